@@ -1,0 +1,30 @@
+package failover
+
+import (
+	"context"
+	"time"
+)
+
+// Claim says who holds a lock and for what.
+type Claim struct {
+	ID      string    `json:"id"`      // random, one per journal: a resumed run recognises its own lock by it
+	Owner   string    `json:"owner"`   // the person or service that runs the procedure
+	Purpose string    `json:"purpose"` // procedure and reason
+	Since   time.Time `json:"since"`
+}
+
+// Lock is mutual exclusion that lives in the target system, where every machine that could start a run sees it. It
+// never expires by itself.
+type Lock interface {
+	// Acquire takes the lock for the claim. It succeeds when the lock is already held under the same Claim.ID, and
+	// returns an error wrapping ErrLocked, with the holder in its text, when somebody else has it.
+	Acquire(context.Context, Claim) error
+	// Check returns nil while the lock is held under the claim's ID, and an error wrapping ErrLockLost when it is not.
+	Check(context.Context, Claim) error
+	// Release gives the lock back. Releasing a lock that is not held under the claim's ID changes nothing and is no error.
+	Release(context.Context, Claim) error
+	// Holder returns who has the lock; the bool is false when nobody has.
+	Holder(context.Context) (Claim, bool, error)
+	// TakeOver replaces the holder named by from with the claim to. It fails with ErrLocked when the holder is another one.
+	TakeOver(ctx context.Context, from, to Claim) error
+}

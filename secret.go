@@ -1,0 +1,66 @@
+package failover
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+)
+
+const redacted = "[redacted]"
+
+// Secret holds a password, token or passphrase and shows itself to nobody: printing, logging and marshalling give
+// "[redacted]". Only Reveal returns the value. The zero Secret is empty.
+type Secret struct {
+	// A closure, so that neither fmt nor a dumper that follows pointers of unexported fields finds the value.
+	reveal func() string
+}
+
+// SecretFunc fetches a secret when it is needed, so that it lives in memory no longer than necessary.
+type SecretFunc func(context.Context) (Secret, error)
+
+// NewSecret wraps value.
+func NewSecret(value string) Secret {
+	if value == "" {
+		return Secret{}
+	}
+	return Secret{reveal: func() string { return value }}
+}
+
+// Reveal returns the value. Hand it straight to the protocol that needs it.
+func (s Secret) Reveal() string {
+	if s.reveal == nil {
+		return ""
+	}
+	return s.reveal()
+}
+
+// Empty reports whether there is no value.
+func (s Secret) Empty() bool { return s.reveal == nil }
+
+// String returns "[redacted]".
+func (s Secret) String() string { return redacted }
+
+// GoString returns "[redacted]".
+func (s Secret) GoString() string { return redacted }
+
+// Format writes "[redacted]" for every verb.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// LogValue implements slog.LogValuer.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText implements encoding.TextMarshaler; JSON, XML and YAML encoders go through it.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// Redact replaces every occurrence of the given secrets in text, so that transcripts and error texts of other
+// systems can be kept.
+func Redact(text string, secrets ...Secret) string {
+	for _, s := range secrets {
+		if !s.Empty() {
+			text = strings.ReplaceAll(text, s.Reveal(), redacted)
+		}
+	}
+	return text
+}
