@@ -1,0 +1,610 @@
+package ldif
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/01b61c5c/failover/internal/badinput"
+	"github.com/go-ldap/ldap/v3"
+)
+
+// Limits bound what a reader takes in. A zero field means the default.
+type Limits struct {
+	Value  int // bytes of one value, decoded; default 16 MiB
+	Record int // bytes of one record's values together; default 64 MiB
+	Lines  int // values of one record; default 200,000
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Value <= 0 {
+		l.Value = 16 << 20
+	}
+	if l.Record <= 0 {
+		l.Record = 64 << 20
+	}
+	if l.Lines <= 0 {
+		l.Lines = 200_000
+	}
+	return l
+}
+
+const (
+	maxName    = 1 << 10  // of an attribute description
+	maxDN      = 16 << 10 // of a distinguished name
+	maxComment = 1 << 20  // of a comment with its folded lines
+)
+
+// Reader reads the records of one file.
+type Reader struct {
+	file   string
+	in     *bufio.Reader
+	limits Limits
+
+	line   int    // physical lines read so far
+	buf    []byte // the logical line at hand
+	starts []int  // where in buf each of its physical lines begins
+	first  int    // its first physical line
+	held   bool   // the logical line at hand was given back
+
+	begun   bool // something other than comments was seen
+	kind    Kind // of the file: Content or Add for "changes"
+	kindSet bool
+	err     error // sticky
+}
+
+// NewReader reads from r; file is the name errors carry.
+func NewReader(file string, r io.Reader, limits Limits) *Reader {
+	return &Reader{file: file, in: bufio.NewReaderSize(r, 64<<10), limits: limits.withDefaults()}
+}
+
+// Line returns the number of the last physical line read.
+func (r *Reader) Line() int { return r.line }
+
+// Next returns the next record, or io.EOF after the last. Every other error is a *badinput.Error or the error of
+// the underlying reader with the line added, and ends the reading.
+func (r *Reader) Next() (*Record, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	rec, err := r.record()
+	if err != nil {
+		r.err = err
+		return nil, err
+	}
+	return rec, nil
+}
+
+func (r *Reader) refuse(line int, field, format string, args ...any) error {
+	return &badinput.Error{File: r.file, Line: line, Field: field, Reason: fmt.Sprintf(format, args...)}
+}
+
+// logical reads the next logical line (unfolded, comments skipped) into r.buf. An empty r.buf is a separator.
+func (r *Reader) logical() error {
+	if r.held {
+		r.held = false
+		return nil
+	}
+	for {
+		r.buf, r.starts = r.buf[:0], r.starts[:0]
+		r.first = r.line + 1
+		if err := r.physical(); err != nil {
+			return err
+		}
+		if len(r.buf) == 0 {
+			return nil
+		}
+		comment := r.buf[0] == '#'
+		if !comment && r.buf[0] == ' ' {
+			return r.refuse(r.first, "", "a continuation line without a line before it")
+		}
+		if err := r.continuation(comment); err != nil {
+			return err
+		}
+		if !comment {
+			return nil
+		}
+	}
+}
+
+func (r *Reader) continuation(comment bool) error {
+	for {
+		next, err := r.in.Peek(1)
+		if errors.Is(err, io.EOF) || (err == nil && next[0] != ' ') {
+			return nil
+		}
+		if err != nil {
+			return r.broken(err)
+		}
+		if _, err := r.in.Discard(1); err != nil {
+			return r.broken(err)
+		}
+		if comment {
+			r.buf = r.buf[:0] // nobody reads it
+		}
+		if err := r.physical(); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *Reader) broken(err error) error {
+	return fmt.Errorf("%s: read after line %d: %w", r.file, r.line, err)
+}
+
+// physical appends one physical line to r.buf, without its end.
+func (r *Reader) physical() error {
+	begin := len(r.buf)
+	r.starts = append(r.starts, begin)
+	longest := r.limits.Value/3*4 + 8 + maxName
+	for {
+		part, err := r.in.ReadSlice('\n')
+		r.buf = append(r.buf, part...)
+		if len(r.buf) > 0 && r.buf[0] == '#' && len(r.buf) > maxComment {
+			return r.refuse(r.line+1, "comment", "longer than %d bytes", maxComment)
+		}
+		if len(r.buf) > longest {
+			return r.refuse(r.first, fieldOf(r.buf), "value longer than the limit of %d bytes", r.limits.Value)
+		}
+		switch {
+		case err == nil:
+			r.line++
+			end := len(r.buf) - 1
+			if end > begin && r.buf[end-1] == '\r' {
+				end--
+			}
+			r.buf = r.buf[:end]
+			return nil
+		case errors.Is(err, bufio.ErrBufferFull):
+		case errors.Is(err, io.EOF) && len(r.buf) == begin && begin == 0:
+			return io.EOF
+		case errors.Is(err, io.EOF):
+			r.line++
+			return r.refuse(r.line, fieldOf(r.buf), "the file ends in the middle of a line: it was cut off, or lacks its last line end")
+		default:
+			return r.broken(err)
+		}
+	}
+}
+
+func fieldOf(line []byte) string {
+	if i := bytes.IndexByte(line, ':'); i > 0 && i <= maxName {
+		return string(line[:i])
+	}
+	return ""
+}
+
+// lineOf returns the physical line in which byte offset off of r.buf stands.
+func (r *Reader) lineOf(off int) int {
+	return r.first + sort.SearchInts(r.starts, off+1) - 1
+}
+
+// spec splits the logical line at hand into its name and value.
+func (r *Reader) spec() (name string, value []byte, err error) {
+	i := bytes.IndexByte(r.buf, ':')
+	if i < 0 {
+		return "", nil, r.refuse(r.first, "", "no colon after the attribute name")
+	}
+	if i > maxName {
+		return "", nil, r.refuse(r.first, "", "attribute name longer than %d bytes", maxName)
+	}
+	name = string(r.buf[:i])
+	value, err = r.value(name, i+1)
+	return name, value, err
+}
+
+// value decodes the value-spec that begins at offset off, the place after the first colon.
+func (r *Reader) value(name string, off int) ([]byte, error) {
+	rest := r.buf[off:]
+	switch {
+	case len(rest) > 0 && rest[0] == ':':
+		begin := off + 1 + leadingSpaces(rest[1:])
+		enc := r.buf[begin:]
+		out := make([]byte, base64.StdEncoding.DecodedLen(len(enc)))
+		n, err := base64.StdEncoding.Strict().Decode(out, enc)
+		if bad, ok := errors.AsType[base64.CorruptInputError](err); ok {
+			at := begin + min(int(bad), max(len(enc)-1, 0))
+			return nil, r.refuse(r.lineOf(at), name, "bad base64 at column %d of the line", at-r.starts[r.lineOf(at)-r.first]+1+indent(r.lineOf(at) > r.first))
+		}
+		if err != nil {
+			return nil, r.refuse(r.first, name, "bad base64: %v", err)
+		}
+		if bytes.ContainsAny(enc, "\r\n") {
+			return nil, r.refuse(r.first, name, "bad base64: a carriage return inside the value")
+		}
+		if n > r.limits.Value {
+			return nil, r.refuse(r.first, name, "value of %d bytes, longer than the limit of %d", n, r.limits.Value)
+		}
+		return out[:n:n], nil
+	case len(rest) > 0 && rest[0] == '<':
+		return nil, r.refuse(r.first, name, "a value by URL is not followed: it would read a file of this machine; give the value itself, in base64")
+	}
+	rest = rest[leadingSpaces(rest):]
+	if len(rest) > r.limits.Value {
+		return nil, r.refuse(r.first, name, "value of %d bytes, longer than the limit of %d", len(rest), r.limits.Value)
+	}
+	if i := bytes.IndexAny(rest, "\x00\r"); i >= 0 {
+		return nil, r.refuse(r.lineOf(len(r.buf)-len(rest)+i), name, "byte 0x%02x in a clear value: it must be base64", rest[i])
+	}
+	if !utf8.Valid(rest) {
+		return nil, r.refuse(r.first, name, "clear value is not UTF-8: it must be base64")
+	}
+	return bytes.Clone(rest), nil
+}
+
+func indent(folded bool) int {
+	if folded {
+		return 1
+	}
+	return 0
+}
+
+func leadingSpaces(b []byte) int {
+	n := 0
+	for n < len(b) && b[n] == ' ' {
+		n++
+	}
+	return n
+}
+
+func (r *Reader) record() (*Record, error) {
+	for {
+		if err := r.logical(); err != nil {
+			return nil, err
+		}
+		if len(r.buf) == 0 {
+			continue
+		}
+		name, value, err := r.spec()
+		if err != nil {
+			return nil, err
+		}
+		if strings.EqualFold(name, "version") && !r.begun {
+			r.begun = true
+			if string(value) != "1" {
+				return nil, r.refuse(r.first, "version", "%q is not a version this reads; only 1 is defined", clip(value))
+			}
+			continue
+		}
+		r.begun = true
+		if !strings.EqualFold(name, "dn") {
+			return nil, r.refuse(r.first, clip([]byte(name)), "a record begins with \"dn:\"")
+		}
+		rec := &Record{Line: r.first, DN: string(value)}
+		if err := r.checkDN("dn", rec.DN); err != nil {
+			return nil, err
+		}
+		if err := r.body(rec); err != nil {
+			return nil, err
+		}
+		return rec, r.sameKind(rec)
+	}
+}
+
+func (r *Reader) checkDN(field, dn string) error {
+	if len(dn) > maxDN {
+		return r.refuse(r.first, field, "distinguished name longer than %d bytes", maxDN)
+	}
+	if !utf8.ValidString(dn) {
+		return r.refuse(r.first, field, "distinguished name is not UTF-8")
+	}
+	if _, err := ldap.ParseDN(dn); err != nil {
+		return r.refuse(r.first, field, "%q is not a distinguished name: %v", clip([]byte(dn)), err)
+	}
+	return nil
+}
+
+func (r *Reader) sameKind(rec *Record) error {
+	kind := rec.Kind
+	if kind != Content {
+		kind = Add
+	}
+	if r.kindSet && kind != r.kind {
+		return r.refuse(rec.Line, "changetype", "content records and change records in one file")
+	}
+	r.kind, r.kindSet = kind, true
+	return nil
+}
+
+// body reads what follows the "dn:" line up to the separator.
+func (r *Reader) body(rec *Record) error {
+	more, err := r.more()
+	if err != nil || !more {
+		return err
+	}
+	for strings.EqualFold(fieldOf(r.buf), "control") {
+		if err := r.control(rec); err != nil {
+			return err
+		}
+		if more, err = r.more(); err != nil {
+			return err
+		}
+		if !more {
+			return r.refuse(rec.Line, "control", "a control without a changetype")
+		}
+	}
+	if !strings.EqualFold(fieldOf(r.buf), "changetype") {
+		if len(rec.Controls) > 0 {
+			return r.refuse(r.first, "control", "a control without a changetype")
+		}
+		r.held = true
+		return r.attributes(rec)
+	}
+	_, value, err := r.spec()
+	if err != nil {
+		return err
+	}
+	switch strings.ToLower(string(value)) {
+	case "add":
+		rec.Kind = Add
+		return r.attributes(rec)
+	case "modify":
+		rec.Kind = Modify
+		return r.changes(rec)
+	case "modrdn", "moddn":
+		rec.Kind = Rename
+		return r.rename(rec)
+	case "delete":
+		rec.Kind = Delete
+		if more, err = r.more(); err == nil && more {
+			err = r.refuse(r.first, fieldOf(r.buf), "nothing may follow \"changetype: delete\"")
+		}
+		return err
+	}
+	return r.refuse(r.first, "changetype", "%q is none of add, delete, modify, modrdn, moddn", clip(value))
+}
+
+// more reads a logical line and reports whether the record goes on.
+func (r *Reader) more() (bool, error) {
+	err := r.logical()
+	if errors.Is(err, io.EOF) {
+		return false, nil
+	}
+	return err == nil && len(r.buf) > 0, err
+}
+
+func (r *Reader) control(rec *Record) error {
+	line := r.first
+	rest := r.buf[len("control:"):]
+	off := len(r.buf) - len(rest) + leadingSpaces(rest)
+	end := off
+	for end < len(r.buf) && (r.buf[end] == '.' || (r.buf[end] >= '0' && r.buf[end] <= '9')) {
+		end++
+	}
+	c := Control{OID: string(r.buf[off:end])}
+	if !validOID(c.OID) {
+		return r.refuse(line, "control", "does not begin with an object identifier")
+	}
+	if end < len(r.buf) && r.buf[end] == ' ' {
+		end += leadingSpaces(r.buf[end:])
+		switch {
+		case bytes.HasPrefix(r.buf[end:], []byte("true")):
+			c.Critical, end = true, end+4
+		case bytes.HasPrefix(r.buf[end:], []byte("false")):
+			end += 5
+		default:
+			return r.refuse(line, "control", "criticality is neither true nor false")
+		}
+	}
+	if end < len(r.buf) {
+		if r.buf[end] != ':' {
+			return r.refuse(line, "control", "unexpected %q after the criticality", clip(r.buf[end:]))
+		}
+		value, err := r.value("control", end+1)
+		if err != nil {
+			return err
+		}
+		c.HasValue, c.Value = true, value
+	}
+	if len(rec.Controls) == 32 {
+		return r.refuse(line, "control", "more than 32 controls")
+	}
+	rec.Controls = append(rec.Controls, c)
+	return nil
+}
+
+// budget counts what a record holds.
+type budget struct{ bytes, lines int }
+
+func (r *Reader) spend(b *budget, name string, value []byte) error {
+	b.bytes += len(value)
+	b.lines++
+	switch {
+	case b.bytes > r.limits.Record:
+		return r.refuse(r.first, name, "record longer than the limit of %d bytes", r.limits.Record)
+	case b.lines > r.limits.Lines:
+		return r.refuse(r.first, name, "record with more than %d values", r.limits.Lines)
+	}
+	return nil
+}
+
+func (r *Reader) attributes(rec *Record) error {
+	var spent budget
+	index := map[string]int{}
+	for {
+		more, err := r.more()
+		if err != nil || !more {
+			return err
+		}
+		name, value, err := r.spec()
+		if err != nil {
+			return err
+		}
+		if !ValidName(name) {
+			return r.refuse(r.first, clip([]byte(name)), "not an attribute description")
+		}
+		if err := r.spend(&spent, name, value); err != nil {
+			return err
+		}
+		key := strings.ToLower(name)
+		switch key {
+		case "dn", "changetype", "control":
+			return r.refuse(r.first, name, "stands inside a record; an empty line is missing before it, or it is out of place")
+		}
+		i, known := index[key]
+		if !known {
+			i = len(rec.Attributes)
+			index[key] = i
+			rec.Attributes = append(rec.Attributes, Attribute{Name: name, Line: r.first})
+		}
+		rec.Attributes[i].Values = append(rec.Attributes[i].Values, value)
+	}
+}
+
+func (r *Reader) changes(rec *Record) error {
+	var spent budget
+	for {
+		more, err := r.more()
+		if err != nil {
+			return err
+		}
+		if !more {
+			if len(rec.Changes) == 0 {
+				return r.refuse(rec.Line, "changetype", "a modify record that changes nothing")
+			}
+			return nil
+		}
+		verb, attr, err := r.spec()
+		if err != nil {
+			return err
+		}
+		change := Change{Attribute: Attribute{Name: string(attr), Line: r.first}}
+		switch strings.ToLower(verb) {
+		case "add":
+			change.Op = OpAdd
+		case "delete":
+			change.Op = OpDelete
+		case "replace":
+			change.Op = OpReplace
+		default:
+			return r.refuse(r.first, clip([]byte(verb)), "is none of add, delete, replace")
+		}
+		if !ValidName(change.Name) {
+			return r.refuse(r.first, clip(attr), "not an attribute description")
+		}
+		if err := r.spend(&spent, change.Name, attr); err != nil {
+			return err
+		}
+		if err := r.changeValues(rec, &change, &spent); err != nil {
+			return err
+		}
+		if change.Op == OpAdd && len(change.Values) == 0 {
+			return r.refuse(change.Line, change.Name, "adds no value")
+		}
+		rec.Changes = append(rec.Changes, change)
+	}
+}
+
+func (r *Reader) changeValues(rec *Record, change *Change, spent *budget) error {
+	for {
+		more, err := r.more()
+		if err != nil {
+			return err
+		}
+		if !more {
+			return r.refuse(rec.Line, change.Name, "the change does not end with a line \"-\": the record was cut off")
+		}
+		if string(r.buf) == "-" {
+			return nil
+		}
+		name, value, err := r.spec()
+		if err != nil {
+			return err
+		}
+		if !strings.EqualFold(name, change.Name) {
+			return r.refuse(r.first, clip([]byte(name)), "stands in a change of %s", change.Name)
+		}
+		if err := r.spend(spent, name, value); err != nil {
+			return err
+		}
+		change.Values = append(change.Values, value)
+	}
+}
+
+func (r *Reader) rename(rec *Record) error {
+	var seenOld bool
+	for step := 0; ; step++ {
+		more, err := r.more()
+		if err != nil {
+			return err
+		}
+		if !more {
+			if rec.NewRDN == "" || !seenOld {
+				return r.refuse(rec.Line, "changetype", "a rename needs newrdn and deleteoldrdn")
+			}
+			return nil
+		}
+		name, value, err := r.spec()
+		if err != nil {
+			return err
+		}
+		switch {
+		case step == 0 && strings.EqualFold(name, "newrdn"):
+			rec.NewRDN = string(value)
+			err = r.checkDN("newrdn", rec.NewRDN)
+		case step == 1 && strings.EqualFold(name, "deleteoldrdn"):
+			n, perr := strconv.Atoi(string(value))
+			if perr != nil || n < 0 || n > 1 {
+				return r.refuse(r.first, "deleteoldrdn", "%q is neither 0 nor 1", clip(value))
+			}
+			rec.DeleteOldRDN, seenOld = n == 1, true
+		case step == 2 && strings.EqualFold(name, "newsuperior"):
+			rec.NewSuperior, rec.Moves = string(value), true
+			err = r.checkDN("newsuperior", rec.NewSuperior)
+		default:
+			return r.refuse(r.first, clip([]byte(name)), "out of place in a rename: newrdn, deleteoldrdn, newsuperior in this order")
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func clip(b []byte) string {
+	const most = 60
+	if len(b) > most {
+		return strings.ToValidUTF8(string(b[:most]), "?") + "…"
+	}
+	return strings.ToValidUTF8(string(b), "?")
+}
+
+// ValidName reports whether name is an attribute description: a name or object identifier, with options.
+func ValidName(name string) bool {
+	parts := strings.Split(name, ";")
+	if !validOID(parts[0]) && !validKey(parts[0], true) {
+		return false
+	}
+	for _, option := range parts[1:] {
+		if !validKey(option, false) {
+			return false
+		}
+	}
+	return len(name) <= maxName
+}
+
+func validKey(s string, letterFirst bool) bool {
+	for i := range len(s) {
+		c := s[i]
+		letter := (c|0x20) >= 'a' && (c|0x20) <= 'z'
+		if !letter && (i == 0 && letterFirst || c != '-' && (c < '0' || c > '9')) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func validOID(s string) bool {
+	for _, arc := range strings.Split(s, ".") {
+		if arc == "" || strings.Trim(arc, "0123456789") != "" {
+			return false
+		}
+	}
+	return true
+}
