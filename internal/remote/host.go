@@ -1,0 +1,203 @@
+package remote
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/skeema/knownhosts"
+
+	"github.com/01b61c5c/failover"
+)
+
+// maxSessions bounds the sessions on one connection. OpenSSH's default MaxSessions is 10 (documented); two are left
+// for others.
+const maxSessions = 8
+
+// Host is one machine reached over SSH. It is safe for concurrent use. Close it when done.
+type Host struct {
+	cfg    failover.SSH
+	log    *slog.Logger
+	dialer func(ctx context.Context, network, address string) (net.Conn, error)
+	known  *knownhosts.HostKeyDB
+	limits limits
+
+	slots   chan struct{} // one token per session
+	dialing chan struct{} // one token: who holds it may dial
+
+	closing context.Context // ends with Close
+	close   context.CancelFunc
+	calls   sync.WaitGroup // calls under way; each may add to lines
+	lines   sync.WaitGroup // goroutines of all lines
+
+	mu      sync.Mutex
+	current *line
+	all     map[*line]struct{}
+	refused failover.Secret
+}
+
+type limits struct {
+	closeGrace time.Duration // how long a closed session may take to end before its line is given up
+	lingerIdle time.Duration // after the exit status: how long without output until the streams count as ended
+	lingerMax  time.Duration // after the exit status: how long at all
+}
+
+// Option adjusts a Host.
+type Option func(*Host)
+
+// WithLogger sends what the connection does to l: connects, host keys, lost lines. Never commands, output or secrets.
+func WithLogger(l *slog.Logger) Option {
+	return func(h *Host) {
+		if l != nil {
+			h.log = l
+		}
+	}
+}
+
+// WithDialer replaces the TCP dialer, for tests that cut the line and for sites that go through a proxy.
+func WithDialer(dial func(ctx context.Context, network, address string) (net.Conn, error)) Option {
+	return func(h *Host) {
+		if dial != nil {
+			h.dialer = dial
+		}
+	}
+}
+
+// New checks cfg and prepares a Host. It reads the known_hosts file and connects to nothing; the first call does.
+// Errors are failover.ErrInvalid.
+func New(cfg failover.SSH, opts ...Option) (*Host, error) {
+	if err := cfg.Validate("SSH"); err != nil {
+		return nil, err
+	}
+	for _, fp := range cfg.HostKeys {
+		if slices.Contains(cfg.PeerKeys, fp) {
+			return nil, failover.Invalid("SSH.PeerKeys", fp+" is also pinned as this machine's own key", "give each machine its own host key; cloned machines must get new ones")
+		}
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = 20 * time.Second
+	}
+	if cfg.KeepaliveEvery == 0 {
+		cfg.KeepaliveEvery = 15 * time.Second
+	}
+	if cfg.KeepaliveMisses == 0 {
+		cfg.KeepaliveMisses = 3
+	}
+	h := &Host{
+		cfg:     cfg,
+		log:     slog.New(slog.DiscardHandler),
+		dialer:  (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext,
+		limits:  limits{closeGrace: 500 * time.Millisecond, lingerIdle: 2 * time.Second, lingerMax: 30 * time.Second},
+		slots:   make(chan struct{}, maxSessions),
+		dialing: make(chan struct{}, 1),
+		all:     map[*line]struct{}{},
+	}
+	h.closing, h.close = context.WithCancel(context.Background())
+	if len(cfg.HostKeys) == 0 && cfg.KnownHosts != "" {
+		db, err := knownhosts.NewDB(cfg.KnownHosts)
+		if err != nil {
+			return nil, failover.Invalid("SSH.KnownHosts", err.Error(), "give a readable file in known_hosts format")
+		}
+		h.known = db
+	}
+	for _, opt := range opts {
+		opt(h)
+	}
+	h.log = h.log.With("host", cfg.Address)
+	return h, nil
+}
+
+// Address returns the host:port the Host was made for.
+func (h *Host) Address() string { return h.cfg.Address }
+
+// Connect makes sure there is a live connection: reachable, the right host key, login accepted. It changes nothing
+// on the machine and is safe to repeat, except that a refused password counts at the server.
+func (h *Host) Connect(ctx context.Context) error {
+	if err := h.begin("connect"); err != nil {
+		return err
+	}
+	defer h.calls.Done()
+	l, _, err := h.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	l.release()
+	return nil
+}
+
+// Close ends the connection and waits for everything that used it. Calls that are under way end with ErrLineLost
+// and their usual outcome.
+func (h *Host) Close() error {
+	h.mu.Lock()
+	h.close()
+	lines := make([]*line, 0, len(h.all))
+	for l := range h.all {
+		lines = append(lines, l)
+	}
+	h.mu.Unlock()
+	for _, l := range lines {
+		l.retire(ErrClosed)
+		l.close()
+	}
+	h.calls.Wait()
+	h.lines.Wait()
+	return nil
+}
+
+// begin counts a call in; h.calls.Done counts it out.
+func (h *Host) begin(op string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closing.Err() != nil {
+		return h.notApplied(op, "make a new Host", "%w", ErrClosed)
+	}
+	h.calls.Add(1)
+	return nil
+}
+
+// acquire returns a live line, dialling one if there is none, and whether it was dialled just now. The caller
+// releases it.
+func (h *Host) acquire(ctx context.Context) (l *line, fresh bool, err error) {
+	select {
+	case h.dialing <- struct{}{}:
+	case <-ctx.Done():
+		return nil, false, h.notApplied("connect", "try again", "%w: waiting for another call to connect: %w", ErrUnreachable, ctx.Err())
+	}
+	defer func() { <-h.dialing }()
+	h.mu.Lock()
+	l = h.current
+	h.mu.Unlock()
+	if l != nil && l.enter() {
+		return l, false, nil
+	}
+	l, err = h.connect(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closing.Err() != nil {
+		l.close()
+		return nil, false, h.notApplied("connect", "make a new Host", "%w", ErrClosed)
+	}
+	l.users = 1
+	h.current = l
+	h.all[l] = struct{}{}
+	return l, true, nil
+}
+
+// slot waits for a free session on the connection.
+func (h *Host) slot(ctx context.Context, op string) error {
+	if err := ctx.Err(); err != nil {
+		return h.notApplied(op, "try again with more time", "not begun: %w", err)
+	}
+	select {
+	case h.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return h.notApplied(op, "try again with more time", "not begun, all sessions are busy: %w", ctx.Err())
+	}
+}

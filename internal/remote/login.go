@@ -1,0 +1,158 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/01b61c5c/failover"
+)
+
+// login is the material of one login attempt. It lives from just before the dial to the end of the handshake.
+type login struct {
+	signers  []ssh.Signer
+	password failover.Secret
+	refused  failover.Secret // a password this Host has seen refused
+	agent    net.Conn
+
+	mu       sync.Mutex
+	started  bool // the server let us begin to log in
+	spent    bool // the password went out
+	withheld bool // it did not go out because it was refused before
+	asked    string
+}
+
+var (
+	errPasswordSpent    = errors.New("the password was given already and is not given twice")
+	errPasswordWithheld = errors.New("this password was refused before and is not sent again, so that the account is not locked")
+)
+
+// prepareLogin fetches the secrets. It happens before the dial, so that a person who types a passphrase does not
+// race with the server's login grace time.
+func (h *Host) prepareLogin(ctx context.Context) (*login, error) {
+	l := &login{}
+	if h.cfg.Key != nil {
+		signer, err := h.signer(ctx)
+		if err != nil {
+			return nil, err
+		}
+		l.signers = append(l.signers, signer)
+	}
+	if h.cfg.Agent != "" {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", h.cfg.Agent)
+		if err != nil {
+			return nil, h.notApplied("connect to the SSH agent", "start the agent or correct its socket path", "%w: %w", ErrLogin, err)
+		}
+		l.agent = conn
+		stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+		signers, err := agent.NewClient(conn).Signers()
+		stop()
+		if err != nil {
+			l.close()
+			return nil, h.notApplied("read keys from the SSH agent", "look at the agent with ssh-add -l", "%w: %w", ErrLogin, err)
+		}
+		l.signers = append(l.signers, signers...)
+	}
+	if h.cfg.Password != nil {
+		secret, err := h.cfg.Password(ctx)
+		if err != nil {
+			l.close()
+			return nil, h.notApplied("fetch the password", "make the password available", "%w: %w", ErrLogin, err)
+		}
+		l.password = secret
+		h.mu.Lock()
+		l.refused = h.refused
+		h.mu.Unlock()
+	}
+	return l, nil
+}
+
+func (h *Host) signer(ctx context.Context) (ssh.Signer, error) {
+	secret, err := h.cfg.Key(ctx)
+	if err != nil {
+		return nil, h.notApplied("fetch the private key", "make the key available", "%w: %w", ErrLogin, err)
+	}
+	pem := []byte(secret.Reveal())
+	defer clear(pem)
+	signer, err := ssh.ParsePrivateKey(pem)
+	if _, encrypted := errors.AsType[*ssh.PassphraseMissingError](err); encrypted {
+		if h.cfg.Passphrase == nil {
+			return nil, h.notApplied("open the private key", "set Passphrase for this host", "%w: the key is encrypted and no passphrase is configured", ErrLogin)
+		}
+		phrase, ferr := h.cfg.Passphrase(ctx)
+		if ferr != nil {
+			return nil, h.notApplied("fetch the passphrase", "make the passphrase available", "%w: %w", ErrLogin, ferr)
+		}
+		signer, err = ssh.ParsePrivateKeyWithPassphrase(pem, []byte(phrase.Reveal()))
+	}
+	if err != nil {
+		return nil, h.notApplied("open the private key", "give a key in PEM or OpenSSH format and its passphrase", "%w: %w", ErrLogin, err)
+	}
+	return signer, nil
+}
+
+// methods offers public keys first, then the password, directly or as the answer to a question.
+func (l *login) methods() []ssh.AuthMethod {
+	var list []ssh.AuthMethod
+	if len(l.signers) > 0 {
+		list = append(list, ssh.PublicKeys(l.signers...))
+	}
+	if !l.password.Empty() {
+		list = append(list, ssh.PasswordCallback(l.spend), ssh.KeyboardInteractive(l.answer))
+	}
+	return list
+}
+
+// spend hands out the password once.
+func (l *login) spend() (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.spent {
+		return "", errPasswordSpent
+	}
+	value := l.password.Reveal()
+	if !l.refused.Empty() && l.refused.Reveal() == value {
+		l.withheld = true
+		return "", errPasswordWithheld
+	}
+	l.spent = true
+	return value, nil
+}
+
+// answer replies to keyboard-interactive questions. Only a question whose answer is not echoed can be the password,
+// and only the first one: a second one asks for something else, a new password or a one-time code.
+func (l *login) answer(_, _ string, questions []string, echos []bool) ([]string, error) {
+	answers := make([]string, len(questions))
+	for i, question := range questions {
+		if echos[i] {
+			return nil, l.unanswered(question)
+		}
+		value, err := l.spend()
+		if err != nil {
+			if errors.Is(err, errPasswordSpent) {
+				return nil, l.unanswered(question)
+			}
+			return nil, err
+		}
+		answers[i] = value
+	}
+	return answers, nil
+}
+
+func (l *login) unanswered(question string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asked = question
+	return fmt.Errorf("the server asks %q, which is not answered", question)
+}
+
+func (l *login) close() {
+	if l.agent != nil {
+		_ = l.agent.Close()
+	}
+}
