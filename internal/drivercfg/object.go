@@ -1,0 +1,161 @@
+package drivercfg
+
+// Header is what the root element says about the driver.
+type Header struct {
+	DN          string // of the driver, in the tree the file comes from
+	DriverSetDN string
+	Name        string
+	PackageID   string
+}
+
+// Attribute is a directory attribute with its values.
+type Attribute struct {
+	Name   string
+	Line   int // 0 when not read from a file
+	Values [][]byte
+}
+
+// QueryKind says what an importer has to ask for.
+type QueryKind int
+
+const (
+	// QueryApplicationPassword asks for the password with which the shim logs in to the application.
+	QueryApplicationPassword QueryKind = iota
+	// QueryDriverPassword asks for the driver object's own password.
+	QueryDriverPassword
+	// QueryNamedPassword asks for a named password.
+	QueryNamedPassword
+	// QueryRemoteLoaderPassword asks for the password of the Remote Loader.
+	QueryRemoteLoaderPassword
+	// QueryJobServers asks which servers run a job.
+	QueryJobServers
+	// QueryJobScope asks which objects a job works on.
+	QueryJobScope
+	// QueryJobEmailServer asks for the mail server of a job.
+	QueryJobEmailServer
+	// QueryOther is a placeholder this package does not know by name.
+	QueryOther
+)
+
+// Query is one placeholder.
+type Query struct {
+	Kind        QueryKind
+	Line        int
+	Element     string
+	Name        string // of a named password
+	DisplayName string
+}
+
+// Skipped is an element that was not taken over, and why.
+type Skipped struct {
+	Line    int
+	Element string
+	Reason  string
+}
+
+// Object is one directory object of a driver, relative to the driver. An object without Class is none: it only
+// carries what was skipped at that place.
+type Object struct {
+	Line       int
+	Path       []string // names below the driver, outermost first; empty for the driver itself
+	Class      string
+	Attributes []Attribute
+	Queries    []Query
+	Skipped    []Skipped
+}
+
+// Get returns the attribute of that exact name, or nil.
+func (o *Object) Get(name string) *Attribute {
+	for i := range o.Attributes {
+		if o.Attributes[i].Name == name {
+			return &o.Attributes[i]
+		}
+	}
+	return nil
+}
+
+// form is how an element of <attributes> carries its value.
+type form int
+
+const (
+	asXML     form = iota // the value is the XML inside
+	asValue               // the value is in the attribute "value"
+	asBase64              // the text inside is base64
+	asLinkage             // a list of linkage-item elements
+	asQuery               // a placeholder
+	asNothing             // the engine's own, not carried over
+)
+
+// element is one row of what stands inside <attributes>, in the order in which exports have it.
+type element struct {
+	name      string
+	attribute string
+	form      form
+	query     QueryKind
+}
+
+var attributeElements = []element{
+	{name: "configuration-manifest", attribute: "DirXML-ConfigManifest", form: asXML},
+	{name: "driver-filter-xml", attribute: "DirXML-DriverFilter", form: asXML},
+	{name: "reciprocal-links", attribute: "DirXML-ReciprocalAttrMap", form: asXML},
+	{name: "driver-image", attribute: "DirXML-DriverImage", form: asBase64},
+	{name: "log-events", form: asNothing}, // DirXML-LogEvents is set by an extended operation only
+	{name: "trace-file", attribute: "DirXML-TraceFile", form: asValue},
+	{name: "trace-size-limit", attribute: "DirXML-TraceSizeLimit", form: asValue},
+	{name: "trace-level", attribute: "DirXML-TraceLevel", form: asValue},
+	{name: "trace-name", attribute: "DirXML-TraceName", form: asValue},
+	{name: "driver-trace-level", attribute: "DirXML-DriverTraceLevel", form: asValue},
+	{name: "log-limit", attribute: "DirXML-LogLimit", form: asValue},
+	{name: "log-events-type", attribute: "DirXML-LogEventsType", form: asValue},
+	{name: "java-module", attribute: "DirXML-JavaModule", form: asValue},
+	{name: "native-module", attribute: "DirXML-NativeModule", form: asValue},
+	{name: "policy-linkage", attribute: "DirXML-Policies", form: asLinkage},
+	{name: "driver-cache-limit", attribute: "DirXML-DriverCacheLimit", form: asValue},
+	{name: "shim-auth-id", attribute: "DirXML-ShimAuthID", form: asValue},
+	{name: "shim-auth-server", attribute: "DirXML-ShimAuthServer", form: asValue},
+	{name: "shim-auth-password-query", form: asQuery, query: QueryApplicationPassword},
+	{name: "driver-password-query", form: asQuery, query: QueryDriverPassword},
+	{name: "remote-loader-password-query", form: asQuery, query: QueryRemoteLoaderPassword},
+	{name: "driver-start-option", attribute: "DirXML-DriverStartOption", form: asValue},
+	{name: "shim-config-info-xml", attribute: "DirXML-ShimConfigInfo", form: asXML},
+	{name: "global-engine-values", attribute: "DirXML-EngineControlValues", form: asXML},
+	{name: "global-config-values", attribute: "DirXML-ConfigValues", form: asXML},
+	{name: "named-password-query", form: asQuery, query: QueryNamedPassword},
+	{name: "application-schema", attribute: "DirXML-ApplicationSchema", form: asXML},
+}
+
+func elementNamed(name string) *element {
+	for i := range attributeElements {
+		if attributeElements[i].name == name {
+			return &attributeElements[i]
+		}
+	}
+	return nil
+}
+
+func elementFor(attribute string) *element {
+	for i := range attributeElements {
+		if attributeElements[i].attribute == attribute {
+			return &attributeElements[i]
+		}
+	}
+	return nil
+}
+
+var jobQueries = map[string]QueryKind{"job-servers-query": QueryJobServers, "job-scope-query": QueryJobScope, "job-email-server-query": QueryJobEmailServer}
+
+// container is an element of <children> that holds one XML value.
+type container struct{ name, class, attribute string }
+
+var containers = []container{
+	{"rule", "DirXML-Rule", "XmlData"},
+	{"style-sheet", "DirXML-StyleSheet", "XmlData"},
+	{"global-config-def", "DirXML-GlobalConfigDef", "DirXML-ConfigValues"},
+	{"entitlement-definition", "DirXML-Entitlement", "XmlData"},
+}
+
+// policySets names the numbers of linkage-item/@policy-set; the names are for people and not read back.
+var policySets = [...]string{0: "Schema Mapping", 1: "Input Transformation", 2: "Output Transformation", 3: "ECMAScript",
+	4: "Subscriber Event Transformation", 5: "Publisher Event Transformation", 6: "Subscriber Matching", 7: "Publisher Matching",
+	8: "Subscriber Creation", 9: "Publisher Creation", 10: "Subscriber Command Transformation", 11: "Publisher Command Transformation",
+	12: "Subscriber Placement", 13: "Publisher Placement", 14: "Global Configuration", 15: "Startup"}

@@ -1,0 +1,439 @@
+package drivercfg
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Lost is a value the format has no place for.
+type Lost struct {
+	Path      []string
+	Attribute string // empty: the whole object
+	Reason    string
+}
+
+// Writer writes one file. Objects come parents first: the driver, then what is directly or indirectly below it,
+// children right behind their parents, and the driver's jobs last. Memory is that of one object.
+type Writer struct {
+	out    *bufio.Writer
+	header Header
+	stack  []string // names of the open channels
+	kinds  []string // their elements
+	state  writerState
+	limits Limits
+	lost   []Lost
+}
+
+type writerState int
+
+const (
+	beforeDriver writerState = iota
+	inChildren
+	inJobs
+	closed
+)
+
+// NewWriter writes to w.
+func NewWriter(w io.Writer, header Header) *Writer {
+	return &Writer{out: bufio.NewWriterSize(w, 64<<10), header: header, limits: Limits{Value: 1 << 30}.withDefaults()}
+}
+
+// Lost returns what could not be written so far, for the report of an export: a file of this kind never holds
+// everything.
+func (w *Writer) Lost() []Lost { return w.lost }
+
+// Object writes one object.
+func (w *Writer) Object(o *Object) error {
+	if len(o.Path) == 0 {
+		return w.driver(o)
+	}
+	if w.state == beforeDriver || w.state == closed {
+		return errors.New("drivercfg: objects stand behind the driver and before Close")
+	}
+	job := o.Class == "DirXML-Job" && len(o.Path) == 1
+	if w.state == inJobs && !job {
+		return fmt.Errorf("drivercfg: object %q behind the jobs", strings.Join(o.Path, "/"))
+	}
+	parent := o.Path[:len(o.Path)-1]
+	for len(w.stack) > 0 && !under(w.stack, parent) {
+		w.closeChannel()
+	}
+	if !slices.Equal(w.stack, parent) {
+		return fmt.Errorf("drivercfg: object %q before its parent", strings.Join(o.Path, "/"))
+	}
+	if job && w.state == inChildren {
+		w.state = inJobs
+		w.print("\t\t<jobs>\n")
+	}
+	return w.child(o)
+}
+
+// under reports whether path is stack or lies below it.
+func under(stack, path []string) bool {
+	return len(path) >= len(stack) && slices.Equal(stack, path[:len(stack)])
+}
+
+func (w *Writer) print(parts ...string) {
+	for _, p := range parts {
+		_, _ = w.out.WriteString(p) // errors stay in out until Close
+	}
+}
+
+func (w *Writer) lose(o *Object, attribute, reason string) {
+	w.lost = append(w.lost, Lost{Path: o.Path, Attribute: attribute, Reason: reason})
+}
+
+func (w *Writer) driver(o *Object) error {
+	if w.state != beforeDriver {
+		return errors.New("drivercfg: a second driver")
+	}
+	w.print(`<?xml version="1.0" encoding="UTF-8"?>`, "\n<driver-configuration")
+	for _, a := range [][2]string{{"dn", w.header.DN}, {"driver-set-dn", w.header.DriverSetDN}, {"name", w.header.Name}, {"package-id", w.header.PackageID}} {
+		if a[1] != "" {
+			w.print(" ", a[0], `="`, escape(a[1]), `"`)
+		}
+	}
+	w.print(">\n")
+	w.attributes(o, "\t")
+	w.print("\t<children>\n")
+	w.state = inChildren
+	_, err := w.out.Write(nil)
+	return err
+}
+
+func (w *Writer) attributes(o *Object, indent string) {
+	w.print(indent, "<attributes>\n")
+	in := indent + "\t"
+	for i := range attributeElements {
+		e := &attributeElements[i]
+		if e.form == asQuery {
+			for _, q := range o.Queries {
+				if q.Kind == e.query {
+					w.query(in, e.name, q)
+				}
+			}
+			continue
+		}
+		a := o.Get(e.attribute)
+		if a == nil || e.form == asNothing {
+			continue
+		}
+		w.attribute(o, in, e, a)
+	}
+	for _, a := range o.Attributes {
+		if e := elementFor(a.Name); (e == nil || e.form == asNothing) && !isNaming(a.Name) {
+			w.lose(o, a.Name, "the format has no element for it")
+		}
+	}
+	w.print(indent, "</attributes>\n")
+}
+
+// isNaming reports attributes that every object has and that the place in the file expresses.
+func isNaming(name string) bool {
+	return strings.EqualFold(name, "cn") || strings.EqualFold(name, "objectClass")
+}
+
+func (w *Writer) query(indent, element string, q Query) {
+	w.print(indent, "<", element)
+	if q.DisplayName != "" {
+		w.print(` display-name="`, escape(q.DisplayName), `"`)
+	}
+	if q.Name != "" {
+		w.print(` name="`, escape(q.Name), `"`)
+	}
+	w.print("/>\n")
+}
+
+func (w *Writer) attribute(o *Object, indent string, e *element, a *Attribute) {
+	if e.form == asLinkage {
+		w.linkage(o, indent, e, a)
+		return
+	}
+	if len(a.Values) != 1 {
+		w.lose(o, a.Name, "has "+strconv.Itoa(len(a.Values))+" values where the format holds one")
+		return
+	}
+	value := a.Values[0]
+	switch e.form {
+	case asXML:
+		doc, err := w.split(value)
+		if err != nil {
+			w.lose(o, a.Name, err.Error())
+			return
+		}
+		w.print(indent, "<", e.name, ">")
+		w.document(doc)
+		w.print("</", e.name, ">\n")
+	case asBase64:
+		w.print(indent, "<", e.name, ">", base64.StdEncoding.EncodeToString(value), "</", e.name, ">\n")
+	case asValue:
+		if !clean(value) {
+			w.lose(o, a.Name, "holds characters XML cannot carry")
+			return
+		}
+		w.print(indent, "<", e.name, ` value="`, escape(string(value)), `"/>`, "\n")
+	}
+}
+
+func (w *Writer) linkage(o *Object, indent string, e *element, a *Attribute) {
+	w.print(indent, "<", e.name, ">\n")
+	for _, v := range a.Values {
+		item, err := parseLinkage(v)
+		if err != nil {
+			w.lose(o, a.Name, err.Error())
+			continue
+		}
+		w.print(indent, `	<linkage-item dn="`, escape(item.dn), `" order="`, item.order, `" policy-set="`, item.set, `"`)
+		if n, err := strconv.Atoi(item.set); err == nil && n < len(policySets) {
+			w.print(` policy-set-name="`, policySets[n], `"`)
+		}
+		w.print("/>\n")
+	}
+	w.print(indent, "</", e.name, ">\n")
+}
+
+type linkageItem struct{ dn, order, set string }
+
+func parseLinkage(v []byte) (linkageItem, error) {
+	s := string(v)
+	j := strings.LastIndexByte(s, '#')
+	if j < 0 {
+		return linkageItem{}, errors.New("a policy link without order and set")
+	}
+	i := strings.LastIndexByte(s[:j], '#')
+	if i <= 0 || !clean(v) {
+		return linkageItem{}, errors.New("a policy link without order and set")
+	}
+	item := linkageItem{s[:i], s[i+1 : j], s[j+1:]}
+	for _, number := range []string{item.order, item.set} {
+		if _, err := strconv.ParseUint(number, 10, 31); err != nil {
+			return item, fmt.Errorf("a policy link whose order or set is %q", clip(number))
+		}
+	}
+	return item, nil
+}
+
+func (w *Writer) child(o *Object) error {
+	indent := strings.Repeat("\t\t", len(o.Path))
+	name := o.Path[len(o.Path)-1]
+	if !clean([]byte(name)) {
+		w.lose(o, "", "its name holds characters XML cannot carry")
+		return nil
+	}
+	switch o.Class {
+	case "DirXML-Publisher", "DirXML-Subscriber":
+		kind := channelElement(o.Class)
+		w.print(indent, "<", kind, ` name="`, escape(name), `">`, "\n")
+		w.attributes(o, indent+"\t")
+		w.print(indent, "\t<children>\n")
+		w.stack = append(slices.Clone(w.stack), name)
+		w.kinds = append(w.kinds, kind)
+	case "DirXML-Resource":
+		w.resource(o, indent, name)
+	default:
+		w.leaf(o, indent, name)
+	}
+	_, err := w.out.Write(nil)
+	return err
+}
+
+func (w *Writer) closeChannel() {
+	last := len(w.stack) - 1
+	indent := strings.Repeat("\t\t", len(w.stack))
+	w.print(indent, "\t</children>\n", indent, "</", w.kinds[last], ">\n")
+	w.stack, w.kinds = w.stack[:last], w.kinds[:last]
+}
+
+func channelElement(class string) string {
+	return strings.ToLower(strings.TrimPrefix(class, "DirXML-"))
+}
+
+func (w *Writer) leaf(o *Object, indent, name string) {
+	for _, c := range containers {
+		if c.class != o.Class {
+			continue
+		}
+		a := o.Get(c.attribute)
+		if a != nil && len(a.Values) > 1 {
+			break
+		}
+		var doc document
+		if a != nil {
+			var err error
+			if doc, err = w.split(a.Values[0]); err != nil {
+				break // not XML that can stand inside: the general form takes any bytes
+			}
+		}
+		w.print(indent, "<", c.name, ` name="`, escape(name), `">`)
+		w.document(doc)
+		w.print("</", c.name, ">\n")
+		for _, other := range o.Attributes {
+			if other.Name != c.attribute && !isNaming(other.Name) {
+				w.lose(o, other.Name, "the format has no element for it")
+			}
+		}
+		return
+	}
+	w.generic(o, indent, name)
+}
+
+func (w *Writer) resource(o *Object, indent, name string) {
+	data, kind := o.Get("DirXML-Data"), o.Get("DirXML-ContentType")
+	for _, a := range o.Attributes {
+		if a.Name != "DirXML-Data" && a.Name != "DirXML-ContentType" && !isNaming(a.Name) || len(a.Values) != 1 && !isNaming(a.Name) {
+			w.generic(o, indent, name)
+			return
+		}
+	}
+	if data != nil && !clean(data.Values[0]) || kind != nil && !clean(kind.Values[0]) {
+		w.generic(o, indent, name)
+		return
+	}
+	w.print(indent, `<resource name="`, escape(name), `"`)
+	if kind != nil {
+		w.print(` content-type="`, escape(string(kind.Values[0])), `"`)
+	}
+	w.print(">\n")
+	if data != nil {
+		w.print(indent, "\t<content>")
+		if doc, err := w.split(data.Values[0]); err == nil {
+			w.document(doc)
+		} else {
+			w.print(textEscaper.Replace(string(data.Values[0])))
+		}
+		w.print("</content>\n")
+	}
+	w.print(indent, "</resource>\n")
+}
+
+// generic writes the form in which jobs stand in the file; it takes any object and any bytes.
+func (w *Writer) generic(o *Object, indent, name string) {
+	w.print(indent, `<ds-object ds-object-class="`, escape(o.Class), `" ds-object-name="`, escape(name), `">`, "\n", indent, "\t<ds-attributes>\n")
+	for _, a := range o.Attributes {
+		if isNaming(a.Name) || a.Name == "DirXML-ServerList" {
+			continue // asked for at import: the servers of another tree mean nothing there
+		}
+		w.print(indent, "\t\t", `<ds-attribute ds-attr-name="`, escape(a.Name), `">`, "\n")
+		for _, v := range a.Values {
+			w.print(indent, "\t\t\t", `<ds-value base64-encoded="true">`, base64.StdEncoding.EncodeToString(v), "</ds-value>\n")
+		}
+		w.print(indent, "\t\t</ds-attribute>\n")
+	}
+	w.print(indent, "\t</ds-attributes>\n")
+	if o.Class == "DirXML-Job" {
+		w.print(indent, "\t<job-servers-query/>\n")
+	}
+	w.print(indent, "</ds-object>\n")
+}
+
+// document is an XML value taken apart into what can stand inside an element and what cannot.
+type document struct{ prolog, core, epilog []byte }
+
+// split takes value apart and proves that its core can stand inside another document unchanged.
+func (w *Writer) split(value []byte) (document, error) {
+	if !clean(value) {
+		return document{}, errors.New("not UTF-8 text that XML can carry")
+	}
+	d := document{core: value}
+	begin := 0
+	if bytes.HasPrefix(value, bom) {
+		begin = len(bom)
+	}
+	if bytes.HasPrefix(value[begin:], []byte("<?xml ")) {
+		end := bytes.Index(value[begin:], []byte("?>"))
+		if end < 0 {
+			return document{}, errors.New("not well-formed: the XML declaration does not end")
+		}
+		begin += end + 2
+	}
+	rest := value[begin:]
+	begin += len(rest) - len(bytes.TrimLeft(rest, " \t\r\n"))
+	d.prolog, d.core = value[:begin], value[begin:]
+	d.core = bytes.TrimRight(d.core, " \t\r\n")
+	d.epilog = value[begin+len(d.core):]
+	return d, w.embeddable(d.prolog, d.core)
+}
+
+// embeddable reads the core back the way a reader of the file would.
+func (w *Writer) embeddable(prolog, core []byte) error {
+	in := io.MultiReader(bytes.NewReader(bytes.TrimPrefix(bytes.TrimSpace(prolog), bom)), strings.NewReader("<v>"), bytes.NewReader(core), strings.NewReader("</v>"))
+	s := newScanner("value", in, w.limits)
+	for {
+		tok, err := s.next()
+		if err != nil {
+			return err
+		}
+		if _, ok := tok.(xml.StartElement); ok {
+			break
+		}
+	}
+	c, err := s.inside()
+	switch {
+	case err != nil:
+		return err
+	case c.elements != 1 || c.loose:
+		return errors.New("not one XML element")
+	case len(c.prolog)+len(c.epilog) > 0 || !bytes.Equal(c.raw, core):
+		return errors.New("holds markup that would be taken for the file's own")
+	}
+	if _, err := s.next(); !errors.Is(err, io.EOF) {
+		return errors.New("ends the element it would stand in")
+	}
+	return nil
+}
+
+func (w *Writer) document(d document) {
+	if len(d.prolog) > 0 {
+		w.print("<?", piProlog, " ", base64.StdEncoding.EncodeToString(d.prolog), "?>")
+	}
+	_, _ = w.out.Write(d.core)
+	if len(d.epilog) > 0 {
+		w.print("<?", piEpilog, " ", base64.StdEncoding.EncodeToString(d.epilog), "?>")
+	}
+}
+
+// clean reports whether XML can carry the bytes as characters.
+func clean(b []byte) bool {
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		if r == utf8.RuneError && n == 1 || r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF {
+			return false
+		}
+		b = b[n:]
+	}
+	return true
+}
+
+var textEscaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "\r", "&#13;")
+
+var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "\t", "&#9;", "\n", "&#10;", "\r", "&#13;")
+
+func escape(s string) string { return escaper.Replace(s) }
+
+// Close ends the file. The driver must have been written.
+func (w *Writer) Close() error {
+	switch w.state {
+	case beforeDriver:
+		return errors.New("drivercfg: no driver was written")
+	case closed:
+		return nil
+	}
+	for len(w.stack) > 0 {
+		w.closeChannel()
+	}
+	if w.state == inJobs {
+		w.print("\t\t</jobs>\n")
+	}
+	w.state = closed
+	w.print("\t</children>\n</driver-configuration>\n")
+	return w.out.Flush()
+}
