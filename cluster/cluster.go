@@ -1,0 +1,130 @@
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// Cluster is a failover cluster seen from outside, whatever its make. Any one node serves every call; which one is
+// asked, and that another is asked when a line drops, is the implementation's business.
+//
+// Every change reads first (being there already is success with nothing done), sends its request at most once, and
+// reads afterwards until owner and state are what was asked for. When the line drops after a request was sent, the
+// state is read from another node; only if that does not settle it does the call return an error in doubt. The three
+// implementations share these semantics: they are built on [Driver] by [New].
+type Cluster interface {
+	// Snapshot reads the whole cluster.
+	Snapshot(ctx context.Context) (Snapshot, error)
+	// Group reads one group with its members. ErrNotFound when there is none of that name.
+	Group(ctx context.Context, name string) (Group, error)
+	// Nodes reads the cluster's nodes.
+	Nodes(ctx context.Context) ([]Node, error)
+	// Inspect asks the node at its own address what it says about itself. It does not fall back on another node.
+	Inspect(ctx context.Context, node string) (Inspection, error)
+	// ServiceResources returns the resources that run the operating-system service, over all groups.
+	ServiceResources(ctx context.Context, service string) ([]Resource, error)
+
+	// Move brings the group to the node and returns when owner and state have been observed there, the state being
+	// the one before the move. It sends one request at most and never a second one.
+	Move(ctx context.Context, group, node string, o MoveOptions) (MoveResult, error)
+	// ClearMove removes the request a move left in the configuration, if the cluster manager keeps one and it is
+	// ours. Safe to repeat; nothing to do on a Windows cluster.
+	ClearMove(ctx context.Context, group string) error
+	// Offline takes the whole group down and returns when it is. Safe to repeat.
+	Offline(ctx context.Context, group string, o StateOptions) error
+	// Online brings the whole group up and returns when it is. Safe to repeat.
+	Online(ctx context.Context, group string, o StateOptions) error
+	// OfflineResource takes one resource down, with what depends on it. Safe to repeat.
+	OfflineResource(ctx context.Context, resource string, o StateOptions) error
+	// OnlineResource brings one resource up, with what it depends on and nothing else. Safe to repeat.
+	OnlineResource(ctx context.Context, resource string, o StateOptions) error
+	// Pause makes the node take no groups, moving its groups away first when told to. Safe to repeat.
+	Pause(ctx context.Context, node string, o PauseOptions) error
+	// Resume makes a paused node a full member again, without bringing anything back to it. Safe to repeat.
+	Resume(ctx context.Context, node string, o StateOptions) error
+	// SetFailback sets whether the group may go home by itself: NoFailback, or a value read earlier, to be put back
+	// as it was. Safe to repeat.
+	SetFailback(ctx context.Context, group string, f Failback) error
+	// SetService changes which operating-system service a resource runs. Safe to repeat.
+	SetService(ctx context.Context, resource, service string) error
+
+	// Lock returns the lock that lives in this cluster's own configuration.
+	Lock() failover.Lock
+}
+
+// MoveOptions says how a move is followed. The zero value has sensible times.
+type MoveOptions struct {
+	Expect  string        // node the caller believes to own the group; "" means whichever does
+	Timeout time.Duration // until the group is up on the target; 0 means 10 min
+	Poll    time.Duration // between two readings; 0 means 2 s
+	Grace   time.Duration // how long a group may be failed or partly up on the target before that counts; 0 means 10 s
+	Settle  time.Duration // how long an unmoved group is watched before it counts as not moving; 0 means 30 s
+}
+
+// MoveResult is what a move did and what was seen of it.
+type MoveResult struct {
+	From   string        `json:"from"`
+	To     string        `json:"to"`
+	State  State         `json:"state"`  // the state before, which is also the state after
+	Moved  bool          `json:"moved"`  // false: the target had it already
+	Outage time.Duration `json:"outage"` // for how long readings showed the group not in its state
+}
+
+// StateOptions says how a change of state is followed. The zero value has sensible times.
+type StateOptions struct {
+	Timeout time.Duration // 0 means 10 min
+	Poll    time.Duration // 0 means 2 s
+	Settle  time.Duration // how long a state that does not change is watched before the request counts as lost; 0 means 30 s
+}
+
+// Drain says what happens to the groups on a node that is paused.
+type Drain int
+
+const (
+	// DrainGroups moves the node's groups away first. It is the zero value because a paused node with groups on it
+	// is rarely what is wanted.
+	DrainGroups Drain = iota
+	// KeepGroups leaves them where they are. Pacemaker cannot do this: standby always moves them.
+	KeepGroups
+)
+
+// PauseOptions says how a node is paused.
+type PauseOptions struct {
+	Drain   Drain
+	Timeout time.Duration // 0 means 10 min
+	Poll    time.Duration // 0 means 2 s
+	Settle  time.Duration // 0 means 30 s
+}
+
+const (
+	defaultTimeout = 10 * time.Minute
+	defaultPoll    = 2 * time.Second
+	defaultGrace   = 10 * time.Second
+	defaultSettle  = 30 * time.Second
+)
+
+func (o MoveOptions) withDefaults() (MoveOptions, error) {
+	if o.Timeout < 0 || o.Poll < 0 || o.Grace < 0 || o.Settle < 0 {
+		return o, failover.Invalid("MoveOptions", "has a negative time", "use zero for the default")
+	}
+	o.Timeout, o.Poll = or(o.Timeout, defaultTimeout), or(o.Poll, defaultPoll)
+	o.Grace, o.Settle = or(o.Grace, defaultGrace), or(o.Settle, defaultSettle)
+	return o, nil
+}
+
+func (o StateOptions) withDefaults() (StateOptions, error) {
+	if o.Timeout < 0 || o.Poll < 0 || o.Settle < 0 {
+		return o, failover.Invalid("StateOptions", "has a negative time", "use zero for the default")
+	}
+	o.Timeout, o.Poll, o.Settle = or(o.Timeout, defaultTimeout), or(o.Poll, defaultPoll), or(o.Settle, defaultSettle)
+	return o, nil
+}
+
+func or(d, fallback time.Duration) time.Duration {
+	if d == 0 {
+		return fallback
+	}
+	return d
+}

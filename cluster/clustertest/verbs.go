@@ -1,0 +1,282 @@
+package clustertest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/01b61c5c/failover/cluster"
+)
+
+// Refusal is a cluster's own no, with the number a Windows cluster gives it.
+type Refusal struct {
+	Win32 int
+	Kind  error
+	Text  string
+}
+
+// Error returns the text.
+func (r *Refusal) Error() string { return fmt.Sprintf("%s (%d)", r.Text, r.Win32) }
+
+// Unwrap returns the sentinel of package cluster.
+func (r *Refusal) Unwrap() error { return r.Kind }
+
+// Losses of the line, told to the transport that serves the model.
+var (
+	errLostReply   = errors.New("clustertest: the reply is lost")
+	errLostRequest = errors.New("clustertest: the request is lost")
+	errGarbage     = errors.New("clustertest: the reply is garbage")
+)
+
+func noGroup(name string) error {
+	return &Refusal{5013, cluster.ErrNotFound, fmt.Sprintf("group %q not found", name)}
+}
+
+func noNode(name string) error {
+	return &Refusal{5042, cluster.ErrNotFound, fmt.Sprintf("node %q not found", name)}
+}
+
+func noResource(name string) error {
+	return &Refusal{5007, cluster.ErrNotFound, fmt.Sprintf("resource %q not found", name)}
+}
+
+// record writes down what a node was asked.
+func (m *Model) record(via, verb string, args ...string) {
+	m.Requests = append(m.Requests, Request{Node: via, Verb: verb, Args: args})
+}
+
+// move is what a cluster does when it is asked to move a group. The second error is a loss of the line.
+func (m *Model) move(via, group, node string) (loss, refusal error) {
+	m.record(via, "move", group, node)
+	g, n := m.Group(group), m.Node(node)
+	if g == nil {
+		return nil, noGroup(group)
+	}
+	if n == nil {
+		return nil, noNode(node)
+	}
+	if g.Owner == n.Name && g.Move == nil {
+		return nil, nil
+	}
+	fault := m.take(g.Name)
+	if fault == "busy" {
+		return nil, &Refusal{5908, cluster.ErrBusy, "the group is moving"}
+	}
+	if fault == "lost-request" {
+		return errLostRequest, nil
+	}
+	if err := m.mayMove(g, n); err != nil {
+		return nil, err
+	}
+	m.Counters.Moves = bump(m.Counters.Moves, g.Name)
+	m.Counters.MovesByTarget = bump(m.Counters.MovesByTarget, g.Name+" to "+n.Name)
+	if m.Style == Pacemaker {
+		g.Standing = append(slices.DeleteFunc(g.Standing, func(r cluster.MoveRequest) bool { return r.Ours }),
+			cluster.MoveRequest{ID: "cli-prefer-" + g.Name, Node: n.Name, Ours: true})
+	}
+	end := fault
+	if slices.ContainsFunc(m.Resources, func(r *Resource) bool {
+		return m.Group(r.Group).Available && r.Disk && m.needs(g.Name, r.Name)
+	}) {
+		end = "stranded-disk"
+	}
+	m.begin(g, n.Name, end)
+	switch fault {
+	case "lost-reply":
+		return errLostReply, nil
+	case "garbage":
+		return errGarbage, nil
+	case "node-dies":
+		m.Node(via).Unreachable = true
+		return errLostReply, nil
+	}
+	return nil, nil
+}
+
+// needs reports whether a member of the group depends on the resource.
+func (m *Model) needs(group, resource string) bool {
+	for _, r := range m.Members(group) {
+		if slices.Contains(r.DependsOn, resource) {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *Model) mayMove(g *Group, n *Node) error {
+	switch {
+	case g.Move != nil:
+		return &Refusal{5908, cluster.ErrBusy, "the group is moving"}
+	case m.NoQuorum:
+		return &Refusal{5925, cluster.ErrNoQuorum, "no quorum"}
+	case g.Locked:
+		return &Refusal{5960, cluster.ErrGroupLocked, "the group is locked"}
+	case n.Quarantined:
+		return &Refusal{5985, cluster.ErrNodeQuarantined, "the node is quarantined"}
+	case n.State == cluster.NodePaused:
+		return &Refusal{5070, cluster.ErrNodePaused, "the node is paused"}
+	case n.State != cluster.NodeUp:
+		return &Refusal{5050, cluster.ErrNodeDown, "the node is down"}
+	}
+	for _, r := range m.Members(g.Name) {
+		if r.Possible != nil && !slices.Contains(r.Possible, n.Name) {
+			return &Refusal{5016, cluster.ErrNotPossibleOwner, "the node is not a possible owner"}
+		}
+	}
+	return nil
+}
+
+// switchGroup brings all members of a group towards a state.
+func (m *Model) switchGroup(via, verb, group string, want cluster.State) error {
+	m.record(via, verb, group)
+	g := m.Group(group)
+	if g == nil {
+		return noGroup(group)
+	}
+	if g.Move != nil {
+		return &Refusal{5908, cluster.ErrBusy, "the group is moving"}
+	}
+	g.Wanted = want
+	for _, r := range m.Members(g.Name) {
+		m.towards(r, want)
+	}
+	return nil
+}
+
+// towards makes a resource pending on its way to a state.
+func (m *Model) towards(r *Resource, want cluster.State) {
+	if r.State == want {
+		return
+	}
+	readings := m.StartReadings
+	if want == cluster.Offline {
+		readings = m.StopReadings
+	}
+	if readings == 0 {
+		m.set(r, want)
+		return
+	}
+	m.set(r, cluster.Pending)
+	r.Left, r.Next = readings, want
+}
+
+// switchResource brings one resource towards a state: up with what it needs, down with what needs it.
+func (m *Model) switchResource(via, verb, resource string, want cluster.State) error {
+	m.record(via, verb, resource)
+	r := m.Resource(resource)
+	if r == nil {
+		return noResource(resource)
+	}
+	if m.Group(r.Group).Move != nil {
+		return &Refusal{5908, cluster.ErrBusy, "the group is moving"}
+	}
+	for _, other := range m.Members(r.Group) {
+		if want == cluster.Online && m.reaches(r, other) || want == cluster.Offline && m.reaches(other, r) {
+			m.towards(other, want)
+		}
+	}
+	m.towards(r, want)
+	return nil
+}
+
+// reaches reports whether a depends on b, directly or not.
+func (m *Model) reaches(a, b *Resource) bool {
+	for _, name := range a.DependsOn {
+		if dep := m.Resource(name); dep != nil && (dep == b || m.reaches(dep, b)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *Model) pause(via, node string, drain cluster.Drain) error {
+	m.record(via, "pause", node)
+	n := m.Node(node)
+	if n == nil {
+		return noNode(node)
+	}
+	if n.State == cluster.NodeDown {
+		return &Refusal{5050, cluster.ErrNodeDown, "the node is down"}
+	}
+	n.State = cluster.NodePaused
+	if drain == cluster.KeepGroups {
+		return nil
+	}
+	for _, g := range m.Groups {
+		if g.Owner != n.Name || g.Core || m.GroupState(g.Name) == cluster.Offline {
+			continue
+		}
+		n.Draining = true
+		moved := false
+		for _, to := range m.Nodes {
+			if !moved && m.mayMove(g, to) == nil {
+				m.begin(g, to.Name, "")
+				moved = true
+			}
+		}
+		if !moved {
+			n.Draining, n.DrainFailed = false, true
+		}
+	}
+	return nil
+}
+
+func (m *Model) resume(via, node string) error {
+	m.record(via, "resume", node)
+	n := m.Node(node)
+	if n == nil {
+		return noNode(node)
+	}
+	if n.State == cluster.NodePaused {
+		n.State = cluster.NodeUp
+	}
+	n.Draining, n.DrainFailed = false, false
+	return nil
+}
+
+func (m *Model) setFailback(via, group string, f cluster.Failback) error {
+	m.record(via, "set-failback", group, f.Policy.String(), f.Raw)
+	g := m.Group(group)
+	if g == nil {
+		return noGroup(group)
+	}
+	if f.Raw == "" {
+		f.Raw = map[cluster.FailbackPolicy]string{cluster.FailbackPrevented: "0", cluster.FailbackAllowed: "1"}[f.Policy]
+	}
+	g.Failback = f
+	return nil
+}
+
+func (m *Model) bindService(via, resource, service string) error {
+	m.record(via, "set-service", resource, service)
+	r := m.Resource(resource)
+	if r == nil {
+		return noResource(resource)
+	}
+	if r.State == cluster.Online {
+		return &Refusal{5019, cluster.ErrNotOnline, "the resource is online"}
+	}
+	r.Service = service
+	return nil
+}
+
+func (m *Model) swapMark(via, key, old, text string) error {
+	m.record(via, "swap-mark", key)
+	if m.Marks[key] != old {
+		return &Refusal{0, cluster.ErrMarkChanged, "another mark is stored"}
+	}
+	if m.Marks[key] = text; text == "" {
+		delete(m.Marks, key)
+	}
+	return nil
+}
+
+func (m *Model) clearMove(via, group string) error {
+	m.record(via, "clear-move", group)
+	g := m.Group(group)
+	if g == nil {
+		return noGroup(group)
+	}
+	g.Standing = slices.DeleteFunc(g.Standing, func(r cluster.MoveRequest) bool { return r.Ours })
+	return nil
+}

@@ -1,0 +1,129 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// lockKey is the name under which the lock stands in the cluster's configuration, where an administrator sees it.
+const lockKey = "failover-lock"
+
+// clusterLock keeps a claim in the cluster's configuration, by compare-and-set.
+type clusterLock struct{ c *core }
+
+// Lock implements Cluster.
+func (c *core) Lock() failover.Lock { return clusterLock{c} }
+
+func (l clusterLock) Acquire(ctx context.Context, claim failover.Claim) error {
+	return l.swap(ctx, "take cluster lock", "", claim)
+}
+
+func (l clusterLock) TakeOver(ctx context.Context, from, to failover.Claim) error {
+	text, holder, err := l.read(ctx)
+	if err != nil {
+		return err
+	}
+	if text != "" && holder.ID != from.ID && holder.ID != to.ID {
+		return locked("take over cluster lock", holder)
+	}
+	return l.swap(ctx, "take over cluster lock", text, to)
+}
+
+// swap replaces what is stored by the claim and reads it back: the reading, not the answer, says whose lock it is.
+func (l clusterLock) swap(ctx context.Context, op, old string, claim failover.Claim) error {
+	if claim.ID == "" {
+		return failover.Invalid("Claim.ID", "is empty", "give every run its own random ID")
+	}
+	raw, err := json.Marshal(claim)
+	if err != nil {
+		return &failover.Error{Op: op, Target: "cluster", Outcome: failover.NotApplied, Next: "make the claim marshal to JSON", Err: err}
+	}
+	text, holder, err := l.read(ctx)
+	switch {
+	case err != nil:
+		return err
+	case text != "" && holder.ID == claim.ID:
+		return nil
+	case text != old:
+		return locked(op, holder)
+	}
+	_, sent := l.c.send(ctx, op, "", func(ctx context.Context, via string) error {
+		return l.c.d.SwapMark(ctx, via, lockKey, old, string(raw))
+	})
+	if sent != nil && stays(sent) && !errors.Is(sent, ErrMarkChanged) {
+		return sent
+	}
+	text, holder, err = l.read(ctx)
+	switch {
+	case err != nil:
+		return &failover.Error{Op: op, Target: "cluster", Outcome: failover.InDoubt, Next: "run again: the lock is recognised by its ID", Err: errors.Join(sent, err)}
+	case text != "" && holder.ID == claim.ID:
+		return nil
+	case text == old:
+		return &failover.Error{Op: op, Target: "cluster", Outcome: failover.InDoubt, Next: "run again: the lock is recognised by its ID", Err: errors.Join(sent, failover.ErrNotObserved)}
+	}
+	return locked(op, holder)
+}
+
+func (l clusterLock) Check(ctx context.Context, claim failover.Claim) error {
+	text, holder, err := l.read(ctx)
+	if err != nil || text != "" && holder.ID == claim.ID {
+		return err
+	}
+	found := "nobody holds it"
+	if text != "" {
+		found = "it is held by " + whose(holder)
+	}
+	return &failover.Error{Op: "check cluster lock", Target: "cluster", Outcome: failover.NotApplied,
+		Next: "find out who took it before going on", Err: fmt.Errorf("%w: %s", failover.ErrLockLost, found)}
+}
+
+func (l clusterLock) Release(ctx context.Context, claim failover.Claim) error {
+	const op = "release cluster lock"
+	text, holder, err := l.read(ctx)
+	if err != nil || text == "" || holder.ID != claim.ID {
+		return err
+	}
+	_, sent := l.c.send(ctx, op, "", func(ctx context.Context, via string) error { return l.c.d.SwapMark(ctx, via, lockKey, text, "") })
+	if sent != nil && stays(sent) && !errors.Is(sent, ErrMarkChanged) {
+		return sent
+	}
+	text, holder, err = l.read(ctx)
+	if err == nil && (text == "" || holder.ID != claim.ID) {
+		return nil
+	}
+	return &failover.Error{Op: op, Target: "cluster", Outcome: failover.InDoubt, Next: "release again: it is safe", Err: errors.Join(sent, err, failover.ErrNotObserved)}
+}
+
+func (l clusterLock) Holder(ctx context.Context) (failover.Claim, bool, error) {
+	text, holder, err := l.read(ctx)
+	return holder, text != "", err
+}
+
+// read returns what is stored and the claim in it. Something that is no claim counts as a lock of somebody unknown.
+func (l clusterLock) read(ctx context.Context) (string, failover.Claim, error) {
+	var text string
+	_, err := l.c.send(ctx, "read cluster lock", "", func(ctx context.Context, via string) (err error) {
+		text, err = l.c.d.ReadMark(ctx, via, lockKey)
+		return readError(ctx, "read cluster lock", via, err)
+	})
+	var claim failover.Claim
+	if err == nil && text != "" && json.Unmarshal([]byte(text), &claim) != nil {
+		claim = failover.Claim{Owner: "somebody unknown", Purpose: fmt.Sprintf("unreadable lock text %.80q", text)}
+	}
+	return text, claim, err
+}
+
+func locked(op string, holder failover.Claim) error {
+	return &failover.Error{Op: op, Target: "cluster", Outcome: failover.NotApplied, Next: "wait for that run to end, or take its lock over if it is dead",
+		Err: fmt.Errorf("%w: held by %s", failover.ErrLocked, whose(holder))}
+}
+
+func whose(c failover.Claim) string {
+	return fmt.Sprintf("%s since %s for %s (%s)", c.Owner, c.Since.Format(time.RFC3339), c.Purpose, c.ID)
+}

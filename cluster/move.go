@@ -1,0 +1,321 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// clearTime bounds the removal of a standing move request after the caller's own context has ended.
+const clearTime = time.Minute
+
+// Move implements Cluster.
+func (c *core) Move(ctx context.Context, group, node string, o MoveOptions) (MoveResult, error) {
+	const op = "move group"
+	o, err := o.withDefaults()
+	if err == nil {
+		err = errors.Join(c.d.Check("group", group), c.d.Check("node", node))
+	}
+	if err != nil {
+		return MoveResult{}, err
+	}
+	g, err := c.beforeMove(ctx, group, node, o)
+	if err != nil {
+		return MoveResult{}, err
+	}
+	res := MoveResult{From: g.Owner, To: node, State: g.State}
+	if g.Owner == node && g.State != Pending {
+		return res, nil
+	}
+	f := follow{c: c, op: op, group: group, from: g.Owner, to: node, want: g.State, o: o}
+	if g.Owner == node {
+		// Somebody's move is arriving; what it was before cannot be read any more, so up is what is waited for.
+		res.State, f.want, f.left = Online, Online, true
+	} else {
+		f.via, f.doubt = c.send(ctx, op, "", func(ctx context.Context, via string) error { return c.d.StartMove(ctx, via, group, node) })
+		if f.doubt != nil && stays(f.doubt) {
+			return res, f.doubt
+		}
+		res.Moved = true
+	}
+	res.Outage, err = f.run(ctx)
+	if c.d.KeepsMoves() {
+		// Without this the request would hold the group on the target for ever. Also when the move failed or the
+		// caller gave up: a request left standing acts on its own later.
+		clearCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearTime)
+		clearErr := c.ClearMove(clearCtx, group)
+		cancel()
+		if err == nil && clearErr == nil {
+			// The group stays only if nothing draws it home once the request is gone.
+			err = f.confirm(ctx)
+		} else if clearErr != nil {
+			outcome := failover.Applied
+			if err != nil {
+				outcome = failover.OutcomeOf(err)
+			}
+			err = &failover.Error{Op: op, Target: group, Outcome: outcome, Next: "clear the move request (ClearMove); it holds the group where it is",
+				Err: errors.Join(err, clearErr)}
+		}
+	}
+	return res, err
+}
+
+// beforeMove reads the cluster and refuses what cannot end well, before anything is asked for.
+func (c *core) beforeMove(ctx context.Context, group, node string, o MoveOptions) (Group, error) {
+	const op = "move group"
+	s, err := c.snapshot(ctx, "")
+	if err != nil {
+		return Group{}, err
+	}
+	g, ok := s.Group(group)
+	if !ok {
+		return g, refuse(op, group, "use a name the snapshot shows", ErrNotFound, "the cluster has no such group")
+	}
+	if leftover(g) && g.Owner != node {
+		if err := c.ClearMove(ctx, group); err != nil {
+			return g, err
+		}
+		if g, err = c.group(ctx, "", group); err != nil {
+			return g, err
+		}
+	}
+	if err := fitToLeave(op, g, node, o.Expect); err != nil {
+		return g, err
+	}
+	if g.Owner == node {
+		return g, nil
+	}
+	return g, fitToTake(op, s, g, node)
+}
+
+// leftover reports whether a request of an earlier run of ours stands.
+func leftover(g Group) bool {
+	for _, m := range g.Standing {
+		if m.Ours {
+			return true
+		}
+	}
+	return false
+}
+
+// fitToLeave says why the group cannot be moved off its owner now.
+func fitToLeave(op string, g Group, node, expect string) error {
+	switch {
+	case g.Owner == "":
+		return refuse(op, g.Name, "find out where the group runs before anything else", ErrOwnerUnknown, "%s", g)
+	case g.Owner == node && g.State == Failed:
+		return refuse(op, g.Name, "repair the group on its owner", ErrFailed, "%s", g)
+	case g.Owner == node && g.State != Online && g.State != Offline && g.State != Pending:
+		return refuse(op, g.Name, "bring up the members that are down", ErrPartial, "%s", g)
+	case g.Owner == node:
+		return nil
+	case expect != "" && g.Owner != expect:
+		return refuse(op, g.Name, "read the cluster and decide again", ErrOtherOwner, "%s, expected on %s", g, expect)
+	case g.Locked:
+		return refuse(op, g.Name, "unlock the group or wait for what locks it", ErrGroupLocked, "%s", g)
+	case g.Unmanaged:
+		return refuse(op, g.Name, "end the maintenance of the group or the cluster", ErrUnmanaged, "%s", g)
+	case g.Queued || g.State == Pending:
+		return refuse(op, g.Name, "wait until the group stands still", ErrBusy, "%s", g)
+	case g.State != Online && g.State != Offline:
+		return refuse(op, g.Name, "repair the group on its owner first", ErrNotOnline, "%s", g)
+	}
+	for _, m := range g.Standing {
+		if !m.Ours {
+			return refuse(op, g.Name, "ask who placed it and have it removed", ErrStandingRequest, "%s concerning %s", m.ID, m.Node)
+		}
+	}
+	return nil
+}
+
+// fitToTake says why the node cannot take the group.
+func fitToTake(op string, s Snapshot, g Group, node string) error {
+	if err := fitNode(op, s, node); err != nil {
+		return err
+	}
+	if s.Quorum == QuorumLost {
+		return refuse(op, g.Name, "restore the quorum first", ErrNoQuorum, "seen from %s", s.ReadFrom)
+	}
+	if s.Maintenance {
+		return refuse(op, g.Name, "end the maintenance of the cluster", ErrUnmanaged, "the whole cluster is in maintenance")
+	}
+	if names := g.Unwilling(node); len(names) > 0 {
+		return refuse(op, g.Name, "add the node to the possible owners of every member", ErrNotPossibleOwner, "%s may not run on %s", quoted(names), node)
+	}
+	return nil
+}
+
+func fitNode(op string, s Snapshot, node string) error {
+	n, ok := s.Node(node)
+	switch {
+	case !ok:
+		return refuse(op, node, "use a node the snapshot shows", ErrNotFound, "the cluster has no such node")
+	case n.Isolated || n.Quarantined:
+		return refuse(op, node, "find out why the cluster keeps the node out", ErrNodeQuarantined, "%s", n.Raw)
+	case n.State == NodePaused || n.Draining:
+		return refuse(op, node, "resume the node", ErrNodePaused, "%s", n.Raw)
+	case n.State != NodeUp:
+		return refuse(op, node, "bring the node up", ErrNodeDown, "it is %s", n.State)
+	}
+	return nil
+}
+
+// ClearMove implements Cluster.
+func (c *core) ClearMove(ctx context.Context, group string) error {
+	const op = "clear move request"
+	if err := c.d.Check("group", group); err != nil || !c.d.KeepsMoves() {
+		return err
+	}
+	return c.setting(ctx, op, group, func(ctx context.Context) (bool, error) {
+		g, err := c.group(ctx, "", group)
+		return !leftover(g), err
+	}, func(ctx context.Context, via string) error { return c.d.ClearMove(ctx, via, group) })
+}
+
+// follow watches a group after a move was asked for.
+type follow struct {
+	c        *core
+	op       string
+	group    string
+	from, to string
+	want     State
+	o        MoveOptions
+	via      string // the node that had the request
+	doubt    error  // the answer to the request was lost
+	left     bool   // the group was seen to leave, so standing at the source again means it returned
+}
+
+// run reads until the group is on the target in the wanted state, or until it is certain that it will not be.
+func (f *follow) run(ctx context.Context) (outage time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, f.o.Timeout)
+	defer cancel()
+	var down, since time.Time // since: the present reading has been the same since then
+	defer func() {
+		if !down.IsZero() {
+			outage += time.Since(down)
+		}
+	}()
+	var last Group
+	var lastErr error
+	same, avoid := 0, ""
+	if f.doubt != nil {
+		avoid = f.via
+	}
+	for {
+		g, err := f.c.group(ctx, avoid, f.group)
+		now := time.Now()
+		if err != nil {
+			if ctx.Err() != nil {
+				return outage, f.timedOut(ctx, last, errors.Join(lastErr, err))
+			}
+			if !errors.Is(err, ErrUnreachable) {
+				return outage, f.fail(failover.InDoubt, "read the group from the cluster and judge by its owner and state", err)
+			}
+			lastErr = err
+		} else {
+			if lastErr = nil; g.Owner == last.Owner && g.State == last.State {
+				same++
+			} else {
+				same, since = 1, now
+				failover.Progress(ctx, g.String())
+			}
+			last = g
+			switch {
+			case g.State != f.want && down.IsZero():
+				down = now
+			case g.State == f.want && !down.IsZero():
+				outage, down = outage+now.Sub(down), time.Time{}
+			}
+			if done, err := f.judge(g, same, now.Sub(since)); done {
+				return outage, err
+			}
+		}
+		if err := pause(ctx, f.o.Poll); err != nil {
+			return outage, f.timedOut(ctx, last, lastErr)
+		}
+	}
+}
+
+// judge says whether a reading ends the move. A bad reading must have been seen twice and for the time of grace: the
+// cluster may be restarting the group or taking it back.
+func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
+	switch {
+	case g.Owner == f.to && g.State == f.want:
+		return true, nil
+	case g.Owner == f.from && g.State == f.want && !f.left:
+		if g.Queued || g.Locked || since < f.o.Settle || same < 2 {
+			return false, nil
+		}
+		if leftover(g) {
+			// The request stands, so the cluster may still act on it.
+			return false, nil
+		}
+		return true, f.fail(failover.NotApplied, "find out why the cluster did not move the group, then run again", fmt.Errorf("%w: %s for %s", ErrNotStarted, g, since.Round(time.Second)))
+	}
+	f.left = true
+	if same < 2 || g.State == Pending || g.Owner == "" && g.State != Failed {
+		return false, nil
+	}
+	switch {
+	case g.Owner == f.from && g.State == f.want:
+		return true, f.fail(failover.NotApplied, "look in the cluster's log for why the target gave the group up", fmt.Errorf("%w: %s", ErrReturned, g))
+	case since < f.o.Grace:
+		return false, nil
+	case g.Owner == f.to && g.State == Failed:
+		return true, f.fail(failover.Applied, "repair the group on the target or move it back; the members that failed are named", fmt.Errorf("%w: %s", ErrFailed, g))
+	case g.Owner == f.to:
+		return true, f.fail(failover.Applied, "bring up the members that are down, or move the group back", fmt.Errorf("%w: %s", ErrPartial, g))
+	case g.Owner == f.from:
+		return true, f.fail(failover.NotApplied, "bring the group up again where it is", fmt.Errorf("%w: %s, and it did not come up again", ErrReturned, g))
+	case g.State == Failed && g.Owner == "":
+		return true, f.fail(failover.Applied, "repair the group; no single node has it", fmt.Errorf("%w: %s", ErrFailed, g))
+	}
+	return true, f.fail(failover.NotApplied, "find out why the cluster placed the group there", fmt.Errorf("%w: %s", ErrElsewhere, g))
+}
+
+// confirm reads once more after the standing request was removed.
+func (f *follow) confirm(ctx context.Context) error {
+	f.left, f.doubt = true, nil
+	_, err := f.run(ctx)
+	return err
+}
+
+func (f *follow) timedOut(ctx context.Context, last Group, err error) error {
+	kind := ErrTimeout
+	switch {
+	case last.Queued:
+		kind = ErrQueued
+	case last.Name == "":
+		kind = ErrUnreachable
+	}
+	return f.fail(failover.InDoubt, "read the group from any node: the move may still end either way; do not ask for it again before it stands still",
+		errors.Join(fmt.Errorf("%w: last seen: %s", kind, describe(last)), err, context.Cause(ctx)))
+}
+
+func (f *follow) fail(outcome failover.Outcome, next string, err error) error {
+	if f.doubt != nil {
+		err = fmt.Errorf("%w (the answer to the request was lost: %w)", err, f.doubt)
+	}
+	return &failover.Error{Op: f.op, Target: f.group + " to " + f.to, Outcome: outcome, Next: next, Err: err}
+}
+
+func describe(g Group) string {
+	if g.Name == "" {
+		return "nothing"
+	}
+	return g.String()
+}
+
+func quoted(names []string) string {
+	text := ""
+	for i, n := range names {
+		if i > 0 {
+			text += ", "
+		}
+		text += fmt.Sprintf("%q", n)
+	}
+	return text
+}

@@ -1,0 +1,288 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// State is how a group or one of its resources stands, in words that hold for every cluster manager. The vendor's own
+// value is kept beside it in a Raw field.
+type State int
+
+// The states. Partial means that some members are up and none is changing or failed: after a move that is not success.
+const (
+	Unknown State = iota
+	Online
+	Offline
+	Partial
+	Pending
+	Failed
+)
+
+var stateNames = []string{Unknown: "unknown", Online: "online", Offline: "offline", Partial: "partial", Pending: "pending", Failed: "failed"}
+
+// String returns the state as a word, for example "online".
+func (s State) String() string { return enumName("State", stateNames, int(s)) }
+
+// MarshalText implements encoding.TextMarshaler.
+func (s State) MarshalText() ([]byte, error) { return enumMarshal("state", stateNames, int(s)) }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *State) UnmarshalText(text []byte) error {
+	n, err := enumParse("state", stateNames, text)
+	*s = State(n)
+	return err
+}
+
+// NodeState is how a cluster node stands.
+type NodeState int
+
+// The node states. A paused node (standby, maintenance) is a member that takes no groups.
+const (
+	NodeUnknown NodeState = iota
+	NodeUp
+	NodePaused
+	NodeDown
+	NodeJoining
+)
+
+var nodeStateNames = []string{NodeUnknown: "unknown", NodeUp: "up", NodePaused: "paused", NodeDown: "down", NodeJoining: "joining"}
+
+// String returns the state as a word, for example "up".
+func (s NodeState) String() string { return enumName("NodeState", nodeStateNames, int(s)) }
+
+// MarshalText implements encoding.TextMarshaler.
+func (s NodeState) MarshalText() ([]byte, error) {
+	return enumMarshal("node state", nodeStateNames, int(s))
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *NodeState) UnmarshalText(text []byte) error {
+	n, err := enumParse("node state", nodeStateNames, text)
+	*s = NodeState(n)
+	return err
+}
+
+// Quorum says whether the cluster has a majority.
+type Quorum int
+
+// The quorum states.
+const (
+	QuorumUnknown Quorum = iota
+	QuorumPresent
+	QuorumLost
+)
+
+var quorumNames = []string{QuorumUnknown: "unknown", QuorumPresent: "present", QuorumLost: "lost"}
+
+// String returns the quorum as a word, for example "present".
+func (q Quorum) String() string { return enumName("Quorum", quorumNames, int(q)) }
+
+// MarshalText implements encoding.TextMarshaler.
+func (q Quorum) MarshalText() ([]byte, error) { return enumMarshal("quorum", quorumNames, int(q)) }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (q *Quorum) UnmarshalText(text []byte) error {
+	n, err := enumParse("quorum", quorumNames, text)
+	*q = Quorum(n)
+	return err
+}
+
+// FailbackPolicy says whether the cluster may pull a group home by itself.
+type FailbackPolicy int
+
+// The policies.
+const (
+	FailbackUnknown FailbackPolicy = iota
+	FailbackPrevented
+	FailbackAllowed
+)
+
+var failbackNames = []string{FailbackUnknown: "unknown", FailbackPrevented: "prevented", FailbackAllowed: "allowed"}
+
+// String returns the policy as a word, for example "prevented".
+func (p FailbackPolicy) String() string { return enumName("FailbackPolicy", failbackNames, int(p)) }
+
+// MarshalText implements encoding.TextMarshaler.
+func (p FailbackPolicy) MarshalText() ([]byte, error) {
+	return enumMarshal("failback policy", failbackNames, int(p))
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *FailbackPolicy) UnmarshalText(text []byte) error {
+	n, err := enumParse("failback policy", failbackNames, text)
+	*p = FailbackPolicy(n)
+	return err
+}
+
+// Failback is a group's setting for going home by itself, complete enough to be put back as it was.
+//
+// On a Windows cluster Raw is the number of AutoFailbackType. On Pacemaker it is the group's resource-stickiness as
+// set on the group itself, empty when none is set there.
+type Failback struct {
+	Policy FailbackPolicy `json:"policy"`
+	Raw    string         `json:"raw"`
+}
+
+// NoFailback is the setting that keeps a group where it is.
+var NoFailback = Failback{Policy: FailbackPrevented}
+
+// Node is one cluster node as the cluster sees it.
+type Node struct {
+	Name        string    `json:"name"`
+	State       NodeState `json:"state"`
+	Draining    bool      `json:"draining,omitempty"`
+	DrainFailed bool      `json:"drainFailed,omitempty"` // the last drain ended with groups that would not leave
+	Isolated    bool      `json:"isolated,omitempty"`
+	Quarantined bool      `json:"quarantined,omitempty"`
+	Build       string    `json:"build,omitempty"` // build of operating system or cluster software, where the cluster tells it
+	Raw         string    `json:"raw,omitempty"`
+}
+
+// Resource is one member of a group.
+type Resource struct {
+	Name           string        `json:"name"`
+	Group          string        `json:"group"`
+	Owner          string        `json:"owner"`
+	Type           string        `json:"type"` // the vendor's type name, for example "Generic Service" or "ocf:heartbeat:IPaddr2"
+	State          State         `json:"state"`
+	Possible       []string      `json:"possible,omitempty"`  // nodes that may own it; nil when the cluster does not say
+	DependsOn      []string      `json:"dependsOn,omitempty"` // resources it needs
+	Service        string        `json:"service,omitempty"`   // operating-system service it runs, if it runs one
+	Disk           bool          `json:"disk,omitempty"`      // it is storage
+	Core           bool          `json:"core,omitempty"`      // it belongs to the cluster itself, for example the witness
+	Maintenance    bool          `json:"maintenance,omitempty"`
+	PendingTimeout time.Duration `json:"pendingTimeout,omitempty"` // how long the cluster lets it start or stop; 0 when unknown
+	Raw            string        `json:"raw,omitempty"`
+}
+
+// MoveRequest is a request to place a group that stands in the cluster's configuration: the location constraint that
+// crm_resource --move leaves. A Windows cluster leaves none.
+type MoveRequest struct {
+	ID   string `json:"id"`
+	Node string `json:"node"`
+	Ban  bool   `json:"ban,omitempty"`  // it keeps the group off the node instead of drawing it there
+	Ours bool   `json:"ours,omitempty"` // this library made it, in this or in an earlier run
+}
+
+// Group is a set of resources that move together.
+type Group struct {
+	Name      string        `json:"name"`
+	Owner     string        `json:"owner"` // "" when no node or more than one has it
+	Owners    []string      `json:"owners,omitempty"`
+	State     State         `json:"state"`
+	Core      bool          `json:"core,omitempty"` // belongs to the cluster itself
+	Locked    bool          `json:"locked,omitempty"`
+	Queued    bool          `json:"queued,omitempty"`    // the cluster has put its move or start off
+	Unmanaged bool          `json:"unmanaged,omitempty"` // the cluster was told to leave it alone
+	Preferred []string      `json:"preferred,omitempty"`
+	Failback  Failback      `json:"failback"`
+	Members   []Resource    `json:"members,omitempty"`
+	Standing  []MoveRequest `json:"standing,omitempty"`
+	Raw       string        `json:"raw,omitempty"`
+}
+
+// String returns "group on owner: state" with what is unusual about it.
+func (g Group) String() string {
+	owner := g.Owner
+	if owner == "" {
+		owner = "no single node"
+		if len(g.Owners) > 1 {
+			owner = strings.Join(g.Owners, " and ")
+		}
+	}
+	text := fmt.Sprintf("%s is %s on %s", g.Name, g.State, owner)
+	for _, mark := range []struct {
+		set  bool
+		word string
+	}{{g.Locked, "locked"}, {g.Queued, "queued"}, {g.Unmanaged, "unmanaged"}} {
+		if mark.set {
+			text += ", " + mark.word
+		}
+	}
+	if g.State != Online && g.State != Offline {
+		for _, m := range g.Members {
+			if m.State != Online {
+				text += fmt.Sprintf("; %s %s", m.Name, m.State)
+			}
+		}
+	}
+	return text
+}
+
+// MayOwn reports whether every member may run on the node. A member whose possible owners the cluster does not tell
+// counts as yes.
+func (g Group) MayOwn(node string) bool { return len(g.Unwilling(node)) == 0 }
+
+// Unwilling returns the names of the members that may not run on the node.
+func (g Group) Unwilling(node string) []string {
+	var names []string
+	for _, m := range g.Members {
+		if m.Possible != nil && !slices.Contains(m.Possible, node) {
+			names = append(names, m.Name)
+		}
+	}
+	return names
+}
+
+// Snapshot is the whole cluster at one moment, as one of its nodes tells it.
+type Snapshot struct {
+	Cluster          string  `json:"cluster"`
+	ReadFrom         string  `json:"readFrom"` // the node that answered
+	Quorum           Quorum  `json:"quorum"`
+	BackupInProgress bool    `json:"backupInProgress,omitempty"`
+	Maintenance      bool    `json:"maintenance,omitempty"` // the whole cluster was told to leave its resources alone
+	Nodes            []Node  `json:"nodes"`
+	Groups           []Group `json:"groups"`
+}
+
+// Node returns the node called name.
+func (s Snapshot) Node(name string) (Node, bool) {
+	for _, n := range s.Nodes {
+		if n.Name == name {
+			return n, true
+		}
+	}
+	return Node{}, false
+}
+
+// Group returns the group called name.
+func (s Snapshot) Group(name string) (Group, bool) {
+	for _, g := range s.Groups {
+		if g.Name == name {
+			return g, true
+		}
+	}
+	return Group{}, false
+}
+
+// Inspection is what a node says about itself, asked at its own address.
+type Inspection struct {
+	Node          string   `json:"node"`  // the name the machine itself gives
+	Build         string   `json:"build"` // operating system build
+	RebootPending bool     `json:"rebootPending"`
+	Reasons       []string `json:"reasons,omitempty"` // why a reboot is pending
+}
+
+func enumName(kind string, names []string, n int) string {
+	if n < 0 || n >= len(names) {
+		return fmt.Sprintf("%s(%d)", kind, n)
+	}
+	return names[n]
+}
+
+func enumMarshal(kind string, names []string, n int) ([]byte, error) {
+	if n < 0 || n >= len(names) {
+		return nil, fmt.Errorf("cluster: no %s has the number %d", kind, n)
+	}
+	return []byte(names[n]), nil
+}
+
+func enumParse(kind string, names []string, text []byte) (int, error) {
+	if n := slices.Index(names, string(text)); n >= 0 {
+		return n, nil
+	}
+	return 0, fmt.Errorf("cluster: %q is no %s", text, kind)
+}
