@@ -1,0 +1,185 @@
+package failover
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// Plan is what a procedure found and what it would do, in order. It is data: marshal it, diff it, show it. It is made
+// by the code that runs.
+type Plan struct {
+	Procedure  string      `json:"procedure"`
+	Definition string      `json:"definition"` // hash over name, parameters, step IDs, kinds and targets
+	Findings   string      `json:"findings"`   // hash over Definition and what was observed; an approval is given for this one
+	Parameters []Parameter `json:"parameters,omitempty"`
+	Made       time.Time   `json:"made"`
+	Steps      []PlanStep  `json:"steps"`
+}
+
+// PlanAction says what a run would do with a step as things stand.
+type PlanAction string
+
+// What a run would do with a step.
+const (
+	ActionNone    PlanAction = "none"    // the wanted state holds
+	ActionApply   PlanAction = "apply"   // the change would be made
+	ActionConfirm PlanAction = "confirm" // a person would be asked to do it
+	ActionWait    PlanAction = "wait"    // the run would wait until it holds
+	ActionBlock   PlanAction = "block"   // the run would stop here
+)
+
+// PlanStep is one line of a plan.
+type PlanStep struct {
+	ID          string      `json:"id"`
+	Title       string      `json:"title"`
+	Target      string      `json:"target,omitempty"`
+	Kind        Kind        `json:"kind"`
+	Action      PlanAction  `json:"action"`
+	Observation Observation `json:"observation"`
+	Error       string      `json:"error,omitempty"` // the step could not be observed
+	CanUndo     bool        `json:"can_undo"`
+	Outage      bool        `json:"outage"` // inside the outage window
+	Timeout     string      `json:"timeout"`
+	Source      string      `json:"source,omitempty"`
+	Help        string      `json:"help,omitempty"`
+}
+
+// Plan observes every step and changes nothing. A step that cannot be observed is part of the plan, with the reason.
+// Plan fails only when the procedure is invalid or ctx ends.
+//
+// Later steps are observed before the earlier ones have run, so a plan shows where things stand, not a simulation.
+func (p Procedure) Plan(ctx context.Context) (Plan, error) {
+	if err := p.Validate(); err != nil {
+		return Plan{}, err
+	}
+	plan := Plan{Procedure: p.Name, Definition: p.Definition(), Parameters: p.Parameters, Made: time.Now().UTC()}
+	for i, s := range p.Steps {
+		obs, err := observe(ctx, s)
+		if ctx.Err() != nil {
+			return Plan{}, &Error{Op: "plan", Target: p.Name, Outcome: NotApplied, Next: "plan again", Err: context.Cause(ctx)}
+		}
+		ps := PlanStep{ID: s.ID, Title: s.Title, Target: s.Target, Kind: s.Kind, Observation: obs, Outage: p.inOutage(i),
+			CanUndo: s.Kind == Check || s.Kind == Change && s.Undo != nil, Timeout: s.timeout().String(), Source: s.Source, Help: s.Help}
+		if err != nil {
+			ps.Error = err.Error()
+		}
+		ps.Action = s.action(obs, err)
+		plan.Steps = append(plan.Steps, ps)
+	}
+	plan.Findings = plan.findings()
+	return plan, nil
+}
+
+func (s Step) action(obs Observation, err error) PlanAction {
+	switch {
+	case err == nil && obs.Done:
+		return ActionNone
+	case s.Kind == Manual:
+		return ActionConfirm
+	case s.Kind == Check && s.Wait:
+		return ActionWait
+	case s.Kind == Check || err != nil:
+		return ActionBlock
+	}
+	return ActionApply
+}
+
+func (p Plan) findings() string {
+	type finding struct {
+		ID     string
+		Action PlanAction
+		Obs    Observation
+		Failed bool
+	}
+	all := struct {
+		Definition string
+		Findings   []finding
+	}{Definition: p.Definition}
+	for _, s := range p.Steps {
+		all.Findings = append(all.Findings, finding{s.ID, s.Action, s.Observation.hashed(), s.Error != ""})
+	}
+	return hashJSON(all)
+}
+
+// hashed leaves out what changes by itself.
+func (o Observation) hashed() Observation {
+	o.Note = ""
+	return o
+}
+
+// Blockers returns the steps at which a run would stop as things stand.
+func (p Plan) Blockers() []PlanStep {
+	var blockers []PlanStep
+	for _, s := range p.Steps {
+		if s.Action == ActionBlock {
+			blockers = append(blockers, s)
+		}
+	}
+	return blockers
+}
+
+// PointOfNoReturn returns the first step a run would apply and nobody could undo; the bool is false when there is none.
+func (p Plan) PointOfNoReturn() (PlanStep, bool) {
+	for _, s := range p.Steps {
+		if s.Action != ActionNone && !s.CanUndo && (s.Kind == Change || s.Kind == Once) {
+			return s, true
+		}
+	}
+	return PlanStep{}, false
+}
+
+// JSON returns the plan as an indented document.
+func (p Plan) JSON() ([]byte, error) { return json.MarshalIndent(p, "", "  ") }
+
+// String returns the table a person reads. Steps in the outage window are marked with "!".
+func (p Plan) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Plan for %s\n", p.Procedure)
+	for _, param := range p.Parameters {
+		fmt.Fprintf(&b, "  %s: %s\n", param.Name, param.Value)
+	}
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\n #\t\tACTION\tKIND\tUNDO\tSTEP\tTARGET\tFOUND")
+	for i, s := range p.Steps {
+		mark := ""
+		if s.Outage {
+			mark = "!"
+		}
+		found := s.Observation.Found
+		if s.Error != "" {
+			found = "cannot be observed: " + s.Error
+		}
+		if s.Observation.Note != "" {
+			found += " (" + s.Observation.Note + ")"
+		}
+		fmt.Fprintf(w, "%2d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i+1, mark, s.Action, s.Kind, s.undoWord(), s.Title, s.Target, oneLine(found))
+		if s.Action == ActionApply && s.Observation.Would != "" {
+			fmt.Fprintf(w, "\t\t\t\t\t  will: %s\t\t\n", oneLine(s.Observation.Would))
+		}
+	}
+	_ = w.Flush()
+	if s, ok := p.PointOfNoReturn(); ok {
+		fmt.Fprintf(&b, "\nPoint of no return: %s (%s)\n", s.Title, s.ID)
+	}
+	for _, s := range p.Blockers() {
+		fmt.Fprintf(&b, "Would stop at: %s (%s)\n", s.Title, s.ID)
+	}
+	fmt.Fprintf(&b, "Findings: %s\n", p.Findings)
+	return b.String()
+}
+
+func (s PlanStep) undoWord() string {
+	switch {
+	case s.Kind == Check || s.Kind == Manual:
+		return "-"
+	case s.CanUndo:
+		return "yes"
+	}
+	return "NO"
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
