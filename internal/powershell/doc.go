@@ -1,0 +1,18 @@
+// Package powershell runs PowerShell scripts on Windows machines over SSH and reads their answers.
+//
+// A script is a .ps1 file with one parameter, a JSON document, and one output, an object. An administrator can run it
+// alone; on the wire frame.ps1 runs it. The command line is the same for every call: it holds frame.ps1, encoded, and
+// stays far below the 8191 characters cmd.exe allows (documented: Microsoft KB 830473). Script and parameters follow
+// on standard input as base64, so no name ever passes a shell or becomes part of a script text, and the console's
+// code page does not matter. The answer is one base64 document between markers: banners, profile output and the
+// CLIXML noise of PowerShell 5.1 around it do no harm.
+//
+// Exit status 17 says that the script ran and failed. The document then holds the chain of exceptions with HRESULT and
+// Win32 code, which is what callers judge by; texts are localised. It also says whether the script had touched
+// anything (it sets $global:Touched before its first change), so that a failure before that is known not to have
+// changed anything.
+//
+// Nothing here was run by a real PowerShell in this project's tests; the scripts pass a PowerShell grammar and use what
+// Windows PowerShell 5.1 and PowerShell 7 share. That [Console]::In serves standard input under Win32-OpenSSH is
+// inferred from published scripts.
+package powershell

@@ -1,0 +1,158 @@
+package powershell_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover/internal/powershell"
+)
+
+// Nasty are names that a careless program would execute.
+var Nasty = []string{
+	"EFT Server", "O'Brien", "it‘s", "it’s", "‚low‛", "“double”", `"quoted"`, "$(Stop-Computer)", "$env:PATH", "`n", "a`'b", "';Stop-Computer;'",
+	"EFT*", "EFT?", "[abc]", "a\nb", "a\r\nb", "a\u2028b", "a\x00b", "#comment", "<#", "#>", "@'", "--%", "%PATH%", "a&b", "a|b", "a;b", "{}", "日本", "\xff", "",
+}
+
+type parsed struct {
+	File   string
+	Errors []struct {
+		Line, Column int
+		Text         string
+	}
+	Commands []string
+	Kinds    []string
+	Root     string
+}
+
+// grammar returns a function that parses files. It installs the grammar into a folder of its own.
+func grammar(t *testing.T) func(files ...string) []parsed {
+	t.Helper()
+	missing := func(format string, args ...any) {
+		if os.Getenv("PEERS") == "required" {
+			t.Fatalf(format, args...)
+		}
+		t.Skipf(format, args...)
+	}
+	node, err := exec.LookPath("node")
+	if err != nil {
+		missing("the PowerShell grammar needs node: %v", err)
+	}
+	dir := t.TempDir()
+	require.NoError(t, os.CopyFS(dir, os.DirFS("grammar")))
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	install := exec.CommandContext(ctx, "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline")
+	install.Dir = dir
+	if out, err := install.CombinedOutput(); err != nil {
+		missing("the PowerShell grammar could not be installed: %v\n%s", err, out)
+	}
+	return func(files ...string) []parsed {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		check := exec.CommandContext(ctx, node, append([]string{filepath.Join(dir, "check.mjs"), "--tree"}, files...)...)
+		var stderr bytes.Buffer
+		check.Stderr = &stderr
+		out, err := check.Output()
+		require.NoError(t, err, stderr.String())
+		var list []parsed
+		for line := range strings.Lines(string(out)) {
+			var p parsed
+			require.NoError(t, json.Unmarshal([]byte(line), &p))
+			list = append(list, p)
+		}
+		require.Len(t, list, len(files))
+		return list
+	}
+}
+
+// scripts returns every .ps1 file of the module.
+func scripts(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	require.NoError(t, filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && (d.Name() == ".git" || d.Name() == "node_modules" || d.Name() == "testdata") {
+			return fs.SkipDir
+		}
+		if err == nil && strings.HasSuffix(path, ".ps1") {
+			files = append(files, path)
+		}
+		return err
+	}))
+	require.NotEmpty(t, files)
+	return files
+}
+
+func TestGrammar(t *testing.T) {
+	parse := grammar(t)
+	t.Run("every script is PowerShell that 5.1 and 7 share", func(t *testing.T) {
+		for _, p := range parse(scripts(t)...) {
+			require.Empty(t, p.Errors, p.File)
+			require.NotContains(t, p.Kinds, "pipeline_chain_tail", "%s: && and || are not in 5.1", p.File)
+			for _, c := range p.Commands {
+				require.False(t, slices.ContainsFunc([]string{"iex", "Invoke-Expression", "Add-Type"}, func(bad string) bool { return strings.EqualFold(c, bad) }),
+					"%s runs text as code by %s", p.File, c)
+			}
+			source, err := os.ReadFile(p.File)
+			require.NoError(t, err)
+			for _, c := range source {
+				require.True(t, c == '\n' || c >= ' ' && c < 0x7f, "%s: only ASCII means the same in every code page", p.File)
+			}
+		}
+	})
+	t.Run("the check finds what is wrong", func(t *testing.T) {
+		dir := t.TempDir()
+		var files []string
+		for i, bad := range []string{"a && b", "if ($a { 1 }", "$a = $b ? 1 : 2", "$x = $y ?? 3", "@{ a = }", "'open"} {
+			files = append(files, filepath.Join(dir, strconv.Itoa(i)+".ps1"))
+			require.NoError(t, os.WriteFile(files[i], []byte(bad), 0o600))
+		}
+		all := parse(files...)
+		require.Contains(t, all[0].Kinds, "pipeline_chain_tail")
+		for _, p := range all[1:] {
+			require.NotEmpty(t, p.Errors, p.File)
+		}
+	})
+	t.Run("a quoted name is one string and nothing else", func(t *testing.T) {
+		var files, names []string
+		dir := t.TempDir()
+		for i, name := range Nasty {
+			quoted, err := powershell.Quote(name)
+			if err != nil {
+				continue
+			}
+			file := filepath.Join(dir, "q"+strconv.Itoa(i)+".ps1")
+			require.NoError(t, os.WriteFile(file, []byte("Get-ClusterGroup -Name "+quoted+" -Wait 0\n"), 0o600))
+			files, names = append(files, file), append(names, name)
+		}
+		require.Greater(t, len(files), 20)
+		all := parse(files...)
+		plain := all[0].Root
+		for i, p := range all {
+			require.Empty(t, p.Errors, "%q", names[i])
+			require.Equal(t, plain, p.Root, "%q parses like a harmless name", names[i])
+		}
+	})
+}
+
+func TestQuoteRefusesWhatAPersonCannotCopy(t *testing.T) {
+	for _, name := range []string{"a\nb", "a\rb", "a\x00b", "a\u2028b", "a\x1b[2Jb", "\xff"} {
+		_, err := powershell.Quote(name)
+		require.Error(t, err, "%q", name)
+	}
+	quoted, err := powershell.Quote("O'Brien’s")
+	require.NoError(t, err)
+	require.Equal(t, "'O''Brien’’s'", quoted)
+}

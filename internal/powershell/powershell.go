@@ -1,0 +1,286 @@
+package powershell
+
+import (
+	"context"
+	_ "embed"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode/utf16"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/remote"
+)
+
+//go:embed frame.ps1
+var frame string
+
+const (
+	// exitFailed is the frame's exit status for a script that ran and failed. PowerShell itself ends with 1 and
+	// cmd.exe with 9009 when they could not start anything.
+	exitFailed = 17
+	// exitNoProgram is cmd.exe's exit status for a program it does not find (documented).
+	exitNoProgram = 9009
+
+	// maxLine is what cmd.exe takes (documented: 8191), less what the SSH server puts before it:
+	// c:\windows\system32\cmd.exe /c "…".
+	maxLine = 8191 - 40
+
+	maxAnswer = 16 << 20
+	maxQuoted = 600
+)
+
+// Sentinels; test with errors.Is.
+var (
+	// ErrNoAnswer: the command ended without a framed answer, so nothing is known about the script.
+	ErrNoAnswer = errors.New("no answer from PowerShell")
+	// ErrNoPowerShell: the machine does not find the program.
+	ErrNoPowerShell = errors.New("PowerShell not found")
+	// ErrBadAnswer: the answer is not the document it should be.
+	ErrBadAnswer = errors.New("unreadable answer from PowerShell")
+)
+
+// Runner runs one command on one machine; *remote.Host is one.
+type Runner interface {
+	Run(ctx context.Context, cmd remote.Command) (remote.Result, error)
+}
+
+// Script is a .ps1 file with one parameter, a JSON document.
+type Script struct {
+	Name string // for errors, for example "move group"
+	Text string
+}
+
+// Program is the PowerShell to start.
+type Program string
+
+const (
+	// Windows is Windows PowerShell 5.1, part of every Windows Server.
+	Windows Program = "powershell.exe"
+	// Seven is PowerShell 7, where it was installed.
+	Seven Program = "pwsh.exe"
+)
+
+// Failure is a script that ran and failed.
+type Failure struct {
+	Touched  bool    // it had begun to change something
+	FQID     string  // fully qualified error id, not localised
+	Category string  // error category, not localised
+	Chain    []Cause // outermost first
+}
+
+// Cause is one exception of the chain.
+type Cause struct {
+	Type    string `json:"type"`
+	HResult string `json:"hresult"`
+	Win32   int    `json:"win32"`
+	Message string `json:"message"` // localised: for people only
+}
+
+// Error returns the code and the texts.
+func (f *Failure) Error() string {
+	var texts []string
+	for _, c := range f.Chain {
+		texts = append(texts, clip(c.Message))
+	}
+	text := strings.Join(texts, ": ")
+	if code := f.Win32(); code != 0 {
+		text = fmt.Sprintf("Windows error %d: %s", code, text)
+	}
+	if f.FQID != "" {
+		text += " [" + clip(f.FQID) + "]"
+	}
+	return text
+}
+
+// Win32 returns the first Win32 code in the chain, also one packed into an HRESULT of the Win32 facility; 0 when
+// there is none.
+func (f *Failure) Win32() int {
+	for _, c := range f.Chain {
+		if c.Win32 != 0 {
+			return c.Win32
+		}
+	}
+	for _, c := range f.Chain {
+		var h uint32
+		if _, err := fmt.Sscanf(c.HResult, "0x%X", &h); err == nil && h>>16 == 0x8007 && h&0xffff != 0 {
+			return int(h & 0xffff)
+		}
+	}
+	return 0
+}
+
+// CommandLine returns the command line that every call uses. It depends on the program alone.
+func CommandLine(p Program) string {
+	return string(p) + " -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -OutputFormat Text -EncodedCommand " + encode(frame)
+}
+
+// Input returns what goes to standard input: script and parameters, each one line of base64, and the word end, without
+// which the frame runs nothing.
+func Input(s Script, params any) ([]byte, error) {
+	document, err := json.Marshal(params)
+	if err != nil {
+		return nil, &failover.Error{Op: s.Name, Outcome: failover.NotApplied, Next: "make the parameters marshal to JSON", Err: err}
+	}
+	b64 := base64.StdEncoding.EncodeToString
+	return []byte(b64([]byte(s.Text)) + "\n" + b64(document) + "\nend\n"), nil
+}
+
+// Run runs the script once with params as its JSON document and reads its output into answer.
+//
+// Errors are *failover.Error around *Failure (the script ran and failed: NotApplied when it had touched nothing, else
+// InDoubt, and the caller judges by the code), ErrNoPowerShell (NotApplied), ErrNoAnswer and ErrBadAnswer (InDoubt),
+// or those of the line. The script is never sent twice.
+func Run(ctx context.Context, r Runner, p Program, s Script, params, answer any) error {
+	input, err := Input(s, params)
+	if err != nil {
+		return err
+	}
+	res, err := r.Run(ctx, remote.Command{Name: s.Name, Line: CommandLine(p), Stdin: input, MaxOutput: maxAnswer})
+	if err != nil {
+		return err
+	}
+	return read(s, res, answer)
+}
+
+var framed = regexp.MustCompile(`<<<R:([A-Za-z0-9+/=\s]*):R>>>`)
+
+// read finds the framed document in what came back.
+func read(s Script, res remote.Result, answer any) error {
+	fail := func(outcome failover.Outcome, next string, err error) error {
+		return &failover.Error{Op: s.Name, Target: "PowerShell", Outcome: outcome, Next: next, Err: err}
+	}
+	found := framed.FindAllSubmatch(StripCLIXML(res.Stdout), -1)
+	if len(found) == 0 {
+		said := clip(strings.TrimSpace(string(StripCLIXML(res.Stdout)) + " " + ErrorText(res.Stderr)))
+		if res.Exit == exitNoProgram {
+			return fail(failover.NotApplied, "install PowerShell or name the one that is there", fmt.Errorf("%w: exit status %d: %s", ErrNoPowerShell, res.Exit, said))
+		}
+		return fail(failover.InDoubt, "log in by hand and see whether PowerShell starts; read the state before anything else",
+			fmt.Errorf("%w: exit status %d: %s", ErrNoAnswer, res.Exit, said))
+	}
+	var doc struct {
+		OK       *bool           `json:"ok"`
+		Data     json.RawMessage `json:"data"`
+		Touched  bool            `json:"touched"`
+		FQID     string          `json:"fqid"`
+		Category string          `json:"category"`
+		Chain    oneOrMany       `json:"chain"`
+	}
+	raw, err := base64.StdEncoding.DecodeString(string(bytesWithoutSpace(found[len(found)-1][1])))
+	if err == nil {
+		err = json.Unmarshal(raw, &doc)
+	}
+	bad := func(err error) error {
+		return fail(failover.InDoubt, "read the state before anything else", fmt.Errorf("%w: exit status %d: %w", ErrBadAnswer, res.Exit, err))
+	}
+	switch {
+	case err != nil:
+		return bad(err)
+	case len(found) > 1:
+		return bad(errors.New("it answered more than once"))
+	case doc.OK == nil:
+		return bad(errors.New("it does not say whether it went well"))
+	case *doc.OK != (res.Exit == 0) || !*doc.OK && res.Exit != exitFailed:
+		return bad(errors.New("document and exit status contradict each other"))
+	case !*doc.OK:
+		outcome := failover.NotApplied
+		if doc.Touched {
+			outcome = failover.InDoubt
+		}
+		return fail(outcome, "act on what Windows says", &Failure{Touched: doc.Touched, FQID: doc.FQID, Category: doc.Category, Chain: doc.Chain})
+	case answer == nil:
+		return nil
+	}
+	if err := json.Unmarshal(doc.Data, answer); err != nil {
+		return bad(err)
+	}
+	return nil
+}
+
+// oneOrMany reads an array that PowerShell may have collapsed to its only element.
+type oneOrMany []Cause
+
+func (o *oneOrMany) UnmarshalJSON(raw []byte) error {
+	if len(raw) > 0 && raw[0] == '{' {
+		raw = append(append([]byte{'['}, raw...), ']')
+	}
+	var list []Cause
+	err := json.Unmarshal(raw, &list)
+	*o = list
+	return err
+}
+
+func bytesWithoutSpace(b []byte) []byte {
+	out := b[:0:0]
+	for _, c := range b {
+		if c != ' ' && c != '\r' && c != '\n' && c != '\t' {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// encode gives a script the form -EncodedCommand takes: base64 of UTF-16LE without a byte order mark (documented).
+func encode(script string) string {
+	units := utf16.Encode([]rune(script))
+	raw := make([]byte, 2*len(units))
+	for i, u := range units {
+		binary.LittleEndian.PutUint16(raw[2*i:], u)
+	}
+	return base64.StdEncoding.EncodeToString(raw)
+}
+
+// Decode returns the script in a command line made by CommandLine, for simulators that must know what they are asked.
+func Decode(line string) (string, bool) {
+	_, b64, ok := strings.Cut(line, " -EncodedCommand ")
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(b64))
+	if !ok || err != nil || len(raw)%2 != 0 {
+		return "", false
+	}
+	units := make([]uint16, len(raw)/2)
+	for i := range units {
+		units[i] = binary.LittleEndian.Uint16(raw[2*i:])
+	}
+	return string(utf16.Decode(units)), true
+}
+
+// Frame returns the text of frame.ps1.
+func Frame() string { return frame }
+
+// Parse takes standard input apart as the frame does. The bool is false for input the frame would refuse.
+func Parse(input []byte) (script string, document []byte, ok bool) {
+	lines := strings.Split(string(input), "\n")
+	if len(lines) < 3 || strings.TrimSpace(lines[2]) != "end" {
+		return "", nil, false
+	}
+	text, err1 := base64.StdEncoding.DecodeString(strings.TrimSpace(lines[0]))
+	document, err2 := base64.StdEncoding.DecodeString(strings.TrimSpace(lines[1]))
+	return string(text), document, err1 == nil && err2 == nil
+}
+
+// Answer returns what the frame writes for a script that returned data, and its exit status.
+func Answer(data any) (string, int, error) {
+	return answer(map[string]any{"ok": true, "data": data}, 0)
+}
+
+// AnswerFailure returns what the frame writes for a script that failed, and its exit status.
+func AnswerFailure(f Failure) (string, int, error) {
+	return answer(map[string]any{"ok": false, "touched": f.Touched, "fqid": f.FQID, "category": f.Category, "chain": f.Chain}, exitFailed)
+}
+
+func answer(doc map[string]any, exit int) (string, int, error) {
+	raw, err := json.Marshal(doc)
+	return "<<<R:" + base64.StdEncoding.EncodeToString(raw) + ":R>>>", exit, err
+}
+
+func clip(s string) string {
+	if len(s) > maxQuoted {
+		return strings.ToValidUTF8(s[:maxQuoted], "") + "…"
+	}
+	return s
+}
