@@ -1,0 +1,339 @@
+package idm
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+	"github.com/go-ldap/ldap/v3"
+
+	"github.com/01b61c5c/failover"
+)
+
+// countingConn counts what was handed to the operating system, so that a call whose answer is missing can tell
+// whether it was sent at all. It sits below TLS: no byte leaves without being counted.
+type countingConn struct {
+	net.Conn
+	written atomic.Int64
+}
+
+func (c *countingConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.written.Add(int64(n))
+	return n, err
+}
+
+// link is one LDAP connection. One call at a time uses it, so that the count of bytes belongs to that call.
+type link struct {
+	ldap *ldap.Conn
+	raw  *countingConn
+	used time.Time
+}
+
+// cut ends the connection under a call that waits. The socket goes first: the library's own Close waits for a
+// goroutine that may be stuck in a write.
+func (l *link) cut() {
+	_ = l.raw.Close()
+	_ = l.ldap.Close()
+}
+
+// idleCheck is how long a connection may rest before it is tried out with a read: a request that changes something
+// should not be the one that finds out that the line is dead.
+const idleCheck = 10 * time.Second
+
+const startTLS = "1.3.6.1.4.1.1466.20037"
+
+// connect opens a connection, secures it, logs in and makes sure which server answers.
+func (s *Server) connect(ctx context.Context) (*link, error) {
+	fail := func(err error, next string) error {
+		return &failover.Error{Op: "connect to", Target: s.address, Outcome: failover.NotApplied, Next: next, Err: err}
+	}
+	conn, err := s.dialer(ctx, "tcp", s.address)
+	if err != nil {
+		return nil, fail(fmt.Errorf("%w: %w", ErrUnreachable, err), "check that the server runs and its LDAP port is open from here")
+	}
+	raw := &countingConn{Conn: conn}
+	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	defer stop()
+	if s.startTLS {
+		if err := requestTLS(raw); err != nil {
+			_ = raw.Close()
+			return nil, fail(fmt.Errorf("%w: StartTLS: %w", ErrUnreachable, ended(ctx, err)), "check that the server offers StartTLS, or use ldaps")
+		}
+	}
+	secured := tls.Client(raw, s.tls)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		if reason := untrusted(err); reason != "" {
+			return nil, fail(fmt.Errorf("%w: %w", ErrUntrusted, err), reason)
+		}
+		return nil, fail(fmt.Errorf("%w: TLS handshake: %w", ErrUnreachable, ended(ctx, err)), "check the port; an old server may need WithLegacyTLS")
+	}
+	l := &link{ldap: ldap.NewConn(secured, true), raw: raw, used: time.Now()}
+	l.ldap.Start()
+	if err := s.login(ctx, l); err != nil {
+		l.cut()
+		return nil, err
+	}
+	if err := s.identify(ctx, l); err != nil {
+		l.cut()
+		return nil, err
+	}
+	if !stop() {
+		l.cut()
+		return nil, fail(fmt.Errorf("%w: %w", ErrUnreachable, context.Cause(ctx)), "try again with more time")
+	}
+	return l, nil
+}
+
+func (s *Server) login(ctx context.Context, l *link) error {
+	if s.bindDN == "" {
+		return nil
+	}
+	fail := func(err error, next string) error {
+		return &failover.Error{Op: "log in to", Target: s.address, Outcome: failover.NotApplied, Next: next, Err: err}
+	}
+	password, err := s.password(ctx)
+	if err != nil {
+		return fail(fmt.Errorf("get the password of %s: %w", s.bindDN, err), "make the password available")
+	}
+	if password.Empty() {
+		// A bind with an empty password succeeds as nobody (RFC 4513 §5.1.2); everything after it would look like missing rights.
+		return fail(fmt.Errorf("%w: the password of %s is empty", ErrLogin, s.bindDN), "make the password available")
+	}
+	if err := l.ldap.Bind(s.bindDN, password.Reveal()); err != nil {
+		if r := refusal(err, false, []failover.Secret{password}); r != nil {
+			return fail(fmt.Errorf("%w as %s: %w", ErrLogin, s.bindDN, r), r.next())
+		}
+		return fail(fmt.Errorf("%w: %w", ErrUnreachable, ended(ctx, err)), "check that the server answers")
+	}
+	return nil
+}
+
+// requestTLS asks for StartTLS on the bare connection. It reads exactly one answer, so that bytes somebody slipped in
+// behind it end in the TLS handshake, where they fail.
+func requestTLS(conn net.Conn) error {
+	request := ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSequence, nil, "")
+	request.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, int64(1), ""))
+	op := ber.Encode(ber.ClassApplication, ber.TypeConstructed, ldap.ApplicationExtendedRequest, nil, "")
+	op.AppendChild(ber.NewString(ber.ClassContext, ber.TypePrimitive, 0, startTLS, ""))
+	request.AppendChild(op)
+	if _, err := conn.Write(request.Bytes()); err != nil {
+		return err
+	}
+	answer, err := ber.ReadPacket(conn)
+	if err != nil {
+		return err
+	}
+	return ldap.GetLDAPError(answer)
+}
+
+// ended puts the reason why a context ended in front of the network error it caused.
+func ended(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return fmt.Errorf("%w (%w)", cause, err)
+	}
+	return err
+}
+
+var errFingerprint = errors.New("the certificate has another fingerprint")
+
+func untrusted(err error) string {
+	if errors.Is(err, errFingerprint) {
+		return "compare the fingerprint with the one on the server's console before trusting the new one"
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return "give the certificate of the tree's own CA with WithRoots"
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return "name the host in the certificate with WithServerName, or pin the certificate with WithFingerprint where it names none"
+	}
+	if _, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		return "renew the certificate of the server"
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "check the certificate of the server"
+	}
+	return ""
+}
+
+// pinned returns the check that accepts one certificate only.
+func pinned(want []byte) func(tls.ConnectionState) error {
+	return func(state tls.ConnectionState) error {
+		if len(state.PeerCertificates) == 0 {
+			return errFingerprint
+		}
+		sum := sha256.Sum256(state.PeerCertificates[0].Raw)
+		if !strings.EqualFold(hex.EncodeToString(sum[:]), hex.EncodeToString(want)) {
+			return fmt.Errorf("%w: %s", errFingerprint, hex.EncodeToString(sum[:]))
+		}
+		return nil
+	}
+}
+
+// legacySuites returns every suite of today plus RSA key exchange with AES, which some eDirectory servers need.
+func legacySuites() []uint16 {
+	var ids []uint16
+	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		if !strings.Contains(suite.Name, "RC4") && !strings.Contains(suite.Name, "3DES") {
+			ids = append(ids, suite.ID)
+		}
+	}
+	return ids
+}
+
+// acquire returns a connection for one call: one that rests, or a new one. The bool is true for a new one.
+func (s *Server) acquire(ctx context.Context) (*link, bool, error) {
+	select {
+	case s.slots <- struct{}{}:
+	case <-s.closed:
+		return nil, false, &failover.Error{Op: "use", Target: s.address, Outcome: failover.NotApplied, Next: "dial again", Err: net.ErrClosed}
+	case <-ctx.Done():
+		return nil, false, &failover.Error{Op: "connect to", Target: s.address, Outcome: failover.NotApplied, Next: "try again with more time",
+			Err: fmt.Errorf("%w: every connection is in use: %w", ErrUnreachable, context.Cause(ctx))}
+	}
+	for {
+		l := s.takeIdle()
+		if l == nil {
+			break
+		}
+		if l.ldap.IsClosing() || time.Since(l.used) > idleCheck && !s.alive(ctx, l) {
+			l.cut()
+			continue
+		}
+		return l, false, nil
+	}
+	l, err := s.connect(ctx)
+	if err != nil {
+		<-s.slots
+		return nil, false, err
+	}
+	return l, true, nil
+}
+
+func (s *Server) takeIdle() *link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.idle) == 0 {
+		return nil
+	}
+	l := s.idle[len(s.idle)-1]
+	s.idle = s.idle[:len(s.idle)-1]
+	return l
+}
+
+// alive tries a rested connection with a read, bounded by ctx.
+func (s *Server) alive(ctx context.Context, l *link) bool {
+	ctx, cancel := context.WithTimeout(ctx, idleCheck)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = l.raw.Close() })
+	err := s.identify(ctx, l)
+	return stop() && err == nil
+}
+
+// release gives a connection back, or ends it when its state is in any doubt.
+func (s *Server) release(l *link, keep bool) {
+	s.mu.Lock()
+	if keep && !s.shut && !l.ldap.IsClosing() {
+		l.used = time.Now()
+		s.idle = append(s.idle, l)
+		l = nil
+	}
+	s.mu.Unlock()
+	if l != nil {
+		l.cut()
+	}
+	<-s.slots
+}
+
+// effect says whether a call can change something.
+type effect int
+
+const (
+	reads effect = iota
+	writes
+)
+
+// request is one call as the evidence sees it.
+type request struct {
+	op       string // for the error, for example "start driver"
+	target   string
+	effect   effect
+	driverOp bool
+	secrets  []failover.Secret
+}
+
+// do performs one LDAP operation and turns what happened into an outcome. A read, and a change that provably never
+// left this machine, is tried once more on a new connection when the first one had been resting; nothing else is.
+func (s *Server) do(ctx context.Context, r request, call func(context.Context, *ldap.Conn) error) error {
+	for {
+		pooled, sent, err := s.once(ctx, r, call)
+		again := pooled && ctx.Err() == nil && errors.Is(err, ErrLineLost) && (r.effect == reads || !sent)
+		if !again {
+			return err
+		}
+	}
+}
+
+func (s *Server) once(ctx context.Context, r request, call func(context.Context, *ldap.Conn) error) (pooled, sent bool, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.callTimeout, fmt.Errorf("no answer within %s: %w", s.callTimeout, context.DeadlineExceeded))
+	defer cancel()
+	l, fresh, err := s.acquire(ctx)
+	if err != nil {
+		return false, false, err
+	}
+	before := l.raw.written.Load()
+	stop := context.AfterFunc(ctx, func() { _ = l.raw.Close() })
+	err = call(ctx, l.ldap)
+	inTime := stop()
+	sent = l.raw.written.Load() > before
+	answered, err := s.judge(ctx, r, sent, err)
+	s.release(l, answered && inTime)
+	s.log.DebugContext(ctx, "ldap", "op", r.op, "target", r.target, "server", s.address, "sent", sent, "answered", answered, "error", err)
+	return !fresh, sent, err
+}
+
+// judge turns the result of a call into an error with an outcome. The bool is false when no result of the server was
+// seen, and the connection must not be used again.
+func (s *Server) judge(ctx context.Context, r request, sent bool, err error) (bool, error) {
+	if err == nil {
+		return true, nil
+	}
+	if no := refusal(err, r.driverOp, r.secrets); no != nil {
+		failure := &failover.Error{Op: r.op, Target: r.target, Outcome: failover.NotApplied, Next: no.next(), Err: no}
+		if r.effect == writes {
+			failure.Outcome = no.outcome()
+		}
+		return true, failure
+	}
+	failure := &failover.Error{Op: r.op, Target: r.target, Outcome: failover.NotApplied}
+	if e, ok := errors.AsType[*failover.Error](err); ok {
+		// The call itself judged, for example a layout it cannot read: an answer was seen.
+		return true, e
+	}
+	text := failover.Redact(err.Error(), r.secrets...)
+	cause := context.Cause(ctx)
+	switch {
+	case cause != nil:
+		failure.Err = fmt.Errorf("%w: %w", ErrLineLost, cause)
+	default:
+		failure.Err = fmt.Errorf("%w: %s", ErrLineLost, text)
+	}
+	failure.Next = "repeat it; nothing was sent"
+	if r.effect == reads {
+		failure.Next = "repeat it"
+	} else if sent {
+		failure.Outcome = failover.InDoubt
+		failure.Next = "observe " + r.target + " before repeating"
+	}
+	return false, failure
+}

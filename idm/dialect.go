@@ -1,0 +1,69 @@
+package idm
+
+import (
+	ber "github.com/go-asn1-ber/asn1-ber"
+)
+
+// Dialect holds what the vendor's texts leave open about the wire format. The zero value is the reading best supported
+// by what is published; examples/labcheck settles it on a lab server. It is a plain value: hand it to [WithDialect].
+type Dialect struct {
+	Framing Framing
+	Resync  ResyncFlag
+}
+
+// Framing says how a request with several arguments is written. A request with one argument is the bare value in
+// both framings (seen in published code and in the vendor's reference).
+type Framing int
+
+const (
+	// FramingConcatenated writes the values one after the other (inferred; the convention of eDirectory's other extensions).
+	FramingConcatenated Framing = iota
+	// FramingSequence wraps several values in a SEQUENCE (the fallback; one published reading speaks of it).
+	FramingSequence
+)
+
+// ResyncFlag is the polarity of the third argument of SetDriverStartOption.
+type ResyncFlag int
+
+const (
+	// ResyncFlagOneSkips: 1 means "do not synchronize automatically" (inferred from dxcmd and from driver exports).
+	ResyncFlagOneSkips ResyncFlag = iota
+	// ResyncFlagOneSyncs: 1 means "synchronize" (two published clients can be read this way).
+	ResyncFlagOneSyncs
+)
+
+// flag returns the integer that travels for the wanted behaviour.
+func (d Dialect) flag(r Resync) int64 {
+	skip := r == NoResync
+	if skip == (d.Resync == ResyncFlagOneSkips) {
+		return 1
+	}
+	return 0
+}
+
+// argument is one element of an extended request.
+type argument struct{ packet *ber.Packet }
+
+func octets(s string) argument {
+	return argument{ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, s, "")}
+}
+
+func integer(n int64) argument {
+	return argument{ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, n, "")}
+}
+
+// encode returns the request value, or nil when there are no arguments.
+func (d Dialect) encode(args ...argument) []byte {
+	var value []byte
+	for _, a := range args {
+		value = append(value, a.packet.Bytes()...)
+	}
+	if d.Framing == FramingSequence && len(args) > 1 {
+		seq := ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSequence, nil, "")
+		for _, a := range args {
+			seq.AppendChild(a.packet)
+		}
+		value = seq.Bytes()
+	}
+	return value
+}

@@ -1,0 +1,335 @@
+package idm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"github.com/01b61c5c/failover"
+)
+
+// Attribute is a name with its values, as bytes: XML attributes are never normalised.
+type Attribute struct {
+	Name   string
+	Values [][]byte
+}
+
+// Text makes an attribute of text values.
+func Text(name string, values ...string) Attribute {
+	a := Attribute{Name: name, Values: make([][]byte, len(values))}
+	for i, v := range values {
+		a.Values[i] = []byte(v)
+	}
+	return a
+}
+
+// Entry is one entry of the directory.
+type Entry struct {
+	DN         string
+	Attributes []Attribute
+}
+
+// Get returns the values of an attribute, whose name is compared without case; nil when the entry has none.
+func (e Entry) Get(name string) [][]byte {
+	for _, a := range e.Attributes {
+		if strings.EqualFold(a.Name, name) {
+			return a.Values
+		}
+	}
+	return nil
+}
+
+// Value returns the first value of an attribute, nil when the entry has none.
+func (e Entry) Value(name string) []byte {
+	if values := e.Get(name); len(values) > 0 {
+		return values[0]
+	}
+	return nil
+}
+
+// Text returns the first value as text, "" when there is none.
+func (e Entry) Text(name string) string { return string(e.Value(name)) }
+
+// Texts returns all values as text.
+func (e Entry) Texts(name string) []string {
+	var texts []string
+	for _, v := range e.Get(name) {
+		texts = append(texts, string(v))
+	}
+	return texts
+}
+
+// HasClass reports whether the entry has the object class.
+func (e Entry) HasClass(class string) bool {
+	return slices.ContainsFunc(e.Get("objectClass"), func(v []byte) bool { return strings.EqualFold(string(v), class) })
+}
+
+// Scope says how deep a search goes.
+type Scope int
+
+const (
+	// ScopeBase looks at one entry.
+	ScopeBase Scope = iota
+	// ScopeOne looks at the entries directly below.
+	ScopeOne
+	// ScopeSubtree looks at the entry and everything below.
+	ScopeSubtree
+)
+
+// Query is a search.
+type Query struct {
+	Base       string
+	Scope      Scope
+	Filter     string   // "" means every entry
+	Attributes []string // none means all user attributes
+	PageSize   int      // ask in pages where the server offers it; 0 means one answer, streamed
+}
+
+// Entries searches and yields entries as they arrive; memory does not grow with the result. The loop ends with at most one
+// error. A referral is reported as [ErrWrongServer]: the SDK never follows one, because per-server values of another
+// server would look like those of this one.
+func (s *Server) Entries(ctx context.Context, q Query) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		s.search(ctx, q, yield)
+	}
+}
+
+func (s *Server) search(ctx context.Context, q Query, yield func(Entry, error) bool) {
+	r := request{op: "search", target: q.Base, effect: reads}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// The time limit is between two entries: an export of a million entries takes as long as it takes. It does not run
+	// while the caller works on an entry.
+	late := func() { cancel(fmt.Errorf("no answer within %s: %w", s.callTimeout, context.DeadlineExceeded)) }
+	timer := time.AfterFunc(s.callTimeout, late)
+	defer timer.Stop()
+
+	l, _, err := s.acquire(ctx)
+	if err != nil {
+		yield(Entry{}, err)
+		return
+	}
+	keep := false
+	defer func() { s.release(l, keep) }()
+	stop := context.AfterFunc(ctx, func() { _ = l.raw.Close() })
+	defer stop()
+
+	req := q.request()
+	var paging *ldap.ControlPaging
+	if q.PageSize > 0 && s.RootDSE().HasControl(ldap.ControlTypePaging) {
+		paging = ldap.NewControlPaging(uint32(q.PageSize)) //nolint:gosec // positive and small
+		req.Controls = append(req.Controls, paging)
+	}
+	for {
+		before := l.raw.written.Load()
+		response := l.ldap.SearchAsync(ctx, req, 16)
+		var cookie []byte
+		for response.Next() {
+			timer.Stop()
+			if response.Referral() != "" {
+				yield(Entry{}, &failover.Error{Op: r.op, Target: q.Base, Outcome: failover.NotApplied,
+					Next: "connect to the server that holds the replica, or add one to " + s.DN(),
+					Err:  fmt.Errorf("%w: it refers to %s", ErrWrongServer, response.Referral())})
+				return
+			}
+			if c, ok := ldap.FindControl(response.Controls(), ldap.ControlTypePaging).(*ldap.ControlPaging); ok {
+				cookie = c.Cookie
+			}
+			if e := response.Entry(); e != nil && !yield(fromLDAP(e), nil) {
+				return
+			}
+			timer.Reset(s.callTimeout)
+		}
+		err := response.Err()
+		if err == nil {
+			// The library reports neither a cancelled search nor one on a dead connection as an error.
+			switch {
+			case ctx.Err() != nil:
+				err = context.Cause(ctx)
+			case l.raw.written.Load() == before:
+				err = errors.New("the connection was closed before the search was sent")
+			default:
+				err = l.ldap.GetLastError()
+			}
+		}
+		answered, err := s.judge(ctx, r, true, err)
+		if err != nil {
+			keep = answered && stop()
+			yield(Entry{}, err)
+			return
+		}
+		if paging == nil || len(cookie) == 0 {
+			keep = stop()
+			return
+		}
+		paging.SetCookie(cookie)
+	}
+}
+
+func (q Query) request() *ldap.SearchRequest {
+	req := &ldap.SearchRequest{BaseDN: q.Base, Filter: q.Filter, Attributes: q.Attributes, DerefAliases: ldap.NeverDerefAliases}
+	if req.Filter == "" {
+		req.Filter = "(objectClass=*)"
+	}
+	switch q.Scope {
+	case ScopeBase:
+		req.Scope = ldap.ScopeBaseObject
+	case ScopeOne:
+		req.Scope = ldap.ScopeSingleLevel
+	case ScopeSubtree:
+		req.Scope = ldap.ScopeWholeSubtree
+	}
+	return req
+}
+
+func fromLDAP(e *ldap.Entry) Entry {
+	entry := Entry{DN: e.DN, Attributes: make([]Attribute, 0, len(e.Attributes))}
+	for _, a := range e.Attributes {
+		entry.Attributes = append(entry.Attributes, Attribute{Name: a.Name, Values: a.ByteValues})
+	}
+	return entry
+}
+
+// Find returns all entries of a search. For results that may be large use [Server.Entries].
+func (s *Server) Find(ctx context.Context, q Query) ([]Entry, error) {
+	var entries []Entry
+	for e, err := range s.Entries(ctx, q) {
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+// Read returns one entry; [ErrNoEntry] when it does not exist on this server.
+func (s *Server) Read(ctx context.Context, dn string, attributes ...string) (Entry, error) {
+	entries, err := s.Find(ctx, Query{Base: dn, Scope: ScopeBase, Attributes: attributes})
+	if err != nil {
+		return Entry{}, err
+	}
+	if len(entries) != 1 {
+		return Entry{}, &failover.Error{Op: "read", Target: dn, Outcome: failover.NotApplied, Next: "check the DN and the rights of the user", Err: ErrNoEntry}
+	}
+	return entries[0], nil
+}
+
+// Exists reports whether the entry exists and is visible to the user.
+func (s *Server) Exists(ctx context.Context, dn string) (bool, error) {
+	_, err := s.Read(ctx, dn, "1.1")
+	if errors.Is(err, ErrNoEntry) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Add creates an entry. A lost answer leaves [failover.InDoubt]: read the entry. Repeating it is safe in so far as an entry
+// that exists is refused with [ErrExists].
+func (s *Server) Add(ctx context.Context, dn string, attributes ...Attribute) error {
+	if err := checkDN("dn", dn); err != nil {
+		return err
+	}
+	req := ldap.NewAddRequest(dn, nil)
+	for _, a := range attributes {
+		req.Attribute(a.Name, stringsOf(a.Values))
+	}
+	return s.do(ctx, request{op: "add", target: dn, effect: writes}, func(_ context.Context, c *ldap.Conn) error { return c.Add(req) })
+}
+
+// ChangeKind says what a Change does to an attribute.
+type ChangeKind int
+
+const (
+	// Replace puts the values in place of all others; no values removes the attribute, whether it exists or not.
+	Replace ChangeKind = iota + 1
+	// AddValues adds values.
+	AddValues
+	// DeleteValues removes these values, or the whole attribute when none are named; what is not there is refused.
+	DeleteValues
+)
+
+// AttributeChange is one change of one attribute.
+type AttributeChange struct {
+	Kind ChangeKind
+	Attribute
+}
+
+// Modify changes an entry: all changes or none (RFC 4511 §4.6). Replace is safe to repeat; AddValues and DeleteValues
+// are refused the second time ([ErrExists], [ErrNoAttribute]). A lost answer leaves [failover.InDoubt].
+func (s *Server) Modify(ctx context.Context, dn string, changes ...AttributeChange) error {
+	if err := checkDN("dn", dn); err != nil {
+		return err
+	}
+	req := ldap.NewModifyRequest(dn, nil)
+	for _, c := range changes {
+		switch c.Kind {
+		case Replace:
+			req.Replace(c.Name, stringsOf(c.Values))
+		case AddValues:
+			req.Add(c.Name, stringsOf(c.Values))
+		case DeleteValues:
+			req.Delete(c.Name, stringsOf(c.Values))
+		default:
+			return failover.Invalid("AttributeChange.Kind", "is not set", "use Replace, AddValues or DeleteValues")
+		}
+	}
+	return s.do(ctx, request{op: "modify", target: dn, effect: writes}, func(_ context.Context, c *ldap.Conn) error { return c.Modify(req) })
+}
+
+// Delete removes an entry without children; [ErrNoEntry] when it is not there.
+func (s *Server) Delete(ctx context.Context, dn string) error {
+	if err := checkDN("dn", dn); err != nil {
+		return err
+	}
+	return s.do(ctx, request{op: "delete", target: dn, effect: writes}, func(_ context.Context, c *ldap.Conn) error {
+		return c.Del(ldap.NewDelRequest(dn, nil))
+	})
+}
+
+// Rename gives an entry a new RDN and, unless newParent is "", a new place. The old name is removed from the entry.
+func (s *Server) Rename(ctx context.Context, dn, newRDN, newParent string) error {
+	if err := checkDN("dn", dn); err != nil {
+		return err
+	}
+	return s.do(ctx, request{op: "rename", target: dn, effect: writes}, func(_ context.Context, c *ldap.Conn) error {
+		return c.ModifyDN(ldap.NewModifyDNRequest(dn, newRDN, true, newParent))
+	})
+}
+
+// Compare asks the server whether the attribute has the value.
+func (s *Server) Compare(ctx context.Context, dn, attribute string, value []byte) (bool, error) {
+	same := false
+	err := s.do(ctx, request{op: "compare", target: dn, effect: reads}, func(_ context.Context, c *ldap.Conn) error {
+		var err error
+		same, err = c.Compare(dn, attribute, string(value))
+		return err
+	})
+	return same, err
+}
+
+func stringsOf(values [][]byte) []string {
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = string(v) // the library writes a string's bytes as they are
+	}
+	return texts
+}
+
+func sameValues(a, b [][]byte) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	sorted := func(v [][]byte) [][]byte {
+		v = slices.Clone(v)
+		slices.SortFunc(v, bytes.Compare)
+		return v
+	}
+	return slices.EqualFunc(sorted(a), sorted(b), bytes.Equal)
+}

@@ -1,0 +1,237 @@
+package idm
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/xml"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// SecretKind is a kind of password no export carries.
+type SecretKind int
+
+const (
+	// SecretApplication is the password with which the shim logs in to its application, per server.
+	SecretApplication SecretKind = iota + 1
+	// SecretRemoteLoader is the password of the Remote Loader, per server.
+	SecretRemoteLoader
+	// SecretDriverObject is the password of the driver object itself, by which the Remote Loader knows the driver; it replicates.
+	SecretDriverObject
+	// SecretNamed is a named password of a driver, driver set, job or resource, per server.
+	SecretNamed
+)
+
+var secretKindNames = map[SecretKind]string{SecretApplication: "application password", SecretRemoteLoader: "Remote Loader password",
+	SecretDriverObject: "driver object password", SecretNamed: "named password"}
+
+// String returns the kind in words.
+func (k SecretKind) String() string {
+	if name, ok := secretKindNames[k]; ok {
+		return name
+	}
+	return fmt.Sprintf("SecretKind(%d)", int(k))
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (k SecretKind) MarshalText() ([]byte, error) {
+	if secretKindNames[k] == "" {
+		return nil, fmt.Errorf("idm: no kind of secret has the number %d", k)
+	}
+	return []byte(k.String()), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (k *SecretKind) UnmarshalText(text []byte) error {
+	for kind, name := range secretKindNames {
+		if name == string(text) {
+			*k = kind
+			return nil
+		}
+	}
+	return fmt.Errorf("idm: no kind of secret is called %q", text)
+}
+
+// SecretNeeded is one password that has to be set on a server, who needs it, and how that is known.
+type SecretNeeded struct {
+	Kind        SecretKind `json:"kind"`
+	Object      string     `json:"object"` // DN it is set on
+	Server      string     `json:"server,omitempty"`
+	Name        string     `json:"name,omitempty"` // of a named password
+	DisplayName string     `json:"displayName,omitempty"`
+	NeededBy    []string   `json:"neededBy"` // DNs of the objects that ask for it
+	Because     string     `json:"because"`
+}
+
+// String returns one line for people.
+func (n SecretNeeded) String() string {
+	text := n.Kind.String()
+	if n.Name != "" {
+		text += fmt.Sprintf(" %q", n.Name)
+	}
+	text += " of " + n.Object
+	if n.Server != "" {
+		text += " on " + n.Server
+	}
+	return text + ": " + n.Because
+}
+
+// secretList collects needs without doubles.
+type secretList struct {
+	list  []SecretNeeded
+	index map[string]int
+}
+
+func (l *secretList) add(n SecretNeeded, by string) {
+	key := fmt.Sprintf("%d\x00%s\x00%s\x00%s", n.Kind, strings.ToLower(n.Object), strings.ToLower(n.Server), n.Name)
+	if l.index == nil {
+		l.index = map[string]int{}
+	}
+	i, known := l.index[key]
+	if !known {
+		i = len(l.list)
+		l.index[key] = i
+		l.list = append(l.list, n)
+	}
+	have := &l.list[i]
+	if have.DisplayName == "" {
+		have.DisplayName = n.DisplayName
+	}
+	if by != "" && !slices.Contains(have.NeededBy, by) && len(have.NeededBy) < 100 {
+		have.NeededBy = append(have.NeededBy, by)
+	}
+}
+
+func (l *secretList) sorted() []SecretNeeded {
+	slices.SortStableFunc(l.list, func(a, b SecretNeeded) int {
+		return cmp.Or(strings.Compare(strings.ToLower(a.Object), strings.ToLower(b.Object)), cmp.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name), strings.Compare(a.Server, b.Server))
+	})
+	return l.list
+}
+
+// remoteLoaderShim is the Java class of a driver that works through a Remote Loader.
+const remoteLoaderShim = "com.novell.nds.dirxml.remote.driver.DriverShimImpl"
+
+// collect adds what object o needs on server. driver is the DN of the driver it belongs to, or of the driver set.
+// Objects come parents first, so that the driver is known before its policies.
+//
+// The rules are those published for cloning a vault (seen): a login name or address of the shim needs the application
+// password, REMOTE( or the Remote Loader shim needs two more, each password-ref definition with a value and each
+// token-named-password needs a named password.
+func (l *secretList) collect(o *object, values []Attribute, server, driver string) {
+	if o.class() == "DirXML-Driver" {
+		auth, address := string(first(values, "DirXML-ShimAuthID")), string(first(values, "DirXML-ShimAuthServer"))
+		remote := strings.Contains(address, "REMOTE(") || string(first(o.plain, "DirXML-JavaModule")) == remoteLoaderShim
+		if auth != "" || address != "" {
+			l.add(SecretNeeded{Kind: SecretApplication, Object: o.dn, Server: server, Because: "the driver logs in to its application"}, o.dn)
+		}
+		if remote {
+			l.add(SecretNeeded{Kind: SecretRemoteLoader, Object: o.dn, Server: server, Because: "the driver works through a Remote Loader"}, o.dn)
+			l.add(SecretNeeded{Kind: SecretDriverObject, Object: o.dn, Because: "the Remote Loader knows the driver by it; it replicates"}, o.dn)
+		}
+	}
+	if driver == "" {
+		return
+	}
+	for _, name := range []string{"DirXML-ConfigValues", "DirXML-ShimConfigInfo"} {
+		for _, v := range find(values, name) {
+			for _, n := range passwordRefs(v) {
+				n.Kind, n.Object, n.Server = SecretNamed, driver, server
+				l.add(n, o.dn)
+			}
+		}
+	}
+	for _, name := range []string{"XmlData", "DirXML-Data"} {
+		for _, v := range find(o.plain, name) {
+			for _, n := range namedPasswordTokens(v) {
+				n.Kind, n.Object, n.Server = SecretNamed, driver, server
+				l.add(n, o.dn)
+			}
+		}
+	}
+}
+
+func first(list []Attribute, name string) []byte { return Entry{Attributes: list}.Value(name) }
+
+// passwordRefs finds the definitions of type password-ref that have a value: the name of a named password.
+func passwordRefs(doc []byte) []SecretNeeded {
+	if !bytes.Contains(doc, []byte("password-ref")) {
+		return nil
+	}
+	var found []SecretNeeded
+	var display string
+	inRef, inValue := 0, false
+	var text strings.Builder
+	eachToken(doc, func(tok xml.Token, depth int) {
+		switch t := tok.(type) {
+		case xml.StartElement:
+			if t.Name.Local == "definition" && xmlAttr(t, "type") == "password-ref" {
+				inRef, display = depth, xmlAttr(t, "display-name")
+			}
+			inValue = inRef > 0 && t.Name.Local == "value"
+			text.Reset()
+		case xml.CharData:
+			if inValue {
+				text.Write(t)
+			}
+		case xml.EndElement:
+			if name := strings.TrimSpace(text.String()); inValue && name != "" {
+				found = append(found, SecretNeeded{Name: name, DisplayName: display, Because: "a setting of type password-ref names it"})
+			}
+			inValue = false
+			text.Reset()
+			if depth < inRef {
+				inRef = 0
+			}
+		}
+	})
+	return found
+}
+
+// namedPasswordTokens finds the named passwords a policy asks for.
+func namedPasswordTokens(doc []byte) []SecretNeeded {
+	if !bytes.Contains(doc, []byte("token-named-password")) {
+		return nil
+	}
+	var found []SecretNeeded
+	eachToken(doc, func(tok xml.Token, _ int) {
+		if t, ok := tok.(xml.StartElement); ok && t.Name.Local == "token-named-password" {
+			if name := xmlAttr(t, "name"); name != "" {
+				found = append(found, SecretNeeded{Name: name, Because: "a policy asks for it (token-named-password)"})
+			}
+		}
+	})
+	return found
+}
+
+// eachToken reads a document as far as it is well-formed; depth counts the open elements after the token. A value that is
+// no XML has no tokens.
+func eachToken(doc []byte, fn func(tok xml.Token, depth int)) {
+	d := xml.NewDecoder(bytes.NewReader(doc))
+	d.Strict = false
+	d.AutoClose = nil
+	depth := 0
+	for {
+		tok, err := d.RawToken()
+		if err != nil {
+			return
+		}
+		switch tok.(type) {
+		case xml.StartElement:
+			depth++
+		case xml.EndElement:
+			depth--
+		}
+		fn(tok, depth)
+	}
+}
+
+func xmlAttr(e xml.StartElement, name string) string {
+	for _, a := range e.Attr {
+		if a.Name.Local == name && a.Name.Space == "" {
+			return a.Value
+		}
+	}
+	return ""
+}

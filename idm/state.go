@@ -1,0 +1,86 @@
+package idm
+
+import "fmt"
+
+// State is what a driver does on one server.
+type State int
+
+// The states of a driver. A failed start goes from StateStarting back to StateStopped.
+const (
+	StateStopped       State = 0
+	StateStarting      State = 1
+	StateRunning       State = 2
+	StateStopping      State = 3 // shutdown pending
+	StateGettingSchema State = 11
+)
+
+// String returns the state in words.
+func (s State) String() string {
+	switch s {
+	case StateStopped:
+		return "stopped"
+	case StateStarting:
+		return "starting"
+	case StateRunning:
+		return "running"
+	case StateStopping:
+		return "stopping"
+	case StateGettingSchema:
+		return "getting schema"
+	}
+	return fmt.Sprintf("state %d", int(s))
+}
+
+// StartOption says what the engine of one server does with a driver. It is a per-server value.
+type StartOption int
+
+const (
+	// Disabled: the driver cannot start and no events are cached.
+	Disabled StartOption = 0
+	// Manual: events are cached, the driver starts on request.
+	Manual StartOption = 1
+	// Auto: events are cached, the driver starts with the server.
+	Auto StartOption = 2
+	// OverflowManual is reported after a cache overflow, never set (seen as a vendor constant).
+	OverflowManual StartOption = 3
+	// OverflowAuto is reported after a cache overflow, never set (seen as a vendor constant).
+	OverflowAuto StartOption = 4
+)
+
+// String returns the start option in words.
+func (o StartOption) String() string {
+	switch o {
+	case Disabled:
+		return "disabled"
+	case Manual:
+		return "manual"
+	case Auto:
+		return "auto"
+	case OverflowManual:
+		return "manual (cache overflow)"
+	case OverflowAuto:
+		return "auto (cache overflow)"
+	}
+	return fmt.Sprintf("start option %d", int(o))
+}
+
+// Resync says what happens when a driver leaves Disabled.
+type Resync int
+
+const (
+	// NoResync: do not synchronize automatically. It is the choice of the published failover procedure and the zero value.
+	NoResync Resync = iota
+	// WithResync: the engine synchronizes everything.
+	WithResync
+)
+
+// Version is the packed version of an engine.
+type Version uint32
+
+// String returns for example "4.8.7.0 build 3".
+func (v Version) String() string {
+	return fmt.Sprintf("%d.%d.%d.%d build %d", v>>28, v>>24&0xf, v>>16&0xff, v>>8&0xff, v&0xff)
+}
+
+// Release returns the version without the build number, for comparing two servers.
+func (v Version) Release() uint32 { return uint32(v >> 8) }
