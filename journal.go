@@ -161,10 +161,8 @@ func (j *Journal) parse(raw []byte) error {
 }
 
 func (j *Journal) parseLine(line int, text []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
 	if line == 1 {
-		if err := dec.Decode(&j.head); err != nil {
+		if err := decodeStrict(text, &j.head); err != nil {
 			return err
 		}
 		if j.head.Format != journalFormat {
@@ -173,7 +171,7 @@ func (j *Journal) parseLine(line int, text []byte) error {
 		return nil
 	}
 	var rec record
-	if err := dec.Decode(&rec); err != nil {
+	if err := decodeStrict(text, &rec); err != nil {
 		return err
 	}
 	if want := line - 1; rec.N != want {
@@ -183,6 +181,18 @@ func (j *Journal) parseLine(line int, text []byte) error {
 		return errors.New("does not follow from the line before")
 	}
 	j.records = append(j.records, rec)
+	return nil
+}
+
+func decodeStrict(text []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return err
+	}
+	if int(dec.InputOffset()) != len(text) {
+		return errors.New("text behind the record")
+	}
 	return nil
 }
 

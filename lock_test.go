@@ -1,0 +1,116 @@
+package failover_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+)
+
+// memoryLock is a Lock in memory that can lose replies and be stolen.
+type memoryLock struct {
+	held      failover.Claim
+	loseReply bool
+	calls     []string
+}
+
+func (l *memoryLock) Acquire(_ context.Context, c failover.Claim) error {
+	l.calls = append(l.calls, "acquire")
+	if l.held.ID != "" && l.held.ID != c.ID {
+		return &failover.Error{Op: "lock", Outcome: failover.NotApplied, Err: fmt.Errorf("%w: held by %s for %s", failover.ErrLocked, l.held.Owner, l.held.Purpose)}
+	}
+	l.held = c
+	if l.loseReply {
+		return errors.New("reply lost")
+	}
+	return nil
+}
+
+func (l *memoryLock) Check(_ context.Context, c failover.Claim) error {
+	l.calls = append(l.calls, "check")
+	if l.held.ID != c.ID {
+		return &failover.Error{Op: "check lock", Outcome: failover.NotApplied, Err: failover.ErrLockLost}
+	}
+	return nil
+}
+
+func (l *memoryLock) Release(_ context.Context, c failover.Claim) error {
+	l.calls = append(l.calls, "release")
+	if l.held.ID == c.ID {
+		l.held = failover.Claim{}
+	}
+	return nil
+}
+
+func (l *memoryLock) Holder(context.Context) (failover.Claim, bool, error) {
+	return l.held, l.held.ID != "", nil
+}
+
+func (l *memoryLock) TakeOver(_ context.Context, from, to failover.Claim) error {
+	if l.held.ID != from.ID {
+		return &failover.Error{Op: "take over", Outcome: failover.NotApplied, Err: failover.ErrLocked}
+	}
+	l.held = to
+	return nil
+}
+
+func TestTheLockIsTakenFirstCheckedBeforeEachChangeAndGivenBack(t *testing.T) {
+	w := newWorld()
+	w.on["check"] = true
+	lock := &memoryLock{loseReply: true}
+	p := procedure(w.check("check"), w.change("a"), w.once("b"))
+	p.Lock = lock
+	_, err := p.Run(t.Context(), options(journal(t)))
+	require.NoError(t, err, "a lost reply is settled by looking at the lock")
+	assert.Equal(t, []string{"acquire", "check", "check", "check", "release"}, lock.calls)
+	assert.Empty(t, lock.held.ID)
+}
+
+func TestNothingIsChangedUnderSomebodyElsesLock(t *testing.T) {
+	w := newWorld()
+	other := failover.Claim{ID: "other", Owner: "bob", Purpose: "upgrade"}
+	lock := &memoryLock{held: other}
+	p := procedure(w.change("a"), w.change("b"))
+	p.Lock = lock
+	j := journal(t)
+	_, err := p.Run(t.Context(), options(j))
+	require.ErrorIs(t, err, failover.ErrLocked)
+	assert.Contains(t, err.Error(), "bob")
+	assert.Empty(t, w.thrown)
+
+	require.NoError(t, p.TakeOverLock(t.Context(), other, options(j)))
+	p.Steps[0].Apply = func(ctx context.Context) error {
+		lock.held = other
+		return w.throw("a")(ctx)
+	}
+	rep, err := p.Run(t.Context(), options(j))
+	require.ErrorIs(t, err, failover.ErrLockLost)
+	assert.Equal(t, map[string]int{"a": 1}, w.thrown, "b is not changed without the lock")
+	require.Len(t, rep.TakeOvers, 1)
+	assert.Contains(t, rep.TakeOvers[0], "bob")
+}
+
+func TestTheLockStaysWhileTheRunIsHalfWay(t *testing.T) {
+	w := newWorld()
+	lock := &memoryLock{}
+	p := procedure(w.change("a"), w.check("no"))
+	p.Lock = lock
+	j := journal(t)
+	_, err := p.Run(t.Context(), options(j))
+	require.Error(t, err)
+	assert.NotEmpty(t, lock.held.ID)
+	_, err = p.Undo(t.Context(), options(j))
+	require.NoError(t, err)
+	assert.Empty(t, lock.held.ID)
+
+	p = procedure(w.check("no"), w.change("a"))
+	p.Lock = lock
+	_, err = p.Run(t.Context(), options(journal(t)))
+	require.Error(t, err)
+	assert.Empty(t, lock.held.ID, "nothing was changed, so nothing stays locked")
+}
