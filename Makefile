@@ -1,0 +1,42 @@
+# The commands of the project. `make test` is the one the README names.
+
+GO ?= go
+STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
+PACKAGES = ./...
+# Real servers that the tests run against. On a Debian machine as root they are installed and required.
+PEER_PACKAGES = openssh-server openssh-sftp-server ksh dash bash slapd ldap-utils pacemaker corosync pacemaker-cli-utils iproute2
+
+.PHONY: drill test peers lint fuzz bench aix
+
+drill:
+	$(GO) run ./examples/drill
+
+# Runs everything with the race detector. Where the real servers cannot be installed, the tests that need them are
+# skipped and named at the end.
+test: peers
+	@bash internal/peers/test.sh "$(GO)" $(PACKAGES)
+
+peers:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		if ! dpkg -s $(PEER_PACKAGES) >/dev/null 2>&1; then \
+			apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy $(PEER_PACKAGES); fi; fi
+
+lint:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt"; exit 1; }
+	$(GO) vet $(PACKAGES)
+	$(GO) run $(STATICCHECK) $(PACKAGES)
+	@for os in windows darwin; do echo "GOOS=$$os"; GOOS=$$os $(GO) vet $(PACKAGES) || exit 1; done
+	@$(MAKE) --no-print-directory aix
+
+# The library, without the example programs, also builds for AIX.
+aix:
+	@echo GOOS=aix; GOOS=aix GOARCH=ppc64 $(GO) build $$($(GO) list ./... | grep -v /examples/)
+
+# Each fuzz target for a short while.
+fuzz:
+	@for pkg in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime 20s $$pkg || exit 1; done; done
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
