@@ -264,10 +264,14 @@ type AttributeChange struct {
 // Modify changes an entry: all changes or none (RFC 4511 §4.6). Replace is safe to repeat; AddValues and DeleteValues
 // are refused the second time ([ErrExists], [ErrNoAttribute]). A lost answer leaves [failover.InDoubt].
 func (s *Server) Modify(ctx context.Context, dn string, changes ...AttributeChange) error {
-	if err := checkDN("dn", dn); err != nil {
+	return s.modify(ctx, request{op: "modify", target: dn, effect: writes}, changes...)
+}
+
+func (s *Server) modify(ctx context.Context, r request, changes ...AttributeChange) error {
+	if err := checkDN("dn", r.target); err != nil {
 		return err
 	}
-	req := ldap.NewModifyRequest(dn, nil)
+	req := ldap.NewModifyRequest(r.target, nil)
 	for _, c := range changes {
 		switch c.Kind {
 		case Replace:
@@ -280,7 +284,7 @@ func (s *Server) Modify(ctx context.Context, dn string, changes ...AttributeChan
 			return failover.Invalid("AttributeChange.Kind", "is not set", "use Replace, AddValues or DeleteValues")
 		}
 	}
-	return s.do(ctx, request{op: "modify", target: dn, effect: writes}, func(_ context.Context, c *ldap.Conn) error { return c.Modify(req) })
+	return s.do(ctx, r, func(_ context.Context, c *ldap.Conn) error { return c.Modify(req) })
 }
 
 // Delete removes an entry without children; [ErrNoEntry] when it is not there.
@@ -313,6 +317,8 @@ func (s *Server) Compare(ctx context.Context, dn, attribute string, value []byte
 	})
 	return same, err
 }
+
+func escapeFilter(value string) string { return ldap.EscapeFilter(value) }
 
 func stringsOf(values [][]byte) []string {
 	texts := make([]string, len(values))

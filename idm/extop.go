@@ -135,7 +135,7 @@ func octetElement(p *ber.Packet) (string, bool) {
 	if p.ClassType != ber.ClassUniversal || p.Tag != ber.TagOctetString || p.TagType != ber.TypePrimitive {
 		return "", false
 	}
-	return string(p.Data.Bytes()), true
+	return p.Data.String(), true
 }
 
 // askInt performs an operation that answers SEQUENCE { INTEGER … } and returns the first.

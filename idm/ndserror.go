@@ -81,6 +81,7 @@ var ndsReadings = map[NDSCode]ndsReading{
 	-606: {"entry already exists", ErrExists, "read the entry again", false},
 	-608: {"illegal attribute", ErrSchema, "compare the schema of the two servers", false},
 	-609: {"missing mandatory attribute", ErrSchema, "add the attribute the class demands", false},
+	-610: {"illegal DS name", ErrMissingTarget, "correct the DN", false},
 	-611: {"illegal containment", ErrSchema, "put the object under a class that may contain it", false},
 	-612: {"multiple values for a single-valued attribute", ErrSchema, "write one value", false},
 	-613: {"syntax violation", ErrMissingTarget, "create the entry the value names first, or correct the value", false},

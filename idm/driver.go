@@ -1,0 +1,255 @@
+package idm
+
+import (
+	"bytes"
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// EngineVersion returns the version of the engine on this server (operation 11). It works without any driver set.
+// [ErrEngineMissing] and [ErrNotSupported] mean that there is no engine.
+func (s *Server) EngineVersion(ctx context.Context) (Version, error) {
+	n, err := s.askInt(ctx, opGetVersion, s.DN())
+	return Version(n), err //nolint:gosec // the packed version uses all 32 bits
+}
+
+// State returns what the driver does on this server (operation 13).
+func (s *Server) State(ctx context.Context, driverDN string) (State, error) {
+	if err := checkDN("driver", driverDN); err != nil {
+		return 0, err
+	}
+	n, err := s.askInt(ctx, opGetDriverState, driverDN, octets(driverDN))
+	return State(n), err
+}
+
+// StartOption returns the driver's start option on this server (operation 7). [ErrNotServed] means that the engine
+// of this server does not serve the driver set.
+func (s *Server) StartOption(ctx context.Context, driverDN string) (StartOption, error) {
+	if err := checkDN("driver", driverDN); err != nil {
+		return 0, err
+	}
+	n, err := s.askInt(ctx, opGetStartOption, driverDN, octets(driverDN))
+	return StartOption(n), err
+}
+
+// SetStartOption sets the driver's start option on this server (operation 9; the attribute itself is refused by the engine). resync matters
+// only when the driver leaves Disabled. Which number travels for it is the Dialect's choice: prove it on a lab server first, the wrong one synchronizes everything.
+// Safe to repeat; a lost answer leaves [failover.InDoubt], read it with [Server.StartOption].
+func (s *Server) SetStartOption(ctx context.Context, driverDN string, option StartOption, resync Resync) error {
+	if err := checkDN("driver", driverDN); err != nil {
+		return err
+	}
+	if option < Disabled || option > Auto {
+		return failover.Invalid("start option", option.String()+" is only ever reported", "use Disabled, Manual or Auto")
+	}
+	_, err := s.perform(ctx, opSetStartOption, driverDN, nil, octets(driverDN), integer(int64(option)), integer(s.dialect.flag(resync)))
+	return err
+}
+
+// Start asks the engine to start the driver (operation 15). It returns before the driver runs: watch [Server.State], a failed start goes from
+// starting back to stopped. What a running or a disabled driver answers is not published; look before, and take [ErrWrongState] as "look again".
+func (s *Server) Start(ctx context.Context, driverDN string) error {
+	return s.driver(ctx, opStartDriver, driverDN)
+}
+
+// Stop asks the engine to stop the driver (operation 17). It returns before the driver has stopped; some shims need more
+// than a minute. Safe to repeat.
+func (s *Server) Stop(ctx context.Context, driverDN string) error {
+	return s.driver(ctx, opStopDriver, driverDN)
+}
+
+// Restart stops and starts the driver (operation 101, seen to work).
+func (s *Server) Restart(ctx context.Context, driverDN string) error {
+	return s.driver(ctx, opRestartDriver, driverDN)
+}
+
+// ReadApplicationSchema makes the shim read the application's schema into DirXML-ApplicationSchema (operation 21); the
+// driver shows StateGettingSchema meanwhile.
+func (s *Server) ReadApplicationSchema(ctx context.Context, driverDN string) error {
+	return s.driver(ctx, opGetSchema, driverDN)
+}
+
+// InitDriver makes the engine of this server initialise a driver object that is new to it (operation 39).
+func (s *Server) InitDriver(ctx context.Context, driverDN string) error {
+	return s.driver(ctx, opInitDriver, driverDN)
+}
+
+// NotifyJob tells the engine that a job object changed (operation 53; its argument is inferred). Safe to repeat.
+func (s *Server) NotifyJob(ctx context.Context, jobDN string) error {
+	return s.driver(ctx, opNotifyJob, jobDN)
+}
+
+// JobRunning reports whether a job runs on this server (operation 59).
+func (s *Server) JobRunning(ctx context.Context, jobDN string) (bool, error) {
+	if err := checkDN("job", jobDN); err != nil {
+		return false, err
+	}
+	n, err := s.askInt(ctx, opGetJobState, jobDN, octets(jobDN))
+	return n != 0, err
+}
+
+func (s *Server) driver(ctx context.Context, o extop, dn string) error {
+	if err := checkDN("dn", dn); err != nil {
+		return err
+	}
+	_, err := s.perform(ctx, o, dn, nil, octets(dn))
+	return err
+}
+
+// ResyncSince synchronizes what was created or changed since the given time (operation 23). A zero time is refused: it
+// would mean everything, which is [Server.ResyncAll]. Repeating it is safe and costs the work again.
+func (s *Server) ResyncSince(ctx context.Context, driverDN string, since time.Time) error {
+	if since.Unix() <= 0 {
+		return failover.Invalid("since", fmt.Sprintf("is %s, which the engine reads as everything", since), "give the time of the stop, or call ResyncAll")
+	}
+	return s.resync(ctx, driverDN, since.Unix())
+}
+
+// ResyncAll synchronizes everything (operation 23 with zero).
+func (s *Server) ResyncAll(ctx context.Context, driverDN string) error {
+	return s.resync(ctx, driverDN, 0)
+}
+
+func (s *Server) resync(ctx context.Context, driverDN string, seconds int64) error {
+	if err := checkDN("driver", driverDN); err != nil {
+		return err
+	}
+	_, err := s.perform(ctx, opResync, driverDN, nil, octets(driverDN), integer(seconds))
+	return err
+}
+
+// Stats are the figures of one driver on one server.
+type Stats struct {
+	DriverDN    string
+	ServerDN    string
+	CacheBytes  int64     // events waiting, without the file header
+	Unprocessed int64     // bytes not looked at yet
+	Oldest      time.Time // of the waiting events; zero when there are none
+	Newest      time.Time
+}
+
+const (
+	statsLimit = 16 << 20
+	statsTime  = "20060102150405"
+)
+
+// Stats returns the driver's figures (operation 19). The layout of the XML was seen, not documented.
+func (s *Server) Stats(ctx context.Context, driverDN string) (Stats, error) {
+	if err := checkDN("driver", driverDN); err != nil {
+		return Stats{}, err
+	}
+	c, err := s.askChunked(ctx, opGetDriverStats, driverDN, octets(driverDN), integer(resultMinutes), integer(0))
+	if err != nil {
+		return Stats{}, err
+	}
+	var doc bytes.Buffer
+	if err := s.fetch(ctx, driverDN, c, &limited{w: &doc, left: statsLimit}); err != nil {
+		return Stats{}, err
+	}
+	stats, err := parseStats(doc.Bytes())
+	if err != nil {
+		return Stats{}, &failover.Error{Op: opGetDriverStats.words, Target: driverDN, Outcome: failover.NotApplied, Next: "compare with examples/labcheck", Err: err}
+	}
+	return stats, nil
+}
+
+func parseStats(doc []byte) (Stats, error) {
+	var stats Stats
+	var path []string
+	d := xml.NewDecoder(bytes.NewReader(doc))
+	seen := false
+	for {
+		tok, err := d.Token()
+		if errors.Is(err, io.EOF) && seen {
+			return stats, nil
+		}
+		if err != nil {
+			return Stats{}, fmt.Errorf("%w: statistics: %w", ErrUnknownLayout, err)
+		}
+		switch t := tok.(type) {
+		case xml.StartElement:
+			path = append(path, t.Name.Local)
+			if t.Name.Local == "driver-info" {
+				seen = true
+				stats.DriverDN, stats.ServerDN = xmlAttr(t, "driver-dn"), xmlAttr(t, "server-dn")
+			}
+		case xml.EndElement:
+			path = path[:len(path)-1]
+		case xml.CharData:
+			text := strings.TrimSpace(string(t))
+			if text == "" || !slices.Contains(path, "subscriber") || !slices.Contains(path, "cache") {
+				continue
+			}
+			if err := stats.set(path[len(path)-1], text); err != nil {
+				return Stats{}, err
+			}
+		}
+	}
+}
+
+func (s *Stats) set(name, text string) (err error) {
+	switch name {
+	case "size":
+		s.CacheBytes, err = strconv.ParseInt(text, 10, 64)
+	case "unprocessed-size":
+		s.Unprocessed, err = strconv.ParseInt(text, 10, 64)
+	case "oldest":
+		s.Oldest, err = statsMoment(text)
+	case "newest":
+		s.Newest, err = statsMoment(text)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: statistics: %s: %w", ErrUnknownLayout, name, err)
+	}
+	return nil
+}
+
+func statsMoment(text string) (time.Time, error) {
+	if len(text) > len(statsTime) {
+		text = text[:len(statsTime)]
+	}
+	return time.Parse(statsTime, text)
+}
+
+// DriverStatus is how a driver stands on one server.
+type DriverStatus struct {
+	Driver string
+	Server string
+	State  State
+	Option StartOption
+}
+
+// String returns for example "running, auto".
+func (d DriverStatus) String() string { return d.State.String() + ", " + d.Option.String() }
+
+// Status returns state and start option of a driver on this server.
+func (s *Server) Status(ctx context.Context, driverDN string) (DriverStatus, error) {
+	option, err := s.StartOption(ctx, driverDN)
+	if err != nil {
+		return DriverStatus{}, err
+	}
+	state, err := s.State(ctx, driverDN)
+	return DriverStatus{Driver: driverDN, Server: s.DN(), State: state, Option: option}, err
+}
+
+// limited refuses more than a document of that kind can be.
+type limited struct {
+	w    io.Writer
+	left int
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.left -= len(p); l.left < 0 {
+		return 0, errors.New("the result is larger than any such document")
+	}
+	return l.w.Write(p)
+}

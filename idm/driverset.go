@@ -1,0 +1,113 @@
+package idm
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+)
+
+// AssociatedDriverSet returns the DN of the driver set the connected server is associated with, "" when it is with none
+// (operation 1).
+func (s *Server) AssociatedDriverSet(ctx context.Context) (string, error) {
+	answer, err := s.perform(ctx, opGetDriverSet, s.DN(), nil)
+	if err != nil {
+		// A server without a driver set was seen to refuse with "no such attribute" instead of answering an empty sequence.
+		if errors.Is(err, ErrNoAttribute) {
+			return "", nil
+		}
+		return "", err
+	}
+	elements, err := sequence(opGetDriverSet, s.DN(), answer)
+	if err != nil || len(elements) == 0 {
+		return "", err
+	}
+	dn, ok := octetElement(elements[0])
+	if !ok {
+		return "", unknownLayout(opGetDriverSet, s.DN(), answer)
+	}
+	return dn, nil
+}
+
+// AssociateDriverSet adds the connected server to the driver set (operation 3, what the vendor's installer does). The engine may need a
+// restart before it serves the set: StartOption of a driver answers [ErrNotServed] until then (seen). Safe to repeat.
+func (s *Server) AssociateDriverSet(ctx context.Context, setDN string) error {
+	if err := checkDN("driver set", setDN); err != nil {
+		return err
+	}
+	_, err := s.perform(ctx, opSetDriverSet, setDN, nil, octets(setDN))
+	return err
+}
+
+// LeaveDriverSet takes the connected server out of its driver set (operation 5). Whether the engine then wipes the server's values is not
+// published: have an export first.
+func (s *Server) LeaveDriverSet(ctx context.Context) error {
+	_, err := s.perform(ctx, opClearDriverSet, s.DN(), nil)
+	return err
+}
+
+const serverList = "DirXML-ServerList"
+
+// ServerList returns the DNs in DirXML-ServerList of a driver set or a job. The attribute replicates.
+func (s *Server) ServerList(ctx context.Context, dn string) ([]string, error) {
+	e, err := s.Read(ctx, dn, serverList)
+	return e.Texts(serverList), err
+}
+
+// AddToServerList adds a server to DirXML-ServerList of a driver set or a job. A server that is in the list already
+// is success.
+func (s *Server) AddToServerList(ctx context.Context, dn, serverDN string) error {
+	if err := checkDN("server", serverDN); err != nil {
+		return err
+	}
+	err := s.Modify(ctx, dn, AttributeChange{AddValues, Text(serverList, serverDN)})
+	if errors.Is(err, ErrExists) {
+		return nil
+	}
+	return err
+}
+
+// RemoveFromServerList removes a server from DirXML-ServerList of a job. A server that is not in the list is success. On a driver set
+// it is refused: a removed association may cost the server its per-server values.
+func (s *Server) RemoveFromServerList(ctx context.Context, jobDN, serverDN string) error {
+	list, err := s.ServerList(ctx, jobDN)
+	if err != nil {
+		return err
+	}
+	for _, dn := range list {
+		if SameDN(dn, serverDN) {
+			err := s.Modify(ctx, jobDN, AttributeChange{DeleteValues, Text(serverList, dn)})
+			if errors.Is(err, ErrNoAttribute) {
+				return nil
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+func containsDN(list []string, dn string) bool {
+	return slices.ContainsFunc(list, func(d string) bool { return SameDN(d, dn) })
+}
+
+// Drivers returns the DNs of the drivers of a driver set, sorted.
+func (s *Server) Drivers(ctx context.Context, setDN string) ([]string, error) {
+	return s.names(ctx, setDN, ScopeOne, "(objectClass=DirXML-Driver)")
+}
+
+// Jobs returns the DNs of the jobs at or below dn, sorted.
+func (s *Server) Jobs(ctx context.Context, dn string) ([]string, error) {
+	return s.names(ctx, dn, ScopeSubtree, "(objectClass=DirXML-Job)")
+}
+
+func (s *Server) names(ctx context.Context, base string, scope Scope, filter string) ([]string, error) {
+	var list []string
+	for e, err := range s.Entries(ctx, Query{Base: base, Scope: scope, Filter: filter, Attributes: []string{"1.1"}}) {
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, e.DN)
+	}
+	slices.SortFunc(list, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
+	return list, nil
+}

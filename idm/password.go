@@ -1,0 +1,237 @@
+package idm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+
+	"github.com/01b61c5c/failover"
+)
+
+// SetApplicationPassword sets the password with which the driver's shim logs in to its application, on this server only
+// (operation 67; its arguments are inferred). Nothing can read it back; only a start of the driver proves it. Safe to repeat.
+func (s *Server) SetApplicationPassword(ctx context.Context, driverDN string, password failover.Secret) error {
+	return s.setPassword(ctx, opSetAppPassword, driverDN, password)
+}
+
+// ClearApplicationPassword removes it (operation 69).
+func (s *Server) ClearApplicationPassword(ctx context.Context, driverDN string) error {
+	return s.driver(ctx, opClearAppPassword, driverDN)
+}
+
+// SetRemoteLoaderPassword sets the password of the Remote Loader, on this server only (operation 71; its arguments are
+// inferred). Nothing can read it back; only a start of the driver proves it. Safe to repeat.
+func (s *Server) SetRemoteLoaderPassword(ctx context.Context, driverDN string, password failover.Secret) error {
+	return s.setPassword(ctx, opSetRemotePassword, driverDN, password)
+}
+
+// ClearRemoteLoaderPassword removes it (operation 73).
+func (s *Server) ClearRemoteLoaderPassword(ctx context.Context, driverDN string) error {
+	return s.driver(ctx, opClearRemotePassword, driverDN)
+}
+
+func (s *Server) setPassword(ctx context.Context, o extop, driverDN string, password failover.Secret) error {
+	if err := checkDN("driver", driverDN); err != nil {
+		return err
+	}
+	if err := checkPassword(password); err != nil {
+		return err
+	}
+	_, err := s.perform(ctx, o, driverDN, []failover.Secret{password}, octets(driverDN), octets(password.Reveal()))
+	return err
+}
+
+// SetDriverObjectPassword sets the password of the driver object itself, by which the Remote Loader knows the driver. It is an ordinary
+// password of the entry and replicates (inferred). Where the server lets the user log in as the driver it could be tried out; this
+// SDK does not. A password policy of the container may refuse it: [ErrPasswordPolicy].
+func (s *Server) SetDriverObjectPassword(ctx context.Context, driverDN string, password failover.Secret) error {
+	if err := checkPassword(password); err != nil {
+		return err
+	}
+	return s.modify(ctx, request{op: "set driver object password of", target: driverDN, effect: writes, secrets: []failover.Secret{password}},
+		AttributeChange{Replace, Text("userPassword", password.Reveal())})
+}
+
+// NamedPassword is the name of a stored password; the value cannot be listed.
+type NamedPassword struct {
+	Name        string
+	DisplayName string
+}
+
+// SetNamedPassword stores a named password on a driver, driver set, job or resource, on this server only (operation 75).
+// That it is there is verified with [Server.NamedPasswords]; its value cannot be. Safe to repeat.
+func (s *Server) SetNamedPassword(ctx context.Context, dn string, name NamedPassword, password failover.Secret) error {
+	if err := checkDN("dn", dn); err != nil {
+		return err
+	}
+	if name.Name == "" {
+		return failover.Invalid("named password", "has no name", "give the name policies ask for")
+	}
+	if err := checkPassword(password); err != nil {
+		return err
+	}
+	_, err := s.perform(ctx, opSetNamedPassword, dn, []failover.Secret{password},
+		octets(dn), octets(name.Name), octets(name.DisplayName), octets(password.Reveal()))
+	return err
+}
+
+// RemoveNamedPassword removes one named password (operation 77).
+func (s *Server) RemoveNamedPassword(ctx context.Context, dn, name string) error {
+	if err := checkDN("dn", dn); err != nil {
+		return err
+	}
+	_, err := s.perform(ctx, opRemoveNamedPassword, dn, nil, octets(dn), octets(name))
+	return err
+}
+
+// RemoveAllNamedPasswords removes all named passwords of an object on this server (operation 79). They cannot be brought back.
+func (s *Server) RemoveAllNamedPasswords(ctx context.Context, dn string) error {
+	return s.driver(ctx, opRemoveAllNamedPasswords, dn)
+}
+
+// NamedPasswords lists the named passwords of an object on this server, names only (operation 81). The nesting of the answer is
+// not published: pairs of strings, each wrapped in a SEQUENCE or one behind the other, are understood, anything else is [ErrUnknownLayout].
+func (s *Server) NamedPasswords(ctx context.Context, dn string) ([]NamedPassword, error) {
+	if err := checkDN("dn", dn); err != nil {
+		return nil, err
+	}
+	answer, err := s.perform(ctx, opListNamedPasswords, dn, nil, octets(dn))
+	if err != nil || len(answer) == 0 {
+		return nil, err
+	}
+	elements, err := sequence(opListNamedPasswords, dn, answer)
+	if err != nil {
+		return nil, err
+	}
+	list, ok := namedPasswords(elements)
+	if !ok {
+		return nil, unknownLayout(opListNamedPasswords, dn, answer)
+	}
+	return list, nil
+}
+
+func namedPasswords(elements []*ber.Packet) ([]NamedPassword, bool) {
+	// A single wrapper around the pairs.
+	if len(elements) == 1 && elements[0].Tag == ber.TagSequence && len(elements[0].Children) > 0 && elements[0].Children[0].Tag == ber.TagSequence {
+		elements = elements[0].Children
+	}
+	var flat []*ber.Packet
+	for _, e := range elements {
+		if e.ClassType == ber.ClassUniversal && e.Tag == ber.TagSequence {
+			if len(e.Children) != 2 {
+				return nil, false
+			}
+			flat = append(flat, e.Children...)
+			continue
+		}
+		flat = append(flat, e)
+	}
+	if len(flat)%2 != 0 {
+		return nil, false
+	}
+	var list []NamedPassword
+	for i := 0; i < len(flat); i += 2 {
+		name, ok1 := octetElement(flat[i])
+		display, ok2 := octetElement(flat[i+1])
+		if !ok1 || !ok2 || name == "" {
+			return nil, false
+		}
+		list = append(list, NamedPassword{Name: name, DisplayName: display})
+	}
+	return list, true
+}
+
+// PasswordsState returns which passwords are set on a driver of this server (operation 45), in a layout nobody has published.
+func (s *Server) PasswordsState(ctx context.Context, driverDN string) (Raw, error) {
+	if err := checkDN("driver", driverDN); err != nil {
+		return nil, err
+	}
+	return s.perform(ctx, opGetPasswordsState, driverDN, nil, octets(driverDN))
+}
+
+func checkPassword(p failover.Secret) error {
+	if p.Empty() {
+		return failover.Invalid("password", "is empty", "give the password, or clear it with its own operation")
+	}
+	return nil
+}
+
+// PasswordSource returns the password for a need, from a vault, a prompt or wherever it lives. [ErrNoPassword] says that
+// there is none: the need stays open and is listed.
+type PasswordSource func(ctx context.Context, need SecretNeeded) (failover.Secret, error)
+
+// ErrNoPassword is what a PasswordSource returns, wrapped or not, for a password it does not have.
+var ErrNoPassword = errors.New("no password available")
+
+// PasswordState says how far a password has come on one server.
+type PasswordState int
+
+const (
+	// PasswordMissing: it is not set and no source has it.
+	PasswordMissing PasswordState = iota + 1
+	// PasswordListed: the server lists it by name. Whether the value is right only a start of the driver shows.
+	PasswordListed
+	// PasswordUnverified: it was set and the server accepted it; nothing can verify it but a start of the driver.
+	PasswordUnverified
+)
+
+// String returns the state in words.
+func (p PasswordState) String() string {
+	switch p {
+	case PasswordMissing:
+		return "missing"
+	case PasswordListed:
+		return "set, verified by name; the value is proven only by a start of the driver"
+	case PasswordUnverified:
+		return "set, accepted by the server; proven only by a start of the driver"
+	}
+	return fmt.Sprintf("PasswordState(%d)", int(p))
+}
+
+// SetSecret sets the password of one need on this server and says what is proven about it afterwards. Safe to repeat.
+func (s *Server) SetSecret(ctx context.Context, need SecretNeeded, source PasswordSource) (PasswordState, error) {
+	if source == nil {
+		return PasswordMissing, failover.Invalid("PasswordSource", "is nil", "give a function that returns passwords")
+	}
+	password, err := source(ctx, need)
+	if errors.Is(err, ErrNoPassword) || err == nil && password.Empty() {
+		return PasswordMissing, nil
+	}
+	if err != nil {
+		return PasswordMissing, &failover.Error{Op: "get " + need.Kind.String() + " for", Target: need.Object, Outcome: failover.NotApplied,
+			Next: "make the password available", Err: err}
+	}
+	switch need.Kind {
+	case SecretApplication:
+		err = s.SetApplicationPassword(ctx, need.Object, password)
+	case SecretRemoteLoader:
+		err = s.SetRemoteLoaderPassword(ctx, need.Object, password)
+	case SecretDriverObject:
+		err = s.SetDriverObjectPassword(ctx, need.Object, password)
+	case SecretNamed:
+		if err = s.SetNamedPassword(ctx, need.Object, NamedPassword{need.Name, need.DisplayName}, password); err == nil {
+			return s.namedPasswordState(ctx, need)
+		}
+	default:
+		err = failover.Invalid("SecretNeeded.Kind", fmt.Sprintf("%v is unknown", need.Kind), "use a constant of this package")
+	}
+	if err != nil {
+		return PasswordMissing, err
+	}
+	return PasswordUnverified, nil
+}
+
+func (s *Server) namedPasswordState(ctx context.Context, need SecretNeeded) (PasswordState, error) {
+	list, err := s.NamedPasswords(ctx, need.Object)
+	if err != nil {
+		return PasswordUnverified, err
+	}
+	for _, p := range list {
+		if p.Name == need.Name {
+			return PasswordListed, nil
+		}
+	}
+	return PasswordMissing, nil
+}

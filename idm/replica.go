@@ -1,0 +1,233 @@
+package idm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+
+	"github.com/01b61c5c/failover"
+)
+
+// replicaOID is the arc of eDirectory's partition operations.
+const replicaOID = "2.16.840.1.113719.1.27.100."
+
+const (
+	oidReplicaInfo  = replicaOID + "17"
+	oidReplicaList  = replicaOID + "19"
+	oidPrivileges   = replicaOID + "33"
+	entryRightsName = "[Entry Rights]"
+)
+
+// ReplicaType is the kind of a replica (numbers inferred from the constants of the vendor's LDAP classes).
+type ReplicaType int
+
+// The kinds of replicas.
+const (
+	ReplicaMaster ReplicaType = iota
+	ReplicaReadWrite
+	ReplicaReadOnly
+	ReplicaSubordinate
+	ReplicaFilteredWrite
+	ReplicaFilteredRead
+)
+
+var replicaTypeNames = []string{"master", "read/write", "read-only", "subordinate reference", "filtered read/write", "filtered read-only"}
+
+// String returns the kind in words.
+func (t ReplicaType) String() string {
+	if t < 0 || int(t) >= len(replicaTypeNames) {
+		return fmt.Sprintf("replica type %d", int(t))
+	}
+	return replicaTypeNames[t]
+}
+
+// Full reports whether the replica is complete and writable, as a driver set needs it.
+func (t ReplicaType) Full() bool { return t == ReplicaMaster || t == ReplicaReadWrite }
+
+// Replica is one replica on this server.
+type Replica struct {
+	Partition string // DN of the partition root, "" for [Root]
+	Type      ReplicaType
+	On        bool // state 0
+	State     int64
+}
+
+// String returns for example "read/write replica, on".
+func (r Replica) String() string {
+	state := "on"
+	if !r.On {
+		state = fmt.Sprintf("not on (state %d)", r.State)
+	}
+	return r.Type.String() + " replica, " + state
+}
+
+func (s *Server) askReplica(ctx context.Context, words, oid, target string, args ...argument) ([]byte, error) {
+	// These are eDirectory's own operations; their arguments are always concatenated (seen).
+	return s.extended(ctx, request{op: words, target: target, effect: reads}, oid, Dialect{}.encode(args...))
+}
+
+// Partitions returns the DNs of the partitions this server holds replicas of, "" for [Root].
+func (s *Server) Partitions(ctx context.Context) ([]string, error) {
+	answer, err := s.askReplica(ctx, "list replicas of", oidReplicaList, s.DN(), octets(s.DN()))
+	if err != nil || len(answer) == 0 {
+		return nil, err
+	}
+	layout := extop{words: "list replicas of"}
+	elements, err := sequence(layout, s.DN(), answer)
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for _, e := range elements {
+		dn, ok := octetElement(e)
+		if !ok {
+			return nil, unknownLayout(layout, s.DN(), answer)
+		}
+		list = append(list, dn)
+	}
+	return list, nil
+}
+
+// Replica returns what kind of replica of the partition this server holds. [ErrNoEntry] or another refusal when it holds none.
+// The order of the fields in the answer is partly inferred; an answer of another shape is [ErrUnknownLayout].
+func (s *Server) Replica(ctx context.Context, partitionDN string) (Replica, error) {
+	answer, err := s.askReplica(ctx, "read replica of", oidReplicaInfo, partitionDN, octets(s.DN()), octets(partitionDN))
+	if err != nil {
+		return Replica{}, err
+	}
+	layout := extop{words: "read replica of"}
+	var fields []*ber.Packet
+	for rest := answer; len(rest) > 0; {
+		p, err := ber.DecodePacketErr(rest)
+		if err != nil {
+			return Replica{}, unknownLayout(layout, partitionDN, answer)
+		}
+		fields, rest = append(fields, p), rest[len(p.Bytes()):]
+	}
+	// partitionId, replicaState, modificationTime, purgeTime, localId, partitionDN, replicaType, …
+	if len(fields) < 7 {
+		return Replica{}, unknownLayout(layout, partitionDN, answer)
+	}
+	state, ok1 := intElement(fields[1])
+	dn, ok2 := octetElement(fields[5])
+	kind, ok3 := intElement(fields[6])
+	if !ok1 || !ok2 || !ok3 || !SameDN(dn, partitionDN) {
+		return Replica{}, unknownLayout(layout, partitionDN, answer)
+	}
+	return Replica{Partition: dn, Type: ReplicaType(kind), State: state, On: state == 0}, nil
+}
+
+// PartitionOf returns the root of the partition that holds the entry, "" for [Root].
+func (s *Server) PartitionOf(ctx context.Context, dn string) (string, error) {
+	for at := dn; at != ""; at = ParentDN(at) {
+		e, err := s.Read(ctx, at, "objectClass")
+		if err != nil {
+			return "", err
+		}
+		if e.HasClass("Partition") {
+			return at, nil
+		}
+	}
+	return "", nil
+}
+
+// ReplicaOf returns the replica on this server that holds the entry. An error wrapping [ErrWrongServer] says that there is none.
+func (s *Server) ReplicaOf(ctx context.Context, dn string) (Replica, error) {
+	partition, err := s.PartitionOf(ctx, dn)
+	if err != nil {
+		return Replica{}, err
+	}
+	held, err := s.Partitions(ctx)
+	if err != nil {
+		return Replica{}, err
+	}
+	for _, p := range held {
+		if SameDN(p, partition) {
+			return s.Replica(ctx, p)
+		}
+	}
+	return Replica{}, &failover.Error{Op: "find a replica of", Target: dn, Outcome: failover.NotApplied,
+		Next: "add a read/write replica of " + rootName(partition) + " to " + s.DN(), Err: fmt.Errorf("%w: it holds no replica of %s", ErrWrongServer, rootName(partition))}
+}
+
+func rootName(dn string) string {
+	if dn == "" {
+		return "[Root]"
+	}
+	return dn
+}
+
+// Right is one bit of a privilege mask on an attribute.
+type Right int64
+
+// Rights on attributes (seen in published ACL values).
+const (
+	RightCompare    Right = 1
+	RightRead       Right = 2
+	RightWrite      Right = 4
+	RightSelf       Right = 8
+	RightSupervisor Right = 32
+)
+
+// Privileges returns the effective rights of trustee to an attribute of an entry.
+func (s *Server) Privileges(ctx context.Context, dn, trusteeDN, attribute string) (Right, error) {
+	answer, err := s.askReplica(ctx, "read rights to "+attribute+" of", oidPrivileges, dn, octets(dn), octets(trusteeDN), octets(attribute))
+	if err != nil {
+		return 0, err
+	}
+	layout := extop{words: "read rights to " + attribute + " of"}
+	p, err := decode(answer)
+	if err != nil {
+		return 0, unknownLayout(layout, dn, answer)
+	}
+	// Seen both bare and wrapped.
+	if p.Tag == ber.TagSequence && len(p.Children) > 0 {
+		p = p.Children[0]
+	}
+	n, ok := intElement(p)
+	if !ok {
+		return 0, unknownLayout(layout, dn, answer)
+	}
+	return Right(n), nil
+}
+
+// rightsNeeded are the attributes that guard the operations of the procedures.
+var rightsNeeded = []string{"DirXML-AccessRun", "DirXML-AccessConfigure", "DirXML-AccessMigrate", "DirXML-AccessManage"}
+
+// MissingRights returns which of the guarding attributes the user of this connection may not write on the driver set.
+func (s *Server) MissingRights(ctx context.Context, setDN string) ([]string, error) {
+	if s.bindDN == "" {
+		return rightsNeeded, nil
+	}
+	var missing []string
+	for _, attribute := range rightsNeeded {
+		r, err := s.Privileges(ctx, setDN, s.bindDN, attribute)
+		if err != nil {
+			return nil, err
+		}
+		if r&(RightWrite|RightSupervisor) == 0 {
+			missing = append(missing, attribute)
+		}
+	}
+	return missing, nil
+}
+
+// ServerAddress returns where a server of the tree offers LDAP, by the ldapInterfaces of its LDAP server objects. The addresses may be
+// internal ones.
+func (s *Server) ServerAddress(ctx context.Context, serverDN string) ([]string, error) {
+	entries, err := s.Find(ctx, Query{Scope: ScopeSubtree, Filter: "(&(objectClass=ldapServer)(ldapHostServer=" + escapeFilter(serverDN) + "))", Attributes: []string{"ldapInterfaces"}})
+	var list []string
+	for _, e := range entries {
+		list = append(list, e.Texts("ldapInterfaces")...)
+	}
+	return list, err
+}
+
+func unsupported(err error) bool {
+	return errors.Is(err, ErrNotSupported) || errors.Is(err, ErrUnknownLayout)
+}
+
+func names(list []string) string { return strings.Join(list, ", ") }

@@ -1,0 +1,305 @@
+package idm
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Copying says what CopyServerData does with an attribute, and so what a person has to do about it.
+type Copying int
+
+const (
+	// CopyReplicated: every server has the value already; there is nothing to copy.
+	CopyReplicated Copying = iota
+	// CopyValue: copied from server to server.
+	CopyValue
+	// CopyOnRequest: copied only when asked for by name, because the value may be wrong on the other server.
+	CopyOnRequest
+	// CopySecret: never copied; the password has to be set again on each server.
+	CopySecret
+	// CopyNever: belongs to the engine of one server, or is set by the procedures.
+	CopyNever
+)
+
+var copyingNames = []string{"replicated", "copied", "copied on request", "set again", "not copied"}
+
+// String returns the rule in words.
+func (c Copying) String() string {
+	if c < 0 || int(c) >= len(copyingNames) {
+		return fmt.Sprintf("Copying(%d)", int(c))
+	}
+	return copyingNames[c]
+}
+
+// AttributeType is what is known about one attribute.
+type AttributeType struct {
+	Name        string
+	OID         string
+	Syntax      string // OID of the syntax
+	SingleValue bool
+	PerServer   bool // X-NDS_NEVER_SYNC: each server has its own value
+	EngineOwned bool // NO-USER-MODIFICATION, or refused by a loaded engine
+	Hidden      bool // not readable over LDAP
+	Copying     Copying
+	Why         string   // why it is copied or not
+	On          []string // the classes that carry it
+	Read        bool     // confirmed by the schema of the server, not only by the table
+}
+
+// Syntaxes of the table, by the names of RFC 4517 and of the NDS.
+const (
+	syntaxBinary    = "1.3.6.1.4.1.1466.115.121.1.5" // NDS stream: XML documents
+	syntaxOctets    = "1.3.6.1.4.1.1466.115.121.1.40"
+	syntaxString    = "1.3.6.1.4.1.1466.115.121.1.15"
+	syntaxInteger   = "1.3.6.1.4.1.1466.115.121.1.27"
+	syntaxDN        = "1.3.6.1.4.1.1466.115.121.1.12"
+	syntaxTime      = "1.3.6.1.4.1.1466.115.121.1.24"
+	syntaxList      = "2.16.840.1.113719.1.1.5.1.6"
+	syntaxTagged    = "2.16.840.1.113719.1.1.5.1.13"
+	syntaxPath      = "2.16.840.1.113719.1.1.5.1.15"
+	syntaxTimestamp = "2.16.840.1.113719.1.1.5.1.19"
+	syntaxTypedName = "2.16.840.1.113719.1.1.5.1.25"
+)
+
+const dirxmlAttributeOID = "2.16.840.1.113719.1.14.4.1."
+
+// trait is a flag of a row of the table.
+type trait int
+
+const (
+	single trait = 1 << iota
+	perServer
+	engineOwned
+	hidden
+)
+
+// attributeTable is what published schema dumps and tests on live trees say about the attributes of Identity Manager. It
+// is the fallback for a server whose schema cannot be read, and the only source of the copy rules.
+var attributeTable = []struct {
+	number       int
+	name, syntax string
+	traits       trait
+	on           string
+	copying      Copying
+	why          string
+}{
+	{3, "XmlData", syntaxBinary, single, "DirXML-Rule DirXML-StyleSheet StyleSheet DirXML-Job DirXML-Entitlement", CopyReplicated, ""},
+	{4, "DirXML-Associations", syntaxPath, 0, "", CopyReplicated, "names the driver by its DN, which stays"},
+	{5, "DirXML-ShimAuthID", syntaxString, single | perServer, "DirXML-Driver", CopyValue, "login name of the shim"},
+	{6, "DirXML-ShimAuthPassword", syntaxOctets, single | perServer, "DirXML-Driver", CopySecret, "encrypted with the keys of its server; set by operation 67"},
+	{7, "DirXML-ShimAuthServer", syntaxString, single | perServer, "DirXML-Driver", CopyValue, "address of the application or of the Remote Loader; it must still work from the other server"},
+	{8, "DirXML-ShimConfigInfo", syntaxBinary, single | perServer, "DirXML-Driver", CopyValue, "parameters of the shim"},
+	{9, "DirXML-NativeModule", syntaxString, single, "DirXML-Driver", CopyReplicated, "the module itself must be installed on each server"},
+	{10, "DirXML-JavaModule", syntaxString, single, "DirXML-Driver", CopyReplicated, "the class itself must be installed on each server"},
+	{11, "DirXML-DriverFilter", syntaxBinary, single, "DirXML-Driver DirXML-Publisher DirXML-Subscriber", CopyReplicated, ""},
+	{13, "DirXML-DriverStartOption", syntaxInteger, single | perServer | engineOwned, "DirXML-Driver", CopyNever, "set by the procedure with operation 9"},
+	{14, "DirXML-State", syntaxInteger, single | perServer | engineOwned, "DirXML-Driver", CopyNever, "what the driver does there"},
+	{15, "DirXML-ServerList", syntaxDN, 0, "DirXML-DriverSet DirXML-Job", CopyReplicated, "for a job the procedure adds the new server"},
+	{16, "DirXML-Timestamp", syntaxTimestamp, single | perServer | engineOwned, "DirXML-Subscriber", CopyNever, "position mark of that engine"},
+	{24, "DirXML-DriverCacheLimit", syntaxInteger, single | perServer | engineOwned, "DirXML-Driver", CopyNever, "no setter is published: compare and set it by hand"},
+	{25, "DirXML-DriverTraceLevel", syntaxInteger, single, "DirXML-DriverSet", CopyReplicated, ""},
+	{26, "DirXML-XSLTraceLevel", syntaxInteger, single, "DirXML-DriverSet", CopyReplicated, ""},
+	{27, "DirXML-JavaDebugPort", syntaxInteger, single, "DirXML-DriverSet", CopyReplicated, ""},
+	{28, "DirXML-JavaTraceFile", syntaxString, single, "DirXML-DriverSet", CopyReplicated, ""},
+	{29, "DirXML-ApplicationSchema", syntaxBinary, single, "DirXML-Driver", CopyReplicated, "read again from the application by operation 21"},
+	{30, "DirXML-DriverStorage", syntaxBinary, single | perServer, "DirXML-Driver", CopyOnRequest, "position of the shim in its application, such as a change log number; an old one makes it read again or miss"},
+	{33, "DirXML-LastLogTime", syntaxTime, single | perServer, "DirXML-DriverSet DirXML-Publisher DirXML-Subscriber", CopyNever, "log of that server"},
+	{34, "DirXML-StatusLog", syntaxList, perServer, "DirXML-DriverSet DirXML-Publisher DirXML-Subscriber", CopyNever, "log of that server"},
+	{36, "DirXML-DriverId", syntaxString, single | perServer | engineOwned, "DirXML-Driver", CopyNever, "written by the engine at start"},
+	{37, "DirXML-DriverVersion", syntaxString, single | perServer | engineOwned, "DirXML-Driver", CopyNever, "written by the engine at start"},
+	{38, "DirXML-Command", syntaxOctets, perServer, "DirXML-DriverSet", CopyNever, "internal to the engine"},
+	{39, "DirXML-Response", syntaxOctets, perServer, "DirXML-DriverSet", CopyNever, "internal to the engine"},
+	{50, "DirXML-ServerGUID", syntaxOctets, single | perServer, "DirXML-DriverSet", CopyNever, "internal to the engine"},
+	{51, "DirXML-TraceLevel", syntaxInteger, single, "DirXML-Driver DirXML-Job", CopyReplicated, ""},
+	{52, "DirXML-TraceFile", syntaxString, single, "DirXML-Driver DirXML-Job", CopyReplicated, "the path must exist on each server"},
+	{53, "DirXML-TraceName", syntaxString, single, "DirXML-Driver DirXML-Job", CopyReplicated, ""},
+	{54, "DirXML-ConfigValues", syntaxBinary, single | perServer, "DirXML-DriverSet DirXML-Driver DirXML-GlobalConfigDef", CopyValue, "global configuration values"},
+	{55, "DirXML-LogEvents", syntaxInteger, engineOwned, "DirXML-DriverSet DirXML-Driver", CopyReplicated, "set by operations 63 and 65"},
+	{56, "DirXML-ConfigManifest", syntaxBinary, single, "DirXML-Driver", CopyReplicated, ""},
+	{57, "DirXML-Timestamp2", syntaxTimestamp, single | perServer | engineOwned, "DirXML-Subscriber", CopyNever, "position mark of that engine"},
+	{58, "DirXML-EngineControlValues", syntaxBinary, single | perServer, "DirXML-Driver", CopyValue, "engine control values"},
+	{59, "DirXML-NamedPasswords", syntaxTagged, perServer | engineOwned | hidden, "DirXML-DriverSet DirXML-Driver DirXML-Job DirXML-Resource", CopySecret, "hidden; set by operation 75"},
+	{60, "DirXML-TraceSizeLimit", syntaxInteger, single, "DirXML-Driver DirXML-Job", CopyReplicated, ""},
+	{61, "DirXML-EncryptionKeys", syntaxPath, engineOwned | hidden, "DirXML-DriverSet", CopyReplicated, "key material of the engine, never readable"},
+	{62, "DirXML-Policies", syntaxTypedName, 0, "DirXML-DriverSet DirXML-Driver", CopyReplicated, ""},
+	{63, "DirXML-Data", syntaxBinary, single, "DirXML-Resource", CopyReplicated, ""},
+	{64, "DirXML-ContentType", syntaxString, single, "DirXML-Resource", CopyReplicated, ""},
+	{65, "DirXML-ServerKeys", syntaxOctets, engineOwned | hidden, "DirXML-DriverSet", CopyReplicated, "key material of the engine, never readable"},
+	{80, "DirXML-ReciprocalAttrMap", syntaxBinary, single, "DirXML-Driver", CopyReplicated, ""},
+	{82, "DirXML-PersistentData", syntaxBinary, single, "DirXML-Driver", CopyReplicated, "state written by policies"},
+	{84, "DirXML-uiXMLBigPerReplica", syntaxBinary, single | perServer, "DirXML-DriverSet DirXML-Driver", CopyValue, "what the administration tools draw"},
+	{86, "DirXML-uiXMLSmallPerReplica", syntaxOctets, single | perServer, "DirXML-DriverSet DirXML-Driver", CopyValue, "what the administration tools draw"},
+	{87, "DirXML-JavaEnvironmentParameters", syntaxList, perServer, "DirXML-DriverSet", CopyOnRequest, "Java heap and options of that machine"},
+	{97, "DirXML-CacheLocation", syntaxString, single | perServer | engineOwned | hidden, "DirXML-Driver", CopyNever, "path on that machine, changed only while the driver is disabled"},
+	{98, "DirXML-LogEventsType", syntaxInteger, single, "DirXML-DriverSet DirXML-Driver", CopyReplicated, ""},
+	{99, "DirXML-MutualAuthPassword", syntaxOctets, single | perServer, "DirXML-Driver", CopySecret, "set again in the administration tool where the Remote Loader uses mutual authentication"},
+	{100, "DirXML-DriverDn", syntaxDN, single | perServer | engineOwned, "", CopyNever, "internal to the engine"},
+}
+
+// Schema is what is known about the attributes of Identity Manager on one server.
+type Schema struct {
+	types map[string]AttributeType
+	// Read tells whether the server's schema marks per-server attributes at all. When it is false everything comes from
+	// the table.
+	Read bool
+	// Differences lists where the server's schema and the table disagree, one sentence each; the server's word counts.
+	Differences []string
+}
+
+// TableSchema returns the table alone.
+func TableSchema() Schema {
+	s := Schema{types: map[string]AttributeType{}}
+	for _, row := range attributeTable {
+		s.types[strings.ToLower(row.name)] = AttributeType{Name: row.name, OID: fmt.Sprint(dirxmlAttributeOID, row.number), Syntax: row.syntax,
+			SingleValue: row.traits&single != 0, PerServer: row.traits&perServer != 0, EngineOwned: row.traits&engineOwned != 0,
+			Hidden: row.traits&hidden != 0, Copying: row.copying, Why: row.why, On: strings.Fields(row.on)}
+	}
+	return s
+}
+
+// Attribute returns what is known about the attribute, whose name is compared without case and options.
+func (s Schema) Attribute(name string) (AttributeType, bool) {
+	base, _, _ := strings.Cut(strings.ToLower(name), ";")
+	t, ok := s.types[base]
+	return t, ok
+}
+
+// Attributes returns everything known, by name.
+func (s Schema) Attributes() []AttributeType {
+	list := make([]AttributeType, 0, len(s.types))
+	for _, t := range s.types {
+		list = append(list, t)
+	}
+	slices.SortFunc(list, func(a, b AttributeType) int { return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)) })
+	return list
+}
+
+// PerServer returns the attributes of which each server has its own value, by name.
+func (s Schema) PerServer() []AttributeType {
+	return slices.DeleteFunc(s.Attributes(), func(t AttributeType) bool { return !t.PerServer })
+}
+
+// copied returns the names of the attributes CopyServerData looks at.
+func (s Schema) copied(class string, extra []string) []AttributeType {
+	return slices.DeleteFunc(s.PerServer(), func(t AttributeType) bool {
+		wanted := t.Copying == CopyValue || t.Copying == CopyOnRequest && slices.ContainsFunc(extra, func(n string) bool { return strings.EqualFold(n, t.Name) })
+		return !wanted || t.EngineOwned || !slices.ContainsFunc(t.On, func(c string) bool { return strings.EqualFold(c, class) })
+	})
+}
+
+// Schema reads the schema of the server: which attributes are per server (X-NDS_NEVER_SYNC) and which belong to the engine
+// (NO-USER-MODIFICATION). Where the server marks nothing per server, as a directory that is no eDirectory does, the table counts.
+func (s *Server) Schema(ctx context.Context) (Schema, error) {
+	schema := TableSchema()
+	dn := s.RootDSE().Schema
+	if dn == "" {
+		dn = "cn=schema"
+	}
+	e, err := s.Read(ctx, dn, "attributeTypes")
+	if err != nil {
+		return schema, err
+	}
+	var read []AttributeType
+	marked := false
+	for _, definition := range e.Texts("attributeTypes") {
+		t := parseAttributeType(definition)
+		marked = marked || t.PerServer
+		read = append(read, t)
+	}
+	if !marked {
+		return schema, nil
+	}
+	schema.Read = true
+	for _, t := range read {
+		schema.merge(t)
+	}
+	slices.Sort(schema.Differences)
+	return schema, nil
+}
+
+// merge lets the server's word count over the table.
+func (s *Schema) merge(t AttributeType) {
+	key := strings.ToLower(t.Name)
+	known, ok := s.types[key]
+	if !ok {
+		if strings.HasPrefix(key, "dirxml-") {
+			t.Read = true
+			t.Copying = CopyReplicated
+			if t.PerServer {
+				t.Copying, t.Why = CopyNever, "unknown to this SDK: decide by hand"
+				s.Differences = append(s.Differences, t.Name+" is per server and unknown to the table")
+			}
+			s.types[key] = t
+		}
+		return
+	}
+	if known.PerServer != t.PerServer {
+		s.Differences = append(s.Differences, fmt.Sprintf("%s: per server is %t on the server, %t in the table", t.Name, t.PerServer, known.PerServer))
+		if t.PerServer {
+			known.Copying, known.Why = CopyNever, "per server here against the table: decide by hand"
+		} else {
+			known.Copying = CopyReplicated
+		}
+	}
+	// An older schema lacks the flag on attributes the engine refuses to have written all the same.
+	known.EngineOwned = known.EngineOwned || t.EngineOwned
+	known.PerServer, known.SingleValue, known.Read = t.PerServer, t.SingleValue, true
+	s.types[key] = known
+}
+
+// parseAttributeType reads one definition of RFC 4512 §4.1.2 as far as it matters here.
+func parseAttributeType(definition string) AttributeType {
+	var t AttributeType
+	words := schemaWords(definition)
+	for i, w := range words {
+		next := func() string {
+			for _, v := range words[i+1:] {
+				if v != "(" {
+					return v
+				}
+			}
+			return ""
+		}
+		switch strings.ToUpper(w) {
+		case "NAME":
+			t.Name = next()
+		case "SYNTAX":
+			t.Syntax, _, _ = strings.Cut(next(), "{")
+		case "SINGLE-VALUE":
+			t.SingleValue = true
+		case "NO-USER-MODIFICATION":
+			t.EngineOwned = true
+		case "X-NDS_NEVER_SYNC":
+			t.PerServer = next() == "1"
+		case "X-NDS_HIDDEN":
+			t.Hidden = next() == "1"
+		}
+		if i == 1 {
+			t.OID = w
+		}
+	}
+	return t
+}
+
+// schemaWords splits a definition into words, parentheses and the contents of quotes.
+func schemaWords(definition string) []string {
+	var words []string
+	for rest := strings.TrimSpace(definition); rest != ""; rest = strings.TrimLeft(rest, " \t\r\n") {
+		switch rest[0] {
+		case '(', ')':
+			words, rest = append(words, rest[:1]), rest[1:]
+		case '\'':
+			quoted, after, _ := strings.Cut(rest[1:], "'")
+			words, rest = append(words, quoted), after
+		default:
+			end := strings.IndexAny(rest, " \t\r\n()'")
+			if end < 0 {
+				end = len(rest)
+			}
+			words, rest = append(words, rest[:end]), rest[end:]
+		}
+	}
+	return words
+}
