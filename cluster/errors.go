@@ -60,6 +60,20 @@ var (
 	ErrStandingRequest = errors.New("a move request of somebody else stands in the cluster")
 	// ErrAmbiguous: more than one group runs the service.
 	ErrAmbiguous = errors.New("more than one group has the service")
+	// ErrMaintenance: a member of the group or the whole cluster is in maintenance.
+	ErrMaintenance = fmt.Errorf("%w: maintenance", ErrUnmanaged)
+	// ErrDisk: a disk the group needs is not in the group, or nothing in the group is said to need a disk it has.
+	ErrDisk = errors.New("the group and its disks do not belong together")
+	// ErrBackup: a backup of the cluster database is in progress.
+	ErrBackup = errors.New("a backup of the cluster is in progress")
+	// ErrRebootPending: a node waits for a reboot.
+	ErrRebootPending = errors.New("a reboot is pending")
+	// ErrBuilds: the nodes do not run the same build.
+	ErrBuilds = errors.New("the nodes run different builds")
+	// ErrStopTime: the cluster would kill the service before it usually has stopped.
+	ErrStopTime = errors.New("the cluster allows less time than the service needs to stop")
+	// ErrUnstable: the group did not stay as it was seen.
+	ErrUnstable = errors.New("the group does not stay")
 	// ErrNotSupported: this cluster manager has nothing of the kind.
 	ErrNotSupported = errors.New("not supported by this cluster manager")
 )

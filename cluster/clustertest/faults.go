@@ -7,7 +7,7 @@ import (
 	"github.com/01b61c5c/failover/cluster"
 )
 
-// Ending says how a transfer that meets a fault ends.
+// Ending says how cluster.Transfer ends when it meets a fault.
 type Ending int
 
 const (
@@ -33,7 +33,6 @@ func Faults() []Fault {
 		{"queued", "the cluster queues the move and carries it out later", Completes},
 		{"lost-reply", "the move takes effect and the line drops before the answer", Completes},
 		{"node-dies", "the move takes effect and the node that was asked stops answering", Completes},
-		{"unreachable", "the first node's address does not answer", Completes},
 		{"garbage", "the move takes effect and the answer is no answer", Completes},
 		{"lost-request", "the line drops before the move takes effect, and nobody can tell from the line", Stops},
 		{"fails", "the service does not start on the target and the group stays failed there", Stops},
@@ -41,6 +40,7 @@ func Faults() []Fault {
 		{"returns", "the service fails on the target and the cluster takes the group back to its source", Stops},
 		{"elsewhere", "the group lands on a third node, or back at its source where there is none", Stops},
 		{"busy", "the cluster refuses the move because another one is under way", Stops},
+		{"unreachable", "the first node's address does not answer", Refused},
 		{"locked", "the group is locked from moving", Refused},
 		{"stranded-disk", "the group's disk lies in Available Storage", Refused},
 		{"paused", "the target is paused", Refused},

@@ -84,7 +84,7 @@ func (s *Sim) write(m *Model) error {
 		s.model = m
 		return nil
 	}
-	raw, err := json.MarshalIndent(m, "", " ")
+	raw, err := json.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("clustertest: %w", err)
 	}

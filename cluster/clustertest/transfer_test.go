@@ -1,0 +1,146 @@
+package clustertest_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/cluster"
+	"github.com/01b61c5c/failover/cluster/clustertest"
+)
+
+func transfer(t *testing.T, c cluster.Cluster, then cluster.AfterMove) failover.Procedure {
+	t.Helper()
+	p, err := cluster.Transfer(c, cluster.TransferOptions{Group: group, Target: "EFT02", From: "EFT01", Then: then, Move: quick, Hold: time.Millisecond})
+	require.NoError(t, err)
+	return p
+}
+
+func run(t *testing.T, ctx context.Context, p failover.Procedure, journal string, observer func(failover.Event)) error { //nolint:revive // t first reads better in tests
+	t.Helper()
+	j, err := failover.OpenJournal(journal)
+	require.NoError(t, err)
+	_, err = p.Run(ctx, failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Observer: observer})
+	require.NoError(t, j.Close())
+	return err
+}
+
+func TestTransferThereAndBack(t *testing.T) {
+	for _, style := range []clustertest.Style{clustertest.Windows, clustertest.Pacemaker} {
+		sim, c := newSim(t, style)
+		before := state(t, sim)
+		p := transfer(t, c, cluster.MoveBack)
+		plan, err := p.Plan(t.Context())
+		require.NoError(t, err)
+		for _, s := range plan.Steps {
+			require.NotEqual(t, failover.ActionBlock, s.Action, "%s: %s", s.ID, s.Error)
+		}
+		require.Empty(t, state(t, sim).Requests, "a plan asks for nothing")
+		require.NoError(t, run(t, t.Context(), p, filepath.Join(t.TempDir(), "j"), nil))
+		after := state(t, sim)
+		require.Equal(t, before.Group(group).Owner, after.Group(group).Owner)
+		require.Equal(t, before.Group(group).Failback, after.Group(group).Failback)
+		require.Empty(t, after.Group(group).Standing)
+		require.Equal(t, map[string]int{group + " to EFT01": 1, group + " to EFT02": 1}, after.Counters.MovesByTarget)
+		require.Empty(t, after.Marks, "the lock is released")
+		require.Zero(t, after.Counters.TwoOwners)
+	}
+}
+
+func TestTransferEndsAsEachFaultSays(t *testing.T) {
+	want := map[string]error{
+		"locked": cluster.ErrGroupLocked, "stranded-disk": cluster.ErrDisk, "paused": cluster.ErrNodePaused, "quarantined": cluster.ErrNodeQuarantined,
+		"not-possible": cluster.ErrNotPossibleOwner, "no-quorum": cluster.ErrNoQuorum, "backup": cluster.ErrBackup, "reboot-pending": cluster.ErrRebootPending,
+		"owner-unknown": cluster.ErrOwnerUnknown, "unreachable": cluster.ErrUnreachable,
+		"lost-request": cluster.ErrNotStarted, "fails": cluster.ErrFailed, "partial": cluster.ErrPartial, "returns": cluster.ErrReturned,
+		"elsewhere": cluster.ErrReturned, "busy": cluster.ErrBusy,
+	}
+	for _, fault := range clustertest.Faults() {
+		t.Run(fault.Name, func(t *testing.T) {
+			sim, c := newSim(t, clustertest.Windows)
+			require.NoError(t, sim.Arm(fault.Name, group))
+			err := run(t, t.Context(), transfer(t, c, cluster.Stay), filepath.Join(t.TempDir(), "j"), nil)
+			m := state(t, sim)
+			require.Zero(t, m.Counters.TwoOwners)
+			require.LessOrEqual(t, m.Counters.Moves[group], 1)
+			switch fault.Ending {
+			case clustertest.Completes:
+				require.NoError(t, err)
+				require.Equal(t, "EFT02", m.Group(group).Owner)
+				require.Equal(t, cluster.FailbackAllowed, m.Group(group).Failback.Policy)
+			case clustertest.Refused:
+				require.ErrorIs(t, err, want[fault.Name])
+				require.ErrorIs(t, err, failover.ErrPrecondition)
+				require.Zero(t, m.Counters.Moves[group])
+				require.Equal(t, cluster.FailbackAllowed, m.Group(group).Failback.Policy, "nothing was touched")
+			case clustertest.Stops:
+				require.ErrorIs(t, err, want[fault.Name])
+				require.NotEmpty(t, failover.NextOf(err))
+			}
+		})
+	}
+}
+
+func TestTransferRefusesBadInput(t *testing.T) {
+	_, c := newSim(t, clustertest.Windows)
+	for field, o := range map[string]cluster.TransferOptions{
+		"Group":  {Target: "b"},
+		"Target": {Group: "g", Target: "a\nb"},
+		"From":   {Group: "g", Target: "b", From: "b"},
+		"Hold":   {Group: "g", Target: "b", Hold: time.Hour},
+		"Expect": {Group: "g", Target: "b", Move: cluster.MoveOptions{Expect: "x"}},
+		"Then":   {Group: "g", Target: "b", Then: 7},
+		"Stop":   {Group: "g", Target: "b", StopTime: -1},
+		"Move":   {Group: "g", Target: "b", Move: cluster.MoveOptions{Poll: -1}},
+	} {
+		_, err := cluster.Transfer(c, o)
+		require.ErrorIs(t, err, failover.ErrInvalid, field)
+	}
+	_, err := cluster.Transfer(nil, cluster.TransferOptions{Group: "g", Target: "b"})
+	require.ErrorIs(t, err, failover.ErrInvalid)
+}
+
+// TestTransferGoesOnAfterACrashAnywhere ends the first run at every single event in turn, as a kill does, and lets
+// another process go on with cluster and journal from disk.
+func TestTransferGoesOnAfterACrashAnywhere(t *testing.T) {
+	for _, style := range []clustertest.Style{clustertest.Windows, clustertest.Pacemaker} {
+		events := 1
+		for at := 1; at <= events; at += 1 + int(style) { // every event, and every second one for the other style
+			dir := t.TempDir()
+			open := func() (*clustertest.Sim, cluster.Cluster) {
+				m := clustertest.TwoNodes("EFT01", "EFT02", group, "svc")
+				m.Style = style
+				sim, err := clustertest.Open(filepath.Join(dir, "cluster"), m)
+				require.NoError(t, err)
+				c, err := sim.Cluster()
+				require.NoError(t, err)
+				return sim, c
+			}
+			sim, c := open()
+			ctx, kill := context.WithCancel(t.Context())
+			count := 0
+			_ = run(t, ctx, transfer(t, c, cluster.MoveBack), filepath.Join(dir, "j"), func(failover.Event) {
+				if count++; count == at {
+					kill()
+				}
+			})
+			kill()
+			events = max(events, count)
+			sim, c = open()
+			require.NoError(t, run(t, t.Context(), transfer(t, c, cluster.MoveBack), filepath.Join(dir, "j"), nil), "killed at event %d", at)
+			m := state(t, sim)
+			require.Equal(t, "EFT01", m.Group(group).Owner)
+			require.Equal(t, cluster.Online, m.GroupState(group))
+			require.Equal(t, map[string]int{group + " to EFT01": 1, group + " to EFT02": 1}, m.Counters.MovesByTarget, "killed at event %d", at)
+			require.Equal(t, cluster.FailbackAllowed, m.Group(group).Failback.Policy)
+			require.Empty(t, m.Group(group).Standing)
+			require.Empty(t, m.Marks)
+			require.Zero(t, m.Counters.TwoOwners)
+		}
+		require.Greater(t, events, 30)
+	}
+}

@@ -1,0 +1,240 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/01b61c5c/failover"
+)
+
+// firmness says whether a person may waive a check.
+type firmness bool
+
+const (
+	firm     firmness = true
+	waivable firmness = false
+)
+
+// preflight returns the checks that precede a transfer. Each reports its own error.
+func (t transfer) preflight() []failover.Step {
+	check := func(id, title string, f firmness, look func(context.Context, Snapshot, Group) (string, error)) failover.Step {
+		return failover.Step{ID: "check/" + id, Title: title, Target: t.o.Group, Kind: failover.Check, Firm: bool(f),
+			Source: "added: what makes a move fail or act twice, collected from the vendors' error codes and field reports",
+			Observe: func(ctx context.Context) (failover.Observation, error) {
+				s, err := t.c.Snapshot(ctx)
+				if err != nil {
+					return failover.Observation{}, err
+				}
+				g, ok := s.Group(t.o.Group)
+				if !ok {
+					return failover.Observation{}, refuse("check "+id, t.o.Group, "use a name the snapshot shows", ErrNotFound, "the cluster has no such group")
+				}
+				found, err := look(ctx, s, g)
+				return failover.Observation{Done: err == nil, Found: found}, err
+			}}
+	}
+	return []failover.Step{
+		check("reachable", "Each node answers at its own address and says its own name", waivable, t.reachable),
+		check("quorum", "The cluster has quorum and its witness is up", firm, t.quorum),
+		check("nodes", "Every node is up, none is kept out or draining", waivable, t.nodesUp),
+		check("group", "The group is up on exactly one node and free to move", firm, t.groupFree),
+		check("target", "The target can take every member of the group", firm, t.targetFit),
+		check("disks", "Every disk the group needs is part of it and of its dependencies", waivable, t.disks),
+		check("maintenance", "No member is in maintenance", waivable, t.maintenance),
+		check("backup", "No backup of the cluster is in progress", waivable, t.backup),
+		check("stop-time", "The cluster gives the service the time it needs to stop", waivable, t.stopTime),
+		check("reboot", "No node waits for a reboot", waivable, t.reboot),
+		check("build", "All nodes run the same build", waivable, t.builds),
+	}
+}
+
+func (t transfer) reachable(ctx context.Context, s Snapshot, _ Group) (string, error) {
+	var errs []error
+	for _, n := range s.Nodes {
+		in, err := t.c.Inspect(ctx, n.Name)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case in.Node != n.Name:
+			errs = append(errs, refuse("check reachable", n.Name, "correct the node's address", ErrWrongNode, "it says it is %q", in.Node))
+		}
+	}
+	return fmt.Sprintf("%d nodes answer", len(s.Nodes)-len(errs)), errors.Join(errs...)
+}
+
+func (t transfer) quorum(_ context.Context, s Snapshot, _ Group) (string, error) {
+	if s.Quorum != QuorumPresent {
+		return "", refuse("check quorum", s.Cluster, "restore the quorum first", ErrNoQuorum, "quorum is %s as seen from %s", s.Quorum, s.ReadFrom)
+	}
+	for _, g := range s.Groups {
+		for _, m := range g.Members {
+			if m.Core && strings.Contains(m.Type, "Witness") && m.State != Online {
+				return "", refuse("check quorum", m.Name, "bring the witness online", ErrNoQuorum, "the witness is %s", m.State)
+			}
+		}
+	}
+	return "quorum is present", nil
+}
+
+func (t transfer) nodesUp(_ context.Context, s Snapshot, _ Group) (string, error) {
+	var errs []error
+	for _, n := range s.Nodes {
+		errs = append(errs, fitNode("check nodes", s, n.Name))
+	}
+	return fmt.Sprintf("%d nodes are up", len(s.Nodes)), errors.Join(errs...)
+}
+
+func (t transfer) groupFree(_ context.Context, _ Snapshot, g Group) (string, error) {
+	const op = "check group"
+	if g.Core {
+		return "", refuse(op, g.Name, "name the group of the service", ErrNotFound, "it is the cluster's own group")
+	}
+	if g.State != Online && g.State != Pending && g.Owner != "" {
+		kind := map[State]error{Failed: ErrFailed, Partial: ErrPartial}[g.State]
+		if kind == nil {
+			kind = ErrNotOnline
+		}
+		return "", refuse(op, g.Name, "bring the group up first", errors.Join(ErrNotOnline, kind), "%s", g)
+	}
+	return g.String(), fitToLeave(op, g, t.o.Target, t.o.From)
+}
+
+func (t transfer) targetFit(_ context.Context, s Snapshot, g Group) (string, error) {
+	return t.o.Target + " can take the group", fitToTake("check target", s, g, t.o.Target)
+}
+
+func (t transfer) disks(_ context.Context, s Snapshot, g Group) (string, error) {
+	const op = "check disks"
+	members := map[string]Resource{}
+	needed := map[string]bool{}
+	for _, m := range g.Members {
+		members[m.Name] = m
+		for _, d := range m.DependsOn {
+			needed[d] = true
+		}
+	}
+	elsewhere := func(name string) string {
+		for _, other := range s.Groups {
+			for _, m := range other.Members {
+				if m.Name == name {
+					return "it is in " + other.Name
+				}
+			}
+		}
+		return "no group has it"
+	}
+	var errs []error
+	for _, name := range slices.Sorted(func(yield func(string) bool) {
+		for n := range needed {
+			if !yield(n) {
+				return
+			}
+		}
+		for _, n := range t.o.Disks {
+			if !needed[n] && !yield(n) {
+				return
+			}
+		}
+	}) {
+		if _, ok := members[name]; !ok {
+			errs = append(errs, refuse(op, name, "move the resource into the group", ErrDisk, "%s needs it and %s", g.Name, elsewhere(name)))
+		}
+	}
+	count := 0
+	for _, m := range g.Members {
+		if !m.Disk {
+			continue
+		}
+		count++
+		if len(g.Members) > 1 && !needed[m.Name] && s.tellsDependencies() {
+			errs = append(errs, refuse(op, m.Name, "make the service depend on its disk", ErrDisk, "no member depends on it, so the service may start before the disk is there"))
+		}
+	}
+	return fmt.Sprintf("%d disks, all in the group", count), errors.Join(errs...)
+}
+
+// tellsDependencies reports whether this make of cluster says what depends on what.
+func (s Snapshot) tellsDependencies() bool {
+	for _, g := range s.Groups {
+		for _, m := range g.Members {
+			if len(m.DependsOn) > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (t transfer) maintenance(_ context.Context, s Snapshot, g Group) (string, error) {
+	if s.Maintenance {
+		return "", refuse("check maintenance", s.Cluster, "end the maintenance of the cluster", ErrMaintenance, "the whole cluster is in maintenance")
+	}
+	for _, m := range g.Members {
+		if m.Maintenance {
+			return "", refuse("check maintenance", m.Name, "end the maintenance of the resource", ErrMaintenance, "the resource is in maintenance")
+		}
+	}
+	return "none", nil
+}
+
+func (t transfer) backup(_ context.Context, s Snapshot, _ Group) (string, error) {
+	if s.BackupInProgress {
+		return "", refuse("check backup", s.Cluster, "wait for the backup to end", ErrBackup, "as seen from %s", s.ReadFrom)
+	}
+	return "none", nil
+}
+
+func (t transfer) stopTime(_ context.Context, _ Snapshot, g Group) (string, error) {
+	if t.o.StopTime == 0 {
+		return "no stop time is configured", nil
+	}
+	for _, m := range g.Members {
+		if m.Service != "" && m.PendingTimeout > 0 && m.PendingTimeout < t.o.StopTime {
+			return "", refuse("check stop time", m.Name, "raise the resource's pending timeout", ErrStopTime, "it has %s, the service needs %s", m.PendingTimeout, t.o.StopTime)
+		}
+	}
+	return "enough for " + t.o.StopTime.String(), nil
+}
+
+// inspections asks every node that can be asked; whether all can is the business of another check.
+func (t transfer) inspections(ctx context.Context, s Snapshot) []Inspection {
+	var list []Inspection
+	for _, n := range s.Nodes {
+		if in, err := t.c.Inspect(ctx, n.Name); err == nil {
+			list = append(list, in)
+		}
+	}
+	return list
+}
+
+func (t transfer) reboot(ctx context.Context, s Snapshot, _ Group) (string, error) {
+	var errs []error
+	for _, in := range t.inspections(ctx, s) {
+		if in.RebootPending {
+			errs = append(errs, refuse("check reboot", in.Node, "reboot the node while it is passive", ErrRebootPending, "%s", strings.Join(in.Reasons, ", ")))
+		}
+	}
+	return "no reboot is pending", errors.Join(errs...)
+}
+
+func (t transfer) builds(ctx context.Context, s Snapshot, _ Group) (string, error) {
+	seen := map[string][]string{}
+	for _, in := range t.inspections(ctx, s) {
+		seen[in.Build] = append(seen[in.Build], in.Node)
+	}
+	if len(seen) > 1 {
+		var texts []string
+		for b, nodes := range seen {
+			texts = append(texts, fmt.Sprintf("%s on %s", b, strings.Join(nodes, ", ")))
+		}
+		slices.Sort(texts)
+		return "", refuse("check build", s.Cluster, "bring the nodes to one build, or waive this during a rolling upgrade of the operating system", ErrBuilds, "%s", strings.Join(texts, "; "))
+	}
+	for b := range seen {
+		return b, nil
+	}
+	return "no node tells its build", nil
+}

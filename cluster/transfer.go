@@ -1,0 +1,352 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/01b61c5c/failover"
+)
+
+// AfterMove says where a transfer ends.
+type AfterMove int
+
+const (
+	// Stay ends on the target.
+	Stay AfterMove = iota
+	// MoveBack brings the group back to the node it came from once it was verified on the target: a rehearsal, or a
+	// proof that both nodes can carry it.
+	MoveBack
+)
+
+// TransferOptions describes one transfer of ownership.
+type TransferOptions struct {
+	Group  string    // the group to move
+	Target string    // the node to move it to
+	From   string    // the node believed to own it; "" for whichever does. When given, another owner stops the run
+	Then   AfterMove // where the transfer ends
+
+	Move MoveOptions   // how the move is followed; Expect is set by the procedure
+	Hold time.Duration // how long the group must be seen to stay after a move; 0 means 5 s, at most 30 s
+
+	// StopTime is how long the service usually takes to stop. When given, no member that runs a service may have a
+	// shorter limit in the cluster: at the limit a Windows cluster kills the process.
+	StopTime time.Duration
+	// Disks names the disk resources the service uses, for a preflight that does not trust the dependencies alone.
+	Disks []string
+}
+
+const (
+	defaultHold = 5 * time.Second
+	maxHold     = 30 * time.Second
+)
+
+func (o TransferOptions) validate() (TransferOptions, error) {
+	for _, f := range []struct{ field, name string }{{"TransferOptions.Group", o.Group}, {"TransferOptions.Target", o.Target}} {
+		if f.name == "" || strings.ContainsFunc(f.name, unicode.IsControl) {
+			return o, failover.Invalid(f.field, fmt.Sprintf("%q is empty or has control characters", f.name), "use the name the cluster shows")
+		}
+	}
+	switch {
+	case o.From == o.Target:
+		return o, failover.Invalid("TransferOptions.From", "is the target", "name the node the group is on now, or none")
+	case o.Then != Stay && o.Then != MoveBack:
+		return o, failover.Invalid("TransferOptions.Then", fmt.Sprintf("is %d", o.Then), "use Stay or MoveBack")
+	case o.Hold < 0 || o.Hold > maxHold:
+		return o, failover.Invalid("TransferOptions.Hold", "is "+o.Hold.String(), "use zero for the default, or up to "+maxHold.String())
+	case o.StopTime < 0:
+		return o, failover.Invalid("TransferOptions.StopTime", "is negative", "use zero to leave the check out")
+	case o.Move.Expect != "":
+		return o, failover.Invalid("TransferOptions.Move.Expect", "is set", "use From")
+	}
+	var err error
+	o.Move, err = o.Move.withDefaults()
+	o.Hold = or(o.Hold, defaultHold)
+	return o, err
+}
+
+// start is what a transfer remembers of the group before it changes anything.
+type start struct {
+	Owner    string   `json:"owner"`
+	Failback Failback `json:"failback"`
+}
+
+var startFact = failover.NewFact[start]("cluster/start")
+
+// transfer holds what the steps of one procedure share: values that never change.
+type transfer struct {
+	c Cluster
+	o TransferOptions
+}
+
+// Transfer returns the procedure that moves a group to another node of its cluster; the package documentation lists
+// its steps. It refuses options that could not work, and touches nothing.
+//
+// Undo takes the failback guard back as long as the move was not made. The way back after the move is another
+// Transfer.
+func Transfer(c Cluster, o TransferOptions) (failover.Procedure, error) {
+	if c == nil {
+		return failover.Procedure{}, failover.Invalid("Cluster", "is nil", "give a cluster")
+	}
+	o, err := o.validate()
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	t := transfer{c, o}
+	steps := slices.Concat(t.preflight(), t.prepare(), t.moveTo("move", func(start) string { return o.Target }))
+	last := "move/verify"
+	if o.Then == MoveBack {
+		steps = append(steps, t.moveTo("back", func(s start) string { return s.Owner })...)
+		last = "back/verify"
+	}
+	steps = append(steps, t.finish()...)
+	then := "stay"
+	if o.Then == MoveBack {
+		then = "move back"
+	}
+	return failover.Procedure{
+		Name: "cluster.Transfer",
+		Parameters: []failover.Parameter{{Name: "group", Value: o.Group}, {Name: "target", Value: o.Target}, {Name: "from", Value: o.From},
+			{Name: "then", Value: then}, {Name: "stop time", Value: o.StopTime.String()}, {Name: "disks", Value: strings.Join(o.Disks, ", ")}},
+		Steps:  steps,
+		Outage: failover.Window{From: "move/move", To: last},
+		Lock:   c.Lock(),
+	}, nil
+}
+
+// prepare remembers the start, removes what an earlier run left and keeps the group from going home by itself.
+func (t transfer) prepare() []failover.Step {
+	return []failover.Step{
+		{ID: "prepare/remember", Title: "Remember the owner and the failback setting", Target: t.o.Group, Kind: failover.Change,
+			Source: "added: a later process must know where the group came from and what to put back",
+			Observe: func(ctx context.Context) (failover.Observation, error) {
+				if s, ok, err := startFact.Load(ctx); err != nil || ok {
+					return failover.Observation{Done: ok, Found: fmt.Sprintf("it was on %s with failback %s", s.Owner, s.Failback.Policy)}, err
+				}
+				g, err := t.c.Group(ctx, t.o.Group)
+				if err != nil {
+					return failover.Observation{}, err
+				}
+				return failover.Observation{Found: fmt.Sprintf("on %s with failback %s", g.Owner, g.Failback.Policy), Would: "write this to the journal"}, nil
+			},
+			Apply: func(ctx context.Context) error {
+				_, err := startFact.Capture(ctx, func(ctx context.Context) (start, error) {
+					g, err := t.c.Group(ctx, t.o.Group)
+					if err == nil && g.Owner == "" {
+						err = refuse("remember the owner", t.o.Group, "find out where the group runs", ErrOwnerUnknown, "%s", g)
+					}
+					return start{Owner: g.Owner, Failback: g.Failback}, err
+				})
+				return err
+			}, Undo: failover.NothingToUndo},
+		t.cleared("prepare/clear", "Remove a move request that an earlier run of ours left", t.clear),
+		{ID: "prepare/failback", Title: "Keep the group from going home by itself", Target: t.o.Group, Kind: failover.Change,
+			Source: "the cluster may pull the group to a preferred owner that returns (documented: failback policies)",
+			Observe: func(ctx context.Context) (failover.Observation, error) {
+				g, err := t.c.Group(ctx, t.o.Group)
+				if err != nil {
+					return failover.Observation{}, err
+				}
+				return failover.Observation{Done: g.Failback.Policy == FailbackPrevented, Found: "failback is " + g.Failback.Policy.String(), Would: "prevent it until the end of the run"}, nil
+			},
+			Apply: func(ctx context.Context) error { return t.c.SetFailback(ctx, t.o.Group, NoFailback) },
+			Undo:  t.restore},
+	}
+}
+
+func (t transfer) clear(ctx context.Context) error { return t.c.ClearMove(ctx, t.o.Group) }
+
+func (t transfer) cleared(id, title string, undo func(context.Context) error) failover.Step {
+	return failover.Step{ID: id, Title: title, Target: t.o.Group, Kind: failover.Change,
+		Source: "crm_resource(8): a move leaves a constraint that holds until it is cleared; nothing to do on a Windows cluster",
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			g, err := t.c.Group(ctx, t.o.Group)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			if !leftover(g) {
+				return failover.Observation{Done: true, Found: "no move request of ours stands"}, nil
+			}
+			return failover.Observation{Found: "a move request of ours stands", Would: "remove it"}, nil
+		},
+		Apply: t.clear, Undo: undo}
+}
+
+// restore puts the remembered failback setting back.
+func (t transfer) restore(ctx context.Context) error {
+	s, ok, err := startFact.Load(ctx)
+	if err != nil || !ok || s.Failback.Policy == FailbackUnknown {
+		return err
+	}
+	return t.c.SetFailback(ctx, t.o.Group, s.Failback)
+}
+
+// moveTo is one move: the request, the removal of what it leaves, the proof.
+func (t transfer) moveTo(prefix string, target func(start) string) []failover.Step {
+	// In a plan nothing is remembered yet; the present owner is then the start.
+	goal := func(ctx context.Context) (start, string, error) {
+		s, ok, err := startFact.Load(ctx)
+		if err != nil {
+			return s, "", err
+		}
+		if !ok {
+			g, err := t.c.Group(ctx, t.o.Group)
+			if err != nil {
+				return s, "", err
+			}
+			s.Owner = g.Owner
+		}
+		return s, target(s), nil
+	}
+	title, where := "Move the group to "+t.o.Target, t.o.Group+" to "+t.o.Target
+	if prefix == "back" {
+		title, where = "Move the group back to the node it came from", t.o.Group+" back"
+	}
+	return []failover.Step{
+		{ID: prefix + "/move", Title: title, Target: where, Kind: failover.Once, Timeout: t.o.Move.Timeout + clearTime, Poll: t.o.Move.Poll,
+			Source: "Move-ClusterGroup and crm_resource --move report success before the group is up; owner and state are what counts",
+			Observe: func(ctx context.Context) (failover.Observation, error) {
+				s, to, err := goal(ctx)
+				if err != nil {
+					return failover.Observation{}, err
+				}
+				if prefix == "back" {
+					if _, remembered, err := startFact.Load(ctx); err != nil || !remembered {
+						return failover.Observation{Found: "it comes from " + s.Owner, Would: "move it back to " + to}, err
+					}
+				}
+				g, err := t.c.Group(ctx, t.o.Group)
+				if err != nil {
+					return failover.Observation{}, err
+				}
+				return arrived(g, to)
+			},
+			Apply: func(ctx context.Context) error {
+				s, to, err := goal(ctx)
+				if err != nil {
+					return err
+				}
+				o := t.o.Move
+				if o.Expect = s.Owner; prefix == "back" {
+					o.Expect = t.o.Target
+				}
+				res, err := t.c.Move(ctx, t.o.Group, to, o)
+				failover.Progress(ctx, fmt.Sprintf("not up for %s", res.Outage.Round(time.Millisecond)))
+				return err
+			},
+			Probe: func(ctx context.Context) (failover.Outcome, error) {
+				_, to, err := goal(ctx)
+				if err != nil {
+					return failover.InDoubt, err
+				}
+				return t.probe(ctx, to)
+			}},
+		t.cleared(prefix+"/clear", "Remove the move request", failover.NothingToUndo),
+		{ID: prefix + "/verify", Title: "See the group stay up on the node with all its members", Target: where, Kind: failover.Check, Firm: true,
+			Wait: true, Timeout: time.Minute + 4*t.o.Hold, Poll: t.o.Move.Poll, Source: "added: a cluster may take a group back after it was up",
+			Observe: func(ctx context.Context) (failover.Observation, error) {
+				_, to, err := goal(ctx)
+				if err != nil {
+					return failover.Observation{}, err
+				}
+				if _, remembered, err := startFact.Load(ctx); err != nil || !remembered {
+					return failover.Observation{Found: "not moved yet"}, err
+				}
+				return t.stays(ctx, to)
+			}},
+	}
+}
+
+// arrived judges a reading against the node the group should be on.
+func arrived(g Group, to string) (failover.Observation, error) {
+	switch {
+	case g.Owner != to:
+		return failover.Observation{Found: g.String(), Would: "move it to " + to + "; its users are cut off while it moves"}, nil
+	case g.State == Failed:
+		return failover.Observation{}, refuse("read group", g.Name, "repair what failed, then run again", ErrFailed, "%s", g)
+	case g.State == Partial:
+		return failover.Observation{}, refuse("read group", g.Name, "bring up the members that are down, then run again", ErrPartial, "%s", g)
+	}
+	return failover.Observation{Done: g.State == Online, Found: g.String(), Would: "wait until it is up"}, nil
+}
+
+// stays looks twice, Hold apart, and wants the same good reading both times.
+func (t transfer) stays(ctx context.Context, to string) (failover.Observation, error) {
+	for look := range 2 {
+		if look > 0 {
+			if err := pause(ctx, t.o.Hold); err != nil {
+				return failover.Observation{}, &failover.Error{Op: "verify group", Target: t.o.Group, Outcome: failover.NotApplied, Next: "run again", Err: err}
+			}
+		}
+		g, err := t.c.Group(ctx, t.o.Group)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		if g.Owner != to || g.State != Online {
+			return failover.Observation{Found: g.String()}, nil
+		}
+	}
+	return failover.Observation{Done: true, Found: t.o.Group + " stays online on " + to}, nil
+}
+
+// probe settles a move whose outcome was lost, by owner and state. On the target it took effect, in whatever state the
+// group is there. Unmoved at its source for the time to settle, with no request standing, it did not: a request that
+// still acts after that time is not known to exist (inferred; Settle is configurable).
+func (t transfer) probe(ctx context.Context, to string) (failover.Outcome, error) {
+	var first Group
+	var since time.Time
+	for {
+		g, err := t.c.Group(ctx, t.o.Group)
+		switch {
+		case err != nil:
+			return failover.InDoubt, err
+		case g.Owner == to && (g.State == Online || g.State == Failed || g.State == Partial || g.State == Offline):
+			return failover.Applied, nil
+		case g.Owner != first.Owner || g.State != first.State || g.State == Pending || g.Queued || leftover(g) || since.IsZero():
+			first, since = g, time.Now()
+		case g.Owner != "" && time.Since(since) >= t.o.Move.Settle:
+			return failover.NotApplied, nil
+		}
+		if err := pause(ctx, t.o.Move.Poll); err != nil {
+			return failover.InDoubt, &failover.Error{Op: "settle move", Target: t.o.Group, Outcome: failover.InDoubt,
+				Next: "wait until the group stands still, then run again", Err: fmt.Errorf("%w: last seen: %s: %w", failover.ErrInDoubt, g, err)}
+		}
+	}
+}
+
+// finish puts the failback setting back and looks once more.
+func (t transfer) finish() []failover.Step {
+	final := t.o.Target
+	return []failover.Step{
+		{ID: "finish/failback", Title: "Put the failback setting back as it was", Target: t.o.Group, Kind: failover.Change,
+			Source: "added: the guard is ours, the setting is the administrator's",
+			Observe: func(ctx context.Context) (failover.Observation, error) {
+				s, ok, err := startFact.Load(ctx)
+				if err != nil || !ok {
+					return failover.Observation{Found: "not remembered yet", Would: "put back what was remembered"}, err
+				}
+				g, err := t.c.Group(ctx, t.o.Group)
+				if err != nil {
+					return failover.Observation{}, err
+				}
+				return failover.Observation{Done: g.Failback == s.Failback || s.Failback.Policy == FailbackUnknown,
+					Found: "failback is " + g.Failback.Policy.String(), Would: "set it to " + s.Failback.Policy.String() + " again"}, nil
+			},
+			Apply: t.restore, Undo: failover.NothingToUndo},
+		{ID: "finish/verify", Title: "See the group stay where it belongs without the guard", Target: t.o.Group, Kind: failover.Check, Firm: true,
+			Wait: true, Timeout: time.Minute + 4*t.o.Hold, Poll: t.o.Move.Poll, Source: "added: the restored setting may draw the group home",
+			Observe: func(ctx context.Context) (failover.Observation, error) {
+				s, ok, err := startFact.Load(ctx)
+				if err != nil || !ok {
+					return failover.Observation{Found: "not moved yet"}, err
+				}
+				if t.o.Then == MoveBack {
+					return t.stays(ctx, s.Owner)
+				}
+				return t.stays(ctx, final)
+			}},
+	}
+}
