@@ -1,0 +1,199 @@
+package opcon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// batchSize is how many schedules, jobs or ids go into one call. Servers before 26.1 limit a request's size
+// (documented); 25 is far below it (inferred).
+const batchSize = 25
+
+// verb is an action's name in the spelling of the vendor's typed client. The ones that kill a job are not here: a
+// killed RSJ job leaves ghost logons and may damage data (documented). Bulk job actions on a schedule are not here
+// either: one without a list of states would rerun finished jobs too.
+type verb string
+
+const (
+	verbUp      verb = "up"
+	verbLimited verb = "limited"
+	verbDown    verb = "down"
+
+	verbHold    verb = "hold"
+	verbRelease verb = "release"
+
+	verbRestart        verb = "restart"
+	verbRestartOnHold  verb = "restartOnHold"
+	verbForceRestart   verb = "forceRestart"
+	verbMarkFailed     verb = "markFailed"
+	verbMarkFinishedOK verb = "markFinishedOk"
+	verbMarkFixed      verb = "markFixed"
+)
+
+// actionKind is one of the three collections actions are posted to.
+type actionKind struct {
+	path  string
+	items string // name of the list of items
+	noun  string
+}
+
+var (
+	machineActions  = actionKind{"/api/machineactions", "machines", "machine"}
+	scheduleActions = actionKind{"/api/scheduleactions", "scheduleActionItems", "schedule"}
+	jobActions      = actionKind{"/api/jobactions", "jobs", "job"}
+)
+
+// actionItem is one target of an action.
+type actionItem struct {
+	id   string
+	name string // for errors
+	step string // jobs: restart on this step
+}
+
+func (k actionKind) marshal(items []actionItem) []any {
+	var list []any
+	for _, it := range items {
+		switch k.noun {
+		case "machine":
+			n, _ := strconv.ParseInt(it.id, 10, 64)
+			list = append(list, map[string]any{"id": n})
+		case "schedule":
+			list = append(list, map[string]any{"id": it.id})
+		default:
+			var step any
+			if it.step != "" {
+				step = it.step
+			}
+			list = append(list, map[string]any{"id": it.id, "step": step, "rebuildOnRestartIfContainer": false})
+		}
+	}
+	return list
+}
+
+// act posts one action and follows it until no item is under way. It returns one entry per item: nil when the server
+// reports success, otherwise an error with the outcome that is proven. Success is the server's word only; whoever calls
+// act reads the state afterwards.
+func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string, items []actionItem) map[string]error {
+	op := string(v) + " " + kind.noun
+	results := make(map[string]error, len(items))
+	all := func(err error) map[string]error {
+		for _, it := range items {
+			results[it.id] = c.retarget(err, op, it.name)
+		}
+		return results
+	}
+	body := map[string]any{"action": string(v), kind.items: kind.marshal(items)}
+	if kind.noun != "machine" {
+		body["reason"] = reason // mandatory by the policy of some sites (inferred)
+	}
+	rep, err := c.do(ctx, call{op: op, target: items[0].name, method: http.MethodPost, path: kind.path, body: body})
+	if err != nil {
+		return all(err)
+	}
+	answer := readObject(rep.body)
+	id := answer.text("id")
+	if answer == nil || id == "" {
+		return all(c.fail(op, c.host, failover.InDoubt, "look at the state in OpCon, or run again, which looks first",
+			errors.New("the answer to the action is not one: "+shorten(c.redact(string(rep.body)), 120))))
+	}
+	deadline := time.Now().Add(c.set.actionWait)
+	wait := c.set.pollFirst
+	for {
+		if c.readResults(kind, op, v, answer, items, results) == 0 {
+			return results
+		}
+		if !time.Now().Before(deadline) {
+			return c.underWay(op, v, items, results, fmt.Errorf("%w: action %s is still %q after %v", failover.ErrInDoubt, id, "submitted", c.set.actionWait))
+		}
+		if err := c.pause(ctx, wait); err != nil {
+			return c.underWay(op, v, items, results, fmt.Errorf("%w: action %s was still under way: %w", failover.ErrInDoubt, id, err))
+		}
+		wait = min(wait*3/2, c.set.pollMax)
+		rep, err = c.do(ctx, call{op: op, target: items[0].name, method: http.MethodGet, path: kind.path + "/" + segment(id)})
+		if err != nil {
+			// The record may be gone (404) or the API out of reach: either way its result is lost and only the state tells.
+			return c.underWay(op, v, items, results, fmt.Errorf("%w: the result of action %s was lost: %w", failover.ErrInDoubt, id, err))
+		}
+		if next := readObject(rep.body); next != nil {
+			answer = next
+		}
+	}
+}
+
+// readResults fills results from the action's record and returns how many items are still under way.
+func (c *Client) readResults(kind actionKind, op string, v verb, answer object, items []actionItem, results map[string]error) int {
+	overall, overallText := plain(answer.text("result")), c.redact(answer.text("message"))
+	byID := map[string]object{}
+	var list []json.RawMessage
+	_ = json.Unmarshal(answer.get(kind.items), &list) // absent: the overall result counts
+	for _, raw := range list {
+		o := readObject(raw)
+		id := o.text("id")
+		if id == "" {
+			id = o.object(kind.noun).text("id")
+		}
+		byID[id] = o
+	}
+	open := 0
+	for _, it := range items {
+		result, text := plain(byID[it.id].text("result")), c.redact(byID[it.id].text("message"))
+		if result == "" {
+			result = overall
+		}
+		if text == "" {
+			text = overallText
+		}
+		switch {
+		case result == "success":
+			results[it.id] = nil
+		case result == "submitted" && (overall == "submitted" || overall == ""):
+			delete(results, it.id)
+			open++
+		case result == "submitted":
+			// The whole is over and the item is not: only the state tells.
+			results[it.id] = c.fail(op, it.name, failover.InDoubt, "look at its state in OpCon, or run again, which looks first",
+				fmt.Errorf("%w: the action ended as %q and left this one %q", failover.ErrInDoubt, overall, result))
+		default:
+			results[it.id] = c.fail(op, it.name, failover.NotApplied, "read the server's reason, clear it and run again",
+				&ActionError{Action: string(v), Item: it.name, Result: result, Message: shorten(text, maxMessage)})
+		}
+	}
+	return open
+}
+
+// underWay marks the items without a result as in doubt.
+func (c *Client) underWay(op string, _ verb, items []actionItem, results map[string]error, cause error) map[string]error {
+	for _, it := range items {
+		if _, ok := results[it.id]; !ok {
+			results[it.id] = c.fail(op, it.name, failover.InDoubt,
+				"check that OpCon's scheduling engine (SAM) runs, look at the state in OpCon, then run again, which looks first", cause)
+		}
+	}
+	return results
+}
+
+// retarget gives an error that concerns a whole request the name of one of its items.
+func (c *Client) retarget(err error, op, target string) error {
+	if fe, ok := errors.AsType[*failover.Error](err); ok {
+		return c.fail(op, target, failover.OutcomeOf(err), fe.Next, fe.Err)
+	}
+	return c.fail(op, target, failover.OutcomeOf(err), "", err)
+}
+
+func cleanReason(reason string) error {
+	if strings.TrimSpace(reason) == "" {
+		return failover.Invalid("Reason", "is empty", "say why, for example the change number; OpCon keeps it with every action")
+	}
+	if len(reason) > 255 {
+		return failover.Invalid("Reason", "is longer than 255 bytes", "shorten it")
+	}
+	return nil
+}

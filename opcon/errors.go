@@ -1,0 +1,182 @@
+package opcon
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/01b61c5c/failover"
+)
+
+// Sentinels of this package, beside those of package failover. Test with errors.Is.
+var (
+	// ErrAuth: the server does not take the login or the token, also after one renewal.
+	ErrAuth = errors.New("login or token refused")
+	// ErrForbidden: the service account lacks a privilege.
+	ErrForbidden = errors.New("the service account may not do this")
+	// ErrNotFound: nothing has that exact name or id, or the account may not see it.
+	ErrNotFound = errors.New("not found")
+	// ErrAmbiguous: more than one thing has that exact name.
+	ErrAmbiguous = errors.New("more than one match")
+	// ErrActionFailed: the server took the action and reported that it failed; see [ActionError].
+	ErrActionFailed = errors.New("action failed")
+	// ErrUnavailable: the API or its scheduling engine does not answer.
+	ErrUnavailable = errors.New("OpCon does not answer")
+)
+
+// APIError is an answer other than 2xx. The server has two shapes for it, a list and a problem object, and whatever
+// stands before it has HTML (documented, seen in client code); all end here.
+type APIError struct {
+	Status  int      // HTTP status
+	Codes   []int    // OpCon's own codes, where it gave some
+	Message string   // its text, at most a few hundred bytes, secrets removed
+	Refers  []string // names or ids the message is about
+}
+
+// Error returns the status and the message.
+func (e *APIError) Error() string {
+	text := fmt.Sprintf("HTTP %d", e.Status)
+	if e.Message != "" {
+		text += ": " + e.Message
+	}
+	if len(e.Codes) > 0 {
+		text += fmt.Sprintf(" (code %d)", e.Codes[0])
+	}
+	return text
+}
+
+// Is makes 401, 403 and 404 match ErrAuth, ErrForbidden and ErrNotFound, and 5xx ErrUnavailable.
+func (e *APIError) Is(target error) bool {
+	switch target { //nolint:errorlint // sentinels
+	case ErrAuth:
+		return e.Status == http.StatusUnauthorized
+	case ErrForbidden:
+		return e.Status == http.StatusForbidden
+	case ErrNotFound:
+		return e.Status == http.StatusNotFound
+	case ErrUnavailable:
+		return e.Status >= 500
+	}
+	return false
+}
+
+func (e *APIError) has(code int) bool {
+	for _, c := range e.Codes {
+		if c == code {
+			return true
+		}
+	}
+	return false
+}
+
+// ActionError is one item of an action that the server reported as failed.
+type ActionError struct {
+	Action  string // hold, release, down, …
+	Item    string // the schedule, job or machine
+	Result  string // the server's word: failed, error, …
+	Message string // the server's reason
+}
+
+// Error names item, action and reason.
+func (e *ActionError) Error() string {
+	text := fmt.Sprintf("%s of %s: the server reports %q", e.Action, e.Item, e.Result)
+	if e.Message != "" {
+		text += ": " + e.Message
+	}
+	return text
+}
+
+// Is makes it match ErrActionFailed.
+func (e *ActionError) Is(target error) bool { return target == ErrActionFailed } //nolint:errorlint // sentinel
+
+// kinded joins a sentinel to an error without changing what the error says about its outcome.
+type kinded struct {
+	kind, err error
+}
+
+func joinKind(kind, err error) error        { return &kinded{kind, err} }
+func (k *kinded) Error() string             { return k.kind.Error() + ": " + k.err.Error() }
+func (k *kinded) Unwrap() error             { return k.err }
+func (k *kinded) Is(target error) bool      { return errors.Is(k.kind, target) }
+func because(kind error, text string) error { return fmt.Errorf("%w: %s", kind, text) }
+
+// fail builds the package's error. Secrets are cut from the cause's text by whoever read it from the wire.
+func (c *Client) fail(op, target string, outcome failover.Outcome, next string, err error) error {
+	return &failover.Error{Op: op, Target: target, Outcome: outcome, Next: next, Err: err}
+}
+
+const maxMessage = 400
+
+// apiError reads an answer other than 2xx: list, object, raw text, in this order.
+func (c *Client) apiError(status int, body []byte) *APIError {
+	e := &APIError{Status: status}
+	body = bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(body), []byte("\xef\xbb\xbf")))
+	var list []struct {
+		Resource string            `json:"resource"`
+		Name     string            `json:"name"`
+		Code     json.Number       `json:"code"`
+		Message  string            `json:"message"`
+		IDs      []json.RawMessage `json:"ids"`
+	}
+	var object struct {
+		Title, Detail, Message string
+		Errors                 json.RawMessage
+	}
+	switch {
+	case len(body) == 0:
+		e.Message = http.StatusText(status)
+	case json.Unmarshal(body, &list) == nil && len(list) > 0:
+		var texts []string
+		for _, item := range list {
+			if code, err := item.Code.Int64(); err == nil && code != 0 {
+				e.Codes = append(e.Codes, int(code))
+			}
+			for _, id := range item.IDs {
+				e.Refers = append(e.Refers, rawText(id))
+			}
+			text := item.Message
+			if item.Name != "" {
+				text = strings.TrimSpace(item.Resource+" "+item.Name) + ": " + text
+				e.Refers = append(e.Refers, item.Name)
+			}
+			texts = append(texts, text)
+		}
+		e.Message = strings.Join(texts, "; ")
+	case json.Unmarshal(body, &object) == nil && (object.Title != "" || object.Detail != "" || object.Message != ""):
+		var texts []string
+		for _, t := range []string{object.Title, object.Detail, object.Message} {
+			if t != "" {
+				texts = append(texts, t)
+			}
+		}
+		if len(object.Errors) > 0 && string(object.Errors) != "null" {
+			texts = append(texts, string(object.Errors))
+		}
+		e.Message = strings.Join(texts, ": ")
+	default:
+		e.Message = strings.Join(strings.Fields(string(body)), " ")
+	}
+	e.Message = shorten(c.redact(e.Message), maxMessage)
+	return e
+}
+
+// shorten cuts text to at most n bytes at a rune border, and drops what no terminal should be sent.
+func shorten(text string, n int) string {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+			return ' '
+		}
+		return r
+	}, text)
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n] + "…"
+}

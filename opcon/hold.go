@@ -1,0 +1,178 @@
+package opcon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/fanout"
+)
+
+// maxPasses limits how often the scope is read again while schedules keep appearing.
+const maxPasses = 10
+
+// settleTime is how long the state is watched after a result was lost or a success does not show yet.
+func (c *Client) settleTime() time.Duration { return min(c.set.actionWait, 5*c.set.pollMax) }
+
+// holdAll holds every schedule from which a job could start on the machine and looks again until two passes agree. What
+// it is about to hold goes into the record first. Schedules held by somebody else are left alone and not recorded. All
+// schedules are tried; those that failed come back together.
+func (c *Client) holdAll(ctx context.Context, st store, machine, step, reason string, extra []Date) error {
+	const op = "hold schedules of"
+	r, err := st.must(ctx, op, machine)
+	if err != nil {
+		return err
+	}
+	previous := ""
+	for range maxPasses {
+		sc, err := c.scopeOf(ctx, r.Machine, extra)
+		if err != nil {
+			return c.fail(op, machine, failover.NotApplied, failover.NextOf(err), err)
+		}
+		list := sc.toHold()
+		if len(list) == 0 {
+			if sc.signature() == previous {
+				return nil
+			}
+			previous = sc.signature()
+			continue
+		}
+		previous = ""
+		r.plan(list, step)
+		if err := st.save(ctx, r); err != nil {
+			return c.fail(op, machine, failover.NotApplied, "make the journal writable and run again", err)
+		}
+		failed := c.setSchedules(ctx, verbHold, reason, list)
+		for _, s := range list {
+			r.settle(s.ID, failover.OutcomeOf(failed[s.ID]))
+		}
+		if err := st.save(ctx, r); err != nil {
+			return c.fail(op, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
+		}
+		if err := together(op, machine, list, failed); err != nil {
+			return err
+		}
+		failover.Progress(ctx, fmt.Sprintf("held %d schedules, looking again for new ones", len(list)))
+	}
+	return c.fail(op, machine, failover.InDoubt, "stop whoever builds schedules, then run again",
+		fmt.Errorf("%w: new schedules still appear after %d passes", failover.ErrNotObserved, maxPasses))
+}
+
+// together makes one error of the schedules that failed; its outcome is theirs if they agree.
+func together(op, machine string, list []Schedule, failed map[ScheduleID]error) error {
+	var bad []Schedule
+	for _, s := range list {
+		if failed[s.ID] != nil {
+			bad = append(bad, s)
+		}
+	}
+	if len(bad) == 0 {
+		return nil
+	}
+	err := fanout.Each(context.Background(), 1, bad, Schedule.String, func(_ context.Context, s Schedule) error { return failed[s.ID] })
+	names := make([]string, len(bad))
+	for i, s := range bad {
+		names[i] = s.String()
+	}
+	return &failover.Error{Op: op, Target: machine, Outcome: failover.OutcomeOf(err),
+		Next: fmt.Sprintf("clear the reason for %s, then run again: the other %d of %d are as wanted and are not sent again",
+			strings.Join(names, ", "), len(list)-len(bad), len(list)), Err: err}
+}
+
+// setSchedules holds or releases schedules and returns an error for each that did not come to the wanted state. The
+// result the server reports decides nothing by itself: every schedule is read again.
+func (c *Client) setSchedules(ctx context.Context, v verb, reason string, list []Schedule) map[ScheduleID]error {
+	failed := map[ScheduleID]error{}
+	var mu sync.Mutex
+	batches := slices.Collect(slices.Chunk(list, batchSize))
+	_ = fanout.Each(ctx, 2, batches, func(b []Schedule) string { return string(b[0].ID) }, func(ctx context.Context, batch []Schedule) error {
+		got := c.setBatch(ctx, v, reason, batch)
+		mu.Lock()
+		defer mu.Unlock()
+		for id, err := range got {
+			failed[id] = err
+		}
+		for _, s := range batch {
+			if _, ok := got[s.ID]; !ok {
+				failed[s.ID] = nil
+			}
+		}
+		return nil
+	})
+	for _, s := range list { // a batch whose turn never came
+		if _, ok := failed[s.ID]; !ok {
+			failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.NotApplied, "run again with more time", context.Cause(ctx))
+		}
+	}
+	return failed
+}
+
+func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Schedule) map[ScheduleID]error {
+	items := make([]actionItem, len(batch))
+	for i, s := range batch {
+		items[i] = actionItem{id: string(s.ID), name: s.String()}
+	}
+	results := c.act(ctx, scheduleActions, v, reason, items)
+	reached := func(s ScheduleState) bool { return s == ScheduleHeld || s == ScheduleParentHeld }
+	if v == verbRelease {
+		reached = func(s ScheduleState) bool { return s != ScheduleHeld }
+	}
+	failed := map[ScheduleID]error{}
+	open := slices.Clone(batch)
+	deadline := time.Now().Add(c.settleTime())
+	for {
+		ids := make([]ScheduleID, len(open))
+		for i, s := range open {
+			ids[i] = s.ID
+		}
+		now, err := c.schedulesByID(ctx, ids)
+		if err != nil {
+			for _, s := range open {
+				outcome := failover.InDoubt
+				if failover.OutcomeOf(results[string(s.ID)]) == failover.NotApplied {
+					outcome = failover.NotApplied
+				}
+				failed[s.ID] = c.fail(string(v)+" schedule", s.String(), outcome, "look at its state in OpCon, or run again, which looks first", errors.Join(results[string(s.ID)], err))
+			}
+			return failed
+		}
+		var left []Schedule
+		for _, s := range open {
+			state, seen := now[s.ID]
+			switch res := results[string(s.ID)]; {
+			case seen && reached(state.State):
+				// as wanted, whoever did it
+			case failover.OutcomeOf(res) == failover.NotApplied:
+				failed[s.ID] = res
+			default:
+				left = append(left, s)
+			}
+		}
+		if open = left; len(open) == 0 {
+			return failed
+		}
+		if !time.Now().Before(deadline) || c.pause(ctx, c.set.pollFirst) != nil {
+			for _, s := range open {
+				err := results[string(s.ID)]
+				if err == nil {
+					err = fmt.Errorf("%w: the server reported success and it is still %s", failover.ErrNotObserved, describe(now, s.ID))
+				}
+				failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.InDoubt, "look at its state in OpCon, or run again, which looks first", err)
+			}
+			return failed
+		}
+	}
+}
+
+func describe(now map[ScheduleID]Schedule, id ScheduleID) string {
+	s, ok := now[id]
+	if !ok {
+		return "not readable"
+	}
+	return s.State.String()
+}

@@ -1,0 +1,209 @@
+package opcon
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/01b61c5c/failover"
+)
+
+// JobCategory is the group a job's status belongs to. The words on the wire are the API's (seen in client code).
+type JobCategory int
+
+// The categories.
+const (
+	JobUnknown JobCategory = iota
+	JobHeld
+	JobWaiting
+	JobRunning
+	JobFinishedOK
+	JobFailed
+	JobMissedStart
+	JobCancelled
+	JobSkipped
+	JobUnderReview
+	JobFixed
+)
+
+var jobWords = []string{JobUnknown: "unknown", JobHeld: "held", JobWaiting: "waiting", JobRunning: "running", JobFinishedOK: "finished ok",
+	JobFailed: "failed", JobMissedStart: "missed start time", JobCancelled: "cancelled", JobSkipped: "skipped", JobUnderReview: "under review", JobFixed: "fixed"}
+
+// String returns the category in words.
+func (j JobCategory) String() string { return word(jobWords, int(j)) }
+
+// MarshalText writes the category in words.
+func (j JobCategory) MarshalText() ([]byte, error) { return []byte(j.String()), nil }
+
+// UnmarshalText reads the category in words, ignoring case and blanks; others are JobUnknown.
+func (j *JobCategory) UnmarshalText(text []byte) error {
+	*j = JobUnknown
+	for n, w := range jobWords {
+		if plain(w) == plain(string(text)) {
+			*j = JobCategory(n)
+		}
+	}
+	return nil
+}
+
+// JobID is the server's id of a daily job. It is opaque: reuse it, never build it.
+type JobID string
+
+// Job is one daily job.
+type Job struct {
+	ID          JobID       `json:"id"`
+	Name        string      `json:"name"`
+	Schedule    ScheduleID  `json:"schedule"`
+	ScheduleRef string      `json:"scheduleName,omitempty"`
+	Date        Date        `json:"date"`
+	TypeID      int64       `json:"type"`
+	Category    JobCategory `json:"category"`
+	Description string      `json:"description,omitempty"` // the server's own words for the status
+	Number      int64       `json:"number,omitempty"`      // number of the last start; changes with every start (inferred)
+	Started     string      `json:"started,omitempty"`     // computed start as the server wrote it
+	Termination string      `json:"termination,omitempty"` // UNIX: exit code, signal and core flag
+	StartedOn   string      `json:"startedOn,omitempty"`   // machine it was really sent to; empty before its start
+	Primary     string      `json:"primary,omitempty"`     // empty with a machine group
+	Alternates  []string    `json:"alternates,omitempty"`  // machines tried in turn when the primary one is down
+	Group       string      `json:"group,omitempty"`       // machine group
+	Steps       []string    `json:"steps,omitempty"`       // restart steps the server offers
+
+	startedEstimated bool
+}
+
+// String returns date, schedule and job.
+func (j Job) String() string {
+	return strings.TrimSpace(string(j.Date) + " " + j.ScheduleRef + " / " + j.Name)
+}
+
+// JustSent reports whether the job was sent to the agent and no start was reported: it may or may not have begun. It
+// is the worst case of the vendor's text. Decided by description (documented words).
+func (j Job) JustSent() bool {
+	switch plain(j.Description) {
+	case "attempttostart", "startattempted", "stillattemptingstart":
+		return j.Category == JobRunning
+	}
+	return false
+}
+
+// processingEvents reports whether a final status is still being worked on; no restart is taken meanwhile (documented).
+func (j Job) processingEvents() bool {
+	return strings.Contains(plain(j.Description), "processingevents")
+}
+
+func readJob(raw json.RawMessage) Job {
+	o := readObject(raw)
+	schedule, status, start := o.object("schedule"), o.object("status", "jobStatus"), o.object("computedStartTime")
+	j := Job{
+		ID: JobID(o.text("id")), Name: o.text("name", "jobName"),
+		Schedule: ScheduleID(schedule.text("id")), ScheduleRef: schedule.text("name"),
+		TypeID:      o.object("jobType", "type").number("id"),
+		Description: status.text("description"), Number: o.number("jobNumber"),
+		Started: start.text("time"), Termination: o.text("terminationDescription"),
+		StartedOn: machineName(o.get("startMachine")), Primary: machineName(o.get("primaryMachine", "machine")),
+		Group: o.object("machineGroup").text("name"),
+
+		startedEstimated: start.truth("isEstimated"),
+	}
+	_ = j.Category.UnmarshalText([]byte(status.text("category")))
+	j.Date, _ = parseDate(schedule.text("date"))
+	for _, key := range []string{"alternateMachine", "alternateMachine2", "alternateMachine3"} {
+		if name := machineName(o.get(key)); name != "" {
+			j.Alternates = append(j.Alternates, name)
+		}
+	}
+	var steps []json.RawMessage
+	_ = json.Unmarshal(o.get("steps"), &steps) // absent is none
+	for _, s := range steps {
+		if text := readObject(s).text("name", "step", "id"); text != "" {
+			j.Steps = append(j.Steps, text)
+		} else if text := rawText(s); text != "" && readObject(s) == nil {
+			j.Steps = append(j.Steps, text)
+		}
+	}
+	return j
+}
+
+// machineName reads a machine reference, an object or a bare name.
+func machineName(raw json.RawMessage) string {
+	if o := readObject(raw); o != nil {
+		return o.text("name")
+	}
+	return rawText(raw)
+}
+
+// runsOn reports whether the job has run on, runs on or may be started on m: its start machine, primary machine, an
+// alternate, or its group. What the server's own machine filter matches is not documented, so this decides.
+func (j Job) runsOn(m Machine, groups map[string]bool) bool {
+	for _, name := range append([]string{j.StartedOn, j.Primary}, j.Alternates...) {
+		if name != "" && sameName(name, m.Name) {
+			return true
+		}
+	}
+	return j.Group != "" && groups[strings.ToLower(strings.TrimSpace(j.Group))]
+}
+
+// Jobs returns every daily job of one date. It asks without a machine filter, since what that filter matches is not
+// documented, and leaves the choice to the caller. Changes nothing.
+func (c *Client) Jobs(ctx context.Context, date Date) ([]Job, error) {
+	rows, err := c.list(ctx, "read daily jobs of", "/api/dailyjobs", "path", url.Values{"dates": {string(date)}})
+	if err != nil {
+		return nil, err
+	}
+	var jobs []Job
+	for _, row := range rows {
+		if j := readJob(row); j.ID != "" && (j.Date == date || j.Date == "") {
+			jobs = append(jobs, j)
+		}
+	}
+	return jobs, nil
+}
+
+// jobsByID reads the named jobs again. A job name may hold a comma, which a list of ids cannot, so ids are asked for
+// one by one where that is so.
+func (c *Client) jobsByID(ctx context.Context, ids []JobID) (map[JobID]Job, error) {
+	found := map[JobID]Job{}
+	var easy []JobID
+	ask := func(q string) error {
+		rows, err := c.list(ctx, "read daily jobs of", "/api/dailyjobs", "path", url.Values{"ids": {q}})
+		for _, row := range rows {
+			j := readJob(row)
+			found[j.ID] = j
+		}
+		return err
+	}
+	for _, id := range ids {
+		if !strings.Contains(string(id), ",") {
+			easy = append(easy, id)
+			continue
+		}
+		j, err := c.jobByPath(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		found[id] = j
+	}
+	for chunk := range slices.Chunk(easy, batchSize) {
+		if err := ask(joinIDs(chunk)); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func (c *Client) jobByPath(ctx context.Context, id JobID) (Job, error) {
+	rep, err := c.do(ctx, call{op: "read daily job", target: string(id), method: "GET", path: "/api/dailyjobs/" + segment(string(id))})
+	if err != nil {
+		return Job{}, err
+	}
+	j := readJob(rep.body)
+	if j.ID != id {
+		return Job{}, c.fail("read daily job", string(id), failover.NotApplied, "check the id", ErrNotFound)
+	}
+	return j, nil
+}
+
+// Job reads one job by id. Changes nothing. Errors: ErrNotFound.
+func (c *Client) Job(ctx context.Context, id JobID) (Job, error) { return c.jobByPath(ctx, id) }

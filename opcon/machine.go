@@ -1,0 +1,235 @@
+package opcon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/01b61c5c/failover"
+)
+
+// MachineState is what OpCon says about its line to an agent (documented).
+type MachineState int
+
+const (
+	// MachineUnknown: the server said something this package does not know.
+	MachineUnknown MachineState = iota
+	// Up: communicating.
+	Up
+	// Limited: communicating, and no job is started.
+	Limited
+	// Down: communication stopped by an operator. Running jobs carry on; OpCon stops hearing of them.
+	Down
+	// WaitingForAgent: asked up, and the agent has not answered yet. It passes.
+	WaitingForAgent
+	// NotResponding: asked up, and the agent does not answer.
+	NotResponding
+)
+
+var machineLetters = []string{MachineUnknown: "", Up: "U", Limited: "L", Down: "D", WaitingForAgent: "W", NotResponding: "E"}
+var machineWords = []string{MachineUnknown: "unknown", Up: "up", Limited: "limited", Down: "down", WaitingForAgent: "waiting for the agent", NotResponding: "not responding"}
+
+// String returns the state in words.
+func (s MachineState) String() string { return word(machineWords, int(s)) }
+
+// MarshalText writes the API's letter.
+func (s MachineState) MarshalText() ([]byte, error) { return []byte(word(machineLetters, int(s))), nil }
+
+// UnmarshalText reads the API's letter; one it does not know is MachineUnknown.
+func (s *MachineState) UnmarshalText(text []byte) error {
+	*s = readMachineState(string(text))
+	return nil
+}
+
+func readMachineState(letter string) MachineState {
+	letter = strings.TrimSpace(letter)
+	for n, l := range machineLetters {
+		if n > 0 && strings.EqualFold(l, letter) {
+			return MachineState(n)
+		}
+	}
+	return MachineUnknown
+}
+
+func word(words []string, n int) string {
+	if n < 0 || n >= len(words) {
+		return words[0]
+	}
+	return words[n]
+}
+
+// TypeUNIX is the machine type of a Symitar host with RSJ (seen in client code).
+const TypeUNIX = 6
+
+// Address is where OpCon looks for the agent: the FQDN field, then the TCP/IP field, then the machine's name
+// (documented). An unset field reads "<Default>".
+type Address struct {
+	FQDN string `json:"fqdn,omitempty"`
+	IP   string `json:"ip,omitempty"`
+}
+
+// unset is the literal the server keeps in an address field that is not used.
+const unset = "<Default>"
+
+// String returns the address OpCon will use.
+func (a Address) String() string {
+	switch {
+	case a.FQDN != "" && a.FQDN != unset:
+		return a.FQDN
+	case a.IP != "" && a.IP != unset:
+		return a.IP
+	}
+	return "the machine's name"
+}
+
+func (a Address) equal(b Address) bool {
+	return sameName(orUnset(a.FQDN), orUnset(b.FQDN)) && sameName(orUnset(a.IP), orUnset(b.IP))
+}
+
+func orUnset(s string) string {
+	if strings.TrimSpace(s) == "" {
+		return unset
+	}
+	return s
+}
+
+// Machine is one machine record: OpCon's view of an agent.
+type Machine struct {
+	ID              int64        `json:"id"`
+	Name            string       `json:"name"`
+	TypeID          int64        `json:"type"`
+	State           MachineState `json:"state"`         // the line as it is
+	Asked           MachineState `json:"asked"`         // what was asked for: Up, Limited or Down
+	CurrentJobs     int          `json:"currentJobs"`   // may stay above 0 for ever after a crash; only a desktop client recounts it
+	Address         Address      `json:"address"`       // empty unless the whole record was read
+	AgentVersion    string       `json:"agentVersion"`  // version of the agent that last answered
+	AllowKill       bool         `json:"allowKill"`     // should be false for RSJ hosts
+	SpecialFeatures string       `json:"features"`      // on Symitar hosts it names RSJ and its version
+	TLS             bool         `json:"tls,omitempty"` // the line to the agent uses TLS, whose certificate differs per host
+
+	raw json.RawMessage // the record byte for byte, for the round trip of a PUT
+}
+
+func readMachine(raw json.RawMessage) Machine {
+	o := readObject(raw)
+	status := o.object("status", "state")
+	m := Machine{
+		ID: o.number("id"), Name: o.text("name"), TypeID: o.object("type").number("id"),
+		State: readMachineState(status.text("state")), Asked: readMachineState(status.text("operationStatus")),
+		CurrentJobs:  int(o.number("currentJobs")),
+		Address:      Address{FQDN: o.text("fullyQualifiedDomainName"), IP: o.text("tcpIpAddress")},
+		AgentVersion: o.text("version", "agentVersion"), AllowKill: o.truth("allowKillJob"),
+		SpecialFeatures: o.text("agentSpecialFeatures"), TLS: o.truth("useTLSforSchedulingCommunications"),
+		raw: raw,
+	}
+	if status == nil { // some releases give the letter alone
+		m.State = readMachineState(o.text("status", "state"))
+	}
+	if m.Asked == MachineUnknown {
+		m.Asked = readMachineState(o.text("operationStatus"))
+	}
+	return m
+}
+
+// FindMachine returns the machine of exactly that name, case and surrounding blanks aside, with its whole record. The
+// server's name filter knows wildcards and may return others; they are dropped here. Changes nothing.
+//
+// Errors: ErrNotFound (also when the account may not see it), ErrAmbiguous.
+func (c *Client) FindMachine(ctx context.Context, name string) (Machine, error) {
+	const op = "find machine"
+	if err := checkMachineName(name); err != nil {
+		return Machine{}, err
+	}
+	rows, err := c.list(ctx, op, "/api/machines", "name", url.Values{"name": {filterName(name)}, "extendedProperties": {"true"}})
+	if err != nil {
+		return Machine{}, err
+	}
+	var hits []Machine
+	for _, row := range rows {
+		if m := readMachine(row); sameName(m.Name, name) {
+			hits = append(hits, m)
+		}
+	}
+	switch len(hits) {
+	case 1:
+		return hits[0], nil
+	case 0:
+		return Machine{}, c.fail(op, name, failover.NotApplied, "check the name and the service account's machine access",
+			fmt.Errorf("%w: no machine has this exact name (%d resemble it)", ErrNotFound, len(rows)))
+	}
+	return Machine{}, c.fail(op, name, failover.NotApplied, "give the machines distinct names",
+		fmt.Errorf("%w: %d machines have this name", ErrAmbiguous, len(hits)))
+}
+
+// Machine reads one machine by id, with its whole record.
+func (c *Client) Machine(ctx context.Context, id int64) (Machine, error) {
+	const op = "read machine"
+	target := strconv.FormatInt(id, 10)
+	rep, err := c.do(ctx, call{op: op, target: target, method: http.MethodGet, path: "/api/machines",
+		query: url.Values{"ids": {target}, "extendedProperties": {"true"}}})
+	if err != nil {
+		return Machine{}, err
+	}
+	var rows []json.RawMessage
+	if err := json.Unmarshal(rep.body, &rows); err != nil {
+		return Machine{}, c.fail(op, target, failover.NotApplied, "check that the address is the OpCon API", errors.New("the answer is not a list"))
+	}
+	for _, row := range rows {
+		if m := readMachine(row); m.ID == id {
+			return m, nil
+		}
+	}
+	return Machine{}, c.fail(op, target, failover.NotApplied, "check the id and the service account's machine access", ErrNotFound)
+}
+
+// groupsOf returns the names of the machine groups that m is a member of, in lower case.
+func (c *Client) groupsOf(ctx context.Context, m Machine) (map[string]bool, error) {
+	rows, err := c.list(ctx, "read machine groups", "/api/machinegroups", "name", url.Values{"includeMachines": {"true"}})
+	if err != nil {
+		return nil, err
+	}
+	groups := map[string]bool{}
+	add := func(name string) { groups[strings.ToLower(strings.TrimSpace(name))] = true }
+	for _, row := range rows {
+		o := readObject(row)
+		var members []json.RawMessage
+		_ = json.Unmarshal(o.get("machines"), &members) // absent is no member
+		for _, member := range members {
+			mo := readObject(member)
+			if mo.number("id") == m.ID || sameName(mo.text("name"), m.Name) {
+				add(o.text("name"))
+			}
+		}
+	}
+	var own []json.RawMessage
+	_ = json.Unmarshal(readObject(m.raw).get("groups"), &own)
+	for _, g := range own {
+		add(readObject(g).text("name"))
+	}
+	return groups, nil
+}
+
+// checkMachineName refuses what cannot be a machine's name: longer than 24 characters or with ( ) = | ; ' ,
+// (documented), or with a wildcard.
+func checkMachineName(name string) error {
+	switch {
+	case strings.TrimSpace(name) == "":
+		return failover.Invalid("Machine", "is empty", "give the machine's exact name in OpCon")
+	case len([]rune(name)) > 24:
+		return failover.Invalid("Machine", fmt.Sprintf("%q is longer than 24 characters", name), "give the machine's exact name in OpCon")
+	case strings.ContainsAny(name, "()=|;',*?\n"):
+		return failover.Invalid("Machine", fmt.Sprintf("%q holds a character no machine name has", name), "give the machine's exact name, without wildcards")
+	}
+	return nil
+}
+
+// filterName makes a name safe for a name filter: brackets misbehave there and scripts replace them by the wildcard
+// for one character (seen in client code). The exact match follows on this side.
+func filterName(name string) string {
+	return strings.NewReplacer("[", "?", "]", "?").Replace(strings.TrimSpace(name))
+}

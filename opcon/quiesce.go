@@ -1,0 +1,173 @@
+package opcon
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// Mode says whether the machine's running jobs may be waited for.
+type Mode int
+
+const (
+	// Planned: limited, drained, then down.
+	Planned Mode = iota + 1
+	// Unplanned: the host is gone or going; down as soon as the schedules are held.
+	Unplanned
+)
+
+// String returns "planned" or "unplanned".
+func (m Mode) String() string { return word([]string{"", "planned", "unplanned"}, int(m)) }
+
+// QuiesceOptions says what is quiesced and how.
+type QuiesceOptions struct {
+	Machine string // exact name in OpCon; at most 24 characters
+	Mode    Mode
+	Reason  string // sent with every action, for example the change number; at most 255 bytes
+	Dates   []Date // dates to cover besides those OpCon says are built
+
+	// TypeID is the machine type expected; 0 means TypeUNIX, what a Symitar host is. Any other type is refused.
+	TypeID int64
+	// DrainTimeout limits the wait for running jobs (Planned); 0 means 30 minutes.
+	DrainTimeout time.Duration
+	// HoldTimeout limits each step that holds schedules; 0 means 5 minutes.
+	HoldTimeout time.Duration
+	// DrainPoll is the pause between two looks at running jobs; 0 means 3 s.
+	DrainPoll time.Duration
+
+	// Prefix begins the steps' IDs; empty means "opcon/".
+	Prefix string
+	// Keep, for Quiesce only, is called with the record before every change that needs it and must return when it is
+	// on disk. Steps keep the record in the journal instead.
+	Keep func(context.Context, Record) error
+}
+
+func (o *QuiesceOptions) complete() error {
+	if err := checkMachineName(o.Machine); err != nil {
+		return err
+	}
+	if o.Mode != Planned && o.Mode != Unplanned {
+		return failover.Invalid("Mode", "is not set", "use Planned or Unplanned")
+	}
+	if o.DrainTimeout < 0 || o.HoldTimeout < 0 || o.DrainPoll < 0 {
+		return failover.Invalid("QuiesceOptions", "has a negative time", "use zero for the default")
+	}
+	if err := checkDates(o.Dates); err != nil {
+		return err
+	}
+	o.TypeID = or(o.TypeID, TypeUNIX)
+	o.DrainTimeout, o.HoldTimeout, o.DrainPoll = or(o.DrainTimeout, 30*time.Minute), or(o.HoldTimeout, 5*time.Minute), or(o.DrainPoll, 3*time.Second)
+	o.Prefix = or(o.Prefix, "opcon/")
+	return cleanReason(o.Reason)
+}
+
+func checkDates(dates []Date) error {
+	for _, d := range dates {
+		if p, ok := parseDate(string(d)); !ok || p != d {
+			return failover.Invalid("Dates", fmt.Sprintf("%q is not a date", d), "use the form 2026-08-22")
+		}
+	}
+	return nil
+}
+
+func or[T comparable](value, standard T) T {
+	var zero T
+	if value == zero {
+		return standard
+	}
+	return value
+}
+
+// Quiesce holds the machine still: it records how things stand, holds every schedule from which a job could start there,
+// drains it if planned, and takes it down. The record is returned also on error and is what Resume needs. It runs the
+// same steps as [QuiesceSteps], without a journal; give Keep so that the record survives the process.
+//
+// Calling it again with the machine quiesced changes nothing, but its fresh record then says that nothing was held by
+// it: keep the first one. A drain that does not end is an error with the jobs that still run; nothing is taken back.
+func (c *Client) Quiesce(ctx context.Context, o QuiesceOptions) (Record, error) {
+	st := &memory{keep: o.Keep}
+	steps, err := quiesceSteps(c, o, st.store())
+	if err != nil {
+		return Record{}, err
+	}
+	err = drive(ctx, steps)
+	return st.record, err
+}
+
+// memory keeps the record of a primitive and hands every version to the caller.
+type memory struct {
+	record Record
+	have   bool
+	keep   func(context.Context, Record) error
+}
+
+func (m *memory) store() store {
+	return store{
+		load: func(context.Context) (Record, bool, error) { return m.record, m.have, nil },
+		save: func(ctx context.Context, r Record) error {
+			if m.keep != nil {
+				if err := m.keep(ctx, r); err != nil {
+					return fmt.Errorf("keep the record: %w", err)
+				}
+			}
+			m.record, m.have = r, true
+			return nil
+		},
+	}
+}
+
+// drive runs steps in order without a journal: observe, apply, observe until it holds.
+func drive(ctx context.Context, steps []failover.Step) error {
+	for _, s := range steps {
+		if err := driveStep(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func driveStep(ctx context.Context, s failover.Step) error {
+	ctx, cancel := context.WithTimeout(ctx, or(s.Timeout, failover.DefaultTimeout))
+	defer cancel()
+	obs, err := s.Observe(ctx)
+	if err != nil || obs.Done {
+		return err
+	}
+	if s.Kind == failover.Check && !s.Wait {
+		return stepFailed(s, obs, failover.NotApplied, failover.ErrPrecondition)
+	}
+	if s.Apply != nil {
+		if err := s.Apply(ctx); err != nil {
+			return err
+		}
+	}
+	for {
+		if obs, err = s.Observe(ctx); err == nil && obs.Done {
+			return nil
+		}
+		if pause(ctx, or(s.Poll, failover.DefaultPoll)) != nil {
+			outcome := failover.InDoubt
+			if s.Kind == failover.Check {
+				outcome = failover.NotApplied
+			}
+			if err != nil {
+				return err
+			}
+			return stepFailed(s, obs, outcome, failover.ErrNotObserved)
+		}
+	}
+}
+
+func stepFailed(s failover.Step, obs failover.Observation, outcome failover.Outcome, kind error) error {
+	text := obs.Found
+	for _, it := range obs.Items {
+		if !it.Done {
+			text += "; " + it.Target + ": " + it.Found
+		}
+	}
+	return &failover.Error{Op: strings.ToLower(s.Title[:1]) + s.Title[1:], Target: s.Target, Outcome: outcome,
+		Next: or(s.Help, "clear the reason and run again"), Err: because(kind, text)}
+}

@@ -1,0 +1,151 @@
+package opcon
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/01b61c5c/failover"
+)
+
+// Record is what a quiesce found and did. It is written before each change that makes it necessary and read by Resume,
+// by Interrupted and by every undo, possibly in another process days later. It holds no secret.
+type Record struct {
+	Machine   Machine        `json:"machine"`             // as it was before anything was changed, with its address
+	TakenAt   string         `json:"takenAt"`             // server time of the snapshot, RFC 3339
+	Reason    string         `json:"reason"`              // sent with every action
+	Schedules []Schedule     `json:"schedules,omitempty"` // root schedules of the machine as they were
+	Running   []Job          `json:"running,omitempty"`   // jobs seen running on the machine at any time before it went down
+	Before    []JobMark      `json:"before,omitempty"`    // jobs that had failed or were on another machine already
+	Held      []HeldSchedule `json:"held,omitempty"`      // what this run held, and only that
+	DownAt    string         `json:"downAt,omitempty"`    // server time when the machine was about to be taken down
+	MovedTo   *Address       `json:"movedTo,omitempty"`   // address written into the machine record
+	Decided   []Decided      `json:"decided,omitempty"`   // decisions on interrupted jobs and how far they came
+}
+
+// JobMark names one run of a job.
+type JobMark struct {
+	ID        JobID       `json:"id"`
+	Number    int64       `json:"number"`
+	Category  JobCategory `json:"category"`
+	StartedOn string      `json:"startedOn,omitempty"`
+}
+
+// HeldSchedule is one schedule a quiesce held or was about to hold.
+type HeldSchedule struct {
+	ID       ScheduleID       `json:"id"`
+	Name     string           `json:"name"`
+	Date     Date             `json:"date"`
+	Was      ScheduleState    `json:"was"`                // before the hold
+	Step     string           `json:"step"`               // step that held it, so that its undo frees that much
+	Outcome  failover.Outcome `json:"outcome"`            // NotApplied: the hold provably failed and the schedule is not ours to release
+	Released bool             `json:"released,omitempty"` // a release was sent
+}
+
+// String returns date and name.
+func (h HeldSchedule) String() string { return string(h.Date) + " " + h.Name }
+
+// Ours reports whether this run's hold counts, so that its release is ours too.
+func (h HeldSchedule) Ours() bool { return h.Outcome != failover.NotApplied }
+
+// RecordFact is where the steps keep the record of one machine in the journal.
+func RecordFact(machine string) failover.Fact[Record] {
+	return failover.NewFact[Record]("opcon/record/" + strings.ToUpper(strings.TrimSpace(machine)))
+}
+
+// store keeps the record: in the journal for steps, at the caller's for the primitives.
+type store struct {
+	load func(context.Context) (Record, bool, error)
+	save func(context.Context, Record) error
+}
+
+func factStore(machine string, initial *Record) store {
+	f := RecordFact(machine)
+	return store{
+		load: func(ctx context.Context) (Record, bool, error) {
+			r, ok, err := f.Load(ctx)
+			if err == nil && !ok && initial != nil {
+				return *initial, true, nil
+			}
+			return r, ok, err
+		},
+		save: f.Save,
+	}
+}
+
+// must loads a record that an earlier step has to have left.
+func (s store) must(ctx context.Context, op, machine string) (Record, error) {
+	r, ok, err := s.load(ctx)
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: there is no record of this machine", failover.ErrPrecondition)
+	}
+	if err != nil {
+		return r, &failover.Error{Op: op, Target: machine, Outcome: failover.NotApplied,
+			Next: "run the steps that quiesce the machine first, with the same journal", Err: err}
+	}
+	return r, nil
+}
+
+// plan puts schedules about to be held into the record, in doubt until the server's state has been read.
+func (r *Record) plan(list []Schedule, step string) {
+	for _, s := range list {
+		i := slices.IndexFunc(r.Held, func(h HeldSchedule) bool { return h.ID == s.ID })
+		if i < 0 {
+			r.Held = append(r.Held, HeldSchedule{ID: s.ID, Name: s.Name, Date: s.Date, Was: s.State, Step: step})
+			continue
+		}
+		r.Held[i].Outcome, r.Held[i].Released = failover.InDoubt, false
+	}
+	slices.SortFunc(r.Held, func(a, b HeldSchedule) int {
+		return cmp.Or(cmp.Compare(a.Date, b.Date), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+func (r *Record) settle(id ScheduleID, o failover.Outcome) {
+	for i := range r.Held {
+		if r.Held[i].ID == id {
+			r.Held[i].Outcome = o
+		}
+	}
+}
+
+// addRunning merges jobs seen running; a later sight of the same job replaces the earlier one.
+func (r *Record) addRunning(jobs []Job) {
+	for _, j := range jobs {
+		if i := slices.IndexFunc(r.Running, func(k Job) bool { return k.ID == j.ID }); i >= 0 {
+			r.Running[i] = j
+		} else {
+			r.Running = append(r.Running, j)
+		}
+	}
+}
+
+// snapshot reads everything a record starts with.
+func (c *Client) snapshot(ctx context.Context, machine, reason string, extra []Date) (Record, error) {
+	m, err := c.FindMachine(ctx, machine)
+	if err != nil {
+		return Record{}, err
+	}
+	sc, err := c.scopeOf(ctx, m, extra)
+	if err != nil {
+		return Record{}, err
+	}
+	now, _ := c.serverNow()
+	r := Record{Machine: m, Reason: reason, TakenAt: now.Format(timeFormat)}
+	for _, id := range sc.roots {
+		r.Schedules = append(r.Schedules, sc.schedules[id])
+	}
+	for _, j := range sc.jobs {
+		switch {
+		case j.runningOn(m):
+			r.Running = append(r.Running, j)
+		case j.Category == JobFailed, j.StartedOn != "" && !sameName(j.StartedOn, m.Name):
+			r.Before = append(r.Before, JobMark{ID: j.ID, Number: j.Number, Category: j.Category, StartedOn: j.StartedOn})
+		}
+	}
+	return r, nil
+}
+
+const timeFormat = "2006-01-02T15:04:05Z07:00"

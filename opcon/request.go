@@ -1,0 +1,256 @@
+package opcon
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// maxReply is how much of an answer is read. A page of jobs is far below it.
+const maxReply = 64 << 20
+
+// getAttempts is how often a GET is tried. Nothing but a GET is ever repeated.
+const getAttempts = 3
+
+type call struct {
+	op     string // for errors: "hold schedules of"
+	target string // for errors; the API's host when empty
+	method string
+	path   string // already escaped
+	query  url.Values
+	body   any    // marshalled to JSON
+	raw    []byte // sent as it is, in place of body
+	login  bool   // the token request itself
+}
+
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// segment escapes an id for use in a path. A slash has to be escaped twice (seen in client code), since the server
+// resolves the first level before it splits the path.
+func segment(id string) string {
+	return url.PathEscape(strings.ReplaceAll(id, "/", "%2F"))
+}
+
+// do sends a call with the token, renews the token once after 401, and repeats a GET that failed on the way. A call
+// refused with 401 was not executed, so it is safe to send again whatever its method (seen in client code).
+func (c *Client) do(ctx context.Context, in call) (reply, error) {
+	if in.target == "" {
+		in.target = c.host
+	}
+	token, gen, err := c.token(ctx)
+	if err != nil {
+		return reply{}, err
+	}
+	renewed := false
+	for attempt := 1; ; attempt++ {
+		rep, err := c.exchange(ctx, in, token)
+		switch {
+		case err == nil && rep.status == http.StatusUnauthorized:
+			if !renewed {
+				renewed = true
+				fresh, renewErr := c.renew(ctx, gen)
+				if renewErr != nil {
+					return reply{}, renewErr
+				}
+				if fresh {
+					if token, gen, err = c.token(ctx); err != nil {
+						return reply{}, err
+					}
+					continue
+				}
+			}
+			return reply{}, c.fail(in.op, in.target, failover.NotApplied,
+				"check that the token is an API token, that external tokens are enabled for its user and that it was not revoked",
+				joinKind(ErrAuth, c.apiError(rep.status, rep.body)))
+		case err == nil && !worthRetry(rep.status):
+			return rep, rep.refusal(in.op, c, in)
+		case err == nil:
+			err = rep.refusal(in.op, c, in)
+		}
+		if in.method != http.MethodGet || attempt >= getAttempts || ctx.Err() != nil || !passing(err) {
+			return rep, err
+		}
+		if c.pause(ctx, time.Duration(attempt)*c.set.pollFirst/2) != nil {
+			return rep, err
+		}
+	}
+}
+
+func worthRetry(status int) bool {
+	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
+}
+
+// passing reports whether a failure may be gone at the next try. A certificate that is not trusted stays so.
+func passing(err error) bool {
+	return !untrusted(err)
+}
+
+// exchange sends one request once.
+func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (reply, error) {
+	if in.target == "" {
+		in.target = c.host
+	}
+	body := in.raw
+	if body == nil && in.body != nil {
+		raw, err := json.Marshal(in.body)
+		if err != nil {
+			return reply{}, c.fail(in.op, in.target, failover.NotApplied, "report this as a defect", err)
+		}
+		body = raw
+	}
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-ctx.Done():
+		return reply{}, c.fail(in.op, in.target, failover.NotApplied, "run again with more time", ctx.Err())
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.set.callTimeout)
+	defer cancel()
+	var sent evidence
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, sent.trace()), in.method, c.base+in.path, bytes.NewReader(body))
+	if err != nil {
+		return reply{}, c.fail(in.op, in.target, failover.NotApplied, "report this as a defect", err)
+	}
+	if len(in.query) > 0 {
+		req.URL.RawQuery = strings.ReplaceAll(in.query.Encode(), "+", "%20")
+	}
+	if len(body) == 0 {
+		req.Body, req.GetBody, req.ContentLength = http.NoBody, nil, 0
+	} else {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	req.Header.Set("Accept", "application/json")
+	if !in.login {
+		req.Header.Set("Authorization", "Token "+token.Reveal())
+	}
+	if c.set.consumerID != "" {
+		req.Header.Set("ApiConsumerId", c.set.consumerID)
+	}
+	begin := time.Now()
+	resp, err := c.http.Do(req)
+	if err != nil {
+		c.log.DebugContext(ctx, "opcon request failed", "method", in.method, "path", in.path, "took", time.Since(begin), "err", c.redact(err.Error()))
+		return reply{}, c.lineError(in, sent.outcome(in.method, err), err)
+	}
+	defer resp.Body.Close()
+	c.noteClock(resp.Header, time.Now())
+	content, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
+	c.log.DebugContext(ctx, "opcon request", "method", in.method, "path", in.path, "query", req.URL.RawQuery, "status", resp.StatusCode, "took", time.Since(begin))
+	rep := reply{status: resp.StatusCode, header: resp.Header, body: content}
+	switch {
+	case err != nil && resp.StatusCode/100 == 4:
+		// The status line alone says that it was refused.
+	case err != nil:
+		return rep, c.lineError(in, changing(in.method, failover.InDoubt), err)
+	case len(content) > maxReply:
+		return rep, c.fail(in.op, in.target, changing(in.method, failover.InDoubt), "look at what answers at this address",
+			fmt.Errorf("the answer is longer than %d bytes", maxReply))
+	}
+	return rep, nil
+}
+
+// changing returns o for a request that could change something; a read never does.
+func changing(method string, o failover.Outcome) failover.Outcome {
+	if method == http.MethodGet {
+		return failover.NotApplied
+	}
+	return o
+}
+
+func (c *Client) lineError(in call, outcome failover.Outcome, err error) error {
+	next := "check that the API runs and is reachable, then run again"
+	switch {
+	case untrusted(err):
+		next = "compare the server's certificate with the one expected; trust it by WithRootCAs or WithPinnedCertificate"
+	case outcome == failover.InDoubt:
+		next = "the request was sent and no answer came: look at the state in OpCon, or run again, which looks first"
+	}
+	var uerr *url.Error
+	if errors.As(err, &uerr) {
+		err = uerr.Err // its text repeats method and address
+	}
+	return c.fail(in.op, in.target, outcome, next, joinKind(ErrUnavailable, &wireError{c.redact(err.Error()), err}))
+}
+
+// wireError keeps an error's identity and shows its text without secrets.
+type wireError struct {
+	text string
+	err  error
+}
+
+func (w *wireError) Error() string { return shorten(w.text, maxMessage) }
+func (w *wireError) Unwrap() error { return w.err }
+
+// refusal turns an answer other than 2xx into an error. A 4xx is a refusal: nothing happened. Anything else to a
+// request that changes something leaves its effect in doubt, since it may come from a proxy in front or from a
+// failure half-way.
+func (r reply) refusal(op string, c *Client, in ...call) error {
+	if r.status/100 == 2 {
+		return nil
+	}
+	target, outcome := c.host, failover.NotApplied
+	if len(in) > 0 {
+		target = in[0].target
+		if r.status/100 != 4 || r.status == http.StatusRequestTimeout {
+			outcome = changing(in[0].method, failover.InDoubt)
+		}
+	}
+	next := "read the server's message, correct the request and run again"
+	switch {
+	case r.status == http.StatusForbidden:
+		next = "give the service account the privilege and run again"
+	case r.status == http.StatusNotFound:
+		next = "check the name and the service account's access rights"
+	case outcome == failover.InDoubt:
+		next = "look at the state in OpCon, or run again, which looks first"
+	case r.status >= 500:
+		next = "check the OpCon REST API service, then run again"
+	case r.status/100 == 3:
+		next = "give the API's own address; redirects are not followed"
+	}
+	return c.fail(op, target, outcome, next, c.apiError(r.status, r.body))
+}
+
+// evidence notes how far a request got. GetConn proves that the transport reports at all: without it, silence proves
+// nothing.
+type evidence struct {
+	asked, wrote atomic.Bool
+}
+
+func (e *evidence) trace() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		GetConn:      func(string) { e.asked.Store(true) },
+		WroteHeaders: func() { e.wrote.Store(true) },
+	}
+}
+
+// outcome tells what a failed exchange proves: headers never written means the server saw no request.
+func (e *evidence) outcome(method string, err error) failover.Outcome {
+	if method == http.MethodGet {
+		return failover.NotApplied
+	}
+	if e.wrote.Load() {
+		return failover.InDoubt
+	}
+	var op *net.OpError
+	if e.asked.Load() || untrusted(err) || (errors.As(err, &op) && op.Op == "dial") {
+		return failover.NotApplied
+	}
+	return failover.InDoubt
+}

@@ -1,0 +1,238 @@
+package opcon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// Rerun says what is done with an interrupted job.
+type Rerun int
+
+const (
+	// LeaveAsIs: nothing. It is a decision like the others.
+	LeaveAsIs Rerun = iota + 1
+	// RestartOnHold puts the job back to On Hold; a person releases it. The best default after a swap.
+	RestartOnHold
+	// Restart puts it back to the start of its dependencies; it runs as soon as they hold and its schedule is free.
+	Restart
+	// ForceRestart runs it at once, ignoring start time and dependencies.
+	ForceRestart
+	// MarkFinishedOK ends it as finished, with all its events: for a job that is known to have ended well.
+	MarkFinishedOK
+	// MarkFailedOnly ends it as failed, with all its events.
+	MarkFailedOnly
+)
+
+var rerunWords = []string{0: "", LeaveAsIs: "leave", RestartOnHold: "restart-on-hold", Restart: "restart", ForceRestart: "force-restart",
+	MarkFinishedOK: "mark-finished-ok", MarkFailedOnly: "mark-failed"}
+
+// String returns the decision as a word, for example "restart-on-hold".
+func (r Rerun) String() string { return word(rerunWords, int(r)) }
+
+// MarshalText writes the word.
+func (r Rerun) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads the word and refuses others.
+func (r *Rerun) UnmarshalText(text []byte) error {
+	n := slices.Index(rerunWords, string(text))
+	if n < 1 {
+		return failover.Invalid("Decision.Action", fmt.Sprintf("%q is not known", text), "use one of"+strings.Join(rerunWords, " "))
+	}
+	*r = Rerun(n)
+	return nil
+}
+
+// Decision is one person's decision on one job. Number ties it to the run that was looked at: once the job has been
+// started again, the decision no longer fits and is refused.
+type Decision struct {
+	Job             JobID  `json:"job"`
+	Number          int64  `json:"number"` // Job.Number of the run decided upon
+	Action          Rerun  `json:"action"`
+	MarkFailedFirst bool   `json:"markFailedFirst,omitempty"` // the job is still shown running; OpCon restarts no running job, and marking it failed runs its failure events
+	Step            string `json:"step,omitempty"`            // restart on this step, one of Job.Steps; with Restart only
+	By              string `json:"by"`                        // who decided
+	Reason          string `json:"reason"`                    // why
+}
+
+func (d Decision) validate() error {
+	switch {
+	case d.Job == "":
+		return failover.Invalid("Decision.Job", "is empty", "name the job by its id from the list of interrupted jobs")
+	case d.Action < LeaveAsIs || d.Action > MarkFailedOnly:
+		return failover.Invalid("Decision.Action", "is not set for "+string(d.Job), "choose what is done, LeaveAsIs included")
+	case strings.TrimSpace(d.By) == "":
+		return failover.Invalid("Decision.By", "is empty for "+string(d.Job), "name who decided")
+	case d.Step != "" && d.Action != Restart:
+		return failover.Invalid("Decision.Step", "is set with "+d.Action.String(), "a step goes with restart only")
+	}
+	return cleanReason(d.Reason)
+}
+
+// Decided is a decision and how far it came.
+type Decided struct {
+	Decision
+	Phase Phase `json:"phase"`
+}
+
+// Phase is how far a decision came.
+type Phase int
+
+const (
+	// PhaseDecided: recorded, nothing sent.
+	PhaseDecided Phase = iota
+	// PhaseMarking: the job is about to be marked failed, or has been.
+	PhaseMarking
+	// PhaseSending: the decided action is about to be sent, or has been.
+	PhaseSending
+	// PhaseDone: its effect was seen.
+	PhaseDone
+)
+
+// Rerun carries out one decision. It reads the job first and sends nothing when the decision no longer fits the job, so
+// a job is never started twice for one decision: after a lost reply the job's own state tells, and where it cannot the
+// outcome is InDoubt and no start is sent again.
+func (c *Client) Rerun(ctx context.Context, d Decision) error {
+	return c.rerun(ctx, d, PhaseDecided, func(Phase) error { return nil })
+}
+
+// rerun carries out a decision from the phase it has reached; reached records each phase before its effect.
+func (c *Client) rerun(ctx context.Context, d Decision, from Phase, reached func(Phase) error) error {
+	op := "carry out " + d.Action.String() + " for job"
+	if err := d.validate(); err != nil {
+		return err
+	}
+	if d.Action == LeaveAsIs {
+		return reached(PhaseDone)
+	}
+	j, err := c.settledJob(ctx, d.Job)
+	if err != nil {
+		return err
+	}
+	if from == PhaseSending {
+		// A run before this one sent the action and did not see its end.
+		switch {
+		case d.showsIn(j):
+			return reached(PhaseDone)
+		case !d.fits(j), d.Action == Restart, d.Action == ForceRestart:
+			// A restart may still stand in the queue, run and end; a second one would run the job twice. A job that
+			// is put on hold or marked twice is not harmed.
+			return c.fail(op, j.String(), failover.InDoubt, "look at the job in OpCon and settle it there",
+				fmt.Errorf("%w: it was sent, and the job is now %s, number %d", failover.ErrInDoubt, j.Category, j.Number))
+		}
+	}
+	if d.Number != 0 && j.Number != 0 && d.Number != j.Number {
+		return c.fail(op, j.String(), failover.NotApplied, "decide again by the list of interrupted jobs",
+			fmt.Errorf("%w: the job has been started again since (number %d, decided upon %d)", failover.ErrPrecondition, j.Number, d.Number))
+	}
+	marks := d.Action == MarkFinishedOK || d.Action == MarkFailedOnly
+	if j.Category == JobRunning && !marks {
+		if !d.MarkFailedFirst {
+			return c.fail(op, j.String(), failover.NotApplied, "decide to mark it failed first, once it is certain that it does not run on the old host",
+				fmt.Errorf("%w: OpCon restarts no job that it shows running", failover.ErrPrecondition))
+		}
+		if err := reached(PhaseMarking); err != nil {
+			return err
+		}
+		if j, err = c.jobAction(ctx, verbMarkFailed, d, j, func(j Job) bool { return j.Category == JobFailed && !j.processingEvents() }); err != nil {
+			return err
+		}
+	}
+	if d.showsIn(j) && from != PhaseDecided {
+		return reached(PhaseDone)
+	}
+	if err := d.allowed(j); err != nil {
+		return c.fail(op, j.String(), failover.NotApplied, "decide again by the list of interrupted jobs", err)
+	}
+	if err := reached(PhaseSending); err != nil {
+		return err
+	}
+	v := map[Rerun]verb{RestartOnHold: verbRestartOnHold, Restart: verbRestart, ForceRestart: verbForceRestart,
+		MarkFinishedOK: verbMarkFinishedOK, MarkFailedOnly: verbMarkFailed}[d.Action]
+	if _, err = c.jobAction(ctx, v, d, j, d.showsIn); err != nil {
+		return err
+	}
+	return reached(PhaseDone)
+}
+
+// fits reports whether the job is still in a state the decision can be sent for.
+func (d Decision) fits(j Job) bool {
+	return (d.Number == 0 || j.Number == 0 || d.Number == j.Number) && d.allowed(j) == nil
+}
+
+// allowed applies the table of status changes (documented) to the decision.
+func (d Decision) allowed(j Job) error {
+	ok := false
+	switch d.Action {
+	case MarkFinishedOK:
+		ok = slices.Contains([]JobCategory{JobRunning, JobFailed, JobHeld, JobWaiting, JobUnderReview, JobFixed, JobMissedStart}, j.Category)
+	case MarkFailedOnly:
+		ok = slices.Contains([]JobCategory{JobRunning, JobHeld, JobWaiting, JobFinishedOK, JobUnderReview, JobFixed, JobMissedStart}, j.Category)
+	default:
+		ok = slices.Contains([]JobCategory{JobFailed, JobUnderReview, JobFixed, JobFinishedOK, JobCancelled, JobSkipped}, j.Category)
+	}
+	if !ok {
+		return fmt.Errorf("%w: a job that is %s (%s) cannot be changed so", failover.ErrPrecondition, j.Category, j.Description)
+	}
+	if d.Step != "" && !slices.Contains(j.Steps, d.Step) {
+		return fmt.Errorf("%w: the server offers no restart step %q for it", failover.ErrPrecondition, d.Step)
+	}
+	return nil
+}
+
+// showsIn reports whether the job's state shows the decision's effect.
+func (d Decision) showsIn(j Job) bool {
+	switch d.Action {
+	case RestartOnHold:
+		return j.Category == JobHeld
+	case Restart, ForceRestart:
+		return j.Category == JobWaiting || j.Category == JobRunning || j.Category == JobHeld || (d.Number != 0 && j.Number != d.Number)
+	case MarkFinishedOK:
+		return j.Category == JobFinishedOK
+	case MarkFailedOnly:
+		return j.Category == JobFailed
+	}
+	return true
+}
+
+// settledJob reads a job and waits while its last events are worked on.
+func (c *Client) settledJob(ctx context.Context, id JobID) (Job, error) {
+	deadline := time.Now().Add(c.set.actionWait)
+	for {
+		j, err := c.jobByPath(ctx, id)
+		if err != nil || !j.processingEvents() {
+			return j, err
+		}
+		if !time.Now().Before(deadline) || c.pause(ctx, c.set.pollFirst) != nil {
+			return j, c.fail("wait for the events of job", j.String(), failover.NotApplied, "wait until OpCon has processed its events, then run again",
+				fmt.Errorf("%w: it is still %q", failover.ErrPrecondition, j.Description))
+		}
+	}
+}
+
+// jobAction sends one action for one job and reads the job until the effect shows.
+func (c *Client) jobAction(ctx context.Context, v verb, d Decision, j Job, shows func(Job) bool) (Job, error) {
+	op := string(v) + " job"
+	res := c.act(ctx, jobActions, v, d.Reason, []actionItem{{id: string(j.ID), name: j.String(), step: d.Step}})[string(j.ID)]
+	if failover.OutcomeOf(res) == failover.NotApplied {
+		return j, res
+	}
+	deadline := time.Now().Add(c.settleTime())
+	for {
+		now, err := c.jobByPath(ctx, j.ID)
+		if err == nil && shows(now) {
+			return now, nil
+		}
+		if err != nil || !time.Now().Before(deadline) || c.pause(ctx, c.set.pollFirst) != nil {
+			if err == nil {
+				err = fmt.Errorf("%w: it is %s (%s)", failover.ErrNotObserved, now.Category, now.Description)
+			}
+			return now, c.fail(op, j.String(), failover.InDoubt, "look at the job in OpCon and settle it there; it is not sent again", errors.Join(res, err))
+		}
+	}
+}

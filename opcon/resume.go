@@ -1,0 +1,247 @@
+package opcon
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// Repoint says how OpCon comes to reach the agent on the new host.
+type Repoint int
+
+const (
+	// EditRecord writes the new address into the machine record, which the vendor asks for since June 2026 (documented).
+	EditRecord Repoint = iota + 1
+	// AliasMoves leaves the record alone, because it names a host alias that is moved outside OpCon, or because the
+	// host is the same as before.
+	AliasMoves
+)
+
+// Decider returns one decision for each of the jobs, and may add others, for example for SMA_DATES. It is asked before
+// anything is restarted and must not change anything; an error wrapping failover.ErrWaiting parks the run.
+type Decider func(context.Context, []Interrupted) ([]Decision, error)
+
+// ResumeOptions says how a quiesced machine is set going again.
+type ResumeOptions struct {
+	Machine string // exact name in OpCon; for Resume it may be empty, the record names it
+	Reason  string // sent with every action; at most 255 bytes
+	Dates   []Date // dates to cover besides those OpCon says are built
+
+	Repoint Repoint
+	Address Address // EditRecord: the new host, by name or by IP address
+
+	// Decide is asked about the interrupted jobs. When it is nil, the steps hold a Manual step in its place, and
+	// Resume restarts nothing.
+	Decide Decider
+	// KeepHeld names schedules that stay held although this run held them. They are for a person to release.
+	KeepHeld []string
+
+	// UpTimeout limits the wait for the agent on the new host to answer; 0 means 5 minutes.
+	UpTimeout time.Duration
+	// HoldTimeout limits the steps that hold and release schedules; 0 means 5 minutes.
+	HoldTimeout time.Duration
+
+	// Prefix begins the steps' IDs; empty means "opcon/".
+	Prefix string
+	// Record, for steps in a journal of their own, is what an earlier quiesce left; the journal's record comes first.
+	Record *Record
+	// Keep, for Resume only, is as in QuiesceOptions.
+	Keep func(context.Context, Record) error
+}
+
+func (o *ResumeOptions) complete() error {
+	if err := checkMachineName(o.Machine); err != nil {
+		return err
+	}
+	switch {
+	case o.Repoint == EditRecord:
+		if err := checkAddress(o.Address); err != nil {
+			return err
+		}
+	case o.Repoint != AliasMoves:
+		return failover.Invalid("Repoint", "is not set", "use EditRecord with an Address, or AliasMoves")
+	case o.Address != Address{}:
+		return failover.Invalid("Address", "is set with AliasMoves", "leave it out, or use EditRecord")
+	}
+	if o.Record != nil && !sameName(o.Record.Machine.Name, o.Machine) {
+		return failover.Invalid("Record", "is of the machine "+o.Record.Machine.Name, "give the record of "+o.Machine)
+	}
+	if o.UpTimeout < 0 || o.HoldTimeout < 0 {
+		return failover.Invalid("ResumeOptions", "has a negative time", "use zero for the default")
+	}
+	if err := checkDates(o.Dates); err != nil {
+		return err
+	}
+	o.UpTimeout, o.HoldTimeout = or(o.UpTimeout, 5*time.Minute), or(o.HoldTimeout, 5*time.Minute)
+	o.Prefix = or(o.Prefix, "opcon/")
+	return cleanReason(o.Reason)
+}
+
+// keeps reports whether the schedule stays held by decision.
+func (o ResumeOptions) keeps(h HeldSchedule) bool {
+	return slices.ContainsFunc(o.KeepHeld, func(name string) bool { return sameName(name, h.Name) })
+}
+
+// Resume sets a quiesced machine going again: it holds what was built meanwhile, repoints the record, brings the machine
+// up, carries out the decisions and releases exactly what the record says was held by it, schedule by schedule. The
+// record is returned also on error; calling Resume again with it goes on where it stopped.
+//
+// To look at what was interrupted in between, call [Client.BringUp], [Client.Interrupted], [Client.Rerun] for each
+// decision and [Client.Release] instead.
+func (c *Client) Resume(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
+	return c.resume(ctx, r, o, "hold-new-schedules", "repoint-machine", "machine-up", "rerun-interrupted", "release-schedules")
+}
+
+// BringUp is the first part of Resume: hold what was built meanwhile, repoint the record, machine up. Everything stays held.
+func (c *Client) BringUp(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
+	return c.resume(ctx, r, o, "hold-new-schedules", "repoint-machine", "machine-up")
+}
+
+// Release is the last part of Resume: it releases exactly what the record says was held by it and nothing more.
+func (c *Client) Release(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
+	return c.resume(ctx, r, o, "release-schedules")
+}
+
+func (c *Client) resume(ctx context.Context, r Record, o ResumeOptions, names ...string) (Record, error) {
+	o.Machine = or(o.Machine, r.Machine.Name)
+	st := &memory{record: r, have: true, keep: o.Keep}
+	steps, err := resumeSteps(c, o, st.store())
+	if err != nil {
+		return r, err
+	}
+	prefix := or(o.Prefix, "opcon/")
+	steps = slices.DeleteFunc(steps, func(s failover.Step) bool {
+		return s.Kind == failover.Manual || !slices.Contains(names, strings.TrimPrefix(s.ID, prefix))
+	})
+	err = drive(ctx, steps)
+	return st.record, err
+}
+
+// pendingRelease returns what is ours to release and still held. Schedules that somebody else has released or deleted
+// meanwhile are not touched.
+func (c *Client) pendingRelease(ctx context.Context, r Record, ours func(HeldSchedule) bool) ([]Schedule, error) {
+	var ids []ScheduleID
+	for _, h := range r.Held {
+		if h.Ours() && ours(h) {
+			ids = append(ids, h.ID)
+		}
+	}
+	now, err := c.schedulesByID(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	var list []Schedule
+	for _, id := range ids {
+		if s, ok := now[id]; ok && s.State == ScheduleHeld {
+			list = append(list, s)
+		}
+	}
+	return list, nil
+}
+
+// releaseEach releases one schedule after the other, each with a request of its own, so that one that fails holds up no
+// other and is reported by its name.
+func (c *Client) releaseEach(ctx context.Context, st store, machine, reason string, ours func(HeldSchedule) bool) error {
+	const op = "release schedules of"
+	r, err := st.must(ctx, op, machine)
+	if err != nil {
+		return err
+	}
+	list, err := c.pendingRelease(ctx, r, ours)
+	if err != nil {
+		return c.fail(op, machine, failover.NotApplied, failover.NextOf(err), err)
+	}
+	failed := map[ScheduleID]error{}
+	for i, s := range list {
+		if ctx.Err() != nil {
+			failed[s.ID] = c.fail("release schedule", s.String(), failover.NotApplied, "run again with more time", ctx.Err())
+			continue
+		}
+		for k := range r.Held {
+			if r.Held[k].ID == s.ID {
+				r.Held[k].Released = true
+			}
+		}
+		if err := st.save(ctx, r); err != nil {
+			return c.fail(op, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
+		}
+		if err := c.setBatch(ctx, verbRelease, reason, []Schedule{s})[s.ID]; err != nil {
+			failed[s.ID] = err
+			continue
+		}
+		failover.Progress(ctx, fmt.Sprintf("released %d of %d: %s", i+1, len(list), s))
+	}
+	return together(op, machine, list, failed)
+}
+
+// holdAgain is the undo of a release: it holds what was released and has not been finished since.
+func (c *Client) holdAgain(ctx context.Context, st store, machine, reason string) error {
+	const op = "hold schedules again of"
+	r, err := st.must(ctx, op, machine)
+	if err != nil {
+		return err
+	}
+	var ids []ScheduleID
+	for _, h := range r.Held {
+		if h.Released {
+			ids = append(ids, h.ID)
+		}
+	}
+	now, err := c.schedulesByID(ctx, ids)
+	if err != nil {
+		return c.fail(op, machine, failover.NotApplied, failover.NextOf(err), err)
+	}
+	var list []Schedule
+	for _, id := range ids {
+		if s, ok := now[id]; ok && needsHold(s.State, false) {
+			list = append(list, s)
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	failed := c.setSchedules(ctx, verbHold, reason, list)
+	for k := range r.Held {
+		if h := &r.Held[k]; h.Released && failed[h.ID] == nil {
+			h.Released = false
+		}
+	}
+	if err := st.save(ctx, r); err != nil {
+		return c.fail(op, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
+	}
+	return together(op, machine, list, failed)
+}
+
+// decide asks for the decisions and refuses them unless every interrupted job has one.
+func decide(ctx context.Context, machine string, d Decider, jobs []Interrupted) ([]Decision, error) {
+	const op = "decide on interrupted jobs of"
+	decisions, err := d(ctx, jobs)
+	if err != nil {
+		return nil, &failover.Error{Op: op, Target: machine, Outcome: failover.NotApplied, Next: "give the decisions and run again with the same journal", Err: err}
+	}
+	seen := map[JobID]bool{}
+	for _, dec := range decisions {
+		if err := dec.validate(); err != nil {
+			return nil, err
+		}
+		if seen[dec.Job] {
+			return nil, failover.Invalid("Decision.Job", string(dec.Job)+" is decided upon twice", "give one decision for each job")
+		}
+		seen[dec.Job] = true
+	}
+	var open []string
+	for _, j := range jobs {
+		if !seen[j.Job.ID] {
+			open = append(open, j.Job.String())
+		}
+	}
+	if len(open) > 0 {
+		return nil, &failover.Error{Op: op, Target: machine, Outcome: failover.NotApplied, Next: "decide on every job, LeaveAsIs included, then run again with the same journal",
+			Err: because(failover.ErrWaiting, "no decision for "+strings.Join(open, ", "))}
+	}
+	return decisions, nil
+}

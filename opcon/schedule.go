@@ -1,0 +1,189 @@
+package opcon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/01b61c5c/failover"
+)
+
+// ScheduleState is a daily schedule's status, reduced to what decides about a hold.
+type ScheduleState int
+
+const (
+	// ScheduleUnknown: the server said something this package does not know.
+	ScheduleUnknown ScheduleState = iota
+	// ScheduleWaiting: built, not started.
+	ScheduleWaiting
+	// ScheduleWaitsForContainer: a subschedule whose container job starts it; it can be neither held nor started.
+	ScheduleWaitsForContainer
+	// ScheduleRunning: in process.
+	ScheduleRunning
+	// ScheduleHeld: held on its own; a release frees it.
+	ScheduleHeld
+	// ScheduleParentHeld: held through its parent; only the parent's release frees it.
+	ScheduleParentHeld
+	// ScheduleFinished: completed.
+	ScheduleFinished
+)
+
+var scheduleWords = []string{ScheduleUnknown: "unknown", ScheduleWaiting: "waiting", ScheduleWaitsForContainer: "waits for its container",
+	ScheduleRunning: "running", ScheduleHeld: "held", ScheduleParentHeld: "held by its parent", ScheduleFinished: "finished"}
+
+// String returns the state in words.
+func (s ScheduleState) String() string { return word(scheduleWords, int(s)) }
+
+// MarshalText writes the state in words.
+func (s ScheduleState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads the state in words; others are ScheduleUnknown.
+func (s *ScheduleState) UnmarshalText(text []byte) error {
+	*s = ScheduleState(max(0, slices.Index(scheduleWords, string(text))))
+	return nil
+}
+
+// parentHoldID is the one status number that is public (seen in client code).
+const parentHoldID = 15
+
+// readScheduleState decides by category and description, tolerantly, since the numbers are not public.
+func readScheduleState(status object) ScheduleState {
+	category, text := plain(status.text("category")), plain(status.text("description"))
+	switch {
+	case text == "parenthold" || status.number("id") == parentHoldID:
+		return ScheduleParentHeld
+	case text == "onhold" || category == "held":
+		return ScheduleHeld
+	case text == "waitcontainerjob":
+		return ScheduleWaitsForContainer
+	case category == "finishedok" || strings.HasPrefix(text, "completed"):
+		return ScheduleFinished
+	case category == "running" || text == "inprocess" || text == "starting" || strings.HasPrefix(text, "startedby"):
+		return ScheduleRunning
+	case category == "waiting" || text == "waittostart":
+		return ScheduleWaiting
+	}
+	return ScheduleUnknown
+}
+
+// plain reduces a status word to its letters and digits in lower case, since documentation and wire differ in blanks,
+// colons and semicolons.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			return r
+		}
+		return -1
+	}, text)
+}
+
+// ScheduleID is the server's id of a daily schedule. It is opaque: reuse it, never build it.
+type ScheduleID string
+
+// Schedule is one daily schedule: a schedule built for one date.
+type Schedule struct {
+	ID          ScheduleID    `json:"id"`
+	Name        string        `json:"name"`
+	Date        Date          `json:"date"`
+	State       ScheduleState `json:"state"`
+	Description string        `json:"description,omitempty"` // the server's own words for the state
+	Path        string        `json:"path,omitempty"`
+	Container   string        `json:"container,omitempty"` // id of the container job of a subschedule
+}
+
+// String returns date and name.
+func (s Schedule) String() string { return string(s.Date) + " " + s.Name }
+
+func readSchedule(raw json.RawMessage) Schedule {
+	o := readObject(raw)
+	status := o.object("status", "state")
+	s := Schedule{ID: ScheduleID(o.text("id")), Name: o.text("name", "scheduleName"), State: readScheduleState(status),
+		Description: status.text("description"), Path: o.text("path"), Container: o.text("containerJobId")}
+	s.Date, _ = parseDate(o.text("date", "scheduleDate"))
+	return s
+}
+
+// BuiltDates returns the dates that have built schedules, in order. Changes nothing.
+func (c *Client) BuiltDates(ctx context.Context) ([]Date, error) {
+	const op = "read the built dates of"
+	rep, err := c.do(ctx, call{op: op, method: http.MethodGet, path: "/api/dailyschedules/dates"})
+	if err != nil {
+		return nil, err
+	}
+	var rows []json.RawMessage
+	if err := json.Unmarshal(rep.body, &rows); err != nil {
+		return nil, c.fail(op, c.host, failover.NotApplied, "check that the address is the OpCon API", errors.New("the answer is not a list"))
+	}
+	var dates []Date
+	for _, row := range rows {
+		text := rawText(row)
+		if o := readObject(row); o != nil {
+			text = o.text("date", "scheduleDate")
+		}
+		d, ok := parseDate(text)
+		if !ok {
+			return nil, c.fail(op, c.host, failover.NotApplied, "report the server's version: its dates have another form", errors.New("cannot read the date "+shorten(text, 60)))
+		}
+		dates = append(dates, d)
+	}
+	slices.Sort(dates)
+	return slices.Compact(dates), nil
+}
+
+// Schedules returns every daily schedule of the dates. Dates must be given: leaving them out is not documented to
+// mean all. Changes nothing.
+func (c *Client) Schedules(ctx context.Context, dates []Date) ([]Schedule, error) {
+	if len(dates) == 0 {
+		return nil, nil
+	}
+	wanted := map[Date]bool{}
+	for _, d := range dates {
+		wanted[d] = true
+	}
+	var all []Schedule
+	for chunk := range slices.Chunk(dates, 31) {
+		rows, err := c.list(ctx, "read daily schedules of", "/api/dailyschedules", "path", url.Values{"dates": {joinDates(chunk)}})
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			if s := readSchedule(row); s.ID != "" && (wanted[s.Date] || s.Date == "") {
+				all = append(all, s)
+			}
+		}
+	}
+	return all, nil
+}
+
+// schedulesByID reads the named schedules again.
+func (c *Client) schedulesByID(ctx context.Context, ids []ScheduleID) (map[ScheduleID]Schedule, error) {
+	found := map[ScheduleID]Schedule{}
+	for chunk := range slices.Chunk(ids, batchSize) {
+		rows, err := c.list(ctx, "read daily schedules of", "/api/dailyschedules", "path", url.Values{"ids": {joinIDs(chunk)}})
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			s := readSchedule(row)
+			found[s.ID] = s
+		}
+	}
+	return found, nil
+}
+
+func joinDates(dates []Date) string { return joinIDs(dates) }
+
+func joinIDs[T ~string](ids []T) string {
+	texts := make([]string, len(ids))
+	for i, id := range ids {
+		texts[i] = string(id)
+	}
+	return strings.Join(texts, ",")
+}

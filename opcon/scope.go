@@ -1,0 +1,270 @@
+package opcon
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/fanout"
+)
+
+// scope is what concerns a machine at one moment. The server has no such join; it is computed from the daily jobs of
+// every built date.
+type scope struct {
+	machine   Machine
+	dates     []Date
+	schedules map[ScheduleID]Schedule
+	jobs      []Job        // jobs that touch the machine
+	direct    []ScheduleID // schedules that hold such jobs, sorted by date and name
+	roots     []ScheduleID // their outermost schedules, sorted by date and name
+	rootOf    map[ScheduleID]ScheduleID
+	running   map[ScheduleID]bool // roots under which one of the jobs runs
+}
+
+// scopeOf reads the scope. All built dates count. Of a date before yesterday the jobs are read only when one of its
+// schedules is unfinished: a finished one starts nothing.
+func (c *Client) scopeOf(ctx context.Context, m Machine, extra []Date) (scope, error) {
+	dates, err := c.BuiltDates(ctx)
+	if err != nil {
+		return scope{}, err
+	}
+	dates = append(dates, extra...)
+	slices.Sort(dates)
+	dates = slices.Compact(dates)
+	list, err := c.Schedules(ctx, dates)
+	if err != nil {
+		return scope{}, err
+	}
+	now, _ := c.serverNow()
+	yesterday := dateOf(now).addDays(-1)
+	open := map[Date]bool{}
+	sc := scope{machine: m, schedules: map[ScheduleID]Schedule{}, rootOf: map[ScheduleID]ScheduleID{}, running: map[ScheduleID]bool{}}
+	for _, s := range list {
+		sc.schedules[s.ID] = s
+		if s.State != ScheduleFinished {
+			open[s.Date] = true
+		}
+	}
+	for _, d := range dates {
+		if d >= yesterday || open[d] || slices.Contains(extra, d) {
+			sc.dates = append(sc.dates, d)
+		}
+	}
+	groups, err := c.groupsOf(ctx, m)
+	if err != nil {
+		return scope{}, err
+	}
+	var mu sync.Mutex
+	err = fanout.Each(ctx, maxRequests, sc.dates, func(d Date) string { return string(d) }, func(ctx context.Context, d Date) error {
+		jobs, err := c.Jobs(ctx, d)
+		mu.Lock()
+		defer mu.Unlock()
+		for _, j := range jobs {
+			if j.runsOn(m, groups) {
+				sc.jobs = append(sc.jobs, j)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return scope{}, c.fail("read daily jobs of", m.Name, failover.NotApplied, failover.NextOf(err), err)
+	}
+	slices.SortFunc(sc.jobs, func(a, b Job) int { return cmp.Compare(a.ID, b.ID) })
+	if err := c.climb(ctx, &sc); err != nil {
+		return scope{}, err
+	}
+	return sc, nil
+}
+
+// climb finds the schedules of the jobs and their outermost schedules.
+func (c *Client) climb(ctx context.Context, sc *scope) error {
+	var missing []ScheduleID
+	for _, j := range sc.jobs {
+		if _, ok := sc.schedules[j.Schedule]; !ok && j.Schedule != "" && !slices.Contains(missing, j.Schedule) {
+			missing = append(missing, j.Schedule)
+		}
+	}
+	if err := c.fill(ctx, sc, missing); err != nil {
+		return err
+	}
+	for _, j := range sc.jobs {
+		s, ok := sc.schedules[j.Schedule]
+		if !ok {
+			return c.fail("read daily schedules of", sc.machine.Name, failover.NotApplied, "check the service account's schedule access",
+				fmt.Errorf("%w: job %s belongs to schedule %s, which cannot be read", ErrNotFound, j, j.Schedule))
+		}
+		root, err := c.rootOf(ctx, sc, s)
+		if err != nil {
+			return err
+		}
+		sc.rootOf[s.ID] = root
+		if !slices.Contains(sc.direct, s.ID) {
+			sc.direct = append(sc.direct, s.ID)
+		}
+		if !slices.Contains(sc.roots, root) {
+			sc.roots = append(sc.roots, root)
+		}
+		if j.Category == JobRunning {
+			sc.running[root] = true
+		}
+	}
+	sc.sortIDs(sc.direct)
+	sc.sortIDs(sc.roots)
+	return nil
+}
+
+func (sc *scope) sortIDs(ids []ScheduleID) {
+	slices.SortFunc(ids, func(a, b ScheduleID) int {
+		x, y := sc.schedules[a], sc.schedules[b]
+		return cmp.Or(cmp.Compare(x.Date, y.Date), cmp.Compare(x.Name, y.Name), cmp.Compare(a, b))
+	})
+}
+
+func (c *Client) fill(ctx context.Context, sc *scope, ids []ScheduleID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	more, err := c.schedulesByID(ctx, ids)
+	for id, s := range more {
+		sc.schedules[id] = s
+	}
+	return err
+}
+
+// maxDepth is how many containers deep a subschedule may lie.
+const maxDepth = 32
+
+func (c *Client) rootOf(ctx context.Context, sc *scope, s Schedule) (ScheduleID, error) {
+	for range maxDepth {
+		parent, ok, err := c.parentOf(ctx, sc, s)
+		if err != nil {
+			return "", err
+		}
+		if !ok {
+			return s.ID, nil
+		}
+		s = parent
+	}
+	return "", c.fail("find the outermost schedule of", s.Name, failover.NotApplied, "report the server's version: its container ids have another form",
+		fmt.Errorf("no end after %d containers", maxDepth))
+}
+
+// parentOf finds the schedule around s: the one whose id, with a bar, begins the container job's id; where a release
+// gives no container job, the one whose name with an underscore begins the subschedule's name, which is how OpCon
+// names subschedules (documented), or whose path begins its path (inferred).
+func (c *Client) parentOf(ctx context.Context, sc *scope, s Schedule) (Schedule, bool, error) {
+	if s.Container != "" {
+		if p, ok := sc.longest(func(p Schedule) (int, bool) {
+			return len(p.ID), p.ID != s.ID && strings.HasPrefix(s.Container, string(p.ID)+"|")
+		}); ok {
+			return p, true, nil
+		}
+		cut := strings.LastIndexByte(s.Container, '|')
+		if cut <= 0 {
+			return Schedule{}, false, nil
+		}
+		id := ScheduleID(s.Container[:cut])
+		if err := c.fill(ctx, sc, []ScheduleID{id}); err != nil {
+			return Schedule{}, false, err
+		}
+		p, ok := sc.schedules[id]
+		return p, ok && p.ID != s.ID, nil
+	}
+	if open := strings.IndexByte(s.Name, '['); open > 0 {
+		if p, ok := sc.longest(func(p Schedule) (int, bool) {
+			return len(p.Name), p.ID != s.ID && p.Date == s.Date && len(p.Name) < len(s.Name) && strings.HasPrefix(s.Name, p.Name+"_")
+		}); ok {
+			return p, true, nil
+		}
+	}
+	if s.Path != "" && s.Path != s.Name {
+		p, ok := sc.longest(func(p Schedule) (int, bool) {
+			return len(p.Path), p.ID != s.ID && p.Path != "" && p.Date == s.Date && len(p.Path) < len(s.Path) &&
+				(strings.HasPrefix(s.Path, p.Path+`\`) || strings.HasPrefix(s.Path, p.Path+"/"))
+		})
+		return p, ok, nil
+	}
+	return Schedule{}, false, nil
+}
+
+func (sc *scope) longest(match func(Schedule) (int, bool)) (Schedule, bool) {
+	var best Schedule
+	most := 0
+	for _, p := range sc.schedules {
+		if n, ok := match(p); ok && (n > most || (n == most && p.ID < best.ID)) {
+			best, most = p, n
+		}
+	}
+	return best, most > 0
+}
+
+// toHold returns what still has to be held so that no job of the machine starts: its root schedules, and below a held
+// root the subschedules that did not follow it. The vendor's pages differ on which subschedules follow, so none is
+// trusted to.
+func (sc *scope) toHold() []Schedule {
+	var list []Schedule
+	for _, id := range sc.roots {
+		if s := sc.schedules[id]; needsHold(s.State, sc.running[id]) {
+			list = append(list, s)
+		}
+	}
+	for _, id := range sc.direct {
+		s, root := sc.schedules[id], sc.schedules[sc.rootOf[id]]
+		if id != root.ID && (root.State == ScheduleHeld || root.State == ScheduleParentHeld) && (s.State == ScheduleRunning || s.State == ScheduleWaiting) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func needsHold(s ScheduleState, jobRuns bool) bool {
+	switch s {
+	case ScheduleHeld, ScheduleParentHeld:
+		return false
+	case ScheduleFinished:
+		return jobRuns
+	}
+	return true
+}
+
+// signature is equal for two passes that found the same schedules.
+func (sc *scope) signature() string { return joinIDs(sc.roots) + "/" + joinIDs(sc.direct) }
+
+// runningOn returns the jobs that OpCon believes to run on m now. It asks for the category and checks on this side.
+func (c *Client) runningOn(ctx context.Context, m Machine, extra []Date) ([]Job, error) {
+	dates, err := c.BuiltDates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	dates = append(dates, extra...)
+	slices.Sort(dates)
+	var running []Job
+	for chunk := range slices.Chunk(slices.Compact(dates), 31) {
+		rows, err := c.list(ctx, "read running jobs of", "/api/dailyjobs", "path", map[string][]string{"dates": {joinDates(chunk)}, "categories": {"Running"}})
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			if j := readJob(row); j.runningOn(m) {
+				running = append(running, j)
+			}
+		}
+	}
+	slices.SortFunc(running, func(a, b Job) int { return cmp.Compare(a.ID, b.ID) })
+	return running, nil
+}
+
+// runningOn reports whether the job runs on m: sent there, or about to be when no start machine is named yet.
+func (j Job) runningOn(m Machine) bool {
+	if j.Category != JobRunning {
+		return false
+	}
+	if j.StartedOn != "" {
+		return sameName(j.StartedOn, m.Name)
+	}
+	return sameName(j.Primary, m.Name)
+}

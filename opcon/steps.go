@@ -1,0 +1,362 @@
+package opcon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+const (
+	sourceEpisys  = "vendor, RSJ and FAILOVER: bring the Symitar server down in OpCon and hold at least all schedules of the machine before the macro"
+	sourceMachine = "vendor, machines: a job whose machine is down may start on an alternate machine; a record is edited when the machine is down"
+	sourceOps     = "vendor, schedule operations: a hold does not cover schedules built later"
+	sourceOurs    = "ours: what was found is needed to take the changes back and to release no more than was held"
+)
+
+// QuiesceSteps returns the steps that hold a machine still, for use in any procedure. Their IDs are, after the prefix:
+//
+//	check-service      Check   the API answers, the login works, the scheduling engine (SAM) runs
+//	check-machine      Check   exactly one machine has the name, of the type expected (firm)
+//	check-scope        Check   the machine has schedules; none may mean missing access rights (waivable)
+//	snapshot           Change  record machine, address, schedules and running jobs in the journal
+//	hold-schedules     Change  hold every root schedule over all built dates, until two passes agree
+//	machine-limited    Change  no new starts (Planned)
+//	drain              Check   wait for running jobs, bounded; may be waived with a reason (Planned)
+//	hold-again         Change  hold what was built while draining, as at midnight (Planned)
+//	machine-down       Change  hold what is new, note what runs, take the machine down
+//
+// The vendor's page takes the machine down first. A machine that is down sends its jobs to their alternate machines, so
+// the schedules are held first here; the end state is the same (inferred). Every change is safe to repeat; what a broken
+// line leaves is settled by reading the state.
+func QuiesceSteps(c *Client, o QuiesceOptions) ([]failover.Step, error) {
+	return quiesceSteps(c, o, factStore(o.Machine, nil))
+}
+
+func quiesceSteps(c *Client, o QuiesceOptions, st store) ([]failover.Step, error) {
+	if c == nil {
+		return nil, failover.Invalid("client", "is nil", "make one with New")
+	}
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	q := &quiesce{c: c, o: o, st: st}
+	steps := []failover.Step{q.checkService(), q.checkMachine(), q.checkScope(), q.snapshot(),
+		q.hold("hold-schedules", "Hold every schedule that can start a job on the machine")}
+	if o.Mode == Planned {
+		steps = append(steps, q.limited(), q.drain(),
+			q.hold("hold-again", "Hold the schedules built while the machine was drained"))
+	}
+	return append(steps, q.down()), nil
+}
+
+type quiesce struct {
+	c  *Client
+	o  QuiesceOptions
+	st store
+}
+
+func (q *quiesce) step(name, title, source string) failover.Step {
+	return failover.Step{ID: q.o.Prefix + name, Title: title, Target: q.o.Machine, Source: source, Timeout: time.Minute, Poll: q.c.set.pollFirst}
+}
+
+func (q *quiesce) checkService() failover.Step {
+	s := q.step("check-service", "OpCon's API answers, the login works and the scheduling engine runs", sourceOurs)
+	s.Kind, s.Target = failover.Check, q.c.host
+	s.Observe = func(ctx context.Context) (failover.Observation, error) {
+		state, err := q.c.Service(ctx)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		if !state.Running {
+			return failover.Observation{Found: "version " + state.Version + ", the scheduling engine (SAM) does not run: no action would be carried out"}, nil
+		}
+		return failover.Observation{Done: true, Found: "version " + state.Version + ", scheduling engine runs"}, nil
+	}
+	return s
+}
+
+func (q *quiesce) checkMachine() failover.Step {
+	s := q.step("check-machine", "Exactly one OpCon machine has this name and is of the type expected", sourceOurs)
+	s.Kind, s.Firm = failover.Check, true
+	s.Observe = func(ctx context.Context) (failover.Observation, error) {
+		m, err := q.c.FindMachine(ctx, q.o.Machine)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		obs := failover.Observation{Done: m.TypeID == q.o.TypeID, Found: fmt.Sprintf("machine %d, type %d, address %s", m.ID, m.TypeID, m.Address)}
+		if !obs.Done {
+			obs.Found += fmt.Sprintf(", not the type %d expected", q.o.TypeID)
+		}
+		obs.Note = fmt.Sprintf("%s, asked %s, %d jobs", m.State, m.Asked, m.CurrentJobs)
+		if m.AllowKill {
+			obs.Note += "; OpCon may kill its jobs, which the vendor advises against on RSJ hosts"
+		}
+		return obs, nil
+	}
+	return s
+}
+
+func (q *quiesce) checkScope() failover.Step {
+	s := q.step("check-scope", "The machine has schedules that the service account can see", sourceOurs)
+	s.Kind = failover.Check
+	s.Observe = func(ctx context.Context) (failover.Observation, error) {
+		sc, err := q.scope(ctx)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		if len(sc.roots) == 0 {
+			return failover.Observation{Found: "no schedule has a job for this machine; the service account may lack schedule or department access"}, nil
+		}
+		return failover.Observation{Done: true, Found: fmt.Sprintf("%d schedules", len(sc.roots)), Note: fmt.Sprintf("%d jobs on %d dates", len(sc.jobs), len(sc.dates))}, nil
+	}
+	return s
+}
+
+func (q *quiesce) scope(ctx context.Context) (scope, error) {
+	m, err := q.c.FindMachine(ctx, q.o.Machine)
+	if err != nil {
+		return scope{}, err
+	}
+	return q.c.scopeOf(ctx, m, q.o.Dates)
+}
+
+func (q *quiesce) snapshot() failover.Step {
+	s := q.step("snapshot", "Record the machine, its address, its schedules and its running jobs", sourceOurs)
+	s.Kind, s.Undo = failover.Change, failover.NothingToUndo
+	s.Observe = func(ctx context.Context) (failover.Observation, error) {
+		r, ok, err := q.st.load(ctx)
+		if err != nil || ok {
+			return failover.Observation{Done: ok, Found: "recorded", Note: r.TakenAt}, err
+		}
+		return failover.Observation{Found: "not recorded", Would: "write the record to the journal"}, nil
+	}
+	s.Apply = func(ctx context.Context) error {
+		r, err := q.c.snapshot(ctx, q.o.Machine, q.o.Reason, q.o.Dates)
+		if err != nil {
+			return err
+		}
+		return q.st.save(ctx, r)
+	}
+	return s
+}
+
+func (q *quiesce) hold(name, title string) failover.Step {
+	s := q.step(name, title, sourceEpisys+"; "+sourceOps)
+	s.Kind, s.Timeout = failover.Change, q.o.HoldTimeout
+	s.Observe = func(ctx context.Context) (failover.Observation, error) {
+		sc, err := q.scope(ctx)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		return holdObservation(sc), nil
+	}
+	s.Apply = func(ctx context.Context) error {
+		return q.c.holdAll(ctx, q.st, q.o.Machine, s.ID, q.o.Reason, q.o.Dates)
+	}
+	s.Undo = func(ctx context.Context) error { return q.c.releaseStep(ctx, q.st, q.o.Machine, q.o.Reason, s.ID) }
+	return s
+}
+
+// holdObservation has one row per root schedule, in the order of date and name.
+func holdObservation(sc scope) failover.Observation {
+	list := sc.toHold()
+	open := map[ScheduleID]bool{}
+	names := make([]string, len(list))
+	for i, sch := range list {
+		open[sch.ID], names[i] = true, sch.String()
+	}
+	obs := failover.Observation{Done: len(list) == 0, Found: fmt.Sprintf("%d of %d schedules can start jobs", len(list), len(sc.roots))}
+	for _, id := range sc.roots {
+		sch := sc.schedules[id]
+		obs.Items = append(obs.Items, failover.Item{Target: sch.String(), Done: !open[id], Found: heldWord(sch.State)})
+	}
+	for _, sch := range list {
+		if sc.rootOf[sch.ID] != "" && sc.rootOf[sch.ID] != sch.ID {
+			obs.Items = append(obs.Items, failover.Item{Target: sch.String(), Found: "did not follow its parent's hold"})
+		}
+	}
+	if len(list) > 0 {
+		obs.Would = "hold " + strings.Join(names, ", ")
+	}
+	return obs
+}
+
+// heldWord leaves out what changes by itself, such as waiting becoming running, since it is hashed into the plan.
+func heldWord(s ScheduleState) string {
+	switch s {
+	case ScheduleHeld, ScheduleParentHeld, ScheduleFinished:
+		return s.String()
+	}
+	return "not held"
+}
+
+// releaseStep is the undo of one hold step: it releases what that step held and nothing else.
+func (c *Client) releaseStep(ctx context.Context, st store, machine, reason, step string) error {
+	if _, ok, err := st.load(ctx); err == nil && !ok {
+		return nil // nothing was held
+	}
+	return c.releaseEach(ctx, st, machine, reason, func(h HeldSchedule) bool { return h.Step == step })
+}
+
+func (q *quiesce) limited() failover.Step {
+	s := q.step("machine-limited", "Let the machine start no more jobs", "vendor, AIX and Symitar maintenance: stop job starts, let jobs end, mark down")
+	s.Kind = failover.Change
+	s.Observe = q.asked("let no more jobs start", Limited, Down)
+	s.Apply = func(ctx context.Context) error { return q.set(ctx, Limited) }
+	s.Undo = func(ctx context.Context) error { return q.restore(ctx, false) }
+	return s
+}
+
+// asked observes what OpCon was asked for; the line's own state follows later and by itself.
+func (q *quiesce) asked(would string, want ...MachineState) func(context.Context) (failover.Observation, error) {
+	return func(ctx context.Context) (failover.Observation, error) {
+		m, err := q.c.FindMachine(ctx, q.o.Machine)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		obs := failover.Observation{Found: "asked " + m.Asked.String(), Note: fmt.Sprintf("line %s, %d jobs", m.State, m.CurrentJobs), Would: would}
+		for _, w := range want {
+			if m.Asked == w {
+				obs.Done, obs.Would = true, ""
+			}
+		}
+		return obs, nil
+	}
+}
+
+func (q *quiesce) set(ctx context.Context, want MachineState) error {
+	r, err := q.st.must(ctx, "set "+want.String()+" machine", q.o.Machine)
+	if err != nil {
+		return err
+	}
+	return q.c.setMachine(ctx, r.Machine.ID, want)
+}
+
+// restore asks for what was asked for before. After a planned quiesce the way back from down leads over limited, whose
+// own undo opens it.
+func (q *quiesce) restore(ctx context.Context, fromDown bool) error {
+	r, err := q.st.must(ctx, "restore machine", q.o.Machine)
+	if err != nil {
+		return err
+	}
+	want := r.Machine.Asked
+	if fromDown && q.o.Mode == Planned && want == Up {
+		want = Limited
+	}
+	if want == MachineUnknown {
+		return q.c.fail("restore machine", q.o.Machine, failover.NotApplied, "bring the machine up by hand",
+			fmt.Errorf("%w: what it was asked for before is not known", failover.ErrPrecondition))
+	}
+	return q.c.setMachine(ctx, r.Machine.ID, want)
+}
+
+func (q *quiesce) drain() failover.Step {
+	s := q.step("drain", "Wait until no job runs on the machine", "vendor, AIX and Symitar maintenance: let jobs end before the machine goes down")
+	s.Kind, s.Wait, s.Timeout, s.Poll = failover.Check, true, q.o.DrainTimeout, q.o.DrainPoll
+	s.Help = "let the jobs end, or waive the step with a reason: what still runs then is listed as interrupted"
+	s.Observe = func(ctx context.Context) (failover.Observation, error) {
+		m, err := q.c.FindMachine(ctx, q.o.Machine)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		jobs, err := q.c.runningOn(ctx, m, q.o.Dates)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		obs := failover.Observation{Done: m.CurrentJobs == 0 && len(jobs) == 0}
+		switch {
+		case obs.Done:
+			obs.Found = "no job runs"
+		case len(jobs) == 0:
+			obs.Found = fmt.Sprintf("OpCon counts %d jobs and shows none running; the count may be stale, which only \"re-synchronize running jobs\" of the desktop client mends", m.CurrentJobs)
+		default:
+			obs.Found = fmt.Sprintf("%d jobs still run (OpCon counts %d)", len(jobs), m.CurrentJobs)
+		}
+		for _, j := range jobs {
+			obs.Items = append(obs.Items, failover.Item{Target: j.String(), Found: j.Description})
+		}
+		return obs, nil
+	}
+	return s
+}
+
+func (q *quiesce) down() failover.Step {
+	s := q.step("machine-down", "Take the machine down, with every schedule held", sourceEpisys+"; "+sourceMachine)
+	s.Kind, s.Timeout = failover.Change, q.o.HoldTimeout
+	s.Observe = q.asked("hold what is new, note what runs, then take the machine down", Down)
+	s.Apply = func(ctx context.Context) error {
+		// A schedule built since the hold would send its jobs to their alternate machines the moment this one is down.
+		if err := q.c.holdAll(ctx, q.st, q.o.Machine, s.ID, q.o.Reason, q.o.Dates); err != nil {
+			return err
+		}
+		r, err := q.st.must(ctx, "take down machine", q.o.Machine)
+		if err != nil {
+			return err
+		}
+		jobs, err := q.c.runningOn(ctx, r.Machine, q.o.Dates)
+		if err != nil {
+			return err
+		}
+		r.addRunning(jobs)
+		now, _ := q.c.serverNow()
+		r.DownAt = now.Format(timeFormat)
+		if err := q.st.save(ctx, r); err != nil {
+			return err
+		}
+		return q.c.setMachine(ctx, r.Machine.ID, Down)
+	}
+	s.Undo = func(ctx context.Context) error {
+		if err := q.restore(ctx, true); err != nil {
+			return err
+		}
+		return q.c.releaseStep(ctx, q.st, q.o.Machine, q.o.Reason, s.ID)
+	}
+	return s
+}
+
+// ServiceState is what the API says about itself.
+type ServiceState struct {
+	Version string // product version of the REST API
+	Running bool   // the scheduling engine (SAM) is alive; without it actions stay submitted
+	Zone    string // server's time, RFC 3339, or "" when no answer told it
+}
+
+// Service reads version, login and engine state. Changes nothing. Errors: ErrAuth, ErrUnavailable.
+func (c *Client) Service(ctx context.Context) (ServiceState, error) {
+	const op = "look at"
+	rep, err := c.exchangeGet(ctx, call{op: op, method: http.MethodGet, path: "/api/version", login: true})
+	if err != nil {
+		return ServiceState{}, err
+	}
+	state := ServiceState{Version: readObject(rep.body).text("opConRestApiProductVersion")}
+	if state.Version == "" {
+		return state, c.fail(op, c.host, failover.NotApplied, "check that the address is the OpCon API", errors.New("the answer names no version"))
+	}
+	if _, err := c.do(ctx, call{op: op, method: http.MethodGet, path: "/api/tokens"}); err != nil {
+		return state, err
+	}
+	rep, err = c.do(ctx, call{op: op, method: http.MethodGet, path: "/api/servicestatus"})
+	if err != nil {
+		return state, err
+	}
+	state.Running = readObject(json.RawMessage(rep.body)).truth("running")
+	if now, ok := c.serverNow(); ok {
+		state.Zone = now.Format(timeFormat)
+	}
+	return state, nil
+}
+
+// exchangeGet is for the one call that needs no token.
+func (c *Client) exchangeGet(ctx context.Context, in call) (reply, error) {
+	rep, err := c.exchange(ctx, in, failover.Secret{})
+	if err == nil {
+		err = rep.refusal(in.op, c, in)
+	}
+	return rep, err
+}

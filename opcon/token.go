@@ -1,0 +1,187 @@
+package opcon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+type loginKind int
+
+const (
+	loginNone loginKind = iota
+	loginUser
+	loginApplication
+	loginFixed
+)
+
+type login struct {
+	kind        loginKind
+	user        string
+	application string
+	secret      failover.SecretFunc
+}
+
+// tokenState is the token in use. gen counts logins, so that of several requests refused at once only one logs in.
+type tokenState struct {
+	mu    sync.Mutex
+	token failover.Secret
+	until time.Time // zero: unknown or never
+	gen   int
+
+	knownMu sync.Mutex
+	known   []failover.Secret // everything that must not show in an error text
+}
+
+// tokenMargin is how long before its end a token counts as expired.
+const tokenMargin = 20 * time.Second
+
+// token returns the token to use and its generation, logging in if there is none.
+func (c *Client) token(ctx context.Context) (failover.Secret, int, error) {
+	t := &c.tokens
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now, _ := c.serverNow()
+	if !t.token.Empty() && (t.until.IsZero() || now.Before(t.until.Add(-tokenMargin))) {
+		return t.token, t.gen, nil
+	}
+	if err := c.loginLocked(ctx); err != nil {
+		return failover.Secret{}, t.gen, err
+	}
+	return t.token, t.gen, nil
+}
+
+// renew replaces the token of generation gen after the server refused it. The bool is false when there is no other
+// token to be had.
+func (c *Client) renew(ctx context.Context, gen int) (bool, error) {
+	t := &c.tokens
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.gen != gen {
+		return true, nil // somebody else has renewed it meanwhile
+	}
+	old := t.token.Reveal()
+	if err := c.loginLocked(ctx); err != nil {
+		return false, err
+	}
+	return c.set.login.kind != loginFixed || t.token.Reveal() != old, nil
+}
+
+func (c *Client) loginLocked(ctx context.Context) error {
+	t := &c.tokens
+	secret, err := c.set.login.secret(ctx)
+	if err != nil {
+		return c.fail("fetch the secret for", c.host, failover.NotApplied, "make the password or token available and run again", err)
+	}
+	if secret.Empty() {
+		return c.fail("log in to", c.host, failover.NotApplied, "make the password or token available and run again", errors.New("the secret is empty"))
+	}
+	t.remember(secret)
+	if c.set.login.kind == loginFixed {
+		t.token, t.until = secret, time.Time{}
+		t.gen++
+		return nil
+	}
+	type tokenType struct {
+		Type string `json:"type"`
+		ID   string `json:"id,omitempty"`
+	}
+	body := struct {
+		User struct {
+			LoginName string `json:"loginName"`
+			Password  string `json:"password"`
+		} `json:"user"`
+		TokenType tokenType `json:"tokenType"`
+	}{TokenType: tokenType{Type: "User"}}
+	body.User.LoginName, body.User.Password = c.set.login.user, secret.Reveal()
+	if c.set.login.kind == loginApplication {
+		body.TokenType = tokenType{Type: "Application", ID: c.set.login.application}
+	}
+	rep, err := c.exchange(ctx, call{op: "log in to", method: http.MethodPost, path: "/api/tokens", body: body, login: true}, failover.Secret{})
+	if err == nil {
+		err = rep.refusal("log in to", c)
+	}
+	if err != nil {
+		return c.loginError(err)
+	}
+	var got struct {
+		ID              string `json:"id"`
+		ValidUntil      string `json:"validUntil"`
+		PasswordExpired bool   `json:"passwordExpired"`
+	}
+	if err := json.Unmarshal(rep.body, &got); err != nil || got.ID == "" {
+		return c.fail("log in to", c.host, failover.NotApplied, "check that the address is the OpCon API", errors.New("the answer holds no token"))
+	}
+	t.token = failover.NewSecret(got.ID)
+	t.remember(t.token)
+	t.until = time.Time{}
+	if until, ok := parseTime(got.ValidUntil); ok && c.set.login.kind == loginUser {
+		t.until = until
+	}
+	t.gen++
+	if got.PasswordExpired {
+		c.log.WarnContext(ctx, "opcon: the service account's password has expired", "user", c.set.login.user)
+	}
+	return nil
+}
+
+// loginError makes a refused login an ErrAuth; code 2003 is a disabled user (seen in client code).
+func (c *Client) loginError(err error) error {
+	api, ok := errors.AsType[*APIError](err)
+	if !ok || (api.Status != http.StatusUnauthorized && api.Status != http.StatusForbidden && api.Status != http.StatusBadRequest && !api.has(2003)) {
+		var fe *failover.Error
+		if errors.As(err, &fe) {
+			// No login changes anything an operator would have to settle.
+			return c.fail("log in to", c.host, failover.NotApplied, fe.Next, fe.Err)
+		}
+		return c.fail("log in to", c.host, failover.NotApplied, "check address and certificate, then run again", err)
+	}
+	next := "check the service account's name and password; repeated attempts may lock it"
+	if api.has(2003) {
+		next = "have the service account enabled in OpCon"
+	}
+	return c.fail("log in to", c.host, failover.NotApplied, next, joinKind(ErrAuth, api))
+}
+
+// logoff ends a user token.
+func (c *Client) logoff(ctx context.Context) error {
+	t := &c.tokens
+	t.mu.Lock()
+	token := t.token
+	t.token, t.until = failover.Secret{}, time.Time{}
+	t.mu.Unlock()
+	if token.Empty() || c.set.login.kind != loginUser {
+		return nil
+	}
+	rep, err := c.exchange(ctx, call{op: "log off from", method: http.MethodDelete, path: "/api/tokens"}, token)
+	if err == nil && rep.status != http.StatusUnauthorized && rep.status != http.StatusNotFound {
+		err = rep.refusal("log off from", c)
+	}
+	return err
+}
+
+func (t *tokenState) remember(s failover.Secret) {
+	t.knownMu.Lock()
+	defer t.knownMu.Unlock()
+	for _, k := range t.known {
+		if k.Reveal() == s.Reveal() {
+			return
+		}
+	}
+	t.known = append(t.known, s)
+	if len(t.known) > 16 {
+		t.known = append(t.known[:1:1], t.known[2:]...) // the first is the password
+	}
+}
+
+// redact removes every secret the client has used from text.
+func (c *Client) redact(text string) string {
+	c.tokens.knownMu.Lock()
+	defer c.tokens.knownMu.Unlock()
+	return failover.Redact(text, c.tokens.known...)
+}

@@ -1,0 +1,124 @@
+package opcon
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The names in the vendor's OpenAPI document are not always those on the wire, and case differs between releases
+// (seen in client code). object is a JSON object read by whatever spelling is there.
+type object map[string]json.RawMessage
+
+func readObject(raw json.RawMessage) object {
+	var in map[string]json.RawMessage
+	if json.Unmarshal(raw, &in) != nil {
+		return nil
+	}
+	o := make(object, len(in))
+	for k, v := range in {
+		o[strings.ToLower(k)] = v
+	}
+	return o
+}
+
+// get returns the first of the spellings that is present and not null.
+func (o object) get(names ...string) json.RawMessage {
+	for _, n := range names {
+		if v, ok := o[strings.ToLower(n)]; ok && !bytes.Equal(bytes.TrimSpace(v), []byte("null")) {
+			return v
+		}
+	}
+	return nil
+}
+
+func (o object) text(names ...string) string { return rawText(o.get(names...)) }
+
+func (o object) number(names ...string) int64 {
+	n, _ := rawNumber(o.get(names...))
+	return n
+}
+
+func (o object) truth(names ...string) bool {
+	b, _ := strconv.ParseBool(strings.ToLower(rawText(o.get(names...))))
+	return b
+}
+
+func (o object) object(names ...string) object { return readObject(o.get(names...)) }
+
+// rawText returns a JSON string's value, or any other scalar as it is written.
+func rawText(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	raw = bytes.TrimSpace(raw)
+	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) {
+		return ""
+	}
+	return string(raw)
+}
+
+func rawNumber(raw json.RawMessage) (int64, bool) {
+	text := strings.TrimSpace(rawText(raw))
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return n, true
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || f != float64(int64(f)) {
+		return 0, false
+	}
+	return int64(f), true
+}
+
+var timeLayouts = []string{
+	time.RFC3339Nano, "2006-01-02T15:04:05.999999999-0700", "2006-01-02T15:04Z07:00",
+	"2006-01-02T15:04:05.999999999", "2006-01-02T15:04", "2006-01-02 15:04:05.999999999", "2006-01-02",
+}
+
+// parseTime reads the server's times: up to seven fraction digits, with or without an offset, sometimes only a date,
+// sometimes with a zone name in brackets (seen in client code).
+func parseTime(text string) (time.Time, bool) {
+	text = strings.TrimSpace(text)
+	if cut := strings.IndexByte(text, '['); cut > 0 {
+		text = text[:cut]
+	}
+	for _, layout := range timeLayouts {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// Date is a schedule date, yyyy-MM-dd. It carries no zone.
+type Date string
+
+// parseDate accepts a plain date and a time whose date part counts.
+func parseDate(text string) (Date, bool) {
+	text = strings.TrimSpace(text)
+	if len(text) > 10 && (text[10] == 'T' || text[10] == ' ') {
+		text = text[:10]
+	}
+	if _, err := time.Parse(time.DateOnly, text); err != nil {
+		return "", false
+	}
+	return Date(text), true
+}
+
+func dateOf(t time.Time) Date { return Date(t.Format(time.DateOnly)) }
+
+func (d Date) addDays(n int) Date {
+	t, err := time.Parse(time.DateOnly, string(d))
+	if err != nil {
+		return d
+	}
+	return dateOf(t.AddDate(0, 0, n))
+}
+
+// sameName compares names as OpCon does: case and surrounding blanks do not count (inferred).
+func sameName(a, b string) bool {
+	return strings.EqualFold(strings.TrimSpace(a), strings.TrimSpace(b))
+}
