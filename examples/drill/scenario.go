@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/examples/internal/runbook"
 )
 
 // scenario is one procedure with the simulator it is played on.
@@ -73,19 +74,23 @@ func (sc scenario) play(ctx context.Context, s settings, several bool) (played b
 	}
 	defer func() { err = errors.Join(err, journal.Close()) }()
 
-	screen := newScreen(os.Stdout, s.json)
+	out := os.Stdout
+	if s.json {
+		out = nil // the report is all that is printed
+	}
+	screen := runbook.NewScreen(out)
 	plan, err := st.procedure.Plan(ctx)
 	if err != nil {
 		return true, err
 	}
-	screen.plan(sc.name, plan)
+	screen.Line("== %s ==\n%s", sc.name, plan)
 	began := time.Now()
 	report, runErr := st.procedure.Run(ctx, failover.RunOptions{
 		Journal: journal, Actor: "drill", Reason: "drill of " + sc.name, Waive: st.waive, Confirm: st.confirm,
 		Observer: func(e failover.Event) {
-			screen.event(e)
+			screen.Event(e)
 			if e.Step.ID == s.crash && s.crash != "" && (e.Kind == failover.EventIntent || e.Kind == failover.EventStepEnded) {
-				screen.crash(e)
+				screen.Line("%2d/%d killed at %s", e.Number, e.Total, e.Step.ID)
 				killSelf()
 			}
 		}})
@@ -96,7 +101,7 @@ func (sc scenario) play(ctx context.Context, s settings, several bool) (played b
 	if err != nil {
 		return true, err
 	}
-	if err := screen.summary(report, v, time.Since(began)); err != nil {
+	if err := summary(os.Stdout, s.json, report, v, time.Since(began)); err != nil {
 		return true, err
 	}
 	return true, judge(v, runErr, s.fault != "")

@@ -1,0 +1,59 @@
+package runbook
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/01b61c5c/failover"
+)
+
+// person is whoever sits at the terminal, if anybody does.
+type person struct {
+	in    *bufio.Reader
+	out   io.Writer
+	there bool
+	actor string
+}
+
+func newPerson(actor string) *person {
+	return &person{in: bufio.NewReader(os.Stdin), out: os.Stderr, there: term.IsTerminal(int(os.Stdin.Fd())), actor: actor}
+}
+
+// approve asks before a step that cannot be taken back. It parks the run when nobody is there to ask.
+func (p *person) approve(_ context.Context, s failover.Step, obs failover.Observation) error {
+	if s.Kind != failover.Once {
+		return nil
+	}
+	if !p.there {
+		return fmt.Errorf("%w: %s needs approval: give the plan's hash with -approve, or run on a terminal", failover.ErrWaiting, s.ID)
+	}
+	fmt.Fprintf(p.out, "\n%s on %s\n  found: %s\n  will:  %s\n  It cannot be taken back. Type yes to go on: ", s.Title, s.Target, obs.Found, obs.Would)
+	answer, err := p.in.ReadString('\n')
+	if err != nil || strings.TrimSpace(answer) != "yes" {
+		return fmt.Errorf("%s answered %q", p.actor, strings.TrimSpace(answer))
+	}
+	return nil
+}
+
+// confirm asks for the word that a manual step is done.
+func (p *person) confirm(_ context.Context, s failover.Step, obs failover.Observation) (failover.Statement, error) {
+	if !p.there {
+		return failover.Statement{}, fmt.Errorf("%w: %s", failover.ErrWaiting, s.Help)
+	}
+	fmt.Fprintf(p.out, "\nTo do by hand: %s (%s)\n  %s\n", s.Title, s.Target, strings.ReplaceAll(s.Help, "\n", "\n  "))
+	if obs.Found != "" {
+		fmt.Fprintf(p.out, "  found: %s\n", obs.Found)
+	}
+	fmt.Fprint(p.out, "  When it is done, say what was done; leave empty to stop here: ")
+	says, err := p.in.ReadString('\n')
+	if says = strings.TrimSpace(says); err != nil || says == "" {
+		return failover.Statement{}, fmt.Errorf("%w: not confirmed", failover.ErrWaiting)
+	}
+	return failover.Statement{By: p.actor, Says: says, Reason: "confirmed at the terminal"}, nil
+}
