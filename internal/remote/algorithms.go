@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/01b61c5c/failover"
 )
 
 // hostKeyFamilies are the kinds of host key a server can hold, preferred first, each with its signature algorithms.
@@ -18,15 +20,17 @@ var hostKeyFamilies = [][]string{
 	{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256},
 }
 
+// keyAlgoDSA is a kind of host key that only servers before OpenSSH 7 may have as their only one.
+const keyAlgoDSA = "ssh-dss"
+
 // legacyHostKeyFamilies: the SHA-1 signatures of RSA keys come last, and DSA only where nothing else is left.
-var legacyHostKeyFamilies = [][]string{{ssh.KeyAlgoRSA}, {ssh.InsecureKeyAlgoDSA}}
+var legacyHostKeyFamilies = [][]string{{ssh.KeyAlgoRSA}, {keyAlgoDSA}}
 
 // algorithms fills the lists of cfg. Setting a list replaces the library's default, so each is copied and appended to.
 func algorithms(cfg *ssh.Config, legacy bool) {
 	var defaults ssh.Config
 	defaults.SetDefaults()
 	add := func(list []string, more ...string) []string {
-		list = slices.Clone(list)
 		for _, name := range more {
 			if !slices.Contains(list, name) {
 				list = append(list, name)
@@ -34,12 +38,15 @@ func algorithms(cfg *ssh.Config, legacy bool) {
 		}
 		return list
 	}
-	// The default also holds group14-sha1; only those who ask for legacy algorithms get it. The two appended ones
-	// are safe, implemented, and the only ones some AIX servers are configured to offer.
-	kex := slices.DeleteFunc(slices.Clone(defaults.KeyExchanges), func(s string) bool { return s == ssh.InsecureKeyExchangeDH14SHA1 })
-	cfg.KeyExchanges = add(kex, ssh.KeyExchangeDHGEXSHA256, ssh.KeyExchangeDH16SHA512)
-	cfg.Ciphers = add(defaults.Ciphers)
-	cfg.MACs = add(defaults.MACs)
+	old := ssh.InsecureAlgorithms()
+	without := func(list, insecure []string) []string {
+		return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(insecure, s) })
+	}
+	// The library's defaults hold a few insecure ones; only those who ask for legacy algorithms get them. The two
+	// that are appended are safe, implemented, and the only ones some AIX servers are configured to offer.
+	cfg.KeyExchanges = add(without(defaults.KeyExchanges, old.KeyExchanges), ssh.KeyExchangeDHGEXSHA256, ssh.KeyExchangeDH16SHA512)
+	cfg.Ciphers = without(defaults.Ciphers, old.Ciphers)
+	cfg.MACs = without(defaults.MACs, old.MACs)
 	if legacy {
 		cfg.KeyExchanges = add(cfg.KeyExchanges, ssh.InsecureKeyExchangeDH14SHA1, ssh.InsecureKeyExchangeDHGEXSHA1, ssh.InsecureKeyExchangeDH1SHA1)
 		cfg.Ciphers = add(cfg.Ciphers, ssh.InsecureCipherAES128CBC, ssh.InsecureCipherTripleDESCBC)
@@ -47,19 +54,44 @@ func algorithms(cfg *ssh.Config, legacy bool) {
 	}
 }
 
-// negotiationHint says which algorithm is missing and what would help.
-func negotiationHint(e *ssh.AlgorithmNegotiationError, legacy bool) (text, next string) {
-	text = fmt.Sprintf("the server offers only %s for %s", strings.Join(e.RequestedAlgorithms, ", "), e.What)
-	all := ssh.SupportedAlgorithms()
-	old := ssh.InsecureAlgorithms()
-	known := slices.Concat(all.KeyExchanges, all.Ciphers, all.MACs, all.HostKeys, old.KeyExchanges, old.Ciphers, old.MACs, old.HostKeys)
-	usable := slices.ContainsFunc(e.RequestedAlgorithms, func(name string) bool {
-		return slices.Contains(known, name) && !strings.HasPrefix(name, "arcfour")
-	})
-	switch {
-	case usable && !legacy:
-		return text, "set LegacyAlgorithms for this host, or let its administrator allow newer algorithms in sshd_config"
-	default:
-		return text, "this client does not implement any of them; let the host's administrator allow newer algorithms in sshd_config"
+// negotiationError says which algorithm is missing and what would help.
+func (h *Host) negotiationError(e *ssh.AlgorithmNegotiationError) error {
+	offer := strings.Join(e.RequestedAlgorithms, ", ")
+	ask := "let the machine's administrator allow newer algorithms in sshd_config"
+	all, old := ssh.SupportedAlgorithms(), ssh.InsecureAlgorithms()
+	safe := slices.Concat(all.KeyExchanges, all.Ciphers, all.MACs, all.HostKeys)
+	legacy := slices.Concat(old.KeyExchanges, old.Ciphers, old.MACs, old.HostKeys)
+	usable := func(list []string) bool {
+		return slices.ContainsFunc(e.RequestedAlgorithms, func(name string) bool {
+			return slices.Contains(list, name) && !strings.HasPrefix(name, "arcfour")
+		})
 	}
+	switch {
+	case e.What == "host key" && h.known != nil && usable(safe):
+		// The library knows keys of this machine, and the machine has none of their kind.
+		return h.fail("connect", failover.NotApplied, hostKeyNext(ErrHostKeyChanged),
+			fmt.Errorf("%w: the known_hosts file has keys for %s of a kind the server no longer has; it offers %s", ErrHostKeyChanged, h.cfg.Address, offer))
+	case usable(legacy) && !h.cfg.LegacyAlgorithms:
+		ask = "set LegacyAlgorithms for this machine, or " + ask
+	default:
+		ask = "this client implements none of them: " + ask
+	}
+	return h.notApplied("connect", ask, "%w: %w", ErrHandshake, algorithmError{e})
+}
+
+// algorithmError leaves our own long list out of the text.
+type algorithmError struct {
+	cause *ssh.AlgorithmNegotiationError
+}
+
+func (e algorithmError) Error() string {
+	return fmt.Sprintf("%v for %s, the server offers only %s", ErrNoCommonAlgorithm, e.cause.What, strings.Join(e.cause.RequestedAlgorithms, ", "))
+}
+
+func (e algorithmError) Unwrap() []error { return []error{ErrNoCommonAlgorithm, e.cause} }
+
+// legacyOnly reports whether the offer holds an old host key algorithm and none of the safe ones.
+func legacyOnly(offer, safe []string) bool {
+	return slices.ContainsFunc(offer, func(name string) bool { return name == ssh.KeyAlgoRSA || name == keyAlgoDSA }) &&
+		!slices.ContainsFunc(offer, func(name string) bool { return name != ssh.KeyAlgoED25519 && slices.Contains(safe, name) })
 }

@@ -89,12 +89,31 @@ func (h *Host) Run(ctx context.Context, cmd Command) (Result, error) {
 			return Result{}, err
 		}
 		res, err := l.run(ctx, cmd)
+		if err == nil && looksExpired(res) && l.refusesAll(ctx) {
+			err = h.notApplied(cmd.op(), "log in with a terminal, change the password of "+h.cfg.User+" and configure the new one",
+				"%w: %w: the server runs nothing for %s until its password is changed", ErrLogin, ErrPasswordExpired, h.cfg.User)
+		}
 		l.release()
 		if err != nil && !res.Sent && !fresh && !again && ctx.Err() == nil {
 			continue // provably not sent, on a line that was there before; once more on a fresh one
 		}
 		return res, err
 	}
+}
+
+// expiredText is what OpenSSH prints instead of running the command when the account's password has expired; the
+// exit status is then 1 (source: do_pwchange in OpenSSH's session.c).
+const expiredText = "Password change required but no TTY available."
+
+func looksExpired(res Result) bool {
+	return res.Exit == 1 && len(res.Stdout) == 0 && strings.HasSuffix(strings.TrimSpace(string(res.Stderr)), expiredText)
+}
+
+// refusesAll settles whether it was the server that printed expiredText or the command itself, which may have
+// called another machine: an expired account gets the same answer to a command that does nothing.
+func (l *line) refusesAll(ctx context.Context) bool {
+	res, err := l.run(ctx, Command{Name: "check the account", Line: "exit 0"})
+	return err == nil && looksExpired(res)
 }
 
 // execution is one command under way.
@@ -243,6 +262,12 @@ func (x *execution) wait(ctx context.Context) (Result, error) {
 	res := Result{}
 	select {
 	case <-finished:
+		if !x.told() { // a line that breaks closes its channels a moment before it is known to be dead
+			select {
+			case <-x.line.dead:
+			case <-time.After(h.limits.closeGrace):
+			}
+		}
 	case <-x.exited:
 		if !x.linger(ctx, finished) {
 			res.StreamOpen = true
@@ -271,6 +296,16 @@ func (x *execution) wait(ctx context.Context) (Result, error) {
 		return res, h.inDoubt(op, next, "sent, then %w", x.line.why())
 	default:
 		return res, h.inDoubt(op, next, "%w: the server closed the channel without one", ErrNoExitStatus)
+	}
+}
+
+// told reports whether the server has told how the command ended.
+func (x *execution) told() bool {
+	select {
+	case <-x.exited:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -36,7 +36,12 @@ type Host struct {
 	mu      sync.Mutex
 	current *line
 	all     map[*line]struct{}
-	refused failover.Secret
+	refused failover.Secret // the password that was refused
+
+	dials     int      // dials begun
+	dialErr   error    // why the last one failed
+	dialErrAt int      // its number
+	algos     []string // host key algorithms that led to a pinned key
 }
 
 type limits struct {
@@ -161,32 +166,79 @@ func (h *Host) begin(op string) error {
 // acquire returns a live line, dialling one if there is none, and whether it was dialled just now. The caller
 // releases it.
 func (h *Host) acquire(ctx context.Context) (l *line, fresh bool, err error) {
-	select {
-	case h.dialing <- struct{}{}:
-	case <-ctx.Done():
-		return nil, false, h.notApplied("connect", "try again", "%w: waiting for another call to connect: %w", ErrUnreachable, ctx.Err())
+	done, err := h.dialTurn(ctx)
+	if err != nil {
+		return nil, false, err
 	}
-	defer func() { <-h.dialing }()
+	defer done()
 	h.mu.Lock()
 	l = h.current
 	h.mu.Unlock()
 	if l != nil && l.enter() {
 		return l, false, nil
 	}
-	l, err = h.connect(ctx)
-	if err != nil {
+	if l, err = h.register(ctx); err != nil {
 		return nil, false, err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closing.Err() != nil {
-		l.close()
-		return nil, false, h.notApplied("connect", "make a new Host", "%w", ErrClosed)
-	}
 	l.users = 1
 	h.current = l
-	h.all[l] = struct{}{}
 	return l, true, nil
+}
+
+// dedicated dials a line that nobody shares. The caller closes it.
+func (h *Host) dedicated(ctx context.Context) (*line, error) {
+	done, err := h.dialTurn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return h.register(ctx)
+}
+
+// dialTurn waits until nobody else dials. Whoever waited through a whole dial that failed shares its error: many
+// calls at once make one login, not many.
+func (h *Host) dialTurn(ctx context.Context) (done func(), err error) {
+	h.mu.Lock()
+	arrival := h.dials
+	h.mu.Unlock()
+	select {
+	case h.dialing <- struct{}{}:
+	case <-ctx.Done():
+		return nil, h.notApplied("connect", "try again with more time", "%w: waiting for another call to connect: %w", ErrUnreachable, ctx.Err())
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.dialErr != nil && h.dialErrAt > arrival {
+		<-h.dialing
+		return nil, h.dialErr
+	}
+	return func() { <-h.dialing }, nil
+}
+
+// register dials and enters the line in the books. The caller has the turn.
+func (h *Host) register(ctx context.Context) (*line, error) {
+	h.mu.Lock()
+	h.dials++
+	number := h.dials
+	h.mu.Unlock()
+	l, err := h.connect(ctx)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err != nil {
+		if h.dialErr = nil; ctx.Err() == nil { // a caller who gave up says nothing about the machine
+			h.dialErr, h.dialErrAt = err, number
+		}
+		return nil, err
+	}
+	h.dialErr = nil
+	if h.closing.Err() != nil {
+		l.close()
+		return nil, h.notApplied("connect", "make a new Host", "%w", ErrClosed)
+	}
+	h.all[l] = struct{}{}
+	return l, nil
 }
 
 // slot waits for a free session on the connection.

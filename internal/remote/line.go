@@ -64,10 +64,19 @@ func (h *Host) connect(ctx context.Context) (*line, error) {
 	defer stop()
 
 	algos := h.hostKeyAlgorithms()
+	h.mu.Lock()
+	if h.algos != nil {
+		algos = h.algos
+	}
+	h.algos = nil
+	h.mu.Unlock()
 	var verdict error
 	for {
 		l, seen, err := h.dial(ctx, algos, login)
 		if err == nil {
+			h.mu.Lock()
+			h.algos = algos
+			h.mu.Unlock()
 			return l, nil
 		}
 		// A server has several host keys and shows the one that was negotiated. Before a pinned key counts as
@@ -78,26 +87,46 @@ func (h *Host) connect(ctx context.Context) (*line, error) {
 				continue
 			}
 		}
-		if verdict != nil && (errors.Is(err, ErrHostKeyChanged) || errors.Is(err, ErrNoCommonAlgorithm)) {
-			return nil, verdict
+		switch {
+		case verdict == nil || errors.Is(err, ErrPeerHostKey) || errors.Is(err, ErrHostKeyChanged):
+			return nil, err
+		case errors.Is(err, ErrNoCommonAlgorithm):
+			return nil, h.verdictWithHint(verdict, err)
 		}
-		return nil, err
+		return nil, h.notApplied("connect", hostKeyNext(ErrHostKeyChanged), "%w; asking for its other keys: %w", verdict, err)
 	}
 }
 
+// verdictWithHint is the verdict over the keys the server showed, with the reason why it could not show its others.
+func (h *Host) verdictWithHint(verdict, negotiation error) error {
+	e, ok := errors.AsType[*ssh.AlgorithmNegotiationError](negotiation)
+	v, isError := errors.AsType[*failover.Error](verdict)
+	if !ok || !isError || !legacyOnly(e.RequestedAlgorithms, slices.Concat(hostKeyFamilies...)) || h.cfg.LegacyAlgorithms {
+		return verdict
+	}
+	return h.fail(v.Op, v.Outcome, v.Next, fmt.Errorf("%w; it has a further key that it shows only under old algorithms, set LegacyAlgorithms if that one is pinned", v.Err))
+}
+
+// hostKeyAlgorithms are the algorithms asked for: those of the keys that are known, or all when fingerprints are
+// pinned, which do not tell the kind of key.
 func (h *Host) hostKeyAlgorithms() []string {
-	if h.known != nil {
-		algos := h.known.HostKeyAlgorithms(h.cfg.Address)
-		if !h.cfg.LegacyAlgorithms {
-			algos = slices.DeleteFunc(algos, func(s string) bool { return s == ssh.KeyAlgoRSA || s == ssh.InsecureKeyAlgoDSA })
-		}
-		if len(algos) > 0 {
-			return algos
-		}
+	if algos := h.knownAlgorithms(); len(algos) > 0 {
+		return algos
 	}
 	algos := slices.Concat(hostKeyFamilies...)
 	if h.cfg.LegacyAlgorithms {
 		algos = append(algos, slices.Concat(legacyHostKeyFamilies...)...)
+	}
+	return algos
+}
+
+func (h *Host) knownAlgorithms() []string {
+	if h.known == nil {
+		return nil
+	}
+	algos := h.known.HostKeyAlgorithms(h.cfg.Address)
+	if !h.cfg.LegacyAlgorithms {
+		algos = slices.DeleteFunc(algos, func(s string) bool { return s == ssh.KeyAlgoRSA || s == keyAlgoDSA })
 	}
 	return algos
 }
@@ -110,7 +139,7 @@ func (h *Host) dial(ctx context.Context, hostKeyAlgos []string, login *login) (_
 	}
 	wire := &wire{Conn: raw}
 	if deadline, ok := ctx.Deadline(); ok {
-		_ = raw.SetDeadline(deadline)
+		_ = raw.SetDeadline(deadline.Add(time.Second)) // a second guard; the context, which tells why, comes first
 	}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 
@@ -176,16 +205,17 @@ func (h *Host) dialError(ctx context.Context, err, verdict error, login *login) 
 		return h.fail("connect", failover.NotApplied, hostKeyNext(verdict), verdict)
 	}
 	if e, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err); ok {
-		text, next := negotiationHint(e, h.cfg.LegacyAlgorithms)
-		return h.notApplied("connect", next, "%w: %w: %s", ErrHandshake, ErrNoCommonAlgorithm, text)
+		return h.negotiationError(e)
 	}
 	login.mu.Lock()
 	defer login.mu.Unlock()
 	if !login.started {
 		return h.notApplied("connect", "check that an SSH server answers at this port and what its log says", "%w: %w", ErrHandshake, causeOf(ctx, err))
 	}
-	refused := strings.Contains(err.Error(), "unable to authenticate")
-	if login.spent && refused {
+	// A line that merely broke says nothing about the password.
+	text := err.Error()
+	judged := login.asked != "" || errors.Is(err, errPasswordSpent) || strings.Contains(text, "unable to authenticate") || strings.Contains(text, "ssh: disconnect")
+	if login.spent && judged {
 		h.mu.Lock()
 		h.refused = login.password
 		h.mu.Unlock()
@@ -196,6 +226,9 @@ func (h *Host) dialError(ctx context.Context, err, verdict error, login *login) 
 	case login.asked != "":
 		return h.notApplied("log in", "log in by hand once to see what the server wants; an expired password must be changed there", "%w as %s: the server asks %q, which is not answered", ErrLogin, h.cfg.User, login.asked)
 	default:
+		if errors.Is(err, errPasswordSpent) {
+			err = errors.New("the password was refused")
+		}
 		return h.notApplied("log in", "check the account on the machine (locked, expired, failed logins, login hours) before trying again: failed tries count", "%w as %s: %w", ErrLogin, h.cfg.User, causeOf(ctx, err))
 	}
 }

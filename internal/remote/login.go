@@ -24,6 +24,7 @@ type login struct {
 	started  bool // the server let us begin to log in
 	spent    bool // the password went out
 	withheld bool // it did not go out because it was refused before
+	dialogue bool // the password went out as an answer
 	asked    string
 }
 
@@ -128,17 +129,21 @@ func (l *login) spend() (string, error) {
 // and only the first one: a second one asks for something else, a new password or a one-time code.
 func (l *login) answer(_, _ string, questions []string, echos []bool) ([]string, error) {
 	answers := make([]string, len(questions))
+	if len(questions) == 0 {
+		return answers, nil // the server only tells something
+	}
 	for i, question := range questions {
 		if echos[i] {
 			return nil, l.unanswered(question)
 		}
 		value, err := l.spend()
 		if err != nil {
-			if errors.Is(err, errPasswordSpent) {
+			if l.dialogue {
 				return nil, l.unanswered(question)
 			}
-			return nil, err
+			return nil, err // the server refused the plain password before and now asks for it
 		}
+		l.dialogue = true
 		answers[i] = value
 	}
 	return answers, nil

@@ -78,10 +78,10 @@ func (o *output) add(stream Stream, p []byte) {
 	part := append(o.partial[stream-1], p...)
 	for {
 		end := bytes.IndexByte(part, '\n')
-		if end < 0 && len(part) < maxLineLength {
+		if end < 0 && len(part) <= maxLineLength {
 			break
 		}
-		if end < 0 {
+		if end < 0 || end > maxLineLength {
 			o.onLine(stream, string(part[:maxLineLength]))
 			part = part[maxLineLength:]
 			continue

@@ -1,0 +1,437 @@
+package remote
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/pem"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/skeema/knownhosts"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/sshtest"
+)
+
+// hostKeys makes one key of each kind a server can have: ed25519, ecdsa, rsa.
+func hostKeys(t *testing.T) (ed, ec, rs ssh.Signer) {
+	t.Helper()
+	ed, err := sshtest.NewKey()
+	require.NoError(t, err)
+	ecdsaKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	ec, err = ssh.NewSignerFromSigner(ecdsaKey)
+	require.NoError(t, err)
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	rs, err = ssh.NewSignerFromSigner(rsaKey)
+	require.NoError(t, err)
+	return ed, ec, rs
+}
+
+func print256(s ssh.Signer) string { return ssh.FingerprintSHA256(s.PublicKey()) }
+
+func TestPinnedKeyOfAnyKindIsFound(t *testing.T) {
+	ed, ec, rs := hostKeys(t)
+	server := serve(t, exit(0), sshtest.WithHostKeys(ed, ec, rs))
+	for name, key := range map[string]ssh.Signer{"ed25519": ed, "ecdsa": ec, "rsa": rs} {
+		t.Run(name, func(t *testing.T) {
+			before := server.Counts().LoginTries
+			cfg := server.SSH()
+			cfg.HostKeys = []string{print256(key)}
+			host := open(t, cfg)
+			require.NoError(t, host.Connect(soon(t)))
+			require.Equal(t, before+1, server.Counts().LoginTries, "only the machine with the right key sees a login")
+
+			connections := server.Counts().Connections
+			server.DropLines()
+			_, err := host.Run(soon(t), Command{Line: "again"})
+			require.NoError(t, err)
+			require.Equal(t, connections+1, server.Counts().Connections, "the kind of key is remembered")
+		})
+	}
+}
+
+func TestWrongHostKeys(t *testing.T) {
+	ed, ec, rs := hostKeys(t)
+	other, err := sshtest.NewKey()
+	require.NoError(t, err)
+	for _, tc := range []struct {
+		name string
+		set  func(*failover.SSH)
+		want error
+		text string
+	}{
+		{"none of its keys is pinned", func(c *failover.SSH) { c.HostKeys = []string{print256(other)} }, ErrHostKeyChanged, "not among the pinned"},
+		{"the peer's key", func(c *failover.SSH) {
+			c.HostKeys, c.PeerKeys = []string{print256(other)}, []string{print256(ed)}
+		}, ErrPeerHostKey, "addresses swapped"},
+		{"the peer's key behind another kind", func(c *failover.SSH) {
+			c.HostKeys, c.PeerKeys = []string{print256(other)}, []string{print256(rs)}
+		}, ErrPeerHostKey, "addresses swapped"},
+		{"the peer's key with nothing pinned", func(c *failover.SSH) {
+			c.HostKeys, c.InsecureAnyHostKey, c.PeerKeys = nil, true, []string{print256(ed)}
+		}, ErrPeerHostKey, "addresses swapped"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			server := serve(t, nil, sshtest.WithHostKeys(ed, ec, rs))
+			cfg := server.SSH()
+			tc.set(&cfg)
+			host := open(t, cfg)
+			_, err := host.Run(soon(t), Command{Line: "x"})
+			require.ErrorIs(t, err, tc.want)
+			for _, sentinel := range []error{ErrUnknownHostKey, ErrHostKeyChanged, ErrPeerHostKey} {
+				require.Equal(t, sentinel == tc.want, errors.Is(err, sentinel), "the three are distinct")
+			}
+			hasEnded(t, err, server.Address(), failover.NotApplied)
+			require.Contains(t, err.Error(), tc.text)
+			require.Zero(t, server.Counts().LoginTries, "no login reaches a wrong machine")
+		})
+	}
+}
+
+func TestKnownHosts(t *testing.T) {
+	ed, _, rs := hostKeys(t)
+	other, err := sshtest.NewKey()
+	require.NoError(t, err)
+	for _, tc := range []struct {
+		name string
+		line func(address string) string
+		want error
+	}{
+		{"known", func(a string) string { return knownhosts.Line([]string{a}, ed.PublicKey()) }, nil},
+		{"known under its second kind", func(a string) string { return knownhosts.Line([]string{a}, rs.PublicKey()) }, nil},
+		{"unknown", func(string) string { return knownhosts.Line([]string{"elsewhere:22"}, ed.PublicKey()) }, ErrUnknownHostKey},
+		{"changed", func(a string) string { return knownhosts.Line([]string{a}, other.PublicKey()) }, ErrHostKeyChanged},
+		{"revoked", func(a string) string {
+			return "@revoked " + knownhosts.Line([]string{a}, ed.PublicKey()) + "\n" + knownhosts.Line([]string{a}, ed.PublicKey())
+		}, ErrHostKeyChanged},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			server := serve(t, exit(0), sshtest.WithHostKeys(ed, rs))
+			file := filepath.Join(t.TempDir(), "known_hosts")
+			require.NoError(t, os.WriteFile(file, []byte(tc.line(server.Address())+"\n"), 0o600))
+			cfg := server.SSH()
+			cfg.HostKeys, cfg.KnownHosts = nil, file
+			_, err := open(t, cfg).Run(soon(t), Command{Line: "x"})
+			if tc.want == nil {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, tc.want)
+			hasEnded(t, err, server.Address(), failover.NotApplied)
+			require.Zero(t, server.Counts().LoginTries)
+		})
+	}
+	t.Run("only a kind it no longer has", func(t *testing.T) {
+		server := serve(t, nil, sshtest.WithHostKeys(ed))
+		file := filepath.Join(t.TempDir(), "known_hosts")
+		require.NoError(t, os.WriteFile(file, []byte(knownhosts.Line([]string{server.Address()}, rs.PublicKey())+"\n"), 0o600))
+		cfg := server.SSH()
+		cfg.HostKeys, cfg.KnownHosts = nil, file
+		err := open(t, cfg).Connect(soon(t))
+		require.ErrorIs(t, err, ErrHostKeyChanged)
+		hasEnded(t, err, server.Address(), failover.NotApplied)
+	})
+}
+
+func secret(text string) failover.SecretFunc {
+	return func(context.Context) (failover.Secret, error) { return failover.NewSecret(text), nil }
+}
+
+func TestLogins(t *testing.T) {
+	signer, private := clientKey(t, "")
+	_, encrypted := clientKey(t, "open sesame")
+	encryptedSigner, err := ssh.ParsePrivateKeyWithPassphrase([]byte(encrypted), []byte("open sesame"))
+	require.NoError(t, err)
+	socket := agentWith(t, private)
+	ask := func(challenge ssh.KeyboardInteractiveChallenge, password string) error {
+		if _, err := challenge("", "Welcome", nil, nil); err != nil {
+			return err
+		}
+		answers, err := challenge("", "", []string{"Password: "}, []bool{false})
+		if err == nil && answers[0] != password {
+			err = errors.New("wrong")
+		}
+		return err
+	}
+	for _, tc := range []struct {
+		name   string
+		server []sshtest.Option
+		set    func(*failover.SSH)
+	}{
+		{"password", nil, func(*failover.SSH) {}},
+		{"keyboard-interactive", []sshtest.Option{sshtest.WithKeyboardInteractive(ask)}, func(*failover.SSH) {}},
+		{"public key", []sshtest.Option{sshtest.WithAuthorizedKey(signer.PublicKey())}, func(c *failover.SSH) { c.Password, c.Key = nil, secret(private) }},
+		{"encrypted key", []sshtest.Option{sshtest.WithAuthorizedKey(encryptedSigner.PublicKey())}, func(c *failover.SSH) {
+			c.Password, c.Key, c.Passphrase = nil, secret(encrypted), secret("open sesame")
+		}},
+		{"agent", []sshtest.Option{sshtest.WithAuthorizedKey(signer.PublicKey())}, func(c *failover.SSH) { c.Password, c.Agent = nil, socket }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			server := serve(t, exit(0), tc.server...)
+			cfg := server.SSH()
+			tc.set(&cfg)
+			_, err := open(t, cfg).Run(soon(t), Command{Line: "x"})
+			require.NoError(t, err)
+			require.Equal(t, 1, server.Counts().LoginTries)
+		})
+	}
+}
+
+func TestRefusedLogins(t *testing.T) {
+	_, private := clientKey(t, "")
+	_, encrypted := clientKey(t, "open sesame")
+	someKey, _ := clientKey(t, "")
+	asking := func(question string, echo bool, rounds int) sshtest.Option {
+		return sshtest.WithKeyboardInteractive(func(challenge ssh.KeyboardInteractiveChallenge, _ string) error {
+			for range rounds {
+				if _, err := challenge("", "", []string{question}, []bool{echo}); err != nil {
+					return err
+				}
+			}
+			return errors.New("no")
+		})
+	}
+	for _, tc := range []struct {
+		name   string
+		server []sshtest.Option
+		fault  sshtest.Fault
+		set    func(*failover.SSH)
+		tries  int // logins judged by the server
+		text   string
+	}{
+		{"wrong password", nil, 0, func(c *failover.SSH) { c.Password = secret("no") }, 1, "unable to authenticate"},
+		{"account refused", nil, sshtest.FaultRefuseLogin, nil, 1, "unable to authenticate"},
+		{"line drops during login", nil, sshtest.FaultDropLogin, nil, 1, "login refused"},
+		{"password and dialogue with one password", []sshtest.Option{sshtest.WithConfig(func(cfg *ssh.ServerConfig) {
+			cfg.KeyboardInteractiveCallback = func(_ ssh.ConnMetadata, challenge ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+				_, err := challenge("", "", []string{"Password:"}, []bool{false})
+				return nil, errors.Join(errors.New("no"), err)
+			}
+		})}, 0, func(c *failover.SSH) { c.Password = secret("no") }, 1, "password was refused"},
+		{"a question that echoes", []sshtest.Option{asking("Favourite colour?", true, 1)}, 0, nil, 1, "Favourite colour?"},
+		{"a second question", []sshtest.Option{asking("New password:", false, 2)}, 0, nil, 1, "New password:"},
+		{"unknown public key", []sshtest.Option{sshtest.WithAuthorizedKey(someKey.PublicKey())}, 0, func(c *failover.SSH) { c.Password, c.Key = nil, secret(private) }, 0, "unable to authenticate"},
+		{"key without its passphrase", nil, 0, func(c *failover.SSH) { c.Password, c.Key = nil, secret(encrypted) }, 0, "no passphrase"},
+		{"key with a wrong passphrase", nil, 0, func(c *failover.SSH) { c.Password, c.Key, c.Passphrase = nil, secret(encrypted), secret("x") }, 0, "login refused"},
+		{"no agent", nil, 0, func(c *failover.SSH) { c.Password, c.Agent = nil, "/nonexistent/agent" }, 0, "login refused"},
+		{"no secret", nil, 0, func(c *failover.SSH) {
+			c.Password = func(context.Context) (failover.Secret, error) {
+				return failover.Secret{}, errors.New("vault is sealed")
+			}
+		}, 0, "vault is sealed"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			server := serve(t, nil, tc.server...)
+			if tc.fault != 0 {
+				server.Inject(tc.fault, sshtest.Always)
+			}
+			cfg := server.SSH()
+			if tc.set != nil {
+				tc.set(&cfg)
+			}
+			host := open(t, cfg)
+			_, err := host.Run(soon(t), Command{Line: "x"})
+			require.ErrorIs(t, err, ErrLogin)
+			hasEnded(t, err, server.Address(), failover.NotApplied)
+			require.Contains(t, err.Error(), tc.text)
+			require.LessOrEqual(t, server.Counts().LoginTries, tc.tries, "one attempt, no retry loop")
+		})
+	}
+}
+
+func TestARefusedPasswordIsNotSentAgain(t *testing.T) {
+	server := serve(t, exit(0))
+	cfg := server.SSH()
+	current := failover.NewSecret("old")
+	cfg.Password = func(context.Context) (failover.Secret, error) { return current, nil }
+	host := open(t, cfg)
+	for range 5 {
+		require.ErrorIs(t, host.Connect(soon(t)), ErrLogin)
+	}
+	require.Equal(t, 1, server.Counts().LoginTries, "a polling step must not lock the account")
+	err := host.Connect(soon(t))
+	require.Contains(t, err.Error(), "not sent again")
+	current = failover.NewSecret(sshtest.Password)
+	require.NoError(t, host.Connect(soon(t)), "a corrected password is tried")
+}
+
+func TestManyCallsMakeOneLogin(t *testing.T) {
+	server := serve(t, nil)
+	server.Inject(sshtest.FaultRefuseLogin, sshtest.Always)
+	host := open(t, server.SSH())
+	errs := make(chan error, 30)
+	for range cap(errs) {
+		go func() { errs <- host.Connect(soon(t)) }()
+	}
+	for range cap(errs) {
+		require.ErrorIs(t, <-errs, ErrLogin)
+	}
+	require.Equal(t, 1, server.Counts().LoginTries)
+}
+
+func TestAlgorithms(t *testing.T) {
+	_, _, rs := hostKeys(t)
+	only := func(set func(*ssh.ServerConfig)) sshtest.Option { return sshtest.WithConfig(set) }
+	kex := func(name string) sshtest.Option {
+		return only(func(c *ssh.ServerConfig) { c.KeyExchanges = []string{name} })
+	}
+	sha1, err := ssh.NewSignerWithAlgorithms(rs.(ssh.AlgorithmSigner), []string{ssh.KeyAlgoRSA})
+	require.NoError(t, err)
+	for _, tc := range []struct {
+		name   string
+		opts   []sshtest.Option
+		legacy bool // what it takes
+	}{
+		{"group-exchange-sha256", []sshtest.Option{kex(ssh.KeyExchangeDHGEXSHA256)}, false},
+		{"group16-sha512", []sshtest.Option{kex(ssh.KeyExchangeDH16SHA512)}, false},
+		{"group14-sha256", []sshtest.Option{kex(ssh.KeyExchangeDH14SHA256)}, false},
+		{"group14-sha1", []sshtest.Option{kex(ssh.InsecureKeyExchangeDH14SHA1)}, true},
+		{"group1-sha1", []sshtest.Option{kex(ssh.InsecureKeyExchangeDH1SHA1)}, true},
+		{"group-exchange-sha1", []sshtest.Option{kex(ssh.InsecureKeyExchangeDHGEXSHA1)}, true},
+		{"aes128-cbc", []sshtest.Option{only(func(c *ssh.ServerConfig) { c.Ciphers = []string{ssh.InsecureCipherAES128CBC} })}, true},
+		{"3des-cbc", []sshtest.Option{only(func(c *ssh.ServerConfig) { c.Ciphers = []string{ssh.InsecureCipherTripleDESCBC} })}, true},
+		{"hmac-sha1-96", []sshtest.Option{only(func(c *ssh.ServerConfig) {
+			c.Ciphers, c.MACs = []string{ssh.CipherAES128CTR}, []string{ssh.InsecureHMACSHA196}
+		})}, true},
+		{"ssh-rsa host key", []sshtest.Option{sshtest.WithHostKeys(sha1)}, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			server := serve(t, exit(0), tc.opts...)
+			cfg := server.SSH()
+			_, err := open(t, cfg).Run(soon(t), Command{Line: "x"})
+			if !tc.legacy {
+				require.NoError(t, err)
+			} else {
+				require.ErrorIs(t, err, ErrNoCommonAlgorithm)
+				require.ErrorIs(t, err, ErrHandshake)
+				var cause *ssh.AlgorithmNegotiationError
+				require.ErrorAs(t, err, &cause)
+				hasEnded(t, err, server.Address(), failover.NotApplied)
+				require.Contains(t, failover.NextOf(err), "LegacyAlgorithms")
+				require.Contains(t, err.Error(), cause.RequestedAlgorithms[0], "the missing algorithm is named")
+			}
+			cfg.LegacyAlgorithms = true
+			_, err = open(t, cfg).Run(soon(t), Command{Line: "x"})
+			require.NoError(t, err)
+		})
+	}
+	t.Run("a pinned key behind old algorithms", func(t *testing.T) {
+		ed, err := sshtest.NewKey()
+		require.NoError(t, err)
+		server := serve(t, nil, sshtest.WithHostKeys(ed, sha1))
+		cfg := server.SSH()
+		cfg.HostKeys = []string{print256(rs)}
+		err = open(t, cfg).Connect(soon(t))
+		require.ErrorIs(t, err, ErrHostKeyChanged)
+		require.Contains(t, err.Error(), "LegacyAlgorithms")
+		cfg.LegacyAlgorithms = true
+		require.NoError(t, open(t, cfg).Connect(soon(t)))
+	})
+}
+
+func TestUnreachableAndMuteHosts(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	gone := closed.Addr().String()
+	require.NoError(t, closed.Close())
+	blackhole := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	for _, tc := range []struct {
+		name  string
+		fault sshtest.Fault
+		addr  string
+		opts  []Option
+		want  error
+	}{
+		{"nobody listens", 0, gone, nil, ErrUnreachable},
+		{"packets vanish", 0, "", []Option{WithDialer(blackhole)}, ErrUnreachable},
+		{"mute after TCP connect", sshtest.FaultMute, "", nil, ErrHandshake},
+		{"mute after the version", sshtest.FaultMuteKex, "", nil, ErrHandshake},
+		{"hangs up", sshtest.FaultHangUp, "", nil, ErrHandshake},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			server := serve(t, nil)
+			if tc.fault != 0 {
+				server.Inject(tc.fault, sshtest.Always)
+			}
+			cfg := server.SSH()
+			cfg.ConnectTimeout = 80 * time.Millisecond
+			if tc.addr != "" {
+				cfg.Address = tc.addr
+			}
+			_, err := open(t, cfg, tc.opts...).Run(soon(t), Command{Line: "x"})
+			require.ErrorIs(t, err, tc.want)
+			hasEnded(t, err, cfg.Address, failover.NotApplied)
+			if strings.HasPrefix(tc.name, "mute") || strings.HasPrefix(tc.name, "packets") {
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.Contains(t, err.Error(), "80ms")
+
+				cfg.ConnectTimeout = time.Hour
+				ctx, cancel := context.WithCancelCause(t.Context())
+				time.AfterFunc(50*time.Millisecond, func() { cancel(errors.New("operator pressed stop")) })
+				_, err = open(t, cfg, tc.opts...).Run(ctx, Command{Line: "x"})
+				require.ErrorContains(t, err, "operator pressed stop")
+				hasEnded(t, err, cfg.Address, failover.NotApplied)
+			}
+		})
+	}
+}
+
+func clientKey(t *testing.T, passphrase string) (ssh.Signer, string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	signer, err := ssh.NewSignerFromSigner(key)
+	require.NoError(t, err)
+	block, err := ssh.MarshalPrivateKey(key, "")
+	if passphrase != "" {
+		block, err = ssh.MarshalPrivateKeyWithPassphrase(key, "", []byte(passphrase))
+	}
+	require.NoError(t, err)
+	return signer, string(pem.EncodeToMemory(block))
+}
+
+func agentWith(t *testing.T, private string) string {
+	t.Helper()
+	key, err := ssh.ParseRawPrivateKey([]byte(private))
+	require.NoError(t, err)
+	ring := agent.NewKeyring()
+	require.NoError(t, ring.Add(agent.AddedKey{PrivateKey: key}))
+	dir, err := os.MkdirTemp("", "agent") // short: a socket's path is limited
+	require.NoError(t, err)
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	require.NoError(t, err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = agent.ServeAgent(ring, conn)
+			_ = conn.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = l.Close()
+		<-done
+		_ = os.RemoveAll(dir)
+	})
+	return filepath.Join(dir, "s")
+}
