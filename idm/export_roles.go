@@ -1,6 +1,8 @@
 package idm
 
 import (
+	"context"
+	"slices"
 	"strings"
 )
 
@@ -41,25 +43,111 @@ func idmClass(name string) (string, bool) {
 	return "", false
 }
 
-// fallbackRoles holds what exports know without asking a server.
-func fallbackRoles() attributeRoles {
+// noted are the engine's own attributes an export mentions, so that people see what a driver was set to.
+var noted = []string{"DirXML-DriverStartOption", "DirXML-DriverCacheLimit", "DirXML-DriverVersion"}
+
+// foreignReferences are attributes outside of the DirXML schema that name other objects and have to wait for them.
+var foreignReferences = []string{"ACL", "securityEquals", "member", "seeAlso"}
+
+// computed are attributes a directory server computes or keeps for itself, of eDirectory and of OpenLDAP, and login
+// secrets. Written back they would be refused, or worse, accepted.
+var computed = strings.Fields(`GUID revision localEntryID creatorsName modifiersName createTimestamp modifyTimestamp
+	creationTimestamp structuralObjectClass entryUUID entryCSN entryDN subschemaSubentry hasSubordinates numSubordinates
+	subordinateCount entryFlags backLink obituary reference usedBy privateKey publicKey userPassword federationBoundary auxClassFlag
+	objectVersion contextCSN passwordExpirationTime loginGraceRemaining equivalentToMe`)
+
+// rolesFrom reads the roles off the schema.
+func rolesFrom(schema Schema) attributeRoles {
 	r := attributeRoles{byName: map[string]attributeRole{}}
-	set := func(role attributeRole, names string) {
-		for _, n := range strings.Fields(names) {
-			r.byName[strings.ToLower(n)] = role
+	for _, t := range schema.Attributes() {
+		r.byName[strings.ToLower(t.Name)] = roleOfType(t)
+	}
+	for role, names := range map[attributeRole][]string{roleOmit: computed, roleReference: foreignReferences} {
+		for _, name := range names {
+			r.byName[strings.ToLower(name)] = role
 		}
 	}
-	set(rolePerServer, `DirXML-ShimAuthID DirXML-ShimAuthServer DirXML-ShimConfigInfo DirXML-DriverStorage DirXML-ConfigValues
-		DirXML-EngineControlValues DirXML-uiXMLBigPerReplica DirXML-uiXMLSmallPerReplica DirXML-JavaEnvironmentParameters`)
-	set(roleNote, `DirXML-DriverStartOption DirXML-DriverCacheLimit DirXML-DriverVersion`)
-	set(roleReference, `DirXML-Policies DirXML-ServerList securityEquals ACL member equivalentToMe seeAlso`)
-	set(roleOmit, `DirXML-ShimAuthPassword DirXML-MutualAuthPassword DirXML-NamedPasswords DirXML-EncryptionKeys DirXML-ServerKeys
-		DirXML-State DirXML-Timestamp DirXML-Timestamp2 DirXML-LastLogTime DirXML-StatusLog DirXML-DriverId DirXML-Command DirXML-Response
-		DirXML-ServerGUID DirXML-LogEvents DirXML-CacheLocation DirXML-DriverDn DirXML-Associations`)
-	// What a directory server computes or keeps for itself; eDirectory and OpenLDAP.
-	set(roleOmit, `GUID revision localEntryID creatorsName modifiersName createTimestamp modifyTimestamp creationTimestamp structuralObjectClass
-		entryUUID entryCSN entryDN subschemaSubentry hasSubordinates numSubordinates subordinateCount entryFlags backLink obituary
-		reference usedBy privateKey publicKey userPassword federationBoundary auxClassFlag objectVersion contextCSN
-		passwordExpirationTime loginGraceRemaining nDSPKIUserCertificateInfo equivalentToMe`)
 	return r
+}
+
+func roleOfType(t AttributeType) attributeRole {
+	_, known := TableSchema().Attribute(t.Name)
+	switch {
+	case slices.Contains(noted, t.Name):
+		return roleNote
+	case t.Hidden || t.EngineOwned || t.Copying == CopySecret || strings.EqualFold(t.Name, "DirXML-Associations"):
+		return roleOmit
+	case t.PerServer && t.Copying == CopyNever && known:
+		return roleOmit
+	case t.PerServer:
+		return rolePerServer
+	case t.Syntax == syntaxDN || t.Syntax == syntaxTypedName:
+		return roleReference
+	}
+	return roleReplicated
+}
+
+// attributeRoles returns what is known about attributes on this server.
+func (s *Server) attributeRoles(ctx context.Context) (attributeRoles, error) {
+	schema, err := s.Schema(ctx)
+	if err != nil {
+		return attributeRoles{}, err
+	}
+	return rolesFrom(schema), nil
+}
+
+func isDirXML(name string) bool { return len(name) > 7 && strings.EqualFold(name[:7], "DirXML-") }
+
+// perServerNames returns the names to ask other servers for.
+func (r attributeRoles) perServerNames() []string { return r.names(rolePerServer) }
+
+// requested returns the attributes to ask for: a plain "*" leaves out the operational ones.
+func (r attributeRoles) requested() []string {
+	return append([]string{"*"}, r.names(rolePerServer, roleNote, roleReference)...)
+}
+
+func (r attributeRoles) names(roles ...attributeRole) []string {
+	var names []string
+	for name, role := range r.byName {
+		if slices.Contains(roles, role) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// split takes an entry of a server apart.
+func (r attributeRoles) split(e Entry, server string) *object {
+	o := &object{dn: e.DN, made: true}
+	job := e.HasClass("DirXML-Job")
+	var values []Attribute
+	for _, a := range e.Attributes {
+		if len(a.Values) == 0 {
+			continue
+		}
+		switch r.in(a.Name, job) {
+		case roleReplicated:
+			o.plain = append(o.plain, a)
+		case roleReference:
+			o.refs = append(o.refs, a)
+		case rolePerServer:
+			values = append(values, a)
+		case roleNote:
+			o.notes = append(o.notes, a)
+		case roleOmit:
+		}
+	}
+	if len(values) > 0 {
+		o.local = []local{{server: server, values: values}}
+	}
+	return o
+}
+
+// in is the role within a class: a job cannot be created without its server list.
+func (r attributeRoles) in(name string, job bool) attributeRole {
+	if job && strings.EqualFold(name, "DirXML-ServerList") {
+		return roleReplicated
+	}
+	return r.of(name)
 }

@@ -103,6 +103,22 @@ func (l *secretList) add(n SecretNeeded, by string) {
 	}
 }
 
+// unique joins needs that became the same when the server was filled in.
+func (l *secretList) unique() []SecretNeeded {
+	var joined secretList
+	for _, n := range l.list {
+		by := n.NeededBy
+		n.NeededBy = nil
+		if len(by) == 0 {
+			by = []string{""}
+		}
+		for _, dn := range by {
+			joined.add(n, dn)
+		}
+	}
+	return joined.sorted()
+}
+
 func (l *secretList) sorted() []SecretNeeded {
 	slices.SortStableFunc(l.list, func(a, b SecretNeeded) int {
 		return cmp.Or(strings.Compare(strings.ToLower(a.Object), strings.ToLower(b.Object)), cmp.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name), strings.Compare(a.Server, b.Server))

@@ -1,0 +1,483 @@
+package idm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/drivercfg"
+	"github.com/01b61c5c/failover/internal/ldif"
+)
+
+// ExportOptions says what to export and how.
+type ExportOptions struct {
+	Base   string       // DN of a driver set or a driver
+	Format ExportFormat // FormatLDIF when not set
+	// Others are further servers of the driver set. Their per-server values go into the same file, marked by server: a
+	// connection shows only the values of the server it goes to. Only for FormatLDIF.
+	Others []*Server
+	// TempDir is for the sorting of exports larger than memory; the system's folder when empty. The files there are
+	// readable by this user only and gone when Export returns.
+	TempDir string
+}
+
+// perServerMark is the control by which an LDIF record says whose per-server values it holds; its value is the DN of the
+// server. It is not critical for the server the export was taken from, so that ldapmodify applies those values, and
+// critical for the others, so that no server takes values that are not its own: it must refuse a critical control it
+// does not know. The identifier was made from a UUID and is registered nowhere.
+const perServerMark = "2.25.222793712540183369823214475519430927751"
+
+// Export writes everything at and below Base, as the connected server shows it, to w, and returns the manifest to be kept
+// with it. It changes nothing on the server.
+//
+// The order is fixed: parents before children, siblings by name, attributes by name, so that the same content gives
+// the same bytes from any server. In LDIF come first the objects without what names other objects, then the references,
+// then the per-server values of each server. Memory does not grow with the number of objects.
+//
+// Passwords, key material, the driver's state, its queue and the start option are never in the file: the engine owns
+// them. The manifest notes the start options and lists the secrets that have to be set again.
+//
+// Errors: failover.ErrInvalid, [ErrNoEntry] when Base does not exist, and those of reading. They all leave a file that must not be
+// used; [SaveExport] takes care of that.
+func (s *Server) Export(ctx context.Context, w io.Writer, o ExportOptions) (Manifest, error) {
+	if o.Format == 0 {
+		o.Format = FormatLDIF
+	}
+	if err := checkDN("ExportOptions.Base", o.Base); err != nil {
+		return Manifest{}, err
+	}
+	if o.Format == FormatDriverConfiguration && len(o.Others) > 0 {
+		return Manifest{}, failover.Invalid("ExportOptions.Others", "a driver configuration holds the values of one server", "export from each server, or use FormatLDIF")
+	}
+	x, err := s.newExporter(ctx, o)
+	if err != nil {
+		return Manifest{}, err
+	}
+	defer x.objects.close() //nolint:errcheck // temporary files
+	out := newMeter()
+	switch o.Format {
+	case FormatLDIF:
+		err = x.writeLDIF(ctx, io.MultiWriter(w, out))
+	case FormatDriverConfiguration:
+		err = x.writeConfiguration(ctx, io.MultiWriter(w, out))
+	default:
+		err = failover.Invalid("ExportOptions.Format", o.Format.String()+" is unknown", "use FormatLDIF or FormatDriverConfiguration")
+	}
+	if err != nil {
+		return Manifest{}, exportFailed(o.Base, err)
+	}
+	x.manifest.Size, x.manifest.SHA256 = out.n, out.hex()
+	x.manifest.Secrets = x.secrets.sorted()
+	return x.manifest, nil
+}
+
+func exportFailed(base string, err error) error {
+	if _, ok := errors.AsType[*failover.Error](err); ok {
+		return err
+	}
+	return &failover.Error{Op: "export", Target: base, Outcome: failover.NotApplied, Next: "repeat the export; do not use the unfinished file", Err: err}
+}
+
+// exporter is one export under way.
+type exporter struct {
+	server   *Server
+	others   []*Server
+	base     string
+	baseKey  []byte
+	roles    attributeRoles
+	objects  *objects
+	manifest Manifest
+	secrets  secretList
+}
+
+func (s *Server) newExporter(ctx context.Context, o ExportOptions) (*exporter, error) {
+	now := time.Now().UTC().Truncate(time.Second)
+	key, err := sortKey(o.Base)
+	if err != nil {
+		return nil, failover.Invalid("ExportOptions.Base", err.Error(), "write it like cn=Driver Set,o=system")
+	}
+	roles, err := s.attributeRoles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	x := &exporter{server: s, others: o.Others, base: o.Base, baseKey: key, roles: roles, objects: newObjects(o.TempDir),
+		manifest: Manifest{Version: manifestVersion, Format: o.Format, Base: o.Base, Tree: s.RootDSE().TreeName, Server: s.DN(), Time: now,
+			Classes: map[string]int64{}, PerServer: map[string]int64{}, LeftOut: map[string]int64{}}}
+	if s.RootDSE().HasEngine() {
+		v, err := s.EngineVersion(ctx)
+		if err != nil {
+			return nil, err
+		}
+		x.manifest.EngineVersion = v.String()
+	}
+	if err := x.read(ctx); err != nil {
+		_ = x.objects.close()
+		return nil, exportFailed(o.Base, err)
+	}
+	return x, nil
+}
+
+// read fetches everything into the sorted collection.
+func (x *exporter) read(ctx context.Context) error {
+	if err := x.server.readObjects(ctx, x.base, x.roles, x.objects, x.leftOut); err != nil {
+		return err
+	}
+	for _, other := range x.others {
+		if SameDN(other.DN(), x.server.DN()) {
+			return failover.Invalid("ExportOptions.Others", other.DN()+" is the server the export is taken from", "name only the other servers")
+		}
+		if !strings.EqualFold(other.RootDSE().TreeName, x.server.RootDSE().TreeName) {
+			return failover.Invalid("ExportOptions.Others", other.DN()+" is in another tree", "name servers of the tree "+x.server.RootDSE().TreeName)
+		}
+		for e, err := range other.Entries(ctx, Query{Base: x.base, Scope: ScopeSubtree, Attributes: x.roles.perServerNames(), PageSize: exportPage}) {
+			if err != nil {
+				return err
+			}
+			o := x.roles.split(e, other.DN())
+			o.made, o.plain, o.refs, o.notes = false, nil, nil, nil
+			if len(o.local) == 0 {
+				continue
+			}
+			if err := x.objects.add(o); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (x *exporter) leftOut(name string) { x.manifest.LeftOut[name]++ }
+
+// exportPage is how many entries one answer holds where the server can page.
+const exportPage = 500
+
+// readObjects reads base and everything below from the server into c. leftOut hears of each attribute that is the engine's
+// own or a secret.
+func (s *Server) readObjects(ctx context.Context, base string, roles attributeRoles, c *objects, leftOut func(string)) error {
+	n := 0
+	for e, err := range s.Entries(ctx, Query{Base: base, Scope: ScopeSubtree, Attributes: roles.requested(), PageSize: exportPage}) {
+		if err != nil {
+			return err
+		}
+		o := roles.split(e, s.DN())
+		for _, a := range e.Attributes {
+			if roles.of(a.Name) == roleOmit && isDirXML(a.Name) {
+				leftOut(a.Name)
+			}
+		}
+		if err := c.add(o); err != nil {
+			return fmt.Errorf("%s: %w", e.DN, err)
+		}
+		if n++; n%10_000 == 0 {
+			failover.Progress(ctx, fmt.Sprintf("%d objects read from %s", n, s.DN()))
+		}
+	}
+	if n == 0 {
+		return &failover.Error{Op: "read", Target: base, Outcome: failover.NotApplied, Next: "check the DN and the rights of the user", Err: ErrNoEntry}
+	}
+	return nil
+}
+
+// each walks over the collected objects. visit gets the DN of the driver or, outside of drivers, of the driver set the
+// object belongs to.
+func (x *exporter) each(ctx context.Context, visit func(o *object, key []byte) error) error {
+	w, err := x.objects.walk()
+	if err != nil {
+		return err
+	}
+	for {
+		o, key, err := w.take()
+		if err != nil || o == nil {
+			return err
+		}
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		if !o.made { // appeared on another server while we were reading
+			return fmt.Errorf("%s is on another server and not on %s: the servers are not synchronized", o.dn, x.server.DN())
+		}
+		if err := visit(o, key); err != nil {
+			return err
+		}
+	}
+}
+
+// count fills the manifest. Objects come parents first.
+type counter struct {
+	x         *exporter
+	driver    *ManifestDriver
+	driverKey []byte
+	set       string
+}
+
+func (c *counter) count(o *object, key []byte) error {
+	m := &c.x.manifest
+	if m.Objects == 0 && !keyEqual(key, c.x.baseKey) {
+		return fmt.Errorf("the server answers %s for the base %s", o.dn, c.x.base)
+	}
+	m.Objects++
+	class := o.class()
+	m.Classes[class]++
+	for _, l := range o.local {
+		m.PerServer[l.server]++
+	}
+	if class == "DirXML-DriverSet" {
+		c.set = o.dn
+	}
+	if class == "DirXML-Driver" {
+		m.Drivers = append(m.Drivers, ManifestDriver{DN: o.dn, CacheLimit: string(first(o.notes, "DirXML-DriverCacheLimit")),
+			StartOption: startOptionName(string(first(o.notes, "DirXML-DriverStartOption")))})
+		c.driver, c.driverKey = &m.Drivers[len(m.Drivers)-1], append([]byte(nil), key...)
+	}
+	owner := c.set
+	if c.driver != nil && keyBelow(key, c.driverKey) {
+		c.driver.Objects++
+		owner = c.driver.DN
+	}
+	for _, l := range o.local {
+		c.x.secrets.collect(o, l.values, l.server, owner)
+	}
+	if len(o.local) == 0 {
+		c.x.secrets.collect(o, nil, c.x.server.DN(), owner)
+	}
+	return nil
+}
+
+func keyEqual(a, b []byte) bool { return string(a) == string(b) }
+
+func startOptionName(number string) string {
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		return number
+	}
+	return StartOption(n).String()
+}
+
+func (x *exporter) writeLDIF(ctx context.Context, out io.Writer) error {
+	w := ldif.NewWriter(out)
+	if err := w.Comment("Identity Manager: " + x.base + ". First the objects, parents before children."); err != nil {
+		return err
+	}
+	tally := &counter{x: x}
+	err := x.each(ctx, func(o *object, key []byte) error {
+		if err := tally.count(o, key); err != nil {
+			return err
+		}
+		return w.Write(&ldif.Record{DN: o.dn, Kind: ldif.Add, Attributes: toLDIF(o.plain)})
+	})
+	if err != nil {
+		return err
+	}
+	if err := w.Comment("What names other objects, now that all of them exist."); err != nil {
+		return err
+	}
+	err = x.each(ctx, func(o *object, _ []byte) error {
+		return writeChanges(w, o.dn, nil, o.refs)
+	})
+	if err != nil {
+		return err
+	}
+	for i := range len(x.others) + 1 {
+		// The values of the server the export is taken from come last.
+		server, critical := x.server, false
+		if i < len(x.others) {
+			server, critical = x.others[i], true
+		}
+		if err := w.Comment("Per-server values of " + server.DN() + "."); err != nil {
+			return err
+		}
+		mark := []ldif.Control{{OID: perServerMark, Critical: critical, HasValue: true, Value: []byte(server.DN())}}
+		err := x.each(ctx, func(o *object, _ []byte) error {
+			return writeChanges(w, o.dn, mark, o.valuesOf(server.DN()))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+func writeChanges(w *ldif.Writer, dn string, controls []ldif.Control, attributes []Attribute) error {
+	if len(attributes) == 0 {
+		return nil
+	}
+	r := &ldif.Record{DN: dn, Kind: ldif.Modify, Controls: controls}
+	for _, a := range toLDIF(attributes) {
+		r.Changes = append(r.Changes, ldif.Change{Op: ldif.OpReplace, Attribute: a})
+	}
+	return w.Write(r)
+}
+
+func toLDIF(list []Attribute) []ldif.Attribute {
+	out := make([]ldif.Attribute, len(list))
+	for i, a := range list {
+		out[i] = ldif.Attribute{Name: a.Name, Values: a.Values}
+	}
+	return out
+}
+
+// writeConfiguration writes the one driver at base in the XML of Designer and iManager.
+func (x *exporter) writeConfiguration(ctx context.Context, out io.Writer) error {
+	w := drivercfg.NewWriter(out, drivercfg.Header{DN: x.base, DriverSetDN: ParentDN(x.base), Name: commonName(x.base)})
+	tally := &counter{x: x}
+	for _, jobs := range []bool{false, true} { // the jobs come last in files of this kind
+		err := x.each(ctx, func(o *object, key []byte) error {
+			if !jobs {
+				if err := tally.count(o, key); err != nil {
+					return err
+				}
+			}
+			if (o.class() == "DirXML-Job" && len(pathBelow(o.dn, x.base)) == 1) != jobs {
+				return nil
+			}
+			return w.Object(x.toConfiguration(o))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if x.manifest.Classes["DirXML-Driver"] != 1 {
+		return failover.Invalid("ExportOptions.Base", x.base+" is no driver", "a driver configuration holds one driver; use FormatLDIF for a driver set")
+	}
+	for _, l := range w.Lost() {
+		name := l.Attribute
+		if name == "" {
+			name = "object " + strings.Join(l.Path, "/")
+		}
+		x.leftOut(name)
+	}
+	return w.Close()
+}
+
+// pathBelow returns the names below base, outermost first.
+func pathBelow(dn, base string) []string {
+	var path []string
+	for !SameDN(dn, base) && dn != "" {
+		path = append([]string{commonName(dn)}, path...)
+		dn = ParentDN(dn)
+	}
+	return path
+}
+
+func (x *exporter) toConfiguration(o *object) *drivercfg.Object {
+	c := &drivercfg.Object{Path: pathBelow(o.dn, x.base), Class: o.class()}
+	for _, list := range [][]Attribute{o.plain, o.refs, o.valuesOf(x.server.DN()), o.notes} {
+		for _, a := range list {
+			c.Attributes = append(c.Attributes, drivercfg.Attribute{Name: a.Name, Values: a.Values})
+		}
+	}
+	if len(c.Path) == 0 {
+		for _, n := range x.needsOfDriver(o) {
+			c.Queries = append(c.Queries, n)
+		}
+	}
+	return c
+}
+
+// needsOfDriver returns the placeholders of the driver. Named passwords that only policies below the driver ask for
+// are in the manifest: the driver is written before its policies are seen.
+func (x *exporter) needsOfDriver(o *object) []drivercfg.Query {
+	var l secretList
+	l.collect(o, o.valuesOf(x.server.DN()), x.server.DN(), o.dn)
+	var queries []drivercfg.Query
+	for _, n := range l.list {
+		q := drivercfg.Query{Name: n.Name, DisplayName: n.DisplayName}
+		switch n.Kind {
+		case SecretApplication:
+			q.Kind = drivercfg.QueryApplicationPassword
+		case SecretDriverObject:
+			q.Kind = drivercfg.QueryDriverPassword
+		case SecretRemoteLoader:
+			q.Kind = drivercfg.QueryRemoteLoaderPassword
+		case SecretNamed:
+			q.Kind = drivercfg.QueryNamedPassword
+		}
+		queries = append(queries, q)
+	}
+	return queries
+}
+
+// SaveExport exports to the file path and writes the manifest beside it (path + ".manifest.json"). Both are readable by this user
+// only, and appear under their names when they are complete and on disk: an export that is there already stays until
+// then.
+func (s *Server) SaveExport(ctx context.Context, path string, o ExportOptions) (Manifest, error) {
+	fail := func(err error) (Manifest, error) { return Manifest{}, exportFailed(o.Base, err) }
+	if o.TempDir == "" {
+		o.TempDir = filepath.Dir(path)
+	}
+	data, err := newFile(path)
+	if err != nil {
+		return fail(err)
+	}
+	defer data.discard()
+	m, err := s.Export(ctx, data.f, o)
+	if err != nil {
+		return Manifest{}, err
+	}
+	beside, err := newFile(path + manifestSuffix)
+	if err != nil {
+		return fail(err)
+	}
+	defer beside.discard()
+	if err := m.Write(beside.f); err != nil {
+		return fail(err)
+	}
+	if err := data.sync(); err != nil {
+		return fail(err)
+	}
+	if err := beside.sync(); err != nil {
+		return fail(err)
+	}
+	// Between the two renames the manifest does not fit its file; a check then says so instead of trusting it.
+	if err := data.rename(); err != nil {
+		return fail(err)
+	}
+	if err := beside.rename(); err != nil {
+		return fail(err)
+	}
+	return m, nil
+}
+
+// file is a file that appears under its name when it is complete.
+type file struct {
+	f    *os.File
+	path string
+}
+
+func newFile(path string) (*file, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return nil, err
+	}
+	return &file{f: f, path: path}, nil
+}
+
+func (f *file) sync() error {
+	return errors.Join(f.f.Sync(), f.f.Close())
+}
+
+func (f *file) rename() error {
+	err := os.Rename(f.f.Name(), f.path)
+	if err == nil {
+		f.f = nil
+		if dir, derr := os.Open(filepath.Dir(f.path)); derr == nil { // makes the new name last where folders can be synced
+			_ = dir.Sync()
+			_ = dir.Close()
+		}
+	}
+	return err
+}
+
+func (f *file) discard() {
+	if f.f != nil {
+		_ = f.f.Close()
+		_ = os.Remove(f.f.Name())
+	}
+}

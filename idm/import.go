@@ -1,0 +1,542 @@
+package idm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/badinput"
+)
+
+// Refusals of an export for what it is, not for how it is written. Nothing was written then.
+var (
+	// ErrOtherTree: the export was taken from another tree.
+	ErrOtherTree = errors.New("export of another tree")
+	// ErrExportTooOld: the export is older than allowed.
+	ErrExportTooOld = errors.New("export older than allowed")
+	// ErrNotInExport: the driver that was asked for is not in the export.
+	ErrNotInExport = errors.New("not in the export")
+	// ErrDrift: the server does not have what the export says.
+	ErrDrift = errors.New("differs from the export")
+)
+
+// InputError says which file was refused, in which line, for which field and why. It is failover.ErrInvalid.
+type InputError = badinput.Error
+
+// StoragePolicy says what happens to a shim's own state, DirXML-DriverStorage: change-log pointers and the like. It
+// belongs to the server it was written on, and as a rule to the moment.
+type StoragePolicy int
+
+const (
+	// LeaveStorage neither compares nor writes it.
+	LeaveStorage StoragePolicy = iota
+	// WriteStorage treats it like every other per-server value.
+	WriteStorage
+)
+
+// ImportOptions says what of an export is written, and what must hold for it.
+type ImportOptions struct {
+	// Driver limits the import of a driver set's LDIF to this driver. For a driver configuration it is the DN of the driver to write
+	// to; empty means the one the file names.
+	Driver string
+	// ValuesOf is the server whose per-server values are written to the connected server. Empty means the connected server's own; an
+	// export that holds only those of other servers is then refused, because it would leave the drivers without settings.
+	ValuesOf string
+	// MaxAge refuses older exports, and files without a manifest, whose age nobody knows. 0 means any age.
+	MaxAge time.Duration
+	// Storage says whether the shims' own state is written.
+	Storage StoragePolicy
+	// JobServers are the servers a job from a driver configuration gets, whose file does not name them; empty means the connected server.
+	JobServers []string
+	// TempDir is for the sorting of what is larger than memory; the system's folder when empty.
+	TempDir string
+}
+
+// ImportReport is what an import found and did.
+type ImportReport struct {
+	Comparison           // what was found before anything was written
+	Created        int64 `json:"created"` // objects
+	Changed        int64 `json:"changed"` // objects that existed
+	RightsVerified bool  `json:"rightsVerified"`
+}
+
+// PlanImport does everything Import does except writing: it reads the whole file, makes every check and returns the
+// differences an Import would settle, and the secrets that have to be set afterwards.
+//
+// Errors: as for Import.
+func (s *Server) PlanImport(ctx context.Context, src ExportSource, o ImportOptions) (*ImportReport, error) {
+	imp, err := s.newImporter(ctx, src, o)
+	if err != nil {
+		return nil, err
+	}
+	defer imp.close()
+	return imp.report, nil
+}
+
+// Import makes the connected server hold what the export holds: objects that are missing are created, parents first; then what
+// names other objects and the per-server values are written. Over existing objects only what differs is written. It
+// never deletes an object or a whole attribute; what the server has beyond the export stays and is listed. The engine's own
+// attributes and secrets are never written. Bytes are written as they are in the file.
+//
+// The file is read to its end and checked before the first write: syntax, limits, manifest, age, tree, doubles,
+// parents, references, and the rights of the user where the server can tell them. In the end everything is read again and
+// compared.
+//
+// It is safe to repeat, also after a break in the middle: what is there already is not written again. A break after
+// the first write leaves [failover.InDoubt], any refusal before it [failover.NotApplied].
+//
+// Errors: failover.ErrInvalid with an [InputError] that names file, line, field and reason; [ErrOtherTree], [ErrExportTooOld], [ErrNotInExport],
+// [ErrNoAccess]; failover.ErrNotObserved when the server does not show what was written.
+func (s *Server) Import(ctx context.Context, src ExportSource, o ImportOptions) (*ImportReport, error) {
+	imp, err := s.newImporter(ctx, src, o)
+	if err != nil {
+		return nil, err
+	}
+	defer imp.close()
+	if err := imp.write(ctx); err != nil {
+		return imp.report, imp.broken(err)
+	}
+	if imp.written.Load() == 0 {
+		return imp.report, nil
+	}
+	return imp.report, imp.observe(ctx)
+}
+
+// importer is one import under way: a checked file, the state of the server, and how they are paired.
+type importer struct {
+	server  *Server
+	in      *incoming
+	have    *objects
+	scope   []byte // key of the topmost object in question
+	top     string // its DN
+	pairing pairing
+	roles   attributeRoles
+	tempDir string
+	report  *ImportReport
+	written atomic.Int64
+	created atomic.Int64
+	changed sync.Map // keys of existing objects that were changed
+}
+
+func (imp *importer) close() {
+	imp.in.close()
+	if imp.have != nil {
+		_ = imp.have.close()
+	}
+}
+
+// newImporter reads and checks everything.
+func (s *Server) newImporter(ctx context.Context, src ExportSource, o ImportOptions) (*importer, error) {
+	imp, err := s.pair(ctx, src, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := imp.preflight(ctx); err != nil {
+		imp.close()
+		return nil, refusal0(err)
+	}
+	return imp, nil
+}
+
+// refusal0 gives a refusal its outcome: nothing was written.
+func refusal0(err error) error {
+	if _, ok := errors.AsType[*failover.Error](err); ok {
+		return err
+	}
+	return refused("import", err)
+}
+
+// pair reads file and server and compares them. Import and Verify share it.
+func (s *Server) pair(ctx context.Context, src ExportSource, o ImportOptions) (*importer, error) {
+	if o.Driver != "" && checkDN("ImportOptions.Driver", o.Driver) != nil {
+		return nil, checkDN("ImportOptions.Driver", o.Driver)
+	}
+	if err := s.acceptable(src, o); err != nil {
+		return nil, err
+	}
+	roles, err := s.attributeRoles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	jobServers := o.JobServers
+	if len(jobServers) == 0 {
+		jobServers = []string{s.DN()}
+	}
+	in, err := readSource(ctx, src, readOptions{roles: roles, target: o.Driver, jobServers: jobServers, tempDir: o.TempDir})
+	if err != nil {
+		return nil, err
+	}
+	imp := &importer{server: s, in: in, roles: roles, tempDir: o.TempDir, top: in.base, scope: in.baseKey}
+	if err := imp.load(ctx, o); err != nil {
+		imp.close()
+		return nil, refusal0(err)
+	}
+	return imp, nil
+}
+
+// acceptable looks at the manifest: origin and age.
+func (s *Server) acceptable(src ExportSource, o ImportOptions) error {
+	refuse := func(next string, err error) error {
+		return &failover.Error{Op: "check export", Target: src.Name, Outcome: failover.NotApplied, Next: next, Err: err}
+	}
+	if src.Manifest == nil {
+		if o.MaxAge > 0 {
+			return refuse("give the manifest that was saved with the export, or allow any age", fmt.Errorf("%w: it has no manifest, so its age is unknown", ErrExportTooOld))
+		}
+		return nil
+	}
+	here, there := s.RootDSE().TreeName, src.Manifest.Tree
+	if here != "" && there != "" && !strings.EqualFold(here, there) {
+		return refuse("use an export of this tree", fmt.Errorf("%w: it is of %s, the server is in %s", ErrOtherTree, there, here))
+	}
+	if age := time.Since(src.Manifest.Time); o.MaxAge > 0 && age > o.MaxAge {
+		return refuse("take a fresh export, or allow this age", fmt.Errorf("%w: it is %s old, allowed are %s", ErrExportTooOld, age.Truncate(time.Second), o.MaxAge))
+	}
+	return nil
+}
+
+// load decides what is looked at, reads the server and compares.
+func (imp *importer) load(ctx context.Context, o ImportOptions) error {
+	in, s := imp.in, imp.server
+	if o.Driver != "" && in.format == FormatLDIF {
+		key, err := sortKey(o.Driver)
+		if err != nil {
+			return err
+		}
+		if !keyBelow(key, in.baseKey) {
+			return fmt.Errorf("%s: %w: %s", in.name, ErrNotInExport, o.Driver)
+		}
+		imp.scope, imp.top = key, o.Driver
+	}
+	imp.pairing = pairing{partial: in.partial, valuesOf: o.ValuesOf, server: s.DN(), storage: o.Storage}
+	if err := imp.chooseValues(o); err != nil {
+		return err
+	}
+	imp.have = newObjects(imp.tempDir)
+	err := s.readObjects(ctx, imp.top, imp.roles, imp.have, func(string) {})
+	if err != nil && !errors.Is(err, ErrNoEntry) {
+		return err
+	}
+	imp.report = &ImportReport{Comparison: Comparison{Source: in.name, Base: imp.top, Server: s.DN(), ValuesOf: imp.pairing.valuesOf,
+		Ignored: in.ignored, Skipped: in.skipped}}
+	if err := imp.pairing.compare(ctx, &imp.report.Comparison, in.objects, imp.have, imp.scope); err != nil {
+		return err
+	}
+	if imp.report.Same+imp.report.Differing+imp.report.OnlyInExport == 0 {
+		return fmt.Errorf("%s: %w: %s", in.name, ErrNotInExport, imp.top)
+	}
+	return imp.needs(ctx)
+}
+
+// chooseValues settles whose per-server values count.
+func (imp *importer) chooseValues(o ImportOptions) error {
+	in, here := imp.in, imp.server.DN()
+	switch {
+	case o.ValuesOf != "" && !in.hasServer(o.ValuesOf):
+		return &failover.Error{Op: "check export", Target: in.name, Outcome: failover.NotApplied, Next: "name one of the servers whose values it holds: " + strings.Join(in.servers, ", "),
+			Err: fmt.Errorf("%w: values of %s", ErrNotInExport, o.ValuesOf)}
+	case o.ValuesOf != "" || len(in.servers) == 0:
+	case in.hasServer(here):
+		imp.pairing.valuesOf = here
+	case slices.Contains(in.servers, ""):
+		imp.pairing.valuesOf = ""
+	default:
+		return &failover.Error{Op: "check export", Target: in.name, Outcome: failover.NotApplied, Next: "name the server whose values are to be used: " + strings.Join(in.servers, ", "),
+			Err: fmt.Errorf("%w: values of the connected server %s", ErrNotInExport, here)}
+	}
+	return nil
+}
+
+// needs lists the secrets the objects in scope ask for on this server.
+func (imp *importer) needs(ctx context.Context) error {
+	owner, set := "", ""
+	var ownerKey []byte
+	err := pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, _ *object, key []byte) error {
+		if w == nil {
+			return nil
+		}
+		switch w.class() {
+		case "DirXML-DriverSet":
+			set = w.dn
+		case "DirXML-Driver":
+			owner, ownerKey = w.dn, append(ownerKey[:0], key...)
+		}
+		by := set
+		if owner != "" && keyBelow(key, ownerKey) {
+			by = owner
+		}
+		imp.in.secrets.collect(w, w.valuesOf(imp.pairing.valuesOf), imp.server.DN(), by)
+		return nil
+	})
+	for i := range imp.in.secrets.list {
+		n := &imp.in.secrets.list[i]
+		if n.Server == "" && n.Kind != SecretDriverObject {
+			n.Server = imp.server.DN()
+		}
+	}
+	imp.report.Secrets = imp.in.secrets.unique()
+	return err
+}
+
+// preflight makes the checks that concern only an import.
+func (imp *importer) preflight(ctx context.Context) error {
+	if err := imp.parents(ctx); err != nil {
+		return err
+	}
+	if err := imp.in.unresolved(ctx, imp.server, imp.have, imp.scope, imp.tempDir); err != nil {
+		return err
+	}
+	return imp.rights(ctx)
+}
+
+// parents checks that each object has its parent in the file or on the server.
+func (imp *importer) parents(ctx context.Context) error {
+	var path [][]byte
+	return pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, h *object, key []byte) error {
+		for len(path) > 0 && !keyBelow(key, path[len(path)-1]) {
+			path = path[:len(path)-1]
+		}
+		defer func() { path = append(path, slices.Clone(key)) }()
+		if h != nil || len(path) > 0 && keyEqual(path[len(path)-1], parentKey(key)) {
+			return nil
+		}
+		parent := ParentDN(w.dn)
+		if len(path) == 0 && parent != "" {
+			known, err := imp.server.Exists(ctx, parent)
+			if err != nil || known {
+				return err
+			}
+		}
+		return imp.in.refuse(w.line, "dn", "%s has no parent: %s is neither in the file nor in the directory", w.dn, parent)
+	})
+}
+
+// write makes the two passes.
+func (imp *importer) write(ctx context.Context) error {
+	if imp.report.Differing+imp.report.OnlyInExport == 0 {
+		return nil
+	}
+	var wrote int64
+	tell := func() {
+		if wrote++; wrote%1000 == 0 {
+			failover.Progress(ctx, fmt.Sprintf("%d objects written to %s", wrote, imp.server.DN()))
+		}
+	}
+	err := imp.pass(ctx, func(w, h *object) func() error {
+		if h == nil {
+			tell()
+			return func() error { return imp.create(ctx, w) }
+		}
+		return imp.modify(ctx, h, imp.pairing.replicated(w, h))
+	}, isContainer)
+	if err != nil {
+		return err
+	}
+	failover.Progress(ctx, "all objects exist on "+imp.server.DN()+"; writing what names other objects and the per-server values")
+	return imp.pass(ctx, func(w, h *object) func() error {
+		dn := w
+		if h == nil {
+			h = &object{dn: w.dn}
+		} else {
+			dn = h
+		}
+		return imp.modify(ctx, dn, slices.Concat(imp.pairing.references(w, h), imp.pairing.perServer(w, h)))
+	}, func(*object) bool { return false })
+}
+
+// isContainer reports whether other objects can lie below. Classes nobody knows here count as such.
+func isContainer(o *object) bool {
+	switch o.class() {
+	case "DirXML-Rule", "DirXML-StyleSheet", "DirXML-Resource", "DirXML-GlobalConfigDef", "DirXML-Job", "DirXML-Entitlement", "DirXML-SharedProfile":
+		return false
+	}
+	return true
+}
+
+// pass goes over the objects of the export in order. What change returns runs beside others, unless alone says that
+// the objects behind have to wait for it. After a failure nothing more is begun and what runs is waited for.
+func (imp *importer) pass(ctx context.Context, change func(want, have *object) func() error, alone func(*object) bool) error {
+	var g errgroup.Group
+	g.SetLimit(DefaultConnections)
+	var failed atomic.Bool
+	errStop := errors.New("stop")
+	err := pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, h *object, _ []byte) error {
+		if failed.Load() {
+			return errStop
+		}
+		if w == nil {
+			return nil
+		}
+		do := change(w, h)
+		if do == nil {
+			return nil
+		}
+		if alone(w) {
+			return do()
+		}
+		g.Go(func() error {
+			err := do()
+			if err != nil {
+				failed.Store(true)
+			}
+			return err
+		})
+		return nil
+	})
+	if running := g.Wait(); running != nil {
+		return running
+	}
+	return err
+}
+
+func (imp *importer) create(ctx context.Context, w *object) error {
+	err := imp.server.Add(ctx, w.dn, w.plain...)
+	if err != nil && (failover.OutcomeOf(err) == failover.InDoubt || errors.Is(err, ErrExists)) && ctx.Err() == nil {
+		// Lost answer, or the object of a run that broke: what counts is what is there.
+		e, rerr := imp.server.Read(ctx, w.dn, imp.roles.requested()...)
+		switch {
+		case rerr == nil && len(imp.pairing.replicated(w, imp.roles.split(e, imp.server.DN()))) == 0:
+			err = nil
+		case errors.Is(rerr, ErrNoEntry):
+			err = imp.server.Add(ctx, w.dn, w.plain...)
+		}
+	}
+	if err == nil {
+		imp.written.Add(1)
+		imp.created.Add(1)
+		return nil
+	}
+	if failover.OutcomeOf(err) != failover.NotApplied {
+		imp.written.Add(1)
+	}
+	return imp.at(w.line, err)
+}
+
+// modify returns the write that settles the deltas, or nil when there is nothing to write.
+func (imp *importer) modify(ctx context.Context, o *object, deltas []delta) func() error {
+	var changes []AttributeChange
+	for _, d := range deltas {
+		switch {
+		case d.missing != nil && len(d.have) > 0:
+			changes = append(changes, AttributeChange{Kind: AddValues, Attribute: Attribute{Name: d.name, Values: d.missing}})
+		case d.want != nil:
+			changes = append(changes, AttributeChange{Kind: Replace, Attribute: Attribute{Name: d.name, Values: d.want}})
+		}
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	return func() error {
+		err := imp.server.Modify(ctx, o.dn, changes...)
+		if err != nil && failover.OutcomeOf(err) == failover.InDoubt && ctx.Err() == nil {
+			err = imp.again(ctx, o.dn, changes)
+		}
+		if err == nil || failover.OutcomeOf(err) != failover.NotApplied {
+			imp.written.Add(1)
+		}
+		if err != nil {
+			return imp.at(o.line, err)
+		}
+		if o.line == 0 {
+			if _, known := imp.changed.LoadOrStore(strings.ToLower(o.dn), true); !known {
+				return nil
+			}
+		}
+		return nil
+	}
+}
+
+// again settles a modification whose answer was lost: replacing is repeated, added values are added where they are missing.
+func (imp *importer) again(ctx context.Context, dn string, changes []AttributeChange) error {
+	e, err := imp.server.Read(ctx, dn, imp.roles.requested()...)
+	if err != nil {
+		return err
+	}
+	var rest []AttributeChange
+	for _, c := range changes {
+		if c.Kind == AddValues {
+			if c.Values = missingValues(c.Name, c.Values, e.Get(c.Name)); len(c.Values) == 0 {
+				continue
+			}
+		}
+		rest = append(rest, c)
+	}
+	if len(rest) == 0 {
+		return nil
+	}
+	return imp.server.Modify(ctx, dn, rest...)
+}
+
+// at adds the place in the file to a refusal of the server.
+func (imp *importer) at(line int, err error) error {
+	if line == 0 {
+		return err
+	}
+	return fmt.Errorf("%s:%d: %w", imp.in.name, line, err)
+}
+
+// tally counts what was done into the report.
+func (imp *importer) tally() {
+	imp.report.Created = imp.created.Load()
+	imp.report.Changed = 0
+	imp.changed.Range(func(any, any) bool {
+		imp.report.Changed++
+		return true
+	})
+}
+
+// broken tells how an import that did not come to its end has left the directory.
+func (imp *importer) broken(err error) error {
+	imp.tally()
+	if imp.written.Load() == 0 && failover.OutcomeOf(err) == failover.NotApplied {
+		return err
+	}
+	return &failover.Error{Op: "import", Target: imp.top, Outcome: failover.InDoubt,
+		Next: fmt.Sprintf("run the same import again: what was written (%d objects created, %d changed) is not written twice", imp.report.Created, imp.report.Changed), Err: err}
+}
+
+// observe reads everything again: an answer of the server is no proof of what it holds.
+func (imp *importer) observe(ctx context.Context) error {
+	imp.tally()
+	fail := func(err error) error {
+		return &failover.Error{Op: "import", Target: imp.top, Outcome: failover.InDoubt, Next: "verify the export against the server", Err: err}
+	}
+	_ = imp.have.close()
+	imp.have = newObjects(imp.tempDir)
+	if err := imp.server.readObjects(ctx, imp.top, imp.roles, imp.have, func(string) {}); err != nil {
+		return fail(err)
+	}
+	lacking := errors.New("lacking")
+	var first string
+	err := pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, h *object, _ []byte) error {
+		if w == nil {
+			return nil
+		}
+		if h == nil {
+			first = w.dn
+			return lacking
+		}
+		for _, d := range imp.pairing.all(w, h) {
+			if d.want != nil {
+				first = h.dn + ": " + d.name + ": " + d.describe()
+				return lacking
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, lacking) {
+		return fail(fmt.Errorf("%w: %s", failover.ErrNotObserved, first))
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return nil
+}

@@ -1,0 +1,525 @@
+package idm
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// DifferenceKind says on which side something is.
+type DifferenceKind int
+
+const (
+	// OnlyInExport: the export has it and the server has not. An import creates it.
+	OnlyInExport DifferenceKind = iota + 1
+	// OnlyOnServer: the server has it and the export has not. An import leaves it.
+	OnlyOnServer
+	// Differs: both have it, with other values. An import writes the values of the export.
+	Differs
+)
+
+// Difference is one object or one attribute that is not the same in an export and on a server.
+type Difference struct {
+	Kind      DifferenceKind `json:"kind"`
+	DN        string         `json:"dn"`
+	Class     string         `json:"class,omitempty"`
+	Attribute string         `json:"attribute,omitempty"` // empty: the whole object
+	Server    string         `json:"server,omitempty"`    // of a per-server attribute: whose value the export's is
+	Line      int            `json:"line,omitempty"`      // where the object stands in the file
+	Detail    string         `json:"detail,omitempty"`    // what differs, for people
+}
+
+// String returns one line: "+" only in the export, "-" only on the server, "~" differs.
+func (d Difference) String() string {
+	sign := map[DifferenceKind]string{OnlyInExport: "+", OnlyOnServer: "-", Differs: "~"}[d.Kind]
+	text := sign + " " + d.DN
+	if d.Attribute == "" {
+		return text + " (" + d.Class + ")"
+	}
+	text += ": " + d.Attribute
+	if d.Server != "" {
+		text += " (per server)"
+	}
+	if d.Detail != "" {
+		text += ": " + d.Detail
+	}
+	return text
+}
+
+// MaxDifferences is how many differences a Comparison lists; all are counted.
+const MaxDifferences = 1000
+
+// Comparison is what an export and a server have in common and what not.
+type Comparison struct {
+	Source       string           `json:"source"`
+	Base         string           `json:"base"`
+	Server       string           `json:"server"`
+	ValuesOf     string           `json:"valuesOf,omitempty"` // whose per-server values of the export were looked at
+	Same         int64            `json:"same"`               // objects without a difference
+	Differing    int64            `json:"differing"`          // objects on both sides with one
+	OnlyInExport int64            `json:"onlyInExport"`       // objects
+	OnlyOnServer int64            `json:"onlyOnServer"`       // objects
+	Differences  []Difference     `json:"differences"`        // the first MaxDifferences
+	Unlisted     int64            `json:"unlisted,omitempty"`
+	Ignored      map[string]int64 `json:"ignored,omitempty"` // attributes of the file that are the engine's own or secrets, and on how many objects
+	Skipped      []string         `json:"skipped,omitempty"` // parts of a driver configuration that have no place in the directory or are to be set by hand
+	Secrets      []SecretNeeded   `json:"secrets,omitempty"` // what has to be set on the server for the drivers to start
+}
+
+// Equal reports whether nothing differs.
+func (c *Comparison) Equal() bool { return c.Differing+c.OnlyInExport+c.OnlyOnServer == 0 }
+
+// String returns the comparison as a text for people: a line of counts, then a line for each difference.
+func (c *Comparison) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s against %s on %s: %d objects equal, %d differ, %d only in the export, %d only on the server\n",
+		c.Source, c.Base, c.Server, c.Same, c.Differing, c.OnlyInExport, c.OnlyOnServer)
+	for _, d := range c.Differences {
+		b.WriteString(d.String() + "\n")
+	}
+	if c.Unlisted > 0 {
+		fmt.Fprintf(&b, "… and %d more differences\n", c.Unlisted)
+	}
+	for _, text := range c.Skipped {
+		b.WriteString("! " + text + "\n")
+	}
+	for _, n := range c.Secrets {
+		b.WriteString("! to be set: " + n.String() + "\n")
+	}
+	return b.String()
+}
+
+func (c *Comparison) list(d Difference) {
+	if len(c.Differences) < MaxDifferences {
+		c.Differences = append(c.Differences, d)
+	} else {
+		c.Unlisted++
+	}
+}
+
+// delta is one attribute that differs. Without want the server alone has it.
+type delta struct {
+	name       string
+	want, have [][]byte
+	missing    [][]byte // of an attribute whose values are added to those present
+	perServer  bool
+}
+
+// merged are attributes whose present values stay when an import adds its own: a server that joined the driver set
+// after the export was taken must not be thrown out of it.
+func merged(name string) bool {
+	switch strings.ToLower(name) {
+	case "objectclass", "dirxml-serverlist", "acl", "securityequals":
+		return true
+	}
+	return false
+}
+
+// pairing says how the objects of an export and of a server are compared.
+type pairing struct {
+	partial  bool   // what the export lacks means nothing
+	valuesOf string // whose per-server values of the export count
+	server   string // the server compared with
+	storage  StoragePolicy
+}
+
+func (p pairing) replicated(want, have *object) []delta {
+	return compareAttributes(want.plain, have.plain, p.partial, false)
+}
+
+func (p pairing) references(want, have *object) []delta {
+	return compareAttributes(want.refs, have.refs, p.partial, false)
+}
+
+func (p pairing) perServer(want, have *object) []delta {
+	deltas := compareAttributes(want.valuesOf(p.valuesOf), have.valuesOf(p.server), p.partial, true)
+	if p.storage == WriteStorage {
+		return deltas
+	}
+	return slices.DeleteFunc(deltas, func(d delta) bool { return strings.EqualFold(d.name, "DirXML-DriverStorage") })
+}
+
+func (p pairing) all(want, have *object) []delta {
+	return slices.Concat(p.replicated(want, have), p.references(want, have), p.perServer(want, have))
+}
+
+func compareAttributes(want, have []Attribute, partial, perServer bool) []delta {
+	var deltas []delta
+	for _, w := range want {
+		h := find(have, w.Name)
+		d := delta{name: w.Name, want: w.Values, have: h, perServer: perServer}
+		if merged(w.Name) {
+			d.missing = missingValues(w.Name, w.Values, h)
+			if len(d.missing) == 0 {
+				continue
+			}
+		} else if sameNamed(w.Name, w.Values, h) {
+			continue
+		}
+		deltas = append(deltas, d)
+	}
+	if partial {
+		return deltas
+	}
+	for _, h := range have {
+		if find(want, h.Name) == nil {
+			deltas = append(deltas, delta{name: h.Name, have: h.Values, perServer: perServer})
+		}
+	}
+	return deltas
+}
+
+// comparableValue returns what of a value counts: names without case and spaces, everything else byte by byte.
+func comparableValue(name string, v []byte) string {
+	switch strings.ToLower(name) {
+	case "objectclass":
+		return strings.ToLower(string(v))
+	case "cn":
+		return fold(string(v))
+	}
+	return string(v)
+}
+
+func comparableReference(name string, v []byte) string {
+	dn, ok := referenceTarget(name, string(v))
+	if !ok || dn == "" {
+		return string(v)
+	}
+	key, err := sortKey(dn)
+	if err != nil {
+		return string(v)
+	}
+	return string(key) + string(v[len(dn):])
+}
+
+func isReference(name string) bool {
+	switch strings.ToLower(name) {
+	case "dirxml-policies", "dirxml-serverlist", "securityequals", "member", "seealso":
+		return true
+	}
+	return false
+}
+
+func comparableOf(name string, v []byte) string {
+	if isReference(name) {
+		return comparableReference(name, v)
+	}
+	return comparableValue(name, v)
+}
+
+func comparables(name string, values [][]byte) map[string]bool {
+	m := make(map[string]bool, len(values))
+	for _, v := range values {
+		m[comparableOf(name, v)] = true
+	}
+	return m
+}
+
+func sameNamed(name string, a, b [][]byte) bool {
+	if len(a) == 1 && len(b) == 1 && bytes.Equal(a[0], b[0]) {
+		return true
+	}
+	if len(a) != len(b) {
+		return false
+	}
+	x, y := comparables(name, a), comparables(name, b)
+	for v := range x {
+		if !y[v] {
+			return false
+		}
+	}
+	return len(x) == len(y)
+}
+
+func missingValues(name string, want, have [][]byte) [][]byte {
+	present := comparables(name, have)
+	var missing [][]byte
+	for _, v := range want {
+		if c := comparableOf(name, v); !present[c] {
+			present[c] = true
+			missing = append(missing, v)
+		}
+	}
+	return missing
+}
+
+// describe says for people what differs.
+func (d delta) describe() string {
+	switch {
+	case d.missing != nil:
+		return "adds " + showValues(d.missing)
+	case d.want == nil:
+		return showValues(d.have)
+	case d.have == nil:
+		return showValues(d.want)
+	case len(d.want) == 1 && len(d.have) == 1:
+		return showChange(d.have[0], d.want[0])
+	}
+	return showValues(d.have) + " → " + showValues(d.want)
+}
+
+const showMost = 100
+
+func isText(v []byte) bool {
+	return utf8.Valid(v) && !bytes.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\t' && r != '\n' && r != '\r' })
+}
+
+func showValue(v []byte) string {
+	if isText(v) && len(v) <= showMost && !bytes.ContainsAny(v, "\r\n") {
+		return strconv.Quote(string(v))
+	}
+	sum := sha256.Sum256(v)
+	return fmt.Sprintf("%d bytes (sha256 %x…)", len(v), sum[:4])
+}
+
+func showValues(values [][]byte) string {
+	if len(values) == 1 {
+		return showValue(values[0])
+	}
+	var shown []string
+	for i, v := range values {
+		if i == 5 {
+			shown = append(shown, fmt.Sprintf("… %d values", len(values)))
+			break
+		}
+		shown = append(shown, showValue(v))
+	}
+	return "[" + strings.Join(shown, ", ") + "]"
+}
+
+// showChange names the first line that differs of values too long to show.
+func showChange(have, want []byte) string {
+	text := showValue(have) + " → " + showValue(want)
+	if !isText(have) || !isText(want) || len(have) <= showMost && len(want) <= showMost && !bytes.ContainsAny(have, "\n") && !bytes.ContainsAny(want, "\n") {
+		return text
+	}
+	a, b := bytes.Split(have, []byte("\n")), bytes.Split(want, []byte("\n"))
+	for i := range max(len(a), len(b)) {
+		var x, y []byte
+		if i < len(a) {
+			x = a[i]
+		}
+		if i < len(b) {
+			y = b[i]
+		}
+		if i >= len(a) || i >= len(b) || !bytes.Equal(x, y) {
+			return fmt.Sprintf("%s, line %d: %s → %s", text, i+1, around(x, y), around(y, x))
+		}
+	}
+	return text
+}
+
+// around quotes the part of a line where it begins to differ from the other.
+func around(line, other []byte) string {
+	at := 0
+	for at < len(line) && at < len(other) && line[at] == other[at] {
+		at++
+	}
+	from := max(0, at-showMost/4)
+	text := clipText(string(line[from:]), showMost/2)
+	if from > 0 {
+		text = "…" + text
+	}
+	return strconv.Quote(text)
+}
+
+// pairs walks over both collections and calls visit for each object of either side, within scope. The key holds until
+// visit returns, the objects longer.
+func pairs(ctx context.Context, want, have *objects, scope []byte, visit func(want, have *object, key []byte) error) error {
+	w, err := want.walk()
+	if err != nil {
+		return err
+	}
+	h, err := have.walk()
+	if err != nil {
+		return err
+	}
+	x, err := newSide(w, scope)
+	if err != nil {
+		return err
+	}
+	y, err := newSide(h, scope)
+	if err != nil {
+		return err
+	}
+	for x.o != nil || y.o != nil {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		order := 0
+		switch {
+		case x.o == nil:
+			order = 1
+		case y.o == nil:
+			order = -1
+		default:
+			order = bytes.Compare(x.key, y.key)
+		}
+		var a, b *object
+		key := x.key
+		if order <= 0 {
+			a = x.o
+		}
+		if order >= 0 {
+			b, key = y.o, y.key
+		}
+		if err := visit(a, b, key); err != nil {
+			return err
+		}
+		if order <= 0 {
+			if err := x.next(); err != nil {
+				return err
+			}
+		}
+		if order >= 0 {
+			if err := y.next(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// side is one of the two walks.
+type side struct {
+	w     *walker
+	scope []byte
+	o     *object
+	key   []byte
+}
+
+func newSide(w *walker, scope []byte) (*side, error) {
+	s := &side{w: w, scope: scope}
+	return s, s.next()
+}
+
+func (s *side) next() error {
+	for {
+		o, key, err := s.w.take()
+		if err != nil {
+			return err
+		}
+		s.o, s.key = o, append(s.key[:0], key...)
+		if o == nil || keyBelow(key, s.scope) {
+			return nil
+		}
+	}
+}
+
+// compare counts and lists the differences.
+func (p pairing) compare(ctx context.Context, c *Comparison, want, have *objects, scope []byte) error {
+	return pairs(ctx, want, have, scope, func(w, h *object, _ []byte) error {
+		switch {
+		case h == nil:
+			c.OnlyInExport++
+			c.list(Difference{Kind: OnlyInExport, DN: w.dn, Class: w.class(), Line: w.line})
+			return nil
+		case w == nil:
+			if p.partial {
+				return nil
+			}
+			c.OnlyOnServer++
+			c.list(Difference{Kind: OnlyOnServer, DN: h.dn, Class: h.class()})
+			return nil
+		}
+		deltas := p.all(w, h)
+		if len(deltas) == 0 {
+			c.Same++
+			return nil
+		}
+		c.Differing++
+		for _, d := range deltas {
+			c.list(p.difference(d, w, h))
+		}
+		return nil
+	})
+}
+
+func (p pairing) difference(d delta, w, h *object) Difference {
+	diff := Difference{Kind: Differs, DN: h.dn, Class: h.class(), Attribute: d.name, Line: w.line, Detail: d.describe()}
+	if d.perServer {
+		diff.Server = p.valuesOf
+		if diff.Server == "" {
+			diff.Server = p.server
+		}
+	}
+	switch {
+	case d.want == nil:
+		diff.Kind = OnlyOnServer
+	case d.have == nil:
+		diff.Kind = OnlyInExport
+	}
+	return diff
+}
+
+// unresolved finds the first reference to something that neither the export nor the server has.
+func (in *incoming) unresolved(ctx context.Context, s *Server, have *objects, scope []byte, dir string) error {
+	t := newTargets(dir)
+	defer t.close()
+	err := pairs(ctx, in.objects, have, scope, func(w, _ *object, _ []byte) error {
+		if w == nil {
+			return nil
+		}
+		return t.add(w)
+	})
+	if err != nil {
+		return err
+	}
+	named, err := t.spool.Iterator()
+	if err != nil {
+		return err
+	}
+	key, what, err := named.Next()
+	step := func() error {
+		last := bytes.Clone(key)
+		for err == nil && bytes.Equal(key, last) {
+			key, what, err = named.Next()
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return err
+	}
+	missing := func() error {
+		u := unpacker{b: what}
+		dn, attribute, line := string(u.bytes()), string(u.bytes()), string(u.bytes())
+		known, err := s.Exists(ctx, dn)
+		if err != nil || known {
+			return err
+		}
+		n, _ := strconv.Atoi(line)
+		return in.refuse(n, attribute, "names %s, which neither the file nor the directory has", dn)
+	}
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return err
+	}
+	failed := pairs(ctx, in.objects, have, scope, func(_, _ *object, at []byte) error {
+		for err == nil && bytes.Compare(key, at) <= 0 {
+			if !bytes.Equal(key, at) {
+				if err := missing(); err != nil {
+					return err
+				}
+			}
+			if err := step(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for failed == nil && err == nil {
+		if failed = missing(); failed == nil {
+			failed = step()
+		}
+	}
+	return failed
+}
