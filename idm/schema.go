@@ -129,8 +129,8 @@ var attributeTable = []struct {
 	{65, "DirXML-ServerKeys", syntaxOctets, engineOwned | hidden, "DirXML-DriverSet", CopyReplicated, "key material of the engine, never readable"},
 	{80, "DirXML-ReciprocalAttrMap", syntaxBinary, single, "DirXML-Driver", CopyReplicated, ""},
 	{82, "DirXML-PersistentData", syntaxBinary, single, "DirXML-Driver", CopyReplicated, "state written by policies"},
-	{84, "DirXML-uiXMLBigPerReplica", syntaxBinary, single | perServer, "DirXML-DriverSet DirXML-Driver", CopyValue, "what the administration tools draw"},
-	{86, "DirXML-uiXMLSmallPerReplica", syntaxOctets, single | perServer, "DirXML-DriverSet DirXML-Driver", CopyValue, "what the administration tools draw"},
+	{84, "DirXML-uiXMLBigPerReplica", syntaxBinary, single | perServer, "DirXML-uiExtensions DirXML-DriverSet DirXML-Driver", CopyValue, "what the administration tools draw"},
+	{86, "DirXML-uiXMLSmallPerReplica", syntaxOctets, single | perServer, "DirXML-uiExtensions DirXML-DriverSet DirXML-Driver", CopyValue, "what the administration tools draw"},
 	{87, "DirXML-JavaEnvironmentParameters", syntaxList, perServer, "DirXML-DriverSet", CopyOnRequest, "Java heap and options of that machine"},
 	{97, "DirXML-CacheLocation", syntaxString, single | perServer | engineOwned | hidden, "DirXML-Driver", CopyNever, "path on that machine, changed only while the driver is disabled"},
 	{98, "DirXML-LogEventsType", syntaxInteger, single, "DirXML-DriverSet DirXML-Driver", CopyReplicated, ""},
@@ -181,11 +181,11 @@ func (s Schema) PerServer() []AttributeType {
 	return slices.DeleteFunc(s.Attributes(), func(t AttributeType) bool { return !t.PerServer })
 }
 
-// copied returns the names of the attributes CopyServerData looks at.
-func (s Schema) copied(class string, extra []string) []AttributeType {
+// copied returns the attributes CopyServerData compares and writes.
+func (s Schema) copied(onRequest []string) []AttributeType {
 	return slices.DeleteFunc(s.PerServer(), func(t AttributeType) bool {
-		wanted := t.Copying == CopyValue || t.Copying == CopyOnRequest && slices.ContainsFunc(extra, func(n string) bool { return strings.EqualFold(n, t.Name) })
-		return !wanted || t.EngineOwned || !slices.ContainsFunc(t.On, func(c string) bool { return strings.EqualFold(c, class) })
+		wanted := t.Copying == CopyValue || t.Copying == CopyOnRequest && slices.ContainsFunc(onRequest, func(n string) bool { return strings.EqualFold(n, t.Name) })
+		return !wanted || t.EngineOwned
 	})
 }
 
