@@ -139,4 +139,3 @@ func TestOpenLDAPRoundTripIsEqualByteByByte(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, report.Created+report.Changed, "the second import writes nothing")
 }
-

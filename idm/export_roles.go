@@ -151,3 +151,6 @@ func (r attributeRoles) in(name string, job bool) attributeRole {
 	}
 	return r.of(name)
 }
+
+// fallbackRoles is what the table alone says, for callers that have no server at hand.
+func fallbackRoles() attributeRoles { return rolesFrom(TableSchema()) }
