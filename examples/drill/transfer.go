@@ -1,4 +1,62 @@
 package main
 
-// scenarios lists every procedure there is, in the order they are played.
-func scenarios() []scenario { return nil }
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/01b61c5c/failover/cluster"
+	"github.com/01b61c5c/failover/cluster/clustertest"
+)
+
+// transfer moves a group to the other node of a cluster, verifies it there and moves it back.
+func transfer() scenario {
+	sc := scenario{name: "transfer", open: openTransfer}
+	for _, f := range clustertest.Faults() {
+		sc.faults = append(sc.faults, fault{f.Name, f.Title})
+	}
+	return sc
+}
+
+func openTransfer(_ context.Context, dir, fault string) (*stage, error) {
+	const first, second, group, service = "NODE1", "NODE2", "FILE SERVICE", "filesvc"
+	state := filepath.Join(dir, "cluster")
+	_, err := os.Stat(state)
+	fresh := os.IsNotExist(err)
+	sim, err := clustertest.Open(state, clustertest.TwoNodes(first, second, group, service))
+	if err != nil {
+		return nil, err
+	}
+	if fresh && fault != "" {
+		if err := sim.Arm(fault, group); err != nil {
+			return nil, err
+		}
+	}
+	c, err := sim.Cluster()
+	if err != nil {
+		return nil, err
+	}
+	p, err := cluster.Transfer(c, cluster.TransferOptions{Group: group, Target: second, Then: cluster.MoveBack, Hold: 200 * time.Millisecond,
+		Move: cluster.MoveOptions{Timeout: 10 * time.Second, Poll: 20 * time.Millisecond, Grace: 300 * time.Millisecond, Settle: time.Second}})
+	if err != nil {
+		return nil, err
+	}
+	return &stage{procedure: p, close: func() error { return nil }, judge: func(context.Context) (verdict, error) {
+		m, err := sim.Model()
+		if err != nil {
+			return verdict{}, err
+		}
+		v := verdict{twoActive: m.Counters.TwoOwners > 0}
+		for _, move := range slices.Sorted(maps.Keys(m.Counters.MovesByTarget)) {
+			v.once = append(v.once, effect{what: "move of " + move, times: m.Counters.MovesByTarget[move], most: 1})
+		}
+		g := m.Group(group)
+		v.end = fmt.Sprintf("%s is %s on %s", group, m.GroupState(group), g.Owner)
+		v.asWanted = g.Owner == first && m.GroupState(group) == cluster.Online && g.Failback.Policy == cluster.FailbackAllowed
+		return v, nil
+	}}, nil
+}

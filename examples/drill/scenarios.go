@@ -1,0 +1,4 @@
+package main
+
+// scenarios lists every procedure there is, in the order they are played.
+func scenarios() []scenario { return []scenario{transfer()} }
