@@ -38,12 +38,12 @@ func (r *run) check(ctx context.Context, s Step) error {
 
 // change applies an idempotent step until its observation holds.
 func (r *run) change(ctx context.Context, s Step, st *stepState) error {
-	limit, cancel := context.WithTimeout(ctx, s.timeout())
-	defer cancel()
-	obs, err := r.ready(limit, s, st)
+	obs, err := r.ready(ctx, s, st)
 	if err != nil || obs.Done {
 		return err
 	}
+	limit, cancel := context.WithTimeout(ctx, s.timeout())
+	defer cancel()
 	for attempt := 1; ; attempt++ {
 		if err := r.intent(s, obs, attempt); err != nil {
 			return err
@@ -104,15 +104,15 @@ func (r *run) changeFailed(ctx context.Context, s Step, obs Observation, applyEr
 
 // once fires a step that must not be fired twice, or finds out what became of an earlier firing.
 func (r *run) once(ctx context.Context, s Step, st *stepState) error {
-	limit, cancel := context.WithTimeout(ctx, s.timeout())
-	defer cancel()
 	if st.Status == StatusInDoubt {
 		outcome, err := Applied, error(nil)
 		if !st.fired {
-			outcome, err = probe(limit, s)
+			outcome, err = probe(ctx, s)
 		}
 		switch {
 		case outcome == Applied:
+			limit, cancel := context.WithTimeout(ctx, s.timeout())
+			defer cancel()
 			return r.confirmed(ctx, limit, s, nil)
 		case outcome == InDoubt || err != nil:
 			return r.inDoubt(s, err)
@@ -122,10 +122,12 @@ func (r *run) once(ctx context.Context, s Step, st *stepState) error {
 		}
 		st = &stepState{}
 	}
-	obs, err := r.ready(limit, s, st)
+	obs, err := r.ready(ctx, s, st)
 	if err != nil || obs.Done {
 		return err
 	}
+	limit, cancel := context.WithTimeout(ctx, s.timeout())
+	defer cancel()
 	if err := r.intent(s, obs, 1); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -465,4 +466,29 @@ func TestStopAndCancelEndAtASafePoint(t *testing.T) {
 	require.ErrorIs(t, err, failover.ErrInDoubt)
 	assert.Equal(t, failover.ResultInDoubt, rep.Result)
 	assert.False(t, probed, "a cancelled run does not linger; the next one probes")
+}
+
+func TestTheTimeAPersonTakesAtTheGateIsNotTheSteps(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		change, once := w.change("a"), w.once("b")
+		for _, s := range []*failover.Step{&change, &once} {
+			apply := s.Apply
+			s.Apply = func(ctx context.Context) error {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				return apply(ctx)
+			}
+		}
+		o := options(openJournal(t, path))
+		o.Gate = failover.GateFunc(func(context.Context, failover.Step, failover.Observation) error {
+			time.Sleep(8 * time.Hour)
+			return nil
+		})
+		_, err := procedure(change, once).Run(t.Context(), o)
+		require.NoError(t, err)
+		assert.Equal(t, map[string]int{"a": 1, "b": 1}, w.thrown)
+	})
 }
