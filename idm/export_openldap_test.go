@@ -2,12 +2,15 @@ package idm_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/idm"
 	"github.com/01b61c5c/failover/internal/peers"
 )
@@ -18,6 +21,9 @@ const (
 	serverA = "cn=srv-a,ou=servers,o=system"
 	serverB = "cn=srv-b,ou=servers,o=system"
 	setDN   = "cn=Driver Set,o=system"
+
+	waitTime = 30 * time.Second
+	pollTime = 20 * time.Millisecond
 )
 
 func connect(tb testing.TB, s *peers.Slapd) *idm.Server {
@@ -138,4 +144,253 @@ func TestOpenLDAPRoundTripIsEqualByteByByte(t *testing.T) {
 	report, err = to.Import(ctx, source(text, &m), idm.ImportOptions{Storage: idm.WriteStorage})
 	require.NoError(t, err)
 	require.Zero(t, report.Created+report.Changed, "the second import writes nothing")
+}
+
+func TestOpenLDAPToolsTakeTheLDIF(t *testing.T) {
+	slapdA, from := tree(t, serverA)
+	populate(t, from, 5)
+	text, m := exported(t, from, idm.ExportOptions{Base: setDN})
+
+	for _, tool := range []string{"ldapadd", "ldapmodify"} {
+		slapd, to := tree(t, serverA)
+		out, err := slapd.Tool(t.Context(), []byte(text), tool)
+		require.NoError(t, err, string(out))
+		again, _ := exported(t, to, idm.ExportOptions{Base: setDN})
+		require.Equal(t, text, again, tool)
+		drift, err := to.Verify(t.Context(), source(text, &m), idm.VerifyOptions{Storage: idm.WriteStorage})
+		require.NoError(t, err)
+		require.True(t, drift.Equal(), drift.String())
+	}
+
+	// Ours reads what ldapsearch writes, with and without folding.
+	for _, wrap := range []string{"76", "no"} {
+		out, err := slapdA.Tool(t.Context(), nil, "ldapsearch", "-LLL", "-o", "ldif-wrap="+wrap, "-b", setDN, "*", "+")
+		require.NoError(t, err, string(out))
+		_, to := tree(t, serverA)
+		report, err := to.Import(t.Context(), source(string(out), nil), idm.ImportOptions{Storage: idm.WriteStorage})
+		require.NoError(t, err)
+		require.Equal(t, m.Objects, report.Created)
+		require.NotZero(t, report.Ignored["DirXML-ShimAuthPassword"], "what belongs to the engine is left alone and said")
+		again, _ := exported(t, to, idm.ExportOptions{Base: setDN})
+		require.Equal(t, text, again)
+	}
+}
+
+func TestOpenLDAPTenThousandPolicies(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute; not proven in short mode")
+	}
+	slapd, from := tree(t, serverA)
+	populate(t, from, 10_000)
+	text, m := exported(t, from, idm.ExportOptions{Base: setDN, TempDir: t.TempDir()})
+	require.Greater(t, len(text), 40<<20)
+	_, to := tree(t, serverA)
+	report, err := to.Import(t.Context(), source(text, &m), idm.ImportOptions{TempDir: t.TempDir()})
+	require.NoError(t, err)
+	require.Equal(t, m.Objects, report.Created)
+	again, _ := exported(t, to, idm.ExportOptions{Base: setDN, TempDir: t.TempDir()})
+	require.True(t, text == again, "equal byte by byte")
+	found, err := from.Find(t.Context(), idm.Query{Base: setDN, Scope: idm.ScopeSubtree, Filter: "(objectClass=DirXML-Rule)", Attributes: []string{"1.1"}})
+	require.NoError(t, err)
+	require.Len(t, found, 10_000+3)
+	_ = slapd
+}
+
+func TestOpenLDAPPerServerValuesByServer(t *testing.T) {
+	apart := []string{"DirXML-ShimAuthID", "DirXML-ShimAuthServer", "DirXML-ShimConfigInfo", "DirXML-ConfigValues", "DirXML-EngineControlValues",
+		"DirXML-ShimAuthPassword", "DirXML-DriverStartOption", "DirXML-State", "DirXML-DriverStorage", "DirXML-JavaEnvironmentParameters", "DirXML-DriverCacheLimit"}
+	slapdA, a := tree(t, serverA)
+	slapdB := peers.StartSlapd(t, peers.SlapdOptions{DSAName: serverB, Tree: "HARBOR", From: slapdA, Apart: apart})
+	b := connect(t, slapdB)
+	populate(t, a, 3)
+	ctx := t.Context()
+	last := "cn=p000002,cn=Library," + setDN
+	require.Eventually(t, func() bool {
+		ok, err := b.Exists(ctx, last)
+		return err == nil && ok
+	}, waitTime, pollTime)
+	driver := "cn=HR," + setDN
+	require.NoError(t, b.Modify(ctx, driver, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("DirXML-ShimAuthID", "of-b")}))
+
+	both, m := exported(t, a, idm.ExportOptions{Base: setDN, Others: []*idm.Server{b}})
+	require.Equal(t, map[string]int64{serverA: 7, serverB: 1}, m.PerServer)
+	unfolded := strings.ReplaceAll(both, "\n ", "")
+	require.True(t, strings.Contains(unfolded, "control: 2.25.222793712540183369823214475519430927751 true: "+serverB))
+	require.True(t, strings.Contains(unfolded, "control: 2.25.222793712540183369823214475519430927751 false: "+serverA))
+
+	// A tool that does not know the mark must not write the values of b to another server.
+	plain, to := tree(t, serverA)
+	out, err := plain.Tool(ctx, []byte(both), "ldapmodify")
+	require.Error(t, err)
+	require.Contains(t, string(out), "Critical extension is unavailable (12)")
+	_, err = plain.Tool(ctx, []byte(both), "ldapmodify", "-c")
+	require.Error(t, err, "the refused records remain an error")
+	only, _ := exported(t, a, idm.ExportOptions{Base: setDN})
+	got, _ := exported(t, to, idm.ExportOptions{Base: setDN})
+	require.Equal(t, only, got)
+
+	// Verify compares each server with its own values.
+	for _, s := range []*idm.Server{a, b} {
+		drift, err := s.Verify(ctx, source(both, &m), idm.VerifyOptions{})
+		require.NoError(t, err)
+		require.True(t, drift.Equal(), drift.String())
+		require.Equal(t, s.DN(), drift.ValuesOf)
+	}
+
+	// The server is lost; its values go to the other one, from the export, over the objects that are there.
+	onlyA, mA := exported(t, a, idm.ExportOptions{Base: setDN})
+	_, err = b.PlanImport(ctx, source(onlyA, &mA), idm.ImportOptions{})
+	require.ErrorIs(t, err, idm.ErrNotInExport)
+	require.ErrorContains(t, err, serverA)
+	plan, err := b.PlanImport(ctx, source(onlyA, &mA), idm.ImportOptions{ValuesOf: serverA})
+	require.NoError(t, err)
+	require.Contains(t, plan.String(), `~ `+driver+`: DirXML-ShimAuthID (per server): "of-b" → "svc-HR"`)
+	report, err := b.Import(ctx, source(onlyA, &mA), idm.ImportOptions{ValuesOf: serverA})
+	require.NoError(t, err)
+	require.Zero(t, report.Created)
+	require.Equal(t, int64(7), report.Changed)
+	e, err := b.Read(ctx, driver, "DirXML-ShimAuthID", "DirXML-DriverStartOption", "DirXML-State")
+	require.NoError(t, err)
+	require.Equal(t, "svc-HR", e.Text("DirXML-ShimAuthID"))
+	require.Empty(t, e.Text("DirXML-DriverStartOption"), "the engine's own attributes are left alone")
+	needed := map[string]bool{}
+	for _, n := range report.Secrets {
+		require.True(t, n.Server == serverB || n.Kind == idm.SecretDriverObject && n.Server == "", n.String())
+		if n.Object == driver {
+			needed[n.Kind.String()+" "+n.Name] = true
+		}
+	}
+	require.Equal(t, map[string]bool{"application password ": true, "Remote Loader password ": true, "driver object password ": true, "named password door-key": true, "named password smtp": true}, needed)
+}
+
+func TestOpenLDAPImportOverExistingObjects(t *testing.T) {
+	_, s := tree(t, serverA)
+	populate(t, s, 3)
+	ctx := t.Context()
+	text, m := exported(t, s, idm.ExportOptions{Base: setDN})
+	driver := "cn=HR," + setDN
+	policyDN := "cn=p000001,cn=Library," + setDN
+	replace := func(dn, name string, values ...string) {
+		t.Helper()
+		require.NoError(t, s.Modify(ctx, dn, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text(name, values...)}))
+	}
+	replace(policyDN, "XmlData", strings.Replace(policy(1), "policy 1", "policy one", 1))
+	replace(driver, "DirXML-Policies", "cn=Match,cn=Subscriber,"+driver+"#0#6")
+	replace(driver, "DirXML-TraceLevel", "5")
+	replace(driver, "DirXML-DriverStartOption", "0")
+	replace(setDN, "DirXML-ServerList", serverA)
+	require.NoError(t, s.Delete(ctx, "cn=p000002,cn=Library,"+setDN))
+	require.NoError(t, s.Add(ctx, "cn=new,cn=Library,"+setDN, idm.Text("objectClass", "top", "DirXML-Rule"), idm.Text("cn", "new")))
+
+	plan, err := s.PlanImport(ctx, source(text, &m), idm.ImportOptions{})
+	require.NoError(t, err)
+	require.Contains(t, plan.String(), `line 3: "…rule><description>policy one</description>" → "…rule><description>policy 1</description>"`)
+	require.Contains(t, plan.String(), "+ cn=p000002,cn=Library,"+setDN+" (DirXML-Rule)")
+	require.Contains(t, plan.String(), "- cn=new,cn=Library,"+setDN+" (DirXML-Rule)")
+	require.Contains(t, plan.String(), "- "+driver+": DirXML-TraceLevel: \"5\"")
+	require.Contains(t, plan.String(), "~ "+setDN+": DirXML-ServerList: adds \""+serverB+"\"")
+
+	report, err := s.Import(ctx, source(text, &m), idm.ImportOptions{})
+	require.NoError(t, err)
+	require.Equal(t, int64(1), report.Created)
+	require.Equal(t, int64(3), report.Changed)
+	drift, err := s.Verify(ctx, source(text, &m), idm.VerifyOptions{})
+	require.NoError(t, err)
+	require.Equal(t, int64(1), drift.OnlyOnServer)
+	require.Equal(t, int64(1), drift.Differing)
+	require.Len(t, drift.Differences, 2, "what the export does not have stays and is told: %s", drift)
+	e, err := s.Read(ctx, driver, "DirXML-DriverStartOption")
+	require.NoError(t, err)
+	require.Equal(t, "0", e.Text("DirXML-DriverStartOption"))
+}
+
+func TestOpenLDAPOneDriverOutOfASet(t *testing.T) {
+	_, from := tree(t, serverA)
+	populate(t, from, 3)
+	text, m := exported(t, from, idm.ExportOptions{Base: setDN})
+	driver := "cn=HR," + setDN
+	ctx := t.Context()
+	_, err := from.PlanImport(ctx, source(text, &m), idm.ImportOptions{Driver: "cn=Gone," + setDN})
+	require.ErrorIs(t, err, idm.ErrNotInExport)
+
+	_, to := tree(t, serverA)
+	_, err = to.Import(ctx, source(text, &m), idm.ImportOptions{Driver: driver})
+	require.ErrorContains(t, err, "has no parent")
+	require.NoError(t, to.Add(ctx, setDN, idm.Text("objectClass", "top", "DirXML-DriverSet"), idm.Text("cn", "Driver Set")))
+	_, err = to.Import(ctx, source(text, &m), idm.ImportOptions{Driver: driver})
+	require.ErrorContains(t, err, "names cn=p000000,cn=Library,"+setDN+", which neither the file nor the directory has")
+	require.NoError(t, to.Add(ctx, "cn=Library,"+setDN, idm.Text("objectClass", "top", "DirXML-Library"), idm.Text("cn", "Library")))
+	require.NoError(t, to.Add(ctx, "cn=p000000,cn=Library,"+setDN, idm.Text("objectClass", "top", "DirXML-Rule"), idm.Text("cn", "p000000")))
+	report, err := to.Import(ctx, source(text, &m), idm.ImportOptions{Driver: driver})
+	require.NoError(t, err)
+	require.Equal(t, int64(9), report.Created)
+	one, _ := exported(t, from, idm.ExportOptions{Base: driver})
+	got, _ := exported(t, to, idm.ExportOptions{Base: driver})
+	require.Equal(t, one, got)
+}
+
+func TestOpenLDAPBreakInTheMiddleAndResume(t *testing.T) {
+	_, from := tree(t, serverA)
+	populate(t, from, 1500)
+	text, m := exported(t, from, idm.ExportOptions{Base: setDN})
+	slapd, to := tree(t, serverA)
+	present := func(ctx context.Context) int {
+		out, _ := slapd.Tool(ctx, nil, "ldapsearch", "-LLL", "-b", "o=system", "1.1")
+		return bytes.Count(out, []byte("dn:"))
+	}
+	for round := range 4 {
+		ctx, cancel := context.WithCancel(t.Context())
+		enough := present(ctx) + 60
+		stop := make(chan struct{})
+		go func() {
+			defer close(stop)
+			for ctx.Err() == nil {
+				if present(ctx) < enough {
+					continue
+				}
+				if round%2 == 0 {
+					slapd.Kill()
+				}
+				cancel()
+			}
+		}()
+		_, err := to.Import(ctx, source(text, &m), idm.ImportOptions{})
+		cancel()
+		<-stop
+		require.Error(t, err)
+		require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+		require.Contains(t, failover.NextOf(err), "run the same import again")
+		if round%2 == 0 {
+			require.NoError(t, slapd.Start())
+		}
+	}
+	report, err := to.Import(t.Context(), source(text, &m), idm.ImportOptions{})
+	require.NoError(t, err)
+	require.NotZero(t, report.Same)
+	again, _ := exported(t, to, idm.ExportOptions{Base: setDN})
+	require.Equal(t, text, again)
+}
+
+func TestOpenLDAPMissingRightWritesNothing(t *testing.T) {
+	_, from := tree(t, serverA)
+	populate(t, from, 3)
+	text, m := exported(t, from, idm.ExportOptions{Base: setDN})
+	slapd := peers.StartSlapd(t, peers.SlapdOptions{DSAName: serverA, Tree: "HARBOR", Lines: []string{"access to attrs=userPassword by anonymous auth", "access to * by * read"}})
+	admin := connect(t, slapd)
+	ctx := t.Context()
+	require.NoError(t, admin.Add(ctx, "ou=servers,o=system", idm.Text("objectClass", "organizationalUnit"), idm.Text("ou", "servers")))
+	for _, dn := range []string{serverA, serverB} {
+		require.NoError(t, admin.Add(ctx, dn, idm.Text("objectClass", "ndsServer"), idm.Text("cn", dn[3:8])))
+	}
+	require.NoError(t, admin.Add(ctx, "cn=reader,o=system", idm.Text("objectClass", "person"), idm.Text("cn", "reader"), idm.Text("sn", "r"), idm.Text("userPassword", "reader")))
+	reader, err := idm.Dial(ctx, slapd.URL, idm.WithRoots(slapd.Roots), idm.WithLogin("cn=reader,o=system", func(context.Context) (failover.Secret, error) { return failover.NewSecret("reader"), nil }))
+	require.NoError(t, err)
+	defer reader.Close()
+	_, err = reader.Import(ctx, source(text, &m), idm.ImportOptions{})
+	require.ErrorIs(t, err, idm.ErrNoAccess)
+	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+	require.ErrorContains(t, err, "export.ldif:")
+	exists, err := admin.Exists(ctx, setDN)
+	require.NoError(t, err)
+	require.False(t, exists)
 }
