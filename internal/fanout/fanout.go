@@ -3,7 +3,6 @@ package fanout
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -109,7 +108,7 @@ func one[T any](ctx context.Context, target T, name func(T) string, do func(cont
 	defer func() {
 		if v := recover(); v != nil {
 			err = &failover.Error{Op: "call", Target: name(target), Outcome: failover.InDoubt, Next: "report this as a defect and observe the target",
-				Err: errors.Join(fmt.Errorf("panic: %v", v))}
+				Err: fmt.Errorf("panic: %v", v)}
 		}
 	}()
 	return do(ctx, target)
