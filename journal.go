@@ -180,6 +180,9 @@ func (j *Journal) parseLine(line int, text []byte) error {
 	if rec.Prev != j.last {
 		return errors.New("does not follow from the line before")
 	}
+	if rec.Outcome == nil && (rec.Type == recOutcome || rec.Type == recResolve || rec.Type == recUndoOutcome) {
+		return fmt.Errorf("a record of type %s without an outcome", rec.Type)
+	}
 	j.records = append(j.records, rec)
 	return nil
 }
