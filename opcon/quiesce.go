@@ -108,12 +108,13 @@ func (m *memory) store() store {
 	return store{
 		load: func(context.Context) (Record, bool, error) { return m.record, m.have, nil },
 		save: func(ctx context.Context, r Record) error {
+			r = r.clone() // the caller's copy must not change under its hands
 			if m.keep != nil {
 				if err := m.keep(ctx, r); err != nil {
 					return fmt.Errorf("keep the record: %w", err)
 				}
 			}
-			m.record, m.have = r, true
+			m.record, m.have = r.clone(), true
 			return nil
 		},
 	}

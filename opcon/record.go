@@ -88,6 +88,12 @@ func (s store) must(ctx context.Context, op, machine string) (Record, error) {
 	return r, nil
 }
 
+// clone copies the lists that steps write to.
+func (r Record) clone() Record {
+	r.Held, r.Running, r.Decided = slices.Clone(r.Held), slices.Clone(r.Running), slices.Clone(r.Decided)
+	return r
+}
+
 // plan puts schedules about to be held into the record, in doubt until the server's state has been read.
 func (r *Record) plan(list []Schedule, step string) {
 	for _, s := range list {

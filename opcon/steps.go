@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -260,30 +261,57 @@ func (q *quiesce) drain() failover.Step {
 	s := q.step("drain", "Wait until no job runs on the machine", "vendor, AIX and Symitar maintenance: let jobs end before the machine goes down")
 	s.Kind, s.Wait, s.Timeout, s.Poll = failover.Check, true, q.o.DrainTimeout, q.o.DrainPoll
 	s.Help = "let the jobs end, or waive the step with a reason: what still runs then is listed as interrupted"
+	var seen atomic.Value // text of the last look, for the error when time runs out in the middle of the next one
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
-		m, err := q.c.FindMachine(ctx, q.o.Machine)
-		if err != nil {
-			return failover.Observation{}, err
+		obs, err := q.lookRunning(ctx)
+		if err == nil {
+			seen.Store(obs.Found)
+		} else if last, ok := seen.Load().(string); ok && ctx.Err() != nil {
+			err = q.c.fail("drain", q.o.Machine, failover.NotApplied, s.Help, fmt.Errorf("%w: last seen: %s: %w", failover.ErrNotObserved, last, err))
 		}
-		jobs, err := q.c.runningOn(ctx, m, q.o.Dates)
-		if err != nil {
-			return failover.Observation{}, err
-		}
-		obs := failover.Observation{Done: m.CurrentJobs == 0 && len(jobs) == 0}
-		switch {
-		case obs.Done:
-			obs.Found = "no job runs"
-		case len(jobs) == 0:
-			obs.Found = fmt.Sprintf("OpCon counts %d jobs and shows none running; the count may be stale, which only \"re-synchronize running jobs\" of the desktop client mends", m.CurrentJobs)
-		default:
-			obs.Found = fmt.Sprintf("%d jobs still run (OpCon counts %d)", len(jobs), m.CurrentJobs)
-		}
-		for _, j := range jobs {
-			obs.Items = append(obs.Items, failover.Item{Target: j.String(), Found: j.Description})
-		}
-		return obs, nil
+		return obs, err
 	}
 	return s
+}
+
+func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error) {
+	// What runs changes by itself and has no place in a plan's findings.
+	if _, ok, err := q.st.load(ctx); err != nil || !ok {
+		return failover.Observation{Found: "known once the machine takes no more jobs"}, err
+	}
+	m, err := q.c.FindMachine(ctx, q.o.Machine)
+	if err != nil {
+		return failover.Observation{}, err
+	}
+	jobs, err := q.c.runningOn(ctx, m, q.o.Dates)
+	if err != nil {
+		return failover.Observation{}, err
+	}
+	obs := failover.Observation{Done: m.CurrentJobs == 0 && len(jobs) == 0}
+	switch {
+	case obs.Done:
+		obs.Found = "no job runs"
+	case len(jobs) == 0:
+		obs.Found = fmt.Sprintf("OpCon counts %d jobs and shows none running; the count may be stale, which only \"re-synchronize running jobs\" of the desktop client mends", m.CurrentJobs)
+	default:
+		obs.Found = fmt.Sprintf("%d jobs still run (OpCon counts %d): %s", len(jobs), m.CurrentJobs, jobNames(jobs, 10))
+	}
+	for _, j := range jobs {
+		obs.Items = append(obs.Items, failover.Item{Target: j.String(), Found: j.Description})
+	}
+	return obs, nil
+}
+
+// jobNames lists the first so many jobs.
+func jobNames(jobs []Job, most int) string {
+	var names []string
+	for _, j := range jobs[:min(most, len(jobs))] {
+		names = append(names, j.String())
+	}
+	if n := len(jobs) - most; n > 0 {
+		names = append(names, fmt.Sprintf("and %d more", n))
+	}
+	return strings.Join(names, ", ")
 }
 
 func (q *quiesce) down() failover.Step {

@@ -1,0 +1,137 @@
+package opcon_test
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/opcon"
+	"github.com/01b61c5c/failover/opcon/opcontest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	oldHost = "symaix1.example.org"
+	newHost = "symaix2.example.org"
+	reason  = "Symitar FAILOVER CHG0042"
+)
+
+func secret(text string) failover.SecretFunc {
+	return func(context.Context) (failover.Secret, error) { return failover.NewSecret(text), nil }
+}
+
+// site is a server with the scenario, the hosts behind it and a client.
+type site struct {
+	*opcontest.Server
+	*opcontest.Scenario
+	client *opcon.Client
+
+	mu      sync.Mutex
+	primary string          // address where jobs may run
+	agents  map[string]bool // addresses where an agent answers
+}
+
+func newSite(t *testing.T, conf opcontest.Config, opts ...opcon.Option) *site {
+	t.Helper()
+	s := &site{primary: oldHost, agents: map[string]bool{oldHost: true, newHost: true, "192.0.2.77": true, "WINFTP": true}}
+	srv, err := opcontest.New(conf, opcontest.Hooks{
+		Agent: func(a string) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.agents[a] },
+		Right: func(a string) bool { s.mu.Lock(); defer s.mu.Unlock(); return a == s.primary || a == "WINFTP" },
+	})
+	require.NoError(t, err)
+	t.Cleanup(srv.Close)
+	s.Server, s.Scenario = srv, srv.Symitar("SYMAIX1", oldHost)
+	s.client = newClient(t, srv, opts...)
+	return s
+}
+
+func newClient(t *testing.T, srv *opcontest.Server, opts ...opcon.Option) *opcon.Client {
+	t.Helper()
+	base := []opcon.Option{opcon.WithRootCAs(srv.CertPool()), opcon.WithPolling(time.Millisecond, 5*time.Millisecond), opcon.WithTimeouts(2*time.Second, 300*time.Millisecond)}
+	if len(opts) == 0 {
+		opts = []opcon.Option{opcon.WithUser(srv.User, secret(srv.Password))}
+	}
+	c, err := opcon.New(srv.URL, append(base, opts...)...)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = c.Close(ctx)
+	})
+	return c
+}
+
+// swap is what the macro does.
+func (s *site) swap() { s.mu.Lock(); defer s.mu.Unlock(); s.primary = newHost }
+
+func (s *site) silence(addresses ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range addresses {
+		s.agents[a] = false
+	}
+}
+
+// lawful asserts what must hold after whatever happened.
+func (s *site) lawful(t *testing.T) {
+	t.Helper()
+	require.Empty(t, s.Violations())
+	require.Empty(t, s.WrongStarts())
+}
+
+func unplanned() opcon.QuiesceOptions {
+	return opcon.QuiesceOptions{Machine: "SYMAIX1", Mode: opcon.Unplanned, Reason: reason, HoldTimeout: 10 * time.Second}
+}
+
+func planned() opcon.QuiesceOptions {
+	o := unplanned()
+	o.Mode, o.DrainTimeout, o.DrainPoll = opcon.Planned, 5*time.Second, time.Millisecond
+	return o
+}
+
+func resumed() opcon.ResumeOptions {
+	return opcon.ResumeOptions{Machine: "SYMAIX1", Reason: reason, Repoint: opcon.EditRecord, Address: opcon.Address{FQDN: newHost}, UpTimeout: 5 * time.Second, HoldTimeout: 10 * time.Second}
+}
+
+func journal(t *testing.T) *failover.Journal {
+	t.Helper()
+	return openJournal(t, filepath.Join(t.TempDir(), "journal"))
+}
+
+func openJournal(t *testing.T, path string) *failover.Journal {
+	t.Helper()
+	j, err := failover.OpenJournal(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = j.Close() })
+	return j
+}
+
+func procedure(t *testing.T, s *site, q opcon.QuiesceOptions, r opcon.ResumeOptions) failover.Procedure {
+	t.Helper()
+	steps, err := opcon.QuiesceSteps(s.client, q)
+	require.NoError(t, err)
+	after, err := opcon.ResumeSteps(s.client, r)
+	require.NoError(t, err)
+	steps = append(steps, failover.Step{ID: "macro", Title: "Swap", Target: "pair", Kind: failover.Change, Undo: failover.NothingToUndo,
+		Observe: func(context.Context) (failover.Observation, error) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return failover.Observation{Done: s.primary == newHost, Found: s.primary}, nil
+		},
+		Apply: func(context.Context) error { s.swap(); return nil }})
+	return failover.Procedure{Name: "test.Switchover", Steps: append(steps, after...)}
+}
+
+func options(j *failover.Journal) failover.RunOptions {
+	return failover.RunOptions{Journal: j, Actor: "operator", Reason: reason,
+		Confirm: func(context.Context, failover.Step, failover.Observation) (failover.Statement, error) {
+			return failover.Statement{By: "operator", Says: "decided", Reason: "looked at the list"}, nil
+		}}
+}

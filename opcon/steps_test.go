@@ -1,0 +1,160 @@
+package opcon_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/opcon"
+	"github.com/01b61c5c/failover/opcon/opcontest"
+)
+
+func TestPlannedSwitchover(t *testing.T) {
+	s := newSite(t, opcontest.Config{Polls: 2, ReportAfter: 3})
+	s.Change(func() { s.Running.Ticks = 40; s.JustSent.Status, s.JustSent.Ticks = opcontest.JobRunning, 20 })
+	p := procedure(t, s, planned(), resumed())
+
+	plan, err := p.Plan(context.Background())
+	require.NoError(t, err)
+	require.Zero(t, s.Count("hold", ""), "a plan changes nothing")
+	require.Contains(t, plan.String(), "SYM BRANCH [EAST]")
+
+	rep, err := p.Run(context.Background(), options(journal(t)))
+	require.NoError(t, err, "%v", rep)
+	s.lawful(t)
+	for _, x := range []*opcontest.Schedule{s.Nightly, s.Branch, s.Statements, s.Tomorrow} {
+		require.Equal(t, 1, s.Count("hold", x.Date+" "+x.Name), x.Name)
+		require.Equal(t, 1, s.Count("release", x.Date+" "+x.Name), x.Name)
+	}
+	require.Equal(t, 4, s.Count("hold", ""))
+	require.Equal(t, opcontest.OnHold, s.Status(s.HeldBefore), "a person's hold stays")
+	require.Equal(t, opcontest.InProcess, s.Status(s.Child), "the subschedule follows its parent back")
+	state, asked, address := s.MachineState(s.Machine)
+	require.Equal(t, []string{"U", "U", newHost}, []string{state, asked, address})
+	for _, what := range []string{"limited", "down", "up", "address"} {
+		require.Equal(t, 1, s.Count(what, "SYMAIX1"), what)
+	}
+}
+
+func TestHoldsComeBeforeDown(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	s.Change(func() { s.Alternant.Ready = true; s.Machine.Asked, s.Machine.State = "L", "L" })
+	_, err := s.client.Quiesce(context.Background(), unplanned())
+	require.NoError(t, err)
+	s.lawful(t)
+	down := 0
+	for i, e := range s.Effects() {
+		switch e.What {
+		case "down":
+			down = i
+		case "hold":
+			require.Zero(t, down, "a hold after down: %v", e)
+		}
+	}
+	require.NotZero(t, down)
+	require.Zero(t, s.Count("start", ""))
+
+	// The simulator itself: without holds the alternate machine gets the job.
+	bad := newSite(t, opcontest.Config{})
+	bad.Change(func() { bad.Alternant.Ready = true; bad.Machine.Asked, bad.Machine.State = "D", "D" })
+	_, err = bad.client.FindMachine(context.Background(), "SYMAIX1")
+	require.NoError(t, err)
+	require.Len(t, bad.WrongStarts(), 1)
+}
+
+func TestUndoTakesEverythingBack(t *testing.T) {
+	for _, upTo := range []string{"opcon/hold-schedules", "opcon/machine-down", "macro", "opcon/repoint-machine", "opcon/machine-up", "opcon/release-schedules"} {
+		t.Run(upTo, func(t *testing.T) {
+			s := newSite(t, opcontest.Config{})
+			s.Change(func() { s.Running.Status, s.JustSent.Status = opcontest.FinishedOK, opcontest.FinishedOK })
+			p := procedure(t, s, planned(), resumed())
+			stop := make(chan struct{})
+			o := options(journal(t))
+			o.Stop = stop
+			o.Observer = func(e failover.Event) {
+				if e.Kind == failover.EventStepEnded && e.Step.ID == upTo {
+					close(stop)
+				}
+			}
+			_, err := p.Run(context.Background(), o)
+			if upTo != "opcon/release-schedules" {
+				require.ErrorIs(t, err, failover.ErrStopped)
+			} else {
+				require.NoError(t, err)
+			}
+			o.Stop, o.Observer = nil, nil
+			s.mu.Lock()
+			s.primary = oldHost
+			s.mu.Unlock()
+			_, err = p.Undo(context.Background(), o)
+			require.NoError(t, err)
+			s.lawful(t)
+			state, asked, address := s.MachineState(s.Machine)
+			require.Equal(t, []string{"U", "U", oldHost}, []string{state, asked, address})
+			require.Equal(t, opcontest.InProcess, s.Status(s.Nightly))
+			require.Equal(t, opcontest.WaitToStart, s.Status(s.Statements))
+			require.Equal(t, opcontest.OnHold, s.Status(s.HeldBefore))
+		})
+	}
+}
+
+func TestMidnightBuildsWhileQuiesced(t *testing.T) {
+	for _, at := range []struct{ name, method, path, verb string }{
+		{"between two passes of the hold", "GET", "/api/dailyschedules/dates", ""},
+		{"with the hold itself", "POST", "/api/scheduleactions", "hold"},
+		{"before down", "POST", "/api/machineactions", "down"},
+		{"before up", "POST", "/api/machineactions", "up"},
+		{"before the record is edited", "PUT", "/api/machines", ""},
+	} {
+		t.Run(at.name, func(t *testing.T) {
+			s := newSite(t, opcontest.Config{})
+			s.Change(func() { s.Running.Status, s.JustSent.Status = opcontest.FinishedOK, opcontest.FinishedOK })
+			// A day later is built, and its jobs are ready to go; they end after a while.
+			s.Before(at.method, at.path, at.verb, 0, s.Midnight)
+			p := procedure(t, s, planned(), resumed())
+			_, err := p.Run(context.Background(), options(journal(t)))
+			require.NoError(t, err)
+			require.Empty(t, s.Violations())
+			built := s.Find("2026-08-24", "SYM NIGHTLY")
+			require.NotNil(t, built)
+			if at.name != "before up" && at.name != "before down" {
+				require.Equal(t, 1, s.Count("hold", "2026-08-24 SYM NIGHTLY"))
+				require.Equal(t, 1, s.Count("release", "2026-08-24 SYM NIGHTLY"), "what we held of the new date is released too")
+			}
+			require.Empty(t, s.WrongStarts())
+		})
+	}
+}
+
+func TestKeepHeld(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	rec, err := s.client.Quiesce(context.Background(), unplanned())
+	require.NoError(t, err)
+	o := resumed()
+	o.KeepHeld = []string{"sym statements"}
+	_, err = s.client.Resume(context.Background(), rec, o)
+	require.NoError(t, err)
+	require.Equal(t, opcontest.OnHold, s.Status(s.Statements))
+	require.Equal(t, opcontest.InProcess, s.Status(s.Nightly))
+	s.lawful(t)
+}
+
+func TestRecordSurvivesTheProcess(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	var kept []opcon.Record
+	o := unplanned()
+	o.Keep = func(_ context.Context, r opcon.Record) error { kept = append(kept, r); return nil }
+	_, err := s.client.Quiesce(context.Background(), o)
+	require.NoError(t, err)
+	require.NotEmpty(t, kept)
+	first := kept[1]
+	require.Len(t, first.Held, 4, "what is about to be held is recorded before it is held")
+	for _, h := range first.Held {
+		require.Equal(t, failover.InDoubt, h.Outcome)
+	}
+	_, err = newClient(t, s.Server).Resume(context.Background(), kept[len(kept)-1], resumed())
+	require.NoError(t, err)
+	require.Equal(t, 4, s.Count("release", ""))
+}
