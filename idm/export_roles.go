@@ -16,7 +16,7 @@ const (
 	roleReference
 	// rolePerServer: each server has its own value; written only through a connection to that server.
 	rolePerServer
-	// roleNote: owned by the engine; noted for people and never written.
+	// roleNote: owned by the engine; notedAttributes for people and never written.
 	roleNote
 	// roleOmit: computed by the server, or a secret; neither exported nor written.
 	roleOmit
@@ -43,8 +43,8 @@ func idmClass(name string) (string, bool) {
 	return "", false
 }
 
-// noted are the engine's own attributes an export mentions, so that people see what a driver was set to.
-var noted = []string{"DirXML-DriverStartOption", "DirXML-DriverCacheLimit", "DirXML-DriverVersion"}
+// notedAttributes are the engine's own attributes an export mentions, so that people see what a driver was set to.
+var notedAttributes = []string{"DirXML-DriverStartOption", "DirXML-DriverCacheLimit", "DirXML-DriverVersion"}
 
 // foreignReferences are attributes outside of the DirXML schema that name other objects and have to wait for them.
 var foreignReferences = []string{"ACL", "securityEquals", "member", "seeAlso"}
@@ -73,7 +73,7 @@ func rolesFrom(schema Schema) attributeRoles {
 func roleOfType(t AttributeType) attributeRole {
 	_, known := TableSchema().Attribute(t.Name)
 	switch {
-	case slices.Contains(noted, t.Name):
+	case slices.Contains(notedAttributes, t.Name):
 		return roleNote
 	case t.Hidden || t.EngineOwned || t.Copying == CopySecret || strings.EqualFold(t.Name, "DirXML-Associations"):
 		return roleOmit
