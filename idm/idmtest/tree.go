@@ -1,0 +1,286 @@
+package idmtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// Tree is a directory tree of several servers on 127.0.0.1. Its methods may be called from several goroutines.
+type Tree struct {
+	cfg    Config
+	schema *schema
+	ca     *authority
+
+	mu       sync.Mutex
+	root     *node
+	nodes    map[int]*node
+	nextID   int
+	servers  []*Server
+	faults   []*armedFault
+	requests []Request
+	seq      int    // of requests
+	event    uint64 // of changes to objects
+	objects  map[int]*object
+	apps     map[int]*application
+	overlaps []Overlap
+	store    *store
+	dirty    map[string]bool
+	closed   bool
+
+	wg sync.WaitGroup
+}
+
+// NewTree builds the tree cfg describes, in memory, and starts its servers. Close ends them.
+//
+// It returns an error that wraps [failover.ErrInvalid] when cfg cannot be built.
+func NewTree(cfg Config) (*Tree, error) {
+	t, err := newTree(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if t.ca, err = newAuthority(t.cfg.Name, t.cfg.LegacyTLS); err != nil {
+		return nil, err
+	}
+	if err := t.build(); err != nil {
+		return nil, err
+	}
+	if err := t.listenAll(); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+func newTree(cfg Config) (*Tree, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	t := &Tree{
+		cfg: cfg, schema: newSchema(), nodes: map[int]*node{}, objects: map[int]*object{}, apps: map[int]*application{},
+		dirty: map[string]bool{},
+	}
+	if cfg.OldSchema {
+		t.schema.attr("DirXML-DriverStartOption").traits |= quietOwned
+	}
+	t.root = newNode(0, rdn{}, nil)
+	t.root.partition = true
+	t.nodes[0] = t.root
+	for i, sc := range cfg.Servers {
+		t.servers = append(t.servers, newServer(t, i, sc))
+	}
+	return t, nil
+}
+
+// TB is the part of *testing.T that Start needs.
+type TB interface {
+	Helper()
+	Fatalf(format string, args ...any)
+	Cleanup(func())
+}
+
+// Start is NewTree for tests: it ends the test when the tree cannot be built and closes the tree with the test.
+func Start(tb TB, cfg Config) *Tree {
+	tb.Helper()
+	t, err := NewTree(cfg)
+	if err != nil {
+		tb.Fatalf("idmtest: %v", err)
+		return nil
+	}
+	tb.Cleanup(func() {
+		if err := t.Close(); err != nil {
+			tb.Fatalf("idmtest: close: %v", err)
+		}
+	})
+	return t
+}
+
+func (t *Tree) listenAll() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range t.servers {
+		if err := s.listen(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close stops all servers and waits until nothing of the tree runs any more. It is no failure of the simulated servers:
+// a tree opened from a folder keeps its state.
+func (t *Tree) Close() error {
+	t.mu.Lock()
+	t.closed = true
+	for _, s := range t.servers {
+		s.hangUp()
+	}
+	t.mu.Unlock()
+	t.wg.Wait()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.store != nil {
+		err := t.store.close()
+		t.store = nil
+		return err
+	}
+	return nil
+}
+
+// Name is the tree's name.
+func (t *Tree) Name() string { return t.cfg.Name }
+
+// Servers returns the servers in the order of the configuration.
+func (t *Tree) Servers() []*Server { return append([]*Server(nil), t.servers...) }
+
+// Server returns the server with the given short name or the distinguished name of its object, nil when there is none.
+func (t *Tree) Server(name string) *Server {
+	for _, s := range t.servers {
+		if foldCase(s.name) == foldCase(name) || dnKey(s.dn) == dnKey(name) {
+			return s
+		}
+	}
+	return nil
+}
+
+func (t *Tree) now() time.Time { return t.cfg.Now() }
+
+// holder is a living server with a replica of the partition, nil when there is none.
+func (t *Tree) holder(partition *node) *Server {
+	for _, s := range t.servers {
+		if s.up && s.reachable && s.holdsData(partition) {
+			return s
+		}
+	}
+	return nil
+}
+
+// Drivers returns the distinguished names of all drivers, in the order they were created.
+func (t *Tree) Drivers() []string { return t.namesOf("DirXML-Driver") }
+
+// Jobs returns the distinguished names of all jobs.
+func (t *Tree) Jobs() []string { return t.namesOf("DirXML-Job") }
+
+// DriverSets returns the distinguished names of all driver sets.
+func (t *Tree) DriverSets() []string { return t.namesOf("DirXML-DriverSet") }
+
+// Users returns the distinguished names of all objects that drivers synchronize and that are persons.
+func (t *Tree) Users() []string { return t.namesOf("inetOrgPerson") }
+
+func (t *Tree) namesOf(class string) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var list []string
+	t.root.walk(func(n *node) {
+		if n.isA(class) && n.shared["objectclass"].values != nil {
+			list = append(list, n.String())
+		}
+	})
+	return list
+}
+
+func (n *node) walk(visit func(*node)) {
+	if n.parent != nil {
+		visit(n)
+	}
+	for _, k := range n.kids {
+		k.walk(visit)
+	}
+}
+
+// Get returns the values of an attribute as the named server holds them, without regard to rights; nil when the entry
+// or the attribute is not there. Passwords are never returned.
+func (t *Tree) Get(server, name, attr string) []string {
+	t.lock()
+	defer t.mu.Unlock()
+	n, at := t.find(name), t.schema.attr(attr)
+	for _, s := range t.servers {
+		if n != nil && at != nil && foldCase(s.name) == foldCase(server) {
+			var list []string
+			for _, v := range t.values(n, at, s) {
+				list = append(list, string(v))
+			}
+			return list
+		}
+	}
+	return nil
+}
+
+// Exists tells whether the tree holds an entry of that name.
+func (t *Tree) Exists(name string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.find(name) != nil
+}
+
+// AddUser creates a person that can bind, with the given rights: ACL values without the trustee, such as
+// "4#subtree#DirXML-AccessRun" on the driver sets, or "16#subtree#[Entry Rights]" for a supervisor of the whole tree.
+// Every user may browse and read the whole tree.
+func (t *Tree) AddUser(name, password string, grants ...Grant) error {
+	t.lock()
+	defer t.mu.Unlock()
+	parsed, err := parseDN(name)
+	if err != nil || len(parsed) == 0 {
+		return failover.Invalid("name", fmt.Sprintf("%q is no distinguished name", name), "a name such as cn=operator,o=system")
+	}
+	if err := t.put(name, "inetOrgPerson", values{"sn": {parsed[0].attrs[0].value}}); err != nil {
+		return err
+	}
+	t.find(name).password = digest("bind", []byte(password))
+	grants = append(grants, Grant{Rights: rightRead | rightCompare, Attribute: allAttributes}, Grant{Rights: entryBrowse, Attribute: entryRights})
+	for _, g := range grants {
+		if err := t.grant(name, g); err != nil {
+			return err
+		}
+	}
+	t.commit()
+	return nil
+}
+
+// Grant is one right: 1 compare, 2 read, 4 write, 32 supervisor for attributes; 1 browse, 2 create, 4 delete, 8 rename, 16
+// supervisor for "[Entry Rights]". It holds for On and everything below; an empty On is the root.
+type Grant struct {
+	On        string
+	Rights    int
+	Attribute string
+}
+
+func (t *Tree) grant(trustee string, g Grant) error {
+	n := t.find(g.On)
+	if n == nil {
+		return failover.Invalid("On", fmt.Sprintf("no entry %q", g.On), "the name of an entry of the tree")
+	}
+	value := fmt.Sprintf("%d#subtree#%s#%s", g.Rights, trustee, g.Attribute)
+	old := n.shared["acl"].values
+	n.shared["acl"] = attribute{name: "ACL", values: append(old[:len(old):len(old)], []byte(value))}
+	t.markEntry(n)
+	return nil
+}
+
+// lock takes the tree and lets the engines catch up with the clock.
+func (t *Tree) lock() {
+	t.mu.Lock()
+	t.advance()
+}
+
+// WaitState waits until a driver is in the wanted state on a server, or ctx ends. It is for tests that cannot do without
+// the engine's own pace.
+func (t *Tree) WaitState(ctx context.Context, server, driver string, want State) error {
+	for {
+		s := t.Server(server)
+		if s == nil {
+			return failover.Invalid("server", fmt.Sprintf("no server %q", server), "a server of the tree")
+		}
+		if s.State(driver) == want {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("idmtest: %s on %s is %s, not %s: %w", driver, server, s.State(driver), want, context.Cause(ctx))
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
