@@ -1,0 +1,174 @@
+package symitar
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/remote"
+)
+
+// Sentinels of what can be wrong with an answer of a host; test with errors.Is.
+var (
+	// ErrAnswerIncomplete: the command's answer was cut short or carries no end mark; what it did is not known.
+	ErrAnswerIncomplete = errors.New("answer incomplete")
+	// ErrCommandFailed: the command ran to its end with an exit status that is not accepted.
+	ErrCommandFailed = errors.New("command failed")
+)
+
+// maxOutput bounds one answer. Process lists of busy hosts stay far below.
+const maxOutput = 4 << 20
+
+// Host is one AIX machine of the pair, reached over SSH. Its methods are safe for concurrent use. Reading methods may
+// be repeated freely.
+type Host struct {
+	cfg    HostConfig
+	set    Config
+	remote *remote.Host
+}
+
+// Name returns the configured name of the machine.
+func (h *Host) Name() string { return h.cfg.Name }
+
+func newHost(cfg HostConfig, set Config, log *slog.Logger) (*Host, error) {
+	r, err := remote.New(cfg.SSH, remote.WithLogger(log))
+	if err != nil {
+		return nil, err
+	}
+	return &Host{cfg: cfg, set: set, remote: r}, nil
+}
+
+//go:embed scripts/frame.sh
+var frameScript string
+
+// answer is what a script printed and how it ended.
+type answer struct {
+	out  string
+	exit int
+}
+
+// run runs one of our scripts, or a command of the configuration, with a shell of its own and returns what it printed.
+//
+// Without error the script ended and all of its output is here. An error is a *failover.Error: NotApplied if the
+// script did not start, InDoubt otherwise.
+func (h *Host) run(ctx context.Context, op, script string, stdin []byte, args ...string) (answer, error) {
+	nonce, err := newNonce()
+	if err != nil {
+		return answer{}, h.fail(op, failover.NotApplied, "try again", err)
+	}
+	line := remote.ShellLine(h.set.Shell, frameScript, append([]string{nonce, h.set.Shell, script}, args...)...)
+	line = remote.EnvLine(line, "LC_ALL=C", "COLUMNS=1024", "PATH="+h.set.Path)
+	res, err := h.remote.Run(ctx, remote.Command{Name: op, Line: line, Stdin: stdin, MaxOutput: maxOutput})
+	if err != nil {
+		return answer{}, h.named(op, err)
+	}
+	out, exit, err := unframe(string(res.Stdout), nonce)
+	switch {
+	case err == nil && exit != res.Exit:
+		err = fmt.Errorf("%w: end mark says %d, SSH says %d", ErrAnswerIncomplete, exit, res.Exit)
+	case err != nil:
+		err = fmt.Errorf("%w: exit status %d%s", err, res.Exit, tail(": ", string(res.Stderr)))
+	}
+	if err != nil {
+		return answer{}, h.fail(op, failover.InDoubt, "look on the host whether a login menu, a banner or an expired password stands before the shell", err)
+	}
+	return answer{out, exit}, nil
+}
+
+// read runs a script that changes nothing, and takes any exit status but 0 for a failure.
+func (h *Host) read(ctx context.Context, op, script string, args ...string) (string, error) {
+	a, err := h.run(ctx, op, script, nil, args...)
+	if err != nil {
+		return "", unchanged(err)
+	}
+	if a.exit != 0 {
+		return a.out, h.fail(op, failover.NotApplied, "run the command by hand on the host", fmt.Errorf("%w: exit status %d%s", ErrCommandFailed, a.exit, tail(": ", a.out)))
+	}
+	return a.out, nil
+}
+
+func (h *Host) fail(op string, outcome failover.Outcome, next string, err error) *failover.Error {
+	return &failover.Error{Op: op, Target: h.cfg.Name, Outcome: outcome, Next: next, Err: err}
+}
+
+// named puts the machine's name, which does not change, in place of its address.
+func (h *Host) named(op string, err error) error {
+	var e *failover.Error
+	if !errors.As(err, &e) {
+		return h.fail(op, failover.InDoubt, "look at the host", err)
+	}
+	return h.fail(op, e.Outcome, e.Next, err)
+}
+
+// unchanged marks the failure of something that only reads: whatever happened to it, nothing changed.
+func unchanged(err error) error {
+	var e *failover.Error
+	if err == nil || errors.As(err, &e) && e.Outcome == failover.NotApplied {
+		return err
+	}
+	if e == nil {
+		return &failover.Error{Op: "observe", Outcome: failover.NotApplied, Next: "try again", Err: err}
+	}
+	return &failover.Error{Op: e.Op, Target: e.Target, Outcome: failover.NotApplied, Next: "try again", Err: e.Err}
+}
+
+func newNonce() (string, error) {
+	var b [16]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return "", fmt.Errorf("make a random number: %w", err)
+	}
+	return hex.EncodeToString(b[:]), nil
+}
+
+var endMark = regexp.MustCompile(`^ END rc=([0-9]{1,3})\n`)
+
+// unframe takes the part between the two marks. What stands before the first comes from a banner or an ENV file.
+func unframe(text, nonce string) (out string, exit int, err error) {
+	_, rest, found := strings.Cut(text, "@@"+nonce+" BEGIN\n")
+	if !found {
+		return "", 0, fmt.Errorf("%w: no begin mark%s", ErrAnswerIncomplete, tail(", got: ", text))
+	}
+	at := strings.LastIndex(rest, "\n@@"+nonce)
+	if at < 0 {
+		return "", 0, fmt.Errorf("%w: no end mark", ErrAnswerIncomplete)
+	}
+	m := endMark.FindStringSubmatch(rest[at+len("\n@@"+nonce):])
+	if m == nil {
+		return "", 0, fmt.Errorf("%w: end mark cut", ErrAnswerIncomplete)
+	}
+	exit, _ = strconv.Atoi(m[1]) // up to three digits
+	return rest[:at], exit, nil
+}
+
+// tail returns the last line of text that says something, shortened, with lead before it; or "".
+func tail(lead, text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	last := strings.TrimSpace(lines[len(lines)-1])
+	if last == "" {
+		return ""
+	}
+	const most = 200
+	if len(last) > most {
+		last = last[:most] + "…"
+	}
+	return lead + strings.ToValidUTF8(last, "?")
+}
+
+// keyValues reads lines of the form key=value.
+func keyValues(text string) map[string]string {
+	values := map[string]string{}
+	for line := range strings.SplitSeq(text, "\n") {
+		if key, value, ok := strings.Cut(line, "="); ok {
+			values[key] = strings.TrimSpace(value)
+		}
+	}
+	return values
+}

@@ -1,0 +1,152 @@
+package symitar
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/01b61c5c/failover"
+)
+
+//go:embed scripts/pairlock.sh
+var pairLockScript string
+
+// pairLock is the lock of a whole procedure: a folder in the state directory of each host, taken in fixed order. It
+// is separate from the launcher's lock, which outlives the run until it is acknowledged.
+type pairLock struct{ hosts []*Host }
+
+// Lock returns the pair-wide lock the procedures run under. With emergency only the Partner is locked, because Home
+// cannot be.
+func (p *Pair) lock(purpose Purpose) failover.Lock {
+	if purpose == ForFailover {
+		return pairLock{[]*Host{p.Partner}}
+	}
+	return pairLock{inOrder(p.Home, p.Partner)}
+}
+
+// held is what one host says about the lock.
+type held struct {
+	id    string // "" while the owner is between making the folder and writing its name
+	free  bool
+	claim failover.Claim
+}
+
+func (h *Host) pairLock(ctx context.Context, verb, id string, args ...string) (answer, held, error) {
+	a, err := h.run(ctx, verb+" the pair lock", pairLockScript, nil, append([]string{h.set.StateDir, verb, id}, args...)...)
+	if err != nil {
+		return a, held{}, err
+	}
+	if a.exit != 0 && a.exit != exitHeld {
+		return a, held{}, h.fail(verb+" the pair lock", failover.InDoubt, "mend the cause on the host and run again", scriptError(a))
+	}
+	first, rest, _ := strings.Cut(a.out, "\n")
+	first = strings.TrimSpace(first)
+	if first == "@@FREE" {
+		return a, held{free: true}, nil
+	}
+	state := held{id: strings.TrimSpace(strings.TrimPrefix(first, "@@HOLDER"))}
+	if first == "@@OURS" {
+		state.id = id
+	}
+	_ = json.Unmarshal([]byte(strings.TrimSpace(rest)), &state.claim) // not readable yet: the id is what counts
+	return a, state, nil
+}
+
+func (l pairLock) lockedBy(h *Host, verb string, s held) error {
+	owner := "an owner not readable yet"
+	if s.claim.Owner != "" {
+		owner = fmt.Sprintf("%s for %s since %s", s.claim.Owner, s.claim.Purpose, s.claim.Since.UTC().Format("2006-01-02 15:04:05Z"))
+	} else if s.id != "" {
+		owner = "claim " + s.id
+	}
+	return h.fail(verb+" the pair lock", failover.NotApplied, "ask the holder, or take the lock over when it is certain that nothing runs", fmt.Errorf("%w: %s", failover.ErrLocked, owner))
+}
+
+// Acquire implements failover.Lock. When the second host refuses, the first is given back.
+func (l pairLock) Acquire(ctx context.Context, claim failover.Claim) error {
+	text, err := json.Marshal(claim)
+	if err != nil {
+		return &failover.Error{Op: "acquire the pair lock", Outcome: failover.NotApplied, Next: "report this", Err: err}
+	}
+	for i, h := range l.hosts {
+		a, s, err := h.pairLock(ctx, "acquire", claim.ID, string(text))
+		if err == nil && a.exit == 0 {
+			continue
+		}
+		if err == nil {
+			err = l.lockedBy(h, "acquire", s)
+		}
+		back := pairLock{l.hosts[:i]}.Release(context.WithoutCancel(ctx), claim)
+		return errors.Join(err, back)
+	}
+	return nil
+}
+
+// Check implements failover.Lock.
+func (l pairLock) Check(ctx context.Context, claim failover.Claim) error {
+	for _, h := range l.hosts {
+		_, s, err := h.pairLock(ctx, "holder", claim.ID)
+		switch {
+		case err != nil:
+			return unchanged(err)
+		case s.free || s.id != claim.ID:
+			who := "nobody holds it"
+			if !s.free {
+				who = l.lockedBy(h, "check", s).Error()
+			}
+			return h.fail("check the pair lock", failover.NotApplied, "change nothing until it is clear who works on the pair", fmt.Errorf("%w: %s", failover.ErrLockLost, who))
+		}
+	}
+	return nil
+}
+
+// Release implements failover.Lock. It goes the other way round, and leaves the lock of somebody else alone.
+func (l pairLock) Release(ctx context.Context, claim failover.Claim) error {
+	var errs []error
+	for _, h := range slices.Backward(l.hosts) {
+		if _, _, err := h.pairLock(ctx, "release", claim.ID); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Holder implements failover.Lock. A holder on one host only is a holder.
+func (l pairLock) Holder(ctx context.Context) (failover.Claim, bool, error) {
+	for _, h := range l.hosts {
+		_, s, err := h.pairLock(ctx, "holder", "")
+		if err != nil {
+			return failover.Claim{}, false, unchanged(err)
+		}
+		if !s.free {
+			if s.claim.ID == "" {
+				s.claim.ID = s.id
+			}
+			return s.claim, true, nil
+		}
+	}
+	return failover.Claim{}, false, nil
+}
+
+// TakeOver implements failover.Lock. A host without a lock is locked too: the earlier owner may have been stopped
+// between the hosts. A from without ID stands for an owner that never came to write its name. Safe to repeat.
+func (l pairLock) TakeOver(ctx context.Context, from, to failover.Claim) error {
+	text, err := json.Marshal(to)
+	if err != nil {
+		return &failover.Error{Op: "take over the pair lock", Outcome: failover.NotApplied, Next: "report this", Err: err}
+	}
+	for _, h := range l.hosts {
+		a, s, err := h.pairLock(ctx, "takeover", to.ID, from.ID, string(text))
+		if err != nil {
+			return err
+		}
+		if a.exit != 0 {
+			return l.lockedBy(h, "take over", s)
+		}
+	}
+	return nil
+}

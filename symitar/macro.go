@@ -1,0 +1,277 @@
+package symitar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// State says how a run of the macro stands. The zero value is Unknown.
+type State int
+
+const (
+	// Unknown: it may have fired; nothing at hand tells what became of it. Never a reason to fire again.
+	Unknown State = iota
+	// Succeeded: it was fired and both hosts show the roles that were wanted.
+	Succeeded
+	// Failed: it was fired and ended, and the roles are not as wanted, or its output tells of a failure.
+	Failed
+	// NotExecuted: it is proven that it did not fire and, for this run id, never will.
+	NotExecuted
+	// Running: it was fired and its process lives.
+	Running
+)
+
+var stateNames = []string{"unknown", "succeeded", "failed", "not-executed", "running"}
+
+// String returns "unknown", "succeeded", "failed", "not-executed" or "running".
+func (s State) String() string { return name(stateNames, int(s)) }
+
+// MarshalText implements encoding.TextMarshaler.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *State) UnmarshalText(text []byte) error {
+	n := slices.Index(stateNames, string(text))
+	if n < 0 {
+		return failover.Invalid("state", "is unknown", "use one of "+strings.Join(stateNames, ", "))
+	}
+	*s = State(n)
+	return nil
+}
+
+// Sentinels of a macro run that did not succeed; test with errors.Is.
+var (
+	// ErrMacroFailed: fired and ended, without the roles that were wanted.
+	ErrMacroFailed = errors.New("the macro was fired and failed")
+	// ErrMacroUnknown: fired or perhaps fired, and nothing tells what became of it.
+	ErrMacroUnknown = errors.New("what became of the macro is not known")
+	// ErrMacroRunning: fired and still running. It is left alone.
+	ErrMacroRunning = errors.New("the macro is still running")
+	// ErrNotExecuted: proven not to have fired.
+	ErrNotExecuted = errors.New("the macro was not executed")
+	// ErrRefired: the run was fired before; firing again is refused.
+	ErrRefired = errors.New("the macro was fired before and is not fired again")
+)
+
+// RunID names one firing of the macro. It is random, and written down before the first byte is sent.
+type RunID string
+
+var runIDForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+// NewRunID makes a random 128-bit run id. Write it to disk before handing it to [Pair.Fire].
+func NewRunID() (RunID, error) {
+	id, err := newNonce()
+	if err != nil {
+		return "", &failover.Error{Op: "make a run id", Outcome: failover.NotApplied, Next: "try again", Err: err}
+	}
+	return RunID(id), nil
+}
+
+// Validate refuses what NewRunID did not make.
+func (id RunID) Validate() error {
+	if !runIDForm.MatchString(string(id)) {
+		return failover.Invalid("RunID", "is not 32 hexadecimal digits", "use the id that NewRunID made and the journal holds")
+	}
+	return nil
+}
+
+// Result is what is known about one run of the macro.
+type Result struct {
+	Run      RunID    `json:"run"`
+	Host     string   `json:"host"` // where it was, or would have been, fired
+	State    State    `json:"state"`
+	Exit     *int     `json:"exit,omitempty"`    // its exit status, where it ended and left one
+	Evidence []string `json:"evidence"`          // what the state was concluded from, in order
+	LogTail  string   `json:"logTail,omitempty"` // the end of its output, with the answers of Prompts redacted
+}
+
+// Err returns nil only for Succeeded. Otherwise it is a *failover.Error wrapping the sentinel of the state: Failed is
+// Applied (it was fired), NotExecuted is NotApplied, Running and Unknown are InDoubt.
+func (r Result) Err() error {
+	outcome, next := failover.InDoubt, "look at the roles and the log on both hosts, then acknowledge run "+string(r.Run)+" with what was found"
+	cause := ErrMacroUnknown
+	switch r.State {
+	case Succeeded:
+		return nil
+	case Failed:
+		outcome, cause = failover.Applied, ErrMacroFailed
+	case NotExecuted:
+		outcome, cause, next = failover.NotApplied, ErrNotExecuted, "mend the cause, then fire with a new run id"
+	case Running:
+		cause, next = ErrMacroRunning, "wait and resume run "+string(r.Run)+": it is neither killed nor fired again"
+	case Unknown:
+	}
+	if len(r.Evidence) > 0 {
+		cause = fmt.Errorf("%w: %s", cause, strings.Join(r.Evidence, "; "))
+	}
+	return &failover.Error{Op: "run the macro", Target: r.Host, Outcome: outcome, Next: next, Err: cause}
+}
+
+// rsjFatal are the texts RSJ itself treats as fatal (documented, case-sensitive).
+var rsjFatal = []string{
+	"This batch job stream is now terminated", "Entire Batch Job File Terminated!", "CURRENT BATCH JOB TERMINATED",
+	"REMAINDER OF BATCH JOB FILE TERMINATED", "System Is Not Available", "Error 13: Permission denied", "System logon problem:",
+	"Unspecified error result code of", "DISKBACKUP FAILED", "No space left on device", "Failed -  On Host failed",
+}
+
+// logReader reads the macro's output piece by piece and judges it line by line.
+type logReader struct {
+	host     *Host
+	run      RunID
+	secrets  []failover.Secret
+	success  *regexp.Regexp
+	failure  *regexp.Regexp
+	offset   int64 // bytes read so far
+	partial  string
+	kept     string
+	failures []string
+	succeeds bool
+}
+
+const (
+	maxLogLine  = 64 << 10
+	maxLogTail  = 4 << 10
+	maxFailures = 5
+)
+
+func newLogReader(h *Host, run RunID, secrets []failover.Secret) *logReader {
+	l := &logReader{host: h, run: run, secrets: secrets}
+	m := h.set.Macro
+	if m.Success != "" {
+		l.success = regexp.MustCompile(m.Success)
+	}
+	if m.Failure != "" {
+		l.failure = regexp.MustCompile(m.Failure)
+	}
+	return l
+}
+
+// readTo reads until size bytes were seen and reports whole lines as progress.
+func (l *logReader) readTo(ctx context.Context, size int64) error {
+	for l.offset < size {
+		a, err := l.host.run(ctx, "read the macro's output", logScript, nil, l.host.set.StateDir, string(l.run), fmt.Sprint(l.offset+1))
+		if err != nil {
+			return unchanged(err)
+		}
+		if a.out == "" {
+			return nil
+		}
+		l.offset += int64(len(a.out))
+		l.take(ctx, a.out)
+	}
+	return nil
+}
+
+func (l *logReader) take(ctx context.Context, piece string) {
+	l.kept += piece
+	if len(l.kept) > 2*maxLogTail {
+		l.kept = l.kept[len(l.kept)-maxLogTail:]
+	}
+	l.partial += piece
+	for {
+		line, rest, ok := strings.Cut(l.partial, "\n")
+		if !ok {
+			if len(l.partial) > maxLogLine {
+				l.line(ctx, l.partial)
+				l.partial = ""
+			}
+			return
+		}
+		l.partial = rest
+		l.line(ctx, line)
+	}
+}
+
+// flush judges a last line without an end.
+func (l *logReader) flush(ctx context.Context) {
+	if l.partial != "" {
+		l.line(ctx, l.partial)
+		l.partial = ""
+	}
+}
+
+func (l *logReader) line(ctx context.Context, line string) {
+	line = l.redact(strings.TrimRight(line, "\r"))
+	failover.Progress(ctx, line)
+	if l.success != nil && l.success.MatchString(line) {
+		l.succeeds = true
+	}
+	bad := l.failure != nil && l.failure.MatchString(line)
+	for _, text := range rsjFatal {
+		bad = bad || strings.Contains(line, text)
+	}
+	if bad && len(l.failures) < maxFailures {
+		l.failures = append(l.failures, strings.TrimSpace(line))
+	}
+}
+
+func (l *logReader) redact(text string) string {
+	return strings.ToValidUTF8(failover.Redact(text, l.secrets...), "?")
+}
+
+func (l *logReader) tail() string {
+	text := l.redact(l.kept)
+	if len(text) > maxLogTail {
+		text = text[len(text)-maxLogTail:]
+		if _, rest, ok := strings.Cut(text, "\n"); ok {
+			text = rest
+		}
+	}
+	return strings.ToValidUTF8(text, "?")
+}
+
+// textTrouble says what the output tells against success, or "".
+func (l *logReader) textTrouble() string {
+	switch {
+	case len(l.failures) > 0:
+		return "the output says " + strings.Join(l.failures, " / ")
+	case l.success != nil && !l.succeeds:
+		return "the output lacks the text of success"
+	}
+	return ""
+}
+
+// status is how the marks of a run stand on the host where it is fired.
+type status struct {
+	lock         string // "" no lock, "?" owner unreadable
+	exists       bool
+	void         bool
+	acknowledged bool
+	fired        bool
+	alive        bool
+	pid          string
+	started      string
+	rc           *int
+	sinceEnd     time.Duration // by the host's own clock
+	logSize      int64
+	boot         string
+}
+
+func (s status) finished() bool { return s.rc != nil }
+
+func (s status) String() string {
+	switch {
+	case s.void:
+		return "voided, it never fires"
+	case s.finished():
+		return fmt.Sprintf("fired at %s, ended with exit status %d", s.started, *s.rc)
+	case s.fired && s.alive:
+		return "fired at " + s.started + ", process " + s.pid + " runs"
+	case s.fired:
+		text := "fired at " + s.started + ", process " + s.pid + " is gone and left no exit status"
+		if s.boot != "" {
+			text += " (" + s.boot + ")"
+		}
+		return text
+	case s.exists:
+		return "launched, not fired yet"
+	}
+	return "not launched so far"
+}

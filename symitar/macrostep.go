@@ -1,0 +1,195 @@
+package symitar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+
+	"github.com/01b61c5c/failover"
+)
+
+// macroRun is what the journal holds about the macro before its first byte is sent.
+type macroRun struct {
+	Run  RunID  `json:"run"`
+	Host string `json:"host"`
+}
+
+var macroRunFact = failover.NewFact[macroRun]("symitar/macro-run")
+
+// macroStep fires the macro, at most once over all runs of the journal.
+func (f firing) macroStep() failover.Step {
+	m := f.on.set.Macro
+	eyes := &watcher{}
+	return failover.Step{ID: "macro/run", Title: "Run the FAILOVER macro on " + f.on.Name() + ", once", Target: f.on.Name(), Kind: failover.Once,
+		Timeout: m.Timeout + m.Settle, Poll: f.pair.poll,
+		Source:  vendorFailover + "FAILOVER allows a user to swap a primary and secondary machine",
+		Observe: func(ctx context.Context) (failover.Observation, error) { return f.observe(ctx, eyes) },
+		Apply:   f.apply,
+		Probe:   f.probe,
+	}
+}
+
+// watcher keeps how far the output of a run was shown. It is for eyes only: losing it shows lines again.
+type watcher struct {
+	run RunID
+	log *logReader
+}
+
+func (w *watcher) show(ctx context.Context, f firing, s status) {
+	if w.run != f.run {
+		w.run, w.log = f.run, newLogReader(f.on, f.run, f.on.set.Macro.knownSecrets())
+	}
+	_ = w.log.readTo(ctx, s.logSize) // the roles are what counts
+}
+
+// observe tells whether the roles are as wanted. A run of ours that still works is waited for; one that has ended
+// without bringing them about, or is gone, cannot be waited for any longer, and says so.
+func (f firing) observe(ctx context.Context, eyes *watcher) (failover.Observation, error) {
+	obs := failover.Observation{Would: "run " + f.on.set.Macro.Path + " once, on " + f.on.Name()}
+	mine, known, err := macroRunFact.Load(ctx)
+	if err != nil {
+		return obs, unchanged(err)
+	}
+	var s status
+	if known {
+		f.run = mine.Run
+		if s, err = f.status(ctx); err != nil {
+			return obs, err
+		}
+		if s.fired && !s.acknowledged {
+			eyes.show(ctx, f, s)
+			if s.alive && !s.finished() {
+				obs.Found = "the macro runs"
+				return obs, nil
+			}
+		}
+	}
+	done, found, err := f.roles(ctx)
+	obs.Done, obs.Found = done, found
+	if err != nil || done || !known || !s.fired || s.acknowledged || s.finished() && s.sinceEnd <= f.on.set.Macro.Settle {
+		return obs, err
+	}
+	return obs, f.on.fail("observe the roles", failover.NotApplied,
+		"look at the log "+f.on.set.StateDir+"/run."+string(f.run)+"/log and at both hosts; bring the roles in order by the site's runbook, then run again; the macro is not fired again",
+		fmt.Errorf("%w: %s, and %s", failover.ErrInDoubt, s, found))
+}
+
+// apply writes the run id down, then fires.
+func (f firing) apply(ctx context.Context) error {
+	if err := f.clear(ctx); err != nil {
+		return err
+	}
+	id, err := NewRunID()
+	if err != nil {
+		return err
+	}
+	if err := macroRunFact.Save(ctx, macroRun{Run: id, Host: f.on.Name()}); err != nil {
+		return &failover.Error{Op: "write down the run id", Target: f.on.Name(), Outcome: failover.NotApplied, Next: "mend the journal's disk and run again", Err: err}
+	}
+	f.run = id
+	res := f.fire(ctx)
+	failover.Progress(ctx, "macro: "+res.State.String())
+	return res.Err()
+}
+
+// clear makes sure that an earlier run of this journal can never fire any more, and archives its lock.
+func (f firing) clear(ctx context.Context) error {
+	mine, known, err := macroRunFact.Load(ctx)
+	if err != nil {
+		return unchanged(err)
+	}
+	if !known {
+		return nil
+	}
+	f.run = mine.Run
+	s, err := f.status(ctx)
+	if err != nil {
+		return err
+	}
+	if !s.acknowledged {
+		_, fired, err := f.conclude(ctx)
+		if err != nil {
+			return unchanged(err)
+		}
+		if fired {
+			return f.on.fail("run the macro", failover.NotApplied, "find out what run "+string(f.run)+" did and acknowledge it with a statement", fmt.Errorf("%w: %s", ErrRefired, s))
+		}
+	}
+	if err := f.pair.archive(ctx, f.run, "the run never fired, or was acknowledged", f.all); err != nil {
+		return unchanged(err)
+	}
+	return nil
+}
+
+// probe settles a firing whose end this process did not see, by the marks on the host. A run that has not fired is
+// voided on the way: only then is it proven that it never will.
+func (f firing) probe(ctx context.Context) (failover.Outcome, error) {
+	mine, known, err := macroRunFact.Load(ctx)
+	if err != nil {
+		return failover.InDoubt, err
+	}
+	if !known {
+		return failover.NotApplied, nil // the id is written down before the first byte is sent
+	}
+	f.run = mine.Run
+	for look := 0; ; look++ {
+		s, err := f.status(ctx)
+		switch {
+		case err != nil:
+			return failover.InDoubt, err
+		case s.void:
+			return failover.NotApplied, nil
+		case s.finished(), s.fired && s.alive:
+			return failover.Applied, nil
+		case s.fired:
+			return f.probeLost(ctx, s)
+		}
+		// Launched and about to fire, or not there at all: a runner gets a moment, nothing gets none.
+		if !s.exists || look >= startGrace {
+			_, fired, err := f.conclude(ctx)
+			if err != nil {
+				return failover.InDoubt, err
+			}
+			if !fired {
+				return failover.NotApplied, nil
+			}
+		}
+		if err := f.pair.pause(ctx); err != nil {
+			return failover.InDoubt, f.on.fail("look at the macro's marks", failover.InDoubt, "run again", err)
+		}
+	}
+}
+
+// probeLost settles a run whose process is gone without an exit status: only the roles can tell.
+func (f firing) probeLost(ctx context.Context, s status) (failover.Outcome, error) {
+	swapped, found, err := f.roles(ctx)
+	if err == nil && swapped {
+		return failover.Applied, nil
+	}
+	if err == nil {
+		err = errors.New(found)
+	}
+	return failover.InDoubt, f.on.fail("settle what the macro did", failover.InDoubt,
+		"look at "+f.on.set.StateDir+"/run."+string(f.run)+"/log and at both hosts; when the roles are in order run again; otherwise acknowledge the run and resolve the step",
+		fmt.Errorf("%w: %s; %w", ErrMacroUnknown, s, err))
+}
+
+// quietly returns a context that shows no progress: the output was shown before.
+func quietly(ctx context.Context) context.Context { return silent{ctx} }
+
+// silent hides the observer and keeps everything else.
+type silent struct{ context.Context }
+
+func (silent) Value(any) any { return nil }
+
+// judge tells whether a verification's output is as wanted.
+func (v Verification) judge(out string) (bool, string) {
+	if v.Want != "" && !regexp.MustCompile(v.Want).MatchString(out) {
+		return false, "the output lacks " + v.Want
+	}
+	if v.Reject != "" && regexp.MustCompile(v.Reject).MatchString(out) {
+		return false, "the output contains what it must not: " + v.Reject
+	}
+	return true, ""
+}

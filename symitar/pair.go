@@ -1,0 +1,240 @@
+package symitar
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/fanout"
+)
+
+// Pair is both hosts of a Symitar installation. It connects when it is first used; Close it when done.
+type Pair struct {
+	Home    *Host // primary on an ordinary day
+	Partner *Host
+
+	cfg  Config
+	poll time.Duration
+}
+
+// Option adjusts a Pair.
+type Option func(*options)
+
+type options struct {
+	log  *slog.Logger
+	poll time.Duration
+}
+
+// WithLogger sends what the connections do to l. Default: silent.
+func WithLogger(l *slog.Logger) Option {
+	return func(o *options) { o.log = l }
+}
+
+// WithPolling sets the pause between two looks at a host. Default 2 seconds.
+func WithPolling(every time.Duration) Option {
+	return func(o *options) {
+		if every > 0 {
+			o.poll = every
+		}
+	}
+}
+
+// NewPair checks the configuration and prepares both hosts. It connects to nothing. Errors wrap failover.ErrInvalid
+// and name the field, what is wrong and what would be right.
+func NewPair(cfg Config, opts ...Option) (*Pair, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	o := options{log: slog.New(slog.DiscardHandler), poll: 2 * time.Second}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	// Each host knows the other's keys: meeting the partner's key at an address is an error of its own.
+	home, partner := cfg.Home, cfg.Partner
+	home.SSH.PeerKeys = append(slices.Clone(home.SSH.PeerKeys), partner.SSH.HostKeys...)
+	partner.SSH.PeerKeys = append(slices.Clone(partner.SSH.PeerKeys), home.SSH.HostKeys...)
+	a, err := newHost(home, cfg, o.log)
+	if err != nil {
+		return nil, err
+	}
+	b, err := newHost(partner, cfg, o.log)
+	if err != nil {
+		return nil, errors.Join(err, a.remote.Close())
+	}
+	return &Pair{Home: a, Partner: b, cfg: cfg, poll: o.poll}, nil
+}
+
+// Close ends the connections. The macro is not touched by that.
+func (p *Pair) Close() error {
+	return errors.Join(p.Home.remote.Close(), p.Partner.remote.Close())
+}
+
+// pause waits for the next look.
+func (p *Pair) pause(ctx context.Context) error {
+	t := time.NewTimer(p.poll)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// inOrder returns hosts in the order in which they are locked, the same for every caller whichever way it swaps.
+func inOrder(hosts ...*Host) []*Host {
+	slices.SortFunc(hosts, func(a, b *Host) int { return cmp.Compare(a.Name(), b.Name()) })
+	return hosts
+}
+
+// Purpose says for which procedure the macro is called. It decides the direction, the arguments and whether the old
+// primary takes part.
+type Purpose int
+
+// The purposes.
+const (
+	ForSwitchover Purpose = iota + 1 // Home to Partner, both alive
+	ForFailover                      // Home to Partner, Home is gone
+	ForFailback                      // Partner to Home, both alive
+)
+
+var purposeNames = []string{0: "", ForSwitchover: "switchover", ForFailover: "failover", ForFailback: "failback"}
+
+// String returns "switchover", "failover" or "failback".
+func (p Purpose) String() string { return name(purposeNames, int(p)) }
+
+// firing prepares one run of the macro.
+func (p *Pair) firing(run RunID, purpose Purpose) (firing, error) {
+	m := p.cfg.Macro
+	f := firing{run: run, pair: p, dir: direction{old: p.Home, next: p.Partner}, all: inOrder(p.Home, p.Partner)}
+	field := ""
+	switch purpose {
+	case ForSwitchover:
+		f.args = m.SwitchoverArgs
+	case ForFailover:
+		f.args, f.all, field = m.FailoverArgs, []*Host{p.Partner}, "Config.Macro.FailoverArgs"
+	case ForFailback:
+		f.args, f.dir, field = m.FailbackArgs, direction{old: p.Partner, next: p.Home}, "Config.Macro.FailbackArgs"
+	default:
+		return f, failover.Invalid("Purpose", "is not set", "use ForSwitchover, ForFailover or ForFailback")
+	}
+	if f.args == nil {
+		return f, failover.Invalid(field, "is not set", "fill in the macro's arguments for this procedure, an empty list where it takes none; no public text says")
+	}
+	f.on = f.dir.host(m.On)
+	if purpose == ForFailover {
+		f.on = p.Partner
+	}
+	return f, nil
+}
+
+func (p *Pair) firingOf(run RunID, purpose Purpose) (firing, error) {
+	if err := run.Validate(); err != nil {
+		return firing{}, err
+	}
+	return p.firing(run, purpose)
+}
+
+// Fire runs the macro at most once under the given run id and follows it to its end or ctx's. It takes the launcher's
+// lock on both hosts first (for ForFailover on the living one) and leaves it there: [Pair.Acknowledge] archives it.
+//
+// Calling it again with the same run id never fires a second time; it follows the first run. Write the id to disk
+// before calling. The error is Result.Err: nil only for Succeeded. When ctx ends, the macro runs on.
+//
+// Fire makes no preflight and does not ask anybody; the procedures do.
+func (p *Pair) Fire(ctx context.Context, run RunID, purpose Purpose) (Result, error) {
+	f, err := p.firingOf(run, purpose)
+	if err != nil {
+		return Result{Run: run, State: NotExecuted}, err
+	}
+	res := f.fire(ctx)
+	return res, res.Err()
+}
+
+// Resume observes a run that was fired earlier, perhaps by another process, to its end or ctx's. It changes nothing.
+func (p *Pair) Resume(ctx context.Context, run RunID, purpose Purpose) (Result, error) {
+	f, err := p.firingOf(run, purpose)
+	if err != nil {
+		return Result{Run: run}, err
+	}
+	f.observeOnly = true
+	res := f.follow(ctx, Result{Run: run, Host: f.on.Name()}, p.cfg.Macro.knownSecrets())
+	return res, res.Err()
+}
+
+// Void makes sure that a run which has not fired yet never will, and returns NotExecuted without error. A run that
+// fired cannot be called back: then the error wraps ErrRefired and the macro is left alone.
+func (p *Pair) Void(ctx context.Context, run RunID, purpose Purpose) (Result, error) {
+	f, err := p.firingOf(run, purpose)
+	if err != nil {
+		return Result{Run: run}, err
+	}
+	res := Result{Run: run, Host: f.on.Name()}
+	proof, fired, err := f.conclude(ctx)
+	switch {
+	case err != nil:
+		return res, err
+	case fired:
+		return res, f.on.fail("void the run", failover.NotApplied, "resume run "+string(run)+": it cannot be called back", ErrRefired)
+	}
+	res.State, res.Evidence = NotExecuted, []string{proof}
+	return res, nil
+}
+
+// Acknowledge archives the launcher's lock of a run that is over, on both hosts, so that another run can be fired. For
+// a run whose end is not known it is the place where a person answers for it: the statement stands in the run's
+// folder on the host. Output and exit status stay there too. It refuses while the macro runs (ErrMacroRunning) and
+// leaves locks of other runs alone. Safe to repeat.
+func (p *Pair) Acknowledge(ctx context.Context, run RunID, word failover.Statement) error {
+	if err := run.Validate(); err != nil {
+		return err
+	}
+	if err := word.Validate("Statement"); err != nil {
+		return err
+	}
+	return p.archive(ctx, run, word.String(), inOrder(p.Home, p.Partner))
+}
+
+func (p *Pair) archive(ctx context.Context, run RunID, note string, hosts []*Host) error {
+	return fanout.Each(ctx, 1, hosts, (*Host).Name, func(ctx context.Context, h *Host) error {
+		return h.archive(ctx, run, note)
+	})
+}
+
+// knownSecrets are the fixed answers, which may stand in the macro's output.
+func (m Macro) knownSecrets() []failover.Secret {
+	var list []failover.Secret
+	for _, p := range m.Prompts {
+		if len(p.Answer.Reveal()) > 2 {
+			list = append(list, p.Answer)
+		}
+	}
+	return list
+}
+
+// each asks both hosts and names the one that failed.
+func each(ctx context.Context, hosts []*Host, ask func(context.Context, *Host) (failover.Item, error)) (failover.Observation, error) {
+	obs := failover.Observation{Done: true}
+	var errs []error
+	for _, h := range hosts {
+		item, err := ask(ctx, h)
+		if err != nil {
+			errs = append(errs, unchanged(err))
+			continue
+		}
+		item.Target = h.Name()
+		obs.Items = append(obs.Items, item)
+		obs.Done = obs.Done && item.Done
+		if obs.Found != "" {
+			obs.Found += "; "
+		}
+		obs.Found += fmt.Sprintf("%s: %s", h.Name(), item.Found)
+	}
+	return obs, errors.Join(errs...)
+}

@@ -1,0 +1,552 @@
+package symitar
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/remote"
+)
+
+// The probes' scripts. None of them changes anything.
+var (
+	//go:embed scripts/identity.sh
+	identityScript string
+	//go:embed scripts/respawn.sh
+	respawnScript string
+	//go:embed scripts/symlocks.sh
+	symLocksScript string
+	//go:embed scripts/symdates.sh
+	symDatesScript string
+	//go:embed scripts/macro.sh
+	macroScript string
+	//go:embed scripts/licence.sh
+	licenceScript string
+	//go:embed scripts/statedir.sh
+	stateDirScript string
+	//go:embed scripts/rootinfo.sh
+	rootInfoScript string
+	//go:embed scripts/agent.sh
+	agentScript string
+)
+
+const (
+	psCommand    = "ps -eo pid,ppid,user,args"
+	queueCommand = "QUEUECONTROL -BATCH"
+	dfCommand    = "df -k"
+	clockCommand = "date -u '+%Y-%m-%dT%H:%M:%SZ'"
+	localCommand = "date '+%Y-%m-%dT%H:%M:%S'"
+)
+
+const (
+	sourceFactSheet = "ours: read-only preflight, so that nothing is begun that cannot be finished"
+	sourceDaemon    = "vendor, RSJ and FAILOVER: it is the recommendation that FAILOVERD not be run, but FAILOVER be run manually, since nothing notifies OpCon that the primary was replaced"
+	sourceLicence   = "vendor, RSJ and FAILOVER, until June 2026: both the primary and the secondary system have all of their RSJ licenses in a single file on both systems, or RSJ will not run after the macro"
+	sourceSystem    = "vendor, RSJ and FAILOVER: if FAILOVER or FAILOVERD is configured, the complete FAILOVER system must be implemented as Symitar's technical discussion describes it, or RSJ will not run"
+	sourceRootInfo  = "vendor, RSJ and FAILOVER: the encrypted root information is not replicated; check both hosts"
+	sourceAgent     = "vendor, UNIX agent: lsam status"
+	sourceMoves     = "vendor, host moves: file systems below 90 % before a move"
+)
+
+// checks builds the steps that look at the hosts before anything changes: one per row of the preflight.
+func (f firing) checks() []failover.Step {
+	hosts := f.all
+	step := func(id, title, source string, firm bool, observe func(context.Context) (failover.Observation, error)) failover.Step {
+		return failover.Step{ID: "preflight/" + id, Title: title, Target: targets(hosts), Kind: failover.Check, Firm: firm, Source: source, Poll: f.pair.poll, Observe: observe}
+	}
+	onAll := func(ask func(context.Context, *Host) (failover.Item, error)) func(context.Context) (failover.Observation, error) {
+		return func(ctx context.Context) (failover.Observation, error) { return each(ctx, hosts, ask) }
+	}
+	steps := []failover.Step{
+		step("identity", "Each address leads to the machine it should: host key, machine id, host name, account", sourceFactSheet, true, onAll(identity)),
+		step("roles", f.rolesTitle(), "ours: stop if there is not exactly one primary and one secondary", true, f.rolesBefore),
+		step("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon, true, onAll(noFailoverD)),
+		step("macro", "The FAILOVER macro is there, can be executed, and is the same on both hosts", sourceSystem, true, f.macroEqual),
+		step("launcher", "No earlier run of the macro is open and the state directory is local and ours", sourceFactSheet, true, f.launcherFree),
+		step("licences", "All RSJ licences of both systems are in a single file on both systems", sourceLicence, false, f.licences),
+		step("root-info", "RSJ's root information is on every host", sourceRootInfo, false, onAll(rootInfo)),
+		step("agent", "The OpCon agent answers", sourceAgent, false, onAll(agentKnown)),
+		step("disk", "No file system is nearly full", sourceMoves, false, onAll(diskRoom)),
+		step("sym-dates", "SMA_DATES is present and current in every SYM", "ours: RSJ takes its dates from it", false, f.symDates),
+		step("clock", "The clocks of the hosts agree", sourceFactSheet, false, f.clocks),
+		step("errors", "The hosts report no permanent hardware errors", sourceFactSheet, false, onAll(noHardErrors)),
+	}
+	if lag := f.replication("preflight/replication", false); lag != nil {
+		steps = append(steps, *lag)
+	}
+	return steps
+}
+
+func targets(hosts []*Host) string {
+	names := make([]string, len(hosts))
+	for i, h := range hosts {
+		names[i] = h.Name()
+	}
+	return strings.Join(names, "+")
+}
+
+func identity(ctx context.Context, h *Host) (failover.Item, error) {
+	out, err := h.read(ctx, "ask the machine who it is", identityScript)
+	if err != nil {
+		return failover.Item{}, err
+	}
+	kv := keyValues(out)
+	item := failover.Item{Done: true, Found: fmt.Sprintf("machine %s, host name %s, logged in as %s", kv["machine"], kv["hostname"], kv["user"])}
+	var wrong []string
+	if kv["machine"] != h.cfg.MachineID {
+		wrong = append(wrong, "machine id should be "+h.cfg.MachineID)
+	}
+	if h.cfg.Hostname != "" && kv["hostname"] != h.cfg.Hostname {
+		wrong = append(wrong, "host name should be "+h.cfg.Hostname)
+	}
+	if kv["user"] != h.set.Macro.User {
+		wrong = append(wrong, "account should be "+h.set.Macro.User)
+	}
+	if len(wrong) > 0 {
+		item.Done = false
+		item.Found += ", but " + strings.Join(wrong, ", ")
+	}
+	return item, nil
+}
+
+func (f firing) rolesTitle() string {
+	if len(f.all) == 1 {
+		return f.dir.next.Name() + " is secondary"
+	}
+	return f.dir.old.Name() + " is primary and " + f.dir.next.Name() + " is secondary"
+}
+
+func (f firing) rolesBefore(ctx context.Context) (failover.Observation, error) {
+	primary := f.dir.old
+	if !slices.Contains(f.all, primary) {
+		primary = nil
+	}
+	ok, found, err := rolesWanted(ctx, primary, f.dir.next)
+	return failover.Observation{Done: ok, Found: found}, err
+}
+
+func noFailoverD(ctx context.Context, h *Host) (failover.Item, error) {
+	match := h.set.FailoverD.Match
+	out, err := h.read(ctx, "list processes", psCommand)
+	if err != nil {
+		return failover.Item{}, err
+	}
+	list := parseProcesses(out)
+	if len(list) == 0 {
+		return failover.Item{Found: "the process list is empty, so nothing is proven"}, nil
+	}
+	var bad []string
+	for _, p := range list {
+		if p.runs(match) {
+			bad = append(bad, "runs as process "+p.String())
+		}
+	}
+	if out, err = h.read(ctx, "look for what would start "+match, respawnScript); err != nil {
+		return failover.Item{}, err
+	}
+	found, dormant, unread := parseRespawners(out, match)
+	for _, r := range found {
+		bad = append(bad, "would be started by "+r.source+": "+r.line)
+	}
+	for _, u := range unread {
+		bad = append(bad, "not proven, "+u)
+	}
+	if len(bad) > 0 {
+		return failover.Item{Found: match + " " + strings.Join(bad, "; ")}, nil
+	}
+	text := match + " absent"
+	if len(dormant) > 0 {
+		text += fmt.Sprintf(" (%d entries that are switched off)", len(dormant))
+	}
+	return failover.Item{Done: true, Found: text}, nil
+}
+
+func (f firing) macroEqual(ctx context.Context) (failover.Observation, error) {
+	sums := map[string]bool{}
+	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+		out, err := h.read(ctx, "look at the macro", macroScript, h.set.Macro.Path)
+		if err != nil {
+			return failover.Item{}, err
+		}
+		kv := keyValues(out)
+		if kv["executable"] != "yes" {
+			return failover.Item{Found: h.set.Macro.Path + " cannot be executed by " + kv["user"]}, nil
+		}
+		sums[kv["sum"]] = true
+		return failover.Item{Done: kv["sum"] != "", Found: "executable, checksum " + kv["sum"]}, nil
+	})
+	if err == nil && len(sums) > 1 {
+		obs.Done = false
+		obs.Found = "the macro differs: " + obs.Found
+	}
+	return obs, err
+}
+
+func (f firing) launcherFree(ctx context.Context) (failover.Observation, error) {
+	mine, _, err := macroRunFact.Load(ctx)
+	if err != nil {
+		return failover.Observation{}, unchanged(err)
+	}
+	return each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+		out, err := h.read(ctx, "look at the state directory", stateDirScript, h.set.StateDir)
+		if err != nil {
+			return failover.Item{}, err
+		}
+		kv := keyValues(out)
+		switch {
+		case strings.Contains(kv["filesystem"], ":"):
+			return failover.Item{Found: h.set.StateDir + " is on the remote file system " + kv["filesystem"] + "; it must be local"}, nil
+		case kv["state"] == "absent":
+			return failover.Item{Done: true, Found: "no run so far"}, nil
+		case kv["state"] != "ours":
+			return failover.Item{Found: h.set.StateDir + " is " + kv["state"] + "; it must belong to " + h.set.Macro.User + " with mode 0700"}, nil
+		}
+		owner, err := h.lockOwner(ctx)
+		if err != nil {
+			return failover.Item{}, err
+		}
+		if owner != "" && owner != string(mine.Run) {
+			return failover.Item{Found: "run " + owner + " has the launcher's lock; find out what became of it and acknowledge it"}, nil
+		}
+		return failover.Item{Done: true, Found: "no open run"}, nil
+	})
+}
+
+func (f firing) licences(ctx context.Context) (failover.Observation, error) {
+	l := f.on.set.Licence
+	if l.Path == "" {
+		return failover.Observation{Done: true, Found: "not checked: no licence file is configured. Sites whose RSJ still reads licences need all of them in a single file on both systems"}, nil
+	}
+	sums := map[string]bool{}
+	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+		out, err := h.read(ctx, "look at the licence file", licenceScript, append([]string{l.Path, l.User}, l.Patterns...)...)
+		if err != nil {
+			return failover.Item{}, err
+		}
+		kv := keyValues(out)
+		if kv["state"] != "present" {
+			return failover.Item{Found: l.Path + " is " + kv["state"]}, nil
+		}
+		sums[kv["sum"]] = true
+		if n := strings.Count(out, "unmatched="); n > 0 {
+			return failover.Item{Found: fmt.Sprintf("%d of %d patterns match no line of %s", n, len(l.Patterns), l.Path)}, nil
+		}
+		return failover.Item{Done: true, Found: "present, checksum " + kv["sum"]}, nil
+	})
+	if err == nil && len(sums) > 1 {
+		obs.Done = false
+		obs.Found = "the licence files differ: " + obs.Found
+	}
+	return obs, err
+}
+
+func rootInfo(ctx context.Context, h *Host) (failover.Item, error) {
+	out, err := h.read(ctx, "look for the root information", rootInfoScript, h.set.RootInfoDir)
+	if err != nil {
+		return failover.Item{}, err
+	}
+	names := strings.Fields(out)
+	if len(names) == 0 {
+		return failover.Item{Found: "neither rootInfo nor rootInfo.encrypted in " + h.set.RootInfoDir}, nil
+	}
+	return failover.Item{Done: true, Found: strings.Join(names, " and ") + " present"}, nil
+}
+
+// agentProcesses returns which of the processes that make up the agent run.
+func (h *Host) agentProcesses(ctx context.Context) (running, missing []string, err error) {
+	out, err := h.read(ctx, "list processes", psCommand)
+	if err != nil {
+		return nil, nil, err
+	}
+	list := parseProcesses(out)
+	for _, must := range h.set.Agent.Must {
+		if slices.ContainsFunc(list, func(p process) bool { return p.runs(must) }) {
+			running = append(running, must)
+		} else {
+			missing = append(missing, must)
+		}
+	}
+	return running, missing, nil
+}
+
+// agentKnown asks the agent's control script and reads the table of processes it prints. A stopped agent is no fault
+// before a swap: it may be the secondary's custom to keep it down.
+func agentKnown(ctx context.Context, h *Host) (failover.Item, error) {
+	a, err := h.run(ctx, "ask the agent's state", agentScript, nil, h.set.Agent.Control, "status")
+	if err != nil {
+		return failover.Item{}, unchanged(err)
+	}
+	if a.exit == 126 || a.exit == 127 {
+		return failover.Item{Found: h.set.Agent.Control + " cannot be run" + tail(": ", a.out)}, nil
+	}
+	list := parseFullProcesses(a.out)
+	var running []string
+	for _, must := range h.set.Agent.Must {
+		if slices.ContainsFunc(list, func(p process) bool { return p.runs(must) }) {
+			running = append(running, must)
+		}
+	}
+	switch len(running) {
+	case len(h.set.Agent.Must):
+		return failover.Item{Done: true, Found: "agent runs"}, nil
+	case 0:
+		return failover.Item{Done: true, Found: "agent stopped"}, nil
+	}
+	return failover.Item{Found: "agent runs in part: only " + strings.Join(running, ", ")}, nil
+}
+
+func diskRoom(ctx context.Context, h *Host) (failover.Item, error) {
+	out, err := h.read(ctx, "look at the file systems", dfCommand)
+	if err != nil {
+		return failover.Item{}, err
+	}
+	list, err := parseDF(out)
+	if err != nil {
+		return failover.Item{}, h.fail("look at the file systems", failover.NotApplied, "run df -k by hand", err)
+	}
+	most := h.set.Limits.DiskPercent
+	var full []string
+	for _, fs := range list {
+		if (fs.space >= most || fs.inodes >= most) && !slices.Contains(h.set.Limits.DiskIgnore, fs.mount) {
+			full = append(full, fmt.Sprintf("%s %d %% (inodes %d %%)", fs.mount, fs.space, max(fs.inodes, 0)))
+		}
+	}
+	if len(full) > 0 {
+		return failover.Item{Found: "nearly full: " + strings.Join(full, ", ")}, nil
+	}
+	return failover.Item{Done: true, Found: fmt.Sprintf("%d file systems below %d %%", len(list), most)}, nil
+}
+
+// symDates looks at the host that is, or becomes, primary: the SYM file systems may be mounted there only.
+func (f firing) symDates(ctx context.Context) (failover.Observation, error) {
+	host := f.dir.old
+	if !slices.Contains(f.all, host) {
+		return failover.Observation{Done: true, Found: "looked at after the swap: the old primary is gone"}, nil
+	}
+	return each(ctx, []*Host{host}, symDates)
+}
+
+func symDates(ctx context.Context, h *Host) (failover.Item, error) {
+	out, err := h.read(ctx, "look at SMA_DATES", symDatesScript, h.set.SymRoot, strconv.Itoa(h.set.Limits.DatesAgeDays))
+	if err != nil {
+		return failover.Item{}, err
+	}
+	var bad []string
+	n := 0
+	for line := range strings.Lines(out) {
+		sym, state, ok := strings.Cut(strings.TrimSpace(line), "\t")
+		if !ok {
+			continue
+		}
+		n++
+		if state != "current" {
+			bad = append(bad, sym+" "+state)
+		}
+	}
+	switch {
+	case n == 0:
+		return failover.Item{Found: "no SYM found below " + h.set.SymRoot}, nil
+	case len(bad) > 0:
+		return failover.Item{Found: "SMA_DATES: " + strings.Join(bad, ", ")}, nil
+	}
+	return failover.Item{Done: true, Found: fmt.Sprintf("SMA_DATES current in %d SYMs", n)}, nil
+}
+
+func (f firing) clocks(ctx context.Context) (failover.Observation, error) {
+	var offsets []time.Duration
+	_, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+		before := time.Now()
+		out, err := h.read(ctx, "read the clock", clockCommand)
+		if err != nil {
+			return failover.Item{}, err
+		}
+		at, err := time.Parse(time.RFC3339, strings.TrimSpace(out))
+		if err != nil {
+			return failover.Item{}, h.fail("read the clock", failover.NotApplied, "run date -u by hand", err)
+		}
+		offsets = append(offsets, at.Sub(before.Add(time.Since(before)/2)))
+		return failover.Item{Done: true}, nil
+	})
+	if err != nil {
+		return failover.Observation{}, err
+	}
+	skew := (slices.Max(offsets) - slices.Min(offsets)).Abs().Round(time.Second)
+	limit := f.on.set.Limits.ClockSkew
+	if skew > limit {
+		return failover.Observation{Found: fmt.Sprintf("the clocks differ by more than %s", limit), Note: skew.String()}, nil
+	}
+	return failover.Observation{Done: true, Found: fmt.Sprintf("the clocks agree within %s", limit), Note: skew.String()}, nil
+}
+
+func noHardErrors(ctx context.Context, h *Host) (failover.Item, error) {
+	out, err := h.read(ctx, "read the clock", localCommand)
+	if err != nil {
+		return failover.Item{}, err
+	}
+	now, err := time.Parse("2006-01-02T15:04:05", strings.TrimSpace(out))
+	if err != nil {
+		return failover.Item{}, h.fail("read the clock", failover.NotApplied, "run date by hand", err)
+	}
+	// errpt takes the host's local time as mmddhhmmyy (documented).
+	since := now.Add(-h.set.Limits.ErrorsSince).Format("0102150406")
+	if out, err = h.read(ctx, "read the error log", "errpt -s "+since); err != nil {
+		return failover.Item{}, err
+	}
+	if rows := hardErrors(out); len(rows) > 0 {
+		return failover.Item{Found: fmt.Sprintf("%d permanent hardware errors, the newest: %s", len(rows), rows[0])}, nil
+	}
+	return failover.Item{Done: true, Found: "no permanent hardware errors"}, nil
+}
+
+// replication is the check of the lag, or the statement that takes its place. Nil when nobody can be asked.
+func (f firing) replication(id string, wait bool) *failover.Step {
+	r := f.on.set.Replication
+	title := "The secondary is not further behind than allowed"
+	if r.Command == "" {
+		s := r.Waiver.Step(id, title, f.dir.next.Name())
+		return &s
+	}
+	host := f.dir.host(r.On)
+	if !slices.Contains(f.all, host) {
+		return nil // the dead host cannot be asked; the statement about it covers the loss
+	}
+	re := regexp.MustCompile(r.Lag)
+	s := failover.Step{ID: id, Title: title, Target: host.Name(), Kind: failover.Check, Firm: true, Wait: wait, Poll: f.pair.poll,
+		Source: "ours: what is not replicated is lost by the swap",
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			out, err := host.read(ctx, "read the replication lag", r.Command)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			m := re.FindStringSubmatch(out)
+			if m == nil {
+				return failover.Observation{Found: "the lag cannot be read from the probe's answer" + tail(": ", out)}, nil
+			}
+			n, err := strconv.ParseFloat(m[1], 64)
+			if err != nil || n < 0 || n > 1e9 {
+				return failover.Observation{Found: "the lag is not a usable number: " + m[1]}, nil
+			}
+			lag := time.Duration(n * float64(r.Unit))
+			if lag > r.MaxLag {
+				return failover.Observation{Found: fmt.Sprintf("the lag exceeds %s", r.MaxLag), Note: lag.String()}, nil
+			}
+			return failover.Observation{Done: true, Found: fmt.Sprintf("the lag is within %s", r.MaxLag), Note: lag.String()}, nil
+		}}
+	if wait {
+		s.Timeout = f.on.set.Limits.Quiet
+	}
+	return &s
+}
+
+// rsjIdle looks for RSJ jobs and the locks of living ones.
+func rsjIdle(ctx context.Context, h *Host) (failover.Item, error) {
+	out, err := h.read(ctx, "list processes", psCommand)
+	if err != nil {
+		return failover.Item{}, err
+	}
+	var busy []string
+	for _, p := range parseProcesses(out) {
+		if p.runs("RSJ") {
+			busy = append(busy, "process "+p.String())
+		}
+	}
+	locks, err := h.symLocks(ctx)
+	if err != nil {
+		return failover.Item{}, err
+	}
+	for _, l := range locks {
+		if !l.stale {
+			busy = append(busy, l.sym+" locked by "+l.content)
+		}
+	}
+	if len(busy) > 0 {
+		return failover.Item{Found: "RSJ works: " + strings.Join(busy, ", ")}, nil
+	}
+	return failover.Item{Done: true, Found: "no RSJ job"}, nil
+}
+
+// symLock is one sma_lock file.
+type symLock struct {
+	sym     string
+	stale   bool
+	content string
+}
+
+func (h *Host) symLocks(ctx context.Context) ([]symLock, error) {
+	out, err := h.read(ctx, "look at the RSJ locks", symLocksScript, h.set.SymRoot)
+	if err != nil {
+		return nil, err
+	}
+	var locks []symLock
+	for line := range strings.Lines(out) {
+		if f := strings.SplitN(strings.TrimSpace(line), "\t", 3); len(f) == 3 {
+			locks = append(locks, symLock{f[0], f[1] == "stale", strings.Join(strings.Fields(f[2]), " ")})
+		}
+	}
+	return locks, nil
+}
+
+func noStaleLocks(ctx context.Context, h *Host) (failover.Item, error) {
+	locks, err := h.symLocks(ctx)
+	if err != nil {
+		return failover.Item{}, err
+	}
+	var stale []string
+	for _, l := range locks {
+		if l.stale {
+			stale = append(stale, l.sym+" ("+l.content+")")
+		}
+	}
+	if len(stale) > 0 {
+		return failover.Item{Found: "left behind by jobs that are gone: " + strings.Join(stale, ", ") + "; such a job was cut short and needs a decision"}, nil
+	}
+	return failover.Item{Done: true, Found: "no stale RSJ locks"}, nil
+}
+
+func batchIdle(ctx context.Context, h *Host) (failover.Item, error) {
+	out, err := h.read(ctx, "look at the batch queue", queueCommand)
+	if err != nil {
+		return failover.Item{}, err
+	}
+	rows, err := parseQueue(out)
+	if err != nil {
+		return failover.Item{}, h.fail("look at the batch queue", failover.NotApplied, "run QUEUECONTROL -BATCH by hand", err)
+	}
+	var busy []string
+	for _, r := range rows {
+		if r.busy() {
+			busy = append(busy, r.String())
+		}
+	}
+	if len(busy) > 0 {
+		return failover.Item{Found: strings.Join(busy, ", ")}, nil
+	}
+	return failover.Item{Done: true, Found: "batch queue idle"}, nil
+}
+
+// oldPrimarySilent makes sure that the host said to be gone does not still act as primary.
+func (f firing) oldPrimarySilent(ctx context.Context) (failover.Observation, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	role, why, err := f.dir.old.Role(ctx)
+	switch {
+	case errors.Is(err, remote.ErrPeerHostKey):
+		return failover.Observation{Done: true, Found: "its address is answered by " + f.dir.next.Name()}, nil
+	case err != nil && (errors.Is(err, remote.ErrUnreachable) || errors.Is(err, remote.ErrHandshake) || errors.Is(err, context.DeadlineExceeded)):
+		return failover.Observation{Done: true, Found: "it does not answer"}, nil
+	case err != nil:
+		return failover.Observation{}, err
+	case role == RoleSecondary:
+		return failover.Observation{Done: true, Found: "it answers and is secondary"}, nil
+	case role == RolePrimary:
+		return failover.Observation{Found: "it answers and is still primary; switch it off, or use Switchover"}, nil
+	}
+	return failover.Observation{Found: "it answers, and its role is not clear (" + why + "); switch it off"}, nil
+}

@@ -1,0 +1,336 @@
+package symitar
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/opcon"
+)
+
+// Switchover swaps the roles while both hosts are alive: Home gives the primary role to Partner. The steps are listed
+// in the package documentation. The procedure uses the pair's connections; close the pair after the run.
+//
+// Errors wrap failover.ErrInvalid.
+func Switchover(p *Pair) (failover.Procedure, error) {
+	f, err := p.firing("", ForSwitchover)
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	return f.procedure("symitar.Switchover", ForSwitchover, opcon.Planned)
+}
+
+// Failback is the way back: Partner gives the primary role to Home, with the same holds, the macro "in reverse" (vendor)
+// and the machine record pointing back. It needs Macro.FailbackArgs, since no public text says what "in reverse" means.
+func Failback(p *Pair) (failover.Procedure, error) {
+	f, err := p.firing("", ForFailback)
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	return f.procedure("symitar.Failback", ForFailback, opcon.Planned)
+}
+
+// Failover makes Partner primary when Home is gone. What cannot be observed on a dead host is replaced by a person's
+// statement, which stands in plan, journal and report: that Home is down and will not come back as primary by itself.
+// Home is asked nevertheless, before and after: if it answers as primary the procedure stops, and nobody can waive that.
+// Only Partner is locked.
+//
+// It needs Macro.FailoverArgs. Errors wrap failover.ErrInvalid.
+func Failover(p *Pair, gone failover.Statement) (failover.Procedure, error) {
+	if err := gone.Validate("Failover.gone"); err != nil {
+		return failover.Procedure{}, err
+	}
+	f, err := p.firing("", ForFailover)
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	proc, err := f.procedure("symitar.Failover", ForFailover, opcon.Unplanned)
+	if err != nil {
+		return proc, err
+	}
+	word := gone.Step("statement/primary-gone", f.dir.old.Name()+" is gone and will not come back as primary by itself", f.dir.old.Name())
+	word.Source = vendorFailover + "FAILOVER swaps primary and secondary if the primary machine becomes unavailable"
+	silent := failover.Step{ID: "preflight/old-primary-silent", Title: f.dir.old.Name() + " does not act as primary any more", Target: f.dir.old.Name(),
+		Kind: failover.Check, Firm: true, Timeout: 45 * time.Second, Source: "ours: two active primaries are the worst outcome", Observe: f.oldPrimarySilent}
+	proc.Steps = append([]failover.Step{word, silent}, proc.Steps...)
+	after := silent
+	after.ID = "verify/old-primary-silent"
+	return proc.InsertAfter("verify/roles", after)
+}
+
+func (f firing) procedure(name string, purpose Purpose, mode opcon.Mode) (failover.Procedure, error) {
+	before, err := f.opconBefore(mode)
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	beforeAgent, afterAgent, err := f.opconAfter()
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	steps := f.checks()
+	steps = append(steps, before...)
+	steps = append(steps, f.quiet()...)
+	steps = append(steps, f.macroStep())
+	steps = append(steps, f.verify()...)
+	steps = append(steps, f.archiveStep())
+	steps = append(steps, beforeAgent...)
+	steps = append(steps, f.agentStart())
+	steps = append(steps, afterAgent...)
+	proc := failover.Procedure{Name: name, Parameters: f.parameters(), Steps: steps,
+		Outage: failover.Window{From: "macro/run", To: "verify/roles"}, Lock: f.pair.lock(purpose)}
+	return proc, proc.Validate()
+}
+
+// parameters is what makes one swap another one than the next. Addresses and ports are not in it: a host may be reached
+// another way when a run is resumed.
+func (f firing) parameters() []failover.Parameter {
+	set := f.on.set
+	list := func(v any) string {
+		text, err := json.Marshal(v)
+		if err != nil {
+			return err.Error()
+		}
+		return string(text)
+	}
+	params := []failover.Parameter{
+		{Name: "direction", Value: f.dir.String()},
+		{Name: "machine-ids", Value: f.dir.old.cfg.MachineID + " → " + f.dir.next.cfg.MachineID},
+		{Name: "macro", Value: set.Macro.Path}, {Name: "macro-arguments", Value: list(f.args)}, {Name: "macro-host", Value: f.on.Name()},
+		{Name: "macro-user", Value: set.Macro.User}, {Name: "macro-mode", Value: set.Macro.Mode.String()},
+		{Name: "state-dir", Value: set.StateDir}, {Name: "sym-root", Value: set.SymRoot},
+		{Name: "role-probes", Value: list(set.Role)}, {Name: "failoverd", Value: set.FailoverD.Match}, {Name: "licence-file", Value: set.Licence.Path},
+	}
+	if o := set.OpCon; o != nil {
+		params = append(params, failover.Parameter{Name: "opcon-machine", Value: o.Machine}, failover.Parameter{Name: "opcon-repoint", Value: list([]any{o.Repoint, o.Home, o.Partner})},
+			failover.Parameter{Name: "opcon-keep-held", Value: strings.Join(o.KeepHeld, ",")})
+	}
+	return params
+}
+
+// Preflight looks at everything the procedure for this purpose checks before it changes anything, and returns one
+// finding per check, in order, also for those that could not be asked.
+func (p *Pair) Preflight(ctx context.Context, purpose Purpose) ([]Finding, error) {
+	f, err := p.firing("", purpose)
+	if err != nil {
+		return nil, err
+	}
+	steps := f.checks()
+	for _, s := range f.quiet() {
+		if s.Kind == failover.Check && s.ID != "before/roles" && s.ID != "before/failoverd" && s.ID != "quiet/replication" {
+			steps = append(steps, s)
+		}
+	}
+	findings := make([]Finding, 0, len(steps))
+	for _, s := range steps {
+		limit, cancel := context.WithTimeout(ctx, failover.DefaultTimeout)
+		obs, err := s.Observe(limit)
+		cancel()
+		findings = append(findings, Finding{Check: s.ID, Title: s.Title, Firm: s.Firm, Observation: obs, Err: err})
+	}
+	return findings, nil
+}
+
+// Finding is the result of one check of the preflight.
+type Finding struct {
+	Check string // the step's ID in the procedures
+	Title string
+	Firm  bool // nobody may waive it
+	failover.Observation
+	Err error // it could not be asked
+}
+
+// OK reports whether the check holds.
+func (f Finding) OK() bool { return f.Err == nil && f.Done }
+
+// quiet are the steps between OpCon's hold and the macro.
+func (f firing) quiet() []failover.Step {
+	var steps []failover.Step
+	wait := func(id, title, source string, on []*Host, waits bool, ask func(context.Context, *Host) (failover.Item, error)) failover.Step {
+		s := failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Wait: waits, Source: source, Poll: f.pair.poll,
+			Observe: func(ctx context.Context) (failover.Observation, error) { return each(ctx, on, ask) }}
+		if waits {
+			s.Timeout = f.on.set.Limits.Quiet
+		}
+		return s
+	}
+	old := []*Host{f.dir.old}
+	alive := slices.Contains(f.all, f.dir.old)
+	if alive {
+		steps = append(steps, f.agentStop())
+	}
+	steps = append(steps,
+		wait("quiet/rsj", "No RSJ job runs", "vendor, RSJ: never kill a job; cancel_rsj ends one after its current program", f.all, true, rsjIdle),
+		wait("quiet/stale-locks", "No job was cut short before: no stale sma_lock", "vendor, RSJ: sma_lock holds the number of the process that made it", f.all, false, noStaleLocks))
+	if alive {
+		steps = append(steps, wait("quiet/batch", "The batch queue is idle", "ours: QUEUECONTROL -BATCH shows what RSJ does not", old, true, batchIdle))
+		if lag := f.replication("quiet/replication", true); lag != nil && f.on.set.Replication.Command != "" {
+			steps = append(steps, *lag)
+		}
+	}
+	return append(steps,
+		failover.Step{ID: "before/roles", Title: f.rolesTitle() + ", looked at once more right before the macro", Target: targets(f.all), Kind: failover.Check, Firm: true,
+			Source: "ours: waiting for quiet takes time in which the world may move", Observe: f.rolesBefore},
+		failover.Step{ID: "before/failoverd", Title: "FAILOVERD still does not run, looked at once more right before the macro", Target: targets(f.all), Kind: failover.Check, Firm: true,
+			Source: sourceDaemon, Observe: func(ctx context.Context) (failover.Observation, error) { return each(ctx, f.all, noFailoverD) }})
+}
+
+const agentTimeout = 3 * time.Minute
+
+// agentChange is a step that starts or stops the agent of a host; both are safe to repeat.
+func agentChange(h *Host, id, title, source, verb, back string, wantRunning bool, poll time.Duration) failover.Step {
+	control := func(verb string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			a, err := h.run(ctx, verb+" the agent", agentScript, nil, h.set.Agent.Control, verb)
+			switch {
+			case err != nil:
+				return err
+			case a.exit == 126 || a.exit == 127:
+				return h.fail(verb+" the agent", failover.NotApplied, "fill in Config.Agent.Control", scriptError(a))
+			}
+			failover.Progress(ctx, strings.TrimSpace(tail("agent: ", a.out)))
+			return nil // what it says is no proof; the processes are
+		}
+	}
+	return failover.Step{ID: id, Title: title, Target: h.Name(), Kind: failover.Change, Timeout: agentTimeout, Poll: poll, Source: source,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			running, missing, err := h.agentProcesses(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			obs := failover.Observation{Done: len(missing) == 0, Found: "agent runs", Would: verb + " the agent"}
+			if !wantRunning {
+				obs.Done = len(running) == 0
+			}
+			switch {
+			case len(running) == 0:
+				obs.Found = "agent stopped"
+			case len(missing) > 0:
+				obs.Found = "agent runs in part, without " + strings.Join(missing, ", ")
+			}
+			return obs, nil
+		},
+		Apply: control(verb), Undo: control(back)}
+}
+
+func (f firing) agentStop() failover.Step {
+	return agentChange(f.dir.old, "agent/stop", "Stop the OpCon agent on "+f.dir.old.Name(),
+		"vendor, UNIX agent: stop the agent for work on the host, setting up a failover system included", "stop", "start", false, f.pair.poll)
+}
+
+func (f firing) agentStart() failover.Step {
+	return agentChange(f.dir.next, "agent/start", "Start the OpCon agent on "+f.dir.next.Name(),
+		"vendor, UNIX agent: RSJ runs only under the agent", "start", "stop", true, f.pair.poll)
+}
+
+// verify are the steps after the macro.
+func (f firing) verify() []failover.Step {
+	check := func(id, title, source string, on []*Host, observe func(context.Context) (failover.Observation, error)) failover.Step {
+		return failover.Step{ID: "verify/" + id, Title: title, Target: targets(on), Kind: failover.Check, Source: source, Poll: f.pair.poll, Observe: observe}
+	}
+	next := []*Host{f.dir.next}
+	roles := check("roles", f.dir.next.Name()+" is primary, and nobody else", "ours: an exit status proves nothing, the roles do", f.all,
+		func(ctx context.Context) (failover.Observation, error) {
+			ok, found, err := f.roles(ctx)
+			return failover.Observation{Done: ok, Found: found}, err
+		})
+	roles.Firm, roles.Wait, roles.Timeout = true, true, max(f.on.set.Macro.Settle, failover.DefaultTimeout)
+	steps := []failover.Step{roles,
+		check("macro-result", "The macro's output tells of no failure", "vendor, RSJ: texts that RSJ treats as fatal", []*Host{f.on}, f.resultText),
+		check("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon, f.all,
+			func(ctx context.Context) (failover.Observation, error) { return each(ctx, f.all, noFailoverD) }),
+		check("sym-dates", "SMA_DATES is present and current in every SYM of the new primary", "ours: RSJ takes its dates from it", next,
+			func(ctx context.Context) (failover.Observation, error) { return each(ctx, next, symDates) }),
+	}
+	for _, v := range f.on.set.Verify {
+		host := f.dir.host(v.On)
+		if !slices.Contains(f.all, host) {
+			continue
+		}
+		s := check(v.Name, v.Title, "site: Config.Verify", []*Host{host}, func(ctx context.Context) (failover.Observation, error) {
+			item, err := v.ask(ctx, host)
+			return failover.Observation{Done: item.Done, Found: item.Found}, err
+		})
+		s.Wait, s.Timeout = true, v.Within
+		steps = append(steps, s)
+	}
+	return steps
+}
+
+// resultText reads the whole output of the macro again. An exit status that is not accepted does not fail the check
+// when the roles are as wanted, but it is said.
+func (f firing) resultText(ctx context.Context) (failover.Observation, error) {
+	mine, ok, err := macroRunFact.Load(ctx)
+	if err != nil {
+		return failover.Observation{}, unchanged(err)
+	}
+	if !ok {
+		return failover.Observation{Found: "known once the macro has run"}, nil
+	}
+	f.run = mine.Run
+	s, err := f.status(ctx)
+	if err != nil {
+		return failover.Observation{}, err
+	}
+	log := newLogReader(f.on, f.run, f.on.set.Macro.knownSecrets())
+	if err := log.readTo(quietly(ctx), s.logSize); err != nil {
+		return failover.Observation{}, err
+	}
+	log.flush(quietly(ctx))
+	text := s.String()
+	if s.rc != nil && !slices.Contains(f.on.set.Macro.ExitOK, *s.rc) {
+		text += ", which is not an accepted one; judged by the roles"
+	}
+	if trouble := log.textTrouble(); trouble != "" {
+		return failover.Observation{Found: text + "; " + trouble}, nil
+	}
+	return failover.Observation{Done: true, Found: text}, nil
+}
+
+// archiveStep gives the launcher's lock back after a swap that was verified, so that the way back can be fired.
+func (f firing) archiveStep() failover.Step {
+	return failover.Step{ID: "macro/archive-lock", Title: "Archive the launcher's lock of this run", Target: targets(f.all), Kind: failover.Change, Poll: f.pair.poll,
+		Source: "ours: the lock never expires by itself",
+		Undo:   failover.NothingToUndo,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			mine, ok, err := macroRunFact.Load(ctx)
+			if err != nil {
+				return failover.Observation{}, unchanged(err)
+			}
+			if !ok {
+				return failover.Observation{Found: "known once the macro has run", Would: "archive the lock of the run"}, nil
+			}
+			obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+				owner, err := h.lockOwner(ctx)
+				if err != nil || owner != string(mine.Run) {
+					return failover.Item{Done: err == nil, Found: "lock free of this run"}, err
+				}
+				return failover.Item{Found: "this run has the launcher's lock"}, nil
+			})
+			obs.Would = "archive the lock of the run"
+			return obs, err
+		},
+		Apply: func(ctx context.Context) error {
+			mine, _, err := macroRunFact.Load(ctx)
+			if err != nil {
+				return unchanged(err)
+			}
+			return f.pair.archive(ctx, mine.Run, "the procedure verified the swap", f.all)
+		}}
+}
+
+// ask runs one verification.
+func (v Verification) ask(ctx context.Context, h *Host) (failover.Item, error) {
+	a, err := h.run(ctx, "verify "+v.Name, v.Command, nil)
+	if err != nil {
+		return failover.Item{}, unchanged(err)
+	}
+	ok, why := v.judge(a.out)
+	if ok {
+		return failover.Item{Done: true, Found: "as wanted"}, nil
+	}
+	return failover.Item{Found: fmt.Sprintf("%s (exit status %d%s)", why, a.exit, tail(": ", a.out))}, nil
+}

@@ -1,0 +1,5 @@
+# identity.sh
+echo "machine=$(uname -m)"
+echo "hostname=$(hostname)"
+echo "user=$(id -un)"
+echo "system=$(uname -s)"
