@@ -67,7 +67,7 @@ func (h *Host) negotiationError(e *ssh.AlgorithmNegotiationError) error {
 		})
 	}
 	switch {
-	case e.What == "host key" && h.known != nil && usable(safe):
+	case e.What == "host key" && len(h.knownAlgorithms()) > 0 && usable(safe):
 		// The library knows keys of this machine, and the machine has none of their kind.
 		return h.fail("connect", failover.NotApplied, hostKeyNext(ErrHostKeyChanged),
 			fmt.Errorf("%w: the known_hosts file has keys for %s of a kind the server no longer has; it offers %s", ErrHostKeyChanged, h.cfg.Address, offer))

@@ -155,7 +155,7 @@ func (l *line) run(ctx context.Context, cmd Command) (Result, error) {
 	case <-finished:
 	case <-ctx.Done():
 		res := x.abandon(ctx.Err())
-		return res, h.inDoubt(cmd.op(), "observe the machine to see whether the command ran", "sent, then %w", ctx.Err())
+		return res, h.inDoubt(cmd.op(), "observe the machine to see whether the command ran", "sent, then %w", ended(ctx))
 	}
 	switch {
 	case sendErr != nil:
@@ -198,7 +198,7 @@ func (l *line) open(ctx context.Context, op string) (ssh.Channel, <-chan *ssh.Re
 		return nil, nil, l.host.notApplied(op, "try again", "%w before the command was sent: %w", l.why(), o.err)
 	case <-ctx.Done():
 		l.retire(ctx.Err())
-		return nil, nil, l.host.notApplied(op, "try again with more time", "no session was opened, nothing was sent: %w", ctx.Err())
+		return nil, nil, l.host.notApplied(op, "try again with more time", "no session was opened, nothing was sent: %w", ended(ctx))
 	}
 }
 
@@ -291,7 +291,7 @@ func (x *execution) wait(ctx context.Context) (Result, error) {
 	case res.Signal != "":
 		return res, h.inDoubt(op, next, "%w: SIG%s", ErrSignalled, res.Signal)
 	case ctx.Err() != nil:
-		return res, h.inDoubt(op, next, "sent, no exit status yet: %w", ctx.Err())
+		return res, h.inDoubt(op, next, "sent, no exit status yet: %w", ended(ctx))
 	case x.line.isDead():
 		return res, h.inDoubt(op, next, "sent, then %w", x.line.why())
 	default:

@@ -162,46 +162,88 @@ func TestADeadLineIsReplaced(t *testing.T) {
 	require.Len(t, server.Commands(), 4)
 }
 
-// TestCutAtEveryByte cuts the line after every number of bytes the client sends once it is logged in. Whatever the
+// TestCutAtEveryByte cuts the line after every few bytes once the client is logged in: what it sends, what comes back,
+// on the way or before this machine's own kernel takes it, with and without another line to turn to. Whatever the
 // client then says must be true, and the command must never arrive twice.
 func TestCutAtEveryByte(t *testing.T) {
-	sawNotApplied, sawInDoubt, sawDone := false, false, false
-	for after := int64(0); after < 700; after += 4 {
-		ran := make(chan struct{}, 2)
-		server := serve(t, func(context.Context, *sshtest.Command) sshtest.Ending {
-			ran <- struct{}{}
-			return sshtest.Exit(0)
+	for _, tc := range []struct {
+		name  string
+		dir   faultnet.Direction
+		local bool // the fault strikes in this process, not in a proxy
+		again bool // a second connection is possible
+	}{
+		{"out", faultnet.Out, false, false},
+		{"out, may reconnect", faultnet.Out, false, true},
+		{"in", faultnet.In, false, false},
+		{"in, may reconnect", faultnet.In, false, true},
+		{"out, before the kernel", faultnet.Out, true, false},
+		{"out, before the kernel, may reconnect", faultnet.Out, true, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			seen := map[string]int{}
+			for after := int64(0); after < 900 && seen["undisturbed"] == 0; after += 5 {
+				seen[cutOnce(t, tc.dir, tc.local, tc.again, after)]++
+			}
+			require.NotZero(t, seen["undisturbed"], "%v", seen)
+			require.NotZero(t, seen["in-doubt"], "%v", seen)
+			if tc.again {
+				require.NotZero(t, seen["second line"], "%v", seen)
+				require.Zero(t, seen["not-applied"], "%v", seen)
+			} else if tc.dir == faultnet.Out {
+				require.NotZero(t, seen["not-applied"], "%v", seen)
+			}
 		})
-		proxy, err := faultnet.NewProxy(server.Address())
-		require.NoError(t, err)
-		cfg := server.SSH()
-		cfg.Address = proxy.Address()
-		host := open(t, cfg)
-		require.NoError(t, host.Connect(soon(t)))
-		proxy.Add(faultnet.Fault{Kind: faultnet.Cut, Dir: faultnet.Out, After: after})
-		proxy.Refuse() // no second line: the first error is seen
-		_, err = host.Run(soon(t), Command{Line: "once"})
-		require.NoError(t, host.Close())
-		proxy.Close()
-		server.Close()
-		require.LessOrEqual(t, len(ran), 1)
-		require.LessOrEqual(t, len(server.Commands()), 1)
-		switch {
-		case err == nil:
-			require.Len(t, server.Commands(), 1)
-			sawDone = true
-		case failover.OutcomeOf(err) == failover.NotApplied:
-			require.Empty(t, server.Commands(), "cut after %d bytes: said not applied, but it ran", after)
-			sawNotApplied = true
-		default:
-			require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
-			sawInDoubt = true
-		}
-		if sawDone {
-			break
-		}
 	}
-	require.True(t, sawNotApplied && sawInDoubt && sawDone, "all three outcomes were met: %v %v %v", sawNotApplied, sawInDoubt, sawDone)
+}
+
+func cutOnce(t *testing.T, dir faultnet.Direction, local, again bool, after int64) string {
+	t.Helper()
+	server := serve(t, exit(0))
+	defer server.Close()
+	proxy, err := faultnet.NewProxy(server.Address())
+	require.NoError(t, err)
+	defer proxy.Close()
+	faults := &proxy.Net
+	cfg := server.SSH()
+	cfg.Address = proxy.Address()
+	var opts []Option
+	if local {
+		faults = &faultnet.Net{}
+		opts = append(opts, WithDialer(func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return faults.Wrap(conn), nil
+		}))
+	}
+	host := open(t, cfg, opts...)
+	require.NoError(t, host.Connect(soon(t)))
+	if !again {
+		proxy.Refuse()
+	}
+	faults.Add(faultnet.Fault{Kind: faultnet.Cut, Dir: dir, After: after})
+	res, err := host.Run(soon(t), Command{Line: "once"})
+	require.NoError(t, host.Close())
+	proxy.Close()
+	server.Close()
+	commands := len(server.Commands())
+	require.LessOrEqual(t, commands, 1, "cut after %d bytes: sent twice", after)
+	switch {
+	case err == nil && server.Counts().Logins == 2:
+		require.Equal(t, 1, commands)
+		return "second line"
+	case err == nil:
+		require.Equal(t, 1, commands)
+		return "undisturbed"
+	case failover.OutcomeOf(err) == failover.NotApplied:
+		require.Zero(t, commands, "cut after %d bytes: said not applied, but it arrived", after)
+		require.False(t, res.Sent)
+	default:
+		require.True(t, res.Sent)
+		require.Equal(t, 1, server.Counts().Logins, "nothing is repeated in doubt")
+	}
+	return failover.OutcomeOf(err).String()
 }
 
 func TestKeepalive(t *testing.T) {

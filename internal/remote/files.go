@@ -197,7 +197,7 @@ func (h *Host) files(ctx context.Context, op string, use func(*sftp.Client) erro
 		return err
 	}()
 	if err != nil && ctx.Err() != nil {
-		return h.fail(op, failover.OutcomeOf(err), failover.NextOf(err), fmt.Errorf("%w (%w)", ctx.Err(), err))
+		return h.fail(op, failover.OutcomeOf(err), failover.NextOf(err), fmt.Errorf("%w (%w)", ended(ctx), err))
 	}
 	return err
 }

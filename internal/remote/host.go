@@ -38,7 +38,7 @@ type Host struct {
 	all     map[*line]struct{}
 	refused failover.Secret // the password that was refused
 
-	dials     int      // dials begun
+	dialled   int      // dials that have ended
 	dialErr   error    // why the last one failed
 	dialErrAt int      // its number
 	algos     []string // host key algorithms that led to a pinned key
@@ -197,16 +197,16 @@ func (h *Host) dedicated(ctx context.Context) (*line, error) {
 	return h.register(ctx)
 }
 
-// dialTurn waits until nobody else dials. Whoever waited through a whole dial that failed shares its error: many
-// calls at once make one login, not many.
+// dialTurn waits until nobody else dials. Whoever waited for a dial that failed shares its error: many calls at once
+// make one login, not many, and wait for one machine that does not answer once.
 func (h *Host) dialTurn(ctx context.Context) (done func(), err error) {
 	h.mu.Lock()
-	arrival := h.dials
+	arrival := h.dialled
 	h.mu.Unlock()
 	select {
 	case h.dialing <- struct{}{}:
 	case <-ctx.Done():
-		return nil, h.notApplied("connect", "try again with more time", "%w: waiting for another call to connect: %w", ErrUnreachable, ctx.Err())
+		return nil, h.notApplied("connect", "try again with more time", "%w: waiting for another call to connect: %w", ErrUnreachable, ended(ctx))
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -219,16 +219,13 @@ func (h *Host) dialTurn(ctx context.Context) (done func(), err error) {
 
 // register dials and enters the line in the books. The caller has the turn.
 func (h *Host) register(ctx context.Context) (*line, error) {
-	h.mu.Lock()
-	h.dials++
-	number := h.dials
-	h.mu.Unlock()
 	l, err := h.connect(ctx)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.dialled++
 	if err != nil {
 		if h.dialErr = nil; ctx.Err() == nil { // a caller who gave up says nothing about the machine
-			h.dialErr, h.dialErrAt = err, number
+			h.dialErr, h.dialErrAt = err, h.dialled
 		}
 		return nil, err
 	}
@@ -243,13 +240,13 @@ func (h *Host) register(ctx context.Context) (*line, error) {
 
 // slot waits for a free session on the connection.
 func (h *Host) slot(ctx context.Context, op string) error {
-	if err := ctx.Err(); err != nil {
-		return h.notApplied(op, "try again with more time", "not begun: %w", err)
+	if ctx.Err() != nil {
+		return h.notApplied(op, "try again with more time", "not begun: %w", ended(ctx))
 	}
 	select {
 	case h.slots <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return h.notApplied(op, "try again with more time", "not begun, all sessions are busy: %w", ctx.Err())
+		return h.notApplied(op, "try again with more time", "not begun, all sessions are busy: %w", ended(ctx))
 	}
 }

