@@ -328,14 +328,6 @@ type SecretList struct {
 	Gaps  []string
 }
 
-func (l SecretList) names() []string {
-	var list []string
-	for _, n := range l.Needs {
-		list = append(list, n.String())
-	}
-	return list
-}
-
 // SecretsNeeded computes which passwords have to be set on the server forServer before the drivers can start there, and who needs
 // them: from the lists of named passwords this server has, from settings of type password-ref, from policies that ask for a named
 // password, and from the settings of shim and Remote Loader. This server should be the one the drivers ran on; where it is gone, the lists of the

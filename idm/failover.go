@@ -1,0 +1,254 @@
+package idm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// GapPolicy says whether the events lost with the source are caught up.
+type GapPolicy int
+
+const (
+	// CloseGap synchronizes what changed since the time the source was last known to work.
+	CloseGap GapPolicy = iota
+	// LeaveGap asks for no synchronization at all.
+	LeaveGap
+)
+
+// ServerDataFrom says where the target's per-server values come from in a failover.
+type ServerDataFrom int
+
+const (
+	// FromPreparation: the standby was prepared and has them already.
+	FromPreparation ServerDataFrom = iota
+	// FromExport: the per-server values of the source in the export are written. Where the export's replicated part is
+	// not what the directory holds, the step is refused: old policies would come back.
+	FromExport
+	// FromExportWhole: the export is imported over the drivers as it is, as the published procedure has it.
+	FromExportWhole
+)
+
+// FailoverOptions says what is failed over.
+type FailoverOptions struct {
+	Route
+	// SourceDN is the DN of the server that is gone.
+	SourceDN string
+	// SourceDead is a person's statement that the source is down and cannot come back by itself. It is required: nothing
+	// else stands between the source and two active servers.
+	SourceDead failover.Statement
+	// TrySource, when given, is used to look whether the source answers after all; then nothing is started.
+	TrySource func(context.Context) (*Server, error)
+
+	// Gap and Since: everything created or changed since the moment the source was last known to work is synchronized.
+	Gap   GapPolicy
+	Since time.Time
+
+	// Data says where the per-server values come from, Export the file.
+	Data   ServerDataFrom
+	Export KeptExport
+}
+
+// Failover brings the drivers up on the target when the source is gone. What cannot be observed, that the source is dead, enters as a
+// statement. The way back is [Failback], after [GuardOldServer].
+func Failover(o FailoverOptions) (failover.Procedure, error) {
+	m, err := newMover("failover", o.Route, nil, o.SourceDN)
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	if err := o.validate(); err != nil {
+		return failover.Procedure{}, err
+	}
+	dead := o.SourceDead.Step(m.id("source-dead"), "State that the source is down and cannot come back by itself", o.SourceDN)
+	dead.Source = fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready as it may try to create connections to the applications and cause some fun there."`
+	dead.Help = "Cut power or network of the source, or disable the start of its directory service. Its drivers are still on Auto there, in its own unreplicated values: it would start them by itself."
+	steps := []failover.Step{dead}
+	if o.TrySource != nil {
+		steps = append(steps, m.sourceSilent(o.TrySource))
+	}
+	steps = append(steps, m.servers(), m.rights(), m.replicas(), m.inSet(), m.engineServes(), m.targetQuiet())
+	steps = append(steps, m.serverData(o))
+	steps = append(steps, m.passwords()...)
+	steps = append(steps, m.references()...)
+	steps = append(steps, m.enable(), m.start())
+	if o.Gap == CloseGap {
+		since := o.Since.Add(-m.Margin)
+		steps = append(steps, m.closeGap(func(context.Context) (time.Time, bool, error) { return since, true, nil }))
+	}
+	steps = append(steps, m.jobs(), m.verify(), m.guardReminder(), m.confirmGood(), m.auto())
+	p := failover.Procedure{Name: "idm.Failover", Steps: steps, Lock: m.Lock,
+		Outage: failover.Window{From: m.id("source-dead"), To: m.id("start")},
+		Parameters: m.parameters(failover.Parameter{Name: "since", Value: o.sinceText()}, failover.Parameter{Name: "data", Value: fmt.Sprint(int(o.Data))},
+			failover.Parameter{Name: "export", Value: o.Export.Path})}
+	return p, p.Validate()
+}
+
+func (o FailoverOptions) sinceText() string {
+	if o.Gap == LeaveGap {
+		return "never: the gap is left"
+	}
+	return o.Since.UTC().Format(time.RFC3339)
+}
+
+func (o FailoverOptions) validate() error {
+	if err := o.SourceDead.Validate("FailoverOptions.SourceDead"); err != nil {
+		return err
+	}
+	switch {
+	case o.Gap != CloseGap && o.Gap != LeaveGap:
+		return failover.Invalid("FailoverOptions.Gap", fmt.Sprintf("is %d", o.Gap), "use CloseGap or LeaveGap")
+	case o.Gap == CloseGap && o.Since.Unix() <= 0:
+		return failover.Invalid("FailoverOptions.Since", "is not set", "give the time the source was last known to work, or choose LeaveGap")
+	case o.Gap == CloseGap && o.Since.After(time.Now()):
+		return failover.Invalid("FailoverOptions.Since", "lies in the future", "give the time the source was last known to work")
+	case o.Gap == LeaveGap && !o.Since.IsZero():
+		return failover.Invalid("FailoverOptions.Since", "is set although the gap is to be left", "leave it out, or choose CloseGap")
+	case o.Data < FromPreparation || o.Data > FromExportWhole:
+		return failover.Invalid("FailoverOptions.Data", fmt.Sprintf("is %d", o.Data), "use a constant of this package")
+	case o.Data != FromPreparation:
+		return o.Export.validate("FailoverOptions.Export")
+	}
+	return nil
+}
+
+// sourceSilent refuses to go on while the server that was stated dead answers.
+func (m *mover) sourceSilent(try func(context.Context) (*Server, error)) failover.Step {
+	return failover.Step{ID: m.id("source-silent"), Title: "Look whether the source answers after all", Target: m.sourceDN, Kind: failover.Check, Firm: true,
+		Source: ours + "a statement is checked against what can be seen",
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			s, err := try(ctx)
+			if errors.Is(err, ErrUnreachable) {
+				return failover.Observation{Done: true, Found: "the source does not answer"}, nil
+			}
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			defer s.Close() //nolint:errcheck // nothing is lost
+			if !SameDN(s.DN(), m.sourceDN) {
+				return failover.Observation{Done: true, Found: s.DN() + " answers in the source's place"}, nil
+			}
+			return m.look(ctx, "inactive on the source, which answers", func(ctx context.Context, driver string) (finding, error) {
+				st, err := s.Status(ctx, driver)
+				if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
+					return finding{done: true, text: err.Error()}, nil
+				}
+				return finding{done: st.State == StateStopped && st.Option == Disabled, text: st.String() + " on the source: use Switchover, or GuardOldServer"}, err
+			})
+		}}
+}
+
+// serverData brings the per-server values to the target, or sees that they are there.
+func (m *mover) serverData(o FailoverOptions) failover.Step {
+	const source = fromWiki + `"import the driver exports over the driver objects to this server in the DriverSet so all server-specific data are present on this server."`
+	if o.Data == FromPreparation {
+		return failover.Step{ID: m.id("server-data"), Title: "Have the per-server values on the target", Target: m.Target.DN(), Kind: failover.Check, Source: source,
+			Observe: func(ctx context.Context) (failover.Observation, error) {
+				return m.look(ctx, "with settings on the target", func(ctx context.Context, driver string) (finding, error) {
+					e, err := m.Target.Read(ctx, driver, "DirXML-ShimConfigInfo", "DirXML-ConfigValues")
+					if err != nil {
+						return finding{}, err
+					}
+					if len(e.Value("DirXML-ShimConfigInfo")) == 0 {
+						return finding{text: "no shim parameters on this server: it was not prepared; use FromExport"}, nil
+					}
+					return finding{done: true, text: "shim parameters are there"}, nil
+				})
+			}}
+	}
+	return failover.Step{ID: m.id("server-data"), Title: "Have the per-server values on the target", Target: m.Target.DN(), Kind: failover.Change, Timeout: time.Hour, Source: source,
+		Observe: func(ctx context.Context) (failover.Observation, error) { return m.compareExport(ctx, o) },
+		Apply:   func(ctx context.Context) error { return m.importExport(ctx, o) },
+		Undo:    failover.NothingToUndo}
+}
+
+// compareExport looks what an import would write; the export must be good for it.
+func (m *mover) compareExport(ctx context.Context, o FailoverOptions) (failover.Observation, error) {
+	if kept := o.Export.check(time.Now(), m.sourceDN, m.Drivers); !kept.Done {
+		return failover.Observation{}, &failover.Error{Op: "check export", Target: o.Export.Path, Outcome: failover.NotApplied,
+			Next: "use an export that is complete and current, or raise the age that is allowed", Err: fmt.Errorf("%w: %s", failover.ErrPrecondition, kept.Found)}
+	}
+	parts, err := m.exportParts(ctx)
+	if err != nil {
+		return failover.Observation{}, err
+	}
+	var rows []failover.Item
+	replicated := 0
+	for _, driver := range parts {
+		c, err := m.withExport(o, func(src ExportSource) (*Comparison, error) {
+			return m.Target.Verify(ctx, src, VerifyOptions{Driver: driver, ValuesOf: m.sourceDN})
+		})
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		open := 0
+		for _, d := range c.Differences {
+			if d.Kind == OnlyOnServer {
+				continue // an import leaves what the server has beyond the export
+			}
+			if open++; d.Server == "" {
+				replicated++
+			}
+		}
+		text := fmt.Sprintf("%d values differ", open)
+		if c.Unlisted > 0 {
+			replicated, text = replicated+1, text+" and more"
+		}
+		rows = append(rows, failover.Item{Target: orText(driver, m.DriverSet), Done: open == 0 && c.Unlisted == 0, Found: text})
+	}
+	obs := summary(rows, "with the export's values")
+	obs.Would = "import the export with the values of " + m.sourceDN
+	if replicated > 0 && o.Data == FromExport {
+		return obs, &failover.Error{Op: "compare export with", Target: m.Target.DN(), Outcome: failover.NotApplied,
+			Next: "look at idm.Verify; choose FromExportWhole if the export is to win over the directory",
+			Err:  fmt.Errorf("%w: the export differs from the directory in %d replicated values or objects", failover.ErrPrecondition, replicated)}
+	}
+	return obs, nil
+}
+
+func (m *mover) importExport(ctx context.Context, o FailoverOptions) error {
+	parts, err := m.exportParts(ctx)
+	if err != nil {
+		return notApplied(err)
+	}
+	for _, driver := range parts {
+		_, err := m.withExport(o, func(src ExportSource) (*Comparison, error) {
+			r, err := m.Target.Import(ctx, src, ImportOptions{Driver: driver, ValuesOf: m.sourceDN, MaxAge: o.Export.MaxAge})
+			if r == nil {
+				return nil, err
+			}
+			return &r.Comparison, err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exportParts names what is taken from the export, one import each: "" is the whole driver set. Where other drivers stay, theirs are left
+// alone, and with them the values of the driver set itself.
+func (m *mover) exportParts(ctx context.Context) ([]string, error) {
+	sel, err := m.Target.selection(ctx, ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers})
+	if err != nil || len(sel.leftOut) > 0 {
+		return m.Drivers, err
+	}
+	return []string{""}, nil
+}
+
+func (m *mover) withExport(o FailoverOptions, use func(ExportSource) (*Comparison, error)) (*Comparison, error) {
+	src, closer, err := OpenExport(o.Export.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer closer.Close() //nolint:errcheck // only read
+	return use(src)
+}
+
+func (m *mover) guardReminder() failover.Step {
+	return failover.Step{ID: m.id("guard-old-server"), Title: "Set the guard over the old server", Target: m.sourceDN, Kind: failover.Manual,
+		Source: fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready"`,
+		Help:   "Start GuardOldServer (or WatchOldServer) for " + m.sourceDN + " before anybody switches it on or connects it: its drivers are still on Auto in its own values. Confirm when the guard runs, or say why none is needed."}
+}

@@ -1,0 +1,224 @@
+package idm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// GuardOptions says which server is guarded.
+type GuardOptions struct {
+	DriverSet string
+	Drivers   []string
+	// Active is the server the drivers belong on now.
+	Active *Server
+	// OldDN is the DN of the old server, Dial connects to it; it is called again and again until the server answers.
+	OldDN string
+	Dial  func(context.Context) (*Server, error)
+
+	Limit       int           // drivers at the same time; 0 means DefaultLimit
+	StopTimeout time.Duration // per driver; 0 means DefaultStopTimeout
+	Wait        time.Duration // how long to wait for the old server; 0 means 24 hours
+	Poll        time.Duration // between two tries; 0 means failover.DefaultPoll
+}
+
+// DefaultGuardWait is how long [GuardOldServer] waits for the old server to come back.
+const DefaultGuardWait = 24 * time.Hour
+
+// guard works on the old server, whenever it is there.
+type guard struct {
+	GuardOptions
+	m mover
+}
+
+func newGuard(o GuardOptions) (*guard, error) {
+	if o.Dial == nil {
+		return nil, failover.Invalid("GuardOptions.Dial", "is nil", "give a function that dials the old server")
+	}
+	if o.Wait < 0 {
+		return nil, failover.Invalid("GuardOptions.Wait", fmt.Sprintf("is %s", o.Wait), "give a time, or zero for the default")
+	}
+	r, err := Route{DriverSet: o.DriverSet, Drivers: o.Drivers, Target: o.Active, Limit: o.Limit, StopTimeout: o.StopTimeout, Poll: o.Poll}.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkDN("GuardOptions.OldDN", o.OldDN); err != nil {
+		return nil, err
+	}
+	if SameDN(o.OldDN, o.Active.DN()) {
+		return nil, failover.Invalid("GuardOptions.OldDN", o.OldDN+" is also the active server", "name two servers")
+	}
+	defaultTo(&o.Wait, DefaultGuardWait)
+	return &guard{GuardOptions: o, m: mover{Route: r, prefix: "guard", sourceDN: o.OldDN}}, nil
+}
+
+// old connects to the old server and makes sure that it is the one.
+func (g *guard) old(ctx context.Context) (*Server, error) {
+	s, err := g.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !SameDN(s.DN(), g.OldDN) {
+		_ = s.Close()
+		return nil, &failover.Error{Op: "guard", Target: g.OldDN, Outcome: failover.NotApplied, Next: "dial the old server itself",
+			Err: fmt.Errorf("%w: %s answers", ErrWrongServer, s.DN())}
+	}
+	return s, nil
+}
+
+// GuardOldServer disables the drivers on a server that has come back after a failover, whose own start options are still Auto. It only takes away from a
+// server what runs, or is enabled to run, on the active one. It holds no lock: it must be able to work while a failover is under
+// way, and disabling the old side is safe at any time. For a guard that goes on watching see [WatchOldServer].
+func GuardOldServer(o GuardOptions) (failover.Procedure, error) {
+	g, err := newGuard(o)
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	p := failover.Procedure{Name: "idm.GuardOldServer", Steps: []failover.Step{g.activeElsewhere(), g.comesBack(), g.disable(), g.quiet()},
+		Parameters: []failover.Parameter{{Name: "driver set", Value: o.DriverSet}, {Name: "drivers", Value: fmt.Sprint(o.Drivers)}, {Name: "old server", Value: o.OldDN}, {Name: "active server", Value: o.Active.DN()}}}
+	return p, p.Validate()
+}
+
+const guardSource = fromWiki + `"Old Server: Be sure your original server doesn't come up with the drivers running until you are ready as it may try to create connections to the applications and cause some fun there."`
+
+func (g *guard) activeElsewhere() failover.Step {
+	return failover.Step{ID: "guard/active-elsewhere", Title: "Check that the drivers are enabled on the active server", Target: g.Active.DN(), Kind: failover.Check, Firm: true,
+		Source: ours + "a driver that is enabled nowhere else would be stopped for good",
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			return g.m.look(ctx, "enabled on the active server", func(ctx context.Context, driver string) (finding, error) {
+				st, err := g.Active.Status(ctx, driver)
+				return finding{done: st.Option != Disabled, text: st.String()}, err
+			})
+		}}
+}
+
+func (g *guard) comesBack() failover.Step {
+	return failover.Step{ID: "guard/comes-back", Title: "Wait until the old server answers", Target: g.OldDN, Kind: failover.Check, Wait: true, Timeout: g.Wait, Poll: g.m.Poll, Source: guardSource,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			s, err := g.old(ctx)
+			if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrLineLost) {
+				return failover.Observation{Found: "the old server does not answer"}, nil
+			}
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			return failover.Observation{Done: true, Found: "the old server answers"}, s.Close()
+		}}
+}
+
+func (g *guard) look(ctx context.Context) (failover.Observation, error) {
+	s, err := g.old(ctx)
+	if err != nil {
+		return failover.Observation{}, err
+	}
+	defer s.Close() //nolint:errcheck // nothing is lost
+	obs, err := g.m.look(ctx, "stopped and disabled on the old server", func(ctx context.Context, driver string) (finding, error) {
+		st, err := s.Status(ctx, driver)
+		if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
+			// An engine that is not loaded yet will read its own Auto when it is: that is not quiet.
+			return finding{text: "the engine does not answer for it yet: " + err.Error()}, nil
+		}
+		return finding{done: st.State == StateStopped && st.Option == Disabled, text: st.String()}, err
+	})
+	obs.Would = "disable and stop them on " + g.OldDN
+	return obs, err
+}
+
+func (g *guard) disable() failover.Step {
+	return failover.Step{ID: "guard/disable", Title: "Disable and stop the drivers on the old server", Target: g.OldDN, Kind: failover.Change, Timeout: g.m.allDrivers(g.m.StopTimeout), Poll: g.m.Poll, Source: guardSource,
+		Observe: g.look, Apply: g.silence}
+}
+
+func (g *guard) quiet() failover.Step {
+	return failover.Step{ID: "guard/quiet", Title: "Observe that nothing of it runs on the old server", Target: g.OldDN, Kind: failover.Check, Firm: true, Source: guardSource, Observe: g.look}
+}
+
+// silence disables first, which keeps a driver that has not started yet from starting, then stops what runs, then makes
+// sure that it stayed disabled.
+func (g *guard) silence(ctx context.Context) error {
+	s, err := g.old(ctx)
+	if err != nil {
+		return notApplied(err)
+	}
+	defer s.Close() //nolint:errcheck // nothing is lost
+	return g.m.each(ctx, func(ctx context.Context, driver string) error {
+		active, err := g.Active.Status(ctx, driver)
+		if err != nil {
+			return notApplied(err)
+		}
+		if active.Option == Disabled {
+			return &failover.Error{Op: "guard driver", Target: driver, Outcome: failover.NotApplied, Next: "enable it on the active server first, or leave it out of the guard",
+				Err: fmt.Errorf("%w: it is disabled on %s too", failover.ErrPrecondition, g.Active.DN())}
+		}
+		st, err := s.Status(ctx, driver)
+		if err != nil {
+			return notApplied(err)
+		}
+		// Whether a running driver can be disabled is not published: a refusal counts only when it stays after the stop.
+		early := s.SetStartOption(ctx, driver, Disabled, NoResync)
+		if early != nil && st.State == StateStopped {
+			return early
+		}
+		if err := g.m.stopOn(ctx, s, driver); err != nil {
+			return err
+		}
+		option, err := s.StartOption(ctx, driver)
+		if err != nil || option == Disabled {
+			return err
+		}
+		return s.SetStartOption(ctx, driver, Disabled, NoResync)
+	})
+}
+
+// GuardSighting is what [WatchOldServer] saw or did in one round.
+type GuardSighting struct {
+	At      time.Time
+	Answers bool // the old server answered
+	// Acted is true when something had to be disabled or stopped.
+	Acted bool
+	Found failover.Observation // before acting; rows per driver
+	Err   error                // why the round could not be finished; the next one tries again
+}
+
+// WatchOldServer looks every interval at the old server and disables there what comes up, until ctx ends. It reports every round in
+// which something changed or failed; report must return quickly. It returns nil when ctx was cancelled.
+func WatchOldServer(ctx context.Context, o GuardOptions, interval time.Duration, report func(GuardSighting)) error {
+	g, err := newGuard(o)
+	if err != nil {
+		return err
+	}
+	if interval <= 0 {
+		return failover.Invalid("interval", fmt.Sprintf("is %s", interval), "give a time above zero")
+	}
+	last := ""
+	for {
+		seen := g.round(ctx)
+		if text := fmt.Sprint(seen.Answers, seen.Acted, seen.Found.Found, seen.Err); report != nil && ctx.Err() == nil && (seen.Acted || text != last) {
+			last = text
+			report(seen)
+		}
+		if pause(ctx, interval) != nil {
+			return nil
+		}
+	}
+}
+
+func (g *guard) round(ctx context.Context) GuardSighting {
+	seen := GuardSighting{At: time.Now()}
+	ctx, cancel := context.WithTimeout(ctx, g.m.allDrivers(g.m.StopTimeout))
+	defer cancel()
+	obs, err := g.look(ctx)
+	if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrLineLost) {
+		return seen
+	}
+	seen.Answers, seen.Found, seen.Err = true, obs, err
+	if err != nil || obs.Done {
+		return seen
+	}
+	seen.Acted = true
+	seen.Err = g.silence(ctx)
+	return seen
+}

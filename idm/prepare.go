@@ -1,0 +1,116 @@
+package idm
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// KeptExport is an export kept for a bad day.
+type KeptExport struct {
+	Path   string        // the file [Server.SaveExport] wrote; the manifest lies beside it
+	MaxAge time.Duration // the oldest that counts as current
+}
+
+func (k KeptExport) validate(field string) error {
+	if k.Path == "" {
+		return failover.Invalid(field+".Path", "is empty", "name the file of the export")
+	}
+	if k.MaxAge <= 0 {
+		return failover.Invalid(field+".MaxAge", fmt.Sprintf("is %s", k.MaxAge), "say how old an export may be")
+	}
+	return nil
+}
+
+// check looks at the file; the drivers moved must be in it.
+func (k KeptExport) check(now time.Time, sourceDN string, drivers []string) failover.Observation {
+	c := CheckExport(k.Path, now, k.MaxAge)
+	obs := failover.Observation{Done: c.Good(), Found: fmt.Sprintf("%s: present %t, complete %t, too old %t", k.Path, c.Present, c.Complete, c.Stale), Note: c.String()}
+	if !c.Present || !c.Complete {
+		return obs
+	}
+	if !SameDN(c.Manifest.Server, sourceDN) {
+		holds := false
+		for server := range c.Manifest.PerServer {
+			holds = holds || SameDN(server, sourceDN)
+		}
+		if !holds {
+			obs.Done, obs.Found = false, obs.Found+"; it holds no values of "+sourceDN
+		}
+	}
+	for _, driver := range drivers {
+		in := false
+		for _, d := range c.Manifest.Drivers {
+			in = in || SameDN(d.DN, driver)
+		}
+		if !in {
+			obs.Done, obs.Found = false, obs.Found+"; "+driver+" is not in it"
+		}
+	}
+	return obs
+}
+
+// PrepareOptions says what is prepared.
+type PrepareOptions struct {
+	Route                // Target is the standby
+	Source    *Server    // the server the drivers run on
+	Export    KeptExport // where the export is kept, and how old it may be
+	OnRequest []string   // see ServerDataOptions
+}
+
+// Prepare is step 0 of the published failover, done while all is well: replicas, exports, the standby in the driver set with its own
+// values and passwords, its drivers disabled. It touches nothing on the source and causes no outage. It is to be repeated after every
+// change of configuration.
+func Prepare(o PrepareOptions) (failover.Procedure, error) {
+	if o.Source == nil {
+		return failover.Procedure{}, failover.Invalid("PrepareOptions.Source", "is nil", "dial the server the drivers run on")
+	}
+	m, err := newMover("prepare", o.Route, o.Source, o.Source.DN())
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	if err := o.Export.validate("PrepareOptions.Export"); err != nil {
+		return failover.Procedure{}, err
+	}
+	if err := (ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: o.OnRequest}).validate(); err != nil {
+		return failover.Procedure{}, err
+	}
+	steps := []failover.Step{m.servers(), m.rights(), m.replicas(), m.health(), m.keepExport(o.Export), m.inSet(), m.engineServes(), m.disableOnTarget(), m.copyData(o.OnRequest)}
+	steps = append(steps, m.passwords()...)
+	steps = append(steps, m.references()...)
+	steps = append(steps, m.trial())
+	p := failover.Procedure{Name: "idm.Prepare", Steps: steps, Lock: m.Lock,
+		Parameters: m.parameters(failover.Parameter{Name: "export", Value: o.Export.Path})}
+	return p, p.Validate()
+}
+
+func (m *mover) health() failover.Step {
+	return failover.Step{ID: m.id("health"), Title: "Look at time and replication between the servers", Target: m.DriverSet, Kind: failover.Manual,
+		Source: fromVendor + "preconditions: time in sync, replica ring healthy",
+		Help: "In iMonitor on both servers look at Agent Synchronization and at the partitions of the drivers: no errors, time in sync, no old obituaries. " +
+			"On " + m.Target.DN() + " see that every shim of the source is installed (jar files and native modules)."}
+}
+
+func (m *mover) keepExport(k KeptExport) failover.Step {
+	return failover.Step{ID: m.id("export"), Title: "Keep a working export of the drivers with the source's values", Target: k.Path, Kind: failover.Change, Timeout: time.Hour,
+		Source: fromWiki + `"ALWAYS have working exports of all your drivers."`,
+		Observe: func(context.Context) (failover.Observation, error) {
+			obs := k.check(time.Now(), m.sourceDN, m.Drivers)
+			obs.Would = "export " + m.DriverSet + " from the source, with the target's values beside them"
+			return obs, nil
+		},
+		Apply: func(ctx context.Context) error {
+			_, err := m.source.SaveExport(ctx, k.Path, ExportOptions{Base: m.DriverSet})
+			return err
+		},
+		Undo: failover.NothingToUndo}
+}
+
+func (m *mover) trial() failover.Step {
+	return failover.Step{ID: m.id("trial"), Title: "Try a start on the standby in a quiet hour", Target: m.Target.DN(), Kind: failover.Manual,
+		Source: ours + "passwords, certificates and Remote Loader references are proven only by a start",
+		Help: "In a quiet hour run Switchover and Failback for one driver after the other, or for all. If there is no such hour now, say when there will be one: " +
+			"what was prepared is not proven until then."}
+}

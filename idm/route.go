@@ -1,0 +1,235 @@
+package idm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/fanout"
+)
+
+// Defaults of a Route.
+const (
+	// DefaultLimit is how many drivers are worked on at the same time.
+	DefaultLimit = 4
+	// DefaultStartTimeout is how long one driver may take to start.
+	DefaultStartTimeout = 3 * time.Minute
+	// DefaultStopTimeout is how long one driver may take to stop (seen: some shims need more than a minute).
+	DefaultStopTimeout = 3 * time.Minute
+	// DefaultSettle is how long a driver must stay up to count as started.
+	DefaultSettle = 10 * time.Second
+	// DefaultMargin is subtracted from the noted time when the gap is closed: clocks differ and events travel.
+	DefaultMargin = 5 * time.Minute
+)
+
+// Route says which drivers move to which server, and how patiently. The procedures share it.
+type Route struct {
+	DriverSet string   // DN, required
+	Drivers   []string // DNs, required: a procedure moves what its plan names, never "all"; list them with [Server.Drivers]
+	Target    *Server  // the server the drivers move to, required
+
+	// Holds names entries or partitions besides the driver set the target must hold a replica of: what the drivers synchronize,
+	// templates, what policies read.
+	Holds []string
+	// Passwords returns the passwords to be set on the target. When it is nil, a person sets them and says so.
+	Passwords PasswordSource
+	// Secrets are needs known from elsewhere, as a rule those of an export's manifest, in addition to those found.
+	Secrets []SecretNeeded
+
+	Limit        int           // drivers at the same time; 0 means DefaultLimit
+	StartTimeout time.Duration // per driver; 0 means DefaultStartTimeout
+	StopTimeout  time.Duration // per driver; 0 means DefaultStopTimeout
+	Settle       time.Duration // how long a driver must stay up; 0 means DefaultSettle
+	Margin       time.Duration // subtracted from the noted time; 0 means DefaultMargin
+	Poll         time.Duration // between two looks at a driver; 0 means failover.DefaultPoll
+
+	// Lock is the lock of the procedure; nil means a [DirectoryLock] on the driver set through the target.
+	Lock failover.Lock
+}
+
+func (r Route) withDefaults() (Route, error) {
+	if r.Target == nil {
+		return r, failover.Invalid("Route.Target", "is nil", "dial the server the drivers move to")
+	}
+	if len(r.Drivers) == 0 {
+		return r, failover.Invalid("Route.Drivers", "is empty", "name each driver; Server.Drivers lists them")
+	}
+	if err := (ServerDataOptions{DriverSet: r.DriverSet, Drivers: r.Drivers}).validate(); err != nil {
+		return r, err
+	}
+	for i, dn := range r.Drivers {
+		if !SameDN(ParentDN(dn), r.DriverSet) {
+			return r, failover.Invalid("Route.Drivers", dn+" is not directly in "+r.DriverSet, "name drivers, not what is in them")
+		}
+		if containsDN(r.Drivers[:i], dn) {
+			return r, failover.Invalid("Route.Drivers", dn+" appears twice", "name each driver once")
+		}
+	}
+	for _, dn := range r.Holds {
+		if err := checkDN("Route.Holds", dn); err != nil {
+			return r, err
+		}
+	}
+	for name, d := range map[string]time.Duration{"StartTimeout": r.StartTimeout, "StopTimeout": r.StopTimeout, "Settle": r.Settle, "Margin": r.Margin, "Poll": r.Poll} {
+		if d < 0 {
+			return r, failover.Invalid("Route."+name, fmt.Sprintf("is %s", d), "give a time, or zero for the default")
+		}
+	}
+	if r.Limit < 0 {
+		return r, failover.Invalid("Route.Limit", fmt.Sprintf("is %d", r.Limit), "allow at least one driver at a time, or zero for the default")
+	}
+	defaultTo(&r.Limit, DefaultLimit)
+	defaultTo(&r.StartTimeout, DefaultStartTimeout)
+	defaultTo(&r.StopTimeout, DefaultStopTimeout)
+	defaultTo(&r.Settle, DefaultSettle)
+	defaultTo(&r.Margin, DefaultMargin)
+	defaultTo(&r.Poll, failover.DefaultPoll)
+	if r.Lock == nil {
+		r.Lock = DirectoryLock{Server: r.Target, Entry: r.DriverSet}
+	}
+	return r, nil
+}
+
+func defaultTo[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// mover builds the steps the procedures have in common. source is nil when the source is gone.
+type mover struct {
+	Route
+	prefix   string
+	source   *Server
+	sourceDN string
+}
+
+func newMover(prefix string, r Route, source *Server, sourceDN string) (*mover, error) {
+	r, err := r.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if source != nil {
+		if err := sameTree(source, r.Target); err != nil {
+			return nil, err
+		}
+	} else {
+		if err := checkDN("source", sourceDN); err != nil {
+			return nil, err
+		}
+		if SameDN(sourceDN, r.Target.DN()) {
+			return nil, failover.Invalid("source", sourceDN+" is also the target", "name two servers")
+		}
+	}
+	return &mover{Route: r, prefix: prefix, source: source, sourceDN: sourceDN}, nil
+}
+
+func (m *mover) id(name string) string { return m.prefix + "/" + name }
+
+func (m *mover) parameters(more ...failover.Parameter) []failover.Parameter {
+	list := []failover.Parameter{{Name: "driver set", Value: m.DriverSet}, {Name: "drivers", Value: strings.Join(m.Drivers, "; ")},
+		{Name: "source", Value: m.sourceDN}, {Name: "target", Value: m.Target.DN()},
+		{Name: "dialect", Value: fmt.Sprintf("framing %d, resync flag %d", m.Target.Dialect().Framing, m.Target.Dialect().Resync)},
+		{Name: "margin", Value: m.Margin.String()}}
+	return append(list, more...)
+}
+
+// allDrivers returns the time a step over all drivers may take when one may take d.
+func (m *mover) allDrivers(d time.Duration) time.Duration {
+	batches := (len(m.Drivers) + m.Limit - 1) / m.Limit
+	return time.Duration(batches)*d + failover.DefaultTimeout
+}
+
+// each does something for every driver, with the limit; one failure does not stop or hide the others.
+func (m *mover) each(ctx context.Context, do func(ctx context.Context, driver string) error) error {
+	return fanout.Each(ctx, m.Limit, m.Drivers, func(d string) string { return d }, func(ctx context.Context, driver string) error {
+		err := do(ctx, driver)
+		if err == nil {
+			failover.Progress(ctx, commonName(driver)+": done")
+			return nil
+		}
+		failover.Progress(ctx, commonName(driver)+": "+err.Error())
+		if _, ok := errors.AsType[*failover.Error](err); !ok {
+			err = &failover.Error{Op: "move", Target: driver, Outcome: failover.InDoubt, Next: "observe the driver", Err: err}
+		}
+		return err
+	})
+}
+
+// finding is what was found about one driver.
+type finding struct {
+	done bool
+	text string
+}
+
+// look observes every driver. A driver that cannot be observed is a row that is not done; only when no driver can be
+// observed is the whole observation an error.
+func (m *mover) look(ctx context.Context, wanted string, see func(ctx context.Context, driver string) (finding, error)) (failover.Observation, error) {
+	rows := make([]failover.Item, len(m.Drivers))
+	place := map[string]int{}
+	for i, d := range m.Drivers {
+		place[d] = i
+	}
+	err := fanout.Each(ctx, m.Limit, m.Drivers, func(d string) string { return d }, func(ctx context.Context, driver string) error {
+		f, err := see(ctx, driver)
+		if err != nil {
+			f = finding{text: "not observed: " + err.Error()}
+		}
+		rows[place[driver]] = failover.Item{Target: driver, Done: f.done, Found: f.text}
+		return err
+	})
+	if failed, ok := errors.AsType[*fanout.Errors](err); ok && len(failed.Targets()) == len(m.Drivers) {
+		return failover.Observation{}, err
+	}
+	return summary(rows, wanted), nil
+}
+
+func summary(rows []failover.Item, wanted string) failover.Observation {
+	good := 0
+	var open []string
+	for _, row := range rows {
+		if row.Done {
+			good++
+		} else {
+			open = append(open, commonName(row.Target)+" "+row.Found)
+		}
+	}
+	obs := failover.Observation{Done: good == len(rows), Found: fmt.Sprintf("%d of %d %s", good, len(rows), wanted), Items: rows}
+	if len(open) > 0 {
+		obs.Found += ": " + strings.Join(open, "; ")
+	}
+	return obs
+}
+
+// pause waits between two looks.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
+
+// stopNote is what stood on the source before anything was stopped.
+type stopNote struct {
+	At      time.Time              `json:"at"`
+	Options map[string]StartOption `json:"options"`
+	States  map[string]State       `json:"states"`
+}
+
+var (
+	factNoted      = failover.NewFact[stopNote]("idm/noted")
+	factResynced   = failover.NewFact[map[string]time.Time]("idm/resynced")
+	factPasswords  = failover.NewFact[map[string]PasswordState]("idm/passwords")
+	factJobsBefore = failover.NewFact[map[string][]string]("idm/jobs-before")
+	factJobsTold   = failover.NewFact[map[string]bool]("idm/jobs-told")
+	factCaches     = failover.NewFact[map[string]string]("idm/caches")
+	factBefore     = failover.NewFact[map[string]StartOption]("idm/target-before")
+)

@@ -1,0 +1,287 @@
+package idm
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/01b61c5c/failover"
+)
+
+// copyData copies the per-server values from the source to the target.
+func (m *mover) copyData(onRequest []string) failover.Step {
+	o := ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: onRequest}
+	return failover.Step{ID: m.id("copy-data"), Title: "Copy the per-server values from the source to the target", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout),
+		Source: fromWiki + `"you can click on a driver and 'Copy Data' from the source server to the destination server so that the second server has the server-specific information that does not replicate"`,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			r, _, err := compareServerData(ctx, m.source, m.Target, o)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			obs := failover.Observation{Done: r.Equal(), Found: fmt.Sprintf("%d values of %d objects differ", len(r.Differences), r.Objects),
+				Would: "write the source's values on the target; start option, state and passwords are not copied"}
+			for _, d := range r.Differences {
+				obs.Items = append(obs.Items, failover.Item{Target: d.Object, Found: d.String()})
+			}
+			for _, d := range r.ByHand {
+				obs.Items = append(obs.Items, failover.Item{Target: d.Object, Done: true, Found: "by hand: " + d.String()})
+			}
+			return obs, nil
+		},
+		Apply: func(ctx context.Context) error {
+			_, err := CopyServerData(ctx, m.source, m.Target, o)
+			return err
+		},
+		// The values lie on a server whose drivers are disabled; they do nothing there.
+		Undo: failover.NothingToUndo}
+}
+
+// secretsNeeded returns every need on the target, from the server that can be asked and from what the caller knows.
+func (m *mover) secretsNeeded(ctx context.Context) (SecretList, error) {
+	from := m.source
+	if from == nil {
+		from = m.Target
+	}
+	list, err := from.SecretsNeeded(ctx, m.DriverSet, m.Drivers, m.Target.DN())
+	if err != nil {
+		return list, err
+	}
+	var all secretList
+	for _, n := range slices.Concat(list.Needs, m.Secrets) {
+		if n.Server != "" {
+			n.Server = m.Target.DN() // what an export says of its own server is needed here
+		}
+		all.add(n, "")
+		for _, by := range n.NeededBy {
+			all.add(n, by)
+		}
+	}
+	list.Needs = all.sorted()
+	return list, nil
+}
+
+func needKey(n SecretNeeded) string {
+	return strings.ToLower(n.Kind.String() + "|" + n.Object + "|" + n.Name)
+}
+
+// passwords returns the steps around the passwords: what is needed, setting it, and what is left for a person.
+func (m *mover) passwords() []failover.Step {
+	const source = fromWiki + `"You may also need to set passwords if you've forgotten them or they don't copy properly. If you imported driver exports to get server-specific data on the new server you will definitely need to set the relevant driver passwords because those are not exported for security reasons."`
+	needed := failover.Step{ID: m.id("passwords-needed"), Title: "List the passwords the target needs", Target: m.Target.DN(), Kind: failover.Check, Source: source,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			list, err := m.secretsNeeded(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			obs := failover.Observation{Done: true, Found: fmt.Sprintf("%d passwords are needed", len(list.Needs))}
+			for _, n := range list.Needs {
+				obs.Items = append(obs.Items, failover.Item{Target: n.Object, Done: true, Found: needText(n)})
+			}
+			for _, gap := range list.Gaps {
+				obs.Items = append(obs.Items, failover.Item{Target: m.DriverSet, Found: gap})
+			}
+			return obs, nil
+		}}
+	if m.Passwords == nil {
+		return []failover.Step{needed, {ID: m.id("passwords-by-hand"), Title: "Set the passwords on the target by hand", Target: m.Target.DN(), Kind: failover.Manual, Source: source,
+			Help: "Set each password that the step before lists, on " + m.Target.DN() + ": in iManager or Designer choose this server, then the driver's properties, " +
+				"Driver Configuration (application password, Remote Loader password, driver object password) and Named Passwords. Passwords are values of one server; the driver object password is not. " +
+				"Nothing can read them back: only a start of the driver proves them."}}
+	}
+	return []failover.Step{needed, m.setPasswords(source), m.passwordsComplete(source)}
+}
+
+func needText(n SecretNeeded) string {
+	text := n.Kind.String()
+	if n.Name != "" {
+		text += fmt.Sprintf(" %q", n.Name)
+	}
+	text += ": " + n.Because
+	if len(n.NeededBy) > 0 {
+		text += " (asked for by " + strings.Join(n.NeededBy[:min(len(n.NeededBy), 5)], "; ") + ")"
+	}
+	return text
+}
+
+// passwordRows tells for every need how far its password has come.
+func (m *mover) passwordRows(ctx context.Context) ([]failover.Item, error) {
+	list, err := m.secretsNeeded(ctx)
+	if err != nil {
+		return nil, err
+	}
+	states, _, err := factPasswords.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	listed := map[string][]NamedPassword{}
+	var rows []failover.Item
+	for _, n := range list.Needs {
+		state := states[needKey(n)]
+		if n.Kind == SecretNamed {
+			if _, asked := listed[n.Object]; !asked {
+				if listed[n.Object], err = m.Target.NamedPasswords(ctx, n.Object); err != nil && !unsupported(err) {
+					return nil, err
+				}
+			}
+			there := slices.ContainsFunc(listed[n.Object], func(p NamedPassword) bool { return p.Name == n.Name })
+			if there {
+				state = PasswordListed
+			} else if state == PasswordListed {
+				state = PasswordMissing
+			}
+		}
+		if state == 0 {
+			state = PasswordMissing
+		}
+		_, tried := states[needKey(n)]
+		rows = append(rows, failover.Item{Target: n.Object, Done: state != PasswordMissing, Found: n.Kind.String() + named(n) + ": " + state.String() + openText(state, tried)})
+	}
+	return rows, nil
+}
+
+func named(n SecretNeeded) string {
+	if n.Name == "" {
+		return ""
+	}
+	return fmt.Sprintf(" %q", n.Name)
+}
+
+func openText(state PasswordState, tried bool) string {
+	if state == PasswordMissing && !tried {
+		return " or not known"
+	}
+	return ""
+}
+
+func (m *mover) setPasswords(source string) failover.Step {
+	return failover.Step{ID: m.id("passwords"), Title: "Set the passwords on the target", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Source: source,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			list, err := m.secretsNeeded(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			states, _, err := factPasswords.Load(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			rows, err := m.passwordRows(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			obs := summary(rows, "passwords set")
+			obs.Would = "fetch each password and set it on the target"
+			// A password nobody has is not this step's to wait for: the next step shows it.
+			obs.Done = true
+			for _, n := range list.Needs {
+				if _, tried := states[needKey(n)]; !tried {
+					obs.Done = false
+				}
+			}
+			return obs, nil
+		},
+		Apply: func(ctx context.Context) error {
+			list, err := m.secretsNeeded(ctx)
+			if err != nil {
+				return notApplied(err)
+			}
+			states, _, err := factPasswords.Load(ctx)
+			if err != nil {
+				return err
+			}
+			if states == nil {
+				states = map[string]PasswordState{}
+			}
+			for _, n := range list.Needs {
+				if _, tried := states[needKey(n)]; tried {
+					continue
+				}
+				state, err := m.Target.SetSecret(ctx, n, m.Passwords)
+				if err != nil {
+					return err
+				}
+				states[needKey(n)] = state
+				if err := factPasswords.Save(ctx, states); err != nil {
+					return err
+				}
+				failover.Progress(ctx, commonName(n.Object)+": "+n.Kind.String()+named(n)+" "+state.String())
+			}
+			return nil
+		},
+		// A password on a server whose drivers are disabled does nothing.
+		Undo: failover.NothingToUndo}
+}
+
+func (m *mover) passwordsComplete(source string) failover.Step {
+	return failover.Step{ID: m.id("passwords-complete"), Title: "Check that no password is missing on the target", Target: m.Target.DN(), Kind: failover.Check, Source: source,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			rows, err := m.passwordRows(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			return summary(rows, "passwords set (set is not proven right: only a start proves it)"), nil
+		}}
+}
+
+// eDirectory's own driver shims, by parts of their class names (inferred).
+var edirShims = []string{".driver.nds.", ".driver.edir"}
+
+var kmoName = regexp.MustCompile(`(?i)\bkmo='([^']*)'|\bkmo=([^\s)]+)`)
+
+// references shows what each driver refers to and looks for the certificates as far as LDAP shows them.
+func (m *mover) references() []failover.Step {
+	const source = fromWiki + `"if SSL is used between this driver and another driver (eDir driver) or a Remote Loader you'll need to make sure that reference still works. With the eDir drivers if you added this server after the original server was working you'll need to recreate your certificates between the servers."`
+	return []failover.Step{
+		{ID: m.id("references"), Title: "Check Remote Loader and certificate references as far as the directory shows them", Target: m.Target.DN(), Kind: failover.Check, Source: source,
+			Observe: func(ctx context.Context) (failover.Observation, error) {
+				return m.look(ctx, "references without an objection", m.reference)
+			}},
+		{ID: m.id("references-by-hand"), Title: "Make sure the references work from the target", Target: m.Target.DN(), Kind: failover.Manual, Source: source,
+			Help: "For each driver the step before calls Remote Loader: from " + m.Target.DN() + " reach the host and port it names (firewall, certificate), and see that the old engine holds no connection there. " +
+				"For each eDir-to-eDir driver: if this server was added after the original one was working, run the NDS-to-NDS (eDir-to-eDir) certificate wizard in iManager between this server and the partner's server - NCP 524 must be open between the trees, " +
+				"the driver's name is typed without cn= or ou=, the configuration names the certificate without the \"- server\" suffix, and certificates expire after two years by default - and " +
+				"change the remote address of the partner's driver to this server. For a shim that uses local files, libraries or accounts: see that they exist here. If no driver is of these kinds, there is nothing to do."},
+	}
+}
+
+// reference looks at one driver's address. Per-server values are read on the target: they are what the start will use.
+func (m *mover) reference(ctx context.Context, driver string) (finding, error) {
+	e, err := m.Target.Read(ctx, driver, "DirXML-JavaModule", "DirXML-NativeModule", "DirXML-ShimAuthServer")
+	if err != nil {
+		return finding{}, err
+	}
+	address, module := e.Text("DirXML-ShimAuthServer"), e.Text("DirXML-JavaModule")+e.Text("DirXML-NativeModule")
+	f := finding{done: true, text: "local shim " + module}
+	switch {
+	case strings.Contains(address, "REMOTE("):
+		f.text = "Remote Loader " + address
+	case module == remoteLoaderShim:
+		f = finding{text: "works through a Remote Loader, whose address is not set on this server"}
+	case slices.ContainsFunc(edirShims, func(part string) bool { return strings.Contains(strings.ToLower(module), part) }):
+		f.text = "eDir-to-eDir driver to " + orText(address, "an address that is not set on this server")
+		f.done = address != ""
+	}
+	if found := kmoName.FindStringSubmatch(address); found != nil {
+		name := strings.Trim(found[1]+found[2], `"`)
+		have, err := m.hasCertificate(ctx, name)
+		if err != nil {
+			return finding{}, err
+		}
+		if have {
+			f.text += ", certificate " + name + " is on this server"
+		} else {
+			f.done, f.text = false, f.text+", certificate "+name+" is not on this server: create it, or name another one"
+		}
+	}
+	return f, nil
+}
+
+// hasCertificate looks for the certificate object of this server: "<name> - <server>" beside the server (seen names; the class is inferred).
+func (m *mover) hasCertificate(ctx context.Context, name string) (bool, error) {
+	server := m.Target.DN()
+	cn := escapeFilter(name + " - " + commonName(server))
+	entries, err := m.Target.Find(ctx, Query{Base: ParentDN(server), Scope: ScopeOne, Attributes: []string{"1.1"},
+		Filter: "(&(objectClass=nDSPKIKeyMaterial)(cn=" + cn + "))"})
+	return len(entries) > 0, err
+}

@@ -1,0 +1,217 @@
+package idm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// start starts the drivers on the target and judges each.
+func (m *mover) start() failover.Step {
+	return failover.Step{ID: m.id("start"), Title: "Start the drivers on the target and see that they stay up", Target: m.Target.DN(), Kind: failover.Change,
+		Timeout: m.allDrivers(m.StartTimeout + m.Settle), Poll: m.Poll, Attempts: 1, WarnAfter: m.StartTimeout,
+		Source: fromWiki + `"Step 2: Start the driver."`,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			obs, err := m.look(ctx, "running on the target", func(ctx context.Context, driver string) (finding, error) {
+				s, err := m.Target.State(ctx, driver)
+				return finding{done: s == StateRunning, text: s.String()}, err
+			})
+			obs.Would = "start them"
+			return obs, err
+		},
+		Apply: func(ctx context.Context) error {
+			return m.each(ctx, func(ctx context.Context, driver string) error {
+				if err := m.sourceInactive(ctx, driver); err != nil {
+					return err
+				}
+				return m.startOn(ctx, m.Target, driver)
+			})
+		},
+		Undo: func(ctx context.Context) error {
+			return m.each(ctx, func(ctx context.Context, driver string) error { return m.stopOn(ctx, m.Target, driver) })
+		}}
+}
+
+// startOn starts a driver and follows it until it has stayed up, or has failed, for which the reason is fetched as far
+// as the directory shows it.
+func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
+	ctx, cancel := context.WithTimeout(ctx, m.StartTimeout+m.Settle)
+	defer cancel()
+	state, err := s.State(ctx, driver)
+	if err != nil {
+		return notApplied(err)
+	}
+	if state == StateStopped {
+		option, err := s.StartOption(ctx, driver)
+		if err != nil {
+			return notApplied(err)
+		}
+		if option == Disabled {
+			return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.NotApplied, Next: "set it to Manual first",
+				Err: fmt.Errorf("%w: it is disabled on %s", failover.ErrPrecondition, s.DN())}
+		}
+		// What a driver that is starting already answers is not published: invalid request means "look again".
+		if err := s.Start(ctx, driver); err != nil && !errors.Is(err, ErrWrongState) {
+			return err
+		}
+	}
+	return m.judge(ctx, s, driver)
+}
+
+// judge watches a driver that was asked to start. Up means: seen running, and still running when Settle has passed.
+func (m *mover) judge(ctx context.Context, s *Server, driver string) error {
+	began := time.Now()
+	var up time.Time
+	begun := false
+	for {
+		state, err := s.State(ctx, driver)
+		switch {
+		case err != nil:
+			if ctx.Err() == nil && !errors.Is(err, ErrLineLost) && !errors.Is(err, ErrUnreachable) {
+				return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.InDoubt, Next: "observe the driver on " + s.DN(), Err: err}
+			}
+		case state == StateRunning:
+			if up.IsZero() {
+				up = time.Now()
+			}
+			if time.Since(up) >= m.Settle {
+				return nil
+			}
+		case state == StateStopped && (begun || !up.IsZero() || time.Since(began) >= m.Settle):
+			return m.startFailed(ctx, s, driver, !up.IsZero())
+		case state != StateStopped:
+			begun, up = true, time.Time{}
+		}
+		if waitErr := pause(ctx, m.Poll); waitErr != nil {
+			return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.InDoubt, Next: "look at the driver's trace on " + s.DN(),
+				Err: fmt.Errorf("%w: it is %s: %w", failover.ErrNotObserved, state, errors.Join(waitErr, err))}
+		}
+	}
+}
+
+func (m *mover) startFailed(ctx context.Context, s *Server, driver string, wasUp bool) error {
+	what := "the start failed"
+	if wasUp {
+		what = "it came up and stopped again"
+	}
+	if reason := s.StatusLog(ctx, driver); reason != "" {
+		what += ": " + reason
+	} else {
+		what += "; the directory shows no reason"
+	}
+	return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.NotApplied,
+		Next: "read the driver's trace on " + s.DN() + " (policy, GCV, password, missing shim, Remote Loader not reachable, activation), repair it, and run again",
+		Err:  fmt.Errorf("%w: %s", failover.ErrNotObserved, what)}
+}
+
+// statusLogText is how much of a status log is worth showing.
+const statusLogText = 500
+
+// StatusLog returns the newest words of DirXML-StatusLog of a driver's channels on this server, "" when there are none or they
+// cannot be read. The layout of the values is not published; they are passed on as text.
+func (s *Server) StatusLog(ctx context.Context, driverDN string) string {
+	entries, err := s.Find(ctx, Query{Base: driverDN, Scope: ScopeSubtree, Filter: "(DirXML-StatusLog=*)", Attributes: []string{"DirXML-StatusLog"}})
+	if err != nil {
+		return ""
+	}
+	var last []string
+	for _, e := range entries {
+		if values := e.Texts("DirXML-StatusLog"); len(values) > 0 {
+			last = append(last, strings.Join(strings.Fields(values[len(values)-1]), " "))
+		}
+	}
+	text := strings.ToValidUTF8(strings.Join(last, " / "), "?")
+	if len(text) > statusLogText {
+		text = strings.ToValidUTF8(text[:statusLogText], "") + "…"
+	}
+	return text
+}
+
+// closeGap synchronizes what happened since the noted time.
+func (m *mover) closeGap(since func(context.Context) (time.Time, bool, error)) failover.Step {
+	return failover.Step{ID: m.id("close-gap"), Title: "Close the gap: synchronize what changed since the noted time", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StartTimeout),
+		Source: fromVendor + `cache relocation: start without automatic synchronization, then "synchronize from the noted time" to pick up lost events`,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			done, _, err := factResynced.Load(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			var rows []failover.Item
+			for _, driver := range m.Drivers {
+				row := failover.Item{Target: driver, Found: "not synchronized"}
+				if at, ok := done[driver]; ok {
+					row.Done, row.Found = true, "synchronized since "+at.UTC().Format(time.RFC3339)
+				}
+				rows = append(rows, row)
+			}
+			obs := summary(rows, "synchronized since the noted time")
+			at, ok, err := since(ctx)
+			switch {
+			case err != nil:
+				return obs, err
+			case ok:
+				obs.Would = fmt.Sprintf("ask for everything created or changed since %s, a margin of %s included", at.UTC().Format(time.RFC3339), m.Margin)
+			default:
+				obs.Would = fmt.Sprintf("ask for everything created or changed since the time noted at the stop, less %s", m.Margin)
+			}
+			return obs, nil
+		},
+		Apply: func(ctx context.Context) error {
+			at, ok, err := since(ctx)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				return &failover.Error{Op: "close gap", Target: m.Target.DN(), Outcome: failover.NotApplied, Next: "run the procedure from its beginning, so that the time is noted",
+					Err: fmt.Errorf("%w: no time was noted", failover.ErrPrecondition)}
+			}
+			done, _, err := factResynced.Load(ctx)
+			if err != nil {
+				return err
+			}
+			if done == nil {
+				done = map[string]time.Time{}
+			}
+			var mu sync.Mutex
+			return m.each(ctx, func(ctx context.Context, driver string) error {
+				mu.Lock()
+				_, already := done[driver]
+				mu.Unlock()
+				if already {
+					return nil
+				}
+				if err := m.Target.ResyncSince(ctx, driver, at); err != nil {
+					return err
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				done[driver] = at
+				return factResynced.Save(ctx, done)
+			})
+		},
+		Undo: failover.NothingToUndo}
+}
+
+// verify is the last look: running here, and not there.
+func (m *mover) verify() failover.Step {
+	return failover.Step{ID: m.id("verify"), Title: "Observe that every driver runs on the target and nowhere else", Target: m.Target.DN(), Kind: failover.Check, Firm: true,
+		Source: fromVendor + `"A driver must run on one server only"`,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			return m.look(ctx, "running on the target only", func(ctx context.Context, driver string) (finding, error) {
+				st, err := m.Target.Status(ctx, driver)
+				if err != nil {
+					return finding{}, err
+				}
+				f := finding{done: st.State == StateRunning, text: st.String() + " on the target"}
+				if err := m.sourceInactive(ctx, driver); err != nil {
+					return finding{text: f.text + "; " + err.Error()}, nil
+				}
+				return f, nil
+			})
+		}}
+}

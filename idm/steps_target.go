@@ -1,0 +1,466 @@
+package idm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/01b61c5c/failover"
+)
+
+// Where the steps come from. The wiki is ldapwiki's "IDM Driver Failover", the vendor's own way of the move as prose.
+const (
+	fromWiki   = `ldapwiki "IDM Driver Failover": `
+	fromVendor = "Identity Manager documentation: "
+	ours       = "ours: "
+)
+
+// servers is the check that both ends are who they should be and that the target can run the drivers.
+func (m *mover) servers() failover.Step {
+	return failover.Step{ID: m.id("servers"), Title: "Check that the right servers answer and the target's engine is as new as the source's", Target: m.Target.DN(), Kind: failover.Check, Firm: true,
+		Source: fromVendor + `"the target server must have the same or a newer version of the engine"; an older one stops drivers that use newer features`,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			target, err := m.Target.EngineVersion(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			found := fmt.Sprintf("%s runs engine %s", m.Target.DN(), target)
+			if m.source == nil {
+				return failover.Observation{Done: true, Found: found + "; the source cannot be asked"}, nil
+			}
+			source, err := m.source.EngineVersion(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			found += fmt.Sprintf(", %s runs engine %s", m.source.DN(), source)
+			return failover.Observation{Done: target.Release() >= source.Release(), Found: found}, nil
+		}}
+}
+
+// rights is the check that the user may do what the procedure will do.
+func (m *mover) rights() failover.Step {
+	return failover.Step{ID: m.id("rights"), Title: "Check the rights of the user on the driver set", Target: m.Target.DN(), Kind: failover.Check,
+		Source: fromVendor + "the DirXML-Access… attributes guard the operations; a missing one ends in -672 half-way",
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			var rows []failover.Item
+			for _, s := range m.bothServers() {
+				missing, err := s.MissingRights(ctx, m.DriverSet)
+				switch {
+				case err != nil && unsupported(err):
+					rows = append(rows, failover.Item{Target: s.DN(), Done: true, Found: "does not tell rights; they are not checked"})
+				case err != nil:
+					return failover.Observation{}, err
+				case len(missing) > 0:
+					rows = append(rows, failover.Item{Target: s.DN(), Found: "no write right on " + names(missing)})
+				default:
+					rows = append(rows, failover.Item{Target: s.DN(), Done: true, Found: "all rights"})
+				}
+			}
+			return summary(rows, "servers give the rights needed"), nil
+		}}
+}
+
+func (m *mover) bothServers() []*Server {
+	if m.source == nil {
+		return []*Server{m.Target}
+	}
+	return []*Server{m.source, m.Target}
+}
+
+// replicas is the check that the target holds what the drivers need.
+func (m *mover) replicas() failover.Step {
+	return failover.Step{ID: m.id("replicas"), Title: "Check that the target holds the replicas the drivers need", Target: m.Target.DN(), Kind: failover.Check,
+		Source: fromWiki + `"Make sure all replicas are added to the machine."`,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			wanted := append([]string{m.DriverSet, m.Target.DN()}, m.Holds...)
+			var rows []failover.Item
+			for i, dn := range wanted {
+				r, err := m.Target.ReplicaOf(ctx, dn)
+				switch {
+				case errors.Is(err, ErrWrongServer) || errors.Is(err, ErrNoEntry):
+					rows = append(rows, failover.Item{Target: dn, Found: "no replica here: add a read/write replica with iManager or ndsrepair, and wait until it is on"})
+				case err != nil && unsupported(err):
+					rows = append(rows, failover.Item{Target: dn, Done: true, Found: "the server does not tell its replicas in a known form: look with iMonitor"})
+				case err != nil:
+					return failover.Observation{}, err
+				default:
+					// The driver set and the server's own object need a full replica; a filtered one may do for data.
+					fits := r.Type.Full() || i > 1 && (r.Type == ReplicaFilteredWrite || r.Type == ReplicaReadOnly)
+					rows = append(rows, failover.Item{Target: dn, Done: r.On && fits, Found: r.String()})
+				}
+			}
+			return summary(rows, "needed replicas held"), nil
+		}}
+}
+
+// inSet adds the target to the driver set.
+func (m *mover) inSet() failover.Step {
+	return failover.Step{ID: m.id("add-server"), Title: "Add the target to the driver set", Target: m.Target.DN(), Kind: failover.Change,
+		Source: fromWiki + `"Before things go amiss add your second failover server to your DriverSet (unless you add the server after the crash, then do this first thing once you get IDM installed on the server)."`,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			set, err := m.Target.AssociatedDriverSet(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			list, err := m.Target.ServerList(ctx, m.DriverSet)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			switch {
+			case set != "" && !SameDN(set, m.DriverSet):
+				return failover.Observation{}, &failover.Error{Op: "add server to", Target: m.DriverSet, Outcome: failover.NotApplied,
+					Next: "take the server out of the other driver set first, or choose another target",
+					Err:  fmt.Errorf("%w: %s belongs to driver set %s, and a server has one at a time", failover.ErrPrecondition, m.Target.DN(), set)}
+			case set != "" && containsDN(list, m.Target.DN()):
+				return failover.Observation{Done: true, Found: "the target belongs to " + m.DriverSet}, nil
+			}
+			return failover.Observation{Found: fmt.Sprintf("the target is not in %s", m.DriverSet), Would: "associate " + m.Target.DN() + " with it"}, nil
+		},
+		Apply: func(ctx context.Context) error { return m.Target.AssociateDriverSet(ctx, m.DriverSet) },
+		// Whether leaving a driver set wipes the server's values is not published, so an undo leaves the server in it: a
+		// server that stays there with disabled drivers does nothing.
+		Undo: failover.NothingToUndo}
+}
+
+// engineServes waits until the target's engine serves the drivers, which may need a restart.
+func (m *mover) engineServes() failover.Step {
+	return failover.Step{ID: m.id("engine-serves"), Title: "Have the target's engine serve the drivers", Target: m.Target.DN(), Kind: failover.Manual, Wait: true, Timeout: m.allDrivers(m.StartTimeout), Poll: m.Poll,
+		Source: "seen in published code: the engine picks up a driver set when it is loaded; the vendor's installer restarts ndsd after the association",
+		Help: "Restart the directory service of " + m.Target.DN() + " (ndsmanage stopall; ndsmanage startall, or systemctl restart ndsd). " +
+			"Its engine serves the driver set only after that. The run then waits until it answers for each driver.",
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			return m.look(ctx, "drivers served", func(ctx context.Context, driver string) (finding, error) {
+				o, err := m.Target.StartOption(ctx, driver)
+				switch {
+				case errors.Is(err, ErrNotServed), errors.Is(err, ErrEngineMissing):
+					return finding{text: err.Error()}, nil
+				case err != nil:
+					return finding{}, err
+				}
+				return finding{done: true, text: o.String()}, nil
+			})
+		}}
+}
+
+// disableOn disables the drivers on the target, so that it neither starts nor caches anything.
+func (m *mover) disableOnTarget() failover.Step {
+	return failover.Step{ID: m.id("keep-disabled"), Title: "Keep the drivers disabled on the target", Target: m.Target.DN(), Kind: failover.Change,
+		Source: fromVendor + `"A driver must run on one server only; disable it on the others": a standby on Manual would cache events for ever`,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			obs, err := m.look(ctx, "disabled and stopped on the target", func(ctx context.Context, driver string) (finding, error) {
+				st, err := m.Target.Status(ctx, driver)
+				return finding{done: st.Option == Disabled && st.State == StateStopped, text: st.String()}, err
+			})
+			obs.Would = "disable them on " + m.Target.DN()
+			return obs, err
+		},
+		Apply: func(ctx context.Context) error {
+			return m.each(ctx, func(ctx context.Context, driver string) error {
+				st, err := m.Target.Status(ctx, driver)
+				if err != nil {
+					return notApplied(err)
+				}
+				if st.State != StateStopped {
+					return &failover.Error{Op: "disable driver", Target: driver, Outcome: failover.NotApplied, Next: "find out on which server the driver should run before going on",
+						Err: fmt.Errorf("%w: it is %s on the standby", failover.ErrPrecondition, st.State)}
+				}
+				return m.Target.SetStartOption(ctx, driver, Disabled, NoResync)
+			})
+		},
+		// An undo leaves them disabled: that is the state in which two servers cannot run the same driver.
+		Undo: failover.NothingToUndo}
+}
+
+// targetQuiet is the check that nothing old waits on the target.
+func (m *mover) targetQuiet() failover.Step {
+	return failover.Step{ID: m.id("target-quiet"), Title: "Check that the drivers are disabled on the target, or wait there with an empty cache", Target: m.Target.DN(), Kind: failover.Check,
+		Source: fromVendor + `start options: "Manual: events are cached"; a standby left on Manual would send every event a second time`,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			return m.look(ctx, "quiet on the target", func(ctx context.Context, driver string) (finding, error) {
+				st, err := m.Target.Status(ctx, driver)
+				switch {
+				case err != nil:
+					return finding{}, err
+				case st.State == StateStopped && st.Option == Disabled:
+					return finding{done: true, text: st.String()}, nil
+				case st.State != StateStopped:
+					// With the source proven inactive later on, a driver that runs here already is an earlier run's work.
+					return finding{done: m.source == nil, text: st.String()}, nil
+				}
+				stats, err := m.Target.Stats(ctx, driver)
+				if err != nil {
+					return finding{}, err
+				}
+				return finding{done: stats.CacheBytes == 0, text: fmt.Sprintf("%s, cache of %d bytes", st, stats.CacheBytes)}, nil
+			})
+		}}
+}
+
+// enable sets the drivers to Manual without synchronization.
+func (m *mover) enable() failover.Step {
+	return failover.Step{ID: m.id("enable-manual"), Title: "Enable the drivers on the target: Manual, without synchronization", Target: m.Target.DN(), Kind: failover.Change,
+		Source: fromWiki + `"Enable the drivers on the new server. Set them to Manual (later, when all id good, change to Auto-Start). When changing from Disabled to Manual/Auto-Start choose to NOT synchronize data"`,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			obs, err := m.look(ctx, "enabled on the target", func(ctx context.Context, driver string) (finding, error) {
+				o, err := m.Target.StartOption(ctx, driver)
+				return finding{done: o != Disabled, text: o.String()}, err
+			})
+			obs.Would = "set them to Manual and choose not to synchronize"
+			return obs, err
+		},
+		Apply: func(ctx context.Context) error {
+			if _, err := factBefore.Capture(ctx, m.targetOptions); err != nil {
+				return err
+			}
+			return m.each(ctx, func(ctx context.Context, driver string) error {
+				if err := m.sourceInactive(ctx, driver); err != nil {
+					return err
+				}
+				o, err := m.Target.StartOption(ctx, driver)
+				if err != nil || o != Disabled {
+					return notApplied(err)
+				}
+				return m.Target.SetStartOption(ctx, driver, Manual, NoResync)
+			})
+		},
+		Undo: func(ctx context.Context) error {
+			before, _, err := factBefore.Load(ctx)
+			if err != nil {
+				return err
+			}
+			return m.each(ctx, func(ctx context.Context, driver string) error {
+				if before[driver] != Disabled {
+					return nil // it was enabled here before the run
+				}
+				return m.Target.SetStartOption(ctx, driver, Disabled, NoResync)
+			})
+		}}
+}
+
+func (m *mover) targetOptions(ctx context.Context) (map[string]StartOption, error) {
+	options := map[string]StartOption{}
+	for _, driver := range m.Drivers {
+		o, err := m.Target.StartOption(ctx, driver)
+		if err != nil {
+			return nil, notApplied(err)
+		}
+		options[driver] = o
+	}
+	return options, nil
+}
+
+// confirmGood is where a person says that all is good.
+func (m *mover) confirmGood() failover.Step {
+	return failover.Step{ID: m.id("all-good"), Title: "Say that all is good before the drivers start by themselves", Target: m.Target.DN(), Kind: failover.Manual,
+		Source: fromWiki + `"Set them to Manual (later, when all id good, change to Auto-Start)."`,
+		Help: "Look at each driver for as long as it takes: events arrive in the application and come back, the trace on " + m.Target.DN() +
+			" shows no errors, the cache does not grow, jobs ran. Then confirm. Until then a restart of the server leaves the drivers stopped, with their events cached."}
+}
+
+// auto makes the drivers start with the server.
+func (m *mover) auto() failover.Step {
+	wanted := func(ctx context.Context, driver string) (StartOption, error) {
+		n, ok, err := factNoted.Load(ctx)
+		if ok && n.Options[driver] == Manual {
+			return Manual, err // it was on Manual on the source, by somebody's choice
+		}
+		return Auto, err
+	}
+	return failover.Step{ID: m.id("auto"), Title: "Let the drivers start by themselves on the target", Target: m.Target.DN(), Kind: failover.Change,
+		Source: fromWiki + `"later, when all id good, change to Auto-Start"`,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			obs, err := m.look(ctx, "with their final start option on the target", func(ctx context.Context, driver string) (finding, error) {
+				want, err := wanted(ctx, driver)
+				if err != nil {
+					return finding{}, err
+				}
+				o, err := m.Target.StartOption(ctx, driver)
+				return finding{done: o == want, text: o.String()}, err
+			})
+			obs.Would = "set them to Auto, or to Manual where the source had it"
+			return obs, err
+		},
+		Apply: func(ctx context.Context) error {
+			return m.each(ctx, func(ctx context.Context, driver string) error {
+				want, err := wanted(ctx, driver)
+				if err != nil {
+					return err
+				}
+				return m.Target.SetStartOption(ctx, driver, want, NoResync)
+			})
+		},
+		Undo: func(ctx context.Context) error {
+			return m.each(ctx, func(ctx context.Context, driver string) error {
+				return m.Target.SetStartOption(ctx, driver, Manual, NoResync)
+			})
+		}}
+}
+
+// jobs lets the jobs run on the target.
+func (m *mover) jobs() failover.Step {
+	return failover.Step{ID: m.id("jobs"), Title: "Let the jobs run on the target instead of the source", Target: m.DriverSet, Kind: failover.Change,
+		Source: ours + "a DirXML-Job runs only on the servers in its DirXML-ServerList (schema), which no export of the vendor's tools carries",
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			return m.lookJobs(ctx)
+		},
+		Apply: m.moveJobs,
+		Undo: func(ctx context.Context) error {
+			before, _, err := factJobsBefore.Load(ctx)
+			if err != nil {
+				return err
+			}
+			for _, job := range sortedKeys(before) {
+				if err := m.setServerList(ctx, job, before[job]); err != nil {
+					return err
+				}
+				if err := m.Target.NotifyJob(ctx, job); err != nil {
+					return err
+				}
+			}
+			return nil
+		}}
+}
+
+// jobLists returns the server lists of the jobs that move: those of the drivers, and those of the driver set when every driver moves.
+func (m *mover) jobLists(ctx context.Context) (move map[string][]string, stay []string, err error) {
+	sel, err := m.Target.selection(ctx, ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers})
+	if err != nil {
+		return nil, nil, err
+	}
+	jobs, err := m.Target.Jobs(ctx, m.DriverSet)
+	if err != nil {
+		return nil, nil, err
+	}
+	move = map[string][]string{}
+	for _, job := range jobs {
+		if !sel.includes(job) {
+			continue
+		}
+		list, err := m.Target.ServerList(ctx, job)
+		if err != nil {
+			return nil, nil, err
+		}
+		if SameDN(sel.holder(job), m.DriverSet) && len(sel.leftOut) > 0 {
+			stay = append(stay, job)
+			continue
+		}
+		move[job] = list
+	}
+	return move, stay, nil
+}
+
+// wantedList is the job's list with the target in the place of the source.
+func (m *mover) wantedList(list []string) []string {
+	if !containsDN(list, m.sourceDN) {
+		return list
+	}
+	list = slices.DeleteFunc(slices.Clone(list), func(dn string) bool { return SameDN(dn, m.sourceDN) })
+	if !containsDN(list, m.Target.DN()) {
+		list = append(list, m.Target.DN())
+	}
+	return list
+}
+
+func (m *mover) lookJobs(ctx context.Context) (failover.Observation, error) {
+	lists, stay, err := m.jobLists(ctx)
+	if err != nil {
+		return failover.Observation{}, err
+	}
+	before, _, err := factJobsBefore.Load(ctx)
+	if err != nil {
+		return failover.Observation{}, err
+	}
+	told, _, err := factJobsTold.Load(ctx)
+	if err != nil {
+		return failover.Observation{}, err
+	}
+	var rows []failover.Item
+	for _, job := range sortedKeys(lists) {
+		row := failover.Item{Target: job, Done: !containsDN(lists[job], m.sourceDN), Found: "runs on " + strings.Join(lists[job], " and ")}
+		if was, changed := before[job]; row.Done && changed && containsDN(was, m.sourceDN) && !told[job] {
+			row.Done, row.Found = false, row.Found+", the engine was not told"
+		}
+		rows = append(rows, row)
+	}
+	for _, job := range stay {
+		rows = append(rows, failover.Item{Target: job, Done: true, Found: "belongs to the driver set, of which other drivers stay: decide by hand"})
+	}
+	obs := summary(rows, "jobs name the right servers")
+	obs.Would = "put the target in the place of the source and tell the engine"
+	return obs, nil
+}
+
+func (m *mover) moveJobs(ctx context.Context) error {
+	before, err := factJobsBefore.Capture(ctx, func(ctx context.Context) (map[string][]string, error) {
+		lists, _, err := m.jobLists(ctx)
+		return lists, err
+	})
+	if err != nil {
+		return err
+	}
+	told, _, err := factJobsTold.Load(ctx)
+	if err != nil {
+		return err
+	}
+	if told == nil {
+		told = map[string]bool{}
+	}
+	for _, job := range sortedKeys(before) {
+		if !containsDN(before[job], m.sourceDN) || told[job] {
+			continue
+		}
+		if err := m.setServerList(ctx, job, m.wantedList(before[job])); err != nil {
+			return err
+		}
+		if err := m.Target.NotifyJob(ctx, job); err != nil {
+			return err
+		}
+		told[job] = true
+		if err := factJobsTold.Save(ctx, told); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setServerList makes the list of a job equal in one request: a job must never be without a server.
+func (m *mover) setServerList(ctx context.Context, job string, want []string) error {
+	have, err := m.Target.ServerList(ctx, job)
+	if err != nil {
+		return err
+	}
+	var changes []AttributeChange
+	for _, dn := range want {
+		if !containsDN(have, dn) {
+			changes = append(changes, AttributeChange{AddValues, Text(serverList, dn)})
+		}
+	}
+	for _, dn := range have {
+		if !containsDN(want, dn) {
+			changes = append(changes, AttributeChange{DeleteValues, Text(serverList, dn)})
+		}
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	return m.Target.Modify(ctx, job, changes...)
+}
+
+// notApplied marks a failure before anything was changed.
+func notApplied(err error) error {
+	if err == nil || failover.OutcomeOf(err) == failover.NotApplied {
+		return err
+	}
+	return &failover.Error{Op: "prepare", Outcome: failover.NotApplied, Next: failover.NextOf(err), Err: err}
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

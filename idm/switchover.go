@@ -1,0 +1,112 @@
+package idm
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// SwitchoverOptions says what is moved while both servers are well.
+type SwitchoverOptions struct {
+	Route
+	// Source is the server the drivers run on now.
+	Source *Server
+	// CacheDir is the folder for the events that wait on the source. They hold what users' data hold: the files are readable
+	// by this user only. "" saves none; the gap is closed by time in any case.
+	CacheDir string
+	// OnRequest names per-server values to be copied only on request, see [ServerDataOptions].
+	OnRequest []string
+	// Gap says whether what changed since the stop is synchronized.
+	Gap GapPolicy
+}
+
+// Switchover moves the drivers in a planned way: they are stopped and disabled on the source, which is observed, before
+// anything is enabled on the target. It can be undone until [Failback] is the better way.
+func Switchover(o SwitchoverOptions) (failover.Procedure, error) {
+	m, err := newSwitch("switchover", "SwitchoverOptions", o)
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	steps := []failover.Step{m.servers(), m.rights(), m.replicas(), m.inSet(), m.engineServes(), m.sourceActive(), m.targetQuiet(), m.copyData(o.OnRequest)}
+	return m.finish("idm.Switchover", o, steps)
+}
+
+// Failback moves the drivers back to the server they came from: Source is where they run now, Target is the server that has
+// returned. Before anything else it proves that the returned server runs none of them and is healthy. Its own values
+// are older than what happened since and are replaced by those of the server the drivers run on.
+func Failback(o SwitchoverOptions) (failover.Procedure, error) {
+	m, err := newSwitch("failback", "SwitchoverOptions", o)
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	steps := []failover.Step{m.servers(), m.returnedQuiet(), m.rights(), m.replicas(), m.health(), m.inSet(), m.engineServes(), m.sourceActive(), m.copyData(o.OnRequest)}
+	return m.finish("idm.Failback", o, steps)
+}
+
+func newSwitch(prefix, field string, o SwitchoverOptions) (*mover, error) {
+	if o.Source == nil {
+		return nil, failover.Invalid(field+".Source", "is nil", "dial the server the drivers run on")
+	}
+	m, err := newMover(prefix, o.Route, o.Source, o.Source.DN())
+	if err != nil {
+		return nil, err
+	}
+	if o.Gap != CloseGap && o.Gap != LeaveGap {
+		return nil, failover.Invalid(field+".Gap", fmt.Sprintf("is %d", o.Gap), "use CloseGap or LeaveGap")
+	}
+	if o.CacheDir != "" {
+		if info, err := os.Stat(o.CacheDir); err != nil || !info.IsDir() {
+			return nil, failover.Invalid(field+".CacheDir", o.CacheDir+" is no folder", "name a folder that exists")
+		}
+		seen := map[string]string{}
+		for _, d := range m.Drivers {
+			if other, twice := seen[fileName(d)]; twice {
+				return nil, failover.Invalid(field+".CacheDir", d+" and "+other+" would share a file", "move them in two runs, with two folders")
+			}
+			seen[fileName(d)] = d
+		}
+	}
+	return m, (ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: o.OnRequest}).validate()
+}
+
+// finish appends the part both directions share.
+func (m *mover) finish(name string, o SwitchoverOptions, steps []failover.Step) (failover.Procedure, error) {
+	steps = append(steps, m.passwords()...)
+	steps = append(steps, m.references()...)
+	steps = append(steps, m.stop())
+	if o.CacheDir != "" {
+		steps = append(steps, m.saveCaches(o.CacheDir))
+	}
+	steps = append(steps, m.disableSource(), m.sourceQuiet(), m.enable(), m.start())
+	if o.Gap == CloseGap {
+		steps = append(steps, m.closeGap(m.notedTime))
+	}
+	steps = append(steps, m.jobs(), m.verify(), m.confirmGood(), m.auto())
+	p := failover.Procedure{Name: name, Steps: steps, Lock: m.Lock, Outage: failover.Window{From: m.id("stop"), To: m.id("start")},
+		Parameters: m.parameters(failover.Parameter{Name: "caches", Value: o.CacheDir}, failover.Parameter{Name: "gap", Value: fmt.Sprint(int(o.Gap))})}
+	return p, p.Validate()
+}
+
+func (m *mover) notedTime(ctx context.Context) (time.Time, bool, error) {
+	n, ok, err := factNoted.Load(ctx)
+	return n.At.Add(-m.Margin), ok, err
+}
+
+// returnedQuiet is the check that a returned server does not run the drivers it once ran.
+func (m *mover) returnedQuiet() failover.Step {
+	return failover.Step{ID: m.id("returned-quiet"), Title: "Check that the returned server has every driver stopped and disabled", Target: m.Target.DN(), Kind: failover.Check, Firm: true,
+		Source: fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready"`,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			return m.look(ctx, "stopped and disabled on the returned server", func(ctx context.Context, driver string) (finding, error) {
+				st, err := m.Target.Status(ctx, driver)
+				text := st.String()
+				if st.Option != Disabled || st.State != StateStopped {
+					text += ": run GuardOldServer"
+				}
+				return finding{done: st.State == StateStopped && st.Option == Disabled, text: text}, err
+			})
+		}}
+}
