@@ -3,7 +3,11 @@ package idm_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -393,4 +397,182 @@ func TestOpenLDAPMissingRightWritesNothing(t *testing.T) {
 	exists, err := admin.Exists(ctx, setDN)
 	require.NoError(t, err)
 	require.False(t, exists)
+}
+
+func TestOpenLDAPDriverConfigurationRoundTrip(t *testing.T) {
+	_, s := tree(t, serverA)
+	populate(t, s, 3)
+	ctx := t.Context()
+	driver := "cn=HR," + setDN
+	text, m := exported(t, s, idm.ExportOptions{Base: driver, Format: idm.FormatDriverConfiguration})
+	require.True(t, strings.HasPrefix(text, `<?xml version="1.0" encoding="UTF-8"?>`+"\n<driver-configuration dn=\""+driver+`" driver-set-dn="`+setDN+`" name="HR">`), text)
+	require.Equal(t, int64(9), m.Objects)
+	require.Empty(t, m.LeftOut["DirXML-ShimConfigInfo"])
+	require.Contains(t, text, "<shim-auth-password-query/>")
+	require.Contains(t, text, `<named-password-query display-name="Key" name="door-key"/>`)
+	require.Contains(t, text, `<driver-start-option value="2"/>`)
+	whole, _ := exported(t, s, idm.ExportOptions{Base: driver})
+
+	// Over the driver it came from nothing changes; over a damaged one everything comes back.
+	src := func() idm.ExportSource {
+		return idm.ExportSource{Name: "HR.xml", Content: strings.NewReader(text), Manifest: &m}
+	}
+	report, err := s.Import(ctx, src(), idm.ImportOptions{})
+	require.NoError(t, err)
+	require.Zero(t, report.Created+report.Changed, report.String())
+	require.NoError(t, s.Modify(ctx, driver, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("DirXML-ShimConfigInfo", "<broken/>")},
+		idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("DirXML-Policies")}))
+	require.NoError(t, s.Delete(ctx, "cn=Match,cn=Subscriber,"+driver))
+	report, err = s.Import(ctx, src(), idm.ImportOptions{})
+	require.NoError(t, err)
+	require.Equal(t, int64(1), report.Created)
+	require.Equal(t, int64(1), report.Changed)
+	after, _ := exported(t, s, idm.ExportOptions{Base: driver})
+	require.Equal(t, whole, strings.ReplaceAll(after, "objectClass: Top", "objectClass: top"))
+	names := map[string]bool{}
+	for _, n := range report.Secrets {
+		names[n.Kind.String()+" "+n.Name] = true
+		require.Equal(t, driver, n.Object)
+	}
+	require.Equal(t, map[string]bool{"application password ": true, "Remote Loader password ": true, "driver object password ": true, "named password door-key": true, "named password smtp": true}, names)
+
+	// As a new driver under another name: links inside the driver follow it.
+	copied := "cn=HR copy," + setDN
+	report, err = s.Import(ctx, idm.ExportSource{Name: "HR.xml", Content: strings.NewReader(text)}, idm.ImportOptions{Driver: copied, JobServers: []string{serverB}})
+	require.NoError(t, err)
+	require.Equal(t, int64(9), report.Created)
+	e, err := s.Read(ctx, copied, "DirXML-Policies", "DirXML-DriverStartOption")
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"cn=Match,cn=Subscriber," + copied + "#0#6", "cn=p000000,cn=Library," + setDN + "#1#4"}, e.Texts("DirXML-Policies"))
+	require.Empty(t, e.Text("DirXML-DriverStartOption"))
+	job, err := s.Read(ctx, "cn=Nightly,"+copied, "DirXML-ServerList")
+	require.NoError(t, err)
+	require.Equal(t, []string{serverB}, job.Texts("DirXML-ServerList"))
+	a, err := s.Read(ctx, "cn=Match,cn=Subscriber,"+driver, "XmlData")
+	require.NoError(t, err)
+	b, err := s.Read(ctx, "cn=Match,cn=Subscriber,"+copied, "XmlData")
+	require.NoError(t, err)
+	require.Equal(t, a.Value("XmlData"), b.Value("XmlData"), "the bytes of a policy are those of the directory it came from")
+
+	_, err = s.Export(ctx, io.Discard, idm.ExportOptions{Base: setDN, Format: idm.FormatDriverConfiguration})
+	require.Error(t, err)
+	_, err = s.Export(ctx, io.Discard, idm.ExportOptions{Base: "cn=Gone," + setDN})
+	require.ErrorIs(t, err, idm.ErrNoEntry)
+}
+
+// What Designer and iManager write, in the shape of published exports.
+func TestOpenLDAPImportsADesignerExport(t *testing.T) {
+	_, s := tree(t, serverA)
+	populate(t, s, 1)
+	ctx := t.Context()
+	data, err := os.ReadFile("../internal/drivercfg/testdata/badge-office.xml")
+	require.NoError(t, err)
+	driver := "cn=Badge Office," + setDN
+	require.NoError(t, s.Add(ctx, "cn=Common,cn=Library,"+setDN, idm.Text("objectClass", "top", "DirXML-Rule"), idm.Text("cn", "Common")))
+	require.NoError(t, s.Add(ctx, driver, idm.Text("objectClass", "top", "DirXML-Driver"), idm.Text("cn", "Badge Office"), idm.Text("DirXML-DriverStartOption", "0"), idm.Text("DirXML-TraceLevel", "0")))
+	options := idm.ImportOptions{Driver: driver}
+	src := func() idm.ExportSource {
+		return idm.ExportSource{Name: "badge-office.xml", Content: bytes.NewReader(data)}
+	}
+	plan, err := s.PlanImport(ctx, src(), options)
+	require.NoError(t, err)
+	require.Contains(t, plan.String(), `~ `+driver+`: DirXML-TraceLevel: "0" → "3"`)
+	report, err := s.Import(ctx, src(), options)
+	require.NoError(t, err)
+	require.Equal(t, int64(10), report.Created)
+	require.Equal(t, int64(1), report.Changed)
+	e, err := s.Read(ctx, driver, "DirXML-DriverStartOption", "DirXML-ShimAuthServer")
+	require.NoError(t, err)
+	require.Equal(t, "0", e.Text("DirXML-DriverStartOption"), "belongs to the engine")
+	require.Equal(t, "REMOTE(hostname=badge.harbor.example port=8090)", e.Text("DirXML-ShimAuthServer"))
+	var missing []string
+	for _, n := range report.Secrets {
+		missing = append(missing, n.Kind.String()+" "+n.Name)
+		if n.Kind != idm.SecretRemoteLoader { // which the file has no placeholder for
+			require.Contains(t, n.Because, "badge-office.xml:")
+		}
+	}
+	require.Subset(t, missing, []string{"application password ", "driver object password ", "named password door-key", "named password smtp"})
+	drift, err := s.Verify(ctx, src(), idm.VerifyOptions{Driver: driver})
+	require.NoError(t, err)
+	require.True(t, drift.Equal(), drift.String())
+}
+
+func TestOpenLDAPBadExportsWriteNothing(t *testing.T) {
+	_, from := tree(t, serverA)
+	populate(t, from, 3)
+	text, m := exported(t, from, idm.ExportOptions{Base: setDN})
+	_, to := tree(t, serverA)
+	ctx := t.Context()
+	other, old := m, m
+	other.Tree = "ELSEWHERE"
+	old.Time = time.Now().Add(-48 * time.Hour)
+	sum := func(text string) *idm.Manifest {
+		cut := m
+		cut.Size, cut.SHA256 = int64(len(text)), fmt.Sprintf("%x", sha256.Sum256([]byte(text)))
+		return &cut
+	}
+	broken := strings.Replace(text, "IC92YXIv", "IC92Y?Iv", 1)
+	lost := strings.Replace(text, "cn=p000000,cn=Library,"+setDN+"#1#4", "cn=p999999,cn=Library,"+setDN+"#1#4", 1)
+	tests := []struct {
+		name    string
+		src     idm.ExportSource
+		options idm.ImportOptions
+		is      error
+		text    string
+	}{
+		{"truncated", source(text[:len(text)/2], &m), idm.ImportOptions{}, failover.ErrInvalid, "export.ldif:"},
+		{"truncated between records", source(text[:strings.LastIndex(text, "\n\ndn:")+2], &m), idm.ImportOptions{}, failover.ErrInvalid, "cut off"},
+		{"base64", source(broken, sum(broken)), idm.ImportOptions{}, failover.ErrInvalid, "DirXML-JavaTraceFile: bad base64"},
+		{"reference to nothing", source(lost, sum(lost)), idm.ImportOptions{}, failover.ErrInvalid, "DirXML-Policies: names cn=p999999"},
+		{"other tree", source(text, &other), idm.ImportOptions{}, idm.ErrOtherTree, "ELSEWHERE"},
+		{"too old", source(text, &old), idm.ImportOptions{MaxAge: 24 * time.Hour}, idm.ErrExportTooOld, "48h"},
+		{"age unknown", source(text, nil), idm.ImportOptions{MaxAge: 24 * time.Hour}, idm.ErrExportTooOld, "no manifest"},
+		{"missing driver", source(text, &m), idm.ImportOptions{Driver: "cn=Gone," + setDN}, idm.ErrNotInExport, "cn=Gone"},
+		{"values of an unknown server", source(text, &m), idm.ImportOptions{ValuesOf: "cn=srv-z,o=system"}, idm.ErrNotInExport, "cn=srv-z"},
+		{"bad driver", source(text, &m), idm.ImportOptions{Driver: "nonsense"}, failover.ErrInvalid, "ImportOptions.Driver"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := to.Import(ctx, tt.src, tt.options)
+			require.ErrorIs(t, err, tt.is)
+			require.ErrorContains(t, err, tt.text)
+			require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+			require.NotEmpty(t, failover.NextOf(err))
+			exists, err := to.Exists(ctx, setDN)
+			require.NoError(t, err)
+			require.False(t, exists)
+		})
+	}
+}
+
+func TestOpenLDAPSaveExport(t *testing.T) {
+	_, s := tree(t, serverA)
+	populate(t, s, 3)
+	ctx := t.Context()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "set.ldif")
+	m, err := s.SaveExport(ctx, path, idm.ExportOptions{Base: setDN})
+	require.NoError(t, err)
+	check := idm.CheckExport(path, time.Now(), time.Hour)
+	require.True(t, check.Good(), check.String())
+	require.Equal(t, m, check.Manifest)
+	src, closer, err := idm.OpenExport(path)
+	require.NoError(t, err)
+	drift, err := s.Verify(ctx, src, idm.VerifyOptions{MaxAge: time.Hour})
+	require.NoError(t, err)
+	require.True(t, drift.Equal(), drift.String())
+	require.NoError(t, closer.Close())
+
+	// A failed export leaves the one that was there.
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err = s.SaveExport(gone, path, idm.ExportOptions{Base: setDN})
+	require.Error(t, err)
+	require.True(t, idm.CheckExport(path, time.Now(), time.Hour).Good())
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 2, "nothing unfinished stays behind")
+	_, _, err = idm.OpenExport(filepath.Join(dir, "none"))
+	require.ErrorIs(t, err, os.ErrNotExist)
 }

@@ -16,7 +16,7 @@ const (
 	roleReference
 	// rolePerServer: each server has its own value; written only through a connection to that server.
 	rolePerServer
-	// roleNote: owned by the engine; notedAttributes for people and never written.
+	// roleNote: owned by the engine; noted for people and never written.
 	roleNote
 	// roleOmit: computed by the server, or a secret; neither exported nor written.
 	roleOmit
