@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/examples/internal/runbook"
+	"github.com/01b61c5c/failover/opcon"
+	"github.com/01b61c5c/failover/symitar"
+)
+
+// opconSite says how to reach OpCon and what it calls the Symitar machine.
+type opconSite struct {
+	URL         string           `yaml:"url"`
+	Roots       string           `yaml:"roots"`       // PEM file of the authority that signed its certificate
+	Fingerprint string           `yaml:"fingerprint"` // or the certificate's SHA-256
+	Token       runbook.Secret   `yaml:"token"`       // an application or external token
+	User        string           `yaml:"user"`        // or a user with password
+	Password    runbook.Secret   `yaml:"password"`    //
+	Machine     string           `yaml:"machine"`     //
+	Reason      string           `yaml:"reason"`      // what OpCon's audit shows
+	Addresses   *addresses       `yaml:"addresses"`   // leave out when the record names an alias that is moved elsewhere
+	Decisions   string           `yaml:"decisions"`   // file with a decision per interrupted job; leave out to decide in OpCon by hand
+	KeepHeld    []string         `yaml:"keep_held"`   // schedules that stay held
+	Drain       runbook.Duration `yaml:"drain"`       // wait for running jobs
+	AgentUp     runbook.Duration `yaml:"agent_up"`    // wait for the agent on the new host
+}
+
+type addresses struct {
+	Home    string `yaml:"home"`
+	Partner string `yaml:"partner"`
+}
+
+func (o opconSite) config() (*symitar.OpCon, error) {
+	var options []opcon.Option
+	switch {
+	case o.Fingerprint != "":
+		options = append(options, opcon.WithPinnedCertificate(o.Fingerprint))
+	case o.Roots != "":
+		pem, err := os.ReadFile(o.Roots)
+		if err != nil {
+			return nil, err
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, failover.Invalid("opcon.roots", o.Roots+" holds no certificate", "give the authority's certificate in PEM form")
+		}
+		options = append(options, opcon.WithRootCAs(pool))
+	}
+	switch token, password := o.Token.Func(), o.Password.Func(); {
+	case token != nil:
+		options = append(options, opcon.WithToken(token))
+	case o.User != "" && password != nil:
+		options = append(options, opcon.WithUser(o.User, password))
+	default:
+		return nil, failover.Invalid("opcon.token", "names no source, and there is no user with a password", "name a file, an environment variable or a prompt")
+	}
+	client, err := opcon.New(o.URL, options...)
+	if err != nil {
+		return nil, err
+	}
+	c := &symitar.OpCon{Client: client, Machine: o.Machine, Reason: o.Reason, Repoint: opcon.AliasMoves, KeepHeld: o.KeepHeld,
+		DrainTimeout: time.Duration(o.Drain), UpTimeout: time.Duration(o.AgentUp)}
+	if o.Addresses != nil {
+		c.Repoint = opcon.EditRecord
+		c.Home, c.Partner = opcon.Address{FQDN: o.Addresses.Home}, opcon.Address{FQDN: o.Addresses.Partner}
+	}
+	if o.Decisions != "" {
+		c.Decide = func(_ context.Context, jobs []opcon.Interrupted) ([]opcon.Decision, error) {
+			return decide(o.Decisions, jobs)
+		}
+	}
+	return c, nil
+}
+
+// decision is one line of the decisions file.
+type decision struct {
+	Job             string      `yaml:"job"`
+	Number          int64       `yaml:"number"`
+	Action          opcon.Rerun `yaml:"action"`
+	MarkFailedFirst bool        `yaml:"mark_failed_first"`
+	Step            string      `yaml:"step"`
+	By              string      `yaml:"by"`
+	Reason          string      `yaml:"reason"`
+}
+
+// decide reads the decisions file. As long as one job has no decision, the run waits and shows what is proposed.
+func decide(path string, jobs []opcon.Interrupted) ([]opcon.Decision, error) {
+	var file struct {
+		Decisions []decision `yaml:"decisions"`
+	}
+	if _, err := os.Stat(path); err == nil {
+		if err := runbook.ReadConfig(path, &file); err != nil {
+			return nil, err
+		}
+	}
+	var decided []opcon.Decision
+	for _, d := range file.Decisions {
+		decided = append(decided, opcon.Decision{Job: opcon.JobID(d.Job), Number: d.Number, Action: d.Action, MarkFailedFirst: d.MarkFailedFirst,
+			Step: d.Step, By: d.By, Reason: d.Reason})
+	}
+	var open []string
+	for _, j := range jobs {
+		if !slices.ContainsFunc(decided, func(d opcon.Decision) bool { return d.Job == j.Job.ID && d.Number == j.Job.Number }) {
+			open = append(open, fmt.Sprintf("%s number %d: %s, proposed %s, %s", j.Job.ID, j.Job.Number, j.Why, j.Proposal.Action, j.Hint))
+		}
+	}
+	if len(open) > 0 {
+		return nil, fmt.Errorf("%w: write a decision into %s for: %s", failover.ErrWaiting, path, strings.Join(open, "; "))
+	}
+	return decided, nil
+}
