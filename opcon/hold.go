@@ -80,8 +80,7 @@ func together(op, machine string, list []Schedule, failed map[ScheduleID]error) 
 		names[i] = s.String()
 	}
 	return &failover.Error{Op: op, Target: machine, Outcome: failover.OutcomeOf(err),
-		Next: fmt.Sprintf("clear the reason for %s, then run again: the other %d of %d are as wanted and are not sent again",
-			strings.Join(names, ", "), len(list)-len(bad), len(list)), Err: err}
+		Next: fmt.Sprintf("clear the reason for %s, then run again: the others are as wanted and are not sent again", strings.Join(names, ", ")), Err: err}
 }
 
 // setSchedules holds or releases schedules and returns an error for each that did not come to the wanted state. The

@@ -120,6 +120,7 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 	case <-ctx.Done():
 		return reply{}, c.fail(in.op, in.target, failover.NotApplied, "run again with more time", ctx.Err())
 	}
+	outer := ctx
 	ctx, cancel := context.WithTimeout(ctx, c.set.callTimeout)
 	defer cancel()
 	var sent evidence
@@ -146,7 +147,7 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 	resp, err := c.http.Do(req)
 	if err != nil {
 		c.log.DebugContext(ctx, "opcon request failed", "method", in.method, "path", in.path, "took", time.Since(begin), "err", c.redact(err.Error()))
-		return reply{}, c.lineError(in, sent.outcome(in.method, err), err)
+		return reply{}, c.lineError(outer, in, sent.outcome(in.method, err), err)
 	}
 	defer resp.Body.Close()
 	c.noteClock(resp.Header, time.Now())
@@ -157,7 +158,7 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 	case err != nil && resp.StatusCode/100 == 4:
 		// The status line alone says that it was refused.
 	case err != nil:
-		return rep, c.lineError(in, changing(in.method, failover.InDoubt), err)
+		return rep, c.lineError(outer, in, changing(in.method, failover.InDoubt), err)
 	case len(content) > maxReply:
 		return rep, c.fail(in.op, in.target, changing(in.method, failover.InDoubt), "look at what answers at this address",
 			fmt.Errorf("the answer is longer than %d bytes", maxReply))
@@ -173,7 +174,11 @@ func changing(method string, o failover.Outcome) failover.Outcome {
 	return o
 }
 
-func (c *Client) lineError(in call, outcome failover.Outcome, err error) error {
+func (c *Client) lineError(outer context.Context, in call, outcome failover.Outcome, err error) error {
+	if outer.Err() != nil && outcome == failover.NotApplied {
+		// The caller's time is over; that says nothing about the server.
+		return c.fail(in.op, in.target, outcome, "run again with more time", context.Cause(outer))
+	}
 	next := "check that the API runs and is reachable, then run again"
 	switch {
 	case untrusted(err):

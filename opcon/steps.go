@@ -261,17 +261,23 @@ func (q *quiesce) drain() failover.Step {
 	s := q.step("drain", "Wait until no job runs on the machine", "vendor, AIX and Symitar maintenance: let jobs end before the machine goes down")
 	s.Kind, s.Wait, s.Timeout, s.Poll = failover.Check, true, q.o.DrainTimeout, q.o.DrainPoll
 	s.Help = "let the jobs end, or waive the step with a reason: what still runs then is listed as interrupted"
-	var seen atomic.Value // text of the last look, for the error when time runs out in the middle of the next one
-	s.Observe = func(ctx context.Context) (failover.Observation, error) {
-		obs, err := q.lookRunning(ctx)
+	s.Observe = q.c.lastSeen(s, q.lookRunning)
+	return s
+}
+
+// lastSeen makes the error of a look that time cut short say what the look before it found. The text is kept for that
+// error only; nothing is decided by it.
+func (c *Client) lastSeen(s failover.Step, look func(context.Context) (failover.Observation, error)) func(context.Context) (failover.Observation, error) {
+	var seen atomic.Value
+	return func(ctx context.Context) (failover.Observation, error) {
+		obs, err := look(ctx)
 		if err == nil {
 			seen.Store(obs.Found)
 		} else if last, ok := seen.Load().(string); ok && ctx.Err() != nil {
-			err = q.c.fail("drain", q.o.Machine, failover.NotApplied, s.Help, fmt.Errorf("%w: last seen: %s: %w", failover.ErrNotObserved, last, err))
+			err = c.fail("wait for", s.Target, failover.NotApplied, s.Help, fmt.Errorf("%w: found %s: %w", failover.ErrNotObserved, last, err))
 		}
 		return obs, err
 	}
-	return s
 }
 
 func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error) {

@@ -138,6 +138,8 @@ func (r *resume) up() failover.Step {
 			return obs, nil
 		})
 	s.Timeout = r.o.UpTimeout
+	s.Help = "check that the agent runs on the new host and accepts this OpCon server, then run again"
+	s.Observe = r.c.lastSeen(s, s.Observe)
 	s.Apply = func(ctx context.Context) error {
 		if err := r.c.holdAll(ctx, r.st, r.o.Machine, s.ID, r.o.Reason, r.o.Dates); err != nil {
 			return err

@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -80,6 +81,8 @@ type Server struct {
 	faults     []*Fault
 	itemFaults []*itemFault
 	before     []*trigger
+	busy       int
+	busiest    int
 	midnightIn int
 	loseNext   bool // the next action's record vanishes
 	stickNext  bool // the next action never ends
@@ -151,6 +154,26 @@ func (s *Server) Requests() []Request {
 	return append([]Request(nil), s.requests...)
 }
 
+// Busiest returns how many requests were under way at once at most.
+func (s *Server) Busiest() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.busiest
+}
+
+// Shift puts a schedule before all others, or takes it out, so that every row moves by one place.
+func (s *Server) Shift(x *Schedule, in bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !in {
+		s.schedules = slices.DeleteFunc(s.schedules, func(y *Schedule) bool { return y == x })
+		return
+	}
+	s.addSchedule(x)
+	last := len(s.schedules) - 1
+	s.schedules = slices.Insert(s.schedules[:last:last], 0, x)
+}
+
 // Logins returns how many tokens were given out.
 func (s *Server) Logins() int {
 	s.mu.Lock()
@@ -206,6 +229,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mu.Lock()
+	s.busy++
+	s.busiest = max(s.busiest, s.busy)
+	defer s.Change(func() { s.busy-- })
 	s.requests = append(s.requests, Request{r.Method, r.URL.EscapedPath(), r.URL.RawQuery, string(body)})
 	run := s.triggered(r.Method, r.URL.EscapedPath(), body)
 	fault := s.fault(r.Method, r.URL.EscapedPath(), body)

@@ -1,0 +1,391 @@
+package opcon_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/opcon"
+	"github.com/01b61c5c/failover/opcon/opcontest"
+)
+
+func TestNewRefusesBadInput(t *testing.T) {
+	login := opcon.WithUser("u", secret("p"))
+	for name, tc := range map[string]struct {
+		url  string
+		opts []opcon.Option
+		want string
+	}{
+		"no address":        {"", []opcon.Option{login}, "baseURL"},
+		"no scheme":         {"opcon:443", []opcon.Option{login}, "baseURL"},
+		"clear text":        {"http://opcon", []opcon.Option{login}, "readable"},
+		"password in it":    {"https://u:p@opcon", []opcon.Option{login}, "password"},
+		"query":             {"https://opcon?x=1", []opcon.Option{login}, "query"},
+		"no login":          {"https://opcon", nil, "login"},
+		"two logins":        {"https://opcon", []opcon.Option{login, opcon.WithToken(secret("t"))}, "twice"},
+		"no secret":         {"https://opcon", []opcon.Option{opcon.WithUser("u", nil)}, "secret"},
+		"no user":           {"https://opcon", []opcon.Option{opcon.WithUser(" ", secret("p"))}, "user name"},
+		"no application":    {"https://opcon", []opcon.Option{opcon.WithApplication("", "u", secret("p"))}, "application"},
+		"bad fingerprint":   {"https://opcon", []opcon.Option{login, opcon.WithPinnedCertificate("abc")}, "fingerprint"},
+		"pin and insecure":  {"https://opcon", []opcon.Option{login, opcon.WithPinnedCertificate(strings.Repeat("ab", 32)), opcon.WithInsecureAnyCertificate()}, "pins"},
+		"trust and own one": {"https://opcon", []opcon.Option{login, opcon.WithInsecureAnyCertificate(), opcon.WithTransport(http.DefaultTransport)}, "trust"},
+		"nil option":        {"https://opcon", []opcon.Option{nil}, "nil"},
+		"negative time":     {"https://opcon", []opcon.Option{login, opcon.WithTimeouts(-1, 0)}, "negative"},
+		"bad polling":       {"https://opcon", []opcon.Option{login, opcon.WithPolling(2, 1)}, "pause"},
+		"nil pool":          {"https://opcon", []opcon.Option{login, opcon.WithRootCAs(nil)}, "pool"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := opcon.New(tc.url, tc.opts...)
+			require.ErrorIs(t, err, failover.ErrInvalid)
+			require.ErrorContains(t, err, tc.want)
+			require.NotEmpty(t, failover.NextOf(err))
+		})
+	}
+	c, err := opcon.New("https://opcon:9010/api/", login)
+	require.NoError(t, err)
+	require.Equal(t, "opcon:9010", c.Host())
+}
+
+func TestStepsRefuseBadInput(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	for name, change := range map[string]func(*opcon.QuiesceOptions){
+		"no machine":   func(o *opcon.QuiesceOptions) { o.Machine = "" },
+		"wildcard":     func(o *opcon.QuiesceOptions) { o.Machine = "SYM*" },
+		"long name":    func(o *opcon.QuiesceOptions) { o.Machine = strings.Repeat("X", 25) },
+		"no mode":      func(o *opcon.QuiesceOptions) { o.Mode = 0 },
+		"no reason":    func(o *opcon.QuiesceOptions) { o.Reason = " " },
+		"long reason":  func(o *opcon.QuiesceOptions) { o.Reason = strings.Repeat("x", 256) },
+		"bad date":     func(o *opcon.QuiesceOptions) { o.Dates = []opcon.Date{"22.08.2026"} },
+		"negative one": func(o *opcon.QuiesceOptions) { o.HoldTimeout = -1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := planned()
+			change(&o)
+			_, err := opcon.QuiesceSteps(s.client, o)
+			require.ErrorIs(t, err, failover.ErrInvalid)
+			_, err = s.client.Quiesce(context.Background(), o)
+			require.ErrorIs(t, err, failover.ErrInvalid)
+		})
+	}
+	for name, change := range map[string]func(*opcon.ResumeOptions){
+		"no way":        func(o *opcon.ResumeOptions) { o.Repoint = 0 },
+		"no address":    func(o *opcon.ResumeOptions) { o.Address = opcon.Address{} },
+		"two addresses": func(o *opcon.ResumeOptions) { o.Address.IP = "192.0.2.1" },
+		"bad IP":        func(o *opcon.ResumeOptions) { o.Address = opcon.Address{IP: "host"} },
+		"IP as name":    func(o *opcon.ResumeOptions) { o.Address = opcon.Address{FQDN: "192.0.2.1"} },
+		"URL as name":   func(o *opcon.ResumeOptions) { o.Address = opcon.Address{FQDN: "ssh://x"} },
+		"alias and address": func(o *opcon.ResumeOptions) {
+			o.Repoint = opcon.AliasMoves
+		},
+		"other record": func(o *opcon.ResumeOptions) { o.Record = &opcon.Record{Machine: opcon.Machine{Name: "OTHER"}} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := resumed()
+			change(&o)
+			_, err := opcon.ResumeSteps(s.client, o)
+			require.ErrorIs(t, err, failover.ErrInvalid)
+		})
+	}
+	_, err := opcon.QuiesceSteps(nil, planned())
+	require.ErrorIs(t, err, failover.ErrInvalid)
+	require.Empty(t, s.Requests(), "nothing is asked before the input is good")
+}
+
+func TestTrust(t *testing.T) {
+	srv, err := opcontest.New(opcontest.Config{}, opcontest.Hooks{})
+	require.NoError(t, err)
+	t.Cleanup(srv.Close)
+	login := opcon.WithUser(srv.User, secret(srv.Password))
+	other, err := opcontest.New(opcontest.Config{}, opcontest.Hooks{})
+	require.NoError(t, err)
+	t.Cleanup(other.Close)
+	for name, tc := range map[string]struct {
+		opts []opcon.Option
+		ok   bool
+	}{
+		"roots":             {[]opcon.Option{opcon.WithRootCAs(srv.CertPool())}, true},
+		"pin":               {[]opcon.Option{opcon.WithPinnedCertificate(srv.Fingerprint())}, true},
+		"one of two pins":   {[]opcon.Option{opcon.WithPinnedCertificate(other.Fingerprint(), srv.Fingerprint())}, true},
+		"insecure":          {[]opcon.Option{opcon.WithInsecureAnyCertificate()}, true},
+		"system roots":      {nil, false},
+		"another's roots":   {[]opcon.Option{opcon.WithRootCAs(other.CertPool())}, false},
+		"another one's pin": {[]opcon.Option{opcon.WithPinnedCertificate(other.Fingerprint())}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := len(srv.Requests())
+			c, err := opcon.New(srv.URL, append(tc.opts, login)...)
+			require.NoError(t, err)
+			defer func() { _ = c.Close(context.Background()) }()
+			_, err = c.Service(context.Background())
+			if tc.ok {
+				require.NoError(t, err)
+				return
+			}
+			require.Error(t, err)
+			require.Contains(t, failover.NextOf(err), "certificate")
+			require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+			require.Len(t, srv.Requests(), before, "the password never left")
+		})
+	}
+}
+
+func TestTokens(t *testing.T) {
+	ctx := context.Background()
+	t.Run("one renewal serves all who were refused", func(t *testing.T) {
+		s := newSite(t, opcontest.Config{})
+		_, err := s.client.Service(ctx)
+		require.NoError(t, err)
+		s.ExpireTokens()
+		done := make(chan error, 8)
+		for range 8 {
+			go func() { _, err := s.client.FindMachine(ctx, "SYMAIX1"); done <- err }()
+		}
+		for range 8 {
+			require.NoError(t, <-done)
+		}
+		require.Equal(t, 2, s.Logins())
+	})
+	t.Run("a token refused twice ends", func(t *testing.T) {
+		s := newSite(t, opcontest.Config{})
+		s.Inject(opcontest.Fault{Kind: opcontest.ExpireTokens, Path: "/api/machines", Times: -1})
+		_, err := s.client.FindMachine(ctx, "SYMAIX1")
+		require.ErrorIs(t, err, opcon.ErrAuth)
+		require.Equal(t, 2, s.Logins())
+	})
+	t.Run("an expired fixed token does not loop", func(t *testing.T) {
+		s := newSite(t, opcontest.Config{External: "ext-1"}, opcon.WithToken(secret("ext-1")))
+		_, err := s.client.Service(ctx)
+		require.NoError(t, err)
+		s.ExpireTokens()
+		before := len(s.Requests())
+		_, err = s.client.FindMachine(ctx, "SYMAIX1")
+		require.ErrorIs(t, err, opcon.ErrAuth)
+		require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+		require.NotEmpty(t, failover.NextOf(err))
+		require.NotContains(t, err.Error(), "ext-1")
+		require.Len(t, s.Requests(), before+1)
+		require.Zero(t, s.Logins())
+	})
+	t.Run("a secret store may have a newer one", func(t *testing.T) {
+		token := "ext-1"
+		s := newSite(t, opcontest.Config{External: "ext-1"}, opcon.WithToken(func(context.Context) (failover.Secret, error) { return failover.NewSecret(token), nil }))
+		_, err := s.client.Service(ctx)
+		require.NoError(t, err)
+		s.ExpireTokens()
+		s.AllowToken("ext-2")
+		token = "ext-2"
+		_, err = s.client.FindMachine(ctx, "SYMAIX1")
+		require.NoError(t, err)
+	})
+	t.Run("application", func(t *testing.T) {
+		s := newSite(t, opcontest.Config{}, opcon.WithApplication("symitar-failover", "failover_svc", secret("secret")))
+		_, err := s.client.Service(ctx)
+		require.NoError(t, err)
+		require.NoError(t, s.client.Close(ctx))
+		for _, r := range s.Requests() {
+			require.NotEqual(t, "DELETE", r.Method, "others use the application's token")
+		}
+	})
+	t.Run("wrong password is sent once and shown nowhere", func(t *testing.T) {
+		s := newSite(t, opcontest.Config{}, opcon.WithUser("failover_svc", secret("hunter2")))
+		_, err := s.client.FindMachine(ctx, "SYMAIX1")
+		require.ErrorIs(t, err, opcon.ErrAuth)
+		require.NotContains(t, fmt.Sprintf("%+v", err), "hunter2")
+		require.Len(t, s.Requests(), 1)
+	})
+	t.Run("a secret that cannot be had", func(t *testing.T) {
+		broken := errors.New("vault is sealed")
+		s := newSite(t, opcontest.Config{}, opcon.WithToken(func(context.Context) (failover.Secret, error) { return failover.Secret{}, broken }))
+		_, err := s.client.FindMachine(ctx, "SYMAIX1")
+		require.ErrorIs(t, err, broken)
+		require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+	})
+	t.Run("user tokens are given back", func(t *testing.T) {
+		s := newSite(t, opcontest.Config{})
+		_, err := s.client.Service(ctx)
+		require.NoError(t, err)
+		require.NoError(t, s.client.Close(ctx))
+		require.Equal(t, "DELETE", s.Requests()[len(s.Requests())-1].Method)
+	})
+}
+
+func TestErrorShapes(t *testing.T) {
+	ctx := context.Background()
+	for name, tc := range map[string]struct {
+		code int
+		body string
+		is   error
+		text string
+	}{
+		"list":      {403, `[{"resource":"machine","name":"SYMAIX1","code":1001,"message":"no access","ids":[12]}]`, opcon.ErrForbidden, "machine SYMAIX1: no access (code 1001)"},
+		"object":    {404, `{"type":"x","title":"Not Found","status":404,"detail":"gone","instance":"/api"}`, opcon.ErrNotFound, "Not Found: gone"},
+		"HTML":      {500, "<html>\n<b>Error \x1b[31m</b></html>", opcon.ErrUnavailable, "<html> <b>Error"},
+		"empty":     {500, "", opcon.ErrUnavailable, "Internal Server Error"},
+		"long":      {400, strings.Repeat("é", 5000), nil, "…"},
+		"leaks":     {400, "your password is secret", nil, "your password is [redacted]"},
+		"redirect":  {302, "", nil, "HTTP 302"},
+		"teapot":    {418, `[]`, nil, "[]"},
+		"bad JSON":  {400, `[{"message":`, nil, `[{"message":`},
+		"null list": {400, `[null]`, nil, "HTTP 400"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, opcontest.Config{})
+			s.Inject(opcontest.Fault{Kind: opcontest.Status, Path: "/api/machines", Code: tc.code, Body: tc.body, Times: -1})
+			_, err := s.client.FindMachine(ctx, "SYMAIX1")
+			require.ErrorContains(t, err, tc.text)
+			if tc.is != nil {
+				require.ErrorIs(t, err, tc.is)
+			}
+			require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+			require.NotEmpty(t, failover.NextOf(err))
+			require.NotContains(t, err.Error(), "\x1b")
+			require.Less(t, len(err.Error()), 900)
+		})
+	}
+}
+
+func TestNamesAreMatchedExactly(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	s.AddMachine(&opcontest.Machine{Name: "SYM[1]"})
+	s.AddMachine(&opcontest.Machine{Name: "SYMX1X"})
+	s.AddMachine(&opcontest.Machine{Name: "TWICE"})
+	s.AddMachine(&opcontest.Machine{Name: "Twice"})
+	ctx := context.Background()
+	m, err := s.client.FindMachine(ctx, " sym[1] ")
+	require.NoError(t, err)
+	require.Equal(t, "SYM[1]", m.Name)
+	_, err = s.client.FindMachine(ctx, "TWICE")
+	require.ErrorIs(t, err, opcon.ErrAmbiguous)
+	_, err = s.client.FindMachine(ctx, "SYMAIX")
+	require.ErrorIs(t, err, opcon.ErrNotFound)
+	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+
+	q := unplanned()
+	q.Machine = "WINFTP"
+	_, err = s.client.Quiesce(ctx, q)
+	require.ErrorIs(t, err, failover.ErrPrecondition, "not a UNIX machine")
+	q.Machine = "SYM[1]"
+	_, err = s.client.Quiesce(ctx, q)
+	require.ErrorIs(t, err, failover.ErrPrecondition, "no schedule: maybe no access")
+	require.ErrorContains(t, err, "access")
+}
+
+// TestRowsShiftBetweenPages inserts a row at the front while the second page is asked for, and removes one.
+func TestRowsShiftBetweenPages(t *testing.T) {
+	for _, remove := range []bool{false, true} {
+		s := newSite(t, opcontest.Config{MaxPage: 3})
+		extra := &opcontest.Schedule{Name: "AAA", Date: "2026-08-22"}
+		if remove {
+			s.AddSchedule(extra)
+		}
+		s.Before("GET", "/api/dailyschedules", "", 1, func() { s.Shift(extra, !remove) })
+		got, err := s.client.Schedules(context.Background(), []opcon.Date{"2026-08-22", "2026-08-23"})
+		require.NoError(t, err)
+		names := map[string]int{}
+		for _, x := range got {
+			names[string(x.Date)+x.Name]++
+		}
+		for _, want := range []string{"SYM NIGHTLY", "SYM BRANCH [EAST]", "SYM STATEMENTS", "SYM CARDS", "SYM MORNING", "FTP OUT", "SYM NIGHTLY_POSTING[ACH]"} {
+			require.Equal(t, 1, names["2026-08-22"+want], want)
+		}
+		require.Equal(t, 1, names["2026-08-23SYM NIGHTLY"])
+	}
+}
+
+func TestUnreachableAndMute(t *testing.T) {
+	ctx := context.Background()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr := ln.Addr().String()
+	t.Cleanup(func() { _ = ln.Close() })
+	opts := []opcon.Option{opcon.WithUser("u", secret("p")), opcon.WithTimeouts(150*time.Millisecond, time.Second), opcon.WithPolling(time.Millisecond, time.Millisecond)}
+
+	c, err := opcon.New("https://"+addr, opts...)
+	require.NoError(t, err)
+	_, err = c.FindMachine(ctx, "SYMAIX1") // accepts and says nothing: mute in the TLS handshake
+	require.ErrorIs(t, err, opcon.ErrUnavailable)
+	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+	require.NoError(t, ln.Close())
+	_, err = c.FindMachine(ctx, "SYMAIX1")
+	require.ErrorIs(t, err, opcon.ErrUnavailable)
+	require.ErrorContains(t, err, "refused")
+	require.NoError(t, c.Close(ctx))
+}
+
+// TestEvidence drives a change through a transport of the caller's that reports nothing: silence proves nothing then.
+func TestEvidence(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	broken := errors.New("broken")
+	base := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.CertPool(), MinVersion: tls.VersionTLS12}}
+	t.Cleanup(base.CloseIdleConnections)
+	rt := roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "actions") {
+			return nil, broken
+		}
+		return base.RoundTrip(r)
+	})
+	c, err := opcon.New(s.URL, opcon.WithTransport(rt), opcon.WithUser(s.User, secret(s.Password)), opcon.WithPolling(time.Millisecond, time.Millisecond), opcon.WithTimeouts(time.Second, 50*time.Millisecond))
+	require.NoError(t, err)
+	_, err = c.Quiesce(context.Background(), unplanned())
+	require.ErrorIs(t, err, broken)
+	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+	require.NotEmpty(t, failover.NextOf(err))
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestNothingIsSentAfterTheContextEnded(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	ctx, cancel := context.WithCancel(context.Background())
+	s.Before("POST", "/api/scheduleactions", "hold", 0, cancel)
+	s.Inject(opcontest.Fault{Kind: opcontest.MuteAfter, Verb: "hold"})
+	rec, err := s.client.Quiesce(ctx, unplanned())
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+	require.Len(t, rec.Held, 4, "the record says what may be held")
+	require.Zero(t, s.Count("down", ""))
+
+	ended, cancelled := context.WithCancel(context.Background())
+	cancelled()
+	before := len(s.Requests())
+	_, err = s.client.Quiesce(ended, unplanned())
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+	require.Len(t, s.Requests(), before)
+}
+
+func TestNoSecretIsLogged(t *testing.T) {
+	var out strings.Builder
+	s := newSite(t, opcontest.Config{}, opcon.WithUser("failover_svc", secret("secret")),
+		opcon.WithLogger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	_, err := s.client.Service(context.Background())
+	require.NoError(t, err)
+	require.Contains(t, out.String(), "/api/servicestatus")
+	require.NotContains(t, out.String(), "token-1")
+	require.NotContains(t, out.String(), "=secret")
+}
+
+func TestAtMostFourAtOnce(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	for i := range 60 {
+		x := s.AddSchedule(&opcontest.Schedule{Name: fmt.Sprintf("SYM MORE %02d", i), Date: fmt.Sprintf("2026-09-%02d", i%12+1), Status: opcontest.InProcess})
+		s.AddJob(&opcontest.Job{Name: "JOB", Schedule: x, Primary: "SYMAIX1"})
+	}
+	rec, err := s.client.Quiesce(context.Background(), unplanned())
+	require.NoError(t, err)
+	require.Len(t, rec.Held, 64)
+	require.LessOrEqual(t, s.Busiest(), 4)
+	require.Empty(t, s.Violations(), "no batch is larger than 25")
+}
