@@ -30,7 +30,9 @@ func moveProcedure(s *site, from, to string) failover.Procedure {
 		Outage:     failover.Window{From: "site/drain", To: "site/announce"},
 		Steps: []failover.Step{
 			{ID: "site/standby-ready", Title: "The standby has a configuration", Target: to, Kind: failover.Check, Firm: true,
-				Observe: func(context.Context) (failover.Observation, error) { return is(s.config[to] != "", "config "+s.config[to]) }},
+				Observe: func(context.Context) (failover.Observation, error) {
+					return is(s.config[to] != "", "config "+s.config[to])
+				}},
 			{ID: "site/drain", Title: "Drain the old side", Target: from, Kind: failover.Change,
 				Observe: func(context.Context) (failover.Observation, error) {
 					return is(s.drained, fmt.Sprint("drained: ", s.drained))
