@@ -1,0 +1,322 @@
+package eft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/cluster"
+)
+
+// firmness says whether a person may waive a check.
+type firmness bool
+
+const (
+	firm     firmness = true
+	waivable firmness = false
+)
+
+const added = "added: "
+
+// look builds a Check whose condition is that look returns no error.
+func look(id, title, target, source string, f firmness, find func(context.Context) (string, error)) failover.Step {
+	return failover.Step{ID: id, Title: title, Target: target, Kind: failover.Check, Firm: bool(f), Source: source, Timeout: readTime,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			found, err := find(ctx)
+			return failover.Observation{Done: err == nil, Found: found}, err
+		}}
+}
+
+// preflight returns the checks that precede every change: those of a transfer there and back, and EFT's own.
+func (u upgrade) preflight() []failover.Step {
+	var steps []failover.Step
+	for _, s := range u.transferSteps("check/") {
+		if s.ID == "check/nodes" {
+			s.Firm = true // a node that is down or paused can neither be upgraded nor take the group
+		}
+		steps = append(steps, s)
+	}
+	both := u.o.Active.Name() + ", " + u.o.Passive.Name()
+	steps = append(steps,
+		look("check/owner", "The active node owns the group and the other one does not", u.o.Group,
+			"seed A3: verify which node is currently the passive node, and begin with that one", firm, u.owner),
+		look("check/other-nodes", "No other node could take the group", u.o.Group,
+			added+"a third node would start the group with the old program on the converted configuration", firm, u.otherNodes),
+		look("check/installed", "Each node has the product once", both, added+"a wrong host or a half-removed installation is found before anything moves", firm, u.installed),
+		look("check/service", "The service runs on the active node and nowhere else", both,
+			"HA FAQ, eft8-1: without the shared disk the service makes itself an empty configuration (documented)", firm, u.serviceWhereItBelongs),
+		look("check/service-group", "One group runs the service, and it is this one", u.o.Group, added+"the group is found by the service, not by its name", firm, u.serviceGroup),
+		look("check/mode", "EFT is not its own cluster manager", u.o.Group, "HA FAQ, eft8-1: HA nodes are upgraded another way (documented)", firm, u.mode),
+		look("check/versions", "The new version is newer than what is installed", both, added+"an older program cannot read a converted configuration (inferred)", firm, u.versions),
+		look("check/files", "No other file lies where the installer goes", both, "seed A1: download the new version's installation file to each of the two nodes", firm, u.files),
+		look("check/busy", "No installer runs and no administration interface is open", both, added+"two installers at once end with 1618, an open interface locks files", waivable, u.busy),
+		look("check/space", "There is room for installer and backup", both, added+"a full disk half-way is worse than no upgrade", firm, u.space),
+		look("check/account", "The password of the service account is at hand", both, "windowsaccountfortheeftservice, eft82: the account is lost in an upgrade (documented)", waivable, u.account),
+		look("check/settings", "The running server tells its settings and its version", u.o.Group, added+"what cannot be read before cannot be compared afterwards", firm, u.settingsReadable),
+	)
+	return steps
+}
+
+func (u upgrade) owner(ctx context.Context) (string, error) {
+	const op = "check owner"
+	g, err := u.o.Cluster.Group(ctx, u.o.Group)
+	switch {
+	case err != nil:
+		return "", err
+	case g.Owner == "":
+		return "", refuse(op, u.o.Group, "find out where the group runs", cluster.ErrOwnerUnknown, "%s", g)
+	case g.Owner == u.o.Passive.Name():
+		return "", refuse(op, u.o.Group, "exchange Active and Passive", cluster.ErrOtherOwner, "%s, which was given as the passive node", g)
+	case g.Owner != u.o.Active.Name():
+		return "", refuse(op, u.o.Group, "name the nodes of this cluster", cluster.ErrOtherOwner, "%s, which is neither of the two", g)
+	}
+	return fmt.Sprintf("%s owns the group, %s is passive", g.Owner, u.o.Passive.Name()), nil
+}
+
+func (u upgrade) otherNodes(ctx context.Context) (string, error) {
+	s, err := u.o.Cluster.Snapshot(ctx)
+	if err != nil {
+		return "", err
+	}
+	g, ok := s.Group(u.o.Group)
+	if !ok {
+		return "", refuse("check other nodes", u.o.Group, "use a name the snapshot shows", cluster.ErrNotFound, "the cluster has no such group")
+	}
+	var others []string
+	for _, n := range s.Nodes {
+		if n.Name != u.o.Active.Name() && n.Name != u.o.Passive.Name() && n.State == cluster.NodeUp && g.MayOwn(n.Name) {
+			others = append(others, n.Name)
+		}
+	}
+	if len(others) > 0 {
+		return "", refuse("check other nodes", u.o.Group, "pause them or take them off the possible owners", ErrOtherNodes, "%q", others)
+	}
+	return "none", nil
+}
+
+// eachFacts reads both nodes and collects what is wrong with each.
+func (u upgrade) eachFacts(ctx context.Context, judge func(Node, Facts) (string, error)) (string, error) {
+	var found []string
+	var errs []error
+	for _, n := range u.nodes() {
+		f, err := n.Facts(ctx)
+		if err == nil {
+			var text string
+			if text, err = judge(n, f); text != "" {
+				found = append(found, n.Name()+": "+text)
+			}
+		}
+		errs = append(errs, err)
+	}
+	return strings.Join(found, "; "), errors.Join(errs...)
+}
+
+func (u upgrade) installed(ctx context.Context) (string, error) {
+	return u.eachFacts(ctx, func(n Node, f Facts) (string, error) {
+		const op = "check installation"
+		if f.Node != "" && !strings.EqualFold(f.Node, n.Name()) {
+			return "", refuse(op, n.Name(), "correct the node's address", cluster.ErrWrongNode, "it says it is %q", f.Node)
+		}
+		if _, err := f.service(op); err != nil {
+			return "", err
+		}
+		if len(f.Products) == 0 {
+			return "", refuse(op, n.Name(), "install EFT Server on the node first", ErrNotInstalled, "there is no uninstall entry")
+		}
+		for _, p := range f.Products {
+			if !strings.Contains(strings.ToLower(p.Name), strings.ToLower(u.o.Product)) {
+				return "", refuse(op, n.Name(), "set Product to what the uninstall entries call it", ErrWrongProduct, "%q does not contain %q", p.Name, u.o.Product)
+			}
+		}
+		if f.Program.IsZero() && (!u.shared || n == u.o.Active) {
+			return "", refuse(op, n.Name(), "use UpgradeShared when the program lies on the shared disk", ErrNotInstalled, "the program file cannot be read")
+		}
+		if f.ConfigDir != "" && !sameDir(f.ConfigDir, u.o.ConfigDir) {
+			return "", refuse(op, n.Name(), "give the directory the installation uses", ErrConfigDir, "it uses %q, given was %q", f.ConfigDir, u.o.ConfigDir)
+		}
+		return f.String(), nil
+	})
+}
+
+func sameDir(a, b string) bool { return inside(a, b) && inside(b, a) }
+
+func (u upgrade) serviceWhereItBelongs(ctx context.Context) (string, error) {
+	return u.runsOn(ctx, u.o.Active)
+}
+
+// runsOn wants the service running on the owner and stopped on the other node.
+func (u upgrade) runsOn(ctx context.Context, owner Node) (string, error) {
+	return u.eachFacts(ctx, func(n Node, f Facts) (string, error) {
+		const op = "check service"
+		running := slices.ContainsFunc(f.Services, func(s Service) bool { return s.Running })
+		switch {
+		case n == owner && !running:
+			return "", refuse(op, n.Name(), "find out why the cluster does not run it", ErrServiceStopped, "%s", f)
+		case n != owner && running:
+			return "", refuse(op, n.Name(), "stop the service there at once and set it to manual", ErrServiceRunning, "%s", f)
+		case running:
+			return "running", nil
+		}
+		return "stopped", nil
+	})
+}
+
+func (u upgrade) serviceGroup(ctx context.Context) (string, error) {
+	const op = "check group of the service"
+	seen := map[string]bool{}
+	_, err := u.eachFacts(ctx, func(_ Node, f Facts) (string, error) {
+		for _, s := range f.Services {
+			seen[s.Name] = true
+		}
+		return "", nil
+	})
+	if err != nil {
+		return "", err
+	}
+	groups := map[string]bool{}
+	for name := range seen {
+		list, err := u.o.Cluster.ServiceResources(ctx, name)
+		if err != nil {
+			return "", err
+		}
+		for _, r := range list {
+			groups[r.Group] = true
+		}
+	}
+	switch {
+	case len(groups) > 1:
+		return "", refuse(op, u.o.Group, "remove the resource that is left over", cluster.ErrAmbiguous, "%d groups have it", len(groups))
+	case !groups[u.o.Group]:
+		return "", refuse(op, u.o.Group, "name the group that runs the service", cluster.ErrNotFound, "no resource of the group runs the service")
+	}
+	return "this group alone", nil
+}
+
+func (u upgrade) mode(ctx context.Context) (string, error) {
+	if u.o.Admin == nil {
+		return "not asked: there is no Admin; a service that the cluster starts on one node only is not HA", nil
+	}
+	s, err := u.o.Admin.Read(ctx)
+	if err == nil && s.HA {
+		err = refuse("check mode", u.o.Group, "use the vendor's zero-downtime upgrade for HA", ErrActiveActive, "the server says that it is part of an EFT cluster")
+	}
+	return "active-passive", err
+}
+
+func (u upgrade) versions(ctx context.Context) (string, error) {
+	return u.eachFacts(ctx, func(n Node, f Facts) (string, error) {
+		for _, v := range []Version{f.Program, f.installed()} {
+			if v.Compare(u.o.Installer.Version) > 0 {
+				return "", refuse("check versions", n.Name(), "use an installer that is newer", ErrOlderVersion, "installed is %s, the installer has %s", v, u.o.Installer.Version)
+			}
+		}
+		return f.installed().String(), nil
+	})
+}
+
+func (u upgrade) files(ctx context.Context) (string, error) {
+	var found []string
+	var errs []error
+	for _, n := range u.nodes() {
+		file, err := n.File(ctx, u.o.Installer.Path)
+		switch {
+		case err != nil:
+		case file == File{} && u.o.Installer.Source == nil && u.o.Installer.URL == "":
+			err = refuse("check installer", n.Name(), "copy it there, or give Source or URL", ErrInstallerMissing, "%s", u.o.Installer.Path)
+		case file == File{}:
+			found = append(found, n.Name()+": not there yet")
+		default:
+			found = append(found, n.Name()+": there")
+			err = u.rightFile(n, file)
+		}
+		errs = append(errs, err)
+	}
+	return strings.Join(found, "; "), errors.Join(errs...)
+}
+
+// rightFile refuses a file that is not the specified installer, by content and by what it says of itself.
+func (u upgrade) rightFile(n Node, f File) error {
+	const op = "check installer"
+	i := u.o.Installer
+	switch {
+	case !i.matches(f):
+		return refuse(op, n.Name(), "remove the file, or correct size and SHA-256", ErrInstallerDiffers, "%s has %d bytes and SHA-256 %.16s…, specified are %d and %.16s…", i.Path, f.Size, f.SHA256, i.Size, i.SHA256)
+	case i.Product != "" && f.Product != "" && !strings.Contains(strings.ToLower(f.Product), strings.ToLower(i.Product)):
+		return refuse(op, n.Name(), "use the installer of the right product", ErrWrongProduct, "the file says it is %q", f.Product)
+	case !f.Version.IsZero() && f.Version != i.Version:
+		return refuse(op, n.Name(), "use the installer of the right version, or correct Version", ErrWrongVersion, "the file says %s, specified is %s", f.Version, i.Version)
+	}
+	return nil
+}
+
+func (u upgrade) busy(ctx context.Context) (string, error) {
+	return u.eachFacts(ctx, func(n Node, f Facts) (string, error) {
+		if len(f.Busy) > 0 {
+			return "", refuse("check node", n.Name(), "close it and run again", ErrNodeBusy, "%q", f.Busy)
+		}
+		return "free", nil
+	})
+}
+
+func (u upgrade) space(ctx context.Context) (string, error) {
+	const op = "check space"
+	var errs []error
+	for _, n := range u.nodes() {
+		s, err := n.Space(ctx, u.o.Installer.Path)
+		if err == nil && s.Free < u.o.Installer.Space {
+			err = refuse(op, n.Name(), "free some space", ErrNoSpace, "%d bytes are free beside %s, needed are %d", s.Free, u.o.Installer.Path, u.o.Installer.Space)
+		}
+		errs = append(errs, err)
+	}
+	config, err := u.o.Active.Space(ctx, u.o.ConfigDir)
+	errs = append(errs, err)
+	room, err := u.o.Active.Space(ctx, u.o.BackupDir)
+	// Twice: the copy, and what may be added while it is made.
+	if err == nil && room.Free < 2*config.Used {
+		err = refuse(op, u.o.Active.Name(), "free some space, or use another directory", ErrNoSpace, "%d bytes are free for %s, needed are %d", room.Free, u.o.BackupDir, 2*config.Used)
+	}
+	return "enough", errors.Join(append(errs, err)...)
+}
+
+func (u upgrade) account(ctx context.Context) (string, error) {
+	return u.eachFacts(ctx, func(n Node, f Facts) (string, error) {
+		s, err := f.service("check account")
+		if err == nil && needsPassword(s.Account) && u.o.AccountPassword == nil {
+			err = refuse("check account", n.Name(), "give AccountPassword", ErrAccount, "the service logs on as %s", s.Account)
+		}
+		return s.Account, err
+	})
+}
+
+// needsPassword reports whether an account cannot be set without a password: all but the built-in ones and managed
+// service accounts, whose names end in a dollar sign (documented by Microsoft).
+func needsPassword(account string) bool {
+	name := strings.ToLower(account)
+	if name == "" || name == "root" || strings.HasSuffix(name, "$") {
+		return false
+	}
+	return name != "localsystem" && !strings.HasPrefix(name, `nt authority\`) && !strings.HasPrefix(name, `nt service\`)
+}
+
+func (u upgrade) settingsReadable(ctx context.Context) (string, error) {
+	if u.o.Admin == nil {
+		return "a person compares them", nil
+	}
+	s, err := u.o.Admin.Read(ctx)
+	if err != nil {
+		return "", err
+	}
+	f, err := u.o.Active.Facts(ctx)
+	switch {
+	case err != nil:
+		return "", err
+	case s.Version != f.Program:
+		return "", refuse("check settings", u.o.Group, "see which server the Admin reaches", ErrWrongVersion, "the running server says %s, the program on %s is %s", s.Version, u.o.Active.Name(), f.Program)
+	case s.ConfigDir != "" && !sameDir(s.ConfigDir, u.o.ConfigDir):
+		return "", refuse("check settings", u.o.Group, "give the directory the server uses", ErrConfigDir, "the server uses %q, given was %q", s.ConfigDir, u.o.ConfigDir)
+	}
+	return fmt.Sprintf("%d values, version %s", len(s.Values), s.Version), nil
+}

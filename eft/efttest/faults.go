@@ -1,0 +1,102 @@
+package efttest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/01b61c5c/failover/cluster"
+	"github.com/01b61c5c/failover/cluster/clustertest"
+)
+
+// Fault is one nasty thing the simulator can do, and how an upgrade ends when it meets it.
+type Fault struct {
+	Name   string
+	Title  string
+	Ending clustertest.Ending
+}
+
+// movePrefix marks the faults of clustertest.
+const movePrefix = "move-"
+
+// Faults lists what [World.Arm] takes: those of the installation, and those of the cluster with "move-" before them.
+func Faults() []Fault {
+	const completes, refused, stops = clustertest.Completes, clustertest.Refused, clustertest.Stops
+	list := []Fault{
+		{"restarts-service", "the installer starts the service if it can be started", completes},
+		{"starts-anyway", "the installer sets the service to automatic and starts it", completes},
+		{"resets-service", "the installer resets account and start mode of the service", completes},
+		{"renames-service", "the new version registers the service under another name", completes},
+		{"exit-3010", "the installer asks for a reboot", completes},
+		{"lost-reply", "the installer starts and the line drops before the answer", completes},
+		{"lost-request", "the line drops before the installer starts, and nobody can tell from the line", stops},
+		{"hangs", "the installer never ends", stops},
+		{"installer-fails", "the installer ends with 1603", stops},
+		{"installer-dies", "the installer is gone without an exit code", stops},
+		{"half-installed", "the installer reports success and the uninstall entry is still the old one", stops},
+		{"clean-config", "an empty configuration appears on the disk of the wrong node", stops},
+		{"setting-lost", "a setting is lost and another one changed when the configuration is converted", stops},
+		{"licence-lost", "the licence falls back to the evaluation period", stops},
+		{"hash-differs", "another file lies where the installer goes on one node", refused},
+		{"older-installer", "one node has a newer version than the installer", refused},
+		{"wrong-product", "another product is installed", refused},
+		{"no-space", "the disk of the active node is full", refused},
+		{"ha", "EFT runs in HA (active-active) mode", refused},
+		{"two-groups", "a second group runs the service", refused},
+		{"both-running", "the service runs on the passive node too", refused},
+		{"busy", "an administration interface is open on a node", refused},
+		{"third-node", "a third node could take the group", refused},
+	}
+	for _, f := range clustertest.Faults() {
+		ending := f.Ending
+		if f.Name == "reboot-pending" || f.Name == "unreachable" {
+			ending = refused
+		}
+		list = append(list, Fault{movePrefix + f.Name, f.Title, ending})
+	}
+	return list
+}
+
+// Arm makes the fault called name happen: at once where it is a condition, otherwise at its moment.
+func (w *World) Arm(name string) error {
+	if !slices.ContainsFunc(Faults(), func(f Fault) bool { return f.Name == name }) {
+		return fmt.Errorf("efttest: no fault is called %q", name)
+	}
+	if move, ok := strings.CutPrefix(name, movePrefix); ok {
+		return w.sim.Arm(move, Group)
+	}
+	return w.Update(func(m *clustertest.Model, s *State) error {
+		active, passive := s.Nodes[ActiveNode], s.Nodes[PassiveNode]
+		switch name {
+		case "hash-differs":
+			f := installerFile()
+			f.SHA256 = strings.Repeat("0", 64)
+			passive.Files[InstallerPath] = f
+		case "older-installer":
+			newer := NewVersion
+			newer[3]++
+			passive.Products[0].Version = newer
+		case "wrong-product":
+			passive.Products[0].Name = "Mail Express"
+		case "no-space":
+			active.Free = 10
+		case "ha":
+			s.Config.HA = true
+		case "two-groups":
+			m.Groups = append(m.Groups, &clustertest.Group{Name: "Old EFT", Owner: ActiveNode, Wanted: cluster.Offline})
+			m.Resources = append(m.Resources, &clustertest.Resource{Name: "Old EFT Service", Group: "Old EFT", Type: "Generic Service", State: cluster.Offline, Service: OldService})
+		case "both-running":
+			setRunning(m, PassiveNode, OldService, true)
+		case "busy":
+			passive.Busy = []string{"cftpsai.exe"}
+		case "third-node":
+			m.Nodes = append(m.Nodes, &clustertest.Node{Name: "EFT03", State: cluster.NodeUp, Build: m.Nodes[0].Build})
+			for _, r := range m.Members(Group) {
+				r.Possible = append(r.Possible, "EFT03")
+			}
+		default:
+			s.Armed = append(s.Armed, name)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,125 @@
+package efttest_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/cluster"
+	"github.com/01b61c5c/failover/cluster/clustertest"
+	"github.com/01b61c5c/failover/eft"
+	"github.com/01b61c5c/failover/eft/efttest"
+)
+
+// kinds is the error each fault must be told by.
+var kinds = map[string]error{
+	"lost-request": eft.ErrInstallerMissing, "hangs": failover.ErrNotObserved, "installer-fails": eft.ErrInstallerFailed, "installer-dies": eft.ErrInstallerLost,
+	"half-installed": eft.ErrHalfInstalled, "clean-config": eft.ErrCleanConfig, "setting-lost": eft.ErrSettings, "licence-lost": eft.ErrLicence,
+	"hash-differs": eft.ErrInstallerDiffers, "older-installer": eft.ErrOlderVersion, "wrong-product": eft.ErrWrongProduct, "no-space": eft.ErrNoSpace,
+	"ha": eft.ErrActiveActive, "two-groups": cluster.ErrAmbiguous, "both-running": eft.ErrServiceRunning, "busy": eft.ErrNodeBusy, "third-node": eft.ErrOtherNodes,
+	"move-locked": cluster.ErrGroupLocked, "move-stranded-disk": cluster.ErrDisk, "move-paused": cluster.ErrNodePaused, "move-quarantined": cluster.ErrNodeQuarantined,
+	"move-not-possible": cluster.ErrNotPossibleOwner, "move-no-quorum": cluster.ErrNoQuorum, "move-backup": cluster.ErrBackup,
+	"move-reboot-pending": cluster.ErrRebootPending, "move-owner-unknown": cluster.ErrOwnerUnknown, "move-unreachable": cluster.ErrUnreachable,
+}
+
+func TestFaults(t *testing.T) {
+	for name, l := range layouts {
+		for _, fault := range efttest.Faults() {
+			t.Run(name+"/"+fault.Name, func(t *testing.T) {
+				w := open(t, t.TempDir(), l)
+				require.NoError(t, w.Arm(fault.Name))
+				before, _, err := w.State()
+				require.NoError(t, err)
+				journal := filepath.Join(t.TempDir(), "j")
+				_, err = run(t, t.Context(), w, journal, nil)
+				s, m, stateErr := w.State()
+				require.NoError(t, stateErr)
+				for node, runs := range s.Counters.InstallerRuns {
+					require.LessOrEqual(t, runs, 1, node)
+				}
+				if fault.Name != "both-running" {
+					two, err := w.TwoActive()
+					require.NoError(t, err)
+					require.False(t, two)
+				}
+				switch fault.Ending {
+				case clustertest.Completes:
+					require.NoError(t, err)
+					upgraded(t, w)
+				case clustertest.Refused:
+					require.ErrorIs(t, err, failover.ErrPrecondition)
+					require.ErrorIs(t, err, kinds[fault.Name])
+					for other, kind := range kinds {
+						if kind != kinds[fault.Name] && (kind == eft.ErrNoSpace || kind == eft.ErrOlderVersion || kind == eft.ErrWrongProduct || kind == eft.ErrActiveActive) {
+							require.NotErrorIs(t, err, kind, "each has its own error, this is that of %s", other)
+						}
+					}
+					require.Empty(t, s.Counters.InstallerRuns)
+					require.Empty(t, m.Counters.Moves)
+					require.Equal(t, before.Nodes, s.Nodes, "nothing was touched")
+					require.NotEmpty(t, failover.NextOf(err))
+				case clustertest.Stops:
+					require.Error(t, err)
+					if kind := kinds[fault.Name]; kind != nil && fault.Name != "lost-request" {
+						require.ErrorIs(t, err, kind)
+					}
+					require.NotEmpty(t, failover.NextOf(err))
+				}
+			})
+		}
+	}
+}
+
+func TestALostRequestIsSentAgainByTheResume(t *testing.T) {
+	for name, l := range layouts {
+		t.Run(name, func(t *testing.T) {
+			w := open(t, t.TempDir(), l)
+			require.NoError(t, w.Arm("lost-request"))
+			journal := filepath.Join(t.TempDir(), "j")
+			_, err := run(t, t.Context(), w, journal, nil)
+			require.Equal(t, failover.NotApplied, failover.OutcomeOf(err), "%v", err)
+			_, err = run(t, t.Context(), w, journal, nil)
+			require.NoError(t, err)
+			upgraded(t, w)
+		})
+	}
+}
+
+// TestACrashAnywhere ends the first run at every single event in turn, as a kill does, and lets another process go on
+// with pair and journal from disk.
+func TestACrashAnywhere(t *testing.T) {
+	for name, l := range layouts {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			step := 1
+			if testing.Short() {
+				step = 7
+			}
+			events := 1
+			for at := 1; at <= events; at += step {
+				dir := t.TempDir()
+				w := open(t, filepath.Join(dir, "pair"), l)
+				ctx, kill := context.WithCancel(t.Context())
+				count := 0
+				_, _ = run(t, ctx, w, filepath.Join(dir, "j"), func(e failover.Event) {
+					if e.Kind == failover.EventObserved || e.Kind == failover.EventWaiting {
+						return
+					}
+					if count++; count == at {
+						kill()
+					}
+				})
+				kill()
+				events = max(events, count)
+				w = open(t, filepath.Join(dir, "pair"), l)
+				_, err := run(t, t.Context(), w, filepath.Join(dir, "j"), nil)
+				require.NoError(t, err, "killed at event %d", at)
+				upgraded(t, w)
+			}
+			require.Greater(t, events, 100)
+		})
+	}
+}

@@ -1,0 +1,142 @@
+package efttest
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"time"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/cluster"
+	"github.com/01b61c5c/failover/cluster/clustertest"
+	"github.com/01b61c5c/failover/eft"
+)
+
+// World is a simulated pair. It is safe for concurrent use, also by several processes on one directory.
+type World struct{ sim *clustertest.Sim }
+
+// Open goes on with the pair kept in dir, or starts one there: the group is online on ActiveNode, both nodes have the
+// old version.
+func Open(dir string, l Layout) (*World, error) {
+	m := clustertest.TwoNodes(ActiveNode, PassiveNode, Group, OldService)
+	s := newState(l)
+	if err := store(&m, &s); err != nil {
+		return nil, err
+	}
+	sim, err := clustertest.Open(dir, m)
+	return &World{sim}, err
+}
+
+// Sim returns the simulated cluster.
+func (w *World) Sim() *clustertest.Sim { return w.sim }
+
+// Cluster returns the simulated cluster behind its interface.
+func (w *World) Cluster() (cluster.Cluster, error) { return w.sim.Cluster() }
+
+// Node returns one of the two installations.
+func (w *World) Node(name string) eft.Node { return &node{w, name} }
+
+// Admin returns the settings of whichever node runs the service.
+func (w *World) Admin() eft.Admin { return admin{w} }
+
+// State returns copies of the installation and of the cluster. No time passes.
+func (w *World) State() (*State, *clustertest.Model, error) {
+	m, err := w.sim.Model()
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := load(m)
+	return s, m, err
+}
+
+// Update changes the model. Nothing is kept when f returns an error.
+func (w *World) Update(f func(*clustertest.Model, *State) error) error {
+	return w.sim.Update(func(m *clustertest.Model) error {
+		s, err := load(m)
+		if err != nil {
+			return err
+		}
+		if err := f(m, s); err != nil {
+			return err
+		}
+		s.audit(m)
+		return store(m, s)
+	})
+}
+
+// TwoActive reports whether both nodes were ever seen with the service running.
+func (w *World) TwoActive() (bool, error) {
+	s, m, err := w.State()
+	if err != nil {
+		return false, err
+	}
+	s.audit(m)
+	return s.Counters.BothRunning > 0 || m.Counters.TwoOwners > 0, nil
+}
+
+// Options returns options that fit this world, with times for a simulator.
+func (w *World) Options() (eft.Options, error) {
+	c, err := w.Cluster()
+	if err != nil {
+		return eft.Options{}, err
+	}
+	file := installerFile()
+	quick := cluster.StateOptions{Timeout: 10 * time.Second, Poll: time.Millisecond, Settle: 200 * time.Millisecond}
+	return eft.Options{
+		Cluster: c, Group: Group, Active: w.Node(ActiveNode), Passive: w.Node(PassiveNode),
+		Installer: eft.Installer{Path: InstallerPath, SHA256: file.SHA256, Size: file.Size, Version: NewVersion, Product: "EFT Server", Mode: eft.Silent,
+			Args: []string{"/S"}, StopAfter: 2 * time.Second,
+			Source: func(context.Context) (io.ReadCloser, error) {
+				return io.NopCloser(bytes.NewReader(installerBytes)), nil
+			}},
+		ConfigDir: ConfigDir, BackupDir: BackupDir, Admin: w.Admin(),
+		AccountPassword: func(context.Context) (failover.Secret, error) { return failover.NewSecret(Password), nil },
+		Consoles:        []eft.Console{{Name: "ADMIN-PC"}},
+		Move:            cluster.MoveOptions{Timeout: quick.Timeout, Poll: quick.Poll, Settle: quick.Settle, Grace: 20 * time.Millisecond},
+		State:           quick, Hold: time.Millisecond, Verify: 300 * time.Millisecond, Poll: time.Millisecond,
+	}, nil
+}
+
+// Procedure returns the upgrade that fits the layout, with Options.
+func (w *World) Procedure() (failover.Procedure, error) {
+	o, err := w.Options()
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	s, _, err := w.State()
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	if s.Layout == SharedProgram {
+		return eft.UpgradeShared(o)
+	}
+	return eft.Upgrade(o)
+}
+
+// Confirm is the person at the machines: asked for a reboot they reboot, asked for anything else they say it is done.
+func (w *World) Confirm(_ context.Context, step failover.Step, _ failover.Observation) (failover.Statement, error) {
+	says := "done: " + step.Title
+	for role, name := range map[string]string{"active": ActiveNode, "passive": PassiveNode} {
+		if step.ID != role+"/reboot" {
+			continue
+		}
+		says = "rebooted " + name
+		if err := w.Reboot(name); err != nil {
+			return failover.Statement{}, err
+		}
+	}
+	return failover.Statement{By: "operator", Says: says, Reason: "did it"}, nil
+}
+
+// Reboot reboots a node that does not own the group.
+func (w *World) Reboot(name string) error {
+	return w.Update(func(m *clustertest.Model, s *State) error {
+		n := s.Nodes[name]
+		n.Reboot, n.Booted = false, time.Now().Add(time.Second)
+		m.Node(name).RebootPending = false
+		if n.StartMode == eft.Automatic {
+			setRunning(m, name, n.Service, true)
+		}
+		return nil
+	})
+}

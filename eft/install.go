@@ -1,0 +1,420 @@
+package eft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/cluster"
+)
+
+// install returns the steps that bring one node to the new version: role is "passive" or "active", by what the node
+// was at the start. sentence is the one of the vendor's text that asks for it.
+func (u upgrade) install(role string, n Node, sentence string) []failover.Step {
+	return []failover.Step{
+		u.guard(role, n),
+		u.installer(role, n, sentence),
+		u.settle(role, n),
+		u.reboot(role, n),
+		u.noCleanConfig(role, n),
+		u.service(role, n),
+		u.complete(role, n),
+	}
+}
+
+func (u upgrade) runID(ctx context.Context, role string) (string, start, error) {
+	s, err := remembered(ctx)
+	return s.Run + "-" + role, s, err
+}
+
+// guard makes the service unstartable while the installer works: installers are known to start what they installed.
+func (u upgrade) guard(role string, n Node) failover.Step {
+	return u.change(role+"/guard", "Make the service on "+n.Name()+" unstartable during the installation", n.Name(),
+		added+"the service must not start on a node without the shared disk, and an installer may start it",
+		func(ctx context.Context) (failover.Observation, error) {
+			f, err := n.Facts(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			if f.has(u.o.Installer.Version) {
+				return failover.Observation{Done: true, Found: "the node has the new version already"}, nil
+			}
+			s, err := f.service("guard service")
+			return failover.Observation{Done: s.StartMode == Disabled && !s.Running, Found: f.String(), Would: "set it to disabled"}, err
+		}, func(ctx context.Context) error {
+			f, err := n.Facts(ctx)
+			if err != nil {
+				return err
+			}
+			s, err := f.service("guard service")
+			if err == nil {
+				err = u.mayNotRun(ctx, n, s)
+			}
+			if err == nil {
+				err = n.ConfigureService(ctx, s.Name, ServiceConfig{StartMode: Disabled})
+			}
+			if err == nil && s.Running {
+				err = n.StopService(ctx, s.Name)
+			}
+			return err
+		}, func(ctx context.Context) error { return u.startModeAsBefore(ctx, n) })
+}
+
+// mayNotRun refuses to touch a service that serves its users.
+func (u upgrade) mayNotRun(ctx context.Context, n Node, s Service) error {
+	g, err := u.o.Cluster.Group(ctx, u.o.Group)
+	if err == nil && g.Owner == n.Name() && g.State != cluster.Offline && serviceOnline(g) {
+		err = refuse("install", n.Name(), "move the group off the node, or take it offline", cluster.ErrOtherOwner, "%s, and the service %q belongs to it", g, s.Name)
+	}
+	return err
+}
+
+// serviceOnline reports whether a member that runs a service is up or on its way.
+func serviceOnline(g cluster.Group) bool {
+	return slices.ContainsFunc(g.Members, func(r cluster.Resource) bool { return r.Service != "" && r.State != cluster.Offline })
+}
+
+func (u upgrade) startModeAsBefore(ctx context.Context, n Node) error {
+	before, ok, err := startFact.Load(ctx)
+	if err != nil || !ok {
+		return err
+	}
+	was, err := before.Nodes[n.Name()].service("undo guard")
+	if err != nil {
+		return err
+	}
+	f, err := n.Facts(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := f.service("undo guard")
+	if err != nil || s.StartMode == was.StartMode {
+		return err
+	}
+	return n.ConfigureService(ctx, s.Name, ServiceConfig{StartMode: was.StartMode})
+}
+
+// installer is the one run of the installer on this node.
+func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
+	i := u.o.Installer
+	s := failover.Step{ID: role + "/install", Title: "Run the installer on " + n.Name() + ", Repair", Target: n.Name(), Source: sentence,
+		Timeout: i.StopAfter, WarnAfter: i.WarnAfter, Poll: u.o.Poll}
+	if role == u.lastRole() {
+		s.Title += "; afterwards no node carries the old version"
+	}
+	if i.Mode == ByOperator {
+		s.Kind, s.Wait = failover.Manual, true
+		s.Help = fmt.Sprintf("Log in to the desktop of %s as an administrator, run %s, choose Repair, and confirm when it has finished. Do not start the service.", n.Name(), i.Path)
+		s.Observe = func(ctx context.Context) (failover.Observation, error) {
+			f, err := n.Facts(ctx)
+			return failover.Observation{Done: f.has(i.Version), Found: f.String(), Would: "wait for version " + i.Version.String()}, err
+		}
+		return s
+	}
+	s.Kind = failover.Once
+	s.Observe = func(ctx context.Context) (failover.Observation, error) { return u.installerState(ctx, role, n) }
+	s.Apply = func(ctx context.Context) error {
+		id, before, err := u.runID(ctx, role)
+		if err != nil {
+			return &failover.Error{Op: "run installer", Target: n.Name(), Outcome: failover.NotApplied, Next: "run from the beginning", Err: err}
+		}
+		f, err := n.Facts(ctx)
+		if err != nil {
+			return &failover.Error{Op: "run installer", Target: n.Name(), Outcome: failover.NotApplied, Next: "make the node readable and run again", Err: err}
+		}
+		var guarded []string
+		for _, service := range append(before.Nodes[n.Name()].Services, f.Services...) {
+			if !slices.Contains(guarded, service.Name) {
+				guarded = append(guarded, service.Name)
+			}
+		}
+		return n.StartInstaller(ctx, Start{ID: id, Path: i.Path, SHA256: i.SHA256, Args: i.Args, Env: i.Env, Logs: i.Logs, Guard: guarded})
+	}
+	s.Probe = func(ctx context.Context) (failover.Outcome, error) {
+		id, _, err := u.runID(ctx, role)
+		if err != nil {
+			return failover.InDoubt, err
+		}
+		run, err := n.InstallerRun(ctx, id)
+		switch {
+		case err != nil:
+			return failover.InDoubt, err
+		case run.State == NotStarted:
+			// Also when a start is still on its way: the node lets this ID run once, whoever comes first.
+			return failover.NotApplied, nil
+		}
+		return failover.Applied, nil
+	}
+	return s
+}
+
+// lastRole is the node that is upgraded last; until then the old version can be gone back to.
+func (u upgrade) lastRole() string {
+	if u.shared {
+		return "passive"
+	}
+	return "active"
+}
+
+// installerState judges an installer by what it left, and its exit code by the lists of the specification.
+func (u upgrade) installerState(ctx context.Context, role string, n Node) (failover.Observation, error) {
+	i := u.o.Installer
+	obs := failover.Observation{Would: "start " + i.Path + " " + strings.Join(i.Args, " ")}
+	// The run is read before its effects: the other way round an installer that ends in between looks half done.
+	var run InstallerRun
+	id, _, err := u.runID(ctx, role)
+	switch {
+	case err == nil:
+		if run, err = n.InstallerRun(ctx, id); err != nil {
+			return obs, err
+		}
+	case !errors.Is(err, errNotYet): // not yet is the rule in a plan
+		return obs, err
+	}
+	f, err := n.Facts(ctx)
+	if err != nil {
+		return obs, err
+	}
+	obs.Found = f.String()
+	const op = "judge installer"
+	look := "look at the log of the installer, repair the node by hand, then resolve this step as applied"
+	switch run.State {
+	case NotStarted:
+		obs.Done = f.has(i.Version)
+		return obs, nil
+	case Running:
+		obs.Found = "the installer is running"
+		obs.Note = "since " + run.Began.UTC().Format("15:04:05")
+		return obs, nil
+	case Lost:
+		return obs, refuse(op, n.Name(), look, ErrInstallerLost, "%s; %s", f, tail(run.Log))
+	case Ended:
+	}
+	switch {
+	case !i.success(run.Exit):
+		return obs, refuse(op, n.Name(), look, ErrInstallerFailed, "exit code %d; %s; %s", run.Exit, f, tail(run.Log))
+	case !f.has(i.Version):
+		return obs, refuse(op, n.Name(), look, ErrHalfInstalled, "exit code %d, wanted is %s; %s; %s", run.Exit, i.Version, f, tail(run.Log))
+	}
+	obs.Done, obs.Found = true, fmt.Sprintf("exit code %d; %s", run.Exit, f)
+	return obs, nil
+}
+
+const shownLog = 400
+
+func tail(log string) string {
+	log = strings.TrimSpace(strings.ToValidUTF8(log, "?"))
+	if len(log) > shownLog {
+		log = "…" + strings.ToValidUTF8(log[len(log)-shownLog:], "")
+	}
+	if log == "" {
+		return "no log"
+	}
+	return "log ends: " + log
+}
+
+// settle stops what the installer started.
+func (u upgrade) settle(role string, n Node) failover.Step {
+	return u.change(role+"/stop", "See the service stopped on "+n.Name()+", and stop it if the installer started it", n.Name(),
+		"HA FAQ, eft8-1: a service without its configuration makes an empty one (documented)",
+		func(ctx context.Context) (failover.Observation, error) {
+			running, f, err := u.strays(ctx, n)
+			return failover.Observation{Done: len(running) == 0, Found: f.String(), Would: "stop it"}, err
+		}, func(ctx context.Context) error {
+			running, _, err := u.strays(ctx, n)
+			for _, s := range running {
+				if err == nil {
+					err = u.mayNotRun(ctx, n, s)
+				}
+				if err == nil {
+					err = n.StopService(ctx, s.Name)
+				}
+			}
+			return err
+		}, failover.NothingToUndo)
+}
+
+// strays returns the services that run on a node although the cluster does not run them there.
+func (u upgrade) strays(ctx context.Context, n Node) ([]Service, Facts, error) {
+	f, err := n.Facts(ctx)
+	if err != nil {
+		return nil, f, err
+	}
+	g, err := u.o.Cluster.Group(ctx, u.o.Group)
+	if err != nil || g.Owner == n.Name() && serviceOnline(g) {
+		return nil, f, err
+	}
+	var running []Service
+	for _, s := range f.Services {
+		if s.Running {
+			running = append(running, s)
+		}
+	}
+	return running, f, nil
+}
+
+// reboot lets a person reboot a node whose installer asked for it.
+func (u upgrade) reboot(role string, n Node) failover.Step {
+	return failover.Step{ID: role + "/reboot", Title: "Reboot " + n.Name() + " if the installer asks for it", Target: n.Name(), Kind: failover.Manual,
+		Wait: true, Timeout: u.o.Installer.StopAfter, Poll: u.o.Poll, Source: added + "the new program may not be complete before the reboot; now the node serves nobody",
+		Help: "Reboot " + n.Name() + " now, while it does not run the service, wait until it is a member of the cluster again, and confirm.",
+		Observe: later(func(ctx context.Context) (failover.Observation, error) {
+			f, err := n.Facts(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			id, before, err := u.runID(ctx, role)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			run, err := n.InstallerRun(ctx, id)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			asked := run.State == Ended && slices.Contains(u.o.Installer.ExitReboot, run.Exit) && !f.Booted.After(run.Ended) ||
+				f.RebootPending && !before.Nodes[n.Name()].RebootPending
+			if asked {
+				return failover.Observation{Found: "the installer asks for a reboot", Would: "wait for it"}, nil
+			}
+			nodes, err := u.o.Cluster.Nodes(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			up := slices.ContainsFunc(nodes, func(c cluster.Node) bool { return c.Name == n.Name() && c.State == cluster.NodeUp })
+			return failover.Observation{Done: up, Found: "no reboot is needed"}, nil
+		})}
+}
+
+func (u upgrade) noCleanConfig(role string, n Node) failover.Step {
+	s := look(role+"/no-clean-config", "No empty configuration appeared on "+n.Name()+"'s own disk", n.Name(),
+		"HA FAQ, eft8-1: the service makes an empty configuration when it finds none (documented)", waivable, func(ctx context.Context) (string, error) {
+			before, err := remembered(ctx)
+			if err != nil {
+				return "", err
+			}
+			f, err := n.Facts(ctx)
+			if err != nil {
+				return "", err
+			}
+			for _, dir := range f.LocalConfigs {
+				if !slices.Contains(before.Nodes[n.Name()].LocalConfigs, dir) {
+					return "", refuse("check configuration", n.Name(), "remove that directory: it is an empty configuration, not yours; then run again", ErrCleanConfig, "%s", dir)
+				}
+			}
+			if was := before.Nodes[n.Name()].ConfigDir; was != "" && f.ConfigDir != "" && !sameDir(was, f.ConfigDir) {
+				return "", refuse("check configuration", n.Name(), "set the configuration directory back", ErrConfigDir, "it was %q and is %q", was, f.ConfigDir)
+			}
+			return "none", nil
+		})
+	s.Observe, s.Wait, s.Poll = later(s.Observe), true, u.o.Poll
+	return s
+}
+
+// service puts start mode and account back as they were.
+func (u upgrade) service(role string, n Node) failover.Step {
+	wanted := func(ctx context.Context) (was, is Service, err error) {
+		before, err := remembered(ctx)
+		if err != nil {
+			return was, is, err
+		}
+		if was, err = before.Nodes[n.Name()].service("restore service"); err != nil {
+			return was, is, err
+		}
+		f, err := n.Facts(ctx)
+		if err != nil {
+			return was, is, err
+		}
+		is, err = f.service("restore service")
+		return was, is, err
+	}
+	return u.change(role+"/service", "Put account and start mode of the service on "+n.Name()+" back as they were", n.Name(),
+		"windowsaccountfortheeftservice, eft82: the account is lost in an upgrade (documented)",
+		func(ctx context.Context) (failover.Observation, error) {
+			was, is, err := wanted(ctx)
+			if err != nil {
+				return failover.Observation{Would: "set what was remembered, if it changed"}, err
+			}
+			return failover.Observation{Done: was.StartMode == is.StartMode && sameAccount(was.Account, is.Account),
+				Found: fmt.Sprintf("%s as %s", is.StartMode, is.Account), Would: fmt.Sprintf("set %s as %s", was.StartMode, was.Account)}, err
+		}, func(ctx context.Context) error {
+			was, is, err := wanted(ctx)
+			if err != nil {
+				return err
+			}
+			c := ServiceConfig{StartMode: was.StartMode}
+			if !sameAccount(was.Account, is.Account) {
+				c.Account = was.Account
+				if needsPassword(was.Account) {
+					if u.o.AccountPassword == nil {
+						return refuse("restore service", n.Name(), "set the account by hand or give AccountPassword, then run again", ErrAccount, "it was %s and is %s", was.Account, is.Account)
+					}
+					if c.Password, err = u.o.AccountPassword(ctx); err != nil {
+						return &failover.Error{Op: "restore service", Target: n.Name(), Outcome: failover.NotApplied, Next: "make the password available and run again", Err: err}
+					}
+				}
+			}
+			return n.ConfigureService(ctx, is.Name, c)
+		}, nil)
+}
+
+func sameAccount(a, b string) bool { return strings.EqualFold(a, b) }
+
+// complete is the last look at a node before it may take the group.
+func (u upgrade) complete(role string, n Node) failover.Step {
+	s := look(role+"/verify", "See the new version complete on "+n.Name()+", the service stopped, account and start mode as before", n.Name(),
+		added+"exit code 0 is no proof", firm, func(ctx context.Context) (string, error) {
+			const op = "verify node"
+			before, err := remembered(ctx)
+			if err != nil {
+				return "", err
+			}
+			f, err := n.Facts(ctx)
+			if err != nil {
+				return "", err
+			}
+			is, err := f.service(op)
+			if err != nil {
+				return "", err
+			}
+			was, err := before.Nodes[n.Name()].service(op)
+			running, _, strayErr := u.strays(ctx, n)
+			switch {
+			case err != nil:
+				return "", err
+			case strayErr != nil:
+				return "", strayErr
+			case !f.has(u.o.Installer.Version):
+				return "", refuse(op, n.Name(), "repair the node by hand, then run again", ErrHalfInstalled, "%s", f)
+			case len(running) > 0:
+				return "", refuse(op, n.Name(), "stop the service and find out what started it", ErrServiceRunning, "%s", f)
+			case is.StartMode != was.StartMode || !sameAccount(is.Account, was.Account):
+				return "", refuse(op, n.Name(), "set them as they were", ErrServiceSettings, "%s as %s, was %s as %s", is.StartMode, is.Account, was.StartMode, was.Account)
+			}
+			return f.String(), u.sameName(ctx, role, n, is)
+		})
+	s.Observe, s.Wait, s.Poll = later(s.Observe), true, u.o.Poll
+	return s
+}
+
+// sameName refuses a second node that registers the service under another name than the cluster resource starts now.
+func (u upgrade) sameName(ctx context.Context, role string, n Node, is Service) error {
+	if role != u.lastRole() {
+		return nil
+	}
+	other := u.o.Passive
+	if role == "passive" {
+		other = u.o.Active
+	}
+	f, err := other.Facts(ctx)
+	if err != nil {
+		return err
+	}
+	first, err := f.service("verify node")
+	if err == nil && !strings.EqualFold(first.Name, is.Name) {
+		err = refuse("verify node", n.Name(), "bring both nodes to one service name", ErrServiceName, "%s registers %q, %s registers %q", n.Name(), is.Name, other.Name(), first.Name)
+	}
+	return err
+}

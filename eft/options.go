@@ -1,0 +1,192 @@
+package eft
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/cluster"
+)
+
+// Options describes the upgrade of one EFT Server on the two nodes of a cluster.
+type Options struct {
+	Cluster cluster.Cluster
+	Group   string // the group with the service
+	Active  Node   // the node believed to own the group; the procedure checks it before anything else
+	Passive Node   // the other one
+
+	Installer Installer
+	Product   string // part of the names of uninstall entries, to recognise the product; "" means "EFT"
+
+	// ConfigDir is the configuration directory on the shared disk, as the owner sees it.
+	ConfigDir string
+	// BackupDir is a directory on a local disk of Active. Each run makes a copy of its own in it: a copy on the shared
+	// disk alone would move away with the group.
+	BackupDir string
+	// BackupExclude names directories that are not copied; nil means Logs.
+	BackupExclude []string
+
+	// Admin reads settings and version of the running server. When it is nil a person compares them.
+	Admin Admin
+	// AccountPassword gives the password of the service account, which an upgrade may reset (documented). Needed only
+	// for an account that has one.
+	AccountPassword failover.SecretFunc
+
+	// Disks names the disk resources that are brought online alone in UpgradeShared; empty means all of the group.
+	Disks []string
+	// Consoles are other machines whose administration interface must get the same version.
+	Consoles []Console
+
+	Quiesce Quiesce
+
+	Move  cluster.MoveOptions  // how moves are followed; Expect is set by the procedure
+	State cluster.StateOptions // how changes of state are followed
+	Hold  time.Duration        // how long the group must be seen to stay after a move; 0 means 5 s
+	// StopTime is how long the service usually takes to stop; the cluster must allow it that. Zero leaves it out.
+	StopTime time.Duration
+
+	Verify   time.Duration // how long a verification may take to hold, because sites start after the service; 0 means 5 min
+	Poll     time.Duration // between two looks at a node; 0 means 5 s
+	Attempts int           // how often a harmless change is tried per node; 0 means failover.DefaultAttempts
+
+	// Before are steps of the caller's that precede every change, for example the backup of the ARM database by its
+	// administrator; After are steps after the last one.
+	Before, After []failover.Step
+}
+
+// Console is another machine with EFT's administration interface. Its version must follow the server's, or the
+// connection is refused (documented).
+type Console struct {
+	Name string
+	// Version reads the interface's version where the machine can be reached. When it is nil a person states that the
+	// upgrade was made; when it is set the word of a person is not enough.
+	Version func(context.Context) (Version, error)
+}
+
+// Quiesce waits before the first move until nobody would be cut off. It needs an Admin.
+type Quiesce struct {
+	For  time.Duration // 0: do not wait
+	Then QuiesceEnd
+}
+
+// QuiesceEnd says what happens when the time is up and somebody is still connected.
+type QuiesceEnd int
+
+const (
+	// GiveUp stops the run before the move.
+	GiveUp QuiesceEnd = iota
+	// MoveAnyway moves and cuts them off.
+	MoveAnyway
+)
+
+const (
+	defaultVerify = 5 * time.Minute
+	defaultPoll   = 5 * time.Second
+	readTime      = time.Minute
+	changeTime    = 10 * time.Minute
+)
+
+func (o Options) validate() (Options, error) {
+	bad := func(field, wrong, right string) (Options, error) {
+		return o, failover.Invalid("Options."+field, wrong, right)
+	}
+	switch {
+	case o.Cluster == nil:
+		return bad("Cluster", "is nil", "give a cluster")
+	case o.Active == nil || o.Passive == nil:
+		return bad("Active", "or Passive is nil", "give both nodes")
+	case o.Active.Name() == o.Passive.Name():
+		return bad("Passive", fmt.Sprintf("is %s, like Active", o.Active.Name()), "give two different nodes")
+	case !cleanName(o.ConfigDir):
+		return bad("ConfigDir", fmt.Sprintf("%q is empty or has control characters", o.ConfigDir), "name the configuration directory on the shared disk")
+	case !cleanName(o.BackupDir):
+		return bad("BackupDir", fmt.Sprintf("%q is empty or has control characters", o.BackupDir), "name a directory on a local disk of the active node")
+	case inside(o.BackupDir, o.ConfigDir) || inside(o.ConfigDir, o.BackupDir):
+		return bad("BackupDir", "and ConfigDir lie in one another", "keep the copy apart, on a local disk")
+	case o.Verify < 0 || o.Poll < 0 || o.Attempts < 0 || o.Quiesce.For < 0:
+		return bad("Verify", "or another time or count is negative", "use zero for the default")
+	case o.Quiesce.For > 0 && o.Admin == nil:
+		return bad("Quiesce", "needs an Admin", "give one, or leave it out")
+	case o.Quiesce.Then != GiveUp && o.Quiesce.Then != MoveAnyway:
+		return bad("Quiesce.Then", fmt.Sprintf("is %d", o.Quiesce.Then), "use GiveUp or MoveAnyway")
+	}
+	seen := map[string]bool{}
+	for _, c := range o.Consoles {
+		if !cleanName(c.Name) || seen[c.Name] {
+			return bad("Consoles", fmt.Sprintf("%q is empty, appears twice or has control characters", c.Name), "name each machine once")
+		}
+		seen[c.Name] = true
+	}
+	var err error
+	if o.Installer, err = o.Installer.validate(); err != nil {
+		return o, err
+	}
+	if o.Product == "" {
+		o.Product = "EFT"
+	}
+	if o.BackupExclude == nil {
+		o.BackupExclude = []string{"Logs"}
+	}
+	if o.Verify == 0 {
+		o.Verify = defaultVerify
+	}
+	if o.Poll == 0 {
+		o.Poll = defaultPoll
+	}
+	return o, nil
+}
+
+// inside reports whether a path lies in a directory or is it, by its text, as Windows compares paths.
+func inside(path, dir string) bool {
+	norm := func(s string) string {
+		return strings.TrimRight(strings.ToLower(strings.ReplaceAll(s, `\`, "/")), "/") + "/"
+	}
+	return strings.HasPrefix(norm(path), norm(dir))
+}
+
+func (o Options) parameters() []failover.Parameter {
+	mode := "run by a person"
+	if o.Installer.Mode == Silent {
+		mode = "silent: " + strings.Join(o.Installer.Args, " ")
+	}
+	return []failover.Parameter{
+		{Name: "group", Value: o.Group}, {Name: "active", Value: o.Active.Name()}, {Name: "passive", Value: o.Passive.Name()},
+		{Name: "version", Value: o.Installer.Version.String()}, {Name: "installer", Value: o.Installer.Path},
+		{Name: "sha256", Value: o.Installer.SHA256}, {Name: "installer mode", Value: mode},
+		{Name: "configuration", Value: o.ConfigDir}, {Name: "backup", Value: o.BackupDir},
+	}
+}
+
+// upgrade holds what the steps of one procedure share: values that never change.
+type upgrade struct {
+	o      Options
+	shared bool // the program lies on the shared disk
+
+	transfer failover.Procedure // cluster.Transfer there and back, whose steps are used
+}
+
+func (u upgrade) nodes() []Node { return []Node{u.o.Passive, u.o.Active} }
+
+// start is what an upgrade remembers before it changes anything.
+type start struct {
+	Run   string           `json:"run"` // distinguishes this run's backup and installer runs from those of other journals
+	Nodes map[string]Facts `json:"nodes"`
+}
+
+var (
+	startFact    = failover.NewFact[start]("eft/start")
+	settingsFact = failover.NewFact[Settings]("eft/settings")
+	backupFact   = failover.NewFact[string]("eft/backup") // hash of the manifest
+	quiescedFact = failover.NewFact[string]("eft/quiesced")
+)
+
+// remembered returns what was remembered; in a plan nothing is yet.
+func remembered(ctx context.Context) (start, error) {
+	s, ok, err := startFact.Load(ctx)
+	if err == nil && !ok {
+		err = errNotYet
+	}
+	return s, err
+}

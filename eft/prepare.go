@@ -1,0 +1,239 @@
+package eft
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// errNotYet: an earlier step has not run, which is the rule in a plan.
+var errNotYet = errors.New("eft: not remembered yet")
+
+// change builds a harmless, repeatable Change.
+func (u upgrade) change(id, title, target, source string, observe func(context.Context) (failover.Observation, error), apply, undo func(context.Context) error) failover.Step {
+	return failover.Step{ID: id, Title: title, Target: target, Kind: failover.Change, Source: source, Timeout: changeTime, Poll: u.o.Poll,
+		Attempts: u.o.Attempts, Observe: later(observe), Apply: apply, Undo: undo}
+}
+
+// later turns "an earlier step has not run" into an observation that is not done.
+func later(observe func(context.Context) (failover.Observation, error)) func(context.Context) (failover.Observation, error) {
+	return func(ctx context.Context) (failover.Observation, error) {
+		obs, err := observe(ctx)
+		if errors.Is(err, errNotYet) {
+			return failover.Observation{Found: "not yet", Would: obs.Would}, nil
+		}
+		return obs, err
+	}
+}
+
+// transferSteps returns the steps of cluster.Transfer whose IDs begin with prefix.
+func (u upgrade) transferSteps(prefix string) []failover.Step {
+	var steps []failover.Step
+	for _, s := range u.transfer.Steps {
+		if strings.HasPrefix(s.ID, prefix) {
+			steps = append(steps, s)
+		}
+	}
+	return steps
+}
+
+// prepare remembers how things are and brings installer and backup to where they are needed.
+func (u upgrade) prepare() []failover.Step {
+	steps := []failover.Step{u.change("prepare/facts", "Remember how EFT Server is installed on each node", u.o.Active.Name()+", "+u.o.Passive.Name(),
+		added+"account and start mode are put back as they were", func(ctx context.Context) (failover.Observation, error) {
+			s, ok, err := startFact.Load(ctx)
+			return failover.Observation{Done: ok, Found: "run " + s.Run, Would: "write service, versions and configuration directories to the journal"}, err
+		}, func(ctx context.Context) error {
+			_, err := startFact.Capture(ctx, u.readStart)
+			return err
+		}, failover.NothingToUndo)}
+	if u.o.Admin != nil {
+		steps = append(steps, u.change("prepare/settings", "Remember the settings, to compare them afterwards", u.o.Group,
+			"seed A7.1: double-check that the settings are as expected", func(ctx context.Context) (failover.Observation, error) {
+				s, ok, err := settingsFact.Load(ctx)
+				return failover.Observation{Done: ok, Found: fmt.Sprintf("%d values", len(s.Values)), Would: "write the settings to the journal"}, err
+			}, func(ctx context.Context) error {
+				_, err := settingsFact.Capture(ctx, u.o.Admin.Read)
+				return err
+			}, failover.NothingToUndo))
+	}
+	steps = append(steps, u.transferSteps("prepare/")...)
+	for _, n := range []struct {
+		role string
+		node Node
+	}{{"passive", u.o.Passive}, {"active", u.o.Active}} {
+		steps = append(steps, u.stage(n.role, n.node))
+	}
+	steps = append(steps, look("stage/compare", "The same installer lies on both nodes and is the right one", u.o.Installer.Path,
+		"seed A1: download the new version's installation file to each of the two nodes", firm, func(ctx context.Context) (string, error) {
+			var errs []error
+			for _, n := range u.nodes() {
+				f, err := n.File(ctx, u.o.Installer.Path)
+				if err == nil {
+					err = u.rightFile(n, f)
+				}
+				errs = append(errs, err)
+			}
+			return fmt.Sprintf("%d bytes, SHA-256 %.16s…", u.o.Installer.Size, u.o.Installer.SHA256), errors.Join(errs...)
+		}))
+	// In a plan nothing was copied yet: the run waits for the step before, so this is no obstacle.
+	steps[len(steps)-1].Wait = true
+	return append(steps, u.backup()...)
+}
+
+func (u upgrade) readStart(ctx context.Context) (start, error) {
+	s := start{Run: strings.ToLower(rand.Text()[:12]), Nodes: map[string]Facts{}}
+	for _, n := range u.nodes() {
+		f, err := n.Facts(ctx)
+		if err != nil {
+			return s, err
+		}
+		f.Busy = nil
+		s.Nodes[n.Name()] = f
+	}
+	return s, nil
+}
+
+func (u upgrade) stage(role string, n Node) failover.Step {
+	s := u.change("stage/"+role, "Bring the installer to "+n.Name(), n.Name(), "seed A1: download the new version's installation file to each of the two nodes",
+		func(ctx context.Context) (failover.Observation, error) {
+			f, err := n.File(ctx, u.o.Installer.Path)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			if f != (File{}) {
+				return failover.Observation{Done: true, Found: "there, with the right size and SHA-256"}, u.rightFile(n, f)
+			}
+			how := "upload it"
+			if u.o.Installer.Source == nil {
+				how = "let the node fetch it from " + u.o.Installer.URL
+			}
+			return failover.Observation{Found: "not there", Would: how + " to " + u.o.Installer.Path}, nil
+		}, func(ctx context.Context) error { return n.Stage(ctx, u.o.Installer) }, failover.NothingToUndo)
+	s.Timeout = time.Hour
+	return s
+}
+
+// backupAt is this run's copy.
+func (u upgrade) backupAt(ctx context.Context) (Backup, error) {
+	s, err := remembered(ctx)
+	if err != nil {
+		return Backup{}, err
+	}
+	return Backup{From: u.o.ConfigDir, To: joinPath(u.o.BackupDir, "eft-"+s.Run), Exclude: u.o.BackupExclude}, nil
+}
+
+// joinPath appends a name to a directory in the style of the directory.
+func joinPath(dir, name string) string {
+	sep := "/"
+	if strings.Contains(dir, `\`) || len(dir) > 1 && dir[1] == ':' {
+		sep = `\`
+	}
+	return strings.TrimRight(dir, `\/`) + sep + name
+}
+
+func (u upgrade) backup() []failover.Step {
+	node := u.o.Active
+	source := "seed A2: back up the configuration files directory on the shared resource"
+	run := u.change("backup/copy", "Back up the configuration directory on the node that has the shared disk", node.Name(), source,
+		func(ctx context.Context) (failover.Observation, error) {
+			would := failover.Observation{Would: "copy " + u.o.ConfigDir + " into " + u.o.BackupDir}
+			b, err := u.backupAt(ctx)
+			if err != nil {
+				return would, err
+			}
+			m, err := node.ReadBackup(ctx, b.To)
+			if err != nil || m.IsZero() {
+				would.Found = "there is none of this run"
+				return would, err
+			}
+			would.Done, would.Found = true, fmt.Sprintf("%s: %d files, %d bytes, manifest %.16s…", b.To, len(m.Files), m.Bytes(), m.Hash)
+			return would, nil
+		}, func(ctx context.Context) error {
+			b, err := u.backupAt(ctx)
+			if err != nil {
+				return err
+			}
+			return node.Backup(ctx, b)
+		}, failover.NothingToUndo)
+	run.Timeout = time.Hour
+	verify := u.change("backup/verify", "Read the backup again and compare it with its manifest", node.Name(), source,
+		func(ctx context.Context) (failover.Observation, error) {
+			hash, ok, err := backupFact.Load(ctx)
+			return failover.Observation{Done: ok, Found: "manifest " + hash, Would: "read every file of the copy"}, err
+		}, func(ctx context.Context) error {
+			b, err := u.backupAt(ctx)
+			if err != nil {
+				return err
+			}
+			m, err := node.ReadBackup(ctx, b.To)
+			if err == nil {
+				err = m.usable(node.Name(), b.To)
+			}
+			if err != nil {
+				return err
+			}
+			failover.Progress(ctx, fmt.Sprintf("%d files, %d bytes, manifest %s in %s on %s", len(m.Files), m.Bytes(), m.Hash, b.To, node.Name()))
+			return backupFact.Save(ctx, m.Hash)
+		}, failover.NothingToUndo)
+	return []failover.Step{run, verify}
+}
+
+// quiesce waits until nobody would be cut off, if that is wanted.
+func (u upgrade) quiesce() []failover.Step {
+	q := u.o.Quiesce
+	if q.For == 0 {
+		return nil
+	}
+	s := u.change("move/quiesce", "Wait until nobody is connected", u.o.Group, added+"a move cuts every connection",
+		func(ctx context.Context) (failover.Observation, error) {
+			if text, ok, err := quiescedFact.Load(ctx); err != nil || ok {
+				return failover.Observation{Done: ok, Found: text}, err
+			}
+			now, err := u.o.Admin.Read(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			return failover.Observation{Done: now.Activity.Idle(), Found: "somebody may be connected", Note: now.Activity.String(), Would: "wait up to " + q.For.String()}, nil
+		}, func(ctx context.Context) error {
+			limit, cancel := context.WithTimeout(ctx, q.For)
+			defer cancel()
+			for {
+				now, err := u.o.Admin.Read(ctx)
+				if err != nil {
+					return err
+				}
+				if now.Activity.Idle() {
+					return quiescedFact.Save(ctx, "nobody was connected")
+				}
+				failover.Progress(ctx, now.Activity.String())
+				if err := wait(limit, u.o.Poll); err != nil {
+					if ctx.Err() != nil {
+						return &failover.Error{Op: "wait for quiet", Target: u.o.Group, Outcome: failover.NotApplied, Next: "run again", Err: err}
+					}
+					if q.Then == MoveAnyway {
+						return quiescedFact.Save(ctx, "moved in spite of "+now.Activity.String())
+					}
+					return refuse("wait for quiet", u.o.Group, "run again at a quieter time, or use MoveAnyway", ErrNodeBusy, "still %s after %s", now.Activity, q.For)
+				}
+			}
+		}, failover.NothingToUndo)
+	s.Timeout = q.For + changeTime
+	return []failover.Step{s}
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,134 @@
+package eft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/cluster"
+)
+
+// verify returns the checks that the upgrade was successful while node n has the group; other is the node without it.
+func (u upgrade) verify(prefix, sentence string, n Node) []failover.Step {
+	title := " on " + n.Name()
+	steps := []failover.Step{
+		u.wait(prefix+"/service", "See the service run"+title+" and nowhere else", n.Name(), added+"two running services are the worst outcome", firm,
+			func(ctx context.Context) (string, error) {
+				if _, err := remembered(ctx); err != nil {
+					return "", err
+				}
+				g, err := u.o.Cluster.Group(ctx, u.o.Group)
+				if err != nil {
+					return "", err
+				}
+				if g.Owner != n.Name() {
+					return "", refuse("verify owner", n.Name(), "find out who moved the group", cluster.ErrOtherOwner, "%s", g)
+				}
+				return u.runsOn(ctx, n)
+			}),
+	}
+	if u.o.Admin == nil {
+		return append(steps, failover.Step{ID: prefix + "/settings", Title: "Compare the settings and the version" + title, Target: n.Name(), Kind: failover.Manual, Source: sentence,
+			Help: fmt.Sprintf("Log in through the administration interface while %s has the group, compare the settings with those before, see version %s in Help > About, see the licence activated, and confirm.", n.Name(), u.o.Installer.Version)})
+	}
+	return append(steps,
+		u.wait(prefix+"/version", "See the running server tell the new version"+title, n.Name(), sentence, firm, func(ctx context.Context) (string, error) {
+			s, _, err := u.after(ctx)
+			if err == nil && s.Version != u.o.Installer.Version {
+				err = refuse("verify version", n.Name(), "find out which program the service runs", ErrWrongVersion, "it says %s, wanted is %s", s.Version, u.o.Installer.Version)
+			}
+			return s.Version.String(), err
+		}),
+		u.wait(prefix+"/settings", "See the settings as they were"+title, n.Name(), sentence, waivable, func(ctx context.Context) (string, error) {
+			s, before, err := u.after(ctx)
+			if err != nil {
+				return "", err
+			}
+			if changes := Diff(before, s); len(changes) > 0 {
+				return "", &failover.Error{Op: "compare settings", Target: n.Name(), Outcome: failover.NotApplied,
+					Next: "read the differences; set them right, roll back, or waive this step with a reason", Err: &SettingsError{changes}}
+			}
+			return fmt.Sprintf("all %d values as before", len(before.Values)), nil
+		}),
+		u.wait(prefix+"/licence", "See the licences as they were"+title, n.Name(), "activatingthesoftware, eft8-0-7: each node needs its own activation (documented)", waivable,
+			func(ctx context.Context) (string, error) {
+				s, before, err := u.after(ctx)
+				if err != nil {
+					return "", err
+				}
+				var worse []string
+				for _, module := range slices.Sorted(maps.Keys(before.Licences)) {
+					if was, is := before.Licences[module], s.Licences[module]; was != is {
+						worse = append(worse, fmt.Sprintf("%s: %q, was %q", module, is, was))
+					}
+				}
+				if len(worse) > 0 {
+					err = refuse("verify licences", n.Name(), "activate the licence on this node, or waive this step with a reason", ErrLicence, "%s", strings.Join(worse, "; "))
+				}
+				return fmt.Sprintf("%d modules as before", len(before.Licences)), err
+			}),
+	)
+}
+
+// after reads the settings now and those remembered.
+func (u upgrade) after(ctx context.Context) (now, before Settings, err error) {
+	before, ok, err := settingsFact.Load(ctx)
+	if err == nil && !ok {
+		err = errNotYet
+	}
+	if err != nil {
+		return now, before, err
+	}
+	now, err = u.o.Admin.Read(ctx)
+	return now, before, err
+}
+
+// wait builds a Check that looks again until it holds: sites start after the service, and a gateway reconnects later.
+// What it finds at the last look is what the error says.
+func (u upgrade) wait(id, title, target, source string, f firmness, find func(context.Context) (string, error)) failover.Step {
+	return failover.Step{ID: id, Title: title, Target: target, Kind: failover.Check, Firm: bool(f), Source: source, Wait: true, Timeout: u.o.Verify, Poll: u.o.Poll,
+		Observe: later(func(ctx context.Context) (failover.Observation, error) {
+			found, err := find(ctx)
+			return failover.Observation{Done: err == nil, Found: found}, soften(err)
+		})}
+}
+
+// soften keeps a finding from ending the wait at once: only the end of the time makes it final.
+func soften(err error) error {
+	if err == nil || errors.Is(err, errNotYet) {
+		return err
+	}
+	return &pending{err}
+}
+
+// pending is an error that hides from the engine that it is final, and nothing else.
+type pending struct{ err error }
+
+func (p *pending) Error() string { return p.err.Error() }
+
+func (p *pending) Is(target error) bool {
+	return target != failover.ErrPrecondition && errors.Is(p.err, target) //nolint:errorlint // the one sentinel to hide
+}
+
+func (p *pending) As(target any) bool { return errors.As(p.err, target) }
+
+// consoles returns one step per machine whose administration interface must follow.
+func (u upgrade) consoles(sentence string) []failover.Step {
+	var steps []failover.Step
+	for _, c := range u.o.Consoles {
+		s := failover.Step{ID: "consoles/" + c.Name, Title: "Upgrade the administration interface on " + c.Name, Target: c.Name, Kind: failover.Manual, Source: sentence,
+			Timeout: readTime, Help: fmt.Sprintf("Upgrade the administration interface on %s to version %s, and confirm.", c.Name, u.o.Installer.Version)}
+		if c.Version != nil {
+			s.Observe = func(ctx context.Context) (failover.Observation, error) {
+				v, err := c.Version(ctx)
+				return failover.Observation{Done: v == u.o.Installer.Version, Found: "version " + v.String(), Would: "wait for version " + u.o.Installer.Version.String()}, err
+			}
+		}
+		steps = append(steps, s)
+	}
+	return steps
+}
