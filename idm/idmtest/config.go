@@ -93,6 +93,8 @@ type Config struct {
 	Drivers int
 	// Policies per driver besides the fixed ones; 0 means 2.
 	Policies int
+	// PolicyBytes pads every policy to at least this size.
+	PolicyBytes int
 	// Users below ou=users,o=data; 0 means 5.
 	Users int
 	// Idle leaves all drivers Disabled and stopped on every server.

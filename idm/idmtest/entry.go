@@ -68,16 +68,6 @@ func (n *node) detach() {
 	}
 }
 
-// within tells whether n is top or lies below it.
-func (n *node) within(top *node) bool {
-	for e := n; e != nil; e = e.parent {
-		if e == top {
-			return true
-		}
-	}
-	return false
-}
-
 // partitionRoot is the entry at the top of n's partition.
 func (n *node) partitionRoot() *node {
 	e := n

@@ -246,7 +246,7 @@ func (f *fixture) driver(i int) {
 			channel, set = "Publisher", 5
 		}
 		policy := fmt.Sprintf("cn=Policy%03d,cn=%s,%s", p+1, channel, dn)
-		f.put(policy, "DirXML-Rule", values{"XmlData": {policyXML(name, p)}})
+		f.put(policy, "DirXML-Rule", values{"XmlData": {padded(policyXML(name, p), t.cfg.PolicyBytes)}})
 		link(policy, p, set)
 	}
 	link("cn=GCV,"+dn, 0, 14)
@@ -314,6 +314,14 @@ func (f *fixture) prepare(s *Server) {
 			v.Named[foldCase(name)] = namedPassword{Name: name, Display: name + " of " + DriverName(i), Digest: digest("named", []byte(value))}
 		}
 	}
+}
+
+// padded lengthens a document by a comment, which no reader may touch.
+func padded(xml string, size int) string {
+	if len(xml) >= size {
+		return xml
+	}
+	return xml + "<!-- " + strings.Repeat("x", max(size-len(xml)-9, 0)) + " -->"
 }
 
 func bytesOf(list []string) [][]byte {

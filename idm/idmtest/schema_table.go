@@ -57,6 +57,10 @@ var baseAttributes = []struct {
 	{"searchSizeLimit", "2.16.840.1.113719.1.27.4.20", synInteger, single},
 	{"searchTimeLimit", "2.16.840.1.113719.1.27.4.21", synInteger, single},
 	{"NDSRightsToMonitor", "2.16.840.1.113719.1.27.4.80", synUnknown, rightsOnly},
+	{"MaxRingDelta", "2.16.840.1.113719.1.1.4.1.2001", synInteger, single | operational | engineOwned},
+	{"PerishableData", "2.16.840.1.113719.1.1.4.1.2002", synInteger, single | operational | engineOwned},
+	{"driver-state", "2.16.840.1.113719.1.14.4.1.2003", synString, single | operational | engineOwned},
+	{"dsaName", "2.16.840.1.113719.1.27.4.200", synName, single | operational | engineOwned},
 	{"nspmPasswordPolicyDN", "2.16.840.1.113719.1.39.43.4.5", synName, single},
 }
 

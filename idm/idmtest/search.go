@@ -191,7 +191,7 @@ func (w *walk) visit(to target, depth int) {
 func (c *conn) virtual(req searchRequest, pick selection, entries ...virtualEntry) *found {
 	f := &found{pick: pick, typesOnly: req.typesOnly, done: &result{}}
 	for _, e := range entries {
-		if req.filter.match(virtualView(e), c.srv.tree.schema) != isFalse {
+		if req.filter.match(virtualView(e), c.srv.tree.schema) == isTrue {
 			f.virtual = append(f.virtual, e)
 		}
 	}

@@ -3,6 +3,8 @@ package idmtest
 import (
 	"bytes"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -24,9 +26,16 @@ type authority struct {
 	legacy bool
 }
 
-// newAuthority uses RSA keys throughout, as a tree's organizational CA does.
+// newKey is an elliptic key, which is quick to make, unless old servers are to be shown.
+func newKey(legacy bool) (crypto.Signer, error) {
+	if legacy {
+		return rsa.GenerateKey(rand.Reader, 2048)
+	}
+	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+}
+
 func newAuthority(tree string, legacy bool) (*authority, error) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	key, err := newKey(legacy)
 	if err != nil {
 		return nil, fmt.Errorf("idmtest: key of the authority: %w", err)
 	}
@@ -48,7 +57,7 @@ func newAuthority(tree string, legacy bool) (*authority, error) {
 
 // issue makes the certificate of one server, valid for 127.0.0.1 and localhost.
 func (a *authority) issue(name string, serial int64) (*tls.Certificate, error) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	key, err := newKey(a.legacy)
 	if err != nil {
 		return nil, fmt.Errorf("idmtest: key of %s: %w", name, err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -167,15 +169,19 @@ func (t *Tree) Jobs() []string { return t.namesOf("DirXML-Job") }
 // DriverSets returns the distinguished names of all driver sets.
 func (t *Tree) DriverSets() []string { return t.namesOf("DirXML-DriverSet") }
 
-// Users returns the distinguished names of all objects that drivers synchronize and that are persons.
-func (t *Tree) Users() []string { return t.namesOf("inetOrgPerson") }
+// Users returns the distinguished names of all persons below UsersDN, the objects that drivers synchronize.
+func (t *Tree) Users() []string {
+	return slices.DeleteFunc(t.namesOf("inetOrgPerson"), func(name string) bool {
+		return !strings.HasSuffix(dnKey(name), ","+dnKey(UsersDN))
+	})
+}
 
 func (t *Tree) namesOf(class string) []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var list []string
 	t.root.walk(func(n *node) {
-		if n.isA(class) && n.shared["objectclass"].values != nil {
+		if n.isA(class) {
 			list = append(list, n.String())
 		}
 	})
@@ -216,9 +222,8 @@ func (t *Tree) Exists(name string) bool {
 	return t.find(name) != nil
 }
 
-// AddUser creates a person that can bind, with the given rights: ACL values without the trustee, such as
-// "4#subtree#DirXML-AccessRun" on the driver sets, or "16#subtree#[Entry Rights]" for a supervisor of the whole tree.
-// Every user may browse and read the whole tree.
+// AddUser creates a person that can bind, browse and read the whole tree, and has the given rights besides: for
+// instance write on DirXML-AccessRun of the driver set, or supervisor (16) on "[Entry Rights]" of the root.
 func (t *Tree) AddUser(name, password string, grants ...Grant) error {
 	t.lock()
 	defer t.mu.Unlock()
@@ -258,6 +263,20 @@ func (t *Tree) grant(trustee string, g Grant) error {
 	n.shared["acl"] = attribute{name: "ACL", values: append(old[:len(old):len(old)], []byte(value))}
 	t.markEntry(n)
 	return nil
+}
+
+// Active lists the servers on which a driver is in any state but stopped, killed servers excluded and unplugged ones
+// included.
+func (t *Tree) Active(driver string) []string {
+	t.lock()
+	defer t.mu.Unlock()
+	var list []string
+	for _, s := range t.servers {
+		if d := s.driver(driver); d != nil && d.State != Stopped {
+			list = append(list, s.name)
+		}
+	}
+	return list
 }
 
 // lock takes the tree and lets the engines catch up with the clock.
