@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -23,14 +24,30 @@ type scenario struct {
 
 type fault struct{ name, about string }
 
-// stage is a simulator that stands ready, and the procedure to play on it.
+// stage is a simulator that stands ready, and what is played on it, one act after the other.
 type stage struct {
-	procedure failover.Procedure
-	waive     map[string]string
-	confirm   func(context.Context, failover.Step, failover.Observation) (failover.Statement, error)
+	acts    []act
+	waive   map[string]string
+	confirm func(context.Context, failover.Step, failover.Observation) (failover.Statement, error)
 	// judge asks the simulator what really happened.
 	judge func(context.Context) (verdict, error)
 	close func() error
+}
+
+// act is one procedure with a journal of its own.
+type act struct {
+	name      string // "" when it is the only one
+	procedure failover.Procedure
+	// before brings the world to where the act begins. It is called when the act has not begun yet.
+	before func(context.Context) error
+}
+
+// step is how the command line names a step of the act.
+func (a act) step(id string) string {
+	if a.name == "" {
+		return id
+	}
+	return a.name + ":" + id
 }
 
 // verdict is what the simulator saw.
@@ -65,46 +82,75 @@ func (sc scenario) play(ctx context.Context, s settings, several bool) (played b
 		return false, err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
-	if s.crash != "" && !slices.ContainsFunc(st.procedure.Steps, func(step failover.Step) bool { return step.ID == s.crash }) {
+	known := s.crash == "" || slices.ContainsFunc(st.acts, func(a act) bool {
+		return slices.ContainsFunc(a.procedure.Steps, func(step failover.Step) bool { return a.step(step.ID) == s.crash })
+	})
+	if !known {
 		return false, nil
 	}
-	journal, err := failover.OpenJournal(path)
+	var runErr error
+	for _, a := range st.acts {
+		if runErr, err = sc.act(ctx, s, st, a, path); err != nil || runErr != nil {
+			break
+		}
+	}
 	if err != nil {
 		return true, err
-	}
-	defer func() { err = errors.Join(err, journal.Close()) }()
-
-	out := os.Stdout
-	if s.json {
-		out = nil // the report is all that is printed
-	}
-	screen := runbook.NewScreen(out)
-	plan, err := st.procedure.Plan(ctx)
-	if err != nil {
-		return true, err
-	}
-	screen.Line("== %s ==\n%s", sc.name, plan)
-	began := time.Now()
-	report, runErr := st.procedure.Run(ctx, failover.RunOptions{
-		Journal: journal, Actor: "drill", Reason: "drill of " + sc.name, Waive: st.waive, Confirm: st.confirm,
-		Observer: func(e failover.Event) {
-			screen.Event(e)
-			if e.Step.ID == s.crash && s.crash != "" && (e.Kind == failover.EventIntent || e.Kind == failover.EventStepEnded) {
-				screen.Line("%2d/%d killed at %s", e.Number, e.Total, e.Step.ID)
-				killSelf()
-			}
-		}})
-	if report == nil {
-		return true, runErr
 	}
 	v, err := st.judge(ctx)
 	if err != nil {
 		return true, err
 	}
-	if err := summary(os.Stdout, s.json, report, v, time.Since(began)); err != nil {
-		return true, err
+	if !s.json {
+		v.print(os.Stdout)
 	}
 	return true, judge(v, runErr, s.fault != "")
+}
+
+// act plays one act, or goes on with it. An act whose journal says that it is done is left alone.
+func (sc scenario) act(ctx context.Context, s settings, st *stage, a act, path string) (runErr, err error) {
+	if a.name != "" {
+		path += "." + a.name
+	}
+	journal, err := failover.OpenJournal(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, journal.Close()) }()
+	switch a.procedure.Report(journal).Result {
+	case failover.ResultCompleted:
+		return nil, nil
+	case failover.ResultNone:
+		if a.before != nil {
+			if err := a.before(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	out := os.Stdout
+	if s.json {
+		out = nil // the report is all that is printed
+	}
+	screen := runbook.NewScreen(out)
+	plan, err := a.procedure.Plan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	screen.Line("== %s ==\n%s", strings.TrimSuffix(sc.name+" "+a.name, " "), plan)
+	began := time.Now()
+	report, runErr := a.procedure.Run(ctx, failover.RunOptions{
+		Journal: journal, Actor: "drill", Reason: "drill of " + sc.name, Waive: st.waive, Confirm: st.confirm,
+		Observer: func(e failover.Event) {
+			screen.Event(e)
+			if s.crash != "" && a.step(e.Step.ID) == s.crash && (e.Kind == failover.EventIntent || e.Kind == failover.EventStepEnded) {
+				screen.Line("%2d/%d killed at %s", e.Number, e.Total, s.crash)
+				killSelf()
+			}
+		}})
+	if report == nil {
+		return nil, runErr
+	}
+	return runErr, summary(os.Stdout, s.json, report, time.Since(began))
 }
 
 // places says where simulator and journal live.
@@ -156,9 +202,11 @@ func (sc scenario) print(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
-	fmt.Printf("%s (%s)\n", sc.name, st.procedure.Name)
-	for _, s := range st.procedure.Steps {
-		fmt.Printf("  %-40s %-7s %s\n", s.ID, s.Kind, s.Title)
+	fmt.Println(sc.name)
+	for _, a := range st.acts {
+		for _, s := range a.procedure.Steps {
+			fmt.Printf("  %-40s %-7s %s\n", a.step(s.ID), s.Kind, s.Title)
+		}
 	}
 	return nil
 }
