@@ -1,0 +1,144 @@
+package symitar_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/symitar"
+	"github.com/01b61c5c/failover/symitar/symitartest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const poll = 20 * time.Millisecond
+
+// bench is a simulated pair, with a journal for one procedure.
+type bench struct {
+	sim     *symitartest.Pair
+	cfg     symitar.Config
+	journal string
+}
+
+func newBench(t *testing.T, fault string) *bench {
+	t.Helper()
+	sim, err := symitartest.NewPair()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = sim.Close() })
+	require.NoError(t, sim.Arm(fault))
+	return &bench{sim: sim, cfg: sim.Config(), journal: filepath.Join(t.TempDir(), "journal")}
+}
+
+// confirmAll is a person who does every manual step.
+func confirmAll(context.Context, failover.Step, failover.Observation) (failover.Statement, error) {
+	return failover.Statement{By: "operator", Says: "done", Reason: "did it"}, nil
+}
+
+func (b *bench) run(t *testing.T, build func(*symitar.Pair) (failover.Procedure, error), tune ...func(*failover.RunOptions)) (*failover.Report, error) {
+	t.Helper()
+	pair, err := symitar.NewPair(b.cfg, symitar.WithPolling(poll))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, pair.Close()) }()
+	proc, err := build(pair)
+	require.NoError(t, err)
+	journal, err := failover.OpenJournal(b.journal)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, journal.Close()) }()
+	o := failover.RunOptions{Journal: journal, Actor: "tester", Reason: "test", Confirm: confirmAll}
+	for _, f := range tune {
+		f(&o)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	return proc.Run(ctx, o)
+}
+
+func (b *bench) swapped(t *testing.T) {
+	t.Helper()
+	require.Equal(t, []string{symitartest.Partner}, b.sim.Primaries())
+	require.Equal(t, "secondary", b.sim.Role(symitartest.Home))
+	require.True(t, b.sim.AgentRuns(symitartest.Partner))
+	require.False(t, b.sim.AgentRuns(symitartest.Home))
+	require.Equal(t, 1, b.sim.MacroRuns())
+	require.False(t, b.sim.EverTwoPrimaries())
+}
+
+func TestSwitchoverAndBack(t *testing.T) {
+	b := newBench(t, "")
+	_, err := b.run(t, symitar.Switchover)
+	require.NoError(t, err)
+	b.swapped(t)
+
+	_, err = b.run(t, symitar.Switchover)
+	require.NoError(t, err, "a finished journal has nothing left to do")
+	require.Equal(t, 1, b.sim.MacroRuns())
+
+	b.journal = filepath.Join(t.TempDir(), "back")
+	_, err = b.run(t, symitar.Failback)
+	require.NoError(t, err)
+	require.Equal(t, []string{symitartest.Home}, b.sim.Primaries())
+	require.Equal(t, 2, b.sim.MacroRuns())
+	require.False(t, b.sim.EverTwoPrimaries())
+}
+
+func TestFailover(t *testing.T) {
+	b := newBench(t, "")
+	gone := func(p *symitar.Pair) (failover.Procedure, error) {
+		return symitar.Failover(p, failover.Statement{By: "night shift", Says: "symaix1 lost power", Reason: "stood before it"})
+	}
+	_, err := b.run(t, gone)
+	require.ErrorIs(t, err, failover.ErrPrecondition, "a primary that answers is not gone")
+	require.Zero(t, b.sim.MacroRuns())
+
+	require.NoError(t, b.sim.PowerOff(symitartest.Home))
+	_, err = b.run(t, gone)
+	require.NoError(t, err)
+	require.Equal(t, []string{symitartest.Partner}, b.sim.Primaries())
+	require.Equal(t, 1, b.sim.MacroRuns())
+	require.False(t, b.sim.EverTwoPrimaries())
+}
+
+// TestFaults plays the planned switchover with every fault. Whatever goes wrong, the macro runs at most once, two hosts
+// are never primary together, and a second call of the same journal changes nothing about that.
+func TestFaults(t *testing.T) {
+	for _, fault := range symitartest.Faults() {
+		t.Run(fault.Name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, fault.Name)
+			if fault.Stops {
+				b.cfg.Limits.Quiet = time.Second
+			}
+			_, err := b.run(t, symitar.Switchover)
+			for try := 0; err != nil && !fault.Stops && !fault.Doubt && try < 5; try++ {
+				t.Logf("stopped, run again: %v", err)
+				_, err = b.run(t, symitar.Switchover)
+			}
+			switch {
+			case fault.Stops:
+				require.Error(t, err)
+				t.Log(err)
+				require.Zero(t, b.sim.MacroRuns(), "the macro must not be fired")
+				require.NotEmpty(t, failover.NextOf(err))
+				return
+			case fault.Doubt:
+				require.Error(t, err)
+				t.Log(err)
+				require.NotEmpty(t, failover.NextOf(err))
+				require.Equal(t, 1, b.sim.MacroRuns())
+				_, err = b.run(t, symitar.Switchover)
+				require.Error(t, err, "looking again settles nothing by itself")
+			default:
+				require.NoError(t, err)
+				b.swapped(t)
+			}
+			require.Equal(t, 1, b.sim.MacroRuns())
+			require.Zero(t, b.sim.Overlaps())
+			require.Equal(t, fault.Name == "two-primaries", b.sim.EverTwoPrimaries())
+		})
+	}
+}
