@@ -12,8 +12,8 @@ import (
 func (s *Server) AssociatedDriverSet(ctx context.Context) (string, error) {
 	answer, err := s.perform(ctx, opGetDriverSet, s.DN(), nil)
 	if err != nil {
-		// A server without a driver set was seen to refuse with "no such attribute" instead of answering an empty sequence.
-		if errors.Is(err, ErrNoAttribute) {
+		// What a server without a driver set answers is not published: an empty sequence, or that there is none.
+		if errors.Is(err, ErrNoAttribute) || errors.Is(err, ErrNoEntry) {
 			return "", nil
 		}
 		return "", err
