@@ -106,6 +106,9 @@ func because(kind error, text string) error { return fmt.Errorf("%w: %s", kind, 
 
 // fail builds the package's error. Secrets are cut from the cause's text by whoever read it from the wire.
 func (c *Client) fail(op, target string, outcome failover.Outcome, next string, err error) error {
+	if inner, ok := err.(*failover.Error); ok && inner.Op == op && inner.Target == target { //nolint:errorlint // only the outermost may repeat what this one says
+		err = inner.Err
+	}
 	return &failover.Error{Op: op, Target: target, Outcome: outcome, Next: next, Err: err}
 }
 

@@ -85,7 +85,12 @@ func TestOneFaultAndTheEndIsTheSame(t *testing.T) {
 	}
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, opcontest.Config{Polls: 1}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(200*time.Millisecond, 300*time.Millisecond))
+			t.Parallel()
+			request := 5 * time.Second
+			if f.Kind == opcontest.MuteAfter {
+				request = 500 * time.Millisecond
+			}
+			s := newSite(t, opcontest.Config{Polls: 1}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(request, 3*time.Second))
 			s.quiet()
 			s.Inject(f)
 			s.full(t)
@@ -108,6 +113,7 @@ func TestShapesOfTheServer(t *testing.T) {
 		"slow actions":            {Polls: 25},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newSite(t, conf)
 			s.quiet()
 			s.full(t)
@@ -231,7 +237,7 @@ func TestActionThatNeverEnds(t *testing.T) {
 	require.ErrorContains(t, err, "SAM")
 
 	// It dies between the check and the hold.
-	s = newSite(t, opcontest.Config{})
+	s = newSite(t, opcontest.Config{}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(5*time.Second, 100*time.Millisecond))
 	s.Before("POST", "/api/scheduleactions", "hold", 0, func() { s.Change(func() { s.SAMDown = true }) })
 	_, err = s.client.Quiesce(context.Background(), unplanned())
 	require.ErrorIs(t, err, failover.ErrInDoubt)
@@ -263,6 +269,7 @@ func TestCrashAfterEveryIntent(t *testing.T) {
 	for _, id := range ids {
 		for _, after := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/effect=%t", id, after), func(t *testing.T) {
+				t.Parallel()
 				s := newSite(t, opcontest.Config{})
 				s.quiet()
 				path := t.TempDir() + "/journal"

@@ -34,7 +34,7 @@ func (c *Client) holdAll(ctx context.Context, st store, machine, step, reason st
 		if err != nil {
 			return c.fail(op, machine, failover.NotApplied, failover.NextOf(err), err)
 		}
-		list := sc.toHold()
+		list := r.withoutReleased(sc.toHold())
 		if len(list) == 0 {
 			if sc.signature() == previous {
 				return nil
@@ -161,7 +161,8 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 				if err == nil {
 					err = fmt.Errorf("%w: the server reported success and it is still %s", failover.ErrNotObserved, describe(now, s.ID))
 				}
-				failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.InDoubt, "look at its state in OpCon, or run again, which looks first", err)
+				failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.InDoubt,
+					or(failover.NextOf(err), "look at its state in OpCon, or run again, which looks first"), err)
 			}
 			return failed
 		}

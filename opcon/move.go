@@ -48,7 +48,8 @@ func (c *Client) setMachine(ctx context.Context, id int64, want MachineState) er
 			if res == nil {
 				res = fmt.Errorf("%w: the server reported success and the machine is still asked %s", failover.ErrNotObserved, m.Asked)
 			}
-			return c.fail(string(v)+" machine", m.Name, failover.InDoubt, "look at the machine in OpCon, or run again, which looks first", res)
+			return c.fail(string(v)+" machine", m.Name, failover.InDoubt,
+				or(failover.NextOf(res), "look at the machine in OpCon, or run again, which looks first"), res)
 		}
 	}
 }

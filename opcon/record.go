@@ -109,6 +109,13 @@ func (r *Record) plan(list []Schedule, step string) {
 	})
 }
 
+// withoutReleased leaves out what this run has released already: a Resume that is called again does not hold it anew.
+func (r Record) withoutReleased(list []Schedule) []Schedule {
+	return slices.DeleteFunc(list, func(s Schedule) bool {
+		return slices.ContainsFunc(r.Held, func(h HeldSchedule) bool { return h.ID == s.ID && h.Released })
+	})
+}
+
 func (r *Record) settle(id ScheduleID, o failover.Outcome) {
 	for i := range r.Held {
 		if r.Held[i].ID == id {

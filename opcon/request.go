@@ -32,7 +32,7 @@ type call struct {
 	query  url.Values
 	body   any    // marshalled to JSON
 	raw    []byte // sent as it is, in place of body
-	login  bool   // the token request itself
+	open   bool   // needs no token
 }
 
 type reply struct {
@@ -53,11 +53,15 @@ func (c *Client) do(ctx context.Context, in call) (reply, error) {
 	if in.target == "" {
 		in.target = c.host
 	}
-	token, gen, err := c.token(ctx)
-	if err != nil {
-		return reply{}, err
+	var token failover.Secret
+	var gen int
+	var err error
+	if !in.open {
+		if token, gen, err = c.token(ctx); err != nil {
+			return reply{}, err
+		}
 	}
-	renewed := false
+	renewed := in.open
 	for attempt := 1; ; attempt++ {
 		rep, err := c.exchange(ctx, in, token)
 		switch {
@@ -137,7 +141,7 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("Accept", "application/json")
-	if !in.login {
+	if !in.open {
 		req.Header.Set("Authorization", "Token "+token.Reveal())
 	}
 	if c.set.consumerID != "" {

@@ -54,7 +54,7 @@ func newSite(t *testing.T, conf opcontest.Config, opts ...opcon.Option) *site {
 
 func newClient(t *testing.T, srv *opcontest.Server, opts ...opcon.Option) *opcon.Client {
 	t.Helper()
-	base := []opcon.Option{opcon.WithRootCAs(srv.CertPool()), opcon.WithPolling(time.Millisecond, 5*time.Millisecond), opcon.WithTimeouts(2*time.Second, 300*time.Millisecond)}
+	base := []opcon.Option{opcon.WithRootCAs(srv.CertPool()), opcon.WithPolling(time.Millisecond, 5*time.Millisecond), opcon.WithTimeouts(5*time.Second, 3*time.Second)}
 	if len(opts) == 0 {
 		opts = []opcon.Option{opcon.WithUser(srv.User, secret(srv.Password))}
 	}

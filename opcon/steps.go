@@ -155,7 +155,7 @@ func (q *quiesce) hold(name, title string) failover.Step {
 		if err != nil {
 			return failover.Observation{}, err
 		}
-		return holdObservation(sc), nil
+		return holdObservation(sc, sc.toHold()), nil
 	}
 	s.Apply = func(ctx context.Context) error {
 		return q.c.holdAll(ctx, q.st, q.o.Machine, s.ID, q.o.Reason, q.o.Dates)
@@ -165,8 +165,7 @@ func (q *quiesce) hold(name, title string) failover.Step {
 }
 
 // holdObservation has one row per root schedule, in the order of date and name.
-func holdObservation(sc scope) failover.Observation {
-	list := sc.toHold()
+func holdObservation(sc scope, list []Schedule) failover.Observation {
 	open := map[ScheduleID]bool{}
 	names := make([]string, len(list))
 	for i, sch := range list {
@@ -364,7 +363,7 @@ type ServiceState struct {
 // Service reads version, login and engine state. Changes nothing. Errors: ErrAuth, ErrUnavailable.
 func (c *Client) Service(ctx context.Context) (ServiceState, error) {
 	const op = "look at"
-	rep, err := c.exchangeGet(ctx, call{op: op, method: http.MethodGet, path: "/api/version", login: true})
+	rep, err := c.do(ctx, call{op: op, method: http.MethodGet, path: "/api/version", open: true})
 	if err != nil {
 		return ServiceState{}, err
 	}
@@ -384,13 +383,4 @@ func (c *Client) Service(ctx context.Context) (ServiceState, error) {
 		state.Zone = now.Format(timeFormat)
 	}
 	return state, nil
-}
-
-// exchangeGet is for the one call that needs no token.
-func (c *Client) exchangeGet(ctx context.Context, in call) (reply, error) {
-	rep, err := c.exchange(ctx, in, failover.Secret{})
-	if err == nil {
-		err = rep.refusal(in.op, c, in)
-	}
-	return rep, err
 }

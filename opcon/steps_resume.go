@@ -69,7 +69,7 @@ func (r *resume) holdNew() failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			return holdObservation(sc), nil
+			return holdObservation(sc, rec.withoutReleased(sc.toHold())), nil
 		})
 	s.Timeout = r.o.HoldTimeout
 	s.Apply = func(ctx context.Context) error {

@@ -102,7 +102,7 @@ func (c *Client) loginLocked(ctx context.Context) error {
 	if c.set.login.kind == loginApplication {
 		body.TokenType = tokenType{Type: "Application", ID: c.set.login.application}
 	}
-	rep, err := c.exchange(ctx, call{op: "log in to", method: http.MethodPost, path: "/api/tokens", body: body, login: true}, failover.Secret{})
+	rep, err := c.exchange(ctx, call{op: "log in to", method: http.MethodPost, path: "/api/tokens", body: body, open: true}, failover.Secret{})
 	if err == nil {
 		err = rep.refusal("log in to", c)
 	}

@@ -1,0 +1,352 @@
+package opcon_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/opcon"
+	"github.com/01b61c5c/failover/opcon/opcontest"
+)
+
+// moved quiesces without warning, swaps and brings the machine up on the new host.
+func (s *site) moved(t *testing.T) opcon.Record {
+	t.Helper()
+	ctx := context.Background()
+	rec, err := s.client.Quiesce(ctx, unplanned())
+	require.NoError(t, err)
+	s.swap()
+	rec, err = s.client.BringUp(ctx, rec, resumed())
+	require.NoError(t, err)
+	return rec
+}
+
+func find(list []opcon.Interrupted, name string) (opcon.Interrupted, bool) {
+	for _, in := range list {
+		if in.Job.Name == name {
+			return in, true
+		}
+	}
+	return opcon.Interrupted{}, false
+}
+
+func TestInterrupted(t *testing.T) {
+	ctx := context.Background()
+	for _, later := range []bool{false, true} {
+		t.Run(fmt.Sprintf("reported failed=%t", later), func(t *testing.T) {
+			after := 1_000_000
+			if later {
+				after = 1
+			}
+			s := newSite(t, opcontest.Config{ReportAfter: after})
+			old := s.AddJob(&opcontest.Job{Name: "OLD FAILURE", Schedule: s.Nightly, Primary: "SYMAIX1", Status: opcontest.Failed})
+			rec := s.moved(t)
+			late := s.AddJob(&opcontest.Job{Name: "LATE", Schedule: s.Nightly, Primary: "SYMAIX1", Status: opcontest.MissedStart})
+			astray := s.AddJob(&opcontest.Job{Name: "ASTRAY", Schedule: s.Nightly, Primary: "SYMAIX1", StartedOn: "SYMSPARE", Status: opcontest.FinishedOK})
+			if later {
+				require.Eventually(t, func() bool {
+					_, err := s.client.Service(ctx)
+					st, _ := s.JobState(s.Running)
+					return err == nil && st == opcontest.Failed
+				}, 5*time.Second, time.Millisecond)
+			}
+			list, err := s.client.Interrupted(ctx, rec)
+			require.NoError(t, err)
+			require.Len(t, list, 4)
+			_, ok := find(list, old.Name)
+			require.False(t, ok, "what had failed before is not ours to tell")
+
+			sent, ok := find(list, "CLOSEDAY")
+			require.True(t, ok)
+			require.Equal(t, opcon.SentNotStarted, sent.Why)
+			require.Equal(t, "CLOSEDAY", list[0].Job.Name, "the vendor's worst case comes first")
+			ran, ok := find(list, "GOODNIGHT")
+			require.True(t, ok)
+			require.Equal(t, opcon.RestartOnHold, ran.Proposal.Action)
+			require.Equal(t, !later, ran.Proposal.MarkFailedFirst)
+			require.Contains(t, ran.Hint, ";RESTART_POINT")
+			require.Contains(t, ran.Hint, "STEP2")
+			never, ok := find(list, late.Name)
+			require.True(t, ok)
+			require.Equal(t, opcon.NeverStarted, never.Why)
+			elsewhere, ok := find(list, astray.Name)
+			require.True(t, ok)
+			require.Equal(t, opcon.RanElsewhere, elsewhere.Why)
+			require.Contains(t, elsewhere.Hint, "SYMSPARE")
+			require.Equal(t, opcon.LeaveAsIs, elsewhere.Proposal.Action)
+			for _, what := range []string{"restart", "restartOnHold", "forceRestart", "markFailed"} {
+				require.Zero(t, s.Count(what, ""), "a list changes nothing")
+			}
+		})
+	}
+}
+
+func TestRerun(t *testing.T) {
+	ctx := context.Background()
+	decided := func(in opcon.Interrupted) opcon.Decision {
+		in.Proposal.By = "jdoe"
+		return in.Proposal
+	}
+	listed := func(t *testing.T, s *site, rec opcon.Record, name string) opcon.Decision {
+		t.Helper()
+		list, err := s.client.Interrupted(ctx, rec)
+		require.NoError(t, err)
+		in, ok := find(list, name)
+		require.True(t, ok)
+		return decided(in)
+	}
+	t.Run("mark failed, then restart on hold", func(t *testing.T) {
+		s := newSite(t, opcontest.Config{ReportAfter: 1_000_000, Polls: 2})
+		d := listed(t, s, s.moved(t), "GOODNIGHT")
+		require.NoError(t, s.client.Rerun(ctx, d))
+		st, _ := s.JobState(s.Running)
+		require.Equal(t, opcontest.JobOnHold, st)
+		require.Equal(t, 1, s.Count("markFailed", ""))
+		require.Equal(t, 1, s.Count("restartOnHold", ""))
+		err := s.client.Rerun(ctx, d)
+		require.ErrorIs(t, err, failover.ErrPrecondition, "a second time it no longer fits")
+		require.Equal(t, 1, s.Count("restartOnHold", ""))
+		s.lawful(t)
+	})
+	t.Run("a running job is not restarted without that word", func(t *testing.T) {
+		s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})
+		d := listed(t, s, s.moved(t), "GOODNIGHT")
+		d.MarkFailedFirst = false
+		err := s.client.Rerun(ctx, d)
+		require.ErrorIs(t, err, failover.ErrPrecondition)
+		require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+		require.Zero(t, s.Count("markFailed", ""))
+	})
+	t.Run("nobody decided", func(t *testing.T) {
+		s := newSite(t, opcontest.Config{})
+		d := listed(t, s, s.moved(t), "GOODNIGHT")
+		d.By = ""
+		require.ErrorIs(t, s.client.Rerun(ctx, d), failover.ErrInvalid)
+	})
+	t.Run("started again since", func(t *testing.T) {
+		s := newSite(t, opcontest.Config{})
+		d := listed(t, s, s.moved(t), "GOODNIGHT")
+		d.Number--
+		require.ErrorContains(t, s.client.Rerun(ctx, d), "started again since")
+	})
+	t.Run("unknown step", func(t *testing.T) {
+		s := newSite(t, opcontest.Config{})
+		d := listed(t, s, s.moved(t), "GOODNIGHT")
+		d.Action, d.Step = opcon.Restart, "NOSUCH"
+		require.ErrorContains(t, s.client.Rerun(ctx, d), "NOSUCH")
+		d.Step = "STEP2"
+		require.NoError(t, s.client.Rerun(ctx, d))
+		require.Equal(t, 1, s.Count("restart", ""))
+	})
+	t.Run("a lost reply never starts a job twice", func(t *testing.T) {
+		for _, kind := range []opcontest.FaultKind{opcontest.CutBefore, opcontest.CutAfter, opcontest.LoseRecord, opcontest.NeverEnds} {
+			s := newSite(t, opcontest.Config{}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(time.Second, 200*time.Millisecond))
+			rec := s.moved(t)
+			d := listed(t, s, rec, "GOODNIGHT")
+			d.Action = opcon.Restart
+			s.Inject(opcontest.Fault{Kind: kind, Verb: "restart"})
+			err := s.client.Rerun(ctx, d)
+			if kind == opcontest.CutAfter || kind == opcontest.LoseRecord {
+				require.NoError(t, err)
+				require.Equal(t, 1, s.Count("restart", ""))
+			} else {
+				require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+				require.Zero(t, s.Count("restart", ""))
+				require.NotEmpty(t, failover.NextOf(err))
+			}
+		}
+	})
+	t.Run("a name with a slash", func(t *testing.T) {
+		s := newSite(t, opcontest.Config{})
+		s.Change(func() { s.Alternant.Status = opcontest.Failed })
+		err := s.client.Rerun(ctx, opcon.Decision{Job: opcon.JobID(s.Alternant.ID()), Action: opcon.RestartOnHold, By: "jdoe", Reason: reason})
+		require.NoError(t, err)
+		st, _ := s.JobState(s.Alternant)
+		require.Equal(t, opcontest.JobOnHold, st)
+		s.lawful(t)
+	})
+}
+
+func TestDecisionsWithinAProcedure(t *testing.T) {
+	ctx := context.Background()
+	s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})
+	r := resumed()
+	var given func([]opcon.Interrupted) []opcon.Decision
+	r.Decide = func(_ context.Context, list []opcon.Interrupted) ([]opcon.Decision, error) {
+		if given == nil {
+			return nil, fmt.Errorf("%w: the decision list is not written yet", failover.ErrWaiting)
+		}
+		return given(list), nil
+	}
+	j := journal(t)
+	p := procedure(t, s, unplanned(), r)
+	_, err := p.Run(ctx, options(j))
+	require.ErrorIs(t, err, failover.ErrWaiting)
+	require.Zero(t, s.Count("release", ""), "nothing is released before it is determined what runs")
+
+	given = func(list []opcon.Interrupted) []opcon.Decision { return nil }
+	_, err = p.Run(ctx, options(j))
+	require.ErrorIs(t, err, failover.ErrWaiting)
+	require.ErrorContains(t, err, "no decision for 2026-08-22 SYM NIGHTLY / CLOSEDAY")
+
+	given = func(list []opcon.Interrupted) []opcon.Decision {
+		var out []opcon.Decision
+		for _, in := range list {
+			d := in.Proposal
+			d.By = "jdoe"
+			if in.Job.Name == "CLOSEDAY" {
+				d.Action = opcon.LeaveAsIs
+			}
+			out = append(out, d)
+		}
+		return out
+	}
+	var asked []string
+	o := options(j)
+	o.Gate = failover.GateFunc(func(_ context.Context, st failover.Step, obs failover.Observation) error {
+		asked = append(asked, obs.Would)
+		return nil
+	})
+	_, err = p.Run(ctx, o)
+	require.NoError(t, err)
+	require.Contains(t, asked[0], "mark failed, then restart-on-hold 2026", "the gate sees exactly what will be restarted")
+	require.Equal(t, 1, s.Count("restartOnHold", ""))
+	require.Equal(t, 1, s.Count("markFailed", ""))
+	st, _ := s.JobState(s.JustSent)
+	require.Equal(t, opcontest.StartAttempted, st, "left as it is")
+	s.lawful(t)
+
+	_, err = p.Undo(ctx, options(j))
+	require.ErrorIs(t, err, failover.ErrIrreversible, "a restart cannot be taken back")
+}
+
+func TestDecisionsSurviveACrash(t *testing.T) {
+	ctx := context.Background()
+	for _, verb := range []string{"markFailed", "restartOnHold"} {
+		for _, kind := range []opcontest.FaultKind{opcontest.MuteAfter, opcontest.Mute} {
+			s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})
+			r := resumed()
+			r.Decide = func(_ context.Context, list []opcon.Interrupted) ([]opcon.Decision, error) {
+				var out []opcon.Decision
+				for _, in := range list {
+					d := in.Proposal
+					d.By = "jdoe"
+					out = append(out, d)
+				}
+				return out, nil
+			}
+			path := t.TempDir() + "/journal"
+			first, err := failover.OpenJournal(path)
+			require.NoError(t, err)
+			cut, cancel := context.WithCancel(ctx)
+			s.Before("POST", "/api/jobactions", verb, 0, cancel)
+			s.Inject(opcontest.Fault{Kind: kind, Verb: verb})
+			_, err = procedure(t, s, unplanned(), r).Run(cut, options(first))
+			cancel()
+			require.Error(t, err)
+			require.NoError(t, first.Close())
+			_, err = procedure(t, s, unplanned(), r).Run(ctx, options(openJournal(t, path)))
+			require.NoError(t, err)
+			require.Equal(t, 2, s.Count("restartOnHold", ""))
+			require.Equal(t, 2, s.Count("markFailed", ""))
+			require.Zero(t, s.Count("start", ""))
+			s.lawful(t)
+		}
+	}
+}
+
+func TestRecordRoundTrip(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	rec, err := s.client.Quiesce(context.Background(), unplanned())
+	require.NoError(t, err)
+	raw, err := json.Marshal(rec)
+	require.NoError(t, err)
+	require.NotContains(t, string(raw), "token-")
+	var back opcon.Record
+	require.NoError(t, json.Unmarshal(raw, &back))
+	again, err := json.Marshal(back)
+	require.NoError(t, err)
+	require.JSONEq(t, string(raw), string(again))
+	require.Equal(t, opcon.Address{FQDN: oldHost, IP: "<Default>"}, back.Machine.Address)
+	require.Len(t, back.Running, 2)
+}
+
+func TestRepointNeedsTheMachineDown(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	ctx := context.Background()
+	rec, err := s.client.Quiesce(ctx, unplanned())
+	require.NoError(t, err)
+	s.Change(func() { s.Machine.Asked, s.Machine.State = "U", "U" }) // somebody brought it up
+	_, err = s.client.BringUp(ctx, rec, resumed())
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+	require.Zero(t, s.Count("address", ""))
+	require.Empty(t, s.Violations())
+
+	o := resumed()
+	o.Address = opcon.Address{IP: "192.0.2.2"}
+	s.mu.Lock()
+	s.agents["192.0.2.2"], s.primary = true, "192.0.2.2"
+	s.mu.Unlock()
+	s.Change(func() { s.Machine.Asked, s.Machine.State = "D", "D" })
+	_, err = s.client.BringUp(ctx, rec, o)
+	require.NoError(t, err)
+	_, _, address := s.MachineState(s.Machine)
+	require.Equal(t, "192.0.2.2", address)
+	require.Equal(t, "<Default>", s.Machine.FQDN)
+}
+
+func TestAliasMoves(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	rec, err := s.client.Quiesce(context.Background(), unplanned())
+	require.NoError(t, err)
+	o := resumed()
+	o.Repoint, o.Address = opcon.AliasMoves, opcon.Address{}
+	_, err = s.client.Resume(context.Background(), rec, o)
+	require.NoError(t, err)
+	for _, r := range s.Requests() {
+		require.NotEqual(t, "PUT", r.Method)
+	}
+	require.Equal(t, 4, s.Count("release", ""))
+}
+
+func TestReleasePartlyRefused(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	ctx := context.Background()
+	rec, err := s.client.Quiesce(ctx, unplanned())
+	require.NoError(t, err)
+	s.FailItem("release", "SYM STATEMENTS", "no privilege", 1)
+	rec, err = s.client.Resume(ctx, rec, resumed())
+	require.ErrorIs(t, err, opcon.ErrActionFailed)
+	require.ErrorContains(t, err, "no privilege")
+	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+	action, ok := errors.AsType[*opcon.ActionError](err)
+	require.True(t, ok)
+	require.Equal(t, "2026-08-22 SYM STATEMENTS", action.Item)
+	require.Equal(t, 3, s.Count("release", ""), "one that fails holds up no other")
+	_, err = s.client.Resume(ctx, rec, resumed())
+	require.NoError(t, err)
+	require.Equal(t, 4, s.Count("release", ""))
+	require.Equal(t, 1, s.Count("up", ""))
+}
+
+// TestOnlyOurHoldsAreReleased: others hold and release meanwhile; theirs stays as they left it.
+func TestOnlyOurHoldsAreReleased(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	ctx := context.Background()
+	rec, err := s.client.Quiesce(ctx, unplanned())
+	require.NoError(t, err)
+	later := s.AddSchedule(&opcontest.Schedule{Name: "SYM LATER", Status: opcontest.OnHold})
+	s.AddJob(&opcontest.Job{Name: "JOB", Schedule: later, Primary: "SYMAIX1"})
+	_, err = s.client.Resume(ctx, rec, resumed())
+	require.NoError(t, err)
+	require.Equal(t, opcontest.OnHold, s.Status(later))
+	require.Equal(t, opcontest.OnHold, s.Status(s.HeldBefore))
+	require.Equal(t, 4, s.Count("release", ""))
+}
