@@ -181,6 +181,8 @@ type Licence struct {
 type Agent struct {
 	Control string   // control script; default /usr/local/lsam/bin/lsam3100 (documented)
 	Must    []string // processes that make up a running agent; default sma_lsam, sma_disp, sma_log (documented)
+	// Timeout limits starting and stopping it. Default 3 minutes; a start normally takes less than 30 seconds (documented).
+	Timeout time.Duration
 }
 
 // Verification is something that must hold after the swap, for example that the service address is on the new
@@ -219,6 +221,7 @@ const (
 	defaultExpect    = "/usr/bin/expect"
 	defaultSettle    = 2 * time.Minute
 	defaultWithin    = 5 * time.Minute
+	defaultAgentTime = 3 * time.Minute
 )
 
 // withDefaults fills in what a vendor states.
@@ -238,6 +241,9 @@ func (c Config) withDefaults() Config {
 	text(&c.Macro.Expect, defaultExpect)
 	if c.Agent.Must == nil {
 		c.Agent.Must = []string{"sma_lsam", "sma_disp", "sma_log"}
+	}
+	if c.Agent.Timeout == 0 {
+		c.Agent.Timeout = defaultAgentTime
 	}
 	if c.Macro.ExitOK == nil {
 		c.Macro.ExitOK = []int{0}
@@ -435,8 +441,8 @@ func (c Config) validateLimits() error {
 	switch l := c.Limits; {
 	case l.DiskPercent < 1 || l.DiskPercent > 100:
 		return failover.Invalid("Config.Limits.DiskPercent", "is "+strconv.Itoa(l.DiskPercent), "choose 1 to 100")
-	case l.ClockSkew < 0 || l.DatesAgeDays < 0 || l.ErrorsSince < 0:
-		return failover.Invalid("Config.Limits", "has a negative figure", "use zero for the default")
+	case l.ClockSkew < 0 || l.DatesAgeDays < 0 || l.ErrorsSince < 0 || c.Agent.Timeout < 0:
+		return failover.Invalid("Config.Limits or Config.Agent.Timeout", "is negative", "use zero for the default")
 	case l.Quiet <= 0:
 		return failover.Invalid("Config.Limits.Quiet", "is not set", "choose how long to wait for jobs and batch queue to come to rest, for example 30 minutes")
 	}

@@ -83,9 +83,22 @@ func (h *Host) run(ctx context.Context, op, script string, stdin []byte, args ..
 	return answer{out, exit}, nil
 }
 
+// repeat runs a script that may run twice without harm, because it reads or because its marks let only one through. It
+// is sent again when the line broke under it.
+func (h *Host) repeat(ctx context.Context, op, script string, args ...string) (answer, error) {
+	const tries = 3
+	for try := 1; ; try++ {
+		a, err := h.run(ctx, op, script, nil, args...)
+		lost := errors.Is(err, remote.ErrLineLost) || errors.Is(err, remote.ErrNoExitStatus)
+		if err == nil || !lost || try == tries || ctx.Err() != nil {
+			return a, err
+		}
+	}
+}
+
 // read runs a script that changes nothing, and takes any exit status but 0 for a failure.
 func (h *Host) read(ctx context.Context, op, script string, args ...string) (string, error) {
-	a, err := h.run(ctx, op, script, nil, args...)
+	a, err := h.repeat(ctx, op, script, args...)
 	if err != nil {
 		return "", unchanged(err)
 	}
@@ -105,7 +118,7 @@ func (h *Host) named(op string, err error) error {
 	if !errors.As(err, &e) {
 		return h.fail(op, failover.InDoubt, "look at the host", err)
 	}
-	return h.fail(op, e.Outcome, e.Next, err)
+	return h.fail(op, e.Outcome, e.Next, e.Err)
 }
 
 // unchanged marks the failure of something that only reads: whatever happened to it, nothing changed.

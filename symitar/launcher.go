@@ -90,7 +90,7 @@ func (h *Host) runStatus(ctx context.Context, run RunID) (status, error) {
 // conclude makes sure that the run never fires, if it has not: it leaves a tombstone at whichever stage the launcher
 // stands. fired tells that it is too late for that.
 func (f firing) conclude(ctx context.Context) (proof string, fired bool, err error) {
-	a, err := f.on.run(ctx, "void the run", concludeScript, nil, f.on.set.StateDir, string(f.run))
+	a, err := f.on.repeat(ctx, "void the run", concludeScript, f.on.set.StateDir, string(f.run))
 	switch {
 	case err != nil:
 		return "", false, err
@@ -105,7 +105,7 @@ func (f firing) conclude(ctx context.Context) (proof string, fired bool, err err
 
 // reserve takes the launcher's lock on one host.
 func (f firing) reserve(ctx context.Context, h *Host) error {
-	a, err := h.run(ctx, "take the launcher's lock", reserveScript, nil, h.set.StateDir, string(f.run))
+	a, err := h.repeat(ctx, "take the launcher's lock", reserveScript, h.set.StateDir, string(f.run))
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func (f firing) never(ctx context.Context, res Result, why string, mine []*Host)
 		res.Evidence = append(res.Evidence, err.Error())
 		return res
 	case fired:
-		return f.follow(ctx, res, nil)
+		return f.follow(ctx, res, f.on.set.Macro.knownSecrets())
 	}
 	res.State = NotExecuted
 	res.Evidence = append(res.Evidence, proof)
@@ -396,7 +396,7 @@ func (f firing) roles(ctx context.Context) (bool, string, error) {
 
 // archive moves the launcher's lock of a run out of the way on one host. A lock of another run is left alone.
 func (h *Host) archive(ctx context.Context, run RunID, note string) error {
-	a, err := h.run(ctx, "archive the launcher's lock", acknowledgeScript, nil, h.set.StateDir, string(run), note)
+	a, err := h.repeat(ctx, "archive the launcher's lock", acknowledgeScript, h.set.StateDir, string(run), note)
 	switch {
 	case err != nil:
 		return err

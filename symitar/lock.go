@@ -36,7 +36,7 @@ type held struct {
 }
 
 func (h *Host) pairLock(ctx context.Context, verb, id string, args ...string) (answer, held, error) {
-	a, err := h.run(ctx, verb+" the pair lock", pairLockScript, nil, append([]string{h.set.StateDir, verb, id}, args...)...)
+	a, err := h.repeat(ctx, verb+" the pair lock", pairLockScript, append([]string{h.set.StateDir, verb, id}, args...)...)
 	if err != nil {
 		return a, held{}, err
 	}

@@ -156,7 +156,7 @@ func newLogReader(h *Host, run RunID, secrets []failover.Secret) *logReader {
 // readTo reads until size bytes were seen and reports whole lines as progress.
 func (l *logReader) readTo(ctx context.Context, size int64) error {
 	for l.offset < size {
-		a, err := l.host.run(ctx, "read the macro's output", logScript, nil, l.host.set.StateDir, string(l.run), fmt.Sprint(l.offset+1))
+		a, err := l.host.repeat(ctx, "read the macro's output", logScript, l.host.set.StateDir, string(l.run), fmt.Sprint(l.offset+1))
 		if err != nil {
 			return unchanged(err)
 		}

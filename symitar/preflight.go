@@ -279,7 +279,7 @@ func (h *Host) agentProcesses(ctx context.Context) (running, missing []string, e
 // agentKnown asks the agent's control script and reads the table of processes it prints. A stopped agent is no fault
 // before a swap: it may be the secondary's custom to keep it down.
 func agentKnown(ctx context.Context, h *Host) (failover.Item, error) {
-	a, err := h.run(ctx, "ask the agent's state", agentScript, nil, h.set.Agent.Control, "status")
+	a, err := h.repeat(ctx, "ask the agent's state", agentScript, h.set.Agent.Control, "status")
 	if err != nil {
 		return failover.Item{}, unchanged(err)
 	}

@@ -178,8 +178,6 @@ func (f firing) quiet() []failover.Step {
 			Source: sourceDaemon, Observe: func(ctx context.Context) (failover.Observation, error) { return each(ctx, f.all, noFailoverD) }})
 }
 
-const agentTimeout = 3 * time.Minute
-
 // agentChange is a step that starts or stops the agent of a host; both are safe to repeat.
 func agentChange(h *Host, id, title, source, verb, back string, wantRunning bool, poll time.Duration) failover.Step {
 	control := func(verb string) func(context.Context) error {
@@ -195,7 +193,7 @@ func agentChange(h *Host, id, title, source, verb, back string, wantRunning bool
 			return nil // what it says is no proof; the processes are
 		}
 	}
-	return failover.Step{ID: id, Title: title, Target: h.Name(), Kind: failover.Change, Timeout: agentTimeout, Poll: poll, Source: source,
+	return failover.Step{ID: id, Title: title, Target: h.Name(), Kind: failover.Change, Timeout: h.set.Agent.Timeout, Poll: poll, Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			running, missing, err := h.agentProcesses(ctx)
 			if err != nil {
@@ -324,7 +322,7 @@ func (f firing) archiveStep() failover.Step {
 
 // ask runs one verification.
 func (v Verification) ask(ctx context.Context, h *Host) (failover.Item, error) {
-	a, err := h.run(ctx, "verify "+v.Name, v.Command, nil)
+	a, err := h.repeat(ctx, "verify "+v.Name, v.Command)
 	if err != nil {
 		return failover.Item{}, unchanged(err)
 	}

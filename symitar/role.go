@@ -2,7 +2,6 @@ package symitar
 
 import (
 	"context"
-	"fmt"
 	"regexp"
 	"strings"
 )
@@ -31,7 +30,7 @@ func (h *Host) Role(ctx context.Context) (role HostRole, why string, err error) 
 	votes := map[HostRole]int{}
 	var said []string
 	for _, p := range h.set.Role.Probes {
-		a, err := h.run(ctx, "ask role probe "+p.Name, p.Command, nil)
+		a, err := h.repeat(ctx, "ask role probe "+p.Name, p.Command)
 		if err != nil {
 			return RoleUnknown, "", unchanged(err)
 		}
@@ -102,12 +101,4 @@ func rolesWanted(ctx context.Context, primary, secondary *Host) (ok bool, found 
 		ok = ok && role == want.role
 	}
 	return ok, strings.Join(parts, ", "), nil
-}
-
-// bothPrimary reports two active sides, the worst outcome.
-func bothPrimary(found string, a, b HostRole) error {
-	if a == RolePrimary && b == RolePrimary {
-		return fmt.Errorf("both hosts say they are primary: %s", found)
-	}
-	return nil
 }

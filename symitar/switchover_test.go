@@ -110,9 +110,6 @@ func TestFaults(t *testing.T) {
 		t.Run(fault.Name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, fault.Name)
-			if fault.Stops {
-				b.cfg.Limits.Quiet = time.Second
-			}
 			_, err := b.run(t, symitar.Switchover)
 			for try := 0; err != nil && !fault.Stops && !fault.Doubt && try < 5; try++ {
 				t.Logf("stopped, run again: %v", err)

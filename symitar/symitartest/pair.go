@@ -260,8 +260,8 @@ func (p *Pair) Config() symitar.Config {
 		}},
 		Replication: symitar.Replication{Command: "replag", On: symitar.OldPrimary, Lag: `lag=([0-9.]+)`, Unit: time.Second, MaxLag: 5 * time.Second},
 		Licence:     symitar.Licence{Path: Root + "/ops/bin/licences", Patterns: []string{"RSJ " + Home, "RSJ " + Partner}},
-		Agent:       symitar.Agent{Control: Root + "/bin/lsam3100"},
-		Limits:      symitar.Limits{Quiet: 5 * time.Second},
+		Agent:       symitar.Agent{Control: Root + "/bin/lsam3100", Timeout: p.patience()},
+		Limits:      symitar.Limits{Quiet: p.patience()},
 		Verify: []symitar.Verification{
 			{Name: "alias-on-new-primary", Title: "The service address is on the new primary", On: symitar.NewPrimary, Command: aliasCommand, Want: "alias-here", Within: 5 * time.Second},
 			{Name: "alias-off-old-primary", Title: "The service address is gone from the old primary", On: symitar.OldPrimary, Command: aliasCommand, Want: "alias-absent", Within: 5 * time.Second},
@@ -289,11 +289,20 @@ func (p *Pair) macroTimeout() time.Duration {
 	return 20 * time.Second
 }
 
+// patience is short where the fault makes waiting vain.
+func (p *Pair) patience() time.Duration {
+	switch p.Armed() {
+	case "agent-stuck", "batch-busy", "rsj-never-ends":
+		return time.Second
+	}
+	return 10 * time.Second
+}
+
 // Server returns the SSH server of a host, for faults of the line.
 func (p *Pair) Server(name string) *sshtest.Server { return p.hosts[name].server }
 
-// Reboot is how a host of the pair is rewritten into its own folder for a real SSH server: every command line that
-// arrives has Root replaced by this folder.
+// HostDir returns a host's folder. To put a real SSH server in front of it, replace Root by this folder in every command
+// line that arrives.
 func (p *Pair) HostDir(name string) string { return p.hosts[name].dir }
 
 // handle runs one command line in the host's folder.
