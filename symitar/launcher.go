@@ -3,6 +3,7 @@ package symitar
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -269,8 +270,12 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 	log := newLogReader(f.on, f.run, secrets)
 	waits := 0
 	quiet := false
+	var last status // the last look that succeeded
 	for {
 		s, err := f.status(ctx)
+		if err == nil {
+			last = s
+		}
 		switch {
 		case err != nil:
 			if !quiet {
@@ -312,21 +317,22 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 			}
 		}
 		if f.pair.pause(ctx) != nil {
-			return f.outOfTime(res, s, err)
+			return f.outOfTime(res, last, err)
 		}
 	}
 }
 
-func (f firing) outOfTime(res Result, s status, err error) Result {
+// outOfTime tells what the last successful look showed. Looks that failed only because time ran out say nothing.
+func (f firing) outOfTime(res Result, last status, err error) Result {
 	res.State = Unknown
-	if err == nil && s.fired && s.alive {
+	if last.fired && last.alive && (err == nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
 		res.State = Running
 	}
-	text := s.String()
-	if err != nil {
-		text = "last look: " + err.Error()
+	res.Evidence = append(res.Evidence, last.String())
+	if res.State == Unknown && err != nil {
+		res.Evidence = append(res.Evidence, "last look: "+err.Error())
 	}
-	res.Evidence = append(res.Evidence, text, "time is up; the macro was left alone")
+	res.Evidence = append(res.Evidence, "time is up; the macro was left alone")
 	return res
 }
 

@@ -1,0 +1,111 @@
+package symitar_test
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/symitar"
+	"github.com/01b61c5c/failover/symitar/symitartest"
+)
+
+// documented returns the step IDs and kinds that doc.go numbers under a heading.
+func documented(t *testing.T, heading string) []string {
+	t.Helper()
+	text, err := os.ReadFile("doc.go")
+	require.NoError(t, err)
+	_, part, found := strings.Cut(string(text), "// # "+heading+"\n")
+	require.True(t, found)
+	part, _, _ = strings.Cut(part, "\n// # ")
+	var list []string
+	for i, m := range regexp.MustCompile(`(?m)^//\t *([0-9]+)\. (\S+) +(check|change|once|manual)`).FindAllStringSubmatch(part, -1) {
+		require.Equal(t, i+1, atoi(t, m[1]), "the numbers are in order")
+		list = append(list, m[2]+" "+m[3])
+	}
+	return list
+}
+
+func atoi(t *testing.T, s string) int {
+	t.Helper()
+	n := 0
+	for _, r := range s {
+		n = n*10 + int(r-'0')
+	}
+	return n
+}
+
+func actual(p failover.Procedure, without ...string) []string {
+	var list []string
+	for _, s := range p.Steps {
+		skip := false
+		for _, w := range without {
+			skip = skip || s.ID == "verify/"+w
+		}
+		if !skip {
+			list = append(list, s.ID+" "+s.Kind.String())
+		}
+	}
+	return list
+}
+
+func TestDocumentedStepsAreTheProcedures(t *testing.T) {
+	sim, err := symitartest.NewPair()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = sim.Close() })
+	cfg := sim.Config()
+	pair, err := symitar.NewPair(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = pair.Close() })
+	var site []string
+	for _, v := range cfg.Verify {
+		site = append(site, v.Name)
+	}
+	there, err := symitar.Switchover(pair)
+	require.NoError(t, err)
+	back, err := symitar.Failback(pair)
+	require.NoError(t, err)
+	gone, err := symitar.Failover(pair, failover.Statement{By: "a", Says: "b", Reason: "c"})
+	require.NoError(t, err)
+	require.Equal(t, documented(t, "Steps of Switchover"), actual(there, site...))
+	require.Equal(t, documented(t, "Steps of Switchover"), actual(back, site...))
+	require.Equal(t, documented(t, "Steps of Failover"), actual(gone, site...))
+	for _, p := range []failover.Procedure{there, back, gone} {
+		require.Equal(t, failover.Window{From: "macro/run", To: "verify/roles"}, p.Outage)
+		for _, s := range p.Steps {
+			require.NotEmpty(t, s.Source, s.ID)
+		}
+	}
+}
+
+// TestSeed looks for every sentence of the vendor's procedure in the package documentation.
+func TestSeed(t *testing.T) {
+	text, err := os.ReadFile("doc.go")
+	require.NoError(t, err)
+	doc := strings.Join(strings.Fields(strings.ReplaceAll(string(text), "\n//", "\n")), " ")
+	for _, sentence := range []string{
+		"swap a primary and secondary machine if the primary machine becomes unavailable for some reason",
+		"four main FAILOVER configurations",
+		"Neither the FAILOVER macro nor the FAILOVERD daemon has to run or be configured for RSJ or OpCon",
+		"the complete FAILOVER system must be implemented",
+		"A technical discussion for implementing the Episys Failover System for disaster preparedness 10Nov02",
+		"on the Symitar web site for customers; contact Symitar for assistance",
+		"If the FAILOVER systems are not fully configured, RSJ will not run",
+		"all of their RSJ licenses in a single file on both systems",
+		"brought down in OpCon before the macro is run",
+		"all schedules for the Symitar machine should be placed on hold",
+		"prevents OpCon from inadvertently running jobs on the wrong machine",
+		"the users' responsibility once the macro has been run",
+		"until it is determined exactly what needs to run or be re-run",
+		"a program or a sequence of programs is interrupted because of the macro",
+		"OpCon has just sent a job or series of jobs to the primary and the macro is activated",
+		"not run on the secondary machine; multiple jobs and schedules may need to be re-run",
+		"FAILOVERD should not be run; FAILOVER should be run manually",
+		"no notification facility to OpCon that the primary machine has been replaced with the secondary machine",
+	} {
+		require.Contains(t, doc, sentence)
+	}
+}
