@@ -310,6 +310,7 @@ func (u upgrade) noCleanConfig(role string, n Node) failover.Step {
 			return "none", nil
 		})
 	s.Observe, s.Wait, s.Poll = later(s.Observe), true, u.o.Poll
+	s.Timeout = u.o.Verify
 	return s
 }
 
@@ -396,6 +397,7 @@ func (u upgrade) complete(role string, n Node) failover.Step {
 			return f.String(), u.sameName(ctx, role, n, is)
 		})
 	s.Observe, s.Wait, s.Poll = later(s.Observe), true, u.o.Poll
+	s.Timeout = u.o.Verify
 	return s
 }
 

@@ -19,8 +19,10 @@ type Fault struct {
 // movePrefix marks the faults of clustertest.
 const movePrefix = "move-"
 
-// Faults lists what [World.Arm] takes: those of the installation, and those of the cluster with "move-" before them.
-func Faults() []Fault {
+// Faults lists what [World.Arm] takes: those of the installation, and those of the cluster with "move-" before them. The
+// latter happen at the first move, which with SharedProgram is one of the offline group: nothing is started then that
+// could fail.
+func Faults(l Layout) []Fault {
 	const completes, refused, stops = clustertest.Completes, clustertest.Refused, clustertest.Stops
 	list := []Fault{
 		{"restarts-service", "the installer starts the service if it can be started", completes},
@@ -49,8 +51,13 @@ func Faults() []Fault {
 	}
 	for _, f := range clustertest.Faults() {
 		ending := f.Ending
-		if f.Name == "reboot-pending" || f.Name == "unreachable" {
-			ending = refused
+		switch f.Name {
+		case "node-dies":
+			ending = stops // the node that stopped answering cannot be seen to have stopped the service
+		case "fails", "partial", "returns", "elsewhere":
+			if l == SharedProgram {
+				ending = completes
+			}
 		}
 		list = append(list, Fault{movePrefix + f.Name, f.Title, ending})
 	}
@@ -59,7 +66,7 @@ func Faults() []Fault {
 
 // Arm makes the fault called name happen: at once where it is a condition, otherwise at its moment.
 func (w *World) Arm(name string) error {
-	if !slices.ContainsFunc(Faults(), func(f Fault) bool { return f.Name == name }) {
+	if !slices.ContainsFunc(Faults(LocalProgram), func(f Fault) bool { return f.Name == name }) {
 		return fmt.Errorf("efttest: no fault is called %q", name)
 	}
 	if move, ok := strings.CutPrefix(name, movePrefix); ok {

@@ -85,7 +85,7 @@ func (w *World) Options() (eft.Options, error) {
 	return eft.Options{
 		Cluster: c, Group: Group, Active: w.Node(ActiveNode), Passive: w.Node(PassiveNode),
 		Installer: eft.Installer{Path: InstallerPath, SHA256: file.SHA256, Size: file.Size, Version: NewVersion, Product: "EFT Server", Mode: eft.Silent,
-			Args: []string{"/S"}, StopAfter: 2 * time.Second,
+			Args: []string{"/S"}, StopAfter: 4 * time.Second,
 			Source: func(context.Context) (io.ReadCloser, error) {
 				return io.NopCloser(bytes.NewReader(installerBytes)), nil
 			}},
@@ -93,7 +93,7 @@ func (w *World) Options() (eft.Options, error) {
 		AccountPassword: func(context.Context) (failover.Secret, error) { return failover.NewSecret(Password), nil },
 		Consoles:        []eft.Console{{Name: "ADMIN-PC"}},
 		Move:            cluster.MoveOptions{Timeout: quick.Timeout, Poll: quick.Poll, Settle: quick.Settle, Grace: 20 * time.Millisecond},
-		State:           quick, Hold: time.Millisecond, Verify: 300 * time.Millisecond, Poll: time.Millisecond,
+		State:           quick, Hold: time.Millisecond, Verify: 3 * time.Second, Poll: time.Millisecond,
 	}, nil
 }
 
