@@ -126,7 +126,7 @@ type Config struct {
 	// StartTime and StopTime are how long a driver takes to start and to stop; 0 means 20 ms.
 	StartTime, StopTime time.Duration
 	// Now is the clock of the servers; nil means time.Now. It must not run backwards.
-	Now func() time.Time
+	Now func() time.Time `json:"-"`
 	// KeepRequests bounds the recorded requests, the oldest go first; 0 means 10000.
 	KeepRequests int
 	// Logger gets a line per request; nil means silence.

@@ -27,7 +27,7 @@ func parseDN(text string) (dn, error) {
 	if !utf8.ValidString(text) {
 		return nil, errName
 	}
-	if strings.TrimSpace(text) == "" {
+	if strings.Trim(text, " ") == "" {
 		return dn{}, nil
 	}
 	var name dn
@@ -42,15 +42,15 @@ func parseDN(text string) (dn, error) {
 }
 
 func parseRDN(text string) (rdn, error) {
-	r := rdn{text: strings.TrimSpace(trimmedRight(text))}
+	r := rdn{text: strings.TrimLeft(trimmedRight(text), " ")}
 	for _, part := range splitUnescaped(text, "+") {
 		name, raw, found := strings.Cut(part, "=")
-		name = strings.TrimSpace(name)
+		name = strings.Trim(name, " ")
 		if !found || !validAttributeName(name) {
 			return rdn{}, errName
 		}
 		value, err := unescapeValue(raw)
-		if err != nil || value == "" {
+		if err != nil || foldCase(value) == "" {
 			return rdn{}, errName
 		}
 		r.attrs = append(r.attrs, ava{name: name, value: value})

@@ -25,8 +25,9 @@ type store struct {
 }
 
 const (
-	stateFile   = "state.jsonl"
-	stateFormat = 1
+	stateFile     = "state.jsonl"
+	authorityFile = "ca.pem"
+	stateFormat   = 1
 )
 
 type storeHeader struct {
@@ -56,6 +57,9 @@ func Open(dir string, cfg Config) (*Tree, error) {
 		return nil, errors.Join(err, lock.Unlock())
 	}
 	t.store.lock = lock
+	if err := os.WriteFile(filepath.Join(dir, authorityFile), t.RootPEM(), 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("idmtest: %w", err), t.Close())
+	}
 	if err := t.listenAll(); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
