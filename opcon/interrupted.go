@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/01b61c5c/failover"
 )
@@ -25,10 +26,13 @@ const (
 	RanElsewhere
 	// NeverStarted: missed its start time meanwhile.
 	NeverStarted
+	// DueMeanwhile: should have started meanwhile and still waits; it runs when its schedule is released. It needs no
+	// decision, unless it must not run any more.
+	DueMeanwhile
 )
 
 var whyWords = []string{0: "unknown", SentNotStarted: "sent, maybe never begun", StillRunning: "still shown running", ReportedFailed: "failed since",
-	RanElsewhere: "ran on another machine", NeverStarted: "missed its start time"}
+	RanElsewhere: "ran on another machine", NeverStarted: "missed its start time", DueMeanwhile: "was due meanwhile"}
 
 // String returns the reason in words.
 func (w Why) String() string { return word(whyWords, int(w)) }
@@ -72,6 +76,8 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 	for _, j := range sc.jobs {
 		now[j.ID] = j
 	}
+	taken, _ := parseTime(r.TakenAt)
+	clock, _ := c.serverNow()
 	var list []Interrupted
 	seen := map[JobID]bool{}
 	for _, was := range r.Running {
@@ -97,6 +103,8 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 			list = append(list, proposal(j, NeverStarted, r.Reason))
 		case j.runningOn(r.Machine) && j.JustSent():
 			list = append(list, proposal(j, SentNotStarted, r.Reason))
+		case j.Category == JobWaiting && j.dueWithin(taken, clock):
+			list = append(list, proposal(j, DueMeanwhile, r.Reason))
 		}
 	}
 	slices.SortFunc(list, func(a, b Interrupted) int {
@@ -112,6 +120,19 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 // alternate.
 func (j Job) startsElsewhereByRule(m Machine) bool {
 	return j.Group == "" && j.Primary != "" && !sameName(j.Primary, m.Name) && sameName(j.StartedOn, j.Primary)
+}
+
+// dueWithin reports whether the job's computed start lies between two moments. A start without an offset is read in
+// the server's zone.
+func (j Job) dueWithin(from, to time.Time) bool {
+	start, ok := parseTime(j.Started)
+	if !ok || from.IsZero() {
+		return false
+	}
+	if !zoned(j.Started) {
+		start = time.Date(start.Year(), start.Month(), start.Day(), start.Hour(), start.Minute(), start.Second(), start.Nanosecond(), to.Location())
+	}
+	return start.After(from) && start.Before(to)
 }
 
 // knows reports whether the job already was as it is before anything was changed.
@@ -161,6 +182,10 @@ func proposal(j Job, why Why, reason string) Interrupted {
 	case NeverStarted:
 		in.Proposal.Action = LeaveAsIs
 		in.Hint = "It never ran. Decide whether it still has to; start it by hand when its schedule is released."
+	}
+	if why == DueMeanwhile {
+		in.Proposal.Action = LeaveAsIs
+		in.Hint = "It runs when its schedule is released. Cancel or skip it in OpCon before that if it must not."
 	}
 	in.Proposal.MarkFailedFirst = in.Proposal.Action != LeaveAsIs && j.Category == JobRunning
 	return in

@@ -261,6 +261,25 @@ func TestDecisionsSurviveACrash(t *testing.T) {
 	}
 }
 
+func TestJobsThatWereDueMeanwhile(t *testing.T) {
+	for _, zoneless := range []bool{false, true} {
+		s := newSite(t, opcontest.Config{ZonelessTimes: zoneless})
+		s.quiet()
+		s.Change(func() { s.Waiting.Due = s.Now.Add(3 * time.Hour) })
+		rec := s.moved(t)
+		list, err := s.client.Interrupted(context.Background(), rec)
+		require.NoError(t, err)
+		require.Empty(t, list)
+		s.Midnight()
+		list, err = s.client.Interrupted(context.Background(), rec)
+		require.NoError(t, err)
+		in, ok := find(list, "STMT")
+		require.True(t, ok)
+		require.Equal(t, opcon.DueMeanwhile, in.Why)
+		require.Equal(t, opcon.LeaveAsIs, in.Proposal.Action)
+	}
+}
+
 func TestRecordRoundTrip(t *testing.T) {
 	s := newSite(t, opcontest.Config{})
 	rec, err := s.client.Quiesce(context.Background(), unplanned())

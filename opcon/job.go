@@ -69,8 +69,6 @@ type Job struct {
 	Alternates  []string    `json:"alternates,omitempty"`  // machines tried in turn when the primary one is down
 	Group       string      `json:"group,omitempty"`       // machine group
 	Steps       []string    `json:"steps,omitempty"`       // restart steps the server offers
-
-	startedEstimated bool
 }
 
 // String returns date, schedule and job.
@@ -104,8 +102,6 @@ func readJob(raw json.RawMessage) Job {
 		Started: start.text("time"), Termination: o.text("terminationDescription"),
 		StartedOn: machineName(o.get("startMachine")), Primary: machineName(o.get("primaryMachine", "machine")),
 		Group: o.object("machineGroup").text("name"),
-
-		startedEstimated: start.truth("isEstimated"),
 	}
 	_ = j.Category.UnmarshalText([]byte(status.text("category")))
 	j.Date, _ = parseDate(schedule.text("date"))

@@ -35,7 +35,7 @@ type QuiesceOptions struct {
 	DrainTimeout time.Duration
 	// HoldTimeout limits each step that holds schedules; 0 means 5 minutes.
 	HoldTimeout time.Duration
-	// DrainPoll is the pause between two looks at running jobs; 0 means 3 s.
+	// DrainPoll is the pause between two looks at running jobs; 0 means the client's longest pause, 3 s by default.
 	DrainPoll time.Duration
 
 	// Prefix begins the steps' IDs; empty means "opcon/".
@@ -45,7 +45,7 @@ type QuiesceOptions struct {
 	Keep func(context.Context, Record) error
 }
 
-func (o *QuiesceOptions) complete() error {
+func (o *QuiesceOptions) complete(pollMax time.Duration) error {
 	if err := checkMachineName(o.Machine); err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (o *QuiesceOptions) complete() error {
 		return err
 	}
 	o.TypeID = or(o.TypeID, TypeUNIX)
-	o.DrainTimeout, o.HoldTimeout, o.DrainPoll = or(o.DrainTimeout, 30*time.Minute), or(o.HoldTimeout, 5*time.Minute), or(o.DrainPoll, 3*time.Second)
+	o.DrainTimeout, o.HoldTimeout, o.DrainPoll = or(o.DrainTimeout, 30*time.Minute), or(o.HoldTimeout, 5*time.Minute), or(o.DrainPoll, pollMax)
 	o.Prefix = or(o.Prefix, "opcon/")
 	return cleanReason(o.Reason)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/01b61c5c/failover"
 )
@@ -73,6 +74,14 @@ func factStore(machine string, initial *Record) store {
 		},
 		save: f.Save,
 	}
+}
+
+// keep saves the record before a change; without it the change is not made.
+func (s store) keep(ctx context.Context, op string, r Record) error {
+	if err := s.save(ctx, r); err != nil {
+		return &failover.Error{Op: op, Target: r.Machine.Name, Outcome: failover.NotApplied, Next: "make the journal writable and run again", Err: err}
+	}
+	return nil
 }
 
 // must loads a record that an earlier step has to have left.
@@ -161,4 +170,4 @@ func (c *Client) snapshot(ctx context.Context, machine, reason string, extra []D
 	return r, nil
 }
 
-const timeFormat = "2006-01-02T15:04:05Z07:00"
+const timeFormat = time.RFC3339Nano

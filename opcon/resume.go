@@ -42,7 +42,8 @@ type ResumeOptions struct {
 
 	// UpTimeout limits the wait for the agent on the new host to answer; 0 means 5 minutes.
 	UpTimeout time.Duration
-	// HoldTimeout limits the steps that hold and release schedules; 0 means 5 minutes.
+	// HoldTimeout limits the steps that hold schedules and carry out decisions, and, six times as long, the one that
+	// releases them one after the other; 0 means 5 minutes.
 	HoldTimeout time.Duration
 
 	// Prefix begins the steps' IDs; empty means "opcon/".
@@ -235,7 +236,7 @@ func decide(ctx context.Context, machine string, d Decider, jobs []Interrupted) 
 	}
 	var open []string
 	for _, j := range jobs {
-		if !seen[j.Job.ID] {
+		if !seen[j.Job.ID] && j.Why != DueMeanwhile {
 			open = append(open, j.Job.String())
 		}
 	}

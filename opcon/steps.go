@@ -43,7 +43,7 @@ func quiesceSteps(c *Client, o QuiesceOptions, st store) ([]failover.Step, error
 	if c == nil {
 		return nil, failover.Invalid("client", "is nil", "make one with New")
 	}
-	if err := o.complete(); err != nil {
+	if err := o.complete(c.set.pollMax); err != nil {
 		return nil, err
 	}
 	q := &quiesce{c: c, o: o, st: st}
@@ -142,7 +142,7 @@ func (q *quiesce) snapshot() failover.Step {
 		if err != nil {
 			return err
 		}
-		return q.st.save(ctx, r)
+		return q.st.keep(ctx, "record", r)
 	}
 	return s
 }
@@ -339,7 +339,7 @@ func (q *quiesce) down() failover.Step {
 		r.addRunning(jobs)
 		now, _ := q.c.serverNow()
 		r.DownAt = now.Format(timeFormat)
-		if err := q.st.save(ctx, r); err != nil {
+		if err := q.st.keep(ctx, "take down machine", r); err != nil {
 			return err
 		}
 		return q.c.setMachine(ctx, r.Machine.ID, Down)
@@ -357,7 +357,7 @@ func (q *quiesce) down() failover.Step {
 type ServiceState struct {
 	Version string // product version of the REST API
 	Running bool   // the scheduling engine (SAM) is alive; without it actions stay submitted
-	Zone    string // server's time, RFC 3339, or "" when no answer told it
+	Time    string // server's time, RFC 3339, or "" when no answer told it
 }
 
 // Service reads version, login and engine state. Changes nothing. Errors: ErrAuth, ErrUnavailable.
@@ -380,7 +380,7 @@ func (c *Client) Service(ctx context.Context) (ServiceState, error) {
 	}
 	state.Running = readObject(json.RawMessage(rep.body)).truth("running")
 	if now, ok := c.serverNow(); ok {
-		state.Zone = now.Format(timeFormat)
+		state.Time = now.Format(timeFormat)
 	}
 	return state, nil
 }

@@ -103,7 +103,7 @@ func (r *resume) repoint() failover.Step {
 		}
 		to := r.o.Address
 		rec.MovedTo = &to
-		if err := r.st.save(ctx, rec); err != nil {
+		if err := r.st.keep(ctx, "repoint machine", rec); err != nil {
 			return err
 		}
 		return r.c.setAddress(ctx, rec.Machine.ID, to)
@@ -148,7 +148,14 @@ func (r *resume) up() failover.Step {
 		if err != nil {
 			return err
 		}
-		return r.c.setMachine(ctx, rec.Machine.ID, Up)
+		if err := r.c.setMachine(ctx, rec.Machine.ID, Up); err != nil {
+			return err
+		}
+		// Midnight may have come between the last pass and the machine being up.
+		if err := r.c.holdAll(ctx, r.st, r.o.Machine, s.ID, r.o.Reason, r.o.Dates); err != nil {
+			return r.c.fail("hold schedules of", r.o.Machine, failover.InDoubt, failover.NextOf(err), err)
+		}
+		return nil
 	}
 	s.Undo = func(ctx context.Context) error {
 		rec, err := r.st.must(ctx, "take down machine", r.o.Machine)
@@ -221,7 +228,7 @@ func (r *resume) rerun() failover.Step {
 			for _, d := range decisions {
 				rec.Decided = append(rec.Decided, Decided{Decision: d})
 			}
-			if err := r.st.save(ctx, rec); err != nil {
+			if err := r.st.keep(ctx, "carry out decisions for", rec); err != nil {
 				return err
 			}
 		}
@@ -314,7 +321,7 @@ func (r *resume) release() failover.Step {
 			}
 			return obs, nil
 		})
-	s.Timeout = r.o.HoldTimeout
+	s.Timeout = 6 * r.o.HoldTimeout // one request after the other
 	s.Apply = func(ctx context.Context) error {
 		return r.c.releaseEach(ctx, r.st, r.o.Machine, r.o.Reason, ours)
 	}

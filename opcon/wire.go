@@ -93,6 +93,12 @@ func parseTime(text string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// zoned reports whether a time names its offset.
+func zoned(text string) bool {
+	at := strings.IndexByte(text, 'T')
+	return at > 0 && (strings.HasSuffix(text, "Z") || strings.ContainsAny(text[at:], "+-["))
+}
+
 // Date is a schedule date, yyyy-MM-dd. It carries no zone.
 type Date string
 

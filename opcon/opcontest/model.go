@@ -131,6 +131,8 @@ type Job struct {
 	Ready bool
 	// Ticks is how long the job runs once started; 0 means it does not end by itself.
 	Ticks int
+	// Due is the computed start; zero means the server's present time.
+	Due time.Time
 
 	id       string
 	number   int

@@ -85,7 +85,7 @@ func (s *Server) jobRecord(j *Job) json.RawMessage {
 	}
 	row := map[string]any{"id": j.id, "schedule": map[string]any{"id": j.Schedule.id, "name": j.Schedule.Name, "date": j.Schedule.Date + "T00:00:00"},
 		"startMachine": s.ref(j.StartedOn), "alternateMachine": nil, "alternateMachine2": nil, "alternateMachine3": nil, "machineGroup": nil,
-		"computedStartTime": map[string]any{"time": s.stamp(s.now), "isEstimated": j.number == 0}, "jobNumber": j.number, "steps": steps,
+		"computedStartTime": map[string]any{"time": s.stamp(or(j.Due, s.now)), "isEstimated": j.number == 0}, "jobNumber": j.number, "steps": steps,
 		"terminationDescription": j.termination()}
 	if j.Group != "" {
 		row["machineGroup"] = map[string]any{"id": 4, "name": j.Group}
