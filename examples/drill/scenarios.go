@@ -1,4 +1,8 @@
 package main
 
+import "github.com/01b61c5c/failover/eft/efttest"
+
 // scenarios lists every procedure there is, in the order they are played.
-func scenarios() []scenario { return []scenario{transfer()} }
+func scenarios() []scenario {
+	return []scenario{transfer(), upgrade("eft", efttest.LocalProgram), upgrade("eft-shared", efttest.SharedProgram)}
+}
