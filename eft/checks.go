@@ -120,8 +120,12 @@ func (u upgrade) installed(ctx context.Context) (string, error) {
 		if f.Node != "" && !strings.EqualFold(f.Node, n.Name()) {
 			return "", refuse(op, n.Name(), "correct the node's address", cluster.ErrWrongNode, "it says it is %q", f.Node)
 		}
-		if _, err := f.service(op); err != nil {
+		s, err := f.service(op)
+		if err != nil {
 			return "", err
+		}
+		if s.StartMode == Disabled {
+			return "", refuse(op, n.Name(), "set the service to manual, which is what a cluster needs", ErrServiceSettings, "the service %q is disabled", s.Name)
 		}
 		if len(f.Products) == 0 {
 			return "", refuse(op, n.Name(), "install EFT Server on the node first", ErrNotInstalled, "there is no uninstall entry")

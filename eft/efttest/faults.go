@@ -64,10 +64,21 @@ func Faults(l Layout) []Fault {
 	return list
 }
 
-// Arm makes the fault called name happen: at once where it is a condition, otherwise at its moment.
+// Arm makes the fault called name happen: at once where it is a condition, otherwise at its moment. Arming it again,
+// as a second process on the same directory does, changes nothing.
 func (w *World) Arm(name string) error {
 	if !slices.ContainsFunc(Faults(LocalProgram), func(f Fault) bool { return f.Name == name }) {
 		return fmt.Errorf("efttest: no fault is called %q", name)
+	}
+	again := false
+	err := w.Update(func(_ *clustertest.Model, s *State) error {
+		if again = slices.Contains(s.Ever, name); !again {
+			s.Ever = append(s.Ever, name)
+		}
+		return nil
+	})
+	if err != nil || again {
+		return err
 	}
 	if move, ok := strings.CutPrefix(name, movePrefix); ok {
 		return w.sim.Arm(move, Group)

@@ -52,6 +52,7 @@ type State struct {
 	Shared   eft.Version // program on the shared disk, with SharedProgram
 	Config   Config
 	Armed    []string
+	Ever     []string // faults that were armed at any time
 	Counters Counters
 }
 

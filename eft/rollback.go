@@ -1,0 +1,171 @@
+package eft
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/cluster"
+)
+
+// RollbackOptions describes the way back from an upgrade that got no further than the first node.
+type RollbackOptions struct {
+	// Options of the upgrade. Active is the node that still carries the old version, Passive the one with the new.
+	Options
+	Old      Version // what Active carries
+	Copy     string  // the directory of the backup on Active, as the report of the upgrade names it
+	Manifest string  // the hash of its manifest, as the report names it
+}
+
+var restoredFact = failover.NewFact[string]("eft/restored")
+
+// Rollback returns the procedure that gives the group back to the node with the old version, with the configuration
+// as it was backed up. It is possible until the installer has run on the second node; the program on a shared disk
+// cannot be rolled back.
+//
+// Its own point of no return is the restore: whatever users and administrators changed since the backup is lost to the
+// service. The configuration found is kept beside the restored one. The service on the node with the new version
+// stays disabled, so that the cluster cannot start the new program on the old configuration.
+func Rollback(o RollbackOptions) (failover.Procedure, error) {
+	opts, err := o.validate()
+	switch {
+	case err != nil:
+		return failover.Procedure{}, err
+	case o.Old.IsZero() || o.Old.Compare(opts.Installer.Version) >= 0:
+		return failover.Procedure{}, failover.Invalid("RollbackOptions.Old", fmt.Sprintf("%s is not older than %s", o.Old, opts.Installer.Version), "give the version to go back to")
+	case !cleanName(o.Copy):
+		return failover.Procedure{}, failover.Invalid("RollbackOptions.Copy", "is empty or has control characters", "take it from the report of the upgrade")
+	case len(o.Manifest) != 64:
+		return failover.Procedure{}, failover.Invalid("RollbackOptions.Manifest", "is no SHA-256", "take it from the report of the upgrade")
+	}
+	// The group may be on either node; a transfer to Active lends the guard of the failback setting.
+	t, err := cluster.Transfer(opts.Cluster, cluster.TransferOptions{Group: opts.Group, Target: opts.Active.Name(), Move: opts.Move, Hold: opts.Hold})
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	o.Options = opts
+	u := upgrade{o: opts, transfer: t}
+	const added = "fact sheet 1.3: stop the group, restore the backup, move to the node with the old version, start (inferred)"
+	steps := slices.Concat(
+		[]failover.Step{
+			look("check/old-version", "One node still carries the old version", opts.Active.Name(), added, firm, o.oldVersion),
+			look("check/backup", "The backup is complete and the one that was made", opts.Active.Name(), added, firm, o.backupGood),
+		},
+		opts.Before,
+		u.prepare()[:1],
+		u.transferSteps("prepare/"),
+		[]failover.Step{
+			u.offline("offline/group", "Take the group offline", added),
+			u.disabled("offline/guard", opts.Passive, added),
+			u.moveOffline("move/group", added, opts.Passive, opts.Active),
+			u.diskAlone("active", opts.Active),
+			o.restore(u, added),
+			u.rename("online/service-name", opts.Active),
+			u.online("online/group", "Bring the group online on "+opts.Active.Name(), added, opts.Active, nil),
+			u.wait("verify/service", "See the service run on "+opts.Active.Name()+" and nowhere else", opts.Active.Name(), added, firm,
+				func(ctx context.Context) (string, error) { return u.runsOnceMoved(ctx, opts.Active) }),
+			o.verify(u, added),
+		},
+		u.transferSteps("finish/"),
+		opts.After,
+	)
+	for i, s := range steps {
+		if s.ID == "offline/group" {
+			steps[i].Undo = nil // bringing it up again on the new version is not what a rollback is for
+		}
+	}
+	p := failover.Procedure{Name: "eft.Rollback", Parameters: []failover.Parameter{{Name: "group", Value: opts.Group}, {Name: "to", Value: opts.Active.Name()},
+		{Name: "from", Value: opts.Passive.Name()}, {Name: "version", Value: o.Old.String()}, {Name: "copy", Value: o.Copy}, {Name: "manifest", Value: o.Manifest},
+		{Name: "point of no return", Value: "restore/config: what was changed since the backup is lost to the service"}},
+		Steps: steps, Outage: failover.Window{From: "offline/group", To: "verify/service"}, Lock: opts.Cluster.Lock()}
+	return p, p.Validate()
+}
+
+func (o RollbackOptions) oldVersion(ctx context.Context) (string, error) {
+	f, err := o.Active.Facts(ctx)
+	if err == nil && !f.has(o.Old) {
+		err = refuse("check old version", o.Active.Name(), "finish the upgrade instead, or reinstall the old version from a copy", ErrNothingLeft, "%s, wanted is %s", f, o.Old)
+	}
+	return f.String(), err
+}
+
+func (o RollbackOptions) backupGood(ctx context.Context) (string, error) {
+	m, err := o.Active.ReadBackup(ctx, o.Copy)
+	if err == nil {
+		err = m.usable(o.Active.Name(), o.Copy)
+	}
+	if err == nil && m.Hash != o.Manifest {
+		err = refuse("check backup", o.Active.Name(), "name the copy of this upgrade", ErrBackup, "its manifest is %.16s…, wanted is %.16s…", m.Hash, o.Manifest)
+	}
+	return fmt.Sprintf("%d files, %d bytes", len(m.Files), m.Bytes()), err
+}
+
+// disabled keeps the service of the new version from starting; it stays so.
+func (u upgrade) disabled(id string, n Node, source string) failover.Step {
+	return u.change(id, "Make the new version's service on "+n.Name()+" unstartable", n.Name(), source, func(ctx context.Context) (failover.Observation, error) {
+		f, err := n.Facts(ctx)
+		ok := !slices.ContainsFunc(f.Services, func(s Service) bool { return s.Running || s.StartMode != Disabled })
+		return failover.Observation{Done: err == nil && ok, Found: f.String(), Would: "stop and disable it"}, err
+	}, func(ctx context.Context) error {
+		f, err := n.Facts(ctx)
+		for _, s := range f.Services {
+			if err == nil {
+				err = u.mayNotRun(ctx, n, s)
+			}
+			if err == nil {
+				err = n.ConfigureService(ctx, s.Name, ServiceConfig{StartMode: Disabled})
+			}
+			if err == nil && s.Running {
+				err = n.StopService(ctx, s.Name)
+			}
+		}
+		return err
+	}, func(ctx context.Context) error { return u.startModeAsBefore(ctx, n) })
+}
+
+func (o RollbackOptions) restore(u upgrade, source string) failover.Step {
+	s := u.change("restore/config", "Put the configuration back as it was backed up; what was changed since is lost", o.Active.Name(), source,
+		func(ctx context.Context) (failover.Observation, error) {
+			hash, ok, err := restoredFact.Load(ctx)
+			return failover.Observation{Done: ok, Found: "restored: " + hash, Would: "replace " + o.ConfigDir + " by " + o.Copy + " and keep what is there beside it"}, err
+		}, func(ctx context.Context) error {
+			g, err := o.Cluster.Group(ctx, o.Group)
+			if err == nil && serviceOnline(g) {
+				err = refuse("restore", o.Active.Name(), "take the group offline first", ErrServiceRunning, "%s", g)
+			}
+			if err == nil {
+				err = o.Active.Restore(ctx, Backup{From: o.ConfigDir, To: o.Copy, Exclude: o.BackupExclude})
+			}
+			if err != nil {
+				return err
+			}
+			return restoredFact.Save(ctx, o.Manifest)
+		}, nil)
+	s.Timeout = moveTime(o.Move) * 3
+	return s
+}
+
+func (u upgrade) runsOnceMoved(ctx context.Context, n Node) (string, error) {
+	if _, err := remembered(ctx); err != nil {
+		return "", err
+	}
+	return u.runsOn(ctx, n)
+}
+
+func (o RollbackOptions) verify(u upgrade, source string) failover.Step {
+	if o.Admin == nil {
+		return failover.Step{ID: "verify/version", Title: "See the old version and its settings", Target: o.Active.Name(), Kind: failover.Manual, Source: source,
+			Help: fmt.Sprintf("Log in through the administration interface of version %s, compare the settings, and confirm.", o.Old)}
+	}
+	return u.wait("verify/version", "See the running server tell the old version", o.Active.Name(), source, firm, func(ctx context.Context) (string, error) {
+		if _, err := remembered(ctx); err != nil {
+			return "", err
+		}
+		s, err := o.Admin.Read(ctx)
+		if err == nil && s.Version != o.Old {
+			err = refuse("verify version", o.Active.Name(), "find out which program the service runs", ErrWrongVersion, "it says %s, wanted is %s", s.Version, o.Old)
+		}
+		return s.Version.String(), err
+	})
+}
