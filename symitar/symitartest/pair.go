@@ -45,6 +45,8 @@ type Pair struct {
 
 	mu    sync.Mutex
 	hosts map[string]*host
+
+	before, after func() // called around each command, for tests that crash there
 }
 
 // host is one machine of the pair.
@@ -307,6 +309,12 @@ func (p *Pair) HostDir(name string) string { return p.hosts[name].dir }
 
 // handle runs one command line in the host's folder.
 func (h *host) handle(ctx context.Context, cmd *sshtest.Command) sshtest.Ending {
+	if h.pair.before != nil {
+		h.pair.before()
+	}
+	if h.pair.after != nil {
+		defer h.pair.after()
+	}
 	if h.rebooting() {
 		return sshtest.Drop()
 	}
