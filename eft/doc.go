@@ -1,2 +1,223 @@
-// Package eft upgrades EFT Server on the nodes of a failover cluster.
+/*
+Package eft upgrades EFT Server on the two nodes of an active-passive failover cluster, the way its vendor describes, and
+judges every step by what it left behind.
+
+The text it follows is the vendor's page "Upgrading the Server in a Cluster" (documented; written for version 5, and
+nothing newer is published). It has two procedures, here called A and B, whose sentences stand in square brackets beside
+the steps they became: [A4] is step 4 of the first. The other steps are added; each names its reason in Source.
+
+  - [Upgrade] (A): the program lies on each node's own disk, only the configuration on the shared disk. The normal case.
+  - [UpgradeShared] (B): the program lies on the shared disk too. The vendor does not recommend that installation.
+  - [Rollback]: back to the old version, as long as one node carries it.
+
+# What users notice
+
+Upgrade: the service is down twice, for one move each, about as long as the group takes to go offline and online. Both
+moves lie in the outage window of the plan; between them, while the second node is upgraded, the service runs. When the
+new version registers its service under another name, the first move becomes offline, change, move, online.
+
+UpgradeShared: the service is down from offline/group until upgraded/service, which includes both installations, and
+once more for the move back.
+
+# What can be undone
+
+Before the first run of the installer, everything: Undo restores the start mode and the failback setting; staged file
+and backup stay. After it, Undo ends with ErrIrreversible. Upgrade can still be left by Rollback until active/install,
+which is its point of no return. UpgradeShared has its point of no return at its first installer run.
+
+An upgrade that stops half-way keeps the lock of the cluster. To roll back, take the lock over with TakeOverLock, under
+the name of the person who knows that the upgrade does not go on.
+
+# Two running services
+
+A service that starts without the shared disk makes itself an empty configuration (documented). The installer is
+therefore run only where the cluster does not run the service, the service is disabled before, stopped as often as it
+appears meanwhile, and stopped, checked and set back to its former start mode and account afterwards. While a node's
+service is disabled the cluster cannot fail over to that node.
+
+# The installer
+
+Neither switches nor exit codes of the EFT installer are published. [Installer] is therefore a specification, and by
+default a person runs it. A silent run is started at most once per node and journal: the node itself claims the run
+before it starts anything. It is judged by file version, uninstall entry and service; the exit code alone proves nothing
+in either direction, but a bad one stops the run. An installer that takes too long is never killed.
+
+# Limits
+
+There are exactly two nodes. HA (active-active) installations are refused. The ARM database is not touched: put its
+backup into Options.Before. Configuration and program on a shared disk are not copied together, so UpgradeShared has no
+rollback. A backup made while the service runs can miss changes that EFT writes at shutdown (documented); make EFT's own
+backup too, in Options.Before, when the last minute matters. Branding under web\custom is per node and not touched.
+
+# Steps of Upgrade
+
+ 1. check/reachable: each node answers at its own address and says its own name (check)
+ 2. check/quorum: the cluster has quorum and its witness is up (check)
+ 3. check/nodes: every node is up, none is kept out or draining (check)
+ 4. check/group: the group is up on exactly one node and free to move (check)
+ 5. check/target: the target can take every member of the group (check)
+ 6. check/disks: every disk the group needs is part of it and of its dependencies (check)
+ 7. check/maintenance: no member is in maintenance (check)
+ 8. check/backup: no backup of the cluster is in progress (check)
+ 9. check/stop-time: the cluster gives the service the time it needs to stop (check)
+ 10. check/reboot: no node waits for a reboot (check)
+ 11. check/build: all nodes run the same build (check)
+ 12. check/owner: the active node owns the group and the other one does not (check) [A3]
+ 13. check/other-nodes: no other node could take the group (check)
+ 14. check/installed: each node has the product once (check)
+ 15. check/service: the service runs on the active node and nowhere else (check)
+ 16. check/service-group: one group runs the service, and it is this one (check)
+ 17. check/mode: EFT is not its own cluster manager (check)
+ 18. check/versions: the new version is newer than what is installed (check)
+ 19. check/files: no other file lies where the installer goes (check) [A1]
+ 20. check/busy: no installer runs and no administration interface is open (check)
+ 21. check/space: there is room for installer and backup (check)
+ 22. check/account: the password of the service account is at hand (check)
+ 23. check/settings: the running server tells its settings and its version (check)
+ 24. prepare/facts: remember how EFT Server is installed on each node (change)
+ 25. prepare/settings: remember the settings, to compare them afterwards (change) [A7.1]
+ 26. prepare/remember: remember the owner and the failback setting (change)
+ 27. prepare/clear: remove a move request that an earlier run of ours left (change)
+ 28. prepare/failback: keep the group from going home by itself (change)
+ 29. stage/passive: bring the installer to the passive node (change) [A1]
+ 30. stage/active: bring the installer to the active node (change) [A1]
+ 31. stage/compare: the same installer lies on both nodes and is the right one (check) [A1]
+ 32. backup/copy: back up the configuration directory on the node that has the shared disk (change) [A2]
+ 33. backup/verify: read the backup again and compare it with its manifest (change) [A2]
+ 34. passive/guard: make the service on the passive node unstartable during the installation (change)
+ 35. passive/install: run the installer on the passive node, Repair (once) [A4]
+ 36. passive/stop: see the service stopped on the passive node, and stop it if the installer started it (change)
+ 37. passive/reboot: reboot the passive node if the installer asks for it (manual)
+ 38. passive/no-clean-config: no empty configuration appeared on the passive node's own disk (check)
+ 39. passive/service: put account and start mode of the service on the passive node back as they were (change)
+ 40. passive/verify: see the new version complete on the passive node, the service stopped, account and start mode as before (check)
+ 41. move/quiesce: wait until nobody is connected (change)
+ 42. move/service-name: let the cluster resource start the service by its present name (change)
+ 43. move/move: move the group to the passive node (once) [A5]
+ 44. move/clear: remove the move request (change)
+ 45. move/online: see the group online on the passive node (change) [A5]
+ 46. move/verify: see the group stay up on the node with all its members (check)
+ 47. moved/service: see the service run on the passive node and nowhere else (check)
+ 48. moved/version: see the running server tell the new version on the passive node (check)
+ 49. moved/settings: see the settings as they were on the passive node (check)
+ 50. moved/licence: see the licences as they were on the passive node (check)
+ 51. active/guard: make the service on the active node unstartable during the installation (change)
+ 52. active/install: run the installer on the active node, Repair; afterwards no node carries the old version (once) [A6]
+ 53. active/stop: see the service stopped on the active node, and stop it if the installer started it (change)
+ 54. active/reboot: reboot the active node if the installer asks for it (manual)
+ 55. active/no-clean-config: no empty configuration appeared on the active node's own disk (check)
+ 56. active/service: put account and start mode of the service on the active node back as they were (change)
+ 57. active/verify: see the new version complete on the active node, the service stopped, account and start mode as before (check)
+ 58. upgraded/service: see the service run on the passive node and nowhere else (check)
+ 59. upgraded/version: see the running server tell the new version on the passive node (check) [A7.1]
+ 60. upgraded/settings: see the settings as they were on the passive node (check) [A7.1]
+ 61. upgraded/licence: see the licences as they were on the passive node (check)
+ 62. back/move: move the group back to the node it came from (once) [A7.2]
+ 63. back/clear: remove the move request (change)
+ 64. back/verify: see the group stay up on the node with all its members (check)
+ 65. home/service: see the service run on the active node and nowhere else (check)
+ 66. home/version: see the running server tell the new version on the active node (check) [A7.2]
+ 67. home/settings: see the settings as they were on the active node (check) [A7.2]
+ 68. home/licence: see the licences as they were on the active node (check)
+ 69. finish/failback: put the failback setting back as it was (change)
+ 70. finish/verify: see the group stay where it belongs without the guard (check)
+ 71. consoles/ADMIN-PC: upgrade the administration interface on ADMIN-PC (manual) [A8]
+
+# Steps of UpgradeShared
+
+ 1. check/reachable: each node answers at its own address and says its own name (check)
+ 2. check/quorum: the cluster has quorum and its witness is up (check)
+ 3. check/nodes: every node is up, none is kept out or draining (check)
+ 4. check/group: the group is up on exactly one node and free to move (check)
+ 5. check/target: the target can take every member of the group (check)
+ 6. check/disks: every disk the group needs is part of it and of its dependencies (check)
+ 7. check/maintenance: no member is in maintenance (check)
+ 8. check/backup: no backup of the cluster is in progress (check)
+ 9. check/stop-time: the cluster gives the service the time it needs to stop (check)
+ 10. check/reboot: no node waits for a reboot (check)
+ 11. check/build: all nodes run the same build (check)
+ 12. check/owner: the active node owns the group and the other one does not (check) [A3]
+ 13. check/other-nodes: no other node could take the group (check)
+ 14. check/installed: each node has the product once (check)
+ 15. check/service: the service runs on the active node and nowhere else (check)
+ 16. check/service-group: one group runs the service, and it is this one (check)
+ 17. check/mode: EFT is not its own cluster manager (check)
+ 18. check/versions: the new version is newer than what is installed (check)
+ 19. check/files: no other file lies where the installer goes (check) [A1]
+ 20. check/busy: no installer runs and no administration interface is open (check)
+ 21. check/space: there is room for installer and backup (check)
+ 22. check/account: the password of the service account is at hand (check)
+ 23. check/settings: the running server tells its settings and its version (check)
+ 24. prepare/facts: remember how EFT Server is installed on each node (change)
+ 25. prepare/settings: remember the settings, to compare them afterwards (change) [A7.1]
+ 26. prepare/remember: remember the owner and the failback setting (change)
+ 27. prepare/clear: remove a move request that an earlier run of ours left (change)
+ 28. prepare/failback: keep the group from going home by itself (change)
+ 29. stage/passive: bring the installer to the passive node (change) [A1]
+ 30. stage/active: bring the installer to the active node (change) [A1]
+ 31. stage/compare: the same installer lies on both nodes and is the right one (check) [A1]
+ 32. backup/copy: back up the configuration directory on the node that has the shared disk (change) [A2]
+ 33. backup/verify: read the backup again and compare it with its manifest (change) [A2]
+ 34. move/quiesce: wait until nobody is connected (change)
+ 35. offline/group: take the group offline (change) [B3]
+ 36. offline/active: the active node still owns the group (check) [B4]
+ 37. active/disk-online: bring the shared disk alone online on the active node (change)
+ 38. active/guard: make the service on the active node unstartable during the installation (change)
+ 39. active/install: run the installer on the active node, Repair (once) [B5]
+ 40. active/stop: see the service stopped on the active node, and stop it if the installer started it (change)
+ 41. active/reboot: reboot the active node if the installer asks for it (manual)
+ 42. active/no-clean-config: no empty configuration appeared on the active node's own disk (check)
+ 43. active/service: put account and start mode of the service on the active node back as they were (change)
+ 44. active/verify: see the new version complete on the active node, the service stopped, account and start mode as before (check)
+ 45. active/disk-offline: take the shared disk offline again on the active node (change)
+ 46. move/group: change ownership of the offline group to the passive node (once) [B6]
+ 47. passive/disk-online: bring the shared disk alone online on the passive node (change)
+ 48. passive/guard: make the service on the passive node unstartable during the installation (change)
+ 49. passive/install: run the installer on the passive node, Repair; afterwards no node carries the old version (once) [B7]
+ 50. passive/stop: see the service stopped on the passive node, and stop it if the installer started it (change)
+ 51. passive/reboot: reboot the passive node if the installer asks for it (manual)
+ 52. passive/no-clean-config: no empty configuration appeared on the passive node's own disk (check)
+ 53. passive/service: put account and start mode of the service on the passive node back as they were (change)
+ 54. passive/verify: see the new version complete on the passive node, the service stopped, account and start mode as before (check)
+ 55. online/service-name: let the cluster resource start the service by its present name (change)
+ 56. online/group: bring the group online on the passive node (change) [B8]
+ 57. upgraded/service: see the service run on the passive node and nowhere else (check)
+ 58. upgraded/version: see the running server tell the new version on the passive node (check) [B9.1]
+ 59. upgraded/settings: see the settings as they were on the passive node (check) [B9.1]
+ 60. upgraded/licence: see the licences as they were on the passive node (check)
+ 61. back/move: move the group back to the node it came from (once) [B9.2]
+ 62. back/clear: remove the move request (change)
+ 63. back/verify: see the group stay up on the node with all its members (check)
+ 64. home/service: see the service run on the active node and nowhere else (check)
+ 65. home/version: see the running server tell the new version on the active node (check) [B9.2]
+ 66. home/settings: see the settings as they were on the active node (check) [B9.2]
+ 67. home/licence: see the licences as they were on the active node (check)
+ 68. finish/failback: put the failback setting back as it was (change)
+ 69. finish/verify: see the group stay where it belongs without the guard (check)
+ 70. consoles/ADMIN-PC: upgrade the administration interface on ADMIN-PC (manual) [B10]
+
+# Steps of Rollback
+
+ 1. check/old-version: one node still carries the old version (check)
+ 2. check/backup: the backup is complete and the one that was made (check)
+ 3. prepare/facts: remember how EFT Server is installed on each node (change)
+ 4. prepare/remember: remember the owner and the failback setting (change)
+ 5. prepare/clear: remove a move request that an earlier run of ours left (change)
+ 6. prepare/failback: keep the group from going home by itself (change)
+ 7. offline/group: take the group offline (change)
+ 8. offline/guard: make the new version's service on the passive node unstartable (change)
+ 9. move/group: change ownership of the offline group to the active node (once)
+ 10. active/disk-online: bring the shared disk alone online on the active node (change)
+ 11. restore/config: put the configuration back as it was backed up; what was changed since is lost (change)
+ 12. online/service-name: let the cluster resource start the service by its present name (change)
+ 13. online/group: bring the group online on the active node (change)
+ 14. verify/service: see the service run on the active node and nowhere else (check)
+ 15. verify/version: see the running server tell the old version (check)
+ 16. finish/failback: put the failback setting back as it was (change)
+ 17. finish/verify: see the group stay where it belongs without the guard (check)
+
+move/quiesce is there only when Options.Quiesce asks for it; prepare/settings and the version and licence checks only with
+an Admin; a consoles step stands for each of Options.Consoles. Options.Before comes before the first change,
+Options.After after the last step.
+*/
 package eft

@@ -46,7 +46,7 @@ func Rollback(o RollbackOptions) (failover.Procedure, error) {
 	}
 	o.Options = opts
 	u := upgrade{o: opts, transfer: t}
-	const added = "fact sheet 1.3: stop the group, restore the backup, move to the node with the old version, start (inferred)"
+	const added = "added: stop the group, restore the backup, move to the node with the old version, start (inferred)"
 	steps := slices.Concat(
 		[]failover.Step{
 			look("check/old-version", "One node still carries the old version", opts.Active.Name(), added, firm, o.oldVersion),
