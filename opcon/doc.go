@@ -1,4 +1,76 @@
-// Package opcon holds an OpCon machine still while the service behind it moves, and sets it going again afterwards.
+// Package opcon holds an OpCon machine still while the service behind it moves, and sets it going again afterwards. It
+// speaks the OpCon REST API.
 //
-// (The procedure reference follows when the steps stand.)
+// OpCon must start no job on the machine while a Symitar pair is swapped, and none on the wrong host afterwards. The
+// vendor's page on RSJ and FAILOVER asks for three things: bring the server down in OpCon before the macro, hold at least
+// all schedules of the machine, and keep them held until it is determined what has to run or to be rerun. This package
+// does these three, records what it found and held, and takes back exactly that.
+//
+// Use [Client.Quiesce], [Client.Interrupted], [Client.Rerun] and [Client.Resume] as functions, or [QuiesceSteps] and
+// [ResumeSteps] as steps of a procedure of package failover; the latter survive a crash, since the [Record] is kept in the
+// journal. The steps of a planned move are:
+//
+//  1. opcon/check-service: the API answers, the login works, the scheduling engine (SAM) runs.
+//  2. opcon/check-machine: exactly one machine has the name and the type expected.
+//  3. opcon/check-scope: the machine has schedules that the service account can see.
+//  4. opcon/snapshot: record machine, address, schedules and running jobs.
+//  5. opcon/hold-schedules: hold every root schedule over all built dates until two passes agree.
+//  6. opcon/machine-limited: the machine starts no more jobs. (planned only)
+//  7. opcon/drain: wait for running jobs. May be waived with a reason. (planned only)
+//  8. opcon/hold-again: hold what was built while draining. (planned only)
+//  9. opcon/machine-down: hold what is new, note what still runs, take the machine down.
+//
+// Here the service moves. Then:
+//
+//  10. opcon/hold-new-schedules: hold what midnight has built meanwhile.
+//  11. opcon/repoint-machine: write the new host's address into the machine record. (EditRecord only)
+//  12. opcon/machine-up: bring the machine up and wait until the agent on the new host answers.
+//  13. opcon/interrupted: list the jobs that need a decision.
+//  14. opcon/rerun-interrupted: carry out the decisions, or wait for a person who does.
+//  15. opcon/release-schedules: release exactly what was held, schedule by schedule.
+//
+// # Why in this order
+//
+// The vendor's page takes the machine down first. A machine that is down makes OpCon try a job's alternate machines
+// (documented), so taking it down before its schedules are held can start jobs elsewhere. The schedules are therefore held
+// first; the end state is the same (inferred). Down neither stops nor holds what runs on the host: OpCon merely stops
+// hearing of it (documented).
+//
+// # Outage
+//
+// No job starts from step 5 to step 15. Users of the Symitar host notice nothing of OpCon's part.
+//
+// # What can be undone
+//
+// Steps 4 to 12 and 15, in reverse order: schedules that were held are released, and only those; the machine gets the
+// address and the state it had. Not undone is step 14: a restarted job stays restarted.
+//
+// # Outcomes
+//
+// OpCon answers a change with "submitted"; the result comes later and per item, and neither counts as proof here: after
+// every change the schedules, the machine or the job are read again. A request that provably did not leave, or was refused
+// with a 4xx, is failover.NotApplied. One that was sent and got no answer is failover.InDoubt until reading the state
+// settles it. Only reads are repeated by themselves. A change refused with 401 was not executed (seen in client code); it
+// is sent once more with a new token. Holds, releases and machine states are harmless to send twice and the steps do so when
+// run again; starting a job is not, and is never sent again on a guess: see [Client.Rerun].
+//
+// # Privileges of the service account
+//
+// Documented by name: Maintain Machines; View Jobs in Schedule Operations; Hold Schedules and Release Schedules; for
+// decisions also Restart, Force Start and Mark jobs. Machine, schedule and department access decide what it sees at all: an
+// empty list may be a lack of rights, which is why check-scope fails on it. Do not grant Kill Jobs.
+//
+// # What is not here
+//
+// Killing jobs: a killed RSJ job leaves ghost logons and may damage data (documented). Bulk restarts of a schedule's jobs:
+// without a list of states they rerun finished jobs too. Machine groups as the way to repoint: changing groups by the API was
+// broken before 25.1 (documented); move the member by a step of your own and use [AliasMoves]. "Re-synchronize running
+// jobs": no API call for it is known, so a stale job count can keep the drain waiting until it is waived.
+//
+// # Limits
+//
+// A schedule built while the run waits for decisions, after step 12, is not held: it runs on the new host as on any day. What
+// happens to running jobs after a swap, which jobs the server's filters match, the numbers of statuses and the page limits
+// are inferred; the package decides by names and words, filters on its own side and reads until nothing new comes. Written
+// for and tested against the API of release 21.2 as published; both spellings of field names are read.
 package opcon
