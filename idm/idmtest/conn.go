@@ -25,7 +25,7 @@ type conn struct {
 
 	// Guarded by tree.mu.
 	bound   *node
-	pages   map[string][]target
+	pages   map[string]savedSearch
 	cookies int
 }
 
@@ -120,6 +120,9 @@ func (c *conn) handle(m *message) bool {
 	}
 	req := c.describe(m)
 	t.mu.Lock()
+	if c.bound != nil {
+		req.Bound = c.bound.String()
+	}
 	f := t.takeFault(req)
 	t.mu.Unlock()
 	if f != nil && !c.faultBefore(f, req) {
@@ -210,9 +213,6 @@ func (c *conn) execute(m *message, req *Request, f *armedFault) (*answered, bool
 	defer t.mu.Unlock()
 	if !c.srv.up || !c.srv.reachable || t.closed {
 		return nil, false
-	}
-	if c.bound != nil {
-		req.Bound = c.bound.String()
 	}
 	a := &answered{tag: responseTag(m.op), result: &result{}}
 	switch {

@@ -444,3 +444,67 @@ func TestFramingIsStrict(t *testing.T) {
 	c.refuses("SEQUENCE", 9, driver, 1, 1)
 	require.Equal(t, 1, c.number(7, driver), "one argument is never wrapped")
 }
+
+func TestDriversThatMisbehave(t *testing.T) {
+	tree, clock := pair(t, nil)
+	two, driver := tree.Server("srv2"), idmtest.DriverDN(0)
+	c := admin(t, tree, two)
+	c.run(9, driver, 1, 1)
+	require.True(t, two.Behave(driver, idmtest.Behaviour{StallStart: true, StopTime: 60 * second}))
+	require.False(t, two.Behave(idmtest.DriverSetDN, idmtest.Behaviour{}))
+	c.run(15, driver)
+	clock.pass(time.Hour)
+	require.Equal(t, 1, c.number(13, driver))
+	c.run(17, driver)
+	clock.pass(59 * second)
+	require.Equal(t, 3, c.number(13, driver))
+	clock.pass(second)
+	require.Equal(t, 0, c.number(13, driver))
+	two.Behave(driver, idmtest.Behaviour{DieAfter: 30 * second})
+	c.run(15, driver)
+	clock.pass(10 * second)
+	require.Equal(t, 2, c.number(13, driver))
+	clock.pass(30 * second)
+	require.Equal(t, 0, c.number(13, driver))
+
+	c.run(21, driver)
+	require.Equal(t, 11, c.number(13, driver))
+	clock.pass(10 * second)
+	require.Equal(t, 0, c.number(13, driver))
+}
+
+func TestQueuedEventsWaitForTheDriver(t *testing.T) {
+	tree, clock := pair(t, nil)
+	two, driver := tree.Server("srv2"), idmtest.DriverDN(0)
+	c := admin(t, tree, two)
+	c.refuses("(-641)", 27, driver, "<modify/>")
+	c.run(9, driver, 1, 1)
+	c.run(27, driver, "<modify class-name=\"User\"/>")
+	require.Equal(t, 1, two.Cached(driver))
+	c.run(15, driver)
+	clock.pass(10 * second)
+	require.Zero(t, two.Cached(driver))
+	require.Equal(t, 1, tree.Counters(driver).Deliveries)
+}
+
+func TestFixtureIsWhatItSays(t *testing.T) {
+	tree := idmtest.Start(t, idmtest.Config{Drivers: 12, Policies: 3, PolicyBytes: 3500, Users: 7, Idle: true})
+	require.Len(t, tree.Drivers(), 12)
+	require.Len(t, tree.Jobs(), 13)
+	require.Len(t, tree.Users(), 7)
+	require.Equal(t, []string{idmtest.DriverSetDN}, tree.DriverSets())
+	one := tree.Server("srv1")
+	for i, dn := range tree.Drivers() {
+		require.Equal(t, idmtest.DriverDN(i), dn)
+		require.Equal(t, idmtest.Disabled, one.StartOption(dn))
+		require.Equal(t, idmtest.Stopped, one.State(dn))
+		p := idmtest.DriverPasswords(i)
+		require.True(t, one.HasPassword(dn, "application", "", p.Application))
+		require.Equal(t, p.RemoteLoader != "", strings.HasPrefix(tree.Get("srv1", dn, "DirXML-ShimAuthServer")[0], "REMOTE("))
+		require.Len(t, tree.Get("srv1", "cn=Policy001,cn=Subscriber,"+dn, "XmlData")[0], 3500)
+	}
+	empty := idmtest.Start(t, idmtest.Config{WithoutSet: true})
+	require.Empty(t, empty.DriverSets())
+	_, err := idmtest.NewTree(idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "a"}, {Name: "A"}}})
+	require.ErrorContains(t, err, "Servers[1].Name")
+}

@@ -252,11 +252,37 @@ func (t *Tree) respell(oldKey, newName string) {
 
 // dropReferences removes the name values that pointed to a deleted entry, as the obituary process does.
 func (t *Tree) dropReferences(key string) {
-	t.rewriteNames(func(value string) (string, bool) { return value, dnKey(value) != key })
+	t.rewriteNames(func(value string) (string, bool) {
+		k, ok := t.nameKeys[value]
+		if !ok {
+			k = dnKey(value)
+			t.nameKeys[value] = k
+		}
+		return value, k != key
+	})
+}
+
+// noteNames keeps the list of entries that name others, so that a rename or a deletion need not look at all.
+func (t *Tree) noteNames(n *node) {
+	delete(t.namers, n.id)
+	sets := []attrSet{n.shared}
+	for _, set := range n.local {
+		sets = append(sets, set)
+	}
+	for _, set := range sets {
+		for key := range set {
+			if at := t.schema.attr(key); at != nil {
+				if _, _, ok := at.namedEntry("x#0#0"); ok {
+					t.namers[n.id] = n
+					return
+				}
+			}
+		}
+	}
 }
 
 func (t *Tree) rewriteNames(rewrite func(string) (string, bool)) {
-	for _, n := range t.nodes {
+	for _, n := range t.namers {
 		changed := t.rewriteSet(n.shared, rewrite)
 		for _, set := range n.local {
 			changed = t.rewriteSet(set, rewrite) || changed

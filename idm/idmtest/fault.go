@@ -48,6 +48,9 @@ var faultNames = map[FaultKind]string{
 
 // String names the fault.
 func (k FaultKind) String() string {
+	if k == 0 {
+		return "none"
+	}
 	if name, ok := faultNames[k]; ok {
 		return name
 	}
@@ -79,6 +82,10 @@ type Fault struct {
 	Code  int           // Refusal: LDAP result code; 0 means the one of NDS, or 80
 	NDS   int           // Refusal: NDS error, negative
 	Text  string        // Refusal: diagnostic text instead of the usual one
+
+	// Do runs after the effect has been made durable and before the answer. With Kind 0 nothing else goes wrong, which
+	// leaves a place to kill the process from.
+	Do func()
 }
 
 type armedFault struct {
@@ -187,6 +194,9 @@ func (c *conn) faultBefore(a *armedFault, req *Request) bool {
 
 // faultAfter answers, or not, after the effect and tells whether the connection goes on.
 func (c *conn) faultAfter(a *armedFault, m *message, ans *answered) bool {
+	if a.Do != nil {
+		a.Do()
+	}
 	switch a.Kind {
 	case SlowReply:
 		if !c.pause(a.Delay) {

@@ -56,6 +56,18 @@ func parseACL(value string) (acl, bool) {
 	return acl{rights: rights, subtree: parts[1] == "subtree", trustee: trustee, attr: strings.ToLower(parts[3])}, true
 }
 
+// readACL is parseACL with a memory: the same few values are read for every entry of a search.
+func (t *Tree) readACL(value string) (acl, bool) {
+	if a, ok := t.acls[value]; ok {
+		return a, true
+	}
+	a, ok := parseACL(value)
+	if ok {
+		t.acls[value] = a
+	}
+	return a, ok
+}
+
 // trustees are the names under which a caller holds rights.
 func (t *Tree) trustees(caller *node) map[string]bool {
 	set := map[string]bool{strings.ToLower(publicTrustee): true}
@@ -80,7 +92,7 @@ func (t *Tree) granted(caller *node, n *node, attr string) int {
 	rights := 0
 	for e := n; e != nil; e = e.parent {
 		for _, v := range e.shared["acl"].values {
-			a, ok := parseACL(string(v))
+			a, ok := t.readACL(string(v))
 			if !ok || !a.subtree && e != n {
 				continue
 			}

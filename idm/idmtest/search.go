@@ -144,9 +144,18 @@ func (c *conn) search(req searchRequest, ctls []control) *found {
 		}
 	}
 	f := &found{pick: pick, typesOnly: req.typesOnly, done: &result{}}
-	w := &walk{c: c, req: req, f: f}
-	w.visit(base, 0)
-	return c.page(f, req, ctls)
+	p, err := c.paging(ctls)
+	if err != nil {
+		return &found{done: refused(codeProtocolError, err.Error())}
+	}
+	if p == nil || p.cookie == "" {
+		w := &walk{c: c, req: req, f: f}
+		w.visit(base, 0)
+	}
+	if p == nil {
+		return c.limit(f, req)
+	}
+	return c.page(f, p)
 }
 
 type walk struct {
@@ -237,59 +246,76 @@ func (v virtualEntry) pick(pick selection) []attribute {
 	return list
 }
 
-// page applies the size limits and the paged results control (RFC 2696).
-func (c *conn) page(f *found, req searchRequest, ctls []control) *found {
+// limit applies the lower of the client's and the server's size limit. A paged search is not limited.
+func (c *conn) limit(f *found, req searchRequest) *found {
 	limit := int(req.sizeLimit)
 	if own := c.srv.tree.cfg.SizeLimit; own > 0 && (limit == 0 || own < limit) {
 		limit = own
 	}
-	i := slices.IndexFunc(ctls, func(k control) bool { return k.oid == oidPaging })
-	if i < 0 || c.srv.tree.cfg.NoPaging {
-		if limit > 0 && len(f.nodes) > limit {
-			f.nodes = f.nodes[:limit]
-			f.done = refused(codeSizeLimit, "")
-		}
-		return f
+	if limit > 0 && len(f.nodes) > limit {
+		f.nodes = f.nodes[:limit]
+		f.done = refused(codeSizeLimit, "")
 	}
-	size, cookie, err := decodePaging(ctls[i].value)
-	if err != nil {
-		return &found{done: refused(codeProtocolError, err.Error())}
-	}
-	rest, total := f.nodes, len(f.nodes)
-	if cookie != "" {
-		saved, ok := c.pages[cookie]
-		if !ok {
-			return &found{done: refused(codeUnwilling, "NDS error: invalid request (-641)")}
-		}
-		delete(c.pages, cookie)
-		rest, f.references = saved, nil
-	}
-	next := ""
-	switch {
-	case size == 0: // the client gives the search up
-		rest = nil
-	case size < len(rest):
-		next = c.newCookie()
-		if c.pages == nil {
-			c.pages = map[string][]target{}
-		}
-		c.pages[next] = rest[size:]
-		rest = rest[:size]
-	}
-	f.nodes = rest
-	f.done.controls = []control{{oid: oidPaging, value: newSequence(newInteger(int64(total)), newString(next)).Bytes()}}
 	return f
 }
 
-func decodePaging(value []byte) (size int, cookie string, err error) {
-	p, err := ber.DecodePacketErr(value)
+// paged is the paged results control of RFC 2696.
+type paged struct {
+	size   int
+	cookie string
+}
+
+// savedSearch is what is left of a paged search.
+type savedSearch struct {
+	rest  []target
+	total int
+}
+
+// paging reads the control, nil when there is none.
+func (c *conn) paging(ctls []control) (*paged, error) {
+	i := slices.IndexFunc(ctls, func(k control) bool { return k.oid == oidPaging })
+	if i < 0 || c.srv.tree.cfg.NoPaging {
+		return nil, nil //nolint:nilnil // no control is not an error
+	}
+	if err := checkNesting(ctls[i].value, 0); err != nil {
+		return nil, err
+	}
+	p, err := ber.DecodePacketErr(ctls[i].value)
 	if err != nil || len(p.Children) != 2 {
-		return 0, "", malformed("paged results control")
+		return nil, malformed("paged results control")
 	}
 	n, err := integer(p.Children[0], ber.TagInteger)
-	if err != nil || n < 0 {
-		return 0, "", malformed("paged results control")
+	if err != nil || n < 0 || n > 1<<31-1 {
+		return nil, malformed("paged results control")
 	}
-	raw, err := octets(p.Children[1])
-	return int(n), string(raw), err
+	cookie, err := octets(p.Children[1])
+	return &paged{size: int(n), cookie: string(cookie)}, err
+}
+
+// page cuts the next page off a search and keeps the rest for the cookie it gives out.
+func (c *conn) page(f *found, p *paged) *found {
+	s := savedSearch{rest: f.nodes, total: len(f.nodes)}
+	if p.cookie != "" {
+		saved, ok := c.pages[p.cookie]
+		if !ok {
+			return &found{done: refused(codeUnwilling, "NDS error: invalid request (-641)")}
+		}
+		delete(c.pages, p.cookie)
+		s = saved
+	}
+	next := ""
+	switch {
+	case p.size == 0: // the client gives the search up
+		s.rest = nil
+	case p.size < len(s.rest):
+		next = c.newCookie()
+		if c.pages == nil {
+			c.pages = map[string]savedSearch{}
+		}
+		c.pages[next] = savedSearch{rest: s.rest[p.size:], total: s.total}
+		s.rest = s.rest[:p.size]
+	}
+	f.nodes = s.rest
+	f.done.controls = []control{{oid: oidPaging, value: newSequence(newInteger(int64(s.total)), newString(next)).Bytes()}}
+	return f
 }

@@ -312,7 +312,9 @@ func (s *Server) RemoveReplica(partition string) error {
 
 // SetRingDelta sets how many seconds the server's replicas lag behind, as the monitor entry shows it.
 func (s *Server) SetRingDelta(seconds int) {
-	s.tree.mu.Lock()
+	s.tree.lock()
 	defer s.tree.mu.Unlock()
 	s.ringDelta = seconds
+	s.tree.markServer(s)
+	s.tree.commit()
 }

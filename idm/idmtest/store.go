@@ -184,8 +184,6 @@ func (s *store) close() error {
 }
 
 // The keys of the state. Every record is small enough to be written whole.
-func (t *Tree) markEntry(n *node) { t.dirty["e/"+strconv.Itoa(n.id)] = true }
-func (t *Tree) markGone(n *node)  { t.dirty["e/"+strconv.Itoa(n.id)] = true }
 func (t *Tree) markDriver(s *Server, id int) {
 	t.dirty["d/"+strconv.Itoa(s.index)+"/"+strconv.Itoa(id)] = true
 }
@@ -193,6 +191,16 @@ func (t *Tree) markServer(s *Server) { t.dirty["s/"+strconv.Itoa(s.index)] = tru
 func (t *Tree) markApp(id int)       { t.dirty["a/"+strconv.Itoa(id)] = true }
 func (t *Tree) markObject(id int)    { t.dirty["o/"+strconv.Itoa(id)] = true }
 func (t *Tree) markTree()            { t.dirty["t"] = true }
+
+func (t *Tree) markEntry(n *node) {
+	t.dirty["e/"+strconv.Itoa(n.id)] = true
+	t.noteNames(n)
+}
+
+func (t *Tree) markGone(n *node) {
+	t.dirty["e/"+strconv.Itoa(n.id)] = true
+	delete(t.namers, n.id)
+}
 
 func (t *Tree) markAll() {
 	t.markTree()
@@ -419,6 +427,7 @@ func (t *Tree) restoreEntries(entries map[int]savedEntry) error {
 		for name, set := range e.Local {
 			n.local[name] = loadSet(set)
 		}
+		t.noteNames(n)
 		return n, nil
 	}
 	for _, id := range sortedKeys(entries) {

@@ -30,6 +30,9 @@ type Tree struct {
 	objects  map[int]*object
 	apps     map[int]*application
 	overlaps []Overlap
+	acls     map[string]acl    // parsed values
+	namers   map[int]*node     // entries that name others
+	nameKeys map[string]string // comparison forms of name values
 	store    *store
 	dirty    map[string]bool
 	closed   bool
@@ -64,7 +67,7 @@ func newTree(cfg Config) (*Tree, error) {
 	}
 	t := &Tree{
 		cfg: cfg, schema: newSchema(), nodes: map[int]*node{}, objects: map[int]*object{}, apps: map[int]*application{},
-		dirty: map[string]bool{},
+		dirty: map[string]bool{}, acls: map[string]acl{}, namers: map[int]*node{}, nameKeys: map[string]string{},
 	}
 	if cfg.OldSchema {
 		t.schema.attr("DirXML-DriverStartOption").traits |= quietOwned
