@@ -1,0 +1,10 @@
+# Makes a folder what a copy holds; what was there is kept beside it. Arguments: copy's folder, the folder to restore.
+# Safe to repeat. Exit status: 24 there is no copy.
+LC_ALL=C
+export LC_ALL
+copy=$1 to=$2
+[ -e "$copy/manifest" ] || exit 24
+rm -rf -- "$to.restored" || exit 30
+cp -Rp -- "$copy/files" "$to.restored" || exit 30
+if [ -e "$to" ]; then mv -- "$to" "$to.before-rollback-$(date +%s)-$$" || exit 30; fi
+mv -- "$to.restored" "$to" || exit 30

@@ -1,0 +1,18 @@
+# Tells what became of a run of the installer. Arguments: runs folder, run ID.
+# Output: none | running BEGAN | ended BEGAN CODE ENDED | lost BEGAN, then the end of the log.
+LC_ALL=C
+export LC_ALL
+runs=$1 id=$2
+[ -e "$runs/$id.claim" ] || { echo none; exit 0; }
+pid=$(sed -n 1p "$runs/$id.claim")
+began=$(sed -n 2p "$runs/$id.claim")
+boot=$(sed -n 3p "$runs/$id.claim")
+alive() { [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)" ] && kill -0 "$pid" 2>/dev/null; }
+# The order matters: a run that ends between two looks has written its exit code.
+if alive; then state="running $began"; else state="lost $began"; fi
+if [ -e "$runs/$id.exit" ]; then
+	state="ended $began $(sed -n 1p "$runs/$id.exit") $(sed -n 2p "$runs/$id.exit")"
+fi
+echo "$state"
+[ -r "$runs/$id.log" ] && tail -c 2000 "$runs/$id.log"
+exit 0

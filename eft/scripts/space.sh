@@ -1,0 +1,9 @@
+# Tells how much a tree holds and how much is free where it is, or would be created. Argument: path.
+# Output: bytes used, space, bytes free.
+LC_ALL=C
+export LC_ALL
+path=$1 used=0
+if [ -e "$path" ]; then used=$(du -sk -- "$path" | cut -f 1) || exit 30; fi
+while [ ! -e "$path" ]; do path=$(dirname -- "$path"); done
+free=$(df -Pk -- "$path" | awk 'NR == 2 { print $(NF - 2) }')
+printf '%s %s\n' "$((used * 1024))" "$((free * 1024))"

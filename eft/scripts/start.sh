@@ -1,0 +1,39 @@
+# Starts the installer in the background, once for a run ID. Arguments: runs folder, run ID, SHA-256, control program,
+# installer, its arguments. Whoever links the claim first runs the installer; everybody else does nothing. The
+# installer outlives this session.
+# Exit status: 0 it was claimed, by this call or an earlier one; 21 the file is another one; 22 it is not there;
+# 23 the runs folder cannot be made; 31 nobody claimed it within ten seconds.
+LC_ALL=C
+export LC_ALL
+runs=$1 id=$2 want=$3 control=$4 program=$5
+shift 5
+[ -e "$runs/$id.claim" ] && exit 0
+[ -f "$program" ] || exit 22
+sum=$(sha256sum <"$program") || exit 22
+[ "${sum%% *}" = "$want" ] || exit 21
+mkdir -p -- "$runs" || exit 23
+# shellcheck disable=SC2016
+setsid /bin/sh -c '
+	runs=$1 id=$2 control=$3
+	shift 3
+	mine=$runs/$id.$$
+	{ echo $$; date +%s; cat /proc/sys/kernel/random/boot_id 2>/dev/null; } >"$mine" || exit 1
+	ln "$mine" "$runs/$id.claim" || { rm -f "$mine"; exit 0; }
+	rm -f "$mine"
+	# Meanwhile the service is stopped as often as the installer starts it.
+	while :; do "$control" stop; sleep 1; done </dev/null >/dev/null 2>&1 &
+	guard=$!
+	"$@" </dev/null >"$runs/$id.log" 2>&1
+	code=$?
+	kill "$guard"
+	wait "$guard" 2>/dev/null
+	"$control" stop </dev/null >/dev/null 2>&1
+	{ echo "$code"; date +%s; } >"$runs/$id.exit.new" && mv "$runs/$id.exit.new" "$runs/$id.exit"
+' eft "$runs" "$id" "$control" "$program" "$@" </dev/null >/dev/null 2>&1 &
+n=0
+while [ ! -e "$runs/$id.claim" ]; do
+	n=$((n + 1))
+	[ "$n" -le 100 ] || exit 31
+	sleep 0.1
+done
+exit 0
