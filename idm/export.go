@@ -158,6 +158,9 @@ func (x *exporter) leftOut(name string) { x.manifest.LeftOut[name]++ }
 // exportPage is how many entries one answer holds where the server can page.
 const exportPage = 500
 
+// maxExportValue is the largest value an import takes in, and so the largest an export may hold.
+const maxExportValue = 16 << 20
+
 // readObjects reads base and everything below from the server into c. leftOut hears of each attribute that is the engine's
 // own or a secret.
 func (s *Server) readObjects(ctx context.Context, base string, roles attributeRoles, c *objects, leftOut func(string)) error {
@@ -170,6 +173,13 @@ func (s *Server) readObjects(ctx context.Context, base string, roles attributeRo
 		for _, a := range e.Attributes {
 			if roles.of(a.Name) == roleOmit && isDirXML(a.Name) {
 				leftOut(a.Name)
+			}
+		}
+		for _, a := range e.Attributes {
+			for _, v := range a.Values {
+				if len(v) > maxExportValue {
+					return fmt.Errorf("%s: %s: a value of %d bytes; no import would take more than %d", e.DN, a.Name, len(v), maxExportValue)
+				}
 			}
 		}
 		if err := c.add(o); err != nil {
@@ -185,8 +195,7 @@ func (s *Server) readObjects(ctx context.Context, base string, roles attributeRo
 	return nil
 }
 
-// each walks over the collected objects. visit gets the DN of the driver or, outside of drivers, of the driver set the
-// object belongs to.
+// each walks over the collected objects in order.
 func (x *exporter) each(ctx context.Context, visit func(o *object, key []byte) error) error {
 	w, err := x.objects.walk()
 	if err != nil {
@@ -209,7 +218,7 @@ func (x *exporter) each(ctx context.Context, visit func(o *object, key []byte) e
 	}
 }
 
-// count fills the manifest. Objects come parents first.
+// counter fills the manifest. Objects come parents first.
 type counter struct {
 	x         *exporter
 	driver    *ManifestDriver
@@ -217,6 +226,7 @@ type counter struct {
 	set       string
 }
 
+// count takes one object in.
 func (c *counter) count(o *object, key []byte) error {
 	m := &c.x.manifest
 	if m.Objects == 0 && !keyEqual(key, c.x.baseKey) {
@@ -374,9 +384,7 @@ func (x *exporter) toConfiguration(o *object) *drivercfg.Object {
 		}
 	}
 	if len(c.Path) == 0 {
-		for _, n := range x.needsOfDriver(o) {
-			c.Queries = append(c.Queries, n)
-		}
+		c.Queries = x.needsOfDriver(o)
 	}
 	return c
 }

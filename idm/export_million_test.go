@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,9 +27,9 @@ import (
 	"github.com/01b61c5c/failover/idm"
 )
 
-// endlessDirectory answers searches with as many policies as asked for, made on the way, so that the memory seen in
+// endlessDirectory answers searches with as many policies of that size as asked for, made on the way, so that the memory seen in
 // this process is that of the client. Binds succeed; everything else is refused.
-func endlessDirectory(tb testing.TB, policies int) *idm.Server {
+func endlessDirectory(tb testing.TB, policies, size int) *idm.Server {
 	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(tb, err)
@@ -50,7 +51,7 @@ func endlessDirectory(tb testing.TB, policies int) *idm.Server {
 			if err != nil {
 				return
 			}
-			serveEndless(conn, policies)
+			serveEndless(conn, policies, strings.Repeat("x", size))
 		}
 	}()
 	server, err := idm.Dial(tb.Context(), "ldaps://"+listener.Addr().String(), idm.WithRoots(roots),
@@ -65,7 +66,7 @@ func endlessDirectory(tb testing.TB, policies int) *idm.Server {
 }
 
 // serveEndless serves one connection after the other; the client needs no more than one.
-func serveEndless(conn net.Conn, policies int) {
+func serveEndless(conn net.Conn, policies int, text string) {
 	defer conn.Close() //nolint:errcheck // a test server
 	out := bufio.NewWriterSize(conn, 64<<10)
 	for {
@@ -114,7 +115,7 @@ func serveEndless(conn net.Conn, policies int) {
 				const step = 7_368_787 // a prime: no order in the names
 				for i := range policies {
 					name := fmt.Sprintf("policy %07d", i*step%policies)
-					entry("cn="+name+","+base, [2]string{"objectClass", "DirXML-Rule"}, [2]string{"cn", name}, [2]string{"XmlData", "<policy><rule><description>" + name + "</description><conditions/><actions/></rule></policy>"})
+					entry("cn="+name+","+base, [2]string{"objectClass", "DirXML-Rule"}, [2]string{"cn", name}, [2]string{"XmlData", "<policy><rule><description>" + name + text + "</description><conditions/><actions/></rule></policy>"})
 				}
 			case "cn=schema":
 				entry(base)
@@ -157,11 +158,11 @@ func peakHeap(work func()) uint64 {
 
 // heapAllowed is what an export may take, however large: the sorted collection (16 MiB), its index and the garbage
 // that lies between two collections.
-const heapAllowed = 128 << 20
+const heapAllowed = 96 << 20
 
 func TestHeapDoesNotGrowWithTheExport(t *testing.T) {
-	const n = 150_000
-	server := endlessDirectory(t, n)
+	const n = 8_000 // of 8 KB: four times the memory a sorted collection may take
+	server := endlessDirectory(t, n, 8000)
 	dir := t.TempDir()
 	var m idm.Manifest
 	peak := peakHeap(func() {
@@ -170,6 +171,7 @@ func TestHeapDoesNotGrowWithTheExport(t *testing.T) {
 		require.NoError(t, err)
 	})
 	require.Equal(t, int64(n+1), m.Objects)
+	require.Greater(t, m.Size, int64(4*16<<20))
 	require.Less(t, peak, uint64(heapAllowed))
 	t.Logf("%d objects, %d MB, heap at most %d MB", m.Objects, m.Size>>20, peak>>20)
 }
@@ -177,7 +179,7 @@ func TestHeapDoesNotGrowWithTheExport(t *testing.T) {
 // BenchmarkExportMillion exports 1,000,000 objects in each round and fails when the heap grows over what is allowed.
 func BenchmarkExportMillion(b *testing.B) {
 	const n = 1_000_000
-	server := endlessDirectory(b, n)
+	server := endlessDirectory(b, n, 0)
 	dir := b.TempDir()
 	for b.Loop() {
 		var m idm.Manifest

@@ -335,14 +335,14 @@ func TestOpenLDAPOneDriverOutOfASet(t *testing.T) {
 
 func TestOpenLDAPBreakInTheMiddleAndResume(t *testing.T) {
 	_, from := tree(t, serverA)
-	populate(t, from, 1500)
+	populate(t, from, 800)
 	text, m := exported(t, from, idm.ExportOptions{Base: setDN})
 	slapd, to := tree(t, serverA)
 	present := func(ctx context.Context) int {
 		out, _ := slapd.Tool(ctx, nil, "ldapsearch", "-LLL", "-b", "o=system", "1.1")
 		return bytes.Count(out, []byte("dn:"))
 	}
-	for round := range 4 {
+	for round := range 3 {
 		ctx, cancel := context.WithCancel(t.Context())
 		enough := present(ctx) + 60
 		stop := make(chan struct{})

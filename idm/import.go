@@ -123,7 +123,7 @@ type importer struct {
 	report  *ImportReport
 	written atomic.Int64
 	created atomic.Int64
-	changed sync.Map // keys of existing objects that were changed
+	changed sync.Map // DNs of objects that were there before and were changed
 }
 
 func (imp *importer) close() {
@@ -141,13 +141,13 @@ func (s *Server) newImporter(ctx context.Context, src ExportSource, o ImportOpti
 	}
 	if err := imp.preflight(ctx); err != nil {
 		imp.close()
-		return nil, refusal0(err)
+		return nil, notWritten(err)
 	}
 	return imp, nil
 }
 
-// refusal0 gives a refusal its outcome: nothing was written.
-func refusal0(err error) error {
+// notWritten gives a refusal its outcome: nothing was written.
+func notWritten(err error) error {
 	if _, ok := errors.AsType[*failover.Error](err); ok {
 		return err
 	}
@@ -177,7 +177,7 @@ func (s *Server) pair(ctx context.Context, src ExportSource, o ImportOptions) (*
 	imp := &importer{server: s, in: in, roles: roles, tempDir: o.TempDir, top: in.base, scope: in.baseKey}
 	if err := imp.load(ctx, o); err != nil {
 		imp.close()
-		return nil, refusal0(err)
+		return nil, notWritten(err)
 	}
 	return imp, nil
 }
@@ -342,13 +342,11 @@ func (imp *importer) write(ctx context.Context) error {
 	}
 	failover.Progress(ctx, "all objects exist on "+imp.server.DN()+"; writing what names other objects and the per-server values")
 	return imp.pass(ctx, func(w, h *object) func() error {
-		dn := w
+		target := h
 		if h == nil {
-			h = &object{dn: w.dn}
-		} else {
-			dn = h
+			target, h = w, &object{}
 		}
-		return imp.modify(ctx, dn, slices.Concat(imp.pairing.references(w, h), imp.pairing.perServer(w, h)))
+		return imp.modify(ctx, target, slices.Concat(imp.pairing.references(w, h), imp.pairing.perServer(w, h)))
 	}, func(*object) bool { return false })
 }
 
@@ -445,10 +443,8 @@ func (imp *importer) modify(ctx context.Context, o *object, deltas []delta) func
 		if err != nil {
 			return imp.at(o.line, err)
 		}
-		if o.line == 0 {
-			if _, known := imp.changed.LoadOrStore(strings.ToLower(o.dn), true); !known {
-				return nil
-			}
+		if o.line == 0 { // it was on the server before
+			imp.changed.Store(strings.ToLower(o.dn), true)
 		}
 		return nil
 	}

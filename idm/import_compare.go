@@ -260,7 +260,7 @@ func (d delta) describe() string {
 	case d.have == nil:
 		return showValues(d.want)
 	case len(d.want) == 1 && len(d.have) == 1:
-		return showChange(d.have[0], d.want[0])
+		return showChange(d.have[0], d.want[0], d.perServer)
 	}
 	return showValues(d.have) + " → " + showValues(d.want)
 }
@@ -294,8 +294,20 @@ func showValues(values [][]byte) string {
 	return "[" + strings.Join(shown, ", ") + "]"
 }
 
-// showChange names the first line that differs of values too long to show.
-func showChange(have, want []byte) string {
+// tellsSecret reports whether a line of a driver's settings may hold a password: shims exist that keep one there.
+func tellsSecret(line []byte) bool {
+	line = bytes.ToLower(line)
+	for _, word := range []string{"passw", "pwd", "secret", "credential", "token"} {
+		if bytes.Contains(line, []byte(word)) {
+			return true
+		}
+	}
+	return false
+}
+
+// showChange names the first line that differs of values too long to show. Of settings it shows none that may hold a
+// secret.
+func showChange(have, want []byte, settings bool) string {
 	text := showValue(have) + " → " + showValue(want)
 	if !isText(have) || !isText(want) || len(have) <= showMost && len(want) <= showMost && !bytes.ContainsAny(have, "\n") && !bytes.ContainsAny(want, "\n") {
 		return text
@@ -310,6 +322,9 @@ func showChange(have, want []byte) string {
 			y = b[i]
 		}
 		if i >= len(a) || i >= len(b) || !bytes.Equal(x, y) {
+			if settings && (tellsSecret(x) || tellsSecret(y)) {
+				return fmt.Sprintf("%s, line %d (not shown: it may hold a secret)", text, i+1)
+			}
 			return fmt.Sprintf("%s, line %d: %s → %s", text, i+1, around(x, y), around(y, x))
 		}
 	}

@@ -3,7 +3,7 @@ package idm
 import (
 	"context"
 	"fmt"
-	"slices"
+	"strings"
 
 	"github.com/01b61c5c/failover"
 )
@@ -24,51 +24,60 @@ func (imp *importer) rights(ctx context.Context) error {
 	if !s.RootDSE().HasExtension(oidPrivileges) || s.bindDN == "" {
 		return nil
 	}
-	existing, creates, attributes, err := imp.demands(ctx)
+	below, writes, err := imp.demands(ctx)
 	if err != nil {
 		return err
 	}
-	if creates {
-		at := existing
-		if at == "" {
-			at = ParentDN(imp.top)
-		}
-		if err := s.demandRight(ctx, at, entryRights, entryRightAdd|entryRightSupervisor, "create objects below"); err != nil {
+	if below != "" {
+		if err := s.demandRight(ctx, below, entryRights, entryRightAdd|entryRightSupervisor, "create objects below"); err != nil {
 			return err
 		}
 	}
-	if existing != "" {
-		for _, name := range attributes {
-			if err := s.demandRight(ctx, existing, name, RightWrite|RightSupervisor, "write "+name+" of"); err != nil {
-				return err
-			}
+	for _, w := range writes {
+		if err := s.demandRight(ctx, w.dn, w.attribute, RightWrite|RightSupervisor, "write "+w.attribute+" of"); err != nil {
+			return err
 		}
 	}
 	imp.report.RightsVerified = true
 	return nil
 }
 
-// demands returns the topmost object that exists, whether objects have to be created, and the attributes of existing ones that change.
-func (imp *importer) demands(ctx context.Context) (existing string, creates bool, attributes []string, err error) {
+// demand is one attribute that changes, and the first object on which it does. Rights are inherited downwards, so that one
+// question for each attribute says most of what there is to know.
+type demand struct{ attribute, dn string }
+
+// demands returns under what the first new object comes, and what changes on existing ones.
+func (imp *importer) demands(ctx context.Context) (below string, writes []demand, err error) {
+	asked := map[string]bool{}
+	var path []string // existing objects above the one at hand
 	err = pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, h *object, _ []byte) error {
+		at := w
+		if h != nil {
+			at = h
+		}
+		for len(path) > 0 && !BelowDN(at.dn, path[len(path)-1]) {
+			path = path[:len(path)-1]
+		}
 		switch {
 		case w == nil:
-		case h == nil:
-			creates = true
-		default:
-			if existing == "" {
-				existing = h.dn
+		case h == nil && below == "":
+			if below = ParentDN(imp.top); len(path) > 0 {
+				below = path[len(path)-1]
 			}
+		case h != nil:
 			for _, d := range imp.pairing.all(w, h) {
-				if d.want != nil && !slices.Contains(attributes, d.name) {
-					attributes = append(attributes, d.name)
+				if name := strings.ToLower(d.name); d.want != nil && !asked[name] {
+					asked[name] = true
+					writes = append(writes, demand{d.name, h.dn})
 				}
 			}
 		}
+		if h != nil && isContainer(h) {
+			path = append(path, h.dn)
+		}
 		return nil
 	})
-	slices.Sort(attributes)
-	return existing, creates, attributes, err
+	return below, writes, err
 }
 
 func (s *Server) demandRight(ctx context.Context, dn, attribute string, enough Right, what string) error {

@@ -128,7 +128,7 @@ func (c *cancelReader) Read(p []byte) (int, error) {
 }
 
 func (in *incoming) readLDIF(content io.Reader, o readOptions) error {
-	r := ldif.NewReader(in.name, content, ldif.Limits{})
+	r := ldif.NewReader(in.name, content, ldif.Limits{Value: maxExportValue})
 	for {
 		rec, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -314,7 +314,7 @@ func clipText(s string, most int) string {
 // readConfiguration reads the XML of one driver.
 func (in *incoming) readConfiguration(content io.Reader, o readOptions) error {
 	in.partial = true
-	r, err := drivercfg.NewReader(in.name, content, drivercfg.Limits{})
+	r, err := drivercfg.NewReader(in.name, content, drivercfg.Limits{Value: maxExportValue})
 	if err != nil {
 		return err
 	}
