@@ -17,7 +17,9 @@
 // search with all filters, scopes, attribute selection, limits, paged results and referrals, add, modify with replace, add,
 // delete and increment, delete, modify DN, compare, abandon, and extended operations: the DirXML operations 1, 3, 5, 7, 9,
 // 11, 13, 15, 17, 19, 21, 23, 27, 33, 35, 39, 41, 43, 53, 55, 57, 59, 67, 69, 71, 73, 75, 77, 79, 81 and 101 under
-// 2.16.840.1.113719.1.14.100, and 17, 19, 31 and 33 of eDirectory's own family. It refuses everything it does not know.
+// 2.16.840.1.113719.1.14.100, and 17, 19, 31 and 33 of eDirectory's own family. It refuses everything it does not know,
+// among it SASL, aliases, the tree delete control and Who am I (31 of eDirectory's family gives the bound name). Requests of
+// one connection are handled one after the other, so there is never anything left to abandon.
 //
 // # What it models
 //
@@ -39,10 +41,16 @@
 // [Tree.Inject] makes single requests fail in every way a network and a server can: before or after the effect, silently,
 // slowly, with a lie. [Server.Kill] is a power cut, [Server.Unplug] a server that only looks dead.
 //
+// # More than one process
+//
+// [Open] keeps the tree in a folder: each effect is written before it is answered, so a process that is killed can be
+// followed by another that finds the same servers on the same addresses, with drivers half-way through a start.
+//
 // # What is a guess
 //
 // The vendor documents neither the framing of several arguments nor the polarity of the resync flag; both are settings
 // ([Config].Framing, ResyncFlag). Which LDAP result code goes with which NDS error, the answer to starting a running or a
 // disabled driver (-641 here), to disabling a running driver (-641 here), the layout of the named password list (a SEQUENCE of
-// SEQUENCEs of name and display name) and whether an association works at once ([Config].Association) are inferred as well.
+// SEQUENCEs of name and display name), the names of the monitor entries, that a raw write of DirXML-ShimAuthPassword does not
+// reach the engine, and whether an association works at once ([Config].Association) are inferred as well.
 package idmtest
