@@ -68,6 +68,8 @@ func TestDriverOperations(t *testing.T) {
 			stats, err := two.Stats(ctx, driver)
 			require.NoError(t, err)
 			require.NotEmpty(t, stats.DriverDN)
+			require.NoError(t, two.Stop(ctx, driver))
+			eventually(t, two, driver, idm.StateStopped)
 			require.NoError(t, two.ReadApplicationSchema(ctx, driver))
 			require.NoError(t, two.InitDriver(ctx, driver))
 			for _, job := range tree.Jobs() {

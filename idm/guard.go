@@ -136,8 +136,7 @@ func (g *guard) quiet() failover.Step {
 	return failover.Step{ID: "guard/quiet", Title: "Observe that nothing of it runs on the old server", Target: g.OldDN, Kind: failover.Check, Firm: true, Source: guardSource, Observe: g.look}
 }
 
-// silence disables first, which keeps a driver that has not started yet from starting, then stops what runs, then makes
-// sure that it stayed disabled.
+// silence disables first, which keeps a driver that has not started yet from starting, and stops what runs.
 func (g *guard) silence(ctx context.Context) error {
 	s, err := g.old(ctx)
 	if err != nil {
@@ -153,24 +152,29 @@ func (g *guard) silence(ctx context.Context) error {
 			return &failover.Error{Op: "guard driver", Target: driver, Outcome: failover.NotApplied, Next: "enable it on the active server first, or leave it out of the guard",
 				Err: fmt.Errorf("%w: it is disabled on %s too", failover.ErrPrecondition, g.Active.DN())}
 		}
-		st, err := s.Status(ctx, driver)
-		if err != nil {
-			return notApplied(err)
-		}
-		// Whether a running driver can be disabled is not published: a refusal counts only when it stays after the stop.
-		early := s.SetStartOption(ctx, driver, Disabled, NoResync)
-		if early != nil && st.State == StateStopped {
-			return early
-		}
-		if err := g.m.stopOn(ctx, s, driver); err != nil {
-			return err
-		}
-		option, err := s.StartOption(ctx, driver)
-		if err != nil || option == Disabled {
-			return err
-		}
-		return s.SetStartOption(ctx, driver, Disabled, NoResync)
+		return g.m.silenceOn(ctx, s, driver)
 	})
+}
+
+// silenceOn disables a driver, stops it, and makes sure that it stayed disabled.
+func (m *mover) silenceOn(ctx context.Context, s *Server, driver string) error {
+	st, err := s.Status(ctx, driver)
+	if err != nil {
+		return notApplied(err)
+	}
+	// Whether a running driver can be disabled is not published: a refusal counts only when the driver was stopped.
+	early := s.SetStartOption(ctx, driver, Disabled, NoResync)
+	if early != nil && st.State == StateStopped && !errors.Is(early, ErrWrongState) {
+		return early
+	}
+	if err := m.stopOn(ctx, s, driver); err != nil {
+		return err
+	}
+	option, err := s.StartOption(ctx, driver)
+	if err != nil || option == Disabled {
+		return err
+	}
+	return s.SetStartOption(ctx, driver, Disabled, NoResync)
 }
 
 // GuardSighting is what [WatchOldServer] saw or did in one round.

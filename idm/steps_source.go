@@ -245,7 +245,7 @@ func orText(text, otherwise string) string {
 
 // disableSource disables the drivers on the source.
 func (m *mover) disableSource() failover.Step {
-	return failover.Step{ID: m.id("disable-source"), Title: "Disable the drivers on the source", Target: m.sourceDN, Kind: failover.Change,
+	return failover.Step{ID: m.id("disable-source"), Title: "Disable the drivers on the source", Target: m.sourceDN, Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
 		Source: fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready"; the start option is a value of that server alone`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "disabled on the source", func(ctx context.Context, driver string) (finding, error) {
@@ -256,9 +256,8 @@ func (m *mover) disableSource() failover.Step {
 			return obs, err
 		},
 		Apply: func(ctx context.Context) error {
-			return m.each(ctx, func(ctx context.Context, driver string) error {
-				return m.source.SetStartOption(ctx, driver, Disabled, NoResync)
-			})
+			// A server that was restarted since the stop has started its drivers again: they are stopped once more.
+			return m.each(ctx, func(ctx context.Context, driver string) error { return m.silenceOn(ctx, m.source, driver) })
 		},
 		Undo: func(ctx context.Context) error {
 			n, _, err := factNoted.Load(ctx)

@@ -24,17 +24,7 @@ func (m *mover) start() failover.Step {
 			obs.Would = "start them"
 			return obs, err
 		},
-		Apply: func(ctx context.Context) error {
-			return m.each(ctx, func(ctx context.Context, driver string) error {
-				if err := m.sourceInactive(ctx, driver); err != nil {
-					return err
-				}
-				return m.startOn(ctx, m.Target, driver)
-			})
-		},
-		Undo: func(ctx context.Context) error {
-			return m.each(ctx, func(ctx context.Context, driver string) error { return m.stopOn(ctx, m.Target, driver) })
-		}}
+		Apply: m.startAll, Undo: m.stopAll}
 }
 
 // startOn starts a driver and follows it until it has stayed up, or has failed, for which the reason is fetched as far
@@ -197,21 +187,42 @@ func (m *mover) closeGap(since func(context.Context) (time.Time, bool, error)) f
 		Undo: failover.NothingToUndo}
 }
 
-// verify is the last look: running here, and not there.
+// verify is the last look: running here, and not there. A driver on Manual does not come back by itself when the server was
+// restarted meanwhile, so it is started again.
 func (m *mover) verify() failover.Step {
-	return failover.Step{ID: m.id("verify"), Title: "Observe that every driver runs on the target and nowhere else", Target: m.Target.DN(), Kind: failover.Check, Firm: true,
+	see := func(ctx context.Context, driver string) (finding, error) {
+		st, err := m.Target.Status(ctx, driver)
+		if err != nil {
+			return finding{}, err
+		}
+		f := finding{done: st.State == StateRunning, text: st.String() + " on the target"}
+		if err := m.sourceInactive(ctx, driver); err != nil {
+			return finding{text: f.text + "; " + err.Error()}, nil
+		}
+		return f, nil
+	}
+	return failover.Step{ID: m.id("verify"), Title: "Observe that every driver runs on the target and nowhere else", Target: m.Target.DN(), Kind: failover.Change,
+		Timeout: m.allDrivers(m.StartTimeout + m.Settle), Poll: m.Poll, Attempts: 1,
 		Source: fromVendor + `"A driver must run on one server only"`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			return m.look(ctx, "running on the target only", func(ctx context.Context, driver string) (finding, error) {
-				st, err := m.Target.Status(ctx, driver)
-				if err != nil {
-					return finding{}, err
-				}
-				f := finding{done: st.State == StateRunning, text: st.String() + " on the target"}
-				if err := m.sourceInactive(ctx, driver); err != nil {
-					return finding{text: f.text + "; " + err.Error()}, nil
-				}
-				return f, nil
-			})
-		}}
+			obs, err := m.look(ctx, "running on the target only", see)
+			obs.Would = "start again what has stopped; what is active on the source is refused"
+			return obs, err
+		},
+		Apply: m.startAll,
+		Undo:  m.stopAll}
+}
+
+// startAll starts every driver on the target for which the source is out.
+func (m *mover) startAll(ctx context.Context) error {
+	return m.each(ctx, func(ctx context.Context, driver string) error {
+		if err := m.sourceInactive(ctx, driver); err != nil {
+			return err
+		}
+		return m.startOn(ctx, m.Target, driver)
+	})
+}
+
+func (m *mover) stopAll(ctx context.Context) error {
+	return m.each(ctx, func(ctx context.Context, driver string) error { return m.stopOn(ctx, m.Target, driver) })
 }
