@@ -46,7 +46,11 @@ func TestFaultsOnAStartOptionChange(t *testing.T) {
 			tree, _ := pair(t, nil)
 			two := tree.Server("srv2")
 			driver := idmtest.DriverDN(0)
-			c := dialShort(t, tree, two)
+			c := admin(t, tree, two)
+			switch kind {
+			case idmtest.MuteRequest, idmtest.MuteReply, idmtest.WrongMessageID:
+				c = dialShort(t, tree, two) // nothing but its patience ends the wait
+			}
 			f := tree.Inject(idmtest.Fault{Kind: kind, Server: "srv2", Extended: 9, DN: driver, NDS: -641, Delay: time.Millisecond})
 			_, err := c.ext(9, driver, 1, 1)
 			require.Equal(t, want.success, err == nil, "%v", err)
@@ -81,7 +85,7 @@ func TestSlowRequestTakesEffectAfterTheClientHasGone(t *testing.T) {
 	tree, _ := pair(t, nil)
 	two, driver := tree.Server("srv2"), idmtest.DriverDN(0)
 	c := dialShort(t, tree, two)
-	tree.Inject(idmtest.Fault{Kind: idmtest.SlowRequest, Extended: 9, Delay: 300 * time.Millisecond})
+	tree.Inject(idmtest.Fault{Kind: idmtest.SlowRequest, Extended: 9, Delay: 2 * time.Second})
 	_, err := c.ext(9, driver, 1, 1)
 	require.Error(t, err)
 	require.NoError(t, c.Close())
@@ -96,10 +100,10 @@ func TestFaultsOnASearch(t *testing.T) {
 		return c.Search(ldap.NewSearchRequest(idmtest.UsersDN, ldap.ScopeSingleLevel, 0, 0, 0, false, "(cn=*)", nil, nil))
 	}
 	tree.Inject(idmtest.Fault{Kind: idmtest.Truncated, Op: idmtest.OpSearch})
-	_, err := search(dialShort(t, tree, s))
+	_, err := search(admin(t, tree, s))
 	require.Error(t, err)
 	tree.Inject(idmtest.Fault{Kind: idmtest.EmptySuccess, Op: idmtest.OpSearch})
-	c := dialShort(t, tree, s)
+	c := admin(t, tree, s)
 	res, err := search(c)
 	require.NoError(t, err)
 	require.Empty(t, res.Entries)
