@@ -140,7 +140,11 @@ func TestTreeImportSurvivesEveryFault(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/%s/%d", kind, op, skip), func(t *testing.T) {
 					t.Parallel()
 					tree := idmtest.Start(t, idmtest.Config{WithoutSet: true})
-					to := open(t, tree, "srv1", idm.WithCallTimeout(500*time.Millisecond))
+					limit := idm.DefaultCallTimeout
+					if kind == idmtest.MuteRequest || kind == idmtest.MuteReply {
+						limit = 2 * time.Second
+					}
+					to := open(t, tree, "srv1", idm.WithCallTimeout(limit))
 					fault := tree.Inject(idmtest.Fault{Kind: kind, Op: op, Skip: skip, Delay: time.Millisecond})
 					_, err := to.Import(t.Context(), source(text, &m), idm.ImportOptions{Storage: idm.WriteStorage})
 					require.Equal(t, 1, fault.Hits())
