@@ -302,7 +302,7 @@ func (a admin) Read(ctx context.Context) (eft.Settings, error) {
 			}
 		}
 		c := s.Config.clone()
-		out = eft.Settings{Version: program, HA: c.HA, ConfigDir: ConfigDir + `\`, Licences: map[string]string{"EFTServer": st.Licence}, Values: c.Values}
+		out = eft.Settings{Version: program, HA: c.HA, ConfigDir: ConfigDir + `\`, Licences: map[string]string{"EFTServer": st.Licence}, Values: c.Values, Activity: s.Activity}
 		return nil
 	})
 	if err != nil {

@@ -54,6 +54,7 @@ type State struct {
 	Armed    []string
 	Ever     []string // faults that were armed at any time
 	Counters Counters
+	Activity eft.Activity // of the running service
 }
 
 // NodeState is one installation.

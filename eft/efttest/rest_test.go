@@ -1,0 +1,172 @@
+package efttest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/cluster"
+	"github.com/01b61c5c/failover/cluster/clustertest"
+	"github.com/01b61c5c/failover/eft"
+	"github.com/01b61c5c/failover/eft/efttest"
+)
+
+func rest(t *testing.T, w *efttest.World) (*efttest.REST, *eft.REST) {
+	t.Helper()
+	srv := w.ServeREST()
+	t.Cleanup(srv.Close)
+	admin, err := eft.NewREST(srv.Config())
+	require.NoError(t, err)
+	return srv, admin
+}
+
+func TestUpgradeJudgedOverREST(t *testing.T) {
+	for _, fault := range []string{"", "setting-lost"} {
+		w := open(t, t.TempDir(), efttest.LocalProgram)
+		srv, admin := rest(t, w)
+		if fault != "" {
+			require.NoError(t, w.Arm(fault))
+		}
+		o, err := w.Options()
+		require.NoError(t, err)
+		o.Admin = admin
+		p, err := eft.Upgrade(o)
+		require.NoError(t, err)
+		path := filepath.Join(t.TempDir(), "j")
+		j, err := failover.OpenJournal(path)
+		require.NoError(t, err)
+		_, err = p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm})
+		require.NoError(t, j.Close())
+		require.Empty(t, srv.Unknown(), "asked for nothing that is not documented")
+		if fault == "" {
+			require.NoError(t, err)
+			upgraded(t, w)
+			continue
+		}
+		lost, ok := errors.AsType[*eft.SettingsError](err)
+		require.True(t, ok, "%v", err)
+		require.Equal(t, []eft.SettingChange{
+			{Path: "sites/MySite/event-rules/nightly/enabled", Before: "true", Gone: true},
+			{Path: "sites/MySite/listenerSettings/sftp/port", Before: "22", After: "2222"},
+		}, withoutNoise(lost.Changes))
+	}
+}
+
+func withoutNoise(list []eft.SettingChange) []eft.SettingChange {
+	var out []eft.SettingChange
+	for _, c := range list {
+		if !strings.HasSuffix(c.Path, "nightly/id") && !strings.HasSuffix(c.Path, "nightly/name") {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func TestRESTLogsInAgainWhenTheServiceMoved(t *testing.T) {
+	w := open(t, t.TempDir(), efttest.LocalProgram)
+	srv, admin := rest(t, w)
+	before, err := admin.Read(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "[redacted]", before.Values["server/smtp/password"])
+	require.NotContains(t, fmt.Sprint(before), "never shown")
+	require.Equal(t, map[string]string{"EFTServer": "Registered"}, before.Licences)
+	c, err := w.Cluster()
+	require.NoError(t, err)
+	o, err := w.Options()
+	require.NoError(t, err)
+	_, err = c.Move(t.Context(), efttest.Group, efttest.PassiveNode, o.Move)
+	require.NoError(t, err)
+	after, err := admin.Read(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, eft.Diff(before, after))
+	require.Equal(t, 2, count(srv.Requests(), "POST /admin/v1/authentication"), "once, and once more after the token died")
+}
+
+func count(list []string, want string) int {
+	n := 0
+	for _, s := range list {
+		if s == want {
+			n++
+		}
+	}
+	return n
+}
+
+func TestRESTRefusals(t *testing.T) {
+	w := open(t, t.TempDir(), efttest.LocalProgram)
+	srv, _ := rest(t, w)
+	good := srv.Config()
+	read := func(change func(*eft.RESTConfig)) error {
+		c := good
+		change(&c)
+		admin, err := eft.NewREST(c)
+		require.NoError(t, err)
+		_, err = admin.Read(t.Context())
+		return err
+	}
+	wrong := func(context.Context) (failover.Secret, error) { return failover.NewSecret("wr0ng"), nil }
+	for name, err := range map[string]error{
+		"wrong password":    read(func(c *eft.RESTConfig) { c.Password = wrong }),
+		"not trusted":       read(func(c *eft.RESTConfig) { c.Fingerprint = "" }),
+		"wrong fingerprint": read(func(c *eft.RESTConfig) { c.Fingerprint = strings.Repeat("0", 64) }),
+	} {
+		require.Equal(t, failover.NotApplied, failover.OutcomeOf(err), name)
+		require.Error(t, err, name)
+		require.NotContains(t, err.Error(), "wr0ng", name)
+		require.NotContains(t, err.Error(), efttest.RESTPassword, name)
+		require.NotEmpty(t, failover.NextOf(err), name)
+	}
+	srv.FailNext("/server", http.StatusInternalServerError)
+	require.ErrorIs(t, read(func(*eft.RESTConfig) {}), eft.ErrREST)
+	srv.FailNext("/sites", http.StatusNotFound)
+	require.ErrorIs(t, read(func(*eft.RESTConfig) {}), eft.ErrREST)
+	require.NoError(t, read(func(*eft.RESTConfig) {}))
+
+	for field, change := range map[string]func(*eft.RESTConfig){
+		"URL": func(c *eft.RESTConfig) { c.URL = "http://eft:4450" }, "User": func(c *eft.RESTConfig) { c.User = "" },
+		"Password": func(c *eft.RESTConfig) { c.Password = nil }, "Fingerprint": func(c *eft.RESTConfig) { c.Fingerprint = "00" },
+		"Login": func(c *eft.RESTConfig) { c.Login = "X" }, "Timeout": func(c *eft.RESTConfig) { c.Timeout = -1 },
+	} {
+		c := good
+		change(&c)
+		_, err := eft.NewREST(c)
+		require.ErrorIs(t, err, failover.ErrInvalid, field)
+		require.ErrorContains(t, err, field)
+	}
+}
+
+func TestQuiesce(t *testing.T) {
+	for _, then := range []eft.QuiesceEnd{eft.GiveUp, eft.MoveAnyway} {
+		w := open(t, t.TempDir(), efttest.LocalProgram)
+		require.NoError(t, w.Update(func(_ *clustertest.Model, s *efttest.State) error {
+			s.Activity.Users = 3
+			return nil
+		}))
+		o, err := w.Options()
+		require.NoError(t, err)
+		o.Quiesce = eft.Quiesce{For: 1, Then: then}
+		p, err := eft.Upgrade(o)
+		require.NoError(t, err)
+		j, err := failover.OpenJournal(filepath.Join(t.TempDir(), "j"))
+		require.NoError(t, err)
+		_, err = p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm})
+		require.NoError(t, j.Close())
+		_, m, stateErr := w.State()
+		require.NoError(t, stateErr)
+		if then == eft.MoveAnyway {
+			require.NoError(t, err)
+			upgraded(t, w)
+			continue
+		}
+		require.ErrorIs(t, err, eft.ErrNodeBusy)
+		require.Empty(t, m.Counters.Moves)
+		require.Equal(t, cluster.Online, m.GroupState(efttest.Group))
+	}
+}
