@@ -101,6 +101,16 @@ func leftover(g Group) bool {
 	return false
 }
 
+// acting reports whether a request of ours stands that the cluster may still act on.
+func acting(g Group) bool {
+	for _, m := range g.Standing {
+		if m.Ours && !m.Inert {
+			return true
+		}
+	}
+	return false
+}
+
 // fitToLeave says why the group cannot be moved off its owner now.
 func fitToLeave(op string, g Group, node, expect string) error {
 	switch {
@@ -249,7 +259,7 @@ func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
 		if g.Queued || g.Locked || since < f.o.Settle || same < 2 {
 			return false, nil
 		}
-		if leftover(g) {
+		if acting(g) {
 			// The request stands, so the cluster may still act on it.
 			return false, nil
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/01b61c5c/failover"
 )
@@ -24,7 +26,7 @@ func (t transfer) preflight() []failover.Step {
 		return failover.Step{ID: "check/" + id, Title: title, Target: t.o.Group, Kind: failover.Check, Firm: bool(f),
 			Source: "added: what makes a move fail or act twice, collected from the vendors' error codes and field reports",
 			Observe: func(ctx context.Context) (failover.Observation, error) {
-				s, err := t.c.Snapshot(ctx)
+				s, err := t.sight.snapshot(ctx)
 				if err != nil {
 					return failover.Observation{}, err
 				}
@@ -51,10 +53,50 @@ func (t transfer) preflight() []failover.Step {
 	}
 }
 
+// sight lets the checks of one preflight look at one and the same reading instead of a dozen in a row. It is no
+// memory: what is older than sightAge is read again.
+type sight struct {
+	c Cluster
+
+	mu          sync.Mutex
+	at          time.Time
+	s           Snapshot
+	inspections map[string]Inspection
+}
+
+const sightAge = 3 * time.Second
+
+func (v *sight) snapshot(ctx context.Context) (Snapshot, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.at.IsZero() && time.Since(v.at) < sightAge {
+		return v.s, nil
+	}
+	s, err := v.c.Snapshot(ctx)
+	if err != nil {
+		return s, err
+	}
+	v.s, v.at, v.inspections = s, time.Now(), map[string]Inspection{}
+	return s, nil
+}
+
+func (v *sight) inspect(ctx context.Context, node string) (Inspection, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if in, ok := v.inspections[node]; ok {
+		return in, nil
+	}
+	in, err := v.c.Inspect(ctx, node)
+	if err == nil && v.inspections != nil {
+		v.inspections[node] = in
+	}
+	return in, err
+}
+
 func (t transfer) reachable(ctx context.Context, s Snapshot, _ Group) (string, error) {
 	var errs []error
 	for _, n := range s.Nodes {
-		in, err := t.c.Inspect(ctx, n.Name)
+		in, err := t.sight.inspect(ctx, n.Name)
 		switch {
 		case err != nil:
 			errs = append(errs, err)
@@ -203,7 +245,7 @@ func (t transfer) stopTime(_ context.Context, _ Snapshot, g Group) (string, erro
 func (t transfer) inspections(ctx context.Context, s Snapshot) []Inspection {
 	var list []Inspection
 	for _, n := range s.Nodes {
-		if in, err := t.c.Inspect(ctx, n.Name); err == nil {
+		if in, err := t.sight.inspect(ctx, n.Name); err == nil {
 			list = append(list, in)
 		}
 	}

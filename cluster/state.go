@@ -165,6 +165,9 @@ type MoveRequest struct {
 	Node string `json:"node"`
 	Ban  bool   `json:"ban,omitempty"`  // it keeps the group off the node instead of drawing it there
 	Ours bool   `json:"ours,omitempty"` // this library made it, in this or in an earlier run
+
+	// Inert marks the record of a request of ours that is not in effect, left when a node died between the two.
+	Inert bool `json:"inert,omitempty"`
 }
 
 // Group is a set of resources that move together.

@@ -76,10 +76,11 @@ type start struct {
 
 var startFact = failover.NewFact[start]("cluster/start")
 
-// transfer holds what the steps of one procedure share: values that never change.
+// transfer holds what the steps of one procedure share: values that never change, and what was just seen.
 type transfer struct {
-	c Cluster
-	o TransferOptions
+	c     Cluster
+	o     TransferOptions
+	sight *sight
 }
 
 // Transfer returns the procedure that moves a group to another node of its cluster; the package documentation lists
@@ -95,7 +96,7 @@ func Transfer(c Cluster, o TransferOptions) (failover.Procedure, error) {
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	t := transfer{c, o}
+	t := transfer{c, o, &sight{c: c}}
 	steps := slices.Concat(t.preflight(), t.prepare(), t.moveTo("move", func(start) string { return o.Target }))
 	last := "move/verify"
 	if o.Then == MoveBack {
@@ -305,7 +306,7 @@ func (t transfer) probe(ctx context.Context, to string) (failover.Outcome, error
 			return failover.InDoubt, err
 		case g.Owner == to && (g.State == Online || g.State == Failed || g.State == Partial || g.State == Offline):
 			return failover.Applied, nil
-		case g.Owner != first.Owner || g.State != first.State || g.State == Pending || g.Queued || leftover(g) || since.IsZero():
+		case g.Owner != first.Owner || g.State != first.State || g.State == Pending || g.Queued || acting(g) || since.IsZero():
 			first, since = g, time.Now()
 		case g.Owner != "" && time.Since(since) >= t.o.Move.Settle:
 			return failover.NotApplied, nil

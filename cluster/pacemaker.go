@@ -1,0 +1,376 @@
+package cluster
+
+import (
+	"context"
+	_ "embed"
+	"encoding/base64"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/remote"
+)
+
+// Scripts for Pacemaker nodes. Each can be read and run by an administrator alone.
+var (
+	//go:embed scripts/read.sh
+	readScript string
+	//go:embed scripts/inspect.sh
+	inspectScript string
+	//go:embed scripts/move.sh
+	moveScript string
+	//go:embed scripts/clear.sh
+	clearScript string
+	//go:embed scripts/meta.sh
+	metaScript string
+	//go:embed scripts/standby.sh
+	standbyScript string
+	//go:embed scripts/readmark.sh
+	readMarkScript string
+	//go:embed scripts/mark.sh
+	markScript string
+)
+
+// Address says how to reach one cluster node: by its own fixed address, never by one that moves with a group.
+type Address struct {
+	Node string // the node's name in the cluster
+	SSH  failover.SSH
+}
+
+// PacemakerOptions describes a Pacemaker cluster. The zero value is a cluster whose SSH account may use the tools.
+type PacemakerOptions struct {
+	// Privilege says how the account gets at the tools, which need root or the group haclient.
+	Privilege Privilege
+	// Services names the operating-system service that a resource runs, by resource id, where the resource's agent
+	// does not tell. For systemd, lsb and service resources it does.
+	Services map[string]string
+	// Dial replaces the TCP dialer, for sites that go through a proxy.
+	Dial Dialer
+}
+
+// Privilege says how an account gets its rights on a node.
+type Privilege int
+
+const (
+	// AsIs uses the account's own rights.
+	AsIs Privilege = iota
+	// Sudo puts "sudo -n" before every command.
+	Sudo
+)
+
+// Pacemaker is a Pacemaker cluster reached over SSH to any of its nodes.
+//
+// State is read with crm_mon and cibadmin as XML; exit statuses are judged by number. A move is crm_resource --move,
+// then readings until the group is up on the target, then crm_resource --clear: the constraint that the move leaves
+// would hold the group for ever. A mark in the cluster's configuration (property failover-move-GROUP) tells our
+// constraint from an administrator's, so that a later run finds and clears what a crash left.
+//
+// Pausing is standby, which always moves the node's groups away: KeepGroups is refused with ErrNotSupported. Failback
+// is resource-stickiness. SetService is refused with ErrNotSupported: the service is part of the resource's type.
+// The lock is the cluster property failover-lock, changed by compare-and-set inside the cluster's configuration.
+// Clones and bundles are not read.
+type Pacemaker struct {
+	Cluster
+
+	d *pacemakerDriver
+}
+
+// NewPacemaker prepares a Pacemaker cluster. It connects to nothing. Close it when done.
+func NewPacemaker(nodes []Address, o PacemakerOptions, opts ...Option) (*Pacemaker, error) {
+	d := &pacemakerDriver{o: o}
+	if o.Privilege != AsIs && o.Privilege != Sudo {
+		return nil, failover.Invalid("PacemakerOptions.Privilege", fmt.Sprintf("is %d", o.Privilege), "use AsIs or Sudo")
+	}
+	d.o.Services = maps.Clone(o.Services)
+	hosts, err := openHosts(nodes, o.Dial, d.Check)
+	if err != nil {
+		return nil, err
+	}
+	d.hosts = hosts
+	c, err := New(d, opts...)
+	if err != nil {
+		return nil, errors.Join(err, hosts.close())
+	}
+	return &Pacemaker{Cluster: c, d: d}, nil
+}
+
+// Close closes the connections.
+func (p *Pacemaker) Close() error { return p.d.close() }
+
+type pacemakerDriver struct {
+	hosts
+	o PacemakerOptions
+}
+
+var (
+	// A resource id is an XML ID; a node name is a host name. So no name that a shell or XPath could take for
+	// something else exists in a Pacemaker cluster.
+	pacemakerID   = regexp.MustCompile(`\A[A-Za-z_][A-Za-z0-9_.-]*\z`)
+	pacemakerNode = regexp.MustCompile(`\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z`)
+)
+
+// Check refuses names that could not exist in a Pacemaker cluster.
+func (d *pacemakerDriver) Check(field, name string) error {
+	ok := false
+	right := "use the id that crm_mon shows: letters, digits, dot, hyphen and underscore"
+	switch field {
+	case "node":
+		ok = pacemakerNode.MatchString(name)
+	case "service":
+		ok = name != "" && !strings.ContainsFunc(name, unicode.IsControl)
+		right = "use the service's name"
+	default:
+		ok = pacemakerID.MatchString(name)
+	}
+	if !ok {
+		return failover.Invalid(field, fmt.Sprintf("%q cannot be a name in a Pacemaker cluster", name), right)
+	}
+	return nil
+}
+
+func (d *pacemakerDriver) KeepsMoves() bool { return true }
+
+// run runs a script on a node and judges its exit status by number.
+func (d *pacemakerDriver) run(ctx context.Context, op, via, script string, args ...string) ([]byte, error) {
+	host, err := d.host(via)
+	if err != nil {
+		return nil, err
+	}
+	line := remote.ShellLine("/bin/sh", script, args...)
+	if d.o.Privilege == Sudo {
+		line = "sudo -n " + line
+	}
+	res, err := host.Run(ctx, remote.Command{Name: op, Line: line, MaxOutput: 64 << 20})
+	if err != nil {
+		return nil, lineError(ctx, op, via, err)
+	}
+	if res.Truncated {
+		return nil, &failover.Error{Op: op, Target: via, Outcome: failover.InDoubt, Next: "read the state", Err: errors.New("the answer is too long")}
+	}
+	if res.Exit != 0 {
+		return res.Stdout, pacemakerError(op, via, res)
+	}
+	return res.Stdout, nil
+}
+
+// pacemakerError gives an exit status its meaning and its outcome (documented: Pacemaker's results.h).
+func pacemakerError(op, via string, res remote.Result) error {
+	known, ok := pacemakerCodes[res.Exit]
+	if !ok {
+		known = pacemakerCode{outcome: failover.InDoubt}
+	}
+	text := strings.TrimSpace(string(res.Stderr))
+	if len(text) > 400 {
+		text = strings.ToValidUTF8(text[:400], "") + "…"
+	}
+	err := error(&CodeError{System: "pacemaker", Code: res.Exit, Name: known.name, Text: text, Kind: known.kind})
+	return &failover.Error{Op: op, Target: via, Outcome: known.outcome, Next: "act on what Pacemaker says", Err: err}
+}
+
+type pacemakerCode struct {
+	name    string
+	kind    error
+	outcome failover.Outcome
+}
+
+// pacemakerCodes lists what Pacemaker's tools exit with. What may come after the cluster took the request is in doubt.
+var pacemakerCodes = map[int]pacemakerCode{
+	1:   {"CRM_EX_ERROR", nil, failover.InDoubt},
+	4:   {"CRM_EX_INSUFFICIENT_PRIV", ErrPermission, failover.NotApplied},
+	5:   {"CRM_EX_NOT_INSTALLED", ErrUnreachable, failover.NotApplied},
+	6:   {"CRM_EX_NOT_CONFIGURED", nil, failover.NotApplied},
+	64:  {"CRM_EX_USAGE", nil, failover.NotApplied},
+	68:  {"CRM_EX_NOHOST", ErrNotFound, failover.NotApplied},
+	69:  {"CRM_EX_UNAVAILABLE", ErrUnreachable, failover.InDoubt},
+	75:  {"CRM_EX_TEMPFAIL", ErrBusy, failover.InDoubt},
+	77:  {"CRM_EX_NOPERM", ErrPermission, failover.NotApplied},
+	102: {"CRM_EX_DISCONNECT", ErrUnreachable, failover.InDoubt},
+	105: {"CRM_EX_NOSUCH", ErrNotFound, failover.NotApplied},
+	106: {"CRM_EX_QUORUM", ErrNoQuorum, failover.NotApplied},
+	107: {"CRM_EX_UNSAFE", nil, failover.NotApplied},
+	108: {"CRM_EX_EXISTS", nil, failover.NotApplied},
+	109: {"CRM_EX_MULTIPLE", nil, failover.NotApplied},
+	112: {"CRM_EX_INDETERMINATE", nil, failover.InDoubt},
+	113: {"CRM_EX_UNSATISFIED", ErrTargetUnfit, failover.NotApplied},
+	114: {"CRM_EX_NO_DC", ErrBusy, failover.InDoubt},
+	124: {"CRM_EX_TIMEOUT", ErrTimeout, failover.InDoubt},
+	// The shell's own: the tool is not there or may not be run, so nothing was asked.
+	126: {"", ErrUnreachable, failover.NotApplied},
+	127: {"", ErrUnreachable, failover.NotApplied},
+}
+
+func (d *pacemakerDriver) read(ctx context.Context, op, via string) (crmReading, error) {
+	out, err := d.run(ctx, op, via, readScript)
+	if err != nil {
+		return crmReading{}, readElsewhere(ctx, op, via, err)
+	}
+	r, err := parseReading(out)
+	if err != nil {
+		return r, readElsewhere(ctx, op, via, err)
+	}
+	if r.local != via {
+		return r, wrongNode(op, via, r.local)
+	}
+	return r, nil
+}
+
+func (d *pacemakerDriver) ReadSnapshot(ctx context.Context, via string) (Snapshot, error) {
+	r, err := d.read(ctx, "read cluster", via)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	return r.snapshot(d.o.Services), nil
+}
+
+func (d *pacemakerDriver) ReadGroup(ctx context.Context, via, group string) (Group, error) {
+	s, err := d.ReadSnapshot(ctx, via)
+	if err != nil {
+		return Group{}, err
+	}
+	g, ok := s.Group(group)
+	if !ok {
+		return g, refuse("read group", group, "use a name the snapshot shows", ErrNotFound, "the cluster has no such group")
+	}
+	return g, nil
+}
+
+func (d *pacemakerDriver) Inspect(ctx context.Context, via string) (Inspection, error) {
+	out, err := d.run(ctx, "inspect node", via, inspectScript)
+	if err != nil {
+		return Inspection{}, err
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if len(lines) < 2 {
+		return Inspection{}, &failover.Error{Op: "inspect node", Target: via, Outcome: failover.NotApplied, Next: "log in by hand and see what it answers",
+			Err: fmt.Errorf("unreadable answer %.80q", out)}
+	}
+	return Inspection{Node: lines[0], Build: lines[1], RebootPending: len(lines) > 2, Reasons: lines[2:]}, nil
+}
+
+func (d *pacemakerDriver) StartMove(ctx context.Context, via, group, node string) error {
+	_, err := d.run(ctx, "move group", via, moveScript, group, node, base64.StdEncoding.EncodeToString([]byte(node)))
+	if code, ok := errors.AsType[*CodeError](err); ok && code.Code == 108 {
+		return nil // it is there already
+	}
+	return err
+}
+
+func (d *pacemakerDriver) ClearMove(ctx context.Context, via, group string) error {
+	g, err := d.ReadGroup(ctx, via, group)
+	if err != nil {
+		return readError(ctx, "clear move request", group, err)
+	}
+	for _, m := range g.Standing {
+		if m.Ours {
+			_, err = d.run(ctx, "clear move request", via, clearScript, group, m.Node)
+		}
+	}
+	return err
+}
+
+// StartOffline sets target-role; StartOnline removes it, which lets the cluster's defaults rule again.
+func (d *pacemakerDriver) StartOffline(ctx context.Context, via, group string) error {
+	return d.meta(ctx, "take group offline", via, group, "target-role", "Stopped")
+}
+
+func (d *pacemakerDriver) StartOnline(ctx context.Context, via, group string) error {
+	return d.meta(ctx, "bring group online", via, group, "target-role", "")
+}
+
+func (d *pacemakerDriver) StartResourceOffline(ctx context.Context, via, resource string) error {
+	return d.meta(ctx, "take resource offline", via, resource, "target-role", "Stopped")
+}
+
+func (d *pacemakerDriver) StartResourceOnline(ctx context.Context, via, resource string) error {
+	return d.meta(ctx, "bring resource online", via, resource, "target-role", "Started")
+}
+
+func (d *pacemakerDriver) meta(ctx context.Context, op, via, resource, name, value string) error {
+	_, err := d.run(ctx, op, via, metaScript, resource, name, value)
+	return err
+}
+
+func (d *pacemakerDriver) StartPause(ctx context.Context, via, node string, drain Drain) error {
+	if drain == KeepGroups {
+		return &failover.Error{Op: "pause node", Target: node, Outcome: failover.NotApplied, Next: "use DrainGroups", Err: fmt.Errorf("%w: standby always moves the groups away", ErrNotSupported)}
+	}
+	_, err := d.run(ctx, "pause node", via, standbyScript, node, "on")
+	return err
+}
+
+func (d *pacemakerDriver) StartResume(ctx context.Context, via, node string) error {
+	_, err := d.run(ctx, "resume node", via, standbyScript, node, "off")
+	return err
+}
+
+func (d *pacemakerDriver) SetFailback(ctx context.Context, via, group string, f Failback) error {
+	value := f.Raw
+	if f == NoFailback {
+		value = strconv.Itoa(guardStickiness)
+	}
+	if value != "" && value != "INFINITY" && value != "+INFINITY" && value != "-INFINITY" {
+		if _, err := strconv.Atoi(value); err != nil {
+			return failover.Invalid("Failback.Raw", fmt.Sprintf("%q is no stickiness", value), "use a value read from the group")
+		}
+	}
+	return d.meta(ctx, "set failback", via, group, stickiness, value)
+}
+
+func (d *pacemakerDriver) SetService(_ context.Context, _, resource, _ string) error {
+	return &failover.Error{Op: "set service of resource", Target: resource, Outcome: failover.NotApplied, Next: "configure another resource for the other service",
+		Err: fmt.Errorf("%w: the service is part of the resource's type", ErrNotSupported)}
+}
+
+func (d *pacemakerDriver) ReadMark(ctx context.Context, via, key string) (string, error) {
+	const op = "read mark"
+	if err := d.Check("mark", key); err != nil {
+		return "", err
+	}
+	out, err := d.run(ctx, op, via, readMarkScript, key)
+	if code, ok := errors.AsType[*CodeError](err); ok && code.Code == 105 {
+		return "", nil
+	}
+	if err != nil {
+		return "", readElsewhere(ctx, op, via, err)
+	}
+	var set propertySet
+	if err := xml.Unmarshal(out, &set); err != nil {
+		return "", readElsewhere(ctx, op, via, err)
+	}
+	return set.text(key), nil
+}
+
+// readElsewhere makes what spoiled a read a reason to ask another node; only rights are the same everywhere.
+func readElsewhere(ctx context.Context, op, via string, err error) error {
+	if errors.Is(err, ErrPermission) || ctx.Err() != nil {
+		return err
+	}
+	return &failover.Error{Op: op, Target: via, Outcome: failover.NotApplied, Next: "ask another node", Err: fmt.Errorf("%w: %w", ErrUnreachable, err)}
+}
+
+func (d *pacemakerDriver) SwapMark(ctx context.Context, via, key, old, text string) error {
+	const op = "swap mark"
+	if err := d.Check("mark", key); err != nil {
+		return err
+	}
+	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	_, err := d.run(ctx, op, via, markScript, key, encode(old), encode(text))
+	if code, ok := errors.AsType[*CodeError](err); ok && (code.Code == 105 || code.Code == 108) {
+		return &failover.Error{Op: op, Target: key, Outcome: failover.NotApplied, Next: "read the mark", Err: fmt.Errorf("%w: %w", ErrMarkChanged, err)}
+	}
+	return err
+}
+
+var _ Driver = (*pacemakerDriver)(nil)
+
+// sortedNodes is used in messages.
+func sortedNodes(names []string) string {
+	return strings.Join(slices.Sorted(slices.Values(names)), ", ")
+}
