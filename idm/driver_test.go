@@ -22,7 +22,7 @@ func eventually(t *testing.T, s *idm.Server, driver string, want idm.State) {
 	require.Eventually(t, func() bool {
 		got, err := s.State(t.Context(), driver)
 		return err == nil && got == want
-	}, 10*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 }
 
 func TestDriverOperations(t *testing.T) {
@@ -159,7 +159,7 @@ func TestJoiningADriverSet(t *testing.T) {
 	require.Eventually(t, func() bool {
 		o, err := s.StartOption(ctx, idmtest.DriverDN(0))
 		return err == nil && o == idm.Disabled
-	}, 5*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	require.NoError(t, s.LeaveDriverSet(ctx))
 	list, err = s.ServerList(ctx, idmtest.DriverSetDN)
 	require.NoError(t, err)

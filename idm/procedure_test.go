@@ -33,7 +33,7 @@ func newMove(t *testing.T, cfg idmtest.Config) *move {
 
 func (m *move) route(target *idm.Server) idm.Route {
 	return idm.Route{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Target: target, Passwords: passwords,
-		Settle: 20 * time.Millisecond, Poll: 2 * time.Millisecond, StartTimeout: 5 * time.Second, StopTimeout: 5 * time.Second}
+		Settle: 20 * time.Millisecond, Poll: 2 * time.Millisecond, StartTimeout: time.Minute, StopTimeout: time.Minute}
 }
 
 func (m *move) export() idm.KeptExport {
@@ -446,10 +446,14 @@ func TestFaultsOnTheWay(t *testing.T) {
 				t.Parallel()
 				m := newMove(t, smallPair())
 				m.tree.Inject(idmtest.Fault{Kind: kind, Extended: op, NDS: -654, Delay: 50 * time.Millisecond})
+				limit := 10 * time.Second
+				if kind == idmtest.MuteRequest || kind == idmtest.MuteReply || kind == idmtest.WrongMessageID {
+					limit = time.Second // nothing else ends the wait
+				}
 				p := func() failover.Procedure {
 					p, err := idm.Switchover(idm.SwitchoverOptions{
-						Route:  m.route(open(t, m.tree, "srv2", idm.WithCallTimeout(200*time.Millisecond))),
-						Source: open(t, m.tree, "srv1", idm.WithCallTimeout(200*time.Millisecond))})
+						Route:  m.route(open(t, m.tree, "srv2", idm.WithCallTimeout(limit))),
+						Source: open(t, m.tree, "srv1", idm.WithCallTimeout(limit))})
 					require.NoError(t, err)
 					return p
 				}
@@ -484,8 +488,8 @@ func TestGuardOldServer(t *testing.T) {
 	m.mustRun(m.failover(nil), "failover")
 	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"), OldDN: "cn=srv1,ou=servers,o=system",
 		Dial: func(ctx context.Context) (*idm.Server, error) {
-			return idm.Dial(ctx, old.URL(), idm.WithRoots(m.tree.Roots()), admin(), idm.WithCallTimeout(time.Second))
-		}, Poll: 2 * time.Millisecond, Wait: 10 * time.Second, StopTimeout: 5 * time.Second}
+			return idm.Dial(ctx, old.URL(), idm.WithRoots(m.tree.Roots()), admin(), idm.WithCallTimeout(10*time.Second))
+		}, Poll: 2 * time.Millisecond, Wait: time.Minute, StopTimeout: time.Minute}
 	p, err := idm.GuardOldServer(o)
 	require.NoError(t, err)
 	time.AfterFunc(50*time.Millisecond, func() { _ = old.Start() })
@@ -511,8 +515,8 @@ func TestWatchOldServer(t *testing.T) {
 	m.mustRun(m.failover(nil), "failover")
 	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"), OldDN: "cn=srv1,ou=servers,o=system",
 		Dial: func(ctx context.Context) (*idm.Server, error) {
-			return idm.Dial(ctx, old.URL(), idm.WithRoots(m.tree.Roots()), admin(), idm.WithCallTimeout(time.Second))
-		}, Poll: 2 * time.Millisecond, StopTimeout: 5 * time.Second}
+			return idm.Dial(ctx, old.URL(), idm.WithRoots(m.tree.Roots()), admin(), idm.WithCallTimeout(10*time.Second))
+		}, Poll: 2 * time.Millisecond, StopTimeout: time.Minute}
 	ctx, cancel := context.WithCancel(t.Context())
 	seen := make(chan idm.GuardSighting, 100)
 	ended := make(chan error, 1)
@@ -527,14 +531,14 @@ func TestWatchOldServer(t *testing.T) {
 			}
 		}
 		return true
-	}, 10*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	cancel()
 	require.NoError(t, <-ended)
 	acted := false
 	for len(seen) > 0 {
 		acted = acted || (<-seen).Acted
 	}
-	require.True(t, acted)
+	require.True(t, acted, "what was done is reported")
 }
 
 // The guard never stops a driver that is enabled nowhere else.
