@@ -55,10 +55,11 @@ func recovered(s Step, op string, outcome Outcome, err *error) {
 // last observation is returned also on error. A failed look is repeated: on a network it says little.
 func (r *run) until(ctx context.Context, s Step, stillWaiting func(Observation)) (Observation, error) {
 	var last Observation
+	seen := false
 	for {
 		obs, err := observe(ctx, s)
 		if err == nil {
-			last = obs
+			last, seen = obs, true
 			r.event(Event{Kind: EventObserved, Step: s, Observation: obs})
 			if obs.Done {
 				return obs, nil
@@ -68,7 +69,8 @@ func (r *run) until(ctx context.Context, s Step, stillWaiting func(Observation))
 			return last, err
 		}
 		if waitErr := sleep(ctx, s.poll()); waitErr != nil {
-			if err != nil {
+			// The end of the time cuts the last look short; what was seen before says more than that.
+			if err != nil && (!seen || !errors.Is(err, context.DeadlineExceeded)) {
 				return last, err
 			}
 			return last, fmt.Errorf("%w: found %s", ErrNotObserved, found(last))

@@ -68,7 +68,7 @@ func (q *quiesce) step(name, title, source string) failover.Step {
 
 func (q *quiesce) checkService() failover.Step {
 	s := q.step("check-service", "OpCon's API answers, the login works and the scheduling engine runs", sourceOurs)
-	s.Kind, s.Target = failover.Check, q.c.host
+	s.Kind, s.Target = failover.Check, "OpCon"
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
 		state, err := q.c.Service(ctx)
 		if err != nil {
