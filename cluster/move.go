@@ -9,6 +9,9 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
+// badReadings is how often a bad state must have been read in a row before it counts.
+const badReadings = 4
+
 // clearTime bounds the removal of a standing move request after the caller's own context has ended.
 const clearTime = time.Minute
 
@@ -249,7 +252,7 @@ func (f *follow) run(ctx context.Context) (outage time.Duration, err error) {
 	}
 }
 
-// judge says whether a reading ends the move. A bad reading must have been seen twice and for the time of grace: the
+// judge says whether a reading ends the move. A bad state must have been read several times and for the time of grace: the
 // cluster may be restarting the group or taking it back.
 func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
 	switch {
@@ -272,7 +275,7 @@ func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
 	switch {
 	case g.Owner == f.from && g.State == f.want:
 		return true, f.fail(failover.NotApplied, "look in the cluster's log for why the target gave the group up", fmt.Errorf("%w: %s", ErrReturned, g))
-	case since < f.o.Grace:
+	case same < badReadings || since < f.o.Grace:
 		return false, nil
 	case g.Owner == f.to && g.State == Failed:
 		return true, f.fail(failover.Applied, "repair the group on the target or move it back; the members that failed are named", fmt.Errorf("%w: %s", ErrFailed, g))

@@ -349,7 +349,7 @@ func (d *pacemakerDriver) ReadMark(ctx context.Context, via, key string) (string
 
 // readElsewhere makes what spoiled a read a reason to ask another node; only rights are the same everywhere.
 func readElsewhere(ctx context.Context, op, via string, err error) error {
-	if errors.Is(err, ErrPermission) || ctx.Err() != nil {
+	if errors.Is(err, ErrPermission) || errors.Is(err, ErrNotFound) || ctx.Err() != nil {
 		return err
 	}
 	return &failover.Error{Op: op, Target: via, Outcome: failover.NotApplied, Next: "ask another node", Err: fmt.Errorf("%w: %w", ErrUnreachable, err)}

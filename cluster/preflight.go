@@ -113,7 +113,7 @@ func (t transfer) quorum(_ context.Context, s Snapshot, _ Group) (string, error)
 	}
 	for _, g := range s.Groups {
 		for _, m := range g.Members {
-			if m.Core && strings.Contains(m.Type, "Witness") && m.State != Online {
+			if m.Core && (m.Disk || strings.Contains(m.Type, "Witness")) && m.State != Online {
 				return "", refuse("check quorum", m.Name, "bring the witness online", ErrNoQuorum, "the witness is %s", m.State)
 			}
 		}

@@ -1,0 +1,291 @@
+package clustertest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/01b61c5c/failover/cluster"
+	"github.com/01b61c5c/failover/cluster/internal/wsfc"
+	"github.com/01b61c5c/failover/internal/powershell"
+	"github.com/01b61c5c/failover/internal/sshtest"
+)
+
+// ScriptHandler carries out one script on a node: the document is its parameter, the result its answer. A *Refusal is
+// answered as Windows would; any other error ends the line without an answer.
+type ScriptHandler func(node string, document []byte) (any, error)
+
+// WindowsNodes are the nodes of a Sim behind SSH servers on 127.0.0.1. Each accepts PowerShell command lines that
+// carry this module's frame and a script it knows, and nothing else: an unknown script is refused as PowerShell
+// refuses a command it does not know, and recorded.
+type WindowsNodes struct {
+	sim     *Sim
+	servers []*windowsServer
+
+	mu      sync.Mutex
+	scripts map[string]ScriptHandler
+	refused []string
+}
+
+type windowsServer struct {
+	node   string
+	server *sshtest.Server
+}
+
+// ServeWindows starts one server per node. Close them when done.
+func (s *Sim) ServeWindows() (*WindowsNodes, error) {
+	m, err := s.Model()
+	if err != nil {
+		return nil, err
+	}
+	w := &WindowsNodes{sim: s, scripts: map[string]ScriptHandler{}}
+	for _, name := range wsfc.Names() {
+		w.scripts[wsfc.Script(name).Text] = func(node string, document []byte) (any, error) { return w.serve(name, node, document) }
+	}
+	for _, n := range m.Nodes {
+		srv := &windowsServer{node: n.Name}
+		srv.server, err = sshtest.NewServer(func(_ context.Context, cmd *sshtest.Command) sshtest.Ending { return w.run(srv.node, cmd) })
+		if err != nil {
+			w.Close()
+			return nil, err
+		}
+		w.servers = append(w.servers, srv)
+	}
+	return w, nil
+}
+
+// Close stops the servers.
+func (w *WindowsNodes) Close() {
+	for _, s := range w.servers {
+		s.server.Close()
+	}
+}
+
+// Addresses returns the nodes for cluster.NewWindows.
+func (w *WindowsNodes) Addresses() []cluster.Address {
+	var list []cluster.Address
+	for _, s := range w.servers {
+		list = append(list, cluster.Address{Node: s.node, SSH: s.server.SSH()})
+	}
+	return list
+}
+
+// Handle makes every node know one more script, by its exact text.
+func (w *WindowsNodes) Handle(script string, h ScriptHandler) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.scripts[script] = h
+}
+
+// Refused returns what the nodes were asked and did not know.
+func (w *WindowsNodes) Refused() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]string(nil), w.refused...)
+}
+
+// Sent returns the command lines every node received, for a look at what went over the line.
+func (w *WindowsNodes) Sent() []string {
+	var list []string
+	for _, s := range w.servers {
+		list = append(list, s.server.Commands()...)
+	}
+	return list
+}
+
+func (w *WindowsNodes) refuse(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refused = append(w.refused, text)
+}
+
+// noise is what a Windows machine writes around an answer: a banner in the console's code page, CLIXML.
+const noise = "Microsoft Windows [Version 10.0]\r\n\x84\x94\r\n#< CLIXML\r\n<Objs Version=\"1.1.0.1\"><Obj S=\"progress\"></Obj></Objs>"
+
+// run is what happens on a node when a command line arrives.
+func (w *WindowsNodes) run(node string, cmd *sshtest.Command) sshtest.Ending {
+	m, err := w.sim.Model()
+	if err != nil {
+		return sshtest.Drop()
+	}
+	if n := m.Node(node); n == nil || n.Unreachable || n.State == cluster.NodeDown {
+		return sshtest.Drop() // a machine that is off; the simulated one cannot refuse the connection any more
+	}
+	frame, ok := powershell.Decode(cmd.Line)
+	known := cmd.Line == powershell.CommandLine(powershell.Windows) || cmd.Line == powershell.CommandLine(powershell.Seven)
+	if !ok || !known || frame != powershell.Frame() {
+		w.refuse(cmd.Line)
+		_, _ = io.WriteString(cmd.Stderr, "is not recognized as an internal or external command,\r\noperable program or batch file.\r\n")
+		return sshtest.Exit(9009)
+	}
+	input, err := io.ReadAll(cmd.Stdin)
+	if err != nil {
+		return sshtest.Drop()
+	}
+	script, document, ok := powershell.Parse(input)
+	if !ok {
+		return w.answer(cmd, nil, errors.New("the input was cut off"))
+	}
+	w.mu.Lock()
+	h := w.scripts[script]
+	w.mu.Unlock()
+	if h == nil {
+		w.refuse(script)
+		return w.answer(cmd, nil, fmt.Errorf("this node knows no such script: %.60q", script))
+	}
+	data, err := h(node, document)
+	return w.answer(cmd, data, err)
+}
+
+func (w *WindowsNodes) answer(cmd *sshtest.Command, data any, err error) sshtest.Ending {
+	switch {
+	case errors.Is(err, errLostReply):
+		return sshtest.Drop()
+	case errors.Is(err, errLostRequest):
+		return sshtest.NoStatus()
+	case errors.Is(err, errGarbage):
+		_, _ = io.WriteString(cmd.Stdout, "<<<R:garbage")
+		return sshtest.Exit(0)
+	}
+	var text string
+	var exit int
+	var merr error
+	if err == nil {
+		text, exit, merr = powershell.Answer(data)
+	} else {
+		f := powershell.Failure{FQID: "Simulated,clustertest", Category: "NotSpecified",
+			Chain: []powershell.Cause{{Type: "Microsoft.FailoverClusters.PowerShell.ClusterCmdletException", HResult: "0x80131500", Message: "Ein Fehler ist aufgetreten."}}}
+		if r, ok := errors.AsType[*Refusal](err); ok {
+			f.Touched = true // the cmdlet was called
+			f.Chain = append(f.Chain, powershell.Cause{Type: "System.ComponentModel.Win32Exception", HResult: "0x80004005", Win32: r.Win32, Message: r.Text})
+		} else {
+			f.Chain[0].Message = err.Error()
+		}
+		text, exit, merr = powershell.AnswerFailure(f)
+	}
+	if merr != nil {
+		return sshtest.Exit(1)
+	}
+	_, _ = io.WriteString(cmd.Stdout, noise+text+"\r\n")
+	_, _ = io.WriteString(cmd.Stderr, noise)
+	return sshtest.Exit(exit)
+}
+
+// serve carries out one of the cluster scripts.
+func (w *WindowsNodes) serve(name, node string, document []byte) (any, error) {
+	var req wsfc.Request
+	if err := json.Unmarshal(document, &req); err != nil {
+		return nil, fmt.Errorf("parameter document: %w", err)
+	}
+	var data any = map[string]bool{"asked": true}
+	var loss error
+	err := w.sim.Update(func(m *Model) (err error) {
+		data, loss, err = m.script(name, node, req, data)
+		return err
+	})
+	return data, errors.Join(loss, err)
+}
+
+func (m *Model) script(name, node string, req wsfc.Request, asked any) (data any, loss, refusal error) {
+	want := cluster.Offline
+	if req.Want == "online" {
+		want = cluster.Online
+	}
+	switch name {
+	case wsfc.Snapshot:
+		m.tick()
+		return m.windows(node, req.Group), nil, nil
+	case wsfc.Inspect:
+		n := m.Node(node)
+		in := wsfc.Inspection{Node: strings.ToUpper(n.Name), Build: n.Build}
+		if n.RebootPending {
+			in.Reasons = wsfc.List[string]{"component based servicing"}
+		}
+		return in, nil, nil
+	case wsfc.Move:
+		loss, refusal = m.move(node, req.Group, req.Node)
+		return map[string]bool{"started": true}, loss, refusal
+	case wsfc.GroupState:
+		return asked, nil, m.switchGroup(node, req.Want, req.Group, want)
+	case wsfc.ResourceState:
+		return asked, nil, m.switchResource(node, "resource-"+req.Want, req.Resource, want)
+	case wsfc.NodeState:
+		switch req.Want {
+		case "drain":
+			return asked, nil, m.pause(node, req.Node, cluster.DrainGroups)
+		case "pause":
+			return asked, nil, m.pause(node, req.Node, cluster.KeepGroups)
+		}
+		return asked, nil, m.resume(node, req.Node)
+	case wsfc.Failback:
+		f := cluster.Failback{Policy: cluster.FailbackPrevented, Raw: "0"}
+		if req.Type == 1 {
+			f = cluster.Failback{Policy: cluster.FailbackAllowed, Raw: "1"}
+		}
+		return asked, nil, m.setFailback(node, req.Group, f)
+	case wsfc.Service:
+		return asked, nil, m.bindService(node, req.Resource, req.Service)
+	case wsfc.Mark:
+		if !req.Swap {
+			return wsfc.Marked{Text: m.Marks[req.Key]}, nil, nil
+		}
+		swapped := m.swapMark(node, req.Key, req.Old, req.Text) == nil
+		return wsfc.Marked{Text: m.Marks[req.Key], Swapped: swapped}, nil, nil
+	}
+	return nil, nil, fmt.Errorf("clustertest: no model for script %q", name)
+}
+
+var (
+	groupCodes    = map[cluster.State]wsfc.Number{cluster.Online: 0, cluster.Offline: 1, cluster.Failed: 2, cluster.Partial: 3, cluster.Pending: 4, cluster.Unknown: -1}
+	resourceCodes = map[cluster.State]wsfc.Number{cluster.Online: 2, cluster.Offline: 3, cluster.Failed: 4, cluster.Pending: 129, cluster.Unknown: -1}
+	nodeCodes     = map[cluster.NodeState]wsfc.Number{cluster.NodeUp: 0, cluster.NodeDown: 1, cluster.NodePaused: 2, cluster.NodeJoining: 3, cluster.NodeUnknown: -1}
+)
+
+// windows renders the model as snapshot.ps1 does.
+func (m *Model) windows(local, only string) wsfc.State {
+	s := wsfc.State{Cluster: m.Cluster, Local: strings.ToUpper(local), Nodes: wsfc.List[wsfc.Node]{}, Groups: wsfc.List[wsfc.Group]{}, Resources: wsfc.List[wsfc.Resource]{}}
+	if m.Backup {
+		s.Backup = 1
+	}
+	for _, n := range m.Nodes {
+		v := wsfc.Node{Name: n.Name, State: n.State.String(), Code: nodeCodes[n.State], Drain: "NotInitiated", Build: n.Build}
+		if n.Draining {
+			v.DrainCode, v.Info = 1, v.Info|4
+		}
+		if n.DrainFailed {
+			v.DrainCode, v.Info = 3, v.Info|16
+		}
+		if n.Quarantined {
+			v.Info |= 2
+		}
+		s.Nodes = append(s.Nodes, v)
+	}
+	for _, g := range m.Groups {
+		if only != "" && !m.same(g.Name, only) {
+			continue
+		}
+		state := m.GroupState(g.Name)
+		v := wsfc.Group{Name: g.Name, State: state.String(), Code: groupCodes[state], Owner: g.Owner, Core: g.Core, Locked: g.Locked, Preferred: g.Preferred}
+		if g.Failback.Policy == cluster.FailbackAllowed {
+			v.Failback = 1
+		}
+		if g.Queued > 0 {
+			v.Info |= 4
+		}
+		s.Groups = append(s.Groups, v)
+		for _, r := range m.Members(g.Name) {
+			var depends []string
+			for _, d := range r.DependsOn {
+				depends = append(depends, "(["+d+"])")
+			}
+			s.Resources = append(s.Resources, wsfc.Resource{Name: r.Name, Group: g.Name, Type: r.Type, State: r.State.String(), Code: resourceCodes[r.State],
+				Owner: g.Owner, Core: g.Core && !g.Available, Maintenance: r.Maintenance, PendingMs: wsfc.Number(r.PendingTimeout.Milliseconds()),
+				Depends: strings.Join(depends, " and "), Service: r.Service, Possible: r.Possible})
+		}
+	}
+	return s
+}

@@ -1,0 +1,119 @@
+// Package wsfc holds the scripts for Windows cluster nodes and the documents they take and give. The driver in package
+// cluster sends them; the simulator in package clustertest knows them.
+package wsfc
+
+import (
+	"embed"
+
+	"github.com/01b61c5c/failover/internal/powershell"
+)
+
+//go:embed *.ps1
+var files embed.FS
+
+// Names of the scripts.
+const (
+	Snapshot      = "snapshot"
+	Inspect       = "inspect"
+	Move          = "move"
+	GroupState    = "group-state"
+	ResourceState = "resource-state"
+	NodeState     = "node-state"
+	Failback      = "failback"
+	Service       = "service"
+	Mark          = "mark"
+)
+
+// Script returns the script of that name.
+func Script(name string) powershell.Script {
+	text, err := files.ReadFile(name + ".ps1")
+	if err != nil {
+		return powershell.Script{Name: name} // an empty script does nothing; a test goes through all names
+	}
+	return powershell.Script{Name: name, Text: string(text)}
+}
+
+// Names returns the names of all scripts.
+func Names() []string {
+	return []string{Snapshot, Inspect, Move, GroupState, ResourceState, NodeState, Failback, Service, Mark}
+}
+
+// Request is the parameter document of every script; each reads its own fields.
+type Request struct {
+	Group    string `json:"group,omitempty"`
+	Node     string `json:"node,omitempty"`
+	Resource string `json:"resource,omitempty"`
+	Service  string `json:"service,omitempty"`
+	Want     string `json:"want,omitempty"`
+	Type     int    `json:"type"`
+	Key      string `json:"key,omitempty"`
+	Swap     bool   `json:"swap,omitempty"`
+	Old      string `json:"old,omitempty"`
+	Text     string `json:"text,omitempty"`
+}
+
+// State is the answer of snapshot.ps1. Numbers come as text: PowerShell renders 64-bit enumerations as text before
+// version 7.5 and unlimited values as negative or unsigned numbers (seen).
+type State struct {
+	Cluster   string         `json:"cluster"`
+	Local     string         `json:"local"`
+	Backup    Number         `json:"backup"`
+	Nodes     List[Node]     `json:"nodes"`
+	Groups    List[Group]    `json:"groups"`
+	Resources List[Resource] `json:"resources"`
+}
+
+// Node is one node.
+type Node struct {
+	Name      string `json:"name"`
+	State     string `json:"state"`
+	Code      Number `json:"code"`
+	Drain     string `json:"drain"`
+	DrainCode Number `json:"drainCode"`
+	Info      Number `json:"info"`
+	Build     string `json:"build"`
+}
+
+// Group is one group.
+type Group struct {
+	Name      string       `json:"name"`
+	State     string       `json:"state"`
+	Code      Number       `json:"code"`
+	Owner     string       `json:"owner"`
+	Type      string       `json:"type"`
+	Core      bool         `json:"core"`
+	Locked    bool         `json:"locked"`
+	Info      Number       `json:"info"`
+	Failback  Number       `json:"failback"`
+	Preferred List[string] `json:"preferred"`
+}
+
+// Resource is one resource.
+type Resource struct {
+	Name        string       `json:"name"`
+	Group       string       `json:"group"`
+	Type        string       `json:"type"`
+	State       string       `json:"state"`
+	Code        Number       `json:"code"`
+	Owner       string       `json:"owner"`
+	Core        bool         `json:"core"`
+	Maintenance bool         `json:"maintenance"`
+	PendingMs   Number       `json:"pendingMs"`
+	Info        Number       `json:"info"`
+	Depends     string       `json:"depends"`
+	Service     string       `json:"service"`
+	Possible    List[string] `json:"possible"`
+}
+
+// Inspection is the answer of inspect.ps1.
+type Inspection struct {
+	Node    string       `json:"node"`
+	Build   string       `json:"build"`
+	Reasons List[string] `json:"reasons"`
+}
+
+// Marked is the answer of mark.ps1.
+type Marked struct {
+	Text    string `json:"text"`
+	Swapped bool   `json:"swapped"`
+}
