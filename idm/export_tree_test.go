@@ -141,7 +141,7 @@ func TestTreeImportSurvivesEveryFault(t *testing.T) {
 					t.Parallel()
 					tree := idmtest.Start(t, idmtest.Config{WithoutSet: true})
 					limit := idm.DefaultCallTimeout
-					if kind == idmtest.MuteRequest || kind == idmtest.MuteReply {
+					if kind == idmtest.MuteRequest || kind == idmtest.MuteReply || kind == idmtest.WrongMessageID {
 						limit = 2 * time.Second
 					}
 					to := open(t, tree, "srv1", idm.WithCallTimeout(limit))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	failover "github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/internal/badinput"
@@ -129,6 +130,7 @@ func TestRefusals(t *testing.T) {
 		{"doctype inside a value", wrap("<children><rule name=\"r\"><!DOCTYPE x><policy/></rule></children>"), 2, "<!DOCTYPE", "refused"},
 		{"unknown entity", wrap("<children><rule name=\"r\"><policy>&boom;</policy></rule></children>"), 2, "<policy>", "not well-formed"},
 		{"utf-16", "<?xml version=\"1.0\" encoding=\"UTF-16\"?>" + wrap(""), 1, "<?xml", "UTF-8"},
+		{"xml 1.1", "<?xml version=\"1.1\"?>" + wrap(""), 1, "", "only version 1.0"},
 		{"declaration inside", wrap("<children><rule name=\"r\"><?xml version=\"1.0\"?><policy/></rule></children>"), 2, "<?xml", "inside of the document"},
 		{"cut in a tag", wrap("")[:20], 1, "", "in the middle of a tag"},
 		{"cut in a value", "<driver-configuration name=\"D\">\n<children>\n<rule name=\"r\">\n<policy>\n", 5, "<policy>", "cut off"},
@@ -225,6 +227,13 @@ func TestLimitsEndTheReadingEarly(t *testing.T) {
 	}
 	_, _, err := read(strings.NewReader(many+"/>"), Limits{})
 	require.ErrorContains(t, err, "more than 256 attributes")
+}
+
+func TestReadErrorIsNoRefusal(t *testing.T) {
+	_, _, err := read(io.MultiReader(strings.NewReader("<driver-configuration name='d'>\n<children>"), iotest.ErrReader(io.ErrNoProgress)), Limits{})
+	require.ErrorIs(t, err, io.ErrNoProgress)
+	require.NotErrorIs(t, err, failover.ErrInvalid)
+	require.ErrorContains(t, err, "after line 2")
 }
 
 func TestErrorOfTheCallbackComesBack(t *testing.T) {

@@ -53,11 +53,15 @@ type source struct {
 	kept   []byte // the bytes since offset mark
 	mark   int64
 	limits Limits
+	broken error // what the file itself failed with
 }
 
 func (s *source) ReadByte() (byte, error) {
 	c, err := s.in.ReadByte()
 	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			s.broken = err
+		}
 		return 0, err
 	}
 	s.read++
@@ -195,7 +199,10 @@ func (s *scanner) failed(err error) error {
 	case strings.Contains(err.Error(), "declared but Decoder.CharsetReader is nil"):
 		return s.refuse(s.line, "<?xml", "an encoding other than UTF-8 is declared; save the file as UTF-8")
 	}
-	return fmt.Errorf("%s: read after line %d: %w", s.file, line, err)
+	if s.src.broken != nil {
+		return fmt.Errorf("%s: read after line %d: %w", s.file, line, err)
+	}
+	return s.refuse(line, where, "not well-formed: %v", err)
 }
 
 func (s *scanner) opened(t xml.StartElement) error {
