@@ -3,7 +3,6 @@ package eft
 import (
 	"bytes"
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,32 +12,9 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/eft/internal/scripts"
 	"github.com/01b61c5c/failover/internal/remote"
 )
-
-//go:embed scripts/facts.sh
-var factsSh string
-
-//go:embed scripts/file.sh
-var fileSh string
-
-//go:embed scripts/space.sh
-var spaceSh string
-
-//go:embed scripts/start.sh
-var startSh string
-
-//go:embed scripts/run.sh
-var runSh string
-
-//go:embed scripts/backup.sh
-var backupSh string
-
-//go:embed scripts/manifest.sh
-var manifestSh string
-
-//go:embed scripts/restore.sh
-var restoreSh string
 
 // ScriptNodeConfig describes a POSIX node on which a program of the administrator's answers for the service. EFT
 // Server itself is a Windows program; this node serves rehearsals on a Pacemaker cluster and products that are
@@ -134,7 +110,7 @@ func (n *ScriptNode) garbage(op string, what any) error {
 // Facts implements Node.
 func (n *ScriptNode) Facts(ctx context.Context) (Facts, error) {
 	const op = "read facts"
-	out, err := n.run(ctx, op, factsSh, failover.NotApplied, n.c.VersionFile, n.c.ProductsFile, n.c.Control, n.c.RunsDir)
+	out, err := n.run(ctx, op, scripts.FactsSh, failover.NotApplied, n.c.VersionFile, n.c.ProductsFile, n.c.Control, n.c.RunsDir)
 	if err != nil {
 		return Facts{}, err
 	}
@@ -183,7 +159,7 @@ func unixTime(text string) (time.Time, error) {
 
 // File implements Node.
 func (n *ScriptNode) File(ctx context.Context, path string) (File, error) {
-	out, err := n.run(ctx, "read file", fileSh, failover.NotApplied, path)
+	out, err := n.run(ctx, "read file", scripts.FileSh, failover.NotApplied, path)
 	if err != nil || len(out) == 0 {
 		return File{}, err
 	}
@@ -196,7 +172,7 @@ func (n *ScriptNode) File(ctx context.Context, path string) (File, error) {
 
 // Space implements Node.
 func (n *ScriptNode) Space(ctx context.Context, path string) (Space, error) {
-	out, err := n.run(ctx, "read space", spaceSh, failover.NotApplied, path)
+	out, err := n.run(ctx, "read space", scripts.SpaceSh, failover.NotApplied, path)
 	if err != nil {
 		return Space{}, err
 	}
@@ -238,14 +214,14 @@ func (n *ScriptNode) StartInstaller(ctx context.Context, s Start) error {
 	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
 		env = append(env, k+"="+s.Env[k])
 	}
-	_, err := n.line(ctx, "start installer", remote.EnvLine(remote.ShellLine("/bin/sh", startSh, args...), env...), failover.InDoubt)
+	_, err := n.line(ctx, "start installer", remote.EnvLine(remote.ShellLine("/bin/sh", scripts.StartSh, args...), env...), failover.InDoubt)
 	return err
 }
 
 // InstallerRun implements Node.
 func (n *ScriptNode) InstallerRun(ctx context.Context, id string) (InstallerRun, error) {
 	const op = "read installer run"
-	out, err := n.run(ctx, op, runSh, failover.NotApplied, n.c.RunsDir, id)
+	out, err := n.run(ctx, op, scripts.RunSh, failover.NotApplied, n.c.RunsDir, id)
 	if err != nil {
 		return InstallerRun{}, err
 	}
@@ -293,13 +269,13 @@ func (n *ScriptNode) ConfigureService(ctx context.Context, service string, c Ser
 
 // Backup implements Node.
 func (n *ScriptNode) Backup(ctx context.Context, b Backup) error {
-	_, err := n.run(ctx, "back up", backupSh, failover.InDoubt, append([]string{b.From, b.To}, b.Exclude...)...)
+	_, err := n.run(ctx, "back up", scripts.BackupSh, failover.InDoubt, append([]string{b.From, b.To}, b.Exclude...)...)
 	return err
 }
 
 // ReadBackup implements Node.
 func (n *ScriptNode) ReadBackup(ctx context.Context, dir string) (Manifest, error) {
-	out, err := n.run(ctx, "read backup", manifestSh, failover.NotApplied, dir)
+	out, err := n.run(ctx, "read backup", scripts.ManifestSh, failover.NotApplied, dir)
 	if err != nil || len(out) == 0 {
 		return Manifest{}, err
 	}
@@ -320,6 +296,6 @@ func (n *ScriptNode) ReadBackup(ctx context.Context, dir string) (Manifest, erro
 
 // Restore implements Node.
 func (n *ScriptNode) Restore(ctx context.Context, b Backup) error {
-	_, err := n.run(ctx, "restore", restoreSh, failover.InDoubt, b.To, b.From)
+	_, err := n.run(ctx, "restore", scripts.RestoreSh, failover.InDoubt, b.To, b.From)
 	return err
 }

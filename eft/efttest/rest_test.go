@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -37,6 +38,9 @@ func TestUpgradeJudgedOverREST(t *testing.T) {
 		o, err := w.Options()
 		require.NoError(t, err)
 		o.Admin = admin
+		if fault == "" {
+			o.Verify = time.Minute
+		}
 		p, err := eft.Upgrade(o)
 		require.NoError(t, err)
 		path := filepath.Join(t.TempDir(), "j")

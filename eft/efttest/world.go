@@ -140,3 +140,11 @@ func (w *World) Reboot(name string) error {
 		return nil
 	})
 }
+
+// put lays a file on a node.
+func (w *World) put(name, path string, f eft.File) error {
+	return w.Update(func(_ *clustertest.Model, s *State) error {
+		s.Nodes[name].Files[path] = f
+		return nil
+	})
+}

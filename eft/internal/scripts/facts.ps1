@@ -1,0 +1,47 @@
+# Tells how EFT Server is installed on this machine. Changes nothing.
+# Document: executable, consoles (names of programs that disturb an installation), product (wildcard for uninstall
+# entries), runs (folder of installer runs), localConfigs (default configuration folders), configKeys (registry keys).
+param([string]$Document)
+$d = ConvertFrom-Json -InputObject $Document
+function Get-Version([string]$text) {
+  if ($text -match '^\s*(\d+(\.\d+){0,3})') { $Matches[1] } else { '' }
+}
+$services = @()
+$program = ''
+foreach ($s in @(Get-CimInstance -ClassName Win32_Service)) {
+  if (-not $s.PathName) { continue }
+  # The path may be quoted and may be followed by arguments.
+  $path = $s.PathName
+  if ($path -match '^\s*"([^"]+)"') { $path = $Matches[1] } elseif ($path -match '^\s*(.+?\.exe)(\s|$)') { $path = $Matches[1] }
+  if ([IO.Path]::GetFileName($path) -ne $d.executable) { continue }
+  $services += [pscustomobject]@{ name = [string]$s.Name; running = ($s.State -ne 'Stopped'); startMode = [string]$s.StartMode; account = [string]$s.StartName; path = $path }
+  if (Test-Path -LiteralPath $path) { $program = Get-Version ([Diagnostics.FileVersionInfo]::GetVersionInfo($path).ProductVersion) }
+}
+$products = @()
+foreach ($key in 'HKLM:\SOFTWARE\Microsoft\Windows\CurrentVersion\Uninstall', 'HKLM:\SOFTWARE\Wow6432Node\Microsoft\Windows\CurrentVersion\Uninstall') {
+  if (-not (Test-Path -LiteralPath $key)) { continue }
+  foreach ($entry in @(Get-ChildItem -LiteralPath $key)) {
+    $name = [string]$entry.GetValue('DisplayName')
+    if ($name -like $d.product) { $products += [pscustomobject]@{ name = $name; version = Get-Version ([string]$entry.GetValue('DisplayVersion')) } }
+  }
+}
+$configDir = ''
+foreach ($key in @($d.configKeys)) {
+  if (-not $configDir -and (Test-Path -LiteralPath $key)) { $configDir = [string](Get-Item -LiteralPath $key).GetValue('Config') }
+}
+$locals = @()
+foreach ($dir in @($d.localConfigs)) {
+  foreach ($file in 'FTP.cfg', 'ServerConfig.db') {
+    if (Test-Path -LiteralPath (Join-Path $dir $file)) { $locals += [string]$dir; break }
+  }
+}
+$reboot = (Test-Path -LiteralPath 'HKLM:\SOFTWARE\Microsoft\Windows\CurrentVersion\Component Based Servicing\RebootPending') -or
+  (Test-Path -LiteralPath 'HKLM:\SOFTWARE\Microsoft\Windows\CurrentVersion\WindowsUpdate\Auto Update\RebootRequired') -or
+  ($null -ne (Get-Item -LiteralPath 'HKLM:\SYSTEM\CurrentControlSet\Control\Session Manager').GetValue('PendingFileRenameOperations'))
+$busy = @()
+foreach ($p in @(Get-Process)) {
+  if (@($d.consoles) -contains ($p.ProcessName + '.exe')) { $busy += $p.ProcessName + '.exe, process ' + $p.Id }
+}
+$boot = (Get-CimInstance -ClassName Win32_OperatingSystem).LastBootUpTime.ToUniversalTime().ToString('o')
+[pscustomobject]@{ node = [Environment]::MachineName; services = @($services); program = $program; products = @($products); configDir = $configDir
+  localConfigs = @($locals); rebootPending = [bool]$reboot; booted = $boot; busy = @($busy) }

@@ -1,0 +1,23 @@
+# Stops a service, or sets its start mode and account. Document: name, stop, startMode, account, password.
+# Empty values stay as they are. Safe to repeat.
+param([string]$Document)
+$d = ConvertFrom-Json -InputObject $Document
+$found = @(Get-CimInstance -ClassName Win32_Service | Where-Object { $_.Name -eq $d.name })
+if ($found.Count -ne 1) { throw 'there is no such service' }
+if ($d.stop) {
+  if ($found[0].State -ne 'Stopped') {
+    $global:Touched = $true
+    Stop-Service -InputObject (Get-Service | Where-Object { $_.Name -eq $d.name }) -Force
+  }
+  return [pscustomobject]@{ done = $true }
+}
+$change = @{}
+if ($d.startMode) { $change['StartMode'] = [string]$d.startMode }
+if ($d.account) { $change['StartName'] = [string]$d.account; $change['StartPassword'] = [string]$d.password }
+if ($change.Count -gt 0) {
+  $global:Touched = $true
+  $r = Invoke-CimMethod -InputObject $found[0] -MethodName Change -Arguments $change
+  # The numbers are those of Win32_Service.Change: 0 is success, 15 and 22 a wrong account.
+  if ($r.ReturnValue -ne 0) { throw ('Win32_Service.Change returned ' + $r.ReturnValue) }
+}
+[pscustomobject]@{ done = $true }

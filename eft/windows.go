@@ -1,0 +1,246 @@
+package eft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/eft/internal/scripts"
+	"github.com/01b61c5c/failover/internal/powershell"
+	"github.com/01b61c5c/failover/internal/remote"
+)
+
+// WindowsNodeConfig describes a Windows node with an SSH server (Win32-OpenSSH). The defaults are EFT Server's own names
+// where they are documented or were seen, and can be changed because versions differ.
+type WindowsNodeConfig struct {
+	Name string       // in the cluster; the machine must say the same name of itself
+	SSH  failover.SSH // the node's own address, with an administrator's account
+
+	Executable string   // the service's program; "" means cftpstes.exe (documented in an advisory, seen in the vendor's samples)
+	Product    string   // wildcard for the DisplayName of uninstall entries; "" means EFT Server* (inferred)
+	Consoles   []string // programs that disturb an installation; nil means cftpsai.exe, the administration interface (seen)
+	RunsDir    string   // where installer runs are claimed and logged; "" means C:\Program Files\failover-eft
+
+	// LocalConfigs are the default configuration folders on the node's own disk, where an empty configuration would
+	// appear; nil means those of 7.x to 8.x (documented).
+	LocalConfigs []string
+	// ConfigKeys are registry keys whose value Config names the configuration folder; nil means those of kb 11378, with
+	// and without Wow6432Node (the latter inferred for 8.1 and newer).
+	ConfigKeys []string
+}
+
+// WindowsNode is a Node behind PowerShell 5.1 over SSH. A silent installer runs as a scheduled task under SYSTEM, because
+// Windows ends what an SSH session started when the session ends (documented: Win32-OpenSSH). The scripts were checked
+// against a PowerShell grammar and not run by a real PowerShell in this project's tests.
+type WindowsNode struct {
+	c    WindowsNodeConfig
+	host *remote.Host
+}
+
+var _ Node = (*WindowsNode)(nil)
+
+// NewWindowsNode checks the configuration; it does not connect.
+func NewWindowsNode(c WindowsNodeConfig) (*WindowsNode, error) {
+	def := func(s *string, value string) {
+		if *s == "" {
+			*s = value
+		}
+	}
+	def(&c.Executable, "cftpstes.exe")
+	def(&c.Product, "EFT Server*")
+	def(&c.RunsDir, `C:\Program Files\failover-eft`)
+	if c.Consoles == nil {
+		c.Consoles = []string{"cftpsai.exe"}
+	}
+	if c.LocalConfigs == nil {
+		c.LocalConfigs = []string{`C:\ProgramData\Globalscape\EFT Server`, `C:\ProgramData\Globalscape\EFT Server Enterprise`}
+	}
+	if c.ConfigKeys == nil {
+		c.ConfigKeys = []string{`HKLM:\SOFTWARE\Wow6432Node\GlobalSCAPE Inc.\EFT Server 4.0`, `HKLM:\SOFTWARE\GlobalSCAPE Inc.\EFT Server 4.0`}
+	}
+	for _, f := range []struct{ field, value string }{{"Name", c.Name}, {"Executable", c.Executable}, {"Product", c.Product}, {"RunsDir", c.RunsDir}} {
+		if !cleanName(f.value) {
+			return nil, failover.Invalid("WindowsNodeConfig."+f.field, fmt.Sprintf("%q is empty or has control characters", f.value), "give a name as Windows shows it")
+		}
+	}
+	if strings.ContainsAny(c.Executable, `\/"*?`) {
+		return nil, failover.Invalid("WindowsNodeConfig.Executable", fmt.Sprintf("%q is not a file name", c.Executable), "give the name without a folder")
+	}
+	if err := localPath("WindowsNodeConfig.RunsDir", c.RunsDir); err != nil {
+		return nil, err
+	}
+	host, err := remote.New(c.SSH)
+	if err != nil {
+		return nil, err
+	}
+	return &WindowsNode{c: c, host: host}, nil
+}
+
+// localPath refuses a path that is not an absolute one on a drive, or that has characters no Windows file name has.
+func localPath(field, path string) error {
+	ok := len(path) > 3 && path[1] == ':' && path[2] == '\\' && (path[0]|0x20) >= 'a' && (path[0]|0x20) <= 'z'
+	if !ok || strings.ContainsAny(path[2:], `:*?"<>|/`) || !cleanName(path) {
+		return failover.Invalid(field, fmt.Sprintf("%q is not a path on a local disk", path), `write it as C:\folder\file`)
+	}
+	return nil
+}
+
+// Close ends the connection.
+func (n *WindowsNode) Close() error { return n.host.Close() }
+
+// Name implements Node.
+func (n *WindowsNode) Name() string { return n.c.Name }
+
+func (n *WindowsNode) run(ctx context.Context, name, text string, params, answer any) error {
+	err := powershell.Run(ctx, n.host, powershell.Windows, powershell.Script{Name: name, Text: text}, params, answer)
+	if err == nil {
+		return nil
+	}
+	return &failover.Error{Op: name, Target: n.c.Name, Outcome: failover.OutcomeOf(err), Next: failover.NextOf(err), Err: err}
+}
+
+// read is run for scripts that change nothing: whatever became of them, nothing happened.
+func (n *WindowsNode) read(ctx context.Context, name, text string, params, answer any) error {
+	if err := n.run(ctx, name, text, params, answer); err != nil {
+		return &failover.Error{Op: name, Target: n.c.Name, Outcome: failover.NotApplied, Next: "read again", Err: err}
+	}
+	return nil
+}
+
+// Facts implements Node.
+func (n *WindowsNode) Facts(ctx context.Context) (Facts, error) {
+	var f Facts
+	err := n.read(ctx, "read facts", scripts.Facts, map[string]any{"executable": n.c.Executable, "product": n.c.Product, "consoles": n.c.Consoles,
+		"runs": n.c.RunsDir, "localConfigs": n.c.LocalConfigs, "configKeys": n.c.ConfigKeys}, &f)
+	return f, err
+}
+
+// File implements Node.
+func (n *WindowsNode) File(ctx context.Context, path string) (File, error) {
+	var f File
+	if err := localPath("path", path); err != nil {
+		return f, err
+	}
+	err := n.read(ctx, "read file", scripts.File, map[string]string{"path": path}, &f)
+	return f, err
+}
+
+// Space implements Node.
+func (n *WindowsNode) Space(ctx context.Context, path string) (Space, error) {
+	var s Space
+	if err := localPath("path", path); err != nil {
+		return s, err
+	}
+	err := n.read(ctx, "read space", scripts.Space, map[string]string{"path": path}, &s)
+	return s, err
+}
+
+// Stage implements Node, by SFTP or by letting the node fetch from the URL.
+func (n *WindowsNode) Stage(ctx context.Context, i Installer) error {
+	if err := localPath("Installer.Path", i.Path); err != nil {
+		return err
+	}
+	if i.Source == nil {
+		return n.run(ctx, "fetch installer", scripts.Fetch, map[string]string{"url": i.URL, "path": i.Path, "sha256": i.SHA256}, nil)
+	}
+	// Win32-OpenSSH's SFTP server writes drives as /C:/ (documented).
+	i.Path = "/" + strings.ReplaceAll(i.Path, `\`, "/")
+	return upload(ctx, n.host, n.c.Name, i)
+}
+
+// StartInstaller implements Node.
+func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
+	const op = "start installer"
+	var answer struct{ Claimed, Missing, Differs bool }
+	err := n.run(ctx, op, scripts.Start, map[string]any{"runs": n.c.RunsDir, "id": s.ID, "path": s.Path, "sha256": s.SHA256, "args": s.Args, "env": s.Env, "logs": s.Logs,
+		"executable": n.c.Executable, "runner": scripts.Runner}, &answer)
+	switch {
+	case err != nil:
+		return err
+	case answer.Claimed:
+		return nil
+	case answer.Missing:
+		return refuse(op, n.c.Name, "stage it again", ErrInstallerMissing, "%s", s.Path)
+	case answer.Differs:
+		return refuse(op, n.c.Name, "remove the file and stage it again", ErrInstallerDiffers, "%s", s.Path)
+	}
+	return &failover.Error{Op: op, Target: n.c.Name, Outcome: failover.InDoubt, Next: "read the run", Err: errors.New("the answer says nothing")}
+}
+
+// InstallerRun implements Node.
+func (n *WindowsNode) InstallerRun(ctx context.Context, id string) (InstallerRun, error) {
+	var answer struct {
+		State, Exit  int
+		Began, Ended *time.Time
+		Log          string
+	}
+	if err := n.read(ctx, "read installer run", scripts.Run, map[string]string{"runs": n.c.RunsDir, "id": id}, &answer); err != nil {
+		return InstallerRun{}, err
+	}
+	if answer.State < int(NotStarted) || answer.State > int(Lost) {
+		return InstallerRun{}, &failover.Error{Op: "read installer run", Target: n.c.Name, Outcome: failover.NotApplied, Next: "read again", Err: fmt.Errorf("state %d is unknown", answer.State)}
+	}
+	run := InstallerRun{State: RunState(answer.State), Exit: answer.Exit, Log: answer.Log}
+	if answer.Began != nil {
+		run.Began = *answer.Began
+	}
+	if answer.Ended != nil {
+		run.Ended = *answer.Ended
+	}
+	return run, nil
+}
+
+// StopService implements Node.
+func (n *WindowsNode) StopService(ctx context.Context, service string) error {
+	return n.run(ctx, "stop service", scripts.Service, map[string]any{"name": service, "stop": true}, nil)
+}
+
+// ConfigureService implements Node. The password travels on standard input, never in a command line.
+func (n *WindowsNode) ConfigureService(ctx context.Context, service string, c ServiceConfig) error {
+	mode := map[StartMode]string{Manual: "Manual", Automatic: "Automatic", Disabled: "Disabled"}[c.StartMode]
+	err := n.run(ctx, "configure service", scripts.Service, map[string]any{"name": service, "stop": false, "startMode": mode, "account": c.Account, "password": c.Password.Reveal()}, nil)
+	if err != nil && !c.Password.Empty() {
+		// What Windows quotes in its texts is not ours to trust.
+		return &failover.Error{Op: "configure service", Target: n.c.Name, Outcome: failover.OutcomeOf(err), Next: failover.NextOf(err), Err: errors.New(failover.Redact(err.Error(), c.Password))}
+	}
+	return err
+}
+
+// Backup implements Node.
+func (n *WindowsNode) Backup(ctx context.Context, b Backup) error {
+	if err := errors.Join(localPath("Backup.From", b.From), localPath("Backup.To", b.To)); err != nil {
+		return err
+	}
+	return n.run(ctx, "back up", scripts.Backup, map[string]any{"from": b.From, "to": b.To, "exclude": b.Exclude}, nil)
+}
+
+// ReadBackup implements Node.
+func (n *WindowsNode) ReadBackup(ctx context.Context, dir string) (Manifest, error) {
+	const op = "read backup"
+	if err := localPath("dir", dir); err != nil {
+		return Manifest{}, err
+	}
+	var answer struct {
+		There         bool
+		Listed, Found []ManifestFile
+	}
+	if err := n.read(ctx, op, scripts.Manifest, map[string]string{"dir": dir}, &answer); err != nil || !answer.There {
+		return Manifest{}, err
+	}
+	listed := NewManifest(answer.Listed)
+	if listed.Hash != NewManifest(answer.Found).Hash {
+		return Manifest{}, refuse(op, n.c.Name, "back up again into another folder", ErrBackup, "the files in %s are not those of its list", dir)
+	}
+	return listed, nil
+}
+
+// Restore implements Node.
+func (n *WindowsNode) Restore(ctx context.Context, b Backup) error {
+	if err := errors.Join(localPath("Backup.From", b.From), localPath("Backup.To", b.To)); err != nil {
+		return err
+	}
+	return n.run(ctx, "restore", scripts.Restore, map[string]string{"dir": b.To, "to": b.From}, nil)
+}
