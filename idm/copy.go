@@ -117,7 +117,8 @@ type ServerDataReport struct {
 	Objects     int                // looked at
 	Differences []ServerDifference // found before anything was written
 	Written     []string           // objects that were changed
-	// ByHand lists what differs and cannot be copied, such as the cache limit, with the reason.
+	// ByHand lists what differs and is not copied: what has no published setter, such as the cache limit, and the values of the
+	// driver set itself while drivers that are not part of the copy are active on the target.
 	ByHand []ServerDifference
 	// Secrets are the passwords to be set again on the server copied to.
 	Secrets SecretList
@@ -174,6 +175,10 @@ func compareServerData(ctx context.Context, from, to *Server, o ServerDataOption
 	if err != nil {
 		return nil, nil, err
 	}
+	shared, err := to.anyActive(ctx, sel.leftOut)
+	if err != nil {
+		return nil, nil, err
+	}
 	copied := schema.copied(o.OnRequest)
 	var wanted []string
 	for _, t := range copied {
@@ -199,8 +204,12 @@ func compareServerData(ctx context.Context, from, to *Server, o ServerDataOption
 			}
 			return nil, nil, err
 		}
+		list := &r.Differences
+		if shared && SameDN(sel.holder(e.DN), o.DriverSet) {
+			list = &r.ByHand
+		}
 		for _, t := range copied {
-			r.Differences = appendDifference(r.Differences, e, there, t.Name, t.Why)
+			*list = appendDifference(*list, e, there, t.Name, t.Why)
 		}
 		for _, name := range byHand {
 			t, _ := schema.Attribute(name)
@@ -236,7 +245,7 @@ func sameTree(from, to *Server) error {
 }
 
 // CopyServerData makes the per-server values on the server to equal those on the server from: on the driver set, the drivers and the
-// global configuration objects. What exists only on to is removed there. Start option and state are never copied, passwords cannot be
+// global configuration objects. Values of the driver set itself are left alone while drivers outside the copy run on to. What exists only on to is removed there. Start option and state are never copied, passwords cannot be
 // (the report lists them), and the shims' own state only when o.OnRequest names it.
 //
 // Drivers must be stopped on to: copying in the wrong direction would overwrite the configuration of the drivers that run. It writes only
@@ -307,10 +316,8 @@ func quietOn(ctx context.Context, to *Server, o ServerDataOptions) error {
 		}
 	}
 	for _, dn := range drivers {
-		state, err := to.State(ctx, dn)
+		state, err := to.stateIfServed(ctx, dn)
 		switch {
-		case errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) || unsupported(err):
-			continue // no engine serves the driver there, so it does not run
 		case err != nil:
 			return err
 		case state != StateStopped:
@@ -320,6 +327,25 @@ func quietOn(ctx context.Context, to *Server, o ServerDataOptions) error {
 		}
 	}
 	return nil
+}
+
+// stateIfServed returns the state of a driver; where no engine serves it, it is stopped.
+func (s *Server) stateIfServed(ctx context.Context, driverDN string) (State, error) {
+	state, err := s.State(ctx, driverDN)
+	if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) || unsupported(err) {
+		return StateStopped, nil
+	}
+	return state, err
+}
+
+// anyActive reports whether one of the drivers runs on the server.
+func (s *Server) anyActive(ctx context.Context, drivers []string) (bool, error) {
+	for _, dn := range drivers {
+		if state, err := s.stateIfServed(ctx, dn); err != nil || state != StateStopped {
+			return true, err
+		}
+	}
+	return false, nil
 }
 
 // SecretList is what passwords a server needs, and where that could not be found out.

@@ -62,6 +62,9 @@ func Failover(o FailoverOptions) (failover.Procedure, error) {
 	if err := o.validate(); err != nil {
 		return failover.Procedure{}, err
 	}
+	if o.Data != FromPreparation {
+		m.export = o.Export.Path
+	}
 	dead := o.SourceDead.Step(m.id("source-dead"), "State that the source is down and cannot come back by itself", o.SourceDN)
 	dead.Source = fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready as it may try to create connections to the applications and cause some fun there."`
 	dead.Help = "Cut power or network of the source, or disable the start of its directory service. Its drivers are still on Auto there, in its own unreplicated values: it would start them by itself."

@@ -200,7 +200,7 @@ func WatchOldServer(ctx context.Context, o GuardOptions, interval time.Duration,
 	last := ""
 	for {
 		seen := g.round(ctx)
-		if text := fmt.Sprint(seen.Answers, seen.Acted, seen.Found.Found, seen.Err); report != nil && (seen.Acted || ctx.Err() == nil && text != last) {
+		if text := fmt.Sprint(seen.Answers, seen.Acted, seen.Found.Found, seen.Err); report != nil && (seen.Acted && seen.Err == nil || ctx.Err() == nil && text != last) {
 			last = text
 			report(seen)
 		}

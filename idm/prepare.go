@@ -98,7 +98,7 @@ func (m *mover) keepExport(k KeptExport) failover.Step {
 		Source: fromWiki + `"ALWAYS have working exports of all your drivers."`,
 		Observe: func(context.Context) (failover.Observation, error) {
 			obs := k.check(time.Now(), m.sourceDN, m.Drivers)
-			obs.Would = "export " + m.DriverSet + " from the source, with the target's values beside them"
+			obs.Would = "export " + m.DriverSet + " from the source"
 			return obs, nil
 		},
 		Apply: func(ctx context.Context) error {

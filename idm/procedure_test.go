@@ -172,6 +172,52 @@ func TestPrepareSwitchoverFailback(t *testing.T) {
 	require.Len(t, step.Items, len(m.drivers), "one row per driver in the report")
 }
 
+// A server that joins the driver set serves it after a restart only; the run asks for it and waits.
+func TestPrepareWaitsForTheEngine(t *testing.T) {
+	m := newMove(t, idmtest.Config{Association: idmtest.AfterRestart, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
+	p := m.prepare()
+	j, err := failover.OpenJournal(m.journal("x"))
+	require.NoError(t, err)
+	defer j.Close() //nolint:errcheck // test
+	o := m.options(j, p)
+	restarted := false
+	o.Confirm = func(ctx context.Context, s failover.Step, obs failover.Observation) (failover.Statement, error) {
+		if s.ID == "prepare/engine-serves" {
+			restarted = true
+			require.Contains(t, s.Help, "ndsd")
+			require.NoError(t, m.tree.Server("srv2").Restart())
+		}
+		return yes(ctx, s, obs)
+	}
+	_, err = p.Run(t.Context(), o)
+	require.NoError(t, err)
+	require.True(t, restarted)
+	m.stand("srv1", "srv2", idmtest.Auto)
+}
+
+// Drivers of one set can live on two servers. Moving one leaves the others, and what they share, alone.
+func TestMoveOneDriverOfThree(t *testing.T) {
+	m := newMove(t, pair())
+	all := m.drivers
+	m.drivers = all[:1]
+	m.mustRun(m.switchover("srv1", "srv2"), "first")
+	m.stand("srv2", "srv1", idmtest.Auto)
+	for _, d := range all[1:] {
+		require.Equal(t, idmtest.Running, m.tree.Server("srv1").State(d), "the others stay")
+	}
+	setJob := "cn=Nightly," + idmtest.DriverSetDN
+	require.Equal(t, []string{"cn=srv1,ou=servers,o=system"}, m.tree.Get("srv1", setJob, "DirXML-ServerList"), "a job of the whole set is left to a person")
+
+	// What the whole set shares differs by now; the driver on srv2 uses its own.
+	one := open(t, m.tree, "srv1")
+	require.NoError(t, one.Modify(t.Context(), idmtest.DriverSetDN, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("DirXML-ConfigValues", "<configuration-values/>")}))
+	before := m.tree.Get("srv2", idmtest.DriverSetDN, "DirXML-ConfigValues")
+	r, err := idm.CopyServerData(t.Context(), one, open(t, m.tree, "srv2"), idm.ServerDataOptions{DriverSet: idmtest.DriverSetDN, Drivers: all[1:2]})
+	require.NoError(t, err)
+	require.NotEmpty(t, r.ByHand)
+	require.Equal(t, before, m.tree.Get("srv2", idmtest.DriverSetDN, "DirXML-ConfigValues"))
+}
+
 func TestUndoOfASwitchover(t *testing.T) {
 	m := newMove(t, pair())
 	p := m.switchover("srv1", "srv2")

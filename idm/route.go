@@ -106,6 +106,7 @@ type mover struct {
 	prefix   string
 	source   *Server
 	sourceDN string
+	export   string // file whose manifest lists secrets; "" for none
 }
 
 func newMover(prefix string, r Route, source *Server, sourceDN string) (*mover, error) {

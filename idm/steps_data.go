@@ -48,8 +48,12 @@ func (m *mover) secretsNeeded(ctx context.Context) (SecretList, error) {
 	if err != nil {
 		return list, err
 	}
+	noted, err := m.exportSecrets(ctx)
+	if err != nil {
+		return list, err
+	}
 	var all secretList
-	for _, n := range slices.Concat(list.Needs, m.Secrets) {
+	for _, n := range slices.Concat(list.Needs, m.Secrets, noted) {
 		if n.Server != "" {
 			n.Server = m.Target.DN() // what an export says of its own server is needed here
 		}
@@ -60,6 +64,23 @@ func (m *mover) secretsNeeded(ctx context.Context) (SecretList, error) {
 	}
 	list.Needs = all.sorted()
 	return list, nil
+}
+
+// exportSecrets returns the needs the export's manifest lists for the drivers that move: the source cannot be asked any more.
+func (m *mover) exportSecrets(ctx context.Context) ([]SecretNeeded, error) {
+	if m.export == "" {
+		return nil, nil
+	}
+	src, closer, err := OpenExport(m.export)
+	if err != nil {
+		return nil, err
+	}
+	defer closer.Close() //nolint:errcheck // only read
+	sel, err := m.Target.selection(ctx, ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers})
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(src.Manifest.Secrets, func(n SecretNeeded) bool { return !sel.includes(n.Object) }), nil
 }
 
 func needKey(n SecretNeeded) string {

@@ -113,8 +113,9 @@ func (m *mover) inSet() failover.Step {
 				return failover.Observation{}, &failover.Error{Op: "add server to", Target: m.DriverSet, Outcome: failover.NotApplied,
 					Next: "take the server out of the other driver set first, or choose another target",
 					Err:  fmt.Errorf("%w: %s belongs to driver set %s, and a server has one at a time", failover.ErrPrecondition, m.Target.DN(), set)}
-			case set != "" && containsDN(list, m.Target.DN()):
-				return failover.Observation{Done: true, Found: "the target belongs to " + m.DriverSet}, nil
+			case containsDN(list, m.Target.DN()):
+				// The engine itself may know it only after a restart: the next step sees to that.
+				return failover.Observation{Done: true, Found: "the target is in the server list of " + m.DriverSet}, nil
 			}
 			return failover.Observation{Found: fmt.Sprintf("the target is not in %s", m.DriverSet), Would: "associate " + m.Target.DN() + " with it"}, nil
 		},
