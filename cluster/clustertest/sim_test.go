@@ -3,6 +3,7 @@ package clustertest_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -39,24 +40,26 @@ func state(t *testing.T, sim *clustertest.Sim) *clustertest.Model {
 }
 
 func TestMoveIsOverWhenOwnerAndStateAreSeen(t *testing.T) {
-	for _, style := range []clustertest.Style{clustertest.Windows, clustertest.Pacemaker} {
-		sim, c := newSim(t, style)
-		res, err := c.Move(t.Context(), group, "EFT02", quick)
-		require.NoError(t, err)
-		require.Equal(t, "EFT01", res.From)
-		require.True(t, res.Moved)
-		require.Positive(t, res.Outage)
-		m := state(t, sim)
-		require.Equal(t, "EFT02", m.Group(group).Owner)
-		require.Equal(t, cluster.Online, m.GroupState(group))
-		require.Empty(t, m.Group(group).Standing, "the move request is cleared")
-		require.Zero(t, m.Counters.TwoOwners)
+	synctest.Test(t, func(t *testing.T) {
+		for _, style := range []clustertest.Style{clustertest.Windows, clustertest.Pacemaker} {
+			sim, c := newSim(t, style)
+			res, err := c.Move(t.Context(), group, "EFT02", quick)
+			require.NoError(t, err)
+			require.Equal(t, "EFT01", res.From)
+			require.True(t, res.Moved)
+			require.Positive(t, res.Outage)
+			m := state(t, sim)
+			require.Equal(t, "EFT02", m.Group(group).Owner)
+			require.Equal(t, cluster.Online, m.GroupState(group))
+			require.Empty(t, m.Group(group).Standing, "the move request is cleared")
+			require.Zero(t, m.Counters.TwoOwners)
 
-		res, err = c.Move(t.Context(), group, "EFT02", quick)
-		require.NoError(t, err, "being there already is success")
-		require.False(t, res.Moved)
-		require.Equal(t, 1, state(t, sim).Counters.Moves[group])
-	}
+			res, err = c.Move(t.Context(), group, "EFT02", quick)
+			require.NoError(t, err, "being there already is success")
+			require.False(t, res.Moved)
+			require.Equal(t, 1, state(t, sim).Counters.Moves[group])
+		}
+	})
 }
 
 func TestFaultsEndAsNamed(t *testing.T) {
@@ -91,151 +94,165 @@ func TestFaultsEndAsNamed(t *testing.T) {
 	for _, fault := range clustertest.Faults() {
 		for style, name := range []string{"windows", "pacemaker"} {
 			t.Run(fault.Name+"/"+name, func(t *testing.T) {
-				want, ok := kinds[fault.Name]
-				require.True(t, ok, "the table names every fault")
-				sim, c := newSim(t, clustertest.Style(style))
-				require.NoError(t, sim.Arm(fault.Name, group))
-				_, err := c.Move(t.Context(), group, "EFT02", quick)
-				require.Equal(t, want.outcome, failover.OutcomeOf(err), "%v", err)
-				require.ErrorIs(t, err, want.kind)
-				m := state(t, sim)
-				require.Equal(t, want.moves, m.Counters.Moves[group])
-				require.Zero(t, m.Counters.TwoOwners)
-				require.Empty(t, m.Group(group).Standing)
+				synctest.Test(t, func(t *testing.T) {
+					want, ok := kinds[fault.Name]
+					require.True(t, ok, "the table names every fault")
+					sim, c := newSim(t, clustertest.Style(style))
+					require.NoError(t, sim.Arm(fault.Name, group))
+					_, err := c.Move(t.Context(), group, "EFT02", quick)
+					require.Equal(t, want.outcome, failover.OutcomeOf(err), "%v", err)
+					require.ErrorIs(t, err, want.kind)
+					m := state(t, sim)
+					require.Equal(t, want.moves, m.Counters.Moves[group])
+					require.Zero(t, m.Counters.TwoOwners)
+					require.Empty(t, m.Group(group).Standing)
+				})
 			})
 		}
 	}
 }
 
 func TestThirdNodeIsElsewhere(t *testing.T) {
-	sim, c := newSim(t, clustertest.Windows)
-	require.NoError(t, sim.Update(func(m *clustertest.Model) error {
-		m.Nodes = append(m.Nodes, &clustertest.Node{Name: "EFT03", State: cluster.NodeUp})
-		return nil
-	}))
-	require.NoError(t, sim.Arm("elsewhere", group))
-	_, err := c.Move(t.Context(), group, "EFT02", quick)
-	require.ErrorIs(t, err, cluster.ErrElsewhere)
-	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+	synctest.Test(t, func(t *testing.T) {
+		sim, c := newSim(t, clustertest.Windows)
+		require.NoError(t, sim.Update(func(m *clustertest.Model) error {
+			m.Nodes = append(m.Nodes, &clustertest.Node{Name: "EFT03", State: cluster.NodeUp})
+			return nil
+		}))
+		require.NoError(t, sim.Arm("elsewhere", group))
+		_, err := c.Move(t.Context(), group, "EFT02", quick)
+		require.ErrorIs(t, err, cluster.ErrElsewhere)
+		require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+	})
 }
 
 func TestDeadlineIsInDoubt(t *testing.T) {
-	sim, c := newSim(t, clustertest.Windows)
-	require.NoError(t, sim.Arm("slow", group))
-	o := quick
-	o.Timeout = 15 * time.Millisecond
-	_, err := c.Move(t.Context(), group, "EFT02", o)
-	require.ErrorIs(t, err, cluster.ErrTimeout)
-	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
-	_, err = c.Move(t.Context(), group, "EFT02", quick)
-	require.ErrorIs(t, err, cluster.ErrBusy, "nothing is asked for while the group is moving")
-	require.Equal(t, 1, state(t, sim).Counters.Moves[group])
+	synctest.Test(t, func(t *testing.T) {
+		sim, c := newSim(t, clustertest.Windows)
+		require.NoError(t, sim.Arm("slow", group))
+		o := quick
+		o.Timeout = 15 * time.Millisecond
+		_, err := c.Move(t.Context(), group, "EFT02", o)
+		require.ErrorIs(t, err, cluster.ErrTimeout)
+		require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+		_, err = c.Move(t.Context(), group, "EFT02", quick)
+		require.ErrorIs(t, err, cluster.ErrBusy, "nothing is asked for while the group is moving")
+		require.Equal(t, 1, state(t, sim).Counters.Moves[group])
+	})
 }
 
 func TestLeftoverIsClearedAndAForeignRequestRefused(t *testing.T) {
-	sim, c := newSim(t, clustertest.Pacemaker)
-	put := func(ours bool) {
-		require.NoError(t, sim.Update(func(m *clustertest.Model) error {
-			m.Group(group).Standing = []cluster.MoveRequest{{ID: "cli-prefer-x", Node: "EFT01", Ours: ours}}
-			return nil
-		}))
-	}
-	put(true)
-	_, err := c.Move(t.Context(), group, "EFT02", quick)
-	require.NoError(t, err)
-	put(true)
-	require.NoError(t, c.ClearMove(t.Context(), group))
-	require.NoError(t, c.ClearMove(t.Context(), group))
-	require.Empty(t, state(t, sim).Group(group).Standing)
-	put(false)
-	_, err = c.Move(t.Context(), group, "EFT01", quick)
-	require.ErrorIs(t, err, cluster.ErrStandingRequest)
-	require.Len(t, state(t, sim).Group(group).Standing, 1, "another's request is left alone")
+	synctest.Test(t, func(t *testing.T) {
+		sim, c := newSim(t, clustertest.Pacemaker)
+		put := func(ours bool) {
+			require.NoError(t, sim.Update(func(m *clustertest.Model) error {
+				m.Group(group).Standing = []cluster.MoveRequest{{ID: "cli-prefer-x", Node: "EFT01", Ours: ours}}
+				return nil
+			}))
+		}
+		put(true)
+		_, err := c.Move(t.Context(), group, "EFT02", quick)
+		require.NoError(t, err)
+		put(true)
+		require.NoError(t, c.ClearMove(t.Context(), group))
+		require.NoError(t, c.ClearMove(t.Context(), group))
+		require.Empty(t, state(t, sim).Group(group).Standing)
+		put(false)
+		_, err = c.Move(t.Context(), group, "EFT01", quick)
+		require.ErrorIs(t, err, cluster.ErrStandingRequest)
+		require.Len(t, state(t, sim).Group(group).Standing, 1, "another's request is left alone")
+	})
 }
 
 func TestStates(t *testing.T) {
-	sim, c := newSim(t, clustertest.Windows)
-	o := cluster.StateOptions{Timeout: time.Second, Poll: time.Millisecond, Settle: 20 * time.Millisecond}
-	require.NoError(t, c.Offline(t.Context(), group, o))
-	require.NoError(t, c.Offline(t.Context(), group, o))
-	require.NoError(t, c.OnlineResource(t.Context(), group+" Disk", o))
-	g, err := c.Group(t.Context(), group)
-	require.NoError(t, err)
-	require.Equal(t, cluster.Partial, g.State, "the disk alone is up")
-	require.NoError(t, c.SetService(t.Context(), group+" Service", "EFT Server"))
-	require.NoError(t, c.OfflineResource(t.Context(), group+" Disk", o))
-	_, err = c.Move(t.Context(), group, "EFT02", quick)
-	require.NoError(t, err, "an offline group can be moved and stays offline")
-	require.Equal(t, cluster.Offline, state(t, sim).GroupState(group))
-	require.NoError(t, c.Online(t.Context(), group, o))
-	require.True(t, state(t, sim).Node("EFT02").Services["EFT Server"])
-	name, err := cluster.GroupOfService(t.Context(), c, "eft server")
-	require.NoError(t, err)
-	require.Equal(t, group, name)
+	synctest.Test(t, func(t *testing.T) {
+		sim, c := newSim(t, clustertest.Windows)
+		o := cluster.StateOptions{Timeout: time.Second, Poll: time.Millisecond, Settle: 20 * time.Millisecond}
+		require.NoError(t, c.Offline(t.Context(), group, o))
+		require.NoError(t, c.Offline(t.Context(), group, o))
+		require.NoError(t, c.OnlineResource(t.Context(), group+" Disk", o))
+		g, err := c.Group(t.Context(), group)
+		require.NoError(t, err)
+		require.Equal(t, cluster.Partial, g.State, "the disk alone is up")
+		require.NoError(t, c.SetService(t.Context(), group+" Service", "EFT Server"))
+		require.NoError(t, c.OfflineResource(t.Context(), group+" Disk", o))
+		_, err = c.Move(t.Context(), group, "EFT02", quick)
+		require.NoError(t, err, "an offline group can be moved and stays offline")
+		require.Equal(t, cluster.Offline, state(t, sim).GroupState(group))
+		require.NoError(t, c.Online(t.Context(), group, o))
+		require.True(t, state(t, sim).Node("EFT02").Services["EFT Server"])
+		name, err := cluster.GroupOfService(t.Context(), c, "eft server")
+		require.NoError(t, err)
+		require.Equal(t, group, name)
 
-	require.NoError(t, c.Pause(t.Context(), "EFT02", cluster.PauseOptions{Timeout: time.Second, Poll: time.Millisecond}))
-	require.Equal(t, "EFT01", state(t, sim).Group(group).Owner, "drained")
-	require.NoError(t, c.Resume(t.Context(), "EFT02", o))
-	require.Equal(t, "EFT01", state(t, sim).Group(group).Owner, "nothing is brought back")
+		require.NoError(t, c.Pause(t.Context(), "EFT02", cluster.PauseOptions{Timeout: time.Second, Poll: time.Millisecond}))
+		require.Equal(t, "EFT01", state(t, sim).Group(group).Owner, "drained")
+		require.NoError(t, c.Resume(t.Context(), "EFT02", o))
+		require.Equal(t, "EFT01", state(t, sim).Group(group).Owner, "nothing is brought back")
 
-	before, err := c.Group(t.Context(), group)
-	require.NoError(t, err)
-	require.NoError(t, c.SetFailback(t.Context(), group, cluster.NoFailback))
-	require.NoError(t, c.SetFailback(t.Context(), group, before.Failback))
-	require.Equal(t, before.Failback, state(t, sim).Group(group).Failback)
+		before, err := c.Group(t.Context(), group)
+		require.NoError(t, err)
+		require.NoError(t, c.SetFailback(t.Context(), group, cluster.NoFailback))
+		require.NoError(t, c.SetFailback(t.Context(), group, before.Failback))
+		require.Equal(t, before.Failback, state(t, sim).Group(group).Failback)
 
-	_, err = cluster.GroupOfService(t.Context(), c, "Nothing")
-	require.ErrorIs(t, err, cluster.ErrNotFound)
-	require.NoError(t, sim.Update(func(m *clustertest.Model) error {
-		m.Resource("Cluster Name").Service = "EFT Server"
-		return nil
-	}))
-	_, err = cluster.GroupOfService(t.Context(), c, "EFT Server")
-	require.ErrorIs(t, err, cluster.ErrAmbiguous)
+		_, err = cluster.GroupOfService(t.Context(), c, "Nothing")
+		require.ErrorIs(t, err, cluster.ErrNotFound)
+		require.NoError(t, sim.Update(func(m *clustertest.Model) error {
+			m.Resource("Cluster Name").Service = "EFT Server"
+			return nil
+		}))
+		_, err = cluster.GroupOfService(t.Context(), c, "EFT Server")
+		require.ErrorIs(t, err, cluster.ErrAmbiguous)
+	})
 }
 
 func TestLock(t *testing.T) {
-	_, c := newSim(t, clustertest.Windows)
-	l := c.Lock()
-	ctx := t.Context()
-	one := failover.Claim{ID: "1", Owner: "anna", Purpose: "test", Since: time.Now()}
-	two := failover.Claim{ID: "2", Owner: "ben", Purpose: "test", Since: time.Now()}
-	require.NoError(t, l.Acquire(ctx, one))
-	require.NoError(t, l.Acquire(ctx, one))
-	require.ErrorIs(t, l.Acquire(ctx, two), failover.ErrLocked)
-	require.NoError(t, l.Check(ctx, one))
-	require.ErrorIs(t, l.Check(ctx, two), failover.ErrLockLost)
-	require.NoError(t, l.Release(ctx, two), "not ours: nothing happens")
-	require.ErrorIs(t, l.TakeOver(ctx, failover.Claim{ID: "3"}, two), failover.ErrLocked, "the holder is another one")
-	require.NoError(t, l.TakeOver(ctx, one, two))
-	require.ErrorIs(t, l.Check(ctx, one), failover.ErrLockLost)
-	require.NoError(t, l.Release(ctx, two))
-	_, held, err := l.Holder(ctx)
-	require.NoError(t, err)
-	require.False(t, held)
+	synctest.Test(t, func(t *testing.T) {
+		_, c := newSim(t, clustertest.Windows)
+		l := c.Lock()
+		ctx := t.Context()
+		one := failover.Claim{ID: "1", Owner: "anna", Purpose: "test", Since: time.Now()}
+		two := failover.Claim{ID: "2", Owner: "ben", Purpose: "test", Since: time.Now()}
+		require.NoError(t, l.Acquire(ctx, one))
+		require.NoError(t, l.Acquire(ctx, one))
+		require.ErrorIs(t, l.Acquire(ctx, two), failover.ErrLocked)
+		require.NoError(t, l.Check(ctx, one))
+		require.ErrorIs(t, l.Check(ctx, two), failover.ErrLockLost)
+		require.NoError(t, l.Release(ctx, two), "not ours: nothing happens")
+		require.ErrorIs(t, l.TakeOver(ctx, failover.Claim{ID: "3"}, two), failover.ErrLocked, "the holder is another one")
+		require.NoError(t, l.TakeOver(ctx, one, two))
+		require.ErrorIs(t, l.Check(ctx, one), failover.ErrLockLost)
+		require.NoError(t, l.Release(ctx, two))
+		_, held, err := l.Holder(ctx)
+		require.NoError(t, err)
+		require.False(t, held)
+	})
 }
 
 func TestAnotherProcessGoesOn(t *testing.T) {
-	dir := t.TempDir()
-	open := func() (*clustertest.Sim, cluster.Cluster) {
-		sim, err := clustertest.Open(dir, clustertest.TwoNodes("a", "b", group, "svc"))
-		require.NoError(t, err)
-		c, err := sim.Cluster()
-		require.NoError(t, err)
-		return sim, c
-	}
-	sim, c := open()
-	ctx, cancel := context.WithCancel(t.Context())
-	require.NoError(t, sim.Arm("slow", group))
-	o := quick
-	o.Poll = time.Hour
-	time.AfterFunc(50*time.Millisecond, cancel)
-	_, err := c.Move(ctx, group, "b", o)
-	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
-	_, c = open()
-	require.Eventually(t, func() bool {
-		g, err := c.Group(t.Context(), group)
-		return err == nil && g.Owner == "b" && g.State == cluster.Online
-	}, 5*time.Second, time.Millisecond)
-	require.Equal(t, 1, state(t, sim).Counters.Moves[group])
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		open := func() (*clustertest.Sim, cluster.Cluster) {
+			sim, err := clustertest.Open(dir, clustertest.TwoNodes("a", "b", group, "svc"))
+			require.NoError(t, err)
+			c, err := sim.Cluster()
+			require.NoError(t, err)
+			return sim, c
+		}
+		sim, c := open()
+		ctx, cancel := context.WithCancel(t.Context())
+		require.NoError(t, sim.Arm("slow", group))
+		o := quick
+		o.Poll = time.Hour
+		time.AfterFunc(50*time.Millisecond, cancel)
+		_, err := c.Move(ctx, group, "b", o)
+		require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+		_, c = open()
+		require.Eventually(t, func() bool {
+			g, err := c.Group(t.Context(), group)
+			return err == nil && g.Owner == "b" && g.State == cluster.Online
+		}, 5*time.Second, time.Millisecond)
+		require.Equal(t, 1, state(t, sim).Counters.Moves[group])
+	})
 }

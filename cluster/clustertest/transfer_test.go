@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -30,25 +31,27 @@ func run(t *testing.T, ctx context.Context, p failover.Procedure, journal string
 }
 
 func TestTransferThereAndBack(t *testing.T) {
-	for _, style := range []clustertest.Style{clustertest.Windows, clustertest.Pacemaker} {
-		sim, c := newSim(t, style)
-		before := state(t, sim)
-		p := transfer(t, c, cluster.MoveBack)
-		plan, err := p.Plan(t.Context())
-		require.NoError(t, err)
-		for _, s := range plan.Steps {
-			require.NotEqual(t, failover.ActionBlock, s.Action, "%s: %s", s.ID, s.Error)
+	synctest.Test(t, func(t *testing.T) {
+		for _, style := range []clustertest.Style{clustertest.Windows, clustertest.Pacemaker} {
+			sim, c := newSim(t, style)
+			before := state(t, sim)
+			p := transfer(t, c, cluster.MoveBack)
+			plan, err := p.Plan(t.Context())
+			require.NoError(t, err)
+			for _, s := range plan.Steps {
+				require.NotEqual(t, failover.ActionBlock, s.Action, "%s: %s", s.ID, s.Error)
+			}
+			require.Empty(t, state(t, sim).Requests, "a plan asks for nothing")
+			require.NoError(t, run(t, t.Context(), p, filepath.Join(t.TempDir(), "j"), nil))
+			after := state(t, sim)
+			require.Equal(t, before.Group(group).Owner, after.Group(group).Owner)
+			require.Equal(t, before.Group(group).Failback, after.Group(group).Failback)
+			require.Empty(t, after.Group(group).Standing)
+			require.Equal(t, map[string]int{group + " to EFT01": 1, group + " to EFT02": 1}, after.Counters.MovesByTarget)
+			require.Empty(t, after.Marks, "the lock is released")
+			require.Zero(t, after.Counters.TwoOwners)
 		}
-		require.Empty(t, state(t, sim).Requests, "a plan asks for nothing")
-		require.NoError(t, run(t, t.Context(), p, filepath.Join(t.TempDir(), "j"), nil))
-		after := state(t, sim)
-		require.Equal(t, before.Group(group).Owner, after.Group(group).Owner)
-		require.Equal(t, before.Group(group).Failback, after.Group(group).Failback)
-		require.Empty(t, after.Group(group).Standing)
-		require.Equal(t, map[string]int{group + " to EFT01": 1, group + " to EFT02": 1}, after.Counters.MovesByTarget)
-		require.Empty(t, after.Marks, "the lock is released")
-		require.Zero(t, after.Counters.TwoOwners)
-	}
+	})
 }
 
 func TestTransferEndsAsEachFaultSays(t *testing.T) {
@@ -61,26 +64,28 @@ func TestTransferEndsAsEachFaultSays(t *testing.T) {
 	}
 	for _, fault := range clustertest.Faults() {
 		t.Run(fault.Name, func(t *testing.T) {
-			sim, c := newSim(t, clustertest.Windows)
-			require.NoError(t, sim.Arm(fault.Name, group))
-			err := run(t, t.Context(), transfer(t, c, cluster.Stay), filepath.Join(t.TempDir(), "j"), nil)
-			m := state(t, sim)
-			require.Zero(t, m.Counters.TwoOwners)
-			require.LessOrEqual(t, m.Counters.Moves[group], 1)
-			switch fault.Ending {
-			case clustertest.Completes:
-				require.NoError(t, err)
-				require.Equal(t, "EFT02", m.Group(group).Owner)
-				require.Equal(t, cluster.FailbackAllowed, m.Group(group).Failback.Policy)
-			case clustertest.Refused:
-				require.ErrorIs(t, err, want[fault.Name])
-				require.ErrorIs(t, err, failover.ErrPrecondition)
-				require.Zero(t, m.Counters.Moves[group])
-				require.Equal(t, cluster.FailbackAllowed, m.Group(group).Failback.Policy, "nothing was touched")
-			case clustertest.Stops:
-				require.ErrorIs(t, err, want[fault.Name])
-				require.NotEmpty(t, failover.NextOf(err))
-			}
+			synctest.Test(t, func(t *testing.T) {
+				sim, c := newSim(t, clustertest.Windows)
+				require.NoError(t, sim.Arm(fault.Name, group))
+				err := run(t, t.Context(), transfer(t, c, cluster.Stay), filepath.Join(t.TempDir(), "j"), nil)
+				m := state(t, sim)
+				require.Zero(t, m.Counters.TwoOwners)
+				require.LessOrEqual(t, m.Counters.Moves[group], 1)
+				switch fault.Ending {
+				case clustertest.Completes:
+					require.NoError(t, err)
+					require.Equal(t, "EFT02", m.Group(group).Owner)
+					require.Equal(t, cluster.FailbackAllowed, m.Group(group).Failback.Policy)
+				case clustertest.Refused:
+					require.ErrorIs(t, err, want[fault.Name])
+					require.ErrorIs(t, err, failover.ErrPrecondition)
+					require.Zero(t, m.Counters.Moves[group])
+					require.Equal(t, cluster.FailbackAllowed, m.Group(group).Failback.Policy, "nothing was touched")
+				case clustertest.Stops:
+					require.ErrorIs(t, err, want[fault.Name])
+					require.NotEmpty(t, failover.NextOf(err))
+				}
+			})
 		})
 	}
 }
@@ -107,42 +112,44 @@ func TestTransferRefusesBadInput(t *testing.T) {
 // TestTransferGoesOnAfterACrashAnywhere ends the first run at every single event in turn, as a kill does, and lets
 // another process go on with cluster and journal from disk.
 func TestTransferGoesOnAfterACrashAnywhere(t *testing.T) {
-	for _, style := range []clustertest.Style{clustertest.Windows, clustertest.Pacemaker} {
-		killed := 0
-		for at, ended := 1, false; !ended; at += 1 + int(style) { // every event, and every second one for the other style
-			dir := t.TempDir()
-			open := func() (*clustertest.Sim, cluster.Cluster) {
-				m := clustertest.TwoNodes("EFT01", "EFT02", group, "svc")
-				m.Style = style
-				sim, err := clustertest.Open(filepath.Join(dir, "cluster"), m)
-				require.NoError(t, err)
-				c, err := sim.Cluster()
-				require.NoError(t, err)
-				return sim, c
-			}
-			sim, c := open()
-			ctx, kill := context.WithCancel(t.Context())
-			count := 0
-			_ = run(t, ctx, transfer(t, c, cluster.MoveBack), filepath.Join(dir, "j"), func(failover.Event) {
-				if count++; count == at {
-					kill()
+	synctest.Test(t, func(t *testing.T) {
+		for _, style := range []clustertest.Style{clustertest.Windows, clustertest.Pacemaker} {
+			killed := 0
+			for at, ended := 1, false; !ended; at += 1 + int(style) { // every event, and every second one for the other style
+				dir := t.TempDir()
+				open := func() (*clustertest.Sim, cluster.Cluster) {
+					m := clustertest.TwoNodes("EFT01", "EFT02", group, "svc")
+					m.Style = style
+					sim, err := clustertest.Open(filepath.Join(dir, "cluster"), m)
+					require.NoError(t, err)
+					c, err := sim.Cluster()
+					require.NoError(t, err)
+					return sim, c
 				}
-			})
-			kill()
-			if ended = count < at; !ended {
-				killed++
+				sim, c := open()
+				ctx, kill := context.WithCancel(t.Context())
+				count := 0
+				_ = run(t, ctx, transfer(t, c, cluster.MoveBack), filepath.Join(dir, "j"), func(failover.Event) {
+					if count++; count == at {
+						kill()
+					}
+				})
+				kill()
+				if ended = count < at; !ended {
+					killed++
+				}
+				sim, c = open()
+				require.NoError(t, run(t, t.Context(), transfer(t, c, cluster.MoveBack), filepath.Join(dir, "j"), nil), "killed at event %d", at)
+				m := state(t, sim)
+				require.Equal(t, "EFT01", m.Group(group).Owner)
+				require.Equal(t, cluster.Online, m.GroupState(group))
+				require.Equal(t, map[string]int{group + " to EFT01": 1, group + " to EFT02": 1}, m.Counters.MovesByTarget, "killed at event %d", at)
+				require.Equal(t, cluster.FailbackAllowed, m.Group(group).Failback.Policy)
+				require.Empty(t, m.Group(group).Standing)
+				require.Empty(t, m.Marks)
+				require.Zero(t, m.Counters.TwoOwners)
 			}
-			sim, c = open()
-			require.NoError(t, run(t, t.Context(), transfer(t, c, cluster.MoveBack), filepath.Join(dir, "j"), nil), "killed at event %d", at)
-			m := state(t, sim)
-			require.Equal(t, "EFT01", m.Group(group).Owner)
-			require.Equal(t, cluster.Online, m.GroupState(group))
-			require.Equal(t, map[string]int{group + " to EFT01": 1, group + " to EFT02": 1}, m.Counters.MovesByTarget, "killed at event %d", at)
-			require.Equal(t, cluster.FailbackAllowed, m.Group(group).Failback.Policy)
-			require.Empty(t, m.Group(group).Standing)
-			require.Empty(t, m.Marks)
-			require.Zero(t, m.Counters.TwoOwners)
+			require.Greater(t, killed, 30)
 		}
-		require.Greater(t, killed, 30)
-	}
+	})
 }
