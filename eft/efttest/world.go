@@ -113,19 +113,35 @@ func (w *World) Procedure() (failover.Procedure, error) {
 	return eft.Upgrade(o)
 }
 
-// Confirm is the person at the machines: asked for a reboot they reboot, asked for anything else they say it is done.
+// Confirm is the person at the machines: asked for a reboot they reboot, asked to run the installer they do, asked for
+// anything else they say it is done.
 func (w *World) Confirm(_ context.Context, step failover.Step, _ failover.Observation) (failover.Statement, error) {
 	says := "done: " + step.Title
 	for role, name := range map[string]string{"active": ActiveNode, "passive": PassiveNode} {
-		if step.ID != role+"/reboot" {
-			continue
+		var err error
+		switch step.ID {
+		case role + "/reboot":
+			says, err = "rebooted "+name, w.Reboot(name)
+		case role + "/install":
+			says, err = "ran the installer on "+name+", Repair", w.InstallByHand(name)
 		}
-		says = "rebooted " + name
-		if err := w.Reboot(name); err != nil {
+		if err != nil {
 			return failover.Statement{}, err
 		}
 	}
 	return failover.Statement{By: "operator", Says: says, Reason: "did it"}, nil
+}
+
+// InstallByHand is the run of the installer by a person.
+func (w *World) InstallByHand(name string) error {
+	return w.Update(func(m *clustertest.Model, s *State) error {
+		if s.Counters.InstallerRuns == nil {
+			s.Counters.InstallerRuns = map[string]int{}
+		}
+		s.Counters.InstallerRuns[name]++
+		(&node{w, name}).finish(m, s, s.Nodes[name], &Run{Start: eft.Start{Guard: []string{"by hand"}}})
+		return nil
+	})
 }
 
 // Reboot reboots a node that does not own the group.

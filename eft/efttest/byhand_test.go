@@ -1,0 +1,57 @@
+package efttest_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/eft"
+	"github.com/01b61c5c/failover/eft/efttest"
+)
+
+// TestByHand leaves the installer and the comparison of settings to a person, as the vendor's page does: the run waits
+// for their word, does not take it without the new version on the node, and asks for nothing twice.
+func TestByHand(t *testing.T) {
+	w := open(t, t.TempDir(), efttest.LocalProgram)
+	o, err := w.Options()
+	require.NoError(t, err)
+	o.Admin, o.Installer.Mode, o.Installer.Args = nil, eft.ByOperator, nil
+	o.Consoles = []eft.Console{{Name: "ADMIN-PC"}, {Name: "SEEN", Version: func(context.Context) (eft.Version, error) { return efttest.NewVersion, nil }}}
+	p, err := eft.Upgrade(o)
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "j")
+	run := func(confirm func(context.Context, failover.Step, failover.Observation) (failover.Statement, error)) error {
+		j, err := failover.OpenJournal(path)
+		require.NoError(t, err)
+		_, err = p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: confirm})
+		require.NoError(t, j.Close())
+		return err
+	}
+	require.ErrorIs(t, run(nil), failover.ErrWaiting)
+	s, m, err := w.State()
+	require.NoError(t, err)
+	require.Empty(t, s.Counters.InstallerRuns)
+	require.Empty(t, m.Counters.Moves)
+
+	var asked []string
+	stop := errors.New("went to lunch")
+	require.ErrorIs(t, run(func(ctx context.Context, step failover.Step, obs failover.Observation) (failover.Statement, error) {
+		if step.ID == "active/install" {
+			return failover.Statement{}, stop
+		}
+		asked = append(asked, step.ID)
+		return w.Confirm(ctx, step, obs)
+	}), stop)
+	require.NoError(t, run(func(ctx context.Context, step failover.Step, obs failover.Observation) (failover.Statement, error) {
+		asked = append(asked, step.ID)
+		return w.Confirm(ctx, step, obs)
+	}))
+	require.Equal(t, []string{"passive/install", "moved/settings", "active/install", "upgraded/settings", "home/settings", "consoles/ADMIN-PC"}, asked)
+	s, _, err = w.State()
+	require.NoError(t, err)
+	require.Equal(t, map[string]int{efttest.ActiveNode: 1, efttest.PassiveNode: 1}, s.Counters.InstallerRuns)
+}
