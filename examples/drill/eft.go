@@ -47,7 +47,7 @@ func openUpgrade(dir, fault string, layout efttest.Layout) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &stage{acts: []act{{procedure: p}}, confirm: world.Confirm, close: func() error { return nil },
+	return &stage{acts: only(p), confirm: world.Confirm, close: func() error { return nil },
 		judge: func(context.Context) (verdict, error) { return judgeUpgrade(world, start) }}, nil
 }
 

@@ -27,7 +27,6 @@ type fault struct{ name, about string }
 // stage is a simulator that stands ready, and what is played on it, one act after the other.
 type stage struct {
 	acts    []act
-	waive   map[string]string
 	confirm func(context.Context, failover.Step, failover.Observation) (failover.Statement, error)
 	// judge asks the simulator what really happened.
 	judge func(context.Context) (verdict, error)
@@ -36,10 +35,11 @@ type stage struct {
 
 // act is one procedure with a journal of its own.
 type act struct {
-	name      string // "" when it is the only one
-	procedure failover.Procedure
+	name string // "" when it is the only one
 	// before brings the world to where the act begins. It is called when the act has not begun yet.
 	before func(context.Context) error
+	// build makes the procedure, behind before: only then do the machines it connects to stand as they will.
+	build func(context.Context) (failover.Procedure, error)
 }
 
 // step is how the command line names a step of the act.
@@ -48,6 +48,11 @@ func (a act) step(id string) string {
 		return id
 	}
 	return a.name + ":" + id
+}
+
+// only is the act of a procedure that is played alone.
+func only(p failover.Procedure) []act {
+	return []act{{build: func(context.Context) (failover.Procedure, error) { return p, nil }}}
 }
 
 // verdict is what the simulator saw.
@@ -82,11 +87,11 @@ func (sc scenario) play(ctx context.Context, s settings, several bool) (played b
 		return false, err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
-	known := s.crash == "" || slices.ContainsFunc(st.acts, func(a act) bool {
-		return slices.ContainsFunc(a.procedure.Steps, func(step failover.Step) bool { return a.step(step.ID) == s.crash })
-	})
-	if !known {
-		return false, nil
+	if s.crash != "" {
+		known, err := sc.knows(ctx, s.crash)
+		if err != nil || !known {
+			return false, err
+		}
 	}
 	var runErr error
 	for _, a := range st.acts {
@@ -117,29 +122,31 @@ func (sc scenario) act(ctx context.Context, s settings, st *stage, a act, path s
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, journal.Close()) }()
-	switch a.procedure.Report(journal).Result {
-	case failover.ResultCompleted:
-		return nil, nil
-	case failover.ResultNone:
-		if a.before != nil {
-			if err := a.before(ctx); err != nil {
-				return nil, err
-			}
+	if begun, _ := journal.Procedure(); begun == "" && a.before != nil {
+		if err := a.before(ctx); err != nil {
+			return nil, err
 		}
+	}
+	procedure, err := a.build(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if procedure.Report(journal).Result == failover.ResultCompleted {
+		return nil, nil
 	}
 	out := os.Stdout
 	if s.json {
 		out = nil // the report is all that is printed
 	}
 	screen := runbook.NewScreen(out)
-	plan, err := a.procedure.Plan(ctx)
+	plan, err := procedure.Plan(ctx)
 	if err != nil {
 		return nil, err
 	}
 	screen.Line("== %s ==\n%s", strings.TrimSuffix(sc.name+" "+a.name, " "), plan)
 	began := time.Now()
-	report, runErr := a.procedure.Run(ctx, failover.RunOptions{
-		Journal: journal, Actor: "drill", Reason: "drill of " + sc.name, Waive: st.waive, Confirm: st.confirm,
+	report, runErr := procedure.Run(ctx, failover.RunOptions{
+		Journal: journal, Actor: "drill", Reason: "drill of " + sc.name, Waive: waived(procedure), Confirm: st.confirm,
 		Observer: func(e failover.Event) {
 			screen.Event(e)
 			if s.crash != "" && a.step(e.Step.ID) == s.crash && (e.Kind == failover.EventIntent || e.Kind == failover.EventStepEnded) {
@@ -151,6 +158,17 @@ func (sc scenario) act(ctx context.Context, s settings, st *stage, a act, path s
 		return nil, runErr
 	}
 	return runErr, summary(os.Stdout, s.json, report, time.Since(began))
+}
+
+// waived are checks that no simulator can answer: the certificates of Remote Loaders that do not exist.
+func waived(p failover.Procedure) map[string]string {
+	waived := map[string]string{}
+	for _, s := range p.Steps {
+		if strings.HasSuffix(s.ID, "/references") {
+			waived[s.ID] = "the drill has no certificates"
+		}
+	}
+	return waived
 }
 
 // places says where simulator and journal live.
@@ -191,22 +209,46 @@ func judge(v verdict, runErr error, faulty bool) error {
 	return errors.Join(wrong...)
 }
 
-func (sc scenario) print(ctx context.Context) (err error) {
+// steps lists the steps of all acts as the command line names them, from a simulator of its own.
+func (sc scenario) steps(ctx context.Context) (lines map[string]string, order []string, err error) {
 	dir, err := os.MkdirTemp("", "drill-"+sc.name+"-")
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	st, err := sc.open(ctx, dir, "")
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
-	fmt.Println(sc.name)
+	lines = map[string]string{}
 	for _, a := range st.acts {
-		for _, s := range a.procedure.Steps {
-			fmt.Printf("  %-40s %-7s %s\n", a.step(s.ID), s.Kind, s.Title)
+		p, err := a.build(ctx)
+		if err != nil {
+			return nil, nil, err
 		}
+		for _, s := range p.Steps {
+			id := a.step(s.ID)
+			lines[id] = fmt.Sprintf("  %-40s %-7s %s", id, s.Kind, s.Title)
+			order = append(order, id)
+		}
+	}
+	return lines, order, nil
+}
+
+func (sc scenario) knows(ctx context.Context, id string) (bool, error) {
+	lines, _, err := sc.steps(ctx)
+	return lines[id] != "", err
+}
+
+func (sc scenario) print(ctx context.Context) error {
+	lines, order, err := sc.steps(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Println(sc.name)
+	for _, id := range order {
+		fmt.Println(lines[id])
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ func openPair(dir, fault string, power func(*symitartest.Pair) error, procedure 
 	if err != nil {
 		return nil, errors.Join(err, hosts.Close())
 	}
-	return &stage{acts: []act{{procedure: p}},
+	return &stage{acts: only(p),
 		judge: func(context.Context) (verdict, error) { return judgePair(pair, o), nil },
 		close: func() error { return errors.Join(hosts.Close(), o.close(), pair.Close()) }}, nil
 }

@@ -45,7 +45,7 @@ func openTransfer(_ context.Context, dir, fault string) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &stage{acts: []act{{procedure: p}}, close: func() error { return nil }, judge: func(context.Context) (verdict, error) {
+	return &stage{acts: only(p), close: func() error { return nil }, judge: func(context.Context) (verdict, error) {
 		m, err := sim.Model()
 		if err != nil {
 			return verdict{}, err

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/idm"
+	"github.com/01b61c5c/failover/idm/idmtest"
+)
+
+// drivers moves twelve drivers from a dead server to the standby, guards the old server when it comes back, and moves
+// them back.
+func drivers() scenario {
+	return scenario{name: "idm", open: openDrivers, faults: []fault{
+		{"start-reply-lost", "a driver starts and the line drops before the answer"},
+		{"option-reply-lost", "a start option is set and the line drops before the answer"},
+		{"start-request-lost", "the line drops before a driver is started"},
+		{"start-fails", "a driver does not start the first time"},
+		{"garbage", "a server answers bytes that mean nothing"},
+		{"password-refused", "the directory refuses to set a driver's password"},
+	}}
+}
+
+func armDrivers(tree *idmtest.Tree, fault string) {
+	const setOption, start = 9, 15
+	switch fault {
+	case "start-reply-lost":
+		tree.Inject(idmtest.Fault{Kind: idmtest.DropReply, Server: "srv2", Extended: start, Skip: 2})
+	case "option-reply-lost":
+		tree.Inject(idmtest.Fault{Kind: idmtest.DropReply, Server: "srv2", Extended: setOption, Skip: 2})
+	case "start-request-lost":
+		tree.Inject(idmtest.Fault{Kind: idmtest.DropRequest, Server: "srv2", Extended: start, Skip: 2})
+	case "start-fails":
+		tree.Server("srv2").Behave(idmtest.DriverDN(3), idmtest.Behaviour{FailStarts: 1})
+	case "garbage":
+		tree.Inject(idmtest.Fault{Kind: idmtest.Garbage, Server: "srv2", Extended: setOption, Skip: 4})
+	case "password-refused":
+		tree.Inject(idmtest.Fault{Kind: idmtest.Refusal, Server: "srv2", Op: idmtest.OpExtended, DN: idmtest.DriverDN(5), NDS: -672, Times: -1,
+			If: func(r idmtest.Request) bool {
+				return r.Extended != setOption && r.Extended != start && r.Extended >= 67 && r.Extended <= 82
+			}})
+	}
+}
+
+func openDrivers(_ context.Context, dir, fault string) (*stage, error) {
+	tree, err := idmtest.Open(filepath.Join(dir, "tree"), idmtest.Config{Drivers: 12, AutoDelay: time.Minute,
+		Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true}}})
+	if err != nil {
+		return nil, err
+	}
+	armDrivers(tree, fault)
+	since, err := noted(filepath.Join(dir, "since"))
+	if err != nil {
+		return nil, errors.Join(err, tree.Close())
+	}
+	site := &driverSite{tree: tree, dir: dir, since: since}
+	return &stage{
+		acts: []act{
+			{name: "failover", before: site.crash, build: site.failover},
+			{name: "guard", before: site.comeBack, build: site.guard},
+			{name: "failback", build: site.failback},
+		},
+		confirm: func(_ context.Context, s failover.Step, _ failover.Observation) (failover.Statement, error) {
+			return failover.Statement{By: "drill", Says: s.ID + " is done", Reason: "the drill's person did it"}, nil
+		},
+		judge: func(context.Context) (verdict, error) { return site.judge(), nil },
+		close: func() error { return errors.Join(site.close(), tree.Close()) }}, nil
+}
+
+// driverSite is the tree and the connections to it.
+type driverSite struct {
+	tree  *idmtest.Tree
+	dir   string
+	since time.Time
+	open  []*idm.Server
+}
+
+func (d *driverSite) dial(ctx context.Context, name string) (*idm.Server, error) {
+	password := func(context.Context) (failover.Secret, error) { return failover.NewSecret(idmtest.AdminPassword), nil }
+	s, err := idm.Dial(ctx, d.tree.Server(name).URL(), idm.WithRoots(d.tree.Roots()), idm.WithLogin(idmtest.AdminDN, password))
+	if err == nil {
+		d.open = append(d.open, s)
+	}
+	return s, err
+}
+
+func (d *driverSite) close() error {
+	var errs []error
+	for _, s := range d.open {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// crash is where the story begins: the server with the running drivers loses power.
+func (d *driverSite) crash(context.Context) error {
+	d.tree.Server("srv1").Kill()
+	return nil
+}
+
+func (d *driverSite) comeBack(context.Context) error {
+	if d.tree.Server("srv1").Up() {
+		return nil
+	}
+	return d.tree.Server("srv1").Start()
+}
+
+func (d *driverSite) route(target *idm.Server) idm.Route {
+	return idm.Route{DriverSet: idmtest.DriverSetDN, Drivers: d.tree.Drivers(), Target: target, Passwords: drillPassword,
+		Settle: 50 * time.Millisecond, Poll: 10 * time.Millisecond, StartTimeout: 10 * time.Second, StopTimeout: 10 * time.Second}
+}
+
+func (d *driverSite) failover(ctx context.Context) (failover.Procedure, error) {
+	target, err := d.dial(ctx, "srv2")
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	return idm.Failover(idm.FailoverOptions{Route: d.route(target), SourceDN: d.tree.Server("srv1").DN(), Since: d.since,
+		SourceDead: failover.Statement{By: "drill", Says: "srv1 lost power and stays off", Reason: "the drill switched it off"}})
+}
+
+func (d *driverSite) guard(ctx context.Context) (failover.Procedure, error) {
+	active, err := d.dial(ctx, "srv2")
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	return idm.GuardOldServer(idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: d.tree.Drivers(), Active: active, OldDN: d.tree.Server("srv1").DN(),
+		Dial: func(ctx context.Context) (*idm.Server, error) { return d.dial(ctx, "srv1") }, Poll: 10 * time.Millisecond, Wait: time.Minute})
+}
+
+func (d *driverSite) failback(ctx context.Context) (failover.Procedure, error) {
+	home, err := d.dial(ctx, "srv1")
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	from, err := d.dial(ctx, "srv2")
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	return idm.Failback(idm.SwitchoverOptions{Route: d.route(home), Source: from, CacheDir: d.dir})
+}
+
+func (d *driverSite) judge() verdict {
+	v := verdict{twoActive: len(d.tree.Overlaps()) > 0}
+	resyncs, home := 0, 0
+	for _, driver := range d.tree.Drivers() {
+		resyncs += d.tree.Counters(driver).AutoResyncs
+		if slices.Equal(d.tree.Active(driver), []string{"srv1"}) {
+			home++
+		}
+	}
+	v.once = []effect{{what: "resync nobody asked for", times: resyncs, most: 0}}
+	v.end = fmt.Sprintf("%d of %d drivers run on srv1 and nowhere else", home, len(d.tree.Drivers()))
+	v.asWanted = home == len(d.tree.Drivers())
+	return v
+}
+
+// drillPassword is the vault of the drill.
+func drillPassword(_ context.Context, need idm.SecretNeeded) (failover.Secret, error) {
+	for i := range 12 {
+		if !idm.SameDN(need.Object, idmtest.DriverDN(i)) {
+			continue
+		}
+		p := idmtest.DriverPasswords(i)
+		switch need.Kind {
+		case idm.SecretApplication:
+			return failover.NewSecret(p.Application), nil
+		case idm.SecretRemoteLoader:
+			return failover.NewSecret(p.RemoteLoader), nil
+		case idm.SecretDriverObject:
+			return failover.NewSecret(p.Object), nil
+		case idm.SecretNamed:
+			return failover.NewSecret(p.Named[need.Name]), nil
+		}
+	}
+	if need.Kind == idm.SecretNamed && need.Name == "set-wide" {
+		return failover.NewSecret(idmtest.SetPassword), nil
+	}
+	return failover.Secret{}, idm.ErrNoPassword
+}
+
+// noted keeps the time up to which the old server was known to work, the same for a process that resumes.
+func noted(path string) (time.Time, error) {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		raw = []byte(time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))
+		err = os.WriteFile(path, raw, 0o600)
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Parse(time.RFC3339, strings.TrimSpace(string(raw)))
+}
