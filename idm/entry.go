@@ -117,7 +117,11 @@ func (s *Server) search(ctx context.Context, q Query, yield func(Entry, error) b
 		return
 	}
 	keep := false
-	defer func() { s.release(l, keep) }()
+	defer func() {
+		// First the search: while its results wait for a reader the library's Close would wait for it.
+		cancel(nil)
+		s.release(l, keep)
+	}()
 	stop := context.AfterFunc(ctx, func() { _ = l.raw.Close() })
 	defer stop()
 

@@ -256,20 +256,32 @@ func TestReferralIsTheWrongServer(t *testing.T) {
 func TestCallsEndWithTheirContext(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
 	s := open(t, tree, "srv1")
-	for _, op := range []idmtest.Operation{idmtest.OpSearch, idmtest.OpExtended} {
-		fault := tree.Inject(idmtest.Fault{Kind: idmtest.MuteRequest, Server: "srv1", Op: op, Times: -1})
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		var err error
-		if op == idmtest.OpSearch {
-			_, err = s.Read(ctx, idmtest.DriverSetDN)
-		} else {
-			err = s.Stop(ctx, idmtest.DriverDN(0))
-			require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
-		}
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.ErrorIs(t, err, idm.ErrLineLost)
-		cancel()
-		fault.Remove()
+	for name, call := range map[string]func(context.Context) error{
+		"search":   func(ctx context.Context) error { _, err := s.Read(ctx, idmtest.DriverSetDN); return err },
+		"extended": func(ctx context.Context) error { return s.Stop(ctx, idmtest.DriverDN(0)) },
+		"modify": func(ctx context.Context) error {
+			return s.Modify(ctx, idmtest.DriverSetDN, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("description", "x")})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ops := map[string]idmtest.Operation{"search": idmtest.OpSearch, "extended": idmtest.OpExtended, "modify": idmtest.OpModify}
+			mine := func(r idmtest.Request) bool { return r.DN != "" }
+			fault := tree.Inject(idmtest.Fault{Kind: idmtest.MuteRequest, Server: "srv1", Op: ops[name], If: mine})
+			ctx, cancel := context.WithCancelCause(t.Context())
+			enough := errors.New("enough")
+			done := make(chan error, 1)
+			go func() { done <- call(ctx) }()
+			require.Eventually(t, func() bool { return fault.Hits() == 1 }, time.Minute, time.Millisecond)
+			cancel(enough)
+			err := <-done
+			require.ErrorIs(t, err, enough)
+			require.ErrorIs(t, err, idm.ErrLineLost)
+			want := failover.InDoubt
+			if name == "search" {
+				want = failover.NotApplied
+			}
+			require.Equal(t, want, failover.OutcomeOf(err))
+		})
 	}
 	_, err := s.Read(t.Context(), idmtest.DriverSetDN)
 	require.NoError(t, err)
@@ -291,6 +303,21 @@ func TestPagingAndStreaming(t *testing.T) {
 	ok, err := s.Exists(t.Context(), "cn=nobody,"+idmtest.UsersDN)
 	require.NoError(t, err)
 	require.False(t, ok)
+}
+
+// Leaving a long search early frees its connection at once, also when the reader was slow and results wait everywhere.
+func TestLeavingALongSearch(t *testing.T) {
+	tree := idmtest.Start(t, idmtest.Config{Users: 2000})
+	s := open(t, tree, "srv1", idm.WithConnections(1))
+	for range 5 {
+		for _, err := range s.Entries(t.Context(), idm.Query{Base: idmtest.UsersDN, Scope: idm.ScopeOne}) {
+			require.NoError(t, err)
+			time.Sleep(20 * time.Millisecond) // lets the answers pile up
+			break
+		}
+	}
+	_, err := s.Read(t.Context(), idmtest.DriverSetDN, "cn")
+	require.NoError(t, err)
 }
 
 func TestEntryOperations(t *testing.T) {
