@@ -125,6 +125,8 @@ type Config struct {
 
 	// StartTime and StopTime are how long a driver takes to start and to stop; 0 means 20 ms.
 	StartTime, StopTime time.Duration
+	// AutoDelay is how long a server that comes up waits before it starts the drivers that are Auto; 0 means not at all.
+	AutoDelay time.Duration
 	// Now is the clock of the servers; nil means time.Now. It must not run backwards.
 	Now func() time.Time `json:"-"`
 	// KeepRequests bounds the recorded requests, the oldest go first; 0 means 10000.

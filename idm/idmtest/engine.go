@@ -201,7 +201,11 @@ func (e *engine) load(s *Server) {
 				d.Cache = append(d.Cache, event{Object: objectID, Event: o.Event, At: o.At})
 			}
 		}
-		if d.Option == Auto {
+		switch {
+		case d.Option != Auto:
+		case t.cfg.AutoDelay > 0:
+			d.Next = []transition{{To: Starting, At: t.now().Add(t.cfg.AutoDelay)}}
+		default:
 			t.startDriver(s, n, d)
 		}
 		t.markDriver(s, id)
@@ -321,7 +325,7 @@ func (t *Tree) setOption(s *Server, n *node, d *engineDriver, option StartOption
 	c.OptionChanges++
 	switch {
 	case option == Disabled:
-		d.Cache = nil
+		d.Cache, d.Next = nil, nil // also a start that waits for its time
 	case was == Disabled && !noResync:
 		c.AutoResyncs++
 		t.resync(s, n, d, time.Time{})

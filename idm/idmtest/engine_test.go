@@ -298,3 +298,13 @@ func TestFixtureIsWhatItSays(t *testing.T) {
 	_, err := idmtest.NewTree(idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "a"}, {Name: "A"}}})
 	require.ErrorContains(t, err, "Servers[1].Name")
 }
+
+func TestADriverThatIsDisabledWhileItWaitsForItsStartStaysDown(t *testing.T) {
+	tree := idmtest.Start(t, idmtest.Config{AutoDelay: time.Hour})
+	old := tree.Server("srv1")
+	old.Kill()
+	require.NoError(t, old.Start())
+	require.Equal(t, idmtest.Stopped, old.State(idmtest.DriverDN(0)))
+	require.Equal(t, idmtest.Auto, old.StartOption(idmtest.DriverDN(0)))
+	require.Empty(t, tree.Active(idmtest.DriverDN(0)))
+}
