@@ -88,20 +88,18 @@ func (l pairLock) Acquire(ctx context.Context, claim failover.Claim) error {
 
 // Check implements failover.Lock.
 func (l pairLock) Check(ctx context.Context, claim failover.Claim) error {
-	for _, h := range l.hosts {
+	_, err := each(ctx, l.hosts, func(ctx context.Context, h *Host) (failover.Item, error) {
 		_, s, err := h.pairLock(ctx, "holder", claim.ID)
-		switch {
-		case err != nil:
-			return unchanged(err)
-		case s.free || s.id != claim.ID:
+		if err == nil && (s.free || s.id != claim.ID) {
 			who := "nobody holds it"
 			if !s.free {
 				who = l.lockedBy(h, "check", s).Error()
 			}
-			return h.fail("check the pair lock", failover.NotApplied, "change nothing until it is clear who works on the pair", fmt.Errorf("%w: %s", failover.ErrLockLost, who))
+			err = h.fail("check the pair lock", failover.NotApplied, "change nothing until it is clear who works on the pair", fmt.Errorf("%w: %s", failover.ErrLockLost, who))
 		}
-	}
-	return nil
+		return failover.Item{}, err
+	})
+	return err
 }
 
 // Release implements failover.Lock. It goes the other way round, and leaves the lock of somebody else alone.

@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -218,23 +219,46 @@ func (m Macro) knownSecrets() []failover.Secret {
 	return list
 }
 
-// each asks both hosts and names the one that failed.
+// each asks the hosts at the same time. ask must be safe for that.
 func each(ctx context.Context, hosts []*Host, ask func(context.Context, *Host) (failover.Item, error)) (failover.Observation, error) {
-	obs := failover.Observation{Done: true}
-	var errs []error
-	for _, h := range hosts {
-		item, err := ask(ctx, h)
-		if err != nil {
-			errs = append(errs, unchanged(err))
-			continue
-		}
-		item.Target = h.Name()
-		obs.Items = append(obs.Items, item)
-		obs.Done = obs.Done && item.Done
-		if obs.Found != "" {
-			obs.Found += "; "
-		}
-		obs.Found += fmt.Sprintf("%s: %s", h.Name(), item.Found)
+	items := make([]failover.Item, len(hosts))
+	errs := make([]error, len(hosts))
+	var asking sync.WaitGroup
+	for i, h := range hosts {
+		asking.Go(func() {
+			item, err := ask(ctx, h)
+			item.Target = h.Name()
+			items[i], errs[i] = item, unchanged(err)
+		})
 	}
-	return obs, errors.Join(errs...)
+	asking.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return failover.Observation{}, err
+	}
+	obs := failover.Observation{Done: true, Items: items}
+	var found []string
+	for _, item := range items {
+		obs.Done = obs.Done && item.Done
+		found = append(found, item.Target+": "+item.Found)
+	}
+	obs.Found = strings.Join(found, "; ")
+	return obs, nil
 }
+
+// set is what hosts said, for comparing; safe for concurrent use.
+type set struct {
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+func (s *set) add(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen == nil {
+		s.seen = map[string]bool{}
+	}
+	s.seen[text] = true
+}
+
+// differ reports whether the hosts did not all say the same. Call it when all have answered.
+func (s *set) differ() bool { return len(s.seen) > 1 }

@@ -169,7 +169,7 @@ func noFailoverD(ctx context.Context, h *Host) (failover.Item, error) {
 }
 
 func (f firing) macroEqual(ctx context.Context) (failover.Observation, error) {
-	sums := map[string]bool{}
+	var sums set
 	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
 		out, err := h.read(ctx, "look at the macro", macroScript, h.set.Macro.Path)
 		if err != nil {
@@ -179,10 +179,10 @@ func (f firing) macroEqual(ctx context.Context) (failover.Observation, error) {
 		if kv["executable"] != "yes" {
 			return failover.Item{Found: h.set.Macro.Path + " cannot be executed by " + kv["user"]}, nil
 		}
-		sums[kv["sum"]] = true
+		sums.add(kv["sum"])
 		return failover.Item{Done: kv["sum"] != "", Found: "executable, checksum " + kv["sum"]}, nil
 	})
-	if err == nil && len(sums) > 1 {
+	if err == nil && sums.differ() {
 		obs.Done = false
 		obs.Found = "the macro differs: " + obs.Found
 	}
@@ -224,7 +224,7 @@ func (f firing) licences(ctx context.Context) (failover.Observation, error) {
 	if l.Path == "" {
 		return failover.Observation{Done: true, Found: "not checked: no licence file is configured. Sites whose RSJ still reads licences need all of them in a single file on both systems"}, nil
 	}
-	sums := map[string]bool{}
+	var sums set
 	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
 		out, err := h.read(ctx, "look at the licence file", licenceScript, append([]string{l.Path, l.User}, l.Patterns...)...)
 		if err != nil {
@@ -234,13 +234,13 @@ func (f firing) licences(ctx context.Context) (failover.Observation, error) {
 		if kv["state"] != "present" {
 			return failover.Item{Found: l.Path + " is " + kv["state"]}, nil
 		}
-		sums[kv["sum"]] = true
+		sums.add(kv["sum"])
 		if n := strings.Count(out, "unmatched="); n > 0 {
 			return failover.Item{Found: fmt.Sprintf("%d of %d patterns match no line of %s", n, len(l.Patterns), l.Path)}, nil
 		}
 		return failover.Item{Done: true, Found: "present, checksum " + kv["sum"]}, nil
 	})
-	if err == nil && len(sums) > 1 {
+	if err == nil && sums.differ() {
 		obs.Done = false
 		obs.Found = "the licence files differ: " + obs.Found
 	}
@@ -360,7 +360,7 @@ func symDates(ctx context.Context, h *Host) (failover.Item, error) {
 }
 
 func (f firing) clocks(ctx context.Context) (failover.Observation, error) {
-	var offsets []time.Duration
+	offsets := make([]time.Duration, len(f.all))
 	_, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
 		before := time.Now()
 		out, err := h.read(ctx, "read the clock", clockCommand)
@@ -371,7 +371,7 @@ func (f firing) clocks(ctx context.Context) (failover.Observation, error) {
 		if err != nil {
 			return failover.Item{}, h.fail("read the clock", failover.NotApplied, "run date -u by hand", err)
 		}
-		offsets = append(offsets, at.Sub(before.Add(time.Since(before)/2)))
+		offsets[slices.Index(f.all, h)] = at.Sub(before.Add(time.Since(before) / 2))
 		return failover.Item{Done: true}, nil
 	})
 	if err != nil {

@@ -2,9 +2,19 @@ package symitar
 
 import (
 	"context"
+	_ "embed"
+	"errors"
+	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
+	"sync"
+
+	"github.com/01b61c5c/failover"
 )
+
+//go:embed scripts/roles.sh
+var rolesScript string
 
 // HostRole is what a host is in the pair.
 type HostRole int
@@ -27,14 +37,14 @@ func (r HostRole) MarshalText() ([]byte, error) { return []byte(r.String()), nil
 // Role asks every configured probe for the host's role. The role is known when at least Quorum probes agree; why
 // tells how each one voted. Errors mean that the host could not be asked; NotApplied always.
 func (h *Host) Role(ctx context.Context) (role HostRole, why string, err error) {
+	answers, err := h.askProbes(ctx)
+	if err != nil {
+		return RoleUnknown, "", err
+	}
 	votes := map[HostRole]int{}
 	var said []string
-	for _, p := range h.set.Role.Probes {
-		a, err := h.repeat(ctx, "ask role probe "+p.Name, p.Command)
-		if err != nil {
-			return RoleUnknown, "", unchanged(err)
-		}
-		vote := p.vote(a)
+	for i, p := range h.set.Role.Probes {
+		vote := p.vote(answers[i])
 		votes[vote]++
 		said = append(said, p.Name+" says "+vote.String())
 	}
@@ -45,6 +55,34 @@ func (h *Host) Role(ctx context.Context) (role HostRole, why string, err error) 
 		}
 	}
 	return RoleUnknown, why, nil
+}
+
+// askProbes runs all probes in one session.
+func (h *Host) askProbes(ctx context.Context) ([]answer, error) {
+	const op = "ask the role probes"
+	nonce, err := newNonce()
+	if err != nil {
+		return nil, h.fail(op, failover.NotApplied, "try again", err)
+	}
+	args := []string{nonce, h.set.Shell}
+	for _, p := range h.set.Role.Probes {
+		args = append(args, p.Command)
+	}
+	rest, err := h.read(ctx, op, rolesScript, args...)
+	if err != nil {
+		return nil, err
+	}
+	answers := make([]answer, len(h.set.Role.Probes))
+	for i := range answers {
+		out, after, found := strings.Cut(rest, "\n@@"+nonce+" rc=")
+		status, after, _ := strings.Cut(after, "\n")
+		exit, err := strconv.Atoi(strings.TrimSpace(status))
+		if !found || err != nil {
+			return nil, h.fail(op, failover.NotApplied, "run the probes by hand on the host", fmt.Errorf("%w: probe %s gave no answer", ErrAnswerIncomplete, h.set.Role.Probes[i].Name))
+		}
+		answers[i], rest = answer{out, exit}, after
+	}
+	return answers, nil
 }
 
 // vote judges one answer. Both expressions matching is as undecided as none, and a command that failed has no vote.
@@ -80,25 +118,38 @@ func (d direction) host(on On) *Host {
 
 // rolesWanted observes both hosts: whether the one that should be primary is, and the other is secondary.
 func rolesWanted(ctx context.Context, primary, secondary *Host) (ok bool, found string, err error) {
-	ok = true
-	var parts []string
-	for _, want := range []struct {
+	type wanted struct {
 		host *Host
 		role HostRole
-	}{{primary, RolePrimary}, {secondary, RoleSecondary}} {
-		if want.host == nil {
+		text string
+		ok   bool
+		err  error
+	}
+	list := []*wanted{{host: primary, role: RolePrimary}, {host: secondary, role: RoleSecondary}}
+	var asking sync.WaitGroup
+	for _, w := range list {
+		if w.host == nil {
 			continue
 		}
-		role, why, err := want.host.Role(ctx)
-		if err != nil {
-			return false, "", err
+		asking.Go(func() {
+			role, why, err := w.host.Role(ctx)
+			w.ok, w.err, w.text = role == w.role, err, w.host.Name()+" is "+role.String()
+			if role == RoleUnknown {
+				w.text += " (" + why + ")"
+			}
+		})
+	}
+	asking.Wait()
+	ok = true
+	var parts []string
+	var errs []error
+	for _, w := range list {
+		if w.host != nil {
+			ok, parts, errs = ok && w.ok, append(parts, w.text), append(errs, w.err)
 		}
-		text := want.host.Name() + " is " + role.String()
-		if role == RoleUnknown {
-			text += " (" + why + ")"
-		}
-		parts = append(parts, text)
-		ok = ok && role == want.role
+	}
+	if err := errors.Join(errs...); err != nil {
+		return false, "", err
 	}
 	return ok, strings.Join(parts, ", "), nil
 }

@@ -53,7 +53,7 @@ func (b *bench) run(t *testing.T, build func(*symitar.Pair) (failover.Procedure,
 	for _, f := range tune {
 		f(&o)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	return proc.Run(ctx, o)
 }
