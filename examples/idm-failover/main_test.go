@@ -1,0 +1,266 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/examples/internal/runbook"
+	"github.com/01b61c5c/failover/idm"
+	"github.com/01b61c5c/failover/idm/idmtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// place is a simulated tree and a folder with the files of the site.
+type place struct {
+	t    *testing.T
+	tree *idmtest.Tree
+	dir  string
+}
+
+func newPlace(t *testing.T, standby idmtest.ServerConfig) place {
+	t.Helper()
+	standby.Name = "srv2"
+	p := place{t: t, dir: t.TempDir(),
+		tree: idmtest.Start(t, idmtest.Config{Drivers: 2, Association: idmtest.AtOnce, Servers: []idmtest.ServerConfig{{Name: "srv1"}, standby}})}
+	p.secret("admin", idmtest.AdminPassword)
+	require.NoError(t, os.WriteFile(filepath.Join(p.dir, "ca.pem"), p.tree.RootPEM(), 0o600))
+	return p
+}
+
+func (p place) secret(name, value string) string {
+	p.t.Helper()
+	path := filepath.Join(p.dir, name)
+	require.NoError(p.t, os.WriteFile(path, []byte(value+"\n"), 0o600))
+	return path
+}
+
+// config is the example file with everything filled in that a site has to.
+func (p place) config(changes ...string) string {
+	p.t.Helper()
+	raw, err := os.ReadFile("site.example.yaml")
+	require.NoError(p.t, err)
+	text := string(raw)
+	one := func(from, to string) {
+		require.Contains(p.t, text, from)
+		text = strings.Replace(text, from, to, 1)
+	}
+	for i, name := range []string{"srv1", "srv2"} {
+		one(fmt.Sprintf("ldaps://idm%d.example:636", i+1), p.tree.Server(name).URL())
+		one("dn: FILL-IN", "dn: "+p.tree.Server(name).DN())
+		one("/etc/failover/tree-ca.pem", filepath.Join(p.dir, "ca.pem"))
+		one("user: cn=failover,ou=sa,o=system", "user: "+idmtest.AdminDN)
+		one("/etc/failover/idm.password", filepath.Join(p.dir, "admin"))
+	}
+	one("framing: FILL-IN", "framing: concatenated")
+	one("resync_flag: FILL-IN", "resync_flag: one-skips")
+	one("driver_set: cn=Driver Set,ou=idm,o=system", "driver_set: "+idmtest.DriverSetDN)
+	one("  - FILL-IN", "  - "+strings.Join(p.tree.Drivers(), "\n  - "))
+	one("/var/lib/failover", p.dir)
+	one("  settle: 10s", "  settle: 20ms")
+	one("  poll: 1s", "  poll: 2ms")
+	one("  interval: 5s", "  interval: 2ms")
+	one(`since: ""`, "since: "+time.Now().Add(-time.Hour).Format(time.RFC3339))
+	one(`by: ""`, "by: ann")
+	one(`reason: ""`, "reason: I pulled the plug")
+	one("  - {object: FILL-IN, kind: application password, from: {file: /etc/failover/app.password}}", p.passwords())
+	for i := 0; i < len(changes); i += 2 {
+		one(changes[i], changes[i+1])
+	}
+	path := filepath.Join(p.dir, "site.yaml")
+	require.NoError(p.t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+func (p place) passwords() string {
+	lines := []string{p.password(idmtest.DriverSetDN, idm.SecretNamed, "set-wide", idmtest.SetPassword)}
+	for i, driver := range p.tree.Drivers() {
+		has := idmtest.DriverPasswords(i)
+		lines = append(lines, p.password(driver, idm.SecretApplication, "", has.Application))
+		if has.RemoteLoader != "" {
+			lines = append(lines, p.password(driver, idm.SecretRemoteLoader, "", has.RemoteLoader), p.password(driver, idm.SecretDriverObject, "", has.Object))
+		}
+		for name, value := range has.Named {
+			lines = append(lines, p.password(driver, idm.SecretNamed, name, value))
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (p place) password(object string, kind idm.SecretKind, name, value string) string {
+	return fmt.Sprintf("  - {object: %q, kind: %s, name: %q, from: {file: %q}}", object, kind, name, p.secret("pw-"+value, value))
+}
+
+func (p place) main(args ...string) int {
+	return runbook.Program{Name: "idm-failover", Procedures: procedures, Build: build, Verbs: verbs(os.Stdout)}.Main(arguments(args))
+}
+
+func yes(_ context.Context, s failover.Step, _ failover.Observation) (failover.Statement, error) {
+	return failover.Statement{By: "ann", Says: s.ID + " is done", Reason: "I did it"}, nil
+}
+
+func (p place) run(config, name string) {
+	p.t.Helper()
+	proc, closer, err := build(p.t.Context(), config, name)
+	require.NoError(p.t, err)
+	defer func() { require.NoError(p.t, closer.Close()) }()
+	journal, err := failover.OpenJournal(filepath.Join(p.dir, name+".journal"))
+	require.NoError(p.t, err)
+	defer func() { require.NoError(p.t, journal.Close()) }()
+	o := failover.RunOptions{Journal: journal, Actor: "ann", Reason: "CHG1", Confirm: yes}
+	if name != "guard" { // nobody made the certificates the simulated Remote Loaders name
+		o.Waive = map[string]string{name + "/references": "the certificates are checked by hand"}
+	}
+	r, err := proc.Run(p.t.Context(), o)
+	require.NoError(p.t, err, "%s", r)
+}
+
+func (p place) runsOnlyOn(on string) {
+	p.t.Helper()
+	for _, d := range p.tree.Drivers() {
+		require.Equal(p.t, []string{on}, p.tree.Active(d), d)
+		require.Equal(p.t, idmtest.Auto, p.tree.Server(on).StartOption(d), d)
+		require.Zero(p.t, p.tree.Counters(d).AutoResyncs, d)
+	}
+	require.Empty(p.t, p.tree.Overlaps(), "a driver was active on two servers")
+}
+
+func TestFailoverFromTheFile(t *testing.T) {
+	p := newPlace(t, idmtest.ServerConfig{Prepared: true})
+	config := p.config()
+	p.tree.Server("srv1").Kill()
+	p.tree.ForgetRequests()
+	journal := filepath.Join(p.dir, "failover.journal")
+	require.Zero(t, p.main("failover", "-config", config, "-journal", journal, "plan"))
+	require.NoFileExists(t, journal)
+	require.Empty(t, p.tree.Active(p.tree.Drivers()[0]), "a plan starts nothing")
+	p.run(config, "failover")
+	p.runsOnlyOn("srv2")
+	require.Zero(t, p.main("failover", "-config", config, "-journal", journal, "status"))
+}
+
+func TestPrepareSwitchoverFailbackFromTheFile(t *testing.T) {
+	p := newPlace(t, idmtest.ServerConfig{OutsideSet: true})
+	config := p.config()
+	p.run(config, "prepare")
+	p.runsOnlyOn("srv1")
+	p.run(config, "switchover")
+	p.runsOnlyOn("srv2")
+	p.run(config, "failback")
+	p.runsOnlyOn("srv1")
+}
+
+func TestExportVerifyImport(t *testing.T) {
+	p := newPlace(t, idmtest.ServerConfig{})
+	config := p.config()
+	var out bytes.Buffer
+	require.Error(t, verify(t.Context(), &out, config, nil), "there is no export yet")
+	require.NoError(t, export(t.Context(), &out, config, nil))
+	require.NoError(t, verify(t.Context(), &out, config, nil))
+	require.ErrorIs(t, verify(t.Context(), &out, config, []string{"standby"}), idm.ErrDrift)
+
+	driver := p.tree.Drivers()[0]
+	require.Empty(t, p.tree.Get("srv2", driver, "DirXML-ShimConfigInfo"))
+	out.Reset()
+	require.NoError(t, restore(t.Context(), &out, config, nil))
+	require.Contains(t, out.String(), "Nothing was written")
+	require.Empty(t, p.tree.Get("srv2", driver, "DirXML-ShimConfigInfo"), "a dry run writes nothing")
+	require.NoError(t, restore(t.Context(), &out, config, []string{"apply"}))
+	require.Equal(t, p.tree.Get("srv1", driver, "DirXML-ShimConfigInfo"), p.tree.Get("srv2", driver, "DirXML-ShimConfigInfo"))
+	require.NoError(t, verify(t.Context(), &out, config, []string{"standby"}))
+	p.runsOnlyOn("srv1")
+
+	for _, args := range [][]string{{"aply"}, {"home", "standby"}, {"apply", "apply"}} {
+		require.ErrorIs(t, restore(t.Context(), &out, config, args), failover.ErrInvalid, args)
+	}
+	for _, secret := range []string{idmtest.AdminPassword, idmtest.SetPassword, idmtest.DriverPasswords(0).Application} {
+		require.NotContains(t, out.String(), secret)
+	}
+}
+
+func TestGuardAndWatchDisableAReturnedServer(t *testing.T) {
+	p := newPlace(t, idmtest.ServerConfig{Prepared: true})
+	config := p.config()
+	old := p.tree.Server("srv1")
+	old.Kill()
+	p.run(config, "failover")
+	disabled := func() bool {
+		for _, d := range p.tree.Drivers() {
+			if old.State(d) != idmtest.Stopped || old.StartOption(d) != idmtest.Disabled {
+				return false
+			}
+		}
+		return true
+	}
+	require.NoError(t, old.Start())
+	require.False(t, disabled())
+	p.run(config, "guard")
+	require.True(t, disabled())
+
+	ctx, cancel := context.WithCancel(t.Context())
+	done, out := make(chan error, 1), &bytes.Buffer{}
+	go func() { done <- watch(ctx, out, config, nil) }()
+	home, err := dialed(t, config)
+	require.NoError(t, err)
+	require.NoError(t, home.SetStartOption(t.Context(), p.tree.Drivers()[0], idm.Manual, idm.NoResync))
+	require.Eventually(t, disabled, time.Minute, 5*time.Millisecond)
+	cancel()
+	require.NoError(t, <-done)
+	require.NoError(t, home.Close())
+}
+
+func dialed(t *testing.T, config string) (*idm.Server, error) {
+	t.Helper()
+	_, home, err := on(t.Context(), config, "home")
+	return home, err
+}
+
+func TestWhatIsNotFilledInIsRefusedByName(t *testing.T) {
+	_, err := readSite("site.example.yaml")
+	require.ErrorIs(t, err, failover.ErrInvalid, "the example file itself is not usable")
+	for _, field := range []string{"home.dn", "standby.dn", "dialect.framing", "dialect.resync_flag", "drivers[0]", "passwords[0].object"} {
+		require.ErrorContains(t, err, field, "everything is told at once")
+	}
+	p := newPlace(t, idmtest.ServerConfig{Prepared: true})
+	admin := "password: {file: " + filepath.Join(p.dir, "admin") + "}"
+	for _, tt := range []struct{ from, to, want string }{
+		{"url: ldaps", "# url: ldaps", "home.url"},
+		{"  roots:", "  # roots:", "home.roots"},
+		{"  user:", "  # user:", "home.user"},
+		{admin, "password: {}", "home.password"},
+		{admin, "password: secret", "password"},
+		{"limits:", "limitz:", "limitz"},
+		{"start: 3m", "start: 3", "length of time"},
+		{"gap: close", "gap: shut", "gap"},
+		{"resync_flag: one-skips", "resync_flag: one", "dialect.resync_flag"},
+		{"max_age: 24h", "# max_age: 24h", "export.max_age"},
+		{"path: " + p.dir, "# path: " + p.dir, "export.path"},
+		{"driver_set: ", "# driver_set: ", "driver_set"},
+		{"data: preparation", "data: guess", "failover.data"},
+		{"since: ", "# since: ", "failover.since"},
+		{"by: ann", "by: \"\"", "failover.source_dead"},
+		{"kind: application password, name", "kind: pin, name", "pin"},
+		{"kind: named password, name: \"set-wide\"", "kind: named password, name: \"\"", "passwords[0].name"},
+		{"kind: application password, name: \"\"", "kind: application password, name: x", "passwords[1].name"},
+	} {
+		_, _, err := build(t.Context(), p.config(tt.from, tt.to), "failover")
+		require.ErrorContains(t, err, tt.want, tt.to)
+	}
+	require.Empty(t, p.tree.Requests(), "refused before any server was asked")
+}
+
+func TestTheProcedureMayBeNamedFirst(t *testing.T) {
+	require.Equal(t, []string{"-procedure", "guard", "-config", "x", "run"}, arguments([]string{"guard", "-config", "x", "run"}))
+	require.Equal(t, []string{"-reason", "guard"}, arguments([]string{"-reason", "guard"}))
+	require.Empty(t, arguments(nil))
+}
