@@ -126,7 +126,7 @@ func TestTransferGoesOnAfterACrashAnywhere(t *testing.T) {
 					require.NoError(t, err)
 					return sim, c
 				}
-				sim, c := open()
+				_, c := open()
 				ctx, kill := context.WithCancel(t.Context())
 				count := 0
 				_ = run(t, ctx, transfer(t, c, cluster.MoveBack), filepath.Join(dir, "j"), func(failover.Event) {
@@ -138,7 +138,7 @@ func TestTransferGoesOnAfterACrashAnywhere(t *testing.T) {
 				if ended = count < at; !ended {
 					killed++
 				}
-				sim, c = open()
+				sim, c := open()
 				require.NoError(t, run(t, t.Context(), transfer(t, c, cluster.MoveBack), filepath.Join(dir, "j"), nil), "killed at event %d", at)
 				m := state(t, sim)
 				require.Equal(t, "EFT01", m.Group(group).Owner)

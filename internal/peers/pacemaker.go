@@ -187,14 +187,14 @@ func (c *Pacemaker) start(tb testing.TB, n *PacemakerNode, number int, subnet st
 		command("nsenter", "-t", pid, "-n", "ip", "link", "set", "eth0", "up")); err != nil {
 		return err
 	}
-	n.SSHD = StartSSHD(tb, SSHDOptions{Address: n.Address, Port: 22, Prefix: n.enter()})
+	n.SSHD = n.StartSSHD(tb, SSHDOptions{Port: 22})
 	return os.WriteFile(filepath.Join(n.dir, "wired"), nil, 0o600)
 }
 
 // StartSSHD starts one more SSH server on the node, with settings of its own.
 func (n *PacemakerNode) StartSSHD(tb testing.TB, opt SSHDOptions) *SSHD {
 	tb.Helper()
-	opt.Address, opt.Prefix = n.Address, n.enter()
+	opt.Address, opt.Prefix = n.Address, append(n.enter(), "nice", "-n", "-15")
 	if opt.Port == 0 {
 		opt.Port = 2222
 	}
@@ -296,7 +296,7 @@ func corosyncConf(subnet string) string {
   transport: udpu
   crypto_cipher: none
   crypto_hash: none
-  token: 2000
+  token: 5000
 }
 nodelist {
   node {

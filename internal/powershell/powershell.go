@@ -26,10 +26,6 @@ const (
 	// exitNoProgram is cmd.exe's exit status for a program it does not find (documented).
 	exitNoProgram = 9009
 
-	// maxLine is what cmd.exe takes (documented: 8191), less what the SSH server puts before it:
-	// c:\windows\system32\cmd.exe /c "…".
-	maxLine = 8191 - 40
-
 	maxAnswer = 16 << 20
 	maxQuoted = 600
 )
