@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strconv"
 	"time"
@@ -194,7 +195,13 @@ func (s *Server) listen() error {
 	}
 	s.down = make(chan struct{})
 	for which := range s.ports {
-		l, err := listenAgain(s.address(which))
+		var l net.Listener
+		var err error
+		if s.ports[which] == 0 {
+			l, err = listenFirst()
+		} else {
+			l, err = listenAgain(s.address(which))
+		}
 		if err != nil {
 			s.hangUp()
 			return &failover.Error{Op: "listen", Target: s.name, Outcome: failover.NotApplied, Next: "free the address and start the server again", Err: err}
@@ -217,6 +224,18 @@ func (s *Server) announce() {
 	}
 	n.shared["ldapinterfaces"] = textAttribute("ldapInterfaces", "ldap://"+s.address(clearPort), "ldaps://"+s.address(tlsPort))
 	s.tree.markEntry(n)
+}
+
+// listenFirst takes a port below the range from which the system gives ports to outgoing connections: the server wants
+// the same one again after it was killed, and another process's connection must not sit on it by then.
+func listenFirst() (net.Listener, error) {
+	const from, to = 20000, 32000
+	for range 50 {
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", from+rand.IntN(to-from))); err == nil {
+			return l, nil
+		}
+	}
+	return listenAgain("127.0.0.1:0")
 }
 
 // listenAgain retries for a moment: the port of a server that was just killed can still be in the hands of the system.
