@@ -29,7 +29,8 @@ func realHost(t *testing.T, dir, shell string) (*peers.SSHD, *faultnet.Proxy) {
 	rewrite := filepath.Join(t.TempDir(), "rewrite")
 	script := "#!/bin/sh\nexec " + shell + ` -c "$(printf '%s\n' "$SSH_ORIGINAL_COMMAND" | sed 's|` + symitartest.Root + `/|` + dir + `/|g')"` + "\n"
 	require.NoError(t, os.WriteFile(rewrite, []byte(script), 0o700))
-	server := peers.StartSSHD(t, peers.SSHDOptions{Lines: []string{"ForceCommand " + rewrite}})
+	// A HOME of its own: the account's shell start-up files are none of our business and may take seconds.
+	server := peers.StartSSHD(t, peers.SSHDOptions{Lines: []string{"ForceCommand " + rewrite, "Match all", "SetEnv HOME=" + dir}})
 	proxy, err := faultnet.NewProxy(server.Address)
 	require.NoError(t, err)
 	t.Cleanup(proxy.Close)
