@@ -16,13 +16,22 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// TestMain lets the test binary stand in for the program, so that it can be killed for real.
+var program string
+
+// TestMain builds the program, so that it can be killed for real, and without the race detector, which would make the
+// hundreds of runs take an hour. The packages it uses are tested with it.
 func TestMain(m *testing.M) {
-	if os.Getenv("DRILL") == "1" {
-		main()
-		return
+	dir, err := os.MkdirTemp("", "drill")
+	if err != nil {
+		panic(err)
 	}
-	os.Exit(m.Run())
+	program = filepath.Join(dir, "drill.exe")
+	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		panic(string(out))
+	}
+	status := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(status)
 }
 
 // drill runs the program and returns its exit status, -1 when a signal ended it, and what it printed.
@@ -30,8 +39,7 @@ func drill(t *testing.T, args ...string) (int, string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.Env = append(os.Environ(), "DRILL=1")
+	cmd := exec.CommandContext(ctx, program, args...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
@@ -41,14 +49,18 @@ func drill(t *testing.T, args ...string) (int, string) {
 	return cmd.ProcessState.ExitCode(), out.String()
 }
 
-// steps lists the step IDs of a procedure as the program prints them.
+// steps lists the step IDs of a procedure as the program prints them: all of them for symitar, elsewhere those that
+// change something and the first check, since crashing after one look is like crashing after the next.
 func steps(t *testing.T, procedure string) []string {
 	t.Helper()
 	status, out := drill(t, "-list", procedure)
 	require.Zero(t, status, out)
 	var ids []string
 	for _, line := range strings.Split(strings.TrimSpace(out), "\n")[1:] {
-		ids = append(ids, strings.Fields(line)[0])
+		f := strings.Fields(line)
+		if procedure == "symitar" || len(ids) == 0 || f[1] != "check" {
+			ids = append(ids, f[0])
+		}
 	}
 	require.NotEmpty(t, ids)
 	return ids

@@ -9,7 +9,7 @@ if [ -z "${PEERS:-}" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; t
 fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-"$go" test -race -timeout 30m -v "$@" 2>&1 | tee "$log" | grep -E '^(ok|FAIL|panic|---? FAIL|    --- FAIL|\?|# )|_test.go:[0-9]+: |^(Error|\s+Error)' | grep -v 'no test files'
+"$go" test -race -timeout 60m -v "$@" 2>&1 | tee "$log" | grep -E '^(ok|FAIL|panic|---? FAIL|    --- FAIL|\?|# )|_test.go:[0-9]+: |^(Error|\s+Error)' | grep -v 'no test files'
 status=${PIPESTATUS[0]}
 skipped=$(grep -E '^ *--- SKIP' "$log" | sed 's/^ *--- SKIP: //; s/ (.*//' | sort -u)
 if [ -n "$skipped" ]; then
