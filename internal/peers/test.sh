@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Runs the tests with the race detector and says at the end, by name, what was not proven.
+# One package at a time: the tests against real servers want the machine for themselves.
 # Usage: test.sh GO PACKAGE…   With PEERS=required a missing real server is a failure; that is the default for root on Debian.
 set -uo pipefail
 go=$1
@@ -9,7 +10,7 @@ if [ -z "${PEERS:-}" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; t
 fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-"$go" test -race -timeout 60m -v "$@" 2>&1 | tee "$log" | grep -E '^(ok|FAIL|panic|---? FAIL|    --- FAIL|\?|# )|_test.go:[0-9]+: |^(Error|\s+Error)' | grep -v 'no test files'
+"$go" test -race -p 1 -timeout 60m -v "$@" 2>&1 | tee "$log" | grep -E '^(ok|FAIL|panic|---? FAIL|    --- FAIL|\?|# )|_test.go:[0-9]+: |^(Error|\s+Error)' | grep -v 'no test files'
 status=${PIPESTATUS[0]}
 skipped=$(grep -E '^ *--- SKIP' "$log" | sed 's/^ *--- SKIP: //; s/ (.*//' | sort -u)
 if [ -n "$skipped" ]; then
