@@ -14,7 +14,8 @@ import (
 func BenchmarkPolicies(b *testing.B) {
 	const n = 10_000
 	slapd, from := tree(b, serverA)
-	populate(b, from, n)
+	populate(b, from, 1)
+	addPolicies(b, slapd, 1, n)
 	var out bytes.Buffer
 	m, err := from.Export(b.Context(), &out, idm.ExportOptions{Base: setDN, TempDir: b.TempDir()})
 	require.NoError(b, err)

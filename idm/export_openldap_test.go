@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"os"
@@ -82,6 +83,17 @@ func populate(tb testing.TB, s *idm.Server, policies int) {
 	for i := range policies {
 		add(fmt.Sprintf("cn=p%06d,%s", i, library), "DirXML-Rule", idm.Text("XmlData", policy(i)))
 	}
+}
+
+// addPolicies adds many policies to the library with OpenLDAP's own client, which takes a tenth of the time.
+func addPolicies(tb testing.TB, slapd *peers.Slapd, from, to int) {
+	tb.Helper()
+	var text bytes.Buffer
+	for i := from; i < to; i++ {
+		fmt.Fprintf(&text, "dn: cn=p%06d,cn=Library,%s\nobjectClass: top\nobjectClass: DirXML-Rule\ncn: p%06d\nXmlData:: %s\n\n", i, setDN, i, base64.StdEncoding.EncodeToString([]byte(policy(i))))
+	}
+	out, err := slapd.Tool(tb.Context(), text.Bytes(), "ldapadd")
+	require.NoError(tb, err, string(out[max(0, len(out)-500):]))
 }
 
 func policy(i int) string {
@@ -185,7 +197,8 @@ func TestOpenLDAPTenThousandPolicies(t *testing.T) {
 		t.Skip("takes half a minute; not proven in short mode")
 	}
 	slapd, from := tree(t, serverA)
-	populate(t, from, 10_000)
+	populate(t, from, 1)
+	addPolicies(t, slapd, 1, 10_000)
 	text, m := exported(t, from, idm.ExportOptions{Base: setDN, TempDir: t.TempDir()})
 	require.Greater(t, len(text), 40<<20)
 	_, to := tree(t, serverA)
@@ -197,7 +210,6 @@ func TestOpenLDAPTenThousandPolicies(t *testing.T) {
 	found, err := from.Find(t.Context(), idm.Query{Base: setDN, Scope: idm.ScopeSubtree, Filter: "(objectClass=DirXML-Rule)", Attributes: []string{"1.1"}})
 	require.NoError(t, err)
 	require.Len(t, found, 10_000+3)
-	_ = slapd
 }
 
 func TestOpenLDAPPerServerValuesByServer(t *testing.T) {
