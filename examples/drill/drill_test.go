@@ -102,6 +102,9 @@ func TestCrashAtEveryStepAndResume(t *testing.T) {
 				assert.Zero(t, status, out)
 				assert.Contains(t, out, "two active  never")
 
+				if name, _, several := strings.Cut(id, ":"); several {
+					journal += "." + name
+				}
 				j, err := failover.ReadJournal(journal)
 				require.NoError(t, err)
 				name, _ := j.Procedure()
