@@ -38,40 +38,41 @@
 //
 // Home is primary, both hosts are alive. Failback is the same list in the other direction.
 //
-//  1. preflight/identity         check   each address leads to the machine it should (firm)
-//  2. preflight/roles            check   exactly one primary, exactly one secondary (firm)
-//  3. preflight/failoverd        check   FAILOVERD does not run on either host and nothing would start it (firm)
-//  4. preflight/macro            check   the macro is there and the same on both hosts (firm)
-//  5. preflight/launcher         check   no earlier run of the macro is open; the state directory is local (firm)
-//  6. preflight/licences         check   all RSJ licences in a single file on both systems, where configured
-//  7. preflight/root-info        check   RSJ's root information is on both hosts
-//  8. preflight/agent            check   the OpCon agent answers
-//  9. preflight/disk             check   no file system is nearly full
-//  10. preflight/sym-dates        check   SMA_DATES is present and current in every SYM
-//  11. preflight/clock            check   the clocks agree
-//  12. preflight/errors           check   no permanent hardware errors
-//  13. preflight/replication      check   the secondary is not too far behind, or a person's statement (firm)
-//  14. opcon/hold-schedules       manual  hold all schedules of the machine
-//  15. opcon/machine-down         manual  bring the server down in OpCon
-//  16. agent/stop                 change  stop the OpCon agent on the old primary
-//  17. quiet/rsj                  check   wait until no RSJ job runs
-//  18. quiet/stale-locks          check   no job was cut short before
-//  19. quiet/batch                check   wait until the batch queue is idle
-//  20. quiet/replication          check   wait until the secondary has caught up (firm)
-//  21. before/roles               check   the roles once more (firm)
-//  22. before/failoverd           check   FAILOVERD once more (firm)
-//  23. macro/run                  once    run the FAILOVER macro                       — the outage begins
-//  24. verify/roles               check   the new primary is primary and nobody else is (firm) — it ends
-//  25. verify/macro-result        check   the macro's output tells of no failure
-//  26. verify/failoverd           check   FAILOVERD is still absent
-//  27. verify/sym-dates           check   SMA_DATES is right on the new primary
-//     verify/…                   check   one per Config.Verify
-//  28. macro/archive-lock         change  archive the launcher's lock of this run
-//  29. opcon/repoint-machine      manual  point the OpCon machine at the new primary
-//  30. agent/start                change  start the OpCon agent on the new primary
-//  31. opcon/machine-up           manual  bring the machine up in OpCon
-//  32. opcon/rerun-interrupted    manual  decide job by job what has to run again; nothing restarts without a decision
-//  33. opcon/release-schedules    manual  release the schedules that were held, one by one
+//	    step                             kind    what
+//	 1. preflight/identity               check   each address leads to the machine it should (firm)
+//	 2. preflight/roles                  check   exactly one primary, exactly one secondary (firm)
+//	 3. preflight/failoverd              check   FAILOVERD does not run on either host and nothing would start it (firm)
+//	 4. preflight/macro                  check   the macro is there and the same on both hosts (firm)
+//	 5. preflight/launcher               check   no earlier run of the macro is open; the state directory is local (firm)
+//	 6. preflight/licences               check   all RSJ licences in a single file on both systems, where configured
+//	 7. preflight/root-info              check   RSJ's root information is on both hosts
+//	 8. preflight/agent                  check   the OpCon agent answers
+//	 9. preflight/disk                   check   no file system is nearly full
+//	10. preflight/sym-dates              check   SMA_DATES is present and current in every SYM
+//	11. preflight/clock                  check   the clocks agree
+//	12. preflight/errors                 check   no permanent hardware errors
+//	13. preflight/replication            check   the secondary is not too far behind, or a person's statement (firm)
+//	14. opcon/hold-schedules             manual  hold all schedules of the machine
+//	15. opcon/machine-down               manual  bring the server down in OpCon
+//	16. agent/stop                       change  stop the OpCon agent on the old primary
+//	17. quiet/rsj                        check   wait until no RSJ job runs
+//	18. quiet/stale-locks                check   no job was cut short before
+//	19. quiet/batch                      check   wait until the batch queue is idle
+//	20. quiet/replication                check   wait until the secondary has caught up (firm)
+//	21. before/roles                     check   the roles once more (firm)
+//	22. before/failoverd                 check   FAILOVERD once more (firm)
+//	23. macro/run                        once    run the FAILOVER macro                       — the outage begins
+//	24. verify/roles                     check   the new primary is primary and nobody else is (firm) — it ends
+//	25. verify/macro-result              check   the macro's output tells of no failure
+//	26. verify/failoverd                 check   FAILOVERD is still absent
+//	27. verify/sym-dates                 check   SMA_DATES is right on the new primary
+//	    verify/…                         check   one per Config.Verify
+//	28. macro/archive-lock               change  archive the launcher's lock of this run
+//	29. opcon/repoint-machine            manual  point the OpCon machine at the new primary
+//	30. agent/start                      change  start the OpCon agent on the new primary
+//	31. opcon/machine-up                 manual  bring the machine up in OpCon
+//	32. opcon/rerun-interrupted          manual  decide job by job what has to run again; nothing restarts without a decision
+//	33. opcon/release-schedules          manual  release the schedules that were held, one by one
 //
 // With Config.OpCon set, the manual steps 14 and 15 are the steps of [opcon.QuiesceSteps] and 29, 31, 32 and 33 those of
 // [opcon.ResumeSteps]. The schedules are held before the machine goes down, although the vendor names "down" first: a
@@ -81,38 +82,39 @@
 //
 // Home is gone. What cannot be observed there is replaced by a person's statement.
 //
-//  1. statement/primary-gone       check   a person answers for it that Home is gone (firm)
-//  2. preflight/old-primary-silent check   Home does not answer as primary (firm)
-//  3. preflight/identity           check   from here on Partner only
-//  4. preflight/roles              check   Partner is secondary (firm)
-//  5. preflight/failoverd          check
-//  6. preflight/macro              check
-//  7. preflight/launcher           check
-//  8. preflight/licences           check
-//  9. preflight/root-info          check
-//  10. preflight/agent              check
-//  11. preflight/disk               check
-//  12. preflight/sym-dates          check   looked at after the swap
-//  13. preflight/clock              check
-//  14. preflight/errors             check
-//  15. opcon/hold-schedules         manual
-//  16. opcon/machine-down           manual
-//  17. quiet/rsj                    check
-//  18. quiet/stale-locks            check
-//  19. before/roles                 check
-//  20. before/failoverd             check
-//  21. macro/run                    once    on Partner
-//  22. verify/roles                 check   Partner is primary (firm)
-//  23. verify/old-primary-silent    check   Home has not come back as primary (firm)
-//  24. verify/macro-result          check
-//  25. verify/failoverd             check
-//  26. verify/sym-dates             check
-//  27. macro/archive-lock           change
-//  28. opcon/repoint-machine        manual
-//  29. agent/start                  change
-//  30. opcon/machine-up             manual
-//  31. opcon/rerun-interrupted      manual
-//  32. opcon/release-schedules      manual
+//	    step                             kind    what
+//	 1. statement/primary-gone           check   a person answers for it that Home is gone (firm)
+//	 2. preflight/old-primary-silent     check   Home does not answer as primary (firm)
+//	 3. preflight/identity               check   from here on Partner only
+//	 4. preflight/roles                  check   Partner is secondary (firm)
+//	 5. preflight/failoverd              check
+//	 6. preflight/macro                  check
+//	 7. preflight/launcher               check
+//	 8. preflight/licences               check
+//	 9. preflight/root-info              check
+//	10. preflight/agent                  check
+//	11. preflight/disk                   check
+//	12. preflight/sym-dates              check   looked at after the swap
+//	13. preflight/clock                  check
+//	14. preflight/errors                 check
+//	15. opcon/hold-schedules             manual
+//	16. opcon/machine-down               manual
+//	17. quiet/rsj                        check
+//	18. quiet/stale-locks                check
+//	19. before/roles                     check
+//	20. before/failoverd                 check
+//	21. macro/run                        once    on Partner
+//	22. verify/roles                     check   Partner is primary (firm)
+//	23. verify/old-primary-silent        check   Home has not come back as primary (firm)
+//	24. verify/macro-result              check
+//	25. verify/failoverd                 check
+//	26. verify/sym-dates                 check
+//	27. macro/archive-lock               change
+//	28. opcon/repoint-machine            manual
+//	29. agent/start                      change
+//	30. opcon/machine-up                 manual
+//	31. opcon/rerun-interrupted          manual
+//	32. opcon/release-schedules          manual
 //
 // The replication is checked too where its probe runs on the new primary. Before Home is switched on again, make sure that
 // it cannot claim the primary role or the service address by itself.
