@@ -1,0 +1,165 @@
+package symitar
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+func TestUnframe(t *testing.T) {
+	const n = "0123456789abcdef0123456789abcdef"
+	for name, c := range map[string]struct {
+		text, out string
+		exit      int
+		bad       bool
+	}{
+		"plain":                   {"@@" + n + " BEGIN\nhello\n\n@@" + n + " END rc=0\n", "hello\n", 0, false},
+		"banner and ENV noise":    {"WARNING\nunauthorised use\n@@" + n + " BEGIN\nhello\n@@" + n + " END rc=3\n", "hello", 3, false},
+		"no output":               {"@@" + n + " BEGIN\n\n@@" + n + " END rc=0\n", "", 0, false},
+		"a mark in the output":    {"@@" + n + " BEGIN\n@@other END rc=0\n\n@@" + n + " END rc=9\n", "@@other END rc=0\n", 9, false},
+		"noise behind":            {"@@" + n + " BEGIN\nx\n@@" + n + " END rc=0\nbye\n", "x", 0, false},
+		"nothing":                 {"", "", 0, true},
+		"a menu instead":          {"  1 - SYM 000\nSelection :", "", 0, true},
+		"cut in the output":       {"@@" + n + " BEGIN\nhel", "", 0, true},
+		"cut in the end mark":     {"@@" + n + " BEGIN\nhello\n@@" + n + " END r", "", 0, true},
+		"cut in the exit status":  {"@@" + n + " BEGIN\nhello\n@@" + n + " END rc=12", "", 0, true},
+		"an exit status too long": {"@@" + n + " BEGIN\nhello\n@@" + n + " END rc=1234\n", "", 0, true},
+		"another nonce":           {"@@" + strings.Repeat("f", 32) + " BEGIN\nx\n@@" + strings.Repeat("f", 32) + " END rc=0\n", "", 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, exit, err := unframe(c.text, n)
+			if c.bad {
+				require.ErrorIs(t, err, ErrAnswerIncomplete)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, c.out, out)
+			require.Equal(t, c.exit, exit)
+		})
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		body := rapid.String().Draw(t, "body")
+		whole := "noise\n@@" + n + " BEGIN\n" + body + "\n@@" + n + " END rc=7\n"
+		out, exit, err := unframe(whole, n)
+		if err != nil || out != body || exit != 7 {
+			t.Fatalf("%q %d %v", out, exit, err)
+		}
+		cut := rapid.IntRange(0, len(whole)-1).Draw(t, "cut")
+		if _, _, err := unframe(whole[:cut], n); err == nil {
+			t.Fatalf("an answer cut at byte %d of %d was taken", cut, len(whole))
+		}
+	})
+}
+
+func TestProcesses(t *testing.T) {
+	list := parseProcesses("     PID     PPID     USER COMMAND\n       1        0     root /etc/init\n12345678        1 SYM000 /SYM/SYM000/SYMITAR -x\n  999 1  <defunct>\n\n")
+	require.Len(t, list, 3)
+	require.Equal(t, int64(12345678), list[1].pid)
+	require.True(t, list[2].defunct)
+	for args, want := range map[string]bool{
+		"/SYM/SYMPR/FAILOVERD":                 true,
+		"failoverd -b":                         true,
+		"-FailoverD":                           true,
+		"/usr/bin/ksh /SYM/MACROS/FAILOVERD":   true,
+		"/usr/bin/perl -w /SYM/FAILOVERD":      true,
+		"nohup env LANG=C ksh -x /S/failoverd": true,
+		"grep FAILOVERD":                       false,
+		"grep -i failoverd":                    false,
+		"vi /SYM/MACROS/FAILOVERD":             false,
+		"/SYM/MACROS/FAILOVER":                 false,
+		"FAILOVERD2":                           false,
+		"[kproc]":                              false,
+		"":                                     false,
+	} {
+		require.Equal(t, want, process{args: args}.runs("FAILOVERD"), args)
+	}
+}
+
+func TestFullProcesses(t *testing.T) {
+	list := parseFullProcesses("     UID      PID     PPID   C    STIME    TTY  TIME COMMAND\n" +
+		"    root 17301780        1   0   Oct 20      -  0:03 /usr/local/lsam/bin/sma_lsam -p 3100\n" +
+		"    root 17301781 17301780   0 08:15:31  pts/0  0:01 /usr/local/lsam/bin/sma_disp\n" +
+		"    root 17301799 17301780   0                  0:00 <defunct>\nLSAM is up\n")
+	require.Len(t, list, 3)
+	require.Equal(t, "/usr/local/lsam/bin/sma_lsam -p 3100", list[0].args)
+	require.True(t, list[1].runs("sma_disp"))
+	require.True(t, list[2].defunct)
+}
+
+func TestRespawners(t *testing.T) {
+	found, dormant, unread := parseRespawners("inittab: init:2:initdefault:\ninittab: fod:2:respawn:/SYM/FAILOVERD\ninittab: :fod2:2:respawn:/SYM/FAILOVERD\n"+
+		"inittab: fod3:2:off:/SYM/FAILOVERD\nsrc:  failoverd  sym  1234 active\nsrc:  failoverd2 sym       inoperative\n"+
+		"crontab: # 0 * * * * /SYM/FAILOVERD\ncrontab: root: 0 * * * * /SYM/FAILOVERD check\ncrontab: sys: # /SYM/FAILOVERD\nsrc! lssrc -a ended with an error\n", "FAILOVERD")
+	require.Len(t, found, 3)
+	require.Equal(t, []string{"inittab", "src", "crontab"}, []string{found[0].source, found[1].source, found[2].source})
+	require.Len(t, dormant, 2)
+	require.Equal(t, []string{"src (lssrc -a ended with an error)"}, unread)
+}
+
+func TestQueue(t *testing.T) {
+	rows, err := parseQueue("Batch queues at 10:00\nQueue Device   Status   Seq    Job Name             User\n" +
+		"----- -------- -------- ------ -------------------- --------\n" +
+		"0     BATCH0   Running  001233 NIGHTLY POSTING      SYM000\n" +
+		"               Queued   001234 CLOSEDAY             SYM000\n" +
+		"1     BATCH1   Ready\n2     BATCH2   Ready   \r\n\n")
+	require.NoError(t, err)
+	require.Len(t, rows, 4)
+	require.Equal(t, batchRow{"0", "", "Queued", "001234", "CLOSEDAY", "SYM000"}, rows[1])
+	require.Equal(t, "NIGHTLY POSTING", rows[0].job)
+	busy := 0
+	for _, r := range rows {
+		if r.busy() {
+			busy++
+		}
+	}
+	require.Equal(t, 2, busy)
+	for _, text := range []string{"", "System Is Not Available", "Queue\n---- ---\n"} {
+		_, err := parseQueue(text)
+		require.ErrorIs(t, err, errQueueFormat, "an answer that cannot be read proves no idle queue")
+	}
+	require.True(t, batchRow{status: "Held"}.busy(), "only what is known to rest is idle")
+}
+
+func TestDF(t *testing.T) {
+	list, err := parseDF("Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n/dev/hd4 100 50 50% 1 9% /\n/proc - - - - - /proc\n/dev/a_very_long_name\n      100 1 99% 1 2% /with blank\n")
+	require.NoError(t, err)
+	require.Equal(t, []filesystem{{"/", 50, 9}, {"/with blank", 99, 2}}, list)
+	list, err = parseDF("Filesystem     1K-blocks     Used Available Use% Mounted on\n/dev/root 100 90 10 90% /\n")
+	require.NoError(t, err)
+	require.Equal(t, []filesystem{{"/", 90, -1}}, list)
+	_, err = parseDF("df: not found")
+	require.Error(t, err)
+}
+
+func TestHardErrors(t *testing.T) {
+	require.Len(t, hardErrors("IDENTIFIER TIMESTAMP  T C RESOURCE_NAME  DESCRIPTION\nBFE4C025   1123041526 P H sysplanar0     UNDETERMINED ERROR\nA6DF45AA   1123041526 I O RMCdaemon      The daemon is started.\nB0EE9AF5   1123041526 P S SYSPROC SOFTWARE\n"), 1)
+	require.Empty(t, hardErrors(""))
+}
+
+func TestVotes(t *testing.T) {
+	p := RoleProbe{Primary: "^primary", Secondary: "^secondary"}
+	require.Equal(t, RolePrimary, p.vote(answer{"primary\n", 0}))
+	require.Equal(t, RoleSecondary, p.vote(answer{"secondary\n", 0}))
+	require.Equal(t, RoleUnknown, p.vote(answer{"", 0}))
+	require.Equal(t, RoleUnknown, p.vote(answer{"primary\n", 1}), "a probe that failed has no vote")
+	require.Equal(t, RoleUnknown, RoleProbe{Primary: "p", Secondary: "s"}.vote(answer{"ps", 0}), "both is neither")
+}
+
+func TestLogReader(t *testing.T) {
+	l := newLogReader(&Host{set: Config{Macro: Macro{Success: "complete$", Failure: "(?i)cannot"}}}, "r", nil)
+	for _, piece := range []string{"started\nFAILOVER com", "plete\nDISKBACK", "UP FAILED\n", "it can", "not be"} {
+		l.take(t.Context(), piece)
+	}
+	require.True(t, l.succeeds)
+	require.Equal(t, []string{"DISKBACKUP FAILED"}, l.failures, "texts split over pieces are found, a line without end is not judged yet")
+	l.flush(t.Context())
+	require.Len(t, l.failures, 2)
+	require.Contains(t, l.textTrouble(), "cannot be")
+	for range 100 {
+		l.take(t.Context(), strings.Repeat("x", 10<<10))
+	}
+	require.LessOrEqual(t, len(l.tail()), maxLogTail)
+	require.LessOrEqual(t, len(l.partial), maxLogLine+10<<10, "a line that never ends is not kept for ever")
+}
