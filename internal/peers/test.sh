@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Runs the tests with the race detector and says at the end, by name, what was not proven.
-# One package at a time: the tests against real servers want the machine for themselves.
+#
 # Usage: test.sh GO PACKAGE…   With PEERS=required a missing real server is a failure; that is the default for root on Debian.
+#
+# One package at a time: the tests against real servers want the machine for themselves. A package that fails without a
+# data race or a panic is run once more, since a busy machine can starve a real cluster; what passed only then is named.
 set -uo pipefail
 go=$1
 shift
@@ -9,26 +12,46 @@ if [ -z "${PEERS:-}" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; t
 	export PEERS=required
 fi
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-"$go" test -race -p 1 -timeout 60m -v "$@" 2>&1 | tee "$log" | grep -E '^(ok|FAIL|panic|---? FAIL|    --- FAIL|\?|# )|_test.go:[0-9]+: |^(Error|\s+Error)' | grep -v 'no test files'
-status=${PIPESTATUS[0]}
+again=$(mktemp)
+trap 'rm -f "$log" "$again"' EXIT
+
+# run LOG PACKAGE… tests the packages, keeps everything in LOG and shows a line per package.
+run() {
+	local into=$1
+	shift
+	"$go" test -race -p 1 -timeout 60m -v "$@" 2>&1 | tee "$into" | grep --line-buffered -E '^(ok|FAIL|panic|# )|^ *--- FAIL'
+	return "${PIPESTATUS[0]}"
+}
+
+run "$log" "$@"
+status=$?
+if [ "$status" -ne 0 ]; then
+	grep -B2 -A40 -E '^(panic:|WARNING: DATA RACE)|^ *--- FAIL|Error Trace' "$log" | head -n 300
+	failed=$(sed -n 's/^FAIL[[:space:]]\([^[:space:]]*\/[^[:space:]]*\)[[:space:]].*s$/\1/p' "$log" | sort -u)
+	if [ -n "$failed" ] && ! grep -qE '^panic:|WARNING: DATA RACE|\[build failed\]|\[setup failed\]' "$log"; then
+		printf '\nOnce more, because they failed:\n%s\n' "$failed"
+		# shellcheck disable=SC2086 # one word a package
+		run "$again" $failed
+		status=$?
+		if [ "$status" -eq 0 ]; then
+			printf '\nPassed only at the second try:\n'
+			grep -E '^ *--- FAIL' "$log" | sed 's/^ *--- FAIL: /  /'
+		else
+			grep -B2 -A40 -E '^(panic:|WARNING: DATA RACE)|^ *--- FAIL|Error Trace' "$again" | head -n 300
+		fi
+	fi
+fi
+
 skipped=$(grep -E '^ *--- SKIP' "$log" | sed 's/^ *--- SKIP: //; s/ (.*//' | sort -u)
 if [ -n "$skipped" ]; then
 	printf '\nNot proven on this machine:\n'
 	printf '%s\n' "$skipped" | while read -r name; do
-		reason=$(grep -B1 -F -- "--- SKIP: $name " "$log" | head -n 1 | sed 's/^ *//')
-		printf '  %s: %s\n' "$name" "$reason"
+		printf '  %s: %s\n' "$name" "$(grep -B1 -F -- "--- SKIP: $name " "$log" | head -n 1 | sed 's/^ *//')"
 	done
 else
 	printf '\nNothing was skipped.\n'
 fi
-passed=$(grep -cE '^ *--- PASS' "$log")
-failed=$(grep -cE '^ *--- FAIL' "$log")
-count=$(printf '%s' "$skipped" | grep -c .)
-if [ "$status" -ne 0 ]; then
-	printf '\nFailed:\n'
-	grep -E '^ *--- FAIL' "$log"
-	grep -B2 -A40 -E '^(panic:|--- FAIL|WARNING: DATA RACE)' "$log" | head -n 200
-fi
-printf '%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$count"
+failures=0
+[ "$status" -eq 0 ] || failures=$(cat "$log" "$again" | grep -cE '^ *--- FAIL')
+printf '%s passed, %s failed, %s skipped\n' "$(grep -cE '^ *--- PASS' "$log")" "$failures" "$(printf '%s' "$skipped" | grep -c .)"
 exit "$status"
