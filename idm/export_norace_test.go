@@ -1,0 +1,5 @@
+//go:build !race
+
+package idm_test
+
+const raceDetector = false
