@@ -198,6 +198,7 @@ type follow struct {
 	o        MoveOptions
 	via      string // the node that had the request
 	doubt    error  // the answer to the request was lost
+	twice    bool   // the good reading must be seen twice
 	left     bool   // the group was seen to leave, so standing at the source again means it returned
 }
 
@@ -257,7 +258,7 @@ func (f *follow) run(ctx context.Context) (outage time.Duration, err error) {
 func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
 	switch {
 	case g.Owner == f.to && g.State == f.want:
-		return true, nil
+		return !f.twice || same >= 2, nil
 	case g.Owner == f.from && g.State == f.want && !f.left:
 		if g.Queued || g.Locked || since < f.o.Settle || same < 2 {
 			return false, nil
@@ -289,9 +290,9 @@ func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
 	return true, f.fail(failover.NotApplied, "find out why the cluster placed the group there", fmt.Errorf("%w: %s", ErrElsewhere, g))
 }
 
-// confirm reads once more after the standing request was removed.
+// confirm sees the group stay, twice, after the standing request was removed: what would draw it home does so at once.
 func (f *follow) confirm(ctx context.Context) error {
-	f.left, f.doubt = true, nil
+	f.left, f.twice, f.doubt = true, true, nil
 	_, err := f.run(ctx)
 	return err
 }

@@ -398,7 +398,7 @@ func (r *real) thereAndBack(t *testing.T, c cluster.Cluster) {
 	times := 20
 	begun := time.Now()
 	for i := range times {
-		if i%4 == 0 {
+		if i%5 == 0 {
 			_, err := runTransfer(t, c, filepath.Join(t.TempDir(), fmt.Sprint("j", i)),
 				cluster.TransferOptions{Group: "eft", Target: target, From: g.Owner, Then: cluster.MoveBack, StopTime: 10 * time.Second})
 			require.NoError(t, err, "time %d", i)

@@ -1,10 +1,8 @@
-# Removes our move request and then its mark, and waits a little until the cluster has nothing left to do.
+# Removes our move request and then its mark.
 # Arguments: group, node. Safe to repeat. Exit status: that of the Pacemaker tool that failed.
 LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 export LC_ALL PATH
 group=$1 node=$2
 crm_resource --clear --resource "$group" --node "$node" || exit $?
 cibadmin -D -A "//cluster_property_set[@id='failover-move-$group']" || exit $?
-# Settled is not the same as in place, so the answer does not matter: the caller reads.
-crm_resource --wait --timeout=20 >/dev/null 2>&1
 exit 0
