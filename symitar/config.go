@@ -34,7 +34,8 @@ type Config struct {
 	// RootInfoDir is the folder with RSJ's encrypted root information. Default /ops/bin (documented).
 	RootInfoDir string
 	// StateDir is our own folder on both hosts: locks, the marks of each run, the macro's output. Default
-	// /var/tmp/failover-symitar. It must be on a local file system that does not move or replicate with the service.
+	// /var/tmp/failover-symitar. It must be on a local file system that does not move or replicate with the service, and
+	// be left alone by jobs that clean up temporary folders, such as AIX's skulker.
 	StateDir string
 	// Shell runs our scripts. Default /bin/sh. Any POSIX shell serves; ksh93, bash and dash are tested.
 	Shell string

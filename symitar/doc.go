@@ -153,7 +153,8 @@
 //
 // # Limits
 //
-// The macro needs no terminal unless Mode is HostExpect. A question nobody expected is left unanswered; the run ends in
+// The macro has no terminal unless Mode is HostExpect. A terminal held by this side of the line is not offered: a dropped
+// line would then end the macro half-way. A macro that must be started on both hosts is not covered. A question nobody expected is left unanswered; the run ends in
 // doubt when Macro.Timeout passes. The macro inherits that hang-up signals are ignored (nohup); its umask and locale are
 // the account's. The account's login shell must be of the Bourne family. RSJ cannot be tried out over SSH: it refuses to
 // run outside the agent (documented), so a smoke job through OpCon is a decision of opcon/rerun-interrupted.

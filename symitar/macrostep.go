@@ -80,6 +80,9 @@ func (f firing) apply(ctx context.Context) error {
 	if err := f.clear(ctx); err != nil {
 		return err
 	}
+	if err := f.ready(ctx); err != nil {
+		return err
+	}
 	id, err := NewRunID()
 	if err != nil {
 		return err
@@ -91,6 +94,21 @@ func (f firing) apply(ctx context.Context) error {
 	res := f.fire(ctx)
 	failover.Progress(ctx, "macro: "+res.State.String())
 	return res.Err()
+}
+
+// ready looks once more, because a person may have taken an hour to approve: the roles as they were, no FAILOVERD.
+func (f firing) ready(ctx context.Context) error {
+	for _, look := range []func(context.Context) (failover.Observation, error){f.rolesBefore,
+		func(ctx context.Context) (failover.Observation, error) { return each(ctx, f.all, noFailoverD) }} {
+		obs, err := look(ctx)
+		if err == nil && !obs.Done {
+			err = f.on.fail("run the macro", failover.NotApplied, "make it so, then run again", fmt.Errorf("%w: %s", failover.ErrPrecondition, obs.Found))
+		}
+		if err != nil {
+			return unchanged(err)
+		}
+	}
+	return nil
 }
 
 // clear makes sure that an earlier run of this journal can never fire any more, and archives its lock.

@@ -266,7 +266,7 @@ func (f firing) resultText(ctx context.Context) (failover.Observation, error) {
 		return failover.Observation{}, unchanged(err)
 	}
 	if !ok {
-		return failover.Observation{Found: "known once the macro has run"}, nil
+		return f.withoutRun(ctx)
 	}
 	f.run = mine.Run
 	s, err := f.status(ctx)
@@ -288,6 +288,15 @@ func (f firing) resultText(ctx context.Context) (failover.Observation, error) {
 	return failover.Observation{Done: true, Found: text}, nil
 }
 
+// withoutRun is for a journal that has fired nothing: before the macro's step, or when the roles were swapped by other means.
+func (f firing) withoutRun(ctx context.Context) (failover.Observation, error) {
+	swapped, found, err := f.roles(ctx)
+	if err != nil || !swapped {
+		return failover.Observation{Found: "known once the macro has run"}, err
+	}
+	return failover.Observation{Done: true, Found: "this journal fired no macro; " + found}, nil
+}
+
 // archiveStep gives the launcher's lock back after a swap that was verified, so that the way back can be fired.
 func (f firing) archiveStep() failover.Step {
 	return failover.Step{ID: "macro/archive-lock", Title: "Archive the launcher's lock of this run", Target: targets(f.all), Kind: failover.Change, Poll: f.pair.poll,
@@ -299,7 +308,9 @@ func (f firing) archiveStep() failover.Step {
 				return failover.Observation{}, unchanged(err)
 			}
 			if !ok {
-				return failover.Observation{Found: "known once the macro has run", Would: "archive the lock of the run"}, nil
+				obs, err := f.withoutRun(ctx)
+				obs.Would = "archive the lock of the run"
+				return obs, err
 			}
 			obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
 				owner, err := h.lockOwner(ctx)
@@ -312,8 +323,8 @@ func (f firing) archiveStep() failover.Step {
 			return obs, err
 		},
 		Apply: func(ctx context.Context) error {
-			mine, _, err := macroRunFact.Load(ctx)
-			if err != nil {
+			mine, ok, err := macroRunFact.Load(ctx)
+			if err != nil || !ok {
 				return unchanged(err)
 			}
 			return f.pair.archive(ctx, mine.Run, "the procedure verified the swap", f.all)

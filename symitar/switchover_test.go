@@ -41,6 +41,11 @@ func confirmAll(context.Context, failover.Step, failover.Observation) (failover.
 
 func (b *bench) run(t *testing.T, build func(*symitar.Pair) (failover.Procedure, error), tune ...func(*failover.RunOptions)) (*failover.Report, error) {
 	t.Helper()
+	return b.do(t, build, failover.Procedure.Run, tune...)
+}
+
+func (b *bench) do(t *testing.T, build func(*symitar.Pair) (failover.Procedure, error), verb func(failover.Procedure, context.Context, failover.RunOptions) (*failover.Report, error), tune ...func(*failover.RunOptions)) (*failover.Report, error) {
+	t.Helper()
 	pair, err := symitar.NewPair(b.cfg, symitar.WithPolling(poll))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, pair.Close()) }()
@@ -55,7 +60,7 @@ func (b *bench) run(t *testing.T, build func(*symitar.Pair) (failover.Procedure,
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	return proc.Run(ctx, o)
+	return verb(proc, ctx, o)
 }
 
 func (b *bench) swapped(t *testing.T) {
@@ -101,6 +106,33 @@ func TestFailover(t *testing.T) {
 	require.Equal(t, []string{symitartest.Partner}, b.sim.Primaries())
 	require.Equal(t, 1, b.sim.MacroRuns())
 	require.False(t, b.sim.EverTwoPrimaries())
+}
+
+func TestUndoBeforeTheMacro(t *testing.T) {
+	b := newBench(t, "batch-busy")
+	_, err := b.run(t, symitar.Switchover)
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.False(t, b.sim.AgentRuns(symitartest.Home))
+	_, err = b.do(t, symitar.Switchover, failover.Procedure.Undo)
+	require.NoError(t, err)
+	require.True(t, b.sim.AgentRuns(symitartest.Home), "the agent that was stopped runs again")
+	require.Zero(t, b.sim.MacroRuns())
+}
+
+// TestWaitAtTheGate lets the world move while a person thinks.
+func TestWaitAtTheGate(t *testing.T) {
+	b := newBench(t, "")
+	_, err := b.run(t, symitar.Switchover, func(o *failover.RunOptions) {
+		o.Gate = failover.GateFunc(func(_ context.Context, s failover.Step, _ failover.Observation) error {
+			if s.ID == "macro/run" {
+				return b.sim.Put(symitartest.Partner, "etc/processes", "23456789 1 root /SYM/SYMPR/FAILOVERD\n")
+			}
+			return nil
+		})
+	})
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.ErrorContains(t, err, "FAILOVERD")
+	require.Zero(t, b.sim.MacroRuns())
 }
 
 // TestFaults plays the planned switchover with every fault. Whatever goes wrong, the macro runs at most once, two hosts

@@ -15,11 +15,11 @@ main() {
 		if [ -d "$dir/fired" ] && [ -n "$pid" ]; then
 			case $(ps -p "$pid" -o args= 2>/dev/null) in *"run.$run"*) [ -f "$dir/rc" ] || { echo "@@RUNNING $pid"; exit 84; } ;; esac
 		fi
-		if [ ! -f "$dir/void" ] && mkdir "$dir/fired" 2>/dev/null; then
-			: >"$dir/void" || exit 71
+		if [ ! -d "$dir/void" ] && mkdir "$dir/fired" 2>/dev/null; then
+			mkdir "$dir/void" || exit 71
 		fi
 	else
-		: >"$dir/void" || exit 71
+		mkdir "$dir/void" || exit 71
 	fi
 	printf '%s\n' "$note" >>"$dir/acknowledged" || exit 71
 	if [ ! -d "$state/lock" ]; then

@@ -15,26 +15,34 @@ main() {
 	dir=$state/run.$run
 	stage=run
 	if [ ! -d "$dir" ] && mkdir "$state/lock" 2>/dev/null; then
-		printf '%s\n' "void.$run" >"$state/lock/run.tmp.$$" && mv -f "$state/lock/run.tmp.$$" "$state/lock/run" || exit 71
+		own "void.$run" || exit 71
 		stage=lock
 	fi
 	if mkdir "$dir" 2>/dev/null; then
-		: >"$dir/void" || exit 71
+		mkdir "$dir/void" || exit 71
 		echo "@@VOID $stage"
 		return
 	fi
-	if [ -f "$dir/void" ]; then
+	if [ -d "$dir/void" ]; then
 		echo "@@VOID before"
 		return
 	fi
 	if mkdir "$dir/fired" 2>/dev/null; then
-		: >"$dir/void" || exit 71
+		mkdir "$dir/void" || exit 71
 		rm -f "$dir/answers"
 		echo "@@VOID fired"
 		return
 	fi
 	echo "@@FIRED"
 	exit 83
+}
+
+# own writes the owner into the lock that was just made, or gives the lock back.
+own() {
+	printf '%s\n' "$1" >"$state/lock/run.tmp" && mv -f "$state/lock/run.tmp" "$state/lock/run" && return 0
+	rm -f "$state/lock/run.tmp"
+	rmdir "$state/lock"
+	return 1
 }
 
 safe() {

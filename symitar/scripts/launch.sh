@@ -23,7 +23,7 @@ main() {
 	dir=$state/run.$run
 	[ ! -d "$dir" ] || { echo "@@KNOWN $run"; exit 72; }
 	if mkdir "$state/lock" 2>/dev/null; then
-		printf '%s\n' "$run" >"$state/lock/run.tmp.$$" && mv -f "$state/lock/run.tmp.$$" "$state/lock/run" || exit 71
+		own "$run" || exit 71
 	else
 		owner=$(cat "$state/lock/run" 2>/dev/null)
 		[ "$owner" = "$run" ] || { echo "@@HELD ${owner:-?}"; exit 75; }
@@ -40,6 +40,15 @@ main() {
 	fi
 	nohup "$shell" "$dir/runner" "$dir" "$mask" "$@" </dev/null >"$dir/log" 2>&1 &
 	echo "@@LAUNCHED $run $!"
+}
+
+# own writes the owner into the lock that was just made. A lock without an owner would be in everybody's way, and nobody
+# can have launched under it.
+own() {
+	printf '%s\n' "$1" >"$state/lock/run.tmp" && mv -f "$state/lock/run.tmp" "$state/lock/run" && return 0
+	rm -f "$state/lock/run.tmp"
+	rmdir "$state/lock"
+	return 1
 }
 
 # safe tells whether the folder is ours alone: in a place open to all, somebody else may have made it first.

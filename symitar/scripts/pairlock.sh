@@ -53,7 +53,11 @@ main() {
 }
 
 claim() {
-	printf '%s\n' "$2" >"$lock/claim" && printf '%s\n' "$1" >"$lock/id.tmp" && mv -f "$lock/id.tmp" "$lock/id" || exit 71
+	printf '%s\n' "$2" >"$lock/claim" && printf '%s\n' "$1" >"$lock/id.tmp" && mv -f "$lock/id.tmp" "$lock/id" && return 0
+	# A lock without a name would be in everybody's way; it is still only ours.
+	rm -f "$lock/claim" "$lock/id.tmp" "$lock/id"
+	rmdir "$lock"
+	exit 71
 }
 
 holder() {

@@ -10,14 +10,22 @@ main() {
 	umask 077
 	mkdir -p "$state" || exit 70
 	safe "$state" || { echo "@@UNSAFE $(ls -ld "$state")"; exit 77; }
-	[ ! -f "$state/run.$run/void" ] || { echo "@@KNOWN $run"; exit 72; }
+	[ ! -d "$state/run.$run/void" ] || { echo "@@KNOWN $run"; exit 72; }
 	if mkdir "$state/lock" 2>/dev/null; then
-		printf '%s\n' "$run" >"$state/lock/run.tmp.$$" && mv -f "$state/lock/run.tmp.$$" "$state/lock/run" || exit 71
+		own "$run" || exit 71
 	else
 		owner=$(cat "$state/lock/run" 2>/dev/null)
 		[ "$owner" = "$run" ] || { echo "@@HELD ${owner:-?}"; exit 75; }
 	fi
 	echo "@@RESERVED $run"
+}
+
+# own writes the owner into the lock that was just made, or gives the lock back.
+own() {
+	printf '%s\n' "$1" >"$state/lock/run.tmp" && mv -f "$state/lock/run.tmp" "$state/lock/run" && return 0
+	rm -f "$state/lock/run.tmp"
+	rmdir "$state/lock"
+	return 1
 }
 
 safe() {

@@ -16,7 +16,7 @@ main() {
 		return
 	fi
 	echo "run=yes"
-	[ ! -f "$dir/void" ] || echo "void=yes"
+	[ ! -d "$dir/void" ] || echo "void=yes"
 	[ ! -f "$dir/acknowledged" ] || echo "acknowledged=yes"
 	fired=no
 	[ ! -d "$dir/fired" ] || fired=yes

@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -320,6 +321,15 @@ func (h *host) handle(ctx context.Context, cmd *sshtest.Command) sshtest.Ending 
 	}
 	here := *cmd
 	here.Line = strings.ReplaceAll(cmd.Line, Root+"/", h.dir+"/")
+	switch h.pair.Armed() {
+	case "noisy-shell":
+		_, _ = io.WriteString(cmd.Stdout, "*** Authorized use only ***\n@@0 BEGIN\nENVSET loaded")
+	case "login-menu":
+		if h.name == Partner {
+			_, _ = io.WriteString(cmd.Stdout, "  3 - SYM 000\n  4 - SYM 001\nSelection : ")
+			return sshtest.Exit(0)
+		}
+	}
 	if strings.Contains(cmd.Line, "# launch.sh STATE") {
 		switch fault := h.pair.Armed(); {
 		case fault == "drop-before-launch" && h.pair.strikes():
