@@ -120,17 +120,18 @@ const storeGroup = `<group id="eft"><primitive id="eft-disk" class="ocf" provide
 
 // client writes numbered lines to whichever node takes them, from the first moment to the last, and keeps its log.
 type client struct {
+	name  string // begins each of its lines: the disk also holds what the parts before this one wrote
 	nodes []string
 	stop  chan struct{}
 	done  sync.WaitGroup
 
 	mu     sync.Mutex
-	acked  []string // "number node"
+	acked  []string // "name#number node"
 	owners []string // the owner each time it changed
 }
 
 func startClient(t *testing.T, nodes []*peers.PacemakerNode) *client {
-	c := &client{stop: make(chan struct{})}
+	c := &client{name: t.Name(), stop: make(chan struct{})}
 	for _, n := range nodes {
 		c.nodes = append(c.nodes, net.JoinHostPort(n.Address, storePort))
 	}
@@ -160,14 +161,15 @@ func (c *client) run() {
 		case <-time.After(10 * time.Millisecond):
 		}
 		answers := []string{}
+		line := fmt.Sprintf("%s#%d", c.name, number)
 		for _, address := range c.nodes {
-			if node := write(address, number); node != "" {
+			if node := write(address, line); node != "" {
 				answers = append(answers, node)
 			}
 		}
 		c.mu.Lock()
 		for _, node := range answers {
-			c.acked = append(c.acked, fmt.Sprintf("%d %s", number, node))
+			c.acked = append(c.acked, line+" "+node)
 			if len(c.owners) == 0 || c.owners[len(c.owners)-1] != node {
 				c.owners = append(c.owners, node)
 			}
@@ -177,14 +179,14 @@ func (c *client) run() {
 }
 
 // write sends one line and returns the node that has it on disk, or "".
-func write(address string, number int) string {
+func write(address, line string) string {
 	conn, err := net.DialTimeout("tcp", address, 200*time.Millisecond)
 	if err != nil {
 		return ""
 	}
 	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(time.Second))
-	if _, err := fmt.Fprintf(conn, "%d\n", number); err != nil {
+	if _, err := fmt.Fprintf(conn, "%s\n", line); err != nil {
 		return ""
 	}
 	answer, err := bufio.NewReader(conn).ReadString('\n')
@@ -201,10 +203,13 @@ func (c *client) check(t *testing.T, disk string) {
 	c.close()
 	raw, err := os.ReadFile(disk)
 	require.NoError(t, err)
-	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
+	var lines []string
 	stored := map[string]bool{}
-	for _, line := range lines {
-		stored[line] = true
+	for line := range strings.Lines(string(raw)) {
+		if line = strings.TrimSuffix(line, "\n"); strings.HasPrefix(line, c.name+"#") {
+			lines = append(lines, line)
+			stored[line] = true
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
