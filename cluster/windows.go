@@ -21,7 +21,8 @@ type PowerShell int
 const (
 	// PowerShell51 is Windows PowerShell 5.1, part of every Windows Server.
 	PowerShell51 PowerShell = iota
-	// PowerShell7 is pwsh, where it was installed.
+	// PowerShell7 is pwsh, where it was installed. It hands the scripts that need the module FailoverClusters on to
+	// Windows PowerShell, because it has that module only as copies through its compatibility layer (documented).
 	PowerShell7
 )
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -145,6 +146,29 @@ func TestGrammar(t *testing.T) {
 			require.Equal(t, plain, p.Root, "%q parses like a harmless name", names[i])
 		}
 	})
+}
+
+// PowerShell 7 has the module FailoverClusters only through a session of Windows PowerShell, so the frame hands such
+// scripts on. It knows them by one line, which none may write differently.
+func TestTheFrameKnowsEveryScriptForTheCluster(t *testing.T) {
+	const line = "Import-Module FailoverClusters"
+	require.Contains(t, powershell.Frame(), "'"+line+"'")
+	cmdlet := regexp.MustCompile(`(?i)\b[a-z]+-cluster[a-z]*\b`)
+	cluster := 0
+	for _, file := range scripts(t) {
+		source, err := os.ReadFile(file)
+		require.NoError(t, err)
+		if cmdlet.Match(source) {
+			cluster++
+			require.Contains(t, string(source), "\n"+line+"\n", file)
+		}
+	}
+	require.Greater(t, cluster, 5)
+}
+
+// A command that names the automatic variable makes PowerShell read standard input itself, and the frame finds nothing.
+func TestTheFrameReadsStandardInputAlone(t *testing.T) {
+	require.NotContains(t, strings.ToLower(powershell.Frame()), "$input")
 }
 
 func TestQuoteRefusesWhatAPersonCannotCopy(t *testing.T) {
