@@ -6,11 +6,13 @@ import (
 	"fmt"
 )
 
-// check looks whether the condition holds, once or until the step's timeout.
-func (r *run) check(ctx context.Context, s Step) error {
+// check looks whether the condition holds, once or until the step's timeout. What was waited for in vain before and is
+// waived now is not waited for again.
+func (r *run) check(ctx context.Context, s Step, st *stepState) error {
 	var obs Observation
 	var err error
-	if s.Wait {
+	reason, waived := r.o.Waive[s.ID]
+	if s.Wait && !(waived && st.Status == StatusFailed) {
 		limit, cancel := context.WithTimeout(ctx, s.timeout())
 		obs, err = r.until(limit, s, func(o Observation) { r.event(Event{Kind: EventWaiting, Step: s, Observation: o}) })
 		cancel()
@@ -27,7 +29,6 @@ func (r *run) check(ctx context.Context, s Step) error {
 		return stepError(s, NotApplied, "run again with the same journal", err)
 	}
 	err = stepError(s, NotApplied, "make the check hold and run again with the same journal", fmt.Errorf("%w: %w", ErrPrecondition, err))
-	reason, waived := r.o.Waive[s.ID]
 	if !waived {
 		return errors.Join(err, r.j.append(observed(s, StatusFailed, obs, err)))
 	}
@@ -58,8 +59,12 @@ func (r *run) change(ctx context.Context, s Step, st *stepState) error {
 			return r.outcome(s, Applied, false, obs, nil)
 		}
 		last := attempt == s.attempts() || permanent(err) || limit.Err() != nil
-		if !last && sleep(limit, s.poll()) == nil && r.lockStillOurs(ctx) == nil {
-			continue
+		if !last && sleep(limit, s.poll()) == nil {
+			lockErr := r.lockStillOurs(ctx)
+			if lockErr == nil {
+				continue
+			}
+			err = fmt.Errorf("%w; before that: %w", lockErr, err)
 		}
 		return r.changeFailed(ctx, s, obs, applyErr, err)
 	}

@@ -402,6 +402,60 @@ func TestApprovalIsVoidWhenTheTargetMovesWhileThePersonThinks(t *testing.T) {
 	assert.Zero(t, w.thrown["macro"])
 }
 
+func TestAResumedRunDoesNotTakeAnotherApprovalForItsOwn(t *testing.T) {
+	for _, which := range []string{"the one it began with", "of a plan made now"} {
+		t.Run(which, func(t *testing.T) {
+			w := newWorld()
+			p := procedure(w.change("first"), w.check("gate"), w.once("macro"))
+			plan, err := p.Plan(t.Context())
+			require.NoError(t, err)
+			o := options(journal(t))
+			o.Approved = plan.Findings
+			_, err = p.Run(t.Context(), o)
+			require.ErrorIs(t, err, failover.ErrPrecondition, "half-way, under its approval")
+			w.on["gate"] = true
+
+			o.Approved = "made up"
+			for range 2 { // that it was tried before approves nothing
+				_, err = p.Run(t.Context(), o)
+				require.ErrorIs(t, err, failover.ErrPlanChanged)
+				assert.Zero(t, w.thrown["macro"])
+			}
+			o.Approved = plan.Findings
+			if which == "of a plan made now" {
+				now, err := p.Plan(t.Context())
+				require.NoError(t, err)
+				o.Approved = now.Findings
+			}
+			_, err = p.Run(t.Context(), o)
+			require.NoError(t, err)
+			assert.Equal(t, 1, w.thrown["macro"])
+		})
+	}
+}
+
+func TestAWaiverAfterAVainWaitIsNotWaitedForAgain(t *testing.T) {
+	w := newWorld()
+	s := w.check("drained")
+	looks := 0
+	s.Wait, s.Timeout, s.Poll = true, 20*time.Millisecond, time.Millisecond
+	s.Observe = func(context.Context) (failover.Observation, error) {
+		looks++
+		return failover.Observation{Found: "one job runs"}, nil
+	}
+	p := procedure(s, w.change("a"))
+	o := options(journal(t))
+	o.Waive = map[string]string{"drained": "may go on"}
+	_, err := p.Run(t.Context(), options(o.Journal))
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	assert.Greater(t, looks, 1)
+	looks = 0
+	rep, err := p.Run(t.Context(), o)
+	require.NoError(t, err)
+	assert.Equal(t, 1, looks)
+	assert.Equal(t, failover.StatusWaived, statusOf(t, rep, "drained"))
+}
+
 func TestManualWaitsForAWordAndVerifiesIt(t *testing.T) {
 	w := newWorld()
 	verified := failover.Step{ID: "cable", Title: "Plug the cable", Kind: failover.Manual, Help: "Plug it.", Observe: w.observe("cable")}

@@ -34,6 +34,7 @@ type Journal struct {
 	path    string
 	file    *os.File // nil: opened for reading
 	lock    *flock.Flock
+	running bool // a run or an undo of this process writes to it
 	head    header
 	records []record
 	last    string // hash of the last line
@@ -43,14 +44,23 @@ type Journal struct {
 }
 
 type header struct {
-	Format     string    `json:"format"`
-	ID         string    `json:"id"`
-	Procedure  string    `json:"procedure"`
-	Definition string    `json:"definition"`
-	Steps      []string  `json:"steps"`
-	Actor      string    `json:"actor"`
-	Reason     string    `json:"reason"`
-	At         time.Time `json:"at"`
+	Format     string       `json:"format"`
+	ID         string       `json:"id"`
+	Procedure  string       `json:"procedure"`
+	Definition string       `json:"definition"`
+	Steps      []headerStep `json:"steps"`
+	Outage     Window       `json:"outage,omitzero"`
+	Actor      string       `json:"actor"`
+	Reason     string       `json:"reason"`
+	At         time.Time    `json:"at"`
+}
+
+// headerStep is what is needed to tell about a step without the procedure.
+type headerStep struct {
+	ID     string `json:"id"`
+	Title  string `json:"title"`
+	Target string `json:"target,omitempty"`
+	Kind   Kind   `json:"kind"`
 }
 
 // OpenJournal opens the journal at path for running, resuming, undoing or resolving, and creates it when it is not
@@ -212,9 +222,10 @@ func (j *Journal) begin(p Procedure, o RunOptions) error {
 			fmt.Errorf("%w: it was begun for %s (definition %.12s), this is %s (definition %.12s)",
 				ErrWrongJournal, j.head.Procedure, j.head.Definition, p.Name, definition))
 	}
-	h := header{Format: journalFormat, ID: rand.Text(), Procedure: p.Name, Definition: definition, Actor: o.Actor, Reason: o.Reason, At: time.Now().UTC()}
+	h := header{Format: journalFormat, ID: rand.Text(), Procedure: p.Name, Definition: definition, Outage: p.Outage,
+		Actor: o.Actor, Reason: o.Reason, At: time.Now().UTC()}
 	for _, s := range p.Steps {
-		h.Steps = append(h.Steps, s.ID)
+		h.Steps = append(h.Steps, headerStep{s.ID, s.Title, s.Target, s.Kind})
 	}
 	if err := j.writeLine(h); err != nil {
 		return err
@@ -278,7 +289,7 @@ func (j *Journal) Resolve(step string, outcome Outcome, actor, reason string) er
 	if err := (Statement{By: actor, Says: outcome.String(), Reason: reason}).Validate("Resolve"); err != nil {
 		return err
 	}
-	if err := j.knows(step); err != nil {
+	if _, err := j.knows(step); err != nil {
 		return err
 	}
 	if st := j.states()[step]; st == nil || (st.Status != StatusInDoubt && !st.undoOpen) {
@@ -289,24 +300,77 @@ func (j *Journal) Resolve(step string, outcome Outcome, actor, reason string) er
 }
 
 // Confirm records a person's word that a Manual step is done. The next run verifies it by the step's observation,
-// where there is one.
+// where there is one. It refuses every other step: a Check is waived and a doubt is resolved.
 func (j *Journal) Confirm(step string, s Statement) error {
 	if err := s.Validate("Confirm"); err != nil {
 		return err
 	}
-	if err := j.knows(step); err != nil {
+	known, err := j.knows(step)
+	if err != nil {
 		return err
+	}
+	if known.Kind != Manual {
+		return Invalid("step "+step, "is a "+known.Kind.String()+" and not done by hand", "confirm manual steps only; resolve what is in doubt, waive a check when running")
 	}
 	return j.append(record{Type: recConfirm, Step: step, Actor: s.By, Found: s.Says, Reason: s.Reason})
 }
 
-func (j *Journal) knows(step string) error {
+func (j *Journal) knows(step string) (headerStep, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if slices.Contains(j.head.Steps, step) {
-		return nil
+	if i := slices.IndexFunc(j.head.Steps, func(s headerStep) bool { return s.ID == step }); i >= 0 {
+		return j.head.Steps[i], nil
 	}
-	return unknownStep("the procedure of "+j.path, step)
+	return headerStep{}, unknownStep("the procedure of "+j.path, step)
+}
+
+// Report makes the report from the journal alone, without the procedure, its configuration or its targets: what an
+// operator reads when nothing of that can be reached. It says the same as [Procedure.Report]. Before the first run its
+// Result is ResultNone and it has no steps.
+func (j *Journal) Report() *Report {
+	j.mu.Lock()
+	p := Procedure{Name: j.head.Procedure, Outage: j.head.Outage}
+	for _, s := range j.head.Steps {
+		p.Steps = append(p.Steps, Step{ID: s.ID, Title: s.Title, Target: s.Target, Kind: s.Kind})
+	}
+	definition := j.head.Definition
+	j.mu.Unlock()
+	rep := p.Report(j)
+	rep.Definition = definition
+	return rep
+}
+
+// begunUnder reports whether a run that was approved by this hash has changed something.
+func (j *Journal) begunUnder(hash string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	approved := ""
+	for _, rec := range j.records {
+		switch {
+		case rec.Type == recRun:
+			approved = rec.Hash
+		case rec.Type == recIntent && approved == hash:
+			return true
+		}
+	}
+	return false
+}
+
+// enter lets one run or undo of this process write at a time; the file lock keeps other processes out.
+func (j *Journal) enter() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.running {
+		return journalError("use journal", j.path, "wait for the run that uses it to end", ErrJournalBusy)
+	}
+	j.running = true
+	return nil
+}
+
+func (j *Journal) leave() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.running = false
 }
 
 func (j *Journal) loadFact(name string) (json.RawMessage, bool) {

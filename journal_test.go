@@ -38,6 +38,31 @@ func TestJournalIsOpenInOneProcessAtATime(t *testing.T) {
 	openJournal(t, path)
 }
 
+func TestAJournalServesOneRunAtATime(t *testing.T) {
+	w := newWorld()
+	j := journal(t)
+	s := w.once("a")
+	p := procedure(s)
+	var inner error
+	p.Steps[0].Apply = func(ctx context.Context) error {
+		_, inner = p.Run(ctx, options(j))
+		return w.throw("a")(ctx)
+	}
+	_, err := p.Run(t.Context(), options(j))
+	require.NoError(t, err)
+	require.ErrorIs(t, inner, failover.ErrJournalBusy)
+	assert.Equal(t, 1, w.thrown["a"])
+	_, err = p.Run(t.Context(), options(j))
+	require.NoError(t, err, "it is free again")
+}
+
+func TestOnlyManualStepsAreConfirmed(t *testing.T) {
+	path, _, _ := ran(t)
+	j := openJournal(t, path)
+	require.ErrorIs(t, j.Confirm("a", failover.Statement{By: "ann", Says: "done", Reason: "saw it"}), failover.ErrInvalid)
+	require.ErrorIs(t, j.Confirm("nonsense", failover.Statement{By: "ann", Says: "done", Reason: "saw it"}), failover.ErrInvalid)
+}
+
 func TestJournalBelongsToOneProcedure(t *testing.T) {
 	path, p, w := ran(t)
 	j := openJournal(t, path)

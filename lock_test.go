@@ -114,3 +114,21 @@ func TestTheLockStaysWhileTheRunIsHalfWay(t *testing.T) {
 	require.Error(t, err)
 	assert.Empty(t, lock.held.ID, "nothing was changed, so nothing stays locked")
 }
+
+func TestALockLostBetweenTwoAttemptsIsNamed(t *testing.T) {
+	w := newWorld()
+	lock := &memoryLock{}
+	s := w.change("a")
+	calls := 0
+	s.Apply = func(context.Context) error {
+		calls++
+		lock.held = failover.Claim{ID: "other"}
+		return &failover.Error{Op: "apply", Outcome: failover.NotApplied, Err: assert.AnError}
+	}
+	p := procedure(s)
+	p.Lock = lock
+	_, err := p.Run(t.Context(), options(journal(t)))
+	require.ErrorIs(t, err, failover.ErrLockLost)
+	require.ErrorIs(t, err, assert.AnError)
+	assert.Equal(t, 1, calls)
+}

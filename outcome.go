@@ -139,8 +139,8 @@ var (
 	ErrWrongJournal = errors.New("journal belongs to another procedure")
 	// ErrJournalDamaged: the journal was altered or lost part of its middle.
 	ErrJournalDamaged = errors.New("journal damaged")
-	// ErrJournalBusy: another process on this machine has the journal open.
-	ErrJournalBusy = errors.New("journal in use by another process")
+	// ErrJournalBusy: another process on this machine has the journal open, or another run in this one uses it.
+	ErrJournalBusy = errors.New("journal in use by another run")
 	// ErrUndone: the journal records an undo; a new run needs a new journal.
 	ErrUndone = errors.New("journal records an undo")
 	// ErrIrreversible: the undo would have to pass a step that cannot be undone.

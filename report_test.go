@@ -36,6 +36,9 @@ func TestReportTellsTheSameFromTheJournalAlone(t *testing.T) {
 	require.NoError(t, err)
 	assert.JSONEq(t, string(liveJSON), string(againJSON))
 	assert.True(t, json.Valid(liveJSON))
+	alone, err := stored.Report().JSON()
+	require.NoError(t, err)
+	assert.JSONEq(t, string(liveJSON), string(alone), "also where the procedure cannot be built")
 
 	require.NotNil(t, live.Outage)
 	assert.False(t, live.Outage.Ended)
@@ -51,6 +54,12 @@ func TestReportTellsTheSameFromTheJournalAlone(t *testing.T) {
 	assert.NotContains(t, page.String(), "<script>")
 	assert.Contains(t, page.String(), "&lt;script&gt;")
 	assert.Contains(t, page.String(), `class="not-reached"`)
+}
+
+func TestAJournalThatWasNotBegunSaysSo(t *testing.T) {
+	rep := journal(t).Report()
+	assert.Equal(t, failover.ResultNone, rep.Result)
+	assert.Empty(t, rep.Steps)
 }
 
 func TestOutageIsMeasuredFromTheFirstIntentToTheLastStep(t *testing.T) {

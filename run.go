@@ -18,8 +18,8 @@ type RunOptions struct {
 	Reason  string   // required: why, for example the change ticket
 
 	// Approved is the Findings hash of the plan a person has seen and approved. When it is set, nothing is changed
-	// unless the procedure finds the same again. It is checked until the first change was made; a resumed run is
-	// beyond that.
+	// unless the procedure finds the same again. A run that resumes changes made under this very hash is beyond that;
+	// with another hash the procedure is looked at anew, and has to be found as in the plan that was approved then.
 	Approved string
 
 	// Gate is asked before each Change and Once; nil lets them pass.
@@ -27,7 +27,8 @@ type RunOptions struct {
 	// Confirm is asked for a person's word on a Manual step. It returns an error wrapping ErrWaiting when there is
 	// none yet. When it is nil the run waits for Journal.Confirm.
 	Confirm func(context.Context, Step, Observation) (Statement, error)
-	// Waive names Checks that may fail, each with the reason. Firm checks are not waived.
+	// Waive names Checks that may fail, each with the reason. Firm checks are not waived. A Check that waits is waited
+	// for first; once it has failed in an earlier run of the journal, one look is enough.
 	Waive map[string]string
 
 	// Observer receives events, one at a time. It must return quickly.
@@ -81,7 +82,7 @@ type run struct {
 // ErrInDoubt (a step may have taken effect and nothing settles it: look, then Journal.Resolve),
 // ErrPrecondition (a check does not hold), ErrNotObserved (changed, without the effect), ErrWaiting (a person is
 // needed; run again), ErrRejected (the gate said no), ErrLocked, ErrLockLost, ErrPlanChanged, ErrWrongJournal,
-// ErrUndone, ErrStopped and ErrInvalid.
+// ErrJournalBusy, ErrUndone, ErrStopped and ErrInvalid.
 //
 // When ctx ends, Run stops at once; a change under way is then in doubt, and the next run settles it.
 func (p Procedure) Run(ctx context.Context, o RunOptions) (*Report, error) {
@@ -89,6 +90,7 @@ func (p Procedure) Run(ctx context.Context, o RunOptions) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer r.j.leave()
 	for id, st := range r.j.states() {
 		if st.undoOpen || st.Status == StatusUndone {
 			err := &Error{Op: "run", Target: p.Name, Outcome: NotApplied, Next: "finish the undo, then begin a new journal",
@@ -104,6 +106,7 @@ func (p Procedure) Run(ctx context.Context, o RunOptions) (*Report, error) {
 	return r.end(err)
 }
 
+// start checks the call and enters the journal; the caller leaves it.
 func (p Procedure) start(o RunOptions) (*run, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
@@ -111,7 +114,11 @@ func (p Procedure) start(o RunOptions) (*run, error) {
 	if err := o.validate(p); err != nil {
 		return nil, err
 	}
+	if err := o.Journal.enter(); err != nil {
+		return nil, err
+	}
 	if err := o.Journal.begin(p, o); err != nil {
+		o.Journal.leave()
 		return nil, err
 	}
 	log := o.Logger
@@ -226,10 +233,8 @@ func (r *run) approved(ctx context.Context) error {
 	if r.o.Approved == "" {
 		return nil
 	}
-	for _, st := range r.j.states() {
-		if st.intended {
-			return nil
-		}
+	if r.j.begunUnder(r.o.Approved) {
+		return nil
 	}
 	plan, err := r.p.Plan(ctx)
 	if err != nil {
@@ -268,13 +273,21 @@ func (r *run) step(ctx context.Context, i int) error {
 	r.event(Event{Kind: EventStepStarted, Step: s})
 	ctx = r.stepContext(ctx, s, readOnlyFacts{r.j})
 	if s.WarnAfter > 0 {
-		slow := time.AfterFunc(s.WarnAfter, func() { r.event(Event{Kind: EventSlow, Step: s, Number: i + 1}) })
-		defer slow.Stop()
+		said := make(chan struct{})
+		slow := time.AfterFunc(s.WarnAfter, func() {
+			defer close(said)
+			r.event(Event{Kind: EventSlow, Step: s, Number: i + 1})
+		})
+		defer func() {
+			if !slow.Stop() {
+				<-said // nothing of the run outlives it
+			}
+		}()
 	}
 	var err error
 	switch s.Kind {
 	case Check:
-		err = r.check(ctx, s)
+		err = r.check(ctx, s, st)
 	case Change:
 		err = r.change(ctx, s, st)
 	case Once:

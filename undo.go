@@ -53,6 +53,7 @@ func (p Procedure) Undo(ctx context.Context, o RunOptions) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer r.j.leave()
 	for id, st := range r.j.states() {
 		if st.Status == StatusInDoubt && !st.fired && !st.undoOpen {
 			return p.Report(r.j), &Error{Op: "undo", Target: id, Outcome: NotApplied, Next: "settle the step first: run again, or resolve it",
@@ -117,6 +118,7 @@ func (p Procedure) TakeOverLock(ctx context.Context, from Claim, o RunOptions) e
 	if err != nil {
 		return err
 	}
+	defer r.j.leave()
 	rec := record{Type: recTakeOver, Actor: o.Actor, Reason: o.Reason,
 		Found: fmt.Sprintf("held by %s for %s since %s (%s)", from.Owner, from.Purpose, from.Since.Format(time.RFC3339), from.ID)}
 	if err := r.j.append(rec); err != nil {
