@@ -11,6 +11,7 @@ import (
 	"os/user"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/01b61c5c/failover"
 )
@@ -56,15 +57,20 @@ func (w waivers) Set(text string) error {
 const commonVerbs = `  check                    look at every precondition, change nothing
   plan                     show what would be done, change nothing (the default)
   run                      do it, or go on with a run that was stopped
+  undo                     take back what can be taken back
   status                   show how far the journal says it has come
+  report                   print the report (-json, -html)
   resolve STEP applied|not-applied
                            settle a step that is in doubt, after looking at the target
   confirm STEP TEXT        say that a manual step is done
-  report                   print the report (-json, -html)
-  undo                     take back what can be taken back
+  lock                     show who holds the lock in the target system
+  take-over HOLDER         take the lock over from a run that is known to be dead; lock shows HOLDER
+
+status, report, resolve and confirm need the journal only: they work when no machine can be reached.
 `
 
 // Main runs the program and returns its exit status: 0 done, 1 not done, 2 called wrongly, 3 in doubt, 4 a person is needed.
+// Flags may stand before and behind the verb.
 func (p Program) Main(args []string) int {
 	c := call{waive: waivers{}}
 	flags := flag.NewFlagSet(p.Name, flag.ContinueOnError)
@@ -85,23 +91,23 @@ func (p Program) Main(args []string) int {
 		fmt.Fprintln(flags.Output())
 		flags.PrintDefaults()
 	}
-	switch err := flags.Parse(args); {
+	words, err := parse(flags, args)
+	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
 		return 2
 	}
 	verb := "plan"
-	if c.args = flags.Args(); len(c.args) > 0 {
-		verb, c.args = c.args[0], c.args[1:]
+	if len(words) > 0 {
+		verb, c.args = words[0], words[1:]
 	}
 	if c.journal == "" {
 		c.journal = c.procedure + ".journal"
 	}
 	ctx, stop, end := interruptible()
 	defer end()
-	err := p.do(ctx, stop, verb, c)
-	if err == nil {
+	if err = p.do(ctx, stop, verb, c); err == nil {
 		return 0
 	}
 	fmt.Fprintf(os.Stderr, "%s: %v\n", p.Name, err)
@@ -119,17 +125,59 @@ func (p Program) Main(args []string) int {
 	return 1
 }
 
+// parse reads flags before, between and behind the words, up to "--".
+func parse(flags *flag.FlagSet, args []string) (words []string, err error) {
+	for {
+		if err := flags.Parse(args); err != nil {
+			return nil, err
+		}
+		rest := flags.Args()
+		if at := len(args) - len(rest); len(rest) == 0 || at > 0 && args[at-1] == "--" {
+			return append(words, rest...), nil
+		}
+		words, args = append(words, rest[0]), rest[1:]
+	}
+}
+
 var errUsage = errors.New("usage")
+
+// arity says how many words a common verb takes behind it; confirm takes at least so many.
+func arity(verb string) (n int, known bool) {
+	switch verb {
+	case "check", "plan", "run", "undo", "status", "report", "lock":
+		return 0, true
+	case "take-over":
+		return 1, true
+	case "resolve", "confirm":
+		return 2, true
+	}
+	return 0, false
+}
 
 func (p Program) do(ctx context.Context, stop <-chan struct{}, verb string, c call) (err error) {
 	if i := slices.IndexFunc(p.Verbs, func(v Verb) bool { return v.Name == verb }); i >= 0 {
 		return p.Verbs[i].Run(ctx, c.config, c.args)
 	}
-	if !slices.Contains([]string{"check", "plan", "run", "status", "resolve", "confirm", "report", "undo"}, verb) {
+	n, known := arity(verb)
+	switch {
+	case !known:
 		return fmt.Errorf("%w: no verb is called %q; -h lists them", errUsage, verb)
-	}
-	if !slices.Contains(p.Procedures, c.procedure) {
+	case len(c.args) < n || len(c.args) > n && verb != "confirm":
+		return fmt.Errorf("%w: %s takes %d words behind it, not %q; -h shows them", errUsage, verb, n, c.args)
+	case !slices.Contains(p.Procedures, c.procedure):
 		return fmt.Errorf("%w: no procedure is called %q; there are %s", errUsage, c.procedure, strings.Join(p.Procedures, ", "))
+	case c.reason == "" && slices.Contains([]string{"run", "undo", "resolve", "confirm", "take-over"}, verb):
+		return fmt.Errorf("%w: -reason is empty; give the change ticket", errUsage)
+	}
+	switch verb {
+	case "status", "report":
+		return report(c)
+	case "resolve", "confirm":
+		return settle(verb, c)
+	case "undo":
+		if _, err := failover.ReadJournal(c.journal); err != nil {
+			return err
+		}
 	}
 	proc, closer, err := p.Build(ctx, c.config, c.procedure)
 	if err != nil {
@@ -138,14 +186,11 @@ func (p Program) do(ctx context.Context, stop <-chan struct{}, verb string, c ca
 	defer func() { err = errors.Join(err, closer.Close()) }()
 	switch verb {
 	case "check":
-		return check(ctx, proc)
+		return check(ctx, proc, c)
 	case "plan":
 		return plan(ctx, proc, c)
-	case "status", "report":
-		return report(proc, c)
-	}
-	if len(c.reason) == 0 {
-		return fmt.Errorf("%w: -reason is empty; give the change ticket", errUsage)
+	case "lock":
+		return holder(ctx, proc)
 	}
 	journal, err := failover.OpenJournal(c.journal)
 	if err != nil {
@@ -153,118 +198,19 @@ func (p Program) do(ctx context.Context, stop <-chan struct{}, verb string, c ca
 	}
 	defer func() { err = errors.Join(err, journal.Close()) }()
 	switch verb {
-	case "resolve":
-		return resolve(journal, c)
-	case "confirm":
-		if len(c.args) < 2 {
-			return fmt.Errorf("%w: confirm STEP TEXT", errUsage)
-		}
-		return journal.Confirm(c.args[0], failover.Statement{By: c.actor, Says: strings.Join(c.args[1:], " "), Reason: c.reason})
+	case "take-over":
+		return takeOver(ctx, proc, journal, c)
 	case "undo":
 		return undo(ctx, proc, journal, c)
 	}
 	return run(ctx, stop, proc, journal, c)
 }
 
-func check(ctx context.Context, proc failover.Procedure) error {
-	proc.Steps = slices.DeleteFunc(slices.Clone(proc.Steps), func(s failover.Step) bool { return s.Kind != failover.Check })
-	proc.Outage = failover.Window{}
-	plan, err := proc.Plan(ctx)
-	if err != nil {
-		return err
-	}
-	fmt.Print(plan)
-	if n := len(plan.Blockers()); n > 0 {
-		return fmt.Errorf("%w: %d of %d checks", failover.ErrPrecondition, n, len(plan.Steps))
-	}
-	return nil
-}
-
-func plan(ctx context.Context, proc failover.Procedure, c call) error {
-	plan, err := proc.Plan(ctx)
-	if err != nil {
-		return err
-	}
-	if !c.json {
-		fmt.Print(plan)
-		fmt.Printf("Nothing was changed. To do this: run -reason … -approve %s\n", plan.Findings)
-		return nil
-	}
-	raw, err := plan.JSON()
-	fmt.Println(string(raw))
-	return err
-}
-
-func report(proc failover.Procedure, c call) error {
-	journal, err := failover.ReadJournal(c.journal)
-	if err != nil {
-		return err
-	}
-	rep := proc.Report(journal)
-	switch {
-	case c.json:
-		raw, err := rep.JSON()
-		fmt.Println(string(raw))
-		return err
-	case c.html:
-		return rep.WriteHTML(os.Stdout)
-	}
-	fmt.Print(rep)
-	return nil
-}
-
-func resolve(journal *failover.Journal, c call) error {
-	if len(c.args) != 2 {
-		return fmt.Errorf("%w: resolve STEP applied|not-applied", errUsage)
-	}
-	var outcome failover.Outcome
-	if err := outcome.UnmarshalText([]byte(c.args[1])); err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
-	}
-	return journal.Resolve(c.args[0], outcome, c.actor, c.reason)
-}
-
-func run(ctx context.Context, stop <-chan struct{}, proc failover.Procedure, journal *failover.Journal, c call) error {
-	screen, at := NewScreen(os.Stderr), newPerson(c.actor)
-	o := failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason, Approved: c.approve, Waive: c.waive,
-		Confirm: at.confirm, Observer: screen.Event, Stop: stop}
-	if c.approve == "" {
-		o.Gate = failover.GateFunc(at.approve)
-	}
-	rep, err := proc.Run(ctx, o)
-	return errors.Join(err, show(rep, c))
-}
-
-func undo(ctx context.Context, proc failover.Procedure, journal *failover.Journal, c call) error {
-	for _, u := range proc.UndoPlan(journal) {
-		if u.Undo {
-			fmt.Fprintf(os.Stderr, "will undo: %s (%s)\n", u.Title, u.ID)
-		} else {
-			fmt.Fprintf(os.Stderr, "stays:     %s (%s): %s\n", u.Title, u.ID, u.Why)
-		}
-	}
-	rep, err := proc.Undo(ctx, failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason, Observer: NewScreen(os.Stderr).Event})
-	return errors.Join(err, show(rep, c))
-}
-
-func show(rep *failover.Report, c call) error {
-	if rep == nil {
-		return nil
-	}
-	if c.json {
-		raw, err := rep.JSON()
-		fmt.Println(string(raw))
-		return err
-	}
-	fmt.Print(rep)
-	return nil
-}
-
 // interruptible makes the first interrupt stop the run at its next safe point and the second one end it at once.
 func interruptible() (context.Context, <-chan struct{}, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	stop, signals, ended := make(chan struct{}), make(chan os.Signal, 2), make(chan struct{})
-	signal.Notify(signals, os.Interrupt)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		for n := 0; ; n++ {
 			select {
