@@ -184,6 +184,12 @@ func (r *resume) interrupted() failover.Step {
 			return obs, nil
 		})
 	s.Kind = failover.Check
+	look := s.Observe
+	s.Observe = func(ctx context.Context) (failover.Observation, error) {
+		obs, err := look(ctx)
+		obs.Done = err == nil // a list, never an obstacle, also in a plan made before there is a record
+		return obs, err
+	}
 	return s
 }
 

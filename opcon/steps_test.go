@@ -20,6 +20,7 @@ func TestPlannedSwitchover(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, s.Count("hold", ""), "a plan changes nothing")
 	require.Contains(t, plan.String(), "SYM BRANCH [EAST]")
+	require.Empty(t, plan.Blockers(), "what is known only later is no obstacle")
 
 	rep, err := p.Run(context.Background(), options(journal(t)))
 	require.NoError(t, err, "%v", rep)

@@ -451,7 +451,7 @@ func (c Config) validateLimits() error {
 }
 
 func (c Config) validateVerify() error {
-	seen := map[string]bool{"roles": true, "macro-result": true, "failoverd": true, "sym-dates": true, "lock-archived": true}
+	seen := map[string]bool{"roles": true, "macro-result": true, "failoverd": true, "sym-dates": true, "old-primary-silent": true}
 	for i, v := range c.Verify {
 		field := fmt.Sprintf("Config.Verify[%d]", i)
 		switch {

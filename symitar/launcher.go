@@ -57,7 +57,8 @@ type firing struct {
 	args []string
 	pair *Pair
 
-	observeOnly bool // never void a run that does not come to fire
+	observeOnly bool     // never void a run that does not come to fire
+	eyes        *watcher // nil outside a step
 }
 
 // status reads the marks on the firing host.
@@ -268,6 +269,9 @@ const startGrace = 10
 // fire is voided.
 func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secret) Result {
 	log := newLogReader(f.on, f.run, secrets)
+	if f.eyes != nil {
+		*f.eyes = watcher{run: f.run, log: log}
+	}
 	waits := 0
 	quiet := false
 	var last status // the last look that succeeded

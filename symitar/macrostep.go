@@ -20,17 +20,18 @@ var macroRunFact = failover.NewFact[macroRun]("symitar/macro-run")
 // macroStep fires the macro, at most once over all runs of the journal.
 func (f firing) macroStep() failover.Step {
 	m := f.on.set.Macro
-	eyes := &watcher{}
+	f.eyes = &watcher{}
 	return failover.Step{ID: "macro/run", Title: "Run the FAILOVER macro on " + f.on.Name() + ", once", Target: f.on.Name(), Kind: failover.Once,
 		Timeout: m.Timeout + m.Settle, Poll: f.pair.poll,
 		Source:  vendorFailover + "FAILOVER allows a user to swap a primary and secondary machine",
-		Observe: func(ctx context.Context) (failover.Observation, error) { return f.observe(ctx, eyes) },
+		Observe: f.observe,
 		Apply:   f.apply,
 		Probe:   f.probe,
 	}
 }
 
-// watcher keeps how far the output of a run was shown. It is for eyes only: losing it shows lines again.
+// watcher keeps how far the output of a run was shown, so that nobody who reads its first line a second time believes
+// that the macro was fired twice. It is for eyes only: another process shows the lines again.
 type watcher struct {
 	run RunID
 	log *logReader
@@ -45,7 +46,7 @@ func (w *watcher) show(ctx context.Context, f firing, s status) {
 
 // observe tells whether the roles are as wanted. A run of ours that still works is waited for; one that has ended
 // without bringing them about, or is gone, cannot be waited for any longer, and says so.
-func (f firing) observe(ctx context.Context, eyes *watcher) (failover.Observation, error) {
+func (f firing) observe(ctx context.Context) (failover.Observation, error) {
 	obs := failover.Observation{Would: "run " + f.on.set.Macro.Path + " once, on " + f.on.Name()}
 	mine, known, err := macroRunFact.Load(ctx)
 	if err != nil {
@@ -58,7 +59,7 @@ func (f firing) observe(ctx context.Context, eyes *watcher) (failover.Observatio
 			return obs, err
 		}
 		if s.fired && !s.acknowledged {
-			eyes.show(ctx, f, s)
+			f.eyes.show(ctx, f, s)
 			if s.alive && !s.finished() {
 				obs.Found = "the macro runs"
 				return obs, nil

@@ -189,6 +189,10 @@ func (f firing) macroEqual(ctx context.Context) (failover.Observation, error) {
 	return obs, err
 }
 
+// noOpenRun is said with and without a state directory: the pair lock of a run makes it, and that must not void an
+// approval given before.
+const noOpenRun = "no open run"
+
 func (f firing) launcherFree(ctx context.Context) (failover.Observation, error) {
 	mine, _, err := macroRunFact.Load(ctx)
 	if err != nil {
@@ -204,7 +208,7 @@ func (f firing) launcherFree(ctx context.Context) (failover.Observation, error) 
 		case strings.Contains(kv["filesystem"], ":"):
 			return failover.Item{Found: h.set.StateDir + " is on the remote file system " + kv["filesystem"] + "; it must be local"}, nil
 		case kv["state"] == "absent":
-			return failover.Item{Done: true, Found: "no run so far"}, nil
+			return failover.Item{Done: true, Found: noOpenRun}, nil
 		case kv["state"] != "ours":
 			return failover.Item{Found: h.set.StateDir + " is " + kv["state"] + "; it must belong to " + h.set.Macro.User + " with mode 0700"}, nil
 		}
@@ -215,7 +219,7 @@ func (f firing) launcherFree(ctx context.Context) (failover.Observation, error) 
 		if owner != "" && owner != string(mine.Run) {
 			return failover.Item{Found: "run " + owner + " has the launcher's lock; find out what became of it and acknowledge it"}, nil
 		}
-		return failover.Item{Done: true, Found: "no open run"}, nil
+		return failover.Item{Done: true, Found: noOpenRun}, nil
 	})
 }
 

@@ -236,8 +236,10 @@ func (f firing) verify() []failover.Step {
 			return failover.Observation{Done: ok, Found: found}, err
 		})
 	roles.Firm, roles.Wait, roles.Timeout = true, true, max(f.on.set.Macro.Settle, failover.DefaultTimeout)
-	steps := []failover.Step{roles,
-		check("macro-result", "The macro's output tells of no failure", "vendor, RSJ: texts that RSJ treats as fatal", []*Host{f.on}, f.resultText),
+	// It waits so that a plan, made when there is no output yet, does not call it an obstacle; trouble ends it at once.
+	result := check("macro-result", "The macro's output tells of no failure", "vendor, RSJ: texts that RSJ treats as fatal", []*Host{f.on}, f.resultText)
+	result.Wait = true
+	steps := []failover.Step{roles, result,
 		check("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon, f.all,
 			func(ctx context.Context) (failover.Observation, error) { return each(ctx, f.all, noFailoverD) }),
 		check("sym-dates", "SMA_DATES is present and current in every SYM of the new primary", "ours: RSJ takes its dates from it", next,
@@ -283,7 +285,9 @@ func (f firing) resultText(ctx context.Context) (failover.Observation, error) {
 		text += ", which is not an accepted one; judged by the roles"
 	}
 	if trouble := log.textTrouble(); trouble != "" {
-		return failover.Observation{Found: text + "; " + trouble}, nil
+		return failover.Observation{Found: text + "; " + trouble}, f.on.fail("read the macro's output", failover.NotApplied,
+			"read "+f.on.set.StateDir+"/run."+string(f.run)+"/log on the host; when the swap is in order all the same, run again and waive this check with a reason",
+			fmt.Errorf("%w: %s; %s", failover.ErrPrecondition, text, trouble))
 	}
 	return failover.Observation{Done: true, Found: text}, nil
 }

@@ -3,6 +3,7 @@ package symitar_test
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,6 +90,31 @@ func TestSwitchoverAndBack(t *testing.T) {
 	require.Equal(t, []string{symitartest.Home}, b.sim.Primaries())
 	require.Equal(t, 2, b.sim.MacroRuns())
 	require.False(t, b.sim.EverTwoPrimaries())
+}
+
+func TestAnApprovedPlanIsRunAsItWasMade(t *testing.T) {
+	b := newBench(t, "")
+	var approved string
+	started := 0
+	_, err := b.run(t, func(p *symitar.Pair) (failover.Procedure, error) {
+		proc, err := symitar.Switchover(p)
+		require.NoError(t, err)
+		plan, err := proc.Plan(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, plan.Blockers(), "a pair in order is no obstacle, before there is any output")
+		approved = plan.Findings
+		return proc, nil
+	}, func(o *failover.RunOptions) {
+		o.Approved = approved
+		o.Observer = func(e failover.Event) {
+			if e.Kind == failover.EventProgress && strings.Contains(e.Text, "FAILOVER started") {
+				started++
+			}
+		}
+	})
+	require.NoError(t, err, "nothing has moved between plan and run; the lock of the run itself is no finding")
+	b.swapped(t)
+	require.Equal(t, 1, started, "an output shown twice looks like a macro fired twice")
 }
 
 func TestFailover(t *testing.T) {
