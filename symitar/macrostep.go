@@ -72,7 +72,8 @@ func (f firing) observe(ctx context.Context) (failover.Observation, error) {
 		return obs, err
 	}
 	return obs, f.on.fail("observe the roles", failover.NotApplied,
-		"look at the log "+f.on.set.StateDir+"/run."+string(f.run)+"/log and at both hosts; bring the roles in order by the site's runbook, then run again; the macro is not fired again",
+		"look at the log "+f.on.set.StateDir+"/run."+string(f.run)+"/log and at both hosts; bring the roles in order by the site's runbook, then run again; "+
+			"only when run "+string(f.run)+" was acknowledged and the step resolved as not-applied the macro is fired once more",
 		fmt.Errorf("%w: %s, and %s", failover.ErrInDoubt, s, found))
 }
 
@@ -190,7 +191,7 @@ func (f firing) probeLost(ctx context.Context, s status) (failover.Outcome, erro
 		err = errors.New(found)
 	}
 	return failover.InDoubt, f.on.fail("settle what the macro did", failover.InDoubt,
-		"look at "+f.on.set.StateDir+"/run."+string(f.run)+"/log and at both hosts; when the roles are in order run again; otherwise acknowledge the run and resolve the step",
+		"look at "+f.on.set.StateDir+"/run."+string(f.run)+"/log and at both hosts; when the roles are in order run again; otherwise acknowledge run "+string(f.run)+" and resolve the step",
 		fmt.Errorf("%w: %s; %w", ErrMacroUnknown, s, err))
 }
 

@@ -59,8 +59,9 @@ type site struct {
 	} `yaml:"licence"`
 
 	Agent struct {
-		Control string   `yaml:"control"`
-		Must    []string `yaml:"must"`
+		Control string           `yaml:"control"`
+		Must    []string         `yaml:"must"`
+		Timeout runbook.Duration `yaml:"timeout"`
 	} `yaml:"agent"`
 
 	Verify []struct {
@@ -87,6 +88,8 @@ type site struct {
 	StateDir    string `yaml:"state_dir"`
 	Shell       string `yaml:"shell"`
 	CommandPath string `yaml:"command_path"`
+
+	Poll runbook.Duration `yaml:"poll"`
 
 	OpCon *opconSite `yaml:"opcon"`
 
@@ -133,7 +136,7 @@ func (s site) config() (symitar.Config, error) {
 			Waiver: r.Waiver.value()},
 		FailoverD: symitar.FailoverD{Match: s.FailoverD},
 		Licence:   symitar.Licence{Path: s.Licence.Path, User: s.Licence.User, Patterns: s.Licence.Patterns},
-		Agent:     symitar.Agent{Control: s.Agent.Control, Must: s.Agent.Must},
+		Agent:     symitar.Agent{Control: s.Agent.Control, Must: s.Agent.Must, Timeout: time.Duration(s.Agent.Timeout)},
 		Limits: symitar.Limits{DiskPercent: s.Limits.DiskPercent, DiskIgnore: s.Limits.DiskIgnore, ClockSkew: time.Duration(s.Limits.ClockSkew),
 			DatesAgeDays: s.Limits.DatesAgeDays, ErrorsSince: time.Duration(s.Limits.ErrorsSince), Quiet: time.Duration(s.Limits.Quiet)},
 		SymRoot: s.SymRoot, RootInfoDir: s.RootInfoDir, StateDir: s.StateDir, Shell: s.Shell, Path: s.CommandPath,

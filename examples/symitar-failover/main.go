@@ -6,43 +6,62 @@
 //	symitar-failover -config site.yaml check
 //	symitar-failover -config site.yaml plan
 //	symitar-failover -config site.yaml -reason CHG-1042 run
-//	symitar-failover -config site.yaml status
+//	symitar-failover status
 //
 // "plan" is the default and changes nothing. "run" asks before the macro, unless -approve gives the findings hash of
-// the plan that was approved. A run that stops, for whatever reason, goes on when it is called again.
+// the plan that was approved. A run that stops, for whatever reason, goes on when it is called again. When it stops in
+// doubt, look at both hosts, then:
+//
+//	symitar-failover -reason CHG-1042 resolve macro/run applied
+//
+// or, where the macro is to be fired once more, give its lock back first, with what was found:
+//
+//	symitar-failover -config site.yaml -reason CHG-1042 acknowledge RUN "the roles are as before, nothing was mounted"
+//	symitar-failover -reason CHG-1042 resolve macro/run not-applied
 package main
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/examples/internal/runbook"
 	"github.com/01b61c5c/failover/symitar"
 )
 
-func main() {
-	program := runbook.Program{
+func main() { os.Exit(program().Main(os.Args[1:])) }
+
+func program() runbook.Program {
+	return runbook.Program{
 		Name:       "symitar-failover",
 		About:      "swap a Symitar host pair through the FAILOVER macro",
 		Procedures: []string{"switchover", "failover", "failback"},
 		Build:      build,
+		Verbs: []runbook.Verb{{Name: "acknowledge RUN FOUND", About: "give the launcher's lock of a macro run that is over back, and say what was found on the hosts",
+			Answer: acknowledge}},
 	}
-	os.Exit(program.Main(os.Args[1:]))
 }
 
-func build(_ context.Context, path, name string) (failover.Procedure, io.Closer, error) {
+func open(path string) (site, *symitar.Pair, error) {
 	var s site
 	if err := runbook.ReadConfig(path, &s); err != nil {
-		return failover.Procedure{}, nil, err
+		return s, nil, err
 	}
 	config, err := s.config()
 	if err != nil {
-		return failover.Procedure{}, nil, err
+		return s, nil, err
 	}
-	pair, err := symitar.NewPair(config)
+	pair, err := symitar.NewPair(config, symitar.WithPolling(time.Duration(s.Poll)))
+	return s, pair, err
+}
+
+func build(_ context.Context, path, name string) (failover.Procedure, io.Closer, error) {
+	s, pair, err := open(path)
 	if err != nil {
 		return failover.Procedure{}, nil, err
 	}
@@ -59,4 +78,23 @@ func build(_ context.Context, path, name string) (failover.Procedure, io.Closer,
 		return p, nil, errors.Join(err, pair.Close())
 	}
 	return p, pair, nil
+}
+
+// acknowledge is for a run of the macro whose end nothing but a person could tell. Its lock would keep every later run
+// from being fired. A host that is down keeps its lock; acknowledge again when it is back.
+func acknowledge(ctx context.Context, path string, args []string, actor, reason string) (err error) {
+	if len(args) < 2 {
+		return failover.Invalid("argument", "the run or what was found is missing", "write acknowledge RUN FOUND; RUN stands in the error and in the lock")
+	}
+	_, pair, err := open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, pair.Close()) }()
+	word := failover.Statement{By: actor, Says: strings.Join(args[1:], " "), Reason: reason}
+	if err := pair.Acknowledge(ctx, symitar.RunID(args[0]), word); err != nil {
+		return err
+	}
+	fmt.Printf("run %s is acknowledged on both hosts\n", args[0])
+	return nil
 }

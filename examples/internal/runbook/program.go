@@ -27,11 +27,13 @@ type Program struct {
 	Verbs []Verb
 }
 
-// Verb is a command of one program only.
+// Verb is a command of one program only. Its Name is the first word; what follows it shows in the help.
 type Verb struct {
 	Name  string
 	About string
 	Run   func(ctx context.Context, config string, args []string) error
+	// Answer takes the place of Run where a person has to answer for what the verb does: -reason is required.
+	Answer func(ctx context.Context, config string, args []string, actor, reason string) error
 }
 
 type call struct {
@@ -139,7 +141,10 @@ func parse(flags *flag.FlagSet, args []string) (words []string, err error) {
 	}
 }
 
-var errUsage = errors.New("usage")
+var (
+	errUsage    = errors.New("usage")
+	errNoReason = fmt.Errorf("%w: -reason is empty; give the change ticket", errUsage)
+)
 
 // arity says how many words a common verb takes behind it; confirm takes at least so many.
 func arity(verb string) (n int, known bool) {
@@ -155,8 +160,15 @@ func arity(verb string) (n int, known bool) {
 }
 
 func (p Program) do(ctx context.Context, stop <-chan struct{}, verb string, c call) (err error) {
-	if i := slices.IndexFunc(p.Verbs, func(v Verb) bool { return v.Name == verb }); i >= 0 {
-		return p.Verbs[i].Run(ctx, c.config, c.args)
+	if i := slices.IndexFunc(p.Verbs, func(v Verb) bool { name, _, _ := strings.Cut(v.Name, " "); return name == verb }); i >= 0 {
+		v := p.Verbs[i]
+		switch {
+		case v.Answer == nil:
+			return v.Run(ctx, c.config, c.args)
+		case c.reason == "":
+			return errNoReason
+		}
+		return v.Answer(ctx, c.config, c.args, c.actor, c.reason)
 	}
 	n, known := arity(verb)
 	switch {
@@ -167,7 +179,7 @@ func (p Program) do(ctx context.Context, stop <-chan struct{}, verb string, c ca
 	case !slices.Contains(p.Procedures, c.procedure):
 		return fmt.Errorf("%w: no procedure is called %q; there are %s", errUsage, c.procedure, strings.Join(p.Procedures, ", "))
 	case c.reason == "" && slices.Contains([]string{"run", "undo", "resolve", "confirm", "take-over"}, verb):
-		return fmt.Errorf("%w: -reason is empty; give the change ticket", errUsage)
+		return errNoReason
 	}
 	switch verb {
 	case "status", "report":
