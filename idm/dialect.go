@@ -1,11 +1,18 @@
 package idm
 
 import (
+	"fmt"
+
 	ber "github.com/go-asn1-ber/asn1-ber"
 )
 
 // Dialect holds what the vendor's texts leave open about the wire format. The zero value is the reading best supported
-// by what is published; examples/labcheck settles it on a lab server. It is a plain value: hand it to [WithDialect].
+// by what is published. It is a plain value: hand it to [WithDialect].
+//
+// examples/labcheck settles both fields on a lab server and prints the value to use. The framing it finds by reading the statistics of a driver
+// both ways. The polarity it finds on a scratch driver: enabled from Disabled with the flag 1 and then with 0, one leaves the driver's cache empty and
+// the other makes it grow. Prove it there before the first real run: the wrong framing is refused, the wrong polarity is not, and
+// "do not synchronize" then synchronizes everything.
 type Dialect struct {
 	Framing Framing
 	Resync  ResyncFlag
@@ -22,6 +29,17 @@ const (
 	FramingSequence
 )
 
+// String returns the word the configuration files of the reference programs use.
+func (f Framing) String() string {
+	switch f {
+	case FramingConcatenated:
+		return "concatenated"
+	case FramingSequence:
+		return "sequence"
+	}
+	return fmt.Sprintf("framing %d", int(f))
+}
+
 // ResyncFlag is the polarity of the third argument of SetDriverStartOption.
 type ResyncFlag int
 
@@ -31,6 +49,17 @@ const (
 	// ResyncFlagOneSyncs: 1 means "synchronize" (two published clients can be read this way).
 	ResyncFlagOneSyncs
 )
+
+// String returns the word the configuration files of the reference programs use.
+func (r ResyncFlag) String() string {
+	switch r {
+	case ResyncFlagOneSkips:
+		return "one-skips"
+	case ResyncFlagOneSyncs:
+		return "one-syncs"
+	}
+	return fmt.Sprintf("resync flag %d", int(r))
+}
 
 // flag returns the integer that travels for the wanted behaviour.
 func (d Dialect) flag(r Resync) int64 {

@@ -12,8 +12,9 @@
 // a failover.Procedure: plan it, run it with a journal, resume it, undo it. Package idmtest is a tree of simulated servers to try all of it on.
 //
 // Facts are marked: documented by the vendor or the reference wiki; seen in published code, schema dumps or tests on live trees; inferred.
-// What is inferred about the wire format is a [Dialect], to be proven with examples/labcheck before the first real run: with the wrong polarity
-// of the resync flag, "do not synchronize" synchronizes everything.
+// What is inferred about the wire format is a [Dialect], to be proven before the first real run: with the wrong polarity of the resync flag,
+// "do not synchronize" synchronizes everything. The program examples/labcheck proves it on a lab server: it reads the answers of the engine, finds the framing,
+// tries the flag on one scratch driver where it is told to by name, and prints the Dialect to use. Without that it changes nothing.
 //
 // # Prepare
 //

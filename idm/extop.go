@@ -63,21 +63,38 @@ type Raw []byte
 // String returns the bytes in hexadecimal.
 func (r Raw) String() string { return hex.EncodeToString(r) }
 
+// Answer is the answer to an extended operation as it came.
+type Answer struct {
+	Name  string // responseName, "" when the server left it out as RFC 4511 allows
+	Value Raw    // responseValue, nil when there was none
+}
+
 // Extended sends any extended operation and returns the response value, nil when the server sent none. The SDK knows nothing
 // about its effect and calls a lost answer in doubt.
 func (s *Server) Extended(ctx context.Context, oid string, value []byte) ([]byte, error) {
+	answer, err := s.ExtendedAnswer(ctx, oid, value)
+	return answer.Value, err
+}
+
+// ExtendedAnswer is [Server.Extended] with the name of the response, for finding out how a server answers.
+func (s *Server) ExtendedAnswer(ctx context.Context, oid string, value []byte) (Answer, error) {
 	return s.extended(ctx, request{op: "extended operation " + oid + " on", target: s.address, effect: writes}, oid, value)
 }
 
-func (s *Server) extended(ctx context.Context, r request, oid string, value []byte) ([]byte, error) {
+func (s *Server) extended(ctx context.Context, r request, oid string, value []byte) (Answer, error) {
 	req := ldap.NewExtendedRequest(oid, requestValue(value))
-	var answer []byte
+	var answer Answer
 	err := s.do(ctx, r, func(_ context.Context, c *ldap.Conn) error {
+		answer = Answer{}
 		resp, err := c.Extended(req)
-		if err == nil && resp.Value != nil && resp.Value.Data != nil {
-			answer = resp.Value.Data.Bytes()
+		if err != nil {
+			return err
 		}
-		return err
+		answer.Name = resp.Name
+		if resp.Value != nil && resp.Value.Data != nil {
+			answer.Value = resp.Value.Data.Bytes()
+		}
+		return nil
 	})
 	return answer, err
 }
@@ -92,7 +109,8 @@ func requestValue(value []byte) *ber.Packet {
 
 // perform sends one of the engine's operations about target, which is the first argument unless it is the server itself.
 func (s *Server) perform(ctx context.Context, o extop, target string, secrets []failover.Secret, args ...argument) ([]byte, error) {
-	return s.extended(ctx, request{op: o.words, target: target, effect: o.effect, driverOp: true, secrets: secrets}, o.oid(), s.dialect.encode(args...))
+	answer, err := s.extended(ctx, request{op: o.words, target: target, effect: o.effect, driverOp: true, secrets: secrets}, o.oid(), s.dialect.encode(args...))
+	return answer.Value, err
 }
 
 // sequence decodes an answer that is a SEQUENCE and returns its elements.

@@ -66,7 +66,8 @@ func (r Replica) String() string {
 
 func (s *Server) askReplica(ctx context.Context, words, oid, target string, args ...argument) ([]byte, error) {
 	// These are eDirectory's own operations; their arguments are always concatenated (seen).
-	return s.extended(ctx, request{op: words, target: target, effect: reads}, oid, Dialect{}.encode(args...))
+	answer, err := s.extended(ctx, request{op: words, target: target, effect: reads}, oid, Dialect{}.encode(args...))
+	return answer.Value, err
 }
 
 // Partitions returns the DNs of the partitions this server holds replicas of, "" for [Root].

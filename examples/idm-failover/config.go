@@ -3,24 +3,19 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/examples/internal/edir"
 	"github.com/01b61c5c/failover/examples/internal/runbook"
 	"github.com/01b61c5c/failover/idm"
 )
 
 // site is the configuration file. Everything in it is explained in site.example.yaml.
 type site struct {
-	Home    server `yaml:"home"`
-	Standby server `yaml:"standby"`
-
-	Dialect struct {
-		Framing    string `yaml:"framing"`
-		ResyncFlag string `yaml:"resync_flag"`
-	} `yaml:"dialect"`
+	Home    edir.Server  `yaml:"home"`
+	Standby edir.Server  `yaml:"standby"`
+	Dialect edir.Dialect `yaml:"dialect"`
 
 	DriverSet string   `yaml:"driver_set"`
 	Drivers   []string `yaml:"drivers"`
@@ -61,18 +56,6 @@ type site struct {
 	LockAttribute string `yaml:"lock_attribute"`
 }
 
-type server struct {
-	URL         string           `yaml:"url"`
-	DN          string           `yaml:"dn"`
-	Roots       string           `yaml:"roots"`
-	Fingerprint string           `yaml:"fingerprint"`
-	ServerName  string           `yaml:"server_name"`
-	LegacyTLS   bool             `yaml:"legacy_tls"`
-	User        string           `yaml:"user"`
-	Password    runbook.Secret   `yaml:"password"`
-	CallTimeout runbook.Duration `yaml:"call_timeout"`
-}
-
 type statement struct {
 	By     string `yaml:"by"`
 	Says   string `yaml:"says"`
@@ -80,10 +63,8 @@ type statement struct {
 }
 
 var (
-	framings = map[string]idm.Framing{"concatenated": idm.FramingConcatenated, "sequence": idm.FramingSequence}
-	flags    = map[string]idm.ResyncFlag{"one-skips": idm.ResyncFlagOneSkips, "one-syncs": idm.ResyncFlagOneSyncs}
-	gaps     = map[string]idm.GapPolicy{"close": idm.CloseGap, "leave": idm.LeaveGap}
-	sources  = map[string]idm.ServerDataFrom{"preparation": idm.FromPreparation, "export": idm.FromExport, "export-whole": idm.FromExportWhole}
+	gaps    = map[string]idm.GapPolicy{"close": idm.CloseGap, "leave": idm.LeaveGap}
+	sources = map[string]idm.ServerDataFrom{"preparation": idm.FromPreparation, "export": idm.FromExport, "export-whole": idm.FromExportWhole}
 )
 
 // readSite reads the file and refuses everything that is missing at once, by the names of the file and before any server is asked.
@@ -93,11 +74,10 @@ func readSite(path string) (site, error) {
 		return s, err
 	}
 	problems := []error{
-		s.Home.check("home"), s.Standby.check("standby"),
-		filled("driver_set", s.DriverSet, "the DN of the driver set"),
-		oneOf("dialect.framing", s.Dialect.Framing, framings), oneOf("dialect.resync_flag", s.Dialect.ResyncFlag, flags),
-		oneOf("gap", s.Gap, gaps),
-		filled("export.path", s.Export.Path, "the file the export is kept in"),
+		s.Home.Check("home"), s.Standby.Check("standby"), s.Dialect.Check("dialect"),
+		edir.Filled("driver_set", s.DriverSet, "the DN of the driver set"),
+		edir.OneOf("gap", s.Gap, gaps),
+		edir.Filled("export.path", s.Export.Path, "the file the export is kept in"),
 	}
 	if s.Export.MaxAge <= 0 {
 		problems = append(problems, failover.Invalid("export.max_age", "is no time above zero", "say how old an export may be, for example 24h"))
@@ -106,59 +86,12 @@ func readSite(path string) (site, error) {
 		problems = append(problems, failover.Invalid("drivers", "is empty", "name each driver by its DN; there is no \"all\""))
 	}
 	for i, dn := range s.Drivers {
-		problems = append(problems, filled(fmt.Sprintf("drivers[%d]", i), dn, "the DN of the driver"))
+		problems = append(problems, edir.Filled(fmt.Sprintf("drivers[%d]", i), dn, "the DN of the driver"))
 	}
 	for i, p := range s.Passwords {
 		problems = append(problems, p.check(fmt.Sprintf("passwords[%d]", i), s.Passwords[:i]))
 	}
 	return s, errors.Join(problems...)
-}
-
-// filled refuses what is empty or still stands as in the example.
-func filled(field, value, right string) error {
-	switch {
-	case strings.TrimSpace(value) == "":
-		return failover.Invalid(field, "is missing", "give "+right)
-	case strings.Contains(value, "FILL-IN"):
-		return failover.Invalid(field, "is not filled in", "give "+right)
-	}
-	return nil
-}
-
-func oneOf[T any](field, value string, values map[string]T) error {
-	if _, ok := values[value]; ok {
-		return nil
-	}
-	var names []string
-	for name := range values {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return failover.Invalid(field, fmt.Sprintf("is %q", value), "use one of "+strings.Join(names, ", "))
-}
-
-func (s server) check(name string) error {
-	problems := []error{
-		filled(name+".url", s.URL, "its own address, as in ldaps://idm1.example:636"),
-		filled(name+".dn", s.DN, "the DN of the server object, the dsaName of its root DSE"),
-		filled(name+".user", s.User, "the DN of the user to log in as"),
-	}
-	if s.Password.Func() == nil {
-		problems = append(problems, failover.Invalid(name+".password", "names no source", "name a file, an environment variable or a prompt"))
-	}
-	switch {
-	case s.Roots == "" && s.Fingerprint == "":
-		problems = append(problems, failover.Invalid(name+".roots", "is missing, and there is no fingerprint", "give the PEM file of the tree's CA"))
-	case s.Roots != "" && s.Fingerprint != "":
-		problems = append(problems, failover.Invalid(name+".roots", "is given beside a fingerprint", "choose one"))
-	default:
-		problems = append(problems, filled(name+".roots or .fingerprint", s.Roots+s.Fingerprint, "the PEM file of the tree's CA or the certificate's SHA-256"))
-	}
-	return errors.Join(problems...)
-}
-
-func (s site) dialect() idm.Dialect {
-	return idm.Dialect{Framing: framings[s.Dialect.Framing], Resync: flags[s.Dialect.ResyncFlag]}
 }
 
 func (s site) kept() idm.KeptExport {
@@ -185,7 +118,7 @@ func (s site) failover() (idm.FailoverOptions, error) {
 	f := s.Failover
 	o := idm.FailoverOptions{SourceDN: s.Home.DN, SourceDead: failover.Statement{By: f.SourceDead.By, Says: f.SourceDead.Says, Reason: f.SourceDead.Reason},
 		Gap: gaps[s.Gap], Data: sources[f.Data], Export: s.kept()}
-	problems := []error{oneOf("failover.data", f.Data, sources), o.SourceDead.Validate("failover.source_dead")}
+	problems := []error{edir.OneOf("failover.data", f.Data, sources), o.SourceDead.Validate("failover.source_dead")}
 	if o.Gap == idm.CloseGap {
 		since, err := time.Parse(time.RFC3339, f.Since)
 		if err != nil {

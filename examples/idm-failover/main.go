@@ -86,11 +86,11 @@ func procedure(ctx context.Context, path, name string, open *connections) (failo
 			return none, err
 		}
 	}
-	dialHome, err := s.Home.dialer("home", s.dialect())
+	dialHome, err := s.dialer("home")
 	if err != nil {
 		return none, err
 	}
-	dialStandby, err := s.Standby.dialer("standby", s.dialect())
+	dialStandby, err := s.dialer("standby")
 	if err != nil {
 		return none, err
 	}

@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
-	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/examples/internal/edir"
 	"github.com/01b61c5c/failover/examples/internal/runbook"
 	"github.com/01b61c5c/failover/idm"
 )
@@ -24,7 +22,7 @@ type password struct {
 }
 
 func (p password) check(field string, before []password) error {
-	problems := []error{filled(field+".object", p.Object, "the DN it is set on")}
+	problems := []error{edir.Filled(field+".object", p.Object, "the DN it is set on")}
 	switch {
 	case p.Kind == 0:
 		problems = append(problems, failover.Invalid(field+".kind", "is missing", "say which password it is, for example application password"))
@@ -57,7 +55,7 @@ func passwordSource(list []password) idm.PasswordSource {
 	fetch := make([]failover.SecretFunc, len(list))
 	var asking sync.Mutex // drivers are worked on at the same time, and a terminal takes one question at a time
 	for i, p := range list {
-		fetch[i] = keep(&asking, p.From.Func())
+		fetch[i] = edir.Ask(&asking, p.From.Func())
 	}
 	return func(ctx context.Context, need idm.SecretNeeded) (failover.Secret, error) {
 		found := -1
@@ -73,56 +71,18 @@ func passwordSource(list []password) idm.PasswordSource {
 	}
 }
 
-// keep asks once for a secret that is needed for each new connection.
-func keep(asking *sync.Mutex, fetch failover.SecretFunc) failover.SecretFunc {
-	var kept failover.Secret
-	return func(ctx context.Context) (failover.Secret, error) {
-		asking.Lock()
-		defer asking.Unlock()
-		if !kept.Empty() {
-			return kept, nil
-		}
-		secret, err := fetch(ctx)
-		if err == nil {
-			kept = secret
-		}
-		return secret, err
-	}
-}
-
 // dialer connects to one server; it may be called again and again.
 type dialer = func(context.Context) (*idm.Server, error)
 
-// dialer reads the certificates now and connects when it is called.
-func (s server) dialer(name string, d idm.Dialect) (dialer, error) {
-	options := []idm.Option{idm.WithExpectedServer(s.DN), idm.WithDialect(d), idm.WithLogin(s.User, keep(new(sync.Mutex), s.Password.Func()))}
-	if s.Fingerprint != "" {
-		options = append(options, idm.WithFingerprint(s.Fingerprint))
-	} else {
-		pem, err := os.ReadFile(s.Roots)
-		if err != nil {
-			return nil, fmt.Errorf("%s.roots: %w", name, err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, failover.Invalid(name+".roots", s.Roots+" holds no certificate", "give the certificate of the tree's CA in PEM form")
-		}
-		options = append(options, idm.WithRoots(pool))
+// dialer reads the certificates of a server now and connects in the site's dialect when it is called.
+func (s site) dialer(name string) (dialer, error) {
+	server := s.Home
+	if name == "standby" {
+		server = s.Standby
 	}
-	if s.ServerName != "" {
-		options = append(options, idm.WithServerName(s.ServerName))
+	dial, err := server.Dialer(name)
+	if err != nil {
+		return nil, err
 	}
-	if s.LegacyTLS {
-		options = append(options, idm.WithLegacyTLS())
-	}
-	if s.CallTimeout != 0 {
-		options = append(options, idm.WithCallTimeout(time.Duration(s.CallTimeout)))
-	}
-	return func(ctx context.Context) (*idm.Server, error) {
-		server, err := idm.Dial(ctx, s.URL, options...)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		return server, nil
-	}, nil
+	return func(ctx context.Context) (*idm.Server, error) { return dial(ctx, idm.WithDialect(s.Dialect.Value())) }, nil
 }

@@ -50,11 +50,7 @@ func on(ctx context.Context, config, name string) (site, *idm.Server, error) {
 	if err != nil {
 		return s, nil, err
 	}
-	which := s.Home
-	if name == "standby" {
-		which = s.Standby
-	}
-	dial, err := which.dialer(name, s.dialect())
+	dial, err := s.dialer(name)
 	if err != nil {
 		return s, nil, err
 	}
@@ -190,7 +186,7 @@ func watch(ctx context.Context, out io.Writer, config string, args []string) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, standby.Close()) }()
-	dial, err := s.Home.dialer("home", s.dialect())
+	dial, err := s.dialer("home")
 	if err != nil {
 		return err
 	}

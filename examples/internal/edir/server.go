@@ -1,0 +1,161 @@
+// Package edir is what the reference programs for Identity Manager share: the part of a configuration file that says how
+// to reach an eDirectory server and what is proven about its dialect.
+package edir
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/examples/internal/runbook"
+	"github.com/01b61c5c/failover/idm"
+)
+
+// Server is one eDirectory server of a configuration file.
+type Server struct {
+	URL         string           `yaml:"url"`
+	DN          string           `yaml:"dn"`
+	Roots       string           `yaml:"roots"`
+	Fingerprint string           `yaml:"fingerprint"`
+	ServerName  string           `yaml:"server_name"`
+	LegacyTLS   bool             `yaml:"legacy_tls"`
+	User        string           `yaml:"user"`
+	Password    runbook.Secret   `yaml:"password"`
+	CallTimeout runbook.Duration `yaml:"call_timeout"`
+}
+
+// Check refuses what is missing, all of it at once. name is the key of the server in the file.
+func (s Server) Check(name string) error {
+	problems := []error{
+		Filled(name+".url", s.URL, "its own address, as in ldaps://idm1.example:636"),
+		Filled(name+".dn", s.DN, "the DN of the server object, the dsaName of its root DSE"),
+		Filled(name+".user", s.User, "the DN of the user to log in as"),
+	}
+	if s.Password.Func() == nil {
+		problems = append(problems, failover.Invalid(name+".password", "names no source", "name a file, an environment variable or a prompt"))
+	}
+	switch {
+	case s.Roots == "" && s.Fingerprint == "":
+		problems = append(problems, failover.Invalid(name+".roots", "is missing, and there is no fingerprint", "give the PEM file of the tree's CA"))
+	case s.Roots != "" && s.Fingerprint != "":
+		problems = append(problems, failover.Invalid(name+".roots", "is given beside a fingerprint", "choose one"))
+	default:
+		problems = append(problems, Filled(name+".roots or .fingerprint", s.Roots+s.Fingerprint, "the PEM file of the tree's CA or the certificate's SHA-256"))
+	}
+	return errors.Join(problems...)
+}
+
+// Filled refuses what is empty or still stands as in the example.
+func Filled(field, value, right string) error {
+	switch {
+	case strings.TrimSpace(value) == "":
+		return failover.Invalid(field, "is missing", "give "+right)
+	case strings.Contains(value, "FILL-IN"):
+		return failover.Invalid(field, "is not filled in", "give "+right)
+	}
+	return nil
+}
+
+// OneOf refuses a word that is not a key of values.
+func OneOf[T any](field, value string, values map[string]T) error {
+	if _, ok := values[value]; ok {
+		return nil
+	}
+	var names []string
+	for name := range values {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return failover.Invalid(field, fmt.Sprintf("is %q", value), "use one of "+strings.Join(names, ", "))
+}
+
+// Dialer connects to one server; it may be called again and again.
+type Dialer = func(context.Context, ...idm.Option) (*idm.Server, error)
+
+// Dialer reads the certificates now and connects when it is called. name is the key of the server in the file.
+func (s Server) Dialer(name string) (Dialer, error) {
+	options := []idm.Option{idm.WithExpectedServer(s.DN), idm.WithLogin(s.User, Ask(new(sync.Mutex), s.Password.Func()))}
+	if s.Fingerprint != "" {
+		options = append(options, idm.WithFingerprint(s.Fingerprint))
+	} else {
+		pem, err := os.ReadFile(s.Roots)
+		if err != nil {
+			return nil, fmt.Errorf("%s.roots: %w", name, err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, failover.Invalid(name+".roots", s.Roots+" holds no certificate", "give the certificate of the tree's CA in PEM form")
+		}
+		options = append(options, idm.WithRoots(pool))
+	}
+	if s.ServerName != "" {
+		options = append(options, idm.WithServerName(s.ServerName))
+	}
+	if s.LegacyTLS {
+		options = append(options, idm.WithLegacyTLS())
+	}
+	if s.CallTimeout != 0 {
+		options = append(options, idm.WithCallTimeout(time.Duration(s.CallTimeout)))
+	}
+	return func(ctx context.Context, more ...idm.Option) (*idm.Server, error) {
+		server, err := idm.Dial(ctx, s.URL, slices.Concat(options, more)...)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		return server, nil
+	}, nil
+}
+
+// Ask fetches a secret once, although it is needed for each new connection. asking keeps two questions from being on the
+// terminal at the same time.
+func Ask(asking *sync.Mutex, fetch failover.SecretFunc) failover.SecretFunc {
+	var kept failover.Secret
+	return func(ctx context.Context) (failover.Secret, error) {
+		asking.Lock()
+		defer asking.Unlock()
+		if !kept.Empty() {
+			return kept, nil
+		}
+		secret, err := fetch(ctx)
+		if err == nil {
+			kept = secret
+		}
+		return secret, err
+	}
+}
+
+// Dialect is the part of a configuration file that says what was proven on a lab server. Neither field has a default.
+type Dialect struct {
+	Framing    string `yaml:"framing"`
+	ResyncFlag string `yaml:"resync_flag"`
+}
+
+var (
+	framings = words(idm.FramingConcatenated, idm.FramingSequence)
+	flags    = words(idm.ResyncFlagOneSkips, idm.ResyncFlagOneSyncs)
+)
+
+func words[T fmt.Stringer](values ...T) map[string]T {
+	list := map[string]T{}
+	for _, v := range values {
+		list[v.String()] = v
+	}
+	return list
+}
+
+// Check refuses what is not filled in.
+func (d Dialect) Check(name string) error {
+	return errors.Join(OneOf(name+".framing", d.Framing, framings), OneOf(name+".resync_flag", d.ResyncFlag, flags))
+}
+
+// Value returns the dialect as the library takes it.
+func (d Dialect) Value() idm.Dialect {
+	return idm.Dialect{Framing: framings[d.Framing], Resync: flags[d.ResyncFlag]}
+}
