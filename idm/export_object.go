@@ -23,7 +23,7 @@ type object struct {
 	plain []Attribute // replicated, naming nothing
 	refs  []Attribute // naming other objects: written when all objects exist
 	local []local     // values of one server each
-	notes []Attribute // the engine's own; kept for the report, never written
+	notes []Attribute // the engine's own, kept for the report; of a file, what an object gets only when it is created
 }
 
 // local holds the per-server values one server has for an object.

@@ -122,6 +122,15 @@ func TestTreeDriverConfigurations(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, report.Created)
 	require.Equal(t, tree.Get("srv1", driver, "DirXML-ShimConfigInfo"), tree.Get("srv2", driver, "DirXML-ShimConfigInfo"))
+	job := "cn=Check," + driver
+	require.Equal(t, []string{one.DN()}, tree.Get("srv1", job, "DirXML-ServerList"), "a job that is there runs where it ran: on two servers it would run twice")
+	require.NoError(t, one.Delete(t.Context(), job))
+	_, err = two.Import(t.Context(), src(), idm.ImportOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []string{two.DN()}, tree.Get("srv1", job, "DirXML-ServerList"), "a new job needs a server, and the file names none")
+	drift, err = one.Verify(t.Context(), src(), idm.VerifyOptions{})
+	require.NoError(t, err)
+	require.True(t, drift.Equal(), "the file says nothing of servers: %s", drift)
 	require.NotEmpty(t, report.Secrets)
 	for _, need := range report.Secrets {
 		require.True(t, need.Server == two.DN() || need.Kind == idm.SecretDriverObject, need.String())

@@ -54,7 +54,8 @@ type ImportOptions struct {
 	MaxAge time.Duration
 	// Storage says whether the shims' own state is written.
 	Storage StoragePolicy
-	// JobServers are the servers a job from a driver configuration gets, whose file does not name them; empty means the connected server.
+	// JobServers are the servers the jobs of a driver configuration get, whose file does not name them. Empty: a job that exists keeps its
+	// servers, a new one gets the connected server.
 	JobServers []string
 	// TempDir is for the sorting of what is larger than memory; the system's folder when empty.
 	TempDir string
@@ -166,11 +167,7 @@ func (s *Server) pair(ctx context.Context, src ExportSource, o ImportOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	jobServers := o.JobServers
-	if len(jobServers) == 0 {
-		jobServers = []string{s.DN()}
-	}
-	in, err := readSource(ctx, src, readOptions{roles: roles, target: o.Driver, jobServers: jobServers, tempDir: o.TempDir})
+	in, err := readSource(ctx, src, readOptions{roles: roles, target: o.Driver, jobServers: o.JobServers, server: s.DN(), tempDir: o.TempDir})
 	if err != nil {
 		return nil, err
 	}
@@ -396,7 +393,11 @@ func (imp *importer) pass(ctx context.Context, change func(want, have *object) f
 }
 
 func (imp *importer) create(ctx context.Context, w *object) error {
-	err := imp.server.Add(ctx, w.dn, w.plain...)
+	attributes := w.plain
+	if own := find(w.notes, serverList); own != nil {
+		attributes = append(slices.Clone(attributes), Attribute{Name: serverList, Values: own})
+	}
+	err := imp.server.Add(ctx, w.dn, attributes...)
 	if err != nil && (failover.OutcomeOf(err) == failover.InDoubt || errors.Is(err, ErrExists)) && ctx.Err() == nil {
 		// Lost answer, or the object of a run that broke: what counts is what is there.
 		e, rerr := imp.server.Read(ctx, w.dn, imp.roles.requested()...)
@@ -404,7 +405,7 @@ func (imp *importer) create(ctx context.Context, w *object) error {
 		case rerr == nil && len(imp.pairing.replicated(w, imp.roles.split(e, imp.server.DN()))) == 0:
 			err = nil
 		case errors.Is(rerr, ErrNoEntry):
-			err = imp.server.Add(ctx, w.dn, w.plain...)
+			err = imp.server.Add(ctx, w.dn, attributes...)
 		}
 	}
 	if err == nil {

@@ -52,6 +52,7 @@ type readOptions struct {
 	roles      attributeRoles
 	target     string // DN of the driver a driver configuration is written to; "" for the one it names
 	jobServers []string
+	server     string // DN of the connected server, for jobs that must have one; "" for none
 	tempDir    string
 }
 
@@ -381,8 +382,14 @@ func (in *incoming) fromConfiguration(from *drivercfg.Object, h drivercfg.Header
 	if len(values) > 0 {
 		obj.local = []local{{line: from.Line, values: values}}
 	}
-	if job && find(obj.plain, "DirXML-ServerList") == nil && len(o.jobServers) > 0 {
-		obj.plain = append(obj.plain, Text("DirXML-ServerList", o.jobServers...))
+	if job && find(obj.plain, serverList) == nil {
+		switch {
+		case len(o.jobServers) > 0:
+			obj.plain = append(obj.plain, Text(serverList, o.jobServers...))
+		case o.server != "":
+			// Only for a job that has to be created: one that is there keeps its servers, or it would run on two.
+			obj.notes = append(obj.notes, Text(serverList, o.server))
+		}
 	}
 	return obj, nil
 }
