@@ -25,8 +25,9 @@ type site struct {
 	Gap       string   `yaml:"gap"`
 
 	Export struct {
-		Path   string           `yaml:"path"`
-		MaxAge runbook.Duration `yaml:"max_age"`
+		Path           string           `yaml:"path"`
+		MaxAge         runbook.Duration `yaml:"max_age"`
+		Configurations string           `yaml:"configurations"`
 	} `yaml:"export"`
 
 	// Passwords left out means that a person sets them.

@@ -6,7 +6,15 @@
 //	idm-failover failover -config site.yaml plan
 //	idm-failover failover -config site.yaml -reason INC-77 run
 //	idm-failover guard -config site.yaml -reason INC-77 run
+//	idm-failover -config site.yaml export
 //	idm-failover -config site.yaml verify
+//	idm-failover -config site.yaml import standby
+//	idm-failover -config site.yaml import standby apply
+//	idm-failover -config site.yaml export xml
+//	idm-failover -config site.yaml import standby designer.xml "cn=AD,cn=Driver Set,o=system"
+//
+// The export that the procedures use is LDIF; with xml it is one driver configuration for each driver, as Designer and iManager
+// read and write it. An import shows the differences and writes only with "apply".
 //
 // The procedure is named first, or with -procedure. "plan" is the default verb and changes nothing. A run that stops, for
 // whatever reason, goes on when it is called again.

@@ -66,7 +66,8 @@ func (p place) config(changes ...string) string {
 	one("resync_flag: FILL-IN", "resync_flag: one-skips")
 	one("driver_set: cn=Driver Set,ou=idm,o=system", "driver_set: "+idmtest.DriverSetDN)
 	one("  - FILL-IN", "  - "+strings.Join(p.tree.Drivers(), "\n  - "))
-	one("/var/lib/failover", p.dir)
+	one("path: /var/lib/failover", "path: "+p.dir)
+	one("configurations: /var/lib/failover", "configurations: "+p.dir)
 	one("  settle: 10s", "  settle: 20ms")
 	one("  poll: 1s", "  poll: 2ms")
 	one("  interval: 5s", "  interval: 2ms")
@@ -180,12 +181,74 @@ func TestExportVerifyImport(t *testing.T) {
 	require.NoError(t, verify(t.Context(), &out, config, []string{"standby"}))
 	p.runsOnlyOn("srv1")
 
-	for _, args := range [][]string{{"aply"}, {"home", "standby"}, {"apply", "apply"}} {
+	for _, args := range [][]string{{"aply"}, {"home", "standby"}, {"apply", "apply"}, {"xml", "file.xml"}, {"a.xml", "b.xml"}, {driver, p.tree.Drivers()[1]}, {"cn=Unknown,cn=ds1,o=system"}} {
 		require.ErrorIs(t, restore(t.Context(), &out, config, args), failover.ErrInvalid, args)
 	}
 	for _, secret := range []string{idmtest.AdminPassword, idmtest.SetPassword, idmtest.DriverPasswords(0).Application} {
 		require.NotContains(t, out.String(), secret)
 	}
+}
+
+func TestDriverConfigurationsAreKeptAndImported(t *testing.T) {
+	p := newPlace(t, idmtest.ServerConfig{})
+	config := p.config()
+	first, second := p.tree.Drivers()[0], p.tree.Drivers()[1]
+	var out bytes.Buffer
+	require.Error(t, verify(t.Context(), &out, config, []string{"xml"}), "there is no export yet")
+	require.NoError(t, export(t.Context(), &out, config, []string{"xml"}))
+	for _, d := range []string{"Driver01", "Driver02"} {
+		file, err := os.ReadFile(filepath.Join(p.dir, "configurations", d+".xml"))
+		require.NoError(t, err)
+		require.Contains(t, string(file), "<driver-configuration dn=\"cn="+d+",cn=ds1,o=system\"")
+	}
+	require.Contains(t, out.String(), "not in it: application password of "+first)
+	require.NoError(t, verify(t.Context(), &out, config, []string{"xml"}))
+	require.ErrorIs(t, verify(t.Context(), &out, config, []string{"xml", "standby"}), idm.ErrDrift)
+
+	out.Reset()
+	require.NoError(t, restore(t.Context(), &out, config, []string{"xml"}))
+	require.Contains(t, out.String(), "+ "+first+": DirXML-ShimConfigInfo")
+	require.Contains(t, out.String(), "Nothing was written")
+	require.Empty(t, p.tree.Get("srv2", first, "DirXML-ShimConfigInfo"), "a dry run writes nothing")
+	require.NoError(t, restore(t.Context(), &out, config, []string{"xml", first, "apply"}))
+	require.Equal(t, p.tree.Get("srv1", first, "DirXML-ShimConfigInfo"), p.tree.Get("srv2", first, "DirXML-ShimConfigInfo"))
+	require.Empty(t, p.tree.Get("srv2", second, "DirXML-ShimConfigInfo"), "only the driver that was named")
+	require.NoError(t, restore(t.Context(), &out, config, []string{"xml", "apply"}))
+	require.NoError(t, verify(t.Context(), &out, config, []string{"xml", "standby"}))
+	p.runsOnlyOn("srv1")
+
+	// One damaged file stops all of them, before the first is written.
+	old := filepath.Join(p.dir, "configurations", "Driver02.xml")
+	require.NoError(t, os.WriteFile(old, []byte("<driver-configuration"), 0o600))
+	p.tree.ForgetRequests()
+	require.ErrorIs(t, restore(t.Context(), &out, config, []string{"xml", "apply"}), failover.ErrInvalid)
+	require.Empty(t, p.tree.Asked(func(r idmtest.Request) bool { return r.Op == idmtest.OpModify || r.Op == idmtest.OpAdd }))
+}
+
+func TestAFileOfDesignerIsImportedOverADriver(t *testing.T) {
+	p := newPlace(t, idmtest.ServerConfig{})
+	config := p.config()
+	driver := p.tree.Drivers()[0]
+	file := filepath.Join(p.dir, "designer.xml")
+	require.NoError(t, os.WriteFile(file, []byte(`<driver-configuration dn="cn=Elsewhere,cn=Lab,o=lab" driver-set-dn="cn=Lab,o=lab" name="Elsewhere">
+<attributes><shim-auth-id value="cn=from-designer"/><shim-auth-password-query/><driver-start-option no-resync="true" value="2"/>
+<named-password-query display-name="Mail" name="smtp"/></attributes>
+<children><rule name="FromDesigner"><policy/></rule></children></driver-configuration>`), 0o600))
+	var out bytes.Buffer
+	args := []string{"standby", file, driver}
+	require.NoError(t, restore(t.Context(), &out, config, args))
+	for _, line := range []string{"has no manifest", "+ " + driver + `: DirXML-ShimAuthID (per server): "cn=from-designer"`, "+ cn=FromDesigner," + driver + " (DirXML-Rule)",
+		`to be set: named password "smtp" of ` + driver, "to be set: application password of " + driver, "Nothing was written"} {
+		require.Contains(t, out.String(), line)
+	}
+	require.False(t, p.tree.Exists("cn=FromDesigner,"+driver))
+	require.NoError(t, restore(t.Context(), &out, config, append(args, "apply")))
+	require.True(t, p.tree.Exists("cn=FromDesigner,"+driver))
+	require.Equal(t, []string{"cn=from-designer"}, p.tree.Get("srv2", driver, "DirXML-ShimAuthID"))
+	require.NotEqual(t, []string{"cn=from-designer"}, p.tree.Get("srv1", driver, "DirXML-ShimAuthID"), "another server has its own value")
+	require.Equal(t, idmtest.Disabled, p.tree.Server("srv2").StartOption(driver), "the start option is the engine's own")
+	require.NoError(t, verify(t.Context(), &out, config, args))
+	require.Error(t, restore(t.Context(), &out, config, []string{file}), "the file's own driver is not there, and neither is what it stands in")
 }
 
 func TestGuardAndWatchDisableAReturnedServer(t *testing.T) {
