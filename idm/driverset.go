@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"github.com/01b61c5c/failover"
 )
 
 // AssociatedDriverSet returns the DN of the driver set the connected server is associated with, "" when it is with none
@@ -70,11 +72,14 @@ func (s *Server) AddToServerList(ctx context.Context, dn, serverDN string) error
 // RemoveFromServerList removes a server from DirXML-ServerList of a job. A server that is not in the list is success. On a driver set
 // it is refused: a removed association may cost the server its per-server values.
 func (s *Server) RemoveFromServerList(ctx context.Context, jobDN, serverDN string) error {
-	list, err := s.ServerList(ctx, jobDN)
+	e, err := s.Read(ctx, jobDN, "objectClass", serverList)
 	if err != nil {
 		return err
 	}
-	for _, dn := range list {
+	if e.HasClass("DirXML-DriverSet") {
+		return failover.Invalid("job", jobDN+" is a driver set", "take a server out of a driver set with LeaveDriverSet, with an export at hand")
+	}
+	for _, dn := range e.Texts(serverList) {
 		if SameDN(dn, serverDN) {
 			err := s.Modify(ctx, jobDN, AttributeChange{DeleteValues, Text(serverList, dn)})
 			if errors.Is(err, ErrNoAttribute) {

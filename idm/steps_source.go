@@ -162,6 +162,10 @@ func (m *mover) saveCaches(dir string) failover.Step {
 			if err != nil {
 				return err
 			}
+			noted, _, err := factNoted.Load(ctx)
+			if err != nil {
+				return err
+			}
 			if saved == nil {
 				saved = map[string]string{}
 			}
@@ -169,7 +173,7 @@ func (m *mover) saveCaches(dir string) failover.Step {
 				if saved[driver] != "" {
 					continue
 				}
-				if saved[driver], err = m.saveCache(ctx, dir, driver); err != nil {
+				if saved[driver], err = m.saveCache(ctx, dir, driver, noted.At); err != nil {
 					return notApplied(err)
 				}
 				if err := factCaches.Save(ctx, saved); err != nil {
@@ -182,9 +186,10 @@ func (m *mover) saveCaches(dir string) failover.Step {
 		Undo: failover.NothingToUndo}
 }
 
-// saveCache writes one cache, or says why it could not be read: the gap is closed by time, not by the file.
-func (m *mover) saveCache(ctx context.Context, dir, driver string) (string, error) {
-	path := filepath.Join(dir, fileName(driver)+".cache.xml")
+// saveCache writes one cache, or says why it could not be read: the gap is closed by time, not by the file. Server and time of the
+// stop are in the file's name: the events of an earlier move are nobody's to overwrite.
+func (m *mover) saveCache(ctx context.Context, dir, driver string, stopped time.Time) (string, error) {
+	path := filepath.Join(dir, fileName(driver)+"-"+fileName(m.sourceDN)+"-"+stopped.UTC().Format("20060102T150405Z")+".cache.xml")
 	f, err := os.CreateTemp(dir, ".cache-*")
 	if err != nil {
 		return "", &failover.Error{Op: "save cache of", Target: driver, Outcome: failover.NotApplied, Next: "make the folder writable", Err: err}

@@ -1,0 +1,66 @@
+package idm_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+)
+
+// saved returns the names and contents of the files the events that wait were saved in.
+func (m *move) saved() map[string]string {
+	m.t.Helper()
+	paths, err := filepath.Glob(filepath.Join(m.dir, "*.cache.xml"))
+	require.NoError(m.t, err)
+	files := map[string]string{}
+	for _, path := range paths {
+		raw, err := os.ReadFile(path)
+		require.NoError(m.t, err)
+		files[filepath.Base(path)] = string(raw)
+	}
+	return files
+}
+
+// runWithEvents runs a procedure in which users change between the stop and the saving.
+func (m *move) runWithEvents(p failover.Procedure, name string) {
+	m.t.Helper()
+	j, err := failover.OpenJournal(m.journal(name))
+	require.NoError(m.t, err)
+	defer j.Close() //nolint:errcheck // test
+	o := m.options(j, p)
+	o.Observer = func(e failover.Event) {
+		if e.Kind == failover.EventIntent && strings.HasSuffix(e.Step.ID, "/save-caches") {
+			m.tree.Change()
+		}
+	}
+	r, err := p.Run(m.t.Context(), o)
+	require.NoError(m.t, err, "%s", r)
+}
+
+func TestWaitingEventsAreSavedAndNoLaterRunOverwritesThem(t *testing.T) {
+	m := newMove(t, pair())
+	m.runWithEvents(m.switchover("srv1", "srv2"), "there")
+	first := m.saved()
+	require.Len(t, first, len(m.drivers))
+	for name, text := range first {
+		require.Contains(t, name, "-srv1-")
+		for _, user := range m.tree.Users() {
+			cn := strings.TrimPrefix(strings.SplitN(user, ",", 2)[0], "cn=")
+			require.Contains(t, text, cn, "every event that waited is in the file")
+		}
+		info, err := os.Stat(filepath.Join(m.dir, name))
+		require.NoError(t, err)
+		require.Zero(t, info.Mode().Perm()&0o077, "users' data is for this user only")
+	}
+	m.runWithEvents(m.failback(), "back")
+	both := m.saved()
+	require.Len(t, both, 2*len(m.drivers))
+	for name, text := range first {
+		require.Equal(t, text, both[name], "the events of an earlier move stay")
+	}
+	m.neverTwo()
+}
