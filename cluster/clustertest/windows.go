@@ -44,7 +44,7 @@ func (s *Sim) ServeWindows() (*WindowsNodes, error) {
 	}
 	w := &WindowsNodes{sim: s, scripts: map[string]ScriptHandler{}}
 	for _, name := range wsfc.Names() {
-		w.scripts[wsfc.Script(name).Text] = func(node string, document []byte) (any, error) { return w.serve(name, node, document) }
+		w.scripts[wsfc.Script(name).Text] = func(node string, document []byte) (any, error) { return s.serve(name, node, document) }
 	}
 	for _, n := range m.Nodes {
 		srv := &windowsServer{node: n.Name}
@@ -142,20 +142,48 @@ func (w *WindowsNodes) run(node string, cmd *sshtest.Command) sshtest.Ending {
 }
 
 func (w *WindowsNodes) answer(cmd *sshtest.Command, data any, err error) sshtest.Ending {
+	a := answerOf(data, err)
+	_, _ = io.WriteString(cmd.Stdout, a.Output)
+	_, _ = io.WriteString(cmd.Stderr, a.Errors)
 	switch {
-	case errors.Is(err, errLostReply):
-		return sshtest.Drop()
 	case errors.Is(err, errLostRequest):
 		return sshtest.NoStatus()
-	case errors.Is(err, errGarbage):
-		_, _ = io.WriteString(cmd.Stdout, "<<<R:garbage")
-		return sshtest.Exit(0)
+	case a.Lost:
+		return sshtest.Drop()
 	}
-	var text string
-	var exit int
+	return sshtest.Exit(a.Exit)
+}
+
+// Answer is what a node says to a script.
+type Answer struct {
+	Output, Errors string // what it writes to its two streams
+	Exit           int
+	Lost           bool // the line ends without an exit status
+}
+
+// Script answers one of this module's cluster scripts as the node would, for simulators that serve scripts of their
+// own on the same machine. The bool is false for a text that is none of them.
+func (s *Sim) Script(node, text string, document []byte) (Answer, bool) {
+	for _, name := range wsfc.Names() {
+		if wsfc.Script(name).Text == text {
+			data, err := s.serve(name, node, document)
+			return answerOf(data, err), true
+		}
+	}
+	return Answer{}, false
+}
+
+func answerOf(data any, err error) Answer {
+	switch {
+	case errors.Is(err, errLostReply), errors.Is(err, errLostRequest):
+		return Answer{Lost: true}
+	case errors.Is(err, errGarbage):
+		return Answer{Output: "<<<R:garbage"}
+	}
+	var a Answer
 	var merr error
 	if err == nil {
-		text, exit, merr = powershell.Answer(data)
+		a.Output, a.Exit, merr = powershell.Answer(data)
 	} else {
 		f := powershell.Failure{FQID: "Simulated,clustertest", Category: "NotSpecified",
 			Chain: []powershell.Cause{{Type: "Microsoft.FailoverClusters.PowerShell.ClusterCmdletException", HResult: "0x80131500", Message: "Ein Fehler ist aufgetreten."}}}
@@ -165,25 +193,24 @@ func (w *WindowsNodes) answer(cmd *sshtest.Command, data any, err error) sshtest
 		} else {
 			f.Chain[0].Message = err.Error()
 		}
-		text, exit, merr = powershell.AnswerFailure(f)
+		a.Output, a.Exit, merr = powershell.AnswerFailure(f)
 	}
 	if merr != nil {
-		return sshtest.Exit(1)
+		return Answer{Exit: 1}
 	}
-	_, _ = io.WriteString(cmd.Stdout, noise+text+"\r\n")
-	_, _ = io.WriteString(cmd.Stderr, noise)
-	return sshtest.Exit(exit)
+	a.Output, a.Errors = noise+a.Output+"\r\n", noise
+	return a
 }
 
 // serve carries out one of the cluster scripts.
-func (w *WindowsNodes) serve(name, node string, document []byte) (any, error) {
+func (s *Sim) serve(name, node string, document []byte) (any, error) {
 	var req wsfc.Request
 	if err := json.Unmarshal(document, &req); err != nil {
 		return nil, fmt.Errorf("parameter document: %w", err)
 	}
 	var data any = map[string]bool{"asked": true}
 	var loss error
-	err := w.sim.Update(func(m *Model) (err error) {
+	err := s.Update(func(m *Model) (err error) {
 		data, loss, err = m.script(name, node, req, data)
 		return err
 	})

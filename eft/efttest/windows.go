@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/cluster"
 	"github.com/01b61c5c/failover/eft"
 	"github.com/01b61c5c/failover/eft/internal/scripts"
 	"github.com/01b61c5c/failover/internal/powershell"
@@ -21,8 +22,8 @@ import (
 )
 
 // WindowsNode is a node of a World behind an SSH server on 127.0.0.1. It runs exactly the scripts that eft.WindowsNode
-// embeds, against the model; anything else is refused and recorded. Files sent over SFTP lie in a folder of their own.
-// It needs a file system that takes a colon in names.
+// and cluster.Windows embed, against the model, as the one machine both reach; anything else is refused and recorded.
+// Files sent over SFTP lie in a folder of their own. It needs a file system that takes a colon in names.
 type WindowsNode struct {
 	n   *node
 	srv *sshtest.Server
@@ -76,6 +77,10 @@ func (s *WindowsNode) Ran() []string {
 func (s *WindowsNode) Commands() []string { return s.srv.Commands() }
 
 func (s *WindowsNode) serve(ctx context.Context, cmd *sshtest.Command) sshtest.Ending {
+	_, m, err := s.n.w.State()
+	if err != nil || m.Node(s.n.name).Unreachable || m.Node(s.n.name).State == cluster.NodeDown {
+		return sshtest.Drop() // a machine that is off; the simulated one cannot refuse the connection any more
+	}
 	frame, ok := powershell.Decode(cmd.Line)
 	input, err := io.ReadAll(cmd.Stdin)
 	script, document, parsed := powershell.Parse(input)
@@ -85,7 +90,18 @@ func (s *WindowsNode) serve(ctx context.Context, cmd *sshtest.Command) sshtest.E
 			name = candidate
 		}
 	}
-	if !ok || err != nil || frame != powershell.Frame() || !parsed || name == "" {
+	known := ok && err == nil && frame == powershell.Frame() && parsed
+	if known && name == "" {
+		if a, ours := s.n.w.sim.Script(s.n.name, script, document); ours {
+			_, _ = io.WriteString(cmd.Stdout, a.Output)
+			_, _ = io.WriteString(cmd.Stderr, a.Errors)
+			if a.Lost {
+				return sshtest.Drop()
+			}
+			return sshtest.Exit(a.Exit)
+		}
+	}
+	if !known || name == "" {
 		s.mu.Lock()
 		s.refused = append(s.refused, cmd.Line)
 		s.mu.Unlock()
