@@ -60,8 +60,9 @@ type Options struct {
 // connection is refused (documented).
 type Console struct {
 	Name string
-	// Version reads the interface's version where the machine can be reached. When it is nil a person states that the
-	// upgrade was made; when it is set the word of a person is not enough.
+	// Version reads the interface's version where the machine can be reached, for example by ProgramVersion. When it is
+	// nil a person states that the upgrade was made. When it is set the version decides; for a machine that is not
+	// reachable on the day the step can be waived with a reason.
 	Version func(context.Context) (Version, error)
 }
 

@@ -70,11 +70,6 @@ func Rollback(o RollbackOptions) (failover.Procedure, error) {
 		u.transferSteps("finish/"),
 		opts.After,
 	)
-	for i, s := range steps {
-		if s.ID == "offline/group" {
-			steps[i].Undo = nil // bringing it up again on the new version is not what a rollback is for
-		}
-	}
 	p := failover.Procedure{Name: "eft.Rollback", Parameters: []failover.Parameter{{Name: "group", Value: opts.Group}, {Name: "to", Value: opts.Active.Name()},
 		{Name: "from", Value: opts.Passive.Name()}, {Name: "version", Value: o.Old.String()}, {Name: "copy", Value: o.Copy}, {Name: "manifest", Value: o.Manifest},
 		{Name: "point of no return", Value: "restore/config: what was changed since the backup is lost to the service"}},

@@ -124,19 +124,43 @@ func (p *pending) Is(target error) bool {
 
 func (p *pending) As(target any) bool { return errors.As(p.err, target) }
 
-// consoles returns one step per machine whose administration interface must follow.
+// consoles returns one step per machine whose administration interface must follow: a look at its version where it can
+// be read, the word of a person elsewhere.
 func (u upgrade) consoles(sentence string) []failover.Step {
 	var steps []failover.Step
 	for _, c := range u.o.Consoles {
-		s := failover.Step{ID: "consoles/" + c.Name, Title: "Upgrade the administration interface on " + c.Name, Target: c.Name, Kind: failover.Manual, Source: sentence,
-			Timeout: readTime, Help: fmt.Sprintf("Upgrade the administration interface on %s to version %s, and confirm.", c.Name, u.o.Installer.Version)}
-		if c.Version != nil {
-			s.Observe = func(ctx context.Context) (failover.Observation, error) {
-				v, err := c.Version(ctx)
-				return failover.Observation{Done: v == u.o.Installer.Version, Found: "version " + v.String(), Would: "wait for version " + u.o.Installer.Version.String()}, err
-			}
+		id, todo := "consoles/"+c.Name, fmt.Sprintf("upgrade the administration interface on %s to version %s", c.Name, u.o.Installer.Version)
+		if c.Version == nil {
+			steps = append(steps, failover.Step{ID: id, Title: "Upgrade the administration interface on " + c.Name, Target: c.Name, Kind: failover.Manual, Source: sentence,
+				Timeout: readTime, Help: strings.ToUpper(todo[:1]) + todo[1:] + ", and confirm."})
+			continue
 		}
+		s := look(id, "See the new version of the administration interface on "+c.Name, c.Name, sentence, waivable, func(ctx context.Context) (string, error) {
+			v, err := c.Version(ctx)
+			switch {
+			case err != nil:
+				err = &failover.Error{Op: "read version", Target: c.Name, Outcome: failover.NotApplied,
+					Next: "make the machine reachable and run again, or waive this step with the word of whoever upgraded it", Err: err}
+			case v != u.o.Installer.Version:
+				err = refuse("verify console", c.Name, todo+", then run again", ErrWrongVersion, "it has %s", v)
+			}
+			return v.String(), err
+		})
+		// In a plan the old version is the rule and no obstacle. A machine that does not answer is asked again.
+		s.Wait, s.Poll = true, u.o.Poll
 		steps = append(steps, s)
 	}
 	return steps
+}
+
+// ProgramVersion returns a Console.Version that reads what a program file on a Windows machine says its version is, for
+// example the administration interface cftpsai.exe. The file not being there is an error that wraps ErrNotInstalled.
+func ProgramVersion(n Node, path string) func(context.Context) (Version, error) {
+	return func(ctx context.Context) (Version, error) {
+		f, err := n.File(ctx, path)
+		if err == nil && f.Version.IsZero() {
+			err = refuse("read version", n.Name(), "correct the path of the program", ErrNotInstalled, "%s is not there or tells no version", path)
+		}
+		return f.Version, err
+	}
 }
