@@ -161,6 +161,21 @@ func TestPlanChangesNothingAndHashesWhatWasFound(t *testing.T) {
 	require.NoError(t, err)
 }
 
+func TestWhatIsWaitedForVoidsNoApproval(t *testing.T) {
+	w := newWorld()
+	idle := w.check("idle")
+	idle.Wait, idle.Timeout, idle.Poll = true, time.Second, time.Millisecond
+	p := procedure(idle, w.change("a"))
+	busy, err := p.Plan(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, failover.ActionWait, busy.Steps[0].Action)
+	w.on["idle"] = true
+	o := options(journal(t))
+	o.Approved = busy.Findings
+	_, err = p.Run(t.Context(), o)
+	require.NoError(t, err, "a job that has ended meanwhile is what was waited for")
+}
+
 func TestAllChecksOfABlockAreReportedTogether(t *testing.T) {
 	w := newWorld()
 	firm := w.check("firm")

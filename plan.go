@@ -14,7 +14,7 @@ import (
 type Plan struct {
 	Procedure  string      `json:"procedure"`
 	Definition string      `json:"definition"` // hash over name, parameters, step IDs, kinds and targets
-	Findings   string      `json:"findings"`   // hash over Definition and what was observed; an approval is given for this one
+	Findings   string      `json:"findings"`   // hash over Definition and what was observed, without notes and Checks that wait; an approval is given for this one
 	Parameters []Parameter `json:"parameters,omitempty"`
 	Made       time.Time   `json:"made"`
 	Steps      []PlanStep  `json:"steps"`
@@ -46,6 +46,8 @@ type PlanStep struct {
 	Timeout     string      `json:"timeout"`
 	Source      string      `json:"source,omitempty"`
 	Help        string      `json:"help,omitempty"`
+
+	waits bool
 }
 
 // Plan observes every step and changes nothing. A step that cannot be observed is part of the plan, with the reason.
@@ -67,7 +69,7 @@ func (p Procedure) Plan(ctx context.Context) (Plan, error) {
 		if err != nil {
 			ps.Error = err.Error()
 		}
-		ps.Action = s.action(obs, err)
+		ps.Action, ps.waits = s.action(obs, err), s.Kind == Check && s.Wait
 		plan.Steps = append(plan.Steps, ps)
 	}
 	plan.Findings = plan.findings()
@@ -100,7 +102,12 @@ func (p Plan) findings() string {
 		Findings   []finding
 	}{Definition: p.Definition}
 	for _, s := range p.Steps {
-		all.Findings = append(all.Findings, finding{s.ID, s.Action, s.Observation.hashed(), s.Error != ""})
+		f := finding{s.ID, s.Action, s.Observation.hashed(), s.Error != ""}
+		if s.waits {
+			// What is waited for comes and goes, such as jobs that run; the run waits for it whatever the plan found.
+			f = finding{ID: s.ID, Action: ActionWait}
+		}
+		all.Findings = append(all.Findings, f)
 	}
 	return hashJSON(all)
 }

@@ -79,7 +79,8 @@ type Step struct {
 // never passes an applied Change whose Undo is nil.
 func NothingToUndo(context.Context) error { return nil }
 
-// Observation is what a step found.
+// Observation is what a step found. Of a Check that waits nothing is part of the findings hash: what it waits for comes
+// and goes by itself, and the run waits for it whatever a plan has found.
 type Observation struct {
 	Done  bool   `json:"done"`            // the wanted state holds
 	Found string `json:"found,omitempty"` // what was found, in the operator's words; part of the findings hash
