@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,6 +117,29 @@ func TestRunByHand(t *testing.T) {
 	_, err = pair.Resume(ctx, run, symitar.ForSwitchover)
 	require.ErrorIs(t, err, symitar.ErrMacroFailed, "what was acknowledged can still be looked at")
 	require.ErrorIs(t, pair.Acknowledge(ctx, run, failover.Statement{}), failover.ErrInvalid)
+}
+
+// TestMarksThatSomebodyRemovedProveNothing lets a job that cleans up remove the folder of a run that was fired.
+func TestMarksThatSomebodyRemovedProveNothing(t *testing.T) {
+	b := newBench(t, "macro-hangs")
+	var removed error
+	_, err := b.run(t, symitar.Switchover, func(o *failover.RunOptions) {
+		o.Observer = func(e failover.Event) {
+			if e.Kind == failover.EventProgress && strings.Contains(e.Text, "FAILOVER started") {
+				folders, err := filepath.Glob(filepath.Join(b.sim.HostDir(symitartest.Home), "var/tmp/failover/run.*"))
+				for _, folder := range folders {
+					err = errors.Join(err, os.RemoveAll(folder))
+				}
+				removed = err
+			}
+		}
+	})
+	require.NoError(t, removed)
+	require.ErrorIs(t, err, failover.ErrInDoubt)
+	require.ErrorContains(t, err, "has been removed")
+	_, err = b.run(t, symitar.Switchover)
+	require.ErrorIs(t, err, failover.ErrInDoubt)
+	require.Equal(t, 1, b.sim.MacroRuns(), "never fired again on an absence")
 }
 
 func TestAnswersReachTheMacroAndNothingElse(t *testing.T) {

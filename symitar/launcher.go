@@ -59,6 +59,8 @@ type firing struct {
 
 	observeOnly bool     // never void a run that does not come to fire
 	eyes        *watcher // nil outside a step
+
+	noteLaunched func(context.Context) error // called when the run's folder was seen on the host; nil outside a step
 }
 
 // status reads the marks on the firing host.
@@ -168,9 +170,9 @@ func (f firing) fire(ctx context.Context) Result {
 		switch {
 		case launched:
 			res.Evidence = append(res.Evidence, "launched")
-			return f.follow(ctx, res, secrets)
+			return f.launched(ctx, res, secrets)
 		case err == nil && a.exit == exitKnown:
-			return f.follow(ctx, res, secrets)
+			return f.launched(ctx, res, secrets)
 		case err == nil && a.exit == exitHeld:
 			return f.never(ctx, res, heldError(f.on, a).Error(), mine)
 		case err == nil:
@@ -183,12 +185,22 @@ func (f firing) fire(ctx context.Context) Result {
 			res.Evidence = append(res.Evidence, f.on.Name()+" cannot be asked any more")
 			return res // Unknown
 		case s.exists:
-			return f.follow(ctx, res, secrets)
+			return f.launched(ctx, res, secrets)
 		case try == tries:
 			return f.never(ctx, res, "the launcher did not arrive", mine)
 		}
 		res.Evidence = append(res.Evidence, "not launched so far; launched again under the same run id, which lets only one through")
 	}
+}
+
+// launched writes down that the run's folder is on the host, and follows the run.
+func (f firing) launched(ctx context.Context, res Result, secrets []failover.Secret) Result {
+	if f.noteLaunched != nil {
+		if err := f.noteLaunched(ctx); err != nil {
+			res.Evidence = append(res.Evidence, "not written down that it was launched: "+err.Error())
+		}
+	}
+	return f.follow(ctx, res, secrets)
 }
 
 // lookAgain reads the marks until the host answers or ctx ends.
@@ -277,6 +289,7 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 	var last status // the last look that succeeded
 	for {
 		s, err := f.status(ctx)
+		seenFired := last.fired
 		if err == nil {
 			last = s
 		}
@@ -289,6 +302,10 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 		case s.void:
 			res.State = NotExecuted
 			res.Evidence = append(res.Evidence, s.String())
+			return res
+		case seenFired && !s.exists:
+			res.State = Unknown
+			res.Evidence = append(res.Evidence, errMarksGone.Error())
 			return res
 		case !s.exists || !s.fired:
 			quiet = false

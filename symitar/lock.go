@@ -80,8 +80,9 @@ func (l pairLock) Acquire(ctx context.Context, claim failover.Claim) error {
 		if err == nil {
 			err = l.lockedBy(h, "acquire", s)
 		}
-		back := pairLock{l.hosts[:i]}.Release(context.WithoutCancel(ctx), claim)
-		return errors.Join(err, back)
+		fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), failover.DefaultTimeout)
+		defer cancel()
+		return errors.Join(err, pairLock{l.hosts[:i]}.Release(fresh, claim))
 	}
 	return nil
 }

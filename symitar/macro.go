@@ -172,7 +172,9 @@ func (l *logReader) readTo(ctx context.Context, size int64) error {
 func (l *logReader) take(ctx context.Context, piece string) {
 	l.kept += piece
 	if len(l.kept) > 2*maxLogTail {
-		l.kept = l.kept[len(l.kept)-maxLogTail:]
+		// Before the cut: half an answer that was echoed would not be recognised any more.
+		l.kept = failover.Redact(l.kept, l.secrets...)
+		l.kept = l.kept[max(0, len(l.kept)-maxLogTail):]
 	}
 	l.partial += piece
 	for {

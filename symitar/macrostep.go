@@ -13,7 +13,13 @@ import (
 type macroRun struct {
 	Run  RunID  `json:"run"`
 	Host string `json:"host"`
+	// Launched is written when its folder was seen on the host. If that folder is gone later, somebody has removed it,
+	// and its absence proves nothing.
+	Launched bool `json:"launched,omitempty"`
 }
+
+// errMarksGone: the run was launched, and what it left on the host has been removed.
+var errMarksGone = errors.New("it was launched, and its folder on the host has been removed since")
 
 var macroRunFact = failover.NewFact[macroRun]("symitar/macro-run")
 
@@ -93,6 +99,9 @@ func (f firing) apply(ctx context.Context) error {
 		return &failover.Error{Op: "write down the run id", Target: f.on.Name(), Outcome: failover.NotApplied, Next: "mend the journal's disk and run again", Err: err}
 	}
 	f.run = id
+	f.noteLaunched = func(ctx context.Context) error {
+		return macroRunFact.Save(ctx, macroRun{Run: id, Host: f.on.Name(), Launched: true})
+	}
 	res := f.fire(ctx)
 	failover.Progress(ctx, "macro: "+res.State.String())
 	return res.Err()
@@ -127,6 +136,9 @@ func (f firing) clear(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if mine.Launched && !s.exists {
+		return f.marksGone()
+	}
 	if !s.acknowledged {
 		_, fired, err := f.conclude(ctx)
 		if err != nil {
@@ -158,6 +170,8 @@ func (f firing) probe(ctx context.Context) (failover.Outcome, error) {
 		switch {
 		case err != nil:
 			return failover.InDoubt, err
+		case mine.Launched && !s.exists:
+			return failover.InDoubt, f.marksGone()
 		case s.void:
 			return failover.NotApplied, nil
 		case s.finished(), s.fired && s.alive:
@@ -179,6 +193,12 @@ func (f firing) probe(ctx context.Context) (failover.Outcome, error) {
 			return failover.InDoubt, f.on.fail("look at the macro's marks", failover.InDoubt, "run again", err)
 		}
 	}
+}
+
+func (f firing) marksGone() error {
+	return f.on.fail("look at the macro's marks", failover.InDoubt,
+		"look at both hosts and find out who cleans "+f.on.set.StateDir+"; then acknowledge run "+string(f.run)+" and resolve the step",
+		fmt.Errorf("%w: %w", failover.ErrInDoubt, errMarksGone))
 }
 
 // probeLost settles a run whose process is gone without an exit status: only the roles can tell.

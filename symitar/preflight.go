@@ -51,7 +51,7 @@ const (
 	sourceLicence   = "vendor, RSJ and FAILOVER, until June 2026: both the primary and the secondary system have all of their RSJ licenses in a single file on both systems, or RSJ will not run after the macro"
 	sourceSystem    = "vendor, RSJ and FAILOVER: if FAILOVER or FAILOVERD is configured, the complete FAILOVER system must be implemented as Symitar's technical discussion describes it, or RSJ will not run"
 	sourceRootInfo  = "vendor, RSJ and FAILOVER: the encrypted root information is not replicated; check both hosts"
-	sourceAgent     = "vendor, UNIX agent: lsam status"
+	sourceAgent     = "vendor, UNIX agent: lsam status, dumptracking"
 	sourceMoves     = "vendor, host moves: file systems below 90 % before a move"
 )
 
@@ -72,7 +72,7 @@ func (f firing) checks() []failover.Step {
 		step("launcher", "No earlier run of the macro is open and the state directory is local and ours", sourceFactSheet, true, f.launcherFree),
 		step("licences", "All RSJ licences of both systems are in a single file on both systems", sourceLicence, false, f.licences),
 		step("root-info", "RSJ's root information is on every host", sourceRootInfo, false, onAll(rootInfo)),
-		step("agent", "The OpCon agent answers", sourceAgent, false, onAll(agentKnown)),
+		step("agent", "The OpCon agent answers", sourceAgent, false, f.agents),
 		step("disk", "No file system is nearly full", sourceMoves, false, onAll(diskRoom)),
 		step("sym-dates", "SMA_DATES is present and current in every SYM", "ours: RSJ takes its dates from it", false, f.symDates),
 		step("clock", "The clocks of the hosts agree", sourceFactSheet, false, f.clocks),
@@ -151,7 +151,7 @@ func noFailoverD(ctx context.Context, h *Host) (failover.Item, error) {
 	if out, err = h.read(ctx, "look for what would start "+match, respawnScript); err != nil {
 		return failover.Item{}, err
 	}
-	found, dormant, unread := parseRespawners(out, match)
+	found, dormant, unread, partly := parseRespawners(out, match)
 	for _, r := range found {
 		bad = append(bad, "would be started by "+r.source+": "+r.line)
 	}
@@ -164,6 +164,9 @@ func noFailoverD(ctx context.Context, h *Host) (failover.Item, error) {
 	text := match + " absent"
 	if len(dormant) > 0 {
 		text += fmt.Sprintf(" (%d entries that are switched off)", len(dormant))
+	}
+	if len(partly) > 0 {
+		text += " as far as can be seen (" + strings.Join(partly, "; ") + ")"
 	}
 	return failover.Item{Done: true, Found: text}, nil
 }
@@ -280,6 +283,29 @@ func (h *Host) agentProcesses(ctx context.Context) (running, missing []string, e
 	return running, missing, nil
 }
 
+// agents asks every agent, and notes what jobs those that run say to track. How that is written is not public, so
+// nothing is concluded from it.
+func (f firing) agents(ctx context.Context) (failover.Observation, error) {
+	obs, err := each(ctx, f.all, agentKnown)
+	if err != nil {
+		return obs, err
+	}
+	var notes []string
+	for i, h := range f.all {
+		if obs.Items[i].Found != agentRuns {
+			continue
+		}
+		a, err := h.repeat(ctx, "ask the agent what it tracks", agentScript, h.set.Agent.Control, "dumptracking")
+		if err == nil && a.exit == 0 {
+			notes = append(notes, h.Name()+" tracks"+tail(": ", a.out))
+		}
+	}
+	obs.Note = strings.Join(notes, "; ")
+	return obs, nil
+}
+
+const agentRuns = "agent runs"
+
 // agentKnown asks the agent's control script and reads the table of processes it prints. A stopped agent is no fault
 // before a swap: it may be the secondary's custom to keep it down.
 func agentKnown(ctx context.Context, h *Host) (failover.Item, error) {
@@ -299,7 +325,7 @@ func agentKnown(ctx context.Context, h *Host) (failover.Item, error) {
 	}
 	switch len(running) {
 	case len(h.set.Agent.Must):
-		return failover.Item{Done: true, Found: "agent runs"}, nil
+		return failover.Item{Done: true, Found: agentRuns}, nil
 	case 0:
 		return failover.Item{Done: true, Found: "agent stopped"}, nil
 	}

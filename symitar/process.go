@@ -116,10 +116,14 @@ type respawner struct {
 }
 
 // parseRespawners finds what would start the program called name: inittab lines that are not off, active subsystems,
-// crontab lines. unread lists the sources that could not be read.
-func parseRespawners(text, name string) (found []respawner, dormant []respawner, unread []string) {
+// crontab lines. unread lists the sources that could not be read, partly those that could be read in part only.
+func parseRespawners(text, name string) (found, dormant []respawner, unread, partly []string) {
 	name = strings.ToLower(name)
 	for line := range strings.SplitSeq(text, "\n") {
+		if source, why, ok := strings.Cut(line, "? "); ok && source == "crontab" {
+			partly = append(partly, source+", "+why)
+			continue
+		}
 		source, rest, ok := strings.Cut(line, ": ")
 		if !ok || strings.ContainsAny(source, " !") {
 			if source, why, ok := strings.Cut(line, "! "); ok && !strings.Contains(source, " ") {
@@ -158,5 +162,5 @@ func parseRespawners(text, name string) (found []respawner, dormant []respawner,
 		}
 		found = append(found, r)
 	}
-	return found, dormant, unread
+	return found, dormant, unread, partly
 }

@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/01b61c5c/failover"
 )
 
 func TestUnframe(t *testing.T) {
@@ -89,13 +91,15 @@ func TestFullProcesses(t *testing.T) {
 }
 
 func TestRespawners(t *testing.T) {
-	found, dormant, unread := parseRespawners("inittab: init:2:initdefault:\ninittab: fod:2:respawn:/SYM/FAILOVERD\ninittab: :fod2:2:respawn:/SYM/FAILOVERD\n"+
+	found, dormant, unread, partly := parseRespawners("inittab: init:2:initdefault:\ninittab: fod:2:respawn:/SYM/FAILOVERD\ninittab: :fod2:2:respawn:/SYM/FAILOVERD\n"+
 		"inittab: fod3:2:off:/SYM/FAILOVERD\nsrc:  failoverd  sym  1234 active\nsrc:  failoverd2 sym       inoperative\n"+
-		"crontab: # 0 * * * * /SYM/FAILOVERD\ncrontab: root: 0 * * * * /SYM/FAILOVERD check\ncrontab: sys: # /SYM/FAILOVERD\nsrc! lssrc -a ended with an error\n", "FAILOVERD")
+		"crontab: # 0 * * * * /SYM/FAILOVERD\ncrontab: root: 0 * * * * /SYM/FAILOVERD check\ncrontab: sys: # /SYM/FAILOVERD\nsrc! lssrc -a ended with an error\n"+
+		"crontab? those of other accounts cannot be read as symop\n", "FAILOVERD")
 	require.Len(t, found, 3)
 	require.Equal(t, []string{"inittab", "src", "crontab"}, []string{found[0].source, found[1].source, found[2].source})
 	require.Len(t, dormant, 2)
 	require.Equal(t, []string{"src (lssrc -a ended with an error)"}, unread)
+	require.Equal(t, []string{"crontab, those of other accounts cannot be read as symop"}, partly)
 }
 
 func TestQueue(t *testing.T) {
@@ -162,4 +166,16 @@ func TestLogReader(t *testing.T) {
 	}
 	require.LessOrEqual(t, len(l.tail()), maxLogTail)
 	require.LessOrEqual(t, len(l.partial), maxLogLine+10<<10, "a line that never ends is not kept for ever")
+}
+
+func TestTheTailHoldsNoHalfAnswer(t *testing.T) {
+	const answer = "s3cret-operator"
+	for shift := range len(answer) + 2 {
+		l := newLogReader(&Host{}, "r", []failover.Secret{failover.NewSecret(answer)})
+		// The cut falls into the answer, at every of its bytes.
+		l.take(t.Context(), strings.Repeat("x", maxLogTail+10)+answer+strings.Repeat("y", maxLogTail-shift))
+		for from := range answer[:len(answer)-3] {
+			require.NotContains(t, l.tail(), answer[from:from+4], "shift %d", shift)
+		}
+	}
 }

@@ -1,8 +1,10 @@
 # respawn.sh
 #
 # Prints everything that could start a daemon by itself, each line behind the name of its source: inittab, the system
-# resource controller, crontabs. "SOURCE!" instead of "SOURCE:" means that the source could not be read.
+# resource controller, crontabs. "SOURCE!" instead of "SOURCE:" means that the source could not be read, "SOURCE?" that
+# it could be read in part only, because the account is not root.
 main() {
+	hidden=
 	if command -v lsitab >/dev/null 2>&1; then
 		show inittab lsitab -a
 	elif [ -f /etc/inittab ]; then
@@ -17,9 +19,17 @@ main() {
 	fi
 	# An account without a crontab is no failure; crontab tells both by the same exit status.
 	crontab -l 2>/dev/null | sed 's/^/crontab: /'
-	for file in /var/spool/cron/crontabs/*; do
-		[ ! -f "$file" ] || [ ! -r "$file" ] || sed "s|^|crontab: ${file##*/}: |" "$file"
+	folder=/var/spool/cron/crontabs
+	[ ! -d "${folder%/*}" ] || ls "$folder" >/dev/null 2>&1 || hidden=yes
+	for file in "$folder"/*; do
+		[ -f "$file" ] || continue
+		if [ -r "$file" ]; then
+			sed "s|^|crontab: ${file##*/}: |" "$file"
+		else
+			hidden=yes
+		fi
 	done
+	[ -z "$hidden" ] || echo "crontab? those of other accounts cannot be read as $(id -un)"
 }
 
 show() {
