@@ -5,9 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -202,6 +204,29 @@ func TestTokens(t *testing.T) {
 		require.ErrorIs(t, err, opcon.ErrAuth)
 		require.NotContains(t, fmt.Sprintf("%+v", err), "hunter2")
 		require.Len(t, s.Requests(), 1)
+		_, err = s.client.FindMachine(ctx, "SYMAIX1")
+		require.ErrorIs(t, err, opcon.ErrAuth)
+		require.Len(t, s.Requests(), 1, "nor by the next call: the account would be locked")
+	})
+	t.Run("an end in another zone does not make every call log in", func(t *testing.T) {
+		logins := 0
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/api/tokens" && r.Method == http.MethodPost {
+				logins++
+				_, _ = io.WriteString(w, `{"id":"t","validUntil":"`+time.Now().UTC().Add(-5*time.Hour).Format("2006-01-02T15:04:05")+`"}`)
+				return
+			}
+			_, _ = io.WriteString(w, "[]")
+		}))
+		defer server.Close()
+		c, err := opcon.New(server.URL, opcon.WithInsecureClearText(), opcon.WithUser("svc", secret("secret")))
+		require.NoError(t, err)
+		for range 3 {
+			_, err = c.BuiltDates(ctx)
+			require.NoError(t, err)
+		}
+		require.NoError(t, c.Close(ctx))
+		require.Equal(t, 1, logins)
 	})
 	t.Run("a secret that cannot be had", func(t *testing.T) {
 		broken := errors.New("vault is sealed")

@@ -87,13 +87,14 @@ func WithInsecureClearText() Option {
 }
 
 // WithUser logs in with a user's name and password. Such a token lives about 20 minutes (documented) and is renewed
-// when the server no longer takes it.
+// when the server no longer takes it. A password that was refused is not sent again by this client.
 func WithUser(name string, password failover.SecretFunc) Option {
 	return withLogin(login{kind: loginUser, user: name, secret: password})
 }
 
 // WithApplication logs in with name and password for an application token, which does not expire; asking again for
-// the same application gives the existing token back (documented).
+// the same application gives the existing token back (documented). A password that was refused is not sent again by
+// this client.
 func WithApplication(application, name string, password failover.SecretFunc) Option {
 	return withLogin(login{kind: loginApplication, application: application, user: name, secret: password})
 }

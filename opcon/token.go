@@ -34,6 +34,8 @@ type tokenState struct {
 	until time.Time // zero: unknown or never
 	gen   int
 
+	refused failover.Secret // the password that was refused; sending it again could lock the account
+
 	knownMu sync.Mutex
 	known   []failover.Secret // everything that must not show in an error text
 }
@@ -82,6 +84,10 @@ func (c *Client) loginLocked(ctx context.Context) error {
 		return c.fail("log in to", c.host, failover.NotApplied, "make the password or token available and run again", errors.New("the secret is empty"))
 	}
 	t.remember(secret)
+	if !t.refused.Empty() && t.refused.Reveal() == secret.Reveal() {
+		return c.fail("log in to", c.host, failover.NotApplied, "correct the service account's name and password, then make a new client",
+			because(ErrAuth, "this password was refused before and is not sent again, so that the account is not locked"))
+	}
 	if c.set.login.kind == loginFixed {
 		t.token, t.until = secret, time.Time{}
 		t.gen++
@@ -107,7 +113,10 @@ func (c *Client) loginLocked(ctx context.Context) error {
 		err = rep.refusal("log in to", c)
 	}
 	if err != nil {
-		return c.loginError(err)
+		if err = c.loginError(err); errors.Is(err, ErrAuth) {
+			t.refused = secret
+		}
+		return err
 	}
 	var got struct {
 		ID              string `json:"id"`
@@ -120,7 +129,9 @@ func (c *Client) loginLocked(ctx context.Context) error {
 	t.token = failover.NewSecret(got.ID)
 	t.remember(t.token)
 	t.until = time.Time{}
-	if until, ok := parseTime(got.ValidUntil); ok && c.set.login.kind == loginUser {
+	// An end that has passed already comes from a clock or a zone that differs; then the server's 401 is what tells.
+	now, _ := c.serverNow()
+	if until, ok := parseTime(got.ValidUntil); ok && c.set.login.kind == loginUser && now.Before(until.Add(-tokenMargin)) {
 		t.until = until
 	}
 	t.gen++

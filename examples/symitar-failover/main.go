@@ -47,17 +47,33 @@ func program() runbook.Program {
 	}
 }
 
-func open(path string) (site, *symitar.Pair, error) {
+// connections are what a procedure uses.
+type connections struct {
+	*symitar.Pair
+	opcon *symitar.OpCon
+}
+
+// Close ends them and gives OpCon's token back.
+func (c connections) Close() error {
+	if c.opcon != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = c.opcon.Client.Close(ctx) // the token runs out by itself
+	}
+	return c.Pair.Close()
+}
+
+func open(path string) (site, connections, error) {
 	var s site
 	if err := runbook.ReadConfig(path, &s); err != nil {
-		return s, nil, err
+		return s, connections{}, err
 	}
 	config, err := s.config()
 	if err != nil {
-		return s, nil, err
+		return s, connections{}, err
 	}
 	pair, err := symitar.NewPair(config, symitar.WithPolling(time.Duration(s.Poll)))
-	return s, pair, err
+	return s, connections{pair, config.OpCon}, err
 }
 
 func build(_ context.Context, path, name string) (failover.Procedure, io.Closer, error) {
@@ -68,11 +84,11 @@ func build(_ context.Context, path, name string) (failover.Procedure, io.Closer,
 	var p failover.Procedure
 	switch name {
 	case "switchover":
-		p, err = symitar.Switchover(pair)
+		p, err = symitar.Switchover(pair.Pair)
 	case "failover":
-		p, err = symitar.Failover(pair, s.Gone.value())
+		p, err = symitar.Failover(pair.Pair, s.Gone.value())
 	case "failback":
-		p, err = symitar.Failback(pair)
+		p, err = symitar.Failback(pair.Pair)
 	}
 	if err != nil {
 		return p, nil, errors.Join(err, pair.Close())
