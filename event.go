@@ -34,9 +34,9 @@ func (k EventKind) MarshalText() ([]byte, error) { return enumMarshal("event", e
 
 // Event is one thing that happened in a run. Events are for eyes; the journal is the record.
 type Event struct {
-	At          time.Time
-	Kind        EventKind
-	Procedure   string
+	At          time.Time   // by the clock of the machine that runs the procedure
+	Kind        EventKind   // says which of the fields below are set
+	Procedure   string      // its name
 	Step        Step        // zero for events of the whole run
 	Number      int         // position of the step, counted from 1
 	Total       int         // how many steps the procedure has

@@ -12,7 +12,9 @@ import (
 //
 // Facts are reached through the context the engine hands to Observe, Apply, Undo and Probe. T must survive a JSON
 // round trip and must hold no secret.
-type Fact[T any] struct{ Name string }
+type Fact[T any] struct {
+	Name string // unique within a procedure
+}
 
 // NewFact names a fact. The name is unique within a procedure, for example "opcon/held".
 func NewFact[T any](name string) Fact[T] { return Fact[T]{Name: name} }

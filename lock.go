@@ -10,7 +10,7 @@ type Claim struct {
 	ID      string    `json:"id"`      // random, one per journal: a resumed run recognises its own lock by it
 	Owner   string    `json:"owner"`   // the person or service that runs the procedure
 	Purpose string    `json:"purpose"` // procedure and reason
-	Since   time.Time `json:"since"`
+	Since   time.Time `json:"since"`   // UTC, when the journal was begun
 }
 
 // Lock is mutual exclusion that lives in the target system, where every machine that could start a run sees it. It

@@ -12,12 +12,12 @@ import (
 // Plan is what a procedure found and what it would do, in order. It is data: marshal it, diff it, show it. It is made
 // by the code that runs.
 type Plan struct {
-	Procedure  string      `json:"procedure"`
-	Definition string      `json:"definition"` // hash over name, parameters, step IDs, kinds and targets
-	Findings   string      `json:"findings"`   // hash over Definition and what was observed, without notes and Checks that wait; an approval is given for this one
-	Parameters []Parameter `json:"parameters,omitempty"`
-	Made       time.Time   `json:"made"`
-	Steps      []PlanStep  `json:"steps"`
+	Procedure  string      `json:"procedure"`            // its name
+	Definition string      `json:"definition"`           // hash over name, parameters, step IDs, kinds and targets
+	Findings   string      `json:"findings"`             // hash over Definition and what was observed, without notes and Checks that wait; an approval is given for this one
+	Parameters []Parameter `json:"parameters,omitempty"` // what makes this move another one than the next; no secrets
+	Made       time.Time   `json:"made"`                 // UTC; part of neither hash
+	Steps      []PlanStep  `json:"steps"`                // in the order in which they run
 }
 
 // PlanAction says what a run would do with a step as things stand.
@@ -34,18 +34,18 @@ const (
 
 // PlanStep is one line of a plan.
 type PlanStep struct {
-	ID          string      `json:"id"`
-	Title       string      `json:"title"`
-	Target      string      `json:"target,omitempty"`
-	Kind        Kind        `json:"kind"`
-	Action      PlanAction  `json:"action"`
-	Observation Observation `json:"observation"`
-	Error       string      `json:"error,omitempty"` // the step could not be observed
-	CanUndo     bool        `json:"can_undo"`
-	Outage      bool        `json:"outage"` // inside the outage window
-	Timeout     string      `json:"timeout"`
-	Source      string      `json:"source,omitempty"`
-	Help        string      `json:"help,omitempty"`
+	ID          string      `json:"id"`               // as in Step
+	Title       string      `json:"title"`            // as in Step
+	Target      string      `json:"target,omitempty"` // as in Step
+	Kind        Kind        `json:"kind"`             // as in Step
+	Action      PlanAction  `json:"action"`           // what a run would do with it as things stand
+	Observation Observation `json:"observation"`      // what was found
+	Error       string      `json:"error,omitempty"`  // the step could not be observed
+	CanUndo     bool        `json:"can_undo"`         // an undo takes it back or has nothing to take back
+	Outage      bool        `json:"outage"`           // inside the outage window
+	Timeout     string      `json:"timeout"`          // as time.Duration prints it
+	Source      string      `json:"source,omitempty"` // as in Step
+	Help        string      `json:"help,omitempty"`   // as in Step
 
 	waits bool
 }

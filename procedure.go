@@ -10,24 +10,24 @@ import (
 // Parameter is one setting of a procedure that changes what it does. Parameters are part of the definition hash, so
 // a journal cannot be resumed with others. They never hold secrets.
 type Parameter struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
+	Name  string `json:"name"`  // unique within the procedure
+	Value string `json:"value"` // as it is shown and hashed; no secret
 }
 
 // Window names the first and the last step during which the service is down for its users.
 type Window struct {
-	From string `json:"from"`
-	To   string `json:"to"`
+	From string `json:"from"` // ID of the step with which it begins
+	To   string `json:"to"`   // ID of the step at whose end it ends
 }
 
 // Procedure is an ordered list of steps and the lock under which they run. It is a value: copy it, insert steps of
 // your own, run it.
 type Procedure struct {
-	Name       string
-	Parameters []Parameter
-	Steps      []Step
-	Outage     Window // zero: users notice nothing
-	Lock       Lock   // nil: nothing to lock, for example in a single-operator lab
+	Name       string      // for example symitar.Switchover; part of the definition hash
+	Parameters []Parameter // part of the definition hash
+	Steps      []Step      // in order; IDs are unique
+	Outage     Window      // zero: users notice nothing
+	Lock       Lock        // nil: nothing to lock, for example in a single-operator lab
 }
 
 // Validate refuses a procedure the engine could not run safely: a step without a way to observe it, an ID used

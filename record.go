@@ -50,10 +50,10 @@ type record struct {
 
 // TargetOutcome is what is known about one target of a fan-out that failed there.
 type TargetOutcome struct {
-	Target  string  `json:"target"`
-	Outcome Outcome `json:"outcome"`
-	Error   string  `json:"error"`
-	Next    string  `json:"next,omitempty"`
+	Target  string  `json:"target"`         // machine, DN, schedule or whatever the step fans out over
+	Outcome Outcome `json:"outcome"`        // what is known about the effect there
+	Error   string  `json:"error"`          // what went wrong there
+	Next    string  `json:"next,omitempty"` // the next action for it
 }
 
 // targetsOf lists the members of a fan-out's error, or nothing for a single one.

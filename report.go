@@ -41,29 +41,29 @@ func resultOf(err error) Result {
 // Report tells what happened, over all runs of one journal. It is made from the journal alone, so it can be made
 // again at any time, and says the same.
 type Report struct {
-	Procedure  string       `json:"procedure"`
-	Definition string       `json:"definition"`
-	Journal    string       `json:"journal"` // the journal's ID, which is also the lock's
-	Actor      string       `json:"actor"`
-	Reason     string       `json:"reason"`
-	Result     Result       `json:"result"`
-	Undo       bool         `json:"undo,omitempty"` // the newest run was an undo
-	Runs       int          `json:"runs"`
-	Began      time.Time    `json:"began"`
-	Ended      time.Time    `json:"ended"`
-	Outage     *Outage      `json:"outage,omitempty"`
-	Steps      []StepReport `json:"steps"`
+	Procedure  string       `json:"procedure"`            // its name
+	Definition string       `json:"definition"`           // its definition hash
+	Journal    string       `json:"journal"`              // the journal's ID, which is also the lock's
+	Actor      string       `json:"actor"`                // who began it
+	Reason     string       `json:"reason"`               // why
+	Result     Result       `json:"result"`               // how the newest run ended
+	Undo       bool         `json:"undo,omitempty"`       // the newest run was an undo
+	Runs       int          `json:"runs"`                 // undos included
+	Began      time.Time    `json:"began"`                // UTC, of the first run
+	Ended      time.Time    `json:"ended"`                // UTC, of the newest record
+	Outage     *Outage      `json:"outage,omitempty"`     // nil: it has not begun, or users notice none
+	Steps      []StepReport `json:"steps"`                // in the order in which they run
 	TakeOvers  []string     `json:"take_overs,omitempty"` // who took the lock over from whom
-	Error      string       `json:"error,omitempty"`
-	Next       string       `json:"next,omitempty"`
+	Error      string       `json:"error,omitempty"`      // why the newest run stopped
+	Next       string       `json:"next,omitempty"`       // what to do about it
 }
 
 // Outage is the time during which the service was down for its users, by the clock of the machine that ran the
 // procedure. Over a resume it includes the pause between the runs.
 type Outage struct {
-	From  time.Time `json:"from"`
-	To    time.Time `json:"to"` // zero: not over
-	Ended bool      `json:"ended"`
+	From  time.Time `json:"from"`  // UTC
+	To    time.Time `json:"to"`    // UTC; zero: not over
+	Ended bool      `json:"ended"` // the last step of the window has ended
 }
 
 // Duration returns how long the outage was, or 0 while it is not over.
@@ -76,22 +76,22 @@ func (o Outage) Duration() time.Duration {
 
 // StepReport is what became of one step.
 type StepReport struct {
-	ID       string          `json:"id"`
-	Title    string          `json:"title"`
-	Target   string          `json:"target,omitempty"`
-	Kind     Kind            `json:"kind"`
-	Status   StepStatus      `json:"status"`
-	Attempts int             `json:"attempts,omitempty"`
-	Began    time.Time       `json:"began,omitzero"`
-	Ended    time.Time       `json:"ended,omitzero"`
-	Found    string          `json:"found,omitempty"`
-	Note     string          `json:"note,omitempty"`
-	Items    []Item          `json:"items,omitempty"`
-	Targets  []TargetOutcome `json:"targets,omitempty"` // what failed in a fan-out
-	By       string          `json:"by,omitempty"`      // who waived, confirmed or resolved
-	Reason   string          `json:"reason,omitempty"`
-	Error    string          `json:"error,omitempty"`
-	Next     string          `json:"next,omitempty"`
+	ID       string          `json:"id"`                 // as in Step
+	Title    string          `json:"title"`              // as in Step
+	Target   string          `json:"target,omitempty"`   // as in Step
+	Kind     Kind            `json:"kind"`               // as in Step
+	Status   StepStatus      `json:"status"`             // how far it has come over all runs
+	Attempts int             `json:"attempts,omitempty"` // how often its intent was written
+	Began    time.Time       `json:"began,omitzero"`     // UTC, of the first record or intent
+	Ended    time.Time       `json:"ended,omitzero"`     // UTC, of the newest record
+	Found    string          `json:"found,omitempty"`    // the newest observation, or what a person said
+	Note     string          `json:"note,omitempty"`     // figures of that observation
+	Items    []Item          `json:"items,omitempty"`    // its rows, of a fan-out
+	Targets  []TargetOutcome `json:"targets,omitempty"`  // what failed in a fan-out
+	By       string          `json:"by,omitempty"`       // who waived, confirmed or resolved
+	Reason   string          `json:"reason,omitempty"`   // and why
+	Error    string          `json:"error,omitempty"`    // why it is not done
+	Next     string          `json:"next,omitempty"`     // what to do about it
 }
 
 // Report makes the report of everything the journal records about the procedure.

@@ -13,7 +13,7 @@ import (
 // distinct error.
 type SSH struct {
 	Address string // host:port
-	User    string
+	User    string // account to log in with
 
 	HostKeys   []string // accepted host keys as fingerprints, "SHA256:…" as ssh-keygen -l prints them
 	KnownHosts string   // path of a known_hosts file, used when HostKeys is empty

@@ -10,11 +10,11 @@ import (
 
 // UndoStep is one line of what Undo would do.
 type UndoStep struct {
-	ID     string `json:"id"`
-	Title  string `json:"title"`
-	Target string `json:"target,omitempty"`
-	Undo   bool   `json:"undo"`          // false: Undo stops here
-	Why    string `json:"why,omitempty"` // why it stops
+	ID     string `json:"id"`               // as in Step
+	Title  string `json:"title"`            // as in Step
+	Target string `json:"target,omitempty"` // as in Step
+	Undo   bool   `json:"undo"`             // false: Undo stops here
+	Why    string `json:"why,omitempty"`    // why it stops
 }
 
 // UndoPlan lists, newest first, the changes that the journal says are in effect, up to and including the one where

@@ -48,8 +48,8 @@ func (w *Why) UnmarshalText(text []byte) error {
 
 // Interrupted is one job that needs a person's decision.
 type Interrupted struct {
-	Job      Job      `json:"job"` // as it is now
-	Why      Why      `json:"why"`
+	Job      Job      `json:"job"`      // as it is now
+	Why      Why      `json:"why"`      // what the move did to it
 	Hint     string   `json:"hint"`     // what to find out before deciding
 	Proposal Decision `json:"proposal"` // what we would do; nothing is done without the decision
 }

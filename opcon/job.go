@@ -13,7 +13,7 @@ import (
 // JobCategory is the group a job's status belongs to. The words on the wire are the API's (seen in client code).
 type JobCategory int
 
-// The categories.
+// The categories. JobUnknown is any word this package does not know.
 const (
 	JobUnknown JobCategory = iota
 	JobHeld
@@ -53,22 +53,22 @@ type JobID string
 
 // Job is one daily job.
 type Job struct {
-	ID          JobID       `json:"id"`
-	Name        string      `json:"name"`
-	Schedule    ScheduleID  `json:"schedule"`
-	ScheduleRef string      `json:"scheduleName,omitempty"`
-	Date        Date        `json:"date"`
-	TypeID      int64       `json:"type"`
-	Category    JobCategory `json:"category"`
-	Description string      `json:"description,omitempty"` // the server's own words for the status
-	Number      int64       `json:"number,omitempty"`      // number of the last start; changes with every start (inferred)
-	Started     string      `json:"started,omitempty"`     // computed start as the server wrote it
-	Termination string      `json:"termination,omitempty"` // UNIX: exit code, signal and core flag
-	StartedOn   string      `json:"startedOn,omitempty"`   // machine it was really sent to; empty before its start
-	Primary     string      `json:"primary,omitempty"`     // empty with a machine group
-	Alternates  []string    `json:"alternates,omitempty"`  // machines tried in turn when the primary one is down
-	Group       string      `json:"group,omitempty"`       // machine group
-	Steps       []string    `json:"steps,omitempty"`       // restart steps the server offers
+	ID          JobID       `json:"id"`                     // the server's
+	Name        string      `json:"name"`                   // may hold blanks, slashes and commas
+	Schedule    ScheduleID  `json:"schedule"`               // the daily schedule it belongs to
+	ScheduleRef string      `json:"scheduleName,omitempty"` // that schedule's name
+	Date        Date        `json:"date"`                   // of that schedule
+	TypeID      int64       `json:"type"`                   // 6 is UNIX, 15 a container (seen in client code)
+	Category    JobCategory `json:"category"`               // decides what may be done with it
+	Description string      `json:"description,omitempty"`  // the server's own words for the status
+	Number      int64       `json:"number,omitempty"`       // number of the last start; changes with every start (inferred)
+	Started     string      `json:"started,omitempty"`      // computed start as the server wrote it
+	Termination string      `json:"termination,omitempty"`  // UNIX: exit code, signal and core flag
+	StartedOn   string      `json:"startedOn,omitempty"`    // machine it was really sent to; empty before its start
+	Primary     string      `json:"primary,omitempty"`      // empty with a machine group
+	Alternates  []string    `json:"alternates,omitempty"`   // machines tried in turn when the primary one is down
+	Group       string      `json:"group,omitempty"`        // machine group
+	Steps       []string    `json:"steps,omitempty"`        // restart steps the server offers
 }
 
 // String returns date, schedule and job.
@@ -142,7 +142,8 @@ func (j Job) runsOn(m Machine, groups map[string]bool) bool {
 }
 
 // Jobs returns every daily job of one date. It asks without a machine filter, since what that filter matches is not
-// documented, and leaves the choice to the caller. Changes nothing.
+// documented, and leaves the choice to the caller. Changes nothing. Errors: ErrAuth, ErrForbidden, ErrUnavailable;
+// NotApplied always.
 func (c *Client) Jobs(ctx context.Context, date Date) ([]Job, error) {
 	rows, err := c.list(ctx, "read daily jobs of", "/api/dailyjobs", "path", url.Values{"dates": {string(date)}})
 	if err != nil {

@@ -69,8 +69,8 @@ const TypeUNIX = 6
 // Address is where OpCon looks for the agent: the FQDN field, then the TCP/IP field, then the machine's name
 // (documented). An unset field reads "<Default>".
 type Address struct {
-	FQDN string `json:"fqdn,omitempty"`
-	IP   string `json:"ip,omitempty"`
+	FQDN string `json:"fqdn,omitempty"` // looked at first
+	IP   string `json:"ip,omitempty"`   // looked at where FQDN is unset
 }
 
 // unset is the literal the server keeps in an address field that is not used.
@@ -100,9 +100,9 @@ func orUnset(s string) string {
 
 // Machine is one machine record: OpCon's view of an agent.
 type Machine struct {
-	ID              int64        `json:"id"`
-	Name            string       `json:"name"`
-	TypeID          int64        `json:"type"`
+	ID              int64        `json:"id"`            // the server's
+	Name            string       `json:"name"`          // at most 24 characters (documented)
+	TypeID          int64        `json:"type"`          // 6 is UNIX, which Symitar hosts are (seen in client code)
 	State           MachineState `json:"state"`         // the line as it is
 	Asked           MachineState `json:"asked"`         // what was asked for: Up, Limited or Down
 	CurrentJobs     int          `json:"currentJobs"`   // may stay above 0 for ever after a crash; only a desktop client recounts it
@@ -166,7 +166,8 @@ func (c *Client) FindMachine(ctx context.Context, name string) (Machine, error) 
 		fmt.Errorf("%w: %d machines have this name", ErrAmbiguous, len(hits)))
 }
 
-// Machine reads one machine by id, with its whole record.
+// Machine reads one machine by id, with its whole record. Changes nothing. Errors: ErrNotFound (also when the account may
+// not see it), ErrAuth, ErrUnavailable; NotApplied always.
 func (c *Client) Machine(ctx context.Context, id int64) (Machine, error) {
 	const op = "read machine"
 	target := strconv.FormatInt(id, 10)

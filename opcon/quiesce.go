@@ -25,7 +25,7 @@ func (m Mode) String() string { return word([]string{"", "planned", "unplanned"}
 // QuiesceOptions says what is quiesced and how.
 type QuiesceOptions struct {
 	Machine string // exact name in OpCon; at most 24 characters
-	Mode    Mode
+	Mode    Mode   // Planned or Unplanned; required
 	Reason  string // sent with every action, for example the change number; at most 255 bytes
 	Dates   []Date // dates to cover besides those OpCon says are built
 
@@ -86,7 +86,11 @@ func or[T comparable](value, standard T) T {
 // same steps as [QuiesceSteps], without a journal; give Keep so that the record survives the process.
 //
 // Calling it again with the machine quiesced changes nothing, but its fresh record then says that nothing was held by
-// it: keep the first one. A drain that does not end is an error with the jobs that still run; nothing is taken back.
+// it: keep the first one. A drain that does not end is an error with the jobs that still run; nothing is taken back. What a
+// broken line leaves is settled by reading the state, or the error is InDoubt.
+//
+// Errors wrap, among others, failover.ErrInvalid, failover.ErrPrecondition, failover.ErrNotObserved, ErrAuth, ErrForbidden,
+// ErrNotFound, ErrAmbiguous, ErrActionFailed and ErrUnavailable.
 func (c *Client) Quiesce(ctx context.Context, o QuiesceOptions) (Record, error) {
 	st := &memory{keep: o.Keep}
 	steps, err := quiesceSteps(c, o, st.store())

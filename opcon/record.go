@@ -28,17 +28,17 @@ type Record struct {
 
 // JobMark names one run of a job.
 type JobMark struct {
-	ID        JobID       `json:"id"`
-	Number    int64       `json:"number"`
-	Category  JobCategory `json:"category"`
-	StartedOn string      `json:"startedOn,omitempty"`
+	ID        JobID       `json:"id"`                  // the server's
+	Number    int64       `json:"number"`              // of its start
+	Category  JobCategory `json:"category"`            // then
+	StartedOn string      `json:"startedOn,omitempty"` // machine it was sent to
 }
 
 // HeldSchedule is one schedule a quiesce held or was about to hold.
 type HeldSchedule struct {
-	ID       ScheduleID       `json:"id"`
-	Name     string           `json:"name"`
-	Date     Date             `json:"date"`
+	ID       ScheduleID       `json:"id"`                 // the server's
+	Name     string           `json:"name"`               // as OpCon shows it
+	Date     Date             `json:"date"`               // it was built for
 	Was      ScheduleState    `json:"was"`                // before the hold
 	Step     string           `json:"step"`               // step that held it, so that its undo frees that much
 	Outcome  failover.Outcome `json:"outcome"`            // NotApplied: the hold provably failed and the schedule is not ours to release

@@ -51,9 +51,9 @@ func (r *Rerun) UnmarshalText(text []byte) error {
 // Decision is one person's decision on one job. Number ties it to the run that was looked at: once the job has been
 // started again, the decision no longer fits and is refused.
 type Decision struct {
-	Job             JobID  `json:"job"`
-	Number          int64  `json:"number"` // Job.Number of the run decided upon
-	Action          Rerun  `json:"action"`
+	Job             JobID  `json:"job"`                       // id from the list of interrupted jobs
+	Number          int64  `json:"number"`                    // Job.Number of the run decided upon
+	Action          Rerun  `json:"action"`                    // what is done, LeaveAsIs included
 	MarkFailedFirst bool   `json:"markFailedFirst,omitempty"` // the job is still shown running; OpCon restarts no running job, and marking it failed runs its failure events
 	Step            string `json:"step,omitempty"`            // restart on this step, one of Job.Steps; with Restart only
 	By              string `json:"by"`                        // who decided
@@ -77,7 +77,7 @@ func (d Decision) validate() error {
 // Decided is a decision and how far it came.
 type Decided struct {
 	Decision
-	Phase Phase `json:"phase"`
+	Phase Phase `json:"phase"` // the last one that was written down
 }
 
 // Phase is how far a decision came.
@@ -96,7 +96,8 @@ const (
 
 // Rerun carries out one decision. It reads the job first and sends nothing when the decision no longer fits the job, so
 // a job is never started twice for one decision: after a lost reply the job's own state tells, and where it cannot the
-// outcome is InDoubt and no start is sent again.
+// outcome is InDoubt and no start is sent again. Errors: failover.ErrInvalid, failover.ErrPrecondition (the decision does
+// not fit the job any more), failover.ErrInDoubt, failover.ErrNotObserved, ErrActionFailed, ErrNotFound.
 func (c *Client) Rerun(ctx context.Context, d Decision) error {
 	return c.rerun(ctx, d, PhaseDecided, func(Phase) error { return nil })
 }

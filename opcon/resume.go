@@ -31,7 +31,7 @@ type ResumeOptions struct {
 	Reason  string // sent with every action; at most 255 bytes
 	Dates   []Date // dates to cover besides those OpCon says are built
 
-	Repoint Repoint
+	Repoint Repoint // required
 	Address Address // EditRecord: the new host, by name or by IP address
 
 	// Decide is asked about the interrupted jobs. When it is nil, the steps hold a Manual step in its place, and
@@ -89,7 +89,11 @@ func (o ResumeOptions) keeps(h HeldSchedule) bool {
 
 // Resume sets a quiesced machine going again: it holds what was built meanwhile, repoints the record, brings the machine
 // up, carries out the decisions and releases exactly what the record says was held by it, schedule by schedule. The
-// record is returned also on error; calling Resume again with it goes on where it stopped.
+// record is returned also on error; calling Resume again with it goes on where it stopped, whatever a broken line left:
+// every change is settled by reading the state, and a restart whose reply was lost is not sent again.
+//
+// Errors wrap, among others, failover.ErrInvalid, failover.ErrPrecondition, failover.ErrNotObserved, ErrAuth, ErrForbidden,
+// ErrNotFound, ErrActionFailed and ErrUnavailable.
 //
 // To look at what was interrupted in between, call [Client.BringUp], [Client.Interrupted], [Client.Rerun] for each
 // decision and [Client.Release] instead.
@@ -98,11 +102,14 @@ func (c *Client) Resume(ctx context.Context, r Record, o ResumeOptions) (Record,
 }
 
 // BringUp is the first part of Resume: hold what was built meanwhile, repoint the record, machine up. Everything stays held.
+// Safe to repeat with the record it returned; after a broken line the error is InDoubt where reading the state could not
+// settle it. Errors: those of Resume.
 func (c *Client) BringUp(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
 	return c.resume(ctx, r, o, "hold-new-schedules", "repoint-machine", "machine-up")
 }
 
-// Release is the last part of Resume: it releases exactly what the record says was held by it and nothing more.
+// Release is the last part of Resume: it releases exactly what the record says was held by it and nothing more. Safe to
+// repeat: what is free already is left alone. The error names every schedule that was not released, each with its outcome.
 func (c *Client) Release(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
 	return c.resume(ctx, r, o, "release-schedules")
 }

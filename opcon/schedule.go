@@ -89,13 +89,13 @@ type ScheduleID string
 
 // Schedule is one daily schedule: a schedule built for one date.
 type Schedule struct {
-	ID          ScheduleID    `json:"id"`
-	Name        string        `json:"name"`
-	Date        Date          `json:"date"`
-	State       ScheduleState `json:"state"`
+	ID          ScheduleID    `json:"id"`                    // the server's
+	Name        string        `json:"name"`                  // a subschedule's is its container's with a suffix (documented)
+	Date        Date          `json:"date"`                  // it was built for
+	State       ScheduleState `json:"state"`                 // what decides about a hold
 	Description string        `json:"description,omitempty"` // the server's own words for the state
-	Path        string        `json:"path,omitempty"`
-	Container   string        `json:"container,omitempty"` // id of the container job of a subschedule
+	Path        string        `json:"path,omitempty"`        // place among containers, where the server tells it
+	Container   string        `json:"container,omitempty"`   // id of the container job of a subschedule
 }
 
 // String returns date and name.
@@ -110,7 +110,8 @@ func readSchedule(raw json.RawMessage) Schedule {
 	return s
 }
 
-// BuiltDates returns the dates that have built schedules, in order. Changes nothing.
+// BuiltDates returns the dates that have built schedules, in order. Changes nothing. Errors: ErrAuth, ErrForbidden,
+// ErrUnavailable; NotApplied always.
 func (c *Client) BuiltDates(ctx context.Context) ([]Date, error) {
 	const op = "read the built dates of"
 	rep, err := c.do(ctx, call{op: op, method: http.MethodGet, path: "/api/dailyschedules/dates"})
@@ -138,7 +139,8 @@ func (c *Client) BuiltDates(ctx context.Context) ([]Date, error) {
 }
 
 // Schedules returns every daily schedule of the dates. Dates must be given: leaving them out is not documented to
-// mean all. Changes nothing.
+// mean all. Rows the account may not see are absent. Changes nothing. Errors: ErrAuth, ErrForbidden, ErrUnavailable;
+// NotApplied always.
 func (c *Client) Schedules(ctx context.Context, dates []Date) ([]Schedule, error) {
 	if len(dates) == 0 {
 		return nil, nil

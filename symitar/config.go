@@ -19,13 +19,13 @@ type Config struct {
 	Home    HostConfig // the host that is primary on an ordinary day
 	Partner HostConfig // the host that takes over
 
-	Macro       Macro
-	Role        Role
-	Replication Replication
-	FailoverD   FailoverD
-	Licence     Licence
-	Agent       Agent
-	Limits      Limits
+	Macro       Macro          // how it is called; required
+	Role        Role           // how a host's role shows; required
+	Replication Replication    // how far the secondary is behind, or a person's statement; required
+	FailoverD   FailoverD      // how the daemon is recognised
+	Licence     Licence        // the optional check of RSJ's licences
+	Agent       Agent          // OpCon's agent on the hosts
+	Limits      Limits         // figures of the preflight; Quiet is required
 	Verify      []Verification // what else must hold after the swap; each becomes a step
 	OpCon       *OpCon         // nil: the procedures contain manual steps with the vendor's text instead
 
@@ -46,8 +46,8 @@ type Config struct {
 
 // HostConfig is one physical machine of the pair.
 type HostConfig struct {
-	Name string // how the machine is called in plans, journals and reports; stable, unique within the pair
-	SSH  failover.SSH
+	Name string       // how the machine is called in plans, journals and reports; stable, unique within the pair
+	SSH  failover.SSH // its own fixed administration address, and its own host key
 	// MachineID is what "uname -m" prints on the machine. On AIX it identifies the box and survives renaming (inferred).
 	MachineID string
 	// Hostname is what "hostname" prints; empty leaves it unchecked, for sites whose macro renames the hosts.
@@ -112,7 +112,7 @@ type Macro struct {
 	FailoverArgs   []string // required by Failover only
 	FailbackArgs   []string // required by Failback only; "in reverse" is all the vendor says
 
-	Mode    Mode
+	Mode    Mode     // whether it asks questions; required
 	Prompts []Prompt // for Answers and HostExpect
 	Expect  string   // path of expect for HostExpect; default /usr/bin/expect (documented as RSJ's own)
 
@@ -137,15 +137,15 @@ type Prompt struct {
 // Role says how a host's role is recognised. Candidates (inferred): a marker file of the site, the service address in
 // netstat -in, active volume groups, a mounted /SYM, SYMITAR processes, clRGinfo -s.
 type Role struct {
-	Probes []RoleProbe
+	Probes []RoleProbe // at least one; all are asked in one session
 	// Quorum is how many probes must agree; more than half of them. Required.
 	Quorum int
 }
 
 // RoleProbe is one command whose output tells the role.
 type RoleProbe struct {
-	Name      string
-	Command   string // shell command line; it must change nothing
+	Name      string // unique; shown with its vote
+	Command   string // shell command line; it must change nothing; an exit status other than 0 is no vote
 	Primary   string // regular expression: the host is primary
 	Secondary string // regular expression: the host is secondary
 }
@@ -189,9 +189,9 @@ type Agent struct {
 // Verification is something that must hold after the swap, for example that the service address is on the new
 // primary and absent from the old one, that the /SYM file systems are mounted, that services are on host.
 type Verification struct {
-	Name    string // part of the step's ID, for example "alias-on-new-primary"
-	Title   string // the sentence a runbook would have
-	On      On
+	Name    string        // part of the step's ID, for example "alias-on-new-primary"
+	Title   string        // the sentence a runbook would have
+	On      On            // where it is asked, seen from the swap
 	Command string        // shell command line; it must change nothing
 	Want    string        // regular expression the output must contain
 	Reject  string        // regular expression the output must not contain; Want or Reject is required

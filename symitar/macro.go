@@ -84,9 +84,9 @@ func (id RunID) Validate() error {
 
 // Result is what is known about one run of the macro.
 type Result struct {
-	Run      RunID    `json:"run"`
-	Host     string   `json:"host"` // where it was, or would have been, fired
-	State    State    `json:"state"`
+	Run      RunID    `json:"run"`               // under which it was, or would have been, fired
+	Host     string   `json:"host"`              // where it was, or would have been, fired
+	State    State    `json:"state"`             // only Succeeded is success
 	Exit     *int     `json:"exit,omitempty"`    // its exit status, where it ended and left one
 	Evidence []string `json:"evidence"`          // what the state was concluded from, in order
 	LogTail  string   `json:"logTail,omitempty"` // the end of its output, with the answers of Prompts redacted

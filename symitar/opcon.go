@@ -10,14 +10,14 @@ import (
 
 // OpCon connects the procedures with OpCon. Without it they contain manual steps with the vendor's text.
 type OpCon struct {
-	Client  *opcon.Client
-	Machine string // the Symitar machine's name in OpCon
-	Reason  string // sent with every action, for example the change number
+	Client  *opcon.Client // closing it is the caller's
+	Machine string        // the Symitar machine's name in OpCon
+	Reason  string        // sent with every action, for example the change number
 
 	// Repoint says whether the machine record is edited. With opcon.EditRecord give the addresses of both hosts.
 	Repoint opcon.Repoint
-	Home    opcon.Address
-	Partner opcon.Address
+	Home    opcon.Address // of the agent on Home
+	Partner opcon.Address // of the agent on Partner
 
 	// Decide decides, job by job, about what was interrupted or never ran. Nil makes that a manual step: nothing is
 	// restarted without a decision either way.

@@ -17,7 +17,7 @@ import (
 // Pair is both hosts of a Symitar installation. It connects when it is first used; Close it when done.
 type Pair struct {
 	Home    *Host // primary on an ordinary day
-	Partner *Host
+	Partner *Host // takes over
 
 	cfg  Config
 	poll time.Duration
@@ -146,7 +146,9 @@ func (p *Pair) firingOf(run RunID, purpose Purpose) (firing, error) {
 // lock on both hosts first (for ForFailover on the living one) and leaves it there: [Pair.Acknowledge] archives it.
 //
 // Calling it again with the same run id never fires a second time; it follows the first run. Write the id to disk
-// before calling. The error is Result.Err: nil only for Succeeded. When ctx ends, the macro runs on.
+// before calling. The error is Result.Err: nil only for Succeeded, else one of ErrMacroFailed, ErrMacroUnknown,
+// ErrMacroRunning and ErrNotExecuted. A line that breaks does not touch the macro; the marks on the host are read again
+// until they tell, and where they never do the state is Unknown and the outcome InDoubt. When ctx ends, the macro runs on.
 //
 // Fire makes no preflight and does not ask anybody; the procedures do.
 func (p *Pair) Fire(ctx context.Context, run RunID, purpose Purpose) (Result, error) {
@@ -158,7 +160,8 @@ func (p *Pair) Fire(ctx context.Context, run RunID, purpose Purpose) (Result, er
 	return res, res.Err()
 }
 
-// Resume observes a run that was fired earlier, perhaps by another process, to its end or ctx's. It changes nothing.
+// Resume observes a run that was fired earlier, perhaps by another process, to its end or ctx's. It changes nothing and is
+// safe to repeat. Errors are those of Fire.
 func (p *Pair) Resume(ctx context.Context, run RunID, purpose Purpose) (Result, error) {
 	f, err := p.firingOf(run, purpose)
 	if err != nil {
@@ -170,7 +173,8 @@ func (p *Pair) Resume(ctx context.Context, run RunID, purpose Purpose) (Result, 
 }
 
 // Void makes sure that a run which has not fired yet never will, and returns NotExecuted without error. A run that
-// fired cannot be called back: then the error wraps ErrRefired and the macro is left alone.
+// fired cannot be called back: then the error wraps ErrRefired and the macro is left alone. Safe to repeat; after a broken
+// line the error is InDoubt, and calling again settles it.
 func (p *Pair) Void(ctx context.Context, run RunID, purpose Purpose) (Result, error) {
 	f, err := p.firingOf(run, purpose)
 	if err != nil {
@@ -191,7 +195,8 @@ func (p *Pair) Void(ctx context.Context, run RunID, purpose Purpose) (Result, er
 // Acknowledge archives the launcher's lock of a run that is over, on both hosts, so that another run can be fired. For
 // a run whose end is not known it is the place where a person answers for it: the statement stands in the run's
 // folder on the host. Output and exit status stay there too. It refuses while the macro runs (ErrMacroRunning) and
-// leaves locks of other runs alone. Safe to repeat.
+// leaves locks of other runs alone. Safe to repeat, also after a broken line. A host that is down is an error of its own;
+// the other one is done all the same.
 func (p *Pair) Acknowledge(ctx context.Context, run RunID, word failover.Statement) error {
 	if err := run.Validate(); err != nil {
 		return err

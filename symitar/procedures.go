@@ -26,6 +26,8 @@ func Switchover(p *Pair) (failover.Procedure, error) {
 
 // Failback is the way back: Partner gives the primary role to Home, with the same holds, the macro "in reverse" (vendor)
 // and the machine record pointing back. It needs Macro.FailbackArgs, since no public text says what "in reverse" means.
+//
+// Errors wrap failover.ErrInvalid.
 func Failback(p *Pair) (failover.Procedure, error) {
 	f, err := p.firing("", ForFailback)
 	if err != nil {
@@ -112,7 +114,7 @@ func (f firing) parameters() []failover.Parameter {
 }
 
 // Preflight looks at everything the procedure for this purpose checks before it changes anything, and returns one
-// finding per check, in order, also for those that could not be asked.
+// finding per check, in order, also for those that could not be asked. It changes nothing.
 func (p *Pair) Preflight(ctx context.Context, purpose Purpose) ([]Finding, error) {
 	f, err := p.firing("", purpose)
 	if err != nil {
@@ -137,8 +139,8 @@ func (p *Pair) Preflight(ctx context.Context, purpose Purpose) ([]Finding, error
 // Finding is the result of one check of the preflight.
 type Finding struct {
 	Check string // the step's ID in the procedures
-	Title string
-	Firm  bool // nobody may waive it
+	Title string // the sentence a runbook would have
+	Firm  bool   // nobody may waive it
 	failover.Observation
 	Err error // it could not be asked
 }
