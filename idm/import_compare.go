@@ -254,34 +254,37 @@ func missingValues(name string, want, have [][]byte) [][]byte {
 func (d delta) describe() string {
 	switch {
 	case d.missing != nil:
-		return "adds " + showValues(d.missing)
+		return "adds " + showValues(d.missing, d.perServer)
 	case d.want == nil:
-		return showValues(d.have)
+		return showValues(d.have, d.perServer)
 	case d.have == nil:
-		return showValues(d.want)
+		return showValues(d.want, d.perServer)
 	case len(d.want) == 1 && len(d.have) == 1:
 		return showChange(d.have[0], d.want[0], d.perServer)
 	}
-	return showValues(d.have) + " → " + showValues(d.want)
+	return showValues(d.have, d.perServer) + " → " + showValues(d.want, d.perServer)
 }
 
 const showMost = 100
+
+// secretReach is how many lines above a line tell what it is about.
+const secretReach = 3
 
 func isText(v []byte) bool {
 	return utf8.Valid(v) && !bytes.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\t' && r != '\n' && r != '\r' })
 }
 
-func showValue(v []byte) string {
-	if isText(v) && len(v) <= showMost && !bytes.ContainsAny(v, "\r\n") {
+func showValue(v []byte, settings bool) string {
+	if isText(v) && len(v) <= showMost && !bytes.ContainsAny(v, "\r\n") && !tellsSecret(v, settings) {
 		return strconv.Quote(string(v))
 	}
 	sum := sha256.Sum256(v)
 	return fmt.Sprintf("%d bytes (sha256 %x…)", len(v), sum[:4])
 }
 
-func showValues(values [][]byte) string {
+func showValues(values [][]byte, settings bool) string {
 	if len(values) == 1 {
-		return showValue(values[0])
+		return showValue(values[0], settings)
 	}
 	var shown []string
 	for i, v := range values {
@@ -289,26 +292,26 @@ func showValues(values [][]byte) string {
 			shown = append(shown, fmt.Sprintf("… %d values", len(values)))
 			break
 		}
-		shown = append(shown, showValue(v))
+		shown = append(shown, showValue(v, settings))
 	}
 	return "[" + strings.Join(shown, ", ") + "]"
 }
 
-// tellsSecret reports whether a line of a driver's settings may hold a password: shims exist that keep one there.
-func tellsSecret(line []byte) bool {
+// tellsSecret reports whether a line may hold a password: shims exist that keep one in their settings, and policies that
+// carry one. "token" tells a secret in settings only: every second line of a policy has that word.
+func tellsSecret(line []byte, settings bool) bool {
 	line = bytes.ToLower(line)
-	for _, word := range []string{"passw", "pwd", "secret", "credential", "token"} {
+	for _, word := range []string{"passw", "pwd", "secret", "credential"} {
 		if bytes.Contains(line, []byte(word)) {
 			return true
 		}
 	}
-	return false
+	return settings && bytes.Contains(line, []byte("token"))
 }
 
-// showChange names the first line that differs of values too long to show. Of settings it shows none that may hold a
-// secret.
+// showChange names the first line that differs of values too long to show, unless it may hold a secret.
 func showChange(have, want []byte, settings bool) string {
-	text := showValue(have) + " → " + showValue(want)
+	text := showValue(have, settings) + " → " + showValue(want, settings)
 	if !isText(have) || !isText(want) || len(have) <= showMost && len(want) <= showMost && !bytes.ContainsAny(have, "\n") && !bytes.ContainsAny(want, "\n") {
 		return text
 	}
@@ -322,7 +325,8 @@ func showChange(have, want []byte, settings bool) string {
 			y = b[i]
 		}
 		if i >= len(a) || i >= len(b) || !bytes.Equal(x, y) {
-			if settings && (tellsSecret(x) || tellsSecret(y)) {
+			// The word may stand in an element above, as in <definition name="password"> and a line later its <value>.
+			if from := max(0, i-secretReach); tellsSecret(y, settings) || slices.ContainsFunc(a[min(from, len(a)):min(i+1, len(a))], func(line []byte) bool { return tellsSecret(line, settings) }) {
 				return fmt.Sprintf("%s, line %d (not shown: it may hold a secret)", text, i+1)
 			}
 			return fmt.Sprintf("%s, line %d: %s → %s", text, i+1, around(x, y), around(y, x))
