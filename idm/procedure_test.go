@@ -258,10 +258,14 @@ func TestFailoverFromPreparation(t *testing.T) {
 
 func TestFailoverFromAnExport(t *testing.T) {
 	m := newMove(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
-	_, err := open(t, m.tree, "srv1").SaveExport(t.Context(), m.export().Path, idm.ExportOptions{Base: idmtest.DriverSetDN})
+	one, byHand := open(t, m.tree, "srv1"), m.drivers[1]
+	require.NoError(t, one.SetStartOption(t.Context(), byHand, idm.Manual, idm.NoResync))
+	_, err := one.SaveExport(t.Context(), m.export().Path, idm.ExportOptions{Base: idmtest.DriverSetDN})
 	require.NoError(t, err)
 	m.tree.Server("srv1").Kill()
 	m.mustRun(m.failover(func(o *idm.FailoverOptions) { o.Data, o.Export = idm.FromExport, m.export() }), "failover")
+	require.Equal(t, idmtest.Manual, m.tree.Server("srv2").StartOption(byHand), "somebody chose Manual on the source, and the export noted it")
+	require.NoError(t, open(t, m.tree, "srv2").SetStartOption(t.Context(), byHand, idm.Auto, idm.NoResync))
 	m.stand("srv2", "", idmtest.Auto)
 	require.Equal(t, 1, len(m.tree.Get("srv2", idmtest.DriverDN(0), "DirXML-ShimConfigInfo")))
 }

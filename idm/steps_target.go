@@ -260,20 +260,42 @@ func (m *mover) confirmGood() failover.Step {
 			" shows no errors, the cache does not grow, jobs ran. Then confirm. Until then a restart of the server leaves the drivers stopped, with their events cached."}
 }
 
-// auto makes the drivers start with the server.
-func (m *mover) auto() failover.Step {
-	wanted := func(ctx context.Context, driver string) (StartOption, error) {
-		n, ok, err := factNoted.Load(ctx)
-		if ok && n.Options[driver] == Manual {
-			return Manual, err // it was on Manual on the source, by somebody's choice
-		}
+// finalOption is Auto, or Manual where the source had it by somebody's choice: as noted when it was stopped or, where it
+// is gone, as the export noted it. Without either nobody knows, and it is Auto as the published procedure has it.
+func (m *mover) finalOption(ctx context.Context, driver string) (StartOption, error) {
+	n, ok, err := factNoted.Load(ctx)
+	if err != nil {
 		return Auto, err
 	}
+	if ok {
+		if n.Options[driver] == Manual {
+			return Manual, nil
+		}
+		return Auto, nil
+	}
+	if m.export == "" {
+		return Auto, nil
+	}
+	src, closer, err := OpenExport(m.export)
+	if err != nil {
+		return Auto, err
+	}
+	defer closer.Close() //nolint:errcheck // only read
+	for _, d := range src.Manifest.Drivers {
+		if SameDN(d.DN, driver) && d.StartOption == Manual.String() {
+			return Manual, nil
+		}
+	}
+	return Auto, nil
+}
+
+// auto makes the drivers start with the server.
+func (m *mover) auto() failover.Step {
 	return failover.Step{ID: m.id("auto"), Title: "Let the drivers start by themselves on the target", Target: m.Target.DN(), Kind: failover.Change,
 		Source: fromWiki + `"later, when all id good, change to Auto-Start"`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "with their final start option on the target", func(ctx context.Context, driver string) (finding, error) {
-				want, err := wanted(ctx, driver)
+				want, err := m.finalOption(ctx, driver)
 				if err != nil {
 					return finding{}, err
 				}
@@ -285,9 +307,9 @@ func (m *mover) auto() failover.Step {
 		},
 		Apply: func(ctx context.Context) error {
 			return m.each(ctx, func(ctx context.Context, driver string) error {
-				want, err := wanted(ctx, driver)
+				want, err := m.finalOption(ctx, driver)
 				if err != nil {
-					return err
+					return notApplied(err)
 				}
 				return m.Target.SetStartOption(ctx, driver, want, NoResync)
 			})
