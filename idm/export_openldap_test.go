@@ -520,8 +520,9 @@ func TestOpenLDAPBadExportsWriteNothing(t *testing.T) {
 	text, m := exported(t, from, idm.ExportOptions{Base: setDN})
 	_, to := tree(t, serverA)
 	ctx := t.Context()
-	other, old := m, m
+	other, old, ahead := m, m, m
 	other.Tree = "ELSEWHERE"
+	ahead.Time = time.Now().Add(48 * time.Hour)
 	old.Time = time.Now().Add(-48 * time.Hour)
 	sum := func(text string) *idm.Manifest {
 		cut := m
@@ -543,6 +544,7 @@ func TestOpenLDAPBadExportsWriteNothing(t *testing.T) {
 		{"reference to nothing", source(lost, sum(lost)), idm.ImportOptions{}, failover.ErrInvalid, "DirXML-Policies: names cn=p999999"},
 		{"other tree", source(text, &other), idm.ImportOptions{}, idm.ErrOtherTree, "ELSEWHERE"},
 		{"too old", source(text, &old), idm.ImportOptions{MaxAge: 24 * time.Hour}, idm.ErrExportTooOld, "48h"},
+		{"from the future", source(text, &ahead), idm.ImportOptions{MaxAge: 24 * time.Hour}, idm.ErrExportTooOld, "lies in the future"},
 		{"age unknown", source(text, nil), idm.ImportOptions{MaxAge: 24 * time.Hour}, idm.ErrExportTooOld, "no manifest"},
 		{"missing driver", source(text, &m), idm.ImportOptions{Driver: "cn=Gone," + setDN}, idm.ErrNotInExport, "cn=Gone"},
 		{"values of an unknown server", source(text, &m), idm.ImportOptions{ValuesOf: "cn=srv-z,o=system"}, idm.ErrNotInExport, "cn=srv-z"},

@@ -194,8 +194,12 @@ func (s *Server) acceptable(src ExportSource, o ImportOptions) error {
 	if here != "" && there != "" && !strings.EqualFold(here, there) {
 		return refuse("use an export of this tree", fmt.Errorf("%w: it is of %s, the server is in %s", ErrOtherTree, there, here))
 	}
-	if age := time.Since(src.Manifest.Time); o.MaxAge > 0 && age > o.MaxAge {
+	switch age := time.Since(src.Manifest.Time); {
+	case o.MaxAge <= 0:
+	case age > o.MaxAge:
 		return refuse("take a fresh export, or allow this age", fmt.Errorf("%w: it is %s old, allowed are %s", ErrExportTooOld, age.Truncate(time.Second), o.MaxAge))
+	case age < -clockSkew:
+		return refuse("compare the clocks, take a fresh export, or allow any age", fmt.Errorf("%w: its time %s lies in the future, so its age is unknown", ErrExportTooOld, src.Manifest.Time.UTC().Format(time.RFC3339)))
 	}
 	return nil
 }

@@ -235,6 +235,9 @@ func OpenExport(path string) (ExportSource, io.Closer, error) {
 	return ExportSource{Name: path, Content: f, Manifest: &m}, f, nil
 }
 
+// clockSkew is how far in the future the time of an export may lie: clocks differ. One from further ahead would never become too old.
+const clockSkew = 5 * time.Minute
+
 // CheckExport tells whether the export at path, saved by [SaveExport], is present and complete, and how old it is. maxAge is the
 // oldest allowed. It reads the whole file; it changes nothing and needs no server. What is wrong is in the result, not an error.
 func CheckExport(path string, now time.Time, maxAge time.Duration) ExportCheck {
@@ -250,6 +253,10 @@ func CheckExport(path string, now time.Time, maxAge time.Duration) ExportCheck {
 	c.Present, c.Manifest = true, *src.Manifest
 	c.Age = now.Sub(c.Manifest.Time)
 	c.Stale = c.Age > maxAge
+	if c.Age < -clockSkew {
+		c.Problem = fmt.Sprintf("its manifest says that it was taken at %s, which lies in the future", c.Manifest.Time.UTC().Format(time.RFC3339))
+		return c
+	}
 	got := newMeter()
 	if _, err := io.Copy(got, src.Content); err != nil {
 		c.Problem = err.Error()

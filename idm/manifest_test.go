@@ -72,6 +72,9 @@ func TestCheckExport(t *testing.T) {
 	require.True(t, c.Stale)
 	require.False(t, c.Good())
 	require.Contains(t, c.String(), "older than allowed")
+	c = CheckExport(path, m.Time.Add(-time.Hour), time.Hour)
+	require.False(t, c.Good(), "an export from the future would never become too old")
+	require.Contains(t, c.String(), "not usable: its manifest says that it was taken")
 
 	write(text[:40])
 	c = CheckExport(path, now, time.Hour)
