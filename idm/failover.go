@@ -40,7 +40,8 @@ type FailoverOptions struct {
 	// SourceDead is a person's statement that the source is down and cannot come back by itself. It is required: nothing
 	// else stands between the source and two active servers.
 	SourceDead failover.Statement
-	// TrySource, when given, is used to look whether the source answers after all; then nothing is started.
+	// TrySource, when given, is used to look whether the source answers after all, at the beginning and again right before drivers
+	// are enabled or started. While it answers with a driver that is not stopped and disabled, nothing is started.
 	TrySource func(context.Context) (*Server, error)
 
 	// Gap and Since: everything created or changed since the moment the source was last known to work is synchronized.
@@ -70,7 +71,8 @@ func Failover(o FailoverOptions) (failover.Procedure, error) {
 	dead.Help = "Cut power or network of the source, or disable the start of its directory service. Its drivers are still on Auto there, in its own unreplicated values: it would start them by itself."
 	steps := []failover.Step{dead}
 	if o.TrySource != nil {
-		steps = append(steps, m.sourceSilent(o.TrySource))
+		m.trySource = o.TrySource
+		steps = append(steps, m.sourceSilent())
 	}
 	steps = append(steps, m.servers(), m.rights(), m.replicas(), m.inSet(), m.engineServes(), m.targetQuiet())
 	steps = append(steps, m.serverData(o))
@@ -118,29 +120,54 @@ func (o FailoverOptions) validate() error {
 }
 
 // sourceSilent refuses to go on while the server that was stated dead answers.
-func (m *mover) sourceSilent(try func(context.Context) (*Server, error)) failover.Step {
+func (m *mover) sourceSilent() failover.Step {
 	return failover.Step{ID: m.id("source-silent"), Title: "Look whether the source answers after all", Target: m.sourceDN, Kind: failover.Check, Firm: true,
 		Source: ours + "a statement is checked against what can be seen",
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			s, err := try(ctx)
-			if errors.Is(err, ErrUnreachable) {
-				return failover.Observation{Done: true, Found: "the source does not answer"}, nil
-			}
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			defer s.Close() //nolint:errcheck // nothing is lost
-			if !SameDN(s.DN(), m.sourceDN) {
-				return failover.Observation{Done: true, Found: s.DN() + " answers in the source's place"}, nil
-			}
-			return m.look(ctx, "inactive on the source, which answers", func(ctx context.Context, driver string) (finding, error) {
-				st, err := s.Status(ctx, driver)
-				if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
-					return finding{done: true, text: err.Error()}, nil
-				}
-				return finding{done: st.State == StateStopped && st.Option == Disabled, text: st.String() + " on the source: use Switchover, or GuardOldServer"}, err
-			})
-		}}
+		Observe: m.lookAtSource}
+}
+
+// sourceTime is how long one try to reach a source that should be dead may take.
+const sourceTime = 20 * time.Second
+
+// lookAtSource tells whether the source, stated dead, is silent or at least inactive.
+func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) {
+	dialling, cancel := context.WithTimeout(ctx, sourceTime)
+	defer cancel()
+	s, err := m.trySource(dialling)
+	if errors.Is(err, ErrUnreachable) {
+		return failover.Observation{Done: true, Found: "the source does not answer"}, nil
+	}
+	if err != nil {
+		return failover.Observation{}, err
+	}
+	defer s.Close() //nolint:errcheck // nothing is lost
+	if !SameDN(s.DN(), m.sourceDN) {
+		return failover.Observation{Done: true, Found: s.DN() + " answers in the source's place"}, nil
+	}
+	return m.look(ctx, "inactive on the source, which answers", func(ctx context.Context, driver string) (finding, error) {
+		st, err := s.Status(ctx, driver)
+		if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
+			return finding{done: true, text: err.Error()}, nil
+		}
+		return finding{done: st.State == StateStopped && st.Option == Disabled, text: st.String() + " on the source: use Switchover, or GuardOldServer"}, err
+	})
+}
+
+// sourceStillOut looks once more right before something is enabled or started: a source that somebody switched on meanwhile has started
+// its drivers by itself. It does nothing where the source takes part in the procedure, which is looked at driver by driver.
+func (m *mover) sourceStillOut(ctx context.Context) error {
+	if m.trySource == nil {
+		return nil
+	}
+	obs, err := m.lookAtSource(ctx)
+	if err != nil {
+		return notApplied(err)
+	}
+	if !obs.Done {
+		return &failover.Error{Op: "start drivers on", Target: m.Target.DN(), Outcome: failover.NotApplied, Next: "run GuardOldServer, or switch the source off, and run again",
+			Err: fmt.Errorf("%w: the source answers: %s", failover.ErrPrecondition, obs.Found)}
+	}
+	return nil
 }
 
 // serverData brings the per-server values to the target, or sees that they are there.

@@ -306,6 +306,53 @@ func TestFailoverWhileTheSourceAnswers(t *testing.T) {
 	m.stand("srv1", "srv2", idmtest.Auto)
 }
 
+// Somebody switches the old server on in the middle of the failover: its drivers start by themselves, and nothing more is started
+// here until the guard has been there.
+func TestTheSourceComesBackInTheMiddleOfAFailover(t *testing.T) {
+	for _, step := range []string{"/enable-manual", "/start"} {
+		t.Run(step, func(t *testing.T) {
+			m := newMove(t, pair())
+			old := m.tree.Server("srv1")
+			old.Kill()
+			dial := func(ctx context.Context) (*idm.Server, error) {
+				return idm.Dial(ctx, old.URL(), idm.WithRoots(m.tree.Roots()), admin())
+			}
+			p := m.failover(func(o *idm.FailoverOptions) { o.TrySource = dial })
+			j, err := failover.OpenJournal(m.journal("x"))
+			require.NoError(t, err)
+			o := m.options(j, p)
+			o.Observer = func(e failover.Event) {
+				if e.Kind == failover.EventIntent && strings.HasSuffix(e.Step.ID, step) && !old.Up() {
+					if err := old.Start(); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			_, err = p.Run(t.Context(), o)
+			require.ErrorIs(t, err, failover.ErrPrecondition)
+			require.ErrorContains(t, err, "the source answers")
+			require.NoError(t, j.Close())
+			m.neverTwo()
+			for _, d := range m.drivers {
+				require.Equal(t, idmtest.Stopped, m.tree.Server("srv2").State(d))
+			}
+
+			// The drivers run where they ran before: that is a matter for people. Once they are out there, the run goes on.
+			for _, d := range m.drivers {
+				s, err := dial(t.Context())
+				require.NoError(t, err)
+				eventually(t, s, d, idm.StateRunning)
+				require.NoError(t, s.Stop(t.Context(), d))
+				eventually(t, s, d, idm.StateStopped)
+				require.NoError(t, s.SetStartOption(t.Context(), d, idm.Disabled, idm.NoResync))
+				require.NoError(t, s.Close())
+			}
+			m.mustRun(p, "x")
+			m.stand("srv2", "srv1", idmtest.Auto)
+		})
+	}
+}
+
 func TestSwitchoverIsRefused(t *testing.T) {
 	tests := []struct {
 		name string

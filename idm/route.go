@@ -106,7 +106,9 @@ type mover struct {
 	prefix   string
 	source   *Server
 	sourceDN string
-	export   string // file whose manifest lists secrets; "" for none
+	// trySource connects to a source that should be dead; nil where it takes part, or where nobody can tell.
+	trySource func(context.Context) (*Server, error)
+	export    string // file whose manifest lists secrets; "" for none
 }
 
 func newMover(prefix string, r Route, source *Server, sourceDN string) (*mover, error) {

@@ -206,6 +206,12 @@ func (m *mover) verify() failover.Step {
 		Source: fromVendor + `"A driver must run on one server only"`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "running on the target only", see)
+			if err == nil && m.trySource != nil {
+				out, sourceErr := m.lookAtSource(ctx)
+				if err = sourceErr; !out.Done {
+					obs.Done, obs.Found = false, obs.Found+"; "+out.Found
+				}
+			}
 			obs.Would = "start again what has stopped; what is active on the source is refused"
 			return obs, err
 		},
@@ -215,6 +221,9 @@ func (m *mover) verify() failover.Step {
 
 // startAll starts every driver on the target for which the source is out.
 func (m *mover) startAll(ctx context.Context) error {
+	if err := m.sourceStillOut(ctx); err != nil {
+		return err
+	}
 	return m.each(ctx, func(ctx context.Context, driver string) error {
 		if err := m.sourceInactive(ctx, driver); err != nil {
 			return err

@@ -212,6 +212,9 @@ func (m *mover) enable() failover.Step {
 			return obs, err
 		},
 		Apply: func(ctx context.Context) error {
+			if err := m.sourceStillOut(ctx); err != nil {
+				return err
+			}
 			if _, err := factBefore.Capture(ctx, m.targetOptions); err != nil {
 				return err
 			}
