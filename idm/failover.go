@@ -122,7 +122,7 @@ func (o FailoverOptions) validate() error {
 // sourceSilent refuses to go on while the server that was stated dead answers.
 func (m *mover) sourceSilent() failover.Step {
 	return failover.Step{ID: m.id("source-silent"), Title: "Look whether the source answers after all", Target: m.sourceDN, Kind: failover.Check, Firm: true,
-		Source: ours + "a statement is checked against what can be seen",
+		Source:  ours + "a statement is checked against what can be seen",
 		Observe: m.lookAtSource}
 }
 

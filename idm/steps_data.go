@@ -256,7 +256,13 @@ func (m *mover) references() []failover.Step {
 	return []failover.Step{
 		{ID: m.id("references"), Title: "Check Remote Loader and certificate references as far as the directory shows them", Target: m.Target.DN(), Kind: failover.Check, Source: source,
 			Observe: func(ctx context.Context) (failover.Observation, error) {
-				return m.look(ctx, "references without an objection", m.reference)
+				ports, err := m.localPorts(ctx)
+				if err != nil {
+					return failover.Observation{}, err
+				}
+				return m.look(ctx, "references without an objection", func(ctx context.Context, driver string) (finding, error) {
+					return m.reference(ctx, driver, ports)
+				})
 			}},
 		{ID: m.id("references-by-hand"), Title: "Make sure the references work from the target", Target: m.Target.DN(), Kind: failover.Manual, Source: source,
 			Help: "For each driver the step before calls Remote Loader: from " + m.Target.DN() + " reach the host and port it names (firewall, certificate), and see that the old engine holds no connection there. " +
@@ -266,8 +272,32 @@ func (m *mover) references() []failover.Step {
 	}
 }
 
+// edirAddress is the address of an eDir-to-eDir driver, "remote address:remote port:local port" (documented).
+var edirAddress = regexp.MustCompile(`^(?:.+):\d+:(\d+)$`)
+
+func isEdirDriver(module string) bool {
+	return slices.ContainsFunc(edirShims, func(part string) bool { return strings.Contains(strings.ToLower(module), part) })
+}
+
+// localPorts returns the eDir-to-eDir drivers of the driver set by the port each listens on, as set on the target: two
+// drivers on one port cannot both start there (documented).
+func (m *mover) localPorts(ctx context.Context) (map[string][]string, error) {
+	ports := map[string][]string{}
+	q := Query{Base: m.DriverSet, Scope: ScopeOne, Filter: "(objectClass=DirXML-Driver)", Attributes: []string{"DirXML-JavaModule", "DirXML-NativeModule", "DirXML-ShimAuthServer"}}
+	for e, err := range m.Target.Entries(ctx, q) {
+		if err != nil {
+			return nil, err
+		}
+		port := edirAddress.FindStringSubmatch(e.Text("DirXML-ShimAuthServer"))
+		if port != nil && isEdirDriver(e.Text("DirXML-JavaModule")+e.Text("DirXML-NativeModule")) {
+			ports[port[1]] = append(ports[port[1]], e.DN)
+		}
+	}
+	return ports, nil
+}
+
 // reference looks at one driver's address. Per-server values are read on the target: they are what the start will use.
-func (m *mover) reference(ctx context.Context, driver string) (finding, error) {
+func (m *mover) reference(ctx context.Context, driver string, ports map[string][]string) (finding, error) {
 	e, err := m.Target.Read(ctx, driver, "DirXML-JavaModule", "DirXML-NativeModule", "DirXML-ShimAuthServer")
 	if err != nil {
 		return finding{}, err
@@ -279,9 +309,16 @@ func (m *mover) reference(ctx context.Context, driver string) (finding, error) {
 		f.text = "Remote Loader " + address
 	case module == remoteLoaderShim:
 		f = finding{text: "works through a Remote Loader, whose address is not set on this server"}
-	case slices.ContainsFunc(edirShims, func(part string) bool { return strings.Contains(strings.ToLower(module), part) }):
+	case isEdirDriver(module):
 		f.text = "eDir-to-eDir driver to " + orText(address, "an address that is not set on this server")
 		f.done = address != ""
+		if port := edirAddress.FindStringSubmatch(address); port != nil {
+			for _, other := range ports[port[1]] {
+				if !SameDN(other, driver) {
+					f.done, f.text = false, f.text+", whose local port "+port[1]+" is also that of "+commonName(other)
+				}
+			}
+		}
 	}
 	if found := kmoName.FindStringSubmatch(address); found != nil {
 		name := strings.Trim(found[1]+found[2], `"`)
