@@ -78,10 +78,25 @@ func TestThePublishedProcedureIsCovered(t *testing.T) {
 			sources.WriteString(s.Source + "\n")
 		}
 	}
-	for _, sentence := range []string{"ALWAYS have working exports of all your drivers.", "Make sure all replicas are added to the machine.", "add your second failover server to your DriverSet",
-		"'Copy Data' from the source server to the destination server", "import the driver exports over the driver objects", "Enable the drivers on the new server. Set them to Manual",
-		"choose to NOT synchronize data", "later, when all id good, change to Auto-Start", "Start the driver.", "if SSL is used between this driver and another driver (eDir driver) or a Remote Loader",
-		"recreate your certificates between the servers", "You may also need to set passwords", "Be sure your original server doesn't come up with the drivers running"} {
+	for _, sentence := range []string{
+		"ALWAYS have working exports of all your drivers.",
+		"Make sure all replicas are added to the machine.",
+		"Before things go amiss add your second failover server to your DriverSet (unless you add the server after the crash, then do this first thing once you get IDM installed on the server).",
+		"Once that server is in the DriverSet you can click on a driver and 'Copy Data' from the source server to the destination server so that the second server has the server-specific information that does not replicate.",
+		"If you did not have the server in the DriverSet already add it and import the driver exports over the driver objects to this server in the DriverSet so all server-specific data are present on this server.",
+		"Replicas are in place already for this to work as mentioned in Step 0.",
+		"Enable the drivers on the new server.",
+		"Set them to Manual (later, when all id good, change to Auto-Start).",
+		"When changing from Disabled to Manual/Auto-Start choose to NOT synchronize data (use the checkbox) and then click Apply/Ok.",
+		"Step 2: Start the driver.",
+		"Depending on the driver you may need to reconfigure some stuff to make this work.",
+		"For example if SSL is used between this driver and another driver (eDir driver) or a Remote Loader you'll need to make sure that reference still works.",
+		"With the eDir drivers if you added this server after the original server was working you'll need to recreate your certificates between the servers.",
+		"No big deal but it's something to do.",
+		"You may also need to set passwords if you've forgotten them or they don't copy properly.",
+		"If you imported driver exports to get server-specific data on the new server you will definitely need to set the relevant driver passwords because those are not exported for security reasons.",
+		"Be sure your original server doesn't come up with the drivers running until you are ready as it may try to create connections to the applications and cause some fun there.",
+	} {
 		require.Contains(t, sources.String(), sentence)
 	}
 }

@@ -172,7 +172,7 @@ func (m *mover) sourceStillOut(ctx context.Context) error {
 
 // serverData brings the per-server values to the target, or sees that they are there.
 func (m *mover) serverData(o FailoverOptions) failover.Step {
-	const source = fromWiki + `"import the driver exports over the driver objects to this server in the DriverSet so all server-specific data are present on this server."`
+	const source = fromWiki + `"If you did not have the server in the DriverSet already add it and import the driver exports over the driver objects to this server in the DriverSet so all server-specific data are present on this server. Replicas are in place already for this to work as mentioned in Step 0."`
 	if o.Data == FromPreparation {
 		return failover.Step{ID: m.id("server-data"), Title: "Have the per-server values on the target", Target: m.Target.DN(), Kind: failover.Check, Source: source,
 			Observe: func(ctx context.Context) (failover.Observation, error) {

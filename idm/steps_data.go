@@ -14,7 +14,7 @@ import (
 func (m *mover) copyData(onRequest []string) failover.Step {
 	o := ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: onRequest}
 	return failover.Step{ID: m.id("copy-data"), Title: "Copy the per-server values from the source to the target", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout),
-		Source: fromWiki + `"you can click on a driver and 'Copy Data' from the source server to the destination server so that the second server has the server-specific information that does not replicate"`,
+		Source: fromWiki + `"Once that server is in the DriverSet you can click on a driver and 'Copy Data' from the source server to the destination server so that the second server has the server-specific information that does not replicate."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			r, _, err := compareServerData(ctx, m.source, m.Target, o)
 			if err != nil {
@@ -252,7 +252,8 @@ var kmoName = regexp.MustCompile(`(?i)\bkmo='([^']*)'|\bkmo=([^\s)]+)`)
 
 // references shows what each driver refers to and looks for the certificates as far as LDAP shows them.
 func (m *mover) references() []failover.Step {
-	const source = fromWiki + `"if SSL is used between this driver and another driver (eDir driver) or a Remote Loader you'll need to make sure that reference still works. With the eDir drivers if you added this server after the original server was working you'll need to recreate your certificates between the servers."`
+	const source = fromWiki + `"Keep In Mind: Depending on the driver you may need to reconfigure some stuff to make this work. For example if SSL is used between this driver and another driver (eDir driver) or a Remote Loader you'll need to make sure that reference still works. ` +
+		`With the eDir drivers if you added this server after the original server was working you'll need to recreate your certificates between the servers. No big deal but it's something to do."`
 	return []failover.Step{
 		{ID: m.id("references"), Title: "Check Remote Loader and certificate references as far as the directory shows them", Target: m.Target.DN(), Kind: failover.Check, Source: source,
 			Observe: func(ctx context.Context) (failover.Observation, error) {
