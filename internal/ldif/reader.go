@@ -40,6 +40,7 @@ const (
 	maxName    = 1 << 10  // of an attribute description
 	maxDN      = 16 << 10 // of a distinguished name
 	maxComment = 1 << 20  // of a comment with its folded lines
+	maxFolds   = 1 << 20  // lines one logical line may be folded into: 16 bytes in each at the largest value
 )
 
 // Reader reads the records of one file.
@@ -142,6 +143,9 @@ func (r *Reader) broken(err error) error {
 // physical appends one physical line to r.buf, without its end.
 func (r *Reader) physical() error {
 	begin := len(r.buf)
+	if len(r.starts) >= maxFolds {
+		return r.refuse(r.first, fieldOf(r.buf), "folded into more than %d lines", maxFolds)
+	}
 	r.starts = append(r.starts, begin)
 	longest := r.limits.Value/3*4 + 8 + maxName
 	for {

@@ -237,6 +237,33 @@ func TestEndlessValueIsRefusedEarly(t *testing.T) {
 	require.Less(t, e.read, int64(2<<20))
 }
 
+// repeated is a file of one piece, over and over, that never ends.
+type repeated struct {
+	piece string
+	at    int
+}
+
+func (r *repeated) Read(p []byte) (int, error) {
+	n := 0
+	for n < len(p) {
+		copied := copy(p[n:], r.piece[r.at:])
+		n, r.at = n+copied, (r.at+copied)%len(r.piece)
+	}
+	return n, nil
+}
+
+// Lines folded into nothing take no byte of a value and still have to end somewhere.
+func TestEndlessFoldingIsRefusedEarly(t *testing.T) {
+	for name, begin := range map[string]string{"value": "dn: o=x\nobjectClass: top\ndescription: a\n", "comment": "# a\n"} {
+		t.Run(name, func(t *testing.T) {
+			_, err := NewReader("f", io.MultiReader(strings.NewReader(begin), &repeated{piece: " \n"}), Limits{}).Next()
+			var bad *badinput.Error
+			require.ErrorAs(t, err, &bad)
+			require.Contains(t, bad.Reason, "folded into more than")
+		})
+	}
+}
+
 func TestReadErrorNamesTheLine(t *testing.T) {
 	r := NewReader("f", io.MultiReader(strings.NewReader("dn: o=x\no: x\n\n"), iotest.ErrReader(io.ErrUnexpectedEOF)), Limits{})
 	_, err := r.Next()
