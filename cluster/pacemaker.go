@@ -197,6 +197,8 @@ var pacemakerCodes = map[int]pacemakerCode{
 	107: {"CRM_EX_UNSAFE", nil, failover.NotApplied},
 	108: {"CRM_EX_EXISTS", nil, failover.NotApplied},
 	109: {"CRM_EX_MULTIPLE", nil, failover.NotApplied},
+	110: {"CRM_EX_EXPIRED", nil, failover.NotApplied},
+	111: {"CRM_EX_NOT_YET_IN_EFFECT", nil, failover.NotApplied},
 	112: {"CRM_EX_INDETERMINATE", nil, failover.InDoubt},
 	113: {"CRM_EX_UNSATISFIED", ErrTargetUnfit, failover.NotApplied},
 	114: {"CRM_EX_NO_DC", ErrBusy, failover.InDoubt},

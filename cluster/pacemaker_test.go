@@ -101,7 +101,8 @@ func TestPacemakerRefusesWhatIsNoReading(t *testing.T) {
 	for name, bad := range map[string]string{
 		"nothing": "", "half": good[:len(good)/2], "no node": answer("", upNodes, "", "", ""), "no nodes": answer("n1", "", "", "", ""),
 		"another document": strings.ReplaceAll(good, "pacemaker-result", "html"), "another configuration": strings.ReplaceAll(good, "cib>", "x>"),
-		"broken": strings.Replace(good, "</nodes>", "", 1),
+		"a failed reading": strings.Replace(good, `<status code="0"`, `<status code="102"`, 1),
+		"broken":           strings.Replace(good, "</nodes>", "", 1),
 	} {
 		_, err := parseReading([]byte(bad))
 		require.Error(t, err, name)
@@ -130,7 +131,9 @@ func TestPacemakerExitStatusesAreJudgedByNumber(t *testing.T) {
 		105: {ErrNotFound, failover.NotApplied}, 4: {ErrPermission, failover.NotApplied}, 77: {ErrPermission, failover.NotApplied},
 		106: {ErrNoQuorum, failover.NotApplied}, 113: {ErrTargetUnfit, failover.NotApplied}, 124: {ErrTimeout, failover.InDoubt},
 		102: {ErrUnreachable, failover.InDoubt}, 114: {ErrBusy, failover.InDoubt}, 1: {nil, failover.InDoubt}, 99: {nil, failover.InDoubt},
-		127: {ErrUnreachable, failover.NotApplied},
+		127: {ErrUnreachable, failover.NotApplied}, 5: {ErrUnreachable, failover.NotApplied}, 6: {nil, failover.NotApplied}, 64: {nil, failover.NotApplied},
+		68: {ErrNotFound, failover.NotApplied}, 69: {ErrUnreachable, failover.InDoubt}, 75: {ErrBusy, failover.InDoubt}, 107: {nil, failover.NotApplied},
+		108: {nil, failover.NotApplied}, 109: {nil, failover.NotApplied}, 110: {nil, failover.NotApplied}, 111: {nil, failover.NotApplied}, 112: {nil, failover.InDoubt},
 	} {
 		c, _ := pacemakerOn(t, func(_ context.Context, cmd *sshtest.Command) sshtest.Ending {
 			_, _ = cmd.Stderr.Write([]byte("Vorgang erfolgreich, oder auch nicht"))

@@ -141,6 +141,8 @@ func parseReading(out []byte) (crmReading, error) {
 	switch {
 	case r.mon.XMLName.Local != "pacemaker-result" && r.mon.XMLName.Local != "pacemaker-status" && r.mon.XMLName.Local != "crm_mon":
 		return r, fmt.Errorf("crm_mon answered with <%s>", r.mon.XMLName.Local)
+	case r.mon.Status != nil && r.mon.Status.Code != 0:
+		return r, fmt.Errorf("crm_mon says %d %s", r.mon.Status.Code, r.mon.Status.Message)
 	case r.cib.XMLName.Local != "cib":
 		return r, fmt.Errorf("cibadmin answered with <%s>", r.cib.XMLName.Local)
 	case r.local == "" || len(r.mon.Nodes) == 0:

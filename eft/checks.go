@@ -276,6 +276,9 @@ func (u upgrade) space(ctx context.Context) (string, error) {
 		errs = append(errs, err)
 	}
 	config, err := u.o.Active.Space(ctx, u.o.ConfigDir)
+	if err == nil && config.Used == 0 {
+		err = refuse(op, u.o.Active.Name(), "name the directory that holds the configuration", ErrConfigDir, "%s holds nothing", u.o.ConfigDir)
+	}
 	errs = append(errs, err)
 	room, err := u.o.Active.Space(ctx, u.o.BackupDir)
 	// Twice: the copy, and what may be added while it is made.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -56,6 +57,9 @@ type Installer struct {
 	Space     int64         // bytes that must be free beside Path; 0 means three times Size
 }
 
+// envName is what Windows and a shell both take; Windows' own ProgramFiles(x86) is one.
+var envName = regexp.MustCompile(`\A[A-Za-z_][A-Za-z0-9_()]*\z`)
+
 func (i Installer) validate() (Installer, error) {
 	bad := func(field, wrong, right string) (Installer, error) {
 		return i, failover.Invalid("Installer."+field, wrong, right)
@@ -90,6 +94,11 @@ func (i Installer) validate() (Installer, error) {
 	for _, a := range i.Args {
 		if strings.ContainsFunc(a, unicode.IsControl) {
 			return bad("Args", fmt.Sprintf("%q has control characters", a), "write one switch per element")
+		}
+	}
+	for name, value := range i.Env {
+		if !envName.MatchString(name) || strings.ContainsFunc(value, unicode.IsControl) {
+			return bad("Env", fmt.Sprintf("%q is not the name of a variable, or its value has control characters", name), "use letters, digits and underscores")
 		}
 	}
 	i.SHA256 = strings.ToLower(i.SHA256)

@@ -113,6 +113,11 @@ func (o Options) validate() (Options, error) {
 	case o.Quiesce.Then != GiveUp && o.Quiesce.Then != MoveAnyway:
 		return bad("Quiesce.Then", fmt.Sprintf("is %d", o.Quiesce.Then), "use GiveUp or MoveAnyway")
 	}
+	for _, name := range o.BackupExclude {
+		if !cleanName(name) || strings.ContainsAny(name, `/\:*?"<>|[]`) || strings.HasPrefix(name, "-") {
+			return bad("BackupExclude", fmt.Sprintf("%q is not the name of a directory", name), "give names without path and wildcards")
+		}
+	}
 	seen := map[string]bool{}
 	for _, c := range o.Consoles {
 		if !cleanName(c.Name) || seen[c.Name] {

@@ -14,6 +14,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -399,11 +400,21 @@ func (r *REST) status(ctx context.Context, s *Settings) error {
 	return nil
 }
 
-// volatile are attributes that change by themselves or must change, and hidden ones those that hold secrets.
+// volatile are attributes that must change in an upgrade (by their whole name: minTlsVersion is a setting) or change by
+// themselves; a count is one only with what it counts, because retryCount is a setting. hidden are those that may hold
+// secrets.
 var (
-	volatile = []string{"version", "lastmodified", "starttime", "uptime", "lastuserlogin", "lastlogin", "count"}
+	versions = []string{"version", "softwareversion"}
+	volatile = []string{"lastmodified", "starttime", "uptime", "lastuserlogin", "lastlogin"}
+	counted  = []string{"connected", "active", "running", "defined", "disabled"}
 	hidden   = []string{"password", "passphrase", "secret", "token", "privatekey"}
 )
+
+func isVolatile(key string) bool {
+	key = strings.ToLower(key)
+	counts := strings.HasSuffix(key, "count") && slices.ContainsFunc(counted, func(word string) bool { return strings.HasPrefix(key, word) })
+	return slices.Contains(versions, key) || counts || holds(volatile, key)
+}
 
 // flatten writes the scalars of a document under their paths. Of what may hold a secret only its being there is kept.
 func flatten(into map[string]string, path string, v any) {
@@ -411,7 +422,7 @@ func flatten(into map[string]string, path string, v any) {
 	case map[string]any:
 		for key, inner := range v {
 			switch {
-			case holds(volatile, key):
+			case isVolatile(key):
 			case holds(hidden, key):
 				into[path+"/"+key] = presence(inner)
 			default:
@@ -419,8 +430,9 @@ func flatten(into map[string]string, path string, v any) {
 			}
 		}
 	case []any:
+		names := elementNames(v)
 		for i, inner := range v {
-			flatten(into, path+"/"+strconv.Itoa(i), inner)
+			flatten(into, path+"/"+names[i], inner)
 		}
 	case nil:
 	case float64:
@@ -430,7 +442,35 @@ func flatten(into map[string]string, path string, v any) {
 	}
 }
 
+// elementNames names the elements of a list by their own id or name, so that another order is no difference; a list whose
+// elements have none, or not each its own, is numbered: its order may matter, as that of ciphers does.
+func elementNames(list []any) []string {
+	for _, key := range []string{"id", "name"} {
+		seen := map[string]bool{}
+		var names []string
+		for _, e := range list {
+			o, _ := e.(map[string]any)
+			if name, ok := o[key].(string); ok && name != "" && !seen[name] {
+				seen[name] = true
+				names = append(names, name)
+			}
+		}
+		if len(names) == len(list) {
+			return names
+		}
+	}
+	numbers := make([]string, len(list))
+	for i := range list {
+		numbers[i] = strconv.Itoa(i)
+	}
+	return numbers
+}
+
+// presence says whether something is there, and of a switch, which is no secret, how it stands.
 func presence(v any) string {
+	if on, ok := v.(bool); ok {
+		return strconv.FormatBool(on)
+	}
 	if v == nil || v == "" {
 		return ""
 	}

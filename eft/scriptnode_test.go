@@ -81,6 +81,13 @@ func TestScriptNode(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(backup, "files", "a file"), []byte("2"), 0o600))
 	_, err = n.ReadBackup(ctx, backup)
 	require.ErrorIs(t, err, eft.ErrBackup)
+	require.NoError(t, os.WriteFile(filepath.Join(config, "ServerConfig.db"), []byte("in use"), 0o600))
+	err = n.Restore(ctx, b)
+	require.ErrorIs(t, err, eft.ErrBackup)
+	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+	raw, err = os.ReadFile(filepath.Join(config, "ServerConfig.db"))
+	require.NoError(t, err)
+	require.Equal(t, "in use", string(raw), "a copy that is not what its list says takes nothing's place")
 
 	text := "#!/bin/sh\nprintf '%s|' \"$@\" >>'" + plain + "/ran'\nsleep 1\necho done $SPECIAL\nexit 3\n"
 	sum := sha256.Sum256([]byte(text))

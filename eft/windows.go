@@ -81,7 +81,7 @@ func NewWindowsNode(c WindowsNodeConfig) (*WindowsNode, error) {
 
 // localPath refuses a path that is not an absolute one on a drive, or that has characters no Windows file name has.
 func localPath(field, path string) error {
-	ok := len(path) > 3 && path[1] == ':' && path[2] == '\\' && (path[0]|0x20) >= 'a' && (path[0]|0x20) <= 'z'
+	ok := len(strings.TrimRight(path, `\`)) > 3 && path[1] == ':' && path[2] == '\\' && (path[0]|0x20) >= 'a' && (path[0]|0x20) <= 'z'
 	if !ok || strings.ContainsAny(path[2:], `:*?"<>|/`) || !cleanName(path) {
 		return failover.Invalid(field, fmt.Sprintf("%q is not a path on a local disk", path), `write it as C:\folder\file`)
 	}
@@ -156,7 +156,7 @@ func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
 	const op = "start installer"
 	var answer struct{ Claimed, Missing, Differs bool }
 	err := n.run(ctx, op, scripts.Start, map[string]any{"runs": n.c.RunsDir, "id": s.ID, "path": s.Path, "sha256": s.SHA256, "args": s.Args, "env": s.Env, "logs": s.Logs,
-		"executable": n.c.Executable, "runner": scripts.Runner}, &answer)
+		"executable": n.c.Executable, "consoles": n.c.Consoles, "runner": scripts.Runner}, &answer)
 	switch {
 	case err != nil:
 		return err

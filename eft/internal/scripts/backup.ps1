@@ -9,7 +9,8 @@ $global:Touched = $true
 $files = Join-Path $d.to 'files'
 [void](New-Item -ItemType Directory -Force -Path $files)
 $arguments = @($d.from.TrimEnd('\'), $files, '/E', '/COPY:DAT', '/DCOPY:T', '/R:1', '/W:1', '/NFL', '/NDL', '/NP', '/NJH', '/NJS')
-if (@($d.exclude).Count -gt 0) { $arguments += '/XD'; $arguments += @($d.exclude) }
+$exclude = @($d.exclude | Where-Object { $_ })
+if ($exclude.Count -gt 0) { $arguments += '/XD'; $arguments += $exclude }
 & robocopy.exe $arguments | Out-Null
 # Documented: 0 to 7 is success, 8 and above failure.
 if ($LASTEXITCODE -ge 8) { throw ('robocopy ended with ' + $LASTEXITCODE) }

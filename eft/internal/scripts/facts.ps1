@@ -42,6 +42,33 @@ $busy = @()
 foreach ($p in @(Get-Process)) {
   if (@($d.consoles) -contains ($p.ProcessName + '.exe')) { $busy += $p.ProcessName + '.exe, process ' + $p.Id }
 }
+# Windows Installer owns this mutex while it changes the machine (documented); another installation then ends with 1618.
+$mutex = $null
+$free = $true
+try {
+  $mutex = [Threading.Mutex]::OpenExisting('Global\_MSIExecute')
+  $free = $mutex.WaitOne(0)
+  if ($free) { $mutex.ReleaseMutex() }
+} catch [Threading.WaitHandleCannotBeOpenedException] {
+  $free = $true
+} catch [Threading.AbandonedMutexException] {
+  $mutex.ReleaseMutex()
+} catch [UnauthorizedAccessException] {
+  $free = $false
+} finally {
+  if ($mutex) { $mutex.Dispose() }
+}
+if (-not $free) { $busy += 'an installation by Windows Installer' }
+# Runs of our own that were claimed, have not ended and whose process is alive: the start time tells which process it is.
+if (Test-Path -LiteralPath $d.runs) {
+  foreach ($claim in @(Get-ChildItem -LiteralPath $d.runs -Filter '*.claim' -File)) {
+    if (Test-Path -LiteralPath ([IO.Path]::ChangeExtension($claim.FullName, '.exit'))) { continue }
+    $words = [IO.File]::ReadAllText($claim.FullName).Split(' ')
+    if ($words.Count -ne 3) { continue }
+    $p = Get-Process -Id ([int]$words[0]) -ErrorAction SilentlyContinue
+    if ($p -and ($p.StartTime.ToUniversalTime().Ticks -eq [long]$words[1])) { $busy += 'installer, process ' + $words[0] }
+  }
+}
 $boot = (Get-CimInstance -ClassName Win32_OperatingSystem).LastBootUpTime.ToUniversalTime().ToString('o')
 [pscustomobject]@{ node = [Environment]::MachineName; services = @($services); program = $program; products = @($products); configDir = $configDir
   localConfigs = @($locals); rebootPending = [bool]$reboot; booted = $boot; busy = @($busy) }

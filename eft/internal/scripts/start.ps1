@@ -1,5 +1,5 @@
 # Starts the installer as a task of its own, because Windows ends what an SSH session started together with the session.
-# Document: runs, id, path, sha256, args, env, logs, executable, runner (the text of runner.ps1).
+# Document: runs, id, path, sha256, args, env, logs, executable, consoles, runner (the text of runner.ps1).
 # Whoever claims the run first runs the installer; a second start does nothing. Safe to repeat.
 param([string]$Document)
 $d = ConvertFrom-Json -InputObject $Document

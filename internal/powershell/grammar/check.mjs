@@ -1,5 +1,5 @@
 // Parses each file named on the command line with a PowerShell grammar and prints one JSON line per file:
-// {file, errors: [{line, column, text}], commands: [name], kinds: [node type], root: s-expression with --tree}.
+// {file, errors: [{line, column, text}], commands: [name], parameters: [name], kinds: [node type], root: s-expression with --tree}.
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { Language, Parser } from "web-tree-sitter";
@@ -14,7 +14,7 @@ const tree = process.argv.includes("--tree");
 for (const file of files) {
   const source = await readFile(file, "utf8");
   const root = parser.parse(source).rootNode;
-  const result = { file, errors: [], commands: [], kinds: [] };
+  const result = { file, errors: [], commands: [], parameters: [], kinds: [] };
   const kinds = new Set();
   const visit = (node) => {
     kinds.add(node.type);
@@ -23,6 +23,9 @@ for (const file of files) {
     }
     if (node.type === "command_name") {
       result.commands.push(node.text);
+    }
+    if (node.type === "command_parameter") {
+      result.parameters.push(node.text);
     }
     for (const child of node.children) {
       visit(child);

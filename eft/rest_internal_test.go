@@ -1,0 +1,27 @@
+package eft
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestSettingsAreNormalised leaves out what changes by itself and nothing else, hides what may be secret, and does not
+// take another order of named things for a change.
+func TestSettingsAreNormalised(t *testing.T) {
+	for text, want := range map[string]map[string]string{
+		`{"version":"8.1","softwareVersion":"8.1_openssh","minTlsVersion":"1.2","versions":["a"]}`:          {"p/minTlsVersion": "1.2", "p/versions/0": "a"},
+		`{"retryCount":3,"connectedUserCount":7,"activeClientUploadCount":1,"runningAwTaskCount":2}`:        {"p/retryCount": "3"},
+		`{"lastModifiedBy":"a","lastModifiedTime":1,"startTime":2,"lastUserLoginTime":3,"timeout":4.5}`:     {"p/timeout": "4.5"},
+		`{"smtp":{"password":"x","authToken":"y","secretKey":"z","passphrase":""},"usePassword":true}`:      {"p/smtp/password": "[redacted]", "p/smtp/authToken": "[redacted]", "p/smtp/secretKey": "[redacted]", "p/smtp/passphrase": "", "p/usePassword": "true"},
+		`{"rules":[{"id":"b","on":true},{"id":"a","on":false}],"ciphers":["x","y"],"none":null,"empty":[]}`: {"p/rules/b/id": "b", "p/rules/b/on": "true", "p/rules/a/id": "a", "p/rules/a/on": "false", "p/ciphers/0": "x", "p/ciphers/1": "y"},
+		`{"l":[{"name":"n","v":1},{"name":"n","v":2}]}`:                                                     {"p/l/0/name": "n", "p/l/0/v": "1", "p/l/1/name": "n", "p/l/1/v": "2"},
+	} {
+		var doc any
+		require.NoError(t, json.Unmarshal([]byte(text), &doc))
+		got := map[string]string{}
+		flatten(got, "p", doc)
+		require.Equal(t, want, got, text)
+	}
+}
