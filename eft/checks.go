@@ -21,6 +21,20 @@ const (
 
 const added = "added: "
 
+// vendor names the sentence of the vendor's page that asks for a step, which has another number in the procedure for a
+// program on the shared disk.
+func (u upgrade) vendor(local, shared, sentence string) string {
+	if u.shared {
+		return "Upgrading the Server in a Cluster, shared storage, step " + shared + ": " + sentence
+	}
+	return "Upgrading the Server in a Cluster, local disk, step " + local + ": " + sentence
+}
+
+const (
+	download   = "download the new version's installation file to each of the two nodes"
+	asExpected = "double-check that the settings are as expected"
+)
+
 // look builds a Check whose condition is that look returns no error.
 func look(id, title, target, source string, f firmness, find func(context.Context) (string, error)) failover.Step {
 	return failover.Step{ID: id, Title: title, Target: target, Kind: failover.Check, Firm: bool(f), Source: source, Timeout: readTime,
@@ -42,7 +56,7 @@ func (u upgrade) preflight() []failover.Step {
 	both := u.o.Active.Name() + ", " + u.o.Passive.Name()
 	steps = append(steps,
 		look("check/owner", "The active node owns the group and the other one does not", u.o.Group,
-			"Upgrading the Server in a Cluster, local disk, step 3: verify which node is currently the passive node, and begin with that one", firm, u.owner),
+			u.vendor("3", "4", "verify which node is currently the passive node and which the active one, and begin with the right one"), firm, u.owner),
 		look("check/other-nodes", "No other node could take the group", u.o.Group,
 			added+"a third node would start the group with the old program on the converted configuration", firm, u.otherNodes),
 		look("check/installed", "Each node has the product once", both, added+"a wrong host or a half-removed installation is found before anything moves", firm, u.installed),
@@ -51,7 +65,7 @@ func (u upgrade) preflight() []failover.Step {
 		look("check/service-group", "One group runs the service, and it is this one", u.o.Group, added+"the group is found by the service, not by its name", firm, u.serviceGroup),
 		look("check/mode", "EFT is not its own cluster manager", u.o.Group, "HA FAQ, eft8-1: HA nodes are upgraded another way (documented)", firm, u.mode),
 		look("check/versions", "The new version is newer than what is installed", both, added+"an older program cannot read a converted configuration (inferred)", firm, u.versions),
-		look("check/files", "No other file lies where the installer goes", both, "Upgrading the Server in a Cluster, local disk, step 1: download the new version's installation file to each of the two nodes", firm, u.files),
+		look("check/files", "No other file lies where the installer goes", both, u.vendor("1", "1", download), firm, u.files),
 		look("check/busy", "No installer runs and no administration interface is open", both, added+"two installers at once end with 1618, an open interface locks files", waivable, u.busy),
 		look("check/space", "There is room for installer and backup", both, added+"a full disk half-way is worse than no upgrade", firm, u.space),
 		look("check/account", "The password of the service account is at hand", both, "windowsaccountfortheeftservice, eft82: the account is lost in an upgrade (documented)", waivable, u.account),

@@ -136,28 +136,28 @@ backup too, in Options.Before, when the last minute matters. Branding under web\
  9. check/stop-time: the cluster gives the service the time it needs to stop (check)
  10. check/reboot: no node waits for a reboot (check)
  11. check/build: all nodes run the same build (check)
- 12. check/owner: the active node owns the group and the other one does not (check) [A3]
+ 12. check/owner: the active node owns the group and the other one does not (check) [B4]
  13. check/other-nodes: no other node could take the group (check)
  14. check/installed: each node has the product once (check)
  15. check/service: the service runs on the active node and nowhere else (check)
  16. check/service-group: one group runs the service, and it is this one (check)
  17. check/mode: EFT is not its own cluster manager (check)
  18. check/versions: the new version is newer than what is installed (check)
- 19. check/files: no other file lies where the installer goes (check) [A1]
+ 19. check/files: no other file lies where the installer goes (check) [B1]
  20. check/busy: no installer runs and no administration interface is open (check)
  21. check/space: there is room for installer and backup (check)
  22. check/account: the password of the service account is at hand (check)
  23. check/settings: the running server tells its settings and its version (check)
  24. prepare/facts: remember how EFT Server is installed on each node (change)
- 25. prepare/settings: remember the settings, to compare them afterwards (change) [A7.1]
+ 25. prepare/settings: remember the settings, to compare them afterwards (change) [B9.1]
  26. prepare/remember: remember the owner and the failback setting (change)
  27. prepare/clear: remove a move request that an earlier run of ours left (change)
  28. prepare/failback: keep the group from going home by itself (change)
- 29. stage/passive: bring the installer to the passive node (change) [A1]
- 30. stage/active: bring the installer to the active node (change) [A1]
- 31. stage/compare: the same installer lies on both nodes and is the right one (check) [A1]
- 32. backup/copy: back up the configuration directory on the node that has the shared disk (change) [A2]
- 33. backup/verify: read the backup again and compare it with its manifest (change) [A2]
+ 29. stage/passive: bring the installer to the passive node (change) [B1]
+ 30. stage/active: bring the installer to the active node (change) [B1]
+ 31. stage/compare: the same installer lies on both nodes and is the right one (check) [B1]
+ 32. backup/copy: back up the configuration directory on the node that has the shared disk (change) [B2]
+ 33. backup/verify: read the backup again and compare it with its manifest (change) [B2]
  34. move/quiesce: wait until nobody is connected (change)
  35. offline/group: take the group offline (change) [B3]
  36. offline/active: the active node still owns the group (check) [B4]

@@ -54,7 +54,7 @@ func (u upgrade) prepare() []failover.Step {
 		}, failover.NothingToUndo)}
 	if u.o.Admin != nil {
 		steps = append(steps, u.change("prepare/settings", "Remember the settings, to compare them afterwards", u.o.Group,
-			"Upgrading the Server in a Cluster, local disk, step 7.1: double-check that the settings are as expected", func(ctx context.Context) (failover.Observation, error) {
+			u.vendor("7.1", "9.1", asExpected), func(ctx context.Context) (failover.Observation, error) {
 				s, ok, err := settingsFact.Load(ctx)
 				return failover.Observation{Done: ok, Found: fmt.Sprintf("%d values", len(s.Values)), Would: "write the settings to the journal"}, err
 			}, func(ctx context.Context) error {
@@ -70,7 +70,7 @@ func (u upgrade) prepare() []failover.Step {
 		steps = append(steps, u.stage(n.role, n.node))
 	}
 	steps = append(steps, look("stage/compare", "The same installer lies on both nodes and is the right one", u.o.Installer.Path,
-		"Upgrading the Server in a Cluster, local disk, step 1: download the new version's installation file to each of the two nodes", firm, func(ctx context.Context) (string, error) {
+		u.vendor("1", "1", download), firm, func(ctx context.Context) (string, error) {
 			var errs []error
 			for _, n := range u.nodes() {
 				f, err := n.File(ctx, u.o.Installer.Path)
@@ -100,7 +100,7 @@ func (u upgrade) readStart(ctx context.Context) (start, error) {
 }
 
 func (u upgrade) stage(role string, n Node) failover.Step {
-	s := u.change("stage/"+role, "Bring the installer to "+n.Name(), n.Name(), "Upgrading the Server in a Cluster, local disk, step 1: download the new version's installation file to each of the two nodes",
+	s := u.change("stage/"+role, "Bring the installer to "+n.Name(), n.Name(), u.vendor("1", "1", download),
 		func(ctx context.Context) (failover.Observation, error) {
 			f, err := n.File(ctx, u.o.Installer.Path)
 			if err != nil {
@@ -139,7 +139,7 @@ func joinPath(dir, name string) string {
 
 func (u upgrade) backup() []failover.Step {
 	node := u.o.Active
-	source := "Upgrading the Server in a Cluster, local disk, step 2: back up the configuration files directory on the shared resource"
+	source := u.vendor("2", "2", "back up the configuration files directory on the shared resource")
 	run := u.change("backup/copy", "Back up the configuration directory on the node that has the shared disk", node.Name(), source,
 		func(ctx context.Context) (failover.Observation, error) {
 			would := failover.Observation{Would: "copy " + u.o.ConfigDir + " into " + u.o.BackupDir}

@@ -30,10 +30,10 @@ func Upgrade(o Options) (failover.Procedure, error) {
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	const (
-		move   = "Upgrading the Server in a Cluster, local disk, step 5: change ownership of the EFT Server service and its resources to the newly upgraded node"
-		verify = "Upgrading the Server in a Cluster, local disk, step 7.1: double-check that the settings are as expected, including checking the version"
-		back   = "Upgrading the Server in a Cluster, local disk, step 7.2: change ownership to the passive node, and then repeat step A"
+	var (
+		move   = u.vendor("5", "", "change ownership of the EFT Server service and its resources to the newly upgraded node")
+		verify = u.vendor("7.1", "", "double-check that the settings are as expected, including checking the version")
+		back   = u.vendor("7.2", "", "change ownership to the passive node, and then repeat step A")
 	)
 	moves := u.move("move", move, o.Passive.Name)
 	last := len(moves) - 1 // the one that verifies
@@ -41,18 +41,18 @@ func Upgrade(o Options) (failover.Procedure, error) {
 		u.preflight(),
 		o.Before,
 		u.prepare(),
-		u.install("passive", o.Passive, "Upgrading the Server in a Cluster, local disk, step 4: run the new installation file on the passive node, selecting Repair when prompted"),
+		u.install("passive", o.Passive, u.vendor("4", "", "run the new installation file on the passive node, selecting Repair when prompted")),
 		u.quiesce(),
 		[]failover.Step{u.rename("move/service-name", o.Passive)},
 		moves[:last],
 		[]failover.Step{u.online("move/online", "See the group online on "+o.Passive.Name(), move, o.Passive, failover.NothingToUndo), moves[last]},
 		u.verify("moved", added+"verified already now, while the other node still carries the old version", o.Passive),
-		u.install("active", o.Active, "Upgrading the Server in a Cluster, local disk, step 6: run the new installation file on what is now the passive node with the older version, selecting Repair when prompted"),
+		u.install("active", o.Active, u.vendor("6", "", "run the new installation file on what is now the passive node with the older version, selecting Repair when prompted")),
 		u.verify("upgraded", verify, o.Passive),
 		u.move("back", back, nil),
 		u.verify("home", back, o.Active),
 		u.transferSteps("finish/"),
-		u.consoles("Upgrading the Server in a Cluster, local disk, step 8: upgrade to the same version any installations of the Administrative Interface on any other systems"),
+		u.consoles(u.vendor("8", "", "upgrade to the same version any installations of the Administrative Interface on any other systems")),
 		o.After,
 	)
 	return u.procedure("eft.Upgrade", steps, failover.Window{From: "move/service-name", To: "back/verify"},
@@ -70,10 +70,10 @@ func UpgradeShared(o Options) (failover.Procedure, error) {
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	const (
-		online = "Upgrading the Server in a Cluster, shared storage, step 8: bring the EFT Server group online"
-		verify = "Upgrading the Server in a Cluster, shared storage, step 9.1: double-check that the settings are as expected, including checking the version"
-		back   = "Upgrading the Server in a Cluster, shared storage, step 9.2: change ownership to the passive node, and then repeat step A"
+	var (
+		online = u.vendor("", "8", "bring the EFT Server group online")
+		verify = u.vendor("", "9.1", "double-check that the settings are as expected, including checking the version")
+		back   = u.vendor("", "9.2", "change ownership to the passive node, and then repeat step A")
 	)
 	steps := slices.Concat(
 		u.preflight(),
@@ -81,17 +81,17 @@ func UpgradeShared(o Options) (failover.Procedure, error) {
 		u.prepare(),
 		u.quiesce(),
 		[]failover.Step{
-			u.offline("offline/group", "Take the group offline", "Upgrading the Server in a Cluster, shared storage, step 3: take the EFT Server group offline"),
-			look("offline/active", "The active node still owns the group", o.Group, "Upgrading the Server in a Cluster, shared storage, step 4: verify which node is currently the active node, and begin with that one", firm, u.owner),
+			u.offline("offline/group", "Take the group offline", u.vendor("", "3", "take the EFT Server group offline")),
+			look("offline/active", "The active node still owns the group", o.Group, u.vendor("", "4", "verify which node is currently the active node, and begin with that one"), firm, u.owner),
 			u.diskAlone("active", o.Active),
 		},
-		u.install("active", o.Active, "Upgrading the Server in a Cluster, shared storage, step 5: run the new installation file on the active node, selecting Repair when prompted"),
+		u.install("active", o.Active, u.vendor("", "5", "run the new installation file on the active node, selecting Repair when prompted")),
 		[]failover.Step{
 			u.diskAway("active", o.Active),
-			u.moveOffline("move/group", "Upgrading the Server in a Cluster, shared storage, step 6: change ownership of the EFT Server service and its resources to the previously passive node", o.Active, o.Passive),
+			u.moveOffline("move/group", u.vendor("", "6", "change ownership of the EFT Server service and its resources to the previously passive node"), o.Active, o.Passive),
 			u.diskAlone("passive", o.Passive),
 		},
-		u.install("passive", o.Passive, "Upgrading the Server in a Cluster, shared storage, step 7: run the new installation file on what is now the active node, selecting Repair when prompted"),
+		u.install("passive", o.Passive, u.vendor("", "7", "run the new installation file on what is now the active node, selecting Repair when prompted")),
 		[]failover.Step{
 			u.rename("online/service-name", o.Passive),
 			u.online("online/group", "Bring the group online on "+o.Passive.Name(), online, o.Passive, nil),
@@ -100,7 +100,7 @@ func UpgradeShared(o Options) (failover.Procedure, error) {
 		u.move("back", back, nil),
 		u.verify("home", back, o.Active),
 		u.transferSteps("finish/"),
-		u.consoles("Upgrading the Server in a Cluster, shared storage, step 10: upgrade to the same version any installations of the Administrative Interface on any other systems"),
+		u.consoles(u.vendor("", "10", "upgrade to the same version any installations of the Administrative Interface on any other systems")),
 		o.After,
 	)
 	return u.procedure("eft.UpgradeShared", steps, failover.Window{From: "offline/group", To: "back/verify"},

@@ -2,8 +2,10 @@ package efttest_test
 
 import (
 	"bufio"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -37,14 +39,19 @@ func TestTheDocumentationListsTheSteps(t *testing.T) {
 	f, err := os.Open("../doc.go")
 	require.NoError(t, err)
 	defer func() { require.NoError(t, f.Close()) }()
+	sentence := regexp.MustCompile(`\[([AB][0-9.]+)\]$`)
 	heading, item := regexp.MustCompile(`^# Steps of (\w+)$`), regexp.MustCompile(`^ *(\d+)\. ([^ :]+): `)
 	listed := map[string][]string{}
+	marks := map[string]map[string]string{"Upgrade": {}, "UpgradeShared": {}, "Rollback": {}}
 	in := ""
 	for scan := bufio.NewScanner(f); scan.Scan(); {
 		if m := heading.FindStringSubmatch(scan.Text()); m != nil {
 			in = m[1]
 		} else if m := item.FindStringSubmatch(scan.Text()); m != nil {
 			listed[in] = append(listed[in], m[2])
+			if mark := sentence.FindStringSubmatch(scan.Text()); mark != nil {
+				marks[in][m[2]] = mark[1]
+			}
 			require.Equal(t, strconv.Itoa(len(listed[in])), m[1], m[2])
 		}
 	}
@@ -55,5 +62,21 @@ func TestTheDocumentationListsTheSteps(t *testing.T) {
 			ids = append(ids, s.ID)
 		}
 		require.Equal(t, ids, listed[name], name)
+	}
+	// Every sentence of the vendor's page has become a step, and the marks say what the steps say of themselves.
+	source := regexp.MustCompile(`^Upgrading the Server in a Cluster, (local disk|shared storage), step ([0-9.]+): `)
+	for name, want := range map[string][]string{"Upgrade": {"A1", "A2", "A3", "A4", "A5", "A6", "A7.1", "A7.2", "A8"},
+		"UpgradeShared": {"B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B9.1", "B9.2", "B10"}, "Rollback": nil} {
+		found := map[string]bool{}
+		for _, s := range procedures[name].Steps {
+			said := ""
+			if m := source.FindStringSubmatch(s.Source); m != nil {
+				said = map[string]string{"local disk": "A", "shared storage": "B"}[m[1]] + m[2]
+				found[said] = true
+			}
+			require.Equal(t, said, marks[name][s.ID], "%s %s", name, s.ID)
+			require.NotEmpty(t, s.Source, s.ID)
+		}
+		require.ElementsMatch(t, want, slices.Collect(maps.Keys(found)), name)
 	}
 }
