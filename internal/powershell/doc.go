@@ -21,6 +21,6 @@
 // not, and reads it alone.
 //
 // Nothing here was run by a real PowerShell in this project's tests; the scripts pass a PowerShell grammar and use what
-// Windows PowerShell 5.1 and PowerShell 7 share. That [Console]::In serves standard input under Win32-OpenSSH is
-// inferred from published scripts.
+// Windows PowerShell 5.1 and PowerShell 7 share. The host reads standard input itself for a command that uses $input (seen in
+// PowerShell's source); where one does not, it is on [Console]::In. That both hold under Win32-OpenSSH is inferred.
 package powershell

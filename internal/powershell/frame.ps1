@@ -13,7 +13,10 @@ function Out-Result($o) {
   [Console]::Out.Write('<<<R:' + [Convert]::ToBase64String([Text.Encoding]::UTF8.GetBytes($j)) + ':R>>>')
 }
 try {
-  $lines = [Console]::In.ReadToEnd().Split([char]10)
+  # Where the host reads standard input itself, it arrives as $input and nothing is left on the console.
+  $text = @($input) -join [string][char]10
+  if (-not $text) { $text = [Console]::In.ReadToEnd() }
+  $lines = $text.Split([char]10)
   # A cut line must not run the part that arrived.
   if ($lines.Count -lt 3 -or $lines[2].Trim() -ne 'end') { throw 'the input was cut off' }
   $utf8 = [Text.Encoding]::UTF8
