@@ -42,6 +42,13 @@ default a person runs it. A silent run is started at most once per node and jour
 before it starts anything. It is judged by file version, uninstall entry and service; the exit code alone proves nothing
 in either direction, but a bad one stops the run. An installer that takes too long is never killed.
 
+# Order and time
+
+The order of the nodes is the vendor's and no option: the passive one first in Upgrade, the active one first in
+UpgradeShared; the plan names it. Every node must be up, which nobody can waive. A harmless change is tried
+Options.Attempts times on each node, the installer and the moves once. Installer.WarnAfter and StopAfter limit the
+installer, which takes most of the time; closing failover.RunOptions.Stop ends a whole run before its next step.
+
 # Limits
 
 There are exactly two nodes. HA (active-active) installations are refused. The ARM database is not touched: put its

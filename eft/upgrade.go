@@ -113,7 +113,11 @@ func (u upgrade) procedure(name string, steps []failover.Step, outage failover.W
 	for _, c := range u.o.Consoles {
 		ids = append(ids, c.Name)
 	}
-	params := append(u.o.parameters(), failover.Parameter{Name: "point of no return", Value: noReturn})
+	order := []string{u.o.Passive.Name(), u.o.Active.Name()}
+	if u.shared {
+		slices.Reverse(order)
+	}
+	params := append(u.o.parameters(), failover.Parameter{Name: "order", Value: strings.Join(order, ", ")}, failover.Parameter{Name: "point of no return", Value: noReturn})
 	if len(ids) > 0 {
 		params = append(params, failover.Parameter{Name: "consoles", Value: strings.Join(ids, ", ")})
 	}

@@ -1,10 +1,13 @@
 package efttest_test
 
 import (
+	"context"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -108,4 +111,80 @@ func TestUndoBeforeTheFirstInstaller(t *testing.T) {
 	require.Equal(t, eft.Manual, s.Nodes[efttest.PassiveNode].StartMode)
 	require.Equal(t, cluster.FailbackAllowed, m.Group(efttest.Group).Failback.Policy)
 	require.Empty(t, m.Marks)
+}
+
+// TestRollbackGoesOnAfterACrashAnywhere gives an upgrade up that lost a setting and renamed the service, and ends the
+// first run of the rollback around every effect in turn, as a kill does.
+func TestRollbackGoesOnAfterACrashAnywhere(t *testing.T) {
+	base := t.TempDir()
+	w := open(t, base, efttest.LocalProgram)
+	for _, fault := range []string{"setting-lost", "renames-service"} {
+		require.NoError(t, w.Arm(fault))
+	}
+	o, err := w.Options()
+	require.NoError(t, err)
+	o.Verify = 50 * time.Millisecond
+	require.ErrorIs(t, play(t, w, o, nil), eft.ErrSettings)
+	_, m, err := w.State()
+	require.NoError(t, err)
+	require.Equal(t, efttest.NewService, m.Resource(efttest.Group+" Service").Service)
+
+	// killed rolls back in dir and kills the run at the given event; it returns how many such events there were.
+	killed := func(dir string, at int) (events int, err error) {
+		ctx, kill := context.WithCancel(t.Context())
+		defer kill()
+		w := open(t, filepath.Join(dir, "pair"), efttest.LocalProgram)
+		p := rollback(t, w)
+		j, err := failover.OpenJournal(filepath.Join(dir, "j"))
+		require.NoError(t, err)
+		attempted := false
+		o := failover.RunOptions{Journal: j, Actor: "anna", Reason: "settings were lost", Confirm: w.Confirm, Observer: func(e failover.Event) {
+			after := attempted && e.Kind == failover.EventObserved
+			if attempted = e.Kind == failover.EventAttempt; attempted || after {
+				if events++; events == at {
+					kill()
+				}
+			}
+		}}
+		holder, held, err := p.Lock.Holder(t.Context())
+		require.NoError(t, err)
+		if held && holder.Purpose != p.Name { // the upgrade's
+			require.NoError(t, p.TakeOverLock(t.Context(), holder, o))
+		}
+		_, err = p.Run(ctx, o)
+		require.NoError(t, j.Close())
+		return events, err
+	}
+	fresh := func() string {
+		dir := t.TempDir()
+		require.NoError(t, os.CopyFS(filepath.Join(dir, "pair"), os.DirFS(base)))
+		return dir
+	}
+	rolledBack := func(dir string) {
+		t.Helper()
+		w := open(t, filepath.Join(dir, "pair"), efttest.LocalProgram)
+		s, m, err := w.State()
+		require.NoError(t, err)
+		require.Equal(t, efttest.ActiveNode, m.Group(efttest.Group).Owner)
+		require.Equal(t, cluster.Online, m.GroupState(efttest.Group))
+		require.Equal(t, efttest.OldService, m.Resource(efttest.Group+" Service").Service, "the old program registers the old name")
+		require.Equal(t, eft.Disabled, s.Nodes[efttest.PassiveNode].StartMode)
+		require.Equal(t, settingsBefore(t, efttest.LocalProgram), s.Config.Values)
+		require.Empty(t, m.Marks)
+		two, err := w.TwoActive()
+		require.NoError(t, err)
+		require.False(t, two)
+	}
+	dir := fresh()
+	events, err := killed(dir, 0)
+	require.NoError(t, err)
+	rolledBack(dir)
+	require.Greater(t, events, 10)
+	for at := 1; at <= events; at++ {
+		dir := fresh()
+		_, _ = killed(dir, at)
+		_, err := killed(dir, 0)
+		require.NoError(t, err, "killed at event %d", at)
+		rolledBack(dir)
+	}
 }
