@@ -2,6 +2,7 @@ package failover
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -19,6 +20,10 @@ import (
 )
 
 const journalFormat = "failover-journal/1"
+
+// lockWait is how long a taken file lock is asked for again. What a process that was just killed had begun to start
+// holds its lock for a moment longer.
+const lockWait = time.Second
 
 // Journal is the record of a procedure over all its runs: append-only JSON lines, each carrying the hash of the one
 // before, each on disk before the effect it announces. Read it with a pager, attach it to the ticket, keep it.
@@ -64,12 +69,15 @@ type headerStep struct {
 }
 
 // OpenJournal opens the journal at path for running, resuming, undoing or resolving, and creates it when it is not
-// there. It fails with ErrJournalBusy when another process has it open and with ErrJournalDamaged when a record was
-// altered or lost. A last line that was cut off while it was written is dropped: nothing followed from it.
+// there. It fails with ErrJournalBusy when another process still has it open after a second, and with
+// ErrJournalDamaged when a record was altered or lost. A last line that was cut off while it was written is dropped:
+// nothing followed from it.
 func OpenJournal(path string) (*Journal, error) {
 	lock := flock.New(path + ".lock")
-	got, err := lock.TryLock()
-	if err != nil {
+	wait, cancel := context.WithTimeout(context.Background(), lockWait)
+	defer cancel()
+	got, err := lock.TryLockContext(wait, lockWait/20)
+	if err != nil && wait.Err() == nil {
 		return nil, journalError("open journal", path, "make the folder writable", err)
 	}
 	if !got {

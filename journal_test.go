@@ -182,3 +182,20 @@ func TestFactsSurviveTheProcessAndOnlyApplyWritesThem(t *testing.T) {
 	assert.False(t, ok)
 	require.ErrorIs(t, held.Save(t.Context(), nil), failover.ErrPrecondition)
 }
+
+// A process that was killed while it started another one leaves its file lock to that one for a moment.
+func TestOpenJournalWaitsForALockThatIsJustGivenBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	dying, err := failover.OpenJournal(path)
+	require.NoError(t, err)
+	opened := make(chan error, 1)
+	go func() {
+		next, err := failover.OpenJournal(path)
+		if err == nil {
+			err = next.Close()
+		}
+		opened <- err
+	}()
+	require.NoError(t, dying.Close())
+	require.NoError(t, <-opened)
+}

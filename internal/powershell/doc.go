@@ -17,9 +17,6 @@
 // reports of users), and errors lose their Win32 code. Under PowerShell 7 the frame therefore hands a script that
 // imports the module on to Windows PowerShell, which every Windows Server has; all other scripts run where they are.
 //
-// PowerShell reads standard input itself when a command names the variable $input (seen in its source); the frame does
-// not, and reads it alone.
-//
 // Nothing here was run by a real PowerShell in this project's tests; the scripts pass a PowerShell grammar and use what
 // Windows PowerShell 5.1 and PowerShell 7 share. The host reads standard input itself for a command that uses $input (seen in
 // PowerShell's source); where one does not, it is on [Console]::In. That both hold under Win32-OpenSSH is inferred.

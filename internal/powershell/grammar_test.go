@@ -219,11 +219,6 @@ func TestTheFrameKnowsEveryScriptForTheCluster(t *testing.T) {
 	require.Greater(t, cluster, 5)
 }
 
-// A command that names the automatic variable makes PowerShell read standard input itself, and the frame finds nothing.
-func TestTheFrameReadsStandardInputAlone(t *testing.T) {
-	require.NotContains(t, strings.ToLower(powershell.Frame()), "$input")
-}
-
 func TestQuoteRefusesWhatAPersonCannotCopy(t *testing.T) {
 	for _, name := range []string{"a\nb", "a\rb", "a\x00b", "a\u2028b", "a\x1b[2Jb", "\xff"} {
 		_, err := powershell.Quote(name)
