@@ -16,10 +16,14 @@ drill:
 test: peers
 	@bash internal/peers/test.sh "$(GO)" $(PACKAGES)
 
+# Node.js reads the PowerShell grammar and gcc serves the race detector; both are often there from elsewhere.
 peers:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		if ! dpkg -s $(PEER_PACKAGES) >/dev/null 2>&1; then \
-			apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy $(PEER_PACKAGES); fi; fi
+		want="$(PEER_PACKAGES)"; \
+		command -v npm >/dev/null || want="$$want nodejs npm"; \
+		command -v gcc >/dev/null || want="$$want gcc libc6-dev"; \
+		if ! dpkg -s $$want >/dev/null 2>&1; then \
+			apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy $$want; fi; fi
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt"; exit 1; }
