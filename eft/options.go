@@ -181,10 +181,18 @@ type start struct {
 	Nodes map[string]Facts `json:"nodes"`
 }
 
+// copied is what the backup of a run holds.
+type copied struct {
+	Files int    `json:"files"`
+	Bytes int64  `json:"bytes"`
+	Hash  string `json:"hash"` // of the manifest
+}
+
 var (
 	startFact    = failover.NewFact[start]("eft/start")
 	settingsFact = failover.NewFact[Settings]("eft/settings")
 	backupFact   = failover.NewFact[string]("eft/backup") // hash of the manifest
+	copyFact     = failover.NewFact[copied]("eft/copy")
 	quiescedFact = failover.NewFact[string]("eft/quiesced")
 )
 

@@ -147,19 +147,29 @@ func (u upgrade) backup() []failover.Step {
 			if err != nil {
 				return would, err
 			}
-			m, err := node.ReadBackup(ctx, b.To)
-			if err != nil || m.IsZero() {
-				would.Found = "there is none of this run"
-				return would, err
+			// What was copied is read in Apply, which has the time for many gigabytes. A copy of which nothing is on record
+			// is asked for again, which leaves a complete one as it is.
+			c, ok, err := copyFact.Load(ctx)
+			if would.Found = "there is none of this run"; ok {
+				would.Done, would.Found = true, fmt.Sprintf("%s: %d files, %d bytes, manifest %.16s…", b.To, c.Files, c.Bytes, c.Hash)
 			}
-			would.Done, would.Found = true, fmt.Sprintf("%s: %d files, %d bytes, manifest %.16s…", b.To, len(m.Files), m.Bytes(), m.Hash)
-			return would, nil
+			return would, err
 		}, func(ctx context.Context) error {
 			b, err := u.backupAt(ctx)
+			if err == nil {
+				err = node.Backup(ctx, b)
+			}
 			if err != nil {
 				return err
 			}
-			return node.Backup(ctx, b)
+			m, err := node.ReadBackup(ctx, b.To)
+			if err == nil {
+				err = m.usable(node.Name(), b.To)
+			}
+			if err != nil {
+				return err
+			}
+			return copyFact.Save(ctx, copied{Files: len(m.Files), Bytes: m.Bytes(), Hash: m.Hash})
 		}, failover.NothingToUndo)
 	run.Timeout = time.Hour
 	verify := u.change("backup/verify", "Read the backup again and compare it with its manifest", node.Name(), source,
@@ -175,12 +185,17 @@ func (u upgrade) backup() []failover.Step {
 			if err == nil {
 				err = m.usable(node.Name(), b.To)
 			}
-			if err != nil {
-				return err
+			c, _, loadErr := copyFact.Load(ctx)
+			switch {
+			case err != nil || loadErr != nil:
+				return errors.Join(err, loadErr)
+			case c.Hash != m.Hash:
+				return refuse("check backup", node.Name(), "find out who changes the copy", ErrBackup, "its manifest is %.16s…, it was %.16s…", m.Hash, c.Hash)
 			}
 			failover.Progress(ctx, fmt.Sprintf("%d files, %d bytes, manifest %s in %s on %s", len(m.Files), m.Bytes(), m.Hash, b.To, node.Name()))
 			return backupFact.Save(ctx, m.Hash)
 		}, failover.NothingToUndo)
+	verify.Timeout = run.Timeout
 	return []failover.Step{run, verify}
 }
 

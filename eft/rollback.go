@@ -25,7 +25,8 @@ var restoredFact = failover.NewFact[string]("eft/restored")
 // cannot be rolled back.
 //
 // Its own point of no return is the restore: whatever users and administrators changed since the backup is lost to the
-// service. The configuration found is kept beside the restored one. The service on the node with the new version
+// service. The configuration found is kept beside the restored one. The copy is read once more before, within the minute
+// that a check has, and compared with its list before it takes the place. The service on the node with the new version
 // stays disabled, so that the cluster cannot start the new program on the old configuration.
 func Rollback(o RollbackOptions) (failover.Procedure, error) {
 	opts, err := o.validate()
