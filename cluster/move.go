@@ -30,14 +30,16 @@ func (c *core) Move(ctx context.Context, group, node string, o MoveOptions) (Mov
 		return MoveResult{}, err
 	}
 	res := MoveResult{From: g.Owner, To: node, State: g.State}
-	if g.Owner == node && g.State != Pending {
-		return res, nil
-	}
 	f := follow{c: c, op: op, group: group, from: g.Owner, to: node, want: g.State, o: o}
-	if g.Owner == node {
+	switch {
+	case g.Owner == node && g.State == Pending:
 		// Somebody's move is arriving; what it was before cannot be read any more, so up is what is waited for.
 		res.State, f.want, f.left = Online, Online, true
-	} else {
+	case g.Owner == node && leftover(g):
+		f.left = true // a killed run brought it here; what it left is removed below
+	case g.Owner == node:
+		return res, nil
+	default:
 		f.via, f.doubt = c.send(ctx, op, "", func(ctx context.Context, via string) error { return c.d.StartMove(ctx, via, group, node) })
 		if f.doubt != nil && stays(f.doubt) {
 			return res, f.doubt

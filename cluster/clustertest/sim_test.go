@@ -256,3 +256,21 @@ func TestAnotherProcessGoesOn(t *testing.T) {
 		require.Equal(t, 1, state(t, sim).Counters.Moves[group])
 	})
 }
+
+// TestALeftoverIsClearedWhereTheGroupIsAlready moves to where a killed run has brought the group: nothing is asked for
+// but the removal of what that run left, and a group that goes home then has not stayed.
+func TestALeftoverIsClearedWhereTheGroupIsAlready(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim, c := newSim(t, clustertest.Pacemaker)
+		require.NoError(t, sim.Update(func(m *clustertest.Model) error {
+			m.Group(group).Standing = []cluster.MoveRequest{{ID: "cli-prefer-x", Node: "EFT01", Ours: true}}
+			return nil
+		}))
+		res, err := c.Move(t.Context(), group, "EFT01", quick)
+		require.NoError(t, err)
+		require.False(t, res.Moved)
+		m := state(t, sim)
+		require.Empty(t, m.Group(group).Standing)
+		require.Empty(t, m.Counters.Moves)
+	})
+}
