@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -57,9 +58,9 @@ type site struct {
 
 	Windows  windows `yaml:"windows"`
 	Rollback struct {
-		Old      eft.Version `yaml:"old"`
-		Copy     string      `yaml:"copy"`
-		Manifest string      `yaml:"manifest"`
+		Old      string `yaml:"old"`
+		Copy     string `yaml:"copy"`
+		Manifest string `yaml:"manifest"`
 	} `yaml:"rollback"`
 }
 
@@ -69,13 +70,13 @@ type node struct {
 }
 
 type installer struct {
-	Version eft.Version `yaml:"version"`
-	SHA256  string      `yaml:"sha256"`
-	Size    int64       `yaml:"size"`
-	Product string      `yaml:"product"`
-	Path    string      `yaml:"path"`
-	File    string      `yaml:"file"`
-	URL     string      `yaml:"url"`
+	Version string `yaml:"version"`
+	SHA256  string `yaml:"sha256"`
+	Size    int64  `yaml:"size"`
+	Product string `yaml:"product"`
+	Path    string `yaml:"path"`
+	File    string `yaml:"file"`
+	URL     string `yaml:"url"`
 
 	Mode       string            `yaml:"mode"`
 	Args       []string          `yaml:"args"`
@@ -185,10 +186,23 @@ func (w windows) open(n, peer node, open *connections) (*eft.WindowsNode, error)
 	return v, err
 }
 
+// version reads all four parts. With fewer, YAML would take 8.10 for the number 8.1.
+func version(field, text string) (eft.Version, error) {
+	v, err := eft.ParseVersion(text)
+	if err != nil || strings.Count(text, ".") != 3 {
+		return v, failover.Invalid(field, fmt.Sprintf("%q is not a version of four parts", text), "write it as in 8.1.0.16")
+	}
+	return v, nil
+}
+
 func (i installer) value() (eft.Installer, error) {
-	v := eft.Installer{Path: i.Path, SHA256: i.SHA256, Size: i.Size, Version: i.Version, Product: i.Product, URL: i.URL, Args: i.Args, Env: i.Env,
+	v := eft.Installer{Path: i.Path, SHA256: i.SHA256, Size: i.Size, Product: i.Product, URL: i.URL, Args: i.Args, Env: i.Env,
 		ExitOK: i.ExitOK, ExitReboot: i.ExitReboot, ExitSkip: i.ExitSkip, WarnAfter: time.Duration(i.WarnAfter), StopAfter: time.Duration(i.StopAfter),
 		Logs: i.Logs, Space: i.Space}
+	var err error
+	if v.Version, err = version("installer.version", i.Version); err != nil {
+		return v, err
+	}
 	switch i.Mode {
 	case "operator":
 	case "silent":

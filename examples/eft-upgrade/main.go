@@ -120,7 +120,11 @@ func (s site) procedure(name string, open *connections) (failover.Procedure, err
 		return eft.UpgradeShared(o)
 	case name == "rollback":
 		r := s.Rollback
-		return eft.Rollback(eft.RollbackOptions{Options: o, Old: r.Old, Copy: r.Copy, Manifest: r.Manifest})
+		old, err := version("rollback.old", r.Old)
+		if err != nil {
+			return failover.Procedure{}, err
+		}
+		return eft.Rollback(eft.RollbackOptions{Options: o, Old: old, Copy: r.Copy, Manifest: r.Manifest})
 	}
 	return eft.Upgrade(o)
 }

@@ -101,7 +101,9 @@ func TestWhatIsNotFilledInIsRefusedByName(t *testing.T) {
 	_, _, err := build(t.Context(), "site.example.yaml", "upgrade")
 	require.Error(t, err, "the example file itself is not usable")
 	for _, tt := range []struct{ from, to, want string }{
-		{"version: 8.1.0.16 ", "version: '' ", "Installer.Version"},
+		{"version: 8.1.0.16 ", "version: '' ", "installer.version"},
+		{"version: 8.1.0.16 ", "version: 8.10 ", "installer.version"},
+		{"version: 8.1.0.16 ", "version: newest ", "installer.version"},
 		{`sha256: "0`, `sha256: "`, "Installer.SHA256"},
 		{"size: 1 ", "size: 0 ", "Installer.Size"},
 		{"mode: operator", "mode: ''", "installer.mode"},
@@ -140,7 +142,6 @@ func TestWhatIsNotFilledInIsRefusedByName(t *testing.T) {
 		{"\nconfig_dir:", "\nconfigdir:", "configdir"},
 		{"  mode: operator", "  mood: operator", "mood"},
 		{"  timeout: 10m", "  timeout: 10", "length of time"},
-		{"version: 8.1.0.16", "version: newest", "newest"},
 	} {
 		_, _, err := build(t.Context(), filled(t, tt.from, tt.to), "upgrade")
 		require.Error(t, err, tt.to)
@@ -150,7 +151,8 @@ func TestWhatIsNotFilledInIsRefusedByName(t *testing.T) {
 		{"old: 8.0.6.16", "old: 8.1.0.16", "RollbackOptions.Old"},
 		{`copy: 'C:\Backup\eft-abc'`, "copy: ''", "RollbackOptions.Copy"},
 		{"manifest: \"0", "manifest: \"", "RollbackOptions.Manifest"},
-		{"\nrollback:", "\n# rollback:", "RollbackOptions.Old"},
+		{"\nrollback:", "\n# rollback:", "rollback.old"},
+		{"old: 8.0.6.16", "old: 8.0", "rollback.old"},
 	} {
 		_, _, err := build(t.Context(), filled(t, tt.from, tt.to), "rollback")
 		require.ErrorIs(t, err, failover.ErrInvalid, tt.to)
