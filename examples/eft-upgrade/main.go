@@ -42,10 +42,11 @@
 // "rollback" from its report, then, when it is certain that the upgrade does not go on:
 //
 //	eft-upgrade -config site.yaml -procedure rollback plan
-//	eft-upgrade -config site.yaml take-over -procedure rollback -reason INC-77
+//	eft-upgrade -config site.yaml lock
+//	eft-upgrade -config site.yaml -procedure rollback -reason INC-77 take-over HOLDER
 //	eft-upgrade -config site.yaml -procedure rollback -reason INC-77 run
 //
-// "take-over" without -reason only shows who holds the lock.
+// "lock" shows HOLDER, and for whom and since when.
 package main
 
 import (
@@ -60,18 +61,14 @@ import (
 	"github.com/01b61c5c/failover/examples/internal/runbook"
 )
 
-var procedures = []string{"upgrade", "upgrade-shared", "rollback"}
+func main() { os.Exit(program().Main(os.Args[1:])) }
 
-func main() { os.Exit(program(os.Stdout).Main(os.Args[1:])) }
-
-func program(out io.Writer) runbook.Program {
+func program() runbook.Program {
 	return runbook.Program{
 		Name:       "eft-upgrade",
 		About:      "upgrade EFT Server on both nodes of a Windows failover cluster",
-		Procedures: procedures,
+		Procedures: []string{"upgrade", "upgrade-shared", "rollback"},
 		Build:      build,
-		Verbs: []runbook.Verb{{Name: "take-over", About: "[flags] take over the lock of a run that does not go on; without -reason show who holds it",
-			Run: func(ctx context.Context, config string, args []string) error { return takeOver(ctx, out, config, args) }}},
 	}
 }
 

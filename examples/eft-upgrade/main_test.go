@@ -57,7 +57,7 @@ func TestTheExampleFileBuildsEveryProcedure(t *testing.T) {
 		"before: []\n# - ", "before:\n - ", "# - {id: tell", " - {id: tell",
 		"# - name: ADMIN-SRV\n#   program", "  - name: ADMIN-SRV\n    program", "#   ssh: {address", "    ssh: {address", `host_keys: ["SHA256:..."]`, `host_keys: ["SHA256:`+strings.Repeat("C", 43)+`"]`)
 	steps := map[string]map[string]failover.Kind{}
-	for _, name := range procedures {
+	for _, name := range program().Procedures {
 		p, closer, err := build(t.Context(), path, name)
 		require.NoError(t, err, name)
 		require.NoError(t, p.Validate())
@@ -67,7 +67,7 @@ func TestTheExampleFileBuildsEveryProcedure(t *testing.T) {
 			steps[name][s.ID] = s.Kind
 		}
 	}
-	for _, name := range procedures[:2] {
+	for _, name := range program().Procedures[:2] {
 		assert.Equal(t, failover.Manual, steps[name]["before/arm-backup"], name)
 		assert.Equal(t, failover.Change, steps[name]["before/tell"], name)
 		assert.Equal(t, failover.Manual, steps[name]["consoles/ADMIN-PC"], name)

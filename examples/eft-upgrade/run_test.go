@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -90,7 +89,7 @@ func (p *place) journal(name string) string { return filepath.Join(p.dir, name+"
 
 func (p *place) main(args ...string) int {
 	p.t.Helper()
-	return program(io.Discard).Main(append([]string{"-config", p.config}, args...))
+	return program().Main(append([]string{"-config", p.config}, args...))
 }
 
 func (p *place) run(name string) (*failover.Report, error) {
@@ -195,21 +194,18 @@ func TestRollbackFromTheFile(t *testing.T) {
 	require.Zero(t, p.main("-procedure", "rollback", "-journal", p.journal("rollback"), "plan"))
 	_, err = p.run("rollback")
 	require.ErrorIs(t, err, failover.ErrLocked)
-	var out bytes.Buffer
-	require.NoError(t, takeOver(t.Context(), &out, p.config, []string{"-journal", p.journal("rollback")}))
-	require.Contains(t, out.String(), "Held by ann since ")
-	_, err = p.run("rollback")
-	require.ErrorIs(t, err, failover.ErrLocked, "without a reason nothing is taken over")
-	require.NoError(t, takeOver(t.Context(), &out, p.config, []string{"-journal", p.journal("rollback"), "-actor", "ann", "-reason", "the upgrade is given up"}))
+	c, err := p.w.Cluster()
+	require.NoError(t, err)
+	holder, held, err := c.Lock().Holder(t.Context())
+	require.NoError(t, err)
+	require.True(t, held)
+	require.Zero(t, p.main("lock"))
+	flags := []string{"-procedure", "rollback", "-journal", p.journal("rollback"), "-actor", "ann", "-reason", "the upgrade is given up"}
+	require.NotZero(t, p.main(append(flags, "take-over", "somebody")...))
+	require.Zero(t, p.main(append(flags, "take-over", holder.ID)...))
 	_, err = p.run("rollback")
 	require.NoError(t, err)
 	p.stands(efttest.OldVersion)
-	out.Reset()
-	require.NoError(t, takeOver(t.Context(), &out, p.config, nil))
-	require.Equal(t, "Nobody holds the lock.\n", out.String())
-	for _, args := range [][]string{{"-procedure", "x"}, {"now"}} {
-		require.ErrorIs(t, takeOver(t.Context(), &out, p.config, args), failover.ErrInvalid)
-	}
 }
 
 // TestAPersonRunsTheInstaller stops for the person, who is not at the terminal, and goes on with their word.
