@@ -35,8 +35,10 @@ const (
 // RESTConfig says how to reach the administration API, which EFT has from 8.0 on and which must be enabled (documented:
 // enabling_rest_api_for_remote_admin, eft82).
 type RESTConfig struct {
-	URL      string // https://name:4450, with the name or address that moves with the group
-	User     string
+	URL  string // https://name:4450, with the name or address that moves with the group
+	User string
+	// Password is sent anew after every move, because tokens die with the service. One that was refused three times in a
+	// row is not sent again: a verification that looks every few seconds would lock the account.
 	Password failover.SecretFunc
 	Login    Login // "" means EFTAccount
 
@@ -65,13 +67,20 @@ type REST struct {
 	base   *url.URL
 	client *http.Client
 
-	mu    sync.Mutex
-	token failover.Secret
+	mu      sync.Mutex
+	token   failover.Secret
+	refused struct {
+		password failover.Secret
+		times    int
+	}
 }
 
 var _ Admin = (*REST)(nil)
 
-const maxBody = 32 << 20
+const (
+	maxBody    = 32 << 20
+	maxRefused = 3
+)
 
 // ErrREST: the API answered with an HTTP status that is not success, or with something that is not its document.
 var ErrREST = errors.New("EFT's administration API refuses")
@@ -160,6 +169,9 @@ func (r *REST) login(ctx context.Context) (failover.Secret, error) {
 	if err != nil {
 		return failover.Secret{}, r.fail(op, "make the password available", err)
 	}
+	if r.spent(password) {
+		return failover.Secret{}, r.fail(op, "correct the password or unlock the account, then run again", fmt.Errorf("%w: it refused this password %d times and is not asked again", ErrREST, maxRefused))
+	}
 	body, err := json.Marshal(map[string]string{"userName": r.c.User, "password": password.Reveal(), "authType": string(r.c.Login)})
 	if err != nil {
 		return failover.Secret{}, r.fail(op, "report this", err)
@@ -171,6 +183,7 @@ func (r *REST) login(ctx context.Context) (failover.Secret, error) {
 	var answer struct {
 		AuthToken string `json:"authToken"`
 	}
+	r.judged(password, status)
 	if status != http.StatusOK {
 		return failover.Secret{}, r.fail(op, "see that the account has REST access", fmt.Errorf("%w: HTTP status %d", ErrREST, status))
 	}
@@ -178,6 +191,24 @@ func (r *REST) login(ctx context.Context) (failover.Secret, error) {
 		return failover.Secret{}, r.fail(op, "see what answers at this address", fmt.Errorf("%w: no token in the answer", ErrREST))
 	}
 	return failover.NewSecret(answer.AuthToken), nil
+}
+
+// spent reports whether the server refused this password as often as it may.
+func (r *REST) spent(password failover.Secret) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refused.times >= maxRefused && r.refused.password.Reveal() == password.Reveal()
+}
+
+func (r *REST) judged(password failover.Secret, status int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if status == http.StatusOK || r.refused.password.Reveal() != password.Reveal() {
+		r.refused.password, r.refused.times = password, 0
+	}
+	if status == http.StatusUnauthorized || status == http.StatusForbidden {
+		r.refused.times++
+	}
 }
 
 // get reads one document. A token that is not taken any more, which is the rule after a move and after a minute of

@@ -103,6 +103,25 @@ func count(list []string, want string) int {
 	return n
 }
 
+// TestARefusedPasswordIsNotSentForEver looks as often as a verification does: the account must not be locked by it.
+func TestARefusedPasswordIsNotSentForEver(t *testing.T) {
+	w := open(t, t.TempDir(), efttest.LocalProgram)
+	srv, _ := rest(t, w)
+	c, password := srv.Config(), "wr0ng"
+	c.Password = func(context.Context) (failover.Secret, error) { return failover.NewSecret(password), nil }
+	admin, err := eft.NewREST(c)
+	require.NoError(t, err)
+	for range 10 {
+		_, err = admin.Read(t.Context())
+		require.ErrorIs(t, err, eft.ErrREST)
+		require.NotContains(t, err.Error(), password)
+	}
+	require.Equal(t, 3, count(srv.Requests(), "POST /admin/v1/authentication"))
+	password = efttest.RESTPassword
+	_, err = admin.Read(t.Context())
+	require.NoError(t, err, "another password is sent")
+}
+
 func TestRESTRefusals(t *testing.T) {
 	w := open(t, t.TempDir(), efttest.LocalProgram)
 	srv, _ := rest(t, w)
