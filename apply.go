@@ -79,7 +79,7 @@ func (r *run) effect(ctx context.Context, s Step, applyErr error) (Observation, 
 	obs, err := observe(ctx, s)
 	switch {
 	case err != nil:
-		return obs, errors.Join(applyErr, err)
+		return obs, fmt.Errorf("%w; and: %w", applyErr, err)
 	case obs.Done:
 		return obs, nil
 	}
@@ -141,7 +141,7 @@ func (r *run) once(ctx context.Context, s Step, st *stepState) error {
 	if outcome == InDoubt && ctx.Err() == nil {
 		probed, probeErr := probe(context.WithoutCancel(ctx), s)
 		if outcome = probed; probeErr != nil {
-			outcome, applyErr = InDoubt, errors.Join(applyErr, probeErr)
+			outcome, applyErr = InDoubt, fmt.Errorf("%w; and: %w", applyErr, probeErr)
 		}
 	}
 	switch outcome {

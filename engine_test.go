@@ -496,6 +496,22 @@ func TestManualWaitsForAWordAndVerifiesIt(t *testing.T) {
 	assert.Equal(t, failover.StatusConfirmed, statusOf(t, rep, "call"))
 }
 
+func TestOneFailureWithSeveralCausesIsNoFanOut(t *testing.T) {
+	one := &failover.Error{Op: "hold", Target: "one", Outcome: failover.NotApplied, Next: "ask", Err: failover.ErrRejected}
+	two := &failover.Error{Op: "hold", Target: "two", Outcome: failover.NotApplied, Next: "ask", Err: assert.AnError}
+	for want, cause := range map[int]error{0: fmt.Errorf("%w: %w; and: %w", failover.ErrRejected, one, two), 2: fmt.Errorf("%w: %w", failover.ErrRejected, list{one, two})} {
+		w := newWorld()
+		s := w.change("a")
+		s.Apply = func(context.Context) error {
+			return &failover.Error{Op: "apply", Target: "box", Outcome: failover.NotApplied, Next: "ask", Err: cause}
+		}
+		rep, err := procedure(s).Run(t.Context(), options(journal(t)))
+		require.ErrorIs(t, err, failover.ErrRejected)
+		step, _ := rep.Step("a")
+		assert.Len(t, step.Targets, want)
+	}
+}
+
 func TestAPanicOfAStepStaysInside(t *testing.T) {
 	w := newWorld()
 	s := w.once("macro")

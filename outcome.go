@@ -3,6 +3,7 @@ package failover
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Outcome says what is known about the effect of a call that changes something.
@@ -81,20 +82,28 @@ type Error struct {
 	Err     error   // the cause
 }
 
-// Error returns "op target: cause (outcome; next)".
+// Error returns "op target: cause (outcome; next)". A cause that ends in the same outcome and next action does not repeat
+// them.
 func (e *Error) Error() string {
 	text := e.Op
 	if e.Target != "" {
 		text += " " + e.Target
 	}
 	if e.Err != nil {
-		text += ": " + e.Err.Error()
+		cause := e.Err.Error()
+		if inner, ok := errors.AsType[*Error](e.Err); ok && inner.verdict() == e.verdict() {
+			cause = strings.Replace(cause, inner.verdict(), "", 1)
+		}
+		text += ": " + cause
 	}
-	text += " (" + e.Outcome.String()
-	if e.Next != "" {
-		text += "; next: " + e.Next
+	return text + e.verdict()
+}
+
+func (e *Error) verdict() string {
+	if e.Next == "" {
+		return " (" + e.Outcome.String() + ")"
 	}
-	return text + ")"
+	return " (" + e.Outcome.String() + "; next: " + e.Next + ")"
 }
 
 // Unwrap returns the cause.

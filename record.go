@@ -3,6 +3,7 @@ package failover
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -60,6 +61,15 @@ type TargetOutcome struct {
 func targetsOf(err error) []TargetOutcome {
 	for err != nil {
 		if list, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the tree is walked by hand
+			// Several %w make one failure with several causes, not one failure per target.
+			if fmt.Sprintf("%T", err) == "*fmt.wrapErrors" {
+				for _, cause := range list.Unwrap() {
+					if targets := targetsOf(cause); len(targets) > 0 {
+						return targets
+					}
+				}
+				return nil
+			}
 			var targets []TargetOutcome
 			for _, member := range list.Unwrap() {
 				e, ok := errors.AsType[*Error](member)

@@ -217,7 +217,11 @@ func (r *Report) String() string {
 			fmt.Fprintf(&b, "    %s: %s: %s\n", t.Target, t.Outcome, oneLine(t.Error))
 		}
 	}
-	if r.Error != "" {
+	switch {
+	case r.Error == "":
+	case slices.ContainsFunc(r.Steps, func(s StepReport) bool { return s.Error == r.Error }):
+		b.WriteString("\nStopped there.\n")
+	default:
 		fmt.Fprintf(&b, "\nStopped: %s\n", r.Error)
 	}
 	if r.Next != "" {

@@ -173,3 +173,11 @@ func TestAnSSHTargetThatTrustsNobodyInParticularIsRefused(t *testing.T) {
 		require.ErrorIs(t, bad.Validate("host"), failover.ErrInvalid, name)
 	}
 }
+
+func TestAnErrorSaysItsNextActionOnce(t *testing.T) {
+	inner := &failover.Error{Op: "hold", Target: "schedule", Outcome: failover.NotApplied, Next: "ask", Err: assert.AnError}
+	outer := &failover.Error{Op: "change", Target: "step", Outcome: failover.NotApplied, Next: "ask", Err: fmt.Errorf("%w: %w", failover.ErrRejected, inner)}
+	assert.Equal(t, "change step: rejected: hold schedule: "+assert.AnError.Error()+" (not-applied; next: ask)", outer.Error())
+	outer.Outcome = failover.InDoubt
+	assert.Contains(t, outer.Error(), "(not-applied; next: ask) (in-doubt; next: ask)", "what differs is kept")
+}

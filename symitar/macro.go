@@ -95,7 +95,7 @@ type Result struct {
 // Err returns nil only for Succeeded. Otherwise it is a *failover.Error wrapping the sentinel of the state: Failed is
 // Applied (it was fired), NotExecuted is NotApplied, Running and Unknown are InDoubt.
 func (r Result) Err() error {
-	outcome, next := failover.InDoubt, "look at the roles and the log on both hosts, then acknowledge run "+string(r.Run)+" with what was found"
+	outcome, next := failover.InDoubt, "look at the roles and the log on both hosts and bring the roles in order; then go on, or acknowledge run "+string(r.Run)+" with what was found"
 	cause := ErrMacroUnknown
 	switch r.State {
 	case Succeeded:

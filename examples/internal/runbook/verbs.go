@@ -169,8 +169,26 @@ func ended(rep *failover.Report, err error, c call) error {
 	if rep.Result == failover.ResultInDoubt && !errors.Is(err, failover.ErrInDoubt) {
 		err = fmt.Errorf("%w: %w", failover.ErrInDoubt, err)
 	}
-	return errors.Join(err, show(rep, c))
+	if shown := show(rep, c); shown != nil {
+		return errors.Join(err, shown)
+	}
+	if err != nil && !c.json {
+		return reported{rep, err}
+	}
+	return err
 }
+
+// reported is an error that stands in the report above.
+type reported struct {
+	rep *failover.Report
+	err error
+}
+
+func (r reported) Error() string {
+	return r.rep.Procedure + ": " + string(r.rep.Result) + "; the report above says why"
+}
+
+func (r reported) Unwrap() error { return r.err }
 
 func show(rep *failover.Report, c call) error {
 	if c.json {
