@@ -23,9 +23,18 @@ func NewFact[T any](name string) Fact[T] { return Fact[T]{Name: name} }
 type factStore interface {
 	loadFact(name string) (json.RawMessage, bool)
 	saveFact(name string, value json.RawMessage) error
+	waived(step string) bool
 }
 
 type factKey struct{}
+
+// Waived reports whether a person has waived the Check called id in this journal. It is for a step that looks once more,
+// right before a change, at what an earlier Check has seen: what was waived there is not asked for here. Outside a run it
+// is false.
+func Waived(ctx context.Context, id string) bool {
+	store, ok := ctx.Value(factKey{}).(factStore)
+	return ok && store.waived(id)
+}
 
 // Load returns the value; the bool is false when none was written yet, which is the rule in a plan.
 func (f Fact[T]) Load(ctx context.Context) (T, bool, error) {

@@ -392,6 +392,11 @@ func (j *Journal) loadFact(name string) (json.RawMessage, bool) {
 	return nil, false
 }
 
+func (j *Journal) waived(step string) bool {
+	st := j.states()[step]
+	return st != nil && st.Status == StatusWaived
+}
+
 func (j *Journal) saveFact(name string, value json.RawMessage) error {
 	return j.append(record{Type: recFact, Fact: name, Value: value})
 }

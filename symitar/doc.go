@@ -130,6 +130,9 @@
 //
 // # The macro is fired at most once
 //
+// Right before it is fired, the roles, FAILOVERD, RSJ, the batch queue and the replication are looked at once more, and in
+// a Failover the host that is gone: a person may have taken an hour to approve, or the run may be resumed a day later.
+//
 // After a command was sent, a lost reply and a command that never ran look the same. So the firing is fenced on the host,
 // by steps that are atomic on every POSIX system. The scripts are files beside this package; an administrator can read
 // and run them alone.

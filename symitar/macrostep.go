@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 
 	"github.com/01b61c5c/failover"
 )
@@ -107,11 +109,27 @@ func (f firing) apply(ctx context.Context) error {
 	return res.Err()
 }
 
-// ready looks once more, because a person may have taken an hour to approve: the roles as they were, no FAILOVERD.
+// ready looks once more, because a person may have taken an hour to approve, or the run may be resumed a day later: at
+// the roles, at FAILOVERD, at the host that is said to be gone, and at what has to be quiet, unless that was waived.
 func (f firing) ready(ctx context.Context) error {
-	for _, look := range []func(context.Context) (failover.Observation, error){f.rolesBefore,
-		func(ctx context.Context) (failover.Observation, error) { return each(ctx, f.all, noFailoverD) }} {
-		obs, err := look(ctx)
+	type look func(context.Context) (failover.Observation, error)
+	on := func(hosts []*Host, ask func(context.Context, *Host) (failover.Item, error)) look {
+		return func(ctx context.Context) (failover.Observation, error) { return each(ctx, hosts, ask) }
+	}
+	looks := map[string]look{"before/roles": f.rolesBefore, "before/failoverd": on(f.all, noFailoverD), "quiet/rsj": on(f.all, rsjIdle)}
+	if slices.Contains(f.all, f.dir.old) {
+		looks["quiet/batch"] = on([]*Host{f.dir.old}, batchIdle)
+		if lag := f.replication("quiet/replication", false); lag != nil {
+			looks["quiet/replication"] = lag.Observe
+		}
+	} else {
+		looks["preflight/old-primary-silent"] = f.oldPrimarySilent
+	}
+	for _, id := range slices.Sorted(maps.Keys(looks)) {
+		if failover.Waived(ctx, id) {
+			continue
+		}
+		obs, err := looks[id](ctx)
 		if err == nil && !obs.Done {
 			err = f.on.fail("run the macro", failover.NotApplied, "make it so, then run again", fmt.Errorf("%w: %s", failover.ErrPrecondition, obs.Found))
 		}

@@ -56,12 +56,14 @@ func Failover(p *Pair, gone failover.Statement) (failover.Procedure, error) {
 	}
 	word := gone.Step("statement/primary-gone", f.dir.old.Name()+" is gone and will not come back as primary by itself", f.dir.old.Name())
 	word.Source = vendorFailover + "FAILOVER swaps primary and secondary if the primary machine becomes unavailable"
-	silent := failover.Step{ID: "preflight/old-primary-silent", Title: f.dir.old.Name() + " does not act as primary any more", Target: f.dir.old.Name(),
-		Kind: failover.Check, Firm: true, Timeout: 45 * time.Second, Source: "ours: two active primaries are the worst outcome", Observe: f.oldPrimarySilent}
+	silent := f.silentStep("preflight/old-primary-silent")
 	proc.Steps = append([]failover.Step{word, silent}, proc.Steps...)
-	after := silent
-	after.ID = "verify/old-primary-silent"
-	return proc.InsertAfter("verify/roles", after)
+	return proc.InsertAfter("verify/roles", f.silentStep("verify/old-primary-silent"))
+}
+
+func (f firing) silentStep(id string) failover.Step {
+	return failover.Step{ID: id, Title: f.dir.old.Name() + " does not act as primary any more", Target: f.dir.old.Name(),
+		Kind: failover.Check, Firm: true, Timeout: 45 * time.Second, Source: "ours: two active primaries are the worst outcome", Observe: f.oldPrimarySilent}
 }
 
 func (f firing) procedure(name string, purpose Purpose, mode opcon.Mode) (failover.Procedure, error) {
@@ -121,6 +123,9 @@ func (p *Pair) Preflight(ctx context.Context, purpose Purpose) ([]Finding, error
 		return nil, err
 	}
 	steps := f.checks()
+	if purpose == ForFailover {
+		steps = append([]failover.Step{f.silentStep("preflight/old-primary-silent")}, steps...)
+	}
 	for _, s := range f.quiet() {
 		if s.Kind == failover.Check && s.ID != "before/roles" && s.ID != "before/failoverd" && s.ID != "quiet/replication" {
 			steps = append(steps, s)

@@ -1,7 +1,9 @@
 package symitar_test
 
 import (
+	"bytes"
 	"context"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -132,6 +134,76 @@ func TestFailover(t *testing.T) {
 	require.Equal(t, []string{symitartest.Partner}, b.sim.Primaries())
 	require.Equal(t, 1, b.sim.MacroRuns())
 	require.False(t, b.sim.EverTwoPrimaries())
+}
+
+// TestThePrimaryComesBackAtTheGate lets the host that was gone come back while a person thinks about the macro.
+func TestThePrimaryComesBackAtTheGate(t *testing.T) {
+	b := newBench(t, "")
+	require.NoError(t, b.sim.PowerOff(symitartest.Home))
+	gone := func(p *symitar.Pair) (failover.Procedure, error) {
+		return symitar.Failover(p, failover.Statement{By: "night shift", Says: "symaix1 lost power", Reason: "stood before it"})
+	}
+	_, err := b.run(t, gone, func(o *failover.RunOptions) {
+		o.Gate = failover.GateFunc(func(_ context.Context, s failover.Step, _ failover.Observation) error {
+			if s.Kind != failover.Once {
+				return nil
+			}
+			return b.sim.PowerOn(symitartest.Home, "primary")
+		})
+	})
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.ErrorContains(t, err, "still primary")
+	require.Zero(t, b.sim.MacroRuns())
+	require.False(t, b.sim.EverTwoPrimaries())
+}
+
+// TestAJobBeginsWhileThePersonThinks lets RSJ work again between the wait for quiet and the macro.
+func TestAJobBeginsWhileThePersonThinks(t *testing.T) {
+	b := newBench(t, "")
+	processes := b.sim.HostDir(symitartest.Home) + "/etc/processes"
+	quiet, err := os.ReadFile(processes)
+	require.NoError(t, err)
+	gate := func(o *failover.RunOptions) {
+		o.Gate = failover.GateFunc(func(_ context.Context, s failover.Step, _ failover.Observation) error {
+			if s.Kind != failover.Once {
+				return nil
+			}
+			return os.WriteFile(processes, append(bytes.Clone(quiet), "34567890 1 SYM000 /usr/bin/perl /ops/bin/RSJ 000 NIGHTLY\n"...), 0o600)
+		})
+	}
+	_, err = b.run(t, symitar.Switchover, gate)
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.ErrorContains(t, err, "RSJ works")
+	require.Zero(t, b.sim.MacroRuns())
+	require.NoError(t, os.WriteFile(processes, quiet, 0o600))
+	_, err = b.run(t, symitar.Switchover)
+	require.NoError(t, err)
+	b.swapped(t)
+
+	b = newBench(t, "rsj-never-ends")
+	_, err = b.run(t, symitar.Switchover, func(o *failover.RunOptions) { o.Waive = map[string]string{"quiet/rsj": "it hangs and may be cut"} })
+	require.NoError(t, err, "what was waived is not asked for again")
+	b.swapped(t)
+}
+
+func TestPreflightLooksAtWhatTheProcedureChecks(t *testing.T) {
+	b := newBench(t, "")
+	pair, err := symitar.NewPair(b.cfg, symitar.WithPolling(poll))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = pair.Close() })
+	for purpose, well := range map[symitar.Purpose]bool{symitar.ForSwitchover: true, symitar.ForFailover: false, symitar.ForFailback: false} {
+		findings, err := pair.Preflight(t.Context(), purpose)
+		require.NoError(t, err)
+		require.Greater(t, len(findings), 12)
+		all := true
+		for _, f := range findings {
+			require.NoError(t, f.Err, f.Check)
+			all = all && f.OK()
+		}
+		require.Equal(t, well, all, purpose)
+	}
+	_, err = pair.Preflight(t.Context(), 0)
+	require.ErrorIs(t, err, failover.ErrInvalid)
 }
 
 func TestUndoBeforeTheMacro(t *testing.T) {
