@@ -19,14 +19,39 @@ type person struct {
 	out   io.Writer
 	there bool
 	actor string
+	stop  <-chan struct{}
 }
 
-func newPerson(actor string) *person {
-	return &person{in: bufio.NewReader(os.Stdin), out: os.Stderr, there: term.IsTerminal(int(os.Stdin.Fd())), actor: actor}
+func newPerson(actor string, stop <-chan struct{}) *person {
+	return &person{in: bufio.NewReader(os.Stdin), out: os.Stderr, there: term.IsTerminal(int(os.Stdin.Fd())), actor: actor, stop: stop}
+}
+
+// answer reads one line. An interrupt while the question stands parks the run; the reader is left behind, since the
+// program ends then.
+func (p *person) answer(ctx context.Context) (string, error) {
+	type line struct {
+		text string
+		err  error
+	}
+	read := make(chan line, 1)
+	go func() {
+		text, err := p.in.ReadString('\n')
+		read <- line{strings.TrimSpace(text), err}
+	}()
+	select {
+	case l := <-read:
+		if l.err != nil {
+			return "", fmt.Errorf("%w: no answer: %w", failover.ErrWaiting, l.err)
+		}
+		return l.text, nil
+	case <-p.stop:
+	case <-ctx.Done():
+	}
+	return "", fmt.Errorf("%w: interrupted at the question", failover.ErrWaiting)
 }
 
 // approve asks before a step that cannot be taken back. It parks the run when nobody is there to ask.
-func (p *person) approve(_ context.Context, s failover.Step, obs failover.Observation) error {
+func (p *person) approve(ctx context.Context, s failover.Step, obs failover.Observation) error {
 	if s.Kind != failover.Once {
 		return nil
 	}
@@ -34,15 +59,15 @@ func (p *person) approve(_ context.Context, s failover.Step, obs failover.Observ
 		return fmt.Errorf("%w: %s needs approval: give the plan's hash with -approve, or run on a terminal", failover.ErrWaiting, s.ID)
 	}
 	fmt.Fprintf(p.out, "\n%s on %s\n  found: %s\n  will:  %s\n  It cannot be taken back. Type yes to go on: ", s.Title, s.Target, obs.Found, obs.Would)
-	answer, err := p.in.ReadString('\n')
-	if err != nil || strings.TrimSpace(answer) != "yes" {
-		return fmt.Errorf("%s answered %q", p.actor, strings.TrimSpace(answer))
+	answer, err := p.answer(ctx)
+	if err == nil && answer != "yes" {
+		err = fmt.Errorf("%s answered %q", p.actor, answer)
 	}
-	return nil
+	return err
 }
 
 // confirm asks for the word that a manual step is done.
-func (p *person) confirm(_ context.Context, s failover.Step, obs failover.Observation) (failover.Statement, error) {
+func (p *person) confirm(ctx context.Context, s failover.Step, obs failover.Observation) (failover.Statement, error) {
 	if !p.there {
 		return failover.Statement{}, fmt.Errorf("%w: %s", failover.ErrWaiting, s.Help)
 	}
@@ -51,8 +76,11 @@ func (p *person) confirm(_ context.Context, s failover.Step, obs failover.Observ
 		fmt.Fprintf(p.out, "  found: %s\n", obs.Found)
 	}
 	fmt.Fprint(p.out, "  When it is done, say what was done; leave empty to stop here: ")
-	says, err := p.in.ReadString('\n')
-	if says = strings.TrimSpace(says); err != nil || says == "" {
+	says, err := p.answer(ctx)
+	switch {
+	case err != nil:
+		return failover.Statement{}, err
+	case says == "":
 		return failover.Statement{}, fmt.Errorf("%w: not confirmed", failover.ErrWaiting)
 	}
 	return failover.Statement{By: p.actor, Says: says, Reason: "confirmed at the terminal"}, nil

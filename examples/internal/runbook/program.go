@@ -218,7 +218,8 @@ func (p Program) do(ctx context.Context, stop <-chan struct{}, verb string, c ca
 	return run(ctx, stop, proc, journal, c)
 }
 
-// interruptible makes the first interrupt stop the run at its next safe point and the second one end it at once.
+// interruptible makes the first interrupt stop the run at its next safe point and the second one end it at once; a third
+// one kills the process, which the journal survives.
 func interruptible() (context.Context, <-chan struct{}, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	stop, signals, ended := make(chan struct{}), make(chan os.Signal, 2), make(chan struct{})
@@ -233,7 +234,9 @@ func interruptible() (context.Context, <-chan struct{}, func()) {
 					fmt.Fprintln(os.Stderr, "stopping at the next safe point; interrupt again to end at once")
 					close(stop)
 				} else {
+					fmt.Fprintln(os.Stderr, "ending at once; interrupt again to kill this process")
 					cancel()
+					signal.Stop(signals)
 				}
 			}
 		}

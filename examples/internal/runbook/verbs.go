@@ -134,7 +134,7 @@ func settle(verb string, c call) (err error) {
 }
 
 func run(ctx context.Context, stop <-chan struct{}, proc failover.Procedure, journal *failover.Journal, c call) error {
-	screen, at := NewScreen(os.Stderr), newPerson(c.actor)
+	screen, at := NewScreen(os.Stderr), newPerson(c.actor, stop)
 	o := failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason, Approved: c.approve, Waive: c.waive,
 		Confirm: at.confirm, Observer: screen.Event, Stop: stop}
 	if c.approve == "" {
