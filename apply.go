@@ -190,14 +190,14 @@ func (r *run) manual(ctx context.Context, s Step, st *stepState) error {
 	}
 	if !st.confirmed {
 		if r.o.Confirm == nil {
-			return r.waiting(s, obs, fmt.Errorf("%w: %s", ErrWaiting, s.Help))
+			return r.waiting(s, obs, nextManual, fmt.Errorf("%w: %s", ErrWaiting, s.Help))
 		}
 		word, err := r.o.Confirm(ctx, s, obs)
 		if err == nil {
 			err = word.Validate("Confirm")
 		}
 		if err != nil {
-			return r.waiting(s, obs, err)
+			return r.waiting(s, obs, nextManual, err)
 		}
 		if err := r.j.append(record{Type: recConfirm, Step: s.ID, Actor: word.By, Found: word.Says, Reason: word.Reason}); err != nil {
 			return err
@@ -223,8 +223,10 @@ func (r *run) manual(ctx context.Context, s Step, st *stepState) error {
 	return r.j.append(observed(s, StatusConfirmed, obs, nil))
 }
 
-func (r *run) waiting(s Step, obs Observation, err error) error {
-	err = stepError(s, NotApplied, "do what the step says, confirm it, and run again with the same journal", err)
+const nextManual = "do what the step says, confirm it, and run again with the same journal"
+
+func (r *run) waiting(s Step, obs Observation, next string, err error) error {
+	err = stepError(s, NotApplied, next, err)
 	return errors.Join(err, r.j.append(observed(s, StatusWaiting, obs, err)))
 }
 
@@ -279,7 +281,7 @@ func (r *run) gate(ctx context.Context, s Step, obs Observation) error {
 		return nil
 	}
 	if errors.Is(err, ErrWaiting) || ctx.Err() != nil {
-		return r.waiting(s, obs, err)
+		return r.waiting(s, obs, "nothing was done; approve it and run again with the same journal", err)
 	}
 	err = stepError(s, NotApplied, "settle the objection and run again with the same journal", fmt.Errorf("%w: %w", ErrRejected, err))
 	return errors.Join(err, r.j.append(observed(s, StatusFailed, obs, err)))

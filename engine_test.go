@@ -388,6 +388,7 @@ func TestGateSeesWhatWillBeDoneAndCanPark(t *testing.T) {
 	rep, err := p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrWaiting)
 	assert.Equal(t, failover.ResultWaiting, rep.Result)
+	assert.Contains(t, failover.NextOf(err), "approve it", "nobody is told to do a step that fires once by hand")
 	assert.Zero(t, w.thrown["c"])
 	parked = false
 	_, err = p.Run(t.Context(), o)

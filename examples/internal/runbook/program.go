@@ -67,8 +67,6 @@ const commonVerbs = `  check                    look at every precondition, chan
   confirm STEP TEXT        say that a manual step is done
   lock                     show who holds the lock in the target system
   take-over HOLDER         take the lock over from a run that is known to be dead; lock shows HOLDER
-
-status, report, resolve and confirm need the journal only: they work when no machine can be reached.
 `
 
 // Main runs the program and returns its exit status: 0 done, 1 not done, 2 called wrongly, 3 in doubt, 4 a person is needed.
@@ -90,7 +88,7 @@ func (p Program) Main(args []string) int {
 		for _, v := range p.Verbs {
 			fmt.Fprintf(flags.Output(), "  %-24s %s\n", v.Name, v.About)
 		}
-		fmt.Fprintln(flags.Output())
+		fmt.Fprint(flags.Output(), "status, report, resolve and confirm need the journal only: they work when no machine can be reached.\n\n")
 		flags.PrintDefaults()
 	}
 	words, err := parse(flags, args)
