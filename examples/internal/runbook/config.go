@@ -2,27 +2,85 @@ package runbook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
 	"golang.org/x/term"
 
 	"github.com/01b61c5c/failover"
 )
 
-// ReadConfig reads a YAML or JSON file into v and refuses keys that v does not have, with line and column.
+// fillIn marks what an example file leaves to the site.
+const fillIn = "FILL-IN"
+
+// ReadConfig reads a YAML or JSON file into v. It refuses keys that v does not have and values that v cannot take, with
+// line and key, and places that an example file left to be filled in.
 func ReadConfig(path string, v any) error {
 	raw, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return failover.Invalid("configuration file "+path, "is not there", "copy the program's site.example.yaml, fill it in and name it with -config")
+	}
 	if err != nil {
 		return err
 	}
+	if left := places(raw, func(text string) bool { return strings.Contains(text, fillIn) }); len(left) > 0 {
+		return failover.Invalid("configuration file "+path, "still says "+fillIn+" at "+strings.Join(left, ", "), "fill in what the comments there ask for")
+	}
 	if err := yaml.UnmarshalWithOptions(raw, v, yaml.Strict()); err != nil {
+		if _, placed := err.(yaml.Error); !placed { //nolint:errorlint // the decoder's own errors name the place
+			if at := places(raw, func(text string) bool { return strings.Contains(err.Error(), strconv.Quote(text)) }); len(at) > 0 {
+				return fmt.Errorf("%s: at %s: %w", path, strings.Join(at, " or "), err)
+			}
+		}
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
+}
+
+// places names the keys whose values are wanted, with their lines.
+func places(raw []byte, wanted func(string) bool) []string {
+	file, err := parser.ParseBytes(raw, 0)
+	if err != nil {
+		return nil // the decoder says what is wrong
+	}
+	p := &placer{wanted: wanted}
+	for _, doc := range file.Docs {
+		if doc.Body != nil {
+			ast.Walk(p, doc.Body)
+		}
+	}
+	return p.found
+}
+
+type placer struct {
+	wanted func(string) bool
+	found  []string
+}
+
+// Visit implements ast.Visitor.
+func (p *placer) Visit(n ast.Node) ast.Visitor {
+	if pair, ok := n.(*ast.MappingValueNode); ok {
+		p.look(pair.Value)
+	}
+	if list, ok := n.(*ast.SequenceNode); ok {
+		for _, v := range list.Values {
+			p.look(v)
+		}
+	}
+	return p
+}
+
+func (p *placer) look(n ast.Node) {
+	if _, scalar := n.(ast.ScalarNode); scalar && p.wanted(n.GetToken().Value) {
+		p.found = append(p.found, fmt.Sprintf("%s (line %d)", strings.TrimPrefix(n.GetPath(), "$."), n.GetToken().Position.Line))
+	}
 }
 
 // Duration is a length of time written as in "90s", "30m" or "1h30m".
