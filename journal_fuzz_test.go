@@ -41,6 +41,7 @@ func FuzzJournal(f *testing.F) {
 			return
 		}
 		_ = p.Report(j).String()
+		_ = j.Report().String()
 		_ = p.UndoPlan(j)
 	})
 }

@@ -75,6 +75,7 @@ func TestDocumentedStepsAreTheProcedures(t *testing.T) {
 	require.Equal(t, documented(t, "Steps of Failover"), actual(gone, site...))
 	for _, p := range []failover.Procedure{there, back, gone} {
 		require.Equal(t, failover.Window{From: "macro/run", To: "verify/roles"}, p.Outage)
+		require.NotNil(t, p.Lock, "every procedure runs under the pair's lock")
 		for _, s := range p.Steps {
 			require.NotEmpty(t, s.Source, s.ID)
 		}
