@@ -320,4 +320,14 @@ func TestHostExpect(t *testing.T) {
 	out, _ := l.script(logScript, id(1), "1")
 	require.Contains(t, out, `got $ec[r]et "x Y`)
 	require.Equal(t, "4", l.status(t, id(1))["rc"])
+
+	careless := newLab(t, "dash", `printf 'Password: '; read -r a; echo; echo "length ${#a}"`)
+	text = "1\nPassword:\ns3cret-operator\n"
+	cmd = exec.Command(careless.shell, "-c", launchScript, "failover", careless.state, id(1), careless.user, careless.shell, strconv.Itoa(len(text)), runnerScript, expect, answerScript, careless.macro)
+	cmd.Stdin = strings.NewReader(text)
+	require.NoError(t, cmd.Run())
+	careless.ended(t, id(1))
+	out, _ = careless.script(logScript, id(1), "1")
+	require.Contains(t, out, "length 15")
+	require.NotContains(t, out, "s3cret", "a macro that does not hide what is typed must not lead it into the log")
 }

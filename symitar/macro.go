@@ -89,7 +89,7 @@ type Result struct {
 	State    State    `json:"state"`             // only Succeeded is success
 	Exit     *int     `json:"exit,omitempty"`    // its exit status, where it ended and left one
 	Evidence []string `json:"evidence"`          // what the state was concluded from, in order
-	LogTail  string   `json:"logTail,omitempty"` // the end of its output, with the answers of Prompts redacted
+	LogTail  string   `json:"logTail,omitempty"` // the end of its output; answers of Prompts are redacted, fetched ones by the process that fired only
 }
 
 // Err returns nil only for Succeeded. Otherwise it is a *failover.Error wrapping the sentinel of the state: Failed is

@@ -21,6 +21,7 @@ main() {
 	else
 		mkdir "$dir/void" || exit 71
 	fi
+	rm -f "$dir/answers" # where the runner never came to read them
 	printf '%s\n' "$note" >>"$dir/acknowledged" || exit 71
 	if [ ! -d "$state/lock" ]; then
 		echo "@@NOLOCK"
