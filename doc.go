@@ -5,7 +5,8 @@ what is happening, and afterwards what happened, also when the line dropped half
 It is the vocabulary and the engine. A [Procedure] is an ordered list of [Step] values. [Procedure.Plan] observes and
 changes nothing; [Procedure.Run] applies what is not so yet, writing each intent to a [Journal] before the effect and
 each outcome after it; running again with the same journal resumes; [Procedure.Undo] takes back what can be taken back;
-[Procedure.Report] tells what became of every step.
+[Procedure.Report] tells what became of every step, and [Journal.Report] does so from the journal alone, when nothing
+else can be reached.
 
 # Three outcomes
 
@@ -20,7 +21,8 @@ Errors carry their outcome and the next action; read them with [OutcomeOf] and [
  2. A Once takes effect at most once over all runs of one journal, as far as its Probe tells the truth.
  3. Nothing is changed without the procedure's [Lock], which is checked again before each change.
  4. A person or a policy is asked at one place, the [Gate], and sees what was observed immediately before.
- 5. An approval given for a plan is void when the findings are no longer the same.
+ 5. An approval given for a plan is void when the findings are no longer the same. What a run waits for whatever the plan
+    has found is not among them.
  6. An undo never passes a step that cannot be undone, and never begins while an outcome is in doubt.
  7. Every call ends with its context, and no goroutine outlives it.
 

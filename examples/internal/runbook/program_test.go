@@ -130,6 +130,8 @@ func TestAnOperatorReadsAndSettlesAJournalWhileTheTargetIsDown(t *testing.T) {
 	j, err := failover.ReadJournal(journal)
 	require.NoError(t, err)
 	assert.Equal(t, failover.ResultCompleted, j.Report().Result)
+	require.Equal(t, 1, call("run"), "an old journal does not make a new run look done")
+	assert.Equal(t, 1, s.fired)
 }
 
 func TestCheckFailsOnWhatHasToHoldNowOnly(t *testing.T) {

@@ -134,6 +134,12 @@ func settle(verb string, c call) (err error) {
 }
 
 func run(ctx context.Context, stop <-chan struct{}, proc failover.Procedure, journal *failover.Journal, c call) error {
+	// Last year's journal under the usual name must not make tonight's run look done.
+	if done := journal.Report(); done.Result == failover.ResultCompleted {
+		return &failover.Error{Op: "run with", Target: journal.Path(), Outcome: failover.NotApplied,
+			Next: "name a new journal with -journal; status shows what this one records",
+			Err:  fmt.Errorf("%w: it records a run that was completed at %s, nothing was done now", failover.ErrPrecondition, done.Ended.Format(time.RFC3339))}
+	}
 	screen, at := NewScreen(os.Stderr), newPerson(c.actor, stop)
 	o := failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason, Approved: c.approve, Waive: c.waive,
 		Confirm: at.confirm, Observer: screen.Event, Stop: stop}
