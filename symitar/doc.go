@@ -160,5 +160,7 @@
 // line would then end the macro half-way. A macro that must be started on both hosts is not covered. A question nobody expected is left unanswered; the run ends in
 // doubt when Macro.Timeout passes. The macro inherits that hang-up signals are ignored (nohup); its umask and locale are
 // the account's. The account's login shell must be of the Bourne family. RSJ cannot be tried out over SSH: it refuses to
-// run outside the agent (documented), so a smoke job through OpCon is a decision of opcon/rerun-interrupted.
+// run outside the agent (documented), so a smoke job through OpCon is a decision of opcon/rerun-interrupted. A Failover
+// that follows a Switchover which stopped half-way releases what it held itself; what the Switchover held stays held, for a
+// person to release when its report has been read.
 package symitar

@@ -136,6 +136,45 @@ func TestFailover(t *testing.T) {
 	require.False(t, b.sim.EverTwoPrimaries())
 }
 
+// TestFailoverBehindASwitchoverInDoubt is the night in which the primary dies under a planned swap: the emergency has to
+// get past both locks of the swap, each by a person's word.
+func TestFailoverBehindASwitchoverInDoubt(t *testing.T) {
+	b := newBench(t, "exit0-unchanged")
+	_, err := b.run(t, symitar.Switchover)
+	require.ErrorIs(t, err, failover.ErrInDoubt)
+	lock, err := os.ReadFile(b.sim.HostDir(symitartest.Home) + "/var/tmp/failover/lock/run")
+	require.NoError(t, err)
+	run := symitar.RunID(strings.TrimSpace(string(lock)))
+	require.NoError(t, b.sim.PowerOff(symitartest.Home))
+	require.NoError(t, os.WriteFile(filepath.Join(b.sim.Dir(), "fault"), nil, 0o600)) // the other host's macro is well
+
+	b.journal = filepath.Join(t.TempDir(), "emergency")
+	var pair *symitar.Pair
+	gone := func(p *symitar.Pair) (failover.Procedure, error) {
+		pair = p
+		return symitar.Failover(p, failover.Statement{By: "night shift", Says: "symaix1 lost power", Reason: "stood before it"})
+	}
+	_, err = b.run(t, gone)
+	require.ErrorIs(t, err, failover.ErrLocked)
+	_, err = b.do(t, gone, func(p failover.Procedure, ctx context.Context, o failover.RunOptions) (*failover.Report, error) {
+		holder, held, err := p.Lock.Holder(ctx)
+		require.NoError(t, err)
+		require.True(t, held)
+		require.NoError(t, p.TakeOverLock(ctx, holder, o))
+		_, err = p.Run(ctx, o)
+		require.ErrorIs(t, err, failover.ErrPrecondition)
+		require.ErrorContains(t, err, string(run), "the launcher's lock names the run that is open")
+		err = pair.Acknowledge(ctx, run, failover.Statement{By: "night shift", Says: "it changed nothing", Reason: "read its log"})
+		require.ErrorContains(t, err, symitartest.Home)
+		require.NotContains(t, err.Error(), symitartest.Partner, "the living host is done")
+		return p.Run(ctx, o)
+	})
+	require.NoError(t, err)
+	require.Equal(t, []string{symitartest.Partner}, b.sim.Primaries())
+	require.Equal(t, 2, b.sim.MacroRuns(), "once for each procedure")
+	require.False(t, b.sim.EverTwoPrimaries())
+}
+
 // TestThePrimaryComesBackAtTheGate lets the host that was gone come back while a person thinks about the macro.
 func TestThePrimaryComesBackAtTheGate(t *testing.T) {
 	b := newBench(t, "")
