@@ -90,7 +90,8 @@ type decision struct {
 	Reason          string      `yaml:"reason"`
 }
 
-// decide reads the decisions file. As long as one job has no decision, the run waits and shows what is proposed.
+// decide reads the decisions file. As long as one job that needs a decision has none, the run waits and shows what is
+// proposed, in lines that can be copied into the file once somebody answers for them.
 func decide(path string, jobs []opcon.Interrupted) ([]opcon.Decision, error) {
 	var file struct {
 		Decisions []decision `yaml:"decisions"`
@@ -107,12 +108,13 @@ func decide(path string, jobs []opcon.Interrupted) ([]opcon.Decision, error) {
 	}
 	var open []string
 	for _, j := range jobs {
-		if !slices.ContainsFunc(decided, func(d opcon.Decision) bool { return d.Job == j.Job.ID && d.Number == j.Job.Number }) {
-			open = append(open, fmt.Sprintf("%s number %d: %s, proposed %s, %s", j.Job.ID, j.Job.Number, j.Why, j.Proposal.Action, j.Hint))
+		if j.Why != opcon.DueMeanwhile && !slices.ContainsFunc(decided, func(d opcon.Decision) bool { return d.Job == j.Job.ID && d.Number == j.Job.Number }) {
+			open = append(open, fmt.Sprintf("  # %s\n  # %s\n  - {job: %q, number: %d, action: %s, mark_failed_first: %t, by: \"\", reason: %q}",
+				j.Why, j.Hint, j.Job.ID, j.Job.Number, j.Proposal.Action, j.Proposal.MarkFailedFirst, j.Proposal.Reason))
 		}
 	}
 	if len(open) > 0 {
-		return nil, fmt.Errorf("%w: write a decision into %s for: %s", failover.ErrWaiting, path, strings.Join(open, "; "))
+		return nil, fmt.Errorf("%w: fill in who decides, change what should be otherwise, and write into %s:\ndecisions:\n%s\n", failover.ErrWaiting, path, strings.Join(open, "\n"))
 	}
 	return decided, nil
 }

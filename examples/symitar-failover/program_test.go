@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/opcon"
 	"github.com/01b61c5c/failover/opcon/opcontest"
 	"github.com/01b61c5c/failover/symitar/symitartest"
 )
@@ -145,6 +146,25 @@ func TestAnOperatorTakesTheLockOver(t *testing.T) {
 	require.Equal(t, 4, d.call("run"), "only the manual steps are missing")
 	require.Len(t, d.report(t).TakeOvers, 1)
 	assert.Contains(t, d.report(t).TakeOvers[0], "night shift")
+}
+
+func TestProposalsAreCopiedIntoTheDecisions(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "decisions.yaml")
+	job := func(name string, why opcon.Why, action opcon.Rerun) opcon.Interrupted {
+		id := opcon.JobID("20260822|227|1|" + name)
+		return opcon.Interrupted{Job: opcon.Job{ID: id, Number: 7}, Why: why, Hint: "look at its output", Proposal: opcon.Decision{Job: id, Number: 7, Action: action, Reason: "swap"}}
+	}
+	jobs := []opcon.Interrupted{job("GOODNIGHT", opcon.StillRunning, opcon.RestartOnHold), job("REPORTS A/B", opcon.ReportedFailed, opcon.LeaveAsIs),
+		job("LATER", opcon.DueMeanwhile, opcon.LeaveAsIs)}
+	_, err := decide(path, jobs)
+	require.ErrorIs(t, err, failover.ErrWaiting)
+	_, lines, found := strings.Cut(err.Error(), ":\ndecisions:\n")
+	require.True(t, found)
+	require.NoError(t, os.WriteFile(path, []byte("decisions:\n"+strings.ReplaceAll(lines, `by: ""`, `by: "ann"`)), 0o600))
+	decided, err := decide(path, jobs)
+	require.NoError(t, err, "what needs no decision is not asked for")
+	require.Len(t, decided, 2)
+	assert.Equal(t, opcon.Decision{Job: jobs[0].Job.ID, Number: 7, Action: opcon.RestartOnHold, By: "ann", Reason: "swap"}, decided[0])
 }
 
 func TestOpConsPartIsBuiltFromTheFile(t *testing.T) {
