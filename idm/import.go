@@ -275,6 +275,9 @@ func (imp *importer) needs(ctx context.Context) error {
 			by = owner
 		}
 		imp.in.secrets.collect(w, w.valuesOf(imp.pairing.valuesOf), imp.server.DN(), by)
+		if len(imp.in.secrets.list) > maxSecrets {
+			return imp.in.refuse(w.line, w.dn, "the file asks for more than %d passwords", maxSecrets)
+		}
 		return nil
 	})
 	for i := range imp.in.secrets.list {

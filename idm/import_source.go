@@ -32,7 +32,20 @@ type incoming struct {
 	partial bool     // absence of an attribute means nothing
 	ignored map[string]int64
 	skipped []string
+	more    int // skipped parts beyond those listed
 	secrets secretList
+}
+
+// maxSecrets is how many passwords one file may ask for.
+const maxSecrets = 100_000
+
+// skip notes what was not taken over, the first MaxDifferences of it.
+func (in *incoming) skip(format string, args ...any) {
+	if len(in.skipped) < MaxDifferences {
+		in.skipped = append(in.skipped, in.name+":"+fmt.Sprintf(format, args...))
+	} else {
+		in.more++
+	}
 }
 
 func (in *incoming) close() {
@@ -327,9 +340,9 @@ func (in *incoming) readConfiguration(content io.Reader, o readOptions) error {
 	if checkDN("dn", in.base) != nil {
 		return in.refuse(1, "<driver-configuration>", "the file does not say which driver it is (dn is %q): name it in ImportOptions.Driver", h.DN)
 	}
-	return r.Each(func(from *drivercfg.Object) error {
+	err = r.Each(func(from *drivercfg.Object) error {
 		for _, s := range from.Skipped {
-			in.skipped = append(in.skipped, fmt.Sprintf("%s:%d: <%s>: %s", in.name, s.Line, s.Element, s.Reason))
+			in.skip("%d: <%s>: %s", s.Line, s.Element, s.Reason)
 		}
 		if from.Class == "" {
 			return nil
@@ -338,13 +351,19 @@ func (in *incoming) readConfiguration(content io.Reader, o readOptions) error {
 		if err != nil {
 			return err
 		}
-		in.queries(from, obj.dn)
+		if err := in.queries(from, obj.dn); err != nil {
+			return err
+		}
 		in.note("")
 		if err := in.objects.add(obj); err != nil {
 			return in.refuse(from.Line, "name", "%v", err)
 		}
 		return nil
 	})
+	if in.more > 0 {
+		in.skipped = append(in.skipped, fmt.Sprintf("… and %d more parts", in.more))
+	}
+	return err
 }
 
 func (in *incoming) fromConfiguration(from *drivercfg.Object, h drivercfg.Header, o readOptions) (*object, error) {
@@ -464,7 +483,7 @@ func nextComma(dn string) int {
 }
 
 // queries turns placeholders into the secrets someone has to set.
-func (in *incoming) queries(from *drivercfg.Object, dn string) {
+func (in *incoming) queries(from *drivercfg.Object, dn string) error {
 	for _, q := range from.Queries {
 		n := SecretNeeded{Object: dn, Name: q.Name, DisplayName: q.DisplayName, Because: fmt.Sprintf("%s:%d: the file asks for it (%s)", in.name, q.Line, q.Element)}
 		switch q.Kind {
@@ -477,11 +496,15 @@ func (in *incoming) queries(from *drivercfg.Object, dn string) {
 		case drivercfg.QueryNamedPassword:
 			n.Kind = SecretNamed
 		case drivercfg.QueryJobServers, drivercfg.QueryJobScope, drivercfg.QueryJobEmailServer, drivercfg.QueryOther:
-			in.skipped = append(in.skipped, fmt.Sprintf("%s:%d: <%s> of %s: to be set by hand", in.name, q.Line, q.Element, dn))
+			in.skip("%d: <%s> of %s: to be set by hand", q.Line, q.Element, dn)
 			continue
 		}
 		in.secrets.add(n, dn)
+		if len(in.secrets.list) > maxSecrets {
+			return in.refuse(q.Line, "<"+q.Element+">", "the file asks for more than %d passwords", maxSecrets)
+		}
 	}
+	return nil
 }
 
 // check goes over all objects in order: doubles, objects outside of the base, and records that change what the file

@@ -199,6 +199,14 @@ func TestDriverConfigurationIsMovedToItsDriver(t *testing.T) {
 	require.Equal(t, "cn=srv,o=y", string(first(got["cn=j,cn=New,cn=Set,ou=idm,o=y"].plain, "DirXML-ServerList")))
 }
 
+func TestWhatIsSkippedIsListedUpToALimit(t *testing.T) {
+	in, err := readText(t, configuration("<children>"+strings.Repeat("<unknown-thing/>", 1500)+"</children>"), nil, readOptions{})
+	require.NoError(t, err)
+	require.Len(t, in.skipped, MaxDifferences+1)
+	require.Equal(t, "file:2: <unknown-thing>: unknown element", in.skipped[0])
+	require.Equal(t, "… and 500 more parts", in.skipped[MaxDifferences])
+}
+
 func FuzzReadSource(f *testing.F) {
 	f.Add([]byte(ldifSet + ldifDriver + ldifRule + "dn: cn=d,cn=ds,o=x\n" + markOfA + "changetype: modify\nreplace: DirXML-ConfigValues\nDirXML-ConfigValues: <a/>\n-\n"))
 	f.Add([]byte("dn: cn=ds,o=x\nobjectClass: DirXML-DriverSet\nDirXML-ServerList: cn=a,o=x\nDirXML-Policies: cn=r,o=x#0#1\n"))

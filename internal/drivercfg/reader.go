@@ -17,12 +17,13 @@ type Reader struct {
 	*scanner
 	header Header
 	emit   func(*Object) error
-	depth  []string // names of the objects we are in
+	depth  []string    // names of the objects we are in
+	parts  map[int]int // elements seen inside of the open element at that depth
 }
 
 // NewReader reads up to the root element of r; file is the name errors carry.
 func NewReader(file string, r io.Reader, limits Limits) (*Reader, error) {
-	rd := &Reader{scanner: newScanner(file, r, limits.withDefaults())}
+	rd := &Reader{scanner: newScanner(file, r, limits.withDefaults()), parts: map[int]int{}}
 	for {
 		tok, err := rd.next()
 		if err != nil {
@@ -66,7 +67,7 @@ func (r *Reader) Each(fn func(*Object) error) error {
 	var skipped []Skipped
 	driver := false
 	for {
-		e, err := r.child(root)
+		e, err := r.part(root)
 		if err != nil {
 			return err
 		}
@@ -118,6 +119,20 @@ func (r *Reader) Each(fn func(*Object) error) error {
 	}
 }
 
+// part returns the next element inside of the one at depth, as child does, and ends the reading of an element that has more parts than
+// anything real: each of them may be remembered and compared with the others.
+func (r *Reader) part(depth int) (*xml.StartElement, error) {
+	e, err := r.child(depth)
+	if err != nil || e == nil {
+		delete(r.parts, depth)
+		return nil, err
+	}
+	if r.parts[depth]++; r.parts[depth] > r.limits.Parts {
+		return nil, r.refuse(r.line, "<"+clip(full(e.Name))+">", "more than %d elements in one", r.limits.Parts)
+	}
+	return e, nil
+}
+
 // budget counts the bytes of an object's values.
 type budget struct{ left int }
 
@@ -140,7 +155,7 @@ func (r *Reader) attributes(o *Object) error {
 	depth := len(r.stack)
 	b := budget{left: r.limits.Object}
 	for {
-		e, err := r.child(depth)
+		e, err := r.part(depth)
 		if err != nil || e == nil {
 			return err
 		}
@@ -209,7 +224,7 @@ func (r *Reader) attribute(o *Object, e xml.StartElement, b *budget) error {
 func (r *Reader) linkage(o *Object, b *budget, attribute string) error {
 	depth := len(r.stack)
 	for {
-		e, err := r.child(depth)
+		e, err := r.part(depth)
 		if err != nil || e == nil {
 			return err
 		}
@@ -325,7 +340,7 @@ func (r *Reader) resource(o *Object, e xml.StartElement) error {
 	}
 	depth := len(r.stack)
 	for {
-		child, err := r.child(depth)
+		child, err := r.part(depth)
 		if err != nil {
 			return err
 		}
@@ -369,7 +384,7 @@ func (r *Reader) channel(o *Object) error {
 		return r.emit(o)
 	}
 	for {
-		child, err := r.child(depth)
+		child, err := r.part(depth)
 		if err != nil {
 			return err
 		}
@@ -409,7 +424,7 @@ func (r *Reader) generic(e xml.StartElement) error {
 	b := budget{left: r.limits.Object}
 	depth := len(r.stack)
 	for {
-		child, err := r.child(depth)
+		child, err := r.part(depth)
 		if err != nil {
 			return err
 		}
@@ -446,7 +461,7 @@ func (r *Reader) jobQuery(o *Object, kind string, line int) bool {
 func (r *Reader) dsAttributes(o *Object, b *budget) error {
 	depth := len(r.stack)
 	for {
-		e, err := r.child(depth)
+		e, err := r.part(depth)
 		if err != nil || e == nil {
 			return err
 		}
@@ -476,7 +491,7 @@ func (r *Reader) dsAttributes(o *Object, b *budget) error {
 func (r *Reader) dsValues(o *Object, b *budget, name string) error {
 	depth := len(r.stack)
 	for {
-		e, err := r.child(depth)
+		e, err := r.part(depth)
 		if err != nil || e == nil {
 			return err
 		}

@@ -212,6 +212,20 @@ func TestLimitsEndTheReadingEarly(t *testing.T) {
 		{"file", "<driver-configuration name='D'><packages>", "<a/>", "file longer than the limit of 1048576", Limits{File: 1 << 20}},
 		{"object", "<driver-configuration name='D'><attributes><policy-linkage>", "<linkage-item dn='cn=a' order='0' policy-set='1'/>", "object longer than the limit of 1000", Limits{Object: 1000}},
 	}
+	for name, c := range map[string][2]string{
+		"in the root":        {"<driver-configuration name='D'>", "<a/>"},
+		"settings":           {"<driver-configuration name='D'><attributes>", "<a/>"},
+		"placeholders":       {"<driver-configuration name='D'><attributes>", "<named-password-query name='a'/>"},
+		"links":              {"<driver-configuration name='D'><attributes><policy-linkage>", "<linkage-item dn='a' order='0' policy-set='1'/>"},
+		"parts of a job":     {"<driver-configuration name='D'><children><jobs><ds-object ds-object-class='DirXML-Job' ds-object-name='j'>", "<job-x-query/>"},
+		"values of a job":    {"<driver-configuration name='D'><children><jobs><ds-object ds-object-class='DirXML-Job' ds-object-name='j'><ds-attributes><ds-attribute ds-attr-name='a'>", "<ds-value/>"},
+		"parts of a channel": {"<driver-configuration name='D'><children><publisher name='p'>", "<a/>"},
+	} {
+		tests = append(tests, struct {
+			name, head, tail, reason string
+			limits                   Limits
+		}{"many parts " + name, c[0], c[1], "more than 1000 elements in one", Limits{Parts: 1000}})
+	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			in := &endless{head: tt.head, tail: tt.tail}

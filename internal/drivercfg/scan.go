@@ -18,6 +18,7 @@ type Limits struct {
 	Object     int   // bytes of the values of one object together; default 64 MiB
 	Depth      int   // elements inside each other; default 200
 	Attributes int   // attributes of one element; default 256
+	Parts      int   // settings, values or placeholders inside of one element; default 20,000. Objects are not counted
 	File       int64 // bytes of the file; default 1 GiB
 }
 
@@ -33,6 +34,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Attributes <= 0 {
 		l.Attributes = 256
+	}
+	if l.Parts <= 0 {
+		l.Parts = 20_000
 	}
 	if l.File <= 0 {
 		l.File = 1 << 30
