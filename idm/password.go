@@ -225,6 +225,9 @@ func (s *Server) SetSecret(ctx context.Context, need SecretNeeded, source Passwo
 
 func (s *Server) namedPasswordState(ctx context.Context, need SecretNeeded) (PasswordState, error) {
 	list, err := s.NamedPasswords(ctx, need.Object)
+	if unsupported(err) {
+		return PasswordUnverified, nil // it was set; this server's list cannot be read, and that is what the state says
+	}
 	if err != nil {
 		return PasswordUnverified, err
 	}
