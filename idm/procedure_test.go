@@ -451,6 +451,36 @@ func TestPasswordsAreSetWhereTheirListCannotBeRead(t *testing.T) {
 	}
 }
 
+// Operations whose arguments are inferred may not be taken by a real server. Where there is another way, or where only a note is lost, the
+// move goes on.
+func TestAServerThatDoesNotTakeTheInferredOperations(t *testing.T) {
+	m := newMove(t, idmtest.Config{Association: idmtest.AfterRestart, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true, OutsideSet: true}}})
+	for _, op := range []int{3, 53} {
+		m.tree.Inject(idmtest.Fault{Kind: idmtest.Refusal, Extended: op, Code: 2, Text: "unrecognized extended operation", Times: -1})
+	}
+	p := m.switchover("srv1", "srv2")
+	j, err := failover.OpenJournal(m.journal("x"))
+	require.NoError(t, err)
+	defer j.Close() //nolint:errcheck // test
+	o := m.options(j, p)
+	o.Confirm = func(ctx context.Context, s failover.Step, obs failover.Observation) (failover.Statement, error) {
+		if strings.HasSuffix(s.ID, "/engine-serves") {
+			if err := m.tree.Server("srv2").Restart(); err != nil {
+				return failover.Statement{}, err
+			}
+		}
+		return yes(ctx, s, obs)
+	}
+	r, err := p.Run(t.Context(), o)
+	require.NoError(t, err, "%s", r)
+	m.stand("srv2", "srv1", idmtest.Auto)
+	step, ok := r.Step("switchover/jobs")
+	require.True(t, ok)
+	for _, row := range step.Items {
+		require.Contains(t, row.Found, "the engine could not be told")
+	}
+}
+
 func TestAMissingPasswordStopsBeforeTheOutage(t *testing.T) {
 	m := newMove(t, idmtest.Config{})
 	route := m.route(open(t, m.tree, "srv2"))

@@ -48,7 +48,7 @@ func (m *mover) rights() failover.Step {
 			for _, s := range m.bothServers() {
 				missing, err := s.MissingRights(ctx, m.DriverSet)
 				switch {
-				case err != nil && unsupported(err):
+				case err != nil && (unsupported(err) || errors.Is(err, ErrNoAttribute)):
 					rows = append(rows, failover.Item{Target: s.DN(), Done: true, Found: "does not tell rights; they are not checked"})
 				case err != nil:
 					return failover.Observation{}, err
@@ -109,7 +109,7 @@ func (m *mover) inSet() failover.Step {
 				return failover.Observation{}, err
 			}
 			switch {
-			case set != "" && !SameDN(set, m.DriverSet):
+			case set != "" && checkDN("driver set", set) == nil && !SameDN(set, m.DriverSet): // in another form of name it proves nothing
 				return failover.Observation{}, &failover.Error{Op: "add server to", Target: m.DriverSet, Outcome: failover.NotApplied,
 					Next: "take the server out of the other driver set first, or choose another target",
 					Err:  fmt.Errorf("%w: %s belongs to driver set %s, and a server has one at a time", failover.ErrPrecondition, m.Target.DN(), set)}
@@ -119,7 +119,14 @@ func (m *mover) inSet() failover.Step {
 			}
 			return failover.Observation{Found: fmt.Sprintf("the target is not in %s", m.DriverSet), Would: "associate " + m.Target.DN() + " with it"}, nil
 		},
-		Apply: func(ctx context.Context) error { return m.Target.AssociateDriverSet(ctx, m.DriverSet) },
+		Apply: func(ctx context.Context) error {
+			err := m.Target.AssociateDriverSet(ctx, m.DriverSet)
+			if errors.Is(err, ErrNotSupported) {
+				// The other way that was seen; the engine takes it up when it is loaded again, which the next step sees to.
+				return m.Target.AddToServerList(ctx, m.DriverSet, m.Target.DN())
+			}
+			return err
+		},
 		// Whether leaving a driver set wipes the server's values is not published, so an undo leaves the server in it: a
 		// server that stays there with disabled drivers does nothing.
 		Undo: failover.NothingToUndo}
@@ -341,7 +348,7 @@ func (m *mover) jobs() failover.Step {
 				if err := m.setServerList(ctx, job, before[job]); err != nil {
 					return err
 				}
-				if err := m.Target.NotifyJob(ctx, job); err != nil {
+				if err := m.Target.NotifyJob(ctx, job); err != nil && !errors.Is(err, ErrNotSupported) {
 					return err
 				}
 			}
@@ -405,8 +412,13 @@ func (m *mover) lookJobs(ctx context.Context) (failover.Observation, error) {
 	var rows []failover.Item
 	for _, job := range sortedKeys(lists) {
 		row := failover.Item{Target: job, Done: !containsDN(lists[job], m.sourceDN), Found: "runs on " + strings.Join(lists[job], " and ")}
-		if was, changed := before[job]; row.Done && changed && containsDN(was, m.sourceDN) && !told[job] {
-			row.Done, row.Found = false, row.Found+", the engine was not told"
+		if was, changed := before[job]; row.Done && changed && containsDN(was, m.sourceDN) {
+			switch said, asked := told[job]; {
+			case !asked:
+				row.Done, row.Found = false, row.Found+", the engine was not told"
+			case !said:
+				row.Found += ", the engine could not be told: it sees the change when it is loaded again"
+			}
 		}
 		rows = append(rows, row)
 	}
@@ -434,16 +446,18 @@ func (m *mover) moveJobs(ctx context.Context) error {
 		told = map[string]bool{}
 	}
 	for _, job := range sortedKeys(before) {
-		if !containsDN(before[job], m.sourceDN) || told[job] {
+		if _, asked := told[job]; asked || !containsDN(before[job], m.sourceDN) {
 			continue
 		}
 		if err := m.setServerList(ctx, job, m.wantedList(before[job])); err != nil {
 			return err
 		}
-		if err := m.Target.NotifyJob(ctx, job); err != nil {
+		// The argument of the operation is inferred. A server that does not take it is no reason to stop here: the list is right.
+		err := m.Target.NotifyJob(ctx, job)
+		if err != nil && !errors.Is(err, ErrNotSupported) {
 			return err
 		}
-		told[job] = true
+		told[job] = err == nil
 		if err := factJobsTold.Save(ctx, told); err != nil {
 			return err
 		}
