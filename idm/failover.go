@@ -144,13 +144,15 @@ func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) 
 	if !SameDN(s.DN(), m.sourceDN) {
 		return failover.Observation{Done: true, Found: s.DN() + " answers in the source's place"}, nil
 	}
-	return m.look(ctx, "inactive on the source, which answers", func(ctx context.Context, driver string) (finding, error) {
+	obs, err := m.look(ctx, "inactive on the source, which answers", func(ctx context.Context, driver string) (finding, error) {
 		st, err := s.Status(ctx, driver)
 		if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
 			return finding{done: true, text: err.Error()}, nil
 		}
-		return finding{done: st.State == StateStopped && st.Option == Disabled, text: st.String() + " on the source: use Switchover, or GuardOldServer"}, err
+		return finding{done: st.State == StateStopped && st.Option == Disabled, text: st.String() + " on the source"}, err
 	})
+	obs.Note = "while the source lives use Switchover; or switch it off and run again"
+	return obs, err
 }
 
 // sourceStillOut looks once more right before something is enabled or started: a source that somebody switched on meanwhile has started
@@ -164,7 +166,7 @@ func (m *mover) sourceStillOut(ctx context.Context) error {
 		return notApplied(err)
 	}
 	if !obs.Done {
-		return &failover.Error{Op: "start drivers on", Target: m.Target.DN(), Outcome: failover.NotApplied, Next: "run GuardOldServer, or switch the source off, and run again",
+		return &failover.Error{Op: "start drivers on", Target: m.Target.DN(), Outcome: failover.NotApplied, Next: "switch the source off and run again; or undo this run and use Switchover",
 			Err: fmt.Errorf("%w: the source answers: %s", failover.ErrPrecondition, obs.Found)}
 	}
 	return nil

@@ -25,11 +25,12 @@ func drivers() scenario {
 		{"start-fails", "a driver does not start the first time"},
 		{"garbage", "a server answers bytes that mean nothing"},
 		{"password-refused", "the directory refuses to set a driver's password"},
+		{"source-returns", "somebody switches the dead server on in the middle of the failover"},
 	}}
 }
 
 func armDrivers(tree *idmtest.Tree, fault string) {
-	const setOption, start = 9, 15
+	const setOption, start, setAppPassword = 9, 15, 67
 	switch fault {
 	case "start-reply-lost":
 		tree.Inject(idmtest.Fault{Kind: idmtest.DropReply, Server: "srv2", Extended: start, Skip: 2})
@@ -41,10 +42,12 @@ func armDrivers(tree *idmtest.Tree, fault string) {
 		tree.Server("srv2").Behave(idmtest.DriverDN(3), idmtest.Behaviour{FailStarts: 1})
 	case "garbage":
 		tree.Inject(idmtest.Fault{Kind: idmtest.Garbage, Server: "srv2", Extended: setOption, Skip: 4})
+	case "source-returns":
+		tree.Inject(idmtest.Fault{Server: "srv2", Extended: setAppPassword, Do: func() { _ = tree.Server("srv1").Start() }})
 	case "password-refused":
 		tree.Inject(idmtest.Fault{Kind: idmtest.Refusal, Server: "srv2", Op: idmtest.OpExtended, DN: idmtest.DriverDN(5), NDS: -672, Times: -1,
 			If: func(r idmtest.Request) bool {
-				return r.Extended != setOption && r.Extended != start && r.Extended >= 67 && r.Extended <= 82
+				return r.Extended != setOption && r.Extended != start && r.Extended >= setAppPassword && r.Extended <= 82
 			}})
 	}
 }
@@ -123,6 +126,7 @@ func (d *driverSite) failover(ctx context.Context) (failover.Procedure, error) {
 		return failover.Procedure{}, err
 	}
 	return idm.Failover(idm.FailoverOptions{Route: d.route(target), SourceDN: d.tree.Server("srv1").DN(), Since: d.since,
+		TrySource:  func(ctx context.Context) (*idm.Server, error) { return d.dial(ctx, "srv1") },
 		SourceDead: failover.Statement{By: "drill", Says: "srv1 lost power and stays off", Reason: "the drill switched it off"}})
 }
 
