@@ -156,8 +156,9 @@ func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) 
 }
 
 // sourceStillOut looks once more right before something is enabled or started: a source that somebody switched on meanwhile has started
-// its drivers by itself. It does nothing where the source takes part in the procedure, which is looked at driver by driver.
-func (m *mover) sourceStillOut(ctx context.Context) error {
+// its drivers by itself. It does nothing where the source takes part in the procedure, which is looked at driver by driver. next says what
+// helps: the guard disables on the source only what is enabled on the target.
+func (m *mover) sourceStillOut(ctx context.Context, next string) error {
 	if m.trySource == nil {
 		return nil
 	}
@@ -166,7 +167,7 @@ func (m *mover) sourceStillOut(ctx context.Context) error {
 		return notApplied(err)
 	}
 	if !obs.Done {
-		return &failover.Error{Op: "start drivers on", Target: m.Target.DN(), Outcome: failover.NotApplied, Next: "switch the source off and run again; or undo this run and use Switchover",
+		return &failover.Error{Op: "start drivers on", Target: m.Target.DN(), Outcome: failover.NotApplied, Next: next,
 			Err: fmt.Errorf("%w: the source answers: %s", failover.ErrPrecondition, obs.Found)}
 	}
 	return nil

@@ -309,7 +309,7 @@ func TestFailoverWhileTheSourceAnswers(t *testing.T) {
 // Somebody switches the old server on in the middle of the failover: its drivers start by themselves, and nothing more is started
 // here until the guard has been there.
 func TestTheSourceComesBackInTheMiddleOfAFailover(t *testing.T) {
-	for _, step := range []string{"/enable-manual", "/start"} {
+	for step, next := range map[string]string{"/enable-manual": "use Switchover", "/start": "run GuardOldServer"} {
 		t.Run(step, func(t *testing.T) {
 			m := newMove(t, pair())
 			old := m.tree.Server("srv1")
@@ -331,24 +331,24 @@ func TestTheSourceComesBackInTheMiddleOfAFailover(t *testing.T) {
 			_, err = p.Run(t.Context(), o)
 			require.ErrorIs(t, err, failover.ErrPrecondition)
 			require.ErrorContains(t, err, "the source answers")
+			require.Contains(t, failover.NextOf(err), next)
 			require.NoError(t, j.Close())
 			m.neverTwo()
 			for _, d := range m.drivers {
 				require.Equal(t, idmtest.Stopped, m.tree.Server("srv2").State(d))
 			}
 
-			// The drivers run where they ran before: that is a matter for people. Once they are out there, the run goes on.
-			for _, d := range m.drivers {
-				s, err := dial(t.Context())
+			// What the error names helps.
+			if next == "run GuardOldServer" {
+				guard, err := idm.GuardOldServer(idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"), OldDN: "cn=srv1,ou=servers,o=system",
+					Dial: dial, Poll: 2 * time.Millisecond})
 				require.NoError(t, err)
-				eventually(t, s, d, idm.StateRunning)
-				require.NoError(t, s.Stop(t.Context(), d))
-				eventually(t, s, d, idm.StateStopped)
-				require.NoError(t, s.SetStartOption(t.Context(), d, idm.Disabled, idm.NoResync))
-				require.NoError(t, s.Close())
+				m.mustRun(guard, "guard")
+			} else {
+				old.Kill()
 			}
 			m.mustRun(p, "x")
-			m.stand("srv2", "srv1", idmtest.Auto)
+			m.stand("srv2", "", idmtest.Auto)
 		})
 	}
 }

@@ -221,7 +221,7 @@ func (m *mover) verify() failover.Step {
 
 // startAll starts every driver on the target for which the source is out.
 func (m *mover) startAll(ctx context.Context) error {
-	if err := m.sourceStillOut(ctx); err != nil {
+	if err := m.sourceStillOut(ctx, "run GuardOldServer, or switch the source off, and run again"); err != nil {
 		return err
 	}
 	return m.each(ctx, func(ctx context.Context, driver string) error {

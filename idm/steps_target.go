@@ -219,7 +219,7 @@ func (m *mover) enable() failover.Step {
 			return obs, err
 		},
 		Apply: func(ctx context.Context) error {
-			if err := m.sourceStillOut(ctx); err != nil {
+			if err := m.sourceStillOut(ctx, "switch the source off and run again; or undo this run and use Switchover"); err != nil {
 				return err
 			}
 			if _, err := factBefore.Capture(ctx, m.targetOptions); err != nil {
