@@ -146,8 +146,12 @@ func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) 
 	}
 	obs, err := m.look(ctx, "inactive on the source, which answers", func(ctx context.Context, driver string) (finding, error) {
 		st, err := s.Status(ctx, driver)
-		if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
+		switch {
+		case errors.Is(err, ErrNotServed):
 			return finding{done: true, text: err.Error()}, nil
+		case errors.Is(err, ErrEngineMissing):
+			// A server that is coming up answers before its engine is loaded, and then starts what is Auto.
+			return finding{text: "its engine is not loaded yet, or no more: stop the directory service there"}, nil
 		}
 		return finding{done: st.State == StateStopped && st.Option == Disabled, text: st.String() + " on the source"}, err
 	})

@@ -306,6 +306,21 @@ func TestFailoverWhileTheSourceAnswers(t *testing.T) {
 	m.stand("srv1", "srv2", idmtest.Auto)
 }
 
+// A server that comes up answers before its engine is loaded: that is not a source that stays out.
+func TestASourceWithoutItsEngineMayStillStartIt(t *testing.T) {
+	m := newMove(t, idmtest.Config{Idle: true, Servers: []idmtest.ServerConfig{{Name: "srv1", Engine: idmtest.EngineNotInitialized}, {Name: "srv2", Prepared: true}}})
+	_, err := m.run(m.failover(func(o *idm.FailoverOptions) {
+		o.TrySource = func(ctx context.Context) (*idm.Server, error) {
+			return idm.Dial(ctx, m.tree.Server("srv1").URL(), idm.WithRoots(m.tree.Roots()), admin())
+		}
+	}), "x")
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.ErrorContains(t, err, "its engine is not loaded yet")
+	for _, d := range m.drivers {
+		require.Equal(t, idmtest.Stopped, m.tree.Server("srv2").State(d))
+	}
+}
+
 // Somebody switches the old server on in the middle of the failover: its drivers start by themselves, and nothing more is started
 // here until the guard has been there.
 func TestTheSourceComesBackInTheMiddleOfAFailover(t *testing.T) {
