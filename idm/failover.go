@@ -137,6 +137,9 @@ func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) 
 	if errors.Is(err, ErrUnreachable) {
 		return failover.Observation{Done: true, Found: "the source does not answer"}, nil
 	}
+	if errors.Is(err, ErrWrongServer) {
+		return failover.Observation{Done: true, Found: "another server answers in the source's place"}, nil
+	}
 	if err != nil {
 		return failover.Observation{}, err
 	}

@@ -306,6 +306,20 @@ func TestFailoverWhileTheSourceAnswers(t *testing.T) {
 	m.stand("srv1", "srv2", idmtest.Auto)
 }
 
+// The name of the old server may lead to another one by now; that is no sign of life.
+func TestAnotherServerInTheSourcesPlace(t *testing.T) {
+	m := newMove(t, pair())
+	m.tree.Server("srv1").Kill()
+	r := m.mustRun(m.failover(func(o *idm.FailoverOptions) {
+		o.TrySource = func(ctx context.Context) (*idm.Server, error) {
+			return idm.Dial(ctx, m.tree.Server("srv2").URL(), idm.WithRoots(m.tree.Roots()), admin(), idm.WithExpectedServer("cn=srv1,ou=servers,o=system"))
+		}
+	}), "x")
+	step, _ := r.Step("failover/source-silent")
+	require.Equal(t, "another server answers in the source's place", step.Found)
+	m.stand("srv2", "", idmtest.Auto)
+}
+
 // A server that comes up answers before its engine is loaded: that is not a source that stays out.
 func TestASourceWithoutItsEngineMayStillStartIt(t *testing.T) {
 	m := newMove(t, idmtest.Config{Idle: true, Servers: []idmtest.ServerConfig{{Name: "srv1", Engine: idmtest.EngineNotInitialized}, {Name: "srv2", Prepared: true}}})
