@@ -101,7 +101,28 @@ func (s *Server) Entries(ctx context.Context, q Query) iter.Seq2[Entry, error] {
 	}
 }
 
+// search tries a search once more when the connection had been resting and nothing came: a read is harmless to repeat, and entries the
+// caller has seen are not.
 func (s *Server) search(ctx context.Context, q Query, yield func(Entry, error) bool) {
+	for {
+		yielded := false
+		pooled, err := s.searchOnce(ctx, q, func(e Entry) bool {
+			yielded = true
+			return yield(e, nil)
+		})
+		switch {
+		case err == nil:
+			return
+		case pooled && !yielded && ctx.Err() == nil && errors.Is(err, ErrLineLost):
+		default:
+			yield(Entry{}, err)
+			return
+		}
+	}
+}
+
+// searchOnce hands out entries until the search ends or the caller has enough. The bool is true when the connection had been resting.
+func (s *Server) searchOnce(ctx context.Context, q Query, yield func(Entry) bool) (pooled bool, err error) {
 	r := request{op: "search", target: q.Base, effect: reads}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -111,10 +132,9 @@ func (s *Server) search(ctx context.Context, q Query, yield func(Entry, error) b
 	timer := time.AfterFunc(s.callTimeout, late)
 	defer timer.Stop()
 
-	l, _, err := s.acquire(ctx)
+	l, fresh, err := s.acquire(ctx)
 	if err != nil {
-		yield(Entry{}, err)
-		return
+		return false, err
 	}
 	keep := false
 	defer func() {
@@ -138,16 +158,15 @@ func (s *Server) search(ctx context.Context, q Query, yield func(Entry, error) b
 		for response.Next() {
 			timer.Stop()
 			if response.Referral() != "" {
-				yield(Entry{}, &failover.Error{Op: r.op, Target: q.Base, Outcome: failover.NotApplied,
+				return !fresh, &failover.Error{Op: r.op, Target: q.Base, Outcome: failover.NotApplied,
 					Next: "connect to the server that holds the replica, or add one to " + s.DN(),
-					Err:  fmt.Errorf("%w: it refers to %s", ErrWrongServer, response.Referral())})
-				return
+					Err:  fmt.Errorf("%w: it refers to %s", ErrWrongServer, response.Referral())}
 			}
 			if c, ok := ldap.FindControl(response.Controls(), ldap.ControlTypePaging).(*ldap.ControlPaging); ok {
 				cookie = c.Cookie
 			}
-			if e := response.Entry(); e != nil && !yield(fromLDAP(e), nil) {
-				return
+			if e := response.Entry(); e != nil && !yield(fromLDAP(e)) {
+				return !fresh, nil
 			}
 			timer.Reset(s.callTimeout)
 		}
@@ -166,12 +185,11 @@ func (s *Server) search(ctx context.Context, q Query, yield func(Entry, error) b
 		answered, err := s.judge(ctx, r, true, err)
 		if err != nil {
 			keep = answered && stop()
-			yield(Entry{}, err)
-			return
+			return !fresh, err
 		}
 		if paging == nil || len(cookie) == 0 {
 			keep = stop()
-			return
+			return !fresh, nil
 		}
 		paging.SetCookie(cookie)
 	}

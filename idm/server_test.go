@@ -209,6 +209,24 @@ func TestReadsAreRepeatedOnceAfterARestedLineBroke(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, idm.StateRunning, state)
 	require.Equal(t, 1, fault.Hits())
+
+	fault = tree.Inject(idmtest.Fault{Kind: idmtest.DropRequest, Server: "srv1", Op: idmtest.OpSearch, DN: idmtest.DriverSetDN})
+	drivers, err := s.Drivers(t.Context(), idmtest.DriverSetDN)
+	require.NoError(t, err, "a search of which nothing came is a read like any other")
+	require.Equal(t, tree.Drivers(), drivers)
+	require.Equal(t, 1, fault.Hits())
+
+	// Of one that broke in the middle the caller has entries already: that is his to repeat.
+	fault = tree.Inject(idmtest.Fault{Kind: idmtest.Truncated, Server: "srv1", Op: idmtest.OpSearch, DN: idmtest.UsersDN})
+	seen := 0
+	for _, err = range s.Entries(t.Context(), idm.Query{Base: idmtest.UsersDN, Scope: idm.ScopeSubtree}) {
+		if err == nil {
+			seen++
+		}
+	}
+	require.ErrorIs(t, err, idm.ErrLineLost)
+	require.Equal(t, 3, seen, "half of the unit and its five users, none of them twice")
+	require.Equal(t, 1, fault.Hits())
 }
 
 func TestAServerThatIsAwaySentNothing(t *testing.T) {
