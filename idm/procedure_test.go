@@ -245,6 +245,7 @@ func TestUndoOfASwitchover(t *testing.T) {
 func TestFailoverFromPreparation(t *testing.T) {
 	m := newMove(t, pair())
 	m.tree.Server("srv1").Kill()
+	m.tree.Server("srv2").SetRingDelta(3 * 3600) // since the other one is gone
 	r := m.mustRun(m.failover(func(o *idm.FailoverOptions) {
 		o.TrySource = func(ctx context.Context) (*idm.Server, error) {
 			return idm.Dial(ctx, m.tree.Server("srv1").URL(), idm.WithRoots(m.tree.Roots()), admin())
@@ -392,6 +393,7 @@ func TestSwitchoverIsRefused(t *testing.T) {
 	}{
 		{name: "the target's engine is older", cfg: idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true, Version: 0x48060003}}}, text: "4.8.6"},
 		{name: "the target lacks the replica", cfg: idmtest.Config{Traversal: idmtest.Chain, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true, Without: []string{idmtest.DriverSetDN}}}}, text: "replica"},
+		{name: "the replicas do not synchronize", cfg: pair(), text: "up to 3h0m0s behind", mess: func(m *move) { m.tree.Server("srv2").SetRingDelta(3 * 3600) }},
 		{name: "a driver does not run on the source", cfg: pair(), text: "stopped", mess: func(m *move) {
 			require.NoError(m.t, open(m.t, m.tree, "srv1").Stop(m.t.Context(), m.drivers[0]))
 			eventually(m.t, open(m.t, m.tree, "srv1"), m.drivers[0], idm.StateStopped)

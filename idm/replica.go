@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 
@@ -159,6 +161,24 @@ func rootName(dn string) string {
 		return "[Root]"
 	}
 	return dn
+}
+
+// RingDelta returns how long ago the replicas of this server were synchronized with their rings, the worst of them, from the monitor of
+// the server (documented: MaxRingDelta, in seconds). The bool is false where the server or the rights of the user do not show it.
+func (s *Server) RingDelta(ctx context.Context) (time.Duration, bool, error) {
+	worst, known := int64(0), false
+	for e, err := range s.Entries(ctx, Query{Base: "cn=monitor", Scope: ScopeSubtree, Filter: "(MaxRingDelta=*)", Attributes: []string{"MaxRingDelta"}}) {
+		if _, refused := errors.AsType[*ResultError](err); refused {
+			return 0, false, nil
+		}
+		if err != nil {
+			return 0, false, err
+		}
+		if seconds, err := strconv.ParseInt(e.Text("MaxRingDelta"), 10, 32); err == nil && seconds >= 0 {
+			worst, known = max(worst, seconds), true
+		}
+	}
+	return time.Duration(worst) * time.Second, known, nil
 }
 
 // Right is one bit of a privilege mask on an attribute.

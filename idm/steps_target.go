@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/01b61c5c/failover"
 )
@@ -91,9 +92,25 @@ func (m *mover) replicas() failover.Step {
 					rows = append(rows, failover.Item{Target: dn, Done: r.On && fits, Found: r.String()})
 				}
 			}
-			return summary(rows, "needed replicas held"), nil
+			obs := summary(rows, "needed replicas held")
+			behind, known, err := m.Target.RingDelta(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			if known {
+				// With a server gone, the rings it belongs to are behind by the time it has been gone.
+				row := failover.Item{Target: m.Target.DN(), Done: m.source == nil || behind <= ringLimit, Found: fmt.Sprintf("its replicas are up to %s behind their rings", behind)}
+				obs.Items = append(obs.Items, row)
+				if !row.Done {
+					obs.Done, obs.Found = false, obs.Found+"; "+row.Found+": see that they synchronize"
+				}
+			}
+			return obs, nil
 		}}
 }
+
+// ringLimit is how far the target's replicas may be behind while both servers are well (ours; that a quiet ring synchronizes more often is inferred).
+const ringLimit = 2 * time.Hour
 
 // inSet adds the target to the driver set.
 func (m *mover) inSet() failover.Step {
