@@ -215,10 +215,11 @@ func (s *Server) Privileges(ctx context.Context, dn, trusteeDN, attribute string
 	return Right(n), nil
 }
 
-// rightsNeeded are the attributes that guard the operations of the procedures.
-var rightsNeeded = []string{"DirXML-AccessRun", "DirXML-AccessConfigure", "DirXML-AccessMigrate", "DirXML-AccessManage"}
+// rightsNeeded are the attributes that guard the operations of the procedures, and the server list, which is written on the jobs when
+// the drivers run already: that is no time to find out that a right is missing.
+var rightsNeeded = []string{"DirXML-AccessRun", "DirXML-AccessConfigure", "DirXML-AccessMigrate", "DirXML-AccessManage", serverList}
 
-// MissingRights returns which of the guarding attributes the user of this connection may not write on the driver set.
+// MissingRights returns which of the attributes the procedures need write on the user of this connection may not write on the driver set.
 func (s *Server) MissingRights(ctx context.Context, setDN string) ([]string, error) {
 	if s.bindDN == "" {
 		return rightsNeeded, nil
