@@ -31,8 +31,9 @@ var (
 // InputError says which file was refused, in which line, for which field and why. It is failover.ErrInvalid.
 type InputError = badinput.Error
 
-// StoragePolicy says what happens to a shim's own state, DirXML-DriverStorage: change-log pointers and the like. It
-// belongs to the server it was written on, and as a rule to the moment.
+// StoragePolicy says what happens to what shims and policies remember. DirXML-DriverStorage holds change-log pointers and the like; it belongs
+// to the server it was written on, and as a rule to the moment. DirXML-PersistentData is written by policies and replicates; over
+// an existing driver an older one would bring an old state back. A driver that has to be created gets the export's.
 type StoragePolicy int
 
 const (
@@ -52,7 +53,7 @@ type ImportOptions struct {
 	ValuesOf string
 	// MaxAge refuses older exports, and files without a manifest, whose age nobody knows. 0 means any age.
 	MaxAge time.Duration
-	// Storage says whether the shims' own state is written.
+	// Storage says whether the state of shims and policies is written over that of existing drivers.
 	Storage StoragePolicy
 	// JobServers are the servers the jobs of a driver configuration get, whose file does not name them. Empty: a job that exists keeps its
 	// servers, a new one gets the connected server.

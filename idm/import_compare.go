@@ -131,7 +131,7 @@ type pairing struct {
 }
 
 func (p pairing) replicated(want, have *object) []delta {
-	return compareAttributes(want.plain, have.plain, p.partial, false)
+	return p.withoutState(compareAttributes(want.plain, have.plain, p.partial, false))
 }
 
 func (p pairing) references(want, have *object) []delta {
@@ -139,11 +139,17 @@ func (p pairing) references(want, have *object) []delta {
 }
 
 func (p pairing) perServer(want, have *object) []delta {
-	deltas := compareAttributes(want.valuesOf(p.valuesOf), have.valuesOf(p.server), p.partial, true)
+	return p.withoutState(compareAttributes(want.valuesOf(p.valuesOf), have.valuesOf(p.server), p.partial, true))
+}
+
+// withoutState leaves out what shims and policies remember, unless it was asked for.
+func (p pairing) withoutState(deltas []delta) []delta {
 	if p.storage == WriteStorage {
 		return deltas
 	}
-	return slices.DeleteFunc(deltas, func(d delta) bool { return strings.EqualFold(d.name, "DirXML-DriverStorage") })
+	return slices.DeleteFunc(deltas, func(d delta) bool {
+		return strings.EqualFold(d.name, "DirXML-DriverStorage") || strings.EqualFold(d.name, "DirXML-PersistentData")
+	})
 }
 
 func (p pairing) all(want, have *object) []delta {

@@ -271,6 +271,25 @@ func TestFailoverFromAnExport(t *testing.T) {
 	require.Equal(t, 1, len(m.tree.Get("srv2", idmtest.DriverDN(0), "DirXML-ShimConfigInfo")))
 }
 
+// Policies write their state all day long: that an export has an older one is no difference, and the newer one stays.
+func TestAnExportDoesNotBringOldStateOfPoliciesBack(t *testing.T) {
+	for _, data := range []idm.ServerDataFrom{idm.FromExport, idm.FromExportWhole} {
+		m := newMove(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
+		one, driver := open(t, m.tree, "srv1"), m.drivers[0]
+		state := func(text string) {
+			require.NoError(t, one.Modify(t.Context(), driver, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("DirXML-PersistentData", text)}))
+		}
+		state("<state last-employee-number=\"4711\"/>")
+		_, err := one.SaveExport(t.Context(), m.export().Path, idm.ExportOptions{Base: idmtest.DriverSetDN})
+		require.NoError(t, err)
+		state("<state last-employee-number=\"4712\"/>")
+		m.tree.Server("srv1").Kill()
+		m.mustRun(m.failover(func(o *idm.FailoverOptions) { o.Data, o.Export = data, m.export() }), "failover")
+		require.Equal(t, []string{"<state last-employee-number=\"4712\"/>"}, m.tree.Get("srv2", driver, "DirXML-PersistentData"))
+		m.stand("srv2", "", idmtest.Auto)
+	}
+}
+
 func TestFailoverFromAnExportThatIsNotOfToday(t *testing.T) {
 	m := newMove(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
 	one := open(t, m.tree, "srv1")

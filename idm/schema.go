@@ -128,7 +128,7 @@ var attributeTable = []struct {
 	{64, "DirXML-ContentType", syntaxString, single, "DirXML-Resource", CopyReplicated, ""},
 	{65, "DirXML-ServerKeys", syntaxOctets, engineOwned | hidden, "DirXML-DriverSet", CopyReplicated, "key material of the engine, never readable"},
 	{80, "DirXML-ReciprocalAttrMap", syntaxBinary, single, "DirXML-Driver", CopyReplicated, ""},
-	{82, "DirXML-PersistentData", syntaxBinary, single, "DirXML-Driver", CopyReplicated, "state written by policies"},
+	{82, "DirXML-PersistentData", syntaxBinary, single, "DirXML-Driver", CopyReplicated, "state written by policies; an import over an existing driver leaves it alone"},
 	{84, "DirXML-uiXMLBigPerReplica", syntaxBinary, single | perServer, "DirXML-uiExtensions DirXML-DriverSet DirXML-Driver", CopyValue, "what the administration tools draw"},
 	{86, "DirXML-uiXMLSmallPerReplica", syntaxOctets, single | perServer, "DirXML-uiExtensions DirXML-DriverSet DirXML-Driver", CopyValue, "what the administration tools draw"},
 	{87, "DirXML-JavaEnvironmentParameters", syntaxList, perServer, "DirXML-DriverSet", CopyOnRequest, "Java heap and options of that machine"},

@@ -10,7 +10,7 @@ type VerifyOptions struct {
 	Driver   string        // of a driver set's LDIF only this driver; of a driver configuration the driver to compare with
 	ValuesOf string        // whose per-server values of the export are compared; empty: those of the connected server
 	MaxAge   time.Duration // refuse older exports; 0 means any age
-	Storage  StoragePolicy // whether the shims' own state is compared
+	Storage  StoragePolicy // whether the state of shims and policies is compared
 	TempDir  string        // for sorting; the system's folder when empty
 }
 
