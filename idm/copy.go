@@ -117,8 +117,9 @@ type ServerDataReport struct {
 	Objects     int                // looked at
 	Differences []ServerDifference // found before anything was written
 	Written     []string           // objects that were changed
-	// ByHand lists what differs and is not copied: what has no published setter, such as the cache limit, and the values of the
-	// driver set itself while drivers that are not part of the copy are active on the target.
+	// ByHand lists what differs and is not copied: what has no published setter, such as the cache limit; what is copied only on request and
+	// was not asked for, such as a shim's position in its application; and the values of the driver set itself while drivers that are
+	// not part of the copy are active on the target.
 	ByHand []ServerDifference
 	// Secrets are the passwords to be set again on the server copied to.
 	Secrets SecretList
@@ -146,8 +147,17 @@ func (r *ServerDataReport) String() string {
 	return b.String()
 }
 
-// byHand are per-server attributes worth comparing although no way to set them is published.
-var byHand = []string{"DirXML-DriverCacheLimit"}
+// byHand returns the per-server attributes that are worth comparing and are not copied: no way to set them is published, or nobody asked
+// for them. A shim that starts from another position in its application reads again or misses, and somebody should know it beforehand.
+func (o ServerDataOptions) byHand(schema Schema) []string {
+	names := []string{"DirXML-DriverCacheLimit"}
+	for _, t := range schema.PerServer() {
+		if t.Copying == CopyOnRequest && !slices.ContainsFunc(o.OnRequest, func(n string) bool { return strings.EqualFold(n, t.Name) }) {
+			names = append(names, t.Name)
+		}
+	}
+	return names
+}
 
 // CompareServerData reads the per-server values of the driver set, its drivers and their global configuration objects on both servers and
 // returns what differs, together with the secrets that have to be set again. It changes nothing.
@@ -184,6 +194,7 @@ func compareServerData(ctx context.Context, from, to *Server, o ServerDataOption
 	for _, t := range copied {
 		wanted = append(wanted, t.Name)
 	}
+	byHand := o.byHand(schema)
 	wanted = append(wanted, byHand...)
 	r := &ServerDataReport{From: from.DN(), To: to.DN()}
 	q := Query{Base: o.DriverSet, Scope: ScopeSubtree, Attributes: wanted,

@@ -56,6 +56,8 @@ func TestCopyServerData(t *testing.T) {
 		require.NotContains(t, attributes, never)
 	}
 
+	require.Contains(t, diff.String(), "! by hand: + "+idmtest.DriverDN(0)+": DirXML-DriverStorage (position of the shim in its application")
+
 	report, err := idm.CopyServerData(ctx, one, two, o)
 	require.NoError(t, err)
 	require.NotEmpty(t, report.Written)
@@ -68,8 +70,9 @@ func TestCopyServerData(t *testing.T) {
 	}
 	require.Empty(t, tree.Get("srv2", idmtest.DriverDN(0), "DirXML-DriverStorage"), "the shim's own state only on request")
 	o.OnRequest = []string{"DirXML-DriverStorage"}
-	_, err = idm.CopyServerData(ctx, one, two, o)
+	report, err = idm.CopyServerData(ctx, one, two, o)
 	require.NoError(t, err)
+	require.Empty(t, report.ByHand, "what was asked for is copied")
 	require.NotEmpty(t, tree.Get("srv2", idmtest.DriverDN(0), "DirXML-DriverStorage"))
 }
 

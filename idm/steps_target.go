@@ -284,7 +284,8 @@ func (m *mover) confirmGood() failover.Step {
 	return failover.Step{ID: m.id("all-good"), Title: "Say that all is good before the drivers start by themselves", Target: m.Target.DN(), Kind: failover.Manual,
 		Source: fromWiki + `"Set them to Manual (later, when all id good, change to Auto-Start)."`,
 		Help: "Look at each driver for as long as it takes: events arrive in the application and come back, the trace on " + m.Target.DN() +
-			" shows no errors, the cache does not grow, jobs ran. Then confirm. Until then a restart of the server leaves the drivers stopped, with their events cached."}
+			" shows no errors, the cache does not grow, jobs ran. What happened in an application meanwhile comes when the publisher polls; " +
+			"for a shim that does not poll, migrate it. Then confirm. Until then a restart of the server leaves the drivers stopped, with their events cached."}
 }
 
 // finalOption is Auto, or Manual where the source had it by somebody's choice: as noted when it was stopped or, where it
