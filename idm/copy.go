@@ -403,8 +403,25 @@ func (s *Server) SecretsNeeded(ctx context.Context, setDN string, drivers []stri
 	if err := s.addListed(ctx, holders, forServer, &needs, &list); err != nil {
 		return SecretList{}, err
 	}
+	if err := s.addMutual(ctx, setDN, sel, &list); err != nil {
+		return SecretList{}, err
+	}
 	list.Needs = needs.sorted()
 	return list, nil
+}
+
+// addMutual names the drivers that have a password for mutual authentication, for which no operation is published. Only whether there is
+// one is asked, not the value.
+func (s *Server) addMutual(ctx context.Context, setDN string, sel selection, list *SecretList) error {
+	for e, err := range s.Entries(ctx, Query{Base: setDN, Scope: ScopeSubtree, Filter: "(DirXML-MutualAuthPassword=*)", Attributes: []string{"1.1"}}) {
+		if err != nil {
+			return err
+		}
+		if sel.includes(e.DN) {
+			list.Gaps = append(list.Gaps, e.DN+" has a password for mutual authentication with its Remote Loader on "+s.DN()+": set it again in the administration tool, no operation for it is published")
+		}
+	}
+	return nil
 }
 
 // addListed adds the named passwords the engine lists, the only first-hand source.

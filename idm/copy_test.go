@@ -203,6 +203,24 @@ func TestPasswordsAreSetAndWhatIsProvenIsSaid(t *testing.T) {
 	require.NoError(t, two.ClearRemoteLoaderPassword(ctx, idmtest.DriverDN(1)))
 }
 
+func TestAPasswordForMutualAuthenticationIsToldAndNotRead(t *testing.T) {
+	tree := idmtest.Start(t, pair())
+	one := open(t, tree, "srv1")
+	ctx, driver := t.Context(), idmtest.DriverDN(1)
+	require.NoError(t, one.Modify(ctx, driver, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("DirXML-MutualAuthPassword", "encrypted")}))
+	tree.ForgetRequests()
+	list, err := one.SecretsNeeded(ctx, idmtest.DriverSetDN, nil, tree.Server("srv2").DN())
+	require.NoError(t, err)
+	require.Len(t, list.Gaps, 1)
+	require.Contains(t, list.Gaps[0], driver+" has a password for mutual authentication")
+	for _, r := range tree.Requests() {
+		require.NotContains(t, r.Attributes, "DirXML-MutualAuthPassword")
+	}
+	list, err = one.SecretsNeeded(ctx, idmtest.DriverSetDN, []string{idmtest.DriverDN(0)}, tree.Server("srv2").DN())
+	require.NoError(t, err)
+	require.Empty(t, list.Gaps, "only the drivers that move")
+}
+
 // Words of the server that repeat a password do not carry it on.
 func TestAPasswordNeverShows(t *testing.T) {
 	tree := idmtest.Start(t, pair())

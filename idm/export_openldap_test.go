@@ -187,6 +187,7 @@ func TestOpenLDAPToolsTakeTheLDIF(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, m.Objects, report.Created)
 		require.NotZero(t, report.Ignored["DirXML-ShimAuthPassword"], "what belongs to the engine is left alone and said")
+		require.Contains(t, report.String(), "! left alone: DirXML-ShimAuthPassword, on 3 objects")
 		again, _ := exported(t, to, idm.ExportOptions{Base: setDN})
 		require.Equal(t, text, again)
 	}

@@ -87,6 +87,9 @@ func (c *Comparison) String() string {
 	if c.Unlisted > 0 {
 		fmt.Fprintf(&b, "… and %d more differences\n", c.Unlisted)
 	}
+	for _, name := range sortedKeys(c.Ignored) {
+		fmt.Fprintf(&b, "! left alone: %s, on %d objects: the engine's own, computed, or a secret\n", name, c.Ignored[name])
+	}
 	for _, text := range c.Skipped {
 		b.WriteString("! " + text + "\n")
 	}
