@@ -16,6 +16,7 @@ import (
 type memoryLock struct {
 	held      failover.Claim
 	loseReply bool
+	blind     bool // it cannot be read
 	calls     []string
 }
 
@@ -33,6 +34,9 @@ func (l *memoryLock) Acquire(_ context.Context, c failover.Claim) error {
 
 func (l *memoryLock) Check(_ context.Context, c failover.Claim) error {
 	l.calls = append(l.calls, "check")
+	if l.blind {
+		return &failover.Error{Op: "check lock", Outcome: failover.NotApplied, Err: assert.AnError}
+	}
 	if l.held.ID != c.ID {
 		return &failover.Error{Op: "check lock", Outcome: failover.NotApplied, Err: failover.ErrLockLost}
 	}
@@ -68,6 +72,25 @@ func TestTheLockIsTakenFirstCheckedBeforeEachChangeAndGivenBack(t *testing.T) {
 	_, err := p.Run(t.Context(), options(journal(t)))
 	require.NoError(t, err, "a lost reply is settled by looking at the lock")
 	assert.Equal(t, []string{"acquire", "check", "check", "check", "release"}, lock.calls)
+	assert.Empty(t, lock.held.ID)
+}
+
+func TestALockWhoseReplyIsLostAndThatCannotBeReadIsInDoubt(t *testing.T) {
+	w := newWorld()
+	lock := &memoryLock{loseReply: true, blind: true}
+	p := procedure(w.change("a"))
+	p.Lock = lock
+	j := journal(t)
+	rep, err := p.Run(t.Context(), options(j))
+	require.ErrorIs(t, err, assert.AnError)
+	assert.Equal(t, failover.InDoubt, failover.OutcomeOf(err), "the target may hold it for us")
+	assert.Contains(t, failover.NextOf(err), "same journal")
+	assert.Equal(t, failover.ResultInDoubt, rep.Result)
+	assert.Empty(t, w.thrown)
+
+	lock.blind, lock.loseReply = false, false
+	_, err = p.Run(t.Context(), options(j))
+	require.NoError(t, err, "the lock knows the journal")
 	assert.Empty(t, lock.held.ID)
 }
 

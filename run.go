@@ -148,9 +148,8 @@ func (r *run) locked(ctx context.Context, work func(context.Context) error) erro
 	}
 	claim := r.j.claim()
 	if err := r.p.Lock.Acquire(ctx, claim); err != nil {
-		// The reply to Acquire may be what was lost; only the target system knows.
-		if OutcomeOf(err) == NotApplied || r.p.Lock.Check(ctx, claim) != nil {
-			return r.fail("take the lock", "find out what the holder does; take the lock over only when it is certain that nothing runs", NotApplied, err)
+		if err := r.settleLock(ctx, claim, err); err != nil {
+			return err
 		}
 	}
 	err := work(ctx)
@@ -165,6 +164,29 @@ func (r *run) locked(ctx context.Context, work func(context.Context) error) erro
 		return errors.Join(err, rerr)
 	}
 	return err
+}
+
+// settleLock finds out what became of an Acquire that failed: the reply may be what was lost, and only the target system
+// knows. It returns nil when the lock is ours.
+func (r *run) settleLock(ctx context.Context, claim Claim, err error) error {
+	refused := func() error {
+		return r.fail("take the lock", "find out what the holder does; take the lock over only when it is certain that nothing runs", NotApplied, err)
+	}
+	if OutcomeOf(err) == NotApplied {
+		return refused()
+	}
+	// The caller's deadline may be what cut the reply off.
+	fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), DefaultTimeout)
+	defer cancel()
+	lookErr := r.p.Lock.Check(fresh, claim)
+	switch {
+	case lookErr == nil:
+		return nil
+	case errors.Is(lookErr, ErrLockLost):
+		return refused()
+	}
+	return &Error{Op: "take the lock", Target: r.p.Name, Outcome: InDoubt,
+		Next: "run again with the same journal once the target can be reached: it knows its own lock; nothing else was changed", Err: errors.Join(err, lookErr)}
 }
 
 func (r *run) halfWay() bool {
