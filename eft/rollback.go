@@ -16,6 +16,11 @@ type RollbackOptions struct {
 	Old      Version // what Active carries
 	Copy     string  // the directory of the backup on Active, as the report of the upgrade names it
 	Manifest string  // the hash of its manifest, as the report names it
+
+	// Failback is the group's setting before the upgrade, which keeps the group from going home until its end; its report
+	// names the setting at prepare/remember. The zero value leaves what is found, which after an upgrade that was given up
+	// is that failback is prevented.
+	Failback cluster.Failback
 }
 
 var restoredFact = failover.NewFact[string]("eft/restored")
@@ -39,6 +44,8 @@ func Rollback(o RollbackOptions) (failover.Procedure, error) {
 		return failover.Procedure{}, failover.Invalid("RollbackOptions.Copy", "is empty or has control characters", "take it from the report of the upgrade")
 	case len(o.Manifest) != 64:
 		return failover.Procedure{}, failover.Invalid("RollbackOptions.Manifest", "is no SHA-256", "take it from the report of the upgrade")
+	case o.Failback.Policy < cluster.FailbackUnknown || o.Failback.Policy > cluster.FailbackAllowed:
+		return failover.Procedure{}, failover.Invalid("RollbackOptions.Failback", "is "+o.Failback.Policy.String(), "take it from the report of the upgrade, or leave it out")
 	}
 	// The group may be on either node; a transfer to Active lends the guard of the failback setting.
 	t, err := cluster.Transfer(opts.Cluster, cluster.TransferOptions{Group: opts.Group, Target: opts.Active.Name(), Move: opts.Move, Hold: opts.Hold})
@@ -71,8 +78,13 @@ func Rollback(o RollbackOptions) (failover.Procedure, error) {
 		u.transferSteps("finish/"),
 		opts.After,
 	)
+	if o.Failback.Policy != cluster.FailbackUnknown {
+		i := slices.IndexFunc(steps, func(s failover.Step) bool { return s.ID == "finish/failback" })
+		steps[i] = o.failback(u)
+	}
 	p := failover.Procedure{Name: "eft.Rollback", Parameters: []failover.Parameter{{Name: "group", Value: opts.Group}, {Name: "to", Value: opts.Active.Name()},
 		{Name: "from", Value: opts.Passive.Name()}, {Name: "version", Value: o.Old.String()}, {Name: "copy", Value: o.Copy}, {Name: "manifest", Value: o.Manifest},
+		{Name: "failback afterwards", Value: o.Failback.Policy.String() + " " + o.Failback.Raw},
 		{Name: "point of no return", Value: "restore/config: what was changed since the backup is lost to the service"}},
 		Steps: steps, Outage: failover.Window{From: "offline/group", To: "verify/service"}, Lock: opts.Cluster.Lock()}
 	return p, p.Validate()
@@ -140,6 +152,18 @@ func (o RollbackOptions) restore(u upgrade, source string) failover.Step {
 		}, nil)
 	s.Timeout = moveTime(o.Move) * 3
 	return s
+}
+
+// failback puts back the setting from before the upgrade: what the rollback itself finds is the guard.
+func (o RollbackOptions) failback(u upgrade) failover.Step {
+	return u.change("finish/failback", "Put the failback setting back as it was before the upgrade", o.Group, added+"the guard is the upgrade's, the setting is the administrator's",
+		func(ctx context.Context) (failover.Observation, error) {
+			if _, err := remembered(ctx); err != nil { // in a plan: not before the end
+				return failover.Observation{Would: "set it to " + o.Failback.Policy.String()}, err
+			}
+			g, err := o.Cluster.Group(ctx, o.Group)
+			return failover.Observation{Done: err == nil && g.Failback == o.Failback, Found: "failback is " + g.Failback.Policy.String(), Would: "set it to " + o.Failback.Policy.String()}, err
+		}, func(ctx context.Context) error { return o.Cluster.SetFailback(ctx, o.Group, o.Failback) }, failover.NothingToUndo)
 }
 
 func (u upgrade) runsOnceMoved(ctx context.Context, n Node) (string, error) {

@@ -26,7 +26,8 @@ func rollback(t *testing.T, w *efttest.World) failover.Procedure {
 	require.Len(t, dir, 1)
 	o, err := w.Options()
 	require.NoError(t, err)
-	p, err := eft.Rollback(eft.RollbackOptions{Options: o, Old: efttest.OldVersion, Copy: dir[0], Manifest: copies[dir[0]].Manifest.Hash})
+	p, err := eft.Rollback(eft.RollbackOptions{Options: o, Old: efttest.OldVersion, Copy: dir[0], Manifest: copies[dir[0]].Manifest.Hash,
+		Failback: cluster.Failback{Policy: cluster.FailbackAllowed, Raw: "1"}})
 	require.NoError(t, err)
 	return p
 }
@@ -61,6 +62,7 @@ func TestRollback(t *testing.T) {
 	require.Equal(t, efttest.ActiveNode, m.Group(efttest.Group).Owner)
 	require.Equal(t, cluster.Online, m.GroupState(efttest.Group))
 	require.Equal(t, eft.Disabled, s.Nodes[efttest.PassiveNode].StartMode)
+	require.Equal(t, cluster.FailbackAllowed, m.Group(efttest.Group).Failback.Policy, "as before the upgrade")
 	require.Equal(t, settingsBefore(t, efttest.LocalProgram), s.Config.Values, "as backed up")
 	now, err := w.Admin().Read(t.Context())
 	require.NoError(t, err)
@@ -171,6 +173,7 @@ func TestRollbackGoesOnAfterACrashAnywhere(t *testing.T) {
 		require.Equal(t, eft.Disabled, s.Nodes[efttest.PassiveNode].StartMode)
 		require.Equal(t, settingsBefore(t, efttest.LocalProgram), s.Config.Values)
 		require.Empty(t, m.Marks)
+		require.Equal(t, cluster.FailbackAllowed, m.Group(efttest.Group).Failback.Policy)
 		two, err := w.TwoActive()
 		require.NoError(t, err)
 		require.False(t, two)

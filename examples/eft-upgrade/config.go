@@ -61,6 +61,7 @@ type site struct {
 		Old      string `yaml:"old"`
 		Copy     string `yaml:"copy"`
 		Manifest string `yaml:"manifest"`
+		Failback string `yaml:"failback"`
 	} `yaml:"rollback"`
 }
 

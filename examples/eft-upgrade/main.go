@@ -52,11 +52,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/cluster"
 	"github.com/01b61c5c/failover/eft"
 	"github.com/01b61c5c/failover/examples/internal/runbook"
 )
@@ -121,7 +123,12 @@ func (s site) procedure(name string, open *connections) (failover.Procedure, err
 		if err != nil {
 			return failover.Procedure{}, err
 		}
-		return eft.Rollback(eft.RollbackOptions{Options: o, Old: old, Copy: r.Copy, Manifest: r.Manifest})
+		failback, known := map[string]cluster.Failback{"": {}, "allowed": {Policy: cluster.FailbackAllowed, Raw: "1"},
+			"prevented": {Policy: cluster.FailbackPrevented, Raw: "0"}}[r.Failback]
+		if !known {
+			return failover.Procedure{}, failover.Invalid("rollback.failback", fmt.Sprintf("%q is not understood", r.Failback), "write allowed or prevented")
+		}
+		return eft.Rollback(eft.RollbackOptions{Options: o, Old: old, Copy: r.Copy, Manifest: r.Manifest, Failback: failback})
 	}
 	return eft.Upgrade(o)
 }

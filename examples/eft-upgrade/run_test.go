@@ -185,11 +185,13 @@ func TestRollbackFromTheFile(t *testing.T) {
 	}
 	dir := regexp.MustCompile(`^(.*): \d+ files`).FindStringSubmatch(said["backup/copy"])
 	hash := regexp.MustCompile(`manifest ([0-9a-f]{64})$`).FindStringSubmatch(said["backup/verify"])
+	failback := regexp.MustCompile(`with failback (\w+)$`).FindStringSubmatch(said["prepare/remember"])
+	require.Len(t, failback, 2, said["prepare/remember"])
 	require.Len(t, dir, 2, said["backup/copy"])
 	require.Len(t, hash, 2, said["backup/verify"])
 	text, err := os.ReadFile(p.config)
 	require.NoError(t, err)
-	p.write(string(text) + fmt.Sprintf("rollback: {old: %s, copy: '%s', manifest: %q}\n", efttest.OldVersion, dir[1], hash[1]))
+	p.write(string(text) + fmt.Sprintf("rollback: {old: %s, copy: '%s', manifest: %q, failback: %s}\n", efttest.OldVersion, dir[1], hash[1], failback[1]))
 
 	require.Zero(t, p.main("-procedure", "rollback", "-journal", p.journal("rollback"), "plan"))
 	_, err = p.run("rollback")
@@ -206,6 +208,9 @@ func TestRollbackFromTheFile(t *testing.T) {
 	_, err = p.run("rollback")
 	require.NoError(t, err)
 	p.stands(efttest.OldVersion)
+	_, m, err := p.w.State()
+	require.NoError(t, err)
+	require.Equal(t, cluster.FailbackAllowed, m.Group(efttest.Group).Failback.Policy)
 }
 
 // TestAPersonRunsTheInstaller stops for the person, who is not at the terminal, and goes on with their word.
