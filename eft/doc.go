@@ -216,12 +216,13 @@ backup too, in Options.Before, when the last minute matters. Branding under web\
  9. move/group: change ownership of the offline group to the active node (once)
  10. active/disk-online: bring the shared disk alone online on the active node (change)
  11. restore/config: put the configuration back as it was backed up; what was changed since is lost (change)
- 12. online/service-name: let the cluster resource start the service by its present name (change)
- 13. online/group: bring the group online on the active node (change)
- 14. verify/service: see the service run on the active node and nowhere else (check)
- 15. verify/version: see the running server tell the old version (check)
- 16. finish/failback: put the failback setting back as it was (change)
- 17. finish/verify: see the group stay where it belongs without the guard (check)
+ 12. online/start-mode: let the cluster start the service on the active node (change)
+ 13. online/service-name: let the cluster resource start the service by its present name (change)
+ 14. online/group: bring the group online on the active node (change)
+ 15. verify/service: see the service run on the active node and nowhere else (check)
+ 16. verify/version: see the running server tell the old version (check)
+ 17. finish/failback: put the failback setting back as it was (change)
+ 18. finish/verify: see the group stay where it belongs without the guard (check)
 
 move/quiesce is there only when Options.Quiesce asks for it; prepare/settings and the version and licence checks only with
 an Admin; a consoles step stands for each of Options.Consoles, as a check where its version can be read. Options.Before comes before the first change,

@@ -69,6 +69,7 @@ func Rollback(o RollbackOptions) (failover.Procedure, error) {
 			u.moveOffline("move/group", added, opts.Passive, opts.Active),
 			u.diskAlone("active", opts.Active),
 			o.restore(u, added),
+			u.startable("online/start-mode", opts.Active, added),
 			u.rename("online/service-name", opts.Active),
 			u.online("online/group", "Bring the group online on "+opts.Active.Name(), added, opts.Active, nil),
 			u.wait("verify/service", "See the service run on "+opts.Active.Name()+" and nowhere else", opts.Active.Name(), added, firm,
@@ -130,6 +131,28 @@ func (u upgrade) disabled(id string, n Node, source string) failover.Step {
 		}
 		return err
 	}, func(ctx context.Context) error { return u.startModeAsBefore(ctx, n) })
+}
+
+// startable lets the cluster start a service that an upgrade disabled for an installation that did not come.
+func (u upgrade) startable(id string, n Node, source string) failover.Step {
+	return u.change(id, "Let the cluster start the service on "+n.Name(), n.Name(), source, func(ctx context.Context) (failover.Observation, error) {
+		f, err := n.Facts(ctx)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		s, err := f.service("see start mode")
+		return failover.Observation{Done: err == nil && s.StartMode != Disabled, Found: f.String(), Would: "set it to manual"}, err
+	}, func(ctx context.Context) error {
+		f, err := n.Facts(ctx)
+		if err != nil {
+			return err
+		}
+		s, err := f.service("set start mode")
+		if err != nil {
+			return err
+		}
+		return n.ConfigureService(ctx, s.Name, ServiceConfig{StartMode: Manual})
+	}, nil)
 }
 
 func (o RollbackOptions) restore(u upgrade, source string) failover.Step {

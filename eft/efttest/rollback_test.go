@@ -191,3 +191,42 @@ func TestRollbackGoesOnAfterACrashAnywhere(t *testing.T) {
 		rolledBack(dir)
 	}
 }
+
+// TestRollbackFromTheLastMomentBeforeThePointOfNoReturn: the service that shall run again is disabled for an installation
+// that did not come.
+func TestRollbackFromTheLastMomentBeforeThePointOfNoReturn(t *testing.T) {
+	w := open(t, t.TempDir(), efttest.LocalProgram)
+	p, err := w.Procedure()
+	require.NoError(t, err)
+	dir := t.TempDir()
+	j, err := failover.OpenJournal(filepath.Join(dir, "up"))
+	require.NoError(t, err)
+	stop := make(chan struct{})
+	_, err = p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm, Stop: stop, Observer: func(e failover.Event) {
+		if e.Step.ID == "active/guard" && e.Kind == failover.EventStepEnded {
+			close(stop)
+		}
+	}})
+	require.ErrorIs(t, err, failover.ErrStopped)
+	require.NoError(t, j.Close())
+	s, _, err := w.State()
+	require.NoError(t, err)
+	require.Equal(t, eft.Disabled, s.Nodes[efttest.ActiveNode].StartMode)
+
+	back := rollback(t, w)
+	j, err = failover.OpenJournal(filepath.Join(dir, "back"))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, j.Close()) }()
+	o := failover.RunOptions{Journal: j, Actor: "anna", Reason: "given up", Confirm: w.Confirm}
+	holder, _, err := back.Lock.Holder(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, back.TakeOverLock(t.Context(), holder, o))
+	_, err = back.Run(t.Context(), o)
+	require.NoError(t, err)
+	s, m, err := w.State()
+	require.NoError(t, err)
+	require.Equal(t, eft.Manual, s.Nodes[efttest.ActiveNode].StartMode, "the cluster can start it")
+	require.Equal(t, eft.Disabled, s.Nodes[efttest.PassiveNode].StartMode)
+	require.Equal(t, efttest.ActiveNode, m.Group(efttest.Group).Owner)
+	require.Equal(t, cluster.Online, m.GroupState(efttest.Group))
+}
