@@ -54,6 +54,7 @@ type Node struct {
 	RebootPending bool
 	Unreachable   bool            // its address does not answer; the cluster still counts it as it says in State
 	Services      map[string]bool // operating-system services that are running on it
+	Disabled      map[string]bool // operating-system services that it refuses to start
 }
 
 // Group is a simulated group.
@@ -221,8 +222,11 @@ func (m *Model) GroupState(group string) cluster.State {
 // set brings a resource into a state at its group's owner and starts or stops the service it runs.
 func (m *Model) set(r *Resource, s cluster.State) {
 	was := r.State
-	r.State, r.Left = s, 0
 	owner := m.Group(r.Group).Owner
+	if n := m.Node(owner); s == cluster.Online && was != s && n != nil && n.Disabled[r.Service] {
+		s = cluster.Failed
+	}
+	r.State, r.Left = s, 0
 	if was == s || was != cluster.Online && s != cluster.Online {
 		return
 	}

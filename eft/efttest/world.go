@@ -60,6 +60,9 @@ func (w *World) Update(f func(*clustertest.Model, *State) error) error {
 			return err
 		}
 		s.audit(m)
+		for name, n := range s.Nodes {
+			m.Node(name).Disabled = map[string]bool{n.Service: n.StartMode == eft.Disabled}
+		}
 		return store(m, s)
 	})
 }
