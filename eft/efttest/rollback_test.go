@@ -89,30 +89,38 @@ func TestNoRollbackPastThePointOfNoReturn(t *testing.T) {
 }
 
 func TestUndoBeforeTheFirstInstaller(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LocalProgram)
-	p, err := w.Procedure()
-	require.NoError(t, err)
-	j, err := failover.OpenJournal(filepath.Join(t.TempDir(), "j"))
-	require.NoError(t, err)
-	defer func() { require.NoError(t, j.Close()) }()
-	stop := make(chan struct{})
-	o := failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Stop: stop, Observer: func(e failover.Event) {
-		if e.Step.ID == "passive/guard" && e.Kind == failover.EventStepEnded {
-			close(stop)
-		}
-	}}
-	_, err = p.Run(t.Context(), o)
-	require.ErrorIs(t, err, failover.ErrStopped)
-	s, _, err := w.State()
-	require.NoError(t, err)
-	require.Equal(t, eft.Disabled, s.Nodes[efttest.PassiveNode].StartMode)
-	_, err = p.Undo(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "changed our mind"})
-	require.NoError(t, err)
-	s, m, err := w.State()
-	require.NoError(t, err)
-	require.Equal(t, eft.Manual, s.Nodes[efttest.PassiveNode].StartMode)
-	require.Equal(t, cluster.FailbackAllowed, m.Group(efttest.Group).Failback.Policy)
-	require.Empty(t, m.Marks)
+	for l, at := range map[efttest.Layout]struct{ step, node string }{
+		efttest.LocalProgram: {"passive/guard", efttest.PassiveNode}, efttest.SharedProgram: {"active/guard", efttest.ActiveNode}} {
+		w := open(t, t.TempDir(), l)
+		p, err := w.Procedure()
+		require.NoError(t, err)
+		j, err := failover.OpenJournal(filepath.Join(t.TempDir(), "j"))
+		require.NoError(t, err)
+		stop := make(chan struct{})
+		o := failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Stop: stop, Observer: func(e failover.Event) {
+			if e.Step.ID == at.step && e.Kind == failover.EventStepEnded {
+				close(stop)
+			}
+		}}
+		_, err = p.Run(t.Context(), o)
+		require.ErrorIs(t, err, failover.ErrStopped)
+		s, _, err := w.State()
+		require.NoError(t, err)
+		require.Equal(t, eft.Disabled, s.Nodes[at.node].StartMode)
+		_, err = p.Undo(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "changed our mind"})
+		require.NoError(t, err)
+		require.NoError(t, j.Close())
+		s, m, err := w.State()
+		require.NoError(t, err)
+		require.Equal(t, eft.Manual, s.Nodes[at.node].StartMode)
+		require.Equal(t, cluster.FailbackAllowed, m.Group(efttest.Group).Failback.Policy)
+		require.Equal(t, efttest.ActiveNode, m.Group(efttest.Group).Owner)
+		require.Equal(t, cluster.Online, m.GroupState(efttest.Group), "also the program on the shared disk serves again")
+		require.Empty(t, m.Marks)
+		now, err := w.Admin().Read(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, efttest.OldVersion, now.Version)
+	}
 }
 
 // TestRollbackGoesOnAfterACrashAnywhere gives an upgrade up that lost a setting and renamed the service, and ends the
