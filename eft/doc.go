@@ -23,7 +23,8 @@ once more for the move back.
 
 Before the first run of the installer, everything: Undo restores the start mode and the failback setting; staged file
 and backup stay. After it, Undo ends with ErrIrreversible. Upgrade can still be left by Rollback until active/install,
-which is its point of no return. UpgradeShared has its point of no return at its first installer run.
+which is its point of no return; while the group is still where it was, Rollback cuts nobody off. UpgradeShared has its
+point of no return at its first installer run.
 
 An upgrade that stops half-way keeps the lock of the cluster. To roll back, take the lock over with TakeOverLock, under
 the name of the person who knows that the upgrade does not go on.
@@ -208,21 +209,22 @@ backup too, in Options.Before, when the last minute matters. Branding under web\
  1. check/old-version: one node still carries the old version (check)
  2. check/backup: the backup is complete and the one that was made (check)
  3. prepare/facts: remember how EFT Server is installed on each node (change)
- 4. prepare/remember: remember the owner and the failback setting (change)
- 5. prepare/clear: remove a move request that an earlier run of ours left (change)
- 6. prepare/failback: keep the group from going home by itself (change)
- 7. offline/group: take the group offline (change)
- 8. offline/guard: make the new version's service on the passive node unstartable (change)
- 9. move/group: change ownership of the offline group to the active node (once)
- 10. active/disk-online: bring the shared disk alone online on the active node (change)
- 11. restore/config: put the configuration back as it was backed up; what was changed since is lost (change)
- 12. online/start-mode: let the cluster start the service on the active node (change)
- 13. online/service-name: let the cluster resource start the service by its present name (change)
- 14. online/group: bring the group online on the active node (change)
- 15. verify/service: see the service run on the active node and nowhere else (check)
- 16. verify/version: see the running server tell the old version (check)
- 17. finish/failback: put the failback setting back as it was (change)
- 18. finish/verify: see the group stay where it belongs without the guard (check)
+ 4. prepare/where: remember whether the old version serves (change)
+ 5. prepare/remember: remember the owner and the failback setting (change)
+ 6. prepare/clear: remove a move request that an earlier run of ours left (change)
+ 7. prepare/failback: keep the group from going home by itself (change)
+ 8. offline/group: take the group offline (change)
+ 9. offline/guard: make the new version's service on the passive node unstartable (change)
+ 10. move/group: change ownership of the offline group to the active node (once)
+ 11. active/disk-online: bring the shared disk alone online on the active node (change)
+ 12. restore/config: put the configuration back as it was backed up; what was changed since is lost (change)
+ 13. online/start-mode: let the cluster start the service on the active node (change)
+ 14. online/service-name: let the cluster resource start the service by its present name (change)
+ 15. online/group: bring the group online on the active node (change)
+ 16. verify/service: see the service run on the active node and nowhere else (check)
+ 17. verify/version: see the running server tell the old version (check)
+ 18. finish/failback: put the failback setting back as it was (change)
+ 19. finish/verify: see the group stay where it belongs without the guard (check)
 
 move/quiesce is there only when Options.Quiesce asks for it; prepare/settings and the version and licence checks only with
 an Admin; a consoles step stands for each of Options.Consoles, as a check where its version can be read. Options.Before comes before the first change,

@@ -2,6 +2,7 @@ package eft
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -21,13 +22,32 @@ type RollbackOptions struct {
 	// names the setting at prepare/remember. The zero value leaves what is found, which after an upgrade that was given up
 	// is that failback is prevented.
 	Failback cluster.Failback
+
+	// Restore says when the group is taken offline and its configuration put back. The zero value is RestoreWhenMoved.
+	Restore RestoreWhen
 }
 
-var restoredFact = failover.NewFact[string]("eft/restored")
+// RestoreWhen says when a rollback restores the configuration.
+type RestoreWhen int
+
+const (
+	// RestoreWhenMoved leaves a group alone that is online on the node with the old version: the new program never had
+	// it, nobody is cut off, and nothing that was changed since the backup is lost.
+	RestoreWhenMoved RestoreWhen = iota
+	// RestoreAlways restores then too: for a group that came back by itself, after the new program had converted the
+	// configuration.
+	RestoreAlways
+)
+
+var (
+	restoredFact = failover.NewFact[string]("eft/restored")
+	stayedFact   = failover.NewFact[bool]("eft/stayed")
+)
 
 // Rollback returns the procedure that gives the group back to the node with the old version, with the configuration
 // as it was backed up. It is possible until the installer has run on the second node; the program on a shared disk
-// cannot be rolled back.
+// cannot be rolled back. A group that never left the node with the old version is left alone (RollbackOptions.Restore):
+// then only the new program is kept from starting and the failback setting put back.
 //
 // Its own point of no return is the restore: whatever users and administrators changed since the backup is lost to the
 // service. The configuration found is kept beside the restored one. The copy is read once more before, within the minute
@@ -44,6 +64,8 @@ func Rollback(o RollbackOptions) (failover.Procedure, error) {
 		return failover.Procedure{}, failover.Invalid("RollbackOptions.Copy", "is empty or has control characters", "take it from the report of the upgrade")
 	case len(o.Manifest) != 64:
 		return failover.Procedure{}, failover.Invalid("RollbackOptions.Manifest", "is no SHA-256", "take it from the report of the upgrade")
+	case o.Restore != RestoreWhenMoved && o.Restore != RestoreAlways:
+		return failover.Procedure{}, failover.Invalid("RollbackOptions.Restore", fmt.Sprintf("is %d", o.Restore), "use RestoreWhenMoved or RestoreAlways")
 	case o.Failback.Policy < cluster.FailbackUnknown || o.Failback.Policy > cluster.FailbackAllowed:
 		return failover.Procedure{}, failover.Invalid("RollbackOptions.Failback", "is "+o.Failback.Policy.String(), "take it from the report of the upgrade, or leave it out")
 	}
@@ -62,13 +84,14 @@ func Rollback(o RollbackOptions) (failover.Procedure, error) {
 		},
 		opts.Before,
 		u.prepare()[:1],
+		[]failover.Step{o.where(u, added)},
 		u.transferSteps("prepare/"),
 		[]failover.Step{
-			u.offline("offline/group", "Take the group offline", added),
+			o.unlessStayed(u.offline("offline/group", "Take the group offline", added)),
 			u.disabled("offline/guard", opts.Passive, added),
-			u.moveOffline("move/group", added, opts.Passive, opts.Active),
-			u.diskAlone("active", opts.Active),
-			o.restore(u, added),
+			o.unlessStayed(u.moveOffline("move/group", added, opts.Passive, opts.Active)),
+			o.unlessStayed(u.diskAlone("active", opts.Active)),
+			o.unlessStayed(o.restore(u, added)),
 			u.startable("online/start-mode", opts.Active, added),
 			u.rename("online/service-name", opts.Active),
 			u.online("online/group", "Bring the group online on "+opts.Active.Name(), added, opts.Active, nil),
@@ -85,6 +108,7 @@ func Rollback(o RollbackOptions) (failover.Procedure, error) {
 	}
 	p := failover.Procedure{Name: "eft.Rollback", Parameters: []failover.Parameter{{Name: "group", Value: opts.Group}, {Name: "to", Value: opts.Active.Name()},
 		{Name: "from", Value: opts.Passive.Name()}, {Name: "version", Value: o.Old.String()}, {Name: "copy", Value: o.Copy}, {Name: "manifest", Value: o.Manifest},
+		{Name: "restore", Value: map[RestoreWhen]string{RestoreWhenMoved: "when the new version had the group", RestoreAlways: "always"}[o.Restore]},
 		{Name: "failback afterwards", Value: o.Failback.Policy.String() + " " + o.Failback.Raw},
 		{Name: "point of no return", Value: "restore/config: what was changed since the backup is lost to the service"}},
 		Steps: steps, Outage: failover.Window{From: "offline/group", To: "verify/service"}, Lock: opts.Cluster.Lock()}
@@ -131,6 +155,40 @@ func (u upgrade) disabled(id string, n Node, source string) failover.Step {
 		}
 		return err
 	}, func(ctx context.Context) error { return u.startModeAsBefore(ctx, n) })
+}
+
+// where remembers whether the node with the old version has the group and serves.
+func (o RollbackOptions) where(u upgrade, source string) failover.Step {
+	return u.change("prepare/where", "Remember whether the old version serves", o.Group, source, func(ctx context.Context) (failover.Observation, error) {
+		_, ok, err := stayedFact.Load(ctx)
+		return failover.Observation{Done: ok, Found: "remembered", Would: "write it to the journal"}, err
+	}, func(ctx context.Context) error {
+		_, err := stayedFact.Capture(ctx, o.serves)
+		return err
+	}, failover.NothingToUndo)
+}
+
+// serves reports whether the group is online where the old version is.
+func (o RollbackOptions) serves(ctx context.Context) (bool, error) {
+	g, err := o.Cluster.Group(ctx, o.Group)
+	return err == nil && g.Owner == o.Active.Name() && g.State == cluster.Online, err
+}
+
+// unlessStayed makes a step of the way back unnecessary for a group that never left.
+func (o RollbackOptions) unlessStayed(s failover.Step) failover.Step {
+	inner := s.Observe
+	s.Observe = func(ctx context.Context) (failover.Observation, error) {
+		stayed, ok, err := stayedFact.Load(ctx)
+		if err == nil && !ok { // in a plan
+			stayed, err = o.serves(ctx)
+		}
+		if err != nil || o.Restore == RestoreAlways || !stayed {
+			obs, innerErr := inner(ctx)
+			return obs, errors.Join(err, innerErr)
+		}
+		return failover.Observation{Done: true, Found: "the old version on " + o.Active.Name() + " served all the time"}, nil
+	}
+	return s
 }
 
 // startable lets the cluster start a service that an upgrade disabled for an installation that did not come.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
+	"github.com/01b61c5c/failover/cluster/clustertest"
 	"github.com/01b61c5c/failover/eft"
 	"github.com/01b61c5c/failover/eft/efttest"
 )
@@ -237,4 +238,55 @@ func TestRollbackFromTheLastMomentBeforeThePointOfNoReturn(t *testing.T) {
 	require.Equal(t, eft.Disabled, s.Nodes[efttest.PassiveNode].StartMode)
 	require.Equal(t, efttest.ActiveNode, m.Group(efttest.Group).Owner)
 	require.Equal(t, cluster.Online, m.GroupState(efttest.Group))
+}
+
+// TestRollbackOfAnUpgradeThatNeverMoved gives up after the installer failed on the first node. The old program served all
+// the time, so nothing is taken offline and nothing that was changed since the backup is lost, unless that is asked for.
+func TestRollbackOfAnUpgradeThatNeverMoved(t *testing.T) {
+	for when, restored := range map[eft.RestoreWhen]bool{eft.RestoreWhenMoved: false, eft.RestoreAlways: true} {
+		w := open(t, t.TempDir(), efttest.LocalProgram)
+		require.NoError(t, w.Arm("installer-fails"))
+		o, err := w.Options()
+		require.NoError(t, err)
+		require.ErrorIs(t, play(t, w, o, nil), eft.ErrInstallerFailed)
+		require.NoError(t, w.Update(func(m *clustertest.Model, s *efttest.State) error {
+			s.Config.Values["sites/MySite/users/carl/enabled"] = "true"
+			m.Requests = nil
+			return nil
+		}))
+		s, _, err := w.State()
+		require.NoError(t, err)
+		copies := s.Nodes[efttest.ActiveNode].Backups
+		dir := slices.Collect(maps.Keys(copies))[0]
+		p, err := eft.Rollback(eft.RollbackOptions{Options: o, Old: efttest.OldVersion, Copy: dir, Manifest: copies[dir].Manifest.Hash,
+			Failback: cluster.Failback{Policy: cluster.FailbackAllowed, Raw: "1"}, Restore: when})
+		require.NoError(t, err)
+		plan, err := p.Plan(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, plan.Blockers(), plan.String())
+		for _, step := range plan.Steps {
+			if step.ID == "offline/group" || step.ID == "restore/config" {
+				require.Equal(t, restored, step.Action == failover.ActionApply, "%s: %s", step.ID, step.Observation.Found)
+			}
+		}
+		j, err := failover.OpenJournal(filepath.Join(t.TempDir(), "back"))
+		require.NoError(t, err)
+		ro := failover.RunOptions{Journal: j, Actor: "anna", Reason: "given up", Confirm: w.Confirm}
+		holder, _, err := p.Lock.Holder(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, p.TakeOverLock(t.Context(), holder, ro))
+		_, err = p.Run(t.Context(), ro)
+		require.NoError(t, err)
+		require.NoError(t, j.Close())
+		s, m, err := w.State()
+		require.NoError(t, err)
+		offline := slices.ContainsFunc(m.Requests, func(r clustertest.Request) bool { return r.Verb == "offline" })
+		require.Equal(t, restored, offline)
+		require.Equal(t, !restored, s.Config.Values["sites/MySite/users/carl/enabled"] == "true")
+		require.Equal(t, efttest.ActiveNode, m.Group(efttest.Group).Owner)
+		require.Equal(t, cluster.Online, m.GroupState(efttest.Group))
+		require.Equal(t, cluster.FailbackAllowed, m.Group(efttest.Group).Failback.Policy)
+		require.Equal(t, eft.Disabled, s.Nodes[efttest.PassiveNode].StartMode)
+		require.Empty(t, m.Marks)
+	}
 }

@@ -62,6 +62,7 @@ type site struct {
 		Copy     string `yaml:"copy"`
 		Manifest string `yaml:"manifest"`
 		Failback string `yaml:"failback"`
+		Restore  string `yaml:"restore"`
 	} `yaml:"rollback"`
 }
 

@@ -19,7 +19,8 @@
 //   - upgrade-shared (-procedure upgrade-shared): the program lies on the shared disk too. Users are cut off from
 //     offline/group until upgraded/service, which includes both installations, and for the move back.
 //   - rollback (-procedure rollback): back to the node that still carries the old version, with the configuration as it
-//     was backed up. It is possible until active/install of upgrade has begun, and not at all after upgrade-shared.
+//     was backed up. It is possible until active/install of upgrade has begun, and not at all after upgrade-shared. A
+//     group that never left that node goes on serving, with the configuration it has.
 //
 // The documentation of package eft lists the steps of each, with the sentence of the vendor's page that asks for it.
 //
@@ -128,7 +129,11 @@ func (s site) procedure(name string, open *connections) (failover.Procedure, err
 		if !known {
 			return failover.Procedure{}, failover.Invalid("rollback.failback", fmt.Sprintf("%q is not understood", r.Failback), "write allowed or prevented")
 		}
-		return eft.Rollback(eft.RollbackOptions{Options: o, Old: old, Copy: r.Copy, Manifest: r.Manifest, Failback: failback})
+		restore, known := map[string]eft.RestoreWhen{"": eft.RestoreWhenMoved, "when-moved": eft.RestoreWhenMoved, "always": eft.RestoreAlways}[r.Restore]
+		if !known {
+			return failover.Procedure{}, failover.Invalid("rollback.restore", fmt.Sprintf("%q is not understood", r.Restore), "write when-moved or always")
+		}
+		return eft.Rollback(eft.RollbackOptions{Options: o, Old: old, Copy: r.Copy, Manifest: r.Manifest, Failback: failback, Restore: restore})
 	}
 	return eft.Upgrade(o)
 }

@@ -44,8 +44,8 @@ func filled(t *testing.T, changes ...string) string {
 		"file: ./eft.exe", "file: '" + installer + "'",
 		"config_dir: FILL-IN", `config_dir: 'E:\EFT\Config'`, "backup_dir: FILL-IN", `backup_dir: 'C:\Backup'`,
 		`fingerprint: "FILL-IN"`, `fingerprint: "` + strings.Repeat("0", 64) + `"`,
-		"# rollback: {old: 8.0.6.16, copy: 'C:\\Backup\\eft-...', manifest: \"64 digits\", failback: allowed}",
-		"rollback: {old: 8.0.6.16, copy: 'C:\\Backup\\eft-abc', manifest: \"" + strings.Repeat("0", 64) + "\", failback: allowed}",
+		"# rollback: {old: 8.0.6.16, copy: 'C:\\Backup\\eft-...', manifest: \"64 digits\", failback: allowed, restore: when-moved}",
+		"rollback: {old: 8.0.6.16, copy: 'C:\\Backup\\eft-abc', manifest: \"" + strings.Repeat("0", 64) + "\", failback: allowed, restore: when-moved}",
 	}, changes...)
 	path := filepath.Join(dir, "site.yaml")
 	require.NoError(t, os.WriteFile(path, []byte(example(t, all...)), 0o600))
@@ -153,7 +153,8 @@ func TestWhatIsNotFilledInIsRefusedByName(t *testing.T) {
 		{"manifest: \"0", "manifest: \"", "RollbackOptions.Manifest"},
 		{"\nrollback:", "\n# rollback:", "rollback.old"},
 		{"old: 8.0.6.16", "old: 8.0", "rollback.old"},
-		{"failback: allowed}", "failback: home}", "rollback.failback"},
+		{"failback: allowed", "failback: home", "rollback.failback"},
+		{"restore: when-moved}", "restore: never}", "rollback.restore"},
 	} {
 		_, _, err := build(t.Context(), filled(t, tt.from, tt.to), "rollback")
 		require.ErrorIs(t, err, failover.ErrInvalid, tt.to)
