@@ -40,7 +40,7 @@ func filled(t *testing.T, changes ...string) string {
 	all := append([]string{
 		"user: FILL-IN", "user: admin", "user: FILL-IN", "user: admin", "user: FILL-IN", "user: api",
 		"SHA256:FILL-IN", "SHA256:" + strings.Repeat("A", 43), "SHA256:FILL-IN", "SHA256:" + strings.Repeat("B", 43),
-		"version: FILL-IN", "version: 8.1.0.16", `sha256: "FILL-IN"`, `sha256: "` + strings.Repeat("0", 64) + `"`, "size: 0 ", "size: 1 ",
+		"version: FILL-IN", "version: 8.1.0.16", `sha256: "FILL-IN"`, `sha256: "` + strings.Repeat("0", 64) + `"`, "size: FILL-IN ", "size: 1 ",
 		"file: ./eft.exe", "file: '" + installer + "'",
 		"config_dir: FILL-IN", `config_dir: 'E:\EFT\Config'`, "backup_dir: FILL-IN", `backup_dir: 'C:\Backup'`,
 		`fingerprint: "FILL-IN"`, `fingerprint: "` + strings.Repeat("0", 64) + `"`,
@@ -99,7 +99,11 @@ func TestWhatIsLeftOutIsDoneByAPerson(t *testing.T) {
 
 func TestWhatIsNotFilledInIsRefusedByName(t *testing.T) {
 	_, _, err := build(t.Context(), "site.example.yaml", "upgrade")
-	require.Error(t, err, "the example file itself is not usable")
+	require.ErrorIs(t, err, failover.ErrInvalid, "the example file itself is not usable")
+	for _, place := range []string{"active.ssh.user", "passive.ssh.host_keys[0]", "installer.version", "installer.sha256", "installer.size", "config_dir", "backup_dir",
+		"admin.user", "admin.fingerprint"} {
+		assert.Contains(t, err.Error(), place)
+	}
 	for _, tt := range []struct{ from, to, want string }{
 		{"version: 8.1.0.16 ", "version: '' ", "installer.version"},
 		{"version: 8.1.0.16 ", "version: 8.10 ", "installer.version"},

@@ -48,7 +48,7 @@ func newPlace(t *testing.T, l efttest.Layout, changes ...string) *place {
 	t.Cleanup(rest.Close)
 	all := []string{
 		"version: FILL-IN", "version: " + efttest.NewVersion.String(), `"FILL-IN"         # of the file`, o.Installer.SHA256 + " # of the file",
-		"size: 0 ", fmt.Sprintf("size: %d ", o.Installer.Size), "./eft.exe", filepath.Join(p.dir, "eft.exe"),
+		"size: FILL-IN ", fmt.Sprintf("size: %d ", o.Installer.Size), "./eft.exe", filepath.Join(p.dir, "eft.exe"),
 		"mode: operator", "mode: silent", `  # args: ["/S"]`, `  args: ["/S"]`,
 		"config_dir: FILL-IN", "config_dir: '" + efttest.ConfigDir + "'", "backup_dir: FILL-IN", "backup_dir: '" + efttest.BackupDir + "'",
 		"/etc/failover/eft-service.password", p.secret("service", efttest.Password),
