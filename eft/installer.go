@@ -32,7 +32,7 @@ const DefaultStopAfter = 30 * time.Minute
 
 // Installer specifies the installer of the new version and how to judge a run of it.
 type Installer struct {
-	Path    string  // where it lies on each node: on a local disk, never a share
+	Path    string  // where it lies on each node: on a local disk, never a share, in a folder only administrators may write to
 	SHA256  string  // of the file, hexadecimal, from the vendor's download page
 	Size    int64   // bytes
 	Version Version // what a node has afterwards

@@ -22,7 +22,9 @@ type WindowsNodeConfig struct {
 	Executable string   // the service's program; "" means cftpstes.exe (documented in an advisory, seen in the vendor's samples)
 	Product    string   // wildcard for the DisplayName of uninstall entries; "" means EFT Server* (inferred)
 	Consoles   []string // programs that disturb an installation; nil means cftpsai.exe, the administration interface (seen)
-	RunsDir    string   // where installer runs are claimed and logged; "" means C:\Program Files\failover-eft
+	// RunsDir is where installer runs are claimed and logged; "" means C:\Program Files\failover-eft. SYSTEM runs what lies
+	// there: one that is made is closed to all but administrators, one that is there already must be.
+	RunsDir string
 
 	// LocalConfigs are the default configuration folders on the node's own disk, where an empty configuration would
 	// appear; nil means those of 7.x to 8.x (documented).
