@@ -129,6 +129,24 @@ func ReadJournal(path string) (*Journal, error) {
 	return j, j.parse(raw)
 }
 
+// InUse reports whether a process on this machine, this one included, has the journal open for writing now. A report of
+// a run under way says "interrupted", since a journal cannot know whether its run will write again; this tells them apart.
+func (j *Journal) InUse() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.lock != nil {
+		return !j.closed
+	}
+	name := j.path + ".lock"
+	if _, err := os.Stat(name); err != nil {
+		return false // opening it would make it
+	}
+	lock := flock.New(name)
+	defer func() { _ = lock.Close() }()
+	got, err := lock.TryRLock()
+	return err == nil && !got
+}
+
 // Path returns where the journal lies.
 func (j *Journal) Path() string { return j.path }
 

@@ -32,10 +32,21 @@ func TestJournalIsOpenInOneProcessAtATime(t *testing.T) {
 	j := openJournal(t, path)
 	_, err := failover.OpenJournal(path)
 	require.ErrorIs(t, err, failover.ErrJournalBusy)
-	_, err = failover.ReadJournal(path)
+	reader, err := failover.ReadJournal(path)
 	require.NoError(t, err, "reading does not disturb")
+	assert.True(t, reader.InUse())
+	assert.True(t, j.InUse())
 	require.NoError(t, j.Close())
+	assert.False(t, j.InUse())
+	assert.False(t, reader.InUse())
 	openJournal(t, path)
+	assert.True(t, reader.InUse())
+	elsewhere := filepath.Join(t.TempDir(), "copy")
+	require.NoError(t, os.WriteFile(elsewhere, nil, 0o600))
+	copied, err := failover.ReadJournal(elsewhere)
+	require.NoError(t, err)
+	assert.False(t, copied.InUse())
+	require.NoFileExists(t, elsewhere+".lock", "asking makes nothing")
 }
 
 func TestAJournalServesOneRunAtATime(t *testing.T) {

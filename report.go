@@ -21,7 +21,7 @@ const (
 	ResultInDoubt     Result = "in-doubt"    // stopped at a step that may have taken effect
 	ResultWaiting     Result = "waiting"     // a person is needed
 	ResultStopped     Result = "stopped"     // on request, at a safe point
-	ResultInterrupted Result = "interrupted" // the process ended without a word
+	ResultInterrupted Result = "interrupted" // the process ended without a word, or goes on: see Journal.InUse
 )
 
 func resultOf(err error) Result {

@@ -96,6 +96,9 @@ func report(c call) error {
 		return err
 	}
 	rep := journal.Report()
+	if rep.Result == failover.ResultInterrupted && journal.InUse() {
+		rep.Next = "nothing: the run is under way, in another process on this machine"
+	}
 	switch {
 	case rep.Result == failover.ResultNone:
 		fmt.Printf("%s: no run was begun\n", c.journal)
