@@ -47,16 +47,16 @@
 //	 6. preflight/licences               check   all RSJ licences in a single file on both systems, where configured
 //	 7. preflight/root-info              check   RSJ's root information is on both hosts
 //	 8. preflight/agent                  check   the OpCon agent answers
-//	 9. preflight/disk                   check   no file system is nearly full
-//	10. preflight/sym-dates              check   SMA_DATES is present and current in every SYM
-//	11. preflight/clock                  check   the clocks agree
-//	12. preflight/errors                 check   no permanent hardware errors
-//	13. preflight/replication            check   the secondary is not too far behind, or a person's statement (firm)
-//	14. opcon/hold-schedules             manual  hold all schedules of the machine
-//	15. opcon/machine-down               manual  bring the server down in OpCon
-//	16. agent/stop                       change  stop the OpCon agent on the old primary
-//	17. quiet/rsj                        check   wait until no RSJ job runs
-//	18. quiet/stale-locks                check   no job was cut short before
+//	 9. preflight/stale-locks            check   no RSJ job was cut short: no stale sma_lock
+//	10. preflight/disk                   check   no file system is nearly full
+//	11. preflight/sym-dates              check   SMA_DATES is present and current in every SYM
+//	12. preflight/clock                  check   the clocks agree
+//	13. preflight/errors                 check   no permanent hardware errors
+//	14. preflight/replication            check   the secondary is not too far behind, or a person's statement (firm)
+//	15. opcon/hold-schedules             manual  hold all schedules of the machine
+//	16. opcon/machine-down               manual  bring the server down in OpCon
+//	17. agent/stop                       change  stop the OpCon agent on the old primary
+//	18. quiet/rsj                        check   wait until no RSJ job runs
 //	19. quiet/batch                      check   wait until the batch queue is idle
 //	20. quiet/replication                check   wait until the secondary has caught up (firm)
 //	21. before/roles                     check   the roles once more (firm)
@@ -74,7 +74,7 @@
 //	32. opcon/rerun-interrupted          manual  decide job by job what has to run again; nothing restarts without a decision
 //	33. opcon/release-schedules          manual  release the schedules that were held, one by one
 //
-// With Config.OpCon set, the manual steps 14 and 15 are the steps of [opcon.QuiesceSteps] and 29, 31, 32 and 33 those of
+// With Config.OpCon set, the manual steps 15 and 16 are the steps of [opcon.QuiesceSteps] and 29, 31, 32 and 33 those of
 // [opcon.ResumeSteps]. The schedules are held before the machine goes down, although the vendor names "down" first: a
 // machine that is down sends its jobs to alternate machines, and the end state is the same (inferred).
 //
@@ -93,14 +93,14 @@
 //	 8. preflight/licences               check
 //	 9. preflight/root-info              check
 //	10. preflight/agent                  check
-//	11. preflight/disk                   check
-//	12. preflight/sym-dates              check   looked at after the swap
-//	13. preflight/clock                  check
-//	14. preflight/errors                 check
-//	15. opcon/hold-schedules             manual
-//	16. opcon/machine-down               manual
-//	17. quiet/rsj                        check
-//	18. quiet/stale-locks                check
+//	11. preflight/stale-locks            check
+//	12. preflight/disk                   check
+//	13. preflight/sym-dates              check   looked at after the swap
+//	14. preflight/clock                  check
+//	15. preflight/errors                 check
+//	16. opcon/hold-schedules             manual
+//	17. opcon/machine-down               manual
+//	18. quiet/rsj                        check
 //	19. before/roles                     check
 //	20. before/failoverd                 check
 //	21. macro/run                        once    on Partner

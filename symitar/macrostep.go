@@ -116,7 +116,8 @@ func (f firing) ready(ctx context.Context) error {
 	on := func(hosts []*Host, ask func(context.Context, *Host) (failover.Item, error)) look {
 		return func(ctx context.Context) (failover.Observation, error) { return each(ctx, hosts, ask) }
 	}
-	looks := map[string]look{"before/roles": f.rolesBefore, "before/failoverd": on(f.all, noFailoverD), "quiet/rsj": on(f.all, rsjIdle)}
+	looks := map[string]look{"before/roles": f.rolesBefore, "before/failoverd": on(f.all, noFailoverD), "quiet/rsj": on(f.all, rsjIdle),
+		"preflight/stale-locks": on(f.all, noStaleLocks)}
 	if slices.Contains(f.all, f.dir.old) {
 		looks["quiet/batch"] = on([]*Host{f.dir.old}, batchIdle)
 		if lag := f.replication("quiet/replication", false); lag != nil {

@@ -73,6 +73,7 @@ func (f firing) checks() []failover.Step {
 		step("licences", "All RSJ licences of both systems are in a single file on both systems", sourceLicence, false, f.licences),
 		step("root-info", "RSJ's root information is on every host", sourceRootInfo, false, onAll(rootInfo)),
 		step("agent", "The OpCon agent answers", sourceAgent, false, f.agents),
+		step("stale-locks", "No RSJ job was cut short before: no stale sma_lock", "vendor, RSJ: sma_lock holds the number of the process that made it", false, onAll(noStaleLocks)),
 		step("disk", "No file system is nearly full", sourceMoves, false, onAll(diskRoom)),
 		step("sym-dates", "SMA_DATES is present and current in every SYM", "ours: RSJ takes its dates from it", false, f.symDates),
 		step("clock", "The clocks of the hosts agree", sourceFactSheet, false, f.clocks),

@@ -156,24 +156,18 @@ func (f Finding) OK() bool { return f.Err == nil && f.Done }
 // quiet are the steps between OpCon's hold and the macro.
 func (f firing) quiet() []failover.Step {
 	var steps []failover.Step
-	wait := func(id, title, source string, on []*Host, waits bool, ask func(context.Context, *Host) (failover.Item, error)) failover.Step {
-		s := failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Wait: waits, Source: source, Poll: f.pair.poll,
+	wait := func(id, title, source string, on []*Host, ask func(context.Context, *Host) (failover.Item, error)) failover.Step {
+		return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Wait: true, Timeout: f.on.set.Limits.Quiet, Source: source, Poll: f.pair.poll,
 			Observe: func(ctx context.Context) (failover.Observation, error) { return each(ctx, on, ask) }}
-		if waits {
-			s.Timeout = f.on.set.Limits.Quiet
-		}
-		return s
 	}
 	old := []*Host{f.dir.old}
 	alive := slices.Contains(f.all, f.dir.old)
 	if alive {
 		steps = append(steps, f.agentStop())
 	}
-	steps = append(steps,
-		wait("quiet/rsj", "No RSJ job runs", "vendor, RSJ: never kill a job; cancel_rsj ends one after its current program", f.all, true, rsjIdle),
-		wait("quiet/stale-locks", "No job was cut short before: no stale sma_lock", "vendor, RSJ: sma_lock holds the number of the process that made it", f.all, false, noStaleLocks))
+	steps = append(steps, wait("quiet/rsj", "No RSJ job runs", "vendor, RSJ: never kill a job; cancel_rsj ends one after its current program", f.all, rsjIdle))
 	if alive {
-		steps = append(steps, wait("quiet/batch", "The batch queue is idle", "ours: QUEUECONTROL -BATCH shows what RSJ does not", old, true, batchIdle))
+		steps = append(steps, wait("quiet/batch", "The batch queue is idle", "ours: QUEUECONTROL -BATCH shows what RSJ does not", old, batchIdle))
 		if lag := f.replication("quiet/replication", true); lag != nil && f.on.set.Replication.Command != "" {
 			steps = append(steps, *lag)
 		}

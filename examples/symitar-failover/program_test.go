@@ -137,6 +137,19 @@ func TestAnOperatorSettlesADoubtfulMacro(t *testing.T) {
 	require.Equal(t, []string{symitartest.Partner}, d.sim.Primaries())
 }
 
+func TestAnOperatorGoesBackBeforeTheMacro(t *testing.T) {
+	d := newDesk(t, "", "")
+	require.Equal(t, 4, d.call("run"))
+	d.confirm(t, "opcon/hold-schedules", "opcon/machine-down")
+	require.Equal(t, 4, d.call("run"), "before the macro")
+	require.False(t, d.sim.AgentRuns(symitartest.Home))
+	require.Zero(t, d.call("undo"))
+	require.True(t, d.sim.AgentRuns(symitartest.Home))
+	require.Zero(t, d.call("lock"))
+	require.Zero(t, d.sim.MacroRuns())
+	require.Equal(t, 1, d.call("run"), "what was undone begins anew, with a journal of its own")
+}
+
 func TestAnOperatorTakesTheLockOver(t *testing.T) {
 	d := newDesk(t, "pair-locked", "")
 	require.Equal(t, 1, d.call("run"))
