@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/peers"
 	"github.com/01b61c5c/failover/internal/sshtest"
 	"github.com/01b61c5c/failover/symitar"
 	"github.com/01b61c5c/failover/symitar/symitartest"
@@ -143,20 +144,30 @@ func TestMarksThatSomebodyRemovedProveNothing(t *testing.T) {
 }
 
 func TestAnswersReachTheMacroAndNothingElse(t *testing.T) {
-	b := newBench(t, "prompts")
-	b.cfg.Macro.Mode = symitar.Answers
-	b.cfg.Macro.Prompts = []symitar.Prompt{{Question: "password", Answer: failover.NewSecret("s3cret-operator")}, {Question: "swap", Answer: failover.NewSecret("Y")}}
-	_, err := b.run(t, symitar.Switchover)
-	require.NoError(t, err)
-	b.swapped(t)
-	for _, line := range append(b.sim.Server(symitartest.Home).Commands(), b.sim.Server(symitartest.Partner).Commands()...) {
-		require.NotContains(t, line, "s3cret")
-	}
-	files, err := filepath.Glob(filepath.Join(b.sim.HostDir(symitartest.Home), "var/tmp/failover/run.*/*"))
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, file := range append(files, b.journal) {
-		require.NotContains(t, read(t, file), "s3cret", file)
+	for _, mode := range []symitar.Mode{symitar.Answers, symitar.HostExpect} {
+		t.Run(mode.String(), func(t *testing.T) {
+			b := newBench(t, "prompts")
+			b.cfg.Macro.Mode = mode
+			if mode == symitar.HostExpect {
+				peers.Need(t, "expect")
+				path, err := peers.Path("expect")
+				require.NoError(t, err)
+				b.cfg.Macro.Expect = path
+			}
+			b.cfg.Macro.Prompts = []symitar.Prompt{{Question: "password", Answer: failover.NewSecret("s3cret-operator")}, {Question: "Swap", Answer: failover.NewSecret("Y")}}
+			_, err := b.run(t, symitar.Switchover)
+			require.NoError(t, err)
+			b.swapped(t)
+			for _, line := range append(b.sim.Server(symitartest.Home).Commands(), b.sim.Server(symitartest.Partner).Commands()...) {
+				require.NotContains(t, line, "s3cret")
+			}
+			files, err := filepath.Glob(filepath.Join(b.sim.HostDir(symitartest.Home), "var/tmp/failover/run.*/*"))
+			require.NoError(t, err)
+			require.NotEmpty(t, files)
+			for _, file := range append(files, b.journal) {
+				require.NotContains(t, read(t, file), "s3cret", file)
+			}
+		})
 	}
 }
 
