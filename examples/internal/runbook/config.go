@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -100,7 +101,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 type Secret struct {
 	File   string `yaml:"file"`   // the first line of this file; it must be readable by its owner only
 	Env    string `yaml:"env"`    // this environment variable
-	Prompt string `yaml:"prompt"` // asked on the terminal, without echo
+	Prompt string `yaml:"prompt"` // asked on the terminal, without echo, once
 }
 
 // Func returns the function that fetches the secret, or nil when no source is named.
@@ -117,9 +118,30 @@ func (s Secret) Func() failover.SecretFunc {
 			return failover.NewSecret(value), nil
 		}
 	case s.Prompt != "":
-		return func(context.Context) (failover.Secret, error) { return secretPrompt(s.Prompt) }
+		return askedOnce(func() (failover.Secret, error) { return secretPrompt(s.Prompt) })
 	}
 	return nil
+}
+
+// terminal is held while a question stands: there is one, and two machines may be logged in to at the same time.
+var terminal sync.Mutex
+
+// askedOnce keeps the answer for as long as the program runs. A line that drops in the middle of a move is dialled again,
+// perhaps when nobody sits at the terminal any more.
+func askedOnce(ask func() (failover.Secret, error)) failover.SecretFunc {
+	var answer failover.Secret
+	return func(context.Context) (failover.Secret, error) {
+		terminal.Lock()
+		defer terminal.Unlock()
+		if !answer.Empty() {
+			return answer, nil
+		}
+		secret, err := ask()
+		if err == nil {
+			answer = secret
+		}
+		return secret, err
+	}
 }
 
 func secretFile(path string) (failover.Secret, error) {

@@ -76,4 +76,20 @@ func TestSecretsComeFromWhereTheyAreSafe(t *testing.T) {
 	_, err = Secret{Prompt: "password"}.Func()(t.Context())
 	require.ErrorIs(t, err, failover.ErrInvalid, "there is no terminal")
 	assert.Nil(t, Secret{}.Func())
+
+	asked := 0
+	once := askedOnce(func() (failover.Secret, error) {
+		if asked++; asked == 1 {
+			return failover.Secret{}, assert.AnError
+		}
+		return failover.NewSecret("typed"), nil
+	})
+	_, err = once(t.Context())
+	require.ErrorIs(t, err, assert.AnError)
+	for range 3 {
+		value, err = once(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, "typed", value.Reveal())
+	}
+	assert.Equal(t, 2, asked, "a line that is dialled again asks nobody")
 }
