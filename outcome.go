@@ -82,7 +82,7 @@ type Error struct {
 	Err     error   // the cause
 }
 
-// Error returns "op target: cause (outcome; next)". A cause that ends in the same outcome and next action does not repeat
+// Error returns "op target: cause (outcome; next)". A cause that says the same outcome and next action does not repeat
 // them.
 func (e *Error) Error() string {
 	text := e.Op
@@ -91,8 +91,8 @@ func (e *Error) Error() string {
 	}
 	if e.Err != nil {
 		cause := e.Err.Error()
-		if inner, ok := errors.AsType[*Error](e.Err); ok && inner.verdict() == e.verdict() {
-			cause = strings.Replace(cause, inner.verdict(), "", 1)
+		if strings.Count(cause, e.verdict()) == 1 { // the members of a fan-out keep theirs
+			cause = strings.Replace(cause, e.verdict(), "", 1)
 		}
 		text += ": " + cause
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -180,4 +181,6 @@ func TestAnErrorSaysItsNextActionOnce(t *testing.T) {
 	assert.Equal(t, "change step: rejected: hold schedule: "+assert.AnError.Error()+" (not-applied; next: ask)", outer.Error())
 	outer.Outcome = failover.InDoubt
 	assert.Contains(t, outer.Error(), "(not-applied; next: ask) (in-doubt; next: ask)", "what differs is kept")
+	several := &failover.Error{Op: "change", Target: "step", Outcome: failover.NotApplied, Next: "ask", Err: errors.Join(inner, inner)}
+	assert.Equal(t, 3, strings.Count(several.Error(), "(not-applied; next: ask)"), "each of several keeps its own")
 }
