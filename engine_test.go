@@ -134,6 +134,11 @@ func TestPlanChangesNothingAndHashesWhatWasFound(t *testing.T) {
 	assert.True(t, ok)
 	assert.Equal(t, "c", point.ID)
 	assert.Contains(t, first.String(), "Would stop at: Check check")
+	behind, err := procedure(w.change("a"), w.check("check")).Plan(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, failover.ActionLater, behind.Steps[1].Action, "the change before it may bring it about")
+	assert.Empty(t, behind.Blockers())
+	assert.Contains(t, behind.String(), "Does not hold yet: Check check")
 
 	again, err := p.Plan(t.Context())
 	require.NoError(t, err)

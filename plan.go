@@ -29,6 +29,7 @@ const (
 	ActionApply   PlanAction = "apply"   // the change would be made
 	ActionConfirm PlanAction = "confirm" // a person would be asked to do it
 	ActionWait    PlanAction = "wait"    // the run would wait until it holds
+	ActionLater   PlanAction = "later"   // a check that does not hold yet, behind steps that may bring it about
 	ActionBlock   PlanAction = "block"   // the run would stop here
 )
 
@@ -59,6 +60,7 @@ func (p Procedure) Plan(ctx context.Context) (Plan, error) {
 		return Plan{}, err
 	}
 	plan := Plan{Procedure: p.Name, Definition: p.Definition(), Parameters: p.Parameters, Made: time.Now().UTC()}
+	pending := false // a step before this one would do something
 	for i, s := range p.Steps {
 		obs, err := observe(ctx, s)
 		if ctx.Err() != nil {
@@ -70,6 +72,12 @@ func (p Procedure) Plan(ctx context.Context) (Plan, error) {
 			ps.Error = err.Error()
 		}
 		ps.Action, ps.waits = s.action(obs, err), s.Kind == Check && s.Wait
+		switch {
+		case ps.Action == ActionBlock && s.Kind == Check && pending:
+			ps.Action = ActionLater
+		case ps.Action == ActionApply || ps.Action == ActionConfirm:
+			pending = true
+		}
 		plan.Steps = append(plan.Steps, ps)
 	}
 	plan.Findings = plan.findings()
@@ -172,8 +180,14 @@ func (p Plan) String() string {
 	if s, ok := p.PointOfNoReturn(); ok {
 		fmt.Fprintf(&b, "\nPoint of no return: %s (%s)\n", s.Title, s.ID)
 	}
-	for _, s := range p.Blockers() {
-		fmt.Fprintf(&b, "Would stop at: %s (%s)\n", s.Title, s.ID)
+	for _, s := range p.Steps {
+		switch s.Action {
+		case ActionBlock:
+			fmt.Fprintf(&b, "Would stop at: %s (%s)\n", s.Title, s.ID)
+		case ActionLater:
+			fmt.Fprintf(&b, "Does not hold yet: %s (%s)\n", s.Title, s.ID)
+		case ActionNone, ActionApply, ActionConfirm, ActionWait:
+		}
 	}
 	fmt.Fprintf(&b, "Findings: %s\n", p.Findings)
 	return b.String()
