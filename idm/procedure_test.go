@@ -242,6 +242,32 @@ func TestUndoOfASwitchover(t *testing.T) {
 	}
 }
 
+func TestUndoOfAFailover(t *testing.T) {
+	m := newMove(t, pair())
+	m.tree.Server("srv1").Kill()
+	p := m.failover(nil)
+	m.mustRun(p, "x")
+	m.stand("srv2", "", idmtest.Auto)
+	j, err := failover.OpenJournal(m.journal("x"))
+	require.NoError(t, err)
+	defer j.Close() //nolint:errcheck // test
+	r, err := p.Undo(t.Context(), m.options(j, p))
+	require.NoError(t, err, "%s", r)
+	for _, d := range m.drivers {
+		require.Equal(t, idmtest.Stopped, m.tree.Server("srv2").State(d))
+		require.Equal(t, idmtest.Disabled, m.tree.Server("srv2").StartOption(d))
+	}
+	for _, job := range m.tree.Jobs() {
+		require.Equal(t, []string{"cn=srv1,ou=servers,o=system"}, m.tree.Get("srv2", job, "DirXML-ServerList"), job)
+	}
+	_, held, err := p.Lock.Holder(t.Context())
+	require.NoError(t, err)
+	require.False(t, held)
+	require.NoError(t, m.tree.Server("srv1").Start())
+	require.Eventually(t, func() bool { return len(m.tree.Active(m.drivers[0])) == 1 }, time.Minute, time.Millisecond)
+	m.neverTwo()
+}
+
 func TestFailoverFromPreparation(t *testing.T) {
 	m := newMove(t, pair())
 	m.tree.Server("srv1").Kill()
