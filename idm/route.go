@@ -108,7 +108,8 @@ type mover struct {
 	sourceDN string
 	// trySource connects to a source that should be dead; nil where it takes part, or where nobody can tell.
 	trySource func(context.Context) (*Server, error)
-	export    string // file whose manifest lists secrets; "" for none
+	gap       GapPolicy // whether an undo, too, catches up what went past the source
+	export    string    // file whose manifest lists secrets; "" for none
 }
 
 func newMover(prefix string, r Route, source *Server, sourceDN string) (*mover, error) {
@@ -229,6 +230,7 @@ type stopNote struct {
 
 var (
 	factNoted      = failover.NewFact[stopNote]("idm/noted")
+	factDisabled   = failover.NewFact[time.Time]("idm/source-disabled")
 	factResynced   = failover.NewFact[map[string]time.Time]("idm/resynced")
 	factPasswords  = failover.NewFact[map[string]PasswordState]("idm/passwords")
 	factJobsBefore = failover.NewFact[map[string][]string]("idm/jobs-before")

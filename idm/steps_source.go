@@ -74,6 +74,10 @@ func (m *mover) stop() failover.Step {
 			if err != nil {
 				return err
 			}
+			_, missed, err := factDisabled.Load(ctx)
+			if err != nil {
+				return err
+			}
 			return m.each(ctx, func(ctx context.Context, driver string) error {
 				if n.States[driver] != StateRunning {
 					return nil
@@ -81,7 +85,11 @@ func (m *mover) stop() failover.Step {
 				if err := m.targetInactive(ctx, driver); err != nil {
 					return err
 				}
-				return m.startOn(ctx, m.source, driver)
+				if err := m.startOn(ctx, m.source, driver); err != nil || !missed || m.gap != CloseGap {
+					return err
+				}
+				// While it was disabled here, events went past its queue, and whether the target had them nobody knows.
+				return m.source.ResyncSince(ctx, driver, n.At.Add(-m.Margin))
 			})
 		}}
 }
@@ -261,6 +269,9 @@ func (m *mover) disableSource() failover.Step {
 			return obs, err
 		},
 		Apply: func(ctx context.Context) error {
+			if _, err := factDisabled.Capture(ctx, func(context.Context) (time.Time, error) { return time.Now().UTC(), nil }); err != nil {
+				return err
+			}
 			// A server that was restarted since the stop has started its drivers again: they are stopped once more.
 			return m.each(ctx, func(ctx context.Context, driver string) error { return m.silenceOn(ctx, m.source, driver) })
 		},

@@ -19,7 +19,8 @@ type SwitchoverOptions struct {
 	CacheDir string
 	// OnRequest names per-server values to be copied only on request, see [ServerDataOptions].
 	OnRequest []string
-	// Gap says whether what changed since the stop is synchronized.
+	// Gap says whether what changed since the stop is synchronized: on the target, and on the source when the move is undone after the
+	// drivers were disabled there.
 	Gap GapPolicy
 }
 
@@ -54,6 +55,7 @@ func newSwitch(prefix, field string, o SwitchoverOptions) (*mover, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.gap = o.Gap
 	if o.Gap != CloseGap && o.Gap != LeaveGap {
 		return nil, failover.Invalid(field+".Gap", fmt.Sprintf("is %d", o.Gap), "use CloseGap or LeaveGap")
 	}
