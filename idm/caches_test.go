@@ -5,11 +5,15 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/idm"
+	"github.com/01b61c5c/failover/idm/idmtest"
 )
 
 // saved returns the names and contents of the files the events that wait were saved in.
@@ -66,4 +70,50 @@ func TestWaitingEventsAreSavedAndNoLaterRunOverwritesThem(t *testing.T) {
 		require.Equal(t, text, both[name], "the events of an earlier move stay")
 	}
 	m.neverTwo()
+}
+
+// A driver that was behind when it was stopped takes its queue along: the gap begins with the oldest event that waited, not with the stop.
+func TestTheGapBeginsWithTheOldestEventThatWaited(t *testing.T) {
+	for _, undo := range []bool{false, true} {
+		const behind = 3 * time.Hour
+		var past atomic.Int64
+		past.Store(int64(behind))
+		c := pair()
+		c.Now = func() time.Time { return time.Now().Add(-time.Duration(past.Load())) }
+		m := newMove(t, c)
+		slow := m.drivers[0]
+		require.True(t, m.tree.Server("srv1").Behave(slow, idmtest.Behaviour{HoldEvents: true}))
+		m.tree.Change()
+		require.NotZero(t, m.tree.Server("srv1").Cached(slow))
+		past.Store(0)
+		if undo {
+			m.tree.Server("srv2").Behave(slow, idmtest.Behaviour{FailStarts: -1})
+		}
+		p := m.switchover("srv1", "srv2")
+		r, err := m.run(p, "x")
+		if !undo {
+			require.NoError(t, err)
+			step, ok := r.Step("switchover/close-gap")
+			require.True(t, ok)
+			for _, row := range step.Items {
+				at, err := time.Parse(time.RFC3339, strings.TrimPrefix(row.Found, "synchronized since "))
+				require.NoError(t, err)
+				want := time.Now().Add(-idm.DefaultMargin)
+				if row.Target == slow {
+					want = want.Add(-behind)
+				}
+				require.WithinDuration(t, want, at, 5*time.Minute, "only the driver that was behind goes back that far")
+			}
+		} else {
+			require.Error(t, err)
+			m.tree.Server("srv1").Behave(slow, idmtest.Behaviour{})
+			j, err := failover.OpenJournal(m.journal("x"))
+			require.NoError(t, err)
+			_, err = p.Undo(t.Context(), m.options(j, p))
+			require.NoError(t, err)
+			require.NoError(t, j.Close())
+		}
+		require.Empty(t, m.tree.Missing(slow), "what waited on the source reached the application")
+		m.neverTwo()
+	}
 }

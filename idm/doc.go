@@ -68,8 +68,8 @@
 //
 // # Switchover
 //
-// Both servers are well. The drivers are down from step 14 to step 19; events that arise meanwhile are caught up by step 20. Every step before the outage
-// can be run days ahead by [Prepare]. An undo brings the drivers back to the source, catches up there what went past its
+// Both servers are well. The drivers are down from step 14 to step 19; events that arise meanwhile are caught up by step 20, as are those that
+// waited on the source when a driver was behind. Every step before the outage can be run days ahead by [Prepare]. An undo brings the drivers back to the source, catches up there what went past its
 // queue while it was disabled, and never starts one there that is not stopped on the target.
 //
 //  1. Check that the right servers answer and the target's engine is as new as the source's

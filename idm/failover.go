@@ -44,7 +44,8 @@ type FailoverOptions struct {
 	// are enabled or started. While it answers with a driver that is not stopped and disabled, nothing is started.
 	TrySource func(context.Context) (*Server, error)
 
-	// Gap and Since: everything created or changed since the moment the source was last known to work is synchronized.
+	// Gap and Since: everything created or changed since the moment the source was last known to work is synchronized. A driver that was
+	// behind took older events with it: then give the time up to which the slowest one had worked everything off.
 	Gap   GapPolicy
 	Since time.Time
 
@@ -81,7 +82,7 @@ func Failover(o FailoverOptions) (failover.Procedure, error) {
 	steps = append(steps, m.enable(), m.start())
 	if o.Gap == CloseGap {
 		since := o.Since.Add(-m.Margin)
-		steps = append(steps, m.closeGap(func(context.Context) (time.Time, bool, error) { return since, true, nil }))
+		steps = append(steps, m.closeGap(func(context.Context, string) (time.Time, bool, error) { return since, true, nil }))
 	}
 	steps = append(steps, m.jobs(), m.verify(), m.guardReminder(), m.confirmGood(), m.auto())
 	p := failover.Procedure{Name: "idm.Failover", Steps: steps, Lock: m.Lock,

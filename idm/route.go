@@ -224,6 +224,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // stopNote is what stood on the source before anything was stopped.
 type stopNote struct {
 	At      time.Time              `json:"at"`
+	Oldest  map[string]time.Time   `json:"oldest,omitempty"` // event that waited, where one did and the server tells it
 	Options map[string]StartOption `json:"options"`
 	States  map[string]State       `json:"states"`
 }

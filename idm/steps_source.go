@@ -89,20 +89,34 @@ func (m *mover) stop() failover.Step {
 					return err
 				}
 				// While it was disabled here, events went past its queue, and whether the target had them nobody knows.
-				return m.source.ResyncSince(ctx, driver, n.At.Add(-m.Margin))
+				at, _, err := m.notedTime(ctx, driver)
+				if err != nil {
+					return err
+				}
+				return m.source.ResyncSince(ctx, driver, at)
 			})
 		}}
 }
 
 // note reads what stands on the source. The time is this machine's; the margin covers the difference to the servers' clocks.
 func (m *mover) note(ctx context.Context) (stopNote, error) {
-	n := stopNote{At: time.Now().UTC().Truncate(time.Second), Options: map[string]StartOption{}, States: map[string]State{}}
+	n := stopNote{At: time.Now().UTC().Truncate(time.Second), Oldest: map[string]time.Time{}, Options: map[string]StartOption{}, States: map[string]State{}}
 	for _, driver := range m.Drivers {
 		st, err := m.source.Status(ctx, driver)
 		if err != nil {
 			return n, notApplied(err)
 		}
 		n.Options[driver], n.States[driver] = st.Option, st.State
+		// Its queue ends with the driver being disabled here. Figures that cannot be read are no reason not to stop.
+		stats, err := m.source.Stats(ctx, driver)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return n, notApplied(err)
+		case err != nil:
+			failover.Progress(ctx, commonName(driver)+": how far it is behind is not known: "+err.Error())
+		case !stats.Oldest.IsZero():
+			n.Oldest[driver] = stats.Oldest.UTC()
+		}
 	}
 	return n, nil
 }

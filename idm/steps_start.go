@@ -122,8 +122,9 @@ func (s *Server) StatusLog(ctx context.Context, driverDN string) string {
 	return text
 }
 
-// closeGap synchronizes what happened since the noted time.
-func (m *mover) closeGap(since func(context.Context) (time.Time, bool, error)) failover.Step {
+// closeGap synchronizes what happened since the noted time, which is each driver's own: one that was behind when it was stopped has to go
+// back further.
+func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Time, bool, error)) failover.Step {
 	return failover.Step{ID: m.id("close-gap"), Title: "Close the gap: synchronize what changed since the noted time", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StartTimeout),
 		Source: fromVendor + `cache relocation: start without automatic synchronization, then "synchronize from the noted time" to pick up lost events`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
@@ -140,26 +141,23 @@ func (m *mover) closeGap(since func(context.Context) (time.Time, bool, error)) f
 				rows = append(rows, row)
 			}
 			obs := summary(rows, "synchronized since the noted time")
-			at, ok, err := since(ctx)
-			switch {
-			case err != nil:
-				return obs, err
-			case ok:
-				obs.Would = fmt.Sprintf("ask for everything created or changed since %s, a margin of %s included", at.UTC().Format(time.RFC3339), m.Margin)
-			default:
-				obs.Would = fmt.Sprintf("ask for everything created or changed since the time noted at the stop, less %s", m.Margin)
+			earliest := time.Time{}
+			for _, driver := range m.Drivers {
+				at, ok, err := since(ctx, driver)
+				if err != nil {
+					return obs, err
+				}
+				if ok && (earliest.IsZero() || at.Before(earliest)) {
+					earliest = at
+				}
+			}
+			obs.Would = fmt.Sprintf("ask for everything created or changed since the time noted at the stop, or since the oldest event that waited then, less %s", m.Margin)
+			if !earliest.IsZero() {
+				obs.Would = fmt.Sprintf("ask for everything created or changed since %s at the earliest, a margin of %s included", earliest.UTC().Format(time.RFC3339), m.Margin)
 			}
 			return obs, nil
 		},
 		Apply: func(ctx context.Context) error {
-			at, ok, err := since(ctx)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				return &failover.Error{Op: "close gap", Target: m.Target.DN(), Outcome: failover.NotApplied, Next: "run the procedure from its beginning, so that the time is noted",
-					Err: fmt.Errorf("%w: no time was noted", failover.ErrPrecondition)}
-			}
 			done, _, err := factResynced.Load(ctx)
 			if err != nil {
 				return err
@@ -174,6 +172,14 @@ func (m *mover) closeGap(since func(context.Context) (time.Time, bool, error)) f
 				mu.Unlock()
 				if already {
 					return nil
+				}
+				at, ok, err := since(ctx, driver)
+				if err != nil {
+					return notApplied(err)
+				}
+				if !ok {
+					return &failover.Error{Op: "close gap", Target: driver, Outcome: failover.NotApplied, Next: "run the procedure from its beginning, so that the time is noted",
+						Err: fmt.Errorf("%w: no time was noted", failover.ErrPrecondition)}
 				}
 				if err := m.Target.ResyncSince(ctx, driver, at); err != nil {
 					return err

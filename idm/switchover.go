@@ -92,9 +92,14 @@ func (m *mover) finish(name string, o SwitchoverOptions, steps []failover.Step) 
 	return p, p.Validate()
 }
 
-func (m *mover) notedTime(ctx context.Context) (time.Time, bool, error) {
+// notedTime is when the gap of a driver begins: at the stop, or with the oldest event that waited then and went with the source's queue.
+func (m *mover) notedTime(ctx context.Context, driver string) (time.Time, bool, error) {
 	n, ok, err := factNoted.Load(ctx)
-	return n.At.Add(-m.Margin), ok, err
+	at := n.At
+	if oldest, waited := n.Oldest[driver]; waited && oldest.Before(at) {
+		at = oldest
+	}
+	return at.Add(-m.Margin), ok, err
 }
 
 // returnedQuiet is the check that a returned server does not run the drivers it once ran.

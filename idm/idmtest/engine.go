@@ -102,6 +102,8 @@ type Behaviour struct {
 	StartTime, StopTime time.Duration
 	// StallStart keeps the driver in state starting for ever.
 	StallStart bool
+	// HoldEvents makes a running driver keep its events in the cache, as one whose application is slow or away.
+	HoldEvents bool
 	// DieAfter makes a running driver stop by itself that long after its start; 0 means never.
 	DieAfter time.Duration
 }

@@ -125,7 +125,7 @@ func (t *Tree) emit(n *node) {
 
 // deliver lets a running driver empty its cache into the application.
 func (t *Tree) deliver(s *Server, driver int, d *engineDriver) {
-	if d.State != Running || len(d.Cache) == 0 {
+	if d.State != Running || len(d.Cache) == 0 || d.Behaviour.HoldEvents {
 		return
 	}
 	a := t.app(driver)
