@@ -237,7 +237,7 @@ func (f firing) verify() []failover.Step {
 			return failover.Observation{Done: ok, Found: found}, err
 		})
 	roles.Firm, roles.Wait, roles.Timeout = true, true, max(f.on.set.Macro.Settle, failover.DefaultTimeout)
-	// It waits so that a plan, made when there is no output yet, does not call it an obstacle; trouble ends it at once.
+	// It waits, since a swap may still cut lines when it has ended; trouble in the output ends it at once.
 	result := check("macro-result", "The macro's output tells of no failure", "vendor, RSJ: texts that RSJ treats as fatal", []*Host{f.on}, f.resultText)
 	result.Wait = true
 	steps := []failover.Step{roles, result,
