@@ -114,7 +114,7 @@ func decide(path string, jobs []opcon.Interrupted) ([]opcon.Decision, error) {
 		}
 	}
 	if len(open) > 0 {
-		return nil, fmt.Errorf("%w: fill in who decides, change what should be otherwise, and write into %s:\ndecisions:\n%s\n", failover.ErrWaiting, path, strings.Join(open, "\n"))
+		return nil, fmt.Errorf("%w: fill in who decides, change what should be otherwise, and write into %s:\ndecisions:\n%s", failover.ErrWaiting, path, strings.Join(open, "\n"))
 	}
 	return decided, nil
 }
