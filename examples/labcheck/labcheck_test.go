@@ -291,7 +291,7 @@ func TestAnInterruptPutsTheDriverBack(t *testing.T) {
 func TestTheFileAndTheFlagsAreChecked(t *testing.T) {
 	_, err := readLab("lab.example.yaml", "x")
 	require.ErrorIs(t, err, failover.ErrInvalid)
-	for _, field := range []string{"server.dn", "driver", "scratch.driver"} {
+	for _, field := range []string{"server.dn", "driver"} {
 		require.ErrorContains(t, err, field)
 	}
 	b := newBench(t, idmtest.Config{})
@@ -300,6 +300,7 @@ func TestTheFileAndTheFlagsAreChecked(t *testing.T) {
 	require.Contains(t, complaints, "name the scratch driver of the file")
 	for _, tt := range []struct{ from, to, want string }{
 		{"poll: 2ms", "poll: 0s", "scratch.poll"},
+		{"  driver: " + idmtest.DriverDN(0), `  driver: ""`, "scratch.driver"},
 		{"scratch:", "scratsch:", "scratsch"},
 		{`limited_user: {dn: ""`, `limited_user: {dn: "cn=x"`, "limited_user.password"},
 	} {
