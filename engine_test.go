@@ -583,3 +583,41 @@ func TestTheTimeAPersonTakesAtTheGateIsNotTheSteps(t *testing.T) {
 		assert.Equal(t, map[string]int{"a": 1, "b": 1}, w.thrown)
 	})
 }
+
+func TestARunThatTakesLongIsToldAndStoppedBetweenTwoSteps(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		long := w.change("a")
+		long.Timeout, long.Apply = 3*time.Hour, func(ctx context.Context) error {
+			time.Sleep(2 * time.Hour)
+			return errors.Join(ctx.Err(), w.throw("a")(ctx))
+		}
+		p := procedure(long, w.change("b"))
+		o := options(openJournal(t, path))
+		o.WarnAfter, o.StopAfter = time.Hour, 90*time.Minute
+		slow := 0
+		o.Observer = func(e failover.Event) {
+			if e.Kind == failover.EventSlow {
+				slow++
+				assert.Empty(t, e.Step.ID, "it is the run that takes long, not a step")
+			}
+		}
+		rep, err := p.Run(t.Context(), o)
+		require.ErrorIs(t, err, failover.ErrStopped)
+		assert.Contains(t, err.Error(), "1h30m")
+		assert.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+		assert.Equal(t, failover.ResultStopped, rep.Result)
+		assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "a"), "a step under way is not cut short")
+		assert.Equal(t, failover.StatusNotReached, statusOf(t, rep, "b"))
+		assert.Equal(t, 1, slow)
+
+		_, err = p.Run(t.Context(), o)
+		require.NoError(t, err, "the next run has time of its own")
+		assert.Equal(t, map[string]int{"a": 1, "b": 1}, w.thrown)
+
+		o.StopAfter = -1
+		_, err = p.Run(t.Context(), o)
+		require.ErrorIs(t, err, failover.ErrInvalid)
+	})
+}

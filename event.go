@@ -17,7 +17,7 @@ const (
 	EventIntent    // the intent was written and fsynced; the effect follows
 	EventAttempt   // Apply is called
 	EventProgress  // a step tells what it sees, by Progress
-	EventSlow      // the step has passed its WarnAfter
+	EventSlow      // the step, or without a step the run, has passed its WarnAfter
 	EventStepEnded // the outcome was written
 	EventRunEnded
 )

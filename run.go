@@ -37,6 +37,12 @@ type RunOptions struct {
 	Logger *slog.Logger
 	// Stop, when closed, ends the run before its next step.
 	Stop <-chan struct{}
+
+	// WarnAfter sends an EventSlow without a step when the run has taken this long; 0 means never.
+	WarnAfter time.Duration
+	// StopAfter ends the run before its next step once it has taken this long, as Stop does: a step under way is never
+	// cut short by it. 0 means never.
+	StopAfter time.Duration
 }
 
 func (o RunOptions) validate(p Procedure) error {
@@ -47,6 +53,8 @@ func (o RunOptions) validate(p Procedure) error {
 		return Invalid("RunOptions.Actor", "is empty", "name who runs the procedure")
 	case o.Reason == "":
 		return Invalid("RunOptions.Reason", "is empty", "give the reason, for example the change ticket")
+	case o.WarnAfter < 0 || o.StopAfter < 0:
+		return Invalid("RunOptions", "has a negative time", "use zero for no limit")
 	}
 	for _, id := range slices.Sorted(maps.Keys(o.Waive)) {
 		i := p.index(id)
@@ -72,6 +80,7 @@ type run struct {
 	log     *slog.Logger
 	eventMu sync.Mutex
 	number  int // of the current step, counted from 1
+	began   time.Time
 }
 
 // Run goes through the steps in order. What the journal records as done is skipped; what holds already is recorded
@@ -125,7 +134,7 @@ func (p Procedure) start(o RunOptions) (*run, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &run{p: p, o: o, j: o.Journal, log: log.With("procedure", p.Name)}, nil
+	return &run{p: p, o: o, j: o.Journal, log: log.With("procedure", p.Name), began: time.Now()}, nil
 }
 
 func (r *run) end(err error) (*Report, error) {
@@ -136,13 +145,13 @@ func (r *run) end(err error) (*Report, error) {
 	if jerr := r.j.append(rec); jerr != nil {
 		err = errors.Join(err, jerr)
 	}
-	r.number = 0
 	r.event(Event{Kind: EventRunEnded, Err: err})
 	return r.p.Report(r.j), err
 }
 
 // locked takes the lock, does the work and gives the lock back when nothing is left half-way.
 func (r *run) locked(ctx context.Context, work func(context.Context) error) error {
+	defer r.slowAfter(r.o.WarnAfter, Event{Kind: EventSlow})()
 	if r.p.Lock == nil {
 		return work(ctx)
 	}
@@ -273,11 +282,31 @@ func (r *run) stopped(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return r.fail("run", "run again with the same journal", NotApplied, context.Cause(ctx))
 	}
+	if r.o.StopAfter > 0 && time.Since(r.began) >= r.o.StopAfter {
+		return r.fail("run", "run again with the same journal", NotApplied, fmt.Errorf("%w: the run has taken %s", ErrStopped, r.o.StopAfter))
+	}
 	select {
 	case <-r.o.Stop:
 		return r.fail("run", "run again with the same journal", NotApplied, ErrStopped)
 	default:
 		return nil
+	}
+}
+
+// slowAfter sends the event once d has passed, unless the function it returns is called before.
+func (r *run) slowAfter(d time.Duration, e Event) (end func()) {
+	if d <= 0 {
+		return func() {}
+	}
+	said := make(chan struct{})
+	slow := time.AfterFunc(d, func() {
+		defer close(said)
+		r.event(e)
+	})
+	return func() {
+		if !slow.Stop() {
+			<-said // nothing of the run outlives it
+		}
 	}
 }
 
@@ -294,18 +323,7 @@ func (r *run) step(ctx context.Context, i int) error {
 	}
 	r.event(Event{Kind: EventStepStarted, Step: s})
 	ctx = r.stepContext(ctx, s, readOnlyFacts{r.j})
-	if s.WarnAfter > 0 {
-		said := make(chan struct{})
-		slow := time.AfterFunc(s.WarnAfter, func() {
-			defer close(said)
-			r.event(Event{Kind: EventSlow, Step: s, Number: i + 1})
-		})
-		defer func() {
-			if !slow.Stop() {
-				<-said // nothing of the run outlives it
-			}
-		}()
-	}
+	defer r.slowAfter(s.WarnAfter, Event{Kind: EventSlow, Step: s, Number: i + 1})()
 	var err error
 	switch s.Kind {
 	case Check:
@@ -348,7 +366,7 @@ func (r *run) event(e Event) {
 	r.eventMu.Lock()
 	defer r.eventMu.Unlock()
 	e.At, e.Procedure, e.Total = time.Now(), r.p.Name, len(r.p.Steps)
-	if e.Number == 0 {
+	if e.Number == 0 && e.Step.ID != "" {
 		e.Number = r.number
 	}
 	r.o.Observer(e)

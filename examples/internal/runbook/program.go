@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/01b61c5c/failover"
 )
@@ -39,6 +40,7 @@ type Verb struct {
 type call struct {
 	config, procedure, journal, actor, reason, approve string
 	json, html                                         bool
+	warnAfter, stopAfter                               time.Duration
 	waive                                              waivers
 	args                                               []string
 }
@@ -82,6 +84,8 @@ func (p Program) Main(args []string) int {
 	flags.StringVar(&c.approve, "approve", "", "the findings `hash` of the plan that was approved; run then does not ask")
 	flags.BoolVar(&c.json, "json", false, "print plan or report as JSON")
 	flags.BoolVar(&c.html, "html", false, "print the report as one HTML page")
+	flags.DurationVar(&c.warnAfter, "warn-after", 0, "say so when a run takes longer than this `time`, for example 90m; 0 is never")
+	flags.DurationVar(&c.stopAfter, "stop-after", 0, "stop at the next safe point when a run has taken this `time`; 0 is never")
 	flags.Var(c.waive, "waive", "let a check fail: `STEP=REASON`; may be repeated")
 	flags.Usage = func() {
 		fmt.Fprintf(flags.Output(), "%s: %s\n\nusage: %s [flags] [verb]\n%s", p.Name, p.About, p.Name, commonVerbs)

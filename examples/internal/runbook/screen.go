@@ -38,6 +38,10 @@ func (s *Screen) Event(e failover.Event) {
 	case failover.EventProgress:
 		s.Line("%s     %s", place, e.Text)
 	case failover.EventSlow:
+		if e.Step.ID == "" {
+			s.Line("      the run takes longer than expected")
+			return
+		}
 		s.Line("%s     %s takes longer than expected", place, e.Step.Title)
 	case failover.EventStepEnded:
 		s.Line("%s %-9s %s", place, e.Status, e.Step.Title)

@@ -144,7 +144,7 @@ func run(ctx context.Context, stop <-chan struct{}, proc failover.Procedure, jou
 			Err:  fmt.Errorf("%w: it records a run that was completed at %s, nothing was done now", failover.ErrPrecondition, done.Ended.Format(time.RFC3339))}
 	}
 	screen, at := NewScreen(os.Stderr), newPerson(c.actor, stop)
-	o := failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason, Approved: c.approve, Waive: c.waive,
+	o := failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason, Approved: c.approve, Waive: c.waive, WarnAfter: c.warnAfter, StopAfter: c.stopAfter,
 		Confirm: at.confirm, Observer: screen.Event, Stop: stop}
 	if c.approve == "" {
 		o.Gate = failover.GateFunc(at.approve)
@@ -166,7 +166,8 @@ func undo(ctx context.Context, proc failover.Procedure, journal *failover.Journa
 			fmt.Fprintf(os.Stderr, "by hand:   %s (%s): was done by hand, and is yours to take back\n", s.Title, s.ID)
 		}
 	}
-	rep, err := proc.Undo(ctx, failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason, Observer: NewScreen(os.Stderr).Event})
+	rep, err := proc.Undo(ctx, failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason, Observer: NewScreen(os.Stderr).Event,
+		WarnAfter: c.warnAfter, StopAfter: c.stopAfter})
 	return ended(rep, err, c)
 }
 
