@@ -52,7 +52,7 @@ func (s Server) Check(name string) error {
 	return errors.Join(problems...)
 }
 
-// Filled refuses what is empty or still stands as in the example.
+// Filled refuses what is empty.
 func Filled(field, value, right string) error {
 	if strings.TrimSpace(value) == "" {
 		return failover.Invalid(field, "is missing", "give "+right)
