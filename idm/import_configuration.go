@@ -1,0 +1,193 @@
+package idm
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"github.com/01b61c5c/failover/internal/drivercfg"
+)
+
+// readConfiguration reads the XML of one driver.
+func (in *incoming) readConfiguration(content io.Reader, o readOptions) error {
+	in.partial = true
+	r, err := drivercfg.NewReader(in.name, content, drivercfg.Limits{Value: maxExportValue})
+	if err != nil {
+		return err
+	}
+	h := r.Header()
+	in.base = o.target
+	if in.base == "" {
+		in.base = h.DN
+	}
+	if checkDN("dn", in.base) != nil {
+		return in.refuse(1, "<driver-configuration>", "the file does not say which driver it is (dn is %q): name it in ImportOptions.Driver", h.DN)
+	}
+	err = r.Each(func(from *drivercfg.Object) error {
+		for _, s := range from.Skipped {
+			in.skip("%d: <%s>: %s", s.Line, s.Element, s.Reason)
+		}
+		if from.Class == "" {
+			return nil
+		}
+		obj, err := in.fromConfiguration(from, h, o)
+		if err != nil {
+			return err
+		}
+		if err := in.queries(from, obj.dn); err != nil {
+			return err
+		}
+		in.note("")
+		if err := in.objects.add(obj); err != nil {
+			return in.refuse(from.Line, "name", "%v", err)
+		}
+		return nil
+	})
+	if in.more > 0 {
+		in.skipped = append(in.skipped, fmt.Sprintf("… and %d more parts", in.more))
+	}
+	return err
+}
+
+func (in *incoming) fromConfiguration(from *drivercfg.Object, h drivercfg.Header, o readOptions) (*object, error) {
+	obj := &object{dn: in.base, line: from.Line, made: true}
+	for _, name := range from.Path {
+		obj.dn = childDN(obj.dn, name)
+	}
+	class := from.Class
+	obj.plain = []Attribute{Text("objectClass", "Top", class), Text("cn", commonName(obj.dn))}
+	job := class == "DirXML-Job"
+	var values []Attribute
+	for _, a := range from.Attributes {
+		attribute := Attribute{Name: a.Name, Values: a.Values}
+		if strings.EqualFold(a.Name, "cn") || strings.EqualFold(a.Name, "objectClass") {
+			return nil, in.refuse(a.Line, a.Name, "follows from the place in the file and cannot stand in it")
+		}
+		if err := in.distinct(a.Line, attribute); err != nil {
+			return nil, err
+		}
+		switch o.roles.in(a.Name, job) {
+		case roleReplicated:
+			obj.plain = append(obj.plain, attribute)
+		case roleReference:
+			attribute.Values = moved(a.Name, a.Values, h, in.base)
+			if err := in.references(a.Line, attribute); err != nil {
+				return nil, err
+			}
+			obj.refs = append(obj.refs, attribute)
+		case rolePerServer:
+			values = append(values, attribute)
+		case roleNote, roleOmit:
+			in.ignored[a.Name]++
+		}
+	}
+	if len(values) > 0 {
+		obj.local = []local{{line: from.Line, values: values}}
+	}
+	if job && find(obj.plain, serverList) == nil {
+		switch {
+		case len(o.jobServers) > 0:
+			obj.plain = append(obj.plain, Text(serverList, o.jobServers...))
+		case o.server != "":
+			// Only for a job that has to be created: one that is there keeps its servers, or it would run on two.
+			obj.notes = append(obj.notes, Text(serverList, o.server))
+		}
+	}
+	return obj, nil
+}
+
+// childDN puts a name below a DN.
+func childDN(parent, name string) string {
+	rdn := ldap.RelativeDN{Attributes: []*ldap.AttributeTypeAndValue{{Type: "cn", Value: name}}}
+	text := rdn.String()
+	if printable(name) {
+		text = "cn=" + ldap.EscapeDN(name)
+	}
+	return text + "," + parent
+}
+
+// printable reports whether a name needs no hexadecimal escapes, which would only make it unreadable.
+func printable(name string) bool {
+	return !strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' })
+}
+
+// moved rewrites references from the tree of the file to where its driver is written: into the driver, and into its
+// driver set.
+func moved(attribute string, values [][]byte, h drivercfg.Header, base string) [][]byte {
+	out := make([][]byte, len(values))
+	for i, v := range values {
+		out[i] = v
+		dn, ok := referenceTarget(attribute, string(v))
+		if !ok || dn == "" {
+			continue
+		}
+		tail := string(v)[len(dn):]
+		for _, from := range [][2]string{{h.DN, base}, {h.DriverSetDN, ParentDN(base)}} {
+			if to, ok := rebase(dn, from[0], from[1]); ok {
+				out[i] = []byte(to + tail)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// rebase replaces the ancestor from of dn by to. It leaves the names below as they are written.
+func rebase(dn, from, to string) (string, bool) {
+	if from == "" || to == "" || !SameDN(dn, from) && !BelowDN(dn, from) {
+		return "", false
+	}
+	head := dn
+	rest, err := ldap.ParseDN(dn)
+	above, err2 := ldap.ParseDN(from)
+	if err != nil || err2 != nil {
+		return "", false
+	}
+	keep := len(rest.RDNs) - len(above.RDNs)
+	cut := 0
+	for ; keep > 0; keep-- { // find the comma behind the last name that stays
+		n := nextComma(head[cut:])
+		cut += n + 1
+	}
+	return head[:cut] + to, true
+}
+
+// nextComma returns where the first RDN of dn ends.
+func nextComma(dn string) int {
+	for i := 0; i < len(dn); i++ {
+		switch dn[i] {
+		case '\\':
+			i++
+		case ',', ';':
+			return i
+		}
+	}
+	return len(dn) - 1
+}
+
+// queries turns placeholders into the secrets someone has to set.
+func (in *incoming) queries(from *drivercfg.Object, dn string) error {
+	for _, q := range from.Queries {
+		n := SecretNeeded{Object: dn, Name: q.Name, DisplayName: q.DisplayName, Because: fmt.Sprintf("%s:%d: the file asks for it (%s)", in.name, q.Line, q.Element)}
+		switch q.Kind {
+		case drivercfg.QueryApplicationPassword:
+			n.Kind = SecretApplication
+		case drivercfg.QueryDriverPassword:
+			n.Kind = SecretDriverObject
+		case drivercfg.QueryRemoteLoaderPassword:
+			n.Kind = SecretRemoteLoader
+		case drivercfg.QueryNamedPassword:
+			n.Kind = SecretNamed
+		case drivercfg.QueryJobServers, drivercfg.QueryJobScope, drivercfg.QueryJobEmailServer, drivercfg.QueryOther:
+			in.skip("%d: <%s> of %s: to be set by hand", q.Line, q.Element, dn)
+			continue
+		}
+		in.secrets.add(n, dn)
+		if len(in.secrets.list) > maxSecrets {
+			return in.refuse(q.Line, "<"+q.Element+">", "the file asks for more than %d passwords", maxSecrets)
+		}
+	}
+	return nil
+}

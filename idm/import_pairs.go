@@ -1,0 +1,89 @@
+package idm
+
+import (
+	"bytes"
+	"context"
+)
+
+// pairs walks over both collections and calls visit for each object of either side, within scope. The key holds until
+// visit returns, the objects longer.
+func pairs(ctx context.Context, want, have *objects, scope []byte, visit func(want, have *object, key []byte) error) error {
+	w, err := want.walk()
+	if err != nil {
+		return err
+	}
+	h, err := have.walk()
+	if err != nil {
+		return err
+	}
+	x, err := newSide(w, scope)
+	if err != nil {
+		return err
+	}
+	y, err := newSide(h, scope)
+	if err != nil {
+		return err
+	}
+	for x.o != nil || y.o != nil {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		order := 0
+		switch {
+		case x.o == nil:
+			order = 1
+		case y.o == nil:
+			order = -1
+		default:
+			order = bytes.Compare(x.key, y.key)
+		}
+		var a, b *object
+		key := x.key
+		if order <= 0 {
+			a = x.o
+		}
+		if order >= 0 {
+			b, key = y.o, y.key
+		}
+		if err := visit(a, b, key); err != nil {
+			return err
+		}
+		if order <= 0 {
+			if err := x.next(); err != nil {
+				return err
+			}
+		}
+		if order >= 0 {
+			if err := y.next(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// side is one of the two walks.
+type side struct {
+	w     *walker
+	scope []byte
+	o     *object
+	key   []byte
+}
+
+func newSide(w *walker, scope []byte) (*side, error) {
+	s := &side{w: w, scope: scope}
+	return s, s.next()
+}
+
+func (s *side) next() error {
+	for {
+		o, key, err := s.w.take()
+		if err != nil {
+			return err
+		}
+		s.o, s.key = o, append(s.key[:0], key...)
+		if o == nil || keyBelow(key, s.scope) {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,110 @@
+package idm
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// describe says for people what differs.
+func (d delta) describe() string {
+	switch {
+	case d.missing != nil:
+		return "adds " + showValues(d.missing, d.perServer)
+	case d.want == nil:
+		return showValues(d.have, d.perServer)
+	case d.have == nil:
+		return showValues(d.want, d.perServer)
+	case len(d.want) == 1 && len(d.have) == 1:
+		return showChange(d.have[0], d.want[0], d.perServer)
+	}
+	return showValues(d.have, d.perServer) + " → " + showValues(d.want, d.perServer)
+}
+
+const showMost = 100
+
+// secretReach is how many lines above a line tell what it is about.
+const secretReach = 3
+
+func isText(v []byte) bool {
+	return utf8.Valid(v) && !bytes.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\t' && r != '\n' && r != '\r' })
+}
+
+func showValue(v []byte, settings bool) string {
+	if isText(v) && len(v) <= showMost && !bytes.ContainsAny(v, "\r\n") && !tellsSecret(v, settings) {
+		return strconv.Quote(string(v))
+	}
+	sum := sha256.Sum256(v)
+	return fmt.Sprintf("%d bytes (sha256 %x…)", len(v), sum[:4])
+}
+
+func showValues(values [][]byte, settings bool) string {
+	if len(values) == 1 {
+		return showValue(values[0], settings)
+	}
+	var shown []string
+	for i, v := range values {
+		if i == 5 {
+			shown = append(shown, fmt.Sprintf("… %d values", len(values)))
+			break
+		}
+		shown = append(shown, showValue(v, settings))
+	}
+	return "[" + strings.Join(shown, ", ") + "]"
+}
+
+// tellsSecret reports whether a line may hold a password: shims exist that keep one in their settings, and policies that
+// carry one. "token" tells a secret in settings only: every second line of a policy has that word.
+func tellsSecret(line []byte, settings bool) bool {
+	line = bytes.ToLower(line)
+	for _, word := range []string{"passw", "pwd", "secret", "credential"} {
+		if bytes.Contains(line, []byte(word)) {
+			return true
+		}
+	}
+	return settings && bytes.Contains(line, []byte("token"))
+}
+
+// showChange names the first line that differs of values too long to show, unless it may hold a secret.
+func showChange(have, want []byte, settings bool) string {
+	text := showValue(have, settings) + " → " + showValue(want, settings)
+	if !isText(have) || !isText(want) || len(have) <= showMost && len(want) <= showMost && !bytes.ContainsAny(have, "\n") && !bytes.ContainsAny(want, "\n") {
+		return text
+	}
+	a, b := bytes.Split(have, []byte("\n")), bytes.Split(want, []byte("\n"))
+	for i := range max(len(a), len(b)) {
+		var x, y []byte
+		if i < len(a) {
+			x = a[i]
+		}
+		if i < len(b) {
+			y = b[i]
+		}
+		if i >= len(a) || i >= len(b) || !bytes.Equal(x, y) {
+			// The word may stand in an element above, as in <definition name="password"> and a line later its <value>.
+			if from := max(0, i-secretReach); tellsSecret(y, settings) || slices.ContainsFunc(a[min(from, len(a)):min(i+1, len(a))], func(line []byte) bool { return tellsSecret(line, settings) }) {
+				return fmt.Sprintf("%s, line %d (not shown: it may hold a secret)", text, i+1)
+			}
+			return fmt.Sprintf("%s, line %d: %s → %s", text, i+1, around(x, y), around(y, x))
+		}
+	}
+	return text
+}
+
+// around quotes the part of a line where it begins to differ from the other.
+func around(line, other []byte) string {
+	at := 0
+	for at < len(line) && at < len(other) && line[at] == other[at] {
+		at++
+	}
+	from := max(0, at-showMost/4)
+	text := clipText(string(line[from:]), showMost/2)
+	if from > 0 {
+		text = "…" + text
+	}
+	return strconv.Quote(text)
+}

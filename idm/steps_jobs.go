@@ -1,0 +1,167 @@
+package idm
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/01b61c5c/failover"
+)
+
+// jobs lets the jobs run on the target.
+func (m *mover) jobs() failover.Step {
+	return failover.Step{ID: m.id("jobs"), Title: "Let the jobs run on the target instead of the source", Target: m.DriverSet, Kind: failover.Change,
+		Source: ours + "a DirXML-Job runs only on the servers in its DirXML-ServerList (schema), which no export of the vendor's tools carries",
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			return m.lookJobs(ctx)
+		},
+		Apply: m.moveJobs,
+		Undo: func(ctx context.Context) error {
+			before, _, err := factJobsBefore.Load(ctx)
+			if err != nil {
+				return err
+			}
+			for _, job := range sortedKeys(before) {
+				if err := m.setServerList(ctx, job, before[job]); err != nil {
+					return err
+				}
+				if err := m.Target.NotifyJob(ctx, job); err != nil && !errors.Is(err, ErrNotSupported) {
+					return err
+				}
+			}
+			return nil
+		}}
+}
+
+// jobLists returns the server lists of the jobs that move: those of the drivers, and those of the driver set when every driver moves.
+func (m *mover) jobLists(ctx context.Context) (move map[string][]string, stay []string, err error) {
+	sel, err := m.Target.selection(ctx, ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers})
+	if err != nil {
+		return nil, nil, err
+	}
+	jobs, err := m.Target.Jobs(ctx, m.DriverSet)
+	if err != nil {
+		return nil, nil, err
+	}
+	move = map[string][]string{}
+	for _, job := range jobs {
+		if !sel.includes(job) {
+			continue
+		}
+		list, err := m.Target.ServerList(ctx, job)
+		if err != nil {
+			return nil, nil, err
+		}
+		if SameDN(sel.holder(job), m.DriverSet) && len(sel.leftOut) > 0 {
+			stay = append(stay, job)
+			continue
+		}
+		move[job] = list
+	}
+	return move, stay, nil
+}
+
+// wantedList is the job's list with the target in the place of the source.
+func (m *mover) wantedList(list []string) []string {
+	if !containsDN(list, m.sourceDN) {
+		return list
+	}
+	list = slices.DeleteFunc(slices.Clone(list), func(dn string) bool { return SameDN(dn, m.sourceDN) })
+	if !containsDN(list, m.Target.DN()) {
+		list = append(list, m.Target.DN())
+	}
+	return list
+}
+
+func (m *mover) lookJobs(ctx context.Context) (failover.Observation, error) {
+	lists, stay, err := m.jobLists(ctx)
+	if err != nil {
+		return failover.Observation{}, err
+	}
+	before, _, err := factJobsBefore.Load(ctx)
+	if err != nil {
+		return failover.Observation{}, err
+	}
+	told, _, err := factJobsTold.Load(ctx)
+	if err != nil {
+		return failover.Observation{}, err
+	}
+	var rows []failover.Item
+	for _, job := range sortedKeys(lists) {
+		row := failover.Item{Target: job, Done: !containsDN(lists[job], m.sourceDN), Found: "runs on " + strings.Join(lists[job], " and ")}
+		if was, changed := before[job]; row.Done && changed && containsDN(was, m.sourceDN) {
+			switch said, asked := told[job]; {
+			case !asked:
+				row.Done, row.Found = false, row.Found+", the engine was not told"
+			case !said:
+				row.Found += ", the engine could not be told: it sees the change when it is loaded again"
+			}
+		}
+		rows = append(rows, row)
+	}
+	for _, job := range stay {
+		rows = append(rows, failover.Item{Target: job, Done: true, Found: "belongs to the driver set, of which other drivers stay: decide by hand"})
+	}
+	obs := summary(rows, "jobs name the right servers")
+	obs.Would = "put the target in the place of the source and tell the engine"
+	return obs, nil
+}
+
+func (m *mover) moveJobs(ctx context.Context) error {
+	before, err := factJobsBefore.Capture(ctx, func(ctx context.Context) (map[string][]string, error) {
+		lists, _, err := m.jobLists(ctx)
+		return lists, err
+	})
+	if err != nil {
+		return err
+	}
+	told, _, err := factJobsTold.Load(ctx)
+	if err != nil {
+		return err
+	}
+	if told == nil {
+		told = map[string]bool{}
+	}
+	for _, job := range sortedKeys(before) {
+		if _, asked := told[job]; asked || !containsDN(before[job], m.sourceDN) {
+			continue
+		}
+		if err := m.setServerList(ctx, job, m.wantedList(before[job])); err != nil {
+			return err
+		}
+		// The argument of the operation is inferred. A server that does not take it is no reason to stop here: the list is right.
+		err := m.Target.NotifyJob(ctx, job)
+		if err != nil && !errors.Is(err, ErrNotSupported) {
+			return err
+		}
+		told[job] = err == nil
+		if err := factJobsTold.Save(ctx, told); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setServerList makes the list of a job equal in one request: a job must never be without a server.
+func (m *mover) setServerList(ctx context.Context, job string, want []string) error {
+	have, err := m.Target.ServerList(ctx, job)
+	if err != nil {
+		return err
+	}
+	var changes []AttributeChange
+	for _, dn := range want {
+		if !containsDN(have, dn) {
+			changes = append(changes, AttributeChange{AddValues, Text(serverList, dn)})
+		}
+	}
+	for _, dn := range have {
+		if !containsDN(want, dn) {
+			changes = append(changes, AttributeChange{DeleteValues, Text(serverList, dn)})
+		}
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	return m.Target.Modify(ctx, job, changes...)
+}

@@ -1,0 +1,194 @@
+package symitar
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+func rootInfo(ctx context.Context, h *Host) (failover.Item, error) {
+	out, err := h.read(ctx, "look for the root information", rootInfoScript, h.set.RootInfoDir)
+	if err != nil {
+		return failover.Item{}, err
+	}
+	names := strings.Fields(out)
+	if len(names) == 0 {
+		return failover.Item{Found: "neither rootInfo nor rootInfo.encrypted in " + h.set.RootInfoDir}, nil
+	}
+	return failover.Item{Done: true, Found: strings.Join(names, " and ") + " present"}, nil
+}
+
+// agentProcesses returns which of the processes that make up the agent run.
+func (h *Host) agentProcesses(ctx context.Context) (running, missing []string, err error) {
+	out, err := h.read(ctx, "list processes", psCommand)
+	if err != nil {
+		return nil, nil, err
+	}
+	list := parseProcesses(out)
+	for _, must := range h.set.Agent.Must {
+		if slices.ContainsFunc(list, func(p process) bool { return p.runs(must) }) {
+			running = append(running, must)
+		} else {
+			missing = append(missing, must)
+		}
+	}
+	return running, missing, nil
+}
+
+// agents asks every agent, and notes what jobs those that run say to track. How that is written is not public, so
+// nothing is concluded from it.
+func (f firing) agents(ctx context.Context) (failover.Observation, error) {
+	obs, err := each(ctx, f.all, agentKnown)
+	if err != nil {
+		return obs, err
+	}
+	var notes []string
+	for i, h := range f.all {
+		if obs.Items[i].Found != agentRuns {
+			continue
+		}
+		a, err := h.repeat(ctx, "ask the agent what it tracks", agentScript, h.set.Agent.Control, "dumptracking")
+		if err == nil && a.exit == 0 {
+			notes = append(notes, h.Name()+" tracks"+tail(": ", a.out))
+		}
+	}
+	obs.Note = strings.Join(notes, "; ")
+	return obs, nil
+}
+
+const agentRuns = "agent runs"
+
+// agentKnown asks the agent's control script and reads the table of processes it prints. A stopped agent is no fault
+// before a swap: it may be the secondary's custom to keep it down.
+func agentKnown(ctx context.Context, h *Host) (failover.Item, error) {
+	a, err := h.repeat(ctx, "ask the agent's state", agentScript, h.set.Agent.Control, "status")
+	if err != nil {
+		return failover.Item{}, unchanged(err)
+	}
+	if a.exit == 126 || a.exit == 127 {
+		return failover.Item{Found: h.set.Agent.Control + " cannot be run" + tail(": ", a.out)}, nil
+	}
+	list := parseFullProcesses(a.out)
+	var running []string
+	for _, must := range h.set.Agent.Must {
+		if slices.ContainsFunc(list, func(p process) bool { return p.runs(must) }) {
+			running = append(running, must)
+		}
+	}
+	switch len(running) {
+	case len(h.set.Agent.Must):
+		return failover.Item{Done: true, Found: agentRuns}, nil
+	case 0:
+		return failover.Item{Done: true, Found: "agent stopped"}, nil
+	}
+	return failover.Item{Found: "agent runs in part: only " + strings.Join(running, ", ")}, nil
+}
+
+func diskRoom(ctx context.Context, h *Host) (failover.Item, error) {
+	out, err := h.read(ctx, "look at the file systems", dfCommand)
+	if err != nil {
+		return failover.Item{}, err
+	}
+	list, err := parseDF(out)
+	if err != nil {
+		return failover.Item{}, h.fail("look at the file systems", failover.NotApplied, "run df -k by hand", err)
+	}
+	most := h.set.Limits.DiskPercent
+	var full []string
+	for _, fs := range list {
+		if (fs.space >= most || fs.inodes >= most) && !slices.Contains(h.set.Limits.DiskIgnore, fs.mount) {
+			full = append(full, fmt.Sprintf("%s %d %% (inodes %d %%)", fs.mount, fs.space, max(fs.inodes, 0)))
+		}
+	}
+	if len(full) > 0 {
+		return failover.Item{Found: "nearly full: " + strings.Join(full, ", ")}, nil
+	}
+	return failover.Item{Done: true, Found: fmt.Sprintf("%d file systems below %d %%", len(list), most)}, nil
+}
+
+// symDates looks at the host that is, or becomes, primary: the SYM file systems may be mounted there only.
+func (f firing) symDates(ctx context.Context) (failover.Observation, error) {
+	host := f.dir.old
+	if !slices.Contains(f.all, host) {
+		return failover.Observation{Done: true, Found: "looked at after the swap: the old primary is gone"}, nil
+	}
+	return each(ctx, []*Host{host}, symDates)
+}
+
+func symDates(ctx context.Context, h *Host) (failover.Item, error) {
+	out, err := h.read(ctx, "look at SMA_DATES", symDatesScript, h.set.SymRoot, strconv.Itoa(h.set.Limits.DatesAgeDays))
+	if err != nil {
+		return failover.Item{}, err
+	}
+	var bad []string
+	n := 0
+	for line := range strings.Lines(out) {
+		sym, state, ok := strings.Cut(strings.TrimSpace(line), "\t")
+		if !ok {
+			continue
+		}
+		n++
+		if state != "current" {
+			bad = append(bad, sym+" "+state)
+		}
+	}
+	switch {
+	case n == 0:
+		return failover.Item{Found: "no SYM found below " + h.set.SymRoot}, nil
+	case len(bad) > 0:
+		return failover.Item{Found: "SMA_DATES: " + strings.Join(bad, ", ")}, nil
+	}
+	return failover.Item{Done: true, Found: fmt.Sprintf("SMA_DATES current in %d SYMs", n)}, nil
+}
+
+func (f firing) clocks(ctx context.Context) (failover.Observation, error) {
+	offsets := make([]time.Duration, len(f.all))
+	_, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+		before := time.Now()
+		out, err := h.read(ctx, "read the clock", clockCommand)
+		if err != nil {
+			return failover.Item{}, err
+		}
+		at, err := time.Parse(time.RFC3339, strings.TrimSpace(out))
+		if err != nil {
+			return failover.Item{}, h.fail("read the clock", failover.NotApplied, "run date -u by hand", err)
+		}
+		offsets[slices.Index(f.all, h)] = at.Sub(before.Add(time.Since(before) / 2))
+		return failover.Item{Done: true}, nil
+	})
+	if err != nil {
+		return failover.Observation{}, err
+	}
+	skew := (slices.Max(offsets) - slices.Min(offsets)).Abs().Round(time.Second)
+	limit := f.on.set.Limits.ClockSkew
+	if skew > limit {
+		return failover.Observation{Found: fmt.Sprintf("the clocks differ by more than %s", limit), Note: skew.String()}, nil
+	}
+	return failover.Observation{Done: true, Found: fmt.Sprintf("the clocks agree within %s", limit), Note: skew.String()}, nil
+}
+
+func noHardErrors(ctx context.Context, h *Host) (failover.Item, error) {
+	out, err := h.read(ctx, "read the clock", localCommand)
+	if err != nil {
+		return failover.Item{}, err
+	}
+	now, err := time.Parse("2006-01-02T15:04:05", strings.TrimSpace(out))
+	if err != nil {
+		return failover.Item{}, h.fail("read the clock", failover.NotApplied, "run date by hand", err)
+	}
+	// errpt takes the host's local time as mmddhhmmyy (documented).
+	since := now.Add(-h.set.Limits.ErrorsSince).Format("0102150406")
+	if out, err = h.read(ctx, "read the error log", "errpt -s "+since); err != nil {
+		return failover.Item{}, err
+	}
+	if rows := hardErrors(out); len(rows) > 0 {
+		return failover.Item{Found: fmt.Sprintf("%d permanent hardware errors, the newest: %s", len(rows), rows[0])}, nil
+	}
+	return failover.Item{Done: true, Found: "no permanent hardware errors"}, nil
+}
