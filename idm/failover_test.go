@@ -1,0 +1,174 @@
+package idm_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/idm"
+	"github.com/01b61c5c/failover/idm/idmtest"
+)
+
+func TestFailoverFromPreparation(t *testing.T) {
+	m := newMove(t, pair())
+	m.tree.Server("srv1").Kill()
+	m.tree.Server("srv2").SetRingDelta(3 * 3600) // since the other one is gone
+	r := m.mustRun(m.failover(func(o *idm.FailoverOptions) {
+		o.TrySource = func(ctx context.Context) (*idm.Server, error) {
+			return idm.Dial(ctx, m.tree.Server("srv1").URL(), idm.WithRoots(m.tree.Roots()), admin())
+		}
+	}), "failover")
+	m.stand("srv2", "", idmtest.Auto)
+	m.resyncs(1)
+	step, _ := r.Step("failover/source-dead")
+	require.Contains(t, step.Found, "srv1 has no power")
+}
+
+func TestFailoverFromAnExport(t *testing.T) {
+	m := newMove(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
+	one, byHand := open(t, m.tree, "srv1"), m.drivers[1]
+	require.NoError(t, one.SetStartOption(t.Context(), byHand, idm.Manual, idm.NoResync))
+	_, err := one.SaveExport(t.Context(), m.export().Path, idm.ExportOptions{Base: idmtest.DriverSetDN})
+	require.NoError(t, err)
+	m.tree.Server("srv1").Kill()
+	m.mustRun(m.failover(func(o *idm.FailoverOptions) { o.Data, o.Export = idm.FromExport, m.export() }), "failover")
+	require.Equal(t, idmtest.Manual, m.tree.Server("srv2").StartOption(byHand), "somebody chose Manual on the source, and the export noted it")
+	require.NoError(t, open(t, m.tree, "srv2").SetStartOption(t.Context(), byHand, idm.Auto, idm.NoResync))
+	m.stand("srv2", "", idmtest.Auto)
+	require.Equal(t, 1, len(m.tree.Get("srv2", idmtest.DriverDN(0), "DirXML-ShimConfigInfo")))
+}
+
+// Policies write their state all day long: that an export has an older one is no difference, and the newer one stays.
+func TestAnExportDoesNotBringOldStateOfPoliciesBack(t *testing.T) {
+	for _, data := range []idm.ServerDataFrom{idm.FromExport, idm.FromExportWhole} {
+		m := newMove(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
+		one, driver := open(t, m.tree, "srv1"), m.drivers[0]
+		state := func(text string) {
+			require.NoError(t, one.Modify(t.Context(), driver, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("DirXML-PersistentData", text)}))
+		}
+		state("<state last-employee-number=\"4711\"/>")
+		_, err := one.SaveExport(t.Context(), m.export().Path, idm.ExportOptions{Base: idmtest.DriverSetDN})
+		require.NoError(t, err)
+		state("<state last-employee-number=\"4712\"/>")
+		m.tree.Server("srv1").Kill()
+		m.mustRun(m.failover(func(o *idm.FailoverOptions) { o.Data, o.Export = data, m.export() }), "failover")
+		require.Equal(t, []string{"<state last-employee-number=\"4712\"/>"}, m.tree.Get("srv2", driver, "DirXML-PersistentData"))
+		m.stand("srv2", "", idmtest.Auto)
+	}
+}
+
+func TestFailoverFromAnExportThatIsNotOfToday(t *testing.T) {
+	m := newMove(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
+	one := open(t, m.tree, "srv1")
+	_, err := one.SaveExport(t.Context(), m.export().Path, idm.ExportOptions{Base: idmtest.DriverSetDN})
+	require.NoError(t, err)
+	policy := "cn=SchemaMap," + idmtest.DriverDN(0)
+	require.NoError(t, one.Modify(t.Context(), policy, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("XmlData", "<newer/>")}))
+	m.tree.Server("srv1").Kill()
+	_, err = m.run(m.failover(func(o *idm.FailoverOptions) { o.Data, o.Export = idm.FromExport, m.export() }), "failover")
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.Equal(t, []string{"<newer/>"}, m.tree.Get("srv2", policy, "XmlData"), "an old policy does not come back by itself")
+	for _, d := range m.drivers {
+		require.Equal(t, idmtest.Disabled, m.tree.Server("srv2").StartOption(d))
+	}
+}
+
+func TestFailoverWithoutData(t *testing.T) {
+	m := newMove(t, idmtest.Config{})
+	m.tree.Server("srv1").Kill()
+	_, err := m.run(m.failover(nil), "failover")
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.ErrorContains(t, err, "was not prepared")
+	require.Equal(t, idmtest.Disabled, m.tree.Server("srv2").StartOption(m.drivers[0]))
+}
+
+func TestFailoverWhileTheSourceAnswers(t *testing.T) {
+	m := newMove(t, pair())
+	_, err := m.run(m.failover(func(o *idm.FailoverOptions) {
+		o.TrySource = func(ctx context.Context) (*idm.Server, error) {
+			return idm.Dial(ctx, m.tree.Server("srv1").URL(), idm.WithRoots(m.tree.Roots()), admin())
+		}
+	}), "failover")
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	m.stand("srv1", "srv2", idmtest.Auto)
+}
+
+// The name of the old server may lead to another one by now; that is no sign of life.
+func TestAnotherServerInTheSourcesPlace(t *testing.T) {
+	m := newMove(t, pair())
+	m.tree.Server("srv1").Kill()
+	r := m.mustRun(m.failover(func(o *idm.FailoverOptions) {
+		o.TrySource = func(ctx context.Context) (*idm.Server, error) {
+			return idm.Dial(ctx, m.tree.Server("srv2").URL(), idm.WithRoots(m.tree.Roots()), admin(), idm.WithExpectedServer("cn=srv1,ou=servers,o=system"))
+		}
+	}), "x")
+	step, _ := r.Step("failover/source-silent")
+	require.Equal(t, "another server answers in the source's place", step.Found)
+	m.stand("srv2", "", idmtest.Auto)
+}
+
+// A server that comes up answers before its engine is loaded: that is not a source that stays out.
+func TestASourceWithoutItsEngineMayStillStartIt(t *testing.T) {
+	m := newMove(t, idmtest.Config{Idle: true, Servers: []idmtest.ServerConfig{{Name: "srv1", Engine: idmtest.EngineNotInitialized}, {Name: "srv2", Prepared: true}}})
+	_, err := m.run(m.failover(func(o *idm.FailoverOptions) {
+		o.TrySource = func(ctx context.Context) (*idm.Server, error) {
+			return idm.Dial(ctx, m.tree.Server("srv1").URL(), idm.WithRoots(m.tree.Roots()), admin())
+		}
+	}), "x")
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.ErrorContains(t, err, "its engine is not loaded yet")
+	for _, d := range m.drivers {
+		require.Equal(t, idmtest.Stopped, m.tree.Server("srv2").State(d))
+	}
+}
+
+// Somebody switches the old server on in the middle of the failover: its drivers start by themselves, and nothing more is started
+// here until the guard has been there.
+func TestTheSourceComesBackInTheMiddleOfAFailover(t *testing.T) {
+	for step, next := range map[string]string{"/enable-manual": "use Switchover", "/start": "run GuardOldServer"} {
+		t.Run(step, func(t *testing.T) {
+			m := newMove(t, pair())
+			old := m.tree.Server("srv1")
+			old.Kill()
+			dial := func(ctx context.Context) (*idm.Server, error) {
+				return idm.Dial(ctx, old.URL(), idm.WithRoots(m.tree.Roots()), admin())
+			}
+			p := m.failover(func(o *idm.FailoverOptions) { o.TrySource = dial })
+			j, err := failover.OpenJournal(m.journal("x"))
+			require.NoError(t, err)
+			o := m.options(j, p)
+			o.Observer = func(e failover.Event) {
+				if e.Kind == failover.EventIntent && strings.HasSuffix(e.Step.ID, step) && !old.Up() {
+					if err := old.Start(); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			_, err = p.Run(t.Context(), o)
+			require.ErrorIs(t, err, failover.ErrPrecondition)
+			require.ErrorContains(t, err, "the source answers")
+			require.Contains(t, failover.NextOf(err), next)
+			require.NoError(t, j.Close())
+			m.neverTwo()
+			for _, d := range m.drivers {
+				require.Equal(t, idmtest.Stopped, m.tree.Server("srv2").State(d))
+			}
+
+			// What the error names helps.
+			if next == "run GuardOldServer" {
+				guard, err := idm.GuardOldServer(idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"), OldDN: "cn=srv1,ou=servers,o=system",
+					Dial: dial, Poll: 2 * time.Millisecond})
+				require.NoError(t, err)
+				m.mustRun(guard, "guard")
+			} else {
+				old.Kill()
+			}
+			m.mustRun(p, "x")
+			m.stand("srv2", "", idmtest.Auto)
+		})
+	}
+}

@@ -1,0 +1,86 @@
+package idm_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/idm"
+	"github.com/01b61c5c/failover/idm/idmtest"
+)
+
+func TestGuardOldServer(t *testing.T) {
+	m := newMove(t, pair())
+	old := m.tree.Server("srv1")
+	old.Kill()
+	m.mustRun(m.failover(nil), "failover")
+	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"), OldDN: "cn=srv1,ou=servers,o=system",
+		Dial: func(ctx context.Context) (*idm.Server, error) {
+			return idm.Dial(ctx, old.URL(), idm.WithRoots(m.tree.Roots()), admin(), idm.WithCallTimeout(10*time.Second))
+		}, Poll: 2 * time.Millisecond, Wait: time.Minute, StopTimeout: time.Minute}
+	p, err := idm.GuardOldServer(o)
+	require.NoError(t, err)
+	time.AfterFunc(50*time.Millisecond, func() { _ = old.Start() })
+	m.mustRun(p, "guard")
+	for _, d := range m.drivers {
+		require.Equal(t, idmtest.Stopped, old.State(d))
+		require.Equal(t, idmtest.Disabled, old.StartOption(d))
+		require.Equal(t, idmtest.Running, m.tree.Server("srv2").State(d))
+	}
+	m.mustRun(m.failback(), "failback")
+	for _, d := range m.drivers {
+		require.Equal(t, idmtest.Running, old.State(d))
+	}
+}
+
+// A returned server that is watched is disabled before its drivers are up.
+func TestWatchOldServer(t *testing.T) {
+	cfg := pair()
+	cfg.StartTime = 300 * time.Millisecond
+	m := newMove(t, cfg)
+	old := m.tree.Server("srv1")
+	old.Kill()
+	m.mustRun(m.failover(nil), "failover")
+	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"), OldDN: "cn=srv1,ou=servers,o=system",
+		Dial: func(ctx context.Context) (*idm.Server, error) {
+			return idm.Dial(ctx, old.URL(), idm.WithRoots(m.tree.Roots()), admin(), idm.WithCallTimeout(10*time.Second))
+		}, Poll: 2 * time.Millisecond, StopTimeout: time.Minute}
+	ctx, cancel := context.WithCancel(t.Context())
+	seen := make(chan idm.GuardSighting, 100)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- idm.WatchOldServer(ctx, o, 5*time.Millisecond, func(s idm.GuardSighting) { seen <- s })
+	}()
+	require.NoError(t, old.Start())
+	require.Eventually(t, func() bool {
+		for _, d := range m.drivers {
+			if old.State(d) != idmtest.Stopped || old.StartOption(d) != idmtest.Disabled {
+				return false
+			}
+		}
+		return true
+	}, time.Minute, 5*time.Millisecond)
+	cancel()
+	require.NoError(t, <-ended)
+	acted := false
+	for len(seen) > 0 {
+		acted = acted || (<-seen).Acted
+	}
+	require.True(t, acted, "what was done is reported")
+}
+
+// The guard never stops a driver that is enabled nowhere else.
+func TestGuardLeavesTheOnlyActiveServerAlone(t *testing.T) {
+	m := newMove(t, pair())
+	p, err := idm.GuardOldServer(idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"), OldDN: "cn=srv1,ou=servers,o=system",
+		Dial: func(ctx context.Context) (*idm.Server, error) {
+			return idm.Dial(ctx, m.tree.Server("srv1").URL(), idm.WithRoots(m.tree.Roots()), admin())
+		}})
+	require.NoError(t, err)
+	_, err = m.run(p, "guard")
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	m.stand("srv1", "srv2", idmtest.Auto)
+}
