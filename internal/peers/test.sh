@@ -15,11 +15,14 @@ log=$(mktemp)
 again=$(mktemp)
 trap 'rm -f "$log" "$again"' EXIT
 
+# What is shown of a run; programs under test print lines of their own that begin with "ok".
+lines=$'^(ok  \t|FAIL|panic|# )|^ *--- FAIL'
+
 # run LOG PACKAGE… tests the packages, keeps everything in LOG and shows a line per package.
 run() {
 	local into=$1
 	shift
-	"$go" test -race -p 1 -timeout 60m -v "$@" 2>&1 | tee "$into" | grep --line-buffered -E '^(ok|FAIL|panic|# )|^ *--- FAIL'
+	"$go" test -race -p 1 -timeout 60m -v "$@" 2>&1 | tee "$into" | grep --line-buffered -E "$lines"
 	return "${PIPESTATUS[0]}"
 }
 
