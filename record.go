@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 )
 
@@ -62,7 +63,7 @@ func targetsOf(err error) []TargetOutcome {
 	for err != nil {
 		if list, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the tree is walked by hand
 			// Several %w make one failure with several causes, not one failure per target.
-			if fmt.Sprintf("%T", err) == "*fmt.wrapErrors" {
+			if reflect.TypeOf(err) == reflect.TypeOf(fmt.Errorf("%w %w", err, err)) {
 				for _, cause := range list.Unwrap() {
 					if targets := targetsOf(cause); len(targets) > 0 {
 						return targets
