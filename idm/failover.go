@@ -19,6 +19,17 @@ const (
 	LeaveGap
 )
 
+// String returns "close" or "leave".
+func (g GapPolicy) String() string {
+	switch g {
+	case CloseGap:
+		return "close"
+	case LeaveGap:
+		return "leave"
+	}
+	return fmt.Sprintf("gap policy %d", int(g))
+}
+
 // ServerDataFrom says where the target's per-server values come from in a failover.
 type ServerDataFrom int
 
@@ -31,6 +42,19 @@ const (
 	// FromExportWhole: the export is imported over the drivers as it is, as the published procedure has it.
 	FromExportWhole
 )
+
+// String returns "preparation", "export" or "whole export".
+func (d ServerDataFrom) String() string {
+	switch d {
+	case FromPreparation:
+		return "preparation"
+	case FromExport:
+		return "export"
+	case FromExportWhole:
+		return "whole export"
+	}
+	return fmt.Sprintf("server data from %d", int(d))
+}
 
 // FailoverOptions says what is failed over.
 type FailoverOptions struct {
@@ -87,7 +111,7 @@ func Failover(o FailoverOptions) (failover.Procedure, error) {
 	steps = append(steps, m.jobs(), m.verify(), m.guardReminder(), m.confirmGood(), m.auto())
 	p := failover.Procedure{Name: "idm.Failover", Steps: steps, Lock: m.Lock,
 		Outage: failover.Window{From: m.id("source-dead"), To: m.id("start")},
-		Parameters: m.parameters(failover.Parameter{Name: "since", Value: o.sinceText()}, failover.Parameter{Name: "data", Value: fmt.Sprint(int(o.Data))},
+		Parameters: m.parameters(failover.Parameter{Name: "since", Value: o.sinceText()}, failover.Parameter{Name: "data", Value: o.Data.String()},
 			failover.Parameter{Name: "export", Value: o.Export.Path})}
 	return p, p.Validate()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -78,7 +79,7 @@ func GuardOldServer(o GuardOptions) (failover.Procedure, error) {
 		return failover.Procedure{}, err
 	}
 	p := failover.Procedure{Name: "idm.GuardOldServer", Steps: []failover.Step{g.activeElsewhere(), g.comesBack(), g.disable(), g.quiet()},
-		Parameters: []failover.Parameter{{Name: "driver set", Value: o.DriverSet}, {Name: "drivers", Value: fmt.Sprint(o.Drivers)}, {Name: "old server", Value: o.OldDN}, {Name: "active server", Value: o.Active.DN()}}}
+		Parameters: []failover.Parameter{{Name: "driver set", Value: o.DriverSet}, {Name: "drivers", Value: strings.Join(o.Drivers, "; ")}, {Name: "old server", Value: o.OldDN}, {Name: "active server", Value: o.Active.DN()}}}
 	return p, p.Validate()
 }
 

@@ -88,7 +88,7 @@ func (m *mover) finish(name string, o SwitchoverOptions, steps []failover.Step) 
 	}
 	steps = append(steps, m.jobs(), m.verify(), m.confirmGood(), m.auto())
 	p := failover.Procedure{Name: name, Steps: steps, Lock: m.Lock, Outage: failover.Window{From: m.id("stop"), To: m.id("start")},
-		Parameters: m.parameters(failover.Parameter{Name: "caches", Value: o.CacheDir}, failover.Parameter{Name: "gap", Value: fmt.Sprint(int(o.Gap))})}
+		Parameters: m.parameters(failover.Parameter{Name: "caches", Value: o.CacheDir}, failover.Parameter{Name: "gap", Value: o.Gap.String()})}
 	return p, p.Validate()
 }
 
