@@ -645,7 +645,9 @@ func (r *real) nodeKilled(t *testing.T, _ cluster.Cluster) {
 	c = r.open(t, r.addresses())
 	err = transfer(c, source.Name, source, target)
 	require.Error(t, err)
-	require.True(t, errors.Is(err, cluster.ErrReturned) || errors.Is(err, cluster.ErrNotStarted), "%v", err)
+	// It came back, or never left: a target that dies before the group leaves makes the request stand for nobody until
+	// the time is up.
+	require.True(t, errors.Is(err, cluster.ErrReturned) || errors.Is(err, cluster.ErrNotStarted) || errors.Is(err, cluster.ErrTimeout), "%v", err)
 	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
 	g, err = c.Group(t.Context(), "eft")
 	require.NoError(t, err)

@@ -4,12 +4,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"strconv"
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/loopback"
 )
 
 // ReplicaType is the kind of a replica, numbered as eDirectory does.
@@ -36,6 +36,7 @@ type Server struct {
 	reachable bool // the network lets clients through
 	ports     [2]int
 	listeners []net.Listener
+	held      []func() // gives the ports back that are kept while nobody listens
 	conns     map[*conn]bool
 	connSeq   int
 	down      chan struct{} // closed when the server dies or the tree closes
@@ -170,6 +171,9 @@ func (s *Server) hangUp() {
 	for _, l := range s.listeners {
 		_ = l.Close() // nobody is left to hear of it
 	}
+	if len(s.listeners) > 0 {
+		s.hold()
+	}
 	s.listeners = nil
 	for c := range s.conns {
 		c.cut()
@@ -178,6 +182,20 @@ func (s *Server) hangUp() {
 		close(s.down)
 		s.down = nil
 	}
+}
+
+// hold keeps the ports for the server while it does not listen.
+func (s *Server) hold() {
+	for which := range s.ports {
+		s.held = append(s.held, loopback.Hold(s.address(which)))
+	}
+}
+
+func (s *Server) letGo() {
+	for _, release := range s.held {
+		release()
+	}
+	s.held = nil
 }
 
 // listen opens the listeners of a server that is up and reachable. The first call picks the ports, later ones take the
@@ -198,9 +216,10 @@ func (s *Server) listen() error {
 		var l net.Listener
 		var err error
 		if s.ports[which] == 0 {
-			l, err = listenFirst()
+			l, err = loopback.Listen()
 		} else {
-			l, err = listenAgain(s.address(which))
+			s.letGo()
+			l, err = loopback.Again(s.address(which))
 		}
 		if err != nil {
 			s.hangUp()
@@ -224,31 +243,6 @@ func (s *Server) announce() {
 	}
 	n.shared["ldapinterfaces"] = textAttribute("ldapInterfaces", "ldap://"+s.address(clearPort), "ldaps://"+s.address(tlsPort))
 	s.tree.markEntry(n)
-}
-
-// listenFirst takes a port below the range from which the system gives ports to outgoing connections: the server wants
-// the same one again after it was killed, and another process's connection must not sit on it by then.
-func listenFirst() (net.Listener, error) {
-	const from, to = 20000, 32000
-	for range 50 {
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", from+rand.IntN(to-from))); err == nil {
-			return l, nil
-		}
-	}
-	return listenAgain("127.0.0.1:0")
-}
-
-// listenAgain retries for a moment: the port of a server that was just killed can still be in the hands of the system.
-func listenAgain(addr string) (net.Listener, error) {
-	var err error
-	for range 40 {
-		var l net.Listener
-		if l, err = net.Listen("tcp", addr); err == nil {
-			return l, nil
-		}
-		time.Sleep(25 * time.Millisecond)
-	}
-	return nil, fmt.Errorf("idmtest: %w", err)
 }
 
 func (s *Server) accept(l net.Listener, secure bool, down chan struct{}) {

@@ -111,6 +111,9 @@ func (t *Tree) listenAll() error {
 		if err := s.listen(); err != nil {
 			return err
 		}
+		if len(s.listeners) == 0 && s.ports[clearPort] != 0 {
+			s.hold() // it was down when the tree was kept
+		}
 	}
 	return nil
 }
@@ -122,6 +125,7 @@ func (t *Tree) Close() error {
 	t.closed = true
 	for _, s := range t.servers {
 		s.hangUp()
+		s.letGo()
 	}
 	t.mu.Unlock()
 	t.wg.Wait()

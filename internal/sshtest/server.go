@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/loopback"
 )
 
 // The account every server knows unless WithAccount says otherwise.
@@ -42,6 +43,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	listener net.Listener
+	release  func() // gives the port back that is kept while the server is stopped
 	conns    map[net.Conn]struct{}
 	faults   map[Fault]int
 	asked    []string
@@ -85,7 +87,7 @@ func WithAddress(address string) Option { return func(s *Server) { s.address = a
 
 // NewServer starts a server that runs commands with handler. Close it when done.
 func NewServer(handler Handler, opts ...Option) (*Server, error) {
-	s := &Server{handler: handler, user: User, password: Password, address: "127.0.0.1:0",
+	s := &Server{handler: handler, user: User, password: Password,
 		conns: map[net.Conn]struct{}{}, faults: map[Fault]int{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for _, opt := range opts {
@@ -125,13 +127,24 @@ func (s *Server) Start() error {
 	if s.listener != nil {
 		return nil
 	}
-	l, err := net.Listen("tcp", s.address)
+	l, err := s.listen()
 	if err != nil {
 		return fmt.Errorf("sshtest: %w", err)
 	}
 	s.listener, s.address = l, l.Addr().String()
 	s.work.Go(func() { s.serve(l) })
 	return nil
+}
+
+func (s *Server) listen() (net.Listener, error) {
+	if s.release != nil {
+		s.release()
+		s.release = nil
+	}
+	if s.address == "" {
+		return loopback.Listen()
+	}
+	return loopback.Again(s.address)
 }
 
 // Stop closes the port and cuts every line, as a machine that goes down. Commands run on; stopping them is their
@@ -141,6 +154,7 @@ func (s *Server) Stop() {
 	if s.listener != nil {
 		_ = s.listener.Close()
 		s.listener = nil
+		s.release = loopback.Hold(s.address)
 	}
 	s.mu.Unlock()
 	s.DropLines()
@@ -160,6 +174,12 @@ func (s *Server) Close() {
 	s.cancel()
 	s.Stop()
 	s.work.Wait()
+	s.mu.Lock()
+	if s.release != nil {
+		s.release()
+		s.release = nil
+	}
+	s.mu.Unlock()
 	if s.files != nil {
 		s.files.close()
 	}

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package loopback
+
+// Hold does nothing here.
+func Hold(string) (release func()) { return func() {} }
