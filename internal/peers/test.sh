@@ -15,8 +15,8 @@ log=$(mktemp)
 again=$(mktemp)
 trap 'rm -f "$log" "$again"' EXIT
 
-# What is shown of a run; programs under test print lines of their own that begin with "ok".
-lines=$'^(ok  \t|FAIL|panic|# )|^ *--- FAIL'
+# What is shown of a run; programs under test print lines of their own that begin with "ok" and "FAILS".
+lines=$'^(ok  \t|FAIL(\t|$)|panic|# )|^ *--- FAIL'
 
 # run LOG PACKAGE… tests the packages, keeps everything in LOG and shows a line per package.
 run() {
