@@ -3,8 +3,12 @@
 package edir
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -82,13 +86,9 @@ func (s Server) Dialer(name string) (Dialer, error) {
 	if s.Fingerprint != "" {
 		options = append(options, idm.WithFingerprint(s.Fingerprint))
 	} else {
-		pem, err := os.ReadFile(s.Roots)
+		pool, err := s.pool(name)
 		if err != nil {
-			return nil, fmt.Errorf("%s.roots: %w", name, err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, failover.Invalid(name+".roots", s.Roots+" holds no certificate", "give the certificate of the tree's CA in PEM form")
+			return nil, err
 		}
 		options = append(options, idm.WithRoots(pool))
 	}
@@ -108,6 +108,39 @@ func (s Server) Dialer(name string) (Dialer, error) {
 		}
 		return server, nil
 	}, nil
+}
+
+func (s Server) pool(name string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(s.Roots)
+	if err != nil {
+		return nil, fmt.Errorf("%s.roots: %w", name, err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, failover.Invalid(name+".roots", s.Roots+" holds no certificate", "give the certificate of the tree's CA in PEM form")
+	}
+	return pool, nil
+}
+
+// TLS returns settings that trust what the Dialer trusts: the roots, or the one certificate with the fingerprint. host is
+// the host of the URL.
+func (s Server) TLS(name, host string) (*tls.Config, error) {
+	config := &tls.Config{ServerName: cmp.Or(s.ServerName, host), MinVersion: tls.VersionTLS12}
+	if s.Fingerprint == "" {
+		pool, err := s.pool(name)
+		config.RootCAs = pool
+		return config, err
+	}
+	want := strings.ReplaceAll(s.Fingerprint, ":", "")
+	config.InsecureSkipVerify = true // replaced by the comparison with the pinned certificate
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		sum := sha256.Sum256(state.PeerCertificates[0].Raw)
+		if !strings.EqualFold(hex.EncodeToString(sum[:]), want) {
+			return fmt.Errorf("the certificate has another fingerprint: %x", sum)
+		}
+		return nil
+	}
+	return config, nil
 }
 
 // Ask fetches a secret once, although it is needed for each new connection. asking keeps two questions from being on the
