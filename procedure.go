@@ -66,11 +66,6 @@ func (p Procedure) Validate() error {
 		}
 	}
 	for i, s := range p.Steps {
-		for _, name := range s.Shares {
-			if writer[name] == "" {
-				return Invalid("step "+s.ID+".Shares", "no step writes the fact "+name, "name the fact in Writes of the step it belongs to")
-			}
-		}
 		if at, known := index[s.Guards]; s.Guards != "" && (!known || at <= i) {
 			return Invalid("step "+s.ID+".Guards", s.Guards+" is no step behind it", "name a step that comes later")
 		}

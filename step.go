@@ -77,7 +77,7 @@ type Step struct {
 	Help string
 	// Writes names the facts that the step writes; no other step of the procedure writes them, unless it says so in Shares.
 	Writes []string
-	// Shares names facts of other steps that this step writes too.
+	// Shares names facts that this step writes too, although they belong to another step or another procedure.
 	Shares []string
 
 	Observe func(context.Context) (Observation, error) // never changes anything

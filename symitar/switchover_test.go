@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/symitar"
 	"github.com/01b61c5c/failover/symitar/symitartest"
 )
@@ -38,7 +39,7 @@ func newBench(t *testing.T, fault string) *bench {
 }
 
 // confirmAll is a person who does every manual step.
-func confirmAll(context.Context, failover.Step, failover.Observation) (failover.Statement, error) {
+func confirmAll(context.Context, failover.Request) (failover.Statement, error) {
 	return failover.Statement{By: "operator", Says: "done", Reason: "did it"}, nil
 }
 
@@ -54,7 +55,7 @@ func (b *bench) do(t *testing.T, build func(*symitar.Pair) (failover.Procedure, 
 	defer func() { require.NoError(t, pair.Close()) }()
 	proc, err := build(pair)
 	require.NoError(t, err)
-	journal, err := failover.OpenJournal(b.journal)
+	journal, err := failovertest.JournalAt(b.journal)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, journal.Close()) }()
 	o := failover.RunOptions{Journal: journal, Actor: "tester", Reason: "test", Confirm: confirmAll}
@@ -96,12 +97,12 @@ func TestSwitchoverAndBack(t *testing.T) {
 
 func TestAnApprovedPlanIsRunAsItWasMade(t *testing.T) {
 	b := newBench(t, "")
-	var approved string
+	var approved failover.PlanHash
 	started := 0
 	_, err := b.run(t, func(p *symitar.Pair) (failover.Procedure, error) {
 		proc, err := symitar.Switchover(p)
 		require.NoError(t, err)
-		plan, err := proc.Plan(t.Context())
+		plan, err := proc.Plan(t.Context(), nil)
 		require.NoError(t, err)
 		require.Empty(t, plan.Blockers(), "a pair in order is no obstacle, before there is any output")
 		approved = plan.Findings
