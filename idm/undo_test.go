@@ -21,11 +21,11 @@ func TestUndoOfASwitchover(t *testing.T) {
 	require.NoError(t, err)
 	defer j.Close() //nolint:errcheck // test
 	o := m.options(j, p)
-	o.Confirm = func(ctx context.Context, s failover.Step, obs failover.Observation) (failover.Statement, error) {
-		if s.ID == "switchover/all-good" {
+	o.Confirm = func(ctx context.Context, q failover.Request) (failover.Statement, error) {
+		if q.Step.ID == "switchover/all-good" {
 			return failover.Statement{}, failover.ErrWaiting
 		}
-		return yes(ctx, s, obs)
+		return yes(ctx, q)
 	}
 	_, err = p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrWaiting)

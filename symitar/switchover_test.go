@@ -184,11 +184,11 @@ func TestThePrimaryComesBackAtTheGate(t *testing.T) {
 		return symitar.Failover(p, failover.Statement{By: "night shift", Says: "symaix1 lost power", Reason: "stood before it"})
 	}
 	_, err := b.run(t, gone, func(o *failover.RunOptions) {
-		o.Gate = failover.GateFunc(func(_ context.Context, s failover.Step, _ failover.Observation) error {
-			if s.Kind != failover.Once {
-				return nil
+		o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+			if q.Step.Kind != failover.Once {
+				return failover.Approval{}, nil
 			}
-			return b.sim.PowerOn(symitartest.Home, "primary")
+			return failover.Approval{}, b.sim.PowerOn(symitartest.Home, "primary")
 		})
 	})
 	require.ErrorIs(t, err, failover.ErrPrecondition)
@@ -204,11 +204,11 @@ func TestAJobBeginsWhileThePersonThinks(t *testing.T) {
 	quiet, err := os.ReadFile(processes)
 	require.NoError(t, err)
 	gate := func(o *failover.RunOptions) {
-		o.Gate = failover.GateFunc(func(_ context.Context, s failover.Step, _ failover.Observation) error {
-			if s.Kind != failover.Once {
-				return nil
+		o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+			if q.Step.Kind != failover.Once {
+				return failover.Approval{}, nil
 			}
-			return os.WriteFile(processes, append(bytes.Clone(quiet), "34567890 1 SYM000 /usr/bin/perl /ops/bin/RSJ 000 NIGHTLY\n"...), 0o600)
+			return failover.Approval{}, os.WriteFile(processes, append(bytes.Clone(quiet), "34567890 1 SYM000 /usr/bin/perl /ops/bin/RSJ 000 NIGHTLY\n"...), 0o600)
 		})
 	}
 	_, err = b.run(t, symitar.Switchover, gate)
