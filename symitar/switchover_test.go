@@ -261,11 +261,11 @@ func TestUndoBeforeTheMacro(t *testing.T) {
 func TestWaitAtTheGate(t *testing.T) {
 	b := newBench(t, "")
 	_, err := b.run(t, symitar.Switchover, func(o *failover.RunOptions) {
-		o.Gate = failover.GateFunc(func(_ context.Context, s failover.Step, _ failover.Observation) error {
-			if s.ID == "macro/run" {
-				return b.sim.Put(symitartest.Partner, "etc/processes", "23456789 1 root /SYM/SYMPR/FAILOVERD\n")
+		o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+			if q.Step.ID == "macro/run" {
+				return failover.Approval{}, b.sim.Put(symitartest.Partner, "etc/processes", "23456789 1 root /SYM/SYMPR/FAILOVERD\n")
 			}
-			return nil
+			return failover.Approval{}, nil
 		})
 	})
 	require.ErrorIs(t, err, failover.ErrPrecondition)
