@@ -7,7 +7,7 @@ import (
 	"net"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/remote"
+	"github.com/01b61c5c/failover/remote"
 )
 
 // Dialer opens a TCP connection to a node.

@@ -13,7 +13,7 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/eft/internal/scripts"
-	"github.com/01b61c5c/failover/internal/remote"
+	"github.com/01b61c5c/failover/remote"
 )
 
 // ScriptNodeConfig describes a POSIX node on which a program of the administrator's answers for the service. EFT

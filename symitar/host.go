@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/remote"
+	"github.com/01b61c5c/failover/remote"
 )
 
 // Sentinels of what can be wrong with an answer of a host; test with errors.Is.

@@ -12,7 +12,7 @@ import (
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
 	"github.com/01b61c5c/failover/cluster/clustertest"
-	"github.com/01b61c5c/failover/internal/remote"
+	"github.com/01b61c5c/failover/remote"
 )
 
 // windows serves a model behind SSH.

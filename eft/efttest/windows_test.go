@@ -14,7 +14,7 @@ import (
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/eft"
 	"github.com/01b61c5c/failover/eft/efttest"
-	"github.com/01b61c5c/failover/internal/remote"
+	"github.com/01b61c5c/failover/remote"
 )
 
 func windows(t *testing.T, w *efttest.World, name string) (*efttest.WindowsNode, *eft.WindowsNode) {

@@ -18,7 +18,7 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/internal/faultnet"
-	"github.com/01b61c5c/failover/internal/sshtest"
+	"github.com/01b61c5c/failover/remote/remotetest"
 )
 
 func sum(data []byte) string {
@@ -39,7 +39,7 @@ func names(t *testing.T, dir string) []string {
 
 func TestUploadAndDownload(t *testing.T) {
 	dir := t.TempDir()
-	server := serve(t, nil, sshtest.WithFiles(dir))
+	server := serve(t, nil, remotetest.WithFiles(dir))
 	host := open(t, server.SSH())
 	data := bytes.Repeat([]byte("installer "), 200_000)
 	for range 2 { // the second replaces the first
@@ -80,7 +80,7 @@ func (u unreadable) Read([]byte) (int, error) {
 
 func TestUploadRefusals(t *testing.T) {
 	dir := t.TempDir()
-	server := serve(t, nil, sshtest.WithFiles(dir))
+	server := serve(t, nil, remotetest.WithFiles(dir))
 	host := open(t, server.SSH())
 	for name, tc := range map[string]struct {
 		src  io.Reader
@@ -123,7 +123,7 @@ func (broken) Read([]byte) (int, error) { return 0, errBroken }
 // never said of a new one.
 func TestUploadCut(t *testing.T) {
 	dir := t.TempDir()
-	server := serve(t, nil, sshtest.WithFiles(dir))
+	server := serve(t, nil, remotetest.WithFiles(dir))
 	target := filepath.Join(dir, "f")
 	data := bytes.Repeat([]byte("new"), 5000)
 	done := false
@@ -154,7 +154,7 @@ func TestUploadCut(t *testing.T) {
 }
 
 func TestTransfersEndWithTheContext(t *testing.T) {
-	server := serve(t, nil, sshtest.WithFiles(t.TempDir()))
+	server := serve(t, nil, remotetest.WithFiles(t.TempDir()))
 	proxy, err := faultnet.NewProxy(server.Address())
 	require.NoError(t, err)
 	t.Cleanup(proxy.Close)

@@ -1,4 +1,4 @@
-package sshtest_test
+package remotetest_test
 
 import (
 	"context"
@@ -16,13 +16,13 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/01b61c5c/failover/internal/peers"
-	"github.com/01b61c5c/failover/internal/remote"
-	"github.com/01b61c5c/failover/internal/sshtest"
+	"github.com/01b61c5c/failover/remote"
+	"github.com/01b61c5c/failover/remote/remotetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func run(t *testing.T, server *sshtest.Server, line string) (remote.Result, error) {
+func run(t *testing.T, server *remotetest.Server, line string) (remote.Result, error) {
 	t.Helper()
 	host, err := remote.New(server.SSH())
 	require.NoError(t, err)
@@ -34,8 +34,8 @@ func run(t *testing.T, server *sshtest.Server, line string) (remote.Result, erro
 
 func TestShellEndsWhatItStarted(t *testing.T) {
 	dir := t.TempDir()
-	shell := &sshtest.Shell{Dir: dir}
-	server, err := sshtest.NewServer(shell.Handle)
+	shell := &remotetest.Shell{Dir: dir}
+	server, err := remotetest.NewServer(shell.Handle)
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	res, err := run(t, server, "nohup sh -c 'echo $$ >pid; exec sleep 600' >/dev/null 2>&1 </dev/null & while test ! -s pid; do sleep 0.01; done; pwd")
@@ -56,8 +56,8 @@ func TestShellEndsWhatItStarted(t *testing.T) {
 }
 
 func TestShellTellsSignals(t *testing.T) {
-	shell := &sshtest.Shell{Dir: t.TempDir()}
-	server, err := sshtest.NewServer(shell.Handle)
+	shell := &remotetest.Shell{Dir: t.TempDir()}
+	server, err := remotetest.NewServer(shell.Handle)
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	res, err := run(t, server, "kill -KILL $$")
@@ -68,8 +68,8 @@ func TestShellTellsSignals(t *testing.T) {
 // TestCloseWithACommandUnderWay must not hang, and leaves no process.
 func TestCloseWithACommandUnderWay(t *testing.T) {
 	dir := t.TempDir()
-	shell := &sshtest.Shell{Dir: dir}
-	server, err := sshtest.NewServer(shell.Handle)
+	shell := &remotetest.Shell{Dir: dir}
+	server, err := remotetest.NewServer(shell.Handle)
 	require.NoError(t, err)
 	result := make(chan error, 1)
 	go func() {
@@ -95,15 +95,15 @@ func TestOpenSSHIsAClient(t *testing.T) {
 	require.NoError(t, err)
 	key, _, _, _, err := ssh.ParseAuthorizedKey(text)
 	require.NoError(t, err)
-	shell := &sshtest.Shell{Dir: dir}
-	server, err := sshtest.NewServer(shell.Handle, sshtest.WithAuthorizedKey(key), sshtest.WithFiles(dir))
+	shell := &remotetest.Shell{Dir: dir}
+	server, err := remotetest.NewServer(shell.Handle, remotetest.WithAuthorizedKey(key), remotetest.WithFiles(dir))
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	_, port, err := net.SplitHostPort(server.Address())
 	require.NoError(t, err)
 	options := []string{"-F", "none", "-i", keyFile, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=" + filepath.Join(dir, "known")}
 
-	cmd := exec.CommandContext(t.Context(), "ssh", append(options, "-p", port, "-l", sshtest.User, "127.0.0.1", "cat; echo err >&2; exit 7")...)
+	cmd := exec.CommandContext(t.Context(), "ssh", append(options, "-p", port, "-l", remotetest.User, "127.0.0.1", "cat; echo err >&2; exit 7")...)
 	cmd.Stdin = strings.NewReader("through stdin")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -116,7 +116,7 @@ func TestOpenSSHIsAClient(t *testing.T) {
 
 	if _, err := peers.Path("sftp"); err == nil {
 		batch := fmt.Sprintf("put %s /copy\nrename /copy /moved\nls /\n", keyFile)
-		cmd := exec.CommandContext(t.Context(), "sftp", append(options, "-P", port, "-b", "-", sshtest.User+"@127.0.0.1")...)
+		cmd := exec.CommandContext(t.Context(), "sftp", append(options, "-P", port, "-b", "-", remotetest.User+"@127.0.0.1")...)
 		cmd.Stdin = strings.NewReader(batch)
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, string(out))

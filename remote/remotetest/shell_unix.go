@@ -1,6 +1,6 @@
 //go:build unix
 
-package sshtest
+package remotetest
 
 import (
 	"os"

@@ -16,14 +16,14 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/internal/faultnet"
-	"github.com/01b61c5c/failover/internal/sshtest"
+	"github.com/01b61c5c/failover/remote/remotetest"
 )
 
 func TestHowCommandsEnd(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
-		handler sshtest.Handler
-		fault   sshtest.Fault
+		handler remotetest.Handler
+		fault   remotetest.Fault
 		outcome failover.Outcome
 		want    error // nil: an exit status came back
 		ran     bool  // the server got the request
@@ -31,17 +31,17 @@ func TestHowCommandsEnd(t *testing.T) {
 	}{
 		{"exit 0", exit(0), 0, 0, nil, true, nil},
 		{"exit 255", exit(255), 0, 0, nil, true, func(t *testing.T, r Result) { require.Equal(t, 255, r.Exit) }},
-		{"signal", end(sshtest.Signalled("KILL")), 0, failover.InDoubt, ErrSignalled, true, func(t *testing.T, r Result) {
+		{"signal", end(remotetest.Signalled("KILL")), 0, failover.InDoubt, ErrSignalled, true, func(t *testing.T, r Result) {
 			require.Equal(t, "KILL", r.Signal)
 			require.False(t, r.Exited)
 		}},
-		{"no status", end(sshtest.NoStatus()), 0, failover.InDoubt, ErrNoExitStatus, true, nil},
-		{"drop", end(sshtest.Drop()), 0, failover.InDoubt, ErrLineLost, true, nil},
-		{"drop when the request arrives", nil, sshtest.FaultDropExec, failover.InDoubt, ErrLineLost, true, nil},
-		{"drop after the start", exit(0), sshtest.FaultDropStarted, failover.InDoubt, ErrLineLost, true, nil},
-		{"drop instead of the status", exit(0), sshtest.FaultDropStatus, failover.InDoubt, ErrLineLost, true, nil},
-		{"request refused", nil, sshtest.FaultRefuseExec, failover.NotApplied, ErrRefused, true, nil},
-		{"session refused", nil, sshtest.FaultRefuseSession, failover.NotApplied, ErrRefused, false, nil},
+		{"no status", end(remotetest.NoStatus()), 0, failover.InDoubt, ErrNoExitStatus, true, nil},
+		{"drop", end(remotetest.Drop()), 0, failover.InDoubt, ErrLineLost, true, nil},
+		{"drop when the request arrives", nil, remotetest.FaultDropExec, failover.InDoubt, ErrLineLost, true, nil},
+		{"drop after the start", exit(0), remotetest.FaultDropStarted, failover.InDoubt, ErrLineLost, true, nil},
+		{"drop instead of the status", exit(0), remotetest.FaultDropStatus, failover.InDoubt, ErrLineLost, true, nil},
+		{"request refused", nil, remotetest.FaultRefuseExec, failover.NotApplied, ErrRefused, true, nil},
+		{"session refused", nil, remotetest.FaultRefuseSession, failover.NotApplied, ErrRefused, false, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for _, line := range []string{"fresh", "used"} {
@@ -51,7 +51,7 @@ func TestHowCommandsEnd(t *testing.T) {
 					require.NoError(t, host.Connect(soon(t)))
 				}
 				if tc.fault != 0 {
-					server.Inject(tc.fault, sshtest.Always)
+					server.Inject(tc.fault, remotetest.Always)
 				}
 				res, err := host.Run(soon(t), Command{Name: "fire", Line: "once"})
 				if tc.want == nil {
@@ -79,13 +79,13 @@ func TestHowCommandsEnd(t *testing.T) {
 func TestDeadlines(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
-		handler sshtest.Handler
-		fault   sshtest.Fault
+		handler remotetest.Handler
+		fault   remotetest.Fault
 		outcome failover.Outcome
 	}{
-		{"mute when a session is asked for", nil, sshtest.FaultMuteSession, failover.NotApplied},
-		{"mute after the request", nil, sshtest.FaultMuteExec, failover.InDoubt},
-		{"the command does not end", end(sshtest.Hang()), 0, failover.InDoubt},
+		{"mute when a session is asked for", nil, remotetest.FaultMuteSession, failover.NotApplied},
+		{"mute after the request", nil, remotetest.FaultMuteExec, failover.InDoubt},
+		{"the command does not end", end(remotetest.Hang()), 0, failover.InDoubt},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			server := serve(t, tc.handler)
@@ -114,15 +114,15 @@ func TestDeadlines(t *testing.T) {
 
 func TestGivingUpOneCallLeavesTheOthersAlone(t *testing.T) {
 	release := make(chan struct{})
-	server := serve(t, func(ctx context.Context, cmd *sshtest.Command) sshtest.Ending {
+	server := serve(t, func(ctx context.Context, cmd *remotetest.Command) remotetest.Ending {
 		switch cmd.Line {
 		case "long":
 			<-release
-			return sshtest.Exit(7)
+			return remotetest.Exit(7)
 		case "hang":
-			return sshtest.Hang()
+			return remotetest.Hang()
 		}
-		return sshtest.Exit(0)
+		return remotetest.Exit(0)
 	})
 	host := open(t, server.SSH())
 	var long sync.WaitGroup
@@ -248,8 +248,8 @@ func cutOnce(t *testing.T, dir faultnet.Direction, local, again bool, after int6
 
 func TestKeepalive(t *testing.T) {
 	t.Run("never answered", func(t *testing.T) {
-		server := serve(t, end(sshtest.Hang()))
-		server.Inject(sshtest.FaultMuteKeepalive, sshtest.Always)
+		server := serve(t, end(remotetest.Hang()))
+		server.Inject(remotetest.FaultMuteKeepalive, remotetest.Always)
 		cfg := server.SSH()
 		cfg.KeepaliveEvery, cfg.KeepaliveMisses = 10*time.Millisecond, 2
 		_, err := open(t, cfg).Run(soon(t), Command{Line: "x"})
@@ -258,7 +258,7 @@ func TestKeepalive(t *testing.T) {
 		hasEnded(t, err, server.Address(), failover.InDoubt)
 	})
 	t.Run("packets vanish in the middle", func(t *testing.T) {
-		server := serve(t, end(sshtest.Hang()))
+		server := serve(t, end(remotetest.Hang()))
 		proxy, err := faultnet.NewProxy(server.Address())
 		require.NoError(t, err)
 		t.Cleanup(proxy.Close)
@@ -271,9 +271,9 @@ func TestKeepalive(t *testing.T) {
 		hasEnded(t, err, proxy.Address(), failover.InDoubt)
 	})
 	t.Run("a refusal is a sign of life", func(t *testing.T) {
-		server := serve(t, func(context.Context, *sshtest.Command) sshtest.Ending {
+		server := serve(t, func(context.Context, *remotetest.Command) remotetest.Ending {
 			time.Sleep(150 * time.Millisecond) // several intervals
-			return sshtest.Exit(0)
+			return remotetest.Exit(0)
 		})
 		cfg := server.SSH()
 		cfg.KeepaliveEvery, cfg.KeepaliveMisses = 20*time.Millisecond, 2
@@ -284,7 +284,7 @@ func TestKeepalive(t *testing.T) {
 
 func TestOutputIsDrainedAndCapped(t *testing.T) {
 	const size = 10 << 20
-	server := serve(t, func(_ context.Context, cmd *sshtest.Command) sshtest.Ending {
+	server := serve(t, func(_ context.Context, cmd *remotetest.Command) remotetest.Ending {
 		block := bytes.Repeat([]byte("x"), 64<<10)
 		var both sync.WaitGroup
 		for _, w := range []io.Writer{cmd.Stdout, cmd.Stderr} {
@@ -297,7 +297,7 @@ func TestOutputIsDrainedAndCapped(t *testing.T) {
 			})
 		}
 		both.Wait()
-		return sshtest.Exit(0)
+		return remotetest.Exit(0)
 	})
 	res, err := open(t, server.SSH()).Run(soon(t), Command{Line: "x", MaxOutput: 1000})
 	require.NoError(t, err)
@@ -313,15 +313,15 @@ func TestOutputIsDrainedAndCapped(t *testing.T) {
 
 func TestStdinLargerThanTheWindow(t *testing.T) {
 	data := bytes.Repeat([]byte("0123456789abcdef"), 300_000)
-	server := serve(t, func(_ context.Context, cmd *sshtest.Command) sshtest.Ending {
+	server := serve(t, func(_ context.Context, cmd *remotetest.Command) remotetest.Ending {
 		if cmd.Line == "ignore" {
-			return sshtest.Exit(3) // the command ends without reading what it is given
+			return remotetest.Exit(3) // the command ends without reading what it is given
 		}
 		got, _ := io.ReadAll(cmd.Stdin)
 		if !bytes.Equal(got, data) {
-			return sshtest.Exit(1)
+			return remotetest.Exit(1)
 		}
-		return sshtest.Exit(0)
+		return remotetest.Exit(0)
 	})
 	host := open(t, server.SSH())
 	res, err := host.Run(soon(t), Command{Line: "read", Stdin: data})
@@ -334,12 +334,12 @@ func TestStdinLargerThanTheWindow(t *testing.T) {
 
 func TestLines(t *testing.T) {
 	long := strings.Repeat("y", maxLineLength+10)
-	server := serve(t, func(_ context.Context, cmd *sshtest.Command) sshtest.Ending {
+	server := serve(t, func(_ context.Context, cmd *remotetest.Command) remotetest.Ending {
 		for _, piece := range []string{"on", "e\r\ntwo\n\nthr", "ee\n", long + "\n", "last"} {
 			_, _ = io.WriteString(cmd.Stdout, piece)
 		}
 		_, _ = io.WriteString(cmd.Stderr, "warn\n")
-		return sshtest.Exit(0)
+		return remotetest.Exit(0)
 	})
 	var out, errs []string
 	_, err := open(t, server.SSH()).Run(soon(t), Command{Line: "x", OnLine: func(s Stream, line string) {
@@ -357,9 +357,9 @@ func TestLines(t *testing.T) {
 
 func TestAChildKeepsTheOutputOpen(t *testing.T) {
 	never := make(chan struct{})
-	server := serve(t, func(_ context.Context, cmd *sshtest.Command) sshtest.Ending {
+	server := serve(t, func(_ context.Context, cmd *remotetest.Command) remotetest.Ending {
 		_, _ = io.WriteString(cmd.Stdout, "@@LAUNCHED\n")
-		return sshtest.ExitOpen(0, never)
+		return remotetest.ExitOpen(0, never)
 	})
 	res, err := open(t, server.SSH()).Run(soon(t), Command{Line: "x"})
 	require.NoError(t, err)
@@ -368,12 +368,12 @@ func TestAChildKeepsTheOutputOpen(t *testing.T) {
 }
 
 func TestExpiredPassword(t *testing.T) {
-	refuse := func(cmd *sshtest.Command) sshtest.Ending {
+	refuse := func(cmd *remotetest.Command) remotetest.Ending {
 		_, _ = io.WriteString(cmd.Stderr, "WARNING: Your password has expired.\n"+expiredText+"\n")
-		return sshtest.Exit(1)
+		return remotetest.Exit(1)
 	}
 	t.Run("the server says it to everything", func(t *testing.T) {
-		server := serve(t, func(_ context.Context, cmd *sshtest.Command) sshtest.Ending { return refuse(cmd) })
+		server := serve(t, func(_ context.Context, cmd *remotetest.Command) remotetest.Ending { return refuse(cmd) })
 		_, err := open(t, server.SSH()).Run(soon(t), Command{Line: "macro"})
 		require.ErrorIs(t, err, ErrPasswordExpired)
 		require.ErrorIs(t, err, ErrLogin)
@@ -381,11 +381,11 @@ func TestExpiredPassword(t *testing.T) {
 		require.Equal(t, []string{"macro", "exit 0"}, server.Commands())
 	})
 	t.Run("the command says it of another machine", func(t *testing.T) {
-		server := serve(t, func(_ context.Context, cmd *sshtest.Command) sshtest.Ending {
+		server := serve(t, func(_ context.Context, cmd *remotetest.Command) remotetest.Ending {
 			if cmd.Line == "macro" {
 				return refuse(cmd)
 			}
-			return sshtest.Exit(0)
+			return remotetest.Exit(0)
 		})
 		res, err := open(t, server.SSH()).Run(soon(t), Command{Line: "macro"})
 		require.NoError(t, err, "a command that ran is not called refused")
@@ -394,10 +394,10 @@ func TestExpiredPassword(t *testing.T) {
 }
 
 func TestSecretsStayOut(t *testing.T) {
-	server := serve(t, end(sshtest.Drop()))
+	server := serve(t, end(remotetest.Drop()))
 	_, err := open(t, server.SSH()).Run(soon(t), Command{Line: "x", Stdin: []byte("hunter2")})
 	require.NotContains(t, err.Error(), "hunter2")
-	require.NotContains(t, err.Error(), sshtest.Password)
+	require.NotContains(t, err.Error(), remotetest.Password)
 	require.Equal(t, []string{"x"}, server.Commands())
 }
 
@@ -418,7 +418,7 @@ func TestShellLineIsReadBackByRealShells(t *testing.T) {
 			if _, err := os.Stat(shell); err != nil {
 				t.Skipf("needs %s, which this machine lacks", shell)
 			}
-			outer := &sshtest.Shell{Path: shell, Dir: t.TempDir()}
+			outer := &remotetest.Shell{Path: shell, Dir: t.TempDir()}
 			host := open(t, serve(t, outer.Handle).SSH())
 			line := EnvLine(ShellLine(shell, `for a in "$@"; do printf '%s\001' "$a"; done; printf %s "$X"`, args...), "X=it's")
 			res, err := host.Run(soon(t), Command{Line: line})

@@ -1,4 +1,4 @@
-package sshtest
+package remotetest
 
 import (
 	"context"
@@ -23,7 +23,7 @@ const (
 	Password = "correct horse"
 )
 
-var errRefused = errors.New("sshtest: refused")
+var errRefused = errors.New("remotetest: refused")
 
 // Server is an SSH server on 127.0.0.1.
 type Server struct {
@@ -129,7 +129,7 @@ func (s *Server) Start() error {
 	}
 	l, err := s.listen()
 	if err != nil {
-		return fmt.Errorf("sshtest: %w", err)
+		return fmt.Errorf("remotetest: %w", err)
 	}
 	s.listener, s.address = l, l.Addr().String()
 	s.work.Go(func() { s.serve(l) })

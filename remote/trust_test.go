@@ -22,13 +22,13 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/sshtest"
+	"github.com/01b61c5c/failover/remote/remotetest"
 )
 
 // hostKeys makes one key of each kind a server can have: ed25519, ecdsa, rsa.
 func hostKeys(t *testing.T) (ed, ec, rs ssh.Signer) {
 	t.Helper()
-	ed, err := sshtest.NewKey()
+	ed, err := remotetest.NewKey()
 	require.NoError(t, err)
 	ecdsaKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -45,7 +45,7 @@ func print256(s ssh.Signer) string { return ssh.FingerprintSHA256(s.PublicKey())
 
 func TestPinnedKeyOfAnyKindIsFound(t *testing.T) {
 	ed, ec, rs := hostKeys(t)
-	server := serve(t, exit(0), sshtest.WithHostKeys(ed, ec, rs))
+	server := serve(t, exit(0), remotetest.WithHostKeys(ed, ec, rs))
 	for name, key := range map[string]ssh.Signer{"ed25519": ed, "ecdsa": ec, "rsa": rs} {
 		t.Run(name, func(t *testing.T) {
 			before := server.Counts().LoginTries
@@ -66,7 +66,7 @@ func TestPinnedKeyOfAnyKindIsFound(t *testing.T) {
 
 func TestWrongHostKeys(t *testing.T) {
 	ed, ec, rs := hostKeys(t)
-	other, err := sshtest.NewKey()
+	other, err := remotetest.NewKey()
 	require.NoError(t, err)
 	for _, tc := range []struct {
 		name string
@@ -86,7 +86,7 @@ func TestWrongHostKeys(t *testing.T) {
 		}, ErrPeerHostKey, "addresses swapped"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			server := serve(t, nil, sshtest.WithHostKeys(ed, ec, rs))
+			server := serve(t, nil, remotetest.WithHostKeys(ed, ec, rs))
 			cfg := server.SSH()
 			tc.set(&cfg)
 			host := open(t, cfg)
@@ -104,7 +104,7 @@ func TestWrongHostKeys(t *testing.T) {
 
 func TestKnownHosts(t *testing.T) {
 	ed, _, rs := hostKeys(t)
-	other, err := sshtest.NewKey()
+	other, err := remotetest.NewKey()
 	require.NoError(t, err)
 	for _, tc := range []struct {
 		name string
@@ -120,7 +120,7 @@ func TestKnownHosts(t *testing.T) {
 		}, ErrHostKeyChanged},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			server := serve(t, exit(0), sshtest.WithHostKeys(ed, rs))
+			server := serve(t, exit(0), remotetest.WithHostKeys(ed, rs))
 			file := filepath.Join(t.TempDir(), "known_hosts")
 			require.NoError(t, os.WriteFile(file, []byte(tc.line(server.Address())+"\n"), 0o600))
 			cfg := server.SSH()
@@ -136,7 +136,7 @@ func TestKnownHosts(t *testing.T) {
 		})
 	}
 	t.Run("only a kind it no longer has", func(t *testing.T) {
-		server := serve(t, nil, sshtest.WithHostKeys(ed))
+		server := serve(t, nil, remotetest.WithHostKeys(ed))
 		file := filepath.Join(t.TempDir(), "known_hosts")
 		require.NoError(t, os.WriteFile(file, []byte(knownhosts.Line([]string{server.Address()}, rs.PublicKey())+"\n"), 0o600))
 		cfg := server.SSH()
@@ -167,16 +167,16 @@ func TestLogins(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name   string
-		server []sshtest.Option
+		server []remotetest.Option
 		set    func(*failover.SSH)
 	}{
 		{"password", nil, func(*failover.SSH) {}},
-		{"keyboard-interactive", []sshtest.Option{sshtest.WithKeyboardInteractive(ask)}, func(*failover.SSH) {}},
-		{"public key", []sshtest.Option{sshtest.WithAuthorizedKey(signer.PublicKey())}, func(c *failover.SSH) { c.Password, c.Key = nil, secret(private) }},
-		{"encrypted key", []sshtest.Option{sshtest.WithAuthorizedKey(encryptedSigner.PublicKey())}, func(c *failover.SSH) {
+		{"keyboard-interactive", []remotetest.Option{remotetest.WithKeyboardInteractive(ask)}, func(*failover.SSH) {}},
+		{"public key", []remotetest.Option{remotetest.WithAuthorizedKey(signer.PublicKey())}, func(c *failover.SSH) { c.Password, c.Key = nil, secret(private) }},
+		{"encrypted key", []remotetest.Option{remotetest.WithAuthorizedKey(encryptedSigner.PublicKey())}, func(c *failover.SSH) {
 			c.Password, c.Key, c.Passphrase = nil, secret(encrypted), secret("open sesame")
 		}},
-		{"agent", []sshtest.Option{sshtest.WithAuthorizedKey(signer.PublicKey())}, func(c *failover.SSH) { c.Password, c.Agent = nil, socket }},
+		{"agent", []remotetest.Option{remotetest.WithAuthorizedKey(signer.PublicKey())}, func(c *failover.SSH) { c.Password, c.Agent = nil, socket }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			server := serve(t, exit(0), tc.server...)
@@ -193,8 +193,8 @@ func TestRefusedLogins(t *testing.T) {
 	_, private := clientKey(t, "")
 	_, encrypted := clientKey(t, "open sesame")
 	someKey, _ := clientKey(t, "")
-	asking := func(question string, echo bool, rounds int) sshtest.Option {
-		return sshtest.WithKeyboardInteractive(func(challenge ssh.KeyboardInteractiveChallenge, _ string) error {
+	asking := func(question string, echo bool, rounds int) remotetest.Option {
+		return remotetest.WithKeyboardInteractive(func(challenge ssh.KeyboardInteractiveChallenge, _ string) error {
 			for range rounds {
 				if _, err := challenge("", "", []string{question}, []bool{echo}); err != nil {
 					return err
@@ -205,24 +205,24 @@ func TestRefusedLogins(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name   string
-		server []sshtest.Option
-		fault  sshtest.Fault
+		server []remotetest.Option
+		fault  remotetest.Fault
 		set    func(*failover.SSH)
 		tries  int // logins judged by the server
 		text   string
 	}{
 		{"wrong password", nil, 0, func(c *failover.SSH) { c.Password = secret("no") }, 1, "unable to authenticate"},
-		{"account refused", nil, sshtest.FaultRefuseLogin, nil, 1, "unable to authenticate"},
-		{"line drops during login", nil, sshtest.FaultDropLogin, nil, 1, "login refused"},
-		{"password and dialogue with one password", []sshtest.Option{sshtest.WithConfig(func(cfg *ssh.ServerConfig) {
+		{"account refused", nil, remotetest.FaultRefuseLogin, nil, 1, "unable to authenticate"},
+		{"line drops during login", nil, remotetest.FaultDropLogin, nil, 1, "login refused"},
+		{"password and dialogue with one password", []remotetest.Option{remotetest.WithConfig(func(cfg *ssh.ServerConfig) {
 			cfg.KeyboardInteractiveCallback = func(_ ssh.ConnMetadata, challenge ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
 				_, err := challenge("", "", []string{"Password:"}, []bool{false})
 				return nil, errors.Join(errors.New("no"), err)
 			}
 		})}, 0, func(c *failover.SSH) { c.Password = secret("no") }, 1, "password was refused"},
-		{"a question that echoes", []sshtest.Option{asking("Favourite colour?", true, 1)}, 0, nil, 1, "Favourite colour?"},
-		{"a second question", []sshtest.Option{asking("New password:", false, 2)}, 0, nil, 1, "New password:"},
-		{"unknown public key", []sshtest.Option{sshtest.WithAuthorizedKey(someKey.PublicKey())}, 0, func(c *failover.SSH) { c.Password, c.Key = nil, secret(private) }, 0, "unable to authenticate"},
+		{"a question that echoes", []remotetest.Option{asking("Favourite colour?", true, 1)}, 0, nil, 1, "Favourite colour?"},
+		{"a second question", []remotetest.Option{asking("New password:", false, 2)}, 0, nil, 1, "New password:"},
+		{"unknown public key", []remotetest.Option{remotetest.WithAuthorizedKey(someKey.PublicKey())}, 0, func(c *failover.SSH) { c.Password, c.Key = nil, secret(private) }, 0, "unable to authenticate"},
 		{"key without its passphrase", nil, 0, func(c *failover.SSH) { c.Password, c.Key = nil, secret(encrypted) }, 0, "no passphrase"},
 		{"key with a wrong passphrase", nil, 0, func(c *failover.SSH) { c.Password, c.Key, c.Passphrase = nil, secret(encrypted), secret("x") }, 0, "login refused"},
 		{"no agent", nil, 0, func(c *failover.SSH) { c.Password, c.Agent = nil, "/nonexistent/agent" }, 0, "login refused"},
@@ -236,7 +236,7 @@ func TestRefusedLogins(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			server := serve(t, nil, tc.server...)
 			if tc.fault != 0 {
-				server.Inject(tc.fault, sshtest.Always)
+				server.Inject(tc.fault, remotetest.Always)
 			}
 			cfg := server.SSH()
 			if tc.set != nil {
@@ -255,7 +255,7 @@ func TestRefusedLogins(t *testing.T) {
 // TestMuteAgent: an agent may wait for a person who is not there.
 func TestMuteAgent(t *testing.T) {
 	signer, private := clientKey(t, "")
-	server := serve(t, nil, sshtest.WithAuthorizedKey(signer.PublicKey()))
+	server := serve(t, nil, remotetest.WithAuthorizedKey(signer.PublicKey()))
 	for name, socket := range map[string]string{"when asked for keys": agentWith(t, private, "list"), "when asked to sign": agentWith(t, private, "sign")} {
 		t.Run(name, func(t *testing.T) {
 			cfg := server.SSH()
@@ -274,7 +274,7 @@ func TestCertificateAuthorityInKnownHosts(t *testing.T) {
 	require.NoError(t, cert.SignCert(rand.Reader, ca))
 	certified, err := ssh.NewCertSigner(cert, ed)
 	require.NoError(t, err)
-	server := serve(t, exit(0), sshtest.WithHostKeys(certified))
+	server := serve(t, exit(0), remotetest.WithHostKeys(certified))
 	file := filepath.Join(t.TempDir(), "known_hosts")
 	line := "@cert-authority " + knownhosts.Normalize(server.Address()) + " " + string(ssh.MarshalAuthorizedKey(ca.PublicKey()))
 	require.NoError(t, os.WriteFile(file, []byte(line), 0o600))
@@ -293,7 +293,7 @@ func TestLogsHoldNoSecretAndNoCommand(t *testing.T) {
 	require.NoError(t, host.Close())
 	require.Contains(t, text.String(), "connected")
 	require.Contains(t, text.String(), server.Fingerprints()[0])
-	for _, hidden := range []string{sshtest.Password, "the-command", "the-input"} {
+	for _, hidden := range []string{remotetest.Password, "the-command", "the-input"} {
 		require.NotContains(t, text.String(), hidden)
 	}
 }
@@ -310,13 +310,13 @@ func TestARefusedPasswordIsNotSentAgain(t *testing.T) {
 	require.Equal(t, 1, server.Counts().LoginTries, "a polling step must not lock the account")
 	err := host.Connect(soon(t))
 	require.Contains(t, err.Error(), "not sent again")
-	current = failover.NewSecret(sshtest.Password)
+	current = failover.NewSecret(remotetest.Password)
 	require.NoError(t, host.Connect(soon(t)), "a corrected password is tried")
 }
 
 func TestManyCallsMakeOneLogin(t *testing.T) {
 	server := serve(t, nil)
-	server.Inject(sshtest.FaultRefuseLogin, sshtest.Always)
+	server.Inject(remotetest.FaultRefuseLogin, remotetest.Always)
 	host := open(t, server.SSH())
 	errs := make(chan error, 30)
 	for range cap(errs) {
@@ -330,29 +330,29 @@ func TestManyCallsMakeOneLogin(t *testing.T) {
 
 func TestAlgorithms(t *testing.T) {
 	_, _, rs := hostKeys(t)
-	only := func(set func(*ssh.ServerConfig)) sshtest.Option { return sshtest.WithConfig(set) }
-	kex := func(name string) sshtest.Option {
+	only := func(set func(*ssh.ServerConfig)) remotetest.Option { return remotetest.WithConfig(set) }
+	kex := func(name string) remotetest.Option {
 		return only(func(c *ssh.ServerConfig) { c.KeyExchanges = []string{name} })
 	}
 	sha1, err := ssh.NewSignerWithAlgorithms(rs.(ssh.AlgorithmSigner), []string{ssh.KeyAlgoRSA})
 	require.NoError(t, err)
 	for _, tc := range []struct {
 		name   string
-		opts   []sshtest.Option
+		opts   []remotetest.Option
 		legacy bool // what it takes
 	}{
-		{"group-exchange-sha256", []sshtest.Option{kex(ssh.KeyExchangeDHGEXSHA256)}, false},
-		{"group16-sha512", []sshtest.Option{kex(ssh.KeyExchangeDH16SHA512)}, false},
-		{"group14-sha256", []sshtest.Option{kex(ssh.KeyExchangeDH14SHA256)}, false},
-		{"group14-sha1", []sshtest.Option{kex(ssh.InsecureKeyExchangeDH14SHA1)}, true},
-		{"group1-sha1", []sshtest.Option{kex(ssh.InsecureKeyExchangeDH1SHA1)}, true},
-		{"group-exchange-sha1", []sshtest.Option{kex(ssh.InsecureKeyExchangeDHGEXSHA1)}, true},
-		{"aes128-cbc", []sshtest.Option{only(func(c *ssh.ServerConfig) { c.Ciphers = []string{ssh.InsecureCipherAES128CBC} })}, true},
-		{"3des-cbc", []sshtest.Option{only(func(c *ssh.ServerConfig) { c.Ciphers = []string{ssh.InsecureCipherTripleDESCBC} })}, true},
-		{"hmac-sha1-96", []sshtest.Option{only(func(c *ssh.ServerConfig) {
+		{"group-exchange-sha256", []remotetest.Option{kex(ssh.KeyExchangeDHGEXSHA256)}, false},
+		{"group16-sha512", []remotetest.Option{kex(ssh.KeyExchangeDH16SHA512)}, false},
+		{"group14-sha256", []remotetest.Option{kex(ssh.KeyExchangeDH14SHA256)}, false},
+		{"group14-sha1", []remotetest.Option{kex(ssh.InsecureKeyExchangeDH14SHA1)}, true},
+		{"group1-sha1", []remotetest.Option{kex(ssh.InsecureKeyExchangeDH1SHA1)}, true},
+		{"group-exchange-sha1", []remotetest.Option{kex(ssh.InsecureKeyExchangeDHGEXSHA1)}, true},
+		{"aes128-cbc", []remotetest.Option{only(func(c *ssh.ServerConfig) { c.Ciphers = []string{ssh.InsecureCipherAES128CBC} })}, true},
+		{"3des-cbc", []remotetest.Option{only(func(c *ssh.ServerConfig) { c.Ciphers = []string{ssh.InsecureCipherTripleDESCBC} })}, true},
+		{"hmac-sha1-96", []remotetest.Option{only(func(c *ssh.ServerConfig) {
 			c.Ciphers, c.MACs = []string{ssh.CipherAES128CTR}, []string{ssh.InsecureHMACSHA196}
 		})}, true},
-		{"ssh-rsa host key", []sshtest.Option{sshtest.WithHostKeys(sha1)}, true},
+		{"ssh-rsa host key", []remotetest.Option{remotetest.WithHostKeys(sha1)}, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			server := serve(t, exit(0), tc.opts...)
@@ -375,9 +375,9 @@ func TestAlgorithms(t *testing.T) {
 		})
 	}
 	t.Run("a pinned key behind old algorithms", func(t *testing.T) {
-		ed, err := sshtest.NewKey()
+		ed, err := remotetest.NewKey()
 		require.NoError(t, err)
-		server := serve(t, nil, sshtest.WithHostKeys(ed, sha1))
+		server := serve(t, nil, remotetest.WithHostKeys(ed, sha1))
 		cfg := server.SSH()
 		cfg.HostKeys = []string{print256(rs)}
 		err = open(t, cfg).Connect(soon(t))
@@ -399,21 +399,21 @@ func TestUnreachableAndMuteHosts(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name  string
-		fault sshtest.Fault
+		fault remotetest.Fault
 		addr  string
 		opts  []Option
 		want  error
 	}{
 		{"nobody listens", 0, gone, nil, ErrUnreachable},
 		{"packets vanish", 0, "", []Option{WithDialer(blackhole)}, ErrUnreachable},
-		{"mute after TCP connect", sshtest.FaultMute, "", nil, ErrHandshake},
-		{"mute after the version", sshtest.FaultMuteKex, "", nil, ErrHandshake},
-		{"hangs up", sshtest.FaultHangUp, "", nil, ErrHandshake},
+		{"mute after TCP connect", remotetest.FaultMute, "", nil, ErrHandshake},
+		{"mute after the version", remotetest.FaultMuteKex, "", nil, ErrHandshake},
+		{"hangs up", remotetest.FaultHangUp, "", nil, ErrHandshake},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			server := serve(t, nil)
 			if tc.fault != 0 {
-				server.Inject(tc.fault, sshtest.Always)
+				server.Inject(tc.fault, remotetest.Always)
 			}
 			cfg := server.SSH()
 			cfg.ConnectTimeout = 80 * time.Millisecond

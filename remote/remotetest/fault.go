@@ -1,4 +1,4 @@
-package sshtest
+package remotetest
 
 // Fault is something that goes wrong on the server's side of the protocol. What goes wrong with a single command
 // is the business of its Handler, see Ending.

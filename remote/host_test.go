@@ -9,32 +9,32 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/sshtest"
+	"github.com/01b61c5c/failover/remote/remotetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // serve starts a simulated server; the handler may be nil where no command is to run.
-func serve(t *testing.T, handler sshtest.Handler, opts ...sshtest.Option) *sshtest.Server {
+func serve(t *testing.T, handler remotetest.Handler, opts ...remotetest.Option) *remotetest.Server {
 	t.Helper()
 	if handler == nil {
-		handler = func(_ context.Context, cmd *sshtest.Command) sshtest.Ending {
+		handler = func(_ context.Context, cmd *remotetest.Command) remotetest.Ending {
 			t.Errorf("a command ran that must not run: %s", cmd.Line)
-			return sshtest.Exit(99)
+			return remotetest.Exit(99)
 		}
 	}
-	server, err := sshtest.NewServer(handler, opts...)
+	server, err := remotetest.NewServer(handler, opts...)
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	return server
 }
 
-func exit(code int) sshtest.Handler {
-	return func(context.Context, *sshtest.Command) sshtest.Ending { return sshtest.Exit(code) }
+func exit(code int) remotetest.Handler {
+	return func(context.Context, *remotetest.Command) remotetest.Ending { return remotetest.Exit(code) }
 }
 
-func end(e sshtest.Ending) sshtest.Handler {
-	return func(context.Context, *sshtest.Command) sshtest.Ending { return e }
+func end(e remotetest.Ending) remotetest.Handler {
+	return func(context.Context, *remotetest.Command) remotetest.Ending { return e }
 }
 
 func open(t *testing.T, cfg failover.SSH, opts ...Option) *Host {
@@ -63,11 +63,11 @@ func hasEnded(t *testing.T, err error, target string, outcome failover.Outcome) 
 	require.Equal(t, target, e.Target)
 	require.NotEmpty(t, e.Next)
 	require.NotEmpty(t, e.Op)
-	require.NotContains(t, err.Error(), sshtest.Password)
+	require.NotContains(t, err.Error(), remotetest.Password)
 }
 
 func TestRunSharesOneConnection(t *testing.T) {
-	shell := &sshtest.Shell{Dir: t.TempDir()}
+	shell := &remotetest.Shell{Dir: t.TempDir()}
 	server := serve(t, shell.Handle)
 	host := open(t, server.SSH())
 	res, err := host.Run(soon(t), Command{Line: ShellLine("/bin/sh", `cat; echo "$1"; echo oops >&2; exit 3`, "it's"), Stdin: []byte("in\n")})
@@ -121,9 +121,9 @@ func TestRunRefusesBadCommands(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	started := make(chan struct{})
-	server := serve(t, func(context.Context, *sshtest.Command) sshtest.Ending {
+	server := serve(t, func(context.Context, *remotetest.Command) remotetest.Ending {
 		close(started)
-		return sshtest.Hang()
+		return remotetest.Hang()
 	})
 	host := open(t, server.SSH())
 	result := make(chan error, 1)
@@ -145,7 +145,7 @@ func TestClose(t *testing.T) {
 
 func TestCloseEndsADial(t *testing.T) {
 	server := serve(t, nil)
-	server.Inject(sshtest.FaultMute, sshtest.Always)
+	server.Inject(remotetest.FaultMute, remotetest.Always)
 	host := open(t, server.SSH())
 	result := make(chan error, 1)
 	go func() { result <- host.Connect(soon(t)) }()
