@@ -56,7 +56,7 @@ func NewScriptNode(c ScriptNodeConfig) (*ScriptNode, error) {
 			return nil, failover.Invalid("ScriptNodeConfig."+f.field, fmt.Sprintf("%q is not absolute", f.value), "give an absolute path")
 		}
 	}
-	host, err := remote.New(c.SSH)
+	host, err := remote.New(remote.Config{SSH: c.SSH})
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ func NewWindowsNode(c WindowsNodeConfig) (*WindowsNode, error) {
 	if err := localPath("WindowsNodeConfig.RunsDir", c.RunsDir); err != nil {
 		return nil, err
 	}
-	host, err := remote.New(c.SSH)
+	host, err := remote.New(remote.Config{SSH: c.SSH})
 	if err != nil {
 		return nil, err
 	}

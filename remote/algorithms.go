@@ -20,11 +20,9 @@ var hostKeyFamilies = [][]string{
 	{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256},
 }
 
-// keyAlgoDSA is a kind of host key that only servers before OpenSSH 7 may have as their only one.
-const keyAlgoDSA = "ssh-dss"
-
-// legacyHostKeyFamilies: the SHA-1 signatures of RSA keys come last, and DSA only where nothing else is left.
-var legacyHostKeyFamilies = [][]string{{ssh.KeyAlgoRSA}, {keyAlgoDSA}}
+// legacyHostKeyFamilies: the SHA-1 signatures of RSA keys. DSA, the only kind of some servers before OpenSSH 7, is no
+// longer implemented.
+var legacyHostKeyFamilies = [][]string{{ssh.KeyAlgoRSA}}
 
 // algorithms fills the lists of cfg. Setting a list replaces the library's default, so each is copied and appended to.
 func algorithms(cfg *ssh.Config, legacy bool) {
@@ -55,7 +53,7 @@ func algorithms(cfg *ssh.Config, legacy bool) {
 }
 
 // negotiationError says which algorithm is missing and what would help.
-func (h *Host) negotiationError(e *ssh.AlgorithmNegotiationError) error {
+func (h *Host) negotiationError(e *ssh.AlgorithmNegotiationError) *failover.Error {
 	offer := strings.Join(e.RequestedAlgorithms, ", ")
 	ask := "let the machine's administrator allow newer algorithms in sshd_config"
 	all, old := ssh.SupportedAlgorithms(), ssh.InsecureAlgorithms()
@@ -76,7 +74,7 @@ func (h *Host) negotiationError(e *ssh.AlgorithmNegotiationError) error {
 	default:
 		ask = "this client implements none of them: " + ask
 	}
-	return h.notApplied("connect", ask, "%w: %w", ErrHandshake, algorithmError{e})
+	return h.notApplied("connect", ask, "%w", algorithmError{e})
 }
 
 // algorithmError leaves our own long list out of the text.
@@ -92,6 +90,6 @@ func (e algorithmError) Unwrap() []error { return []error{ErrNoCommonAlgorithm, 
 
 // legacyOnly reports whether the offer holds an old host key algorithm and none of the safe ones.
 func legacyOnly(offer, safe []string) bool {
-	return slices.ContainsFunc(offer, func(name string) bool { return name == ssh.KeyAlgoRSA || name == keyAlgoDSA }) &&
+	return slices.ContainsFunc(offer, func(name string) bool { return name == ssh.KeyAlgoRSA }) &&
 		!slices.ContainsFunc(offer, func(name string) bool { return name != ssh.KeyAlgoED25519 && slices.Contains(safe, name) })
 }

@@ -91,7 +91,7 @@ func (h *Host) Run(ctx context.Context, cmd Command) (Result, error) {
 		res, err := l.run(ctx, cmd)
 		if err == nil && looksExpired(res) && l.refusesAll(ctx) {
 			err = h.notApplied(cmd.op(), "log in with a terminal, change the password of "+h.cfg.User+" and configure the new one",
-				"%w: %w: the server runs nothing for %s until its password is changed", ErrLogin, ErrPasswordExpired, h.cfg.User)
+				"%w: the server runs nothing for %s until its password is changed", ErrPasswordExpired, h.cfg.User)
 		}
 		l.release()
 		if err != nil && !res.Sent && !fresh && !again && ctx.Err() == nil {
@@ -168,7 +168,7 @@ func (l *line) run(ctx context.Context, cmd Command) (Result, error) {
 		}
 		return Result{Sent: true}, h.inDoubt(cmd.op(), "observe the machine to see whether the command ran", "%w after the command was sent", l.why())
 	case !accepted:
-		return x.abandon(ErrRefused), h.notApplied(cmd.op(), "see in the SSH server's log why it does not run commands for this account", "%w: the exec request", ErrRefused)
+		return x.abandon(ErrRefused), h.notApplied(cmd.op(), "see in the SSH server's log why it does not run commands for this account", "%w", withAnswer(AnswerSome, fmt.Errorf("%w: the exec request", ErrRefused)))
 	}
 	return x.wait(ctx)
 }
@@ -192,7 +192,7 @@ func (l *line) open(ctx context.Context, op string) (ssh.Channel, <-chan *ssh.Re
 		}
 		if refused, ok := errors.AsType[*ssh.OpenChannelError](o.err); ok {
 			l.retire(ErrRefused)
-			return nil, nil, l.host.notApplied(op, "lower the number of parallel sessions or raise MaxSessions in sshd_config", "%w: a session: %s", ErrRefused, refused.Message)
+			return nil, nil, l.host.notApplied(op, "lower the number of parallel sessions or raise MaxSessions in sshd_config", "%w", withAnswer(AnswerSome, fmt.Errorf("%w: a session: %q", ErrRefused, refused.Message)))
 		}
 		l.retire(ErrLineLost)
 		return nil, nil, l.host.notApplied(op, "try again", "%w before the command was sent: %w", l.why(), o.err)

@@ -206,18 +206,18 @@ func cutOnce(t *testing.T, dir faultnet.Direction, local, again bool, after int6
 	faults := &proxy.Net
 	cfg := server.SSH()
 	cfg.Address = proxy.Address()
-	var opts []Option
+	with := Config{SSH: cfg}
 	if local {
 		faults = &faultnet.Net{}
-		opts = append(opts, WithDialer(func(ctx context.Context, network, address string) (net.Conn, error) {
+		with.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
 			if err != nil {
 				return nil, err
 			}
 			return faults.Wrap(conn), nil
-		}))
+		}
 	}
-	host := open(t, cfg, opts...)
+	host := openWith(t, with)
 	require.NoError(t, host.Connect(soon(t)))
 	if !again {
 		proxy.Refuse()
@@ -404,7 +404,7 @@ func TestSecretsStayOut(t *testing.T) {
 func TestDialFailureIsUnreachable(t *testing.T) {
 	server := serve(t, nil)
 	broken := errors.New("no route to host")
-	host := open(t, server.SSH(), WithDialer(func(context.Context, string, string) (net.Conn, error) { return nil, broken }))
+	host := openWith(t, Config{SSH: server.SSH(), Dial: func(context.Context, string, string) (net.Conn, error) { return nil, broken }})
 	_, err := host.Run(soon(t), Command{Line: "x"})
 	require.ErrorIs(t, err, ErrUnreachable)
 	require.ErrorIs(t, err, broken)

@@ -7,24 +7,46 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// Sentinels; test with errors.Is. Everything up to ErrLogin happened before any command was sent.
+// Sentinels; test with errors.Is. All of them up to ErrPasswordExpired happened before any command was sent. What they
+// say about the machine's life tells [AnswerOf].
 var (
 	// ErrUnreachable: no TCP connection came about.
-	ErrUnreachable = errors.New("host unreachable")
+	ErrUnreachable = errors.New("no connection")
+	// ErrNoAnswer: nothing came back within ConnectTimeout, or there is no route. It wraps ErrUnreachable.
+	ErrNoAnswer = fmt.Errorf("%w: nothing answered", ErrUnreachable)
+	// ErrPortClosed: the machine refused the connection. It wraps ErrUnreachable, but the machine is alive.
+	ErrPortClosed = fmt.Errorf("%w: the port is closed", ErrUnreachable)
+	// ErrJumpHost: a jump host could not be reached, did not let us in, or did not pass the connection on. It says
+	// nothing about the machine behind it.
+	ErrJumpHost = errors.New("jump host")
+
 	// ErrHandshake: TCP connected, but the SSH handshake did not complete.
 	ErrHandshake = errors.New("SSH handshake failed")
-	// ErrNoCommonAlgorithm: the server offers only algorithms this client does not. It comes with ErrHandshake.
-	ErrNoCommonAlgorithm = errors.New("no common algorithm")
+	// ErrNotServed: the server took the TCP connection and then closed it or stayed silent before it said anything of
+	// SSH: it is full (MaxStartups), hangs, or blocks this address. It wraps ErrHandshake.
+	ErrNotServed = fmt.Errorf("%w: the server does not serve this connection", ErrHandshake)
+	// ErrNoCommonAlgorithm: the server offers only algorithms this client does not. It wraps ErrHandshake.
+	ErrNoCommonAlgorithm = fmt.Errorf("%w: no common algorithm", ErrHandshake)
+
 	// ErrUnknownHostKey: the known_hosts file has no key for the address.
 	ErrUnknownHostKey = errors.New("host key unknown")
-	// ErrHostKeyChanged: the machine shows another key than the one that is pinned or known.
+	// ErrHostKeyChanged: the machine shows another key than the one that is pinned or known, or a revoked one.
 	ErrHostKeyChanged = errors.New("host key changed")
 	// ErrPeerHostKey: the machine shows the key of its partner. The addresses may be swapped.
 	ErrPeerHostKey = errors.New("host key of the partner machine")
-	// ErrLogin: the server refused the login.
+
+	// ErrCredentials: a key, certificate, passphrase, password or agent could not be used on this machine. Nothing was dialled.
+	ErrCredentials = errors.New("credentials not usable")
+	// ErrLogin: the server refused the login. Failed logins count at the server.
 	ErrLogin = errors.New("login refused")
-	// ErrPasswordExpired: the account may not run anything until its password is changed. It comes with ErrLogin.
-	ErrPasswordExpired = errors.New("password expired")
+	// ErrLoginIncomplete: the server refused nothing and wants more than is configured: a second factor, another
+	// method, the answer to a question.
+	ErrLoginIncomplete = errors.New("login incomplete")
+	// ErrLoginUnfinished: time was up or the line broke during the login. Nobody refused it.
+	ErrLoginUnfinished = errors.New("login not finished")
+	// ErrPasswordExpired: the account may not run anything until its password is changed. It wraps ErrLogin.
+	ErrPasswordExpired = fmt.Errorf("%w: password expired", ErrLogin)
+
 	// ErrRefused: the server refused to open a session or to run the command.
 	ErrRefused = errors.New("refused by the SSH server")
 	// ErrLineLost: the connection broke.

@@ -21,7 +21,7 @@ const maxSessions = 8
 type Host struct {
 	cfg    failover.SSH
 	log    *slog.Logger
-	dialer func(ctx context.Context, network, address string) (net.Conn, error)
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	known  *knownhosts.HostKeyDB
 	limits limits
 
@@ -50,30 +50,24 @@ type limits struct {
 	lingerMax  time.Duration // after the exit status: how long at all
 }
 
-// Option adjusts a Host.
-type Option func(*Host)
+// Config says how to reach one machine.
+type Config struct {
+	SSH failover.SSH
 
-// WithLogger sends what the connection does to l: connects, host keys, lost lines. Never commands, output or secrets.
-func WithLogger(l *slog.Logger) Option {
-	return func(h *Host) {
-		if l != nil {
-			h.log = l
-		}
-	}
+	// Logger is told what the connection does: connects, host keys, banners, lost lines. Never commands, output or
+	// secrets. nil means no log.
+	Logger *slog.Logger
+
+	// Dial replaces the TCP dialer, for sites that go through a proxy and for tests that cut the line. It ends with
+	// its context. Its errors count as silence or refusal of the machine only when they are a *net.OpError with Op
+	// "dial", as those of net.Dialer are; a proxy's own failure must not look like that. nil means TCP.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// WithDialer replaces the TCP dialer, for tests that cut the line and for sites that go through a proxy.
-func WithDialer(dial func(ctx context.Context, network, address string) (net.Conn, error)) Option {
-	return func(h *Host) {
-		if dial != nil {
-			h.dialer = dial
-		}
-	}
-}
-
-// New checks cfg and prepares a Host. It reads the known_hosts file and connects to nothing; the first call does.
+// New checks config and prepares a Host. It reads the known_hosts file and connects to nothing; the first call does.
 // Errors are failover.ErrInvalid.
-func New(cfg failover.SSH, opts ...Option) (*Host, error) {
+func New(config Config) (*Host, error) {
+	cfg := config.SSH
 	if err := cfg.Validate("SSH"); err != nil {
 		return nil, err
 	}
@@ -93,8 +87,8 @@ func New(cfg failover.SSH, opts ...Option) (*Host, error) {
 	}
 	h := &Host{
 		cfg:     cfg,
-		log:     slog.New(slog.DiscardHandler),
-		dialer:  (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext,
+		log:     config.Logger,
+		dial:    config.Dial,
 		limits:  limits{closeGrace: 500 * time.Millisecond, lingerIdle: 2 * time.Second, lingerMax: 30 * time.Second},
 		slots:   make(chan struct{}, maxSessions),
 		dialing: make(chan struct{}, 1),
@@ -108,8 +102,11 @@ func New(cfg failover.SSH, opts ...Option) (*Host, error) {
 		}
 		h.known = db
 	}
-	for _, opt := range opts {
-		opt(h)
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	if h.dial == nil {
+		h.dial = dialTCP
 	}
 	h.log = h.log.With("host", cfg.Address)
 	return h, nil

@@ -37,9 +37,14 @@ func end(e remotetest.Ending) remotetest.Handler {
 	return func(context.Context, *remotetest.Command) remotetest.Ending { return e }
 }
 
-func open(t *testing.T, cfg failover.SSH, opts ...Option) *Host {
+func open(t *testing.T, cfg failover.SSH) *Host {
 	t.Helper()
-	host, err := New(cfg, opts...)
+	return openWith(t, Config{SSH: cfg})
+}
+
+func openWith(t *testing.T, cfg Config) *Host {
+	t.Helper()
+	host, err := New(cfg)
 	require.NoError(t, err)
 	host.limits = limits{closeGrace: 50 * time.Millisecond, lingerIdle: 100 * time.Millisecond, lingerMax: 2 * time.Second}
 	t.Cleanup(func() { _ = host.Close() })
@@ -102,7 +107,7 @@ func TestNewRefusesBadInput(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := good
 			spoil(&cfg)
-			_, err := New(cfg)
+			_, err := New(Config{SSH: cfg})
 			require.ErrorIs(t, err, failover.ErrInvalid)
 			require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
 		})

@@ -25,6 +25,22 @@ type hostKeyCheck struct {
 	verdict  error
 }
 
+func (h *Host) hostKeyCheck() *hostKeyCheck {
+	c := &hostKeyCheck{pinned: h.cfg.HostKeys, peer: h.cfg.PeerKeys, any: h.cfg.InsecureAnyHostKey}
+	if h.known != nil {
+		c.known = h.known.HostKeyCallback()
+	}
+	return c
+}
+
+// plainKey is the key itself, also when it came in a certificate.
+func plainKey(key ssh.PublicKey) ssh.PublicKey {
+	if cert, ok := key.(*ssh.Certificate); ok {
+		return cert.Key
+	}
+	return key
+}
+
 func (c *hostKeyCheck) callback(addr string, remote net.Addr, key ssh.PublicKey) error {
 	err := c.judge(addr, remote, key)
 	c.mu.Lock()

@@ -21,7 +21,13 @@ type wire struct {
 	net.Conn
 	writes atomic.Int64 // writes that handed bytes to the system, or may still do so
 	reads  atomic.Int64 // bytes received
+
+	mu    sync.Mutex
+	first []byte // of what was received
 }
+
+// maxGreeting bounds what is kept of the first bytes. A version line has at most 255 (RFC 4253, 4.2).
+const maxGreeting = 512
 
 func (w *wire) Write(p []byte) (int, error) {
 	w.writes.Add(1)
@@ -34,8 +40,24 @@ func (w *wire) Write(p []byte) (int, error) {
 
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
-	w.reads.Add(int64(n))
+	if seen := w.reads.Add(int64(n)); seen-int64(n) < maxGreeting {
+		w.mu.Lock()
+		w.first = append(w.first, p[:min(n, maxGreeting-len(w.first))]...)
+		w.mu.Unlock()
+	}
 	return n, err
+}
+
+// greeting returns what the server sent first and whether that is the version line of an SSH server.
+func (w *wire) greeting() (text string, ssh bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for line := range strings.Lines(string(w.first)) {
+		if strings.HasPrefix(line, "SSH-") {
+			return line, true
+		}
+	}
+	return strings.TrimSpace(string(w.first)), false
 }
 
 // line is one SSH connection.
@@ -58,7 +80,7 @@ func (h *Host) connect(ctx context.Context) (*line, error) {
 		return nil, err
 	}
 	defer login.close()
-	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.ConnectTimeout, fmt.Errorf("no connection within %s", h.cfg.ConnectTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.ConnectTimeout, connectTimeout(h.cfg.ConnectTimeout))
 	defer cancel()
 	stop := context.AfterFunc(h.closing, cancel)
 	defer stop()
@@ -74,7 +96,7 @@ func (h *Host) connect(ctx context.Context) (*line, error) {
 	h.mu.Unlock()
 	var verdict error
 	for {
-		l, seen, err := h.dial(ctx, algos, login)
+		l, seen, err := h.handshake(ctx, algos, login)
 		if err == nil {
 			h.mu.Lock()
 			h.algos = algos
@@ -137,16 +159,16 @@ func (h *Host) knownAlgorithms() []string {
 		}
 	}
 	if !h.cfg.LegacyAlgorithms {
-		algos = slices.DeleteFunc(algos, func(s string) bool { return s == ssh.KeyAlgoRSA || s == keyAlgoDSA })
+		algos = slices.DeleteFunc(algos, func(s string) bool { return s == ssh.KeyAlgoRSA })
 	}
 	return algos
 }
 
-// dial makes one connection. When the host key was the reason to stop, seen is that key.
-func (h *Host) dial(ctx context.Context, hostKeyAlgos []string, login *login) (_ *line, seen ssh.PublicKey, _ error) {
-	raw, err := h.dialer(ctx, "tcp", h.cfg.Address)
+// handshake makes one connection and logs in. When the host key was the reason to stop, seen is that key.
+func (h *Host) handshake(ctx context.Context, hostKeyAlgos []string, login *login) (_ *line, seen ssh.PublicKey, _ error) {
+	raw, err := h.tcp(ctx)
 	if err != nil {
-		return nil, nil, h.notApplied("connect", "check that the machine is up and that its address and port are reachable from here", "%w: %w", ErrUnreachable, causeOf(ctx, err))
+		return nil, nil, err
 	}
 	wire := &wire{Conn: raw}
 	if deadline, ok := ctx.Deadline(); ok {
@@ -154,21 +176,13 @@ func (h *Host) dial(ctx context.Context, hostKeyAlgos []string, login *login) (_
 	}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 
-	check := &hostKeyCheck{pinned: h.cfg.HostKeys, peer: h.cfg.PeerKeys, any: h.cfg.InsecureAnyHostKey}
-	if h.known != nil {
-		check.known = h.known.HostKeyCallback()
-	}
+	check := h.hostKeyCheck()
 	cfg := &ssh.ClientConfig{
 		User:              h.cfg.User,
 		Auth:              login.methods(),
 		HostKeyCallback:   check.callback,
 		HostKeyAlgorithms: hostKeyAlgos,
-		AuthCallback: func(*ssh.ClientAuthContext) (ssh.AuthMethod, error) {
-			login.mu.Lock()
-			defer login.mu.Unlock()
-			login.started = true
-			return nil, nil
-		},
+		AuthCallback:      login.progress,
 		BannerCallback: func(message string) error {
 			h.log.Debug("banner", "text", message)
 			return nil
@@ -179,17 +193,20 @@ func (h *Host) dial(ctx context.Context, hostKeyAlgos []string, login *login) (_
 	if err != nil {
 		stop()
 		_ = raw.Close()
-		key, _, verdict := check.state()
-		return nil, key, h.dialError(ctx, err, verdict, login)
+		key, accepted, verdict := check.state()
+		e := h.handshakeError(ctx, err, wire, accepted, verdict, login)
+		e.Err = withAnswer(AnswerSome, e.Err)
+		return nil, key, e
 	}
 	if !stop() {
 		_ = conn.Close()
-		return nil, nil, h.notApplied("connect", "try again with more time", "%w: %w", ErrHandshake, ended(ctx))
+		return nil, nil, h.fail("connect", failover.NotApplied, "try again with more time",
+			withAnswer(AnswerSome, fmt.Errorf("%w: %w", ErrLoginUnfinished, ended(ctx))))
 	}
 	_ = raw.SetDeadline(time.Time{})
 
 	key, _, _ := check.state()
-	h.log.Info("connected", "server", string(conn.ServerVersion()), "hostkey", ssh.FingerprintSHA256(key))
+	h.log.Info("connected", "server", string(conn.ServerVersion()), "hostkey", ssh.FingerprintSHA256(plainKey(key)))
 	l := &line{host: h, wire: wire, conn: conn, dead: make(chan struct{})}
 	h.lines.Go(func() {
 		ssh.DiscardRequests(reqs)
@@ -210,38 +227,29 @@ func (h *Host) dial(ctx context.Context, hostKeyAlgos []string, login *login) (_
 	return l, nil, nil
 }
 
-// dialError sorts what went wrong between TCP connect and the end of the login.
-func (h *Host) dialError(ctx context.Context, err, verdict error, login *login) error {
+// handshakeError sorts what went wrong between TCP connect and the end of the login.
+func (h *Host) handshakeError(ctx context.Context, err error, wire *wire, accepted bool, verdict error, login *login) *failover.Error {
 	if verdict != nil {
 		return h.fail("connect", failover.NotApplied, hostKeyNext(verdict), verdict)
 	}
 	if e, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err); ok {
 		return h.negotiationError(e)
 	}
-	login.mu.Lock()
-	defer login.mu.Unlock()
-	if !login.started {
-		return h.notApplied("connect", "check that an SSH server answers at this port and what its log says", "%w: %w", ErrHandshake, causeOf(ctx, err))
+	if accepted {
+		return h.loginError(ctx, err, login)
 	}
-	// A line that merely broke says nothing about the password.
-	text := err.Error()
-	judged := login.asked != "" || errors.Is(err, errPasswordSpent) || strings.Contains(text, "unable to authenticate") || strings.Contains(text, "ssh: disconnect")
-	if login.spent && judged {
-		h.mu.Lock()
-		h.refused = login.password
-		h.mu.Unlock()
-	}
+	said, spoke := wire.greeting()
 	switch {
-	case login.withheld:
-		return h.notApplied("log in", "correct the password or unlock the account, then make a new Host", "%w as %s: %w", ErrLogin, h.cfg.User, errPasswordWithheld)
-	case login.asked != "":
-		return h.notApplied("log in", "log in by hand once to see what the server wants; an expired password must be changed there", "%w as %s: the server asks %q, which is not answered", ErrLogin, h.cfg.User, login.asked)
-	default:
-		if errors.Is(err, errPasswordSpent) {
-			err = errors.New("the password was refused")
-		}
-		return h.notApplied("log in", "check the account on the machine (locked, expired, failed logins, login hours) before trying again: failed tries count", "%w as %s: %w", ErrLogin, h.cfg.User, causeOf(ctx, err))
+	case spoke:
+		return h.notApplied("connect", "look at the load of the machine and at what its SSH server's log says", "%w: %w", ErrHandshake, causeOf(ctx, err))
+	case said != "":
+		return h.notApplied("connect", "see in the SSH server's log why it refuses connections (MaxStartups, penalties), and check that the port is that of an SSH server",
+			"%w: it said %q: %w", ErrNotServed, said, causeOf(ctx, err))
+	case ctx.Err() != nil:
+		return h.notApplied("connect", "the machine is alive, its SSH server hangs or is full: look at it on the machine's own console", "%w: it sent nothing: %w", ErrNotServed, ended(ctx))
 	}
+	return h.notApplied("connect", "the machine is alive: see in its log whether the SSH server is full (MaxStartups) or blocks this address",
+		"%w: it closed the connection without a word: %w", ErrNotServed, err)
 }
 
 // causeOf prefers the context's reason to the network error it led to.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
@@ -21,16 +23,17 @@ type login struct {
 	agent    net.Conn
 
 	mu       sync.Mutex
-	started  bool // the server let us begin to log in
 	spent    bool // the password went out
 	withheld bool // it did not go out because it was refused before
 	dialogue bool // the password went out as an answer
 	asked    string
+	passed   []string // methods the server accepted as a part of the login
+	allowed  []string // methods the server would take next
 }
 
 var (
 	errPasswordSpent    = errors.New("the password was given already and is not given twice")
-	errPasswordWithheld = errors.New("this password was refused before and is not sent again, so that the account is not locked")
+	errPasswordWithheld = errors.New("this password did not log in before and is not sent again, so that the account is not locked")
 )
 
 // prepareLogin fetches the secrets. It happens before the dial, so that a person who types a passphrase does not
@@ -53,11 +56,11 @@ func (h *Host) prepareLogin(ctx context.Context) (*login, error) {
 		secret, err := h.cfg.Password(ctx)
 		if err != nil {
 			l.close()
-			return nil, h.notApplied("fetch the password", "make the password available", "%w: %w", ErrLogin, err)
+			return nil, h.notApplied("fetch the password", "make the password available", "%w: %w", ErrCredentials, err)
 		}
 		if secret.Empty() {
 			l.close()
-			return nil, h.notApplied("fetch the password", "make the password available", "%w: the password is empty", ErrLogin)
+			return nil, h.notApplied("fetch the password", "make the password available", "%w: the password is empty", ErrCredentials)
 		}
 		l.password = secret
 		h.mu.Lock()
@@ -72,7 +75,7 @@ func (h *Host) useAgent(ctx context.Context, l *login) error {
 	defer cancel()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", h.cfg.Agent)
 	if err != nil {
-		return h.notApplied("connect to the SSH agent", "start the agent or correct its socket path", "%w: %w", ErrLogin, causeOf(ctx, err))
+		return h.notApplied("connect to the SSH agent", "start the agent or correct its socket path", "%w: %w", ErrCredentials, causeOf(ctx, err))
 	}
 	l.agent = conn
 	stop := context.AfterFunc(ctx, l.close)
@@ -81,7 +84,7 @@ func (h *Host) useAgent(ctx context.Context, l *login) error {
 	if err != nil {
 		err = causeOf(ctx, err)
 		l.close()
-		return h.notApplied("read keys from the SSH agent", "look at the agent with ssh-add -l", "%w: %w", ErrLogin, err)
+		return h.notApplied("read keys from the SSH agent", "look at the agent with ssh-add -l", "%w: %w", ErrCredentials, err)
 	}
 	l.signers = append(l.signers, signers...)
 	return nil
@@ -90,23 +93,23 @@ func (h *Host) useAgent(ctx context.Context, l *login) error {
 func (h *Host) signer(ctx context.Context) (ssh.Signer, error) {
 	secret, err := h.cfg.Key(ctx)
 	if err != nil {
-		return nil, h.notApplied("fetch the private key", "make the key available", "%w: %w", ErrLogin, err)
+		return nil, h.notApplied("fetch the private key", "make the key available", "%w: %w", ErrCredentials, err)
 	}
 	pem := []byte(secret.Reveal())
 	defer clear(pem)
 	signer, err := ssh.ParsePrivateKey(pem)
 	if _, encrypted := errors.AsType[*ssh.PassphraseMissingError](err); encrypted {
 		if h.cfg.Passphrase == nil {
-			return nil, h.notApplied("open the private key", "set Passphrase for this host", "%w: the key is encrypted and no passphrase is configured", ErrLogin)
+			return nil, h.notApplied("open the private key", "set Passphrase for this host", "%w: the key is encrypted and no passphrase is configured", ErrCredentials)
 		}
 		phrase, ferr := h.cfg.Passphrase(ctx)
 		if ferr != nil {
-			return nil, h.notApplied("fetch the passphrase", "make the passphrase available", "%w: %w", ErrLogin, ferr)
+			return nil, h.notApplied("fetch the passphrase", "make the passphrase available", "%w: %w", ErrCredentials, ferr)
 		}
 		signer, err = ssh.ParsePrivateKeyWithPassphrase(pem, []byte(phrase.Reveal()))
 	}
 	if err != nil {
-		return nil, h.notApplied("open the private key", "give a key in PEM or OpenSSH format and its passphrase", "%w: %w", ErrLogin, err)
+		return nil, h.notApplied("open the private key", "give a key in PEM or OpenSSH format and its passphrase", "%w: %w", ErrCredentials, err)
 	}
 	return signer, nil
 }
@@ -174,4 +177,65 @@ func (l *login) close() {
 	if l.agent != nil {
 		_ = l.agent.Close()
 	}
+}
+
+// progress notes what the server has accepted so far and what it would take next.
+func (l *login) progress(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.passed, l.allowed = c.PartialSuccessMethods, c.AllowedMethods
+	return nil, nil
+}
+
+// configured are the methods there is something to log in with for.
+func (l *login) configured() []string {
+	var list []string
+	if len(l.signers) > 0 {
+		list = append(list, "publickey")
+	}
+	if !l.password.Empty() {
+		list = append(list, "password", "keyboard-interactive")
+	}
+	return list
+}
+
+// loginError sorts what went wrong after the host key was accepted.
+func (h *Host) loginError(ctx context.Context, err error, login *login) *failover.Error {
+	login.mu.Lock()
+	defer login.mu.Unlock()
+	const op = "log in"
+	text := err.Error()
+	given := strings.Contains(text, "unable to authenticate") || errors.Is(err, errPasswordSpent) || errors.Is(err, errPasswordWithheld)
+	hungUp := strings.Contains(text, "ssh: disconnect") // the server says why
+	// A line that merely broke says nothing about the password, and neither does one that was accepted as a part.
+	half := slices.ContainsFunc(login.passed, func(method string) bool { return method != "publickey" })
+	if login.spent && !half && (given || hungUp || login.asked != "") {
+		h.mu.Lock()
+		h.refused = login.password
+		h.mu.Unlock()
+	}
+	so := ""
+	if len(login.passed) > 0 {
+		so = " the server accepted " + strings.Join(login.passed, " and ") + ","
+	}
+	usable := slices.ContainsFunc(login.allowed, func(method string) bool { return slices.Contains(login.configured(), method) })
+	switch {
+	case login.withheld:
+		return h.notApplied(op, "correct the password or unlock the account, then make a new Host", "%w as %s: %w", ErrLogin, h.cfg.User, errPasswordWithheld)
+	case login.asked != "":
+		return h.notApplied(op, "log in by hand once to see what the server wants; an expired password must be changed there",
+			"%w as %s:%s it asks %q, which is not answered", ErrLoginIncomplete, h.cfg.User, so, login.asked)
+	case ctx.Err() != nil:
+		return h.notApplied(op, "look at the load of the machine and at what its logins wait for (directory, name service, agent); raise ConnectTimeout",
+			"%w as %s:%s %w", ErrLoginUnfinished, h.cfg.User, so, ended(ctx))
+	case !given && !hungUp:
+		return h.notApplied(op, "see in the SSH server's log why it ended the connection, then try again", "%w as %s:%s %w: %w", ErrLoginUnfinished, h.cfg.User, so, ErrLineLost, err)
+	case given && !usable && len(login.allowed) > 0 && !login.spent:
+		return h.notApplied(op, "configure what the server wants, or let its administrator change AuthenticationMethods for this account",
+			"%w as %s:%s it wants %s, which is not configured", ErrLoginIncomplete, h.cfg.User, so, strings.Join(login.allowed, " or "))
+	case errors.Is(err, errPasswordSpent):
+		err = errors.New("the password was refused")
+	}
+	return h.notApplied(op, "check the account on the machine (locked, expired, failed logins, login hours) before trying again: failed tries count",
+		"%w as %s:%s %w", ErrLogin, h.cfg.User, so, err)
 }

@@ -209,29 +209,30 @@ func TestRefusedLogins(t *testing.T) {
 		fault  remotetest.Fault
 		set    func(*failover.SSH)
 		tries  int // logins judged by the server
+		want   error
 		text   string
 	}{
-		{"wrong password", nil, 0, func(c *failover.SSH) { c.Password = secret("no") }, 1, "unable to authenticate"},
-		{"account refused", nil, remotetest.FaultRefuseLogin, nil, 1, "unable to authenticate"},
-		{"line drops during login", nil, remotetest.FaultDropLogin, nil, 1, "login refused"},
+		{"wrong password", nil, 0, func(c *failover.SSH) { c.Password = secret("no") }, 1, ErrLogin, "unable to authenticate"},
+		{"account refused", nil, remotetest.FaultRefuseLogin, nil, 1, ErrLogin, "unable to authenticate"},
+		{"line drops during login", nil, remotetest.FaultDropLogin, nil, 1, ErrLoginUnfinished, "line lost"},
 		{"password and dialogue with one password", []remotetest.Option{remotetest.WithConfig(func(cfg *ssh.ServerConfig) {
 			cfg.KeyboardInteractiveCallback = func(_ ssh.ConnMetadata, challenge ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
 				_, err := challenge("", "", []string{"Password:"}, []bool{false})
 				return nil, errors.Join(errors.New("no"), err)
 			}
-		})}, 0, func(c *failover.SSH) { c.Password = secret("no") }, 1, "password was refused"},
-		{"a question that echoes", []remotetest.Option{asking("Favourite colour?", true, 1)}, 0, nil, 1, "Favourite colour?"},
-		{"a second question", []remotetest.Option{asking("New password:", false, 2)}, 0, nil, 1, "New password:"},
-		{"unknown public key", []remotetest.Option{remotetest.WithAuthorizedKey(someKey.PublicKey())}, 0, func(c *failover.SSH) { c.Password, c.Key = nil, secret(private) }, 0, "unable to authenticate"},
-		{"key without its passphrase", nil, 0, func(c *failover.SSH) { c.Password, c.Key = nil, secret(encrypted) }, 0, "no passphrase"},
-		{"key with a wrong passphrase", nil, 0, func(c *failover.SSH) { c.Password, c.Key, c.Passphrase = nil, secret(encrypted), secret("x") }, 0, "login refused"},
-		{"no agent", nil, 0, func(c *failover.SSH) { c.Password, c.Agent = nil, "/nonexistent/agent" }, 0, "login refused"},
-		{"empty secret", nil, 0, func(c *failover.SSH) { c.Password = secret("") }, 0, "password is empty"},
+		})}, 0, func(c *failover.SSH) { c.Password = secret("no") }, 1, ErrLogin, "password was refused"},
+		{"a question that echoes", []remotetest.Option{asking("Favourite colour?", true, 1)}, 0, nil, 1, ErrLoginIncomplete, "Favourite colour?"},
+		{"a second question", []remotetest.Option{asking("New password:", false, 2)}, 0, nil, 1, ErrLoginIncomplete, "New password:"},
+		{"unknown public key", []remotetest.Option{remotetest.WithAuthorizedKey(someKey.PublicKey())}, 0, func(c *failover.SSH) { c.Password, c.Key = nil, secret(private) }, 0, ErrLogin, "unable to authenticate"},
+		{"key without its passphrase", nil, 0, func(c *failover.SSH) { c.Password, c.Key = nil, secret(encrypted) }, 0, ErrCredentials, "no passphrase"},
+		{"key with a wrong passphrase", nil, 0, func(c *failover.SSH) { c.Password, c.Key, c.Passphrase = nil, secret(encrypted), secret("x") }, 0, ErrCredentials, "credentials not usable"},
+		{"no agent", nil, 0, func(c *failover.SSH) { c.Password, c.Agent = nil, "/nonexistent/agent" }, 0, ErrCredentials, "credentials not usable"},
+		{"empty secret", nil, 0, func(c *failover.SSH) { c.Password = secret("") }, 0, ErrCredentials, "password is empty"},
 		{"no secret", nil, 0, func(c *failover.SSH) {
 			c.Password = func(context.Context) (failover.Secret, error) {
 				return failover.Secret{}, errors.New("vault is sealed")
 			}
-		}, 0, "vault is sealed"},
+		}, 0, ErrCredentials, "vault is sealed"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			server := serve(t, nil, tc.server...)
@@ -244,7 +245,16 @@ func TestRefusedLogins(t *testing.T) {
 			}
 			host := open(t, cfg)
 			_, err := host.Run(soon(t), Command{Line: "x"})
-			require.ErrorIs(t, err, ErrLogin)
+			require.ErrorIs(t, err, tc.want)
+			for _, other := range []error{ErrLogin, ErrLoginIncomplete, ErrLoginUnfinished, ErrCredentials} {
+				require.Equal(t, other == tc.want, errors.Is(err, other), "the four are distinct")
+			}
+			answer := AnswerSome
+			if tc.want == ErrCredentials {
+				answer = AnswerUnknown
+				require.Zero(t, server.Counts().Connections)
+			}
+			require.Equal(t, answer, AnswerOf(err))
 			hasEnded(t, err, server.Address(), failover.NotApplied)
 			require.Contains(t, err.Error(), tc.text)
 			require.LessOrEqual(t, server.Counts().LoginTries, tc.tries, "one attempt, no retry loop")
@@ -256,12 +266,14 @@ func TestRefusedLogins(t *testing.T) {
 func TestMuteAgent(t *testing.T) {
 	signer, private := clientKey(t, "")
 	server := serve(t, nil, remotetest.WithAuthorizedKey(signer.PublicKey()))
-	for name, socket := range map[string]string{"when asked for keys": agentWith(t, private, "list"), "when asked to sign": agentWith(t, private, "sign")} {
-		t.Run(name, func(t *testing.T) {
+	for mute, want := range map[string]error{"list": ErrCredentials, "sign": ErrLoginUnfinished} {
+		t.Run("when asked to "+mute, func(t *testing.T) {
+			socket := agentWith(t, private, mute)
 			cfg := server.SSH()
 			cfg.Password, cfg.Agent, cfg.ConnectTimeout = nil, socket, 100*time.Millisecond
 			_, err := open(t, cfg).Run(soon(t), Command{Line: "x"})
-			require.ErrorIs(t, err, ErrLogin)
+			require.ErrorIs(t, err, want)
+			require.NotErrorIs(t, err, ErrLogin)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			hasEnded(t, err, server.Address(), failover.NotApplied)
 		})
@@ -287,7 +299,7 @@ func TestCertificateAuthorityInKnownHosts(t *testing.T) {
 func TestLogsHoldNoSecretAndNoCommand(t *testing.T) {
 	var text strings.Builder
 	server := serve(t, exit(0))
-	host := open(t, server.SSH(), WithLogger(slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	host := openWith(t, Config{SSH: server.SSH(), Logger: slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	_, err := host.Run(soon(t), Command{Line: "the-command", Stdin: []byte("the-input")})
 	require.NoError(t, err)
 	require.NoError(t, host.Close())
@@ -386,56 +398,6 @@ func TestAlgorithms(t *testing.T) {
 		cfg.LegacyAlgorithms = true
 		require.NoError(t, open(t, cfg).Connect(soon(t)))
 	})
-}
-
-func TestUnreachableAndMuteHosts(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	gone := closed.Addr().String()
-	require.NoError(t, closed.Close())
-	blackhole := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
-	for _, tc := range []struct {
-		name  string
-		fault remotetest.Fault
-		addr  string
-		opts  []Option
-		want  error
-	}{
-		{"nobody listens", 0, gone, nil, ErrUnreachable},
-		{"packets vanish", 0, "", []Option{WithDialer(blackhole)}, ErrUnreachable},
-		{"mute after TCP connect", remotetest.FaultMute, "", nil, ErrHandshake},
-		{"mute after the version", remotetest.FaultMuteKex, "", nil, ErrHandshake},
-		{"hangs up", remotetest.FaultHangUp, "", nil, ErrHandshake},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			server := serve(t, nil)
-			if tc.fault != 0 {
-				server.Inject(tc.fault, remotetest.Always)
-			}
-			cfg := server.SSH()
-			cfg.ConnectTimeout = 80 * time.Millisecond
-			if tc.addr != "" {
-				cfg.Address = tc.addr
-			}
-			_, err := open(t, cfg, tc.opts...).Run(soon(t), Command{Line: "x"})
-			require.ErrorIs(t, err, tc.want)
-			hasEnded(t, err, cfg.Address, failover.NotApplied)
-			if strings.HasPrefix(tc.name, "mute") || strings.HasPrefix(tc.name, "packets") {
-				require.ErrorIs(t, err, context.DeadlineExceeded)
-				require.Contains(t, err.Error(), "80ms")
-
-				cfg.ConnectTimeout = time.Hour
-				ctx, cancel := context.WithCancelCause(t.Context())
-				time.AfterFunc(50*time.Millisecond, func() { cancel(errors.New("operator pressed stop")) })
-				_, err = open(t, cfg, tc.opts...).Run(ctx, Command{Line: "x"})
-				require.ErrorContains(t, err, "operator pressed stop")
-				hasEnded(t, err, cfg.Address, failover.NotApplied)
-			}
-		})
-	}
 }
 
 func clientKey(t *testing.T, passphrase string) (ssh.Signer, string) {

@@ -83,7 +83,7 @@ func TestUpgradeOverSSHAndREST(t *testing.T) {
 func TestTheSimulatedWindowsRefusesWhatItDoesNotKnow(t *testing.T) {
 	w := open(t, t.TempDir(), efttest.LocalProgram)
 	srv, _ := windows(t, w, efttest.ActiveNode)
-	host, err := remote.New(srv.SSH())
+	host, err := remote.New(remote.Config{SSH: srv.SSH()})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, host.Close()) }()
 	res, err := host.Run(t.Context(), remote.Command{Line: "powershell.exe -Command Stop-Computer"})

@@ -27,7 +27,7 @@ func serve(t *testing.T, reply remotetest.Handler) *remote.Host {
 	t.Helper()
 	srv, err := remotetest.NewServer(reply)
 	require.NoError(t, err)
-	host, err := remote.New(srv.SSH())
+	host, err := remote.New(remote.Config{SSH: srv.SSH()})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		_ = host.Close()

@@ -10,6 +10,7 @@ const (
 	FaultMuteKex                        // sends its version line, then nothing
 	FaultHangUp                         // accepts the TCP connection and closes it
 	FaultRefuseLogin                    // refuses every login method
+	FaultMuteLogin                      // never answers a login
 	FaultDropLogin                      // cuts the line when a login arrives
 	FaultRefuseSession                  // refuses to open a session
 	FaultMuteSession                    // never answers the request for a session

@@ -259,6 +259,10 @@ func (s *Server) config(raw net.Conn) *ssh.ServerConfig {
 		s.mu.Lock()
 		s.tries++
 		s.mu.Unlock()
+		if s.strikes(FaultMuteLogin) {
+			<-s.ctx.Done()
+			return nil, errRefused
+		}
 		if s.strikes(FaultDropLogin) {
 			_ = raw.Close()
 			return nil, errRefused

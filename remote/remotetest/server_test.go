@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func run(t *testing.T, server *remotetest.Server, line string) (remote.Result, error) {
 	t.Helper()
-	host, err := remote.New(server.SSH())
+	host, err := remote.New(remote.Config{SSH: server.SSH()})
 	require.NoError(t, err)
 	defer func() { _ = host.Close() }()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
