@@ -128,6 +128,7 @@ type execution struct {
 	mu     sync.Mutex
 	status *uint32
 	signal string
+	gaveUp bool // this end closed the session; what the server reports from then on may be our own doing
 }
 
 func (l *line) run(ctx context.Context, cmd Command) (Result, error) {
@@ -215,7 +216,7 @@ func (x *execution) spawn(f func()) {
 func (x *execution) watch(reqs <-chan *ssh.Request) {
 	for req := range reqs {
 		x.mu.Lock()
-		known := x.status != nil || x.signal != ""
+		known := x.status != nil || x.signal != "" || x.gaveUp
 		switch req.Type {
 		case "exit-status":
 			var msg struct{ Status uint32 }
@@ -329,10 +330,13 @@ func (x *execution) linger(ctx context.Context, finished <-chan struct{}) bool {
 	}
 }
 
-// abandon gives a session up without stopping the command. If the server does not end it soon (OpenSSH waits for
+// abandon gives a session up without stopping the command, and hears no more of what becomes of it. If the server does not end it soon (OpenSSH waits for
 // the process), the line takes no more calls and closes behind its last user, and with it this session.
 func (x *execution) abandon(cause error) Result {
 	h := x.line.host
+	x.mu.Lock()
+	x.gaveUp = true
+	x.mu.Unlock()
 	ended := make(chan struct{})
 	h.lines.Go(func() { _ = x.ch.Close() })
 	h.lines.Go(func() {

@@ -231,3 +231,41 @@ func TestSSHDFiles(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o750), info.Mode().Perm())
 }
+
+// TestSSHDWhatCameAfterWeGaveUpSaysNothing: giving a session up closes the command's output, so that one that keeps
+// writing dies of SIGPIPE, and the server reports that. It is our doing and no word about the command.
+func TestSSHDWhatCameAfterWeGaveUpSaysNothing(t *testing.T) {
+	peers.Need(t, "sshd")
+	server := peers.StartSSHD(t, peers.SSHDOptions{})
+	host := open(t, server.SSH())
+	host.limits.closeGrace = 5 * time.Second // time enough for the server to report
+	for name, line := range map[string]string{
+		"dies of a signal":         "while :; do echo x; done",
+		"has a shell that reports": "(while :; do echo x; done) 2>/dev/null; exit $?",
+		"exits when it cannot":     "trap '' PIPE; while echo x; do :; done 2>/dev/null; exit 3",
+	} {
+		t.Run(name, func(t *testing.T) {
+			for want, end := range map[error]func(context.Context) (context.Context, context.CancelFunc){
+				context.DeadlineExceeded: func(ctx context.Context) (context.Context, context.CancelFunc) {
+					return context.WithTimeout(ctx, 300*time.Millisecond)
+				},
+				context.Canceled: func(ctx context.Context) (context.Context, context.CancelFunc) {
+					ctx, cancel := context.WithCancel(ctx)
+					time.AfterFunc(300*time.Millisecond, cancel)
+					return ctx, cancel
+				},
+			} {
+				ctx, cancel := end(t.Context())
+				res, err := host.Run(ctx, Command{Line: line, MaxOutput: 10})
+				cancel()
+				require.ErrorIs(t, err, want)
+				require.NotErrorIs(t, err, ErrSignalled)
+				hasEnded(t, err, server.Address, failover.InDoubt)
+				require.True(t, res.Sent)
+				require.False(t, res.Exited)
+				require.Zero(t, res.Exit)
+				require.Empty(t, res.Signal)
+			}
+		})
+	}
+}
