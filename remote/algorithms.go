@@ -11,7 +11,6 @@ import (
 )
 
 // hostKeyFamilies are the kinds of host key a server can hold, preferred first, each with its signature algorithms.
-// Certificates are left out: a pinned fingerprint names a plain key.
 var hostKeyFamilies = [][]string{
 	{ssh.KeyAlgoED25519},
 	{ssh.KeyAlgoECDSA256},
@@ -23,6 +22,63 @@ var hostKeyFamilies = [][]string{
 // legacyHostKeyFamilies: the SHA-1 signatures of RSA keys. DSA, the only kind of some servers before OpenSSH 7, is no
 // longer implemented.
 var legacyHostKeyFamilies = [][]string{{ssh.KeyAlgoRSA}}
+
+// hostKeyAlgorithms are the algorithms asked for, in this order: those of the keys the known_hosts file has for the
+// machine, authorities first; the other plain ones; certificates, for a server that shows nothing else. A server takes
+// the first that it has a key for.
+func (h *Host) hostKeyAlgorithms() []string {
+	families := slices.Concat(hostKeyFamilies...)
+	if h.cfg.LegacyAlgorithms {
+		families = append(families, slices.Concat(legacyHostKeyFamilies...)...)
+	}
+	var certs, algos []string
+	for _, algo := range ssh.SupportedAlgorithms().HostKeys {
+		if isCertificate(algo) {
+			certs = append(certs, algo)
+		}
+	}
+	add := func(list ...string) {
+		for _, algo := range list {
+			if !slices.Contains(algos, algo) {
+				algos = append(algos, algo)
+			}
+		}
+	}
+	if h.trust.known != nil && len(h.trust.pinned) == 0 {
+		for _, name := range knownNames(h.cfg.Address) {
+			for _, e := range h.trust.known.known(name) {
+				if e.marker == authority {
+					add(certs...) // an authority may certify keys of other kinds than its own
+				}
+			}
+		}
+		kinds := h.trust.known.keys(h.cfg.Address)
+		for _, algo := range families {
+			if slices.ContainsFunc(kinds, func(key ssh.PublicKey) bool { return ofKind(algo, key) }) {
+				add(algo)
+			}
+		}
+	}
+	add(families...)
+	add(certs...)
+	return algos
+}
+
+func isCertificate(algo string) bool { return strings.Contains(algo, "-cert-v01@") }
+
+// ofKind reports whether a server shows the key under the algorithm.
+func ofKind(algo string, key ssh.PublicKey) bool {
+	if key.Type() == ssh.KeyAlgoRSA {
+		return algo == ssh.KeyAlgoRSA || algo == ssh.KeyAlgoRSASHA256 || algo == ssh.KeyAlgoRSASHA512
+	}
+	return algo == key.Type()
+}
+
+// withoutFamily removes every algorithm under which the server could show the given key again, in a certificate too: a
+// server has certificates only for keys that it also shows plain.
+func withoutFamily(algos []string, key ssh.PublicKey) []string {
+	return slices.DeleteFunc(slices.Clone(algos), func(algo string) bool { return isCertificate(algo) || ofKind(algo, plainKey(key)) })
+}
 
 // algorithms fills the lists of cfg. Setting a list replaces the library's default, so each is copied and appended to.
 func algorithms(cfg *ssh.Config, legacy bool) {
@@ -54,10 +110,8 @@ func algorithms(cfg *ssh.Config, legacy bool) {
 
 // negotiationError says which algorithm is missing and what would help.
 func (h *Host) negotiationError(e *ssh.AlgorithmNegotiationError) *failover.Error {
-	offer := strings.Join(e.RequestedAlgorithms, ", ")
 	ask := "let the machine's administrator allow newer algorithms in sshd_config"
-	all, old := ssh.SupportedAlgorithms(), ssh.InsecureAlgorithms()
-	safe := slices.Concat(all.KeyExchanges, all.Ciphers, all.MACs, all.HostKeys)
+	old := ssh.InsecureAlgorithms()
 	legacy := slices.Concat(old.KeyExchanges, old.Ciphers, old.MACs, old.HostKeys)
 	usable := func(list []string) bool {
 		return slices.ContainsFunc(e.RequestedAlgorithms, func(name string) bool {
@@ -65,10 +119,6 @@ func (h *Host) negotiationError(e *ssh.AlgorithmNegotiationError) *failover.Erro
 		})
 	}
 	switch {
-	case e.What == "host key" && len(h.knownAlgorithms()) > 0 && usable(safe):
-		// The library knows keys of this machine, and the machine has none of their kind.
-		return h.fail("connect", failover.NotApplied, hostKeyNext(ErrHostKeyChanged),
-			fmt.Errorf("%w: the known_hosts file has keys for %s of a kind the server no longer has; it offers %s", ErrHostKeyChanged, h.cfg.Address, offer))
 	case usable(legacy) && !h.cfg.LegacyAlgorithms:
 		ask = "set LegacyAlgorithms for this machine, or " + ask
 	default:
@@ -83,7 +133,7 @@ type algorithmError struct {
 }
 
 func (e algorithmError) Error() string {
-	return fmt.Sprintf("%v for %s, the server offers only %s", ErrNoCommonAlgorithm, e.cause.What, strings.Join(e.cause.RequestedAlgorithms, ", "))
+	return fmt.Sprintf("%v for %s, the server offers only %q", ErrNoCommonAlgorithm, e.cause.What, strings.Join(e.cause.RequestedAlgorithms, ", "))
 }
 
 func (e algorithmError) Unwrap() []error { return []error{ErrNoCommonAlgorithm, e.cause} }

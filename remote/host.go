@@ -4,11 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"slices"
 	"sync"
 	"time"
-
-	"github.com/skeema/knownhosts"
 
 	"github.com/01b61c5c/failover"
 )
@@ -22,7 +19,7 @@ type Host struct {
 	cfg    failover.SSH
 	log    *slog.Logger
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
-	known  *knownhosts.HostKeyDB
+	trust  trust
 	limits limits
 
 	slots   chan struct{} // one token per session
@@ -71,10 +68,9 @@ func New(config Config) (*Host, error) {
 	if err := cfg.Validate("SSH"); err != nil {
 		return nil, err
 	}
-	for _, fp := range cfg.HostKeys {
-		if slices.Contains(cfg.PeerKeys, fp) {
-			return nil, failover.Invalid("SSH.PeerKeys", fp+" is also pinned as this machine's own key", "give each machine its own host key; cloned machines must get new ones")
-		}
+	known, err := newTrust(cfg)
+	if err != nil {
+		return nil, err
 	}
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 20 * time.Second
@@ -87,6 +83,7 @@ func New(config Config) (*Host, error) {
 	}
 	h := &Host{
 		cfg:     cfg,
+		trust:   known,
 		log:     config.Logger,
 		dial:    config.Dial,
 		limits:  limits{closeGrace: 500 * time.Millisecond, lingerIdle: 2 * time.Second, lingerMax: 30 * time.Second},
@@ -95,13 +92,6 @@ func New(config Config) (*Host, error) {
 		all:     map[*line]struct{}{},
 	}
 	h.closing, h.close = context.WithCancel(context.Background())
-	if len(cfg.HostKeys) == 0 && cfg.KnownHosts != "" {
-		db, err := knownhosts.NewDB(cfg.KnownHosts)
-		if err != nil {
-			return nil, failover.Invalid("SSH.KnownHosts", err.Error(), "give a readable file in known_hosts format")
-		}
-		h.known = db
-	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}

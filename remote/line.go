@@ -96,7 +96,7 @@ func (h *Host) connect(ctx context.Context) (*line, error) {
 	h.mu.Unlock()
 	var verdict error
 	for {
-		l, seen, err := h.handshake(ctx, algos, login)
+		l, seen, err := h.handshake(ctx, algos, login, verdict)
 		if err == nil {
 			h.mu.Lock()
 			h.algos = algos
@@ -104,18 +104,23 @@ func (h *Host) connect(ctx context.Context) (*line, error) {
 			return l, nil
 		}
 		// A server has several host keys and shows the one that was negotiated. Before a pinned key counts as
-		// changed the others are asked for; the handshake ends before any login.
-		if seen != nil && errors.Is(err, ErrHostKeyChanged) && len(h.cfg.HostKeys) > 0 {
-			verdict = err
+		// changed the others are asked for, and so they are to tell the partner's machine; the handshake ends before
+		// any login.
+		if seen != nil && errors.Is(err, ErrHostKeyChanged) && !errors.Is(err, errRevoked) && len(h.trust.pinned)+len(h.trust.peer) > 0 {
+			if verdict == nil {
+				verdict = err
+			}
 			if algos = withoutFamily(algos, seen); len(algos) > 0 {
 				continue
 			}
 		}
 		switch {
-		case verdict == nil || errors.Is(err, ErrPeerHostKey) || errors.Is(err, ErrHostKeyChanged):
+		case verdict == nil || errors.Is(err, ErrPeerHostKey) || errors.Is(err, errRevoked):
 			return nil, err
 		case errors.Is(err, ErrNoCommonAlgorithm):
 			return nil, h.verdictWithHint(verdict, err)
+		case errors.Is(err, ErrHostKeyChanged):
+			return nil, verdict
 		}
 		return nil, h.notApplied("connect", hostKeyNext(ErrHostKeyChanged), "%w; asking for its other keys: %w", verdict, err)
 	}
@@ -131,41 +136,8 @@ func (h *Host) verdictWithHint(verdict, negotiation error) error {
 	return h.fail(v.Op, v.Outcome, v.Next, fmt.Errorf("%w; it has a further key that it shows only under old algorithms, set LegacyAlgorithms if that one is pinned", v.Err))
 }
 
-// hostKeyAlgorithms are the algorithms asked for: those of the keys that are known, or all when fingerprints are
-// pinned, which do not tell the kind of key.
-func (h *Host) hostKeyAlgorithms() []string {
-	if algos := h.knownAlgorithms(); len(algos) > 0 {
-		return algos
-	}
-	algos := slices.Concat(hostKeyFamilies...)
-	if h.cfg.LegacyAlgorithms {
-		algos = append(algos, slices.Concat(legacyHostKeyFamilies...)...)
-	}
-	return algos
-}
-
-func (h *Host) knownAlgorithms() []string {
-	if h.known == nil {
-		return nil
-	}
-	algos := h.known.HostKeyAlgorithms(h.cfg.Address)
-	isCertificate := func(s string) bool { return strings.Contains(s, "-cert-v01@") }
-	if slices.ContainsFunc(algos, isCertificate) {
-		// An authority may certify host keys of other kinds than its own.
-		for _, algo := range ssh.SupportedAlgorithms().HostKeys {
-			if isCertificate(algo) && !slices.Contains(algos, algo) {
-				algos = append(algos, algo)
-			}
-		}
-	}
-	if !h.cfg.LegacyAlgorithms {
-		algos = slices.DeleteFunc(algos, func(s string) bool { return s == ssh.KeyAlgoRSA })
-	}
-	return algos
-}
-
 // handshake makes one connection and logs in. When the host key was the reason to stop, seen is that key.
-func (h *Host) handshake(ctx context.Context, hostKeyAlgos []string, login *login) (_ *line, seen ssh.PublicKey, _ error) {
+func (h *Host) handshake(ctx context.Context, hostKeyAlgos []string, login *login, verdict error) (_ *line, seen ssh.PublicKey, _ error) {
 	raw, err := h.tcp(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -176,7 +148,10 @@ func (h *Host) handshake(ctx context.Context, hostKeyAlgos []string, login *logi
 	}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 
-	check := h.hostKeyCheck()
+	check := &hostKeyCheck{trust: h.trust}
+	if len(h.trust.pinned) == 0 {
+		check.instead = verdict // known_hosts, unlike a list of pins, leaves no choice between the keys
+	}
 	cfg := &ssh.ClientConfig{
 		User:              h.cfg.User,
 		Auth:              login.methods(),

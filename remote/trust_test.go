@@ -16,10 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/skeema/knownhosts"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/remote/remotetest"
