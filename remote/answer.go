@@ -64,6 +64,9 @@ func answerOfDial(ctx context.Context, err error) Answer {
 	if e, ok := errors.AsType[*answerError](err); ok {
 		return e.answer
 	}
+	if errors.Is(err, ErrJumpHost) {
+		return AnswerUnknown
+	}
 	if all, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // one error for each address of a name
 		return answerOfAll(ctx, all.Unwrap())
 	}

@@ -77,14 +77,16 @@ func (h *Host) tcp(ctx context.Context) (net.Conn, error) {
 	if err == nil {
 		return conn, nil
 	}
+	cause := causeOf(ctx, err)
 	answer, reason, next := answerOfDial(ctx, err), ErrUnreachable, "check that the machine is up and that its address and port are reachable from here"
+	if jump, ok := errors.AsType[*jumpError](err); ok {
+		cause, next = err, jump.next
+	}
 	switch {
 	case answer == AnswerNone:
 		reason, next = ErrNoAnswer, "look at the machine's own console: it may be off, or the network between may be broken"
 	case answer == AnswerSome:
 		reason, next = ErrPortClosed, "the machine is alive: start its SSH server or correct the port"
-	case errors.Is(err, ErrJumpHost):
-		next = failover.NextOf(err)
 	}
-	return nil, h.fail("connect", failover.NotApplied, next, withAnswer(answer, fmt.Errorf("%w: %w", reason, causeOf(ctx, err))))
+	return nil, h.fail("connect", failover.NotApplied, next, withAnswer(answer, fmt.Errorf("%w: %w", reason, cause)))
 }

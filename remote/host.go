@@ -19,6 +19,7 @@ type Host struct {
 	cfg    failover.SSH
 	log    *slog.Logger
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	via    *Host // the last jump host, if there is one
 	trust  trust
 	limits limits
 
@@ -61,14 +62,26 @@ type Config struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// New checks config and prepares a Host. It reads the known_hosts file and connects to nothing; the first call does.
+// New checks config and prepares a Host. It reads the known_hosts files and connects to nothing; the first call does.
 // Errors are failover.ErrInvalid.
 func New(config Config) (*Host, error) {
-	cfg := config.SSH
-	if err := cfg.Validate("SSH"); err != nil {
+	if err := config.SSH.Validate("SSH"); err != nil {
 		return nil, err
 	}
-	known, err := newTrust(cfg)
+	via, err := newHops(config)
+	if err != nil {
+		return nil, err
+	}
+	h, err := newHost(config, "SSH")
+	if err == nil && via != nil {
+		h.via, h.dial = via, via.forward
+	}
+	return h, err
+}
+
+func newHost(config Config, field string) (*Host, error) {
+	cfg := config.SSH
+	known, err := newTrust(cfg, field)
 	if err != nil {
 		return nil, err
 	}
@@ -136,6 +149,9 @@ func (h *Host) Close() error {
 	}
 	h.calls.Wait()
 	h.lines.Wait()
+	if h.via != nil {
+		return h.via.Close()
+	}
 	return nil
 }
 

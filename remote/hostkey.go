@@ -23,13 +23,13 @@ type trust struct {
 }
 
 // newTrust reads the known_hosts file and refuses a partner that cannot be told from the machine.
-func newTrust(cfg failover.SSH) (trust, error) {
+func newTrust(cfg failover.SSH, field string) (trust, error) {
 	t := trust{address: cfg.Address, pinned: cfg.HostKeys, peer: slices.Clone(cfg.PeerKeys), any: cfg.InsecureAnyHostKey}
 	own := cfg.HostKeys
 	if cfg.KnownHosts != "" {
 		var err error
 		if t.known, err = readKnownHosts(cfg.KnownHosts); err != nil {
-			return t, failover.Invalid("SSH.KnownHosts", err.Error(), "give a readable file in known_hosts format")
+			return t, failover.Invalid(field+".KnownHosts", err.Error(), "give a readable file in known_hosts format")
 		}
 		if len(own) == 0 {
 			own = fingerprints(t.known.keys(cfg.Address))
@@ -38,13 +38,13 @@ func newTrust(cfg failover.SSH) (trust, error) {
 	for _, address := range cfg.PeerAddresses {
 		keys := fingerprints(t.known.keys(address))
 		if len(keys) == 0 {
-			return t, failover.Invalid("SSH.PeerAddresses", address+" has no key in "+cfg.KnownHosts, "add the partner's key to the file, or pin it with PeerKeys")
+			return t, failover.Invalid(field+".PeerAddresses", address+" has no key in "+cfg.KnownHosts, "add the partner's key to the file, or pin it with PeerKeys")
 		}
 		t.peer = append(t.peer, keys...)
 	}
 	for _, fp := range own {
 		if slices.Contains(t.peer, fp) {
-			return t, failover.Invalid("SSH.PeerKeys", fp+" is also known as this machine's own key",
+			return t, failover.Invalid(field+".PeerKeys", fp+" is also known as this machine's own key",
 				"give each machine its own host key, also cloned ones, and its own lines in known_hosts")
 		}
 	}

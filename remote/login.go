@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/localfile"
 )
 
 // login is the material of one login attempt. It lives from just before the dial to the end of the handshake.
@@ -20,7 +22,7 @@ type login struct {
 	signers  []ssh.Signer
 	password failover.Secret
 	refused  failover.Secret // a password this Host has seen refused
-	agent    net.Conn
+	agent    io.Closer
 
 	mu       sync.Mutex
 	spent    bool // the password went out
@@ -52,6 +54,12 @@ func (h *Host) prepareLogin(ctx context.Context) (*login, error) {
 			return nil, err
 		}
 	}
+	if h.cfg.Certificate != "" {
+		if err := h.certify(l); err != nil {
+			l.close()
+			return nil, err
+		}
+	}
 	if h.cfg.Password != nil {
 		secret, err := h.cfg.Password(ctx)
 		if err != nil {
@@ -73,9 +81,9 @@ func (h *Host) prepareLogin(ctx context.Context) (*login, error) {
 func (h *Host) useAgent(ctx context.Context, l *login) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.ConnectTimeout, fmt.Errorf("no answer within %s", h.cfg.ConnectTimeout))
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", h.cfg.Agent)
+	conn, err := dialAgent(ctx, h.cfg.Agent)
 	if err != nil {
-		return h.notApplied("connect to the SSH agent", "start the agent or correct its socket path", "%w: %w", ErrCredentials, causeOf(ctx, err))
+		return h.notApplied("connect to the SSH agent", "start the agent or correct its path", "%w: %w", ErrCredentials, causeOf(ctx, err))
 	}
 	l.agent = conn
 	stop := context.AfterFunc(ctx, l.close)
@@ -113,6 +121,40 @@ func (h *Host) signer(ctx context.Context) (ssh.Signer, error) {
 	}
 	return signer, nil
 }
+
+// certify puts the certificate of the configuration in front of the key it was made for. The file is read anew each
+// time: certificates of an authority often live for hours only.
+func (h *Host) certify(l *login) error {
+	bad := func(next, format string, args ...any) error {
+		return h.notApplied("read the user certificate", next, "%w: %s: "+format, append([]any{ErrCredentials, h.cfg.Certificate}, args...)...)
+	}
+	text, err := localfile.Read(h.cfg.Certificate, maxCertificate)
+	if err != nil {
+		return h.notApplied("read the user certificate", "give the path of the -cert.pub file", "%w: %w", ErrCredentials, err)
+	}
+	key, _, _, _, err := ssh.ParseAuthorizedKey(text)
+	cert, ok := key.(*ssh.Certificate)
+	switch now := uint64(time.Now().Unix()); { //nolint:gosec // after 1970
+	case err != nil || !ok:
+		return bad("give the file that ssh-keygen -s has written, it ends in -cert.pub", "holds no certificate")
+	case cert.CertType != ssh.UserCert:
+		return bad("give a certificate for a user", "is a certificate for a host")
+	case now < cert.ValidAfter:
+		return bad("check this machine's clock", "is valid only from %s", time.Unix(int64(cert.ValidAfter), 0).UTC().Format(time.RFC3339)) //nolint:gosec // a time
+	case cert.ValidBefore != ssh.CertTimeInfinity && now >= cert.ValidBefore:
+		return bad("renew the certificate", "expired at %s", time.Unix(int64(cert.ValidBefore), 0).UTC().Format(time.RFC3339)) //nolint:gosec // a time
+	}
+	for _, signer := range l.signers {
+		if certified, err := ssh.NewCertSigner(cert, signer); err == nil {
+			l.signers = append([]ssh.Signer{certified}, l.signers...)
+			return nil
+		}
+	}
+	return bad("give the private key the certificate was made for", "belongs to none of the keys at hand; it is for %s", ssh.FingerprintSHA256(cert.Key))
+}
+
+// maxCertificate bounds a certificate file; OpenSSH's own limit of a key's text is 16 KiB.
+const maxCertificate = 64 << 10
 
 // methods offers public keys first, then the password, directly or as the answer to a question.
 func (l *login) methods() []ssh.AuthMethod {

@@ -416,7 +416,7 @@ func clientKey(t *testing.T, passphrase string) (ssh.Signer, string) {
 
 // muteAgent is an agent that does not answer one kind of question.
 type muteAgent struct {
-	agent.Agent
+	agent.ExtendedAgent
 	mute string
 	end  chan struct{}
 }
@@ -425,14 +425,14 @@ func (a muteAgent) List() ([]*agent.Key, error) {
 	if a.mute == "list" {
 		<-a.end
 	}
-	return a.Agent.List()
+	return a.ExtendedAgent.List()
 }
 
-func (a muteAgent) Sign(key ssh.PublicKey, data []byte) (*ssh.Signature, error) {
+func (a muteAgent) SignWithFlags(key ssh.PublicKey, data []byte, flags agent.SignatureFlags) (*ssh.Signature, error) {
 	if a.mute == "sign" {
 		<-a.end
 	}
-	return a.Agent.Sign(key, data)
+	return a.ExtendedAgent.SignWithFlags(key, data, flags)
 }
 
 func agentWith(t *testing.T, private, mute string) string {
@@ -440,7 +440,8 @@ func agentWith(t *testing.T, private, mute string) string {
 	end := make(chan struct{})
 	key, err := ssh.ParseRawPrivateKey([]byte(private))
 	require.NoError(t, err)
-	ring := agent.NewKeyring()
+	ring, ok := agent.NewKeyring().(agent.ExtendedAgent)
+	require.True(t, ok)
 	require.NoError(t, ring.Add(agent.AddedKey{PrivateKey: key}))
 	dir, err := os.MkdirTemp("", "agent") // short: a socket's path is limited
 	require.NoError(t, err)
