@@ -18,9 +18,11 @@ func TestSSHNamesTheField(t *testing.T) {
 		"x.PeerKeys":         func(s *failover.SSH) { s.PeerKeys = []string{"SHA256:short"} },
 		"x.PeerAddresses[0]": func(s *failover.SSH) { s.KnownHosts, s.PeerAddresses = "/k", []string{"b"} },
 		"x.PeerAddresses":    func(s *failover.SSH) { s.PeerAddresses = []string{"b:22"} },
-		"x.Certificate":      func(s *failover.SSH) { s.Agent, s.Password, s.Certificate = "", func(context.Context) (failover.Secret, error) { return failover.NewSecret("p"), nil }, "/c" },
-		"x.Jump[1].User":     func(s *failover.SSH) { s.Jump = []failover.SSH{hop, hop}; s.Jump[1].User = "" },
-		"x.Jump[0].Jump":     func(s *failover.SSH) { h := hop; h.Jump = []failover.SSH{hop}; s.Jump = []failover.SSH{h} },
+		"x.Certificate": func(s *failover.SSH) {
+			s.Agent, s.Password, s.Certificate = "", func(context.Context) (failover.Secret, error) { return failover.NewSecret("p"), nil }, "/c"
+		},
+		"x.Jump[1].User": func(s *failover.SSH) { s.Jump = []failover.SSH{hop, hop}; s.Jump[1].User = "" },
+		"x.Jump[0].Jump": func(s *failover.SSH) { h := hop; h.Jump = []failover.SSH{hop}; s.Jump = []failover.SSH{h} },
 	} {
 		s := good
 		change(&s)
