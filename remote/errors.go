@@ -57,6 +57,12 @@ var (
 	ErrSignalled = errors.New("ended by a signal")
 	// ErrMismatch: a file's size or SHA-256 at the other end is not what was sent or asked for.
 	ErrMismatch = errors.New("content differs")
+	// ErrNoSpace: the machine's file system is full. The rest of the upload was taken away again.
+	ErrNoSpace = errors.New("no space left on the machine")
+	// ErrReadOnly: the machine's file system is mounted read-only.
+	ErrReadOnly = errors.New("read-only file system")
+	// ErrNotRegular: at the path is something else than a regular file.
+	ErrNotRegular = errors.New("not a regular file")
 	// ErrTooLarge: a file is larger than the caller allows.
 	ErrTooLarge = errors.New("larger than allowed")
 	// ErrClosed: the Host was closed.

@@ -38,8 +38,14 @@ type UploadOptions struct {
 // compared by size and SHA-256, and only then replace path in one rename, so that no reader sees half a file. When
 // SHA256 is given and path holds that content already, nothing is sent.
 //
+// A symbolic link, a folder or a device at path is refused with ErrNotRegular: the rename would put a file in its place.
+// Give the path the link points to. The folder must exist; links on the way to it are followed. Owner and further rights
+// of a file that is replaced are not kept.
+//
 // It is safe to repeat. Before the rename is sent every error is NotApplied; a line that drops during the rename
-// leaves InDoubt, with either the old or the whole new file in place. ErrMismatch means the content differed.
+// leaves InDoubt, with either the old or the whole new file in place. ErrMismatch means the content differed, ErrNoSpace
+// and ErrReadOnly that the machine's file system takes nothing, fs.ErrPermission that the account may not write there.
+// The File returned with an error holds the bytes that were sent until then.
 func (h *Host) Upload(ctx context.Context, src io.Reader, path string, opt UploadOptions) (File, error) {
 	const op = "upload"
 	want := strings.ToLower(opt.SHA256)
@@ -55,6 +61,9 @@ func (h *Host) Upload(ctx context.Context, src io.Reader, path string, opt Uploa
 	}
 	var file File
 	err := h.files(ctx, op, func(client *sftp.Client) error {
+		if err := h.replaceable(client, op, path); err != nil {
+			return err
+		}
 		if want != "" {
 			if there, err := read(client, path, io.Discard, -1); err == nil && there.SHA256 == want {
 				file = there
@@ -62,6 +71,7 @@ func (h *Host) Upload(ctx context.Context, src io.Reader, path string, opt Uploa
 			}
 		}
 		part, sent, err := h.uploadPart(client, src, path, mode, want)
+		file = File{Path: path, Size: sent.Size, SHA256: sent.SHA256}
 		if err != nil {
 			return err
 		}
@@ -71,15 +81,62 @@ func (h *Host) Upload(ctx context.Context, src io.Reader, path string, opt Uploa
 		}
 		if err := rename(part, path); err != nil {
 			if _, refused := errors.AsType[*sftp.StatusError](err); refused || errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrExist) {
+				err := h.writeError(client, op, "rename to", path, err)
 				_ = client.Remove(part)
-				return h.notApplied(op, "see whether the account may replace "+path, "rename to %s: %w", path, err)
+				return err
 			}
 			return h.inDoubt(op, "upload again; that is safe", "rename to %s: %w", path, err)
 		}
-		file = File{Path: path, Size: sent.Size, SHA256: sent.SHA256}
 		return nil
 	})
 	return file, err
+}
+
+// replaceable refuses to put a file in the place of something else.
+func (h *Host) replaceable(client *sftp.Client, op, path string) error {
+	info, err := client.Lstat(path)
+	switch {
+	case err != nil || info.Mode().IsRegular():
+		return nil // what cannot be looked at shows when it is written
+	case info.Mode()&fs.ModeSymlink != 0:
+		target, err := client.ReadLink(path)
+		if err != nil {
+			target = "somewhere"
+		}
+		return h.notApplied(op, "give the path of the file itself", "%w: %s is a symbolic link to %q", ErrNotRegular, path, target)
+	}
+	return h.notApplied(op, "give the path of a file", "%w: %s is a %s", ErrNotRegular, path, map[bool]string{true: "folder", false: "device or pipe"}[info.IsDir()])
+}
+
+// writeError finds words for a write that the machine refused. SFTP has no status for a full disk: OpenSSH answers
+// "Failure" to it and to much else (sftp-server.c, errno_to_portable), so the file system is asked.
+func (h *Host) writeError(client *sftp.Client, op, doing, path string, err error) error {
+	status, refused := errors.AsType[*sftp.StatusError](err)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return h.notApplied(op, "give the account "+h.cfg.User+" the right to write there, or another path", "%s %s: %w", doing, path, err)
+	case errors.Is(err, fs.ErrNotExist):
+		return h.notApplied(op, "make the folder first", "%s %s: %w", doing, path, err)
+	case !refused || status.FxCode() != sftp.ErrSSHFxFailure:
+		return h.notApplied(op, "upload again; a part of it may be left behind", "%s %s: %w", doing, path, err)
+	}
+	folder := path[:max(strings.LastIndexAny(path, `/\`), 0)] + "/"
+	if !strings.ContainsAny(path, `/\`) {
+		folder = "."
+	}
+	vfs, verr := client.StatVFS(folder)
+	const readOnly, packet = 1, 32 << 10 // a flag of statvfs; the size of one write
+	switch {
+	case verr != nil:
+		return h.notApplied(op, "look on the machine for a full disk, a quota, a read-only file system", "%s %s: %w", doing, path, err)
+	case vfs.Flag&readOnly != 0:
+		return h.notApplied(op, "mount the file system for writing, or give another path", "%s %s: %w: %w", doing, path, ErrReadOnly, err)
+	case vfs.Bavail*vfs.Frsize < packet:
+		return h.notApplied(op, "make room on the machine, then upload again", "%s %s: %w, %d bytes are free: %w", doing, path, ErrNoSpace, vfs.Bavail*vfs.Frsize, err)
+	case vfs.Files > 0 && vfs.Favail == 0:
+		return h.notApplied(op, "remove files on the machine, then upload again", "%s %s: %w for another file: %w", doing, path, ErrNoSpace, err)
+	}
+	return h.notApplied(op, "look on the machine for a quota, a limit of file size, a broken disk", "%s %s: %w (%d bytes are free)", doing, path, err, vfs.Bavail*vfs.Frsize)
 }
 
 // uploadPart brings the content into a new file beside path and verifies it there.
@@ -94,26 +151,27 @@ func (h *Host) uploadPart(client *sftp.Client, src io.Reader, path string, mode 
 	again := "upload again; a file " + part + " may be left behind"
 	out, err := client.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
-		return part, File{}, h.notApplied(op, "see whether the folder exists and the account may write there", "create %s: %w", part, err)
+		return part, File{}, h.writeError(client, op, "create", part, err)
 	}
 	sum := &counter{hash: sha256.New()}
 	_, err = out.ReadFromWithConcurrency(io.TeeReader(src, sum), 0)
+	sent = File{Path: part, Size: sum.size}
 	if err = errors.Join(err, out.Close()); err != nil {
-		return part, File{}, h.notApplied(op, again, "write %s: %w", part, err)
+		return part, sent, h.writeError(client, op, "write", part, err)
 	}
 	if err := h.setMode(client, op, part, mode); err != nil {
-		return part, File{}, err
+		return part, sent, err
 	}
-	sent = File{Path: part, Size: sum.size, SHA256: sum.sum()}
+	sent.SHA256 = sum.sum()
 	if want != "" && want != sent.SHA256 {
-		return part, File{}, h.notApplied(op, "get the right file", "%w: the source has SHA-256 %s, wanted %s", ErrMismatch, sent.SHA256, want)
+		return part, sent, h.notApplied(op, "get the right file", "%w: the source has SHA-256 %s, wanted %s", ErrMismatch, sent.SHA256, want)
 	}
 	there, err := read(client, part, io.Discard, -1)
 	if err != nil {
-		return part, File{}, h.notApplied(op, again, "read back %s: %w", part, err)
+		return part, sent, h.notApplied(op, again, "read back %s: %w", part, err)
 	}
 	if there.Size != sent.Size || there.SHA256 != sent.SHA256 {
-		return part, File{}, h.notApplied(op, "look at the machine's disk and try again", "%w: sent %d bytes %s, found %d bytes %s", ErrMismatch,
+		return part, sent, h.notApplied(op, "look at the machine's disk and try again", "%w: sent %d bytes %s, found %d bytes %s", ErrMismatch,
 			sent.Size, sent.SHA256, there.Size, there.SHA256)
 	}
 	return part, sent, nil

@@ -168,3 +168,21 @@ func TestTransfersEndWithTheContext(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
 }
+
+func TestUploadReplacesFilesOnly(t *testing.T) {
+	dir := t.TempDir()
+	server := serve(t, nil, remotetest.WithFiles(dir))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "real"), []byte("old"), 0o600))
+	require.NoError(t, os.Symlink("real", filepath.Join(dir, "link")))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "folder"), 0o700))
+	host := open(t, server.SSH())
+	for path, text := range map[string]string{"/link": `symbolic link to "real"`, "/folder": "is a folder"} {
+		for _, sha := range []string{"", sum([]byte("old"))} { // also where the link leads to the very content
+			_, err := host.Upload(soon(t), strings.NewReader("old"), path, UploadOptions{SHA256: sha})
+			require.ErrorIs(t, err, ErrNotRegular)
+			require.ErrorContains(t, err, text)
+			hasEnded(t, err, server.Address(), failover.NotApplied)
+		}
+	}
+	require.Equal(t, []string{"folder", "link", "real"}, names(t, dir))
+}

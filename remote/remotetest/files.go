@@ -111,6 +111,18 @@ func (f *fileRoot) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 	return nil, errors.ErrUnsupported
 }
 
+// Lstat implements sftp.LstatFileLister.
+func (f *fileRoot) Lstat(r *sftp.Request) (sftp.ListerAt, error) {
+	info, err := f.root.Lstat(local(r.Filepath))
+	if err != nil {
+		return nil, err
+	}
+	return infoList{info}, nil
+}
+
+// Readlink implements sftp.ReadlinkFileLister.
+func (f *fileRoot) Readlink(path string) (string, error) { return f.root.Readlink(local(path)) }
+
 type infoList []fs.FileInfo
 
 // ListAt implements sftp.ListerAt.
