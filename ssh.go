@@ -28,7 +28,7 @@ type SSH struct {
 	KnownHosts string
 
 	PeerKeys      []string // fingerprints of the partner machine; meeting one means the addresses are swapped
-	PeerAddresses []string // host:port of the partner machine; its keys in KnownHosts are taken as PeerKeys
+	PeerAddresses []string // host:port of the partner machine; its keys in KnownHosts are taken as PeerKeys; it must be known there
 
 	Key         SecretFunc // private key, PEM or OpenSSH format
 	Passphrase  SecretFunc // of Key, when it is encrypted
@@ -99,14 +99,13 @@ func (s SSH) Validate(field string) error {
 }
 
 // WithPeer returns s with the keys of its partner machine as peer keys: those that are pinned, and else those that the
-// known_hosts file has for the partner's address.
+// known_hosts file has for the partner's address. A partner with another known_hosts file than s is not looked up.
 func (s SSH) WithPeer(peer SSH) SSH {
 	s.PeerKeys = append(slices.Clone(s.PeerKeys), peer.HostKeys...)
-	if len(peer.HostKeys) == 0 && peer.KnownHosts != "" {
-		s.PeerAddresses = append(slices.Clone(s.PeerAddresses), peer.Address)
-		if s.KnownHosts == "" {
-			s.KnownHosts = peer.KnownHosts
-		}
+	if len(peer.HostKeys) > 0 || peer.KnownHosts == "" || s.KnownHosts != "" && s.KnownHosts != peer.KnownHosts {
+		return s
 	}
+	s.KnownHosts = peer.KnownHosts
+	s.PeerAddresses = append(slices.Clone(s.PeerAddresses), peer.Address)
 	return s
 }

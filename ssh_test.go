@@ -47,4 +47,6 @@ func TestSSHWithPeer(t *testing.T) {
 	known := failover.SSH{Address: "b:22", KnownHosts: "/k"}
 	require.Equal(t, []string{"b:22"}, a.WithPeer(known).PeerAddresses)
 	require.Equal(t, "/k", a.WithPeer(known).KnownHosts)
+	a.KnownHosts = "/another"
+	require.Empty(t, a.WithPeer(known).PeerAddresses)
 }

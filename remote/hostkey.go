@@ -37,7 +37,7 @@ func newTrust(cfg failover.SSH, field string) (trust, error) {
 	}
 	for _, address := range cfg.PeerAddresses {
 		keys := fingerprints(t.known.keys(address))
-		if len(keys) == 0 {
+		if len(keys) == 0 && !t.known.certified(address) { // the keys behind certificates cannot be known
 			return t, failover.Invalid(field+".PeerAddresses", address+" has no key in "+cfg.KnownHosts, "add the partner's key to the file, or pin it with PeerKeys")
 		}
 		t.peer = append(t.peer, keys...)

@@ -144,7 +144,7 @@ func sshAccepts(t *testing.T, host, port, file string) bool {
 }
 
 func TestNewRefusesAPartnerItCannotTell(t *testing.T) {
-	server := serve(t, nil)
+	server := serve(t, exit(0))
 	key, err := remotetest.NewKey()
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "known_hosts")
@@ -172,4 +172,8 @@ func TestNewRefusesAPartnerItCannotTell(t *testing.T) {
 			require.NotEmpty(t, failover.NextOf(err))
 		})
 	}
+	require.NoError(t, os.WriteFile(file, []byte("@cert-authority "+text), 0o600))
+	cfg := server.SSH()
+	cfg.KnownHosts, cfg.PeerAddresses = file, []string{"partner:22"}
+	require.NoError(t, open(t, cfg).Connect(soon(t)), "the keys behind certificates cannot be known")
 }

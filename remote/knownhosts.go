@@ -97,6 +97,13 @@ func (k *knownHosts) keys(address string) []ssh.PublicKey {
 	return keys
 }
 
+// certified reports whether the file has an authority for an address.
+func (k *knownHosts) certified(address string) bool {
+	return slices.ContainsFunc(knownNames(address), func(name string) bool {
+		return slices.ContainsFunc(k.known(name), func(e knownEntry) bool { return e.marker == authority })
+	})
+}
+
 // revokes returns the line that revokes the key, the key in the certificate, or the authority that signed it. For which
 // host it stands there makes no difference: a revoked key is in wrong hands.
 func (k *knownHosts) revokes(key ssh.PublicKey) (line int) {
