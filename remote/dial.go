@@ -77,6 +77,9 @@ func (h *Host) tcp(ctx context.Context) (net.Conn, error) {
 	if err == nil {
 		return conn, nil
 	}
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		<-ctx.Done() // due; the dialer's own timer was a little faster
+	}
 	cause := causeOf(ctx, err)
 	answer, reason, next := answerOfDial(ctx, err), ErrUnreachable, "check that the machine is up and that its address and port are reachable from here"
 	if jump, ok := errors.AsType[*jumpError](err); ok {
