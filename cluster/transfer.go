@@ -118,8 +118,18 @@ func Transfer(c Cluster, o TransferOptions) (failover.Procedure, error) {
 	}, nil
 }
 
+// lastMove is the ID of the last step that moves the group.
+func (t transfer) lastMove() string {
+	if t.o.Then == MoveBack {
+		return "back/move"
+	}
+	return "move/move"
+}
+
 // prepare remembers the start, removes what an earlier run left and keeps the group from going home by itself.
 func (t transfer) prepare() []failover.Step {
+	clear := t.cleared("prepare/clear", "Remove a move request that an earlier run of ours left", t.clear)
+	clear.Undone = clear.Observe // what stands at an undo was left by a move of this run that did not come about
 	return []failover.Step{
 		{ID: "prepare/remember", Title: "Remember the owner and the failback setting", Target: t.o.Group, Kind: failover.Change,
 			Writes: []string{startFact.Name},
@@ -144,7 +154,7 @@ func (t transfer) prepare() []failover.Step {
 				})
 				return err
 			}, Undo: failover.NothingToUndo},
-		t.cleared("prepare/clear", "Remove a move request that an earlier run of ours left", t.clear),
+		clear,
 		{ID: "prepare/failback", Title: "Keep the group from going home by itself", Target: t.o.Group, Kind: failover.Change,
 			Source: "the cluster may pull the group to a preferred owner that returns (documented: failback policies)",
 			Observe: func(ctx context.Context) (failover.Observation, error) {
@@ -155,7 +165,7 @@ func (t transfer) prepare() []failover.Step {
 				return failover.Observation{Done: g.Failback.Policy == FailbackPrevented, Found: "failback is " + g.Failback.Policy.String(), Would: "prevent it until the end of the run"}, nil
 			},
 			Apply: func(ctx context.Context) error { return t.c.SetFailback(ctx, t.o.Group, NoFailback) },
-			Undo:  t.restore},
+			Undo:  t.restore, Undone: t.restored},
 	}
 }
 
@@ -180,10 +190,27 @@ func (t transfer) cleared(id, title string, undo func(context.Context) error) fa
 // restore puts the remembered failback setting back.
 func (t transfer) restore(ctx context.Context) error {
 	s, ok, err := startFact.Load(ctx)
-	if err != nil || !ok || s.Failback.Policy == FailbackUnknown {
+	switch {
+	case err != nil:
 		return err
+	case !ok || s.Failback.Policy == FailbackUnknown:
+		return refuse("put failback back", t.o.Group, "set failback by hand, then resolve the step", ErrNotFound, "the setting before is not known")
 	}
 	return t.c.SetFailback(ctx, t.o.Group, s.Failback)
+}
+
+// restored reports whether failback is as it was remembered.
+func (t transfer) restored(ctx context.Context) (failover.Observation, error) {
+	s, ok, err := startFact.Load(ctx)
+	if err != nil || !ok {
+		return failover.Observation{Found: "not remembered yet", Would: "put back what was remembered"}, err
+	}
+	g, err := t.c.Group(ctx, t.o.Group)
+	if err != nil {
+		return failover.Observation{}, err
+	}
+	return failover.Observation{Done: g.Failback == s.Failback, Found: "failback is " + g.Failback.Policy.String(),
+		Would: "set it to " + s.Failback.Policy.String() + " again"}, nil
 }
 
 // moveTo is one move: the request, the removal of what it leaves, the proof.
@@ -204,6 +231,10 @@ func (t transfer) moveTo(prefix string, target func(start) string) []failover.St
 		return s, target(s), nil
 	}
 	title, where := "Move the group to "+t.o.Target, t.o.Group+" to "+t.o.Target
+	guards := "" // what comes next
+	if prefix == "move" && t.o.Then == MoveBack {
+		guards = "back/move" // until then the group has to stay where it was brought
+	}
 	if prefix == "back" {
 		title, where = "Move the group back to the node it came from", t.o.Group+" back"
 	}
@@ -248,7 +279,7 @@ func (t transfer) moveTo(prefix string, target func(start) string) []failover.St
 			}},
 		t.cleared(prefix+"/clear", "Remove the move request", failover.NothingToUndo),
 		{ID: prefix + "/verify", Title: "See the group stay up on the node with all its members", Target: where, Kind: failover.Check, Firm: true,
-			Wait: true, Timeout: time.Minute + 4*t.o.Hold, Poll: t.o.Move.Poll, Source: "added: a cluster may take a group back after it was up",
+			Guards: guards, Wait: true, Timeout: time.Minute + 4*t.o.Hold, Poll: t.o.Move.Poll, Source: "added: a cluster may take a group back after it was up",
 			Observe: func(ctx context.Context) (failover.Observation, error) {
 				_, to, err := goal(ctx)
 				if err != nil {
@@ -326,16 +357,11 @@ func (t transfer) finish() []failover.Step {
 		{ID: "finish/failback", Title: "Put the failback setting back as it was", Target: t.o.Group, Kind: failover.Change,
 			Source: "added: the guard is ours, the setting is the administrator's",
 			Observe: func(ctx context.Context) (failover.Observation, error) {
-				s, ok, err := startFact.Load(ctx)
-				if err != nil || !ok {
-					return failover.Observation{Found: "not remembered yet", Would: "put back what was remembered"}, err
+				obs, err := t.restored(ctx)
+				if s, ok, loadErr := startFact.Load(ctx); loadErr == nil && ok && s.Failback.Policy == FailbackUnknown {
+					obs.Done = err == nil // nothing can be put back
 				}
-				g, err := t.c.Group(ctx, t.o.Group)
-				if err != nil {
-					return failover.Observation{}, err
-				}
-				return failover.Observation{Done: g.Failback == s.Failback || s.Failback.Policy == FailbackUnknown,
-					Found: "failback is " + g.Failback.Policy.String(), Would: "set it to " + s.Failback.Policy.String() + " again"}, nil
+				return obs, err
 			},
 			Apply: t.restore, Undo: failover.NothingToUndo},
 		{ID: "finish/verify", Title: "See the group stay where it belongs without the guard", Target: t.o.Group, Kind: failover.Check, Firm: true,
