@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,10 +23,10 @@ const (
 
 // preflight returns the checks that precede a transfer. Each reports its own error. All of them stand until the last move,
 // since what they look at can change while a run waits for a person; the two that are about leaving the source and
-// about the target stand until the first one, which makes them untrue.
+// about taking the group stand until the first one, which makes them untrue.
 func (t transfer) preflight() []failover.Step {
 	check := func(id, title string, f firmness, guards string, look func(context.Context, Snapshot, Group) (string, error)) failover.Step {
-		return failover.Step{ID: "check/" + id, Title: title, Target: t.o.Group, Kind: failover.Check, Firm: bool(f), Guards: guards,
+		return failover.Step{ID: id, Title: title, Target: t.o.Group, Kind: failover.Check, Firm: bool(f), Guards: guards,
 			Source: "added: what makes a move fail or act twice, collected from the vendors' error codes and field reports",
 			Observe: func(ctx context.Context) (failover.Observation, error) {
 				s, err := t.sight.snapshot(ctx)
@@ -40,12 +41,14 @@ func (t transfer) preflight() []failover.Step {
 				return failover.Observation{Done: err == nil, Found: found}, err
 			}}
 	}
-	first, last := "move/move", t.lastMove()
+	first := "move/move"
+	last := cmp.Or(t.afterMove(), first)
+	whole := cmp.Or(t.o.DownFrom, first) // the group is taken down there, by a procedure that does
 	return []failover.Step{
 		check("reachable", "Each node answers at its own address and says its own name", waivable, last, t.reachable),
 		check("quorum", "The cluster has quorum and its witness is up", firm, last, t.quorum),
 		check("nodes", "Every node is up, none is kept out or draining", waivable, last, t.nodesUp),
-		check("group", "The group is up on exactly one node and free to move", firm, first, t.groupFree),
+		check("group", "The group is up on exactly one node and free to move", firm, whole, t.groupFree),
 		check("target", "The target can take every member of the group", firm, first, t.targetFit),
 		check("disks", "Every disk the group needs is part of it and of its dependencies", waivable, last, t.disks),
 		check("maintenance", "No member is in maintenance", waivable, last, t.maintenance),

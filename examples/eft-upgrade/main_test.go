@@ -63,7 +63,7 @@ func TestTheExampleFileBuildsEveryProcedure(t *testing.T) {
 		require.NoError(t, p.Validate())
 		require.NoError(t, closer.Close())
 		steps[name] = map[string]failover.Kind{}
-		for _, s := range p.Steps {
+		for _, s := range p.AllSteps() {
 			steps[name][s.ID] = s.Kind
 		}
 	}
@@ -90,7 +90,7 @@ func TestWhatIsLeftOutIsDoneByAPerson(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, closer.Close())
 	by := map[string]failover.Kind{}
-	for _, s := range p.Steps {
+	for _, s := range p.AllSteps() {
 		by[s.ID] = s.Kind
 	}
 	require.Equal(t, failover.Manual, by["moved/settings"])
