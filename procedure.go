@@ -120,10 +120,11 @@ func (p Procedure) Validate() error {
 		}
 		index[s.ID] = i
 		for _, name := range s.Writes {
-			if first := writer[name]; first != "" {
+			scoped := p.part(i) + "/" + name
+			if first := writer[scoped]; first != "" {
 				return Invalid("fact "+name, "is written by "+first+" and by "+s.ID, "give each its own name, or name it in Shares of the second step")
 			}
-			writer[name] = s.ID
+			writer[scoped] = s.ID
 		}
 	}
 	for i, s := range p.Steps {
