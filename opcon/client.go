@@ -30,6 +30,7 @@ type Client struct {
 	pause  func(context.Context, time.Duration) error // replaced in tests
 	idle   func()
 	tokens tokenState
+	starts starts
 
 	clockMu sync.Mutex
 	skew    time.Duration // server's clock minus ours

@@ -95,15 +95,18 @@ func (c *Client) setAddress(ctx context.Context, id int64, to Address) error {
 	if failover.OutcomeOf(putErr) == failover.NotApplied {
 		return putErr
 	}
-	now, err := c.Machine(ctx, id)
-	switch {
-	case err != nil:
-		return c.fail(op, m.Name, failover.InDoubt, "look at the machine's address in OpCon, or run again, which looks first", errors.Join(putErr, err))
-	case now.Address.equal(want):
-		return nil
-	case putErr != nil:
-		return c.fail(op, m.Name, failover.InDoubt, "look at the machine's address in OpCon, or run again, which looks first", putErr)
+	deadline := time.Now().Add(c.settleTime())
+	for {
+		now, err := c.Machine(ctx, id)
+		switch {
+		case err == nil && now.Address.equal(want):
+			return nil
+		case err == nil && putErr == nil && time.Now().Before(deadline) && c.pause(ctx, c.set.pollFirst) == nil:
+			continue
+		case err == nil:
+			err = fmt.Errorf("%w: its address is still %s", failover.ErrNotObserved, now.Address)
+		}
+		return c.fail(op, m.Name, failover.InDoubt, "look at the machine's address in OpCon, or run again, which looks first; where the server takes no edit, edit the record by hand",
+			errors.Join(putErr, err))
 	}
-	return c.fail(op, m.Name, failover.NotApplied, "edit the record by hand, or use a host alias",
-		fmt.Errorf("%w: the server accepted the record and its address is still %s", failover.ErrNotObserved, now.Address))
 }

@@ -17,6 +17,7 @@ type action struct {
 	over    bool
 	forever bool
 	gone    bool
+	word    *string // shown as every result; empty: no result is shown
 }
 
 type actionItem struct {

@@ -32,6 +32,11 @@ const (
 	LoseRecord
 	// NeverEnds keeps the action submitted for ever, without effect.
 	NeverEnds
+	// OtherWord lets the action take effect three requests later, and gives Fault.Body as the result of the action and
+	// of its items all along; an empty Body leaves the result out.
+	OtherWord
+	// OtherWordNever gives Fault.Body in the same way and has no effect.
+	OtherWordNever
 )
 
 // Fault is something that goes wrong with matching requests.
@@ -43,7 +48,7 @@ type Fault struct {
 	Skip   int    // let so many matching requests pass first
 	Times  int    // how many requests it hits; 0 means one, negative all
 	Code   int    // Status, StatusAfter
-	Body   string // Status, StatusAfter
+	Body   string // Status, StatusAfter: the answer; OtherWord, OtherWordNever: the result
 }
 
 // Inject adds a fault.
@@ -119,10 +124,8 @@ func (s *Server) fault(method, path string, body []byte) *Fault {
 		switch f.Kind {
 		case ExpireTokens:
 			s.expireTokens()
-		case LoseRecord:
-			s.loseNext = true
-		case NeverEnds:
-			s.stickNext = true
+		case LoseRecord, NeverEnds, OtherWord, OtherWordNever:
+			s.nextAction.fault = f
 		}
 		return f
 	}

@@ -129,6 +129,15 @@ func (s *Server) actionRecord(a *action) any {
 	if !a.over {
 		worst = "submitted"
 	}
-	return map[string]any{"id": a.id, "action": a.verb, "result": worst, "message": nil, "expires": s.stamp(s.now), "reason": a.reason,
+	record := map[string]any{"id": a.id, "action": a.verb, "result": worst, "message": nil, "expires": s.stamp(s.now), "reason": a.reason,
 		actionItems[a.path]: items}
+	if a.word != nil {
+		for _, row := range append(items, any(record)) {
+			row := row.(map[string]any)
+			if row["result"] = *a.word; *a.word == "" {
+				delete(row, "result")
+			}
+		}
+	}
+	return record
 }

@@ -343,9 +343,15 @@ func (s *Server) postAction(w *recorder, collection string, body []byte) {
 		s.violation(w, http.StatusBadRequest, "an action without a reason")
 		return
 	}
-	s.nextAction++
-	a := &action{id: s.nextAction, path: collection, verb: in.Action, reason: in.Reason, left: s.Polls, gone: s.loseNext, forever: s.stickNext}
-	s.loseNext, s.stickNext = false, false
+	s.nextAction.id++
+	a := &action{id: s.nextAction.id, path: collection, verb: in.Action, reason: in.Reason, left: s.Polls}
+	if f := s.nextAction.fault; f != nil {
+		s.nextAction.fault = nil
+		a.gone, a.forever = f.Kind == LoseRecord, f.Kind == NeverEnds || f.Kind == OtherWordNever
+		if f.Kind == OtherWord || f.Kind == OtherWordNever {
+			a.word, a.left = &f.Body, 3
+		}
+	}
 	for _, raw := range items {
 		var it struct {
 			ID      json.RawMessage `json:"id"`

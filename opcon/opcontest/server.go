@@ -84,10 +84,12 @@ type Server struct {
 	busy       int
 	busiest    int
 	midnightIn int
-	loseNext   bool // the next action's record vanishes
-	stickNext  bool // the next action never ends
+	nextAction struct {
+		id    int
+		fault *Fault // hits the next action
+	}
 
-	nextID, nextMaster, nextNumber, nextAction, logins int
+	nextID, nextMaster, nextNumber, logins int
 }
 
 // Request is one request the server saw.
@@ -102,7 +104,8 @@ func New(c Config, h Hooks) (*Server, error) {
 		c.Now = time.Date(2026, 8, 22, 8, 0, 0, 748_000_000, time.FixedZone("", -5*3600))
 	}
 	s := &Server{Config: c, hooks: h, now: c.Now, tokens: map[string]bool{}, appTokens: map[string]string{}, nextID: 11, nextMaster: 226,
-		nextNumber: 771000, nextAction: 880, done: make(chan struct{}), quit: make(chan struct{})}
+		nextNumber: 771000, done: make(chan struct{}), quit: make(chan struct{})}
+	s.nextAction.id = 880
 	if c.External != "" {
 		s.tokens[c.External] = true
 	}
