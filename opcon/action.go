@@ -36,7 +36,7 @@ const (
 	verbForceRestart   verb = "forceRestart"
 	verbMarkFailed     verb = "markFailed"
 	verbMarkFinishedOK verb = "markFinishedOk"
-	verbMarkFixed      verb = "markFixed"
+	verbCancel         verb = "cancel"
 )
 
 // actionKind is one of the three collections actions are posted to.

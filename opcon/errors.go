@@ -112,6 +112,11 @@ func (c *Client) fail(op, target string, outcome failover.Outcome, next string, 
 	return &failover.Error{Op: op, Target: target, Outcome: outcome, Next: next, Err: err}
 }
 
+// unreadable builds the error for an answer that is JSON and not what a record looks like.
+func (c *Client) unreadable(op, target string, err error) error {
+	return c.fail(op, target, failover.NotApplied, "report the server's version and this text: its records have another form", err)
+}
+
 const maxMessage = 400
 
 // apiError reads an answer other than 2xx: list, object, raw text, in this order.

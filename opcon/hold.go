@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -21,45 +23,45 @@ func (c *Client) settleTime() time.Duration { return min(c.set.actionWait, 5*c.s
 
 // holdAll holds every schedule from which a job could start on the machine and looks again until two passes agree. What
 // it is about to hold goes into the record first. Schedules held by somebody else are left alone and not recorded. All
-// schedules are tried; those that failed come back together.
-func (c *Client) holdAll(ctx context.Context, st store, machine, step, reason string, extra []Date) error {
+// schedules are tried; those that failed come back together. It returns what the last pass found.
+func (c *Client) holdAll(ctx context.Context, st store, machine, step, reason string, extra []Date) (scope, error) {
 	const op = "hold schedules of"
 	r, err := st.must(ctx, op, machine)
 	if err != nil {
-		return err
+		return scope{}, err
 	}
 	previous := ""
 	for range maxPasses {
 		sc, err := c.scopeOf(ctx, r.Machine, extra)
 		if err != nil {
-			return c.fail(op, machine, failover.NotApplied, failover.NextOf(err), err)
+			return sc, c.fail(op, machine, failover.NotApplied, failover.NextOf(err), err)
 		}
 		list := r.withoutReleased(sc.toHold())
 		if len(list) == 0 {
 			if sc.signature() == previous {
-				return nil
+				return sc, nil
 			}
 			previous = sc.signature()
 			continue
 		}
 		previous = ""
-		r.plan(list, step)
+		fresh := r.plan(list, step)
 		if err := st.save(ctx, r); err != nil {
-			return c.fail(op, machine, failover.NotApplied, "make the journal writable and run again", err)
+			return sc, c.fail(op, machine, failover.NotApplied, "make the journal writable and run again", err)
 		}
 		failed := c.setSchedules(ctx, verbHold, reason, list)
 		for _, s := range list {
-			r.settle(s.ID, failover.OutcomeOf(failed[s.ID]))
+			r.settle(s.ID, failover.OutcomeOf(failed[s.ID]), fresh[s.ID])
 		}
 		if err := st.save(ctx, r); err != nil {
-			return c.fail(op, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
+			return sc, c.fail(op, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
 		}
 		if err := together(op, machine, list, failed); err != nil {
-			return err
+			return sc, err
 		}
 		failover.Progress(ctx, fmt.Sprintf("held %d schedules, looking again for new ones", len(list)))
 	}
-	return c.fail(op, machine, failover.InDoubt, "stop whoever builds schedules, then run again",
+	return scope{}, c.fail(op, machine, failover.InDoubt, "stop whoever builds schedules, then run again",
 		fmt.Errorf("%w: new schedules still appear after %d passes", failover.ErrNotObserved, maxPasses))
 }
 
@@ -117,9 +119,17 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 		items[i] = actionItem{id: string(s.ID), name: s.String()}
 	}
 	results := c.act(ctx, scheduleActions, v, reason, items)
+	if len(batch) > 1 && refusedWhole(results[items[0].id]) {
+		// One schedule may have spoilt the request for the others.
+		failed := map[ScheduleID]error{}
+		for _, s := range batch {
+			maps.Copy(failed, c.setBatch(ctx, v, reason, []Schedule{s}))
+		}
+		return failed
+	}
 	reached := func(s ScheduleState) bool { return s == ScheduleHeld || s == ScheduleParentHeld }
 	if v == verbRelease {
-		reached = func(s ScheduleState) bool { return s != ScheduleHeld }
+		reached = func(s ScheduleState) bool { return s != ScheduleHeld && s != ScheduleUnknown }
 	}
 	failed := map[ScheduleID]error{}
 	open := slices.Clone(batch)
@@ -147,7 +157,9 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 			case seen && reached(state.State):
 				// as wanted, whoever did it
 			case failover.OutcomeOf(res) == failover.NotApplied:
-				failed[s.ID] = res
+				if failed[s.ID] = res; seen && state.State == ScheduleUnknown {
+					failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.NotApplied, failover.NextOf(res), fmt.Errorf("it is %s: %w", state.words(), res))
+				}
 			default:
 				left = append(left, s)
 			}
@@ -159,7 +171,7 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 			for _, s := range open {
 				err := results[string(s.ID)]
 				if err == nil {
-					err = fmt.Errorf("%w: the server reported success and it is still %s", failover.ErrNotObserved, describe(now, s.ID))
+					err = fmt.Errorf("%w: the server reported success and it is %s", failover.ErrNotObserved, describe(now, s.ID))
 				}
 				failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.InDoubt,
 					or(failover.NextOf(err), "look at its state in OpCon, or run again, which looks first"), err)
@@ -169,10 +181,16 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 	}
 }
 
+// refusedWhole reports whether the server refused a request for its content, so that nothing of it was done.
+func refusedWhole(err error) bool {
+	api, ok := errors.AsType[*APIError](err)
+	return ok && slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity}, api.Status)
+}
+
 func describe(now map[ScheduleID]Schedule, id ScheduleID) string {
 	s, ok := now[id]
 	if !ok {
 		return "not readable"
 	}
-	return s.State.String()
+	return s.words()
 }

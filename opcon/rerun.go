@@ -16,7 +16,7 @@ import (
 type Rerun int
 
 const (
-	// LeaveAsIs: nothing. It is a decision like the others.
+	// LeaveAsIs: nothing is sent. It is a decision like the others: a job that waits runs when its schedule is released.
 	LeaveAsIs Rerun = iota + 1
 	// RestartOnHold puts the job back to On Hold; a person releases it. The best default after a swap.
 	RestartOnHold
@@ -28,10 +28,15 @@ const (
 	MarkFinishedOK
 	// MarkFailedOnly ends it as failed, with all its events.
 	MarkFailedOnly
+	// HoldJob holds a job that waits, so that the release of its schedule does not start it; a person releases it.
+	HoldJob
+	// CancelJob takes a job out of processing; jobs that depend on it are not satisfied.
+	CancelJob
 )
 
 var rerunWords = []string{0: "", LeaveAsIs: "leave", RestartOnHold: "restart-on-hold", Restart: "restart", ForceRestart: "force-restart",
-	MarkFinishedOK: "mark-finished-ok", MarkFailedOnly: "mark-failed"}
+	MarkFinishedOK: "mark-finished-ok", MarkFailedOnly: "mark-failed",
+	HoldJob: "hold", CancelJob: "cancel"}
 
 // String returns the decision as a word, for example "restart-on-hold".
 func (r Rerun) String() string { return word(rerunWords, int(r)) }
@@ -43,7 +48,7 @@ func (r Rerun) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 func (r *Rerun) UnmarshalText(text []byte) error {
 	n := slices.Index(rerunWords, string(text))
 	if n < 1 {
-		return failover.Invalid("Decision.Action", fmt.Sprintf("%q is not known", text), "use one of"+strings.Join(rerunWords, " "))
+		return failover.Invalid("Decision.Action", fmt.Sprintf("%q is not known", text), "use one of "+strings.Join(rerunWords[1:], ", "))
 	}
 	*r = Rerun(n)
 	return nil
@@ -65,7 +70,7 @@ func (d Decision) validate() error {
 	switch {
 	case d.Job == "":
 		return failover.Invalid("Decision.Job", "is empty", "name the job by its id from the list of interrupted jobs")
-	case d.Action < LeaveAsIs || d.Action > MarkFailedOnly:
+	case d.Action < LeaveAsIs || d.Action > CancelJob:
 		return failover.Invalid("Decision.Action", "is not set for "+string(d.Job), "choose what is done, LeaveAsIs included")
 	case strings.TrimSpace(d.By) == "":
 		return failover.Invalid("Decision.By", "is empty for "+string(d.Job), "name who decided")
@@ -189,7 +194,7 @@ func (c *Client) rerun(ctx context.Context, d Decision, from Phase, reached func
 		return err
 	}
 	v := map[Rerun]verb{RestartOnHold: verbRestartOnHold, Restart: verbRestart, ForceRestart: verbForceRestart,
-		MarkFinishedOK: verbMarkFinishedOK, MarkFailedOnly: verbMarkFailed}[d.Action]
+		MarkFinishedOK: verbMarkFinishedOK, MarkFailedOnly: verbMarkFailed, HoldJob: verbHold, CancelJob: verbCancel}[d.Action]
 	if _, err = c.jobAction(ctx, v, d, j, d.showsIn); err == nil {
 		return reached(PhaseDone)
 	}
@@ -206,7 +211,10 @@ func (c *Client) rerun(ctx context.Context, d Decision, from Phase, reached func
 	return err
 }
 
-func (d Decision) marks() bool { return d.Action == MarkFinishedOK || d.Action == MarkFailedOnly }
+// marks reports whether the action is sent for a job as it is, without marking it failed first.
+func (d Decision) marks() bool {
+	return slices.Contains([]Rerun{MarkFinishedOK, MarkFailedOnly, HoldJob, CancelJob}, d.Action)
+}
 
 // check reports why the decision cannot be carried out for the job as it is now.
 func (d Decision) check(j Job) error {
@@ -231,6 +239,10 @@ func (d Decision) allowed(j Job) error {
 		ok = slices.Contains([]JobCategory{JobRunning, JobFailed, JobHeld, JobWaiting, JobUnderReview, JobFixed, JobMissedStart}, j.Category)
 	case MarkFailedOnly:
 		ok = slices.Contains([]JobCategory{JobRunning, JobHeld, JobWaiting, JobFinishedOK, JobUnderReview, JobFixed, JobMissedStart}, j.Category)
+	case HoldJob:
+		ok = j.Category == JobWaiting
+	case CancelJob:
+		ok = slices.Contains([]JobCategory{JobWaiting, JobHeld, JobFailed, JobUnderReview, JobMissedStart}, j.Category)
 	default:
 		ok = slices.Contains([]JobCategory{JobFailed, JobUnderReview, JobFixed, JobFinishedOK, JobCancelled, JobSkipped}, j.Category)
 	}
@@ -260,6 +272,10 @@ func (d Decision) showsIn(j Job) bool {
 		return j.Category == JobFinishedOK
 	case MarkFailedOnly:
 		return j.Category == JobFailed
+	case HoldJob:
+		return j.Category == JobHeld
+	case CancelJob:
+		return j.Category == JobCancelled
 	}
 	return true
 }

@@ -2,7 +2,6 @@ package opcon
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -42,8 +41,7 @@ type ResumeOptions struct {
 
 	// UpTimeout limits the wait for the agent on the new host to answer; 0 means 5 minutes.
 	UpTimeout time.Duration
-	// HoldTimeout limits the steps that hold schedules and carry out decisions, and, six times as long, the one that
-	// releases them one after the other; 0 means 5 minutes.
+	// HoldTimeout limits each step that holds or releases schedules or carries out decisions; 0 means 5 minutes.
 	HoldTimeout time.Duration
 
 	// Prefix begins the steps' IDs; empty means "opcon/".
@@ -129,59 +127,99 @@ func (c *Client) resume(ctx context.Context, r Record, o ResumeOptions, names ..
 	return st.record, err
 }
 
-// pendingRelease returns what is ours to release and still held. Schedules that somebody else has released or deleted
-// meanwhile are not touched.
-func (c *Client) pendingRelease(ctx context.Context, r Record, ours func(HeldSchedule) bool) ([]Schedule, error) {
+// pendingRelease returns what is ours to release and is not proven to be free: what is held, what is in a state this
+// package does not know, and what OpCon does not show although nothing proves that it is gone. The second result holds
+// the schedules that are gone. Schedules that somebody else has released meanwhile are in neither.
+func (c *Client) pendingRelease(ctx context.Context, r Record, ours func(HeldSchedule) bool) ([]Schedule, map[ScheduleID]bool, error) {
+	var mine []HeldSchedule
 	var ids []ScheduleID
 	for _, h := range r.Held {
 		if h.Ours() && ours(h) {
-			ids = append(ids, h.ID)
+			mine, ids = append(mine, h), append(ids, h.ID)
 		}
 	}
 	now, err := c.schedulesByID(ctx, ids)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	gone, err := c.goneSchedules(ctx, mine, now)
+	if err != nil {
+		return nil, nil, err
 	}
 	var list []Schedule
-	for _, id := range ids {
-		if s, ok := now[id]; ok && s.State == ScheduleHeld {
+	for _, h := range mine {
+		s, shown := now[h.ID]
+		switch {
+		case gone[h.ID]:
+		case !shown:
+			list = append(list, Schedule{ID: h.ID, Name: h.Name, Date: h.Date, Description: "not shown by OpCon"})
+		case s.State == ScheduleHeld || s.State == ScheduleUnknown:
 			list = append(list, s)
 		}
 	}
-	return list, nil
+	return list, gone, nil
 }
 
-// releaseEach releases one schedule after the other, each with a request of its own, so that one that fails holds up no
-// other and is reported by its name.
-func (c *Client) releaseEach(ctx context.Context, st store, machine, reason string, ours func(HeldSchedule) bool) error {
+// goneSchedules returns which of the schedules that are not shown by their id are gone: OpCon shows others of their date
+// without them, or has no such date any more. An account that lost its rights sees neither.
+func (c *Client) goneSchedules(ctx context.Context, mine []HeldSchedule, shown map[ScheduleID]Schedule) (map[ScheduleID]bool, error) {
+	var dates []Date
+	missing := map[ScheduleID]Date{}
+	for _, h := range mine {
+		if _, ok := shown[h.ID]; !ok {
+			missing[h.ID] = h.Date
+			dates = append(dates, h.Date)
+		}
+	}
+	if len(missing) == 0 {
+		return nil, nil
+	}
+	built, err := c.BuiltDates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(dates)
+	others, err := c.Schedules(ctx, slices.Compact(dates))
+	if err != nil {
+		return nil, err
+	}
+	gone := map[ScheduleID]bool{}
+	for id, date := range missing {
+		there := slices.ContainsFunc(others, func(s Schedule) bool { return s.ID == id })
+		sees := slices.ContainsFunc(others, func(s Schedule) bool { return s.Date == date })
+		gone[id] = !there && (sees || (len(built) > 0 && !slices.Contains(built, date)))
+	}
+	return gone, nil
+}
+
+// release frees the schedules that are ours, in batches. One that fails holds up no other and is reported by its name.
+func (c *Client) release(ctx context.Context, st store, machine, reason string, ours func(HeldSchedule) bool) error {
 	const op = "release schedules of"
 	r, err := st.must(ctx, op, machine)
 	if err != nil {
 		return err
 	}
-	list, err := c.pendingRelease(ctx, r, ours)
+	list, _, err := c.pendingRelease(ctx, r, ours)
 	if err != nil {
 		return c.fail(op, machine, failover.NotApplied, failover.NextOf(err), err)
 	}
-	failed := map[ScheduleID]error{}
-	for i, s := range list {
-		if ctx.Err() != nil {
-			failed[s.ID] = c.fail("release schedule", s.String(), failover.NotApplied, "run again with more time", ctx.Err())
-			continue
-		}
+	if len(list) == 0 {
+		return nil
+	}
+	mark := func(released func(ScheduleID) bool) error {
 		for k := range r.Held {
-			if r.Held[k].ID == s.ID {
-				r.Held[k].Released = true
+			if slices.ContainsFunc(list, func(s Schedule) bool { return s.ID == r.Held[k].ID }) {
+				r.Held[k].Released = released(r.Held[k].ID)
 			}
 		}
-		if err := st.save(ctx, r); err != nil {
-			return c.fail(op, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
-		}
-		if err := c.setBatch(ctx, verbRelease, reason, []Schedule{s})[s.ID]; err != nil {
-			failed[s.ID] = err
-			continue
-		}
-		failover.Progress(ctx, fmt.Sprintf("released %d of %d: %s", i+1, len(list), s))
+		return st.save(ctx, r)
+	}
+	if err := mark(func(ScheduleID) bool { return true }); err != nil {
+		return c.fail(op, machine, failover.NotApplied, "make the journal writable and run again", err)
+	}
+	failed := c.setSchedules(ctx, verbRelease, reason, list)
+	if err := mark(func(id ScheduleID) bool { return failover.OutcomeOf(failed[id]) != failover.NotApplied }); err != nil {
+		return c.fail(op, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
 	}
 	return together(op, machine, list, failed)
 }
@@ -243,7 +281,7 @@ func decide(ctx context.Context, machine string, d Decider, jobs []Interrupted) 
 	}
 	var open []string
 	for _, j := range jobs {
-		if !seen[j.Job.ID] && j.Why != DueMeanwhile {
+		if !seen[j.Job.ID] {
 			open = append(open, j.Job.String())
 		}
 	}

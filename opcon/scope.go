@@ -22,7 +22,19 @@ type scope struct {
 	direct    []ScheduleID // schedules that hold such jobs, sorted by date and name
 	roots     []ScheduleID // their outermost schedules, sorted by date and name
 	rootOf    map[ScheduleID]ScheduleID
-	running   map[ScheduleID]bool // roots under which one of the jobs runs
+	running   map[ScheduleID]bool // roots under which one of the jobs runs or may run
+	groups    map[string]bool     // the machine's groups, in lower case
+}
+
+// runningJobs returns the jobs that run on the machine or may.
+func (sc *scope) runningJobs() []Job {
+	var list []Job
+	for _, j := range sc.jobs {
+		if j.mayRunOn(sc.machine, sc.groups) {
+			list = append(list, j)
+		}
+	}
+	return list
 }
 
 // scopeOf reads the scope. All built dates count. Of a date before yesterday the jobs are read only when one of its
@@ -54,8 +66,7 @@ func (c *Client) scopeOf(ctx context.Context, m Machine, extra []Date) (scope, e
 			sc.dates = append(sc.dates, d)
 		}
 	}
-	groups, err := c.groupsOf(ctx, m)
-	if err != nil {
+	if sc.groups, err = c.groupsOf(ctx, m); err != nil {
 		return scope{}, err
 	}
 	var mu sync.Mutex
@@ -64,7 +75,7 @@ func (c *Client) scopeOf(ctx context.Context, m Machine, extra []Date) (scope, e
 		mu.Lock()
 		defer mu.Unlock()
 		for _, j := range jobs {
-			if j.runsOn(m, groups) {
+			if j.runsOn(m, sc.groups) {
 				sc.jobs = append(sc.jobs, j)
 			}
 		}
@@ -108,7 +119,7 @@ func (c *Client) climb(ctx context.Context, sc *scope) error {
 		if !slices.Contains(sc.roots, root) {
 			sc.roots = append(sc.roots, root)
 		}
-		if j.Category == JobRunning {
+		if j.Category == JobRunning || j.Category == JobUnknown {
 			sc.running[root] = true
 		}
 	}
@@ -214,7 +225,7 @@ func (sc *scope) toHold() []Schedule {
 	}
 	for _, id := range sc.direct {
 		s, root := sc.schedules[id], sc.schedules[sc.rootOf[id]]
-		if id != root.ID && (root.State == ScheduleHeld || root.State == ScheduleParentHeld) && (s.State == ScheduleRunning || s.State == ScheduleWaiting) {
+		if id != root.ID && (root.State == ScheduleHeld || root.State == ScheduleParentHeld) && (s.State == ScheduleRunning || s.State == ScheduleWaiting || s.State == ScheduleUnknown) {
 			list = append(list, s)
 		}
 	}
@@ -234,7 +245,8 @@ func needsHold(s ScheduleState, jobRuns bool) bool {
 // signature is equal for two passes that found the same schedules.
 func (sc *scope) signature() string { return joinIDs(sc.roots) + "/" + joinIDs(sc.direct) }
 
-// runningOn returns the jobs that OpCon believes to run on m now. It asks for the category and checks on this side.
+// runningOn returns the jobs that OpCon shows running on m now. It asks for the category and checks on this side. A job
+// whose category is not known, or that waits to be sent to a group, is not among them: see scope.runningJobs.
 func (c *Client) runningOn(ctx context.Context, m Machine, extra []Date) ([]Job, error) {
 	dates, err := c.BuiltDates(ctx)
 	if err != nil {
@@ -249,22 +261,15 @@ func (c *Client) runningOn(ctx context.Context, m Machine, extra []Date) ([]Job,
 			return nil, err
 		}
 		for _, row := range rows {
-			if j := readJob(row); j.runningOn(m) {
+			j, err := readJob(row)
+			if err != nil {
+				return nil, c.unreadable("read running jobs of", m.Name, err)
+			}
+			if j.mayRunOn(m, nil) {
 				running = append(running, j)
 			}
 		}
 	}
 	slices.SortFunc(running, func(a, b Job) int { return cmp.Compare(a.ID, b.ID) })
 	return running, nil
-}
-
-// runningOn reports whether the job runs on m: sent there, or about to be when no start machine is named yet.
-func (j Job) runningOn(m Machine) bool {
-	if j.Category != JobRunning {
-		return false
-	}
-	if j.StartedOn != "" {
-		return sameName(j.StartedOn, m.Name)
-	}
-	return sameName(j.Primary, m.Name)
 }

@@ -94,7 +94,7 @@ func (q *quiesce) checkMachine() failover.Step {
 		if !obs.Done {
 			obs.Found += fmt.Sprintf(", not the type %d expected", q.o.TypeID)
 		}
-		obs.Note = fmt.Sprintf("%s, asked %s, %d jobs", m.State, m.Asked, m.CurrentJobs)
+		obs.Note = fmt.Sprintf("%s, asked %s; OpCon %s", m.State, m.Asked, m.jobs())
 		if m.AllowKill {
 			obs.Note += "; OpCon may kill its jobs, which the vendor advises against on RSJ hosts"
 		}
@@ -158,7 +158,8 @@ func (q *quiesce) hold(name, title string) failover.Step {
 		return holdObservation(sc, sc.toHold()), nil
 	}
 	s.Apply = func(ctx context.Context) error {
-		return q.c.holdAll(ctx, q.st, q.o.Machine, s.ID, q.o.Reason, q.o.Dates)
+		_, err := q.c.holdAll(ctx, q.st, q.o.Machine, s.ID, q.o.Reason, q.o.Dates)
+		return err
 	}
 	s.Undo = func(ctx context.Context) error { return q.c.releaseStep(ctx, q.st, q.o.Machine, q.o.Reason, s.ID) }
 	return s
@@ -174,7 +175,7 @@ func holdObservation(sc scope, list []Schedule) failover.Observation {
 	obs := failover.Observation{Done: len(list) == 0, Found: fmt.Sprintf("%d of %d schedules can start jobs", len(list), len(sc.roots))}
 	for _, id := range sc.roots {
 		sch := sc.schedules[id]
-		obs.Items = append(obs.Items, failover.Item{Target: sch.String(), Done: !open[id], Found: heldWord(sch.State)})
+		obs.Items = append(obs.Items, failover.Item{Target: sch.String(), Done: !open[id], Found: heldWord(sch)})
 	}
 	for _, sch := range list {
 		if sc.rootOf[sch.ID] != "" && sc.rootOf[sch.ID] != sch.ID {
@@ -188,10 +189,10 @@ func holdObservation(sc scope, list []Schedule) failover.Observation {
 }
 
 // heldWord leaves out what changes by itself, such as waiting becoming running, since it is hashed into the plan.
-func heldWord(s ScheduleState) string {
-	switch s {
-	case ScheduleHeld, ScheduleParentHeld, ScheduleFinished:
-		return s.String()
+func heldWord(s Schedule) string {
+	switch s.State {
+	case ScheduleHeld, ScheduleParentHeld, ScheduleFinished, ScheduleUnknown:
+		return s.words()
 	}
 	return "not held"
 }
@@ -201,7 +202,7 @@ func (c *Client) releaseStep(ctx context.Context, st store, machine, reason, ste
 	if _, ok, err := st.load(ctx); err == nil && !ok {
 		return nil // nothing was held
 	}
-	return c.releaseEach(ctx, st, machine, reason, func(h HeldSchedule) bool { return h.Step == step })
+	return c.release(ctx, st, machine, reason, func(h HeldSchedule) bool { return h.Step == step })
 }
 
 func (q *quiesce) limited() failover.Step {
@@ -220,7 +221,7 @@ func (q *quiesce) asked(would string, want ...MachineState) func(context.Context
 		if err != nil {
 			return failover.Observation{}, err
 		}
-		obs := failover.Observation{Found: "asked " + m.Asked.String(), Note: fmt.Sprintf("line %s, %d jobs", m.State, m.CurrentJobs), Would: would}
+		obs := failover.Observation{Found: "asked " + m.Asked.String(), Note: fmt.Sprintf("line %s; OpCon %s", m.State, m.jobs()), Would: would}
 		for _, w := range want {
 			if m.Asked == w {
 				obs.Done, obs.Would = true, ""
@@ -292,17 +293,28 @@ func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error)
 	if err != nil {
 		return failover.Observation{}, err
 	}
-	obs := failover.Observation{Done: m.CurrentJobs == 0 && len(jobs) == 0}
+	if len(jobs) == 0 {
+		// Nothing in the category asked for: before that is believed, every job of the machine is read, also those whose
+		// words are not known.
+		sc, err := q.c.scopeOf(ctx, m, q.o.Dates)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		jobs = sc.runningJobs()
+	}
+	var obs failover.Observation
 	switch {
-	case obs.Done:
-		obs.Found = "no job runs"
-	case len(jobs) == 0:
-		obs.Found = fmt.Sprintf("OpCon counts %d jobs and shows none running; the count may be stale, which only \"re-synchronize running jobs\" of the desktop client mends", m.CurrentJobs)
+	case len(jobs) > 0:
+		obs.Found = fmt.Sprintf("%d jobs run or may run (OpCon %s): %s", len(jobs), m.jobs(), jobNames(jobs, 10))
+	case m.CurrentJobs == nil:
+		obs.Found = "OpCon shows no running job, but does not tell how many jobs it counts on the machine; look on the host, and waive the step with a reason if none runs"
+	case *m.CurrentJobs != 0:
+		obs.Found = fmt.Sprintf("OpCon %s and shows none running; the count may be stale, which only \"re-synchronize running jobs\" of the desktop client corrects", m.jobs())
 	default:
-		obs.Found = fmt.Sprintf("%d jobs still run (OpCon counts %d): %s", len(jobs), m.CurrentJobs, jobNames(jobs, 10))
+		obs.Done, obs.Found = true, "no job runs"
 	}
 	for _, j := range jobs {
-		obs.Items = append(obs.Items, failover.Item{Target: j.String(), Found: j.Description})
+		obs.Items = append(obs.Items, failover.Item{Target: j.String(), Found: j.words()})
 	}
 	return obs, nil
 }
@@ -325,18 +337,15 @@ func (q *quiesce) down() failover.Step {
 	s.Observe = q.asked("hold what is new, note what runs, then take the machine down", Down)
 	s.Apply = func(ctx context.Context) error {
 		// A schedule built since the hold would send its jobs to their alternate machines the moment this one is down.
-		if err := q.c.holdAll(ctx, q.st, q.o.Machine, s.ID, q.o.Reason, q.o.Dates); err != nil {
+		sc, err := q.c.holdAll(ctx, q.st, q.o.Machine, s.ID, q.o.Reason, q.o.Dates)
+		if err != nil {
 			return err
 		}
 		r, err := q.st.must(ctx, "take down machine", q.o.Machine)
 		if err != nil {
 			return err
 		}
-		jobs, err := q.c.runningOn(ctx, r.Machine, q.o.Dates)
-		if err != nil {
-			return err
-		}
-		r.addRunning(jobs)
+		r.addRunning(sc.runningJobs())
 		now, _ := q.c.serverNow()
 		r.DownAt = now.Format(timeFormat)
 		if err := q.st.keep(ctx, "take down machine", r); err != nil {

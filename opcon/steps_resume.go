@@ -73,7 +73,8 @@ func (r *resume) holdNew() failover.Step {
 		})
 	s.Timeout = r.o.HoldTimeout
 	s.Apply = func(ctx context.Context) error {
-		return r.c.holdAll(ctx, r.st, r.o.Machine, s.ID, r.o.Reason, r.o.Dates)
+		_, err := r.c.holdAll(ctx, r.st, r.o.Machine, s.ID, r.o.Reason, r.o.Dates)
+		return err
 	}
 	s.Undo = func(ctx context.Context) error { return r.c.releaseStep(ctx, r.st, r.o.Machine, r.o.Reason, s.ID) }
 	return s
@@ -141,7 +142,7 @@ func (r *resume) up() failover.Step {
 	s.Help = "check that the agent runs on the new host and accepts this OpCon server, then run again"
 	s.Observe = r.c.lastSeen(s, s.Observe)
 	s.Apply = func(ctx context.Context) error {
-		if err := r.c.holdAll(ctx, r.st, r.o.Machine, s.ID, r.o.Reason, r.o.Dates); err != nil {
+		if _, err := r.c.holdAll(ctx, r.st, r.o.Machine, s.ID, r.o.Reason, r.o.Dates); err != nil {
 			return err
 		}
 		rec, err := r.st.must(ctx, "bring up machine", r.o.Machine)
@@ -152,7 +153,7 @@ func (r *resume) up() failover.Step {
 			return err
 		}
 		// Midnight may have come between the last pass and the machine being up.
-		if err := r.c.holdAll(ctx, r.st, r.o.Machine, s.ID, r.o.Reason, r.o.Dates); err != nil {
+		if _, err := r.c.holdAll(ctx, r.st, r.o.Machine, s.ID, r.o.Reason, r.o.Dates); err != nil {
 			return r.c.fail("hold schedules of", r.o.Machine, failover.InDoubt, failover.NextOf(err), err)
 		}
 		return nil
@@ -179,7 +180,7 @@ func (r *resume) interrupted() failover.Step {
 			}
 			obs := failover.Observation{Done: true, Found: fmt.Sprintf("%d jobs need a decision", len(jobs))}
 			for _, j := range jobs {
-				obs.Items = append(obs.Items, failover.Item{Target: j.Job.String(), Done: false, Found: fmt.Sprintf("%s; proposed: %s. %s", j.Why, j.Proposal.describe(), j.Hint)})
+				obs.Items = append(obs.Items, failover.Item{Target: j.Job.String(), Done: false, Found: j.row() + ". " + j.Hint})
 			}
 			return obs, nil
 		})
@@ -298,18 +299,18 @@ func (r *resume) carryOut(ctx context.Context, rec Record) error {
 
 func (r *resume) release() failover.Step {
 	ours := func(h HeldSchedule) bool { return !r.o.keeps(h) }
-	s := r.step("release-schedules", "Release exactly what was held, schedule by schedule", sourceOurs, "release what this run has held",
+	s := r.step("release-schedules", "Release exactly what was held, and nothing else", sourceOurs, "release what this run has held",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
-			list, err := r.c.pendingRelease(ctx, rec, ours)
+			list, gone, err := r.c.pendingRelease(ctx, rec, ours)
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			held := map[ScheduleID]bool{}
+			held := map[ScheduleID]string{}
 			names := make([]string, len(list))
 			for i, sch := range list {
-				held[sch.ID], names[i] = true, sch.String()
+				held[sch.ID], names[i] = sch.words(), sch.String()
 			}
-			obs := failover.Observation{Done: len(list) == 0, Found: fmt.Sprintf("%d of %d schedules held by this run are still held", len(list), len(rec.Held))}
+			obs := failover.Observation{Done: len(list) == 0, Found: fmt.Sprintf("%d of %d schedules held by this run are not free", len(list), len(rec.Held))}
 			for _, h := range rec.Held {
 				found := "not held"
 				switch {
@@ -317,19 +318,21 @@ func (r *resume) release() failover.Step {
 					found = "its hold had failed, so it is not ours"
 				case r.o.keeps(h):
 					found = "stays held by decision"
-				case held[h.ID]:
-					found = "held"
+				case held[h.ID] != "":
+					found = held[h.ID]
+				case gone[h.ID]:
+					found = "is not there any more"
 				}
-				obs.Items = append(obs.Items, failover.Item{Target: h.String(), Done: !held[h.ID], Found: found})
+				obs.Items = append(obs.Items, failover.Item{Target: h.String(), Done: held[h.ID] == "", Found: found})
 			}
 			if len(list) > 0 {
 				obs.Would = "release " + strings.Join(names, ", ")
 			}
 			return obs, nil
 		})
-	s.Timeout = 6 * r.o.HoldTimeout // one request after the other
+	s.Timeout = r.o.HoldTimeout
 	s.Apply = func(ctx context.Context) error {
-		return r.c.releaseEach(ctx, r.st, r.o.Machine, r.o.Reason, ours)
+		return r.c.release(ctx, r.st, r.o.Machine, r.o.Reason, ours)
 	}
 	s.Undo = func(ctx context.Context) error { return r.c.holdAgain(ctx, r.st, r.o.Machine, r.o.Reason) }
 	return s

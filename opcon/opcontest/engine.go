@@ -326,6 +326,16 @@ func (s *Server) jobAction(a *action, j *Job) (string, bool) {
 			return "mark is not allowed in this status", true
 		}
 		j.Status, j.orphan = MarkedFinishedOK, 0
+	case "hold":
+		if j.Status != Qualifying {
+			return "hold is not allowed in this status", true
+		}
+		j.Status = JobOnHold
+	case "cancel":
+		if !slices.Contains([]string{"Waiting", "Held", "Failed", "Under Review", "Missed Start Time"}, category) || j.Status == FailedProcessing {
+			return "cancel is not allowed in this status", true
+		}
+		j.Status = Cancelled
 	default:
 		return "unknown action", true
 	}

@@ -24,6 +24,8 @@ type Machine struct {
 	Mute bool
 	// StuckJobs is added to currentJobs for ever, as after a crash.
 	StuckJobs int
+	// Uncounted leaves currentJobs out of the record.
+	Uncounted bool
 
 	id      int
 	waiting int
@@ -45,6 +47,11 @@ func (m *Machine) Address() string {
 }
 
 const unset = "<Default>"
+
+// Words are a status as the server tells it, for words that no document lists.
+type Words struct {
+	Category, Description string
+}
 
 // ScheduleStatus is a daily schedule's status.
 type ScheduleStatus int
@@ -69,6 +76,8 @@ type Schedule struct {
 
 	// StaysOut makes a subschedule ignore its parent's hold, as the vendor's pages allow for some states.
 	StaysOut bool
+	// Says replaces what the server says of the status.
+	Says *Words
 
 	id     string
 	master int
@@ -133,6 +142,8 @@ type Job struct {
 	Ticks int
 	// Due is the computed start; zero means the server's present time.
 	Due time.Time
+	// Says replaces what the server says of the status.
+	Says *Words
 
 	id       string
 	number   int

@@ -285,7 +285,11 @@ func (s *Server) listJobs(w *recorder, q url.Values) {
 	}
 	var rows []json.RawMessage
 	for _, j := range s.jobs {
-		if ids(j.id) && dates(j.Schedule.Date) && categories(jobStatus[j.Status].category) && (machine == "" || strings.EqualFold(machine, j.Primary)) {
+		category := jobStatus[j.Status].category
+		if j.Says != nil {
+			category = j.Says.Category
+		}
+		if ids(j.id) && dates(j.Schedule.Date) && categories(category) && (machine == "" || strings.EqualFold(machine, j.Primary)) {
 			rows = append(rows, s.jobRecord(j))
 		}
 	}
@@ -316,7 +320,7 @@ var actionItems = map[string]string{"/api/machineactions": "machines", "/api/sch
 var verbs = map[string][]string{
 	"/api/machineactions":  {"up", "limited", "down"},
 	"/api/scheduleactions": {"hold", "release"},
-	"/api/jobactions":      {"restart", "restartOnHold", "forceRestart", "markFailed", "markFinishedOk"},
+	"/api/jobactions":      {"restart", "restartOnHold", "forceRestart", "markFailed", "markFinishedOk", "hold", "cancel"},
 }
 
 func (s *Server) postAction(w *recorder, collection string, body []byte) {

@@ -164,12 +164,13 @@ func (s *Server) Busiest() int {
 	return s.busiest
 }
 
-// Shift puts a schedule before all others, or takes it out, so that every row moves by one place.
+// Shift puts a schedule before all others, or deletes it with its jobs, so that every row moves by one place.
 func (s *Server) Shift(x *Schedule, in bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !in {
 		s.schedules = slices.DeleteFunc(s.schedules, func(y *Schedule) bool { return y == x })
+		s.jobs = slices.DeleteFunc(s.jobs, func(j *Job) bool { return j.Schedule == x })
 		return
 	}
 	s.addSchedule(x)
