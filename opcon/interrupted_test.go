@@ -22,7 +22,7 @@ func (s *site) moved(t *testing.T) opcon.Record {
 	rec, err := s.client.Quiesce(ctx, unplanned())
 	require.NoError(t, err)
 	s.swap()
-	rec, err = s.client.BringUp(ctx, rec, resumed())
+	rec, err = s.client.Reconnect(ctx, rec, resumed())
 	require.NoError(t, err)
 	return rec
 }
@@ -302,37 +302,23 @@ func TestRepointNeedsTheMachineDown(t *testing.T) {
 	rec, err := s.client.Quiesce(ctx, unplanned())
 	require.NoError(t, err)
 	s.Change(func() { s.Machine.Asked, s.Machine.State = "U", "U" }) // somebody brought it up
-	_, err = s.client.BringUp(ctx, rec, resumed())
+	_, err = s.client.Reconnect(ctx, rec, resumed())
 	require.ErrorIs(t, err, failover.ErrPrecondition)
 	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
 	require.Zero(t, s.Count("address", ""))
 	require.Empty(t, s.Violations())
 
 	o := resumed()
-	o.Address = opcon.Address{IP: "192.0.2.2"}
+	o.Address, o.Host = opcon.Address{IP: "192.0.2.2"}, "192.0.2.2"
 	s.mu.Lock()
 	s.agents["192.0.2.2"], s.primary = true, "192.0.2.2"
 	s.mu.Unlock()
 	s.Change(func() { s.Machine.Asked, s.Machine.State = "D", "D" })
-	_, err = s.client.BringUp(ctx, rec, o)
+	_, err = s.client.Reconnect(ctx, rec, o)
 	require.NoError(t, err)
 	_, _, address := s.MachineState(s.Machine)
 	require.Equal(t, "192.0.2.2", address)
 	require.Equal(t, "<Default>", s.Machine.FQDN)
-}
-
-func TestAliasMoves(t *testing.T) {
-	s := newSite(t, opcontest.Config{})
-	rec, err := s.client.Quiesce(context.Background(), unplanned())
-	require.NoError(t, err)
-	o := resumed()
-	o.Repoint, o.Address = opcon.AliasMoves, opcon.Address{}
-	_, err = s.client.Resume(context.Background(), rec, o)
-	require.NoError(t, err)
-	for _, r := range s.Requests() {
-		require.NotEqual(t, "PUT", r.Method)
-	}
-	require.Equal(t, 4, s.Count("release", ""))
 }
 
 func TestReleasePartlyRefused(t *testing.T) {

@@ -110,6 +110,7 @@ type Machine struct {
 	AgentVersion    string       `json:"agentVersion"`          // version of the agent that last answered
 	AllowKill       bool         `json:"allowKill"`             // should be false for RSJ hosts
 	SpecialFeatures string       `json:"features"`              // on Symitar hosts it names RSJ and its version
+	Host            string       `json:"host,omitempty"`        // name of its host as the agent reports it; "" when the server does not tell
 	TLS             bool         `json:"tls,omitempty"`         // the line to the agent uses TLS, whose certificate differs per host
 
 	raw json.RawMessage // the record byte for byte, for the round trip of a PUT
@@ -125,7 +126,7 @@ func readMachine(raw json.RawMessage) (Machine, error) {
 		State: readMachineState(status.text("state")), Asked: readMachineState(status.text("operationStatus")),
 		Address:      Address{FQDN: o.text("fullyQualifiedDomainName"), IP: o.text("tcpIpAddress")},
 		AgentVersion: o.text("version", "agentVersion"), AllowKill: o.truth("allowKillJob"),
-		SpecialFeatures: o.text("agentSpecialFeatures"), TLS: o.truth("useTLSforSchedulingCommunications"),
+		SpecialFeatures: o.text("agentSpecialFeatures"), Host: strings.TrimSpace(o.text("hostname")), TLS: o.truth("useTLSforSchedulingCommunications"),
 		raw: raw,
 	}
 	if o.get("currentJobs") != nil {

@@ -15,9 +15,10 @@ type Repoint int
 const (
 	// EditRecord writes the new address into the machine record, which the vendor asks for since June 2026 (documented).
 	EditRecord Repoint = iota + 1
-	// AliasMoves leaves the record alone, because it names a host alias that is moved outside OpCon, or because the
-	// host is the same as before.
+	// AliasMoves leaves the record alone, because it names a host alias that is moved outside OpCon.
 	AliasMoves
+	// HostStayed leaves the record alone, because the service did not move: the hold is let go on the host as it was.
+	HostStayed
 )
 
 // Decider returns one decision for each of the jobs, and may add others, for example for SMA_DATES. It is asked before
@@ -33,13 +34,27 @@ type ResumeOptions struct {
 	Repoint Repoint // required
 	Address Address // EditRecord: the new host, by name or by IP address
 
+	// Host is the name that the agent on the host reports to OpCon once it may run jobs, as the machine record shows it
+	// (field hostname); "" means Address.FQDN, or, with HostStayed, the name reported before. Nothing is released while an
+	// agent answers that reports another name. Domains count only where both names have one.
+	Host string
+	// AskAgent is the site's own question, which host the agent that answers now runs on, for example by the agent's log
+	// or a harmless job; nil: none. It counts before what OpCon reports. "" means that it cannot tell. It changes nothing.
+	AskAgent func(context.Context, Machine) (string, error)
+	// Vouch is a person's word that the agent that answers runs on the right host. It is used only where neither OpCon nor
+	// AskAgent tells, and it never outweighs a wrong name.
+	Vouch *failover.Statement
+	// OldAgent looks whether the agent on the old host is stopped; Done means that it is. It is asked in a step of its own
+	// and again right before the line is opened; nil: it is not asked, for example since the old host is switched off.
+	OldAgent func(context.Context) (failover.Observation, error)
+
 	// Decide is asked about the interrupted jobs. When it is nil, the steps hold a Manual step in its place, and
 	// Resume restarts nothing.
 	Decide Decider
 	// KeepHeld names schedules that stay held although this run held them. They are for a person to release.
 	KeepHeld []string
 
-	// UpTimeout limits the wait for the agent on the new host to answer; 0 means 5 minutes.
+	// UpTimeout limits each wait for the agent on the new host; 0 means 5 minutes.
 	UpTimeout time.Duration
 	// HoldTimeout limits each step that holds or releases schedules or carries out decisions; 0 means 5 minutes.
 	HoldTimeout time.Duration
@@ -61,10 +76,15 @@ func (o *ResumeOptions) complete() error {
 		if err := checkAddress(o.Address); err != nil {
 			return err
 		}
-	case o.Repoint != AliasMoves:
-		return failover.Invalid("Repoint", "is not set", "use EditRecord with an Address, or AliasMoves")
+	case o.Repoint != AliasMoves && o.Repoint != HostStayed:
+		return failover.Invalid("Repoint", "is not set", "use EditRecord with an Address, AliasMoves, or HostStayed")
 	case o.Address != Address{}:
-		return failover.Invalid("Address", "is set with AliasMoves", "leave it out, or use EditRecord")
+		return failover.Invalid("Address", "is set and the record is not edited", "leave it out, or use EditRecord")
+	}
+	if o.Vouch != nil {
+		if err := o.Vouch.Validate("Vouch"); err != nil {
+			return err
+		}
 	}
 	if o.Record != nil && !sameName(o.Record.Machine.Name, o.Machine) {
 		return failover.Invalid("Record", "is of the machine "+o.Record.Machine.Name, "give the record of "+o.Machine)
@@ -85,31 +105,34 @@ func (o ResumeOptions) keeps(h HeldSchedule) bool {
 	return slices.ContainsFunc(o.KeepHeld, func(name string) bool { return sameName(name, h.Name) })
 }
 
-// Resume sets a quiesced machine going again: it holds what was built meanwhile, repoints the record, brings the machine
-// up, carries out the decisions and releases exactly what the record says was held by it, schedule by schedule. The
-// record is returned also on error; calling Resume again with it goes on where it stopped, whatever a broken line left:
-// every change is settled by reading the state, and a restart whose reply was lost is not sent again.
+// Resume sets a quiesced machine going again: it holds what was built meanwhile, repoints the record, opens the line to the
+// agent with no job started and sees that the right host answers, carries out the decisions, brings the machine up and
+// releases exactly what the record says was held by it. The record is returned also on error; calling Resume again with it
+// goes on where it stopped, whatever a broken line left: every change is settled by reading the state, and a restart whose
+// reply was lost is not sent again.
 //
 // Errors wrap, among others, failover.ErrInvalid, failover.ErrPrecondition, failover.ErrNotObserved, ErrAuth, ErrForbidden,
 // ErrNotFound, ErrActionFailed and ErrUnavailable.
 //
-// To look at what was interrupted in between, call [Client.BringUp], [Client.Interrupted], [Client.Rerun] for each
+// To look at what was interrupted in between, call [Client.Reconnect], [Client.Interrupted], [Client.Rerun] for each
 // decision and [Client.Release] instead.
 func (c *Client) Resume(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
-	return c.resume(ctx, r, o, "hold-new-schedules", "repoint-machine", "machine-up", "rerun-interrupted", "release-schedules")
+	return c.resume(ctx, r, o, stepHoldNew, stepRepoint, stepOldAgent, stepOpenLine, stepCheckAgent, stepRerun, stepUp, stepRelease)
 }
 
-// BringUp is the first part of Resume: hold what was built meanwhile, repoint the record, machine up. Everything stays held.
-// Safe to repeat with the record it returned; after a broken line the error is InDoubt where reading the state could not
-// settle it. Errors: those of Resume.
-func (c *Client) BringUp(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
-	return c.resume(ctx, r, o, "hold-new-schedules", "repoint-machine", "machine-up")
+// Reconnect is the first part of Resume: hold what was built meanwhile, repoint the record, open the line to the agent and
+// see that the right host answers. The machine is limited then and every schedule held, so no job starts. Safe to repeat
+// with the record it returned; after a broken line the error is InDoubt where reading the state could not settle it.
+// Errors: those of Resume.
+func (c *Client) Reconnect(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
+	return c.resume(ctx, r, o, stepHoldNew, stepRepoint, stepOldAgent, stepOpenLine, stepCheckAgent)
 }
 
-// Release is the last part of Resume: it releases exactly what the record says was held by it and nothing more. Safe to
-// repeat: what is free already is left alone. The error names every schedule that was not released, each with its outcome.
+// Release is the last part of Resume: with everything new held, it brings the machine up and releases exactly what the
+// record says was held by it and nothing more. Nothing is released while a wrong host's agent answers. Safe to repeat:
+// what is free already is left alone. The error names every schedule that was not released, each with its outcome.
 func (c *Client) Release(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
-	return c.resume(ctx, r, o, "release-schedules")
+	return c.resume(ctx, r, o, stepCheckAgent, stepUp, stepRelease)
 }
 
 func (c *Client) resume(ctx context.Context, r Record, o ResumeOptions, names ...string) (Record, error) {

@@ -34,15 +34,24 @@ type site struct {
 	client *opcon.Client
 
 	mu      sync.Mutex
-	primary string          // address where jobs may run
-	agents  map[string]bool // addresses where an agent answers
+	primary string            // host where jobs may run
+	agents  map[string]bool   // hosts where an agent answers
+	aliases map[string]string // addresses that are aliases, and the hosts they lead to
+}
+
+func (s *site) host(address string) string {
+	if h, ok := s.aliases[address]; ok {
+		return h
+	}
+	return address
 }
 
 func newSite(t *testing.T, conf opcontest.Config, opts ...opcon.Option) *site {
 	t.Helper()
-	s := &site{primary: oldHost, agents: map[string]bool{oldHost: true, newHost: true, "192.0.2.77": true, "WINFTP": true}}
+	s := &site{primary: oldHost, aliases: map[string]string{}, agents: map[string]bool{oldHost: true, newHost: true, "192.0.2.77": true, "WINFTP": true}}
 	srv, err := opcontest.New(conf, opcontest.Hooks{
-		Agent: func(a string) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.agents[a] },
+		Agent: func(a string) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.agents[s.host(a)] },
+		Host:  func(a string) string { s.mu.Lock(); defer s.mu.Unlock(); return s.host(a) },
 		Right: func(a string) bool { s.mu.Lock(); defer s.mu.Unlock(); return a == s.primary || a == "WINFTP" },
 	})
 	require.NoError(t, err)

@@ -16,6 +16,7 @@ import (
 const (
 	sourceEpisys  = "vendor, RSJ and FAILOVER: bring the Symitar server down in OpCon and hold at least all schedules of the machine before the macro"
 	sourceMachine = "vendor, machines: a job whose machine is down may start on an alternate machine; a record is edited when the machine is down"
+	sourceWrong   = "vendor, RSJ and FAILOVER: it is the users' responsibility that OpCon does not run jobs on the wrong machine once the macro has run"
 	sourceOps     = "vendor, schedule operations: a hold does not cover schedules built later"
 	sourceOurs    = "ours: what was found is needed to take the changes back and to release no more than was held"
 )
@@ -48,7 +49,7 @@ func quiesceSteps(c *Client, o QuiesceOptions, st store) ([]failover.Step, error
 	}
 	q := &quiesce{c: c, o: o, st: st}
 	steps := []failover.Step{q.checkService(), q.checkMachine(), q.checkScope(), q.snapshot(),
-		q.hold("hold-schedules", "Hold every schedule that can start a job on the machine")}
+		q.hold(stepHold, "Hold every schedule that can start a job on the machine")}
 	if o.Mode == Planned {
 		steps = append(steps, q.limited(), q.drain(),
 			q.hold("hold-again", "Hold the schedules built while the machine was drained"))
@@ -161,9 +162,16 @@ func (q *quiesce) hold(name, title string) failover.Step {
 		_, err := q.c.holdAll(ctx, q.st, q.o.Machine, s.ID, q.o.Reason, q.o.Dates)
 		return err
 	}
-	s.Undo = func(ctx context.Context) error { return q.c.releaseStep(ctx, q.st, q.o.Machine, q.o.Reason, s.ID) }
+	s.Undo = func(ctx context.Context) error {
+		if name == stepHold { // the last undo of all: with the machine as it was, everything held on the way is released
+			return q.c.releaseHeld(ctx, q.st, q.o.Machine, q.o.Reason, "")
+		}
+		return q.c.releaseHeld(ctx, q.st, q.o.Machine, q.o.Reason, s.ID)
+	}
 	return s
 }
+
+const stepHold = "hold-schedules"
 
 // holdObservation has one row per root schedule, in the order of date and name.
 func holdObservation(sc scope, list []Schedule) failover.Observation {
@@ -197,12 +205,13 @@ func heldWord(s Schedule) string {
 	return "not held"
 }
 
-// releaseStep is the undo of one hold step: it releases what that step held and nothing else.
-func (c *Client) releaseStep(ctx context.Context, st store, machine, reason, step string) error {
+// releaseHeld is the undo of a hold step: it releases what that step held, or with no step everything this run held, and
+// nothing else.
+func (c *Client) releaseHeld(ctx context.Context, st store, machine, reason, step string) error {
 	if _, ok, err := st.load(ctx); err == nil && !ok {
 		return nil // nothing was held
 	}
-	return c.release(ctx, st, machine, reason, func(h HeldSchedule) bool { return h.Step == step })
+	return c.release(ctx, st, machine, reason, func(h HeldSchedule) bool { return step == "" || h.Step == step })
 }
 
 func (q *quiesce) limited() failover.Step {
@@ -357,7 +366,7 @@ func (q *quiesce) down() failover.Step {
 		if err := q.restore(ctx, true); err != nil {
 			return err
 		}
-		return q.c.releaseStep(ctx, q.st, q.o.Machine, q.o.Reason, s.ID)
+		return q.c.releaseHeld(ctx, q.st, q.o.Machine, q.o.Reason, s.ID)
 	}
 	return s
 }

@@ -14,12 +14,16 @@ import (
 //
 //	hold-new-schedules   Change  hold what was built while the machine was down
 //	repoint-machine      Change  write the new address into the machine record (EditRecord only)
-//	machine-up           Change  bring the machine up and wait until the agent on the new host answers
+//	old-agent            Check   the agent on the old host is stopped (OldAgent only)
+//	open-line            Change  limited: the agent answers, no job starts; a wrong host's agent is disconnected again
+//	check-agent          Check   the agent that answers runs on the right host; where nothing tells, a person has to say so
 //	interrupted          Check   list the jobs that need a decision; it always holds
 //	rerun-interrupted    Change  carry out the decisions, or Manual: a person decides and does it
-//	release-schedules    Change  release exactly what was held, schedule by schedule
+//	machine-up           Change  hold what is new, see who answers once more, bring the machine up
+//	release-schedules    Change  release exactly what was held, and nothing else
 //
-// The agent on the new host has to run and to accept this OpCon server before machine-up.
+// The agent on the new host has to run and to accept this OpCon server before open-line. Until machine-up the machine is
+// limited, so that nothing starts while a person decides, whatever is built meanwhile.
 func ResumeSteps(c *Client, o ResumeOptions) ([]failover.Step, error) {
 	return resumeSteps(c, o, factStore(o.Machine, o.Record))
 }
@@ -36,8 +40,24 @@ func resumeSteps(c *Client, o ResumeOptions, st store) ([]failover.Step, error) 
 	if o.Repoint == EditRecord {
 		steps = append(steps, r.repoint())
 	}
-	return append(steps, r.up(), r.interrupted(), r.rerun(), r.release()), nil
+	if o.OldAgent != nil {
+		steps = append(steps, r.oldAgent())
+	}
+	return append(steps, r.openLine(), r.checkAgent(), r.interrupted(), r.rerun(), r.up(), r.release()), nil
 }
+
+// The steps' names, after the prefix.
+const (
+	stepHoldNew     = "hold-new-schedules"
+	stepRepoint     = "repoint-machine"
+	stepOldAgent    = "old-agent"
+	stepOpenLine    = "open-line"
+	stepCheckAgent  = "check-agent"
+	stepInterrupted = "interrupted"
+	stepRerun       = "rerun-interrupted"
+	stepUp          = "machine-up"
+	stepRelease     = "release-schedules"
+)
 
 type resume struct {
 	c  *Client
@@ -63,7 +83,7 @@ func (r *resume) step(name, title, source, would string, look func(context.Conte
 }
 
 func (r *resume) holdNew() failover.Step {
-	s := r.step("hold-new-schedules", "Hold the schedules built while the machine was down", sourceOps, "hold what was built meanwhile",
+	s := r.step(stepHoldNew, "Hold the schedules built while the machine was down", sourceOps, "hold what was built meanwhile",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
 			sc, err := r.c.scopeOf(ctx, rec.Machine, r.o.Dates)
 			if err != nil {
@@ -76,13 +96,17 @@ func (r *resume) holdNew() failover.Step {
 		_, err := r.c.holdAll(ctx, r.st, r.o.Machine, s.ID, r.o.Reason, r.o.Dates)
 		return err
 	}
-	s.Undo = func(ctx context.Context) error { return r.c.releaseStep(ctx, r.st, r.o.Machine, r.o.Reason, s.ID) }
+	s.Undo = leaveHeld
 	return s
 }
 
+// leaveHeld is the undo of a hold while the machine is down or about to go down: a schedule that is free then would send
+// its jobs to their alternate machines. The undo of the quiesce's first hold releases it with the others.
+func leaveHeld(context.Context) error { return nil }
+
 func (r *resume) repoint() failover.Step {
 	would := "write the address " + r.o.Address.String() + " into the machine record"
-	s := r.step("repoint-machine", "Point the machine record at the new host", "vendor, RSJ and FAILOVER, June 2026: update the UNIX machine record to the new host", would,
+	s := r.step(stepRepoint, "Point the machine record at the new host", "vendor, RSJ and FAILOVER, June 2026: update the UNIX machine record to the new host", would,
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
 			m, err := r.c.Machine(ctx, rec.Machine.ID)
 			if err != nil {
@@ -119,37 +143,113 @@ func (r *resume) repoint() failover.Step {
 	return s
 }
 
-func (r *resume) up() failover.Step {
-	s := r.step("machine-up", "Bring the machine up and wait until the agent on the new host answers", sourceMachine, "hold what is new, then bring the machine up",
+func (r *resume) oldAgent() failover.Step {
+	s := r.step(stepOldAgent, "The agent on the old host is stopped", sourceWrong, "",
+		func(ctx context.Context, _ Record) (failover.Observation, error) { return r.o.OldAgent(ctx) })
+	s.Kind, s.Wait = failover.Check, true // waits, since before the quiesce the agent still runs
+	s.Help = "stop the agent on the old host, then run again"
+	return s
+}
+
+func (r *resume) openLine() failover.Step {
+	s := r.step(stepOpenLine, "Open the line to the agent on the new host, with no job started", sourceWrong, "set the machine to limited and wait for the agent",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
-			m, err := r.c.Machine(ctx, rec.Machine.ID)
+			m, who, err := r.look(ctx, rec)
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			obs := failover.Observation{Done: m.Asked == Up && m.State == Up, Found: "asked " + m.Asked.String() + ", line " + m.State.String(), Note: "address " + m.Address.String()}
+			obs := failover.Observation{Done: m.communicating() && who.verdict != wrongHost, Found: "asked " + m.Asked.String() + ", line " + m.State.String(), Note: "address " + m.Address.String()}
 			switch {
+			case who.verdict == wrongHost:
+				obs.Found += "; " + who.found
+				obs.Would = "close the line and open it anew: the wrong host answers"
 			case obs.Done:
-			case m.Asked != Up:
-				obs.Would = "hold what is new, then bring the machine up"
 			case m.State == NotResponding:
 				obs.Would = "wait for the agent: it does not answer; check that it runs on " + m.Address.String() + " and accepts this OpCon server"
-			default:
+			case m.Asked == Up || m.Asked == Limited:
 				obs.Would = "wait for the agent"
+			default:
+				obs.Would = "set the machine to limited and wait for the agent"
 			}
 			return obs, nil
 		})
-	s.Timeout = r.o.UpTimeout
-	s.Help = "check that the agent runs on the new host and accepts this OpCon server, then run again"
+	s.Timeout, s.Help = r.o.UpTimeout, helpAgent
+	s.Observe = r.c.lastSeen(s, s.Observe)
+	s.Apply = func(ctx context.Context) error {
+		rec, err := r.st.must(ctx, "open the line to the agent of", r.o.Machine)
+		if err != nil {
+			return err
+		}
+		return r.connect(ctx, rec)
+	}
+	s.Undo = func(ctx context.Context) error { return r.set(ctx, Down) }
+	return s
+}
+
+// look reads the machine and judges who answers.
+func (r *resume) look(ctx context.Context, rec Record) (Machine, answer, error) {
+	m, err := r.c.Machine(ctx, rec.Machine.ID)
+	if err != nil {
+		return m, answer{}, err
+	}
+	return m, r.o.whoAnswers(ctx, rec, m), nil
+}
+
+func (r *resume) set(ctx context.Context, want MachineState) error {
+	rec, err := r.st.must(ctx, "set "+want.String()+" machine", r.o.Machine)
+	if err != nil {
+		return err
+	}
+	return r.c.setMachine(ctx, rec.Machine.ID, want)
+}
+
+func (r *resume) checkAgent() failover.Step {
+	s := r.step(stepCheckAgent, "The agent that answers runs on the right host", sourceWrong, "",
+		func(ctx context.Context, rec Record) (failover.Observation, error) {
+			_, who, err := r.look(ctx, rec)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			obs := failover.Observation{Done: who.verdict == rightHost, Found: who.found}
+			switch {
+			case obs.Done:
+			case who.verdict == notTold && r.o.Vouch != nil:
+				obs.Done, obs.Found = true, who.found+"; "+r.o.Vouch.String()
+			case who.verdict == notTold:
+				obs.Found += "; not proven: every schedule stays held"
+			}
+			return obs, nil
+		})
+	s.Kind, s.Wait, s.Timeout = failover.Check, true, max(r.c.settleTime(), time.Second)
+	s.Help = "look in the agent's log on the new host whether OpCon is connected; if it is, say so with a reason by waiving this step, or by a statement in the configuration"
+	s.Observe = r.c.lastSeen(s, s.Observe)
+	return s
+}
+
+func (r *resume) up() failover.Step {
+	s := r.step(stepUp, "Bring the machine up, with every schedule held and the right host's agent answering", sourceMachine, "hold what is new, then bring the machine up",
+		func(ctx context.Context, rec Record) (failover.Observation, error) {
+			m, who, err := r.look(ctx, rec)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			obs := failover.Observation{Done: m.Asked == Up && m.State == Up && who.verdict != wrongHost,
+				Found: "asked " + m.Asked.String() + ", line " + m.State.String(), Note: "address " + m.Address.String()}
+			if who.verdict == wrongHost {
+				obs.Found += "; " + who.found
+			}
+			if !obs.Done {
+				obs.Would = "hold what is new, then bring the machine up"
+			}
+			return obs, nil
+		})
+	s.Timeout, s.Help = r.o.UpTimeout, helpAgent
 	s.Observe = r.c.lastSeen(s, s.Observe)
 	s.Apply = func(ctx context.Context) error {
 		if _, err := r.c.holdAll(ctx, r.st, r.o.Machine, s.ID, r.o.Reason, r.o.Dates); err != nil {
 			return err
 		}
-		rec, err := r.st.must(ctx, "bring up machine", r.o.Machine)
-		if err != nil {
-			return err
-		}
-		if err := r.c.setMachine(ctx, rec.Machine.ID, Up); err != nil {
+		if err := r.bringUp(ctx); err != nil {
 			return err
 		}
 		// Midnight may have come between the last pass and the machine being up.
@@ -158,21 +258,24 @@ func (r *resume) up() failover.Step {
 		}
 		return nil
 	}
-	s.Undo = func(ctx context.Context) error {
-		rec, err := r.st.must(ctx, "take down machine", r.o.Machine)
-		if err != nil {
-			return err
-		}
-		if err := r.c.setMachine(ctx, rec.Machine.ID, Down); err != nil {
-			return err
-		}
-		return r.c.releaseStep(ctx, r.st, r.o.Machine, r.o.Reason, s.ID)
-	}
+	s.Undo = func(ctx context.Context) error { return r.set(ctx, Limited) }
 	return s
 }
 
+// bringUp brings the machine up once the agent that answers is not a wrong host's.
+func (r *resume) bringUp(ctx context.Context) error {
+	rec, err := r.st.must(ctx, "bring up machine", r.o.Machine)
+	if err != nil {
+		return err
+	}
+	if err := r.connect(ctx, rec); err != nil {
+		return err
+	}
+	return r.c.setMachine(ctx, rec.Machine.ID, Up)
+}
+
 func (r *resume) interrupted() failover.Step {
-	s := r.step("interrupted", "List the jobs that need a person's decision", "vendor, RSJ and FAILOVER: think of jobs that were interrupted and of jobs that never ran", "",
+	s := r.step(stepInterrupted, "List the jobs that need a person's decision", "vendor, RSJ and FAILOVER: think of jobs that were interrupted and of jobs that never ran", "",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
 			jobs, err := r.c.Interrupted(ctx, rec)
 			if err != nil {
@@ -213,10 +316,10 @@ const rerunHelp = "Look at the list of interrupted jobs and at the schedules tha
 func (r *resume) rerun() failover.Step {
 	const source = "vendor, RSJ and FAILOVER: hold all schedules until it is determined what needs to run or be rerun"
 	if r.o.Decide == nil {
-		return failover.Step{ID: r.o.Prefix + "rerun-interrupted", Title: "Decide job by job what has to run again", Target: r.o.Machine,
+		return failover.Step{ID: r.o.Prefix + stepRerun, Title: "Decide job by job what has to run again", Target: r.o.Machine,
 			Kind: failover.Manual, Help: rerunHelp, Source: source}
 	}
-	s := r.step("rerun-interrupted", "Carry out the decisions on interrupted jobs", source, "carry out the decisions, job by job", r.lookDecided)
+	s := r.step(stepRerun, "Carry out the decisions on interrupted jobs", source, "carry out the decisions, job by job", r.lookDecided)
 	s.Timeout = r.o.HoldTimeout
 	s.Apply = func(ctx context.Context) error {
 		rec, err := r.st.must(ctx, "carry out decisions for", r.o.Machine)
@@ -299,7 +402,7 @@ func (r *resume) carryOut(ctx context.Context, rec Record) error {
 
 func (r *resume) release() failover.Step {
 	ours := func(h HeldSchedule) bool { return !r.o.keeps(h) }
-	s := r.step("release-schedules", "Release exactly what was held, and nothing else", sourceOurs, "release what this run has held",
+	s := r.step(stepRelease, "Release exactly what was held, and nothing else", sourceOurs, "release what this run has held",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
 			list, gone, err := r.c.pendingRelease(ctx, rec, ours)
 			if err != nil {
@@ -332,6 +435,10 @@ func (r *resume) release() failover.Step {
 		})
 	s.Timeout = r.o.HoldTimeout
 	s.Apply = func(ctx context.Context) error {
+		// The decisions may have taken hours, in which the old host's agent came back or the machine was taken down.
+		if err := r.bringUp(ctx); err != nil {
+			return err
+		}
 		return r.c.release(ctx, r.st, r.o.Machine, r.o.Reason, ours)
 	}
 	s.Undo = func(ctx context.Context) error { return r.c.holdAgain(ctx, r.st, r.o.Machine, r.o.Reason) }

@@ -30,6 +30,8 @@ type Machine struct {
 	id      int
 	waiting int
 	served  []byte
+	peer    string // host whose agent the line leads to; "" while there is none
+	told    string // host name the agent reported last
 }
 
 // ID returns the machine's id, once it was added.
@@ -148,7 +150,7 @@ type Job struct {
 	id       string
 	number   int
 	left     int
-	host     string // address it was really sent to
+	host     string // it was really sent to
 	finalise JobStatus
 	orphan   int
 }
@@ -174,8 +176,27 @@ func (s *Server) AddMachine(m *Machine) *Machine {
 	}
 	m.State, m.Asked = or(m.State, "U"), or(m.Asked, "U")
 	m.FQDN, m.IP = or(m.FQDN, unset), or(m.IP, unset)
+	if m.State == "U" || m.State == "L" {
+		s.connect(m)
+	}
 	s.machines = append(s.machines, m)
 	return m
+}
+
+// Reconnect drops the line of a machine that is not down and opens it to whatever answers at its address now.
+func (s *Server) Reconnect(m *Machine) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connect(m)
+}
+
+// connect opens the line to whatever answers at the machine's address.
+func (s *Server) connect(m *Machine) {
+	m.peer = m.Address()
+	if s.hooks.Host != nil {
+		m.peer = s.hooks.Host(m.Address())
+	}
+	m.told = m.peer
 }
 
 // AddGroup adds a machine group.
@@ -228,7 +249,7 @@ func (s *Server) addJob(j *Job) *Job {
 			j.StartedOn = j.Primary
 		}
 		if m := s.machine(j.StartedOn); m != nil {
-			j.host = m.Address()
+			j.host = m.peer
 		}
 		j.left = j.Ticks
 	}
@@ -304,7 +325,7 @@ func (s *Server) Count(what, target string) int {
 	return n
 }
 
-// WrongStarts returns the starts of jobs at an address that Hooks.Right denied, and those on an alternate machine.
+// WrongStarts returns the starts of jobs on a host that Hooks.Right denied, and those on an alternate machine.
 func (s *Server) WrongStarts() []Effect {
 	s.mu.Lock()
 	defer s.mu.Unlock()

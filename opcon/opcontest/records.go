@@ -28,6 +28,9 @@ func (s *Server) machineRecord(m *Machine, whole bool) json.RawMessage {
 			`"timeOffsetfromUTC": -5.00, "siteNote":"caf\u00e9 \u003cold\u003e <new> &", "bigNumber":12345678901234567890.10,`+
 			`"availableProperties":[ ["KEY","value"], [ ] ],"lsamTime":null,"documentation":"line\r\n\ttab"`,
 			encode(m.IP), encode(m.FQDN), m.Kill)
+		if !s.NoHostname {
+			text += `,"hostname":` + string(encode(m.told))
+		}
 	}
 	if m.Uncounted {
 		text = strings.Replace(text, fmt.Sprintf(`,"currentJobs":%d`, running), "", 1)

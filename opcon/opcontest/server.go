@@ -26,9 +26,13 @@ import (
 type Hooks struct {
 	// Agent reports whether an agent answers at an address; nil means always.
 	Agent func(address string) bool
-	// Right reports whether jobs may run at an address now, that is, whether the host there is the primary one; nil means
-	// always. Starts elsewhere are counted by Server.WrongStarts.
-	Right func(address string) bool
+	// Right reports whether jobs may run on a host now, that is, whether it is the primary one; nil means always. Starts
+	// elsewhere are counted by Server.WrongStarts.
+	Right func(host string) bool
+	// Host returns the name of the host whose agent answers at an address; nil means that the address is the name. A line
+	// that is open stays with its host until the machine goes down or the agent stops answering, wherever the address leads
+	// meanwhile.
+	Host func(address string) string
 	// Started is told of every start of a job.
 	Started func(job, machine, address string)
 }
@@ -52,6 +56,7 @@ type Config struct {
 	SAMDown       bool // the scheduling engine does not run: actions stay submitted
 	ZonelessTimes bool // times without an offset
 	DateObjects   bool // built dates as objects
+	NoHostname    bool // machine records do not tell the agent's host name
 }
 
 // Server is a running simulator.
