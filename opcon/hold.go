@@ -81,8 +81,11 @@ func together(op, machine string, list []Schedule, failed map[ScheduleID]error) 
 	for i, s := range bad {
 		names[i] = s.String()
 	}
-	return &failover.Error{Op: op, Target: machine, Outcome: failover.OutcomeOf(err),
-		Next: fmt.Sprintf("clear the reason for %s, then run again: the others are as wanted and are not sent again", strings.Join(names, ", ")), Err: err}
+	next := fmt.Sprintf("clear the reason for %s, then run again: the others are as wanted and are not sent again", strings.Join(names, ", "))
+	if own := failover.NextOf(failed[bad[0].ID]); len(bad) == 1 && own != "" {
+		next = fmt.Sprintf("for %s: %s; the others are as wanted and are not sent again", names[0], own)
+	}
+	return &failover.Error{Op: op, Target: machine, Outcome: failover.OutcomeOf(err), Next: next, Err: err}
 }
 
 // setSchedules holds or releases schedules and returns an error for each that did not come to the wanted state. The

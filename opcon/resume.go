@@ -21,10 +21,6 @@ const (
 	HostStayed
 )
 
-// Decider returns one decision for each of the jobs, and may add others, for example for SMA_DATES. It is asked before
-// anything is restarted and must not change anything; an error wrapping failover.ErrWaiting parks the run.
-type Decider func(context.Context, []Interrupted) ([]Decision, error)
-
 // ResumeOptions says how a quiesced machine is set going again.
 type ResumeOptions struct {
 	Machine string // exact name in OpCon; for Resume it may be empty, the record names it
@@ -283,34 +279,4 @@ func (c *Client) holdAgain(ctx context.Context, st store, machine, reason string
 		return c.fail(op, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
 	}
 	return together(op, machine, list, failed)
-}
-
-// decide asks for the decisions and refuses them unless every interrupted job has one.
-func decide(ctx context.Context, machine string, d Decider, jobs []Interrupted) ([]Decision, error) {
-	const op = "decide on interrupted jobs of"
-	decisions, err := d(ctx, jobs)
-	if err != nil {
-		return nil, &failover.Error{Op: op, Target: machine, Outcome: failover.NotApplied, Next: "give the decisions and run again with the same journal", Err: err}
-	}
-	seen := map[JobID]bool{}
-	for _, dec := range decisions {
-		if err := dec.validate(); err != nil {
-			return nil, err
-		}
-		if seen[dec.Job] {
-			return nil, failover.Invalid("Decision.Job", string(dec.Job)+" is decided upon twice", "give one decision for each job")
-		}
-		seen[dec.Job] = true
-	}
-	var open []string
-	for _, j := range jobs {
-		if !seen[j.Job.ID] {
-			open = append(open, j.Job.String())
-		}
-	}
-	if len(open) > 0 {
-		return nil, &failover.Error{Op: op, Target: machine, Outcome: failover.NotApplied, Next: "decide on every job, LeaveAsIs included, then run again with the same journal",
-			Err: because(failover.ErrWaiting, "no decision for "+strings.Join(open, ", "))}
-	}
-	return decisions, nil
 }

@@ -108,7 +108,7 @@ func (s Schedule) words() string {
 }
 
 // String returns date and name.
-func (s Schedule) String() string { return string(s.Date) + " " + s.Name }
+func (s Schedule) String() string { return strings.TrimSpace(string(s.Date) + " " + s.Name) }
 
 // readSchedule reads a row. A row without an id, or with a number that cannot be read, is an error.
 func readSchedule(raw json.RawMessage) (Schedule, error) {

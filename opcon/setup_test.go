@@ -2,6 +2,7 @@ package opcon_test
 
 import (
 	"context"
+	"encoding/json"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -143,4 +144,11 @@ func options(j *failover.Journal) failover.RunOptions {
 		Confirm: func(context.Context, failover.Step, failover.Observation) (failover.Statement, error) {
 			return failover.Statement{By: "operator", Says: "decided", Reason: "looked at the list"}, nil
 		}}
+}
+
+func jsonOf(t *testing.T, v any) string {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	require.NoError(t, err)
+	return string(raw)
 }

@@ -282,8 +282,13 @@ func (r *resume) interrupted() failover.Step {
 				return failover.Observation{}, err
 			}
 			obs := failover.Observation{Done: true, Found: fmt.Sprintf("%d jobs need a decision", len(jobs))}
-			for _, j := range jobs {
+			rows := make([]string, len(jobs))
+			for i, j := range jobs {
+				rows[i] = j.String()
 				obs.Items = append(obs.Items, failover.Item{Target: j.Job.String(), Done: false, Found: j.row() + ". " + j.Hint})
+			}
+			if len(rows) > 0 { // in one text too, since not every report shows the rows of a check that holds
+				obs.Found += ": " + strings.Join(rows, "; ")
 			}
 			return obs, nil
 		})
@@ -307,97 +312,6 @@ func (d Decision) describe() string {
 		text += " on step " + d.Step
 	}
 	return text
-}
-
-const rerunHelp = "Look at the list of interrupted jobs and at the schedules that stayed held. Decide job by job what must be run again; mark what OpCon " +
-	"still shows running as failed before you restart it, and restart on hold. Rerun SMA_DATES if the date has changed. Confirm when it is determined what runs " +
-	"once the schedules are released."
-
-func (r *resume) rerun() failover.Step {
-	const source = "vendor, RSJ and FAILOVER: hold all schedules until it is determined what needs to run or be rerun"
-	if r.o.Decide == nil {
-		return failover.Step{ID: r.o.Prefix + stepRerun, Title: "Decide job by job what has to run again", Target: r.o.Machine,
-			Kind: failover.Manual, Help: rerunHelp, Source: source}
-	}
-	s := r.step(stepRerun, "Carry out the decisions on interrupted jobs", source, "carry out the decisions, job by job", r.lookDecided)
-	s.Timeout = r.o.HoldTimeout
-	s.Apply = func(ctx context.Context) error {
-		rec, err := r.st.must(ctx, "carry out decisions for", r.o.Machine)
-		if err != nil {
-			return err
-		}
-		if len(rec.Decided) == 0 {
-			jobs, err := r.c.Interrupted(ctx, rec)
-			if err != nil {
-				return err
-			}
-			decisions, err := decide(ctx, r.o.Machine, r.o.Decide, jobs)
-			if err != nil {
-				return err
-			}
-			for _, d := range decisions {
-				rec.Decided = append(rec.Decided, Decided{Decision: d})
-			}
-			if err := r.st.keep(ctx, "carry out decisions for", rec); err != nil {
-				return err
-			}
-		}
-		return r.carryOut(ctx, rec)
-	}
-	return s
-}
-
-func (r *resume) lookDecided(ctx context.Context, rec Record) (failover.Observation, error) {
-	obs := failover.Observation{Done: true}
-	var texts []string
-	list := rec.Decided
-	if len(list) == 0 {
-		jobs, err := r.c.Interrupted(ctx, rec)
-		if err != nil {
-			return obs, err
-		}
-		decisions, err := decide(ctx, r.o.Machine, r.o.Decide, jobs)
-		if err != nil {
-			return obs, err
-		}
-		for _, d := range decisions {
-			list = append(list, Decided{Decision: d})
-		}
-	}
-	for _, d := range list {
-		done := d.Phase == PhaseDone
-		obs.Items = append(obs.Items, failover.Item{Target: string(d.Job), Done: done, Found: d.describe() + ", decided by " + d.By})
-		if !done {
-			obs.Done = false
-			texts = append(texts, d.describe()+" "+string(d.Job))
-		}
-	}
-	obs.Found = fmt.Sprintf("%d decisions, %d to carry out", len(list), len(texts))
-	obs.Would = strings.Join(texts, "; ")
-	return obs, nil
-}
-
-// carryOut goes through the decisions in order. One that fails does not keep the others from being carried out.
-func (r *resume) carryOut(ctx context.Context, rec Record) error {
-	failed := map[ScheduleID]error{}
-	var list []Schedule
-	for i := range rec.Decided {
-		d := &rec.Decided[i]
-		if d.Phase == PhaseDone {
-			continue
-		}
-		key := Schedule{ID: ScheduleID(d.Job), Name: string(d.Job)}
-		list = append(list, key)
-		if err := r.c.rerun(ctx, d.Decision, d.Phase, func(p Phase) error {
-			d.Phase = p
-			return r.st.save(ctx, rec)
-		}); err != nil {
-			failed[key.ID] = err
-			continue
-		}
-		failover.Progress(ctx, fmt.Sprintf("%s: %s", d.Job, d.describe()))
-	}
-	return together("carry out decisions for", r.o.Machine, list, failed)
 }
 
 func (r *resume) release() failover.Step {
