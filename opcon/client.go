@@ -7,8 +7,6 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -53,10 +51,10 @@ func New(baseURL string, opts ...Option) (*Client, error) {
 			return nil, err
 		}
 	}
-	u, err := url.Parse(strings.TrimSpace(baseURL))
+	u, err := readBase(baseURL)
 	switch {
-	case err != nil || u.Host == "":
-		return nil, failover.Invalid("baseURL", "is not an absolute address", "use the form https://host:port")
+	case err != nil:
+		return nil, err
 	case u.User != nil:
 		return nil, failover.Invalid("baseURL", "holds a user or a password", "log in with WithUser, WithApplication or WithToken")
 	case u.RawQuery != "" || u.Fragment != "":
@@ -72,10 +70,8 @@ func New(baseURL string, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	base := strings.TrimRight(u.String(), "/")
-	base = strings.TrimSuffix(base, "/api")
 	c := &Client{
-		base: base, host: u.Host, set: set, log: set.logger,
+		base: u.String(), host: u.Host, set: set, log: set.logger,
 		slots: make(chan struct{}, maxRequests),
 		pause: pause,
 		http: &http.Client{Transport: rt,

@@ -100,9 +100,10 @@ func worthRetry(status int) bool {
 	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 }
 
-// passing reports whether a failure may be gone at the next try. A certificate that is not trusted stays so.
+// passing reports whether a failure may be gone at the next try. A certificate that is not trusted stays so, and so does
+// a port without TLS.
 func passing(err error) bool {
-	return !untrusted(err)
+	return !untrusted(err) && !speaksNoTLS(err)
 }
 
 // exchange sends one request once.
@@ -185,6 +186,8 @@ func (c *Client) lineError(outer context.Context, in call, outcome failover.Outc
 	}
 	next := "check that the API runs and is reachable, then run again"
 	switch {
+	case speaksNoTLS(err):
+		next = "what answers at this address does not speak TLS: correct the port or the scheme"
 	case untrusted(err):
 		next = "compare the server's certificate with the one expected; trust it by WithRootCAs or WithPinnedCertificate"
 	case outcome == failover.InDoubt:
