@@ -123,77 +123,82 @@ const nextWrongHost = "see that the agent on the old host is stopped and that re
 
 // connect opens the line to the agent with no job started (limited) and waits until an agent answers. OpCon keeps a line
 // open while it works (inferred), so a line to a wrong host is closed and opened once more, and closed for good when the
-// wrong host answers again. A machine that is up already stays up unless that happens.
-func (r *resume) connect(ctx context.Context, rec Record) error {
+// wrong host answers again. A machine that is up already stays up unless that happens. It returns the machine as it was
+// read last.
+func (r *resume) connect(ctx context.Context, rec Record) (Machine, error) {
 	const op = "open the line to the agent of"
+	m, err := r.c.Machine(ctx, rec.Machine.ID)
+	if err != nil {
+		return m, err
+	}
 	outcome := failover.NotApplied // until something was changed that is not taken back
+	if m.Asked == Up || m.Asked == Limited {
+		outcome = failover.InDoubt
+	}
 	for again := false; ; again = true {
-		m, err := r.c.Machine(ctx, rec.Machine.ID)
-		if err != nil {
-			return err
-		}
 		if text := r.o.leadsWrong(rec, m); text != "" {
-			return r.c.fail(op, r.o.Machine, outcome, "correct the address in the machine record, then run again", because(failover.ErrPrecondition, text))
+			return m, r.c.fail(op, r.o.Machine, outcome, "correct the address in the machine record, then run again", because(failover.ErrPrecondition, text))
 		}
-		if m.Asked == Up || m.Asked == Limited {
-			outcome = failover.InDoubt
-		} else if err := r.open(ctx, m); err != nil {
-			return err
+		if m.Asked != Up && m.Asked != Limited {
+			if m, err = r.open(ctx, m); err != nil {
+				return m, err
+			}
 		}
-		who, err := r.await(ctx, rec)
-		if err != nil || who.verdict != wrongHost {
-			return err
+		var who answer
+		if m, who, err = r.await(ctx, rec, m); err != nil || who.verdict != wrongHost {
+			return m, err
 		}
-		if err := r.c.setMachine(ctx, m.ID, Down); err != nil {
-			return r.c.fail(op, r.o.Machine, failover.InDoubt, nextWrongHost, errors.Join(errors.New(who.found), err))
+		if m, err = r.c.setState(ctx, m, Down); err != nil {
+			return m, r.c.fail(op, r.o.Machine, failover.InDoubt, nextWrongHost, errors.Join(errors.New(who.found), err))
 		}
 		if again {
-			return r.c.fail(op, r.o.Machine, outcome, nextWrongHost,
+			return m, r.c.fail(op, r.o.Machine, outcome, nextWrongHost,
 				fmt.Errorf("%w: %s; the machine was taken down again and every schedule stays held", failover.ErrPrecondition, who.found))
 		}
 	}
 }
 
-// open asks for the line once more whether the old host's agent is stopped, then opens it.
-func (r *resume) open(ctx context.Context, m Machine) error {
+// open asks once more whether the old host's agent is stopped, then opens the line.
+func (r *resume) open(ctx context.Context, m Machine) (Machine, error) {
 	if r.o.OldAgent != nil && !failover.Waived(ctx, r.o.Prefix+stepOldAgent) {
 		obs, err := r.o.OldAgent(ctx)
 		if err == nil && !obs.Done {
 			err = fmt.Errorf("%w: found %s", failover.ErrPrecondition, obs.Found)
 		}
 		if err != nil {
-			return r.c.fail("open the line to the agent of", r.o.Machine, failover.NotApplied, "stop the agent on the old host, then run again", err)
+			return m, r.c.fail("open the line to the agent of", r.o.Machine, failover.NotApplied, "stop the agent on the old host, then run again", err)
 		}
 	}
-	return r.c.setMachine(ctx, m.ID, Limited)
+	return r.c.setState(ctx, m, Limited)
 }
 
-// await looks until an agent answers, as long as ctx allows. The host name of the last line may stand in the record for a
-// while, so a wrong one is looked at for a settling time.
-func (r *resume) await(ctx context.Context, rec Record) (answer, error) {
+// await looks until an agent answers, as long as ctx allows, and begins with m as it was just read. The host name of the
+// last line may stand in the record for a while, so a wrong one is looked at for a settling time.
+func (r *resume) await(ctx context.Context, rec Record, m Machine) (Machine, answer, error) {
 	var settle time.Time
-	var seen Machine
 	for {
-		m, err := r.c.Machine(ctx, rec.Machine.ID)
-		if err != nil && ctx.Err() == nil {
-			return answer{}, r.c.fail("wait for the agent of", r.o.Machine, failover.InDoubt, failover.NextOf(err), err)
-		}
-		if err == nil {
-			seen = m
-		}
 		who := r.o.whoAnswers(ctx, rec, m)
-		if err == nil && m.communicating() {
+		if m.communicating() {
 			if settle.IsZero() {
 				settle = time.Now().Add(r.c.settleTime())
 			}
 			if who.verdict != wrongHost || time.Now().After(settle) {
-				return who, nil
+				return m, who, nil
 			}
 		}
-		if err := r.c.pause(ctx, r.c.set.pollFirst); err != nil {
-			return who, r.c.fail("wait for the agent of", r.o.Machine, failover.InDoubt, helpAgent,
-				fmt.Errorf("%w: asked %s, line %s, address %s: %w", failover.ErrNotObserved, seen.Asked, seen.State, seen.Address, err))
+		err := r.c.pause(ctx, r.c.set.pollFirst)
+		if err == nil {
+			var now Machine
+			if now, err = r.c.Machine(ctx, m.ID); err == nil {
+				m = now
+				continue
+			}
 		}
+		if ctx.Err() == nil {
+			return m, who, r.c.fail("wait for the agent of", r.o.Machine, failover.InDoubt, failover.NextOf(err), err)
+		}
+		return m, who, r.c.fail("wait for the agent of", r.o.Machine, failover.InDoubt, helpAgent,
+			fmt.Errorf("%w: asked %s, line %s, address %s: %w", failover.ErrNotObserved, m.Asked, m.State, m.Address, err))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -19,16 +20,18 @@ const maxRequests = 4
 
 // Client talks to one OpCon REST API. It is safe for concurrent use and has at most four requests under way.
 type Client struct {
-	base   string // without trailing slash
-	host   string // for error texts
-	http   *http.Client
-	set    settings
-	log    *slog.Logger
-	slots  chan struct{}
-	pause  func(context.Context, time.Duration) error // replaced in tests
-	idle   func()
-	tokens tokenState
-	starts starts
+	base    string // without trailing slash
+	host    string // for error texts
+	http    *http.Client
+	set     settings
+	log     *slog.Logger
+	slots   chan struct{}
+	pause   func(context.Context, time.Duration) error // replaced in tests
+	idle    func()
+	tokens  tokenState
+	starts  starts
+	small   atomic.Bool // the server does not give large pages
+	surveys surveys
 
 	clockMu sync.Mutex
 	skew    time.Duration // server's clock minus ours

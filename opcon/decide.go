@@ -136,7 +136,10 @@ const rerunHelp = "Look at the jobs that the step before lists and at the schedu
 
 func (r *resume) rerun() failover.Step {
 	const source = "vendor, RSJ and FAILOVER: hold all schedules until it is determined what needs to run or be rerun"
-	if r.o.Decide == nil {
+	switch {
+	case r.o.Decide == nil && r.alone:
+		return r.nothingOpen(source)
+	case r.o.Decide == nil:
 		return failover.Step{ID: r.o.Prefix + stepRerun, Title: "Decide job by job what has to run again", Target: r.o.Machine,
 			Kind: failover.Manual, Help: rerunHelp, Source: source}
 	}
@@ -156,6 +159,25 @@ func (r *resume) rerun() failover.Step {
 		}
 		return r.carryOut(ctx, rec)
 	}
+	return s
+}
+
+// nothingOpen is the step where there is nobody to ask: it holds when no job needs a decision.
+func (r *resume) nothingOpen(source string) failover.Step {
+	s := r.step(stepRerun, "No job needs a person's decision", source, "", func(ctx context.Context, rec Record) (failover.Observation, error) {
+		jobs, err := r.c.Interrupted(ctx, rec)
+		if err != nil || len(jobs) == 0 {
+			return failover.Observation{Done: err == nil, Found: "no job needs a decision"}, err
+		}
+		rows := make([]string, len(jobs))
+		for i, in := range jobs {
+			rows[i] = in.String()
+		}
+		return failover.Observation{}, &failover.Error{Op: "decide on interrupted jobs of", Target: r.o.Machine, Outcome: failover.NotApplied,
+			Next: "give ResumeOptions.Decide, or carry out each decision with Rerun and then call Release; every schedule stays held",
+			Err:  because(failover.ErrWaiting, "no decision for "+strings.Join(rows, "; "))}
+	})
+	s.Kind = failover.Check
 	return s
 }
 

@@ -248,6 +248,7 @@ func TestActionThatNeverEnds(t *testing.T) {
 
 func TestSubscheduleThatDoesNotFollow(t *testing.T) {
 	s := newSite(t, opcontest.Config{})
+	s.quiet()
 	s.Change(func() { s.Child.StaysOut = true })
 	rec, err := s.client.Quiesce(context.Background(), unplanned())
 	require.NoError(t, err)

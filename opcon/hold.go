@@ -21,35 +21,61 @@ const maxPasses = 10
 // settleTime is how long the state is watched after a result was lost or a success does not show yet.
 func (c *Client) settleTime() time.Duration { return min(c.set.actionWait, 5*c.set.pollMax) }
 
-// holdAll holds every schedule from which a job could start on the machine and looks again until two passes agree. What
-// it is about to hold goes into the record first. Schedules held by somebody else are left alone and not recorded. All
+// holding is what a step that holds schedules works with.
+type holding struct {
+	st                    store
+	machine, step, reason string
+	dates                 []Date
+	last                  *recent
+}
+
+// lookHeld returns what the step has just read, or reads it.
+func (c *Client) lookHeld(ctx context.Context, h holding, m Machine) (scope, error) {
+	began := time.Now()
+	sc, ok := h.last.take(h.step, surveyAge)
+	if ok {
+		return sc, nil
+	}
+	sc, err := c.scopeOf(ctx, m, h.dates, surveyAge)
+	if err == nil {
+		h.last.put(sc, began, surveyAge)
+	}
+	return sc, err
+}
+
+// holdAll holds every schedule from which a job could start on the machine and looks again until a pass finds nothing to
+// hold. The first pass is what the step has just looked at, or reads the jobs again that were read more than age ago;
+// later ones look for new schedules. What it is about to hold goes into the record first. Schedules held by somebody else are left alone and not recorded. All
 // schedules are tried; those that failed come back together. It returns what the last pass found.
-func (c *Client) holdAll(ctx context.Context, st store, machine, step, reason string, extra []Date) (scope, error) {
+func (c *Client) holdAll(ctx context.Context, h holding, age time.Duration) (scope, error) {
 	const op = "hold schedules of"
+	st, machine := h.st, h.machine
 	r, err := st.must(ctx, op, machine)
 	if err != nil {
 		return scope{}, err
 	}
-	previous := ""
 	for range maxPasses {
-		sc, err := c.scopeOf(ctx, r.Machine, extra)
-		if err != nil {
-			return sc, c.fail(op, machine, failover.NotApplied, failover.NextOf(err), err)
+		began := time.Now()
+		sc, ok := h.last.take(h.step, age)
+		if !ok {
+			if sc, err = c.scopeOf(ctx, r.Machine, h.dates, age); err != nil {
+				return sc, c.fail(op, machine, failover.NotApplied, failover.NextOf(err), err)
+			}
 		}
+		read := age
+		age = surveyAge
 		list := r.withoutReleased(sc.toHold())
 		if len(list) == 0 {
-			if sc.signature() == previous {
-				return sc, nil
+			if !ok {
+				h.last.put(sc, began, read)
 			}
-			previous = sc.signature()
-			continue
+			return sc, nil
 		}
-		previous = ""
-		fresh := r.plan(list, step)
+		fresh := r.plan(list, h.step)
 		if err := st.save(ctx, r); err != nil {
 			return sc, c.fail(op, machine, failover.NotApplied, "make the journal writable and run again", err)
 		}
-		failed := c.setSchedules(ctx, verbHold, reason, list)
+		failed := c.setSchedules(ctx, verbHold, h.reason, list)
 		for _, s := range list {
 			r.settle(s.ID, failover.OutcomeOf(failed[s.ID]), fresh[s.ID])
 		}

@@ -84,7 +84,7 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 	if !ok {
 		return nil, c.unreadable(op, r.Machine.Name, fmt.Errorf("the record's time %q cannot be read", r.TakenAt))
 	}
-	sc, err := c.scopeOf(ctx, r.Machine, nil)
+	sc, err := c.scopeOf(ctx, r.Machine, nil, 0)
 	if err != nil {
 		return nil, c.fail(op, r.Machine.Name, failover.NotApplied, failover.NextOf(err), err)
 	}

@@ -323,6 +323,7 @@ func TestRepointNeedsTheMachineDown(t *testing.T) {
 
 func TestReleasePartlyRefused(t *testing.T) {
 	s := newSite(t, opcontest.Config{})
+	s.quiet()
 	ctx := context.Background()
 	rec, err := s.client.Quiesce(ctx, unplanned())
 	require.NoError(t, err)
@@ -344,6 +345,7 @@ func TestReleasePartlyRefused(t *testing.T) {
 // TestOnlyOurHoldsAreReleased: others hold and release meanwhile; theirs stays as they left it.
 func TestOnlyOurHoldsAreReleased(t *testing.T) {
 	s := newSite(t, opcontest.Config{})
+	s.quiet()
 	ctx := context.Background()
 	rec, err := s.client.Quiesce(ctx, unplanned())
 	require.NoError(t, err)

@@ -174,21 +174,8 @@ func (j Job) runsOn(m Machine, groups map[string]bool) bool {
 // documented, and leaves the choice to the caller. Changes nothing. Errors: ErrAuth, ErrForbidden, ErrUnavailable;
 // NotApplied always.
 func (c *Client) Jobs(ctx context.Context, date Date) ([]Job, error) {
-	rows, err := c.list(ctx, "read daily jobs of", "/api/dailyjobs", "path", url.Values{"dates": {string(date)}})
-	if err != nil {
-		return nil, err
-	}
-	var jobs []Job
-	for _, row := range rows {
-		j, err := readJob(row)
-		if err != nil {
-			return nil, c.unreadable("read daily jobs of", c.host, err)
-		}
-		if j.Date == date || j.Date == "" {
-			jobs = append(jobs, j)
-		}
-	}
-	return jobs, nil
+	jobs, err := c.jobsWhere(ctx, url.Values{"dates": {string(date)}})
+	return slices.DeleteFunc(jobs, func(j Job) bool { return j.Date != date && j.Date != "" }), err
 }
 
 // jobsByID reads the named jobs again. A job name may hold a comma, which a list of ids cannot, so ids are asked for
@@ -197,12 +184,8 @@ func (c *Client) jobsByID(ctx context.Context, ids []JobID) (map[JobID]Job, erro
 	found := map[JobID]Job{}
 	var easy []JobID
 	ask := func(q string) error {
-		rows, err := c.list(ctx, "read daily jobs of", "/api/dailyjobs", "path", url.Values{"ids": {q}})
-		for _, row := range rows {
-			j, bad := readJob(row)
-			if bad != nil {
-				return c.unreadable("read daily jobs of", c.host, bad)
-			}
+		jobs, err := c.jobsWhere(ctx, url.Values{"ids": {q}})
+		for _, j := range jobs {
 			found[j.ID] = j
 		}
 		return err

@@ -151,12 +151,8 @@ func (r *Record) addRunning(jobs []Job) {
 }
 
 // snapshot reads everything a record starts with.
-func (c *Client) snapshot(ctx context.Context, machine, reason string, extra []Date) (Record, error) {
-	m, err := c.FindMachine(ctx, machine)
-	if err != nil {
-		return Record{}, err
-	}
-	sc, err := c.scopeOf(ctx, m, extra)
+func (c *Client) snapshot(ctx context.Context, m Machine, reason string, extra []Date) (Record, error) {
+	sc, err := c.scopeOf(ctx, m, extra, time.Minute) // nothing was changed since the check that read them
 	if err != nil {
 		return Record{}, err
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // maxReply is how much of an answer is read. A page of jobs is far below it.
-const maxReply = 64 << 20
+const maxReply = 32 << 20
 
 // getAttempts is how often a GET is tried. Nothing but a GET is ever repeated.
 const getAttempts = 3
@@ -33,6 +33,7 @@ type call struct {
 	body   any    // marshalled to JSON
 	raw    []byte // sent as it is, in place of body
 	open   bool   // needs no token
+	tries  int    // of a GET; 0 means getAttempts
 }
 
 type reply struct {
@@ -87,7 +88,7 @@ func (c *Client) do(ctx context.Context, in call) (reply, error) {
 		case err == nil:
 			err = rep.refusal(in.op, c, in)
 		}
-		if in.method != http.MethodGet || attempt >= getAttempts || ctx.Err() != nil || !passing(err) {
+		if in.method != http.MethodGet || attempt >= or(in.tries, getAttempts) || ctx.Err() != nil || !passing(err) {
 			return rep, err
 		}
 		if c.pause(ctx, time.Duration(attempt)*c.set.pollFirst/2) != nil {

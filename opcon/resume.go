@@ -44,8 +44,8 @@ type ResumeOptions struct {
 	// and again right before the line is opened; nil: it is not asked, for example since the old host is switched off.
 	OldAgent func(context.Context) (failover.Observation, error)
 
-	// Decide is asked about the interrupted jobs. When it is nil, the steps hold a Manual step in its place, and
-	// Resume restarts nothing.
+	// Decide is asked about the interrupted jobs. When it is nil, the steps hold a Manual step in its place, and Resume
+	// stops before anything is released if a job needs a decision; the error wraps failover.ErrWaiting and lists them.
 	Decide Decider
 	// KeepHeld names schedules that stay held although this run held them. They are for a person to release.
 	KeepHeld []string
@@ -107,8 +107,8 @@ func (o ResumeOptions) keeps(h HeldSchedule) bool {
 // goes on where it stopped, whatever a broken line left: every change is settled by reading the state, and a restart whose
 // reply was lost is not sent again.
 //
-// Errors wrap, among others, failover.ErrInvalid, failover.ErrPrecondition, failover.ErrNotObserved, ErrAuth, ErrForbidden,
-// ErrNotFound, ErrActionFailed and ErrUnavailable.
+// Errors wrap, among others, failover.ErrInvalid, failover.ErrWaiting (a job needs a decision), failover.ErrPrecondition,
+// failover.ErrNotObserved, ErrAuth, ErrForbidden, ErrNotFound, ErrActionFailed and ErrUnavailable.
 //
 // To look at what was interrupted in between, call [Client.Reconnect], [Client.Interrupted], [Client.Rerun] for each
 // decision and [Client.Release] instead.
@@ -134,13 +134,13 @@ func (c *Client) Release(ctx context.Context, r Record, o ResumeOptions) (Record
 func (c *Client) resume(ctx context.Context, r Record, o ResumeOptions, names ...string) (Record, error) {
 	o.Machine = or(o.Machine, r.Machine.Name)
 	st := &memory{record: r, have: true, keep: o.Keep}
-	steps, err := resumeSteps(c, o, st.store())
+	steps, err := resumeSteps(c, o, st.store(), true)
 	if err != nil {
 		return r, err
 	}
 	prefix := or(o.Prefix, "opcon/")
 	steps = slices.DeleteFunc(steps, func(s failover.Step) bool {
-		return s.Kind == failover.Manual || !slices.Contains(names, strings.TrimPrefix(s.ID, prefix))
+		return !slices.Contains(names, strings.TrimPrefix(s.ID, prefix))
 	})
 	err = drive(ctx, steps)
 	return st.record, err

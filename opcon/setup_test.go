@@ -47,7 +47,7 @@ func (s *site) host(address string) string {
 	return address
 }
 
-func newSite(t *testing.T, conf opcontest.Config, opts ...opcon.Option) *site {
+func newSite(t testing.TB, conf opcontest.Config, opts ...opcon.Option) *site {
 	t.Helper()
 	s := &site{primary: oldHost, aliases: map[string]string{}, agents: map[string]bool{oldHost: true, newHost: true, "192.0.2.77": true, "WINFTP": true}}
 	srv, err := opcontest.New(conf, opcontest.Hooks{
@@ -62,7 +62,7 @@ func newSite(t *testing.T, conf opcontest.Config, opts ...opcon.Option) *site {
 	return s
 }
 
-func newClient(t *testing.T, srv *opcontest.Server, opts ...opcon.Option) *opcon.Client {
+func newClient(t testing.TB, srv *opcontest.Server, opts ...opcon.Option) *opcon.Client {
 	t.Helper()
 	base := []opcon.Option{opcon.WithRootCAs(srv.CertPool()), opcon.WithPolling(time.Millisecond, 5*time.Millisecond), opcon.WithTimeouts(5*time.Second, 3*time.Second)}
 	if len(opts) == 0 {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -61,6 +62,27 @@ type quiesce struct {
 	c  *Client
 	o  QuiesceOptions
 	st store
+
+	mu   sync.Mutex
+	seen Machine
+	at   time.Time // when seen was asked for
+	last recent
+}
+
+// find returns the machine as it was read within the last second, or reads it: the checks and the snapshot follow each
+// other, and nothing was changed yet.
+func (q *quiesce) find(ctx context.Context) (Machine, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if time.Since(q.at) <= recentAge {
+		return q.seen, nil
+	}
+	began := time.Now()
+	m, err := q.c.FindMachine(ctx, q.o.Machine)
+	if err == nil {
+		q.seen, q.at = m, began
+	}
+	return m, err
 }
 
 func (q *quiesce) step(name, title, source string) failover.Step {
@@ -87,7 +109,7 @@ func (q *quiesce) checkMachine() failover.Step {
 	s := q.step("check-machine", "Exactly one OpCon machine has this name and is of the type expected", sourceOurs)
 	s.Kind, s.Firm = failover.Check, true
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
-		m, err := q.c.FindMachine(ctx, q.o.Machine)
+		m, err := q.find(ctx)
 		if err != nil {
 			return failover.Observation{}, err
 		}
@@ -108,7 +130,11 @@ func (q *quiesce) checkScope() failover.Step {
 	s := q.step("check-scope", "The machine has schedules that the service account can see", sourceOurs)
 	s.Kind = failover.Check
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
-		sc, err := q.scope(ctx)
+		m, err := q.machine(ctx)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		sc, err := q.c.scopeOf(ctx, m, q.o.Dates, 0)
 		if err != nil {
 			return failover.Observation{}, err
 		}
@@ -120,12 +146,17 @@ func (q *quiesce) checkScope() failover.Step {
 	return s
 }
 
-func (q *quiesce) scope(ctx context.Context) (scope, error) {
-	m, err := q.c.FindMachine(ctx, q.o.Machine)
-	if err != nil {
-		return scope{}, err
+// machine returns the machine of the record, or finds it where there is no record yet.
+func (q *quiesce) machine(ctx context.Context) (Machine, error) {
+	r, ok, err := q.st.load(ctx)
+	if err == nil && !ok {
+		return q.find(ctx)
 	}
-	return q.c.scopeOf(ctx, m, q.o.Dates)
+	return r.Machine, err
+}
+
+func (q *quiesce) holding(step string) holding {
+	return holding{st: q.st, machine: q.o.Machine, step: step, reason: q.o.Reason, dates: q.o.Dates, last: &q.last}
 }
 
 func (q *quiesce) snapshot() failover.Step {
@@ -139,7 +170,11 @@ func (q *quiesce) snapshot() failover.Step {
 		return failover.Observation{Found: "not recorded", Would: "write the record to the journal"}, nil
 	}
 	s.Apply = func(ctx context.Context) error {
-		r, err := q.c.snapshot(ctx, q.o.Machine, q.o.Reason, q.o.Dates)
+		m, err := q.find(ctx)
+		if err != nil {
+			return err
+		}
+		r, err := q.c.snapshot(ctx, m, q.o.Reason, q.o.Dates)
 		if err != nil {
 			return err
 		}
@@ -151,15 +186,20 @@ func (q *quiesce) snapshot() failover.Step {
 func (q *quiesce) hold(name, title string) failover.Step {
 	s := q.step(name, title, sourceEpisys+"; "+sourceOps)
 	s.Kind, s.Timeout = failover.Change, q.o.HoldTimeout
+	h := q.holding(s.ID)
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
-		sc, err := q.scope(ctx)
+		m, err := q.machine(ctx)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		sc, err := q.c.lookHeld(ctx, h, m)
 		if err != nil {
 			return failover.Observation{}, err
 		}
 		return holdObservation(sc, sc.toHold()), nil
 	}
 	s.Apply = func(ctx context.Context) error {
-		_, err := q.c.holdAll(ctx, q.st, q.o.Machine, s.ID, q.o.Reason, q.o.Dates)
+		_, err := q.c.holdAll(ctx, h, surveyAge)
 		return err
 	}
 	s.Undo = func(ctx context.Context) error {
@@ -298,17 +338,21 @@ func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error)
 	if err != nil {
 		return failover.Observation{}, err
 	}
-	jobs, err := q.c.runningOn(ctx, m, q.o.Dates)
-	if err != nil {
-		return failover.Observation{}, err
+	var jobs []Job
+	if m.CurrentJobs == nil || *m.CurrentJobs != 0 {
+		if jobs, err = q.c.runningOn(ctx, m, q.o.Dates); err != nil {
+			return failover.Observation{}, err
+		}
 	}
 	if len(jobs) == 0 {
 		// Nothing in the category asked for: before that is believed, every job of the machine is read, also those whose
 		// words are not known.
-		sc, err := q.c.scopeOf(ctx, m, q.o.Dates)
+		began := time.Now()
+		sc, err := q.c.scopeOf(ctx, m, q.o.Dates, 0)
 		if err != nil {
 			return failover.Observation{}, err
 		}
+		q.last.put(sc, began, 0)
 		jobs = sc.runningJobs()
 	}
 	var obs failover.Observation
@@ -346,7 +390,7 @@ func (q *quiesce) down() failover.Step {
 	s.Observe = q.asked("hold what is new, note what runs, then take the machine down", Down)
 	s.Apply = func(ctx context.Context) error {
 		// A schedule built since the hold would send its jobs to their alternate machines the moment this one is down.
-		sc, err := q.c.holdAll(ctx, q.st, q.o.Machine, s.ID, q.o.Reason, q.o.Dates)
+		sc, err := q.c.holdAll(ctx, q.holding(s.ID), 0)
 		if err != nil {
 			return err
 		}

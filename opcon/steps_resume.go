@@ -25,17 +25,17 @@ import (
 // The agent on the new host has to run and to accept this OpCon server before open-line. Until machine-up the machine is
 // limited, so that nothing starts while a person decides, whatever is built meanwhile.
 func ResumeSteps(c *Client, o ResumeOptions) ([]failover.Step, error) {
-	return resumeSteps(c, o, factStore(o.Machine, o.Record))
+	return resumeSteps(c, o, factStore(o.Machine, o.Record), false)
 }
 
-func resumeSteps(c *Client, o ResumeOptions, st store) ([]failover.Step, error) {
+func resumeSteps(c *Client, o ResumeOptions, st store, alone bool) ([]failover.Step, error) {
 	if c == nil {
 		return nil, failover.Invalid("client", "is nil", "make one with New")
 	}
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	r := &resume{c: c, o: o, st: st}
+	r := &resume{c: c, o: o, st: st, alone: alone}
 	steps := []failover.Step{r.holdNew()}
 	if o.Repoint == EditRecord {
 		steps = append(steps, r.repoint())
@@ -60,9 +60,11 @@ const (
 )
 
 type resume struct {
-	c  *Client
-	o  ResumeOptions
-	st store
+	c     *Client
+	o     ResumeOptions
+	st    store
+	last  recent
+	alone bool // without a journal, and so without anybody to ask
 }
 
 // step builds a step whose observation needs the record. In a plan made beforehand there is none yet.
@@ -82,10 +84,15 @@ func (r *resume) step(name, title, source, would string, look func(context.Conte
 	return s
 }
 
+func (r *resume) holding(step string) holding {
+	return holding{st: r.st, machine: r.o.Machine, step: r.o.Prefix + step, reason: r.o.Reason, dates: r.o.Dates, last: &r.last}
+}
+
 func (r *resume) holdNew() failover.Step {
+	h := r.holding(stepHoldNew)
 	s := r.step(stepHoldNew, "Hold the schedules built while the machine was down", sourceOps, "hold what was built meanwhile",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
-			sc, err := r.c.scopeOf(ctx, rec.Machine, r.o.Dates)
+			sc, err := r.c.lookHeld(ctx, h, rec.Machine)
 			if err != nil {
 				return failover.Observation{}, err
 			}
@@ -93,7 +100,7 @@ func (r *resume) holdNew() failover.Step {
 		})
 	s.Timeout = r.o.HoldTimeout
 	s.Apply = func(ctx context.Context) error {
-		_, err := r.c.holdAll(ctx, r.st, r.o.Machine, s.ID, r.o.Reason, r.o.Dates)
+		_, err := r.c.holdAll(ctx, h, surveyAge)
 		return err
 	}
 	s.Undo = leaveHeld
@@ -180,7 +187,8 @@ func (r *resume) openLine() failover.Step {
 		if err != nil {
 			return err
 		}
-		return r.connect(ctx, rec)
+		_, err = r.connect(ctx, rec)
+		return err
 	}
 	s.Undo = func(ctx context.Context) error { return r.set(ctx, Down) }
 	return s
@@ -246,14 +254,14 @@ func (r *resume) up() failover.Step {
 	s.Timeout, s.Help = r.o.UpTimeout, helpAgent
 	s.Observe = r.c.lastSeen(s, s.Observe)
 	s.Apply = func(ctx context.Context) error {
-		if _, err := r.c.holdAll(ctx, r.st, r.o.Machine, s.ID, r.o.Reason, r.o.Dates); err != nil {
+		if _, err := r.c.holdAll(ctx, r.holding(stepUp), surveyAge); err != nil {
 			return err
 		}
 		if err := r.bringUp(ctx); err != nil {
 			return err
 		}
 		// Midnight may have come between the last pass and the machine being up.
-		if _, err := r.c.holdAll(ctx, r.st, r.o.Machine, s.ID, r.o.Reason, r.o.Dates); err != nil {
+		if _, err := r.c.holdAll(ctx, r.holding(stepUp), surveyAge); err != nil {
 			return r.c.fail("hold schedules of", r.o.Machine, failover.InDoubt, failover.NextOf(err), err)
 		}
 		return nil
@@ -268,10 +276,11 @@ func (r *resume) bringUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.connect(ctx, rec); err != nil {
-		return err
+	m, err := r.connect(ctx, rec)
+	if err == nil {
+		_, err = r.c.setState(ctx, m, Up)
 	}
-	return r.c.setMachine(ctx, rec.Machine.ID, Up)
+	return err
 }
 
 func (r *resume) interrupted() failover.Step {

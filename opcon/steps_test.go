@@ -129,6 +129,7 @@ func TestMidnightBuildsWhileQuiesced(t *testing.T) {
 
 func TestKeepHeld(t *testing.T) {
 	s := newSite(t, opcontest.Config{})
+	s.quiet()
 	rec, err := s.client.Quiesce(context.Background(), unplanned())
 	require.NoError(t, err)
 	o := resumed()
@@ -142,6 +143,7 @@ func TestKeepHeld(t *testing.T) {
 
 func TestRecordSurvivesTheProcess(t *testing.T) {
 	s := newSite(t, opcontest.Config{})
+	s.quiet()
 	var kept []opcon.Record
 	o := unplanned()
 	o.Keep = func(_ context.Context, r opcon.Record) error { kept = append(kept, r); return nil }

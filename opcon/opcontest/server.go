@@ -52,12 +52,26 @@ type Config struct {
 	IgnorePaging  bool // offset and limit have no effect
 	NoCount       bool // no TotalResourceCount header
 	MaxPage       int  // the server's own page limit; 0 means none
+	RefuseAbove   int  // a larger limit is refused; 0 means none is
 	NoContainerID bool // subschedules do not name their container job
 	SAMDown       bool // the scheduling engine does not run: actions stay submitted
 	ZonelessTimes bool // times without an offset
 	DateObjects   bool // built dates as objects
 	NoHostname    bool // machine records do not tell the agent's host name
+
+	MachineFilter MachineFilter // what the filter "machine" of daily jobs matches
 }
+
+// MachineFilter is what the parameters that name a machine do, which is documented nowhere.
+type MachineFilter int
+
+// The ways to read the parameter "machine"; the others match their own field.
+const (
+	FilterPrimary MachineFilter = iota // matches the primary machine
+	FilterAny                          // matches start, primary and alternate machines
+	FilterIgnored                      // none of the parameters has an effect
+	FilterRefused                      // the server knows none of the parameters
+)
 
 // Server is a running simulator.
 type Server struct {
@@ -88,6 +102,7 @@ type Server struct {
 	before     []*trigger
 	busy       int
 	busiest    int
+	bytes      int
 	midnightIn int
 	nextAction struct {
 		id    int
@@ -160,6 +175,13 @@ func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Request(nil), s.requests...)
+}
+
+// Bytes returns how many bytes the bodies of all answers had.
+func (s *Server) Bytes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bytes
 }
 
 // Busiest returns how many requests were under way at once at most.
@@ -256,6 +278,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{header: http.Header{}, status: http.StatusOK}
 	s.route(rec, r, body)
 	rec.header.Set("apiServerTime", s.stamp(s.now))
+	s.bytes += rec.body.Len()
 	s.mu.Unlock()
 	if fault.late(s, w, r) {
 		return
