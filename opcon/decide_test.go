@@ -47,7 +47,7 @@ func TestDecisionsCanBeCorrected(t *testing.T) {
 		"the server refuses": {arrange: func(s *site) { s.FailItem("restartOnHold", "GOODNIGHT", "restart is not licensed", 3) }, wrong: func(*opcon.Decision) {},
 			fixed: func(d *opcon.Decision) { d.Action, d.MarkFailedFirst = opcon.LeaveAsIs, false }, want: "not licensed", sent: true},
 		"a start whose end was not seen": {arrange: func(s *site) {
-			s.Inject(opcontest.Fault{Kind: opcontest.OtherWordNever, Verb: "restart", Body: "queued"})
+			s.Inject(opcontest.Injection{Kind: opcontest.OtherWordNever, Verb: "restart", Body: "queued"})
 		}, wrong: func(d *opcon.Decision) { d.Action = opcon.Restart }, fixed: func(d *opcon.Decision) { d.Action, d.MarkFailedFirst = opcon.LeaveAsIs, false },
 			want: "settle it there", sent: true},
 	} {

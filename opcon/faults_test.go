@@ -51,7 +51,7 @@ func (s *site) ended(t *testing.T) {
 
 func TestOneFaultAndTheEndIsTheSame(t *testing.T) {
 	html := "<html><body>\x1b[31mproxy</body></html>"
-	faults := map[string]opcontest.Fault{
+	faults := map[string]opcontest.Injection{
 		"token expires in the middle of the hold":  {Kind: opcontest.ExpireTokens, Method: "POST", Path: "/api/scheduleactions"},
 		"token expires while polling":              {Kind: opcontest.ExpireTokens, Method: "GET", Path: "/api/machineactions"},
 		"token expires before the record is put":   {Kind: opcontest.ExpireTokens, Method: "PUT"},

@@ -234,5 +234,9 @@ func proposal(j Job, why Why, reason string) Interrupted {
 		in.Hint = "Left as it is, it starts by itself when its schedule is released. Hold or cancel it if it must not run now."
 	}
 	in.Proposal.MarkFailedFirst = in.Proposal.Action != LeaveAsIs && j.Category == JobRunning
+	if in.Proposal.check(j) != nil {
+		in.Proposal.Action, in.Proposal.MarkFailedFirst = LeaveAsIs, false
+		in.Hint += " OpCon restarts no job in this state: start, hold or cancel it in OpCon, or leave it."
+	}
 	return in
 }

@@ -145,12 +145,12 @@ func TestRerun(t *testing.T) {
 		require.Equal(t, 1, s.Count("restart", ""))
 	})
 	t.Run("a lost reply never starts a job twice", func(t *testing.T) {
-		for _, kind := range []opcontest.FaultKind{opcontest.CutBefore, opcontest.CutAfter, opcontest.LoseRecord, opcontest.NeverEnds} {
+		for _, kind := range []opcontest.InjectionKind{opcontest.CutBefore, opcontest.CutAfter, opcontest.LoseRecord, opcontest.NeverEnds} {
 			s := newSite(t, opcontest.Config{}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(time.Second, 200*time.Millisecond))
 			rec := s.moved(t)
 			d := listed(t, s, rec, "GOODNIGHT")
 			d.Action = opcon.Restart
-			s.Inject(opcontest.Fault{Kind: kind, Verb: "restart"})
+			s.Inject(opcontest.Injection{Kind: kind, Verb: "restart"})
 			err := s.client.Rerun(ctx, d)
 			if kind == opcontest.CutAfter || kind == opcontest.LoseRecord {
 				require.NoError(t, err)
@@ -229,7 +229,7 @@ func TestDecisionsWithinAProcedure(t *testing.T) {
 func TestDecisionsSurviveACrash(t *testing.T) {
 	ctx := context.Background()
 	for _, verb := range []string{"markFailed", "restartOnHold"} {
-		for _, kind := range []opcontest.FaultKind{opcontest.MuteAfter, opcontest.Mute} {
+		for _, kind := range []opcontest.InjectionKind{opcontest.MuteAfter, opcontest.Mute} {
 			s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})
 			r := resumed()
 			r.Decide = func(_ context.Context, list []opcon.Interrupted) ([]opcon.Decision, error) {
@@ -246,7 +246,7 @@ func TestDecisionsSurviveACrash(t *testing.T) {
 			require.NoError(t, err)
 			cut, cancel := context.WithCancel(ctx)
 			s.Before("POST", "/api/jobactions", verb, 0, cancel)
-			s.Inject(opcontest.Fault{Kind: kind, Verb: verb})
+			s.Inject(opcontest.Injection{Kind: kind, Verb: verb})
 			_, err = procedure(t, s, unplanned(), r).Run(cut, options(first))
 			cancel()
 			require.Error(t, err)

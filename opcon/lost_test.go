@@ -132,7 +132,7 @@ func TestReleaseRefusedAsAWhole(t *testing.T) {
 	rec, err := s.client.Quiesce(context.Background(), unplanned())
 	require.NoError(t, err)
 	s.swap()
-	s.Inject(opcontest.Fault{Kind: opcontest.Status, Verb: "release", Code: 400, Body: `[{"code":1001,"message":"one of them is locked"}]`})
+	s.Inject(opcontest.Injection{Kind: opcontest.Status, Verb: "release", Code: 400, Body: `[{"code":1001,"message":"one of them is locked"}]`})
 	_, err = s.client.Resume(context.Background(), rec, resumed())
 	require.NoError(t, err)
 	require.Equal(t, 4, s.Count("release", ""))
@@ -153,7 +153,7 @@ func TestNumbersThatCannotBeRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, opcontest.Config{})
 			path := tc.path
-			f := opcontest.Fault{Kind: opcontest.StatusAfter, Path: path, Code: 200, Body: tc.body, Times: -1}
+			f := opcontest.Injection{Kind: opcontest.StatusAfter, Path: path, Code: 200, Body: tc.body, Times: -1}
 			if path == "/api/dailyschedules?" {
 				f.Path, f.Skip = "/api/dailyschedules", 1 // the dates come first
 			}

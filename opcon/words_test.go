@@ -26,12 +26,12 @@ func TestOnlyDocumentedWordsProve(t *testing.T) {
 		return newSite(t, opcontest.Config{ReportAfter: 1_000_000}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(time.Second, 60*time.Millisecond))
 	}
 	for _, word := range otherWords {
-		for _, kind := range []opcontest.FaultKind{opcontest.OtherWord, opcontest.OtherWordNever} {
+		for _, kind := range []opcontest.InjectionKind{opcontest.OtherWord, opcontest.OtherWordNever} {
 			took := kind == opcontest.OtherWord
 			for _, verb := range []string{"hold", "down"} {
 				t.Run(fmt.Sprintf("%s/%q/effect=%t", verb, word, took), func(t *testing.T) {
 					s := client(t)
-					s.Inject(opcontest.Fault{Kind: kind, Verb: verb, Body: word})
+					s.Inject(opcontest.Injection{Kind: kind, Verb: verb, Body: word})
 					_, err := s.client.Quiesce(ctx, unplanned())
 					if took {
 						require.NoError(t, err, "the state shows it")
@@ -50,7 +50,7 @@ func TestOnlyDocumentedWordsProve(t *testing.T) {
 				require.True(t, ok)
 				d := in.Proposal
 				d.By, d.Action = "jdoe", opcon.Restart
-				s.Inject(opcontest.Fault{Kind: kind, Verb: "restart", Body: word})
+				s.Inject(opcontest.Injection{Kind: kind, Verb: "restart", Body: word})
 				for range 2 {
 					if err = s.client.Rerun(ctx, d); !took {
 						require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))

@@ -146,7 +146,7 @@ func (s *Server) startJobs() {
 		j.Status, j.number, j.StartedOn, j.host, j.left, j.orphan = JobRunning, s.nextNumber, m.Name, m.peer, j.Ticks, 0
 		e := Effect{"start", j.label(), m.Name + " at " + m.peer}
 		s.effects = append(s.effects, e)
-		if alternate || (s.hooks.Right != nil && !s.hooks.Right(m.peer)) {
+		if alternate || m.peer == s.stray || (s.hooks.Right != nil && !s.hooks.Right(m.peer)) {
 			s.wrong = append(s.wrong, e)
 		}
 		if s.hooks.Started != nil {
@@ -222,6 +222,7 @@ func (s *Server) itemFails(verb, name string) (string, bool) {
 	for _, f := range s.itemFaults {
 		if f.verb == verb && f.name == name && f.times != 0 {
 			f.times--
+			s.refusals[verb]++
 			return f.message, true
 		}
 	}

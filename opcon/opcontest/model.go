@@ -108,6 +108,7 @@ const (
 	Cancelled
 	Skipped
 	UnderReview
+	PrerunFailed
 )
 
 var jobStatus = []struct {
@@ -121,6 +122,7 @@ var jobStatus = []struct {
 	FinishedOK: {900, 900, "Finished OK", "Finished Ok"}, MarkedFinishedOK: {920, 900, "Marked Finished OK", "Finished Ok"},
 	MissedStart: {960, 900, "Missed Start Time", "Missed Start Time"}, Cancelled: {950, 900, "Cancelled", "Cancelled"},
 	Skipped: {940, 900, "Skipped", "Skipped"}, UnderReview: {942, 900, "Under Review", "Under Review"},
+	PrerunFailed: {0, 350, "Prerun Failed", "Waiting"},
 }
 
 func (j JobStatus) running() bool { return jobStatus[j].category == "Running" }
@@ -195,6 +197,9 @@ func (s *Server) connect(m *Machine) {
 	m.peer = m.Address()
 	if s.hooks.Host != nil {
 		m.peer = s.hooks.Host(m.Address())
+	}
+	if s.stray != "" {
+		m.peer = s.stray
 	}
 	m.told = m.peer
 }

@@ -97,8 +97,11 @@ type Server struct {
 	requests   []Request
 	tokens     map[string]bool
 	appTokens  map[string]string
-	faults     []*Fault
+	injections []*Injection
 	itemFaults []*itemFault
+	refusals   map[string]int // by verb
+	scenario   *Scenario
+	stray      string // host that every line leads to, wherever its address leads
 	before     []*trigger
 	busy       int
 	busiest    int
@@ -106,7 +109,7 @@ type Server struct {
 	midnightIn int
 	nextAction struct {
 		id    int
-		fault *Fault // hits the next action
+		fault *Injection // hits the next action
 	}
 
 	nextID, nextMaster, nextNumber, logins int
@@ -123,7 +126,7 @@ func New(c Config, h Hooks) (*Server, error) {
 	if c.Now.IsZero() {
 		c.Now = time.Date(2026, 8, 22, 8, 0, 0, 748_000_000, time.FixedZone("", -5*3600))
 	}
-	s := &Server{Config: c, hooks: h, now: c.Now, tokens: map[string]bool{}, appTokens: map[string]string{}, nextID: 11, nextMaster: 226,
+	s := &Server{Config: c, hooks: h, now: c.Now, tokens: map[string]bool{}, appTokens: map[string]string{}, refusals: map[string]int{}, nextID: 11, nextMaster: 226,
 		nextNumber: 771000, done: make(chan struct{}), quit: make(chan struct{})}
 	s.nextAction.id = 880
 	if c.External != "" {
