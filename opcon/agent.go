@@ -121,55 +121,71 @@ func (o ResumeOptions) leadsWrong(rec Record, m Machine) string {
 
 const nextWrongHost = "see that the agent on the old host is stopped and that record and alias lead to the new host, then run again, which opens the line anew"
 
-// connect opens the line to the agent with no job started (limited) and waits until an agent answers. OpCon keeps a line
-// open while it works (inferred), so a line to a wrong host is closed and opened once more, and closed for good when the
-// wrong host answers again. A machine that is up already stays up unless that happens. It returns the machine as it was
-// read last.
-func (r *resume) connect(ctx context.Context, rec Record) (Machine, error) {
+// connect opens the line to the agent with no job started (limited), waits until an agent answers, and then brings the
+// machine up if up is wanted. OpCon keeps a line open while it works (inferred), so a line to a wrong host is closed and
+// opened once more, and closed for good when the wrong host answers again. A machine that is up already stays up unless that
+// happens. It reports whether something was changed that is not taken back.
+func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bool, error) {
 	const op = "open the line to the agent of"
 	m, err := r.c.Machine(ctx, rec.Machine.ID)
 	if err != nil {
-		return m, err
+		return false, err
 	}
-	outcome := failover.NotApplied // until something was changed that is not taken back
-	if m.Asked == Up || m.Asked == Limited {
-		outcome = failover.InDoubt
-	}
+	wasOpen := m.Asked == Up || m.Asked == Limited
 	for again := false; ; again = true {
 		if text := r.o.leadsWrong(rec, m); text != "" {
-			return m, r.c.fail(op, r.o.Machine, outcome, "correct the address in the machine record, then run again", because(failover.ErrPrecondition, text))
-		}
-		if m.Asked != Up && m.Asked != Limited {
-			if m, err = r.open(ctx, m); err != nil {
-				return m, err
-			}
+			return false, r.c.fail(op, r.o.Machine, failover.NotApplied, "correct the address in the machine record, then run again", because(failover.ErrPrecondition, text))
 		}
 		var who answer
-		if m, who, err = r.await(ctx, rec, m); err != nil || who.verdict != wrongHost {
-			return m, err
+		var changed bool
+		if m, who, changed, err = r.open(ctx, rec, m, want); err != nil || who.verdict != wrongHost {
+			return changed, err
 		}
 		if m, err = r.c.setState(ctx, m, Down); err != nil {
-			return m, r.c.fail(op, r.o.Machine, failover.InDoubt, nextWrongHost, errors.Join(errors.New(who.found), err))
+			return true, r.c.fail(op, r.o.Machine, failover.InDoubt, nextWrongHost, errors.Join(errors.New(who.found), err))
 		}
 		if again {
-			return m, r.c.fail(op, r.o.Machine, outcome, nextWrongHost,
+			err := r.c.fail(op, r.o.Machine, failover.NotApplied, nextWrongHost,
 				fmt.Errorf("%w: %s; the machine was taken down again and every schedule stays held", failover.ErrPrecondition, who.found))
+			return wasOpen, lowered(err, wasOpen)
 		}
 	}
 }
 
-// open asks once more whether the old host's agent is stopped, then opens the line.
-func (r *resume) open(ctx context.Context, m Machine) (Machine, error) {
-	if r.o.OldAgent != nil && !failover.Waived(ctx, r.o.Prefix+stepOldAgent) {
-		obs, err := r.o.OldAgent(ctx)
-		if err == nil && !obs.Done {
-			err = fmt.Errorf("%w: found %s", failover.ErrPrecondition, obs.Found)
+// open sets the machine to limited and, when the agent that answers is not a wrong host's, up if that is wanted. Right
+// before a closed line is opened it asks once more whether the old host's agent is stopped.
+func (r *resume) open(ctx context.Context, rec Record, m Machine, want MachineState) (_ Machine, who answer, changed bool, err error) {
+	if m.Asked != Up && m.Asked != Limited {
+		if err := r.oldAgentStopped(ctx); err != nil {
+			return m, who, false, err
 		}
-		if err != nil {
-			return m, r.c.fail("open the line to the agent of", r.o.Machine, failover.NotApplied, "stop the agent on the old host, then run again", err)
+		if m, err = r.c.setState(ctx, m, Limited); err != nil {
+			return m, who, failover.OutcomeOf(err) != failover.NotApplied, err
 		}
+		changed = true
 	}
-	return r.c.setState(ctx, m, Limited)
+	if m, who, err = r.await(ctx, rec, m); err != nil || who.verdict == wrongHost || want != Up || m.Asked == Up {
+		return m, who, changed, err
+	}
+	if m, err = r.c.setState(ctx, m, Up); err != nil {
+		return m, who, changed || failover.OutcomeOf(err) != failover.NotApplied, err
+	}
+	m, who, err = r.await(ctx, rec, m)
+	return m, who, true, err
+}
+
+func (r *resume) oldAgentStopped(ctx context.Context) error {
+	if r.o.OldAgent == nil || failover.Waived(ctx, r.o.Prefix+stepOldAgent) {
+		return nil
+	}
+	obs, err := r.o.OldAgent(ctx)
+	if err == nil && !obs.Done {
+		err = fmt.Errorf("%w: found %s", failover.ErrPrecondition, obs.Found)
+	}
+	if err != nil {
+		return r.c.fail("open the line to the agent of", r.o.Machine, failover.NotApplied, "stop the agent on the old host, then run again", err)
+	}
+	return nil
 }
 
 // await looks until an agent answers, as long as ctx allows, and begins with m as it was just read. The host name of the

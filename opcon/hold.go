@@ -45,21 +45,26 @@ func (c *Client) lookHeld(ctx context.Context, h holding, m Machine) (scope, err
 
 // holdAll holds every schedule from which a job could start on the machine and looks again until a pass finds nothing to
 // hold. The first pass is what the step has just looked at, or reads the jobs again that were read more than age ago;
-// later ones look for new schedules. What it is about to hold goes into the record first. Schedules held by somebody else are left alone and not recorded. All
-// schedules are tried; those that failed come back together. It returns what the last pass found.
-func (c *Client) holdAll(ctx context.Context, h holding, age time.Duration) (scope, error) {
+// later ones look for new schedules. What it is about to hold goes into the record first. Schedules held by somebody else
+// are left alone and not recorded. All schedules are tried; the error names what became of each. It returns what the last
+// pass found, and how many schedules it held.
+func (c *Client) holdAll(ctx context.Context, h holding, age time.Duration) (scope, int, error) {
 	const op = "hold schedules of"
 	st, machine := h.st, h.machine
 	r, err := st.must(ctx, op, machine)
 	if err != nil {
-		return scope{}, err
+		return scope{}, 0, err
+	}
+	var held []Schedule // in earlier passes
+	fail := func(outcome failover.Outcome, next string, err error) error {
+		return lowered(c.fail(op, machine, outcome, next, err), len(held) > 0)
 	}
 	for range maxPasses {
 		began := time.Now()
 		sc, ok := h.last.take(h.step, age)
 		if !ok {
 			if sc, err = c.scopeOf(ctx, r.Machine, h.dates, age); err != nil {
-				return sc, c.fail(op, machine, failover.NotApplied, failover.NextOf(err), err)
+				return sc, len(held), fail(failover.NotApplied, failover.NextOf(err), err)
 			}
 		}
 		read := age
@@ -69,46 +74,58 @@ func (c *Client) holdAll(ctx context.Context, h holding, age time.Duration) (sco
 			if !ok {
 				h.last.put(sc, began, read)
 			}
-			return sc, nil
+			return sc, len(held), nil
 		}
 		fresh := r.plan(list, h.step)
 		if err := st.save(ctx, r); err != nil {
-			return sc, c.fail(op, machine, failover.NotApplied, "make the journal writable and run again", err)
+			return sc, len(held), fail(failover.NotApplied, "make the journal writable and run again", err)
 		}
 		failed := c.setSchedules(ctx, verbHold, h.reason, list)
 		for _, s := range list {
 			r.settle(s.ID, failover.OutcomeOf(failed[s.ID]), fresh[s.ID])
 		}
 		if err := st.save(ctx, r); err != nil {
-			return sc, c.fail(op, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
+			return sc, len(held), fail(failover.InDoubt, "make the journal writable and run again, which looks first", err)
 		}
-		if err := together(op, machine, list, failed); err != nil {
-			return sc, err
+		held = append(held, list...)
+		if err := together(op, machine, held, failed); err != nil {
+			return sc, len(held), err
 		}
 		failover.Progress(ctx, fmt.Sprintf("held %d schedules, looking again for new ones", len(list)))
 	}
-	return scope{}, c.fail(op, machine, failover.InDoubt, "stop whoever builds schedules, then run again",
+	return scope{}, len(held), fail(failover.InDoubt, "stop whoever builds schedules, then run again",
 		fmt.Errorf("%w: new schedules still appear after %d passes", failover.ErrNotObserved, maxPasses))
 }
 
-// together makes one error of the schedules that failed; its outcome is theirs if they agree.
+// lowered makes a refusal part of what is in effect: where something was changed before it, it is not true that nothing was.
+func lowered(err error, changed bool) error {
+	if err == nil || !changed || failover.OutcomeOf(err) != failover.NotApplied {
+		return err
+	}
+	fe, ok := errors.AsType[*failover.Error](err)
+	if !ok {
+		return err
+	}
+	return &failover.Error{Op: fe.Op, Target: fe.Target, Outcome: failover.InDoubt, Next: fe.Next, Err: err}
+}
+
+// together makes one error of what became of all schedules; its outcome is theirs if they agree.
 func together(op, machine string, list []Schedule, failed map[ScheduleID]error) error {
-	var bad []Schedule
-	for _, s := range list {
+	targets := make(failover.Targets, len(list))
+	var names []string
+	own := ""
+	for i, s := range list {
+		targets[i] = failover.TargetResult{Target: s.String(), Err: failed[s.ID]}
 		if failed[s.ID] != nil {
-			bad = append(bad, s)
+			names, own = append(names, s.String()), failover.NextOf(failed[s.ID])
 		}
 	}
-	if len(bad) == 0 {
+	err := targets.Err()
+	if err == nil {
 		return nil
 	}
-	err := fanout.Each(context.Background(), 1, bad, Schedule.String, func(_ context.Context, s Schedule) error { return failed[s.ID] })
-	names := make([]string, len(bad))
-	for i, s := range bad {
-		names[i] = s.String()
-	}
 	next := fmt.Sprintf("clear the reason for %s, then run again: the others are as wanted and are not sent again", strings.Join(names, ", "))
-	if own := failover.NextOf(failed[bad[0].ID]); len(bad) == 1 && own != "" {
+	if len(names) == 1 && own != "" {
 		next = fmt.Sprintf("for %s: %s; the others are as wanted and are not sent again", names[0], own)
 	}
 	return &failover.Error{Op: op, Target: machine, Outcome: failover.OutcomeOf(err), Next: next, Err: err}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/opcon"
 	"github.com/01b61c5c/failover/opcon/opcontest"
 )
@@ -209,9 +210,9 @@ func TestDecisionsWithinAProcedure(t *testing.T) {
 	}
 	var asked []string
 	o := options(j)
-	o.Gate = failover.GateFunc(func(_ context.Context, st failover.Step, obs failover.Observation) error {
-		asked = append(asked, obs.Would)
-		return nil
+	o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+		asked = append(asked, q.Observation.Would)
+		return failover.Approval{}, nil
 	})
 	_, err = p.Run(ctx, o)
 	require.NoError(t, err)
@@ -242,7 +243,7 @@ func TestDecisionsSurviveACrash(t *testing.T) {
 				return out, nil
 			}
 			path := t.TempDir() + "/journal"
-			first, err := failover.OpenJournal(path)
+			first, err := failovertest.JournalAt(path)
 			require.NoError(t, err)
 			cut, cancel := context.WithCancel(ctx)
 			s.Before("POST", "/api/jobactions", verb, 0, cancel)
@@ -327,11 +328,11 @@ func TestReleasePartlyRefused(t *testing.T) {
 	ctx := context.Background()
 	rec, err := s.client.Quiesce(ctx, unplanned())
 	require.NoError(t, err)
-	s.FailItem("release", "SYM STATEMENTS", "no privilege", 1)
+	s.FailItem("release", "SYM STATEMENTS", "no privilege", failover.DefaultAttempts)
 	rec, err = s.client.Resume(ctx, rec, resumed())
 	require.ErrorIs(t, err, opcon.ErrActionFailed)
 	require.ErrorContains(t, err, "no privilege")
-	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err), "three are released, one is not")
 	action, ok := errors.AsType[*opcon.ActionError](err)
 	require.True(t, ok)
 	require.Equal(t, "2026-08-22 SYM STATEMENTS", action.Item)

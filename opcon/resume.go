@@ -142,7 +142,12 @@ func (c *Client) resume(ctx context.Context, r Record, o ResumeOptions, names ..
 	steps = slices.DeleteFunc(steps, func(s failover.Step) bool {
 		return !slices.Contains(names, strings.TrimPrefix(s.ID, prefix))
 	})
-	err = drive(ctx, steps)
+	for i, s := range steps {
+		if !slices.ContainsFunc(steps, func(t failover.Step) bool { return t.ID == s.Guards }) {
+			steps[i].Guards = "" // the step it guards is not among these
+		}
+	}
+	err = c.play(ctx, "opcon.Resume", steps, o.Reason)
 	return st.record, err
 }
 
@@ -250,24 +255,12 @@ func (c *Client) holdAgain(ctx context.Context, st store, machine, reason string
 	if err != nil {
 		return err
 	}
-	var ids []ScheduleID
-	for _, h := range r.Held {
-		if h.Released {
-			ids = append(ids, h.ID)
-		}
-	}
-	now, err := c.schedulesByID(ctx, ids)
+	list, err := c.toHoldAgain(ctx, r)
 	if err != nil {
 		return c.fail(op, machine, failover.NotApplied, failover.NextOf(err), err)
 	}
-	var list []Schedule
-	for _, id := range ids {
-		if s, ok := now[id]; ok && needsHold(s.State, false) {
-			list = append(list, s)
-		}
-	}
 	if len(list) == 0 {
-		return nil
+		return failover.NothingToUndo(ctx)
 	}
 	failed := c.setSchedules(ctx, verbHold, reason, list)
 	for k := range r.Held {
@@ -279,4 +272,25 @@ func (c *Client) holdAgain(ctx context.Context, st store, machine, reason string
 		return c.fail(op, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
 	}
 	return together(op, machine, list, failed)
+}
+
+// toHoldAgain returns what this run has released and what is neither held nor finished since.
+func (c *Client) toHoldAgain(ctx context.Context, r Record) ([]Schedule, error) {
+	var ids []ScheduleID
+	for _, h := range r.Held {
+		if h.Released {
+			ids = append(ids, h.ID)
+		}
+	}
+	now, err := c.schedulesByID(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	var list []Schedule
+	for _, id := range ids {
+		if s, ok := now[id]; ok && needsHold(s.State, false) {
+			list = append(list, s)
+		}
+	}
+	return list, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -55,7 +56,7 @@ func quiesceSteps(c *Client, o QuiesceOptions, st store) ([]failover.Step, error
 		steps = append(steps, q.limited(), q.drain(),
 			q.hold("hold-again", "Hold the schedules built while the machine was drained"))
 	}
-	return append(steps, q.down()), nil
+	return writing(append(steps, q.down()), o.Machine), nil
 }
 
 type quiesce struct {
@@ -91,7 +92,7 @@ func (q *quiesce) step(name, title, source string) failover.Step {
 
 func (q *quiesce) checkService() failover.Step {
 	s := q.step("check-service", "OpCon's API answers, the login works and the scheduling engine runs", sourceOurs)
-	s.Kind, s.Target = failover.Check, "OpCon"
+	s.Kind, s.Target, s.Entry = failover.Check, "OpCon", true // later steps say themselves when OpCon does not answer
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
 		state, err := q.c.Service(ctx)
 		if err != nil {
@@ -107,7 +108,7 @@ func (q *quiesce) checkService() failover.Step {
 
 func (q *quiesce) checkMachine() failover.Step {
 	s := q.step("check-machine", "Exactly one OpCon machine has this name and is of the type expected", sourceOurs)
-	s.Kind, s.Firm = failover.Check, true
+	s.Kind, s.Firm, s.Guards = failover.Check, true, q.o.Prefix+stepDown
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
 		m, err := q.find(ctx)
 		if err != nil {
@@ -128,7 +129,7 @@ func (q *quiesce) checkMachine() failover.Step {
 
 func (q *quiesce) checkScope() failover.Step {
 	s := q.step("check-scope", "The machine has schedules that the service account can see", sourceOurs)
-	s.Kind = failover.Check
+	s.Kind, s.Entry = failover.Check, true // the hold reads the scope again by itself
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
 		m, err := q.machine(ctx)
 		if err != nil {
@@ -187,6 +188,10 @@ func (q *quiesce) hold(name, title string) failover.Step {
 	s := q.step(name, title, sourceEpisys+"; "+sourceOps)
 	s.Kind, s.Timeout = failover.Change, q.o.HoldTimeout
 	h := q.holding(s.ID)
+	ours := func(h HeldSchedule) bool { return h.Step == s.ID }
+	if name == stepHold { // the last undo of all: with the machine as it was, everything held on the way is released
+		ours = func(HeldSchedule) bool { return true }
+	}
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
 		m, err := q.machine(ctx)
 		if err != nil {
@@ -199,19 +204,19 @@ func (q *quiesce) hold(name, title string) failover.Step {
 		return holdObservation(sc, sc.toHold()), nil
 	}
 	s.Apply = func(ctx context.Context) error {
-		_, err := q.c.holdAll(ctx, h, surveyAge)
+		_, _, err := q.c.holdAll(ctx, h, surveyAge)
 		return err
 	}
-	s.Undo = func(ctx context.Context) error {
-		if name == stepHold { // the last undo of all: with the machine as it was, everything held on the way is released
-			return q.c.releaseHeld(ctx, q.st, q.o.Machine, q.o.Reason, "")
-		}
-		return q.c.releaseHeld(ctx, q.st, q.o.Machine, q.o.Reason, s.ID)
-	}
+	s.Undo = func(ctx context.Context) error { return q.c.release(ctx, q.st, q.o.Machine, q.o.Reason, ours) }
+	s.Undone = func(ctx context.Context) (failover.Observation, error) { return q.c.released(ctx, q.st, ours) }
 	return s
 }
 
-const stepHold = "hold-schedules"
+// The names of steps that others refer to, after the prefix.
+const (
+	stepHold = "hold-schedules"
+	stepDown = "machine-down"
+)
 
 // holdObservation has one row per root schedule, in the order of date and name.
 func holdObservation(sc scope, list []Schedule) failover.Observation {
@@ -245,36 +250,36 @@ func heldWord(s Schedule) string {
 	return "not held"
 }
 
-// releaseHeld is the undo of a hold step: it releases what that step held, or with no step everything this run held, and
-// nothing else.
-func (c *Client) releaseHeld(ctx context.Context, st store, machine, reason, step string) error {
-	if _, ok, err := st.load(ctx); err == nil && !ok {
-		return nil // nothing was held
+// released looks whether nothing of what this run held is held any more.
+func (c *Client) released(ctx context.Context, st store, ours func(HeldSchedule) bool) (failover.Observation, error) {
+	r, ok, err := st.load(ctx)
+	if err != nil || !ok {
+		return failover.Observation{Done: err == nil, Found: "nothing was held"}, err
 	}
-	return c.release(ctx, st, machine, reason, func(h HeldSchedule) bool { return step == "" || h.Step == step })
+	list, _, err := c.pendingRelease(ctx, r, ours)
+	return failover.Observation{Done: err == nil && len(list) == 0, Found: fmt.Sprintf("%d schedules held by this step are not free", len(list))}, err
 }
 
 func (q *quiesce) limited() failover.Step {
 	s := q.step("machine-limited", "Let the machine start no more jobs", "vendor, AIX and Symitar maintenance: stop job starts, let jobs end, mark down")
 	s.Kind = failover.Change
-	s.Observe = q.asked("let no more jobs start", Limited, Down)
+	s.Observe = q.asked("limited", "let no more jobs start", Limited, Down)
 	s.Apply = func(ctx context.Context) error { return q.set(ctx, Limited) }
 	s.Undo = func(ctx context.Context) error { return q.restore(ctx, false) }
 	return s
 }
 
-// asked observes what OpCon was asked for; the line's own state follows later and by itself.
-func (q *quiesce) asked(would string, want ...MachineState) func(context.Context) (failover.Observation, error) {
+// asked observes what OpCon was asked for; the line's own state follows later and by itself. The finding does not name the
+// state before, which the steps in front change.
+func (q *quiesce) asked(what, would string, want ...MachineState) func(context.Context) (failover.Observation, error) {
 	return func(ctx context.Context) (failover.Observation, error) {
 		m, err := q.c.FindMachine(ctx, q.o.Machine)
 		if err != nil {
 			return failover.Observation{}, err
 		}
-		obs := failover.Observation{Found: "asked " + m.Asked.String(), Note: fmt.Sprintf("line %s; OpCon %s", m.State, m.jobs()), Would: would}
-		for _, w := range want {
-			if m.Asked == w {
-				obs.Done, obs.Would = true, ""
-			}
+		obs := failover.Observation{Found: "the machine is not " + what, Note: fmt.Sprintf("asked %s, line %s; OpCon %s", m.Asked, m.State, m.jobs()), Would: would}
+		if slices.Contains(want, m.Asked) {
+			obs.Done, obs.Found, obs.Would = true, "the machine is "+what, ""
 		}
 		return obs, nil
 	}
@@ -309,6 +314,7 @@ func (q *quiesce) restore(ctx context.Context, fromDown bool) error {
 func (q *quiesce) drain() failover.Step {
 	s := q.step("drain", "Wait until no job runs on the machine", "vendor, AIX and Symitar maintenance: let jobs end before the machine goes down")
 	s.Kind, s.Wait, s.Timeout, s.Poll = failover.Check, true, q.o.DrainTimeout, q.o.DrainPoll
+	s.Guards = q.o.Prefix + stepDown // down, OpCon hears nothing of the jobs any more
 	s.Help = "let the jobs end, or waive the step with a reason: what still runs then is listed as interrupted"
 	s.Observe = q.c.lastSeen(s, q.lookRunning)
 	return s
@@ -385,12 +391,12 @@ func jobNames(jobs []Job, most int) string {
 }
 
 func (q *quiesce) down() failover.Step {
-	s := q.step("machine-down", "Take the machine down, with every schedule held", sourceEpisys+"; "+sourceMachine)
+	s := q.step(stepDown, "Take the machine down, with every schedule held", sourceEpisys+"; "+sourceMachine)
 	s.Kind, s.Timeout = failover.Change, q.o.HoldTimeout
-	s.Observe = q.asked("hold what is new, note what runs, then take the machine down", Down)
+	s.Observe = q.asked("down", "hold what is new, note what runs, then take the machine down", Down)
 	s.Apply = func(ctx context.Context) error {
 		// A schedule built since the hold would send its jobs to their alternate machines the moment this one is down.
-		sc, err := q.c.holdAll(ctx, q.holding(s.ID), 0)
+		sc, held, err := q.c.holdAll(ctx, q.holding(s.ID), 0)
 		if err != nil {
 			return err
 		}
@@ -402,15 +408,24 @@ func (q *quiesce) down() failover.Step {
 		now, _ := q.c.serverNow()
 		r.DownAt = now.Format(timeFormat)
 		if err := q.st.keep(ctx, "take down machine", r); err != nil {
-			return err
+			return lowered(err, held > 0)
 		}
-		return q.c.setMachine(ctx, r.Machine.ID, Down)
+		return lowered(q.c.setMachine(ctx, r.Machine.ID, Down), held > 0)
 	}
+	ours := func(h HeldSchedule) bool { return h.Step == s.ID }
 	s.Undo = func(ctx context.Context) error {
 		if err := q.restore(ctx, true); err != nil {
 			return err
 		}
-		return q.c.releaseHeld(ctx, q.st, q.o.Machine, q.o.Reason, s.ID)
+		return q.c.release(ctx, q.st, q.o.Machine, q.o.Reason, ours)
+	}
+	look := s.Observe
+	s.Undone = func(ctx context.Context) (failover.Observation, error) {
+		obs, err := look(ctx)
+		if err != nil || obs.Done {
+			return failover.Observation{Found: obs.Found}, err
+		}
+		return q.c.released(ctx, q.st, ours)
 	}
 	return s
 }

@@ -43,7 +43,7 @@ func resumeSteps(c *Client, o ResumeOptions, st store, alone bool) ([]failover.S
 	if o.OldAgent != nil {
 		steps = append(steps, r.oldAgent())
 	}
-	return append(steps, r.openLine(), r.checkAgent(), r.interrupted(), r.rerun(), r.up(), r.release()), nil
+	return writing(append(steps, r.openLine(), r.checkAgent(), r.interrupted(), r.rerun(), r.up(), r.release()), o.Machine), nil
 }
 
 // The steps' names, after the prefix.
@@ -100,34 +100,28 @@ func (r *resume) holdNew() failover.Step {
 		})
 	s.Timeout = r.o.HoldTimeout
 	s.Apply = func(ctx context.Context) error {
-		_, err := r.c.holdAll(ctx, h, surveyAge)
+		_, _, err := r.c.holdAll(ctx, h, surveyAge)
 		return err
 	}
-	s.Undo = leaveHeld
+	// What is held here stays held in an undo: with the machine down, a schedule that is free would send its jobs to their
+	// alternate machines. The undo of the quiesce's first hold releases it with the others.
+	s.Undo = failover.NothingToUndo
 	return s
 }
 
-// leaveHeld is the undo of a hold while the machine is down or about to go down: a schedule that is free then would send
-// its jobs to their alternate machines. The undo of the quiesce's first hold releases it with the others.
-func leaveHeld(context.Context) error { return nil }
-
 func (r *resume) repoint() failover.Step {
 	would := "write the address " + r.o.Address.String() + " into the machine record"
-	s := r.step(stepRepoint, "Point the machine record at the new host", "vendor, RSJ and FAILOVER, June 2026: update the UNIX machine record to the new host", would,
-		func(ctx context.Context, rec Record) (failover.Observation, error) {
-			m, err := r.c.Machine(ctx, rec.Machine.ID)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			obs := failover.Observation{Done: m.Address.equal(r.o.Address), Found: "address " + m.Address.String()}
-			if m.TLS {
-				obs.Note = "the line to the agent uses TLS: the agent on the new host has a certificate of its own, and the record's TLS fields may have to follow"
-			}
-			if !obs.Done {
-				obs.Would = would
-			}
-			return obs, nil
-		})
+	s := r.step(stepRepoint, "Point the machine record at the new host", "vendor, RSJ and FAILOVER, June 2026: update the UNIX machine record to the new host", would, nil)
+	s.Observe = r.onMachine(func(_ context.Context, m Machine, _ Record) failover.Observation {
+		obs := failover.Observation{Done: m.Address.equal(r.o.Address), Found: "address " + m.Address.String()}
+		if m.TLS {
+			obs.Note = "the line to the agent uses TLS: the agent on the new host has a certificate of its own, and the record's TLS fields may have to follow"
+		}
+		if !obs.Done {
+			obs.Would = would
+		}
+		return obs
+	})
 	s.Apply = func(ctx context.Context) error {
 		rec, err := r.st.must(ctx, "repoint machine", r.o.Machine)
 		if err != nil {
@@ -154,32 +148,22 @@ func (r *resume) oldAgent() failover.Step {
 	s := r.step(stepOldAgent, "The agent on the old host is stopped", sourceWrong, "",
 		func(ctx context.Context, _ Record) (failover.Observation, error) { return r.o.OldAgent(ctx) })
 	s.Kind, s.Wait = failover.Check, true // waits, since before the quiesce the agent still runs
+	s.Guards = r.o.Prefix + stepRelease   // it could take the line as long as nothing is released
 	s.Help = "stop the agent on the old host, then run again"
 	return s
 }
 
 func (r *resume) openLine() failover.Step {
-	s := r.step(stepOpenLine, "Open the line to the agent on the new host, with no job started", sourceWrong, "set the machine to limited and wait for the agent",
-		func(ctx context.Context, rec Record) (failover.Observation, error) {
-			m, who, err := r.look(ctx, rec)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			obs := failover.Observation{Done: m.communicating() && who.verdict != wrongHost, Found: "asked " + m.Asked.String() + ", line " + m.State.String(), Note: "address " + m.Address.String()}
-			switch {
-			case who.verdict == wrongHost:
-				obs.Found += "; " + who.found
-				obs.Would = "close the line and open it anew: the wrong host answers"
-			case obs.Done:
-			case m.State == NotResponding:
-				obs.Would = "wait for the agent: it does not answer; check that it runs on " + m.Address.String() + " and accepts this OpCon server"
-			case m.Asked == Up || m.Asked == Limited:
-				obs.Would = "wait for the agent"
-			default:
-				obs.Would = "set the machine to limited and wait for the agent"
-			}
-			return obs, nil
-		})
+	s := r.step(stepOpenLine, "Open the line to the agent on the new host, with no job started", sourceWrong, "", nil)
+	s.Observe = r.onMachine(func(ctx context.Context, m Machine, rec Record) failover.Observation {
+		who := r.o.whoAnswers(ctx, rec, m)
+		obs := failover.Observation{Done: m.communicating() && who.verdict != wrongHost, Found: "the agent answers", Note: m.line()}
+		if !obs.Done {
+			obs.Found, obs.Would = "the line to the agent is not open", "set the machine to limited and wait for the agent on the new host"
+			obs.Note += "; " + who.found
+		}
+		return obs
+	})
 	s.Timeout, s.Help = r.o.UpTimeout, helpAgent
 	s.Observe = r.c.lastSeen(s, s.Observe)
 	s.Apply = func(ctx context.Context) error {
@@ -187,11 +171,39 @@ func (r *resume) openLine() failover.Step {
 		if err != nil {
 			return err
 		}
-		_, err = r.connect(ctx, rec)
-		return err
+		changed, err := r.connect(ctx, rec, Limited)
+		return lowered(err, changed)
 	}
 	s.Undo = func(ctx context.Context) error { return r.set(ctx, Down) }
 	return s
+}
+
+// onMachine observes the machine, also in a plan made before there is a record: what it finds then is what the step will
+// find, since the finding does not name what earlier steps change.
+func (r *resume) onMachine(look func(context.Context, Machine, Record) failover.Observation) func(context.Context) (failover.Observation, error) {
+	return func(ctx context.Context) (failover.Observation, error) {
+		rec, ok, err := r.st.load(ctx)
+		var m Machine
+		switch {
+		case err != nil:
+		case ok:
+			m, err = r.c.Machine(ctx, rec.Machine.ID)
+		default:
+			m, err = r.c.FindMachine(ctx, r.o.Machine)
+			rec.Machine = m
+		}
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		obs := look(ctx, m, rec)
+		obs.Done = obs.Done && ok // nothing is done before the machine is quiesced
+		return obs, nil
+	}
+}
+
+// line says how the line to the agent stands.
+func (m Machine) line() string {
+	return "asked " + m.Asked.String() + ", line " + m.State.String() + ", address " + m.Address.String()
 }
 
 // look reads the machine and judges who answers.
@@ -229,58 +241,50 @@ func (r *resume) checkAgent() failover.Step {
 			return obs, nil
 		})
 	s.Kind, s.Wait, s.Timeout = failover.Check, true, max(r.c.settleTime(), time.Second)
+	s.Guards = r.o.Prefix + stepUp // from there on the steps ask by themselves, and open the line anew
 	s.Help = "look in the agent's log on the new host whether OpCon is connected; if it is, say so with a reason by waiving this step, or by a statement in the configuration"
 	s.Observe = r.c.lastSeen(s, s.Observe)
 	return s
 }
 
 func (r *resume) up() failover.Step {
-	s := r.step(stepUp, "Bring the machine up, with every schedule held and the right host's agent answering", sourceMachine, "hold what is new, then bring the machine up",
-		func(ctx context.Context, rec Record) (failover.Observation, error) {
-			m, who, err := r.look(ctx, rec)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			obs := failover.Observation{Done: m.Asked == Up && m.State == Up && who.verdict != wrongHost,
-				Found: "asked " + m.Asked.String() + ", line " + m.State.String(), Note: "address " + m.Address.String()}
-			if who.verdict == wrongHost {
-				obs.Found += "; " + who.found
-			}
-			if !obs.Done {
-				obs.Would = "hold what is new, then bring the machine up"
-			}
-			return obs, nil
-		})
+	s := r.step(stepUp, "Bring the machine up, with every schedule held and the right host's agent answering", sourceMachine, "", nil)
+	s.Observe = r.onMachine(func(ctx context.Context, m Machine, rec Record) failover.Observation {
+		who := r.o.whoAnswers(ctx, rec, m)
+		obs := failover.Observation{Done: m.Asked == Up && m.State == Up && who.verdict != wrongHost, Found: "the machine is up", Note: m.line()}
+		if !obs.Done {
+			obs.Found, obs.Would = "the machine is not up for the new host", "hold what is new, then bring the machine up"
+			obs.Note += "; " + who.found
+		}
+		return obs
+	})
 	s.Timeout, s.Help = r.o.UpTimeout, helpAgent
 	s.Observe = r.c.lastSeen(s, s.Observe)
 	s.Apply = func(ctx context.Context) error {
-		if _, err := r.c.holdAll(ctx, r.holding(stepUp), surveyAge); err != nil {
+		h := r.holding(stepUp)
+		_, before, err := r.c.holdAll(ctx, h, surveyAge)
+		if err != nil {
 			return err
 		}
-		if err := r.bringUp(ctx); err != nil {
-			return err
+		changed, err := r.bringUp(ctx)
+		if err != nil {
+			return lowered(err, changed || before > 0)
 		}
 		// Midnight may have come between the last pass and the machine being up.
-		if _, err := r.c.holdAll(ctx, r.holding(stepUp), surveyAge); err != nil {
-			return r.c.fail("hold schedules of", r.o.Machine, failover.InDoubt, failover.NextOf(err), err)
-		}
-		return nil
+		_, _, err = r.c.holdAll(ctx, h, surveyAge)
+		return lowered(err, true)
 	}
 	s.Undo = func(ctx context.Context) error { return r.set(ctx, Limited) }
 	return s
 }
 
-// bringUp brings the machine up once the agent that answers is not a wrong host's.
-func (r *resume) bringUp(ctx context.Context) error {
+// bringUp brings the machine up once the agent that answers is not a wrong host's. It reports whether something was changed.
+func (r *resume) bringUp(ctx context.Context) (bool, error) {
 	rec, err := r.st.must(ctx, "bring up machine", r.o.Machine)
 	if err != nil {
-		return err
+		return false, err
 	}
-	m, err := r.connect(ctx, rec)
-	if err == nil {
-		_, err = r.c.setState(ctx, m, Up)
-	}
-	return err
+	return r.connect(ctx, rec, Up)
 }
 
 func (r *resume) interrupted() failover.Step {
@@ -301,7 +305,7 @@ func (r *resume) interrupted() failover.Step {
 			}
 			return obs, nil
 		})
-	s.Kind = failover.Check
+	s.Kind, s.Guards = failover.Check, r.o.Prefix+stepUp // listed anew whenever the run is resumed
 	look := s.Observe
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
 		obs, err := look(ctx)
@@ -359,11 +363,20 @@ func (r *resume) release() failover.Step {
 	s.Timeout = r.o.HoldTimeout
 	s.Apply = func(ctx context.Context) error {
 		// The decisions may have taken hours, in which the old host's agent came back or the machine was taken down.
-		if err := r.bringUp(ctx); err != nil {
-			return err
+		changed, err := r.bringUp(ctx)
+		if err == nil {
+			err = r.c.release(ctx, r.st, r.o.Machine, r.o.Reason, ours)
 		}
-		return r.c.release(ctx, r.st, r.o.Machine, r.o.Reason, ours)
+		return lowered(err, changed)
 	}
 	s.Undo = func(ctx context.Context) error { return r.c.holdAgain(ctx, r.st, r.o.Machine, r.o.Reason) }
+	s.Undone = func(ctx context.Context) (failover.Observation, error) {
+		rec, err := r.st.must(ctx, "look at", r.o.Machine)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		list, err := r.c.toHoldAgain(ctx, rec)
+		return failover.Observation{Done: err == nil && len(list) == 0, Found: fmt.Sprintf("%d released schedules are not held", len(list))}, err
+	}
 	return s
 }
