@@ -29,6 +29,9 @@ func check(ctx context.Context, proc failover.Procedure, c call) error {
 		before[s.ID] = true
 	}
 	proc.Steps = slices.DeleteFunc(slices.Clone(proc.Steps[:end]), func(s failover.Step) bool { return s.Kind != failover.Check })
+	for i := range proc.Steps {
+		proc.Steps[i].Guards = "" // the steps they guard are not among these
+	}
 	proc.Outage = failover.Window{}
 	if len(proc.Steps) == 0 {
 		fmt.Println("there is nothing to check before the first change; plan shows the steps")
