@@ -63,6 +63,13 @@ func (s *Server) Inject(f Injection) {
 	s.injections = append(s.injections, &f)
 }
 
+// Heal takes every injection away.
+func (s *Server) Heal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.injections = nil
+}
+
 type itemFault struct {
 	verb, name, message string
 	times               int
