@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/opcon"
 	"github.com/01b61c5c/failover/opcon/opcontest"
 )
@@ -258,46 +257,4 @@ func TestSubscheduleThatDoesNotFollow(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, opcontest.InProcess, s.Status(s.Child))
 	s.lawful(t)
-}
-
-func TestCrashAfterEveryIntent(t *testing.T) {
-	ids := []string{}
-	probe := newSite(t, opcontest.Config{})
-	for _, st := range procedure(t, probe, planned(), resumed()).Steps {
-		if st.Kind == failover.Change {
-			ids = append(ids, st.ID)
-		}
-	}
-	for _, id := range ids {
-		for _, after := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/effect=%t", id, after), func(t *testing.T) {
-				t.Parallel()
-				s := newSite(t, opcontest.Config{})
-				s.quiet()
-				path := t.TempDir() + "/journal"
-				p := procedure(t, s, planned(), resumed())
-				crash := errors.New("crash")
-				for i, st := range p.Steps {
-					if st.ID != id || st.Apply == nil {
-						continue
-					}
-					apply := st.Apply
-					p.Steps[i].Apply = func(ctx context.Context) error {
-						if after {
-							_ = apply(ctx)
-						}
-						panic(crash)
-					}
-				}
-				first, err := failovertest.JournalAt(path)
-				require.NoError(t, err)
-				_, runErr := p.Run(context.Background(), options(first))
-				_ = runErr // whether the step was still needed differs; the end state below counts
-				require.NoError(t, first.Close())
-				_, err = procedure(t, s, planned(), resumed()).Run(context.Background(), options(openJournal(t, path)))
-				require.NoError(t, err)
-				s.ended(t)
-			})
-		}
-	}
 }

@@ -124,7 +124,7 @@ func openJournal(t *testing.T, path string) *failover.Journal {
 	return j
 }
 
-func procedure(t *testing.T, s *site, q opcon.QuiesceOptions, r opcon.ResumeOptions) failover.Procedure {
+func procedure(t testing.TB, s *site, q opcon.QuiesceOptions, r opcon.ResumeOptions) failover.Procedure {
 	t.Helper()
 	steps, err := opcon.QuiesceSteps(s.client, q)
 	require.NoError(t, err)
