@@ -87,7 +87,7 @@ func TestRunByHand(t *testing.T) {
 	res, err = pair.Fire(ctx, voided, symitar.ForSwitchover)
 	require.ErrorIs(t, err, symitar.ErrNotExecuted, "%v", res)
 	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
-	require.NoError(t, pair.Acknowledge(ctx, voided, word))
+	require.NoError(t, pair.Acknowledge(ctx, voided, word, symitar.Left{}))
 	require.Zero(t, b.sim.MacroRuns())
 
 	run, err := symitar.NewRunID()
@@ -114,10 +114,10 @@ func TestRunByHand(t *testing.T) {
 
 	_, err = pair.Resume(ctx, "not a run id", symitar.ForSwitchover)
 	require.ErrorIs(t, err, failover.ErrInvalid)
-	require.NoError(t, pair.Acknowledge(ctx, run, word))
+	require.NoError(t, pair.Acknowledge(ctx, run, word, symitar.Left{}))
 	_, err = pair.Resume(ctx, run, symitar.ForSwitchover)
 	require.ErrorIs(t, err, symitar.ErrMacroFailed, "what was acknowledged can still be looked at")
-	require.ErrorIs(t, pair.Acknowledge(ctx, run, failover.Statement{}), failover.ErrInvalid)
+	require.ErrorIs(t, pair.Acknowledge(ctx, run, failover.Statement{}, symitar.Left{}), failover.ErrInvalid)
 }
 
 // TestMarksThatSomebodyRemovedProveNothing lets a job that cleans up remove the folder of a run that was fired.

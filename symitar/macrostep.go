@@ -7,6 +7,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/01b61c5c/failover"
 )
@@ -52,6 +53,17 @@ func (w *watcher) show(ctx context.Context, f firing, s status) {
 	_ = w.log.readTo(ctx, s.logSize) // the roles are what counts
 }
 
+// ends says how the output that was shown ends.
+func (w *watcher) ends() string {
+	if w == nil || w.log == nil {
+		return ""
+	}
+	if text := last(w.log.tail()); text != "" {
+		return "; its output ends: " + text
+	}
+	return ""
+}
+
 // observe tells whether the roles are as wanted. A run of ours that still works is waited for; one that has ended
 // without bringing them about, or is gone, cannot be waited for any longer, and says so.
 func (f firing) observe(ctx context.Context) (failover.Observation, error) {
@@ -68,7 +80,7 @@ func (f firing) observe(ctx context.Context) (failover.Observation, error) {
 		}
 		if s.fired && !s.acknowledged {
 			f.eyes.show(ctx, f, s)
-			if s.alive && !s.finished() {
+			if s.working() {
 				obs.Found = "the macro runs"
 				return obs, nil
 			}
@@ -76,13 +88,20 @@ func (f firing) observe(ctx context.Context) (failover.Observation, error) {
 	}
 	done, found, err := f.roles(ctx)
 	obs.Done, obs.Found = done, found
-	if err != nil || done || !known || !s.fired || s.acknowledged || s.finished() && s.sinceEnd <= f.on.set.Macro.Settle {
+	switch {
+	case err != nil || done || !known || !s.fired || s.acknowledged || s.finished() && s.sinceEnd <= f.on.set.Macro.Settle:
 		return obs, err
+	case s.life == lives: // what it left behind works on
+		obs.Found = "the macro " + s.String() + "; " + found
+		return obs, nil
+	case s.life == lifeUnknown && !s.finished():
+		obs.Found = "nobody can tell whether the macro lives; " + found
+		return obs, nil
 	}
 	return obs, f.on.fail("observe the roles", failover.NotApplied,
 		"look at the log "+f.on.set.StateDir+"/run."+string(f.run)+"/log and at both hosts; bring the roles in order by the site's runbook, then run again; "+
 			"only when run "+string(f.run)+" was acknowledged and the step resolved as not-applied the macro is fired once more",
-		fmt.Errorf("%w: %s, and %s", failover.ErrInDoubt, s, found))
+		fmt.Errorf("%w: %s, and %s%s", failover.ErrInDoubt, s, found, f.eyes.ends()))
 }
 
 // apply writes the run id down, then fires.
@@ -98,9 +117,9 @@ func (f firing) apply(ctx context.Context) error {
 		return err
 	}
 	if err := macroRunFact.Save(ctx, macroRun{Run: id, Host: f.on.Name()}); err != nil {
-		return &failover.Error{Op: "write down the run id", Target: f.on.Name(), Outcome: failover.NotApplied, Next: "mend the journal's disk and run again", Err: err}
+		return &failover.Error{Op: "write down the run id", Target: f.on.Name(), Outcome: failover.NotApplied, Next: "fix the journal's disk and run again", Err: err}
 	}
-	f.run = id
+	f.run, f.fresh = id, true
 	f.noteLaunched = func(ctx context.Context) error {
 		return macroRunFact.Save(ctx, macroRun{Run: id, Host: f.on.Name(), Launched: true})
 	}
@@ -116,15 +135,16 @@ func (f firing) ready(ctx context.Context) error {
 	on := func(hosts []*Host, ask func(context.Context, *Host) (failover.Item, error)) look {
 		return func(ctx context.Context) (failover.Observation, error) { return each(ctx, hosts, ask) }
 	}
-	looks := map[string]look{"before/roles": f.rolesBefore, "before/failoverd": on(f.all, noFailoverD), "quiet/rsj": on(f.all, rsjIdle),
-		"preflight/stale-locks": on(f.all, noStaleLocks)}
+	looks := map[string]look{"before/roles": f.rolesBefore, "before/failoverd": on(f.all, noFailoverD), "before/foreign-macro": f.noForeignMacro,
+		"quiet/rsj": f.rsjIdle}
 	if slices.Contains(f.all, f.dir.old) {
+		looks["preflight/stale-locks"] = f.noStaleLocks
 		looks["quiet/batch"] = on([]*Host{f.dir.old}, batchIdle)
 		if lag := f.replication("quiet/replication", false); lag != nil {
 			looks["quiet/replication"] = lag.Observe
 		}
 	} else {
-		looks["preflight/old-primary-silent"] = f.oldPrimarySilent
+		looks["preflight/old-primary-silent"] = f.silentBefore
 	}
 	for _, id := range slices.Sorted(maps.Keys(looks)) {
 		if failover.Waived(ctx, id) {
@@ -167,7 +187,7 @@ func (f firing) clear(ctx context.Context) error {
 			return f.on.fail("run the macro", failover.NotApplied, "find out what run "+string(f.run)+" did and acknowledge it with a statement", fmt.Errorf("%w: %s", ErrRefired, s))
 		}
 	}
-	if err := f.pair.archive(ctx, f.run, "the run never fired, or was acknowledged", f.all); err != nil {
+	if err := f.pair.archive(ctx, f.run, "the run never fired, or was acknowledged", f.all, Left{}); err != nil {
 		return unchanged(err)
 	}
 	return nil
@@ -193,18 +213,20 @@ func (f firing) probe(ctx context.Context) (failover.Outcome, error) {
 			return failover.InDoubt, f.marksGone()
 		case s.void:
 			return failover.NotApplied, nil
-		case s.finished(), s.fired && s.alive:
+		case s.finished(), s.fired && s.life == lives:
 			return failover.Applied, nil
 		case s.fired:
 			return f.probeLost(ctx, s)
 		}
 		// Launched and about to fire, or not there at all: a runner gets a moment, nothing gets none.
-		if !s.exists || look >= startGrace {
+		if !s.exists || s.life == lifeGone || look >= startGrace {
 			_, fired, err := f.conclude(ctx)
-			if err != nil {
+			switch {
+			case err != nil && s.exists && s.life == lifeGone:
+				return failover.NotApplied, nil // its folder keeps every launcher away, and nothing of it lives
+			case err != nil:
 				return failover.InDoubt, err
-			}
-			if !fired {
+			case !fired:
 				return failover.NotApplied, nil
 			}
 		}
@@ -234,20 +256,18 @@ func (f firing) probeLost(ctx context.Context, s status) (failover.Outcome, erro
 		fmt.Errorf("%w: %s; %w", ErrMacroUnknown, s, err))
 }
 
-// quietly returns a context that shows no progress: the output was shown before.
-func quietly(ctx context.Context) context.Context { return silent{ctx} }
-
-// silent hides the observer and keeps everything else.
-type silent struct{ context.Context }
-
-func (silent) Value(any) any { return nil }
-
-// judge tells whether a verification's output is as wanted.
-func (v Verification) judge(out string) (bool, string) {
-	if v.Want != "" && !regexp.MustCompile(v.Want).MatchString(out) {
+// judge tells whether a verification's output is as wanted. A command that failed, or printed nothing, has shown nothing:
+// what must not be there is then not proven absent. A command that ends with another status for a reason is written so
+// that it ends with 0, for example by "; true" behind it, and prints something.
+func (v Verification) judge(a answer) (bool, string) {
+	switch {
+	case a.exit != 0:
+		return false, "the command failed, so it proves nothing"
+	case v.Want == "" && strings.TrimSpace(a.out) == "":
+		return false, "the command printed nothing, so it proves nothing absent"
+	case v.Want != "" && !regexp.MustCompile(v.Want).MatchString(a.out):
 		return false, "the output lacks " + v.Want
-	}
-	if v.Reject != "" && regexp.MustCompile(v.Reject).MatchString(out) {
+	case v.Reject != "" && regexp.MustCompile(v.Reject).MatchString(a.out):
 		return false, "the output contains what it must not: " + v.Reject
 	}
 	return true, ""

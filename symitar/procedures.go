@@ -56,14 +56,14 @@ func Failover(p *Pair, gone failover.Statement) (failover.Procedure, error) {
 	}
 	word := gone.Step("statement/primary-gone", f.dir.old.Name()+" is gone and will not come back as primary by itself", f.dir.old.Name())
 	word.Source = vendorFailover + "FAILOVER swaps primary and secondary if the primary machine becomes unavailable"
-	silent := f.silentStep("preflight/old-primary-silent")
+	silent := f.silentStep("preflight/old-primary-silent", f.silentBefore)
 	proc.Steps = append([]failover.Step{word, silent}, proc.Steps...)
-	return proc.InsertAfter("verify/roles", f.silentStep("verify/old-primary-silent"))
+	return proc.InsertAfter("verify/roles", f.silentStep("verify/old-primary-silent", f.silentAfter))
 }
 
-func (f firing) silentStep(id string) failover.Step {
+func (f firing) silentStep(id string, observe func(context.Context) (failover.Observation, error)) failover.Step {
 	return failover.Step{ID: id, Title: f.dir.old.Name() + " does not act as primary any more", Target: f.dir.old.Name(),
-		Kind: failover.Check, Firm: true, Timeout: 45 * time.Second, Source: "ours: two active primaries are the worst outcome", Observe: f.oldPrimarySilent}
+		Kind: failover.Check, Firm: true, Timeout: f.dir.old.connectTimeout() + f.on.set.Limits.Look + 5*time.Second, Source: "ours: two active primaries are the worst outcome", Observe: observe}
 }
 
 func (f firing) procedure(name string, purpose Purpose, mode opcon.Mode) (failover.Procedure, error) {
@@ -124,10 +124,10 @@ func (p *Pair) Preflight(ctx context.Context, purpose Purpose) ([]Finding, error
 	}
 	steps := f.checks()
 	if purpose == ForFailover {
-		steps = append([]failover.Step{f.silentStep("preflight/old-primary-silent")}, steps...)
+		steps = append([]failover.Step{f.silentStep("preflight/old-primary-silent", f.silentBefore)}, steps...)
 	}
 	for _, s := range f.quiet() {
-		if s.Kind == failover.Check && s.ID != "before/roles" && s.ID != "before/failoverd" && s.ID != "quiet/replication" {
+		if s.Kind == failover.Check && !strings.HasPrefix(s.ID, "before/") && s.ID != "quiet/replication" {
 			steps = append(steps, s)
 		}
 	}
@@ -156,18 +156,18 @@ func (f Finding) OK() bool { return f.Err == nil && f.Done }
 // quiet are the steps between OpCon's hold and the macro.
 func (f firing) quiet() []failover.Step {
 	var steps []failover.Step
-	wait := func(id, title, source string, on []*Host, ask func(context.Context, *Host) (failover.Item, error)) failover.Step {
-		return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Wait: true, Timeout: f.on.set.Limits.Quiet, Source: source, Poll: f.pair.poll,
-			Observe: func(ctx context.Context) (failover.Observation, error) { return each(ctx, on, ask) }}
+	wait := func(id, title, source string, on []*Host, observe func(context.Context) (failover.Observation, error)) failover.Step {
+		return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Wait: true, Timeout: f.on.set.Limits.Quiet, Source: source, Poll: f.pair.poll, Observe: observe}
 	}
 	old := []*Host{f.dir.old}
 	alive := slices.Contains(f.all, f.dir.old)
 	if alive {
 		steps = append(steps, f.agentStop())
 	}
-	steps = append(steps, wait("quiet/rsj", "No RSJ job runs", "vendor, RSJ: never kill a job; cancel_rsj ends one after its current program", f.all, rsjIdle))
+	steps = append(steps, wait("quiet/rsj", "No RSJ job runs", "vendor, RSJ: never kill a job; cancel_rsj ends one after its current program", f.all, f.rsjIdle))
 	if alive {
-		steps = append(steps, wait("quiet/batch", "The batch queue is idle", "ours: QUEUECONTROL -BATCH shows what RSJ does not", old, batchIdle))
+		steps = append(steps, wait("quiet/batch", "The batch queue is idle", "ours: QUEUECONTROL -BATCH shows what RSJ does not", old,
+			func(ctx context.Context) (failover.Observation, error) { return each(ctx, old, batchIdle) }))
 		if lag := f.replication("quiet/replication", true); lag != nil && f.on.set.Replication.Command != "" {
 			steps = append(steps, *lag)
 		}
@@ -176,7 +176,9 @@ func (f firing) quiet() []failover.Step {
 		failover.Step{ID: "before/roles", Title: f.rolesTitle() + ", looked at once more right before the macro", Target: targets(f.all), Kind: failover.Check, Firm: true,
 			Source: "ours: waiting for quiet takes time in which the world may move", Observe: f.rolesBefore},
 		failover.Step{ID: "before/failoverd", Title: "FAILOVERD still does not run, looked at once more right before the macro", Target: targets(f.all), Kind: failover.Check, Firm: true,
-			Source: sourceDaemon, Observe: func(ctx context.Context) (failover.Observation, error) { return each(ctx, f.all, noFailoverD) }})
+			Source: sourceDaemon, Observe: func(ctx context.Context) (failover.Observation, error) { return each(ctx, f.all, noFailoverD) }},
+		failover.Step{ID: "before/foreign-macro", Title: "Nobody else runs the FAILOVER macro, looked at once more right before the macro", Target: targets(f.all), Kind: failover.Check, Firm: true,
+			Source: sourceForeign, Observe: f.noForeignMacro})
 }
 
 // agentChange is a step that starts or stops the agent of a host; both are safe to repeat.
@@ -184,13 +186,17 @@ func agentChange(h *Host, id, title, source, verb, back string, wantRunning bool
 	control := func(verb string) func(context.Context) error {
 		return func(ctx context.Context) error {
 			a, err := h.run(ctx, verb+" the agent", agentScript, nil, h.set.Agent.Control, verb)
-			switch {
-			case err != nil:
+			if err != nil {
 				return err
-			case a.exit == 126 || a.exit == 127:
-				return h.fail(verb+" the agent", failover.NotApplied, "fill in Config.Agent.Control", scriptError(a))
 			}
-			failover.Progress(ctx, strings.TrimSpace(tail("agent: ", a.out)))
+			out, begun := strings.CutPrefix(a.out, agentBegun)
+			switch {
+			case !begun:
+				return h.refused(verb+" the agent", failover.NotApplied, a)
+			case a.exit == 126 || a.exit == 127:
+				return h.fail(verb+" the agent", failover.NotApplied, "fill in Config.Agent.Control", fmt.Errorf("%w: %s cannot be run%s", ErrCommandFailed, h.set.Agent.Control, tail(": ", out)))
+			}
+			failover.Progress(ctx, strings.TrimSpace(tail("agent: ", out)))
 			return nil // what it says is no proof; the processes are
 		}
 	}
@@ -277,11 +283,15 @@ func (f firing) resultText(ctx context.Context) (failover.Observation, error) {
 		return failover.Observation{}, err
 	}
 	log := newLogReader(f.on, f.run, f.on.set.Macro.knownSecrets())
-	if err := log.readTo(quietly(ctx), s.logSize); err != nil {
+	log.quiet = true
+	if err := log.readTo(ctx, s.logSize); err != nil {
 		return failover.Observation{}, err
 	}
-	log.flush(quietly(ctx))
+	log.flush(ctx)
 	text := s.String()
+	if s.life == lives && s.finished() {
+		text += " (taken for what the macro was to start, since the roles are as wanted)"
+	}
 	if s.rc != nil && !slices.Contains(f.on.set.Macro.ExitOK, *s.rc) {
 		text += ", which is not an accepted one; judged by the roles"
 	}
@@ -332,17 +342,18 @@ func (f firing) archiveStep() failover.Step {
 			if err != nil || !ok {
 				return unchanged(err)
 			}
-			return f.pair.archive(ctx, mine.Run, "the procedure verified the swap", f.all)
+			// What the macro left behind are services it was to start: the roles were verified. The macro itself must not live.
+			return f.pair.archive(ctx, mine.Run, "the procedure verified the swap", f.all, Left{services: true})
 		}}
 }
 
 // ask runs one verification.
 func (v Verification) ask(ctx context.Context, h *Host) (failover.Item, error) {
-	a, err := h.repeat(ctx, "verify "+v.Name, v.Command)
+	a, err := h.ask(ctx, "verify "+v.Name, v.Command)
 	if err != nil {
-		return failover.Item{}, unchanged(err)
+		return failover.Item{}, err
 	}
-	ok, why := v.judge(a.out)
+	ok, why := v.judge(a)
 	if ok {
 		return failover.Item{Done: true, Found: "as wanted"}, nil
 	}

@@ -164,7 +164,7 @@ func TestFailoverBehindASwitchoverInDoubt(t *testing.T) {
 		_, err = p.Run(ctx, o)
 		require.ErrorIs(t, err, failover.ErrPrecondition)
 		require.ErrorContains(t, err, string(run), "the launcher's lock names the run that is open")
-		err = pair.Acknowledge(ctx, run, failover.Statement{By: "night shift", Says: "it changed nothing", Reason: "read its log"})
+		err = pair.Acknowledge(ctx, run, failover.Statement{By: "night shift", Says: "it changed nothing", Reason: "read its log"}, symitar.Left{})
 		require.ErrorContains(t, err, symitartest.Home)
 		require.NotContains(t, err.Error(), symitartest.Partner, "the living host is done")
 		return p.Run(ctx, o)
