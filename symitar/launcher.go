@@ -196,7 +196,7 @@ func (f firing) fire(ctx context.Context) Result {
 			_, known := refusals[a.exit]
 			return f.never(ctx, res, f.on.refused("launch the macro", failover.NotApplied, a), mine, known && try == 1)
 		}
-		res.Evidence = append(res.Evidence, err.Error())
+		res.Evidence = append(res.Evidence, plain(err))
 		s, seen := f.lookAgain(ctx)
 		switch {
 		case !seen:
@@ -242,7 +242,7 @@ func (f firing) lookAgain(ctx context.Context) (status, bool) {
 // never ends a run that does not come to fire, and gives the locks back that were taken for it. proven tells that it is
 // proven already; then a tombstone is left as well, but what becomes of it changes nothing.
 func (f firing) never(ctx context.Context, res Result, why error, mine []*Host, proven bool) Result {
-	res.Evidence = append(res.Evidence, why.Error())
+	res.Evidence = append(res.Evidence, plain(why))
 	res.cause = why
 	if proven {
 		res.State = NotExecuted
@@ -255,20 +255,28 @@ func (f firing) never(ctx context.Context, res Result, why error, mine []*Host, 
 	case fired && !proven:
 		return f.follow(ctx, res, f.on.set.Macro.knownSecrets())
 	case err != nil && !proven:
-		res.Evidence = append(res.Evidence, err.Error())
+		res.Evidence = append(res.Evidence, plain(err))
 		return res
 	case err != nil:
-		res.Evidence = append(res.Evidence, "no tombstone was left: "+err.Error())
+		res.Evidence = append(res.Evidence, "no tombstone was left: "+plain(err))
 	default:
 		res.Evidence = append(res.Evidence, proof)
 	}
 	res.State = NotExecuted
 	for _, h := range mine {
-		if err := h.archive(ctx, f.run, "never fired: "+why.Error(), Left{}); err != nil {
-			res.Evidence = append(res.Evidence, err.Error())
+		if err := h.archive(ctx, f.run, "never fired: "+plain(why), Left{}); err != nil {
+			res.Evidence = append(res.Evidence, plain(err))
 		}
 	}
 	return res
+}
+
+// plain is an error without its outcome and next action, for a list of several.
+func plain(err error) string {
+	if e, ok := err.(*failover.Error); ok { //nolint:errorlint // only the outermost one
+		return fmt.Sprintf("%s on %s: %v", e.Op, e.Target, e.Err)
+	}
+	return err.Error()
 }
 
 // input returns what the macro gets on standard input, and the secrets in it.

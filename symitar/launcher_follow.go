@@ -67,7 +67,7 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 					return f.never(ctx, res, fmt.Errorf("the runner did not fire, %s", proof), f.all, true)
 				}
 				if err != nil {
-					tell("the launched macro does not begin and cannot be voided: " + err.Error())
+					tell("the launched macro does not begin and cannot be voided: " + plain(err))
 				}
 			}
 		case s.working():
@@ -118,7 +118,7 @@ func (f firing) outOfTime(res Result, last status, lost bool, err error) Result 
 	}
 	res.Evidence = append(res.Evidence, last.String())
 	if lost && err != nil {
-		res.Evidence = append(res.Evidence, "last look: "+err.Error())
+		res.Evidence = append(res.Evidence, "last look: "+plain(err))
 	}
 	res.Evidence = append(res.Evidence, "time is up; the macro was left alone")
 	return res
@@ -140,7 +140,7 @@ func (f firing) judge(ctx context.Context, res Result, s status, log *logReader)
 	swapped, found, err := f.settled(ctx)
 	if err != nil {
 		res.State = Unknown
-		res.Evidence = append(res.Evidence, err.Error())
+		res.Evidence = append(res.Evidence, plain(err))
 		return res
 	}
 	res.Evidence = append(res.Evidence, found)
@@ -163,7 +163,7 @@ func (f firing) judgeLost(ctx context.Context, res Result, s status) Result {
 	swapped, found, err := f.settled(ctx)
 	switch {
 	case err != nil:
-		res.Evidence = append(res.Evidence, err.Error())
+		res.Evidence = append(res.Evidence, plain(err))
 	default:
 		res.Evidence = append(res.Evidence, found)
 		if swapped {

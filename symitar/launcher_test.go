@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,7 +31,8 @@ var shells = []string{"ksh93", "dash", "bash", "mksh", "zsh", "yash", "posh", "b
 type lab struct {
 	shell, state, macro, count string
 	user, path                 string
-	session                    bool // every call gets a session of its own, as OpenSSH makes one
+	prefix                     []string // put before the shell, for example to become another account
+	session                    bool     // every call gets a session of its own, as OpenSSH makes one
 }
 
 func newLab(t *testing.T, shell, macro string) *lab {
@@ -51,12 +53,19 @@ func newLab(t *testing.T, shell, macro string) *lab {
 	return l
 }
 
+// limit and tick are for waiting until something is seen that has to come.
+const (
+	limit = 20 * time.Second
+	tick  = 10 * time.Millisecond
+)
+
 // script runs one script the way it travels, on the shell's standard input, and returns its output and exit status.
 func (l *lab) script(text string, args ...string) (string, int) { return l.feed(text, "", args...) }
 
 func (l *lab) feed(text, stdin string, args ...string) (string, int) {
 	const nonce = "0123456789abcdef"
-	cmd := exec.Command(l.shell)
+	line := append(slices.Clone(l.prefix), l.shell)
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: l.session}
 	path := l.path
 	if path == "" {
@@ -111,7 +120,7 @@ func (l *lab) status(t *testing.T, run string) map[string]string {
 
 func (l *lab) ended(t *testing.T, run string) {
 	t.Helper()
-	require.Eventually(t, func() bool { return l.status(t, run)["rc"] != "" }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return l.status(t, run)["rc"] != "" }, limit, tick)
 }
 
 func id(n int) string { return fmt.Sprintf("%032x", n) }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -44,7 +43,7 @@ func (l *lab) until(t *testing.T, run, text string) {
 	require.Eventually(t, func() bool {
 		out, _ := l.script(logScript, run, "1")
 		return strings.Contains(out, text)
-	}, 20*time.Second, 10*time.Millisecond)
+	}, limit, tick)
 }
 
 func (l *lab) life(t *testing.T, run string) (life, []process) {
@@ -105,7 +104,7 @@ func TestTheGroupOfARun(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, alive := l.life(t, id(1))
 		return len(alive) == 1
-	}, 20*time.Second, 10*time.Millisecond)
+	}, limit, tick)
 	got, alive := l.life(t, id(1))
 	require.Equal(t, lives, got)
 	require.Equal(t, "left", alive[0].kind)
@@ -134,9 +133,9 @@ func TestACopyOfTheMacroIsNoService(t *testing.T) {
 	_, rc := l.launch(id(1))
 	require.Zero(t, rc)
 	l.ended(t, id(1))
-	require.Eventually(t, func() bool { return l.runs(t) == 2 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return l.runs(t) == 2 }, limit, tick)
 	var alive []process
-	require.Eventually(t, func() bool { _, alive = l.life(t, id(1)); return len(alive) == 1 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { _, alive = l.life(t, id(1)); return len(alive) == 1 }, limit, tick)
 	require.Equal(t, "macro", alive[0].kind, "in a session of its own, known by its name")
 	pid, _, _ := strings.Cut(alive[0].command, " ")
 	n, err := strconv.Atoi(pid)
@@ -145,7 +144,7 @@ func TestACopyOfTheMacroIsNoService(t *testing.T) {
 	_, rc = l.acknowledge(id(1), "services")
 	require.Equal(t, exitActive, rc)
 	require.NoError(t, syscall.Kill(-n, syscall.SIGKILL))
-	require.Eventually(t, func() bool { _, rc := l.acknowledge(id(1), "services"); return rc == 0 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { _, rc := l.acknowledge(id(1), "services"); return rc == 0 }, limit, tick)
 }
 
 // table is a ps that prints a fixed list, for this lab only.

@@ -13,7 +13,7 @@ mark() {
 		said=$(mkdir "$1" 2>&1) && return 0
 		[ ! -d "$1" ] || return 1
 	done
-	cannot "$1"
+	cannot "$1" folder
 }
 
 # put FILE TEXT writes a file. It appears whole or not at all.
@@ -29,7 +29,7 @@ need() {
 	put "$1" "$2" || cannot "$1"
 }
 
-# cannot PATH ends the script with the cause why PATH cannot be made; $said is what the command said about it.
+# cannot PATH [folder] ends the script with the cause why PATH cannot be made; $said is what the command said about it.
 cannot() {
 	echo "@@CANNOT $1: $(printf '%s' "$said" | tr '\n' ' ')"
 	above=${1%/*}
@@ -41,7 +41,7 @@ cannot() {
 	*[Qq]uota*) exit 61 ;;
 	esac
 	[ -d "$above" ] || exit 65
-	if [ -e "$1" ] || [ -h "$1" ]; then [ -f "$1" ] || exit 65; fi
+	if [ -n "${2-}" ] && { [ -e "$1" ] || [ -h "$1" ]; }; then exit 65; fi
 	[ -w "$above" ] || exit 63
 	[ "${left:-1}" != 0 ] || exit 61
 	exit 66
@@ -51,7 +51,7 @@ cannot() {
 # made it first.
 home() {
 	if [ ! -d "$state" ]; then
-		said=$(mkdir -p "$state" 2>&1) || [ -d "$state" ] || cannot "$state"
+		said=$(mkdir -p "$state" 2>&1) || [ -d "$state" ] || cannot "$state" folder
 	fi
 	line=$(ls -lnd "$state")
 	case $line in

@@ -7,7 +7,7 @@
 main() {
 	state=$1 where=$1
 	umask 077
-	if [ -e "$state" ]; then
+	if [ -d "$state" ]; then
 		line=$(ls -lnd "$state")
 		owner=$(printf '%s\n' "$line" | awk '{ print $3 }')
 		case $line in
@@ -17,6 +17,10 @@ main() {
 	else
 		found=absent
 		while [ ! -d "$where" ]; do
+			if [ -e "$where" ] || [ -h "$where" ]; then
+				said="it is no folder"
+				cannot "$where" folder
+			fi
 			where=${where%/*}
 			where=${where:-/}
 		done

@@ -270,7 +270,11 @@ func (h *host) start() error {
 			c.Ciphers = []string{"aes128-cbc"}
 		}
 	}
-	server, err := sshtest.NewServer(h.handle, sshtest.WithHostKeys(key), sshtest.WithAccount(Account, sshtest.Password), sshtest.WithConfig(tune))
+	options := []sshtest.Option{sshtest.WithHostKeys(key), sshtest.WithAccount(Account, sshtest.Password), sshtest.WithConfig(tune)}
+	if h.server != nil { // a server that is started anew stays where it was
+		options = append(options, sshtest.WithAddress(h.server.Address()))
+	}
+	server, err := sshtest.NewServer(h.handle, options...)
 	if err != nil {
 		return err
 	}
