@@ -230,6 +230,9 @@ func (c Config) validatePaths() error {
 	if !plainPath.MatchString(c.Shell) {
 		return failover.Invalid("Config.Shell", strconv.Quote(c.Shell)+" holds more than letters, digits and ._-+/", "the login shell gets it as one plain word, so give a plain path")
 	}
+	if base := path.Base(c.Shell); slices.Contains(notPosix, base) {
+		return failover.Invalid("Config.Shell", base+" is no POSIX shell", "give /bin/sh or /usr/bin/ksh; the account's login shell may be "+base)
+	}
 	if c.StateDir == "/" || c.StateDir == c.SymRoot || strings.HasPrefix(c.StateDir, c.SymRoot+"/") {
 		return failover.Invalid("Config.StateDir", strconv.Quote(c.StateDir)+" is below "+c.SymRoot, "choose a local folder that does not move or replicate with the service, for example "+defaultStateDir)
 	}
@@ -275,6 +278,9 @@ func (c Config) validateVerify() error {
 }
 
 var plainPath = regexp.MustCompile(`^[A-Za-z0-9/._+-]+$`)
+
+// notPosix are shells that do not read our scripts.
+var notPosix = []string{"csh", "tcsh", "bsd-csh", "fish", "rc", "es", "rbash", "rksh", "nologin", "false"}
 
 func compiles(fields map[string]string) error {
 	for field, text := range fields {

@@ -166,6 +166,9 @@ func unchanged(err error) error {
 	if err == nil || errors.As(err, &e) && e.Outcome == failover.NotApplied {
 		return err
 	}
+	if e != nil && errors.Is(err, ErrNoShell) {
+		return &failover.Error{Op: e.Op, Target: e.Target, Outcome: failover.NotApplied, Next: e.Next, Err: e.Err}
+	}
 	if e == nil {
 		return &failover.Error{Op: "observe", Outcome: failover.NotApplied, Next: "try again", Err: err}
 	}

@@ -36,7 +36,7 @@ func noShell(shell, stdout, stderr string, exit int) (why, next string) {
 	case menu.MatchString(text):
 		return "a menu stands before the shell" + said,
 			"let the account run commands over SSH without the menu, or use another account"
-	case has("syntax error", "parse error", "unexpected", "unmatched", "missing end"):
+	case has("syntax error", "parse error", "unexpected", "unmatched", "missing }"):
 		return shell + " does not read our scripts: it is no POSIX shell, or what was sent did not arrive whole" + said,
 			"set Config.Shell to a POSIX shell such as /bin/sh or /usr/bin/ksh"
 	case exit == 126 || exit == 127 || has("not found", "no such file", "unknown command"):
@@ -55,7 +55,7 @@ var menu = regexp.MustCompile(`selection ?:|menu|userid ?:|dedicate this console
 func usableShell(ctx context.Context, h *Host) (failover.Item, error) {
 	out, err := h.read(ctx, "try the account's shell", shellScript)
 	if errors.Is(err, ErrNoShell) || errors.Is(err, remote.ErrRefused) {
-		return failover.Item{Found: err.Error()}, nil
+		return failover.Item{Found: plain(err) + "; " + failover.NextOf(err)}, nil
 	}
 	if err != nil {
 		return failover.Item{}, err

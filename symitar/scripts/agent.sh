@@ -6,8 +6,7 @@
 #   exit 60-66 without "@@BEGUN"  see marks.sh: nothing was run     all others: what CONTROL ended with
 main() {
 	umask 077
-	folder=${TMPDIR:-/tmp}/agent.$$
-	mark "$folder" || { said="it exists"; cannot "$folder"; }
+	own "${TMPDIR:-/tmp}/agent"
 	need "$folder/out" ""
 	echo "@@BEGUN"
 	"$1" "$2" </dev/null >"$folder/out" 2>&1

@@ -16,6 +16,17 @@ mark() {
 	cannot "$1" folder
 }
 
+# own PREFIX makes a folder that nobody else has, and leaves its path in $folder. What a call that was cut left behind, or
+# somebody else put there, is passed over.
+own() {
+	for n in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19; do
+		folder=$1.$$.$n
+		mark "$folder" && return 0
+	done
+	said="twenty of that name exist"
+	cannot "$folder"
+}
+
 # put FILE TEXT writes a file. It appears whole or not at all.
 put() {
 	said=$({ printf '%s\n' "$2" >"$1.tmp" && mv -f "$1.tmp" "$1"; } 2>&1) && [ "$(cat "$1" 2>/dev/null; echo .)" = "$2

@@ -28,14 +28,13 @@ main() {
 	echo "state=$found"
 	echo "filesystem=$(df -kP "$where" | awk 'NR == 2 { print $1 }')"
 	case $found in ours | absent) ;; *) return ;; esac
-	probe=${where%/}/failover-probe.$$
-	mark "$probe" || true
-	trap 'rm -rf "$probe"' 0
+	own "${where%/}/failover-probe"
+	trap 'rm -rf "$folder"' 0
 	for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do
-		need "$probe/$n" "$line $where a run needs lock, owner, folder, processes, names, runner, answers, log, started, fired, ended, rc, note"
+		need "$folder/$n" "$line $where a run needs lock, owner, folder, processes, names, runner, answers, log, started, fired, ended, rc, note"
 	done
-	rm -rf "$probe"
-	[ ! -e "$probe" ] || { said="it cannot be removed"; cannot "$probe"; }
+	rm -rf "$folder"
+	[ ! -e "$folder" ] || { said="it cannot be removed"; cannot "$folder"; }
 }
 
 main "$@"

@@ -323,29 +323,33 @@ func (h *host) stop() {
 
 // Config returns a configuration that fits the pair. Every name and path in it is the same for every pair; only the SSH
 // addresses and keys differ. OpCon is left out.
-func (p *Pair) Config() symitar.Config {
+func (p *Pair) Config() symitar.Config { return p.ConfigBelow(Root) }
+
+// ConfigBelow is Config with the hosts' paths below root in place of [Root]: for real SSH servers that see a host's folder
+// there.
+func (p *Pair) ConfigBelow(root string) symitar.Config {
 	return symitar.Config{
 		Home:    p.hostConfig(Home, 1),
 		Partner: p.hostConfig(Partner, 2),
-		Macro: symitar.Macro{Path: Root + "/SYM/MACROS/FAILOVER", User: Account, On: symitar.OldPrimary,
+		Macro: symitar.Macro{Path: root + "/SYM/MACROS/FAILOVER", User: Account, On: symitar.OldPrimary,
 			SwitchoverArgs: []string{"-swap"}, FailoverArgs: []string{"-takeover"}, FailbackArgs: []string{"-swap", "-reverse"},
 			Mode: symitar.Detached, Timeout: p.macroTimeout(), Settle: time.Second},
 		Role: symitar.Role{Quorum: 2, Probes: []symitar.RoleProbe{
-			{Name: "marker", Command: "cat " + Root + "/etc/role", Primary: `(?m)^primary$`, Secondary: `(?m)^secondary$`},
+			{Name: "marker", Command: "cat " + root + "/etc/role", Primary: `(?m)^primary$`, Secondary: `(?m)^secondary$`},
 			{Name: "alias", Command: aliasCommand, Primary: "alias-here", Secondary: "alias-absent"},
 			{Name: "volume-group", Command: "lsvg -o | grep symvg || echo no-symvg", Primary: `(?m)^symvg$`, Secondary: "no-symvg"},
 		}},
 		Replication: symitar.Replication{Command: "replag", On: symitar.OldPrimary, Lag: `lag=([0-9.]+)`, Unit: time.Second, MaxLag: 5 * time.Second},
-		Licence:     symitar.Licence{Path: Root + "/ops/bin/licences", Patterns: []string{"RSJ " + Home, "RSJ " + Partner}},
-		Agent:       symitar.Agent{Control: Root + "/bin/lsam3100", Timeout: p.patience()},
+		Licence:     symitar.Licence{Path: root + "/ops/bin/licences", Patterns: []string{"RSJ " + Home, "RSJ " + Partner}},
+		Agent:       symitar.Agent{Control: root + "/bin/lsam3100", Timeout: p.patience()},
 		Limits:      symitar.Limits{Quiet: p.patience(), Look: p.look()},
 		Verify: []symitar.Verification{
 			{Name: "alias-on-new-primary", Title: "The service address is on the new primary", On: symitar.NewPrimary, Command: aliasCommand, Want: "alias-here", Within: 5 * time.Second},
 			{Name: "alias-off-old-primary", Title: "The service address is gone from the old primary", On: symitar.OldPrimary, Command: aliasCommand, Want: "alias-absent", Within: 5 * time.Second},
 		},
-		SymRoot: Root + "/SYM", RootInfoDir: Root + "/ops/bin", StateDir: Root + "/var/tmp/failover",
-		RSJ:    Root + "/ops/bin/RSJ",
-		Path:   Root + "/bin:" + Root + "/SYM/MACROS:/usr/bin:/bin",
+		SymRoot: root + "/SYM", RootInfoDir: root + "/ops/bin", StateDir: root + "/var/tmp/failover",
+		RSJ:    root + "/ops/bin/RSJ",
+		Path:   root + "/bin:" + root + "/SYM/MACROS:/usr/bin:/bin",
 		Dialer: p.dial,
 	}
 }
