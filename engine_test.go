@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -75,7 +76,7 @@ func procedure(steps ...failover.Step) failover.Procedure {
 
 func openJournal(t *testing.T, path string) *failover.Journal {
 	t.Helper()
-	j, err := failover.OpenJournal(path)
+	j, err := failovertest.JournalAt(path)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = j.Close() })
 	return j
@@ -115,7 +116,7 @@ func TestRunAppliesOnlyWhatIsNotSoAndRunningAgainDoesNothing(t *testing.T) {
 	w.on["a"], w.on["c"] = false, false
 	rep, err = p.Run(t.Context(), options(j))
 	require.NoError(t, err)
-	assert.Equal(t, 2, rep.Runs)
+	assert.Len(t, rep.Runs, 2)
 	assert.Equal(t, map[string]int{"a": 1, "c": 1}, w.thrown, "completed steps are skipped")
 }
 
@@ -123,7 +124,7 @@ func TestPlanChangesNothingAndHashesWhatWasFound(t *testing.T) {
 	w := newWorld()
 	p := procedure(w.check("check"), w.change("a"), w.once("c"))
 	p.Outage = failover.Window{From: "a", To: "c"}
-	first, err := p.Plan(t.Context())
+	first, err := p.Plan(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Empty(t, w.thrown)
 	assert.Equal(t, failover.ActionBlock, first.Steps[0].Action)
@@ -134,18 +135,18 @@ func TestPlanChangesNothingAndHashesWhatWasFound(t *testing.T) {
 	assert.True(t, ok)
 	assert.Equal(t, "c", point.ID)
 	assert.Contains(t, first.String(), "Would stop at: Check check")
-	behind, err := procedure(w.change("a"), w.check("check")).Plan(t.Context())
+	behind, err := procedure(w.change("a"), w.check("check")).Plan(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Equal(t, failover.ActionLater, behind.Steps[1].Action, "the change before it may bring it about")
 	assert.Empty(t, behind.Blockers())
 	assert.Contains(t, behind.String(), "Does not hold yet: Check check")
 
-	again, err := p.Plan(t.Context())
+	again, err := p.Plan(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Equal(t, first.Findings, again.Findings)
 
 	w.on["a"] = true
-	moved, err := p.Plan(t.Context())
+	moved, err := p.Plan(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Equal(t, first.Definition, moved.Definition)
 	assert.NotEqual(t, first.Findings, moved.Findings)
@@ -158,7 +159,7 @@ func TestPlanChangesNothingAndHashesWhatWasFound(t *testing.T) {
 	assert.Empty(t, w.thrown)
 
 	w.on["check"] = true
-	good, err := p.Plan(t.Context())
+	good, err := p.Plan(t.Context(), nil)
 	require.NoError(t, err)
 	o = options(journal(t))
 	o.Approved = good.Findings
@@ -171,7 +172,7 @@ func TestWhatIsWaitedForVoidsNoApproval(t *testing.T) {
 	idle := w.check("idle")
 	idle.Wait, idle.Timeout, idle.Poll = true, time.Second, time.Millisecond
 	p := procedure(idle, w.change("a"))
-	busy, err := p.Plan(t.Context())
+	busy, err := p.Plan(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Equal(t, failover.ActionWait, busy.Steps[0].Action)
 	w.on["idle"] = true
@@ -383,17 +384,17 @@ func TestGateSeesWhatWillBeDoneAndCanPark(t *testing.T) {
 	var asked []string
 	parked := true
 	o := options(journal(t))
-	o.Gate = failover.GateFunc(func(_ context.Context, s failover.Step, obs failover.Observation) error {
-		asked = append(asked, s.ID+": "+obs.Would)
-		if s.Kind == failover.Once && parked {
-			return fmt.Errorf("ask the shift lead: %w", failover.ErrWaiting)
+	o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+		asked = append(asked, q.Step.ID+": "+q.Observation.Would)
+		if q.Step.Kind == failover.Once && parked {
+			return failover.Approval{}, fmt.Errorf("ask the shift lead: %w", failover.ErrWaiting)
 		}
-		return nil
+		return failover.Approval{By: "shift lead", From: "desk"}, nil
 	})
 	rep, err := p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrWaiting)
 	assert.Equal(t, failover.ResultWaiting, rep.Result)
-	assert.Contains(t, failover.NextOf(err), "approve it", "nobody is told to do a step that fires once by hand")
+	assert.Contains(t, failover.NextOf(err), "approve c", "nobody is told to do a step that fires once by hand")
 	assert.Zero(t, w.thrown["c"])
 	parked = false
 	_, err = p.Run(t.Context(), o)
@@ -402,7 +403,9 @@ func TestGateSeesWhatWillBeDoneAndCanPark(t *testing.T) {
 
 	o = options(journal(t))
 	w.on["a"] = false
-	o.Gate = failover.GateFunc(func(context.Context, failover.Step, failover.Observation) error { return assert.AnError })
+	o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) {
+		return failover.Approval{}, assert.AnError
+	})
 	_, err = p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrRejected)
 	require.ErrorIs(t, err, assert.AnError)
@@ -417,7 +420,7 @@ func TestApprovalIsVoidWhenTheTargetMovesWhileThePersonThinks(t *testing.T) {
 		return failover.Observation{Found: fmt.Sprint("state ", moving)}, nil
 	}
 	o := options(journal(t))
-	o.Gate = failover.GateFunc(func(context.Context, failover.Step, failover.Observation) error { return nil })
+	o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) { return failover.Approval{}, nil })
 	_, err := procedure(s).Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrPlanChanged)
 	assert.Zero(t, w.thrown["macro"])
@@ -428,7 +431,7 @@ func TestAResumedRunDoesNotTakeAnotherApprovalForItsOwn(t *testing.T) {
 		t.Run(which, func(t *testing.T) {
 			w := newWorld()
 			p := procedure(w.change("first"), w.check("gate"), w.once("macro"))
-			plan, err := p.Plan(t.Context())
+			plan, err := p.Plan(t.Context(), nil)
 			require.NoError(t, err)
 			o := options(journal(t))
 			o.Approved = plan.Findings
@@ -444,7 +447,7 @@ func TestAResumedRunDoesNotTakeAnotherApprovalForItsOwn(t *testing.T) {
 			}
 			o.Approved = plan.Findings
 			if which == "of a plan made now" {
-				now, err := p.Plan(t.Context())
+				now, err := p.Plan(t.Context(), o.Journal)
 				require.NoError(t, err)
 				o.Approved = now.Findings
 			}
@@ -493,7 +496,7 @@ func TestManualWaitsForAWordAndVerifiesIt(t *testing.T) {
 	_, err = p.Run(t.Context(), options(j))
 	require.ErrorIs(t, err, failover.ErrWaiting, "the second step still waits")
 	o := options(j)
-	o.Confirm = func(context.Context, failover.Step, failover.Observation) (failover.Statement, error) {
+	o.Confirm = func(context.Context, failover.Request) (failover.Statement, error) {
 		return failover.Statement{By: "ann", Says: "called", Reason: "I did"}, nil
 	}
 	rep, err := p.Run(t.Context(), o)
@@ -502,10 +505,11 @@ func TestManualWaitsForAWordAndVerifiesIt(t *testing.T) {
 	assert.Equal(t, failover.StatusConfirmed, statusOf(t, rep, "call"))
 }
 
-func TestOneFailureWithSeveralCausesIsNoFanOut(t *testing.T) {
+func TestOnlyTargetsAreAFanOut(t *testing.T) {
 	one := &failover.Error{Op: "hold", Target: "one", Outcome: failover.NotApplied, Next: "ask", Err: failover.ErrRejected}
 	two := &failover.Error{Op: "hold", Target: "two", Outcome: failover.NotApplied, Next: "ask", Err: assert.AnError}
-	for want, cause := range map[int]error{0: fmt.Errorf("%w: %w; and: %w", failover.ErrRejected, one, two), 2: fmt.Errorf("%w: %w", failover.ErrRejected, list{one, two})} {
+	targets := failover.Targets{{Target: "one", Err: one}, {Target: "two", Err: two}}
+	for want, cause := range map[int]error{0: errors.Join(failover.ErrRejected, one, two), 2: fmt.Errorf("%w: %w", failover.ErrRejected, targets.Err())} {
 		w := newWorld()
 		s := w.change("a")
 		s.Apply = func(context.Context) error {
@@ -525,7 +529,8 @@ func TestAPanicOfAStepStaysInside(t *testing.T) {
 	s.Probe = func(context.Context) (failover.Outcome, error) { panic("again") }
 	_, err := procedure(s).Run(t.Context(), options(journal(t)))
 	require.ErrorIs(t, err, failover.ErrInDoubt)
-	assert.Contains(t, err.Error(), "panic: oh")
+	require.ErrorIs(t, err, failover.ErrPanicked)
+	assert.NotContains(t, err.Error(), "oh")
 }
 
 func TestStopAndCancelEndAtASafePoint(t *testing.T) {
@@ -540,7 +545,7 @@ func TestStopAndCancelEndAtASafePoint(t *testing.T) {
 	o.Stop = stop
 	rep, err := procedure(a, w.change("b")).Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrStopped)
-	assert.Equal(t, failover.ResultStopped, rep.Result)
+	assert.Equal(t, failover.ResultPartWay, rep.Result)
 	assert.Equal(t, map[string]int{"a": 1}, w.thrown)
 
 	w = newWorld()
@@ -574,9 +579,9 @@ func TestTheTimeAPersonTakesAtTheGateIsNotTheSteps(t *testing.T) {
 			}
 		}
 		o := options(openJournal(t, path))
-		o.Gate = failover.GateFunc(func(context.Context, failover.Step, failover.Observation) error {
+		o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) {
 			time.Sleep(8 * time.Hour)
-			return nil
+			return failover.Approval{}, nil
 		})
 		_, err := procedure(change, once).Run(t.Context(), o)
 		require.NoError(t, err)
@@ -607,7 +612,7 @@ func TestARunThatTakesLongIsToldAndStoppedBetweenTwoSteps(t *testing.T) {
 		require.ErrorIs(t, err, failover.ErrStopped)
 		assert.Contains(t, err.Error(), "1h30m")
 		assert.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
-		assert.Equal(t, failover.ResultStopped, rep.Result)
+		assert.Equal(t, failover.ResultPartWay, rep.Result)
 		assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "a"), "a step under way is not cut short")
 		assert.Equal(t, failover.StatusNotReached, statusOf(t, rep, "b"))
 		assert.Equal(t, 1, slow)

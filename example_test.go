@@ -33,7 +33,7 @@ func moveProcedure(s *site, from, to string) failover.Procedure {
 				Observe: func(context.Context) (failover.Observation, error) {
 					return is(s.config[to] != "", "config "+s.config[to])
 				}},
-			{ID: "site/drain", Title: "Drain the old side", Target: from, Kind: failover.Change,
+			{ID: "site/drain", Title: "Drain the old side", Target: from, Kind: failover.Change, Writes: []string{drainedAt.Name},
 				Observe: func(context.Context) (failover.Observation, error) {
 					return is(s.drained, fmt.Sprint("drained: ", s.drained))
 				},
@@ -80,7 +80,7 @@ func Example() {
 		panic(err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	journal, err := failover.OpenJournal(filepath.Join(dir, "move.journal"))
+	journal, err := failover.CreateJournal(filepath.Join(dir, "move.journal"))
 	if err != nil {
 		panic(err)
 	}

@@ -4,19 +4,22 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
 )
 
 // Fact is a small typed value that one step leaves for a later one: the schedules held, the time noted, the owner at
-// the start. It is written to the journal and fsynced before the change that makes it necessary, and read back when
-// another process resumes the run.
+// the start. It is durable in the journal before the change that makes it necessary, and read back when another process
+// resumes the run.
 //
 // Facts are reached through the context the engine hands to Observe, Apply, Undo and Probe. T must survive a JSON
 // round trip and must hold no secret.
 type Fact[T any] struct {
-	Name string // unique within a procedure
+	Name string // shows itself, at most 200 bytes; a step that writes it names it in Writes
 }
 
-// NewFact names a fact. The name is unique within a procedure, for example "opcon/held".
+// NewFact names a fact, for example "opcon/held". The name is the fact's own within a procedure.
 func NewFact[T any](name string) Fact[T] { return Fact[T]{Name: name} }
 
 // factStore is what a run puts into the context of its steps.
@@ -28,7 +31,7 @@ type factStore interface {
 
 type factKey struct{}
 
-// Waived reports whether a person has waived the Check called id in this journal. It is for a step that looks once more,
+// Waived reports whether a person has waived the Check called id in this run. It is for a step that looks once more,
 // right before a change, at what an earlier Check has seen: what was waived there is not asked for here. Outside a run it
 // is false.
 func Waived(ctx context.Context, id string) bool {
@@ -36,7 +39,7 @@ func Waived(ctx context.Context, id string) bool {
 	return ok && store.waived(id)
 }
 
-// Load returns the value; the bool is false when none was written yet, which is the rule in a plan.
+// Load returns the value; the bool is false when none was written yet, which is usual in a plan.
 func (f Fact[T]) Load(ctx context.Context) (T, bool, error) {
 	var value T
 	store, ok := ctx.Value(factKey{}).(factStore)
@@ -53,13 +56,12 @@ func (f Fact[T]) Load(ctx context.Context) (T, bool, error) {
 	return value, true, nil
 }
 
-// Save writes the value, replacing an earlier one. It returns when the value is on disk. It works in Apply and Undo
-// only: Observe and Probe change nothing.
+// Save writes the value, replacing an earlier one. It returns when the value is durable. It works in Apply and Undo of a step
+// that names the fact in Writes or Shares: Observe and Probe change nothing.
 func (f Fact[T]) Save(ctx context.Context, value T) error {
 	store, ok := ctx.Value(factKey{}).(factStore)
 	if !ok {
-		return &Error{Op: "save fact", Target: f.Name, Outcome: NotApplied, Next: "save facts only in a step that a run applies",
-			Err: fmt.Errorf("%w: no run in the context", ErrPrecondition)}
+		return factError(f.Name, "save facts only in a step that a run applies", "no run in the context")
 	}
 	raw, err := json.Marshal(value)
 	if err != nil {
@@ -79,4 +81,61 @@ func (f Fact[T]) Capture(ctx context.Context, observe func(context.Context) (T, 
 		return value, err
 	}
 	return value, f.Save(ctx, value)
+}
+
+func factError(name, next, why string) error {
+	return &Error{Op: "save fact", Target: name, Outcome: NotApplied, Next: next, Err: fmt.Errorf("%w: %s", ErrPrecondition, why)}
+}
+
+// stepFacts is the factStore of one call of a step's function.
+type stepFacts struct {
+	j      *Journal
+	step   Step
+	writes bool        // Apply and Undo
+	over   atomic.Bool // the run has stopped waiting for the function
+	mu     sync.Mutex
+	said   []string // the newest progress lines
+}
+
+// keptLines is how many of a step's progress lines the journal keeps.
+const keptLines = 20
+
+func (f *stepFacts) tell(text string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.said = append(f.said, text); len(f.said) > keptLines {
+		f.said = f.said[1:]
+	}
+}
+
+func (f *stepFacts) lines() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.said)
+}
+
+func (f *stepFacts) loadFact(name string) (json.RawMessage, bool) {
+	f.j.mu.Lock()
+	defer f.j.mu.Unlock()
+	value, ok := f.j.fold.facts[name]
+	return value.value, ok
+}
+
+func (f *stepFacts) waived(step string) bool {
+	f.j.mu.Lock()
+	defer f.j.mu.Unlock()
+	st := f.j.fold.step(step)
+	return st.status() == StatusWaived && st.run == len(f.j.fold.runs)
+}
+
+func (f *stepFacts) saveFact(name string, value json.RawMessage) error {
+	switch {
+	case !f.writes:
+		return factError(name, "save facts in Apply or Undo", "an observation changes nothing")
+	case f.over.Load():
+		return factError(name, "return when the context ends", "the run has stopped waiting for the step")
+	case !slices.Contains(f.step.Writes, name) && !slices.Contains(f.step.Shares, name):
+		return factError(name, "name the fact in Step.Writes, or in Step.Shares when it belongs to another step", "the step "+f.step.ID+" does not say that it writes it")
+	}
+	return f.j.append(record{Type: recFact, Step: f.step.ID, Fact: name, Value: value})
 }

@@ -5,21 +5,44 @@ import (
 	"strings"
 )
 
-// Gate is the one place where a person or a policy can stop a change. It is asked immediately before each Change and
-// Once, with the step and what was just observed, and sees exactly what will be done. Checks, observations, probes,
-// undo and Manual steps do not pass the gate.
+// Gate is where a person or a policy can stop a change. It is asked right before a Change or Once is applied, and before a
+// change is taken back, with what was just observed: on the first attempt, and again on each attempt whose findings it
+// has not seen. With RunOptions.Approved it is asked only for what that plan did not show, and for each step that cannot
+// be undone. Checks, observations, probes and Manual steps do not pass the gate.
 //
-// Approve returns nil to let the change happen. An error wrapping ErrWaiting parks the run: run again with the same
+// Approve returns who agreed, which is recorded. An error wrapping ErrWaiting parks the run: run again with the same
 // journal to be asked again, also from another process. Any other error stops the run as rejected.
 type Gate interface {
-	Approve(context.Context, Step, Observation) error
+	Approve(context.Context, Request) (Approval, error)
 }
 
 // GateFunc makes a function a Gate.
-type GateFunc func(context.Context, Step, Observation) error
+type GateFunc func(context.Context, Request) (Approval, error)
 
 // Approve calls f.
-func (f GateFunc) Approve(ctx context.Context, s Step, o Observation) error { return f(ctx, s, o) }
+func (f GateFunc) Approve(ctx context.Context, r Request) (Approval, error) { return f(ctx, r) }
+
+// Request is what a person or a policy is asked about.
+type Request struct {
+	Journal     string      // ID of the journal
+	Procedure   string      // its name
+	Definition  string      // its definition hash
+	Findings    PlanHash    // hash over Definition, the step and what was found of it
+	Approved    PlanHash    // the plan the run was started with; "" when there is none
+	Planned     bool        // that plan showed the step, with other findings or none
+	Actor       string      // who runs it
+	Reason      string      // why
+	Undo        bool        // the change would be taken back
+	Attempt     int         // counted from 1
+	Step        StepInfo    // what would be done
+	Observation Observation // what was found right now
+}
+
+// Approval says who agreed to a request.
+type Approval struct {
+	By   string // the person or policy; "" means the actor of the run
+	From string // where the answer came from, for example a terminal or a ticket system
+}
 
 // Statement is what a person answers for: that the dead host is dead, that a manual step is done, how an outcome in
 // doubt was settled. It stands in the journal word for word.

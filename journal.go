@@ -1,7 +1,6 @@
 package failover
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -9,305 +8,342 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/gofrs/flock"
 )
 
-const journalFormat = "failover-journal/1"
+const journalFormat = "failover-journal/2"
 
-// lockWait is how long a taken file lock is asked for again. What a process that was just killed had begun to start
-// holds its lock for a moment longer.
-const lockWait = time.Second
+const restoreHint = "compare it with the copy in the ticket; settle the state by hand and begin a new journal"
 
-// Journal is the record of a procedure over all its runs: append-only JSON lines, each carrying the hash of the one
-// before, each on disk before the effect it announces. Read it with a pager, attach it to the ticket, keep it.
+// Journal is the record of a procedure over all its runs: append-only JSON lines, each with the hash of the one before and
+// its own, each durable before the effect it announces. Read it with a pager, attach it to the ticket, keep it.
 //
-// A journal belongs to one procedure with one set of parameters and is open in one process at a time. The file lock
-// beside it is advisory and local to one machine: keep journals on a local disk, not on a network share. What keeps
-// two machines apart is the procedure's [Lock].
+// A journal belongs to one procedure with one set of parameters and is open for writing by one holder at a time. What keeps
+// two machines apart that have copies of one journal is the procedure's [Lock]: its claim names the holder too.
 //
-// The hash chain shows altered, removed and reordered records. It cannot show that whole records are missing at the
-// end; the target system can, through Observe and Probe.
+// The hashes show altered, removed and reordered records. They cannot show that whole records are missing at the end: a
+// resumed run asks the Probe of a Once before it fires it for the first time.
 type Journal struct {
 	mu      sync.Mutex
-	path    string
-	file    *os.File // nil: opened for reading
-	lock    *flock.Flock
+	store   Store
+	writer  StoreWriter // nil: opened for reading
+	holder  Holder
 	running bool // a run or an undo of this process writes to it
+	resumed bool // something was recorded before this holder opened it
 	head    header
-	records []record
+	lines   int
 	last    string // hash of the last line
-	size    int64
-	broken  error
+	fold    *fold
 	closed  bool
 }
 
+// header is the first line of a journal.
 type header struct {
-	Format     string       `json:"format"`
-	ID         string       `json:"id"`
-	Procedure  string       `json:"procedure"`
-	Definition string       `json:"definition"`
-	Steps      []headerStep `json:"steps"`
-	Outage     Window       `json:"outage,omitzero"`
-	Actor      string       `json:"actor"`
-	Reason     string       `json:"reason"`
-	At         time.Time    `json:"at"`
+	Format string    `json:"format"`
+	ID     string    `json:"id"`
+	At     time.Time `json:"at"`
 }
 
-// headerStep is what is needed to tell about a step without the procedure.
-type headerStep struct {
-	ID     string `json:"id"`
-	Title  string `json:"title"`
-	Target string `json:"target,omitempty"`
-	Kind   Kind   `json:"kind"`
+// CreateJournal makes a new journal at path. It fails with an error wrapping fs.ErrExist when there is a file already, so that
+// a wrong path never begins a run again that has begun elsewhere.
+func CreateJournal(path string) (*Journal, error) {
+	return CreateJournalIn(context.Background(), JournalFile(path))
 }
 
-// OpenJournal opens the journal at path for running, resuming, undoing or resolving, and creates it when it is not
-// there. It fails with ErrJournalBusy when another process still has it open after a second, and with
-// ErrJournalDamaged when a record was altered or lost. A last line that was cut off while it was written is dropped:
-// nothing followed from it.
+// OpenJournal opens the journal at path for running, resuming, undoing or resolving. It fails with an error wrapping
+// fs.ErrNotExist when there is none, with ErrJournalBusy when another process has it open, and with ErrJournalDamaged when the
+// file is not a journal or was altered. It changes nothing. A last line that was cut off while it was written is
+// dropped with the next record: nothing followed from it.
 func OpenJournal(path string) (*Journal, error) {
-	lock := flock.New(path + ".lock")
-	wait, cancel := context.WithTimeout(context.Background(), lockWait)
-	defer cancel()
-	got, err := lock.TryLockContext(wait, lockWait/20)
-	if err != nil && wait.Err() == nil {
-		return nil, journalError("open journal", path, "make the folder writable", err)
+	return OpenJournalFrom(context.Background(), JournalFile(path))
+}
+
+// ReadJournal reads the journal at path without opening it for writing, also while another process runs with it.
+func ReadJournal(path string) (*Journal, error) {
+	return ReadJournalFrom(context.Background(), JournalFile(path))
+}
+
+// CreateJournalIn is CreateJournal for any store.
+func CreateJournalIn(ctx context.Context, store Store) (*Journal, error) {
+	j := &Journal{store: store, holder: thisProcess(), fold: newFold()}
+	w, err := store.Create(ctx, j.holder)
+	if err != nil {
+		return nil, err
 	}
-	if !got {
-		_ = lock.Close()
-		return nil, journalError("open journal", path, "wait for the other process to end, or use its terminal", ErrJournalBusy)
+	j.writer = w
+	h := header{Format: journalFormat, ID: rand.Text(), At: time.Now().UTC()}
+	line, sum, err := seal(h)
+	if err == nil {
+		err = w.Append(line)
 	}
-	j := &Journal{path: path, lock: lock}
-	if err := j.open(); err != nil {
-		_ = j.Close()
+	if err != nil {
+		_ = w.Close()
+		return nil, journalError("create journal", store.String(), "remove what was made of it and create it again", err)
+	}
+	j.head, j.last, j.lines = h, sum, 1
+	j.fold.lastAt = h.At
+	return j, nil
+}
+
+// OpenJournalFrom is OpenJournal for any store.
+func OpenJournalFrom(ctx context.Context, store Store) (*Journal, error) {
+	j := &Journal{store: store, holder: thisProcess(), fold: newFold()}
+	w, err := store.Open(ctx, j.holder)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.parse(w.Lines()); err != nil {
+		_ = w.Close()
+		return nil, err
+	}
+	j.writer, j.resumed = w, j.lines > 1
+	return j, nil
+}
+
+// ReadJournalFrom is ReadJournal for any store.
+func ReadJournalFrom(ctx context.Context, store Store) (*Journal, error) {
+	lines, err := store.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j := &Journal{store: store, fold: newFold()}
+	if err := j.parse(lines); err != nil {
 		return nil, err
 	}
 	return j, nil
 }
 
-func (j *Journal) open() error {
-	file, err := os.OpenFile(j.path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return journalError("open journal", j.path, "make the file writable", err)
-	}
-	j.file = file
-	raw, err := io.ReadAll(file)
-	if err != nil {
-		return journalError("read journal", j.path, "check the disk", err)
-	}
-	if err := j.parse(raw); err != nil {
-		return err
-	}
-	if j.size < int64(len(raw)) {
-		if err := file.Truncate(j.size); err != nil {
-			return journalError("drop the torn last line", j.path, "check the disk", err)
-		}
-	}
-	if _, err := file.Seek(j.size, io.SeekStart); err != nil {
-		return journalError("open journal", j.path, "check the disk", err)
-	}
-	if err := errors.Join(file.Sync(), syncFolder(filepath.Dir(j.path))); err != nil {
-		return journalError("flush journal", j.path, "check the disk", err)
-	}
-	return nil
-}
-
-// ReadJournal reads the journal at path without opening it for writing, also while another process runs with it.
-func ReadJournal(path string) (*Journal, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, journalError("read journal", path, "name an existing journal", err)
-	}
-	j := &Journal{path: path}
-	return j, j.parse(raw)
-}
-
-// InUse reports whether a process on this machine, this one included, has the journal open for writing now. A report of
-// a run under way says "interrupted", since a journal cannot know whether its run will write again; this tells them apart.
-func (j *Journal) InUse() bool {
+// Watch returns nil as soon as the journal has more records than when j was opened, and an error when ctx ends. Read it again
+// then.
+func (j *Journal) Watch(ctx context.Context) error {
 	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.lock != nil {
-		return !j.closed
-	}
-	name := j.path + ".lock"
-	if _, err := os.Stat(name); err != nil {
-		return false // opening it would make it
-	}
-	lock := flock.New(name)
-	defer func() { _ = lock.Close() }()
-	got, err := lock.TryRLock()
-	return err == nil && !got
+	store, lines := j.store, j.lines
+	j.mu.Unlock()
+	return store.Watch(ctx, lines)
 }
 
-// Path returns where the journal lies.
-func (j *Journal) Path() string { return j.path }
+// InUse reports whether a process, this one included, has the journal open for writing now. A report of a run under way
+// says "interrupted", since a journal cannot know whether its run will write again; this tells them apart.
+func (j *Journal) InUse(ctx context.Context) (bool, error) {
+	j.mu.Lock()
+	store, open := j.store, j.writer != nil && !j.closed
+	j.mu.Unlock()
+	if open {
+		return true, nil
+	}
+	return store.InUse(ctx)
+}
+
+// Path says where the journal lies.
+func (j *Journal) Path() string { return j.store.String() }
+
+// ID returns what tells the journal from every other one, copies excepted.
+func (j *Journal) ID() string { return j.head.ID }
 
 // Procedure returns the name and the definition hash of the procedure the journal belongs to; both are empty while
 // no run has begun.
 func (j *Journal) Procedure() (name, definition string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.head.Procedure, j.head.Definition
+	def := j.fold.def()
+	return def.Name, def.Hash
 }
 
-// Close gives the journal free for other processes.
+// Close gives the journal free for other holders.
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.closed {
+	if j.closed || j.writer == nil {
 		return nil
 	}
 	j.closed = true
-	var err error
-	if j.file != nil {
-		err = j.file.Close()
+	return j.writer.Close()
+}
+
+func (j *Journal) parse(lines [][]byte) error {
+	damaged := func(line int, err error) error {
+		return journalError("read journal", j.store.String(), restoreHint, fmt.Errorf("%w: line %d: %w", ErrJournalDamaged, line, err))
 	}
-	if j.lock != nil {
-		err = errors.Join(err, j.lock.Close())
+	if len(lines) == 0 {
+		return journalError("read journal", j.store.String(), "name a journal; nothing was changed", fmt.Errorf("%w: it is not a journal", ErrJournalDamaged))
 	}
-	if err != nil {
-		return journalError("close journal", j.path, "check the disk", err)
+	sum, err := unseal(lines[0], &j.head)
+	switch {
+	case err == nil && j.head.Format == journalFormat && j.head.ID != "":
+	case err != nil && !looksLikeJournal(lines[0]):
+		return journalError("read journal", j.store.String(), "name a journal; nothing was changed", fmt.Errorf("%w: it is not a journal", ErrJournalDamaged))
+	case err == nil:
+		return damaged(1, fmt.Errorf("format %q, want %q", Printable(j.head.Format), journalFormat))
+	default:
+		return damaged(1, err)
+	}
+	j.last, j.lines, j.fold.lastAt = sum, 1, j.head.At
+	for i, line := range lines[1:] {
+		var rec record
+		sum, err := unseal(line, &rec)
+		switch {
+		case err != nil:
+		case rec.N != i+1:
+			err = fmt.Errorf("record number %d, want %d", rec.N, i+1)
+		case rec.Prev != j.last:
+			err = errors.New("it does not follow from the line before")
+		default:
+			err = rec.check(j.fold.kinds)
+		}
+		if err != nil {
+			return damaged(i+2, err)
+		}
+		j.fold.apply(rec)
+		j.last, j.lines = sum, i+2
 	}
 	return nil
 }
 
-func (j *Journal) parse(raw []byte) error {
-	for line := 1; len(raw) > 0; line++ {
-		end := bytes.IndexByte(raw, '\n')
-		if end < 0 {
-			return nil // torn: it was never fsynced, so nothing followed from it
-		}
-		if err := j.parseLine(line, raw[:end]); err != nil {
-			return journalError("read journal", j.path, "compare it with the copy in the ticket; settle the state by hand and begin a new journal",
-				fmt.Errorf("%w: line %d: %w", ErrJournalDamaged, line, err))
-		}
-		j.last = hashLine(raw[:end])
-		j.size += int64(end) + 1
-		raw = raw[end+1:]
+func looksLikeJournal(line []byte) bool {
+	var h struct {
+		Format string `json:"format"`
 	}
-	return nil
+	return json.Unmarshal(line, &h) == nil && len(h.Format) >= 9 && h.Format[:9] == journalFormat[:9]
 }
 
-func (j *Journal) parseLine(line int, text []byte) error {
-	if line == 1 {
-		if err := decodeStrict(text, &j.head); err != nil {
-			return err
-		}
-		if j.head.Format != journalFormat {
-			return fmt.Errorf("format %q, want %q", j.head.Format, journalFormat)
-		}
-		return nil
-	}
-	var rec record
-	if err := decodeStrict(text, &rec); err != nil {
-		return err
-	}
-	if want := line - 1; rec.N != want {
-		return fmt.Errorf("record number %d, want %d", rec.N, want)
-	}
-	if rec.Prev != j.last {
-		return errors.New("does not follow from the line before")
-	}
-	if rec.Outcome == nil && (rec.Type == recOutcome || rec.Type == recResolve || rec.Type == recUndoOutcome) {
-		return fmt.Errorf("a record of type %s without an outcome", rec.Type)
-	}
-	j.records = append(j.records, rec)
-	return nil
-}
-
-func decodeStrict(text []byte, v any) error {
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
-		return err
-	}
-	if int(dec.InputOffset()) != len(text) {
-		return errors.New("text behind the record")
-	}
-	return nil
-}
-
-// begin ties a fresh journal to the procedure, or checks that it belongs to it.
-func (j *Journal) begin(p Procedure, o RunOptions) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	definition := p.Definition()
-	if j.head.Format != "" {
-		if j.head.Definition == definition {
-			return nil
-		}
-		return journalError("open journal", j.path, "resume with the parameters the journal was begun with, or begin a new journal",
-			fmt.Errorf("%w: it was begun for %s (definition %.12s), this is %s (definition %.12s)",
-				ErrWrongJournal, j.head.Procedure, j.head.Definition, p.Name, definition))
-	}
-	h := header{Format: journalFormat, ID: rand.Text(), Procedure: p.Name, Definition: definition, Outage: p.Outage,
-		Actor: o.Actor, Reason: o.Reason, At: time.Now().UTC()}
-	for _, s := range p.Steps {
-		h.Steps = append(h.Steps, headerStep{s.ID, s.Title, s.Target, s.Kind})
-	}
-	if err := j.writeLine(h); err != nil {
-		return err
-	}
-	j.head = h
-	return nil
-}
-
-// append writes one record and returns when it is on disk.
+// append writes one record and returns when it is durable. The fold takes what was written, so that it says the same when
+// the journal is read back.
 func (j *Journal) append(rec record) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	rec.N, rec.Prev, rec.At = len(j.records)+1, j.last, time.Now().UTC()
-	if err := j.writeLine(rec); err != nil {
-		return err
-	}
-	j.records = append(j.records, rec)
-	return nil
-}
-
-func (j *Journal) writeLine(v any) error {
-	if err := j.writable(); err != nil {
-		return err
-	}
-	line, err := json.Marshal(v)
-	if err != nil {
-		return journalError("write journal", j.path, "report this as a bug", err)
-	}
-	_, err = j.file.Write(append(line, '\n'))
-	if err == nil {
-		err = j.file.Sync()
-	}
-	if err != nil {
-		// The line may be half on disk. Nothing may follow it, or the torn line would not be the last.
-		j.broken = err
-		return journalError("write journal", j.path, "make room on the disk, then run again with the same journal", err)
-	}
-	j.last = hashLine(line)
-	j.size += int64(len(line)) + 1
-	return nil
-}
-
-func (j *Journal) writable() error {
 	switch {
+	case j.writer == nil:
+		return journalError("write journal", j.store.String(), "open it with OpenJournal", errors.New("opened for reading"))
 	case j.closed:
-		return journalError("write journal", j.path, "open it again", os.ErrClosed)
-	case j.file == nil:
-		return journalError("write journal", j.path, "open it with OpenJournal", errors.New("opened for reading"))
-	case j.broken != nil:
-		return journalError("write journal", j.path, "make room on the disk, then run again with the same journal", j.broken)
+		return journalError("write journal", j.store.String(), "open it again", errors.New("it is closed"))
 	}
+	rec.N, rec.Prev, rec.At = j.lines, j.last, time.Now().UTC()
+	line, sum, err := seal(rec)
+	if err != nil {
+		return journalError("write journal", j.store.String(), "report this as a bug", err)
+	}
+	var written record
+	if _, err := unseal(line, &written); err == nil {
+		err = written.check(j.fold.kinds)
+	}
+	if err != nil {
+		return journalError("write journal", j.store.String(), "report this as a bug", err)
+	}
+	if err := j.write(line); err != nil {
+		return journalError("write journal", j.store.String(), "find out why it cannot be written, then run again with the same journal", err)
+	}
+	j.last, j.lines = sum, j.lines+1
+	j.fold.apply(written)
 	return nil
 }
 
-// Resolve settles a step whose outcome is in doubt by a person's word: Applied lets the run go on behind it,
-// NotApplied lets it be applied again. It refuses a step that is not in doubt.
+// write keeps a panic of the store inside.
+func (j *Journal) write(line []byte) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("append to the store: %w", ErrPanicked)
+		}
+	}()
+	return j.writer.Append(line)
+}
+
+// begin ties a fresh journal to the procedure, or checks that it belongs to it. Another version of the program may go on
+// when it still has every step that was touched.
+func (j *Journal) begin(p Procedure) error {
+	def := p.definition()
+	j.mu.Lock()
+	known, err := j.fold.fits(def)
+	j.mu.Unlock()
+	if err != nil {
+		return journalError("open journal", j.store.String(), NextOf(err), err)
+	}
+	if known {
+		return nil
+	}
+	return j.append(record{Type: recProcedure, Def: &def})
+}
+
+func (p Procedure) definition() definition {
+	def := definition{Name: p.Name, Hash: p.Definition(), Parameters: p.Parameters, Steps: p.info()}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		def.Program = info.Path + " " + info.Main.Version
+		def.Library = moduleVersion(info)
+	}
+	return def
+}
+
+func moduleVersion(info *debug.BuildInfo) string {
+	const module = "github.com/01b61c5c/failover"
+	for _, dep := range info.Deps {
+		if dep.Path == module {
+			return dep.Version
+		}
+	}
+	if info.Main.Path == module {
+		return info.Main.Version
+	}
+	return ""
+}
+
+// fits reports whether the newest procedure of the journal is this very one. It refuses one that could not go on.
+func (f *fold) fits(def definition) (bool, error) {
+	old := f.def()
+	if len(f.defs) == 0 {
+		return false, nil
+	}
+	if old.Hash == def.Hash {
+		return true, nil
+	}
+	wrong := func(next, format string, args ...any) error {
+		return &Error{Op: "compare the procedure", Target: def.Name, Outcome: NotApplied, Next: next,
+			Err: fmt.Errorf("%w: "+format, append([]any{ErrWrongJournal}, args...)...)}
+	}
+	if old.Name != def.Name {
+		return false, wrong("name the journal of this procedure, or create one", "it was begun for %s, this is %s", old.Name, def.Name)
+	}
+	if !slices.Equal(old.Parameters, def.Parameters) {
+		return false, wrong("resume with the parameters the journal was begun with", "%s", differing(old.Parameters, def.Parameters))
+	}
+	for _, was := range old.Steps {
+		if !f.step(was.ID).touched() {
+			continue
+		}
+		at := slices.IndexFunc(def.Steps, func(s StepInfo) bool { return s.ID == was.ID })
+		switch {
+		case at < 0:
+			return false, wrong("go on, or undo, with the version of the program that has the step",
+				"the step %s was begun, and this version of the procedure has no such step", was.ID)
+		case def.Steps[at].Kind != was.Kind || def.Steps[at].Target != was.Target:
+			return false, wrong("go on, or undo, with the version of the program that began it",
+				"the step %s was begun as a %s on %s, and is a %s on %s in this version", was.ID, was.Kind, was.Target, def.Steps[at].Kind, def.Steps[at].Target)
+		}
+	}
+	return false, nil
+}
+
+func differing(old, now []Parameter) string {
+	values := map[string]string{}
+	for _, p := range now {
+		values[p.Name] = p.Value
+	}
+	for _, p := range old {
+		if v, ok := values[p.Name]; !ok || v != p.Value {
+			return fmt.Sprintf("the parameter %s was %q and is %q now", p.Name, p.Value, v)
+		}
+		delete(values, p.Name)
+	}
+	for name, value := range values {
+		return fmt.Sprintf("the parameter %s was not there and is %q now", name, value)
+	}
+	return "it was begun with other parameters"
+}
+
+// Resolve settles a step whose outcome is in doubt by a person's word: Applied lets the run go on behind it, NotApplied lets
+// it be applied again. For an undo in doubt, Applied says that the change was taken back. It refuses a step that is not in
+// doubt, and it refuses NotApplied for a Once that is proven to have taken effect.
 func (j *Journal) Resolve(step string, outcome Outcome, actor, reason string) error {
 	if outcome != Applied && outcome != NotApplied {
 		return Invalid("outcome", "settles nothing", "say Applied or NotApplied")
@@ -318,15 +354,23 @@ func (j *Journal) Resolve(step string, outcome Outcome, actor, reason string) er
 	if _, err := j.knows(step); err != nil {
 		return err
 	}
-	if st := j.states()[step]; st == nil || (st.Status != StatusInDoubt && !st.undoOpen) {
-		return &Error{Op: "resolve", Target: step, Outcome: NotApplied, Next: "resolve only what status shows as in doubt",
-			Err: fmt.Errorf("%w: the step is not in doubt", ErrPrecondition)}
+	refused := func(next, why string) error {
+		return &Error{Op: "resolve", Target: step, Outcome: NotApplied, Next: next, Err: fmt.Errorf("%w: %s", ErrPrecondition, why)}
 	}
-	return j.append(record{Type: recResolve, Step: step, Outcome: &outcome, Actor: actor, Reason: reason})
+	st := j.state(step)
+	switch {
+	case st.effect == effectPartly && !st.undoOpen:
+	case st.status() != StatusInDoubt:
+		return refused("resolve only what status shows as in doubt", "the step is not in doubt")
+	case st.effect == effectFired && !st.undoOpen && outcome == NotApplied:
+		return refused("resolve it as applied when the target is as it should be", "it is proven that the step took effect")
+	}
+	return j.append(record{Type: recResolve, Step: step, Outcome: &outcome, Actor: actor, Reason: reason, From: j.from()})
 }
 
-// Confirm records a person's word that a Manual step is done. The next run verifies it by the step's observation,
-// where there is one. It refuses every other step: a Check is waived and a doubt is resolved.
+// Confirm records a person's word that a Manual step is done. The run must have come to the step and wait there. The next
+// run verifies the word by the step's observation, where there is one; a word that was not borne out has to be given
+// again. It refuses every other step: a Check is waived and a doubt is resolved.
 func (j *Journal) Confirm(step string, s Statement) error {
 	if err := s.Validate("Confirm"); err != nil {
 		return err
@@ -338,56 +382,48 @@ func (j *Journal) Confirm(step string, s Statement) error {
 	if known.Kind != Manual {
 		return Invalid("step "+step, "is a "+known.Kind.String()+" and not done by hand", "confirm manual steps only; resolve what is in doubt, waive a check when running")
 	}
-	return j.append(record{Type: recConfirm, Step: step, Actor: s.By, Found: s.Says, Reason: s.Reason})
+	if st := j.state(step); st.status() != StatusWaiting && st.status() != StatusFailed {
+		return &Error{Op: "confirm", Target: step, Outcome: NotApplied, Next: "run first: the run says when it waits for this step",
+			Err: fmt.Errorf("%w: the run has not come to the step, or is past it", ErrPrecondition)}
+	}
+	return j.append(record{Type: recConfirm, Step: step, Actor: s.By, Found: s.Says, Reason: s.Reason, From: j.from()})
 }
 
-func (j *Journal) knows(step string) (headerStep, error) {
+func (j *Journal) from() string { return j.holder.from() }
+
+// from names the place a decision came from.
+func (h Holder) from() string {
+	switch {
+	case h.User == "":
+		return h.Host
+	case h.Host == "":
+		return h.User
+	}
+	return h.User + "@" + h.Host
+}
+
+func (j *Journal) knows(step string) (StepInfo, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if i := slices.IndexFunc(j.head.Steps, func(s headerStep) bool { return s.ID == step }); i >= 0 {
-		return j.head.Steps[i], nil
+	steps := j.fold.def().Steps
+	if i := slices.IndexFunc(steps, func(s StepInfo) bool { return s.ID == step }); i >= 0 {
+		return steps[i], nil
 	}
-	return headerStep{}, unknownStep("the procedure of "+j.path, step)
+	return StepInfo{}, unknownStep("the procedure of "+j.store.String(), step)
 }
 
-// Report makes the report from the journal alone, without the procedure, its configuration or its targets: what an
-// operator reads when nothing of that can be reached. It says the same as [Procedure.Report]. Before the first run its
-// Result is ResultNone and it has no steps.
-func (j *Journal) Report() *Report {
-	j.mu.Lock()
-	p := Procedure{Name: j.head.Procedure, Outage: j.head.Outage}
-	for _, s := range j.head.Steps {
-		p.Steps = append(p.Steps, Step{ID: s.ID, Title: s.Title, Target: s.Target, Kind: s.Kind})
-	}
-	definition := j.head.Definition
-	j.mu.Unlock()
-	rep := p.Report(j)
-	rep.Definition = definition
-	return rep
-}
-
-// begunUnder reports whether a run that was approved by this hash has changed something.
-func (j *Journal) begunUnder(hash string) bool {
+func (j *Journal) state(step string) stepState {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	approved := ""
-	for _, rec := range j.records {
-		switch {
-		case rec.Type == recRun:
-			approved = rec.Hash
-		case rec.Type == recIntent && approved == hash:
-			return true
-		}
-	}
-	return false
+	return j.fold.step(step)
 }
 
-// enter lets one run or undo of this process write at a time; the file lock keeps other processes out.
+// enter lets one run or undo of this process write at a time; the store keeps other holders out.
 func (j *Journal) enter() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.running {
-		return journalError("use journal", j.path, "wait for the run that uses it to end", ErrJournalBusy)
+		return journalError("use journal", j.store.String(), "wait for the run that uses it to end", ErrJournalBusy)
 	}
 	j.running = true
 	return nil
@@ -396,45 +432,18 @@ func (j *Journal) enter() error {
 func (j *Journal) leave() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.running = false
+	j.running, j.resumed = false, true
 }
 
-func (j *Journal) loadFact(name string) (json.RawMessage, bool) {
+func (j *Journal) claim(o RunOptions) Claim {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, rec := range slices.Backward(j.records) {
-		if rec.Type == recFact && rec.Fact == name {
-			return rec.Value, true
-		}
+	c := Claim{ID: j.holder.Token, Journal: j.head.ID, Holder: j.holder, Epoch: j.fold.epoch, Owner: o.Actor,
+		Purpose: j.fold.def().Name + ": " + o.Reason, Since: j.head.At}
+	if j.writer != nil {
+		c.Place = j.writer.Place()
 	}
-	return nil, false
-}
-
-func (j *Journal) waived(step string) bool {
-	st := j.states()[step]
-	return st != nil && st.Status == StatusWaived
-}
-
-func (j *Journal) saveFact(name string, value json.RawMessage) error {
-	return j.append(record{Type: recFact, Fact: name, Value: value})
-}
-
-func (j *Journal) claim() Claim {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return Claim{ID: j.head.ID, Owner: j.head.Actor, Purpose: j.head.Procedure + ": " + j.head.Reason, Since: j.head.At}
-}
-
-// readOnlyFacts is what Observe and Probe see.
-type readOnlyFacts struct{ *Journal }
-
-func (readOnlyFacts) saveFact(name string, _ json.RawMessage) error {
-	return &Error{Op: "save fact", Target: name, Outcome: NotApplied, Next: "save facts in Apply or Undo",
-		Err: fmt.Errorf("%w: an observation changes nothing", ErrPrecondition)}
-}
-
-func journalError(op, path, next string, err error) error {
-	return &Error{Op: op, Target: path, Outcome: NotApplied, Next: next, Err: err}
+	return c
 }
 
 func hashLine(line []byte) string {

@@ -114,8 +114,9 @@ func TestNothingIsChangedUnderSomebodyElsesLock(t *testing.T) {
 	rep, err := p.Run(t.Context(), options(j))
 	require.ErrorIs(t, err, failover.ErrLockLost)
 	assert.Equal(t, map[string]int{"a": 1}, w.thrown, "b is not changed without the lock")
-	require.Len(t, rep.TakeOvers, 1)
-	assert.Contains(t, rep.TakeOvers[0], "bob")
+	require.Len(t, rep.Decisions, 1)
+	assert.Equal(t, failover.DecisionTakeOver, rep.Decisions[0].Kind)
+	assert.Contains(t, rep.Decisions[0].String(), "bob")
 }
 
 func TestTheLockStaysWhileTheRunIsHalfWay(t *testing.T) {

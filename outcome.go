@@ -31,30 +31,27 @@ func (o Outcome) MarshalText() ([]byte, error) { return enumMarshal("outcome", o
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (o *Outcome) UnmarshalText(text []byte) error {
-	n, err := enumParse("outcome", outcomeNames, text)
-	if err == nil {
-		*o = Outcome(n)
-	}
-	return err
+	return enumParse("outcome", outcomeNames, text, o)
 }
 
-// OutcomeOf reads the outcome an error carries. A nil error is Applied. An error that holds no *Error says nothing
-// about its outcome and counts as InDoubt. Where several errors are joined, the outcome is theirs if they all agree
-// and InDoubt if they do not.
+// OutcomeOf reads the outcome an error carries. A nil error is Applied. The outermost *Error says it; [Targets] say what
+// all of their targets have in common, those without an error included; an error that holds neither says nothing about its
+// outcome and counts as InDoubt. Where several errors are joined, the outcome is theirs if they all agree and InDoubt if
+// they do not.
 func OutcomeOf(err error) Outcome {
-	if err == nil {
+	switch e := err.(type) { //nolint:errorlint // the tree is walked by hand to see every branch
+	case nil:
 		return Applied
-	}
-	if e, ok := err.(*Error); ok { //nolint:errorlint // the tree is walked by hand to see every branch
+	case *Error:
 		return e.Outcome
-	}
-	switch u := err.(type) { //nolint:errorlint // as above
+	case Targets:
+		return e.outcome()
 	case interface{ Unwrap() error }:
-		if inner := u.Unwrap(); inner != nil {
+		if inner := e.Unwrap(); inner != nil {
 			return OutcomeOf(inner)
 		}
 	case interface{ Unwrap() []error }:
-		return commonOutcome(u.Unwrap())
+		return commonOutcome(e.Unwrap())
 	}
 	return InDoubt
 }
@@ -82,32 +79,61 @@ type Error struct {
 	Err     error   // the cause
 }
 
-// Error returns "op target: cause (outcome; next)". A cause that says the same outcome and next action does not repeat
-// them.
+// Error returns "op target: cause (outcome; next: action)" on one line. The causes do not repeat outcome and next action.
+// Characters of other systems that do not show themselves are written as escapes.
 func (e *Error) Error() string {
-	text := e.Op
-	if e.Target != "" {
-		text += " " + e.Target
+	verdict := e.Outcome.String()
+	if next := NextOf(e); next != "" {
+		verdict += "; next: " + Printable(next)
 	}
-	if e.Err != nil {
-		cause := e.Err.Error()
-		if strings.Count(cause, e.verdict()) == 1 { // the members of a fan-out keep theirs
-			cause = strings.Replace(cause, e.verdict(), "", 1)
-		}
-		text += ": " + cause
-	}
-	return text + e.verdict()
-}
-
-func (e *Error) verdict() string {
-	if e.Next == "" {
-		return " (" + e.Outcome.String() + ")"
-	}
-	return " (" + e.Outcome.String() + "; next: " + e.Next + ")"
+	return bareText(e) + " (" + verdict + ")"
 }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// bareText is the text of an error without the outcome and next action of any *Error in it.
+func bareText(err error) string {
+	switch e := err.(type) { //nolint:errorlint // each node of the tree has a text of its own
+	case nil:
+		return ""
+	case *Error:
+		text := Printable(strings.TrimSpace(e.Op + " " + e.Target))
+		if cause := bareText(e.Err); cause != "" {
+			text += ": " + cause
+		}
+		return text
+	case Targets:
+		return e.Error()
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			return oneText(embed(err.Error(), inner))
+		}
+	case interface{ Unwrap() []error }:
+		text := err.Error()
+		for _, inner := range e.Unwrap() {
+			text = embed(text, inner)
+		}
+		return oneText(text)
+	}
+	return oneText(err.Error())
+}
+
+// oneText puts the lines of an error on one line.
+func oneText(text string) string {
+	return Printable(strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "; "))
+}
+
+// embed puts the bare text of inner in the place of its full one.
+func embed(text string, inner error) string {
+	if inner == nil {
+		return text
+	}
+	if full := inner.Error(); full != "" {
+		text = strings.Replace(text, full, bareText(inner), 1)
+	}
+	return text
+}
 
 // NextOf returns the next action the outermost *Error in err's tree names, or "".
 func NextOf(err error) string {
@@ -142,18 +168,24 @@ var (
 	ErrStopped = errors.New("stopped on request")
 	// ErrNotObserved: a change was made and its effect did not show within the time allowed.
 	ErrNotObserved = errors.New("effect not observed")
-	// ErrPlanChanged: the approval was given for a plan whose findings are no longer what is found.
+	// ErrPlanChanged: what is found is not what the approval was given for.
 	ErrPlanChanged = errors.New("findings differ from the approved plan")
-	// ErrWrongJournal: the journal belongs to another procedure or to other parameters.
+	// ErrWrongJournal: the journal belongs to another procedure, to other parameters or to steps that are no longer there.
 	ErrWrongJournal = errors.New("journal belongs to another procedure")
-	// ErrJournalDamaged: the journal was altered or lost part of its middle.
+	// ErrJournalDamaged: the journal was altered or lost part of its middle, or the file is not a journal.
 	ErrJournalDamaged = errors.New("journal damaged")
-	// ErrJournalBusy: another process on this machine has the journal open, or another run in this one uses it.
+	// ErrJournalGone: the journal was removed or replaced while a run used it. Nothing further is changed.
+	ErrJournalGone = errors.New("journal removed or replaced")
+	// ErrJournalBusy: another process has the journal open, or another run in this one uses it.
 	ErrJournalBusy = errors.New("journal in use by another run")
 	// ErrUndone: the journal records an undo; a new run needs a new journal.
 	ErrUndone = errors.New("journal records an undo")
 	// ErrIrreversible: the undo would have to pass a step that cannot be undone.
 	ErrIrreversible = errors.New("cannot be undone")
+	// ErrUnresponsive: a function of a step, lock, gate or store did not return when its context ended.
+	ErrUnresponsive = errors.New("does not return when its time is over")
+	// ErrPanicked: a function of a step, lock, gate or store panicked or ended its goroutine.
+	ErrPanicked = errors.New("panicked")
 	// ErrInvalid: bad input, refused before anything moved. The text names the field, what is wrong and what would be right.
 	ErrInvalid = errors.New("invalid input")
 )
@@ -162,27 +194,4 @@ var (
 // It wraps ErrInvalid and carries NotApplied.
 func Invalid(field, wrong, right string) error {
 	return &Error{Op: "check input", Target: field, Outcome: NotApplied, Next: right, Err: fmt.Errorf("%w: %s", ErrInvalid, wrong)}
-}
-
-func enumName(kind string, names []string, n int) string {
-	if n < 0 || n >= len(names) {
-		return fmt.Sprintf("%s(%d)", kind, n)
-	}
-	return names[n]
-}
-
-func enumMarshal(kind string, names []string, n int) ([]byte, error) {
-	if n < 0 || n >= len(names) {
-		return nil, fmt.Errorf("failover: no %s has the number %d", kind, n)
-	}
-	return []byte(names[n]), nil
-}
-
-func enumParse(kind string, names []string, text []byte) (int, error) {
-	for n, name := range names {
-		if name == string(text) {
-			return n, nil
-		}
-	}
-	return 0, fmt.Errorf("failover: no %s is called %q", kind, text)
 }

@@ -9,69 +9,106 @@ import (
 	"time"
 )
 
+// PlanHash is what an approval is given for: a hash over everything that makes it mean something.
+type PlanHash string
+
 // Plan is what a procedure found and what it would do, in order. It is data: marshal it, diff it, show it. It is made
 // by the code that runs.
 type Plan struct {
 	Procedure  string      `json:"procedure"`            // its name
-	Definition string      `json:"definition"`           // hash over name, parameters, step IDs, kinds and targets
-	Findings   string      `json:"findings"`             // hash over Definition and what was observed, without notes and Checks that wait; an approval is given for this one
+	Definition string      `json:"definition"`           // hash over name, parameters and what the steps are; see Procedure.Definition
+	Findings   PlanHash    `json:"findings"`             // hash over Definition and what was observed, without notes and Checks that wait; an approval is given for this one
+	Journal    string      `json:"journal,omitempty"`    // ID of the journal with which it was made, if it records a run
 	Parameters []Parameter `json:"parameters,omitempty"` // what makes this move another one than the next; no secrets
 	Made       time.Time   `json:"made"`                 // UTC; part of neither hash
 	Steps      []PlanStep  `json:"steps"`                // in the order in which they run
 }
 
 // PlanAction says what a run would do with a step as things stand.
-type PlanAction string
+type PlanAction int
 
 // What a run would do with a step.
 const (
-	ActionNone    PlanAction = "none"    // the wanted state holds
-	ActionApply   PlanAction = "apply"   // the change would be made
-	ActionConfirm PlanAction = "confirm" // a person would be asked to do it
-	ActionWait    PlanAction = "wait"    // the run would wait until it holds
-	ActionLater   PlanAction = "later"   // a check that does not hold yet, behind steps that may bring it about
-	ActionBlock   PlanAction = "block"   // the run would stop here
+	ActionNone    PlanAction = iota + 1 // the wanted state holds
+	ActionDone                          // the journal records that it is done; it was not looked at
+	ActionApply                         // the change would be made
+	ActionConfirm                       // a person would be asked to do it
+	ActionWait                          // the run would wait until it holds
+	ActionLater                         // a check that does not hold yet, behind steps that may bring it about
+	ActionBlock                         // the run would stop here
 )
+
+var actionNames = []string{0: "", ActionNone: "none", ActionDone: "done", ActionApply: "apply", ActionConfirm: "confirm",
+	ActionWait: "wait", ActionLater: "later", ActionBlock: "block"}
+
+// String returns the action as a word, for example "apply".
+func (a PlanAction) String() string { return enumName("PlanAction", actionNames, int(a)) }
+
+// MarshalText implements encoding.TextMarshaler.
+func (a PlanAction) MarshalText() ([]byte, error) { return enumMarshal("action", actionNames, int(a)) }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (a *PlanAction) UnmarshalText(text []byte) error {
+	return enumParse("action", actionNames, text, a)
+}
 
 // PlanStep is one line of a plan.
 type PlanStep struct {
-	ID          string      `json:"id"`               // as in Step
-	Title       string      `json:"title"`            // as in Step
-	Target      string      `json:"target,omitempty"` // as in Step
-	Kind        Kind        `json:"kind"`             // as in Step
-	Action      PlanAction  `json:"action"`           // what a run would do with it as things stand
-	Observation Observation `json:"observation"`      // what was found
-	Error       string      `json:"error,omitempty"`  // the step could not be observed
-	CanUndo     bool        `json:"can_undo"`         // an undo takes it back or has nothing to take back
-	Outage      bool        `json:"outage"`           // inside the outage window
-	Timeout     string      `json:"timeout"`          // as time.Duration prints it
-	Source      string      `json:"source,omitempty"` // as in Step
-	Help        string      `json:"help,omitempty"`   // as in Step
+	StepInfo
+	Action      PlanAction  `json:"action"`          // what a run would do with it as things stand
+	Observation Observation `json:"observation"`     // what was found
+	Error       string      `json:"error,omitempty"` // the step could not be observed
+	// Later says that a change before the step may alter what is found: when it is no longer as shown, the run asks again.
+	Later bool `json:"later,omitempty"`
 
 	waits bool
 }
 
-// Plan observes every step and changes nothing. A step that cannot be observed is part of the plan, with the reason.
-// Plan fails only when the procedure is invalid or ctx ends.
+// Plan observes every step and changes nothing. With the journal of a run that was begun it shows what is done and what a
+// resumed run would do; j may be nil. A step that cannot be observed is part of the plan, with the reason. Plan fails only
+// when the procedure is invalid, does not fit the journal (ErrWrongJournal) or ctx ends.
 //
 // Later steps are observed before the earlier ones have run, so a plan shows where things stand, not a simulation.
-func (p Procedure) Plan(ctx context.Context) (Plan, error) {
+func (p Procedure) Plan(ctx context.Context, j *Journal) (Plan, error) {
 	if err := p.Validate(); err != nil {
 		return Plan{}, err
 	}
-	plan := Plan{Procedure: p.Name, Definition: p.Definition(), Parameters: p.Parameters, Made: time.Now().UTC()}
+	if j == nil {
+		j = &Journal{fold: newFold()}
+	}
+	j.mu.Lock()
+	_, err := j.fold.fits(p.definition())
+	runs := len(j.fold.runs)
+	j.mu.Unlock()
+	if err != nil {
+		return Plan{}, err
+	}
+	r := p.over(j)
+	r.number = runs + 1
+	plan := Plan{Procedure: p.Name, Definition: r.definition, Parameters: p.Parameters, Made: time.Now().UTC()}
+	if runs > 0 {
+		plan.Journal = j.ID()
+	}
 	pending := false // a step before this one would do something
 	for i, s := range p.Steps {
-		obs, err := observe(ctx, s)
+		ps := PlanStep{StepInfo: r.info[i], waits: s.Kind == Check && s.Wait}
+		if st := j.state(s.ID); st.done() && (s.Kind != Check || !r.due(i)) {
+			ps.Action = ActionDone
+			ps.Observation = Observation{Done: true, Found: st.last.Found}
+			plan.Steps = append(plan.Steps, ps)
+			continue
+		}
+		facts := context.WithValue(ctx, factKey{}, factStore(&stepFacts{j: j, step: s}))
+		obs, err := observe(facts, s)
 		if ctx.Err() != nil {
 			return Plan{}, &Error{Op: "plan", Target: p.Name, Outcome: NotApplied, Next: "plan again", Err: context.Cause(ctx)}
 		}
-		ps := PlanStep{ID: s.ID, Title: s.Title, Target: s.Target, Kind: s.Kind, Observation: obs, Outage: p.inOutage(i),
-			CanUndo: s.Kind == Check || s.Kind == Change && s.Undo != nil, Timeout: s.timeout().String(), Source: s.Source, Help: s.Help}
+		ps.Observation = obs
 		if err != nil {
 			ps.Error = err.Error()
 		}
-		ps.Action, ps.waits = s.action(obs, err), s.Kind == Check && s.Wait
+		ps.Action = s.action(obs, err)
+		ps.Later = pending && (s.Kind == Change || s.Kind == Once)
 		switch {
 		case ps.Action == ActionBlock && s.Kind == Check && pending:
 			ps.Action = ActionLater
@@ -98,7 +135,7 @@ func (s Step) action(obs Observation, err error) PlanAction {
 	return ActionApply
 }
 
-func (p Plan) findings() string {
+func (p Plan) findings() PlanHash {
 	type finding struct {
 		ID     string
 		Action PlanAction
@@ -117,7 +154,16 @@ func (p Plan) findings() string {
 		}
 		all.Findings = append(all.Findings, f)
 	}
-	return hashJSON(all)
+	return PlanHash(hashJSON(all))
+}
+
+// shown is what a person sees who approves the plan.
+func (p Plan) shown() []shownStep {
+	lines := make([]shownStep, len(p.Steps))
+	for i, s := range p.Steps {
+		lines[i] = shownStep{Step: s.ID, Action: s.Action, Found: s.Observation.Found, Would: s.Observation.Would, Items: s.Observation.Items}
+	}
+	return lines
 }
 
 // hashed leaves out what changes by itself.
@@ -140,7 +186,7 @@ func (p Plan) Blockers() []PlanStep {
 // PointOfNoReturn returns the first step a run would apply and nobody could undo; the bool is false when there is none.
 func (p Plan) PointOfNoReturn() (PlanStep, bool) {
 	for _, s := range p.Steps {
-		if s.Action != ActionNone && !s.CanUndo && (s.Kind == Change || s.Kind == Once) {
+		if s.Action != ActionNone && s.Action != ActionDone && !s.CanUndo && (s.Kind == Change || s.Kind == Once) {
 			return s, true
 		}
 	}
@@ -148,14 +194,17 @@ func (p Plan) PointOfNoReturn() (PlanStep, bool) {
 }
 
 // JSON returns the plan as an indented document.
-func (p Plan) JSON() ([]byte, error) { return json.MarshalIndent(p, "", "  ") }
+func (p Plan) JSON() ([]byte, error) {
+	raw, err := json.MarshalIndent(p, "", "  ")
+	return escapeJSON(raw), err
+}
 
 // String returns the table a person reads. Steps in the outage window are marked with "!".
 func (p Plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Plan for %s\n", p.Procedure)
+	fmt.Fprintf(&b, "Plan for %s\n", oneLine(p.Procedure))
 	for _, param := range p.Parameters {
-		fmt.Fprintf(&b, "  %s: %s\n", param.Name, param.Value)
+		fmt.Fprintf(&b, "  %s: %s\n", oneLine(param.Name), oneLine(param.Value))
 	}
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "\n #\t\tACTION\tKIND\tUNDO\tSTEP\tTARGET\tFOUND")
@@ -171,26 +220,40 @@ func (p Plan) String() string {
 		if s.Observation.Note != "" {
 			found += " (" + s.Observation.Note + ")"
 		}
-		fmt.Fprintf(w, "%2d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i+1, mark, s.Action, s.Kind, s.undoWord(), s.Title, s.Target, oneLine(found))
+		fmt.Fprintf(w, "%2d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i+1, mark, s.Action, s.Kind, s.undoWord(), oneLine(s.Title), oneLine(s.Target), oneLine(found))
 		if s.Action == ActionApply && s.Observation.Would != "" {
 			fmt.Fprintf(w, "\t\t\t\t\t  will: %s\t\t\n", oneLine(s.Observation.Would))
 		}
 	}
 	_ = w.Flush()
 	if s, ok := p.PointOfNoReturn(); ok {
-		fmt.Fprintf(&b, "\nPoint of no return: %s (%s)\n", s.Title, s.ID)
+		fmt.Fprintf(&b, "\nPoint of no return: %s (%s)\n", oneLine(s.Title), s.ID)
 	}
 	for _, s := range p.Steps {
 		switch s.Action {
 		case ActionBlock:
-			fmt.Fprintf(&b, "Would stop at: %s (%s)\n", s.Title, s.ID)
+			fmt.Fprintf(&b, "Would stop at: %s (%s)\n", oneLine(s.Title), s.ID)
 		case ActionLater:
-			fmt.Fprintf(&b, "Does not hold yet: %s (%s)\n", s.Title, s.ID)
-		case ActionNone, ActionApply, ActionConfirm, ActionWait:
+			fmt.Fprintf(&b, "Does not hold yet: %s (%s)\n", oneLine(s.Title), s.ID)
+		case ActionNone, ActionDone, ActionApply, ActionConfirm, ActionWait:
 		}
+	}
+	if later := p.later(); len(later) > 0 {
+		fmt.Fprintf(&b, "Decided later, and asked when it is no longer as shown: %s\n", strings.Join(later, ", "))
 	}
 	fmt.Fprintf(&b, "Findings: %s\n", p.Findings)
 	return b.String()
+}
+
+// later lists the steps whose findings the steps before them may alter.
+func (p Plan) later() []string {
+	var ids []string
+	for _, s := range p.Steps {
+		if s.Later {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
 }
 
 func (s PlanStep) undoWord() string {
@@ -202,5 +265,3 @@ func (s PlanStep) undoWord() string {
 	}
 	return "NO"
 }
-
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

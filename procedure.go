@@ -23,55 +23,83 @@ type Window struct {
 // Procedure is an ordered list of steps and the lock under which they run. It is a value: copy it, insert steps of
 // your own, run it.
 type Procedure struct {
-	Name       string      // for example symitar.Switchover; part of the definition hash
-	Parameters []Parameter // part of the definition hash
+	Name       string      // for example symitar.Switchover; part of the definition hash; shows itself, at most 200 bytes
+	Parameters []Parameter // part of the definition hash; names are unique
 	Steps      []Step      // in order; IDs are unique
 	Outage     Window      // zero: users notice nothing
 	Lock       Lock        // nil: nothing to lock, for example in a single-operator lab
 }
 
-// Validate refuses a procedure the engine could not run safely: a step without a way to observe it, an ID used
-// twice, an outage window that names no step.
+// Validate refuses a procedure the engine could not run safely: a step without a way to observe it, a name that would not
+// stay the same in a journal, an ID, parameter or fact used twice, an outage window or a guard that names no step.
 func (p Procedure) Validate() error {
-	if p.Name == "" {
-		return Invalid("Procedure.Name", "is empty", "name the procedure, for example symitar.Switchover")
+	if err := checkName("Procedure.Name", p.Name); err != nil {
+		return err
 	}
 	if len(p.Steps) == 0 {
 		return Invalid("Procedure.Steps", "is empty", "add steps")
 	}
-	seen := map[string]bool{}
-	for _, s := range p.Steps {
+	parameters := map[string]bool{}
+	for _, param := range p.Parameters {
+		if err := checkName("Parameter.Name", param.Name); err != nil {
+			return err
+		}
+		if parameters[param.Name] {
+			return Invalid("parameter "+param.Name, "appears twice", "give each parameter its own name")
+		}
+		parameters[param.Name] = true
+	}
+	index, writer := map[string]int{}, map[string]string{}
+	for i, s := range p.Steps {
 		if err := s.validate(); err != nil {
 			return err
 		}
-		if seen[s.ID] {
+		if _, twice := index[s.ID]; twice {
 			return Invalid("step "+s.ID, "appears twice", "give each step its own ID")
 		}
-		seen[s.ID] = true
+		index[s.ID] = i
+		for _, name := range s.Writes {
+			if first := writer[name]; first != "" {
+				return Invalid("fact "+name, "is written by "+first+" and by "+s.ID, "give each its own name, or name it in Shares of the second step")
+			}
+			writer[name] = s.ID
+		}
+	}
+	for i, s := range p.Steps {
+		if at, known := index[s.Guards]; s.Guards != "" && (!known || at <= i) {
+			return Invalid("step "+s.ID+".Guards", s.Guards+" is no step behind it", "name a step that comes later")
+		}
 	}
 	if p.Outage != (Window{}) {
-		from, to := p.index(p.Outage.From), p.index(p.Outage.To)
-		if from < 0 || to < 0 || from > to {
+		from, knowsFrom := index[p.Outage.From]
+		to, knowsTo := index[p.Outage.To]
+		if !knowsFrom || !knowsTo || from > to {
 			return Invalid("Procedure.Outage", "does not name two steps in order", "name the first and the last step of the outage")
 		}
 	}
 	return nil
 }
 
-// Definition is the hash over name, parameters and every step's ID, kind and target. It ties a journal to the
-// procedure that wrote it.
+// Definition is the hash over everything that makes an approval mean something: name, parameters, and of every step its
+// ID, kind, target, limits, whether it is firm, what it guards, whether it can be undone and whether it lies in the outage.
 func (p Procedure) Definition() string {
-	type stepID struct {
-		ID, Target string
-		Kind       Kind
+	type stepDefinition struct {
+		ID, Target, Guards string
+		Kind               Kind
+		Firm, Entry, Wait  bool
+		Attempts           int
+		Timeout            string
+		CanUndo, Outage    bool
 	}
 	def := struct {
 		Name       string
 		Parameters []Parameter
-		Steps      []stepID
+		Steps      []stepDefinition
 	}{Name: p.Name, Parameters: p.Parameters}
-	for _, s := range p.Steps {
-		def.Steps = append(def.Steps, stepID{s.ID, s.Target, s.Kind})
+	outage := p.outageSteps()
+	for i, s := range p.Steps {
+		def.Steps = append(def.Steps, stepDefinition{ID: s.ID, Target: s.Target, Guards: s.Guards, Kind: s.Kind, Firm: s.Firm, Entry: s.Entry,
+			Wait: s.Wait, Attempts: s.attempts(), Timeout: s.timeout().String(), CanUndo: s.canUndo(), Outage: outage[i]})
 	}
 	return hashJSON(def)
 }
@@ -110,9 +138,15 @@ func (p Procedure) index(id string) int {
 	return slices.IndexFunc(p.Steps, func(s Step) bool { return s.ID == id })
 }
 
-// inOutage reports whether the step at index i lies in the outage window.
-func (p Procedure) inOutage(i int) bool {
-	return p.Outage != (Window{}) && i >= p.index(p.Outage.From) && i <= p.index(p.Outage.To)
+// outageSteps says of each step whether it lies in the outage window.
+func (p Procedure) outageSteps() []bool {
+	in, inside := make([]bool, len(p.Steps)), false
+	for i, s := range p.Steps {
+		inside = inside || s.ID == p.Outage.From && p.Outage.From != ""
+		in[i] = inside
+		inside = inside && s.ID != p.Outage.To
+	}
+	return in
 }
 
 func unknownStep(procedure, id string) error {

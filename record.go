@@ -1,40 +1,69 @@
 package failover
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"time"
 )
 
-type recordType string
+// recordType says what a line of the journal records.
+type recordType int
 
 const (
-	recRun         recordType = "run"          // a run began
-	recObserved    recordType = "observed"     // a step needed nothing, or a Check did not hold
-	recIntent      recordType = "intent"       // the effect follows
-	recOutcome     recordType = "outcome"      // what is known of the effect
-	recFact        recordType = "fact"         // a value for a later step
-	recWaive       recordType = "waive"        // a person waived a Check
-	recConfirm     recordType = "confirm"      // a person did a Manual step
-	recResolve     recordType = "resolve"      // a person settled a doubt
-	recTakeOver    recordType = "take-over"    // a person took the lock over
-	recUndoIntent  recordType = "undo-intent"  // the step's change is being taken back
-	recUndoOutcome recordType = "undo-outcome" // what is known of that
-	recEnd         recordType = "end"          // a run ended
+	recProcedure   recordType = iota + 1 // the procedure the journal belongs to, or another version of it
+	recRun                               // a run began
+	recUndo                              // an undo began
+	recObserved                          // a step needed nothing, a Check was looked at, a person is waited for
+	recIntent                            // the effect follows
+	recOutcome                           // what is known of the effect
+	recFact                              // a value for a later step
+	recConsent                           // a person or a policy agreed to what was shown
+	recReject                            // a person or a policy refused it
+	recWaive                             // a person waived a Check for this run
+	recConfirm                           // a person did a Manual step
+	recResolve                           // a person settled a doubt
+	recTakeOver                          // the lock was taken over, or that was tried
+	recUndoIntent                        // the step's change is being taken back
+	recUndoOutcome                       // what is known of that
+	recEnd                               // a run or an undo ended
 )
 
-// record is one line of the journal.
+var recordNames = []string{0: "", recProcedure: "procedure", recRun: "run", recUndo: "undo", recObserved: "observed", recIntent: "intent",
+	recOutcome: "outcome", recFact: "fact", recConsent: "consent", recReject: "reject", recWaive: "waive", recConfirm: "confirm",
+	recResolve: "resolve", recTakeOver: "take-over", recUndoIntent: "undo-intent", recUndoOutcome: "undo-outcome", recEnd: "end"}
+
+func (t recordType) String() string               { return enumName("recordType", recordNames, int(t)) }
+func (t recordType) MarshalText() ([]byte, error) { return enumMarshal("record", recordNames, int(t)) }
+func (t *recordType) UnmarshalText(text []byte) error {
+	return enumParse("record", recordNames, text, t)
+}
+
+// proof says what an outcome rests on.
+type proof int
+
+const (
+	proofAnswer   proof = iota // what the call itself said
+	proofObserved              // the wanted state was seen
+	proofProbed                // the step's Probe says so
+)
+
+var proofNames = []string{proofAnswer: "answer", proofObserved: "observed", proofProbed: "probed"}
+
+func (p proof) MarshalText() ([]byte, error)     { return enumMarshal("proof", proofNames, int(p)) }
+func (p *proof) UnmarshalText(text []byte) error { return enumParse("proof", proofNames, text, p) }
+
+// record is one line of the journal behind the first.
 type record struct {
 	N       int             `json:"n"`
-	Prev    string          `json:"prev"`
+	Prev    string          `json:"prev"` // hash of the line before
 	At      time.Time       `json:"at"`
 	Type    recordType      `json:"type"`
 	Step    string          `json:"step,omitempty"`
 	Status  StepStatus      `json:"status,omitempty"`
 	Outcome *Outcome        `json:"outcome,omitempty"`
-	Fired   bool            `json:"fired,omitempty"` // the effect is proven, the wanted state is not
+	Proof   proof           `json:"proof,omitempty"`
 	Found   string          `json:"found,omitempty"`
 	Would   string          `json:"would,omitempty"`
 	Note    string          `json:"note,omitempty"`
@@ -43,155 +72,119 @@ type record struct {
 	Error   string          `json:"error,omitempty"`
 	Next    string          `json:"next,omitempty"`
 	Actor   string          `json:"actor,omitempty"`
+	From    string          `json:"from,omitempty"` // where an answer came from
 	Reason  string          `json:"reason,omitempty"`
-	Hash    string          `json:"hash,omitempty"` // findings an approval was given for
+	Hash    PlanHash        `json:"hash,omitempty"`  // what a consent or an approval was given for
+	Shown   []shownStep     `json:"shown,omitempty"` // what was shown
+	Undo    bool            `json:"undo,omitempty"`  // the consent is for the undo
 	Fact    string          `json:"fact,omitempty"`
 	Value   json.RawMessage `json:"value,omitempty"`
+	Said    []string        `json:"said,omitempty"` // the newest progress lines
 	Result  Result          `json:"result,omitempty"`
+	Holder  *Holder         `json:"holder,omitempty"`
+	Epoch   int             `json:"epoch,omitempty"`
+	Def     *definition     `json:"procedure,omitempty"`
 }
 
-// TargetOutcome is what is known about one target of a fan-out that failed there.
-type TargetOutcome struct {
-	Target  string  `json:"target"`         // machine, DN, schedule or whatever the step fans out over
-	Outcome Outcome `json:"outcome"`        // what is known about the effect there
-	Error   string  `json:"error"`          // what went wrong there
-	Next    string  `json:"next,omitempty"` // the next action for it
+// definition is what a journal keeps of its procedure: what is needed to tell about it without it, and to see which of its
+// steps another version of the program still has.
+type definition struct {
+	Name       string      `json:"name"`
+	Hash       string      `json:"hash"`
+	Parameters []Parameter `json:"parameters,omitempty"`
+	Steps      []StepInfo  `json:"steps"`
+	Program    string      `json:"program,omitempty"` // main module and version of the program
+	Library    string      `json:"library,omitempty"` // version of this module
 }
 
-// targetsOf lists the members of a fan-out's error, or nothing for a single one.
-func targetsOf(err error) []TargetOutcome {
-	for err != nil {
-		if list, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the tree is walked by hand
-			// Several %w make one failure with several causes, not one failure per target.
-			if reflect.TypeOf(err) == reflect.TypeOf(fmt.Errorf("%w %w", err, err)) {
-				for _, cause := range list.Unwrap() {
-					if targets := targetsOf(cause); len(targets) > 0 {
-						return targets
-					}
-				}
-				return nil
-			}
-			var targets []TargetOutcome
-			for _, member := range list.Unwrap() {
-				e, ok := errors.AsType[*Error](member)
-				if !ok || e.Target == "" {
-					continue
-				}
-				targets = append(targets, TargetOutcome{Target: e.Target, Outcome: e.Outcome, Error: member.Error(), Next: NextOf(member)})
-			}
-			return targets
-		}
-		err = errors.Unwrap(err)
+// shownStep is one line of what somebody agreed to.
+type shownStep struct {
+	Step   string     `json:"step"`
+	Action PlanAction `json:"action"`
+	Found  string     `json:"found,omitempty"`
+	Would  string     `json:"would,omitempty"`
+	Items  []Item     `json:"items,omitempty"`
+}
+
+// forStep reports whether records of this type are about a step.
+func (t recordType) forStep() bool {
+	switch t {
+	case recObserved, recIntent, recOutcome, recReject, recWaive, recConfirm, recResolve, recUndoIntent, recUndoOutcome:
+		return true
+	case recProcedure, recRun, recUndo, recFact, recConsent, recTakeOver, recEnd:
+	}
+	return false
+}
+
+// check refuses a record that this program would not have written.
+func (rec record) check(kinds map[string]Kind) error {
+	kind, known := kinds[rec.Step]
+	changes := kind == Change || kind == Once
+	settles := rec.Type == recOutcome || rec.Type == recResolve || rec.Type == recUndoOutcome
+	switch {
+	case rec.Type == 0:
+		return errors.New("a record without a type")
+	case len(kinds) == 0 && rec.Type != recProcedure:
+		return fmt.Errorf("a record of type %s before the procedure", rec.Type)
+	case rec.Type == recProcedure && (rec.Def == nil || len(rec.Def.Steps) == 0):
+		return errors.New("a procedure without steps")
+	case rec.Type.forStep() && rec.Step == "":
+		return fmt.Errorf("a record of type %s without a step", rec.Type)
+	case rec.Step != "" && !known:
+		return fmt.Errorf("the step %s is not part of the procedure", Printable(rec.Step))
+	case settles && rec.Outcome == nil:
+		return fmt.Errorf("a record of type %s without an outcome", rec.Type)
+	case (rec.Type == recIntent || rec.Type == recOutcome || rec.Type == recUndoIntent || rec.Type == recUndoOutcome) && !changes:
+		return fmt.Errorf("a record of type %s for a %s", rec.Type, kind)
+	case rec.Type == recWaive && kind != Check, rec.Type == recConfirm && kind != Manual:
+		return fmt.Errorf("a record of type %s for a %s", rec.Type, kind)
+	case rec.Type == recObserved && !observable(rec.Status):
+		return fmt.Errorf("an observation with the status %s", rec.Status)
+	case (rec.Type == recRun || rec.Type == recUndo) && rec.Holder == nil:
+		return fmt.Errorf("a record of type %s without a holder", rec.Type)
 	}
 	return nil
 }
 
-// stepState is what the records say about one step.
-type stepState struct {
-	Status    StepStatus
-	Attempts  int
-	Started   time.Time
-	Ended     time.Time
-	Found     string
-	Note      string
-	Items     []Item
-	Targets   []TargetOutcome
-	Error     string
-	Next      string
-	By        string // who waived, confirmed or resolved
-	Reason    string
-	fired     bool // a Once proven to have taken effect
-	intended  bool // at least one intent was written
-	confirmed bool
-	undoOpen  bool
+func observable(s StepStatus) bool {
+	return s == StatusAlready || s == StatusFailed || s == StatusConfirmed || s == StatusWaiting
 }
 
-// states folds the records: the newest word on each step counts.
-func (j *Journal) states() map[string]*stepState {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	states := map[string]*stepState{}
-	for _, rec := range j.records {
-		if rec.Step == "" {
-			continue
-		}
-		st := states[rec.Step]
-		if st == nil {
-			st = &stepState{Started: rec.At}
-			states[rec.Step] = st
-		}
-		st.apply(rec)
+// Every line ends with the hash of itself, and every line but the first names the hash of the one before.
+const (
+	sumField  = `,"sum":"`
+	sumLength = 64
+	sumEnd    = `"}`
+)
+
+// seal marshals v and puts the hash of what that gives at its end.
+func seal(v any) (line []byte, sum string, err error) {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return nil, "", err
 	}
-	return states
+	sum = hashLine(raw)
+	return append(append(raw[:len(raw)-1:len(raw)-1], sumField+sum...), sumEnd...), sum, nil
 }
 
-func (st *stepState) apply(rec record) {
-	st.Ended = rec.At
-	switch rec.Type {
-	case recObserved:
-		st.Status = rec.Status
-		st.take(rec)
-	case recIntent:
-		if !st.intended {
-			st.Started = rec.At
-		}
-		st.Status, st.intended = StatusInDoubt, true
-		st.Attempts++
-		st.take(rec)
-	case recOutcome:
-		st.fired = st.fired || rec.Fired
-		st.Status = outcomeStatus(*rec.Outcome, rec.Fired)
-		st.take(rec)
-	case recWaive:
-		st.Status, st.By, st.Reason = StatusWaived, rec.Actor, rec.Reason
-		st.take(rec)
-	case recConfirm:
-		st.confirmed, st.By, st.Reason = true, rec.Actor, rec.Reason
-		st.Found = rec.Found
-	case recResolve:
-		st.By, st.Reason = rec.Actor, rec.Reason
-		st.Error, st.Next = "", ""
-		st.fired = false
-		switch {
-		case st.undoOpen && *rec.Outcome == Applied:
-			st.Status, st.undoOpen = StatusUndone, false
-		case st.undoOpen:
-			st.Status, st.undoOpen = StatusApplied, false
-		case *rec.Outcome == Applied:
-			st.Status = StatusApplied
-		default:
-			st.Status = StatusFailed
-		}
-	case recUndoIntent:
-		st.undoOpen = true
-	case recUndoOutcome:
-		st.Error, st.Next = rec.Error, rec.Next
-		switch *rec.Outcome {
-		case Applied:
-			st.Status, st.undoOpen = StatusUndone, false
-		case NotApplied:
-			st.undoOpen = false
-		case InDoubt:
-		}
-	case recRun, recFact, recTakeOver, recEnd:
+// unseal checks the hash at the end of a line and decodes what stands before it into v.
+func unseal(line []byte, v any) (sum string, err error) {
+	at := len(line) - len(sumField) - sumLength - len(sumEnd)
+	if at < 1 || !bytes.HasSuffix(line, []byte(sumEnd)) || !bytes.HasPrefix(line[at:], []byte(sumField)) {
+		return "", errors.New("it does not end with a hash of itself")
 	}
-}
-
-func (st *stepState) take(rec record) {
-	st.Found, st.Note, st.Items, st.Targets, st.Error, st.Next = rec.Found, rec.Note, rec.Items, rec.Targets, rec.Error, rec.Next
-}
-
-func outcomeStatus(o Outcome, fired bool) StepStatus {
-	switch {
-	case fired || o == InDoubt:
-		return StatusInDoubt
-	case o == Applied:
-		return StatusApplied
+	raw := append(bytes.Clone(line[:at]), '}')
+	sum = string(line[at+len(sumField) : len(line)-len(sumEnd)])
+	if hashLine(raw) != sum {
+		return "", errors.New("it is not what its own hash was made of")
 	}
-	return StatusFailed
-}
-
-// touched reports whether the step's change may be in effect because of us.
-func (st *stepState) touched() bool {
-	return st != nil && st.intended && st.Status != StatusUndone && (st.Status != StatusFailed || len(st.Targets) > 0)
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return "", err
+	}
+	if int(dec.InputOffset()) != len(raw) {
+		return "", errors.New("text behind the record")
+	}
+	return sum, nil
 }

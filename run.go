@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -17,25 +16,29 @@ type RunOptions struct {
 	Actor   string   // required: who runs it
 	Reason  string   // required: why, for example the change ticket
 
-	// Approved is the Findings hash of the plan a person has seen and approved. When it is set, nothing is changed
-	// unless the procedure finds the same again. A run that resumes changes made under this very hash is beyond that;
-	// with another hash the procedure is looked at anew, and has to be found as in the plan that was approved then.
-	Approved string
+	// Approved is the hash of the plan that a person has seen and approved: Plan.Findings for a run, UndoPlan.Findings for
+	// an undo. When it is set, nothing is changed unless the procedure finds the same again, and each step is compared with
+	// its own line of that plan right before it is applied, on every attempt. What the plan did not show is asked of the
+	// Gate; without a Gate the run stops there with ErrPlanChanged and ErrWaiting. A run that is resumed under a hash
+	// that its journal knows goes on with that plan.
+	Approved PlanHash
 
-	// Gate is asked before each Change and Once; nil lets them pass.
+	// Gate is asked before each change that no approved plan has shown, and before each step that cannot be undone. Without
+	// Gate and Approved the call of Run is the consent of its Actor.
 	Gate Gate
 	// Confirm is asked for a person's word on a Manual step. It returns an error wrapping ErrWaiting when there is
 	// none yet. When it is nil the run waits for Journal.Confirm.
-	Confirm func(context.Context, Step, Observation) (Statement, error)
-	// Waive names Checks that may fail, each with the reason. Firm checks are not waived. A Check that waits is waited
-	// for first; once it has failed in an earlier run of the journal, one look is enough.
+	Confirm func(context.Context, Request) (Statement, error)
+	// Waive names Checks that may fail in this run, each with the reason. Firm checks are not waived. A Check that waits is
+	// waited for first; once it has failed in an earlier run of the journal, one look is enough.
 	Waive map[string]string
 
-	// Observer receives events, one at a time. It must return quickly.
+	// Observer receives events, one at a time and in order. It never keeps the run from going on: one that is slow loses
+	// progress lines.
 	Observer func(Event)
 	// Logger receives one line per step; nil is silent.
 	Logger *slog.Logger
-	// Stop, when closed, ends the run before its next step.
+	// Stop, when closed, ends the run before its next step, and ends a wait for a Check or for a person.
 	Stop <-chan struct{}
 
 	// WarnAfter sends an EventSlow without a step when the run has taken this long; 0 means never.
@@ -48,7 +51,7 @@ type RunOptions struct {
 func (o RunOptions) validate(p Procedure) error {
 	switch {
 	case o.Journal == nil:
-		return Invalid("RunOptions.Journal", "is nil", "open one with OpenJournal: without it a crash could fire a step twice")
+		return Invalid("RunOptions.Journal", "is nil", "create or open one: without it a crash could fire a step twice")
 	case o.Actor == "":
 		return Invalid("RunOptions.Actor", "is empty", "name who runs the procedure")
 	case o.Reason == "":
@@ -74,45 +77,52 @@ func (o RunOptions) validate(p Procedure) error {
 
 // run is one call of Run or Undo.
 type run struct {
-	p       Procedure
-	o       RunOptions
-	j       *Journal
-	log     *slog.Logger
-	eventMu sync.Mutex
-	number  int // of the current step, counted from 1
-	began   time.Time
+	p      Procedure
+	o      RunOptions
+	j      *Journal
+	log    *slog.Logger
+	events *events
+	info   []StepInfo
+	index  map[string]int
+	guards []int // of each Check, the step up to which it must hold; -1 where there is none
+
+	definition string
+	undo       bool
+	number     int // of this run in the journal
+	claim      Claim
+	began      time.Time
+
+	resumed  bool                 // the journal had runs before
+	begun    int                  // index of the last step that was begun before this run, or -1
+	pending  int                  // index of the last step that was not done before this run, Checks excepted, or -1
+	approved map[string]shownStep // lines of the approved plan; nil: there is none
+	agreed   map[string]PlanHash  // what a gate has agreed to in this run, by step
+	pause    context.Context      // ends with the run's context and when Stop is closed
 }
 
-// Run goes through the steps in order. What the journal records as done is skipped; what holds already is recorded
-// and left alone; everything else passes lock and gate, is written to the journal as an intent, applied, observed and
-// written as an outcome. Running again with the same journal resumes.
+// Run goes through the steps in order. What the journal records as done is skipped, except for Checks that still have to
+// hold; what holds already is recorded and left alone; everything else passes gate and lock, is written to the journal as
+// an intent, applied, observed and written as an outcome. Running again with the same journal resumes.
 //
 // The report is returned also on error. Run fails with an error wrapping, among others,
 // ErrInDoubt (a step may have taken effect and nothing settles it: look, then Journal.Resolve),
 // ErrPrecondition (a check does not hold), ErrNotObserved (changed, without the effect), ErrWaiting (a person is
 // needed; run again), ErrRejected (the gate said no), ErrLocked, ErrLockLost, ErrPlanChanged, ErrWrongJournal,
-// ErrJournalBusy, ErrUndone, ErrStopped and ErrInvalid.
+// ErrJournalBusy, ErrJournalGone, ErrUndone, ErrStopped, ErrUnresponsive, ErrPanicked and ErrInvalid.
 //
-// When ctx ends, Run stops at once; a change under way is then in doubt, and the next run settles it.
+// When ctx ends, Run stops at once; a change under way is then in doubt, and the next run settles it. A function of a step
+// that does not return when its context ends is left behind soon after: the run ends and names it.
 func (p Procedure) Run(ctx context.Context, o RunOptions) (*Report, error) {
 	r, err := p.start(o)
 	if err != nil {
 		return nil, err
 	}
 	defer r.j.leave()
-	for id, st := range r.j.states() {
-		if st.undoOpen || st.Status == StatusUndone {
-			err := &Error{Op: "run", Target: p.Name, Outcome: NotApplied, Next: "finish the undo, then begin a new journal",
-				Err: fmt.Errorf("%w: %s", ErrUndone, id)}
-			return p.Report(r.j), err
-		}
+	if id := r.undoBegun(); id != "" {
+		return r.j.Report(), &Error{Op: "run", Target: p.Name, Outcome: NotApplied, Next: "finish the undo, then begin a new journal",
+			Err: fmt.Errorf("%w: %s", ErrUndone, id)}
 	}
-	if err := r.j.append(record{Type: recRun, Actor: o.Actor, Reason: o.Reason, Hash: o.Approved}); err != nil {
-		return p.Report(r.j), err
-	}
-	r.event(Event{Kind: EventRunStarted})
-	err = r.locked(ctx, r.steps)
-	return r.end(err)
+	return r.do(ctx, recRun, r.steps)
 }
 
 // start checks the call and enters the journal; the caller leaves it.
@@ -126,7 +136,7 @@ func (p Procedure) start(o RunOptions) (*run, error) {
 	if err := o.Journal.enter(); err != nil {
 		return nil, err
 	}
-	if err := o.Journal.begin(p, o); err != nil {
+	if err := o.Journal.begin(p); err != nil {
 		o.Journal.leave()
 		return nil, err
 	}
@@ -134,77 +144,153 @@ func (p Procedure) start(o RunOptions) (*run, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &run{p: p, o: o, j: o.Journal, log: log.With("procedure", p.Name), began: time.Now()}, nil
+	r := p.over(o.Journal)
+	r.o, r.log = o, log.With("procedure", p.Name, "journal", o.Journal.ID())
+	return r, nil
 }
 
-func (r *run) end(err error) (*Report, error) {
-	rec := record{Type: recEnd, Result: resultOf(err)}
+// over is the procedure beside what a journal says of it.
+func (p Procedure) over(j *Journal) *run {
+	r := &run{p: p, j: j, info: p.info(), index: make(map[string]int, len(p.Steps)), agreed: map[string]PlanHash{}, began: time.Now(),
+		definition: p.Definition(), begun: -1, pending: -1}
+	for i, s := range p.Steps {
+		r.index[s.ID] = i
+		st := j.state(s.ID)
+		if st.attempts > 0 {
+			r.begun = i
+		}
+		if s.Kind != Check && !st.done() {
+			r.pending = i
+		}
+	}
+	r.guards = p.guards(r.index)
+	return r
+}
+
+// guards says of each Check up to which step it must hold.
+func (p Procedure) guards(index map[string]int) []int {
+	guards := make([]int, len(p.Steps))
+	once, change := -1, -1
+	for i := len(p.Steps) - 1; i >= 0; i-- {
+		s := p.Steps[i]
+		guards[i] = -1
+		switch {
+		case s.Kind == Once:
+			once = i
+		case s.Kind == Change:
+			change = i
+		case s.Kind == Check && s.Guards != "":
+			guards[i] = index[s.Guards]
+		case s.Kind == Check && !s.Entry && once >= 0:
+			guards[i] = once
+		case s.Kind == Check && !s.Entry:
+			guards[i] = change
+		}
+	}
+	return guards
+}
+
+func (r *run) undoBegun() string {
+	r.j.mu.Lock()
+	defer r.j.mu.Unlock()
+	for _, s := range r.p.Steps {
+		if st := r.j.fold.step(s.ID); st.undoOpen || st.undone {
+			return s.ID
+		}
+	}
+	if r.j.fold.undoing {
+		return "an undo was begun"
+	}
+	return ""
+}
+
+// do records the beginning, works under the lock and records the end.
+func (r *run) do(ctx context.Context, kind recordType, work func(context.Context) error) (*Report, error) {
+	r.j.mu.Lock()
+	r.resumed = r.j.resumed
+	epoch, holder := r.j.fold.epoch+1, r.j.holder
+	r.number = len(r.j.fold.runs) + 1
+	r.j.mu.Unlock()
+	rec := record{Type: kind, Actor: r.o.Actor, Reason: r.o.Reason, Hash: r.o.Approved, Holder: &holder, Epoch: epoch}
+	if err := r.j.append(rec); err != nil {
+		return r.j.Report(), err
+	}
+	r.claim = r.j.claim(r.o)
+	r.events = newEvents(r.o.Observer, r.log)
+	defer r.events.close()
+	pause, end := r.pausing(ctx)
+	defer end()
+	r.pause = pause
+	r.event(Event{Kind: EventRunStarted})
+	defer r.slowAfter(r.o.WarnAfter, -1)()
+	err := r.locked(ctx, work)
+	return r.end(ctx, err)
+}
+
+// pausing derives the context of everything that only waits: it ends when Stop is closed.
+func (r *run) pausing(ctx context.Context) (context.Context, func()) {
+	pause, cancel := context.WithCancelCause(ctx)
+	over := make(chan struct{})
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		select {
+		case <-r.o.Stop:
+			cancel(ErrStopped)
+		case <-over:
+		}
+	}()
+	return pause, func() {
+		close(over)
+		<-gone
+		cancel(nil)
+	}
+}
+
+func (r *run) end(ctx context.Context, err error) (*Report, error) {
+	result := r.result(ctx, err)
+	if result == ResultInDoubt && !errors.Is(err, ErrInDoubt) {
+		r.j.mu.Lock()
+		id := r.j.fold.firstInDoubt()
+		r.j.mu.Unlock()
+		if err == nil {
+			err = ErrNotObserved
+		}
+		err = &Error{Op: "run", Target: r.p.Name, Outcome: InDoubt, Next: NextOf(err), Err: fmt.Errorf("%w: %s; %w", ErrInDoubt, id, err)}
+	}
+	rec := record{Type: recEnd, Result: result}
 	if err != nil {
 		rec.Error, rec.Next = err.Error(), NextOf(err)
 	}
-	if jerr := r.j.append(rec); jerr != nil {
+	if jerr := r.j.append(rec); jerr != nil && !errors.Is(err, jerr) {
 		err = errors.Join(err, jerr)
 	}
 	r.event(Event{Kind: EventRunEnded, Err: err})
-	return r.p.Report(r.j), err
+	return r.j.Report(), err
 }
 
-// locked takes the lock, does the work and gives the lock back when nothing is left half-way.
-func (r *run) locked(ctx context.Context, work func(context.Context) error) error {
-	defer r.slowAfter(r.o.WarnAfter, Event{Kind: EventSlow})()
-	if r.p.Lock == nil {
-		return work(ctx)
-	}
-	claim := r.j.claim()
-	if err := r.p.Lock.Acquire(ctx, claim); err != nil {
-		if err := r.settleLock(ctx, claim, err); err != nil {
-			return err
-		}
-	}
-	err := work(ctx)
-	if err != nil && r.halfWay() {
-		return err
-	}
-	// The caller's deadline may be what ended the work.
-	fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), DefaultTimeout)
-	defer cancel()
-	if rerr := r.p.Lock.Release(fresh, claim); rerr != nil {
-		rerr = r.fail("release the lock", "check who holds it and release it", OutcomeOf(rerr), rerr)
-		return errors.Join(err, rerr)
-	}
-	return err
-}
-
-// settleLock finds out what became of an Acquire that failed: the reply may be what was lost, and only the target system
-// knows. It returns nil when the lock is ours.
-func (r *run) settleLock(ctx context.Context, claim Claim, err error) error {
-	refused := func() error {
-		return r.fail("take the lock", "find out what the holder does; take the lock over only when it is certain that nothing runs", NotApplied, err)
-	}
-	if OutcomeOf(err) == NotApplied {
-		return refused()
-	}
-	// The caller's deadline may be what cut the reply off.
-	fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), DefaultTimeout)
-	defer cancel()
-	lookErr := r.p.Lock.Check(fresh, claim)
+// result is read from what is known of all steps. The error says only why the run ended where it did.
+func (r *run) result(ctx context.Context, err error) Result {
+	r.j.mu.Lock()
+	doubt, halfWay := r.j.fold.firstInDoubt() != "", r.j.fold.halfWay()
+	r.j.mu.Unlock()
 	switch {
-	case lookErr == nil:
-		return nil
-	case errors.Is(lookErr, ErrLockLost):
-		return refused()
+	case doubt || errors.Is(err, ErrInDoubt):
+		return ResultInDoubt
+	case err == nil && r.undo:
+		return ResultUndone
+	case err == nil:
+		return ResultCompleted
+	case errors.Is(err, ErrWaiting):
+		return ResultWaiting
+	case ctx.Err() != nil:
+		return ResultInterrupted
+	case halfWay:
+		return ResultPartWay
+	case errors.Is(err, ErrStopped):
+		return ResultStopped
 	}
-	return &Error{Op: "take the lock", Target: r.p.Name, Outcome: InDoubt,
-		Next: "run again with the same journal once the target can be reached: it knows its own lock; nothing else was changed", Err: errors.Join(err, lookErr)}
-}
-
-func (r *run) halfWay() bool {
-	for _, st := range r.j.states() {
-		if st.touched() || st.undoOpen {
-			return true
-		}
-	}
-	return false
+	return ResultFailed
 }
 
 func (r *run) fail(op, next string, outcome Outcome, err error) error {
@@ -215,7 +301,7 @@ func (r *run) fail(op, next string, outcome Outcome, err error) error {
 }
 
 func (r *run) steps(ctx context.Context) error {
-	if err := r.approved(ctx); err != nil {
+	if err := r.approve(ctx); err != nil {
 		return err
 	}
 	for i := 0; i < len(r.p.Steps); {
@@ -230,23 +316,34 @@ func (r *run) steps(ctx context.Context) error {
 			i++
 			continue
 		}
-		// All checks of a block are made and all findings shown, so that the operator mends them in one go.
-		var failed []error
-		for k := i; k < i+n; k++ {
-			if err := r.step(ctx, k); err != nil {
-				failed = append(failed, err)
-			}
+		block := make([]int, n)
+		for k := range block {
+			block[k] = i + k
 		}
-		if len(failed) == 1 {
-			return failed[0]
-		}
-		if len(failed) > 1 {
-			return &Error{Op: "check", Target: r.p.Name, Outcome: NotApplied, Next: "make every check hold, or waive those that may be waived",
-				Err: errors.Join(failed...)}
+		if err := r.together(ctx, block); err != nil {
+			return err
 		}
 		i += n
 	}
 	return nil
+}
+
+// together makes all of the checks and shows all findings, so that the operator can fix them in one go.
+func (r *run) together(ctx context.Context, checks []int) error {
+	var failed []error
+	for _, i := range checks {
+		if err := r.step(ctx, i); err != nil {
+			failed = append(failed, err)
+		}
+		if r.pause.Err() != nil {
+			break
+		}
+	}
+	if len(failed) <= 1 {
+		return errors.Join(failed...)
+	}
+	return &Error{Op: "check", Target: r.p.Name, Outcome: NotApplied, Next: "make every check hold, or waive those that may be waived",
+		Err: errors.Join(failed...)}
 }
 
 // checksFrom counts the Checks from step i on that are looked at once.
@@ -260,116 +357,78 @@ func (r *run) checksFrom(i int) int {
 	return n
 }
 
-func (r *run) approved(ctx context.Context) error {
-	if r.o.Approved == "" {
-		return nil
-	}
-	if r.j.begunUnder(r.o.Approved) {
-		return nil
-	}
-	plan, err := r.p.Plan(ctx)
-	if err != nil {
-		return err
-	}
-	if plan.Findings != r.o.Approved {
-		return r.fail("compare with the approved plan", "read the new plan and approve that one", NotApplied,
-			fmt.Errorf("%w: approved %.12s, found %.12s", ErrPlanChanged, r.o.Approved, plan.Findings))
-	}
-	return nil
-}
-
 func (r *run) stopped(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return r.fail("run", "run again with the same journal", NotApplied, context.Cause(ctx))
-	}
-	if r.o.StopAfter > 0 && time.Since(r.began) >= r.o.StopAfter {
-		return r.fail("run", "run again with the same journal", NotApplied, fmt.Errorf("%w: the run has taken %s", ErrStopped, r.o.StopAfter))
+	const next = "run again with the same journal"
+	switch {
+	case ctx.Err() != nil:
+		return r.fail("run", next, NotApplied, context.Cause(ctx))
+	case r.o.StopAfter > 0 && time.Since(r.began) >= r.o.StopAfter:
+		return r.fail("run", next, NotApplied, fmt.Errorf("%w: the run has taken %s", ErrStopped, r.o.StopAfter))
 	}
 	select {
 	case <-r.o.Stop:
-		return r.fail("run", "run again with the same journal", NotApplied, ErrStopped)
+		return r.fail("run", next, NotApplied, ErrStopped)
 	default:
 		return nil
 	}
 }
 
 // slowAfter sends the event once d has passed, unless the function it returns is called before.
-func (r *run) slowAfter(d time.Duration, e Event) (end func()) {
+func (r *run) slowAfter(d time.Duration, i int) (end func()) {
 	if d <= 0 {
 		return func() {}
 	}
-	said := make(chan struct{})
-	slow := time.AfterFunc(d, func() {
-		defer close(said)
-		r.event(e)
-	})
-	return func() {
-		if !slow.Stop() {
-			<-said // nothing of the run outlives it
-		}
-	}
+	slow := time.AfterFunc(d, func() { r.stepEvent(i, Event{Kind: EventSlow}) })
+	return func() { slow.Stop() }
 }
 
 // step brings the step at index i to its end, from wherever the journal says it stands.
 func (r *run) step(ctx context.Context, i int) error {
 	s := r.p.Steps[i]
-	r.number = i + 1
-	st := r.j.states()[s.ID]
-	if st == nil {
-		st = &stepState{}
-	}
-	if st.Status.done() {
+	if s.Kind == Check && !r.due(i) || s.Kind != Check && r.j.state(s.ID).done() {
 		return nil
 	}
-	r.event(Event{Kind: EventStepStarted, Step: s})
-	ctx = r.stepContext(ctx, s, readOnlyFacts{r.j})
-	defer r.slowAfter(s.WarnAfter, Event{Kind: EventSlow, Step: s, Number: i + 1})()
+	r.stepEvent(i, Event{Kind: EventStepStarted})
+	defer r.slowAfter(s.WarnAfter, i)()
 	var err error
 	switch s.Kind {
 	case Check:
-		err = r.check(ctx, s, st)
+		err = r.check(ctx, i)
 	case Change:
-		err = r.change(ctx, s, st)
+		err = r.change(ctx, i)
 	case Once:
-		err = r.once(ctx, s, st)
+		err = r.once(ctx, i)
 	case Manual:
-		err = r.manual(ctx, s, st)
+		err = r.manual(ctx, i)
 	}
-	status := StatusNotReached
-	if st := r.j.states()[s.ID]; st != nil {
-		status = st.Status
-	}
-	r.event(Event{Kind: EventStepEnded, Step: s, Status: status, Err: err})
-	r.log.Log(ctx, level(err), "step", "id", s.ID, "status", status.String(), "target", s.Target, "error", err)
+	r.ended(ctx, i, err)
 	return err
 }
 
-func level(err error) slog.Level {
+func (r *run) ended(ctx context.Context, i int, err error) {
+	s, status := r.p.Steps[i], r.j.state(r.p.Steps[i].ID).status()
+	r.stepEvent(i, Event{Kind: EventStepEnded, Status: status, Err: err})
+	level := slog.LevelInfo
+	args := []any{"id", s.ID, "status", status.String(), "target", s.Target, "undo", r.undo}
 	if err != nil {
-		return slog.LevelError
+		level, args = slog.LevelError, append(args, "error", err)
 	}
-	return slog.LevelInfo
+	r.log.Log(ctx, level, "step", args...)
 }
 
-func (r *run) stepContext(ctx context.Context, s Step, facts factStore) context.Context {
-	number := r.number
-	ctx = context.WithValue(ctx, factKey{}, facts)
-	return context.WithValue(ctx, progressKey{}, func(text string) {
-		r.event(Event{Kind: EventProgress, Step: s, Number: number, Text: text})
-	})
+func (r *run) stepEvent(i int, e Event) {
+	if i >= 0 {
+		e.Step, e.Number = r.info[i], i+1
+	}
+	r.event(e)
 }
 
 func (r *run) event(e Event) {
-	if r.o.Observer == nil {
-		return
+	e.At, e.Journal, e.Run, e.Procedure, e.Undo, e.Total = time.Now(), r.j.ID(), r.number, r.p.Name, r.undo, len(r.p.Steps)
+	if e.Err != nil {
+		e.Error = e.Err.Error()
 	}
-	r.eventMu.Lock()
-	defer r.eventMu.Unlock()
-	e.At, e.Procedure, e.Total = time.Now(), r.p.Name, len(r.p.Steps)
-	if e.Number == 0 && e.Step.ID != "" {
-		e.Number = r.number
-	}
-	r.o.Observer(e)
+	r.events.send(e)
 }
 
 // stepError gives an error of a step its frame: the step, the target, the outcome and the next action.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 )
 
 const redacted = "[redacted]"
@@ -54,13 +53,8 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 // MarshalText implements encoding.TextMarshaler; JSON, XML and YAML encoders go through it.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// Redact replaces every occurrence of the given secrets in text, so that transcripts and error texts of other
-// systems can be kept.
-func Redact(text string, secrets ...Secret) string {
-	for _, s := range secrets {
-		if !s.Empty() {
-			text = strings.ReplaceAll(text, s.Reveal(), redacted)
-		}
-	}
-	return text
+// UnmarshalText implements encoding.TextUnmarshaler, so that a configuration can hold secrets.
+func (s *Secret) UnmarshalText(text []byte) error {
+	*s = NewSecret(string(text))
+	return nil
 }

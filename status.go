@@ -10,22 +10,25 @@ const (
 	StatusApplied
 	// StatusAlready: the wanted state held; nothing was done. A Check that holds has this status.
 	StatusAlready
-	// StatusFailed: the step failed and it is proven that its change is not in effect.
+	// StatusFailed: the step failed, and nothing of it is in effect because of a run of this journal.
 	StatusFailed
-	// StatusInDoubt: the change may have taken effect and nothing has settled it yet.
+	// StatusPartly: the change is in effect on some targets of the step and proven not to be on the others.
+	StatusPartly
+	// StatusInDoubt: the change may have taken effect, or its undo may have, and nothing has settled it yet.
 	StatusInDoubt
-	// StatusWaived: a Check did not hold and a person waived it, with a reason.
+	// StatusWaived: a Check did not hold and a person waived it for the run, with a reason.
 	StatusWaived
 	// StatusConfirmed: a person confirmed that a Manual step is done.
 	StatusConfirmed
 	// StatusWaiting: the run stands before the step and waits for a person.
 	StatusWaiting
-	// StatusUndone: the change was made and taken back.
+	// StatusUndone: the change was made and taken back, and that was observed.
 	StatusUndone
 )
 
 var statusNames = []string{StatusNotReached: "not-reached", StatusApplied: "applied", StatusAlready: "already", StatusFailed: "failed",
-	StatusInDoubt: "in-doubt", StatusWaived: "waived", StatusConfirmed: "confirmed", StatusWaiting: "waiting", StatusUndone: "undone"}
+	StatusPartly: "partly-applied", StatusInDoubt: "in-doubt", StatusWaived: "waived", StatusConfirmed: "confirmed",
+	StatusWaiting: "waiting", StatusUndone: "undone"}
 
 // String returns the status as a word, for example "already".
 func (s StepStatus) String() string { return enumName("StepStatus", statusNames, int(s)) }
@@ -35,14 +38,33 @@ func (s StepStatus) MarshalText() ([]byte, error) { return enumMarshal("status",
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (s *StepStatus) UnmarshalText(text []byte) error {
-	n, err := enumParse("status", statusNames, text)
-	if err == nil {
-		*s = StepStatus(n)
-	}
-	return err
+	return enumParse("status", statusNames, text, s)
 }
 
-// done reports whether the step needs nothing more.
-func (s StepStatus) done() bool {
-	return s == StatusApplied || s == StatusAlready || s == StatusWaived || s == StatusConfirmed
-}
+// Result says how the newest run of a journal ended. It is read from what is known of all steps.
+type Result int
+
+// How a run ended.
+const (
+	ResultNone        Result = iota // no run was begun
+	ResultCompleted                 // every step is done
+	ResultFailed                    // it ended early, and nothing of this journal is in effect
+	ResultPartWay                   // it ended early, changes of this journal are in effect and none is in doubt
+	ResultInDoubt                   // a change or an undo may have taken effect
+	ResultWaiting                   // a person is needed; run again with the same journal
+	ResultStopped                   // on request, before anything was changed
+	ResultInterrupted               // the context ended, the process ended without a word, or it goes on: see Journal.InUse
+	ResultUndone                    // everything that was applied is taken back
+)
+
+var resultNames = []string{ResultNone: "not-begun", ResultCompleted: "completed", ResultFailed: "failed", ResultPartWay: "part-way",
+	ResultInDoubt: "in-doubt", ResultWaiting: "waiting", ResultStopped: "stopped", ResultInterrupted: "interrupted", ResultUndone: "undone"}
+
+// String returns the result as a word, for example "part-way".
+func (r Result) String() string { return enumName("Result", resultNames, int(r)) }
+
+// MarshalText implements encoding.TextMarshaler.
+func (r Result) MarshalText() ([]byte, error) { return enumMarshal("result", resultNames, int(r)) }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (r *Result) UnmarshalText(text []byte) error { return enumParse("result", resultNames, text, r) }

@@ -5,47 +5,56 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 )
+
+// UndoPlan is what an undo would do, newest first, as the journal stands. It is data.
+type UndoPlan struct {
+	Findings PlanHash   `json:"findings"` // an approval is given for this one
+	Steps    []UndoStep `json:"steps"`    // up to and including the one where the undo would have to stop
+}
 
 // UndoStep is one line of what Undo would do.
 type UndoStep struct {
-	ID     string `json:"id"`               // as in Step
-	Title  string `json:"title"`            // as in Step
-	Target string `json:"target,omitempty"` // as in Step
-	Undo   bool   `json:"undo"`             // false: Undo stops here
-	Why    string `json:"why,omitempty"`    // why it stops
+	StepInfo
+	Status StepStatus `json:"status"`        // how the step stands
+	Undo   bool       `json:"undo"`          // false: Undo stops here
+	Why    string     `json:"why,omitempty"` // why it stops
 }
 
-// UndoPlan lists, newest first, the changes that the journal says are in effect, up to and including the one where
-// an undo would have to stop.
-func (p Procedure) UndoPlan(j *Journal) []UndoStep {
-	var plan []UndoStep
-	states := j.states()
-	for _, s := range slices.Backward(p.Steps) {
-		st := states[s.ID]
-		if !st.touched() && (st == nil || !st.undoOpen) {
+// UndoPlan lists, newest first, the changes that are or may be in effect because of the journal's runs, up to and including
+// the one where an undo would have to stop.
+func (p Procedure) UndoPlan(j *Journal) UndoPlan {
+	plan := UndoPlan{Steps: []UndoStep{}}
+	infos := p.info()
+	for i, s := range slices.Backward(p.Steps) {
+		st := j.state(s.ID)
+		if !st.touched() {
 			continue
 		}
-		u := UndoStep{ID: s.ID, Title: s.Title, Target: s.Target, Undo: true}
+		u := UndoStep{StepInfo: infos[i], Status: st.status(), Undo: true}
 		switch {
 		case s.Kind == Once:
 			u.Undo, u.Why = false, "it cannot be taken back; run the procedure for the way back"
 		case s.Undo == nil:
 			u.Undo, u.Why = false, "the step has no undo"
 		}
-		plan = append(plan, u)
+		plan.Steps = append(plan.Steps, u)
 		if !u.Undo {
 			break
 		}
 	}
+	plan.Findings = PlanHash(hashJSON(struct {
+		Definition, Journal string
+		Steps               []UndoStep
+	}{p.Definition(), j.ID(), plan.Steps}))
 	return plan
 }
 
-// Undo takes back, newest first, what the journal says was applied. It refuses to begin while any outcome is in
-// doubt (ErrInDoubt), and it never passes an applied Once or a Change without an Undo (ErrIrreversible): what lies
-// before it stays. Each undo is written to the journal before and after, so that Undo resumes like Run does. After an
-// undo has begun the journal cannot be run any more.
+// Undo takes back, newest first, what is in effect because of the journal's runs. It never passes a Once or a Change without an
+// Undo that is or may be in effect (ErrIrreversible): what lies before it stays. A step in doubt is looked at first: where
+// its wanted state is not seen, Undo refuses (ErrInDoubt) until a run or a person has settled it. Each step passes gate or
+// approved UndoPlan like a change, is written to the journal before and after, and is observed: what is not seen to be
+// taken back stays open, and Undo resumes there. After an undo has begun the journal cannot be run any more.
 //
 // Undo works on time of its own: the end of ctx, which may be what made the run fail, stops it between two steps only.
 func (p Procedure) Undo(ctx context.Context, o RunOptions) (*Report, error) {
@@ -54,33 +63,36 @@ func (p Procedure) Undo(ctx context.Context, o RunOptions) (*Report, error) {
 		return nil, err
 	}
 	defer r.j.leave()
-	for id, st := range r.j.states() {
-		if st.Status == StatusInDoubt && !st.fired && !st.undoOpen {
-			return p.Report(r.j), &Error{Op: "undo", Target: id, Outcome: NotApplied, Next: "settle the step first: run again, or resolve it",
-				Err: fmt.Errorf("%w: %s", ErrInDoubt, id)}
-		}
-	}
-	if err := r.j.append(record{Type: recRun, Actor: o.Actor, Reason: "undo: " + o.Reason}); err != nil {
-		return p.Report(r.j), err
-	}
-	r.event(Event{Kind: EventRunStarted})
-	return r.end(r.locked(ctx, r.undoAll))
+	r.undo = true
+	return r.do(ctx, recUndo, r.undoAll)
 }
 
 func (r *run) undoAll(ctx context.Context) error {
-	for _, u := range r.p.UndoPlan(r.j) {
+	if err := r.settleDoubts(ctx); err != nil {
+		return err
+	}
+	plan := r.p.UndoPlan(r.j)
+	if r.o.Approved != "" && !r.recall() {
+		if plan.Findings != r.o.Approved {
+			return r.fail("compare with the approved undo", "read the new plan of the undo and approve that one", NotApplied,
+				fmt.Errorf("%w: approved %.12s, found %.12s", ErrPlanChanged, r.o.Approved, plan.Findings))
+		}
+		if err := r.remember(plan.shown()); err != nil {
+			return err
+		}
+	}
+	for _, u := range plan.Steps {
 		if err := r.stopped(ctx); err != nil {
 			return err
 		}
-		i := r.p.index(u.ID)
+		i := r.index[u.ID]
 		s := r.p.Steps[i]
-		r.number = i + 1
 		if !u.Undo {
-			return stepError(s, NotApplied, u.Why, fmt.Errorf("%w: %s is in effect and stays", ErrIrreversible, s.ID))
+			return stepError(s, r.outcomeOf(i), u.Why, fmt.Errorf("%w: %s is in effect and stays", ErrIrreversible, s.ID))
 		}
-		r.event(Event{Kind: EventStepStarted, Step: s})
-		err := r.undoStep(ctx, s)
-		r.event(Event{Kind: EventStepEnded, Step: s, Status: r.j.states()[s.ID].Status, Err: err})
+		r.stepEvent(i, Event{Kind: EventStepStarted})
+		err := r.undoStep(ctx, i)
+		r.ended(ctx, i, err)
 		if err != nil {
 			return err
 		}
@@ -88,44 +100,155 @@ func (r *run) undoAll(ctx context.Context) error {
 	return nil
 }
 
-func (r *run) undoStep(ctx context.Context, s Step) error {
-	if err := r.lockStillOurs(ctx); err != nil {
+func (p UndoPlan) shown() []shownStep {
+	var lines []shownStep
+	for _, s := range p.Steps {
+		lines = append(lines, shownStep{Step: s.ID, Action: ActionApply, Found: s.Status.String()})
+	}
+	return lines
+}
+
+// settleDoubts looks at every step that may be in effect. Only the wanted state closes a doubt here: a change that was not
+// seen may still come, and an undo that came before it would be taken back by it.
+func (r *run) settleDoubts(ctx context.Context) error {
+	for i, s := range r.p.Steps {
+		st := r.j.state(s.ID)
+		if st.effect != effectDoubt || st.undoOpen {
+			continue
+		}
+		var err error
+		var obs Observation
+		if s.Kind == Once {
+			var outcome Outcome
+			outcome, err = r.probe(ctx, i)
+			if err == nil && outcome != InDoubt {
+				if err := r.outcome(i, outcome, proofProbed, Observation{Found: "asked before an undo"}, nil, nil); err != nil {
+					return err
+				}
+				continue
+			}
+		} else if obs, err = r.observe(ctx, i); err == nil && obs.Done {
+			if err := r.j.append(observed(s, StatusAlready, obs, nil)); err != nil {
+				return err
+			}
+			continue
+		}
+		if err == nil {
+			err = fmt.Errorf("found %s, and it may still take effect", found(obs))
+		}
+		return &Error{Op: "undo", Target: s.ID, Outcome: InDoubt, Next: "settle the step first: run again, or look at the target and resolve it",
+			Err: fmt.Errorf("%w: %s: %w", ErrInDoubt, s.ID, err)}
+	}
+	return nil
+}
+
+func (r *run) undoStep(ctx context.Context, i int) error {
+	s := r.p.Steps[i]
+	fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
+	defer cancel()
+	obs, lookErr := r.observe(fresh, i)
+	if lookErr != nil {
+		obs = Observation{Found: "cannot be observed: " + lookErr.Error()}
+	}
+	obs.Would = "take back: " + s.Title
+	if err := r.consentToUndo(i, obs); err != nil {
+		return err
+	}
+	if err := r.lockStillOurs(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
 	if err := r.j.append(record{Type: recUndoIntent, Step: s.ID}); err != nil {
 		return err
 	}
-	r.event(Event{Kind: EventIntent, Step: s})
-	fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
-	defer cancel()
-	err := undo(r.stepContext(fresh, s, r.j), s)
-	outcome := OutcomeOf(err)
-	rec := record{Type: recUndoOutcome, Step: s.ID, Outcome: &outcome, Targets: targetsOf(err)}
-	if err != nil {
-		err = stepError(s, outcome, "undo again with the same journal: an undo is safe to repeat", fmt.Errorf("undo: %w", err))
-		rec.Error, rec.Next = err.Error(), NextOf(err)
+	r.stepEvent(i, Event{Kind: EventIntent, Observation: obs})
+	r.stepEvent(i, Event{Kind: EventAttempt, Observation: obs, Attempt: 1})
+	limit, end := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
+	defer end()
+	err, facts := r.act(limit, i, "undo", s.Undo)
+	if errors.Is(err, errNothingToUndo) {
+		return r.undoOutcome(i, Applied, Observation{Found: "nothing to take back"}, facts, nil)
 	}
-	return errors.Join(err, r.j.append(rec))
+	if err != nil && OutcomeOf(err) == NotApplied || errors.Is(err, ErrUnresponsive) {
+		return r.undoOutcome(i, OutcomeOf(err), Observation{}, facts, err)
+	}
+	seen, lookErr := r.untilUndone(limit, i)
+	if lookErr == nil {
+		return r.undoOutcome(i, Applied, seen, facts, nil)
+	}
+	if err == nil {
+		err = lookErr
+	} else {
+		err = fmt.Errorf("%w; and: %w", err, lookErr)
+	}
+	return r.undoOutcome(i, InDoubt, seen, facts, err)
 }
 
-// TakeOverLock replaces the holder of the lock, named by from, with this journal's claim, and records who did it and
-// why. Only a person who knows that the other run is dead may do this: two runs at once is what the lock prevents.
-func (p Procedure) TakeOverLock(ctx context.Context, from Claim, o RunOptions) error {
-	if p.Lock == nil {
-		return Invalid("Procedure.Lock", "is nil", "there is no lock to take over")
+// consentToUndo asks the gate about a step that no approved plan of the undo has shown.
+func (r *run) consentToUndo(i int, obs Observation) error {
+	_, planned := r.approved[r.p.Steps[i].ID]
+	if planned || r.o.Gate == nil && r.approved == nil {
+		return nil
 	}
-	r, err := p.start(o)
-	if err != nil {
-		return err
+	if r.o.Gate == nil {
+		return stepError(r.p.Steps[i], r.outcomeOf(i), "read the new plan of the undo and approve that one",
+			fmt.Errorf("%w: %w: the approved undo did not show it", ErrWaiting, ErrPlanChanged))
 	}
-	defer r.j.leave()
-	rec := record{Type: recTakeOver, Actor: o.Actor, Reason: o.Reason,
-		Found: fmt.Sprintf("held by %s for %s since %s (%s)", from.Owner, from.Purpose, from.Since.Format(time.RFC3339), from.ID)}
-	if err := r.j.append(rec); err != nil {
-		return err
+	return r.ask(i, 1, obs, false)
+}
+
+// untilUndone looks until nothing of the change is left, at least once on time of its own.
+func (r *run) untilUndone(limit context.Context, i int) (Observation, error) {
+	s := r.p.Steps[i]
+	before := r.j.state(s.ID).before0
+	own := context.WithoutCancel(limit)
+	for {
+		ctx := r.stepContext(own, i, &stepFacts{j: r.j, step: s})
+		var obs Observation
+		var err error
+		done := false
+		if s.Undone != nil {
+			obs, err = look(ctx, s, "observe the undo of", s.Undone)
+			done = obs.Done
+		} else if obs, err = observe(ctx, s); err == nil {
+			done = takenBack(obs, before)
+		}
+		switch {
+		case err == nil && done:
+			return obs, nil
+		case err == nil:
+			err = fmt.Errorf("%w: found %s", ErrNotObserved, found(obs))
+		}
+		if errors.Is(err, ErrUnresponsive) || limit.Err() != nil || sleep(limit, s.poll()) != nil {
+			return obs, err
+		}
 	}
-	if err := p.Lock.TakeOver(ctx, from, r.j.claim()); err != nil {
-		return r.fail("take the lock over", "read the holder again; it may have changed", OutcomeOf(err), err)
+}
+
+// takenBack reports whether an observation shows nothing of the change: the wanted state does not hold, and no target has it
+// that did not have it before.
+func takenBack(obs Observation, before []Item) bool {
+	had := map[string]bool{}
+	for _, item := range before {
+		had[item.Target] = item.Done
 	}
-	return nil
+	for _, item := range obs.Items {
+		if item.Done && !had[item.Target] {
+			return false
+		}
+	}
+	return !obs.Done
+}
+
+func (r *run) undoOutcome(i int, o Outcome, obs Observation, facts *stepFacts, err error) error {
+	s := r.p.Steps[i]
+	rec := record{Type: recUndoOutcome, Step: s.ID, Outcome: &o, Found: obs.Found, Items: obs.Items, Said: facts.lines()}
+	if targets, ok := errors.AsType[Targets](err); ok {
+		rec.Targets = targets.outcomes()
+	}
+	if err == nil {
+		return r.j.append(rec)
+	}
+	err = stepError(s, o, "undo again with the same journal: an undo is safe to repeat", fmt.Errorf("undo: %w", err))
+	rec.Error, rec.Next = bareText(err), NextOf(err)
+	return errors.Join(err, r.j.append(rec))
 }

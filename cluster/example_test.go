@@ -37,7 +37,7 @@ func ExampleTransfer() {
 		fmt.Println(err)
 		return
 	}
-	journal, err := failover.OpenJournal(filepath.Join(dir, "journal"))
+	journal, err := failover.CreateJournal(filepath.Join(dir, "journal"))
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -23,6 +23,7 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/internal/peers"
 )
 
@@ -279,7 +280,7 @@ func runTransfer(t *testing.T, c cluster.Cluster, journal string, o cluster.Tran
 	}
 	p, err := cluster.Transfer(c, o)
 	require.NoError(t, err)
-	j, err := failover.OpenJournal(journal)
+	j, err := failovertest.JournalAt(journal)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, j.Close()) }()
 	return p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test"})
@@ -563,7 +564,7 @@ func drive() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	j, err := failover.OpenJournal(p.Journal)
+	j, err := failovertest.JournalAt(p.Journal)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2

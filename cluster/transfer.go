@@ -122,6 +122,7 @@ func Transfer(c Cluster, o TransferOptions) (failover.Procedure, error) {
 func (t transfer) prepare() []failover.Step {
 	return []failover.Step{
 		{ID: "prepare/remember", Title: "Remember the owner and the failback setting", Target: t.o.Group, Kind: failover.Change,
+			Writes: []string{startFact.Name},
 			Source: "added: a later process must know where the group came from and what to put back",
 			Observe: func(ctx context.Context) (failover.Observation, error) {
 				if s, ok, err := startFact.Load(ctx); err != nil || ok {

@@ -34,7 +34,7 @@ func ExampleUpgrade() {
 		fmt.Println(err)
 		return
 	}
-	plan, err := upgrade.Plan(context.Background())
+	plan, err := upgrade.Plan(context.Background(), nil)
 	if err != nil {
 		fmt.Println(err)
 		return

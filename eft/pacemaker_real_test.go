@@ -19,6 +19,7 @@ import (
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
 	"github.com/01b61c5c/failover/eft"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/internal/peers"
 )
 
@@ -179,7 +180,7 @@ func TestUpgradeOnARealCluster(t *testing.T) {
 
 	journal := filepath.Join(t.TempDir(), "j")
 	run := func(ctx context.Context, observer func(failover.Event)) error {
-		j, err := failover.OpenJournal(journal)
+		j, err := failovertest.JournalAt(journal)
 		require.NoError(t, err)
 		_, err = proc.Run(ctx, failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Observer: observer})
 		require.NoError(t, j.Close())

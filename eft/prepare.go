@@ -52,6 +52,7 @@ func (u upgrade) prepare() []failover.Step {
 			_, err := startFact.Capture(ctx, u.readStart)
 			return err
 		}, failover.NothingToUndo)}
+	steps[0].Writes = []string{startFact.Name}
 	if u.o.Admin != nil {
 		steps = append(steps, u.change("prepare/settings", "Remember the settings, to compare them afterwards", u.o.Group,
 			u.vendor("7.1", "9.1", asExpected), func(ctx context.Context) (failover.Observation, error) {
@@ -61,6 +62,7 @@ func (u upgrade) prepare() []failover.Step {
 				_, err := settingsFact.Capture(ctx, u.o.Admin.Read)
 				return err
 			}, failover.NothingToUndo))
+		steps[1].Writes = []string{settingsFact.Name}
 	}
 	steps = append(steps, u.transferSteps("prepare/")...)
 	for _, n := range []struct {
@@ -171,7 +173,7 @@ func (u upgrade) backup() []failover.Step {
 			}
 			return copyFact.Save(ctx, copied{Files: len(m.Files), Bytes: m.Bytes(), Hash: m.Hash})
 		}, failover.NothingToUndo)
-	run.Timeout = time.Hour
+	run.Timeout, run.Writes = time.Hour, []string{copyFact.Name}
 	verify := u.change("backup/verify", "Read the backup again and compare it with its manifest", node.Name(), source,
 		func(ctx context.Context) (failover.Observation, error) {
 			hash, ok, err := backupFact.Load(ctx)
@@ -195,7 +197,7 @@ func (u upgrade) backup() []failover.Step {
 			failover.Progress(ctx, fmt.Sprintf("%d files, %d bytes, manifest %s in %s on %s", len(m.Files), m.Bytes(), m.Hash, b.To, node.Name()))
 			return backupFact.Save(ctx, m.Hash)
 		}, failover.NothingToUndo)
-	verify.Timeout = run.Timeout
+	verify.Timeout, verify.Writes = run.Timeout, []string{backupFact.Name}
 	return []failover.Step{run, verify}
 }
 
@@ -238,7 +240,7 @@ func (u upgrade) quiesce() []failover.Step {
 				}
 			}
 		}, failover.NothingToUndo)
-	s.Timeout = q.For + changeTime
+	s.Timeout, s.Writes = q.For+changeTime, []string{quiescedFact.Name}
 	return []failover.Step{s}
 }
 

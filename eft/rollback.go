@@ -159,13 +159,15 @@ func (u upgrade) disabled(id string, n Node, source string) failover.Step {
 
 // where remembers whether the node with the old version has the group and serves.
 func (o RollbackOptions) where(u upgrade, source string) failover.Step {
-	return u.change("prepare/where", "Remember whether the old version serves", o.Group, source, func(ctx context.Context) (failover.Observation, error) {
+	s := u.change("prepare/where", "Remember whether the old version serves", o.Group, source, func(ctx context.Context) (failover.Observation, error) {
 		_, ok, err := stayedFact.Load(ctx)
 		return failover.Observation{Done: ok, Found: "remembered", Would: "write it to the journal"}, err
 	}, func(ctx context.Context) error {
 		_, err := stayedFact.Capture(ctx, o.serves)
 		return err
 	}, failover.NothingToUndo)
+	s.Writes = []string{stayedFact.Name}
+	return s
 }
 
 // serves reports whether the group is online where the old version is.
@@ -231,7 +233,7 @@ func (o RollbackOptions) restore(u upgrade, source string) failover.Step {
 			}
 			return restoredFact.Save(ctx, o.Manifest)
 		}, nil)
-	s.Timeout = moveTime(o.Move) * 3
+	s.Timeout, s.Writes = moveTime(o.Move)*3, []string{restoredFact.Name}
 	return s
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/idm"
 	"github.com/01b61c5c/failover/idm/idmtest"
 )
@@ -33,7 +34,7 @@ func (m *move) saved() map[string]string {
 // runWithEvents runs a procedure in which users change between the stop and the saving.
 func (m *move) runWithEvents(p failover.Procedure, name string) {
 	m.t.Helper()
-	j, err := failover.OpenJournal(m.journal(name))
+	j, err := failovertest.JournalAt(m.journal(name))
 	require.NoError(m.t, err)
 	defer j.Close() //nolint:errcheck // test
 	o := m.options(j, p)
@@ -107,7 +108,7 @@ func TestTheGapBeginsWithTheOldestEventThatWaited(t *testing.T) {
 		} else {
 			require.Error(t, err)
 			m.tree.Server("srv1").Behave(slow, idmtest.Behaviour{})
-			j, err := failover.OpenJournal(m.journal("x"))
+			j, err := failovertest.JournalAt(m.journal("x"))
 			require.NoError(t, err)
 			_, err = p.Undo(t.Context(), m.options(j, p))
 			require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/idm"
 	"github.com/01b61c5c/failover/idm/idmtest"
 )
@@ -59,7 +60,7 @@ func countDeaths(t *testing.T) int {
 	m := newMove(t, smallPair())
 	count := 0
 	p := m.switchover("srv1", "srv2")
-	j, err := failover.OpenJournal(m.journal("x"))
+	j, err := failovertest.JournalAt(m.journal("x"))
 	require.NoError(t, err)
 	defer j.Close() //nolint:errcheck // test
 	o := m.options(j, p)
@@ -75,7 +76,7 @@ func (m *move) killedAt(p failover.Procedure, n int) bool {
 	go func() {
 		dead := true
 		defer func() { killed <- dead }()
-		j, err := failover.OpenJournal(m.journal("x"))
+		j, err := failovertest.JournalAt(m.journal("x"))
 		if err != nil {
 			m.t.Error(err)
 			return

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/idm"
 	"github.com/01b61c5c/failover/idm/idmtest"
 )
@@ -138,7 +139,7 @@ func TestTheSourceComesBackInTheMiddleOfAFailover(t *testing.T) {
 				return idm.Dial(ctx, old.URL(), idm.WithRoots(m.tree.Roots()), admin())
 			}
 			p := m.failover(func(o *idm.FailoverOptions) { o.TrySource = dial })
-			j, err := failover.OpenJournal(m.journal("x"))
+			j, err := failovertest.JournalAt(m.journal("x"))
 			require.NoError(t, err)
 			o := m.options(j, p)
 			o.Observer = func(e failover.Event) {

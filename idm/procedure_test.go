@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/idm"
 	"github.com/01b61c5c/failover/idm/idmtest"
 )
@@ -74,8 +75,8 @@ func (m *move) failover(change func(*idm.FailoverOptions)) failover.Procedure {
 
 func (m *move) journal(name string) string { return filepath.Join(m.dir, name+".journal") }
 
-func yes(_ context.Context, s failover.Step, _ failover.Observation) (failover.Statement, error) {
-	return failover.Statement{By: "ann", Says: s.ID + " is done", Reason: "I did it"}, nil
+func yes(_ context.Context, q failover.Request) (failover.Statement, error) {
+	return failover.Statement{By: "ann", Says: q.Step.ID + " is done", Reason: "I did it"}, nil
 }
 
 // waived are checks of what the fixture's Remote Loader drivers refer to: certificates nobody made.
@@ -94,7 +95,7 @@ func (m *move) options(j *failover.Journal, p failover.Procedure) failover.RunOp
 
 func (m *move) run(p failover.Procedure, name string) (*failover.Report, error) {
 	m.t.Helper()
-	j, err := failover.OpenJournal(m.journal(name))
+	j, err := failovertest.JournalAt(m.journal(name))
 	require.NoError(m.t, err)
 	defer j.Close() //nolint:errcheck // test
 	return p.Run(m.t.Context(), m.options(j, p))
@@ -145,7 +146,7 @@ func TestPrepareSwitchoverFailback(t *testing.T) {
 		require.Empty(t, m.tree.Server("srv2").StartError(d))
 		require.True(t, m.tree.Server("srv2").HasPassword(d, "application", "", idmtest.DriverPasswords(i).Application))
 	}
-	plan, err := m.prepare().Plan(t.Context())
+	plan, err := m.prepare().Plan(t.Context(), nil)
 	require.NoError(t, err)
 	for _, s := range plan.Steps {
 		if strings.HasSuffix(s.ID, "/copy-data") || strings.HasSuffix(s.ID, "/add-server") || strings.HasSuffix(s.ID, "/keep-disabled") || strings.HasSuffix(s.ID, "/export") {
@@ -174,18 +175,19 @@ func TestPrepareSwitchoverFailback(t *testing.T) {
 func TestPrepareWaitsForTheEngine(t *testing.T) {
 	m := newMove(t, idmtest.Config{Association: idmtest.AfterRestart, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
 	p := m.prepare()
-	j, err := failover.OpenJournal(m.journal("x"))
+	j, err := failovertest.JournalAt(m.journal("x"))
 	require.NoError(t, err)
 	defer j.Close() //nolint:errcheck // test
 	o := m.options(j, p)
 	restarted := false
-	o.Confirm = func(ctx context.Context, s failover.Step, obs failover.Observation) (failover.Statement, error) {
+	o.Confirm = func(ctx context.Context, q failover.Request) (failover.Statement, error) {
+		s := q.Step
 		if s.ID == "prepare/engine-serves" {
 			restarted = true
 			require.Contains(t, s.Help, "ndsd")
 			require.NoError(t, m.tree.Server("srv2").Restart())
 		}
-		return yes(ctx, s, obs)
+		return yes(ctx, q)
 	}
 	_, err = p.Run(t.Context(), o)
 	require.NoError(t, err)
@@ -323,17 +325,18 @@ func TestAServerThatDoesNotTakeTheInferredOperations(t *testing.T) {
 		m.tree.Inject(idmtest.Fault{Kind: idmtest.Refusal, Extended: op, Code: 2, Text: "unrecognized extended operation", Times: -1})
 	}
 	p := m.switchover("srv1", "srv2")
-	j, err := failover.OpenJournal(m.journal("x"))
+	j, err := failovertest.JournalAt(m.journal("x"))
 	require.NoError(t, err)
 	defer j.Close() //nolint:errcheck // test
 	o := m.options(j, p)
-	o.Confirm = func(ctx context.Context, s failover.Step, obs failover.Observation) (failover.Statement, error) {
+	o.Confirm = func(ctx context.Context, q failover.Request) (failover.Statement, error) {
+		s := q.Step
 		if strings.HasSuffix(s.ID, "/engine-serves") {
 			if err := m.tree.Server("srv2").Restart(); err != nil {
 				return failover.Statement{}, err
 			}
 		}
-		return yes(ctx, s, obs)
+		return yes(ctx, q)
 	}
 	r, err := p.Run(t.Context(), o)
 	require.NoError(t, err, "%s", r)

@@ -33,7 +33,7 @@ func TestReferencesAreCheckedAsFarAsTheDirectoryShowsThem(t *testing.T) {
 	set(6, remote, "REMOTE(hostname=rl port=8090 kmo='No Such')")
 	set(7, "com.novell.nds.dirxml.driver.ldap.LDAPDriverShim", "app:636")
 
-	plan, err := m.failover(nil).Plan(t.Context())
+	plan, err := m.failover(nil).Plan(t.Context(), nil)
 	require.NoError(t, err)
 	found := map[string]string{}
 	for _, s := range plan.Steps {

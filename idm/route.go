@@ -186,7 +186,7 @@ func (m *mover) look(ctx context.Context, wanted string, see func(ctx context.Co
 		rows[place[driver]] = failover.Item{Target: driver, Done: f.done, Found: f.text}
 		return err
 	})
-	if failed, ok := errors.AsType[*fanout.Errors](err); ok && len(failed.Targets()) == len(m.Drivers) {
+	if failed, ok := errors.AsType[failover.Targets](err); ok && len(failed.Unwrap()) == len(m.Drivers) {
 		return failover.Observation{}, err
 	}
 	return summary(rows, wanted), nil

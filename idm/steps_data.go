@@ -177,7 +177,7 @@ func openText(state PasswordState, tried bool) string {
 }
 
 func (m *mover) setPasswords(source string) failover.Step {
-	return failover.Step{ID: m.id("passwords"), Title: "Set the passwords on the target", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Source: source,
+	return failover.Step{ID: m.id("passwords"), Writes: []string{factPasswords.Name}, Title: "Set the passwords on the target", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			list, err := m.secretsNeeded(ctx)
 			if err != nil {

@@ -47,7 +47,7 @@ func (m *mover) sourceActive() failover.Step {
 
 // stop stops the drivers on the source and notes time and start options first.
 func (m *mover) stop() failover.Step {
-	return failover.Step{ID: m.id("stop"), Title: "Note the time and stop the drivers on the source", Target: m.sourceDN, Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
+	return failover.Step{ID: m.id("stop"), Writes: []string{factNoted.Name}, Title: "Note the time and stop the drivers on the source", Target: m.sourceDN, Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
 		Source: fromVendor + `cache relocation: "note the time", stop, and synchronize from the noted time afterwards`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			_, written, err := factNoted.Load(ctx)
@@ -164,7 +164,7 @@ func (m *mover) targetInactive(ctx context.Context, driver string) error {
 
 // saveCaches writes the events that wait on the source into files.
 func (m *mover) saveCaches(dir string) failover.Step {
-	return failover.Step{ID: m.id("save-caches"), Title: "Save the events that wait on the source", Target: m.sourceDN, Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
+	return failover.Step{ID: m.id("save-caches"), Writes: []string{factCaches.Name}, Title: "Save the events that wait on the source", Target: m.sourceDN, Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
 		Source: ours + "the queue is a file of one server (ldapwiki \"TAO Files\"); disabling a driver ends it",
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			saved, _, err := factCaches.Load(ctx)
@@ -272,7 +272,7 @@ func orText(text, otherwise string) string {
 
 // disableSource disables the drivers on the source.
 func (m *mover) disableSource() failover.Step {
-	return failover.Step{ID: m.id("disable-source"), Title: "Disable the drivers on the source", Target: m.sourceDN, Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
+	return failover.Step{ID: m.id("disable-source"), Writes: []string{factDisabled.Name}, Title: "Disable the drivers on the source", Target: m.sourceDN, Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
 		Source: fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready"; the start option is a value of that server alone`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "disabled on the source", func(ctx context.Context, driver string) (finding, error) {

@@ -125,7 +125,7 @@ func (s *Server) StatusLog(ctx context.Context, driverDN string) string {
 // closeGap synchronizes what happened since the noted time, which is each driver's own: one that was behind when it was stopped has to go
 // back further.
 func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Time, bool, error)) failover.Step {
-	return failover.Step{ID: m.id("close-gap"), Title: "Close the gap: synchronize what changed since the noted time", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StartTimeout),
+	return failover.Step{ID: m.id("close-gap"), Writes: []string{factResynced.Name}, Title: "Close the gap: synchronize what changed since the noted time", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StartTimeout),
 		Source: fromVendor + `cache relocation: start without automatic synchronization, then "synchronize from the noted time" to pick up lost events`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			done, _, err := factResynced.Load(ctx)

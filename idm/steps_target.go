@@ -224,7 +224,7 @@ func (m *mover) targetQuiet() failover.Step {
 
 // enable sets the drivers to Manual without synchronization.
 func (m *mover) enable() failover.Step {
-	return failover.Step{ID: m.id("enable-manual"), Title: "Enable the drivers on the target: Manual, without synchronization", Target: m.Target.DN(), Kind: failover.Change,
+	return failover.Step{ID: m.id("enable-manual"), Writes: []string{factBefore.Name}, Title: "Enable the drivers on the target: Manual, without synchronization", Target: m.Target.DN(), Kind: failover.Change,
 		Source: fromWiki + `"Enable the drivers on the new server. Set them to Manual (later, when all id good, change to Auto-Start). When changing from Disabled to Manual/Auto-Start choose to NOT synchronize data (use the checkbox) and then click Apply/Ok."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "enabled on the target", func(ctx context.Context, driver string) (finding, error) {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/idm"
 	"github.com/01b61c5c/failover/idm/idmtest"
 )
@@ -16,15 +17,15 @@ import (
 func TestUndoOfASwitchover(t *testing.T) {
 	m := newMove(t, pair())
 	p := m.switchover("srv1", "srv2")
-	j, err := failover.OpenJournal(m.journal("x"))
+	j, err := failovertest.JournalAt(m.journal("x"))
 	require.NoError(t, err)
 	defer j.Close() //nolint:errcheck // test
 	o := m.options(j, p)
-	o.Confirm = func(ctx context.Context, s failover.Step, obs failover.Observation) (failover.Statement, error) {
-		if s.ID == "switchover/all-good" {
+	o.Confirm = func(ctx context.Context, q failover.Request) (failover.Statement, error) {
+		if q.Step.ID == "switchover/all-good" {
 			return failover.Statement{}, failover.ErrWaiting
 		}
-		return yes(ctx, s, obs)
+		return yes(ctx, q)
 	}
 	_, err = p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrWaiting)
@@ -47,7 +48,7 @@ func TestUndoCatchesUpWhatTheSourceMissed(t *testing.T) {
 		}
 		p, err := idm.Switchover(idm.SwitchoverOptions{Route: m.route(open(t, m.tree, "srv2")), Source: open(t, m.tree, "srv1"), Gap: gap})
 		require.NoError(t, err)
-		j, err := failover.OpenJournal(m.journal("x"))
+		j, err := failovertest.JournalAt(m.journal("x"))
 		require.NoError(t, err)
 		defer j.Close() //nolint:errcheck // test
 		o := m.options(j, p)
@@ -76,7 +77,7 @@ func TestUndoCatchesUpWhatTheSourceMissed(t *testing.T) {
 func TestUndoBeforeTheDriversWereDisabledSynchronizesNothing(t *testing.T) {
 	m := newMove(t, pair())
 	p := m.switchover("srv1", "srv2")
-	j, err := failover.OpenJournal(m.journal("x"))
+	j, err := failovertest.JournalAt(m.journal("x"))
 	require.NoError(t, err)
 	defer j.Close() //nolint:errcheck // test
 	o := m.options(j, p)
@@ -106,7 +107,7 @@ func TestUndoOfAFailover(t *testing.T) {
 	p := m.failover(nil)
 	m.mustRun(p, "x")
 	m.stand("srv2", "", idmtest.Auto)
-	j, err := failover.OpenJournal(m.journal("x"))
+	j, err := failovertest.JournalAt(m.journal("x"))
 	require.NoError(t, err)
 	defer j.Close() //nolint:errcheck // test
 	r, err := p.Undo(t.Context(), m.options(j, p))

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/opcon"
 	"github.com/01b61c5c/failover/opcon/opcontest"
 )
@@ -287,7 +288,7 @@ func TestCrashAfterEveryIntent(t *testing.T) {
 						panic(crash)
 					}
 				}
-				first, err := failover.OpenJournal(path)
+				first, err := failovertest.JournalAt(path)
 				require.NoError(t, err)
 				_, runErr := p.Run(context.Background(), options(first))
 				_ = runErr // whether the step was still needed differs; the end state below counts

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/opcon"
 	"github.com/01b61c5c/failover/opcon/opcontest"
 )
@@ -209,9 +210,9 @@ func TestDecisionsWithinAProcedure(t *testing.T) {
 	}
 	var asked []string
 	o := options(j)
-	o.Gate = failover.GateFunc(func(_ context.Context, st failover.Step, obs failover.Observation) error {
-		asked = append(asked, obs.Would)
-		return nil
+	o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+		asked = append(asked, q.Observation.Would)
+		return failover.Approval{}, nil
 	})
 	_, err = p.Run(ctx, o)
 	require.NoError(t, err)
@@ -242,7 +243,7 @@ func TestDecisionsSurviveACrash(t *testing.T) {
 				return out, nil
 			}
 			path := t.TempDir() + "/journal"
-			first, err := failover.OpenJournal(path)
+			first, err := failovertest.JournalAt(path)
 			require.NoError(t, err)
 			cut, cancel := context.WithCancel(ctx)
 			s.Before("POST", "/api/jobactions", verb, 0, cancel)

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/opcon"
 	"github.com/01b61c5c/failover/opcon/opcontest"
 )
@@ -107,7 +108,7 @@ func journal(t *testing.T) *failover.Journal {
 
 func openJournal(t *testing.T, path string) *failover.Journal {
 	t.Helper()
-	j, err := failover.OpenJournal(path)
+	j, err := failovertest.JournalAt(path)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = j.Close() })
 	return j
@@ -131,7 +132,7 @@ func procedure(t *testing.T, s *site, q opcon.QuiesceOptions, r opcon.ResumeOpti
 
 func options(j *failover.Journal) failover.RunOptions {
 	return failover.RunOptions{Journal: j, Actor: "operator", Reason: reason,
-		Confirm: func(context.Context, failover.Step, failover.Observation) (failover.Statement, error) {
+		Confirm: func(context.Context, failover.Request) (failover.Statement, error) {
 			return failover.Statement{By: "operator", Says: "decided", Reason: "looked at the list"}, nil
 		}}
 }

@@ -53,7 +53,7 @@ func quiesceSteps(c *Client, o QuiesceOptions, st store) ([]failover.Step, error
 		steps = append(steps, q.limited(), q.drain(),
 			q.hold("hold-again", "Hold the schedules built while the machine was drained"))
 	}
-	return append(steps, q.down()), nil
+	return writing(append(steps, q.down()), o.Machine), nil
 }
 
 type quiesce struct {

@@ -36,7 +36,7 @@ func resumeSteps(c *Client, o ResumeOptions, st store) ([]failover.Step, error) 
 	if o.Repoint == EditRecord {
 		steps = append(steps, r.repoint())
 	}
-	return append(steps, r.up(), r.interrupted(), r.rerun(), r.release()), nil
+	return writing(append(steps, r.up(), r.interrupted(), r.rerun(), r.release()), o.Machine), nil
 }
 
 type resume struct {

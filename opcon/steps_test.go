@@ -16,7 +16,7 @@ func TestPlannedSwitchover(t *testing.T) {
 	s.Change(func() { s.Running.Ticks = 40; s.JustSent.Status, s.JustSent.Ticks = opcontest.JobRunning, 20 })
 	p := procedure(t, s, planned(), resumed())
 
-	plan, err := p.Plan(context.Background())
+	plan, err := p.Plan(context.Background(), nil)
 	require.NoError(t, err)
 	require.Zero(t, s.Count("hold", ""), "a plan changes nothing")
 	require.Contains(t, plan.String(), "SYM BRANCH [EAST]")

@@ -5,7 +5,7 @@
 //	pair, err := symitar.NewPair(cfg)
 //	defer pair.Close()
 //	proc, err := symitar.Switchover(pair)
-//	plan, err := proc.Plan(ctx)            // changes nothing
+//	plan, err := proc.Plan(ctx, nil)            // changes nothing
 //	report, err := proc.Run(ctx, failover.RunOptions{…})
 //
 // # What the vendor says

@@ -39,14 +39,15 @@ func ExampleSwitchover() {
 		return
 	}
 	defer os.RemoveAll(dir)
-	journal, err := failover.OpenJournal(filepath.Join(dir, "journal"))
+	journal, err := failover.CreateJournal(filepath.Join(dir, "journal"))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer journal.Close()
 	_, err = swap.Run(context.Background(), failover.RunOptions{Journal: journal, Actor: "operator", Reason: "CHG0042",
-		Confirm: func(_ context.Context, s failover.Step, _ failover.Observation) (failover.Statement, error) {
+		Confirm: func(_ context.Context, q failover.Request) (failover.Statement, error) {
+			s := q.Step
 			return failover.Statement{By: "operator", Says: "done: " + s.Title, Reason: "did it in OpCon"}, nil
 		}})
 	fmt.Println("error:", err)

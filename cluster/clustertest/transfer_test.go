@@ -12,6 +12,7 @@ import (
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
 	"github.com/01b61c5c/failover/cluster/clustertest"
+	"github.com/01b61c5c/failover/failovertest"
 )
 
 func transfer(t *testing.T, c cluster.Cluster, then cluster.AfterMove) failover.Procedure {
@@ -23,7 +24,7 @@ func transfer(t *testing.T, c cluster.Cluster, then cluster.AfterMove) failover.
 
 func run(t *testing.T, ctx context.Context, p failover.Procedure, journal string, observer func(failover.Event)) error { //nolint:revive // t first reads better in tests
 	t.Helper()
-	j, err := failover.OpenJournal(journal)
+	j, err := failovertest.JournalAt(journal)
 	require.NoError(t, err)
 	_, err = p.Run(ctx, failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Observer: observer})
 	require.NoError(t, j.Close())
@@ -36,7 +37,7 @@ func TestTransferThereAndBack(t *testing.T) {
 			sim, c := newSim(t, style)
 			before := state(t, sim)
 			p := transfer(t, c, cluster.MoveBack)
-			plan, err := p.Plan(t.Context())
+			plan, err := p.Plan(t.Context(), nil)
 			require.NoError(t, err)
 			for _, s := range plan.Steps {
 				require.NotEqual(t, failover.ActionBlock, s.Action, "%s: %s", s.ID, s.Error)

@@ -11,6 +11,7 @@ import (
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/eft"
 	"github.com/01b61c5c/failover/eft/efttest"
+	"github.com/01b61c5c/failover/failovertest"
 )
 
 // TestByHand leaves the installer and the comparison of settings to a person, as the vendor's page does: the run waits
@@ -24,8 +25,8 @@ func TestByHand(t *testing.T) {
 	p, err := eft.Upgrade(o)
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "j")
-	run := func(confirm func(context.Context, failover.Step, failover.Observation) (failover.Statement, error)) error {
-		j, err := failover.OpenJournal(path)
+	run := func(confirm func(context.Context, failover.Request) (failover.Statement, error)) error {
+		j, err := failovertest.JournalAt(path)
 		require.NoError(t, err)
 		_, err = p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: confirm})
 		require.NoError(t, j.Close())
@@ -39,16 +40,16 @@ func TestByHand(t *testing.T) {
 
 	var asked []string
 	stop := errors.New("went to lunch")
-	require.ErrorIs(t, run(func(ctx context.Context, step failover.Step, obs failover.Observation) (failover.Statement, error) {
-		if step.ID == "active/install" {
+	require.ErrorIs(t, run(func(ctx context.Context, q failover.Request) (failover.Statement, error) {
+		if q.Step.ID == "active/install" {
 			return failover.Statement{}, stop
 		}
-		asked = append(asked, step.ID)
-		return w.Confirm(ctx, step, obs)
+		asked = append(asked, q.Step.ID)
+		return w.Confirm(ctx, q)
 	}), stop)
-	require.NoError(t, run(func(ctx context.Context, step failover.Step, obs failover.Observation) (failover.Statement, error) {
-		asked = append(asked, step.ID)
-		return w.Confirm(ctx, step, obs)
+	require.NoError(t, run(func(ctx context.Context, q failover.Request) (failover.Statement, error) {
+		asked = append(asked, q.Step.ID)
+		return w.Confirm(ctx, q)
 	}))
 	require.Equal(t, []string{"passive/install", "moved/settings", "active/install", "upgraded/settings", "home/settings", "consoles/ADMIN-PC"}, asked)
 	s, _, err = w.State()

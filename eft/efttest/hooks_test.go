@@ -13,6 +13,7 @@ import (
 	"github.com/01b61c5c/failover/cluster/clustertest"
 	"github.com/01b61c5c/failover/eft"
 	"github.com/01b61c5c/failover/eft/efttest"
+	"github.com/01b61c5c/failover/failovertest"
 )
 
 // done is a Change of the caller's that is done once f was called.
@@ -82,7 +83,7 @@ func TestBeforePrecedesEveryChange(t *testing.T) {
 			require.Equal(t, "after/tell", p.Steps[len(p.Steps)-1].ID)
 			path := filepath.Join(t.TempDir(), "j")
 			run := func() error {
-				j, err := failover.OpenJournal(path)
+				j, err := failovertest.JournalAt(path)
 				require.NoError(t, err)
 				_, err = p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm})
 				require.NoError(t, j.Close())
@@ -120,12 +121,12 @@ func TestConsolesAreSeenWhereTheyCanBe(t *testing.T) {
 			p.Steps[i].Timeout = 1 // a real one is asked for a minute
 		}
 	}
-	plan, err := p.Plan(t.Context())
+	plan, err := p.Plan(t.Context(), nil)
 	require.NoError(t, err)
 	require.Empty(t, plan.Blockers(), "what is upgraded at the end does not keep anything from beginning")
 	path := filepath.Join(t.TempDir(), "j")
 	run := func(waive map[string]string) error {
-		j, err := failover.OpenJournal(path)
+		j, err := failovertest.JournalAt(path)
 		require.NoError(t, err)
 		_, err = p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm, Waive: waive})
 		require.NoError(t, j.Close())

@@ -16,6 +16,7 @@ import (
 	"github.com/01b61c5c/failover/cluster/clustertest"
 	"github.com/01b61c5c/failover/eft"
 	"github.com/01b61c5c/failover/eft/efttest"
+	"github.com/01b61c5c/failover/failovertest"
 )
 
 // play runs an upgrade with these options on a journal of its own.
@@ -27,7 +28,7 @@ func play(t *testing.T, w *efttest.World, o eft.Options, observer func(failover.
 	}
 	p, err := build(o)
 	require.NoError(t, err)
-	j, err := failover.OpenJournal(filepath.Join(t.TempDir(), "j"))
+	j, err := failovertest.JournalAt(filepath.Join(t.TempDir(), "j"))
 	require.NoError(t, err)
 	_, err = p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm, Observer: observer})
 	require.NoError(t, j.Close())

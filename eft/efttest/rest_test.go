@@ -17,6 +17,7 @@ import (
 	"github.com/01b61c5c/failover/cluster/clustertest"
 	"github.com/01b61c5c/failover/eft"
 	"github.com/01b61c5c/failover/eft/efttest"
+	"github.com/01b61c5c/failover/failovertest"
 )
 
 func rest(t *testing.T, w *efttest.World) (*efttest.REST, *eft.REST) {
@@ -44,7 +45,7 @@ func TestUpgradeJudgedOverREST(t *testing.T) {
 		p, err := eft.Upgrade(o)
 		require.NoError(t, err)
 		path := filepath.Join(t.TempDir(), "j")
-		j, err := failover.OpenJournal(path)
+		j, err := failovertest.JournalAt(path)
 		require.NoError(t, err)
 		_, err = p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm})
 		require.NoError(t, j.Close())
@@ -177,7 +178,7 @@ func TestQuiesce(t *testing.T) {
 		o.Quiesce = eft.Quiesce{For: 1, Then: then}
 		p, err := eft.Upgrade(o)
 		require.NoError(t, err)
-		j, err := failover.OpenJournal(filepath.Join(t.TempDir(), "j"))
+		j, err := failovertest.JournalAt(filepath.Join(t.TempDir(), "j"))
 		require.NoError(t, err)
 		_, err = p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm})
 		require.NoError(t, j.Close())

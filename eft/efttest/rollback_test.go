@@ -16,6 +16,7 @@ import (
 	"github.com/01b61c5c/failover/cluster/clustertest"
 	"github.com/01b61c5c/failover/eft"
 	"github.com/01b61c5c/failover/eft/efttest"
+	"github.com/01b61c5c/failover/failovertest"
 )
 
 func rollback(t *testing.T, w *efttest.World) failover.Procedure {
@@ -41,11 +42,11 @@ func TestRollback(t *testing.T) {
 	require.ErrorIs(t, err, eft.ErrSettings)
 
 	p := rollback(t, w)
-	plan, err := p.Plan(t.Context())
+	plan, err := p.Plan(t.Context(), nil)
 	require.NoError(t, err)
 	require.Empty(t, plan.Blockers(), plan.String())
 	require.Contains(t, plan.String(), "point of no return: restore/config")
-	j, err := failover.OpenJournal(filepath.Join(dir, "back"))
+	j, err := failovertest.JournalAt(filepath.Join(dir, "back"))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, j.Close()) }()
 	o := failover.RunOptions{Journal: j, Actor: "anna", Reason: "settings were lost", Confirm: w.Confirm}
@@ -79,7 +80,7 @@ func TestNoRollbackPastThePointOfNoReturn(t *testing.T) {
 	require.NoError(t, err)
 	_, before, err := w.State()
 	require.NoError(t, err)
-	j, err := failover.OpenJournal(filepath.Join(t.TempDir(), "back"))
+	j, err := failovertest.JournalAt(filepath.Join(t.TempDir(), "back"))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, j.Close()) }()
 	_, err = rollback(t, w).Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "too late"})
@@ -95,7 +96,7 @@ func TestUndoBeforeTheFirstInstaller(t *testing.T) {
 		w := open(t, t.TempDir(), l)
 		p, err := w.Procedure()
 		require.NoError(t, err)
-		j, err := failover.OpenJournal(filepath.Join(t.TempDir(), "j"))
+		j, err := failovertest.JournalAt(filepath.Join(t.TempDir(), "j"))
 		require.NoError(t, err)
 		stop := make(chan struct{})
 		o := failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Stop: stop, Observer: func(e failover.Event) {
@@ -146,7 +147,7 @@ func TestRollbackGoesOnAfterACrashAnywhere(t *testing.T) {
 		defer kill()
 		w := open(t, filepath.Join(dir, "pair"), efttest.LocalProgram)
 		p := rollback(t, w)
-		j, err := failover.OpenJournal(filepath.Join(dir, "j"))
+		j, err := failovertest.JournalAt(filepath.Join(dir, "j"))
 		require.NoError(t, err)
 		attempted := false
 		o := failover.RunOptions{Journal: j, Actor: "anna", Reason: "settings were lost", Confirm: w.Confirm, Observer: func(e failover.Event) {
@@ -208,7 +209,7 @@ func TestRollbackFromTheLastMomentBeforeThePointOfNoReturn(t *testing.T) {
 	p, err := w.Procedure()
 	require.NoError(t, err)
 	dir := t.TempDir()
-	j, err := failover.OpenJournal(filepath.Join(dir, "up"))
+	j, err := failovertest.JournalAt(filepath.Join(dir, "up"))
 	require.NoError(t, err)
 	stop := make(chan struct{})
 	_, err = p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm, Stop: stop, Observer: func(e failover.Event) {
@@ -223,7 +224,7 @@ func TestRollbackFromTheLastMomentBeforeThePointOfNoReturn(t *testing.T) {
 	require.Equal(t, eft.Disabled, s.Nodes[efttest.ActiveNode].StartMode)
 
 	back := rollback(t, w)
-	j, err = failover.OpenJournal(filepath.Join(dir, "back"))
+	j, err = failovertest.JournalAt(filepath.Join(dir, "back"))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, j.Close()) }()
 	o := failover.RunOptions{Journal: j, Actor: "anna", Reason: "given up", Confirm: w.Confirm}
@@ -261,7 +262,7 @@ func TestRollbackOfAnUpgradeThatNeverMoved(t *testing.T) {
 		p, err := eft.Rollback(eft.RollbackOptions{Options: o, Old: efttest.OldVersion, Copy: dir, Manifest: copies[dir].Manifest.Hash,
 			Failback: cluster.Failback{Policy: cluster.FailbackAllowed, Raw: "1"}, Restore: when})
 		require.NoError(t, err)
-		plan, err := p.Plan(t.Context())
+		plan, err := p.Plan(t.Context(), nil)
 		require.NoError(t, err)
 		require.Empty(t, plan.Blockers(), plan.String())
 		for _, step := range plan.Steps {
@@ -269,7 +270,7 @@ func TestRollbackOfAnUpgradeThatNeverMoved(t *testing.T) {
 				require.Equal(t, restored, step.Action == failover.ActionApply, "%s: %s", step.ID, step.Observation.Found)
 			}
 		}
-		j, err := failover.OpenJournal(filepath.Join(t.TempDir(), "back"))
+		j, err := failovertest.JournalAt(filepath.Join(t.TempDir(), "back"))
 		require.NoError(t, err)
 		ro := failover.RunOptions{Journal: j, Actor: "anna", Reason: "given up", Confirm: w.Confirm}
 		holder, _, err := p.Lock.Holder(t.Context())

@@ -14,6 +14,7 @@ import (
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/eft"
 	"github.com/01b61c5c/failover/eft/efttest"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/internal/remote"
 )
 
@@ -59,7 +60,7 @@ func TestUpgradeOverSSHAndREST(t *testing.T) {
 					p, err = eft.UpgradeShared(o)
 				}
 				require.NoError(t, err)
-				j, err := failover.OpenJournal(filepath.Join(t.TempDir(), "j"))
+				j, err := failovertest.JournalAt(filepath.Join(t.TempDir(), "j"))
 				require.NoError(t, err)
 				report, err := p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm})
 				require.NoError(t, j.Close())

@@ -118,7 +118,8 @@ func (w *World) Procedure() (failover.Procedure, error) {
 
 // Confirm is the person at the machines: asked for a reboot they reboot, asked to run the installer they do, asked for
 // anything else they say it is done.
-func (w *World) Confirm(_ context.Context, step failover.Step, _ failover.Observation) (failover.Statement, error) {
+func (w *World) Confirm(_ context.Context, q failover.Request) (failover.Statement, error) {
+	step := q.Step
 	says := "done: " + step.Title
 	for role, name := range map[string]string{"active": ActiveNode, "passive": PassiveNode} {
 		var err error

@@ -12,6 +12,7 @@ import (
 	"github.com/01b61c5c/failover/cluster"
 	"github.com/01b61c5c/failover/eft"
 	"github.com/01b61c5c/failover/eft/efttest"
+	"github.com/01b61c5c/failover/failovertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -29,7 +30,7 @@ func run(t *testing.T, ctx context.Context, w *efttest.World, journal string, ob
 	t.Helper()
 	p, err := w.Procedure()
 	require.NoError(t, err)
-	j, err := failover.OpenJournal(journal)
+	j, err := failovertest.JournalAt(journal)
 	require.NoError(t, err)
 	report, err := p.Run(ctx, failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm, Observer: observer})
 	require.NoError(t, j.Close())
@@ -69,7 +70,7 @@ func TestUpgrade(t *testing.T) {
 			w := open(t, t.TempDir(), l)
 			p, err := w.Procedure()
 			require.NoError(t, err)
-			plan, err := p.Plan(t.Context())
+			plan, err := p.Plan(t.Context(), nil)
 			require.NoError(t, err)
 			require.Empty(t, plan.Blockers(), plan.String())
 			_, m, err := w.State()

@@ -60,10 +60,10 @@ func TestTheExampleFileMovesAGroup(t *testing.T) {
 
 	p, closer, err := build(t.Context(), config, "rehearsal")
 	require.NoError(t, err)
-	plan, err := p.Plan(t.Context())
+	plan, err := p.Plan(t.Context(), nil)
 	require.NoError(t, err)
 	require.NoError(t, closer.Close())
-	require.Zero(t, call("-procedure", "rehearsal", "-approve", plan.Findings, "run"))
+	require.Zero(t, call("-procedure", "rehearsal", "-approve", string(plan.Findings), "run"))
 	m, err = sim.Model()
 	require.NoError(t, err)
 	require.Equal(t, "NODE1", m.Group("EFT").Owner, "there and back")

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 )
 
 // TestAnApprovedPlanIsNotVoidedByItsOwnRun approves the plan of each procedure and runs it: nothing has moved in between
@@ -26,9 +27,9 @@ func TestAnApprovedPlanIsNotVoidedByItsOwnRun(t *testing.T) {
 			}
 			p, err := a.build(t.Context())
 			require.NoError(t, err)
-			plan, err := p.Plan(t.Context())
+			plan, err := p.Plan(t.Context(), nil)
 			require.NoError(t, err)
-			journal, err := failover.OpenJournal(filepath.Join(dir, "approved"))
+			journal, err := failovertest.JournalAt(filepath.Join(dir, "approved"))
 			require.NoError(t, err)
 			defer func() { require.NoError(t, journal.Close()) }()
 			stop := make(chan struct{})

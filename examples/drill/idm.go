@@ -70,7 +70,8 @@ func openDrivers(_ context.Context, dir, fault string) (*stage, error) {
 			{name: "guard", before: site.comeBack, build: site.guard},
 			{name: "failback", build: site.failback},
 		},
-		confirm: func(_ context.Context, s failover.Step, _ failover.Observation) (failover.Statement, error) {
+		confirm: func(_ context.Context, q failover.Request) (failover.Statement, error) {
+			s := q.Step
 			return failover.Statement{By: "drill", Says: s.ID + " is done", Reason: "the drill's person did it"}, nil
 		},
 		judge: func(context.Context) (verdict, error) { return site.judge(), nil },

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,7 +28,7 @@ type fault struct{ name, about string }
 // stage is a simulator that stands ready, and what is played on it, one act after the other.
 type stage struct {
 	acts    []act
-	confirm func(context.Context, failover.Step, failover.Observation) (failover.Statement, error)
+	confirm func(context.Context, failover.Request) (failover.Statement, error)
 	// judge asks the simulator what really happened.
 	judge func(context.Context) (verdict, error)
 	close func() error
@@ -118,6 +119,9 @@ func (sc scenario) act(ctx context.Context, s settings, st *stage, a act, path s
 		path += "." + a.name
 	}
 	journal, err := failover.OpenJournal(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		journal, err = failover.CreateJournal(path)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +135,7 @@ func (sc scenario) act(ctx context.Context, s settings, st *stage, a act, path s
 	if err != nil {
 		return nil, err
 	}
-	if procedure.Report(journal).Result == failover.ResultCompleted {
+	if journal.Report().Result == failover.ResultCompleted {
 		return nil, nil
 	}
 	out := os.Stdout
@@ -139,7 +143,7 @@ func (sc scenario) act(ctx context.Context, s settings, st *stage, a act, path s
 		out = nil // the report is all that is printed
 	}
 	screen := runbook.NewScreen(out)
-	plan, err := procedure.Plan(ctx)
+	plan, err := procedure.Plan(ctx, journal)
 	if err != nil {
 		return nil, err
 	}

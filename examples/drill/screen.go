@@ -19,11 +19,10 @@ func summary(out io.Writer, asJSON bool, r *failover.Report, took time.Duration)
 		return err
 	}
 	outage := "none"
-	switch {
-	case r.Outage != nil && r.Outage.Ended:
-		outage = r.Outage.Duration().Round(time.Millisecond).String()
-	case r.Outage != nil:
-		outage = "not over"
+	for _, o := range r.Outages {
+		if outage = "not over"; o.Ended {
+			outage = o.Duration().Round(time.Millisecond).String()
+		}
 	}
 	fmt.Fprintf(out, "\n%s: %s in %s\n", r.Procedure, r.Result, took.Round(time.Millisecond))
 	fmt.Fprintf(out, "  steps       %d applied, %d already so, %d confirmed or waived, %d skipped\n", r.Count(failover.StatusApplied),

@@ -16,6 +16,7 @@ import (
 	"github.com/01b61c5c/failover/cluster/clustertest"
 	"github.com/01b61c5c/failover/eft"
 	"github.com/01b61c5c/failover/eft/efttest"
+	"github.com/01b61c5c/failover/failovertest"
 )
 
 // place is a simulated pair and a site file that reaches it: both nodes over SSH, the running server over REST.
@@ -97,7 +98,7 @@ func (p *place) run(name string) (*failover.Report, error) {
 	proc, closer, err := build(p.t.Context(), p.config, name)
 	require.NoError(p.t, err)
 	defer func() { require.NoError(p.t, closer.Close()) }()
-	j, err := failover.OpenJournal(p.journal(name))
+	j, err := failovertest.JournalAt(p.journal(name))
 	require.NoError(p.t, err)
 	defer func() { require.NoError(p.t, j.Close()) }()
 	return proc.Run(p.t.Context(), failover.RunOptions{Journal: j, Actor: "ann", Reason: "CHG1", Confirm: p.w.Confirm})
@@ -219,10 +220,10 @@ func TestAPersonRunsTheInstaller(t *testing.T) {
 	flags := []string{"-journal", p.journal("upgrade"), "-actor", "ann", "-reason", "CHG1", "-approve"}
 	proc, closer, err := build(t.Context(), p.config, "upgrade")
 	require.NoError(t, err)
-	plan, err := proc.Plan(t.Context())
+	plan, err := proc.Plan(t.Context(), nil)
 	require.NoError(t, err)
 	require.NoError(t, closer.Close())
-	flags = append(flags, plan.Findings)
+	flags = append(flags, string(plan.Findings))
 	for _, wait := range []struct{ step, node string }{{"passive/install", efttest.PassiveNode}, {"active/install", efttest.ActiveNode}} {
 		require.Equal(t, 4, p.main(append(flags, "run")...), "a person is needed for %s", wait.step)
 		require.NoError(t, p.w.InstallByHand(wait.node))

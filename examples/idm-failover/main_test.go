@@ -15,6 +15,7 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/examples/internal/runbook"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/idm"
 	"github.com/01b61c5c/failover/idm/idmtest"
 )
@@ -106,8 +107,8 @@ func (p place) main(args ...string) int {
 	return runbook.Program{Name: "idm-failover", Procedures: procedures, Build: build, Verbs: verbs(os.Stdout)}.Main(arguments(args))
 }
 
-func yes(_ context.Context, s failover.Step, _ failover.Observation) (failover.Statement, error) {
-	return failover.Statement{By: "ann", Says: s.ID + " is done", Reason: "I did it"}, nil
+func yes(_ context.Context, q failover.Request) (failover.Statement, error) {
+	return failover.Statement{By: "ann", Says: q.Step.ID + " is done", Reason: "I did it"}, nil
 }
 
 func (p place) run(config, name string) {
@@ -115,7 +116,7 @@ func (p place) run(config, name string) {
 	proc, closer, err := build(p.t.Context(), config, name)
 	require.NoError(p.t, err)
 	defer func() { require.NoError(p.t, closer.Close()) }()
-	journal, err := failover.OpenJournal(filepath.Join(p.dir, name+".journal"))
+	journal, err := failovertest.JournalAt(filepath.Join(p.dir, name+".journal"))
 	require.NoError(p.t, err)
 	defer func() { require.NoError(p.t, journal.Close()) }()
 	o := failover.RunOptions{Journal: journal, Actor: "ann", Reason: "CHG1", Confirm: yes}

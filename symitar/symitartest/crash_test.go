@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/symitar"
 )
 
@@ -75,7 +76,7 @@ func drive(dir string, resume, short bool) error {
 		keep := []string{"preflight/roles", "macro/run", "verify/roles", "macro/archive-lock"}
 		proc.Steps = slices.DeleteFunc(proc.Steps, func(s failover.Step) bool { return !slices.Contains(keep, s.ID) })
 	}
-	journal, err := failover.OpenJournal(filepath.Join(dir, "journal"))
+	journal, err := failovertest.JournalAt(filepath.Join(dir, "journal"))
 	if err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ func drive(dir string, resume, short bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	_, err = proc.Run(ctx, failover.RunOptions{Journal: journal, Actor: "tester", Reason: "crash",
-		Confirm: func(context.Context, failover.Step, failover.Observation) (failover.Statement, error) {
+		Confirm: func(context.Context, failover.Request) (failover.Statement, error) {
 			return failover.Statement{By: "operator", Says: "done", Reason: "did it"}, nil
 		},
 		Observer: func(e failover.Event) {

@@ -51,23 +51,25 @@ func (p *person) answer(ctx context.Context) (string, error) {
 }
 
 // approve asks before a step that cannot be taken back. It parks the run when nobody is there to ask.
-func (p *person) approve(ctx context.Context, s failover.Step, obs failover.Observation) error {
+func (p *person) approve(ctx context.Context, q failover.Request) (failover.Approval, error) {
+	s, obs, yes := q.Step, q.Observation, failover.Approval{By: p.actor, From: "terminal"}
 	if s.Kind != failover.Once {
-		return nil
+		return yes, nil
 	}
 	if !p.there {
-		return fmt.Errorf("%w: %s needs approval: give the plan's hash with -approve, or run on a terminal", failover.ErrWaiting, s.ID)
+		return yes, fmt.Errorf("%w: %s needs approval: give the plan's hash with -approve, or run on a terminal", failover.ErrWaiting, s.ID)
 	}
 	fmt.Fprintf(p.out, "\n%s on %s\n  found: %s\n  will:  %s\n  It cannot be taken back. Type yes to go on: ", s.Title, s.Target, obs.Found, obs.Would)
 	answer, err := p.answer(ctx)
 	if err == nil && answer != "yes" {
 		err = fmt.Errorf("%s answered %q", p.actor, answer)
 	}
-	return err
+	return yes, err
 }
 
 // confirm asks for the word that a manual step is done.
-func (p *person) confirm(ctx context.Context, s failover.Step, obs failover.Observation) (failover.Statement, error) {
+func (p *person) confirm(ctx context.Context, q failover.Request) (failover.Statement, error) {
+	s, obs := q.Step, q.Observation
 	if !p.there {
 		return failover.Statement{}, fmt.Errorf("%w: %s", failover.ErrWaiting, s.Help)
 	}

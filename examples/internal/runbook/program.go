@@ -6,9 +6,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -71,7 +73,8 @@ const commonVerbs = `  check                    look at every precondition, chan
   take-over HOLDER         take the lock over from a run that is known to be dead; lock shows HOLDER
 `
 
-// Main runs the program and returns its exit status: 0 done, 1 not done, 2 called wrongly, 3 in doubt, 4 a person is needed.
+// Main runs the program and returns its exit status: 0 done, 1 not done and nothing of the run is in effect, 2 called wrongly,
+// 3 in doubt, 4 a person is needed, 5 stopped part-way or interrupted: changes may be in effect, and none is in doubt.
 // Flags may stand before and behind the verb.
 func (p Program) Main(args []string) int {
 	c := call{waive: waivers{}}
@@ -118,6 +121,7 @@ func (p Program) Main(args []string) int {
 	if next := failover.NextOf(err); next != "" {
 		fmt.Fprintf(os.Stderr, "next: %s\n", next)
 	}
+	var ended reported
 	switch {
 	case errors.Is(err, errUsage):
 		return 2
@@ -125,6 +129,8 @@ func (p Program) Main(args []string) int {
 		return 3
 	case errors.Is(err, failover.ErrWaiting):
 		return 4
+	case errors.As(err, &ended) && (ended.rep.Result == failover.ResultPartWay || ended.rep.Result == failover.ResultInterrupted):
+		return 5
 	}
 	return 1
 }
@@ -206,7 +212,7 @@ func (p Program) do(ctx context.Context, stop <-chan struct{}, verb string, c ca
 	case "lock":
 		return holder(ctx, proc)
 	}
-	journal, err := failover.OpenJournal(c.journal)
+	journal, err := open(verb, c.journal)
 	if err != nil {
 		return err
 	}
@@ -218,6 +224,18 @@ func (p Program) do(ctx context.Context, stop <-chan struct{}, verb string, c ca
 		return undo(ctx, proc, journal, c)
 	}
 	return run(ctx, stop, proc, journal, c)
+}
+
+// open opens the journal. Only a run or a take-over may begin a new one, and says so: a wrong path would begin everything again.
+func open(verb, path string) (*failover.Journal, error) {
+	journal, err := failover.OpenJournal(path)
+	if verb != "run" && verb != "take-over" || !errors.Is(err, fs.ErrNotExist) {
+		return journal, err
+	}
+	if full, err := filepath.Abs(path); err == nil {
+		fmt.Fprintf(os.Stderr, "begins a new journal: %s\n", full)
+	}
+	return failover.CreateJournal(path)
 }
 
 // interruptible makes the first interrupt stop the run at its next safe point and the second one end it at once; a third

@@ -34,7 +34,7 @@ func check(ctx context.Context, proc failover.Procedure, c call) error {
 		fmt.Println("there is nothing to check before the first change; plan shows the steps")
 		return nil
 	}
-	plan, err := proc.Plan(ctx)
+	plan, err := proc.Plan(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func check(ctx context.Context, proc failover.Procedure, c call) error {
 }
 
 func plan(ctx context.Context, proc failover.Procedure, c call) error {
-	plan, err := proc.Plan(ctx)
+	plan, err := proc.Plan(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -96,8 +96,14 @@ func report(c call) error {
 		return err
 	}
 	rep := journal.Report()
-	if rep.Result == failover.ResultInterrupted && journal.InUse() {
-		rep.Next = "nothing: the run is under way, in another process on this machine"
+	if rep.Result == failover.ResultInterrupted {
+		used, err := journal.InUse(context.Background())
+		if err != nil {
+			return err
+		}
+		if used {
+			rep.Next = "nothing: the run is under way, in another process on this machine"
+		}
 	}
 	switch {
 	case rep.Result == failover.ResultNone:
@@ -144,7 +150,7 @@ func run(ctx context.Context, stop <-chan struct{}, proc failover.Procedure, jou
 			Err:  fmt.Errorf("%w: it records a run that was completed at %s, nothing was done now", failover.ErrPrecondition, done.Ended.Format(time.RFC3339))}
 	}
 	screen, at := NewScreen(os.Stderr), newPerson(c.actor, stop)
-	o := failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason, Approved: c.approve, Waive: c.waive, WarnAfter: c.warnAfter, StopAfter: c.stopAfter,
+	o := failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason, Approved: failover.PlanHash(c.approve), Waive: c.waive, WarnAfter: c.warnAfter, StopAfter: c.stopAfter,
 		Confirm: at.confirm, Observer: screen.Event, Stop: stop}
 	if c.approve == "" {
 		o.Gate = failover.GateFunc(at.approve)
@@ -154,7 +160,7 @@ func run(ctx context.Context, stop <-chan struct{}, proc failover.Procedure, jou
 }
 
 func undo(ctx context.Context, proc failover.Procedure, journal *failover.Journal, c call) error {
-	for _, u := range proc.UndoPlan(journal) {
+	for _, u := range proc.UndoPlan(journal).Steps {
 		if u.Undo {
 			fmt.Fprintf(os.Stderr, "will undo: %s (%s)\n", u.Title, u.ID)
 		} else {
@@ -182,10 +188,10 @@ func ended(rep *failover.Report, err error, c call) error {
 	if shown := show(rep, c); shown != nil {
 		return errors.Join(err, shown)
 	}
-	if err != nil && !c.json {
+	if err != nil {
 		return reported{rep, err}
 	}
-	return err
+	return nil
 }
 
 // reported is an error that stands in the report above.
@@ -195,7 +201,7 @@ type reported struct {
 }
 
 func (r reported) Error() string {
-	return r.rep.Procedure + ": " + string(r.rep.Result) + "; the report above says why"
+	return r.rep.Procedure + ": " + r.rep.Result.String() + "; the report above says why"
 }
 
 func (r reported) Unwrap() error { return r.err }

@@ -1,0 +1,486 @@
+package failover_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
+)
+
+var (
+	exploreSeed  = flag.Uint64("explore.seed", 1, "seed of the random exploration")
+	exploreCount = flag.Int("explore.count", 2000, "how many random traces are tried")
+)
+
+// explored is one history of a world in which everything can go wrong that a choice says. The truth about each effect stands in
+// the world; what the engine says of it is compared with that truth after every run and undo.
+type explored struct {
+	choose func(what string, n int) int
+	trace  []string
+
+	effect  map[string]bool // "step/target": in effect because of us
+	late    []func()        // effects that are still on their way
+	fired   int             // effects of the Once
+	everTwo bool
+	bad     string // the first violation
+
+	store  *failovertest.Store
+	lock   *failovertest.Lock
+	dead   bool
+	hidden map[string]bool // targets that cannot be observed in this action
+	faulty map[string]bool // checks that do not hold in this action
+	undoes bool            // an undo has begun to take something back
+}
+
+func (w *explored) pick(what string, options ...string) string {
+	choice := options[w.choose(what, len(options))]
+	w.trace = append(w.trace, what+"="+choice)
+	return choice
+}
+
+func (w *explored) violated(format string, args ...any) {
+	if w.bad == "" {
+		w.bad = fmt.Sprintf(format, args...)
+	}
+}
+
+var errDead = errors.New("the process is dead")
+
+// set is an effect, or the end of one. Two sides are active together when the new one is started while the old one is not held.
+func (w *explored) set(key string, on bool) {
+	w.effect[key] = on
+	if key == "swap/" && on {
+		w.fired++
+	}
+	held := w.effect["hold/a"] && w.effect["hold/b"]
+	w.everTwo = w.everTwo || w.effect["start/"] && !held
+}
+
+func (w *explored) settleLate() {
+	for _, f := range w.late {
+		f()
+	}
+	w.late = nil
+}
+
+func (w *explored) pending(step string) bool {
+	for key, on := range w.effect {
+		if on && strings.HasPrefix(key, step+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *explored) keys(id string) []string {
+	if id == "hold" {
+		return []string{"hold/a", "hold/b"}
+	}
+	return []string{id + "/"}
+}
+
+func (w *explored) observe(id string) func(context.Context) (failover.Observation, error) {
+	return func(context.Context) (failover.Observation, error) {
+		if w.dead {
+			return failover.Observation{}, errDead
+		}
+		if w.hidden[id] {
+			return failover.Observation{}, &failover.Error{Op: "observe", Target: id, Outcome: failover.NotApplied, Err: errors.New("no route")}
+		}
+		obs := failover.Observation{Done: true, Found: "as it is", Would: "change " + id}
+		for _, key := range w.keys(id) {
+			obs.Done = obs.Done && w.effect[key]
+			if id == "hold" {
+				obs.Items = append(obs.Items, failover.Item{Target: key, Done: w.effect[key], Found: fmt.Sprint(w.effect[key])})
+			}
+		}
+		return obs, nil
+	}
+}
+
+func refused(id string) error {
+	return &failover.Error{Op: "change", Target: id, Outcome: failover.NotApplied, Err: errors.New("connection refused")}
+}
+
+// call is what befalls one Apply or Undo.
+func (w *explored) call(id, what string, on bool) error {
+	if w.dead {
+		return errDead
+	}
+	keys := w.keys(id)
+	all := func() {
+		for _, key := range keys {
+			w.set(key, on)
+		}
+	}
+	options := []string{"applied", "refused", "lost with effect", "lost without effect", "late", "killed before", "killed after", "panic after"}
+	if len(keys) > 1 {
+		options = append(options, "one refused", "one lost")
+	}
+	if !on {
+		options = append(options, "says yes and does nothing")
+	}
+	switch w.pick(what+" "+id, options...) {
+	case "applied":
+		all()
+	case "refused":
+		return refused(id)
+	case "lost with effect":
+		all()
+		return errors.New("reply lost")
+	case "lost without effect":
+		return errors.New("reply lost")
+	case "late":
+		w.late = append(w.late, all)
+		return errors.New("reply lost")
+	case "killed before":
+		w.kill()
+		return errDead
+	case "killed after":
+		all()
+		w.kill()
+		return errDead
+	case "panic after":
+		all()
+		panic("oh")
+	case "one refused":
+		w.set(keys[0], on)
+		return failover.Targets{{Target: keys[0]}, {Target: keys[1], Err: refused(keys[1])}}.Err()
+	case "one lost":
+		w.set(keys[0], on)
+		return failover.Targets{{Target: keys[0], Err: refused(keys[0])}, {Target: keys[1], Err: errors.New("reply lost")}}.Err()
+	}
+	return nil
+}
+
+func (w *explored) kill() {
+	w.dead = true
+	w.store.Kill()
+}
+
+func (w *explored) procedure() failover.Procedure {
+	check := func(id string, entry bool) failover.Step {
+		return failover.Step{ID: id, Title: id, Kind: failover.Check, Entry: entry, Observe: func(context.Context) (failover.Observation, error) {
+			if w.dead {
+				return failover.Observation{}, errDead
+			}
+			return failover.Observation{Done: !w.faulty[id], Found: "looked"}, nil
+		}}
+	}
+	change := func(id string) failover.Step {
+		return failover.Step{ID: id, Title: id, Kind: failover.Change, Attempts: 2, Timeout: 30 * time.Millisecond, Poll: 10 * time.Millisecond,
+			Observe: w.observe(id), Apply: func(context.Context) error { return w.call(id, "apply", true) },
+			Undo: func(context.Context) error { return w.call(id, "undo", false) }}
+	}
+	swap := failover.Step{ID: "swap", Title: "swap", Kind: failover.Once, Timeout: 30 * time.Millisecond, Poll: 10 * time.Millisecond,
+		Observe: w.observe("swap"),
+		Apply: func(context.Context) error {
+			if w.faulty["ready"] {
+				w.violated("the Once was fired although the check that guards it does not hold")
+			}
+			return w.call("swap", "fire", true)
+		},
+		Probe: func(context.Context) (failover.Outcome, error) {
+			switch {
+			case w.dead:
+				return failover.InDoubt, errDead
+			case w.effect["swap/"]:
+				return failover.Applied, nil
+			case len(w.late) > 0:
+				return failover.InDoubt, nil // what is on its way cannot be told from what never was sent
+			}
+			if w.pick("probe", "tells the truth", "cannot tell") == "cannot tell" {
+				return failover.InDoubt, nil
+			}
+			return failover.NotApplied, nil
+		}}
+	return failover.Procedure{Name: "explored", Lock: w.lock,
+		Steps: []failover.Step{check("entry", true), check("ready", false), change("hold"), swap, change("start")}}
+}
+
+// history plays actions until the procedure is at an end or there were enough, and checks what the engine says after each.
+func (w *explored) history(ctx context.Context, actions int) error {
+	w.effect, w.hidden, w.faulty = map[string]bool{}, map[string]bool{}, map[string]bool{}
+	w.store, w.lock = failovertest.NewStore("machine one"), &failovertest.Lock{}
+	w.lock.Fail = func(string) error {
+		if w.dead {
+			return errDead
+		}
+		return nil
+	}
+	var old *failovertest.Store // the journal's copy that another machine went on without
+	for n := range actions {
+		w.dead, w.hidden, w.faulty = false, map[string]bool{}, map[string]bool{}
+		action := "run"
+		if n > 0 {
+			options := []string{"run", "undo", "resolve and run", "resolve and undo", "run on another machine"}
+			if old != nil && w.lock.Held() {
+				options = append(options, "run on the first machine")
+			}
+			action = w.pick("action", options...)
+		}
+		switch w.pick("world", "fine", "hold cannot be seen", "swap cannot be seen", "start cannot be seen", "ready does not hold", "entry does not hold") {
+		case "hold cannot be seen":
+			w.hidden["hold"] = true
+		case "swap cannot be seen":
+			w.hidden["swap"] = true
+		case "start cannot be seen":
+			w.hidden["start"] = true
+		case "ready does not hold":
+			w.faulty["ready"] = true
+		case "entry does not hold":
+			w.faulty["entry"] = true
+		}
+		if action == "run on the first machine" {
+			// Its copy of the journal knows nothing of what the other machine did: the lock has to keep it out.
+			w.store, old = old, w.store
+			if err := w.excluded(ctx); err != nil {
+				return err
+			}
+			w.store, old = old, w.store
+			continue
+		}
+		if action == "run on another machine" {
+			old, w.store = w.store, w.store.Copy(fmt.Sprintf("machine %d", n+2))
+		}
+		end, err := w.act(ctx, action)
+		if err != nil || end || w.bad != "" {
+			return err
+		}
+		w.settleLate()
+	}
+	return nil
+}
+
+func (w *explored) excluded(ctx context.Context) error {
+	j, err := w.store.Journal()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = j.Close() }()
+	before := fmt.Sprint(w.effect)
+	if _, err := w.procedure().Run(ctx, options(j)); !errors.Is(err, failover.ErrLocked) && !errors.Is(err, failover.ErrUndone) {
+		w.violated("a stale copy of the journal was not kept out: %v", err)
+	}
+	if fmt.Sprint(w.effect) != before {
+		w.violated("a stale copy of the journal changed something")
+	}
+	return nil
+}
+
+func (w *explored) act(ctx context.Context, action string) (end bool, err error) {
+	j, err := w.store.Journal()
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = j.Close() }()
+	p := w.procedure()
+	o := options(j)
+	o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+		if w.dead {
+			return failover.Approval{}, errDead
+		}
+		switch w.pick("gate "+q.Step.ID, "approves", "waits", "refuses", "approves while the check breaks") {
+		case "waits":
+			return failover.Approval{}, failover.ErrWaiting
+		case "refuses":
+			return failover.Approval{}, errors.New("no")
+		case "approves while the check breaks":
+			w.faulty["ready"] = true
+		}
+		return failover.Approval{By: "gate"}, nil
+	})
+	if strings.HasPrefix(action, "resolve") {
+		w.resolve(j)
+	}
+	if action == "run on another machine" {
+		if holder, held, _ := w.lock.Holder(ctx); held {
+			_ = p.TakeOverLock(ctx, holder, o) // a person knows that the other process is dead
+		}
+	}
+	var rep *failover.Report
+	if strings.Contains(action, "undo") {
+		rep, err = p.Undo(ctx, o)
+	} else {
+		rep, err = p.Run(ctx, o)
+		if err == nil && w.undoes {
+			w.violated("a run was completed after an undo had begun")
+		}
+	}
+	if w.dead {
+		return false, nil
+	}
+	w.judge(rep, err, strings.Contains(action, "undo"))
+	return err == nil, nil
+}
+
+// resolve is the person who looks at the target and says what is so.
+func (w *explored) resolve(j *failover.Journal) {
+	for _, s := range j.Report().Steps {
+		if s.Status != failover.StatusInDoubt {
+			continue
+		}
+		there, all := false, true
+		for _, key := range w.keys(s.ID) {
+			there, all = there || w.effect[key], all && w.effect[key]
+		}
+		if there && !all {
+			continue // neither word would be true
+		}
+		outcome := failover.NotApplied
+		if there != s.Undoing {
+			outcome = failover.Applied
+		}
+		_ = j.Resolve(s.ID, outcome, "operator", "looked at the target")
+	}
+}
+
+// judge compares what the engine says with what is so.
+func (w *explored) judge(rep *failover.Report, err error, undo bool) {
+	if rep == nil {
+		return
+	}
+	if w.fired > 1 {
+		w.violated("the Once took effect %d times", w.fired)
+	}
+	if w.everTwo {
+		w.violated("two sides were active")
+	}
+	ours := w.pending("hold") || w.pending("swap") || w.pending("start")
+	for _, s := range rep.Steps {
+		if !w.pending(s.ID) {
+			continue
+		}
+		switch s.Status {
+		case failover.StatusApplied, failover.StatusInDoubt, failover.StatusPartly:
+		default:
+			w.violated("%s is in effect and is called %s", s.ID, s.Status)
+		}
+		if !undo && s.Status == failover.StatusApplied && s.ID == "hold" && w.effect["hold/a"] != w.effect["hold/b"] {
+			w.violated("hold is in effect on one of two targets and is called applied")
+		}
+	}
+	switch {
+	case rep.Result == failover.ResultCompleted && !(w.effect["hold/a"] && w.effect["hold/b"] && w.effect["swap/"] && w.effect["start/"]):
+		w.violated("completed in the wrong state")
+	case (rep.Result == failover.ResultFailed || rep.Result == failover.ResultStopped || rep.Result == failover.ResultUndone) && ours:
+		w.violated("the result is %s with something of ours in effect", rep.Result)
+	case err == nil && undo && (ours || len(w.late) > 0):
+		w.violated("the undo says that it is done, and something is left")
+	case !w.lock.Held() && ours && rep.Result != failover.ResultCompleted && !errors.Is(err, failover.ErrUndone):
+		w.violated("the lock was released half-way (%s)", rep.Result)
+	case err != nil && failover.NextOf(err) == "":
+		w.violated("it stopped without a next action: %v", err)
+	case (rep.Result == failover.ResultInDoubt) != errors.Is(err, failover.ErrInDoubt) && !errors.Is(err, failover.ErrUndone):
+		w.violated("the result is %s and the error %v", rep.Result, err)
+	}
+	for _, s := range rep.Steps {
+		if s.Status == failover.StatusUndone {
+			w.undoes = true
+		}
+	}
+}
+
+// tape hands out choices: first those of a prefix, then the undisturbed one.
+type tape struct {
+	prefix, taken, of []int
+}
+
+func (t *tape) choose(_ string, n int) int {
+	at, choice := len(t.taken), 0
+	if at < len(t.prefix) {
+		choice = t.prefix[at]
+	}
+	t.taken, t.of = append(t.taken, choice), append(t.of, n)
+	return choice
+}
+
+// next returns the prefix that follows in the order of all tapes with at most so many disturbances, or nil.
+func (t *tape) next(disturbances int) []int {
+	for at := len(t.taken) - 1; at >= 0; at-- {
+		before := 0
+		for _, c := range t.taken[:at] {
+			if c != 0 {
+				before++
+			}
+		}
+		if t.taken[at]+1 < t.of[at] && before < disturbances {
+			return append(slices.Clone(t.taken[:at]), t.taken[at]+1)
+		}
+	}
+	return nil
+}
+
+// exploreDisturbances and exploreActions bound the exhaustive exploration to what takes less than a minute.
+const (
+	exploreDisturbances = 3
+	exploreActions      = 4
+)
+
+// Every history with at most so many disturbances and so many runs, undos and resumes is played.
+func TestExploreEveryHistory(t *testing.T) {
+	traces := 0
+	synctest.Test(t, func(t *testing.T) {
+		prefix := []int{}
+		for prefix != nil {
+			tp := &tape{prefix: prefix}
+			w := &explored{choose: tp.choose}
+			require.NoError(t, w.history(t.Context(), exploreActions))
+			if traces++; w.bad != "" {
+				t.Fatalf("%s\nin the history %s", w.bad, strings.Join(w.trace, ", "))
+			}
+			prefix = tp.next(exploreDisturbances)
+		}
+	})
+	t.Logf("%d histories, 0 violations", traces)
+}
+
+// Longer histories are drawn at random: go test -run Explore -explore.seed N -explore.count N.
+func TestExploreLongHistories(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for n := range *exploreCount {
+			rng := rand.New(rand.NewPCG(*exploreSeed, uint64(n)))
+			w := &explored{choose: func(_ string, n int) int {
+				if rng.IntN(3) > 0 {
+					return 0
+				}
+				return rng.IntN(n)
+			}}
+			require.NoError(t, w.history(t.Context(), 12))
+			if w.bad != "" {
+				t.Fatalf("seed %d, history %d: %s\nin %s", *exploreSeed, n, w.bad, strings.Join(w.trace, ", "))
+			}
+		}
+	})
+}
+
+// FuzzExplore lets the fuzzer choose what goes wrong.
+func FuzzExplore(f *testing.F) {
+	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7})
+	f.Fuzz(func(t *testing.T, choices []byte) {
+		synctest.Test(t, func(t *testing.T) {
+			at := -1
+			w := &explored{choose: func(_ string, n int) int {
+				if at++; at >= len(choices) {
+					return 0
+				}
+				return int(choices[at]) % n
+			}}
+			require.NoError(t, w.history(t.Context(), 12))
+			if w.bad != "" {
+				t.Fatalf("%s\nin %s", w.bad, strings.Join(w.trace, ", "))
+			}
+		})
+	})
+}

@@ -1,0 +1,235 @@
+package failovertest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/01b61c5c/failover"
+)
+
+// ErrKilled is what a run gets from its journal once its process is dead.
+var ErrKilled = errors.New("killed")
+
+// Store is a journal in memory. It keeps one holder at a time and can let the holder's process die at any record.
+type Store struct {
+	name    string
+	mu      sync.Mutex
+	lines   [][]byte
+	exists  bool
+	writer  *writer
+	watch   chan struct{}
+	killAt  int  // so many more records are written, then the process dies; negative: never
+	durable bool // the record at which it dies is on disk, and only the answer is lost
+}
+
+// NewStore returns an empty store with a name for messages.
+func NewStore(name string) *Store { return &Store{name: name, watch: make(chan struct{}), killAt: -1} }
+
+// KillAt lets the process of the holder die when it writes one more record than after: without that record, or with durable
+// with the record on disk and the answer lost. Every later call of the dead holder fails with [ErrKilled].
+func (s *Store) KillAt(after int, durable Durability) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.killAt, s.durable = after, durable == Kept
+}
+
+// Durability says what becomes of the record at which a process dies.
+type Durability int
+
+// What becomes of the record at which a process dies.
+const (
+	Lost Durability = iota // it is not on disk
+	Kept                   // it is on disk
+)
+
+// Kill lets the process of the holder die now, wherever it is.
+func (s *Store) Kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kill()
+}
+
+func (s *Store) kill() {
+	if s.writer != nil {
+		s.writer.dead = true
+		s.writer = nil
+	}
+	s.killAt = -1
+}
+
+// Killed reports whether the process that holds the journal has died since it was opened.
+func (s *Store) Killed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.exists && s.writer == nil
+}
+
+// Bytes returns what is on disk.
+func (s *Store) Bytes() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append(bytes.Join(s.lines, []byte("\n")), '\n')
+}
+
+// Copy returns another store with the same content, as a copied file or a machine that was cloned.
+func (s *Store) Copy(name string) *Store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := NewStore(name)
+	c.exists = s.exists
+	for _, line := range s.lines {
+		c.lines = append(c.lines, bytes.Clone(line))
+	}
+	return c
+}
+
+// Cut drops the newest records, as a disk does that lied about what it had written.
+func (s *Store) Cut(records int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines = s.lines[:max(1, len(s.lines)-records)]
+}
+
+// String returns the name.
+func (s *Store) String() string { return s.name }
+
+// Create implements failover.Store.
+func (s *Store) Create(_ context.Context, h failover.Holder) (failover.StoreWriter, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.exists {
+		return nil, &failover.Error{Op: "create journal", Target: s.name, Outcome: failover.NotApplied, Next: "open it", Err: fs.ErrExist}
+	}
+	s.exists = true
+	return s.take(h), nil
+}
+
+// Open implements failover.Store.
+func (s *Store) Open(_ context.Context, h failover.Holder) (failover.StoreWriter, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !s.exists:
+		return nil, &failover.Error{Op: "open journal", Target: s.name, Outcome: failover.NotApplied, Next: "create it", Err: fs.ErrNotExist}
+	case s.writer != nil:
+		return nil, &failover.Error{Op: "open journal", Target: s.name, Outcome: failover.NotApplied, Next: "wait for the other holder",
+			Err: fmt.Errorf("%w: %s", failover.ErrJournalBusy, s.writer.holder.Token)}
+	}
+	return s.take(h), nil
+}
+
+func (s *Store) take(h failover.Holder) *writer {
+	s.writer = &writer{store: s, holder: h, lines: append([][]byte{}, s.lines...)}
+	return s.writer
+}
+
+// Read implements failover.Store.
+func (s *Store) Read(context.Context) ([][]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.exists {
+		return nil, &failover.Error{Op: "read journal", Target: s.name, Outcome: failover.NotApplied, Next: "create it", Err: fs.ErrNotExist}
+	}
+	return append([][]byte{}, s.lines...), nil
+}
+
+// Watch implements failover.Store.
+func (s *Store) Watch(ctx context.Context, lines int) error {
+	for {
+		s.mu.Lock()
+		now, changed := len(s.lines), s.watch
+		s.mu.Unlock()
+		if now > lines {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-changed:
+		}
+	}
+}
+
+// InUse implements failover.Store.
+func (s *Store) InUse(context.Context) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.writer != nil, nil
+}
+
+type writer struct {
+	store  *Store
+	holder failover.Holder
+	lines  [][]byte
+	dead   bool
+}
+
+func (w *writer) Lines() [][]byte { return w.lines }
+func (w *writer) Place() string   { return "memory:" + w.store.name }
+
+func (w *writer) Append(line []byte) error {
+	s := w.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w.dead || s.writer != w {
+		return ErrKilled
+	}
+	dies := s.killAt == 0
+	if s.killAt > 0 {
+		s.killAt--
+	}
+	if !dies || s.durable {
+		s.lines = append(s.lines, bytes.Clone(line))
+		close(s.watch)
+		s.watch = make(chan struct{})
+	}
+	if dies {
+		s.kill()
+		return ErrKilled
+	}
+	return nil
+}
+
+func (w *writer) Close() error {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	if w.store.writer == w {
+		w.store.writer = nil
+	}
+	return nil
+}
+
+// Journal opens the journal of the store, or creates it.
+func (s *Store) Journal() (*failover.Journal, error) {
+	s.mu.Lock()
+	exists := s.exists
+	s.mu.Unlock()
+	if exists {
+		return failover.OpenJournalFrom(context.Background(), s)
+	}
+	return failover.CreateJournalIn(context.Background(), s)
+}
+
+// Journal returns a new journal in memory.
+func Journal(tb testing.TB) *failover.Journal {
+	tb.Helper()
+	j, err := NewStore(tb.Name()).Journal()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return j
+}
+
+// JournalAt opens the journal at path, or creates it: what a test does that goes on with a journal.
+func JournalAt(path string) (*failover.Journal, error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return failover.CreateJournal(path)
+	}
+	return failover.OpenJournal(path)
+}

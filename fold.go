@@ -1,0 +1,388 @@
+package failover
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+)
+
+// effect says what of a step's change is in effect because of the runs of one journal.
+type effect int
+
+const (
+	effectNone    effect = iota
+	effectPartly         // on some targets, proven not on the others
+	effectApplied        // the wanted state was seen behind it, or a person says so
+	effectFired          // a Once that took effect; the wanted state was not seen
+	effectDoubt          // it may be in effect
+)
+
+// fold is what the records of a journal say. It is a pure function of them, kept as they come: undo, the release of the
+// lock, results, reports and a resume read this and nothing else.
+type fold struct {
+	steps   map[string]*stepState
+	facts   map[string]fact
+	defs    []definition // the newest is the last
+	runs    []runState
+	shown   map[PlanHash]map[string]shownStep // plans that were approved
+	log     []Decision
+	kinds   map[string]Kind
+	outage  outageState
+	epoch   int
+	lastAt  time.Time
+	undoing bool // an undo has begun to take something back
+}
+
+type fact struct {
+	step  string
+	value json.RawMessage
+}
+
+// runState is one run or undo.
+type runState struct {
+	RunReport
+	ended bool
+	error string
+	next  string
+}
+
+// stepState is what the records say about one step.
+type stepState struct {
+	effect     effect
+	before     effect // what it was before the attempt that is under way
+	looked     StepStatus
+	undoOpen   bool // an undo may have taken effect
+	undoBefore bool // undoOpen before the attempt that is under way
+	undone     bool
+	attempts   int
+	run        int    // in which the newest word on a Check was given, counted from 1
+	confirmed  bool   // a person's word that no look has tested yet
+	before0    []Item // the targets as they were before the first attempt
+	waitedOut  bool   // a Check that waits was waited for in vain
+	begun      time.Time
+	ended      time.Time
+	last       record // the newest observation, outcome or word
+	by, reason string // who waived, confirmed or resolved
+	error      string
+	next       string
+	targets    []TargetOutcome
+}
+
+func newFold() *fold {
+	return &fold{steps: map[string]*stepState{}, facts: map[string]fact{}, shown: map[PlanHash]map[string]shownStep{}, kinds: map[string]Kind{}}
+}
+
+// step returns what is known of a step; a step without a record has the zero state.
+func (f *fold) step(id string) stepState {
+	if st := f.steps[id]; st != nil {
+		return *st
+	}
+	return stepState{}
+}
+
+// halfWay reports whether something of this journal is or may be in effect.
+func (f *fold) halfWay() bool {
+	for _, st := range f.steps {
+		if st.touched() {
+			return true
+		}
+	}
+	return false
+}
+
+// firstInDoubt returns, in the order of the procedure, the first step that is in doubt, or "".
+func (f *fold) firstInDoubt() string {
+	for _, s := range f.def().Steps {
+		if f.step(s.ID).status() == StatusInDoubt {
+			return s.ID
+		}
+	}
+	return ""
+}
+
+func (f *fold) def() definition {
+	if len(f.defs) == 0 {
+		return definition{}
+	}
+	return f.defs[len(f.defs)-1]
+}
+
+// apply takes one more record into account.
+func (f *fold) apply(rec record) {
+	f.lastAt = rec.At
+	switch rec.Type {
+	case recProcedure:
+		f.define(*rec.Def)
+		return
+	case recRun, recUndo:
+		f.epoch = rec.Epoch
+		run := RunReport{Number: len(f.runs) + 1, Undo: rec.Type == recUndo, Actor: rec.Actor, Reason: rec.Reason, Approved: rec.Hash,
+			Began: rec.At, Ended: rec.At, Result: ResultInterrupted, Holder: *rec.Holder}
+		f.runs = append(f.runs, runState{RunReport: run, next: "run again with the same journal"})
+		return
+	case recEnd:
+		f.endRun(rec)
+		return
+	case recFact:
+		f.facts[rec.Fact] = fact{rec.Step, rec.Value}
+		return
+	case recConsent, recReject, recWaive, recConfirm, recResolve, recTakeOver:
+		f.log = append(f.log, decisionOf(rec))
+	case recObserved, recIntent, recOutcome, recUndoIntent, recUndoOutcome:
+	}
+	if rec.Type == recConsent && rec.Step == "" {
+		lines := map[string]shownStep{}
+		for _, line := range rec.Shown {
+			lines[line.Step] = line
+		}
+		f.shown[rec.Hash] = lines
+	}
+	if rec.Type == recUndoIntent {
+		f.undoing = true
+	}
+	if !rec.Type.forStep() {
+		return
+	}
+	st := f.steps[rec.Step]
+	if st == nil {
+		st = &stepState{begun: rec.At}
+		f.steps[rec.Step] = st
+	}
+	was := *st
+	st.apply(rec, len(f.runs))
+	f.outage.apply(rec, was, *st)
+}
+
+func (f *fold) define(def definition) {
+	f.defs = append(f.defs, def)
+	f.kinds = map[string]Kind{}
+	for _, s := range def.Steps {
+		f.kinds[s.ID] = s.Kind
+	}
+	f.outage.define(def.Steps, f.steps)
+}
+
+func (f *fold) endRun(rec record) {
+	if len(f.runs) == 0 {
+		return
+	}
+	run := &f.runs[len(f.runs)-1]
+	run.Ended, run.Result, run.ended, run.error, run.next = rec.At, rec.Result, true, rec.Error, rec.Next
+	run.Error = rec.Error
+}
+
+func (st *stepState) apply(rec record, run int) {
+	st.ended = rec.At
+	switch rec.Type {
+	case recObserved:
+		st.look(rec, run)
+	case recIntent:
+		if st.attempts == 0 {
+			st.begun, st.before0 = rec.At, rec.Items
+		}
+		st.attempts++
+		st.before, st.effect = st.effect, effectDoubt
+		st.undone = false
+		st.take(rec)
+	case recOutcome:
+		st.outcome(rec)
+		st.take(rec)
+	case recReject:
+		st.looked = StatusFailed
+		st.take(rec)
+	case recWaive:
+		st.looked, st.run, st.by, st.reason = StatusWaived, run, rec.Actor, rec.Reason
+		st.take(rec)
+	case recConfirm:
+		st.confirmed, st.by, st.reason = true, rec.Actor, rec.Reason
+		st.last.Found = rec.Found
+	case recResolve:
+		st.resolve(rec)
+	case recUndoIntent:
+		st.undoBefore, st.undoOpen = st.undoOpen, true
+	case recUndoOutcome:
+		st.undoOutcome(rec)
+	case recProcedure, recRun, recUndo, recFact, recConsent, recTakeOver, recEnd:
+	}
+}
+
+// look takes an observation. It closes a doubt only when the wanted state was seen.
+func (st *stepState) look(rec record, run int) {
+	st.looked, st.run = rec.Status, run
+	if rec.Status == StatusAlready && st.effect != effectNone {
+		st.effect = effectApplied
+	}
+	st.waitedOut = rec.Status == StatusFailed
+	st.confirmed = st.confirmed && rec.Status == StatusWaiting
+	st.take(rec)
+}
+
+// outcome takes what is known of the newest attempt. What an earlier attempt may have done stays.
+func (st *stepState) outcome(rec record) {
+	switch {
+	case rec.Proof == proofObserved && *rec.Outcome == Applied:
+		st.effect = effectApplied
+	case rec.Proof == proofProbed && *rec.Outcome == NotApplied:
+		st.effect, st.looked = effectNone, StatusFailed
+	case *rec.Outcome == Applied:
+		st.effect = effectFired
+	default:
+		st.effect, st.looked = joinEffects(st.before, effectOf(*rec.Outcome, rec.Targets)), StatusFailed
+	}
+	st.before = st.effect
+}
+
+// effectOf is what one attempt left that is not known to have reached the wanted state.
+func effectOf(o Outcome, targets []TargetOutcome) effect {
+	applied, refused := 0, 0
+	for _, t := range targets {
+		switch t.Outcome {
+		case Applied:
+			applied++
+		case NotApplied:
+			refused++
+		case InDoubt:
+			return effectDoubt
+		}
+	}
+	switch {
+	case len(targets) > 0 && refused == len(targets) && o == NotApplied:
+		return effectNone
+	case len(targets) > 0 && applied > 0 && refused > 0:
+		return effectPartly
+	case len(targets) == 0 && o == NotApplied:
+		return effectNone
+	}
+	return effectDoubt
+}
+
+// joinEffects is what two attempts leave together. Doubt is sticky.
+func joinEffects(earlier, newest effect) effect { return max(earlier, newest) }
+
+func (st *stepState) resolve(rec record) {
+	st.by, st.reason = rec.Actor, rec.Reason
+	st.error, st.next, st.targets = "", "", nil
+	applied := *rec.Outcome == Applied
+	switch {
+	case st.undoOpen && applied:
+		st.taken()
+	case st.undoOpen:
+		st.undoOpen, st.undoBefore, st.effect = false, false, effectApplied
+	case applied:
+		st.effect = effectApplied
+	default:
+		st.effect, st.looked = effectNone, StatusFailed
+	}
+	st.before = st.effect
+}
+
+func (st *stepState) undoOutcome(rec record) {
+	st.error, st.next, st.targets = rec.Error, rec.Next, rec.Targets
+	if rec.Found != "" {
+		st.last.Found, st.last.Items = rec.Found, rec.Items
+	}
+	switch {
+	case *rec.Outcome == Applied:
+		st.taken()
+	case effectOf(*rec.Outcome, rec.Targets) == effectNone:
+		st.undoOpen = st.undoBefore
+	case effectOf(*rec.Outcome, rec.Targets) == effectPartly:
+		st.undoOpen, st.effect = st.undoBefore, joinEffects(effectPartly, st.effect)
+		if st.effect == effectApplied {
+			st.effect = effectPartly
+		}
+	}
+}
+
+// taken says that the change was taken back.
+func (st *stepState) taken() {
+	st.effect, st.before, st.undoOpen, st.undoBefore, st.undone = effectNone, effectNone, false, false, true
+	st.targets = nil
+}
+
+func (st *stepState) take(rec record) {
+	st.last, st.error, st.next, st.targets = rec, rec.Error, rec.Next, rec.Targets
+}
+
+// touched reports whether the step's change may be in effect because of us.
+func (st stepState) touched() bool { return st.effect != effectNone || st.undoOpen }
+
+// status is the word for the state. What may be in effect stands before what was looked at last.
+func (st stepState) status() StepStatus {
+	switch {
+	case st.undoOpen, st.effect == effectDoubt, st.effect == effectFired:
+		return StatusInDoubt
+	case st.effect == effectPartly:
+		return StatusPartly
+	case st.effect == effectApplied:
+		return StatusApplied
+	case st.undone:
+		return StatusUndone
+	}
+	return st.looked
+}
+
+// done reports whether a step needs nothing more. A Check is done only for a time; see run.due.
+func (st stepState) done() bool {
+	switch st.status() {
+	case StatusApplied, StatusAlready, StatusWaived, StatusConfirmed:
+		return true
+	case StatusNotReached, StatusFailed, StatusPartly, StatusInDoubt, StatusWaiting, StatusUndone:
+	}
+	return false
+}
+
+// outageState follows the service through the steps of the outage window: it is down from the first intent of such a step
+// that may be in effect until the last step of the window is done, or until all of them are taken back.
+type outageState struct {
+	in      map[string]bool
+	end     string // the last step of the window
+	touched map[string]bool
+	up      bool // the last step is done
+	list    []Outage
+}
+
+func (o *outageState) define(steps []StepInfo, states map[string]*stepState) {
+	o.in, o.end = map[string]bool{}, ""
+	if o.touched == nil {
+		o.touched = map[string]bool{}
+	}
+	for _, s := range steps {
+		if s.Outage {
+			o.in[s.ID], o.end = true, s.ID
+		}
+	}
+	if st := states[o.end]; st != nil {
+		o.up = st.done()
+	}
+}
+
+func (o *outageState) apply(rec record, was, is stepState) {
+	if !o.in[rec.Step] {
+		return
+	}
+	if is.touched() {
+		o.touched[rec.Step] = true
+	} else {
+		delete(o.touched, rec.Step)
+	}
+	if rec.Step == o.end {
+		o.up = is.done()
+	}
+	down := len(o.touched) > 0 && !o.up
+	open := len(o.list) > 0 && !o.list[len(o.list)-1].Ended
+	switch {
+	case down && !open:
+		o.list = append(o.list, Outage{From: rec.At})
+	case !down && open && len(o.touched) == 0 && was.touched() && !is.undone && rec.Type == recOutcome:
+		o.list = o.list[:len(o.list)-1] // it is proven that nothing was taken down
+	case !down && open:
+		last := &o.list[len(o.list)-1]
+		last.To, last.Ended = rec.At, true
+		if last.To.Before(last.From) {
+			last.To = last.From // the clock was set back
+		}
+	}
+}
+
+func (o *outageState) copy() []Outage { return slices.Clone(o.list) }
