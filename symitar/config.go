@@ -36,7 +36,7 @@ type Config struct {
 	// RSJ is the path of RSJ on both hosts. Default /ops/bin/RSJ (documented).
 	RSJ string
 	// StateDir is our own folder on both hosts: locks, the marks of each run, the macro's output. Default
-	// /var/tmp/failover-symitar. It must be on a local file system that does not move or replicate with the service, and
+	// /var/tmp/failover-symitar. The preflight writes there and removes what it wrote. It must be on a local file system that does not move or replicate with the service, and
 	// be left alone by jobs that clean up temporary folders, such as AIX's skulker.
 	StateDir string
 	// Shell runs our scripts, which reach it on standard input. Default /bin/sh. Any POSIX shell serves: ksh93, mksh, bash,
@@ -167,8 +167,9 @@ type Replication struct {
 
 // FailoverD says how the daemon is recognised.
 type FailoverD struct {
-	// Match is the daemon's name, compared with the last part of each command's path, ignoring case. Default FAILOVERD
-	// (the name is documented, that the program is called so is inferred).
+	// Match is the daemon's name, compared with the last part of every word of each command line, ignoring case, alone or
+	// with an ending such as .ksh; programs that only read files do not count. Default FAILOVERD (the name is documented,
+	// that the program is called so is inferred).
 	Match string
 }
 
@@ -196,9 +197,9 @@ type Verification struct {
 	Name    string        // part of the step's ID, for example "alias-on-new-primary"
 	Title   string        // the sentence a runbook would have
 	On      On            // where it is asked, seen from the swap
-	Command string        // shell command line; it must change nothing
+	Command string        // shell command line; it must change nothing and end with 0: a command that failed proves nothing
 	Want    string        // regular expression the output must contain
-	Reject  string        // regular expression the output must not contain; Want or Reject is required
+	Reject  string        // regular expression the output must not contain, which proves nothing where it is empty; Want or Reject is required
 	Within  time.Duration // how long it may take to come true; default 5 minutes
 }
 

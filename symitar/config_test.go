@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/internal/peers"
 	"github.com/01b61c5c/failover/internal/sshtest"
 	"github.com/01b61c5c/failover/symitar"
@@ -169,6 +170,21 @@ func TestAnswersReachTheMacroAndNothingElse(t *testing.T) {
 			for _, file := range append(files, b.journal) {
 				require.NotContains(t, read(t, file), "s3cret", file)
 			}
+		})
+	}
+}
+
+// TestLockKeepsTheContract is what the engine wants of every lock, on a pair of its own.
+func TestLockKeepsTheContract(t *testing.T) {
+	b := newBench(t, "")
+	for _, build := range []func(*symitar.Pair) (failover.Procedure, error){symitar.Switchover, gone} {
+		failovertest.TestLock(t, func(tb testing.TB) failover.Lock {
+			pair, err := symitar.NewPair(b.cfg, symitar.WithPolling(poll))
+			require.NoError(tb, err)
+			tb.Cleanup(func() { require.NoError(tb, pair.Close()) })
+			proc, err := build(pair)
+			require.NoError(tb, err)
+			return proc.Lock
 		})
 	}
 }

@@ -216,7 +216,7 @@ func tail(lead, text string) string {
 	if len(last) > most {
 		last = last[:most] + "…"
 	}
-	return lead + visible(last)
+	return lead + failover.Printable(last)
 }
 
 // keyValues reads lines of the form key=value.

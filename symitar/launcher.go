@@ -324,13 +324,13 @@ func (h *Host) archive(ctx context.Context, run RunID, note string, allow Left) 
 	case a.exit == exitActive:
 		list := strings.Split(strings.TrimSpace(a.out), "\n")
 		for i, line := range list {
-			list[i] = "process " + visible(strings.TrimPrefix(line, "@@ALIVE "))
+			list[i] = "process " + failover.Printable(strings.TrimPrefix(line, "@@ALIVE "))
 		}
 		return h.fail(op, failover.NotApplied, "wait for their end; what the macro was to leave running may be named by its process number when the run is acknowledged",
 			fmt.Errorf("%w: %s", ErrMacroRunning, strings.Join(list, ", ")))
 	case a.exit == exitUnseen:
 		return h.fail(op, failover.NotApplied, "look on the host whether the macro lives; when it is certain that nothing of it does, say so by the word unseen when the run is acknowledged",
-			fmt.Errorf("%w: nobody can tell whether it lives: %s", ErrMacroUnknown, visible(strings.TrimPrefix(strings.TrimSpace(a.out), "@@UNSEEN "))))
+			fmt.Errorf("%w: nobody can tell whether it lives: %s", ErrMacroUnknown, failover.Printable(strings.TrimPrefix(strings.TrimSpace(a.out), "@@UNSEEN "))))
 	case a.exit >= exitReadOnly && a.exit <= exitNoMark || a.exit == 77:
 		return h.refused(op, failover.NotApplied, a)
 	}

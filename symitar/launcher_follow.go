@@ -207,7 +207,7 @@ func last(text string) string {
 	var lines []string
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" {
-			lines = append(lines, visible(line))
+			lines = append(lines, failover.Printable(line))
 		}
 	}
 	return strings.Join(lines[max(0, len(lines)-most):], " / ")

@@ -190,7 +190,7 @@ func (l *logReader) stands(ctx context.Context) {
 }
 
 // shown marks a line as the macro's, so that it is not taken for one of the run's own.
-func shown(line string) string { return "macro | " + visible(line) }
+func shown(line string) string { return "macro | " + failover.Printable(line) }
 
 func (l *logReader) take(ctx context.Context, piece string) {
 	l.still = 0

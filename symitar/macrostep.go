@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/01b61c5c/failover"
@@ -31,7 +29,7 @@ func (f firing) macroStep() failover.Step {
 	m := f.on.set.Macro
 	f.eyes = &watcher{}
 	return failover.Step{ID: "macro/run", Title: "Run the FAILOVER macro on " + f.on.Name() + ", once", Target: f.on.Name(), Kind: failover.Once, Writes: []string{macroRunFact.Name},
-		Timeout: m.Timeout + m.Settle, Poll: f.pair.poll,
+		Timeout: m.Timeout + m.Settle + f.on.set.Limits.Look, Poll: f.pair.poll,
 		Source:  vendorFailover + "FAILOVER allows a user to swap a primary and secondary machine",
 		Observe: f.observe,
 		Apply:   f.apply,
@@ -109,9 +107,6 @@ func (f firing) apply(ctx context.Context) error {
 	if err := f.clear(ctx); err != nil {
 		return err
 	}
-	if err := f.ready(ctx); err != nil {
-		return err
-	}
 	id, err := NewRunID()
 	if err != nil {
 		return err
@@ -126,39 +121,6 @@ func (f firing) apply(ctx context.Context) error {
 	res := f.fire(ctx)
 	failover.Progress(ctx, "macro: "+res.State.String())
 	return res.Err()
-}
-
-// ready looks once more, because a person may have taken an hour to approve, or the run may be resumed a day later: at
-// the roles, at FAILOVERD, at the host that is said to be gone, and at what has to be quiet, unless that was waived.
-func (f firing) ready(ctx context.Context) error {
-	type look func(context.Context) (failover.Observation, error)
-	on := func(hosts []*Host, ask func(context.Context, *Host) (failover.Item, error)) look {
-		return func(ctx context.Context) (failover.Observation, error) { return each(ctx, hosts, ask) }
-	}
-	looks := map[string]look{"before/roles": f.rolesBefore, "before/failoverd": on(f.all, noFailoverD), "before/foreign-macro": f.noForeignMacro,
-		"quiet/rsj": f.rsjIdle}
-	if slices.Contains(f.all, f.dir.old) {
-		looks["preflight/stale-locks"] = f.noStaleLocks
-		looks["quiet/batch"] = on([]*Host{f.dir.old}, batchIdle)
-		if lag := f.replication("quiet/replication", false); lag != nil {
-			looks["quiet/replication"] = lag.Observe
-		}
-	} else {
-		looks["preflight/old-primary-silent"] = f.silentBefore
-	}
-	for _, id := range slices.Sorted(maps.Keys(looks)) {
-		if failover.Waived(ctx, id) {
-			continue
-		}
-		obs, err := looks[id](ctx)
-		if err == nil && !obs.Done {
-			err = f.on.fail("run the macro", failover.NotApplied, "make it so, then run again", fmt.Errorf("%w: %s", failover.ErrPrecondition, obs.Found))
-		}
-		if err != nil {
-			return unchanged(err)
-		}
-	}
-	return nil
 }
 
 // clear makes sure that an earlier run of this journal can never fire any more, and archives its lock.

@@ -253,17 +253,17 @@ func (m Macro) knownSecrets() []failover.Secret {
 // each asks the hosts at the same time. ask must be safe for that.
 func each(ctx context.Context, hosts []*Host, ask func(context.Context, *Host) (failover.Item, error)) (failover.Observation, error) {
 	items := make([]failover.Item, len(hosts))
-	errs := make([]error, len(hosts))
+	results := make(failover.Targets, len(hosts))
 	var asking sync.WaitGroup
 	for i, h := range hosts {
 		asking.Go(func() {
 			item, err := ask(ctx, h)
 			item.Target = h.Name()
-			items[i], errs[i] = item, unchanged(err)
+			items[i], results[i] = item, failover.TargetResult{Target: h.Name(), Err: unchanged(err)}
 		})
 	}
 	asking.Wait()
-	if err := errors.Join(errs...); err != nil {
+	if err := results.Err(); err != nil {
 		return failover.Observation{}, err
 	}
 	obs := failover.Observation{Done: true, Items: items}

@@ -77,7 +77,17 @@ func (f firing) checks() []failover.Step {
 		step("errors", "The hosts report no permanent hardware errors", sourceFactSheet, false, onAll(noHardErrors)),
 	}
 	if lag := f.replication("preflight/replication", false); lag != nil {
+		// Where the procedure waits for the lag later, that wait stands.
+		lag.Entry = f.on.set.Replication.Command != "" && slices.Contains(f.all, f.dir.old)
 		steps = append(steps, *lag)
+	}
+	for i := range steps {
+		switch steps[i].ID {
+		case "preflight/shell", "preflight/agent", "preflight/sym-dates", "preflight/clock":
+			// About the start: every later look goes through the shell; our own step stops the agent; dates and clocks are
+			// nothing that a swap could lose. All others stand until the macro is fired.
+			steps[i].Entry = true
+		}
 	}
 	return steps
 }
@@ -146,7 +156,7 @@ func noFailoverD(ctx context.Context, h *Host) (failover.Item, error) {
 	}
 	found, dormant, unread, partly := parseRespawners(out, match)
 	for _, r := range found {
-		bad = append(bad, "would be started by "+r.source+": "+visible(r.line))
+		bad = append(bad, "would be started by "+r.source+": "+failover.Printable(r.line))
 	}
 	for _, u := range unread {
 		bad = append(bad, "not proven, "+u)

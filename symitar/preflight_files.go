@@ -30,7 +30,7 @@ func (h *Host) files(ctx context.Context) (hostFiles, error) {
 	var f hostFiles
 	for line := range strings.Lines(out) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		value = visible(strings.Join(strings.Fields(value), " "))
+		value = failover.Printable(strings.Join(strings.Fields(value), " "))
 		switch key {
 		case "rsj":
 			f.rsj = value

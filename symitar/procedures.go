@@ -38,8 +38,8 @@ func Failback(p *Pair) (failover.Procedure, error) {
 
 // Failover makes Partner primary when Home is gone. What cannot be observed on a dead host is replaced by a person's
 // statement, which stands in plan, journal and report: that Home is down and will not come back as primary by itself.
-// Home is asked nevertheless, before and after: if it answers as primary the procedure stops, and nobody can waive that.
-// Only Partner is locked.
+// Home is asked nevertheless, before and after: unless it is silent, or is observed not to be primary, the procedure stops,
+// and nobody can waive that. See the package documentation for what silence is. Only Partner is locked.
 //
 // It needs Macro.FailoverArgs. Errors wrap failover.ErrInvalid.
 func Failover(p *Pair, gone failover.Statement) (failover.Procedure, error) {
@@ -58,7 +58,11 @@ func Failover(p *Pair, gone failover.Statement) (failover.Procedure, error) {
 	word.Source = vendorFailover + "FAILOVER swaps primary and secondary if the primary machine becomes unavailable"
 	silent := f.silentStep("preflight/old-primary-silent", f.silentBefore)
 	proc.Steps = append([]failover.Step{word, silent}, proc.Steps...)
-	return proc.InsertAfter("verify/roles", f.silentStep("verify/old-primary-silent", f.silentAfter))
+	if proc, err = proc.InsertAfter("verify/roles", f.silentStep("verify/old-primary-silent", f.silentAfter)); err != nil {
+		return proc, err
+	}
+	guardRelease(proc.Steps)
+	return proc, proc.Validate()
 }
 
 func (f firing) silentStep(id string, observe func(context.Context) (failover.Observation, error)) failover.Step {
@@ -84,9 +88,25 @@ func (f firing) procedure(name string, purpose Purpose, mode opcon.Mode) (failov
 	steps = append(steps, beforeAgent...)
 	steps = append(steps, f.agentStart())
 	steps = append(steps, afterAgent...)
+	guardRelease(steps)
 	proc := failover.Procedure{Name: name, Parameters: f.parameters(), Steps: steps,
 		Outage: failover.Window{From: "macro/run", To: "verify/roles"}, Lock: f.pair.lock(purpose)}
 	return proc, proc.Validate()
+}
+
+// guardRelease lets the checks of who is primary hold until jobs are released: an old primary that comes back while a person
+// decides about jobs must stop the release.
+func guardRelease(steps []failover.Step) {
+	const release = "opcon/release-schedules"
+	if !slices.ContainsFunc(steps, func(s failover.Step) bool { return s.ID == release }) {
+		return
+	}
+	for i := range steps {
+		switch steps[i].ID {
+		case "verify/roles", "verify/failoverd", "verify/old-primary-silent":
+			steps[i].Guards = release
+		}
+	}
 }
 
 // parameters is what makes one swap another one than the next. Addresses and ports are not in it: a host may be reached
@@ -127,7 +147,7 @@ func (p *Pair) Preflight(ctx context.Context, purpose Purpose) ([]Finding, error
 		steps = append([]failover.Step{f.silentStep("preflight/old-primary-silent", f.silentBefore)}, steps...)
 	}
 	for _, s := range f.quiet() {
-		if s.Kind == failover.Check && !strings.HasPrefix(s.ID, "before/") && s.ID != "quiet/replication" {
+		if s.Kind == failover.Check && s.ID != "quiet/replication" {
 			steps = append(steps, s)
 		}
 	}
@@ -172,13 +192,7 @@ func (f firing) quiet() []failover.Step {
 			steps = append(steps, *lag)
 		}
 	}
-	return append(steps,
-		failover.Step{ID: "before/roles", Title: f.rolesTitle() + ", looked at once more right before the macro", Target: targets(f.all), Kind: failover.Check, Firm: true,
-			Source: "ours: waiting for quiet takes time in which the world may move", Observe: f.rolesBefore},
-		failover.Step{ID: "before/failoverd", Title: "FAILOVERD still does not run, looked at once more right before the macro", Target: targets(f.all), Kind: failover.Check, Firm: true,
-			Source: sourceDaemon, Observe: func(ctx context.Context) (failover.Observation, error) { return each(ctx, f.all, noFailoverD) }},
-		failover.Step{ID: "before/foreign-macro", Title: "Nobody else runs the FAILOVER macro, looked at once more right before the macro", Target: targets(f.all), Kind: failover.Check, Firm: true,
-			Source: sourceForeign, Observe: f.noForeignMacro})
+	return steps
 }
 
 // agentChange is a step that starts or stops the agent of a host; both are safe to repeat.
@@ -245,7 +259,7 @@ func (f firing) verify() []failover.Step {
 	roles.Firm, roles.Wait, roles.Timeout = true, true, max(f.on.set.Macro.Settle, failover.DefaultTimeout)
 	// It waits, since a swap may still cut lines when it has ended; trouble in the output ends it at once.
 	result := check("macro-result", "The macro's output tells of no failure", "vendor, RSJ: texts that RSJ treats as fatal", []*Host{f.on}, f.resultText)
-	result.Wait = true
+	result.Wait, result.Entry = true, true // what was printed does not change any more
 	steps := []failover.Step{roles, result,
 		check("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon, f.all,
 			func(ctx context.Context) (failover.Observation, error) { return each(ctx, f.all, noFailoverD) }),
@@ -322,10 +336,13 @@ func (f firing) archiveStep() failover.Step {
 			if err != nil {
 				return failover.Observation{}, unchanged(err)
 			}
+			// The same words before and behind the macro: a plan made before it shows what will be done.
+			planned := failover.Observation{Found: "the run of the macro has the launcher's lock", Would: "archive it"}
 			if !ok {
-				obs, err := f.withoutRun(ctx)
-				obs.Would = "archive the lock of the run"
-				return obs, err
+				if obs, err := f.withoutRun(ctx); err != nil || obs.Done {
+					return obs, err
+				}
+				return planned, nil
 			}
 			obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
 				owner, err := h.lockOwner(ctx)
@@ -334,7 +351,10 @@ func (f firing) archiveStep() failover.Step {
 				}
 				return failover.Item{Found: "this run has the launcher's lock"}, nil
 			})
-			obs.Would = "archive the lock of the run"
+			if err == nil && !obs.Done {
+				planned.Note = obs.Found
+				return planned, nil
+			}
 			return obs, err
 		},
 		Apply: func(ctx context.Context) error {

@@ -69,7 +69,7 @@ func (h *Host) absent(ctx context.Context, run RunID, names ...string) (failover
 func listed(found []programRow) string {
 	var list []string
 	for _, r := range found {
-		list = append(list, "process "+visible(r.process))
+		list = append(list, "process "+failover.Printable(r.process))
 	}
 	return strings.Join(list, ", ")
 }

@@ -64,7 +64,7 @@ func (h *Host) symLocks(ctx context.Context) ([]symLock, error) {
 	var locks []symLock
 	for line := range strings.Lines(out) {
 		if f := strings.SplitN(strings.TrimSpace(line), "\t", 3); len(f) == 3 {
-			locks = append(locks, symLock{f[0], f[1], visible(strings.Join(strings.Fields(f[2]), " "))})
+			locks = append(locks, symLock{f[0], f[1], failover.Printable(strings.Join(strings.Fields(f[2]), " "))})
 		}
 	}
 	return locks, nil
@@ -119,7 +119,7 @@ func batchIdle(ctx context.Context, h *Host) (failover.Item, error) {
 	var busy []string
 	for _, r := range rows {
 		if r.busy() {
-			busy = append(busy, visible(r.String()))
+			busy = append(busy, failover.Printable(r.String()))
 		}
 	}
 	if len(busy) > 0 {

@@ -35,7 +35,7 @@ func (f firing) oldPrimarySilent(ctx context.Context, moved bool) (failover.Obse
 	case err != nil:
 		return failover.Observation{}, err
 	case !lives:
-		return failover.Observation{Done: true, Found: why}, nil
+		return failover.Observation{Done: true, Found: "nothing answers at its address", Note: why}, nil
 	}
 	role, votes, err := old.Role(ctx)
 	switch {

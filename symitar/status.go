@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/01b61c5c/failover"
 )
 
 // life says whether anything of a run lives on its host. What could not be seen is unknown, never gone.
@@ -68,7 +70,7 @@ func parseStatus(out string) status {
 	for line := range strings.Lines(out) {
 		if rest, ok := strings.CutPrefix(strings.TrimRight(line, "\n"), "alive="); ok {
 			kind, command, _ := strings.Cut(rest, " ")
-			s.alive = append(s.alive, process{kind, visible(command)})
+			s.alive = append(s.alive, process{kind, failover.Printable(command)})
 		}
 	}
 	if s.lock == "-" {
@@ -122,7 +124,7 @@ func (s status) String() string {
 	case !s.exists:
 		return "not launched so far"
 	case !s.fired && s.refused != "":
-		return "launched, and not fired: " + visible(s.refused)
+		return "launched, and not fired: " + failover.Printable(s.refused)
 	case !s.fired && s.life == lifeGone:
 		return "launched, and its runner is gone without having fired"
 	case !s.fired:

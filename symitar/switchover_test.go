@@ -257,7 +257,7 @@ func TestWaitAtTheGate(t *testing.T) {
 	_, err := b.run(t, symitar.Switchover, func(o *failover.RunOptions) {
 		o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
 			if q.Step.ID == "macro/run" {
-				return failover.Approval{}, b.sim.Put(symitartest.Partner, "etc/processes", "23456789 1 root /SYM/SYMPR/FAILOVERD\n")
+				return failover.Approval{}, b.sim.Put(symitartest.Partner, "etc/processes", "1 0 root /etc/init\n23456789 1 root /SYM/SYMPR/FAILOVERD\n")
 			}
 			return failover.Approval{}, nil
 		})

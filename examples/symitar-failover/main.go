@@ -108,7 +108,7 @@ func acknowledge(ctx context.Context, path string, args []string, actor, reason 
 	}
 	defer func() { err = errors.Join(err, pair.Close()) }()
 	word := failover.Statement{By: actor, Says: strings.Join(args[1:], " "), Reason: reason}
-	if err := pair.Acknowledge(ctx, symitar.RunID(args[0]), word); err != nil {
+	if err := pair.Acknowledge(ctx, symitar.RunID(args[0]), word, symitar.Left{}); err != nil {
 		return err
 	}
 	fmt.Printf("run %s is acknowledged on both hosts\n", args[0])

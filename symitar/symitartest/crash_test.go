@@ -75,6 +75,9 @@ func drive(dir string, resume, short bool) error {
 	if short {
 		keep := []string{"preflight/roles", "macro/run", "verify/roles", "macro/archive-lock"}
 		proc.Steps = slices.DeleteFunc(proc.Steps, func(s failover.Step) bool { return !slices.Contains(keep, s.ID) })
+		for i := range proc.Steps {
+			proc.Steps[i].Guards = "" // the release of jobs is not among them
+		}
 	}
 	journal, err := failovertest.JournalAt(filepath.Join(dir, "journal"))
 	if err != nil {
