@@ -18,7 +18,11 @@ const startGrace = 10
 // fire is voided.
 func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secret) Result {
 	log := newLogReader(f.on, f.run, secrets)
-	if f.eyes != nil {
+	switch {
+	case f.eyes == nil:
+	case f.eyes.run == f.run && f.eyes.log != nil:
+		log = f.eyes.log // what was shown is not shown again
+	default:
 		*f.eyes = watcher{run: f.run, log: log}
 	}
 	waits := 0

@@ -93,8 +93,9 @@ type Result struct {
 	cause error // why it was not executed
 }
 
-// Err returns nil only for Succeeded. Otherwise it is a *failover.Error wrapping the sentinel of the state: Failed is
-// Applied (it was fired), NotExecuted is NotApplied, Running and Unknown are InDoubt.
+// Err returns nil only for Succeeded. Otherwise it is a *failover.Error wrapping the sentinel of the state: NotExecuted is
+// NotApplied; Failed, Running and Unknown are InDoubt, since what a macro leaves that did not swap the roles is for a person to
+// see, who then says whether it took effect.
 func (r Result) Err() error {
 	outcome, next := failover.InDoubt, "look at the roles and the log on both hosts and bring the roles in order; then go on, or acknowledge run "+string(r.Run)+" with what was found"
 	cause := ErrMacroUnknown
@@ -102,7 +103,7 @@ func (r Result) Err() error {
 	case Succeeded:
 		return nil
 	case Failed:
-		outcome, cause = failover.Applied, ErrMacroFailed
+		cause = ErrMacroFailed
 	case NotExecuted:
 		outcome, cause, next = failover.NotApplied, ErrNotExecuted, failover.NextOf(r.cause)
 		if next == "" {

@@ -155,15 +155,16 @@ func (f firing) clear(ctx context.Context) error {
 	return nil
 }
 
-// probe settles a firing whose end this process did not see, by the marks on the host. A run that has not fired is
-// voided on the way: only then is it proven that it never will.
+// probe settles a firing whose end this process did not see, by the marks on the host, and follows it where it runs. A run
+// that has not fired is voided on the way: only then is it proven that it never will. Applied means that the roles are as
+// wanted: a macro that was fired and ended without that is a person's to settle, either way.
 func (f firing) probe(ctx context.Context) (failover.Outcome, error) {
 	mine, known, err := macroRunFact.Load(ctx)
 	if err != nil {
 		return failover.InDoubt, err
 	}
 	if !known {
-		return failover.NotApplied, nil // the id is written down before the first byte is sent
+		return f.probeWithoutID(ctx)
 	}
 	f.run = mine.Run
 	for look := 0; ; look++ {
@@ -175,10 +176,8 @@ func (f firing) probe(ctx context.Context) (failover.Outcome, error) {
 			return failover.InDoubt, f.marksGone()
 		case s.void:
 			return failover.NotApplied, nil
-		case s.finished(), s.fired && s.life == lives:
-			return failover.Applied, nil
 		case s.fired:
-			return f.probeLost(ctx, s)
+			return f.probeFired(ctx)
 		}
 		// Launched and about to fire, or not there at all: a runner gets a moment, nothing gets none.
 		if !s.exists || s.life == lifeGone || look >= startGrace {
@@ -198,24 +197,36 @@ func (f firing) probe(ctx context.Context) (failover.Outcome, error) {
 	}
 }
 
+// probeFired follows a run that was fired.
+func (f firing) probeFired(ctx context.Context) (failover.Outcome, error) {
+	f.observeOnly = true
+	res := f.follow(ctx, Result{Run: f.run, Host: f.on.Name()}, f.on.set.Macro.knownSecrets())
+	if res.State == Succeeded {
+		return failover.Applied, nil
+	}
+	return failover.InDoubt, res.Err()
+}
+
+// probeWithoutID is for a journal that knows of no firing, perhaps because its end was lost. The id is written down before
+// the launcher's lock is taken, and the lock stays until the swap was verified: without a lock nothing was fired.
+func (f firing) probeWithoutID(ctx context.Context) (failover.Outcome, error) {
+	for _, h := range f.all {
+		owner, err := h.lockOwner(ctx)
+		if err != nil {
+			return failover.InDoubt, err
+		}
+		if owner != "" {
+			return failover.InDoubt, h.fail("look for a run of the macro that the journal does not know", failover.InDoubt,
+				"find out what became of run "+owner+" and acknowledge it with a statement, then run again", fmt.Errorf("%w: run %s has the launcher's lock", failover.ErrInDoubt, owner))
+		}
+	}
+	return failover.NotApplied, nil
+}
+
 func (f firing) marksGone() error {
 	return f.on.fail("look at the macro's marks", failover.InDoubt,
 		"look at both hosts and find out who cleans "+f.on.set.StateDir+"; then acknowledge run "+string(f.run)+" and resolve the step",
 		fmt.Errorf("%w: %w", failover.ErrInDoubt, errMarksGone))
-}
-
-// probeLost settles a run whose process is gone without an exit status: only the roles can tell.
-func (f firing) probeLost(ctx context.Context, s status) (failover.Outcome, error) {
-	swapped, found, err := f.roles(ctx)
-	if err == nil && swapped {
-		return failover.Applied, nil
-	}
-	if err == nil {
-		err = errors.New(found)
-	}
-	return failover.InDoubt, f.on.fail("settle what the macro did", failover.InDoubt,
-		"look at "+f.on.set.StateDir+"/run."+string(f.run)+"/log and at both hosts; when the roles are in order run again; otherwise acknowledge run "+string(f.run)+" and resolve the step",
-		fmt.Errorf("%w: %s; %w", ErrMacroUnknown, s, err))
 }
 
 // judge tells whether a verification's output is as wanted. A command that failed, or printed nothing, has shown nothing:

@@ -70,7 +70,10 @@ func usableShell(ctx context.Context, h *Host) (failover.Item, error) {
 	if len(missing) > 0 {
 		return failover.Item{Found: "not found with Config.Path: " + strings.Join(missing, ", ")}, nil
 	}
-	found := "scripts run with " + h.set.Shell + " behind the login shell " + kv["login"]
+	found := "scripts run with " + h.set.Shell
+	if kv["login"] != "" {
+		found += " behind the login shell " + kv["login"]
+	}
 	if kv["forced"] != "" {
 		found += "; a forced command stands before it and passes them on"
 	}

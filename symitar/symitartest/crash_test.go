@@ -84,7 +84,7 @@ func drive(dir string, resume, short bool) error {
 		return err
 	}
 	defer func() { _ = journal.Close() }()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	_, err = proc.Run(ctx, failover.RunOptions{Journal: journal, Actor: "tester", Reason: "crash",
 		Confirm: func(context.Context, failover.Request) (failover.Statement, error) {

@@ -87,6 +87,9 @@ func Faults() []Fault {
 		{Name: "foreign-macro", About: "a colleague has typed FAILOVER on the primary, and it runs", Stops: true, arm: func(p *Pair) error {
 			return p.add(Home, "etc/processes", "34567891 1 root /usr/bin/ksh "+Root+"/SYM/MACROS/FAILOVER -swap\n")
 		}},
+		{Name: "foreign-macro-on-secondary", About: "a colleague has typed FAILOVER on the secondary, and it runs", Stops: true, arm: func(p *Pair) error {
+			return p.add(Partner, "etc/processes", "34567891 1 root /usr/bin/ksh "+Root+"/SYM/MACROS/FAILOVER -takeover\n")
+		}},
 		{Name: "ps-fails", About: "the primary's ps ends with an error and prints nothing", Stops: true, arm: on(Home, "etc/ps-fault", "fails\n")},
 		{Name: "ps-header", About: "the primary's ps prints its header only, and ends with 0", Stops: true, arm: on(Home, "etc/ps-fault", "header\n")},
 		{Name: "statedir-readonly", About: "the state directory's file system is read-only on the secondary", Stops: true, arm: func(p *Pair) error {
@@ -108,6 +111,8 @@ func Faults() []Fault {
 		{Name: "primary-full", Gone: true, About: "the primary lives, and its SSH server is full: it hangs up", Stops: true},
 		{Name: "primary-hangs", Gone: true, About: "the primary lives, and its SSH server takes connections and says nothing", Stops: true},
 		{Name: "primary-refuses", Gone: true, About: "the primary lives, and its SSH server is stopped: the kernel refuses the connection", Stops: true},
+		{Name: "primary-returns", Gone: true, About: "somebody switches the primary on again while the emergency is under way", Stops: true,
+			arm: func(p *Pair) error { return p.PowerOff(Home) }},
 		{Name: "primary-slow-probe", Gone: true, About: "the primary lives, and its role probe takes longer than a look", Stops: true},
 		{Name: "agent-stuck", About: "the agent on the primary does not stop", Stops: true, arm: on(Home, "etc/agent-stuck", "stop\n")},
 	}

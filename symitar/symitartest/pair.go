@@ -306,11 +306,20 @@ func (h *host) csh() string {
 	return h.path("bin/plain-words")
 }
 
+// again reports whether this is not the first call; the mark outlives the process.
+func (p *Pair) again() bool { return !p.strikes() }
+
 // dial reaches the hosts. A machine that is down has no route: its kernel does not refuse.
 func (p *Pair) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	for _, h := range p.hosts {
-		if h.server.Address() == address && h.read("etc/down") != "" {
+		if h.server.Address() != address || h.read("etc/down") == "" {
+			continue
+		}
+		if p.Armed() != "primary-returns" || !p.again() {
 			return nil, &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}
+		}
+		if err := p.PowerOn(h.name, "primary"); err != nil {
+			return nil, err
 		}
 	}
 	return (&net.Dialer{}).DialContext(ctx, network, address)
@@ -344,8 +353,8 @@ func (p *Pair) ConfigBelow(root string) symitar.Config {
 		Agent:       symitar.Agent{Control: root + "/bin/lsam3100", Timeout: p.patience()},
 		Limits:      symitar.Limits{Quiet: p.patience(), Look: p.look()},
 		Verify: []symitar.Verification{
-			{Name: "alias-on-new-primary", Title: "The service address is on the new primary", On: symitar.NewPrimary, Command: aliasCommand, Want: "alias-here", Within: 5 * time.Second},
-			{Name: "alias-off-old-primary", Title: "The service address is gone from the old primary", On: symitar.OldPrimary, Command: aliasCommand, Want: "alias-absent", Within: 5 * time.Second},
+			{Name: "alias-on-new-primary", Title: "The service address is on the new primary", On: symitar.NewPrimary, Command: aliasCommand, Want: "alias-here", Within: time.Minute},
+			{Name: "alias-off-old-primary", Title: "The service address is gone from the old primary", On: symitar.OldPrimary, Command: aliasCommand, Want: "alias-absent", Within: time.Minute},
 		},
 		SymRoot: root + "/SYM", RootInfoDir: root + "/ops/bin", StateDir: root + "/var/tmp/failover",
 		RSJ:    root + "/ops/bin/RSJ",
@@ -361,7 +370,7 @@ func (p *Pair) hostConfig(name string, number int) symitar.HostConfig {
 	target := h.server.SSH()
 	// The keys the machines should have, also where a fault shows another one.
 	target.HostKeys = []string{ssh.FingerprintSHA256(h.key.PublicKey())}
-	target.ConnectTimeout = 5 * time.Second
+	target.ConnectTimeout = 20 * time.Second
 	if p.Armed() == "primary-hangs" {
 		target.ConnectTimeout = time.Second
 	}
@@ -372,7 +381,7 @@ func (p *Pair) macroTimeout() time.Duration {
 	if p.Armed() == "macro-hangs" {
 		return 2 * time.Second
 	}
-	return 20 * time.Second
+	return 2 * time.Minute
 }
 
 // look is short where a look never ends.
@@ -390,7 +399,7 @@ func (p *Pair) patience() time.Duration {
 	case "agent-stuck", "batch-busy", "rsj-never-ends":
 		return time.Second
 	}
-	return 10 * time.Second
+	return time.Minute
 }
 
 // Server returns the SSH server of a host, for faults of the line.
