@@ -2,7 +2,6 @@ package idm_test
 
 import (
 	"fmt"
-	"runtime"
 	"testing"
 	"time"
 
@@ -14,87 +13,42 @@ import (
 	"github.com/01b61c5c/failover/idm/idmtest"
 )
 
-// The process dies at a step; another one goes on with the same journal. The end is the same, and nothing was ever on two servers.
-func TestCrashAnywhereAndResume(t *testing.T) {
-	count := countDeaths(t)
-	require.GreaterOrEqual(t, count, 16, "two for each of eight changes")
-	for n := range count {
-		t.Run(fmt.Sprint(n), func(t *testing.T) {
+// The process dies at each record of its journal; another one goes on. The end is the same, and nothing was ever on two servers.
+func TestCrashEverywhere(t *testing.T) {
+	for name, play := range map[string]func(*move) failover.Procedure{
+		"switchover": func(m *move) failover.Procedure { return m.switchover("srv1", "srv2") },
+		"failover":   func(m *move) failover.Procedure { return m.failover(func(o *idm.FailoverOptions) { o.Since = aWhileAgo }) },
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newMove(t, smallPair())
-			require.True(t, m.killedAt(m.switchover("srv1", "srv2"), n))
-			m.mustRun(m.switchover("srv1", "srv2"), "x")
-			m.stand("srv2", "srv1", idmtest.Auto)
-			for _, d := range m.drivers {
-				require.GreaterOrEqual(t, m.tree.Counters(d).Resyncs, 1)
-				require.LessOrEqual(t, m.tree.Counters(d).Resyncs, 2, "twice only when the answer was lost")
-			}
+			crashes := failovertest.CrashEverywhere(t, func(testing.TB) failovertest.World {
+				m := newMove(t, smallPair())
+				off := "srv1"
+				if name == "failover" {
+					m.tree.Server("srv1").Kill()
+					off = ""
+				}
+				return failovertest.World{Procedure: func(testing.TB) failover.Procedure { return play(m) }, Options: m.options(nil, play(m)),
+					Verify: func(testing.TB) {
+						m.stand("srv2", off, idmtest.Auto)
+						for _, d := range m.drivers {
+							require.GreaterOrEqual(t, m.tree.Counters(d).Resyncs, 1)
+							require.LessOrEqual(t, m.tree.Counters(d).Resyncs, 2, "twice only when its fact was lost")
+						}
+					},
+					Close: func() { require.NoError(t, m.tree.Close()) }}
+			})
+			require.Greater(t, crashes, 50)
 		})
 	}
 }
+
+var aWhileAgo = time.Now().Add(-time.Hour)
 
 func smallPair() idmtest.Config {
 	c := pair()
 	c.Drivers, c.StartTime, c.StopTime = 2, time.Millisecond, time.Millisecond
 	return c
-}
-
-// deaths calls die at the points of a run at which a death leaves something half done: the intent is written and nothing
-// done, the effect is there and not recorded, the outcome is recorded.
-func deaths(die func()) func(failover.Event) {
-	applied := false
-	return func(e failover.Event) {
-		switch {
-		case e.Step.Kind != failover.Change:
-		case e.Kind == failover.EventAttempt:
-			applied = true
-			die()
-		case e.Kind == failover.EventObserved && applied, e.Kind == failover.EventStepEnded && applied:
-			applied = false
-			die()
-		}
-	}
-}
-
-func countDeaths(t *testing.T) int {
-	m := newMove(t, smallPair())
-	count := 0
-	p := m.switchover("srv1", "srv2")
-	j, err := failovertest.JournalAt(m.journal("x"))
-	require.NoError(t, err)
-	defer j.Close() //nolint:errcheck // test
-	o := m.options(j, p)
-	o.Observer = deaths(func() { count++ })
-	_, err = p.Run(t.Context(), o)
-	require.NoError(t, err)
-	return count
-}
-
-// killedAt runs the procedure until the n-th such point, where its goroutine ends as a process would.
-func (m *move) killedAt(p failover.Procedure, n int) bool {
-	killed := make(chan bool, 1)
-	go func() {
-		dead := true
-		defer func() { killed <- dead }()
-		j, err := failovertest.JournalAt(m.journal("x"))
-		if err != nil {
-			m.t.Error(err)
-			return
-		}
-		defer j.Close() //nolint:errcheck // the file lock of a dead process is gone
-		o := m.options(j, p)
-		o.Observer = deaths(func() {
-			if n--; n < 0 {
-				runtime.Goexit()
-			}
-		})
-		_, err = p.Run(m.t.Context(), o)
-		dead = false
-		if err != nil {
-			m.t.Error(err)
-		}
-	}()
-	return <-killed
 }
 
 // Every fault at every kind of request of a switchover: it ends well by itself or stops with a reason, and running it

@@ -229,7 +229,7 @@ func (s *Server) namedPasswordState(ctx context.Context, need SecretNeeded) (Pas
 		return PasswordUnverified, nil // it was set; this server's list cannot be read, and that is what the state says
 	}
 	if err != nil {
-		return PasswordUnverified, err
+		return PasswordUnverified, behind(need.Object, err)
 	}
 	for _, p := range list {
 		if p.Name == need.Name {
