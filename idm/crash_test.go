@@ -1,7 +1,9 @@
 package idm_test
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,35 +17,65 @@ import (
 
 // The process dies at each record of its journal; another one goes on. The end is the same, and nothing was ever on two servers.
 func TestCrashEverywhere(t *testing.T) {
-	for name, play := range map[string]func(*move) failover.Procedure{
-		"switchover": func(m *move) failover.Procedure { return m.switchover("srv1", "srv2") },
-		"failover":   func(m *move) failover.Procedure { return m.failover(func(o *idm.FailoverOptions) { o.Since = aWhileAgo }) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			crashes := failovertest.CrashEverywhere(t, func(testing.TB) failovertest.World {
-				m := newMove(t, smallPair())
-				off := "srv1"
-				if name == "failover" {
-					m.tree.Server("srv1").Kill()
-					off = ""
+	crashes := failovertest.CrashEverywhere(t, func(testing.TB) failovertest.World {
+		m := newMove(t, smallPair())
+		play := func(testing.TB) failover.Procedure { return m.switchover("srv1", "srv2") }
+		return failovertest.World{Procedure: play, Options: m.options(nil, play(t)),
+			Verify: func(testing.TB) {
+				m.stand("srv2", "srv1", idmtest.Auto)
+				for _, d := range m.drivers {
+					require.GreaterOrEqual(t, m.tree.Counters(d).Resyncs, 1)
+					require.LessOrEqual(t, m.tree.Counters(d).Resyncs, 2, "twice only when its fact was lost")
 				}
-				return failovertest.World{Procedure: func(testing.TB) failover.Procedure { return play(m) }, Options: m.options(nil, play(m)),
-					Verify: func(testing.TB) {
-						m.stand("srv2", off, idmtest.Auto)
-						for _, d := range m.drivers {
-							require.GreaterOrEqual(t, m.tree.Counters(d).Resyncs, 1)
-							require.LessOrEqual(t, m.tree.Counters(d).Resyncs, 2, "twice only when its fact was lost")
-						}
-					},
-					Close: func() { require.NoError(t, m.tree.Close()) }}
-			})
-			require.Greater(t, crashes, 50)
-		})
+			},
+			Close: func() { require.NoError(t, m.tree.Close()) }}
+	})
+	require.Greater(t, crashes, 50)
+}
+
+// The same for the way back: whatever the process was doing, another undo brings everything back.
+func TestCrashEverywhereInAnUndo(t *testing.T) {
+	for _, durable := range []failovertest.Durability{failovertest.Lost, failovertest.Kept} {
+		for at, died := 0, true; died; at++ {
+			died = undoDiesAt(t, at, durable)
+		}
 	}
 }
 
-var aWhileAgo = time.Now().Add(-time.Hour)
+func undoDiesAt(t *testing.T, at int, durable failovertest.Durability) (died bool) {
+	m, store := newMove(t, smallPair()), failovertest.NewStore("undo")
+	defer func() { require.NoError(t, m.tree.Close()) }()
+	p := m.switchover("srv1", "srv2")
+	j, err := store.Journal()
+	require.NoError(t, err)
+	_, err = p.Run(t.Context(), m.notGood(j, p))
+	require.ErrorIs(t, err, failover.ErrWaiting)
+	store.KillAt(at, durable)
+	_, err = p.Undo(t.Context(), m.options(j, p))
+	if died = store.Killed(); died {
+		require.ErrorIs(t, err, failovertest.ErrKilled)
+		require.NoError(t, j.Close())
+		j, err = store.Journal()
+		require.NoError(t, err)
+		_, err = m.switchover("srv1", "srv2").Undo(t.Context(), m.options(j, p))
+	}
+	require.NoError(t, err)
+	require.NoError(t, j.Close())
+	m.stand("srv1", "srv2", idmtest.Auto)
+	return died
+}
+
+// notGood leaves the run waiting for a person to say that all is good: the target runs the drivers, and nothing is final yet.
+func (m *move) notGood(j *failover.Journal, p failover.Procedure) failover.RunOptions {
+	o := m.options(j, p)
+	o.Confirm = func(ctx context.Context, q failover.Request) (failover.Statement, error) {
+		if strings.HasSuffix(q.Step.ID, "/all-good") {
+			return failover.Statement{}, failover.ErrWaiting
+		}
+		return yes(ctx, q)
+	}
+	return o
+}
 
 func smallPair() idmtest.Config {
 	c := pair()
