@@ -226,10 +226,14 @@ func (m *mover) serverData(o FailoverOptions) failover.Step {
 				})
 			}}
 	}
+	undo := failover.NothingToUndo // values of a server whose drivers are disabled do nothing
+	if o.Data == FromExportWhole {
+		undo = nil // what the directory held for all servers is overwritten
+	}
 	return failover.Step{ID: m.id("server-data"), Title: "Have the per-server values on the target", Target: m.Target.DN(), Kind: failover.Change, Timeout: time.Hour, Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) { return m.compareExport(ctx, o) },
 		Apply:   func(ctx context.Context) error { return m.importExport(ctx, o) },
-		Undo:    failover.NothingToUndo}
+		Undo:    undo}
 }
 
 // compareExport looks what an import would write; the export must be good for it.

@@ -24,7 +24,10 @@ func (m *mover) jobs() failover.Step {
 				return orNothing(ctx, err)
 			}
 			return fanout.Each(ctx, m.Limit, m.changed(before), self, func(ctx context.Context, job string) error {
-				_, err := m.setServerList(ctx, job, before[job])
+				if _, err := m.setServerList(ctx, job, before[job]); err != nil {
+					return err
+				}
+				_, err := m.tellEngine(ctx, job)
 				return err
 			})
 		},
@@ -140,10 +143,11 @@ func (m *mover) moveJobs(ctx context.Context) error {
 		return notApplied(err)
 	}
 	err = fanout.Each(ctx, m.Limit, m.changed(before), self, func(ctx context.Context, job string) error {
-		if told.has(job) {
-			return nil
+		wrote, err := m.setServerList(ctx, job, m.wantedList(before[job]))
+		if err != nil || !wrote && told.has(job) {
+			return err
 		}
-		said, err := m.setServerList(ctx, job, m.wantedList(before[job]))
+		said, err := m.tellEngine(ctx, job)
 		if err != nil {
 			return err
 		}
@@ -152,25 +156,20 @@ func (m *mover) moveJobs(ctx context.Context) error {
 	return told.end(ctx, err)
 }
 
-// setServerList makes the list of a job equal and tells the engine; said is false where that cannot be told it.
-func (m *mover) setServerList(ctx context.Context, job string, want []string) (said bool, err error) {
-	if err := m.writeServerList(ctx, job, want); err != nil {
-		return false, err
-	}
+// tellEngine lets the engine read the job again; said is false where that cannot be told it.
+func (m *mover) tellEngine(ctx context.Context, job string) (said bool, err error) {
 	// The argument of the operation is inferred. A server that does not take it is no reason to stop here: the list is right.
-	err = m.Target.NotifyJob(ctx, job)
-	switch {
-	case errors.Is(err, ErrNotSupported):
+	if err = m.Target.NotifyJob(ctx, job); errors.Is(err, ErrNotSupported) {
 		return false, nil
 	}
 	return err == nil, behind(job, err)
 }
 
-// writeServerList changes the list in one request: a job must never be without a server.
-func (m *mover) writeServerList(ctx context.Context, job string, want []string) error {
+// setServerList makes the list of a job equal in one request: a job must never be without a server.
+func (m *mover) setServerList(ctx context.Context, job string, want []string) (wrote bool, err error) {
 	have, err := m.Target.ServerList(ctx, job)
 	if err != nil {
-		return notApplied(err)
+		return false, notApplied(err)
 	}
 	var changes []AttributeChange
 	for _, dn := range want {
@@ -184,7 +183,7 @@ func (m *mover) writeServerList(ctx context.Context, job string, want []string) 
 		}
 	}
 	if len(changes) == 0 {
-		return nil
+		return false, nil
 	}
-	return m.Target.Modify(ctx, job, changes...)
+	return true, m.Target.Modify(ctx, job, changes...)
 }
