@@ -57,9 +57,12 @@ func scenes() []scene {
 			return build(idm.SwitchoverOptions{Route: m.route(open(m.t, m.tree, "srv2", o...)), Source: open(m.t, m.tree, "srv1", o...), CacheDir: m.dir})
 		}
 	}
-	dead := func(data idm.ServerDataFrom) func(m *move, o ...idm.Option) (failover.Procedure, error) {
+	gone := func(data idm.ServerDataFrom) func(m *move, o ...idm.Option) (failover.Procedure, error) {
 		return func(m *move, opts ...idm.Option) (failover.Procedure, error) {
-			o := idm.FailoverOptions{Route: m.route(open(m.t, m.tree, "srv2", opts...)), SourceDN: "cn=srv1,ou=servers,o=system", SourceDead: dead, Since: aWhileAgo, Data: data}
+			o := idm.FailoverOptions{Route: m.route(open(m.t, m.tree, "srv2", opts...)), SourceDN: "cn=srv1,ou=servers,o=system", SourceDead: dead, Since: aWhileAgo, Data: data,
+				TrySource: func(ctx context.Context) (*idm.Server, error) {
+					return idm.Dial(ctx, m.tree.Server("srv1").URL(), append(opts, idm.WithRoots(m.tree.Roots()), admin())...)
+				}}
 			if data != idm.FromPreparation {
 				o.Export = m.export()
 			}
@@ -89,10 +92,10 @@ func scenes() []scene {
 			}},
 		{name: "switchover", cfg: unprepared, build: switchWith(idm.Switchover), moved: away, back: home, steps: with(moveSteps(), "jobs", on("srv2", 53))},
 		{name: "failback", cfg: unprepared, build: switchWith(idm.Failback), moved: away, back: home, steps: moveSteps()},
-		{name: "failover", before: func(m *move) { m.tree.Server("srv1").Kill() }, build: dead(idm.FromPreparation), moved: alone, back: out,
+		{name: "failover", before: func(m *move) { m.tree.Server("srv1").Kill() }, build: gone(idm.FromPreparation), moved: alone, back: out,
 			steps: map[string]idmtest.Fault{"passwords": on("srv2", 75), "enable-manual": on("srv2", 9), "start": on("srv2", 15), "close-gap": on("srv2", 23),
 				"jobs": isModify("DirXML-ServerList"), "verify": on("srv2", 15), "auto": on("srv2", 9)}},
-		{name: "failover", cfg: outside, build: dead(idm.FromExport), moved: alone, back: out,
+		{name: "failover", cfg: outside, build: gone(idm.FromExport), moved: alone, back: out,
 			before: func(m *move) {
 				_, err := open(m.t, m.tree, "srv1").SaveExport(m.t.Context(), m.export().Path, idm.ExportOptions{Base: idmtest.DriverSetDN})
 				require.NoError(m.t, err)
@@ -222,15 +225,7 @@ func TestEveryStepUnderEveryTrouble(t *testing.T) {
 }
 
 func stepInTrouble(t *testing.T, s scene, step string, tr trouble, undo bool) {
-	cfg := smallPair()
-	cfg.Drivers = 1
-	if s.cfg != nil {
-		s.cfg(&cfg)
-	}
-	m := newMove(t, cfg)
-	if s.before != nil {
-		s.before(m)
-	}
+	m := s.open(t)
 	build := func(o ...idm.Option) failover.Procedure {
 		p, err := s.build(m, o...)
 		require.NoError(t, err)
