@@ -73,6 +73,9 @@ func (p Procedure) flatten() Procedure {
 	return p
 }
 
+// AllSteps returns the steps of all stages and parts in order, under their whole IDs: what a plan lists.
+func (p Procedure) AllSteps() []Step { return slices.Clone(p.flatten().Steps) }
+
 // window says of each step of a procedure without stages whether it lies in the outage window.
 func (p Procedure) window() []bool {
 	in, inside := make([]bool, len(p.Steps)), false
@@ -117,10 +120,11 @@ func (p Procedure) Validate() error {
 		}
 		index[s.ID] = i
 		for _, name := range s.Writes {
-			if first := writer[name]; first != "" {
+			scoped := p.part(i) + "/" + name
+			if first := writer[scoped]; first != "" {
 				return Invalid("fact "+name, "is written by "+first+" and by "+s.ID, "give each its own name, or name it in Shares of the second step")
 			}
-			writer[name] = s.ID
+			writer[scoped] = s.ID
 		}
 	}
 	for i, s := range p.Steps {

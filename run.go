@@ -60,6 +60,7 @@ func (o RunOptions) validate(p Procedure) error {
 	case o.WarnAfter < 0 || o.StopAfter < 0:
 		return Invalid("RunOptions", "has a negative time", "use zero for no limit")
 	}
+	p = p.flatten()
 	for _, id := range slices.Sorted(maps.Keys(o.Waive)) {
 		i := p.index(id)
 		switch {
@@ -424,7 +425,12 @@ func (r *run) ended(ctx context.Context, i int, err error) {
 	if err != nil {
 		level, args = slog.LevelError, append(args, "error", err)
 	}
-	r.log.Log(ctx, level, "step", args...)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), eventPatience)
+	defer cancel()
+	_ = do(limit, "log", func(ctx context.Context) error { // a log that cannot be written is no reason to stop
+		r.log.Log(ctx, level, "step", args...)
+		return nil
+	})
 }
 
 func (r *run) stepEvent(i int, e Event) {
