@@ -17,6 +17,7 @@ import (
 
 // The process dies at each record of its journal; another one goes on. The end is the same, and nothing was ever on two servers.
 func TestCrashEverywhere(t *testing.T) {
+	t.Parallel()
 	crashes := failovertest.CrashEverywhere(t, func(testing.TB) failovertest.World {
 		m := newMove(t, smallPair())
 		play := func(testing.TB) failover.Procedure { return m.switchover("srv1", "srv2") }
@@ -35,6 +36,7 @@ func TestCrashEverywhere(t *testing.T) {
 
 // The same for the way back: whatever the process was doing, another undo brings everything back.
 func TestCrashEverywhereInAnUndo(t *testing.T) {
+	t.Parallel()
 	for _, durable := range []failovertest.Durability{failovertest.Lost, failovertest.Kept} {
 		for at, died := 0, true; died; at++ {
 			died = undoDiesAt(t, at, durable)

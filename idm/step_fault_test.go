@@ -61,7 +61,7 @@ func scenes() []scene {
 		return func(m *move, opts ...idm.Option) (failover.Procedure, error) {
 			o := idm.FailoverOptions{Route: m.route(open(m.t, m.tree, "srv2", opts...)), SourceDN: "cn=srv1,ou=servers,o=system", SourceDead: dead, Since: aWhileAgo, Data: data,
 				TrySource: func(ctx context.Context) (*idm.Server, error) {
-					return idm.Dial(ctx, m.tree.Server("srv1").URL(), append(opts, idm.WithRoots(m.tree.Roots()), admin())...)
+					return idm.Dial(ctx, m.tree.Server("srv1").URL(), append(opts, idm.WithTLS(failover.TLS{Roots: m.tree.Roots()}), admin())...)
 				}}
 			if data != idm.FromPreparation {
 				o.Export = m.export()
@@ -109,7 +109,7 @@ func scenes() []scene {
 			build: func(m *move, o ...idm.Option) (failover.Procedure, error) {
 				return idm.GuardOldServer(idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(m.t, m.tree, "srv1", o...),
 					OldDN: "cn=srv2,ou=servers,o=system", Poll: 2 * time.Millisecond, Dial: func(ctx context.Context) (*idm.Server, error) {
-						return idm.Dial(ctx, m.tree.Server("srv2").URL(), append(o, idm.WithRoots(m.tree.Roots()), admin())...)
+						return idm.Dial(ctx, m.tree.Server("srv2").URL(), append(o, idm.WithTLS(failover.TLS{Roots: m.tree.Roots()}), admin())...)
 					}})
 			}},
 	}
