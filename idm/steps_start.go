@@ -17,7 +17,7 @@ func (m *mover) start() failover.Step {
 		Source: fromWiki + `"Step 2: Start the driver."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "running on the target", func(ctx context.Context, driver string) (finding, error) {
-				s, err := m.Target.State(ctx, driver)
+				s, err := m.Target.stateIfServed(ctx, driver)
 				return finding{done: s == StateRunning, text: s.String()}, err
 			})
 			obs.Would = "start them"

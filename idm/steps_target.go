@@ -241,7 +241,7 @@ func (m *mover) enable() failover.Step {
 		Source: fromWiki + `"Enable the drivers on the new server. Set them to Manual (later, when all id good, change to Auto-Start). When changing from Disabled to Manual/Auto-Start choose to NOT synchronize data (use the checkbox) and then click Apply/Ok."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "enabled on the target", func(ctx context.Context, driver string) (finding, error) {
-				o, err := m.Target.StartOption(ctx, driver)
+				o, err := m.Target.optionIfServed(ctx, driver)
 				return finding{done: o != Disabled, text: o.String()}, err
 			})
 			if err != nil {
@@ -370,7 +370,7 @@ func (m *mover) auto() failover.Step {
 				if err != nil {
 					return finding{}, err
 				}
-				o, err := m.Target.StartOption(ctx, driver)
+				o, err := m.Target.optionIfServed(ctx, driver)
 				if err == nil && o != want {
 					// The option of the moment changes with the steps before; a plan that was approved stands all the same.
 					return finding{text: "not with its final start option yet"}, nil
@@ -416,6 +416,16 @@ func (m *mover) beforeAuto(ctx context.Context) (func(driver string) StartOption
 		}
 		return Manual
 	}, err
+}
+
+// optionIfServed returns the start option of a driver; where no engine serves it yet, as before the target was added to the driver set,
+// it is as good as disabled.
+func (s *Server) optionIfServed(ctx context.Context, driverDN string) (StartOption, error) {
+	o, err := s.StartOption(ctx, driverDN)
+	if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
+		return Disabled, nil
+	}
+	return o, err
 }
 
 // notApplied marks a failure before anything was changed.
