@@ -236,14 +236,16 @@ func (r *resume) checkAgent() failover.Step {
 			case who.verdict == notTold && r.o.Vouch != nil:
 				obs.Done, obs.Found = true, who.found+"; "+r.o.Vouch.String()
 			case who.verdict == notTold:
-				obs.Found += "; not proven: every schedule stays held"
+				obs.Found += "; not proven, so every schedule stays held: look in the agent's log on the new host whether OpCon " +
+					"is connected, and if it is, waive the step with that as the reason"
+			default:
+				obs.Found += "; every schedule stays held: stop the agent there, and see that record and alias lead to the " +
+					"new host, then run again: OpCon opens the line anew"
 			}
 			return obs, nil
 		})
 	s.Kind, s.Wait, s.Timeout = failover.Check, true, max(r.c.settleTime(), time.Second)
 	s.Guards = r.o.Prefix + stepUp // from there on the steps ask by themselves, and open the line anew
-	s.Help = "look in the agent's log on the new host whether OpCon is connected; if it is, say so with a reason by waiving this step, or by a statement in the configuration"
-	s.Observe = r.c.lastSeen(s, s.Observe)
 	return s
 }
 
