@@ -22,13 +22,13 @@ func swap() scenario {
 	for _, f := range symitartest.Faults() {
 		sc.faults = append(sc.faults, fault{f.Name, f.About})
 	}
-	sc.faults = append(sc.faults, officeFaults...)
+	sc.faults = append(sc.faults, officeFaultList()...)
 	return sc
 }
 
 // takeOver makes the other host primary when the first one has lost power.
 func takeOver() scenario {
-	return scenario{name: "symitar-failover", open: func(_ context.Context, dir, fault string) (*stage, error) {
+	return scenario{name: "symitar-failover", faults: officeFaultList(), open: func(_ context.Context, dir, fault string) (*stage, error) {
 		return openPair(dir, fault, homeOff, func(p *symitar.Pair) (failover.Procedure, error) {
 			return symitar.Failover(p, failover.Statement{By: "drill", Says: symitartest.Home + " lost power and stays off", Reason: "the drill switched it off"})
 		})
@@ -50,7 +50,7 @@ func openPair(dir, fault string, power func(*symitartest.Pair) error, procedure 
 		}
 	}()
 	patience := 10 * time.Second
-	if strings.HasPrefix(fault, "opcon-") {
+	if ofOffice(fault) {
 		patience = 2 * time.Second
 	} else if err := pair.Arm(fault); err != nil {
 		return nil, err
