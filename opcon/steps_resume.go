@@ -165,7 +165,6 @@ func (r *resume) openLine() failover.Step {
 		return obs
 	})
 	s.Timeout, s.Help = r.o.UpTimeout, helpAgent
-	s.Observe = r.c.lastSeen(s, s.Observe)
 	s.Apply = func(ctx context.Context) error {
 		rec, err := r.st.must(ctx, "open the line to the agent of", r.o.Machine)
 		if err != nil {
@@ -261,7 +260,6 @@ func (r *resume) up() failover.Step {
 		return obs
 	})
 	s.Timeout, s.Help = r.o.UpTimeout, helpAgent
-	s.Observe = r.c.lastSeen(s, s.Observe)
 	s.Apply = func(ctx context.Context) error {
 		h := r.holding(stepUp)
 		_, before, err := r.c.holdAll(ctx, h, surveyAge)
