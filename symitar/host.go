@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/remote"
+	"github.com/01b61c5c/failover/remote"
 )
 
 // Sentinels of what can be wrong with an answer of a host; test with errors.Is.
@@ -39,7 +39,7 @@ type Host struct {
 func (h *Host) Name() string { return h.cfg.Name }
 
 func newHost(cfg HostConfig, set Config, log *slog.Logger) (*Host, error) {
-	r, err := remote.New(cfg.SSH, remote.WithLogger(log))
+	r, err := remote.New(remote.Config{SSH: cfg.SSH, Logger: log})
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/remote"
+	"github.com/01b61c5c/failover/remote"
 )
 
 // The probes' scripts. None of them changes anything.

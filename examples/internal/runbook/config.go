@@ -178,7 +178,8 @@ func secretPrompt(question string) (failover.Secret, error) {
 	return failover.NewSecret(string(raw)), err
 }
 
-// SSH is the part of a configuration file that says how to reach a machine.
+// SSH is the part of a configuration file that says how to reach a machine. The keys mean what the fields of failover.SSH
+// say.
 type SSH struct {
 	Address          string   `yaml:"address"`
 	User             string   `yaml:"user"`
@@ -186,14 +187,28 @@ type SSH struct {
 	KnownHosts       string   `yaml:"known_hosts"`
 	Key              Secret   `yaml:"key"`
 	Passphrase       Secret   `yaml:"passphrase"`
+	Certificate      string   `yaml:"certificate"`
 	Agent            string   `yaml:"agent"`
 	Password         Secret   `yaml:"password"`
+	Jump             []SSH    `yaml:"jump"`
+	ConnectTimeout   Duration `yaml:"connect_timeout"`
+	KeepaliveEvery   Duration `yaml:"keepalive_every"`
+	KeepaliveMisses  int      `yaml:"keepalive_misses"`
 	LegacyAlgorithms bool     `yaml:"legacy_algorithms"`
 }
 
-// Target returns the settings as the library takes them. peer is the other machine of a pair: meeting its key is an
-// error of its own.
-func (s SSH) Target(peer SSH) failover.SSH {
-	return failover.SSH{Address: s.Address, User: s.User, HostKeys: s.HostKeys, KnownHosts: s.KnownHosts, PeerKeys: peer.HostKeys,
-		Key: s.Key.Func(), Passphrase: s.Passphrase.Func(), Agent: s.Agent, Password: s.Password.Func(), LegacyAlgorithms: s.LegacyAlgorithms}
+// Target returns the settings as the library takes them. peers are the other machines of a pair or cluster: meeting the
+// key of one is an error of its own.
+func (s SSH) Target(peers ...SSH) failover.SSH {
+	target := failover.SSH{Address: s.Address, User: s.User, HostKeys: s.HostKeys, KnownHosts: s.KnownHosts,
+		Key: s.Key.Func(), Passphrase: s.Passphrase.Func(), Certificate: s.Certificate, Agent: s.Agent, Password: s.Password.Func(),
+		ConnectTimeout: time.Duration(s.ConnectTimeout), KeepaliveEvery: time.Duration(s.KeepaliveEvery), KeepaliveMisses: s.KeepaliveMisses,
+		LegacyAlgorithms: s.LegacyAlgorithms}
+	for _, hop := range s.Jump {
+		target.Jump = append(target.Jump, hop.Target())
+	}
+	for _, peer := range peers {
+		target = target.WithPeer(failover.SSH{Address: peer.Address, HostKeys: peer.HostKeys, KnownHosts: peer.KnownHosts})
+	}
+	return target
 }

@@ -93,3 +93,30 @@ func TestSecretsComeFromWhereTheyAreSafe(t *testing.T) {
 	}
 	assert.Equal(t, 2, asked, "a line that is dialled again asks nobody")
 }
+
+func TestSSHTarget(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "site.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(`
+address: a:22
+user: u
+known_hosts: /k
+certificate: /c
+connect_timeout: 5s
+keepalive_every: 7s
+keepalive_misses: 9
+key: {file: /key}
+jump:
+  - {address: "hop:22", user: h, known_hosts: /k, agent: /sock}
+`), 0o600))
+	var s SSH
+	require.NoError(t, ReadConfig(path, &s))
+	target := s.Target(SSH{Address: "b:22", KnownHosts: "/k"}, SSH{HostKeys: []string{"SHA256:uNiVztksCsDhcc0u9e8BrQvrIhBfcp7nOkDfWvPX12E"}})
+	require.NoError(t, target.Validate("ssh"))
+	require.Equal(t, 5*time.Second, target.ConnectTimeout)
+	require.Equal(t, 7*time.Second, target.KeepaliveEvery)
+	require.Equal(t, 9, target.KeepaliveMisses)
+	require.Equal(t, "/c", target.Certificate)
+	require.Equal(t, "hop:22", target.Jump[0].Address)
+	require.Equal(t, []string{"b:22"}, target.PeerAddresses)
+	require.Len(t, target.PeerKeys, 1)
+}
