@@ -115,7 +115,8 @@ func openOffice(dir, fault string, pair *symitartest.Pair) (*office, error) {
 // client returns OpCon's part of the pair's configuration.
 func (o *office) client(patience time.Duration) (*symitar.OpCon, error) {
 	password := func(context.Context) (failover.Secret, error) { return failover.NewSecret("secret"), nil }
-	client, err := opcon.New(o.server.URL, opcon.WithUser("failover_svc", password), opcon.WithTransport(o), opcon.WithPolling(5*time.Millisecond, 20*time.Millisecond))
+	client, err := opcon.New(opcon.Config{URL: o.server.URL, User: "failover_svc", Password: password, Transport: o,
+		Poll: 5 * time.Millisecond, MaxPoll: 20 * time.Millisecond})
 	if err != nil {
 		return nil, err
 	}
