@@ -23,7 +23,7 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
-	"github.com/01b61c5c/failover/examples/internal/runbook"
+	"github.com/01b61c5c/failover/runbook"
 )
 
 func main() {

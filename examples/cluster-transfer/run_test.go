@@ -12,7 +12,7 @@ import (
 
 	"github.com/01b61c5c/failover/cluster"
 	"github.com/01b61c5c/failover/cluster/clustertest"
-	"github.com/01b61c5c/failover/examples/internal/runbook"
+	"github.com/01b61c5c/failover/runbook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

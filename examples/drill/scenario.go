@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/examples/internal/runbook"
+	"github.com/01b61c5c/failover/runbook"
 )
 
 // scenario is one procedure with the simulator it is played on.
