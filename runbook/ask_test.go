@@ -13,26 +13,38 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-func TestAPersonAnswersOrParksTheRun(t *testing.T) {
-	once := failover.Request{Step: failover.StepInfo{ID: "fire", Title: "Fire", Kind: failover.Once, Help: "Do it."}}
-	ask := func(text string) *person {
-		return &person{in: bufio.NewReader(strings.NewReader(text)), out: io.Discard, there: true, actor: "ann"}
-	}
-	_, err := ask("yes\n").approve(t.Context(), once)
-	require.NoError(t, err)
-	_, err = ask("y\n").approve(t.Context(), once)
-	require.Error(t, err)
-	require.NotErrorIs(t, err, failover.ErrWaiting, "that is a no")
-	_, err = ask("").approve(t.Context(), once)
-	require.ErrorIs(t, err, failover.ErrWaiting, "the terminal is gone")
-	_, err = ask("").approve(t.Context(), failover.Request{Step: failover.StepInfo{Kind: failover.Change}})
-	require.NoError(t, err)
+func answering(text string) *person {
+	return &person{in: bufio.NewReader(strings.NewReader(text)), discard: func() {}, out: io.Discard, screen: NewScreen(nil), there: true, actor: "ann"}
+}
 
-	word, err := ask("held all\n").confirm(t.Context(), failover.Request{Step: once.Step, Observation: failover.Observation{Found: "x"}})
+func TestAPersonAnswersOrParksTheRun(t *testing.T) {
+	once := failover.Request{Findings: "0123456789abcdef", Step: failover.StepInfo{ID: "fire", Title: "Fire", Kind: failover.Once, Target: "symaix1", Help: "Do it."}}
+	yes, err := answering("symaix1\n").approve(t.Context(), once)
 	require.NoError(t, err)
-	assert.Equal(t, failover.Statement{By: "ann", Says: "held all", Reason: "confirmed at the terminal"}, word)
-	_, err = ask("\n").confirm(t.Context(), once)
+	assert.Equal(t, "ann", yes.By)
+	assert.Contains(t, yes.From, "terminal of ")
+	for _, no := range []string{"yes\n", "y\n", "\n", "SYMAIX1\n", "01234567\n"} {
+		_, err = answering(no).approve(t.Context(), once)
+		require.ErrorIs(t, err, failover.ErrRejected, "%q", no)
+		require.NotErrorIs(t, err, failover.ErrWaiting, "that is a no")
+	}
+	_, err = answering("").approve(t.Context(), once)
+	require.ErrorIs(t, err, failover.ErrWaiting, "the terminal is gone")
+
+	word, err := answering("held all\n").confirm(t.Context(), failover.Request{Step: once.Step, Observation: failover.Observation{Found: "x"}})
+	require.NoError(t, err)
+	assert.Equal(t, "ann", word.By)
+	assert.Equal(t, "held all", word.Says)
+	_, err = answering("\n").confirm(t.Context(), once)
 	require.ErrorIs(t, err, failover.ErrWaiting)
+}
+
+func TestTheWordToTypeIsTheTargetWhereItCanBeTyped(t *testing.T) {
+	const hash = failover.PlanHash("0123456789abcdef")
+	assert.Equal(t, "EFT to NODE2", word("EFT to NODE2", hash))
+	for _, target := range []string{"", "yes", "Y", "a\x1b[2Kb", "a  b", " a", strings.Repeat("x", 41)} {
+		assert.Equal(t, "01234567", word(target, hash), "%q", target)
+	}
 }
 
 func TestAnInterruptEndsTheQuestion(t *testing.T) {
@@ -40,13 +52,15 @@ func TestAnInterruptEndsTheQuestion(t *testing.T) {
 	defer func() { _ = writer.Close() }()
 	once := failover.Request{Step: failover.StepInfo{ID: "fire", Title: "Fire", Kind: failover.Once}}
 	stop := make(chan struct{})
-	p := &person{in: bufio.NewReader(silent), out: io.Discard, there: true, stop: stop}
+	p := answering("")
+	p.in, p.stop = bufio.NewReader(silent), stop
 	close(stop)
 	_, err := p.approve(t.Context(), once)
 	require.ErrorIs(t, err, failover.ErrWaiting)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	p = &person{in: bufio.NewReader(silent), out: io.Discard, there: true}
+	p = answering("")
+	p.in = bufio.NewReader(silent)
 	_, err = p.approve(ctx, once)
 	require.ErrorIs(t, err, failover.ErrWaiting)
 }

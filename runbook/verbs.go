@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -15,7 +16,7 @@ import (
 
 // check looks at every Check up to the point of no return. Those that stand before the first change have to hold now;
 // the others may come to hold by what the run does before it reaches them.
-func check(ctx context.Context, proc failover.Procedure, c call) error {
+func (c call) check(ctx context.Context, proc failover.Procedure) error {
 	first := slices.IndexFunc(proc.Steps, func(s failover.Step) bool { return s.Kind != failover.Check })
 	if first < 0 {
 		first = len(proc.Steps)
@@ -28,24 +29,23 @@ func check(ctx context.Context, proc failover.Procedure, c call) error {
 	for _, s := range proc.Steps[:first] {
 		before[s.ID] = true
 	}
-	proc.Steps = slices.DeleteFunc(slices.Clone(proc.Steps[:end]), func(s failover.Step) bool { return s.Kind != failover.Check })
-	proc.Outage = failover.Window{}
-	if len(proc.Steps) == 0 {
-		fmt.Println("there is nothing to check before the first change; plan shows the steps")
+	var checks []failover.Step
+	for _, s := range proc.Steps[:end] {
+		if s.Kind == failover.Check {
+			s.Guards = "" // the step it guards is not among them
+			checks = append(checks, s)
+		}
+	}
+	proc.Steps, proc.Outage = checks, failover.Window{}
+	if len(checks) == 0 {
+		say(c.con.out, "there is nothing to check before the first change; plan shows the steps")
 		return nil
 	}
 	plan, err := proc.Plan(ctx, nil)
 	if err != nil {
 		return err
 	}
-	if c.json {
-		raw, err := plan.JSON()
-		fmt.Println(string(raw))
-		if err != nil {
-			return err
-		}
-	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(c.con.out, 0, 0, 2, ' ', 0)
 	var failed []string
 	for _, s := range plan.Steps {
 		word, found := "ok", s.Observation.Found
@@ -60,44 +60,76 @@ func check(ctx context.Context, proc failover.Procedure, c call) error {
 			word = "not yet"
 		}
 		if !c.json {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", word, s.ID, s.Title, strings.Join(strings.Fields(found), " "))
+			say(w, "%s\t%s\t%s\t%s", word, s.ID, oneLine(s.Title), oneLine(found))
 		}
 	}
-	if err := w.Flush(); err != nil {
+	if c.json {
+		if err := c.document(plan.JSON()); err != nil {
+			return err
+		}
+	} else if err := w.Flush(); err != nil {
 		return err
 	}
-	if len(failed) > 0 {
-		return &failover.Error{Op: "check", Target: proc.Name, Outcome: failover.NotApplied,
-			Next: "make them hold; what may be waived is waived by run with -waive STEP=REASON",
-			Err:  fmt.Errorf("%w: %d of %d checks: %s", failover.ErrPrecondition, len(failed), len(plan.Steps), strings.Join(failed, ", "))}
+	if len(failed) == 0 {
+		return nil
 	}
-	return nil
+	return refuse(ExitBlocked, "check", proc.Name, "make them hold; what may be waived is waived by run with -waive STEP=REASON",
+		fmt.Errorf("%w: %d of %d checks: %s", failover.ErrPrecondition, len(failed), len(plan.Steps), strings.Join(failed, ", ")))
 }
 
-func plan(ctx context.Context, proc failover.Procedure, c call) error {
-	plan, err := proc.Plan(ctx, nil)
+// plan shows what a run with the journal would do. A journal that records the end of a run is not gone on with: what is shown
+// then is a run of its own.
+func (c call) plan(ctx context.Context, proc failover.Procedure) error {
+	journal, err := failover.ReadJournal(c.journal)
+	path := ""
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		journal = nil
+	case err != nil:
+		return err
+	default:
+		if what := finished(journal.Report()); what != "" {
+			say(c.con.err, "%s records %s. This is the plan of a new run, which needs a new journal.", c.journal, what)
+			journal, path = nil, "-journal NEW "
+		}
+	}
+	plan, err := proc.Plan(ctx, journal)
 	if err != nil {
 		return err
 	}
-	if !c.json {
-		fmt.Print(plan)
-		fmt.Printf("Nothing was changed. To do this: run -reason … -approve %s\n", plan.Findings)
-		return nil
+	if c.json {
+		if err := c.document(plan.JSON()); err != nil {
+			return err
+		}
+		return c.blocked(plan)
 	}
-	raw, err := plan.JSON()
-	fmt.Println(string(raw))
+	say(c.con.out, "%v", plan)
+	if err := c.blocked(plan); err != nil {
+		return err
+	}
+	say(c.con.out, "Nothing was changed. To do this: run %s-reason … -approve %s", path, plan.Findings)
+	return nil
+}
+
+func (c call) document(raw []byte, err error) error {
+	if err == nil {
+		_, err = fmt.Fprintf(c.con.out, "%s\n", raw)
+	}
 	return err
 }
 
 // report needs nothing but the journal, also while another process runs with it.
-func report(c call) error {
+func (c call) report(ctx context.Context) error {
+	if c.json && c.html {
+		return usage("-json and -html are both given; choose one")
+	}
 	journal, err := failover.ReadJournal(c.journal)
 	if err != nil {
 		return err
 	}
 	rep := journal.Report()
 	if rep.Result == failover.ResultInterrupted {
-		used, err := journal.InUse(context.Background())
+		used, err := journal.InUse(ctx)
 		if err != nil {
 			return err
 		}
@@ -106,20 +138,17 @@ func report(c call) error {
 		}
 	}
 	switch {
-	case rep.Result == failover.ResultNone:
-		fmt.Printf("%s: no run was begun\n", c.journal)
-		return nil
 	case c.html:
-		return rep.WriteHTML(os.Stdout)
+		return rep.WriteHTML(c.con.out)
+	case rep.Result == failover.ResultNone && !c.json:
+		say(c.con.out, "%s: no run was begun", c.journal)
+		return nil
 	}
-	return show(rep, c)
+	return c.show(rep)
 }
 
 // settle writes a person's word into an existing journal.
-func settle(verb string, c call) (err error) {
-	if _, err := failover.ReadJournal(c.journal); err != nil {
-		return err
-	}
+func (c call) settle(verb string) (err error) {
 	journal, err := failover.OpenJournal(c.journal)
 	if err != nil {
 		return err
@@ -131,88 +160,25 @@ func settle(verb string, c call) (err error) {
 	} else {
 		var outcome failover.Outcome
 		if err := outcome.UnmarshalText([]byte(c.args[1])); err != nil {
-			return fmt.Errorf("%w: %w", errUsage, err)
+			return refusal{ExitUsage, err}
 		}
 		err = journal.Resolve(step, outcome, c.actor, c.reason)
 	}
+	if errors.Is(err, failover.ErrPrecondition) || errors.Is(err, failover.ErrInvalid) {
+		return refusal{ExitUsage, err}
+	}
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s: written down for %s. Run again with the same journal to go on.\n", step, c.actor)
+	say(c.con.out, "%s: written down for %s. Run again with the same journal to go on.", step, c.actor)
 	return nil
 }
 
-func run(ctx context.Context, stop <-chan struct{}, proc failover.Procedure, journal *failover.Journal, c call) error {
-	// Last year's journal under the usual name must not make tonight's run look done.
-	if done := journal.Report(); done.Result == failover.ResultCompleted {
-		return &failover.Error{Op: "run with", Target: journal.Path(), Outcome: failover.NotApplied,
-			Next: "name a new journal with -journal; status shows what this one records",
-			Err:  fmt.Errorf("%w: it records a run that was completed at %s, nothing was done now", failover.ErrPrecondition, done.Ended.Format(time.RFC3339))}
-	}
-	screen, at := NewScreen(os.Stderr), newPerson(c.actor, stop)
-	o := failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason, Approved: failover.PlanHash(c.approve), Waive: c.waive, WarnAfter: c.warnAfter, StopAfter: c.stopAfter,
-		Confirm: at.confirm, Observer: screen.Event, Stop: stop}
-	if c.approve == "" {
-		o.Gate = failover.GateFunc(at.approve)
-	}
-	rep, err := proc.Run(ctx, o)
-	return ended(rep, err, c)
-}
-
-func undo(ctx context.Context, proc failover.Procedure, journal *failover.Journal, c call) error {
-	for _, u := range proc.UndoPlan(journal).Steps {
-		if u.Undo {
-			fmt.Fprintf(os.Stderr, "will undo: %s (%s)\n", u.Title, u.ID)
-		} else {
-			fmt.Fprintf(os.Stderr, "stays:     %s (%s): %s\n", u.Title, u.ID, u.Why)
-		}
-	}
-	for _, s := range slices.Backward(journal.Report().Steps) {
-		if s.Kind == failover.Manual && s.Status == failover.StatusConfirmed {
-			fmt.Fprintf(os.Stderr, "by hand:   %s (%s): was done by hand, and is yours to take back\n", s.Title, s.ID)
-		}
-	}
-	rep, err := proc.Undo(ctx, failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason, Observer: NewScreen(os.Stderr).Event,
-		WarnAfter: c.warnAfter, StopAfter: c.stopAfter})
-	return ended(rep, err, c)
-}
-
-// ended shows the report and lets the exit status say what the report says.
-func ended(rep *failover.Report, err error, c call) error {
-	if rep == nil {
-		return err
-	}
-	if rep.Result == failover.ResultInDoubt && !errors.Is(err, failover.ErrInDoubt) {
-		err = fmt.Errorf("%w: %w", failover.ErrInDoubt, err)
-	}
-	if shown := show(rep, c); shown != nil {
-		return errors.Join(err, shown)
-	}
-	if err != nil {
-		return reported{rep, err}
-	}
-	return nil
-}
-
-// reported is an error that stands in the report above.
-type reported struct {
-	rep *failover.Report
-	err error
-}
-
-func (r reported) Error() string {
-	return r.rep.Procedure + ": " + r.rep.Result.String() + "; the report above says why"
-}
-
-func (r reported) Unwrap() error { return r.err }
-
-func show(rep *failover.Report, c call) error {
+func (c call) show(rep *failover.Report) error {
 	if c.json {
-		raw, err := rep.JSON()
-		fmt.Println(string(raw))
-		return err
+		return c.document(rep.JSON())
 	}
-	fmt.Print(rep)
+	say(c.con.out, "%v", rep)
 	return nil
 }
 
@@ -220,36 +186,24 @@ func show(rep *failover.Report, c call) error {
 const unnamed = "unnamed"
 
 // holder shows who has the lock. A run that was stopped half-way keeps it until it is run again or undone.
-func holder(ctx context.Context, proc failover.Procedure) error {
+func (c call) holder(ctx context.Context, proc failover.Procedure) error {
 	claim, held, err := holding(ctx, proc)
 	if err != nil {
 		return err
 	}
 	if !held {
-		fmt.Println("nobody holds the lock")
+		say(c.con.out, "nobody holds the lock")
 		return nil
 	}
-	fmt.Printf("%s\n  held by %s for %s since %s\n", name(claim), claim.Owner, claim.Purpose, claim.Since.Format(time.RFC3339))
+	c.showClaim(c.con.out, claim)
 	return nil
 }
 
-func takeOver(ctx context.Context, proc failover.Procedure, journal *failover.Journal, c call) error {
-	claim, held, err := holding(ctx, proc)
-	switch {
-	case err != nil:
-		return err
-	case !held:
-		fmt.Println("nobody holds the lock; run takes it")
-		return nil
-	case name(claim) != c.args[0]:
-		return &failover.Error{Op: "take the lock over", Target: proc.Name, Outcome: failover.NotApplied, Next: "find out what the holder does, then name exactly this one",
-			Err: fmt.Errorf("%w: by %s (%s)", failover.ErrLocked, name(claim), claim.Owner)}
+func (c call) showClaim(out io.Writer, claim failover.Claim) {
+	say(out, "%s\n  held by %s for %s since %s", name(claim), oneLine(claim.Owner), oneLine(claim.Purpose), claim.Since.Format(time.RFC3339))
+	if claim.Holder != (failover.Holder{}) {
+		say(out, "  process %d of %s on %s, journal %s", claim.Holder.PID, claim.Holder.User, claim.Holder.Host, claim.Journal)
 	}
-	if err := proc.TakeOverLock(ctx, claim, failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason}); err != nil {
-		return err
-	}
-	fmt.Printf("taken over from %s. Run with the same journal to go on.\n", name(claim))
-	return nil
 }
 
 func holding(ctx context.Context, proc failover.Procedure) (failover.Claim, bool, error) {
