@@ -77,6 +77,19 @@ func (c call) usable(verb string) error {
 		return refuse(ExitUsage, "run with", c.journal, "name a new journal with -journal; status shows what this one records",
 			fmt.Errorf("%w: it records %s, nothing was done now", failover.ErrPrecondition, what))
 	}
+	if verb == "run" {
+		return c.undoing(journal.Report())
+	}
+	return nil
+}
+
+// undoing refuses to go on behind an undo that has taken something back or may have.
+func (c call) undoing(rep *failover.Report) error {
+	for _, s := range rep.Steps {
+		if s.Undoing || s.Status == failover.StatusUndone {
+			return refuse(ExitBlocked, "run with", c.journal, "finish the undo, then begin a new journal", fmt.Errorf("%w: %s; nothing was done now", failover.ErrUndone, s.ID))
+		}
+	}
 	return nil
 }
 

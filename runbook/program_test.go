@@ -103,6 +103,7 @@ type operator struct {
 	program  Program
 	flags    []string
 	out, err string // of the newest call
+	status   ExitStatus
 }
 
 func (o *operator) call(args ...string) ExitStatus {
@@ -113,7 +114,7 @@ func (o *operator) call(args ...string) ExitStatus {
 		return f
 	}
 	con := console{in: file(), out: file(), err: file()}
-	status := o.program.main(append(slices.Clone(o.flags), args...), con)
+	o.status = o.program.main(append(slices.Clone(o.flags), args...), con)
 	read := func(f *os.File) string {
 		raw, err := os.ReadFile(f.Name())
 		require.NoError(o.t, errors.Join(err, f.Close()))
@@ -121,12 +122,16 @@ func (o *operator) call(args ...string) ExitStatus {
 	}
 	_ = read(con.in)
 	o.out, o.err = read(con.out), read(con.err)
-	return status
+	return o.status
 }
 
 // last returns the last line of the newest call.
 func (o *operator) last() string {
-	lines := strings.Split(strings.TrimSpace(o.out+"\n"+o.err), "\n")
+	text := o.out
+	if o.status != ExitDone {
+		text = o.err
+	}
+	lines := strings.Split(strings.TrimSpace(text), "\n")
 	return lines[len(lines)-1]
 }
 

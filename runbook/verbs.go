@@ -88,9 +88,12 @@ func (c call) plan(ctx context.Context, proc failover.Procedure) error {
 	case err != nil:
 		return err
 	default:
-		if what := finished(journal.Report()); what != "" {
+		rep := journal.Report()
+		if what := finished(rep); what != "" {
 			say(c.con.err, "%s records %s. This is the plan of a new run, which needs a new journal.", c.journal, what)
 			journal, path = nil, "-journal NEW "
+		} else if err := c.undoing(rep); err != nil {
+			return err
 		}
 	}
 	plan, err := proc.Plan(ctx, journal)
