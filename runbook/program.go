@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -22,6 +23,9 @@ type Program struct {
 	Name       string   // as it is called; the default configuration file is Name.yaml
 	About      string   // one line for the help
 	Procedures []string // the first is the default
+	// Site returns a pointer to an empty configuration. When it is set, the configuration file is read into it, and every local file
+	// that a [Secret] or [SSH] in it names is looked at, before Build is called and anything is dialled.
+	Site func() any
 	// Build makes the procedure from the configuration file. The closer ends its connections.
 	Build func(ctx context.Context, config, procedure string) (failover.Procedure, io.Closer, error)
 	// Verbs are the program's own, beside the common ones.
@@ -203,6 +207,9 @@ func (p Program) do(ctx context.Context, stop <-chan struct{}, verb string, c ca
 			return err
 		}
 	}
+	if err := p.lookAtFiles(c.config); err != nil {
+		return err
+	}
 	proc, closer, err := p.Build(ctx, c.config, c.procedure)
 	if err != nil {
 		return err
@@ -225,6 +232,18 @@ func (p Program) do(ctx context.Context, stop <-chan struct{}, verb string, c ca
 		return c.undo(ctx, stop, proc)
 	}
 	return c.run(ctx, stop, proc)
+}
+
+// lookAtFiles says what is wrong with a file of this machine, all of it at once.
+func (p Program) lookAtFiles(config string) error {
+	if p.Site == nil {
+		return nil
+	}
+	site := p.Site()
+	if err := ReadConfig(config, site); err != nil {
+		return err
+	}
+	return errors.Join(localFiles("", reflect.ValueOf(site))...)
 }
 
 // own calls a verb of the program's own. One that changes something is called with consent only.

@@ -29,14 +29,16 @@ import (
 	"github.com/01b61c5c/failover/runbook"
 )
 
-func main() {
-	program := runbook.Program{
+func main() { os.Exit(program().Main(os.Args[1:])) }
+
+func program() runbook.Program {
+	return runbook.Program{
 		Name:       "cluster-transfer",
 		About:      "move a group to another node of its Windows or Pacemaker cluster",
 		Procedures: []string{"transfer", "rehearsal"},
+		Site:       func() any { return new(site) },
 		Build:      build,
 	}
-	os.Exit(program.Main(os.Args[1:]))
 }
 
 func build(_ context.Context, path, name string) (failover.Procedure, io.Closer, error) {

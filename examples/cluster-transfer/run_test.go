@@ -50,8 +50,7 @@ func TestTheExampleFileMovesAGroup(t *testing.T) {
 		return text
 	})
 	call := func(verb ...string) int {
-		program := runbook.Program{Name: "cluster-transfer", Procedures: []string{"transfer", "rehearsal"}, Build: build}
-		return program.Main(append([]string{"-config", config, "-journal", filepath.Join(dir, "journal"), "-actor", "ann", "-reason", "CHG1"}, verb...))
+		return program().Main(append([]string{"-config", config, "-journal", filepath.Join(dir, "journal"), "-actor", "ann", "-reason", "CHG1"}, verb...))
 	}
 	require.Zero(t, call("check"))
 	require.Zero(t, call("plan"))
@@ -87,4 +86,9 @@ func TestTheExampleFileMovesAGroup(t *testing.T) {
 	require.Empty(t, m.Marks)
 	require.Empty(t, nodes.Refused())
 	require.Zero(t, call("-procedure", "rehearsal", "status"))
+
+	require.NoError(t, os.Chmod(filepath.Join(dir, nodes.Addresses()[0].Node), 0o644))
+	logins := len(nodes.Refused())
+	require.Equal(t, int(runbook.ExitNotDone), call("check"), "a secret that others can read is found before anything is dialled")
+	require.Len(t, nodes.Refused(), logins)
 }

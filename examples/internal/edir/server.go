@@ -11,7 +11,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -111,15 +110,7 @@ func (s Server) Dialer(name string) (Dialer, error) {
 }
 
 func (s Server) pool(name string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(s.Roots)
-	if err != nil {
-		return nil, fmt.Errorf("%s.roots: %w", name, err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, failover.Invalid(name+".roots", s.Roots+" holds no certificate", "give the certificate of the tree's CA in PEM form")
-	}
-	return pool, nil
+	return runbook.Roots(name+".roots", s.Roots)
 }
 
 // TLS returns settings that trust what the Dialer trusts: the roots, or the one certificate with the fingerprint. host is
