@@ -23,7 +23,7 @@ func TestACrashAnywhere(t *testing.T) {
 			for at := 0; sc.crash(t, at, failovertest.Durability(crashes%2)); at += step {
 				crashes++
 			}
-			require.Greater(t, crashes, 60/step)
+			require.Greater(t, crashes, 40/step)
 		})
 	}
 }
