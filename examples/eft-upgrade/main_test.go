@@ -123,7 +123,7 @@ func TestWhatIsNotFilledInIsRefusedByName(t *testing.T) {
 		{"login: EFT", "login: X", "RESTConfig.Login"},
 		{"password: {file: /etc/failover/eft-admin.password}", "password: {}", "RESTConfig.Password"},
 		{"url: https://eft.example", "url: http://eft.example", "RESTConfig.URL"},
-		{"  timeout: 60s", "  roots: ca.pem\n  timeout: 60s", "both fingerprint and roots"},
+		{"  timeout: 60s", "  roots: ca.pem\n  timeout: 60s", "are given beside roots"},
 		{"name: NODE2", "name: ''", "WindowsNodeConfig.Name"},
 		{"name: NODE2", "name: NODE1", "NODE1"},
 		{"node2.example:22", "node1.example:22", "same address"},
