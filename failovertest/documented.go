@@ -37,8 +37,9 @@ func Documented(tb testing.TB, file string, procedures map[string]failover.Proce
 			tb.Errorf("%s: there is no list of steps under the heading %q", file, heading)
 			continue
 		}
-		for i := range max(len(rows), len(p.Steps)) {
-			if err := differs(i, rows, p.Steps); err != nil {
+		steps := p.AllSteps()
+		for i := range max(len(rows), len(steps)) {
+			if err := differs(i, rows, steps); err != nil {
 				tb.Errorf("%s, under %q: %v", file, heading, err)
 				break
 			}

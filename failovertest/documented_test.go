@@ -72,7 +72,7 @@ func TestDocumentedReadsAPackage(t *testing.T) {
 	require.NoError(t, err)
 	failovertest.Documented(t, filepath.Join("..", "cluster", "doc.go"), map[string]failover.Procedure{"Transfer": p})
 	c2 := &complaints{TB: t}
-	p.Steps = p.Steps[1:]
+	p.Stages = p.Stages[1:]
 	failovertest.Documented(c2, filepath.Join("..", "cluster", "doc.go"), map[string]failover.Procedure{"Transfer": p})
 	require.NotEmpty(t, c2.said)
 }
