@@ -39,44 +39,40 @@ func (o ResumeOptions) whoAnswers(ctx context.Context, rec Record, m Machine) an
 	if !m.communicating() {
 		return answer{notTold, "no agent answers at " + m.Address.String()}
 	}
-	told, by, expected := m.Host, "the agent that answers reports the host name", o.expectedHost(rec)
+	told, before, expected := m.Host, rec.Machine.Host, o.expectedHost(rec)
 	if o.AskAgent != nil {
 		host, err := o.AskAgent(ctx, m)
+		found := "the site's own question found the agent on " + shorten(host, 80)
 		switch {
 		case err != nil:
 			return answer{notTold, "the site's own question was not answered: " + shorten(err.Error(), maxMessage)}
+		case sameHost(host, expected):
+			return answer{rightHost, found}
+		case strings.TrimSpace(host) != "" && expected != "":
+			return answer{wrongHost, found + ", not on " + expected}
 		case strings.TrimSpace(host) != "":
-			return o.compare(host, expected, "", "the site's own question found the agent on")
+			return answer{notTold, found + ", and which host is the right one was not said"}
 		}
 	}
-	if o.Repoint == HostStayed {
-		if told == "" || rec.Machine.Host == "" {
-			return answer{rightHost, "the record leads where it led before, and no host name is reported"}
-		}
-		return o.compare(told, rec.Machine.Host, "", by)
-	}
-	if told == "" {
-		return answer{notTold, "OpCon does not tell on which host the agent that answers runs"}
-	}
-	return o.compare(told, expected, rec.Machine.Host, by)
-}
-
-// compare judges a host name. before is the name that was reported before the move, which proves nothing when it is also
-// the one expected.
-func (o ResumeOptions) compare(told, expected, before, by string) answer {
-	text := by + " " + shorten(told, 80)
-	if before != "" && sameHost(before, expected) {
-		return answer{notTold, text + ", as it did before the move: it does not tell the hosts apart"}
-	}
+	found := "the agent that answers reports the host name " + shorten(told, 80)
+	stayed := o.Repoint == HostStayed
 	switch {
-	case expected != "" && sameHost(told, expected):
-		return answer{rightHost, text}
-	case before != "" && sameHost(told, before):
-		return answer{wrongHost, text + ", which is the old host"}
-	case o.Host != "" || o.Repoint == HostStayed:
-		return answer{wrongHost, text + ", not " + expected}
+	case stayed && (told == "" || before == ""):
+		return answer{rightHost, "the record leads where it led before, and no host name is reported"}
+	case stayed && !sameHost(told, before):
+		return answer{wrongHost, found + ", not " + before}
+	case told == "":
+		return answer{notTold, "OpCon does not tell on which host the agent that answers runs"}
+	case !stayed && sameHost(before, expected):
+		return answer{notTold, found + ", as before the move: it does not tell the hosts apart"}
+	case sameHost(told, expected):
+		return answer{rightHost, found}
+	case sameHost(told, before):
+		return answer{wrongHost, found + ", which is the old host"}
+	case expected == "":
+		return answer{notTold, found + ", and which name the new host reports was not said"}
 	}
-	return answer{notTold, text + ", and which name the new host reports was not said"}
+	return answer{notTold, found + ", not " + expected}
 }
 
 // expectedHost is the name that the agent on the right host reports, or "" where nobody said.

@@ -53,7 +53,7 @@ func TestDecisionsCanBeCorrected(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, opcontest.Config{ReportAfter: 1_000_000}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(time.Second, 50*time.Millisecond))
+			s := newSite(t, opcontest.Config{ReportAfter: 1_000_000}, withUser("failover_svc", secret("secret")), withTimeouts(time.Second, 50*time.Millisecond))
 			if tc.arrange != nil {
 				tc.arrange(s)
 			}

@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/opcon"
 	"github.com/01b61c5c/failover/opcon/opcontest"
 )
 
@@ -28,7 +27,7 @@ func TestDoubtIsNotOverwritten(t *testing.T) {
 		for _, back := range []bool{false, true} {
 			t.Run(step+map[bool]string{true: "/undo", false: "/run"}[back], func(t *testing.T) {
 				t.Parallel()
-				s := newSite(t, opcontest.Config{}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(time.Second, 100*time.Millisecond))
+				s := newSite(t, opcontest.Config{}, withUser("failover_svc", secret("secret")), withTimeouts(time.Second, 100*time.Millisecond))
 				s.quiet()
 				skip := 0
 				if step == "opcon/open-line" {

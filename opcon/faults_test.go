@@ -90,7 +90,7 @@ func TestOneFaultAndTheEndIsTheSame(t *testing.T) {
 			if f.Kind == opcontest.MuteAfter {
 				request = 500 * time.Millisecond
 			}
-			s := newSite(t, opcontest.Config{Polls: 1}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(request, 3*time.Second))
+			s := newSite(t, opcontest.Config{Polls: 1}, withUser("failover_svc", secret("secret")), withTimeouts(request, 3*time.Second))
 			s.quiet()
 			s.Inject(f)
 			s.full(t)
@@ -237,7 +237,7 @@ func TestActionThatNeverEnds(t *testing.T) {
 	require.ErrorContains(t, err, "SAM")
 
 	// It dies between the check and the hold.
-	s = newSite(t, opcontest.Config{}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(5*time.Second, 100*time.Millisecond))
+	s = newSite(t, opcontest.Config{}, withUser("failover_svc", secret("secret")), withTimeouts(5*time.Second, 100*time.Millisecond))
 	s.Before("POST", "/api/scheduleactions", "hold", 0, func() { s.Change(func() { s.SAMDown = true }) })
 	_, err = s.client.Quiesce(context.Background(), unplanned())
 	require.ErrorIs(t, err, failover.ErrInDoubt)

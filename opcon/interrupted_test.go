@@ -147,7 +147,7 @@ func TestRerun(t *testing.T) {
 	})
 	t.Run("a lost reply never starts a job twice", func(t *testing.T) {
 		for _, kind := range []opcontest.InjectionKind{opcontest.CutBefore, opcontest.CutAfter, opcontest.LoseRecord, opcontest.NeverEnds} {
-			s := newSite(t, opcontest.Config{}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(time.Second, 200*time.Millisecond))
+			s := newSite(t, opcontest.Config{}, withUser("failover_svc", secret("secret")), withTimeouts(time.Second, 200*time.Millisecond))
 			rec := s.moved(t)
 			d := listed(t, s, rec, "GOODNIGHT")
 			d.Action = opcon.Restart

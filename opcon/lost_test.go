@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/opcon"
 	"github.com/01b61c5c/failover/opcon/opcontest"
 )
 
@@ -98,7 +97,7 @@ func TestUnknownWordsDoNotDrain(t *testing.T) {
 // one that was deleted does not stand in the way for ever.
 func TestUnknownScheduleIsNotFree(t *testing.T) {
 	ctx := context.Background()
-	s := newSite(t, opcontest.Config{}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(time.Second, 100*time.Millisecond))
+	s := newSite(t, opcontest.Config{}, withUser("failover_svc", secret("secret")), withTimeouts(time.Second, 100*time.Millisecond))
 	s.quiet()
 	rec, err := s.client.Quiesce(ctx, unplanned())
 	require.NoError(t, err)

@@ -3,6 +3,7 @@ package opcon
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -104,7 +105,7 @@ func worthRetry(status int) bool {
 // passing reports whether a failure may be gone at the next try. A certificate that is not trusted stays so, and so does
 // a port without TLS.
 func passing(err error) bool {
-	return !untrusted(err) && !speaksNoTLS(err)
+	return failover.TLSNext(err) == "" && !speaksNoTLS(err)
 }
 
 // exchange sends one request once.
@@ -189,8 +190,8 @@ func (c *Client) lineError(outer context.Context, in call, outcome failover.Outc
 	switch {
 	case speaksNoTLS(err):
 		next = "what answers at this address does not speak TLS: correct the port or the scheme"
-	case untrusted(err):
-		next = "compare the server's certificate with the one expected; trust it by WithRootCAs or WithPinnedCertificate"
+	case failover.TLSNext(err) != "":
+		next = failover.TLSNext(err)
 	case outcome == failover.InDoubt:
 		next = "the request was sent and no answer came: look at the state in OpCon, or run again, which looks first"
 	}
@@ -262,8 +263,14 @@ func (e *evidence) outcome(method string, err error) failover.Outcome {
 		return failover.InDoubt
 	}
 	var op *net.OpError
-	if e.asked.Load() || untrusted(err) || (errors.As(err, &op) && op.Op == "dial") {
+	if e.asked.Load() || failover.TLSNext(err) != "" || (errors.As(err, &op) && op.Op == "dial") {
 		return failover.NotApplied
 	}
 	return failover.InDoubt
+}
+
+// speaksNoTLS reports whether err says that something without TLS answered.
+func speaksNoTLS(err error) bool {
+	_, ok := errors.AsType[tls.RecordHeaderError](err)
+	return ok || (err != nil && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"))
 }

@@ -31,8 +31,8 @@ type ResumeOptions struct {
 	Address Address // EditRecord: the new host, by name or by IP address
 
 	// Host is the name that the agent on the host reports to OpCon once it may run jobs, as the machine record shows it
-	// (field hostname); "" means Address.FQDN, or, with HostStayed, the name reported before. Nothing is released while an
-	// agent answers that reports another name. Domains count only where both names have one.
+	// (field hostname); "" means Address.FQDN, or, with HostStayed, the name reported before. An agent that reports the old
+	// host's name is disconnected; any other name is no proof. Domains count only where both names have one.
 	Host string
 	// AskAgent is the site's own question, which host the agent that answers now runs on, for example by the agent's log
 	// or a harmless job; nil: none. It counts before what OpCon reports. "" means that it cannot tell. It changes nothing.

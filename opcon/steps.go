@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -316,23 +315,8 @@ func (q *quiesce) drain() failover.Step {
 	s.Kind, s.Wait, s.Timeout, s.Poll = failover.Check, true, q.o.DrainTimeout, q.o.DrainPoll
 	s.Guards = q.o.Prefix + stepDown // down, OpCon hears nothing of the jobs any more
 	s.Help = "let the jobs end, or waive the step with a reason: what still runs then is listed as interrupted"
-	s.Observe = q.c.lastSeen(s, q.lookRunning)
+	s.Observe = q.lookRunning
 	return s
-}
-
-// lastSeen makes the error of a look that time cut short say what the look before it found. The text is kept for that
-// error only; nothing is decided by it.
-func (c *Client) lastSeen(s failover.Step, look func(context.Context) (failover.Observation, error)) func(context.Context) (failover.Observation, error) {
-	var seen atomic.Value
-	return func(ctx context.Context) (failover.Observation, error) {
-		obs, err := look(ctx)
-		if err == nil {
-			seen.Store(obs.Found)
-		} else if last, ok := seen.Load().(string); ok && ctx.Err() != nil {
-			err = c.fail("wait for", s.Target, failover.NotApplied, s.Help, fmt.Errorf("%w: found %s: %w", failover.ErrNotObserved, last, err))
-		}
-		return obs, err
-	}
 }
 
 func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error) {

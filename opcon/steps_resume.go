@@ -165,7 +165,6 @@ func (r *resume) openLine() failover.Step {
 		return obs
 	})
 	s.Timeout, s.Help = r.o.UpTimeout, helpAgent
-	s.Observe = r.c.lastSeen(s, s.Observe)
 	s.Apply = func(ctx context.Context) error {
 		rec, err := r.st.must(ctx, "open the line to the agent of", r.o.Machine)
 		if err != nil {
@@ -236,14 +235,16 @@ func (r *resume) checkAgent() failover.Step {
 			case who.verdict == notTold && r.o.Vouch != nil:
 				obs.Done, obs.Found = true, who.found+"; "+r.o.Vouch.String()
 			case who.verdict == notTold:
-				obs.Found += "; not proven: every schedule stays held"
+				obs.Found += "; not proven, so every schedule stays held: look in the agent's log on the new host whether OpCon " +
+					"is connected, and if it is, waive the step with that as the reason"
+			default:
+				obs.Found += "; every schedule stays held: stop the agent there, and see that record and alias lead to the " +
+					"new host, then run again: OpCon opens the line anew"
 			}
 			return obs, nil
 		})
 	s.Kind, s.Wait, s.Timeout = failover.Check, true, max(r.c.settleTime(), time.Second)
 	s.Guards = r.o.Prefix + stepUp // from there on the steps ask by themselves, and open the line anew
-	s.Help = "look in the agent's log on the new host whether OpCon is connected; if it is, say so with a reason by waiving this step, or by a statement in the configuration"
-	s.Observe = r.c.lastSeen(s, s.Observe)
 	return s
 }
 
@@ -259,7 +260,6 @@ func (r *resume) up() failover.Step {
 		return obs
 	})
 	s.Timeout, s.Help = r.o.UpTimeout, helpAgent
-	s.Observe = r.c.lastSeen(s, s.Observe)
 	s.Apply = func(ctx context.Context) error {
 		h := r.holding(stepUp)
 		_, before, err := r.c.holdAll(ctx, h, surveyAge)

@@ -16,8 +16,7 @@ import (
 type loginKind int
 
 const (
-	loginNone loginKind = iota
-	loginUser
+	loginUser loginKind = iota + 1
 	loginApplication
 	loginFixed
 )

@@ -23,7 +23,7 @@ func TestOnlyDocumentedWordsProve(t *testing.T) {
 	ctx := context.Background()
 	client := func(t *testing.T) *site {
 		t.Helper()
-		return newSite(t, opcontest.Config{ReportAfter: 1_000_000}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(time.Second, 60*time.Millisecond))
+		return newSite(t, opcontest.Config{ReportAfter: 1_000_000}, withUser("failover_svc", secret("secret")), withTimeouts(time.Second, 60*time.Millisecond))
 	}
 	for _, word := range otherWords {
 		for _, kind := range []opcontest.InjectionKind{opcontest.OtherWord, opcontest.OtherWordNever} {

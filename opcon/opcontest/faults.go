@@ -72,6 +72,11 @@ func (s *Server) Arm(name string) error {
 func (s *Server) Remedy() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, m := range s.machines {
+		if s.stray != "" && m.peer == s.stray && m.Asked != "D" {
+			m.State, m.peer = "W", "" // its line has ended, and is opened anew
+		}
+	}
 	s.stray = ""
 }
 

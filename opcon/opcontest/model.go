@@ -189,7 +189,9 @@ func (s *Server) AddMachine(m *Machine) *Machine {
 func (s *Server) Reconnect(m *Machine) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.connect(m)
+	if m.State == "U" || m.State == "L" {
+		s.connect(m)
+	}
 }
 
 // connect opens the line to whatever answers at the machine's address.
