@@ -107,7 +107,7 @@ func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string
 			errors.New("the answer to the action is not one: "+shorten(c.redact(string(rep.body)), 120))))
 	}
 	began, wait := time.Now(), c.set.pollFirst
-	for {
+	for looks := 1; ; looks++ {
 		p := c.readResults(kind, op, v, answer, items, results)
 		if len(p.open) == 0 {
 			return results
@@ -116,7 +116,7 @@ func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string
 		if !p.submitted {
 			limit = c.settleTime() // only the state can tell, and the caller reads it
 		}
-		if p.over || time.Since(began) >= limit {
+		if p.over || (looks >= minLooks && time.Since(began) >= limit) {
 			return c.underWay(op, items, results,
 				fmt.Errorf("%w: the server's word for action %s is still %s after %v", failover.ErrInDoubt, id,
 					p.words(), limit))

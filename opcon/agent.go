@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"time"
 
 	"github.com/01b61c5c/failover"
 )
@@ -193,14 +192,14 @@ func (r *resume) oldAgentStopped(ctx context.Context) error {
 // await looks until an agent answers, as long as ctx allows, and begins with m as it was just read. The host name of
 // the last line may stand in the record for a while, so a wrong one is looked at for a settling time.
 func (r *resume) await(ctx context.Context, rec Record, m Machine) (Machine, answer, error) {
-	var settle time.Time
+	var watch *settling
 	for {
 		who := r.o.whoAnswers(ctx, rec, m)
 		if m.communicating() {
-			if settle.IsZero() {
-				settle = time.Now().Add(r.c.settleTime())
+			if watch == nil {
+				watch = r.c.settling()
 			}
-			if who.verdict != wrongHost || time.Now().After(settle) {
+			if who.verdict != wrongHost || watch.over() {
 				return m, who, nil
 			}
 		}

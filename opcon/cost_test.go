@@ -64,7 +64,7 @@ func TestCost(t *testing.T) {
 		quiesce, both int // a tenth of what it was
 	}{"unplanned": {unplanned(), 43, 75}, "planned": {planned(), 49, 80}} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, opcontest.Config{})
+			s := newSite(t, opcontest.Config{}, withTimeouts(time.Minute, time.Minute))
 			s.quiet()
 			s.busy()
 			c := s.cost(t, tc.options)
@@ -79,7 +79,7 @@ func TestCost(t *testing.T) {
 // BenchmarkQuiesceAndResume counts requests and bytes.
 func BenchmarkQuiesceAndResume(b *testing.B) {
 	for b.Loop() {
-		s := newSite(b, opcontest.Config{})
+		s := newSite(b, opcontest.Config{}, withTimeouts(time.Minute, time.Minute))
 		s.quiet()
 		s.busy()
 		c := s.cost(b, unplanned())

@@ -21,6 +21,24 @@ const maxPasses = 10
 // settleTime is how long the state is watched after a result was lost or a success does not show yet.
 func (c *Client) settleTime() time.Duration { return min(c.set.actionWait, 5*c.set.pollMax) }
 
+// minLooks is how often the state is looked at at least before the settling time counts as over: on a slow line the time
+// may pass in a single look.
+const minLooks = 5
+
+// settling watches a state for the settling time.
+type settling struct {
+	until time.Time
+	looks int
+}
+
+func (c *Client) settling() *settling { return &settling{until: time.Now().Add(c.settleTime())} }
+
+// over reports whether it has been looked for long enough, after one more look.
+func (s *settling) over() bool {
+	s.looks++
+	return s.looks >= minLooks && !time.Now().Before(s.until)
+}
+
 // holding is what a step that holds schedules works with.
 type holding struct {
 	st                    store
@@ -184,7 +202,7 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 	}
 	failed := map[ScheduleID]error{}
 	open := slices.Clone(batch)
-	deadline := time.Now().Add(c.settleTime())
+	watch := c.settling()
 	for {
 		ids := make([]ScheduleID, len(open))
 		for i, s := range open {
@@ -221,7 +239,7 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 		if open = left; len(open) == 0 {
 			return failed
 		}
-		if !time.Now().Before(deadline) || c.pause(ctx, c.set.pollFirst) != nil {
+		if watch.over() || c.pause(ctx, c.set.pollFirst) != nil {
 			for _, s := range open {
 				err := results[string(s.ID)]
 				if err == nil {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/01b61c5c/failover"
 )
@@ -34,7 +33,7 @@ func (c *Client) setState(ctx context.Context, m Machine, want MachineState) (Ma
 	}
 	op, key := string(v)+" machine", strconv.FormatInt(m.ID, 10)
 	res := c.act(ctx, machineActions, v, "", []actionItem{{id: key, name: m.Name}})[key]
-	deadline := time.Now().Add(c.settleTime())
+	watch := c.settling()
 	for {
 		now, err := c.Machine(ctx, m.ID)
 		switch {
@@ -49,7 +48,7 @@ func (c *Client) setState(ctx context.Context, m Machine, want MachineState) (Ma
 		case failover.OutcomeOf(res) == failover.NotApplied:
 			return now, res
 		}
-		if !time.Now().Before(deadline) || c.pause(ctx, c.set.pollFirst) != nil {
+		if watch.over() || c.pause(ctx, c.set.pollFirst) != nil {
 			if res == nil {
 				res = fmt.Errorf("%w: the server reported success and the machine is still asked %s",
 					failover.ErrNotObserved, now.Asked)
@@ -105,13 +104,13 @@ func (c *Client) setAddress(ctx context.Context, id int64, to Address) error {
 	if failover.OutcomeOf(putErr) == failover.NotApplied {
 		return putErr
 	}
-	deadline := time.Now().Add(c.settleTime())
+	watch := c.settling()
 	for {
 		now, err := c.Machine(ctx, id)
 		switch {
 		case err == nil && now.Address.equal(want):
 			return nil
-		case err == nil && putErr == nil && time.Now().Before(deadline) && c.pause(ctx, c.set.pollFirst) == nil:
+		case err == nil && putErr == nil && !watch.over() && c.pause(ctx, c.set.pollFirst) == nil:
 			continue
 		case err == nil:
 			err = fmt.Errorf("%w: its address is still %s", failover.ErrNotObserved, now.Address)

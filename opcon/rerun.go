@@ -321,13 +321,13 @@ func (c *Client) jobAction(ctx context.Context, v verb, d Decision, j Job, shows
 	if failover.OutcomeOf(res) == failover.NotApplied {
 		return j, res
 	}
-	deadline := time.Now().Add(c.settleTime())
+	watch := c.settling()
 	for {
 		now, err := c.jobByPath(ctx, j.ID)
 		if err == nil && shows(now) {
 			return now, nil
 		}
-		if err != nil || !time.Now().Before(deadline) || c.pause(ctx, c.set.pollFirst) != nil {
+		if err != nil || watch.over() || c.pause(ctx, c.set.pollFirst) != nil {
 			if err == nil {
 				err = fmt.Errorf("%w: it is %s (%s)", failover.ErrNotObserved, now.Category, now.Description)
 			}
