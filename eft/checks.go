@@ -165,13 +165,8 @@ func (u upgrade) installed(ctx context.Context) (string, error) {
 		if s.StartMode == Disabled {
 			return "", refuse(op, n.Name(), "set the service to manual, which is what a cluster needs", ErrServiceSettings, "the service %q is disabled", s.Name)
 		}
-		if len(f.Products) == 0 {
-			return "", refuse(op, n.Name(), "install EFT Server on the node first", ErrNotInstalled, "there is no uninstall entry")
-		}
-		for _, p := range f.Products {
-			if !strings.Contains(strings.ToLower(p.Name), strings.ToLower(u.o.Product)) {
-				return "", refuse(op, n.Name(), "set Product to what the uninstall entries call it", ErrWrongProduct, "%q does not contain %q", p.Name, u.o.Product)
-			}
+		if err := u.product(op, n, f); err != nil {
+			return "", err
 		}
 		if f.Program.IsZero() && (!u.shared || n == u.o.Active) {
 			return "", refuse(op, n.Name(), "use UpgradeShared when the program lies on the shared disk", ErrNotInstalled, "the program file cannot be read")
@@ -181,6 +176,19 @@ func (u upgrade) installed(ctx context.Context) (string, error) {
 		}
 		return f.String(), nil
 	})
+}
+
+// product refuses a node that has none or another one.
+func (u upgrade) product(op string, n Node, f Facts) error {
+	if len(f.Products) == 0 {
+		return refuse(op, n.Name(), "install EFT Server on the node first", ErrNotInstalled, "there is no uninstall entry")
+	}
+	for _, p := range f.Products {
+		if !strings.Contains(strings.ToLower(p.Name), strings.ToLower(u.o.Product)) {
+			return refuse(op, n.Name(), "set Product to what the uninstall entries call it", ErrWrongProduct, "%q does not contain %q", p.Name, u.o.Product)
+		}
+	}
+	return nil
 }
 
 func sameDir(a, b string) bool { return inside(a, b) && inside(b, a) }

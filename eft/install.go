@@ -118,6 +118,9 @@ func (u upgrade) ready(n Node) failover.Step {
 			case f.has(u.o.Installer.Version):
 				return "the node has the new version already", nil
 			}
+			if err := u.product(op, n, f); err != nil {
+				return "", err
+			}
 			s, err := f.service(op)
 			switch {
 			case err != nil:
