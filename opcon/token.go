@@ -99,7 +99,7 @@ func (c *Client) loginLocked(ctx context.Context) error {
 	t.remember(secret)
 	if !t.refused.Empty() && t.refused.Reveal() == secret.Reveal() {
 		return c.fail("log in to", c.host, failover.NotApplied,
-			"correct the service account's name and password, then make a new client",
+			"correct the service account's name and password, then run again",
 			because(ErrAuth, "this password was refused before and is not sent again, so that the account is not locked"))
 	}
 	if c.set.login.kind == loginFixed {
