@@ -104,7 +104,8 @@ func (r *run) apply(limit context.Context, i int) (error, *stepFacts) { //nolint
 }
 
 func (r *run) act(limit context.Context, i int, what string, fn func(context.Context) error) (error, *stepFacts) { //nolint:revive // as above
-	facts := &stepFacts{j: r.j, step: r.p.Steps[i], writes: true}
+	facts := r.facts(i)
+	facts.writes = true
 	err := do(r.stepContext(limit, i, facts), what+" "+r.p.Steps[i].ID, fn)
 	facts.over.Store(true)
 	return err, facts
@@ -191,7 +192,7 @@ func (r *run) once(ctx context.Context, i int) error {
 
 func (r *run) probe(ctx context.Context, i int) (Outcome, error) {
 	s := r.p.Steps[i]
-	ctx = r.stepContext(ctx, i, &stepFacts{j: r.j, step: s})
+	ctx = r.stepContext(ctx, i, r.facts(i))
 	limit, cancel := context.WithTimeout(ctx, min(s.timeout(), DefaultTimeout))
 	defer cancel()
 	outcome, err := call(limit, "probe "+s.ID, s.Probe)

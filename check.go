@@ -12,10 +12,10 @@ func (r *run) due(i int) bool {
 	switch {
 	case !st.done():
 		return true
-	case st.run == r.number, r.pending <= i:
+	case st.run == r.number, r.lanes[r.p.in[i]].pending <= i:
 		return false
 	case s.Entry:
-		return r.begun <= i
+		return r.lanes[r.p.in[i]].begun <= i
 	}
 	return r.guards[i] >= 0 && r.open(r.guards[i])
 }
@@ -29,7 +29,8 @@ func (r *run) open(i int) bool {
 // standing looks again at the Checks that still have to hold when the step at index i is about to be applied.
 func (r *run) standing(ctx context.Context, i int) error {
 	var checks []int
-	for k, s := range r.p.Steps[:i] {
+	for k := r.lanes[r.p.in[i]].from; k < i; k++ {
+		s := r.p.Steps[k]
 		if s.Kind != Check {
 			continue
 		}
@@ -108,7 +109,7 @@ func waiverHint(s Step) string {
 
 // observe looks once, within the step's timeout and never longer than DefaultTimeout.
 func (r *run) observe(ctx context.Context, i int) (Observation, error) {
-	obs, err := observe(r.stepContext(ctx, i, &stepFacts{j: r.j, step: r.p.Steps[i]}), r.p.Steps[i])
+	obs, err := observe(r.stepContext(ctx, i, r.facts(i)), r.p.Steps[i])
 	if err == nil {
 		r.stepEvent(i, Event{Kind: EventObserved, Observation: obs})
 	}
@@ -188,7 +189,7 @@ func (r *run) manual(ctx context.Context, i int) error {
 		if r.o.Confirm == nil {
 			return r.waiting(s, obs, nextManual, fmt.Errorf("%w: %s", ErrWaiting, s.Help))
 		}
-		word, err := call(r.pause, "confirm "+s.ID, func(ctx context.Context) (Statement, error) { return r.o.Confirm(ctx, r.request(i, 1, obs)) })
+		word, err := r.confirm(i, obs)
 		if err == nil {
 			err = word.Validate("Confirm")
 		}
@@ -226,6 +227,13 @@ func (r *run) manual(ctx context.Context, i int) error {
 	return errors.Join(err, r.j.append(observed(s, StatusFailed, obs, err)))
 }
 
+// confirm asks for the word of a person, one question at a time.
+func (r *run) confirm(i int, obs Observation) (Statement, error) {
+	r.asking.Lock()
+	defer r.asking.Unlock()
+	return call(r.pause, "confirm "+r.p.Steps[i].ID, func(ctx context.Context) (Statement, error) { return r.o.Confirm(ctx, r.request(i, 1, obs)) })
+}
+
 const nextManual = "do what the step says, confirm it, and run again with the same journal"
 
 func (r *run) waiting(s Step, obs Observation, next string, err error) error {
@@ -239,6 +247,11 @@ func observed(s Step, status StepStatus, obs Observation, err error) record {
 		rec.Error, rec.Next = err.Error(), NextOf(err)
 	}
 	return rec
+}
+
+// facts is what an observation of the step sees.
+func (r *run) facts(i int) *stepFacts {
+	return &stepFacts{j: r.j, step: r.p.Steps[i], part: r.p.part(i)}
 }
 
 // stepContext gives the functions of a step its facts and its way to tell progress.

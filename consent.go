@@ -126,6 +126,8 @@ func (r *run) consent(i, attempt int, obs Observation) (asked bool, err error) {
 		return false, errors.Join(err, r.j.append(observed(s, StatusWaiting, obs, err)))
 	}
 	hash := r.findings(i, obs)
+	r.asking.Lock()
+	defer r.asking.Unlock()
 	if r.agreed[s.ID] == hash {
 		return false, nil
 	}

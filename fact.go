@@ -91,6 +91,7 @@ func factError(name, next, why string) error {
 type stepFacts struct {
 	j      *Journal
 	step   Step
+	part   string      // of a joined procedure: its facts are its own
 	writes bool        // Apply and Undo
 	over   atomic.Bool // the run has stopped waiting for the function
 	mu     sync.Mutex
@@ -117,14 +118,22 @@ func (f *stepFacts) lines() []string {
 func (f *stepFacts) loadFact(name string) (json.RawMessage, bool) {
 	f.j.mu.Lock()
 	defer f.j.mu.Unlock()
-	value, ok := f.j.fold.facts[name]
+	value, ok := f.j.fold.facts[f.scoped(name)]
 	return value.value, ok
+}
+
+// scoped is the name of a fact or a step as the journal of a joined procedure has it.
+func (f *stepFacts) scoped(name string) string {
+	if f.part == "" {
+		return name
+	}
+	return f.part + "/" + name
 }
 
 func (f *stepFacts) waived(step string) bool {
 	f.j.mu.Lock()
 	defer f.j.mu.Unlock()
-	st := f.j.fold.step(step)
+	st := f.j.fold.step(f.scoped(step))
 	return st.status() == StatusWaived && st.run == len(f.j.fold.runs)
 }
 
@@ -137,5 +146,5 @@ func (f *stepFacts) saveFact(name string, value json.RawMessage) error {
 	case !slices.Contains(f.step.Writes, name) && !slices.Contains(f.step.Shares, name):
 		return factError(name, "name the fact in Step.Writes, or in Step.Shares when it belongs to another step", "the step "+f.step.ID+" does not say that it writes it")
 	}
-	return f.j.append(record{Type: recFact, Step: f.step.ID, Fact: name, Value: value})
+	return f.j.append(record{Type: recFact, Step: f.step.ID, Fact: f.scoped(name), Value: value})
 }

@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"time"
@@ -27,7 +28,8 @@ type fold struct {
 	shown   map[PlanHash]map[string]shownStep // plans that were approved
 	log     []Decision
 	kinds   map[string]Kind
-	outage  outageState
+	outages map[string]*outageState // by part
+	parts   map[string]string       // of each step
 	epoch   int
 	lastAt  time.Time
 	undoing bool // an undo has begun to take something back
@@ -69,7 +71,8 @@ type stepState struct {
 }
 
 func newFold() *fold {
-	return &fold{steps: map[string]*stepState{}, facts: map[string]fact{}, shown: map[PlanHash]map[string]shownStep{}, kinds: map[string]Kind{}}
+	return &fold{steps: map[string]*stepState{}, facts: map[string]fact{}, shown: map[PlanHash]map[string]shownStep{}, kinds: map[string]Kind{},
+		outages: map[string]*outageState{}}
 }
 
 // step returns what is known of a step; a step without a record has the zero state.
@@ -150,7 +153,9 @@ func (f *fold) apply(rec record) {
 	}
 	was := *st
 	st.apply(rec, len(f.runs))
-	f.outage.apply(rec, was, *st)
+	if o := f.outages[f.parts[rec.Step]]; o != nil {
+		o.apply(rec, was, *st)
+	}
 }
 
 func (f *fold) define(def definition) {
@@ -159,7 +164,28 @@ func (f *fold) define(def definition) {
 	for _, s := range def.Steps {
 		f.kinds[s.ID] = s.Kind
 	}
-	f.outage.define(def.Steps, f.steps)
+	f.parts = map[string]string{}
+	byPart := map[string][]StepInfo{}
+	for _, s := range def.Steps {
+		f.parts[s.ID] = s.Part
+		byPart[s.Part] = append(byPart[s.Part], s)
+	}
+	for name, steps := range byPart {
+		if f.outages[name] == nil {
+			f.outages[name] = &outageState{part: name, touched: map[string]bool{}}
+		}
+		f.outages[name].define(steps, f.steps)
+	}
+}
+
+// outageList is in the order in which they began.
+func (f *fold) outageList() []Outage {
+	var list []Outage
+	for _, o := range f.outages {
+		list = append(list, o.list...)
+	}
+	slices.SortStableFunc(list, func(a, b Outage) int { return cmp.Or(a.From.Compare(b.From), cmp.Compare(a.Part, b.Part)) })
+	return list
 }
 
 func (f *fold) endRun(rec record) {
@@ -335,6 +361,7 @@ func (st stepState) done() bool {
 // outageState follows the service through the steps of the outage window: it is down from the first intent of such a step
 // that may be in effect until the last step of the window is done, or until all of them are taken back.
 type outageState struct {
+	part    string
 	in      map[string]bool
 	end     string // the last step of the window
 	touched map[string]bool
@@ -344,9 +371,6 @@ type outageState struct {
 
 func (o *outageState) define(steps []StepInfo, states map[string]*stepState) {
 	o.in, o.end = map[string]bool{}, ""
-	if o.touched == nil {
-		o.touched = map[string]bool{}
-	}
 	for _, s := range steps {
 		if s.Outage {
 			o.in[s.ID], o.end = true, s.ID
@@ -373,7 +397,7 @@ func (o *outageState) apply(rec record, was, is stepState) {
 	open := len(o.list) > 0 && !o.list[len(o.list)-1].Ended
 	switch {
 	case down && !open:
-		o.list = append(o.list, Outage{From: rec.At})
+		o.list = append(o.list, Outage{Part: o.part, From: rec.At})
 	case !down && open && len(o.touched) == 0 && was.touched() && !is.undone && rec.Type == recOutcome:
 		o.list = o.list[:len(o.list)-1] // it is proven that nothing was taken down
 	case !down && open:
@@ -384,5 +408,3 @@ func (o *outageState) apply(rec record, was, is stepState) {
 		}
 	}
 }
-
-func (o *outageState) copy() []Outage { return slices.Clone(o.list) }

@@ -32,7 +32,7 @@ type Journal struct {
 	writer  StoreWriter // nil: opened for reading
 	holder  Holder
 	running bool // a run or an undo of this process writes to it
-	resumed bool // something was recorded before this holder opened it
+	resumed bool // it was opened, not made: something that stood there may be lost
 	head    header
 	lines   int
 	last    string // hash of the last line
@@ -99,7 +99,7 @@ func OpenJournalFrom(ctx context.Context, store Store) (*Journal, error) {
 		_ = w.Close()
 		return nil, err
 	}
-	j.writer, j.resumed = w, j.lines > 1
+	j.writer, j.resumed = w, true
 	return j, nil
 }
 

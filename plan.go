@@ -90,7 +90,7 @@ func (p Procedure) Plan(ctx context.Context, j *Journal) (Plan, error) {
 		plan.Journal = j.ID()
 	}
 	pending := false // a step before this one would do something
-	for i, s := range p.Steps {
+	for i, s := range r.p.Steps {
 		ps := PlanStep{StepInfo: r.info[i], waits: s.Kind == Check && s.Wait}
 		if st := j.state(s.ID); st.done() && (s.Kind != Check || !r.due(i)) {
 			ps.Action = ActionDone
@@ -98,7 +98,7 @@ func (p Procedure) Plan(ctx context.Context, j *Journal) (Plan, error) {
 			plan.Steps = append(plan.Steps, ps)
 			continue
 		}
-		facts := context.WithValue(ctx, factKey{}, factStore(&stepFacts{j: j, step: s}))
+		facts := context.WithValue(ctx, factKey{}, factStore(r.facts(i)))
 		obs, err := observe(facts, s)
 		if ctx.Err() != nil {
 			return Plan{}, &Error{Op: "plan", Target: p.Name, Outcome: NotApplied, Next: "plan again", Err: context.Cause(ctx)}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"slices"
+	"strings"
 )
 
 // Parameter is one setting of a procedure that changes what it does. Parameters are part of the definition hash, so
@@ -20,14 +21,70 @@ type Window struct {
 	To   string `json:"to"`   // ID of the step at whose end it ends
 }
 
+// Stage is a named part of a procedure: steps that belong together and follow each other.
+type Stage struct {
+	Name   string // for example prepare; the ID of its step "clear" is prepare/clear
+	Outage bool   // the service is down for its users while the stage runs
+	Steps  []Step // in order; their IDs are unique within the stage
+}
+
 // Procedure is an ordered list of steps and the lock under which they run. It is a value: copy it, insert steps of
 // your own, run it.
 type Procedure struct {
 	Name       string      // for example symitar.Switchover; part of the definition hash; shows itself, at most 200 bytes
 	Parameters []Parameter // part of the definition hash; names are unique
-	Steps      []Step      // in order; IDs are unique
-	Outage     Window      // zero: users notice nothing
+	Stages     []Stage     // in order; the ID of a step is its stage's name, a slash and its own ID
+	Steps      []Step      // in order, of a procedure without stages; IDs are unique
+	Outage     Window      // of a procedure without stages; zero: users notice nothing
 	Lock       Lock        // nil: nothing to lock, for example in a single-operator lab
+
+	parts []part // of a joined procedure
+	limit int    // how many parts run side by side
+	flat  bool   // Steps holds the steps of all stages and parts, and down and partOf belong to it
+	down  []bool // per step: the service is down while it runs
+	in    []int  // per step: the part it belongs to
+}
+
+// flatten puts the steps of all stages into one list, under their whole IDs. It does nothing to a list that is one.
+func (p Procedure) flatten() Procedure {
+	if p.flat {
+		return p
+	}
+	p.flat = true
+	if len(p.Stages) == 0 {
+		p.down, p.in = p.window(), make([]int, len(p.Steps))
+		return p
+	}
+	loose := p.Steps
+	p.Steps = nil
+	for _, stage := range p.Stages {
+		for _, s := range stage.Steps {
+			if s.Guards != "" && slices.ContainsFunc(stage.Steps, func(g Step) bool { return g.ID == s.Guards }) {
+				s.Guards = stage.Name + "/" + s.Guards
+			}
+			s.ID = stage.Name + "/" + s.ID
+			p.Steps, p.down = append(p.Steps, s), append(p.down, stage.Outage)
+		}
+	}
+	for _, s := range loose { // refused by Validate; kept, so that it can be named
+		p.Steps, p.down = append(p.Steps, s), append(p.down, false)
+	}
+	p.in = make([]int, len(p.Steps))
+	return p
+}
+
+// AllSteps returns the steps of all stages and parts in order, under their whole IDs: what a plan lists.
+func (p Procedure) AllSteps() []Step { return slices.Clone(p.flatten().Steps) }
+
+// window says of each step of a procedure without stages whether it lies in the outage window.
+func (p Procedure) window() []bool {
+	in, inside := make([]bool, len(p.Steps)), false
+	for i, s := range p.Steps {
+		inside = inside || s.ID == p.Outage.From && p.Outage.From != ""
+		in[i] = inside
+		inside = inside && s.ID != p.Outage.To
+	}
+	return in
 }
 
 // Validate refuses a procedure the engine could not run safely: a step without a way to observe it, a name that would not
@@ -36,6 +93,10 @@ func (p Procedure) Validate() error {
 	if err := checkName("Procedure.Name", p.Name); err != nil {
 		return err
 	}
+	if err := p.validateStages(); err != nil {
+		return err
+	}
+	p = p.flatten()
 	if len(p.Steps) == 0 {
 		return Invalid("Procedure.Steps", "is empty", "add steps")
 	}
@@ -59,10 +120,11 @@ func (p Procedure) Validate() error {
 		}
 		index[s.ID] = i
 		for _, name := range s.Writes {
-			if first := writer[name]; first != "" {
+			scoped := p.part(i) + "/" + name
+			if first := writer[scoped]; first != "" {
 				return Invalid("fact "+name, "is written by "+first+" and by "+s.ID, "give each its own name, or name it in Shares of the second step")
 			}
-			writer[name] = s.ID
+			writer[scoped] = s.ID
 		}
 	}
 	for i, s := range p.Steps {
@@ -70,7 +132,7 @@ func (p Procedure) Validate() error {
 			return Invalid("step "+s.ID+".Guards", s.Guards+" is no step behind it", "name a step that comes later")
 		}
 	}
-	if p.Outage != (Window{}) {
+	if p.Outage != (Window{}) && len(p.Stages) == 0 {
 		from, knowsFrom := index[p.Outage.From]
 		to, knowsTo := index[p.Outage.To]
 		if !knowsFrom || !knowsTo || from > to {
@@ -80,73 +142,98 @@ func (p Procedure) Validate() error {
 	return nil
 }
 
+func (p Procedure) validateStages() error {
+	if len(p.Stages) == 0 || p.flat {
+		return nil
+	}
+	if len(p.Steps) > 0 || p.Outage != (Window{}) {
+		return Invalid("Procedure.Steps", "is set beside Stages", "put every step into a stage, and mark stages as outage")
+	}
+	seen := map[string]bool{}
+	for _, stage := range p.Stages {
+		if err := checkName("Stage.Name", stage.Name); err != nil {
+			return err
+		}
+		switch {
+		case strings.Contains(stage.Name, "/"):
+			return Invalid("stage "+stage.Name, "has a slash in its name", "the slash stands between stage and step")
+		case seen[stage.Name]:
+			return Invalid("stage "+stage.Name, "appears twice", "give each stage its own name")
+		}
+		seen[stage.Name] = true
+	}
+	return nil
+}
+
 // Definition is the hash over everything that makes an approval mean something: name, parameters, and of every step its
 // ID, kind, target, limits, whether it is firm, what it guards, whether it can be undone and whether it lies in the outage.
 func (p Procedure) Definition() string {
 	type stepDefinition struct {
-		ID, Target, Guards string
-		Kind               Kind
-		Firm, Entry, Wait  bool
-		Attempts           int
-		Timeout            string
-		CanUndo, Outage    bool
+		ID, Target, Guards, Part string
+		Kind                     Kind
+		Firm, Entry, Wait        bool
+		Attempts                 int
+		Timeout                  string
+		CanUndo, Outage          bool
 	}
 	def := struct {
 		Name       string
 		Parameters []Parameter
 		Steps      []stepDefinition
-	}{Name: p.Name, Parameters: p.Parameters}
-	outage := p.outageSteps()
+		After      map[string][]string
+	}{Name: p.Name, Parameters: p.Parameters, After: map[string][]string{}}
+	p = p.flatten()
 	for i, s := range p.Steps {
-		def.Steps = append(def.Steps, stepDefinition{ID: s.ID, Target: s.Target, Guards: s.Guards, Kind: s.Kind, Firm: s.Firm, Entry: s.Entry,
-			Wait: s.Wait, Attempts: s.attempts(), Timeout: s.timeout().String(), CanUndo: s.canUndo(), Outage: outage[i]})
+		def.Steps = append(def.Steps, stepDefinition{ID: s.ID, Target: s.Target, Guards: s.Guards, Part: p.part(i), Kind: s.Kind, Firm: s.Firm,
+			Entry: s.Entry, Wait: s.Wait, Attempts: s.attempts(), Timeout: s.timeout().String(), CanUndo: s.canUndo(), Outage: p.down[i]})
+	}
+	for _, part := range p.parts {
+		def.After[part.name] = part.after
 	}
 	return hashJSON(def)
 }
 
-// InsertBefore returns a copy of the procedure with steps put before the step called id.
+// InsertBefore returns a copy of the procedure with steps put before the step called id, into the same stage.
 func (p Procedure) InsertBefore(id string, steps ...Step) (Procedure, error) {
-	return p.insert(id, 0, steps)
+	return p.edit(id, func(list []Step, at int) []Step { return slices.Insert(list, at, steps...) })
 }
 
-// InsertAfter returns a copy of the procedure with steps put after the step called id.
+// InsertAfter returns a copy of the procedure with steps put after the step called id, into the same stage.
 func (p Procedure) InsertAfter(id string, steps ...Step) (Procedure, error) {
-	return p.insert(id, 1, steps)
+	return p.edit(id, func(list []Step, at int) []Step { return slices.Insert(list, at+1, steps...) })
 }
 
 // Replace returns a copy of the procedure in which step takes the place of the step called id.
 func (p Procedure) Replace(id string, step Step) (Procedure, error) {
-	at := p.index(id)
-	if at < 0 {
-		return p, unknownStep(p.Name, id)
-	}
-	p.Steps = slices.Clone(p.Steps)
-	p.Steps[at] = step
-	return p, nil
+	return p.edit(id, func(list []Step, at int) []Step {
+		list[at] = step
+		return list
+	})
 }
 
-func (p Procedure) insert(id string, offset int, steps []Step) (Procedure, error) {
-	at := p.index(id)
-	if at < 0 {
-		return p, unknownStep(p.Name, id)
+func (p Procedure) edit(id string, change func(list []Step, at int) []Step) (Procedure, error) {
+	if len(p.parts) > 0 {
+		return p, Invalid("Procedure", p.Name+" is joined", "insert the steps into its part before it is joined")
 	}
-	p.Steps = slices.Insert(slices.Clone(p.Steps), at+offset, steps...)
-	return p, nil
+	if at := slices.IndexFunc(p.Steps, func(s Step) bool { return s.ID == id }); at >= 0 {
+		p.Steps = change(slices.Clone(p.Steps), at)
+		return p, nil
+	}
+	stageName, stepID, _ := strings.Cut(id, "/")
+	for n, stage := range p.Stages {
+		at := slices.IndexFunc(stage.Steps, func(s Step) bool { return s.ID == stepID })
+		if stage.Name != stageName || at < 0 {
+			continue
+		}
+		p.Stages = slices.Clone(p.Stages)
+		p.Stages[n].Steps = change(slices.Clone(stage.Steps), at)
+		return p, nil
+	}
+	return p, unknownStep(p.Name, id)
 }
 
 func (p Procedure) index(id string) int {
-	return slices.IndexFunc(p.Steps, func(s Step) bool { return s.ID == id })
-}
-
-// outageSteps says of each step whether it lies in the outage window.
-func (p Procedure) outageSteps() []bool {
-	in, inside := make([]bool, len(p.Steps)), false
-	for i, s := range p.Steps {
-		inside = inside || s.ID == p.Outage.From && p.Outage.From != ""
-		in[i] = inside
-		inside = inside && s.ID != p.Outage.To
-	}
-	return in
+	return slices.IndexFunc(p.flatten().Steps, func(s Step) bool { return s.ID == id })
 }
 
 func unknownStep(procedure, id string) error {

@@ -46,9 +46,10 @@ type RunReport struct {
 // procedure: from the first change inside the outage window that may have taken effect until the last step of the window was
 // seen done, or everything in it was seen taken back. Over a resume it includes the pause between the runs.
 type Outage struct {
-	From  time.Time `json:"from"`        // UTC
-	To    time.Time `json:"to,omitzero"` // UTC; zero: not over
-	Ended bool      `json:"ended"`       // the service was seen up again
+	Part  string    `json:"part,omitempty"` // of a joined procedure
+	From  time.Time `json:"from"`           // UTC
+	To    time.Time `json:"to,omitzero"`    // UTC; zero: not over
+	Ended bool      `json:"ended"`          // the service was seen up again
 }
 
 // Duration returns how long the outage was, or 0 while it is not over.
@@ -86,7 +87,7 @@ func (j *Journal) Report() *Report {
 	defer j.mu.Unlock()
 	f, def := j.fold, j.fold.def()
 	rep := &Report{Procedure: def.Name, Definition: def.Hash, Parameters: def.Parameters, Program: def.Program, Library: def.Library,
-		Journal: j.head.ID, Began: j.head.At, Ended: f.lastAt, Outages: f.outage.copy(), Decisions: slices.Clone(f.log), Changed: f.changed()}
+		Journal: j.head.ID, Began: j.head.At, Ended: f.lastAt, Outages: f.outageList(), Decisions: slices.Clone(f.log), Changed: f.changed()}
 	for i, run := range f.runs {
 		rep.Runs = append(rep.Runs, run.RunReport)
 		if i == len(f.runs)-1 {

@@ -25,9 +25,9 @@ func (r *Report) String() string {
 	}
 	for _, o := range r.Outages {
 		if o.Ended {
-			fmt.Fprintf(&b, "  outage %s from %s\n", o.Duration().Round(time.Millisecond), o.From.Format(time.RFC3339))
+			fmt.Fprintf(&b, "  outage%s %s from %s\n", of(o.Part), o.Duration().Round(time.Millisecond), o.From.Format(time.RFC3339))
 		} else {
-			fmt.Fprintf(&b, "  outage since %s, not over\n", o.From.Format(time.RFC3339))
+			fmt.Fprintf(&b, "  outage%s since %s, not over\n", of(o.Part), o.From.Format(time.RFC3339))
 		}
 	}
 	for _, d := range r.Decisions {
@@ -53,6 +53,13 @@ func (r *Report) String() string {
 	return b.String()
 }
 
+func of(part string) string {
+	if part == "" {
+		return ""
+	}
+	return " of " + part
+}
+
 // String returns the run as one line.
 func (r RunReport) String() string {
 	what := "run"
@@ -72,7 +79,12 @@ func (r RunReport) String() string {
 func (r *Report) table(b *strings.Builder) {
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "\n #\tSTATUS\tSTEP\tTARGET\tFOUND")
+	part := ""
 	for i, s := range r.Steps {
+		if s.Part != part {
+			part = s.Part
+			fmt.Fprintf(w, "\t\t%s:\t\t\n", oneLine(part))
+		}
 		text := s.Found
 		if s.Note != "" {
 			text += " (" + s.Note + ")"

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -59,6 +60,7 @@ func (o RunOptions) validate(p Procedure) error {
 	case o.WarnAfter < 0 || o.StopAfter < 0:
 		return Invalid("RunOptions", "has a negative time", "use zero for no limit")
 	}
+	p = p.flatten()
 	for _, id := range slices.Sorted(maps.Keys(o.Waive)) {
 		i := p.index(id)
 		switch {
@@ -93,10 +95,10 @@ type run struct {
 	began      time.Time
 
 	resumed  bool                 // the journal had runs before
-	begun    int                  // index of the last step that was begun before this run, or -1
-	pending  int                  // index of the last step that was not done before this run, Checks excepted, or -1
+	lanes    []lane               // the parts; one for a procedure that is not joined
 	approved map[string]shownStep // lines of the approved plan; nil: there is none
-	agreed   map[string]PlanHash  // what a gate has agreed to in this run, by step
+	asking   sync.Mutex           // one question at a time
+	agreed   map[string]PlanHash  // what a gate has agreed to in this run, by step; under asking
 	pause    context.Context      // ends with the run's context and when Stop is closed
 }
 
@@ -151,27 +153,30 @@ func (p Procedure) start(o RunOptions) (*run, error) {
 
 // over is the procedure beside what a journal says of it.
 func (p Procedure) over(j *Journal) *run {
+	p = p.flatten()
 	r := &run{p: p, j: j, info: p.info(), index: make(map[string]int, len(p.Steps)), agreed: map[string]PlanHash{}, began: time.Now(),
-		definition: p.Definition(), begun: -1, pending: -1}
+		definition: p.Definition(), lanes: p.lanes()}
 	for i, s := range p.Steps {
 		r.index[s.ID] = i
-		st := j.state(s.ID)
+		st, lane := j.state(s.ID), &r.lanes[p.in[i]]
 		if st.attempts > 0 {
-			r.begun = i
+			lane.begun = i
 		}
 		if s.Kind != Check && !st.done() {
-			r.pending = i
+			lane.pending = i
 		}
 	}
-	r.guards = p.guards(r.index)
+	r.guards = make([]int, len(p.Steps))
+	for _, lane := range r.lanes {
+		p.guards(lane.from, lane.to, r.index, r.guards)
+	}
 	return r
 }
 
-// guards says of each Check up to which step it must hold.
-func (p Procedure) guards(index map[string]int) []int {
-	guards := make([]int, len(p.Steps))
+// guards says of each Check of a part up to which step it must hold.
+func (p Procedure) guards(from, to int, index map[string]int, guards []int) {
 	once, change := -1, -1
-	for i := len(p.Steps) - 1; i >= 0; i-- {
+	for i := to - 1; i >= from; i-- {
 		s := p.Steps[i]
 		guards[i] = -1
 		switch {
@@ -187,7 +192,6 @@ func (p Procedure) guards(index map[string]int) []int {
 			guards[i] = change
 		}
 	}
-	return guards
 }
 
 func (r *run) undoBegun() string {
@@ -304,11 +308,19 @@ func (r *run) steps(ctx context.Context) error {
 	if err := r.approve(ctx); err != nil {
 		return err
 	}
-	for i := 0; i < len(r.p.Steps); {
+	if len(r.p.parts) > 0 {
+		return r.parts(ctx)
+	}
+	return r.between(ctx, 0, len(r.p.Steps))
+}
+
+// between goes through the steps of one part in order.
+func (r *run) between(ctx context.Context, from, to int) error {
+	for i := from; i < to; {
 		if err := r.stopped(ctx); err != nil {
 			return err
 		}
-		n := r.checksFrom(i)
+		n := r.checksFrom(i, to)
 		if n == 0 {
 			if err := r.step(ctx, i); err != nil {
 				return err
@@ -346,10 +358,10 @@ func (r *run) together(ctx context.Context, checks []int) error {
 		Err: errors.Join(failed...)}
 }
 
-// checksFrom counts the Checks from step i on that are looked at once.
-func (r *run) checksFrom(i int) int {
+// checksFrom counts the Checks from step i up to step to that are looked at once.
+func (r *run) checksFrom(i, to int) int {
 	n := 0
-	for ; i+n < len(r.p.Steps); n++ {
+	for ; i+n < to; n++ {
 		if s := r.p.Steps[i+n]; s.Kind != Check || s.Wait {
 			break
 		}
@@ -413,7 +425,12 @@ func (r *run) ended(ctx context.Context, i int, err error) {
 	if err != nil {
 		level, args = slog.LevelError, append(args, "error", err)
 	}
-	r.log.Log(ctx, level, "step", args...)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), eventPatience)
+	defer cancel()
+	_ = do(limit, "log", func(ctx context.Context) error { // a log that cannot be written is no reason to stop
+		r.log.Log(ctx, level, "step", args...)
+		return nil
+	})
 }
 
 func (r *run) stepEvent(i int, e Event) {

@@ -49,7 +49,7 @@ const DefaultAttempts = 3
 // Each function may be called from another goroutine than the last one, never two of one step at a time, and has to return
 // soon after its context has ended: the run does not wait for it, calls nothing else any more and says which step it was.
 type Step struct {
-	ID      string        // stable path within the procedure, for example "opcon/hold-schedules"; shows itself, at most 200 bytes
+	ID      string        // stable name within its stage, for example "hold-schedules"; shows itself, at most 200 bytes
 	Title   string        // the sentence a runbook would have
 	Target  string        // machine, distinguished name, group or URL
 	Kind    Kind          // Check, Change, Once or Manual
@@ -188,7 +188,8 @@ func (s Step) canUndo() bool { return s.Kind == Check || s.Kind == Change && s.U
 
 // StepInfo is what a step says of itself, without its functions.
 type StepInfo struct {
-	ID      string `json:"id"`                // as in Step
+	ID      string `json:"id"`                // whole ID, with part and stage
+	Part    string `json:"part,omitempty"`    // the part of a joined procedure
 	Title   string `json:"title"`             // as in Step
 	Target  string `json:"target,omitempty"`  // as in Step
 	Kind    Kind   `json:"kind"`              // as in Step
@@ -202,9 +203,10 @@ type StepInfo struct {
 
 // info describes every step.
 func (p Procedure) info() []StepInfo {
-	list, outage := make([]StepInfo, len(p.Steps)), p.outageSteps()
+	p = p.flatten()
+	list := make([]StepInfo, len(p.Steps))
 	for i, s := range p.Steps {
-		list[i] = StepInfo{ID: s.ID, Title: s.Title, Target: s.Target, Kind: s.Kind, CanUndo: s.canUndo(), Firm: s.Firm, Outage: outage[i],
+		list[i] = StepInfo{ID: s.ID, Part: p.part(i), Title: s.Title, Target: s.Target, Kind: s.Kind, CanUndo: s.canUndo(), Firm: s.Firm, Outage: p.down[i],
 			Timeout: s.timeout().String(), Source: s.Source, Help: s.Help}
 	}
 	return list

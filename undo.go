@@ -25,6 +25,7 @@ type UndoStep struct {
 // the one where an undo would have to stop.
 func (p Procedure) UndoPlan(j *Journal) UndoPlan {
 	plan := UndoPlan{Steps: []UndoStep{}}
+	p = p.flatten()
 	infos := p.info()
 	for i, s := range slices.Backward(p.Steps) {
 		st := j.state(s.ID)
@@ -193,6 +194,8 @@ func (r *run) consentToUndo(i int, obs Observation) error {
 		return stepError(r.p.Steps[i], r.outcomeOf(i), "read the new plan of the undo and approve that one",
 			fmt.Errorf("%w: %w: the approved undo did not show it", ErrWaiting, ErrPlanChanged))
 	}
+	r.asking.Lock()
+	defer r.asking.Unlock()
 	return r.ask(i, 1, obs, false)
 }
 
@@ -202,7 +205,7 @@ func (r *run) untilUndone(limit context.Context, i int) (Observation, error) {
 	before := r.j.state(s.ID).before0
 	own := context.WithoutCancel(limit)
 	for {
-		ctx := r.stepContext(own, i, &stepFacts{j: r.j, step: s})
+		ctx := r.stepContext(own, i, r.facts(i))
 		var obs Observation
 		var err error
 		done := false

@@ -7,7 +7,7 @@ import (
 	"net"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/remote"
+	"github.com/01b61c5c/failover/remote"
 )
 
 // Dialer opens a TCP connection to a node.
@@ -37,11 +37,7 @@ func openHosts(nodes []Address, dial Dialer, check func(field, name string) erro
 			return fail(failover.Invalid("nodes", other+" and "+n.Node+" have the same address", "give each node its own fixed address, not one that moves with a group"))
 		}
 		addresses[n.SSH.Address] = n.Node
-		var opts []remote.Option
-		if dial != nil {
-			opts = append(opts, remote.WithDialer(dial))
-		}
-		host, err := remote.New(n.SSH, opts...)
+		host, err := remote.New(remote.Config{SSH: n.SSH, Dial: dial})
 		if err != nil {
 			return fail(fmt.Errorf("node %s: %w", n.Node, err))
 		}

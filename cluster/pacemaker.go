@@ -15,7 +15,7 @@ import (
 	"unicode"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/remote"
+	"github.com/01b61c5c/failover/remote"
 )
 
 // Scripts for Pacemaker nodes. Each can be read and run by an administrator alone.

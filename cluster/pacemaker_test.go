@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/remote"
-	"github.com/01b61c5c/failover/internal/sshtest"
+	"github.com/01b61c5c/failover/remote"
+	"github.com/01b61c5c/failover/remote/remotetest"
 )
 
 // answer is what read.sh prints, from parts.
@@ -110,9 +110,9 @@ func TestPacemakerRefusesWhatIsNoReading(t *testing.T) {
 }
 
 // pacemakerOn serves command lines by handle and returns a cluster of the node n1.
-func pacemakerOn(t *testing.T, handle sshtest.Handler) (*Pacemaker, *sshtest.Server) {
+func pacemakerOn(t *testing.T, handle remotetest.Handler) (*Pacemaker, *remotetest.Server) {
 	t.Helper()
-	srv, err := sshtest.NewServer(handle)
+	srv, err := remotetest.NewServer(handle)
 	require.NoError(t, err)
 	c, err := NewPacemaker([]Address{{Node: "n1", SSH: srv.SSH()}}, PacemakerOptions{})
 	require.NoError(t, err)
@@ -135,9 +135,9 @@ func TestPacemakerExitStatusesAreJudgedByNumber(t *testing.T) {
 		68: {ErrNotFound, failover.NotApplied}, 69: {ErrUnreachable, failover.InDoubt}, 75: {ErrBusy, failover.InDoubt}, 107: {nil, failover.NotApplied},
 		108: {nil, failover.NotApplied}, 109: {nil, failover.NotApplied}, 110: {nil, failover.NotApplied}, 111: {nil, failover.NotApplied}, 112: {nil, failover.InDoubt},
 	} {
-		c, _ := pacemakerOn(t, func(_ context.Context, cmd *sshtest.Command) sshtest.Ending {
+		c, _ := pacemakerOn(t, func(_ context.Context, cmd *remotetest.Command) remotetest.Ending {
 			_, _ = cmd.Stderr.Write([]byte("Vorgang erfolgreich, oder auch nicht"))
-			return sshtest.Exit(code)
+			return remotetest.Exit(code)
 		})
 		err := c.d.meta(t.Context(), "set", "n1", "g", "a", "b")
 		require.Equal(t, want.outcome, failover.OutcomeOf(err), "%d", code)
@@ -165,7 +165,7 @@ func asCode(err error) (*CodeError, bool) {
 }
 
 func TestPacemakerRefusesNames(t *testing.T) {
-	c, srv := pacemakerOn(t, func(context.Context, *sshtest.Command) sshtest.Ending { return sshtest.Exit(0) })
+	c, srv := pacemakerOn(t, func(context.Context, *remotetest.Command) remotetest.Ending { return remotetest.Exit(0) })
 	for _, name := range []string{"", "a b", "O'Brien", "$(x)", "`x`", "a\nb", "it’s", "eft*", "a;b", "-r", "a&b", "a|b", "<a>", "日本", "a\x00b", "a/b", `a"b`, "a]", "..x/"} {
 		for _, call := range []func() error{
 			func() error { _, err := c.Move(t.Context(), name, "n1", MoveOptions{}); return err },

@@ -2,12 +2,8 @@ package eft
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,10 +36,7 @@ type RESTConfig struct {
 	Password failover.SecretFunc
 	Login    Login // "" means EFTAccount
 
-	// Roots are the certificates to trust; nil means those of the system. Fingerprint pins the server's certificate
-	// instead: the SHA-256 of its DER form in hexadecimal, for the self-signed one EFT makes.
-	Roots       *x509.CertPool
-	Fingerprint string
+	TLS failover.TLS // whom to trust; pin the self-signed certificate that EFT makes by its fingerprint
 
 	Timeout time.Duration // for one request; 0 means 60 s
 	// Settings names what is read besides server and sites, below /admin/v2/ and, with {site}, once per site. An
@@ -110,21 +103,9 @@ func NewREST(c RESTConfig) (*REST, error) {
 	if c.Settings == nil {
 		c.Settings = DefaultSettings()
 	}
-	trust := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.Roots}
-	if c.Fingerprint != "" {
-		want, err := hex.DecodeString(strings.ReplaceAll(c.Fingerprint, ":", ""))
-		if err != nil || len(want) != sha256.Size {
-			return bad("Fingerprint", "is not a SHA-256 in hexadecimal", "take it from the server's certificate")
-		}
-		// The pin replaces the chain: VerifyConnection is called for every connection, resumed ones too.
-		trust.InsecureSkipVerify = true //nolint:gosec // the fingerprint is what is verified
-		trust.VerifyConnection = func(s tls.ConnectionState) error {
-			got := sha256.Sum256(s.PeerCertificates[0].Raw)
-			if subtle.ConstantTimeCompare(got[:], want) != 1 {
-				return fmt.Errorf("eft: the server's certificate is %x, pinned is another", got)
-			}
-			return nil
-		}
+	trust, err := c.TLS.Config("RESTConfig.TLS", base.Hostname())
+	if err != nil {
+		return nil, err
 	}
 	// No connection is kept: the service behind the address changes with every move.
 	transport := &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true, TLSHandshakeTimeout: c.Timeout, ResponseHeaderTimeout: c.Timeout}
@@ -176,7 +157,7 @@ func (r *REST) login(ctx context.Context) (failover.Secret, error) {
 	}
 	status, raw, err := r.send(ctx, http.MethodPost, "v1/authentication", failover.Secret{}, body)
 	if err != nil {
-		return failover.Secret{}, r.fail(op, "see that the service runs and the address is that of the group", err)
+		return failover.Secret{}, r.fail(op, cmp.Or(failover.TLSNext(err), "see that the service runs and the address is that of the group"), err)
 	}
 	var answer struct {
 		AuthToken string `json:"authToken"`
@@ -229,7 +210,7 @@ func (r *REST) get(ctx context.Context, path string, doc any) (found bool, err e
 		status, raw, err := r.send(ctx, http.MethodGet, path, token, nil)
 		switch {
 		case err != nil:
-			return false, r.fail(op, "see that the service runs and the address is that of the group", err)
+			return false, r.fail(op, cmp.Or(failover.TLSNext(err), "see that the service runs and the address is that of the group"), err)
 		case status == http.StatusUnauthorized && attempt == 0 && !fresh:
 			r.mu.Lock()
 			r.token = failover.Secret{}

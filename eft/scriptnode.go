@@ -13,7 +13,7 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/eft/internal/scripts"
-	"github.com/01b61c5c/failover/internal/remote"
+	"github.com/01b61c5c/failover/remote"
 )
 
 // ScriptNodeConfig describes a POSIX node on which a program of the administrator's answers for the service. EFT
@@ -56,7 +56,7 @@ func NewScriptNode(c ScriptNodeConfig) (*ScriptNode, error) {
 			return nil, failover.Invalid("ScriptNodeConfig."+f.field, fmt.Sprintf("%q is not absolute", f.value), "give an absolute path")
 		}
 	}
-	host, err := remote.New(c.SSH)
+	host, err := remote.New(remote.Config{SSH: c.SSH})
 	if err != nil {
 		return nil, err
 	}

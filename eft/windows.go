@@ -10,7 +10,7 @@ import (
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/eft/internal/scripts"
 	"github.com/01b61c5c/failover/internal/powershell"
-	"github.com/01b61c5c/failover/internal/remote"
+	"github.com/01b61c5c/failover/remote"
 )
 
 // WindowsNodeConfig describes a Windows node with an SSH server (Win32-OpenSSH). The defaults are EFT Server's own names
@@ -74,7 +74,7 @@ func NewWindowsNode(c WindowsNodeConfig) (*WindowsNode, error) {
 	if err := localPath("WindowsNodeConfig.RunsDir", c.RunsDir); err != nil {
 		return nil, err
 	}
-	host, err := remote.New(c.SSH)
+	host, err := remote.New(remote.Config{SSH: c.SSH})
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,19 @@ type Store struct {
 // NewStore returns an empty store with a name for messages.
 func NewStore(name string) *Store { return &Store{name: name, watch: make(chan struct{}), killAt: -1} }
 
+// StoreOf returns a store in which content stands, as a file would hold it: what has no line break at its end is torn.
+func StoreOf(name string, content []byte) *Store {
+	s := NewStore(name)
+	s.exists = true
+	for {
+		end := bytes.IndexByte(content, '\n')
+		if end < 0 {
+			return s
+		}
+		s.lines, content = append(s.lines, bytes.Clone(content[:end])), content[end+1:]
+	}
+}
+
 // KillAt lets the process of the holder die when it writes one more record than after: without that record, or with durable
 // with the record on disk and the answer lost. Every later call of the dead holder fails with [ErrKilled].
 func (s *Store) KillAt(after int, durable Durability) {

@@ -2,14 +2,10 @@ package idm
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -73,10 +69,10 @@ func (s *Server) connect(ctx context.Context) (*link, error) {
 	secured := tls.Client(raw, s.tls)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
-		if reason := untrusted(err); reason != "" {
+		if reason := failover.TLSNext(err); reason != "" {
 			return nil, fail(fmt.Errorf("%w: %w", ErrUntrusted, err), reason)
 		}
-		return nil, fail(fmt.Errorf("%w: TLS handshake: %w", ErrUnreachable, ended(ctx, err)), "check the port; an old server may need WithLegacyTLS")
+		return nil, fail(fmt.Errorf("%w: TLS handshake: %w", ErrUnreachable, ended(ctx, err)), "check the port; an old server may need LegacyAlgorithms in WithTLS")
 	}
 	l := &link{ldap: ldap.NewConn(secured, true), raw: raw, used: time.Now()}
 	l.ldap.Start()
@@ -143,52 +139,6 @@ func ended(ctx context.Context, err error) error {
 		return fmt.Errorf("%w (%w)", cause, err)
 	}
 	return err
-}
-
-var errFingerprint = errors.New("the certificate has another fingerprint")
-
-func untrusted(err error) string {
-	if errors.Is(err, errFingerprint) {
-		return "compare the fingerprint with the one on the server's console before trusting the new one"
-	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return "give the certificate of the tree's own CA with WithRoots"
-	}
-	if _, ok := errors.AsType[x509.HostnameError](err); ok {
-		return "name the host in the certificate with WithServerName, or pin the certificate with WithFingerprint where it names none"
-	}
-	if _, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
-		return "renew the certificate of the server"
-	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return "check the certificate of the server"
-	}
-	return ""
-}
-
-// pinned returns the check that accepts one certificate only.
-func pinned(want []byte) func(tls.ConnectionState) error {
-	return func(state tls.ConnectionState) error {
-		if len(state.PeerCertificates) == 0 {
-			return errFingerprint
-		}
-		sum := sha256.Sum256(state.PeerCertificates[0].Raw)
-		if !strings.EqualFold(hex.EncodeToString(sum[:]), hex.EncodeToString(want)) {
-			return fmt.Errorf("%w: %s", errFingerprint, hex.EncodeToString(sum[:]))
-		}
-		return nil
-	}
-}
-
-// legacySuites returns every suite of today plus RSA key exchange with AES, which some eDirectory servers need.
-func legacySuites() []uint16 {
-	var ids []uint16
-	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
-		if !strings.Contains(suite.Name, "RC4") && !strings.Contains(suite.Name, "3DES") {
-			ids = append(ids, suite.ID)
-		}
-	}
-	return ids
 }
 
 // acquire returns a connection for one call: one that rests, or a new one. The bool is true for a new one.

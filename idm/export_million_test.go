@@ -54,7 +54,7 @@ func endlessDirectory(tb testing.TB, policies, size int) *idm.Server {
 			serveEndless(conn, policies, strings.Repeat("x", size))
 		}
 	}()
-	server, err := idm.Dial(tb.Context(), "ldaps://"+listener.Addr().String(), idm.WithRoots(roots),
+	server, err := idm.Dial(tb.Context(), "ldaps://"+listener.Addr().String(), idm.WithTLS(failover.TLS{Roots: roots}),
 		idm.WithLogin("cn=admin,o=x", func(context.Context) (failover.Secret, error) { return failover.NewSecret("x"), nil }))
 	require.NoError(tb, err)
 	tb.Cleanup(func() {

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/idm"
 	"github.com/01b61c5c/failover/internal/peers"
 )
@@ -33,7 +34,7 @@ const (
 
 func connect(tb testing.TB, s *peers.Slapd) *idm.Server {
 	tb.Helper()
-	server, err := idm.Dial(tb.Context(), s.URL, idm.WithRoots(s.Roots), idm.WithLogin(s.RootDN, s.Password))
+	server, err := idm.Dial(tb.Context(), s.URL, idm.WithTLS(failover.TLS{Roots: s.Roots}), idm.WithLogin(s.RootDN, s.Password))
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = server.Close() })
 	return server
@@ -404,7 +405,7 @@ func TestOpenLDAPMissingRightWritesNothing(t *testing.T) {
 		require.NoError(t, admin.Add(ctx, dn, idm.Text("objectClass", "ndsServer"), idm.Text("cn", dn[3:8])))
 	}
 	require.NoError(t, admin.Add(ctx, "cn=reader,o=system", idm.Text("objectClass", "person"), idm.Text("cn", "reader"), idm.Text("sn", "r"), idm.Text("userPassword", "reader")))
-	reader, err := idm.Dial(ctx, slapd.URL, idm.WithRoots(slapd.Roots), idm.WithLogin("cn=reader,o=system", func(context.Context) (failover.Secret, error) { return failover.NewSecret("reader"), nil }))
+	reader, err := idm.Dial(ctx, slapd.URL, idm.WithTLS(failover.TLS{Roots: slapd.Roots}), idm.WithLogin("cn=reader,o=system", func(context.Context) (failover.Secret, error) { return failover.NewSecret("reader"), nil }))
 	require.NoError(t, err)
 	defer reader.Close()
 	_, err = reader.Import(ctx, source(text, &m), idm.ImportOptions{})
@@ -594,4 +595,12 @@ func TestOpenLDAPSaveExport(t *testing.T) {
 	require.Len(t, entries, 2, "nothing unfinished stays behind")
 	_, _, err = idm.OpenExport(filepath.Join(dir, "none"))
 	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestOpenLDAPKeepsTheRulesOfTheLock(t *testing.T) {
+	slapd, server := tree(t, serverA)
+	require.NoError(t, server.Add(t.Context(), setDN, idm.Text("objectClass", "top", "DirXML-DriverSet"), idm.Text("cn", "Driver Set")))
+	failovertest.TestLock(t, func(tb testing.TB) failover.Lock {
+		return idm.DirectoryLock{Server: connect(tb, slapd), Entry: setDN}
+	})
 }

@@ -19,7 +19,7 @@ import (
 
 func openAs(t *testing.T, tree *idmtest.Tree, server, user string) *idm.Server {
 	t.Helper()
-	s, err := idm.Dial(t.Context(), tree.Server(server).URL(), idm.WithRoots(tree.Roots()),
+	s, err := idm.Dial(t.Context(), tree.Server(server).URL(), idm.WithTLS(failover.TLS{Roots: tree.Roots()}),
 		idm.WithLogin(user, func(context.Context) (failover.Secret, error) { return failover.NewSecret("test"), nil }))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.Close() })

@@ -3,8 +3,6 @@ package idm
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net"
@@ -25,6 +23,7 @@ import (
 type Server struct {
 	address     string
 	startTLS    bool
+	trust       failover.TLS
 	tls         *tls.Config
 	bindDN      string
 	password    failover.SecretFunc
@@ -56,47 +55,10 @@ const (
 // Option sets one property of a Server.
 type Option func(*Server) error
 
-// WithRoots trusts certificates signed by these roots, as a rule the CA of the tree.
-func WithRoots(roots *x509.CertPool) Option {
+// WithTLS says which server to trust. Roots, as a rule the CA of the tree, or fingerprints are mandatory.
+func WithTLS(trust failover.TLS) Option {
 	return func(s *Server) error {
-		if roots == nil {
-			return failover.Invalid("WithRoots", "is nil", "load the certificate of the tree's CA into a pool")
-		}
-		s.tls.RootCAs = roots
-		return nil
-	}
-}
-
-// WithFingerprint trusts exactly the server certificate with this SHA-256 fingerprint, written as 64 hexadecimal digits with
-// or without colons. Names and expiry in the certificate are not looked at then.
-func WithFingerprint(sha256Hex string) Option {
-	return func(s *Server) error {
-		want, err := hex.DecodeString(strings.ReplaceAll(sha256Hex, ":", ""))
-		if err != nil || len(want) != 32 {
-			return failover.Invalid("WithFingerprint", "is no SHA-256 fingerprint", "write 64 hexadecimal digits, with or without colons")
-		}
-		s.tls.InsecureSkipVerify = true // replaced by the comparison with the pinned certificate
-		s.tls.VerifyConnection = pinned(want)
-		return nil
-	}
-}
-
-// WithServerName expects this name in the server's certificate instead of the host of the URL, for example when the
-// connection goes through a tunnel.
-func WithServerName(name string) Option {
-	return func(s *Server) error {
-		if name == "" {
-			return failover.Invalid("WithServerName", "is empty", "give the DNS name or address in the certificate")
-		}
-		s.tls.ServerName = name
-		return nil
-	}
-}
-
-// WithLegacyTLS also offers the RSA key exchange suites some old eDirectory servers need (seen). They lack forward secrecy.
-func WithLegacyTLS() Option {
-	return func(s *Server) error {
-		s.tls.CipherSuites = legacySuites()
+		s.trust = trust
 		return nil
 	}
 }
@@ -195,8 +157,8 @@ func WithDialer(dial func(ctx context.Context, network, address string) (net.Con
 }
 
 // Dial connects to the eDirectory server at rawURL, "ldaps://host[:port]" or "ldap://host[:port]"; the latter is secured by StartTLS
-// before anything else is sent, there is no way to log in over a clear connection. One of [WithRoots] and
-// [WithFingerprint] is required. It changes nothing on the server.
+// before anything else is sent, there is no way to log in over a clear connection. [WithTLS] is
+// mandatory. It changes nothing on the server.
 //
 // Errors: failover.ErrInvalid, [ErrUnreachable], [ErrUntrusted], [ErrLogin], [ErrWrongServer].
 func Dial(ctx context.Context, rawURL string, opts ...Option) (*Server, error) {
@@ -217,7 +179,7 @@ func newServer(rawURL string, opts []Option) (*Server, error) {
 	if err != nil || u.Host == "" || u.User != nil {
 		return nil, failover.Invalid("url", fmt.Sprintf("%q is no LDAP URL", rawURL), "write ldaps://host:636 or ldap://host:389")
 	}
-	s := &Server{tls: &tls.Config{MinVersion: tls.VersionTLS12, ServerName: u.Hostname()}, log: slog.New(slog.DiscardHandler),
+	s := &Server{log: slog.New(slog.DiscardHandler),
 		callTimeout: DefaultCallTimeout, slots: make(chan struct{}, DefaultConnections), closed: make(chan struct{})}
 	s.dialer = (&net.Dialer{}).DialContext
 	port := u.Port()
@@ -240,11 +202,11 @@ func newServer(rawURL string, opts []Option) (*Server, error) {
 			return nil, err
 		}
 	}
-	if s.tls.RootCAs == nil && s.tls.VerifyConnection == nil {
-		return nil, failover.Invalid("trust", "neither roots nor a fingerprint are given", "use WithRoots with the CA of the tree, or WithFingerprint")
+	if t := s.trust; t.RootsFile == "" && t.Roots == nil && len(t.Fingerprints) == 0 && !t.InsecureAnyCertificate {
+		return nil, failover.Invalid("WithTLS", "names neither roots nor a fingerprint", "give the CA of the tree, or the fingerprint of the server's certificate")
 	}
-	if s.tls.RootCAs != nil && s.tls.VerifyConnection != nil {
-		return nil, failover.Invalid("trust", "both roots and a fingerprint are given", "choose one")
+	if s.tls, err = s.trust.Config("WithTLS", u.Hostname()); err != nil {
+		return nil, err
 	}
 	return s, nil
 }

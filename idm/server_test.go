@@ -25,7 +25,7 @@ func admin() idm.Option { return idm.WithLogin(idmtest.AdminDN, secret(idmtest.A
 // open dials a server of the tree as its administrator.
 func open(t *testing.T, tree *idmtest.Tree, name string, opts ...idm.Option) *idm.Server {
 	t.Helper()
-	s, err := idm.Dial(t.Context(), tree.Server(name).URL(), append([]idm.Option{idm.WithRoots(tree.Roots()), admin()}, opts...)...)
+	s, err := idm.Dial(t.Context(), tree.Server(name).URL(), append([]idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots()}), admin()}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	return s
@@ -42,23 +42,23 @@ func TestDialProvesWhichServerAnswers(t *testing.T) {
 		want error
 		text string
 	}{
-		{name: "LDAPS with roots", url: srv.URL(), opts: []idm.Option{idm.WithRoots(tree.Roots()), admin()}},
-		{name: "StartTLS with roots", url: srv.ClearURL(), opts: []idm.Option{idm.WithRoots(tree.Roots()), admin()}},
-		{name: "fingerprint", url: srv.URL(), opts: []idm.Option{idm.WithFingerprint(srv.Fingerprint()), admin()}},
-		{name: "expected server", url: srv.URL(), opts: []idm.Option{idm.WithRoots(tree.Roots()), admin(), idm.WithExpectedServer(strings.ToUpper(srv.DN()))}},
-		{name: "anonymous", url: srv.URL(), opts: []idm.Option{idm.WithRoots(tree.Roots())}},
-		{name: "another server than expected", url: srv.URL(), opts: []idm.Option{idm.WithRoots(tree.Roots()), admin(), idm.WithExpectedServer(tree.Server("srv2").DN())}, want: idm.ErrWrongServer, text: "load balancer"},
-		{name: "other fingerprint", url: srv.URL(), opts: []idm.Option{idm.WithFingerprint(other), admin()}, want: idm.ErrUntrusted, text: "console"},
-		{name: "unknown authority", url: srv.URL(), opts: []idm.Option{idm.WithRoots(x509.NewCertPool()), admin()}, want: idm.ErrUntrusted, text: "WithRoots"},
-		{name: "name not in the certificate", url: srv.URL(), opts: []idm.Option{idm.WithRoots(tree.Roots()), admin(), idm.WithServerName("elsewhere.example.com")}, want: idm.ErrUntrusted, text: "WithServerName"},
-		{name: "wrong password", url: srv.URL(), opts: []idm.Option{idm.WithRoots(tree.Roots()), idm.WithLogin(idmtest.AdminDN, secret("no"))}, want: idm.ErrLogin},
-		{name: "empty password", url: srv.URL(), opts: []idm.Option{idm.WithRoots(tree.Roots()), idm.WithLogin(idmtest.AdminDN, secret(""))}, want: idm.ErrLogin},
+		{name: "LDAPS with roots", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots()}), admin()}},
+		{name: "StartTLS with roots", url: srv.ClearURL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots()}), admin()}},
+		{name: "fingerprint", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Fingerprints: []string{srv.Fingerprint()}}), admin()}},
+		{name: "expected server", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots()}), admin(), idm.WithExpectedServer(strings.ToUpper(srv.DN()))}},
+		{name: "anonymous", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots()})}},
+		{name: "another server than expected", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots()}), admin(), idm.WithExpectedServer(tree.Server("srv2").DN())}, want: idm.ErrWrongServer, text: "load balancer"},
+		{name: "other fingerprint", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Fingerprints: []string{other}}), admin()}, want: idm.ErrUntrusted, text: "console"},
+		{name: "unknown authority", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: x509.NewCertPool()}), admin()}, want: idm.ErrUntrusted, text: "as root"},
+		{name: "name not in the certificate", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots(), ServerName: "elsewhere.example.com"}), admin()}, want: idm.ErrUntrusted, text: "server name"},
+		{name: "wrong password", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots()}), idm.WithLogin(idmtest.AdminDN, secret("no"))}, want: idm.ErrLogin},
+		{name: "empty password", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots()}), idm.WithLogin(idmtest.AdminDN, secret(""))}, want: idm.ErrLogin},
 		{name: "no trust given", url: srv.URL(), opts: []idm.Option{admin()}, want: failover.ErrInvalid},
-		{name: "two kinds of trust", url: srv.URL(), opts: []idm.Option{idm.WithRoots(tree.Roots()), idm.WithFingerprint(srv.Fingerprint())}, want: failover.ErrInvalid},
+		{name: "two kinds of trust", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots(), Fingerprints: []string{srv.Fingerprint()}})}, want: failover.ErrInvalid},
 		{name: "other scheme", url: "ldapi:///x", opts: nil, want: failover.ErrInvalid},
 		{name: "no URL", url: "srv1", opts: nil, want: failover.ErrInvalid},
 		{name: "password in the URL", url: "ldaps://u:p@srv1", opts: nil, want: failover.ErrInvalid},
-		{name: "bad fingerprint", url: srv.URL(), opts: []idm.Option{idm.WithFingerprint("abc")}, want: failover.ErrInvalid},
+		{name: "bad fingerprint", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Fingerprints: []string{"abc"}})}, want: failover.ErrInvalid},
 		{name: "bad user", url: srv.URL(), opts: []idm.Option{idm.WithLogin("admin", secret("x"))}, want: failover.ErrInvalid},
 	}
 	for _, tt := range tests {
@@ -83,7 +83,7 @@ func TestDialProvesWhichServerAnswers(t *testing.T) {
 // A password is never sent before the line is secured, whatever the URL says.
 func TestNoLoginInTheClear(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
-	s, err := idm.Dial(t.Context(), tree.Server("srv1").ClearURL(), idm.WithRoots(tree.Roots()), admin())
+	s, err := idm.Dial(t.Context(), tree.Server("srv1").ClearURL(), idm.WithTLS(failover.TLS{Roots: tree.Roots()}), admin())
 	require.NoError(t, err)
 	defer s.Close() //nolint:errcheck // test
 	binds := tree.Asked(func(r idmtest.Request) bool { return r.Op == idmtest.OpBind })
@@ -95,10 +95,10 @@ func TestNoLoginInTheClear(t *testing.T) {
 
 func TestLegacyTLS(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{LegacyTLS: true})
-	_, err := idm.Dial(t.Context(), tree.Server("srv1").URL(), idm.WithRoots(tree.Roots()), admin())
+	_, err := idm.Dial(t.Context(), tree.Server("srv1").URL(), idm.WithTLS(failover.TLS{Roots: tree.Roots()}), admin())
 	require.ErrorIs(t, err, idm.ErrUnreachable)
-	require.Contains(t, failover.NextOf(err), "WithLegacyTLS")
-	s, err := idm.Dial(t.Context(), tree.Server("srv1").URL(), idm.WithRoots(tree.Roots()), admin(), idm.WithLegacyTLS())
+	require.Contains(t, failover.NextOf(err), "LegacyAlgorithms")
+	s, err := idm.Dial(t.Context(), tree.Server("srv1").URL(), idm.WithTLS(failover.TLS{Roots: tree.Roots(), LegacyAlgorithms: true}), admin())
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
 }
@@ -132,7 +132,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		stop := errors.New("enough")
 		time.AfterFunc(50*time.Millisecond, func() { cancel(stop) })
-		_, err := idm.Dial(ctx, scheme+"://"+l.Addr().String(), idm.WithRoots(x509.NewCertPool()), admin())
+		_, err := idm.Dial(ctx, scheme+"://"+l.Addr().String(), idm.WithTLS(failover.TLS{Roots: x509.NewCertPool()}), admin())
 		require.ErrorIs(t, err, idm.ErrUnreachable)
 		require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
 	}
@@ -159,6 +159,7 @@ func TestOutcomeOfEveryFault(t *testing.T) {
 		idmtest.EmptySuccess:   {failover.Applied, false}, // a lie only an observation finds out
 		idmtest.KillRequest:    {failover.InDoubt, false},
 		idmtest.KillReply:      {failover.InDoubt, true},
+		idmtest.UnknownReply:   {failover.InDoubt, true},
 	}
 	for _, kind := range idmtest.FaultKinds() {
 		t.Run(kind.String(), func(t *testing.T) {
@@ -245,7 +246,7 @@ func TestAServerThatIsAwaySentNothing(t *testing.T) {
 func TestAnotherServerBehindTheSameAddressIsRefused(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
 	target := tree.Server("srv1").TLSAddr()
-	s, err := idm.Dial(t.Context(), tree.Server("srv1").URL(), idm.WithRoots(tree.Roots()), admin(),
+	s, err := idm.Dial(t.Context(), tree.Server("srv1").URL(), idm.WithTLS(failover.TLS{Roots: tree.Roots()}), admin(),
 		idm.WithDialer(func(ctx context.Context, network, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, network, target)

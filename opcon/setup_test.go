@@ -2,6 +2,9 @@ package opcon_test
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/json"
+	"net/http"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -35,15 +38,24 @@ type site struct {
 	client *opcon.Client
 
 	mu      sync.Mutex
-	primary string          // address where jobs may run
-	agents  map[string]bool // addresses where an agent answers
+	primary string            // host where jobs may run
+	agents  map[string]bool   // hosts where an agent answers
+	aliases map[string]string // addresses that are aliases, and the hosts they lead to
 }
 
-func newSite(t *testing.T, conf opcontest.Config, opts ...opcon.Option) *site {
+func (s *site) host(address string) string {
+	if h, ok := s.aliases[address]; ok {
+		return h
+	}
+	return address
+}
+
+func newSite(t testing.TB, conf opcontest.Config, opts ...option) *site {
 	t.Helper()
-	s := &site{primary: oldHost, agents: map[string]bool{oldHost: true, newHost: true, "192.0.2.77": true, "WINFTP": true}}
+	s := &site{primary: oldHost, aliases: map[string]string{}, agents: map[string]bool{oldHost: true, newHost: true, "192.0.2.77": true, "WINFTP": true}}
 	srv, err := opcontest.New(conf, opcontest.Hooks{
-		Agent: func(a string) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.agents[a] },
+		Agent: func(a string) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.agents[s.host(a)] },
+		Host:  func(a string) string { s.mu.Lock(); defer s.mu.Unlock(); return s.host(a) },
 		Right: func(a string) bool { s.mu.Lock(); defer s.mu.Unlock(); return a == s.primary || a == "WINFTP" },
 	})
 	require.NoError(t, err)
@@ -53,13 +65,17 @@ func newSite(t *testing.T, conf opcontest.Config, opts ...opcon.Option) *site {
 	return s
 }
 
-func newClient(t *testing.T, srv *opcontest.Server, opts ...opcon.Option) *opcon.Client {
+func newClient(t testing.TB, srv *opcontest.Server, opts ...option) *opcon.Client {
 	t.Helper()
-	base := []opcon.Option{opcon.WithRootCAs(srv.CertPool()), opcon.WithPolling(time.Millisecond, 5*time.Millisecond), opcon.WithTimeouts(5*time.Second, 3*time.Second)}
-	if len(opts) == 0 {
-		opts = []opcon.Option{opcon.WithUser(srv.User, secret(srv.Password))}
+	base := []option{withRootCAs(srv.CertPool()), withPolling(time.Millisecond, 5*time.Millisecond), withTimeouts(5*time.Second, 3*time.Second)}
+	login := opcon.Config{}
+	for _, o := range opts {
+		o(&login)
 	}
-	c, err := opcon.New(srv.URL, append(base, opts...)...)
+	if login.User == "" && login.Token == nil {
+		base = append(base, withUser(srv.User, secret(srv.Password)))
+	}
+	c, err := connect(srv.URL, append(base, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -67,6 +83,41 @@ func newClient(t *testing.T, srv *opcontest.Server, opts ...opcon.Option) *opcon
 		_ = c.Close(ctx)
 	})
 	return c
+}
+
+// option changes one thing of a client's configuration.
+type option func(*opcon.Config)
+
+func connect(url string, opts ...option) (*opcon.Client, error) {
+	c := opcon.Config{URL: url}
+	for _, o := range opts {
+		o(&c)
+	}
+	return opcon.New(c)
+}
+
+func withUser(name string, password failover.SecretFunc) option {
+	return func(c *opcon.Config) { c.User, c.Password = name, password }
+}
+
+func withToken(token failover.SecretFunc) option { return func(c *opcon.Config) { c.Token = token } }
+func withTransport(rt http.RoundTripper) option  { return func(c *opcon.Config) { c.Transport = rt } }
+func withRootCAs(pool *x509.CertPool) option     { return func(c *opcon.Config) { c.TLS.Roots = pool } }
+func withInsecureClearText() option              { return func(c *opcon.Config) { c.InsecureClearText = true } }
+func withInsecureAnyCertificate() option {
+	return func(c *opcon.Config) { c.TLS.InsecureAnyCertificate = true }
+}
+
+func withPinnedCertificate(fingerprints ...string) option {
+	return func(c *opcon.Config) { c.TLS.Fingerprints = fingerprints }
+}
+
+func withTimeouts(call, action time.Duration) option {
+	return func(c *opcon.Config) { c.CallTimeout, c.ActionTimeout = call, action }
+}
+
+func withPolling(first, longest time.Duration) option {
+	return func(c *opcon.Config) { c.Poll, c.MaxPoll = first, longest }
 }
 
 // swap is what the macro does.
@@ -114,7 +165,7 @@ func openJournal(t *testing.T, path string) *failover.Journal {
 	return j
 }
 
-func procedure(t *testing.T, s *site, q opcon.QuiesceOptions, r opcon.ResumeOptions) failover.Procedure {
+func procedure(t testing.TB, s *site, q opcon.QuiesceOptions, r opcon.ResumeOptions) failover.Procedure {
 	t.Helper()
 	steps, err := opcon.QuiesceSteps(s.client, q)
 	require.NoError(t, err)
@@ -135,4 +186,11 @@ func options(j *failover.Journal) failover.RunOptions {
 		Confirm: func(context.Context, failover.Request) (failover.Statement, error) {
 			return failover.Statement{By: "operator", Says: "decided", Reason: "looked at the list"}, nil
 		}}
+}
+
+func jsonOf(t *testing.T, v any) string {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	require.NoError(t, err)
+	return string(raw)
 }

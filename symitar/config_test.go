@@ -13,7 +13,7 @@ import (
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/internal/peers"
-	"github.com/01b61c5c/failover/internal/sshtest"
+	"github.com/01b61c5c/failover/remote/remotetest"
 	"github.com/01b61c5c/failover/symitar"
 	"github.com/01b61c5c/failover/symitar/symitartest"
 )
@@ -265,10 +265,10 @@ func TestHostKeysAndLines(t *testing.T) {
 		require.Equal(t, failover.NotApplied, e.Outcome, name)
 		require.NotEmpty(t, e.Next, name)
 	}
-	for name, fault := range map[string]sshtest.Fault{"mute handshake": sshtest.FaultMuteKex, "refused login": sshtest.FaultRefuseLogin} {
+	for name, fault := range map[string]remotetest.Fault{"mute handshake": remotetest.FaultMuteKex, "refused login": remotetest.FaultRefuseLogin} {
 		cfg := b.sim.Config()
 		cfg.Home.SSH.ConnectTimeout = time.Second
-		b.sim.Server(symitartest.Home).Inject(fault, sshtest.Always)
+		b.sim.Server(symitartest.Home).Inject(fault, remotetest.Always)
 		err := find(cfg)
 		b.sim.Server(symitartest.Home).Clear()
 		require.Error(t, err, name)

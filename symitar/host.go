@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/remote"
+	"github.com/01b61c5c/failover/remote"
 )
 
 // Sentinels of what can be wrong with an answer of a host; test with errors.Is.
@@ -41,7 +41,7 @@ type Host struct {
 func (h *Host) Name() string { return h.cfg.Name }
 
 func newHost(cfg HostConfig, set Config, log *slog.Logger) (*Host, error) {
-	r, err := remote.New(cfg.SSH, remote.WithLogger(log), remote.WithDialer(set.Dialer))
+	r, err := remote.New(remote.Config{SSH: cfg.SSH, Logger: log, Dial: set.Dialer})
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/remote"
+	"github.com/01b61c5c/failover/remote"
 )
 
 // silentBefore makes sure, before the macro, that the host said to be gone does not act as primary.

@@ -12,7 +12,7 @@ import (
 	"github.com/01b61c5c/failover/cluster"
 	"github.com/01b61c5c/failover/cluster/internal/wsfc"
 	"github.com/01b61c5c/failover/internal/powershell"
-	"github.com/01b61c5c/failover/internal/sshtest"
+	"github.com/01b61c5c/failover/remote/remotetest"
 )
 
 // ScriptHandler carries out one script on a node: the document is its parameter, the result its answer. A *Refusal is
@@ -33,7 +33,7 @@ type WindowsNodes struct {
 
 type windowsServer struct {
 	node   string
-	server *sshtest.Server
+	server *remotetest.Server
 }
 
 // ServeWindows starts one server per node. Close them when done.
@@ -48,7 +48,7 @@ func (s *Sim) ServeWindows() (*WindowsNodes, error) {
 	}
 	for _, n := range m.Nodes {
 		srv := &windowsServer{node: n.Name}
-		srv.server, err = sshtest.NewServer(func(_ context.Context, cmd *sshtest.Command) sshtest.Ending { return w.run(srv.node, cmd) })
+		srv.server, err = remotetest.NewServer(func(_ context.Context, cmd *remotetest.Command) remotetest.Ending { return w.run(srv.node, cmd) })
 		if err != nil {
 			w.Close()
 			return nil, err
@@ -107,24 +107,24 @@ func (w *WindowsNodes) refuse(text string) {
 const noise = "Microsoft Windows [Version 10.0]\r\n\x84\x94\r\n#< CLIXML\r\n<Objs Version=\"1.1.0.1\"><Obj S=\"progress\"></Obj></Objs>"
 
 // run is what happens on a node when a command line arrives.
-func (w *WindowsNodes) run(node string, cmd *sshtest.Command) sshtest.Ending {
+func (w *WindowsNodes) run(node string, cmd *remotetest.Command) remotetest.Ending {
 	m, err := w.sim.Model()
 	if err != nil {
-		return sshtest.Drop()
+		return remotetest.Drop()
 	}
 	if n := m.Node(node); n == nil || n.Unreachable || n.State == cluster.NodeDown {
-		return sshtest.Drop() // a machine that is off; the simulated one cannot refuse the connection any more
+		return remotetest.Drop() // a machine that is off; the simulated one cannot refuse the connection any more
 	}
 	frame, ok := powershell.Decode(cmd.Line)
 	known := cmd.Line == powershell.CommandLine(powershell.Windows) || cmd.Line == powershell.CommandLine(powershell.Seven)
 	if !ok || !known || frame != powershell.Frame() {
 		w.refuse(cmd.Line)
 		_, _ = io.WriteString(cmd.Stderr, "is not recognized as an internal or external command,\r\noperable program or batch file.\r\n")
-		return sshtest.Exit(9009)
+		return remotetest.Exit(9009)
 	}
 	input, err := io.ReadAll(cmd.Stdin)
 	if err != nil {
-		return sshtest.Drop()
+		return remotetest.Drop()
 	}
 	script, document, ok := powershell.Parse(input)
 	if !ok {
@@ -141,17 +141,17 @@ func (w *WindowsNodes) run(node string, cmd *sshtest.Command) sshtest.Ending {
 	return w.answer(cmd, data, err)
 }
 
-func (w *WindowsNodes) answer(cmd *sshtest.Command, data any, err error) sshtest.Ending {
+func (w *WindowsNodes) answer(cmd *remotetest.Command, data any, err error) remotetest.Ending {
 	a := answerOf(data, err)
 	_, _ = io.WriteString(cmd.Stdout, a.Output)
 	_, _ = io.WriteString(cmd.Stderr, a.Errors)
 	switch {
 	case errors.Is(err, errLostRequest):
-		return sshtest.NoStatus()
+		return remotetest.NoStatus()
 	case a.Lost:
-		return sshtest.Drop()
+		return remotetest.Drop()
 	}
-	return sshtest.Exit(a.Exit)
+	return remotetest.Exit(a.Exit)
 }
 
 // Answer is what a node says to a script.

@@ -12,7 +12,7 @@ import (
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
 	"github.com/01b61c5c/failover/cluster/clustertest"
-	"github.com/01b61c5c/failover/internal/remote"
+	"github.com/01b61c5c/failover/remote"
 )
 
 // windows serves a model behind SSH.
@@ -132,7 +132,7 @@ func TestNamesAreNeverExecuted(t *testing.T) {
 
 func TestWindowsNodeRefusesWhatItDoesNotKnow(t *testing.T) {
 	_, nodes, _ := windows(t, clustertest.TwoNodes("EFT01", "EFT02", group, "svc"))
-	host, err := remote.New(nodes.Addresses()[0].SSH)
+	host, err := remote.New(remote.Config{SSH: nodes.Addresses()[0].SSH})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, host.Close()) }()
 	res, err := host.Run(t.Context(), remote.Command{Line: "powershell.exe -Command Stop-Computer"})

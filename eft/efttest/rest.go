@@ -53,7 +53,7 @@ func (r *REST) Close() { r.srv.Close() }
 // Config returns a configuration that reaches this server, by its fingerprint.
 func (r *REST) Config() eft.RESTConfig {
 	sum := sha256.Sum256(r.srv.Certificate().Raw)
-	return eft.RESTConfig{URL: r.srv.URL, User: RESTUser, Password: restPassword, Fingerprint: hex.EncodeToString(sum[:])}
+	return eft.RESTConfig{URL: r.srv.URL, User: RESTUser, Password: restPassword, TLS: failover.TLS{Fingerprints: []string{hex.EncodeToString(sum[:])}}}
 }
 
 func restPassword(context.Context) (failover.Secret, error) {

@@ -138,8 +138,8 @@ func TestRESTRefusals(t *testing.T) {
 	wrong := func(context.Context) (failover.Secret, error) { return failover.NewSecret("wr0ng"), nil }
 	for name, err := range map[string]error{
 		"wrong password":    read(func(c *eft.RESTConfig) { c.Password = wrong }),
-		"not trusted":       read(func(c *eft.RESTConfig) { c.Fingerprint = "" }),
-		"wrong fingerprint": read(func(c *eft.RESTConfig) { c.Fingerprint = strings.Repeat("0", 64) }),
+		"not trusted":       read(func(c *eft.RESTConfig) { c.TLS = failover.TLS{} }),
+		"wrong fingerprint": read(func(c *eft.RESTConfig) { c.TLS.Fingerprints = []string{strings.Repeat("0", 64)} }),
 	} {
 		require.Equal(t, failover.NotApplied, failover.OutcomeOf(err), name)
 		require.Error(t, err, name)
@@ -155,7 +155,7 @@ func TestRESTRefusals(t *testing.T) {
 
 	for field, change := range map[string]func(*eft.RESTConfig){
 		"URL": func(c *eft.RESTConfig) { c.URL = "http://eft:4450" }, "User": func(c *eft.RESTConfig) { c.User = "" },
-		"Password": func(c *eft.RESTConfig) { c.Password = nil }, "Fingerprint": func(c *eft.RESTConfig) { c.Fingerprint = "00" },
+		"Password": func(c *eft.RESTConfig) { c.Password = nil }, "RESTConfig.TLS.Fingerprints": func(c *eft.RESTConfig) { c.TLS.Fingerprints = []string{"00"} },
 		"Login": func(c *eft.RESTConfig) { c.Login = "X" }, "Timeout": func(c *eft.RESTConfig) { c.Timeout = -1 },
 	} {
 		c := good

@@ -18,7 +18,7 @@ import (
 	"github.com/01b61c5c/failover/eft"
 	"github.com/01b61c5c/failover/eft/internal/scripts"
 	"github.com/01b61c5c/failover/internal/powershell"
-	"github.com/01b61c5c/failover/internal/sshtest"
+	"github.com/01b61c5c/failover/remote/remotetest"
 )
 
 // WindowsNode is a node of a World behind an SSH server on 127.0.0.1. It runs exactly the scripts that eft.WindowsNode
@@ -26,7 +26,7 @@ import (
 // Files sent over SFTP lie in a folder of their own. It needs a file system that takes a colon in names.
 type WindowsNode struct {
 	n   *node
-	srv *sshtest.Server
+	srv *remotetest.Server
 	dir string
 
 	mu      sync.Mutex
@@ -44,7 +44,7 @@ func (w *World) ServeWindows(name string) (_ *WindowsNode, err error) {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	s := &WindowsNode{n: &node{w, name}, dir: dir}
-	if s.srv, err = sshtest.NewServer(s.serve, sshtest.WithFiles(dir)); err != nil {
+	if s.srv, err = remotetest.NewServer(s.serve, remotetest.WithFiles(dir)); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return s, nil
@@ -76,10 +76,10 @@ func (s *WindowsNode) Ran() []string {
 // Commands returns the command lines as they came.
 func (s *WindowsNode) Commands() []string { return s.srv.Commands() }
 
-func (s *WindowsNode) serve(ctx context.Context, cmd *sshtest.Command) sshtest.Ending {
+func (s *WindowsNode) serve(ctx context.Context, cmd *remotetest.Command) remotetest.Ending {
 	_, m, err := s.n.w.State()
 	if err != nil || m.Node(s.n.name).Unreachable || m.Node(s.n.name).State == cluster.NodeDown {
-		return sshtest.Drop() // a machine that is off; the simulated one cannot refuse the connection any more
+		return remotetest.Drop() // a machine that is off; the simulated one cannot refuse the connection any more
 	}
 	frame, ok := powershell.Decode(cmd.Line)
 	input, err := io.ReadAll(cmd.Stdin)
@@ -96,16 +96,16 @@ func (s *WindowsNode) serve(ctx context.Context, cmd *sshtest.Command) sshtest.E
 			_, _ = io.WriteString(cmd.Stdout, a.Output)
 			_, _ = io.WriteString(cmd.Stderr, a.Errors)
 			if a.Lost {
-				return sshtest.Drop()
+				return remotetest.Drop()
 			}
-			return sshtest.Exit(a.Exit)
+			return remotetest.Exit(a.Exit)
 		}
 	}
 	if !known || name == "" {
 		s.mu.Lock()
 		s.refused = append(s.refused, cmd.Line)
 		s.mu.Unlock()
-		return sshtest.Exit(1)
+		return remotetest.Exit(1)
 	}
 	s.mu.Lock()
 	s.ran = append(s.ran, name+" "+string(document))
@@ -115,18 +115,18 @@ func (s *WindowsNode) serve(ctx context.Context, cmd *sshtest.Command) sshtest.E
 	exit := 0
 	switch {
 	case errors.Is(err, errLost):
-		return sshtest.Drop()
+		return remotetest.Drop()
 	case err != nil:
 		out, exit, err = powershell.AnswerFailure(powershell.Failure{FQID: "RuntimeException", Chain: []powershell.Cause{{Type: "System.Exception", Message: err.Error()}}})
 	default:
 		out, exit, err = powershell.Answer(data)
 	}
 	if err != nil {
-		return sshtest.Exit(1)
+		return remotetest.Exit(1)
 	}
 	// What comes before and after the answer on a real machine.
 	_, _ = io.WriteString(cmd.Stdout, "Authorized use only\r\n"+out+"\r\n")
-	return sshtest.Exit(exit)
+	return remotetest.Exit(exit)
 }
 
 var verbs = map[string]string{"facts": scripts.Facts, "file": scripts.File, "space": scripts.Space, "fetch": scripts.Fetch, "start": scripts.Start,

@@ -15,7 +15,7 @@ import (
 	"github.com/01b61c5c/failover/eft"
 	"github.com/01b61c5c/failover/eft/efttest"
 	"github.com/01b61c5c/failover/failovertest"
-	"github.com/01b61c5c/failover/internal/remote"
+	"github.com/01b61c5c/failover/remote"
 )
 
 func windows(t *testing.T, w *efttest.World, name string) (*efttest.WindowsNode, *eft.WindowsNode) {
@@ -84,7 +84,7 @@ func TestUpgradeOverSSHAndREST(t *testing.T) {
 func TestTheSimulatedWindowsRefusesWhatItDoesNotKnow(t *testing.T) {
 	w := open(t, t.TempDir(), efttest.LocalProgram)
 	srv, _ := windows(t, w, efttest.ActiveNode)
-	host, err := remote.New(srv.SSH())
+	host, err := remote.New(remote.Config{SSH: srv.SSH()})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, host.Close()) }()
 	res, err := host.Run(t.Context(), remote.Command{Line: "powershell.exe -Command Stop-Computer"})

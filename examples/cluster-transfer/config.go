@@ -6,7 +6,7 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
-	"github.com/01b61c5c/failover/examples/internal/runbook"
+	"github.com/01b61c5c/failover/runbook"
 )
 
 // site is the configuration file. Everything in it is explained in site.example.yaml.
@@ -94,13 +94,13 @@ func (s clusterSite) open() (cluster.Cluster, io.Closer, error) {
 func (s clusterSite) addresses() []cluster.Address {
 	var all []cluster.Address
 	for i, n := range s.Nodes {
-		var others runbook.SSH
+		var others []runbook.SSH
 		for j, o := range s.Nodes {
 			if i != j {
-				others.HostKeys = append(others.HostKeys, o.SSH.HostKeys...)
+				others = append(others, o.SSH)
 			}
 		}
-		all = append(all, cluster.Address{Node: n.Name, SSH: n.SSH.Target(others)})
+		all = append(all, cluster.Address{Node: n.Name, SSH: n.SSH.Target(others...)})
 	}
 	return all
 }

@@ -88,7 +88,7 @@ type driverSite struct {
 
 func (d *driverSite) dial(ctx context.Context, name string) (*idm.Server, error) {
 	password := func(context.Context) (failover.Secret, error) { return failover.NewSecret(idmtest.AdminPassword), nil }
-	s, err := idm.Dial(ctx, d.tree.Server(name).URL(), idm.WithRoots(d.tree.Roots()), idm.WithLogin(idmtest.AdminDN, password))
+	s, err := idm.Dial(ctx, d.tree.Server(name).URL(), idm.WithTLS(failover.TLS{Roots: d.tree.Roots()}), idm.WithLogin(idmtest.AdminDN, password))
 	if err == nil {
 		d.open = append(d.open, s)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"os"
@@ -12,7 +11,7 @@ import (
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
 	"github.com/01b61c5c/failover/eft"
-	"github.com/01b61c5c/failover/examples/internal/runbook"
+	"github.com/01b61c5c/failover/runbook"
 )
 
 // site is the configuration file. Everything in it is explained in site.example.yaml.
@@ -222,20 +221,10 @@ func (i installer) value() (eft.Installer, error) {
 }
 
 func (a admin) open() (*eft.REST, error) {
-	c := eft.RESTConfig{URL: a.URL, User: a.User, Password: a.Password.Func(), Login: a.Login, Fingerprint: a.Fingerprint,
+	c := eft.RESTConfig{URL: a.URL, User: a.User, Password: a.Password.Func(), Login: a.Login, TLS: failover.TLS{RootsFile: a.Roots},
 		Timeout: time.Duration(a.Timeout), Settings: a.Settings}
-	switch {
-	case a.Fingerprint != "" && a.Roots != "":
-		return nil, failover.Invalid("admin", "has both fingerprint and roots", "leave one of them out")
-	case a.Roots != "":
-		pem, err := os.ReadFile(a.Roots)
-		if err != nil {
-			return nil, err
-		}
-		c.Roots = x509.NewCertPool()
-		if !c.Roots.AppendCertsFromPEM(pem) {
-			return nil, failover.Invalid("admin.roots", a.Roots+" holds no certificate", "give the authority's certificate in PEM form")
-		}
+	if a.Fingerprint != "" {
+		c.TLS.Fingerprints = []string{a.Fingerprint}
 	}
 	return eft.NewREST(c)
 }

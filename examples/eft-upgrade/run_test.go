@@ -54,7 +54,7 @@ func newPlace(t *testing.T, l efttest.Layout, changes ...string) *place {
 		"config_dir: FILL-IN", "config_dir: '" + efttest.ConfigDir + "'", "backup_dir: FILL-IN", "backup_dir: '" + efttest.BackupDir + "'",
 		"/etc/failover/eft-service.password", p.secret("service", efttest.Password),
 		"https://eft.example:4450", rest.Config().URL, "/etc/failover/eft-admin.password", p.secret("rest", efttest.RESTPassword),
-		`fingerprint: "FILL-IN"`, `fingerprint: "` + rest.Config().Fingerprint + `"`,
+		`fingerprint: "FILL-IN"`, `fingerprint: "` + rest.Config().TLS.Fingerprints[0] + `"`,
 		"\nhold: 5s", "\nhold: 1ms", "\npoll: 5s", "\npoll: 1ms", "\nverify: 5m", "\nverify: 1m",
 		"  timeout: 10m ", "  timeout: 1m ", "  poll: 2s ", "  poll: 5ms ", "  grace: 10s ", "  grace: 50ms ", "  settle: 30s ", "  settle: 300ms ",
 		"  timeout: 10m\n  poll: 2s\n  settle: 30s\n", "  timeout: 1m\n  poll: 5ms\n  settle: 300ms\n",

@@ -14,10 +14,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/examples/internal/runbook"
 	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/idm"
 	"github.com/01b61c5c/failover/idm/idmtest"
+	"github.com/01b61c5c/failover/runbook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

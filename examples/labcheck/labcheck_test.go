@@ -168,7 +168,7 @@ func TestItemsOfTheListAreAnswered(t *testing.T) {
 
 func TestRefusalsOfOtherUsersAndDrivers(t *testing.T) {
 	b := newBench(t, idmtest.Config{})
-	poor, err := idm.Dial(t.Context(), b.tree.Server("lab1").URL(), idm.WithRoots(b.tree.Roots()), idm.WithLogin(idmtest.AdminDN, func(context.Context) (failover.Secret, error) {
+	poor, err := idm.Dial(t.Context(), b.tree.Server("lab1").URL(), idm.WithTLS(failover.TLS{Roots: b.tree.Roots()}), idm.WithLogin(idmtest.AdminDN, func(context.Context) (failover.Secret, error) {
 		return failover.NewSecret(idmtest.AdminPassword), nil
 	}))
 	require.NoError(t, err)
@@ -256,7 +256,7 @@ func TestOnlyAnIdleDriverNobodyUsesIsChanged(t *testing.T) {
 	})
 	t.Run("in use", func(t *testing.T) {
 		b := newBench(t, idmtest.Config{})
-		admin, err := idm.Dial(t.Context(), b.tree.Server("lab1").URL(), idm.WithRoots(b.tree.Roots()), idm.WithLogin(idmtest.AdminDN, func(context.Context) (failover.Secret, error) {
+		admin, err := idm.Dial(t.Context(), b.tree.Server("lab1").URL(), idm.WithTLS(failover.TLS{Roots: b.tree.Roots()}), idm.WithLogin(idmtest.AdminDN, func(context.Context) (failover.Secret, error) {
 			return failover.NewSecret(idmtest.AdminPassword), nil
 		}))
 		require.NoError(t, err)

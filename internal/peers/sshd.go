@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ type SSHDOptions struct {
 	Address string   // where it listens; empty means 127.0.0.1
 	Port    int      // 0 means a free one
 	Prefix  []string // put before the command line, for example nsenter with its flags
-	Lines   []string // further lines of sshd_config
+	Lines   []string // further lines of sshd_config; they replace those of the same keyword, but for HostKey
 }
 
 // SSHD is one running OpenSSH server. Logging in with its key gives a session as the test's own user.
@@ -128,7 +129,9 @@ func (s *SSHD) prepare(opt SSHDOptions) error {
 	}
 	s.Address = net.JoinHostPort(address, fmt.Sprint(port))
 	config = append(config, "ListenAddress "+address, fmt.Sprintf("Port %d", port))
-	config = append(config, opt.Lines...)
+	config = append(slices.DeleteFunc(config, func(line string) bool { // most keywords count the first time, some the last
+		return slices.ContainsFunc(opt.Lines, func(l string) bool { return keyword(l) == keyword(line) && keyword(l) != "HostKey" })
+	}), opt.Lines...)
 	path := filepath.Join(s.Dir, "sshd_config")
 	if err := os.WriteFile(path, []byte(strings.Join(config, "\n")+"\n"), 0o600); err != nil {
 		return err
@@ -139,6 +142,11 @@ func (s *SSHD) prepare(opt SSHDOptions) error {
 	}
 	s.args = append(append([]string{}, opt.Prefix...), program, "-D", "-f", path, "-E", filepath.Join(s.Dir, "log"))
 	return nil
+}
+
+func keyword(line string) string {
+	word, _, _ := strings.Cut(line, " ")
+	return word
 }
 
 // Start starts the server again after Kill, at the same address with the same keys.

@@ -13,7 +13,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/remote"
+	"github.com/01b61c5c/failover/remote"
 )
 
 //go:embed frame.ps1

@@ -14,8 +14,8 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/internal/powershell"
-	"github.com/01b61c5c/failover/internal/remote"
-	"github.com/01b61c5c/failover/internal/sshtest"
+	"github.com/01b61c5c/failover/remote"
+	"github.com/01b61c5c/failover/remote/remotetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,11 +23,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var script = powershell.Script{Name: "try it", Text: "param([string]$Document)\n[pscustomobject]@{ é = 1 }\n"}
 
 // serve answers every command with what reply writes and returns a host that reaches it.
-func serve(t *testing.T, reply sshtest.Handler) *remote.Host {
+func serve(t *testing.T, reply remotetest.Handler) *remote.Host {
 	t.Helper()
-	srv, err := sshtest.NewServer(reply)
+	srv, err := remotetest.NewServer(reply)
 	require.NoError(t, err)
-	host, err := remote.New(srv.SSH())
+	host, err := remote.New(remote.Config{SSH: srv.SSH()})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		_ = host.Close()
@@ -38,21 +38,21 @@ func serve(t *testing.T, reply sshtest.Handler) *remote.Host {
 
 func TestScriptAndParametersArriveAndTheAnswerComesBack(t *testing.T) {
 	type doc struct{ Name string }
-	host := serve(t, func(_ context.Context, cmd *sshtest.Command) sshtest.Ending {
+	host := serve(t, func(_ context.Context, cmd *remotetest.Command) remotetest.Ending {
 		frame, ok := powershell.Decode(cmd.Line)
 		if !ok || frame != powershell.Frame() {
-			return sshtest.Exit(9009)
+			return remotetest.Exit(9009)
 		}
 		input, _ := io.ReadAll(cmd.Stdin)
 		text, document, ok := powershell.Parse(input)
 		var in doc
 		if !ok || text != script.Text || json.Unmarshal(document, &in) != nil {
-			return sshtest.Exit(1)
+			return remotetest.Exit(1)
 		}
 		framed, exit, _ := powershell.Answer(doc{in.Name + "!"})
 		// A banner, the noise of 5.1, the answer broken into lines, more noise.
 		_, _ = io.WriteString(cmd.Stdout, "Welcome to \x84\x94 SRV\r\n#< CLIXML\r\n<Objs><S S=\"Error\">x</S></Objs>"+framed+"\r\nbye")
-		return sshtest.Exit(exit)
+		return remotetest.Exit(exit)
 	})
 	for _, name := range Nasty {
 		var out doc
@@ -93,10 +93,10 @@ func TestOutcomes(t *testing.T) {
 		"another shape than expected":         {ok, "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			host := serve(t, func(_ context.Context, cmd *sshtest.Command) sshtest.Ending {
+			host := serve(t, func(_ context.Context, cmd *remotetest.Command) remotetest.Ending {
 				_, _ = io.WriteString(cmd.Stdout, c.out)
 				_, _ = io.WriteString(cmd.Stderr, c.stderr)
-				return sshtest.Exit(c.exit)
+				return remotetest.Exit(c.exit)
 			})
 			var answer []string
 			err := powershell.Run(t.Context(), host, powershell.Windows, script, nil, &answer)

@@ -23,7 +23,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/sshtest"
+	"github.com/01b61c5c/failover/remote/remotetest"
 	"github.com/01b61c5c/failover/symitar"
 )
 
@@ -63,8 +63,8 @@ type host struct {
 	name   string
 	dir    string
 	key    ssh.Signer
-	shell  *sshtest.Shell
-	server *sshtest.Server
+	shell  *remotetest.Shell
+	server *remotetest.Server
 }
 
 // NewPair starts a pair in a temporary folder, which Close removes.
@@ -256,7 +256,7 @@ func (h *host) loadKey() error {
 
 // start starts the SSH server, and stops it again when the machine is down: its address stays.
 func (h *host) start() error {
-	h.shell = &sshtest.Shell{Dir: h.path("home"), Env: []string{"PATH=/usr/bin:/bin", "HOME=" + h.path("home"), "LANG=C.UTF-8", Mark + "=" + h.dir}}
+	h.shell = &remotetest.Shell{Dir: h.path("home"), Env: []string{"PATH=/usr/bin:/bin", "HOME=" + h.path("home"), "LANG=C.UTF-8", Mark + "=" + h.dir}}
 	fault := h.pair.Armed()
 	if fault == "csh-login" {
 		h.shell.Path = h.csh()
@@ -270,11 +270,11 @@ func (h *host) start() error {
 			c.Ciphers = []string{"aes128-cbc"}
 		}
 	}
-	options := []sshtest.Option{sshtest.WithHostKeys(key), sshtest.WithAccount(Account, sshtest.Password), sshtest.WithConfig(tune)}
+	options := []remotetest.Option{remotetest.WithHostKeys(key), remotetest.WithAccount(Account, remotetest.Password), remotetest.WithConfig(tune)}
 	if h.server != nil { // a server that is started anew stays where it was
-		options = append(options, sshtest.WithAddress(h.server.Address()))
+		options = append(options, remotetest.WithAddress(h.server.Address()))
 	}
-	server, err := sshtest.NewServer(h.handle, options...)
+	server, err := remotetest.NewServer(h.handle, options...)
 	if err != nil {
 		return err
 	}
@@ -282,9 +282,9 @@ func (h *host) start() error {
 	if h.name == Home {
 		switch fault {
 		case "primary-full":
-			server.Inject(sshtest.FaultHangUp, sshtest.Always)
+			server.Inject(remotetest.FaultHangUp, remotetest.Always)
 		case "primary-hangs":
-			server.Inject(sshtest.FaultMute, sshtest.Always)
+			server.Inject(remotetest.FaultMute, remotetest.Always)
 		case "primary-refuses":
 			server.Stop()
 		}
@@ -411,14 +411,14 @@ func (p *Pair) patience() time.Duration {
 }
 
 // Server returns the SSH server of a host, for faults of the line.
-func (p *Pair) Server(name string) *sshtest.Server { return p.hosts[name].server }
+func (p *Pair) Server(name string) *remotetest.Server { return p.hosts[name].server }
 
 // HostDir returns a host's folder. To put a real SSH server in front of it, replace Root by this folder in every command
 // line that arrives.
 func (p *Pair) HostDir(name string) string { return p.hosts[name].dir }
 
 // handle runs one command line in the host's folder.
-func (h *host) handle(ctx context.Context, cmd *sshtest.Command) sshtest.Ending {
+func (h *host) handle(ctx context.Context, cmd *remotetest.Command) remotetest.Ending {
 	if h.pair.before != nil {
 		h.pair.before()
 	}
@@ -426,7 +426,7 @@ func (h *host) handle(ctx context.Context, cmd *sshtest.Command) sshtest.Ending 
 		defer h.pair.after()
 	}
 	if h.rebooting() {
-		return sshtest.Drop()
+		return remotetest.Drop()
 	}
 	here := *cmd
 	here.Line = strings.ReplaceAll(cmd.Line, Root+"/", h.dir+"/")
@@ -438,23 +438,23 @@ func (h *host) handle(ctx context.Context, cmd *sshtest.Command) sshtest.Ending 
 	case "login-menu":
 		if h.name == Partner {
 			_, _ = io.WriteString(cmd.Stdout, "  3 - SYM 000\n  4 - SYM 001\nSelection : ")
-			return sshtest.Exit(0)
+			return remotetest.Exit(0)
 		}
 	}
 	if strings.Contains(string(text), "# launch.sh STATE") {
 		switch fault := h.pair.Armed(); {
 		case fault == "drop-before-launch" && h.pair.strikes():
-			return sshtest.Drop()
+			return remotetest.Drop()
 		case fault == "drop-after-launch" && h.pair.strikes():
 			h.shell.Handle(ctx, &here)
-			return sshtest.Drop()
+			return remotetest.Drop()
 		case fault == "no-status-after-launch" && h.pair.strikes():
 			h.shell.Handle(ctx, &here)
-			return sshtest.NoStatus()
+			return remotetest.NoStatus()
 		}
 	}
 	if h.pair.Armed() == "flaky-line" && h.pair.every(11) {
-		return sshtest.Drop()
+		return remotetest.Drop()
 	}
 	return h.shell.Handle(ctx, &here)
 }

@@ -3,23 +3,18 @@
 package edir
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/examples/internal/runbook"
 	"github.com/01b61c5c/failover/idm"
+	"github.com/01b61c5c/failover/runbook"
 )
 
 // Server is one eDirectory server of a configuration file.
@@ -45,14 +40,8 @@ func (s Server) Check(name string) error {
 	if s.Password.Func() == nil {
 		problems = append(problems, failover.Invalid(name+".password", "names no source", "name a file, an environment variable or a prompt"))
 	}
-	switch {
-	case s.Roots == "" && s.Fingerprint == "":
-		problems = append(problems, failover.Invalid(name+".roots", "is missing, and there is no fingerprint", "give the PEM file of the tree's CA"))
-	case s.Roots != "" && s.Fingerprint != "":
-		problems = append(problems, failover.Invalid(name+".roots", "is given beside a fingerprint", "choose one"))
-	default:
-		problems = append(problems, Filled(name+".roots or .fingerprint", s.Roots+s.Fingerprint, "the PEM file of the tree's CA or the certificate's SHA-256"))
-	}
+	problems = append(problems, Filled(name+".roots or .fingerprint", s.Roots+s.Fingerprint, "the PEM file of the tree's CA or the certificate's SHA-256"),
+		s.trust().Validate(name+".tls"))
 	return errors.Join(problems...)
 }
 
@@ -80,24 +69,12 @@ func OneOf[T any](field, value string, values map[string]T) error {
 // Dialer connects to one server; it may be called again and again.
 type Dialer = func(context.Context, ...idm.Option) (*idm.Server, error)
 
-// Dialer reads the certificates now and connects when it is called. name is the key of the server in the file.
+// Dialer looks at the certificates now and connects when it is called. name is the key of the server in the file.
 func (s Server) Dialer(name string) (Dialer, error) {
-	options := []idm.Option{idm.WithExpectedServer(s.DN), idm.WithLogin(s.User, Ask(new(sync.Mutex), s.Password.Func()))}
-	if s.Fingerprint != "" {
-		options = append(options, idm.WithFingerprint(s.Fingerprint))
-	} else {
-		pool, err := s.pool(name)
-		if err != nil {
-			return nil, err
-		}
-		options = append(options, idm.WithRoots(pool))
+	if _, err := s.TLS(name, ""); err != nil {
+		return nil, err // before anything is dialled
 	}
-	if s.ServerName != "" {
-		options = append(options, idm.WithServerName(s.ServerName))
-	}
-	if s.LegacyTLS {
-		options = append(options, idm.WithLegacyTLS())
-	}
+	options := []idm.Option{idm.WithExpectedServer(s.DN), idm.WithLogin(s.User, Ask(new(sync.Mutex), s.Password.Func())), idm.WithTLS(s.trust())}
 	if s.CallTimeout != 0 {
 		options = append(options, idm.WithCallTimeout(time.Duration(s.CallTimeout)))
 	}
@@ -110,37 +87,18 @@ func (s Server) Dialer(name string) (Dialer, error) {
 	}, nil
 }
 
-func (s Server) pool(name string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(s.Roots)
-	if err != nil {
-		return nil, fmt.Errorf("%s.roots: %w", name, err)
+func (s Server) trust() failover.TLS {
+	t := failover.TLS{RootsFile: s.Roots, ServerName: s.ServerName, LegacyAlgorithms: s.LegacyTLS}
+	if s.Fingerprint != "" {
+		t.Fingerprints = []string{s.Fingerprint}
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, failover.Invalid(name+".roots", s.Roots+" holds no certificate", "give the certificate of the tree's CA in PEM form")
-	}
-	return pool, nil
+	return t
 }
 
 // TLS returns settings that trust what the Dialer trusts: the roots, or the one certificate with the fingerprint. host is
 // the host of the URL.
 func (s Server) TLS(name, host string) (*tls.Config, error) {
-	config := &tls.Config{ServerName: cmp.Or(s.ServerName, host), MinVersion: tls.VersionTLS12}
-	if s.Fingerprint == "" {
-		pool, err := s.pool(name)
-		config.RootCAs = pool
-		return config, err
-	}
-	want := strings.ReplaceAll(s.Fingerprint, ":", "")
-	config.InsecureSkipVerify = true // replaced by the comparison with the pinned certificate
-	config.VerifyConnection = func(state tls.ConnectionState) error {
-		sum := sha256.Sum256(state.PeerCertificates[0].Raw)
-		if !strings.EqualFold(hex.EncodeToString(sum[:]), want) {
-			return fmt.Errorf("the certificate has another fingerprint: %x", sum)
-		}
-		return nil
-	}
-	return config, nil
+	return s.trust().Config(name+".tls", host)
 }
 
 // Ask fetches a secret once, although it is needed for each new connection. asking keeps two questions from being on the

@@ -26,5 +26,5 @@ func TestTLSTrustsTheCertificateOfTheFileOnly(t *testing.T) {
 		require.NoError(t, conn.Close())
 	}
 	_, err := edir.Server{Roots: "nowhere.pem"}.TLS("server", "127.0.0.1")
-	require.ErrorContains(t, err, "server.roots")
+	require.ErrorContains(t, err, "server.tls.RootsFile")
 }

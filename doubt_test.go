@@ -1,0 +1,310 @@
+package failover_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
+)
+
+func refusal(target string) error {
+	return &failover.Error{Op: "change", Target: target, Outcome: failover.NotApplied, Next: "ask", Err: errors.New("connection refused")}
+}
+
+var errLost = errors.New("reply lost")
+
+// A later refusal says nothing about an earlier attempt whose reply was lost.
+func TestALaterRefusalDoesNotCloseADoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		s := w.change("a")
+		seen := true
+		observe := s.Observe
+		s.Observe = func(ctx context.Context) (failover.Observation, error) {
+			if !seen {
+				return failover.Observation{}, refusal("a")
+			}
+			return observe(ctx)
+		}
+		calls := 0
+		s.Apply = func(ctx context.Context) error {
+			if calls++; calls == 1 {
+				require.NoError(t, w.throw("a")(ctx))
+				seen = false
+				return errLost
+			}
+			return refusal("a")
+		}
+		lock := &failovertest.Lock{}
+		p := procedure(s)
+		p.Lock = lock
+		j := failovertest.Journal(t)
+		rep, err := p.Run(t.Context(), options(j))
+		require.ErrorIs(t, err, failover.ErrInDoubt)
+		assert.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+		assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "a"))
+		assert.Equal(t, failover.ResultInDoubt, rep.Result)
+		assert.True(t, lock.Held())
+		require.Len(t, p.UndoPlan(j).Steps, 1)
+		_, err = p.Undo(t.Context(), options(j))
+		require.ErrorIs(t, err, failover.ErrInDoubt, "what cannot be seen may still come")
+		seen = true
+		rep, err = p.Undo(t.Context(), options(j))
+		require.NoError(t, err)
+		assert.Equal(t, failover.ResultUndone, rep.Result)
+		assert.False(t, w.on["a"])
+		assert.False(t, lock.Held())
+	})
+}
+
+func TestTheGateDoesNotCloseADoubt(t *testing.T) {
+	for _, answer := range []error{errors.New("no"), failover.ErrWaiting} {
+		synctest.Test(t, func(t *testing.T) {
+			store := failovertest.NewStore("gate")
+			done := map[string]bool{}
+			targets := []string{"s1", "s2", "s3"}
+			s := failover.Step{ID: "hold", Title: "Hold", Kind: failover.Change, Poll: time.Millisecond, Timeout: time.Second,
+				Observe: func(context.Context) (failover.Observation, error) {
+					obs := failover.Observation{Done: true, Found: fmt.Sprint(len(done), " held")}
+					for _, target := range targets {
+						obs.Items = append(obs.Items, failover.Item{Target: target, Done: done[target]})
+						obs.Done = obs.Done && done[target]
+					}
+					return obs, nil
+				},
+				Apply: func(context.Context) error {
+					done["s1"], done["s2"] = true, true
+					store.Kill()
+					return errLost
+				},
+				Undo: func(context.Context) error { clear(done); return nil }}
+			p := procedure(s)
+			j, err := store.Journal()
+			require.NoError(t, err)
+			_, err = p.Run(t.Context(), options(j))
+			require.ErrorIs(t, err, failovertest.ErrKilled)
+
+			j, err = store.Journal()
+			require.NoError(t, err)
+			o := options(j)
+			o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) { return failover.Approval{}, answer })
+			rep, err := p.Run(t.Context(), o)
+			require.ErrorIs(t, err, failover.ErrInDoubt)
+			assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "hold"))
+			_, err = p.Undo(t.Context(), options(j))
+			require.ErrorIs(t, err, failover.ErrInDoubt, "neither all nor nothing is seen")
+			assert.Len(t, done, 2)
+			require.NoError(t, j.Resolve("hold", failover.Applied, "op", "looked: two are held"))
+			_, err = p.Undo(t.Context(), options(j))
+			require.NoError(t, err)
+			assert.Empty(t, done)
+		})
+	}
+}
+
+func TestARunIsRefusedAfterAnUndoHasBegun(t *testing.T) {
+	for name, undo := range map[string]func() error{
+		"refused":   func() error { return refusal("a") },
+		"half done": func() error { return failover.Targets{{Target: "one"}, {Target: "two", Err: refusal("two")}}.Err() },
+		"lost":      func() error { return errLost },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				a := w.change("a")
+				a.Undo = func(context.Context) error { return undo() }
+				p := procedure(a, w.check("no"))
+				j := failovertest.Journal(t)
+				rep, err := p.Run(t.Context(), options(j))
+				require.ErrorIs(t, err, failover.ErrPrecondition)
+				assert.Equal(t, failover.ResultPartWay, rep.Result)
+				rep, err = p.Undo(t.Context(), options(j))
+				require.Error(t, err)
+				switch name {
+				case "refused":
+					assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "a"))
+				case "half done":
+					assert.Equal(t, failover.StatusPartly, statusOf(t, rep, "a"))
+					step, _ := rep.Step("a")
+					assert.Len(t, step.Targets, 2)
+					assert.Equal(t, failover.ResultPartWay, rep.Result)
+				case "lost":
+					assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "a"))
+				}
+				w.on["no"] = true
+				_, err = p.Run(t.Context(), options(j))
+				require.ErrorIs(t, err, failover.ErrUndone)
+				undo = func() error { return w.back("a")(t.Context()) }
+				rep, err = p.Undo(t.Context(), options(j))
+				require.NoError(t, err, "the undo resumes")
+				assert.Equal(t, failover.ResultUndone, rep.Result)
+			})
+		})
+	}
+}
+
+func TestAnUndoThatDoesNothingIsNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		a := w.change("a")
+		a.Undo = func(context.Context) error { return nil }
+		p := procedure(a, w.check("no"))
+		j := failovertest.Journal(t)
+		_, err := p.Run(t.Context(), options(j))
+		require.Error(t, err)
+		rep, err := p.Undo(t.Context(), options(j))
+		require.ErrorIs(t, err, failover.ErrNotObserved)
+		assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "a"))
+		assert.Len(t, p.UndoPlan(j).Steps, 1)
+		p.Steps[0].Undo = w.back("a")
+		_, err = p.Undo(t.Context(), options(j))
+		require.NoError(t, err)
+	})
+}
+
+func TestWhatUsesUpItsLimitIsStillLookedAt(t *testing.T) {
+	for _, kind := range []failover.Kind{failover.Change, failover.Once} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			s := w.change("a")
+			if kind == failover.Once {
+				s = w.once("a")
+			}
+			observe, throw := s.Observe, s.Apply
+			s.Observe = func(ctx context.Context) (failover.Observation, error) {
+				if ctx.Err() != nil {
+					return failover.Observation{}, ctx.Err()
+				}
+				return observe(ctx)
+			}
+			s.Apply = func(ctx context.Context) error {
+				_ = throw(ctx)
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			rep, err := procedure(s).Run(t.Context(), options(failovertest.Journal(t)))
+			require.NoError(t, err)
+			assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "a"))
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		a := w.change("a")
+		a.Undo = func(ctx context.Context) error {
+			_ = w.back("a")(ctx)
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		p, j := procedure(a, w.check("no")), failovertest.Journal(t)
+		_, err := p.Run(t.Context(), options(j))
+		require.Error(t, err)
+		_, err = p.Undo(t.Context(), options(j))
+		require.NoError(t, err)
+	})
+}
+
+func TestAFanOutIsJudgedByAllItsMembers(t *testing.T) {
+	outcomes := []error{nil, refusal("x"), errLost}
+	for _, one := range outcomes {
+		for _, two := range outcomes {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				s := w.change("a")
+				s.Attempts = 1
+				s.Apply = func(context.Context) error {
+					return failover.Targets{{Target: "one", Err: one}, {Target: "two", Err: two}}.Err()
+				}
+				p, j := procedure(s), failovertest.Journal(t)
+				rep, err := p.Run(t.Context(), options(j))
+				require.Error(t, err, "the wanted state is never seen")
+				want := failover.StatusInDoubt
+				switch {
+				case one != nil && two != nil && failover.OutcomeOf(one) == failover.NotApplied && failover.OutcomeOf(two) == failover.NotApplied:
+					want = failover.StatusFailed
+				case one == nil && two != nil && failover.OutcomeOf(two) == failover.NotApplied, two == nil && one != nil && failover.OutcomeOf(one) == failover.NotApplied:
+					want = failover.StatusPartly
+				}
+				assert.Equal(t, want, statusOf(t, rep, "a"), "%v, %v", one, two)
+				assert.Equal(t, want != failover.StatusFailed, len(p.UndoPlan(j).Steps) == 1)
+			})
+		}
+	}
+}
+
+func TestAResolvedStepForgetsItsTargets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		s := w.change("a")
+		s.Attempts = 1
+		s.Apply = func(context.Context) error {
+			return failover.Targets{{Target: "one", Err: errLost}, {Target: "two"}}.Err()
+		}
+		p, j := procedure(s), failovertest.Journal(t)
+		_, err := p.Run(t.Context(), options(j))
+		require.Error(t, err)
+		require.NoError(t, j.Resolve("a", failover.NotApplied, "op", "looked"))
+		step, _ := j.Report().Step("a")
+		assert.Empty(t, step.Targets)
+		assert.Empty(t, p.UndoPlan(j).Steps)
+	})
+}
+
+func TestAProvenFiringIsNotResolvedAsNotApplied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		s := w.once("a")
+		s.Apply = func(context.Context) error { return nil }
+		p, j := procedure(s), failovertest.Journal(t)
+		rep, err := p.Run(t.Context(), options(j))
+		require.ErrorIs(t, err, failover.ErrNotObserved)
+		require.ErrorIs(t, err, failover.ErrInDoubt)
+		assert.Equal(t, failover.ResultInDoubt, rep.Result, "it took effect: that is no failure")
+		require.ErrorIs(t, j.Resolve("a", failover.NotApplied, "op", "looked"), failover.ErrPrecondition)
+		require.NoError(t, j.Resolve("a", failover.Applied, "op", "looked"))
+		_, err = p.Run(t.Context(), options(j))
+		require.NoError(t, err)
+	})
+}
+
+// The words and what is in effect agree, for every pair of what befell two steps and how the run ended.
+func TestFailedMeansThatNothingIsInEffect(t *testing.T) {
+	ends := map[string]func(w *world, s *failover.Step){
+		"refused":  func(w *world, s *failover.Step) { s.Apply = func(context.Context) error { return refusal("b") } },
+		"lost":     func(w *world, s *failover.Step) { s.Apply = func(context.Context) error { return errLost } },
+		"no state": func(w *world, s *failover.Step) { s.Apply = func(context.Context) error { return nil } },
+		"check":    func(w *world, s *failover.Step) { *s = w.check("b") },
+		"panic":    func(w *world, s *failover.Step) { s.Apply = func(context.Context) error { panic("oh") } },
+	}
+	for name, end := range ends {
+		for _, first := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				b := w.change("b")
+				b.Attempts = 1
+				end(w, &b)
+				p := procedure(b)
+				if first {
+					p = procedure(w.change("a"), b)
+				}
+				rep, err := p.Run(t.Context(), options(failovertest.Journal(t)))
+				require.Error(t, err)
+				want := failover.ResultInDoubt
+				switch {
+				case (name == "refused" || name == "check") && first:
+					want = failover.ResultPartWay
+				case name == "refused", name == "check":
+					want = failover.ResultFailed
+				}
+				assert.Equal(t, want, rep.Result, "%s, first %v", name, first)
+			})
+		}
+	}
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package failover_test
+
+// exploreDisturbances is smaller with the race detector, which makes everything ten times slower; make test explores further without.
+const exploreDisturbances = 2

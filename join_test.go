@@ -1,0 +1,233 @@
+package failover_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
+)
+
+// mover is a small procedure of two stages with a fact, a parameter and a lock of its own.
+type mover struct {
+	w    *world
+	lock *failovertest.Lock
+	fact failover.Fact[string]
+	mu   *sync.Mutex
+	log  *[]string
+}
+
+func newMover(mu *sync.Mutex, log *[]string) *mover {
+	m := &mover{w: newWorld(), lock: &failovertest.Lock{}, fact: failover.NewFact[string]("start"), mu: mu, log: log}
+	m.w.on["ready"] = true
+	return m
+}
+
+func (m *mover) procedure(name string) failover.Procedure {
+	say := func(what string) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		*m.log = append(*m.log, name+" "+what)
+	}
+	note := m.w.change("note")
+	note.Writes = []string{"start"}
+	note.Apply = func(ctx context.Context) error {
+		_, err := m.fact.Capture(ctx, func(context.Context) (string, error) { return name, nil })
+		say("note")
+		return errors.Join(err, m.w.throw("note")(ctx))
+	}
+	move := m.w.once("move")
+	throw := move.Apply
+	move.Apply = func(ctx context.Context) error {
+		start, ok, err := m.fact.Load(ctx)
+		if !ok || start != name {
+			return errors.Join(err, failover.Invalid("fact", "is of another part", "scope it"))
+		}
+		time.Sleep(time.Minute)
+		say("move")
+		return throw(ctx)
+	}
+	move.Timeout = time.Hour
+	ready := m.w.check("ready")
+	return failover.Procedure{Name: "test.Move", Lock: m.lock, Parameters: []failover.Parameter{{Name: "group", Value: name}},
+		Stages: []failover.Stage{{Name: "check", Steps: []failover.Step{ready}}, {Name: "prepare", Steps: []failover.Step{note}},
+			{Name: "move", Outage: true, Steps: []failover.Step{move}}}}
+}
+
+func TestStagesNameTheirSteps(t *testing.T) {
+	var mu sync.Mutex
+	var log []string
+	p := newMover(&mu, &log).procedure("x")
+	require.NoError(t, p.Validate())
+	plan, err := p.Plan(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Equal(t, "prepare/note", plan.Steps[1].ID)
+	assert.True(t, plan.Steps[2].Outage)
+	w := newWorld()
+	p, err = p.InsertBefore("move/move", w.check("mine"))
+	require.NoError(t, err)
+	plan, err = p.Plan(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Equal(t, "move/mine", plan.Steps[2].ID)
+	for name, bad := range map[string]failover.Procedure{
+		"twice":  {Name: "p", Stages: []failover.Stage{{Name: "a", Steps: []failover.Step{w.check("x")}}, {Name: "a", Steps: []failover.Step{w.check("y")}}}},
+		"slash":  {Name: "p", Stages: []failover.Stage{{Name: "a/b", Steps: []failover.Step{w.check("x")}}}},
+		"both":   {Name: "p", Stages: []failover.Stage{{Name: "a", Steps: []failover.Step{w.check("x")}}}, Steps: []failover.Step{w.check("y")}},
+		"window": {Name: "p", Stages: []failover.Stage{{Name: "a", Steps: []failover.Step{w.check("x")}}}, Outage: failover.Window{From: "a/x", To: "a/x"}},
+		"none":   {Name: "p", Stages: []failover.Stage{{Name: "a"}}},
+	} {
+		require.ErrorIs(t, bad.Validate(), failover.ErrInvalid, name)
+	}
+}
+
+func TestJoinedPartsRunSideBySideAndKeepToThemselves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var log []string
+		files, mail, last := newMover(&mu, &log), newMover(&mu, &log), newMover(&mu, &log)
+		p, err := failover.Join(failover.JoinOptions{Name: "site.Move"}, failover.Part{Name: "files", Procedure: files.procedure("files")},
+			failover.Part{Name: "mail", Procedure: mail.procedure("mail")},
+			failover.Part{Name: "last", Procedure: last.procedure("last"), After: []string{"files", "mail"}})
+		require.NoError(t, err)
+		began := time.Now()
+		rep, err := p.Run(t.Context(), options(failovertest.Journal(t)))
+		require.NoError(t, err)
+		assert.Equal(t, 2*time.Minute, time.Since(began).Round(time.Minute), "two side by side, then one")
+		assert.Equal(t, failover.ResultCompleted, rep.Result)
+		assert.Len(t, rep.Outages, 3)
+		step, ok := rep.Step("mail/move/move")
+		require.True(t, ok)
+		assert.Equal(t, "mail", step.Part)
+		assert.Contains(t, rep.String(), "mail:")
+		assert.Equal(t, []string{"last note", "last move"}, log[4:])
+		for _, m := range []*mover{files, mail, last} {
+			assert.Equal(t, map[string]int{"note": 1, "move": 1}, m.w.thrown)
+			assert.False(t, m.lock.Held())
+			assert.Equal(t, 1, m.lock.Calls["acquire"])
+		}
+	})
+}
+
+func TestAllChecksOfAllPartsComeFirst(t *testing.T) {
+	var mu sync.Mutex
+	var log []string
+	one, two := newMover(&mu, &log), newMover(&mu, &log)
+	two.w.on["ready"] = false
+	p, err := failover.Join(failover.JoinOptions{Name: "j"}, failover.Part{Name: "one", Procedure: one.procedure("one")},
+		failover.Part{Name: "two", Procedure: two.procedure("two"), After: []string{"one"}})
+	require.NoError(t, err)
+	_, err = p.Run(t.Context(), options(failovertest.Journal(t)))
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	assert.Empty(t, log)
+}
+
+func TestAPartThatStopsStopsOnlyWhatDependsOnIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var log []string
+		bad, good, after := newMover(&mu, &log), newMover(&mu, &log), newMover(&mu, &log)
+		broken := bad.procedure("bad")
+		fails := true
+		throw := broken.Stages[1].Steps[0].Apply
+		broken.Stages[1].Steps[0].Apply = func(ctx context.Context) error {
+			if fails {
+				return &failover.Error{Op: "note", Outcome: failover.NotApplied, Next: "ask", Err: failover.ErrRejected}
+			}
+			return throw(ctx)
+		}
+		build := func() failover.Procedure {
+			p, err := failover.Join(failover.JoinOptions{Name: "j", Limit: 1}, failover.Part{Name: "bad", Procedure: broken},
+				failover.Part{Name: "good", Procedure: good.procedure("good")}, failover.Part{Name: "after", Procedure: after.procedure("after"), After: []string{"bad"}})
+			require.NoError(t, err)
+			return p
+		}
+		j := failovertest.Journal(t)
+		rep, err := build().Run(t.Context(), options(j))
+		require.ErrorIs(t, err, failover.ErrRejected)
+		var parts failover.Targets
+		require.ErrorAs(t, err, &parts)
+		assert.Equal(t, failover.ResultPartWay, rep.Result)
+		assert.Equal(t, 1, good.w.thrown["move"])
+		assert.Empty(t, after.w.thrown)
+		assert.True(t, good.lock.Held(), "half-way")
+		fails = false
+		rep, err = build().Run(t.Context(), options(j))
+		require.NoError(t, err)
+		assert.Equal(t, failover.ResultCompleted, rep.Result)
+		assert.Equal(t, 1, good.w.thrown["move"], "once")
+		assert.Equal(t, 1, after.w.thrown["move"])
+	})
+}
+
+func TestUndoOfAJoinedProcedureGoesBackInReverse(t *testing.T) {
+	w, v := newWorld(), newWorld()
+	part := func(w *world, names ...string) failover.Procedure {
+		p := failover.Procedure{Name: "p"}
+		for _, name := range names {
+			p.Steps = append(p.Steps, w.change(name))
+		}
+		return p
+	}
+	p, err := failover.Join(failover.JoinOptions{Name: "j"}, failover.Part{Name: "one", Procedure: part(w, "a", "b")},
+		failover.Part{Name: "two", Procedure: part(w, "c"), After: []string{"one"}},
+		failover.Part{Name: "no", Procedure: procedure(v.check("no")), After: []string{"two"}})
+	require.NoError(t, err)
+	v.on["no"] = true
+	j := failovertest.Journal(t)
+	_, err = p.Run(t.Context(), options(j))
+	require.NoError(t, err)
+	_, err = p.Undo(t.Context(), options(j))
+	require.NoError(t, err)
+	assert.Equal(t, []string{"c", "b", "a"}, w.undone)
+}
+
+func TestJoinRefusesWhatCannotBeJoined(t *testing.T) {
+	w := newWorld()
+	p := procedure(w.check("a"))
+	for name, parts := range map[string][]failover.Part{
+		"none": {}, "twice": {{Name: "x", Procedure: p}, {Name: "x", Procedure: p}}, "slash": {{Name: "x/y", Procedure: p}},
+		"unknown": {{Name: "x", Procedure: p, After: []string{"y"}}}, "circle": {{Name: "x", Procedure: p, After: []string{"x"}}},
+		"invalid part": {{Name: "x"}},
+	} {
+		_, err := failover.Join(failover.JoinOptions{Name: "j"}, parts...)
+		require.ErrorIs(t, err, failover.ErrInvalid, name)
+	}
+}
+
+// Two parts with crashes at every record: each as it would be alone.
+func TestJoinedPartsSurviveACrashAtEveryRecord(t *testing.T) {
+	n := failovertest.CrashEverywhere(t, func(testing.TB) failovertest.World {
+		var mu sync.Mutex
+		var log []string
+		one, two := newMover(&mu, &log), newMover(&mu, &log)
+		return failovertest.World{
+			Procedure: func(testing.TB) failover.Procedure {
+				build := func(m *mover, name string) failover.Procedure {
+					p := m.procedure(name)
+					throw := m.w.throw("move")
+					p.Stages[2].Steps[0].Apply = func(ctx context.Context) error { return throw(ctx) }
+					return p
+				}
+				p, err := failover.Join(failover.JoinOptions{Name: "j"}, failover.Part{Name: "one", Procedure: build(one, "one")},
+					failover.Part{Name: "two", Procedure: build(two, "two")})
+				require.NoError(t, err)
+				return p
+			},
+			Verify: func(tb testing.TB) {
+				for _, m := range []*mover{one, two} {
+					require.LessOrEqual(tb, m.w.thrown["move"], 1)
+					require.True(tb, m.w.on["move"])
+					require.False(tb, m.lock.Held())
+				}
+			},
+		}
+	})
+	assert.Greater(t, n, 20)
+}

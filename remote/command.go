@@ -1,0 +1,364 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/01b61c5c/failover"
+)
+
+const (
+	// maxCommandLine keeps the exec request in one packet and one shell argument: Linux takes 128 KiB per argument
+	// (documented), an SSH packet 256 KiB.
+	maxCommandLine = 128<<10 - 1
+
+	defaultMaxOutput = 1 << 20
+)
+
+// Command is one command line for the login shell of the account.
+type Command struct {
+	Name      string // what it is for, in errors: "launch the macro"; empty means "run command"
+	Line      string // the command line; build it with ShellLine and Quote; no secrets
+	Stdin     []byte // what the command reads; the place for secrets; then end of file
+	MaxOutput int    // bytes kept of each of stdout and stderr; 0 means 1 MiB; the rest is read and dropped
+
+	// OnLine is called for every line of output as it arrives, without its line end, one call at a time and never
+	// after Run has returned. It must not block for long: the command waits meanwhile. Lines over 64 KiB come in pieces.
+	OnLine func(stream Stream, line string)
+}
+
+// Result is what is known about a command. It is filled as far as known also when Run returns an error.
+type Result struct {
+	Sent       bool   // the request left this machine, or may have
+	Exited     bool   // an exit status came back
+	Exit       int    // the exit status, if Exited
+	Signal     string // the signal that ended the command, without SIG, if one did
+	Stdout     []byte
+	Stderr     []byte
+	Truncated  bool // more came than MaxOutput
+	StreamOpen bool // the command ended, but a process it left behind keeps its output open; more may have followed
+}
+
+func (c Command) op() string {
+	if c.Name == "" {
+		return "run command"
+	}
+	return c.Name
+}
+
+func (c Command) validate() error {
+	switch {
+	case strings.TrimSpace(c.Line) == "":
+		return failover.Invalid("Command.Line", "is empty", "give a command line")
+	case strings.ContainsRune(c.Line, 0):
+		return failover.Invalid("Command.Line", "holds a NUL byte", "pass binary data on Stdin")
+	case len(c.Line) > maxCommandLine:
+		return failover.Invalid("Command.Line", fmt.Sprintf("is %d bytes long", len(c.Line)), fmt.Sprintf("keep it below %d bytes and pass data on Stdin", maxCommandLine))
+	case c.MaxOutput < 0:
+		return failover.Invalid("Command.MaxOutput", "is negative", "use zero for the default")
+	}
+	return nil
+}
+
+// Run runs one command without a terminal and waits for its end or the context's.
+//
+// Without error the command ended with an exit status, which may be other than zero. Otherwise the error is a
+// *failover.Error: NotApplied when the command provably did not start, InDoubt when it was sent and nothing says how
+// it ended. A command that was sent goes on running when ctx ends. Run itself never sends a command twice.
+func (h *Host) Run(ctx context.Context, cmd Command) (Result, error) {
+	if err := cmd.validate(); err != nil {
+		return Result{}, err
+	}
+	if err := h.begin(cmd.op()); err != nil {
+		return Result{}, err
+	}
+	defer h.calls.Done()
+	if err := h.slot(ctx, cmd.op()); err != nil {
+		return Result{}, err
+	}
+	defer func() { <-h.slots }()
+	for again := false; ; again = true {
+		l, fresh, err := h.acquire(ctx)
+		if err != nil {
+			return Result{}, err
+		}
+		res, err := l.run(ctx, cmd)
+		if err == nil && looksExpired(res) && l.refusesAll(ctx) {
+			err = h.notApplied(cmd.op(), "log in with a terminal, change the password of "+h.cfg.User+" and configure the new one",
+				"%w: the server runs nothing for %s until its password is changed", ErrPasswordExpired, h.cfg.User)
+		}
+		l.release()
+		if err != nil && !res.Sent && !fresh && !again && ctx.Err() == nil {
+			continue // provably not sent, on a line that was there before; once more on a fresh one
+		}
+		return res, err
+	}
+}
+
+// expiredText is what OpenSSH prints instead of running the command when the account's password has expired; the
+// exit status is then 1 (source: do_pwchange in OpenSSH's session.c).
+const expiredText = "Password change required but no TTY available."
+
+func looksExpired(res Result) bool {
+	return res.Exit == 1 && len(res.Stdout) == 0 && strings.HasSuffix(strings.TrimSpace(string(res.Stderr)), expiredText)
+}
+
+// refusesAll settles whether it was the server that printed expiredText or the command itself, which may have
+// called another machine: an expired account gets the same answer to a command that does nothing.
+func (l *line) refusesAll(ctx context.Context) bool {
+	res, err := l.run(ctx, Command{Name: "check the account", Line: "exit 0"})
+	return err == nil && looksExpired(res)
+}
+
+// execution is one command under way.
+type execution struct {
+	line *line
+	cmd  Command
+	ch   ssh.Channel
+	out  *output
+	ends sync.WaitGroup // goroutines of this command
+
+	exited chan struct{} // closed when the server told how the command ended
+	mu     sync.Mutex
+	status *uint32
+	signal string
+	gaveUp bool // this end closed the session; what the server reports from then on may be our own doing
+}
+
+func (l *line) run(ctx context.Context, cmd Command) (Result, error) {
+	h := l.host
+	ch, reqs, err := l.open(ctx, cmd.op())
+	if err != nil {
+		return Result{}, err
+	}
+	limit := cmd.MaxOutput
+	if limit == 0 {
+		limit = defaultMaxOutput
+	}
+	x := &execution{line: l, cmd: cmd, ch: ch, exited: make(chan struct{}), out: &output{limit: limit, onLine: cmd.OnLine}}
+	x.spawn(func() { x.watch(reqs) })
+
+	before := l.wire.writes.Load()
+	var accepted bool
+	var sendErr error
+	finished := make(chan struct{})
+	x.spawn(func() {
+		defer close(finished)
+		accepted, sendErr = ch.SendRequest("exec", true, ssh.Marshal(struct{ Command string }{cmd.Line}))
+	})
+	select {
+	case <-finished:
+	case <-ctx.Done():
+		res := x.abandon(ctx.Err())
+		return res, h.inDoubt(cmd.op(), "observe the machine to see whether the command ran", "sent, then %w", ended(ctx))
+	}
+	switch {
+	case sendErr != nil:
+		l.retire(ErrLineLost)
+		l.close() // nothing that is still queued may leave after the counter was read
+		sent := l.wire.writes.Load() != before
+		x.ends.Wait()
+		if !sent {
+			return Result{}, h.notApplied(cmd.op(), "try again", "%w before the command was sent", l.why())
+		}
+		return Result{Sent: true}, h.inDoubt(cmd.op(), "observe the machine to see whether the command ran", "%w after the command was sent", l.why())
+	case !accepted:
+		return x.abandon(ErrRefused), h.notApplied(cmd.op(), "see in the SSH server's log why it does not run commands for this account", "%w", withAnswer(AnswerSome, fmt.Errorf("%w: the exec request", ErrRefused)))
+	}
+	return x.wait(ctx)
+}
+
+// open opens a session channel. Failing here proves that no command was sent.
+func (l *line) open(ctx context.Context, op string) (ssh.Channel, <-chan *ssh.Request, error) {
+	type opened struct {
+		ch   ssh.Channel
+		reqs <-chan *ssh.Request
+		err  error
+	}
+	result := make(chan opened, 1)
+	l.host.lines.Go(func() {
+		ch, reqs, err := l.conn.OpenChannel("session", nil)
+		result <- opened{ch, reqs, err}
+	})
+	select {
+	case o := <-result:
+		if o.err == nil {
+			return o.ch, o.reqs, nil
+		}
+		if refused, ok := errors.AsType[*ssh.OpenChannelError](o.err); ok {
+			l.retire(ErrRefused)
+			return nil, nil, l.host.notApplied(op, "lower the number of parallel sessions or raise MaxSessions in sshd_config", "%w", withAnswer(AnswerSome, fmt.Errorf("%w: a session: %q", ErrRefused, refused.Message)))
+		}
+		l.retire(ErrLineLost)
+		return nil, nil, l.host.notApplied(op, "try again", "%w before the command was sent: %w", l.why(), o.err)
+	case <-ctx.Done():
+		l.retire(ctx.Err())
+		return nil, nil, l.host.notApplied(op, "try again with more time", "no session was opened, nothing was sent: %w", ended(ctx))
+	}
+}
+
+// spawn runs f; the line outlives it.
+func (x *execution) spawn(f func()) {
+	x.ends.Add(1)
+	x.line.host.lines.Go(func() {
+		defer x.ends.Done()
+		f()
+	})
+}
+
+// watch takes the server's messages about the command.
+func (x *execution) watch(reqs <-chan *ssh.Request) {
+	for req := range reqs {
+		x.mu.Lock()
+		known := x.status != nil || x.signal != "" || x.gaveUp
+		switch req.Type {
+		case "exit-status":
+			var msg struct{ Status uint32 }
+			if ssh.Unmarshal(req.Payload, &msg) == nil && !known {
+				x.status = &msg.Status
+				close(x.exited)
+			}
+		case "exit-signal":
+			var msg struct {
+				Signal     string
+				CoreDumped bool
+				Message    string
+				Lang       string
+			}
+			if ssh.Unmarshal(req.Payload, &msg) == nil && !known && msg.Signal != "" {
+				x.signal = msg.Signal
+				close(x.exited)
+			}
+		}
+		x.mu.Unlock()
+		if req.WantReply {
+			_ = req.Reply(false, nil)
+		}
+	}
+}
+
+// wait follows a command that the server has started.
+func (x *execution) wait(ctx context.Context) (Result, error) {
+	h, op := x.line.host, x.cmd.op()
+	x.spawn(func() {
+		if len(x.cmd.Stdin) > 0 {
+			_, _ = x.ch.Write(x.cmd.Stdin)
+		}
+		_ = x.ch.CloseWrite()
+	})
+	x.spawn(func() { x.out.drain(Stdout, x.ch) })
+	x.spawn(func() { x.out.drain(Stderr, x.ch.Stderr()) })
+	finished := make(chan struct{})
+	h.lines.Go(func() {
+		x.ends.Wait()
+		close(finished)
+	})
+
+	res := Result{}
+	select {
+	case <-finished:
+		if !x.told() { // a line that breaks closes its channels a moment before it is known to be dead
+			select {
+			case <-x.line.dead:
+			case <-time.After(h.limits.closeGrace):
+			}
+		}
+	case <-x.exited:
+		if !x.linger(ctx, finished) {
+			res.StreamOpen = true
+			x.abandon(nil)
+		}
+	case <-ctx.Done():
+		x.abandon(ctx.Err())
+	}
+	x.out.seal(&res)
+	res.Sent = true
+	x.mu.Lock()
+	if x.status != nil {
+		res.Exited, res.Exit = true, int(*x.status)
+	}
+	res.Signal = x.signal
+	x.mu.Unlock()
+	next := "observe the machine to see whether the command ran and what it did"
+	switch {
+	case res.Exited:
+		return res, nil
+	case res.Signal != "":
+		return res, h.inDoubt(op, next, "%w: SIG%s", ErrSignalled, res.Signal)
+	case ctx.Err() != nil:
+		return res, h.inDoubt(op, next, "sent, no exit status yet: %w", ended(ctx))
+	case x.line.isDead():
+		return res, h.inDoubt(op, next, "sent, then %w", x.line.why())
+	default:
+		return res, h.inDoubt(op, next, "%w: the server closed the channel without one", ErrNoExitStatus)
+	}
+}
+
+// told reports whether the server has told how the command ended.
+func (x *execution) told() bool {
+	select {
+	case <-x.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// linger waits for the rest of the output after the exit status. A process left in the background can hold the
+// streams open for ever; then false is returned.
+func (x *execution) linger(ctx context.Context, finished <-chan struct{}) bool {
+	limits := x.line.host.limits
+	end := time.Now().Add(limits.lingerMax)
+	for {
+		mark := time.Now()
+		select {
+		case <-finished:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-time.After(limits.lingerIdle):
+		}
+		if time.Now().After(end) || x.out.lastByte().Before(mark) {
+			return false
+		}
+	}
+}
+
+// abandon gives a session up without stopping the command, and hears no more of what becomes of it. If the server does not end it soon (OpenSSH waits for
+// the process), the line takes no more calls and closes behind its last user, and with it this session.
+func (x *execution) abandon(cause error) Result {
+	h := x.line.host
+	x.mu.Lock()
+	x.gaveUp = true
+	x.mu.Unlock()
+	ended := make(chan struct{})
+	h.lines.Go(func() { _ = x.ch.Close() })
+	h.lines.Go(func() {
+		x.ends.Wait()
+		close(ended)
+	})
+	timer := time.NewTimer(h.limits.closeGrace)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+		x.line.retire(cause)
+	}
+	return Result{Sent: true}
+}
+
+// why says how the line came to be lost.
+func (l *line) why() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cause != nil && errors.Is(l.cause, ErrLineLost) {
+		return l.cause
+	}
+	return ErrLineLost
+}

@@ -1,0 +1,167 @@
+package remote
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha1" //nolint:gosec // the format's own choice; it hides names, it protects no key
+	"encoding/base64"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/01b61c5c/failover/internal/localfile"
+)
+
+// knownHosts is a known_hosts file, read as OpenSSH does (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"): a line that cannot
+// be used, for example one with a DSA key, is passed over and the others count.
+type knownHosts struct {
+	path    string
+	entries []knownEntry
+}
+
+type knownEntry struct {
+	line   int
+	marker string // "", authority or revoked
+	hosts  string // patterns, or one hashed name
+	kind   string // of the key, as the line says
+	key    ssh.PublicKey
+}
+
+const (
+	authority = "@cert-authority"
+	revoked   = "@revoked"
+
+	maxKnownHosts = 16 << 20
+)
+
+func readKnownHosts(path string) (*knownHosts, error) {
+	text, err := localfile.Read(path, maxKnownHosts)
+	if err != nil {
+		return nil, err
+	}
+	k := &knownHosts{path: path}
+	for i, line := range bytes.Split(text, []byte("\n")) {
+		words := strings.Fields(string(line))
+		entry := knownEntry{line: i + 1}
+		if len(words) > 0 && (words[0] == authority || words[0] == revoked) {
+			entry.marker, words = words[0], words[1:]
+		}
+		if len(words) < 3 || strings.HasPrefix(words[0], "#") || strings.HasPrefix(words[0], "@") {
+			continue
+		}
+		entry.hosts, entry.kind = words[0], words[1]
+		if blob, err := base64.StdEncoding.DecodeString(words[2]); err == nil {
+			if key, err := ssh.ParsePublicKey(blob); err == nil && key.Type() == entry.kind {
+				entry.key = key
+			}
+		}
+		if entry.key == nil && entry.marker == revoked && slices.Contains(ssh.SupportedAlgorithms().HostKeys, entry.kind) {
+			return nil, fmt.Errorf("%s:%d: the revoked key cannot be read, so it could not be recognised", path, entry.line)
+		}
+		k.entries = append(k.entries, entry)
+	}
+	return k, nil
+}
+
+// knownNames are the forms under which a file can know an address: with its port, and, as ssh looks a second time, without.
+func knownNames(address string) []string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil
+	}
+	host = strings.ToLower(host)
+	if port == "22" {
+		return []string{host}
+	}
+	return []string{"[" + host + "]:" + port, host}
+}
+
+// known are the entries for one name.
+func (k *knownHosts) known(name string) []knownEntry {
+	return slices.DeleteFunc(slices.Clone(k.entries), func(e knownEntry) bool { return e.marker == revoked || !e.matches(name) })
+}
+
+// keys are the plain keys the file has for an address, in whatever form.
+func (k *knownHosts) keys(address string) []ssh.PublicKey {
+	var keys []ssh.PublicKey
+	for _, name := range knownNames(address) {
+		for _, e := range k.known(name) {
+			if e.marker == "" && e.key != nil {
+				keys = append(keys, e.key)
+			}
+		}
+	}
+	return keys
+}
+
+// certified reports whether the file has an authority for an address.
+func (k *knownHosts) certified(address string) bool {
+	return slices.ContainsFunc(knownNames(address), func(name string) bool {
+		return slices.ContainsFunc(k.known(name), func(e knownEntry) bool { return e.marker == authority })
+	})
+}
+
+// revokes returns the line that revokes the key, the key in the certificate, or the authority that signed it. For which
+// host it stands there makes no difference: a revoked key is in wrong hands.
+func (k *knownHosts) revokes(key ssh.PublicKey) (line int) {
+	cert, certified := key.(*ssh.Certificate)
+	for _, e := range k.entries {
+		if e.marker != revoked || e.key == nil {
+			continue
+		}
+		bad := plainKey(e.key)
+		if same(bad, plainKey(key)) || certified && same(bad, cert.SignatureKey) {
+			return e.line
+		}
+	}
+	return 0
+}
+
+func same(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }
+
+func (e knownEntry) matches(name string) bool {
+	if strings.HasPrefix(e.hosts, "|1|") {
+		salt, hash, _ := strings.Cut(e.hosts[len("|1|"):], "|")
+		key, err1 := base64.StdEncoding.DecodeString(salt)
+		want, err2 := base64.StdEncoding.DecodeString(hash)
+		mac := hmac.New(sha1.New, key)
+		mac.Write([]byte(name))
+		return err1 == nil && err2 == nil && hmac.Equal(mac.Sum(nil), want)
+	}
+	found := false
+	for pattern := range strings.SplitSeq(strings.ToLower(e.hosts), ",") {
+		pattern, not := strings.CutPrefix(pattern, "!")
+		if pattern == "" || !wildcard(pattern, name) {
+			continue
+		}
+		if not {
+			return false
+		}
+		found = true
+	}
+	return found
+}
+
+// wildcard matches with * and ?, which are all that a pattern can hold (ssh_config(5), PATTERNS).
+func wildcard(pattern, name string) bool {
+	star, mark := -1, 0
+	p, n := 0, 0
+	for n < len(name) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, mark = p, n
+			p++
+		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == name[n]):
+			p, n = p+1, n+1
+		case star >= 0:
+			mark++
+			p, n = star+1, mark
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[p:], "*") == ""
+}

@@ -1,0 +1,305 @@
+package runbook
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"os/user"
+	"reflect"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// Program is an operator's program: some procedures, built from a configuration file, and the verbs.
+type Program struct {
+	Name       string   // as it is called; the default configuration file is Name.yaml
+	About      string   // one line for the help
+	Procedures []string // the first is the default
+	// Site returns a pointer to an empty configuration. When it is set, the configuration file is read into it, and every local file
+	// that a [Secret] or [SSH] in it names is looked at, before Build is called and anything is dialled.
+	Site func() any
+	// Build makes the procedure from the configuration file. The closer ends its connections.
+	Build func(ctx context.Context, config, procedure string) (failover.Procedure, io.Closer, error)
+	// Verbs are the program's own, beside the common ones.
+	Verbs []Verb
+}
+
+// Verb is a command of one program only.
+type Verb struct {
+	Name  string // the first word is the verb; what follows it shows in the help
+	About string // one line for the help
+	// Run is a call that changes nothing.
+	Run func(ctx context.Context, config string, args []string) error
+	// Answer is a call that changes something. It is made when a person has given the reason and has consented, by typing the first
+	// word behind the verb again or giving it with -approve.
+	Answer func(ctx context.Context, config string, args []string, actor, reason string) error
+	// Changes tells whether a call of a verb that has both Run and Answer changes something. Nil: it does when there is an Answer.
+	Changes func(args []string) bool
+}
+
+func (v Verb) changes(args []string) bool {
+	return v.Answer != nil && (v.Run == nil || v.Changes == nil || v.Changes(args))
+}
+
+type call struct {
+	con                                                console
+	config, procedure, journal, actor, reason, approve string
+	json, html                                         bool
+	warnAfter, stopAfter                               time.Duration
+	waive                                              waivers
+	args                                               []string
+}
+
+type waivers map[string]string
+
+func (w waivers) String() string { return "" }
+
+func (w waivers) Set(text string) error {
+	id, reason, ok := strings.Cut(text, "=")
+	if !ok || reason == "" {
+		return errors.New("write STEP=REASON")
+	}
+	w[id] = reason
+	return nil
+}
+
+const commonVerbs = `  check                    look at every precondition, change nothing
+  plan                     show what would be done, change nothing (the default)
+  run                      do it, or go on with a run that was stopped
+  undo                     take back what can be taken back
+  status                   show how far the journal says it has come
+  report                   print the report (-json, -html)
+  resolve STEP applied|not-applied
+                           settle a step that is in doubt, after looking at the target
+  confirm STEP TEXT        say that a manual step is done
+  lock                     show who holds the lock in the target system
+  take-over HOLDER         take the lock over from a run that is known to be dead; lock shows HOLDER
+`
+
+// Main runs the program with the arguments behind its name and returns its exit status; the package documentation lists the
+// statuses. Flags may stand before and behind the verb.
+func (p Program) Main(args []string) int {
+	return int(p.main(args, console{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+}
+
+func (p Program) main(args []string, con console) ExitStatus {
+	c, verb, err := p.call(args, con)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return ExitDone
+	case err != nil:
+		return ExitUsage
+	}
+	ctx, stop, end := interruptible(con.err)
+	defer end()
+	err = p.do(ctx, stop, verb, c)
+	if err == nil {
+		return ExitDone
+	}
+	say(con.err, "%s: %v", p.Name, err)
+	if next := failover.NextOf(err); next != "" {
+		say(con.err, "next: %s", next)
+	}
+	return c.status(verb, err)
+}
+
+// call reads the command line.
+func (p Program) call(args []string, con console) (c call, verb string, err error) {
+	c = call{con: con, waive: waivers{}}
+	flags := flag.NewFlagSet(p.Name, flag.ContinueOnError)
+	flags.SetOutput(con.err)
+	flags.StringVar(&c.config, "config", p.Name+".yaml", "configuration `file`, YAML or JSON; unknown keys are refused")
+	flags.StringVar(&c.procedure, "procedure", p.Procedures[0], "one of "+strings.Join(p.Procedures, ", "))
+	flags.StringVar(&c.journal, "journal", "", "journal `file`; default is the procedure's name with .journal")
+	flags.StringVar(&c.actor, "actor", currentUser(), "who answers for it")
+	flags.StringVar(&c.reason, "reason", "", "why, for example the change ticket; required by everything that changes something")
+	flags.StringVar(&c.approve, "approve", "", "the findings `hash` of the plan, or of the plan of the undo, that was approved; for take-over the holder")
+	flags.BoolVar(&c.json, "json", false, "print plan or report as JSON")
+	flags.BoolVar(&c.html, "html", false, "print the report as one HTML page")
+	flags.DurationVar(&c.warnAfter, "warn-after", 0, "say so when a run takes longer than this `time`, for example 90m; 0 is never")
+	flags.DurationVar(&c.stopAfter, "stop-after", 0, "stop at the next safe point when a run has taken this `time`; 0 is never")
+	flags.Var(c.waive, "waive", "let a check fail: `STEP=REASON`; may be repeated")
+	flags.Usage = func() {
+		fmt.Fprintf(flags.Output(), "%s: %s\n\nusage: %s [flags] [verb]\n%s", p.Name, p.About, p.Name, commonVerbs)
+		for _, v := range p.Verbs {
+			fmt.Fprintf(flags.Output(), "  %-24s %s\n", v.Name, v.About)
+		}
+		fmt.Fprintf(flags.Output(), "status, report, resolve and confirm need the journal only: they work when no machine can be reached.\n\n%s\n", statuses)
+		flags.PrintDefaults()
+	}
+	words, err := parse(flags, args)
+	if err != nil {
+		return c, "", err
+	}
+	verb = "plan"
+	if len(words) > 0 {
+		verb, c.args = words[0], words[1:]
+	}
+	if c.journal == "" {
+		c.journal = c.procedure + ".journal"
+	}
+	return c, verb, nil
+}
+
+const statuses = `exit status: 0 done; 1 not done, nothing in effect; 2 called wrongly; 3 in doubt; 4 a person is needed;
+5 part-way or interrupted; 6 something stands in the way, nothing was done
+`
+
+// parse reads flags before, between and behind the words, up to "--".
+func parse(flags *flag.FlagSet, args []string) (words []string, err error) {
+	for {
+		if err := flags.Parse(args); err != nil {
+			return nil, err
+		}
+		rest := flags.Args()
+		if at := len(args) - len(rest); len(rest) == 0 || at > 0 && args[at-1] == "--" {
+			return append(words, rest...), nil
+		}
+		words, args = append(words, rest[0]), rest[1:]
+	}
+}
+
+// arity says how many words a common verb takes behind it; confirm takes at least so many.
+func arity(verb string) (n int, known bool) {
+	switch verb {
+	case "check", "plan", "run", "undo", "status", "report", "lock":
+		return 0, true
+	case "take-over":
+		return 1, true
+	case "resolve", "confirm":
+		return 2, true
+	}
+	return 0, false
+}
+
+func (p Program) do(ctx context.Context, stop <-chan struct{}, verb string, c call) (err error) {
+	if i := slices.IndexFunc(p.Verbs, func(v Verb) bool { name, _, _ := strings.Cut(v.Name, " "); return name == verb }); i >= 0 {
+		return c.own(ctx, stop, verb, p.Verbs[i])
+	}
+	n, known := arity(verb)
+	switch {
+	case !known:
+		return usage("no verb is called %s; -h lists them", verb)
+	case len(c.args) < n || len(c.args) > n && verb != "confirm":
+		return usage("%s takes %d words behind it, not %d; -h shows them", verb, n, len(c.args))
+	case !slices.Contains(p.Procedures, c.procedure):
+		return usage("no procedure is called %s; there are %s", c.procedure, strings.Join(p.Procedures, ", "))
+	case slices.Contains(changing, verb) && c.reason == "":
+		return usage("-reason is empty; give the change ticket")
+	case slices.Contains(changing, verb) && c.actor == "":
+		return usage("-actor is empty; name who answers for it")
+	}
+	switch verb {
+	case "status", "report":
+		return c.report(ctx)
+	case "resolve", "confirm":
+		return c.settle(verb)
+	case "run", "undo", "take-over":
+		if err := c.usable(verb); err != nil {
+			return err
+		}
+	}
+	if err := p.lookAtFiles(c.config); err != nil {
+		return err
+	}
+	proc, closer, err := p.Build(ctx, c.config, c.procedure)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := closer.Close(); err != nil {
+			say(c.con.err, "close the connections: %v", err) // what was asked for is done or not, all the same
+		}
+	}()
+	switch verb {
+	case "check":
+		return c.check(ctx, proc)
+	case "plan":
+		return c.plan(ctx, proc)
+	case "lock":
+		return c.holder(ctx, proc)
+	case "take-over":
+		return c.takeOver(ctx, stop, proc)
+	case "undo":
+		return c.undo(ctx, stop, proc)
+	}
+	return c.run(ctx, stop, proc)
+}
+
+// lookAtFiles says what is wrong with a file of this machine, all of it at once.
+func (p Program) lookAtFiles(config string) error {
+	if p.Site == nil {
+		return nil
+	}
+	site := p.Site()
+	if err := ReadConfig(config, site); err != nil {
+		return err
+	}
+	return errors.Join(localFiles("", reflect.ValueOf(site))...)
+}
+
+// own calls a verb of the program's own. One that changes something is called with consent only.
+func (c call) own(ctx context.Context, stop <-chan struct{}, verb string, v Verb) error {
+	switch {
+	case !v.changes(c.args):
+		return v.Run(ctx, c.config, c.args)
+	case c.reason == "":
+		return usage("-reason is empty; give the change ticket")
+	}
+	word := verb
+	if len(c.args) > 0 {
+		word = c.args[0]
+	}
+	if c.approve != word {
+		say(c.con.err, "%s %s\n  %s", verb, strings.Join(c.args, " "), v.About)
+		if err := c.agree(ctx, newPerson(c.con, NewScreen(c.con.err), c.actor, stop), verb, word, word); err != nil {
+			return err
+		}
+	}
+	return v.Answer(ctx, c.config, c.args, c.actor, c.reason)
+}
+
+// interruptible makes the first interrupt stop the run at its next safe point and the second one end it at once; a third
+// one kills the process, which the journal survives.
+func interruptible(out io.Writer) (context.Context, <-chan struct{}, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	stop, signals, ended := make(chan struct{}), make(chan os.Signal, 2), make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-ended:
+				return
+			case <-signals:
+				if n == 0 {
+					say(out, "stopping at the next safe point; interrupt again to end at once")
+					close(stop)
+				} else {
+					say(out, "ending at once; interrupt again to kill this process")
+					cancel()
+					signal.Stop(signals)
+				}
+			}
+		}
+	}()
+	return ctx, stop, func() {
+		signal.Stop(signals)
+		close(ended)
+		cancel()
+	}
+}
+
+func currentUser() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
+}
