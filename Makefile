@@ -4,7 +4,7 @@ GO ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES = ./...
 # Real servers that the tests run against. On a Debian machine as root they are installed and required.
-PEER_PACKAGES = openssh-server openssh-sftp-server ksh dash bash expect slapd ldap-utils pacemaker corosync pacemaker-cli-utils iproute2
+PEER_PACKAGES = openssh-server openssh-client openssh-sftp-server ksh dash bash expect mksh zsh yash posh busybox csh tcsh rc fish dropbear-bin procps slapd ldap-utils pacemaker corosync pacemaker-cli-utils iproute2
 
 .PHONY: drill test peers lint fuzz bench aix
 
