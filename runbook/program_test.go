@@ -158,6 +158,11 @@ func TestAnOperatorReadsAndSettlesAJournalWhileTheTargetIsDown(t *testing.T) {
 	require.Equal(t, ExitWaiting, o.call("run"), "nobody consents")
 	require.NoFileExists(t, journal, "asking makes none")
 	require.Empty(t, s.holder.ID)
+	require.Equal(t, ExitUsage, o.call("run", "-waive", "call=why"), "no check")
+	require.Equal(t, ExitUsage, o.call("run", "-waive", "nothing=why"))
+	require.Equal(t, ExitWaiting, o.call("run", "-waive", "check=why"))
+	require.Contains(t, o.err, "Waived: check: why")
+	require.NoFileExists(t, journal)
 
 	require.Equal(t, ExitWaiting, o.call("run", "-approve", o.hash()), "the call waits for a person")
 	require.Equal(t, ExitUsage, o.call("confirm", "call"))
