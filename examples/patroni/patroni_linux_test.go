@@ -38,19 +38,16 @@ func open(t *testing.T, o peers.PatroniOptions) *site {
 	var err error
 	s.cluster, err = patroni.New(config)
 	require.NoError(t, err)
-	s.until(t, "a leader with all its replicas", func(v patroni.View) bool {
-		unknown := slices.ContainsFunc(v.Members, func(m patroni.MemberState) bool { return m.Role == patroni.RoleUnknown })
-		return !unknown && slices.ContainsFunc(v.Members, func(m patroni.MemberState) bool {
-			return m.Name == v.Leader && m.Role == patroni.RolePrimary && len(m.Followers) == o.Nodes-1
-		})
-	})
+	s.healthy(t)
 	return s
 }
 
-func password(context.Context) (failover.Secret, error) { return failover.NewSecret(peers.PatroniPassword), nil }
+func password(context.Context) (failover.Secret, error) {
+	return failover.NewSecret(peers.PatroniPassword), nil
+}
 
 // until waits for what Patroni does by itself. Its time is long, since the machine may be busy.
-func (s *site) until(t *testing.T, what string, ok func(patroni.View) bool) patroni.View {
+func (s *site) until(t testing.TB, what string, ok func(patroni.View) bool) patroni.View {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
@@ -75,33 +72,37 @@ func tail(text string) string {
 	return strings.Join(lines[max(0, len(lines)-25):], "\n")
 }
 
-// roles returns the leader and another member.
-func (s *site) roles(t *testing.T) (leader, other string) {
-	t.Helper()
-	v := s.until(t, "a leader", func(v patroni.View) bool { return v.Leader != "" })
-	for _, m := range v.Members {
-		if m.Name != v.Leader {
-			return v.Leader, m.Name
-		}
-	}
-	t.Fatal("there is one member only")
-	return "", ""
-}
-
 func (s *site) node(name string) *peers.PatroniNode {
 	return s.Nodes[slices.IndexFunc(s.Nodes, func(n *peers.PatroniNode) bool { return n.Name == name })]
 }
 
-func (s *site) switchover(t testing.TB, from, to string) failover.Procedure {
+// healthy waits until all members but the leader stream from it, and returns the leader and one of them.
+func (s *site) healthy(t testing.TB) (leader, other string) {
 	t.Helper()
-	p, err := patroni.Switchover(patroni.SwitchoverOptions{Cluster: s.cluster, From: from, To: to})
-	require.NoError(t, err)
-	return p
+	s.until(t, "a leader with all its replicas", func(v patroni.View) bool {
+		leads := slices.IndexFunc(v.Members, func(m patroni.MemberState) bool { return m.Name == v.Leader })
+		if leads < 0 || v.Paused || len(v.Members[leads].Followers) < len(s.Nodes)-1 {
+			return false
+		}
+		leader = v.Leader
+		for _, m := range v.Members {
+			if m.Role == patroni.RoleUnknown || m.Timeline != v.Members[leads].Timeline {
+				return false
+			}
+			if m.Name != leader {
+				other = m.Name
+			}
+		}
+		return true
+	})
+	return leader, other
 }
 
-func run(t *testing.T, p failover.Procedure) (*failover.Report, error) {
+func (s *site) switchover(t testing.TB, from, to string) failover.Procedure {
 	t.Helper()
-	return p.Run(t.Context(), failover.RunOptions{Journal: failovertest.Journal(t), Actor: "tester", Reason: "CHG-1"})
+	p, err := patroni.Switchover(patroni.SwitchoverOptions{Cluster: s.cluster, From: from, To: to, Limit: 45 * time.Second})
+	require.NoError(t, err)
+	return p
 }
 
 // writer adds rows, one after the other, and remembers those that were acknowledged. A watcher asks every node in turn
@@ -190,10 +191,116 @@ func TestTenSwitchoversLoseNoRowAndNeverHaveTwoLeaders(t *testing.T) {
 	s := open(t, peers.PatroniOptions{Nodes: 3})
 	w := s.write(t)
 	for range 10 {
-		from, to := s.roles(t)
+		from, to := s.healthy(t)
 		report, err := run(t, s.switchover(t, from, to))
 		require.NoError(t, err)
 		require.Equal(t, failover.ResultCompleted, report.Result)
 	}
+	w.verify(t, s)
+}
+
+func TestAnOrderWhoseAnswerIsLostIsSettledByLooking(t *testing.T) {
+	s := open(t, peers.PatroniOptions{Nodes: 2})
+	for _, fault := range patronitest.Faults() {
+		t.Run(fault.Name, func(t *testing.T) {
+			from, to := s.healthy(t)
+			before := s.doors[to].Orders()
+			require.NoError(t, s.doors[to].Arm(http.MethodPost, fault.Name))
+			report, err := run(t, s.switchover(t, from, to))
+			if fault.Ending == patronitest.Refused {
+				require.ErrorIs(t, err, failover.ErrRejected)
+				require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+				require.Equal(t, failover.ResultFailed, report.Result)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, failover.ResultCompleted, report.Result)
+			require.Equal(t, 1, s.doors[to].Orders()-before, "orders that reached Patroni")
+		})
+	}
+}
+
+func TestAnUndoHandsTheLeadershipBack(t *testing.T) {
+	s := open(t, peers.PatroniOptions{Nodes: 2})
+	from, to := s.healthy(t)
+	p := s.switchover(t, from, to)
+	o := failover.RunOptions{Journal: failovertest.Journal(t), Actor: "tester", Reason: "CHG-1"}
+	_, err := p.Run(t.Context(), o)
+	require.NoError(t, err)
+	report, err := p.Undo(t.Context(), o)
+	require.NoError(t, err)
+	require.Equal(t, failover.ResultUndone, report.Result)
+	leader, _ := s.healthy(t)
+	require.Equal(t, from, leader)
+}
+
+func TestAProcessThatDiesAtAnyRecordGoesOn(t *testing.T) {
+	s := open(t, peers.PatroniOptions{Nodes: 2})
+	w := s.write(t)
+	crashes := failovertest.CrashEverywhere(t, func(tb testing.TB) failovertest.World {
+		from, to := s.healthy(tb)
+		return failovertest.World{
+			Procedure: func(tb testing.TB) failover.Procedure { return s.switchover(tb, from, to) },
+			Verify: func(tb testing.TB) {
+				leader, _ := s.healthy(tb)
+				require.Equal(tb, to, leader)
+				_, held, err := s.cluster.Lock().Holder(tb.Context())
+				require.NoError(tb, err)
+				require.False(tb, held)
+			},
+		}
+	})
+	t.Logf("%d crashes", crashes)
+	w.verify(t, s)
+}
+
+// pause turns Patroni's own failover off.
+func (s *site) pause(t *testing.T, by, on string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, s.node(by).URL+"/config", strings.NewReader(`{"pause":`+on+`}`))
+	require.NoError(t, err)
+	req.SetBasicAuth("admin", peers.PatroniPassword)
+	answer, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	require.Equal(t, http.StatusOK, answer.StatusCode)
+}
+
+func TestAKilledLeaderIsFailedOver(t *testing.T) {
+	s := open(t, peers.PatroniOptions{Nodes: 3, Synchronous: true})
+	leader, other := s.healthy(t)
+	w := s.write(t)
+	time.Sleep(2 * time.Second) // some rows; how many does not matter
+	s.pause(t, other, "true")
+	s.until(t, "maintenance mode", func(v patroni.View) bool { return v.Paused })
+	failoverTo := func(to string) failover.Procedure {
+		p, err := patroni.Failover(patroni.FailoverOptions{Cluster: s.cluster, To: to, Dead: []string{leader}, Limit: time.Minute,
+			Gone: failover.Statement{By: "ann", Says: leader + " is switched off", Reason: "pulled the plug"}})
+		require.NoError(t, err)
+		return p
+	}
+	_, err := run(t, failoverTo(other))
+	require.ErrorIs(t, err, failover.ErrPrecondition, "the leader still answers")
+	require.ErrorContains(t, err, "still answers: "+leader)
+
+	s.node(leader).Kill()
+	_, err = run(t, s.switchover(t, leader, other))
+	require.ErrorIs(t, err, failover.ErrPrecondition, "a switchover needs the leader")
+	// Of two replicas the one with more of the data is the right one; the other one is refused.
+	v := s.until(t, "no leader", func(v patroni.View) bool { return v.Leader == "" })
+	var best patroni.MemberState
+	for _, m := range v.Members {
+		if m.Role == patroni.RoleReplica && m.Position > best.Position {
+			best = m
+		}
+	}
+	require.NoError(t, s.doors[best.Name].Arm(http.MethodPost, "lost-reply"))
+	report, err := run(t, failoverTo(best.Name))
+	require.NoError(t, err)
+	require.Equal(t, failover.ResultCompleted, report.Result)
+	require.NoError(t, s.node(leader).Start())
+	s.pause(t, best.Name, "false")
+	now, _ := s.healthy(t)
+	require.Equal(t, best.Name, now)
 	w.verify(t, s)
 }

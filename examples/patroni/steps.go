@@ -126,7 +126,7 @@ func (s *steps) verify(to string) []failover.Step {
 	return []failover.Step{leads, follows}
 }
 
-// move sends one order and, where the answer leaves its effect open, watches until it is settled or the time is over. body
+// move sends one order and, where the answer leaves its effect open, watches what becomes of it. body
 // names the leader only for a switchover; Patroni then refuses the order when somebody else leads, so that it is safe to repeat.
 func (s *steps) move(ctx context.Context, path, from, to string) error {
 	first, _ := s.cluster.member(to)
@@ -138,8 +138,11 @@ func (s *steps) move(ctx context.Context, path, from, to string) error {
 	if err == nil || failover.OutcomeOf(err) == failover.NotApplied {
 		return err
 	}
+	// A third of the time, so that an order that never arrived can be given again.
+	watch, cancel := context.WithTimeout(ctx, s.limit/3)
+	defer cancel()
 	for {
-		v, lookErr := s.cluster.View(ctx)
+		v, lookErr := s.cluster.View(watch)
 		if lookErr == nil && v.leads(to) {
 			return nil
 		}
@@ -147,7 +150,7 @@ func (s *steps) move(ctx context.Context, path, from, to string) error {
 			return &failover.Error{Op: "POST " + path, Target: to, Next: "run again, or move from " + v.Leader, Err: fmt.Errorf("%s leads instead: %w", v.Leader, err)}
 		}
 		select {
-		case <-ctx.Done():
+		case <-watch.Done():
 			return err
 		case <-time.After(failover.DefaultPoll):
 		}
