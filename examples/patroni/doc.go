@@ -8,14 +8,13 @@
 //  1. check/members: Every member tells what it is, and the cluster has no others
 //  2. check/leader: The named leader leads
 //  3. check/candidate: The candidate streams from the leader and is not behind
-//  4. check/schedule: Nobody has scheduled a switchover
-//  5. check/paused: The cluster is not in maintenance mode
-//  6. move/switchover: Hand the leadership over
-//  7. verify/leader: The candidate is the only primary, by the store's word and by everybody's own
-//  8. verify/replicas: Every other member streams from it
+//  4. check/quiet: Nobody is at work: no maintenance mode, no switchover scheduled
+//  5. move/switchover: Hand the leadership over
+//  6. verify/leader: The candidate is the only primary, by the store's word and by everybody's own
+//  7. verify/replicas: Every other member streams from it
 //
-// Step 6 is the outage: writes are refused from the moment the old leader stops until the new one is promoted, some seconds.
-// Its undo hands the leadership back. Check 5 may be waived with a reason; the others are firm. Nothing is lost: the old
+// Step 5 is the outage: writes are refused from the moment the old leader stops until the new one is promoted, some seconds.
+// Its undo hands the leadership back. Check 4 may be waived with a reason; the others are firm. Nothing is lost: the old
 // leader is shut down cleanly and the candidate has received everything before it is promoted (seen: ten switchovers under
 // a writing client).
 //

@@ -41,8 +41,7 @@ func FailoverStages(o FailoverOptions) (Stages, error) {
 	if err := o.Gone.Validate("FailoverOptions.Gone"); err != nil {
 		return Stages{}, err
 	}
-	s := &steps{cluster: o.Cluster, dead: o.Dead, maxLag: o.MaxLag, limit: o.Limit}
-	s.defaults()
+	s := newSteps(o.Cluster, o.MaxLag, o.Limit, o.Dead...)
 	return Stages{
 		Check: failover.Stage{Name: "check", Steps: []failover.Step{
 			o.Gone.Step("gone", "A person answers for it that "+strings.Join(o.Dead, ", ")+" is off", strings.Join(o.Dead, ", ")),

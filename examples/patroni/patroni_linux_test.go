@@ -32,7 +32,7 @@ func open(t *testing.T, o peers.PatroniOptions) *site {
 	s := &site{Patroni: peers.StartPatroni(t, o), doors: map[string]*patronitest.Door{}}
 	config := patroni.Config{User: "admin", Password: password, InsecureClear: true}
 	for _, n := range s.Nodes {
-		s.doors[n.Name] = patronitest.Open(t, n.URL)
+		s.doors[n.Name] = patronitest.Open(t, strings.TrimPrefix(n.URL, "http://"))
 		config.Members = append(config.Members, patroni.Member{Name: n.Name, URL: s.doors[n.Name].URL})
 	}
 	var err error
@@ -207,7 +207,7 @@ func TestAnOrderWhoseAnswerIsLostIsSettledByLooking(t *testing.T) {
 			before := s.doors[to].Orders()
 			require.NoError(t, s.doors[to].Arm(http.MethodPost, fault.Name))
 			report, err := run(t, s.switchover(t, from, to))
-			if fault.Ending == patronitest.Refused {
+			if fault.Name == "refused" {
 				require.ErrorIs(t, err, failover.ErrRejected)
 				require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
 				require.Equal(t, failover.ResultFailed, report.Result)

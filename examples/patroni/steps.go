@@ -53,13 +53,15 @@ type steps struct {
 	limit   time.Duration // of a move
 }
 
-func (s *steps) defaults() {
-	if s.maxLag <= 0 {
-		s.maxLag = DefaultMaxLag
+func newSteps(c *Cluster, maxLag int64, limit time.Duration, dead ...string) *steps {
+	s := &steps{cluster: c, dead: dead, maxLag: DefaultMaxLag, limit: DefaultMove}
+	if maxLag > 0 {
+		s.maxLag = maxLag
 	}
-	if s.limit <= 0 {
-		s.limit = DefaultMove
+	if limit > 0 {
+		s.limit = limit
 	}
+	return s
 }
 
 // look is the Observe of every step: a view, and a judgement of it. Two primaries are an error in each.
@@ -93,12 +95,6 @@ func (s *steps) answering() failover.Step {
 			bad := slices.Concat(v.unknown(s.dead), v.Strangers)
 			return holds(len(bad) == 0, "unknown or not configured: "+list(bad))
 		})
-}
-
-func (s *steps) notScheduled() failover.Step {
-	return s.check("schedule", "Nobody has scheduled a switchover", "documented: GET /cluster, scheduled_switchover", func(v View) failover.Observation {
-		return holds(v.Scheduled == "", "scheduled: "+list(slices.DeleteFunc([]string{v.Scheduled}, func(t string) bool { return t == "" })))
-	})
 }
 
 // verify are the steps behind a move: the new leader by everybody's word, and the others streaming from it.

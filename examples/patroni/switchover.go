@@ -30,8 +30,7 @@ func SwitchoverStages(o SwitchoverOptions) (Stages, error) {
 	if o.From == o.To {
 		return Stages{}, failover.Invalid("SwitchoverOptions.To", "is the leader itself", "name another member")
 	}
-	s := &steps{cluster: o.Cluster, maxLag: o.MaxLag, limit: o.Limit}
-	s.defaults()
+	s := newSteps(o.Cluster, o.MaxLag, o.Limit)
 	return Stages{
 		Check: failover.Stage{Name: "check", Steps: []failover.Step{
 			s.answering(),
@@ -44,8 +43,7 @@ func SwitchoverStages(o SwitchoverOptions) (Stages, error) {
 				ready := m.Role == RoleReplica && slices.Contains(leader.Followers, o.To) && m.Timeline == leader.Timeline && lag <= s.maxLag
 				return holds(ready, fmt.Sprintf("ready: %t", ready), fmt.Sprintf("%d bytes behind", lag))
 			}),
-			s.notScheduled(),
-			paused(s),
+			quiet(s),
 		}},
 		Move: failover.Stage{Name: "move", Outage: true, Steps: []failover.Step{{
 			ID: "switchover", Title: "Hand the leadership over to " + o.To, Target: o.To, Kind: failover.Change, Timeout: s.limit,
@@ -71,11 +69,12 @@ func Switchover(o SwitchoverOptions) (failover.Procedure, error) {
 		failover.Parameter{Name: "max-lag", Value: strconv.FormatInt(o.MaxLag, 10)}), nil
 }
 
-// paused may be waived: Patroni switches over to a named candidate in maintenance mode too.
-func paused(s *steps) failover.Step {
-	step := s.check("paused", "The cluster is not in maintenance mode", "documented: pause; ours: somebody is at work", func(v View) failover.Observation {
-		return holds(!v.Paused, fmt.Sprintf("paused: %t", v.Paused))
-	})
+// quiet may be waived: Patroni switches over to a named candidate in maintenance mode too.
+func quiet(s *steps) failover.Step {
+	step := s.check("quiet", "Nobody is at work: no maintenance mode, no switchover scheduled", "documented: GET /cluster, pause and scheduled_switchover",
+		func(v View) failover.Observation {
+			return holds(!v.Paused && v.Scheduled == "", fmt.Sprintf("paused: %t, scheduled: %q", v.Paused, v.Scheduled))
+		})
 	step.Firm = false
 	return step
 }

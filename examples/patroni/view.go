@@ -129,10 +129,8 @@ func (c *Cluster) state(ctx context.Context, m Member) MemberState {
 
 // of returns what a member said of itself.
 func (v View) of(name string) MemberState {
-	for _, m := range v.Members {
-		if m.Name == name {
-			return m
-		}
+	if i := slices.IndexFunc(v.Members, func(m MemberState) bool { return m.Name == name }); i >= 0 {
+		return v.Members[i]
 	}
 	return MemberState{Name: name, Err: errors.New("it is not configured")}
 }

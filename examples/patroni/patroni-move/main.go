@@ -44,25 +44,18 @@ func program(ctx context.Context, args []string, out, errs io.Writer) int {
 	var s settings
 	flags := flag.NewFlagSet("patroni-move", flag.ContinueOnError)
 	flags.SetOutput(errs)
-	for name, f := range map[string]struct {
-		at    *string
-		usage string
+	for _, f := range []struct {
+		name, usage string
+		at          *string
 	}{
-		"members":  {&s.members, "every `member`: NAME=URL,NAME=URL"},
-		"user":     {&s.user, "user of the REST API"},
-		"password": {&s.passwordFile, "`file` with the password of the user"},
-		"roots":    {&s.roots, "PEM `file` with the authorities to trust"},
-		"from":     {&s.from, "the leader now"},
-		"to":       {&s.to, "the leader to be"},
-		"dead":     {&s.dead, "`members` that are off: a failover"},
-		"gone":     {&s.gone, "`what` you state of the dead members"},
-		"known":    {&s.known, "`how` you know it"},
-		"journal":  {&s.journal, "`file` that remembers the run"},
-		"actor":    {&s.actor, "who you are; the account's name where it is empty"},
-		"reason":   {&s.reason, "why, for example the change ticket"},
-		"approve":  {&s.approve, "`hash` of the plan you agree to"},
+		{"members", "every member: `NAME=URL,NAME=URL`", &s.members}, {"user", "of the REST API", &s.user},
+		{"password", "`file` with the password of the user", &s.passwordFile}, {"roots", "PEM `file` with the authorities to trust", &s.roots},
+		{"from", "the leader now", &s.from}, {"to", "the leader to be", &s.to}, {"dead", "`members` that are off: a failover", &s.dead},
+		{"gone", "`what` you state of the dead members", &s.gone}, {"known", "`how` you know it", &s.known},
+		{"journal", "`file` that remembers the run", &s.journal}, {"actor", "who you are; the account's name where it is empty", &s.actor},
+		{"reason", "why, for example the change ticket", &s.reason}, {"approve", "`hash` of the plan you agree to", &s.approve},
 	} {
-		flags.StringVar(f.at, name, "", f.usage)
+		flags.StringVar(f.at, f.name, "", f.usage)
 	}
 	flags.BoolVar(&s.clear, "insecure-clear", false, "allow http, for a lab")
 	if err := flags.Parse(args); err != nil || flags.NArg() != 1 {
@@ -75,9 +68,6 @@ func program(ctx context.Context, args []string, out, errs io.Writer) int {
 	status, err := s.do(ctx, flags.Arg(0), out)
 	if err != nil {
 		_, _ = fmt.Fprintln(errs, err)
-		if next := failover.NextOf(err); next != "" {
-			_, _ = fmt.Fprintln(errs, "next:", next)
-		}
 	}
 	return status
 }
@@ -89,7 +79,7 @@ func (s settings) do(ctx context.Context, verb string, out io.Writer) (int, erro
 			return 2, err
 		}
 		_, _ = fmt.Fprintln(out, j.Report())
-		return exit(j.Report(), nil), nil
+		return exit(j.Report()), nil
 	}
 	p, err := s.procedure()
 	if err != nil {
@@ -97,14 +87,14 @@ func (s settings) do(ctx context.Context, verb string, out io.Writer) (int, erro
 	}
 	if verb == "plan" {
 		plan, err := p.Plan(ctx, nil)
-		if err == nil {
-			_, _ = fmt.Fprintf(out, "%s\nto agree: -approve %s\n", plan, plan.Findings)
-			if len(plan.Blockers()) > 0 {
-				return 1, errors.New("as things stand, a run would stop")
-			}
-			return 0, nil
+		if err == nil && len(plan.Blockers()) > 0 {
+			err = errors.New("as things stand, a run would stop")
 		}
-		return 1, err
+		_, _ = fmt.Fprintf(out, "%s\nto agree: -approve %s\n", plan, plan.Findings)
+		if err != nil {
+			return 1, err
+		}
+		return 0, nil
 	}
 	if verb != "run" && verb != "undo" || verb == "run" && s.approve == "" {
 		return 2, errors.New("run needs the hash of a plan: -approve")
@@ -123,33 +113,23 @@ func (s settings) do(ctx context.Context, verb string, out io.Writer) (int, erro
 				_, _ = fmt.Fprintf(out, "%s %d/%d %s: %s\n", e.At.Format("15:04:05"), e.Number, e.Total, e.Step.Title, e.Status)
 			}
 		}}
-	work := p.Run
-	if verb == "undo" {
-		work = p.Undo
-	}
+	work := map[string]func(context.Context, failover.RunOptions) (*failover.Report, error){"run": p.Run, "undo": p.Undo}[verb]
 	report, err := work(ctx, o)
-	if report != nil {
-		_, _ = fmt.Fprintln(out, report)
+	if report == nil {
+		return 2, err
 	}
-	return exit(report, err), err
+	_, _ = fmt.Fprintln(out, report)
+	return exit(report), err
 }
 
-func exit(r *failover.Report, err error) int {
-	if r == nil {
-		return 2
+// exit is the exit status for how a run ended.
+func exit(r *failover.Report) int {
+	status, known := map[failover.Result]int{failover.ResultCompleted: 0, failover.ResultUndone: 0, failover.ResultInDoubt: 3,
+		failover.ResultWaiting: 4, failover.ResultPartWay: 5, failover.ResultInterrupted: 5}[r.Result]
+	if !known {
+		return 1
 	}
-	switch r.Result {
-	case failover.ResultCompleted, failover.ResultUndone:
-		return 0
-	case failover.ResultInDoubt:
-		return 3
-	case failover.ResultWaiting:
-		return 4
-	case failover.ResultPartWay, failover.ResultInterrupted:
-		return 5
-	case failover.ResultNone, failover.ResultFailed, failover.ResultStopped:
-	}
-	return 1
+	return status
 }
 
 func (s settings) procedure() (failover.Procedure, error) {

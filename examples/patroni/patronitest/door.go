@@ -11,31 +11,22 @@ import (
 	"testing"
 )
 
-// Ending says how a procedure ends that meets a fault once.
-type Ending int
-
-// Endings of a procedure.
-const (
-	Completes Ending = iota + 1 // in this run
-	Refused                     // nothing is changed
-)
-
 // Fault is one nasty thing a door can do to the next order that passes it: a POST or a PATCH.
 type Fault struct {
-	Name   string
-	Title  string // what happens, in one sentence
-	Ending Ending
+	Name  string
+	Title string // what happens, in one sentence
+	Order bool   // the order reaches Patroni
 }
 
 // Faults lists what [Door.Arm] takes.
 func Faults() []Fault {
 	return []Fault{
-		{"lost-reply", "the order takes effect and the line drops before the answer", Completes},
-		{"lost-request", "the line drops before the order arrives, and nobody can tell from the line", Completes},
-		{"unclear", "the order takes effect and the answer is 503, status unknown", Completes},
-		{"garbage", "the order takes effect and the answer is no answer", Completes},
-		{"conflict", "somebody else changes the configuration at the same time", Completes},
-		{"refused", "Patroni says that the cluster is not in a state for the order", Refused},
+		{"lost-reply", "the order takes effect and the line drops before the answer", true},
+		{"lost-request", "the line drops before the order arrives, and nobody can tell from the line", false},
+		{"unclear", "the order takes effect and the answer is 503, status unknown", true},
+		{"garbage", "the order takes effect and the answer is no answer", true},
+		{"conflict", "somebody else changes the configuration at the same time", false},
+		{"refused", "Patroni says that the cluster is not in a state for the order", false},
 	}
 }
 
@@ -45,14 +36,14 @@ type Door struct {
 
 	target string
 	mu     sync.Mutex
-	armed  map[string]string // fault by method
+	armed  map[string]Fault // by method
 	orders int
 }
 
-// Open puts a door in front of the API at target and closes it when the test is over.
+// Open puts a door in front of the API at target, host:port, and closes it when the test is over.
 func Open(tb testing.TB, target string) *Door {
 	tb.Helper()
-	d := &Door{target: target, armed: map[string]string{}}
+	d := &Door{target: target, armed: map[string]Fault{}}
 	server := httptest.NewServer(d)
 	tb.Cleanup(server.Close)
 	d.URL = server.URL
@@ -61,12 +52,13 @@ func Open(tb testing.TB, target string) *Door {
 
 // Arm lets the next request with the method meet the fault: POST for a switchover, PATCH for the lock.
 func (d *Door) Arm(method, name string) error {
-	if !slices.ContainsFunc(Faults(), func(f Fault) bool { return f.Name == name }) {
+	i := slices.IndexFunc(Faults(), func(f Fault) bool { return f.Name == name })
+	if i < 0 {
 		return fmt.Errorf("patronitest: no fault is called %q", name)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.armed[method] = name
+	d.armed[method] = Faults()[i]
 	return nil
 }
 
@@ -80,15 +72,13 @@ func (d *Door) Orders() int {
 // ServeHTTP passes a request on, through the fault that is armed.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
-	fault := d.armed[r.Method]
+	fault, armed := d.armed[r.Method]
 	delete(d.armed, r.Method)
-	if fault == "" || fault == "lost-reply" || fault == "unclear" || fault == "garbage" {
-		if r.Method == http.MethodPost {
-			d.orders++
-		}
+	if r.Method == http.MethodPost && (!armed || fault.Order) {
+		d.orders++
 	}
 	d.mu.Unlock()
-	switch fault {
+	switch fault.Name {
 	case "lost-request":
 		panic(http.ErrAbortHandler)
 	case "refused":
@@ -98,20 +88,16 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "conflict", http.StatusConflict)
 		return
 	}
-	out, err := http.NewRequestWithContext(r.Context(), r.Method, d.target+r.URL.RequestURI(), r.Body)
+	out := r.Clone(r.Context())
+	out.URL.Scheme, out.URL.Host = "http", d.target
+	answer, err := http.DefaultTransport.RoundTrip(out)
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	out.Header, out.ContentLength = r.Header.Clone(), r.ContentLength
-	answer, err := http.DefaultTransport.RoundTrip(out)
-	if err != nil || fault == "lost-reply" {
-		if err == nil {
-			_ = answer.Body.Close()
-		}
-		panic(http.ErrAbortHandler)
-	}
 	defer func() { _ = answer.Body.Close() }()
-	switch fault {
+	switch fault.Name {
+	case "lost-reply":
+		panic(http.ErrAbortHandler)
 	case "unclear":
 		http.Error(w, "Switchover status unknown", http.StatusServiceUnavailable)
 	case "garbage":
