@@ -73,6 +73,9 @@ func (p Procedure) flatten() Procedure {
 	return p
 }
 
+// AllSteps returns the steps of all stages and parts in order, under their whole IDs: what a plan lists.
+func (p Procedure) AllSteps() []Step { return slices.Clone(p.flatten().Steps) }
+
 // window says of each step of a procedure without stages whether it lies in the outage window.
 func (p Procedure) window() []bool {
 	in, inside := make([]bool, len(p.Steps)), false

@@ -60,6 +60,7 @@ func (o RunOptions) validate(p Procedure) error {
 	case o.WarnAfter < 0 || o.StopAfter < 0:
 		return Invalid("RunOptions", "has a negative time", "use zero for no limit")
 	}
+	p = p.flatten()
 	for _, id := range slices.Sorted(maps.Keys(o.Waive)) {
 		i := p.index(id)
 		switch {

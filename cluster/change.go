@@ -114,7 +114,8 @@ type reading struct {
 	done, moving, failed bool
 }
 
-// change is the shape of a change that takes time: read, request once, read until it holds, fails or time is up.
+// change is the shape of a change that takes time: read, request once, read until it holds, fails or time is up. A request
+// that was taken and shows no effect is in doubt: silence is no proof that nothing will come, and a part may have changed.
 func (c *core) change(ctx context.Context, op, target, want string, o StateOptions,
 	read func(ctx context.Context, avoid string) (reading, error), request func(ctx context.Context, via string) error) error {
 	o, err := o.withDefaults()
@@ -148,7 +149,7 @@ func (c *core) change(ctx context.Context, op, target, want string, o StateOptio
 			return nil
 		case r.failed:
 			if failed++; failed >= 2 && r.text != started || time.Since(still) >= o.Settle {
-				return &failover.Error{Op: op, Target: target, Outcome: failover.NotApplied, Next: "repair what failed, then ask again", Err: errors.Join(sent, fmt.Errorf("%w: %s", ErrFailed, r.text))}
+				return &failover.Error{Op: op, Target: target, Outcome: failover.InDoubt, Next: "repair what failed, then ask again", Err: errors.Join(sent, fmt.Errorf("%w: %s", ErrFailed, r.text))}
 			}
 		case r.moving || r.text != started:
 			still, failed = time.Now(), 0
@@ -157,7 +158,7 @@ func (c *core) change(ctx context.Context, op, target, want string, o StateOptio
 				failover.Progress(ctx, r.text)
 			}
 		case time.Since(still) >= o.Settle:
-			return &failover.Error{Op: op, Target: target, Outcome: failover.NotApplied, Next: "find out why the cluster did nothing, then ask again",
+			return &failover.Error{Op: op, Target: target, Outcome: failover.InDoubt, Next: "find out why the cluster did nothing, then ask again",
 				Err: errors.Join(sent, fmt.Errorf("%w: still: %s", failover.ErrNotObserved, r.text))}
 		}
 		if waitErr := pause(ctx, o.Poll); waitErr != nil {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -109,8 +110,8 @@ func (o MoveOptions) withDefaults() (MoveOptions, error) {
 	if o.Timeout < 0 || o.Poll < 0 || o.Grace < 0 || o.Settle < 0 {
 		return o, failover.Invalid("MoveOptions", "has a negative time", "use zero for the default")
 	}
-	o.Timeout, o.Poll = or(o.Timeout, defaultTimeout), or(o.Poll, defaultPoll)
-	o.Grace, o.Settle = or(o.Grace, defaultGrace), or(o.Settle, defaultSettle)
+	o.Timeout, o.Poll = cmp.Or(o.Timeout, defaultTimeout), cmp.Or(o.Poll, defaultPoll)
+	o.Grace, o.Settle = cmp.Or(o.Grace, defaultGrace), cmp.Or(o.Settle, defaultSettle)
 	return o, nil
 }
 
@@ -118,13 +119,6 @@ func (o StateOptions) withDefaults() (StateOptions, error) {
 	if o.Timeout < 0 || o.Poll < 0 || o.Settle < 0 {
 		return o, failover.Invalid("StateOptions", "has a negative time", "use zero for the default")
 	}
-	o.Timeout, o.Poll, o.Settle = or(o.Timeout, defaultTimeout), or(o.Poll, defaultPoll), or(o.Settle, defaultSettle)
+	o.Timeout, o.Poll, o.Settle = cmp.Or(o.Timeout, defaultTimeout), cmp.Or(o.Poll, defaultPoll), cmp.Or(o.Settle, defaultSettle)
 	return o, nil
-}
-
-func or(d, fallback time.Duration) time.Duration {
-	if d == 0 {
-		return fallback
-	}
-	return d
 }

@@ -42,16 +42,20 @@
 //  14. prepare/failback: Keep the group from going home by itself
 //  15. move/move: Move the group to the target
 //  16. move/clear: Remove the move request
-//  17. move/verify: See the group stay up on the node with all its members
+//  17. arrived/verify: See the group stay up on the node with all its members
 //  18. back/move: Move the group back to the node it came from
 //  19. back/clear: Remove the move request
-//  20. back/verify: See the group stay up on the node with all its members
+//  20. returned/verify: See the group stay up on the node with all its members
 //  21. finish/failback: Put the failback setting back as it was
 //  22. finish/verify: See the group stay where it belongs without the guard
 //
 // Steps 18 to 20 are there with [MoveBack] only. Users are cut off during move/move and, with MoveBack, during
 // back/move: from the moment the group's members stop until they are up on the other node. MoveResult.Outage is what
 // the readings showed of it.
+//
+// All checks stand until the last move: what they look at can change while a run waits for a person. Only check/group and
+// check/target stand until move/move, after which the group is no longer where it was; arrived/verify then stands until
+// back/move. [TransferStages] has the stages for procedures that do something of their own in between.
 //
 // Until move/move everything can be taken back by Undo. After it, the way back is another Transfer.
 //

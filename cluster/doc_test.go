@@ -27,7 +27,7 @@ func TestTheDocumentationListsTheSteps(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^\s*\d+\. (\S+: .*)$`).FindAllStringSubmatch(f.Doc.Text(), -1) {
 		listed = append(listed, m[1])
 	}
-	for _, s := range p.Steps {
+	for _, s := range p.AllSteps() {
 		steps = append(steps, s.ID+": "+s.Title)
 	}
 	require.Equal(t, listed, steps)

@@ -368,6 +368,11 @@ func (r *real) lock(t *testing.T, c cluster.Cluster) {
 	reversed := r.addresses()
 	slices.Reverse(reversed)
 	other := r.open(t, reversed)
+	opened := 0
+	failovertest.TestLock(t, func(testing.TB) failover.Lock {
+		opened++
+		return []cluster.Cluster{c, other}[opened%2].Lock()
+	})
 	for round := range 2 {
 		var wg sync.WaitGroup
 		var mu sync.Mutex

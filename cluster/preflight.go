@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,10 +21,12 @@ const (
 	waivable firmness = false
 )
 
-// preflight returns the checks that precede a transfer. Each reports its own error.
+// preflight returns the checks that precede a transfer. Each reports its own error. All of them stand until the last move,
+// since what they look at can change while a run waits for a person; the two that are about leaving the source and
+// about taking the group stand until the first one, which makes them untrue.
 func (t transfer) preflight() []failover.Step {
-	check := func(id, title string, f firmness, look func(context.Context, Snapshot, Group) (string, error)) failover.Step {
-		return failover.Step{ID: "check/" + id, Title: title, Target: t.o.Group, Kind: failover.Check, Firm: bool(f),
+	check := func(id, title string, f firmness, guards string, look func(context.Context, Snapshot, Group) (string, error)) failover.Step {
+		return failover.Step{ID: id, Title: title, Target: t.o.Group, Kind: failover.Check, Firm: bool(f), Guards: guards,
 			Source: "added: what makes a move fail or act twice, collected from the vendors' error codes and field reports",
 			Observe: func(ctx context.Context) (failover.Observation, error) {
 				s, err := t.sight.snapshot(ctx)
@@ -38,18 +41,21 @@ func (t transfer) preflight() []failover.Step {
 				return failover.Observation{Done: err == nil, Found: found}, err
 			}}
 	}
+	first := "move/move"
+	last := cmp.Or(t.afterMove(), first)
+	whole := cmp.Or(t.o.DownFrom, first) // the group is taken down there, by a procedure that does
 	return []failover.Step{
-		check("reachable", "Each node answers at its own address and says its own name", waivable, t.reachable),
-		check("quorum", "The cluster has quorum and its witness is up", firm, t.quorum),
-		check("nodes", "Every node is up, none is kept out or draining", waivable, t.nodesUp),
-		check("group", "The group is up on exactly one node and free to move", firm, t.groupFree),
-		check("target", "The target can take every member of the group", firm, t.targetFit),
-		check("disks", "Every disk the group needs is part of it and of its dependencies", waivable, t.disks),
-		check("maintenance", "No member is in maintenance", waivable, t.maintenance),
-		check("backup", "No backup of the cluster is in progress", waivable, t.backup),
-		check("stop-time", "The cluster gives the service the time it needs to stop", waivable, t.stopTime),
-		check("reboot", "No node waits for a reboot", waivable, t.reboot),
-		check("build", "All nodes run the same build", waivable, t.builds),
+		check("reachable", "Each node answers at its own address and says its own name", waivable, last, t.reachable),
+		check("quorum", "The cluster has quorum and its witness is up", firm, last, t.quorum),
+		check("nodes", "Every node is up, none is kept out or draining", waivable, last, t.nodesUp),
+		check("group", "The group is up on exactly one node and free to move", firm, whole, t.groupFree),
+		check("target", "The target can take every member of the group", firm, first, t.targetFit),
+		check("disks", "Every disk the group needs is part of it and of its dependencies", waivable, last, t.disks),
+		check("maintenance", "No member is in maintenance", waivable, last, t.maintenance),
+		check("backup", "No backup of the cluster is in progress", waivable, last, t.backup),
+		check("stop-time", "The cluster gives the service the time it needs to stop", waivable, last, t.stopTime),
+		check("reboot", "No node waits for a reboot", waivable, last, t.reboot),
+		check("build", "All nodes run the same build", waivable, last, t.builds),
 	}
 }
 

@@ -189,14 +189,7 @@ type Group struct {
 
 // String returns "group on owner: state" with what is unusual about it.
 func (g Group) String() string {
-	owner := g.Owner
-	if owner == "" {
-		owner = "no single node"
-		if len(g.Owners) > 1 {
-			owner = strings.Join(g.Owners, " and ")
-		}
-	}
-	text := fmt.Sprintf("%s is %s on %s", g.Name, g.State, owner)
+	text := fmt.Sprintf("%s is %s on %s", g.Name, g.State, g.place())
 	for _, mark := range []struct {
 		set  bool
 		word string
@@ -213,6 +206,17 @@ func (g Group) String() string {
 		}
 	}
 	return text
+}
+
+// place names the node the group is on.
+func (g Group) place() string {
+	switch {
+	case g.Owner != "":
+		return g.Owner
+	case len(g.Owners) > 1:
+		return strings.Join(g.Owners, " and ")
+	}
+	return "no single node"
 }
 
 // MayOwn reports whether every member may run on the node. A member whose possible owners the cluster does not tell

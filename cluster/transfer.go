@@ -1,9 +1,9 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -35,6 +35,11 @@ type TransferOptions struct {
 	// StopTime is how long the service usually takes to stop. When given, no member that runs a service may have a
 	// shorter limit in the cluster: at the limit a Windows cluster kills the process.
 	StopTime time.Duration
+	// DownFrom is for procedures that take the group down before they move it: the whole ID of their step that does. Up to that
+	// step the group has to be up and free to move, and a group that is offline on the target has arrived.
+	DownFrom string
+	// Failback is what the group's setting is at the end. The zero value puts back what was found.
+	Failback Failback
 	// Disks names the disk resources the service uses, for a preflight that does not trust the dependencies alone.
 	Disks []string
 }
@@ -64,7 +69,7 @@ func (o TransferOptions) validate() (TransferOptions, error) {
 	}
 	var err error
 	o.Move, err = o.Move.withDefaults()
-	o.Hold = or(o.Hold, defaultHold)
+	o.Hold = cmp.Or(o.Hold, defaultHold)
 	return o, err
 }
 
@@ -83,45 +88,83 @@ type transfer struct {
 	sight *sight
 }
 
+// Stages are the stages of a transfer, for procedures that do something of their own in between. A stage without steps is one
+// that this transfer does not need.
+type Stages struct {
+	Check    failover.Stage // what makes a move fail or act twice
+	Prepare  failover.Stage // the start is remembered, the group kept from going home by itself
+	Move     failover.Stage // to the target
+	Arrived  failover.Stage // it stays on the target
+	Back     failover.Stage // with MoveBack: to where it came from
+	Returned failover.Stage // with MoveBack: it stays there
+	Finish   failover.Stage // the failback setting is put back
+}
+
+// TransferStages returns the stages of [Transfer]. It refuses options that could not work, and touches nothing.
+func TransferStages(c Cluster, o TransferOptions) (Stages, error) {
+	t, err := newTransfer(c, o)
+	if err != nil {
+		return Stages{}, err
+	}
+	s := Stages{
+		Check:   failover.Stage{Name: "check", Steps: t.preflight()},
+		Prepare: failover.Stage{Name: "prepare", Steps: t.prepare()},
+		Move:    failover.Stage{Name: "move", Outage: true, Steps: t.move(t.there())},
+		Arrived: failover.Stage{Name: "arrived", Outage: true, Steps: []failover.Step{t.verify(t.there(), t.afterMove())}},
+		Finish:  failover.Stage{Name: "finish", Steps: t.finish()},
+	}
+	if t.o.Then == MoveBack {
+		s.Back = failover.Stage{Name: "back", Outage: true, Steps: t.move(t.home())}
+		s.Returned = failover.Stage{Name: "returned", Outage: true, Steps: []failover.Step{t.verify(t.home(), "")}}
+	}
+	return s, nil
+}
+
 // Transfer returns the procedure that moves a group to another node of its cluster; the package documentation lists
 // its steps. It refuses options that could not work, and touches nothing.
 //
 // Undo takes the failback guard back as long as the move was not made. The way back after the move is another
 // Transfer.
 func Transfer(c Cluster, o TransferOptions) (failover.Procedure, error) {
-	if c == nil {
-		return failover.Procedure{}, failover.Invalid("Cluster", "is nil", "give a cluster")
-	}
-	o, err := o.validate()
+	s, err := TransferStages(c, o)
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	t := transfer{c, o, &sight{c: c}}
-	steps := slices.Concat(t.preflight(), t.prepare(), t.moveTo("move", func(start) string { return o.Target }))
-	last := "move/verify"
+	then, stages := "stay", []failover.Stage{s.Check, s.Prepare, s.Move, s.Arrived}
 	if o.Then == MoveBack {
-		steps = append(steps, t.moveTo("back", func(s start) string { return s.Owner })...)
-		last = "back/verify"
-	}
-	steps = append(steps, t.finish()...)
-	then := "stay"
-	if o.Then == MoveBack {
-		then = "move back"
+		then, stages = "move back", append(stages, s.Back, s.Returned)
 	}
 	return failover.Procedure{
 		Name: "cluster.Transfer",
 		Parameters: []failover.Parameter{{Name: "group", Value: o.Group}, {Name: "target", Value: o.Target}, {Name: "from", Value: o.From},
 			{Name: "then", Value: then}, {Name: "stop time", Value: o.StopTime.String()}, {Name: "disks", Value: strings.Join(o.Disks, ", ")}},
-		Steps:  steps,
-		Outage: failover.Window{From: "move/move", To: last},
+		Stages: append(stages, s.Finish),
 		Lock:   c.Lock(),
 	}, nil
 }
 
+func newTransfer(c Cluster, o TransferOptions) (transfer, error) {
+	if c == nil {
+		return transfer{}, failover.Invalid("Cluster", "is nil", "give a cluster")
+	}
+	o, err := o.validate()
+	return transfer{c, o, &sight{c: c}}, err
+}
+
+// afterMove is the ID of the second move, up to which the group has to stay where it was brought; "" without one.
+func (t transfer) afterMove() string {
+	if t.o.Then == MoveBack {
+		return "back/move"
+	}
+	return ""
+}
+
 // prepare remembers the start, removes what an earlier run left and keeps the group from going home by itself.
 func (t transfer) prepare() []failover.Step {
+	clear := t.cleared("Remove a move request that an earlier run of ours left", t.clear)
+	clear.Undone = clear.Observe // what stands at an undo was left by a move of this run that did not come about
 	return []failover.Step{
-		{ID: "prepare/remember", Title: "Remember the owner and the failback setting", Target: t.o.Group, Kind: failover.Change,
+		{ID: "remember", Title: "Remember the owner and the failback setting", Target: t.o.Group, Kind: failover.Change,
 			Writes: []string{startFact.Name},
 			Source: "added: a later process must know where the group came from and what to put back",
 			Observe: func(ctx context.Context) (failover.Observation, error) {
@@ -144,8 +187,8 @@ func (t transfer) prepare() []failover.Step {
 				})
 				return err
 			}, Undo: failover.NothingToUndo},
-		t.cleared("prepare/clear", "Remove a move request that an earlier run of ours left", t.clear),
-		{ID: "prepare/failback", Title: "Keep the group from going home by itself", Target: t.o.Group, Kind: failover.Change,
+		clear,
+		{ID: "failback", Title: "Keep the group from going home by itself", Target: t.o.Group, Kind: failover.Change,
 			Source: "the cluster may pull the group to a preferred owner that returns (documented: failback policies)",
 			Observe: func(ctx context.Context) (failover.Observation, error) {
 				g, err := t.c.Group(ctx, t.o.Group)
@@ -155,14 +198,14 @@ func (t transfer) prepare() []failover.Step {
 				return failover.Observation{Done: g.Failback.Policy == FailbackPrevented, Found: "failback is " + g.Failback.Policy.String(), Would: "prevent it until the end of the run"}, nil
 			},
 			Apply: func(ctx context.Context) error { return t.c.SetFailback(ctx, t.o.Group, NoFailback) },
-			Undo:  t.restore},
+			Undo:  t.restore, Undone: t.restored},
 	}
 }
 
 func (t transfer) clear(ctx context.Context) error { return t.c.ClearMove(ctx, t.o.Group) }
 
-func (t transfer) cleared(id, title string, undo func(context.Context) error) failover.Step {
-	return failover.Step{ID: id, Title: title, Target: t.o.Group, Kind: failover.Change,
+func (t transfer) cleared(title string, undo func(context.Context) error) failover.Step {
+	return failover.Step{ID: "clear", Title: title, Target: t.o.Group, Kind: failover.Change,
 		Source: "crm_resource(8): a move leaves a constraint that holds until it is cleared; nothing to do on a Windows cluster",
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			g, err := t.c.Group(ctx, t.o.Group)
@@ -180,93 +223,147 @@ func (t transfer) cleared(id, title string, undo func(context.Context) error) fa
 // restore puts the remembered failback setting back.
 func (t transfer) restore(ctx context.Context) error {
 	s, ok, err := startFact.Load(ctx)
-	if err != nil || !ok || s.Failback.Policy == FailbackUnknown {
+	switch {
+	case err != nil:
 		return err
+	case !ok || s.Failback.Policy == FailbackUnknown:
+		return refuse("put failback back", t.o.Group, "set failback by hand, then resolve the step", ErrNotFound, "the setting before is not known")
 	}
 	return t.c.SetFailback(ctx, t.o.Group, s.Failback)
 }
 
-// moveTo is one move: the request, the removal of what it leaves, the proof.
-func (t transfer) moveTo(prefix string, target func(start) string) []failover.Step {
-	// In a plan nothing is remembered yet; the present owner is then the start.
-	goal := func(ctx context.Context) (start, string, error) {
-		s, ok, err := startFact.Load(ctx)
-		if err != nil {
-			return s, "", err
-		}
-		if !ok {
-			g, err := t.c.Group(ctx, t.o.Group)
-			if err != nil {
-				return s, "", err
-			}
-			s.Owner = g.Owner
-		}
-		return s, target(s), nil
+// restored reports whether failback is as it was remembered. In a plan nothing is remembered yet; what is found then is what
+// will be.
+func (t transfer) restored(ctx context.Context) (failover.Observation, error) {
+	g, err := t.c.Group(ctx, t.o.Group)
+	if err != nil {
+		return failover.Observation{}, err
 	}
-	title, where := "Move the group to "+t.o.Target, t.o.Group+" to "+t.o.Target
-	if prefix == "back" {
-		title, where = "Move the group back to the node it came from", t.o.Group+" back"
+	s, remembered, err := startFact.Load(ctx)
+	if err != nil {
+		return failover.Observation{}, err
 	}
+	done := g.Failback == s.Failback
+	if !remembered {
+		s.Failback, done = g.Failback, g.Failback.Policy != FailbackAllowed
+	}
+	return failover.Observation{Done: done, Note: "failback is " + g.Failback.Policy.String(), Would: "set failback to " + s.Failback.Policy.String() + " again"}, nil
+}
+
+// atEnd sets failback as it has to be at the end.
+func (t transfer) atEnd(ctx context.Context) error {
+	if t.o.Failback.Policy != FailbackUnknown {
+		return t.c.SetFailback(ctx, t.o.Group, t.o.Failback)
+	}
+	return t.restore(ctx)
+}
+
+// failbackIs compares the setting with one that was given; before the start was remembered it is not the end yet.
+func (t transfer) failbackIs(ctx context.Context, want Failback) (failover.Observation, error) {
+	_, remembered, err := startFact.Load(ctx)
+	if err != nil {
+		return failover.Observation{}, err
+	}
+	g, err := t.c.Group(ctx, t.o.Group)
+	return failover.Observation{Done: err == nil && remembered && g.Failback == want, Note: "failback is " + g.Failback.Policy.String(),
+		Would: "set failback to " + want.Policy.String()}, err
+}
+
+// goal is where a move goes.
+type goal struct {
+	title, where string
+	target       func(start) string
+	expect       func(start) string // where the group is before
+	planned      bool               // there is nothing to look at before the start was remembered
+	offline      bool               // the group has arrived also when it is there and offline
+}
+
+func (t transfer) there() goal {
+	return goal{title: "Move the group to " + t.o.Target, where: t.o.Group + " to " + t.o.Target, offline: t.o.DownFrom != "",
+		target: func(start) string { return t.o.Target }, expect: func(s start) string { return s.Owner }}
+}
+
+func (t transfer) home() goal {
+	return goal{title: "Move the group back to the node it came from", where: t.o.Group + " back", planned: true,
+		target: func(s start) string { return s.Owner }, expect: func(start) string { return t.o.Target }}
+}
+
+// aim returns what was remembered and the node the move goes to. In a plan nothing is remembered yet; the present owner is
+// then the start.
+func (t transfer) aim(ctx context.Context, g goal) (s start, remembered bool, to string, err error) {
+	s, remembered, err = startFact.Load(ctx)
+	if err == nil && !remembered {
+		var now Group
+		now, err = t.c.Group(ctx, t.o.Group)
+		s.Owner = now.Owner
+	}
+	return s, remembered, g.target(s), err
+}
+
+// move is one move: the request and the removal of what it leaves.
+func (t transfer) move(way goal) []failover.Step {
 	return []failover.Step{
-		{ID: prefix + "/move", Title: title, Target: where, Kind: failover.Once, Timeout: t.o.Move.Timeout + clearTime, Poll: t.o.Move.Poll,
+		{ID: "move", Title: way.title, Target: way.where, Kind: failover.Once, Timeout: t.o.Move.Timeout + clearTime, Poll: t.o.Move.Poll,
 			Source: "Move-ClusterGroup and crm_resource --move report success before the group is up; owner and state are what counts",
 			Observe: func(ctx context.Context) (failover.Observation, error) {
-				s, to, err := goal(ctx)
+				s, remembered, to, err := t.aim(ctx, way)
 				if err != nil {
 					return failover.Observation{}, err
-				}
-				if prefix == "back" {
-					if _, remembered, err := startFact.Load(ctx); err != nil || !remembered {
-						return failover.Observation{Found: "it comes from " + s.Owner, Would: "move it back to " + to}, err
-					}
 				}
 				g, err := t.c.Group(ctx, t.o.Group)
 				if err != nil {
 					return failover.Observation{}, err
 				}
-				return arrived(g, to)
+				if way.offline && g.Owner == to && g.State == Offline {
+					return failover.Observation{Done: true, Found: g.String()}, nil
+				}
+				obs, err := arrived(g, to)
+				if obs.Done = obs.Done && (remembered || !way.planned); way.planned {
+					obs.Found, obs.Note = "it comes from "+s.Owner, g.String()
+					obs.Would = "move it to " + to + "; its users are cut off while it moves"
+				}
+				return obs, err
 			},
 			Apply: func(ctx context.Context) error {
-				s, to, err := goal(ctx)
+				s, _, to, err := t.aim(ctx, way)
 				if err != nil {
 					return err
 				}
 				o := t.o.Move
-				if o.Expect = s.Owner; prefix == "back" {
-					o.Expect = t.o.Target
-				}
+				o.Expect = way.expect(s)
 				res, err := t.c.Move(ctx, t.o.Group, to, o)
 				failover.Progress(ctx, fmt.Sprintf("not up for %s", res.Outage.Round(time.Millisecond)))
 				return err
 			},
 			Probe: func(ctx context.Context) (failover.Outcome, error) {
-				_, to, err := goal(ctx)
+				_, _, to, err := t.aim(ctx, way)
 				if err != nil {
 					return failover.InDoubt, err
 				}
 				return t.probe(ctx, to)
 			}},
-		t.cleared(prefix+"/clear", "Remove the move request", failover.NothingToUndo),
-		{ID: prefix + "/verify", Title: "See the group stay up on the node with all its members", Target: where, Kind: failover.Check, Firm: true,
-			Wait: true, Timeout: time.Minute + 4*t.o.Hold, Poll: t.o.Move.Poll, Source: "added: a cluster may take a group back after it was up",
-			Observe: func(ctx context.Context) (failover.Observation, error) {
-				_, to, err := goal(ctx)
-				if err != nil {
-					return failover.Observation{}, err
-				}
-				if _, remembered, err := startFact.Load(ctx); err != nil || !remembered {
-					return failover.Observation{Found: "not moved yet"}, err
-				}
-				return t.stays(ctx, to)
-			}},
+		t.cleared("Remove the move request", failover.NothingToUndo),
 	}
+}
+
+// verify sees the group stay where the move brought it.
+func (t transfer) verify(way goal, guards string) failover.Step {
+	return failover.Step{ID: "verify", Title: "See the group stay up on the node with all its members", Target: way.where, Kind: failover.Check, Firm: true,
+		Guards: guards, Wait: true, Timeout: time.Minute + 4*t.o.Hold, Poll: t.o.Move.Poll, Source: "added: a cluster may take a group back after it was up",
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			_, remembered, to, err := t.aim(ctx, way)
+			if err != nil || !remembered {
+				return failover.Observation{Found: "not moved yet"}, err
+			}
+			return t.stays(ctx, to)
+		}}
 }
 
 // arrived judges a reading against the node the group should be on.
 func arrived(g Group, to string) (failover.Observation, error) {
 	switch {
 	case g.Owner != to:
-		return failover.Observation{Found: g.String(), Would: "move it to " + to + "; its users are cut off while it moves"}, nil
+		return failover.Observation{Found: "it is on " + g.place(), Note: g.String(), Would: "move it to " + to + "; its users are cut off while it moves"}, nil
 	case g.State == Failed:
 		return failover.Observation{}, refuse("read group", g.Name, "repair what failed, then run again", ErrFailed, "%s", g)
 	case g.State == Partial:
@@ -323,22 +420,20 @@ func (t transfer) probe(ctx context.Context, to string) (failover.Outcome, error
 func (t transfer) finish() []failover.Step {
 	final := t.o.Target
 	return []failover.Step{
-		{ID: "finish/failback", Title: "Put the failback setting back as it was", Target: t.o.Group, Kind: failover.Change,
+		{ID: "failback", Title: "Put the failback setting back as it was", Target: t.o.Group, Kind: failover.Change,
 			Source: "added: the guard is ours, the setting is the administrator's",
 			Observe: func(ctx context.Context) (failover.Observation, error) {
-				s, ok, err := startFact.Load(ctx)
-				if err != nil || !ok {
-					return failover.Observation{Found: "not remembered yet", Would: "put back what was remembered"}, err
+				if t.o.Failback.Policy != FailbackUnknown {
+					return t.failbackIs(ctx, t.o.Failback)
 				}
-				g, err := t.c.Group(ctx, t.o.Group)
-				if err != nil {
-					return failover.Observation{}, err
+				obs, err := t.restored(ctx)
+				if s, ok, loadErr := startFact.Load(ctx); loadErr == nil && ok && s.Failback.Policy == FailbackUnknown {
+					obs.Done = err == nil // nothing can be put back
 				}
-				return failover.Observation{Done: g.Failback == s.Failback || s.Failback.Policy == FailbackUnknown,
-					Found: "failback is " + g.Failback.Policy.String(), Would: "set it to " + s.Failback.Policy.String() + " again"}, nil
+				return obs, err
 			},
-			Apply: t.restore, Undo: failover.NothingToUndo},
-		{ID: "finish/verify", Title: "See the group stay where it belongs without the guard", Target: t.o.Group, Kind: failover.Check, Firm: true,
+			Apply: t.atEnd, Undo: failover.NothingToUndo},
+		{ID: "verify", Title: "See the group stay where it belongs without the guard", Target: t.o.Group, Kind: failover.Check, Firm: true,
 			Wait: true, Timeout: time.Minute + 4*t.o.Hold, Poll: t.o.Move.Poll, Source: "added: the restored setting may draw the group home",
 			Observe: func(ctx context.Context) (failover.Observation, error) {
 				s, ok, err := startFact.Load(ctx)

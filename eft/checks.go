@@ -36,42 +36,59 @@ const (
 )
 
 // look builds a Check whose condition is that look returns no error.
-func look(id, title, target, source string, f firmness, find func(context.Context) (string, error)) failover.Step {
-	return failover.Step{ID: id, Title: title, Target: target, Kind: failover.Check, Firm: bool(f), Source: source, Timeout: readTime,
+// guards is the step up to which it has to hold; "" is the next Once, or the next Change where there is none.
+func look(id, title, target, source string, f firmness, guards string, find func(context.Context) (string, error)) failover.Step {
+	return failover.Step{ID: id, Title: title, Target: target, Kind: failover.Check, Firm: bool(f), Guards: guards, Source: source, Timeout: readTime,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			found, err := find(ctx)
 			return failover.Observation{Done: err == nil, Found: found}, err
 		}}
 }
 
-// preflight returns the checks that precede every change: those of a transfer there and back, and EFT's own.
-func (u upgrade) preflight() []failover.Step {
-	var steps []failover.Step
-	for _, s := range u.transferSteps("check/") {
-		if s.ID == "check/nodes" {
-			s.Firm = true // a node that is down or paused can neither be upgraded nor take the group
-		}
-		steps = append(steps, s)
+// until is the step up to which a check has to hold that a run of the installer may make untrue. A person's run begins while
+// the procedure waits for their word, so there it ends before.
+func (u upgrade) until(role string) string {
+	if u.o.Installer.Mode == ByOperator {
+		return role + "/guard"
 	}
+	return role + "/install"
+}
+
+// preflight returns the checks that precede every change: those of a transfer there and back, and EFT's own. Each of
+// these stands as long as the steps behind it leave it true.
+func (u upgrade) preflight() failover.Stage {
+	stage := u.transfer.Check
 	both := u.o.Active.Name() + ", " + u.o.Passive.Name()
-	steps = append(steps,
-		look("check/owner", "The active node owns the group and the other one does not", u.o.Group,
-			u.vendor("3", "4", "verify which node is currently the passive node and which the active one, and begin with the right one"), firm, u.owner),
-		look("check/other-nodes", "No other node could take the group", u.o.Group,
-			added+"a third node would start the group with the old program on the converted configuration", firm, u.otherNodes),
-		look("check/installed", "Each node has the product once", both, added+"a wrong host or a half-removed installation is found before anything moves", firm, u.installed),
-		look("check/service", "The service runs on the active node and nowhere else", both,
-			"HA FAQ, eft8-1: without the shared disk the service makes itself an empty configuration (documented)", firm, u.serviceWhereItBelongs),
-		look("check/service-group", "One group runs the service, and it is this one", u.o.Group, added+"the group is found by the service, not by its name", firm, u.serviceGroup),
-		look("check/mode", "EFT is not its own cluster manager", u.o.Group, "HA FAQ, eft8-1: HA nodes are upgraded another way (documented)", firm, u.mode),
-		look("check/versions", "The new version is newer than what is installed", both, added+"an older program cannot read a converted configuration (inferred)", firm, u.versions),
-		look("check/files", "No other file lies where the installer goes", both, u.vendor("1", "1", download), firm, u.files),
-		look("check/busy", "No installer runs and no administration interface is open", both, added+"two installers at once end with 1618, an open interface locks files", waivable, u.busy),
-		look("check/space", "There is room for installer and backup", both, added+"a full disk half-way is worse than no upgrade", firm, u.space),
-		look("check/account", "The password of the service account is at hand", both, "windowsaccountfortheeftservice, eft82: the account is lost in an upgrade (documented)", waivable, u.account),
-		look("check/settings", "The running server tells its settings and its version", u.o.Group, added+"what cannot be read before cannot be compared afterwards", firm, u.settingsReadable),
+	untouched, firstRun, group := "passive/guard", u.until(u.firstRole()), "back/move"
+	if u.shared {
+		untouched = u.downFrom()
+		group = u.until(u.lastRole()) // a new service name is known to the cluster only after both installations
+	}
+	service, tell := firstRun, "prepare/facts"
+	if u.shared {
+		service = u.downFrom()
+	}
+	if u.o.Admin != nil {
+		tell = "prepare/settings"
+	}
+	stage.Steps = append(stage.Steps,
+		look("owner", "The active node owns the group and the other one does not", u.o.Group,
+			u.vendor("3", "4", "verify which node is currently the passive node and which the active one, and begin with the right one"), firm, "move/move", u.owner),
+		look("other-nodes", "Both nodes are up, and no other node could take the group", u.o.Group,
+			added+"a node that is down cannot be upgraded; a third one would start the group with the old program on the converted configuration", firm, "back/move", u.otherNodes),
+		look("installed", "Each node has the product once", both, added+"a wrong host or a half-removed installation is found before anything moves", firm, untouched, u.installed),
+		look("service", "The service runs on the active node and nowhere else", both,
+			"HA FAQ, eft8-1: without the shared disk the service makes itself an empty configuration (documented)", firm, service, u.serviceWhereItBelongs),
+		look("service-group", "One group runs the service, and it is this one", u.o.Group, added+"the group is found by the service, not by its name", firm, group, u.serviceGroup),
+		look("mode", "EFT is not its own cluster manager", u.o.Group, "HA FAQ, eft8-1: HA nodes are upgraded another way (documented)", firm, u.downFrom(), u.mode),
+		look("versions", "The new version is newer than what is installed", both, added+"an older program cannot read a converted configuration (inferred)", firm, u.until(u.lastRole()), u.versions),
+		look("files", "No other file lies where the installer goes", both, u.vendor("1", "1", download), firm, "stage/active", u.files),
+		look("busy", "No installer runs and no administration interface is open", both, added+"two installers at once end with 1618, an open interface locks files", waivable, firstRun, u.busy),
+		look("space", "There is room for installer and backup", both, added+"a full disk half-way is worse than no upgrade", firm, "stage/passive", u.space),
+		look("account", "The password of the service account is at hand", both, "windowsaccountfortheeftservice, eft82: the account is lost in an upgrade (documented)", waivable, firstRun, u.account),
+		look("settings", "The running server tells its settings and its version", u.o.Group, added+"what cannot be read before cannot be compared afterwards", firm, tell, u.settingsReadable),
 	)
-	return steps
+	return stage
 }
 
 func (u upgrade) owner(ctx context.Context) (string, error) {
@@ -99,14 +116,21 @@ func (u upgrade) otherNodes(ctx context.Context) (string, error) {
 	if !ok {
 		return "", refuse("check other nodes", u.o.Group, "use a name the snapshot shows", cluster.ErrNotFound, "the cluster has no such group")
 	}
+	up := map[string]bool{}
 	var others []string
 	for _, n := range s.Nodes {
+		up[n.Name] = n.State == cluster.NodeUp
 		if n.Name != u.o.Active.Name() && n.Name != u.o.Passive.Name() && n.State == cluster.NodeUp && g.MayOwn(n.Name) {
 			others = append(others, n.Name)
 		}
 	}
 	if len(others) > 0 {
 		return "", refuse("check other nodes", u.o.Group, "pause them or take them off the possible owners", ErrOtherNodes, "%q", others)
+	}
+	for _, n := range u.nodes() {
+		if !up[n.Name()] {
+			return "", refuse("check other nodes", n.Name(), "start the cluster service on the node, and end its pause", cluster.ErrNodeDown, "it is not up")
+		}
 	}
 	return "none", nil
 }
@@ -141,13 +165,8 @@ func (u upgrade) installed(ctx context.Context) (string, error) {
 		if s.StartMode == Disabled {
 			return "", refuse(op, n.Name(), "set the service to manual, which is what a cluster needs", ErrServiceSettings, "the service %q is disabled", s.Name)
 		}
-		if len(f.Products) == 0 {
-			return "", refuse(op, n.Name(), "install EFT Server on the node first", ErrNotInstalled, "there is no uninstall entry")
-		}
-		for _, p := range f.Products {
-			if !strings.Contains(strings.ToLower(p.Name), strings.ToLower(u.o.Product)) {
-				return "", refuse(op, n.Name(), "set Product to what the uninstall entries call it", ErrWrongProduct, "%q does not contain %q", p.Name, u.o.Product)
-			}
+		if err := u.product(op, n, f); err != nil {
+			return "", err
 		}
 		if f.Program.IsZero() && (!u.shared || n == u.o.Active) {
 			return "", refuse(op, n.Name(), "use UpgradeShared when the program lies on the shared disk", ErrNotInstalled, "the program file cannot be read")
@@ -157,6 +176,19 @@ func (u upgrade) installed(ctx context.Context) (string, error) {
 		}
 		return f.String(), nil
 	})
+}
+
+// product refuses a node that has none or another one.
+func (u upgrade) product(op string, n Node, f Facts) error {
+	if len(f.Products) == 0 {
+		return refuse(op, n.Name(), "install EFT Server on the node first", ErrNotInstalled, "there is no uninstall entry")
+	}
+	for _, p := range f.Products {
+		if !strings.Contains(strings.ToLower(p.Name), strings.ToLower(u.o.Product)) {
+			return refuse(op, n.Name(), "set Product to what the uninstall entries call it", ErrWrongProduct, "%q does not contain %q", p.Name, u.o.Product)
+		}
+	}
+	return nil
 }
 
 func sameDir(a, b string) bool { return inside(a, b) && inside(b, a) }

@@ -71,7 +71,7 @@ backup too, in Options.Before, when the last minute matters. Branding under web\
  10. check/reboot: no node waits for a reboot (check)
  11. check/build: all nodes run the same build (check)
  12. check/owner: the active node owns the group and the other one does not (check) [A3]
- 13. check/other-nodes: no other node could take the group (check)
+ 13. check/other-nodes: both nodes are up, and no other node could take the group (check)
  14. check/installed: each node has the product once (check)
  15. check/service: the service runs on the active node and nowhere else (check)
  16. check/service-group: one group runs the service, and it is this one (check)
@@ -93,43 +93,45 @@ backup too, in Options.Before, when the last minute matters. Branding under web\
  32. backup/copy: back up the configuration directory on the node that has the shared disk (change) [A2]
  33. backup/verify: read the backup again and compare it with its manifest (change) [A2]
  34. passive/guard: make the service on the passive node unstartable during the installation (change)
- 35. passive/install: run the installer on the passive node, Repair (once) [A4]
- 36. passive/stop: see the service stopped on the passive node, and stop it if the installer started it (change)
- 37. passive/reboot: reboot the passive node if the installer asks for it (manual)
- 38. passive/no-clean-config: no empty configuration appeared on the passive node's own disk (check)
- 39. passive/service: put account and start mode of the service on the passive node back as they were (change)
- 40. passive/verify: see the new version complete on the passive node, the service stopped, account and start mode as before (check)
- 41. move/quiesce: wait until nobody is connected (change)
- 42. move/service-name: let the cluster resource start the service by its present name (change)
- 43. move/move: move the group to the passive node (once) [A5]
- 44. move/clear: remove the move request (change)
- 45. move/online: see the group online on the passive node (change) [A5]
- 46. move/verify: see the group stay up on the node with all its members (check)
- 47. moved/service: see the service run on the passive node and nowhere else (check)
- 48. moved/version: see the running server tell the new version on the passive node (check)
- 49. moved/settings: see the settings as they were on the passive node (check)
- 50. moved/licence: see the licences as they were on the passive node (check)
- 51. active/guard: make the service on the active node unstartable during the installation (change)
- 52. active/install: run the installer on the active node, Repair; afterwards no node carries the old version (once) [A6]
- 53. active/stop: see the service stopped on the active node, and stop it if the installer started it (change)
- 54. active/reboot: reboot the active node if the installer asks for it (manual)
- 55. active/no-clean-config: no empty configuration appeared on the active node's own disk (check)
- 56. active/service: put account and start mode of the service on the active node back as they were (change)
- 57. active/verify: see the new version complete on the active node, the service stopped, account and start mode as before (check)
- 58. upgraded/service: see the service run on the passive node and nowhere else (check)
- 59. upgraded/version: see the running server tell the new version on the passive node (check) [A7.1]
- 60. upgraded/settings: see the settings as they were on the passive node (check) [A7.1]
- 61. upgraded/licence: see the licences as they were on the passive node (check)
- 62. back/move: move the group back to the node it came from (once) [A7.2]
- 63. back/clear: remove the move request (change)
- 64. back/verify: see the group stay up on the node with all its members (check)
- 65. home/service: see the service run on the active node and nowhere else (check)
- 66. home/version: see the running server tell the new version on the active node (check) [A7.2]
- 67. home/settings: see the settings as they were on the active node (check) [A7.2]
- 68. home/licence: see the licences as they were on the active node (check)
- 69. finish/failback: put the failback setting back as it was (change)
- 70. finish/verify: see the group stay where it belongs without the guard (check)
- 71. consoles/ADMIN-PC: upgrade the administration interface on ADMIN-PC (manual) [A8]
+ 35. passive/ready: the cluster does not run the service on the passive node, and it cannot start there (check)
+ 36. passive/install: run the installer on the passive node, Repair (once) [A4]
+ 37. passive/stop: see the service stopped on the passive node, and stop it if the installer started it (change)
+ 38. passive/reboot: reboot the passive node if the installer asks for it (manual)
+ 39. passive/no-clean-config: no empty configuration appeared on the passive node's own disk (check)
+ 40. passive/service: put account and start mode of the service on the passive node back as they were (change)
+ 41. passive/verify: see the new version complete on the passive node, the service stopped, account and start mode as before (check)
+ 42. quiesce/wait: wait until nobody is connected (change)
+ 43. rename/resource: let the cluster resource start the service by its present name (change)
+ 44. move/move: move the group to the passive node (once) [A5]
+ 45. move/clear: remove the move request (change)
+ 46. online/group: see the group online on the passive node (change) [A5]
+ 47. arrived/verify: see the group stay up on the node with all its members (check)
+ 48. moved/service: see the service run on the passive node and nowhere else (check)
+ 49. moved/version: see the running server tell the new version on the passive node (check)
+ 50. moved/settings: see the settings as they were on the passive node (check)
+ 51. moved/licence: see the licences as they were on the passive node (check)
+ 52. active/guard: make the service on the active node unstartable during the installation (change)
+ 53. active/ready: the cluster does not run the service on the active node, and it cannot start there (check)
+ 54. active/install: run the installer on the active node, Repair; afterwards no node carries the old version (once) [A6]
+ 55. active/stop: see the service stopped on the active node, and stop it if the installer started it (change)
+ 56. active/reboot: reboot the active node if the installer asks for it (manual)
+ 57. active/no-clean-config: no empty configuration appeared on the active node's own disk (check)
+ 58. active/service: put account and start mode of the service on the active node back as they were (change)
+ 59. active/verify: see the new version complete on the active node, the service stopped, account and start mode as before (check)
+ 60. upgraded/service: see the service run on the passive node and nowhere else (check)
+ 61. upgraded/version: see the running server tell the new version on the passive node (check) [A7.1]
+ 62. upgraded/settings: see the settings as they were on the passive node (check) [A7.1]
+ 63. upgraded/licence: see the licences as they were on the passive node (check)
+ 64. back/move: move the group back to the node it came from (once) [A7.2]
+ 65. back/clear: remove the move request (change)
+ 66. returned/verify: see the group stay up on the node with all its members (check)
+ 67. home/service: see the service run on the active node and nowhere else (check)
+ 68. home/version: see the running server tell the new version on the active node (check) [A7.2]
+ 69. home/settings: see the settings as they were on the active node (check) [A7.2]
+ 70. home/licence: see the licences as they were on the active node (check)
+ 71. finish/failback: put the failback setting back as it was (change)
+ 72. finish/verify: see the group stay where it belongs without the guard (check)
+ 73. consoles/ADMIN-PC: upgrade the administration interface on ADMIN-PC (manual) [A8]
 
 # Steps of UpgradeShared
 
@@ -145,7 +147,7 @@ backup too, in Options.Before, when the last minute matters. Branding under web\
  10. check/reboot: no node waits for a reboot (check)
  11. check/build: all nodes run the same build (check)
  12. check/owner: the active node owns the group and the other one does not (check) [B4]
- 13. check/other-nodes: no other node could take the group (check)
+ 13. check/other-nodes: both nodes are up, and no other node could take the group (check)
  14. check/installed: each node has the product once (check)
  15. check/service: the service runs on the active node and nowhere else (check)
  16. check/service-group: one group runs the service, and it is this one (check)
@@ -166,43 +168,48 @@ backup too, in Options.Before, when the last minute matters. Branding under web\
  31. stage/compare: the same installer lies on both nodes and is the right one (check) [B1]
  32. backup/copy: back up the configuration directory on the node that has the shared disk (change) [B2]
  33. backup/verify: read the backup again and compare it with its manifest (change) [B2]
- 34. move/quiesce: wait until nobody is connected (change)
+ 34. quiesce/wait: wait until nobody is connected (change)
  35. offline/group: take the group offline (change) [B3]
  36. offline/active: the active node still owns the group (check) [B4]
  37. active/disk-online: bring the shared disk alone online on the active node (change)
  38. active/guard: make the service on the active node unstartable during the installation (change)
- 39. active/install: run the installer on the active node, Repair (once) [B5]
- 40. active/stop: see the service stopped on the active node, and stop it if the installer started it (change)
- 41. active/reboot: reboot the active node if the installer asks for it (manual)
- 42. active/no-clean-config: no empty configuration appeared on the active node's own disk (check)
- 43. active/service: put account and start mode of the service on the active node back as they were (change)
- 44. active/verify: see the new version complete on the active node, the service stopped, account and start mode as before (check)
- 45. active/disk-offline: take the shared disk offline again on the active node (change)
- 46. move/group: change ownership of the offline group to the passive node (once) [B6]
- 47. passive/disk-online: bring the shared disk alone online on the passive node (change)
- 48. passive/guard: make the service on the passive node unstartable during the installation (change)
- 49. passive/install: run the installer on the passive node, Repair; afterwards no node carries the old version (once) [B7]
- 50. passive/stop: see the service stopped on the passive node, and stop it if the installer started it (change)
- 51. passive/reboot: reboot the passive node if the installer asks for it (manual)
- 52. passive/no-clean-config: no empty configuration appeared on the passive node's own disk (check)
- 53. passive/service: put account and start mode of the service on the passive node back as they were (change)
- 54. passive/verify: see the new version complete on the passive node, the service stopped, account and start mode as before (check)
- 55. online/service-name: let the cluster resource start the service by its present name (change)
- 56. online/group: bring the group online on the passive node (change) [B8]
- 57. upgraded/service: see the service run on the passive node and nowhere else (check)
- 58. upgraded/version: see the running server tell the new version on the passive node (check) [B9.1]
- 59. upgraded/settings: see the settings as they were on the passive node (check) [B9.1]
- 60. upgraded/licence: see the licences as they were on the passive node (check)
- 61. back/move: move the group back to the node it came from (once) [B9.2]
- 62. back/clear: remove the move request (change)
- 63. back/verify: see the group stay up on the node with all its members (check)
- 64. home/service: see the service run on the active node and nowhere else (check)
- 65. home/version: see the running server tell the new version on the active node (check) [B9.2]
- 66. home/settings: see the settings as they were on the active node (check) [B9.2]
- 67. home/licence: see the licences as they were on the active node (check)
- 68. finish/failback: put the failback setting back as it was (change)
- 69. finish/verify: see the group stay where it belongs without the guard (check)
- 70. consoles/ADMIN-PC: upgrade the administration interface on ADMIN-PC (manual) [B10]
+ 39. active/ready: the cluster does not run the service on the active node, and it cannot start there (check)
+ 40. active/install: run the installer on the active node, Repair (once) [B5]
+ 41. active/stop: see the service stopped on the active node, and stop it if the installer started it (change)
+ 42. active/reboot: reboot the active node if the installer asks for it (manual)
+ 43. active/no-clean-config: no empty configuration appeared on the active node's own disk (check)
+ 44. active/service: put account and start mode of the service on the active node back as they were (change)
+ 45. active/verify: see the new version complete on the active node, the service stopped, account and start mode as before (check)
+ 46. active/disk-offline: take the shared disk offline again on the active node (change)
+ 47. active/down: the group is offline as a whole (check)
+ 48. move/move: move the group to the passive node (once) [B6]
+ 49. move/clear: remove the move request (change)
+ 50. passive/disk-online: bring the shared disk alone online on the passive node (change)
+ 51. passive/guard: make the service on the passive node unstartable during the installation (change)
+ 52. passive/ready: the cluster does not run the service on the passive node, and it cannot start there (check)
+ 53. passive/install: run the installer on the passive node, Repair; afterwards no node carries the old version (once) [B7]
+ 54. passive/stop: see the service stopped on the passive node, and stop it if the installer started it (change)
+ 55. passive/reboot: reboot the passive node if the installer asks for it (manual)
+ 56. passive/no-clean-config: no empty configuration appeared on the passive node's own disk (check)
+ 57. passive/service: put account and start mode of the service on the passive node back as they were (change)
+ 58. passive/verify: see the new version complete on the passive node, the service stopped, account and start mode as before (check)
+ 59. rename/resource: let the cluster resource start the service by its present name (change)
+ 60. online/group: bring the group online on the passive node (change) [B8]
+ 61. arrived/verify: see the group stay up on the node with all its members (check)
+ 62. upgraded/service: see the service run on the passive node and nowhere else (check)
+ 63. upgraded/version: see the running server tell the new version on the passive node (check) [B9.1]
+ 64. upgraded/settings: see the settings as they were on the passive node (check) [B9.1]
+ 65. upgraded/licence: see the licences as they were on the passive node (check)
+ 66. back/move: move the group back to the node it came from (once) [B9.2]
+ 67. back/clear: remove the move request (change)
+ 68. returned/verify: see the group stay up on the node with all its members (check)
+ 69. home/service: see the service run on the active node and nowhere else (check)
+ 70. home/version: see the running server tell the new version on the active node (check) [B9.2]
+ 71. home/settings: see the settings as they were on the active node (check) [B9.2]
+ 72. home/licence: see the licences as they were on the active node (check)
+ 73. finish/failback: put the failback setting back as it was (change)
+ 74. finish/verify: see the group stay where it belongs without the guard (check)
+ 75. consoles/ADMIN-PC: upgrade the administration interface on ADMIN-PC (manual) [B10]
 
 # Steps of Rollback
 
@@ -215,18 +222,21 @@ backup too, in Options.Before, when the last minute matters. Branding under web\
  7. prepare/failback: keep the group from going home by itself (change)
  8. offline/group: take the group offline (change)
  9. offline/guard: make the new version's service on the passive node unstartable (change)
- 10. move/group: change ownership of the offline group to the active node (once)
- 11. active/disk-online: bring the shared disk alone online on the active node (change)
- 12. restore/config: put the configuration back as it was backed up; what was changed since is lost (change)
- 13. online/start-mode: let the cluster start the service on the active node (change)
- 14. online/service-name: let the cluster resource start the service by its present name (change)
- 15. online/group: bring the group online on the active node (change)
- 16. verify/service: see the service run on the active node and nowhere else (check)
- 17. verify/version: see the running server tell the old version (check)
- 18. finish/failback: put the failback setting back as it was (change)
- 19. finish/verify: see the group stay where it belongs without the guard (check)
+ 10. offline/down: the group is offline as a whole (check)
+ 11. move/move: change ownership of the offline group to the active node (once)
+ 12. move/clear: remove the move request (change)
+ 13. restore/disk-online: bring the shared disk alone online on the active node (change)
+ 14. restore/config: put the configuration back as it was backed up; what was changed since is lost (change)
+ 15. restore/start-mode: let the cluster start the service on the active node (change)
+ 16. rename/resource: let the cluster resource start the service by its present name (change)
+ 17. online/group: bring the group online on the active node (change)
+ 18. arrived/verify: see the group stay up on the node with all its members (check)
+ 19. verify/service: see the service run on the active node and nowhere else (check)
+ 20. verify/version: see the running server tell the old version (check)
+ 21. finish/failback: put the failback setting back as it was (change)
+ 22. finish/verify: see the group stay where it belongs without the guard (check)
 
-move/quiesce is there only when Options.Quiesce asks for it; prepare/settings and the version and licence checks only with
+quiesce/wait is there only when Options.Quiesce asks for it; prepare/settings and the version and licence checks only with
 an Admin; a consoles step stands for each of Options.Consoles, as a check where its version can be read. Options.Before comes before the first change,
 Options.After after the last step.
 */

@@ -42,7 +42,7 @@ func (u upgrade) serviceMember(ctx context.Context, g cluster.Group) (cluster.Re
 }
 
 // rename makes the cluster resource start the service under the name it has on the node now.
-func (u upgrade) rename(id string, n Node) failover.Step {
+func (u upgrade) rename(n Node) failover.Stage {
 	read := func(ctx context.Context) (r cluster.Resource, name string, err error) {
 		g, err := u.o.Cluster.Group(ctx, u.o.Group)
 		if err != nil {
@@ -59,7 +59,7 @@ func (u upgrade) rename(id string, n Node) failover.Step {
 		r, err = u.serviceMember(ctx, g)
 		return r, s.Name, err
 	}
-	return u.change(id, "Let the cluster resource start the service by its present name", u.o.Group,
+	s := u.change("resource", "Let the cluster resource start the service by its present name", u.o.Group,
 		"windowsaccountfortheeftservice, eft82: the service name could be different after an upgrade (documented)",
 		func(ctx context.Context) (failover.Observation, error) {
 			r, name, err := read(ctx)
@@ -78,36 +78,25 @@ func (u upgrade) rename(id string, n Node) failover.Step {
 			}
 			return u.o.Cluster.SetService(ctx, r.Name, name)
 		}, nil)
+	return failover.Stage{Name: "rename", Outage: true, Steps: []failover.Step{s}}
 }
 
-// move returns the steps of cluster.Transfer that move the group, able to move it also while it is offline.
-func (u upgrade) move(prefix, sentence string, to func() string) []failover.Step {
-	steps := u.transferSteps(prefix + "/")
-	for i, s := range steps {
-		if s.Kind != failover.Once {
-			continue
+// asked says of the moves of a stage which sentence asks for them.
+func asked(stage failover.Stage, sentence string) failover.Stage {
+	stage.Steps = slices.Clone(stage.Steps)
+	for i := range stage.Steps {
+		if stage.Steps[i].Kind == failover.Once {
+			stage.Steps[i].Source = sentence
 		}
-		inner := s.Observe
-		s.Source = sentence
-		s.Observe = func(ctx context.Context) (failover.Observation, error) {
-			obs, err := inner(ctx)
-			if err != nil || obs.Done || to == nil {
-				return obs, err
-			}
-			g, err := u.o.Cluster.Group(ctx, u.o.Group)
-			obs.Done = err == nil && g.Owner == to() && g.State == cluster.Offline
-			return obs, err
-		}
-		steps[i] = s
 	}
-	return steps
+	return stage
 }
 
 // online brings the group up on the node it is on.
-func (u upgrade) online(id, title, sentence string, n Node, undo func(context.Context) error) failover.Step {
-	return u.change(id, title, u.o.Group, sentence, func(ctx context.Context) (failover.Observation, error) {
+func (u upgrade) online(title, sentence string, n Node, undo func(context.Context) error) failover.Step {
+	return u.change("group", title, u.o.Group, sentence, func(ctx context.Context) (failover.Observation, error) {
 		g, err := u.o.Cluster.Group(ctx, u.o.Group)
-		return failover.Observation{Done: g.State == cluster.Online && g.Owner == n.Name(), Found: g.String(), Would: "bring it online on " + n.Name()}, err
+		return failover.Observation{Done: g.State == cluster.Online && g.Owner == n.Name(), Note: g.String(), Would: "bring it online on " + n.Name()}, err
 	}, func(ctx context.Context) error {
 		g, err := u.o.Cluster.Group(ctx, u.o.Group)
 		if err != nil {
@@ -120,12 +109,30 @@ func (u upgrade) online(id, title, sentence string, n Node, undo func(context.Co
 	}, undo)
 }
 
-func (u upgrade) offline(id, title, sentence string) failover.Step {
-	return u.change(id, title, u.o.Group, sentence, func(ctx context.Context) (failover.Observation, error) {
-		g, err := u.o.Cluster.Group(ctx, u.o.Group)
-		return failover.Observation{Done: g.State == cluster.Offline, Found: g.String(), Would: "take it offline; its users are cut off until the end of the upgrade"}, err
-	}, func(ctx context.Context) error { return u.o.Cluster.Offline(ctx, u.o.Group, u.o.State) },
+func (u upgrade) offline(title, sentence string) failover.Step {
+	is := func(want cluster.State) func(context.Context) (failover.Observation, error) {
+		return func(ctx context.Context) (failover.Observation, error) {
+			g, err := u.o.Cluster.Group(ctx, u.o.Group)
+			return failover.Observation{Done: err == nil && g.State == want, Found: g.String(), Would: "take it offline; its users are cut off until the end of the upgrade"}, err
+		}
+	}
+	s := u.change("group", title, u.o.Group, sentence, is(cluster.Offline),
+		func(ctx context.Context) error { return u.o.Cluster.Offline(ctx, u.o.Group, u.o.State) },
 		func(ctx context.Context) error { return u.o.Cluster.Online(ctx, u.o.Group, u.o.State) })
+	s.Undone = is(cluster.Online)
+	return s
+}
+
+// down is the last look at the group before it is moved while it is offline.
+func (u upgrade) down() failover.Step {
+	return look("down", "The group is offline as a whole", u.o.Group, added+"a group that somebody brought up again would be moved with its users", firm, "move/move",
+		func(ctx context.Context) (string, error) {
+			g, err := u.o.Cluster.Group(ctx, u.o.Group)
+			if err == nil && g.State != cluster.Offline {
+				err = refuse("check group", u.o.Group, "take the group offline again", cluster.ErrNotOnline, "%s", g)
+			}
+			return g.String(), err
+		})
 }
 
 // disks returns the disk resources that are brought online alone.
@@ -163,8 +170,8 @@ func (u upgrade) disksTo(want cluster.State) func(context.Context) error {
 }
 
 // diskAlone brings the shared disk online on the node, and nothing else of the group.
-func (u upgrade) diskAlone(role string, n Node) failover.Step {
-	return u.change(role+"/disk-online", "Bring the shared disk alone online on "+n.Name(), u.o.Group,
+func (u upgrade) diskAlone(n Node) failover.Step {
+	s := u.change("disk-online", "Bring the shared disk alone online on "+n.Name(), u.o.Group,
 		added+"with the whole group offline the installer would find no disk (inferred)", func(ctx context.Context) (failover.Observation, error) {
 			g, err := u.o.Cluster.Group(ctx, u.o.Group)
 			if err != nil {
@@ -172,10 +179,7 @@ func (u upgrade) diskAlone(role string, n Node) failover.Step {
 			}
 			list, err := u.disks(g)
 			up := err == nil && !slices.ContainsFunc(list, func(d cluster.Resource) bool { return d.State != cluster.Online })
-			if err == nil && up && serviceOnline(g) {
-				return failover.Observation{Found: g.String(), Would: "bring only the disk online, once the group is offline"}, nil
-			}
-			return failover.Observation{Done: up && g.Owner == n.Name(), Found: g.String(), Would: "bring only the disk online"}, err
+			return failover.Observation{Done: up && g.Owner == n.Name() && !serviceOnline(g), Note: g.String(), Would: "bring only the disk online, once the group is offline"}, err
 		}, func(ctx context.Context) error {
 			g, err := u.o.Cluster.Group(ctx, u.o.Group)
 			switch {
@@ -187,60 +191,32 @@ func (u upgrade) diskAlone(role string, n Node) failover.Step {
 				return refuse("bring disk online", u.o.Group, "take the group offline first", ErrServiceRunning, "%s", g)
 			}
 			return u.disksTo(cluster.Online)(ctx)
-		}, u.disksTo(cluster.Offline))
+		}, func(ctx context.Context) error {
+			g, err := u.o.Cluster.Group(ctx, u.o.Group)
+			if err != nil || serviceOnline(g) { // the group as a whole is up again: its disk stays with it
+				return err
+			}
+			return u.disksTo(cluster.Offline)(ctx)
+		})
+	s.Undone = func(ctx context.Context) (failover.Observation, error) {
+		g, err := u.o.Cluster.Group(ctx, u.o.Group)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		list, err := u.disks(g)
+		away := err == nil && !slices.ContainsFunc(list, func(d cluster.Resource) bool { return d.State != cluster.Offline })
+		return failover.Observation{Done: away || err == nil && serviceOnline(g), Found: g.String()}, err
+	}
+	return s
 }
 
-func (u upgrade) diskAway(role string, n Node) failover.Step {
-	return u.change(role+"/disk-offline", "Take the shared disk offline again on "+n.Name(), u.o.Group, added+"the group moves as a whole and offline (inferred)",
+func (u upgrade) diskAway(n Node) failover.Step {
+	return u.change("disk-offline", "Take the shared disk offline again on "+n.Name(), u.o.Group, added+"the group moves as a whole and offline (inferred)",
 		func(ctx context.Context) (failover.Observation, error) {
 			g, err := u.o.Cluster.Group(ctx, u.o.Group)
 			// Once the group is past this node there is nothing left to take offline here.
-			return failover.Observation{Done: g.State == cluster.Offline, Found: g.String(), Would: "take the disk offline"}, err
+			return failover.Observation{Done: g.State == cluster.Offline, Note: g.String(), Would: "take the disk offline"}, err
 		}, u.disksTo(cluster.Offline), failover.NothingToUndo)
-}
-
-// moveOffline moves the group while it is down; it stays down on the new owner.
-func (u upgrade) moveOffline(id, sentence string, from, to Node) failover.Step {
-	return failover.Step{ID: id, Title: "Change ownership of the offline group to " + to.Name(), Target: u.o.Group + " to " + to.Name(), Kind: failover.Once,
-		Timeout: moveTime(u.o.Move), Poll: u.o.Move.Poll, Source: sentence,
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			g, err := u.o.Cluster.Group(ctx, u.o.Group)
-			return failover.Observation{Done: g.Owner == to.Name() && g.State == cluster.Offline, Found: g.String(), Would: "move it, offline, to " + to.Name()}, err
-		},
-		Apply: func(ctx context.Context) error {
-			g, err := u.o.Cluster.Group(ctx, u.o.Group)
-			if err != nil {
-				return err
-			}
-			if g.State != cluster.Offline {
-				return refuse("move offline group", u.o.Group, "take the group offline first", cluster.ErrNotOnline, "%s", g)
-			}
-			o := u.o.Move
-			o.Expect = from.Name()
-			_, err = u.o.Cluster.Move(ctx, u.o.Group, to.Name(), o)
-			return err
-		},
-		Probe: func(ctx context.Context) (failover.Outcome, error) {
-			var first cluster.Group
-			var since time.Time
-			for {
-				g, err := u.o.Cluster.Group(ctx, u.o.Group)
-				switch {
-				case err != nil:
-					return failover.InDoubt, err
-				case g.Owner == to.Name() && g.State != cluster.Pending:
-					return failover.Applied, nil
-				case since.IsZero() || g.Owner != first.Owner || g.State != first.State || g.State == cluster.Pending || g.Queued || len(g.Standing) > 0:
-					first, since = g, time.Now()
-				case g.Owner == from.Name() && time.Since(since) >= settleTime(u.o.Move):
-					return failover.NotApplied, nil
-				}
-				if err := wait(ctx, max(u.o.Move.Poll, time.Millisecond)); err != nil {
-					return failover.InDoubt, &failover.Error{Op: "settle move", Target: u.o.Group, Outcome: failover.InDoubt,
-						Next: "wait until the group stands still, then run again", Err: fmt.Errorf("%w: last seen: %s: %w", failover.ErrInDoubt, g, err)}
-				}
-			}
-		}}
 }
 
 func moveTime(o cluster.MoveOptions) time.Duration {
@@ -248,11 +224,4 @@ func moveTime(o cluster.MoveOptions) time.Duration {
 		return 11 * time.Minute
 	}
 	return o.Timeout + time.Minute
-}
-
-func settleTime(o cluster.MoveOptions) time.Duration {
-	if o.Settle == 0 {
-		return 30 * time.Second
-	}
-	return o.Settle
 }

@@ -12,16 +12,21 @@ import (
 )
 
 // install returns the steps that bring one node to the new version: role is "passive" or "active", by what the node
-// was at the start. sentence is the one of the vendor's text that asks for it.
-func (u upgrade) install(role string, n Node, sentence string) []failover.Step {
+// was at the start. sentence is the one of the vendor's text that asks for it, next the move that follows.
+func (u upgrade) install(role string, n Node, sentence, next string) []failover.Step {
+	complete := next
+	if u.shared && role == u.firstRole() {
+		complete = "disk-offline" // without the disk the program cannot be read
+	}
 	return []failover.Step{
-		u.guard(role, n),
+		u.guard(n),
+		u.ready(n),
 		u.installer(role, n, sentence),
-		u.settle(role, n),
+		u.settle(n),
 		u.reboot(role, n),
-		u.noCleanConfig(role, n),
-		u.service(role, n),
-		u.complete(role, n),
+		u.noCleanConfig(n, next),
+		u.service(n),
+		u.complete(role, n, complete),
 	}
 }
 
@@ -31,8 +36,8 @@ func (u upgrade) runID(ctx context.Context, role string) (string, start, error) 
 }
 
 // guard makes the service unstartable while the installer works: installers are known to start what they installed.
-func (u upgrade) guard(role string, n Node) failover.Step {
-	return u.change(role+"/guard", "Make the service on "+n.Name()+" unstartable during the installation", n.Name(),
+func (u upgrade) guard(n Node) failover.Step {
+	return u.unstartable("guard", "Make the service on "+n.Name()+" unstartable during the installation", n.Name(),
 		added+"the service must not start on a node without the shared disk, and an installer may start it",
 		func(ctx context.Context) (failover.Observation, error) {
 			f, err := n.Facts(ctx)
@@ -43,13 +48,19 @@ func (u upgrade) guard(role string, n Node) failover.Step {
 				return failover.Observation{Done: true, Found: "the node has the new version already"}, nil
 			}
 			s, err := f.service("guard service")
-			return failover.Observation{Done: s.StartMode == Disabled && !s.Running, Found: f.String(), Would: "set it to disabled"}, err
-		}, func(ctx context.Context) error {
-			f, err := n.Facts(ctx)
-			if err != nil {
-				return err
-			}
-			s, err := f.service("guard service")
+			return failover.Observation{Done: s.StartMode == Disabled && !s.Running, Found: fmt.Sprintf("the service %q is not guarded", s.Name), Note: f.String(),
+				Would: "set it to disabled"}, err
+		}, n)
+}
+
+// unstartable is a Change that disables and stops the service of a node; observe says whether that has to be done.
+func (u upgrade) unstartable(id, title, target, source string, observe func(context.Context) (failover.Observation, error), n Node) failover.Step {
+	s := u.change(id, title, target, source, observe, func(ctx context.Context) error {
+		f, err := n.Facts(ctx)
+		if err != nil {
+			return err
+		}
+		for _, s := range f.Services {
 			if err == nil {
 				err = u.mayNotRun(ctx, n, s)
 			}
@@ -59,8 +70,68 @@ func (u upgrade) guard(role string, n Node) failover.Step {
 			if err == nil && s.Running {
 				err = n.StopService(ctx, s.Name)
 			}
+		}
+		return err
+	}, func(ctx context.Context) error {
+		was, is, err := u.startModes(ctx, n)
+		if err != nil || is.StartMode == was.StartMode {
 			return err
-		}, func(ctx context.Context) error { return u.startModeAsBefore(ctx, n) })
+		}
+		return n.ConfigureService(ctx, is.Name, ServiceConfig{StartMode: was.StartMode})
+	})
+	s.Undone = func(ctx context.Context) (failover.Observation, error) {
+		was, is, err := u.startModes(ctx, n)
+		return failover.Observation{Done: err == nil && was.StartMode == is.StartMode, Found: fmt.Sprintf("%s, it was %s", is.StartMode, was.StartMode)}, err
+	}
+	return s
+}
+
+// startModes returns the service as it was and as it is.
+func (u upgrade) startModes(ctx context.Context, n Node) (was, is Service, err error) {
+	const op = "compare start mode"
+	before, err := remembered(ctx)
+	if err != nil {
+		return was, is, err
+	}
+	if was, err = before.Nodes[n.Name()].service(op); err != nil {
+		return was, is, err
+	}
+	f, err := n.Facts(ctx)
+	if err != nil {
+		return was, is, err
+	}
+	is, err = f.service(op)
+	return was, is, err
+}
+
+// ready is the last look before the installer is run: on the right node, where the service neither runs nor can start.
+func (u upgrade) ready(n Node) failover.Step {
+	return look("ready", "The cluster does not run the service on "+n.Name()+", and it cannot start there", n.Name(),
+		added+"the guard may have been taken away, or the group come back, while the run waited for a person", firm, "install", func(ctx context.Context) (string, error) {
+			const op = "check guard"
+			f, err := n.Facts(ctx)
+			switch {
+			case err != nil:
+				return "", err
+			case f.Node != "" && !strings.EqualFold(f.Node, n.Name()):
+				return "", refuse(op, n.Name(), "correct the node's address", cluster.ErrWrongNode, "it says it is %q", f.Node)
+			case f.has(u.o.Installer.Version):
+				return "the node has the new version already", nil
+			}
+			if err := u.product(op, n, f); err != nil {
+				return "", err
+			}
+			s, err := f.service(op)
+			switch {
+			case err != nil:
+				return "", err
+			case s.Running:
+				return "", refuse(op, n.Name(), "stop the service and disable it again", ErrServiceRunning, "%s", f)
+			case s.StartMode != Disabled:
+				return "", refuse(op, n.Name(), "disable the service again", ErrServiceSettings, "%s", f)
+			}
+			return f.String(), u.mayNotRun(ctx, n, s)
+		})
 }
 
 // mayNotRun refuses to touch a service that serves its users.
@@ -77,30 +148,10 @@ func serviceOnline(g cluster.Group) bool {
 	return slices.ContainsFunc(g.Members, func(r cluster.Resource) bool { return r.Service != "" && r.State != cluster.Offline })
 }
 
-func (u upgrade) startModeAsBefore(ctx context.Context, n Node) error {
-	before, ok, err := startFact.Load(ctx)
-	if err != nil || !ok {
-		return err
-	}
-	was, err := before.Nodes[n.Name()].service("undo guard")
-	if err != nil {
-		return err
-	}
-	f, err := n.Facts(ctx)
-	if err != nil {
-		return err
-	}
-	s, err := f.service("undo guard")
-	if err != nil || s.StartMode == was.StartMode {
-		return err
-	}
-	return n.ConfigureService(ctx, s.Name, ServiceConfig{StartMode: was.StartMode})
-}
-
 // installer is the one run of the installer on this node.
 func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 	i := u.o.Installer
-	s := failover.Step{ID: role + "/install", Title: "Run the installer on " + n.Name() + ", Repair", Target: n.Name(), Source: sentence,
+	s := failover.Step{ID: "install", Title: "Run the installer on " + n.Name() + ", Repair", Target: n.Name(), Source: sentence,
 		Timeout: i.StopAfter, WarnAfter: i.WarnAfter, Poll: u.o.Poll}
 	if role == u.lastRole() {
 		s.Title += "; afterwards no node carries the old version"
@@ -151,6 +202,14 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 	return s
 }
 
+// firstRole is the node that is upgraded first.
+func (u upgrade) firstRole() string {
+	if u.shared {
+		return "active"
+	}
+	return "passive"
+}
+
 // lastRole is the node that is upgraded last; until then the old version can be gone back to.
 func (u upgrade) lastRole() string {
 	if u.shared {
@@ -178,7 +237,7 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 	if err != nil {
 		return obs, err
 	}
-	obs.Found = f.String()
+	obs.Found, obs.Note = "installed is "+f.installed().String(), f.String()
 	const op = "judge installer"
 	look := "look at the log of the installer, repair the node by hand, then resolve this step as applied"
 	switch run.State {
@@ -187,7 +246,7 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 		return obs, nil
 	case Running:
 		obs.Found = "the installer is running"
-		obs.Note = "since " + run.Began.UTC().Format("15:04:05")
+		obs.Note = f.String() + ", since " + run.Began.UTC().Format("15:04:05")
 		return obs, nil
 	case Lost:
 		return obs, refuse(op, n.Name(), look, ErrInstallerLost, "%s; %s", f, tail(run.Log))
@@ -217,8 +276,8 @@ func tail(log string) string {
 }
 
 // settle stops what the installer started.
-func (u upgrade) settle(role string, n Node) failover.Step {
-	return u.change(role+"/stop", "See the service stopped on "+n.Name()+", and stop it if the installer started it", n.Name(),
+func (u upgrade) settle(n Node) failover.Step {
+	return u.change("stop", "See the service stopped on "+n.Name()+", and stop it if the installer started it", n.Name(),
 		"HA FAQ, eft8-1: a service without its configuration makes an empty one (documented)",
 		func(ctx context.Context) (failover.Observation, error) {
 			running, f, err := u.strays(ctx, n)
@@ -258,7 +317,7 @@ func (u upgrade) strays(ctx context.Context, n Node) ([]Service, Facts, error) {
 
 // reboot lets a person reboot a node whose installer asked for it.
 func (u upgrade) reboot(role string, n Node) failover.Step {
-	return failover.Step{ID: role + "/reboot", Title: "Reboot " + n.Name() + " if the installer asks for it", Target: n.Name(), Kind: failover.Manual,
+	return failover.Step{ID: "reboot", Title: "Reboot " + n.Name() + " if the installer asks for it", Target: n.Name(), Kind: failover.Manual,
 		Wait: true, Timeout: u.o.Installer.StopAfter, Poll: u.o.Poll, Source: added + "the new program may not be complete before the reboot; now the node serves nobody",
 		Help: "Reboot " + n.Name() + " now, while it does not run the service, wait until it is a member of the cluster again, and confirm.",
 		Observe: later(func(ctx context.Context) (failover.Observation, error) {

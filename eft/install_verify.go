@@ -9,9 +9,9 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-func (u upgrade) noCleanConfig(role string, n Node) failover.Step {
-	s := look(role+"/no-clean-config", "No empty configuration appeared on "+n.Name()+"'s own disk", n.Name(),
-		"HA FAQ, eft8-1: the service makes an empty configuration when it finds none (documented)", waivable, func(ctx context.Context) (string, error) {
+func (u upgrade) noCleanConfig(n Node, next string) failover.Step {
+	s := look("no-clean-config", "No empty configuration appeared on "+n.Name()+"'s own disk", n.Name(),
+		"HA FAQ, eft8-1: the service makes an empty configuration when it finds none (documented)", waivable, next, func(ctx context.Context) (string, error) {
 			before, err := remembered(ctx)
 			if err != nil {
 				return "", err
@@ -36,33 +36,15 @@ func (u upgrade) noCleanConfig(role string, n Node) failover.Step {
 }
 
 // service puts start mode and account back as they were.
-func (u upgrade) service(role string, n Node) failover.Step {
-	wanted := func(ctx context.Context) (was, is Service, err error) {
-		before, err := remembered(ctx)
-		if err != nil {
-			return was, is, err
-		}
-		if was, err = before.Nodes[n.Name()].service("restore service"); err != nil {
-			return was, is, err
-		}
-		f, err := n.Facts(ctx)
-		if err != nil {
-			return was, is, err
-		}
-		is, err = f.service("restore service")
-		return was, is, err
-	}
-	return u.change(role+"/service", "Put account and start mode of the service on "+n.Name()+" back as they were", n.Name(),
+func (u upgrade) service(n Node) failover.Step {
+	return u.change("service", "Put account and start mode of the service on "+n.Name()+" back as they were", n.Name(),
 		"windowsaccountfortheeftservice, eft82: the account is lost in an upgrade (documented)",
 		func(ctx context.Context) (failover.Observation, error) {
-			was, is, err := wanted(ctx)
-			if err != nil {
-				return failover.Observation{Would: "set what was remembered, if it changed"}, err
-			}
-			return failover.Observation{Done: was.StartMode == is.StartMode && sameAccount(was.Account, is.Account),
-				Found: fmt.Sprintf("%s as %s", is.StartMode, is.Account), Would: fmt.Sprintf("set %s as %s", was.StartMode, was.Account)}, err
+			was, is, err := u.startModes(ctx, n)
+			return failover.Observation{Done: err == nil && was.StartMode == is.StartMode && sameAccount(was.Account, is.Account),
+				Note: fmt.Sprintf("%s as %s, was %s as %s", is.StartMode, is.Account, was.StartMode, was.Account), Would: "set what was remembered"}, err
 		}, func(ctx context.Context) error {
-			was, is, err := wanted(ctx)
+			was, is, err := u.startModes(ctx, n)
 			if err != nil {
 				return err
 			}
@@ -85,9 +67,9 @@ func (u upgrade) service(role string, n Node) failover.Step {
 func sameAccount(a, b string) bool { return strings.EqualFold(a, b) }
 
 // complete is the last look at a node before it may take the group.
-func (u upgrade) complete(role string, n Node) failover.Step {
-	s := look(role+"/verify", "See the new version complete on "+n.Name()+", the service stopped, account and start mode as before", n.Name(),
-		added+"exit code 0 is no proof", firm, func(ctx context.Context) (string, error) {
+func (u upgrade) complete(role string, n Node, guards string) failover.Step {
+	s := look("verify", "See the new version complete on "+n.Name()+", the service stopped, account and start mode as before", n.Name(),
+		added+"exit code 0 is no proof", firm, guards, func(ctx context.Context) (string, error) {
 			const op = "verify node"
 			before, err := remembered(ctx)
 			if err != nil {

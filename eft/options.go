@@ -51,9 +51,9 @@ type Options struct {
 	Poll     time.Duration // between two looks at a node; 0 means 5 s
 	Attempts int           // how often a harmless change is tried per node; 0 means failover.DefaultAttempts
 
-	// Before are steps of the caller's that precede every change, for example the backup of the ARM database by its
-	// administrator; After are steps after the last one.
-	Before, After []failover.Step
+	// Before are stages of the caller's that precede every change, for example the backup of the ARM database by its
+	// administrator; After are stages after the last one.
+	Before, After []failover.Stage
 }
 
 // Console is another machine with EFT's administration interface. Its version must follow the server's, or the
@@ -170,7 +170,7 @@ type upgrade struct {
 	o      Options
 	shared bool // the program lies on the shared disk
 
-	transfer failover.Procedure // cluster.Transfer there and back, whose steps are used
+	transfer cluster.Stages // of cluster.Transfer there and back
 }
 
 func (u upgrade) nodes() []Node { return []Node{u.o.Passive, u.o.Active} }

@@ -25,67 +25,75 @@ func later(observe func(context.Context) (failover.Observation, error)) func(con
 	return func(ctx context.Context) (failover.Observation, error) {
 		obs, err := observe(ctx)
 		if errors.Is(err, errNotYet) {
-			return failover.Observation{Found: "not yet", Would: obs.Would}, nil
+			return failover.Observation{Found: obs.Found, Note: "not yet", Would: obs.Would}, nil
 		}
 		return obs, err
 	}
 }
 
-// transferSteps returns the steps of cluster.Transfer whose IDs begin with prefix.
-func (u upgrade) transferSteps(prefix string) []failover.Step {
-	var steps []failover.Step
-	for _, s := range u.transfer.Steps {
-		if strings.HasPrefix(s.ID, prefix) {
-			steps = append(steps, s)
-		}
-	}
-	return steps
-}
-
-// prepare remembers how things are and brings installer and backup to where they are needed.
-func (u upgrade) prepare() []failover.Step {
-	steps := []failover.Step{u.change("prepare/facts", "Remember how EFT Server is installed on each node", u.o.Active.Name()+", "+u.o.Passive.Name(),
+// remember writes to the journal how things are.
+func (u upgrade) remember() failover.Step {
+	s := u.change("facts", "Remember how EFT Server is installed on each node", u.o.Active.Name()+", "+u.o.Passive.Name(),
 		added+"account and start mode are put back as they were", func(ctx context.Context) (failover.Observation, error) {
 			s, ok, err := startFact.Load(ctx)
 			return failover.Observation{Done: ok, Found: "run " + s.Run, Would: "write service, versions and configuration directories to the journal"}, err
 		}, func(ctx context.Context) error {
 			_, err := startFact.Capture(ctx, u.readStart)
 			return err
-		}, failover.NothingToUndo)}
-	steps[0].Writes = []string{startFact.Name}
+		}, failover.NothingToUndo)
+	s.Writes = []string{startFact.Name}
+	return s
+}
+
+// prepare remembers how things are and keeps the group from going home.
+func (u upgrade) prepare() failover.Stage {
+	stage := failover.Stage{Name: "prepare", Steps: []failover.Step{u.remember()}}
 	if u.o.Admin != nil {
-		steps = append(steps, u.change("prepare/settings", "Remember the settings, to compare them afterwards", u.o.Group,
+		s := u.change("settings", "Remember the settings, to compare them afterwards", u.o.Group,
 			u.vendor("7.1", "9.1", asExpected), func(ctx context.Context) (failover.Observation, error) {
 				s, ok, err := settingsFact.Load(ctx)
 				return failover.Observation{Done: ok, Found: fmt.Sprintf("%d values", len(s.Values)), Would: "write the settings to the journal"}, err
 			}, func(ctx context.Context) error {
 				_, err := settingsFact.Capture(ctx, u.o.Admin.Read)
 				return err
-			}, failover.NothingToUndo))
-		steps[1].Writes = []string{settingsFact.Name}
+			}, failover.NothingToUndo)
+		s.Writes = []string{settingsFact.Name}
+		stage.Steps = append(stage.Steps, s)
 	}
-	steps = append(steps, u.transferSteps("prepare/")...)
-	for _, n := range []struct {
-		role string
-		node Node
-	}{{"passive", u.o.Passive}, {"active", u.o.Active}} {
-		steps = append(steps, u.stage(n.role, n.node))
-	}
-	steps = append(steps, look("stage/compare", "The same installer lies on both nodes and is the right one", u.o.Installer.Path,
-		u.vendor("1", "1", download), firm, func(ctx context.Context) (string, error) {
+	stage.Steps = append(stage.Steps, u.transfer.Prepare.Steps...)
+	return stage
+}
+
+// staging brings the installer to both nodes.
+func (u upgrade) staging() failover.Stage {
+	compare := look("compare", "The same installer lies on both nodes and is the right one", u.o.Installer.Path,
+		u.vendor("1", "1", download), firm, u.until(u.lastRole()), func(ctx context.Context) (string, error) {
 			var errs []error
 			for _, n := range u.nodes() {
-				f, err := n.File(ctx, u.o.Installer.Path)
-				if err == nil {
-					err = u.rightFile(n, f)
-				}
-				errs = append(errs, err)
+				errs = append(errs, u.rightInstaller(ctx, n))
 			}
 			return fmt.Sprintf("%d bytes, SHA-256 %.16s…", u.o.Installer.Size, u.o.Installer.SHA256), errors.Join(errs...)
-		}))
+		})
 	// In a plan nothing was copied yet: the run waits for the step before, so this is no obstacle.
-	steps[len(steps)-1].Wait = true
-	return append(steps, u.backup()...)
+	compare.Wait = true
+	return failover.Stage{Name: "stage", Steps: []failover.Step{u.stage("passive", u.o.Passive), u.stage("active", u.o.Active), compare}}
+}
+
+// rightInstaller refuses another file than the specified one, on a node that has yet to run it.
+func (u upgrade) rightInstaller(ctx context.Context, n Node) error {
+	f, err := n.File(ctx, u.o.Installer.Path)
+	if err != nil {
+		return err
+	}
+	wrong := u.rightFile(n, f)
+	if wrong == nil {
+		return nil
+	}
+	facts, err := n.Facts(ctx)
+	if err == nil && facts.has(u.o.Installer.Version) {
+		return nil
+	}
+	return errors.Join(wrong, err)
 }
 
 func (u upgrade) readStart(ctx context.Context) (start, error) {
@@ -102,7 +110,7 @@ func (u upgrade) readStart(ctx context.Context) (start, error) {
 }
 
 func (u upgrade) stage(role string, n Node) failover.Step {
-	s := u.change("stage/"+role, "Bring the installer to "+n.Name(), n.Name(), u.vendor("1", "1", download),
+	s := u.change(role, "Bring the installer to "+n.Name(), n.Name(), u.vendor("1", "1", download),
 		func(ctx context.Context) (failover.Observation, error) {
 			f, err := n.File(ctx, u.o.Installer.Path)
 			if err != nil {
@@ -139,12 +147,12 @@ func joinPath(dir, name string) string {
 	return strings.TrimRight(dir, `\/`) + sep + name
 }
 
-func (u upgrade) backup() []failover.Step {
+func (u upgrade) backup() failover.Stage {
 	node := u.o.Active
 	source := u.vendor("2", "2", "back up the configuration files directory on the shared resource")
-	run := u.change("backup/copy", "Back up the configuration directory on the node that has the shared disk", node.Name(), source,
+	run := u.change("copy", "Back up the configuration directory on the node that has the shared disk", node.Name(), source,
 		func(ctx context.Context) (failover.Observation, error) {
-			would := failover.Observation{Would: "copy " + u.o.ConfigDir + " into " + u.o.BackupDir}
+			would := failover.Observation{Found: "there is none of this run", Would: "copy " + u.o.ConfigDir + " into " + u.o.BackupDir}
 			b, err := u.backupAt(ctx)
 			if err != nil {
 				return would, err
@@ -152,7 +160,7 @@ func (u upgrade) backup() []failover.Step {
 			// What was copied is read in Apply, which has the time for many gigabytes. A copy of which nothing is on record
 			// is asked for again, which leaves a complete one as it is.
 			c, ok, err := copyFact.Load(ctx)
-			if would.Found = "there is none of this run"; ok {
+			if ok {
 				would.Done, would.Found = true, fmt.Sprintf("%s: %d files, %d bytes, manifest %.16s…", b.To, c.Files, c.Bytes, c.Hash)
 			}
 			return would, err
@@ -174,7 +182,7 @@ func (u upgrade) backup() []failover.Step {
 			return copyFact.Save(ctx, copied{Files: len(m.Files), Bytes: m.Bytes(), Hash: m.Hash})
 		}, failover.NothingToUndo)
 	run.Timeout, run.Writes = time.Hour, []string{copyFact.Name}
-	verify := u.change("backup/verify", "Read the backup again and compare it with its manifest", node.Name(), source,
+	verify := u.change("verify", "Read the backup again and compare it with its manifest", node.Name(), source,
 		func(ctx context.Context) (failover.Observation, error) {
 			hash, ok, err := backupFact.Load(ctx)
 			return failover.Observation{Done: ok, Found: "manifest " + hash, Would: "read every file of the copy"}, err
@@ -198,25 +206,21 @@ func (u upgrade) backup() []failover.Step {
 			return backupFact.Save(ctx, m.Hash)
 		}, failover.NothingToUndo)
 	verify.Timeout, verify.Writes = run.Timeout, []string{backupFact.Name}
-	return []failover.Step{run, verify}
+	return failover.Stage{Name: "backup", Steps: []failover.Step{run, verify}}
 }
 
 // quiesce waits until nobody would be cut off, if that is wanted.
-func (u upgrade) quiesce() []failover.Step {
+func (u upgrade) quiesce() failover.Stage {
 	q := u.o.Quiesce
+	stage := failover.Stage{Name: "quiesce"}
 	if q.For == 0 {
-		return nil
+		return stage
 	}
-	s := u.change("move/quiesce", "Wait until nobody is connected", u.o.Group, added+"a move cuts every connection",
+	s := u.change("wait", "Wait until nobody is connected", u.o.Group, added+"a move cuts every connection",
 		func(ctx context.Context) (failover.Observation, error) {
-			if text, ok, err := quiescedFact.Load(ctx); err != nil || ok {
-				return failover.Observation{Done: ok, Found: text}, err
-			}
-			now, err := u.o.Admin.Read(ctx)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			return failover.Observation{Done: now.Activity.Idle(), Found: "somebody may be connected", Note: now.Activity.String(), Would: "wait up to " + q.For.String()}, nil
+			// Users come and go: whether somebody is connected is looked at while it waits.
+			text, ok, err := quiescedFact.Load(ctx)
+			return failover.Observation{Done: ok, Note: text, Would: "wait up to " + q.For.String()}, err
 		}, func(ctx context.Context) error {
 			limit, cancel := context.WithTimeout(ctx, q.For)
 			defer cancel()
@@ -241,7 +245,8 @@ func (u upgrade) quiesce() []failover.Step {
 			}
 		}, failover.NothingToUndo)
 	s.Timeout, s.Writes = q.For+changeTime, []string{quiescedFact.Name}
-	return []failover.Step{s}
+	stage.Steps = []failover.Step{s}
+	return stage
 }
 
 func wait(ctx context.Context, d time.Duration) error {

@@ -69,49 +69,42 @@ func Rollback(o RollbackOptions) (failover.Procedure, error) {
 	case o.Failback.Policy < cluster.FailbackUnknown || o.Failback.Policy > cluster.FailbackAllowed:
 		return failover.Procedure{}, failover.Invalid("RollbackOptions.Failback", "is "+o.Failback.Policy.String(), "take it from the report of the upgrade, or leave it out")
 	}
-	// The group may be on either node; a transfer to Active lends the guard of the failback setting.
-	t, err := cluster.Transfer(opts.Cluster, cluster.TransferOptions{Group: opts.Group, Target: opts.Active.Name(), Move: opts.Move, Hold: opts.Hold})
+	const added = "added: stop the group, restore the backup, move to the node with the old version, start (inferred)"
+	o.Options = opts
+	u := upgrade{o: opts}
+	// The group may be on either node.
+	u.transfer, err = cluster.TransferStages(opts.Cluster, cluster.TransferOptions{Group: opts.Group, Target: opts.Active.Name(), Move: opts.Move, Hold: opts.Hold,
+		Failback: o.Failback, DownFrom: "offline/group"})
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	o.Options = opts
-	u := upgrade{o: opts, transfer: t}
-	const added = "added: stop the group, restore the backup, move to the node with the old version, start (inferred)"
-	steps := slices.Concat(
-		[]failover.Step{
-			look("check/old-version", "One node still carries the old version", opts.Active.Name(), added, firm, o.oldVersion),
-			look("check/backup", "The backup is complete and the one that was made", opts.Active.Name(), added, firm, o.backupGood),
-		},
-		opts.Before,
-		u.prepare()[:1],
-		[]failover.Step{o.where(u, added)},
-		u.transferSteps("prepare/"),
-		[]failover.Step{
-			o.unlessStayed(u.offline("offline/group", "Take the group offline", added)),
-			u.disabled("offline/guard", opts.Passive, added),
-			o.unlessStayed(u.moveOffline("move/group", added, opts.Passive, opts.Active)),
-			o.unlessStayed(u.diskAlone("active", opts.Active)),
-			o.unlessStayed(o.restore(u, added)),
-			u.startable("online/start-mode", opts.Active, added),
-			u.rename("online/service-name", opts.Active),
-			u.online("online/group", "Bring the group online on "+opts.Active.Name(), added, opts.Active, nil),
-			u.wait("verify/service", "See the service run on "+opts.Active.Name()+" and nowhere else", opts.Active.Name(), added, firm,
+	stages := []failover.Stage{{Name: "check", Steps: []failover.Step{
+		look("old-version", "One node still carries the old version", opts.Active.Name(), added, firm, "online/group", o.oldVersion),
+		look("backup", "The backup is complete and the one that was made", opts.Active.Name(), added, firm, "restore/config", o.backupGood),
+	}}}
+	stages = append(stages, opts.Before...)
+	stages = append(stages,
+		failover.Stage{Name: "prepare", Steps: append([]failover.Step{u.remember(), o.where(u, added)}, u.transfer.Prepare.Steps...)},
+		failover.Stage{Name: "offline", Outage: true, Steps: []failover.Step{
+			o.unlessStayed(u.offline("Take the group offline", added)), u.disabled(opts.Passive, added), o.unlessStayed(u.down())}},
+		o.unlessStayedAll(asked(u.transfer.Move, added)),
+		failover.Stage{Name: "restore", Outage: true, Steps: []failover.Step{o.unlessStayed(u.diskAlone(opts.Active)), o.unlessStayed(o.restore(u, added)),
+			u.startable(opts.Active, added)}},
+		u.rename(opts.Active),
+		failover.Stage{Name: "online", Outage: true, Steps: []failover.Step{u.online("Bring the group online on "+opts.Active.Name(), added, opts.Active, nil)}},
+		u.transfer.Arrived,
+		failover.Stage{Name: "verify", Outage: true, Steps: []failover.Step{
+			u.wait("service", "See the service run on "+opts.Active.Name()+" and nowhere else", opts.Active.Name(), added, firm, "",
 				func(ctx context.Context) (string, error) { return u.runsOnceMoved(ctx, opts.Active) }),
-			o.verify(u, added),
-		},
-		u.transferSteps("finish/"),
-		opts.After,
+			o.verify(u, added)}},
+		u.transfer.Finish,
 	)
-	if o.Failback.Policy != cluster.FailbackUnknown {
-		i := slices.IndexFunc(steps, func(s failover.Step) bool { return s.ID == "finish/failback" })
-		steps[i] = o.failback(u)
-	}
 	p := failover.Procedure{Name: "eft.Rollback", Parameters: []failover.Parameter{{Name: "group", Value: opts.Group}, {Name: "to", Value: opts.Active.Name()},
 		{Name: "from", Value: opts.Passive.Name()}, {Name: "version", Value: o.Old.String()}, {Name: "copy", Value: o.Copy}, {Name: "manifest", Value: o.Manifest},
 		{Name: "restore", Value: map[RestoreWhen]string{RestoreWhenMoved: "when the new version had the group", RestoreAlways: "always"}[o.Restore]},
 		{Name: "failback afterwards", Value: o.Failback.Policy.String() + " " + o.Failback.Raw},
 		{Name: "point of no return", Value: "restore/config: what was changed since the backup is lost to the service"}},
-		Steps: steps, Outage: failover.Window{From: "offline/group", To: "verify/service"}, Lock: opts.Cluster.Lock()}
+		Stages: append(stages, opts.After...), Lock: opts.Cluster.Lock()}
 	return p, p.Validate()
 }
 
@@ -135,33 +128,19 @@ func (o RollbackOptions) backupGood(ctx context.Context) (string, error) {
 }
 
 // disabled keeps the service of the new version from starting; it stays so.
-func (u upgrade) disabled(id string, n Node, source string) failover.Step {
-	return u.change(id, "Make the new version's service on "+n.Name()+" unstartable", n.Name(), source, func(ctx context.Context) (failover.Observation, error) {
+func (u upgrade) disabled(n Node, source string) failover.Step {
+	return u.unstartable("guard", "Make the new version's service on "+n.Name()+" unstartable", n.Name(), source, func(ctx context.Context) (failover.Observation, error) {
 		f, err := n.Facts(ctx)
 		ok := !slices.ContainsFunc(f.Services, func(s Service) bool { return s.Running || s.StartMode != Disabled })
-		return failover.Observation{Done: err == nil && ok, Found: f.String(), Would: "stop and disable it"}, err
-	}, func(ctx context.Context) error {
-		f, err := n.Facts(ctx)
-		for _, s := range f.Services {
-			if err == nil {
-				err = u.mayNotRun(ctx, n, s)
-			}
-			if err == nil {
-				err = n.ConfigureService(ctx, s.Name, ServiceConfig{StartMode: Disabled})
-			}
-			if err == nil && s.Running {
-				err = n.StopService(ctx, s.Name)
-			}
-		}
-		return err
-	}, func(ctx context.Context) error { return u.startModeAsBefore(ctx, n) })
+		return failover.Observation{Done: err == nil && ok, Note: f.String(), Would: "stop and disable it"}, err
+	}, n)
 }
 
 // where remembers whether the node with the old version has the group and serves.
 func (o RollbackOptions) where(u upgrade, source string) failover.Step {
-	s := u.change("prepare/where", "Remember whether the old version serves", o.Group, source, func(ctx context.Context) (failover.Observation, error) {
+	s := u.change("where", "Remember whether the old version serves", o.Group, source, func(ctx context.Context) (failover.Observation, error) {
 		_, ok, err := stayedFact.Load(ctx)
-		return failover.Observation{Done: ok, Found: "remembered", Would: "write it to the journal"}, err
+		return failover.Observation{Done: ok, Would: "write it to the journal"}, err
 	}, func(ctx context.Context) error {
 		_, err := stayedFact.Capture(ctx, o.serves)
 		return err
@@ -194,14 +173,14 @@ func (o RollbackOptions) unlessStayed(s failover.Step) failover.Step {
 }
 
 // startable lets the cluster start a service that an upgrade disabled for an installation that did not come.
-func (u upgrade) startable(id string, n Node, source string) failover.Step {
-	return u.change(id, "Let the cluster start the service on "+n.Name(), n.Name(), source, func(ctx context.Context) (failover.Observation, error) {
+func (u upgrade) startable(n Node, source string) failover.Step {
+	return u.change("start-mode", "Let the cluster start the service on "+n.Name(), n.Name(), source, func(ctx context.Context) (failover.Observation, error) {
 		f, err := n.Facts(ctx)
 		if err != nil {
 			return failover.Observation{}, err
 		}
 		s, err := f.service("see start mode")
-		return failover.Observation{Done: err == nil && s.StartMode != Disabled, Found: f.String(), Would: "set it to manual"}, err
+		return failover.Observation{Done: err == nil && s.StartMode != Disabled, Note: f.String(), Would: "set it to manual"}, err
 	}, func(ctx context.Context) error {
 		f, err := n.Facts(ctx)
 		if err != nil {
@@ -215,11 +194,19 @@ func (u upgrade) startable(id string, n Node, source string) failover.Step {
 	}, nil)
 }
 
+// unlessStayedAll does it to every step of a stage.
+func (o RollbackOptions) unlessStayedAll(stage failover.Stage) failover.Stage {
+	for i, s := range stage.Steps {
+		stage.Steps[i] = o.unlessStayed(s)
+	}
+	return stage
+}
+
 func (o RollbackOptions) restore(u upgrade, source string) failover.Step {
-	s := u.change("restore/config", "Put the configuration back as it was backed up; what was changed since is lost", o.Active.Name(), source,
+	s := u.change("config", "Put the configuration back as it was backed up; what was changed since is lost", o.Active.Name(), source,
 		func(ctx context.Context) (failover.Observation, error) {
 			hash, ok, err := restoredFact.Load(ctx)
-			return failover.Observation{Done: ok, Found: "restored: " + hash, Would: "replace " + o.ConfigDir + " by " + o.Copy + " and keep what is there beside it"}, err
+			return failover.Observation{Done: ok, Note: "restored: " + hash, Would: "replace " + o.ConfigDir + " by " + o.Copy + " and keep what is there beside it"}, err
 		}, func(ctx context.Context) error {
 			g, err := o.Cluster.Group(ctx, o.Group)
 			if err == nil && serviceOnline(g) {
@@ -237,18 +224,6 @@ func (o RollbackOptions) restore(u upgrade, source string) failover.Step {
 	return s
 }
 
-// failback puts back the setting from before the upgrade: what the rollback itself finds is the guard.
-func (o RollbackOptions) failback(u upgrade) failover.Step {
-	return u.change("finish/failback", "Put the failback setting back as it was before the upgrade", o.Group, added+"the guard is the upgrade's, the setting is the administrator's",
-		func(ctx context.Context) (failover.Observation, error) {
-			if _, err := remembered(ctx); err != nil { // in a plan: not before the end
-				return failover.Observation{Would: "set it to " + o.Failback.Policy.String()}, err
-			}
-			g, err := o.Cluster.Group(ctx, o.Group)
-			return failover.Observation{Done: err == nil && g.Failback == o.Failback, Found: "failback is " + g.Failback.Policy.String(), Would: "set it to " + o.Failback.Policy.String()}, err
-		}, func(ctx context.Context) error { return o.Cluster.SetFailback(ctx, o.Group, o.Failback) }, failover.NothingToUndo)
-}
-
 func (u upgrade) runsOnceMoved(ctx context.Context, n Node) (string, error) {
 	if _, err := remembered(ctx); err != nil {
 		return "", err
@@ -258,10 +233,10 @@ func (u upgrade) runsOnceMoved(ctx context.Context, n Node) (string, error) {
 
 func (o RollbackOptions) verify(u upgrade, source string) failover.Step {
 	if o.Admin == nil {
-		return failover.Step{ID: "verify/version", Title: "See the old version and its settings", Target: o.Active.Name(), Kind: failover.Manual, Source: source,
+		return failover.Step{ID: "version", Title: "See the old version and its settings", Target: o.Active.Name(), Kind: failover.Manual, Source: source,
 			Help: fmt.Sprintf("Log in through the administration interface of version %s, compare the settings, and confirm.", o.Old)}
 	}
-	return u.wait("verify/version", "See the running server tell the old version", o.Active.Name(), source, firm, func(ctx context.Context) (string, error) {
+	return u.wait("version", "See the running server tell the old version", o.Active.Name(), source, firm, "", func(ctx context.Context) (string, error) {
 		if _, err := remembered(ctx); err != nil {
 			return "", err
 		}

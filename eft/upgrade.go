@@ -14,9 +14,18 @@ func newUpgrade(o Options, shared bool) (upgrade, error) {
 	if err != nil {
 		return upgrade{}, err
 	}
-	t, err := cluster.Transfer(o.Cluster, cluster.TransferOptions{Group: o.Group, Target: o.Passive.Name(), From: o.Active.Name(), Then: cluster.MoveBack,
-		Move: o.Move, Hold: o.Hold, StopTime: o.StopTime, Disks: o.Disks})
-	return upgrade{o: o, shared: shared, transfer: t}, err
+	u := upgrade{o: o, shared: shared}
+	u.transfer, err = cluster.TransferStages(o.Cluster, cluster.TransferOptions{Group: o.Group, Target: o.Passive.Name(), From: o.Active.Name(),
+		Then: cluster.MoveBack, Move: o.Move, Hold: o.Hold, StopTime: o.StopTime, Disks: o.Disks, DownFrom: u.downFrom()})
+	return u, err
+}
+
+// downFrom is the step that takes the group offline, where that has to be.
+func (u upgrade) downFrom() string {
+	if u.shared {
+		return "offline/group"
+	}
+	return "rename/resource"
 }
 
 // Upgrade returns the procedure for a program that lies on each node's own disk, with only the configuration on the
@@ -35,28 +44,24 @@ func Upgrade(o Options) (failover.Procedure, error) {
 		verify = u.vendor("7.1", "", "double-check that the settings are as expected, including checking the version")
 		back   = u.vendor("7.2", "", "change ownership to the passive node, and then repeat step A")
 	)
-	moves := u.move("move", move, o.Passive.Name)
-	last := len(moves) - 1 // the one that verifies
-	steps := slices.Concat(
-		u.preflight(),
-		o.Before,
-		u.prepare(),
-		u.install("passive", o.Passive, u.vendor("4", "", "run the new installation file on the passive node, selecting Repair when prompted")),
+	stages := u.begin()
+	stages = append(stages,
+		failover.Stage{Name: "passive", Steps: u.install("passive", o.Passive, u.vendor("4", "", "run the new installation file on the passive node, selecting Repair when prompted"), "move/move")},
 		u.quiesce(),
-		[]failover.Step{u.rename("move/service-name", o.Passive)},
-		moves[:last],
-		[]failover.Step{u.online("move/online", "See the group online on "+o.Passive.Name(), move, o.Passive, failover.NothingToUndo), moves[last]},
-		u.verify("moved", added+"verified already now, while the other node still carries the old version", o.Passive),
-		u.install("active", o.Active, u.vendor("6", "", "run the new installation file on what is now the passive node with the older version, selecting Repair when prompted")),
-		u.verify("upgraded", verify, o.Passive),
-		u.move("back", back, nil),
-		u.verify("home", back, o.Active),
-		u.transferSteps("finish/"),
+		u.rename(o.Passive),
+		asked(u.transfer.Move, move),
+		failover.Stage{Name: "online", Outage: true, Steps: []failover.Step{u.online("See the group online on "+o.Passive.Name(), move, o.Passive, failover.NothingToUndo)}},
+		u.transfer.Arrived,
+		u.verify("moved", added+"verified already now, while the other node still carries the old version", o.Passive, u.until("active")),
+		failover.Stage{Name: "active", Steps: u.install("active", o.Active, u.vendor("6", "", "run the new installation file on what is now the passive node with the older version, selecting Repair when prompted"), "back/move")},
+		u.verify("upgraded", verify, o.Passive, "back/move"),
+		asked(u.transfer.Back, back),
+		u.transfer.Returned,
+		u.verify("home", back, o.Active, ""),
+		u.transfer.Finish,
 		u.consoles(u.vendor("8", "", "upgrade to the same version any installations of the Administrative Interface on any other systems")),
-		o.After,
 	)
-	return u.procedure("eft.Upgrade", steps, failover.Window{From: "move/service-name", To: "back/verify"},
-		"active/install: from then on no node carries the old version; before it, Rollback goes back")
+	return u.procedure("eft.Upgrade", stages, "active/install: from then on no node carries the old version; before it, Rollback goes back")
 }
 
 // UpgradeShared returns the procedure for a program that lies on the shared disk itself, which the vendor does not
@@ -75,40 +80,41 @@ func UpgradeShared(o Options) (failover.Procedure, error) {
 		verify = u.vendor("", "9.1", "double-check that the settings are as expected, including checking the version")
 		back   = u.vendor("", "9.2", "change ownership to the passive node, and then repeat step A")
 	)
-	steps := slices.Concat(
-		u.preflight(),
-		o.Before,
-		u.prepare(),
+	first := []failover.Step{u.diskAlone(o.Active)}
+	first = append(first, u.install("active", o.Active, u.vendor("", "5", "run the new installation file on the active node, selecting Repair when prompted"), "move/move")...)
+	second := []failover.Step{u.diskAlone(o.Passive)}
+	second = append(second, u.install("passive", o.Passive, u.vendor("", "7", "run the new installation file on what is now the active node, selecting Repair when prompted"), "back/move")...)
+	stages := u.begin()
+	stages = append(stages,
 		u.quiesce(),
-		[]failover.Step{
-			u.offline("offline/group", "Take the group offline", u.vendor("", "3", "take the EFT Server group offline")),
-			look("offline/active", "The active node still owns the group", o.Group, u.vendor("", "4", "verify which node is currently the active node, and begin with that one"), firm, u.owner),
-			u.diskAlone("active", o.Active),
-		},
-		u.install("active", o.Active, u.vendor("", "5", "run the new installation file on the active node, selecting Repair when prompted")),
-		[]failover.Step{
-			u.diskAway("active", o.Active),
-			u.moveOffline("move/group", u.vendor("", "6", "change ownership of the EFT Server service and its resources to the previously passive node"), o.Active, o.Passive),
-			u.diskAlone("passive", o.Passive),
-		},
-		u.install("passive", o.Passive, u.vendor("", "7", "run the new installation file on what is now the active node, selecting Repair when prompted")),
-		[]failover.Step{
-			u.rename("online/service-name", o.Passive),
-			u.online("online/group", "Bring the group online on "+o.Passive.Name(), online, o.Passive, nil),
-		},
-		u.verify("upgraded", verify, o.Passive),
-		u.move("back", back, nil),
-		u.verify("home", back, o.Active),
-		u.transferSteps("finish/"),
+		failover.Stage{Name: "offline", Outage: true, Steps: []failover.Step{
+			u.offline("Take the group offline", u.vendor("", "3", "take the EFT Server group offline")),
+			look("active", "The active node still owns the group", o.Group, u.vendor("", "4", "verify which node is currently the active node, and begin with that one"), firm, "move/move", u.owner),
+		}},
+		failover.Stage{Name: "active", Outage: true, Steps: append(first, u.diskAway(o.Active), u.down())},
+		asked(u.transfer.Move, u.vendor("", "6", "change ownership of the EFT Server service and its resources to the previously passive node")),
+		failover.Stage{Name: "passive", Outage: true, Steps: second},
+		u.rename(o.Passive),
+		failover.Stage{Name: "online", Outage: true, Steps: []failover.Step{u.online("Bring the group online on "+o.Passive.Name(), online, o.Passive, nil)}},
+		u.transfer.Arrived,
+		u.verify("upgraded", verify, o.Passive, "back/move"),
+		asked(u.transfer.Back, back),
+		u.transfer.Returned,
+		u.verify("home", back, o.Active, ""),
+		u.transfer.Finish,
 		u.consoles(u.vendor("", "10", "upgrade to the same version any installations of the Administrative Interface on any other systems")),
-		o.After,
 	)
-	return u.procedure("eft.UpgradeShared", steps, failover.Window{From: "offline/group", To: "back/verify"},
-		"active/install: the program on the shared disk is replaced for both nodes")
+	return u.procedure("eft.UpgradeShared", stages, "active/install: the program on the shared disk is replaced for both nodes")
+}
+
+// begin returns the stages in front of the first installation.
+func (u upgrade) begin() []failover.Stage {
+	stages := append([]failover.Stage{u.preflight()}, u.o.Before...)
+	return append(stages, u.prepare(), u.staging(), u.backup())
 }
 
 // procedure puts the parts together and gives the steps what they lack.
-func (u upgrade) procedure(name string, steps []failover.Step, outage failover.Window, noReturn string) (failover.Procedure, error) {
+func (u upgrade) procedure(name string, stages []failover.Stage, noReturn string) (failover.Procedure, error) {
 	var ids []string
 	for _, c := range u.o.Consoles {
 		ids = append(ids, c.Name)
@@ -124,6 +130,6 @@ func (u upgrade) procedure(name string, steps []failover.Step, outage failover.W
 	if len(u.o.Disks) > 0 {
 		params = append(params, failover.Parameter{Name: "disks", Value: fmt.Sprintf("%q", u.o.Disks)})
 	}
-	p := failover.Procedure{Name: name, Parameters: params, Steps: steps, Outage: outage, Lock: u.o.Cluster.Lock()}
+	p := failover.Procedure{Name: name, Parameters: params, Stages: append(stages, u.o.After...), Lock: u.o.Cluster.Lock()}
 	return p, p.Validate()
 }

@@ -13,11 +13,11 @@ import (
 	"github.com/01b61c5c/failover/cluster"
 )
 
-// verify returns the checks that the upgrade was successful while node n has the group; other is the node without it.
-func (u upgrade) verify(prefix, sentence string, n Node) []failover.Step {
+// verify returns the checks that the upgrade was successful while node n has the group. They hold up to the step guards.
+func (u upgrade) verify(stage, sentence string, n Node, guards string) failover.Stage {
 	title := " on " + n.Name()
 	steps := []failover.Step{
-		u.wait(prefix+"/service", "See the service run"+title+" and nowhere else", n.Name(), added+"two running services are the worst outcome", firm,
+		u.wait("service", "See the service run"+title+" and nowhere else", n.Name(), added+"two running services are the worst outcome", firm, guards,
 			func(ctx context.Context) (string, error) {
 				if _, err := remembered(ctx); err != nil {
 					return "", err
@@ -33,18 +33,19 @@ func (u upgrade) verify(prefix, sentence string, n Node) []failover.Step {
 			}),
 	}
 	if u.o.Admin == nil {
-		return append(steps, failover.Step{ID: prefix + "/settings", Title: "Compare the settings and the version" + title, Target: n.Name(), Kind: failover.Manual, Source: sentence,
+		steps = append(steps, failover.Step{ID: "settings", Title: "Compare the settings and the version" + title, Target: n.Name(), Kind: failover.Manual, Source: sentence,
 			Help: fmt.Sprintf("Log in through the administration interface while %s has the group, compare the settings with those before, see version %s in Help > About, see the licence activated, and confirm.", n.Name(), u.o.Installer.Version)})
+		return failover.Stage{Name: stage, Steps: steps}
 	}
-	return append(steps,
-		u.wait(prefix+"/version", "See the running server tell the new version"+title, n.Name(), sentence, firm, func(ctx context.Context) (string, error) {
+	steps = append(steps,
+		u.wait("version", "See the running server tell the new version"+title, n.Name(), sentence, firm, guards, func(ctx context.Context) (string, error) {
 			s, _, err := u.after(ctx)
 			if err == nil && s.Version != u.o.Installer.Version {
 				err = refuse("verify version", n.Name(), "find out which program the service runs", ErrWrongVersion, "it says %s, wanted is %s", s.Version, u.o.Installer.Version)
 			}
 			return s.Version.String(), err
 		}),
-		u.wait(prefix+"/settings", "See the settings as they were"+title, n.Name(), sentence, waivable, func(ctx context.Context) (string, error) {
+		u.wait("settings", "See the settings as they were"+title, n.Name(), sentence, waivable, guards, func(ctx context.Context) (string, error) {
 			s, before, err := u.after(ctx)
 			if err != nil {
 				return "", err
@@ -55,7 +56,7 @@ func (u upgrade) verify(prefix, sentence string, n Node) []failover.Step {
 			}
 			return fmt.Sprintf("all %d values as before", len(before.Values)), nil
 		}),
-		u.wait(prefix+"/licence", "See the licences as they were"+title, n.Name(), "activatingthesoftware, eft8-0-7: each node needs its own activation (documented)", waivable,
+		u.wait("licence", "See the licences as they were"+title, n.Name(), "activatingthesoftware, eft8-0-7: each node needs its own activation (documented)", waivable, guards,
 			func(ctx context.Context) (string, error) {
 				s, before, err := u.after(ctx)
 				if err != nil {
@@ -73,6 +74,7 @@ func (u upgrade) verify(prefix, sentence string, n Node) []failover.Step {
 				return fmt.Sprintf("%d modules as before", len(before.Licences)), err
 			}),
 	)
+	return failover.Stage{Name: stage, Steps: steps}
 }
 
 // after reads the settings now and those remembered.
@@ -90,10 +92,10 @@ func (u upgrade) after(ctx context.Context) (now, before Settings, err error) {
 
 // wait builds a Check that looks again until it holds: sites start after the service, and a gateway reconnects later.
 // What it finds at the last look is what the error says.
-func (u upgrade) wait(id, title, target, source string, f firmness, find func(context.Context) (string, error)) failover.Step {
+func (u upgrade) wait(id, title, target, source string, f firmness, guards string, find func(context.Context) (string, error)) failover.Step {
 	// The look that the end of the time cuts off says nothing; the one before it says why.
 	var last atomic.Pointer[error]
-	return failover.Step{ID: id, Title: title, Target: target, Kind: failover.Check, Firm: bool(f), Source: source, Wait: true, Timeout: u.o.Verify, Poll: u.o.Poll,
+	return failover.Step{ID: id, Title: title, Target: target, Kind: failover.Check, Firm: bool(f), Guards: guards, Source: source, Wait: true, Timeout: u.o.Verify, Poll: u.o.Poll,
 		Observe: later(func(ctx context.Context) (failover.Observation, error) {
 			found, err := find(ctx)
 			if ctx.Err() == nil {
@@ -126,16 +128,16 @@ func (p *pending) As(target any) bool { return errors.As(p.err, target) }
 
 // consoles returns one step per machine whose administration interface must follow: a look at its version where it can
 // be read, the word of a person elsewhere.
-func (u upgrade) consoles(sentence string) []failover.Step {
-	var steps []failover.Step
+func (u upgrade) consoles(sentence string) failover.Stage {
+	stage := failover.Stage{Name: "consoles"}
 	for _, c := range u.o.Consoles {
-		id, todo := "consoles/"+c.Name, fmt.Sprintf("upgrade the administration interface on %s to version %s", c.Name, u.o.Installer.Version)
+		id, todo := c.Name, fmt.Sprintf("upgrade the administration interface on %s to version %s", c.Name, u.o.Installer.Version)
 		if c.Version == nil {
-			steps = append(steps, failover.Step{ID: id, Title: "Upgrade the administration interface on " + c.Name, Target: c.Name, Kind: failover.Manual, Source: sentence,
+			stage.Steps = append(stage.Steps, failover.Step{ID: id, Title: "Upgrade the administration interface on " + c.Name, Target: c.Name, Kind: failover.Manual, Source: sentence,
 				Timeout: readTime, Help: strings.ToUpper(todo[:1]) + todo[1:] + ", and confirm."})
 			continue
 		}
-		s := look(id, "See the new version of the administration interface on "+c.Name, c.Name, sentence, waivable, func(ctx context.Context) (string, error) {
+		s := look(id, "See the new version of the administration interface on "+c.Name, c.Name, sentence, waivable, "", func(ctx context.Context) (string, error) {
 			v, err := c.Version(ctx)
 			switch {
 			case err != nil:
@@ -148,9 +150,9 @@ func (u upgrade) consoles(sentence string) []failover.Step {
 		})
 		// In a plan the old version is the rule and no obstacle. A machine that does not answer is asked again.
 		s.Wait, s.Poll = true, u.o.Poll
-		steps = append(steps, s)
+		stage.Steps = append(stage.Steps, s)
 	}
-	return steps
+	return stage
 }
 
 // ProgramVersion returns a Console.Version that reads what a program file on a Windows machine says its version is, for

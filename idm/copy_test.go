@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/idm"
 	"github.com/01b61c5c/failover/idm/idmtest"
 )
@@ -256,6 +257,32 @@ func TestReplicas(t *testing.T) {
 	urls, err := one.ServerAddress(ctx, two.DN())
 	require.NoError(t, err)
 	require.NotEmpty(t, urls)
+}
+
+func TestDirectoryLockKeepsTheRules(t *testing.T) {
+	tree := idmtest.Start(t, idmtest.Config{})
+	failovertest.TestLock(t, func(testing.TB) failover.Lock {
+		return idm.DirectoryLock{Server: open(t, tree, "srv1"), Entry: idmtest.DriverSetDN}
+	})
+}
+
+func TestAClaimWithALongReasonFits(t *testing.T) {
+	tree := idmtest.Start(t, idmtest.Config{})
+	lock := idm.DirectoryLock{Server: open(t, tree, "srv1"), Entry: idmtest.DriverSetDN}
+	c := failover.Claim{ID: "a", Journal: "j", Place: strings.Repeat("/p", 100), Owner: "ann", Purpose: strings.Repeat("<ü>", 2000)}
+	require.NoError(t, lock.Acquire(t.Context(), c))
+	require.NoError(t, lock.Check(t.Context(), c))
+	for _, v := range tree.Get("srv1", idmtest.DriverSetDN, "description") {
+		require.LessOrEqual(t, len(v), 1024)
+	}
+	got, _, err := lock.Holder(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, c.Purpose, got.Purpose)
+	require.Equal(t, c.Place, got.Place)
+	require.NoError(t, lock.Release(t.Context(), c))
+	_, held, err := lock.Holder(t.Context())
+	require.NoError(t, err)
+	require.False(t, held)
 }
 
 func TestDirectoryLock(t *testing.T) {

@@ -1,8 +1,9 @@
 package idm_test
 
 import (
+	"context"
 	"fmt"
-	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,87 +15,74 @@ import (
 	"github.com/01b61c5c/failover/idm/idmtest"
 )
 
-// The process dies at a step; another one goes on with the same journal. The end is the same, and nothing was ever on two servers.
-func TestCrashAnywhereAndResume(t *testing.T) {
-	count := countDeaths(t)
-	require.GreaterOrEqual(t, count, 16, "two for each of eight changes")
-	for n := range count {
-		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			t.Parallel()
-			m := newMove(t, smallPair())
-			require.True(t, m.killedAt(m.switchover("srv1", "srv2"), n))
-			m.mustRun(m.switchover("srv1", "srv2"), "x")
-			m.stand("srv2", "srv1", idmtest.Auto)
-			for _, d := range m.drivers {
-				require.GreaterOrEqual(t, m.tree.Counters(d).Resyncs, 1)
-				require.LessOrEqual(t, m.tree.Counters(d).Resyncs, 2, "twice only when the answer was lost")
-			}
-		})
+// The process dies at each record of its journal; another one goes on. The end is the same, and nothing was ever on two servers.
+func TestCrashEverywhere(t *testing.T) {
+	t.Parallel()
+	crashes := failovertest.CrashEverywhere(t, func(testing.TB) failovertest.World {
+		m := newMove(t, smallPair())
+		play := func(testing.TB) failover.Procedure { return m.switchover("srv1", "srv2") }
+		return failovertest.World{Procedure: play, Options: m.options(nil, play(t)),
+			Verify: func(testing.TB) {
+				m.stand("srv2", "srv1", idmtest.Auto)
+				for _, d := range m.drivers {
+					require.GreaterOrEqual(t, m.tree.Counters(d).Resyncs, 1)
+					require.LessOrEqual(t, m.tree.Counters(d).Resyncs, 2, "twice only when its fact was lost")
+				}
+			},
+			Close: func() { require.NoError(t, m.tree.Close()) }}
+	})
+	require.Greater(t, crashes, 50)
+}
+
+// The same for the way back: whatever the process was doing, another undo brings everything back.
+func TestCrashEverywhereInAnUndo(t *testing.T) {
+	t.Parallel()
+	for _, durable := range []failovertest.Durability{failovertest.Lost, failovertest.Kept} {
+		for at, died := 0, true; died; at++ {
+			died = undoDiesAt(t, at, durable)
+		}
 	}
+}
+
+func undoDiesAt(t *testing.T, at int, durable failovertest.Durability) (died bool) {
+	m, store := newMove(t, smallPair()), failovertest.NewStore("undo")
+	defer func() { require.NoError(t, m.tree.Close()) }()
+	p := m.switchover("srv1", "srv2")
+	j, err := store.Journal()
+	require.NoError(t, err)
+	_, err = p.Run(t.Context(), m.notGood(j, p))
+	require.ErrorIs(t, err, failover.ErrWaiting)
+	store.KillAt(at, durable)
+	_, err = p.Undo(t.Context(), m.options(j, p))
+	if died = store.Killed(); died {
+		require.ErrorIs(t, err, failovertest.ErrKilled)
+		require.NoError(t, j.Close())
+		j, err = store.Journal()
+		require.NoError(t, err)
+		_, err = m.switchover("srv1", "srv2").Undo(t.Context(), m.options(j, p))
+	}
+	require.NoError(t, err)
+	require.NoError(t, j.Close())
+	m.stand("srv1", "srv2", idmtest.Auto)
+	return died
+}
+
+// notGood leaves the run waiting for a person to say that all is good: the target runs the drivers, and nothing is final yet.
+func (m *move) notGood(j *failover.Journal, p failover.Procedure) failover.RunOptions {
+	o := m.options(j, p)
+	o.Confirm = func(ctx context.Context, q failover.Request) (failover.Statement, error) {
+		if strings.HasSuffix(q.Step.ID, "/all-good") {
+			return failover.Statement{}, failover.ErrWaiting
+		}
+		return yes(ctx, q)
+	}
+	return o
 }
 
 func smallPair() idmtest.Config {
 	c := pair()
 	c.Drivers, c.StartTime, c.StopTime = 2, time.Millisecond, time.Millisecond
 	return c
-}
-
-// deaths calls die at the points of a run at which a death leaves something half done: the intent is written and nothing
-// done, the effect is there and not recorded, the outcome is recorded.
-func deaths(die func()) func(failover.Event) {
-	applied := false
-	return func(e failover.Event) {
-		switch {
-		case e.Step.Kind != failover.Change:
-		case e.Kind == failover.EventAttempt:
-			applied = true
-			die()
-		case e.Kind == failover.EventObserved && applied, e.Kind == failover.EventStepEnded && applied:
-			applied = false
-			die()
-		}
-	}
-}
-
-func countDeaths(t *testing.T) int {
-	m := newMove(t, smallPair())
-	count := 0
-	p := m.switchover("srv1", "srv2")
-	j, err := failovertest.JournalAt(m.journal("x"))
-	require.NoError(t, err)
-	defer j.Close() //nolint:errcheck // test
-	o := m.options(j, p)
-	o.Observer = deaths(func() { count++ })
-	_, err = p.Run(t.Context(), o)
-	require.NoError(t, err)
-	return count
-}
-
-// killedAt runs the procedure until the n-th such point, where its goroutine ends as a process would.
-func (m *move) killedAt(p failover.Procedure, n int) bool {
-	killed := make(chan bool, 1)
-	go func() {
-		dead := true
-		defer func() { killed <- dead }()
-		j, err := failovertest.JournalAt(m.journal("x"))
-		if err != nil {
-			m.t.Error(err)
-			return
-		}
-		defer j.Close() //nolint:errcheck // the file lock of a dead process is gone
-		o := m.options(j, p)
-		o.Observer = deaths(func() {
-			if n--; n < 0 {
-				runtime.Goexit()
-			}
-		})
-		_, err = p.Run(m.t.Context(), o)
-		dead = false
-		if err != nil {
-			m.t.Error(err)
-		}
-	}()
-	return <-killed
 }
 
 // Every fault at every kind of request of a switchover: it ends well by itself or stops with a reason, and running it

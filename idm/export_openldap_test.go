@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/idm"
 	"github.com/01b61c5c/failover/internal/peers"
 )
@@ -594,4 +595,12 @@ func TestOpenLDAPSaveExport(t *testing.T) {
 	require.Len(t, entries, 2, "nothing unfinished stays behind")
 	_, _, err = idm.OpenExport(filepath.Join(dir, "none"))
 	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestOpenLDAPKeepsTheRulesOfTheLock(t *testing.T) {
+	slapd, server := tree(t, serverA)
+	require.NoError(t, server.Add(t.Context(), setDN, idm.Text("objectClass", "top", "DirXML-DriverSet"), idm.Text("cn", "Driver Set")))
+	failovertest.TestLock(t, func(tb testing.TB) failover.Lock {
+		return idm.DirectoryLock{Server: connect(tb, slapd), Entry: setDN}
+	})
 }

@@ -91,8 +91,10 @@ func Failover(o FailoverOptions) (failover.Procedure, error) {
 	if o.Data != FromPreparation {
 		m.export = o.Export.Path
 	}
+	m.needed, m.served = m.id("start"), m.id("start")
 	dead := o.SourceDead.Step(m.id("source-dead"), "State that the source is down and cannot come back by itself", o.SourceDN)
 	dead.Source = fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready as it may try to create connections to the applications and cause some fun there."`
+	dead.Guards = m.id("auto") // as what can be seen of the source
 	dead.Help = "Cut power or network of the source, or disable the start of its directory service. Its drivers are still on Auto there, in its own unreplicated values: it would start them by itself."
 	steps := []failover.Step{dead}
 	if o.TrySource != nil {
@@ -147,6 +149,7 @@ func (o FailoverOptions) validate() error {
 // sourceSilent refuses to go on while the server that was stated dead answers.
 func (m *mover) sourceSilent() failover.Step {
 	return failover.Step{ID: m.id("source-silent"), Title: "Look whether the source answers after all", Target: m.sourceDN, Kind: failover.Check, Firm: true,
+		Guards:  m.id("auto"), // the last step that can make the target active
 		Source:  ours + "a statement is checked against what can be seen",
 		Observe: m.lookAtSource}
 }
@@ -209,7 +212,7 @@ func (m *mover) sourceStillOut(ctx context.Context, next string) error {
 func (m *mover) serverData(o FailoverOptions) failover.Step {
 	const source = fromWiki + `"If you did not have the server in the DriverSet already add it and import the driver exports over the driver objects to this server in the DriverSet so all server-specific data are present on this server. Replicas are in place already for this to work as mentioned in Step 0."`
 	if o.Data == FromPreparation {
-		return failover.Step{ID: m.id("server-data"), Title: "Have the per-server values on the target", Target: m.Target.DN(), Kind: failover.Check, Source: source,
+		return failover.Step{ID: m.id("server-data"), Title: "Have the per-server values on the target", Target: m.Target.DN(), Kind: failover.Check, Guards: m.served, Source: source,
 			Observe: func(ctx context.Context) (failover.Observation, error) {
 				return m.look(ctx, "with settings on the target", func(ctx context.Context, driver string) (finding, error) {
 					e, err := m.Target.Read(ctx, driver, "DirXML-ShimConfigInfo", "DirXML-ConfigValues")
@@ -223,10 +226,14 @@ func (m *mover) serverData(o FailoverOptions) failover.Step {
 				})
 			}}
 	}
+	undo := failover.NothingToUndo // values of a server whose drivers are disabled do nothing
+	if o.Data == FromExportWhole {
+		undo = nil // what the directory held for all servers is overwritten
+	}
 	return failover.Step{ID: m.id("server-data"), Title: "Have the per-server values on the target", Target: m.Target.DN(), Kind: failover.Change, Timeout: time.Hour, Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) { return m.compareExport(ctx, o) },
 		Apply:   func(ctx context.Context) error { return m.importExport(ctx, o) },
-		Undo:    failover.NothingToUndo}
+		Undo:    undo}
 }
 
 // compareExport looks what an import would write; the export must be good for it.
@@ -278,7 +285,7 @@ func (m *mover) importExport(ctx context.Context, o FailoverOptions) error {
 	if err != nil {
 		return notApplied(err)
 	}
-	for _, driver := range parts {
+	for i, driver := range parts {
 		_, err := m.withExport(o, func(src ExportSource) (*Comparison, error) {
 			r, err := m.Target.Import(ctx, src, ImportOptions{Driver: driver, ValuesOf: m.sourceDN, MaxAge: o.Export.MaxAge})
 			if r == nil {
@@ -286,6 +293,9 @@ func (m *mover) importExport(ctx context.Context, o FailoverOptions) error {
 			}
 			return &r.Comparison, err
 		})
+		if err != nil && i > 0 {
+			return behind(m.Target.DN(), err)
+		}
 		if err != nil {
 			return err
 		}

@@ -87,6 +87,7 @@ const guardSource = fromWiki + `"Old Server: Be sure your original server doesn'
 
 func (g *guard) activeElsewhere() failover.Step {
 	return failover.Step{ID: "guard/active-elsewhere", Title: "Check that the drivers are enabled on the active server", Target: g.Active.DN(), Kind: failover.Check, Firm: true,
+		Guards: "guard/disable", // which looks again, driver by driver
 		Source: ours + "a driver that is enabled nowhere else would be stopped for good",
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			return g.m.look(ctx, "enabled on the active server", func(ctx context.Context, driver string) (finding, error) {
@@ -97,7 +98,7 @@ func (g *guard) activeElsewhere() failover.Step {
 }
 
 func (g *guard) comesBack() failover.Step {
-	return failover.Step{ID: "guard/comes-back", Title: "Wait until the old server answers", Target: g.OldDN, Kind: failover.Check, Wait: true, Timeout: g.Wait, Poll: g.m.Poll, Source: guardSource,
+	return failover.Step{ID: "guard/comes-back", Title: "Wait until the old server answers", Target: g.OldDN, Kind: failover.Check, Guards: "guard/quiet", Wait: true, Timeout: g.Wait, Poll: g.m.Poll, Source: guardSource,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			s, err := g.old(ctx)
 			if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrLineLost) {
@@ -130,7 +131,33 @@ func (g *guard) look(ctx context.Context) (failover.Observation, error) {
 
 func (g *guard) disable() failover.Step {
 	return failover.Step{ID: "guard/disable", Title: "Disable and stop the drivers on the old server", Target: g.OldDN, Kind: failover.Change, Timeout: g.m.allDrivers(g.m.StopTimeout), Poll: g.m.Poll, Source: guardSource,
-		Observe: g.look, Apply: g.silence}
+		Observe: g.lookOrGone, Apply: g.silence}
+}
+
+// lookOrGone is what an approval is given for: whatever is active on the old server when it comes back, also when it cannot be seen
+// yet. In which state each driver is at the moment, is a note.
+func (g *guard) lookOrGone(ctx context.Context) (failover.Observation, error) {
+	obs, err := g.look(ctx)
+	if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrLineLost) {
+		rows := make([]failover.Item, len(g.Drivers))
+		for i, driver := range g.Drivers {
+			rows[i].Target = driver
+		}
+		obs = failover.Observation{Items: rows, Found: "the old server does not answer", Would: "disable and stop them on " + g.OldDN}
+	} else if err != nil {
+		return obs, err
+	}
+	obs.Note = obs.Found
+	for i := range obs.Items {
+		if !obs.Items[i].Done {
+			obs.Items[i].Found = "not seen stopped and disabled"
+		}
+	}
+	note := obs.Note
+	would := obs.Would
+	obs = summary(obs.Items, "stopped and disabled on the old server")
+	obs.Note, obs.Would = note, would
+	return obs, nil
 }
 
 func (g *guard) quiet() failover.Step {
@@ -169,13 +196,16 @@ func (m *mover) silenceOn(ctx context.Context, s *Server, driver string) error {
 		return early
 	}
 	if err := m.stopOn(ctx, s, driver); err != nil {
+		if early == nil {
+			return behind(driver, err)
+		}
 		return err
 	}
 	option, err := s.StartOption(ctx, driver)
 	if err != nil || option == Disabled {
-		return err
+		return behind(driver, err)
 	}
-	return s.SetStartOption(ctx, driver, Disabled, NoResync)
+	return behind(driver, s.SetStartOption(ctx, driver, Disabled, NoResync))
 }
 
 // GuardSighting is what [WatchOldServer] saw or did in one round.

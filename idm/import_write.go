@@ -95,14 +95,17 @@ func (imp *importer) create(ctx context.Context, w *object) error {
 		attributes = append(slices.Clone(attributes), Attribute{Name: serverList, Values: own})
 	}
 	err := imp.server.Add(ctx, w.dn, attributes...)
-	if err != nil && (failover.OutcomeOf(err) == failover.InDoubt || errors.Is(err, ErrExists)) && ctx.Err() == nil {
+	lost := err != nil && failover.OutcomeOf(err) == failover.InDoubt
+	if (lost || errors.Is(err, ErrExists)) && ctx.Err() == nil {
 		// Lost answer, or the object of a run that broke: what counts is what is there.
 		e, rerr := imp.server.Read(ctx, w.dn, imp.roles.requested()...)
 		switch {
 		case rerr == nil && len(imp.pairing.replicated(w, imp.roles.split(e, imp.server.DN()))) == 0:
 			err = nil
 		case errors.Is(rerr, ErrNoEntry):
-			err = imp.server.Add(ctx, w.dn, attributes...)
+			if err = imp.server.Add(ctx, w.dn, attributes...); lost {
+				err = behind(w.dn, err)
+			}
 		}
 	}
 	if err == nil {
@@ -152,7 +155,7 @@ func (imp *importer) modify(ctx context.Context, o *object, deltas []delta) func
 func (imp *importer) again(ctx context.Context, dn string, changes []AttributeChange) error {
 	e, err := imp.server.Read(ctx, dn, imp.roles.requested()...)
 	if err != nil {
-		return err
+		return behind(dn, err)
 	}
 	var rest []AttributeChange
 	for _, c := range changes {
@@ -166,5 +169,5 @@ func (imp *importer) again(ctx context.Context, dn string, changes []AttributeCh
 	if len(rest) == 0 {
 		return nil
 	}
-	return imp.server.Modify(ctx, dn, rest...)
+	return behind(dn, imp.server.Modify(ctx, dn, rest...))
 }

@@ -74,8 +74,17 @@ func (l DirectoryLock) held(c failover.Claim) error {
 		fmt.Errorf("%w: held by %s since %s for %s", failover.ErrLocked, c.Owner, c.Since.UTC().Format("2006-01-02 15:04:05Z"), c.Purpose))
 }
 
+// lockSize is the longest text that a description takes (X.520's upper bound; that eDirectory has it too is inferred).
+const lockSize = 1024
+
+// lockText is the whole claim. Of a purpose that is too long the end is left out: it is there for people.
 func lockText(c failover.Claim) (string, error) {
 	raw, err := json.Marshal(c)
+	for err == nil && len(lockPrefix)+len(raw) > lockSize && c.Purpose != "" {
+		over := len(lockPrefix) + len(raw) - lockSize
+		c.Purpose = strings.ToValidUTF8(c.Purpose[:max(0, len(c.Purpose)-over)], "")
+		raw, err = json.Marshal(c)
+	}
 	return lockPrefix + string(raw), err
 }
 

@@ -179,7 +179,8 @@ func (e *ResultError) sentinel() error {
 }
 
 // outcome says what a refusal tells about the effect. A refusal is proof that nothing happened, except where the
-// server says that it lost sight of the request itself, or says nothing but "other".
+// server says that it lost sight of the request itself, says nothing but "other", or says something nobody has published: a number
+// without a reading beside a code that says nothing, or a code of its own.
 func (e *ResultError) outcome() failover.Outcome {
 	if r, ok := ndsReadings[e.NDS]; ok {
 		if r.lost {
@@ -187,11 +188,14 @@ func (e *ResultError) outcome() failover.Outcome {
 		}
 		return failover.NotApplied
 	}
-	if e.NDS != 0 {
+	if e.NDS <= -16000 { // NMAS looks at a value before it is taken
 		return failover.NotApplied
 	}
 	switch e.Result {
 	case ldap.LDAPResultOther, ldap.LDAPResultTimeLimitExceeded, ldap.LDAPResultUnavailable:
+		return failover.InDoubt
+	}
+	if _, known := ldap.LDAPResultCodeMap[e.Result]; !known {
 		return failover.InDoubt
 	}
 	return failover.NotApplied

@@ -190,7 +190,8 @@ func (p PasswordState) String() string {
 	return fmt.Sprintf("PasswordState(%d)", int(p))
 }
 
-// SetSecret sets the password of one need on this server and says what is proven about it afterwards. Safe to repeat.
+// SetSecret sets the password of one need on this server and says what is proven about it afterwards: PasswordMissing when source has
+// none. A named password that the server accepts and does not list is failover.ErrNotObserved, in doubt. Safe to repeat.
 func (s *Server) SetSecret(ctx context.Context, need SecretNeeded, source PasswordSource) (PasswordState, error) {
 	if source == nil {
 		return PasswordMissing, failover.Invalid("PasswordSource", "is nil", "give a function that returns passwords")
@@ -229,12 +230,13 @@ func (s *Server) namedPasswordState(ctx context.Context, need SecretNeeded) (Pas
 		return PasswordUnverified, nil // it was set; this server's list cannot be read, and that is what the state says
 	}
 	if err != nil {
-		return PasswordUnverified, err
+		return PasswordUnverified, behind(need.Object, err)
 	}
 	for _, p := range list {
 		if p.Name == need.Name {
 			return PasswordListed, nil
 		}
 	}
-	return PasswordMissing, nil
+	return PasswordMissing, &failover.Error{Op: opSetNamedPassword.words, Target: need.Object, Outcome: failover.InDoubt, Next: "set it again",
+		Err: fmt.Errorf("%w: the server accepted it, and its list does not name it", failover.ErrNotObserved)}
 }

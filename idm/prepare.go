@@ -71,6 +71,7 @@ func Prepare(o PrepareOptions) (failover.Procedure, error) {
 	if err != nil {
 		return failover.Procedure{}, err
 	}
+	m.needed, m.served = m.id("trial"), m.id("trial") // what was prepared counts only while they hold
 	if err := o.Export.validate("PrepareOptions.Export"); err != nil {
 		return failover.Procedure{}, err
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -13,7 +15,7 @@ import (
 
 // Defaults of a Route.
 const (
-	// DefaultLimit is how many drivers are worked on at the same time.
+	// DefaultLimit is how many drivers are worked on at the same time. One that is only waited for does not count.
 	DefaultLimit = 4
 	// DefaultStartTimeout is how long one driver may take to start.
 	DefaultStartTimeout = 3 * time.Minute
@@ -39,7 +41,7 @@ type Route struct {
 	// Secrets are needs known from elsewhere, as a rule those of an export's manifest, in addition to those found.
 	Secrets []SecretNeeded
 
-	Limit        int           // drivers at the same time; 0 means DefaultLimit
+	Limit        int           // drivers worked on at the same time, those that only wait left out; 0 means DefaultLimit
 	StartTimeout time.Duration // per driver; 0 means DefaultStartTimeout
 	StopTimeout  time.Duration // per driver; 0 means DefaultStopTimeout
 	Settle       time.Duration // how long a driver must stay up; 0 means DefaultSettle
@@ -110,6 +112,10 @@ type mover struct {
 	trySource func(context.Context) (*Server, error)
 	gap       GapPolicy // whether an undo, too, catches up what went past the source
 	export    string    // file whose manifest lists secrets; "" for none
+
+	// needed and served are the IDs of the steps up to which Checks must hold: of what is to be set right before anything is
+	// stopped, and of what the drivers rest on when they start.
+	needed, served string
 }
 
 func newMover(prefix string, r Route, source *Server, sourceDN string) (*mover, error) {
@@ -148,9 +154,23 @@ func (m *mover) allDrivers(d time.Duration) time.Duration {
 	return time.Duration(batches)*d + failover.DefaultTimeout
 }
 
+// turns is how many drivers are worked on at the same time. A driver that only waits gives its turn away; see pause.
+type turns chan struct{}
+
+type turnsKey struct{}
+
+func self(name string) string { return name }
+
 // each does something for every driver, with the limit; one failure does not stop or hide the others.
 func (m *mover) each(ctx context.Context, do func(ctx context.Context, driver string) error) error {
-	return fanout.Each(ctx, m.Limit, m.Drivers, func(d string) string { return d }, func(ctx context.Context, driver string) error {
+	t := make(turns, m.Limit)
+	return fanout.Each(context.WithValue(ctx, turnsKey{}, t), len(m.Drivers), m.Drivers, self, func(ctx context.Context, driver string) error {
+		t <- struct{}{}
+		defer func() { <-t }()
+		if ctx.Err() != nil {
+			return &failover.Error{Op: "begin", Target: driver, Outcome: failover.NotApplied, Next: "run again for this driver",
+				Err: fmt.Errorf("not begun: %w", context.Cause(ctx))}
+		}
 		err := do(ctx, driver)
 		if err == nil {
 			failover.Progress(ctx, commonName(driver)+": done")
@@ -178,7 +198,7 @@ func (m *mover) look(ctx context.Context, wanted string, see func(ctx context.Co
 	for i, d := range m.Drivers {
 		place[d] = i
 	}
-	err := fanout.Each(ctx, m.Limit, m.Drivers, func(d string) string { return d }, func(ctx context.Context, driver string) error {
+	err := fanout.Each(ctx, m.Limit, m.Drivers, self, func(ctx context.Context, driver string) error {
 		f, err := see(ctx, driver)
 		if err != nil {
 			f = finding{text: "not observed: " + err.Error()}
@@ -209,8 +229,12 @@ func summary(rows []failover.Item, wanted string) failover.Observation {
 	return obs
 }
 
-// pause waits between two looks.
+// pause waits between two looks. Meanwhile another driver has the turn.
 func pause(ctx context.Context, d time.Duration) error {
+	if t, ok := ctx.Value(turnsKey{}).(turns); ok {
+		<-t
+		defer func() { t <- struct{}{} }()
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -223,6 +247,7 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // stopNote is what stood on the source before anything was stopped.
 type stopNote struct {
+	Engine  Version                `json:"engine,omitempty"`
 	At      time.Time              `json:"at"`
 	Oldest  map[string]time.Time   `json:"oldest,omitempty"` // event that waited, where one did and the server tells it
 	Options map[string]StartOption `json:"options"`
@@ -232,10 +257,85 @@ type stopNote struct {
 var (
 	factNoted      = failover.NewFact[stopNote]("idm/noted")
 	factDisabled   = failover.NewFact[time.Time]("idm/source-disabled")
-	factResynced   = failover.NewFact[map[string]time.Time]("idm/resynced")
 	factPasswords  = failover.NewFact[map[string]PasswordState]("idm/passwords")
 	factJobsBefore = failover.NewFact[map[string][]string]("idm/jobs-before")
 	factJobsTold   = failover.NewFact[map[string]bool]("idm/jobs-told")
-	factCaches     = failover.NewFact[map[string]string]("idm/caches")
 	factBefore     = failover.NewFact[map[string]StartOption]("idm/target-before")
 )
+
+// ofDriver is the name of a fact that each driver has of its own: a write costs the same for the last driver as for the first. The
+// drivers' order is part of the procedure's parameters.
+func (m *mover) ofDriver(name, driver string) string {
+	return fmt.Sprintf("%s/%d", name, 1+slices.Index(m.Drivers, driver))
+}
+
+func (m *mover) ofDrivers(name string) []string {
+	names := make([]string, len(m.Drivers))
+	for i, driver := range m.Drivers {
+		names[i] = m.ofDriver(name, driver)
+	}
+	return names
+}
+
+func (m *mover) factResynced(driver string) failover.Fact[time.Time] {
+	return failover.NewFact[time.Time](m.ofDriver("idm/resynced", driver))
+}
+
+func (m *mover) factCache(driver string) failover.Fact[string] {
+	return failover.NewFact[string](m.ofDriver("idm/cache", driver))
+}
+
+// growing is a fact that gains entries whose names nobody knows beforehand. It is written when it has doubled, and at the end:
+// all writes together are not longer than a few times the last one. What a crash loses is harmless to do again.
+type growing[V any] struct {
+	fact   failover.Fact[map[string]V]
+	mu     sync.Mutex
+	values map[string]V
+	saved  int
+}
+
+func loadGrowing[V any](ctx context.Context, fact failover.Fact[map[string]V]) (*growing[V], error) {
+	values, _, err := fact.Load(ctx)
+	if values == nil {
+		values = map[string]V{}
+	}
+	return &growing[V]{fact: fact, values: values, saved: len(values)}, err
+}
+
+func (g *growing[V]) has(key string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, ok := g.values[key]
+	return ok
+}
+
+func (g *growing[V]) put(ctx context.Context, key string, value V) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.values[key] = value
+	if len(g.values) < 2*g.saved {
+		return nil
+	}
+	return g.save(ctx)
+}
+
+// end writes what is not written yet, and returns err, or why it could not.
+func (g *growing[V]) end(ctx context.Context, err error) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if saveErr := g.save(ctx); saveErr != nil {
+		return errors.Join(err, saveErr)
+	}
+	return err
+}
+
+func (g *growing[V]) save(ctx context.Context) error {
+	if len(g.values) == g.saved {
+		return nil
+	}
+	err := g.fact.Save(ctx, g.values)
+	if err == nil {
+		g.saved = len(g.values)
+	}
+	return err
+}

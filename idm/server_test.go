@@ -159,6 +159,7 @@ func TestOutcomeOfEveryFault(t *testing.T) {
 		idmtest.EmptySuccess:   {failover.Applied, false}, // a lie only an observation finds out
 		idmtest.KillRequest:    {failover.InDoubt, false},
 		idmtest.KillReply:      {failover.InDoubt, true},
+		idmtest.UnknownReply:   {failover.InDoubt, true},
 	}
 	for _, kind := range idmtest.FaultKinds() {
 		t.Run(kind.String(), func(t *testing.T) {

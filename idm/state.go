@@ -64,6 +64,17 @@ func (o StartOption) String() string {
 	return fmt.Sprintf("start option %d", int(o))
 }
 
+// settable is the start option that is set to get this one: the two overflow options are reported, never set.
+func (o StartOption) settable() StartOption {
+	switch o {
+	case OverflowManual:
+		return Manual
+	case OverflowAuto:
+		return Auto
+	}
+	return o
+}
+
 // Resync says what happens when a driver leaves Disabled.
 type Resync int
 

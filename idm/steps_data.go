@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/fanout"
 )
 
 // copyData copies the per-server values from the source to the target.
@@ -22,11 +23,11 @@ func (m *mover) copyData(onRequest []string) failover.Step {
 			}
 			obs := failover.Observation{Done: r.Equal(), Found: fmt.Sprintf("%d values of %d objects differ", len(r.Differences), r.Objects),
 				Would: "write the source's values on the target; start option, state and passwords are not copied"}
-			for _, d := range r.Differences {
-				obs.Items = append(obs.Items, failover.Item{Target: d.Object, Found: d.String()})
+			for _, group := range groupByObject(r.Differences) {
+				obs.Items = append(obs.Items, failover.Item{Target: group[0].Object, Found: differenceText(group)})
 			}
-			for _, d := range r.ByHand {
-				obs.Items = append(obs.Items, failover.Item{Target: d.Object, Done: true, Found: "by hand: " + d.String()})
+			for _, group := range groupByObject(r.ByHand) {
+				obs.Items = append(obs.Items, failover.Item{Target: group[0].Object, Done: true, Found: "by hand: " + differenceText(group)})
 			}
 			return obs, nil
 		},
@@ -36,6 +37,14 @@ func (m *mover) copyData(onRequest []string) failover.Step {
 		},
 		// The values lie on a server whose drivers are disabled; they do nothing there.
 		Undo: failover.NothingToUndo}
+}
+
+func differenceText(list []ServerDifference) string {
+	texts := make([]string, len(list))
+	for i, d := range list {
+		texts[i] = d.String()
+	}
+	return strings.Join(texts, "; ")
 }
 
 // secretsNeeded returns every need on the target, from the server that can be asked and from what the caller knows.
@@ -90,7 +99,7 @@ func needKey(n SecretNeeded) string {
 // passwords returns the steps around the passwords: what is needed, setting it, and what is left for a person.
 func (m *mover) passwords() []failover.Step {
 	const source = fromWiki + `"You may also need to set passwords if you've forgotten them or they don't copy properly. If you imported driver exports to get server-specific data on the new server you will definitely need to set the relevant driver passwords because those are not exported for security reasons."`
-	needed := failover.Step{ID: m.id("passwords-needed"), Title: "List the passwords the target needs", Target: m.Target.DN(), Kind: failover.Check, Source: source,
+	needed := failover.Step{ID: m.id("passwords-needed"), Title: "List the passwords the target needs", Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed, Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			list, err := m.secretsNeeded(ctx)
 			if err != nil {
@@ -157,10 +166,13 @@ func (m *mover) passwordRows(ctx context.Context) ([]failover.Item, error) {
 			state = PasswordMissing
 		}
 		_, tried := states[needKey(n)]
-		rows = append(rows, failover.Item{Target: n.Object, Done: state != PasswordMissing, Found: n.Kind.String() + named(n) + ": " + state.String() + openText(state, tried)})
+		rows = append(rows, failover.Item{Target: secretName(n), Done: state != PasswordMissing, Found: n.Kind.String() + named(n) + ": " + state.String() + openText(state, tried)})
 	}
 	return rows, nil
 }
+
+// secretName tells one password from the others of the same object.
+func secretName(n SecretNeeded) string { return n.Object + ": " + n.Kind.String() + named(n) }
 
 func named(n SecretNeeded) string {
 	if n.Name == "" {
@@ -207,35 +219,30 @@ func (m *mover) setPasswords(source string) failover.Step {
 			if err != nil {
 				return notApplied(err)
 			}
-			states, _, err := factPasswords.Load(ctx)
+			states, err := loadGrowing(ctx, factPasswords)
 			if err != nil {
-				return err
+				return notApplied(err)
 			}
-			if states == nil {
-				states = map[string]PasswordState{}
-			}
-			for _, n := range list.Needs {
-				if _, tried := states[needKey(n)]; tried {
-					continue
+			// One after the other: a person may be asked for them.
+			err = fanout.Each(ctx, 1, list.Needs, secretName, func(ctx context.Context, n SecretNeeded) error {
+				if states.has(needKey(n)) {
+					return nil
 				}
 				state, err := m.Target.SetSecret(ctx, n, m.Passwords)
 				if err != nil {
 					return err
 				}
-				states[needKey(n)] = state
-				if err := factPasswords.Save(ctx, states); err != nil {
-					return err
-				}
 				failover.Progress(ctx, commonName(n.Object)+": "+n.Kind.String()+named(n)+" "+state.String())
-			}
-			return nil
+				return states.put(ctx, needKey(n), state)
+			})
+			return states.end(ctx, err)
 		},
 		// A password on a server whose drivers are disabled does nothing.
 		Undo: failover.NothingToUndo}
 }
 
 func (m *mover) passwordsComplete(source string) failover.Step {
-	return failover.Step{ID: m.id("passwords-complete"), Title: "Check that no password is missing on the target", Target: m.Target.DN(), Kind: failover.Check, Source: source,
+	return failover.Step{ID: m.id("passwords-complete"), Title: "Check that no password is missing on the target", Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed, Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			rows, err := m.passwordRows(ctx)
 			if err != nil {
@@ -255,7 +262,7 @@ func (m *mover) references() []failover.Step {
 	const source = fromWiki + `"Keep In Mind: Depending on the driver you may need to reconfigure some stuff to make this work. For example if SSL is used between this driver and another driver (eDir driver) or a Remote Loader you'll need to make sure that reference still works. ` +
 		`With the eDir drivers if you added this server after the original server was working you'll need to recreate your certificates between the servers. No big deal but it's something to do."`
 	return []failover.Step{
-		{ID: m.id("references"), Title: "Check Remote Loader and certificate references as far as the directory shows them", Target: m.Target.DN(), Kind: failover.Check, Source: source,
+		{ID: m.id("references"), Title: "Check Remote Loader and certificate references as far as the directory shows them", Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed, Source: source,
 			Observe: func(ctx context.Context) (failover.Observation, error) {
 				ports, err := m.localPorts(ctx)
 				if err != nil {

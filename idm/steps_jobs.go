@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/fanout"
 )
 
 // jobs lets the jobs run on the target.
@@ -18,20 +19,46 @@ func (m *mover) jobs() failover.Step {
 		},
 		Apply: m.moveJobs,
 		Undo: func(ctx context.Context) error {
+			before, written, err := factJobsBefore.Load(ctx)
+			if err != nil || !written {
+				return orNothing(ctx, err)
+			}
+			return fanout.Each(ctx, m.Limit, m.changed(before), self, func(ctx context.Context, job string) error {
+				if _, err := m.setServerList(ctx, job, before[job]); err != nil {
+					return err
+				}
+				_, err := m.tellEngine(ctx, job)
+				return err
+			})
+		},
+		Undone: func(ctx context.Context) (failover.Observation, error) {
 			before, _, err := factJobsBefore.Load(ctx)
 			if err != nil {
-				return err
+				return failover.Observation{}, err
 			}
-			for _, job := range sortedKeys(before) {
-				if err := m.setServerList(ctx, job, before[job]); err != nil {
-					return err
-				}
-				if err := m.Target.NotifyJob(ctx, job); err != nil && !errors.Is(err, ErrNotSupported) {
-					return err
-				}
+			lists, _, err := m.jobLists(ctx)
+			if err != nil {
+				return failover.Observation{}, err
 			}
-			return nil
+			var rows []failover.Item
+			for _, job := range m.changed(before) {
+				list, exists := lists[job]
+				rows = append(rows, failover.Item{Target: job, Done: !exists || sameNames(list, before[job]), Found: "runs on " + strings.Join(list, " and ")})
+			}
+			return summary(rows, "jobs name the servers they named before"), nil
 		}}
+}
+
+// changed returns the jobs whose lists the step changes.
+func (m *mover) changed(before map[string][]string) []string {
+	return slices.DeleteFunc(sortedKeys(before), func(job string) bool { return !containsDN(before[job], m.sourceDN) })
+}
+
+func sameNames(a, b []string) bool {
+	inBoth := func(list, other []string) bool {
+		return !slices.ContainsFunc(list, func(dn string) bool { return !containsDN(other, dn) })
+	}
+	return inBoth(a, b) && inBoth(b, a)
 }
 
 // jobLists returns the server lists of the jobs that move: those of the drivers, and those of the driver set when every driver moves.
@@ -40,25 +67,20 @@ func (m *mover) jobLists(ctx context.Context) (move map[string][]string, stay []
 	if err != nil {
 		return nil, nil, err
 	}
-	jobs, err := m.Target.Jobs(ctx, m.DriverSet)
-	if err != nil {
-		return nil, nil, err
-	}
 	move = map[string][]string{}
-	for _, job := range jobs {
-		if !sel.includes(job) {
-			continue
-		}
-		list, err := m.Target.ServerList(ctx, job)
-		if err != nil {
+	q := Query{Base: m.DriverSet, Scope: ScopeSubtree, Filter: "(objectClass=DirXML-Job)", Attributes: []string{serverList}}
+	for e, err := range m.Target.Entries(ctx, q) {
+		switch {
+		case err != nil:
 			return nil, nil, err
+		case !sel.includes(e.DN):
+		case SameDN(sel.holder(e.DN), m.DriverSet) && len(sel.leftOut) > 0:
+			stay = append(stay, e.DN)
+		default:
+			move[e.DN] = e.Texts(serverList)
 		}
-		if SameDN(sel.holder(job), m.DriverSet) && len(sel.leftOut) > 0 {
-			stay = append(stay, job)
-			continue
-		}
-		move[job] = list
 	}
+	slices.Sort(stay)
 	return move, stay, nil
 }
 
@@ -114,40 +136,40 @@ func (m *mover) moveJobs(ctx context.Context) error {
 		return lists, err
 	})
 	if err != nil {
-		return err
+		return notApplied(err)
 	}
-	told, _, err := factJobsTold.Load(ctx)
+	told, err := loadGrowing(ctx, factJobsTold)
 	if err != nil {
-		return err
+		return notApplied(err)
 	}
-	if told == nil {
-		told = map[string]bool{}
-	}
-	for _, job := range sortedKeys(before) {
-		if _, asked := told[job]; asked || !containsDN(before[job], m.sourceDN) {
-			continue
-		}
-		if err := m.setServerList(ctx, job, m.wantedList(before[job])); err != nil {
+	err = fanout.Each(ctx, m.Limit, m.changed(before), self, func(ctx context.Context, job string) error {
+		wrote, err := m.setServerList(ctx, job, m.wantedList(before[job]))
+		if err != nil || !wrote && told.has(job) {
 			return err
 		}
-		// The argument of the operation is inferred. A server that does not take it is no reason to stop here: the list is right.
-		err := m.Target.NotifyJob(ctx, job)
-		if err != nil && !errors.Is(err, ErrNotSupported) {
+		said, err := m.tellEngine(ctx, job)
+		if err != nil {
 			return err
 		}
-		told[job] = err == nil
-		if err := factJobsTold.Save(ctx, told); err != nil {
-			return err
-		}
+		return told.put(ctx, job, said)
+	})
+	return told.end(ctx, err)
+}
+
+// tellEngine lets the engine read the job again; said is false where that cannot be told it.
+func (m *mover) tellEngine(ctx context.Context, job string) (said bool, err error) {
+	// The argument of the operation is inferred. A server that does not take it is no reason to stop here: the list is right.
+	if err = m.Target.NotifyJob(ctx, job); errors.Is(err, ErrNotSupported) {
+		return false, nil
 	}
-	return nil
+	return err == nil, behind(job, err)
 }
 
 // setServerList makes the list of a job equal in one request: a job must never be without a server.
-func (m *mover) setServerList(ctx context.Context, job string, want []string) error {
+func (m *mover) setServerList(ctx context.Context, job string, want []string) (wrote bool, err error) {
 	have, err := m.Target.ServerList(ctx, job)
 	if err != nil {
-		return err
+		return false, notApplied(err)
 	}
 	var changes []AttributeChange
 	for _, dn := range want {
@@ -161,7 +183,7 @@ func (m *mover) setServerList(ctx context.Context, job string, want []string) er
 		}
 	}
 	if len(changes) == 0 {
-		return nil
+		return false, nil
 	}
-	return m.Target.Modify(ctx, job, changes...)
+	return true, m.Target.Modify(ctx, job, changes...)
 }

@@ -7,9 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/fanout"
 )
 
 // sourceInactive refuses to go on for a driver that could be active on the source. Where the source is gone, the typed
@@ -36,6 +38,7 @@ func (m *mover) sourceInactive(ctx context.Context, driver string) error {
 // sourceActive is the check that the drivers run where the operator believes they run.
 func (m *mover) sourceActive() failover.Step {
 	return failover.Step{ID: m.id("source-active"), Title: "Check that the drivers run on the source", Target: m.sourceDN, Kind: failover.Check,
+		Guards: m.id("stop"), // which makes it untrue
 		Source: ours + "compare and swap: nothing moves when the drivers are not where the operator believes them to be",
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			return m.look(ctx, "running on the source", func(ctx context.Context, driver string) (finding, error) {
@@ -70,9 +73,9 @@ func (m *mover) stop() failover.Step {
 			return m.each(ctx, func(ctx context.Context, driver string) error { return m.stopOn(ctx, m.source, driver) })
 		},
 		Undo: func(ctx context.Context) error {
-			n, _, err := factNoted.Load(ctx)
-			if err != nil {
-				return err
+			n, written, err := factNoted.Load(ctx)
+			if err != nil || !written {
+				return orNothing(ctx, err)
 			}
 			_, missed, err := factDisabled.Load(ctx)
 			if err != nil {
@@ -91,9 +94,19 @@ func (m *mover) stop() failover.Step {
 				// While it was disabled here, events went past its queue, and whether the target had them nobody knows.
 				at, _, err := m.notedTime(ctx, driver)
 				if err != nil {
-					return err
+					return behind(driver, err)
 				}
-				return m.source.ResyncSince(ctx, driver, at)
+				return behind(driver, m.source.ResyncSince(ctx, driver, at))
+			})
+		},
+		Undone: func(ctx context.Context) (failover.Observation, error) {
+			n, _, err := factNoted.Load(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			return m.look(ctx, "as they were on the source", func(ctx context.Context, driver string) (finding, error) {
+				s, err := m.source.State(ctx, driver)
+				return finding{done: s == StateRunning || n.States[driver] != StateRunning, text: s.String()}, err
 			})
 		}}
 }
@@ -101,24 +114,32 @@ func (m *mover) stop() failover.Step {
 // note reads what stands on the source. The time is this machine's; the margin covers the difference to the servers' clocks.
 func (m *mover) note(ctx context.Context) (stopNote, error) {
 	n := stopNote{At: time.Now().UTC().Truncate(time.Second), Oldest: map[string]time.Time{}, Options: map[string]StartOption{}, States: map[string]State{}}
-	for _, driver := range m.Drivers {
+	var err error
+	if n.Engine, err = m.source.EngineVersion(ctx); err != nil {
+		return n, notApplied(err)
+	}
+	var mu sync.Mutex
+	err = fanout.Each(ctx, m.Limit, m.Drivers, self, func(ctx context.Context, driver string) error {
 		st, err := m.source.Status(ctx, driver)
 		if err != nil {
-			return n, notApplied(err)
+			return err
 		}
-		n.Options[driver], n.States[driver] = st.Option, st.State
 		// Its queue ends with the driver being disabled here. Figures that cannot be read are no reason not to stop.
 		stats, err := m.source.Stats(ctx, driver)
+		mu.Lock()
+		defer mu.Unlock()
+		n.Options[driver], n.States[driver] = st.Option, st.State
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return n, notApplied(err)
+			return err
 		case err != nil:
 			failover.Progress(ctx, commonName(driver)+": how far it is behind is not known: "+err.Error())
 		case !stats.Oldest.IsZero():
 			n.Oldest[driver] = stats.Oldest.UTC()
 		}
-	}
-	return n, nil
+		return nil
+	})
+	return n, notApplied(err)
 }
 
 // stopOn stops a driver and waits until it has stopped.
@@ -164,46 +185,36 @@ func (m *mover) targetInactive(ctx context.Context, driver string) error {
 
 // saveCaches writes the events that wait on the source into files.
 func (m *mover) saveCaches(dir string) failover.Step {
-	return failover.Step{ID: m.id("save-caches"), Writes: []string{factCaches.Name}, Title: "Save the events that wait on the source", Target: m.sourceDN, Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
+	return failover.Step{ID: m.id("save-caches"), Writes: m.ofDrivers("idm/cache"), Title: "Save the events that wait on the source", Target: m.sourceDN, Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
 		Source: ours + "the queue is a file of one server (ldapwiki \"TAO Files\"); disabling a driver ends it",
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			saved, _, err := factCaches.Load(ctx)
-			if err != nil {
-				return failover.Observation{}, err
-			}
 			var rows []failover.Item
 			for _, driver := range m.Drivers {
-				rows = append(rows, failover.Item{Target: driver, Done: saved[driver] != "", Found: orText(saved[driver], "not saved")})
+				saved, _, err := m.factCache(driver).Load(ctx)
+				if err != nil {
+					return failover.Observation{}, err
+				}
+				rows = append(rows, failover.Item{Target: driver, Done: saved != "", Found: orText(saved, "not saved")})
 			}
 			obs := summary(rows, "caches saved")
 			obs.Would = "write them to " + dir
 			return obs, nil
 		},
 		Apply: func(ctx context.Context) error {
-			saved, _, err := factCaches.Load(ctx)
-			if err != nil {
-				return err
-			}
 			noted, _, err := factNoted.Load(ctx)
 			if err != nil {
+				return notApplied(err)
+			}
+			return m.each(ctx, func(ctx context.Context, driver string) error {
+				_, err := m.factCache(driver).Capture(ctx, func(ctx context.Context) (string, error) {
+					saved, err := m.saveCache(ctx, dir, driver, noted.At)
+					if err == nil {
+						failover.Progress(ctx, commonName(driver)+": "+saved)
+					}
+					return saved, notApplied(err)
+				})
 				return err
-			}
-			if saved == nil {
-				saved = map[string]string{}
-			}
-			for _, driver := range m.Drivers {
-				if saved[driver] != "" {
-					continue
-				}
-				if saved[driver], err = m.saveCache(ctx, dir, driver, noted.At); err != nil {
-					return notApplied(err)
-				}
-				if err := factCaches.Save(ctx, saved); err != nil {
-					return err
-				}
-				failover.Progress(ctx, commonName(driver)+": "+saved[driver])
-			}
-			return nil
+			})
 		},
 		Undo: failover.NothingToUndo}
 }
@@ -290,27 +301,42 @@ func (m *mover) disableSource() failover.Step {
 			return m.each(ctx, func(ctx context.Context, driver string) error { return m.silenceOn(ctx, m.source, driver) })
 		},
 		Undo: func(ctx context.Context) error {
-			n, _, err := factNoted.Load(ctx)
-			if err != nil {
-				return err
+			n, written, err := factNoted.Load(ctx)
+			if err != nil || !written {
+				return orNothing(ctx, err)
 			}
 			return m.each(ctx, func(ctx context.Context, driver string) error {
 				if err := m.targetInactive(ctx, driver); err != nil {
 					return err
 				}
-				option := min(n.Options[driver], Auto) // an overflow option is reported, never set
-				return m.source.SetStartOption(ctx, driver, option, NoResync)
+				return m.source.SetStartOption(ctx, driver, n.Options[driver].settable(), NoResync)
 			})
+		},
+		Undone: func(ctx context.Context) (failover.Observation, error) {
+			n, written, err := factNoted.Load(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			return m.lookOptions(ctx, m.source, func(driver string) (StartOption, bool) { return n.Options[driver].settable(), written })
 		}}
 }
 
 // sourceQuiet is the proof that the old side is out before the new one is brought up.
 func (m *mover) sourceQuiet() failover.Step {
 	return failover.Step{ID: m.id("source-quiet"), Title: "Observe that every driver is stopped and disabled on the source", Target: m.sourceDN, Kind: failover.Check, Firm: true,
+		Guards: m.id("auto"), // the last step that can make the target active
 		Source: fromVendor + `"both active is not recommended": the same events in two queues corrupt data`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
+			_, seen, err := factBefore.Load(ctx) // written behind this step
+			if err != nil {
+				return failover.Observation{}, err
+			}
 			return m.look(ctx, "stopped and disabled on the source", func(ctx context.Context, driver string) (finding, error) {
 				st, err := m.source.Status(ctx, driver)
+				if seen && errors.Is(err, ErrUnreachable) {
+					// The start option outlives a restart, and a source that has died must not keep the target from starting.
+					return finding{done: true, text: "the source does not answer any more; it was seen stopped and disabled"}, nil
+				}
 				return finding{done: st.State == StateStopped && st.Option == Disabled, text: st.String()}, err
 			})
 		}}

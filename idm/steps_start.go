@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -18,13 +17,13 @@ func (m *mover) start() failover.Step {
 		Source: fromWiki + `"Step 2: Start the driver."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "running on the target", func(ctx context.Context, driver string) (finding, error) {
-				s, err := m.Target.State(ctx, driver)
+				s, err := m.Target.stateIfServed(ctx, driver)
 				return finding{done: s == StateRunning, text: s.String()}, err
 			})
 			obs.Would = "start them"
 			return obs, err
 		},
-		Apply: m.startAll, Undo: m.stopAll}
+		Apply: m.startAll, Undo: m.stopAll, Undone: m.allStopped}
 }
 
 // startOn starts a driver and follows it until it has stayed up, or has failed, for which the reason is fetched as far
@@ -125,17 +124,17 @@ func (s *Server) StatusLog(ctx context.Context, driverDN string) string {
 // closeGap synchronizes what happened since the noted time, which is each driver's own: one that was behind when it was stopped has to go
 // back further.
 func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Time, bool, error)) failover.Step {
-	return failover.Step{ID: m.id("close-gap"), Writes: []string{factResynced.Name}, Title: "Close the gap: synchronize what changed since the noted time", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StartTimeout),
+	return failover.Step{ID: m.id("close-gap"), Writes: m.ofDrivers("idm/resynced"), Title: "Close the gap: synchronize what changed since the noted time", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StartTimeout),
 		Source: fromVendor + `cache relocation: start without automatic synchronization, then "synchronize from the noted time" to pick up lost events`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			done, _, err := factResynced.Load(ctx)
-			if err != nil {
-				return failover.Observation{}, err
-			}
 			var rows []failover.Item
 			for _, driver := range m.Drivers {
 				row := failover.Item{Target: driver, Found: "not synchronized"}
-				if at, ok := done[driver]; ok {
+				at, ok, err := m.factResynced(driver).Load(ctx)
+				if err != nil {
+					return failover.Observation{}, err
+				}
+				if ok {
 					row.Done, row.Found = true, "synchronized since "+at.UTC().Format(time.RFC3339)
 				}
 				rows = append(rows, row)
@@ -158,20 +157,9 @@ func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Ti
 			return obs, nil
 		},
 		Apply: func(ctx context.Context) error {
-			done, _, err := factResynced.Load(ctx)
-			if err != nil {
-				return err
-			}
-			if done == nil {
-				done = map[string]time.Time{}
-			}
-			var mu sync.Mutex
 			return m.each(ctx, func(ctx context.Context, driver string) error {
-				mu.Lock()
-				_, already := done[driver]
-				mu.Unlock()
-				if already {
-					return nil
+				if _, already, err := m.factResynced(driver).Load(ctx); already || err != nil {
+					return notApplied(err)
 				}
 				at, ok, err := since(ctx, driver)
 				if err != nil {
@@ -184,10 +172,7 @@ func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Ti
 				if err := m.Target.ResyncSince(ctx, driver, at); err != nil {
 					return err
 				}
-				mu.Lock()
-				defer mu.Unlock()
-				done[driver] = at
-				return factResynced.Save(ctx, done)
+				return m.factResynced(driver).Save(ctx, at)
 			})
 		},
 		Undo: failover.NothingToUndo}
@@ -222,7 +207,7 @@ func (m *mover) verify() failover.Step {
 			return obs, err
 		},
 		Apply: m.startAll,
-		Undo:  m.stopAll}
+		Undo:  m.stopAll, Undone: m.allStopped}
 }
 
 // startAll starts every driver on the target for which the source is out.
@@ -240,4 +225,11 @@ func (m *mover) startAll(ctx context.Context) error {
 
 func (m *mover) stopAll(ctx context.Context) error {
 	return m.each(ctx, func(ctx context.Context, driver string) error { return m.stopOn(ctx, m.Target, driver) })
+}
+
+func (m *mover) allStopped(ctx context.Context) (failover.Observation, error) {
+	return m.look(ctx, "stopped on the target", func(ctx context.Context, driver string) (finding, error) {
+		s, err := m.Target.State(ctx, driver)
+		return finding{done: s == StateStopped, text: s.String()}, err
+	})
 }

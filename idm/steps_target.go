@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/fanout"
 )
 
 // Where the steps come from. The wiki is ldapwiki's "IDM Driver Failover", the vendor's own way of the move as prose.
@@ -19,7 +21,7 @@ const (
 
 // servers is the check that both ends are who they should be and that the target can run the drivers.
 func (m *mover) servers() failover.Step {
-	return failover.Step{ID: m.id("servers"), Title: "Check that the right servers answer and the target's engine is as new as the source's", Target: m.Target.DN(), Kind: failover.Check, Firm: true,
+	return failover.Step{ID: m.id("servers"), Title: "Check that the right servers answer and the target's engine is as new as the source's", Target: m.Target.DN(), Kind: failover.Check, Firm: true, Guards: m.served,
 		Source: fromVendor + `"the target server must have the same or a newer version of the engine"; an older one stops drivers that use newer features`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			target, err := m.Target.EngineVersion(ctx)
@@ -30,9 +32,16 @@ func (m *mover) servers() failover.Step {
 			if m.source == nil {
 				return failover.Observation{Done: true, Found: found + "; the source cannot be asked"}, nil
 			}
-			source, err := m.source.EngineVersion(ctx)
+			// Once the drivers were stopped, the source may go: what it ran was noted then.
+			n, _, err := factNoted.Load(ctx)
 			if err != nil {
 				return failover.Observation{}, err
+			}
+			source := n.Engine
+			if source == 0 {
+				if source, err = m.source.EngineVersion(ctx); err != nil {
+					return failover.Observation{}, err
+				}
 			}
 			found += fmt.Sprintf(", %s runs engine %s", m.source.DN(), source)
 			return failover.Observation{Done: target.Release() >= source.Release(), Found: found}, nil
@@ -41,7 +50,7 @@ func (m *mover) servers() failover.Step {
 
 // rights is the check that the user may do what the procedure will do.
 func (m *mover) rights() failover.Step {
-	return failover.Step{ID: m.id("rights"), Title: "Check the rights of the user on the driver set", Target: m.Target.DN(), Kind: failover.Check,
+	return failover.Step{ID: m.id("rights"), Title: "Check the rights of the user on the driver set", Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed,
 		Source: fromVendor + "the DirXML-Access… attributes guard the operations; a missing one ends in -672 half-way",
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			var rows []failover.Item
@@ -71,7 +80,7 @@ func (m *mover) bothServers() []*Server {
 
 // replicas is the check that the target holds what the drivers need.
 func (m *mover) replicas() failover.Step {
-	return failover.Step{ID: m.id("replicas"), Title: "Check that the target holds the replicas the drivers need", Target: m.Target.DN(), Kind: failover.Check,
+	return failover.Step{ID: m.id("replicas"), Title: "Check that the target holds the replicas the drivers need", Target: m.Target.DN(), Kind: failover.Check, Guards: m.served,
 		Source: fromWiki + `"Make sure all replicas are added to the machine."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			wanted := append([]string{m.DriverSet, m.Target.DN()}, m.Holds...)
@@ -175,6 +184,9 @@ func (m *mover) disableOnTarget() failover.Step {
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "disabled and stopped on the target", func(ctx context.Context, driver string) (finding, error) {
 				st, err := m.Target.Status(ctx, driver)
+				if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
+					return finding{text: "not served yet"}, nil
+				}
 				return finding{done: st.Option == Disabled && st.State == StateStopped, text: st.String()}, err
 			})
 			obs.Would = "disable them on " + m.Target.DN()
@@ -200,6 +212,7 @@ func (m *mover) disableOnTarget() failover.Step {
 // targetQuiet is the check that nothing old waits on the target.
 func (m *mover) targetQuiet() failover.Step {
 	return failover.Step{ID: m.id("target-quiet"), Title: "Check that the drivers are disabled on the target, or wait there with an empty cache", Target: m.Target.DN(), Kind: failover.Check,
+		Guards: m.id("enable-manual"), // from then on they cache what they will have to send
 		Source: fromVendor + `start options: "Manual: events are cached"; a standby left on Manual would send every event a second time`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			return m.look(ctx, "quiet on the target", func(ctx context.Context, driver string) (finding, error) {
@@ -228,10 +241,16 @@ func (m *mover) enable() failover.Step {
 		Source: fromWiki + `"Enable the drivers on the new server. Set them to Manual (later, when all id good, change to Auto-Start). When changing from Disabled to Manual/Auto-Start choose to NOT synchronize data (use the checkbox) and then click Apply/Ok."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "enabled on the target", func(ctx context.Context, driver string) (finding, error) {
-				o, err := m.Target.StartOption(ctx, driver)
+				o, err := m.Target.optionIfServed(ctx, driver)
 				return finding{done: o != Disabled, text: o.String()}, err
 			})
-			obs.Would = "set them to Manual and choose not to synchronize"
+			if err != nil {
+				return obs, err
+			}
+			// Also with nothing to enable: what is noted here says how to go back, and that the source was out at this moment.
+			_, written, err := factBefore.Load(ctx)
+			obs.Done = obs.Done && written
+			obs.Would = "note their start options, set them to Manual and choose not to synchronize"
 			return obs, err
 		},
 		Apply: func(ctx context.Context) error {
@@ -253,9 +272,9 @@ func (m *mover) enable() failover.Step {
 			})
 		},
 		Undo: func(ctx context.Context) error {
-			before, _, err := factBefore.Load(ctx)
-			if err != nil {
-				return err
+			before, written, err := factBefore.Load(ctx)
+			if err != nil || !written {
+				return orNothing(ctx, err)
 			}
 			return m.each(ctx, func(ctx context.Context, driver string) error {
 				if before[driver] != Disabled {
@@ -263,19 +282,44 @@ func (m *mover) enable() failover.Step {
 				}
 				return m.Target.SetStartOption(ctx, driver, Disabled, NoResync)
 			})
+		},
+		Undone: func(ctx context.Context) (failover.Observation, error) {
+			before, _, err := factBefore.Load(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			return m.lookOptions(ctx, m.Target, func(driver string) (StartOption, bool) { return Disabled, before[driver] == Disabled })
 		}}
+}
+
+// orNothing is the result of an undo that has nothing to take back, unless that could not be found out.
+func orNothing(ctx context.Context, err error) error {
+	if err != nil {
+		return notApplied(err)
+	}
+	return failover.NothingToUndo(ctx)
+}
+
+// lookOptions sees whether the drivers have the start options that an undo gives back; the bool of want is false where any will do.
+func (m *mover) lookOptions(ctx context.Context, s *Server, want func(driver string) (StartOption, bool)) (failover.Observation, error) {
+	return m.look(ctx, "with the start option they had on "+s.DN(), func(ctx context.Context, driver string) (finding, error) {
+		o, err := s.StartOption(ctx, driver)
+		back, matters := want(driver)
+		return finding{done: !matters || o.settable() == back, text: o.String()}, err
+	})
 }
 
 func (m *mover) targetOptions(ctx context.Context) (map[string]StartOption, error) {
 	options := map[string]StartOption{}
-	for _, driver := range m.Drivers {
+	var mu sync.Mutex
+	err := fanout.Each(ctx, m.Limit, m.Drivers, self, func(ctx context.Context, driver string) error {
 		o, err := m.Target.StartOption(ctx, driver)
-		if err != nil {
-			return nil, notApplied(err)
-		}
-		options[driver] = o
-	}
-	return options, nil
+		mu.Lock()
+		defer mu.Unlock()
+		options[driver] = o.settable()
+		return err
+	})
+	return options, notApplied(err)
 }
 
 // confirmGood is where a person says that all is good.
@@ -326,7 +370,11 @@ func (m *mover) auto() failover.Step {
 				if err != nil {
 					return finding{}, err
 				}
-				o, err := m.Target.StartOption(ctx, driver)
+				o, err := m.Target.optionIfServed(ctx, driver)
+				if err == nil && o != want {
+					// The option of the moment changes with the steps before; a plan that was approved stands all the same.
+					return finding{text: "not with its final start option yet"}, nil
+				}
 				return finding{done: o == want, text: o.String()}, err
 			})
 			obs.Would = "set them to Auto, or to Manual where the source had it"
@@ -342,10 +390,42 @@ func (m *mover) auto() failover.Step {
 			})
 		},
 		Undo: func(ctx context.Context) error {
+			back, err := m.beforeAuto(ctx)
+			if err != nil {
+				return notApplied(err)
+			}
 			return m.each(ctx, func(ctx context.Context, driver string) error {
-				return m.Target.SetStartOption(ctx, driver, Manual, NoResync)
+				return m.Target.SetStartOption(ctx, driver, back(driver), NoResync)
 			})
+		},
+		Undone: func(ctx context.Context) (failover.Observation, error) {
+			back, err := m.beforeAuto(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			return m.lookOptions(ctx, m.Target, func(driver string) (StartOption, bool) { return back(driver), true })
 		}}
+}
+
+// beforeAuto tells the start option a driver had on the target before the last step: Manual, or what it had there before the run.
+func (m *mover) beforeAuto(ctx context.Context) (func(driver string) StartOption, error) {
+	before, _, err := factBefore.Load(ctx)
+	return func(driver string) StartOption {
+		if o := before[driver]; o != Disabled {
+			return o
+		}
+		return Manual
+	}, err
+}
+
+// optionIfServed returns the start option of a driver; where no engine serves it yet, as before the target was added to the driver set,
+// it is as good as disabled.
+func (s *Server) optionIfServed(ctx context.Context, driverDN string) (StartOption, error) {
+	o, err := s.StartOption(ctx, driverDN)
+	if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
+		return Disabled, nil
+	}
+	return o, err
 }
 
 // notApplied marks a failure before anything was changed.
@@ -354,6 +434,15 @@ func notApplied(err error) error {
 		return err
 	}
 	return &failover.Error{Op: "prepare", Outcome: failover.NotApplied, Next: failover.NextOf(err), Err: err}
+}
+
+// behind gives the failure of a later part of a change its outcome: the part before it has taken effect, so nothing is proven to be
+// as it was.
+func behind(target string, err error) error {
+	if failover.OutcomeOf(err) != failover.NotApplied {
+		return err
+	}
+	return &failover.Error{Op: "finish", Target: target, Outcome: failover.InDoubt, Next: failover.NextOf(err), Err: err}
 }
 
 func sortedKeys[V any](m map[string]V) []string {

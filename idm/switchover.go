@@ -55,7 +55,7 @@ func newSwitch(prefix, field string, o SwitchoverOptions) (*mover, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.gap = o.Gap
+	m.gap, m.needed, m.served = o.Gap, m.id("stop"), m.id("start")
 	if o.Gap != CloseGap && o.Gap != LeaveGap {
 		return nil, failover.Invalid(field+".Gap", fmt.Sprintf("is %d", o.Gap), "use CloseGap or LeaveGap")
 	}
@@ -105,6 +105,7 @@ func (m *mover) notedTime(ctx context.Context, driver string) (time.Time, bool, 
 // returnedQuiet is the check that a returned server does not run the drivers it once ran.
 func (m *mover) returnedQuiet() failover.Step {
 	return failover.Step{ID: m.id("returned-quiet"), Title: "Check that the returned server has every driver stopped and disabled", Target: m.Target.DN(), Kind: failover.Check, Firm: true,
+		Guards: m.id("enable-manual"), // which makes it untrue
 		Source: fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready"`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			return m.look(ctx, "stopped and disabled on the returned server", func(ctx context.Context, driver string) (finding, error) {

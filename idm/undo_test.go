@@ -2,6 +2,8 @@ package idm_test
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -124,5 +126,109 @@ func TestUndoOfAFailover(t *testing.T) {
 	require.False(t, held)
 	require.NoError(t, m.tree.Server("srv1").Start())
 	require.Eventually(t, func() bool { return len(m.tree.Active(m.drivers[0])) == 1 }, time.Minute, time.Millisecond)
+	m.neverTwo()
+}
+
+// within gives one step so much time, where the fault of a test would use up all of it.
+func within(p failover.Procedure, id string, d time.Duration) failover.Procedure {
+	p.Steps = slices.Clone(p.Steps)
+	for i := range p.Steps {
+		if p.Steps[i].ID == id {
+			p.Steps[i].Timeout = d
+		}
+	}
+	return p
+}
+
+// A server that answers success and does nothing: the step is not called undone, and once the server does what it says a second
+// undo brings everything back.
+func TestAnUndoIsSeenNotBelieved(t *testing.T) {
+	for step, fault := range map[string]idmtest.Fault{
+		"stop":           {Server: "srv1", Extended: 15},
+		"disable-source": {Server: "srv1", Extended: 9},
+		"enable-manual":  {Server: "srv2", Extended: 9},
+		"start":          {Server: "srv2", Extended: 17},
+		"jobs":           {Server: "srv2", Op: idmtest.OpModify, If: func(r idmtest.Request) bool { return slices.Contains(r.Attributes, "DirXML-ServerList") }},
+		"verify":         {Server: "srv2", Extended: 17},
+		"auto":           {Server: "srv2", Extended: 9},
+	} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			m := newMove(t, smallPair())
+			p := func(patience time.Duration) failover.Procedure {
+				route := m.route(open(t, m.tree, "srv2"))
+				route.StopTimeout = patience
+				p, err := idm.Switchover(idm.SwitchoverOptions{Route: route, Source: open(t, m.tree, "srv1")})
+				require.NoError(t, err)
+				return p
+			}
+			id, normal := "switchover/"+step, p(time.Minute)
+			j := failovertest.Journal(t)
+			o := m.notGood(j, normal)
+			switch step {
+			case "auto":
+				o = m.options(j, normal)
+			case "verify":
+				stop := make(chan struct{})
+				o.Stop = stop
+				o.Observer = func(e failover.Event) {
+					if e.Kind == failover.EventStepEnded && e.Step.ID == "switchover/jobs" {
+						close(stop)
+					}
+				}
+				_, err := normal.Run(t.Context(), o)
+				require.ErrorIs(t, err, failover.ErrStopped)
+				two := open(t, m.tree, "srv2")
+				require.NoError(t, two.Stop(t.Context(), m.drivers[0]))
+				eventually(t, two, m.drivers[0], idm.StateStopped)
+				o.Stop, o.Observer = nil, nil
+			}
+			r, err := normal.Run(t.Context(), o)
+			require.True(t, err == nil || errors.Is(err, failover.ErrWaiting), "%v", err)
+			s, _ := r.Step(id)
+			require.Equal(t, failover.StatusApplied, s.Status)
+
+			fault.Kind, fault.Times = idmtest.EmptySuccess, -1
+			lie := m.tree.Inject(fault)
+			r, err = within(p(300*time.Millisecond), id, time.Second).Undo(t.Context(), m.options(j, normal))
+			require.Error(t, err)
+			require.NotEmpty(t, failover.NextOf(err))
+			require.NotZero(t, lie.Hits())
+			s, _ = r.Step(id)
+			require.NotEqual(t, failover.StatusUndone, s.Status)
+			require.NotEqual(t, failover.ResultUndone, r.Result)
+			plan := normal.UndoPlan(j)
+			require.Equal(t, id, plan.Steps[0].ID, "the next undo goes on there")
+			require.True(t, plan.Steps[0].Undo)
+			m.neverTwo()
+
+			lie.Remove()
+			r, err = normal.Undo(t.Context(), m.options(j, normal))
+			require.NoError(t, err)
+			require.Equal(t, failover.ResultUndone, r.Result)
+			m.stand("srv1", "srv2", idmtest.Auto)
+			for _, job := range m.tree.Jobs() {
+				require.Equal(t, []string{"cn=srv1,ou=servers,o=system"}, m.tree.Get("srv1", job, "DirXML-ServerList"), job)
+			}
+		})
+	}
+}
+
+// A driver that was enabled on the target before gets its own start option back, not Disabled and not Manual.
+func TestAnUndoPutsBackWhatWasThere(t *testing.T) {
+	m := newMove(t, smallPair())
+	two := open(t, m.tree, "srv2")
+	require.NoError(t, two.SetStartOption(t.Context(), m.drivers[0], idm.Auto, idm.NoResync))
+	p := m.switchover("srv1", "srv2")
+	j := failovertest.Journal(t)
+	_, err := p.Run(t.Context(), m.options(j, p))
+	require.NoError(t, err)
+	_, err = p.Undo(t.Context(), m.options(j, p))
+	require.NoError(t, err)
+	require.Equal(t, idmtest.Auto, m.tree.Server("srv2").StartOption(m.drivers[0]))
+	require.Equal(t, idmtest.Disabled, m.tree.Server("srv2").StartOption(m.drivers[1]))
+	for _, d := range m.drivers {
+		require.Equal(t, []string{"srv1"}, m.tree.Active(d))
+	}
 	m.neverTwo()
 }

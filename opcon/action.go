@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,7 +36,7 @@ const (
 	verbForceRestart   verb = "forceRestart"
 	verbMarkFailed     verb = "markFailed"
 	verbMarkFinishedOK verb = "markFinishedOk"
-	verbMarkFixed      verb = "markFixed"
+	verbCancel         verb = "cancel"
 )
 
 // actionKind is one of the three collections actions are posted to.
@@ -80,7 +81,8 @@ func (k actionKind) marshal(items []actionItem) []any {
 
 // act posts one action and follows it until no item is under way. It returns one entry per item: nil when the server
 // reports success, otherwise an error with the outcome that is proven. Success is the server's word only; whoever calls
-// act reads the state afterwards.
+// act reads the state afterwards. Only the documented words "failed" and "error" prove that an item was not done. Every
+// other word, and none, is under way, and in doubt when the wait ends.
 func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string, items []actionItem) map[string]error {
 	op := string(v) + " " + kind.noun
 	results := make(map[string]error, len(items))
@@ -101,26 +103,30 @@ func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string
 	answer := readObject(rep.body)
 	id := answer.text("id")
 	if answer == nil || id == "" {
-		return all(c.fail(op, c.host, failover.InDoubt, "look at the state in OpCon, or run again, which looks first",
+		return all(c.fail(op, c.host, failover.InDoubt, nextLook,
 			errors.New("the answer to the action is not one: "+shorten(c.redact(string(rep.body)), 120))))
 	}
-	deadline := time.Now().Add(c.set.actionWait)
-	wait := c.set.pollFirst
+	began, wait := time.Now(), c.set.pollFirst
 	for {
-		if c.readResults(kind, op, v, answer, items, results) == 0 {
+		p := c.readResults(kind, op, v, answer, items, results)
+		if len(p.open) == 0 {
 			return results
 		}
-		if !time.Now().Before(deadline) {
-			return c.underWay(op, v, items, results, fmt.Errorf("%w: action %s is still %q after %v", failover.ErrInDoubt, id, "submitted", c.set.actionWait))
+		limit := c.set.actionWait
+		if !p.submitted {
+			limit = c.settleTime() // only the state can tell, and the caller reads it
+		}
+		if p.over || time.Since(began) >= limit {
+			return c.underWay(op, items, results, fmt.Errorf("%w: the server's word for action %s is still %s after %v", failover.ErrInDoubt, id, p.words(), limit))
 		}
 		if err := c.pause(ctx, wait); err != nil {
-			return c.underWay(op, v, items, results, fmt.Errorf("%w: action %s was still under way: %w", failover.ErrInDoubt, id, err))
+			return c.underWay(op, items, results, fmt.Errorf("%w: action %s was still under way: %w", failover.ErrInDoubt, id, err))
 		}
 		wait = min(wait*3/2, c.set.pollMax)
 		rep, err = c.do(ctx, call{op: op, target: items[0].name, method: http.MethodGet, path: kind.path + "/" + segment(id)})
 		if err != nil {
 			// The record may be gone (404) or the API out of reach: either way its result is lost and only the state tells.
-			return c.underWay(op, v, items, results, fmt.Errorf("%w: the result of action %s was lost: %w", failover.ErrInDoubt, id, err))
+			return c.underWay(op, items, results, fmt.Errorf("%w: the result of action %s was lost: %w", failover.ErrInDoubt, id, err))
 		}
 		if next := readObject(rep.body); next != nil {
 			answer = next
@@ -128,9 +134,25 @@ func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string
 	}
 }
 
-// readResults fills results from the action's record and returns how many items are still under way.
-func (c *Client) readResults(kind actionKind, op string, v verb, answer object, items []actionItem, results map[string]error) int {
-	overall, overallText := plain(answer.text("result")), c.redact(answer.text("message"))
+// nextLook is the way out of every doubt that reading the state settles.
+const nextLook = "look at the state in OpCon, or run again, which looks first"
+
+// progress is how far an action has come.
+type progress struct {
+	open      []string // the server's words for the items without a result
+	submitted bool     // the server says in a documented word that it is still at work
+	over      bool     // the whole action has ended, so nothing more will be said about the items
+}
+
+func (p progress) words() string {
+	return strings.Join(slices.Compact(slices.Sorted(slices.Values(p.open))), ", ")
+}
+
+// readResults fills results from the action's record and returns what is still under way. The word for the whole action
+// counts for an item without a word of its own only where that word can mean nothing else: success, or the refusal of an
+// action with this one item.
+func (c *Client) readResults(kind actionKind, op string, v verb, answer object, items []actionItem, results map[string]error) progress {
+	overall, overallText := answer.text("result"), c.redact(answer.text("message"))
 	byID := map[string]object{}
 	var list []json.RawMessage
 	_ = json.Unmarshal(answer.get(kind.items), &list) // absent: the overall result counts
@@ -142,35 +164,35 @@ func (c *Client) readResults(kind actionKind, op string, v verb, answer object, 
 		}
 		byID[id] = o
 	}
-	open := 0
+	var p progress
+	p.over = isSuccess(overall) || isRefusal(overall)
 	for _, it := range items {
-		result, text := plain(byID[it.id].text("result")), c.redact(byID[it.id].text("message"))
-		if result == "" {
+		result, text := byID[it.id].text("result"), c.redact(byID[it.id].text("message"))
+		if result == "" && (isSuccess(overall) || (isRefusal(overall) && len(items) == 1)) {
 			result = overall
 		}
-		if text == "" {
-			text = overallText
-		}
+		delete(results, it.id)
 		switch {
-		case result == "success":
+		case isSuccess(result):
 			results[it.id] = nil
-		case result == "submitted" && (overall == "submitted" || overall == ""):
-			delete(results, it.id)
-			open++
-		case result == "submitted":
-			// The whole is over and the item is not: only the state tells.
-			results[it.id] = c.fail(op, it.name, failover.InDoubt, "look at its state in OpCon, or run again, which looks first",
-				fmt.Errorf("%w: the action ended as %q and left this one %q", failover.ErrInDoubt, overall, result))
-		default:
+		case isRefusal(result):
 			results[it.id] = c.fail(op, it.name, failover.NotApplied, "read the server's reason, clear it and run again",
-				&ActionError{Action: string(v), Item: it.name, Result: result, Message: shorten(text, maxMessage)})
+				&ActionError{Action: string(v), Item: it.name, Result: plain(result), Message: shorten(or(text, overallText), maxMessage)})
+		default:
+			word := or(result, overall)
+			p.open = append(p.open, fmt.Sprintf("%q", shorten(c.redact(word), 60)))
+			p.submitted = p.submitted || plain(word) == "submitted"
 		}
 	}
-	return open
+	return p
 }
 
+// isSuccess and isRefusal know the documented and seen words for an end. No other word proves anything.
+func isSuccess(word string) bool { return plain(word) == "success" }
+func isRefusal(word string) bool { return plain(word) == "failed" || plain(word) == "error" }
+
 // underWay marks the items without a result as in doubt.
-func (c *Client) underWay(op string, _ verb, items []actionItem, results map[string]error, cause error) map[string]error {
+func (c *Client) underWay(op string, items []actionItem, results map[string]error, cause error) map[string]error {
 	for _, it := range items {
 		if _, ok := results[it.id]; !ok {
 			results[it.id] = c.fail(op, it.name, failover.InDoubt,

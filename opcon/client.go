@@ -7,9 +7,8 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -21,15 +20,18 @@ const maxRequests = 4
 
 // Client talks to one OpCon REST API. It is safe for concurrent use and has at most four requests under way.
 type Client struct {
-	base   string // without trailing slash
-	host   string // for error texts
-	http   *http.Client
-	set    settings
-	log    *slog.Logger
-	slots  chan struct{}
-	pause  func(context.Context, time.Duration) error // replaced in tests
-	idle   func()
-	tokens tokenState
+	base    string // without trailing slash
+	host    string // for error texts
+	http    *http.Client
+	set     settings
+	log     *slog.Logger
+	slots   chan struct{}
+	pause   func(context.Context, time.Duration) error // replaced in tests
+	idle    func()
+	tokens  tokenState
+	starts  starts
+	small   atomic.Bool // the server does not give large pages
+	surveys surveys
 
 	clockMu sync.Mutex
 	skew    time.Duration // server's clock minus ours
@@ -52,10 +54,10 @@ func New(baseURL string, opts ...Option) (*Client, error) {
 			return nil, err
 		}
 	}
-	u, err := url.Parse(strings.TrimSpace(baseURL))
+	u, err := readBase(baseURL)
 	switch {
-	case err != nil || u.Host == "":
-		return nil, failover.Invalid("baseURL", "is not an absolute address", "use the form https://host:port")
+	case err != nil:
+		return nil, err
 	case u.User != nil:
 		return nil, failover.Invalid("baseURL", "holds a user or a password", "log in with WithUser, WithApplication or WithToken")
 	case u.RawQuery != "" || u.Fragment != "":
@@ -71,10 +73,8 @@ func New(baseURL string, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	base := strings.TrimRight(u.String(), "/")
-	base = strings.TrimSuffix(base, "/api")
 	c := &Client{
-		base: base, host: u.Host, set: set, log: set.logger,
+		base: u.String(), host: u.Host, set: set, log: set.logger,
 		slots: make(chan struct{}, maxRequests),
 		pause: pause,
 		http: &http.Client{Transport: rt,

@@ -159,7 +159,7 @@ func TestTokens(t *testing.T) {
 	})
 	t.Run("a token refused twice ends", func(t *testing.T) {
 		s := newSite(t, opcontest.Config{})
-		s.Inject(opcontest.Fault{Kind: opcontest.ExpireTokens, Path: "/api/machines", Times: -1})
+		s.Inject(opcontest.Injection{Kind: opcontest.ExpireTokens, Path: "/api/machines", Times: -1})
 		_, err := s.client.FindMachine(ctx, "SYMAIX1")
 		require.ErrorIs(t, err, opcon.ErrAuth)
 		require.Equal(t, 2, s.Logins())
@@ -265,7 +265,7 @@ func TestErrorShapes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, opcontest.Config{})
-			s.Inject(opcontest.Fault{Kind: opcontest.Status, Path: "/api/machines", Code: tc.code, Body: tc.body, Times: -1})
+			s.Inject(opcontest.Injection{Kind: opcontest.Status, Path: "/api/machines", Code: tc.code, Body: tc.body, Times: -1})
 			_, err := s.client.FindMachine(ctx, "SYMAIX1")
 			require.ErrorContains(t, err, tc.text)
 			if tc.is != nil {
@@ -375,7 +375,7 @@ func TestNothingIsSentAfterTheContextEnded(t *testing.T) {
 	s := newSite(t, opcontest.Config{})
 	ctx, cancel := context.WithCancel(context.Background())
 	s.Before("POST", "/api/scheduleactions", "hold", 0, cancel)
-	s.Inject(opcontest.Fault{Kind: opcontest.MuteAfter, Verb: "hold"})
+	s.Inject(opcontest.Injection{Kind: opcontest.MuteAfter, Verb: "hold"})
 	rec, err := s.client.Quiesce(ctx, unplanned())
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))

@@ -24,10 +24,13 @@
 //
 //  10. opcon/hold-new-schedules: hold what midnight has built meanwhile.
 //  11. opcon/repoint-machine: write the new host's address into the machine record. (EditRecord only)
-//  12. opcon/machine-up: bring the machine up and wait until the agent on the new host answers.
-//  13. opcon/interrupted: list the jobs that need a decision.
-//  14. opcon/rerun-interrupted: carry out the decisions, or wait for a person who does.
-//  15. opcon/release-schedules: release exactly what was held, schedule by schedule.
+//  12. opcon/old-agent: the agent on the old host is stopped. (OldAgent only)
+//  13. opcon/open-line: limited: the agent answers OpCon and no job starts.
+//  14. opcon/check-agent: the agent that answers runs on the new host.
+//  15. opcon/interrupted: list the jobs that need a decision.
+//  16. opcon/rerun-interrupted: carry out the decisions, or wait for a person who does.
+//  17. opcon/machine-up: hold what is new, see who answers, bring the machine up.
+//  18. opcon/release-schedules: release exactly what was held, and nothing else.
 //
 // # Why in this order
 //
@@ -36,14 +39,25 @@
 // first; the end state is the same (inferred). Down neither stops nor holds what runs on the host: OpCon merely stops
 // hearing of it (documented).
 //
+// After the move the machine is limited before it is up: OpCon hears the agent and starts nothing (documented), so that it
+// shows who answers, the interrupted jobs are reported, and a person can decide in peace, whatever midnight builds.
+//
+// # No job on the wrong host
+//
+// Nothing is released before the machine record leads to the new host and the agent that answers is the new host's. That is
+// told by the host name in the machine record (seen in client code; that it follows the agent is inferred), or by the site's
+// own question, ResumeOptions.AskAgent. An agent that reports the old host is disconnected, and nobody can waive that. Where
+// nothing tells, the step opcon/check-agent stops and a person has to say so: by waiving it with a reason, or by
+// ResumeOptions.Vouch. With [HostStayed] the hold is let go on the host as it was.
+//
 // # Outage
 //
-// No job starts from step 5 to step 15. Users of the Symitar host notice nothing of OpCon's part.
+// No job starts from step 5 to step 18. Users of the Symitar host notice nothing of OpCon's part.
 //
 // # What can be undone
 //
-// Steps 4 to 12 and 15, in reverse order: schedules that were held are released, and only those; the machine gets the
-// address and the state it had. Not undone is step 14: a restarted job stays restarted.
+// Steps 4 to 13, 17 and 18, in reverse order: schedules that were held are released, and only those; the machine gets the
+// address and the state it had. Not undone is step 16: a restarted job stays restarted.
 //
 // # Outcomes
 //
@@ -69,8 +83,8 @@
 //
 // # Limits
 //
-// A schedule built while the run waits for decisions, after step 12, is not held: it runs on the new host as on any day. What
-// happens to running jobs after a swap, which jobs the server's filters match, the numbers of statuses and the page limits
+// A record that names an alias does not show where the alias leads; only who answers tells. A server that keeps the host
+// name of an earlier agent in its record needs AskAgent. What happens to running jobs after a swap, which jobs the server's filters match, the numbers of statuses and the page limits
 // are inferred; the package decides by names and words, filters on its own side and reads until nothing new comes. Written
 // for and tested against the API of release 21.2 as published; both spellings of field names are read.
 package opcon

@@ -1,12 +1,14 @@
 package opcon_test
 
 import (
+	"context"
 	"os"
 	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/opcon/opcontest"
 )
 
@@ -19,7 +21,9 @@ func TestDocListsTheSteps(t *testing.T) {
 		listed = append(listed, m[1])
 	}
 	var built []string
-	for _, s := range procedure(t, newSite(t, opcontest.Config{}), planned(), resumed()).Steps {
+	r := resumed()
+	r.OldAgent = func(context.Context) (failover.Observation, error) { return failover.Observation{Done: true}, nil }
+	for _, s := range procedure(t, newSite(t, opcontest.Config{}), planned(), r).Steps {
 		if s.ID != "macro" {
 			built = append(built, s.ID)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/01b61c5c/failover"
@@ -35,6 +36,8 @@ type APIError struct {
 	Codes   []int    // OpCon's own codes, where it gave some
 	Message string   // its text, at most a few hundred bytes, secrets removed
 	Refers  []string // names or ids the message is about
+
+	own bool // the answer has the form of the API's errors, so it is the API that answers
 }
 
 // Error returns the status and the message.
@@ -49,11 +52,11 @@ func (e *APIError) Error() string {
 	return text
 }
 
-// Is makes 401, 403 and 404 match ErrAuth, ErrForbidden and ErrNotFound, and 5xx ErrUnavailable.
+// Is makes 401 in the API's own words, 403 and 404 match ErrAuth, ErrForbidden and ErrNotFound, and 5xx ErrUnavailable.
 func (e *APIError) Is(target error) bool {
 	switch target { //nolint:errorlint // sentinels
 	case ErrAuth:
-		return e.Status == http.StatusUnauthorized
+		return e.Status == http.StatusUnauthorized && e.own
 	case ErrForbidden:
 		return e.Status == http.StatusForbidden
 	case ErrNotFound:
@@ -112,6 +115,11 @@ func (c *Client) fail(op, target string, outcome failover.Outcome, next string, 
 	return &failover.Error{Op: op, Target: target, Outcome: outcome, Next: next, Err: err}
 }
 
+// unreadable builds the error for an answer that is JSON and not what a record looks like.
+func (c *Client) unreadable(op, target string, err error) error {
+	return c.fail(op, target, failover.NotApplied, "report the server's version and this text: its records have another form", err)
+}
+
 const maxMessage = 400
 
 // apiError reads an answer other than 2xx: list, object, raw text, in this order.
@@ -133,6 +141,7 @@ func (c *Client) apiError(status int, body []byte) *APIError {
 	case len(body) == 0:
 		e.Message = http.StatusText(status)
 	case json.Unmarshal(body, &list) == nil && len(list) > 0:
+		e.own = list[0].Message != ""
 		var texts []string
 		for _, item := range list {
 			if code, err := item.Code.Int64(); err == nil && code != 0 {
@@ -150,6 +159,7 @@ func (c *Client) apiError(status int, body []byte) *APIError {
 		}
 		e.Message = strings.Join(texts, "; ")
 	case json.Unmarshal(body, &object) == nil && (object.Title != "" || object.Detail != "" || object.Message != ""):
+		e.own = true
 		var texts []string
 		for _, t := range []string{object.Title, object.Detail, object.Message} {
 			if t != "" {
@@ -170,7 +180,7 @@ func (c *Client) apiError(status int, body []byte) *APIError {
 // shorten cuts text to at most n bytes at a rune border, and drops what no terminal should be sent.
 func shorten(text string, n int) string {
 	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) || r == utf8.RuneError {
 			return ' '
 		}
 		return r

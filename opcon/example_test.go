@@ -34,7 +34,7 @@ func Example() {
 	// … the service moves …
 
 	resume := opcon.ResumeOptions{Reason: "CHG0042", Repoint: opcon.EditRecord, Address: opcon.Address{FQDN: "symaix2.example.org"}}
-	record, err = client.BringUp(ctx, record, resume)
+	record, err = client.Reconnect(ctx, record, resume)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -66,10 +66,13 @@ func FuzzAnswers(f *testing.F) {
 		if e := c.apiError(500, body); len(e.Message) > maxMessage+4 {
 			t.Fatalf("message of %d bytes", len(e.Message))
 		}
-		_ = readMachine(body)
-		_ = readSchedule(body).String()
-		j := readJob(body)
-		_, _ = j.JustSent(), j.runningOn(Machine{Name: "X"})
+		if m, err := readMachine(body); err == nil && m.ID <= 0 {
+			t.Fatal("a machine without an id")
+		}
+		s, _ := readSchedule(body)
+		_ = s.String()
+		j, _ := readJob(body)
+		_, _ = j.JustSent(), j.mayRunOn(Machine{Name: "X"}, nil)
 		_ = rowID(body)
 		if d, ok := parseDate(string(body)); ok && len(d) != 10 {
 			t.Fatalf("date %q", d)

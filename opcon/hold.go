@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -19,68 +21,114 @@ const maxPasses = 10
 // settleTime is how long the state is watched after a result was lost or a success does not show yet.
 func (c *Client) settleTime() time.Duration { return min(c.set.actionWait, 5*c.set.pollMax) }
 
-// holdAll holds every schedule from which a job could start on the machine and looks again until two passes agree. What
-// it is about to hold goes into the record first. Schedules held by somebody else are left alone and not recorded. All
-// schedules are tried; those that failed come back together.
-func (c *Client) holdAll(ctx context.Context, st store, machine, step, reason string, extra []Date) error {
+// holding is what a step that holds schedules works with.
+type holding struct {
+	st                    store
+	machine, step, reason string
+	dates                 []Date
+	last                  *recent
+}
+
+// lookHeld returns what the step has just read, or reads it.
+func (c *Client) lookHeld(ctx context.Context, h holding, m Machine) (scope, error) {
+	began := time.Now()
+	sc, ok := h.last.take(h.step, surveyAge)
+	if ok {
+		return sc, nil
+	}
+	sc, err := c.scopeOf(ctx, m, h.dates, surveyAge)
+	if err == nil {
+		h.last.put(sc, began, surveyAge)
+	}
+	return sc, err
+}
+
+// holdAll holds every schedule from which a job could start on the machine and looks again until a pass finds nothing to
+// hold. The first pass is what the step has just looked at, or reads the jobs again that were read more than age ago;
+// later ones look for new schedules. What it is about to hold goes into the record first. Schedules held by somebody else
+// are left alone and not recorded. All schedules are tried; the error names what became of each. It returns what the last
+// pass found, and how many schedules it held.
+func (c *Client) holdAll(ctx context.Context, h holding, age time.Duration) (scope, int, error) {
 	const op = "hold schedules of"
+	st, machine := h.st, h.machine
 	r, err := st.must(ctx, op, machine)
 	if err != nil {
-		return err
+		return scope{}, 0, err
 	}
-	previous := ""
+	var held []Schedule // in earlier passes
+	fail := func(outcome failover.Outcome, next string, err error) error {
+		return lowered(c.fail(op, machine, outcome, next, err), len(held) > 0)
+	}
 	for range maxPasses {
-		sc, err := c.scopeOf(ctx, r.Machine, extra)
-		if err != nil {
-			return c.fail(op, machine, failover.NotApplied, failover.NextOf(err), err)
+		began := time.Now()
+		sc, ok := h.last.take(h.step, age)
+		if !ok {
+			if sc, err = c.scopeOf(ctx, r.Machine, h.dates, age); err != nil {
+				return sc, len(held), fail(failover.NotApplied, failover.NextOf(err), err)
+			}
 		}
+		read := age
+		age = surveyAge
 		list := r.withoutReleased(sc.toHold())
 		if len(list) == 0 {
-			if sc.signature() == previous {
-				return nil
+			if !ok {
+				h.last.put(sc, began, read)
 			}
-			previous = sc.signature()
-			continue
+			return sc, len(held), nil
 		}
-		previous = ""
-		r.plan(list, step)
+		fresh := r.plan(list, h.step)
 		if err := st.save(ctx, r); err != nil {
-			return c.fail(op, machine, failover.NotApplied, "make the journal writable and run again", err)
+			return sc, len(held), fail(failover.NotApplied, "make the journal writable and run again", err)
 		}
-		failed := c.setSchedules(ctx, verbHold, reason, list)
+		failed := c.setSchedules(ctx, verbHold, h.reason, list)
 		for _, s := range list {
-			r.settle(s.ID, failover.OutcomeOf(failed[s.ID]))
+			r.settle(s.ID, failover.OutcomeOf(failed[s.ID]), fresh[s.ID])
 		}
 		if err := st.save(ctx, r); err != nil {
-			return c.fail(op, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
+			return sc, len(held), fail(failover.InDoubt, "make the journal writable and run again, which looks first", err)
 		}
-		if err := together(op, machine, list, failed); err != nil {
-			return err
+		held = append(held, list...)
+		if err := together(op, machine, held, failed); err != nil {
+			return sc, len(held), err
 		}
 		failover.Progress(ctx, fmt.Sprintf("held %d schedules, looking again for new ones", len(list)))
 	}
-	return c.fail(op, machine, failover.InDoubt, "stop whoever builds schedules, then run again",
+	return scope{}, len(held), fail(failover.InDoubt, "stop whoever builds schedules, then run again",
 		fmt.Errorf("%w: new schedules still appear after %d passes", failover.ErrNotObserved, maxPasses))
 }
 
-// together makes one error of the schedules that failed; its outcome is theirs if they agree.
+// lowered makes a refusal part of what is in effect: where something was changed before it, it is not true that nothing was.
+func lowered(err error, changed bool) error {
+	if err == nil || !changed || failover.OutcomeOf(err) != failover.NotApplied {
+		return err
+	}
+	fe, ok := errors.AsType[*failover.Error](err)
+	if !ok {
+		return err
+	}
+	return &failover.Error{Op: fe.Op, Target: fe.Target, Outcome: failover.InDoubt, Next: fe.Next, Err: err}
+}
+
+// together makes one error of what became of all schedules; its outcome is theirs if they agree.
 func together(op, machine string, list []Schedule, failed map[ScheduleID]error) error {
-	var bad []Schedule
-	for _, s := range list {
+	targets := make(failover.Targets, len(list))
+	var names []string
+	own := ""
+	for i, s := range list {
+		targets[i] = failover.TargetResult{Target: s.String(), Err: failed[s.ID]}
 		if failed[s.ID] != nil {
-			bad = append(bad, s)
+			names, own = append(names, s.String()), failover.NextOf(failed[s.ID])
 		}
 	}
-	if len(bad) == 0 {
+	err := targets.Err()
+	if err == nil {
 		return nil
 	}
-	err := fanout.Each(context.Background(), 1, bad, Schedule.String, func(_ context.Context, s Schedule) error { return failed[s.ID] })
-	names := make([]string, len(bad))
-	for i, s := range bad {
-		names[i] = s.String()
+	next := fmt.Sprintf("clear the reason for %s, then run again: the others are as wanted and are not sent again", strings.Join(names, ", "))
+	if len(names) == 1 && own != "" {
+		next = fmt.Sprintf("for %s: %s; the others are as wanted and are not sent again", names[0], own)
 	}
-	return &failover.Error{Op: op, Target: machine, Outcome: failover.OutcomeOf(err),
-		Next: fmt.Sprintf("clear the reason for %s, then run again: the others are as wanted and are not sent again", strings.Join(names, ", ")), Err: err}
+	return &failover.Error{Op: op, Target: machine, Outcome: failover.OutcomeOf(err), Next: next, Err: err}
 }
 
 // setSchedules holds or releases schedules and returns an error for each that did not come to the wanted state. The
@@ -117,9 +165,17 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 		items[i] = actionItem{id: string(s.ID), name: s.String()}
 	}
 	results := c.act(ctx, scheduleActions, v, reason, items)
+	if len(batch) > 1 && refusedWhole(results[items[0].id]) {
+		// One schedule may have spoilt the request for the others.
+		failed := map[ScheduleID]error{}
+		for _, s := range batch {
+			maps.Copy(failed, c.setBatch(ctx, v, reason, []Schedule{s}))
+		}
+		return failed
+	}
 	reached := func(s ScheduleState) bool { return s == ScheduleHeld || s == ScheduleParentHeld }
 	if v == verbRelease {
-		reached = func(s ScheduleState) bool { return s != ScheduleHeld }
+		reached = func(s ScheduleState) bool { return s != ScheduleHeld && s != ScheduleUnknown }
 	}
 	failed := map[ScheduleID]error{}
 	open := slices.Clone(batch)
@@ -147,7 +203,9 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 			case seen && reached(state.State):
 				// as wanted, whoever did it
 			case failover.OutcomeOf(res) == failover.NotApplied:
-				failed[s.ID] = res
+				if failed[s.ID] = res; seen && state.State == ScheduleUnknown {
+					failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.NotApplied, failover.NextOf(res), fmt.Errorf("it is %s: %w", state.words(), res))
+				}
 			default:
 				left = append(left, s)
 			}
@@ -159,7 +217,7 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 			for _, s := range open {
 				err := results[string(s.ID)]
 				if err == nil {
-					err = fmt.Errorf("%w: the server reported success and it is still %s", failover.ErrNotObserved, describe(now, s.ID))
+					err = fmt.Errorf("%w: the server reported success and it is %s", failover.ErrNotObserved, describe(now, s.ID))
 				}
 				failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.InDoubt,
 					or(failover.NextOf(err), "look at its state in OpCon, or run again, which looks first"), err)
@@ -169,10 +227,16 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 	}
 }
 
+// refusedWhole reports whether the server refused a request for its content, so that nothing of it was done.
+func refusedWhole(err error) bool {
+	api, ok := errors.AsType[*APIError](err)
+	return ok && slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity}, api.Status)
+}
+
 func describe(now map[ScheduleID]Schedule, id ScheduleID) string {
 	s, ok := now[id]
 	if !ok {
 		return "not readable"
 	}
-	return s.State.String()
+	return s.words()
 }

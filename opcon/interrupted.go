@@ -13,26 +13,30 @@ import (
 // Why says what happened to a job because of the move.
 type Why int
 
-// What can have happened, the most urgent first.
+// What can have happened, the most urgent first. All of them need a decision before anything is released.
 const (
 	// SentNotStarted: sent to the old host just before the line went down; whether it began is not known. The vendor's
 	// worst case.
 	SentNotStarted Why = iota + 1
 	// StillRunning: OpCon still shows it running; on the old host it was cut off, or it goes on there unseen.
 	StillRunning
-	// ReportedFailed: failed since. The agent on the new host knows nothing of jobs of the old one and reports them so.
+	// EndNotProven: seen running before the machine went down, and what OpCon shows now does not prove that it ended: it
+	// waits, is held, cancelled, skipped or under review, was started again, is gone, or is in a state this package does
+	// not know.
+	EndNotProven
+	// ReportedFailed: failed since, or failed in its preparation. The agent on the new host knows nothing of jobs of the
+	// old one and reports them so.
 	ReportedFailed
 	// RanElsewhere: has run or runs on another machine since, as an alternate or through a group.
 	RanElsewhere
 	// NeverStarted: missed its start time meanwhile.
 	NeverStarted
-	// DueMeanwhile: should have started meanwhile and still waits; it runs when its schedule is released. It needs no
-	// decision, unless it must not run any more.
+	// DueMeanwhile: should have started meanwhile and still waits. It starts by itself when its schedule is released.
 	DueMeanwhile
 )
 
-var whyWords = []string{0: "unknown", SentNotStarted: "sent, maybe never begun", StillRunning: "still shown running", ReportedFailed: "failed since",
-	RanElsewhere: "ran on another machine", NeverStarted: "missed its start time", DueMeanwhile: "was due meanwhile"}
+var whyWords = []string{0: "unknown", SentNotStarted: "sent, maybe never begun", StillRunning: "still shown running", EndNotProven: "its end is not proven",
+	ReportedFailed: "failed since", RanElsewhere: "ran on another machine", NeverStarted: "missed its start time", DueMeanwhile: "was due meanwhile"}
 
 // String returns the reason in words.
 func (w Why) String() string { return word(whyWords, int(w)) }
@@ -48,22 +52,41 @@ func (w *Why) UnmarshalText(text []byte) error {
 
 // Interrupted is one job that needs a person's decision.
 type Interrupted struct {
-	Job      Job      `json:"job"`      // as it is now
-	Why      Why      `json:"why"`      // what the move did to it
-	Hint     string   `json:"hint"`     // what to find out before deciding
-	Proposal Decision `json:"proposal"` // what we would do; nothing is done without the decision
+	Job      Job      `json:"job"`            // as it is now, or as it was seen last where OpCon does not show it any more
+	Why      Why      `json:"why"`            // what the move did to it
+	Seen     string   `json:"seen,omitempty"` // what OpCon said of it when it was seen running before the machine went down
+	Hint     string   `json:"hint"`           // what to find out before deciding
+	Proposal Decision `json:"proposal"`       // what we would do; nothing is done without the decision
+}
+
+// String names the job, what happened to it, what was last seen of it and the proposal, in one line.
+func (in Interrupted) String() string { return in.Job.String() + ": " + in.row() }
+
+func (in Interrupted) row() string {
+	text := in.Why.String() + "; OpCon shows it " + in.Job.words()
+	if in.Seen != "" {
+		text += ", before the move " + in.Seen
+	}
+	return text + "; proposed: " + in.Proposal.describe()
 }
 
 // Interrupted lists the jobs of the record's machine that the move may have cut short, kept from running or sent to the
-// wrong machine, each with a proposal. Which jobs these are after a swap is inferred: those seen running before the
-// machine went down, those that failed or moved since, and those that missed their start. It changes nothing.
+// wrong machine, each with a proposal. Every job that was seen running or just sent before the machine went down is
+// listed unless OpCon now shows it Finished OK or its decision was carried out; with it those that failed, moved or
+// missed their start since, those in a state this package does not know, and those that fell due (which jobs these are
+// after a swap is inferred). It changes nothing.
 //
 // The new agent has no trace of the old host's jobs and reports them Failed when OpCon asks, by default within five
 // minutes of the machine being up (documented interval); before that they are still shown running.
 func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, error) {
-	sc, err := c.scopeOf(ctx, r.Machine, nil)
+	const op = "list interrupted jobs of"
+	taken, ok := parseTime(r.TakenAt)
+	if !ok {
+		return nil, c.unreadable(op, r.Machine.Name, fmt.Errorf("the record's time %q cannot be read", r.TakenAt))
+	}
+	sc, err := c.scopeOf(ctx, r.Machine, nil, 0)
 	if err != nil {
-		return nil, c.fail("list interrupted jobs of", r.Machine.Name, failover.NotApplied, failover.NextOf(err), err)
+		return nil, c.fail(op, r.Machine.Name, failover.NotApplied, failover.NextOf(err), err)
 	}
 	var ids []JobID // a job may have lost its tie to the machine, so those of the record are read by id
 	for _, j := range r.Running {
@@ -71,40 +94,36 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 	}
 	now, err := c.jobsByID(ctx, ids)
 	if err != nil {
-		return nil, c.fail("list interrupted jobs of", r.Machine.Name, failover.NotApplied, failover.NextOf(err), err)
+		return nil, c.fail(op, r.Machine.Name, failover.NotApplied, failover.NextOf(err), err)
 	}
-	for _, j := range sc.jobs {
-		now[j.ID] = j
-	}
-	taken, _ := parseTime(r.TakenAt)
 	clock, _ := c.serverNow()
 	var list []Interrupted
 	seen := map[JobID]bool{}
 	for _, was := range r.Running {
-		j, ok := now[was.ID]
-		if !ok {
+		seen[was.ID] = true
+		j, shown := now[was.ID]
+		why := EndNotProven
+		switch {
+		case r.settled(was.ID), shown && j.Category == JobFinishedOK:
+			continue
+		case !shown:
 			j = was
+		default:
+			why = interruption(was, j)
 		}
-		seen[j.ID] = true
-		if why, ok := interruption(was, j); ok {
-			list = append(list, proposal(j, why, r.Reason))
+		in := proposal(j, why, r.Reason)
+		in.Seen = was.words()
+		if !shown {
+			in.Hint = "OpCon does not show it any more: it was deleted, or the service account may not see it. " + in.Hint
 		}
+		list = append(list, in)
 	}
 	for _, j := range sc.jobs {
-		if seen[j.ID] || r.knows(j) {
+		if seen[j.ID] || r.knows(j) || r.settled(j.ID) {
 			continue
 		}
-		switch {
-		case j.StartedOn != "" && !sameName(j.StartedOn, r.Machine.Name) && !j.startsElsewhereByRule(r.Machine):
-			list = append(list, proposal(j, RanElsewhere, r.Reason))
-		case j.Category == JobFailed && (j.StartedOn == "" || sameName(j.StartedOn, r.Machine.Name)):
-			list = append(list, proposal(j, ReportedFailed, r.Reason))
-		case j.Category == JobMissedStart:
-			list = append(list, proposal(j, NeverStarted, r.Reason))
-		case j.runningOn(r.Machine) && j.JustSent():
-			list = append(list, proposal(j, SentNotStarted, r.Reason))
-		case j.Category == JobWaiting && j.dueWithin(taken, clock):
-			list = append(list, proposal(j, DueMeanwhile, r.Reason))
+		if why := sc.since(j, taken, clock); why != 0 {
+			list = append(list, proposal(j, why, r.Reason))
 		}
 	}
 	slices.SortFunc(list, func(a, b Interrupted) int {
@@ -116,6 +135,25 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 	return list, nil
 }
 
+// since says what has happened to a job that was not seen running, or 0.
+func (sc *scope) since(j Job, taken, now time.Time) Why {
+	switch {
+	case j.StartedOn != "" && !sameName(j.StartedOn, sc.machine.Name) && !j.startsElsewhereByRule(sc.machine):
+		return RanElsewhere
+	case (j.Category == JobFailed || j.prerunFailed()) && (j.StartedOn == "" || sameName(j.StartedOn, sc.machine.Name)):
+		return ReportedFailed
+	case j.Category == JobMissedStart:
+		return NeverStarted
+	case j.Category == JobUnknown && (j.StartedOn == "" || sameName(j.StartedOn, sc.machine.Name)):
+		return EndNotProven
+	case j.mayRunOn(sc.machine, sc.groups) && j.JustSent():
+		return SentNotStarted
+	case j.Category == JobWaiting && j.dueWithin(taken, now):
+		return DueMeanwhile
+	}
+	return 0
+}
+
 // startsElsewhereByRule reports whether the job belongs to another machine in the first place and only names m as an
 // alternate.
 func (j Job) startsElsewhereByRule(m Machine) bool {
@@ -123,11 +161,11 @@ func (j Job) startsElsewhereByRule(m Machine) bool {
 }
 
 // dueWithin reports whether the job's computed start lies between two moments. A start without an offset is read in
-// the server's zone.
+// the server's zone; one that cannot be read may lie between them.
 func (j Job) dueWithin(from, to time.Time) bool {
 	start, ok := parseTime(j.Started)
-	if !ok || from.IsZero() {
-		return false
+	if !ok {
+		return strings.TrimSpace(j.Started) != ""
 	}
 	if !zoned(j.Started) {
 		start = time.Date(start.Year(), start.Month(), start.Day(), start.Hour(), start.Minute(), start.Second(), start.Nanosecond(), to.Location())
@@ -142,24 +180,30 @@ func (r Record) knows(j Job) bool {
 	})
 }
 
-// interruption compares a job seen running with what it is now.
-func interruption(was, now Job) (Why, bool) {
-	if now.Number != was.Number && now.Number != 0 && was.Number != 0 {
-		return 0, false // has been started again since; somebody has decided
+// settled reports whether the decision on the job was carried out.
+func (r Record) settled(id JobID) bool {
+	return slices.ContainsFunc(r.Decided, func(d Decided) bool { return d.Job == id && d.Phase == PhaseDone })
+}
+
+// inTrouble reports what needs a person whether the machine moves or not.
+func (j Job) inTrouble() bool {
+	return j.Category == JobFailed || j.Category == JobMissedStart || j.prerunFailed()
+}
+
+// interruption compares a job seen running with what it is now. That it has ended well is not asked here.
+func interruption(was, now Job) Why {
+	again := now.Number != was.Number && now.Number != 0 && was.Number != 0
+	switch {
+	case again:
+		return EndNotProven
+	case (now.Category == JobRunning || now.Category == JobFailed) && was.JustSent(), now.JustSent():
+		return SentNotStarted
+	case now.Category == JobRunning:
+		return StillRunning
+	case now.Category == JobFailed, now.prerunFailed():
+		return ReportedFailed
 	}
-	switch now.Category {
-	case JobRunning:
-		if was.JustSent() || now.JustSent() {
-			return SentNotStarted, true
-		}
-		return StillRunning, true
-	case JobFailed:
-		if was.JustSent() {
-			return SentNotStarted, true
-		}
-		return ReportedFailed, true
-	}
-	return 0, false
+	return EndNotProven
 }
 
 func proposal(j Job, why Why, reason string) Interrupted {
@@ -176,17 +220,23 @@ func proposal(j Job, why Why, reason string) Interrupted {
 		in.Hint = "Make sure that it does not go on running on the old host before it is marked failed; marking it failed runs its failure events." + point
 	case ReportedFailed:
 		in.Hint = "It may have ended well on the old host after the line went down: look at its output and at what the new host holds." + point
+	case EndNotProven:
+		in.Proposal.Action = LeaveAsIs
+		in.Hint = fmt.Sprintf("OpCon shows it %s, as number %d: find out on the old host and from whoever changed it whether it ended, and what has to run again.", j.words(), j.Number) + point
 	case RanElsewhere:
 		in.Proposal.Action = LeaveAsIs
 		in.Hint = fmt.Sprintf("It was started on %s instead: find out what it did there before anything is run again.", j.StartedOn)
 	case NeverStarted:
 		in.Proposal.Action = LeaveAsIs
 		in.Hint = "It never ran. Decide whether it still has to; start it by hand when its schedule is released."
-	}
-	if why == DueMeanwhile {
+	case DueMeanwhile:
 		in.Proposal.Action = LeaveAsIs
-		in.Hint = "It runs when its schedule is released. Cancel or skip it in OpCon before that if it must not."
+		in.Hint = "Left as it is, it starts by itself when its schedule is released. Hold or cancel it if it must not run now."
 	}
 	in.Proposal.MarkFailedFirst = in.Proposal.Action != LeaveAsIs && j.Category == JobRunning
+	if in.Proposal.check(j) != nil {
+		in.Proposal.Action, in.Proposal.MarkFailedFirst = LeaveAsIs, false
+		in.Hint += " OpCon restarts no job in this state: start, hold or cancel it in OpCon, or leave it."
+	}
 	return in
 }

@@ -23,7 +23,7 @@ func (s *site) moved(t *testing.T) opcon.Record {
 	rec, err := s.client.Quiesce(ctx, unplanned())
 	require.NoError(t, err)
 	s.swap()
-	rec, err = s.client.BringUp(ctx, rec, resumed())
+	rec, err = s.client.Reconnect(ctx, rec, resumed())
 	require.NoError(t, err)
 	return rec
 }
@@ -146,12 +146,12 @@ func TestRerun(t *testing.T) {
 		require.Equal(t, 1, s.Count("restart", ""))
 	})
 	t.Run("a lost reply never starts a job twice", func(t *testing.T) {
-		for _, kind := range []opcontest.FaultKind{opcontest.CutBefore, opcontest.CutAfter, opcontest.LoseRecord, opcontest.NeverEnds} {
+		for _, kind := range []opcontest.InjectionKind{opcontest.CutBefore, opcontest.CutAfter, opcontest.LoseRecord, opcontest.NeverEnds} {
 			s := newSite(t, opcontest.Config{}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(time.Second, 200*time.Millisecond))
 			rec := s.moved(t)
 			d := listed(t, s, rec, "GOODNIGHT")
 			d.Action = opcon.Restart
-			s.Inject(opcontest.Fault{Kind: kind, Verb: "restart"})
+			s.Inject(opcontest.Injection{Kind: kind, Verb: "restart"})
 			err := s.client.Rerun(ctx, d)
 			if kind == opcontest.CutAfter || kind == opcontest.LoseRecord {
 				require.NoError(t, err)
@@ -230,7 +230,7 @@ func TestDecisionsWithinAProcedure(t *testing.T) {
 func TestDecisionsSurviveACrash(t *testing.T) {
 	ctx := context.Background()
 	for _, verb := range []string{"markFailed", "restartOnHold"} {
-		for _, kind := range []opcontest.FaultKind{opcontest.MuteAfter, opcontest.Mute} {
+		for _, kind := range []opcontest.InjectionKind{opcontest.MuteAfter, opcontest.Mute} {
 			s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})
 			r := resumed()
 			r.Decide = func(_ context.Context, list []opcon.Interrupted) ([]opcon.Decision, error) {
@@ -247,7 +247,7 @@ func TestDecisionsSurviveACrash(t *testing.T) {
 			require.NoError(t, err)
 			cut, cancel := context.WithCancel(ctx)
 			s.Before("POST", "/api/jobactions", verb, 0, cancel)
-			s.Inject(opcontest.Fault{Kind: kind, Verb: verb})
+			s.Inject(opcontest.Injection{Kind: kind, Verb: verb})
 			_, err = procedure(t, s, unplanned(), r).Run(cut, options(first))
 			cancel()
 			require.Error(t, err)
@@ -303,49 +303,36 @@ func TestRepointNeedsTheMachineDown(t *testing.T) {
 	rec, err := s.client.Quiesce(ctx, unplanned())
 	require.NoError(t, err)
 	s.Change(func() { s.Machine.Asked, s.Machine.State = "U", "U" }) // somebody brought it up
-	_, err = s.client.BringUp(ctx, rec, resumed())
+	_, err = s.client.Reconnect(ctx, rec, resumed())
 	require.ErrorIs(t, err, failover.ErrPrecondition)
 	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
 	require.Zero(t, s.Count("address", ""))
 	require.Empty(t, s.Violations())
 
 	o := resumed()
-	o.Address = opcon.Address{IP: "192.0.2.2"}
+	o.Address, o.Host = opcon.Address{IP: "192.0.2.2"}, "192.0.2.2"
 	s.mu.Lock()
 	s.agents["192.0.2.2"], s.primary = true, "192.0.2.2"
 	s.mu.Unlock()
 	s.Change(func() { s.Machine.Asked, s.Machine.State = "D", "D" })
-	_, err = s.client.BringUp(ctx, rec, o)
+	_, err = s.client.Reconnect(ctx, rec, o)
 	require.NoError(t, err)
 	_, _, address := s.MachineState(s.Machine)
 	require.Equal(t, "192.0.2.2", address)
 	require.Equal(t, "<Default>", s.Machine.FQDN)
 }
 
-func TestAliasMoves(t *testing.T) {
-	s := newSite(t, opcontest.Config{})
-	rec, err := s.client.Quiesce(context.Background(), unplanned())
-	require.NoError(t, err)
-	o := resumed()
-	o.Repoint, o.Address = opcon.AliasMoves, opcon.Address{}
-	_, err = s.client.Resume(context.Background(), rec, o)
-	require.NoError(t, err)
-	for _, r := range s.Requests() {
-		require.NotEqual(t, "PUT", r.Method)
-	}
-	require.Equal(t, 4, s.Count("release", ""))
-}
-
 func TestReleasePartlyRefused(t *testing.T) {
 	s := newSite(t, opcontest.Config{})
+	s.quiet()
 	ctx := context.Background()
 	rec, err := s.client.Quiesce(ctx, unplanned())
 	require.NoError(t, err)
-	s.FailItem("release", "SYM STATEMENTS", "no privilege", 1)
+	s.FailItem("release", "SYM STATEMENTS", "no privilege", failover.DefaultAttempts)
 	rec, err = s.client.Resume(ctx, rec, resumed())
 	require.ErrorIs(t, err, opcon.ErrActionFailed)
 	require.ErrorContains(t, err, "no privilege")
-	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err), "three are released, one is not")
 	action, ok := errors.AsType[*opcon.ActionError](err)
 	require.True(t, ok)
 	require.Equal(t, "2026-08-22 SYM STATEMENTS", action.Item)
@@ -359,6 +346,7 @@ func TestReleasePartlyRefused(t *testing.T) {
 // TestOnlyOurHoldsAreReleased: others hold and release meanwhile; theirs stays as they left it.
 func TestOnlyOurHoldsAreReleased(t *testing.T) {
 	s := newSite(t, opcontest.Config{})
+	s.quiet()
 	ctx := context.Background()
 	rec, err := s.client.Quiesce(ctx, unplanned())
 	require.NoError(t, err)

@@ -3,6 +3,7 @@ package opcon
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -86,19 +87,46 @@ func (j Job) JustSent() bool {
 	return false
 }
 
+// prerunFailed reports a job whose preparation failed; OpCon counts it as waiting (documented words).
+func (j Job) prerunFailed() bool {
+	return plain(j.Description) == "prerunfailed"
+}
+
+// mayRunOn reports whether the job runs on m or may: it was sent there, or is about to be sent and m is its primary
+// machine or one of its group. A category that is not known counts as running.
+func (j Job) mayRunOn(m Machine, groups map[string]bool) bool {
+	if j.Category != JobRunning && j.Category != JobUnknown {
+		return false
+	}
+	if j.StartedOn != "" {
+		return sameName(j.StartedOn, m.Name)
+	}
+	return sameName(j.Primary, m.Name) || (j.Primary == "" && groups[strings.ToLower(strings.TrimSpace(j.Group))])
+}
+
+// words returns the category and the server's own words for it.
+func (j Job) words() string {
+	if j.Description == "" {
+		return j.Category.String()
+	}
+	return j.Category.String() + " (" + j.Description + ")"
+}
+
 // processingEvents reports whether a final status is still being worked on; no restart is taken meanwhile (documented).
 func (j Job) processingEvents() bool {
 	return strings.Contains(plain(j.Description), "processingevents")
 }
 
-func readJob(raw json.RawMessage) Job {
+// readJob reads a row. A row without an id, or with a number that cannot be read, is an error.
+func readJob(raw json.RawMessage) (Job, error) {
 	o := readObject(raw)
+	var bad error
 	schedule, status, start := o.object("schedule"), o.object("status", "jobStatus"), o.object("computedStartTime")
 	j := Job{
 		ID: JobID(o.text("id")), Name: o.text("name", "jobName"),
 		Schedule: ScheduleID(schedule.text("id")), ScheduleRef: schedule.text("name"),
-		TypeID:      o.object("jobType", "type").number("id"),
-		Description: status.text("description"), Number: o.number("jobNumber"),
+		TypeID:      o.object("jobType", "type").number(&bad, "id"),
+		Description: status.text("description"), Number: o.number(&bad, "jobNumber"),
 		Started: start.text("time"), Termination: o.text("terminationDescription"),
 		StartedOn: machineName(o.get("startMachine")), Primary: machineName(o.get("primaryMachine", "machine")),
 		Group: o.object("machineGroup").text("name"),
@@ -110,16 +138,17 @@ func readJob(raw json.RawMessage) Job {
 			j.Alternates = append(j.Alternates, name)
 		}
 	}
-	var steps []json.RawMessage
-	_ = json.Unmarshal(o.get("steps"), &steps) // absent is none
-	for _, s := range steps {
+	for _, s := range o.rows(&bad, "steps") {
 		if text := readObject(s).text("name", "step", "id"); text != "" {
 			j.Steps = append(j.Steps, text)
 		} else if text := rawText(s); text != "" && readObject(s) == nil {
 			j.Steps = append(j.Steps, text)
 		}
 	}
-	return j
+	if bad == nil && j.ID == "" {
+		bad = errors.New("a daily job has no id: " + shorten(string(raw), 120))
+	}
+	return j, bad
 }
 
 // machineName reads a machine reference, an object or a bare name.
@@ -145,17 +174,8 @@ func (j Job) runsOn(m Machine, groups map[string]bool) bool {
 // documented, and leaves the choice to the caller. Changes nothing. Errors: ErrAuth, ErrForbidden, ErrUnavailable;
 // NotApplied always.
 func (c *Client) Jobs(ctx context.Context, date Date) ([]Job, error) {
-	rows, err := c.list(ctx, "read daily jobs of", "/api/dailyjobs", "path", url.Values{"dates": {string(date)}})
-	if err != nil {
-		return nil, err
-	}
-	var jobs []Job
-	for _, row := range rows {
-		if j := readJob(row); j.ID != "" && (j.Date == date || j.Date == "") {
-			jobs = append(jobs, j)
-		}
-	}
-	return jobs, nil
+	jobs, err := c.jobsWhere(ctx, url.Values{"dates": {string(date)}})
+	return slices.DeleteFunc(jobs, func(j Job) bool { return j.Date != date && j.Date != "" }), err
 }
 
 // jobsByID reads the named jobs again. A job name may hold a comma, which a list of ids cannot, so ids are asked for
@@ -164,9 +184,8 @@ func (c *Client) jobsByID(ctx context.Context, ids []JobID) (map[JobID]Job, erro
 	found := map[JobID]Job{}
 	var easy []JobID
 	ask := func(q string) error {
-		rows, err := c.list(ctx, "read daily jobs of", "/api/dailyjobs", "path", url.Values{"ids": {q}})
-		for _, row := range rows {
-			j := readJob(row)
+		jobs, err := c.jobsWhere(ctx, url.Values{"ids": {q}})
+		for _, j := range jobs {
 			found[j.ID] = j
 		}
 		return err
@@ -195,8 +214,11 @@ func (c *Client) jobByPath(ctx context.Context, id JobID) (Job, error) {
 	if err != nil {
 		return Job{}, err
 	}
-	j := readJob(rep.body)
-	if j.ID != id {
+	j, err := readJob(rep.body)
+	switch {
+	case err != nil:
+		return Job{}, c.unreadable("read daily job", string(id), err)
+	case j.ID != id:
 		return Job{}, c.fail("read daily job", string(id), failover.NotApplied, "check the id", ErrNotFound)
 	}
 	return j, nil

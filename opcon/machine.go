@@ -100,32 +100,38 @@ func orUnset(s string) string {
 
 // Machine is one machine record: OpCon's view of an agent.
 type Machine struct {
-	ID              int64        `json:"id"`            // the server's
-	Name            string       `json:"name"`          // at most 24 characters (documented)
-	TypeID          int64        `json:"type"`          // 6 is UNIX, which Symitar hosts are (seen in client code)
-	State           MachineState `json:"state"`         // the line as it is
-	Asked           MachineState `json:"asked"`         // what was asked for: Up, Limited or Down
-	CurrentJobs     int          `json:"currentJobs"`   // may stay above 0 for ever after a crash; only a desktop client recounts it
-	Address         Address      `json:"address"`       // empty unless the whole record was read
-	AgentVersion    string       `json:"agentVersion"`  // version of the agent that last answered
-	AllowKill       bool         `json:"allowKill"`     // should be false for RSJ hosts
-	SpecialFeatures string       `json:"features"`      // on Symitar hosts it names RSJ and its version
-	TLS             bool         `json:"tls,omitempty"` // the line to the agent uses TLS, whose certificate differs per host
+	ID              int64        `json:"id"`                    // the server's
+	Name            string       `json:"name"`                  // at most 24 characters (documented)
+	TypeID          int64        `json:"type"`                  // 6 is UNIX, which Symitar hosts are (seen in client code)
+	State           MachineState `json:"state"`                 // the line as it is
+	Asked           MachineState `json:"asked"`                 // what was asked for: Up, Limited or Down
+	CurrentJobs     *int64       `json:"currentJobs,omitempty"` // nil: not told; may stay above 0 for ever after a crash, since only a desktop client recounts it
+	Address         Address      `json:"address"`               // empty unless the whole record was read
+	AgentVersion    string       `json:"agentVersion"`          // version of the agent that last answered
+	AllowKill       bool         `json:"allowKill"`             // should be false for RSJ hosts
+	SpecialFeatures string       `json:"features"`              // on Symitar hosts it names RSJ and its version
+	Host            string       `json:"host,omitempty"`        // name of its host as the agent reports it; "" when the server does not tell
+	TLS             bool         `json:"tls,omitempty"`         // the line to the agent uses TLS, whose certificate differs per host
 
 	raw json.RawMessage // the record byte for byte, for the round trip of a PUT
 }
 
-func readMachine(raw json.RawMessage) Machine {
+// readMachine reads a record. A record without an id, or with a number that cannot be read, is an error.
+func readMachine(raw json.RawMessage) (Machine, error) {
 	o := readObject(raw)
 	status := o.object("status", "state")
+	var bad error
 	m := Machine{
-		ID: o.number("id"), Name: o.text("name"), TypeID: o.object("type").number("id"),
+		ID: o.number(&bad, "id"), Name: o.text("name"), TypeID: o.object("type").number(&bad, "id"),
 		State: readMachineState(status.text("state")), Asked: readMachineState(status.text("operationStatus")),
-		CurrentJobs:  int(o.number("currentJobs")),
 		Address:      Address{FQDN: o.text("fullyQualifiedDomainName"), IP: o.text("tcpIpAddress")},
 		AgentVersion: o.text("version", "agentVersion"), AllowKill: o.truth("allowKillJob"),
-		SpecialFeatures: o.text("agentSpecialFeatures"), TLS: o.truth("useTLSforSchedulingCommunications"),
+		SpecialFeatures: o.text("agentSpecialFeatures"), Host: strings.TrimSpace(o.text("hostname")), TLS: o.truth("useTLSforSchedulingCommunications"),
 		raw: raw,
+	}
+	if o.get("currentJobs") != nil {
+		n := o.number(&bad, "currentJobs")
+		m.CurrentJobs = &n
 	}
 	if status == nil { // some releases give the letter alone
 		m.State = readMachineState(o.text("status", "state"))
@@ -133,7 +139,18 @@ func readMachine(raw json.RawMessage) Machine {
 	if m.Asked == MachineUnknown {
 		m.Asked = readMachineState(o.text("operationStatus"))
 	}
-	return m
+	if bad == nil && m.ID <= 0 {
+		bad = errors.New("a machine record has no id")
+	}
+	return m, bad
+}
+
+// jobs says how many jobs OpCon counts on the machine.
+func (m Machine) jobs() string {
+	if m.CurrentJobs == nil {
+		return "does not tell how many jobs run"
+	}
+	return fmt.Sprintf("counts %d jobs", *m.CurrentJobs)
 }
 
 // FindMachine returns the machine of exactly that name, case and surrounding blanks aside, with its whole record. The
@@ -151,7 +168,11 @@ func (c *Client) FindMachine(ctx context.Context, name string) (Machine, error) 
 	}
 	var hits []Machine
 	for _, row := range rows {
-		if m := readMachine(row); sameName(m.Name, name) {
+		m, err := readMachine(row)
+		if sameName(m.Name, name) {
+			if err != nil {
+				return Machine{}, c.unreadable(op, name, err)
+			}
 			hits = append(hits, m)
 		}
 	}
@@ -181,7 +202,10 @@ func (c *Client) Machine(ctx context.Context, id int64) (Machine, error) {
 		return Machine{}, c.fail(op, target, failover.NotApplied, "check that the address is the OpCon API", errors.New("the answer is not a list"))
 	}
 	for _, row := range rows {
-		if m := readMachine(row); m.ID == id {
+		if m, err := readMachine(row); m.ID == id {
+			if err != nil {
+				return Machine{}, c.unreadable(op, target, err)
+			}
 			return m, nil
 		}
 	}
@@ -196,21 +220,21 @@ func (c *Client) groupsOf(ctx context.Context, m Machine) (map[string]bool, erro
 	}
 	groups := map[string]bool{}
 	add := func(name string) { groups[strings.ToLower(strings.TrimSpace(name))] = true }
+	var bad error
 	for _, row := range rows {
 		o := readObject(row)
-		var members []json.RawMessage
-		_ = json.Unmarshal(o.get("machines"), &members) // absent is no member
-		for _, member := range members {
+		for _, member := range o.rows(&bad, "machines") {
 			mo := readObject(member)
-			if mo.number("id") == m.ID || sameName(mo.text("name"), m.Name) {
+			if mo.number(&bad, "id") == m.ID || sameName(mo.text("name"), m.Name) {
 				add(o.text("name"))
 			}
 		}
 	}
-	var own []json.RawMessage
-	_ = json.Unmarshal(readObject(m.raw).get("groups"), &own)
-	for _, g := range own {
+	for _, g := range readObject(m.raw).rows(&bad, "groups") {
 		add(readObject(g).text("name"))
+	}
+	if bad != nil {
+		return nil, c.unreadable("read machine groups of", m.Name, bad)
 	}
 	return groups, nil
 }

@@ -16,40 +16,44 @@ import (
 // setMachine asks the machine up, limited or down and reads the record until what was asked for stands there. Asking
 // for what is asked for already sends nothing.
 func (c *Client) setMachine(ctx context.Context, id int64, want MachineState) error {
+	m, err := c.Machine(ctx, id)
+	if err == nil {
+		_, err = c.setState(ctx, m, want)
+	}
+	return err
+}
+
+// setState is setMachine for a machine that was just read. It returns the machine as it was read last.
+func (c *Client) setState(ctx context.Context, m Machine, want MachineState) (Machine, error) {
 	v := map[MachineState]verb{Up: verbUp, Limited: verbLimited, Down: verbDown}[want]
 	if v == "" {
-		return failover.Invalid("state", want.String(), "use Up, Limited or Down")
-	}
-	m, err := c.Machine(ctx, id)
-	if err != nil {
-		return err
+		return m, failover.Invalid("state", want.String(), "use Up, Limited or Down")
 	}
 	if m.Asked == want {
-		return nil
+		return m, nil
 	}
-	key := strconv.FormatInt(id, 10)
+	op, key := string(v)+" machine", strconv.FormatInt(m.ID, 10)
 	res := c.act(ctx, machineActions, v, "", []actionItem{{id: key, name: m.Name}})[key]
 	deadline := time.Now().Add(c.settleTime())
 	for {
-		m, err = c.Machine(ctx, id)
+		now, err := c.Machine(ctx, m.ID)
 		switch {
 		case err != nil:
 			outcome := failover.InDoubt
 			if failover.OutcomeOf(res) == failover.NotApplied {
 				outcome = failover.NotApplied
 			}
-			return c.fail(string(v)+" machine", key, outcome, "look at the machine in OpCon, or run again, which looks first", errors.Join(res, err))
-		case m.Asked == want:
-			return nil
+			return m, c.fail(op, m.Name, outcome, nextLook, errors.Join(res, err))
+		case now.Asked == want:
+			return now, nil
 		case failover.OutcomeOf(res) == failover.NotApplied:
-			return res
+			return now, res
 		}
 		if !time.Now().Before(deadline) || c.pause(ctx, c.set.pollFirst) != nil {
 			if res == nil {
-				res = fmt.Errorf("%w: the server reported success and the machine is still asked %s", failover.ErrNotObserved, m.Asked)
+				res = fmt.Errorf("%w: the server reported success and the machine is still asked %s", failover.ErrNotObserved, now.Asked)
 			}
-			return c.fail(string(v)+" machine", m.Name, failover.InDoubt,
-				or(failover.NextOf(res), "look at the machine in OpCon, or run again, which looks first"), res)
+			return now, c.fail(op, m.Name, failover.InDoubt, or(failover.NextOf(res), nextLook), res)
 		}
 	}
 }
@@ -95,15 +99,18 @@ func (c *Client) setAddress(ctx context.Context, id int64, to Address) error {
 	if failover.OutcomeOf(putErr) == failover.NotApplied {
 		return putErr
 	}
-	now, err := c.Machine(ctx, id)
-	switch {
-	case err != nil:
-		return c.fail(op, m.Name, failover.InDoubt, "look at the machine's address in OpCon, or run again, which looks first", errors.Join(putErr, err))
-	case now.Address.equal(want):
-		return nil
-	case putErr != nil:
-		return c.fail(op, m.Name, failover.InDoubt, "look at the machine's address in OpCon, or run again, which looks first", putErr)
+	deadline := time.Now().Add(c.settleTime())
+	for {
+		now, err := c.Machine(ctx, id)
+		switch {
+		case err == nil && now.Address.equal(want):
+			return nil
+		case err == nil && putErr == nil && time.Now().Before(deadline) && c.pause(ctx, c.set.pollFirst) == nil:
+			continue
+		case err == nil:
+			err = fmt.Errorf("%w: its address is still %s", failover.ErrNotObserved, now.Address)
+		}
+		return c.fail(op, m.Name, failover.InDoubt, "look at the machine's address in OpCon, or run again, which looks first; where the server takes no edit, edit the record by hand",
+			errors.Join(putErr, err))
 	}
-	return c.fail(op, m.Name, failover.NotApplied, "edit the record by hand, or use a host alias",
-		fmt.Errorf("%w: the server accepted the record and its address is still %s", failover.ErrNotObserved, now.Address))
 }

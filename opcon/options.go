@@ -3,7 +3,6 @@ package opcon
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -55,8 +54,8 @@ func WithRootCAs(pool *x509.CertPool) Option {
 	}
 }
 
-// WithPinnedCertificate trusts exactly the server certificates with these SHA-256 fingerprints, written in
-// hexadecimal with or without colons, as "openssl x509 -fingerprint -sha256" prints them. Name and expiry are not
+// WithPinnedCertificate trusts exactly the server certificates with these SHA-256 fingerprints, as openssl and Windows
+// show them: hexadecimal, with or without colons, blanks and "sha256 Fingerprint=". Name and expiry are not
 // looked at: the pin says more than they do.
 func WithPinnedCertificate(fingerprints ...string) Option {
 	return func(s *settings) error {
@@ -64,9 +63,9 @@ func WithPinnedCertificate(fingerprints ...string) Option {
 			return failover.Invalid("WithPinnedCertificate", "no fingerprint was given", "give the SHA-256 fingerprint of the server's certificate")
 		}
 		for _, f := range fingerprints {
-			sum, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(f), ":", ""))
-			if err != nil || len(sum) != 32 {
-				return failover.Invalid("WithPinnedCertificate", fmt.Sprintf("%q is not a SHA-256 fingerprint", f), "use 64 hexadecimal digits, colons allowed")
+			sum, err := readFingerprint(f)
+			if err != nil {
+				return err
 			}
 			s.pins = append(s.pins, sum)
 		}
@@ -99,7 +98,8 @@ func WithApplication(application, name string, password failover.SecretFunc) Opt
 	return withLogin(login{kind: loginApplication, application: application, user: name, secret: password})
 }
 
-// WithToken uses a token made elsewhere: an external token or an application token from a secret store. When the
+// WithToken uses a token made elsewhere: an external token or an application token from a secret store, the id alone or as
+// the vendor's tools write it ("Token <id>"). When the
 // server refuses it, the function is asked once more; the same token again means [ErrAuth], not a loop.
 func WithToken(token failover.SecretFunc) Option {
 	return withLogin(login{kind: loginFixed, secret: token})
@@ -117,6 +117,7 @@ func withLogin(l login) Option {
 		case l.kind == loginApplication && strings.TrimSpace(l.application) == "":
 			return failover.Invalid("login", "has no application name", "name the application, for example symitar-failover")
 		}
+		l.user, l.application = strings.TrimSpace(l.user), strings.TrimSpace(l.application)
 		s.login = l
 		return nil
 	}

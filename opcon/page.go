@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -12,8 +13,13 @@ import (
 )
 
 const (
-	pageSize = 300
-	maxPages = 1000
+	// largePage is asked for first: one long answer costs a server less than many that each search again. A server that
+	// cannot give it in time, or refuses it, is asked for smallPage from then on.
+	largePage = 5000
+	smallPage = 300
+
+	maxPages = 4000      // of one list
+	maxList  = 256 << 20 // bytes of one list
 )
 
 // list reads all pages of a collection. The server's own page limit is not public and some calls may ignore paging
@@ -36,8 +42,30 @@ func (c *Client) list(ctx context.Context, op, path, sortBy string, query url.Va
 	return rows, nil
 }
 
+// page asks for one page.
+func (c *Client) page(ctx context.Context, op, path string, q url.Values) (reply, error) {
+	if !c.small.Load() {
+		q.Set("limit", strconv.Itoa(largePage))
+		rep, err := c.do(ctx, call{op: op, method: http.MethodGet, path: path, query: q, tries: 1})
+		if err == nil || ctx.Err() != nil || !tooMuch(err) {
+			return rep, err
+		}
+		c.small.Store(true)
+	}
+	q.Set("limit", strconv.Itoa(smallPage))
+	return c.do(ctx, call{op: op, method: http.MethodGet, path: path, query: q})
+}
+
+// tooMuch reports whether a smaller page may succeed where this one failed.
+func tooMuch(err error) bool {
+	if api, ok := errors.AsType[*APIError](err); ok {
+		return api.Status == http.StatusBadRequest || api.Status == http.StatusRequestEntityTooLarge || api.Status >= http.StatusInternalServerError
+	}
+	return passing(err) && !errors.Is(err, ErrAuth)
+}
+
 func (c *Client) listRound(ctx context.Context, op, path, sortBy string, query url.Values, seen map[string]bool, rows *[]json.RawMessage) (bool, error) {
-	shifted, offset, last, first := false, 0, "", ""
+	shifted, offset, last, first, size := false, 0, "", "", 0
 	here := map[string]bool{} // ids of this round
 	for range maxPages {
 		q := url.Values{}
@@ -45,14 +73,16 @@ func (c *Client) listRound(ctx context.Context, op, path, sortBy string, query u
 			q[k] = v
 		}
 		q.Set("offset", strconv.Itoa(offset))
-		q.Set("limit", strconv.Itoa(pageSize))
 		q.Set("includeCount", "true")
 		if sortBy != "" {
 			q.Set("sortBy", sortBy)
 		}
-		rep, err := c.do(ctx, call{op: op, method: http.MethodGet, path: path, query: q})
+		rep, err := c.page(ctx, op, path, q)
 		if err != nil {
 			return false, err
+		}
+		if size += len(rep.body); size > maxList {
+			break
 		}
 		var page []json.RawMessage
 		if len(rep.body) > 0 {
@@ -93,7 +123,7 @@ func (c *Client) listRound(ctx context.Context, op, path, sortBy string, query u
 			last = ""
 		}
 	}
-	return false, c.fail(op, c.host, failover.NotApplied, "narrow the request", errors.New("the list does not end"))
+	return false, c.fail(op, c.host, failover.NotApplied, "narrow the request", fmt.Errorf("the list does not end within %d pages and %d bytes", maxPages, maxList))
 }
 
 // rowID is what makes a row the same row: its id, or its whole text where it has none.

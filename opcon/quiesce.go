@@ -3,7 +3,6 @@ package opcon
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -97,7 +96,7 @@ func (c *Client) Quiesce(ctx context.Context, o QuiesceOptions) (Record, error) 
 	if err != nil {
 		return Record{}, err
 	}
-	err = drive(ctx, steps)
+	err = c.play(ctx, "opcon.Quiesce", steps, o.Reason)
 	return st.record, err
 }
 
@@ -124,55 +123,10 @@ func (m *memory) store() store {
 	}
 }
 
-// drive runs steps in order without a journal: observe, apply, observe until it holds.
-func drive(ctx context.Context, steps []failover.Step) error {
-	for _, s := range steps {
-		if err := driveStep(ctx, s); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func driveStep(ctx context.Context, s failover.Step) error {
-	ctx, cancel := context.WithTimeout(ctx, or(s.Timeout, failover.DefaultTimeout))
-	defer cancel()
-	obs, err := s.Observe(ctx)
-	if err != nil || obs.Done {
-		return err
-	}
-	if s.Kind == failover.Check && !s.Wait {
-		return stepFailed(s, obs, failover.NotApplied, failover.ErrPrecondition)
-	}
-	if s.Apply != nil {
-		if err := s.Apply(ctx); err != nil {
-			return err
-		}
-	}
-	for {
-		if obs, err = s.Observe(ctx); err == nil && obs.Done {
-			return nil
-		}
-		if pause(ctx, or(s.Poll, failover.DefaultPoll)) != nil {
-			outcome := failover.InDoubt
-			if s.Kind == failover.Check {
-				outcome = failover.NotApplied
-			}
-			if err != nil {
-				return err
-			}
-			return stepFailed(s, obs, outcome, failover.ErrNotObserved)
-		}
-	}
-}
-
-func stepFailed(s failover.Step, obs failover.Observation, outcome failover.Outcome, kind error) error {
-	text := obs.Found
-	for _, it := range obs.Items {
-		if !it.Done {
-			text += "; " + it.Target + ": " + it.Found
-		}
-	}
-	return &failover.Error{Op: strings.ToLower(s.Title[:1]) + s.Title[1:], Target: s.Target, Outcome: outcome,
-		Next: or(s.Help, "clear the reason and run again"), Err: because(kind, text)}
+// play runs steps with a journal in memory, by the same engine and rules as those of a procedure.
+func (c *Client) play(ctx context.Context, name string, steps []failover.Step, reason string) error {
+	j := failover.MemoryJournal()
+	defer func() { _ = j.Close() }() // it is in memory
+	_, err := failover.Procedure{Name: name, Steps: steps}.Run(ctx, failover.RunOptions{Journal: j, Actor: "opcon", Reason: reason, Logger: c.log})
+	return err
 }

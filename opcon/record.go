@@ -113,19 +113,24 @@ func (r Record) clone() Record {
 	return r
 }
 
-// plan puts schedules about to be held into the record, in doubt until the server's state has been read.
-func (r *Record) plan(list []Schedule, step string) {
+// plan puts schedules about to be held into the record, in doubt until the server's state has been read. It returns those
+// that no earlier hold of this run may be in effect for: only of them can a refusal say that they are not ours.
+func (r *Record) plan(list []Schedule, step string) map[ScheduleID]bool {
+	fresh := map[ScheduleID]bool{}
 	for _, s := range list {
 		i := slices.IndexFunc(r.Held, func(h HeldSchedule) bool { return h.ID == s.ID })
 		if i < 0 {
+			fresh[s.ID] = true
 			r.Held = append(r.Held, HeldSchedule{ID: s.ID, Name: s.Name, Date: s.Date, Was: s.State, Step: step})
 			continue
 		}
+		fresh[s.ID] = !r.Held[i].Ours() || r.Held[i].Released
 		r.Held[i].Outcome, r.Held[i].Released = failover.InDoubt, false
 	}
 	slices.SortFunc(r.Held, func(a, b HeldSchedule) int {
 		return cmp.Or(cmp.Compare(a.Date, b.Date), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
 	})
+	return fresh
 }
 
 // withoutReleased leaves out what this run has released already: a Resume that is called again does not hold it anew.
@@ -135,9 +140,10 @@ func (r Record) withoutReleased(list []Schedule) []Schedule {
 	})
 }
 
-func (r *Record) settle(id ScheduleID, o failover.Outcome) {
+// settle notes what became of a hold. A refusal of this hold lowers no earlier one.
+func (r *Record) settle(id ScheduleID, o failover.Outcome, fresh bool) {
 	for i := range r.Held {
-		if r.Held[i].ID == id {
+		if r.Held[i].ID == id && (o != failover.NotApplied || fresh) {
 			r.Held[i].Outcome = o
 		}
 	}
@@ -155,12 +161,8 @@ func (r *Record) addRunning(jobs []Job) {
 }
 
 // snapshot reads everything a record starts with.
-func (c *Client) snapshot(ctx context.Context, machine, reason string, extra []Date) (Record, error) {
-	m, err := c.FindMachine(ctx, machine)
-	if err != nil {
-		return Record{}, err
-	}
-	sc, err := c.scopeOf(ctx, m, extra)
+func (c *Client) snapshot(ctx context.Context, m Machine, reason string, extra []Date) (Record, error) {
+	sc, err := c.scopeOf(ctx, m, extra, time.Minute) // nothing was changed since the check that read them
 	if err != nil {
 		return Record{}, err
 	}
@@ -171,9 +173,9 @@ func (c *Client) snapshot(ctx context.Context, machine, reason string, extra []D
 	}
 	for _, j := range sc.jobs {
 		switch {
-		case j.runningOn(m):
+		case j.mayRunOn(m, sc.groups):
 			r.Running = append(r.Running, j)
-		case j.Category == JobFailed, j.StartedOn != "" && !sameName(j.StartedOn, m.Name):
+		case j.inTrouble(), j.StartedOn != "" && !sameName(j.StartedOn, m.Name):
 			r.Before = append(r.Before, JobMark{ID: j.ID, Number: j.Number, Category: j.Category, StartedOn: j.StartedOn})
 		}
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // maxReply is how much of an answer is read. A page of jobs is far below it.
-const maxReply = 64 << 20
+const maxReply = 32 << 20
 
 // getAttempts is how often a GET is tried. Nothing but a GET is ever repeated.
 const getAttempts = 3
@@ -33,6 +33,7 @@ type call struct {
 	body   any    // marshalled to JSON
 	raw    []byte // sent as it is, in place of body
 	open   bool   // needs no token
+	tries  int    // of a GET; 0 means getAttempts
 }
 
 type reply struct {
@@ -87,7 +88,7 @@ func (c *Client) do(ctx context.Context, in call) (reply, error) {
 		case err == nil:
 			err = rep.refusal(in.op, c, in)
 		}
-		if in.method != http.MethodGet || attempt >= getAttempts || ctx.Err() != nil || !passing(err) {
+		if in.method != http.MethodGet || attempt >= or(in.tries, getAttempts) || ctx.Err() != nil || !passing(err) {
 			return rep, err
 		}
 		if c.pause(ctx, time.Duration(attempt)*c.set.pollFirst/2) != nil {
@@ -100,9 +101,10 @@ func worthRetry(status int) bool {
 	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 }
 
-// passing reports whether a failure may be gone at the next try. A certificate that is not trusted stays so.
+// passing reports whether a failure may be gone at the next try. A certificate that is not trusted stays so, and so does
+// a port without TLS.
 func passing(err error) bool {
-	return !untrusted(err)
+	return !untrusted(err) && !speaksNoTLS(err)
 }
 
 // exchange sends one request once.
@@ -185,6 +187,8 @@ func (c *Client) lineError(outer context.Context, in call, outcome failover.Outc
 	}
 	next := "check that the API runs and is reachable, then run again"
 	switch {
+	case speaksNoTLS(err):
+		next = "what answers at this address does not speak TLS: correct the port or the scheme"
 	case untrusted(err):
 		next = "compare the server's certificate with the one expected; trust it by WithRootCAs or WithPinnedCertificate"
 	case outcome == failover.InDoubt:

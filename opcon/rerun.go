@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -15,7 +16,7 @@ import (
 type Rerun int
 
 const (
-	// LeaveAsIs: nothing. It is a decision like the others.
+	// LeaveAsIs: nothing is sent. It is a decision like the others: a job that waits runs when its schedule is released.
 	LeaveAsIs Rerun = iota + 1
 	// RestartOnHold puts the job back to On Hold; a person releases it. The best default after a swap.
 	RestartOnHold
@@ -27,10 +28,15 @@ const (
 	MarkFinishedOK
 	// MarkFailedOnly ends it as failed, with all its events.
 	MarkFailedOnly
+	// HoldJob holds a job that waits, so that the release of its schedule does not start it; a person releases it.
+	HoldJob
+	// CancelJob takes a job out of processing; jobs that depend on it are not satisfied.
+	CancelJob
 )
 
 var rerunWords = []string{0: "", LeaveAsIs: "leave", RestartOnHold: "restart-on-hold", Restart: "restart", ForceRestart: "force-restart",
-	MarkFinishedOK: "mark-finished-ok", MarkFailedOnly: "mark-failed"}
+	MarkFinishedOK: "mark-finished-ok", MarkFailedOnly: "mark-failed",
+	HoldJob: "hold", CancelJob: "cancel"}
 
 // String returns the decision as a word, for example "restart-on-hold".
 func (r Rerun) String() string { return word(rerunWords, int(r)) }
@@ -42,7 +48,7 @@ func (r Rerun) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 func (r *Rerun) UnmarshalText(text []byte) error {
 	n := slices.Index(rerunWords, string(text))
 	if n < 1 {
-		return failover.Invalid("Decision.Action", fmt.Sprintf("%q is not known", text), "use one of"+strings.Join(rerunWords, " "))
+		return failover.Invalid("Decision.Action", fmt.Sprintf("%q is not known", text), "use one of "+strings.Join(rerunWords[1:], ", "))
 	}
 	*r = Rerun(n)
 	return nil
@@ -64,7 +70,7 @@ func (d Decision) validate() error {
 	switch {
 	case d.Job == "":
 		return failover.Invalid("Decision.Job", "is empty", "name the job by its id from the list of interrupted jobs")
-	case d.Action < LeaveAsIs || d.Action > MarkFailedOnly:
+	case d.Action < LeaveAsIs || d.Action > CancelJob:
 		return failover.Invalid("Decision.Action", "is not set for "+string(d.Job), "choose what is done, LeaveAsIs included")
 	case strings.TrimSpace(d.By) == "":
 		return failover.Invalid("Decision.By", "is empty for "+string(d.Job), "name who decided")
@@ -96,11 +102,49 @@ const (
 
 // Rerun carries out one decision. It reads the job first and sends nothing when the decision no longer fits the job, so
 // a job is never started twice for one decision: after a lost reply the job's own state tells, and where it cannot the
-// outcome is InDoubt and no start is sent again. Errors: failover.ErrInvalid, failover.ErrPrecondition (the decision does
-// not fit the job any more), failover.ErrInDoubt, failover.ErrNotObserved, ErrActionFailed, ErrNotFound.
+// outcome is InDoubt and this client sends no start for that run of the job again. Another process knows nothing of that:
+// use the steps or [Client.Resume], which write down how far a decision came. Errors: failover.ErrInvalid,
+// failover.ErrPrecondition (the decision does not fit the job any more), failover.ErrInDoubt, failover.ErrNotObserved,
+// ErrActionFailed, ErrNotFound.
 func (c *Client) Rerun(ctx context.Context, d Decision) error {
-	return c.rerun(ctx, d, PhaseDecided, func(Phase) error { return nil })
+	return c.rerun(ctx, d, c.starts.phase(d), func(p Phase) error { c.starts.note(d, p); return nil })
 }
+
+// starts remembers the starts of jobs that were sent and whose end was not seen, over all decisions on the same run.
+type starts struct {
+	mu   sync.Mutex
+	sent map[startOf]bool
+}
+
+type startOf struct {
+	job    JobID
+	number int64
+}
+
+func (s *starts) phase(d Decision) Phase {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sent[startOf{d.Job, d.Number}] {
+		return PhaseSending
+	}
+	return PhaseDecided
+}
+
+func (s *starts) note(d Decision, p Phase) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := startOf{d.Job, d.Number}
+	delete(s.sent, key)
+	if p == PhaseSending && d.starts() {
+		if s.sent == nil {
+			s.sent = map[startOf]bool{}
+		}
+		s.sent[key] = true
+	}
+}
+
+// starts reports whether the decision makes the job run without another person's word.
+func (d Decision) starts() bool { return d.Action == Restart || d.Action == ForceRestart }
 
 // rerun carries out a decision from the phase it has reached; reached records each phase before its effect.
 func (c *Client) rerun(ctx context.Context, d Decision, from Phase, reached func(Phase) error) error {
@@ -120,50 +164,71 @@ func (c *Client) rerun(ctx context.Context, d Decision, from Phase, reached func
 		switch {
 		case d.showsIn(j):
 			return reached(PhaseDone)
-		case !d.fits(j), d.Action == Restart, d.Action == ForceRestart:
-			// A restart may still stand in the queue, run and end; a second one would run the job twice. A job that
-			// is put on hold or marked twice is not harmed.
-			return c.fail(op, j.String(), failover.InDoubt, "look at the job in OpCon and settle it there",
+		case d.check(j) != nil, d.starts():
+			// A start may still stand in the queue, run and end; a second one would run the job twice. A job that is
+			// put on hold or marked twice is not harmed.
+			return c.fail(op, j.String(), failover.InDoubt, "look at the job in OpCon and settle it there, then decide to leave it and run again",
 				fmt.Errorf("%w: it was sent, and the job is now %s, number %d", failover.ErrInDoubt, j.Category, j.Number))
 		}
 	}
-	if d.Number != 0 && j.Number != 0 && d.Number != j.Number {
-		return c.fail(op, j.String(), failover.NotApplied, "decide again by the list of interrupted jobs",
-			fmt.Errorf("%w: the job has been started again since (number %d, decided upon %d)", failover.ErrPrecondition, j.Number, d.Number))
+	if from == PhaseMarking && j.Category != JobRunning && d.showsIn(j) {
+		return reached(PhaseDone)
 	}
-	marks := d.Action == MarkFinishedOK || d.Action == MarkFailedOnly
-	if j.Category == JobRunning && !marks {
-		if !d.MarkFailedFirst {
-			return c.fail(op, j.String(), failover.NotApplied, "decide to mark it failed first, once it is certain that it does not run on the old host",
-				fmt.Errorf("%w: OpCon restarts no job that it shows running", failover.ErrPrecondition))
-		}
-		if err := reached(PhaseMarking); err != nil {
+	if err := d.check(j); err != nil {
+		return c.fail(op, j.String(), failover.NotApplied, "correct the decision by the list of interrupted jobs and run again", err)
+	}
+	before, marked := from, false
+	if j.Category == JobRunning && !d.marks() {
+		if before, err = PhaseMarking, reached(PhaseMarking); err != nil {
 			return err
 		}
 		if j, err = c.jobAction(ctx, verbMarkFailed, d, j, func(j Job) bool { return j.Category == JobFailed && !j.processingEvents() }); err != nil {
 			return err
 		}
-	}
-	if d.showsIn(j) && from != PhaseDecided {
-		return reached(PhaseDone)
-	}
-	if err := d.allowed(j); err != nil {
-		return c.fail(op, j.String(), failover.NotApplied, "decide again by the list of interrupted jobs", err)
+		marked = true
+		if err := d.allowed(j); err != nil {
+			return c.fail(op, j.String(), failover.InDoubt, "correct the decision by the list of interrupted jobs and run again", fmt.Errorf("it was marked failed: %w", err))
+		}
 	}
 	if err := reached(PhaseSending); err != nil {
 		return err
 	}
 	v := map[Rerun]verb{RestartOnHold: verbRestartOnHold, Restart: verbRestart, ForceRestart: verbForceRestart,
-		MarkFinishedOK: verbMarkFinishedOK, MarkFailedOnly: verbMarkFailed}[d.Action]
-	if _, err = c.jobAction(ctx, v, d, j, d.showsIn); err != nil {
+		MarkFinishedOK: verbMarkFinishedOK, MarkFailedOnly: verbMarkFailed, HoldJob: verbHold, CancelJob: verbCancel}[d.Action]
+	if _, err = c.jobAction(ctx, v, d, j, d.showsIn); err == nil {
+		return reached(PhaseDone)
+	}
+	if failover.OutcomeOf(err) != failover.NotApplied {
 		return err
 	}
-	return reached(PhaseDone)
+	// Refused: nothing of this action is in effect, so the decision can be corrected. A mark sent before it stays.
+	if backErr := reached(before); backErr != nil {
+		err = errors.Join(err, backErr)
+	}
+	if marked {
+		return c.fail(op, j.String(), failover.InDoubt, "correct the decision by the list of interrupted jobs and run again", fmt.Errorf("it was marked failed: %w", err))
+	}
+	return err
 }
 
-// fits reports whether the job is still in a state the decision can be sent for.
-func (d Decision) fits(j Job) bool {
-	return (d.Number == 0 || j.Number == 0 || d.Number == j.Number) && d.allowed(j) == nil
+// marks reports whether the action is sent for a job as it is, without marking it failed first.
+func (d Decision) marks() bool {
+	return slices.Contains([]Rerun{MarkFinishedOK, MarkFailedOnly, HoldJob, CancelJob}, d.Action)
+}
+
+// check reports why the decision cannot be carried out for the job as it is now.
+func (d Decision) check(j Job) error {
+	switch {
+	case d.Action == LeaveAsIs:
+		return nil
+	case d.Number != 0 && j.Number != 0 && d.Number != j.Number:
+		return fmt.Errorf("%w: the job has been started again since (number %d, decided upon %d)", failover.ErrPrecondition, j.Number, d.Number)
+	case j.Category != JobRunning || d.marks():
+		return d.allowed(j)
+	case !d.MarkFailedFirst:
+		return fmt.Errorf("%w: OpCon restarts no job that it shows running; decide to mark it failed first, once it is certain that it does not run on the old host", failover.ErrPrecondition)
+	}
+	return d.offered(j)
 }
 
 // allowed applies the table of status changes (documented) to the decision.
@@ -174,12 +239,21 @@ func (d Decision) allowed(j Job) error {
 		ok = slices.Contains([]JobCategory{JobRunning, JobFailed, JobHeld, JobWaiting, JobUnderReview, JobFixed, JobMissedStart}, j.Category)
 	case MarkFailedOnly:
 		ok = slices.Contains([]JobCategory{JobRunning, JobHeld, JobWaiting, JobFinishedOK, JobUnderReview, JobFixed, JobMissedStart}, j.Category)
+	case HoldJob:
+		ok = j.Category == JobWaiting
+	case CancelJob:
+		ok = slices.Contains([]JobCategory{JobWaiting, JobHeld, JobFailed, JobUnderReview, JobMissedStart}, j.Category)
 	default:
 		ok = slices.Contains([]JobCategory{JobFailed, JobUnderReview, JobFixed, JobFinishedOK, JobCancelled, JobSkipped}, j.Category)
 	}
 	if !ok {
 		return fmt.Errorf("%w: a job that is %s (%s) cannot be changed so", failover.ErrPrecondition, j.Category, j.Description)
 	}
+	return d.offered(j)
+}
+
+// offered reports whether the server offers the restart step.
+func (d Decision) offered(j Job) error {
 	if d.Step != "" && !slices.Contains(j.Steps, d.Step) {
 		return fmt.Errorf("%w: the server offers no restart step %q for it", failover.ErrPrecondition, d.Step)
 	}
@@ -188,15 +262,20 @@ func (d Decision) allowed(j Job) error {
 
 // showsIn reports whether the job's state shows the decision's effect.
 func (d Decision) showsIn(j Job) bool {
+	again := d.Number != 0 && j.Number != 0 && j.Number != d.Number
 	switch d.Action {
 	case RestartOnHold:
-		return j.Category == JobHeld
+		return j.Category == JobHeld || again
 	case Restart, ForceRestart:
-		return j.Category == JobWaiting || j.Category == JobRunning || j.Category == JobHeld || (d.Number != 0 && j.Number != d.Number)
+		return j.Category == JobWaiting || j.Category == JobRunning || j.Category == JobHeld || again
 	case MarkFinishedOK:
 		return j.Category == JobFinishedOK
 	case MarkFailedOnly:
 		return j.Category == JobFailed
+	case HoldJob:
+		return j.Category == JobHeld
+	case CancelJob:
+		return j.Category == JobCancelled
 	}
 	return true
 }

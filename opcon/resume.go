@@ -2,7 +2,6 @@ package opcon
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -16,14 +15,11 @@ type Repoint int
 const (
 	// EditRecord writes the new address into the machine record, which the vendor asks for since June 2026 (documented).
 	EditRecord Repoint = iota + 1
-	// AliasMoves leaves the record alone, because it names a host alias that is moved outside OpCon, or because the
-	// host is the same as before.
+	// AliasMoves leaves the record alone, because it names a host alias that is moved outside OpCon.
 	AliasMoves
+	// HostStayed leaves the record alone, because the service did not move: the hold is let go on the host as it was.
+	HostStayed
 )
-
-// Decider returns one decision for each of the jobs, and may add others, for example for SMA_DATES. It is asked before
-// anything is restarted and must not change anything; an error wrapping failover.ErrWaiting parks the run.
-type Decider func(context.Context, []Interrupted) ([]Decision, error)
 
 // ResumeOptions says how a quiesced machine is set going again.
 type ResumeOptions struct {
@@ -34,16 +30,29 @@ type ResumeOptions struct {
 	Repoint Repoint // required
 	Address Address // EditRecord: the new host, by name or by IP address
 
-	// Decide is asked about the interrupted jobs. When it is nil, the steps hold a Manual step in its place, and
-	// Resume restarts nothing.
+	// Host is the name that the agent on the host reports to OpCon once it may run jobs, as the machine record shows it
+	// (field hostname); "" means Address.FQDN, or, with HostStayed, the name reported before. Nothing is released while an
+	// agent answers that reports another name. Domains count only where both names have one.
+	Host string
+	// AskAgent is the site's own question, which host the agent that answers now runs on, for example by the agent's log
+	// or a harmless job; nil: none. It counts before what OpCon reports. "" means that it cannot tell. It changes nothing.
+	AskAgent func(context.Context, Machine) (string, error)
+	// Vouch is a person's word that the agent that answers runs on the right host. It is used only where neither OpCon nor
+	// AskAgent tells, and it never outweighs a wrong name.
+	Vouch *failover.Statement
+	// OldAgent looks whether the agent on the old host is stopped; Done means that it is. It is asked in a step of its own
+	// and again right before the line is opened; nil: it is not asked, for example since the old host is switched off.
+	OldAgent func(context.Context) (failover.Observation, error)
+
+	// Decide is asked about the interrupted jobs. When it is nil, the steps hold a Manual step in its place, and Resume
+	// stops before anything is released if a job needs a decision; the error wraps failover.ErrWaiting and lists them.
 	Decide Decider
 	// KeepHeld names schedules that stay held although this run held them. They are for a person to release.
 	KeepHeld []string
 
-	// UpTimeout limits the wait for the agent on the new host to answer; 0 means 5 minutes.
+	// UpTimeout limits each wait for the agent on the new host; 0 means 5 minutes.
 	UpTimeout time.Duration
-	// HoldTimeout limits the steps that hold schedules and carry out decisions, and, six times as long, the one that
-	// releases them one after the other; 0 means 5 minutes.
+	// HoldTimeout limits each step that holds or releases schedules or carries out decisions; 0 means 5 minutes.
 	HoldTimeout time.Duration
 
 	// Prefix begins the steps' IDs; empty means "opcon/".
@@ -63,10 +72,15 @@ func (o *ResumeOptions) complete() error {
 		if err := checkAddress(o.Address); err != nil {
 			return err
 		}
-	case o.Repoint != AliasMoves:
-		return failover.Invalid("Repoint", "is not set", "use EditRecord with an Address, or AliasMoves")
+	case o.Repoint != AliasMoves && o.Repoint != HostStayed:
+		return failover.Invalid("Repoint", "is not set", "use EditRecord with an Address, AliasMoves, or HostStayed")
 	case o.Address != Address{}:
-		return failover.Invalid("Address", "is set with AliasMoves", "leave it out, or use EditRecord")
+		return failover.Invalid("Address", "is set and the record is not edited", "leave it out, or use EditRecord")
+	}
+	if o.Vouch != nil {
+		if err := o.Vouch.Validate("Vouch"); err != nil {
+			return err
+		}
 	}
 	if o.Record != nil && !sameName(o.Record.Machine.Name, o.Machine) {
 		return failover.Invalid("Record", "is of the machine "+o.Record.Machine.Name, "give the record of "+o.Machine)
@@ -87,101 +101,149 @@ func (o ResumeOptions) keeps(h HeldSchedule) bool {
 	return slices.ContainsFunc(o.KeepHeld, func(name string) bool { return sameName(name, h.Name) })
 }
 
-// Resume sets a quiesced machine going again: it holds what was built meanwhile, repoints the record, brings the machine
-// up, carries out the decisions and releases exactly what the record says was held by it, schedule by schedule. The
-// record is returned also on error; calling Resume again with it goes on where it stopped, whatever a broken line left:
-// every change is settled by reading the state, and a restart whose reply was lost is not sent again.
+// Resume sets a quiesced machine going again: it holds what was built meanwhile, repoints the record, opens the line to the
+// agent with no job started and sees that the right host answers, carries out the decisions, brings the machine up and
+// releases exactly what the record says was held by it. The record is returned also on error; calling Resume again with it
+// goes on where it stopped, whatever a broken line left: every change is settled by reading the state, and a restart whose
+// reply was lost is not sent again.
 //
-// Errors wrap, among others, failover.ErrInvalid, failover.ErrPrecondition, failover.ErrNotObserved, ErrAuth, ErrForbidden,
-// ErrNotFound, ErrActionFailed and ErrUnavailable.
+// Errors wrap, among others, failover.ErrInvalid, failover.ErrWaiting (a job needs a decision), failover.ErrPrecondition,
+// failover.ErrNotObserved, ErrAuth, ErrForbidden, ErrNotFound, ErrActionFailed and ErrUnavailable.
 //
-// To look at what was interrupted in between, call [Client.BringUp], [Client.Interrupted], [Client.Rerun] for each
+// To look at what was interrupted in between, call [Client.Reconnect], [Client.Interrupted], [Client.Rerun] for each
 // decision and [Client.Release] instead.
 func (c *Client) Resume(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
-	return c.resume(ctx, r, o, "hold-new-schedules", "repoint-machine", "machine-up", "rerun-interrupted", "release-schedules")
+	return c.resume(ctx, r, o, stepHoldNew, stepRepoint, stepOldAgent, stepOpenLine, stepCheckAgent, stepRerun, stepUp, stepRelease)
 }
 
-// BringUp is the first part of Resume: hold what was built meanwhile, repoint the record, machine up. Everything stays held.
-// Safe to repeat with the record it returned; after a broken line the error is InDoubt where reading the state could not
-// settle it. Errors: those of Resume.
-func (c *Client) BringUp(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
-	return c.resume(ctx, r, o, "hold-new-schedules", "repoint-machine", "machine-up")
+// Reconnect is the first part of Resume: hold what was built meanwhile, repoint the record, open the line to the agent and
+// see that the right host answers. The machine is limited then and every schedule held, so no job starts. Safe to repeat
+// with the record it returned; after a broken line the error is InDoubt where reading the state could not settle it.
+// Errors: those of Resume.
+func (c *Client) Reconnect(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
+	return c.resume(ctx, r, o, stepHoldNew, stepRepoint, stepOldAgent, stepOpenLine, stepCheckAgent)
 }
 
-// Release is the last part of Resume: it releases exactly what the record says was held by it and nothing more. Safe to
-// repeat: what is free already is left alone. The error names every schedule that was not released, each with its outcome.
+// Release is the last part of Resume: with everything new held, it brings the machine up and releases exactly what the
+// record says was held by it and nothing more. Nothing is released while a wrong host's agent answers. Safe to repeat:
+// what is free already is left alone. The error names every schedule that was not released, each with its outcome.
 func (c *Client) Release(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
-	return c.resume(ctx, r, o, "release-schedules")
+	return c.resume(ctx, r, o, stepCheckAgent, stepUp, stepRelease)
 }
 
 func (c *Client) resume(ctx context.Context, r Record, o ResumeOptions, names ...string) (Record, error) {
 	o.Machine = or(o.Machine, r.Machine.Name)
 	st := &memory{record: r, have: true, keep: o.Keep}
-	steps, err := resumeSteps(c, o, st.store())
+	steps, err := resumeSteps(c, o, st.store(), true)
 	if err != nil {
 		return r, err
 	}
 	prefix := or(o.Prefix, "opcon/")
 	steps = slices.DeleteFunc(steps, func(s failover.Step) bool {
-		return s.Kind == failover.Manual || !slices.Contains(names, strings.TrimPrefix(s.ID, prefix))
+		return !slices.Contains(names, strings.TrimPrefix(s.ID, prefix))
 	})
-	err = drive(ctx, steps)
+	for i, s := range steps {
+		if !slices.ContainsFunc(steps, func(t failover.Step) bool { return t.ID == s.Guards }) {
+			steps[i].Guards = "" // the step it guards is not among these
+		}
+	}
+	err = c.play(ctx, "opcon.Resume", steps, o.Reason)
 	return st.record, err
 }
 
-// pendingRelease returns what is ours to release and still held. Schedules that somebody else has released or deleted
-// meanwhile are not touched.
-func (c *Client) pendingRelease(ctx context.Context, r Record, ours func(HeldSchedule) bool) ([]Schedule, error) {
+// pendingRelease returns what is ours to release and is not proven to be free: what is held, what is in a state this
+// package does not know, and what OpCon does not show although nothing proves that it is gone. The second result holds
+// the schedules that are gone. Schedules that somebody else has released meanwhile are in neither.
+func (c *Client) pendingRelease(ctx context.Context, r Record, ours func(HeldSchedule) bool) ([]Schedule, map[ScheduleID]bool, error) {
+	var mine []HeldSchedule
 	var ids []ScheduleID
 	for _, h := range r.Held {
 		if h.Ours() && ours(h) {
-			ids = append(ids, h.ID)
+			mine, ids = append(mine, h), append(ids, h.ID)
 		}
 	}
 	now, err := c.schedulesByID(ctx, ids)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	gone, err := c.goneSchedules(ctx, mine, now)
+	if err != nil {
+		return nil, nil, err
 	}
 	var list []Schedule
-	for _, id := range ids {
-		if s, ok := now[id]; ok && s.State == ScheduleHeld {
+	for _, h := range mine {
+		s, shown := now[h.ID]
+		switch {
+		case gone[h.ID]:
+		case !shown:
+			list = append(list, Schedule{ID: h.ID, Name: h.Name, Date: h.Date, Description: "not shown by OpCon"})
+		case s.State == ScheduleHeld || s.State == ScheduleUnknown:
 			list = append(list, s)
 		}
 	}
-	return list, nil
+	return list, gone, nil
 }
 
-// releaseEach releases one schedule after the other, each with a request of its own, so that one that fails holds up no
-// other and is reported by its name.
-func (c *Client) releaseEach(ctx context.Context, st store, machine, reason string, ours func(HeldSchedule) bool) error {
+// goneSchedules returns which of the schedules that are not shown by their id are gone: OpCon shows others of their date
+// without them, or has no such date any more. An account that lost its rights sees neither.
+func (c *Client) goneSchedules(ctx context.Context, mine []HeldSchedule, shown map[ScheduleID]Schedule) (map[ScheduleID]bool, error) {
+	var dates []Date
+	missing := map[ScheduleID]Date{}
+	for _, h := range mine {
+		if _, ok := shown[h.ID]; !ok {
+			missing[h.ID] = h.Date
+			dates = append(dates, h.Date)
+		}
+	}
+	if len(missing) == 0 {
+		return nil, nil
+	}
+	built, err := c.BuiltDates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(dates)
+	others, err := c.Schedules(ctx, slices.Compact(dates))
+	if err != nil {
+		return nil, err
+	}
+	gone := map[ScheduleID]bool{}
+	for id, date := range missing {
+		there := slices.ContainsFunc(others, func(s Schedule) bool { return s.ID == id })
+		sees := slices.ContainsFunc(others, func(s Schedule) bool { return s.Date == date })
+		gone[id] = !there && (sees || (len(built) > 0 && !slices.Contains(built, date)))
+	}
+	return gone, nil
+}
+
+// release frees the schedules that are ours, in batches. One that fails holds up no other and is reported by its name.
+func (c *Client) release(ctx context.Context, st store, machine, reason string, ours func(HeldSchedule) bool) error {
 	const op = "release schedules of"
 	r, err := st.must(ctx, op, machine)
 	if err != nil {
 		return err
 	}
-	list, err := c.pendingRelease(ctx, r, ours)
+	list, _, err := c.pendingRelease(ctx, r, ours)
 	if err != nil {
 		return c.fail(op, machine, failover.NotApplied, failover.NextOf(err), err)
 	}
-	failed := map[ScheduleID]error{}
-	for i, s := range list {
-		if ctx.Err() != nil {
-			failed[s.ID] = c.fail("release schedule", s.String(), failover.NotApplied, "run again with more time", ctx.Err())
-			continue
-		}
+	if len(list) == 0 {
+		return nil
+	}
+	mark := func(released func(ScheduleID) bool) error {
 		for k := range r.Held {
-			if r.Held[k].ID == s.ID {
-				r.Held[k].Released = true
+			if slices.ContainsFunc(list, func(s Schedule) bool { return s.ID == r.Held[k].ID }) {
+				r.Held[k].Released = released(r.Held[k].ID)
 			}
 		}
-		if err := st.save(ctx, r); err != nil {
-			return c.fail(op, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
-		}
-		if err := c.setBatch(ctx, verbRelease, reason, []Schedule{s})[s.ID]; err != nil {
-			failed[s.ID] = err
-			continue
-		}
-		failover.Progress(ctx, fmt.Sprintf("released %d of %d: %s", i+1, len(list), s))
+		return st.save(ctx, r)
+	}
+	if err := mark(func(ScheduleID) bool { return true }); err != nil {
+		return c.fail(op, machine, failover.NotApplied, "make the journal writable and run again", err)
+	}
+	failed := c.setSchedules(ctx, verbRelease, reason, list)
+	if err := mark(func(id ScheduleID) bool { return failover.OutcomeOf(failed[id]) != failover.NotApplied }); err != nil {
+		return c.fail(op, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
 	}
 	return together(op, machine, list, failed)
 }
@@ -193,24 +255,12 @@ func (c *Client) holdAgain(ctx context.Context, st store, machine, reason string
 	if err != nil {
 		return err
 	}
-	var ids []ScheduleID
-	for _, h := range r.Held {
-		if h.Released {
-			ids = append(ids, h.ID)
-		}
-	}
-	now, err := c.schedulesByID(ctx, ids)
+	list, err := c.toHoldAgain(ctx, r)
 	if err != nil {
 		return c.fail(op, machine, failover.NotApplied, failover.NextOf(err), err)
 	}
-	var list []Schedule
-	for _, id := range ids {
-		if s, ok := now[id]; ok && needsHold(s.State, false) {
-			list = append(list, s)
-		}
-	}
 	if len(list) == 0 {
-		return nil
+		return failover.NothingToUndo(ctx)
 	}
 	failed := c.setSchedules(ctx, verbHold, reason, list)
 	for k := range r.Held {
@@ -224,32 +274,23 @@ func (c *Client) holdAgain(ctx context.Context, st store, machine, reason string
 	return together(op, machine, list, failed)
 }
 
-// decide asks for the decisions and refuses them unless every interrupted job has one.
-func decide(ctx context.Context, machine string, d Decider, jobs []Interrupted) ([]Decision, error) {
-	const op = "decide on interrupted jobs of"
-	decisions, err := d(ctx, jobs)
+// toHoldAgain returns what this run has released and what is neither held nor finished since.
+func (c *Client) toHoldAgain(ctx context.Context, r Record) ([]Schedule, error) {
+	var ids []ScheduleID
+	for _, h := range r.Held {
+		if h.Released {
+			ids = append(ids, h.ID)
+		}
+	}
+	now, err := c.schedulesByID(ctx, ids)
 	if err != nil {
-		return nil, &failover.Error{Op: op, Target: machine, Outcome: failover.NotApplied, Next: "give the decisions and run again with the same journal", Err: err}
+		return nil, err
 	}
-	seen := map[JobID]bool{}
-	for _, dec := range decisions {
-		if err := dec.validate(); err != nil {
-			return nil, err
-		}
-		if seen[dec.Job] {
-			return nil, failover.Invalid("Decision.Job", string(dec.Job)+" is decided upon twice", "give one decision for each job")
-		}
-		seen[dec.Job] = true
-	}
-	var open []string
-	for _, j := range jobs {
-		if !seen[j.Job.ID] && j.Why != DueMeanwhile {
-			open = append(open, j.Job.String())
+	var list []Schedule
+	for _, id := range ids {
+		if s, ok := now[id]; ok && needsHold(s.State, false) {
+			list = append(list, s)
 		}
 	}
-	if len(open) > 0 {
-		return nil, &failover.Error{Op: op, Target: machine, Outcome: failover.NotApplied, Next: "decide on every job, LeaveAsIs included, then run again with the same journal",
-			Err: because(failover.ErrWaiting, "no decision for "+strings.Join(open, ", "))}
-	}
-	return decisions, nil
+	return list, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -51,10 +52,10 @@ func (s *ScheduleState) UnmarshalText(text []byte) error {
 const parentHoldID = 15
 
 // readScheduleState decides by category and description, tolerantly, since the numbers are not public.
-func readScheduleState(status object) ScheduleState {
+func readScheduleState(status object, bad *error) ScheduleState {
 	category, text := plain(status.text("category")), plain(status.text("description"))
 	switch {
-	case text == "parenthold" || status.number("id") == parentHoldID:
+	case text == "parenthold" || status.number(bad, "id") == parentHoldID:
 		return ScheduleParentHeld
 	case text == "onhold" || category == "held":
 		return ScheduleHeld
@@ -98,16 +99,29 @@ type Schedule struct {
 	Container   string        `json:"container,omitempty"`   // id of the container job of a subschedule
 }
 
-// String returns date and name.
-func (s Schedule) String() string { return string(s.Date) + " " + s.Name }
+// words returns the state, and the server's own words where this package does not know them.
+func (s Schedule) words() string {
+	if s.State == ScheduleUnknown {
+		return fmt.Sprintf("in a state this program does not know: %q", s.Description)
+	}
+	return s.State.String()
+}
 
-func readSchedule(raw json.RawMessage) Schedule {
+// String returns date and name.
+func (s Schedule) String() string { return strings.TrimSpace(string(s.Date) + " " + s.Name) }
+
+// readSchedule reads a row. A row without an id, or with a number that cannot be read, is an error.
+func readSchedule(raw json.RawMessage) (Schedule, error) {
 	o := readObject(raw)
 	status := o.object("status", "state")
-	s := Schedule{ID: ScheduleID(o.text("id")), Name: o.text("name", "scheduleName"), State: readScheduleState(status),
+	var bad error
+	s := Schedule{ID: ScheduleID(o.text("id")), Name: o.text("name", "scheduleName"), State: readScheduleState(status, &bad),
 		Description: status.text("description"), Path: o.text("path"), Container: o.text("containerJobId")}
 	s.Date, _ = parseDate(o.text("date", "scheduleDate"))
-	return s
+	if bad == nil && s.ID == "" {
+		bad = errors.New("a daily schedule has no id: " + shorten(string(raw), 120))
+	}
+	return s, bad
 }
 
 // BuiltDates returns the dates that have built schedules, in order. Changes nothing. Errors: ErrAuth, ErrForbidden,
@@ -156,7 +170,11 @@ func (c *Client) Schedules(ctx context.Context, dates []Date) ([]Schedule, error
 			return nil, err
 		}
 		for _, row := range rows {
-			if s := readSchedule(row); s.ID != "" && (wanted[s.Date] || s.Date == "") {
+			s, err := readSchedule(row)
+			if err != nil {
+				return nil, c.unreadable("read daily schedules of", c.host, err)
+			}
+			if wanted[s.Date] || s.Date == "" {
 				all = append(all, s)
 			}
 		}
@@ -173,7 +191,10 @@ func (c *Client) schedulesByID(ctx context.Context, ids []ScheduleID) (map[Sched
 			return nil, err
 		}
 		for _, row := range rows {
-			s := readSchedule(row)
+			s, err := readSchedule(row)
+			if err != nil {
+				return nil, c.unreadable("read daily schedules of", c.host, err)
+			}
 			found[s.ID] = s
 		}
 	}

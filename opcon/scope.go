@@ -4,12 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/fanout"
 )
 
 // scope is what concerns a machine at one moment. The server has no such join; it is computed from the daily jobs of
@@ -22,12 +23,25 @@ type scope struct {
 	direct    []ScheduleID // schedules that hold such jobs, sorted by date and name
 	roots     []ScheduleID // their outermost schedules, sorted by date and name
 	rootOf    map[ScheduleID]ScheduleID
-	running   map[ScheduleID]bool // roots under which one of the jobs runs
+	running   map[ScheduleID]bool // roots under which one of the jobs runs or may run
+	groups    map[string]bool     // the machine's groups, in lower case
+}
+
+// runningJobs returns the jobs that run on the machine or may.
+func (sc *scope) runningJobs() []Job {
+	var list []Job
+	for _, j := range sc.jobs {
+		if j.mayRunOn(sc.machine, sc.groups) {
+			list = append(list, j)
+		}
+	}
+	return list
 }
 
 // scopeOf reads the scope. All built dates count. Of a date before yesterday the jobs are read only when one of its
-// schedules is unfinished: a finished one starts nothing.
-func (c *Client) scopeOf(ctx context.Context, m Machine, extra []Date) (scope, error) {
+// schedules is unfinished: a finished one starts nothing. Dates and schedules are read every time. The jobs are those of
+// the last survey if it is no older than age, with the jobs of schedules that are new since; see [Client.jobsOf].
+func (c *Client) scopeOf(ctx context.Context, m Machine, extra []Date, age time.Duration) (scope, error) {
 	dates, err := c.BuiltDates(ctx)
 	if err != nil {
 		return scope{}, err
@@ -54,23 +68,7 @@ func (c *Client) scopeOf(ctx context.Context, m Machine, extra []Date) (scope, e
 			sc.dates = append(sc.dates, d)
 		}
 	}
-	groups, err := c.groupsOf(ctx, m)
-	if err != nil {
-		return scope{}, err
-	}
-	var mu sync.Mutex
-	err = fanout.Each(ctx, maxRequests, sc.dates, func(d Date) string { return string(d) }, func(ctx context.Context, d Date) error {
-		jobs, err := c.Jobs(ctx, d)
-		mu.Lock()
-		defer mu.Unlock()
-		for _, j := range jobs {
-			if j.runsOn(m, groups) {
-				sc.jobs = append(sc.jobs, j)
-			}
-		}
-		return err
-	})
-	if err != nil {
+	if sc.jobs, sc.groups, err = c.jobsOf(ctx, m, sc, age); err != nil {
 		return scope{}, c.fail("read daily jobs of", m.Name, failover.NotApplied, failover.NextOf(err), err)
 	}
 	slices.SortFunc(sc.jobs, func(a, b Job) int { return cmp.Compare(a.ID, b.ID) })
@@ -108,7 +106,7 @@ func (c *Client) climb(ctx context.Context, sc *scope) error {
 		if !slices.Contains(sc.roots, root) {
 			sc.roots = append(sc.roots, root)
 		}
-		if j.Category == JobRunning {
+		if j.Category == JobRunning || j.Category == JobUnknown {
 			sc.running[root] = true
 		}
 	}
@@ -133,6 +131,35 @@ func (c *Client) fill(ctx context.Context, sc *scope, ids []ScheduleID) error {
 		sc.schedules[id] = s
 	}
 	return err
+}
+
+// recent is the scope read last. Each step may take it once within a second, instead of reading the same again: to hold
+// what it has just looked at, to see what its last pass saw, or to begin where the step before has ended.
+type recent struct {
+	mu    sync.Mutex
+	sc    scope
+	at    time.Time
+	whole bool // the jobs were read with it
+	taken map[string]bool
+}
+
+// recentAge is how long after a reading has begun it may be taken.
+const recentAge = time.Second
+
+func (r *recent) put(sc scope, began time.Time, age time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sc, r.at, r.whole, r.taken = sc, began, age == 0, map[string]bool{}
+}
+
+func (r *recent) take(step string, age time.Duration) (scope, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.at) > recentAge || r.taken[step] || (age == 0 && !r.whole) {
+		return scope{}, false
+	}
+	r.taken[step] = true
+	return r.sc, true
 }
 
 // maxDepth is how many containers deep a subschedule may lie.
@@ -214,7 +241,7 @@ func (sc *scope) toHold() []Schedule {
 	}
 	for _, id := range sc.direct {
 		s, root := sc.schedules[id], sc.schedules[sc.rootOf[id]]
-		if id != root.ID && (root.State == ScheduleHeld || root.State == ScheduleParentHeld) && (s.State == ScheduleRunning || s.State == ScheduleWaiting) {
+		if id != root.ID && (root.State == ScheduleHeld || root.State == ScheduleParentHeld) && (s.State == ScheduleRunning || s.State == ScheduleWaiting || s.State == ScheduleUnknown) {
 			list = append(list, s)
 		}
 	}
@@ -231,10 +258,8 @@ func needsHold(s ScheduleState, jobRuns bool) bool {
 	return true
 }
 
-// signature is equal for two passes that found the same schedules.
-func (sc *scope) signature() string { return joinIDs(sc.roots) + "/" + joinIDs(sc.direct) }
-
-// runningOn returns the jobs that OpCon believes to run on m now. It asks for the category and checks on this side.
+// runningOn returns the jobs that OpCon shows running on m now. It asks for the category and checks on this side. A job
+// whose category is not known, or that waits to be sent to a group, is not among them: see scope.runningJobs.
 func (c *Client) runningOn(ctx context.Context, m Machine, extra []Date) ([]Job, error) {
 	dates, err := c.BuiltDates(ctx)
 	if err != nil {
@@ -244,27 +269,16 @@ func (c *Client) runningOn(ctx context.Context, m Machine, extra []Date) ([]Job,
 	slices.Sort(dates)
 	var running []Job
 	for chunk := range slices.Chunk(slices.Compact(dates), 31) {
-		rows, err := c.list(ctx, "read running jobs of", "/api/dailyjobs", "path", map[string][]string{"dates": {joinDates(chunk)}, "categories": {"Running"}})
+		jobs, err := c.jobsWhere(ctx, url.Values{"dates": {joinDates(chunk)}, "categories": {"Running"}})
 		if err != nil {
 			return nil, err
 		}
-		for _, row := range rows {
-			if j := readJob(row); j.runningOn(m) {
+		for _, j := range jobs {
+			if j.mayRunOn(m, nil) {
 				running = append(running, j)
 			}
 		}
 	}
 	slices.SortFunc(running, func(a, b Job) int { return cmp.Compare(a.ID, b.ID) })
 	return running, nil
-}
-
-// runningOn reports whether the job runs on m: sent there, or about to be when no start machine is named yet.
-func (j Job) runningOn(m Machine) bool {
-	if j.Category != JobRunning {
-		return false
-	}
-	if j.StartedOn != "" {
-		return sameName(j.StartedOn, m.Name)
-	}
-	return sameName(j.Primary, m.Name)
 }

@@ -2,6 +2,7 @@ package opcon_test
 
 import (
 	"context"
+	"encoding/json"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -35,15 +36,24 @@ type site struct {
 	client *opcon.Client
 
 	mu      sync.Mutex
-	primary string          // address where jobs may run
-	agents  map[string]bool // addresses where an agent answers
+	primary string            // host where jobs may run
+	agents  map[string]bool   // hosts where an agent answers
+	aliases map[string]string // addresses that are aliases, and the hosts they lead to
 }
 
-func newSite(t *testing.T, conf opcontest.Config, opts ...opcon.Option) *site {
+func (s *site) host(address string) string {
+	if h, ok := s.aliases[address]; ok {
+		return h
+	}
+	return address
+}
+
+func newSite(t testing.TB, conf opcontest.Config, opts ...opcon.Option) *site {
 	t.Helper()
-	s := &site{primary: oldHost, agents: map[string]bool{oldHost: true, newHost: true, "192.0.2.77": true, "WINFTP": true}}
+	s := &site{primary: oldHost, aliases: map[string]string{}, agents: map[string]bool{oldHost: true, newHost: true, "192.0.2.77": true, "WINFTP": true}}
 	srv, err := opcontest.New(conf, opcontest.Hooks{
-		Agent: func(a string) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.agents[a] },
+		Agent: func(a string) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.agents[s.host(a)] },
+		Host:  func(a string) string { s.mu.Lock(); defer s.mu.Unlock(); return s.host(a) },
 		Right: func(a string) bool { s.mu.Lock(); defer s.mu.Unlock(); return a == s.primary || a == "WINFTP" },
 	})
 	require.NoError(t, err)
@@ -53,7 +63,7 @@ func newSite(t *testing.T, conf opcontest.Config, opts ...opcon.Option) *site {
 	return s
 }
 
-func newClient(t *testing.T, srv *opcontest.Server, opts ...opcon.Option) *opcon.Client {
+func newClient(t testing.TB, srv *opcontest.Server, opts ...opcon.Option) *opcon.Client {
 	t.Helper()
 	base := []opcon.Option{opcon.WithRootCAs(srv.CertPool()), opcon.WithPolling(time.Millisecond, 5*time.Millisecond), opcon.WithTimeouts(5*time.Second, 3*time.Second)}
 	if len(opts) == 0 {
@@ -114,7 +124,7 @@ func openJournal(t *testing.T, path string) *failover.Journal {
 	return j
 }
 
-func procedure(t *testing.T, s *site, q opcon.QuiesceOptions, r opcon.ResumeOptions) failover.Procedure {
+func procedure(t testing.TB, s *site, q opcon.QuiesceOptions, r opcon.ResumeOptions) failover.Procedure {
 	t.Helper()
 	steps, err := opcon.QuiesceSteps(s.client, q)
 	require.NoError(t, err)
@@ -135,4 +145,11 @@ func options(j *failover.Journal) failover.RunOptions {
 		Confirm: func(context.Context, failover.Request) (failover.Statement, error) {
 			return failover.Statement{By: "operator", Says: "decided", Reason: "looked at the list"}, nil
 		}}
+}
+
+func jsonOf(t *testing.T, v any) string {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	require.NoError(t, err)
+	return string(raw)
 }

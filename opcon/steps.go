@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 const (
 	sourceEpisys  = "vendor, RSJ and FAILOVER: bring the Symitar server down in OpCon and hold at least all schedules of the machine before the macro"
 	sourceMachine = "vendor, machines: a job whose machine is down may start on an alternate machine; a record is edited when the machine is down"
+	sourceWrong   = "vendor, RSJ and FAILOVER: it is the users' responsibility that OpCon does not run jobs on the wrong machine once the macro has run"
 	sourceOps     = "vendor, schedule operations: a hold does not cover schedules built later"
 	sourceOurs    = "ours: what was found is needed to take the changes back and to release no more than was held"
 )
@@ -48,7 +51,7 @@ func quiesceSteps(c *Client, o QuiesceOptions, st store) ([]failover.Step, error
 	}
 	q := &quiesce{c: c, o: o, st: st}
 	steps := []failover.Step{q.checkService(), q.checkMachine(), q.checkScope(), q.snapshot(),
-		q.hold("hold-schedules", "Hold every schedule that can start a job on the machine")}
+		q.hold(stepHold, "Hold every schedule that can start a job on the machine")}
 	if o.Mode == Planned {
 		steps = append(steps, q.limited(), q.drain(),
 			q.hold("hold-again", "Hold the schedules built while the machine was drained"))
@@ -60,6 +63,27 @@ type quiesce struct {
 	c  *Client
 	o  QuiesceOptions
 	st store
+
+	mu   sync.Mutex
+	seen Machine
+	at   time.Time // when seen was asked for
+	last recent
+}
+
+// find returns the machine as it was read within the last second, or reads it: the checks and the snapshot follow each
+// other, and nothing was changed yet.
+func (q *quiesce) find(ctx context.Context) (Machine, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if time.Since(q.at) <= recentAge {
+		return q.seen, nil
+	}
+	began := time.Now()
+	m, err := q.c.FindMachine(ctx, q.o.Machine)
+	if err == nil {
+		q.seen, q.at = m, began
+	}
+	return m, err
 }
 
 func (q *quiesce) step(name, title, source string) failover.Step {
@@ -68,7 +92,7 @@ func (q *quiesce) step(name, title, source string) failover.Step {
 
 func (q *quiesce) checkService() failover.Step {
 	s := q.step("check-service", "OpCon's API answers, the login works and the scheduling engine runs", sourceOurs)
-	s.Kind, s.Target = failover.Check, "OpCon"
+	s.Kind, s.Target, s.Entry = failover.Check, "OpCon", true // later steps say themselves when OpCon does not answer
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
 		state, err := q.c.Service(ctx)
 		if err != nil {
@@ -84,9 +108,9 @@ func (q *quiesce) checkService() failover.Step {
 
 func (q *quiesce) checkMachine() failover.Step {
 	s := q.step("check-machine", "Exactly one OpCon machine has this name and is of the type expected", sourceOurs)
-	s.Kind, s.Firm = failover.Check, true
+	s.Kind, s.Firm, s.Guards = failover.Check, true, q.o.Prefix+stepDown
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
-		m, err := q.c.FindMachine(ctx, q.o.Machine)
+		m, err := q.find(ctx)
 		if err != nil {
 			return failover.Observation{}, err
 		}
@@ -94,7 +118,7 @@ func (q *quiesce) checkMachine() failover.Step {
 		if !obs.Done {
 			obs.Found += fmt.Sprintf(", not the type %d expected", q.o.TypeID)
 		}
-		obs.Note = fmt.Sprintf("%s, asked %s, %d jobs", m.State, m.Asked, m.CurrentJobs)
+		obs.Note = fmt.Sprintf("%s, asked %s; OpCon %s", m.State, m.Asked, m.jobs())
 		if m.AllowKill {
 			obs.Note += "; OpCon may kill its jobs, which the vendor advises against on RSJ hosts"
 		}
@@ -105,9 +129,13 @@ func (q *quiesce) checkMachine() failover.Step {
 
 func (q *quiesce) checkScope() failover.Step {
 	s := q.step("check-scope", "The machine has schedules that the service account can see", sourceOurs)
-	s.Kind = failover.Check
+	s.Kind, s.Entry = failover.Check, true // the hold reads the scope again by itself
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
-		sc, err := q.scope(ctx)
+		m, err := q.machine(ctx)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		sc, err := q.c.scopeOf(ctx, m, q.o.Dates, 0)
 		if err != nil {
 			return failover.Observation{}, err
 		}
@@ -119,12 +147,17 @@ func (q *quiesce) checkScope() failover.Step {
 	return s
 }
 
-func (q *quiesce) scope(ctx context.Context) (scope, error) {
-	m, err := q.c.FindMachine(ctx, q.o.Machine)
-	if err != nil {
-		return scope{}, err
+// machine returns the machine of the record, or finds it where there is no record yet.
+func (q *quiesce) machine(ctx context.Context) (Machine, error) {
+	r, ok, err := q.st.load(ctx)
+	if err == nil && !ok {
+		return q.find(ctx)
 	}
-	return q.c.scopeOf(ctx, m, q.o.Dates)
+	return r.Machine, err
+}
+
+func (q *quiesce) holding(step string) holding {
+	return holding{st: q.st, machine: q.o.Machine, step: step, reason: q.o.Reason, dates: q.o.Dates, last: &q.last}
 }
 
 func (q *quiesce) snapshot() failover.Step {
@@ -138,7 +171,11 @@ func (q *quiesce) snapshot() failover.Step {
 		return failover.Observation{Found: "not recorded", Would: "write the record to the journal"}, nil
 	}
 	s.Apply = func(ctx context.Context) error {
-		r, err := q.c.snapshot(ctx, q.o.Machine, q.o.Reason, q.o.Dates)
+		m, err := q.find(ctx)
+		if err != nil {
+			return err
+		}
+		r, err := q.c.snapshot(ctx, m, q.o.Reason, q.o.Dates)
 		if err != nil {
 			return err
 		}
@@ -150,19 +187,36 @@ func (q *quiesce) snapshot() failover.Step {
 func (q *quiesce) hold(name, title string) failover.Step {
 	s := q.step(name, title, sourceEpisys+"; "+sourceOps)
 	s.Kind, s.Timeout = failover.Change, q.o.HoldTimeout
+	h := q.holding(s.ID)
+	ours := func(h HeldSchedule) bool { return h.Step == s.ID }
+	if name == stepHold { // the last undo of all: with the machine as it was, everything held on the way is released
+		ours = func(HeldSchedule) bool { return true }
+	}
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
-		sc, err := q.scope(ctx)
+		m, err := q.machine(ctx)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		sc, err := q.c.lookHeld(ctx, h, m)
 		if err != nil {
 			return failover.Observation{}, err
 		}
 		return holdObservation(sc, sc.toHold()), nil
 	}
 	s.Apply = func(ctx context.Context) error {
-		return q.c.holdAll(ctx, q.st, q.o.Machine, s.ID, q.o.Reason, q.o.Dates)
+		_, _, err := q.c.holdAll(ctx, h, surveyAge)
+		return err
 	}
-	s.Undo = func(ctx context.Context) error { return q.c.releaseStep(ctx, q.st, q.o.Machine, q.o.Reason, s.ID) }
+	s.Undo = func(ctx context.Context) error { return q.c.release(ctx, q.st, q.o.Machine, q.o.Reason, ours) }
+	s.Undone = func(ctx context.Context) (failover.Observation, error) { return q.c.released(ctx, q.st, ours) }
 	return s
 }
+
+// The names of steps that others refer to, after the prefix.
+const (
+	stepHold = "hold-schedules"
+	stepDown = "machine-down"
+)
 
 // holdObservation has one row per root schedule, in the order of date and name.
 func holdObservation(sc scope, list []Schedule) failover.Observation {
@@ -174,7 +228,7 @@ func holdObservation(sc scope, list []Schedule) failover.Observation {
 	obs := failover.Observation{Done: len(list) == 0, Found: fmt.Sprintf("%d of %d schedules can start jobs", len(list), len(sc.roots))}
 	for _, id := range sc.roots {
 		sch := sc.schedules[id]
-		obs.Items = append(obs.Items, failover.Item{Target: sch.String(), Done: !open[id], Found: heldWord(sch.State)})
+		obs.Items = append(obs.Items, failover.Item{Target: sch.String(), Done: !open[id], Found: heldWord(sch)})
 	}
 	for _, sch := range list {
 		if sc.rootOf[sch.ID] != "" && sc.rootOf[sch.ID] != sch.ID {
@@ -188,43 +242,44 @@ func holdObservation(sc scope, list []Schedule) failover.Observation {
 }
 
 // heldWord leaves out what changes by itself, such as waiting becoming running, since it is hashed into the plan.
-func heldWord(s ScheduleState) string {
-	switch s {
-	case ScheduleHeld, ScheduleParentHeld, ScheduleFinished:
-		return s.String()
+func heldWord(s Schedule) string {
+	switch s.State {
+	case ScheduleHeld, ScheduleParentHeld, ScheduleFinished, ScheduleUnknown:
+		return s.words()
 	}
 	return "not held"
 }
 
-// releaseStep is the undo of one hold step: it releases what that step held and nothing else.
-func (c *Client) releaseStep(ctx context.Context, st store, machine, reason, step string) error {
-	if _, ok, err := st.load(ctx); err == nil && !ok {
-		return nil // nothing was held
+// released looks whether nothing of what this run held is held any more.
+func (c *Client) released(ctx context.Context, st store, ours func(HeldSchedule) bool) (failover.Observation, error) {
+	r, ok, err := st.load(ctx)
+	if err != nil || !ok {
+		return failover.Observation{Done: err == nil, Found: "nothing was held"}, err
 	}
-	return c.releaseEach(ctx, st, machine, reason, func(h HeldSchedule) bool { return h.Step == step })
+	list, _, err := c.pendingRelease(ctx, r, ours)
+	return failover.Observation{Done: err == nil && len(list) == 0, Found: fmt.Sprintf("%d schedules held by this step are not free", len(list))}, err
 }
 
 func (q *quiesce) limited() failover.Step {
 	s := q.step("machine-limited", "Let the machine start no more jobs", "vendor, AIX and Symitar maintenance: stop job starts, let jobs end, mark down")
 	s.Kind = failover.Change
-	s.Observe = q.asked("let no more jobs start", Limited, Down)
+	s.Observe = q.asked("limited", "let no more jobs start", Limited, Down)
 	s.Apply = func(ctx context.Context) error { return q.set(ctx, Limited) }
 	s.Undo = func(ctx context.Context) error { return q.restore(ctx, false) }
 	return s
 }
 
-// asked observes what OpCon was asked for; the line's own state follows later and by itself.
-func (q *quiesce) asked(would string, want ...MachineState) func(context.Context) (failover.Observation, error) {
+// asked observes what OpCon was asked for; the line's own state follows later and by itself. The finding does not name the
+// state before, which the steps in front change.
+func (q *quiesce) asked(what, would string, want ...MachineState) func(context.Context) (failover.Observation, error) {
 	return func(ctx context.Context) (failover.Observation, error) {
 		m, err := q.c.FindMachine(ctx, q.o.Machine)
 		if err != nil {
 			return failover.Observation{}, err
 		}
-		obs := failover.Observation{Found: "asked " + m.Asked.String(), Note: fmt.Sprintf("line %s, %d jobs", m.State, m.CurrentJobs), Would: would}
-		for _, w := range want {
-			if m.Asked == w {
-				obs.Done, obs.Would = true, ""
-			}
+		obs := failover.Observation{Found: "the machine is not " + what, Note: fmt.Sprintf("asked %s, line %s; OpCon %s", m.Asked, m.State, m.jobs()), Would: would}
+		if slices.Contains(want, m.Asked) {
+			obs.Done, obs.Found, obs.Would = true, "the machine is "+what, ""
 		}
 		return obs, nil
 	}
@@ -259,6 +314,7 @@ func (q *quiesce) restore(ctx context.Context, fromDown bool) error {
 func (q *quiesce) drain() failover.Step {
 	s := q.step("drain", "Wait until no job runs on the machine", "vendor, AIX and Symitar maintenance: let jobs end before the machine goes down")
 	s.Kind, s.Wait, s.Timeout, s.Poll = failover.Check, true, q.o.DrainTimeout, q.o.DrainPoll
+	s.Guards = q.o.Prefix + stepDown // down, OpCon hears nothing of the jobs any more
 	s.Help = "let the jobs end, or waive the step with a reason: what still runs then is listed as interrupted"
 	s.Observe = q.c.lastSeen(s, q.lookRunning)
 	return s
@@ -288,21 +344,36 @@ func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error)
 	if err != nil {
 		return failover.Observation{}, err
 	}
-	jobs, err := q.c.runningOn(ctx, m, q.o.Dates)
-	if err != nil {
-		return failover.Observation{}, err
+	var jobs []Job
+	if m.CurrentJobs == nil || *m.CurrentJobs != 0 {
+		if jobs, err = q.c.runningOn(ctx, m, q.o.Dates); err != nil {
+			return failover.Observation{}, err
+		}
 	}
-	obs := failover.Observation{Done: m.CurrentJobs == 0 && len(jobs) == 0}
+	if len(jobs) == 0 {
+		// Nothing in the category asked for: before that is believed, every job of the machine is read, also those whose
+		// words are not known.
+		began := time.Now()
+		sc, err := q.c.scopeOf(ctx, m, q.o.Dates, 0)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		q.last.put(sc, began, 0)
+		jobs = sc.runningJobs()
+	}
+	var obs failover.Observation
 	switch {
-	case obs.Done:
-		obs.Found = "no job runs"
-	case len(jobs) == 0:
-		obs.Found = fmt.Sprintf("OpCon counts %d jobs and shows none running; the count may be stale, which only \"re-synchronize running jobs\" of the desktop client mends", m.CurrentJobs)
+	case len(jobs) > 0:
+		obs.Found = fmt.Sprintf("%d jobs run or may run (OpCon %s): %s", len(jobs), m.jobs(), jobNames(jobs, 10))
+	case m.CurrentJobs == nil:
+		obs.Found = "OpCon shows no running job, but does not tell how many jobs it counts on the machine; look on the host, and waive the step with a reason if none runs"
+	case *m.CurrentJobs != 0:
+		obs.Found = fmt.Sprintf("OpCon %s and shows none running; the count may be stale, which only \"re-synchronize running jobs\" of the desktop client corrects", m.jobs())
 	default:
-		obs.Found = fmt.Sprintf("%d jobs still run (OpCon counts %d): %s", len(jobs), m.CurrentJobs, jobNames(jobs, 10))
+		obs.Done, obs.Found = true, "no job runs"
 	}
 	for _, j := range jobs {
-		obs.Items = append(obs.Items, failover.Item{Target: j.String(), Found: j.Description})
+		obs.Items = append(obs.Items, failover.Item{Target: j.String(), Found: j.words()})
 	}
 	return obs, nil
 }
@@ -320,35 +391,41 @@ func jobNames(jobs []Job, most int) string {
 }
 
 func (q *quiesce) down() failover.Step {
-	s := q.step("machine-down", "Take the machine down, with every schedule held", sourceEpisys+"; "+sourceMachine)
+	s := q.step(stepDown, "Take the machine down, with every schedule held", sourceEpisys+"; "+sourceMachine)
 	s.Kind, s.Timeout = failover.Change, q.o.HoldTimeout
-	s.Observe = q.asked("hold what is new, note what runs, then take the machine down", Down)
+	s.Observe = q.asked("down", "hold what is new, note what runs, then take the machine down", Down)
 	s.Apply = func(ctx context.Context) error {
 		// A schedule built since the hold would send its jobs to their alternate machines the moment this one is down.
-		if err := q.c.holdAll(ctx, q.st, q.o.Machine, s.ID, q.o.Reason, q.o.Dates); err != nil {
+		sc, held, err := q.c.holdAll(ctx, q.holding(s.ID), 0)
+		if err != nil {
 			return err
 		}
 		r, err := q.st.must(ctx, "take down machine", q.o.Machine)
 		if err != nil {
 			return err
 		}
-		jobs, err := q.c.runningOn(ctx, r.Machine, q.o.Dates)
-		if err != nil {
-			return err
-		}
-		r.addRunning(jobs)
+		r.addRunning(sc.runningJobs())
 		now, _ := q.c.serverNow()
 		r.DownAt = now.Format(timeFormat)
 		if err := q.st.keep(ctx, "take down machine", r); err != nil {
-			return err
+			return lowered(err, held > 0)
 		}
-		return q.c.setMachine(ctx, r.Machine.ID, Down)
+		return lowered(q.c.setMachine(ctx, r.Machine.ID, Down), held > 0)
 	}
+	ours := func(h HeldSchedule) bool { return h.Step == s.ID }
 	s.Undo = func(ctx context.Context) error {
 		if err := q.restore(ctx, true); err != nil {
 			return err
 		}
-		return q.c.releaseStep(ctx, q.st, q.o.Machine, q.o.Reason, s.ID)
+		return q.c.release(ctx, q.st, q.o.Machine, q.o.Reason, ours)
+	}
+	look := s.Observe
+	s.Undone = func(ctx context.Context) (failover.Observation, error) {
+		obs, err := look(ctx)
+		if err != nil || obs.Done {
+			return failover.Observation{Found: obs.Found}, err
+		}
+		return q.c.released(ctx, q.st, ours)
 	}
 	return s
 }

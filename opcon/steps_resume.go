@@ -14,35 +14,57 @@ import (
 //
 //	hold-new-schedules   Change  hold what was built while the machine was down
 //	repoint-machine      Change  write the new address into the machine record (EditRecord only)
-//	machine-up           Change  bring the machine up and wait until the agent on the new host answers
+//	old-agent            Check   the agent on the old host is stopped (OldAgent only)
+//	open-line            Change  limited: the agent answers, no job starts; a wrong host's agent is disconnected again
+//	check-agent          Check   the agent that answers runs on the right host; where nothing tells, a person has to say so
 //	interrupted          Check   list the jobs that need a decision; it always holds
 //	rerun-interrupted    Change  carry out the decisions, or Manual: a person decides and does it
-//	release-schedules    Change  release exactly what was held, schedule by schedule
+//	machine-up           Change  hold what is new, see who answers once more, bring the machine up
+//	release-schedules    Change  release exactly what was held, and nothing else
 //
-// The agent on the new host has to run and to accept this OpCon server before machine-up.
+// The agent on the new host has to run and to accept this OpCon server before open-line. Until machine-up the machine is
+// limited, so that nothing starts while a person decides, whatever is built meanwhile.
 func ResumeSteps(c *Client, o ResumeOptions) ([]failover.Step, error) {
-	return resumeSteps(c, o, factStore(o.Machine, o.Record))
+	return resumeSteps(c, o, factStore(o.Machine, o.Record), false)
 }
 
-func resumeSteps(c *Client, o ResumeOptions, st store) ([]failover.Step, error) {
+func resumeSteps(c *Client, o ResumeOptions, st store, alone bool) ([]failover.Step, error) {
 	if c == nil {
 		return nil, failover.Invalid("client", "is nil", "make one with New")
 	}
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	r := &resume{c: c, o: o, st: st}
+	r := &resume{c: c, o: o, st: st, alone: alone}
 	steps := []failover.Step{r.holdNew()}
 	if o.Repoint == EditRecord {
 		steps = append(steps, r.repoint())
 	}
-	return writing(append(steps, r.up(), r.interrupted(), r.rerun(), r.release()), o.Machine), nil
+	if o.OldAgent != nil {
+		steps = append(steps, r.oldAgent())
+	}
+	return writing(append(steps, r.openLine(), r.checkAgent(), r.interrupted(), r.rerun(), r.up(), r.release()), o.Machine), nil
 }
 
+// The steps' names, after the prefix.
+const (
+	stepHoldNew     = "hold-new-schedules"
+	stepRepoint     = "repoint-machine"
+	stepOldAgent    = "old-agent"
+	stepOpenLine    = "open-line"
+	stepCheckAgent  = "check-agent"
+	stepInterrupted = "interrupted"
+	stepRerun       = "rerun-interrupted"
+	stepUp          = "machine-up"
+	stepRelease     = "release-schedules"
+)
+
 type resume struct {
-	c  *Client
-	o  ResumeOptions
-	st store
+	c     *Client
+	o     ResumeOptions
+	st    store
+	last  recent
+	alone bool // without a journal, and so without anybody to ask
 }
 
 // step builds a step whose observation needs the record. In a plan made beforehand there is none yet.
@@ -62,10 +84,15 @@ func (r *resume) step(name, title, source, would string, look func(context.Conte
 	return s
 }
 
+func (r *resume) holding(step string) holding {
+	return holding{st: r.st, machine: r.o.Machine, step: r.o.Prefix + step, reason: r.o.Reason, dates: r.o.Dates, last: &r.last}
+}
+
 func (r *resume) holdNew() failover.Step {
-	s := r.step("hold-new-schedules", "Hold the schedules built while the machine was down", sourceOps, "hold what was built meanwhile",
+	h := r.holding(stepHoldNew)
+	s := r.step(stepHoldNew, "Hold the schedules built while the machine was down", sourceOps, "hold what was built meanwhile",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
-			sc, err := r.c.scopeOf(ctx, rec.Machine, r.o.Dates)
+			sc, err := r.c.lookHeld(ctx, h, rec.Machine)
 			if err != nil {
 				return failover.Observation{}, err
 			}
@@ -73,29 +100,28 @@ func (r *resume) holdNew() failover.Step {
 		})
 	s.Timeout = r.o.HoldTimeout
 	s.Apply = func(ctx context.Context) error {
-		return r.c.holdAll(ctx, r.st, r.o.Machine, s.ID, r.o.Reason, r.o.Dates)
+		_, _, err := r.c.holdAll(ctx, h, surveyAge)
+		return err
 	}
-	s.Undo = func(ctx context.Context) error { return r.c.releaseStep(ctx, r.st, r.o.Machine, r.o.Reason, s.ID) }
+	// What is held here stays held in an undo: with the machine down, a schedule that is free would send its jobs to their
+	// alternate machines. The undo of the quiesce's first hold releases it with the others.
+	s.Undo = failover.NothingToUndo
 	return s
 }
 
 func (r *resume) repoint() failover.Step {
 	would := "write the address " + r.o.Address.String() + " into the machine record"
-	s := r.step("repoint-machine", "Point the machine record at the new host", "vendor, RSJ and FAILOVER, June 2026: update the UNIX machine record to the new host", would,
-		func(ctx context.Context, rec Record) (failover.Observation, error) {
-			m, err := r.c.Machine(ctx, rec.Machine.ID)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			obs := failover.Observation{Done: m.Address.equal(r.o.Address), Found: "address " + m.Address.String()}
-			if m.TLS {
-				obs.Note = "the line to the agent uses TLS: the agent on the new host has a certificate of its own, and the record's TLS fields may have to follow"
-			}
-			if !obs.Done {
-				obs.Would = would
-			}
-			return obs, nil
-		})
+	s := r.step(stepRepoint, "Point the machine record at the new host", "vendor, RSJ and FAILOVER, June 2026: update the UNIX machine record to the new host", would, nil)
+	s.Observe = r.onMachine(func(_ context.Context, m Machine, _ Record) failover.Observation {
+		obs := failover.Observation{Done: m.Address.equal(r.o.Address), Found: "address " + m.Address.String()}
+		if m.TLS {
+			obs.Note = "the line to the agent uses TLS: the agent on the new host has a certificate of its own, and the record's TLS fields may have to follow"
+		}
+		if !obs.Done {
+			obs.Would = would
+		}
+		return obs
+	})
 	s.Apply = func(ctx context.Context) error {
 		rec, err := r.st.must(ctx, "repoint machine", r.o.Machine)
 		if err != nil {
@@ -118,72 +144,168 @@ func (r *resume) repoint() failover.Step {
 	return s
 }
 
-func (r *resume) up() failover.Step {
-	s := r.step("machine-up", "Bring the machine up and wait until the agent on the new host answers", sourceMachine, "hold what is new, then bring the machine up",
-		func(ctx context.Context, rec Record) (failover.Observation, error) {
-			m, err := r.c.Machine(ctx, rec.Machine.ID)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			obs := failover.Observation{Done: m.Asked == Up && m.State == Up, Found: "asked " + m.Asked.String() + ", line " + m.State.String(), Note: "address " + m.Address.String()}
-			switch {
-			case obs.Done:
-			case m.Asked != Up:
-				obs.Would = "hold what is new, then bring the machine up"
-			case m.State == NotResponding:
-				obs.Would = "wait for the agent: it does not answer; check that it runs on " + m.Address.String() + " and accepts this OpCon server"
-			default:
-				obs.Would = "wait for the agent"
-			}
-			return obs, nil
-		})
-	s.Timeout = r.o.UpTimeout
-	s.Help = "check that the agent runs on the new host and accepts this OpCon server, then run again"
-	s.Observe = r.c.lastSeen(s, s.Observe)
-	s.Apply = func(ctx context.Context) error {
-		if err := r.c.holdAll(ctx, r.st, r.o.Machine, s.ID, r.o.Reason, r.o.Dates); err != nil {
-			return err
-		}
-		rec, err := r.st.must(ctx, "bring up machine", r.o.Machine)
-		if err != nil {
-			return err
-		}
-		if err := r.c.setMachine(ctx, rec.Machine.ID, Up); err != nil {
-			return err
-		}
-		// Midnight may have come between the last pass and the machine being up.
-		if err := r.c.holdAll(ctx, r.st, r.o.Machine, s.ID, r.o.Reason, r.o.Dates); err != nil {
-			return r.c.fail("hold schedules of", r.o.Machine, failover.InDoubt, failover.NextOf(err), err)
-		}
-		return nil
-	}
-	s.Undo = func(ctx context.Context) error {
-		rec, err := r.st.must(ctx, "take down machine", r.o.Machine)
-		if err != nil {
-			return err
-		}
-		if err := r.c.setMachine(ctx, rec.Machine.ID, Down); err != nil {
-			return err
-		}
-		return r.c.releaseStep(ctx, r.st, r.o.Machine, r.o.Reason, s.ID)
-	}
+func (r *resume) oldAgent() failover.Step {
+	s := r.step(stepOldAgent, "The agent on the old host is stopped", sourceWrong, "",
+		func(ctx context.Context, _ Record) (failover.Observation, error) { return r.o.OldAgent(ctx) })
+	s.Kind, s.Wait = failover.Check, true // waits, since before the quiesce the agent still runs
+	s.Guards = r.o.Prefix + stepRelease   // it could take the line as long as nothing is released
+	s.Help = "stop the agent on the old host, then run again"
 	return s
 }
 
+func (r *resume) openLine() failover.Step {
+	s := r.step(stepOpenLine, "Open the line to the agent on the new host, with no job started", sourceWrong, "", nil)
+	s.Observe = r.onMachine(func(ctx context.Context, m Machine, rec Record) failover.Observation {
+		who := r.o.whoAnswers(ctx, rec, m)
+		obs := failover.Observation{Done: m.communicating() && who.verdict != wrongHost, Found: "the agent answers", Note: m.line()}
+		if !obs.Done {
+			obs.Found, obs.Would = "the line to the agent is not open", "set the machine to limited and wait for the agent on the new host"
+			obs.Note += "; " + who.found
+		}
+		return obs
+	})
+	s.Timeout, s.Help = r.o.UpTimeout, helpAgent
+	s.Observe = r.c.lastSeen(s, s.Observe)
+	s.Apply = func(ctx context.Context) error {
+		rec, err := r.st.must(ctx, "open the line to the agent of", r.o.Machine)
+		if err != nil {
+			return err
+		}
+		changed, err := r.connect(ctx, rec, Limited)
+		return lowered(err, changed)
+	}
+	s.Undo = func(ctx context.Context) error { return r.set(ctx, Down) }
+	return s
+}
+
+// onMachine observes the machine, also in a plan made before there is a record: what it finds then is what the step will
+// find, since the finding does not name what earlier steps change.
+func (r *resume) onMachine(look func(context.Context, Machine, Record) failover.Observation) func(context.Context) (failover.Observation, error) {
+	return func(ctx context.Context) (failover.Observation, error) {
+		rec, ok, err := r.st.load(ctx)
+		var m Machine
+		switch {
+		case err != nil:
+		case ok:
+			m, err = r.c.Machine(ctx, rec.Machine.ID)
+		default:
+			m, err = r.c.FindMachine(ctx, r.o.Machine)
+			rec.Machine = m
+		}
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		obs := look(ctx, m, rec)
+		obs.Done = obs.Done && ok // nothing is done before the machine is quiesced
+		return obs, nil
+	}
+}
+
+// line says how the line to the agent stands.
+func (m Machine) line() string {
+	return "asked " + m.Asked.String() + ", line " + m.State.String() + ", address " + m.Address.String()
+}
+
+// look reads the machine and judges who answers.
+func (r *resume) look(ctx context.Context, rec Record) (Machine, answer, error) {
+	m, err := r.c.Machine(ctx, rec.Machine.ID)
+	if err != nil {
+		return m, answer{}, err
+	}
+	return m, r.o.whoAnswers(ctx, rec, m), nil
+}
+
+func (r *resume) set(ctx context.Context, want MachineState) error {
+	rec, err := r.st.must(ctx, "set "+want.String()+" machine", r.o.Machine)
+	if err != nil {
+		return err
+	}
+	return r.c.setMachine(ctx, rec.Machine.ID, want)
+}
+
+func (r *resume) checkAgent() failover.Step {
+	s := r.step(stepCheckAgent, "The agent that answers runs on the right host", sourceWrong, "",
+		func(ctx context.Context, rec Record) (failover.Observation, error) {
+			_, who, err := r.look(ctx, rec)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			obs := failover.Observation{Done: who.verdict == rightHost, Found: who.found}
+			switch {
+			case obs.Done:
+			case who.verdict == notTold && r.o.Vouch != nil:
+				obs.Done, obs.Found = true, who.found+"; "+r.o.Vouch.String()
+			case who.verdict == notTold:
+				obs.Found += "; not proven: every schedule stays held"
+			}
+			return obs, nil
+		})
+	s.Kind, s.Wait, s.Timeout = failover.Check, true, max(r.c.settleTime(), time.Second)
+	s.Guards = r.o.Prefix + stepUp // from there on the steps ask by themselves, and open the line anew
+	s.Help = "look in the agent's log on the new host whether OpCon is connected; if it is, say so with a reason by waiving this step, or by a statement in the configuration"
+	s.Observe = r.c.lastSeen(s, s.Observe)
+	return s
+}
+
+func (r *resume) up() failover.Step {
+	s := r.step(stepUp, "Bring the machine up, with every schedule held and the right host's agent answering", sourceMachine, "", nil)
+	s.Observe = r.onMachine(func(ctx context.Context, m Machine, rec Record) failover.Observation {
+		who := r.o.whoAnswers(ctx, rec, m)
+		obs := failover.Observation{Done: m.Asked == Up && m.State == Up && who.verdict != wrongHost, Found: "the machine is up", Note: m.line()}
+		if !obs.Done {
+			obs.Found, obs.Would = "the machine is not up for the new host", "hold what is new, then bring the machine up"
+			obs.Note += "; " + who.found
+		}
+		return obs
+	})
+	s.Timeout, s.Help = r.o.UpTimeout, helpAgent
+	s.Observe = r.c.lastSeen(s, s.Observe)
+	s.Apply = func(ctx context.Context) error {
+		h := r.holding(stepUp)
+		_, before, err := r.c.holdAll(ctx, h, surveyAge)
+		if err != nil {
+			return err
+		}
+		changed, err := r.bringUp(ctx)
+		if err != nil {
+			return lowered(err, changed || before > 0)
+		}
+		// Midnight may have come between the last pass and the machine being up.
+		_, _, err = r.c.holdAll(ctx, h, surveyAge)
+		return lowered(err, true)
+	}
+	s.Undo = func(ctx context.Context) error { return r.set(ctx, Limited) }
+	return s
+}
+
+// bringUp brings the machine up once the agent that answers is not a wrong host's. It reports whether something was changed.
+func (r *resume) bringUp(ctx context.Context) (bool, error) {
+	rec, err := r.st.must(ctx, "bring up machine", r.o.Machine)
+	if err != nil {
+		return false, err
+	}
+	return r.connect(ctx, rec, Up)
+}
+
 func (r *resume) interrupted() failover.Step {
-	s := r.step("interrupted", "List the jobs that need a person's decision", "vendor, RSJ and FAILOVER: think of jobs that were interrupted and of jobs that never ran", "",
+	s := r.step(stepInterrupted, "List the jobs that need a person's decision", "vendor, RSJ and FAILOVER: think of jobs that were interrupted and of jobs that never ran", "",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
 			jobs, err := r.c.Interrupted(ctx, rec)
 			if err != nil {
 				return failover.Observation{}, err
 			}
 			obs := failover.Observation{Done: true, Found: fmt.Sprintf("%d jobs need a decision", len(jobs))}
-			for _, j := range jobs {
-				obs.Items = append(obs.Items, failover.Item{Target: j.Job.String(), Done: false, Found: fmt.Sprintf("%s; proposed: %s. %s", j.Why, j.Proposal.describe(), j.Hint)})
+			rows := make([]string, len(jobs))
+			for i, j := range jobs {
+				rows[i] = j.String()
+				obs.Items = append(obs.Items, failover.Item{Target: j.Job.String(), Done: false, Found: j.row() + ". " + j.Hint})
+			}
+			if len(rows) > 0 { // in one text too, since not every report shows the rows of a check that holds
+				obs.Found += ": " + strings.Join(rows, "; ")
 			}
 			return obs, nil
 		})
-	s.Kind = failover.Check
+	s.Kind, s.Guards = failover.Check, r.o.Prefix+stepUp // listed anew whenever the run is resumed
 	look := s.Observe
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
 		obs, err := look(ctx)
@@ -205,111 +327,20 @@ func (d Decision) describe() string {
 	return text
 }
 
-const rerunHelp = "Look at the list of interrupted jobs and at the schedules that stayed held. Decide job by job what must be run again; mark what OpCon " +
-	"still shows running as failed before you restart it, and restart on hold. Rerun SMA_DATES if the date has changed. Confirm when it is determined what runs " +
-	"once the schedules are released."
-
-func (r *resume) rerun() failover.Step {
-	const source = "vendor, RSJ and FAILOVER: hold all schedules until it is determined what needs to run or be rerun"
-	if r.o.Decide == nil {
-		return failover.Step{ID: r.o.Prefix + "rerun-interrupted", Title: "Decide job by job what has to run again", Target: r.o.Machine,
-			Kind: failover.Manual, Help: rerunHelp, Source: source}
-	}
-	s := r.step("rerun-interrupted", "Carry out the decisions on interrupted jobs", source, "carry out the decisions, job by job", r.lookDecided)
-	s.Timeout = r.o.HoldTimeout
-	s.Apply = func(ctx context.Context) error {
-		rec, err := r.st.must(ctx, "carry out decisions for", r.o.Machine)
-		if err != nil {
-			return err
-		}
-		if len(rec.Decided) == 0 {
-			jobs, err := r.c.Interrupted(ctx, rec)
-			if err != nil {
-				return err
-			}
-			decisions, err := decide(ctx, r.o.Machine, r.o.Decide, jobs)
-			if err != nil {
-				return err
-			}
-			for _, d := range decisions {
-				rec.Decided = append(rec.Decided, Decided{Decision: d})
-			}
-			if err := r.st.keep(ctx, "carry out decisions for", rec); err != nil {
-				return err
-			}
-		}
-		return r.carryOut(ctx, rec)
-	}
-	return s
-}
-
-func (r *resume) lookDecided(ctx context.Context, rec Record) (failover.Observation, error) {
-	obs := failover.Observation{Done: true}
-	var texts []string
-	list := rec.Decided
-	if len(list) == 0 {
-		jobs, err := r.c.Interrupted(ctx, rec)
-		if err != nil {
-			return obs, err
-		}
-		decisions, err := decide(ctx, r.o.Machine, r.o.Decide, jobs)
-		if err != nil {
-			return obs, err
-		}
-		for _, d := range decisions {
-			list = append(list, Decided{Decision: d})
-		}
-	}
-	for _, d := range list {
-		done := d.Phase == PhaseDone
-		obs.Items = append(obs.Items, failover.Item{Target: string(d.Job), Done: done, Found: d.describe() + ", decided by " + d.By})
-		if !done {
-			obs.Done = false
-			texts = append(texts, d.describe()+" "+string(d.Job))
-		}
-	}
-	obs.Found = fmt.Sprintf("%d decisions, %d to carry out", len(list), len(texts))
-	obs.Would = strings.Join(texts, "; ")
-	return obs, nil
-}
-
-// carryOut goes through the decisions in order. One that fails does not keep the others from being carried out.
-func (r *resume) carryOut(ctx context.Context, rec Record) error {
-	failed := map[ScheduleID]error{}
-	var list []Schedule
-	for i := range rec.Decided {
-		d := &rec.Decided[i]
-		if d.Phase == PhaseDone {
-			continue
-		}
-		key := Schedule{ID: ScheduleID(d.Job), Name: string(d.Job)}
-		list = append(list, key)
-		if err := r.c.rerun(ctx, d.Decision, d.Phase, func(p Phase) error {
-			d.Phase = p
-			return r.st.save(ctx, rec)
-		}); err != nil {
-			failed[key.ID] = err
-			continue
-		}
-		failover.Progress(ctx, fmt.Sprintf("%s: %s", d.Job, d.describe()))
-	}
-	return together("carry out decisions for", r.o.Machine, list, failed)
-}
-
 func (r *resume) release() failover.Step {
 	ours := func(h HeldSchedule) bool { return !r.o.keeps(h) }
-	s := r.step("release-schedules", "Release exactly what was held, schedule by schedule", sourceOurs, "release what this run has held",
+	s := r.step(stepRelease, "Release exactly what was held, and nothing else", sourceOurs, "release what this run has held",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
-			list, err := r.c.pendingRelease(ctx, rec, ours)
+			list, gone, err := r.c.pendingRelease(ctx, rec, ours)
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			held := map[ScheduleID]bool{}
+			held := map[ScheduleID]string{}
 			names := make([]string, len(list))
 			for i, sch := range list {
-				held[sch.ID], names[i] = true, sch.String()
+				held[sch.ID], names[i] = sch.words(), sch.String()
 			}
-			obs := failover.Observation{Done: len(list) == 0, Found: fmt.Sprintf("%d of %d schedules held by this run are still held", len(list), len(rec.Held))}
+			obs := failover.Observation{Done: len(list) == 0, Found: fmt.Sprintf("%d of %d schedules held by this run are not free", len(list), len(rec.Held))}
 			for _, h := range rec.Held {
 				found := "not held"
 				switch {
@@ -317,20 +348,35 @@ func (r *resume) release() failover.Step {
 					found = "its hold had failed, so it is not ours"
 				case r.o.keeps(h):
 					found = "stays held by decision"
-				case held[h.ID]:
-					found = "held"
+				case held[h.ID] != "":
+					found = held[h.ID]
+				case gone[h.ID]:
+					found = "is not there any more"
 				}
-				obs.Items = append(obs.Items, failover.Item{Target: h.String(), Done: !held[h.ID], Found: found})
+				obs.Items = append(obs.Items, failover.Item{Target: h.String(), Done: held[h.ID] == "", Found: found})
 			}
 			if len(list) > 0 {
 				obs.Would = "release " + strings.Join(names, ", ")
 			}
 			return obs, nil
 		})
-	s.Timeout = 6 * r.o.HoldTimeout // one request after the other
+	s.Timeout = r.o.HoldTimeout
 	s.Apply = func(ctx context.Context) error {
-		return r.c.releaseEach(ctx, r.st, r.o.Machine, r.o.Reason, ours)
+		// The decisions may have taken hours, in which the old host's agent came back or the machine was taken down.
+		changed, err := r.bringUp(ctx)
+		if err == nil {
+			err = r.c.release(ctx, r.st, r.o.Machine, r.o.Reason, ours)
+		}
+		return lowered(err, changed)
 	}
 	s.Undo = func(ctx context.Context) error { return r.c.holdAgain(ctx, r.st, r.o.Machine, r.o.Reason) }
+	s.Undone = func(ctx context.Context) (failover.Observation, error) {
+		rec, err := r.st.must(ctx, "look at", r.o.Machine)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		list, err := r.c.toHoldAgain(ctx, rec)
+		return failover.Observation{Done: err == nil && len(list) == 0, Found: fmt.Sprintf("%d released schedules are not held", len(list))}, err
+	}
 	return s
 }

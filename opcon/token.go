@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -83,6 +85,16 @@ func (c *Client) loginLocked(ctx context.Context) error {
 	if secret.Empty() {
 		return c.fail("log in to", c.host, failover.NotApplied, "make the password or token available and run again", errors.New("the secret is empty"))
 	}
+	t.remember(secret) // as it came and as it is sent
+	if c.set.login.kind == loginFixed {
+		token, err := cleanToken(secret.Reveal())
+		if err != nil {
+			return c.fail("log in to", c.host, failover.NotApplied, failover.NextOf(err), err)
+		}
+		secret = failover.NewSecret(token)
+	} else {
+		secret = failover.NewSecret(cleanPassword(secret.Reveal()))
+	}
 	t.remember(secret)
 	if !t.refused.Empty() && t.refused.Reveal() == secret.Reveal() {
 		return c.fail("log in to", c.host, failover.NotApplied, "correct the service account's name and password, then make a new client",
@@ -141,22 +153,34 @@ func (c *Client) loginLocked(ctx context.Context) error {
 	return nil
 }
 
-// loginError makes a refused login an ErrAuth; code 2003 is a disabled user (seen in client code).
+// loginError judges a failed login. Only the API's own words prove that it knows the password to be wrong: 401, or the
+// code 2003 for a disabled user (seen in client code). Any other refusal says nothing about the password.
 func (c *Client) loginError(err error) error {
+	const op = "log in to"
 	api, ok := errors.AsType[*APIError](err)
-	if !ok || (api.Status != http.StatusUnauthorized && api.Status != http.StatusForbidden && api.Status != http.StatusBadRequest && !api.has(2003)) {
-		var fe *failover.Error
-		if errors.As(err, &fe) {
-			// No login changes anything an operator would have to settle.
-			return c.fail("log in to", c.host, failover.NotApplied, fe.Next, fe.Err)
+	if !ok {
+		// No login changes anything an operator would have to settle.
+		if fe, isOurs := errors.AsType[*failover.Error](err); isOurs {
+			return c.fail(op, c.host, failover.NotApplied, fe.Next, fe.Err)
 		}
-		return c.fail("log in to", c.host, failover.NotApplied, "check address and certificate, then run again", err)
+		return c.fail(op, c.host, failover.NotApplied, "check address and certificate, then run again", err)
 	}
-	next := "check the service account's name and password; repeated attempts may lock it"
-	if api.has(2003) {
-		next = "have the service account enabled in OpCon"
+	notAPI := func(text string) error {
+		return c.fail(op, c.host, failover.NotApplied, "check host, port and scheme of the address; the password was not judged", fmt.Errorf("%s: %w", text, api))
 	}
-	return c.fail("log in to", c.host, failover.NotApplied, next, joinKind(ErrAuth, api))
+	switch {
+	case api.has(2003):
+		return c.fail(op, c.host, failover.NotApplied, "have the service account enabled in OpCon", joinKind(ErrAuth, api))
+	case api.Status == http.StatusUnauthorized && api.own:
+		return c.fail(op, c.host, failover.NotApplied, "check the service account's name and password; repeated attempts may lock it", joinKind(ErrAuth, api))
+	case api.Status == http.StatusBadRequest && strings.HasPrefix(c.base, "http:"):
+		return notAPI("what answers takes no request in clear text, or is not the OpCon API")
+	case !api.own && api.Status < http.StatusInternalServerError:
+		return notAPI("what answers is not the OpCon API")
+	case api.Status == http.StatusForbidden:
+		return c.fail(op, c.host, failover.NotApplied, "have the service account allowed to use the API", joinKind(ErrForbidden, api))
+	}
+	return c.fail(op, c.host, failover.NotApplied, "read the server's message; the password was not judged", api)
 }
 
 // logoff ends a user token.
@@ -186,7 +210,7 @@ func (t *tokenState) remember(s failover.Secret) {
 	}
 	t.known = append(t.known, s)
 	if len(t.known) > 16 {
-		t.known = append(t.known[:1:1], t.known[2:]...) // the first is the password
+		t.known = append(t.known[:2:2], t.known[3:]...) // the first two are the password as it came and as it is sent
 	}
 }
 

@@ -4,7 +4,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"strings"
 )
+
+// speaksNoTLS reports whether err says that something without TLS answered.
+func speaksNoTLS(err error) bool {
+	_, ok := errors.AsType[tls.RecordHeaderError](err)
+	return ok || (err != nil && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"))
+}
 
 // untrusted reports whether err says that the server's certificate was not accepted.
 func untrusted(err error) bool {

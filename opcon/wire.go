@@ -3,6 +3,8 @@ package opcon
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -36,9 +38,31 @@ func (o object) get(names ...string) json.RawMessage {
 
 func (o object) text(names ...string) string { return rawText(o.get(names...)) }
 
-func (o object) number(names ...string) int64 {
-	n, _ := rawNumber(o.get(names...))
+// number returns a whole number, and 0 where it is absent. One that is there and cannot be read becomes *bad: a wrong
+// id or count is worse than none.
+func (o object) number(bad *error, names ...string) int64 {
+	raw := o.get(names...)
+	if raw == nil {
+		return 0
+	}
+	n, ok := rawNumber(raw)
+	if !ok && *bad == nil {
+		*bad = fmt.Errorf("the number %s in field %s cannot be read", shorten(string(raw), 40), names[0])
+	}
 	return n
+}
+
+// rows returns a list within a record; absent is empty, and anything but a list becomes *bad.
+func (o object) rows(bad *error, name string) []json.RawMessage {
+	raw := o.get(name)
+	if raw == nil {
+		return nil
+	}
+	var list []json.RawMessage
+	if err := json.Unmarshal(raw, &list); err != nil && *bad == nil {
+		*bad = fmt.Errorf("field %s is not a list", name)
+	}
+	return list
 }
 
 func (o object) truth(names ...string) bool {
@@ -67,7 +91,7 @@ func rawNumber(raw json.RawMessage) (int64, bool) {
 		return n, true
 	}
 	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || f != float64(int64(f)) {
+	if err != nil || math.Abs(f) > 1<<53 || f != math.Trunc(f) {
 		return 0, false
 	}
 	return int64(f), true

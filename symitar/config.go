@@ -1,6 +1,8 @@
 package symitar
 
 import (
+	"context"
+	"net"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -23,15 +25,23 @@ type Config struct {
 	Verify      []Verification // what else must hold after the swap; each becomes a step
 	OpCon       *OpCon         // nil: the procedures contain manual steps with the vendor's text instead
 
+	// Dialer makes the TCP connections to both hosts; nil means the system's. A Failover takes its errors for what they
+	// say: "no route" and a connect that times out show a host that is gone, so a proxy must not make up either.
+	Dialer func(ctx context.Context, network, address string) (net.Conn, error)
+
 	// SymRoot is the folder with SYM000 … SYM999. Default /SYM (documented).
 	SymRoot string
 	// RootInfoDir is the folder with RSJ's encrypted root information. Default /ops/bin (documented).
 	RootInfoDir string
+	// RSJ is the path of RSJ on both hosts. Default /ops/bin/RSJ (documented).
+	RSJ string
 	// StateDir is our own folder on both hosts: locks, the marks of each run, the macro's output. Default
-	// /var/tmp/failover-symitar. It must be on a local file system that does not move or replicate with the service, and
+	// /var/tmp/failover-symitar. The preflight writes there and removes what it wrote. It must be on a local file system that does not move or replicate with the service, and
 	// be left alone by jobs that clean up temporary folders, such as AIX's skulker.
 	StateDir string
-	// Shell runs our scripts. Default /bin/sh. Any POSIX shell serves; ksh93, bash and dash are tested.
+	// Shell runs our scripts, which reach it on standard input. Default /bin/sh. Any POSIX shell serves: ksh93, mksh, bash,
+	// dash, ash, posh, yash and zsh are tested. The login shell of the account may be any, csh included, as long as it
+	// runs a program that is given by its path.
 	Shell string
 	// Path is the PATH of everything that runs on the hosts, since an SSH command reads no profile. Default is the
 	// PATH that RSJ uses (documented), followed by /usr/local/bin and /bin.
@@ -157,8 +167,9 @@ type Replication struct {
 
 // FailoverD says how the daemon is recognised.
 type FailoverD struct {
-	// Match is the daemon's name, compared with the last part of each command's path, ignoring case. Default FAILOVERD
-	// (the name is documented, that the program is called so is inferred).
+	// Match is the daemon's name, compared with the last part of every word of each command line, ignoring case, alone or
+	// with an ending such as .ksh; programs that only read files do not count. Default FAILOVERD (the name is documented,
+	// that the program is called so is inferred).
 	Match string
 }
 
@@ -186,9 +197,9 @@ type Verification struct {
 	Name    string        // part of the step's ID, for example "alias-on-new-primary"
 	Title   string        // the sentence a runbook would have
 	On      On            // where it is asked, seen from the swap
-	Command string        // shell command line; it must change nothing
+	Command string        // shell command line; it must change nothing and end with 0: a command that failed proves nothing
 	Want    string        // regular expression the output must contain
-	Reject  string        // regular expression the output must not contain; Want or Reject is required
+	Reject  string        // regular expression the output must not contain, which proves nothing where it is empty; Want or Reject is required
 	Within  time.Duration // how long it may take to come true; default 5 minutes
 }
 
@@ -199,6 +210,9 @@ type Limits struct {
 	ClockSkew    time.Duration // between the hosts; default 10 s
 	DatesAgeDays int           // SMA_DATES may have been written this many days ago; default 3, to span a weekend (inferred)
 	ErrorsSince  time.Duration // how far back errpt is read; default 24 h
+	// Look limits one look at a host: a probe that hangs is given up and asked again. Default 30 s. A command of the
+	// configuration that takes longer never answers.
+	Look time.Duration
 	// Quiet is how long the procedures wait for jobs, batch queue and replication to come to rest. Required: the
 	// operator knows the window.
 	Quiet time.Duration
@@ -217,4 +231,6 @@ const (
 	defaultSettle    = 2 * time.Minute
 	defaultWithin    = 5 * time.Minute
 	defaultAgentTime = 3 * time.Minute
+	defaultLook      = 30 * time.Second
+	defaultRSJ       = "/ops/bin/RSJ"
 )

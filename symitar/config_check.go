@@ -2,6 +2,7 @@ package symitar
 
 import (
 	"fmt"
+	"net"
 	"path"
 	"regexp"
 	"slices"
@@ -23,10 +24,14 @@ func (c Config) withDefaults() Config {
 	text(&c.RootInfoDir, defaultRootInfo)
 	text(&c.StateDir, defaultStateDir)
 	text(&c.Shell, defaultShell)
+	text(&c.RSJ, defaultRSJ)
 	text(&c.Path, defaultPath)
 	text(&c.Agent.Control, defaultControl)
 	text(&c.FailoverD.Match, defaultFailoverD)
 	text(&c.Macro.Expect, defaultExpect)
+	if c.Dialer == nil {
+		c.Dialer = (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext
+	}
 	if c.Agent.Must == nil {
 		c.Agent.Must = []string{"sma_lsam", "sma_disp", "sma_log"}
 	}
@@ -50,6 +55,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Limits.ErrorsSince == 0 {
 		c.Limits.ErrorsSince = 24 * time.Hour
+	}
+	if c.Limits.Look == 0 {
+		c.Limits.Look = defaultLook
 	}
 	c.Verify = slices.Clone(c.Verify)
 	for i := range c.Verify {
@@ -214,10 +222,16 @@ func (l Licence) validate() error {
 }
 
 func (c Config) validatePaths() error {
-	for field, value := range map[string]string{"Config.SymRoot": c.SymRoot, "Config.RootInfoDir": c.RootInfoDir, "Config.StateDir": c.StateDir, "Config.Shell": c.Shell, "Config.Agent.Control": c.Agent.Control} {
+	for field, value := range map[string]string{"Config.SymRoot": c.SymRoot, "Config.RootInfoDir": c.RootInfoDir, "Config.StateDir": c.StateDir, "Config.Shell": c.Shell, "Config.RSJ": c.RSJ, "Config.Agent.Control": c.Agent.Control} {
 		if !path.IsAbs(value) || path.Clean(value) != value || strings.ContainsAny(value, "\n\t") {
 			return failover.Invalid(field, strconv.Quote(value)+" is not a clean absolute path", "write the path from / on, without . or .. or a slash at the end")
 		}
+	}
+	if !plainPath.MatchString(c.Shell) {
+		return failover.Invalid("Config.Shell", strconv.Quote(c.Shell)+" holds more than letters, digits and ._-+/", "the login shell gets it as one plain word, so give a plain path")
+	}
+	if base := path.Base(c.Shell); slices.Contains(notPosix, base) {
+		return failover.Invalid("Config.Shell", base+" is no POSIX shell", "give /bin/sh or /usr/bin/ksh; the account's login shell may be "+base)
 	}
 	if c.StateDir == "/" || c.StateDir == c.SymRoot || strings.HasPrefix(c.StateDir, c.SymRoot+"/") {
 		return failover.Invalid("Config.StateDir", strconv.Quote(c.StateDir)+" is below "+c.SymRoot, "choose a local folder that does not move or replicate with the service, for example "+defaultStateDir)
@@ -229,7 +243,7 @@ func (c Config) validateLimits() error {
 	switch l := c.Limits; {
 	case l.DiskPercent < 1 || l.DiskPercent > 100:
 		return failover.Invalid("Config.Limits.DiskPercent", "is "+strconv.Itoa(l.DiskPercent), "choose 1 to 100")
-	case l.ClockSkew < 0 || l.DatesAgeDays < 0 || l.ErrorsSince < 0 || c.Agent.Timeout < 0:
+	case l.ClockSkew < 0 || l.DatesAgeDays < 0 || l.ErrorsSince < 0 || l.Look < 0 || c.Agent.Timeout < 0:
 		return failover.Invalid("Config.Limits or Config.Agent.Timeout", "is negative", "use zero for the default")
 	case l.Quiet <= 0:
 		return failover.Invalid("Config.Limits.Quiet", "is not set", "choose how long to wait for jobs and batch queue to come to rest, for example 30 minutes")
@@ -262,6 +276,11 @@ func (c Config) validateVerify() error {
 	}
 	return nil
 }
+
+var plainPath = regexp.MustCompile(`^[A-Za-z0-9/._+-]+$`)
+
+// notPosix are shells that do not read our scripts.
+var notPosix = []string{"csh", "tcsh", "bsd-csh", "fish", "rc", "es", "rbash", "rksh", "nologin", "false"}
 
 func compiles(fields map[string]string) error {
 	for field, text := range fields {

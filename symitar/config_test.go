@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/internal/peers"
 	"github.com/01b61c5c/failover/remote/remotetest"
 	"github.com/01b61c5c/failover/symitar"
@@ -21,29 +22,31 @@ import (
 func TestWhatNoVendorStatesIsAsked(t *testing.T) {
 	b := newBench(t, "")
 	for field, change := range map[string]func(*symitar.Config){
-		"Config.Macro.Path":           func(c *symitar.Config) { c.Macro.Path = "" },
-		"Config.Macro.User":           func(c *symitar.Config) { c.Macro.User = "" },
-		"Config.Macro.On":             func(c *symitar.Config) { c.Macro.On = 0 },
-		"Config.Macro.SwitchoverArgs": func(c *symitar.Config) { c.Macro.SwitchoverArgs = nil },
-		"Config.Macro.Mode":           func(c *symitar.Config) { c.Macro.Mode = 0 },
-		"Config.Macro.Timeout":        func(c *symitar.Config) { c.Macro.Timeout = 0 },
-		"Config.Macro.Prompts":        func(c *symitar.Config) { c.Macro.Mode = symitar.Answers },
-		"Config.Macro.Failure":        func(c *symitar.Config) { c.Macro.Failure = "(" },
-		"Config.Role.Probes":          func(c *symitar.Config) { c.Role.Probes = nil },
-		"Config.Role.Quorum":          func(c *symitar.Config) { c.Role.Quorum = 1 },
-		"Config.Replication.Command":  func(c *symitar.Config) { c.Replication = symitar.Replication{} },
-		"Config.Replication.Waiver":   func(c *symitar.Config) { c.Replication.Waiver = failover.Statement{By: "a", Says: "b", Reason: "c"} },
-		"Config.Replication.Lag":      func(c *symitar.Config) { c.Replication.Lag = "lag" },
-		"Config.Limits.Quiet":         func(c *symitar.Config) { c.Limits.Quiet = 0 },
-		"Config.StateDir":             func(c *symitar.Config) { c.StateDir = c.SymRoot + "/state" },
-		"Config.Shell":                func(c *symitar.Config) { c.Shell = "ksh" },
-		"Config.Home.MachineID":       func(c *symitar.Config) { c.Home.MachineID = "" },
-		"Config.Partner.Name":         func(c *symitar.Config) { c.Partner.Name = c.Home.Name },
-		"Config.Partner.SSH.Address":  func(c *symitar.Config) { c.Partner.SSH.Address = c.Home.SSH.Address },
-		"Config.Partner.SSH.HostKeys": func(c *symitar.Config) { c.Partner.SSH.HostKeys = c.Home.SSH.HostKeys },
-		"Config.Verify[0].Name":       func(c *symitar.Config) { c.Verify = []symitar.Verification{{Name: "roles"}} },
-		"Config.Licence.Path":         func(c *symitar.Config) { c.Licence.Path = "" },
-		"Config.OpCon.Client":         func(c *symitar.Config) { c.OpCon = &symitar.OpCon{} },
+		"Config.Macro.Path":                     func(c *symitar.Config) { c.Macro.Path = "" },
+		"Config.Macro.User":                     func(c *symitar.Config) { c.Macro.User = "" },
+		"Config.Macro.On":                       func(c *symitar.Config) { c.Macro.On = 0 },
+		"Config.Macro.SwitchoverArgs":           func(c *symitar.Config) { c.Macro.SwitchoverArgs = nil },
+		"Config.Macro.Mode":                     func(c *symitar.Config) { c.Macro.Mode = 0 },
+		"Config.Macro.Timeout":                  func(c *symitar.Config) { c.Macro.Timeout = 0 },
+		"Config.Macro.Prompts":                  func(c *symitar.Config) { c.Macro.Mode = symitar.Answers },
+		"Config.Macro.Failure":                  func(c *symitar.Config) { c.Macro.Failure = "(" },
+		"Config.Role.Probes":                    func(c *symitar.Config) { c.Role.Probes = nil },
+		"Config.Role.Quorum":                    func(c *symitar.Config) { c.Role.Quorum = 1 },
+		"Config.Replication.Command":            func(c *symitar.Config) { c.Replication = symitar.Replication{} },
+		"Config.Replication.Waiver":             func(c *symitar.Config) { c.Replication.Waiver = failover.Statement{By: "a", Says: "b", Reason: "c"} },
+		"Config.Replication.Lag":                func(c *symitar.Config) { c.Replication.Lag = "lag" },
+		"Config.Limits.Quiet":                   func(c *symitar.Config) { c.Limits.Quiet = 0 },
+		"Config.StateDir":                       func(c *symitar.Config) { c.StateDir = c.SymRoot + "/state" },
+		"Config.Shell":                          func(c *symitar.Config) { c.Shell = "ksh" },
+		"Config.RSJ":                            func(c *symitar.Config) { c.RSJ = "RSJ" },
+		"Config.Limits or Config.Agent.Timeout": func(c *symitar.Config) { c.Limits.Look = -1 },
+		"Config.Home.MachineID":                 func(c *symitar.Config) { c.Home.MachineID = "" },
+		"Config.Partner.Name":                   func(c *symitar.Config) { c.Partner.Name = c.Home.Name },
+		"Config.Partner.SSH.Address":            func(c *symitar.Config) { c.Partner.SSH.Address = c.Home.SSH.Address },
+		"Config.Partner.SSH.HostKeys":           func(c *symitar.Config) { c.Partner.SSH.HostKeys = c.Home.SSH.HostKeys },
+		"Config.Verify[0].Name":                 func(c *symitar.Config) { c.Verify = []symitar.Verification{{Name: "roles"}} },
+		"Config.Licence.Path":                   func(c *symitar.Config) { c.Licence.Path = "" },
+		"Config.OpCon.Client":                   func(c *symitar.Config) { c.OpCon = &symitar.OpCon{} },
 	} {
 		cfg := b.sim.Config()
 		change(&cfg)
@@ -87,14 +90,14 @@ func TestRunByHand(t *testing.T) {
 	res, err = pair.Fire(ctx, voided, symitar.ForSwitchover)
 	require.ErrorIs(t, err, symitar.ErrNotExecuted, "%v", res)
 	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
-	require.NoError(t, pair.Acknowledge(ctx, voided, word))
+	require.NoError(t, pair.Acknowledge(ctx, voided, word, symitar.Left{}))
 	require.Zero(t, b.sim.MacroRuns())
 
 	run, err := symitar.NewRunID()
 	require.NoError(t, err)
 	res, err = pair.Fire(ctx, run, symitar.ForSwitchover)
 	require.ErrorIs(t, err, symitar.ErrMacroFailed)
-	require.Equal(t, failover.Applied, failover.OutcomeOf(err), "it was fired, whatever came of it")
+	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err), "it was fired, and what it left is for a person to see")
 	require.Equal(t, symitar.Failed, res.State)
 	require.Equal(t, 0, *res.Exit)
 	require.Contains(t, res.LogTail, "FAILOVER complete")
@@ -114,10 +117,10 @@ func TestRunByHand(t *testing.T) {
 
 	_, err = pair.Resume(ctx, "not a run id", symitar.ForSwitchover)
 	require.ErrorIs(t, err, failover.ErrInvalid)
-	require.NoError(t, pair.Acknowledge(ctx, run, word))
+	require.NoError(t, pair.Acknowledge(ctx, run, word, symitar.Left{}))
 	_, err = pair.Resume(ctx, run, symitar.ForSwitchover)
 	require.ErrorIs(t, err, symitar.ErrMacroFailed, "what was acknowledged can still be looked at")
-	require.ErrorIs(t, pair.Acknowledge(ctx, run, failover.Statement{}), failover.ErrInvalid)
+	require.ErrorIs(t, pair.Acknowledge(ctx, run, failover.Statement{}, symitar.Left{}), failover.ErrInvalid)
 }
 
 // TestMarksThatSomebodyRemovedProveNothing lets a job that cleans up remove the folder of a run that was fired.
@@ -167,6 +170,21 @@ func TestAnswersReachTheMacroAndNothingElse(t *testing.T) {
 			for _, file := range append(files, b.journal) {
 				require.NotContains(t, read(t, file), "s3cret", file)
 			}
+		})
+	}
+}
+
+// TestLockKeepsTheContract is what the engine wants of every lock, on a pair of its own.
+func TestLockKeepsTheContract(t *testing.T) {
+	b := newBench(t, "")
+	for _, build := range []func(*symitar.Pair) (failover.Procedure, error){symitar.Switchover, gone} {
+		failovertest.TestLock(t, func(tb testing.TB) failover.Lock {
+			pair, err := symitar.NewPair(b.cfg, symitar.WithPolling(poll))
+			require.NoError(tb, err)
+			tb.Cleanup(func() { require.NoError(tb, pair.Close()) })
+			proc, err := build(pair)
+			require.NoError(tb, err)
+			return proc.Lock
 		})
 	}
 }

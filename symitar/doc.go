@@ -5,7 +5,7 @@
 //	pair, err := symitar.NewPair(cfg)
 //	defer pair.Close()
 //	proc, err := symitar.Switchover(pair)
-//	plan, err := proc.Plan(ctx, nil)            // changes nothing
+//	plan, err := proc.Plan(ctx, nil)       // changes nothing
 //	report, err := proc.Run(ctx, failover.RunOptions{…})
 //
 // # What the vendor says
@@ -36,45 +36,48 @@
 //
 // # Steps of Switchover
 //
-// Home is primary, both hosts are alive. Failback is the same list in the other direction.
+// Home is primary, both hosts are alive. Failback is the same list in the other direction. "Stands" marks a check that is
+// looked at again on every resume, after every wait for a person and right before the macro, or until jobs are released.
 //
 //	    step                             kind    what
-//	 1. preflight/identity               check   each address leads to the machine it should (firm)
-//	 2. preflight/roles                  check   exactly one primary, exactly one secondary (firm)
-//	 3. preflight/failoverd              check   FAILOVERD does not run on either host and nothing would start it (firm)
-//	 4. preflight/macro                  check   the macro is there and the same on both hosts (firm)
-//	 5. preflight/launcher               check   no earlier run of the macro is open; the state directory is local (firm)
-//	 6. preflight/licences               check   all RSJ licences in a single file on both systems, where configured
-//	 7. preflight/root-info              check   RSJ's root information is on both hosts
-//	 8. preflight/agent                  check   the OpCon agent answers
-//	 9. preflight/stale-locks            check   no RSJ job was cut short: no stale sma_lock
-//	10. preflight/disk                   check   no file system is nearly full
-//	11. preflight/sym-dates              check   SMA_DATES is present and current in every SYM
-//	12. preflight/clock                  check   the clocks agree
-//	13. preflight/errors                 check   no permanent hardware errors
-//	14. preflight/replication            check   the secondary is not too far behind, or a person's statement (firm)
-//	15. opcon/hold-schedules             manual  hold all schedules of the machine
-//	16. opcon/machine-down               manual  bring the server down in OpCon
-//	17. agent/stop                       change  stop the OpCon agent on the old primary
-//	18. quiet/rsj                        check   wait until no RSJ job runs
-//	19. quiet/batch                      check   wait until the batch queue is idle
-//	20. quiet/replication                check   wait until the secondary has caught up (firm)
-//	21. before/roles                     check   the roles once more (firm)
-//	22. before/failoverd                 check   FAILOVERD once more (firm)
-//	23. macro/run                        once    run the FAILOVER macro                       — the outage begins
-//	24. verify/roles                     check   the new primary is primary and nobody else is (firm) — it ends
-//	25. verify/macro-result              check   the macro's output tells of no failure
-//	26. verify/failoverd                 check   FAILOVERD is still absent
-//	27. verify/sym-dates                 check   SMA_DATES is right on the new primary
+//	 1. preflight/shell                  check   the login leads to a shell that runs our scripts (firm)
+//	 2. preflight/identity               check   each address leads to the machine it should (firm, stands)
+//	 3. preflight/roles                  check   exactly one primary, exactly one secondary (firm, stands)
+//	 4. preflight/failoverd              check   FAILOVERD does not run on either host and nothing would start it (firm, stands)
+//	 5. preflight/foreign-macro          check   nobody runs FAILOVER on either host, whoever started it (firm, stands)
+//	 6. preflight/macro                  check   the macro is there and the same on both hosts (firm, stands)
+//	 7. preflight/launcher               check   no run of ours is open; the state directory is local and can be written (firm, stands)
+//	 8. preflight/licences               check   all RSJ licences in a single file on both systems, where configured (stands)
+//	 9. preflight/root-info              check   RSJ's root information is on both hosts (stands)
+//	10. preflight/rsj                    check   RSJ is on both hosts, can be executed and is the same (stands)
+//	11. preflight/agent                  check   the OpCon agent answers
+//	12. preflight/agent-files            check   the agent is installed on both hosts, same version, same OpCon servers (stands)
+//	13. preflight/stale-locks            check   no RSJ job was cut short: no stale sma_lock (stands)
+//	14. preflight/disk                   check   no file system is nearly full (stands)
+//	15. preflight/sym-dates              check   SMA_DATES is present and current in every SYM
+//	16. preflight/clock                  check   the clocks agree
+//	17. preflight/errors                 check   no permanent hardware errors (stands)
+//	18. preflight/replication            check   the secondary is not too far behind, or a person's statement (firm)
+//	19. opcon/hold-schedules             manual  hold all schedules of the machine
+//	20. opcon/machine-down               manual  bring the server down in OpCon
+//	21. agent/stop                       change  stop the OpCon agent on the old primary
+//	22. quiet/rsj                        check   wait until no RSJ job runs (stands)
+//	23. quiet/batch                      check   wait until the batch queue is idle (stands)
+//	24. quiet/replication                check   wait until the secondary has caught up (firm, stands)
+//	25. macro/run                        once    run the FAILOVER macro                       — the outage begins
+//	26. verify/roles                     check   the new primary is primary and nobody else is (firm, stands) — it ends
+//	27. verify/macro-result              check   the macro's output tells of no failure
+//	28. verify/failoverd                 check   FAILOVERD is still absent (stands)
+//	29. verify/sym-dates                 check   SMA_DATES is right on the new primary
 //	    verify/…                         check   one per Config.Verify
-//	28. macro/archive-lock               change  archive the launcher's lock of this run
-//	29. opcon/repoint-machine            manual  point the OpCon machine at the new primary
-//	30. agent/start                      change  start the OpCon agent on the new primary
-//	31. opcon/machine-up                 manual  bring the machine up in OpCon
-//	32. opcon/rerun-interrupted          manual  decide job by job what has to run again; nothing restarts without a decision
-//	33. opcon/release-schedules          manual  release the schedules that were held, one by one
+//	30. macro/archive-lock               change  archive the launcher's lock of this run
+//	31. opcon/repoint-machine            manual  point the OpCon machine at the new primary
+//	32. agent/start                      change  start the OpCon agent on the new primary
+//	33. opcon/machine-up                 manual  bring the machine up in OpCon
+//	34. opcon/rerun-interrupted          manual  decide job by job what has to run again; nothing restarts without a decision
+//	35. opcon/release-schedules          manual  release the schedules that were held, one by one
 //
-// With Config.OpCon set, the manual steps 15 and 16 are the steps of [opcon.QuiesceSteps] and 29, 31, 32 and 33 those of
+// With Config.OpCon set, the manual steps 19 and 20 are the steps of [opcon.QuiesceSteps] and 31, 33, 34 and 35 those of
 // [opcon.ResumeSteps]. The schedules are held before the machine goes down, although the vendor names "down" first: a
 // machine that is down sends its jobs to alternate machines, and the end state is the same (inferred).
 //
@@ -84,37 +87,45 @@
 //
 //	    step                             kind    what
 //	 1. statement/primary-gone           check   a person answers for it that Home is gone (firm)
-//	 2. preflight/old-primary-silent     check   Home does not answer as primary (firm)
-//	 3. preflight/identity               check   from here on Partner only
-//	 4. preflight/roles                  check   Partner is secondary (firm)
-//	 5. preflight/failoverd              check
-//	 6. preflight/macro                  check
-//	 7. preflight/launcher               check
-//	 8. preflight/licences               check
-//	 9. preflight/root-info              check
-//	10. preflight/agent                  check
-//	11. preflight/stale-locks            check
-//	12. preflight/disk                   check
-//	13. preflight/sym-dates              check   looked at after the swap
-//	14. preflight/clock                  check
-//	15. preflight/errors                 check
-//	16. opcon/hold-schedules             manual
-//	17. opcon/machine-down               manual
-//	18. quiet/rsj                        check
-//	19. before/roles                     check
-//	20. before/failoverd                 check
-//	21. macro/run                        once    on Partner
-//	22. verify/roles                     check   Partner is primary (firm)
-//	23. verify/old-primary-silent        check   Home has not come back as primary (firm)
-//	24. verify/macro-result              check
-//	25. verify/failoverd                 check
-//	26. verify/sym-dates                 check
-//	27. macro/archive-lock               change
-//	28. opcon/repoint-machine            manual
-//	29. agent/start                      change
-//	30. opcon/machine-up                 manual
-//	31. opcon/rerun-interrupted          manual
-//	32. opcon/release-schedules          manual
+//	 2. preflight/old-primary-silent     check   Home is silent, or observed not to be primary (firm, stands)
+//	 3. preflight/shell                  check   from here on Partner only
+//	 4. preflight/identity               check   (firm, stands)
+//	 5. preflight/roles                  check   Partner is secondary (firm, stands)
+//	 6. preflight/failoverd              check   (firm, stands)
+//	 7. preflight/foreign-macro          check   (firm, stands)
+//	 8. preflight/macro                  check   (firm, stands)
+//	 9. preflight/launcher               check   (firm, stands)
+//	10. preflight/licences               check
+//	11. preflight/root-info              check
+//	12. preflight/rsj                    check
+//	13. preflight/agent                  check
+//	14. preflight/agent-files            check
+//	15. preflight/stale-locks            check   names the jobs of Home that its death cut short, as far as their locks were replicated
+//	16. preflight/disk                   check
+//	17. preflight/sym-dates              check   looked at after the swap
+//	18. preflight/clock                  check
+//	19. preflight/errors                 check
+//	20. opcon/hold-schedules             manual
+//	21. opcon/machine-down               manual
+//	22. quiet/rsj                        check
+//	23. macro/run                        once    on Partner
+//	24. verify/roles                     check   Partner is primary (firm, stands)
+//	25. verify/old-primary-silent        check   Home has not come back as primary (firm, stands)
+//	26. verify/macro-result              check
+//	27. verify/failoverd                 check
+//	28. verify/sym-dates                 check
+//	29. macro/archive-lock               change
+//	30. opcon/repoint-machine            manual
+//	31. agent/start                      change
+//	32. opcon/machine-up                 manual
+//	33. opcon/rerun-interrupted          manual
+//	34. opcon/release-schedules          manual
+//
+// Silence is proven, not inferred. Home is silent when no TCP connection to its address comes about because there is no
+// route or nothing answers at all: a machine without power does that. Everything else shows life: a refused port (its kernel
+// refuses), any byte, a handshake or login that fails, a server that is full or hangs, a role probe that takes too long.
+// Then the procedure stops, nobody can waive it, and what helps is to switch Home off, or to make its role readable: an
+// observed role that is not primary serves too.
 //
 // The replication is checked too where its probe runs on the new primary. Before Home is switched on again, make sure that
 // it cannot claim the primary role or the service address by itself.
@@ -130,37 +141,66 @@
 //
 // # The macro is fired at most once
 //
-// Right before it is fired, the roles, FAILOVERD, RSJ, the batch queue and the replication are looked at once more, and in
-// a Failover the host that is gone: a person may have taken an hour to approve, or the run may be resumed a day later.
-//
 // After a command was sent, a lost reply and a command that never ran look the same. So the firing is fenced on the host,
 // by steps that are atomic on every POSIX system. The scripts are files beside this package; an administrator can read
-// and run them alone.
+// them, and run one alone behind those that its first line names:
+//
+//	cat marks.sh processes.sh status.sh | sh -s STATE RUN MACRO
 //
 //	lock on both hosts (mkdir, in fixed order) → run.<id> (mkdir) → fired (mkdir) → the macro → rc (rename)
 //
 // The run id is written to the journal before the first byte is sent. Whoever finds out what became of a run reads the
-// marks, by reconnecting as often as it takes:
+// marks and the list of processes, by reconnecting as often as it takes:
 //
-//	no run.<id>                    not launched so far; proven never to fire once it is voided
-//	run.<id>, not fired            starting; voided when it does not come to fire
-//	fired, process lives           running; its output is followed
-//	fired, exit status there       ended; the roles decide, the exit status proves nothing either way
-//	fired, process gone, no status unknown; only the roles can settle it, otherwise a person
+//	no run.<id>                     not launched so far; proven never to fire once it is voided
+//	run.<id>, not fired             starting; voided when it does not come to fire
+//	run.<id>, not fired, none lives the runner is gone or has refused; it never fires
+//	fired, any process lives        running; its output is followed
+//	fired, exit status, none lives  ended; the roles decide, the exit status proves nothing either way
+//	fired, no status, none lives    unknown; only the roles can settle it, otherwise a person
+//	fired, list not to be trusted   unknown, and waited for: what a list does not show may be there all the same
 //
-// The lock never expires. [Pair.Acknowledge] archives it; [Pair.Resume] only observes; [Pair.Void] calls a run back that
-// has not fired. A deadline here never ends the macro. mkdir and rename are tried with ksh93, bash and dash on Linux; try
-// them on your AIX hosts before the first use.
+// A run lives as long as anything of it lives: launcher, runner and macro are written down with their number, group and
+// age, and looked for by these, by their process group, by the run's folder in their command line, and by the macro's name.
+// Numbers are used again, so a process of another age is another process; ages are counted from the start of process 1, which
+// no clock that is set moves. A list that fails, or does not show who asks and process 1, is no list. What the macro left
+// running when it ended keeps the run alive until the roles are as wanted; then it is taken for services it was to start.
 //
-// An unfinished macro run keeps its folder, with the output, in Config.StateDir of the host.
+// Right before the mark "fired" is taken, the host itself looks whether FAILOVER or FAILOVERD runs, whoever started it.
+// A launcher or runner that refuses says so by its exit status or the file "refused", and the step ends at once as not
+// applied. Every mark that cannot be made is read for what it is: read-only, full, no inodes, no right, something in the way.
+//
+// The lock never expires. [Pair.Acknowledge] archives it; it refuses while anything of the run may live, unless a person
+// names it. [Pair.Resume] only observes; [Pair.Void] calls a run back that has not fired. A deadline here never ends the
+// macro. mkdir and rename are tried with ksh93, mksh, bash, dash, ash, posh, yash and zsh on Linux; try them on your AIX
+// hosts before the first use.
+//
+// Every run keeps its folder, with output and marks, in Config.StateDir of the host: it is the proof that a late launcher
+// starts nothing. Nothing removes the folders or those in "archive". A person may, when the journal of the run is finished.
+//
+// # How commands reach the host
+//
+// The login shell gets one plain word, the path of Config.Shell, which csh, tcsh, fish and rc read like the shells of the
+// Bourne family. The script travels on standard input as one compound command: when the line breaks, nothing of it runs. Nothing
+// of it stands in a list of processes. Start-up files may print what they like. A restricted shell, a menu and a forced
+// command that does not pass commands on are named by preflight/shell, before anything is changed.
+//
+// One look at a host takes at most Limits.Look. A probe that hangs is given up and asked again; on the host it stays.
 //
 // # Limits
 //
 // The macro has no terminal unless Mode is HostExpect. A terminal held by this side of the line is not offered: a dropped
-// line would then end the macro half-way. A macro that must be started on both hosts is not covered. A question nobody expected is left unanswered; the run ends in
-// doubt when Macro.Timeout passes. The macro inherits that hang-up signals are ignored (nohup); its umask and locale are
-// the account's. The account's login shell must be of the Bourne family. RSJ cannot be tried out over SSH: it refuses to
-// run outside the agent (documented), so a smoke job through OpCon is a decision of opcon/rerun-interrupted. A Failover
-// that follows a Switchover which stopped half-way releases what it held itself; what the Switchover held stays held, for a
-// person to release when its report has been read.
+// line would then end the macro half-way. A macro that must be started on both hosts is not covered. A question nobody
+// expected is left unanswered: it is shown when the output stands still at it, and the run ends in doubt when Macro.Timeout
+// passes. The macro inherits that hang-up signals are ignored (nohup); its umask and locale are the account's.
+//
+// What the checks cannot see: a part of the macro that has left its process group, changed its name and lost its parent; a
+// process in another partition of the machine; FAILOVER typed on the partner in the seconds between the last look there and
+// the macro; a host without a route from here that is alive and primary for everybody else, which is what the statement is
+// for; processes of other accounts where the system hides them (then the list is not trusted). RSJ cannot be tried out over
+// SSH: it refuses to run outside the agent (documented), so a smoke job through OpCon is a decision of
+// opcon/rerun-interrupted. Where the agent's configuration accepts an OpCon server is compared between the hosts, not proven.
+//
+// A Failover that follows a Switchover which stopped half-way releases what it held itself; what the Switchover held stays
+// held, for a person to release when its report has been read.
 package symitar

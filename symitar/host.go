@@ -20,6 +20,8 @@ import (
 var (
 	// ErrAnswerIncomplete: the command's answer was cut short or carries no end mark; what it did is not known.
 	ErrAnswerIncomplete = errors.New("answer incomplete")
+	// ErrNoShell: the account's login does not lead to a shell that runs our scripts. The text says what stands in the way.
+	ErrNoShell = errors.New("no usable shell")
 	// ErrCommandFailed: the command ran to its end with an exit status that is not accepted.
 	ErrCommandFailed = errors.New("command failed")
 )
@@ -39,7 +41,7 @@ type Host struct {
 func (h *Host) Name() string { return h.cfg.Name }
 
 func newHost(cfg HostConfig, set Config, log *slog.Logger) (*Host, error) {
-	r, err := remote.New(remote.Config{SSH: cfg.SSH, Logger: log})
+	r, err := remote.New(remote.Config{SSH: cfg.SSH, Logger: log, Dial: set.Dialer})
 	if err != nil {
 		return nil, err
 	}
@@ -49,13 +51,35 @@ func newHost(cfg HostConfig, set Config, log *slog.Logger) (*Host, error) {
 //go:embed scripts/frame.sh
 var frameScript string
 
+// preamble makes every shell read what follows the same way: no aliases of an ENV file, and zsh as a POSIX shell.
+const preamble = "unalias -a >/dev/null 2>&1\n[ -z \"${ZSH_VERSION-}\" ] || emulate sh\n"
+
 // answer is what a script printed and how it ended.
 type answer struct {
 	out  string
 	exit int
 }
 
-// run runs one of our scripts, or a command of the configuration, with a shell of its own and returns what it printed.
+// program is the text that the shell reads from its standard input. It is one compound command: a stream that is cut
+// leaves it unfinished, and the shell runs nothing of it. stdin is what the script reads.
+//
+// The login shell only gets the path of the shell, one plain word, which csh, fish and rc read like the others. Nothing
+// of the text stands in a list of processes.
+func program(nonce, path, script string, stdin []byte, args []string) []byte {
+	var b strings.Builder
+	b.WriteString(preamble + "{\n" + frameScript + "script() {\n" + script + "\n}\nframe")
+	for _, arg := range append([]string{nonce, path}, args...) {
+		b.WriteString(" " + remote.Quote(arg))
+	}
+	if len(stdin) == 0 {
+		b.WriteString(" </dev/null\n}\n")
+		return []byte(b.String())
+	}
+	fmt.Fprintf(&b, " <<'@@%s'\n%s@@%s\n}\n", nonce, stdin, nonce)
+	return []byte(b.String())
+}
+
+// run runs one of our scripts with a shell of its own and returns what it printed. stdin is empty or ends with a line end.
 //
 // Without error the script ended and all of its output is here. An error is a *failover.Error: NotApplied if the
 // script did not start, InDoubt otherwise.
@@ -64,28 +88,32 @@ func (h *Host) run(ctx context.Context, op, script string, stdin []byte, args ..
 	if err != nil {
 		return answer{}, h.fail(op, failover.NotApplied, "try again", err)
 	}
-	line := remote.ShellLine(h.set.Shell, frameScript, append([]string{nonce, h.set.Shell, script}, args...)...)
-	line = remote.EnvLine(line, "LC_ALL=C", "COLUMNS=1024", "PATH="+h.set.Path)
-	res, err := h.remote.Run(ctx, remote.Command{Name: op, Line: line, Stdin: stdin, MaxOutput: maxOutput})
+	res, err := h.remote.Run(ctx, remote.Command{Name: op, Line: h.set.Shell, Stdin: program(nonce, h.set.Path, script, stdin, args), MaxOutput: maxOutput})
 	if err != nil {
 		return answer{}, h.named(op, err)
 	}
 	out, exit, err := unframe(string(res.Stdout), nonce)
 	switch {
-	case err == nil && exit != res.Exit:
+	case err == nil && exit == res.Exit:
+		return answer{out, exit}, nil
+	case ctx.Err() != nil: // the exit status is that of a command whose line we gave up
+		return answer{}, h.fail(op, failover.InDoubt, "look again", fmt.Errorf("%w: %w", ctx.Err(), context.Cause(ctx)))
+	case err == nil:
 		err = fmt.Errorf("%w: end mark says %d, SSH says %d", ErrAnswerIncomplete, exit, res.Exit)
-	case err != nil:
+	case errors.Is(err, errNoBegin):
+		why, next := noShell(h.set.Shell, string(res.Stdout), string(res.Stderr), res.Exit)
+		return answer{}, h.fail(op, failover.InDoubt, next, fmt.Errorf("%w: %w: %s", ErrAnswerIncomplete, ErrNoShell, why))
+	default:
 		err = fmt.Errorf("%w: exit status %d%s", err, res.Exit, tail(": ", string(res.Stderr)))
 	}
-	if err != nil {
-		return answer{}, h.fail(op, failover.InDoubt, "look on the host whether a login menu, a banner or an expired password stands before the shell", err)
-	}
-	return answer{out, exit}, nil
+	return answer{}, h.fail(op, failover.InDoubt, "look again; where it stays so, look what ends commands of this account on the host", err)
 }
 
 // repeat runs a script that may run twice without harm, because it reads or because its marks let only one through. It
 // is sent again when the line broke under it.
 func (h *Host) repeat(ctx context.Context, op, script string, args ...string) (answer, error) {
+	ctx, cancel := h.limit(ctx)
+	defer cancel()
 	const tries = 3
 	for try := 1; ; try++ {
 		a, err := h.run(ctx, op, script, nil, args...)
@@ -94,6 +122,17 @@ func (h *Host) repeat(ctx context.Context, op, script string, args ...string) (a
 			return a, err
 		}
 	}
+}
+
+// limit is the time for one look or one mark: nothing that only looks may hold the run up.
+func (h *Host) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, h.set.Limits.Look, fmt.Errorf("no answer within %s (Limits.Look)", h.set.Limits.Look))
+}
+
+// ask runs a command line of the configuration, which changes nothing.
+func (h *Host) ask(ctx context.Context, op, command string) (answer, error) {
+	a, err := h.repeat(ctx, op, `eval "$1"`, command)
+	return a, unchanged(err)
 }
 
 // read runs a script that changes nothing, and takes any exit status but 0 for a failure.
@@ -127,6 +166,9 @@ func unchanged(err error) error {
 	if err == nil || errors.As(err, &e) && e.Outcome == failover.NotApplied {
 		return err
 	}
+	if e != nil && errors.Is(err, ErrNoShell) {
+		return &failover.Error{Op: e.Op, Target: e.Target, Outcome: failover.NotApplied, Next: e.Next, Err: e.Err}
+	}
 	if e == nil {
 		return &failover.Error{Op: "observe", Outcome: failover.NotApplied, Next: "try again", Err: err}
 	}
@@ -141,13 +183,15 @@ func newNonce() (string, error) {
 	return hex.EncodeToString(b[:]), nil
 }
 
+var errNoBegin = fmt.Errorf("%w: no begin mark", ErrAnswerIncomplete)
+
 var endMark = regexp.MustCompile(`^ END rc=([0-9]{1,3})\n`)
 
 // unframe takes the part between the two marks. What stands before the first comes from a banner or an ENV file.
 func unframe(text, nonce string) (out string, exit int, err error) {
 	_, rest, found := strings.Cut(text, "@@"+nonce+" BEGIN\n")
 	if !found {
-		return "", 0, fmt.Errorf("%w: no begin mark%s", ErrAnswerIncomplete, tail(", got: ", text))
+		return "", 0, errNoBegin
 	}
 	at := strings.LastIndex(rest, "\n@@"+nonce)
 	if at < 0 {
@@ -172,7 +216,7 @@ func tail(lead, text string) string {
 	if len(last) > most {
 		last = last[:most] + "…"
 	}
-	return lead + strings.ToValidUTF8(last, "?")
+	return lead + failover.Printable(last)
 }
 
 // keyValues reads lines of the form key=value.

@@ -6,44 +6,75 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/01b61c5c/failover"
 )
 
-// The launcher's scripts. Each begins with what it does and what its exit statuses mean.
+// The launcher's scripts. Each begins with what it does, what its exit statuses mean and what has to stand before it.
 var (
+	//go:embed scripts/marks.sh
+	marksText string
 	//go:embed scripts/launch.sh
-	launchScript string
+	launchText string
 	//go:embed scripts/runner.sh
-	runnerScript string
+	runnerText string
 	//go:embed scripts/answer.exp
 	answerScript string
 	//go:embed scripts/reserve.sh
-	reserveScript string
+	reserveText string
 	//go:embed scripts/status.sh
-	statusScript string
+	statusText string
 	//go:embed scripts/conclude.sh
-	concludeScript string
+	concludeText string
 	//go:embed scripts/acknowledge.sh
-	acknowledgeScript string
+	acknowledgeText string
 	//go:embed scripts/log.sh
 	logScript string
+
+	launchScript      = marksText + processesText + launchText
+	runnerScript      = preamble + marksText + processesText + runnerText
+	reserveScript     = marksText + reserveText
+	statusScript      = processesText + statusText
+	concludeScript    = marksText + concludeText
+	acknowledgeScript = marksText + processesText + acknowledgeText
 )
 
-// Exit statuses of the scripts.
+// Exit statuses of the scripts that are asked for by name.
 const (
-	exitKnown  = 72
-	exitHeld   = 75
-	exitFired  = 83
-	exitActive = 84
+	exitReadOnly = 60 // the first and the last status of a mark that could not be made
+	exitNoMark   = 66
+	exitKnown    = 72
+	exitHeld     = 75
+	exitForeign  = 80
+	exitFired    = 83
+	exitActive   = 84
+	exitUnseen   = 85
 )
 
-// exitMeanings are the refusals that prove that nothing was fired.
-var exitMeanings = map[int]string{
-	70: "the state directory cannot be made", 71: "a mark cannot be written, probably the disk is full", 73: "the runner cannot be written, probably the disk is full",
-	74: "logged in as another user than Macro.User", 76: "the answers did not arrive whole", 77: "the state directory belongs to somebody else or is open to others",
-	78: "the macro or expect cannot be executed",
+// refusals are what the scripts' exit statuses mean. None of them has fired anything.
+var refusals = map[int]struct{ cause, next string }{
+	60: {"the file system of the state directory is read-only", "make it writable, or set StateDir to another local folder"},
+	61: {"the file system of the state directory is full", "make room there"},
+	62: {"the file system of the state directory has no inodes left", "remove files there"},
+	63: {"the account may not write there", "give the state directory to Macro.User with mode 0700"},
+	65: {"something that is no folder is in the way", "move it away, or set StateDir to another local folder"},
+	66: {"a mark cannot be written", "look why it cannot be written there"},
+	73: {"a program the launcher needs is missing", "install it, or add its folder to Config.Path"},
+	74: {"logged in as another user than Macro.User", "log in as Macro.User"},
+	76: {"the answers did not arrive whole", "run again"},
+	77: {"the state directory belongs to somebody else or is open to others", "give it to Macro.User with mode 0700"},
+	78: {"the macro or expect cannot be executed", "look at its path and rights"},
+	79: {"the list of processes cannot be trusted, so nobody can tell whether the macro runs already", "see what is wrong with ps on the host"},
+	80: {"the macro or its daemon runs already, started by somebody else", "find out who started it and wait for its end; nothing here ends it"},
+}
+
+// refused is the error of a script that ended without doing what it was asked for.
+func (h *Host) refused(op string, outcome failover.Outcome, a answer) error {
+	r, known := refusals[a.exit]
+	if !known {
+		return h.fail(op, outcome, "look at "+h.set.StateDir+" on the host", fmt.Errorf("%w: exit status %d%s", ErrCommandFailed, a.exit, tail(": ", a.out)))
+	}
+	return h.fail(op, outcome, r.next+", then run again", fmt.Errorf("%w: %s (exit status %d)%s", ErrCommandFailed, r.cause, a.exit, tail(": ", a.out)))
 }
 
 // firing is one run of the macro: on which host, with which partner, for which direction.
@@ -56,91 +87,77 @@ type firing struct {
 	pair *Pair
 
 	observeOnly bool     // never void a run that does not come to fire
+	fresh       bool     // the run id was made a moment ago; nobody else can have launched it
 	eyes        *watcher // nil outside a step
 
 	noteLaunched func(context.Context) error // called when the run's folder was seen on the host; nil outside a step
 }
 
-// status reads the marks on the firing host.
-func (f firing) status(ctx context.Context) (status, error) {
-	return f.on.runStatus(ctx, f.run)
-}
-
-func (h *Host) runStatus(ctx context.Context, run RunID) (status, error) {
-	out, err := h.read(ctx, "look at the macro's marks", statusScript, h.set.StateDir, string(run))
-	if err != nil {
-		return status{}, err
-	}
-	kv := keyValues(out)
-	s := status{lock: kv["lock"], exists: kv["run"] == "yes", void: kv["void"] == "yes", acknowledged: kv["acknowledged"] == "yes",
-		fired: kv["fired"] == "yes" && kv["void"] != "yes", alive: kv["alive"] == "yes", pid: kv["pid"], started: kv["started"], boot: strings.Join(strings.Fields(kv["boot"]), " ")}
-	if s.lock == "-" {
-		s.lock = ""
-	}
-	if rc, err := strconv.Atoi(kv["rc"]); err == nil {
-		s.rc = &rc
-	}
-	s.logSize, _ = strconv.ParseInt(kv["log"], 10, 64)
-	ended, err1 := time.Parse(time.RFC3339, kv["ended"])
-	now, err2 := time.Parse(time.RFC3339, kv["now"])
-	if err1 == nil && err2 == nil {
-		s.sinceEnd = now.Sub(ended)
-	}
-	return s, nil
-}
-
 // conclude makes sure that the run never fires, if it has not: it leaves a tombstone at whichever stage the launcher
-// stands. fired tells that it is too late for that.
+// stands. fired tells that it is too late for that. An error proves nothing, either way.
 func (f firing) conclude(ctx context.Context) (proof string, fired bool, err error) {
-	a, err := f.on.repeat(ctx, "void the run", concludeScript, f.on.set.StateDir, string(f.run))
+	const op = "void the run"
+	a, err := f.on.repeat(ctx, op, concludeScript, f.on.set.StateDir, string(f.run))
 	switch {
 	case err != nil:
 		return "", false, err
 	case a.exit == exitFired:
 		return "", true, nil
+	case a.exit >= exitReadOnly && a.exit <= exitNoMark:
+		return "", false, f.on.refused(op, failover.NotApplied, a)
 	case a.exit != 0:
-		return "", false, f.on.fail("void the run", failover.InDoubt, "look at the state directory on the host", scriptError(a))
+		return "", false, f.on.refused(op, failover.InDoubt, a)
 	}
 	_, stage, _ := strings.Cut(strings.TrimSpace(a.out), "@@VOID ")
 	return "voided at mark " + stage, false, nil
 }
 
-// reserve takes the launcher's lock on one host.
+// reserve takes the launcher's lock on one host. The owner's name is written a moment after the lock is made, so a lock
+// without a name is looked at again.
 func (f firing) reserve(ctx context.Context, h *Host) error {
-	a, err := h.repeat(ctx, "take the launcher's lock", reserveScript, h.set.StateDir, string(f.run))
-	if err != nil {
-		return err
+	const op = "take the launcher's lock"
+	for try := 1; ; try++ {
+		a, err := h.repeat(ctx, op, reserveScript, h.set.StateDir, string(f.run))
+		if err != nil {
+			return err
+		}
+		switch a.exit {
+		case 0:
+			return nil
+		case exitHeld:
+			if unnamed(a) && try < startGrace && f.pair.pause(ctx) == nil {
+				continue
+			}
+			return h.heldError(a)
+		}
+		return h.refused(op, failover.NotApplied, a)
 	}
-	switch a.exit {
-	case 0:
-		return nil
-	case exitHeld:
-		return heldError(h, a)
-	}
-	return h.fail("take the launcher's lock", failover.NotApplied, "mend the cause on the host and run again", scriptError(a))
 }
 
-func heldError(h *Host, a answer) error {
+func unnamed(a answer) bool { return strings.TrimSpace(a.out) == "@@HELD ?" }
+
+func (h *Host) heldError(a answer) error {
+	const op = "take the launcher's lock"
+	if unnamed(a) {
+		return h.fail(op, failover.NotApplied, "somebody was stopped between making the lock and writing a name into it: when "+h.set.StateDir+"/lock stays empty, remove that folder on the host",
+			fmt.Errorf("%w: by a run without a name", failover.ErrLocked))
+	}
 	_, owner, _ := strings.Cut(strings.TrimSpace(a.out), "@@HELD ")
-	return h.fail("take the launcher's lock", failover.NotApplied, "find out what became of run "+owner+" and acknowledge it; the lock never expires by itself",
+	return h.fail(op, failover.NotApplied, "find out what became of run "+owner+" and acknowledge it; the lock never expires by itself",
 		fmt.Errorf("%w: run %s", failover.ErrLocked, owner))
-}
-
-func scriptError(a answer) error {
-	if text, ok := exitMeanings[a.exit]; ok {
-		return fmt.Errorf("%w: %s (exit status %d)%s", ErrCommandFailed, text, a.exit, tail(": ", a.out))
-	}
-	return fmt.Errorf("%w: exit status %d%s", ErrCommandFailed, a.exit, tail(": ", a.out))
 }
 
 // launch sends the launcher once. Sending it again for the same run is harmless: the marks let one through.
 func (f firing) launch(ctx context.Context, stdin []byte) (launched bool, a answer, err error) {
+	ctx, cancel := f.on.limit(ctx)
+	defer cancel()
 	m := f.on.set.Macro
 	expect, answerer := "", ""
 	if m.Mode == HostExpect {
 		expect, answerer = m.Expect, answerScript
 	}
-	args := append([]string{f.on.set.StateDir, string(f.run), m.User, f.on.set.Shell, strconv.Itoa(len(stdin)), runnerScript, expect, answerer, m.Path}, f.args...)
+	names := m.name() + " " + f.on.set.FailoverD.Match
+	args := append([]string{f.on.set.StateDir, string(f.run), m.User, f.on.set.Shell, strconv.Itoa(len(stdin)), runnerScript, names, expect, answerer, m.Path}, f.args...)
 	a, err = f.on.run(ctx, "launch the macro", launchScript, stdin, args...)
 	return err == nil && a.exit == 0 && strings.Contains(a.out, "@@LAUNCHED "+string(f.run)), a, err
 }
@@ -150,7 +167,7 @@ func (f firing) fire(ctx context.Context) Result {
 	res := Result{Run: f.run, Host: f.on.Name()}
 	stdin, secrets, err := f.on.set.Macro.input(ctx)
 	if err != nil {
-		return f.never(ctx, res, "the answers could not be fetched: "+err.Error(), nil)
+		return f.never(ctx, res, fmt.Errorf("the answers could not be fetched: %w", err), nil, true)
 	}
 	var mine []*Host
 	for _, h := range f.all {
@@ -158,7 +175,8 @@ func (f firing) fire(ctx context.Context) Result {
 			if failover.OutcomeOf(err) != failover.NotApplied {
 				mine = append(mine, h) // it may have been taken
 			}
-			return f.never(ctx, res, err.Error(), mine)
+			// This call has sent no launcher, and where the id is fresh nobody else can have.
+			return f.never(ctx, res, err, mine, f.fresh || len(mine) == 0)
 		}
 		mine = append(mine, h)
 	}
@@ -172,11 +190,13 @@ func (f firing) fire(ctx context.Context) Result {
 		case err == nil && a.exit == exitKnown:
 			return f.launched(ctx, res, secrets)
 		case err == nil && a.exit == exitHeld:
-			return f.never(ctx, res, heldError(f.on, a).Error(), mine)
+			return f.never(ctx, res, f.on.heldError(a), mine, try == 1)
 		case err == nil:
-			return f.never(ctx, res, scriptError(a).Error(), mine)
+			// The launcher itself says that it fires nothing, and no other one was sent.
+			_, known := refusals[a.exit]
+			return f.never(ctx, res, f.on.refused("launch the macro", failover.NotApplied, a), mine, known && try == 1)
 		}
-		res.Evidence = append(res.Evidence, err.Error())
+		res.Evidence = append(res.Evidence, plain(err))
 		s, seen := f.lookAgain(ctx)
 		switch {
 		case !seen:
@@ -185,7 +205,7 @@ func (f firing) fire(ctx context.Context) Result {
 		case s.exists:
 			return f.launched(ctx, res, secrets)
 		case try == tries:
-			return f.never(ctx, res, "the launcher did not arrive", mine)
+			return f.never(ctx, res, fmt.Errorf("the launcher did not arrive: %w", err), mine, false)
 		}
 		res.Evidence = append(res.Evidence, "not launched so far; launched again under the same run id, which lets only one through")
 	}
@@ -203,10 +223,15 @@ func (f firing) launched(ctx context.Context, res Result, secrets []failover.Sec
 
 // lookAgain reads the marks until the host answers or ctx ends.
 func (f firing) lookAgain(ctx context.Context) (status, bool) {
+	said := false
 	for {
 		s, err := f.status(ctx)
 		if err == nil {
 			return s, true
+		}
+		if !said {
+			failover.Progress(ctx, "waiting for "+f.on.Name()+" to answer, to see whether the macro was launched")
+			said = true
 		}
 		if f.pair.pause(ctx) != nil {
 			return status{}, false
@@ -214,29 +239,44 @@ func (f firing) lookAgain(ctx context.Context) (status, bool) {
 	}
 }
 
-// never proves that the run cannot fire any more and gives the locks back that were taken for it.
-func (f firing) never(ctx context.Context, res Result, why string, mine []*Host) Result {
-	res.Evidence = append(res.Evidence, why)
+// never ends a run that does not come to fire, and gives the locks back that were taken for it. proven tells that it is
+// proven already; then a tombstone is left as well, but what becomes of it changes nothing.
+func (f firing) never(ctx context.Context, res Result, why error, mine []*Host, proven bool) Result {
+	res.Evidence = append(res.Evidence, plain(why))
+	res.cause = why
+	if proven {
+		res.State = NotExecuted
+	}
 	if len(mine) == 0 {
-		res.State = NotExecuted // nothing was sent for this run besides a refused reservation
-		return res
+		return res // nothing was sent for this run besides a refused reservation
 	}
 	proof, fired, err := f.conclude(ctx)
 	switch {
-	case err != nil:
-		res.Evidence = append(res.Evidence, err.Error())
-		return res
-	case fired:
+	case fired && !proven:
 		return f.follow(ctx, res, f.on.set.Macro.knownSecrets())
+	case err != nil && !proven:
+		res.Evidence = append(res.Evidence, plain(err))
+		return res
+	case err != nil:
+		res.Evidence = append(res.Evidence, "no tombstone was left: "+plain(err))
+	default:
+		res.Evidence = append(res.Evidence, proof)
 	}
 	res.State = NotExecuted
-	res.Evidence = append(res.Evidence, proof)
 	for _, h := range mine {
-		if err := h.archive(ctx, f.run, "never fired: "+why); err != nil {
-			res.Evidence = append(res.Evidence, err.Error())
+		if err := h.archive(ctx, f.run, "never fired: "+plain(why), Left{}); err != nil {
+			res.Evidence = append(res.Evidence, plain(err))
 		}
 	}
 	return res
+}
+
+// plain is an error without its outcome and next action, for a list of several.
+func plain(err error) string {
+	if e, ok := err.(*failover.Error); ok { //nolint:errorlint // only the outermost one
+		return fmt.Sprintf("%s on %s: %v", e.Op, e.Target, e.Err)
+	}
+	return err.Error()
 }
 
 // input returns what the macro gets on standard input, and the secrets in it.
@@ -256,8 +296,8 @@ func (m Macro) input(ctx context.Context) ([]byte, []failover.Secret, error) {
 			if answer, err = p.Fetch(ctx); err != nil {
 				return nil, nil, err
 			}
-			if strings.ContainsAny(answer.Reveal(), "\r\n") {
-				return nil, nil, failover.Invalid("Config.Macro.Prompts", "a fetched answer contains a line end", "give one line")
+			if strings.ContainsAny(answer.Reveal(), "\r\n\x00") {
+				return nil, nil, failover.Invalid("Config.Macro.Prompts", "a fetched answer contains a line end or a NUL byte", "give one line")
 			}
 		}
 		if m.Mode == HostExpect {
@@ -273,17 +313,28 @@ func (m Macro) input(ctx context.Context) ([]byte, []failover.Secret, error) {
 }
 
 // archive moves the launcher's lock of a run out of the way on one host. A lock of another run is left alone.
-func (h *Host) archive(ctx context.Context, run RunID, note string) error {
-	a, err := h.repeat(ctx, "archive the launcher's lock", acknowledgeScript, h.set.StateDir, string(run), note)
+func (h *Host) archive(ctx context.Context, run RunID, note string, allow Left) error {
+	const op = "archive the launcher's lock"
+	a, err := h.repeat(ctx, op, acknowledgeScript, h.set.StateDir, string(run), note, allow.String(), h.set.Macro.Path)
 	switch {
 	case err != nil:
 		return err
 	case a.exit == 0 || a.exit == exitHeld:
 		return nil
 	case a.exit == exitActive:
-		return h.fail("archive the launcher's lock", failover.NotApplied, "wait for the macro's end", fmt.Errorf("%w: %s", ErrMacroRunning, strings.TrimSpace(a.out)))
+		list := strings.Split(strings.TrimSpace(a.out), "\n")
+		for i, line := range list {
+			list[i] = "process " + failover.Printable(strings.TrimPrefix(line, "@@ALIVE "))
+		}
+		return h.fail(op, failover.NotApplied, "wait for their end; what the macro was to leave running may be named by its process number when the run is acknowledged",
+			fmt.Errorf("%w: %s", ErrMacroRunning, strings.Join(list, ", ")))
+	case a.exit == exitUnseen:
+		return h.fail(op, failover.NotApplied, "look on the host whether the macro lives; when it is certain that nothing of it does, say so by the word unseen when the run is acknowledged",
+			fmt.Errorf("%w: nobody can tell whether it lives: %s", ErrMacroUnknown, failover.Printable(strings.TrimPrefix(strings.TrimSpace(a.out), "@@UNSEEN "))))
+	case a.exit >= exitReadOnly && a.exit <= exitNoMark || a.exit == 77:
+		return h.refused(op, failover.NotApplied, a)
 	}
-	return h.fail("archive the launcher's lock", failover.InDoubt, "look at the state directory on the host", scriptError(a))
+	return h.refused(op, failover.InDoubt, a)
 }
 
 // lockOwner returns which run holds the launcher's lock on the host, "" when none does.

@@ -2,10 +2,10 @@ package symitar
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -18,23 +18,36 @@ const startGrace = 10
 // fire is voided.
 func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secret) Result {
 	log := newLogReader(f.on, f.run, secrets)
-	if f.eyes != nil {
+	switch {
+	case f.eyes == nil:
+	case f.eyes.run == f.run && f.eyes.log != nil:
+		log = f.eyes.log // what was shown is not shown again
+	default:
 		*f.eyes = watcher{run: f.run, log: log}
 	}
 	waits := 0
-	quiet := false
+	lost := false // the host does not answer
+	said := ""    // what is waited for
+	tell := func(text string) {
+		if text != said {
+			failover.Progress(ctx, text)
+			said = text
+		}
+	}
 	var last status // the last look that succeeded
 	for {
 		s, err := f.status(ctx)
 		seenFired := last.fired
 		if err == nil {
-			last = s
+			last, lost = s, false
+			_ = log.readTo(ctx, s.logSize) // the marks are what counts; the rest of the output comes with the next look
+			res.LogTail = log.tail()
 		}
 		switch {
 		case err != nil:
-			if !quiet {
-				failover.Progress(ctx, f.on.Name()+" cannot be asked at the moment; a swap may cut lines, the macro is not touched by that")
-				quiet = true
+			if ctx.Err() == nil {
+				lost = true
+				tell(f.on.Name() + " cannot be asked at the moment; a swap may cut lines, the macro is not touched by that")
 			}
 		case s.void:
 			res.State = NotExecuted
@@ -44,8 +57,10 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 			res.State = Unknown
 			res.Evidence = append(res.Evidence, errMarksGone.Error())
 			return res
-		case !s.exists || !s.fired:
-			quiet = false
+		case !s.fired && s.exists && (s.refused != "" || s.life == lifeGone):
+			return f.runnerGone(ctx, res, s)
+		case !s.fired:
+			tell("waiting for the launched macro to begin")
 			if waits++; waits > startGrace {
 				if f.observeOnly {
 					res.Evidence = append(res.Evidence, s.String())
@@ -53,42 +68,61 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 				}
 				proof, fired, err := f.conclude(ctx)
 				if err == nil && !fired {
-					res.State = NotExecuted
-					res.Evidence = append(res.Evidence, "the runner did not fire", proof)
-					for _, h := range f.all {
-						if err := h.archive(ctx, f.run, "the runner did not fire"); err != nil {
-							res.Evidence = append(res.Evidence, err.Error())
-						}
-					}
-					return res
+					return f.never(ctx, res, fmt.Errorf("the runner did not fire, %s", proof), f.all, true)
+				}
+				if err != nil {
+					tell("the launched macro does not begin and cannot be voided: " + plain(err))
 				}
 			}
-		default:
-			quiet = false
-			_ = log.readTo(ctx, s.logSize) // the marks are what counts; the rest of the output comes with the next look
-			res.LogTail = log.tail()
+		case s.working():
 			if s.finished() {
+				tell("the macro has ended, and processes of it still run: " + s.who())
+			}
+		case s.finished() && s.life == lives:
+			// Only what it left behind: services that it was to start, or a part of it that works on.
+			if swapped, _, err := f.roles(ctx); err == nil && swapped {
 				return f.judge(ctx, res, s, log)
 			}
-			if !s.alive {
-				return f.judgeLost(ctx, res, s)
-			}
+			tell("the macro has ended and left processes at work: " + s.who())
+		case s.finished():
+			return f.judge(ctx, res, s, log)
+		case s.life == lifeGone:
+			return f.judgeLost(ctx, res, s)
+		default:
+			tell("nobody can tell whether the macro lives: " + s.unseen)
 		}
 		if f.pair.pause(ctx) != nil {
-			return f.outOfTime(res, last, err)
+			return f.outOfTime(res, last, lost, err)
 		}
 	}
 }
 
-// outOfTime tells what the last successful look showed. Looks that failed only because time ran out say nothing.
-func (f firing) outOfTime(res Result, last status, err error) Result {
+// runnerGone ends a run whose runner is gone before it fired: its folder keeps every other launcher away.
+func (f firing) runnerGone(ctx context.Context, res Result, s status) Result {
+	why := fmt.Errorf("%w: %s", ErrCommandFailed, s)
+	next := "look at the log of the run on the host, and fix the cause"
+	if s.refused != "" {
+		next = "see to it that nothing runs that must not, then run again"
+	}
+	cause := f.on.fail("launch the macro", failover.NotApplied, next, why)
+	if f.observeOnly {
+		res.State, res.cause = NotExecuted, cause
+		res.Evidence = append(res.Evidence, s.String())
+		return res
+	}
+	return f.never(ctx, res, cause, f.all, true)
+}
+
+// outOfTime tells what the last successful look showed. A look that failed because time ran out says nothing; a host
+// that had stopped answering before does.
+func (f firing) outOfTime(res Result, last status, lost bool, err error) Result {
 	res.State = Unknown
-	if last.fired && last.alive && (err == nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
+	if last.fired && last.life == lives && !lost {
 		res.State = Running
 	}
 	res.Evidence = append(res.Evidence, last.String())
-	if res.State == Unknown && err != nil {
-		res.Evidence = append(res.Evidence, "last look: "+err.Error())
+	if lost && err != nil {
+		res.Evidence = append(res.Evidence, "last look: "+plain(err))
 	}
 	res.Evidence = append(res.Evidence, "time is up; the macro was left alone")
 	return res
@@ -110,25 +144,30 @@ func (f firing) judge(ctx context.Context, res Result, s status, log *logReader)
 	swapped, found, err := f.settled(ctx)
 	if err != nil {
 		res.State = Unknown
-		res.Evidence = append(res.Evidence, err.Error())
+		res.Evidence = append(res.Evidence, plain(err))
 		return res
 	}
 	res.Evidence = append(res.Evidence, found)
-	res.State = Failed
-	if swapped && trouble == "" {
+	switch {
+	case swapped && trouble == "":
 		res.State = Succeeded
+	case s.life == lifeUnknown:
+		res.State = Unknown
+		res.Evidence = append(res.Evidence, "nobody can tell whether a part of it still works: "+s.unseen)
+	default:
+		res.State = Failed
 	}
 	return res
 }
 
-// judgeLost decides on a run whose process is gone without an exit status.
+// judgeLost decides on a run whose processes are gone without an exit status.
 func (f firing) judgeLost(ctx context.Context, res Result, s status) Result {
 	res.State = Unknown
 	res.Evidence = append(res.Evidence, s.String())
 	swapped, found, err := f.settled(ctx)
 	switch {
 	case err != nil:
-		res.Evidence = append(res.Evidence, err.Error())
+		res.Evidence = append(res.Evidence, plain(err))
 	default:
 		res.Evidence = append(res.Evidence, found)
 		if swapped {
@@ -138,13 +177,21 @@ func (f firing) judgeLost(ctx context.Context, res Result, s status) Result {
 	return res
 }
 
-// settled looks at the roles until they are as wanted or Macro.Settle has passed.
+// settled looks at the roles until they are as wanted or Macro.Settle has passed. A look that hangs is given up after
+// Limits.Look, so it takes no longer than both together.
 func (f firing) settled(ctx context.Context) (swapped bool, found string, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, f.on.set.Macro.Settle+f.on.set.Limits.Look, errors.New("the roles did not settle in time"))
+	defer cancel()
 	deadline := time.Now().Add(f.on.set.Macro.Settle)
+	said := false
 	for {
 		swapped, found, err = f.roles(ctx)
 		if swapped && err == nil || time.Now().After(deadline) || f.pair.pause(ctx) != nil {
 			return swapped, found, err
+		}
+		if !said {
+			failover.Progress(ctx, fmt.Sprintf("the macro has ended; waiting up to %s for the roles to show", f.on.set.Macro.Settle))
+			said = true
 		}
 	}
 }
@@ -156,4 +203,16 @@ func (f firing) roles(ctx context.Context) (bool, string, error) {
 		old = nil
 	}
 	return rolesWanted(ctx, f.dir.next, old)
+}
+
+// last returns the last lines of a text on one line.
+func last(text string) string {
+	const most = 3
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, failover.Printable(line))
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-most):], " / ")
 }

@@ -13,7 +13,9 @@ import (
 )
 
 //go:embed scripts/pairlock.sh
-var pairLockScript string
+var pairLockText string
+
+var pairLockScript = marksText + pairLockText
 
 // pairLock is the lock of a whole procedure: a folder in the state directory of each host, taken in fixed order. It
 // is separate from the launcher's lock, which outlives the run until it is acknowledged.
@@ -41,7 +43,11 @@ func (h *Host) pairLock(ctx context.Context, verb, id string, args ...string) (a
 		return a, held{}, err
 	}
 	if a.exit != 0 && a.exit != exitHeld {
-		return a, held{}, h.fail(verb+" the pair lock", failover.InDoubt, "mend the cause on the host and run again", scriptError(a))
+		outcome := failover.InDoubt
+		if verb != "takeover" && a.exit >= exitReadOnly && a.exit <= exitNoMark {
+			outcome = failover.NotApplied
+		}
+		return a, held{}, h.refused(verb+" the pair lock", outcome, a)
 	}
 	first, rest, _ := strings.Cut(a.out, "\n")
 	first = strings.TrimSpace(first)

@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/01b61c5c/failover"
 )
@@ -24,7 +23,7 @@ const (
 	Failed
 	// NotExecuted: it is proven that it did not fire and, for this run id, never will.
 	NotExecuted
-	// Running: it was fired and its process lives.
+	// Running: it was fired and lives: the macro, its runner, or what it left at work while the roles are not as wanted.
 	Running
 )
 
@@ -90,10 +89,13 @@ type Result struct {
 	Exit     *int     `json:"exit,omitempty"`    // its exit status, where it ended and left one
 	Evidence []string `json:"evidence"`          // what the state was concluded from, in order
 	LogTail  string   `json:"logTail,omitempty"` // the end of its output; answers of Prompts are redacted, fetched ones by the process that fired only
+
+	cause error // why it was not executed
 }
 
-// Err returns nil only for Succeeded. Otherwise it is a *failover.Error wrapping the sentinel of the state: Failed is
-// Applied (it was fired), NotExecuted is NotApplied, Running and Unknown are InDoubt.
+// Err returns nil only for Succeeded. Otherwise it is a *failover.Error wrapping the sentinel of the state: NotExecuted is
+// NotApplied; Failed, Running and Unknown are InDoubt, since what a macro leaves that did not swap the roles is for a person to
+// see, who then says whether it took effect.
 func (r Result) Err() error {
 	outcome, next := failover.InDoubt, "look at the roles and the log on both hosts and bring the roles in order; then go on, or acknowledge run "+string(r.Run)+" with what was found"
 	cause := ErrMacroUnknown
@@ -101,15 +103,21 @@ func (r Result) Err() error {
 	case Succeeded:
 		return nil
 	case Failed:
-		outcome, cause = failover.Applied, ErrMacroFailed
+		cause = ErrMacroFailed
 	case NotExecuted:
-		outcome, cause, next = failover.NotApplied, ErrNotExecuted, "mend the cause, then fire with a new run id"
+		outcome, cause, next = failover.NotApplied, ErrNotExecuted, failover.NextOf(r.cause)
+		if next == "" {
+			next = "fix the cause, then run again"
+		}
 	case Running:
 		cause, next = ErrMacroRunning, "wait and resume run "+string(r.Run)+": it is neither killed nor fired again"
 	case Unknown:
 	}
 	if len(r.Evidence) > 0 {
 		cause = fmt.Errorf("%w: %s", cause, strings.Join(r.Evidence, "; "))
+	}
+	if text := last(r.LogTail); text != "" {
+		cause = fmt.Errorf("%w; its output ends: %s", cause, text)
 	}
 	return &failover.Error{Op: "run the macro", Target: r.Host, Outcome: outcome, Next: next, Err: cause}
 }
@@ -130,6 +138,8 @@ type logReader struct {
 	failure  *regexp.Regexp
 	offset   int64 // bytes read so far
 	partial  string
+	still    int  // looks for which partial has not grown
+	quiet    bool // its lines were shown before
 	kept     string
 	failures []string
 	succeeds bool
@@ -155,6 +165,9 @@ func newLogReader(h *Host, run RunID, secrets []failover.Secret) *logReader {
 
 // readTo reads until size bytes were seen and reports whole lines as progress.
 func (l *logReader) readTo(ctx context.Context, size int64) error {
+	if l.offset == size {
+		l.stands(ctx)
+	}
 	for l.offset < size {
 		a, err := l.host.repeat(ctx, "read the macro's output", logScript, l.host.set.StateDir, string(l.run), fmt.Sprint(l.offset+1))
 		if err != nil {
@@ -169,7 +182,19 @@ func (l *logReader) readTo(ctx context.Context, size int64) error {
 	return nil
 }
 
+// stands shows a line without an end that has not grown for a few looks: it may be a question that nobody expected.
+func (l *logReader) stands(ctx context.Context) {
+	const looks = 3
+	if l.still++; !l.quiet && l.still == looks && strings.TrimSpace(l.partial) != "" {
+		failover.Progress(ctx, shown(l.redact(l.partial))+"  (it stands at this line, which may be a question)")
+	}
+}
+
+// shown marks a line as the macro's, so that it is not taken for one of the run's own.
+func shown(line string) string { return "macro | " + failover.Printable(line) }
+
 func (l *logReader) take(ctx context.Context, piece string) {
+	l.still = 0
 	l.kept += piece
 	if len(l.kept) > 2*maxLogTail {
 		// Before the cut: half an answer that was echoed would not be recognised any more.
@@ -201,7 +226,9 @@ func (l *logReader) flush(ctx context.Context) {
 
 func (l *logReader) line(ctx context.Context, line string) {
 	line = l.redact(strings.TrimRight(line, "\r"))
-	failover.Progress(ctx, line)
+	if !l.quiet {
+		failover.Progress(ctx, shown(line))
+	}
 	if l.success != nil && l.success.MatchString(line) {
 		l.succeeds = true
 	}
@@ -238,42 +265,4 @@ func (l *logReader) textTrouble() string {
 		return "the output lacks the text of success"
 	}
 	return ""
-}
-
-// status is how the marks of a run stand on the host where it is fired.
-type status struct {
-	lock         string // "" no lock, "?" owner unreadable
-	exists       bool
-	void         bool
-	acknowledged bool
-	fired        bool
-	alive        bool
-	pid          string
-	started      string
-	rc           *int
-	sinceEnd     time.Duration // by the host's own clock
-	logSize      int64
-	boot         string
-}
-
-func (s status) finished() bool { return s.rc != nil }
-
-func (s status) String() string {
-	switch {
-	case s.void:
-		return "voided, it never fires"
-	case s.finished():
-		return fmt.Sprintf("fired at %s, ended with exit status %d", s.started, *s.rc)
-	case s.fired && s.alive:
-		return "fired at " + s.started + ", process " + s.pid + " runs"
-	case s.fired:
-		text := "fired at " + s.started + ", process " + s.pid + " is gone and left no exit status"
-		if s.boot != "" {
-			text += " (" + s.boot + ")"
-		}
-		return text
-	case s.exists:
-		return "launched, not fired yet"
-	}
-	return "not launched so far"
 }

@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"regexp"
-	"slices"
+	"strings"
 
 	"github.com/01b61c5c/failover"
 )
@@ -30,7 +29,7 @@ func (f firing) macroStep() failover.Step {
 	m := f.on.set.Macro
 	f.eyes = &watcher{}
 	return failover.Step{ID: "macro/run", Title: "Run the FAILOVER macro on " + f.on.Name() + ", once", Target: f.on.Name(), Kind: failover.Once, Writes: []string{macroRunFact.Name},
-		Timeout: m.Timeout + m.Settle, Poll: f.pair.poll,
+		Timeout: m.Timeout + m.Settle + f.on.set.Limits.Look, Poll: f.pair.poll,
 		Source:  vendorFailover + "FAILOVER allows a user to swap a primary and secondary machine",
 		Observe: f.observe,
 		Apply:   f.apply,
@@ -52,6 +51,17 @@ func (w *watcher) show(ctx context.Context, f firing, s status) {
 	_ = w.log.readTo(ctx, s.logSize) // the roles are what counts
 }
 
+// ends says how the output that was shown ends.
+func (w *watcher) ends() string {
+	if w == nil || w.log == nil {
+		return ""
+	}
+	if text := last(w.log.tail()); text != "" {
+		return "; its output ends: " + text
+	}
+	return ""
+}
+
 // observe tells whether the roles are as wanted. A run of ours that still works is waited for; one that has ended
 // without bringing them about, or is gone, cannot be waited for any longer, and says so.
 func (f firing) observe(ctx context.Context) (failover.Observation, error) {
@@ -68,7 +78,7 @@ func (f firing) observe(ctx context.Context) (failover.Observation, error) {
 		}
 		if s.fired && !s.acknowledged {
 			f.eyes.show(ctx, f, s)
-			if s.alive && !s.finished() {
+			if s.working() {
 				obs.Found = "the macro runs"
 				return obs, nil
 			}
@@ -76,13 +86,20 @@ func (f firing) observe(ctx context.Context) (failover.Observation, error) {
 	}
 	done, found, err := f.roles(ctx)
 	obs.Done, obs.Found = done, found
-	if err != nil || done || !known || !s.fired || s.acknowledged || s.finished() && s.sinceEnd <= f.on.set.Macro.Settle {
+	switch {
+	case err != nil || done || !known || !s.fired || s.acknowledged || s.finished() && s.sinceEnd <= f.on.set.Macro.Settle:
 		return obs, err
+	case s.life == lives: // what it left behind works on
+		obs.Found = "the macro " + s.String() + "; " + found
+		return obs, nil
+	case s.life == lifeUnknown && !s.finished():
+		obs.Found = "nobody can tell whether the macro lives; " + found
+		return obs, nil
 	}
 	return obs, f.on.fail("observe the roles", failover.NotApplied,
 		"look at the log "+f.on.set.StateDir+"/run."+string(f.run)+"/log and at both hosts; bring the roles in order by the site's runbook, then run again; "+
 			"only when run "+string(f.run)+" was acknowledged and the step resolved as not-applied the macro is fired once more",
-		fmt.Errorf("%w: %s, and %s", failover.ErrInDoubt, s, found))
+		fmt.Errorf("%w: %s, and %s%s", failover.ErrInDoubt, s, found, f.eyes.ends()))
 }
 
 // apply writes the run id down, then fires.
@@ -90,55 +107,20 @@ func (f firing) apply(ctx context.Context) error {
 	if err := f.clear(ctx); err != nil {
 		return err
 	}
-	if err := f.ready(ctx); err != nil {
-		return err
-	}
 	id, err := NewRunID()
 	if err != nil {
 		return err
 	}
 	if err := macroRunFact.Save(ctx, macroRun{Run: id, Host: f.on.Name()}); err != nil {
-		return &failover.Error{Op: "write down the run id", Target: f.on.Name(), Outcome: failover.NotApplied, Next: "mend the journal's disk and run again", Err: err}
+		return &failover.Error{Op: "write down the run id", Target: f.on.Name(), Outcome: failover.NotApplied, Next: "fix the journal's disk and run again", Err: err}
 	}
-	f.run = id
+	f.run, f.fresh = id, true
 	f.noteLaunched = func(ctx context.Context) error {
 		return macroRunFact.Save(ctx, macroRun{Run: id, Host: f.on.Name(), Launched: true})
 	}
 	res := f.fire(ctx)
 	failover.Progress(ctx, "macro: "+res.State.String())
 	return res.Err()
-}
-
-// ready looks once more, because a person may have taken an hour to approve, or the run may be resumed a day later: at
-// the roles, at FAILOVERD, at the host that is said to be gone, and at what has to be quiet, unless that was waived.
-func (f firing) ready(ctx context.Context) error {
-	type look func(context.Context) (failover.Observation, error)
-	on := func(hosts []*Host, ask func(context.Context, *Host) (failover.Item, error)) look {
-		return func(ctx context.Context) (failover.Observation, error) { return each(ctx, hosts, ask) }
-	}
-	looks := map[string]look{"before/roles": f.rolesBefore, "before/failoverd": on(f.all, noFailoverD), "quiet/rsj": on(f.all, rsjIdle),
-		"preflight/stale-locks": on(f.all, noStaleLocks)}
-	if slices.Contains(f.all, f.dir.old) {
-		looks["quiet/batch"] = on([]*Host{f.dir.old}, batchIdle)
-		if lag := f.replication("quiet/replication", false); lag != nil {
-			looks["quiet/replication"] = lag.Observe
-		}
-	} else {
-		looks["preflight/old-primary-silent"] = f.oldPrimarySilent
-	}
-	for _, id := range slices.Sorted(maps.Keys(looks)) {
-		if failover.Waived(ctx, id) {
-			continue
-		}
-		obs, err := looks[id](ctx)
-		if err == nil && !obs.Done {
-			err = f.on.fail("run the macro", failover.NotApplied, "make it so, then run again", fmt.Errorf("%w: %s", failover.ErrPrecondition, obs.Found))
-		}
-		if err != nil {
-			return unchanged(err)
-		}
-	}
-	return nil
 }
 
 // clear makes sure that an earlier run of this journal can never fire any more, and archives its lock.
@@ -167,21 +149,22 @@ func (f firing) clear(ctx context.Context) error {
 			return f.on.fail("run the macro", failover.NotApplied, "find out what run "+string(f.run)+" did and acknowledge it with a statement", fmt.Errorf("%w: %s", ErrRefired, s))
 		}
 	}
-	if err := f.pair.archive(ctx, f.run, "the run never fired, or was acknowledged", f.all); err != nil {
+	if err := f.pair.archive(ctx, f.run, "the run never fired, or was acknowledged", f.all, Left{}); err != nil {
 		return unchanged(err)
 	}
 	return nil
 }
 
-// probe settles a firing whose end this process did not see, by the marks on the host. A run that has not fired is
-// voided on the way: only then is it proven that it never will.
+// probe settles a firing whose end this process did not see, by the marks on the host, and follows it where it runs. A run
+// that has not fired is voided on the way: only then is it proven that it never will. Applied means that the roles are as
+// wanted: a macro that was fired and ended without that is a person's to settle, either way.
 func (f firing) probe(ctx context.Context) (failover.Outcome, error) {
 	mine, known, err := macroRunFact.Load(ctx)
 	if err != nil {
 		return failover.InDoubt, err
 	}
 	if !known {
-		return failover.NotApplied, nil // the id is written down before the first byte is sent
+		return f.probeWithoutID(ctx)
 	}
 	f.run = mine.Run
 	for look := 0; ; look++ {
@@ -193,18 +176,18 @@ func (f firing) probe(ctx context.Context) (failover.Outcome, error) {
 			return failover.InDoubt, f.marksGone()
 		case s.void:
 			return failover.NotApplied, nil
-		case s.finished(), s.fired && s.alive:
-			return failover.Applied, nil
 		case s.fired:
-			return f.probeLost(ctx, s)
+			return f.probeFired(ctx)
 		}
 		// Launched and about to fire, or not there at all: a runner gets a moment, nothing gets none.
-		if !s.exists || look >= startGrace {
+		if !s.exists || s.life == lifeGone || look >= startGrace {
 			_, fired, err := f.conclude(ctx)
-			if err != nil {
+			switch {
+			case err != nil && s.exists && s.life == lifeGone:
+				return failover.NotApplied, nil // its folder keeps every launcher away, and nothing of it lives
+			case err != nil:
 				return failover.InDoubt, err
-			}
-			if !fired {
+			case !fired:
 				return failover.NotApplied, nil
 			}
 		}
@@ -214,40 +197,50 @@ func (f firing) probe(ctx context.Context) (failover.Outcome, error) {
 	}
 }
 
+// probeFired follows a run that was fired.
+func (f firing) probeFired(ctx context.Context) (failover.Outcome, error) {
+	f.observeOnly = true
+	res := f.follow(ctx, Result{Run: f.run, Host: f.on.Name()}, f.on.set.Macro.knownSecrets())
+	if res.State == Succeeded {
+		return failover.Applied, nil
+	}
+	return failover.InDoubt, res.Err()
+}
+
+// probeWithoutID is for a journal that knows of no firing, perhaps because its end was lost. The id is written down before
+// the launcher's lock is taken, and the lock stays until the swap was verified: without a lock nothing was fired.
+func (f firing) probeWithoutID(ctx context.Context) (failover.Outcome, error) {
+	for _, h := range f.all {
+		owner, err := h.lockOwner(ctx)
+		if err != nil {
+			return failover.InDoubt, err
+		}
+		if owner != "" {
+			return failover.InDoubt, h.fail("look for a run of the macro that the journal does not know", failover.InDoubt,
+				"find out what became of run "+owner+" and acknowledge it with a statement, then run again", fmt.Errorf("%w: run %s has the launcher's lock", failover.ErrInDoubt, owner))
+		}
+	}
+	return failover.NotApplied, nil
+}
+
 func (f firing) marksGone() error {
 	return f.on.fail("look at the macro's marks", failover.InDoubt,
 		"look at both hosts and find out who cleans "+f.on.set.StateDir+"; then acknowledge run "+string(f.run)+" and resolve the step",
 		fmt.Errorf("%w: %w", failover.ErrInDoubt, errMarksGone))
 }
 
-// probeLost settles a run whose process is gone without an exit status: only the roles can tell.
-func (f firing) probeLost(ctx context.Context, s status) (failover.Outcome, error) {
-	swapped, found, err := f.roles(ctx)
-	if err == nil && swapped {
-		return failover.Applied, nil
-	}
-	if err == nil {
-		err = errors.New(found)
-	}
-	return failover.InDoubt, f.on.fail("settle what the macro did", failover.InDoubt,
-		"look at "+f.on.set.StateDir+"/run."+string(f.run)+"/log and at both hosts; when the roles are in order run again; otherwise acknowledge run "+string(f.run)+" and resolve the step",
-		fmt.Errorf("%w: %s; %w", ErrMacroUnknown, s, err))
-}
-
-// quietly returns a context that shows no progress: the output was shown before.
-func quietly(ctx context.Context) context.Context { return silent{ctx} }
-
-// silent hides the observer and keeps everything else.
-type silent struct{ context.Context }
-
-func (silent) Value(any) any { return nil }
-
-// judge tells whether a verification's output is as wanted.
-func (v Verification) judge(out string) (bool, string) {
-	if v.Want != "" && !regexp.MustCompile(v.Want).MatchString(out) {
+// judge tells whether a verification's output is as wanted. A command that failed, or printed nothing, has shown nothing:
+// what must not be there is then not proven absent. A command that ends with another status for a reason is written so
+// that it ends with 0, for example by "; true" behind it, and prints something.
+func (v Verification) judge(a answer) (bool, string) {
+	switch {
+	case a.exit != 0:
+		return false, "the command failed, so it proves nothing"
+	case v.Want == "" && strings.TrimSpace(a.out) == "":
+		return false, "the command printed nothing, so it proves nothing absent"
+	case v.Want != "" && !regexp.MustCompile(v.Want).MatchString(a.out):
 		return false, "the output lacks " + v.Want
-	}
-	if v.Reject != "" && regexp.MustCompile(v.Reject).MatchString(out) {
+	case v.Reject != "" && regexp.MustCompile(v.Reject).MatchString(a.out):
 		return false, "the output contains what it must not: " + v.Reject
 	}
 	return true, ""

@@ -101,15 +101,18 @@ func (f firing) opconAfter() (beforeAgent, afterAgent []failover.Step, err error
 			opts.Address = o.Home
 		}
 	}
+	if slices.Contains(f.all, f.dir.old) {
+		opts.OldAgent = f.agentStop().Observe
+	}
 	steps, err := opcon.ResumeSteps(o.Client, opts)
 	if err != nil {
 		return nil, nil, err
 	}
-	up := slices.IndexFunc(steps, func(s failover.Step) bool { return s.ID == "opcon/machine-up" })
-	if up < 0 {
-		return nil, nil, failover.Invalid("opcon.ResumeSteps", "has no step opcon/machine-up", "report this")
+	line := slices.IndexFunc(steps, func(s failover.Step) bool { return s.ID == "opcon/old-agent" || s.ID == "opcon/open-line" })
+	if line < 0 {
+		return nil, nil, failover.Invalid("opcon.ResumeSteps", "has no step opcon/open-line", "report this")
 	}
-	return steps[:up], steps[up:], nil
+	return steps[:line], steps[line:], nil
 }
 
 func manual(id, title, source, help string) failover.Step {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -173,8 +174,9 @@ func (p *Pair) Resume(ctx context.Context, run RunID, purpose Purpose) (Result, 
 }
 
 // Void makes sure that a run which has not fired yet never will, and returns NotExecuted without error. A run that
-// fired cannot be called back: then the error wraps ErrRefired and the macro is left alone. Safe to repeat; after a broken
-// line the error is InDoubt, and calling again settles it.
+// fired cannot be called back: then the error wraps ErrRefired and the macro is left alone. Where the mark cannot be
+// written, for example on a full disk, the error names the cause and nothing is proven. Safe to repeat; after a broken line
+// the error is InDoubt, and calling again settles it.
 func (p *Pair) Void(ctx context.Context, run RunID, purpose Purpose) (Result, error) {
 	f, err := p.firingOf(run, purpose)
 	if err != nil {
@@ -192,24 +194,48 @@ func (p *Pair) Void(ctx context.Context, run RunID, purpose Purpose) (Result, er
 	return res, nil
 }
 
+// Left names what a person has found alive of a run, and lets be when acknowledging it. The zero value lets nothing be.
+type Left struct {
+	Processes []int64 // numbers of processes that the macro left behind on purpose, such as services it started
+	Unseen    bool    // nobody can tell from the list of processes whether the run lives, and a person answers for it that it does not
+	services  bool    // everything that does not run the macro itself; behind a swap that was verified
+}
+
+// String returns the form that the script on the host takes.
+func (l Left) String() string {
+	var words []string
+	for _, pid := range l.Processes {
+		words = append(words, strconv.FormatInt(pid, 10))
+	}
+	if l.Unseen {
+		words = append(words, "unseen")
+	}
+	if l.services {
+		words = append(words, "services")
+	}
+	return strings.Join(words, " ")
+}
+
 // Acknowledge archives the launcher's lock of a run that is over, on both hosts, so that another run can be fired. For
 // a run whose end is not known it is the place where a person answers for it: the statement stands in the run's
-// folder on the host. Output and exit status stay there too. It refuses while the macro runs (ErrMacroRunning) and
-// leaves locks of other runs alone. Safe to repeat, also after a broken line. A host that is down is an error of its own;
-// the other one is done all the same.
-func (p *Pair) Acknowledge(ctx context.Context, run RunID, word failover.Statement) error {
+// folder on the host. Output and exit status stay there too. Locks of other runs are left alone.
+//
+// It refuses, with nothing changed on that host, while any process of the run lives that left does not name
+// (ErrMacroRunning), and while the list of processes cannot be trusted and left does not say Unseen (ErrMacroUnknown).
+// Safe to repeat, also after a broken line. A host that is down is an error of its own; the other one is done all the same.
+func (p *Pair) Acknowledge(ctx context.Context, run RunID, word failover.Statement, left Left) error {
 	if err := run.Validate(); err != nil {
 		return err
 	}
 	if err := word.Validate("Statement"); err != nil {
 		return err
 	}
-	return p.archive(ctx, run, word.String(), inOrder(p.Home, p.Partner))
+	return p.archive(ctx, run, word.String(), inOrder(p.Home, p.Partner), left)
 }
 
-func (p *Pair) archive(ctx context.Context, run RunID, note string, hosts []*Host) error {
+func (p *Pair) archive(ctx context.Context, run RunID, note string, hosts []*Host, left Left) error {
 	return fanout.Each(ctx, 1, hosts, (*Host).Name, func(ctx context.Context, h *Host) error {
-		return h.archive(ctx, run, note)
+		return h.archive(ctx, run, note, left)
 	})
 }
 
@@ -227,17 +253,17 @@ func (m Macro) knownSecrets() []failover.Secret {
 // each asks the hosts at the same time. ask must be safe for that.
 func each(ctx context.Context, hosts []*Host, ask func(context.Context, *Host) (failover.Item, error)) (failover.Observation, error) {
 	items := make([]failover.Item, len(hosts))
-	errs := make([]error, len(hosts))
+	results := make(failover.Targets, len(hosts))
 	var asking sync.WaitGroup
 	for i, h := range hosts {
 		asking.Go(func() {
 			item, err := ask(ctx, h)
 			item.Target = h.Name()
-			items[i], errs[i] = item, unchanged(err)
+			items[i], results[i] = item, failover.TargetResult{Target: h.Name(), Err: unchanged(err)}
 		})
 	}
 	asking.Wait()
-	if err := errors.Join(errs...); err != nil {
+	if err := results.Err(); err != nil {
 		return failover.Observation{}, err
 	}
 	obs := failover.Observation{Done: true, Items: items}
@@ -264,6 +290,9 @@ func (s *set) add(text string) {
 	}
 	s.seen[text] = true
 }
+
+// only reports whether all hosts said text.
+func (s *set) only(text string) bool { return len(s.seen) == 1 && s.seen[text] }
 
 // differ reports whether the hosts did not all say the same. Call it when all have answered.
 func (s *set) differ() bool { return len(s.seen) > 1 }

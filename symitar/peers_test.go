@@ -1,11 +1,9 @@
-//go:build unix
+//go:build linux
 
 package symitar_test
 
 import (
 	"context"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -14,46 +12,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/faultnet"
-	"github.com/01b61c5c/failover/internal/peers"
 	"github.com/01b61c5c/failover/opcon"
 	"github.com/01b61c5c/failover/opcon/opcontest"
 	"github.com/01b61c5c/failover/symitar"
 	"github.com/01b61c5c/failover/symitar/symitartest"
 )
-
-// realHost puts a real OpenSSH server in front of a simulated host's folder. Root is replaced by that folder in every
-// command line that arrives; everything else is OpenSSH's and the shell's.
-func realHost(t *testing.T, dir, shell string) (*peers.SSHD, *faultnet.Proxy) {
-	t.Helper()
-	rewrite := filepath.Join(t.TempDir(), "rewrite")
-	script := "#!/bin/sh\nexec " + shell + ` -c "$(printf '%s\n' "$SSH_ORIGINAL_COMMAND" | sed 's|` + symitartest.Root + `/|` + dir + `/|g')"` + "\n"
-	require.NoError(t, os.WriteFile(rewrite, []byte(script), 0o700))
-	// A HOME of its own: the account's shell start-up files are none of our business and may take seconds.
-	server := peers.StartSSHD(t, peers.SSHDOptions{Lines: []string{"ForceCommand " + rewrite, "Match all", "SetEnv HOME=" + dir}})
-	proxy, err := faultnet.NewProxy(server.Address)
-	require.NoError(t, err)
-	t.Cleanup(proxy.Close)
-	return server, proxy
-}
-
-// realPair is a simulated pair behind two real OpenSSH servers, with everything run by shell.
-func realPair(t *testing.T, shell string) (*bench, []*faultnet.Proxy) {
-	t.Helper()
-	peers.Need(t, "sshd", shell)
-	path, err := exec.LookPath(shell)
-	require.NoError(t, err)
-	b := newBench(t, "")
-	b.cfg.Shell = path
-	var proxies []*faultnet.Proxy
-	for _, h := range []*symitar.HostConfig{&b.cfg.Home, &b.cfg.Partner} {
-		server, proxy := realHost(t, b.sim.HostDir(h.Name), path)
-		h.SSH = server.SSH()
-		h.SSH.Address = proxy.Address()
-		proxies = append(proxies, proxy)
-	}
-	return b, proxies
-}
 
 // TestRealSwitchover is the whole planned switchover through two real OpenSSH servers, with OpCon simulated. The line to
 // the host that runs the macro, and the one to its partner, are cut when the macro has been fired.
@@ -61,7 +24,8 @@ func TestRealSwitchover(t *testing.T) {
 	for _, shell := range []string{"ksh93", "dash", "bash"} {
 		t.Run(shell, func(t *testing.T) {
 			t.Parallel()
-			b, proxies := realPair(t, shell)
+			b, machines := realMachines(t, "/bin/sh")
+			b.cfg.Shell = shellPath(t, shell)
 			server, err := opcontest.New(opcontest.Config{}, opcontest.Hooks{
 				Agent: func(address string) bool {
 					return address == "symaix1.example" && b.sim.AgentRuns(symitartest.Home) || address == "symaix2.example" && b.sim.AgentRuns(symitartest.Partner)
@@ -98,8 +62,8 @@ func TestRealSwitchover(t *testing.T) {
 				for {
 					marks, _ := filepath.Glob(filepath.Join(b.sim.HostDir(symitartest.Home), "var/tmp/failover/run.*/fired"))
 					if len(marks) > 0 {
-						for _, p := range proxies {
-							p.CutAll()
+						for _, m := range machines {
+							m.Proxy.CutAll()
 						}
 						close(cut)
 						return
@@ -138,7 +102,8 @@ func TestRealLaunches(t *testing.T) {
 	for _, shell := range []string{"ksh93", "dash", "bash"} {
 		t.Run(shell, func(t *testing.T) {
 			t.Parallel()
-			b, _ := realPair(t, shell)
+			b, _ := realMachines(t, "/bin/sh")
+			b.cfg.Shell = shellPath(t, shell)
 			run, err := symitar.NewRunID()
 			require.NoError(t, err)
 			const callers, each = 10, 10

@@ -3,7 +3,6 @@ package symitar
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -12,33 +11,25 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/remote"
 )
 
-// The probes' scripts. None of them changes anything.
+// The probes' scripts. None of them changes anything, but statedir.sh, which writes and takes away what it wrote.
 var (
 	//go:embed scripts/identity.sh
 	identityScript string
 	//go:embed scripts/respawn.sh
 	respawnScript string
-	//go:embed scripts/symlocks.sh
-	symLocksScript string
-	//go:embed scripts/symdates.sh
-	symDatesScript string
 	//go:embed scripts/macro.sh
 	macroScript string
 	//go:embed scripts/licence.sh
 	licenceScript string
 	//go:embed scripts/statedir.sh
-	stateDirScript string
-	//go:embed scripts/rootinfo.sh
-	rootInfoScript string
-	//go:embed scripts/agent.sh
-	agentScript string
+	stateDirText string
+
+	stateDirScript = marksText + stateDirText
 )
 
 const (
-	psCommand    = "ps -eo pid,ppid,user,args"
 	queueCommand = "QUEUECONTROL -BATCH"
 	dfCommand    = "df -k"
 	clockCommand = "date -u '+%Y-%m-%dT%H:%M:%SZ'"
@@ -46,13 +37,15 @@ const (
 )
 
 const (
-	sourceFactSheet = "ours: read-only preflight, so that nothing is begun that cannot be finished"
-	sourceDaemon    = "vendor, RSJ and FAILOVER: it is the recommendation that FAILOVERD not be run, but FAILOVER be run manually, since nothing notifies OpCon that the primary was replaced"
-	sourceLicence   = "vendor, RSJ and FAILOVER, until June 2026: both the primary and the secondary system have all of their RSJ licenses in a single file on both systems, or RSJ will not run after the macro"
-	sourceSystem    = "vendor, RSJ and FAILOVER: if FAILOVER or FAILOVERD is configured, the complete FAILOVER system must be implemented as Symitar's technical discussion describes it, or RSJ will not run"
-	sourceRootInfo  = "vendor, RSJ and FAILOVER: the encrypted root information is not replicated; check both hosts"
-	sourceAgent     = "vendor, UNIX agent: lsam status, dumptracking"
-	sourceMoves     = "vendor, host moves: file systems below 90 % before a move"
+	sourceFactSheet  = "ours: read-only preflight, so that nothing is begun that cannot be finished"
+	sourceDaemon     = "vendor, RSJ and FAILOVER: it is the recommendation that FAILOVERD not be run, but FAILOVER be run manually, since nothing notifies OpCon that the primary was replaced"
+	sourceLicence    = "vendor, RSJ and FAILOVER, until June 2026: both the primary and the secondary system have all of their RSJ licenses in a single file on both systems, or RSJ will not run after the macro"
+	sourceSystem     = "vendor, RSJ and FAILOVER: if FAILOVER or FAILOVERD is configured, the complete FAILOVER system must be implemented as Symitar's technical discussion describes it, or RSJ will not run"
+	sourceRootInfo   = "vendor, RSJ and FAILOVER: the encrypted root information is not replicated; check both hosts"
+	sourceForeign    = "ours: no public text says that running FAILOVER twice at once is harmless"
+	sourceAgent      = "vendor, UNIX agent: lsam status, dumptracking"
+	sourceAgentFiles = "vendor, move of an AIX system with Symitar: /ops/bin and the agent have to be on the box; copying folders alone does not install it"
+	sourceMoves      = "vendor, host moves: file systems below 90 % before a move"
 )
 
 // checks builds the steps that look at the hosts before anything changes: one per row of the preflight.
@@ -65,22 +58,36 @@ func (f firing) checks() []failover.Step {
 		return func(ctx context.Context) (failover.Observation, error) { return each(ctx, hosts, ask) }
 	}
 	steps := []failover.Step{
+		step("shell", "Every account leads to a shell that runs our scripts", sourceFactSheet, true, onAll(usableShell)),
 		step("identity", "Each address leads to the machine it should: host key, machine id, host name, account", sourceFactSheet, true, onAll(identity)),
 		step("roles", f.rolesTitle(), "ours: stop if there is not exactly one primary and one secondary", true, f.rolesBefore),
 		step("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon, true, onAll(noFailoverD)),
+		step("foreign-macro", "Nobody runs the FAILOVER macro now", sourceForeign, true, f.noForeignMacro),
 		step("macro", "The FAILOVER macro is there, can be executed, and is the same on both hosts", sourceSystem, true, f.macroEqual),
-		step("launcher", "No earlier run of the macro is open and the state directory is local and ours", sourceFactSheet, true, f.launcherFree),
+		step("launcher", "No run of ours is open, and the state directory is local, ours and can be written", sourceFactSheet, true, f.launcherFree),
 		step("licences", "All RSJ licences of both systems are in a single file on both systems", sourceLicence, false, f.licences),
 		step("root-info", "RSJ's root information is on every host", sourceRootInfo, false, onAll(rootInfo)),
+		step("rsj", "RSJ is on every host and is the same", sourceSystem, false, f.rsjEqual),
 		step("agent", "The OpCon agent answers", sourceAgent, false, f.agents),
-		step("stale-locks", "No RSJ job was cut short before: no stale sma_lock", "vendor, RSJ: sma_lock holds the number of the process that made it", false, onAll(noStaleLocks)),
+		step("agent-files", "The OpCon agent is installed on every host, in the same version, for the same OpCon servers", sourceAgentFiles, false, f.agentFiles),
+		step("stale-locks", "No RSJ job was cut short before: no stale sma_lock", "vendor, RSJ: sma_lock holds the number of the process that made it", false, f.noStaleLocks),
 		step("disk", "No file system is nearly full", sourceMoves, false, onAll(diskRoom)),
 		step("sym-dates", "SMA_DATES is present and current in every SYM", "ours: RSJ takes its dates from it", false, f.symDates),
 		step("clock", "The clocks of the hosts agree", sourceFactSheet, false, f.clocks),
 		step("errors", "The hosts report no permanent hardware errors", sourceFactSheet, false, onAll(noHardErrors)),
 	}
 	if lag := f.replication("preflight/replication", false); lag != nil {
+		// Where the procedure waits for the lag later, that wait stands.
+		lag.Entry = f.on.set.Replication.Command != "" && slices.Contains(f.all, f.dir.old)
 		steps = append(steps, *lag)
+	}
+	for i := range steps {
+		switch steps[i].ID {
+		case "preflight/shell", "preflight/agent", "preflight/sym-dates", "preflight/clock":
+			// About the start: every later look goes through the shell; our own step stops the agent; dates and clocks are
+			// nothing that a swap could lose. All others stand until the macro is fired.
+			steps[i].Entry = true
+		}
 	}
 	return steps
 }
@@ -135,26 +142,21 @@ func (f firing) rolesBefore(ctx context.Context) (failover.Observation, error) {
 
 func noFailoverD(ctx context.Context, h *Host) (failover.Item, error) {
 	match := h.set.FailoverD.Match
-	out, err := h.read(ctx, "list processes", psCommand)
+	list, err := h.programs(ctx, "", match)
 	if err != nil {
 		return failover.Item{}, err
 	}
-	list := parseProcesses(out)
-	if len(list) == 0 {
-		return failover.Item{Found: "the process list is empty, so nothing is proven"}, nil
-	}
 	var bad []string
-	for _, p := range list {
-		if p.runs(match) {
-			bad = append(bad, "runs as process "+p.String())
-		}
+	if len(list) > 0 {
+		bad = append(bad, "runs as "+listed(list))
 	}
-	if out, err = h.read(ctx, "look for what would start "+match, respawnScript); err != nil {
+	out, err := h.read(ctx, "look for what would start "+match, respawnScript)
+	if err != nil {
 		return failover.Item{}, err
 	}
 	found, dormant, unread, partly := parseRespawners(out, match)
 	for _, r := range found {
-		bad = append(bad, "would be started by "+r.source+": "+r.line)
+		bad = append(bad, "would be started by "+r.source+": "+failover.Printable(r.line))
 	}
 	for _, u := range unread {
 		bad = append(bad, "not proven, "+u)
@@ -203,12 +205,19 @@ func (f firing) launcherFree(ctx context.Context) (failover.Observation, error) 
 		return failover.Observation{}, unchanged(err)
 	}
 	return each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
-		out, err := h.read(ctx, "look at the state directory", stateDirScript, h.set.StateDir)
+		a, err := h.repeat(ctx, "look at the state directory", stateDirScript, h.set.StateDir)
 		if err != nil {
-			return failover.Item{}, err
+			return failover.Item{}, unchanged(err)
 		}
-		kv := keyValues(out)
+		if r, known := refusals[a.exit]; known {
+			return failover.Item{Found: h.set.StateDir + ": " + r.cause + "; " + r.next + tail(" (", a.out) + ")"}, nil
+		}
+		kv := keyValues(a.out)
 		switch {
+		case a.exit != 0:
+			return failover.Item{}, h.refused("look at the state directory", failover.NotApplied, a)
+		case kv["filesystem"] == "":
+			return failover.Item{Found: "df does not say on which file system " + h.set.StateDir + " is; it must be local"}, nil
 		case strings.Contains(kv["filesystem"], ":"):
 			return failover.Item{Found: h.set.StateDir + " is on the remote file system " + kv["filesystem"] + "; it must be local"}, nil
 		case kv["state"] == "absent":
@@ -293,24 +302,4 @@ func (f firing) replication(id string, wait bool) *failover.Step {
 		s.Timeout = f.on.set.Limits.Quiet
 	}
 	return &s
-}
-
-// oldPrimarySilent makes sure that the host said to be gone does not still act as primary.
-func (f firing) oldPrimarySilent(ctx context.Context) (failover.Observation, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	role, why, err := f.dir.old.Role(ctx)
-	switch {
-	case errors.Is(err, remote.ErrPeerHostKey):
-		return failover.Observation{Done: true, Found: "its address is answered by " + f.dir.next.Name()}, nil
-	case err != nil && (errors.Is(err, remote.ErrUnreachable) || errors.Is(err, remote.ErrHandshake) || errors.Is(err, context.DeadlineExceeded)):
-		return failover.Observation{Done: true, Found: "it does not answer"}, nil
-	case err != nil:
-		return failover.Observation{}, err
-	case role == RoleSecondary:
-		return failover.Observation{Done: true, Found: "it answers and is secondary"}, nil
-	case role == RolePrimary:
-		return failover.Observation{Found: "it answers and is still primary; switch it off, or use Switchover"}, nil
-	}
-	return failover.Observation{Found: "it answers, and its role is not clear (" + why + "); switch it off"}, nil
 }

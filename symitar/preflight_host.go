@@ -12,6 +12,17 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
+var (
+	//go:embed scripts/symdates.sh
+	symDatesScript string
+	//go:embed scripts/rootinfo.sh
+	rootInfoScript string
+	//go:embed scripts/agent.sh
+	agentText string
+
+	agentScript = marksText + agentText
+)
+
 func rootInfo(ctx context.Context, h *Host) (failover.Item, error) {
 	out, err := h.read(ctx, "look for the root information", rootInfoScript, h.set.RootInfoDir)
 	if err != nil {
@@ -24,15 +35,14 @@ func rootInfo(ctx context.Context, h *Host) (failover.Item, error) {
 	return failover.Item{Done: true, Found: strings.Join(names, " and ") + " present"}, nil
 }
 
-// agentProcesses returns which of the processes that make up the agent run.
+// agentProcesses returns which of the processes that make up the agent run, and which do not.
 func (h *Host) agentProcesses(ctx context.Context) (running, missing []string, err error) {
-	out, err := h.read(ctx, "list processes", psCommand)
+	list, err := h.programs(ctx, "", h.set.Agent.Must...)
 	if err != nil {
 		return nil, nil, err
 	}
-	list := parseProcesses(out)
 	for _, must := range h.set.Agent.Must {
-		if slices.ContainsFunc(list, func(p process) bool { return p.runs(must) }) {
+		if slices.ContainsFunc(list, func(r programRow) bool { return r.program == must }) {
 			running = append(running, must)
 		} else {
 			missing = append(missing, must)
@@ -55,39 +65,43 @@ func (f firing) agents(ctx context.Context) (failover.Observation, error) {
 		}
 		a, err := h.repeat(ctx, "ask the agent what it tracks", agentScript, h.set.Agent.Control, "dumptracking")
 		if err == nil && a.exit == 0 {
-			notes = append(notes, h.Name()+" tracks"+tail(": ", a.out))
+			notes = append(notes, h.Name()+" tracks"+tail(": ", strings.TrimPrefix(a.out, agentBegun)))
 		}
 	}
 	obs.Note = strings.Join(notes, "; ")
 	return obs, nil
 }
 
-const agentRuns = "agent runs"
+const (
+	agentRuns    = "agent runs"
+	agentStopped = "agent stopped"
+	agentBegun   = "@@BEGUN\n" // what comes behind it is the control script's
+)
 
-// agentKnown asks the agent's control script and reads the table of processes it prints. A stopped agent is no fault
-// before a swap: it may be the secondary's custom to keep it down.
+// agentKnown asks the agent's control script, to see that it works, and looks for the processes that make up the agent. A
+// stopped agent is no fault before a swap: it may be the secondary's custom to keep it down.
 func agentKnown(ctx context.Context, h *Host) (failover.Item, error) {
 	a, err := h.repeat(ctx, "ask the agent's state", agentScript, h.set.Agent.Control, "status")
 	if err != nil {
 		return failover.Item{}, unchanged(err)
 	}
-	if a.exit == 126 || a.exit == 127 {
-		return failover.Item{Found: h.set.Agent.Control + " cannot be run" + tail(": ", a.out)}, nil
+	out, begun := strings.CutPrefix(a.out, agentBegun)
+	switch {
+	case !begun:
+		return failover.Item{}, h.refused("ask the agent's state", failover.NotApplied, a)
+	case a.exit == 126 || a.exit == 127:
+		return failover.Item{Found: h.set.Agent.Control + " cannot be run" + tail(": ", out)}, nil
 	}
-	list := parseFullProcesses(a.out)
-	var running []string
-	for _, must := range h.set.Agent.Must {
-		if slices.ContainsFunc(list, func(p process) bool { return p.runs(must) }) {
-			running = append(running, must)
-		}
+	running, missing, err := h.agentProcesses(ctx)
+	switch {
+	case err != nil:
+		return failover.Item{}, err
+	case len(running) == 0:
+		return failover.Item{Done: true, Found: agentStopped}, nil
+	case len(missing) > 0:
+		return failover.Item{Found: "agent runs in part: only " + strings.Join(running, ", ")}, nil
 	}
-	switch len(running) {
-	case len(h.set.Agent.Must):
-		return failover.Item{Done: true, Found: agentRuns}, nil
-	case 0:
-		return failover.Item{Done: true, Found: "agent stopped"}, nil
-	}
-	return failover.Item{Found: "agent runs in part: only " + strings.Join(running, ", ")}, nil
+	return failover.Item{Done: true, Found: agentRuns}, nil
 }
 
 func diskRoom(ctx context.Context, h *Host) (failover.Item, error) {
@@ -105,6 +119,9 @@ func diskRoom(ctx context.Context, h *Host) (failover.Item, error) {
 		if (fs.space >= most || fs.inodes >= most) && !slices.Contains(h.set.Limits.DiskIgnore, fs.mount) {
 			full = append(full, fmt.Sprintf("%s %d %% (inodes %d %%)", fs.mount, fs.space, max(fs.inodes, 0)))
 		}
+	}
+	if len(list) == 0 {
+		return failover.Item{Found: "df -k lists no file system, so nothing is proven"}, nil
 	}
 	if len(full) > 0 {
 		return failover.Item{Found: "nearly full: " + strings.Join(full, ", ")}, nil

@@ -38,8 +38,8 @@ func Failback(p *Pair) (failover.Procedure, error) {
 
 // Failover makes Partner primary when Home is gone. What cannot be observed on a dead host is replaced by a person's
 // statement, which stands in plan, journal and report: that Home is down and will not come back as primary by itself.
-// Home is asked nevertheless, before and after: if it answers as primary the procedure stops, and nobody can waive that.
-// Only Partner is locked.
+// Home is asked nevertheless, before and after: unless it is silent, or is observed not to be primary, the procedure stops,
+// and nobody can waive that. See the package documentation for what silence is. Only Partner is locked.
 //
 // It needs Macro.FailoverArgs. Errors wrap failover.ErrInvalid.
 func Failover(p *Pair, gone failover.Statement) (failover.Procedure, error) {
@@ -56,14 +56,18 @@ func Failover(p *Pair, gone failover.Statement) (failover.Procedure, error) {
 	}
 	word := gone.Step("statement/primary-gone", f.dir.old.Name()+" is gone and will not come back as primary by itself", f.dir.old.Name())
 	word.Source = vendorFailover + "FAILOVER swaps primary and secondary if the primary machine becomes unavailable"
-	silent := f.silentStep("preflight/old-primary-silent")
+	silent := f.silentStep("preflight/old-primary-silent", f.silentBefore)
 	proc.Steps = append([]failover.Step{word, silent}, proc.Steps...)
-	return proc.InsertAfter("verify/roles", f.silentStep("verify/old-primary-silent"))
+	if proc, err = proc.InsertAfter("verify/roles", f.silentStep("verify/old-primary-silent", f.silentAfter)); err != nil {
+		return proc, err
+	}
+	guardRelease(proc.Steps)
+	return proc, proc.Validate()
 }
 
-func (f firing) silentStep(id string) failover.Step {
+func (f firing) silentStep(id string, observe func(context.Context) (failover.Observation, error)) failover.Step {
 	return failover.Step{ID: id, Title: f.dir.old.Name() + " does not act as primary any more", Target: f.dir.old.Name(),
-		Kind: failover.Check, Firm: true, Timeout: 45 * time.Second, Source: "ours: two active primaries are the worst outcome", Observe: f.oldPrimarySilent}
+		Kind: failover.Check, Firm: true, Timeout: f.dir.old.connectTimeout() + f.on.set.Limits.Look + 5*time.Second, Source: "ours: two active primaries are the worst outcome", Observe: observe}
 }
 
 func (f firing) procedure(name string, purpose Purpose, mode opcon.Mode) (failover.Procedure, error) {
@@ -84,9 +88,25 @@ func (f firing) procedure(name string, purpose Purpose, mode opcon.Mode) (failov
 	steps = append(steps, beforeAgent...)
 	steps = append(steps, f.agentStart())
 	steps = append(steps, afterAgent...)
+	guardRelease(steps)
 	proc := failover.Procedure{Name: name, Parameters: f.parameters(), Steps: steps,
 		Outage: failover.Window{From: "macro/run", To: "verify/roles"}, Lock: f.pair.lock(purpose)}
 	return proc, proc.Validate()
+}
+
+// guardRelease lets the checks of who is primary hold until jobs are released: an old primary that comes back while a person
+// decides about jobs must stop the release.
+func guardRelease(steps []failover.Step) {
+	const release = "opcon/release-schedules"
+	if !slices.ContainsFunc(steps, func(s failover.Step) bool { return s.ID == release }) {
+		return
+	}
+	for i := range steps {
+		switch steps[i].ID {
+		case "verify/roles", "verify/failoverd", "verify/old-primary-silent":
+			steps[i].Guards = release
+		}
+	}
 }
 
 // parameters is what makes one swap another one than the next. Addresses and ports are not in it: a host may be reached
@@ -124,10 +144,10 @@ func (p *Pair) Preflight(ctx context.Context, purpose Purpose) ([]Finding, error
 	}
 	steps := f.checks()
 	if purpose == ForFailover {
-		steps = append([]failover.Step{f.silentStep("preflight/old-primary-silent")}, steps...)
+		steps = append([]failover.Step{f.silentStep("preflight/old-primary-silent", f.silentBefore)}, steps...)
 	}
 	for _, s := range f.quiet() {
-		if s.Kind == failover.Check && s.ID != "before/roles" && s.ID != "before/failoverd" && s.ID != "quiet/replication" {
+		if s.Kind == failover.Check && s.ID != "quiet/replication" {
 			steps = append(steps, s)
 		}
 	}
@@ -156,27 +176,23 @@ func (f Finding) OK() bool { return f.Err == nil && f.Done }
 // quiet are the steps between OpCon's hold and the macro.
 func (f firing) quiet() []failover.Step {
 	var steps []failover.Step
-	wait := func(id, title, source string, on []*Host, ask func(context.Context, *Host) (failover.Item, error)) failover.Step {
-		return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Wait: true, Timeout: f.on.set.Limits.Quiet, Source: source, Poll: f.pair.poll,
-			Observe: func(ctx context.Context) (failover.Observation, error) { return each(ctx, on, ask) }}
+	wait := func(id, title, source string, on []*Host, observe func(context.Context) (failover.Observation, error)) failover.Step {
+		return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Wait: true, Timeout: f.on.set.Limits.Quiet, Source: source, Poll: f.pair.poll, Observe: observe}
 	}
 	old := []*Host{f.dir.old}
 	alive := slices.Contains(f.all, f.dir.old)
 	if alive {
 		steps = append(steps, f.agentStop())
 	}
-	steps = append(steps, wait("quiet/rsj", "No RSJ job runs", "vendor, RSJ: never kill a job; cancel_rsj ends one after its current program", f.all, rsjIdle))
+	steps = append(steps, wait("quiet/rsj", "No RSJ job runs", "vendor, RSJ: never kill a job; cancel_rsj ends one after its current program", f.all, f.rsjIdle))
 	if alive {
-		steps = append(steps, wait("quiet/batch", "The batch queue is idle", "ours: QUEUECONTROL -BATCH shows what RSJ does not", old, batchIdle))
+		steps = append(steps, wait("quiet/batch", "The batch queue is idle", "ours: QUEUECONTROL -BATCH shows what RSJ does not", old,
+			func(ctx context.Context) (failover.Observation, error) { return each(ctx, old, batchIdle) }))
 		if lag := f.replication("quiet/replication", true); lag != nil && f.on.set.Replication.Command != "" {
 			steps = append(steps, *lag)
 		}
 	}
-	return append(steps,
-		failover.Step{ID: "before/roles", Title: f.rolesTitle() + ", looked at once more right before the macro", Target: targets(f.all), Kind: failover.Check, Firm: true,
-			Source: "ours: waiting for quiet takes time in which the world may move", Observe: f.rolesBefore},
-		failover.Step{ID: "before/failoverd", Title: "FAILOVERD still does not run, looked at once more right before the macro", Target: targets(f.all), Kind: failover.Check, Firm: true,
-			Source: sourceDaemon, Observe: func(ctx context.Context) (failover.Observation, error) { return each(ctx, f.all, noFailoverD) }})
+	return steps
 }
 
 // agentChange is a step that starts or stops the agent of a host; both are safe to repeat.
@@ -184,13 +200,17 @@ func agentChange(h *Host, id, title, source, verb, back string, wantRunning bool
 	control := func(verb string) func(context.Context) error {
 		return func(ctx context.Context) error {
 			a, err := h.run(ctx, verb+" the agent", agentScript, nil, h.set.Agent.Control, verb)
-			switch {
-			case err != nil:
+			if err != nil {
 				return err
-			case a.exit == 126 || a.exit == 127:
-				return h.fail(verb+" the agent", failover.NotApplied, "fill in Config.Agent.Control", scriptError(a))
 			}
-			failover.Progress(ctx, strings.TrimSpace(tail("agent: ", a.out)))
+			out, begun := strings.CutPrefix(a.out, agentBegun)
+			switch {
+			case !begun:
+				return h.refused(verb+" the agent", failover.NotApplied, a)
+			case a.exit == 126 || a.exit == 127:
+				return h.fail(verb+" the agent", failover.NotApplied, "fill in Config.Agent.Control", fmt.Errorf("%w: %s cannot be run%s", ErrCommandFailed, h.set.Agent.Control, tail(": ", out)))
+			}
+			failover.Progress(ctx, strings.TrimSpace(tail("agent: ", out)))
 			return nil // what it says is no proof; the processes are
 		}
 	}
@@ -239,7 +259,7 @@ func (f firing) verify() []failover.Step {
 	roles.Firm, roles.Wait, roles.Timeout = true, true, max(f.on.set.Macro.Settle, failover.DefaultTimeout)
 	// It waits, since a swap may still cut lines when it has ended; trouble in the output ends it at once.
 	result := check("macro-result", "The macro's output tells of no failure", "vendor, RSJ: texts that RSJ treats as fatal", []*Host{f.on}, f.resultText)
-	result.Wait = true
+	result.Wait, result.Entry = true, true // what was printed does not change any more
 	steps := []failover.Step{roles, result,
 		check("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon, f.all,
 			func(ctx context.Context) (failover.Observation, error) { return each(ctx, f.all, noFailoverD) }),
@@ -277,11 +297,15 @@ func (f firing) resultText(ctx context.Context) (failover.Observation, error) {
 		return failover.Observation{}, err
 	}
 	log := newLogReader(f.on, f.run, f.on.set.Macro.knownSecrets())
-	if err := log.readTo(quietly(ctx), s.logSize); err != nil {
+	log.quiet = true
+	if err := log.readTo(ctx, s.logSize); err != nil {
 		return failover.Observation{}, err
 	}
-	log.flush(quietly(ctx))
+	log.flush(ctx)
 	text := s.String()
+	if s.life == lives && s.finished() {
+		text += " (taken for what the macro was to start, since the roles are as wanted)"
+	}
 	if s.rc != nil && !slices.Contains(f.on.set.Macro.ExitOK, *s.rc) {
 		text += ", which is not an accepted one; judged by the roles"
 	}
@@ -312,10 +336,13 @@ func (f firing) archiveStep() failover.Step {
 			if err != nil {
 				return failover.Observation{}, unchanged(err)
 			}
+			// The same words before and behind the macro: a plan made before it shows what will be done.
+			planned := failover.Observation{Found: "the run of the macro has the launcher's lock", Would: "archive it"}
 			if !ok {
-				obs, err := f.withoutRun(ctx)
-				obs.Would = "archive the lock of the run"
-				return obs, err
+				if obs, err := f.withoutRun(ctx); err != nil || obs.Done {
+					return obs, err
+				}
+				return planned, nil
 			}
 			obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
 				owner, err := h.lockOwner(ctx)
@@ -324,7 +351,10 @@ func (f firing) archiveStep() failover.Step {
 				}
 				return failover.Item{Found: "this run has the launcher's lock"}, nil
 			})
-			obs.Would = "archive the lock of the run"
+			if err == nil && !obs.Done {
+				planned.Note = obs.Found
+				return planned, nil
+			}
 			return obs, err
 		},
 		Apply: func(ctx context.Context) error {
@@ -332,17 +362,18 @@ func (f firing) archiveStep() failover.Step {
 			if err != nil || !ok {
 				return unchanged(err)
 			}
-			return f.pair.archive(ctx, mine.Run, "the procedure verified the swap", f.all)
+			// What the macro left behind are services it was to start: the roles were verified. The macro itself must not live.
+			return f.pair.archive(ctx, mine.Run, "the procedure verified the swap", f.all, Left{services: true})
 		}}
 }
 
 // ask runs one verification.
 func (v Verification) ask(ctx context.Context, h *Host) (failover.Item, error) {
-	a, err := h.repeat(ctx, "verify "+v.Name, v.Command)
+	a, err := h.ask(ctx, "verify "+v.Name, v.Command)
 	if err != nil {
-		return failover.Item{}, unchanged(err)
+		return failover.Item{}, err
 	}
-	ok, why := v.judge(a.out)
+	ok, why := v.judge(a)
 	if ok {
 		return failover.Item{Done: true, Found: "as wanted"}, nil
 	}

@@ -1,113 +1,92 @@
 package symitar
 
 import (
+	"context"
+	_ "embed"
+	"fmt"
 	"path"
-	"strconv"
 	"strings"
+
+	"github.com/01b61c5c/failover"
 )
 
-// process is one row of a process list.
-type process struct {
-	pid     int64 // AIX numbers pass ten million (documented)
-	user    string
-	args    string
-	defunct bool
+var (
+	//go:embed scripts/processes.sh
+	processesText string
+	//go:embed scripts/programs.sh
+	programsText string
+
+	programsScript = processesText + programsText
+)
+
+// programRow is a process that runs a program, or may run it.
+type programRow struct {
+	program string // which of the names that were asked for
+	process string // number, account and command line
 }
 
-// parseProcesses reads "ps -eo pid,ppid,user,args". Rows of defunct processes lack fields (documented) and are kept
-// with what they have; rows that do not begin with a number, such as the header, are left out.
-func parseProcesses(text string) []process {
-	var list []process
-	for line := range strings.SplitSeq(text, "\n") {
-		f := strings.Fields(line)
-		if len(f) < 2 {
-			continue
-		}
-		pid, err := strconv.ParseInt(f[0], 10, 64)
-		if err != nil {
-			continue
-		}
-		p := process{pid: pid}
-		if strings.Contains(line, "<defunct>") {
-			p.defunct = true
-			list = append(list, p)
-			continue
-		}
-		if len(f) < 4 {
-			continue
-		}
-		p.user = f[2]
-		p.args = strings.Join(f[3:], " ")
-		list = append(list, p)
+// programs looks in the list of all processes for the programs called names. Those of the run, which may be "", are left
+// out. A list that cannot be trusted is an error: what it does not show may be there all the same.
+func (h *Host) programs(ctx context.Context, run RunID, names ...string) ([]programRow, error) {
+	const op = "look at the processes"
+	args := append([]string{h.set.StateDir, string(run), h.set.Macro.Path}, names...)
+	out, err := h.read(ctx, op, programsScript, args...)
+	if err != nil {
+		return nil, err
 	}
-	return list
-}
-
-// parseFullProcesses reads the table of "ps -ef", which the agent's status prints: UID PID PPID C STIME TTY TIME
-// COMMAND. STIME is one field (hh:mm:ss) or two (Mon dd), so the command begins behind the field that looks like a time
-// of the form mm:ss with a terminal before it, not at a fixed position.
-func parseFullProcesses(text string) []process {
-	var list []process
-	for line := range strings.SplitSeq(text, "\n") {
-		f := strings.Fields(line)
-		if len(f) < 4 {
-			continue
+	var found []programRow
+	me := false
+	for line := range strings.Lines(out) {
+		line = strings.TrimRight(line, "\n")
+		if why, ok := strings.CutPrefix(line, "unseen="); ok {
+			return nil, h.fail(op, failover.NotApplied, "run ps -eo pid,ppid,pgid,user,etime,args by hand as "+h.set.Macro.User+" and see what is wrong",
+				fmt.Errorf("%w: nothing is proven by this list of processes: %s", ErrAnswerIncomplete, why))
 		}
-		pid, err := strconv.ParseInt(f[1], 10, 64)
-		if err != nil {
-			continue
+		if rest, ok := strings.CutPrefix(line, "named="); ok {
+			name, process, _ := strings.Cut(rest, " ")
+			found = append(found, programRow{name, process})
 		}
-		p := process{pid: pid, user: f[0]}
-		if strings.Contains(line, "<defunct>") {
-			p.defunct = true
-			list = append(list, p)
-			continue
-		}
-		at := 7 // UID PID PPID C STIME TTY TIME
-		if len(f) > 5 && isMonth(f[4]) {
-			at = 8
-		}
-		if len(f) <= at {
-			continue
-		}
-		p.args = strings.Join(f[at:], " ")
-		list = append(list, p)
+		me = me || strings.HasPrefix(line, "me=")
 	}
-	return list
-}
-
-func isMonth(s string) bool {
-	switch s {
-	case "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec":
-		return true
+	if !me {
+		return nil, h.fail(op, failover.NotApplied, "see whether awk works on the host", fmt.Errorf("%w: the list of processes was not read", ErrAnswerIncomplete))
 	}
-	return false
+	return found, nil
 }
 
-// interpreters run the program that stands in one of their arguments.
-var interpreters = map[string]bool{"sh": true, "ksh": true, "ksh88": true, "ksh93": true, "bash": true, "dash": true, "bsh": true,
-	"perl": true, "nohup": true, "env": true, "nice": true, "exec": true}
-
-// runs reports whether the process is the program called name, ignoring case: by the last part of its own path, or,
-// where an interpreter runs it, by the first argument that is not an option. "grep FAILOVERD" is not.
-func (p process) runs(name string) bool {
-	f := strings.Fields(p.args)
-	for i, word := range f {
-		if i > 0 && (strings.HasPrefix(word, "-") || strings.Contains(word, "=") && !strings.Contains(word, "/")) {
-			continue
-		}
-		base := path.Base(strings.TrimPrefix(word, "-"))
-		if strings.EqualFold(base, name) {
-			return true
-		}
-		if !interpreters[strings.ToLower(base)] {
-			return false
-		}
+// absent is a finding that none of the programs runs, or which ones do.
+func (h *Host) absent(ctx context.Context, run RunID, names ...string) (failover.Item, error) {
+	found, err := h.programs(ctx, run, names...)
+	if err != nil {
+		return failover.Item{}, err
 	}
-	return false
+	if len(found) == 0 {
+		return failover.Item{Done: true, Found: strings.Join(names, " and ") + " absent"}, nil
+	}
+	return failover.Item{Found: "runs: " + listed(found)}, nil
 }
 
-func (p process) String() string { return strconv.FormatInt(p.pid, 10) + " " + p.args }
+func listed(found []programRow) string {
+	var list []string
+	for _, r := range found {
+		list = append(list, "process "+failover.Printable(r.process))
+	}
+	return strings.Join(list, ", ")
+}
+
+// name is the macro's name as it stands in a list of processes.
+func (m Macro) name() string { return path.Base(m.Path) }
+
+// noForeignMacro makes sure that nobody else runs the macro: a colleague who typed it, or FAILOVERD a moment ago.
+func (f firing) noForeignMacro(ctx context.Context) (failover.Observation, error) {
+	mine, _, err := macroRunFact.Load(ctx)
+	if err != nil {
+		return failover.Observation{}, unchanged(err)
+	}
+	return each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+		return h.absent(ctx, mine.Run, h.set.Macro.name())
+	})
+}
 
 // respawner is something that would start a program again.
 type respawner struct {

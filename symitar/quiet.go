@@ -3,42 +3,56 @@ package symitar
 import (
 	"context"
 	_ "embed"
+	"slices"
 	"strings"
 
 	"github.com/01b61c5c/failover"
 )
 
-// rsjIdle looks for RSJ jobs and the locks of living ones.
-func rsjIdle(ctx context.Context, h *Host) (failover.Item, error) {
-	out, err := h.read(ctx, "list processes", psCommand)
-	if err != nil {
-		return failover.Item{}, err
-	}
-	var busy []string
-	for _, p := range parseProcesses(out) {
-		if p.runs("RSJ") {
-			busy = append(busy, "process "+p.String())
+//go:embed scripts/symlocks.sh
+var symLocksScript string
+
+// rsjPrograms are RSJ and SAJ, which is a wrapper around RSJ by the same vendor.
+var rsjPrograms = []string{"RSJ", "SAJ"}
+
+// rsjIdle looks for RSJ jobs on every host, and for the locks of living ones on the old primary: a lock holds the number
+// of a process of the host that wrote it, and says nothing on a host to which it was replicated.
+func (f firing) rsjIdle(ctx context.Context) (failover.Observation, error) {
+	return each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+		list, err := h.programs(ctx, "", rsjPrograms...)
+		if err != nil {
+			return failover.Item{}, err
 		}
-	}
-	locks, err := h.symLocks(ctx)
-	if err != nil {
-		return failover.Item{}, err
-	}
-	for _, l := range locks {
-		if !l.stale {
-			busy = append(busy, l.sym+" locked by "+l.content)
+		var busy []string
+		if len(list) > 0 {
+			busy = append(busy, listed(list))
 		}
-	}
-	if len(busy) > 0 {
-		return failover.Item{Found: "RSJ works: " + strings.Join(busy, ", ")}, nil
-	}
-	return failover.Item{Done: true, Found: "no RSJ job"}, nil
+		if h == f.dir.old {
+			locks, err := h.symLocks(ctx)
+			if err != nil {
+				return failover.Item{}, err
+			}
+			for _, l := range locks {
+				switch l.state {
+				case "stale":
+				case "alive":
+					busy = append(busy, l.sym+" locked by "+l.content)
+				default:
+					busy = append(busy, l.sym+" locked, and nobody can tell whether its process lives: "+l.content)
+				}
+			}
+		}
+		if len(busy) > 0 {
+			return failover.Item{Found: "RSJ works: " + strings.Join(busy, ", ")}, nil
+		}
+		return failover.Item{Done: true, Found: "no RSJ job"}, nil
+	})
 }
 
 // symLock is one sma_lock file.
 type symLock struct {
 	sym     string
-	stale   bool
+	state   string // alive, stale or unknown
 	content string
 }
 
@@ -50,27 +64,44 @@ func (h *Host) symLocks(ctx context.Context) ([]symLock, error) {
 	var locks []symLock
 	for line := range strings.Lines(out) {
 		if f := strings.SplitN(strings.TrimSpace(line), "\t", 3); len(f) == 3 {
-			locks = append(locks, symLock{f[0], f[1] == "stale", strings.Join(strings.Fields(f[2]), " ")})
+			locks = append(locks, symLock{f[0], f[1], failover.Printable(strings.Join(strings.Fields(f[2]), " "))})
 		}
 	}
 	return locks, nil
 }
 
-func noStaleLocks(ctx context.Context, h *Host) (failover.Item, error) {
-	locks, err := h.symLocks(ctx)
-	if err != nil {
-		return failover.Item{}, err
+// noStaleLocks looks for the locks of jobs that were cut short, on the host that is primary. Where that host is gone, the
+// locks that were replicated tell which of its jobs were cut short by that: they are named, and decided upon after the swap.
+func (f firing) noStaleLocks(ctx context.Context) (failover.Observation, error) {
+	if !slices.Contains(f.all, f.dir.old) {
+		return each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+			locks, err := h.symLocks(ctx)
+			if err != nil || len(locks) == 0 {
+				return failover.Item{Done: err == nil, Found: "no RSJ locks were replicated"}, err
+			}
+			var cut []string
+			for _, l := range locks {
+				cut = append(cut, l.sym+" ("+l.content+")")
+			}
+			return failover.Item{Done: true, Found: "jobs of " + f.dir.old.Name() + " that were cut short, to be decided upon after the swap: " + strings.Join(cut, ", ")}, nil
+		})
 	}
-	var stale []string
-	for _, l := range locks {
-		if l.stale {
-			stale = append(stale, l.sym+" ("+l.content+")")
+	return each(ctx, []*Host{f.dir.old}, func(ctx context.Context, h *Host) (failover.Item, error) {
+		locks, err := h.symLocks(ctx)
+		if err != nil {
+			return failover.Item{}, err
 		}
-	}
-	if len(stale) > 0 {
-		return failover.Item{Found: "left behind by jobs that are gone: " + strings.Join(stale, ", ") + "; such a job was cut short and needs a decision"}, nil
-	}
-	return failover.Item{Done: true, Found: "no stale RSJ locks"}, nil
+		var stale []string
+		for _, l := range locks {
+			if l.state != "alive" {
+				stale = append(stale, l.sym+" ("+l.state+": "+l.content+")")
+			}
+		}
+		if len(stale) > 0 {
+			return failover.Item{Found: "left behind by jobs that are gone: " + strings.Join(stale, ", ") + "; such a job was cut short and needs a decision"}, nil
+		}
+		return failover.Item{Done: true, Found: "no stale RSJ locks"}, nil
+	})
 }
 
 func batchIdle(ctx context.Context, h *Host) (failover.Item, error) {
@@ -82,10 +113,13 @@ func batchIdle(ctx context.Context, h *Host) (failover.Item, error) {
 	if err != nil {
 		return failover.Item{}, h.fail("look at the batch queue", failover.NotApplied, "run QUEUECONTROL -BATCH by hand", err)
 	}
+	if len(rows) == 0 {
+		return failover.Item{Found: "QUEUECONTROL -BATCH lists no queue at all, so nothing is proven"}, nil
+	}
 	var busy []string
 	for _, r := range rows {
 		if r.busy() {
-			busy = append(busy, r.String())
+			busy = append(busy, failover.Printable(r.String()))
 		}
 	}
 	if len(busy) > 0 {

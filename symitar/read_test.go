@@ -55,41 +55,6 @@ func TestUnframe(t *testing.T) {
 	})
 }
 
-func TestProcesses(t *testing.T) {
-	list := parseProcesses("     PID     PPID     USER COMMAND\n       1        0     root /etc/init\n12345678        1 SYM000 /SYM/SYM000/SYMITAR -x\n  999 1  <defunct>\n\n")
-	require.Len(t, list, 3)
-	require.Equal(t, int64(12345678), list[1].pid)
-	require.True(t, list[2].defunct)
-	for args, want := range map[string]bool{
-		"/SYM/SYMPR/FAILOVERD":                 true,
-		"failoverd -b":                         true,
-		"-FailoverD":                           true,
-		"/usr/bin/ksh /SYM/MACROS/FAILOVERD":   true,
-		"/usr/bin/perl -w /SYM/FAILOVERD":      true,
-		"nohup env LANG=C ksh -x /S/failoverd": true,
-		"grep FAILOVERD":                       false,
-		"grep -i failoverd":                    false,
-		"vi /SYM/MACROS/FAILOVERD":             false,
-		"/SYM/MACROS/FAILOVER":                 false,
-		"FAILOVERD2":                           false,
-		"[kproc]":                              false,
-		"":                                     false,
-	} {
-		require.Equal(t, want, process{args: args}.runs("FAILOVERD"), args)
-	}
-}
-
-func TestFullProcesses(t *testing.T) {
-	list := parseFullProcesses("     UID      PID     PPID   C    STIME    TTY  TIME COMMAND\n" +
-		"    root 17301780        1   0   Oct 20      -  0:03 /usr/local/lsam/bin/sma_lsam -p 3100\n" +
-		"    root 17301781 17301780   0 08:15:31  pts/0  0:01 /usr/local/lsam/bin/sma_disp\n" +
-		"    root 17301799 17301780   0                  0:00 <defunct>\nLSAM is up\n")
-	require.Len(t, list, 3)
-	require.Equal(t, "/usr/local/lsam/bin/sma_lsam -p 3100", list[0].args)
-	require.True(t, list[1].runs("sma_disp"))
-	require.True(t, list[2].defunct)
-}
-
 func TestRespawners(t *testing.T) {
 	found, dormant, unread, partly := parseRespawners("inittab: init:2:initdefault:\ninittab: fod:2:respawn:/SYM/FAILOVERD\ninittab: :fod2:2:respawn:/SYM/FAILOVERD\n"+
 		"inittab: fod3:2:off:/SYM/FAILOVERD\nsrc:  failoverd  sym  1234 active\nsrc:  failoverd2 sym       inoperative\n"+

@@ -64,7 +64,7 @@ func (h *Host) askProbes(ctx context.Context) ([]answer, error) {
 	if err != nil {
 		return nil, h.fail(op, failover.NotApplied, "try again", err)
 	}
-	args := []string{nonce, h.set.Shell}
+	args := []string{nonce}
 	for _, p := range h.set.Role.Probes {
 		args = append(args, p.Command)
 	}

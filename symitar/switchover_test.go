@@ -122,9 +122,6 @@ func TestAnApprovedPlanIsRunAsItWasMade(t *testing.T) {
 
 func TestFailover(t *testing.T) {
 	b := newBench(t, "")
-	gone := func(p *symitar.Pair) (failover.Procedure, error) {
-		return symitar.Failover(p, failover.Statement{By: "night shift", Says: "symaix1 lost power", Reason: "stood before it"})
-	}
 	_, err := b.run(t, gone)
 	require.ErrorIs(t, err, failover.ErrPrecondition, "a primary that answers is not gone")
 	require.Zero(t, b.sim.MacroRuns())
@@ -165,7 +162,7 @@ func TestFailoverBehindASwitchoverInDoubt(t *testing.T) {
 		_, err = p.Run(ctx, o)
 		require.ErrorIs(t, err, failover.ErrPrecondition)
 		require.ErrorContains(t, err, string(run), "the launcher's lock names the run that is open")
-		err = pair.Acknowledge(ctx, run, failover.Statement{By: "night shift", Says: "it changed nothing", Reason: "read its log"})
+		err = pair.Acknowledge(ctx, run, failover.Statement{By: "night shift", Says: "it changed nothing", Reason: "read its log"}, symitar.Left{})
 		require.ErrorContains(t, err, symitartest.Home)
 		require.NotContains(t, err.Error(), symitartest.Partner, "the living host is done")
 		return p.Run(ctx, o)
@@ -180,9 +177,6 @@ func TestFailoverBehindASwitchoverInDoubt(t *testing.T) {
 func TestThePrimaryComesBackAtTheGate(t *testing.T) {
 	b := newBench(t, "")
 	require.NoError(t, b.sim.PowerOff(symitartest.Home))
-	gone := func(p *symitar.Pair) (failover.Procedure, error) {
-		return symitar.Failover(p, failover.Statement{By: "night shift", Says: "symaix1 lost power", Reason: "stood before it"})
-	}
 	_, err := b.run(t, gone, func(o *failover.RunOptions) {
 		o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
 			if q.Step.Kind != failover.Once {
@@ -263,7 +257,7 @@ func TestWaitAtTheGate(t *testing.T) {
 	_, err := b.run(t, symitar.Switchover, func(o *failover.RunOptions) {
 		o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
 			if q.Step.ID == "macro/run" {
-				return failover.Approval{}, b.sim.Put(symitartest.Partner, "etc/processes", "23456789 1 root /SYM/SYMPR/FAILOVERD\n")
+				return failover.Approval{}, b.sim.Put(symitartest.Partner, "etc/processes", "1 0 root /etc/init\n23456789 1 root /SYM/SYMPR/FAILOVERD\n")
 			}
 			return failover.Approval{}, nil
 		})
@@ -273,17 +267,27 @@ func TestWaitAtTheGate(t *testing.T) {
 	require.Zero(t, b.sim.MacroRuns())
 }
 
-// TestFaults plays the planned switchover with every fault. Whatever goes wrong, the macro runs at most once, two hosts
-// are never primary together, and a second call of the same journal changes nothing about that.
+// gone is the emergency procedure, with a person's word that the primary is gone.
+func gone(p *symitar.Pair) (failover.Procedure, error) {
+	return symitar.Failover(p, failover.Statement{By: "night shift", Says: "symaix1 lost power", Reason: "stood before it"})
+}
+
+// TestFaults plays the planned switchover, or the emergency, with every fault. Whatever goes wrong, the macro runs at most
+// once, two hosts are never primary together, and a second call of the same journal changes nothing about that. Where a
+// fault stops the run before the macro, doing what the stop says brings it to its end.
 func TestFaults(t *testing.T) {
 	for _, fault := range symitartest.Faults() {
 		t.Run(fault.Name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, fault.Name)
-			_, err := b.run(t, symitar.Switchover)
+			build := symitar.Switchover
+			if fault.Gone {
+				build = gone
+			}
+			_, err := b.run(t, build)
 			for try := 0; err != nil && !fault.Stops && !fault.Doubt && try < 5; try++ {
 				t.Logf("stopped, run again: %v", err)
-				_, err = b.run(t, symitar.Switchover)
+				_, err = b.run(t, build)
 			}
 			switch {
 			case fault.Stops:
@@ -291,13 +295,21 @@ func TestFaults(t *testing.T) {
 				t.Log(err)
 				require.Zero(t, b.sim.MacroRuns(), "the macro must not be fired")
 				require.NotEmpty(t, failover.NextOf(err))
+				if fault.Name != "agent-stuck" { // whether it stops yet is not known
+					require.Equal(t, failover.NotApplied, failover.OutcomeOf(err), "nothing was fired, and that is known")
+				}
+				require.NoError(t, b.sim.Repair())
+				_, err = b.run(t, build)
+				require.NoError(t, err, "what the stop said was done")
+				require.Equal(t, []string{symitartest.Partner}, b.sim.Primaries())
+				require.Equal(t, 1, b.sim.MacroRuns())
 				return
 			case fault.Doubt:
 				require.Error(t, err)
 				t.Log(err)
 				require.NotEmpty(t, failover.NextOf(err))
 				require.Equal(t, 1, b.sim.MacroRuns())
-				_, err = b.run(t, symitar.Switchover)
+				_, err = b.run(t, build)
 				require.Error(t, err, "looking again settles nothing by itself")
 			default:
 				require.NoError(t, err)
@@ -305,7 +317,7 @@ func TestFaults(t *testing.T) {
 			}
 			require.Equal(t, 1, b.sim.MacroRuns())
 			require.Zero(t, b.sim.Overlaps())
-			require.Equal(t, fault.Name == "two-primaries", b.sim.EverTwoPrimaries())
+			require.False(t, b.sim.EverTwoPrimaries())
 		})
 	}
 }

@@ -35,7 +35,7 @@ func (d *driver) ask(ctx context.Context, op, via string, request func(*Model) (
 	}
 	var loss error
 	err := d.sim.Update(func(m *Model) error {
-		if n := m.Node(via); n == nil || n.Unreachable || n.State == cluster.NodeDown {
+		if n := m.Node(via); m.Cut || n == nil || n.Unreachable || n.State == cluster.NodeDown {
 			return cluster.ErrUnreachable
 		}
 		var refusal error
@@ -96,48 +96,53 @@ func (d *driver) Inspect(ctx context.Context, via string) (cluster.Inspection, e
 	return in, err
 }
 
+// change is ask for a request that changes something.
+func (d *driver) change(ctx context.Context, op, via, verb string, args ...string) error {
+	return d.ask(ctx, op, via, func(m *Model) (error, error) { return m.request(via, verb, args...) }) //nolint:revive // as above
+}
+
 func (d *driver) StartMove(ctx context.Context, via, group, node string) error {
-	return d.ask(ctx, "move group", via, func(m *Model) (error, error) { return m.move(via, group, node) }) //nolint:revive // as above
+	return d.change(ctx, "move group", via, "move", group, node)
 }
 
 func (d *driver) ClearMove(ctx context.Context, via, group string) error {
-	return d.simple(ctx, "clear move request", via, func(m *Model) error { return m.clearMove(via, group) })
+	return d.change(ctx, "clear move request", via, "clear-move", group)
 }
 
 func (d *driver) StartOffline(ctx context.Context, via, group string) error {
-	return d.simple(ctx, "take group offline", via, func(m *Model) error { return m.switchGroup(via, "offline", group, cluster.Offline) })
+	return d.change(ctx, "take group offline", via, "offline", group)
 }
 
 func (d *driver) StartOnline(ctx context.Context, via, group string) error {
-	return d.simple(ctx, "bring group online", via, func(m *Model) error { return m.switchGroup(via, "online", group, cluster.Online) })
+	return d.change(ctx, "bring group online", via, "online", group)
 }
 
 func (d *driver) StartResourceOffline(ctx context.Context, via, resource string) error {
-	return d.simple(ctx, "take resource offline", via, func(m *Model) error {
-		return m.switchResource(via, "resource-offline", resource, cluster.Offline)
-	})
+	return d.change(ctx, "take resource offline", via, "resource-offline", resource)
 }
 
 func (d *driver) StartResourceOnline(ctx context.Context, via, resource string) error {
-	return d.simple(ctx, "bring resource online", via, func(m *Model) error {
-		return m.switchResource(via, "resource-online", resource, cluster.Online)
-	})
+	return d.change(ctx, "bring resource online", via, "resource-online", resource)
 }
 
 func (d *driver) StartPause(ctx context.Context, via, node string, drain cluster.Drain) error {
-	return d.simple(ctx, "pause node", via, func(m *Model) error { return m.pause(via, node, drain) })
+	how := "drain"
+	if drain == cluster.KeepGroups {
+		how = "keep"
+	}
+	return d.change(ctx, "pause node", via, "pause", node, how)
 }
 
 func (d *driver) StartResume(ctx context.Context, via, node string) error {
-	return d.simple(ctx, "resume node", via, func(m *Model) error { return m.resume(via, node) })
+	return d.change(ctx, "resume node", via, "resume", node)
 }
 
 func (d *driver) SetFailback(ctx context.Context, via, group string, f cluster.Failback) error {
-	return d.simple(ctx, "set failback", via, func(m *Model) error { return m.setFailback(via, group, f) })
+	return d.change(ctx, "set failback", via, "set-failback", group, f.Policy.String(), f.Raw)
 }
 
 func (d *driver) SetService(ctx context.Context, via, resource, service string) error {
-	return d.simple(ctx, "set service of resource", via, func(m *Model) error { return m.bindService(via, resource, service) })
+	return d.change(ctx, "set service of resource", via, "set-service", resource, service)
 }
 
 func (d *driver) ReadMark(ctx context.Context, via, key string) (string, error) {
@@ -150,5 +155,5 @@ func (d *driver) ReadMark(ctx context.Context, via, key string) (string, error) 
 }
 
 func (d *driver) SwapMark(ctx context.Context, via, key, old, text string) error {
-	return d.simple(ctx, "swap mark", via, func(m *Model) error { return m.swapMark(via, key, old, text) })
+	return d.change(ctx, "swap mark", via, "swap-mark", key, old, text)
 }

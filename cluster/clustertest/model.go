@@ -36,6 +36,9 @@ type Model struct {
 	StopReadings, StartReadings int
 
 	Armed    []Armed
+	Broken   []Broken
+	Delayed  []Delayed
+	Cut      bool // no node answers
 	Counters Counters
 	Requests []Request
 	Events   []Event
@@ -279,6 +282,7 @@ func (m *Model) audit() {
 
 // tick lets one reading's worth of time pass.
 func (m *Model) tick() {
+	m.arrive()
 	for _, g := range m.Groups {
 		m.tickMove(g)
 	}

@@ -207,29 +207,6 @@ func TestStates(t *testing.T) {
 	})
 }
 
-func TestLock(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, c := newSim(t, clustertest.Windows)
-		l := c.Lock()
-		ctx := t.Context()
-		one := failover.Claim{ID: "1", Owner: "anna", Purpose: "test", Since: time.Now()}
-		two := failover.Claim{ID: "2", Owner: "ben", Purpose: "test", Since: time.Now()}
-		require.NoError(t, l.Acquire(ctx, one))
-		require.NoError(t, l.Acquire(ctx, one))
-		require.ErrorIs(t, l.Acquire(ctx, two), failover.ErrLocked)
-		require.NoError(t, l.Check(ctx, one))
-		require.ErrorIs(t, l.Check(ctx, two), failover.ErrLockLost)
-		require.NoError(t, l.Release(ctx, two), "not ours: nothing happens")
-		require.ErrorIs(t, l.TakeOver(ctx, failover.Claim{ID: "3"}, two), failover.ErrLocked, "the holder is another one")
-		require.NoError(t, l.TakeOver(ctx, one, two))
-		require.ErrorIs(t, l.Check(ctx, one), failover.ErrLockLost)
-		require.NoError(t, l.Release(ctx, two))
-		_, held, err := l.Holder(ctx)
-		require.NoError(t, err)
-		require.False(t, held)
-	})
-}
-
 func TestAnotherProcessGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()

@@ -58,7 +58,7 @@ func TestTheDocumentationListsTheSteps(t *testing.T) {
 	require.Len(t, listed, len(procedures))
 	for name, p := range procedures {
 		var ids []string
-		for _, s := range p.Steps {
+		for _, s := range p.AllSteps() {
 			ids = append(ids, s.ID)
 		}
 		require.Equal(t, ids, listed[name], name)
@@ -68,7 +68,7 @@ func TestTheDocumentationListsTheSteps(t *testing.T) {
 	for name, want := range map[string][]string{"Upgrade": {"A1", "A2", "A3", "A4", "A5", "A6", "A7.1", "A7.2", "A8"},
 		"UpgradeShared": {"B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B9.1", "B9.2", "B10"}, "Rollback": nil} {
 		found := map[string]bool{}
-		for _, s := range procedures[name].Steps {
+		for _, s := range procedures[name].AllSteps() {
 			said := ""
 			if m := source.FindStringSubmatch(s.Source); m != nil {
 				said = map[string]string{"local disk": "A", "shared storage": "B"}[m[1]] + m[2]

@@ -52,14 +52,14 @@ func TestBeforePrecedesEveryChange(t *testing.T) {
 			o, err := w.Options()
 			require.NoError(t, err)
 			var order []string
-			o.Before = []failover.Step{done("before/arm", func() error {
+			o.Before = []failover.Stage{{Name: "before", Steps: []failover.Step{done("arm", func() error {
 				untouched()
 				if order = append(order, "before"); len(order) == 1 {
 					return &failover.Error{Op: "back up", Outcome: failover.NotApplied, Next: "mend it", Err: errors.Join(failover.ErrRejected, broken)}
 				}
 				return nil
-			})}
-			o.After = []failover.Step{done("after/tell", func() error {
+			})}}}
+			o.After = []failover.Stage{{Name: "after", Steps: []failover.Step{done("tell", func() error {
 				order = append(order, "after")
 				s, m, err := w.State()
 				require.NoError(t, err)
@@ -67,20 +67,21 @@ func TestBeforePrecedesEveryChange(t *testing.T) {
 				require.Equal(t, cluster.FailbackAllowed, m.Group(efttest.Group).Failback.Policy)
 				require.Len(t, s.Counters.InstallerRuns, 2)
 				return nil
-			})}
+			})}}}
 			build := eft.Upgrade
 			if l == efttest.SharedProgram {
 				build = eft.UpgradeShared
 			}
 			p, err := build(o)
 			require.NoError(t, err)
-			for _, s := range p.Steps {
+			steps := p.AllSteps()
+			for _, s := range steps {
 				if s.ID == "before/arm" {
 					break
 				}
 				require.Equal(t, failover.Check, s.Kind, "%s changes something before Before", s.ID)
 			}
-			require.Equal(t, "after/tell", p.Steps[len(p.Steps)-1].ID)
+			require.Equal(t, "after/tell", steps[len(steps)-1].ID)
 			path := filepath.Join(t.TempDir(), "j")
 			run := func() error {
 				j, err := failovertest.JournalAt(path)
@@ -116,9 +117,11 @@ func TestConsolesAreSeenWhereTheyCanBe(t *testing.T) {
 		{Name: "OFF", Version: func(context.Context) (eft.Version, error) { return eft.Version{}, off }}}
 	p, err := eft.Upgrade(o)
 	require.NoError(t, err)
-	for i, s := range p.Steps {
-		if s.ID == "consoles/OFF" {
-			p.Steps[i].Timeout = 1 // a real one is asked for a minute
+	for _, stage := range p.Stages {
+		for i, s := range stage.Steps {
+			if s.ID == "OFF" {
+				stage.Steps[i].Timeout = 1 // a real one is asked for a minute
+			}
 		}
 	}
 	plan, err := p.Plan(t.Context(), nil)

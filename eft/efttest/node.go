@@ -21,7 +21,10 @@ type node struct {
 	name string
 }
 
-var errLost = errors.New("efttest: the reply is lost")
+var (
+	errLost    = errors.New("efttest: the reply is lost")
+	errGarbage = errors.New("efttest: the reply is a word that nobody knows")
+)
 
 // ask runs one request. The loss is what the line does after the effect.
 func (n *node) ask(ctx context.Context, op string, f func(*clustertest.Model, *State, *NodeState) (loss, refusal error)) error {
@@ -30,7 +33,8 @@ func (n *node) ask(ctx context.Context, op string, f func(*clustertest.Model, *S
 	}
 	var loss error
 	err := n.w.Update(func(m *clustertest.Model, s *State) (err error) {
-		if c := m.Node(n.name); c.Unreachable || c.State == cluster.NodeDown {
+		n.w.arrive(m, s)
+		if c := m.Node(n.name); m.Cut || c.Unreachable || c.State == cluster.NodeDown {
 			return errors.New("efttest: the node does not answer")
 		}
 		loss, err = f(m, s, s.Nodes[n.name])
@@ -43,6 +47,76 @@ func (n *node) ask(ctx context.Context, op string, f func(*clustertest.Model, *S
 		return &failover.Error{Op: op, Target: n.name, Outcome: failover.InDoubt, Next: "read the node again", Err: loss}
 	}
 	return nil
+}
+
+// delay is how many requests a delayed one is behind.
+const delay = 3
+
+// arrive carries out what was delayed long enough.
+func (w *World) arrive(m *clustertest.Model, s *State) {
+	var left []Delayed
+	for _, d := range s.Delayed {
+		if d.Left--; d.Left > 0 {
+			left = append(left, d)
+			continue
+		}
+		_, _ = (&node{w, d.Node}).perform(m, s, s.Nodes[d.Node], d.Call) // nobody waits for its answer
+	}
+	s.Delayed = left
+}
+
+// change is ask for a request that changes something; see clustertest.Break.
+func (n *node) change(ctx context.Context, op string, c Call) error {
+	return n.ask(ctx, op, func(m *clustertest.Model, s *State, st *NodeState) (loss, refusal error) {
+		how := m.Break(c.Verb)
+		switch how {
+		case clustertest.Unsent:
+			return nil, errors.New("efttest: the node does not answer")
+		case clustertest.Ignores:
+			return nil, nil
+		case clustertest.Delays:
+			s.Delayed = append(s.Delayed, Delayed{Call: c, Node: n.name, Left: delay})
+			return errLost, nil
+		case clustertest.Whole, clustertest.LosesReply, clustertest.LosesNodes, clustertest.Garbles:
+		}
+		loss, refusal = n.perform(m, s, st, c)
+		switch {
+		case refusal != nil || loss != nil || how == clustertest.Whole:
+		case how == clustertest.Garbles:
+			loss = errGarbage
+		default:
+			loss, m.Cut = errLost, m.Cut || how == clustertest.LosesNodes
+		}
+		return loss, refusal
+	})
+}
+
+// perform does what a node does when it is asked.
+func (n *node) perform(m *clustertest.Model, s *State, st *NodeState, c Call) (loss, refusal error) {
+	switch c.Verb {
+	case "stage":
+		st.Files[c.Path] = installerFile()
+	case "start-installer":
+		return n.startInstaller(s, st, c.Start)
+	case "stop-service":
+		setRunning(m, n.name, c.Service, false)
+	case "configure-service":
+		return nil, configure(s, st, c)
+	case "backup":
+		if c.Backup.From != ConfigDir || !hasDisk(m, n.name) {
+			return nil, fmt.Errorf("efttest: %q is not there", c.Backup.From)
+		}
+		if _, there := st.Backups[c.Backup.To]; !there {
+			st.Backups[c.Backup.To] = Copy{Manifest: s.Config.manifest(), Config: s.Config.clone()}
+		}
+	case "restore":
+		kept, there := st.Backups[c.Backup.To]
+		if !there || c.Backup.From != ConfigDir || !hasDisk(m, n.name) {
+			return nil, fmt.Errorf("efttest: %q or %q is not there", c.Backup.From, c.Backup.To)
+		}
+		s.Config = kept.Config.clone()
+	}
+	return nil, nil
 }
 
 func (n *node) simple(ctx context.Context, op string, f func(*clustertest.Model, *State, *NodeState) error) error {
@@ -103,39 +177,38 @@ func (n *node) Stage(ctx context.Context, i eft.Installer) error {
 	if err := errors.Join(err, src.Close()); err != nil {
 		return &failover.Error{Op: "stage", Target: n.name, Outcome: failover.NotApplied, Next: "make the installer readable", Err: err}
 	}
-	return n.simple(ctx, "stage", func(_ *clustertest.Model, _ *State, st *NodeState) error {
-		if string(raw) != string(installerBytes) {
-			return eft.ErrInstallerDiffers
-		}
-		st.Files[i.Path] = installerFile()
-		return nil
-	})
+	if string(raw) != string(installerBytes) {
+		return &failover.Error{Op: "stage", Target: n.name, Outcome: failover.NotApplied, Next: "use the installer", Err: eft.ErrInstallerDiffers}
+	}
+	return n.change(ctx, "stage", Call{Verb: "stage", Path: i.Path})
 }
 
 // readings is how many looks an installer takes.
 const readings = 3
 
 func (n *node) StartInstaller(ctx context.Context, start eft.Start) error {
-	return n.ask(ctx, "start installer", func(_ *clustertest.Model, s *State, st *NodeState) (loss, refusal error) {
-		if s.take("lost-request") {
-			return errLost, nil
-		}
-		if st.Runs[start.ID] != nil {
-			return nil, nil // claimed: nothing is started
-		}
-		if !strings.EqualFold(st.Files[start.Path].SHA256, start.SHA256) {
-			return nil, eft.ErrInstallerDiffers
-		}
-		st.Runs[start.ID] = &Run{InstallerRun: eft.InstallerRun{State: eft.Running, Began: time.Now()}, Left: readings, Start: start}
-		if s.Counters.InstallerRuns == nil {
-			s.Counters.InstallerRuns = map[string]int{}
-		}
-		s.Counters.InstallerRuns[n.name]++
-		if s.take("lost-reply") {
-			return errLost, nil
-		}
-		return nil, nil
-	})
+	return n.change(ctx, "start installer", Call{Verb: "start-installer", Start: start})
+}
+
+func (n *node) startInstaller(s *State, st *NodeState, start eft.Start) (loss, refusal error) {
+	if s.take("lost-request") {
+		return errLost, nil
+	}
+	if st.Runs[start.ID] != nil {
+		return nil, nil // claimed: nothing is started
+	}
+	if !strings.EqualFold(st.Files[start.Path].SHA256, start.SHA256) {
+		return nil, eft.ErrInstallerDiffers
+	}
+	st.Runs[start.ID] = &Run{InstallerRun: eft.InstallerRun{State: eft.Running, Began: time.Now()}, Left: readings, Start: start}
+	if s.Counters.InstallerRuns == nil {
+		s.Counters.InstallerRuns = map[string]int{}
+	}
+	s.Counters.InstallerRuns[n.name]++
+	if s.take("lost-reply") {
+		return errLost, nil
+	}
+	return nil, nil
 }
 
 func (n *node) InstallerRun(ctx context.Context, id string) (eft.InstallerRun, error) {
@@ -209,41 +282,33 @@ func (n *node) finish(m *clustertest.Model, s *State, st *NodeState, r *Run) {
 }
 
 func (n *node) StopService(ctx context.Context, service string) error {
-	return n.simple(ctx, "stop service", func(m *clustertest.Model, _ *State, _ *NodeState) error {
-		setRunning(m, n.name, service, false)
-		return nil
-	})
+	return n.change(ctx, "stop service", Call{Verb: "stop-service", Service: service})
 }
 
 func (n *node) ConfigureService(ctx context.Context, service string, c eft.ServiceConfig) error {
-	return n.simple(ctx, "configure service", func(_ *clustertest.Model, s *State, st *NodeState) error {
-		if service != st.Service {
-			return fmt.Errorf("efttest: there is no service %q", service)
+	return n.change(ctx, "configure service", Call{Verb: "configure-service", Service: service,
+		StartMode: c.StartMode, Account: c.Account, Password: c.Password.Reveal()})
+}
+
+func configure(s *State, st *NodeState, c Call) error {
+	if c.Service != st.Service {
+		return fmt.Errorf("efttest: there is no service %q", c.Service)
+	}
+	if c.Account != "" {
+		if c.Account == Account && c.Password != Password {
+			return errors.New("efttest: the account name is invalid or does not exist, or the password is invalid")
 		}
-		if c.Account != "" {
-			if c.Account == Account && c.Password.Reveal() != Password {
-				return errors.New("efttest: the account name is invalid or does not exist, or the password is invalid")
-			}
-			s.Counters.Passwords++
-			st.Account = c.Account
-		}
-		if c.StartMode != eft.StartUnknown {
-			st.StartMode = c.StartMode
-		}
-		return nil
-	})
+		s.Counters.Passwords++
+		st.Account = c.Account
+	}
+	if c.StartMode != eft.StartUnknown {
+		st.StartMode = c.StartMode
+	}
+	return nil
 }
 
 func (n *node) Backup(ctx context.Context, b eft.Backup) error {
-	return n.simple(ctx, "back up", func(m *clustertest.Model, s *State, st *NodeState) error {
-		if b.From != ConfigDir || !hasDisk(m, n.name) {
-			return fmt.Errorf("efttest: %q is not there", b.From)
-		}
-		if _, there := st.Backups[b.To]; !there {
-			st.Backups[b.To] = Copy{Manifest: s.Config.manifest(), Config: s.Config.clone()}
-		}
-		return nil
-	})
+	return n.change(ctx, "back up", Call{Verb: "backup", Backup: b})
 }
 
 func (n *node) ReadBackup(ctx context.Context, dir string) (eft.Manifest, error) {
@@ -256,14 +321,7 @@ func (n *node) ReadBackup(ctx context.Context, dir string) (eft.Manifest, error)
 }
 
 func (n *node) Restore(ctx context.Context, b eft.Backup) error {
-	return n.simple(ctx, "restore", func(m *clustertest.Model, s *State, st *NodeState) error {
-		c, there := st.Backups[b.To]
-		if !there || b.From != ConfigDir || !hasDisk(m, n.name) {
-			return fmt.Errorf("efttest: %q or %q is not there", b.From, b.To)
-		}
-		s.Config = c.Config.clone()
-		return nil
-	})
+	return n.change(ctx, "restore", Call{Verb: "restore", Backup: b})
 }
 
 // admin implements eft.Admin on the model.
@@ -280,7 +338,7 @@ func (a admin) Read(ctx context.Context) (eft.Settings, error) {
 	err := a.w.Update(func(m *clustertest.Model, s *State) error {
 		owner := m.Group(Group).Owner
 		st := s.Nodes[owner]
-		if st == nil || !m.Node(owner).Services[st.Service] || !hasDisk(m, owner) {
+		if m.Cut || st == nil || !m.Node(owner).Services[st.Service] || !hasDisk(m, owner) {
 			return errors.New("efttest: connection refused")
 		}
 		program := st.Program

@@ -52,9 +52,26 @@ type State struct {
 	Shared   eft.Version // program on the shared disk, with SharedProgram
 	Config   Config
 	Armed    []string
-	Ever     []string // faults that were armed at any time
+	Delayed  []Delayed // requests to nodes that are on their way
+	Ever     []string  // faults that were armed at any time
 	Counters Counters
 	Activity eft.Activity // of the running service
+}
+
+// Call is a request that changes something on a node.
+type Call struct {
+	Verb                             string // stage, start-installer, stop-service, configure-service, backup or restore
+	Service, Account, Password, Path string
+	StartMode                        eft.StartMode
+	Start                            eft.Start
+	Backup                           eft.Backup
+}
+
+// Delayed is a request that is on its way to a node.
+type Delayed struct {
+	Call
+	Node string
+	Left int // requests that the node still gets before
 }
 
 // NodeState is one installation.

@@ -168,3 +168,9 @@ func (w *World) put(name, path string, f eft.File) error {
 		return nil
 	})
 }
+
+// Break makes the requests with this verb, of the cluster or of a node (see Call), end like that, until the world is healed.
+func (w *World) Break(verb string, how clustertest.Break) error { return w.sim.Break(verb, how) }
+
+// Heal ends every break.
+func (w *World) Heal() error { return w.sim.Heal() }

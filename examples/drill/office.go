@@ -84,9 +84,9 @@ func openOffice(dir, fault string, pair *symitartest.Pair) (*office, error) {
 	case "opcon-never-drains":
 		server.Change(func() { o.site.Machine.StuckJobs = 1 })
 	case "opcon-token-expires":
-		server.Inject(opcontest.Fault{Kind: opcontest.ExpireTokens, Method: http.MethodPost, Path: "/api/scheduleactions"})
+		server.Inject(opcontest.Injection{Kind: opcontest.ExpireTokens, Method: http.MethodPost, Path: "/api/scheduleactions"})
 	case "opcon-lost-reply":
-		server.Inject(opcontest.Fault{Kind: opcontest.CutAfter, Method: http.MethodPost, Path: "/api/scheduleactions"})
+		server.Inject(opcontest.Injection{Kind: opcontest.CutAfter, Method: http.MethodPost, Path: "/api/scheduleactions"})
 	case "opcon-agent-mute":
 		server.Change(func() { o.site.Machine.Mute = true })
 	}

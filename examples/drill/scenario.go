@@ -167,7 +167,7 @@ func (sc scenario) act(ctx context.Context, s settings, st *stage, a act, path s
 // waived are checks that no simulator can answer: the certificates of Remote Loaders that do not exist.
 func waived(p failover.Procedure) map[string]string {
 	waived := map[string]string{}
-	for _, s := range p.Steps {
+	for _, s := range p.AllSteps() {
 		if strings.HasSuffix(s.ID, "/references") {
 			waived[s.ID] = "the drill has no certificates"
 		}
@@ -231,7 +231,7 @@ func (sc scenario) steps(ctx context.Context) (lines map[string]string, order []
 		if err != nil {
 			return nil, nil, err
 		}
-		for _, s := range p.Steps {
+		for _, s := range p.AllSteps() {
 			id := a.step(s.ID)
 			lines[id] = fmt.Sprintf("  %-40s %-7s %s", id, s.Kind, s.Title)
 			order = append(order, id)

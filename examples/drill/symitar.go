@@ -20,19 +20,36 @@ func swap() scenario {
 		return openPair(dir, fault, bothOn, symitar.Switchover)
 	}}
 	for _, f := range symitartest.Faults() {
-		sc.faults = append(sc.faults, fault{f.Name, f.About})
+		if !f.Gone {
+			sc.faults = append(sc.faults, fault{f.Name, f.About})
+		}
 	}
 	sc.faults = append(sc.faults, officeFaults...)
 	return sc
 }
 
+// besides are the faults of the swap that the emergency meets too.
+var besides = []string{"agent-missing", "csh-login", "drop-after-launch", "exit0-unchanged", "foreign-macro-on-secondary", "macro-forks", "macro-hangs", "no-status-after-launch",
+	"probe-hangs", "reboot-after-swap", "reboot-before-swap", "runner-killed", "statedir-readonly", "unexpected-prompt"}
+
 // takeOver makes the other host primary when the first one has lost power.
 func takeOver() scenario {
-	return scenario{name: "symitar-failover", open: func(_ context.Context, dir, fault string) (*stage, error) {
-		return openPair(dir, fault, homeOff, func(p *symitar.Pair) (failover.Procedure, error) {
+	sc := scenario{name: "symitar-failover", open: func(_ context.Context, dir, fault string) (*stage, error) {
+		power := homeOff
+		if strings.HasPrefix(fault, "primary-") {
+			power = bothOn // that is the fault: somebody says that it is gone, and it lives
+		}
+		return openPair(dir, fault, power, func(p *symitar.Pair) (failover.Procedure, error) {
 			return symitar.Failover(p, failover.Statement{By: "drill", Says: symitartest.Home + " lost power and stays off", Reason: "the drill switched it off"})
 		})
 	}}
+	for _, f := range symitartest.Faults() {
+		if f.Gone || slices.Contains(besides, f.Name) {
+			sc.faults = append(sc.faults, fault{f.Name, f.About})
+		}
+	}
+	sc.faults = append(sc.faults, officeFaults...)
+	return sc
 }
 
 func bothOn(*symitartest.Pair) error { return nil }

@@ -23,12 +23,15 @@ type hook struct {
 	Timeout runbook.Duration `yaml:"timeout"`
 }
 
-// hooks returns the steps of the site's own; their IDs begin with prefix.
-func hooks(prefix string, list []hook) ([]failover.Step, error) {
-	var steps []failover.Step
+// hooks returns the steps of the site's own as a stage, none where there are no steps.
+func hooks(name string, list []hook) ([]failover.Stage, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	stage := failover.Stage{Name: name}
 	for i, h := range list {
-		field := fmt.Sprintf("%s[%d]", prefix, i)
-		s := failover.Step{ID: prefix + "/" + h.ID, Title: h.Title, Target: h.Target, Help: h.Help, Timeout: time.Duration(h.Timeout), Source: "added: a step of the site's own"}
+		field := fmt.Sprintf("%s[%d]", name, i)
+		s := failover.Step{ID: h.ID, Title: h.Title, Target: h.Target, Help: h.Help, Timeout: time.Duration(h.Timeout), Source: "added: a step of the site's own"}
 		switch byPerson := len(h.Run) == 0 && len(h.Done) == 0; {
 		case h.ID == "":
 			return nil, failover.Invalid(field+".id", "is empty", "give the step a short name")
@@ -45,9 +48,9 @@ func hooks(prefix string, list []hook) ([]failover.Step, error) {
 			s.Observe = func(ctx context.Context) (failover.Observation, error) { return h.look(ctx) }
 			s.Apply = func(ctx context.Context) error { return h.apply(ctx) }
 		}
-		steps = append(steps, s)
+		stage.Steps = append(stage.Steps, s)
 	}
-	return steps, nil
+	return []failover.Stage{stage}, nil
 }
 
 func (h hook) look(ctx context.Context) (failover.Observation, error) {

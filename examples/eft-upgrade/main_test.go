@@ -63,7 +63,7 @@ func TestTheExampleFileBuildsEveryProcedure(t *testing.T) {
 		require.NoError(t, p.Validate())
 		require.NoError(t, closer.Close())
 		steps[name] = map[string]failover.Kind{}
-		for _, s := range p.Steps {
+		for _, s := range p.AllSteps() {
 			steps[name][s.ID] = s.Kind
 		}
 	}
@@ -90,7 +90,7 @@ func TestWhatIsLeftOutIsDoneByAPerson(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, closer.Close())
 	by := map[string]failover.Kind{}
-	for _, s := range p.Steps {
+	for _, s := range p.AllSteps() {
 		by[s.ID] = s.Kind
 	}
 	require.Equal(t, failover.Manual, by["moved/settings"])
@@ -195,9 +195,10 @@ func TestHooks(t *testing.T) {
 	}
 	dir := t.TempDir()
 	marker := filepath.Join(dir, "it's $(touch pwned)")
-	steps, err := hooks("before", []hook{{ID: "a", Title: "A", Run: []string{"touch", marker}, Done: []string{"test", "-e", marker}},
+	stages, err := hooks("before", []hook{{ID: "a", Title: "A", Run: []string{"touch", marker}, Done: []string{"test", "-e", marker}},
 		{ID: "b", Title: "B", Run: []string{"false"}, Done: []string{"false"}}, {ID: "c", Title: "C", Run: []string{"no-such-program"}, Done: []string{"no-such-program"}}})
 	require.NoError(t, err)
+	steps := stages[0].Steps
 	obs, err := steps[0].Observe(t.Context())
 	require.NoError(t, err)
 	require.False(t, obs.Done)

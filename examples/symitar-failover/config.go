@@ -81,10 +81,12 @@ type site struct {
 		DatesAgeDays int              `yaml:"dates_age_days"`
 		ErrorsSince  runbook.Duration `yaml:"errors_since"`
 		Quiet        runbook.Duration `yaml:"quiet"`
+		Look         runbook.Duration `yaml:"look"`
 	} `yaml:"limits"`
 
 	SymRoot     string `yaml:"sym_root"`
 	RootInfoDir string `yaml:"root_info_dir"`
+	RSJ         string `yaml:"rsj"`
 	StateDir    string `yaml:"state_dir"`
 	Shell       string `yaml:"shell"`
 	CommandPath string `yaml:"command_path"`
@@ -138,8 +140,8 @@ func (s site) config() (symitar.Config, error) {
 		Licence:   symitar.Licence{Path: s.Licence.Path, User: s.Licence.User, Patterns: s.Licence.Patterns},
 		Agent:     symitar.Agent{Control: s.Agent.Control, Must: s.Agent.Must, Timeout: time.Duration(s.Agent.Timeout)},
 		Limits: symitar.Limits{DiskPercent: s.Limits.DiskPercent, DiskIgnore: s.Limits.DiskIgnore, ClockSkew: time.Duration(s.Limits.ClockSkew),
-			DatesAgeDays: s.Limits.DatesAgeDays, ErrorsSince: time.Duration(s.Limits.ErrorsSince), Quiet: time.Duration(s.Limits.Quiet)},
-		SymRoot: s.SymRoot, RootInfoDir: s.RootInfoDir, StateDir: s.StateDir, Shell: s.Shell, Path: s.CommandPath,
+			DatesAgeDays: s.Limits.DatesAgeDays, ErrorsSince: time.Duration(s.Limits.ErrorsSince), Quiet: time.Duration(s.Limits.Quiet), Look: time.Duration(s.Limits.Look)},
+		SymRoot: s.SymRoot, RootInfoDir: s.RootInfoDir, RSJ: s.RSJ, StateDir: s.StateDir, Shell: s.Shell, Path: s.CommandPath,
 	}
 	for i, p := range m.Prompts {
 		fetch := p.Answer.Func()

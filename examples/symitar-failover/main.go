@@ -18,6 +18,12 @@
 //
 //	symitar-failover -config site.yaml -reason CHG-1042 acknowledge RUN "the roles are as before, nothing was mounted"
 //	symitar-failover -reason CHG-1042 resolve macro/run not-applied
+//
+// While anything of the run lives, or nobody can tell, acknowledge refuses and names it. What the macro was to leave running
+// is let be by its process number, and the other by a person's word:
+//
+//	symitar-failover -config site.yaml -reason CHG-1042 acknowledge RUN left=4711,4712 "these are the services it starts"
+//	symitar-failover -config site.yaml -reason CHG-1042 acknowledge RUN left=unseen "ps is broken there; looked at the console"
 package main
 
 import (
@@ -26,6 +32,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,7 +49,7 @@ func program() runbook.Program {
 		About:      "swap a Symitar host pair through the FAILOVER macro",
 		Procedures: []string{"switchover", "failover", "failback"},
 		Build:      build,
-		Verbs: []runbook.Verb{{Name: "acknowledge RUN FOUND", About: "give the launcher's lock of a macro run that is over back, and say what was found on the hosts",
+		Verbs: []runbook.Verb{{Name: "acknowledge RUN [left=PID,PID|left=unseen] FOUND", About: "give the launcher's lock of a macro run that is over back, and say what was found on the hosts",
 			Answer: acknowledge}},
 	}
 }
@@ -102,15 +109,40 @@ func acknowledge(ctx context.Context, path string, args []string, actor, reason 
 	if len(args) < 2 {
 		return failover.Invalid("argument", "the run or what was found is missing", "write acknowledge RUN FOUND; RUN stands in the error and in the lock")
 	}
+	run, found := args[0], args[1:]
+	var left symitar.Left
+	if list, ok := strings.CutPrefix(found[0], "left="); ok {
+		if left, err = parseLeft(list); err != nil {
+			return err
+		}
+		found = found[1:]
+	}
 	_, pair, err := open(path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, pair.Close()) }()
-	word := failover.Statement{By: actor, Says: strings.Join(args[1:], " "), Reason: reason}
-	if err := pair.Acknowledge(ctx, symitar.RunID(args[0]), word); err != nil {
+	word := failover.Statement{By: actor, Says: strings.Join(found, " "), Reason: reason}
+	if err := pair.Acknowledge(ctx, symitar.RunID(run), word, left); err != nil {
 		return err
 	}
-	fmt.Printf("run %s is acknowledged on both hosts\n", args[0])
+	fmt.Printf("run %s is acknowledged on both hosts\n", run)
 	return nil
+}
+
+// parseLeft reads what a person lets be: process numbers, or the word unseen.
+func parseLeft(list string) (symitar.Left, error) {
+	var left symitar.Left
+	for word := range strings.SplitSeq(list, ",") {
+		if word == "unseen" {
+			left.Unseen = true
+			continue
+		}
+		pid, err := strconv.ParseInt(word, 10, 64)
+		if err != nil {
+			return left, failover.Invalid("left", word+" is neither a process number nor the word unseen", "write left=4711,4712 or left=unseen")
+		}
+		left.Processes = append(left.Processes, pid)
+	}
+	return left, nil
 }

@@ -108,7 +108,7 @@ func decide(path string, jobs []opcon.Interrupted) ([]opcon.Decision, error) {
 	}
 	var open []string
 	for _, j := range jobs {
-		if j.Why != opcon.DueMeanwhile && !slices.ContainsFunc(decided, func(d opcon.Decision) bool { return d.Job == j.Job.ID && d.Number == j.Job.Number }) {
+		if !slices.ContainsFunc(decided, func(d opcon.Decision) bool { return d.Job == j.Job.ID && d.Number == j.Job.Number }) {
 			open = append(open, fmt.Sprintf("  # %s\n  # %s\n  - {job: %q, number: %d, action: %s, mark_failed_first: %t, by: \"\", reason: %q}",
 				j.Why, j.Hint, j.Job.ID, j.Job.Number, j.Proposal.Action, j.Proposal.MarkFailedFirst, j.Proposal.Reason))
 		}

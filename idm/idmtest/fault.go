@@ -37,13 +37,15 @@ const (
 	KillRequest
 	// KillReply kills the server after the effect, before the answer.
 	KillReply
+	// UnknownReply has the effect and answers a result code that nobody has published.
+	UnknownReply
 )
 
 var faultNames = map[FaultKind]string{
 	SlowRequest: "slow request", SlowReply: "slow reply", DropRequest: "drop request", DropReply: "drop reply",
 	MuteRequest: "mute request", MuteReply: "mute reply", Refusal: "refusal", Garbage: "garbage",
 	WrongMessageID: "wrong message id", Truncated: "truncated", Duplicate: "duplicate", EmptySuccess: "empty success",
-	KillRequest: "kill before effect", KillReply: "kill after effect",
+	KillRequest: "kill before effect", KillReply: "kill after effect", UnknownReply: "unknown reply",
 }
 
 // String names the fault.
@@ -60,7 +62,7 @@ func (k FaultKind) String() string {
 // FaultKinds lists all faults, for tests that go through each of them.
 func FaultKinds() []FaultKind {
 	kinds := make([]FaultKind, 0, len(faultNames))
-	for k := SlowRequest; k <= KillReply; k++ {
+	for k := SlowRequest; k <= UnknownReply; k++ {
 		kinds = append(kinds, k)
 	}
 	return kinds
@@ -87,6 +89,9 @@ type Fault struct {
 	// leaves a place to kill the process from.
 	Do func()
 }
+
+// codeUnknown is a result code that no RFC assigns.
+const codeUnknown = 79
 
 type armedFault struct {
 	Fault
@@ -228,6 +233,8 @@ func (c *conn) faultAfter(a *armedFault, m *message, ans *answered) bool {
 		b := ans.final(m.id)
 		_ = c.send(b[:len(b)/2])
 		return false
+	case UnknownReply:
+		ans.found, ans.result = nil, refused(codeUnknown, "what happened has no name")
 	case Duplicate:
 		if c.answer(m, ans) != nil {
 			return false

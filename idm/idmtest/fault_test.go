@@ -39,6 +39,7 @@ func TestFaultsOnAStartOptionChange(t *testing.T) {
 		idmtest.EmptySuccess:   {success: true},
 		idmtest.KillRequest:    {dead: true},
 		idmtest.KillReply:      {effect: true, dead: true},
+		idmtest.UnknownReply:   {effect: true},
 	}
 	require.Len(t, tests, len(idmtest.FaultKinds()), "a fault without a test")
 	for kind, want := range tests {

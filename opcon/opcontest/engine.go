@@ -17,6 +17,7 @@ type action struct {
 	over    bool
 	forever bool
 	gone    bool
+	word    *string // shown as every result; empty: no result is shown
 }
 
 type actionItem struct {
@@ -62,7 +63,7 @@ func (s *Server) agentAnswers(m *Machine) bool {
 
 func (s *Server) tickAgent(m *Machine) {
 	if m.Asked == "D" {
-		m.State = "D"
+		m.State, m.peer = "D", ""
 		return
 	}
 	answers := s.agentAnswers(m)
@@ -77,8 +78,9 @@ func (s *Server) tickAgent(m *Machine) {
 			return
 		}
 		m.State = m.Asked
+		s.connect(m)
 		for _, j := range s.jobs {
-			if j.Status.running() && j.StartedOn == m.Name && j.host != m.Address() {
+			if j.Status.running() && j.StartedOn == m.Name && j.host != m.peer {
 				j.orphan = 1 + s.ReportAfter // the agent there knows nothing of it
 			}
 		}
@@ -88,7 +90,7 @@ func (s *Server) tickAgent(m *Machine) {
 		}
 	default:
 		if !answers {
-			m.State = "E"
+			m.State, m.peer = "E", ""
 			return
 		}
 		m.State = m.Asked
@@ -111,7 +113,7 @@ func (s *Server) tickJob(j *Job) {
 		return
 	}
 	m := s.machine(j.StartedOn)
-	heard := m == nil || (m.State != "D" && m.State != "E" && m.State != "W" && j.host == m.Address())
+	heard := m == nil || (m.State != "D" && m.State != "E" && m.State != "W" && j.host == m.peer)
 	if j.Status == JobRunning && j.Ticks > 0 {
 		if j.left > 0 {
 			j.left--
@@ -141,14 +143,14 @@ func (s *Server) startJobs() {
 			continue
 		}
 		s.nextNumber++
-		j.Status, j.number, j.StartedOn, j.host, j.left, j.orphan = JobRunning, s.nextNumber, m.Name, m.Address(), j.Ticks, 0
-		e := Effect{"start", j.label(), m.Name + " at " + m.Address()}
+		j.Status, j.number, j.StartedOn, j.host, j.left, j.orphan = JobRunning, s.nextNumber, m.Name, m.peer, j.Ticks, 0
+		e := Effect{"start", j.label(), m.Name + " at " + m.peer}
 		s.effects = append(s.effects, e)
-		if alternate || (s.hooks.Right != nil && !s.hooks.Right(m.Address())) {
+		if alternate || m.peer == s.stray || (s.hooks.Right != nil && !s.hooks.Right(m.peer)) {
 			s.wrong = append(s.wrong, e)
 		}
 		if s.hooks.Started != nil {
-			s.hooks.Started(j.label(), m.Name, m.Address())
+			s.hooks.Started(j.label(), m.Name, m.peer)
 		}
 	}
 }
@@ -220,6 +222,7 @@ func (s *Server) itemFails(verb, name string) (string, bool) {
 	for _, f := range s.itemFaults {
 		if f.verb == verb && f.name == name && f.times != 0 {
 			f.times--
+			s.refusals[verb]++
 			return f.message, true
 		}
 	}
@@ -241,7 +244,7 @@ func (s *Server) machineAction(a *action, it *actionItem) (string, bool) {
 		return "the machine is already in this state", true
 	}
 	if want == "D" {
-		m.State = "D"
+		m.State, m.peer = "D", ""
 	} else if m.Asked == "D" {
 		m.State, m.waiting = "W", m.AnswerAfter
 	} else {
@@ -325,6 +328,16 @@ func (s *Server) jobAction(a *action, j *Job) (string, bool) {
 			return "mark is not allowed in this status", true
 		}
 		j.Status, j.orphan = MarkedFinishedOK, 0
+	case "hold":
+		if j.Status != Qualifying {
+			return "hold is not allowed in this status", true
+		}
+		j.Status = JobOnHold
+	case "cancel":
+		if !slices.Contains([]string{"Waiting", "Held", "Failed", "Under Review", "Missed Start Time"}, category) || j.Status == FailedProcessing {
+			return "cancel is not allowed in this status", true
+		}
+		j.Status = Cancelled
 	default:
 		return "unknown action", true
 	}

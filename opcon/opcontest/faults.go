@@ -1,201 +1,102 @@
 package opcontest
 
 import (
-	"crypto/tls"
-	"net"
-	"net/http"
-	"strings"
+	"fmt"
+	"slices"
 )
 
-// FaultKind says what goes wrong.
-type FaultKind int
-
-// The faults.
-const (
-	// CutBefore cuts the connection before the request takes effect.
-	CutBefore FaultKind = iota + 1
-	// CutAfter lets the request take effect and cuts the connection before the reply.
-	CutAfter
-	// CutMidReply lets it take effect and cuts the connection within the reply.
-	CutMidReply
-	// Status answers Fault.Code with Fault.Body and no effect.
-	Status
-	// StatusAfter lets it take effect and answers Fault.Code with Fault.Body, as a proxy that lost patience.
-	StatusAfter
-	// Mute never answers and has no effect; the connection stays open until the client gives up.
-	Mute
-	// MuteAfter lets it take effect and never answers.
-	MuteAfter
-	// ExpireTokens makes every token invalid just before the request.
-	ExpireTokens
-	// LoseRecord lets the action take effect and then answers 404 for its record.
-	LoseRecord
-	// NeverEnds keeps the action submitted for ever, without effect.
-	NeverEnds
-)
-
-// Fault is something that goes wrong with matching requests.
+// Fault is something that goes wrong at the site as a whole, by its name.
 type Fault struct {
-	Kind   FaultKind
-	Method string // "" matches all
-	Path   string // prefix of the escaped path
-	Verb   string // action named in the body; "" matches all
-	Skip   int    // let so many matching requests pass first
-	Times  int    // how many requests it hits; 0 means one, negative all
-	Code   int    // Status, StatusAfter
-	Body   string // Status, StatusAfter
+	Name  string // for example old-agent-returns
+	Title string // what goes wrong, in one sentence
 }
 
-// Inject adds a fault.
-func (s *Server) Inject(f Fault) {
+var faults = []struct {
+	Fault
+	arm func(*Server, *Scenario)
+}{
+	{Fault{"agent-of-old-host", "after the move the old host's agent answers OpCon, since record or alias lead there"}, func(s *Server, c *Scenario) {
+		host := c.Machine.peer
+		s.beforeOnce("down", func() { s.stray = host })
+	}},
+	{Fault{"old-agent-returns", "the old host's agent comes back after the new one has answered, and takes the line before the machine is up"}, func(s *Server, c *Scenario) {
+		host := c.Machine.peer
+		s.beforeOnce("up", func() {
+			s.stray = host
+			s.connect(c.Machine)
+		})
+	}},
+	{Fault{"result-unknown", "OpCon gives a word as the result of every action that no document lists, and carries the action out a moment later"}, func(s *Server, _ *Scenario) {
+		s.injections = append(s.injections, &Injection{Kind: OtherWord, Method: "POST", Path: "/api/", Body: "InProgress", Times: -1, actions: true})
+	}},
+	{Fault{"prerun-failed", "a job is cut in its preparation; OpCon counts it as waiting, with the words Prerun Failed"}, func(s *Server, c *Scenario) {
+		s.cutShort(c.Running, PrerunFailed)
+	}},
+	{Fault{"decision-corrected", "a job fails on the way, and OpCon refuses the restart that was decided on first"}, func(s *Server, c *Scenario) {
+		s.cutShort(c.Running, Failed)
+		s.itemFaults = append(s.itemFaults, &itemFault{"restartOnHold", c.Running.Name, "this job may not be restarted", -1})
+	}},
+}
+
+// Faults lists what Arm knows.
+func Faults() []Fault {
+	list := make([]Fault, len(faults))
+	for i, f := range faults {
+		list[i] = f.Fault
+	}
+	return list
+}
+
+// Arm prepares the fault of that name for the scenario of [Server.Symitar]. Arm it before anything is asked.
+func (s *Server) Arm(name string) error {
+	i := slices.IndexFunc(faults, func(f struct {
+		Fault
+		arm func(*Server, *Scenario)
+	}) bool {
+		return f.Name == name
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f.Times == 0 {
-		f.Times = 1
+	switch {
+	case i < 0:
+		return fmt.Errorf("opcontest: no fault is called %q", name)
+	case s.scenario == nil:
+		return fmt.Errorf("opcontest: the fault %s needs the scenario of Symitar", name)
 	}
-	s.faults = append(s.faults, &f)
-}
-
-type itemFault struct {
-	verb, name, message string
-	times               int
-}
-
-// FailItem makes an action fail for the named machine, schedule or job, so many times; negative means always.
-func (s *Server) FailItem(verb, name, message string, times int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.itemFaults = append(s.itemFaults, &itemFault{verb, name, message, times})
-}
-
-type trigger struct {
-	method, path, verb string
-	skip               int
-	run                func()
-	done               bool
-}
-
-// Before runs f once, just before the matching request number skip+1 is looked at. It may call every method of the
-// server.
-func (s *Server) Before(method, path, verb string, skip int, f func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.before = append(s.before, &trigger{method: method, path: path, verb: verb, skip: skip, run: f})
-}
-
-func (s *Server) triggered(method, path string, body []byte) []func() {
-	var run []func()
-	for _, t := range s.before {
-		if t.done || !matches(t.method, t.path, t.verb, method, path, body) {
-			continue
-		}
-		if t.skip > 0 {
-			t.skip--
-			continue
-		}
-		t.done = true
-		run = append(run, t.run)
-	}
-	return run
-}
-
-func matches(wantMethod, wantPath, wantVerb, method, path string, body []byte) bool {
-	return (wantMethod == "" || wantMethod == method) && strings.HasPrefix(strings.ToLower(path), strings.ToLower(wantPath)) &&
-		(wantVerb == "" || strings.Contains(string(body), `"action":"`+wantVerb+`"`))
-}
-
-func (s *Server) fault(method, path string, body []byte) *Fault {
-	for _, f := range s.faults {
-		if f.Times == 0 || !matches(f.Method, f.Path, f.Verb, method, path, body) {
-			continue
-		}
-		if f.Skip > 0 {
-			f.Skip--
-			continue
-		}
-		if f.Times > 0 {
-			f.Times--
-		}
-		switch f.Kind {
-		case ExpireTokens:
-			s.expireTokens()
-		case LoseRecord:
-			s.loseNext = true
-		case NeverEnds:
-			s.stickNext = true
-		}
-		return f
-	}
+	faults[i].arm(s, s.scenario)
 	return nil
 }
 
-// early carries out the part of a fault that comes before the effect.
-func (f *Fault) early(s *Server, w http.ResponseWriter, r *http.Request) bool {
-	if f == nil {
-		return false
-	}
-	switch f.Kind {
-	case CutBefore:
-		cut(w, "")
-	case Status:
-		f.answer(w)
-	case Mute:
-		s.wait(r)
-	default:
-		return false
-	}
-	return true
+// Remedy does what a person does about an armed fault outside OpCon: the agent on the old host is stopped, and what leads
+// to it leads to the new host. The next line that is opened goes there.
+func (s *Server) Remedy() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stray = ""
 }
 
-// late carries out the part of a fault that comes after the effect.
-func (f *Fault) late(s *Server, w http.ResponseWriter, r *http.Request) bool {
-	if f == nil {
-		return false
-	}
-	switch f.Kind {
-	case CutAfter:
-		cut(w, "")
-	case CutMidReply:
-		cut(w, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{\"id\":88")
-	case StatusAfter:
-		f.answer(w)
-	case MuteAfter:
-		s.wait(r)
-	default:
-		return false
-	}
-	return true
+// Refused returns how often an item of an action was refused by FailItem or a fault.
+func (s *Server) Refused(verb string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refusals[verb]
 }
 
-func (f *Fault) answer(w http.ResponseWriter) {
-	w.WriteHeader(f.Code)
-	_, _ = w.Write([]byte(f.Body)) // a client that is gone is its own affair
+// beforeOnce runs f with the lock held when the first such action of a machine is posted.
+func (s *Server) beforeOnce(verb string, f func()) {
+	s.before = append(s.before, &trigger{method: "POST", path: "/api/machineactions", verb: verb, run: func() { s.Change(f) }})
 }
 
-func (s *Server) wait(r *http.Request) {
-	select {
-	case <-r.Context().Done():
-	case <-s.quit:
+// cutShort lets a running job go on until the machine first stops taking jobs, and ends it so then.
+func (s *Server) cutShort(j *Job, as JobStatus) {
+	j.Ticks, j.left = 0, 0
+	done := false
+	for _, verb := range []string{"limited", "down"} {
+		s.beforeOnce(verb, func() {
+			if !done && j.Status.running() {
+				j.Status, j.orphan = as, 0
+			}
+			done = true
+		})
 	}
-}
-
-// cut sends text and resets the connection.
-func cut(w http.ResponseWriter, text string) {
-	hijacker, ok := w.(http.Hijacker)
-	if !ok {
-		return
-	}
-	conn, _, err := hijacker.Hijack()
-	if err != nil {
-		return
-	}
-	_, _ = conn.Write([]byte(text)) // it is cut anyway
-	if t, ok := conn.(*tls.Conn); ok {
-		if tcp, ok := t.NetConn().(*net.TCPConn); ok && text == "" {
-			_ = tcp.SetLinger(0)
-		}
-		_ = t.NetConn().Close()
-		return
-	}
-	_ = conn.Close()
 }

@@ -24,10 +24,14 @@ type Machine struct {
 	Mute bool
 	// StuckJobs is added to currentJobs for ever, as after a crash.
 	StuckJobs int
+	// Uncounted leaves currentJobs out of the record.
+	Uncounted bool
 
 	id      int
 	waiting int
 	served  []byte
+	peer    string // host whose agent the line leads to; "" while there is none
+	told    string // host name the agent reported last
 }
 
 // ID returns the machine's id, once it was added.
@@ -45,6 +49,11 @@ func (m *Machine) Address() string {
 }
 
 const unset = "<Default>"
+
+// Words are a status as the server tells it, for words that no document lists.
+type Words struct {
+	Category, Description string
+}
 
 // ScheduleStatus is a daily schedule's status.
 type ScheduleStatus int
@@ -69,6 +78,8 @@ type Schedule struct {
 
 	// StaysOut makes a subschedule ignore its parent's hold, as the vendor's pages allow for some states.
 	StaysOut bool
+	// Says replaces what the server says of the status.
+	Says *Words
 
 	id     string
 	master int
@@ -97,6 +108,7 @@ const (
 	Cancelled
 	Skipped
 	UnderReview
+	PrerunFailed
 )
 
 var jobStatus = []struct {
@@ -110,6 +122,7 @@ var jobStatus = []struct {
 	FinishedOK: {900, 900, "Finished OK", "Finished Ok"}, MarkedFinishedOK: {920, 900, "Marked Finished OK", "Finished Ok"},
 	MissedStart: {960, 900, "Missed Start Time", "Missed Start Time"}, Cancelled: {950, 900, "Cancelled", "Cancelled"},
 	Skipped: {940, 900, "Skipped", "Skipped"}, UnderReview: {942, 900, "Under Review", "Under Review"},
+	PrerunFailed: {0, 350, "Prerun Failed", "Waiting"},
 }
 
 func (j JobStatus) running() bool { return jobStatus[j].category == "Running" }
@@ -133,11 +146,13 @@ type Job struct {
 	Ticks int
 	// Due is the computed start; zero means the server's present time.
 	Due time.Time
+	// Says replaces what the server says of the status.
+	Says *Words
 
 	id       string
 	number   int
 	left     int
-	host     string // address it was really sent to
+	host     string // it was really sent to
 	finalise JobStatus
 	orphan   int
 }
@@ -163,8 +178,30 @@ func (s *Server) AddMachine(m *Machine) *Machine {
 	}
 	m.State, m.Asked = or(m.State, "U"), or(m.Asked, "U")
 	m.FQDN, m.IP = or(m.FQDN, unset), or(m.IP, unset)
+	if m.State == "U" || m.State == "L" {
+		s.connect(m)
+	}
 	s.machines = append(s.machines, m)
 	return m
+}
+
+// Reconnect drops the line of a machine that is not down and opens it to whatever answers at its address now.
+func (s *Server) Reconnect(m *Machine) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connect(m)
+}
+
+// connect opens the line to whatever answers at the machine's address.
+func (s *Server) connect(m *Machine) {
+	m.peer = m.Address()
+	if s.hooks.Host != nil {
+		m.peer = s.hooks.Host(m.Address())
+	}
+	if s.stray != "" {
+		m.peer = s.stray
+	}
+	m.told = m.peer
 }
 
 // AddGroup adds a machine group.
@@ -217,7 +254,7 @@ func (s *Server) addJob(j *Job) *Job {
 			j.StartedOn = j.Primary
 		}
 		if m := s.machine(j.StartedOn); m != nil {
-			j.host = m.Address()
+			j.host = m.peer
 		}
 		j.left = j.Ticks
 	}
@@ -293,7 +330,7 @@ func (s *Server) Count(what, target string) int {
 	return n
 }
 
-// WrongStarts returns the starts of jobs at an address that Hooks.Right denied, and those on an alternate machine.
+// WrongStarts returns the starts of jobs on a host that Hooks.Right denied, and those on an alternate machine.
 func (s *Server) WrongStarts() []Effect {
 	s.mu.Lock()
 	defer s.mu.Unlock()

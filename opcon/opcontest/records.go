@@ -3,6 +3,7 @@ package opcontest
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // machineRecord renders a machine. The whole record holds fields no client knows, numbers and escapes in forms a decoder
@@ -27,6 +28,12 @@ func (s *Server) machineRecord(m *Machine, whole bool) json.RawMessage {
 			`"timeOffsetfromUTC": -5.00, "siteNote":"caf\u00e9 \u003cold\u003e <new> &", "bigNumber":12345678901234567890.10,`+
 			`"availableProperties":[ ["KEY","value"], [ ] ],"lsamTime":null,"documentation":"line\r\n\ttab"`,
 			encode(m.IP), encode(m.FQDN), m.Kill)
+		if !s.NoHostname {
+			text += `,"hostname":` + string(encode(m.told))
+		}
+	}
+	if m.Uncounted {
+		text = strings.Replace(text, fmt.Sprintf(`,"currentJobs":%d`, running), "", 1)
 	}
 	raw := json.RawMessage(text + "}")
 	if whole {
@@ -57,8 +64,12 @@ var scheduleStatus = []map[string]any{
 }
 
 func (s *Server) scheduleRecord(x *Schedule) json.RawMessage {
+	status := scheduleStatus[x.Status]
+	if x.Says != nil {
+		status = map[string]any{"id": 77, "description": x.Says.Description, "category": x.Says.Category}
+	}
 	row := map[string]any{"id": x.id, "date": x.Date, "masterId": x.master, "instance": 1, "name": x.Name, "path": x.Name,
-		"status": scheduleStatus[x.Status], "containerJobId": nil}
+		"status": status, "containerJobId": nil}
 	if x.Container != nil && !s.NoContainerID {
 		row["containerJobId"] = x.Container.id
 	}
@@ -79,6 +90,9 @@ func (s *Server) jobRecord(j *Job) json.RawMessage {
 		kind = map[string]any{"id": 15, "description": "Container"}
 	}
 	status := map[string]any{"id": st.id, "startStatus": st.start, "description": st.description, "category": st.category, "changeReason": nil}
+	if j.Says != nil {
+		status = map[string]any{"id": 777, "startStatus": 0, "description": j.Says.Description, "category": j.Says.Category, "changeReason": nil}
+	}
 	steps := []any{}
 	for _, name := range j.Steps {
 		steps = append(steps, name)
@@ -129,6 +143,15 @@ func (s *Server) actionRecord(a *action) any {
 	if !a.over {
 		worst = "submitted"
 	}
-	return map[string]any{"id": a.id, "action": a.verb, "result": worst, "message": nil, "expires": s.stamp(s.now), "reason": a.reason,
+	record := map[string]any{"id": a.id, "action": a.verb, "result": worst, "message": nil, "expires": s.stamp(s.now), "reason": a.reason,
 		actionItems[a.path]: items}
+	if a.word != nil {
+		for _, row := range append(items, any(record)) {
+			row := row.(map[string]any)
+			if row["result"] = *a.word; *a.word == "" {
+				delete(row, "result")
+			}
+		}
+	}
+	return record
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"path"
@@ -150,6 +151,10 @@ func (s *Server) page(w *recorder, q url.Values, rows []json.RawMessage) {
 	if !s.IgnorePaging {
 		offset, _ := strconv.Atoi(q.Get("offset"))
 		limit, err := strconv.Atoi(q.Get("limit"))
+		if s.RefuseAbove > 0 && limit > s.RefuseAbove {
+			s.refuse(w, http.StatusBadRequest, 1004, "limit is too large")
+			return
+		}
 		if err != nil {
 			limit = 100
 		}
@@ -270,22 +275,74 @@ func (s *Server) listSchedules(w *recorder, q url.Values) {
 	s.page(w, q, rows)
 }
 
+// jobFilters are the parameters that name a machine, and what they match here. What the real ones match is documented
+// nowhere, so Config.MachineFilter changes the first one.
+var jobFilters = map[string]func(j *Job, name string) bool{
+	"machine":           func(j *Job, name string) bool { return strings.EqualFold(j.Primary, name) },
+	"startMachine":      func(j *Job, name string) bool { return strings.EqualFold(j.StartedOn, name) },
+	"primaryMachine":    func(j *Job, name string) bool { return strings.EqualFold(j.Primary, name) },
+	"alternateMachine":  func(j *Job, name string) bool { return j.alternate(0, name) },
+	"alternateMachine2": func(j *Job, name string) bool { return j.alternate(1, name) },
+	"alternateMachine3": func(j *Job, name string) bool { return j.alternate(2, name) },
+}
+
+func (j *Job) alternate(n int, name string) bool {
+	return n < len(j.Alternates) && strings.EqualFold(j.Alternates[n], name)
+}
+
+func (j *Job) tied(name string) bool {
+	for _, match := range jobFilters {
+		if match(j, name) {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *Server) listJobs(w *recorder, q url.Values) {
-	if !s.known(w, q, "ids", "dates", "categories", "machine", "scheduleIds") {
+	names := []string{"ids", "dates", "categories", "scheduleIds"}
+	if s.MachineFilter != FilterRefused {
+		names = slices.AppendSeq(names, maps.Keys(jobFilters))
+	} else if slices.ContainsFunc(slices.Collect(maps.Keys(jobFilters)), q.Has) {
+		s.refuse(w, http.StatusBadRequest, 1003, "unknown parameter")
 		return
 	}
-	if !q.Has("ids") && !q.Has("dates") {
+	if !s.known(w, q, names...) {
+		return
+	}
+	if !q.Has("ids") && !q.Has("dates") && !q.Has("scheduleIds") {
 		s.violation(w, http.StatusBadRequest, "daily jobs without dates or ids")
 		return
 	}
-	ids, dates, categories := list(q, "ids"), list(q, "dates"), list(q, "categories")
-	machine := q.Get("machine")
+	if strings.Count(q.Get("ids"), ",") >= 25 || strings.Count(q.Get("scheduleIds"), ",") >= 25 {
+		s.violation(w, http.StatusBadRequest, "more than 25 ids in a request")
+		return
+	}
+	ids, dates, categories, schedules := list(q, "ids"), list(q, "dates"), list(q, "categories"), list(q, "scheduleIds")
 	if s.IgnoreFilters {
-		machine, categories = "", func(string) bool { return true }
+		categories = func(string) bool { return true }
+	}
+	machine := func(j *Job) bool {
+		for name, match := range jobFilters {
+			if !q.Has(name) || s.IgnoreFilters || s.MachineFilter == FilterIgnored {
+				continue
+			}
+			if name == "machine" && s.MachineFilter == FilterAny {
+				match = (*Job).tied
+			}
+			if !match(j, q.Get(name)) {
+				return false
+			}
+		}
+		return true
 	}
 	var rows []json.RawMessage
 	for _, j := range s.jobs {
-		if ids(j.id) && dates(j.Schedule.Date) && categories(jobStatus[j.Status].category) && (machine == "" || strings.EqualFold(machine, j.Primary)) {
+		category := jobStatus[j.Status].category
+		if j.Says != nil {
+			category = j.Says.Category
+		}
+		if ids(j.id) && dates(j.Schedule.Date) && categories(category) && schedules(j.Schedule.id) && machine(j) {
 			rows = append(rows, s.jobRecord(j))
 		}
 	}
@@ -316,7 +373,7 @@ var actionItems = map[string]string{"/api/machineactions": "machines", "/api/sch
 var verbs = map[string][]string{
 	"/api/machineactions":  {"up", "limited", "down"},
 	"/api/scheduleactions": {"hold", "release"},
-	"/api/jobactions":      {"restart", "restartOnHold", "forceRestart", "markFailed", "markFinishedOk"},
+	"/api/jobactions":      {"restart", "restartOnHold", "forceRestart", "markFailed", "markFinishedOk", "hold", "cancel"},
 }
 
 func (s *Server) postAction(w *recorder, collection string, body []byte) {
@@ -343,9 +400,15 @@ func (s *Server) postAction(w *recorder, collection string, body []byte) {
 		s.violation(w, http.StatusBadRequest, "an action without a reason")
 		return
 	}
-	s.nextAction++
-	a := &action{id: s.nextAction, path: collection, verb: in.Action, reason: in.Reason, left: s.Polls, gone: s.loseNext, forever: s.stickNext}
-	s.loseNext, s.stickNext = false, false
+	s.nextAction.id++
+	a := &action{id: s.nextAction.id, path: collection, verb: in.Action, reason: in.Reason, left: s.Polls}
+	if f := s.nextAction.fault; f != nil {
+		s.nextAction.fault = nil
+		a.gone, a.forever = f.Kind == LoseRecord, f.Kind == NeverEnds || f.Kind == OtherWordNever
+		if f.Kind == OtherWord || f.Kind == OtherWordNever {
+			a.word, a.left = &f.Body, 3
+		}
+	}
 	for _, raw := range items {
 		var it struct {
 			ID      json.RawMessage `json:"id"`

@@ -22,6 +22,7 @@ type Scenario struct {
 // Symitar fills the server with a scenario. The machine record points at address by its FQDN field.
 func (s *Server) Symitar(machine, address string) *Scenario {
 	c := &Scenario{}
+	s.Change(func() { s.scenario = c })
 	c.Machine = s.AddMachine(&Machine{Name: machine, FQDN: address})
 	c.Alternate = s.AddMachine(&Machine{Name: "SYMSPARE", IP: "192.0.2.77"})
 	c.Other = s.AddMachine(&Machine{Name: "WINFTP", TypeID: 3})

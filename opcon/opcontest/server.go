@@ -26,9 +26,13 @@ import (
 type Hooks struct {
 	// Agent reports whether an agent answers at an address; nil means always.
 	Agent func(address string) bool
-	// Right reports whether jobs may run at an address now, that is, whether the host there is the primary one; nil means
-	// always. Starts elsewhere are counted by Server.WrongStarts.
-	Right func(address string) bool
+	// Right reports whether jobs may run on a host now, that is, whether it is the primary one; nil means always. Starts
+	// elsewhere are counted by Server.WrongStarts.
+	Right func(host string) bool
+	// Host returns the name of the host whose agent answers at an address; nil means that the address is the name. A line
+	// that is open stays with its host until the machine goes down or the agent stops answering, wherever the address leads
+	// meanwhile.
+	Host func(address string) string
 	// Started is told of every start of a job.
 	Started func(job, machine, address string)
 }
@@ -48,11 +52,26 @@ type Config struct {
 	IgnorePaging  bool // offset and limit have no effect
 	NoCount       bool // no TotalResourceCount header
 	MaxPage       int  // the server's own page limit; 0 means none
+	RefuseAbove   int  // a larger limit is refused; 0 means none is
 	NoContainerID bool // subschedules do not name their container job
 	SAMDown       bool // the scheduling engine does not run: actions stay submitted
 	ZonelessTimes bool // times without an offset
 	DateObjects   bool // built dates as objects
+	NoHostname    bool // machine records do not tell the agent's host name
+
+	MachineFilter MachineFilter // what the filter "machine" of daily jobs matches
 }
+
+// MachineFilter is what the parameters that name a machine do, which is documented nowhere.
+type MachineFilter int
+
+// The ways to read the parameter "machine"; the others match their own field.
+const (
+	FilterPrimary MachineFilter = iota // matches the primary machine
+	FilterAny                          // matches start, primary and alternate machines
+	FilterIgnored                      // none of the parameters has an effect
+	FilterRefused                      // the server knows none of the parameters
+)
 
 // Server is a running simulator.
 type Server struct {
@@ -78,16 +97,22 @@ type Server struct {
 	requests   []Request
 	tokens     map[string]bool
 	appTokens  map[string]string
-	faults     []*Fault
+	injections []*Injection
 	itemFaults []*itemFault
+	refusals   map[string]int // by verb
+	scenario   *Scenario
+	stray      string // host that every line leads to, wherever its address leads
 	before     []*trigger
 	busy       int
 	busiest    int
+	bytes      int
 	midnightIn int
-	loseNext   bool // the next action's record vanishes
-	stickNext  bool // the next action never ends
+	nextAction struct {
+		id    int
+		fault *Injection // hits the next action
+	}
 
-	nextID, nextMaster, nextNumber, nextAction, logins int
+	nextID, nextMaster, nextNumber, logins int
 }
 
 // Request is one request the server saw.
@@ -101,8 +126,9 @@ func New(c Config, h Hooks) (*Server, error) {
 	if c.Now.IsZero() {
 		c.Now = time.Date(2026, 8, 22, 8, 0, 0, 748_000_000, time.FixedZone("", -5*3600))
 	}
-	s := &Server{Config: c, hooks: h, now: c.Now, tokens: map[string]bool{}, appTokens: map[string]string{}, nextID: 11, nextMaster: 226,
-		nextNumber: 771000, nextAction: 880, done: make(chan struct{}), quit: make(chan struct{})}
+	s := &Server{Config: c, hooks: h, now: c.Now, tokens: map[string]bool{}, appTokens: map[string]string{}, refusals: map[string]int{}, nextID: 11, nextMaster: 226,
+		nextNumber: 771000, done: make(chan struct{}), quit: make(chan struct{})}
+	s.nextAction.id = 880
 	if c.External != "" {
 		s.tokens[c.External] = true
 	}
@@ -154,6 +180,13 @@ func (s *Server) Requests() []Request {
 	return append([]Request(nil), s.requests...)
 }
 
+// Bytes returns how many bytes the bodies of all answers had.
+func (s *Server) Bytes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bytes
+}
+
 // Busiest returns how many requests were under way at once at most.
 func (s *Server) Busiest() int {
 	s.mu.Lock()
@@ -161,12 +194,13 @@ func (s *Server) Busiest() int {
 	return s.busiest
 }
 
-// Shift puts a schedule before all others, or takes it out, so that every row moves by one place.
+// Shift puts a schedule before all others, or deletes it with its jobs, so that every row moves by one place.
 func (s *Server) Shift(x *Schedule, in bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !in {
 		s.schedules = slices.DeleteFunc(s.schedules, func(y *Schedule) bool { return y == x })
+		s.jobs = slices.DeleteFunc(s.jobs, func(j *Job) bool { return j.Schedule == x })
 		return
 	}
 	s.addSchedule(x)
@@ -247,6 +281,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{header: http.Header{}, status: http.StatusOK}
 	s.route(rec, r, body)
 	rec.header.Set("apiServerTime", s.stamp(s.now))
+	s.bytes += rec.body.Len()
 	s.mu.Unlock()
 	if fault.late(s, w, r) {
 		return

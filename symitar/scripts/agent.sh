@@ -1,17 +1,18 @@
-# agent.sh CONTROL VERB
+# agent.sh CONTROL VERB, behind marks.sh
 #
-# Runs the agent's control script. The agent stays behind when VERB is start; its streams go to a file, because a
-# process that keeps the session's output open keeps the session from ending.
+# Runs the agent's control script, behind a line "@@BEGUN". The agent stays behind when VERB is start; its streams go to
+# a file, because a process that keeps the session's output open keeps the session from ending.
+#
+#   exit 60-66 without "@@BEGUN"  see marks.sh: nothing was run     all others: what CONTROL ended with
 main() {
 	umask 077
-	out=${TMPDIR:-/tmp}/agent.$$.out
-	set -C
-	: >"$out" || exit 70
-	set +C
-	"$1" "$2" </dev/null >"$out" 2>&1
+	own "${TMPDIR:-/tmp}/agent"
+	need "$folder/out" ""
+	echo "@@BEGUN"
+	"$1" "$2" </dev/null >"$folder/out" 2>&1
 	rc=$?
-	cat "$out"
-	rm -f "$out"
+	cat "$folder/out"
+	rm -rf "$folder"
 	return "$rc"
 }
 

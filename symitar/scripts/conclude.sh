@@ -1,4 +1,4 @@
-# conclude.sh STATE RUN
+# conclude.sh STATE RUN, behind marks.sh
 #
 # Makes sure that RUN will never fire, if it has not fired yet, whatever stage its launcher stands at, and says which
 # mark proves it. It takes each mark before the launcher or the runner can: the lock (a late launcher then stops with
@@ -6,50 +6,30 @@
 # stays for good, so that even a launcher that arrives after the lock was archived starts nothing.
 #
 #   exit 0   "@@VOID lock|run|fired|before"     exit 83  "@@FIRED": it did fire, nothing was changed
-#   exit 70  STATE cannot be made               exit 77  STATE belongs to somebody else or is open to others
+#   exit 60-66, 77  see marks.sh: the mark could not be made, so nothing is proven; nothing was fired by that either
 main() {
 	state=$1 run=$2
 	umask 077
-	mkdir -p "$state" || exit 70
-	safe "$state" || { echo "@@UNSAFE $(ls -ld "$state")"; exit 77; }
+	home
 	dir=$state/run.$run
 	stage=run
-	if [ ! -d "$dir" ] && mkdir "$state/lock" 2>/dev/null; then
-		own "void.$run" || exit 71
+	if [ ! -d "$dir" ] && mark "$state/lock"; then
+		put "$state/lock/run" "void.$run" || { rmdir "$state/lock"; cannot "$state/lock/run"; }
 		stage=lock
 	fi
-	if mkdir "$dir" 2>/dev/null; then
-		mkdir "$dir/void" || exit 71
+	if mark "$dir"; then
+		mark "$dir/void"
 		echo "@@VOID $stage"
-		return
-	fi
-	if [ -d "$dir/void" ]; then
+	elif [ -d "$dir/void" ]; then
 		echo "@@VOID before"
-		return
-	fi
-	if mkdir "$dir/fired" 2>/dev/null; then
-		mkdir "$dir/void" || exit 71
+	elif mark "$dir/fired"; then
+		mark "$dir/void"
 		rm -f "$dir/answers"
 		echo "@@VOID fired"
-		return
+	else
+		echo "@@FIRED"
+		exit 83
 	fi
-	echo "@@FIRED"
-	exit 83
-}
-
-# own writes the owner into the lock that was just made, or gives the lock back.
-own() {
-	printf '%s\n' "$1" >"$state/lock/run.tmp" && mv -f "$state/lock/run.tmp" "$state/lock/run" && return 0
-	rm -f "$state/lock/run.tmp"
-	rmdir "$state/lock"
-	return 1
-}
-
-safe() {
-	line=$(ls -lnd "$1") || return 1
-	case $line in drwx------*) ;; *) return 1 ;; esac
-	set -- $line
-	[ "$3" = "$(id -u)" ]
 }
 
 main "$@"

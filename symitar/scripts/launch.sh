@@ -1,62 +1,54 @@
-# launch.sh STATE RUN USER SHELL STDIN_BYTES RUNNER EXPECT ANSWERER MACRO [ARG...]
+# launch.sh STATE RUN USER SHELL STDIN_BYTES RUNNER NAMES EXPECT ANSWERER MACRO [ARG...], behind marks.sh and processes.sh
 #
-# EXPECT is empty, or the path of expect, which then runs MACRO under the script ANSWERER.
+# EXPECT is empty, or the path of expect, which then runs MACRO under the script ANSWERER. NAMES are the programs that
+# must not run when MACRO is started: the macro itself, whoever called it, and the daemon that calls it.
 # Starts MACRO at most once for the run id RUN. Whoever calls this script again, late or twice at the same time, cannot
 # start it a second time: mkdir has exactly one creator, for the lock, for the folder of the run, and (in runner.sh)
 # for the mark "fired". Ends within about a second; the macro runs on by itself.
 #
-#   exit 0   "@@LAUNCHED RUN PID"
-#   exit 70  STATE cannot be made      71  the lock's owner cannot be written     72  this run was launched or voided before
-#   exit 73  the runner cannot be written   74  logged in as somebody else        75  "@@HELD OWNER": another run has the lock
-#   exit 76  the answers on stdin did not arrive whole   77  STATE belongs to somebody else or is open to others
-#   exit 78  MACRO cannot be executed
+#   exit 0   "@@LAUNCHED RUN PID"     72  this run was launched or voided before
+# All others prove that this call fires nothing:
+#   exit 73  "@@TOOL NAME": a program is missing     74  logged in as somebody else     75  "@@HELD OWNER": another run has the lock
+#   exit 76  the answers on stdin did not arrive whole     78  MACRO cannot be executed
+#   exit 79  "@@UNSEEN WHY": the process list cannot be trusted     80  "@@FOREIGN ...": one of NAMES runs
+#   exit 60-66, 77  see marks.sh
 main() {
-	state=$1 run=$2 user=$3 shell=$4 bytes=$5 runner=$6 expect=$7 answerer=$8
-	shift 8
+	state=$1 run=$2 user=$3 shell=$4 bytes=$5 runner=$6 names=$7 expect=$8 answerer=$9
+	shift 9
 	mask=$(umask)
 	umask 077
+	dir=$state/run.$run
+	[ ! -d "$dir" ] || { echo "@@KNOWN $run"; exit 72; }
 	[ "$(id -un)" = "$user" ] || { echo "@@USER $(id -un)"; exit 74; }
 	[ -x "$1" ] && [ ! -d "$1" ] || { echo "@@MACRO $1"; exit 78; }
 	[ -z "$expect" ] || [ -x "$expect" ] || { echo "@@MACRO $expect"; exit 78; }
-	mkdir -p "$state" || exit 70
-	safe "$state" || { echo "@@UNSAFE $(ls -ld "$state")"; exit 77; }
-	dir=$state/run.$run
-	[ ! -d "$dir" ] || { echo "@@KNOWN $run"; exit 72; }
-	if mkdir "$state/lock" 2>/dev/null; then
-		own "$run" || exit 71
-	else
-		owner=$(cat "$state/lock/run" 2>/dev/null)
-		[ "$owner" = "$run" ] || { echo "@@HELD ${owner:-?}"; exit 75; }
-	fi
-	mkdir "$dir" 2>/dev/null || { echo "@@KNOWN $run"; exit 72; }
-	printf '%s\n' "$runner" >"$dir/runner" || exit 73
-	if [ -n "$expect" ]; then
-		printf '%s\n' "$answerer" >"$dir/answerer" || exit 73
-		set -- "$expect" -f "$dir/answerer" "$@"
-	fi
+	for tool in nohup ps awk sed mkdir mv date; do
+		command -v "$tool" >/dev/null 2>&1 || { echo "@@TOOL $tool"; exit 73; }
+	done
+	home
+	hold "$run"
+	seen=$(look "" "" "" "$state" $names)
+	me=$(printf '%s\n' "$seen" | sed -n 's/^me=//p')
+	foreign=$(printf '%s\n' "$seen" | sed -n 's/^named=//p')
+	[ -z "$foreign" ] || { printf '@@FOREIGN %s\n' "$foreign"; exit 80; }
+	[ -n "$me" ] || { echo "@@UNSEEN $(printf '%s\n' "$seen" | sed -n 's/^unseen=//p')"; exit 79; }
+	mark "$dir" || { echo "@@KNOWN $run"; exit 72; }
+	# From here on nobody else can launch this run, and before nohup nothing can fire.
+	need "$dir/processes" "launcher $me"
+	need "$dir/names" "$names"
+	need "$dir/runner" "$runner"
+	[ -z "$expect" ] || need "$dir/answerer" "$answerer"
 	if [ "$bytes" -gt 0 ]; then
-		cat >"$dir/answers" || exit 76
+		said=$(cat 2>&1 >"$dir/answers") || cannot "$dir/answers"
 		[ "$(wc -c <"$dir/answers")" -eq "$bytes" ] || { rm -f "$dir/answers"; exit 76; }
 	fi
-	nohup "$shell" "$dir/runner" "$dir" "$mask" "$@" </dev/null >"$dir/log" 2>&1 &
+	need "$dir/log" ""
+	# In two steps: yash would keep a copy of the session's output open in the runner, and with it the session.
+	(
+		exec </dev/null >"$dir/log" 2>&1
+		exec nohup "$shell" "$dir/runner" watch "$state" "$run" "$shell" "$mask" "$expect" "$@"
+	) &
 	echo "@@LAUNCHED $run $!"
-}
-
-# own writes the owner into the lock that was just made. A lock without an owner would be in everybody's way, and nobody
-# can have launched under it.
-own() {
-	printf '%s\n' "$1" >"$state/lock/run.tmp" && mv -f "$state/lock/run.tmp" "$state/lock/run" && return 0
-	rm -f "$state/lock/run.tmp"
-	rmdir "$state/lock"
-	return 1
-}
-
-# safe tells whether the folder is ours alone: in a place open to all, somebody else may have made it first.
-safe() {
-	line=$(ls -lnd "$1") || return 1
-	case $line in drwx------*) ;; *) return 1 ;; esac
-	set -- $line
-	[ "$3" = "$(id -u)" ]
 }
 
 main "$@"

@@ -1,26 +1,26 @@
-# pairlock.sh STATE VERB ID [CLAIM | FROM CLAIM]
+# pairlock.sh STATE VERB ID [CLAIM | FROM CLAIM], behind marks.sh
 #
 # The lock of a whole procedure on one host: a folder that exactly one caller can make, with the claim inside. ID names
 # the run that wants it. VERB is acquire, holder, release or takeover. It never expires.
 #
 #   exit 0  "@@OURS", "@@FREE" or "@@HOLDER ID" and the claim     exit 75  "@@HOLDER ID" and the claim of somebody else
-#   exit 70/71  cannot write    77  STATE belongs to somebody else or is open to others
+#   exit 60-66, 77  see marks.sh
 main() {
 	state=$1 verb=$2 id=$3
 	lock=$state/pair.lock
 	umask 077
 	case $verb in
 	acquire)
-		mkdir -p "$state" || exit 70
-		safe "$state" || { echo "@@UNSAFE $(ls -ld "$state")"; exit 77; }
-		if mkdir "$lock" 2>/dev/null; then
-			claim "$id" "$4"
-			echo "@@OURS"
-			return
+		home
+		if mark "$lock"; then
+			claim "$4"
+		elif [ "$(owner)" = "$id" ]; then
+			[ -f "$lock/claim" ] || need "$lock/claim" "$4" # the run was stopped before it wrote it
+		else
+			holder
+			exit 75
 		fi
-		[ "$(cat "$lock/id" 2>/dev/null)" != "$id" ] || { echo "@@OURS"; return; }
-		holder
-		exit 75
+		echo "@@OURS"
 		;;
 	holder)
 		[ -d "$lock" ] || { echo "@@FREE"; return; }
@@ -28,49 +28,57 @@ main() {
 		;;
 	release)
 		[ -d "$lock" ] || { echo "@@FREE"; return; }
-		[ "$(cat "$lock/id" 2>/dev/null)" = "$id" ] || { holder; exit 75; }
-		mkdir -p "$state/archive" || exit 70
-		mv "$lock" "$state/archive/pair.$id.$(date -u '+%Y%m%d%H%M%S').$$" || exit 71
+		mark "$state/archive"
+		remove "$id" "$state/archive/pair.$id.$(date -u '+%Y%m%d%H%M%S').$$" || { holder; exit 75; }
 		echo "@@FREE"
 		;;
 	takeover)
 		from=$4
-		mkdir -p "$state/archive" || exit 70
-		safe "$state" || { echo "@@UNSAFE $(ls -ld "$state")"; exit 77; }
-		now=$(cat "$lock/id" 2>/dev/null)
-		[ "$now" != "$id" ] || { echo "@@OURS"; return; }
+		home
+		mark "$state/archive"
+		[ "$(owner)" != "$id" ] || { echo "@@OURS"; return; }
 		if [ -d "$lock" ]; then
-			[ "$now" = "$from" ] || { holder; exit 75; }
-			# Renaming has one winner; the other one finds nothing to rename.
-			mv "$lock" "$state/archive/pair.taken.${from:-unknown}.$$" 2>/dev/null || { holder; exit 75; }
+			remove "$from" "$state/archive/pair.taken.${from:-unknown}.$$" || { holder; exit 75; }
 		fi
-		mkdir "$lock" 2>/dev/null || { holder; exit 75; }
-		claim "$id" "$5"
+		mark "$lock" || { holder; exit 75; }
+		claim "$5"
 		echo "@@OURS"
 		;;
 	*) exit 64 ;;
 	esac
 }
 
+owner() { cat "$lock/id" 2>/dev/null; }
+
+# claim writes the name first: a run that is stopped behind it finds its own lock again. A lock without a name would be
+# in everybody's way; it is still only ours, and is given back.
 claim() {
-	printf '%s\n' "$2" >"$lock/claim" && printf '%s\n' "$1" >"$lock/id.tmp" && mv -f "$lock/id.tmp" "$lock/id" && return 0
-	# A lock without a name would be in everybody's way; it is still only ours.
-	rm -f "$lock/claim" "$lock/id.tmp" "$lock/id"
+	put "$lock/id" "$id" && put "$lock/claim" "$1" && return 0
+	rm -f "$lock/id" "$lock/claim"
 	rmdir "$lock"
-	exit 71
+	cannot "$lock/id"
 }
+
+# remove OWNER TO moves the lock away if it is OWNER's. The lock may change hands between a look and the move, so the
+# look is taken inside the very folder, and only who made "ending" there moves it. Who was stopped behind that leaves
+# "ending"; a take-over waits for a moment and goes on in its place.
+remove() (
+	cd "$lock" 2>/dev/null || exit 1
+	[ "$(cat id 2>/dev/null)" = "$1" ] || exit 1
+	if ! mkdir ending 2>/dev/null; then
+		[ "$verb" = takeover ] || [ "$(cat ending/by 2>/dev/null)" = "$id" ] || exit 1
+		sleep 1
+		mv ending "ended.$$" 2>/dev/null && mkdir ending 2>/dev/null || exit 1
+	fi
+	put ending/by "$id" || exit 1
+	[ "$(cat "$lock/ending/by" 2>/dev/null)" = "$id" ] || exit 1
+	mv "$lock" "$2"
+)
 
 holder() {
-	echo "@@HOLDER $(cat "$lock/id" 2>/dev/null)"
+	echo "@@HOLDER $(owner)"
 	cat "$lock/claim" 2>/dev/null
 	return 0
-}
-
-safe() {
-	line=$(ls -lnd "$1") || return 1
-	case $line in drwx------*) ;; *) return 1 ;; esac
-	set -- $line
-	[ "$3" = "$(id -u)" ]
 }
 
 main "$@"

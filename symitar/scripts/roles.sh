@@ -1,10 +1,14 @@
-# roles.sh NONCE SHELL COMMAND...
+# roles.sh NONCE COMMAND...
 #
 # Runs the site's role probes one after the other and prints behind each its exit status. One session for all of them
 # keeps the answers close together in time.
-nonce=$1 shell=$2
-shift 2
-for command in "$@"; do
-	"$shell" -c "$command" </dev/null
-	printf '\n@@%s rc=%s\n' "$nonce" "$?"
-done
+main() {
+	nonce=$1
+	shift
+	for command in "$@"; do
+		(eval "$command") </dev/null
+		printf '\n@@%s rc=%s\n' "$nonce" "$?"
+	done
+}
+
+main "$@"

@@ -1,18 +1,40 @@
-# statedir.sh STATE
+# statedir.sh STATE, behind marks.sh
 #
-# Says whether the launcher's folder can be used, without making it: the file system it is or would be on, and whether
-# an existing folder is ours alone.
-dir=$1
-if [ -e "$dir" ]; then
-	line=$(ls -lnd "$dir")
-	owner=$(printf '%s\n' "$line" | awk '{print $3}')
-	case $line in
-	drwx------*) [ "$owner" = "$(id -u)" ] && echo "state=ours" || echo "state=foreign" ;;
-	*) echo "state=open" ;;
-	esac
-else
-	echo "state=absent"
-	while [ ! -d "$dir" ]; do dir=${dir%/*}; dir=${dir:-/}; done
-	[ -w "$dir" ] || echo "state=unwritable"
-fi
-echo "filesystem=$(df -kP "$dir" | awk 'NR==2 {print $1}')"
+# Says whether the launcher's folder can be used: whose it is, on which file system, and, by writing there and taking it
+# away again, that a run has room for its marks. Where the folder does not exist, it is tried beside it.
+#
+#   exit 60-66  see marks.sh
+main() {
+	state=$1 where=$1
+	umask 077
+	if [ -d "$state" ]; then
+		line=$(ls -lnd "$state")
+		owner=$(printf '%s\n' "$line" | awk '{ print $3 }')
+		case $line in
+		drwx------*) [ "$owner" = "$(id -u)" ] && found=ours || found=foreign ;;
+		*) found=open ;;
+		esac
+	else
+		found=absent
+		while [ ! -d "$where" ]; do
+			if [ -e "$where" ] || [ -h "$where" ]; then
+				said="it is no folder"
+				cannot "$where" folder
+			fi
+			where=${where%/*}
+			where=${where:-/}
+		done
+	fi
+	echo "state=$found"
+	echo "filesystem=$(df -kP "$where" | awk 'NR == 2 { print $1 }')"
+	case $found in ours | absent) ;; *) return ;; esac
+	own "${where%/}/failover-probe"
+	trap 'rm -rf "$folder"' 0
+	for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do
+		need "$folder/$n" "$line $where a run needs lock, owner, folder, processes, names, runner, answers, log, started, fired, ended, rc, note"
+	done
+	rm -rf "$folder"
+	[ ! -e "$folder" ] || { said="it cannot be removed"; cannot "$folder"; }
+}
+
+main "$@"

@@ -1,17 +1,30 @@
 # symlocks.sh ROOT
 #
-# Prints one line per RSJ lock: SYM, tab, "alive" or "stale", tab, the lock's content on one line. The content begins with
-# the number of the process that made it.
-for lock in "$1"/SYM[0-9][0-9][0-9]/sma_lock; do
-	[ -f "$lock" ] || continue
-	dir=${lock%/sma_lock}
-	text=$(tr '\n\t' '  ' <"$lock")
-	pid=$(printf '%s\n' "$text" | sed 's/[^0-9]*\([0-9][0-9]*\).*/\1/')
-	state=stale
-	case $pid in
-	'' | *[!0-9]*) state=alive ;; # unreadable: take it for a living one
-	*) [ -z "$(ps -p "$pid" -o pid= 2>/dev/null)" ] || state=alive ;;
-	esac
-	printf '%s\t%s\t%s\n' "${dir##*/}" "$state" "$text"
-done
-exit 0
+# Prints one line per RSJ lock: SYM, tab, "alive", "stale" or "unknown", tab, the lock's content on one line. The content
+# begins with the number of the process that made it; it means something only on the host where that process ran. A list
+# of processes that does not show who asks, and process 1, says nothing about the others.
+main() {
+	numbers=$(ps -eo pid 2>/dev/null) || numbers=
+	numbers=" $(echo $numbers) "
+	case $numbers in *" 1 "*) ;; *) numbers= ;; esac
+	case $numbers in *" $$ "*) ;; *) numbers= ;; esac
+	for lock in "$1"/SYM[0-9][0-9][0-9]/sma_lock; do
+		[ -f "$lock" ] || continue
+		dir=${lock%/sma_lock}
+		text=$(tr '\n\t' '  ' <"$lock")
+		pid=$(printf '%s\n' "$text" | sed 's/[^0-9]*\([0-9][0-9]*\).*/\1/')
+		case $pid in
+		'' | *[!0-9]*) state=unknown ;;
+		*)
+			state=unknown
+			case $numbers in
+			*" $pid "*) state=alive ;;
+			?*) state=stale ;;
+			esac
+			;;
+		esac
+		printf '%s\t%s\t%s\n' "${dir##*/}" "$state" "$text"
+	done
+}
+
+main "$@"

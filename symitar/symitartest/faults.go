@@ -16,6 +16,8 @@ type Fault struct {
 	About string
 	// Stops tells that the procedure has to stop before the macro is fired.
 	Stops bool
+	// Gone tells that the primary is said to be gone: the fault belongs to the emergency procedure.
+	Gone bool
 	// Doubt tells that the macro was fired and the procedure has to stop until a person has looked.
 	Doubt bool
 	// arm changes the hosts' folders; most faults are played by the macro or the server, by name.
@@ -79,6 +81,39 @@ func Faults() []Fault {
 		{Name: "stale-lock", About: "an RSJ job was cut short some time ago and left its lock", Stops: true,
 			arm: on(Home, "SYM/SYM000/sma_lock", "99999999 20261122 NIGHTLY CLOSEDAY\n")},
 		{Name: "batch-busy", About: "a batch job is queued and does not end", Stops: true, arm: on(Home, "etc/queue", idleQueue+"\n      BATCH1   Queued   001234 CLOSEDAY             SYM000\n")},
+		{Name: "runner-killed", About: "somebody ends the launcher's wrapper; the macro works on"},
+		{Name: "macro-forks", About: "the macro forks and ends at once; its child swaps the roles later"},
+		{Name: "leaves-services", About: "the macro leaves a service running behind it"},
+		{Name: "foreign-macro", About: "a colleague has typed FAILOVER on the primary, and it runs", Stops: true, arm: func(p *Pair) error {
+			return p.add(Home, "etc/processes", "34567891 1 root /usr/bin/ksh "+Root+"/SYM/MACROS/FAILOVER -swap\n")
+		}},
+		{Name: "foreign-macro-on-secondary", About: "a colleague has typed FAILOVER on the secondary, and it runs", Stops: true, arm: func(p *Pair) error {
+			return p.add(Partner, "etc/processes", "34567891 1 root /usr/bin/ksh "+Root+"/SYM/MACROS/FAILOVER -takeover\n")
+		}},
+		{Name: "ps-fails", About: "the primary's ps ends with an error and prints nothing", Stops: true, arm: on(Home, "etc/ps-fault", "fails\n")},
+		{Name: "ps-header", About: "the primary's ps prints its header only, and ends with 0", Stops: true, arm: on(Home, "etc/ps-fault", "header\n")},
+		{Name: "statedir-readonly", About: "the state directory's file system is read-only on the secondary", Stops: true, arm: func(p *Pair) error {
+			return p.refuseMkdir(Partner, "/var/tmp/", "Read-only file system", "1048576")
+		}},
+		{Name: "statedir-full", About: "the primary's state directory fills up between the launcher's lock and the run's folder", Stops: true, arm: func(p *Pair) error {
+			return p.refuseMkdir(Home, "/run.", "No space left on device", "0")
+		}},
+		{Name: "probe-hangs", About: "a role probe hangs on the new primary right after the swap"},
+		{Name: "csh-login", About: "the account's login shell is a C shell on both hosts"},
+		{Name: "hostile-text", About: "the macro prints control sequences that clear the screen and forge a line of the run"},
+		{Name: "rsj-missing", About: "RSJ is not on the secondary", Stops: true, arm: func(p *Pair) error {
+			return os.Remove(p.hosts[Partner].path("ops/bin/RSJ"))
+		}},
+		{Name: "agent-missing", About: "the OpCon agent is not installed on the secondary", Stops: true, arm: func(p *Pair) error {
+			return os.Remove(p.hosts[Partner].path("bin/lsam3100"))
+		}},
+		{Name: "primary-no-kex", Gone: true, About: "the primary lives, and its SSH server offers only algorithms that are refused", Stops: true},
+		{Name: "primary-full", Gone: true, About: "the primary lives, and its SSH server is full: it hangs up", Stops: true},
+		{Name: "primary-hangs", Gone: true, About: "the primary lives, and its SSH server takes connections and says nothing", Stops: true},
+		{Name: "primary-refuses", Gone: true, About: "the primary lives, and its SSH server is stopped: the kernel refuses the connection", Stops: true},
+		{Name: "primary-returns", Gone: true, About: "somebody switches the primary on again while the emergency is under way", Stops: true,
+			arm: func(p *Pair) error { return p.PowerOff(Home) }},
+		{Name: "primary-slow-probe", Gone: true, About: "the primary lives, and its role probe takes longer than a look", Stops: true},
 		{Name: "agent-stuck", About: "the agent on the primary does not stop", Stops: true, arm: on(Home, "etc/agent-stuck", "stop\n")},
 	}
 	slices.SortFunc(list, func(a, b Fault) int { return strings.Compare(a.Name, b.Name) })
@@ -104,12 +139,65 @@ func (p *Pair) Arm(name string) error {
 	if err := os.WriteFile(filepath.Join(p.dir, "fault"), []byte(name+"\n"), 0o600); err != nil {
 		return err
 	}
-	if name == "peer-key" {
-		h := p.hosts[Partner]
+	return p.restart(name)
+}
+
+// restart starts the servers anew that a fault changes.
+func (p *Pair) restart(fault string) error {
+	for name, which := range map[string]bool{Home: fault == "csh-login" || strings.HasPrefix(fault, "primary-"), Partner: fault == "csh-login" || fault == "peer-key"} {
+		if !which {
+			continue
+		}
+		h := p.hosts[name]
 		h.stop()
-		return h.start()
+		if err := h.start(); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// refuseMkdir makes mkdir on a host refuse every path that holds part.
+func (p *Pair) refuseMkdir(name, part, why, room string) error {
+	h := p.hosts[name]
+	if err := h.write("etc/room", room+"\n"); err != nil {
+		return err
+	}
+	text := "#!/bin/sh\nfor path; do :; done\ncase $path in *" + part + "*) echo \"mkdir: cannot create directory '$path': " + why + "\" >&2; exit 1 ;; esac\nPATH=/usr/bin:/bin exec mkdir \"$@\"\n"
+	return os.WriteFile(h.path("bin/mkdir"), []byte(text), 0o700) //nolint:gosec // a program
+}
+
+// Repair takes the armed fault away, as a person does who follows what the procedure said when it stopped: the foreign
+// macro has ended, ps works again, the file system has room, the primary that lived is switched off.
+func (p *Pair) Repair() error {
+	fault := p.Armed()
+	if err := os.WriteFile(filepath.Join(p.dir, "fault"), nil, 0o600); err != nil {
+		return err
+	}
+	if strings.HasPrefix(fault, "primary-") {
+		return p.PowerOff(Home)
+	}
+	for _, h := range p.hosts {
+		for _, file := range []string{"etc/ps-fault", "bin/mkdir", "etc/agent-stuck", "SYM/SYM000/sma_lock", "var/tmp/failover/pair.lock", "var/tmp/failover/lock"} {
+			if err := os.RemoveAll(h.path(file)); err != nil {
+				return err
+			}
+		}
+		if err := h.write("etc/room", "1048576\n"); err != nil {
+			return err
+		}
+		if err := h.furnish(); err != nil {
+			return err
+		}
+	}
+	if fault == "two-primaries" || fault == "no-primary" {
+		for name, role := range map[string]string{Home: "primary", Partner: "secondary"} {
+			if err := p.Put(name, "etc/role", role+"\n"); err != nil {
+				return err
+			}
+		}
+	}
+	return p.restart(fault)
 }
 
 // Armed returns the fault that is armed, or "".

@@ -10,11 +10,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -35,6 +38,10 @@ const (
 
 // Account is who runs the macro.
 const Account = "symop"
+
+// Mark is in the environment of every process of a simulated host, with the host's folder as its value: the simulated ps
+// shows those. A real SSH server in front of the folder has to set it.
+const Mark = "SYMITARTEST_HOST"
 
 //go:embed bin
 var binaries embed.FS
@@ -124,7 +131,7 @@ func (h *host) prepare(number int) error {
 	if _, err := os.Stat(h.path("etc/ready")); err == nil {
 		return h.loadKey()
 	}
-	for _, d := range []string{"bin", "etc", "SYM/MACROS", "SYM/SYM000/LETTERSPECS", "SYM/SYM001/LETTERSPECS", "ops/bin", "var/tmp", "home"} {
+	for _, d := range []string{"bin", "etc", "config/3100", "SYM/MACROS", "SYM/SYM000/LETTERSPECS", "SYM/SYM001/LETTERSPECS", "ops/bin", "var/tmp", "home"} {
 		if err := os.MkdirAll(h.path(d), 0o700); err != nil {
 			return err
 		}
@@ -133,21 +140,35 @@ func (h *host) prepare(number int) error {
 	if number == 2 {
 		role, agent = "secondary", "stopped"
 	}
+	if err := h.writeAll(map[string]string{"etc/role": role, "etc/agent": agent, "etc/number": strconv.Itoa(number), "etc/machine": fmt.Sprintf("00F8C1%02d4C00", number),
+		"etc/self": h.dir, "etc/booted": strconv.FormatInt(time.Now().Unix()-20_000_000, 10), "etc/boot": "Nov 01 04:00"}); err != nil {
+		return err
+	}
+	if err := h.furnish(); err != nil {
+		return err
+	}
+	if err := h.newKey(); err != nil {
+		return err
+	}
+	return h.write("etc/ready", "")
+}
+
+// furnish lays out what is the same on both hosts and in order.
+func (h *host) furnish() error {
 	files := map[string]string{
-		"etc/role": role, "etc/agent": agent, "etc/number": strconv.Itoa(number), "etc/machine": fmt.Sprintf("00F8C1%02d4C00", number),
-		"etc/skew": "0", "etc/lag": "0", "etc/boot": "Nov 01 04:00", "etc/crontab": "", "etc/errors": "",
+		"etc/skew": "0", "etc/lag": "0", "etc/crontab": "", "etc/errors": "",
 		"etc/inittab":                "init:2:initdefault:\nsrcmstr:23456789:respawn:/usr/sbin/srcmstr\ncron:23456789:respawn:/usr/sbin/cron\n:failoverd:2:respawn:/SYM/SYMPR/FAILOVERD",
 		"etc/subsystems":             "Subsystem         Group            PID          Status \n syslogd          ras              4325822      active\n sshd             ssh              5243296      active\n lpd              spooler                       inoperative",
 		"etc/processes":              "       1        0     root /etc/init\n 4325822  3539390     root /usr/sbin/syslogd\n12345678        1 SYM000 /SYM/SYM000/SYMITAR\n12345679 12345678 SYM000 grep FAILOVERD\n12345680 12345678        <defunct>",
 		"etc/queue":                  idleQueue,
 		"etc/filesystems":            "Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n/dev/hd4          1048576    524288   50%    12345     9% /\n/dev/hd9var       2097152   1048576   50%     2345     2% /var\n/proc                   -         -    -         -     -  /proc\n/dev/symlv      524288000 262144000   50%   123456     1% /SYM",
 		"ops/bin/rootInfo.encrypted": "x", "SYM/SYM000/LETTERSPECS/SMA_DATES": "today", "SYM/SYM001/LETTERSPECS/SMA_DATES": "today",
-		"ops/bin/licences": "RSJ symaix1 0001\nRSJ symaix2 0002",
+		"ops/bin/licences":      "RSJ symaix1 0001\nRSJ symaix2 0002",
+		"etc/room":              "1048576",
+		"config/3100/lsam.conf": "path_to_su = no\nallowed_sam_ip_address_1 = 10.20.30.5",
 	}
-	for name, text := range files {
-		if err := h.write(name, text+"\n"); err != nil {
-			return err
-		}
+	if err := h.writeAll(files); err != nil {
+		return err
 	}
 	if err := h.write("etc/crontab", ""); err != nil {
 		return err
@@ -158,10 +179,19 @@ func (h *host) prepare(number int) error {
 	if err := h.installBinaries(); err != nil {
 		return err
 	}
-	if err := h.newKey(); err != nil {
+	if err := os.WriteFile(h.path("ops/bin/RSJ"), []byte("#!/bin/sh\necho RSJ refuses to run outside the agent\nexit 1\n"), 0o700); err != nil { //nolint:gosec // a program
 		return err
 	}
-	return h.write("etc/ready", "")
+	return nil
+}
+
+func (h *host) writeAll(files map[string]string) error {
+	for name, text := range files {
+		if err := h.write(name, text+"\n"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const idleQueue = `Queue Device   Status   Seq    Job Name             User
@@ -226,20 +256,73 @@ func (h *host) loadKey() error {
 
 // start starts the SSH server, and stops it again when the machine is down: its address stays.
 func (h *host) start() error {
-	h.shell = &remotetest.Shell{Dir: h.path("home"), Env: []string{"PATH=/usr/bin:/bin", "HOME=" + h.path("home"), "LANG=C.UTF-8"}}
+	h.shell = &remotetest.Shell{Dir: h.path("home"), Env: []string{"PATH=/usr/bin:/bin", "HOME=" + h.path("home"), "LANG=C.UTF-8", Mark + "=" + h.dir}}
+	fault := h.pair.Armed()
+	if fault == "csh-login" {
+		h.shell.Path = h.csh()
+	}
 	key := h.key
 	if h.name == Partner && h.pair.Armed() == "peer-key" {
 		key = h.pair.hosts[Home].key
 	}
-	server, err := remotetest.NewServer(h.handle, remotetest.WithHostKeys(key), remotetest.WithAccount(Account, remotetest.Password))
+	tune := func(c *ssh.ServerConfig) {
+		if h.name == Home && fault == "primary-no-kex" {
+			c.Ciphers = []string{"aes128-cbc"}
+		}
+	}
+	options := []remotetest.Option{remotetest.WithHostKeys(key), remotetest.WithAccount(Account, remotetest.Password), remotetest.WithConfig(tune)}
+	if h.server != nil { // a server that is started anew stays where it was
+		options = append(options, remotetest.WithAddress(h.server.Address()))
+	}
+	server, err := remotetest.NewServer(h.handle, options...)
 	if err != nil {
 		return err
 	}
 	h.server = server
+	if h.name == Home {
+		switch fault {
+		case "primary-full":
+			server.Inject(remotetest.FaultHangUp, remotetest.Always)
+		case "primary-hangs":
+			server.Inject(remotetest.FaultMute, remotetest.Always)
+		case "primary-refuses":
+			server.Stop()
+		}
+	}
 	if h.read("etc/down") != "" {
 		server.Stop()
 	}
 	return nil
+}
+
+// csh returns a C shell, or where the machine has none, a program that takes what a C shell takes and quotes worse: one
+// line of plain words.
+func (h *host) csh() string {
+	for _, name := range []string{"tcsh", "csh"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	return h.path("bin/plain-words")
+}
+
+// again reports whether this is not the first call; the mark outlives the process.
+func (p *Pair) again() bool { return !p.strikes() }
+
+// dial reaches the hosts. A machine that is down has no route: its kernel does not refuse.
+func (p *Pair) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	for _, h := range p.hosts {
+		if h.server.Address() != address || h.read("etc/down") == "" {
+			continue
+		}
+		if p.Armed() != "primary-returns" || !p.again() {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}
+		}
+		if err := p.PowerOn(h.name, "primary"); err != nil {
+			return nil, err
+		}
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, address)
 }
 
 func (h *host) stop() {
@@ -249,28 +332,34 @@ func (h *host) stop() {
 
 // Config returns a configuration that fits the pair. Every name and path in it is the same for every pair; only the SSH
 // addresses and keys differ. OpCon is left out.
-func (p *Pair) Config() symitar.Config {
+func (p *Pair) Config() symitar.Config { return p.ConfigBelow(Root) }
+
+// ConfigBelow is Config with the hosts' paths below root in place of [Root]: for real SSH servers that see a host's folder
+// there.
+func (p *Pair) ConfigBelow(root string) symitar.Config {
 	return symitar.Config{
 		Home:    p.hostConfig(Home, 1),
 		Partner: p.hostConfig(Partner, 2),
-		Macro: symitar.Macro{Path: Root + "/SYM/MACROS/FAILOVER", User: Account, On: symitar.OldPrimary,
+		Macro: symitar.Macro{Path: root + "/SYM/MACROS/FAILOVER", User: Account, On: symitar.OldPrimary,
 			SwitchoverArgs: []string{"-swap"}, FailoverArgs: []string{"-takeover"}, FailbackArgs: []string{"-swap", "-reverse"},
 			Mode: symitar.Detached, Timeout: p.macroTimeout(), Settle: time.Second},
 		Role: symitar.Role{Quorum: 2, Probes: []symitar.RoleProbe{
-			{Name: "marker", Command: "cat " + Root + "/etc/role", Primary: `(?m)^primary$`, Secondary: `(?m)^secondary$`},
+			{Name: "marker", Command: "cat " + root + "/etc/role", Primary: `(?m)^primary$`, Secondary: `(?m)^secondary$`},
 			{Name: "alias", Command: aliasCommand, Primary: "alias-here", Secondary: "alias-absent"},
 			{Name: "volume-group", Command: "lsvg -o | grep symvg || echo no-symvg", Primary: `(?m)^symvg$`, Secondary: "no-symvg"},
 		}},
 		Replication: symitar.Replication{Command: "replag", On: symitar.OldPrimary, Lag: `lag=([0-9.]+)`, Unit: time.Second, MaxLag: 5 * time.Second},
-		Licence:     symitar.Licence{Path: Root + "/ops/bin/licences", Patterns: []string{"RSJ " + Home, "RSJ " + Partner}},
-		Agent:       symitar.Agent{Control: Root + "/bin/lsam3100", Timeout: p.patience()},
-		Limits:      symitar.Limits{Quiet: p.patience()},
+		Licence:     symitar.Licence{Path: root + "/ops/bin/licences", Patterns: []string{"RSJ " + Home, "RSJ " + Partner}},
+		Agent:       symitar.Agent{Control: root + "/bin/lsam3100", Timeout: p.patience()},
+		Limits:      symitar.Limits{Quiet: p.patience(), Look: p.look()},
 		Verify: []symitar.Verification{
-			{Name: "alias-on-new-primary", Title: "The service address is on the new primary", On: symitar.NewPrimary, Command: aliasCommand, Want: "alias-here", Within: 5 * time.Second},
-			{Name: "alias-off-old-primary", Title: "The service address is gone from the old primary", On: symitar.OldPrimary, Command: aliasCommand, Want: "alias-absent", Within: 5 * time.Second},
+			{Name: "alias-on-new-primary", Title: "The service address is on the new primary", On: symitar.NewPrimary, Command: aliasCommand, Want: "alias-here", Within: time.Minute},
+			{Name: "alias-off-old-primary", Title: "The service address is gone from the old primary", On: symitar.OldPrimary, Command: aliasCommand, Want: "alias-absent", Within: time.Minute},
 		},
-		SymRoot: Root + "/SYM", RootInfoDir: Root + "/ops/bin", StateDir: Root + "/var/tmp/failover",
-		Path: Root + "/bin:" + Root + "/SYM/MACROS:/usr/bin:/bin",
+		SymRoot: root + "/SYM", RootInfoDir: root + "/ops/bin", StateDir: root + "/var/tmp/failover",
+		RSJ:    root + "/ops/bin/RSJ",
+		Path:   root + "/bin:" + root + "/SYM/MACROS:/usr/bin:/bin",
+		Dialer: p.dial,
 	}
 }
 
@@ -281,12 +370,24 @@ func (p *Pair) hostConfig(name string, number int) symitar.HostConfig {
 	target := h.server.SSH()
 	// The keys the machines should have, also where a fault shows another one.
 	target.HostKeys = []string{ssh.FingerprintSHA256(h.key.PublicKey())}
-	target.ConnectTimeout = 5 * time.Second
+	target.ConnectTimeout = 20 * time.Second
+	if p.Armed() == "primary-hangs" {
+		target.ConnectTimeout = time.Second
+	}
 	return symitar.HostConfig{Name: name, Hostname: name, MachineID: fmt.Sprintf("00F8C1%02d4C00", number), SSH: target}
 }
 
 func (p *Pair) macroTimeout() time.Duration {
 	if p.Armed() == "macro-hangs" {
+		return 2 * time.Second
+	}
+	return 2 * time.Minute
+}
+
+// look is short where a look never ends.
+func (p *Pair) look() time.Duration {
+	switch p.Armed() {
+	case "probe-hangs", "primary-slow-probe":
 		return 2 * time.Second
 	}
 	return 20 * time.Second
@@ -298,7 +399,7 @@ func (p *Pair) patience() time.Duration {
 	case "agent-stuck", "batch-busy", "rsj-never-ends":
 		return time.Second
 	}
-	return 10 * time.Second
+	return time.Minute
 }
 
 // Server returns the SSH server of a host, for faults of the line.
@@ -321,6 +422,8 @@ func (h *host) handle(ctx context.Context, cmd *remotetest.Command) remotetest.E
 	}
 	here := *cmd
 	here.Line = strings.ReplaceAll(cmd.Line, Root+"/", h.dir+"/")
+	text, _ := io.ReadAll(cmd.Stdin) //nolint:gosec // a stream that is cut is passed on as far as it came
+	here.Stdin = strings.NewReader(strings.ReplaceAll(string(text), Root+"/", h.dir+"/"))
 	switch h.pair.Armed() {
 	case "noisy-shell":
 		_, _ = io.WriteString(cmd.Stdout, "*** Authorized use only ***\n@@0 BEGIN\nENVSET loaded")
@@ -330,7 +433,7 @@ func (h *host) handle(ctx context.Context, cmd *remotetest.Command) remotetest.E
 			return remotetest.Exit(0)
 		}
 	}
-	if strings.Contains(cmd.Line, "# launch.sh STATE") {
+	if strings.Contains(string(text), "# launch.sh STATE") {
 		switch fault := h.pair.Armed(); {
 		case fault == "drop-before-launch" && h.pair.strikes():
 			return remotetest.Drop()

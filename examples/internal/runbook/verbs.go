@@ -16,20 +16,26 @@ import (
 // check looks at every Check up to the point of no return. Those that stand before the first change have to hold now;
 // the others may come to hold by what the run does before it reaches them.
 func check(ctx context.Context, proc failover.Procedure, c call) error {
-	first := slices.IndexFunc(proc.Steps, func(s failover.Step) bool { return s.Kind != failover.Check })
+	steps := proc.AllSteps()
+	first := slices.IndexFunc(steps, func(s failover.Step) bool { return s.Kind != failover.Check })
 	if first < 0 {
-		first = len(proc.Steps)
+		first = len(steps)
 	}
-	end := slices.IndexFunc(proc.Steps, func(s failover.Step) bool { return s.Kind == failover.Once })
+	end := slices.IndexFunc(steps, func(s failover.Step) bool { return s.Kind == failover.Once })
 	if end < 0 {
 		end = first
 	}
 	before := map[string]bool{}
-	for _, s := range proc.Steps[:first] {
+	for _, s := range steps[:first] {
 		before[s.ID] = true
 	}
-	proc.Steps = slices.DeleteFunc(slices.Clone(proc.Steps[:end]), func(s failover.Step) bool { return s.Kind != failover.Check })
-	proc.Outage = failover.Window{}
+	proc = failover.Procedure{Name: proc.Name, Parameters: proc.Parameters}
+	for _, s := range steps[:end] {
+		if s.Kind == failover.Check {
+			s.Guards = "" // the step it names is left out
+			proc.Steps = append(proc.Steps, s)
+		}
+	}
 	if len(proc.Steps) == 0 {
 		fmt.Println("there is nothing to check before the first change; plan shows the steps")
 		return nil

@@ -1,0 +1,147 @@
+package clustertest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/01b61c5c/failover/cluster"
+)
+
+// Break says what becomes of the requests of one kind. It happens to those that come through [Sim.Cluster].
+type Break int
+
+const (
+	// Whole is a request that nothing is wrong with.
+	Whole Break = iota
+	// LosesReply carries it out, and the answer is lost.
+	LosesReply
+	// LosesNodes carries it out, the answer is lost, and from then on no node answers.
+	LosesNodes
+	// Unsent reaches no node.
+	Unsent
+	// Garbles carries it out, and the answer is a word that nobody knows.
+	Garbles
+	// Ignores answers that it is done and does nothing.
+	Ignores
+	// Delays loses the answer and carries the request out some readings later.
+	Delays
+)
+
+// delayReadings is how many readings a delayed request takes.
+const delayReadings = 3
+
+// Broken is a kind of request that something is wrong with.
+type Broken struct {
+	Verb string // as in Request
+	How  Break
+}
+
+// Delayed is a request that is on its way.
+type Delayed struct {
+	Request
+	Left int // readings until it arrives
+}
+
+// Break makes the requests with this verb end like that, until the simulator is healed.
+func (s *Sim) Break(verb string, how Break) error {
+	return s.Update(func(m *Model) error {
+		m.Broken = append(m.Broken, Broken{verb, how})
+		return nil
+	})
+}
+
+// Heal ends every break. What is on its way still arrives.
+func (s *Sim) Heal() error {
+	return s.Update(func(m *Model) error {
+		m.Broken, m.Cut = nil, false
+		return nil
+	})
+}
+
+// Break returns what is wrong with requests of this kind.
+func (m *Model) Break(verb string) Break {
+	for _, b := range m.Broken {
+		if b.Verb == verb {
+			return b.How
+		}
+	}
+	return Whole
+}
+
+// request carries a request out as the break of its kind says.
+func (m *Model) request(via, verb string, args ...string) (loss, refusal error) {
+	how := m.Break(verb)
+	switch how {
+	case Unsent:
+		return nil, cluster.ErrUnreachable
+	case Ignores:
+		m.record(via, verb, args...)
+		return nil, nil
+	case Delays:
+		m.Delayed = append(m.Delayed, Delayed{Request{via, verb, args}, delayReadings})
+		return errLostReply, nil
+	case Whole, LosesReply, LosesNodes, Garbles:
+	}
+	loss, refusal = m.perform(via, verb, args)
+	switch {
+	case refusal != nil || loss != nil:
+	case how == LosesReply:
+		loss = errLostReply
+	case how == LosesNodes:
+		loss, m.Cut = errLostReply, true
+	case how == Garbles:
+		loss = errGarbage
+	}
+	return loss, refusal
+}
+
+// arrive carries out what was delayed long enough.
+func (m *Model) arrive() {
+	for i := range m.Delayed {
+		m.Delayed[i].Left--
+	}
+	due := slices.Clone(m.Delayed)
+	m.Delayed = slices.DeleteFunc(m.Delayed, func(d Delayed) bool { return d.Left <= 0 })
+	for _, d := range due {
+		if d.Left <= 0 {
+			_, _ = m.perform(d.Node, d.Verb, d.Args) // nobody waits for its answer
+		}
+	}
+}
+
+// failbackOf is the setting that was sent as two words.
+func failbackOf(policy, raw string) (cluster.Failback, error) {
+	f := cluster.Failback{Raw: raw}
+	return f, f.Policy.UnmarshalText([]byte(policy))
+}
+
+// drains is what a request to pause a node says of its groups.
+var drains = map[string]cluster.Drain{"drain": cluster.DrainGroups, "keep": cluster.KeepGroups}
+
+// perform does what a cluster does when it is asked.
+func (m *Model) perform(via, verb string, args []string) (loss, refusal error) {
+	states := map[string]cluster.State{"online": cluster.Online, "offline": cluster.Offline, "resource-online": cluster.Online, "resource-offline": cluster.Offline}
+	switch verb {
+	case "move":
+		return m.move(via, args[0], args[1])
+	case "clear-move":
+		return nil, m.clearMove(via, args[0])
+	case "online", "offline":
+		return nil, m.switchGroup(via, verb, args[0], states[verb])
+	case "resource-online", "resource-offline":
+		return nil, m.switchResource(via, verb, args[0], states[verb])
+	case "pause":
+		return nil, m.pause(via, args[0], drains[args[1]])
+	case "resume":
+		return nil, m.resume(via, args[0])
+	case "set-failback":
+		f, err := failbackOf(args[1], args[2])
+		return nil, errors.Join(err, m.setFailback(via, args[0], f))
+	case "set-service":
+		return nil, m.bindService(via, args[0], args[1])
+	case "swap-mark":
+		return nil, m.swapMark(via, args[0], args[1], args[2])
+	}
+	return nil, fmt.Errorf("clustertest: no request is called %q", verb)
+}

@@ -1,0 +1,221 @@
+package opcon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// verdict says what is known of the agent that answers OpCon.
+type verdict int
+
+const (
+	notTold   verdict = iota // nothing tells on which host it runs
+	rightHost                // it runs on the host that jobs are for
+	wrongHost                // it runs on another host
+)
+
+// answer is the verdict on the agent behind a machine record, with what it rests on.
+type answer struct {
+	verdict verdict
+	found   string
+}
+
+// communicating reports whether the agent answers, so that the record tells of it.
+func (m Machine) communicating() bool { return m.State == Up || m.State == Limited }
+
+// whoAnswers judges the agent that answers behind the record: by where the record leads, by the site's own question
+// where there is one, and by the host name the agent reports (field hostname of the whole record, seen in client code;
+// that it follows the agent is inferred).
+func (o ResumeOptions) whoAnswers(ctx context.Context, rec Record, m Machine) answer {
+	if text := o.leadsWrong(rec, m); text != "" {
+		return answer{wrongHost, text}
+	}
+	if !m.communicating() {
+		return answer{notTold, "no agent answers at " + m.Address.String()}
+	}
+	told, by, expected := m.Host, "the agent that answers reports the host name", o.expectedHost(rec)
+	if o.AskAgent != nil {
+		host, err := o.AskAgent(ctx, m)
+		switch {
+		case err != nil:
+			return answer{notTold, "the site's own question was not answered: " + shorten(err.Error(), maxMessage)}
+		case strings.TrimSpace(host) != "":
+			return o.compare(host, expected, "", "the site's own question found the agent on")
+		}
+	}
+	if o.Repoint == HostStayed {
+		if told == "" || rec.Machine.Host == "" {
+			return answer{rightHost, "the record leads where it led before, and no host name is reported"}
+		}
+		return o.compare(told, rec.Machine.Host, "", by)
+	}
+	if told == "" {
+		return answer{notTold, "OpCon does not tell on which host the agent that answers runs"}
+	}
+	return o.compare(told, expected, rec.Machine.Host, by)
+}
+
+// compare judges a host name. before is the name that was reported before the move, which proves nothing when it is also
+// the one expected.
+func (o ResumeOptions) compare(told, expected, before, by string) answer {
+	text := by + " " + shorten(told, 80)
+	if before != "" && sameHost(before, expected) {
+		return answer{notTold, text + ", as it did before the move: it does not tell the hosts apart"}
+	}
+	switch {
+	case expected != "" && sameHost(told, expected):
+		return answer{rightHost, text}
+	case before != "" && sameHost(told, before):
+		return answer{wrongHost, text + ", which is the old host"}
+	case o.Host != "" || o.Repoint == HostStayed:
+		return answer{wrongHost, text + ", not " + expected}
+	}
+	return answer{notTold, text + ", and which name the new host reports was not said"}
+}
+
+// expectedHost is the name that the agent on the right host reports, or "" where nobody said.
+func (o ResumeOptions) expectedHost(rec Record) string {
+	switch {
+	case o.Host != "":
+		return o.Host
+	case o.Repoint == HostStayed:
+		return rec.Machine.Host
+	case o.Repoint == EditRecord && o.Address.FQDN != unset:
+		return o.Address.FQDN
+	}
+	return ""
+}
+
+// sameHost compares two host names. Where only one of them names a domain, the first labels decide.
+func sameHost(a, b string) bool {
+	a, b = strings.ToLower(strings.Trim(strings.TrimSpace(a), ".")), strings.ToLower(strings.Trim(strings.TrimSpace(b), "."))
+	if a == "" || b == "" || a == b {
+		return a == b && a != ""
+	}
+	if net.ParseIP(a) != nil || net.ParseIP(b) != nil || strings.Contains(a, ".") == strings.Contains(b, ".") {
+		return false
+	}
+	first, _, _ := strings.Cut(a, ".")
+	second, _, _ := strings.Cut(b, ".")
+	return first == second
+}
+
+// leadsWrong says where the machine record leads if that is not where it should; "" means that it is. What an alias
+// stands for is not visible here.
+func (o ResumeOptions) leadsWrong(rec Record, m Machine) string {
+	leads := rec.Machine.Address
+	if o.Repoint == EditRecord {
+		leads = o.Address
+	}
+	if o.Repoint != AliasMoves && !m.Address.equal(leads) {
+		return fmt.Sprintf("the machine record leads to %s, not to %s", m.Address, leads)
+	}
+	return ""
+}
+
+const nextWrongHost = "see that the agent on the old host is stopped and that record and alias lead to the new host, then run again, which opens the line anew"
+
+// connect opens the line to the agent with no job started (limited), waits until an agent answers, and then brings the
+// machine up if up is wanted. OpCon keeps a line open while it works (inferred), so a line to a wrong host is closed and
+// opened once more, and closed for good when the wrong host answers again. A machine that is up already stays up unless that
+// happens. It reports whether something was changed that is not taken back.
+func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bool, error) {
+	const op = "open the line to the agent of"
+	m, err := r.c.Machine(ctx, rec.Machine.ID)
+	if err != nil {
+		return false, err
+	}
+	wasOpen := m.Asked == Up || m.Asked == Limited
+	for again := false; ; again = true {
+		if text := r.o.leadsWrong(rec, m); text != "" {
+			return false, r.c.fail(op, r.o.Machine, failover.NotApplied, "correct the address in the machine record, then run again", because(failover.ErrPrecondition, text))
+		}
+		var who answer
+		var changed bool
+		if m, who, changed, err = r.open(ctx, rec, m, want); err != nil || who.verdict != wrongHost {
+			return changed, err
+		}
+		if m, err = r.c.setState(ctx, m, Down); err != nil {
+			return true, r.c.fail(op, r.o.Machine, failover.InDoubt, nextWrongHost, errors.Join(errors.New(who.found), err))
+		}
+		if again {
+			err := r.c.fail(op, r.o.Machine, failover.NotApplied, nextWrongHost,
+				fmt.Errorf("%w: %s; the machine was taken down again and every schedule stays held", failover.ErrPrecondition, who.found))
+			return wasOpen, lowered(err, wasOpen)
+		}
+	}
+}
+
+// open sets the machine to limited and, when the agent that answers is not a wrong host's, up if that is wanted. Right
+// before a closed line is opened it asks once more whether the old host's agent is stopped.
+func (r *resume) open(ctx context.Context, rec Record, m Machine, want MachineState) (_ Machine, who answer, changed bool, err error) {
+	if m.Asked != Up && m.Asked != Limited {
+		if err := r.oldAgentStopped(ctx); err != nil {
+			return m, who, false, err
+		}
+		if m, err = r.c.setState(ctx, m, Limited); err != nil {
+			return m, who, failover.OutcomeOf(err) != failover.NotApplied, err
+		}
+		changed = true
+	}
+	if m, who, err = r.await(ctx, rec, m); err != nil || who.verdict == wrongHost || want != Up || m.Asked == Up {
+		return m, who, changed, err
+	}
+	if m, err = r.c.setState(ctx, m, Up); err != nil {
+		return m, who, changed || failover.OutcomeOf(err) != failover.NotApplied, err
+	}
+	m, who, err = r.await(ctx, rec, m)
+	return m, who, true, err
+}
+
+func (r *resume) oldAgentStopped(ctx context.Context) error {
+	if r.o.OldAgent == nil || failover.Waived(ctx, r.o.Prefix+stepOldAgent) {
+		return nil
+	}
+	obs, err := r.o.OldAgent(ctx)
+	if err == nil && !obs.Done {
+		err = fmt.Errorf("%w: found %s", failover.ErrPrecondition, obs.Found)
+	}
+	if err != nil {
+		return r.c.fail("open the line to the agent of", r.o.Machine, failover.NotApplied, "stop the agent on the old host, then run again", err)
+	}
+	return nil
+}
+
+// await looks until an agent answers, as long as ctx allows, and begins with m as it was just read. The host name of the
+// last line may stand in the record for a while, so a wrong one is looked at for a settling time.
+func (r *resume) await(ctx context.Context, rec Record, m Machine) (Machine, answer, error) {
+	var settle time.Time
+	for {
+		who := r.o.whoAnswers(ctx, rec, m)
+		if m.communicating() {
+			if settle.IsZero() {
+				settle = time.Now().Add(r.c.settleTime())
+			}
+			if who.verdict != wrongHost || time.Now().After(settle) {
+				return m, who, nil
+			}
+		}
+		err := r.c.pause(ctx, r.c.set.pollFirst)
+		if err == nil {
+			var now Machine
+			if now, err = r.c.Machine(ctx, m.ID); err == nil {
+				m = now
+				continue
+			}
+		}
+		if ctx.Err() == nil {
+			return m, who, r.c.fail("wait for the agent of", r.o.Machine, failover.InDoubt, failover.NextOf(err), err)
+		}
+		return m, who, r.c.fail("wait for the agent of", r.o.Machine, failover.InDoubt, helpAgent,
+			fmt.Errorf("%w: asked %s, line %s, address %s: %w", failover.ErrNotObserved, m.Asked, m.State, m.Address, err))
+	}
+}
+
+const helpAgent = "check that the agent runs on the new host and accepts this OpCon server, then run again"

@@ -1,0 +1,210 @@
+package opcon_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/opcon"
+	"github.com/01b61c5c/failover/opcon/opcontest"
+)
+
+const alias = "symitar.example.org"
+
+// aliased is a site whose machine record names an alias that leads to the old host.
+func aliased(t *testing.T, conf opcontest.Config) *site {
+	t.Helper()
+	s := newSite(t, conf)
+	s.aliases[alias] = oldHost
+	s.Change(func() { s.Machine.FQDN = alias })
+	s.Reconnect(s.Machine)
+	s.quiet()
+	return s
+}
+
+func (s *site) point(to string) { s.mu.Lock(); defer s.mu.Unlock(); s.aliases[alias] = to }
+
+func aliasMoves() opcon.ResumeOptions {
+	o := resumed()
+	o.Repoint, o.Address, o.Host, o.UpTimeout = opcon.AliasMoves, opcon.Address{}, newHost, 2*time.Second
+	return o
+}
+
+// TestNoJobOnTheWrongHost: the alias was not moved, and the old host's agent is there again. Nothing is released; the
+// machine does not stay open to that agent; and doing what the error says ends well in the same journal.
+func TestNoJobOnTheWrongHost(t *testing.T) {
+	for name, host := range map[string]string{"host named": newHost, "host named without its domain": "SYMAIX2", "host not named": ""} {
+		t.Run(name, func(t *testing.T) {
+			s := aliased(t, opcontest.Config{})
+			s.Change(func() { s.Alternant.Ready = true; s.Machine.Asked, s.Machine.State = "L", "L" })
+			r := aliasMoves()
+			r.Host = host
+			p, j := procedure(t, s, unplanned(), r), journal(t)
+			_, err := p.Run(context.Background(), options(j))
+			require.ErrorIs(t, err, failover.ErrPrecondition)
+			require.ErrorContains(t, err, "which is the old host")
+			require.ErrorContains(t, err, "every schedule stays held")
+			require.Contains(t, failover.NextOf(err), "alias")
+			require.Zero(t, s.Count("release", ""))
+			_, asked, _ := s.MachineState(s.Machine)
+			require.Equal(t, "D", asked)
+
+			s.point(newHost)
+			o := options(j)
+			if host == "" {
+				_, err = p.Run(context.Background(), o)
+				require.ErrorIs(t, err, failover.ErrPrecondition, "another name than the old one is not yet the right one")
+				require.Zero(t, s.Count("release", ""))
+				o.Waive = map[string]string{"opcon/check-agent": "agent log on symaix2 shows OpCon connected"}
+			}
+			_, err = p.Run(context.Background(), o)
+			require.NoError(t, err)
+			s.lawful(t)
+			require.Equal(t, 4, s.Count("release", ""))
+			require.Equal(t, 1, s.Count("start", ""))
+		})
+	}
+}
+
+// TestNobodyTellsWhoAnswers: where the server does not tell the agent's host, nothing is released before a person or the
+// site's own question has said it.
+func TestNobodyTellsWhoAnswers(t *testing.T) {
+	broken := errors.New("host cannot be asked")
+	word := &failover.Statement{By: "jdoe", Says: "the agent on symaix2 has OpCon's connection", Reason: "its log"}
+	for name, tc := range map[string]struct {
+		change func(*opcon.ResumeOptions)
+		waive  bool
+		want   string // part of the error; "" completes
+	}{
+		"nothing":                {func(*opcon.ResumeOptions) {}, false, "does not tell"},
+		"waived":                 {func(*opcon.ResumeOptions) {}, true, ""},
+		"a person's word":        {func(o *opcon.ResumeOptions) { o.Vouch = word }, false, ""},
+		"the right answer":       {func(o *opcon.ResumeOptions) { o.AskAgent = told(newHost, nil) }, false, ""},
+		"no answer":              {func(o *opcon.ResumeOptions) { o.AskAgent = told("", nil) }, false, "does not tell"},
+		"the question fails":     {func(o *opcon.ResumeOptions) { o.AskAgent = told("", broken) }, false, "host cannot be asked"},
+		"another answer":         {func(o *opcon.ResumeOptions) { o.AskAgent = told("symaix9", nil) }, false, "symaix9"},
+		"a word against it":      {func(o *opcon.ResumeOptions) { o.AskAgent, o.Vouch = told(oldHost, nil), word }, false, oldHost},
+		"a waiver against it":    {func(o *opcon.ResumeOptions) { o.AskAgent = told(oldHost, nil) }, true, oldHost},
+		"the old one still runs": {func(o *opcon.ResumeOptions) { o.OldAgent, o.Vouch = still(false), word }, false, "old-agent"},
+		"the old one is stopped": {func(o *opcon.ResumeOptions) { o.OldAgent, o.Vouch = still(true), word }, false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := aliased(t, opcontest.Config{NoHostname: true})
+			r := aliasMoves()
+			tc.change(&r)
+			s.Before("POST", "/api/machineactions", "limited", 0, func() { s.point(newHost) })
+			p := procedure(t, s, unplanned(), r)
+			for i := range p.Steps {
+				if p.Steps[i].ID == "opcon/old-agent" {
+					p.Steps[i].Timeout = 50 * time.Millisecond
+				}
+			}
+			o := options(journal(t))
+			if tc.waive {
+				o.Waive = map[string]string{"opcon/check-agent": "its log shows the connection"}
+			}
+			_, err := p.Run(context.Background(), o)
+			s.lawful(t)
+			if tc.want == "" {
+				require.NoError(t, err)
+				require.Equal(t, 4, s.Count("release", ""))
+				return
+			}
+			require.ErrorContains(t, err, tc.want)
+			require.NotEmpty(t, failover.NextOf(err))
+			require.Zero(t, s.Count("release", ""))
+			require.Zero(t, s.Count("up", ""))
+		})
+	}
+}
+
+func told(host string, err error) func(context.Context, opcon.Machine) (string, error) {
+	return func(context.Context, opcon.Machine) (string, error) { return host, err }
+}
+
+func still(stopped bool) func(context.Context) (failover.Observation, error) {
+	return func(context.Context) (failover.Observation, error) {
+		return failover.Observation{Done: stopped, Found: "the agent on the old host"}, nil
+	}
+}
+
+// TestTheOldAgentReturns while a person decides: the machine is closed to it, and nothing is released before it is gone.
+func TestTheOldAgentReturns(t *testing.T) {
+	for _, at := range []string{"opcon/check-agent", "opcon/machine-up"} {
+		t.Run("after "+at, func(t *testing.T) {
+			s := aliased(t, opcontest.Config{})
+			s.Before("POST", "/api/machineactions", "limited", 0, func() { s.point(newHost) })
+			p, j := procedure(t, s, unplanned(), aliasMoves()), journal(t)
+			o := options(j)
+			o.Observer = func(e failover.Event) {
+				if e.Kind == failover.EventStepEnded && e.Step.ID == at {
+					s.point(oldHost)
+					s.Reconnect(s.Machine)
+				}
+			}
+			_, err := p.Run(context.Background(), o)
+			require.ErrorContains(t, err, "which is the old host")
+			require.Zero(t, s.Count("release", ""))
+			s.lawful(t)
+			s.point(newHost)
+			_, err = p.Run(context.Background(), options(j))
+			require.NoError(t, err)
+			require.Equal(t, 4, s.Count("release", ""))
+			s.lawful(t)
+		})
+	}
+}
+
+// TestNothingStartsWhileAPersonDecides: what midnight builds between the move and the decision waits too.
+func TestNothingStartsWhileAPersonDecides(t *testing.T) {
+	s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})
+	s.Change(func() { s.Tomorrow.Status = opcontest.InProcess })
+	r := resumed()
+	r.Decide = func(context.Context, []opcon.Interrupted) ([]opcon.Decision, error) {
+		return nil, failover.ErrWaiting
+	}
+	p, j := procedure(t, s, unplanned(), r), journal(t)
+	_, err := p.Run(context.Background(), options(j))
+	require.ErrorIs(t, err, failover.ErrWaiting)
+	s.Midnight()
+	for range 5 {
+		_, err = s.client.Service(context.Background())
+		require.NoError(t, err)
+	}
+	require.Zero(t, s.Count("start", ""))
+}
+
+// TestHostStayed lets the hold go on the host as it was: nothing is written into the record.
+func TestHostStayed(t *testing.T) {
+	for _, told := range []bool{true, false} {
+		s := newSite(t, opcontest.Config{NoHostname: !told})
+		s.quiet()
+		rec, err := s.client.Quiesce(context.Background(), unplanned())
+		require.NoError(t, err)
+		o := resumed()
+		o.Repoint, o.Address = opcon.HostStayed, opcon.Address{}
+		_, err = s.client.Resume(context.Background(), rec, o)
+		require.NoError(t, err)
+		require.Zero(t, s.Count("address", ""))
+		require.Equal(t, 4, s.Count("release", ""))
+		state, asked, address := s.MachineState(s.Machine)
+		require.Equal(t, []string{"U", "U", oldHost}, []string{state, asked, address})
+		s.lawful(t)
+	}
+	s := newSite(t, opcontest.Config{})
+	s.quiet()
+	rec, err := s.client.Quiesce(context.Background(), unplanned())
+	require.NoError(t, err)
+	s.Change(func() { s.Machine.FQDN = newHost })
+	o := resumed()
+	o.Repoint, o.Address = opcon.HostStayed, opcon.Address{}
+	_, err = s.client.Resume(context.Background(), rec, o)
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.ErrorContains(t, err, "leads to "+newHost)
+	require.Zero(t, s.Count("limited", ""))
+}

@@ -1,0 +1,225 @@
+package opcon
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/01b61c5c/failover"
+)
+
+// Decider returns one decision for each of the jobs, and may add others, for example for SMA_DATES. It is asked on every
+// run until its decisions are carried out, so that they can be corrected until then; it must not change anything. An
+// error wrapping failover.ErrWaiting parks the run.
+type Decider func(context.Context, []Interrupted) ([]Decision, error)
+
+// decisions asks for the decisions anew and joins them with those that were sent already. It refuses them, all together
+// and before any is carried out, unless every interrupted job has one and each fits its job as it is now.
+func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
+	const op = "decide on interrupted jobs of"
+	refuse := func(next string, err error) error {
+		return &failover.Error{Op: op, Target: r.o.Machine, Outcome: failover.NotApplied, Next: next, Err: err}
+	}
+	var list []Decided
+	sent := func(id JobID) int { return slices.IndexFunc(list, func(d Decided) bool { return d.Job == id }) }
+	for _, d := range rec.Decided {
+		if d.Phase == PhaseSending || d.Phase == PhaseDone {
+			list = append(list, d)
+		}
+	}
+	jobs, err := r.c.Interrupted(ctx, rec)
+	if err != nil {
+		return nil, err
+	}
+	// What was sent is carried on with, or seen to be done. A start that does not show is for a person to settle.
+	jobs = slices.DeleteFunc(jobs, func(in Interrupted) bool {
+		i := sent(in.Job.ID)
+		return i >= 0 && (!list[i].starts() || list[i].showsIn(in.Job))
+	})
+	for i, in := range jobs {
+		if sent(in.Job.ID) >= 0 {
+			jobs[i].Proposal.Action, jobs[i].Proposal.MarkFailedFirst = LeaveAsIs, false
+			jobs[i].Hint = "It was sent and its end was not seen. Look at the job in OpCon and settle it there; leave means that nothing more is sent. " + in.Hint
+		}
+	}
+	given, err := r.o.Decide(ctx, jobs)
+	if err != nil {
+		return nil, refuse("give the decisions and run again with the same journal", err)
+	}
+	var wrong, open []string
+	decided := map[JobID]bool{}
+	for _, d := range given {
+		if err := d.validate(); err != nil {
+			return nil, err
+		}
+		if decided[d.Job] {
+			return nil, failover.Invalid("Decision.Job", string(d.Job)+" is decided upon twice", "give one decision for each job")
+		}
+		decided[d.Job] = true
+		switch i := sent(d.Job); {
+		case i < 0:
+			list = append(list, Decided{Decision: d, Phase: rec.phase(d.Job)})
+		case list[i].Phase == PhaseSending && d.Action == LeaveAsIs:
+			list[i] = Decided{Decision: d} // settled by a person: nothing more is sent
+		case list[i].Phase == PhaseSending && d.Action != list[i].Action:
+			wrong = append(wrong, fmt.Sprintf("%s: %s was sent and its end was not seen, so only leave can take its place", d.Job, list[i].describe()))
+		}
+	}
+	for _, in := range jobs {
+		if !decided[in.Job.ID] && sent(in.Job.ID) < 0 {
+			open = append(open, in.String())
+		}
+	}
+	if len(open) > 0 {
+		return nil, refuse("decide on every job, leave included, then run again with the same journal",
+			because(failover.ErrWaiting, "no decision for "+strings.Join(open, "; ")))
+	}
+	more, err := r.misfits(ctx, list, jobs)
+	if err != nil {
+		return nil, err
+	}
+	if wrong = append(wrong, more...); len(wrong) > 0 {
+		return nil, refuse("correct these decisions and run again with the same journal: nothing was sent for them",
+			because(failover.ErrPrecondition, strings.Join(wrong, "; ")))
+	}
+	return list, nil
+}
+
+// misfits says which decisions that were not sent yet do not fit their jobs as they are now.
+func (r *resume) misfits(ctx context.Context, list []Decided, jobs []Interrupted) ([]string, error) {
+	now := map[JobID]Job{}
+	for _, in := range jobs {
+		now[in.Job.ID] = in.Job
+	}
+	var ids []JobID
+	for _, d := range list {
+		if _, ok := now[d.Job]; !ok && d.Phase < PhaseSending && d.Action != LeaveAsIs {
+			ids = append(ids, d.Job)
+		}
+	}
+	others, err := r.c.jobsByID(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	var wrong []string
+	for _, d := range list {
+		if d.Phase >= PhaseSending || d.Action == LeaveAsIs {
+			continue
+		}
+		j, ok := now[d.Job]
+		if !ok {
+			j, ok = others[d.Job]
+		}
+		if !ok {
+			wrong = append(wrong, string(d.Job)+": OpCon shows no such job")
+		} else if err := d.check(j); err != nil {
+			wrong = append(wrong, j.String()+": "+d.describe()+": "+err.Error())
+		}
+	}
+	return wrong, nil
+}
+
+// phase is how far the decision on the job came.
+func (r Record) phase(id JobID) Phase {
+	for _, d := range r.Decided {
+		if d.Job == id {
+			return d.Phase
+		}
+	}
+	return PhaseDecided
+}
+
+const rerunHelp = "Look at the jobs that the step before lists and at the schedules that stayed held. Decide job by job what must be run again; mark what OpCon " +
+	"still shows running as failed before you restart it, and restart on hold. A job that fell due meanwhile starts when its schedule is released: hold or cancel it if it " +
+	"must not. Rerun SMA_DATES if the date has changed. Confirm when it is determined what runs once the schedules are released."
+
+func (r *resume) rerun() failover.Step {
+	const source = "vendor, RSJ and FAILOVER: hold all schedules until it is determined what needs to run or be rerun"
+	switch {
+	case r.o.Decide == nil && r.alone:
+		return r.nothingOpen(source)
+	case r.o.Decide == nil:
+		return failover.Step{ID: r.o.Prefix + stepRerun, Title: "Decide job by job what has to run again", Target: r.o.Machine,
+			Kind: failover.Manual, Help: rerunHelp, Source: source}
+	}
+	s := r.step(stepRerun, "Carry out the decisions on interrupted jobs", source, "carry out the decisions, job by job", r.lookDecided)
+	s.Timeout = r.o.HoldTimeout
+	s.Apply = func(ctx context.Context) error {
+		const op = "carry out decisions for"
+		rec, err := r.st.must(ctx, op, r.o.Machine)
+		if err != nil {
+			return err
+		}
+		if rec.Decided, err = r.decisions(ctx, rec); err != nil {
+			return err
+		}
+		if err := r.st.keep(ctx, op, rec); err != nil {
+			return err
+		}
+		return r.carryOut(ctx, rec)
+	}
+	return s
+}
+
+// nothingOpen is the step where there is nobody to ask: it holds when no job needs a decision.
+func (r *resume) nothingOpen(source string) failover.Step {
+	s := r.step(stepRerun, "No job needs a person's decision", source, "", func(ctx context.Context, rec Record) (failover.Observation, error) {
+		jobs, err := r.c.Interrupted(ctx, rec)
+		if err != nil || len(jobs) == 0 {
+			return failover.Observation{Done: err == nil, Found: "no job needs a decision"}, err
+		}
+		rows := make([]string, len(jobs))
+		for i, in := range jobs {
+			rows[i] = in.String()
+		}
+		return failover.Observation{}, &failover.Error{Op: "decide on interrupted jobs of", Target: r.o.Machine, Outcome: failover.NotApplied,
+			Next: "give ResumeOptions.Decide, or carry out each decision with Rerun and then call Release; every schedule stays held",
+			Err:  because(failover.ErrWaiting, "no decision for "+strings.Join(rows, "; "))}
+	})
+	s.Kind = failover.Check
+	return s
+}
+
+func (r *resume) lookDecided(ctx context.Context, rec Record) (failover.Observation, error) {
+	obs := failover.Observation{Done: true}
+	list, err := r.decisions(ctx, rec)
+	if err != nil {
+		return obs, err
+	}
+	var texts []string
+	for _, d := range list {
+		done := d.Phase == PhaseDone
+		obs.Items = append(obs.Items, failover.Item{Target: string(d.Job), Done: done, Found: d.describe() + ", decided by " + d.By + ": " + d.Reason})
+		if !done {
+			obs.Done = false
+			texts = append(texts, d.describe()+" "+string(d.Job)+" (decided by "+d.By+")")
+		}
+	}
+	obs.Found = fmt.Sprintf("%d decisions, %d to carry out", len(list), len(texts))
+	obs.Would = strings.Join(texts, "; ")
+	return obs, nil
+}
+
+// carryOut goes through the decisions in order. One that fails does not keep the others from being carried out.
+func (r *resume) carryOut(ctx context.Context, rec Record) error {
+	failed := map[ScheduleID]error{}
+	var list []Schedule
+	for i := range rec.Decided {
+		d := &rec.Decided[i]
+		if d.Phase == PhaseDone {
+			continue
+		}
+		key := Schedule{ID: ScheduleID(d.Job), Name: string(d.Job)}
+		list = append(list, key)
+		if err := r.c.rerun(ctx, d.Decision, d.Phase, func(p Phase) error {
+			d.Phase = p
+			return r.st.save(ctx, rec)
+		}); err != nil {
+			failed[key.ID] = err
+			continue
+		}
+		failover.Progress(ctx, fmt.Sprintf("%s: %s, decided by %s", d.Job, d.describe(), d.By))
+	}
+	return together("carry out decisions for", r.o.Machine, list, failed)
+}

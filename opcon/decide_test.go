@@ -1,0 +1,145 @@
+package opcon_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/opcon"
+	"github.com/01b61c5c/failover/opcon/opcontest"
+)
+
+// asProposed decides as proposed, but for what change does to the decision on GOODNIGHT.
+func asProposed(change func(*opcon.Decision)) opcon.Decider {
+	return func(_ context.Context, list []opcon.Interrupted) ([]opcon.Decision, error) {
+		var out []opcon.Decision
+		for _, in := range list {
+			d := in.Proposal
+			d.By = "jdoe"
+			if in.Job.Name == "GOODNIGHT" {
+				change(&d)
+			}
+			out = append(out, d)
+		}
+		return out, nil
+	}
+}
+
+// TestDecisionsCanBeCorrected: a decision that does not fit, or that OpCon refuses, sends nothing for any job or says what
+// it did; the corrected one completes the run in the same journal.
+func TestDecisionsCanBeCorrected(t *testing.T) {
+	for name, tc := range map[string]struct {
+		wrong   func(*opcon.Decision)
+		arrange func(*site)
+		fixed   func(*opcon.Decision)
+		want    string
+		sent    bool // the wrong decision is found by sending it
+	}{
+		"restart of a running job": {wrong: func(d *opcon.Decision) { d.Action, d.MarkFailedFirst = opcon.Restart, false }, want: "mark it failed first"},
+		"another run of the job":   {wrong: func(d *opcon.Decision) { d.Number-- }, want: "started again since"},
+		"no such restart step":     {wrong: func(d *opcon.Decision) { d.Action, d.Step = opcon.Restart, "NOSUCH" }, want: "NOSUCH"},
+		"hold of a running job":    {wrong: func(d *opcon.Decision) { d.Action = opcon.HoldJob }, want: "cannot be changed so"},
+		"no such job":              {wrong: func(d *opcon.Decision) { d.Job = "20260822|227|1|NOSUCH" }, want: "no decision for"},
+		"nobody decided":           {wrong: func(d *opcon.Decision) { d.By = "" }, want: "By"},
+		"the server refuses": {arrange: func(s *site) { s.FailItem("restartOnHold", "GOODNIGHT", "restart is not licensed", 3) }, wrong: func(*opcon.Decision) {},
+			fixed: func(d *opcon.Decision) { d.Action, d.MarkFailedFirst = opcon.LeaveAsIs, false }, want: "not licensed", sent: true},
+		"a start whose end was not seen": {arrange: func(s *site) {
+			s.Inject(opcontest.Injection{Kind: opcontest.OtherWordNever, Verb: "restart", Body: "queued"})
+		}, wrong: func(d *opcon.Decision) { d.Action = opcon.Restart }, fixed: func(d *opcon.Decision) { d.Action, d.MarkFailedFirst = opcon.LeaveAsIs, false },
+			want: "settle it there", sent: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, opcontest.Config{ReportAfter: 1_000_000}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(time.Second, 50*time.Millisecond))
+			if tc.arrange != nil {
+				tc.arrange(s)
+			}
+			change := tc.wrong
+			r := resumed()
+			r.Decide = func(ctx context.Context, list []opcon.Interrupted) ([]opcon.Decision, error) {
+				return asProposed(change)(ctx, list)
+			}
+			p, j := procedure(t, s, unplanned(), r), journal(t)
+			_, err := p.Run(context.Background(), options(j))
+			require.ErrorContains(t, err, tc.want)
+			require.NotEmpty(t, failover.NextOf(err))
+			require.Zero(t, s.Count("release", ""))
+			if !tc.sent {
+				require.Zero(t, s.Count("markFailed", ""), "all are looked at before any is carried out")
+				require.Zero(t, s.Count("restartOnHold", ""))
+				require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+			}
+			if change = tc.fixed; change == nil {
+				change = func(*opcon.Decision) {}
+			}
+			rep, err := p.Run(context.Background(), options(j))
+			require.NoError(t, err, "%v", rep)
+			require.Equal(t, 4, s.Count("release", ""))
+			require.LessOrEqual(t, s.Count("markFailed", "2026-08-22 SYM NIGHTLY / GOODNIGHT"), 1)
+			require.Zero(t, s.Count("start", ""))
+			s.lawful(t)
+		})
+	}
+}
+
+// TestJobsThatFellDueAreNotStartedWithoutADecision: the release of its schedule would start such a job by itself.
+func TestJobsThatFellDueAreNotStartedWithoutADecision(t *testing.T) {
+	for _, action := range []opcon.Rerun{0, opcon.LeaveAsIs, opcon.HoldJob, opcon.CancelJob} {
+		t.Run(action.String(), func(t *testing.T) {
+			s := newSite(t, opcontest.Config{})
+			s.quiet()
+			s.Change(func() { s.Waiting.Due = s.Now.Add(3 * time.Hour) })
+			s.Before("POST", "/api/machineactions", "down", 0, func() {
+				s.Midnight()
+				s.Change(func() { s.Waiting.Ready = true })
+			})
+			r := resumed()
+			r.Decide = func(_ context.Context, list []opcon.Interrupted) ([]opcon.Decision, error) {
+				var out []opcon.Decision
+				for _, in := range list {
+					if d := in.Proposal; action != 0 {
+						if d.By = "jdoe"; in.Job.Name == "STMT" {
+							d.Action = action
+						}
+						out = append(out, d)
+					}
+				}
+				return out, nil
+			}
+			p, j := procedure(t, s, unplanned(), r), journal(t)
+			rep, err := p.Run(context.Background(), options(j))
+			const job = "2026-08-22 SYM STATEMENTS / STMT"
+			require.Contains(t, rep.String()+jsonOf(t, rep), job, "it stands in the report")
+			if action == 0 {
+				require.ErrorIs(t, err, failover.ErrWaiting)
+				require.ErrorContains(t, err, job)
+				require.Zero(t, s.Count("release", ""))
+				return
+			}
+			require.NoError(t, err)
+			for range 3 {
+				_, err = s.client.Service(context.Background())
+				require.NoError(t, err)
+			}
+			require.Equal(t, map[bool]int{true: 1}[action == opcon.LeaveAsIs], s.Count("start", job))
+			s.lawful(t)
+		})
+	}
+}
+
+// TestTheListStandsInTheReport: what a person has to decide upon is in the text of the report, with reason and proposal.
+func TestTheListStandsInTheReport(t *testing.T) {
+	s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})
+	p := procedure(t, s, unplanned(), resumed())
+	o := options(journal(t))
+	o.Confirm = nil
+	rep, err := p.Run(context.Background(), o)
+	require.ErrorIs(t, err, failover.ErrWaiting)
+	for _, text := range []string{"2 jobs need a decision", "SYM NIGHTLY / CLOSEDAY", "sent, maybe never begun", "Start Attempted", "SYM NIGHTLY / GOODNIGHT", "still shown running", "mark failed, then restart-on-hold"} {
+		require.Contains(t, rep.String(), text)
+	}
+	require.Zero(t, s.Count("release", ""))
+}

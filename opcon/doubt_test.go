@@ -1,0 +1,73 @@
+package opcon_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/opcon"
+	"github.com/01b61c5c/failover/opcon/opcontest"
+)
+
+// TestDoubtIsNotOverwritten: the request takes effect, its reply is lost, and from then on nothing answers, so that the later
+// attempts are refused. The step stays in doubt, an undo does not pass it, and once OpCon answers again the run goes on or
+// the undo takes everything back.
+func TestDoubtIsNotOverwritten(t *testing.T) {
+	for step, post := range map[string]struct{ method, path, verb string }{
+		"opcon/hold-schedules":    {"POST", "/api/scheduleactions", "hold"},
+		"opcon/machine-limited":   {"POST", "/api/machineactions", "limited"},
+		"opcon/machine-down":      {"POST", "/api/machineactions", "down"},
+		"opcon/repoint-machine":   {"PUT", "/api/machines", ""},
+		"opcon/open-line":         {"POST", "/api/machineactions", "limited"},
+		"opcon/machine-up":        {"POST", "/api/machineactions", "up"},
+		"opcon/release-schedules": {"POST", "/api/scheduleactions", "release"},
+	} {
+		for _, back := range []bool{false, true} {
+			t.Run(step+map[bool]string{true: "/undo", false: "/run"}[back], func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t, opcontest.Config{}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(time.Second, 100*time.Millisecond))
+				s.quiet()
+				skip := 0
+				if step == "opcon/open-line" {
+					skip = 1 // the first one is the quiesce's
+				}
+				s.Before(post.method, post.path, post.verb, skip, func() {
+					s.Inject(opcontest.Injection{Kind: opcontest.CutAfter, Method: post.method, Path: post.path, Verb: post.verb})
+					s.Inject(opcontest.Injection{Kind: opcontest.CutBefore, Times: -1})
+				})
+				p, j := procedure(t, s, planned(), resumed()), journal(t)
+				rep, err := p.Run(context.Background(), options(j))
+				require.ErrorIs(t, err, failover.ErrInDoubt)
+				require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+				require.NotEmpty(t, failover.NextOf(err))
+				for _, st := range rep.Steps {
+					if st.ID == step {
+						require.Equal(t, failover.StatusInDoubt, st.Status)
+					}
+				}
+				_, err = p.Undo(context.Background(), options(j))
+				require.ErrorIs(t, err, failover.ErrInDoubt, "an undo does not pass what may be in effect")
+				s.Heal()
+				if !back {
+					_, err = p.Run(context.Background(), options(j))
+					require.NoError(t, err)
+					s.ended(t)
+					return
+				}
+				s.mu.Lock()
+				s.primary = oldHost
+				s.mu.Unlock()
+				_, err = p.Undo(context.Background(), options(j))
+				require.NoError(t, err)
+				s.lawful(t)
+				state, asked, address := s.MachineState(s.Machine)
+				require.Equal(t, []string{"U", "U", oldHost}, []string{state, asked, address})
+				require.Equal(t, opcontest.InProcess, s.Status(s.Nightly))
+				require.Equal(t, opcontest.OnHold, s.Status(s.HeldBefore))
+			})
+		}
+	}
+}

@@ -1,0 +1,259 @@
+package opcon
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/01b61c5c/failover/internal/fanout"
+)
+
+// surveyAge is how old a whole reading may be where only new schedules are looked for, or where a filter is relied on.
+// Who ties a job to the machine in a schedule that is known already is found by the next whole reading, at the latest
+// right before the machine goes down.
+const surveyAge = 10 * time.Minute
+
+// survey is what the jobs of all machines, read as a whole, say about one machine. The server has no call for it, and what
+// its filters match is not documented, so a filter is relied on only after it gave what the whole reading gave.
+type survey struct {
+	whole   time.Time           // of the whole reading
+	at      time.Time           // when the jobs were read last
+	grouped time.Time           // when the groups were read
+	groups  map[string]bool     // of the machine, in lower case
+	jobs    map[JobID]Job       // of the machine
+	read    map[ScheduleID]int  // how many jobs were read of each schedule
+	young   map[ScheduleID]bool // read once, perhaps in the middle of being built
+	filter  []string            // parameters that together give all jobs of the machine; none: no filter is relied on
+}
+
+func (s *survey) clone() *survey {
+	c := *s
+	c.jobs, c.read, c.young = maps.Clone(s.jobs), maps.Clone(s.read), maps.Clone(s.young)
+	return &c
+}
+
+// surveys keeps the last survey of each machine.
+type surveys struct {
+	mu   sync.Mutex
+	last map[int64]*survey
+}
+
+func (s *surveys) get(machine int64) *survey {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last[machine]
+}
+
+func (s *surveys) put(machine int64, v *survey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last == nil {
+		s.last = map[int64]*survey{}
+	}
+	s.last[machine] = v
+}
+
+// jobsOf returns the machine's jobs, read at most age ago but for those of new schedules, and its groups.
+func (c *Client) jobsOf(ctx context.Context, m Machine, sc scope, age time.Duration) ([]Job, map[string]bool, error) {
+	var s *survey
+	if old := c.surveys.get(m.ID); old != nil && time.Since(old.whole) <= surveyAge {
+		var err error
+		if time.Since(old.at) <= age {
+			s, err = c.addNew(ctx, m, sc, old.clone())
+		} else if len(old.filter) > 0 {
+			s, err = c.refresh(ctx, m, sc, old.clone())
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	if s == nil {
+		var err error
+		if s, err = c.readWhole(ctx, m, sc); err != nil {
+			return nil, nil, err
+		}
+	}
+	c.surveys.put(m.ID, s)
+	return slices.Collect(maps.Values(s.jobs)), s.groups, nil
+}
+
+// addNew adds the jobs of schedules that the survey does not know. A nil survey means that everything has to be read.
+func (c *Client) addNew(ctx context.Context, m Machine, sc scope, s *survey) (*survey, error) {
+	var ids []ScheduleID
+	for id, x := range sc.schedules {
+		if _, known := s.read[id]; slices.Contains(sc.dates, x.Date) && (!known || s.young[id]) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	for chunk := range slices.Chunk(ids, batchSize) {
+		jobs, err := c.jobsWhere(ctx, url.Values{"scheduleIds": {joinIDs(chunk)}})
+		if refusedFilter(err) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		rows := map[ScheduleID]int{}
+		for _, j := range jobs {
+			if slices.Contains(chunk, j.Schedule) {
+				rows[j.Schedule]++
+				s.note(m, j)
+			}
+		}
+		if len(rows) == 0 {
+			return nil, nil // schedules without jobs are rare: the parameter may have been read in another way
+		}
+		for _, id := range chunk {
+			before, known := s.read[id]
+			s.read[id] = rows[id]
+			if s.young[id] = !known || before != rows[id]; !s.young[id] {
+				delete(s.young, id)
+			}
+		}
+	}
+	return s, nil
+}
+
+func (s *survey) note(m Machine, j Job) {
+	if j.runsOn(m, s.groups) {
+		s.jobs[j.ID] = j
+	}
+}
+
+// refresh reads the machine's jobs by the filter that is relied on. A job that it gave before and does not give now means
+// that everything has to be read.
+func (c *Client) refresh(ctx context.Context, m Machine, sc scope, s *survey) (*survey, error) {
+	before := s.jobs
+	s.jobs = map[JobID]Job{}
+	if _, err := c.readFiltered(ctx, m, sc, s, s.filter); err != nil {
+		if refusedFilter(err) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	for id, j := range before {
+		if _, still := s.jobs[id]; !still && slices.Contains(sc.dates, j.Date) {
+			return nil, nil
+		}
+	}
+	s.at = time.Now()
+	return c.addNew(ctx, m, sc, s)
+}
+
+// readFiltered notes the jobs that the parameters give and returns how many rows came.
+func (c *Client) readFiltered(ctx context.Context, m Machine, sc scope, s *survey, names []string) (int, error) {
+	rows := 0
+	for _, name := range names {
+		for chunk := range slices.Chunk(sc.dates, 31) {
+			jobs, err := c.jobsWhere(ctx, url.Values{"dates": {joinDates(chunk)}, name: {m.Name}})
+			if err != nil {
+				return rows, err
+			}
+			rows += len(jobs)
+			for _, j := range jobs {
+				s.note(m, j)
+			}
+		}
+	}
+	return rows, nil
+}
+
+// machineFilters are the parameters that may find the jobs of a machine: the one of the vendor's typed client, and those
+// of the OpenAPI document together. None of them finds a job that names a group.
+var machineFilters = [][]string{{"machine"}, {"machine", "startMachine", "primaryMachine", "alternateMachine", "alternateMachine2", "alternateMachine3"}}
+
+// readWhole reads the jobs of all machines, and finds out which filter gives the same.
+func (c *Client) readWhole(ctx context.Context, m Machine, sc scope) (*survey, error) {
+	now := time.Now()
+	s := &survey{whole: now, at: now, grouped: now, jobs: map[JobID]Job{}, read: map[ScheduleID]int{}, young: map[ScheduleID]bool{}}
+	var err error
+	if old := c.surveys.get(m.ID); old != nil && time.Since(old.grouped) <= surveyAge {
+		s.groups, s.grouped = old.groups, old.grouped
+	} else if s.groups, err = c.groupsOf(ctx, m); err != nil {
+		return nil, err
+	}
+	size := 31
+	if c.small.Load() {
+		size = 1 // many pages each: side by side
+	}
+	var mu sync.Mutex
+	rows := 0
+	err = fanout.Each(ctx, maxRequests, slices.Collect(slices.Chunk(sc.dates, size)), joinDates, func(ctx context.Context, chunk []Date) error {
+		jobs, err := c.jobsWhere(ctx, url.Values{"dates": {joinDates(chunk)}})
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for _, j := range jobs {
+			if j.Date == "" || slices.Contains(chunk, j.Date) {
+				rows++
+				s.read[j.Schedule]++
+				s.note(m, j)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for id, x := range sc.schedules {
+		if slices.Contains(sc.dates, x.Date) {
+			s.read[id] += 0
+		}
+	}
+	if len(s.groups) == 0 && rows > 2*len(s.jobs) {
+		s.filter, err = c.provenFilter(ctx, m, sc, s, rows)
+	}
+	return s, err
+}
+
+// provenFilter returns the parameters that give all jobs of the machine in fewer rows than a whole reading, or none.
+func (c *Client) provenFilter(ctx context.Context, m Machine, sc scope, whole *survey, rows int) ([]string, error) {
+	for _, names := range machineFilters {
+		try := &survey{jobs: map[JobID]Job{}}
+		n, err := c.readFiltered(ctx, m, sc, try, names)
+		if refusedFilter(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		missing := 2*n > rows
+		for id := range whole.jobs {
+			_, ok := try.jobs[id]
+			missing = missing || !ok
+		}
+		if !missing {
+			return names, nil
+		}
+	}
+	return nil, nil
+}
+
+// refusedFilter reports whether the server does not know a parameter.
+func refusedFilter(err error) bool {
+	api, ok := errors.AsType[*APIError](err)
+	return ok && (api.Status == http.StatusBadRequest || api.Status == http.StatusNotFound || api.Status == http.StatusUnprocessableEntity)
+}
+
+// jobsWhere reads the daily jobs that the server gives for a query; whoever asks checks that they fit.
+func (c *Client) jobsWhere(ctx context.Context, query url.Values) ([]Job, error) {
+	rows, err := c.list(ctx, "read daily jobs of", "/api/dailyjobs", "path", query)
+	if err != nil {
+		return nil, err
+	}
+	jobs := make([]Job, len(rows))
+	for i, row := range rows {
+		if jobs[i], err = readJob(row); err != nil {
+			return nil, c.unreadable("read daily jobs of", c.host, err)
+		}
+	}
+	return jobs, nil
+}

@@ -1,0 +1,51 @@
+//go:build linux
+
+package symitar_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover/internal/symhost"
+	"github.com/01b61c5c/failover/symitar"
+	"github.com/01b61c5c/failover/symitar/symitartest"
+)
+
+// realMachines is a simulated pair behind two real OpenSSH servers.
+func realMachines(t *testing.T, login string, lines ...string) (*bench, map[string]*symhost.Machine) {
+	t.Helper()
+	b := newBench(t, "")
+	b.cfg = b.sim.ConfigBelow(symhost.Below)
+	b.cfg.Dialer = nil
+	list := symhost.Pair(t, b.sim, login, lines...)
+	for _, h := range []*symitar.HostConfig{&b.cfg.Home, &b.cfg.Partner} {
+		h.SSH = list[h.Name].SSH()
+		h.SSH.Address = list[h.Name].Proxy.Address()
+	}
+	return b, list
+}
+
+// fireOnce looks at the shells, fires, and wants the macro to have run once, with its arguments as they were given.
+func (b *bench) fireOnce(t *testing.T) {
+	t.Helper()
+	b.cfg.Macro.SwitchoverArgs = []string{"it's", `"$HOME"`, "a  b", "`id`", "x!y", "*", `back\slash`}
+	pair, err := symitar.NewPair(b.cfg, symitar.WithPolling(poll))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, pair.Close()) }()
+	findings, err := pair.Preflight(t.Context(), symitar.ForSwitchover)
+	require.NoError(t, err)
+	for _, f := range findings {
+		require.True(t, f.OK(), "%s: %s %v", f.Check, f.Found, f.Err)
+	}
+	run, err := symitar.NewRunID()
+	require.NoError(t, err)
+	res, err := pair.Fire(t.Context(), run, symitar.ForSwitchover)
+	require.NoError(t, err)
+	require.Equal(t, symitar.Succeeded, res.State)
+	require.Contains(t, res.LogTail, "FAILOVER started with arguments: "+strings.Join(b.cfg.Macro.SwitchoverArgs, " "))
+	require.Equal(t, 1, b.sim.MacroRuns())
+	require.False(t, b.sim.EverTwoPrimaries())
+	require.Equal(t, []string{symitartest.Partner}, b.sim.Primaries())
+}

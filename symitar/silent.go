@@ -1,0 +1,92 @@
+package symitar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/remote"
+)
+
+// silentBefore makes sure, before the macro, that the host said to be gone does not act as primary.
+func (f firing) silentBefore(ctx context.Context) (failover.Observation, error) {
+	return f.oldPrimarySilent(ctx, false)
+}
+
+// silentAfter looks again behind the macro, which may have moved the address of the old primary to the new one.
+func (f firing) silentAfter(ctx context.Context) (failover.Observation, error) {
+	return f.oldPrimarySilent(ctx, true)
+}
+
+// oldPrimarySilent proves silence, and takes everything else for life. Silent is an address to which no TCP connection
+// comes about because there is no route or nothing answers at all: that is what a machine without power does. A refused
+// port, any byte, a handshake or login that fails, and a server that is full or hangs come from a machine that lives. Then
+// only an observed role that is not primary serves.
+func (f firing) oldPrimarySilent(ctx context.Context, moved bool) (failover.Observation, error) {
+	old := f.dir.old
+	const off = "switch it off, or make its role readable"
+	lives, why, err := old.tcp(ctx)
+	switch {
+	case err != nil:
+		return failover.Observation{}, err
+	case !lives:
+		return failover.Observation{Done: true, Found: "nothing answers at its address", Note: why}, nil
+	}
+	role, votes, err := old.Role(ctx)
+	switch {
+	case errors.Is(err, remote.ErrPeerHostKey) && moved:
+		return failover.Observation{Done: true, Found: "its address is answered by " + f.dir.next.Name()}, nil
+	case errors.Is(err, remote.ErrPeerHostKey):
+		return failover.Observation{Found: "its address is answered by " + f.dir.next.Name() + ", so nothing is known about " + old.Name() + "; correct its address"}, nil
+	case err != nil && ctx.Err() == nil:
+		return failover.Observation{Found: "it lives (" + why + "), and its role is not known; " + off + ": " + plain(err)}, nil
+	case err != nil:
+		return failover.Observation{}, err
+	case role == RoleSecondary:
+		return failover.Observation{Done: true, Found: "it answers and is secondary"}, nil
+	case role == RolePrimary:
+		return failover.Observation{Found: "it answers and is still primary; switch it off, or use Switchover"}, nil
+	}
+	return failover.Observation{Found: "it answers, and its role is not clear (" + votes + "); " + off}, nil
+}
+
+func (h *Host) connectTimeout() time.Duration {
+	if h.cfg.SSH.ConnectTimeout > 0 {
+		return h.cfg.SSH.ConnectTimeout
+	}
+	return 20 * time.Second
+}
+
+func isOne(err error, codes []syscall.Errno) bool {
+	return slices.ContainsFunc(codes, func(code syscall.Errno) bool { return errors.Is(err, code) })
+}
+
+// tcp opens a connection of its own and closes it. lives is false only where the network shows that nothing is there.
+// Whatever proves neither is an error.
+func (h *Host) tcp(ctx context.Context) (lives bool, why string, err error) {
+	limit := h.connectTimeout()
+	try, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	conn, err := h.set.Dialer(try, "tcp", h.cfg.SSH.Address)
+	if err == nil {
+		_ = conn.Close()
+		return true, "it accepts connections", nil
+	}
+	var timeout net.Error
+	var name *net.DNSError
+	switch {
+	case ctx.Err() != nil || errors.As(err, &name):
+	case isOne(err, noRoute):
+		return false, "there is no route to it", nil
+	case isOne(err, connectTimedOut), errors.As(err, &timeout) && timeout.Timeout():
+		return false, fmt.Sprintf("nothing answers at its address within %s", limit), nil
+	case isOne(err, answered):
+		return true, "its system refuses the connection, so it runs", nil
+	}
+	return false, "", h.fail("see whether it is silent", failover.NotApplied, "see that the address can be reached from here, or switch the machine on so that its role can be read", err)
+}
