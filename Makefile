@@ -4,9 +4,14 @@ GO ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES = ./...
 # Real servers that the tests run against. On a Debian machine as root they are installed and required.
-PEER_PACKAGES = openssh-server openssh-sftp-server ksh dash bash expect slapd ldap-utils pacemaker corosync pacemaker-cli-utils iproute2
+PEER_PACKAGES = openssh-server openssh-client openssh-sftp-server ksh dash bash expect mksh zsh yash posh busybox csh tcsh rc fish dropbear-bin procps slapd ldap-utils pacemaker corosync pacemaker-cli-utils iproute2
 
-.PHONY: drill test peers lint fuzz bench aix
+# What make quick leaves out: packages that kill a program a thousand times or need real servers, and tests that go through every
+# order, fault or crash.
+SLOW = /examples/drill$$|/internal/peers$$
+SLOW_TESTS = Explore|Crash|Fault|Million
+
+.PHONY: drill test quick peers lint fuzz bench aix
 
 drill:
 	$(GO) run ./examples/drill
@@ -15,6 +20,10 @@ drill:
 # skipped and named at the end.
 test: peers
 	@bash internal/peers/test.sh "$(GO)" $(PACKAGES)
+
+# What can be tested within two minutes: no race detector, no real servers, short mode.
+quick:
+	@PEERS=none $(GO) test -short -skip '$(SLOW_TESTS)' $$($(GO) list $(PACKAGES) | grep -vE '$(SLOW)')
 
 # Node.js reads the PowerShell grammar and gcc serves the race detector; both are often there from elsewhere.
 peers:

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"time"
 
 	"github.com/01b61c5c/failover"
 )
@@ -90,7 +89,8 @@ func (o ResumeOptions) expectedHost(rec Record) string {
 
 // sameHost compares two host names. Where only one of them names a domain, the first labels decide.
 func sameHost(a, b string) bool {
-	a, b = strings.ToLower(strings.Trim(strings.TrimSpace(a), ".")), strings.ToLower(strings.Trim(strings.TrimSpace(b), "."))
+	a, b = strings.ToLower(strings.Trim(strings.TrimSpace(a), ".")), strings.ToLower(strings.Trim(strings.TrimSpace(b),
+		"."))
 	if a == "" || b == "" || a == b {
 		return a == b && a != ""
 	}
@@ -115,12 +115,12 @@ func (o ResumeOptions) leadsWrong(rec Record, m Machine) string {
 	return ""
 }
 
-const nextWrongHost = "see that the agent on the old host is stopped and that record and alias lead to the new host, then run again, which opens the line anew"
+const nextWrongHost = "see that the agent on the old host is stopped and that record and alias lead to the new host, then run again: OpCon opens the line anew"
 
 // connect opens the line to the agent with no job started (limited), waits until an agent answers, and then brings the
-// machine up if up is wanted. OpCon keeps a line open while it works (inferred), so a line to a wrong host is closed and
-// opened once more, and closed for good when the wrong host answers again. A machine that is up already stays up unless that
-// happens. It reports whether something was changed that is not taken back.
+// machine up if up is wanted. OpCon keeps a line open while it works (inferred), so a line to a wrong host is closed
+// and opened once more, and closed for good when the wrong host answers again. A machine that is up already stays up
+// unless that happens. It reports whether something was changed that is not taken back.
 func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bool, error) {
 	const op = "open the line to the agent of"
 	m, err := r.c.Machine(ctx, rec.Machine.ID)
@@ -130,7 +130,8 @@ func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bo
 	wasOpen := m.Asked == Up || m.Asked == Limited
 	for again := false; ; again = true {
 		if text := r.o.leadsWrong(rec, m); text != "" {
-			return false, r.c.fail(op, r.o.Machine, failover.NotApplied, "correct the address in the machine record, then run again", because(failover.ErrPrecondition, text))
+			return false, r.c.fail(op, r.o.Machine, failover.NotApplied,
+				"correct the address in the machine record, then run again", because(failover.ErrPrecondition, text))
 		}
 		var who answer
 		var changed bool
@@ -138,11 +139,13 @@ func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bo
 			return changed, err
 		}
 		if m, err = r.c.setState(ctx, m, Down); err != nil {
-			return true, r.c.fail(op, r.o.Machine, failover.InDoubt, nextWrongHost, errors.Join(errors.New(who.found), err))
+			return true, r.c.fail(op, r.o.Machine, failover.InDoubt, nextWrongHost,
+				errors.Join(errors.New(who.found), err))
 		}
 		if again {
 			err := r.c.fail(op, r.o.Machine, failover.NotApplied, nextWrongHost,
-				fmt.Errorf("%w: %s; the machine was taken down again and every schedule stays held", failover.ErrPrecondition, who.found))
+				fmt.Errorf("%w: %s; the machine was taken down again and every schedule stays held",
+					failover.ErrPrecondition, who.found))
 			return wasOpen, lowered(err, wasOpen)
 		}
 	}
@@ -150,7 +153,8 @@ func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bo
 
 // open sets the machine to limited and, when the agent that answers is not a wrong host's, up if that is wanted. Right
 // before a closed line is opened it asks once more whether the old host's agent is stopped.
-func (r *resume) open(ctx context.Context, rec Record, m Machine, want MachineState) (_ Machine, who answer, changed bool, err error) {
+func (r *resume) open(ctx context.Context, rec Record, m Machine, want MachineState) (_ Machine, who answer,
+	changed bool, err error) {
 	if m.Asked != Up && m.Asked != Limited {
 		if err := r.oldAgentStopped(ctx); err != nil {
 			return m, who, false, err
@@ -179,22 +183,23 @@ func (r *resume) oldAgentStopped(ctx context.Context) error {
 		err = fmt.Errorf("%w: found %s", failover.ErrPrecondition, obs.Found)
 	}
 	if err != nil {
-		return r.c.fail("open the line to the agent of", r.o.Machine, failover.NotApplied, "stop the agent on the old host, then run again", err)
+		return r.c.fail("open the line to the agent of", r.o.Machine, failover.NotApplied,
+			"stop the agent on the old host, then run again", err)
 	}
 	return nil
 }
 
-// await looks until an agent answers, as long as ctx allows, and begins with m as it was just read. The host name of the
-// last line may stand in the record for a while, so a wrong one is looked at for a settling time.
+// await looks until an agent answers, as long as ctx allows, and begins with m as it was just read. The host name of
+// the last line may stand in the record for a while, so a wrong one is looked at for a settling time.
 func (r *resume) await(ctx context.Context, rec Record, m Machine) (Machine, answer, error) {
-	var settle time.Time
+	var watch *settling
 	for {
 		who := r.o.whoAnswers(ctx, rec, m)
 		if m.communicating() {
-			if settle.IsZero() {
-				settle = time.Now().Add(r.c.settleTime())
+			if watch == nil {
+				watch = r.c.settling()
 			}
-			if who.verdict != wrongHost || time.Now().After(settle) {
+			if who.verdict != wrongHost || watch.over() {
 				return m, who, nil
 			}
 		}
@@ -210,7 +215,8 @@ func (r *resume) await(ctx context.Context, rec Record, m Machine) (Machine, ans
 			return m, who, r.c.fail("wait for the agent of", r.o.Machine, failover.InDoubt, failover.NextOf(err), err)
 		}
 		return m, who, r.c.fail("wait for the agent of", r.o.Machine, failover.InDoubt, helpAgent,
-			fmt.Errorf("%w: asked %s, line %s, address %s: %w", failover.ErrNotObserved, m.Asked, m.State, m.Address, err))
+			fmt.Errorf("%w: asked %s, line %s, address %s: %w", failover.ErrNotObserved, m.Asked, m.State, m.Address,
+				err))
 	}
 }
 

@@ -34,8 +34,8 @@ type Client struct {
 	clockOK bool
 }
 
-// New prepares a client. It validates and reads the files that the configuration names, and does not connect. Errors wrap
-// failover.ErrInvalid and name the field.
+// New prepares a client. It validates and reads the files that the configuration names, and does not connect. Errors
+// wrap failover.ErrInvalid and name the field.
 func New(conf Config) (*Client, error) {
 	if err := conf.Validate(); err != nil {
 		return nil, err
@@ -44,7 +44,8 @@ func New(conf Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{base: u.String(), host: u.Host, set: conf.settings(), log: conf.Logger, slots: make(chan struct{}, maxRequests), pause: pause}
+	c := &Client{base: u.String(), host: u.Host, set: conf.settings(), log: conf.Logger,
+		slots: make(chan struct{}, maxRequests), pause: pause}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -57,7 +58,10 @@ func New(conf Config) (*Client, error) {
 		rt, c.idle = own, own.CloseIdleConnections
 	}
 	// A redirect would carry the token elsewhere or repeat a POST.
-	c.http = &http.Client{Transport: rt, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	c.http = &http.Client{Transport: rt, CheckRedirect: func(*http.Request,
+		[]*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
 	return c, nil
 }
 
@@ -96,7 +100,8 @@ func (c *Client) noteClock(h http.Header, now time.Time) {
 	c.skew, c.zone, c.clockOK = t.Sub(now), t.Location(), true
 }
 
-// serverNow returns the server's time; the bool is false while no answer has told it and this machine's clock stands in.
+// serverNow returns the server's time; the bool is false while no answer has told it and this machine's clock stands
+// in.
 func (c *Client) serverNow() (time.Time, bool) {
 	c.clockMu.Lock()
 	defer c.clockMu.Unlock()

@@ -27,21 +27,28 @@ func TestNewRefusesBadInput(t *testing.T) {
 		change func(*opcon.Config)
 		want   string
 	}{
-		"no address":             {func(c *opcon.Config) { c.URL = "" }, "Config.URL"},
-		"no scheme":              {func(c *opcon.Config) { c.URL = "opcon:443" }, "Config.URL"},
-		"clear text":             {func(c *opcon.Config) { c.URL = "http://opcon" }, "readable"},
-		"password in it":         {func(c *opcon.Config) { c.URL = "https://u:p@opcon" }, "password"},
-		"query":                  {func(c *opcon.Config) { c.URL = "https://opcon?x=1" }, "query"},
-		"another scheme":         {func(c *opcon.Config) { c.URL = "ftp://opcon" }, "scheme"},
-		"no login":               {func(c *opcon.Config) { c.User, c.Password = "", nil }, "Config.User"},
-		"two logins":             {func(c *opcon.Config) { c.Token = secret("t") }, "Config.Token"},
-		"no secret":              {func(c *opcon.Config) { c.Password = nil }, "Config.Password"},
-		"no user":                {func(c *opcon.Config) { c.User = " " }, "Config.User"},
-		"no application":         {func(c *opcon.Config) { c.Application = " " }, "Config.Application"},
-		"token for application":  {func(c *opcon.Config) { *c = opcon.Config{URL: c.URL, Token: secret("t"), Application: "x"} }, "Config.Token"},
-		"bad fingerprint":        {func(c *opcon.Config) { c.TLS.Fingerprints = []string{"abc"} }, "Config.TLS.Fingerprints"},
-		"no such file":           {func(c *opcon.Config) { c.TLS.RootsFile = "no such file" }, "Config.TLS.RootsFile"},
-		"trust beside transport": {func(c *opcon.Config) { c.TLS.InsecureAnyCertificate, c.Transport = true, http.DefaultTransport }, "Config.TLS"},
+		"no address":     {func(c *opcon.Config) { c.URL = "" }, "Config.URL"},
+		"no scheme":      {func(c *opcon.Config) { c.URL = "opcon:443" }, "Config.URL"},
+		"clear text":     {func(c *opcon.Config) { c.URL = "http://opcon" }, "readable"},
+		"password in it": {func(c *opcon.Config) { c.URL = "https://u:p@opcon" }, "password"},
+		"query":          {func(c *opcon.Config) { c.URL = "https://opcon?x=1" }, "query"},
+		"another scheme": {func(c *opcon.Config) { c.URL = "ftp://opcon" }, "scheme"},
+		"no login":       {func(c *opcon.Config) { c.User, c.Password = "", nil }, "Config.User"},
+		"two logins":     {func(c *opcon.Config) { c.Token = secret("t") }, "Config.Token"},
+		"no secret":      {func(c *opcon.Config) { c.Password = nil }, "Config.Password"},
+		"no user":        {func(c *opcon.Config) { c.User = " " }, "Config.User"},
+		"no application": {func(c *opcon.Config) { c.Application = " " }, "Config.Application"},
+		"token for application": {func(c *opcon.Config) {
+			*c = opcon.Config{URL: c.URL, Token: secret("t"),
+				Application: "x"}
+		}, "Config.Token"},
+		"bad fingerprint": {func(c *opcon.Config) { c.TLS.Fingerprints = []string{"abc"} },
+			"Config.TLS.Fingerprints"},
+		"no such file": {func(c *opcon.Config) { c.TLS.RootsFile = "no such file" }, "Config.TLS.RootsFile"},
+		"trust beside transport": {func(c *opcon.Config) {
+			c.TLS.InsecureAnyCertificate, c.Transport = true,
+				http.DefaultTransport
+		}, "Config.TLS"},
 		"negative time":          {func(c *opcon.Config) { c.CallTimeout = -1 }, "negative"},
 		"polls out of order":     {func(c *opcon.Config) { c.Poll, c.MaxPoll = 2, 1 }, "Config.MaxPoll"},
 		"poll above the default": {func(c *opcon.Config) { c.Poll = time.Minute }, "Config.MaxPoll"},
@@ -183,7 +190,8 @@ func TestTokens(t *testing.T) {
 	})
 	t.Run("a secret store may have a newer one", func(t *testing.T) {
 		token := "ext-1"
-		s := newSite(t, opcontest.Config{External: "ext-1"}, withToken(func(context.Context) (failover.Secret, error) { return failover.NewSecret(token), nil }))
+		s := newSite(t, opcontest.Config{External: "ext-1"},
+			withToken(func(context.Context) (failover.Secret, error) { return failover.NewSecret(token), nil }))
 		_, err := s.client.Service(ctx)
 		require.NoError(t, err)
 		s.ExpireTokens()
@@ -216,7 +224,8 @@ func TestTokens(t *testing.T) {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/api/tokens" && r.Method == http.MethodPost {
 				logins++
-				_, _ = io.WriteString(w, `{"id":"t","validUntil":"`+time.Now().UTC().Add(-5*time.Hour).Format("2006-01-02T15:04:05")+`"}`)
+				_, _ = io.WriteString(w,
+					`{"id":"t","validUntil":"`+time.Now().UTC().Add(-5*time.Hour).Format("2006-01-02T15:04:05")+`"}`)
 				return
 			}
 			_, _ = io.WriteString(w, "[]")
@@ -233,7 +242,10 @@ func TestTokens(t *testing.T) {
 	})
 	t.Run("a secret that cannot be had", func(t *testing.T) {
 		broken := errors.New("vault is sealed")
-		s := newSite(t, opcontest.Config{}, withToken(func(context.Context) (failover.Secret, error) { return failover.Secret{}, broken }))
+		s := newSite(t, opcontest.Config{}, withToken(func(context.Context) (failover.Secret,
+			error) {
+			return failover.Secret{}, broken
+		}))
 		_, err := s.client.FindMachine(ctx, "SYMAIX1")
 		require.ErrorIs(t, err, broken)
 		require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
@@ -255,8 +267,10 @@ func TestErrorShapes(t *testing.T) {
 		is   error
 		text string
 	}{
-		"list":      {403, `[{"resource":"machine","name":"SYMAIX1","code":1001,"message":"no access","ids":[12]}]`, opcon.ErrForbidden, "machine SYMAIX1: no access (code 1001)"},
-		"object":    {404, `{"type":"x","title":"Not Found","status":404,"detail":"gone","instance":"/api"}`, opcon.ErrNotFound, "Not Found: gone"},
+		"list": {403, `[{"resource":"machine","name":"SYMAIX1","code":1001,"message":"no access","ids":[12]}]`,
+			opcon.ErrForbidden, "machine SYMAIX1: no access (code 1001)"},
+		"object": {404, `{"type":"x","title":"Not Found","status":404,"detail":"gone","instance":"/api"}`,
+			opcon.ErrNotFound, "Not Found: gone"},
 		"HTML":      {500, "<html>\n<b>Error \x1b[31m</b></html>", opcon.ErrUnavailable, "<html> <b>Error"},
 		"empty":     {500, "", opcon.ErrUnavailable, "Internal Server Error"},
 		"long":      {400, strings.Repeat("é", 5000), nil, "…"},
@@ -268,7 +282,8 @@ func TestErrorShapes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, opcontest.Config{})
-			s.Inject(opcontest.Injection{Kind: opcontest.Status, Path: "/api/machines", Code: tc.code, Body: tc.body, Times: -1})
+			s.Inject(opcontest.Injection{Kind: opcontest.Status, Path: "/api/machines", Code: tc.code, Body: tc.body,
+				Times: -1})
 			_, err := s.client.FindMachine(ctx, "SYMAIX1")
 			require.ErrorContains(t, err, tc.text)
 			if tc.is != nil {
@@ -323,7 +338,8 @@ func TestRowsShiftBetweenPages(t *testing.T) {
 		for _, x := range got {
 			names[string(x.Date)+x.Name]++
 		}
-		for _, want := range []string{"SYM NIGHTLY", "SYM BRANCH [EAST]", "SYM STATEMENTS", "SYM CARDS", "SYM MORNING", "FTP OUT", "SYM NIGHTLY_POSTING[ACH]"} {
+		for _, want := range []string{"SYM NIGHTLY", "SYM BRANCH [EAST]", "SYM STATEMENTS", "SYM CARDS", "SYM MORNING",
+			"FTP OUT", "SYM NIGHTLY_POSTING[ACH]"} {
 			require.Equal(t, 1, names["2026-08-22"+want], want)
 		}
 		require.Equal(t, 1, names["2026-08-23SYM NIGHTLY"])
@@ -336,7 +352,8 @@ func TestUnreachableAndMute(t *testing.T) {
 	require.NoError(t, err)
 	addr := ln.Addr().String()
 	t.Cleanup(func() { _ = ln.Close() })
-	opts := []option{withUser("u", secret("p")), withTimeouts(150*time.Millisecond, time.Second), withPolling(time.Millisecond, time.Millisecond)}
+	opts := []option{withUser("u", secret("p")), withTimeouts(150*time.Millisecond, time.Second),
+		withPolling(time.Millisecond, time.Millisecond)}
 
 	c, err := connect("https://"+addr, opts...)
 	require.NoError(t, err)
@@ -362,7 +379,8 @@ func TestEvidence(t *testing.T) {
 		}
 		return base.RoundTrip(r)
 	})
-	c, err := connect(s.URL, withTransport(rt), withUser(s.User, secret(s.Password)), withPolling(time.Millisecond, time.Millisecond), withTimeouts(time.Second, 50*time.Millisecond))
+	c, err := connect(s.URL, withTransport(rt), withUser(s.User, secret(s.Password)),
+		withPolling(time.Millisecond, time.Millisecond), withTimeouts(time.Second, 50*time.Millisecond))
 	require.NoError(t, err)
 	_, err = c.Quiesce(context.Background(), unplanned())
 	require.ErrorIs(t, err, broken)
@@ -409,7 +427,8 @@ func TestNoSecretIsLogged(t *testing.T) {
 func TestAtMostFourAtOnce(t *testing.T) {
 	s := newSite(t, opcontest.Config{})
 	for i := range 60 {
-		x := s.AddSchedule(&opcontest.Schedule{Name: fmt.Sprintf("SYM MORE %02d", i), Date: fmt.Sprintf("2026-09-%02d", i%12+1), Status: opcontest.InProcess})
+		x := s.AddSchedule(&opcontest.Schedule{Name: fmt.Sprintf("SYM MORE %02d", i),
+			Date: fmt.Sprintf("2026-09-%02d", i%12+1), Status: opcontest.InProcess})
 		s.AddJob(&opcontest.Job{Name: "JOB", Schedule: x, Primary: "SYMAIX1"})
 	}
 	rec, err := s.client.Quiesce(context.Background(), unplanned())

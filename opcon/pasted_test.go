@@ -63,7 +63,8 @@ func TestPastedPasswordsAddressesAndFingerprints(t *testing.T) {
 		pairs = append(pairs, plain[i:i+2])
 	}
 	colons, blanks := strings.Join(pairs, ":"), strings.Join(pairs, " ")
-	for _, text := range []string{plain, strings.ToLower(plain), colons, blanks, "sha256 Fingerprint=" + colons, "SHA256 Fingerprint=" + colons + "\n", "SHA256:" + plain,
+	for _, text := range []string{plain, strings.ToLower(plain), colons, blanks, "sha256 Fingerprint=" + colons,
+		"SHA256 Fingerprint=" + colons + "\n", "SHA256:" + plain,
 		"sha256:" + colons, "\u200e" + blanks} {
 		c, err := connect(s.URL, withPinnedCertificate(text), withUser("failover_svc", secret(" with blanks ")))
 		require.NoError(t, err, text)
@@ -71,15 +72,16 @@ func TestPastedPasswordsAddressesAndFingerprints(t *testing.T) {
 		require.NoError(t, err, text)
 		require.NoError(t, c.Close(ctx))
 	}
-	for text, want := range map[string]string{colons[:59]: "SHA-1", colons + ":AA": "no SHA-256", "SHA256:5zkO2kDGxGl0": "no SHA-256", "": "no SHA-256"} {
+	for text, want := range map[string]string{colons[:59]: "SHA-1", colons + ":AA": "no SHA-256",
+		"SHA256:5zkO2kDGxGl0": "no SHA-256", "": "no SHA-256"} {
 		_, err := connect(s.URL, withPinnedCertificate(text), withUser("u", secret("p")))
 		require.ErrorIs(t, err, failover.ErrInvalid)
 		require.ErrorContains(t, err, want)
 	}
 }
 
-// TestRefusedLogins: only the API's own words say that the password is wrong; nothing else keeps it from being sent again
-// when the address is right.
+// TestRefusedLogins: only the API's own words say that the password is wrong; nothing else keeps it from being sent
+// again when the address is right.
 func TestRefusedLogins(t *testing.T) {
 	for name, tc := range map[string]struct {
 		code     int
@@ -88,16 +90,19 @@ func TestRefusedLogins(t *testing.T) {
 		next     string
 		withheld bool
 	}{
-		"wrong password":         {401, `[{"resource":"","name":"","code":2000,"message":"Invalid user or password","ids":[]}]`, opcon.ErrAuth, "password", true},
-		"wrong, problem object":  {401, `{"title":"Unauthorized","status":401,"detail":"Invalid user or password"}`, opcon.ErrAuth, "password", true},
+		"wrong password": {401,
+			`[{"resource":"","name":"","code":2000,"message":"Invalid user or password","ids":[]}]`, opcon.ErrAuth, "password", true},
+		"wrong, problem object": {401, `{"title":"Unauthorized","status":401,"detail":"Invalid user or password"}`,
+			opcon.ErrAuth, "password", true},
 		"disabled user":          {400, `[{"code":2003,"message":"User is disabled"}]`, opcon.ErrAuth, "enabled", true},
 		"a proxy's login":        {401, `<html>Proxy login</html>`, nil, "address", false},
 		"empty 401":              {401, ``, nil, "address", false},
 		"clear text on TLS port": {400, "Client sent an HTTP request to an HTTPS server.\n", nil, "scheme", false},
 		"the API's 400":          {400, `[{"code":1,"message":"malformed"}]`, nil, "scheme", false},
 		"another web server":     {404, "404 page not found", nil, "address", false},
-		"forbidden":              {403, `[{"code":1001,"message":"no API access"}]`, opcon.ErrForbidden, "allowed", false},
-		"server failure":         {500, "oops", opcon.ErrUnavailable, "not judged", false},
+		"forbidden": {403, `[{"code":1001,"message":"no API access"}]`, opcon.ErrForbidden, "allowed",
+			false},
+		"server failure": {500, "oops", opcon.ErrUnavailable, "not judged", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			logins := 0

@@ -52,7 +52,8 @@ func (s *site) host(address string) string {
 
 func newSite(t testing.TB, conf opcontest.Config, opts ...option) *site {
 	t.Helper()
-	s := &site{primary: oldHost, aliases: map[string]string{}, agents: map[string]bool{oldHost: true, newHost: true, "192.0.2.77": true, "WINFTP": true}}
+	s := &site{primary: oldHost, aliases: map[string]string{},
+		agents: map[string]bool{oldHost: true, newHost: true, "192.0.2.77": true, "WINFTP": true}}
 	srv, err := opcontest.New(conf, opcontest.Hooks{
 		Agent: func(a string) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.agents[s.host(a)] },
 		Host:  func(a string) string { s.mu.Lock(); defer s.mu.Unlock(); return s.host(a) },
@@ -67,7 +68,8 @@ func newSite(t testing.TB, conf opcontest.Config, opts ...option) *site {
 
 func newClient(t testing.TB, srv *opcontest.Server, opts ...option) *opcon.Client {
 	t.Helper()
-	base := []option{withRootCAs(srv.CertPool()), withPolling(time.Millisecond, 5*time.Millisecond), withTimeouts(5*time.Second, 3*time.Second)}
+	base := []option{withRootCAs(srv.CertPool()), withPolling(time.Millisecond, 5*time.Millisecond),
+		withTimeouts(5*time.Second, 3*time.Second)}
 	login := opcon.Config{}
 	for _, o := range opts {
 		o(&login)
@@ -139,7 +141,8 @@ func (s *site) lawful(t *testing.T) {
 }
 
 func unplanned() opcon.QuiesceOptions {
-	return opcon.QuiesceOptions{Machine: "SYMAIX1", Mode: opcon.Unplanned, Reason: reason, HoldTimeout: 10 * time.Second}
+	return opcon.QuiesceOptions{Machine: "SYMAIX1", Mode: opcon.Unplanned, Reason: reason,
+		HoldTimeout: 10 * time.Second}
 }
 
 func planned() opcon.QuiesceOptions {
@@ -149,7 +152,8 @@ func planned() opcon.QuiesceOptions {
 }
 
 func resumed() opcon.ResumeOptions {
-	return opcon.ResumeOptions{Machine: "SYMAIX1", Reason: reason, Repoint: opcon.EditRecord, Address: opcon.Address{FQDN: newHost}, UpTimeout: 5 * time.Second, HoldTimeout: 10 * time.Second}
+	return opcon.ResumeOptions{Machine: "SYMAIX1", Reason: reason, Repoint: opcon.EditRecord,
+		Address: opcon.Address{FQDN: newHost}, UpTimeout: 5 * time.Second, HoldTimeout: 10 * time.Second}
 }
 
 func journal(t *testing.T) *failover.Journal {
@@ -171,7 +175,8 @@ func procedure(t testing.TB, s *site, q opcon.QuiesceOptions, r opcon.ResumeOpti
 	require.NoError(t, err)
 	after, err := opcon.ResumeSteps(s.client, r)
 	require.NoError(t, err)
-	steps = append(steps, failover.Step{ID: "macro", Title: "Swap", Target: "pair", Kind: failover.Change, Undo: failover.NothingToUndo,
+	steps = append(steps, failover.Step{ID: "macro", Title: "Swap", Target: "pair", Kind: failover.Change,
+		Undo: failover.NothingToUndo,
 		Observe: func(context.Context) (failover.Observation, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()

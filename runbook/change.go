@@ -99,6 +99,9 @@ func (c call) run(ctx context.Context, stop <-chan struct{}, proc failover.Proce
 		return err
 	}
 	defer func() { err = errors.Join(err, closeJournal(journal)) }()
+	if err := c.waivable(proc); err != nil {
+		return err
+	}
 	screen := NewScreen(c.con.err)
 	at := newPerson(c.con, screen, c.actor, stop)
 	approved := failover.PlanHash(c.approve)
@@ -126,6 +129,17 @@ func (c call) run(ctx context.Context, stop <-chan struct{}, proc failover.Proce
 	o.Waive, o.Confirm, o.Stop = c.waive, at.confirm, stop
 	rep, err := proc.Run(ctx, o)
 	return c.ended(rep, err)
+}
+
+// waivable refuses a waiver that the run would refuse, before anybody is asked.
+func (c call) waivable(proc failover.Procedure) error {
+	for _, id := range slices.Sorted(maps.Keys(c.waive)) {
+		i := slices.IndexFunc(proc.Steps, func(s failover.Step) bool { return s.ID == id })
+		if i < 0 || proc.Steps[i].Kind != failover.Check || proc.Steps[i].Firm {
+			return usage("-waive %s: this is no check of %s that may be waived; plan shows the checks", id, proc.Name)
+		}
+	}
+	return nil
 }
 
 // options are what run and undo have in common. Somebody at the terminal is asked about each step that cannot be taken back and

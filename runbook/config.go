@@ -285,7 +285,7 @@ func secretPrompt(question string) (failover.Secret, error) {
 	if !term.IsTerminal(fd) {
 		return failover.Secret{}, failover.Invalid("secret "+question, "cannot be asked for", "run on a terminal, or name a file or an environment variable")
 	}
-	fmt.Fprintf(os.Stderr, "%s: ", question)
+	fmt.Fprintf(os.Stderr, "%s: ", failover.Printable(question))
 	raw, err := term.ReadPassword(fd)
 	fmt.Fprintln(os.Stderr)
 	return failover.NewSecret(string(raw)), err

@@ -71,7 +71,7 @@ func (p *sitting) sees(pattern string) string {
 	p.t.Helper()
 	want := regexp.MustCompile(pattern)
 	var last string
-	for range 2000 {
+	for range 12000 {
 		p.mu.Lock()
 		last = p.screen.String()[p.read:]
 		if m := want.FindStringSubmatchIndex(last); m != nil {
@@ -130,6 +130,18 @@ func TestOnATerminalThePlanIsAgreedToAndThenEachStepWithoutUndo(t *testing.T) {
 		agreed = append(agreed, d.Step)
 	}
 	require.Equal(t, []string{"", "wipe", "fire"}, agreed)
+}
+
+func TestAnApprovedPlanIsNotAskedAboutAgainAndTheStepsWithoutUndoAre(t *testing.T) {
+	m, p := &moving{found: "as before"}, sit(t)
+	o := &operator{t: t, program: m.program(), flags: flags(t)}
+	require.Equal(t, ExitWaiting, o.call("run"))
+	status := p.runs(m.program(), append(o.flags, "run", "-approve", o.hash())...)
+	require.Equal(t, "NODE2", p.sees(typeIt))
+	require.Equal(t, []string{"stop"}, m.changes())
+	p.types("no\n")
+	require.Equal(t, ExitPartWay, <-status, "%s", p.all())
+	require.Equal(t, []string{"stop"}, m.changes())
 }
 
 func TestWhatWasTypedAheadAnswersNothing(t *testing.T) {

@@ -158,6 +158,11 @@ func TestAnOperatorReadsAndSettlesAJournalWhileTheTargetIsDown(t *testing.T) {
 	require.Equal(t, ExitWaiting, o.call("run"), "nobody consents")
 	require.NoFileExists(t, journal, "asking makes none")
 	require.Empty(t, s.holder.ID)
+	require.Equal(t, ExitUsage, o.call("run", "-waive", "call=why"), "no check")
+	require.Equal(t, ExitUsage, o.call("run", "-waive", "nothing=why"))
+	require.Equal(t, ExitWaiting, o.call("run", "-waive", "check=why"))
+	require.Contains(t, o.err, "Waived: check: why")
+	require.NoFileExists(t, journal)
 
 	require.Equal(t, ExitWaiting, o.call("run", "-approve", o.hash()), "the call waits for a person")
 	require.Equal(t, ExitUsage, o.call("confirm", "call"))
@@ -234,4 +239,31 @@ func TestWrongCallsAreRefused(t *testing.T) {
 	}
 	assert.Equal(t, ExitDone, o.call("-h"))
 	assert.Zero(t, s.built, "none of them reached for the target")
+}
+
+func TestAVerbOfAProgramsOwnThatChangesSomethingNeedsConsent(t *testing.T) {
+	var ran, answered []string
+	p := Program{Name: "own", Procedures: []string{"move"}, Verbs: []Verb{
+		{Name: "show", Run: func(_ context.Context, _ string, args []string) error {
+			ran = append(ran, "show")
+			return nil
+		}},
+		{Name: "import FILE [apply]", Run: func(_ context.Context, _ string, args []string) error {
+			ran = append(ran, args...)
+			return nil
+		}, Answer: func(_ context.Context, _ string, args []string, actor, reason string) error {
+			answered = append(answered, args[0], actor, reason)
+			return nil
+		}, Changes: func(args []string) bool { return slices.Contains(args, "apply") }},
+	}}
+	o := &operator{t: t, program: p, flags: []string{"-actor", "ann"}}
+	require.Equal(t, ExitDone, o.call("show"))
+	require.Equal(t, ExitDone, o.call("import", "x.ldif"))
+	require.Equal(t, []string{"show", "x.ldif"}, ran)
+	require.Equal(t, ExitUsage, o.call("import", "x.ldif", "apply"), "without a reason")
+	require.Equal(t, ExitWaiting, o.call("import", "x.ldif", "apply", "-reason", "CHG-1"), "nobody consents")
+	require.Equal(t, ExitWaiting, o.call("import", "x.ldif", "apply", "-reason", "CHG-1", "-approve", "yes"))
+	require.Empty(t, answered)
+	require.Equal(t, ExitDone, o.call("import", "x.ldif", "apply", "-reason", "CHG-1", "-approve", "x.ldif"))
+	require.Equal(t, []string{"x.ldif", "ann", "CHG-1"}, answered)
 }

@@ -1,0 +1,306 @@
+package patroni_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/examples/patroni"
+	"github.com/01b61c5c/failover/examples/patroni/patronitest"
+	"github.com/01b61c5c/failover/failovertest"
+	"github.com/01b61c5c/failover/internal/peers"
+)
+
+// site is a real cluster behind doors.
+type site struct {
+	*peers.Patroni
+
+	cluster *patroni.Cluster
+	doors   map[string]*patronitest.Door
+}
+
+func open(t *testing.T, o peers.PatroniOptions) *site {
+	t.Helper()
+	s := &site{Patroni: peers.StartPatroni(t, o), doors: map[string]*patronitest.Door{}}
+	config := patroni.Config{User: "admin", Password: password, InsecureClear: true}
+	for _, n := range s.Nodes {
+		s.doors[n.Name] = patronitest.Open(t, strings.TrimPrefix(n.URL, "http://"))
+		config.Members = append(config.Members, patroni.Member{Name: n.Name, URL: s.doors[n.Name].URL})
+	}
+	var err error
+	s.cluster, err = patroni.New(config)
+	require.NoError(t, err)
+	s.healthy(t)
+	return s
+}
+
+func password(context.Context) (failover.Secret, error) {
+	return failover.NewSecret(peers.PatroniPassword), nil
+}
+
+// until waits for what Patroni does by itself. Its time is long, since the machine may be busy.
+func (s *site) until(t testing.TB, what string, ok func(patroni.View) bool) patroni.View {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	for {
+		v, err := s.cluster.View(ctx)
+		if err == nil && ok(v) {
+			return v
+		}
+		select {
+		case <-ctx.Done():
+			for _, n := range s.Nodes {
+				t.Logf("%s:\n%s", n.Name, tail(n.Log()))
+			}
+			t.Fatalf("waited in vain for %s: %+v %v", what, v, err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+func tail(text string) string {
+	lines := strings.Split(text, "\n")
+	return strings.Join(lines[max(0, len(lines)-25):], "\n")
+}
+
+func (s *site) node(name string) *peers.PatroniNode {
+	return s.Nodes[slices.IndexFunc(s.Nodes, func(n *peers.PatroniNode) bool { return n.Name == name })]
+}
+
+// healthy waits until all members but the leader stream from it, and returns the leader and one of them.
+func (s *site) healthy(t testing.TB) (leader, other string) {
+	t.Helper()
+	s.until(t, "a leader with all its replicas", func(v patroni.View) bool {
+		leads := slices.IndexFunc(v.Members, func(m patroni.MemberState) bool { return m.Name == v.Leader })
+		if leads < 0 || v.Paused || len(v.Members[leads].Followers) < len(s.Nodes)-1 {
+			return false
+		}
+		leader = v.Leader
+		for _, m := range v.Members {
+			if m.Role == patroni.RoleUnknown || m.Timeline != v.Members[leads].Timeline {
+				return false
+			}
+			if m.Name != leader {
+				other = m.Name
+			}
+		}
+		return true
+	})
+	return leader, other
+}
+
+func (s *site) switchover(t testing.TB, from, to string) failover.Procedure {
+	t.Helper()
+	p, err := patroni.Switchover(patroni.SwitchoverOptions{Cluster: s.cluster, From: from, To: to, Limit: 45 * time.Second})
+	require.NoError(t, err)
+	return p
+}
+
+// writer adds rows, one after the other, and remembers those that were acknowledged. A watcher asks every node in turn
+// whether it takes writes: a node that does before and after another one did is a second leader.
+type writer struct {
+	mu     sync.Mutex
+	acked  []int
+	twice  []string
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+}
+
+func (s *site) write(t *testing.T) *writer {
+	t.Helper()
+	_, err := s.Write(t.Context(), "create table if not exists rows (n int primary key, port int default inet_server_port(),"+
+		" timeline text default substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &writer{cancel: cancel}
+	w.work.Go(func() {
+		for n := 1; ctx.Err() == nil; n++ {
+			if _, err := s.Write(ctx, fmt.Sprintf("insert into rows values (%d)", n)); err == nil {
+				w.mu.Lock()
+				w.acked = append(w.acked, n)
+				w.mu.Unlock()
+			}
+		}
+	})
+	w.work.Go(func() {
+		for ctx.Err() == nil {
+			for i, a := range s.Nodes {
+				b := s.Nodes[(i+1)%len(s.Nodes)]
+				if takesWrites(ctx, a) && takesWrites(ctx, b) && takesWrites(ctx, a) {
+					w.mu.Lock()
+					w.twice = append(w.twice, a.Name+" and "+b.Name)
+					w.mu.Unlock()
+				}
+			}
+		}
+	})
+	t.Cleanup(w.end)
+	return w
+}
+
+func (w *writer) end() {
+	w.cancel()
+	w.work.Wait()
+}
+
+func takesWrites(ctx context.Context, n *peers.PatroniNode) bool {
+	out, err := n.SQL(ctx, "select pg_is_in_recovery()")
+	return err == nil && out == "f"
+}
+
+// verify ends the writer: every acknowledged row is there, and each timeline was written by one server.
+func (w *writer) verify(t *testing.T, s *site) {
+	t.Helper()
+	w.end()
+	require.Empty(t, w.twice, "two leaders at a time")
+	require.NotEmpty(t, w.acked)
+	out, err := s.Write(t.Context(), "select n from rows")
+	require.NoError(t, err)
+	there := map[string]bool{}
+	for _, n := range strings.Fields(out) {
+		there[n] = true
+	}
+	for _, n := range w.acked {
+		require.True(t, there[fmt.Sprint(n)], "row %d was acknowledged and is lost", n)
+	}
+	out, err = s.Write(t.Context(), "select timeline, count(distinct port) from rows group by 1 having count(distinct port) > 1")
+	require.NoError(t, err)
+	require.Empty(t, out, "a timeline with two writers")
+	t.Logf("%d rows acknowledged", len(w.acked))
+}
+
+func TestTheLockKeepsTheRulesOfALock(t *testing.T) {
+	s := open(t, peers.PatroniOptions{Nodes: 2})
+	failovertest.TestLock(t, func(testing.TB) failover.Lock { return s.cluster.Lock() })
+	for _, fault := range []string{"lost-reply", "lost-request", "unclear", "garbage", "conflict"} {
+		require.NoError(t, s.doors["pg1"].Arm(http.MethodPatch, fault))
+		failovertest.TestLock(t, func(testing.TB) failover.Lock { return s.cluster.Lock() })
+	}
+}
+
+func TestTenSwitchoversLoseNoRowAndNeverHaveTwoLeaders(t *testing.T) {
+	s := open(t, peers.PatroniOptions{Nodes: 3})
+	w := s.write(t)
+	for range 10 {
+		from, to := s.healthy(t)
+		report, err := run(t, s.switchover(t, from, to))
+		require.NoError(t, err)
+		require.Equal(t, failover.ResultCompleted, report.Result)
+	}
+	w.verify(t, s)
+}
+
+func TestAnOrderWhoseAnswerIsLostIsSettledByLooking(t *testing.T) {
+	s := open(t, peers.PatroniOptions{Nodes: 2})
+	for _, fault := range patronitest.Faults() {
+		t.Run(fault.Name, func(t *testing.T) {
+			from, to := s.healthy(t)
+			before := s.doors[to].Orders()
+			require.NoError(t, s.doors[to].Arm(http.MethodPost, fault.Name))
+			report, err := run(t, s.switchover(t, from, to))
+			if fault.Name == "refused" {
+				require.ErrorIs(t, err, failover.ErrRejected)
+				require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+				require.Equal(t, failover.ResultFailed, report.Result)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, failover.ResultCompleted, report.Result)
+			require.Equal(t, 1, s.doors[to].Orders()-before, "orders that reached Patroni")
+		})
+	}
+}
+
+func TestAnUndoHandsTheLeadershipBack(t *testing.T) {
+	s := open(t, peers.PatroniOptions{Nodes: 2})
+	from, to := s.healthy(t)
+	p := s.switchover(t, from, to)
+	o := failover.RunOptions{Journal: failovertest.Journal(t), Actor: "tester", Reason: "CHG-1"}
+	_, err := p.Run(t.Context(), o)
+	require.NoError(t, err)
+	report, err := p.Undo(t.Context(), o)
+	require.NoError(t, err)
+	require.Equal(t, failover.ResultUndone, report.Result)
+	leader, _ := s.healthy(t)
+	require.Equal(t, from, leader)
+}
+
+func TestAProcessThatDiesAtAnyRecordGoesOn(t *testing.T) {
+	s := open(t, peers.PatroniOptions{Nodes: 2})
+	w := s.write(t)
+	crashes := failovertest.CrashEverywhere(t, func(tb testing.TB) failovertest.World {
+		from, to := s.healthy(tb)
+		return failovertest.World{
+			Procedure: func(tb testing.TB) failover.Procedure { return s.switchover(tb, from, to) },
+			Verify: func(tb testing.TB) {
+				leader, _ := s.healthy(tb)
+				require.Equal(tb, to, leader)
+				_, held, err := s.cluster.Lock().Holder(tb.Context())
+				require.NoError(tb, err)
+				require.False(tb, held)
+			},
+		}
+	})
+	t.Logf("%d crashes", crashes)
+	w.verify(t, s)
+}
+
+// pause turns Patroni's own failover off.
+func (s *site) pause(t *testing.T, by, on string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, s.node(by).URL+"/config", strings.NewReader(`{"pause":`+on+`}`))
+	require.NoError(t, err)
+	req.SetBasicAuth("admin", peers.PatroniPassword)
+	answer, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	require.Equal(t, http.StatusOK, answer.StatusCode)
+}
+
+func TestAKilledLeaderIsFailedOver(t *testing.T) {
+	s := open(t, peers.PatroniOptions{Nodes: 3, Synchronous: true})
+	leader, other := s.healthy(t)
+	w := s.write(t)
+	time.Sleep(2 * time.Second) // some rows; how many does not matter
+	s.pause(t, other, "true")
+	s.until(t, "maintenance mode", func(v patroni.View) bool { return v.Paused })
+	failoverTo := func(to string) failover.Procedure {
+		p, err := patroni.Failover(patroni.FailoverOptions{Cluster: s.cluster, To: to, Dead: []string{leader}, Limit: time.Minute,
+			Gone: failover.Statement{By: "ann", Says: leader + " is switched off", Reason: "pulled the plug"}})
+		require.NoError(t, err)
+		return p
+	}
+	_, err := run(t, failoverTo(other))
+	require.ErrorIs(t, err, failover.ErrPrecondition, "the leader still answers")
+	require.ErrorContains(t, err, "still answers: "+leader)
+
+	s.node(leader).Kill()
+	_, err = run(t, s.switchover(t, leader, other))
+	require.ErrorIs(t, err, failover.ErrPrecondition, "a switchover needs the leader")
+	// Of two replicas the one with more of the data is the right one; the other one is refused.
+	v := s.until(t, "no leader", func(v patroni.View) bool { return v.Leader == "" })
+	var best patroni.MemberState
+	for _, m := range v.Members {
+		if m.Role == patroni.RoleReplica && m.Position > best.Position {
+			best = m
+		}
+	}
+	require.NoError(t, s.doors[best.Name].Arm(http.MethodPost, "lost-reply"))
+	report, err := run(t, failoverTo(best.Name))
+	require.NoError(t, err)
+	require.Equal(t, failover.ResultCompleted, report.Result)
+	require.NoError(t, s.node(leader).Start())
+	s.pause(t, best.Name, "false")
+	now, _ := s.healthy(t)
+	require.Equal(t, best.Name, now)
+	w.verify(t, s)
+}

@@ -1,0 +1,142 @@
+package patroni_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/examples/patroni"
+	"github.com/01b61c5c/failover/failovertest"
+)
+
+// standing is a cluster that never moves: pg1 leads, pg2 follows, and an order is answered by a fixed status.
+func standing(t *testing.T, status int) (failover.Procedure, *atomic.Int32) {
+	t.Helper()
+	var orders atomic.Int32
+	member := func(name, role string) patroni.Member {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.Method == http.MethodPost:
+				orders.Add(1)
+				w.WriteHeader(status)
+			case r.URL.Path == "/cluster":
+				_, _ = fmt.Fprint(w, `{"members":[{"name":"pg1","role":"leader"},{"name":"pg2","role":"replica"}]}`)
+			case r.URL.Path == "/patroni":
+				_, _ = fmt.Fprintf(w, `{"state":"running","role":%q,"timeline":3,"xlog":{"location":9,"received_location":9},
+					"replication":[{"application_name":"pg2","state":"streaming"}]}`, role)
+			default:
+				http.NotFound(w, r)
+			}
+		}))
+		t.Cleanup(server.Close)
+		return patroni.Member{Name: name, URL: server.URL}
+	}
+	c, err := patroni.New(patroni.Config{InsecureClear: true, Members: []patroni.Member{member("pg1", "master"), member("pg2", "replica")}})
+	require.NoError(t, err)
+	p, err := patroni.Switchover(patroni.SwitchoverOptions{Cluster: c, From: "pg1", To: "pg2", Limit: 300_000_000})
+	require.NoError(t, err)
+	p.Lock = &failovertest.Lock{}
+	return p, &orders
+}
+
+func TestOnlyADocumentedRefusalProvesThatNothingWasDone(t *testing.T) {
+	for status, want := range map[int]failover.Outcome{
+		400: failover.NotApplied, 401: failover.NotApplied, 412: failover.NotApplied, 501: failover.NotApplied,
+		200: failover.InDoubt, 202: failover.InDoubt, 301: failover.InDoubt, 429: failover.InDoubt, 500: failover.InDoubt, 502: failover.InDoubt,
+		503: failover.InDoubt, 504: failover.InDoubt,
+	} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			p, orders := standing(t, status)
+			report, err := run(t, p)
+			require.Error(t, err)
+			require.Equal(t, want, failover.OutcomeOf(err), "%v", err)
+			require.Equal(t, want == failover.InDoubt, report.Result == failover.ResultInDoubt, "%s", report.Result)
+			if want == failover.NotApplied {
+				require.EqualValues(t, 1, orders.Load(), "a refusal is no reason to ask again")
+			}
+		})
+	}
+}
+
+func TestAMemberThatRefusesTheConnectionHasDoneNothing(t *testing.T) {
+	c, err := patroni.New(patroni.Config{InsecureClear: true, Members: []patroni.Member{{Name: "pg1", URL: "http://127.0.0.1:1"}, {Name: "pg2", URL: "http://127.0.0.1:1"}}})
+	require.NoError(t, err)
+	err = c.Lock().Acquire(t.Context(), failover.Claim{ID: "A"})
+	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err), "%v", err)
+	_, err = c.View(t.Context())
+	require.ErrorContains(t, err, "2 of 2 targets")
+}
+
+func TestBadInputIsRefusedWithItsField(t *testing.T) {
+	two := []patroni.Member{{Name: "pg1", URL: "https://pg1:8008"}, {Name: "pg2", URL: "https://pg2:8008"}}
+	c, err := patroni.New(patroni.Config{Members: two})
+	require.NoError(t, err)
+	gone := failover.Statement{By: "ann", Says: "pg1 is off", Reason: "saw it"}
+	secret := func(context.Context) (failover.Secret, error) { return failover.NewSecret("x"), nil }
+	newWith := func(c patroni.Config) func() error { return func() error { _, err := patroni.New(c); return err } }
+	over := func(o patroni.SwitchoverOptions) func() error {
+		return func() error { _, err := patroni.Switchover(o); return err }
+	}
+	fail := func(o patroni.FailoverOptions) func() error {
+		return func() error { _, err := patroni.Failover(o); return err }
+	}
+	for field, build := range map[string]func() error{
+		"Config.Members:":             newWith(patroni.Config{}),
+		"Config.Members pg1:":         newWith(patroni.Config{Members: []patroni.Member{two[0], two[0]}}),
+		"Config.Members pg1.URL":      newWith(patroni.Config{Members: []patroni.Member{{Name: "pg1", URL: "http://pg1:8008"}, two[1]}}),
+		"Config.Password":             newWith(patroni.Config{Members: two, Password: secret}),
+		"Config.TLS.Fingerprints":     newWith(patroni.Config{Members: two, TLS: failover.TLS{Fingerprints: []string{"x"}}}),
+		"Options.Cluster":             over(patroni.SwitchoverOptions{From: "pg1", To: "pg2"}),
+		"SwitchoverOptions.From":      over(patroni.SwitchoverOptions{Cluster: c, From: "pg9", To: "pg2"}),
+		"SwitchoverOptions.To":        over(patroni.SwitchoverOptions{Cluster: c, From: "pg1", To: "pg1"}),
+		"FailoverOptions.Dead":        fail(patroni.FailoverOptions{Cluster: c, To: "pg2", Gone: gone}),
+		"FailoverOptions.To":          fail(patroni.FailoverOptions{Cluster: c, To: "pg2", Dead: []string{"pg2"}, Gone: gone}),
+		"FailoverOptions.Gone.Reason": fail(patroni.FailoverOptions{Cluster: c, To: "pg2", Dead: []string{"pg1"}, Gone: failover.Statement{By: "ann", Says: "x"}}),
+	} {
+		t.Run(field, func(t *testing.T) {
+			err := build()
+			require.ErrorIs(t, err, failover.ErrInvalid)
+			require.ErrorContains(t, err, field)
+		})
+	}
+}
+
+// The package documentation lists the steps of both procedures in order.
+func TestTheDocumentationListsTheSteps(t *testing.T) {
+	text, err := os.ReadFile("doc.go")
+	require.NoError(t, err)
+	var documented []string
+	for _, m := range regexp.MustCompile(`(?m)^//  +\d+\. ([a-z]+/[a-z]+): `).FindAllStringSubmatch(string(text), -1) {
+		documented = append(documented, m[1])
+	}
+	c, err := patroni.New(patroni.Config{Members: []patroni.Member{{Name: "pg1", URL: "https://pg1:8008"}, {Name: "pg2", URL: "https://pg2:8008"}}})
+	require.NoError(t, err)
+	over, err := patroni.SwitchoverStages(patroni.SwitchoverOptions{Cluster: c, From: "pg1", To: "pg2"})
+	require.NoError(t, err)
+	fail, err := patroni.FailoverStages(patroni.FailoverOptions{Cluster: c, To: "pg2", Dead: []string{"pg1"}, Gone: failover.Statement{By: "a", Says: "b", Reason: "c"}})
+	require.NoError(t, err)
+	var built []string
+	for _, stages := range []patroni.Stages{over, fail} {
+		for _, stage := range []failover.Stage{stages.Check, stages.Move, stages.Verify} {
+			for _, s := range stage.Steps {
+				built = append(built, stage.Name+"/"+s.ID)
+				require.NotEmpty(t, s.Source, s.ID)
+			}
+		}
+	}
+	require.Equal(t, built, documented, strings.Join(built, " "))
+}
+
+func run(t *testing.T, p failover.Procedure) (*failover.Report, error) {
+	t.Helper()
+	return p.Run(t.Context(), failover.RunOptions{Journal: failovertest.Journal(t), Actor: "tester", Reason: "CHG-1"})
+}

@@ -1,0 +1,173 @@
+package patroni
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/01b61c5c/failover"
+)
+
+// Role is what a member does by its own word.
+type Role int
+
+// Roles of a member whose PostgreSQL runs. Everything else is unknown, also what is starting or stopping.
+const (
+	RoleUnknown Role = iota
+	RolePrimary
+	RoleReplica
+)
+
+// View is how a cluster stands. Leader is what the cluster's store says, which may be old for some seconds; Members is what
+// each member says of itself right now.
+type View struct {
+	Leader    string        // holder of the leader key; "" when nobody has it
+	Paused    bool          // Patroni does nothing by itself
+	Scheduled string        // when somebody has scheduled a switchover; "" when nobody has
+	Strangers []string      // members that Patroni lists and Config does not
+	Members   []MemberState // in the order of Config
+}
+
+// MemberState is what one member says of itself.
+type MemberState struct {
+	Name      string
+	Role      Role
+	Timeline  int      // it grows with each promotion
+	Position  int64    // bytes of WAL: written by a primary, received by a replica
+	Followers []string // of a primary: the members that stream from it
+	Answers   bool     // its Patroni answers, whatever it says
+	Err       error    // why Role is unknown
+}
+
+// View asks every member. It fails only when no member tells how the cluster stands.
+func (c *Cluster) View(ctx context.Context) (View, error) {
+	v := View{Members: make([]MemberState, len(c.config.Members))}
+	var work sync.WaitGroup
+	for i, m := range c.config.Members {
+		work.Go(func() { v.Members[i] = c.state(ctx, m) })
+	}
+	err := c.whole(ctx, &v)
+	work.Wait()
+	return v, err
+}
+
+// whole reads /cluster from the first member that answers.
+func (c *Cluster) whole(ctx context.Context, v *View) error {
+	var failed failover.Targets
+	for _, m := range c.config.Members {
+		var answer struct {
+			Members   []struct{ Name, Role string }
+			Pause     bool
+			Scheduled *struct{ At string } `json:"scheduled_switchover"`
+		}
+		if err := c.read(ctx, m, "/cluster", &answer); err != nil {
+			failed = append(failed, failover.TargetResult{Target: m.Name, Err: err})
+			continue
+		}
+		v.Paused = answer.Pause
+		if answer.Scheduled != nil {
+			v.Scheduled = answer.Scheduled.At
+		}
+		for _, listed := range answer.Members {
+			if listed.Role == "leader" {
+				v.Leader = listed.Name
+			}
+			if _, ours := c.member(listed.Name); !ours {
+				v.Strangers = append(v.Strangers, listed.Name)
+			}
+		}
+		return nil
+	}
+	return failed.Err()
+}
+
+// state asks one member about itself.
+func (c *Cluster) state(ctx context.Context, m Member) MemberState {
+	var answer struct {
+		State, Role string
+		Timeline    int
+		Xlog        struct {
+			Location int64
+			Received int64 `json:"received_location"`
+		}
+		Replication []struct {
+			Name  string `json:"application_name"`
+			State string
+		}
+		Patroni struct{ Name string }
+	}
+	s := MemberState{Name: m.Name}
+	if s.Err = c.read(ctx, m, "/patroni", &answer); s.Err != nil {
+		return s
+	}
+	s.Answers = true
+	if answer.Patroni.Name != "" && answer.Patroni.Name != m.Name { // older versions do not say it
+		s.Err = fmt.Errorf("it calls itself %s", failover.Printable(answer.Patroni.Name))
+		return s
+	}
+	s.Timeline, s.Position = answer.Timeline, max(answer.Xlog.Location, answer.Xlog.Received)
+	switch {
+	case answer.State != "running":
+		s.Err = errors.New("PostgreSQL is " + failover.Printable(answer.State))
+	case answer.Role == "primary" || answer.Role == "master": // master up to version 3
+		s.Role = RolePrimary
+		for _, r := range answer.Replication {
+			if r.State == "streaming" {
+				s.Followers = append(s.Followers, r.Name)
+			}
+		}
+	case answer.Role == "replica":
+		s.Role = RoleReplica
+	default:
+		s.Err = errors.New("its role is " + failover.Printable(answer.Role))
+	}
+	return s
+}
+
+// of returns what a member said of itself.
+func (v View) of(name string) MemberState {
+	if i := slices.IndexFunc(v.Members, func(m MemberState) bool { return m.Name == name }); i >= 0 {
+		return v.Members[i]
+	}
+	return MemberState{Name: name, Err: errors.New("it is not configured")}
+}
+
+// leads reports whether the store and all members agree that name is the only primary.
+func (v View) leads(name string) bool {
+	primaries := v.primaries()
+	return v.Leader == name && len(primaries) == 1 && primaries[0] == name
+}
+
+func (v View) primaries() (names []string) {
+	for _, m := range v.Members {
+		if m.Role == RolePrimary {
+			names = append(names, m.Name)
+		}
+	}
+	return names
+}
+
+// unknown names the members that cannot tell what they are, besides those a person answers for.
+func (v View) unknown(except []string) (names []string) {
+	for _, m := range v.Members {
+		if m.Role == RoleUnknown && !slices.Contains(except, m.Name) {
+			names = append(names, m.Name+" ("+m.Err.Error()+")")
+		}
+	}
+	return names
+}
+
+// leader is the sentence an operator reads.
+func (v View) leader() string {
+	text := "nobody leads"
+	if v.Leader != "" {
+		text = v.Leader + " leads"
+	}
+	if p := strings.Join(v.primaries(), ", "); p != v.Leader {
+		text += ", primary by its own word: " + p
+	}
+	return text
+}
