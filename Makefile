@@ -4,7 +4,8 @@ GO ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES = ./...
 # Real servers that the tests run against. On a Debian machine as root they are installed and required.
-PEER_PACKAGES = openssh-server openssh-sftp-server ksh dash bash expect slapd ldap-utils pacemaker corosync pacemaker-cli-utils iproute2
+PEER_PACKAGES = openssh-server openssh-sftp-server ksh dash bash expect slapd ldap-utils pacemaker corosync pacemaker-cli-utils iproute2 \
+	patroni postgresql-15 postgresql-client-15 etcd-server
 
 .PHONY: drill test peers lint fuzz bench aix
 
