@@ -3,11 +3,12 @@
 GO ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES = ./...
+MODULES = $(dir $(wildcard examples/*/go.mod))
 # Real servers that the tests run against. On a Debian machine as root they are installed and required.
 PEER_PACKAGES = openssh-server openssh-sftp-server ksh dash bash expect slapd ldap-utils pacemaker corosync pacemaker-cli-utils iproute2 \
 	patroni postgresql-15 postgresql-client-15 etcd-server
 
-.PHONY: drill test peers lint fuzz bench aix
+.PHONY: drill test modules peers lint fuzz bench aix
 
 drill:
 	$(GO) run ./examples/drill
@@ -16,6 +17,11 @@ drill:
 # skipped and named at the end.
 test: peers
 	@bash internal/peers/test.sh "$(GO)" $(PACKAGES)
+	@$(MAKE) --no-print-directory modules
+
+# The modules of their own, as a team builds them that imports this one.
+modules:
+	@for mod in $(MODULES); do echo "module $$mod"; (cd $$mod && $(GO) vet ./... && $(GO) test -race ./...) || exit 1; done
 
 # Node.js reads the PowerShell grammar and gcc serves the race detector; both are often there from elsewhere.
 peers:
