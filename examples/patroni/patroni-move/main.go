@@ -1,12 +1,11 @@
 // Patroni-move hands the leadership of a PostgreSQL cluster over, or promotes a member when the leader is dead.
 //
-//	patroni-move -members pg1=https://pg1:8008,pg2=https://pg2:8008 -from pg1 -to pg2 plan
-//	patroni-move … -journal move.journal -reason CHG-1042 -approve HASH run
-//	patroni-move … -journal move.journal status
-//	patroni-move … -journal move.journal -reason CHG-1042 undo
-//	patroni-move … -to pg2 -dead pg1 -gone "switched off" -known "I pulled the plug" plan
+//	patroni-move -config site.json plan
+//	patroni-move -config site.json -journal move.journal -reason CHG-1042 -approve HASH run
+//	patroni-move -config site.json -journal move.journal status
+//	patroni-move -config site.json -journal move.journal -reason CHG-1042 undo
 //
-// With -dead it is a failover, otherwise a switchover. "plan" changes nothing and prints the hash to approve; "run" changes nothing
+// Copy site.example.json and fill it in. With Dead it is a failover, otherwise a switchover. "plan" changes nothing and prints the hash to approve; "run" changes nothing
 // without it. A run that stops goes on when it is called again with the same journal. -approve is then the same.
 //
 // Exit statuses: 0 done, 1 nothing in effect, 2 usage, 3 in doubt, 4 a person is needed, 5 part of it in effect.
@@ -14,6 +13,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -34,35 +34,36 @@ func main() {
 	os.Exit(program(ctx, os.Args[1:], os.Stdout, os.Stderr)) //nolint:gocritic // nothing is left to stop
 }
 
+// settings are the configuration file, in JSON, and what the flags add.
 type settings struct {
-	members, user, passwordFile, roots, from, to, dead, gone, known string
-	journal, actor, reason, approve                                 string
-	clear                                                           bool
+	Members                   []patroni.Member
+	User, PasswordFile, Roots string   // of the REST API
+	InsecureClear             bool     // allow http, for a lab
+	From, To                  string   // the leader now and the leader to be
+	Dead                      []string // members that are off: a failover, without From
+	Gone, Known               string   // what you state of the dead members, and how you know it
+
+	actor, journal, reason, approve string
 }
 
 func program(ctx context.Context, args []string, out, errs io.Writer) int {
 	var s settings
 	flags := flag.NewFlagSet("patroni-move", flag.ContinueOnError)
 	flags.SetOutput(errs)
-	for _, f := range []struct {
-		name, usage string
-		at          *string
-	}{
-		{"members", "every member: `NAME=URL,NAME=URL`", &s.members}, {"user", "of the REST API", &s.user},
-		{"password", "`file` with the password of the user", &s.passwordFile}, {"roots", "PEM `file` with the authorities to trust", &s.roots},
-		{"from", "the leader now", &s.from}, {"to", "the leader to be", &s.to}, {"dead", "`members` that are off: a failover", &s.dead},
-		{"gone", "`what` you state of the dead members", &s.gone}, {"known", "`how` you know it", &s.known},
-		{"journal", "`file` that remembers the run", &s.journal}, {"actor", "who you are; the account's name where it is empty", &s.actor},
-		{"reason", "why, for example the change ticket", &s.reason}, {"approve", "`hash` of the plan you agree to", &s.approve},
-	} {
-		flags.StringVar(f.at, f.name, "", f.usage)
-	}
-	flags.BoolVar(&s.clear, "insecure-clear", false, "allow http, for a lab")
+	config := flags.String("config", "patroni-move.json", "`file` that says what is moved; see site.example.json")
+	flags.StringVar(&s.journal, "journal", "", "`file` that remembers the run")
+	flags.StringVar(&s.reason, "reason", "", "why, for example the change ticket")
+	flags.StringVar(&s.approve, "approve", "", "`hash` of the plan you agree to")
 	if err := flags.Parse(args); err != nil || flags.NArg() != 1 {
 		_, _ = fmt.Fprintln(errs, "give one of plan, run, undo, status")
 		return 2
 	}
-	if account, err := user.Current(); s.actor == "" && err == nil {
+	text, err := os.ReadFile(*config)
+	if err = errors.Join(err, json.Unmarshal(text, &s)); err != nil {
+		_, _ = fmt.Fprintln(errs, *config+":", err)
+		return 2
+	}
+	if account, err := user.Current(); err == nil {
 		s.actor = account.Username
 	}
 	status, err := s.do(ctx, flags.Arg(0), out)
@@ -133,24 +134,20 @@ func exit(r *failover.Report) int {
 }
 
 func (s settings) procedure() (failover.Procedure, error) {
-	config := patroni.Config{User: s.user, TLS: failover.TLS{RootsFile: s.roots}, InsecureClear: s.clear}
-	if s.passwordFile != "" {
+	config := patroni.Config{Members: s.Members, User: s.User, TLS: failover.TLS{RootsFile: s.Roots}, InsecureClear: s.InsecureClear}
+	if s.PasswordFile != "" {
 		config.Password = func(context.Context) (failover.Secret, error) {
-			text, err := os.ReadFile(s.passwordFile)
+			text, err := os.ReadFile(s.PasswordFile)
 			return failover.NewSecret(strings.TrimSpace(string(text))), err
 		}
-	}
-	for entry := range strings.SplitSeq(s.members, ",") {
-		name, url, _ := strings.Cut(entry, "=")
-		config.Members = append(config.Members, patroni.Member{Name: name, URL: url})
 	}
 	c, err := patroni.New(config)
 	switch {
 	case err != nil:
 		return failover.Procedure{}, err
-	case s.dead == "":
-		return patroni.Switchover(patroni.SwitchoverOptions{Cluster: c, From: s.from, To: s.to})
+	case len(s.Dead) == 0:
+		return patroni.Switchover(patroni.SwitchoverOptions{Cluster: c, From: s.From, To: s.To})
 	}
-	return patroni.Failover(patroni.FailoverOptions{Cluster: c, To: s.to, Dead: strings.Split(s.dead, ","),
-		Gone: failover.Statement{By: s.actor, Says: s.gone, Reason: s.known}})
+	return patroni.Failover(patroni.FailoverOptions{Cluster: c, To: s.To, Dead: s.Dead,
+		Gone: failover.Statement{By: s.actor, Says: s.Gone, Reason: s.Known}})
 }
