@@ -14,7 +14,7 @@ main() {
 	dir=$state/run.$run
 	stage=run
 	if [ ! -d "$dir" ] && mark "$state/lock"; then
-		put "$state/lock/run" "void.$run" || { rmdir "$state/lock"; cannot "$state/lock/run"; }
+		put "$state/lock/run" "void.$run" || { rmdir "$state/lock"; cannot "$state/lock"; }
 		stage=lock
 	fi
 	if mark "$dir"; then

@@ -81,7 +81,7 @@ hold() {
 	if mark "$state/lock"; then
 		put "$state/lock/run" "$1" && return 0
 		rmdir "$state/lock"
-		cannot "$state/lock/run"
+		cannot "$state/lock"
 	fi
 	owner=$(cat "$state/lock/run" 2>/dev/null)
 	[ "$owner" = "$1" ] || { echo "@@HELD ${owner:-?}"; exit 75; }

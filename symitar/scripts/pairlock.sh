@@ -56,7 +56,7 @@ claim() {
 	put "$lock/id" "$id" && put "$lock/claim" "$1" && return 0
 	rm -f "$lock/id" "$lock/claim"
 	rmdir "$lock"
-	cannot "$lock/id"
+	cannot "$lock"
 }
 
 # remove OWNER TO moves the lock away if it is OWNER's, and ends the script where it cannot.
