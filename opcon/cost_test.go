@@ -21,7 +21,7 @@ func (s *site) busy() {
 	for i := range 20 {
 		x := s.AddSchedule(&opcontest.Schedule{Name: fmt.Sprintf("SYM BUSY %02d", i),
 			Date: fmt.Sprintf("2026-08-%d", 21+i%3), Status: opcontest.InProcess})
-		for n := range 600 {
+		for n := range jobsPerSchedule {
 			j := &opcontest.Job{Name: fmt.Sprintf("JOB %03d", n), Schedule: x, Primary: fmt.Sprintf("OTHER%d", n%5)}
 			switch n % 20 {
 			case 0:
@@ -100,7 +100,7 @@ func TestFiltersAreOnlyAFirstCut(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, conf)
+			s := newSite(t, conf, withTimeouts(time.Minute, time.Minute))
 			s.agents["LONER"] = true
 			s.AddMachine(&opcontest.Machine{Name: "LONER"})
 			foreign := s.AddSchedule(&opcontest.Schedule{Name: "FOREIGN", Status: opcontest.InProcess})
@@ -111,7 +111,7 @@ func TestFiltersAreOnlyAFirstCut(t *testing.T) {
 					Status: opcontest.InProcess})
 				s.AddJob(j)
 			}
-			for i := range 500 {
+			for i := range jobsPerSchedule {
 				s.AddJob(&opcontest.Job{Name: fmt.Sprintf("OTHER %d", i), Schedule: foreign, Primary: "WINFTP"})
 			}
 			late := s.AddSchedule(&opcontest.Schedule{Name: "LATE", Status: opcontest.InProcess})
@@ -119,7 +119,7 @@ func TestFiltersAreOnlyAFirstCut(t *testing.T) {
 			s.Before("POST", "/api/scheduleactions", "hold", 0,
 				func() { s.AddJob(&opcontest.Job{Name: "ADDED", Schedule: late, Primary: "LONER"}) })
 			q := unplanned()
-			q.Machine = "LONER"
+			q.Machine, q.HoldTimeout = "LONER", 5*time.Minute
 			rec, err := s.client.Quiesce(context.Background(), q)
 			require.NoError(t, err)
 			require.Empty(t, s.Violations())
