@@ -146,7 +146,7 @@ func (r *run) once(ctx context.Context, i int) error {
 	s, st := r.p.Steps[i], r.j.state(r.p.Steps[i].ID)
 	switch {
 	case st.effect == effectFired:
-		return r.confirmed(ctx, i, proofProbed, nil, nil)
+		return r.confirmed(ctx, i, s.timeout(), proofProbed, nil, nil)
 	case st.effect != effectNone, r.resumed && st.attempts == 0 && !st.settled:
 		// A journal that lost its end does not know of a firing: the target is asked before the first one, too.
 		outcome, err := r.probe(ctx, i)
@@ -154,7 +154,7 @@ func (r *run) once(ctx context.Context, i int) error {
 		case err != nil || outcome == InDoubt:
 			return r.inDoubt(i, proofProbed, nil, err)
 		case outcome == Applied:
-			return r.confirmed(ctx, i, proofProbed, nil, nil)
+			return r.confirmed(ctx, i, s.timeout(), proofProbed, nil, nil)
 		case st.effect != effectNone:
 			found := Observation{Found: "the probe proves that it did not take effect"}
 			if err := r.outcome(i, NotApplied, proofProbed, found, nil, nil); err != nil {
@@ -169,6 +169,7 @@ func (r *run) once(ctx context.Context, i int) error {
 	if err := r.intent(i, obs, 1); err != nil {
 		return err
 	}
+	began := time.Now()
 	limit, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
 	facts, applyErr := r.apply(limit, i)
@@ -181,7 +182,7 @@ func (r *run) once(ctx context.Context, i int) error {
 	}
 	switch outcome {
 	case Applied:
-		return r.confirmed(ctx, i, by, facts, applyErr)
+		return r.confirmed(ctx, i, s.timeout()-time.Since(began), by, facts, applyErr)
 	case NotApplied:
 		err := stepError(s, NotApplied, "fix the cause and run again with the same journal", applyErr)
 		return errors.Join(err, r.outcome(i, NotApplied, by, obs, facts, err))
@@ -202,16 +203,16 @@ func (r *run) probe(ctx context.Context, i int) (Outcome, error) {
 	return outcome, err
 }
 
-// confirmed records that a Once took effect, then waits for the wanted state, on time of its own. It is never applied again,
-// also when that state does not come: exit code 0 with the roles unchanged is a fact for a person, not a reason to fire twice.
-func (r *run) confirmed(ctx context.Context, i int, by proof, facts *stepFacts, applyErr error) error {
+// confirmed records that a Once took effect, then waits for the wanted state as long as time is left for the step, and at least
+// for the time of one look. It is never applied again, also when that state does not come: exit code 0 with the roles unchanged is a fact for a person, not a reason to fire twice.
+func (r *run) confirmed(ctx context.Context, i int, left time.Duration, by proof, facts *stepFacts, applyErr error) error {
 	s := r.p.Steps[i]
 	if r.j.state(s.ID).effect != effectFired {
 		if err := r.outcome(i, Applied, by, Observation{}, facts, nil); err != nil {
 			return err
 		}
 	}
-	limit, cancel := context.WithTimeout(ctx, min(s.timeout(), DefaultTimeout))
+	limit, cancel := context.WithTimeout(ctx, max(left, min(s.timeout(), DefaultTimeout)))
 	defer cancel()
 	obs, err := r.until(limit, i)
 	if err == nil {

@@ -238,9 +238,9 @@ func TestOpConsPartIsBuiltFromTheFile(t *testing.T) {
 	server.Symitar("SYMAIX1", "home.example")
 	d := newDesk(t, "", fmt.Sprintf("opcon: {url: %q, fingerprint: %q, user: failover_svc, password: {env: OPCON_PASSWORD}, machine: SYMAIX1, reason: swap, addresses: {home: home.example, partner: partner.example}}\n",
 		server.URL, server.Fingerprint()))
-	require.Equal(t, 1, d.call("check"), "the password is missing")
+	require.Equal(t, 6, d.call("check"), "the password is missing")
 	t.Setenv("OPCON_PASSWORD", "wrong")
-	require.Equal(t, 1, d.call("check"))
+	require.Equal(t, 6, d.call("check"))
 	t.Setenv("OPCON_PASSWORD", "secret")
 	require.Zero(t, d.call("check"))
 	require.Zero(t, d.call("plan"))
