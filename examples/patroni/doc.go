@@ -39,7 +39,7 @@
 //
 // # What must be true first
 //
-// The REST API of every member can be reached, as a rule on port 8008, with the user of restapi.authentication where there is
+// The REST API of every member can be reached, usually on port 8008, with the user of restapi.authentication where there is
 // one. Without a quorum of its store (etcd, Consul and so on) Patroni moves nothing, and neither does this package.
 //
 // # What the answers of Patroni mean
@@ -48,7 +48,7 @@
 //     of" (seen in api.py, 3.0.2 and 4.1). So the leader is looked at, whatever the answer.
 //   - 202: scheduled for later (documented). This package schedules nothing; it would be in doubt.
 //   - 400 and 412: something was wrong (documented), found before anything was written: not done (seen in api.py). So are 401 and
-//     403 (documented: the user is checked first), 404 and 501.
+//     403 (seen: the user is checked first), 404 and 501 (seen: the call is not known).
 //   - 503: something went wrong (documented). It proves nothing: it is also the answer when the time of polling is over, "status
 //     unknown", while the order still stands in the store (seen), and it can come from a reading of the store that was older than
 //     the order (inferred: version 3.0.2 reads etcd with serializable).

@@ -185,6 +185,38 @@ func TestTheLockKeepsTheRulesOfALock(t *testing.T) {
 		require.NoError(t, s.doors["pg1"].Arm(http.MethodPatch, fault))
 		failovertest.TestLock(t, func(testing.TB) failover.Lock { return s.cluster.Lock() })
 	}
+	for round := range 5 {
+		s.contend(t, round)
+	}
+}
+
+// contend lets several want the lock at the same time: at most one gets it, and it keeps it.
+func (s *site) contend(t *testing.T, round int) {
+	t.Helper()
+	var work sync.WaitGroup
+	got := make([]error, 4)
+	claim := func(i int) failover.Claim {
+		return failover.Claim{ID: fmt.Sprintf("C%d-%d", round, i), Owner: "tester"}
+	}
+	for i := range got {
+		work.Go(func() { got[i] = s.cluster.Lock().Acquire(t.Context(), claim(i)) })
+	}
+	work.Wait()
+	winners := 0
+	for i, err := range got {
+		if err == nil {
+			winners++
+			require.NoError(t, s.cluster.Lock().Check(t.Context(), claim(i)))
+			require.NoError(t, s.cluster.Lock().Release(t.Context(), claim(i)))
+			continue
+		}
+		require.ErrorIs(t, err, failover.ErrLocked)
+	}
+	require.LessOrEqual(t, winners, 1)
+	_, held, err := s.cluster.Lock().Holder(t.Context())
+	require.NoError(t, err)
+	require.False(t, held, "nobody is left in the lock")
+	t.Logf("round %d: %d of %d got it", round, winners, len(got))
 }
 
 func TestTenSwitchoversLoseNoRowAndNeverHaveTwoLeaders(t *testing.T) {

@@ -2,6 +2,7 @@ package patroni_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -19,8 +20,9 @@ import (
 )
 
 // standing is a cluster that never moves: pg1 leads, pg2 follows, and an order is answered by a fixed status.
-func standing(t *testing.T, status int) (failover.Procedure, *atomic.Int32) {
+func standing(t *testing.T, status int, roles ...string) (failover.Procedure, *atomic.Int32) {
 	t.Helper()
+	roles = append(roles, "master", "replica")
 	var orders atomic.Int32
 	member := func(name, role string) patroni.Member {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -40,7 +42,7 @@ func standing(t *testing.T, status int) (failover.Procedure, *atomic.Int32) {
 		t.Cleanup(server.Close)
 		return patroni.Member{Name: name, URL: server.URL}
 	}
-	c, err := patroni.New(patroni.Config{InsecureClear: true, Members: []patroni.Member{member("pg1", "master"), member("pg2", "replica")}})
+	c, err := patroni.New(patroni.Config{InsecureClear: true, Members: []patroni.Member{member("pg1", roles[0]), member("pg2", roles[1])}})
 	require.NoError(t, err)
 	p, err := patroni.Switchover(patroni.SwitchoverOptions{Cluster: c, From: "pg1", To: "pg2", Limit: 300_000_000})
 	require.NoError(t, err)
@@ -63,6 +65,22 @@ func TestOnlyADocumentedRefusalProvesThatNothingWasDone(t *testing.T) {
 			if want == failover.NotApplied {
 				require.EqualValues(t, 1, orders.Load(), "a refusal is no reason to ask again")
 			}
+		})
+	}
+}
+
+func TestTwoPrimariesAndUnknownRolesStopEverything(t *testing.T) {
+	for _, roles := range [][]string{{"master", "primary"}, {"primary", "standby_leader"}, {"", "replica"}, {"replica", "replica"}} {
+		t.Run(strings.Join(roles, "-"), func(t *testing.T) {
+			p, orders := standing(t, 200, roles...)
+			report, err := run(t, p)
+			require.ErrorIs(t, err, failover.ErrPrecondition)
+			require.Equal(t, roles[0] == "master", errors.Is(err, patroni.ErrTwoLeaders), "%v", err)
+			require.Equal(t, failover.ResultFailed, report.Result)
+			require.Zero(t, orders.Load())
+			waive := map[string]string{"check/members": "it is fine"}
+			_, err = p.Run(t.Context(), failover.RunOptions{Journal: failovertest.Journal(t), Actor: "a", Reason: "b", Waive: waive})
+			require.ErrorIs(t, err, failover.ErrInvalid, "nobody may waive it")
 		})
 	}
 }

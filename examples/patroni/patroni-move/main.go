@@ -125,12 +125,8 @@ func (s settings) do(ctx context.Context, verb string, out io.Writer) (int, erro
 
 // exit is the exit status for how a run ended.
 func exit(r *failover.Report) int {
-	status, known := map[failover.Result]int{failover.ResultCompleted: 0, failover.ResultUndone: 0, failover.ResultInDoubt: 3,
-		failover.ResultWaiting: 4, failover.ResultPartWay: 5, failover.ResultInterrupted: 5}[r.Result]
-	if !known {
-		return 1
-	}
-	return status
+	return [...]int{failover.ResultNone: 1, failover.ResultCompleted: 0, failover.ResultFailed: 1, failover.ResultPartWay: 5, failover.ResultInDoubt: 3,
+		failover.ResultWaiting: 4, failover.ResultStopped: 1, failover.ResultInterrupted: 5, failover.ResultUndone: 0}[r.Result]
 }
 
 func (s settings) procedure() (failover.Procedure, error) {
