@@ -43,7 +43,7 @@ func (r *run) attempt(ctx context.Context, i, attempt int, left time.Duration, o
 	}
 	limit, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
-	applyErr, facts := r.apply(limit, i)
+	facts, applyErr := r.apply(limit, i)
 	refused := OutcomeOf(applyErr) == NotApplied
 	err := applyErr
 	if !errors.Is(applyErr, ErrUnresponsive) && ctx.Err() == nil && (!refused || before != effectNone) {
@@ -99,16 +99,16 @@ func (r *run) effect(ctx, limit context.Context, i int, applyErr error) (Observa
 }
 
 // apply calls the step's Apply. Facts of a call that is not waited for any more are refused.
-func (r *run) apply(limit context.Context, i int) (error, *stepFacts) { //nolint:revive // the error is the subject here
+func (r *run) apply(limit context.Context, i int) (*stepFacts, error) {
 	return r.act(limit, i, "apply", r.p.Steps[i].Apply)
 }
 
-func (r *run) act(limit context.Context, i int, what string, fn func(context.Context) error) (error, *stepFacts) { //nolint:revive // as above
+func (r *run) act(limit context.Context, i int, what string, fn func(context.Context) error) (*stepFacts, error) {
 	facts := r.facts(i)
 	facts.writes = true
 	err := do(r.stepContext(limit, i, facts), what+" "+r.p.Steps[i].ID, fn)
 	facts.over.Store(true)
-	return err, facts
+	return facts, err
 }
 
 func (r *run) intent(i int, obs Observation, attempt int) error {
@@ -147,7 +147,7 @@ func (r *run) once(ctx context.Context, i int) error {
 	switch {
 	case st.effect == effectFired:
 		return r.confirmed(ctx, i, proofProbed, nil, nil)
-	case st.effect != effectNone, r.resumed && st.attempts == 0:
+	case st.effect != effectNone, r.resumed && st.attempts == 0 && !st.settled:
 		// A journal that lost its end does not know of a firing: the target is asked before the first one, too.
 		outcome, err := r.probe(ctx, i)
 		switch {
@@ -171,7 +171,7 @@ func (r *run) once(ctx context.Context, i int) error {
 	}
 	limit, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
-	applyErr, facts := r.apply(limit, i)
+	facts, applyErr := r.apply(limit, i)
 	outcome, by := OutcomeOf(applyErr), proofAnswer
 	if outcome == InDoubt && ctx.Err() == nil && !errors.Is(applyErr, ErrUnresponsive) {
 		probed, probeErr := r.probe(ctx, i)

@@ -190,6 +190,7 @@ func (r *run) manual(ctx context.Context, i int) error {
 			return r.waiting(s, obs, nextManual, fmt.Errorf("%w: %s", ErrWaiting, s.Help))
 		}
 		word, err := r.confirm(i, obs)
+		r.lanes[r.p.in[i]].waited = true // an answer may have taken days
 		if err == nil {
 			err = word.Validate("Confirm")
 		}

@@ -207,7 +207,7 @@ func TestAnApprovedPlanCoversOnlyWhatItShowed(t *testing.T) {
 		}
 		return w, procedure(w.change("a"), b)
 	}
-	w, p := build()
+	_, p := build()
 	j := failovertest.Journal(t)
 	plan, err := p.Plan(t.Context(), j)
 	require.NoError(t, err)
@@ -221,7 +221,7 @@ func TestAnApprovedPlanCoversOnlyWhatItShowed(t *testing.T) {
 	require.Len(t, rep.Decisions, 1)
 	assert.Equal(t, plan.Findings, rep.Decisions[0].Findings)
 
-	w, p = build()
+	w, p := build()
 	w.on["surprise"] = true
 	o = options(failovertest.Journal(t))
 	o.Approved = plan.Findings

@@ -59,10 +59,12 @@ func (r *run) ready(ctx context.Context, i, attempt int) (obs Observation, done 
 		if err != nil {
 			return obs, false, err
 		}
-		if s.Kind == Once || asked {
+		lane := &r.lanes[r.p.in[i]]
+		if s.Kind == Once || asked || lane.waited {
 			if err := r.standing(ctx, i); err != nil {
 				return obs, false, err
 			}
+			lane.waited = false
 		}
 		if err := r.lockStillOurs(ctx); err != nil {
 			return obs, false, err

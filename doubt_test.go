@@ -308,3 +308,21 @@ func TestFailedMeansThatNothingIsInEffect(t *testing.T) {
 		}
 	}
 }
+
+// A person's word on a firing that no record knows of is not asked for again.
+func TestAPersonSettlesAFiringThatCannotBeTold(t *testing.T) {
+	w := newWorld()
+	s := w.once("macro")
+	s.Probe = func(context.Context) (failover.Outcome, error) { return failover.InDoubt, nil }
+	p := procedure(w.check("go"), s)
+	j := failovertest.Journal(t)
+	_, err := p.Run(t.Context(), options(j))
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	w.on["go"] = true
+	_, err = p.Run(t.Context(), options(j))
+	require.ErrorIs(t, err, failover.ErrInDoubt, "a resumed run asks the probe first")
+	require.NoError(t, j.Resolve("macro", failover.NotApplied, "op", "looked at the target"))
+	_, err = p.Run(t.Context(), options(j))
+	require.NoError(t, err)
+	assert.Equal(t, 1, w.thrown["macro"])
+}

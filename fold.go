@@ -56,6 +56,7 @@ type stepState struct {
 	undoOpen   bool // an undo may have taken effect
 	undoBefore bool // undoOpen before the attempt that is under way
 	undone     bool
+	settled    bool // a person said that it was not applied
 	attempts   int
 	run        int    // in which the newest word on a Check was given, counted from 1
 	confirmed  bool   // a person's word that no look has tested yet
@@ -297,7 +298,7 @@ func (st *stepState) resolve(rec record) {
 	case applied:
 		st.effect = effectApplied
 	default:
-		st.effect, st.looked = effectNone, StatusFailed
+		st.effect, st.looked, st.settled = effectNone, StatusFailed, true
 	}
 	st.before = st.effect
 }

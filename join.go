@@ -109,8 +109,9 @@ func (p Procedure) part(i int) string {
 // lane is what a run knows of a part.
 type lane struct {
 	from, to int
-	begun    int // index of the last step that was begun before this run, or -1
-	pending  int // index of the last step that was not done before this run, Checks excepted, or -1
+	begun    int  // index of the last step that was begun before this run, or -1
+	pending  int  // index of the last step that was not done before this run, Checks excepted, or -1
+	waited   bool // a person was waited for since the standing Checks were looked at
 }
 
 func (p Procedure) lanes() []lane {

@@ -226,7 +226,7 @@ func (j *Journal) append(rec record) error {
 		return journalError("write journal", j.store.String(), "report this as a bug", err)
 	}
 	var written record
-	if _, err := unseal(line, &written); err == nil {
+	if _, err = unseal(line, &written); err == nil {
 		err = written.check(j.fold.kinds)
 	}
 	if err != nil {

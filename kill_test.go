@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -123,7 +122,7 @@ func TestKillAtRandomInstants(t *testing.T) {
 		}
 		finished++
 	}
-	t.Log(fmt.Sprintf("%d kills, %d finished procedures, 0 effects twice, 0 lost, in %s", done, finished, time.Since(began).Round(time.Second)))
+	t.Logf("%d kills, %d finished procedures, 0 effects twice, 0 lost, in %s", done, finished, time.Since(began).Round(time.Second))
 }
 
 // undisturbed is how long the process takes that nobody kills.

@@ -34,7 +34,7 @@ const (
 	ActionApply                         // the change would be made
 	ActionConfirm                       // a person would be asked to do it
 	ActionWait                          // the run would wait until it holds
-	ActionLater                         // a check that does not hold yet, behind steps that may bring it about
+	ActionLater                         // it does not hold or cannot be observed yet, behind steps that may bring it about
 	ActionBlock                         // the run would stop here
 )
 
@@ -110,7 +110,7 @@ func (p Procedure) Plan(ctx context.Context, j *Journal) (Plan, error) {
 		ps.Action = s.action(obs, err)
 		ps.Later = pending && (s.Kind == Change || s.Kind == Once)
 		switch {
-		case ps.Action == ActionBlock && s.Kind == Check && pending:
+		case ps.Action == ActionBlock && pending:
 			ps.Action = ActionLater
 		case ps.Action == ActionApply || ps.Action == ActionConfirm:
 			pending = true

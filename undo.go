@@ -165,7 +165,7 @@ func (r *run) undoStep(ctx context.Context, i int) error {
 	r.stepEvent(i, Event{Kind: EventAttempt, Observation: obs, Attempt: 1})
 	limit, end := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
 	defer end()
-	err, facts := r.act(limit, i, "undo", s.Undo)
+	facts, err := r.act(limit, i, "undo", s.Undo)
 	if errors.Is(err, errNothingToUndo) {
 		return r.undoOutcome(i, Applied, Observation{Found: "nothing to take back"}, facts, nil)
 	}

@@ -62,6 +62,8 @@ func (o TransferOptions) validate() (TransferOptions, error) {
 		return o, failover.Invalid("TransferOptions.Then", fmt.Sprintf("is %d", o.Then), "use Stay or MoveBack")
 	case o.Hold < 0 || o.Hold > maxHold:
 		return o, failover.Invalid("TransferOptions.Hold", "is "+o.Hold.String(), "use zero for the default, or up to "+maxHold.String())
+	case o.Failback.Policy < FailbackUnknown || o.Failback.Policy > FailbackAllowed:
+		return o, failover.Invalid("TransferOptions.Failback", "is "+o.Failback.Policy.String(), "use a value read from the group, or none")
 	case o.StopTime < 0:
 		return o, failover.Invalid("TransferOptions.StopTime", "is negative", "use zero to leave the check out")
 	case o.Move.Expect != "":
@@ -137,7 +139,8 @@ func Transfer(c Cluster, o TransferOptions) (failover.Procedure, error) {
 	return failover.Procedure{
 		Name: "cluster.Transfer",
 		Parameters: []failover.Parameter{{Name: "group", Value: o.Group}, {Name: "target", Value: o.Target}, {Name: "from", Value: o.From},
-			{Name: "then", Value: then}, {Name: "stop time", Value: o.StopTime.String()}, {Name: "disks", Value: strings.Join(o.Disks, ", ")}},
+			{Name: "then", Value: then}, {Name: "stop time", Value: o.StopTime.String()}, {Name: "disks", Value: strings.Join(o.Disks, ", ")},
+			{Name: "failback afterwards", Value: strings.TrimSpace(o.Failback.Policy.String() + " " + o.Failback.Raw)}},
 		Stages: append(stages, s.Finish),
 		Lock:   c.Lock(),
 	}, nil

@@ -36,12 +36,21 @@ therefore run only where the cluster does not run the service, the service is di
 appears meanwhile, and stopped, checked and set back to its former start mode and account afterwards. While a node's
 service is disabled the cluster cannot fail over to that node.
 
+# How long a check holds
+
+Every check is looked at again when a run is resumed, after every wait for a person and right before each step that cannot be
+repeated, until the step whose work makes it untrue: check/installed until the guard disables the service, check/service until
+the installer is run, which may start it. What protects against two running services, a wrong node or a loss stands to the
+last installer or the last move. passive/ready and active/ready look right before the installer. While a person runs an
+installer no check stands that this can make untrue.
+
 # The installer
 
 Neither switches nor exit codes of the EFT installer are published. [Installer] is therefore a specification, and by
 default a person runs it. A silent run is started at most once per node and journal: the node itself claims the run
-before it starts anything. It is judged by file version, uninstall entry and service; the exit code alone proves nothing
-in either direction, but a bad one stops the run. An installer that takes too long is never killed.
+before it starts anything. Where the answer to the start is lost, its trace is looked for during Installer.Settle; none by then counts as
+not started (inferred), and the same run can be started again. It is judged by file version, uninstall entry and service; the
+exit code alone proves nothing in either direction, but a bad one stops the run. An installer that takes too long is never killed.
 
 # Order and time
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
@@ -182,24 +183,43 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 				guarded = append(guarded, service.Name)
 			}
 		}
-		return n.StartInstaller(ctx, Start{ID: id, Path: i.Path, SHA256: i.SHA256, Args: i.Args, Env: i.Env, Logs: i.Logs, Guard: guarded})
+		if err := n.StartInstaller(ctx, Start{ID: id, Path: i.Path, SHA256: i.SHA256, Args: i.Args, Env: i.Env, Logs: i.Logs, Guard: guarded}); err != nil {
+			return err
+		}
+		// That it was taken is the node's word; that it runs or ran is what counts.
+		if run, err := n.InstallerRun(ctx, id); err != nil || run.State == NotStarted {
+			return &failover.Error{Op: "run installer", Target: n.Name(), Outcome: failover.InDoubt, Next: "look whether an installer runs on the node",
+				Err: errors.Join(failover.ErrNotObserved, err)}
+		}
+		return nil
 	}
 	s.Probe = func(ctx context.Context) (failover.Outcome, error) {
 		id, _, err := u.runID(ctx, role)
 		if err != nil {
 			return failover.InDoubt, err
 		}
+		return u.probeRun(ctx, n, id)
+	}
+	return s
+}
+
+// probeRun looks for the trace of a run for the time that a start may still be on its way. None by then means that it was not
+// started; one that comes later still all the same is not repeated, since the node lets this ID run once.
+func (u upgrade) probeRun(ctx context.Context, n Node, id string) (failover.Outcome, error) {
+	for began := time.Now(); ; {
 		run, err := n.InstallerRun(ctx, id)
 		switch {
 		case err != nil:
 			return failover.InDoubt, err
-		case run.State == NotStarted:
-			// Also when a start is still on its way: the node lets this ID run once, whoever comes first.
+		case run.State != NotStarted:
+			return failover.Applied, nil
+		case time.Since(began) >= u.o.Installer.Settle:
 			return failover.NotApplied, nil
 		}
-		return failover.Applied, nil
+		if err := wait(ctx, min(u.o.Poll, u.o.Installer.Settle)); err != nil {
+			return failover.InDoubt, err
+		}
 	}
-	return s
 }
 
 // firstRole is the node that is upgraded first.

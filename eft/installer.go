@@ -30,6 +30,11 @@ const (
 // DefaultStopAfter is how long an installer is followed when nothing else is said.
 const DefaultStopAfter = 30 * time.Minute
 
+// DefaultSettle is how long the trace of an installer is waited for whose start was not answered.
+const DefaultSettle = 30 * time.Second
+
+const maxSettle = 45 * time.Second // a probe has a minute
+
 // Installer specifies the installer of the new version and how to judge a run of it.
 type Installer struct {
 	Path    string  // where it lies on each node: on a local disk, never a share, in a folder only administrators may write to
@@ -53,6 +58,7 @@ type Installer struct {
 
 	WarnAfter time.Duration // tells the observer that it takes long; 0 means half of StopAfter
 	StopAfter time.Duration // the run stops following it; the installer itself is never killed. 0 means DefaultStopAfter
+	Settle    time.Duration // how long a start whose answer was lost may still be on its way (inferred); 0 means DefaultSettle, at most 45 s
 	Logs      []string      // files or patterns on the node to collect afterwards, for example C:\Windows\Temp\*\Installer.log
 	Space     int64         // bytes that must be free beside Path; 0 means three times Size
 }
@@ -88,6 +94,8 @@ func (i Installer) validate() (Installer, error) {
 		return bad("Args", "are given for a run by a person", "use Silent, or leave them out")
 	case i.Mode == Silent && len(i.Args) == 0:
 		return bad("Args", "are empty", "give the switches that make it silent, tried in a laboratory, or use ByOperator")
+	case i.Settle < 0 || i.Settle > maxSettle:
+		return bad("Settle", "is "+i.Settle.String(), "use zero for the default, or up to "+maxSettle.String())
 	case i.WarnAfter < 0 || i.StopAfter < 0 || i.Space < 0:
 		return bad("StopAfter", "or WarnAfter or Space is negative", "use zero for the default")
 	}
@@ -111,6 +119,9 @@ func (i Installer) validate() (Installer, error) {
 	}
 	if i.StopAfter == 0 {
 		i.StopAfter = DefaultStopAfter
+	}
+	if i.Settle == 0 {
+		i.Settle = DefaultSettle
 	}
 	if i.WarnAfter == 0 {
 		i.WarnAfter = i.StopAfter / 2

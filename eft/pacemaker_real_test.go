@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -171,7 +172,7 @@ func TestUpgradeOnARealCluster(t *testing.T) {
 	// The installer lies in the node's own folder; both nodes see one file system here, so it is one file.
 	proc, err := eft.Upgrade(eft.Options{Cluster: c, Group: "eft", Active: active, Passive: passive, Admin: settings{c, plain},
 		Installer: eft.Installer{Path: filepath.Join(root, "installer"), SHA256: hex.EncodeToString(sum[:]), Size: int64(len(text)), Version: eft.Version{8, 1, 0, 16},
-			Mode: eft.Silent, Args: []string{"--repair", "it's `quoted` $(here)"}, StopAfter: time.Minute,
+			Mode: eft.Silent, Args: []string{"--repair", "it's `quoted` $(here)"}, StopAfter: time.Minute, Settle: time.Second,
 			Source: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader([]byte(text))), nil }},
 		ConfigDir: filepath.Join(plain, "config"), BackupDir: filepath.Join(root, "backup"), Poll: 100 * time.Millisecond, Verify: 20 * time.Second, Hold: 200 * time.Millisecond,
 		Move:  cluster.MoveOptions{Timeout: 40 * time.Second, Poll: 100 * time.Millisecond, Grace: 3 * time.Second, Settle: 4 * time.Second},
@@ -179,22 +180,27 @@ func TestUpgradeOnARealCluster(t *testing.T) {
 	require.NoError(t, err)
 
 	journal := filepath.Join(t.TempDir(), "j")
-	run := func(ctx context.Context, observer func(failover.Event)) error {
+	run := func(ctx context.Context, proc failover.Procedure) error {
 		j, err := failovertest.JournalAt(journal)
 		require.NoError(t, err)
-		_, err = proc.Run(ctx, failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Observer: observer})
+		_, err = proc.Run(ctx, failover.RunOptions{Journal: j, Actor: "anna", Reason: "test"})
 		require.NoError(t, j.Close())
 		return err
 	}
+	// The process ends right after it has started the installer.
 	ctx, cancel := context.WithCancel(t.Context())
-	err = run(ctx, func(e failover.Event) {
-		if e.Step.ID == "passive/install" && e.Kind == failover.EventWaiting {
-			cancel()
-		}
-	})
-	cancel()
-	require.ErrorIs(t, err, context.Canceled)
-	require.NoError(t, run(t.Context(), nil))
+	defer cancel()
+	steps := proc.AllSteps()
+	install := steps[slices.IndexFunc(steps, func(s failover.Step) bool { return s.ID == "passive/install" })]
+	start := install.Apply
+	install.ID, install.Apply = "install", func(ctx context.Context) error {
+		defer cancel()
+		return start(ctx)
+	}
+	ends, err := proc.Replace("passive/install", install)
+	require.NoError(t, err)
+	require.ErrorIs(t, run(ctx, ends), context.Canceled)
+	require.NoError(t, run(t.Context(), proc))
 
 	after, err := c.Group(t.Context(), "eft")
 	require.NoError(t, err)

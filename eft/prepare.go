@@ -176,8 +176,8 @@ func (u upgrade) backup() failover.Stage {
 			if err == nil {
 				err = m.usable(node.Name(), b.To)
 			}
-			if err != nil {
-				return err
+			if err != nil { // it was asked for, so something of it may be there or come
+				return &failover.Error{Op: "back up", Target: node.Name(), Outcome: failover.InDoubt, Next: failover.NextOf(err), Err: err}
 			}
 			return copyFact.Save(ctx, copied{Files: len(m.Files), Bytes: m.Bytes(), Hash: m.Hash})
 		}, failover.NothingToUndo)

@@ -39,7 +39,13 @@ func Upgrade(o Options) (failover.Procedure, error) {
 	if err != nil {
 		return failover.Procedure{}, err
 	}
+	return u.local()
+}
+
+// local puts the stages together for a program on each node's own disk.
+func (u upgrade) local() (failover.Procedure, error) {
 	var (
+		o      = u.o
 		move   = u.vendor("5", "", "change ownership of the EFT Server service and its resources to the newly upgraded node")
 		verify = u.vendor("7.1", "", "double-check that the settings are as expected, including checking the version")
 		back   = u.vendor("7.2", "", "change ownership to the passive node, and then repeat step A")
@@ -75,7 +81,13 @@ func UpgradeShared(o Options) (failover.Procedure, error) {
 	if err != nil {
 		return failover.Procedure{}, err
 	}
+	return u.onSharedDisk()
+}
+
+// onSharedDisk puts the stages together for a program on the shared disk.
+func (u upgrade) onSharedDisk() (failover.Procedure, error) {
 	var (
+		o      = u.o
 		online = u.vendor("", "8", "bring the EFT Server group online")
 		verify = u.vendor("", "9.1", "double-check that the settings are as expected, including checking the version")
 		back   = u.vendor("", "9.2", "change ownership to the passive node, and then repeat step A")

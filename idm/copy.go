@@ -199,6 +199,20 @@ func compareServerData(ctx context.Context, from, to *Server, o ServerDataOption
 	r := &ServerDataReport{From: from.DN(), To: to.DN()}
 	q := Query{Base: o.DriverSet, Scope: ScopeSubtree, Attributes: wanted,
 		Filter: "(|(objectClass=DirXML-DriverSet)(objectClass=DirXML-Driver)(objectClass=DirXML-GlobalConfigDef)(objectClass=DirXML-uiExtensions))"}
+	noReplica := func(dn string, err error) error {
+		if !errors.Is(err, ErrNoEntry) {
+			return err
+		}
+		return &failover.Error{Op: "compare per-server values of", Target: dn, Outcome: failover.NotApplied,
+			Next: "add a replica of the driver set to " + to.DN() + ", or wait until it has synchronized", Err: err}
+	}
+	held := map[string]Entry{} // one search in place of a read for each object
+	for e, err := range to.Entries(ctx, q) {
+		if err != nil {
+			return nil, nil, noReplica(o.DriverSet, err)
+		}
+		held[strings.ToLower(e.DN)] = e
+	}
 	for e, err := range from.Entries(ctx, q) {
 		if err != nil {
 			return nil, nil, err
@@ -207,13 +221,11 @@ func compareServerData(ctx context.Context, from, to *Server, o ServerDataOption
 			continue
 		}
 		r.Objects++
-		there, err := to.Read(ctx, e.DN, wanted...)
-		if err != nil {
-			if errors.Is(err, ErrNoEntry) {
-				return nil, nil, &failover.Error{Op: "compare per-server values of", Target: e.DN, Outcome: failover.NotApplied,
-					Next: "add a replica of the driver set to " + to.DN() + ", or wait until it has synchronized", Err: err}
+		there, ok := held[strings.ToLower(e.DN)]
+		if !ok {
+			if there, err = to.Read(ctx, e.DN, wanted...); err != nil {
+				return nil, nil, noReplica(e.DN, err)
 			}
-			return nil, nil, err
 		}
 		list := &r.Differences
 		if shared && SameDN(sel.holder(e.DN), o.DriverSet) {
@@ -433,16 +445,16 @@ func (s *Server) addListed(ctx context.Context, holders map[string]bool, forServ
 		}
 	}
 	slices.Sort(dns)
+	stored, failed := s.namedPasswordsOf(ctx, dns)
 	for _, dn := range dns {
-		stored, err := s.NamedPasswords(ctx, dn)
-		if err != nil {
+		if err := failed[dn]; err != nil {
 			if ctx.Err() != nil || errors.Is(err, ErrLineLost) || errors.Is(err, ErrUnreachable) {
 				return err
 			}
 			list.Gaps = append(list.Gaps, fmt.Sprintf("the named passwords of %s on %s cannot be listed: %v", dn, s.DN(), err))
 			continue
 		}
-		for _, p := range stored {
+		for _, p := range stored[dn] {
 			needs.add(SecretNeeded{Kind: SecretNamed, Object: dn, Server: forServer, Name: p.Name, DisplayName: p.DisplayName,
 				Because: "it is set on " + s.DN()}, dn)
 		}

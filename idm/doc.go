@@ -139,6 +139,14 @@
 //  3. Disable and stop the drivers on the old server
 //  4. Observe that nothing of it runs on the old server
 //
+// # Checks
+//
+// Each check says up to which step it must hold. A run that goes on after a pause, or behind a person's answer, looks again at every
+// check that still must hold. Rights, passwords, references and the drivers that run on the source must hold until the drivers are stopped there,
+// in a failover until they are started. The engine, the replicas and the per-server values of the target must hold until the drivers are started.
+// That the source is out must hold until the last step, and nobody may waive it. A source that dies after it was seen stopped and
+// disabled counts as out. In [Prepare] every check must hold until the trial.
+//
 // # Passwords
 //
 // No export and no copy carries passwords. They come from a [PasswordSource] as failover.Secret when they are needed, go to the server inside TLS, and appear in no journal,

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/fanout"
 )
 
 // SetApplicationPassword sets the password with which the driver's shim logs in to its application, on this server only
@@ -110,6 +112,29 @@ func (s *Server) NamedPasswords(ctx context.Context, dn string) ([]NamedPassword
 		return nil, unknownLayout(opListNamedPasswords, dn, answer)
 	}
 	return list, nil
+}
+
+// namedPasswordsOf asks for the named passwords of many objects, a few at a time. An object is in exactly one of the two maps.
+func (s *Server) namedPasswordsOf(ctx context.Context, dns []string) (map[string][]NamedPassword, map[string]error) {
+	lists, failed := map[string][]NamedPassword{}, map[string]error{}
+	var mu sync.Mutex
+	err := fanout.Each(ctx, DefaultLimit, dns, self, func(ctx context.Context, dn string) error {
+		list, err := s.NamedPasswords(ctx, dn)
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil {
+			lists[dn] = list
+		}
+		return err
+	})
+	if all, ok := errors.AsType[failover.Targets](err); ok {
+		for _, r := range all {
+			if r.Err != nil {
+				failed[r.Target] = r.Err
+			}
+		}
+	}
+	return lists, failed
 }
 
 func namedPasswords(elements []*ber.Packet) ([]NamedPassword, bool) {

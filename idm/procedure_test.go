@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -411,4 +412,26 @@ func TestOptionsAreCheckedBeforeAnything(t *testing.T) {
 		require.NotEmpty(t, failover.NextOf(err), name)
 	}
 	require.False(t, errors.Is(switchWith(good), failover.ErrInvalid))
+}
+
+// The limit is for work, not for waiting: with one driver at a time all are asked to start before the first one is up.
+func TestStartsOverlap(t *testing.T) {
+	const drivers = 5
+	var later atomic.Int64
+	cfg := smallPair()
+	cfg.Drivers, cfg.StartTime = drivers, time.Hour
+	cfg.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	m := newMove(t, cfg)
+	var asked atomic.Int64
+	m.tree.Inject(idmtest.Fault{Server: "srv2", Extended: 15, Times: -1, Do: func() {
+		if asked.Add(1) == drivers {
+			later.Store(int64(2 * time.Hour)) // only now does any of them come up
+		}
+	}})
+	route := m.route(open(t, m.tree, "srv2"))
+	route.Limit = 1
+	p, err := idm.Switchover(idm.SwitchoverOptions{Route: route, Source: open(t, m.tree, "srv1"), CacheDir: m.dir})
+	require.NoError(t, err)
+	m.mustRun(p, "x")
+	m.stand("srv2", "srv1", idmtest.Auto)
 }

@@ -185,3 +185,44 @@ func TestEveryCheckSaysHowLongItCounts(t *testing.T) {
 		}
 	}
 }
+
+// The answer of a person may take days. Whoever enabled the drivers on the source meanwhile keeps the target from its last step.
+func TestTheSourceIsLookedAtAgainBehindAPersonsAnswer(t *testing.T) {
+	m := newMove(t, smallPair())
+	p := m.switchover("srv1", "srv2")
+	o := m.options(failovertest.Journal(t), p)
+	o.Confirm = func(ctx context.Context, q failover.Request) (failover.Statement, error) {
+		if strings.HasSuffix(q.Step.ID, "/all-good") {
+			require.NoError(t, open(t, m.tree, "srv1").SetStartOption(ctx, m.drivers[0], idm.Manual, idm.NoResync))
+		}
+		return yes(ctx, q)
+	}
+	_, err := p.Run(t.Context(), o)
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.ErrorContains(t, err, "source-quiet")
+	require.Equal(t, idmtest.Manual, m.tree.Server("srv2").StartOption(m.drivers[0]))
+}
+
+// A source that dies once it was seen out does not keep the drivers from coming up on the target.
+func TestASourceThatDiesOnTheWayKeepsNobody(t *testing.T) {
+	for _, step := range []string{"start", "close-gap", "jobs", "auto"} {
+		t.Run(step, func(t *testing.T) {
+			m := newMove(t, smallPair())
+			j, p := failovertest.Journal(t), m.switchover("srv1", "srv2")
+			o := m.options(j, p)
+			o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+				if q.Step.ID == "switchover/"+step {
+					return failover.Approval{}, failover.ErrWaiting
+				}
+				return failover.Approval{By: "ann"}, nil
+			})
+			_, err := p.Run(t.Context(), o)
+			require.ErrorIs(t, err, failover.ErrWaiting)
+			m.tree.Server("srv1").Kill()
+			o.Gate = nil
+			_, err = p.Run(t.Context(), o)
+			require.NoError(t, err)
+			m.stand("srv2", "", idmtest.Auto)
+		})
+	}
+}

@@ -145,15 +145,19 @@ func (m *mover) passwordRows(ctx context.Context) ([]failover.Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	listed := map[string][]NamedPassword{}
+	var holders []string
+	for _, n := range list.Needs {
+		if n.Kind == SecretNamed && !slices.Contains(holders, n.Object) {
+			holders = append(holders, n.Object)
+		}
+	}
+	listed, failed := m.Target.namedPasswordsOf(ctx, holders)
 	var rows []failover.Item
 	for _, n := range list.Needs {
 		state := states[needKey(n)]
 		if n.Kind == SecretNamed {
-			if _, asked := listed[n.Object]; !asked {
-				if listed[n.Object], err = m.Target.NamedPasswords(ctx, n.Object); err != nil && !unsupported(err) {
-					return nil, err
-				}
+			if err := failed[n.Object]; err != nil && !unsupported(err) {
+				return nil, err
 			}
 			there := slices.ContainsFunc(listed[n.Object], func(p NamedPassword) bool { return p.Name == n.Name })
 			if there {

@@ -107,7 +107,7 @@ func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string
 			errors.New("the answer to the action is not one: "+shorten(c.redact(string(rep.body)), 120))))
 	}
 	began, wait := time.Now(), c.set.pollFirst
-	for {
+	for looks := 1; ; looks++ {
 		p := c.readResults(kind, op, v, answer, items, results)
 		if len(p.open) == 0 {
 			return results
@@ -116,17 +116,23 @@ func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string
 		if !p.submitted {
 			limit = c.settleTime() // only the state can tell, and the caller reads it
 		}
-		if p.over || time.Since(began) >= limit {
-			return c.underWay(op, items, results, fmt.Errorf("%w: the server's word for action %s is still %s after %v", failover.ErrInDoubt, id, p.words(), limit))
+		if p.over || (looks >= minLooks && time.Since(began) >= limit) {
+			return c.underWay(op, items, results,
+				fmt.Errorf("%w: the server's word for action %s is still %s after %v", failover.ErrInDoubt, id,
+					p.words(), limit))
 		}
 		if err := c.pause(ctx, wait); err != nil {
-			return c.underWay(op, items, results, fmt.Errorf("%w: action %s was still under way: %w", failover.ErrInDoubt, id, err))
+			return c.underWay(op, items, results, fmt.Errorf("%w: action %s was still under way: %w",
+				failover.ErrInDoubt, id, err))
 		}
 		wait = min(wait*3/2, c.set.pollMax)
-		rep, err = c.do(ctx, call{op: op, target: items[0].name, method: http.MethodGet, path: kind.path + "/" + segment(id)})
+		rep, err = c.do(ctx, call{op: op, target: items[0].name, method: http.MethodGet, path: kind.path + "/" +
+			segment(id)})
 		if err != nil {
-			// The record may be gone (404) or the API out of reach: either way its result is lost and only the state tells.
-			return c.underWay(op, items, results, fmt.Errorf("%w: the result of action %s was lost: %w", failover.ErrInDoubt, id, err))
+			// The record may be gone (404) or the API out of reach: either way its result is lost and only the state
+			// tells.
+			return c.underWay(op, items, results, fmt.Errorf("%w: the result of action %s was lost: %w",
+				failover.ErrInDoubt, id, err))
 		}
 		if next := readObject(rep.body); next != nil {
 			answer = next
@@ -149,9 +155,10 @@ func (p progress) words() string {
 }
 
 // readResults fills results from the action's record and returns what is still under way. The word for the whole action
-// counts for an item without a word of its own only where that word can mean nothing else: success, or the refusal of an
-// action with this one item.
-func (c *Client) readResults(kind actionKind, op string, v verb, answer object, items []actionItem, results map[string]error) progress {
+// counts for an item without a word of its own only where that word can mean nothing else: success, or the refusal of
+// an action with this one item.
+func (c *Client) readResults(kind actionKind, op string, v verb, answer object, items []actionItem,
+	results map[string]error) progress {
 	overall, overallText := answer.text("result"), c.redact(answer.text("message"))
 	byID := map[string]object{}
 	var list []json.RawMessage
@@ -176,8 +183,10 @@ func (c *Client) readResults(kind actionKind, op string, v verb, answer object, 
 		case isSuccess(result):
 			results[it.id] = nil
 		case isRefusal(result):
-			results[it.id] = c.fail(op, it.name, failover.NotApplied, "read the server's reason, clear it and run again",
-				&ActionError{Action: string(v), Item: it.name, Result: plain(result), Message: shorten(or(text, overallText), maxMessage)})
+			results[it.id] = c.fail(op, it.name, failover.NotApplied,
+				"read the server's reason, clear it and run again",
+				&ActionError{Action: string(v), Item: it.name, Result: plain(result),
+					Message: shorten(or(text, overallText), maxMessage)})
 		default:
 			word := or(result, overall)
 			p.open = append(p.open, fmt.Sprintf("%q", shorten(c.redact(word), 60)))
@@ -212,7 +221,8 @@ func (c *Client) retarget(err error, op, target string) error {
 
 func cleanReason(reason string) error {
 	if strings.TrimSpace(reason) == "" {
-		return failover.Invalid("Reason", "is empty", "say why, for example the change number; OpCon keeps it with every action")
+		return failover.Invalid("Reason", "is empty",
+			"say why, for example the change number; OpCon keeps it with every action")
 	}
 	if len(reason) > 255 {
 		return failover.Invalid("Reason", "is longer than 255 bytes", "shorten it")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"time"
 
 	"github.com/01b61c5c/failover"
 )
@@ -39,44 +38,40 @@ func (o ResumeOptions) whoAnswers(ctx context.Context, rec Record, m Machine) an
 	if !m.communicating() {
 		return answer{notTold, "no agent answers at " + m.Address.String()}
 	}
-	told, by, expected := m.Host, "the agent that answers reports the host name", o.expectedHost(rec)
+	told, before, expected := m.Host, rec.Machine.Host, o.expectedHost(rec)
 	if o.AskAgent != nil {
 		host, err := o.AskAgent(ctx, m)
+		found := "the site's own question found the agent on " + shorten(host, 80)
 		switch {
 		case err != nil:
 			return answer{notTold, "the site's own question was not answered: " + shorten(err.Error(), maxMessage)}
+		case sameHost(host, expected):
+			return answer{rightHost, found}
+		case strings.TrimSpace(host) != "" && expected != "":
+			return answer{wrongHost, found + ", not on " + expected}
 		case strings.TrimSpace(host) != "":
-			return o.compare(host, expected, "", "the site's own question found the agent on")
+			return answer{notTold, found + ", and which host is the right one was not said"}
 		}
 	}
-	if o.Repoint == HostStayed {
-		if told == "" || rec.Machine.Host == "" {
-			return answer{rightHost, "the record leads where it led before, and no host name is reported"}
-		}
-		return o.compare(told, rec.Machine.Host, "", by)
-	}
-	if told == "" {
-		return answer{notTold, "OpCon does not tell on which host the agent that answers runs"}
-	}
-	return o.compare(told, expected, rec.Machine.Host, by)
-}
-
-// compare judges a host name. before is the name that was reported before the move, which proves nothing when it is also
-// the one expected.
-func (o ResumeOptions) compare(told, expected, before, by string) answer {
-	text := by + " " + shorten(told, 80)
-	if before != "" && sameHost(before, expected) {
-		return answer{notTold, text + ", as it did before the move: it does not tell the hosts apart"}
-	}
+	found := "the agent that answers reports the host name " + shorten(told, 80)
+	stayed := o.Repoint == HostStayed
 	switch {
-	case expected != "" && sameHost(told, expected):
-		return answer{rightHost, text}
-	case before != "" && sameHost(told, before):
-		return answer{wrongHost, text + ", which is the old host"}
-	case o.Host != "" || o.Repoint == HostStayed:
-		return answer{wrongHost, text + ", not " + expected}
+	case stayed && (told == "" || before == ""):
+		return answer{rightHost, "the record leads where it led before, and no host name is reported"}
+	case stayed && !sameHost(told, before):
+		return answer{wrongHost, found + ", not " + before}
+	case told == "":
+		return answer{notTold, "OpCon does not tell on which host the agent that answers runs"}
+	case !stayed && sameHost(before, expected):
+		return answer{notTold, found + ", as before the move: it does not tell the hosts apart"}
+	case sameHost(told, expected):
+		return answer{rightHost, found}
+	case sameHost(told, before):
+		return answer{wrongHost, found + ", which is the old host"}
+	case expected == "":
+		return answer{notTold, found + ", and which name the new host reports was not said"}
 	}
-	return answer{notTold, text + ", and which name the new host reports was not said"}
+	return answer{notTold, found + ", not " + expected}
 }
 
 // expectedHost is the name that the agent on the right host reports, or "" where nobody said.
@@ -94,7 +89,8 @@ func (o ResumeOptions) expectedHost(rec Record) string {
 
 // sameHost compares two host names. Where only one of them names a domain, the first labels decide.
 func sameHost(a, b string) bool {
-	a, b = strings.ToLower(strings.Trim(strings.TrimSpace(a), ".")), strings.ToLower(strings.Trim(strings.TrimSpace(b), "."))
+	a, b = strings.ToLower(strings.Trim(strings.TrimSpace(a), ".")), strings.ToLower(strings.Trim(strings.TrimSpace(b),
+		"."))
 	if a == "" || b == "" || a == b {
 		return a == b && a != ""
 	}
@@ -119,12 +115,12 @@ func (o ResumeOptions) leadsWrong(rec Record, m Machine) string {
 	return ""
 }
 
-const nextWrongHost = "see that the agent on the old host is stopped and that record and alias lead to the new host, then run again, which opens the line anew"
+const nextWrongHost = "see that the agent on the old host is stopped and that record and alias lead to the new host, then run again: OpCon opens the line anew"
 
 // connect opens the line to the agent with no job started (limited), waits until an agent answers, and then brings the
-// machine up if up is wanted. OpCon keeps a line open while it works (inferred), so a line to a wrong host is closed and
-// opened once more, and closed for good when the wrong host answers again. A machine that is up already stays up unless that
-// happens. It reports whether something was changed that is not taken back.
+// machine up if up is wanted. OpCon keeps a line open while it works (inferred), so a line to a wrong host is closed
+// and opened once more, and closed for good when the wrong host answers again. A machine that is up already stays up
+// unless that happens. It reports whether something was changed that is not taken back.
 func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bool, error) {
 	const op = "open the line to the agent of"
 	m, err := r.c.Machine(ctx, rec.Machine.ID)
@@ -134,7 +130,8 @@ func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bo
 	wasOpen := m.Asked == Up || m.Asked == Limited
 	for again := false; ; again = true {
 		if text := r.o.leadsWrong(rec, m); text != "" {
-			return false, r.c.fail(op, r.o.Machine, failover.NotApplied, "correct the address in the machine record, then run again", because(failover.ErrPrecondition, text))
+			return false, r.c.fail(op, r.o.Machine, failover.NotApplied,
+				"correct the address in the machine record, then run again", because(failover.ErrPrecondition, text))
 		}
 		var who answer
 		var changed bool
@@ -142,11 +139,13 @@ func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bo
 			return changed, err
 		}
 		if m, err = r.c.setState(ctx, m, Down); err != nil {
-			return true, r.c.fail(op, r.o.Machine, failover.InDoubt, nextWrongHost, errors.Join(errors.New(who.found), err))
+			return true, r.c.fail(op, r.o.Machine, failover.InDoubt, nextWrongHost,
+				errors.Join(errors.New(who.found), err))
 		}
 		if again {
 			err := r.c.fail(op, r.o.Machine, failover.NotApplied, nextWrongHost,
-				fmt.Errorf("%w: %s; the machine was taken down again and every schedule stays held", failover.ErrPrecondition, who.found))
+				fmt.Errorf("%w: %s; the machine was taken down again and every schedule stays held",
+					failover.ErrPrecondition, who.found))
 			return wasOpen, lowered(err, wasOpen)
 		}
 	}
@@ -154,7 +153,8 @@ func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bo
 
 // open sets the machine to limited and, when the agent that answers is not a wrong host's, up if that is wanted. Right
 // before a closed line is opened it asks once more whether the old host's agent is stopped.
-func (r *resume) open(ctx context.Context, rec Record, m Machine, want MachineState) (_ Machine, who answer, changed bool, err error) {
+func (r *resume) open(ctx context.Context, rec Record, m Machine, want MachineState) (_ Machine, who answer,
+	changed bool, err error) {
 	if m.Asked != Up && m.Asked != Limited {
 		if err := r.oldAgentStopped(ctx); err != nil {
 			return m, who, false, err
@@ -183,22 +183,23 @@ func (r *resume) oldAgentStopped(ctx context.Context) error {
 		err = fmt.Errorf("%w: found %s", failover.ErrPrecondition, obs.Found)
 	}
 	if err != nil {
-		return r.c.fail("open the line to the agent of", r.o.Machine, failover.NotApplied, "stop the agent on the old host, then run again", err)
+		return r.c.fail("open the line to the agent of", r.o.Machine, failover.NotApplied,
+			"stop the agent on the old host, then run again", err)
 	}
 	return nil
 }
 
-// await looks until an agent answers, as long as ctx allows, and begins with m as it was just read. The host name of the
-// last line may stand in the record for a while, so a wrong one is looked at for a settling time.
+// await looks until an agent answers, as long as ctx allows, and begins with m as it was just read. The host name of
+// the last line may stand in the record for a while, so a wrong one is looked at for a settling time.
 func (r *resume) await(ctx context.Context, rec Record, m Machine) (Machine, answer, error) {
-	var settle time.Time
+	var watch *settling
 	for {
 		who := r.o.whoAnswers(ctx, rec, m)
 		if m.communicating() {
-			if settle.IsZero() {
-				settle = time.Now().Add(r.c.settleTime())
+			if watch == nil {
+				watch = r.c.settling()
 			}
-			if who.verdict != wrongHost || time.Now().After(settle) {
+			if who.verdict != wrongHost || watch.over() {
 				return m, who, nil
 			}
 		}
@@ -214,7 +215,8 @@ func (r *resume) await(ctx context.Context, rec Record, m Machine) (Machine, ans
 			return m, who, r.c.fail("wait for the agent of", r.o.Machine, failover.InDoubt, failover.NextOf(err), err)
 		}
 		return m, who, r.c.fail("wait for the agent of", r.o.Machine, failover.InDoubt, helpAgent,
-			fmt.Errorf("%w: asked %s, line %s, address %s: %w", failover.ErrNotObserved, m.Asked, m.State, m.Address, err))
+			fmt.Errorf("%w: asked %s, line %s, address %s: %w", failover.ErrNotObserved, m.Asked, m.State, m.Address,
+				err))
 	}
 }
 

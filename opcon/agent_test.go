@@ -37,7 +37,8 @@ func aliasMoves() opcon.ResumeOptions {
 // TestNoJobOnTheWrongHost: the alias was not moved, and the old host's agent is there again. Nothing is released; the
 // machine does not stay open to that agent; and doing what the error says ends well in the same journal.
 func TestNoJobOnTheWrongHost(t *testing.T) {
-	for name, host := range map[string]string{"host named": newHost, "host named without its domain": "SYMAIX2", "host not named": ""} {
+	for name, host := range map[string]string{"host named": newHost, "host named without its domain": "SYMAIX2",
+		"host not named": ""} {
 		t.Run(name, func(t *testing.T) {
 			s := aliased(t, opcontest.Config{})
 			s.Change(func() { s.Alternant.Ready = true; s.Machine.Asked, s.Machine.State = "L", "L" })
@@ -57,7 +58,8 @@ func TestNoJobOnTheWrongHost(t *testing.T) {
 			o := options(j)
 			if host == "" {
 				_, err = p.Run(context.Background(), o)
-				require.ErrorIs(t, err, failover.ErrPrecondition, "another name than the old one is not yet the right one")
+				require.ErrorIs(t, err, failover.ErrPrecondition,
+					"another name than the old one is not yet the right one")
 				require.Zero(t, s.Count("release", ""))
 				o.Waive = map[string]string{"opcon/check-agent": "agent log on symaix2 shows OpCon connected"}
 			}
@@ -70,8 +72,8 @@ func TestNoJobOnTheWrongHost(t *testing.T) {
 	}
 }
 
-// TestNobodyTellsWhoAnswers: where the server does not tell the agent's host, nothing is released before a person or the
-// site's own question has said it.
+// TestNobodyTellsWhoAnswers: where the server does not tell the agent's host, nothing is released before a person or
+// the site's own question has said it.
 func TestNobodyTellsWhoAnswers(t *testing.T) {
 	broken := errors.New("host cannot be asked")
 	word := &failover.Statement{By: "jdoe", Says: "the agent on symaix2 has OpCon's connection", Reason: "its log"}
@@ -80,16 +82,20 @@ func TestNobodyTellsWhoAnswers(t *testing.T) {
 		waive  bool
 		want   string // part of the error; "" completes
 	}{
-		"nothing":                {func(*opcon.ResumeOptions) {}, false, "does not tell"},
-		"waived":                 {func(*opcon.ResumeOptions) {}, true, ""},
-		"a person's word":        {func(o *opcon.ResumeOptions) { o.Vouch = word }, false, ""},
-		"the right answer":       {func(o *opcon.ResumeOptions) { o.AskAgent = told(newHost, nil) }, false, ""},
-		"no answer":              {func(o *opcon.ResumeOptions) { o.AskAgent = told("", nil) }, false, "does not tell"},
-		"the question fails":     {func(o *opcon.ResumeOptions) { o.AskAgent = told("", broken) }, false, "host cannot be asked"},
-		"another answer":         {func(o *opcon.ResumeOptions) { o.AskAgent = told("symaix9", nil) }, false, "symaix9"},
-		"a word against it":      {func(o *opcon.ResumeOptions) { o.AskAgent, o.Vouch = told(oldHost, nil), word }, false, oldHost},
-		"a waiver against it":    {func(o *opcon.ResumeOptions) { o.AskAgent = told(oldHost, nil) }, true, oldHost},
-		"the old one still runs": {func(o *opcon.ResumeOptions) { o.OldAgent, o.Vouch = still(false), word }, false, "old-agent"},
+		"nothing":          {func(*opcon.ResumeOptions) {}, false, "does not tell"},
+		"waived":           {func(*opcon.ResumeOptions) {}, true, ""},
+		"a person's word":  {func(o *opcon.ResumeOptions) { o.Vouch = word }, false, ""},
+		"the right answer": {func(o *opcon.ResumeOptions) { o.AskAgent = told(newHost, nil) }, false, ""},
+		"no answer":        {func(o *opcon.ResumeOptions) { o.AskAgent = told("", nil) }, false, "does not tell"},
+		"the question fails": {func(o *opcon.ResumeOptions) { o.AskAgent = told("", broken) }, false,
+			"host cannot be asked"},
+		"another answer": {func(o *opcon.ResumeOptions) { o.AskAgent = told("symaix9", nil) }, false,
+			"symaix9"},
+		"a word against it": {func(o *opcon.ResumeOptions) { o.AskAgent, o.Vouch = told(oldHost, nil), word },
+			false, oldHost},
+		"a waiver against it": {func(o *opcon.ResumeOptions) { o.AskAgent = told(oldHost, nil) }, true, oldHost},
+		"the old one still runs": {func(o *opcon.ResumeOptions) { o.OldAgent, o.Vouch = still(false), word }, false,
+			"old-agent"},
 		"the old one is stopped": {func(o *opcon.ResumeOptions) { o.OldAgent, o.Vouch = still(true), word }, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -133,7 +139,8 @@ func still(stopped bool) func(context.Context) (failover.Observation, error) {
 	}
 }
 
-// TestTheOldAgentReturns while a person decides: the machine is closed to it, and nothing is released before it is gone.
+// TestTheOldAgentReturns while a person decides: the machine is closed to it, and nothing is released before it is
+// gone.
 func TestTheOldAgentReturns(t *testing.T) {
 	for _, at := range []string{"opcon/check-agent", "opcon/machine-up"} {
 		t.Run("after "+at, func(t *testing.T) {

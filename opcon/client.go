@@ -1,17 +1,12 @@
 package opcon
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"crypto/tls"
 	"log/slog"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/01b61c5c/failover"
 )
 
 // maxRequests is how many requests are under way at once. Heavier use has exhausted the server's database pool
@@ -39,51 +34,34 @@ type Client struct {
 	clockOK bool
 }
 
-// New prepares a client for the API at baseURL, for example https://opcon.example.org:443 with or without a final
-// /api. It validates and does not connect. Installations differ in host and port (443, 9010 and 9000 are seen), so
-// none is guessed. One of [WithUser], [WithApplication] and [WithToken] is required.
-//
-// Errors wrap failover.ErrInvalid and name the option.
-func New(baseURL string, opts ...Option) (*Client, error) {
-	set := defaults()
-	for _, opt := range opts {
-		if opt == nil {
-			return nil, failover.Invalid("opts", "an option is nil", "leave it out")
-		}
-		if err := opt(&set); err != nil {
-			return nil, err
-		}
-	}
-	u, err := readBase(baseURL)
-	switch {
-	case err != nil:
+// New prepares a client. It validates and reads the files that the configuration names, and does not connect. Errors
+// wrap failover.ErrInvalid and name the field.
+func New(conf Config) (*Client, error) {
+	if err := conf.Validate(); err != nil {
 		return nil, err
-	case u.User != nil:
-		return nil, failover.Invalid("baseURL", "holds a user or a password", "log in with WithUser, WithApplication or WithToken")
-	case u.RawQuery != "" || u.Fragment != "":
-		return nil, failover.Invalid("baseURL", "holds a query or a fragment", "use the form https://host:port")
-	case u.Scheme == "http" && !set.clearText:
-		return nil, failover.Invalid("baseURL", "is http, and password and token would travel readable", "use https, or WithInsecureClearText in a lab")
-	case u.Scheme != "https" && u.Scheme != "http":
-		return nil, failover.Invalid("baseURL", "has the scheme "+u.Scheme, "use https")
-	case set.login.kind == loginNone:
-		return nil, failover.Invalid("login", "is not set", "use one of WithUser, WithApplication and WithToken")
 	}
-	rt, err := set.roundTripper()
+	u, err := readBase(conf.URL)
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{
-		base: u.String(), host: u.Host, set: set, log: set.logger,
-		slots: make(chan struct{}, maxRequests),
-		pause: pause,
-		http: &http.Client{Transport: rt,
-			// A redirect would carry the token elsewhere or repeat a POST.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	c := &Client{base: u.String(), host: u.Host, set: conf.settings(), log: conf.Logger,
+		slots: make(chan struct{}, maxRequests), pause: pause}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
 	}
-	if t, ok := rt.(interface{ CloseIdleConnections() }); ok && !set.transportSet {
-		c.idle = t.CloseIdleConnections
+	rt := conf.Transport
+	if rt == nil {
+		own, err := conf.transport(u)
+		if err != nil {
+			return nil, err
+		}
+		rt, c.idle = own, own.CloseIdleConnections
 	}
+	// A redirect would carry the token elsewhere or repeat a POST.
+	c.http = &http.Client{Transport: rt, CheckRedirect: func(*http.Request,
+		[]*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
 	return c, nil
 }
 
@@ -99,20 +77,6 @@ func (c *Client) Close(ctx context.Context) error {
 
 // Host returns the host and port of the API, for messages.
 func (c *Client) Host() string { return c.host }
-
-// verifyPin accepts the connection when the server's own certificate carries a pinned fingerprint.
-func (s settings) verifyPin(cs tls.ConnectionState) error {
-	if len(cs.PeerCertificates) == 0 {
-		return errPin
-	}
-	sum := sha256.Sum256(cs.PeerCertificates[0].Raw)
-	for _, pin := range s.pins {
-		if bytes.Equal(pin, sum[:]) {
-			return nil
-		}
-	}
-	return errPin
-}
 
 func pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
@@ -136,7 +100,8 @@ func (c *Client) noteClock(h http.Header, now time.Time) {
 	c.skew, c.zone, c.clockOK = t.Sub(now), t.Location(), true
 }
 
-// serverNow returns the server's time; the bool is false while no answer has told it and this machine's clock stands in.
+// serverNow returns the server's time; the bool is false while no answer has told it and this machine's clock stands
+// in.
 func (c *Client) serverNow() (time.Time, bool) {
 	c.clockMu.Lock()
 	defer c.clockMu.Unlock()

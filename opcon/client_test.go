@@ -22,38 +22,48 @@ import (
 )
 
 func TestNewRefusesBadInput(t *testing.T) {
-	login := opcon.WithUser("u", secret("p"))
+	good := opcon.Config{URL: "https://opcon", User: "u", Password: secret("p")}
 	for name, tc := range map[string]struct {
-		url  string
-		opts []opcon.Option
-		want string
+		change func(*opcon.Config)
+		want   string
 	}{
-		"no address":        {"", []opcon.Option{login}, "baseURL"},
-		"no scheme":         {"opcon:443", []opcon.Option{login}, "baseURL"},
-		"clear text":        {"http://opcon", []opcon.Option{login}, "readable"},
-		"password in it":    {"https://u:p@opcon", []opcon.Option{login}, "password"},
-		"query":             {"https://opcon?x=1", []opcon.Option{login}, "query"},
-		"no login":          {"https://opcon", nil, "login"},
-		"two logins":        {"https://opcon", []opcon.Option{login, opcon.WithToken(secret("t"))}, "twice"},
-		"no secret":         {"https://opcon", []opcon.Option{opcon.WithUser("u", nil)}, "secret"},
-		"no user":           {"https://opcon", []opcon.Option{opcon.WithUser(" ", secret("p"))}, "user name"},
-		"no application":    {"https://opcon", []opcon.Option{opcon.WithApplication("", "u", secret("p"))}, "application"},
-		"bad fingerprint":   {"https://opcon", []opcon.Option{login, opcon.WithPinnedCertificate("abc")}, "fingerprint"},
-		"pin and insecure":  {"https://opcon", []opcon.Option{login, opcon.WithPinnedCertificate(strings.Repeat("ab", 32)), opcon.WithInsecureAnyCertificate()}, "pins"},
-		"trust and own one": {"https://opcon", []opcon.Option{login, opcon.WithInsecureAnyCertificate(), opcon.WithTransport(http.DefaultTransport)}, "trust"},
-		"nil option":        {"https://opcon", []opcon.Option{nil}, "nil"},
-		"negative time":     {"https://opcon", []opcon.Option{login, opcon.WithTimeouts(-1, 0)}, "negative"},
-		"bad polling":       {"https://opcon", []opcon.Option{login, opcon.WithPolling(2, 1)}, "pause"},
-		"nil pool":          {"https://opcon", []opcon.Option{login, opcon.WithRootCAs(nil)}, "pool"},
+		"no address":     {func(c *opcon.Config) { c.URL = "" }, "Config.URL"},
+		"no scheme":      {func(c *opcon.Config) { c.URL = "opcon:443" }, "Config.URL"},
+		"clear text":     {func(c *opcon.Config) { c.URL = "http://opcon" }, "readable"},
+		"password in it": {func(c *opcon.Config) { c.URL = "https://u:p@opcon" }, "password"},
+		"query":          {func(c *opcon.Config) { c.URL = "https://opcon?x=1" }, "query"},
+		"another scheme": {func(c *opcon.Config) { c.URL = "ftp://opcon" }, "scheme"},
+		"no login":       {func(c *opcon.Config) { c.User, c.Password = "", nil }, "Config.User"},
+		"two logins":     {func(c *opcon.Config) { c.Token = secret("t") }, "Config.Token"},
+		"no secret":      {func(c *opcon.Config) { c.Password = nil }, "Config.Password"},
+		"no user":        {func(c *opcon.Config) { c.User = " " }, "Config.User"},
+		"no application": {func(c *opcon.Config) { c.Application = " " }, "Config.Application"},
+		"token for application": {func(c *opcon.Config) {
+			*c = opcon.Config{URL: c.URL, Token: secret("t"),
+				Application: "x"}
+		}, "Config.Token"},
+		"bad fingerprint": {func(c *opcon.Config) { c.TLS.Fingerprints = []string{"abc"} },
+			"Config.TLS.Fingerprints"},
+		"no such file": {func(c *opcon.Config) { c.TLS.RootsFile = "no such file" }, "Config.TLS.RootsFile"},
+		"trust beside transport": {func(c *opcon.Config) {
+			c.TLS.InsecureAnyCertificate, c.Transport = true,
+				http.DefaultTransport
+		}, "Config.TLS"},
+		"negative time":          {func(c *opcon.Config) { c.CallTimeout = -1 }, "negative"},
+		"polls out of order":     {func(c *opcon.Config) { c.Poll, c.MaxPoll = 2, 1 }, "Config.MaxPoll"},
+		"poll above the default": {func(c *opcon.Config) { c.Poll = time.Minute }, "Config.MaxPoll"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := opcon.New(tc.url, tc.opts...)
+			c := good
+			tc.change(&c)
+			_, err := opcon.New(c)
 			require.ErrorIs(t, err, failover.ErrInvalid)
 			require.ErrorContains(t, err, tc.want)
 			require.NotEmpty(t, failover.NextOf(err))
 		})
 	}
-	c, err := opcon.New("https://opcon:9010/api/", login)
+	good.URL = "https://opcon:9010/api/"
+	c, err := opcon.New(good)
 	require.NoError(t, err)
 	require.Equal(t, "opcon:9010", c.Host())
 }
@@ -107,25 +117,25 @@ func TestTrust(t *testing.T) {
 	srv, err := opcontest.New(opcontest.Config{}, opcontest.Hooks{})
 	require.NoError(t, err)
 	t.Cleanup(srv.Close)
-	login := opcon.WithUser(srv.User, secret(srv.Password))
+	login := withUser(srv.User, secret(srv.Password))
 	other, err := opcontest.New(opcontest.Config{}, opcontest.Hooks{})
 	require.NoError(t, err)
 	t.Cleanup(other.Close)
 	for name, tc := range map[string]struct {
-		opts []opcon.Option
+		opts []option
 		ok   bool
 	}{
-		"roots":             {[]opcon.Option{opcon.WithRootCAs(srv.CertPool())}, true},
-		"pin":               {[]opcon.Option{opcon.WithPinnedCertificate(srv.Fingerprint())}, true},
-		"one of two pins":   {[]opcon.Option{opcon.WithPinnedCertificate(other.Fingerprint(), srv.Fingerprint())}, true},
-		"insecure":          {[]opcon.Option{opcon.WithInsecureAnyCertificate()}, true},
+		"roots":             {[]option{withRootCAs(srv.CertPool())}, true},
+		"pin":               {[]option{withPinnedCertificate(srv.Fingerprint())}, true},
+		"one of two pins":   {[]option{withPinnedCertificate(other.Fingerprint(), srv.Fingerprint())}, true},
+		"insecure":          {[]option{withInsecureAnyCertificate()}, true},
 		"system roots":      {nil, false},
-		"another's roots":   {[]opcon.Option{opcon.WithRootCAs(other.CertPool())}, false},
-		"another one's pin": {[]opcon.Option{opcon.WithPinnedCertificate(other.Fingerprint())}, false},
+		"another's roots":   {[]option{withRootCAs(other.CertPool())}, false},
+		"another one's pin": {[]option{withPinnedCertificate(other.Fingerprint())}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := len(srv.Requests())
-			c, err := opcon.New(srv.URL, append(tc.opts, login)...)
+			c, err := connect(srv.URL, append(tc.opts, login)...)
 			require.NoError(t, err)
 			defer func() { _ = c.Close(context.Background()) }()
 			_, err = c.Service(context.Background())
@@ -134,7 +144,7 @@ func TestTrust(t *testing.T) {
 				return
 			}
 			require.Error(t, err)
-			require.Contains(t, failover.NextOf(err), "certificate")
+			require.Regexp(t, "certificate|fingerprint", failover.NextOf(err))
 			require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
 			require.Len(t, srv.Requests(), before, "the password never left")
 		})
@@ -165,7 +175,7 @@ func TestTokens(t *testing.T) {
 		require.Equal(t, 2, s.Logins())
 	})
 	t.Run("an expired fixed token does not loop", func(t *testing.T) {
-		s := newSite(t, opcontest.Config{External: "ext-1"}, opcon.WithToken(secret("ext-1")))
+		s := newSite(t, opcontest.Config{External: "ext-1"}, withToken(secret("ext-1")))
 		_, err := s.client.Service(ctx)
 		require.NoError(t, err)
 		s.ExpireTokens()
@@ -180,7 +190,8 @@ func TestTokens(t *testing.T) {
 	})
 	t.Run("a secret store may have a newer one", func(t *testing.T) {
 		token := "ext-1"
-		s := newSite(t, opcontest.Config{External: "ext-1"}, opcon.WithToken(func(context.Context) (failover.Secret, error) { return failover.NewSecret(token), nil }))
+		s := newSite(t, opcontest.Config{External: "ext-1"},
+			withToken(func(context.Context) (failover.Secret, error) { return failover.NewSecret(token), nil }))
 		_, err := s.client.Service(ctx)
 		require.NoError(t, err)
 		s.ExpireTokens()
@@ -190,7 +201,7 @@ func TestTokens(t *testing.T) {
 		require.NoError(t, err)
 	})
 	t.Run("application", func(t *testing.T) {
-		s := newSite(t, opcontest.Config{}, opcon.WithApplication("symitar-failover", "failover_svc", secret("secret")))
+		s := newSite(t, opcontest.Config{}, func(c *opcon.Config) { c.Application = "symitar-failover" })
 		_, err := s.client.Service(ctx)
 		require.NoError(t, err)
 		require.NoError(t, s.client.Close(ctx))
@@ -199,7 +210,7 @@ func TestTokens(t *testing.T) {
 		}
 	})
 	t.Run("wrong password is sent once and shown nowhere", func(t *testing.T) {
-		s := newSite(t, opcontest.Config{}, opcon.WithUser("failover_svc", secret("hunter2")))
+		s := newSite(t, opcontest.Config{}, withUser("failover_svc", secret("hunter2")))
 		_, err := s.client.FindMachine(ctx, "SYMAIX1")
 		require.ErrorIs(t, err, opcon.ErrAuth)
 		require.NotContains(t, fmt.Sprintf("%+v", err), "hunter2")
@@ -213,13 +224,14 @@ func TestTokens(t *testing.T) {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/api/tokens" && r.Method == http.MethodPost {
 				logins++
-				_, _ = io.WriteString(w, `{"id":"t","validUntil":"`+time.Now().UTC().Add(-5*time.Hour).Format("2006-01-02T15:04:05")+`"}`)
+				_, _ = io.WriteString(w,
+					`{"id":"t","validUntil":"`+time.Now().UTC().Add(-5*time.Hour).Format("2006-01-02T15:04:05")+`"}`)
 				return
 			}
 			_, _ = io.WriteString(w, "[]")
 		}))
 		defer server.Close()
-		c, err := opcon.New(server.URL, opcon.WithInsecureClearText(), opcon.WithUser("svc", secret("secret")))
+		c, err := connect(server.URL, withInsecureClearText(), withUser("svc", secret("secret")))
 		require.NoError(t, err)
 		for range 3 {
 			_, err = c.BuiltDates(ctx)
@@ -230,7 +242,10 @@ func TestTokens(t *testing.T) {
 	})
 	t.Run("a secret that cannot be had", func(t *testing.T) {
 		broken := errors.New("vault is sealed")
-		s := newSite(t, opcontest.Config{}, opcon.WithToken(func(context.Context) (failover.Secret, error) { return failover.Secret{}, broken }))
+		s := newSite(t, opcontest.Config{}, withToken(func(context.Context) (failover.Secret,
+			error) {
+			return failover.Secret{}, broken
+		}))
 		_, err := s.client.FindMachine(ctx, "SYMAIX1")
 		require.ErrorIs(t, err, broken)
 		require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
@@ -252,8 +267,10 @@ func TestErrorShapes(t *testing.T) {
 		is   error
 		text string
 	}{
-		"list":      {403, `[{"resource":"machine","name":"SYMAIX1","code":1001,"message":"no access","ids":[12]}]`, opcon.ErrForbidden, "machine SYMAIX1: no access (code 1001)"},
-		"object":    {404, `{"type":"x","title":"Not Found","status":404,"detail":"gone","instance":"/api"}`, opcon.ErrNotFound, "Not Found: gone"},
+		"list": {403, `[{"resource":"machine","name":"SYMAIX1","code":1001,"message":"no access","ids":[12]}]`,
+			opcon.ErrForbidden, "machine SYMAIX1: no access (code 1001)"},
+		"object": {404, `{"type":"x","title":"Not Found","status":404,"detail":"gone","instance":"/api"}`,
+			opcon.ErrNotFound, "Not Found: gone"},
 		"HTML":      {500, "<html>\n<b>Error \x1b[31m</b></html>", opcon.ErrUnavailable, "<html> <b>Error"},
 		"empty":     {500, "", opcon.ErrUnavailable, "Internal Server Error"},
 		"long":      {400, strings.Repeat("é", 5000), nil, "…"},
@@ -265,7 +282,8 @@ func TestErrorShapes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, opcontest.Config{})
-			s.Inject(opcontest.Injection{Kind: opcontest.Status, Path: "/api/machines", Code: tc.code, Body: tc.body, Times: -1})
+			s.Inject(opcontest.Injection{Kind: opcontest.Status, Path: "/api/machines", Code: tc.code, Body: tc.body,
+				Times: -1})
 			_, err := s.client.FindMachine(ctx, "SYMAIX1")
 			require.ErrorContains(t, err, tc.text)
 			if tc.is != nil {
@@ -320,7 +338,8 @@ func TestRowsShiftBetweenPages(t *testing.T) {
 		for _, x := range got {
 			names[string(x.Date)+x.Name]++
 		}
-		for _, want := range []string{"SYM NIGHTLY", "SYM BRANCH [EAST]", "SYM STATEMENTS", "SYM CARDS", "SYM MORNING", "FTP OUT", "SYM NIGHTLY_POSTING[ACH]"} {
+		for _, want := range []string{"SYM NIGHTLY", "SYM BRANCH [EAST]", "SYM STATEMENTS", "SYM CARDS", "SYM MORNING",
+			"FTP OUT", "SYM NIGHTLY_POSTING[ACH]"} {
 			require.Equal(t, 1, names["2026-08-22"+want], want)
 		}
 		require.Equal(t, 1, names["2026-08-23SYM NIGHTLY"])
@@ -333,9 +352,10 @@ func TestUnreachableAndMute(t *testing.T) {
 	require.NoError(t, err)
 	addr := ln.Addr().String()
 	t.Cleanup(func() { _ = ln.Close() })
-	opts := []opcon.Option{opcon.WithUser("u", secret("p")), opcon.WithTimeouts(150*time.Millisecond, time.Second), opcon.WithPolling(time.Millisecond, time.Millisecond)}
+	opts := []option{withUser("u", secret("p")), withTimeouts(150*time.Millisecond, time.Second),
+		withPolling(time.Millisecond, time.Millisecond)}
 
-	c, err := opcon.New("https://"+addr, opts...)
+	c, err := connect("https://"+addr, opts...)
 	require.NoError(t, err)
 	_, err = c.FindMachine(ctx, "SYMAIX1") // accepts and says nothing: mute in the TLS handshake
 	require.ErrorIs(t, err, opcon.ErrUnavailable)
@@ -359,7 +379,8 @@ func TestEvidence(t *testing.T) {
 		}
 		return base.RoundTrip(r)
 	})
-	c, err := opcon.New(s.URL, opcon.WithTransport(rt), opcon.WithUser(s.User, secret(s.Password)), opcon.WithPolling(time.Millisecond, time.Millisecond), opcon.WithTimeouts(time.Second, 50*time.Millisecond))
+	c, err := connect(s.URL, withTransport(rt), withUser(s.User, secret(s.Password)),
+		withPolling(time.Millisecond, time.Millisecond), withTimeouts(time.Second, 50*time.Millisecond))
 	require.NoError(t, err)
 	_, err = c.Quiesce(context.Background(), unplanned())
 	require.ErrorIs(t, err, broken)
@@ -393,8 +414,9 @@ func TestNothingIsSentAfterTheContextEnded(t *testing.T) {
 
 func TestNoSecretIsLogged(t *testing.T) {
 	var out strings.Builder
-	s := newSite(t, opcontest.Config{}, opcon.WithUser("failover_svc", secret("secret")),
-		opcon.WithLogger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	s := newSite(t, opcontest.Config{}, func(c *opcon.Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
 	_, err := s.client.Service(context.Background())
 	require.NoError(t, err)
 	require.Contains(t, out.String(), "/api/servicestatus")
@@ -405,7 +427,8 @@ func TestNoSecretIsLogged(t *testing.T) {
 func TestAtMostFourAtOnce(t *testing.T) {
 	s := newSite(t, opcontest.Config{})
 	for i := range 60 {
-		x := s.AddSchedule(&opcontest.Schedule{Name: fmt.Sprintf("SYM MORE %02d", i), Date: fmt.Sprintf("2026-09-%02d", i%12+1), Status: opcontest.InProcess})
+		x := s.AddSchedule(&opcontest.Schedule{Name: fmt.Sprintf("SYM MORE %02d", i),
+			Date: fmt.Sprintf("2026-09-%02d", i%12+1), Status: opcontest.InProcess})
 		s.AddJob(&opcontest.Job{Name: "JOB", Schedule: x, Primary: "SYMAIX1"})
 	}
 	rec, err := s.client.Quiesce(context.Background(), unplanned())

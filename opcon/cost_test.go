@@ -19,7 +19,8 @@ func (s *site) busy() {
 		s.AddMachine(&opcontest.Machine{Name: fmt.Sprintf("OTHER%d", i)})
 	}
 	for i := range 20 {
-		x := s.AddSchedule(&opcontest.Schedule{Name: fmt.Sprintf("SYM BUSY %02d", i), Date: fmt.Sprintf("2026-08-%d", 21+i%3), Status: opcontest.InProcess})
+		x := s.AddSchedule(&opcontest.Schedule{Name: fmt.Sprintf("SYM BUSY %02d", i),
+			Date: fmt.Sprintf("2026-08-%d", 21+i%3), Status: opcontest.InProcess})
 		for n := range 600 {
 			j := &opcontest.Job{Name: fmt.Sprintf("JOB %03d", n), Schedule: x, Primary: fmt.Sprintf("OTHER%d", n%5)}
 			switch n % 20 {
@@ -63,7 +64,7 @@ func TestCost(t *testing.T) {
 		quiesce, both int // a tenth of what it was
 	}{"unplanned": {unplanned(), 43, 75}, "planned": {planned(), 49, 80}} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, opcontest.Config{})
+			s := newSite(t, opcontest.Config{}, withTimeouts(time.Minute, time.Minute))
 			s.quiet()
 			s.busy()
 			c := s.cost(t, tc.options)
@@ -78,7 +79,7 @@ func TestCost(t *testing.T) {
 // BenchmarkQuiesceAndResume counts requests and bytes.
 func BenchmarkQuiesceAndResume(b *testing.B) {
 	for b.Loop() {
-		s := newSite(b, opcontest.Config{})
+		s := newSite(b, opcontest.Config{}, withTimeouts(time.Minute, time.Minute))
 		s.quiet()
 		s.busy()
 		c := s.cost(b, unplanned())
@@ -88,13 +89,14 @@ func BenchmarkQuiesceAndResume(b *testing.B) {
 	}
 }
 
-// TestFiltersAreOnlyAFirstCut: whatever the parameters that name a machine match, and whether the server knows them, the same
-// schedules are held; a job that is tied to the machine later in a schedule that was read already is found before it goes
-// down.
+// TestFiltersAreOnlyAFirstCut: whatever the parameters that name a machine match, and whether the server knows them,
+// the same schedules are held; a job that is tied to the machine later in a schedule that was read already is found
+// before it goes down.
 func TestFiltersAreOnlyAFirstCut(t *testing.T) {
 	for name, conf := range map[string]opcontest.Config{
 		"primary only": {}, "any": {MachineFilter: opcontest.FilterAny}, "ignored": {MachineFilter: opcontest.FilterIgnored}, "refused": {MachineFilter: opcontest.FilterRefused},
-		"small pages": {MaxPage: 40}, "large pages refused": {RefuseAbove: 1000}, "no count": {NoCount: true, MaxPage: 300},
+		"small pages": {MaxPage: 40}, "large pages refused": {RefuseAbove: 1000}, "no count": {NoCount: true,
+			MaxPage: 300},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -102,9 +104,11 @@ func TestFiltersAreOnlyAFirstCut(t *testing.T) {
 			s.agents["LONER"] = true
 			s.AddMachine(&opcontest.Machine{Name: "LONER"})
 			foreign := s.AddSchedule(&opcontest.Schedule{Name: "FOREIGN", Status: opcontest.InProcess})
-			for i, j := range []*opcontest.Job{{Primary: "LONER"}, {Primary: "WINFTP", Alternates: []string{"LONER"}}, {Primary: "WINFTP", Alternates: []string{"SYMSPARE", "WINFTP", "loner"}},
+			for i, j := range []*opcontest.Job{{Primary: "LONER"}, {Primary: "WINFTP", Alternates: []string{"LONER"}},
+				{Primary: "WINFTP", Alternates: []string{"SYMSPARE", "WINFTP", "loner"}},
 				{Primary: "WINFTP", StartedOn: "LONER", Status: opcontest.JobRunning}} {
-				j.Name, j.Schedule = "TIED", s.AddSchedule(&opcontest.Schedule{Name: fmt.Sprintf("TIED %d", i), Status: opcontest.InProcess})
+				j.Name, j.Schedule = "TIED", s.AddSchedule(&opcontest.Schedule{Name: fmt.Sprintf("TIED %d", i),
+					Status: opcontest.InProcess})
 				s.AddJob(j)
 			}
 			for i := range 500 {
@@ -112,7 +116,8 @@ func TestFiltersAreOnlyAFirstCut(t *testing.T) {
 			}
 			late := s.AddSchedule(&opcontest.Schedule{Name: "LATE", Status: opcontest.InProcess})
 			s.AddJob(&opcontest.Job{Name: "FIRST", Schedule: late, Primary: "WINFTP"})
-			s.Before("POST", "/api/scheduleactions", "hold", 0, func() { s.AddJob(&opcontest.Job{Name: "ADDED", Schedule: late, Primary: "LONER"}) })
+			s.Before("POST", "/api/scheduleactions", "hold", 0,
+				func() { s.AddJob(&opcontest.Job{Name: "ADDED", Schedule: late, Primary: "LONER"}) })
 			q := unplanned()
 			q.Machine = "LONER"
 			rec, err := s.client.Quiesce(context.Background(), q)
@@ -126,11 +131,13 @@ func TestFiltersAreOnlyAFirstCut(t *testing.T) {
 			require.Len(t, rec.Running, 1)
 			whole := 0
 			for _, r := range s.Requests() {
-				if !strings.Contains(strings.ToLower(r.Query), "machine") && strings.HasPrefix(r.Path, "/api/dailyjobs") && strings.Contains(r.Query, "offset=0&") {
+				if !strings.Contains(strings.ToLower(r.Query), "machine") &&
+					strings.HasPrefix(r.Path, "/api/dailyjobs") && strings.Contains(r.Query, "offset=0&") {
 					whole++
 				}
 			}
-			require.LessOrEqual(t, whole, 4, "the check, right before the machine goes down, and a large page that is refused")
+			require.LessOrEqual(t, whole, 4,
+				"the check, right before the machine goes down, and a large page that is refused")
 			t.Log(whole, "whole readings,", len(s.Requests()), "requests")
 		})
 	}

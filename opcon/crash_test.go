@@ -11,8 +11,8 @@ import (
 	"github.com/01b61c5c/failover/opcon/opcontest"
 )
 
-// TestCrashEverywhere kills the process at every record of a planned move, and of an unplanned one with decisions: the end
-// is the same, nothing is held, released or restarted twice.
+// TestCrashEverywhere kills the process at every record of a planned move, and of an unplanned one with decisions: the
+// end is the same, nothing is held, released or restarted twice.
 func TestCrashEverywhere(t *testing.T) {
 	for name, quiesce := range map[string]opcon.QuiesceOptions{"planned": planned(), "unplanned": unplanned()} {
 		t.Run(name, func(t *testing.T) {
@@ -36,7 +36,8 @@ func TestCrashEverywhere(t *testing.T) {
 							require.Equal(tb, 1, s.Count("hold", x.Date+" "+x.Name), x.Name)
 							require.Equal(tb, 1, s.Count("release", x.Date+" "+x.Name), x.Name)
 						}
-						require.Equal(tb, map[string]int{"planned": 0, "unplanned": 2}[name], s.Count("restartOnHold", ""))
+						require.Equal(tb, map[string]int{"planned": 0, "unplanned": 2}[name],
+							s.Count("restartOnHold", ""))
 						require.Equal(tb, 1, s.Count("up", ""))
 						require.Equal(tb, opcontest.OnHold, s.Status(s.HeldBefore))
 					},

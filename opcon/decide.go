@@ -9,9 +9,9 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// Decider returns one decision for each of the jobs, and may add others, for example for SMA_DATES. It is asked on every
-// run until its decisions are carried out, so that they can be corrected until then; it must not change anything. An
-// error wrapping failover.ErrWaiting parks the run.
+// Decider returns one decision for each of the jobs, and may add others, for example for SMA_DATES. It is asked on
+// every run until its decisions are carried out, so that they can be corrected until then; it must not change anything.
+// An error wrapping failover.ErrWaiting parks the run.
 type Decider func(context.Context, []Interrupted) ([]Decision, error)
 
 // decisions asks for the decisions anew and joins them with those that were sent already. It refuses them, all together
@@ -54,7 +54,8 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 			return nil, err
 		}
 		if decided[d.Job] {
-			return nil, failover.Invalid("Decision.Job", string(d.Job)+" is decided upon twice", "give one decision for each job")
+			return nil, failover.Invalid("Decision.Job", string(d.Job)+" is decided upon twice",
+				"give one decision for each job")
 		}
 		decided[d.Job] = true
 		switch i := sent(d.Job); {
@@ -63,7 +64,9 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 		case list[i].Phase == PhaseSending && d.Action == LeaveAsIs:
 			list[i] = Decided{Decision: d} // settled by a person: nothing more is sent
 		case list[i].Phase == PhaseSending && d.Action != list[i].Action:
-			wrong = append(wrong, fmt.Sprintf("%s: %s was sent and its end was not seen, so only leave can take its place", d.Job, list[i].describe()))
+			wrong = append(wrong,
+				fmt.Sprintf("%s: %s was sent and its end was not seen, so only leave can take its place", d.Job,
+					list[i].describe()))
 		}
 	}
 	for _, in := range jobs {
@@ -140,10 +143,12 @@ func (r *resume) rerun() failover.Step {
 	case r.o.Decide == nil && r.alone:
 		return r.nothingOpen(source)
 	case r.o.Decide == nil:
-		return failover.Step{ID: r.o.Prefix + stepRerun, Title: "Decide job by job what has to run again", Target: r.o.Machine,
-			Kind: failover.Manual, Help: rerunHelp, Source: source}
+		return failover.Step{ID: r.o.Prefix + stepRerun, Title: "Decide job by job what has to run again",
+			Target: r.o.Machine,
+			Kind:   failover.Manual, Help: rerunHelp, Source: source}
 	}
-	s := r.step(stepRerun, "Carry out the decisions on interrupted jobs", source, "carry out the decisions, job by job", r.lookDecided)
+	s := r.step(stepRerun, "Carry out the decisions on interrupted jobs", source,
+		"carry out the decisions, job by job", r.lookDecided)
 	s.Timeout = r.o.HoldTimeout
 	s.Apply = func(ctx context.Context) error {
 		const op = "carry out decisions for"
@@ -152,6 +157,14 @@ func (r *resume) rerun() failover.Step {
 			return err
 		}
 		if rec.Decided, err = r.decisions(ctx, rec); err != nil {
+			return err
+		}
+		_, who, err := r.look(ctx, rec)
+		if err == nil && who.verdict == wrongHost {
+			err = r.c.fail(op, r.o.Machine, failover.NotApplied, nextWrongHost,
+				because(failover.ErrPrecondition, who.found))
+		}
+		if err != nil {
 			return err
 		}
 		if err := r.st.keep(ctx, op, rec); err != nil {
@@ -164,19 +177,21 @@ func (r *resume) rerun() failover.Step {
 
 // nothingOpen is the step where there is nobody to ask: it holds when no job needs a decision.
 func (r *resume) nothingOpen(source string) failover.Step {
-	s := r.step(stepRerun, "No job needs a person's decision", source, "", func(ctx context.Context, rec Record) (failover.Observation, error) {
-		jobs, err := r.c.Interrupted(ctx, rec)
-		if err != nil || len(jobs) == 0 {
-			return failover.Observation{Done: err == nil, Found: "no job needs a decision"}, err
-		}
-		rows := make([]string, len(jobs))
-		for i, in := range jobs {
-			rows[i] = in.String()
-		}
-		return failover.Observation{}, &failover.Error{Op: "decide on interrupted jobs of", Target: r.o.Machine, Outcome: failover.NotApplied,
-			Next: "give ResumeOptions.Decide, or carry out each decision with Rerun and then call Release; every schedule stays held",
-			Err:  because(failover.ErrWaiting, "no decision for "+strings.Join(rows, "; "))}
-	})
+	s := r.step(stepRerun, "No job needs a person's decision", source, "",
+		func(ctx context.Context, rec Record) (failover.Observation, error) {
+			jobs, err := r.c.Interrupted(ctx, rec)
+			if err != nil || len(jobs) == 0 {
+				return failover.Observation{Done: err == nil, Found: "no job needs a decision"}, err
+			}
+			rows := make([]string, len(jobs))
+			for i, in := range jobs {
+				rows[i] = in.String()
+			}
+			return failover.Observation{}, &failover.Error{Op: "decide on interrupted jobs of", Target: r.o.Machine,
+				Outcome: failover.NotApplied,
+				Next:    "give ResumeOptions.Decide, or carry out each decision with Rerun and then call Release; every schedule stays held",
+				Err:     because(failover.ErrWaiting, "no decision for "+strings.Join(rows, "; "))}
+		})
 	s.Kind = failover.Check
 	return s
 }
@@ -190,7 +205,8 @@ func (r *resume) lookDecided(ctx context.Context, rec Record) (failover.Observat
 	var texts []string
 	for _, d := range list {
 		done := d.Phase == PhaseDone
-		obs.Items = append(obs.Items, failover.Item{Target: string(d.Job), Done: done, Found: d.describe() + ", decided by " + d.By + ": " + d.Reason})
+		obs.Items = append(obs.Items, failover.Item{Target: string(d.Job), Done: done, Found: d.describe() +
+			", decided by " + d.By + ": " + d.Reason})
 		if !done {
 			obs.Done = false
 			texts = append(texts, d.describe()+" "+string(d.Job)+" (decided by "+d.By+")")

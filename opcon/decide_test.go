@@ -28,8 +28,8 @@ func asProposed(change func(*opcon.Decision)) opcon.Decider {
 	}
 }
 
-// TestDecisionsCanBeCorrected: a decision that does not fit, or that OpCon refuses, sends nothing for any job or says what
-// it did; the corrected one completes the run in the same journal.
+// TestDecisionsCanBeCorrected: a decision that does not fit, or that OpCon refuses, sends nothing for any job or says
+// what it did; the corrected one completes the run in the same journal.
 func TestDecisionsCanBeCorrected(t *testing.T) {
 	for name, tc := range map[string]struct {
 		wrong   func(*opcon.Decision)
@@ -38,14 +38,26 @@ func TestDecisionsCanBeCorrected(t *testing.T) {
 		want    string
 		sent    bool // the wrong decision is found by sending it
 	}{
-		"restart of a running job": {wrong: func(d *opcon.Decision) { d.Action, d.MarkFailedFirst = opcon.Restart, false }, want: "mark it failed first"},
-		"another run of the job":   {wrong: func(d *opcon.Decision) { d.Number-- }, want: "started again since"},
-		"no such restart step":     {wrong: func(d *opcon.Decision) { d.Action, d.Step = opcon.Restart, "NOSUCH" }, want: "NOSUCH"},
-		"hold of a running job":    {wrong: func(d *opcon.Decision) { d.Action = opcon.HoldJob }, want: "cannot be changed so"},
-		"no such job":              {wrong: func(d *opcon.Decision) { d.Job = "20260822|227|1|NOSUCH" }, want: "no decision for"},
-		"nobody decided":           {wrong: func(d *opcon.Decision) { d.By = "" }, want: "By"},
-		"the server refuses": {arrange: func(s *site) { s.FailItem("restartOnHold", "GOODNIGHT", "restart is not licensed", 3) }, wrong: func(*opcon.Decision) {},
-			fixed: func(d *opcon.Decision) { d.Action, d.MarkFailedFirst = opcon.LeaveAsIs, false }, want: "not licensed", sent: true},
+		"restart of a running job": {wrong: func(d *opcon.Decision) {
+			d.Action, d.MarkFailedFirst = opcon.Restart,
+				false
+		}, want: "mark it failed first"},
+		"another run of the job": {wrong: func(d *opcon.Decision) { d.Number-- }, want: "started again since"},
+		"no such restart step": {wrong: func(d *opcon.Decision) { d.Action, d.Step = opcon.Restart, "NOSUCH" },
+			want: "NOSUCH"},
+		"hold of a running job": {wrong: func(d *opcon.Decision) { d.Action = opcon.HoldJob },
+			want: "cannot be changed so"},
+		"no such job": {wrong: func(d *opcon.Decision) { d.Job = "20260822|227|1|NOSUCH" },
+			want: "no decision for"},
+		"nobody decided": {wrong: func(d *opcon.Decision) { d.By = "" }, want: "By"},
+		"the server refuses": {arrange: func(s *site) {
+			s.FailItem("restartOnHold", "GOODNIGHT",
+				"restart is not licensed", 3)
+		}, wrong: func(*opcon.Decision) {},
+			fixed: func(d *opcon.Decision) {
+				d.Action, d.MarkFailedFirst = opcon.LeaveAsIs,
+					false
+			}, want: "not licensed", sent: true},
 		"a start whose end was not seen": {arrange: func(s *site) {
 			s.Inject(opcontest.Injection{Kind: opcontest.OtherWordNever, Verb: "restart", Body: "queued"})
 		}, wrong: func(d *opcon.Decision) { d.Action = opcon.Restart }, fixed: func(d *opcon.Decision) { d.Action, d.MarkFailedFirst = opcon.LeaveAsIs, false },
@@ -53,7 +65,8 @@ func TestDecisionsCanBeCorrected(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, opcontest.Config{ReportAfter: 1_000_000}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(time.Second, 50*time.Millisecond))
+			s := newSite(t, opcontest.Config{ReportAfter: 1_000_000}, withUser("failover_svc", secret("secret")),
+				withTimeouts(time.Second, 50*time.Millisecond))
 			if tc.arrange != nil {
 				tc.arrange(s)
 			}
@@ -130,7 +143,8 @@ func TestJobsThatFellDueAreNotStartedWithoutADecision(t *testing.T) {
 	}
 }
 
-// TestTheListStandsInTheReport: what a person has to decide upon is in the text of the report, with reason and proposal.
+// TestTheListStandsInTheReport: what a person has to decide upon is in the text of the report, with reason and
+// proposal.
 func TestTheListStandsInTheReport(t *testing.T) {
 	s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})
 	p := procedure(t, s, unplanned(), resumed())
@@ -138,7 +152,8 @@ func TestTheListStandsInTheReport(t *testing.T) {
 	o.Confirm = nil
 	rep, err := p.Run(context.Background(), o)
 	require.ErrorIs(t, err, failover.ErrWaiting)
-	for _, text := range []string{"2 jobs need a decision", "SYM NIGHTLY / CLOSEDAY", "sent, maybe never begun", "Start Attempted", "SYM NIGHTLY / GOODNIGHT", "still shown running", "mark failed, then restart-on-hold"} {
+	for _, text := range []string{"2 jobs need a decision", "SYM NIGHTLY / CLOSEDAY", "sent, maybe never begun",
+		"Start Attempted", "SYM NIGHTLY / GOODNIGHT", "still shown running", "mark failed, then restart-on-hold"} {
 		require.Contains(t, rep.String(), text)
 	}
 	require.Zero(t, s.Count("release", ""))

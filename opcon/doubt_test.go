@@ -8,13 +8,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/opcon"
 	"github.com/01b61c5c/failover/opcon/opcontest"
 )
 
-// TestDoubtIsNotOverwritten: the request takes effect, its reply is lost, and from then on nothing answers, so that the later
-// attempts are refused. The step stays in doubt, an undo does not pass it, and once OpCon answers again the run goes on or
-// the undo takes everything back.
+// TestDoubtIsNotOverwritten: the request takes effect, its reply is lost, and from then on nothing answers, so that the
+// later attempts are refused. The step stays in doubt, an undo does not pass it, and once OpCon answers again the run
+// goes on or the undo takes everything back.
 func TestDoubtIsNotOverwritten(t *testing.T) {
 	for step, post := range map[string]struct{ method, path, verb string }{
 		"opcon/hold-schedules":    {"POST", "/api/scheduleactions", "hold"},
@@ -28,14 +27,16 @@ func TestDoubtIsNotOverwritten(t *testing.T) {
 		for _, back := range []bool{false, true} {
 			t.Run(step+map[bool]string{true: "/undo", false: "/run"}[back], func(t *testing.T) {
 				t.Parallel()
-				s := newSite(t, opcontest.Config{}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(time.Second, 100*time.Millisecond))
+				s := newSite(t, opcontest.Config{}, withUser("failover_svc", secret("secret")),
+					withTimeouts(time.Second, 100*time.Millisecond))
 				s.quiet()
 				skip := 0
 				if step == "opcon/open-line" {
 					skip = 1 // the first one is the quiesce's
 				}
 				s.Before(post.method, post.path, post.verb, skip, func() {
-					s.Inject(opcontest.Injection{Kind: opcontest.CutAfter, Method: post.method, Path: post.path, Verb: post.verb})
+					s.Inject(opcontest.Injection{Kind: opcontest.CutAfter, Method: post.method, Path: post.path,
+						Verb: post.verb})
 					s.Inject(opcontest.Injection{Kind: opcontest.CutBefore, Times: -1})
 				})
 				p, j := procedure(t, s, planned(), resumed()), journal(t)

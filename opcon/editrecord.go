@@ -9,7 +9,8 @@ import (
 )
 
 // editRecord replaces the two address fields in a machine's record and leaves every other byte as it is. It refuses a
-// record that lacks one of them, names one twice or says "type": null, which some releases take as an order (documented).
+// record that lacks one of them, names one twice or says "type": null, which some releases take as an order
+// (documented).
 func editRecord(raw json.RawMessage, to Address) ([]byte, error) {
 	fields, err := fieldsOf(raw)
 	if err != nil {

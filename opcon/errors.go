@@ -109,7 +109,8 @@ func because(kind error, text string) error { return fmt.Errorf("%w: %s", kind, 
 
 // fail builds the package's error. Secrets are cut from the cause's text by whoever read it from the wire.
 func (c *Client) fail(op, target string, outcome failover.Outcome, next string, err error) error {
-	if inner, ok := err.(*failover.Error); ok && inner.Op == op && inner.Target == target { //nolint:errorlint // only the outermost may repeat what this one says
+	//nolint:errorlint // only the outermost may repeat what this one says
+	if inner, ok := err.(*failover.Error); ok && inner.Op == op && inner.Target == target {
 		err = inner.Err
 	}
 	return &failover.Error{Op: op, Target: target, Outcome: outcome, Next: next, Err: err}
@@ -117,7 +118,8 @@ func (c *Client) fail(op, target string, outcome failover.Outcome, next string, 
 
 // unreadable builds the error for an answer that is JSON and not what a record looks like.
 func (c *Client) unreadable(op, target string, err error) error {
-	return c.fail(op, target, failover.NotApplied, "report the server's version and this text: its records have another form", err)
+	return c.fail(op, target, failover.NotApplied,
+		"report the server's version and this text: its records have another form", err)
 }
 
 const maxMessage = 400

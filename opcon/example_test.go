@@ -20,20 +20,26 @@ func Example() {
 	server.Symitar("SYMAIX1", "symaix1.example.org")
 
 	ctx := context.Background()
-	client, err := opcon.New(server.URL, opcon.WithPinnedCertificate(server.Fingerprint()), opcon.WithPolling(1, 1),
-		opcon.WithUser("failover_svc", func(context.Context) (failover.Secret, error) { return failover.NewSecret("secret"), nil }))
+	client, err := opcon.New(opcon.Config{URL: server.URL,
+		TLS: failover.TLS{Fingerprints: []string{server.Fingerprint()}}, User: "failover_svc",
+		Password: func(context.Context) (failover.Secret, error) {
+			return failover.NewSecret("secret"),
+				nil
+		}, Poll: 1, MaxPoll: 1})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer func() { _ = client.Close(ctx) }()
 
-	record, err := client.Quiesce(ctx, opcon.QuiesceOptions{Machine: "SYMAIX1", Mode: opcon.Unplanned, Reason: "CHG0042"})
+	record, err := client.Quiesce(ctx, opcon.QuiesceOptions{Machine: "SYMAIX1", Mode: opcon.Unplanned,
+		Reason: "CHG0042"})
 	fmt.Println(len(record.Held), "schedules held", err)
 
 	// … the service moves …
 
-	resume := opcon.ResumeOptions{Reason: "CHG0042", Repoint: opcon.EditRecord, Address: opcon.Address{FQDN: "symaix2.example.org"}}
+	resume := opcon.ResumeOptions{Reason: "CHG0042", Repoint: opcon.EditRecord,
+		Address: opcon.Address{FQDN: "symaix2.example.org"}}
 	record, err = client.Reconnect(ctx, record, resume)
 	if err != nil {
 		fmt.Println(err)

@@ -52,36 +52,44 @@ func (s *site) ended(t *testing.T) {
 func TestOneFaultAndTheEndIsTheSame(t *testing.T) {
 	html := "<html><body>\x1b[31mproxy</body></html>"
 	faults := map[string]opcontest.Injection{
-		"token expires in the middle of the hold":  {Kind: opcontest.ExpireTokens, Method: "POST", Path: "/api/scheduleactions"},
-		"token expires while polling":              {Kind: opcontest.ExpireTokens, Method: "GET", Path: "/api/machineactions"},
-		"token expires before the record is put":   {Kind: opcontest.ExpireTokens, Method: "PUT"},
-		"hold: cut before":                         {Kind: opcontest.CutBefore, Verb: "hold"},
-		"hold: cut after":                          {Kind: opcontest.CutAfter, Verb: "hold"},
-		"hold: cut in the reply":                   {Kind: opcontest.CutMidReply, Verb: "hold"},
-		"hold: 502 after the effect":               {Kind: opcontest.StatusAfter, Verb: "hold", Code: 502, Body: html},
-		"hold: 503 before the effect":              {Kind: opcontest.Status, Verb: "hold", Code: 503},
-		"hold: HTML with 200":                      {Kind: opcontest.StatusAfter, Verb: "hold", Code: 200, Body: html},
-		"hold: empty 200":                          {Kind: opcontest.StatusAfter, Verb: "hold", Code: 200},
-		"hold: record gone":                        {Kind: opcontest.LoseRecord, Verb: "hold"},
-		"hold: no reply":                           {Kind: opcontest.MuteAfter, Verb: "hold"},
-		"down: cut after":                          {Kind: opcontest.CutAfter, Verb: "down"},
-		"down: cut before":                         {Kind: opcontest.CutBefore, Verb: "down"},
-		"down: record gone":                        {Kind: opcontest.LoseRecord, Verb: "down"},
-		"down: 500 after":                          {Kind: opcontest.StatusAfter, Verb: "down", Code: 500, Body: `{"title":"oops"}`},
-		"limited: cut after":                       {Kind: opcontest.CutAfter, Verb: "limited"},
-		"up: cut after":                            {Kind: opcontest.CutAfter, Verb: "up"},
-		"up: no reply":                             {Kind: opcontest.MuteAfter, Verb: "up"},
-		"put: cut after":                           {Kind: opcontest.CutAfter, Method: "PUT"},
-		"put: cut before":                          {Kind: opcontest.CutBefore, Method: "PUT"},
-		"put: 504 after":                           {Kind: opcontest.StatusAfter, Method: "PUT", Code: 504},
-		"release: cut after":                       {Kind: opcontest.CutAfter, Verb: "release", Skip: 1},
-		"release: cut before":                      {Kind: opcontest.CutBefore, Verb: "release", Skip: 2},
-		"release: record gone":                     {Kind: opcontest.LoseRecord, Verb: "release"},
-		"read: cut":                                {Kind: opcontest.CutBefore, Method: "GET", Path: "/api/dailyjobs", Skip: 3},
-		"read: 503 twice":                          {Kind: opcontest.Status, Method: "GET", Path: "/api/dailyschedules", Code: 503, Times: 2},
-		"read: HTML 502":                           {Kind: opcontest.Status, Method: "GET", Path: "/api/machines", Code: 502, Body: html, Skip: 4},
-		"poll: cut":                                {Kind: opcontest.CutBefore, Method: "GET", Path: "/api/scheduleactions"},
-		"poll: unreachable, the state still tells": {Kind: opcontest.Status, Method: "GET", Path: "/api/machineactions", Code: 503, Times: 4},
+		"token expires in the middle of the hold": {Kind: opcontest.ExpireTokens, Method: "POST",
+			Path: "/api/scheduleactions"},
+		"token expires while polling": {Kind: opcontest.ExpireTokens, Method: "GET",
+			Path: "/api/machineactions"},
+		"token expires before the record is put": {Kind: opcontest.ExpireTokens, Method: "PUT"},
+		"hold: cut before":                       {Kind: opcontest.CutBefore, Verb: "hold"},
+		"hold: cut after":                        {Kind: opcontest.CutAfter, Verb: "hold"},
+		"hold: cut in the reply":                 {Kind: opcontest.CutMidReply, Verb: "hold"},
+		"hold: 502 after the effect":             {Kind: opcontest.StatusAfter, Verb: "hold", Code: 502, Body: html},
+		"hold: 503 before the effect":            {Kind: opcontest.Status, Verb: "hold", Code: 503},
+		"hold: HTML with 200":                    {Kind: opcontest.StatusAfter, Verb: "hold", Code: 200, Body: html},
+		"hold: empty 200":                        {Kind: opcontest.StatusAfter, Verb: "hold", Code: 200},
+		"hold: record gone":                      {Kind: opcontest.LoseRecord, Verb: "hold"},
+		"hold: no reply":                         {Kind: opcontest.MuteAfter, Verb: "hold"},
+		"down: cut after":                        {Kind: opcontest.CutAfter, Verb: "down"},
+		"down: cut before":                       {Kind: opcontest.CutBefore, Verb: "down"},
+		"down: record gone":                      {Kind: opcontest.LoseRecord, Verb: "down"},
+		"down: 500 after": {Kind: opcontest.StatusAfter, Verb: "down", Code: 500,
+			Body: `{"title":"oops"}`},
+		"limited: cut after":   {Kind: opcontest.CutAfter, Verb: "limited"},
+		"up: cut after":        {Kind: opcontest.CutAfter, Verb: "up"},
+		"up: no reply":         {Kind: opcontest.MuteAfter, Verb: "up"},
+		"put: cut after":       {Kind: opcontest.CutAfter, Method: "PUT"},
+		"put: cut before":      {Kind: opcontest.CutBefore, Method: "PUT"},
+		"put: 504 after":       {Kind: opcontest.StatusAfter, Method: "PUT", Code: 504},
+		"release: cut after":   {Kind: opcontest.CutAfter, Verb: "release", Skip: 1},
+		"release: cut before":  {Kind: opcontest.CutBefore, Verb: "release", Skip: 2},
+		"release: record gone": {Kind: opcontest.LoseRecord, Verb: "release"},
+		"read: cut": {Kind: opcontest.CutBefore, Method: "GET", Path: "/api/dailyjobs",
+			Skip: 3},
+		"read: 503 twice": {Kind: opcontest.Status, Method: "GET",
+			Path: "/api/dailyschedules", Code: 503, Times: 2},
+		"read: HTML 502": {Kind: opcontest.Status, Method: "GET", Path: "/api/machines",
+			Code: 502, Body: html, Skip: 4},
+		"poll: cut": {Kind: opcontest.CutBefore, Method: "GET",
+			Path: "/api/scheduleactions"},
+		"poll: unreachable, the state still tells": {Kind: opcontest.Status, Method: "GET",
+			Path: "/api/machineactions", Code: 503, Times: 4},
 	}
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {
@@ -90,7 +98,8 @@ func TestOneFaultAndTheEndIsTheSame(t *testing.T) {
 			if f.Kind == opcontest.MuteAfter {
 				request = 500 * time.Millisecond
 			}
-			s := newSite(t, opcontest.Config{Polls: 1}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(request, 3*time.Second))
+			s := newSite(t, opcontest.Config{Polls: 1}, withUser("failover_svc", secret("secret")),
+				withTimeouts(request, 3*time.Second))
 			s.quiet()
 			s.Inject(f)
 			s.full(t)
@@ -127,7 +136,8 @@ func TestHoldFailsForOneOfTen(t *testing.T) {
 			s := newSite(t, opcontest.Config{Polls: 1})
 			s.quiet()
 			for i := range 6 {
-				x := s.AddSchedule(&opcontest.Schedule{Name: fmt.Sprintf("SYM EXTRA %d", i), Status: opcontest.InProcess})
+				x := s.AddSchedule(&opcontest.Schedule{Name: fmt.Sprintf("SYM EXTRA %d", i),
+					Status: opcontest.InProcess})
 				s.AddJob(&opcontest.Job{Name: "JOB", Schedule: x, Primary: "SYMAIX1"})
 			}
 			s.FailItem("hold", "SYM EXTRA 3", "the schedule is locked by user jdoe", times)
@@ -237,7 +247,8 @@ func TestActionThatNeverEnds(t *testing.T) {
 	require.ErrorContains(t, err, "SAM")
 
 	// It dies between the check and the hold.
-	s = newSite(t, opcontest.Config{}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(5*time.Second, 100*time.Millisecond))
+	s = newSite(t, opcontest.Config{}, withUser("failover_svc", secret("secret")),
+		withTimeouts(5*time.Second, 100*time.Millisecond))
 	s.Before("POST", "/api/scheduleactions", "hold", 0, func() { s.Change(func() { s.SAMDown = true }) })
 	_, err = s.client.Quiesce(context.Background(), unplanned())
 	require.ErrorIs(t, err, failover.ErrInDoubt)

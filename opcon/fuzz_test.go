@@ -11,7 +11,8 @@ import (
 // FuzzEditRecord: whatever the record holds, only the two address fields change, and every other byte stays.
 func FuzzEditRecord(f *testing.F) {
 	f.Add(`{"id":12,"type":{"id":6},"tcpIpAddress":"<Default>","fullyQualifiedDomainName":"a"}`, "b")
-	f.Add(`{"x":[ 1.0,{"tcpIpAddress":"inner"}],"TcpIpAddress" : null ,"fullyQualifiedDomainName":"\u003c","type":{}}`, "<x>&\"")
+	f.Add(`{"x":[ 1.0,{"tcpIpAddress":"inner"}],"TcpIpAddress" : null ,"fullyQualifiedDomainName":"\u003c","type":{}}`,
+		"<x>&\"")
 	f.Add(`{"type":null,"tcpIpAddress":"1","fullyQualifiedDomainName":"2"}`, "c")
 	f.Fuzz(func(t *testing.T, record, address string) {
 		if !utf8.ValidString(address) {
@@ -57,7 +58,8 @@ func FuzzEditRecord(f *testing.F) {
 
 // FuzzAnswers: no answer of the server, however odd, panics or grows an error without limit.
 func FuzzAnswers(f *testing.F) {
-	for _, s := range []string{"", "null", "[]", "[null]", "{}", `[{"code":"x","ids":[{}]}]`, `{"title":1}`, "<html>", "\x00\xff", `{"status":{"state":"U"},"id":"7"}`,
+	for _, s := range []string{"", "null", "[]", "[null]", "{}", `[{"code":"x","ids":[{}]}]`, `{"title":1}`, "<html>",
+		"\x00\xff", `{"status":{"state":"U"},"id":"7"}`,
 		`{"id":1e400}`, `{"schedule":[],"steps":[{"name":1}],"alternateMachine":"X"}`, `2026-08-22T08:00:00.1234567-05:00[America/Chicago]`} {
 		f.Add([]byte(s))
 	}

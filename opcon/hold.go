@@ -21,6 +21,24 @@ const maxPasses = 10
 // settleTime is how long the state is watched after a result was lost or a success does not show yet.
 func (c *Client) settleTime() time.Duration { return min(c.set.actionWait, 5*c.set.pollMax) }
 
+// minLooks is how often the state is looked at at least before the settling time counts as over: on a slow line the time
+// may pass in a single look.
+const minLooks = 5
+
+// settling watches a state for the settling time.
+type settling struct {
+	until time.Time
+	looks int
+}
+
+func (c *Client) settling() *settling { return &settling{until: time.Now().Add(c.settleTime())} }
+
+// over reports whether it has been looked for long enough, after one more look.
+func (s *settling) over() bool {
+	s.looks++
+	return s.looks >= minLooks && !time.Now().Before(s.until)
+}
+
 // holding is what a step that holds schedules works with.
 type holding struct {
 	st                    store
@@ -43,11 +61,11 @@ func (c *Client) lookHeld(ctx context.Context, h holding, m Machine) (scope, err
 	return sc, err
 }
 
-// holdAll holds every schedule from which a job could start on the machine and looks again until a pass finds nothing to
-// hold. The first pass is what the step has just looked at, or reads the jobs again that were read more than age ago;
-// later ones look for new schedules. What it is about to hold goes into the record first. Schedules held by somebody else
-// are left alone and not recorded. All schedules are tried; the error names what became of each. It returns what the last
-// pass found, and how many schedules it held.
+// holdAll holds every schedule from which a job could start on the machine and looks again until a pass finds nothing
+// to hold. The first pass is what the step has just looked at, or reads the jobs again that were read more than age
+// ago; later ones look for new schedules. What it is about to hold goes into the record first. Schedules held by
+// somebody else are left alone and not recorded. All schedules are tried; the error names what became of each. It
+// returns what the last pass found, and how many schedules it held.
 func (c *Client) holdAll(ctx context.Context, h holding, age time.Duration) (scope, int, error) {
 	const op = "hold schedules of"
 	st, machine := h.st, h.machine
@@ -85,7 +103,8 @@ func (c *Client) holdAll(ctx context.Context, h holding, age time.Duration) (sco
 			r.settle(s.ID, failover.OutcomeOf(failed[s.ID]), fresh[s.ID])
 		}
 		if err := st.save(ctx, r); err != nil {
-			return sc, len(held), fail(failover.InDoubt, "make the journal writable and run again, which looks first", err)
+			return sc, len(held), fail(failover.InDoubt, "make the journal writable and run again, which looks first",
+				err)
 		}
 		held = append(held, list...)
 		if err := together(op, machine, held, failed); err != nil {
@@ -97,7 +116,8 @@ func (c *Client) holdAll(ctx context.Context, h holding, age time.Duration) (sco
 		fmt.Errorf("%w: new schedules still appear after %d passes", failover.ErrNotObserved, maxPasses))
 }
 
-// lowered makes a refusal part of what is in effect: where something was changed before it, it is not true that nothing was.
+// lowered makes a refusal part of what is in effect: where something was changed before it, it is not true that nothing
+// was.
 func lowered(err error, changed bool) error {
 	if err == nil || !changed || failover.OutcomeOf(err) != failover.NotApplied {
 		return err
@@ -124,7 +144,8 @@ func together(op, machine string, list []Schedule, failed map[ScheduleID]error) 
 	if err == nil {
 		return nil
 	}
-	next := fmt.Sprintf("clear the reason for %s, then run again: the others are as wanted and are not sent again", strings.Join(names, ", "))
+	next := fmt.Sprintf("clear the reason for %s, then run again: the others are as wanted and are not sent again",
+		strings.Join(names, ", "))
 	if len(names) == 1 && own != "" {
 		next = fmt.Sprintf("for %s: %s; the others are as wanted and are not sent again", names[0], own)
 	}
@@ -137,23 +158,25 @@ func (c *Client) setSchedules(ctx context.Context, v verb, reason string, list [
 	failed := map[ScheduleID]error{}
 	var mu sync.Mutex
 	batches := slices.Collect(slices.Chunk(list, batchSize))
-	_ = fanout.Each(ctx, 2, batches, func(b []Schedule) string { return string(b[0].ID) }, func(ctx context.Context, batch []Schedule) error {
-		got := c.setBatch(ctx, v, reason, batch)
-		mu.Lock()
-		defer mu.Unlock()
-		for id, err := range got {
-			failed[id] = err
-		}
-		for _, s := range batch {
-			if _, ok := got[s.ID]; !ok {
-				failed[s.ID] = nil
+	_ = fanout.Each(ctx, 2, batches, func(b []Schedule) string { return string(b[0].ID) },
+		func(ctx context.Context, batch []Schedule) error {
+			got := c.setBatch(ctx, v, reason, batch)
+			mu.Lock()
+			defer mu.Unlock()
+			for id, err := range got {
+				failed[id] = err
 			}
-		}
-		return nil
-	})
+			for _, s := range batch {
+				if _, ok := got[s.ID]; !ok {
+					failed[s.ID] = nil
+				}
+			}
+			return nil
+		})
 	for _, s := range list { // a batch whose turn never came
 		if _, ok := failed[s.ID]; !ok {
-			failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.NotApplied, "run again with more time", context.Cause(ctx))
+			failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.NotApplied, "run again with more time",
+				context.Cause(ctx))
 		}
 	}
 	return failed
@@ -179,7 +202,7 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 	}
 	failed := map[ScheduleID]error{}
 	open := slices.Clone(batch)
-	deadline := time.Now().Add(c.settleTime())
+	watch := c.settling()
 	for {
 		ids := make([]ScheduleID, len(open))
 		for i, s := range open {
@@ -192,7 +215,9 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 				if failover.OutcomeOf(results[string(s.ID)]) == failover.NotApplied {
 					outcome = failover.NotApplied
 				}
-				failed[s.ID] = c.fail(string(v)+" schedule", s.String(), outcome, "look at its state in OpCon, or run again, which looks first", errors.Join(results[string(s.ID)], err))
+				failed[s.ID] = c.fail(string(v)+" schedule", s.String(), outcome,
+					"look at its state in OpCon, or run again, which looks first", errors.Join(results[string(s.ID)],
+						err))
 			}
 			return failed
 		}
@@ -204,7 +229,8 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 				// as wanted, whoever did it
 			case failover.OutcomeOf(res) == failover.NotApplied:
 				if failed[s.ID] = res; seen && state.State == ScheduleUnknown {
-					failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.NotApplied, failover.NextOf(res), fmt.Errorf("it is %s: %w", state.words(), res))
+					failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.NotApplied, failover.NextOf(res),
+						fmt.Errorf("it is %s: %w", state.words(), res))
 				}
 			default:
 				left = append(left, s)
@@ -213,11 +239,12 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 		if open = left; len(open) == 0 {
 			return failed
 		}
-		if !time.Now().Before(deadline) || c.pause(ctx, c.set.pollFirst) != nil {
+		if watch.over() || c.pause(ctx, c.set.pollFirst) != nil {
 			for _, s := range open {
 				err := results[string(s.ID)]
 				if err == nil {
-					err = fmt.Errorf("%w: the server reported success and it is %s", failover.ErrNotObserved, describe(now, s.ID))
+					err = fmt.Errorf("%w: the server reported success and it is %s", failover.ErrNotObserved,
+						describe(now, s.ID))
 				}
 				failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.InDoubt,
 					or(failover.NextOf(err), "look at its state in OpCon, or run again, which looks first"), err)
@@ -230,7 +257,8 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 // refusedWhole reports whether the server refused a request for its content, so that nothing of it was done.
 func refusedWhole(err error) bool {
 	api, ok := errors.AsType[*APIError](err)
-	return ok && slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity}, api.Status)
+	return ok && slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict,
+		http.StatusUnprocessableEntity}, api.Status)
 }
 
 func describe(now map[ScheduleID]Schedule, id ScheduleID) string {

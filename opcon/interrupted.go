@@ -20,12 +20,12 @@ const (
 	SentNotStarted Why = iota + 1
 	// StillRunning: OpCon still shows it running; on the old host it was cut off, or it goes on there unseen.
 	StillRunning
-	// EndNotProven: seen running before the machine went down, and what OpCon shows now does not prove that it ended: it
-	// waits, is held, cancelled, skipped or under review, was started again, is gone, or is in a state this package does
-	// not know.
+	// EndNotProven: seen running before the machine went down, and what OpCon shows now does not prove that it ended:
+	// it waits, is held, cancelled, skipped or under review, was started again, is gone, or is in a state this package
+	// does not know.
 	EndNotProven
-	// ReportedFailed: failed since, or failed in its preparation. The agent on the new host knows nothing of jobs of the
-	// old one and reports them so.
+	// ReportedFailed: failed since, or failed in its preparation. The agent on the new host knows nothing of jobs of
+	// the old one and reports them so.
 	ReportedFailed
 	// RanElsewhere: has run or runs on another machine since, as an alternate or through a group.
 	RanElsewhere
@@ -35,7 +35,8 @@ const (
 	DueMeanwhile
 )
 
-var whyWords = []string{0: "unknown", SentNotStarted: "sent, maybe never begun", StillRunning: "still shown running", EndNotProven: "its end is not proven",
+var whyWords = []string{0: "unknown", SentNotStarted: "sent, maybe never begun", StillRunning: "still shown running",
+	EndNotProven:   "its end is not proven",
 	ReportedFailed: "failed since", RanElsewhere: "ran on another machine", NeverStarted: "missed its start time", DueMeanwhile: "was due meanwhile"}
 
 // String returns the reason in words.
@@ -52,11 +53,13 @@ func (w *Why) UnmarshalText(text []byte) error {
 
 // Interrupted is one job that needs a person's decision.
 type Interrupted struct {
-	Job      Job      `json:"job"`            // as it is now, or as it was seen last where OpCon does not show it any more
-	Why      Why      `json:"why"`            // what the move did to it
-	Seen     string   `json:"seen,omitempty"` // what OpCon said of it when it was seen running before the machine went down
-	Hint     string   `json:"hint"`           // what to find out before deciding
-	Proposal Decision `json:"proposal"`       // what we would do; nothing is done without the decision
+	// as it is now, or as it was seen last where OpCon does not show it any more
+	Job Job `json:"job"`
+	Why Why `json:"why"` // what the move did to it
+	// what OpCon said of it when it was seen running before the machine went down
+	Seen     string   `json:"seen,omitempty"`
+	Hint     string   `json:"hint"`     // what to find out before deciding
+	Proposal Decision `json:"proposal"` // what we would do; nothing is done without the decision
 }
 
 // String names the job, what happened to it, what was last seen of it and the proposal, in one line.
@@ -168,7 +171,8 @@ func (j Job) dueWithin(from, to time.Time) bool {
 		return strings.TrimSpace(j.Started) != ""
 	}
 	if !zoned(j.Started) {
-		start = time.Date(start.Year(), start.Month(), start.Day(), start.Hour(), start.Minute(), start.Second(), start.Nanosecond(), to.Location())
+		start = time.Date(start.Year(), start.Month(), start.Day(), start.Hour(), start.Minute(), start.Second(),
+			start.Nanosecond(), to.Location())
 	}
 	return start.After(from) && start.Before(to)
 }
@@ -207,7 +211,8 @@ func interruption(was, now Job) Why {
 }
 
 func proposal(j Job, why Why, reason string) Interrupted {
-	in := Interrupted{Job: j, Why: why, Proposal: Decision{Job: j.ID, Number: j.Number, Action: RestartOnHold, Reason: reason}}
+	in := Interrupted{Job: j, Why: why, Proposal: Decision{Job: j.ID, Number: j.Number, Action: RestartOnHold,
+		Reason: reason}}
 	steps := ""
 	if len(j.Steps) > 0 {
 		steps = " The server offers the restart steps " + strings.Join(j.Steps, ", ") + "."
@@ -225,7 +230,8 @@ func proposal(j Job, why Why, reason string) Interrupted {
 		in.Hint = fmt.Sprintf("OpCon shows it %s, as number %d: find out on the old host and from whoever changed it whether it ended, and what has to run again.", j.words(), j.Number) + point
 	case RanElsewhere:
 		in.Proposal.Action = LeaveAsIs
-		in.Hint = fmt.Sprintf("It was started on %s instead: find out what it did there before anything is run again.", j.StartedOn)
+		in.Hint = fmt.Sprintf("It was started on %s instead: find out what it did there before anything is run again.",
+			j.StartedOn)
 	case NeverStarted:
 		in.Proposal.Action = LeaveAsIs
 		in.Hint = "It never ran. Decide whether it still has to; start it by hand when its schedule is released."

@@ -46,10 +46,13 @@ func TestInterrupted(t *testing.T) {
 				after = 1
 			}
 			s := newSite(t, opcontest.Config{ReportAfter: after})
-			old := s.AddJob(&opcontest.Job{Name: "OLD FAILURE", Schedule: s.Nightly, Primary: "SYMAIX1", Status: opcontest.Failed})
+			old := s.AddJob(&opcontest.Job{Name: "OLD FAILURE", Schedule: s.Nightly, Primary: "SYMAIX1",
+				Status: opcontest.Failed})
 			rec := s.moved(t)
-			late := s.AddJob(&opcontest.Job{Name: "LATE", Schedule: s.Nightly, Primary: "SYMAIX1", Status: opcontest.MissedStart})
-			astray := s.AddJob(&opcontest.Job{Name: "ASTRAY", Schedule: s.Nightly, Primary: "SYMAIX1", StartedOn: "SYMSPARE", Status: opcontest.FinishedOK})
+			late := s.AddJob(&opcontest.Job{Name: "LATE", Schedule: s.Nightly, Primary: "SYMAIX1",
+				Status: opcontest.MissedStart})
+			astray := s.AddJob(&opcontest.Job{Name: "ASTRAY", Schedule: s.Nightly, Primary: "SYMAIX1",
+				StartedOn: "SYMSPARE", Status: opcontest.FinishedOK})
 			if later {
 				require.Eventually(t, func() bool {
 					_, err := s.client.Service(ctx)
@@ -146,8 +149,10 @@ func TestRerun(t *testing.T) {
 		require.Equal(t, 1, s.Count("restart", ""))
 	})
 	t.Run("a lost reply never starts a job twice", func(t *testing.T) {
-		for _, kind := range []opcontest.InjectionKind{opcontest.CutBefore, opcontest.CutAfter, opcontest.LoseRecord, opcontest.NeverEnds} {
-			s := newSite(t, opcontest.Config{}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(time.Second, 200*time.Millisecond))
+		for _, kind := range []opcontest.InjectionKind{opcontest.CutBefore, opcontest.CutAfter, opcontest.LoseRecord,
+			opcontest.NeverEnds} {
+			s := newSite(t, opcontest.Config{}, withUser("failover_svc", secret("secret")),
+				withTimeouts(time.Second, 200*time.Millisecond))
 			rec := s.moved(t)
 			d := listed(t, s, rec, "GOODNIGHT")
 			d.Action = opcon.Restart
@@ -166,7 +171,8 @@ func TestRerun(t *testing.T) {
 	t.Run("a name with a slash", func(t *testing.T) {
 		s := newSite(t, opcontest.Config{})
 		s.Change(func() { s.Alternant.Status = opcontest.Failed })
-		err := s.client.Rerun(ctx, opcon.Decision{Job: opcon.JobID(s.Alternant.ID()), Action: opcon.RestartOnHold, By: "jdoe", Reason: reason})
+		err := s.client.Rerun(ctx, opcon.Decision{Job: opcon.JobID(s.Alternant.ID()), Action: opcon.RestartOnHold,
+			By: "jdoe", Reason: reason})
 		require.NoError(t, err)
 		st, _ := s.JobState(s.Alternant)
 		require.Equal(t, opcontest.JobOnHold, st)
@@ -216,7 +222,8 @@ func TestDecisionsWithinAProcedure(t *testing.T) {
 	})
 	_, err = p.Run(ctx, o)
 	require.NoError(t, err)
-	require.Contains(t, asked[0], "mark failed, then restart-on-hold 2026", "the gate sees exactly what will be restarted")
+	require.Contains(t, asked[0], "mark failed, then restart-on-hold 2026",
+		"the gate sees exactly what will be restarted")
 	require.Equal(t, 1, s.Count("restartOnHold", ""))
 	require.Equal(t, 1, s.Count("markFailed", ""))
 	st, _ := s.JobState(s.JustSent)

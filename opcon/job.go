@@ -29,8 +29,9 @@ const (
 	JobFixed
 )
 
-var jobWords = []string{JobUnknown: "unknown", JobHeld: "held", JobWaiting: "waiting", JobRunning: "running", JobFinishedOK: "finished ok",
-	JobFailed: "failed", JobMissedStart: "missed start time", JobCancelled: "cancelled", JobSkipped: "skipped", JobUnderReview: "under review", JobFixed: "fixed"}
+var jobWords = []string{JobUnknown: "unknown", JobHeld: "held", JobWaiting: "waiting", JobRunning: "running",
+	JobFinishedOK: "finished ok",
+	JobFailed:     "failed", JobMissedStart: "missed start time", JobCancelled: "cancelled", JobSkipped: "skipped", JobUnderReview: "under review", JobFixed: "fixed"}
 
 // String returns the category in words.
 func (j JobCategory) String() string { return word(jobWords, int(j)) }
@@ -62,14 +63,15 @@ type Job struct {
 	TypeID      int64       `json:"type"`                   // 6 is UNIX, 15 a container (seen in client code)
 	Category    JobCategory `json:"category"`               // decides what may be done with it
 	Description string      `json:"description,omitempty"`  // the server's own words for the status
-	Number      int64       `json:"number,omitempty"`       // number of the last start; changes with every start (inferred)
-	Started     string      `json:"started,omitempty"`      // computed start as the server wrote it
-	Termination string      `json:"termination,omitempty"`  // UNIX: exit code, signal and core flag
-	StartedOn   string      `json:"startedOn,omitempty"`    // machine it was really sent to; empty before its start
-	Primary     string      `json:"primary,omitempty"`      // empty with a machine group
-	Alternates  []string    `json:"alternates,omitempty"`   // machines tried in turn when the primary one is down
-	Group       string      `json:"group,omitempty"`        // machine group
-	Steps       []string    `json:"steps,omitempty"`        // restart steps the server offers
+	// number of the last start; changes with every start (inferred)
+	Number      int64    `json:"number,omitempty"`
+	Started     string   `json:"started,omitempty"`     // computed start as the server wrote it
+	Termination string   `json:"termination,omitempty"` // UNIX: exit code, signal and core flag
+	StartedOn   string   `json:"startedOn,omitempty"`   // machine it was really sent to; empty before its start
+	Primary     string   `json:"primary,omitempty"`     // empty with a machine group
+	Alternates  []string `json:"alternates,omitempty"`  // machines tried in turn when the primary one is down
+	Group       string   `json:"group,omitempty"`       // machine group
+	Steps       []string `json:"steps,omitempty"`       // restart steps the server offers
 }
 
 // String returns date, schedule and job.
@@ -210,7 +212,8 @@ func (c *Client) jobsByID(ctx context.Context, ids []JobID) (map[JobID]Job, erro
 }
 
 func (c *Client) jobByPath(ctx context.Context, id JobID) (Job, error) {
-	rep, err := c.do(ctx, call{op: "read daily job", target: string(id), method: "GET", path: "/api/dailyjobs/" + segment(string(id))})
+	rep, err := c.do(ctx, call{op: "read daily job", target: string(id), method: "GET", path: "/api/dailyjobs/" +
+		segment(string(id))})
 	if err != nil {
 		return Job{}, err
 	}

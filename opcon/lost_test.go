@@ -8,21 +8,26 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/opcon"
 	"github.com/01b61c5c/failover/opcon/opcontest"
 )
 
-// TestNoInterruptedJobIsLost: whatever OpCon says after the move of a job that ran before it, the job is in the list unless
-// its end is proven. The pairs of words are the vendor's own list (typed client), and some that no list holds.
+// TestNoInterruptedJobIsLost: whatever OpCon says after the move of a job that ran before it, the job is in the list
+// unless its end is proven. The pairs of words are the vendor's own list (typed client), and some that no list holds.
 func TestNoInterruptedJobIsLost(t *testing.T) {
 	for _, pair := range [][2]string{
-		{"Held", "On Hold"}, {"Waiting", "Qualifying"}, {"Waiting", "Wait Start Time"}, {"Waiting", "Wait Machine"}, {"Waiting", "Prerun Failed"}, {"Waiting", "Wait to Start"},
-		{"Waiting", "Late to Start"}, {"Waiting", "Job to be Skipped"}, {"Running", "Attempt to Start"}, {"Running", "Start Attempted"}, {"Running", "Still Attempting Start"},
-		{"Running", "Prerun Active"}, {"Running", "Job Running"}, {"Running", "Job Running; Late to Finish"}, {"Running", "Job Running; To be terminated"},
-		{"Failed", "Initialization Error"}, {"Failed", "Failed; Processing Events"}, {"Failed", "Marked Failed"}, {"Failed", "Failed"},
-		{"Missed Start Time", "Missed Start Time"}, {"Cancelled", "Cancelled"}, {"Skipped", "Skipped"}, {"Under Review", "Under Review"}, {"Fixed", "Fixed"},
+		{"Held", "On Hold"}, {"Waiting", "Qualifying"}, {"Waiting", "Wait Start Time"}, {"Waiting",
+			"Wait Machine"}, {"Waiting", "Prerun Failed"}, {"Waiting", "Wait to Start"},
+		{"Waiting", "Late to Start"}, {"Waiting", "Job to be Skipped"}, {"Running", "Attempt to Start"}, {"Running",
+			"Start Attempted"}, {"Running", "Still Attempting Start"},
+		{"Running", "Prerun Active"}, {"Running", "Job Running"}, {"Running",
+			"Job Running; Late to Finish"}, {"Running", "Job Running; To be terminated"},
+		{"Failed", "Initialization Error"}, {"Failed", "Failed; Processing Events"}, {"Failed",
+			"Marked Failed"}, {"Failed", "Failed"},
+		{"Missed Start Time", "Missed Start Time"}, {"Cancelled", "Cancelled"}, {"Skipped",
+			"Skipped"}, {"Under Review", "Under Review"}, {"Fixed", "Fixed"},
 		{"Active", "Active"}, {"", ""}, {"Interrupted", "Agent lost"}, {"running!", "?"},
-		{"Finished Ok", "Finished OK"}, {"Finished Ok", "Marked Finished OK"}, {"Finished Ok", "Finished OK; Processing Events"},
+		{"Finished Ok", "Finished OK"}, {"Finished Ok", "Marked Finished OK"}, {"Finished Ok",
+			"Finished OK; Processing Events"},
 	} {
 		w := opcontest.Words{Category: pair[0], Description: pair[1]}
 		t.Run(w.Category+"/"+w.Description, func(t *testing.T) {
@@ -58,13 +63,22 @@ func TestNoInterruptedJobIsLost(t *testing.T) {
 	})
 }
 
-// TestUnknownWordsDoNotDrain: a job in a category that no document lists, and a count that is not told, are no proof that
-// nothing runs.
+// TestUnknownWordsDoNotDrain: a job in a category that no document lists, and a count that is not told, are no proof
+// that nothing runs.
 func TestUnknownWordsDoNotDrain(t *testing.T) {
 	for name, change := range map[string]func(*site){
-		"unknown category":               func(s *site) { s.Running.Says = &opcontest.Words{Category: "Active", Description: "Active"} },
-		"unknown category, no count":     func(s *site) { s.Running.Says, s.Machine.Uncounted = &opcontest.Words{Category: "Active"}, true },
-		"no job shown and no count told": func(s *site) { s.Running.Status, s.Machine.Uncounted = opcontest.FinishedOK, true },
+		"unknown category": func(s *site) {
+			s.Running.Says = &opcontest.Words{Category: "Active",
+				Description: "Active"}
+		},
+		"unknown category, no count": func(s *site) {
+			s.Running.Says,
+				s.Machine.Uncounted = &opcontest.Words{Category: "Active"}, true
+		},
+		"no job shown and no count told": func(s *site) {
+			s.Running.Status, s.Machine.Uncounted = opcontest.FinishedOK,
+				true
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})
@@ -94,11 +108,12 @@ func TestUnknownWordsDoNotDrain(t *testing.T) {
 	require.Len(t, list, 2)
 }
 
-// TestUnknownScheduleIsNotFree: a schedule that this run holds and that is in a state no document lists is not free, and
-// one that was deleted does not stand in the way for ever.
+// TestUnknownScheduleIsNotFree: a schedule that this run holds and that is in a state no document lists is not free,
+// and one that was deleted does not stand in the way for ever.
 func TestUnknownScheduleIsNotFree(t *testing.T) {
 	ctx := context.Background()
-	s := newSite(t, opcontest.Config{}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(time.Second, 100*time.Millisecond))
+	s := newSite(t, opcontest.Config{}, withUser("failover_svc", secret("secret")),
+		withTimeouts(time.Second, 100*time.Millisecond))
 	s.quiet()
 	rec, err := s.client.Quiesce(ctx, unplanned())
 	require.NoError(t, err)
@@ -132,7 +147,8 @@ func TestReleaseRefusedAsAWhole(t *testing.T) {
 	rec, err := s.client.Quiesce(context.Background(), unplanned())
 	require.NoError(t, err)
 	s.swap()
-	s.Inject(opcontest.Injection{Kind: opcontest.Status, Verb: "release", Code: 400, Body: `[{"code":1001,"message":"one of them is locked"}]`})
+	s.Inject(opcontest.Injection{Kind: opcontest.Status, Verb: "release", Code: 400,
+		Body: `[{"code":1001,"message":"one of them is locked"}]`})
 	_, err = s.client.Resume(context.Background(), rec, resumed())
 	require.NoError(t, err)
 	require.Equal(t, 4, s.Count("release", ""))
@@ -141,11 +157,12 @@ func TestReleaseRefusedAsAWhole(t *testing.T) {
 // TestNumbersThatCannotBeRead: a record whose id or count is no number is refused, not taken as 0.
 func TestNumbersThatCannotBeRead(t *testing.T) {
 	for name, tc := range map[string]struct{ path, body string }{
-		"huge id":      {"/api/machines", `[{"id":9999999999999999999999,"name":"SYMAIX1","status":{"state":"U"}}]`},
-		"no id":        {"/api/machines", `[{"name":"SYMAIX1","status":{"state":"U"}}]`},
-		"odd count":    {"/api/machines", `[{"id":12,"name":"SYMAIX1","currentJobs":"some","status":{"state":"U"}}]`},
-		"odd groups":   {"/api/machinegroups", `[{"id":4,"name":"G","machines":{"id":12}}]`},
-		"job number":   {"/api/dailyjobs", `[{"id":"a|1|1|J","name":"J","jobNumber":1.5,"schedule":{"date":"2026-08-22"}}]`},
+		"huge id":    {"/api/machines", `[{"id":9999999999999999999999,"name":"SYMAIX1","status":{"state":"U"}}]`},
+		"no id":      {"/api/machines", `[{"name":"SYMAIX1","status":{"state":"U"}}]`},
+		"odd count":  {"/api/machines", `[{"id":12,"name":"SYMAIX1","currentJobs":"some","status":{"state":"U"}}]`},
+		"odd groups": {"/api/machinegroups", `[{"id":4,"name":"G","machines":{"id":12}}]`},
+		"job number": {"/api/dailyjobs",
+			`[{"id":"a|1|1|J","name":"J","jobNumber":1.5,"schedule":{"date":"2026-08-22"}}]`},
 		"job null":     {"/api/dailyjobs", `[null]`},
 		"schedule":     {"/api/dailyschedules?", `[{"name":"S","date":"2026-08-22"}]`},
 		"not a number": {"/api/machines", `[{"id":"12x","name":"SYMAIX1"}]`},

@@ -31,8 +31,10 @@ const (
 	NotResponding
 )
 
-var machineLetters = []string{MachineUnknown: "", Up: "U", Limited: "L", Down: "D", WaitingForAgent: "W", NotResponding: "E"}
-var machineWords = []string{MachineUnknown: "unknown", Up: "up", Limited: "limited", Down: "down", WaitingForAgent: "waiting for the agent", NotResponding: "not responding"}
+var machineLetters = []string{MachineUnknown: "", Up: "U", Limited: "L", Down: "D", WaitingForAgent: "W",
+	NotResponding: "E"}
+var machineWords = []string{MachineUnknown: "unknown", Up: "up", Limited: "limited", Down: "down",
+	WaitingForAgent: "waiting for the agent", NotResponding: "not responding"}
 
 // String returns the state in words.
 func (s MachineState) String() string { return word(machineWords, int(s)) }
@@ -100,18 +102,22 @@ func orUnset(s string) string {
 
 // Machine is one machine record: OpCon's view of an agent.
 type Machine struct {
-	ID              int64        `json:"id"`                    // the server's
-	Name            string       `json:"name"`                  // at most 24 characters (documented)
-	TypeID          int64        `json:"type"`                  // 6 is UNIX, which Symitar hosts are (seen in client code)
-	State           MachineState `json:"state"`                 // the line as it is
-	Asked           MachineState `json:"asked"`                 // what was asked for: Up, Limited or Down
-	CurrentJobs     *int64       `json:"currentJobs,omitempty"` // nil: not told; may stay above 0 for ever after a crash, since only a desktop client recounts it
-	Address         Address      `json:"address"`               // empty unless the whole record was read
-	AgentVersion    string       `json:"agentVersion"`          // version of the agent that last answered
-	AllowKill       bool         `json:"allowKill"`             // should be false for RSJ hosts
-	SpecialFeatures string       `json:"features"`              // on Symitar hosts it names RSJ and its version
-	Host            string       `json:"host,omitempty"`        // name of its host as the agent reports it; "" when the server does not tell
-	TLS             bool         `json:"tls,omitempty"`         // the line to the agent uses TLS, whose certificate differs per host
+	ID   int64  `json:"id"`   // the server's
+	Name string `json:"name"` // at most 24 characters (documented)
+	// 6 is UNIX, which Symitar hosts are (seen in client code)
+	TypeID int64        `json:"type"`
+	State  MachineState `json:"state"` // the line as it is
+	Asked  MachineState `json:"asked"` // what was asked for: Up, Limited or Down
+	// nil: not told; may stay above 0 for ever after a crash, since only a desktop client recounts it
+	CurrentJobs     *int64  `json:"currentJobs,omitempty"`
+	Address         Address `json:"address"`      // empty unless the whole record was read
+	AgentVersion    string  `json:"agentVersion"` // version of the agent that last answered
+	AllowKill       bool    `json:"allowKill"`    // should be false for RSJ hosts
+	SpecialFeatures string  `json:"features"`     // on Symitar hosts it names RSJ and its version
+	// name of its host as the agent reports it; "" when the server does not tell
+	Host string `json:"host,omitempty"`
+	// the line to the agent uses TLS, whose certificate differs per host
+	TLS bool `json:"tls,omitempty"`
 
 	raw json.RawMessage // the record byte for byte, for the round trip of a PUT
 }
@@ -162,7 +168,8 @@ func (c *Client) FindMachine(ctx context.Context, name string) (Machine, error) 
 	if err := checkMachineName(name); err != nil {
 		return Machine{}, err
 	}
-	rows, err := c.list(ctx, op, "/api/machines", "name", url.Values{"name": {filterName(name)}, "extendedProperties": {"true"}})
+	rows, err := c.list(ctx, op, "/api/machines", "name",
+		url.Values{"name": {filterName(name)}, "extendedProperties": {"true"}})
 	if err != nil {
 		return Machine{}, err
 	}
@@ -180,15 +187,16 @@ func (c *Client) FindMachine(ctx context.Context, name string) (Machine, error) 
 	case 1:
 		return hits[0], nil
 	case 0:
-		return Machine{}, c.fail(op, name, failover.NotApplied, "check the name and the service account's machine access",
+		return Machine{}, c.fail(op, name, failover.NotApplied,
+			"check the name and the service account's machine access",
 			fmt.Errorf("%w: no machine has this exact name (%d resemble it)", ErrNotFound, len(rows)))
 	}
 	return Machine{}, c.fail(op, name, failover.NotApplied, "give the machines distinct names",
 		fmt.Errorf("%w: %d machines have this name", ErrAmbiguous, len(hits)))
 }
 
-// Machine reads one machine by id, with its whole record. Changes nothing. Errors: ErrNotFound (also when the account may
-// not see it), ErrAuth, ErrUnavailable; NotApplied always.
+// Machine reads one machine by id, with its whole record. Changes nothing. Errors: ErrNotFound (also when the account
+// may not see it), ErrAuth, ErrUnavailable; NotApplied always.
 func (c *Client) Machine(ctx context.Context, id int64) (Machine, error) {
 	const op = "read machine"
 	target := strconv.FormatInt(id, 10)
@@ -199,7 +207,8 @@ func (c *Client) Machine(ctx context.Context, id int64) (Machine, error) {
 	}
 	var rows []json.RawMessage
 	if err := json.Unmarshal(rep.body, &rows); err != nil {
-		return Machine{}, c.fail(op, target, failover.NotApplied, "check that the address is the OpCon API", errors.New("the answer is not a list"))
+		return Machine{}, c.fail(op, target, failover.NotApplied, "check that the address is the OpCon API",
+			errors.New("the answer is not a list"))
 	}
 	for _, row := range rows {
 		if m, err := readMachine(row); m.ID == id {
@@ -209,12 +218,14 @@ func (c *Client) Machine(ctx context.Context, id int64) (Machine, error) {
 			return m, nil
 		}
 	}
-	return Machine{}, c.fail(op, target, failover.NotApplied, "check the id and the service account's machine access", ErrNotFound)
+	return Machine{}, c.fail(op, target, failover.NotApplied, "check the id and the service account's machine access",
+		ErrNotFound)
 }
 
 // groupsOf returns the names of the machine groups that m is a member of, in lower case.
 func (c *Client) groupsOf(ctx context.Context, m Machine) (map[string]bool, error) {
-	rows, err := c.list(ctx, "read machine groups", "/api/machinegroups", "name", url.Values{"includeMachines": {"true"}})
+	rows, err := c.list(ctx, "read machine groups", "/api/machinegroups", "name",
+		url.Values{"includeMachines": {"true"}})
 	if err != nil {
 		return nil, err
 	}
@@ -246,9 +257,11 @@ func checkMachineName(name string) error {
 	case strings.TrimSpace(name) == "":
 		return failover.Invalid("Machine", "is empty", "give the machine's exact name in OpCon")
 	case len([]rune(name)) > 24:
-		return failover.Invalid("Machine", fmt.Sprintf("%q is longer than 24 characters", name), "give the machine's exact name in OpCon")
+		return failover.Invalid("Machine", fmt.Sprintf("%q is longer than 24 characters", name),
+			"give the machine's exact name in OpCon")
 	case strings.ContainsAny(name, "()=|;',*?\n"):
-		return failover.Invalid("Machine", fmt.Sprintf("%q holds a character no machine name has", name), "give the machine's exact name, without wildcards")
+		return failover.Invalid("Machine", fmt.Sprintf("%q holds a character no machine name has", name),
+			"give the machine's exact name, without wildcards")
 	}
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/01b61c5c/failover"
 )
@@ -34,7 +33,7 @@ func (c *Client) setState(ctx context.Context, m Machine, want MachineState) (Ma
 	}
 	op, key := string(v)+" machine", strconv.FormatInt(m.ID, 10)
 	res := c.act(ctx, machineActions, v, "", []actionItem{{id: key, name: m.Name}})[key]
-	deadline := time.Now().Add(c.settleTime())
+	watch := c.settling()
 	for {
 		now, err := c.Machine(ctx, m.ID)
 		switch {
@@ -49,9 +48,10 @@ func (c *Client) setState(ctx context.Context, m Machine, want MachineState) (Ma
 		case failover.OutcomeOf(res) == failover.NotApplied:
 			return now, res
 		}
-		if !time.Now().Before(deadline) || c.pause(ctx, c.set.pollFirst) != nil {
+		if watch.over() || c.pause(ctx, c.set.pollFirst) != nil {
 			if res == nil {
-				res = fmt.Errorf("%w: the server reported success and the machine is still asked %s", failover.ErrNotObserved, now.Asked)
+				res = fmt.Errorf("%w: the server reported success and the machine is still asked %s",
+					failover.ErrNotObserved, now.Asked)
 			}
 			return now, c.fail(op, m.Name, failover.InDoubt, or(failover.NextOf(res), nextLook), res)
 		}
@@ -65,11 +65,14 @@ func checkAddress(a Address) error {
 	case fqdn == "" && ip == "":
 		return failover.Invalid("Address", "is empty", "give the new host's name or its IP address")
 	case fqdn != "" && ip != "":
-		return failover.Invalid("Address", "has both a name and an IP address, and OpCon would look at the name only", "give one of them")
+		return failover.Invalid("Address", "has both a name and an IP address, and OpCon would look at the name only",
+			"give one of them")
 	case ip != "" && net.ParseIP(ip) == nil:
-		return failover.Invalid("Address.IP", fmt.Sprintf("%q is not an IP address", ip), "give an IP address, or a name as FQDN")
+		return failover.Invalid("Address.IP", fmt.Sprintf("%q is not an IP address", ip),
+			"give an IP address, or a name as FQDN")
 	case fqdn != "" && (strings.ContainsAny(fqdn, " \t\r\n/:<>\"") || net.ParseIP(fqdn) != nil):
-		return failover.Invalid("Address.FQDN", fmt.Sprintf("%q is not a host name", fqdn), "give a host name, or an address as IP")
+		return failover.Invalid("Address.FQDN", fmt.Sprintf("%q is not a host name", fqdn),
+			"give a host name, or an address as IP")
 	}
 	return nil
 }
@@ -88,29 +91,32 @@ func (c *Client) setAddress(ctx context.Context, id int64, to Address) error {
 		return nil
 	}
 	if m.Asked != Down {
-		return c.fail(op, m.Name, failover.NotApplied, "take the machine down first; its record can only be edited then",
+		return c.fail(op, m.Name, failover.NotApplied,
+			"take the machine down first; its record can only be edited then",
 			fmt.Errorf("%w: the machine is asked %s", failover.ErrPrecondition, m.Asked))
 	}
 	raw, err := editRecord(m.raw, want)
 	if err != nil {
 		return c.fail(op, m.Name, failover.NotApplied, "edit the record by hand, or use a host alias", err)
 	}
-	_, putErr := c.do(ctx, call{op: op, target: m.Name, method: http.MethodPut, path: "/api/machines/" + strconv.FormatInt(id, 10), raw: raw})
+	_, putErr := c.do(ctx, call{op: op, target: m.Name, method: http.MethodPut, path: "/api/machines/" +
+		strconv.FormatInt(id, 10), raw: raw})
 	if failover.OutcomeOf(putErr) == failover.NotApplied {
 		return putErr
 	}
-	deadline := time.Now().Add(c.settleTime())
+	watch := c.settling()
 	for {
 		now, err := c.Machine(ctx, id)
 		switch {
 		case err == nil && now.Address.equal(want):
 			return nil
-		case err == nil && putErr == nil && time.Now().Before(deadline) && c.pause(ctx, c.set.pollFirst) == nil:
+		case err == nil && putErr == nil && !watch.over() && c.pause(ctx, c.set.pollFirst) == nil:
 			continue
 		case err == nil:
 			err = fmt.Errorf("%w: its address is still %s", failover.ErrNotObserved, now.Address)
 		}
-		return c.fail(op, m.Name, failover.InDoubt, "look at the machine's address in OpCon, or run again, which looks first; where the server takes no edit, edit the record by hand",
+		return c.fail(op, m.Name, failover.InDoubt,
+			"look at the machine's address in OpCon, or run again, which looks first; where the server takes no edit, edit the record by hand",
 			errors.Join(putErr, err))
 	}
 }

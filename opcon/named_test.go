@@ -12,10 +12,11 @@ import (
 	"github.com/01b61c5c/failover/opcon/opcontest"
 )
 
-// TestFaultsByName: with each fault, no job starts on a wrong host and none is lost; where the run stops it says what to do,
-// and doing that ends well in the same journal.
+// TestFaultsByName: with each fault, no job starts on a wrong host and none is lost; where the run stops it says what
+// to do, and doing that ends well in the same journal.
 func TestFaultsByName(t *testing.T) {
-	stops := map[string]string{"agent-of-old-host": "which is the old host", "old-agent-returns": "which is the old host", "result-unknown": "", "prerun-failed": "", "decision-corrected": "may not be restarted"}
+	stops := map[string]string{"agent-of-old-host": "which is the old host",
+		"old-agent-returns": "which is the old host", "result-unknown": "", "prerun-failed": "", "decision-corrected": "may not be restarted"}
 	require.Len(t, opcontest.Faults(), len(stops))
 	for _, f := range opcontest.Faults() {
 		for _, mode := range []opcon.Mode{opcon.Planned, opcon.Unplanned} {

@@ -59,12 +59,14 @@ func (c *Client) page(ctx context.Context, op, path string, q url.Values) (reply
 // tooMuch reports whether a smaller page may succeed where this one failed.
 func tooMuch(err error) bool {
 	if api, ok := errors.AsType[*APIError](err); ok {
-		return api.Status == http.StatusBadRequest || api.Status == http.StatusRequestEntityTooLarge || api.Status >= http.StatusInternalServerError
+		return api.Status == http.StatusBadRequest || api.Status == http.StatusRequestEntityTooLarge ||
+			api.Status >= http.StatusInternalServerError
 	}
 	return passing(err) && !errors.Is(err, ErrAuth)
 }
 
-func (c *Client) listRound(ctx context.Context, op, path, sortBy string, query url.Values, seen map[string]bool, rows *[]json.RawMessage) (bool, error) {
+func (c *Client) listRound(ctx context.Context, op, path, sortBy string, query url.Values, seen map[string]bool,
+	rows *[]json.RawMessage) (bool, error) {
 	shifted, offset, last, first, size := false, 0, "", "", 0
 	here := map[string]bool{} // ids of this round
 	for range maxPages {
@@ -123,7 +125,8 @@ func (c *Client) listRound(ctx context.Context, op, path, sortBy string, query u
 			last = ""
 		}
 	}
-	return false, c.fail(op, c.host, failover.NotApplied, "narrow the request", fmt.Errorf("the list does not end within %d pages and %d bytes", maxPages, maxList))
+	return false, c.fail(op, c.host, failover.NotApplied, "narrow the request",
+		fmt.Errorf("the list does not end within %d pages and %d bytes", maxPages, maxList))
 }
 
 // rowID is what makes a row the same row: its id, or its whole text where it has none.

@@ -58,7 +58,8 @@ func (o *QuiesceOptions) complete(pollMax time.Duration) error {
 		return err
 	}
 	o.TypeID = or(o.TypeID, TypeUNIX)
-	o.DrainTimeout, o.HoldTimeout, o.DrainPoll = or(o.DrainTimeout, 30*time.Minute), or(o.HoldTimeout, 5*time.Minute), or(o.DrainPoll, pollMax)
+	o.DrainTimeout, o.HoldTimeout, o.DrainPoll = or(o.DrainTimeout, 30*time.Minute), or(o.HoldTimeout,
+		5*time.Minute), or(o.DrainPoll, pollMax)
 	o.Prefix = or(o.Prefix, "opcon/")
 	return cleanReason(o.Reason)
 }
@@ -80,16 +81,16 @@ func or[T comparable](value, standard T) T {
 	return value
 }
 
-// Quiesce holds the machine still: it records how things stand, holds every schedule from which a job could start there,
-// drains it if planned, and takes it down. The record is returned also on error and is what Resume needs. It runs the
-// same steps as [QuiesceSteps], without a journal; give Keep so that the record survives the process.
+// Quiesce holds the machine still: it records how things stand, holds every schedule from which a job could start
+// there, drains it if planned, and takes it down. The record is returned also on error and is what Resume needs. It
+// runs the same steps as [QuiesceSteps], without a journal; give Keep so that the record survives the process.
 //
 // Calling it again with the machine quiesced changes nothing, but its fresh record then says that nothing was held by
-// it: keep the first one. A drain that does not end is an error with the jobs that still run; nothing is taken back. What a
-// broken line leaves is settled by reading the state, or the error is InDoubt.
+// it: keep the first one. A drain that does not end is an error with the jobs that still run; nothing is taken back.
+// What a broken line leaves is settled by reading the state, or the error is InDoubt.
 //
-// Errors wrap, among others, failover.ErrInvalid, failover.ErrPrecondition, failover.ErrNotObserved, ErrAuth, ErrForbidden,
-// ErrNotFound, ErrAmbiguous, ErrActionFailed and ErrUnavailable.
+// Errors wrap, among others, failover.ErrInvalid, failover.ErrPrecondition, failover.ErrNotObserved, ErrAuth,
+// ErrForbidden, ErrNotFound, ErrAmbiguous, ErrActionFailed and ErrUnavailable.
 func (c *Client) Quiesce(ctx context.Context, o QuiesceOptions) (Record, error) {
 	st := &memory{keep: o.Keep}
 	steps, err := quiesceSteps(c, o, st.store())
@@ -127,6 +128,7 @@ func (m *memory) store() store {
 func (c *Client) play(ctx context.Context, name string, steps []failover.Step, reason string) error {
 	j := failover.MemoryJournal()
 	defer func() { _ = j.Close() }() // it is in memory
-	_, err := failover.Procedure{Name: name, Steps: steps}.Run(ctx, failover.RunOptions{Journal: j, Actor: "opcon", Reason: reason, Logger: c.log})
+	_, err := failover.Procedure{Name: name, Steps: steps}.Run(ctx,
+		failover.RunOptions{Journal: j, Actor: "opcon", Reason: reason, Logger: c.log})
 	return err
 }

@@ -14,16 +14,17 @@ import (
 // Record is what a quiesce found and did. It is written before each change that makes it necessary and read by Resume,
 // by Interrupted and by every undo, possibly in another process days later. It holds no secret.
 type Record struct {
-	Machine   Machine        `json:"machine"`             // as it was before anything was changed, with its address
-	TakenAt   string         `json:"takenAt"`             // server time of the snapshot, RFC 3339
-	Reason    string         `json:"reason"`              // sent with every action
-	Schedules []Schedule     `json:"schedules,omitempty"` // root schedules of the machine as they were
-	Running   []Job          `json:"running,omitempty"`   // jobs seen running on the machine at any time before it went down
-	Before    []JobMark      `json:"before,omitempty"`    // jobs that had failed or were on another machine already
-	Held      []HeldSchedule `json:"held,omitempty"`      // what this run held, and only that
-	DownAt    string         `json:"downAt,omitempty"`    // server time when the machine was about to be taken down
-	MovedTo   *Address       `json:"movedTo,omitempty"`   // address written into the machine record
-	Decided   []Decided      `json:"decided,omitempty"`   // decisions on interrupted jobs and how far they came
+	Machine   Machine    `json:"machine"`             // as it was before anything was changed, with its address
+	TakenAt   string     `json:"takenAt"`             // server time of the snapshot, RFC 3339
+	Reason    string     `json:"reason"`              // sent with every action
+	Schedules []Schedule `json:"schedules,omitempty"` // root schedules of the machine as they were
+	// jobs seen running on the machine at any time before it went down
+	Running []Job          `json:"running,omitempty"`
+	Before  []JobMark      `json:"before,omitempty"`  // jobs that had failed or were on another machine already
+	Held    []HeldSchedule `json:"held,omitempty"`    // what this run held, and only that
+	DownAt  string         `json:"downAt,omitempty"`  // server time when the machine was about to be taken down
+	MovedTo *Address       `json:"movedTo,omitempty"` // address written into the machine record
+	Decided []Decided      `json:"decided,omitempty"` // decisions on interrupted jobs and how far they came
 }
 
 // JobMark names one run of a job.
@@ -36,12 +37,13 @@ type JobMark struct {
 
 // HeldSchedule is one schedule a quiesce held or was about to hold.
 type HeldSchedule struct {
-	ID       ScheduleID       `json:"id"`                 // the server's
-	Name     string           `json:"name"`               // as OpCon shows it
-	Date     Date             `json:"date"`               // it was built for
-	Was      ScheduleState    `json:"was"`                // before the hold
-	Step     string           `json:"step"`               // step that held it, so that its undo frees that much
-	Outcome  failover.Outcome `json:"outcome"`            // NotApplied: the hold provably failed and the schedule is not ours to release
+	ID   ScheduleID    `json:"id"`   // the server's
+	Name string        `json:"name"` // as OpCon shows it
+	Date Date          `json:"date"` // it was built for
+	Was  ScheduleState `json:"was"`  // before the hold
+	Step string        `json:"step"` // step that held it, so that its undo frees that much
+	// NotApplied: the hold provably failed and the schedule is not ours to release
+	Outcome  failover.Outcome `json:"outcome"`
 	Released bool             `json:"released,omitempty"` // a release was sent
 }
 
@@ -89,7 +91,8 @@ func factStore(machine string, initial *Record) store {
 // keep saves the record before a change; without it the change is not made.
 func (s store) keep(ctx context.Context, op string, r Record) error {
 	if err := s.save(ctx, r); err != nil {
-		return &failover.Error{Op: op, Target: r.Machine.Name, Outcome: failover.NotApplied, Next: "make the journal writable and run again", Err: err}
+		return &failover.Error{Op: op, Target: r.Machine.Name, Outcome: failover.NotApplied,
+			Next: "make the journal writable and run again", Err: err}
 	}
 	return nil
 }
@@ -113,8 +116,8 @@ func (r Record) clone() Record {
 	return r
 }
 
-// plan puts schedules about to be held into the record, in doubt until the server's state has been read. It returns those
-// that no earlier hold of this run may be in effect for: only of them can a refusal say that they are not ours.
+// plan puts schedules about to be held into the record, in doubt until the server's state has been read. It returns
+// those that no earlier hold of this run may be in effect for: only of them can a refusal say that they are not ours.
 func (r *Record) plan(list []Schedule, step string) map[ScheduleID]bool {
 	fresh := map[ScheduleID]bool{}
 	for _, s := range list {
@@ -176,7 +179,8 @@ func (c *Client) snapshot(ctx context.Context, m Machine, reason string, extra [
 		case j.mayRunOn(m, sc.groups):
 			r.Running = append(r.Running, j)
 		case j.inTrouble(), j.StartedOn != "" && !sameName(j.StartedOn, m.Name):
-			r.Before = append(r.Before, JobMark{ID: j.ID, Number: j.Number, Category: j.Category, StartedOn: j.StartedOn})
+			r.Before = append(r.Before, JobMark{ID: j.ID, Number: j.Number, Category: j.Category,
+				StartedOn: j.StartedOn})
 		}
 	}
 	return r, nil

@@ -3,6 +3,7 @@ package opcon
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -98,13 +99,14 @@ func (c *Client) do(ctx context.Context, in call) (reply, error) {
 }
 
 func worthRetry(status int) bool {
-	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
+	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable ||
+		status == http.StatusGatewayTimeout
 }
 
-// passing reports whether a failure may be gone at the next try. A certificate that is not trusted stays so, and so does
-// a port without TLS.
+// passing reports whether a failure may be gone at the next try. A certificate that is not trusted stays so, and so
+// does a port without TLS.
 func passing(err error) bool {
-	return !untrusted(err) && !speaksNoTLS(err)
+	return failover.TLSNext(err) == "" && !speaksNoTLS(err)
 }
 
 // exchange sends one request once.
@@ -130,7 +132,8 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 	ctx, cancel := context.WithTimeout(ctx, c.set.callTimeout)
 	defer cancel()
 	var sent evidence
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, sent.trace()), in.method, c.base+in.path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, sent.trace()), in.method, c.base+in.path,
+		bytes.NewReader(body))
 	if err != nil {
 		return reply{}, c.fail(in.op, in.target, failover.NotApplied, "report this as a defect", err)
 	}
@@ -152,13 +155,15 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 	begin := time.Now()
 	resp, err := c.http.Do(req)
 	if err != nil {
-		c.log.DebugContext(ctx, "opcon request failed", "method", in.method, "path", in.path, "took", time.Since(begin), "err", c.redact(err.Error()))
+		c.log.DebugContext(ctx, "opcon request failed", "method", in.method, "path", in.path, "took",
+			time.Since(begin), "err", c.redact(err.Error()))
 		return reply{}, c.lineError(outer, in, sent.outcome(in.method, err), err)
 	}
 	defer resp.Body.Close()
 	c.noteClock(resp.Header, time.Now())
 	content, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
-	c.log.DebugContext(ctx, "opcon request", "method", in.method, "path", in.path, "query", req.URL.RawQuery, "status", resp.StatusCode, "took", time.Since(begin))
+	c.log.DebugContext(ctx, "opcon request", "method", in.method, "path", in.path, "query", req.URL.RawQuery, "status",
+		resp.StatusCode, "took", time.Since(begin))
 	rep := reply{status: resp.StatusCode, header: resp.Header, body: content}
 	switch {
 	case err != nil && resp.StatusCode/100 == 4:
@@ -166,7 +171,8 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 	case err != nil:
 		return rep, c.lineError(outer, in, changing(in.method, failover.InDoubt), err)
 	case len(content) > maxReply:
-		return rep, c.fail(in.op, in.target, changing(in.method, failover.InDoubt), "look at what answers at this address",
+		return rep, c.fail(in.op, in.target, changing(in.method, failover.InDoubt),
+			"look at what answers at this address",
 			fmt.Errorf("the answer is longer than %d bytes", maxReply))
 	}
 	return rep, nil
@@ -189,8 +195,8 @@ func (c *Client) lineError(outer context.Context, in call, outcome failover.Outc
 	switch {
 	case speaksNoTLS(err):
 		next = "what answers at this address does not speak TLS: correct the port or the scheme"
-	case untrusted(err):
-		next = "compare the server's certificate with the one expected; trust it by WithRootCAs or WithPinnedCertificate"
+	case failover.TLSNext(err) != "":
+		next = failover.TLSNext(err)
 	case outcome == failover.InDoubt:
 		next = "the request was sent and no answer came: look at the state in OpCon, or run again, which looks first"
 	}
@@ -262,8 +268,14 @@ func (e *evidence) outcome(method string, err error) failover.Outcome {
 		return failover.InDoubt
 	}
 	var op *net.OpError
-	if e.asked.Load() || untrusted(err) || (errors.As(err, &op) && op.Op == "dial") {
+	if e.asked.Load() || failover.TLSNext(err) != "" || (errors.As(err, &op) && op.Op == "dial") {
 		return failover.NotApplied
 	}
 	return failover.InDoubt
+}
+
+// speaksNoTLS reports whether err says that something without TLS answered.
+func speaksNoTLS(err error) bool {
+	_, ok := errors.AsType[tls.RecordHeaderError](err)
+	return ok || (err != nil && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"))
 }

@@ -16,7 +16,8 @@ import (
 type Rerun int
 
 const (
-	// LeaveAsIs: nothing is sent. It is a decision like the others: a job that waits runs when its schedule is released.
+	// LeaveAsIs: nothing is sent. It is a decision like the others: a job that waits runs when its schedule is
+	// released.
 	LeaveAsIs Rerun = iota + 1
 	// RestartOnHold puts the job back to On Hold; a person releases it. The best default after a swap.
 	RestartOnHold
@@ -34,7 +35,8 @@ const (
 	CancelJob
 )
 
-var rerunWords = []string{0: "", LeaveAsIs: "leave", RestartOnHold: "restart-on-hold", Restart: "restart", ForceRestart: "force-restart",
+var rerunWords = []string{0: "", LeaveAsIs: "leave", RestartOnHold: "restart-on-hold", Restart: "restart",
+	ForceRestart:   "force-restart",
 	MarkFinishedOK: "mark-finished-ok", MarkFailedOnly: "mark-failed",
 	HoldJob: "hold", CancelJob: "cancel"}
 
@@ -48,7 +50,8 @@ func (r Rerun) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 func (r *Rerun) UnmarshalText(text []byte) error {
 	n := slices.Index(rerunWords, string(text))
 	if n < 1 {
-		return failover.Invalid("Decision.Action", fmt.Sprintf("%q is not known", text), "use one of "+strings.Join(rerunWords[1:], ", "))
+		return failover.Invalid("Decision.Action", fmt.Sprintf("%q is not known", text),
+			"use one of "+strings.Join(rerunWords[1:], ", "))
 	}
 	*r = Rerun(n)
 	return nil
@@ -57,13 +60,15 @@ func (r *Rerun) UnmarshalText(text []byte) error {
 // Decision is one person's decision on one job. Number ties it to the run that was looked at: once the job has been
 // started again, the decision no longer fits and is refused.
 type Decision struct {
-	Job             JobID  `json:"job"`                       // id from the list of interrupted jobs
-	Number          int64  `json:"number"`                    // Job.Number of the run decided upon
-	Action          Rerun  `json:"action"`                    // what is done, LeaveAsIs included
-	MarkFailedFirst bool   `json:"markFailedFirst,omitempty"` // the job is still shown running; OpCon restarts no running job, and marking it failed runs its failure events
-	Step            string `json:"step,omitempty"`            // restart on this step, one of Job.Steps; with Restart only
-	By              string `json:"by"`                        // who decided
-	Reason          string `json:"reason"`                    // why
+	Job    JobID `json:"job"`    // id from the list of interrupted jobs
+	Number int64 `json:"number"` // Job.Number of the run decided upon
+	Action Rerun `json:"action"` // what is done, LeaveAsIs included
+	// the job is still shown running; OpCon restarts no running job, and marking it failed runs its failure events
+	MarkFailedFirst bool `json:"markFailedFirst,omitempty"`
+	// restart on this step, one of Job.Steps; with Restart only
+	Step   string `json:"step,omitempty"`
+	By     string `json:"by"`     // who decided
+	Reason string `json:"reason"` // why
 }
 
 func (d Decision) validate() error {
@@ -71,7 +76,8 @@ func (d Decision) validate() error {
 	case d.Job == "":
 		return failover.Invalid("Decision.Job", "is empty", "name the job by its id from the list of interrupted jobs")
 	case d.Action < LeaveAsIs || d.Action > CancelJob:
-		return failover.Invalid("Decision.Action", "is not set for "+string(d.Job), "choose what is done, LeaveAsIs included")
+		return failover.Invalid("Decision.Action", "is not set for "+string(d.Job),
+			"choose what is done, LeaveAsIs included")
 	case strings.TrimSpace(d.By) == "":
 		return failover.Invalid("Decision.By", "is empty for "+string(d.Job), "name who decided")
 	case d.Step != "" && d.Action != Restart:
@@ -102,8 +108,8 @@ const (
 
 // Rerun carries out one decision. It reads the job first and sends nothing when the decision no longer fits the job, so
 // a job is never started twice for one decision: after a lost reply the job's own state tells, and where it cannot the
-// outcome is InDoubt and this client sends no start for that run of the job again. Another process knows nothing of that:
-// use the steps or [Client.Resume], which write down how far a decision came. Errors: failover.ErrInvalid,
+// outcome is InDoubt and this client sends no start for that run of the job again. Another process knows nothing of
+// that: use the steps or [Client.Resume], which write down how far a decision came. Errors: failover.ErrInvalid,
 // failover.ErrPrecondition (the decision does not fit the job any more), failover.ErrInDoubt, failover.ErrNotObserved,
 // ErrActionFailed, ErrNotFound.
 func (c *Client) Rerun(ctx context.Context, d Decision) error {
@@ -167,27 +173,32 @@ func (c *Client) rerun(ctx context.Context, d Decision, from Phase, reached func
 		case d.check(j) != nil, d.starts():
 			// A start may still stand in the queue, run and end; a second one would run the job twice. A job that is
 			// put on hold or marked twice is not harmed.
-			return c.fail(op, j.String(), failover.InDoubt, "look at the job in OpCon and settle it there, then decide to leave it and run again",
-				fmt.Errorf("%w: it was sent, and the job is now %s, number %d", failover.ErrInDoubt, j.Category, j.Number))
+			return c.fail(op, j.String(), failover.InDoubt,
+				"look at the job in OpCon and settle it there, then decide to leave it and run again",
+				fmt.Errorf("%w: it was sent, and the job is now %s, number %d", failover.ErrInDoubt, j.Category,
+					j.Number))
 		}
 	}
 	if from == PhaseMarking && j.Category != JobRunning && d.showsIn(j) {
 		return reached(PhaseDone)
 	}
 	if err := d.check(j); err != nil {
-		return c.fail(op, j.String(), failover.NotApplied, "correct the decision by the list of interrupted jobs and run again", err)
+		return c.fail(op, j.String(), failover.NotApplied,
+			"correct the decision by the list of interrupted jobs and run again", err)
 	}
 	before, marked := from, false
 	if j.Category == JobRunning && !d.marks() {
 		if before, err = PhaseMarking, reached(PhaseMarking); err != nil {
 			return err
 		}
-		if j, err = c.jobAction(ctx, verbMarkFailed, d, j, func(j Job) bool { return j.Category == JobFailed && !j.processingEvents() }); err != nil {
+		if j, err = c.jobAction(ctx, verbMarkFailed, d, j,
+			func(j Job) bool { return j.Category == JobFailed && !j.processingEvents() }); err != nil {
 			return err
 		}
 		marked = true
 		if err := d.allowed(j); err != nil {
-			return c.fail(op, j.String(), failover.InDoubt, "correct the decision by the list of interrupted jobs and run again", fmt.Errorf("it was marked failed: %w", err))
+			return c.fail(op, j.String(), failover.InDoubt,
+				"correct the decision by the list of interrupted jobs and run again", fmt.Errorf("it was marked failed: %w", err))
 		}
 	}
 	if err := reached(PhaseSending); err != nil {
@@ -206,7 +217,8 @@ func (c *Client) rerun(ctx context.Context, d Decision, from Phase, reached func
 		err = errors.Join(err, backErr)
 	}
 	if marked {
-		return c.fail(op, j.String(), failover.InDoubt, "correct the decision by the list of interrupted jobs and run again", fmt.Errorf("it was marked failed: %w", err))
+		return c.fail(op, j.String(), failover.InDoubt,
+			"correct the decision by the list of interrupted jobs and run again", fmt.Errorf("it was marked failed: %w", err))
 	}
 	return err
 }
@@ -222,7 +234,8 @@ func (d Decision) check(j Job) error {
 	case d.Action == LeaveAsIs:
 		return nil
 	case d.Number != 0 && j.Number != 0 && d.Number != j.Number:
-		return fmt.Errorf("%w: the job has been started again since (number %d, decided upon %d)", failover.ErrPrecondition, j.Number, d.Number)
+		return fmt.Errorf("%w: the job has been started again since (number %d, decided upon %d)",
+			failover.ErrPrecondition, j.Number, d.Number)
 	case j.Category != JobRunning || d.marks():
 		return d.allowed(j)
 	case !d.MarkFailedFirst:
@@ -236,18 +249,22 @@ func (d Decision) allowed(j Job) error {
 	ok := false
 	switch d.Action {
 	case MarkFinishedOK:
-		ok = slices.Contains([]JobCategory{JobRunning, JobFailed, JobHeld, JobWaiting, JobUnderReview, JobFixed, JobMissedStart}, j.Category)
+		ok = slices.Contains([]JobCategory{JobRunning, JobFailed, JobHeld, JobWaiting, JobUnderReview, JobFixed,
+			JobMissedStart}, j.Category)
 	case MarkFailedOnly:
-		ok = slices.Contains([]JobCategory{JobRunning, JobHeld, JobWaiting, JobFinishedOK, JobUnderReview, JobFixed, JobMissedStart}, j.Category)
+		ok = slices.Contains([]JobCategory{JobRunning, JobHeld, JobWaiting, JobFinishedOK, JobUnderReview, JobFixed,
+			JobMissedStart}, j.Category)
 	case HoldJob:
 		ok = j.Category == JobWaiting
 	case CancelJob:
 		ok = slices.Contains([]JobCategory{JobWaiting, JobHeld, JobFailed, JobUnderReview, JobMissedStart}, j.Category)
 	default:
-		ok = slices.Contains([]JobCategory{JobFailed, JobUnderReview, JobFixed, JobFinishedOK, JobCancelled, JobSkipped}, j.Category)
+		ok = slices.Contains([]JobCategory{JobFailed, JobUnderReview, JobFixed, JobFinishedOK, JobCancelled,
+			JobSkipped}, j.Category)
 	}
 	if !ok {
-		return fmt.Errorf("%w: a job that is %s (%s) cannot be changed so", failover.ErrPrecondition, j.Category, j.Description)
+		return fmt.Errorf("%w: a job that is %s (%s) cannot be changed so", failover.ErrPrecondition, j.Category,
+			j.Description)
 	}
 	return d.offered(j)
 }
@@ -289,7 +306,8 @@ func (c *Client) settledJob(ctx context.Context, id JobID) (Job, error) {
 			return j, err
 		}
 		if !time.Now().Before(deadline) || c.pause(ctx, c.set.pollFirst) != nil {
-			return j, c.fail("wait for the events of job", j.String(), failover.NotApplied, "wait until OpCon has processed its events, then run again",
+			return j, c.fail("wait for the events of job", j.String(), failover.NotApplied,
+				"wait until OpCon has processed its events, then run again",
 				fmt.Errorf("%w: it is still %q", failover.ErrPrecondition, j.Description))
 		}
 	}
@@ -298,21 +316,23 @@ func (c *Client) settledJob(ctx context.Context, id JobID) (Job, error) {
 // jobAction sends one action for one job and reads the job until the effect shows.
 func (c *Client) jobAction(ctx context.Context, v verb, d Decision, j Job, shows func(Job) bool) (Job, error) {
 	op := string(v) + " job"
-	res := c.act(ctx, jobActions, v, d.Reason, []actionItem{{id: string(j.ID), name: j.String(), step: d.Step}})[string(j.ID)]
+	res := c.act(ctx, jobActions, v, d.Reason, []actionItem{{id: string(j.ID), name: j.String(),
+		step: d.Step}})[string(j.ID)]
 	if failover.OutcomeOf(res) == failover.NotApplied {
 		return j, res
 	}
-	deadline := time.Now().Add(c.settleTime())
+	watch := c.settling()
 	for {
 		now, err := c.jobByPath(ctx, j.ID)
 		if err == nil && shows(now) {
 			return now, nil
 		}
-		if err != nil || !time.Now().Before(deadline) || c.pause(ctx, c.set.pollFirst) != nil {
+		if err != nil || watch.over() || c.pause(ctx, c.set.pollFirst) != nil {
 			if err == nil {
 				err = fmt.Errorf("%w: it is %s (%s)", failover.ErrNotObserved, now.Category, now.Description)
 			}
-			return now, c.fail(op, j.String(), failover.InDoubt, "look at the job in OpCon and settle it there; it is not sent again", errors.Join(res, err))
+			return now, c.fail(op, j.String(), failover.InDoubt,
+				"look at the job in OpCon and settle it there; it is not sent again", errors.Join(res, err))
 		}
 	}
 }

@@ -13,7 +13,8 @@ import (
 type Repoint int
 
 const (
-	// EditRecord writes the new address into the machine record, which the vendor asks for since June 2026 (documented).
+	// EditRecord writes the new address into the machine record, which the vendor asks for since June 2026
+	// (documented).
 	EditRecord Repoint = iota + 1
 	// AliasMoves leaves the record alone, because it names a host alias that is moved outside OpCon.
 	AliasMoves
@@ -31,17 +32,19 @@ type ResumeOptions struct {
 	Address Address // EditRecord: the new host, by name or by IP address
 
 	// Host is the name that the agent on the host reports to OpCon once it may run jobs, as the machine record shows it
-	// (field hostname); "" means Address.FQDN, or, with HostStayed, the name reported before. Nothing is released while an
-	// agent answers that reports another name. Domains count only where both names have one.
+	// (field hostname); "" means Address.FQDN, or, with HostStayed, the name reported before. An agent that reports the
+	// old host's name is disconnected; any other name is no proof. Domains count only where both names have one.
 	Host string
-	// AskAgent is the site's own question, which host the agent that answers now runs on, for example by the agent's log
-	// or a harmless job; nil: none. It counts before what OpCon reports. "" means that it cannot tell. It changes nothing.
+	// AskAgent is the site's own question, which host the agent that answers now runs on, for example by the agent's
+	// log or a harmless job; nil: none. It counts before what OpCon reports. "" means that it cannot tell. It changes
+	// nothing.
 	AskAgent func(context.Context, Machine) (string, error)
-	// Vouch is a person's word that the agent that answers runs on the right host. It is used only where neither OpCon nor
-	// AskAgent tells, and it never outweighs a wrong name.
+	// Vouch is a person's word that the agent that answers runs on the right host. It is used only where neither OpCon
+	// nor AskAgent tells, and it never outweighs a wrong name.
 	Vouch *failover.Statement
-	// OldAgent looks whether the agent on the old host is stopped; Done means that it is. It is asked in a step of its own
-	// and again right before the line is opened; nil: it is not asked, for example since the old host is switched off.
+	// OldAgent looks whether the agent on the old host is stopped; Done means that it is. It is asked in a step of its
+	// own and again right before the line is opened; nil: it is not asked, for example since the old host is switched
+	// off.
 	OldAgent func(context.Context) (failover.Observation, error)
 
 	// Decide is asked about the interrupted jobs. When it is nil, the steps hold a Manual step in its place, and Resume
@@ -101,25 +104,27 @@ func (o ResumeOptions) keeps(h HeldSchedule) bool {
 	return slices.ContainsFunc(o.KeepHeld, func(name string) bool { return sameName(name, h.Name) })
 }
 
-// Resume sets a quiesced machine going again: it holds what was built meanwhile, repoints the record, opens the line to the
-// agent with no job started and sees that the right host answers, carries out the decisions, brings the machine up and
-// releases exactly what the record says was held by it. The record is returned also on error; calling Resume again with it
-// goes on where it stopped, whatever a broken line left: every change is settled by reading the state, and a restart whose
-// reply was lost is not sent again.
+// Resume sets a quiesced machine going again: it holds what was built meanwhile, repoints the record, opens the line to
+// the agent with no job started and sees that the right host answers, carries out the decisions, brings the machine up
+// and releases exactly what the record says was held by it. The record is returned also on error; calling Resume again
+// with it goes on where it stopped, whatever a broken line left: every change is settled by reading the state, and a
+// restart whose reply was lost is not sent again.
 //
-// Errors wrap, among others, failover.ErrInvalid, failover.ErrWaiting (a job needs a decision), failover.ErrPrecondition,
-// failover.ErrNotObserved, ErrAuth, ErrForbidden, ErrNotFound, ErrActionFailed and ErrUnavailable.
+// Errors wrap, among others, failover.ErrInvalid, failover.ErrWaiting (a job needs a decision),
+// failover.ErrPrecondition, failover.ErrNotObserved, ErrAuth, ErrForbidden, ErrNotFound, ErrActionFailed and
+// ErrUnavailable.
 //
 // To look at what was interrupted in between, call [Client.Reconnect], [Client.Interrupted], [Client.Rerun] for each
 // decision and [Client.Release] instead.
 func (c *Client) Resume(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
-	return c.resume(ctx, r, o, stepHoldNew, stepRepoint, stepOldAgent, stepOpenLine, stepCheckAgent, stepRerun, stepUp, stepRelease)
+	return c.resume(ctx, r, o, stepHoldNew, stepRepoint, stepOldAgent, stepOpenLine, stepCheckAgent, stepRerun, stepUp,
+		stepRelease)
 }
 
-// Reconnect is the first part of Resume: hold what was built meanwhile, repoint the record, open the line to the agent and
-// see that the right host answers. The machine is limited then and every schedule held, so no job starts. Safe to repeat
-// with the record it returned; after a broken line the error is InDoubt where reading the state could not settle it.
-// Errors: those of Resume.
+// Reconnect is the first part of Resume: hold what was built meanwhile, repoint the record, open the line to the agent
+// and see that the right host answers. The machine is limited then and every schedule held, so no job starts. Safe to
+// repeat with the record it returned; after a broken line the error is InDoubt where reading the state could not settle
+// it. Errors: those of Resume.
 func (c *Client) Reconnect(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
 	return c.resume(ctx, r, o, stepHoldNew, stepRepoint, stepOldAgent, stepOpenLine, stepCheckAgent)
 }
@@ -154,7 +159,8 @@ func (c *Client) resume(ctx context.Context, r Record, o ResumeOptions, names ..
 // pendingRelease returns what is ours to release and is not proven to be free: what is held, what is in a state this
 // package does not know, and what OpCon does not show although nothing proves that it is gone. The second result holds
 // the schedules that are gone. Schedules that somebody else has released meanwhile are in neither.
-func (c *Client) pendingRelease(ctx context.Context, r Record, ours func(HeldSchedule) bool) ([]Schedule, map[ScheduleID]bool, error) {
+func (c *Client) pendingRelease(ctx context.Context, r Record, ours func(HeldSchedule) bool) ([]Schedule,
+	map[ScheduleID]bool, error) {
 	var mine []HeldSchedule
 	var ids []ScheduleID
 	for _, h := range r.Held {
@@ -184,9 +190,10 @@ func (c *Client) pendingRelease(ctx context.Context, r Record, ours func(HeldSch
 	return list, gone, nil
 }
 
-// goneSchedules returns which of the schedules that are not shown by their id are gone: OpCon shows others of their date
-// without them, or has no such date any more. An account that lost its rights sees neither.
-func (c *Client) goneSchedules(ctx context.Context, mine []HeldSchedule, shown map[ScheduleID]Schedule) (map[ScheduleID]bool, error) {
+// goneSchedules returns which of the schedules that are not shown by their id are gone: OpCon shows others of their
+// date without them, or has no such date any more. An account that lost its rights sees neither.
+func (c *Client) goneSchedules(ctx context.Context, mine []HeldSchedule,
+	shown map[ScheduleID]Schedule) (map[ScheduleID]bool, error) {
 	var dates []Date
 	missing := map[ScheduleID]Date{}
 	for _, h := range mine {

@@ -33,8 +33,9 @@ const (
 	ScheduleFinished
 )
 
-var scheduleWords = []string{ScheduleUnknown: "unknown", ScheduleWaiting: "waiting", ScheduleWaitsForContainer: "waits for its container",
-	ScheduleRunning: "running", ScheduleHeld: "held", ScheduleParentHeld: "held by its parent", ScheduleFinished: "finished"}
+var scheduleWords = []string{ScheduleUnknown: "unknown", ScheduleWaiting: "waiting",
+	ScheduleWaitsForContainer: "waits for its container",
+	ScheduleRunning:           "running", ScheduleHeld: "held", ScheduleParentHeld: "held by its parent", ScheduleFinished: "finished"}
 
 // String returns the state in words.
 func (s ScheduleState) String() string { return word(scheduleWords, int(s)) }
@@ -90,8 +91,9 @@ type ScheduleID string
 
 // Schedule is one daily schedule: a schedule built for one date.
 type Schedule struct {
-	ID          ScheduleID    `json:"id"`                    // the server's
-	Name        string        `json:"name"`                  // a subschedule's is its container's with a suffix (documented)
+	ID ScheduleID `json:"id"` // the server's
+	// a subschedule's is its container's with a suffix (documented)
+	Name        string        `json:"name"`
 	Date        Date          `json:"date"`                  // it was built for
 	State       ScheduleState `json:"state"`                 // what decides about a hold
 	Description string        `json:"description,omitempty"` // the server's own words for the state
@@ -115,7 +117,8 @@ func readSchedule(raw json.RawMessage) (Schedule, error) {
 	o := readObject(raw)
 	status := o.object("status", "state")
 	var bad error
-	s := Schedule{ID: ScheduleID(o.text("id")), Name: o.text("name", "scheduleName"), State: readScheduleState(status, &bad),
+	s := Schedule{ID: ScheduleID(o.text("id")), Name: o.text("name", "scheduleName"),
+		State:       readScheduleState(status, &bad),
 		Description: status.text("description"), Path: o.text("path"), Container: o.text("containerJobId")}
 	s.Date, _ = parseDate(o.text("date", "scheduleDate"))
 	if bad == nil && s.ID == "" {
@@ -134,7 +137,8 @@ func (c *Client) BuiltDates(ctx context.Context) ([]Date, error) {
 	}
 	var rows []json.RawMessage
 	if err := json.Unmarshal(rep.body, &rows); err != nil {
-		return nil, c.fail(op, c.host, failover.NotApplied, "check that the address is the OpCon API", errors.New("the answer is not a list"))
+		return nil, c.fail(op, c.host, failover.NotApplied, "check that the address is the OpCon API",
+			errors.New("the answer is not a list"))
 	}
 	var dates []Date
 	for _, row := range rows {
@@ -144,7 +148,8 @@ func (c *Client) BuiltDates(ctx context.Context) ([]Date, error) {
 		}
 		d, ok := parseDate(text)
 		if !ok {
-			return nil, c.fail(op, c.host, failover.NotApplied, "report the server's version: its dates have another form", errors.New("cannot read the date "+shorten(text, 60)))
+			return nil, c.fail(op, c.host, failover.NotApplied,
+				"report the server's version: its dates have another form", errors.New("cannot read the date "+shorten(text, 60)))
 		}
 		dates = append(dates, d)
 	}
@@ -165,7 +170,8 @@ func (c *Client) Schedules(ctx context.Context, dates []Date) ([]Schedule, error
 	}
 	var all []Schedule
 	for chunk := range slices.Chunk(dates, 31) {
-		rows, err := c.list(ctx, "read daily schedules of", "/api/dailyschedules", "path", url.Values{"dates": {joinDates(chunk)}})
+		rows, err := c.list(ctx, "read daily schedules of", "/api/dailyschedules", "path",
+			url.Values{"dates": {joinDates(chunk)}})
 		if err != nil {
 			return nil, err
 		}
@@ -186,7 +192,8 @@ func (c *Client) Schedules(ctx context.Context, dates []Date) ([]Schedule, error
 func (c *Client) schedulesByID(ctx context.Context, ids []ScheduleID) (map[ScheduleID]Schedule, error) {
 	found := map[ScheduleID]Schedule{}
 	for chunk := range slices.Chunk(ids, batchSize) {
-		rows, err := c.list(ctx, "read daily schedules of", "/api/dailyschedules", "path", url.Values{"ids": {joinIDs(chunk)}})
+		rows, err := c.list(ctx, "read daily schedules of", "/api/dailyschedules", "path",
+			url.Values{"ids": {joinIDs(chunk)}})
 		if err != nil {
 			return nil, err
 		}

@@ -39,8 +39,8 @@ func (sc *scope) runningJobs() []Job {
 }
 
 // scopeOf reads the scope. All built dates count. Of a date before yesterday the jobs are read only when one of its
-// schedules is unfinished: a finished one starts nothing. Dates and schedules are read every time. The jobs are those of
-// the last survey if it is no older than age, with the jobs of schedules that are new since; see [Client.jobsOf].
+// schedules is unfinished: a finished one starts nothing. Dates and schedules are read every time. The jobs are those
+// of the last survey if it is no older than age, with the jobs of schedules that are new since; see [Client.jobsOf].
 func (c *Client) scopeOf(ctx context.Context, m Machine, extra []Date, age time.Duration) (scope, error) {
 	dates, err := c.BuiltDates(ctx)
 	if err != nil {
@@ -56,7 +56,8 @@ func (c *Client) scopeOf(ctx context.Context, m Machine, extra []Date, age time.
 	now, _ := c.serverNow()
 	yesterday := dateOf(now).addDays(-1)
 	open := map[Date]bool{}
-	sc := scope{machine: m, schedules: map[ScheduleID]Schedule{}, rootOf: map[ScheduleID]ScheduleID{}, running: map[ScheduleID]bool{}}
+	sc := scope{machine: m, schedules: map[ScheduleID]Schedule{}, rootOf: map[ScheduleID]ScheduleID{},
+		running: map[ScheduleID]bool{}}
 	for _, s := range list {
 		sc.schedules[s.ID] = s
 		if s.State != ScheduleFinished {
@@ -92,7 +93,8 @@ func (c *Client) climb(ctx context.Context, sc *scope) error {
 	for _, j := range sc.jobs {
 		s, ok := sc.schedules[j.Schedule]
 		if !ok {
-			return c.fail("read daily schedules of", sc.machine.Name, failover.NotApplied, "check the service account's schedule access",
+			return c.fail("read daily schedules of", sc.machine.Name, failover.NotApplied,
+				"check the service account's schedule access",
 				fmt.Errorf("%w: job %s belongs to schedule %s, which cannot be read", ErrNotFound, j, j.Schedule))
 		}
 		root, err := c.rootOf(ctx, sc, s)
@@ -176,7 +178,8 @@ func (c *Client) rootOf(ctx context.Context, sc *scope, s Schedule) (ScheduleID,
 		}
 		s = parent
 	}
-	return "", c.fail("find the outermost schedule of", s.Name, failover.NotApplied, "report the server's version: its container ids have another form",
+	return "", c.fail("find the outermost schedule of", s.Name, failover.NotApplied,
+		"report the server's version: its container ids have another form",
 		fmt.Errorf("no end after %d containers", maxDepth))
 }
 
@@ -203,7 +206,8 @@ func (c *Client) parentOf(ctx context.Context, sc *scope, s Schedule) (Schedule,
 	}
 	if open := strings.IndexByte(s.Name, '['); open > 0 {
 		if p, ok := sc.longest(func(p Schedule) (int, bool) {
-			return len(p.Name), p.ID != s.ID && p.Date == s.Date && len(p.Name) < len(s.Name) && strings.HasPrefix(s.Name, p.Name+"_")
+			return len(p.Name), p.ID != s.ID && p.Date == s.Date && len(p.Name) < len(s.Name) &&
+				strings.HasPrefix(s.Name, p.Name+"_")
 		}); ok {
 			return p, true, nil
 		}
@@ -241,7 +245,8 @@ func (sc *scope) toHold() []Schedule {
 	}
 	for _, id := range sc.direct {
 		s, root := sc.schedules[id], sc.schedules[sc.rootOf[id]]
-		if id != root.ID && (root.State == ScheduleHeld || root.State == ScheduleParentHeld) && (s.State == ScheduleRunning || s.State == ScheduleWaiting || s.State == ScheduleUnknown) {
+		if id != root.ID && (root.State == ScheduleHeld || root.State == ScheduleParentHeld) &&
+			(s.State == ScheduleRunning || s.State == ScheduleWaiting || s.State == ScheduleUnknown) {
 			list = append(list, s)
 		}
 	}

@@ -2,7 +2,9 @@ package opcon_test
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"net/http"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -48,9 +50,10 @@ func (s *site) host(address string) string {
 	return address
 }
 
-func newSite(t testing.TB, conf opcontest.Config, opts ...opcon.Option) *site {
+func newSite(t testing.TB, conf opcontest.Config, opts ...option) *site {
 	t.Helper()
-	s := &site{primary: oldHost, aliases: map[string]string{}, agents: map[string]bool{oldHost: true, newHost: true, "192.0.2.77": true, "WINFTP": true}}
+	s := &site{primary: oldHost, aliases: map[string]string{},
+		agents: map[string]bool{oldHost: true, newHost: true, "192.0.2.77": true, "WINFTP": true}}
 	srv, err := opcontest.New(conf, opcontest.Hooks{
 		Agent: func(a string) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.agents[s.host(a)] },
 		Host:  func(a string) string { s.mu.Lock(); defer s.mu.Unlock(); return s.host(a) },
@@ -63,13 +66,18 @@ func newSite(t testing.TB, conf opcontest.Config, opts ...opcon.Option) *site {
 	return s
 }
 
-func newClient(t testing.TB, srv *opcontest.Server, opts ...opcon.Option) *opcon.Client {
+func newClient(t testing.TB, srv *opcontest.Server, opts ...option) *opcon.Client {
 	t.Helper()
-	base := []opcon.Option{opcon.WithRootCAs(srv.CertPool()), opcon.WithPolling(time.Millisecond, 5*time.Millisecond), opcon.WithTimeouts(5*time.Second, 3*time.Second)}
-	if len(opts) == 0 {
-		opts = []opcon.Option{opcon.WithUser(srv.User, secret(srv.Password))}
+	base := []option{withRootCAs(srv.CertPool()), withPolling(time.Millisecond, 5*time.Millisecond),
+		withTimeouts(5*time.Second, 3*time.Second)}
+	login := opcon.Config{}
+	for _, o := range opts {
+		o(&login)
 	}
-	c, err := opcon.New(srv.URL, append(base, opts...)...)
+	if login.User == "" && login.Token == nil {
+		base = append(base, withUser(srv.User, secret(srv.Password)))
+	}
+	c, err := connect(srv.URL, append(base, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -77,6 +85,41 @@ func newClient(t testing.TB, srv *opcontest.Server, opts ...opcon.Option) *opcon
 		_ = c.Close(ctx)
 	})
 	return c
+}
+
+// option changes one thing of a client's configuration.
+type option func(*opcon.Config)
+
+func connect(url string, opts ...option) (*opcon.Client, error) {
+	c := opcon.Config{URL: url}
+	for _, o := range opts {
+		o(&c)
+	}
+	return opcon.New(c)
+}
+
+func withUser(name string, password failover.SecretFunc) option {
+	return func(c *opcon.Config) { c.User, c.Password = name, password }
+}
+
+func withToken(token failover.SecretFunc) option { return func(c *opcon.Config) { c.Token = token } }
+func withTransport(rt http.RoundTripper) option  { return func(c *opcon.Config) { c.Transport = rt } }
+func withRootCAs(pool *x509.CertPool) option     { return func(c *opcon.Config) { c.TLS.Roots = pool } }
+func withInsecureClearText() option              { return func(c *opcon.Config) { c.InsecureClearText = true } }
+func withInsecureAnyCertificate() option {
+	return func(c *opcon.Config) { c.TLS.InsecureAnyCertificate = true }
+}
+
+func withPinnedCertificate(fingerprints ...string) option {
+	return func(c *opcon.Config) { c.TLS.Fingerprints = fingerprints }
+}
+
+func withTimeouts(call, action time.Duration) option {
+	return func(c *opcon.Config) { c.CallTimeout, c.ActionTimeout = call, action }
+}
+
+func withPolling(first, longest time.Duration) option {
+	return func(c *opcon.Config) { c.Poll, c.MaxPoll = first, longest }
 }
 
 // swap is what the macro does.
@@ -98,7 +141,8 @@ func (s *site) lawful(t *testing.T) {
 }
 
 func unplanned() opcon.QuiesceOptions {
-	return opcon.QuiesceOptions{Machine: "SYMAIX1", Mode: opcon.Unplanned, Reason: reason, HoldTimeout: 10 * time.Second}
+	return opcon.QuiesceOptions{Machine: "SYMAIX1", Mode: opcon.Unplanned, Reason: reason,
+		HoldTimeout: 10 * time.Second}
 }
 
 func planned() opcon.QuiesceOptions {
@@ -108,7 +152,8 @@ func planned() opcon.QuiesceOptions {
 }
 
 func resumed() opcon.ResumeOptions {
-	return opcon.ResumeOptions{Machine: "SYMAIX1", Reason: reason, Repoint: opcon.EditRecord, Address: opcon.Address{FQDN: newHost}, UpTimeout: 5 * time.Second, HoldTimeout: 10 * time.Second}
+	return opcon.ResumeOptions{Machine: "SYMAIX1", Reason: reason, Repoint: opcon.EditRecord,
+		Address: opcon.Address{FQDN: newHost}, UpTimeout: 5 * time.Second, HoldTimeout: 10 * time.Second}
 }
 
 func journal(t *testing.T) *failover.Journal {
@@ -130,7 +175,8 @@ func procedure(t testing.TB, s *site, q opcon.QuiesceOptions, r opcon.ResumeOpti
 	require.NoError(t, err)
 	after, err := opcon.ResumeSteps(s.client, r)
 	require.NoError(t, err)
-	steps = append(steps, failover.Step{ID: "macro", Title: "Swap", Target: "pair", Kind: failover.Change, Undo: failover.NothingToUndo,
+	steps = append(steps, failover.Step{ID: "macro", Title: "Swap", Target: "pair", Kind: failover.Change,
+		Undo: failover.NothingToUndo,
 		Observe: func(context.Context) (failover.Observation, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()

@@ -2,14 +2,10 @@ package opcon
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -25,19 +21,19 @@ const (
 
 // QuiesceSteps returns the steps that hold a machine still, for use in any procedure. Their IDs are, after the prefix:
 //
-//	check-service      Check   the API answers, the login works, the scheduling engine (SAM) runs
+//	check-service      Check   the API answers, the login works, the scheduling engine (SAM) runs (entry)
 //	check-machine      Check   exactly one machine has the name, of the type expected (firm)
-//	check-scope        Check   the machine has schedules; none may mean missing access rights (waivable)
+//	check-scope        Check   the machine has schedules; none may mean missing access rights (entry, waivable)
 //	snapshot           Change  record machine, address, schedules and running jobs in the journal
-//	hold-schedules     Change  hold every root schedule over all built dates, until two passes agree
+//	hold-schedules     Change  hold every root schedule over all built dates, until nothing is left to hold
 //	machine-limited    Change  no new starts (Planned)
 //	drain              Check   wait for running jobs, bounded; may be waived with a reason (Planned)
 //	hold-again         Change  hold what was built while draining, as at midnight (Planned)
 //	machine-down       Change  hold what is new, note what runs, take the machine down
 //
 // The vendor's page takes the machine down first. A machine that is down sends its jobs to their alternate machines, so
-// the schedules are held first here; the end state is the same (inferred). Every change is safe to repeat; what a broken
-// line leaves is settled by reading the state.
+// the schedules are held first here; the end state is the same (inferred). Every change is safe to repeat; what a
+// broken line leaves is settled by reading the state.
 func QuiesceSteps(c *Client, o QuiesceOptions) ([]failover.Step, error) {
 	return quiesceSteps(c, o, factStore(o.Machine, nil))
 }
@@ -87,7 +83,8 @@ func (q *quiesce) find(ctx context.Context) (Machine, error) {
 }
 
 func (q *quiesce) step(name, title, source string) failover.Step {
-	return failover.Step{ID: q.o.Prefix + name, Title: title, Target: q.o.Machine, Source: source, Timeout: time.Minute, Poll: q.c.set.pollFirst}
+	return failover.Step{ID: q.o.Prefix + name, Title: title, Target: q.o.Machine, Source: source,
+		Timeout: time.Minute, Poll: q.c.set.pollFirst}
 }
 
 func (q *quiesce) checkService() failover.Step {
@@ -99,7 +96,8 @@ func (q *quiesce) checkService() failover.Step {
 			return failover.Observation{}, err
 		}
 		if !state.Running {
-			return failover.Observation{Found: "version " + state.Version + ", the scheduling engine (SAM) does not run: no action would be carried out"}, nil
+			return failover.Observation{Found: "version " + state.Version +
+				", the scheduling engine (SAM) does not run: no action would be carried out"}, nil
 		}
 		return failover.Observation{Done: true, Found: "version " + state.Version + ", scheduling engine runs"}, nil
 	}
@@ -114,7 +112,8 @@ func (q *quiesce) checkMachine() failover.Step {
 		if err != nil {
 			return failover.Observation{}, err
 		}
-		obs := failover.Observation{Done: m.TypeID == q.o.TypeID, Found: fmt.Sprintf("machine %d, type %d, address %s", m.ID, m.TypeID, m.Address)}
+		obs := failover.Observation{Done: m.TypeID == q.o.TypeID,
+			Found: fmt.Sprintf("machine %d, type %d, address %s", m.ID, m.TypeID, m.Address)}
 		if !obs.Done {
 			obs.Found += fmt.Sprintf(", not the type %d expected", q.o.TypeID)
 		}
@@ -142,7 +141,8 @@ func (q *quiesce) checkScope() failover.Step {
 		if len(sc.roots) == 0 {
 			return failover.Observation{Found: "no schedule has a job for this machine; the service account may lack schedule or department access"}, nil
 		}
-		return failover.Observation{Done: true, Found: fmt.Sprintf("%d schedules", len(sc.roots)), Note: fmt.Sprintf("%d jobs on %d dates", len(sc.jobs), len(sc.dates))}, nil
+		return failover.Observation{Done: true, Found: fmt.Sprintf("%d schedules", len(sc.roots)),
+			Note: fmt.Sprintf("%d jobs on %d dates", len(sc.jobs), len(sc.dates))}, nil
 	}
 	return s
 }
@@ -225,14 +225,16 @@ func holdObservation(sc scope, list []Schedule) failover.Observation {
 	for i, sch := range list {
 		open[sch.ID], names[i] = true, sch.String()
 	}
-	obs := failover.Observation{Done: len(list) == 0, Found: fmt.Sprintf("%d of %d schedules can start jobs", len(list), len(sc.roots))}
+	obs := failover.Observation{Done: len(list) == 0, Found: fmt.Sprintf("%d of %d schedules can start jobs",
+		len(list), len(sc.roots))}
 	for _, id := range sc.roots {
 		sch := sc.schedules[id]
 		obs.Items = append(obs.Items, failover.Item{Target: sch.String(), Done: !open[id], Found: heldWord(sch)})
 	}
 	for _, sch := range list {
 		if sc.rootOf[sch.ID] != "" && sc.rootOf[sch.ID] != sch.ID {
-			obs.Items = append(obs.Items, failover.Item{Target: sch.String(), Found: "did not follow its parent's hold"})
+			obs.Items = append(obs.Items, failover.Item{Target: sch.String(),
+				Found: "did not follow its parent's hold"})
 		}
 	}
 	if len(list) > 0 {
@@ -257,11 +259,13 @@ func (c *Client) released(ctx context.Context, st store, ours func(HeldSchedule)
 		return failover.Observation{Done: err == nil, Found: "nothing was held"}, err
 	}
 	list, _, err := c.pendingRelease(ctx, r, ours)
-	return failover.Observation{Done: err == nil && len(list) == 0, Found: fmt.Sprintf("%d schedules held by this step are not free", len(list))}, err
+	return failover.Observation{Done: err == nil && len(list) == 0,
+		Found: fmt.Sprintf("%d schedules held by this step are not free", len(list))}, err
 }
 
 func (q *quiesce) limited() failover.Step {
-	s := q.step("machine-limited", "Let the machine start no more jobs", "vendor, AIX and Symitar maintenance: stop job starts, let jobs end, mark down")
+	s := q.step("machine-limited", "Let the machine start no more jobs",
+		"vendor, AIX and Symitar maintenance: stop job starts, let jobs end, mark down")
 	s.Kind = failover.Change
 	s.Observe = q.asked("limited", "let no more jobs start", Limited, Down)
 	s.Apply = func(ctx context.Context) error { return q.set(ctx, Limited) }
@@ -269,15 +273,16 @@ func (q *quiesce) limited() failover.Step {
 	return s
 }
 
-// asked observes what OpCon was asked for; the line's own state follows later and by itself. The finding does not name the
-// state before, which the steps in front change.
+// asked observes what OpCon was asked for; the line's own state follows later and by itself. The finding does not name
+// the state before, which the steps in front change.
 func (q *quiesce) asked(what, would string, want ...MachineState) func(context.Context) (failover.Observation, error) {
 	return func(ctx context.Context) (failover.Observation, error) {
 		m, err := q.c.FindMachine(ctx, q.o.Machine)
 		if err != nil {
 			return failover.Observation{}, err
 		}
-		obs := failover.Observation{Found: "the machine is not " + what, Note: fmt.Sprintf("asked %s, line %s; OpCon %s", m.Asked, m.State, m.jobs()), Would: would}
+		obs := failover.Observation{Found: "the machine is not " + what,
+			Note: fmt.Sprintf("asked %s, line %s; OpCon %s", m.Asked, m.State, m.jobs()), Would: would}
 		if slices.Contains(want, m.Asked) {
 			obs.Done, obs.Found, obs.Would = true, "the machine is "+what, ""
 		}
@@ -312,27 +317,13 @@ func (q *quiesce) restore(ctx context.Context, fromDown bool) error {
 }
 
 func (q *quiesce) drain() failover.Step {
-	s := q.step("drain", "Wait until no job runs on the machine", "vendor, AIX and Symitar maintenance: let jobs end before the machine goes down")
+	s := q.step("drain", "Wait until no job runs on the machine",
+		"vendor, AIX and Symitar maintenance: let jobs end before the machine goes down")
 	s.Kind, s.Wait, s.Timeout, s.Poll = failover.Check, true, q.o.DrainTimeout, q.o.DrainPoll
 	s.Guards = q.o.Prefix + stepDown // down, OpCon hears nothing of the jobs any more
 	s.Help = "let the jobs end, or waive the step with a reason: what still runs then is listed as interrupted"
-	s.Observe = q.c.lastSeen(s, q.lookRunning)
+	s.Observe = q.lookRunning
 	return s
-}
-
-// lastSeen makes the error of a look that time cut short say what the look before it found. The text is kept for that
-// error only; nothing is decided by it.
-func (c *Client) lastSeen(s failover.Step, look func(context.Context) (failover.Observation, error)) func(context.Context) (failover.Observation, error) {
-	var seen atomic.Value
-	return func(ctx context.Context) (failover.Observation, error) {
-		obs, err := look(ctx)
-		if err == nil {
-			seen.Store(obs.Found)
-		} else if last, ok := seen.Load().(string); ok && ctx.Err() != nil {
-			err = c.fail("wait for", s.Target, failover.NotApplied, s.Help, fmt.Errorf("%w: found %s: %w", failover.ErrNotObserved, last, err))
-		}
-		return obs, err
-	}
 }
 
 func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error) {
@@ -351,8 +342,8 @@ func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error)
 		}
 	}
 	if len(jobs) == 0 {
-		// Nothing in the category asked for: before that is believed, every job of the machine is read, also those whose
-		// words are not known.
+		// Nothing in the category asked for: before that is believed, every job of the machine is read, also those
+		// whose words are not known.
 		began := time.Now()
 		sc, err := q.c.scopeOf(ctx, m, q.o.Dates, 0)
 		if err != nil {
@@ -428,36 +419,4 @@ func (q *quiesce) down() failover.Step {
 		return q.c.released(ctx, q.st, ours)
 	}
 	return s
-}
-
-// ServiceState is what the API says about itself.
-type ServiceState struct {
-	Version string // product version of the REST API
-	Running bool   // the scheduling engine (SAM) is alive; without it actions stay submitted
-	Time    string // server's time, RFC 3339, or "" when no answer told it
-}
-
-// Service reads version, login and engine state. Changes nothing. Errors: ErrAuth, ErrUnavailable.
-func (c *Client) Service(ctx context.Context) (ServiceState, error) {
-	const op = "look at"
-	rep, err := c.do(ctx, call{op: op, method: http.MethodGet, path: "/api/version", open: true})
-	if err != nil {
-		return ServiceState{}, err
-	}
-	state := ServiceState{Version: readObject(rep.body).text("opConRestApiProductVersion")}
-	if state.Version == "" {
-		return state, c.fail(op, c.host, failover.NotApplied, "check that the address is the OpCon API", errors.New("the answer names no version"))
-	}
-	if _, err := c.do(ctx, call{op: op, method: http.MethodGet, path: "/api/tokens"}); err != nil {
-		return state, err
-	}
-	rep, err = c.do(ctx, call{op: op, method: http.MethodGet, path: "/api/servicestatus"})
-	if err != nil {
-		return state, err
-	}
-	state.Running = readObject(json.RawMessage(rep.body)).truth("running")
-	if now, ok := c.serverNow(); ok {
-		state.Time = now.Format(timeFormat)
-	}
-	return state, nil
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// ResumeSteps returns the steps that set a quiesced machine going again, for use in any procedure after QuiesceSteps for
-// the same machine and journal. Their IDs are, after the prefix:
+// ResumeSteps returns the steps that set a quiesced machine going again, for use in any procedure after QuiesceSteps
+// for the same machine and journal. Their IDs are, after the prefix:
 //
 //	hold-new-schedules   Change  hold what was built while the machine was down
 //	repoint-machine      Change  write the new address into the machine record (EditRecord only)
@@ -22,8 +22,8 @@ import (
 //	machine-up           Change  hold what is new, see who answers once more, bring the machine up
 //	release-schedules    Change  release exactly what was held, and nothing else
 //
-// The agent on the new host has to run and to accept this OpCon server before open-line. Until machine-up the machine is
-// limited, so that nothing starts while a person decides, whatever is built meanwhile.
+// The agent on the new host has to run and to accept this OpCon server before open-line. Until machine-up the machine
+// is limited, so that nothing starts while a person decides, whatever is built meanwhile.
 func ResumeSteps(c *Client, o ResumeOptions) ([]failover.Step, error) {
 	return resumeSteps(c, o, factStore(o.Machine, o.Record), false)
 }
@@ -43,7 +43,8 @@ func resumeSteps(c *Client, o ResumeOptions, st store, alone bool) ([]failover.S
 	if o.OldAgent != nil {
 		steps = append(steps, r.oldAgent())
 	}
-	return writing(append(steps, r.openLine(), r.checkAgent(), r.interrupted(), r.rerun(), r.up(), r.release()), o.Machine), nil
+	return writing(append(steps, r.openLine(), r.checkAgent(), r.interrupted(), r.rerun(), r.up(), r.release()),
+		o.Machine), nil
 }
 
 // The steps' names, after the prefix.
@@ -68,7 +69,8 @@ type resume struct {
 }
 
 // step builds a step whose observation needs the record. In a plan made beforehand there is none yet.
-func (r *resume) step(name, title, source, would string, look func(context.Context, Record) (failover.Observation, error)) failover.Step {
+func (r *resume) step(name, title, source, would string,
+	look func(context.Context, Record) (failover.Observation, error)) failover.Step {
 	s := failover.Step{ID: r.o.Prefix + name, Title: title, Target: r.o.Machine, Kind: failover.Change, Source: source,
 		Timeout: time.Minute, Poll: r.c.set.pollFirst}
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
@@ -85,12 +87,14 @@ func (r *resume) step(name, title, source, would string, look func(context.Conte
 }
 
 func (r *resume) holding(step string) holding {
-	return holding{st: r.st, machine: r.o.Machine, step: r.o.Prefix + step, reason: r.o.Reason, dates: r.o.Dates, last: &r.last}
+	return holding{st: r.st, machine: r.o.Machine, step: r.o.Prefix + step, reason: r.o.Reason, dates: r.o.Dates,
+		last: &r.last}
 }
 
 func (r *resume) holdNew() failover.Step {
 	h := r.holding(stepHoldNew)
-	s := r.step(stepHoldNew, "Hold the schedules built while the machine was down", sourceOps, "hold what was built meanwhile",
+	s := r.step(stepHoldNew, "Hold the schedules built while the machine was down", sourceOps,
+		"hold what was built meanwhile",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
 			sc, err := r.c.lookHeld(ctx, h, rec.Machine)
 			if err != nil {
@@ -103,15 +107,16 @@ func (r *resume) holdNew() failover.Step {
 		_, _, err := r.c.holdAll(ctx, h, surveyAge)
 		return err
 	}
-	// What is held here stays held in an undo: with the machine down, a schedule that is free would send its jobs to their
-	// alternate machines. The undo of the quiesce's first hold releases it with the others.
+	// What is held here stays held in an undo: with the machine down, a schedule that is free would send its jobs to
+	// their alternate machines. The undo of the quiesce's first hold releases it with the others.
 	s.Undo = failover.NothingToUndo
 	return s
 }
 
 func (r *resume) repoint() failover.Step {
 	would := "write the address " + r.o.Address.String() + " into the machine record"
-	s := r.step(stepRepoint, "Point the machine record at the new host", "vendor, RSJ and FAILOVER, June 2026: update the UNIX machine record to the new host", would, nil)
+	s := r.step(stepRepoint, "Point the machine record at the new host",
+		"vendor, RSJ and FAILOVER, June 2026: update the UNIX machine record to the new host", would, nil)
 	s.Observe = r.onMachine(func(_ context.Context, m Machine, _ Record) failover.Observation {
 		obs := failover.Observation{Done: m.Address.equal(r.o.Address), Found: "address " + m.Address.String()}
 		if m.TLS {
@@ -157,7 +162,8 @@ func (r *resume) openLine() failover.Step {
 	s := r.step(stepOpenLine, "Open the line to the agent on the new host, with no job started", sourceWrong, "", nil)
 	s.Observe = r.onMachine(func(ctx context.Context, m Machine, rec Record) failover.Observation {
 		who := r.o.whoAnswers(ctx, rec, m)
-		obs := failover.Observation{Done: m.communicating() && who.verdict != wrongHost, Found: "the agent answers", Note: m.line()}
+		obs := failover.Observation{Done: m.communicating() && who.verdict != wrongHost, Found: "the agent answers",
+			Note: m.line()}
 		if !obs.Done {
 			obs.Found, obs.Would = "the line to the agent is not open", "set the machine to limited and wait for the agent on the new host"
 			obs.Note += "; " + who.found
@@ -165,7 +171,6 @@ func (r *resume) openLine() failover.Step {
 		return obs
 	})
 	s.Timeout, s.Help = r.o.UpTimeout, helpAgent
-	s.Observe = r.c.lastSeen(s, s.Observe)
 	s.Apply = func(ctx context.Context) error {
 		rec, err := r.st.must(ctx, "open the line to the agent of", r.o.Machine)
 		if err != nil {
@@ -178,9 +183,10 @@ func (r *resume) openLine() failover.Step {
 	return s
 }
 
-// onMachine observes the machine, also in a plan made before there is a record: what it finds then is what the step will
-// find, since the finding does not name what earlier steps change.
-func (r *resume) onMachine(look func(context.Context, Machine, Record) failover.Observation) func(context.Context) (failover.Observation, error) {
+// onMachine observes the machine, also in a plan made before there is a record: what it finds then is what the step
+// will find, since the finding does not name what earlier steps change.
+func (r *resume) onMachine(look func(context.Context, Machine,
+	Record) failover.Observation) func(context.Context) (failover.Observation, error) {
 	return func(ctx context.Context) (failover.Observation, error) {
 		rec, ok, err := r.st.load(ctx)
 		var m Machine
@@ -236,22 +242,26 @@ func (r *resume) checkAgent() failover.Step {
 			case who.verdict == notTold && r.o.Vouch != nil:
 				obs.Done, obs.Found = true, who.found+"; "+r.o.Vouch.String()
 			case who.verdict == notTold:
-				obs.Found += "; not proven: every schedule stays held"
+				obs.Found += "; not proven, so every schedule stays held: look in the agent's log on the new host whether OpCon " +
+					"is connected, and if it is, waive the step with that as the reason"
+			default:
+				obs.Found += "; every schedule stays held: stop the agent there, and see that record and alias lead to the " +
+					"new host, then run again: OpCon opens the line anew"
 			}
 			return obs, nil
 		})
 	s.Kind, s.Wait, s.Timeout = failover.Check, true, max(r.c.settleTime(), time.Second)
 	s.Guards = r.o.Prefix + stepUp // from there on the steps ask by themselves, and open the line anew
-	s.Help = "look in the agent's log on the new host whether OpCon is connected; if it is, say so with a reason by waiving this step, or by a statement in the configuration"
-	s.Observe = r.c.lastSeen(s, s.Observe)
 	return s
 }
 
 func (r *resume) up() failover.Step {
-	s := r.step(stepUp, "Bring the machine up, with every schedule held and the right host's agent answering", sourceMachine, "", nil)
+	s := r.step(stepUp, "Bring the machine up, with every schedule held and the right host's agent answering",
+		sourceMachine, "", nil)
 	s.Observe = r.onMachine(func(ctx context.Context, m Machine, rec Record) failover.Observation {
 		who := r.o.whoAnswers(ctx, rec, m)
-		obs := failover.Observation{Done: m.Asked == Up && m.State == Up && who.verdict != wrongHost, Found: "the machine is up", Note: m.line()}
+		obs := failover.Observation{Done: m.Asked == Up && m.State == Up && who.verdict != wrongHost,
+			Found: "the machine is up", Note: m.line()}
 		if !obs.Done {
 			obs.Found, obs.Would = "the machine is not up for the new host", "hold what is new, then bring the machine up"
 			obs.Note += "; " + who.found
@@ -259,7 +269,6 @@ func (r *resume) up() failover.Step {
 		return obs
 	})
 	s.Timeout, s.Help = r.o.UpTimeout, helpAgent
-	s.Observe = r.c.lastSeen(s, s.Observe)
 	s.Apply = func(ctx context.Context) error {
 		h := r.holding(stepUp)
 		_, before, err := r.c.holdAll(ctx, h, surveyAge)
@@ -278,7 +287,8 @@ func (r *resume) up() failover.Step {
 	return s
 }
 
-// bringUp brings the machine up once the agent that answers is not a wrong host's. It reports whether something was changed.
+// bringUp brings the machine up once the agent that answers is not a wrong host's. It reports whether something was
+// changed.
 func (r *resume) bringUp(ctx context.Context) (bool, error) {
 	rec, err := r.st.must(ctx, "bring up machine", r.o.Machine)
 	if err != nil {
@@ -288,7 +298,8 @@ func (r *resume) bringUp(ctx context.Context) (bool, error) {
 }
 
 func (r *resume) interrupted() failover.Step {
-	s := r.step(stepInterrupted, "List the jobs that need a person's decision", "vendor, RSJ and FAILOVER: think of jobs that were interrupted and of jobs that never ran", "",
+	s := r.step(stepInterrupted, "List the jobs that need a person's decision",
+		"vendor, RSJ and FAILOVER: think of jobs that were interrupted and of jobs that never ran", "",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
 			jobs, err := r.c.Interrupted(ctx, rec)
 			if err != nil {
@@ -298,7 +309,8 @@ func (r *resume) interrupted() failover.Step {
 			rows := make([]string, len(jobs))
 			for i, j := range jobs {
 				rows[i] = j.String()
-				obs.Items = append(obs.Items, failover.Item{Target: j.Job.String(), Done: false, Found: j.row() + ". " + j.Hint})
+				obs.Items = append(obs.Items, failover.Item{Target: j.Job.String(), Done: false, Found: j.row() +
+					". " + j.Hint})
 			}
 			if len(rows) > 0 { // in one text too, since not every report shows the rows of a check that holds
 				obs.Found += ": " + strings.Join(rows, "; ")
@@ -329,7 +341,8 @@ func (d Decision) describe() string {
 
 func (r *resume) release() failover.Step {
 	ours := func(h HeldSchedule) bool { return !r.o.keeps(h) }
-	s := r.step(stepRelease, "Release exactly what was held, and nothing else", sourceOurs, "release what this run has held",
+	s := r.step(stepRelease, "Release exactly what was held, and nothing else", sourceOurs,
+		"release what this run has held",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
 			list, gone, err := r.c.pendingRelease(ctx, rec, ours)
 			if err != nil {
@@ -340,7 +353,8 @@ func (r *resume) release() failover.Step {
 			for i, sch := range list {
 				held[sch.ID], names[i] = sch.words(), sch.String()
 			}
-			obs := failover.Observation{Done: len(list) == 0, Found: fmt.Sprintf("%d of %d schedules held by this run are not free", len(list), len(rec.Held))}
+			obs := failover.Observation{Done: len(list) == 0,
+				Found: fmt.Sprintf("%d of %d schedules held by this run are not free", len(list), len(rec.Held))}
 			for _, h := range rec.Held {
 				found := "not held"
 				switch {
@@ -376,7 +390,8 @@ func (r *resume) release() failover.Step {
 			return failover.Observation{}, err
 		}
 		list, err := r.c.toHoldAgain(ctx, rec)
-		return failover.Observation{Done: err == nil && len(list) == 0, Found: fmt.Sprintf("%d released schedules are not held", len(list))}, err
+		return failover.Observation{Done: err == nil && len(list) == 0,
+			Found: fmt.Sprintf("%d released schedules are not held", len(list))}, err
 	}
 	return s
 }

@@ -66,7 +66,8 @@ func TestHoldsComeBeforeDown(t *testing.T) {
 }
 
 func TestUndoTakesEverythingBack(t *testing.T) {
-	for _, upTo := range []string{"opcon/hold-schedules", "opcon/machine-down", "macro", "opcon/repoint-machine", "opcon/machine-up", "opcon/release-schedules"} {
+	for _, upTo := range []string{"opcon/hold-schedules", "opcon/machine-down", "macro", "opcon/repoint-machine",
+		"opcon/machine-up", "opcon/release-schedules"} {
 		t.Run(upTo, func(t *testing.T) {
 			s := newSite(t, opcontest.Config{})
 			s.Change(func() { s.Running.Status, s.JustSent.Status = opcontest.FinishedOK, opcontest.FinishedOK })
@@ -121,7 +122,8 @@ func TestMidnightBuildsWhileQuiesced(t *testing.T) {
 			built := s.Find("2026-08-24", "SYM NIGHTLY")
 			require.NotNil(t, built)
 			require.Equal(t, 1, s.Count("hold", "2026-08-24 SYM NIGHTLY"))
-			require.Equal(t, 1, s.Count("release", "2026-08-24 SYM NIGHTLY"), "what we held of the new date is released too")
+			require.Equal(t, 1, s.Count("release", "2026-08-24 SYM NIGHTLY"),
+				"what we held of the new date is released too")
 			require.Empty(t, s.WrongStarts())
 		})
 	}

@@ -18,8 +18,8 @@ import (
 // right before the machine goes down.
 const surveyAge = 10 * time.Minute
 
-// survey is what the jobs of all machines, read as a whole, say about one machine. The server has no call for it, and what
-// its filters match is not documented, so a filter is relied on only after it gave what the whole reading gave.
+// survey is what the jobs of all machines, read as a whole, say about one machine. The server has no call for it, and
+// what its filters match is not documented, so a filter is relied on only after it gave what the whole reading gave.
 type survey struct {
 	whole   time.Time           // of the whole reading
 	at      time.Time           // when the jobs were read last
@@ -126,8 +126,8 @@ func (s *survey) note(m Machine, j Job) {
 	}
 }
 
-// refresh reads the machine's jobs by the filter that is relied on. A job that it gave before and does not give now means
-// that everything has to be read.
+// refresh reads the machine's jobs by the filter that is relied on. A job that it gave before and does not give now
+// means that everything has to be read.
 func (c *Client) refresh(ctx context.Context, m Machine, sc scope, s *survey) (*survey, error) {
 	before := s.jobs
 	s.jobs = map[JobID]Job{}
@@ -164,14 +164,16 @@ func (c *Client) readFiltered(ctx context.Context, m Machine, sc scope, s *surve
 	return rows, nil
 }
 
-// machineFilters are the parameters that may find the jobs of a machine: the one of the vendor's typed client, and those
-// of the OpenAPI document together. None of them finds a job that names a group.
-var machineFilters = [][]string{{"machine"}, {"machine", "startMachine", "primaryMachine", "alternateMachine", "alternateMachine2", "alternateMachine3"}}
+// machineFilters are the parameters that may find the jobs of a machine: the one of the vendor's typed client, and
+// those of the OpenAPI document together. None of them finds a job that names a group.
+var machineFilters = [][]string{{"machine"}, {"machine", "startMachine", "primaryMachine", "alternateMachine",
+	"alternateMachine2", "alternateMachine3"}}
 
 // readWhole reads the jobs of all machines, and finds out which filter gives the same.
 func (c *Client) readWhole(ctx context.Context, m Machine, sc scope) (*survey, error) {
 	now := time.Now()
-	s := &survey{whole: now, at: now, grouped: now, jobs: map[JobID]Job{}, read: map[ScheduleID]int{}, young: map[ScheduleID]bool{}}
+	s := &survey{whole: now, at: now, grouped: now, jobs: map[JobID]Job{}, read: map[ScheduleID]int{},
+		young: map[ScheduleID]bool{}}
 	var err error
 	if old := c.surveys.get(m.ID); old != nil && time.Since(old.grouped) <= surveyAge {
 		s.groups, s.grouped = old.groups, old.grouped
@@ -184,22 +186,23 @@ func (c *Client) readWhole(ctx context.Context, m Machine, sc scope) (*survey, e
 	}
 	var mu sync.Mutex
 	rows := 0
-	err = fanout.Each(ctx, maxRequests, slices.Collect(slices.Chunk(sc.dates, size)), joinDates, func(ctx context.Context, chunk []Date) error {
-		jobs, err := c.jobsWhere(ctx, url.Values{"dates": {joinDates(chunk)}})
-		if err != nil {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		for _, j := range jobs {
-			if j.Date == "" || slices.Contains(chunk, j.Date) {
-				rows++
-				s.read[j.Schedule]++
-				s.note(m, j)
+	err = fanout.Each(ctx, maxRequests, slices.Collect(slices.Chunk(sc.dates, size)), joinDates,
+		func(ctx context.Context, chunk []Date) error {
+			jobs, err := c.jobsWhere(ctx, url.Values{"dates": {joinDates(chunk)}})
+			if err != nil {
+				return err
 			}
-		}
-		return nil
-	})
+			mu.Lock()
+			defer mu.Unlock()
+			for _, j := range jobs {
+				if j.Date == "" || slices.Contains(chunk, j.Date) {
+					rows++
+					s.read[j.Schedule]++
+					s.note(m, j)
+				}
+			}
+			return nil
+		})
 	if err != nil {
 		return nil, err
 	}
@@ -240,7 +243,8 @@ func (c *Client) provenFilter(ctx context.Context, m Machine, sc scope, whole *s
 // refusedFilter reports whether the server does not know a parameter.
 func refusedFilter(err error) bool {
 	api, ok := errors.AsType[*APIError](err)
-	return ok && (api.Status == http.StatusBadRequest || api.Status == http.StatusNotFound || api.Status == http.StatusUnprocessableEntity)
+	return ok && (api.Status == http.StatusBadRequest || api.Status == http.StatusNotFound ||
+		api.Status == http.StatusUnprocessableEntity)
 }
 
 // jobsWhere reads the daily jobs that the server gives for a query; whoever asks checks that they fit.

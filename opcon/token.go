@@ -16,8 +16,7 @@ import (
 type loginKind int
 
 const (
-	loginNone loginKind = iota
-	loginUser
+	loginUser loginKind = iota + 1
 	loginApplication
 	loginFixed
 )
@@ -80,10 +79,12 @@ func (c *Client) loginLocked(ctx context.Context) error {
 	t := &c.tokens
 	secret, err := c.set.login.secret(ctx)
 	if err != nil {
-		return c.fail("fetch the secret for", c.host, failover.NotApplied, "make the password or token available and run again", err)
+		return c.fail("fetch the secret for", c.host, failover.NotApplied,
+			"make the password or token available and run again", err)
 	}
 	if secret.Empty() {
-		return c.fail("log in to", c.host, failover.NotApplied, "make the password or token available and run again", errors.New("the secret is empty"))
+		return c.fail("log in to", c.host, failover.NotApplied, "make the password or token available and run again",
+			errors.New("the secret is empty"))
 	}
 	t.remember(secret) // as it came and as it is sent
 	if c.set.login.kind == loginFixed {
@@ -97,7 +98,8 @@ func (c *Client) loginLocked(ctx context.Context) error {
 	}
 	t.remember(secret)
 	if !t.refused.Empty() && t.refused.Reveal() == secret.Reveal() {
-		return c.fail("log in to", c.host, failover.NotApplied, "correct the service account's name and password, then make a new client",
+		return c.fail("log in to", c.host, failover.NotApplied,
+			"correct the service account's name and password, then run again",
 			because(ErrAuth, "this password was refused before and is not sent again, so that the account is not locked"))
 	}
 	if c.set.login.kind == loginFixed {
@@ -120,7 +122,8 @@ func (c *Client) loginLocked(ctx context.Context) error {
 	if c.set.login.kind == loginApplication {
 		body.TokenType = tokenType{Type: "Application", ID: c.set.login.application}
 	}
-	rep, err := c.exchange(ctx, call{op: "log in to", method: http.MethodPost, path: "/api/tokens", body: body, open: true}, failover.Secret{})
+	rep, err := c.exchange(ctx, call{op: "log in to", method: http.MethodPost, path: "/api/tokens", body: body,
+		open: true}, failover.Secret{})
 	if err == nil {
 		err = rep.refusal("log in to", c)
 	}
@@ -136,14 +139,16 @@ func (c *Client) loginLocked(ctx context.Context) error {
 		PasswordExpired bool   `json:"passwordExpired"`
 	}
 	if err := json.Unmarshal(rep.body, &got); err != nil || got.ID == "" {
-		return c.fail("log in to", c.host, failover.NotApplied, "check that the address is the OpCon API", errors.New("the answer holds no token"))
+		return c.fail("log in to", c.host, failover.NotApplied, "check that the address is the OpCon API",
+			errors.New("the answer holds no token"))
 	}
 	t.token = failover.NewSecret(got.ID)
 	t.remember(t.token)
 	t.until = time.Time{}
 	// An end that has passed already comes from a clock or a zone that differs; then the server's 401 is what tells.
 	now, _ := c.serverNow()
-	if until, ok := parseTime(got.ValidUntil); ok && c.set.login.kind == loginUser && now.Before(until.Add(-tokenMargin)) {
+	if until, ok := parseTime(got.ValidUntil); ok && c.set.login.kind == loginUser &&
+		now.Before(until.Add(-tokenMargin)) {
 		t.until = until
 	}
 	t.gen++
@@ -166,19 +171,23 @@ func (c *Client) loginError(err error) error {
 		return c.fail(op, c.host, failover.NotApplied, "check address and certificate, then run again", err)
 	}
 	notAPI := func(text string) error {
-		return c.fail(op, c.host, failover.NotApplied, "check host, port and scheme of the address; the password was not judged", fmt.Errorf("%s: %w", text, api))
+		return c.fail(op, c.host, failover.NotApplied,
+			"check host, port and scheme of the address; the password was not judged", fmt.Errorf("%s: %w", text, api))
 	}
 	switch {
 	case api.has(2003):
-		return c.fail(op, c.host, failover.NotApplied, "have the service account enabled in OpCon", joinKind(ErrAuth, api))
+		return c.fail(op, c.host, failover.NotApplied, "have the service account enabled in OpCon",
+			joinKind(ErrAuth, api))
 	case api.Status == http.StatusUnauthorized && api.own:
-		return c.fail(op, c.host, failover.NotApplied, "check the service account's name and password; repeated attempts may lock it", joinKind(ErrAuth, api))
+		return c.fail(op, c.host, failover.NotApplied,
+			"check the service account's name and password; repeated attempts may lock it", joinKind(ErrAuth, api))
 	case api.Status == http.StatusBadRequest && strings.HasPrefix(c.base, "http:"):
 		return notAPI("what answers takes no request in clear text, or is not the OpCon API")
 	case !api.own && api.Status < http.StatusInternalServerError:
 		return notAPI("what answers is not the OpCon API")
 	case api.Status == http.StatusForbidden:
-		return c.fail(op, c.host, failover.NotApplied, "have the service account allowed to use the API", joinKind(ErrForbidden, api))
+		return c.fail(op, c.host, failover.NotApplied, "have the service account allowed to use the API",
+			joinKind(ErrForbidden, api))
 	}
 	return c.fail(op, c.host, failover.NotApplied, "read the server's message; the password was not judged", api)
 }

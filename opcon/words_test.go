@@ -15,7 +15,8 @@ import (
 )
 
 // otherWords are results that no document lists as an end: what other versions may say, other spellings, and none.
-var otherWords = []string{"", "InProgress", "pending", "Queued", "accepted", "Completed", "OK", "partial", "timeout", "unknown", "null", "cancelled", "2", "Fehler"}
+var otherWords = []string{"", "InProgress", "pending", "Queued", "accepted", "Completed", "OK", "partial", "timeout",
+	"unknown", "null", "cancelled", "2", "Fehler"}
 
 // TestOnlyDocumentedWordsProve: a word that is no documented refusal never ends as "not applied", whether the effect
 // comes or not, and what was sent is not sent twice where that would matter.
@@ -23,7 +24,8 @@ func TestOnlyDocumentedWordsProve(t *testing.T) {
 	ctx := context.Background()
 	client := func(t *testing.T) *site {
 		t.Helper()
-		return newSite(t, opcontest.Config{ReportAfter: 1_000_000}, opcon.WithUser("failover_svc", secret("secret")), opcon.WithTimeouts(time.Second, 60*time.Millisecond))
+		return newSite(t, opcontest.Config{ReportAfter: 1_000_000}, withUser("failover_svc", secret("secret")),
+			withTimeouts(time.Second, 60*time.Millisecond))
 	}
 	for _, word := range otherWords {
 		for _, kind := range []opcontest.InjectionKind{opcontest.OtherWord, opcontest.OtherWordNever} {
@@ -58,7 +60,8 @@ func TestOnlyDocumentedWordsProve(t *testing.T) {
 				}
 				sent := 0
 				for _, r := range s.Requests() {
-					if r.Method == "POST" && r.Path == "/api/jobactions" && strings.Contains(r.Body, `"action":"restart"`) {
+					if r.Method == "POST" && r.Path == "/api/jobactions" &&
+						strings.Contains(r.Body, `"action":"restart"`) {
 						sent++
 					}
 				}
@@ -68,7 +71,8 @@ func TestOnlyDocumentedWordsProve(t *testing.T) {
 	}
 }
 
-// TestRefusedDecisionsCanBeCorrected: a refusal after the mark is told as it is, and another decision goes on from there.
+// TestRefusedDecisionsCanBeCorrected: a refusal after the mark is told as it is, and another decision goes on from
+// there.
 func TestRefusedDecisionsCanBeCorrected(t *testing.T) {
 	ctx := context.Background()
 	s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})
@@ -82,7 +86,8 @@ func TestRefusedDecisionsCanBeCorrected(t *testing.T) {
 	err = s.client.Rerun(ctx, d)
 	require.ErrorIs(t, err, opcon.ErrActionFailed)
 	require.ErrorContains(t, err, "was marked failed")
-	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err), "the mark is in effect, so it is not true that nothing was done")
+	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err),
+		"the mark is in effect, so it is not true that nothing was done")
 	d.Action, d.MarkFailedFirst = opcon.RestartOnHold, false
 	require.NoError(t, s.client.Rerun(ctx, d))
 	require.Equal(t, 1, s.Count("restartOnHold", ""))

@@ -43,7 +43,7 @@ func (h *Host) pairLock(ctx context.Context, verb, id string, args ...string) (a
 		return a, held{}, err
 	}
 	if a.exit != 0 && a.exit != exitHeld {
-		outcome := failover.InDoubt
+		outcome := failover.InDoubt // a take-over may have moved the lock away before it could not make its own
 		if verb != "takeover" && a.exit >= exitReadOnly && a.exit <= exitNoMark {
 			outcome = failover.NotApplied
 		}

@@ -194,3 +194,27 @@ func TestTheScriptsAreNotInTheProcessList(t *testing.T) {
 	require.NotContains(t, string(out), "secret-word")
 	require.Contains(t, string(out), filepath.Base(l.shell))
 }
+
+// TestALockThatCannotBeMovedIsNotSomebodyElses: the disk fills up while we hold the lock.
+func TestALockThatCannotBeMovedIsNotSomebodyElses(t *testing.T) {
+	eachShell(t, shells, func(t *testing.T, shell string) {
+		l := newLab(t, shell, "")
+		l.mounted(t, "nr_inodes=50")
+		_, rc := l.script(pairLockScript, "acquire", "a", "claim")
+		require.Zero(t, rc)
+		for n := 0; ; n++ {
+			if err := os.WriteFile(fmt.Sprintf("%s/../fill%d", l.state, n), nil, 0o600); err != nil {
+				break
+			}
+		}
+		for _, args := range [][]string{{"release", "a"}, {"takeover", "b", "a", "claim of b"}} {
+			out, rc := l.script(pairLockScript, args...)
+			require.Equal(t, 62, rc, "%v: %s", args, out)
+		}
+		out, rc := l.script(pairLockScript, "holder", "")
+		require.Zero(t, rc)
+		require.Contains(t, out, "@@HOLDER a\nclaim")
+		out, rc = l.script(pairLockScript, "acquire", "b", "claim of b")
+		require.Equal(t, exitHeld, rc, out)
+	})
+}

@@ -94,7 +94,8 @@ func (f firing) opconAfter() (beforeAgent, afterAgent []failover.Step, err error
 					"Release exactly the schedules you held, schedule by schedule, each after what it needs has been decided. Leave those on hold that were held before."),
 			}, nil
 	}
-	opts := opcon.ResumeOptions{Machine: o.Machine, Reason: o.Reason, Dates: o.Dates, Repoint: o.Repoint, Decide: o.Decide, KeepHeld: o.KeepHeld, UpTimeout: o.UpTimeout}
+	opts := opcon.ResumeOptions{Machine: o.Machine, Reason: o.Reason, Dates: o.Dates, Repoint: o.Repoint, Decide: o.Decide, KeepHeld: o.KeepHeld, UpTimeout: o.UpTimeout,
+		Host: f.dir.next.cfg.Hostname}
 	if o.Repoint == opcon.EditRecord {
 		opts.Address = o.Partner
 		if f.dir.next == f.pair.Home {

@@ -38,8 +38,9 @@ func TestRealSwitchover(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(server.Close)
 			site := server.Symitar("SYMAIX", "symaix1.example")
-			client, err := opcon.New(server.URL, opcon.WithRootCAs(server.CertPool()), opcon.WithPolling(time.Millisecond, 10*time.Millisecond),
-				opcon.WithUser(server.User, func(context.Context) (failover.Secret, error) { return failover.NewSecret(server.Password), nil }))
+			client, err := opcon.New(opcon.Config{URL: server.URL, TLS: failover.TLS{Roots: server.CertPool()}, User: server.User,
+				Password: func(context.Context) (failover.Secret, error) { return failover.NewSecret(server.Password), nil },
+				Poll:     time.Millisecond, MaxPoll: 10 * time.Millisecond})
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = client.Close(context.Background()) })
 			asked := 0

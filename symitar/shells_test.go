@@ -130,3 +130,13 @@ func TestServerSettings(t *testing.T) {
 		})
 	}
 }
+
+// TestDropbear fires through servers of another make, with a C shell for the account.
+func TestDropbear(t *testing.T) {
+	peers.Need(t, "dropbear", "dropbearkey")
+	b, hosts := realMachines(t, shellPath(t, "tcsh"))
+	for _, h := range []*symitar.HostConfig{&b.cfg.Home, &b.cfg.Partner} {
+		h.SSH = hosts[h.Name].Dropbear(t)
+	}
+	b.fireOnce(t)
+}

@@ -101,6 +101,7 @@ func TestTransferRefusesBadInput(t *testing.T) {
 		"Expect": {Group: "g", Target: "b", Move: cluster.MoveOptions{Expect: "x"}},
 		"Then":   {Group: "g", Target: "b", Then: 7},
 		"Stop":   {Group: "g", Target: "b", StopTime: -1},
+		"Back":   {Group: "g", Target: "b", Failback: cluster.Failback{Policy: 7}},
 		"Move":   {Group: "g", Target: "b", Move: cluster.MoveOptions{Poll: -1}},
 	} {
 		_, err := cluster.Transfer(c, o)

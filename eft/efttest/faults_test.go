@@ -1,7 +1,6 @@
 package efttest_test
 
 import (
-	"context"
 	"path/filepath"
 	"testing"
 
@@ -85,47 +84,6 @@ func TestALostRequestIsSentAgainByTheResume(t *testing.T) {
 			_, err = run(t, t.Context(), w, journal, nil)
 			require.NoError(t, err)
 			upgraded(t, w)
-		})
-	}
-}
-
-// TestACrashAnywhere ends the first run right before and right after every effect in turn, as a kill does, and lets
-// another process go on with pair and journal from disk. Crashes between the records of the journal are the engine's
-// own test.
-func TestACrashAnywhere(t *testing.T) {
-	for name, l := range layouts {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			step := 1
-			if testing.Short() {
-				step = 7
-			}
-			// killed runs the procedure and kills it at the given event; it returns how many such events there were.
-			killed := func(dir string, at int) int {
-				ctx, kill := context.WithCancel(t.Context())
-				defer kill()
-				count, attempted := 0, false
-				_, _ = run(t, ctx, open(t, filepath.Join(dir, "pair"), l), filepath.Join(dir, "j"), func(e failover.Event) {
-					after := attempted && e.Kind == failover.EventObserved
-					if attempted = e.Kind == failover.EventAttempt; !attempted && !after {
-						return
-					}
-					if count++; count == at {
-						kill()
-					}
-				})
-				return count
-			}
-			events := killed(t.TempDir(), 0)
-			for at := 1; at <= events; at += step {
-				dir := t.TempDir()
-				require.Equal(t, at, killed(dir, at))
-				w := open(t, filepath.Join(dir, "pair"), l)
-				_, err := run(t, t.Context(), w, filepath.Join(dir, "j"), nil)
-				require.NoError(t, err, "killed at event %d", at)
-				upgraded(t, w)
-			}
-			require.Greater(t, events, 30)
 		})
 	}
 }

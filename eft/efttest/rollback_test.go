@@ -1,13 +1,10 @@
 package efttest_test
 
 import (
-	"context"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -92,20 +89,14 @@ func TestNoRollbackPastThePointOfNoReturn(t *testing.T) {
 
 func TestUndoBeforeTheFirstInstaller(t *testing.T) {
 	for l, at := range map[efttest.Layout]struct{ step, node string }{
-		efttest.LocalProgram: {"passive/guard", efttest.PassiveNode}, efttest.SharedProgram: {"active/guard", efttest.ActiveNode}} {
+		efttest.LocalProgram: {"passive/install", efttest.PassiveNode}, efttest.SharedProgram: {"active/install", efttest.ActiveNode}} {
 		w := open(t, t.TempDir(), l)
 		p, err := w.Procedure()
 		require.NoError(t, err)
 		j, err := failovertest.JournalAt(filepath.Join(t.TempDir(), "j"))
 		require.NoError(t, err)
-		stop := make(chan struct{})
-		o := failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Stop: stop, Observer: func(e failover.Event) {
-			if e.Step.ID == at.step && e.Kind == failover.EventStepEnded {
-				close(stop)
-			}
-		}}
-		_, err = p.Run(t.Context(), o)
-		require.ErrorIs(t, err, failover.ErrStopped)
+		_, err = p.Run(t.Context(), options(w, j, agree(at.step, nil)))
+		require.ErrorIs(t, err, failover.ErrWaiting)
 		s, _, err := w.State()
 		require.NoError(t, err)
 		require.Equal(t, eft.Disabled, s.Nodes[at.node].StartMode)
@@ -125,83 +116,6 @@ func TestUndoBeforeTheFirstInstaller(t *testing.T) {
 	}
 }
 
-// TestRollbackGoesOnAfterACrashAnywhere gives an upgrade up that lost a setting and renamed the service, and ends the
-// first run of the rollback around every effect in turn, as a kill does.
-func TestRollbackGoesOnAfterACrashAnywhere(t *testing.T) {
-	base := t.TempDir()
-	w := open(t, base, efttest.LocalProgram)
-	for _, fault := range []string{"setting-lost", "renames-service"} {
-		require.NoError(t, w.Arm(fault))
-	}
-	o, err := w.Options()
-	require.NoError(t, err)
-	o.Verify = 50 * time.Millisecond
-	require.ErrorIs(t, play(t, w, o, nil), eft.ErrSettings)
-	_, m, err := w.State()
-	require.NoError(t, err)
-	require.Equal(t, efttest.NewService, m.Resource(efttest.Group+" Service").Service)
-
-	// killed rolls back in dir and kills the run at the given event; it returns how many such events there were.
-	killed := func(dir string, at int) (events int, err error) {
-		ctx, kill := context.WithCancel(t.Context())
-		defer kill()
-		w := open(t, filepath.Join(dir, "pair"), efttest.LocalProgram)
-		p := rollback(t, w)
-		j, err := failovertest.JournalAt(filepath.Join(dir, "j"))
-		require.NoError(t, err)
-		attempted := false
-		o := failover.RunOptions{Journal: j, Actor: "anna", Reason: "settings were lost", Confirm: w.Confirm, Observer: func(e failover.Event) {
-			after := attempted && e.Kind == failover.EventObserved
-			if attempted = e.Kind == failover.EventAttempt; attempted || after {
-				if events++; events == at {
-					kill()
-				}
-			}
-		}}
-		holder, held, err := p.Lock.Holder(t.Context())
-		require.NoError(t, err)
-		if held && holder.Purpose != p.Name { // the upgrade's
-			require.NoError(t, p.TakeOverLock(t.Context(), holder, o))
-		}
-		_, err = p.Run(ctx, o)
-		require.NoError(t, j.Close())
-		return events, err
-	}
-	fresh := func() string {
-		dir := t.TempDir()
-		require.NoError(t, os.CopyFS(filepath.Join(dir, "pair"), os.DirFS(base)))
-		return dir
-	}
-	rolledBack := func(dir string) {
-		t.Helper()
-		w := open(t, filepath.Join(dir, "pair"), efttest.LocalProgram)
-		s, m, err := w.State()
-		require.NoError(t, err)
-		require.Equal(t, efttest.ActiveNode, m.Group(efttest.Group).Owner)
-		require.Equal(t, cluster.Online, m.GroupState(efttest.Group))
-		require.Equal(t, efttest.OldService, m.Resource(efttest.Group+" Service").Service, "the old program registers the old name")
-		require.Equal(t, eft.Disabled, s.Nodes[efttest.PassiveNode].StartMode)
-		require.Equal(t, settingsBefore(t, efttest.LocalProgram), s.Config.Values)
-		require.Empty(t, m.Marks)
-		require.Equal(t, cluster.FailbackAllowed, m.Group(efttest.Group).Failback.Policy)
-		two, err := w.TwoActive()
-		require.NoError(t, err)
-		require.False(t, two)
-	}
-	dir := fresh()
-	events, err := killed(dir, 0)
-	require.NoError(t, err)
-	rolledBack(dir)
-	require.Greater(t, events, 10)
-	for at := 1; at <= events; at++ {
-		dir := fresh()
-		_, _ = killed(dir, at)
-		_, err := killed(dir, 0)
-		require.NoError(t, err, "killed at event %d", at)
-		rolledBack(dir)
-	}
-}
-
 // TestRollbackFromTheLastMomentBeforeThePointOfNoReturn: the service that shall run again is disabled for an installation
 // that did not come.
 func TestRollbackFromTheLastMomentBeforeThePointOfNoReturn(t *testing.T) {
@@ -211,13 +125,8 @@ func TestRollbackFromTheLastMomentBeforeThePointOfNoReturn(t *testing.T) {
 	dir := t.TempDir()
 	j, err := failovertest.JournalAt(filepath.Join(dir, "up"))
 	require.NoError(t, err)
-	stop := make(chan struct{})
-	_, err = p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm, Stop: stop, Observer: func(e failover.Event) {
-		if e.Step.ID == "active/guard" && e.Kind == failover.EventStepEnded {
-			close(stop)
-		}
-	}})
-	require.ErrorIs(t, err, failover.ErrStopped)
+	_, err = p.Run(t.Context(), options(w, j, agree("active/install", nil)))
+	require.ErrorIs(t, err, failover.ErrWaiting)
 	require.NoError(t, j.Close())
 	s, _, err := w.State()
 	require.NoError(t, err)

@@ -142,6 +142,7 @@ func TestOptionsRefuseBadInput(t *testing.T) {
 		"Installer.Args":        func(o *eft.Options) { o.Installer.Args = nil },
 		"Installer.Mode":        func(o *eft.Options) { o.Installer.Mode = 5 },
 		"Installer.StopAfter":   func(o *eft.Options) { o.Installer.StopAfter = -1 },
+		"Installer.Settle":      func(o *eft.Options) { o.Installer.Settle = time.Hour },
 		"TransferOptions":       func(o *eft.Options) { o.Group = "" },
 	} {
 		o, err := w.Options()

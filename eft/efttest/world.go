@@ -16,12 +16,16 @@ import (
 type World struct{ sim *clustertest.Sim }
 
 // Open goes on with the pair kept in dir, or starts one there: the group is online on ActiveNode, both nodes have the
-// old version.
+// old version. A pair without a dir lives in memory.
 func Open(dir string, l Layout) (*World, error) {
 	m := clustertest.TwoNodes(ActiveNode, PassiveNode, Group, OldService)
 	s := newState(l)
 	if err := store(&m, &s); err != nil {
 		return nil, err
+	}
+	if dir == "" {
+		sim, err := clustertest.New(m)
+		return &World{sim}, err
 	}
 	sim, err := clustertest.Open(dir, m)
 	return &World{sim}, err
@@ -88,7 +92,7 @@ func (w *World) Options() (eft.Options, error) {
 	return eft.Options{
 		Cluster: c, Group: Group, Active: w.Node(ActiveNode), Passive: w.Node(PassiveNode),
 		Installer: eft.Installer{Path: InstallerPath, SHA256: file.SHA256, Size: file.Size, Version: NewVersion, Product: "EFT Server", Mode: eft.Silent,
-			Args: []string{"/S"}, StopAfter: 4 * time.Second,
+			Args: []string{"/S"}, StopAfter: 4 * time.Second, Settle: 50 * time.Millisecond,
 			Source: func(context.Context) (io.ReadCloser, error) {
 				return io.NopCloser(bytes.NewReader(installerBytes)), nil
 			}},
@@ -174,3 +178,11 @@ func (w *World) Break(verb string, how clustertest.Break) error { return w.sim.B
 
 // Heal ends every break.
 func (w *World) Heal() error { return w.sim.Heal() }
+
+// Start starts the service on a node behind the cluster's back.
+func (w *World) Start(name string) error {
+	return w.Update(func(m *clustertest.Model, s *State) error {
+		setRunning(m, name, s.Nodes[name].Service, true)
+		return nil
+	})
+}

@@ -8,11 +8,14 @@
 //	cluster-transfer -config site.yaml -reason CHG-1042 run
 //	cluster-transfer -config site.yaml status
 //
-// "plan" is the default and changes nothing. "run" asks before the move, unless -approve gives the findings hash of the
-// plan that was approved. A run that stops, for whatever reason, goes on when it is called again: it reads where the
-// group is before it asks the cluster for anything.
+// "plan" is the default and changes nothing. "run" shows the plan, asks for consent to it and asks again before each move.
+// Without a terminal, -approve gives the findings hash of the plan that was approved. A run that stops, for whatever reason,
+// goes on when it is called again: it reads where the group is before it asks the cluster for anything.
 //
-// The procedure "rehearsal" moves the group there and, once it was verified, back again.
+// The procedure "rehearsal" moves the group there and, when it was verified, back again. No plan can show beforehand where the
+// group is found for the way back: without a terminal the run stops there, and the plan made then is approved in the same way.
+//
+// Exit statuses and consent are those of package runbook.
 package main
 
 import (
@@ -23,17 +26,19 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
-	"github.com/01b61c5c/failover/examples/internal/runbook"
+	"github.com/01b61c5c/failover/runbook"
 )
 
-func main() {
-	program := runbook.Program{
+func main() { os.Exit(program().Main(os.Args[1:])) }
+
+func program() runbook.Program {
+	return runbook.Program{
 		Name:       "cluster-transfer",
 		About:      "move a group to another node of its Windows or Pacemaker cluster",
 		Procedures: []string{"transfer", "rehearsal"},
+		Site:       func() any { return new(site) },
 		Build:      build,
 	}
-	os.Exit(program.Main(os.Args[1:]))
 }
 
 func build(_ context.Context, path, name string) (failover.Procedure, io.Closer, error) {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/01b61c5c/failover/cluster"
 	"github.com/01b61c5c/failover/cluster/clustertest"
-	"github.com/01b61c5c/failover/examples/internal/runbook"
+	"github.com/01b61c5c/failover/runbook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -49,8 +49,7 @@ func TestTheExampleFileMovesAGroup(t *testing.T) {
 		return text
 	})
 	call := func(verb ...string) int {
-		program := runbook.Program{Name: "cluster-transfer", Procedures: []string{"transfer", "rehearsal"}, Build: build}
-		return program.Main(append([]string{"-config", config, "-journal", filepath.Join(dir, "journal"), "-actor", "ann", "-reason", "CHG1"}, verb...))
+		return program().Main(append([]string{"-config", config, "-journal", filepath.Join(dir, "journal"), "-actor", "ann", "-reason", "CHG1"}, verb...))
 	}
 	require.Zero(t, call("check"))
 	require.Zero(t, call("plan"))
@@ -63,6 +62,10 @@ func TestTheExampleFileMovesAGroup(t *testing.T) {
 	plan, err := p.Plan(t.Context(), nil)
 	require.NoError(t, err)
 	require.NoError(t, closer.Close())
+	require.Equal(t, int(runbook.ExitWaiting), call("-procedure", "rehearsal", "run"), "nobody consents")
+	m, err = sim.Model()
+	require.NoError(t, err)
+	require.Empty(t, m.Requests, "without consent nothing is asked for")
 	require.Zero(t, call("-procedure", "rehearsal", "-approve", string(plan.Findings), "run"))
 	m, err = sim.Model()
 	require.NoError(t, err)
@@ -72,4 +75,9 @@ func TestTheExampleFileMovesAGroup(t *testing.T) {
 	require.Empty(t, m.Marks)
 	require.Empty(t, nodes.Refused())
 	require.Zero(t, call("-procedure", "rehearsal", "status"))
+
+	require.NoError(t, os.Chmod(filepath.Join(dir, nodes.Addresses()[0].Node), 0o644))
+	logins := len(nodes.Refused())
+	require.Equal(t, int(runbook.ExitNotDone), call("check"), "a secret that others can read is found before anything is dialled")
+	require.Len(t, nodes.Refused(), logins)
 }

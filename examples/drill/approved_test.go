@@ -29,6 +29,9 @@ func TestAnApprovedPlanIsNotVoidedByItsOwnRun(t *testing.T) {
 			require.NoError(t, err)
 			plan, err := p.Plan(t.Context(), nil)
 			require.NoError(t, err)
+			for _, b := range plan.Blockers() {
+				require.Contains(t, waived(p), b.ID, "a plan that stops is not offered for approval: %s", b.Error)
+			}
 			journal, err := failovertest.JournalAt(filepath.Join(dir, "approved"))
 			require.NoError(t, err)
 			defer func() { require.NoError(t, journal.Close()) }()

@@ -7,19 +7,24 @@
 // once really happened (counted by the simulator), and whether two sides were ever active together.
 //
 //	-fault NAME    inject one of the named faults; "-fault list" prints them, one a line, its name first
-//	-crash STEP    kill this process (exit status 137) right after the intent of that step was written, or, for a
-//	               step that writes no intent, after its observation was recorded
+//	-crash STEP    kill this process (exit status 137) as soon as the intent of that step is on disk or, for a step that
+//	               writes no intent, what was found of it
+//	-crash-after STEP
+//	               kill it as soon as the outcome of that step is on disk
 //	-journal FILE  keep journal and simulator, so that a second call resumes; with several procedures each gets
 //	               FILE.<procedure>
 //	-json          print each report as JSON instead of text
 //	-list          print the procedures and their steps
 //
-// The exit status is 0 only if all is as it must be: without a fault the procedure completes; with one it completes
-// or stops and names what settles it; and in every case nothing fired twice and never two sides were active.
+// What must be: without a fault the procedure completes; with one it completes, or stops and names what settles it; and in
+// every case nothing that may happen once has happened twice, and never two sides were active. The exit status is 9 when
+// that is not so or could not be seen, 2 when called wrongly, and otherwise that of the run as package runbook lists them; of several
+// procedures the highest. A drill of more than one ends with a table.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -27,20 +32,28 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/runbook"
 )
 
 func main() { os.Exit(run(os.Args[1:])) }
 
+// statusWrong is the exit status when something is as it must never be, or could not be seen.
+const statusWrong = 9
+
 type settings struct {
-	fault, crash, journal string
-	json                  bool
+	fault, journal string
+	crash          crash
+	json           bool
 }
 
 func run(args []string) int {
 	var s settings
 	flags := flag.NewFlagSet("drill", flag.ContinueOnError)
 	flags.StringVar(&s.fault, "fault", "", "inject the fault with this `name`; list prints the names")
-	flags.StringVar(&s.crash, "crash", "", "kill this process right after the intent of this `step`")
+	flags.StringVar(&s.crash.step, "crash", "", "kill this process when the intent of this `step` is on disk")
+	after := flags.String("crash-after", "", "kill this process when the outcome of this `step` is on disk")
 	flags.StringVar(&s.journal, "journal", "", "keep the journal in this `file`, so that a second call resumes")
 	flags.BoolVar(&s.json, "json", false, "print the reports as JSON")
 	list := flags.Bool("list", false, "print the procedures and their steps")
@@ -54,6 +67,12 @@ func run(args []string) int {
 		return 0
 	default:
 		return 2
+	}
+	if *after != "" {
+		if s.crash.step != "" {
+			return refuse(errors.New("-crash and -crash-after are both given; choose one"))
+		}
+		s.crash = crash{*after, true}
 	}
 	chosen, err := choose(flags.Args())
 	if err != nil {
@@ -77,25 +96,45 @@ func run(args []string) int {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 
-	status := 0
-	known := s.crash == ""
+	if *list {
+		for _, sc := range chosen {
+			if err := sc.print(ctx); err != nil {
+				return broken(sc, err)
+			}
+		}
+		return 0
+	}
+	return playAll(ctx, chosen, s)
+}
+
+func playAll(ctx context.Context, chosen []scenario, s settings) int {
+	status, known := 0, false
+	var all []played
 	for _, sc := range chosen {
-		if *list {
-			err = sc.print(ctx)
-		} else {
-			var played bool
-			played, err = sc.play(ctx, s, len(chosen) > 1)
-			known = known || played
+		p, err := sc.play(ctx, s, len(chosen) > 1)
+		if errors.Is(err, failover.ErrJournalDamaged) {
+			return refuse(err)
 		}
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "drill %s: %v\n", sc.name, err)
-			status = 1
+		if err = errors.Join(err, p.wrong); err != nil {
+			status = max(status, broken(sc, err))
+		} else if p.report != nil {
+			status = max(status, int(runbook.StatusOf(p.report)))
 		}
+		known = known || p.known
+		all = append(all, p)
 	}
 	if !known && status == 0 {
-		return refuse(fmt.Errorf("no step is called %q; -list prints them", s.crash))
+		return refuse(fmt.Errorf("no step is called %q; -list prints them", s.crash.step))
+	}
+	if len(all) > 1 && !s.json {
+		table(os.Stdout, all)
 	}
 	return status
+}
+
+func broken(sc scenario, err error) int {
+	fmt.Fprintf(os.Stderr, "drill %s: %s\n", sc.name, failover.Printable(err.Error()))
+	return statusWrong
 }
 
 func choose(wanted []string) ([]scenario, error) {
@@ -123,6 +162,6 @@ func names() []string {
 }
 
 func refuse(err error) int {
-	fmt.Fprintln(os.Stderr, "drill:", err)
+	fmt.Fprintln(os.Stderr, "drill:", failover.Printable(err.Error()))
 	return 2
 }

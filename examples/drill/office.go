@@ -45,6 +45,20 @@ var officeFaults = []fault{
 	{"opcon-agent-mute", "the agent on the new host never answers OpCon"},
 }
 
+// officeFaultList are the faults of OpCon's simulator, those of single requests and those of the site as a whole.
+func officeFaultList() []fault {
+	list := slices.Clone(officeFaults)
+	for _, f := range opcontest.Faults() {
+		list = append(list, fault{f.Name, f.Title})
+	}
+	return list
+}
+
+// ofOffice reports whether a fault is one of OpCon's.
+func ofOffice(name string) bool {
+	return slices.ContainsFunc(officeFaultList(), func(f fault) bool { return f.name == name })
+}
+
 // officeState is what survives the process.
 type officeState struct {
 	Machine     [4]string // state, asked, FQDN, IP
@@ -78,6 +92,11 @@ func openOffice(dir, fault string, pair *symitartest.Pair) (*office, error) {
 	if err := o.load(); err != nil {
 		return nil, errors.Join(err, o.close())
 	}
+	if slices.ContainsFunc(opcontest.Faults(), func(f opcontest.Fault) bool { return f.Name == fault }) {
+		if err := server.Arm(fault); err != nil {
+			return nil, errors.Join(err, o.close())
+		}
+	}
 	switch fault {
 	case "opcon-hold-fails":
 		server.FailItem("hold", o.site.Branch.Name, "not allowed for this user", -1)
@@ -96,7 +115,8 @@ func openOffice(dir, fault string, pair *symitartest.Pair) (*office, error) {
 // client returns OpCon's part of the pair's configuration.
 func (o *office) client(patience time.Duration) (*symitar.OpCon, error) {
 	password := func(context.Context) (failover.Secret, error) { return failover.NewSecret("secret"), nil }
-	client, err := opcon.New(o.server.URL, opcon.WithUser("failover_svc", password), opcon.WithTransport(o), opcon.WithPolling(5*time.Millisecond, 20*time.Millisecond))
+	client, err := opcon.New(opcon.Config{URL: o.server.URL, User: "failover_svc", Password: password, Transport: o,
+		Poll: 5 * time.Millisecond, MaxPoll: 20 * time.Millisecond})
 	if err != nil {
 		return nil, err
 	}
@@ -182,6 +202,7 @@ func (o *office) load() error {
 			j.Status, j.StartedOn = st.Jobs[i].Status, st.Jobs[i].StartedOn
 		}
 	})
+	o.server.Reconnect(o.site.Machine)
 	return nil
 }
 

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/examples/internal/runbook"
+	"github.com/01b61c5c/failover/runbook"
 )
 
 // scenario is one procedure with the simulator it is played on.
@@ -74,69 +74,84 @@ func (sc scenario) has(name string) bool {
 	return slices.ContainsFunc(sc.faults, func(f fault) bool { return f.name == name })
 }
 
-// play runs the scenario once. The bool is false when -crash names a step that this procedure does not have.
-func (sc scenario) play(ctx context.Context, s settings, several bool) (played bool, err error) {
+// played is what became of a scenario.
+type played struct {
+	name   string
+	report *failover.Report // of the newest act; nil when none was run now
+	took   time.Duration
+	seen   verdict
+	known  bool  // false: -crash names a step that this procedure does not have
+	wrong  error // what must never be
+}
+
+// play runs the scenario once. The error says why it could not be played.
+func (sc scenario) play(ctx context.Context, s settings, several bool) (result played, err error) {
+	result.name = sc.name
 	dir, path, err := sc.places(s, several)
 	if err != nil {
-		return false, err
+		return result, err
 	}
 	if s.journal == "" {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
 	st, err := sc.open(ctx, dir, s.fault)
 	if err != nil {
-		return false, err
+		return result, err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
-	if s.crash != "" {
-		known, err := sc.knows(ctx, s.crash)
-		if err != nil || !known {
-			return false, err
+	if s.crash.step != "" {
+		if known, err := sc.knows(ctx, s.crash.step); err != nil || !known {
+			return result, err
 		}
 	}
+	result.known = true
+	began := time.Now()
 	var runErr error
 	for _, a := range st.acts {
-		if runErr, err = sc.act(ctx, s, st, a, path); err != nil || runErr != nil {
+		var report *failover.Report
+		if report, runErr, err = sc.act(ctx, s, st, a, path); report != nil {
+			result.report = report
+		}
+		if err != nil || runErr != nil {
 			break
 		}
 	}
+	result.took = time.Since(began)
 	if err != nil {
-		return true, err
+		return result, err
 	}
-	v, err := st.judge(ctx)
-	if err != nil {
-		return true, err
+	if result.seen, err = st.judge(ctx); err != nil {
+		return result, err
 	}
 	if !s.json {
-		v.print(os.Stdout)
+		result.seen.print(os.Stdout)
 	}
-	return true, judge(v, runErr, s.fault != "")
+	result.wrong = judge(result.seen, runErr, s.fault != "")
+	return result, nil
 }
 
 // act plays one act, or goes on with it. An act whose journal says that it is done is left alone.
-func (sc scenario) act(ctx context.Context, s settings, st *stage, a act, path string) (runErr, err error) {
-	if a.name != "" {
-		path += "." + a.name
-	}
-	journal, err := failover.OpenJournal(path)
+func (sc scenario) act(ctx context.Context, s settings, st *stage, a act, path string) (report *failover.Report, runErr, err error) {
+	store := crashing{failover.JournalFile(a.path(path)), s.crash, a}
+	journal, err := failover.OpenJournalFrom(ctx, store)
 	if errors.Is(err, fs.ErrNotExist) {
-		journal, err = failover.CreateJournal(path)
+		journal, err = failover.CreateJournalIn(ctx, store)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, journal.Close()) }()
 	if begun, _ := journal.Procedure(); begun == "" && a.before != nil {
 		if err := a.before(ctx); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	procedure, err := a.build(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if journal.Report().Result == failover.ResultCompleted {
-		return nil, nil
+		return nil, nil, nil
 	}
 	out := os.Stdout
 	if s.json {
@@ -145,23 +160,24 @@ func (sc scenario) act(ctx context.Context, s settings, st *stage, a act, path s
 	screen := runbook.NewScreen(out)
 	plan, err := procedure.Plan(ctx, journal)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	screen.Line("== %s ==\n%s", strings.TrimSuffix(sc.name+" "+a.name, " "), plan)
+	screen.Line("== %s ==\n%v", strings.TrimSuffix(sc.name+" "+a.name, " "), plan)
 	began := time.Now()
-	report, runErr := procedure.Run(ctx, failover.RunOptions{
-		Journal: journal, Actor: "drill", Reason: "drill of " + sc.name, Waive: waived(procedure), Confirm: st.confirm,
-		Observer: func(e failover.Event) {
-			screen.Event(e)
-			if s.crash != "" && a.step(e.Step.ID) == s.crash && (e.Kind == failover.EventIntent || e.Kind == failover.EventStepEnded) {
-				screen.Line("%2d/%d killed at %s", e.Number, e.Total, s.crash)
-				killSelf()
-			}
-		}})
+	report, runErr = procedure.Run(ctx, failover.RunOptions{Journal: journal, Actor: "drill", Reason: "drill of " + sc.name, Waive: waived(procedure),
+		Confirm: st.confirm, Observer: screen.Event})
 	if report == nil {
-		return nil, runErr
+		return nil, runErr, nil
 	}
-	return runErr, summary(os.Stdout, s.json, report, time.Since(began))
+	return report, runErr, summary(os.Stdout, s.json, report, time.Since(began))
+}
+
+// path is where the journal of the act lies.
+func (a act) path(journal string) string {
+	if a.name == "" {
+		return journal
+	}
+	return journal + "." + a.name
 }
 
 // waived are checks that no simulator can answer: the certificates of Remote Loaders that do not exist.
@@ -185,6 +201,10 @@ func (sc scenario) places(s settings, several bool) (dir, journal string, err er
 		journal += "." + sc.name
 	}
 	if journal, err = filepath.Abs(journal); err != nil {
+		return "", "", err
+	}
+	// A file that is no journal is refused before anything is made beside it.
+	if _, err := failover.ReadJournal(journal); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", "", err
 	}
 	dir = journal + ".world"
@@ -255,12 +275,4 @@ func (sc scenario) print(ctx context.Context) error {
 		fmt.Println(lines[id])
 	}
 	return nil
-}
-
-// killSelf ends the process the way a power cut would: no defer runs, nothing is flushed.
-func killSelf() {
-	if p, err := os.FindProcess(os.Getpid()); err == nil {
-		_ = p.Kill()
-	}
-	select {} // the signal is on its way
 }

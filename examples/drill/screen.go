@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -18,20 +19,52 @@ func summary(out io.Writer, asJSON bool, r *failover.Report, took time.Duration)
 		}
 		return err
 	}
-	outage := "none"
-	for _, o := range r.Outages {
-		if outage = "not over"; o.Ended {
-			outage = o.Duration().Round(time.Millisecond).String()
-		}
-	}
 	fmt.Fprintf(out, "\n%s: %s in %s\n", r.Procedure, r.Result, took.Round(time.Millisecond))
 	fmt.Fprintf(out, "  steps       %d applied, %d already so, %d confirmed or waived, %d skipped\n", r.Count(failover.StatusApplied),
 		r.Count(failover.StatusAlready), r.Count(failover.StatusConfirmed, failover.StatusWaived), r.Count(failover.StatusNotReached))
-	fmt.Fprintf(out, "  outage      %s\n", outage)
+	fmt.Fprintf(out, "  outage      %s\n", outages(r))
 	if r.Error != "" {
-		fmt.Fprintf(out, "  stopped     %s\n  next        %s\n", r.Error, r.Next)
+		fmt.Fprintf(out, "  stopped     %s\n  next        %s\n", failover.Printable(r.Error), failover.Printable(r.Next))
 	}
 	return nil
+}
+
+// outages says how long each outage was.
+func outages(r *failover.Report) string {
+	var list []string
+	for _, o := range r.Outages {
+		if !o.Ended {
+			return "not over"
+		}
+		list = append(list, o.Duration().Round(time.Millisecond).String())
+	}
+	if len(list) == 0 {
+		return "none"
+	}
+	return strings.Join(list, ", ")
+}
+
+// table shows all scenarios at the end, one a line.
+func table(out io.Writer, all []played) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "PROCEDURE\tRESULT\tTOOK\tOUTAGE\tTWO ACTIVE\tAS IT MUST BE")
+	for _, p := range all {
+		if !p.known {
+			continue
+		}
+		result, outage, two, right := "-", "-", "never", "yes"
+		if p.report != nil {
+			result, outage = p.report.Result.String(), outages(p.report)
+		}
+		if p.seen.twoActive {
+			two = "YES"
+		}
+		if p.wrong != nil || p.seen.end == "" {
+			right = "NO"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", p.name, result, p.took.Round(time.Millisecond), outage, two, right)
+	}
+	_ = w.Flush()
 }
 
 // print says what the simulator saw, over all acts.
@@ -46,5 +79,5 @@ func (v verdict) print(out io.Writer) {
 	}
 	fmt.Fprintf(out, "  once only   %s\n", strings.Join(once, ", "))
 	fmt.Fprintf(out, "  two active  %s\n", two)
-	fmt.Fprintf(out, "  end         %s\n\n", v.end)
+	fmt.Fprintf(out, "  end         %s\n\n", failover.Printable(v.end))
 }

@@ -24,7 +24,7 @@ func swap() scenario {
 			sc.faults = append(sc.faults, fault{f.Name, f.About})
 		}
 	}
-	sc.faults = append(sc.faults, officeFaults...)
+	sc.faults = append(sc.faults, officeFaultList()...)
 	return sc
 }
 
@@ -48,7 +48,7 @@ func takeOver() scenario {
 			sc.faults = append(sc.faults, fault{f.Name, f.About})
 		}
 	}
-	sc.faults = append(sc.faults, officeFaults...)
+	sc.faults = append(sc.faults, officeFaultList()...)
 	return sc
 }
 
@@ -67,7 +67,7 @@ func openPair(dir, fault string, power func(*symitartest.Pair) error, procedure 
 		}
 	}()
 	patience := 10 * time.Second
-	if strings.HasPrefix(fault, "opcon-") {
+	if ofOffice(fault) {
 		patience = 2 * time.Second
 	} else if err := pair.Arm(fault); err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ import (
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
 	"github.com/01b61c5c/failover/eft"
-	"github.com/01b61c5c/failover/examples/internal/runbook"
+	"github.com/01b61c5c/failover/runbook"
 )
 
 // site is the configuration file. Everything in it is explained in site.example.yaml.
@@ -87,6 +87,7 @@ type installer struct {
 	ExitSkip   []int             `yaml:"exit_skip"`
 	WarnAfter  runbook.Duration  `yaml:"warn_after"`
 	StopAfter  runbook.Duration  `yaml:"stop_after"`
+	Settle     runbook.Duration  `yaml:"settle"`
 	Logs       []string          `yaml:"logs"`
 	Space      int64             `yaml:"space"`
 }
@@ -198,7 +199,7 @@ func version(field, text string) (eft.Version, error) {
 
 func (i installer) value() (eft.Installer, error) {
 	v := eft.Installer{Path: i.Path, SHA256: i.SHA256, Size: i.Size, Product: i.Product, URL: i.URL, Args: i.Args, Env: i.Env,
-		ExitOK: i.ExitOK, ExitReboot: i.ExitReboot, ExitSkip: i.ExitSkip, WarnAfter: time.Duration(i.WarnAfter), StopAfter: time.Duration(i.StopAfter),
+		ExitOK: i.ExitOK, ExitReboot: i.ExitReboot, ExitSkip: i.ExitSkip, WarnAfter: time.Duration(i.WarnAfter), StopAfter: time.Duration(i.StopAfter), Settle: time.Duration(i.Settle),
 		Logs: i.Logs, Space: i.Space}
 	var err error
 	if v.Version, err = version("installer.version", i.Version); err != nil {

@@ -205,7 +205,7 @@ func TestRollbackFromTheFile(t *testing.T) {
 	require.Zero(t, p.main("lock"))
 	flags := []string{"-procedure", "rollback", "-journal", p.journal("rollback"), "-actor", "ann", "-reason", "the upgrade is given up"}
 	require.NotZero(t, p.main(append(flags, "take-over", "somebody")...))
-	require.Zero(t, p.main(append(flags, "take-over", holder.ID)...))
+	require.Zero(t, p.main(append(flags, "take-over", holder.ID, "-approve", holder.ID)...))
 	_, err = p.run("rollback")
 	require.NoError(t, err)
 	p.stands(efttest.OldVersion)

@@ -7,8 +7,8 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/examples/internal/edir"
-	"github.com/01b61c5c/failover/examples/internal/runbook"
 	"github.com/01b61c5c/failover/idm"
+	"github.com/01b61c5c/failover/runbook"
 )
 
 // site is the configuration file. Everything in it is explained in site.example.yaml.

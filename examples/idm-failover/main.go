@@ -28,8 +28,8 @@ import (
 	"slices"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/examples/internal/runbook"
 	"github.com/01b61c5c/failover/idm"
+	"github.com/01b61c5c/failover/runbook"
 )
 
 var procedures = []string{"prepare", "failover", "switchover", "failback", "guard"}

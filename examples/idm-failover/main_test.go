@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,10 +15,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/examples/internal/runbook"
 	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/idm"
 	"github.com/01b61c5c/failover/idm/idmtest"
+	"github.com/01b61c5c/failover/runbook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -327,4 +328,49 @@ func TestTheProcedureMayBeNamedFirst(t *testing.T) {
 	require.Equal(t, []string{"-procedure", "guard", "-config", "x", "run"}, arguments([]string{"guard", "-config", "x", "run"}))
 	require.Equal(t, []string{"-reason", "guard"}, arguments([]string{"-reason", "guard"}))
 	require.Empty(t, arguments(nil))
+}
+
+// The exit status says what is in effect, whatever happened to the request.
+func TestTheExitStatusSaysWhatIsInEffect(t *testing.T) {
+	const done, notDone, inDoubt, person, partWay = 0, 1, 3, 4, 5
+	for name, tt := range map[string]struct {
+		fault idmtest.Fault
+		want  int
+	}{
+		"nothing goes wrong":                 {want: done},
+		"every password is refused":          {idmtest.Fault{Kind: idmtest.Refusal, Server: "srv2", NDS: -672, Times: -1, If: setsAPassword}, notDone},
+		"the stop is refused":                {idmtest.Fault{Kind: idmtest.Refusal, Server: "srv1", Extended: 17, NDS: -672, Times: -1}, partWay},
+		"the reply to the disabling is lost": {idmtest.Fault{Kind: idmtest.KillReply, Server: "srv1", Extended: 9}, inDoubt},
+		"a start is answered with a riddle":  {idmtest.Fault{Kind: idmtest.Refusal, Server: "srv2", Extended: 15, Code: 79, Times: -1}, inDoubt},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlace(t, idmtest.ServerConfig{Prepared: true})
+			config, journal := p.config(), filepath.Join(p.dir, "x.journal")
+			proc, closer, err := build(t.Context(), config, "switchover")
+			require.NoError(t, err)
+			plan, err := proc.Plan(t.Context(), nil)
+			require.NoError(t, err)
+			require.NoError(t, closer.Close())
+			verb := func(words ...string) int {
+				return p.main(append([]string{"switchover", "-config", config, "-journal", journal, "-reason", "CHG1", "-approve", string(plan.Findings),
+					"-waive", "switchover/references=checked by hand"}, words...)...)
+			}
+			if tt.fault.Kind != 0 {
+				p.tree.Inject(tt.fault)
+			}
+			status := verb("run")
+			for _, step := range []string{"references-by-hand", "all-good"} {
+				if status == person {
+					require.Zero(t, verb("confirm", "switchover/"+step, "it is done"))
+					status = verb("run")
+				}
+			}
+			require.Equal(t, tt.want, status)
+			require.Empty(t, p.tree.Overlaps())
+		})
+	}
+}
+
+func setsAPassword(r idmtest.Request) bool {
+	return r.Extended >= 67 && r.Extended <= 75 || slices.Contains(r.Attributes, "userPassword")
 }

@@ -8,8 +8,8 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/examples/internal/edir"
-	"github.com/01b61c5c/failover/examples/internal/runbook"
 	"github.com/01b61c5c/failover/idm"
+	"github.com/01b61c5c/failover/runbook"
 )
 
 // password says where one password of a driver comes from.

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/examples/internal/runbook"
 	"github.com/01b61c5c/failover/idm"
+	"github.com/01b61c5c/failover/runbook"
 )
 
 // verbs are what this program has beside the common verbs. The reports go to out.

@@ -37,7 +37,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/examples/internal/runbook"
+	"github.com/01b61c5c/failover/runbook"
 	"github.com/01b61c5c/failover/symitar"
 )
 

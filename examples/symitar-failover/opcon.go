@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"fmt"
 	"os"
 	"slices"
@@ -10,8 +9,8 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/examples/internal/runbook"
 	"github.com/01b61c5c/failover/opcon"
+	"github.com/01b61c5c/failover/runbook"
 	"github.com/01b61c5c/failover/symitar"
 )
 
@@ -38,30 +37,17 @@ type addresses struct {
 }
 
 func (o opconSite) config() (*symitar.OpCon, error) {
-	var options []opcon.Option
-	switch {
-	case o.Fingerprint != "":
-		options = append(options, opcon.WithPinnedCertificate(o.Fingerprint))
-	case o.Roots != "":
-		pem, err := os.ReadFile(o.Roots)
-		if err != nil {
-			return nil, err
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, failover.Invalid("opcon.roots", o.Roots+" holds no certificate", "give the authority's certificate in PEM form")
-		}
-		options = append(options, opcon.WithRootCAs(pool))
+	conf := opcon.Config{URL: o.URL, TLS: failover.TLS{RootsFile: o.Roots}, Token: o.Token.Func()}
+	if o.Fingerprint != "" {
+		conf.TLS.Fingerprints = []string{o.Fingerprint}
 	}
-	switch token, password := o.Token.Func(), o.Password.Func(); {
-	case token != nil:
-		options = append(options, opcon.WithToken(token))
-	case o.User != "" && password != nil:
-		options = append(options, opcon.WithUser(o.User, password))
-	default:
+	if conf.Token == nil {
+		conf.User, conf.Password = o.User, o.Password.Func()
+	}
+	if conf.Token == nil && conf.Password == nil {
 		return nil, failover.Invalid("opcon.token", "names no source, and there is no user with a password", "name a file, an environment variable or a prompt")
 	}
-	client, err := opcon.New(o.URL, options...)
+	client, err := opcon.New(conf)
 	if err != nil {
 		return nil, err
 	}

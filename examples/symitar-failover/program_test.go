@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/opcon"
 	"github.com/01b61c5c/failover/opcon/opcontest"
 	"github.com/01b61c5c/failover/symitar/symitartest"
@@ -67,7 +69,7 @@ func (d *desk) confirm(t *testing.T, steps ...string) {
 	t.Helper()
 	for i, step := range steps {
 		if i > 0 {
-			require.Equal(t, 4, d.call("run"), "the run comes to %s", step)
+			require.Equal(t, 4, d.run(t), "the run comes to %s", step)
 		}
 		require.Zero(t, d.call("confirm", step, "done in OpCon"))
 	}
@@ -89,6 +91,41 @@ func (d *desk) approved(t *testing.T) string {
 	return string(plan.Findings)
 }
 
+// run runs with the plan approved as things stand.
+func (d *desk) run(t *testing.T, more ...string) int {
+	t.Helper()
+	return d.call(append([]string{"run", "-approve", d.approved(t)}, more...)...)
+}
+
+func (d *desk) undoApproved(t *testing.T) string {
+	t.Helper()
+	p, closer, err := build(t.Context(), d.config, "switchover")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, closer.Close()) }()
+	j, err := failover.ReadJournal(d.journal)
+	require.NoError(t, err)
+	return string(p.UndoPlan(j).Findings)
+}
+
+// toTheMacro runs until the macro is to be fired, and nobody is there to be asked.
+func (d *desk) toTheMacro(t *testing.T) error {
+	t.Helper()
+	p, closer, err := build(t.Context(), d.config, "switchover")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, closer.Close()) }()
+	j, err := failovertest.JournalAt(d.journal)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, j.Close()) }()
+	_, err = p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "ann", Reason: "CHG-1", Gate: failover.GateFunc(
+		func(_ context.Context, q failover.Request) (failover.Approval, error) {
+			if q.Step.Kind == failover.Once {
+				return failover.Approval{}, failover.ErrWaiting
+			}
+			return failover.Approval{By: "ann"}, nil
+		})})
+	return err
+}
+
 func (d *desk) report(t *testing.T) *failover.Report {
 	t.Helper()
 	j, err := failover.ReadJournal(d.journal)
@@ -104,12 +141,12 @@ func TestAnOperatorSwapsThePair(t *testing.T) {
 	hash := d.approved(t)
 	require.Equal(t, 4, d.call("run", "-approve", hash), "OpCon's part is a person's")
 	d.confirm(t, "opcon/hold-schedules", "opcon/machine-down")
-	require.Equal(t, 4, d.call("run"), "nobody is there to be asked before the macro")
+	require.ErrorIs(t, d.toTheMacro(t), failover.ErrWaiting, "nobody is there to be asked before the macro")
 	require.Zero(t, d.sim.MacroRuns())
 	require.Equal(t, 4, d.call("run", "-approve", d.approved(t)), "it stands before the repointing")
 	require.Equal(t, []string{symitartest.Partner}, d.sim.Primaries())
 	d.confirm(t, "opcon/repoint-machine", "opcon/machine-up", "opcon/rerun-interrupted", "opcon/release-schedules")
-	require.Zero(t, d.call("run"))
+	require.Zero(t, d.run(t))
 	require.Zero(t, d.call("status"))
 	assert.Equal(t, failover.ResultCompleted, d.report(t).Result)
 	assert.Equal(t, 1, d.sim.MacroRuns())
@@ -120,7 +157,7 @@ func TestAnOperatorSwapsThePair(t *testing.T) {
 
 func TestAnOperatorSettlesADoubtfulMacro(t *testing.T) {
 	d := newDesk(t, "exit0-unchanged", "")
-	require.Equal(t, 4, d.call("run"))
+	require.Equal(t, 4, d.run(t))
 	d.confirm(t, "opcon/hold-schedules", "opcon/machine-down")
 	require.Equal(t, 3, d.call("run", "-approve", d.approved(t)), "it ended well and nothing changed")
 	lock, err := os.ReadFile(filepath.Join(d.sim.HostDir(symitartest.Home), "var/tmp/failover/lock/run"))
@@ -141,8 +178,9 @@ func TestAnOperatorSettlesADoubtfulMacro(t *testing.T) {
 	require.Zero(t, d.call("resolve", "macro/run", "not-applied"))
 	require.Equal(t, 3, d.call("run", "-approve", d.approved(t)), "the host remembers that it was fired")
 	require.Equal(t, 1, d.sim.MacroRuns())
-	require.Equal(t, 1, d.call("acknowledge", run), "without what was found")
-	require.Zero(t, d.call("acknowledge", run, "the roles are as before"))
+	require.Equal(t, 4, d.call("acknowledge", run, "the roles are as before"), "nobody has agreed")
+	require.NotZero(t, d.call("acknowledge", run, "-approve", run), "without what was found")
+	require.Zero(t, d.call("acknowledge", run, "the roles are as before", "-approve", run))
 	require.Equal(t, 4, d.call("run", "-approve", d.approved(t)))
 	require.Equal(t, 2, d.sim.MacroRuns(), "fired again by a person's word only")
 	require.Equal(t, []string{symitartest.Partner}, d.sim.Primaries())
@@ -150,24 +188,25 @@ func TestAnOperatorSettlesADoubtfulMacro(t *testing.T) {
 
 func TestAnOperatorGoesBackBeforeTheMacro(t *testing.T) {
 	d := newDesk(t, "", "")
-	require.Equal(t, 4, d.call("run"))
+	require.Equal(t, 4, d.run(t))
 	d.confirm(t, "opcon/hold-schedules", "opcon/machine-down")
-	require.Equal(t, 4, d.call("run"), "before the macro")
+	require.ErrorIs(t, d.toTheMacro(t), failover.ErrWaiting, "before the macro")
 	require.False(t, d.sim.AgentRuns(symitartest.Home))
-	require.Zero(t, d.call("undo"))
+	require.Equal(t, 4, d.call("undo"), "nobody has agreed")
+	require.Zero(t, d.call("undo", "-approve", d.undoApproved(t)))
 	require.True(t, d.sim.AgentRuns(symitartest.Home))
 	require.Zero(t, d.call("lock"))
 	require.Zero(t, d.sim.MacroRuns())
-	require.Equal(t, 1, d.call("run"), "what was undone begins anew, with a journal of its own")
+	require.Equal(t, 2, d.call("run"), "what was undone begins anew, with a journal of its own")
 }
 
 func TestAnOperatorTakesTheLockOver(t *testing.T) {
 	d := newDesk(t, "pair-locked", "")
-	require.Equal(t, 1, d.call("run"))
+	require.Equal(t, 1, d.run(t))
 	require.Zero(t, d.call("lock"))
 	require.Equal(t, 1, d.call("take-over", "somebody"))
-	require.Zero(t, d.call("take-over", "other"))
-	require.Equal(t, 4, d.call("run"), "only the manual steps are missing")
+	require.Zero(t, d.call("take-over", "other", "-approve", "other"))
+	require.Equal(t, 4, d.run(t), "only the manual steps are missing")
 	taken := slices.DeleteFunc(d.report(t).Decisions, func(d failover.Decision) bool { return d.Kind != failover.DecisionTakeOver })
 	require.NotEmpty(t, taken)
 	assert.Contains(t, taken[0].String(), "night shift")

@@ -306,7 +306,8 @@ func (s *Server) jobAction(a *action, j *Job) (string, bool) {
 		return text, true
 	}
 	category := jobStatus[j.Status].category
-	restartable := slices.Contains([]string{"Failed", "Under Review", "Fixed", "Finished Ok", "Cancelled", "Skipped"}, category) && j.Status != FailedProcessing
+	restartable := slices.Contains([]string{"Failed", "Under Review", "Fixed", "Finished Ok", "Cancelled", "Skipped"},
+		category) && j.Status != FailedProcessing
 	switch a.verb {
 	case "restart", "restartOnHold", "forceRestart":
 		if !restartable {
@@ -334,7 +335,8 @@ func (s *Server) jobAction(a *action, j *Job) (string, bool) {
 		}
 		j.Status = JobOnHold
 	case "cancel":
-		if !slices.Contains([]string{"Waiting", "Held", "Failed", "Under Review", "Missed Start Time"}, category) || j.Status == FailedProcessing {
+		if !slices.Contains([]string{"Waiting", "Held", "Failed", "Under Review", "Missed Start Time"}, category) ||
+			j.Status == FailedProcessing {
 			return "cancel is not allowed in this status", true
 		}
 		j.Status = Cancelled
@@ -345,8 +347,8 @@ func (s *Server) jobAction(a *action, j *Job) (string, bool) {
 	return "", false
 }
 
-// Midnight moves the server's clock past midnight and builds the next date of every schedule that is built automatically,
-// not on hold, as the real system does by default.
+// Midnight moves the server's clock past midnight and builds the next date of every schedule that is built
+// automatically, not on hold, as the real system does by default.
 func (s *Server) Midnight() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -377,11 +379,13 @@ func (s *Server) midnight() {
 			continue
 		}
 		day, _ := time.Parse(time.DateOnly, latest)
-		built := s.addSchedule(&Schedule{Name: x.Name, Date: day.AddDate(0, 0, 1).Format(time.DateOnly), AutoBuild: true, master: x.master})
+		built := s.addSchedule(&Schedule{Name: x.Name, Date: day.AddDate(0, 0, 1).Format(time.DateOnly),
+			AutoBuild: true, master: x.master})
 		s.happened("build", built.label(), "")
 		for _, j := range slices.Clone(s.jobs) {
 			if j.Schedule == x {
-				s.addJob(&Job{Name: j.Name, Schedule: built, Primary: j.Primary, Alternates: j.Alternates, Group: j.Group, Container: j.Container,
+				s.addJob(&Job{Name: j.Name, Schedule: built, Primary: j.Primary, Alternates: j.Alternates,
+					Group: j.Group, Container: j.Container,
 					Steps: j.Steps, Ready: true, Ticks: j.Ticks})
 			}
 		}

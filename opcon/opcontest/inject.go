@@ -32,8 +32,8 @@ const (
 	LoseRecord
 	// NeverEnds keeps the action submitted for ever, without effect.
 	NeverEnds
-	// OtherWord lets the action take effect three requests later, and gives Injection.Body as the result of the action and
-	// of its items all along; an empty Body leaves the result out.
+	// OtherWord lets the action take effect three requests later, and gives Injection.Body as the result of the action
+	// and of its items all along; an empty Body leaves the result out.
 	OtherWord
 	// OtherWordNever gives Injection.Body in the same way and has no effect.
 	OtherWordNever
@@ -114,13 +114,15 @@ func (s *Server) triggered(method, path string, body []byte) []func() {
 }
 
 func matches(wantMethod, wantPath, wantVerb, method, path string, body []byte) bool {
-	return (wantMethod == "" || wantMethod == method) && strings.HasPrefix(strings.ToLower(path), strings.ToLower(wantPath)) &&
+	return (wantMethod == "" || wantMethod == method) &&
+		strings.HasPrefix(strings.ToLower(path), strings.ToLower(wantPath)) &&
 		(wantVerb == "" || strings.Contains(string(body), `"action":"`+wantVerb+`"`))
 }
 
 func (s *Server) fault(method, path string, body []byte) *Injection {
 	for _, f := range s.injections {
-		if f.Times == 0 || (f.actions && !strings.Contains(path, "actions")) || !matches(f.Method, f.Path, f.Verb, method, path, body) {
+		if f.Times == 0 || (f.actions && !strings.Contains(path, "actions")) ||
+			!matches(f.Method, f.Path, f.Verb, method, path, body) {
 			continue
 		}
 		if f.Skip > 0 {

@@ -116,10 +116,13 @@ var jobStatus = []struct {
 	description, category string
 }{
 	Qualifying: {0, 90, "Qualifying", "Waiting"}, JobOnHold: {0, 0, "On Hold", "Held"},
-	StartAttempted: {200, 900, "Start Attempted", "Running"}, StillAttempting: {205, 900, "Still Attempting Start", "Running"},
+	StartAttempted: {200, 900, "Start Attempted", "Running"}, StillAttempting: {205, 900, "Still Attempting Start",
+		"Running"},
 	JobRunning:       {500, 900, "Job Running", "Running"},
-	FailedProcessing: {821, 900, "Failed; Processing Events", "Failed"}, Failed: {910, 900, "Failed", "Failed"}, MarkedFailed: {921, 900, "Marked Failed", "Failed"},
-	FinishedOK: {900, 900, "Finished OK", "Finished Ok"}, MarkedFinishedOK: {920, 900, "Marked Finished OK", "Finished Ok"},
+	FailedProcessing: {821, 900, "Failed; Processing Events", "Failed"}, Failed: {910, 900, "Failed",
+		"Failed"}, MarkedFailed: {921, 900, "Marked Failed", "Failed"},
+	FinishedOK: {900, 900, "Finished OK", "Finished Ok"}, MarkedFinishedOK: {920, 900, "Marked Finished OK",
+		"Finished Ok"},
 	MissedStart: {960, 900, "Missed Start Time", "Missed Start Time"}, Cancelled: {950, 900, "Cancelled", "Cancelled"},
 	Skipped: {940, 900, "Skipped", "Skipped"}, UnderReview: {942, 900, "Under Review", "Under Review"},
 	PrerunFailed: {0, 350, "Prerun Failed", "Waiting"},
@@ -189,7 +192,9 @@ func (s *Server) AddMachine(m *Machine) *Machine {
 func (s *Server) Reconnect(m *Machine) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.connect(m)
+	if m.State == "U" || m.State == "L" {
+		s.connect(m)
+	}
 }
 
 // connect opens the line to whatever answers at the machine's address.

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// machineRecord renders a machine. The whole record holds fields no client knows, numbers and escapes in forms a decoder
-// would change, and blanks, so that a client that does not send it back byte for byte is found out.
+// machineRecord renders a machine. The whole record holds fields no client knows, numbers and escapes in forms a
+// decoder would change, and blanks, so that a client that does not send it back byte for byte is found out.
 func (s *Server) machineRecord(m *Machine, whole bool) json.RawMessage {
 	running := m.StuckJobs
 	for _, j := range s.jobs {
@@ -68,7 +68,8 @@ func (s *Server) scheduleRecord(x *Schedule) json.RawMessage {
 	if x.Says != nil {
 		status = map[string]any{"id": 77, "description": x.Says.Description, "category": x.Says.Category}
 	}
-	row := map[string]any{"id": x.id, "date": x.Date, "masterId": x.master, "instance": 1, "name": x.Name, "path": x.Name,
+	row := map[string]any{"id": x.id, "date": x.Date, "masterId": x.master, "instance": 1, "name": x.Name,
+		"path":   x.Name,
 		"status": status, "containerJobId": nil}
 	if x.Container != nil && !s.NoContainerID {
 		row["containerJobId"] = x.Container.id
@@ -89,17 +90,21 @@ func (s *Server) jobRecord(j *Job) json.RawMessage {
 	if j.Container {
 		kind = map[string]any{"id": 15, "description": "Container"}
 	}
-	status := map[string]any{"id": st.id, "startStatus": st.start, "description": st.description, "category": st.category, "changeReason": nil}
+	status := map[string]any{"id": st.id, "startStatus": st.start, "description": st.description,
+		"category": st.category, "changeReason": nil}
 	if j.Says != nil {
-		status = map[string]any{"id": 777, "startStatus": 0, "description": j.Says.Description, "category": j.Says.Category, "changeReason": nil}
+		status = map[string]any{"id": 777, "startStatus": 0, "description": j.Says.Description,
+			"category": j.Says.Category, "changeReason": nil}
 	}
 	steps := []any{}
 	for _, name := range j.Steps {
 		steps = append(steps, name)
 	}
-	row := map[string]any{"id": j.id, "schedule": map[string]any{"id": j.Schedule.id, "name": j.Schedule.Name, "date": j.Schedule.Date + "T00:00:00"},
+	row := map[string]any{"id": j.id, "schedule": map[string]any{"id": j.Schedule.id, "name": j.Schedule.Name,
+		"date": j.Schedule.Date + "T00:00:00"},
 		"startMachine": s.ref(j.StartedOn), "alternateMachine": nil, "alternateMachine2": nil, "alternateMachine3": nil, "machineGroup": nil,
-		"computedStartTime": map[string]any{"time": s.stamp(or(j.Due, s.now)), "isEstimated": j.number == 0}, "jobNumber": j.number, "steps": steps,
+		"computedStartTime": map[string]any{"time": s.stamp(or(j.Due, s.now)),
+			"isEstimated": j.number == 0}, "jobNumber": j.number, "steps": steps,
 		"terminationDescription": j.termination()}
 	if j.Group != "" {
 		row["machineGroup"] = map[string]any{"id": 4, "name": j.Group}
@@ -143,7 +148,8 @@ func (s *Server) actionRecord(a *action) any {
 	if !a.over {
 		worst = "submitted"
 	}
-	record := map[string]any{"id": a.id, "action": a.verb, "result": worst, "message": nil, "expires": s.stamp(s.now), "reason": a.reason,
+	record := map[string]any{"id": a.id, "action": a.verb, "result": worst, "message": nil, "expires": s.stamp(s.now),
+		"reason":            a.reason,
 		actionItems[a.path]: items}
 	if a.word != nil {
 		for _, row := range append(items, any(record)) {

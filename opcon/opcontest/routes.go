@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"path"
@@ -19,7 +18,8 @@ func (s *Server) refuse(w *recorder, status, code int, text string) {
 	w.status = status
 	var v any = []any{map[string]any{"resource": "api", "name": "", "code": code, "message": text, "ids": []any{}}}
 	if s.ProblemErrors {
-		v = map[string]any{"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": text, "instance": "/api"}
+		v = map[string]any{"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": text,
+			"instance": "/api"}
 	}
 	w.json(v)
 }
@@ -57,7 +57,8 @@ func (s *Server) route(w *recorder, r *http.Request, body []byte) {
 		return
 	}
 	collection, id := p, ""
-	for _, c := range []string{"/api/machines", "/api/dailyjobs", "/api/machineactions", "/api/scheduleactions", "/api/jobactions"} {
+	for _, c := range []string{"/api/machines", "/api/dailyjobs", "/api/machineactions", "/api/scheduleactions",
+		"/api/jobactions"} {
 		if strings.HasPrefix(p, c+"/") {
 			collection, id = c, r.URL.EscapedPath()[len(c)+1:]
 		}
@@ -121,7 +122,8 @@ func (s *Server) login(w *recorder, body []byte) {
 		s.appTokens[in.TokenType.ID] = token
 	}
 	s.tokens[token] = true
-	w.json(map[string]any{"id": token, "user": map[string]any{"id": 17, "loginName": in.User.LoginName}, "tokenType": in.TokenType,
+	w.json(map[string]any{"id": token, "user": map[string]any{"id": 17, "loginName": in.User.LoginName},
+		"tokenType": in.TokenType,
 		"validFrom": s.stamp(s.now), "validUntil": until, "passwordExpired": false})
 }
 
@@ -135,7 +137,8 @@ func strict(body []byte, into any) bool {
 // known refuses query parameters the server does not have.
 func (s *Server) known(w *recorder, q url.Values, names ...string) bool {
 	for k := range q {
-		if !slices.ContainsFunc(append(names, "offset", "limit", "includeCount", "sortBy"), func(n string) bool { return strings.EqualFold(n, k) }) {
+		if !slices.ContainsFunc(append(names, "offset", "limit", "includeCount", "sortBy"),
+			func(n string) bool { return strings.EqualFold(n, k) }) {
 			s.violation(w, http.StatusBadRequest, "unknown query parameter "+k)
 			return false
 		}
@@ -275,105 +278,15 @@ func (s *Server) listSchedules(w *recorder, q url.Values) {
 	s.page(w, q, rows)
 }
 
-// jobFilters are the parameters that name a machine, and what they match here. What the real ones match is documented
-// nowhere, so Config.MachineFilter changes the first one.
-var jobFilters = map[string]func(j *Job, name string) bool{
-	"machine":           func(j *Job, name string) bool { return strings.EqualFold(j.Primary, name) },
-	"startMachine":      func(j *Job, name string) bool { return strings.EqualFold(j.StartedOn, name) },
-	"primaryMachine":    func(j *Job, name string) bool { return strings.EqualFold(j.Primary, name) },
-	"alternateMachine":  func(j *Job, name string) bool { return j.alternate(0, name) },
-	"alternateMachine2": func(j *Job, name string) bool { return j.alternate(1, name) },
-	"alternateMachine3": func(j *Job, name string) bool { return j.alternate(2, name) },
-}
-
-func (j *Job) alternate(n int, name string) bool {
-	return n < len(j.Alternates) && strings.EqualFold(j.Alternates[n], name)
-}
-
-func (j *Job) tied(name string) bool {
-	for _, match := range jobFilters {
-		if match(j, name) {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *Server) listJobs(w *recorder, q url.Values) {
-	names := []string{"ids", "dates", "categories", "scheduleIds"}
-	if s.MachineFilter != FilterRefused {
-		names = slices.AppendSeq(names, maps.Keys(jobFilters))
-	} else if slices.ContainsFunc(slices.Collect(maps.Keys(jobFilters)), q.Has) {
-		s.refuse(w, http.StatusBadRequest, 1003, "unknown parameter")
-		return
-	}
-	if !s.known(w, q, names...) {
-		return
-	}
-	if !q.Has("ids") && !q.Has("dates") && !q.Has("scheduleIds") {
-		s.violation(w, http.StatusBadRequest, "daily jobs without dates or ids")
-		return
-	}
-	if strings.Count(q.Get("ids"), ",") >= 25 || strings.Count(q.Get("scheduleIds"), ",") >= 25 {
-		s.violation(w, http.StatusBadRequest, "more than 25 ids in a request")
-		return
-	}
-	ids, dates, categories, schedules := list(q, "ids"), list(q, "dates"), list(q, "categories"), list(q, "scheduleIds")
-	if s.IgnoreFilters {
-		categories = func(string) bool { return true }
-	}
-	machine := func(j *Job) bool {
-		for name, match := range jobFilters {
-			if !q.Has(name) || s.IgnoreFilters || s.MachineFilter == FilterIgnored {
-				continue
-			}
-			if name == "machine" && s.MachineFilter == FilterAny {
-				match = (*Job).tied
-			}
-			if !match(j, q.Get(name)) {
-				return false
-			}
-		}
-		return true
-	}
-	var rows []json.RawMessage
-	for _, j := range s.jobs {
-		category := jobStatus[j.Status].category
-		if j.Says != nil {
-			category = j.Says.Category
-		}
-		if ids(j.id) && dates(j.Schedule.Date) && categories(category) && schedules(j.Schedule.id) && machine(j) {
-			rows = append(rows, s.jobRecord(j))
-		}
-	}
-	s.page(w, q, rows)
-}
-
-func (s *Server) oneJob(w *recorder, escaped string) {
-	// The first level of escaping is gone when the real server splits the path, hence the second one for slashes.
-	id, err := url.PathUnescape(escaped)
-	if err != nil || strings.Contains(id, "/") {
-		s.violation(w, http.StatusNotFound, "unknown route "+escaped)
-		return
-	}
-	id = strings.ReplaceAll(id, "%2F", "/")
-	for _, j := range s.jobs {
-		if j.id == id {
-			w.header.Set("Content-Type", "application/json")
-			w.body.Write(s.jobRecord(j))
-			return
-		}
-	}
-	s.refuse(w, http.StatusNotFound, 1002, "daily job not found")
-}
-
 // actionItems is the name of the list of items of each collection.
-var actionItems = map[string]string{"/api/machineactions": "machines", "/api/scheduleactions": "scheduleActionItems", "/api/jobactions": "jobs"}
+var actionItems = map[string]string{"/api/machineactions": "machines", "/api/scheduleactions": "scheduleActionItems",
+	"/api/jobactions": "jobs"}
 
 var verbs = map[string][]string{
 	"/api/machineactions":  {"up", "limited", "down"},
 	"/api/scheduleactions": {"hold", "release"},
-	"/api/jobactions":      {"restart", "restartOnHold", "forceRestart", "markFailed", "markFinishedOk", "hold", "cancel"},
+	"/api/jobactions": {"restart", "restartOnHold", "forceRestart", "markFailed", "markFinishedOk", "hold",
+		"cancel"},
 }
 
 func (s *Server) postAction(w *recorder, collection string, body []byte) {
@@ -388,7 +301,8 @@ func (s *Server) postAction(w *recorder, collection string, body []byte) {
 		s.violation(w, http.StatusBadRequest, "malformed action: "+string(body))
 		return
 	}
-	items := map[string][]json.RawMessage{"machines": in.Machines, "scheduleActionItems": in.ScheduleActionItems, "jobs": in.Jobs}[actionItems[collection]]
+	items := map[string][]json.RawMessage{"machines": in.Machines, "scheduleActionItems": in.ScheduleActionItems,
+		"jobs": in.Jobs}[actionItems[collection]]
 	switch {
 	case !slices.Contains(verbs[collection], in.Action):
 		s.violation(w, http.StatusBadRequest, fmt.Sprintf("action %q is not for use around a FAILOVER", in.Action))
@@ -465,7 +379,8 @@ func (s *Server) putMachine(w *recorder, id string, body []byte) {
 	}
 	for k, v := range old {
 		if k != "tcpIpAddress" && k != "fullyQualifiedDomainName" && !bytes.Equal(v, now[k]) {
-			s.violation(w, http.StatusBadRequest, fmt.Sprintf("the field %s was sent back as %s and had been %s", k, now[k], v))
+			s.violation(w, http.StatusBadRequest, fmt.Sprintf("the field %s was sent back as %s and had been %s", k,
+				now[k], v))
 			return
 		}
 	}
@@ -474,7 +389,9 @@ func (s *Server) putMachine(w *recorder, id string, body []byte) {
 		return
 	}
 	var ip, fqdn string
-	if json.Unmarshal(now["tcpIpAddress"], &ip) != nil || json.Unmarshal(now["fullyQualifiedDomainName"], &fqdn) != nil || ip == "" || fqdn == "" || (ip != unset && fqdn != unset) {
+	if json.Unmarshal(now["tcpIpAddress"], &ip) != nil ||
+		json.Unmarshal(now["fullyQualifiedDomainName"], &fqdn) != nil || ip == "" || fqdn == "" ||
+		(ip != unset && fqdn != unset) {
 		s.violation(w, http.StatusBadRequest, "of the two addresses the one not used must be "+unset)
 		return
 	}

@@ -36,15 +36,19 @@ func (s *Server) Symitar(machine, address string) *Scenario {
 	c.HeldBefore = s.AddSchedule(&Schedule{Name: "SYM CARDS", Date: today, Status: OnHold, before: InProcess})
 	c.Finished = s.AddSchedule(&Schedule{Name: "SYM MORNING", Date: today, Status: Completed})
 	c.Foreign = s.AddSchedule(&Schedule{Name: "FTP OUT", Date: today, Status: InProcess})
-	c.Tomorrow = s.AddSchedule(&Schedule{Name: "SYM NIGHTLY", Date: tomorrow, Status: WaitToStart, AutoBuild: true, master: c.Nightly.master})
+	c.Tomorrow = s.AddSchedule(&Schedule{Name: "SYM NIGHTLY", Date: tomorrow, Status: WaitToStart, AutoBuild: true,
+		master: c.Nightly.master})
 
 	container := s.AddJob(&Job{Name: "POSTING", Schedule: c.Nightly, Container: true, Status: JobRunning})
-	c.Child = s.AddSchedule(&Schedule{Name: "SYM NIGHTLY_POSTING[ACH]", Date: today, Status: InProcess, Container: container})
+	c.Child = s.AddSchedule(&Schedule{Name: "SYM NIGHTLY_POSTING[ACH]", Date: today, Status: InProcess,
+		Container: container})
 	s.AddJob(&Job{Name: "ACH LOAD", Schedule: c.Child, Primary: machine})
 
-	c.Running = s.AddJob(&Job{Name: "GOODNIGHT", Schedule: c.Nightly, Primary: machine, Status: JobRunning, Steps: []string{"STEP1", "STEP2"}})
+	c.Running = s.AddJob(&Job{Name: "GOODNIGHT", Schedule: c.Nightly, Primary: machine, Status: JobRunning,
+		Steps: []string{"STEP1", "STEP2"}})
 	c.JustSent = s.AddJob(&Job{Name: "CLOSEDAY", Schedule: c.Nightly, Primary: machine, Status: StartAttempted})
-	c.Alternant = s.AddJob(&Job{Name: "REPORTS A/B", Schedule: c.Branch, Primary: machine, Alternates: []string{"SYMSPARE"}, Ready: false})
+	c.Alternant = s.AddJob(&Job{Name: "REPORTS A/B", Schedule: c.Branch, Primary: machine,
+		Alternates: []string{"SYMSPARE"}, Ready: false})
 	c.Waiting = s.AddJob(&Job{Name: "STMT", Schedule: c.Statements, Group: "SYM_PRIMARY"})
 	s.AddJob(&Job{Name: "CARDS", Schedule: c.HeldBefore, Primary: machine, Ready: true})
 	s.AddJob(&Job{Name: "MORNING", Schedule: c.Finished, Primary: machine, Status: FinishedOK})

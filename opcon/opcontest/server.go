@@ -26,12 +26,12 @@ import (
 type Hooks struct {
 	// Agent reports whether an agent answers at an address; nil means always.
 	Agent func(address string) bool
-	// Right reports whether jobs may run on a host now, that is, whether it is the primary one; nil means always. Starts
-	// elsewhere are counted by Server.WrongStarts.
+	// Right reports whether jobs may run on a host now, that is, whether it is the primary one; nil means always.
+	// Starts elsewhere are counted by Server.WrongStarts.
 	Right func(host string) bool
-	// Host returns the name of the host whose agent answers at an address; nil means that the address is the name. A line
-	// that is open stays with its host until the machine goes down or the agent stops answering, wherever the address leads
-	// meanwhile.
+	// Host returns the name of the host whose agent answers at an address; nil means that the address is the name. A
+	// line that is open stays with its host until the machine goes down or the agent stops answering, wherever the
+	// address leads meanwhile.
 	Host func(address string) string
 	// Started is told of every start of a job.
 	Started func(job, machine, address string)
@@ -39,9 +39,10 @@ type Hooks struct {
 
 // Config shapes the server. The zero Config is an obedient recent release.
 type Config struct {
-	User, Password string    // accepted login; default failover_svc and secret
-	External       string    // an external token that is accepted from the start
-	Now            time.Time // the server's clock, which stands still but for Midnight; default 2026-08-22 08:00 at -05:00
+	User, Password string // accepted login; default failover_svc and secret
+	External       string // an external token that is accepted from the start
+	// the server's clock, which stands still but for Midnight; default 2026-08-22 08:00 at -05:00
+	Now time.Time
 
 	Polls       int // requests an action stays submitted before it is carried out
 	ReportAfter int // requests until the agent on a new host reports the jobs of the old one as failed
@@ -126,7 +127,8 @@ func New(c Config, h Hooks) (*Server, error) {
 	if c.Now.IsZero() {
 		c.Now = time.Date(2026, 8, 22, 8, 0, 0, 748_000_000, time.FixedZone("", -5*3600))
 	}
-	s := &Server{Config: c, hooks: h, now: c.Now, tokens: map[string]bool{}, appTokens: map[string]string{}, refusals: map[string]int{}, nextID: 11, nextMaster: 226,
+	s := &Server{Config: c, hooks: h, now: c.Now, tokens: map[string]bool{}, appTokens: map[string]string{},
+		refusals: map[string]int{}, nextID: 11, nextMaster: 226,
 		nextNumber: 771000, done: make(chan struct{}), quit: make(chan struct{})}
 	s.nextAction.id = 880
 	if c.External != "" {
@@ -143,9 +145,11 @@ func New(c Config, h Hooks) (*Server, error) {
 	s.URL = "https://" + ln.Addr().String()
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	s.http = &http.Server{Handler: http.HandlerFunc(s.serve), Protocols: protocols, ErrorLog: log.New(io.Discard, "", 0),
+	s.http = &http.Server{Handler: http.HandlerFunc(s.serve), Protocols: protocols,
+		ErrorLog:          log.New(io.Discard, "", 0),
 		ReadHeaderTimeout: 10 * time.Second}
-	tlsLn := tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{s.cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+	tlsLn := tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{s.cert}, MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"http/1.1"}})
 	go func() {
 		defer close(s.done)
 		_ = s.http.Serve(tlsLn) // ends with Close
@@ -246,8 +250,9 @@ func selfSigned() (tls.Certificate, error) {
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "opcontest"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "opcontest"}, IsCA: true,
+		BasicConstraintsValid: true,
+		NotBefore:             time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {

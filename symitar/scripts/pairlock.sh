@@ -29,7 +29,7 @@ main() {
 	release)
 		[ -d "$lock" ] || { echo "@@FREE"; return; }
 		mark "$state/archive"
-		remove "$id" "$state/archive/pair.$id.$(date -u '+%Y%m%d%H%M%S').$$" || { holder; exit 75; }
+		remove "$id" "$state/archive/pair.$id.$(date -u '+%Y%m%d%H%M%S').$$"
 		echo "@@FREE"
 		;;
 	takeover)
@@ -38,7 +38,7 @@ main() {
 		mark "$state/archive"
 		[ "$(owner)" != "$id" ] || { echo "@@OURS"; return; }
 		if [ -d "$lock" ]; then
-			remove "$from" "$state/archive/pair.taken.${from:-unknown}.$$" || { holder; exit 75; }
+			remove "$from" "$state/archive/pair.taken.${from:-unknown}.$$"
 		fi
 		mark "$lock" || { holder; exit 75; }
 		claim "$5"
@@ -59,20 +59,34 @@ claim() {
 	cannot "$lock/id"
 }
 
-# remove OWNER TO moves the lock away if it is OWNER's. The lock may change hands between a look and the move, so the
+# remove OWNER TO moves the lock away if it is OWNER's, and ends the script where it cannot.
+remove() {
+	move "$1" "$2"
+	rc=$?
+	case $rc in
+	0) ;;
+	1)
+		holder
+		exit 75
+		;;
+	*) exit "$rc" ;;
+	esac
+}
+
+# move is remove's work, in a shell of its own, which ends with 1 where the lock is not OWNER's. The lock may change hands between a look and the move, so the
 # look is taken inside the very folder, and only who made "ending" there moves it. Who was stopped behind that leaves
 # "ending"; a take-over waits for a moment and goes on in its place.
-remove() (
+move() (
 	cd "$lock" 2>/dev/null || exit 1
 	[ "$(cat id 2>/dev/null)" = "$1" ] || exit 1
-	if ! mkdir ending 2>/dev/null; then
+	if ! mark ./ending; then
 		[ "$verb" = takeover ] || [ "$(cat ending/by 2>/dev/null)" = "$id" ] || exit 1
 		sleep 1
-		mv ending "ended.$$" 2>/dev/null && mkdir ending 2>/dev/null || exit 1
+		mv ending "ended.$$" 2>/dev/null && mark ./ending || exit 1
 	fi
-	put ending/by "$id" || exit 1
+	need ./ending/by "$id"
 	[ "$(cat "$lock/ending/by" 2>/dev/null)" = "$id" ] || exit 1
-	mv "$lock" "$2"
+	said=$(mv "$lock" "$2" 2>&1) || cannot "$2"
 )
 
 holder() {

@@ -120,6 +120,9 @@ func Faults() []Fault {
 	return list
 }
 
+// Go lets a macro go on that waits: with the fault "waits", which is not in the list, it does until then.
+func (p *Pair) Go() error { return os.WriteFile(filepath.Join(p.dir, "go"), nil, 0o600) }
+
 // Arm arms a fault. Arming the one that is armed already, as a second process over the same folder does, changes
 // nothing. Arm before Config: some faults change the host keys or the time limits.
 func (p *Pair) Arm(name string) error {
@@ -128,7 +131,7 @@ func (p *Pair) Arm(name string) error {
 	}
 	all := Faults()
 	at := slices.IndexFunc(all, func(f Fault) bool { return f.Name == name })
-	if at < 0 && name != "prompts" {
+	if at < 0 && name != "prompts" && name != "waits" {
 		return failover.Invalid("fault", strconv.Quote(name)+" is unknown", "use one of symitartest.Faults")
 	}
 	if at >= 0 && all[at].arm != nil {

@@ -342,7 +342,7 @@ func (p *Pair) ConfigBelow(root string) symitar.Config {
 		Partner: p.hostConfig(Partner, 2),
 		Macro: symitar.Macro{Path: root + "/SYM/MACROS/FAILOVER", User: Account, On: symitar.OldPrimary,
 			SwitchoverArgs: []string{"-swap"}, FailoverArgs: []string{"-takeover"}, FailbackArgs: []string{"-swap", "-reverse"},
-			Mode: symitar.Detached, Timeout: p.macroTimeout(), Settle: time.Second},
+			Mode: symitar.Detached, Timeout: p.macroTimeout(), Settle: p.settle()},
 		Role: symitar.Role{Quorum: 2, Probes: []symitar.RoleProbe{
 			{Name: "marker", Command: "cat " + root + "/etc/role", Primary: `(?m)^primary$`, Secondary: `(?m)^secondary$`},
 			{Name: "alias", Command: aliasCommand, Primary: "alias-here", Secondary: "alias-absent"},
@@ -382,6 +382,14 @@ func (p *Pair) macroTimeout() time.Duration {
 		return 2 * time.Second
 	}
 	return 2 * time.Minute
+}
+
+// settle is long enough for two probes that hang.
+func (p *Pair) settle() time.Duration {
+	if p.Armed() == "probe-hangs" {
+		return 30 * time.Second
+	}
+	return time.Second
 }
 
 // look is short where a look never ends.

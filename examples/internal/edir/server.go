@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/examples/internal/runbook"
 	"github.com/01b61c5c/failover/idm"
+	"github.com/01b61c5c/failover/runbook"
 )
 
 // Server is one eDirectory server of a configuration file.

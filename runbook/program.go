@@ -6,11 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/signal"
 	"os/user"
-	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -19,27 +18,39 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// Program is a reference program: some procedures, built from a configuration file, and the operator's verbs.
+// Program is an operator's program: some procedures, built from a configuration file, and the verbs.
 type Program struct {
-	Name       string
-	About      string
+	Name       string   // as it is called; the default configuration file is Name.yaml
+	About      string   // one line for the help
 	Procedures []string // the first is the default
+	// Site returns a pointer to an empty configuration. When it is set, the configuration file is read into it, and every local file
+	// that a [Secret] or [SSH] in it names is looked at, before Build is called and anything is dialled.
+	Site func() any
 	// Build makes the procedure from the configuration file. The closer ends its connections.
 	Build func(ctx context.Context, config, procedure string) (failover.Procedure, io.Closer, error)
 	// Verbs are the program's own, beside the common ones.
 	Verbs []Verb
 }
 
-// Verb is a command of one program only. Its Name is the first word; what follows it shows in the help.
+// Verb is a command of one program only.
 type Verb struct {
-	Name  string
-	About string
-	Run   func(ctx context.Context, config string, args []string) error
-	// Answer takes the place of Run where a person has to answer for what the verb does: -reason is required.
+	Name  string // the first word is the verb; what follows it shows in the help
+	About string // one line for the help
+	// Run is a call that changes nothing.
+	Run func(ctx context.Context, config string, args []string) error
+	// Answer is a call that changes something. It is made when a person has given the reason and has consented, by typing the first
+	// word behind the verb again or giving it with -approve.
 	Answer func(ctx context.Context, config string, args []string, actor, reason string) error
+	// Changes tells whether a call of a verb that has both Run and Answer changes something. Nil: it does when there is an Answer.
+	Changes func(args []string) bool
+}
+
+func (v Verb) changes(args []string) bool {
+	return v.Answer != nil && (v.Run == nil || v.Changes == nil || v.Changes(args))
 }
 
 type call struct {
+	con                                                console
 	config, procedure, journal, actor, reason, approve string
 	json, html                                         bool
 	warnAfter, stopAfter                               time.Duration
@@ -73,18 +84,44 @@ const commonVerbs = `  check                    look at every precondition, chan
   take-over HOLDER         take the lock over from a run that is known to be dead; lock shows HOLDER
 `
 
-// Main runs the program and returns its exit status: 0 done, 1 not done and nothing of the run is in effect, 2 called wrongly,
-// 3 in doubt, 4 a person is needed, 5 stopped part-way or interrupted: changes may be in effect, and none is in doubt.
-// Flags may stand before and behind the verb.
+// Main runs the program with the arguments behind its name and returns its exit status; the package documentation lists the
+// statuses. Flags may stand before and behind the verb.
 func (p Program) Main(args []string) int {
-	c := call{waive: waivers{}}
+	return int(p.main(args, console{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+}
+
+func (p Program) main(args []string, con console) ExitStatus {
+	c, verb, err := p.call(args, con)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return ExitDone
+	case err != nil:
+		return ExitUsage
+	}
+	ctx, stop, end := interruptible(con.err)
+	defer end()
+	err = p.do(ctx, stop, verb, c)
+	if err == nil {
+		return ExitDone
+	}
+	say(con.err, "%s: %v", p.Name, err)
+	if next := failover.NextOf(err); next != "" {
+		say(con.err, "next: %s", next)
+	}
+	return c.status(verb, err)
+}
+
+// call reads the command line.
+func (p Program) call(args []string, con console) (c call, verb string, err error) {
+	c = call{con: con, waive: waivers{}}
 	flags := flag.NewFlagSet(p.Name, flag.ContinueOnError)
+	flags.SetOutput(con.err)
 	flags.StringVar(&c.config, "config", p.Name+".yaml", "configuration `file`, YAML or JSON; unknown keys are refused")
 	flags.StringVar(&c.procedure, "procedure", p.Procedures[0], "one of "+strings.Join(p.Procedures, ", "))
 	flags.StringVar(&c.journal, "journal", "", "journal `file`; default is the procedure's name with .journal")
 	flags.StringVar(&c.actor, "actor", currentUser(), "who answers for it")
 	flags.StringVar(&c.reason, "reason", "", "why, for example the change ticket; required by everything that changes something")
-	flags.StringVar(&c.approve, "approve", "", "the findings `hash` of the plan that was approved; run then does not ask")
+	flags.StringVar(&c.approve, "approve", "", "the findings `hash` of the plan, or of the plan of the undo, that was approved; for take-over the holder")
 	flags.BoolVar(&c.json, "json", false, "print plan or report as JSON")
 	flags.BoolVar(&c.html, "html", false, "print the report as one HTML page")
 	flags.DurationVar(&c.warnAfter, "warn-after", 0, "say so when a run takes longer than this `time`, for example 90m; 0 is never")
@@ -95,45 +132,26 @@ func (p Program) Main(args []string) int {
 		for _, v := range p.Verbs {
 			fmt.Fprintf(flags.Output(), "  %-24s %s\n", v.Name, v.About)
 		}
-		fmt.Fprint(flags.Output(), "status, report, resolve and confirm need the journal only: they work when no machine can be reached.\n\n")
+		fmt.Fprintf(flags.Output(), "status, report, resolve and confirm need the journal only: they work when no machine can be reached.\n\n%s\n", statuses)
 		flags.PrintDefaults()
 	}
 	words, err := parse(flags, args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		return 2
+	if err != nil {
+		return c, "", err
 	}
-	verb := "plan"
+	verb = "plan"
 	if len(words) > 0 {
 		verb, c.args = words[0], words[1:]
 	}
 	if c.journal == "" {
 		c.journal = c.procedure + ".journal"
 	}
-	ctx, stop, end := interruptible()
-	defer end()
-	if err = p.do(ctx, stop, verb, c); err == nil {
-		return 0
-	}
-	fmt.Fprintf(os.Stderr, "%s: %v\n", p.Name, err)
-	if next := failover.NextOf(err); next != "" {
-		fmt.Fprintf(os.Stderr, "next: %s\n", next)
-	}
-	var ended reported
-	switch {
-	case errors.Is(err, errUsage):
-		return 2
-	case errors.Is(err, failover.ErrInDoubt):
-		return 3
-	case errors.Is(err, failover.ErrWaiting):
-		return 4
-	case errors.As(err, &ended) && (ended.rep.Result == failover.ResultPartWay || ended.rep.Result == failover.ResultInterrupted):
-		return 5
-	}
-	return 1
+	return c, verb, nil
 }
+
+const statuses = `exit status: 0 done; 1 not done, nothing in effect; 2 called wrongly; 3 in doubt; 4 a person is needed;
+5 part-way or interrupted; 6 something stands in the way, nothing was done
+`
 
 // parse reads flags before, between and behind the words, up to "--".
 func parse(flags *flag.FlagSet, args []string) (words []string, err error) {
@@ -148,11 +166,6 @@ func parse(flags *flag.FlagSet, args []string) (words []string, err error) {
 		words, args = append(words, rest[0]), rest[1:]
 	}
 }
-
-var (
-	errUsage    = errors.New("usage")
-	errNoReason = fmt.Errorf("%w: -reason is empty; give the change ticket", errUsage)
-)
 
 // arity says how many words a common verb takes behind it; confirm takes at least so many.
 func arity(verb string) (n int, known bool) {
@@ -169,78 +182,94 @@ func arity(verb string) (n int, known bool) {
 
 func (p Program) do(ctx context.Context, stop <-chan struct{}, verb string, c call) (err error) {
 	if i := slices.IndexFunc(p.Verbs, func(v Verb) bool { name, _, _ := strings.Cut(v.Name, " "); return name == verb }); i >= 0 {
-		v := p.Verbs[i]
-		switch {
-		case v.Answer == nil:
-			return v.Run(ctx, c.config, c.args)
-		case c.reason == "":
-			return errNoReason
-		}
-		return v.Answer(ctx, c.config, c.args, c.actor, c.reason)
+		return c.own(ctx, stop, verb, p.Verbs[i])
 	}
 	n, known := arity(verb)
 	switch {
 	case !known:
-		return fmt.Errorf("%w: no verb is called %q; -h lists them", errUsage, verb)
+		return usage("no verb is called %s; -h lists them", verb)
 	case len(c.args) < n || len(c.args) > n && verb != "confirm":
-		return fmt.Errorf("%w: %s takes %d words behind it, not %q; -h shows them", errUsage, verb, n, c.args)
+		return usage("%s takes %d words behind it, not %d; -h shows them", verb, n, len(c.args))
 	case !slices.Contains(p.Procedures, c.procedure):
-		return fmt.Errorf("%w: no procedure is called %q; there are %s", errUsage, c.procedure, strings.Join(p.Procedures, ", "))
-	case c.reason == "" && slices.Contains([]string{"run", "undo", "resolve", "confirm", "take-over"}, verb):
-		return errNoReason
+		return usage("no procedure is called %s; there are %s", c.procedure, strings.Join(p.Procedures, ", "))
+	case slices.Contains(changing, verb) && c.reason == "":
+		return usage("-reason is empty; give the change ticket")
+	case slices.Contains(changing, verb) && c.actor == "":
+		return usage("-actor is empty; name who answers for it")
 	}
 	switch verb {
 	case "status", "report":
-		return report(c)
+		return c.report(ctx)
 	case "resolve", "confirm":
-		return settle(verb, c)
-	case "undo":
-		if _, err := failover.ReadJournal(c.journal); err != nil {
+		return c.settle(verb)
+	case "run", "undo", "take-over":
+		if err := c.usable(verb); err != nil {
 			return err
 		}
+	}
+	if err := p.lookAtFiles(c.config); err != nil {
+		return err
 	}
 	proc, closer, err := p.Build(ctx, c.config, c.procedure)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closer.Close()) }()
+	defer func() {
+		if err := closer.Close(); err != nil {
+			say(c.con.err, "close the connections: %v", err) // what was asked for is done or not, all the same
+		}
+	}()
 	switch verb {
 	case "check":
-		return check(ctx, proc, c)
+		return c.check(ctx, proc)
 	case "plan":
-		return plan(ctx, proc, c)
+		return c.plan(ctx, proc)
 	case "lock":
-		return holder(ctx, proc)
-	}
-	journal, err := open(verb, c.journal)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, journal.Close()) }()
-	switch verb {
+		return c.holder(ctx, proc)
 	case "take-over":
-		return takeOver(ctx, proc, journal, c)
+		return c.takeOver(ctx, stop, proc)
 	case "undo":
-		return undo(ctx, proc, journal, c)
+		return c.undo(ctx, stop, proc)
 	}
-	return run(ctx, stop, proc, journal, c)
+	return c.run(ctx, stop, proc)
 }
 
-// open opens the journal. Only a run or a take-over may begin a new one, and says so: a wrong path would begin everything again.
-func open(verb, path string) (*failover.Journal, error) {
-	journal, err := failover.OpenJournal(path)
-	if verb != "run" && verb != "take-over" || !errors.Is(err, fs.ErrNotExist) {
-		return journal, err
+// lookAtFiles says what is wrong with a file of this machine, all of it at once.
+func (p Program) lookAtFiles(config string) error {
+	if p.Site == nil {
+		return nil
 	}
-	if full, err := filepath.Abs(path); err == nil {
-		fmt.Fprintf(os.Stderr, "begins a new journal: %s\n", full)
+	site := p.Site()
+	if err := ReadConfig(config, site); err != nil {
+		return err
 	}
-	return failover.CreateJournal(path)
+	return errors.Join(localFiles("", reflect.ValueOf(site))...)
+}
+
+// own calls a verb of the program's own. One that changes something is called with consent only.
+func (c call) own(ctx context.Context, stop <-chan struct{}, verb string, v Verb) error {
+	switch {
+	case !v.changes(c.args):
+		return v.Run(ctx, c.config, c.args)
+	case c.reason == "":
+		return usage("-reason is empty; give the change ticket")
+	}
+	word := verb
+	if len(c.args) > 0 {
+		word = c.args[0]
+	}
+	if c.approve != word {
+		say(c.con.err, "%s %s\n  %s", verb, strings.Join(c.args, " "), v.About)
+		if err := c.agree(ctx, newPerson(c.con, NewScreen(c.con.err), c.actor, stop), verb, word, word); err != nil {
+			return err
+		}
+	}
+	return v.Answer(ctx, c.config, c.args, c.actor, c.reason)
 }
 
 // interruptible makes the first interrupt stop the run at its next safe point and the second one end it at once; a third
 // one kills the process, which the journal survives.
-func interruptible() (context.Context, <-chan struct{}, func()) {
+func interruptible(out io.Writer) (context.Context, <-chan struct{}, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	stop, signals, ended := make(chan struct{}), make(chan os.Signal, 2), make(chan struct{})
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -251,10 +280,10 @@ func interruptible() (context.Context, <-chan struct{}, func()) {
 				return
 			case <-signals:
 				if n == 0 {
-					fmt.Fprintln(os.Stderr, "stopping at the next safe point; interrupt again to end at once")
+					say(out, "stopping at the next safe point; interrupt again to end at once")
 					close(stop)
 				} else {
-					fmt.Fprintln(os.Stderr, "ending at once; interrupt again to kill this process")
+					say(out, "ending at once; interrupt again to kill this process")
 					cancel()
 					signal.Stop(signals)
 				}

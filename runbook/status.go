@@ -1,0 +1,95 @@
+package runbook
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+
+	"github.com/01b61c5c/failover"
+)
+
+// ExitStatus is what a program ends with; the package documentation lists the statuses.
+type ExitStatus int
+
+// The exit statuses.
+const (
+	ExitDone    ExitStatus = iota // what was asked for is so
+	ExitNotDone                   // nothing of the journal's runs is in effect or in doubt; a verb that only reads could not look
+	ExitUsage                     // called wrongly, or with a journal that does not fit the verb
+	ExitInDoubt                   // something may have taken effect
+	ExitWaiting                   // a person is needed
+	ExitPartWay                   // changes of the journal are in effect, and none is known to be in doubt
+	ExitBlocked                   // a step or a check stands in the way
+)
+
+// StatusOf returns the status a run or an undo ends with, as its report says it.
+func StatusOf(r *failover.Report) ExitStatus {
+	switch r.Result {
+	case failover.ResultCompleted, failover.ResultUndone:
+		return ExitDone
+	case failover.ResultInDoubt:
+		return ExitInDoubt
+	case failover.ResultWaiting:
+		return ExitWaiting
+	case failover.ResultPartWay, failover.ResultInterrupted:
+		return ExitPartWay
+	case failover.ResultNone, failover.ResultFailed, failover.ResultStopped:
+	}
+	return ExitNotDone
+}
+
+// refusal is an error of a call that was ended before it changed anything.
+type refusal struct {
+	status ExitStatus
+	error
+}
+
+func (r refusal) Unwrap() error { return r.error }
+
+// refuse ends a call before it changes anything.
+func refuse(status ExitStatus, op, target, next string, err error) error {
+	return refusal{status, &failover.Error{Op: op, Target: target, Outcome: failover.NotApplied, Next: next, Err: err}}
+}
+
+// usage refuses a call that was written wrongly.
+func usage(format string, args ...any) error { return refusal{ExitUsage, textError(format, args...)} }
+
+// changing are the verbs whose failure is judged by what the journal says is in effect.
+var changing = []string{"run", "undo", "resolve", "confirm", "take-over"}
+
+// status is the exit status of a verb that ended with err. What is in effect is read from the journal: the error only says why
+// the verb ended.
+func (c call) status(verb string, err error) ExitStatus {
+	if err == nil {
+		return ExitDone
+	}
+	if r, ok := errors.AsType[refusal](err); ok {
+		return r.status
+	}
+	if !slices.Contains(changing, verb) {
+		return ExitNotDone
+	}
+	journal, err := failover.ReadJournal(c.journal)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return ExitNotDone
+	case err != nil:
+		return ExitInDoubt
+	}
+	rep := journal.Report()
+	if n := len(rep.Decisions); verb == "take-over" && n > 0 {
+		last := rep.Decisions[n-1]
+		if last.Kind == failover.DecisionTakeOver && last.Outcome != nil && *last.Outcome == failover.InDoubt {
+			return ExitInDoubt
+		}
+	}
+	switch rep.Result {
+	case failover.ResultCompleted:
+		return ExitPartWay // all of it is in effect, and the verb did not do what was asked for
+	case failover.ResultUndone:
+		return ExitNotDone
+	case failover.ResultNone, failover.ResultFailed, failover.ResultPartWay, failover.ResultInDoubt, failover.ResultWaiting, failover.ResultStopped,
+		failover.ResultInterrupted:
+	}
+	return StatusOf(rep)
+}

@@ -1,0 +1,227 @@
+package runbook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
+
+// check looks at every Check up to the point of no return. Those that stand before the first change have to hold now;
+// the others may come to hold by what the run does before it reaches them.
+func (c call) check(ctx context.Context, proc failover.Procedure) error {
+	steps := proc.AllSteps()
+	first := slices.IndexFunc(steps, func(s failover.Step) bool { return s.Kind != failover.Check })
+	if first < 0 {
+		first = len(steps)
+	}
+	end := slices.IndexFunc(steps, func(s failover.Step) bool { return s.Kind == failover.Once })
+	if end < 0 {
+		end = first
+	}
+	before := map[string]bool{}
+	for _, s := range steps[:first] {
+		before[s.ID] = true
+	}
+	var checks []failover.Step
+	for _, s := range steps[:end] {
+		if s.Kind == failover.Check {
+			s.Guards = "" // the step it guards is not among them
+			checks = append(checks, s)
+		}
+	}
+	proc = failover.Procedure{Name: proc.Name, Parameters: proc.Parameters, Steps: checks}
+	if len(checks) == 0 {
+		say(c.con.out, "there is nothing to check before the first change; plan shows the steps")
+		return nil
+	}
+	plan, err := proc.Plan(ctx, nil)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(c.con.out, 0, 0, 2, ' ', 0)
+	var failed []string
+	for _, s := range plan.Steps {
+		word, found := "ok", s.Observation.Found
+		if s.Error != "" {
+			found = "cannot be observed: " + s.Error
+		}
+		switch {
+		case s.Action == failover.ActionNone:
+		case before[s.ID]:
+			word, failed = "FAILS", append(failed, s.ID)
+		default:
+			word = "not yet"
+		}
+		if !c.json {
+			say(w, "%s\t%s\t%s\t%s", word, s.ID, oneLine(s.Title), oneLine(found))
+		}
+	}
+	if c.json {
+		if err := c.document(plan.JSON()); err != nil {
+			return err
+		}
+	} else if err := w.Flush(); err != nil {
+		return err
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	return refuse(ExitBlocked, "check", proc.Name, "make them hold; what may be waived is waived by run with -waive STEP=REASON",
+		fmt.Errorf("%w: %d of %d checks: %s", failover.ErrPrecondition, len(failed), len(plan.Steps), strings.Join(failed, ", ")))
+}
+
+// plan shows what a run with the journal would do. A journal that records the end of a run is not gone on with: what is shown
+// then is a run of its own.
+func (c call) plan(ctx context.Context, proc failover.Procedure) error {
+	journal, err := failover.ReadJournal(c.journal)
+	path := ""
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		journal = nil
+	case err != nil:
+		return err
+	default:
+		rep := journal.Report()
+		if what := finished(rep); what != "" {
+			say(c.con.err, "%s records %s. This is the plan of a new run, which needs a new journal.", c.journal, what)
+			journal, path = nil, "-journal NEW "
+		} else if err := c.undoing(rep); err != nil {
+			return err
+		}
+	}
+	plan, err := proc.Plan(ctx, journal)
+	if err != nil {
+		return err
+	}
+	if c.json {
+		if err := c.document(plan.JSON()); err != nil {
+			return err
+		}
+		return c.blocked(plan)
+	}
+	say(c.con.out, "%v", plan)
+	if err := c.blocked(plan); err != nil {
+		return err
+	}
+	say(c.con.out, "Nothing was changed. To do this: run %s-reason … -approve %s", path, plan.Findings)
+	return nil
+}
+
+func (c call) document(raw []byte, err error) error {
+	if err == nil {
+		_, err = fmt.Fprintf(c.con.out, "%s\n", raw)
+	}
+	return err
+}
+
+// report needs nothing but the journal, also while another process runs with it.
+func (c call) report(ctx context.Context) error {
+	if c.json && c.html {
+		return usage("-json and -html are both given; choose one")
+	}
+	journal, err := failover.ReadJournal(c.journal)
+	if err != nil {
+		return err
+	}
+	rep := journal.Report()
+	if rep.Result == failover.ResultInterrupted {
+		used, err := journal.InUse(ctx)
+		if err != nil {
+			return err
+		}
+		if used {
+			rep.Next = "nothing: the run is under way, in another process on this machine"
+		}
+	}
+	switch {
+	case c.html:
+		return rep.WriteHTML(c.con.out)
+	case rep.Result == failover.ResultNone && !c.json:
+		say(c.con.out, "%s: no run was begun", c.journal)
+		return nil
+	}
+	return c.show(rep)
+}
+
+// settle writes a person's word into an existing journal.
+func (c call) settle(verb string) (err error) {
+	journal, err := failover.OpenJournal(c.journal)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, journal.Close()) }()
+	step := c.args[0]
+	if verb == "confirm" {
+		err = journal.Confirm(step, failover.Statement{By: c.actor, Says: strings.Join(c.args[1:], " "), Reason: c.reason})
+	} else {
+		var outcome failover.Outcome
+		if err := outcome.UnmarshalText([]byte(c.args[1])); err != nil {
+			return refusal{ExitUsage, err}
+		}
+		err = journal.Resolve(step, outcome, c.actor, c.reason)
+	}
+	if errors.Is(err, failover.ErrPrecondition) || errors.Is(err, failover.ErrInvalid) {
+		return refusal{ExitUsage, err}
+	}
+	if err != nil {
+		return err
+	}
+	say(c.con.out, "%s: written down for %s. Run again with the same journal to go on.", step, c.actor)
+	return nil
+}
+
+func (c call) show(rep *failover.Report) error {
+	if c.json {
+		return c.document(rep.JSON())
+	}
+	say(c.con.out, "%v", rep)
+	return nil
+}
+
+// unnamed stands for a holder that never came to write its name.
+const unnamed = "unnamed"
+
+// holder shows who has the lock. A run that was stopped half-way keeps it until it is run again or undone.
+func (c call) holder(ctx context.Context, proc failover.Procedure) error {
+	claim, held, err := holding(ctx, proc)
+	if err != nil {
+		return err
+	}
+	if !held {
+		say(c.con.out, "nobody holds the lock")
+		return nil
+	}
+	c.showClaim(c.con.out, claim)
+	return nil
+}
+
+func (c call) showClaim(out io.Writer, claim failover.Claim) {
+	say(out, "%s\n  held by %s for %s since %s", name(claim), oneLine(claim.Owner), oneLine(claim.Purpose), claim.Since.Format(time.RFC3339))
+	if claim.Holder != (failover.Holder{}) {
+		say(out, "  process %d of %s on %s, journal %s", claim.Holder.PID, claim.Holder.User, claim.Holder.Host, claim.Journal)
+	}
+}
+
+func holding(ctx context.Context, proc failover.Procedure) (failover.Claim, bool, error) {
+	if proc.Lock == nil {
+		return failover.Claim{}, false, failover.Invalid("lock", "there is none in "+proc.Name, "nothing keeps two runs apart but the journal")
+	}
+	ctx, cancel := context.WithTimeout(ctx, failover.DefaultTimeout)
+	defer cancel()
+	return proc.Lock.Holder(ctx)
+}
+
+func name(c failover.Claim) string {
+	if c.ID == "" {
+		return unnamed
+	}
+	return c.ID
+}
