@@ -147,6 +147,24 @@ func (s *site) write(t *testing.T) *writer {
 	return w
 }
 
+// some waits until there are rows to lose.
+func (w *writer) some(t *testing.T) {
+	t.Helper()
+	for {
+		w.mu.Lock()
+		n := len(w.acked)
+		w.mu.Unlock()
+		if n >= 10 {
+			return
+		}
+		select {
+		case <-t.Context().Done():
+			t.Fatal(t.Context().Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
 func (w *writer) end() {
 	w.cancel()
 	w.work.Wait()
@@ -302,7 +320,7 @@ func TestAKilledLeaderIsFailedOver(t *testing.T) {
 	s := open(t, peers.PatroniOptions{Nodes: 3, Synchronous: true})
 	leader, other := s.healthy(t)
 	w := s.write(t)
-	time.Sleep(2 * time.Second) // some rows; how many does not matter
+	w.some(t)
 	s.pause(t, other, "true")
 	s.until(t, "maintenance mode", func(v patroni.View) bool { return v.Paused })
 	failoverTo := func(to string) failover.Procedure {
