@@ -22,16 +22,17 @@ import (
 
 // site is the configuration. Its SSH logins name an agent, so that it holds no secret.
 type site struct {
-	OpCon, Fingerprint, Machine, Group, Target string
-	Nodes                                      []cluster.Address
-	Core                                       symitar.Config
-	App                                        failover.SSH
+	OpCon, Machine, Group, Target string
+	Trust                         failover.TLS
+	Nodes                         []cluster.Address
+	Core                          symitar.Config
+	App                           failover.SSH
 }
 
 func main() {
 	var s site
 	must(0, json.Unmarshal(must(os.ReadFile(os.Args[1])), &s))
-	p := s.procedure(must(opcon.New(s.OpCon, opcon.WithPinnedCertificate(s.Fingerprint), opcon.WithToken(token))),
+	p := s.procedure(must(opcon.New(opcon.Config{URL: s.OpCon, TLS: s.Trust, Token: token})),
 		must(cluster.NewWindows(s.Nodes, cluster.WindowsOptions{})), must(symitar.NewPair(s.Core)), must(remote.New(remote.Config{SSH: s.App})))
 	j, err := failover.OpenJournal("compose.journal")
 	if errors.Is(err, fs.ErrNotExist) {

@@ -49,8 +49,8 @@ func TestTheToolMovesEverythingAndAsksOverHTTP(t *testing.T) {
 	t.Cleanup(oc.Close)
 	jobs := oc.Symitar("APP1", "app1.example.org")
 	oc.Change(func() { jobs.Running.Ticks, jobs.JustSent.Ticks, jobs.JustSent.Status = 30, 30, opcontest.JobRunning })
-	client, err := opcon.New(oc.URL, opcon.WithPinnedCertificate(oc.Fingerprint()), opcon.WithPolling(1, 1),
-		opcon.WithUser("failover_svc", func(context.Context) (failover.Secret, error) { return failover.NewSecret("secret"), nil }))
+	client, err := opcon.New(opcon.Config{URL: oc.URL, TLS: failover.TLS{Fingerprints: []string{oc.Fingerprint()}}, User: "failover_svc", Poll: 1, MaxPoll: 1,
+		Password: func(context.Context) (failover.Secret, error) { return failover.NewSecret("secret"), nil }})
 	require.NoError(t, err)
 	sim, err := clustertest.New(clustertest.TwoNodes("NODE1", "NODE2", "FILES", "File Server"))
 	require.NoError(t, err)

@@ -5,13 +5,13 @@
 //
 // [Switchover] hands the leadership of a healthy cluster to another member:
 //
-//  1. check/members: Every member tells what it is, and the cluster has no others
-//  2. check/leader: The named leader leads
-//  3. check/candidate: The candidate streams from the leader and is not behind
-//  4. check/quiet: Nobody is at work: no maintenance mode, no switchover scheduled
-//  5. move/switchover: Hand the leadership over
-//  6. verify/leader: The candidate is the only primary, by the store's word and by everybody's own
-//  7. verify/replicas: Every other member streams from it
+//  1. check/members     check   every member tells what it is, and the cluster has no others
+//  2. check/leader      check   the named leader leads
+//  3. check/candidate   check   the candidate streams from the leader and is not behind
+//  4. check/quiet       check   nobody is at work: no maintenance mode, no switchover scheduled
+//  5. move/switchover   change  hand the leadership over
+//  6. verify/leader     check   the candidate is the only primary, by the store's word and by everybody's own
+//  7. verify/replicas   check   every other member streams from it
 //
 // Step 5 is the outage: writes are refused from the moment the old leader stops until the new one is promoted, some seconds.
 // Its undo hands the leadership back. Check 4 may be waived with a reason; the others are firm. Nothing is lost: the old
@@ -22,14 +22,14 @@
 //
 // [Failover] promotes a member when the leader is dead and Patroni has not done it by itself:
 //
-//  1. check/gone: A person answers for it that the dead members are off
-//  2. check/silent: Nothing of the dead members answers
-//  3. check/members: Every other member tells what it is, and the cluster has no others
-//  4. check/unled: Nobody leads, or the candidate does already
-//  5. check/newest: No other member has more of the data
-//  6. move/failover: Promote the candidate
-//  7. verify/leader: as above
-//  8. verify/replicas: as above
+//  1. check/gone        check   a person answers for it that the dead members are off
+//  2. check/silent      check   nothing of the dead members answers
+//  3. check/members     check   every other member tells what it is, and the cluster has no others
+//  4. check/unled       check   nobody leads, or the candidate does already
+//  5. check/newest      check   no other member has more of the data
+//  6. move/failover     change  promote the candidate
+//  7. verify/leader     check   as above
+//  8. verify/replicas   check   as above
 //
 // All checks are firm. Step 6 has no undo: what the dead leader had not sent is lost unless the cluster is synchronous. The way
 // back is to repair the machine, let it follow, and switch over.
@@ -39,7 +39,7 @@
 //
 // # What must be true first
 //
-// The REST API of every member can be reached, as a rule on port 8008, with the user of restapi.authentication where there is
+// The REST API of every member can be reached, usually on port 8008, with the user of restapi.authentication where there is
 // one. Without a quorum of its store (etcd, Consul and so on) Patroni moves nothing, and neither does this package.
 //
 // # What the answers of Patroni mean
@@ -48,7 +48,7 @@
 //     of" (seen in api.py, 3.0.2 and 4.1). So the leader is looked at, whatever the answer.
 //   - 202: scheduled for later (documented). This package schedules nothing; it would be in doubt.
 //   - 400 and 412: something was wrong (documented), found before anything was written: not done (seen in api.py). So are 401 and
-//     403 (documented: the user is checked first), 404 and 501.
+//     403 (seen: the user is checked first), 404 and 501 (seen: the call is not known).
 //   - 503: something went wrong (documented). It proves nothing: it is also the answer when the time of polling is over, "status
 //     unknown", while the order still stands in the store (seen), and it can come from a reading of the store that was older than
 //     the order (inferred: version 3.0.2 reads etcd with serializable).

@@ -147,6 +147,24 @@ func (s *site) write(t *testing.T) *writer {
 	return w
 }
 
+// some waits until there are rows to lose.
+func (w *writer) some(t *testing.T) {
+	t.Helper()
+	for {
+		w.mu.Lock()
+		n := len(w.acked)
+		w.mu.Unlock()
+		if n >= 10 {
+			return
+		}
+		select {
+		case <-t.Context().Done():
+			t.Fatal(t.Context().Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
 func (w *writer) end() {
 	w.cancel()
 	w.work.Wait()
@@ -185,6 +203,38 @@ func TestTheLockKeepsTheRulesOfALock(t *testing.T) {
 		require.NoError(t, s.doors["pg1"].Arm(http.MethodPatch, fault))
 		failovertest.TestLock(t, func(testing.TB) failover.Lock { return s.cluster.Lock() })
 	}
+	for round := range 5 {
+		s.contend(t, round)
+	}
+}
+
+// contend lets several want the lock at the same time: at most one gets it, and it keeps it.
+func (s *site) contend(t *testing.T, round int) {
+	t.Helper()
+	var work sync.WaitGroup
+	got := make([]error, 4)
+	claim := func(i int) failover.Claim {
+		return failover.Claim{ID: fmt.Sprintf("C%d-%d", round, i), Owner: "tester"}
+	}
+	for i := range got {
+		work.Go(func() { got[i] = s.cluster.Lock().Acquire(t.Context(), claim(i)) })
+	}
+	work.Wait()
+	winners := 0
+	for i, err := range got {
+		if err == nil {
+			winners++
+			require.NoError(t, s.cluster.Lock().Check(t.Context(), claim(i)))
+			require.NoError(t, s.cluster.Lock().Release(t.Context(), claim(i)))
+			continue
+		}
+		require.ErrorIs(t, err, failover.ErrLocked)
+	}
+	require.LessOrEqual(t, winners, 1)
+	_, held, err := s.cluster.Lock().Holder(t.Context())
+	require.NoError(t, err)
+	require.False(t, held, "nobody is left in the lock")
+	t.Logf("round %d: %d of %d got it", round, winners, len(got))
 }
 
 func TestTenSwitchoversLoseNoRowAndNeverHaveTwoLeaders(t *testing.T) {
@@ -270,7 +320,7 @@ func TestAKilledLeaderIsFailedOver(t *testing.T) {
 	s := open(t, peers.PatroniOptions{Nodes: 3, Synchronous: true})
 	leader, other := s.healthy(t)
 	w := s.write(t)
-	time.Sleep(2 * time.Second) // some rows; how many does not matter
+	w.some(t)
 	s.pause(t, other, "true")
 	s.until(t, "maintenance mode", func(v patroni.View) bool { return v.Paused })
 	failoverTo := func(to string) failover.Procedure {

@@ -2,11 +2,11 @@ package patroni_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,8 +19,9 @@ import (
 )
 
 // standing is a cluster that never moves: pg1 leads, pg2 follows, and an order is answered by a fixed status.
-func standing(t *testing.T, status int) (failover.Procedure, *atomic.Int32) {
+func standing(t *testing.T, status int, roles ...string) (failover.Procedure, *atomic.Int32) {
 	t.Helper()
+	roles = append(roles, "master", "replica")
 	var orders atomic.Int32
 	member := func(name, role string) patroni.Member {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -40,7 +41,7 @@ func standing(t *testing.T, status int) (failover.Procedure, *atomic.Int32) {
 		t.Cleanup(server.Close)
 		return patroni.Member{Name: name, URL: server.URL}
 	}
-	c, err := patroni.New(patroni.Config{InsecureClear: true, Members: []patroni.Member{member("pg1", "master"), member("pg2", "replica")}})
+	c, err := patroni.New(patroni.Config{InsecureClear: true, Members: []patroni.Member{member("pg1", roles[0]), member("pg2", roles[1])}})
 	require.NoError(t, err)
 	p, err := patroni.Switchover(patroni.SwitchoverOptions{Cluster: c, From: "pg1", To: "pg2", Limit: 300_000_000})
 	require.NoError(t, err)
@@ -63,6 +64,22 @@ func TestOnlyADocumentedRefusalProvesThatNothingWasDone(t *testing.T) {
 			if want == failover.NotApplied {
 				require.EqualValues(t, 1, orders.Load(), "a refusal is no reason to ask again")
 			}
+		})
+	}
+}
+
+func TestTwoPrimariesAndUnknownRolesStopEverything(t *testing.T) {
+	for _, roles := range [][]string{{"master", "primary"}, {"primary", "standby_leader"}, {"", "replica"}, {"replica", "replica"}} {
+		t.Run(strings.Join(roles, "-"), func(t *testing.T) {
+			p, orders := standing(t, 200, roles...)
+			report, err := run(t, p)
+			require.ErrorIs(t, err, failover.ErrPrecondition)
+			require.Equal(t, roles[0] == "master", errors.Is(err, patroni.ErrTwoLeaders), "%v", err)
+			require.Equal(t, failover.ResultFailed, report.Result)
+			require.Zero(t, orders.Load())
+			waive := map[string]string{"check/members": "it is fine"}
+			_, err = p.Run(t.Context(), failover.RunOptions{Journal: failovertest.Journal(t), Actor: "a", Reason: "b", Waive: waive})
+			require.ErrorIs(t, err, failover.ErrInvalid, "nobody may waive it")
 		})
 	}
 }
@@ -110,30 +127,17 @@ func TestBadInputIsRefusedWithItsField(t *testing.T) {
 	}
 }
 
-// The package documentation lists the steps of both procedures in order.
 func TestTheDocumentationListsTheSteps(t *testing.T) {
-	text, err := os.ReadFile("doc.go")
-	require.NoError(t, err)
-	var documented []string
-	for _, m := range regexp.MustCompile(`(?m)^//  +\d+\. ([a-z]+/[a-z]+): `).FindAllStringSubmatch(string(text), -1) {
-		documented = append(documented, m[1])
-	}
 	c, err := patroni.New(patroni.Config{Members: []patroni.Member{{Name: "pg1", URL: "https://pg1:8008"}, {Name: "pg2", URL: "https://pg2:8008"}}})
 	require.NoError(t, err)
-	over, err := patroni.SwitchoverStages(patroni.SwitchoverOptions{Cluster: c, From: "pg1", To: "pg2"})
+	over, err := patroni.Switchover(patroni.SwitchoverOptions{Cluster: c, From: "pg1", To: "pg2"})
 	require.NoError(t, err)
-	fail, err := patroni.FailoverStages(patroni.FailoverOptions{Cluster: c, To: "pg2", Dead: []string{"pg1"}, Gone: failover.Statement{By: "a", Says: "b", Reason: "c"}})
+	fail, err := patroni.Failover(patroni.FailoverOptions{Cluster: c, To: "pg2", Dead: []string{"pg1"}, Gone: failover.Statement{By: "a", Says: "b", Reason: "c"}})
 	require.NoError(t, err)
-	var built []string
-	for _, stages := range []patroni.Stages{over, fail} {
-		for _, stage := range []failover.Stage{stages.Check, stages.Move, stages.Verify} {
-			for _, s := range stage.Steps {
-				built = append(built, stage.Name+"/"+s.ID)
-				require.NotEmpty(t, s.Source, s.ID)
-			}
-		}
+	failovertest.Documented(t, "doc.go", map[string]failover.Procedure{"Switchover": over, "Failover": fail})
+	for _, s := range slices.Concat(over.AllSteps(), fail.AllSteps()) {
+		require.NotEmpty(t, s.Source, s.ID)
 	}
-	require.Equal(t, built, documented, strings.Join(built, " "))
 }
 
 func run(t *testing.T, p failover.Procedure) (*failover.Report, error) {

@@ -1,22 +1,24 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"regexp"
+	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/runbook"
 )
 
-// site is a cluster of two, whose leader is pg1 until an order comes. It keeps the lock as Patroni does, by merging.
-func site(t *testing.T) (config string, leader *atomic.Value) {
+// small is a cluster of two, whose leader is pg1 until an order comes. It keeps the lock as Patroni does, by merging.
+func small(t *testing.T) (config string, leader *atomic.Value) {
 	t.Helper()
 	leader = &atomic.Value{}
 	leader.Store("pg1")
@@ -48,8 +50,16 @@ func site(t *testing.T) (config string, leader *atomic.Value) {
 		t.Cleanup(server.Close)
 		return server.URL
 	}
-	config = filepath.Join(t.TempDir(), "site.json")
-	text := fmt.Sprintf(`{"Members":[{"Name":"pg1","URL":%q},{"Name":"pg2","URL":%q}],"InsecureClear":true,"From":"pg1","To":"pg2"}`, member("pg1"), member("pg2"))
+	raw, err := os.ReadFile("site.example.yaml")
+	require.NoError(t, err)
+	text := string(raw)
+	for from, to := range map[string]string{"https://pg1.example:8008": member("pg1"), "https://pg2.example:8008": member("pg2"), "insecure_clear: false": "insecure_clear: true",
+		"user: admin ": "", "password: {file: /etc/failover/patroni.password}": "", "roots: /etc/failover/patroni-ca.pem ": "",
+		`by: ""`: "by: ann", `says: ""`: "says: pg1 is off", `reason: ""`: "reason: saw it", "dead: []": "dead: [pg1]"} {
+		require.Contains(t, text, from)
+		text = strings.Replace(text, from, to, 1)
+	}
+	config = filepath.Join(t.TempDir(), "site.yaml")
 	require.NoError(t, os.WriteFile(config, []byte(text), 0o600))
 	return config, leader
 }
@@ -69,30 +79,34 @@ func merge(into, change map[string]any) {
 	}
 }
 
-func TestTheProgramPlansRunsAndUndoes(t *testing.T) {
-	config, leader := site(t)
+func TestTheProgramMovesTheLeaderAndBack(t *testing.T) {
+	config, leader := small(t)
 	journal := filepath.Join(t.TempDir(), "journal")
-	call := func(want int, args ...string) string {
-		t.Helper()
-		var out bytes.Buffer
-		got := program(t.Context(), append([]string{"-config", config, "-journal", journal}, args...), &out, &out)
-		require.Equal(t, want, got, "%s", out.String())
-		return out.String()
+	call := func(verb ...string) int {
+		return program().Main(append([]string{"-config", config, "-journal", journal, "-actor", "ann", "-reason", "CHG-1"}, verb...))
 	}
-	call(2)
-	call(2, "-reason", "CHG-1", "run")
-	require.Equal(t, "pg1", leader.Load(), "nothing moves without a hash")
-	hash := regexp.MustCompile(`-approve ([0-9a-f]+)`).FindStringSubmatch(call(0, "plan"))[1]
-	require.Contains(t, call(0, "-reason", "CHG-1", "-approve", hash, "run"), "completed")
+	require.Zero(t, call("plan"))
+	require.Equal(t, int(runbook.ExitWaiting), call("run"), "nobody consents")
+	require.Equal(t, "pg1", leader.Load())
+	p, _, err := build(t.Context(), config, "switchover")
+	require.NoError(t, err)
+	plan, err := p.Plan(t.Context(), nil)
+	require.NoError(t, err)
+	require.Zero(t, call("-approve", string(plan.Findings), "run"))
 	require.Equal(t, "pg2", leader.Load())
-	require.Contains(t, call(1, "plan"), "a run would stop")
-	require.Contains(t, call(0, "status"), "completed")
-	require.Contains(t, call(0, "-reason", "CHG-2", "undo"), "undone")
+	require.Zero(t, call("status"))
+	j, err := failover.ReadJournal(journal)
+	require.NoError(t, err)
+	require.Zero(t, call("-approve", string(p.UndoPlan(j).Findings), "undo"))
 	require.Equal(t, "pg1", leader.Load())
 }
 
-func TestTheExampleConfigurationIsRead(t *testing.T) {
-	var out bytes.Buffer
-	require.Equal(t, 2, program(t.Context(), []string{"-config", "site.example.json", "plan"}, &out, &out))
-	require.Contains(t, out.String(), "RootsFile", "the file with the authorities is not there; all else is read")
+func TestTheProgramBuildsAFailover(t *testing.T) {
+	config, _ := small(t)
+	p, _, err := build(t.Context(), config, "failover")
+	require.NoError(t, err)
+	require.NoError(t, p.Validate())
+	plan, err := p.Plan(t.Context(), nil)
+	require.NoError(t, err)
+	require.NotEmpty(t, plan.Blockers(), "the leader still answers")
 }
