@@ -61,8 +61,8 @@
 // # How long a check counts
 //
 // check-service and check-scope are about the start. check-machine and drain must hold until machine-down, old-agent
-// until release-schedules, check-agent and interrupted until machine-up: they are looked at again when a run is resumed
-// and after a wait for a person. From machine-up on the steps ask by themselves who answers.
+// until release-schedules, check-agent until rerun-interrupted and interrupted until machine-up: they are looked at again
+// when a run is resumed and after a wait for a person. From rerun-interrupted on the steps ask by themselves who answers.
 //
 // # Outage
 //

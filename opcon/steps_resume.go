@@ -251,7 +251,8 @@ func (r *resume) checkAgent() failover.Step {
 			return obs, nil
 		})
 	s.Kind, s.Wait, s.Timeout = failover.Check, true, max(r.c.settleTime(), time.Second)
-	s.Guards = r.o.Prefix + stepUp // from there on the steps ask by themselves, and open the line anew
+	// From the decisions on the steps ask by themselves, and open the line anew where the wrong host answers.
+	s.Guards = r.o.Prefix + stepRerun
 	return s
 }
 
