@@ -19,7 +19,7 @@ import (
 	"github.com/01b61c5c/failover/failovertest"
 )
 
-var kills = flag.Int("kills", 2000, "how often a process is killed")
+var kills = flag.Int("kills", defaultKills, "how often a process is killed")
 
 const killDir = "FAILOVER_TEST_KILL_DIR"
 

@@ -14,8 +14,9 @@ fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# The engine's histories are explored without the race detector, which would allow a tenth of them in the same time.
-"$go" test -count=1 -v -run '^TestExplore' . | grep -E 'histories|violat|in the history|^(---|ok|FAIL|panic)'
+# The engine's histories are explored, and its processes killed, without the race detector, which would allow a tenth of that in the
+# same time.
+"$go" test -count=1 -v -run '^Test(Explore|KillAt)' . | grep -E 'histories|kills|violat|in the history|^(---|ok|FAIL|panic)'
 explored=${PIPESTATUS[0]}
 
 # What is shown while it runs: a line per package with its time, and each failure. Programs under test print lines of their own that

@@ -4,3 +4,6 @@ package failover_test
 
 // exploreDisturbances is what takes less than a minute.
 const exploreDisturbances = 3
+
+// defaultKills is how often TestKillAtRandomInstants kills a process.
+const defaultKills = 2000
