@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -191,9 +192,12 @@ func TestASlowObserverLosesProgressAndNoRecords(t *testing.T) {
 			return w.throw("a")(ctx)
 		}
 		o := options(failovertest.Journal(t))
+		var mu sync.Mutex
 		kinds := map[failover.EventKind]int{}
 		o.Observer = func(e failover.Event) {
+			mu.Lock()
 			kinds[e.Kind]++
+			mu.Unlock()
 			time.Sleep(10 * time.Second)
 		}
 		began := time.Now()
@@ -202,6 +206,8 @@ func TestASlowObserverLosesProgressAndNoRecords(t *testing.T) {
 		assert.Less(t, time.Since(began), time.Minute)
 		assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "a"))
 		time.Sleep(24 * time.Hour)
+		mu.Lock()
+		defer mu.Unlock()
 		assert.Less(t, kinds[failover.EventProgress], 1000)
 		assert.Equal(t, 1, kinds[failover.EventRunEnded])
 		assert.Equal(t, 1, kinds[failover.EventIntent])

@@ -30,7 +30,12 @@ main() {
 	seen=$(look "" "" "" "$state" $names)
 	me=$(printf '%s\n' "$seen" | sed -n 's/^me=//p')
 	foreign=$(printf '%s\n' "$seen" | sed -n 's/^named=//p')
-	[ -z "$foreign" ] || { printf '@@FOREIGN %s\n' "$foreign"; exit 80; }
+	if [ -n "$foreign" ]; then
+		# What runs may be this very run, launched by somebody who was faster: then its folder was made before it fired.
+		[ ! -d "$dir" ] || { echo "@@KNOWN $run"; exit 72; }
+		printf '@@FOREIGN %s\n' "$foreign"
+		exit 80
+	fi
 	[ -n "$me" ] || { echo "@@UNSEEN $(printf '%s\n' "$seen" | sed -n 's/^unseen=//p')"; exit 79; }
 	mark "$dir" || { echo "@@KNOWN $run"; exit 72; }
 	# From here on nobody else can launch this run, and before nohup nothing can fire.
