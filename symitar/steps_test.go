@@ -2,77 +2,34 @@ package symitar_test
 
 import (
 	"os"
-	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/symitar"
 	"github.com/01b61c5c/failover/symitar/symitartest"
 )
-
-// documented returns the step IDs and kinds that doc.go numbers under a heading.
-func documented(t *testing.T, heading string) []string {
-	t.Helper()
-	text, err := os.ReadFile("doc.go")
-	require.NoError(t, err)
-	_, part, found := strings.Cut(string(text), "// # "+heading+"\n")
-	require.True(t, found)
-	part, _, _ = strings.Cut(part, "\n// # ")
-	var list []string
-	for i, m := range regexp.MustCompile(`(?m)^//\t *([0-9]+)\. (\S+) +(check|change|once|manual)`).FindAllStringSubmatch(part, -1) {
-		require.Equal(t, i+1, atoi(t, m[1]), "the numbers are in order")
-		list = append(list, m[2]+" "+m[3])
-	}
-	return list
-}
-
-func atoi(t *testing.T, s string) int {
-	t.Helper()
-	n := 0
-	for _, r := range s {
-		n = n*10 + int(r-'0')
-	}
-	return n
-}
-
-func actual(p failover.Procedure, without ...string) []string {
-	var list []string
-	for _, s := range p.Steps {
-		skip := false
-		for _, w := range without {
-			skip = skip || s.ID == "verify/"+w
-		}
-		if !skip {
-			list = append(list, s.ID+" "+s.Kind.String())
-		}
-	}
-	return list
-}
 
 func TestDocumentedStepsAreTheProcedures(t *testing.T) {
 	sim, err := symitartest.NewPair()
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = sim.Close() })
 	cfg := sim.Config()
+	cfg.Verify = nil // the site's own steps are on no list
 	pair, err := symitar.NewPair(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = pair.Close() })
-	var site []string
-	for _, v := range cfg.Verify {
-		site = append(site, v.Name)
-	}
 	there, err := symitar.Switchover(pair)
 	require.NoError(t, err)
 	back, err := symitar.Failback(pair)
 	require.NoError(t, err)
 	gone, err := symitar.Failover(pair, failover.Statement{By: "a", Says: "b", Reason: "c"})
 	require.NoError(t, err)
-	require.Equal(t, documented(t, "Steps of Switchover"), actual(there, site...))
-	require.Equal(t, documented(t, "Steps of Switchover"), actual(back, site...))
-	require.Equal(t, documented(t, "Steps of Failover"), actual(gone, site...))
+	failovertest.Documented(t, "doc.go", map[string]failover.Procedure{"Steps of Switchover": there, "Steps of Failover": gone})
+	failovertest.Documented(t, "doc.go", map[string]failover.Procedure{"Steps of Switchover": back})
 	for _, p := range []failover.Procedure{there, back, gone} {
 		require.Equal(t, failover.Window{From: "macro/run", To: "verify/roles"}, p.Outage)
 		require.NotNil(t, p.Lock, "every procedure runs under the pair's lock")
