@@ -232,7 +232,7 @@ backup too, in Options.Before, when the last minute matters. Branding under web\
  8. offline/group: take the group offline (change)
  9. offline/guard: make the new version's service on the passive node unstartable (change)
  10. offline/down: the group is offline as a whole (check)
- 11. move/move: change ownership of the offline group to the active node (once)
+ 11. move/move: move the group to the active node (once)
  12. move/clear: remove the move request (change)
  13. restore/disk-online: bring the shared disk alone online on the active node (change)
  14. restore/config: put the configuration back as it was backed up; what was changed since is lost (change)
