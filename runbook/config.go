@@ -57,6 +57,9 @@ func wrongValue(raw []byte, err error) string {
 		return fmt.Sprintf("[%d:%d] %s is %s, and %s is wanted", wrong.Token.Position.Line, wrong.Token.Position.Column,
 			strconv.Quote(wrong.Token.Value), kindWord(wrong.SrcType), kindWord(wrong.DstType))
 	}
+	if wrong, ok := errors.AsType[*yaml.UnexpectedNodeTypeError](err); ok && wrong.Token != nil && wrong.Token.Prev != nil && wrong.Token.Prev.Prev != nil {
+		return strconv.Quote(wrong.Token.Prev.Prev.Value) + ": " + oneLine(yaml.FormatError(err, false, false))
+	}
 	if _, placed := err.(yaml.Error); !placed { //nolint:errorlint // the decoder's own errors name the place
 		if at := places(raw, func(text string) bool { return strings.Contains(err.Error(), strconv.Quote(text)) }); len(at) > 0 {
 			return "at " + strings.Join(at, " or ") + ": " + err.Error()
