@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // grace is how long a function may go on when its context has ended before the run stops waiting for it.
@@ -52,12 +54,5 @@ func do(ctx context.Context, what string, fn func(context.Context) error) error 
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
+	return waiting.For(ctx, d)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // Option sets how [New], [NewWindows] and [NewPacemaker] build a cluster.
@@ -291,12 +292,5 @@ func (c *core) resource(ctx context.Context, avoid, name string) (Resource, erro
 
 // pause waits for one poll interval or the end of the context.
 func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
+	return waiting.For(ctx, d)
 }

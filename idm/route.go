@@ -11,6 +11,7 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/internal/fanout"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // Defaults of a Route.
@@ -235,14 +236,7 @@ func pause(ctx context.Context, d time.Duration) error {
 		<-t
 		defer func() { t <- struct{}{} }()
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
+	return waiting.For(ctx, d)
 }
 
 // stopNote is what stood on the source before anything was stopped.

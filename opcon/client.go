@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // maxRequests is how many requests are under way at once. Heavier use has exhausted the server's database pool
@@ -79,14 +81,7 @@ func (c *Client) Close(ctx context.Context) error {
 func (c *Client) Host() string { return c.host }
 
 func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
+	return waiting.For(ctx, d)
 }
 
 // noteClock reads the apiServerTime header (seen in client code), the only clock that decides what "today" is.

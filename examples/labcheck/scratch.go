@@ -11,6 +11,7 @@ import (
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/examples/internal/edir"
 	"github.com/01b61c5c/failover/idm"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // scratchDriver is the one driver labcheck changes.
@@ -277,12 +278,5 @@ func (s scratchDriver) until(ctx context.Context, want idm.State) error {
 }
 
 func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return waiting.For(ctx, d)
 }
