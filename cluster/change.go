@@ -62,22 +62,32 @@ func (c *core) Pause(ctx context.Context, node string, o PauseOptions) error {
 	if o.Drain != DrainGroups && o.Drain != KeepGroups {
 		return failover.Invalid("PauseOptions.Drain", fmt.Sprintf("is %d", o.Drain), "use DrainGroups or KeepGroups")
 	}
+	drained := map[string]State{} // the groups that were seen on the node, with how they stood first
 	return c.change(ctx, op, node, "paused", StateOptions{Timeout: o.Timeout, Poll: o.Poll, Settle: o.Settle},
 		func(ctx context.Context, avoid string) (reading, error) {
 			s, n, err := c.node(ctx, op, avoid, node)
 			if err != nil {
 				return reading{}, err
 			}
-			holds := 0
+			holds, moving, down, failed := 0, 0, "", n.DrainFailed
 			for _, g := range s.Groups {
-				if g.Owner == node && !g.Core && g.State != Offline {
-					holds++
+				was, left := drained[g.Name]
+				switch {
+				case g.Core:
+				case g.Owner == node && g.State != Offline:
+					if holds++; !left {
+						drained[g.Name] = g.State
+					}
+				case left && (g.State == Pending || g.Queued):
+					moving++
+				case left && g.State != Online && g.State != was:
+					failed, down = failed || g.State == Failed, down+"; "+g.String()
 				}
 			}
 			paused := n.State == NodePaused
-			return reading{text: fmt.Sprintf("%s is %s with %d groups", n.Name, n.State, holds),
-				done:   paused && !n.Draining && (o.Drain == KeepGroups || holds == 0),
-				moving: n.Draining || paused && holds > 0, failed: n.DrainFailed}, nil
+			return reading{text: fmt.Sprintf("%s is %s with %d groups, %d on their way%s", n.Name, n.State, holds, moving, down),
+				done:   paused && !n.Draining && (o.Drain == KeepGroups || holds+moving == 0 && down == ""),
+				moving: n.Draining || paused && holds+moving > 0, failed: failed}, nil
 		}, func(ctx context.Context, via string) error { return c.d.StartPause(ctx, via, node, o.Drain) })
 }
 

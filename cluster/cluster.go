@@ -41,7 +41,8 @@ type Cluster interface {
 	OfflineResource(ctx context.Context, resource string, o StateOptions) error
 	// OnlineResource brings one resource up, with what it depends on and nothing else. Safe to repeat.
 	OnlineResource(ctx context.Context, resource string, o StateOptions) error
-	// Pause makes the node take no groups, moving its groups away first when told to. Safe to repeat.
+	// Pause makes the node take no groups, moving its groups away first when told to: it returns when each of them is online
+	// elsewhere. Safe to repeat.
 	Pause(ctx context.Context, node string, o PauseOptions) error
 	// Resume makes a paused node a full member again, without bringing anything back to it. Safe to repeat.
 	Resume(ctx context.Context, node string, o StateOptions) error

@@ -187,6 +187,7 @@ func TestStates(t *testing.T) {
 
 		require.NoError(t, c.Pause(t.Context(), "EFT02", cluster.PauseOptions{Timeout: time.Second, Poll: time.Millisecond}))
 		require.Equal(t, "EFT01", state(t, sim).Group(group).Owner, "drained")
+		require.Equal(t, cluster.Online, state(t, sim).GroupState(group), "what was drained is up again before the call ends")
 		require.NoError(t, c.Resume(t.Context(), "EFT02", o))
 		require.Equal(t, "EFT01", state(t, sim).Group(group).Owner, "nothing is brought back")
 
