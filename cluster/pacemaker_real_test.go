@@ -262,7 +262,7 @@ func (r *real) addresses() []cluster.Address {
 
 func (r *real) open(t *testing.T, nodes []cluster.Address) cluster.Cluster {
 	t.Helper()
-	c, err := cluster.NewPacemaker(nodes, cluster.PacemakerOptions{Services: map[string]string{"eft-svc": "store"}})
+	c, err := cluster.NewPacemaker(cluster.PacemakerConfig{Nodes: nodes, Services: map[string]string{"eft-svc": "store"}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
 	return c
@@ -559,7 +559,7 @@ func drive() int {
 		nodes = append(nodes, cluster.Address{Node: p.Nodes[i], SSH: failover.SSH{Address: p.Addresses[i], User: "root", HostKeys: p.Host[i],
 			Key: func(context.Context) (failover.Secret, error) { return failover.NewSecret(string(key)), nil }}})
 	}
-	c, err := cluster.NewPacemaker(nodes, cluster.PacemakerOptions{})
+	c, err := cluster.NewPacemaker(cluster.PacemakerConfig{Nodes: nodes})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2

@@ -114,7 +114,7 @@ func pacemakerOn(t *testing.T, handle remotetest.Handler) (*Pacemaker, *remotete
 	t.Helper()
 	srv, err := remotetest.NewServer(handle)
 	require.NoError(t, err)
-	c, err := NewPacemaker([]Address{{Node: "n1", SSH: srv.SSH()}}, PacemakerOptions{})
+	c, err := NewPacemaker(PacemakerConfig{Nodes: []Address{{Node: "n1", SSH: srv.SSH()}}})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, c.Close())

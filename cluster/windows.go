@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"regexp"
 	"strconv"
 	"strings"
@@ -26,11 +28,15 @@ const (
 	PowerShell7
 )
 
-// WindowsOptions describes a Windows cluster. The zero value uses Windows PowerShell 5.1.
-type WindowsOptions struct {
-	PowerShell PowerShell
-	// Dial replaces the TCP dialer, for sites that go through a proxy.
-	Dial Dialer
+// WindowsConfig describes a Windows cluster. The zero value of a field but Nodes is the default that its comment names.
+type WindowsConfig struct {
+	Nodes      []Address  // every node that can be asked
+	PowerShell PowerShell // the zero value is Windows PowerShell 5.1
+
+	Logger      *slog.Logger  // see Config
+	CallTimeout time.Duration // see Config
+	// Dial replaces the TCP dialer, for sites that go through a proxy; nil dials directly.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Windows is a Windows Server Failover Cluster reached over SSH (Win32-OpenSSH) to any of its nodes.
@@ -53,22 +59,22 @@ type Windows struct {
 }
 
 // NewWindows prepares a Windows cluster. It connects to nothing. Close it when done.
-func NewWindows(nodes []Address, o WindowsOptions, opts ...Option) (*Windows, error) {
+func NewWindows(conf WindowsConfig) (*Windows, error) {
 	d := &windowsDriver{}
-	switch o.PowerShell {
+	switch conf.PowerShell {
 	case PowerShell51:
 		d.program = powershell.Windows
 	case PowerShell7:
 		d.program = powershell.Seven
 	default:
-		return nil, failover.Invalid("WindowsOptions.PowerShell", fmt.Sprintf("is %d", o.PowerShell), "use PowerShell51 or PowerShell7")
+		return nil, failover.Invalid("WindowsConfig.PowerShell", fmt.Sprintf("is %d", conf.PowerShell), "use PowerShell51 or PowerShell7")
 	}
-	hosts, err := openHosts(nodes, o.Dial, d.Check)
+	hosts, err := openHosts(conf.Nodes, conf.Dial, conf.Logger, d.Check)
 	if err != nil {
 		return nil, err
 	}
 	d.hosts = hosts
-	c, err := New(d, opts...)
+	c, err := New(d, Config{Logger: conf.Logger, CallTimeout: conf.CallTimeout})
 	if err != nil {
 		return nil, errors.Join(err, hosts.close())
 	}

@@ -151,7 +151,7 @@ func TestUpgradeOnARealCluster(t *testing.T) {
 		nodes[n.Name] = node
 		require.NoError(t, os.MkdirAll(filepath.Join(root, n.Name), 0o755))
 	}
-	c, err := cluster.NewPacemaker(addresses, cluster.PacemakerOptions{Services: map[string]string{"eft-svc": "eft"}})
+	c, err := cluster.NewPacemaker(cluster.PacemakerConfig{Nodes: addresses, Services: map[string]string{"eft-svc": "eft"}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
 	var g cluster.Group

@@ -166,16 +166,12 @@ func (s site) options(open *connections) (eft.Options, error) {
 }
 
 func (s site) cluster() (*cluster.Windows, error) {
-	var options []cluster.Option
-	if s.Windows.RequestTimeout != 0 {
-		options = append(options, cluster.WithRequestTimeout(time.Duration(s.Windows.RequestTimeout)))
-	}
-	var o cluster.WindowsOptions
+	conf := cluster.WindowsConfig{CallTimeout: time.Duration(s.Windows.RequestTimeout), Nodes: []cluster.Address{
+		{Node: s.Active.Name, SSH: s.Active.SSH.Target(s.Passive.SSH)}, {Node: s.Passive.Name, SSH: s.Passive.SSH.Target(s.Active.SSH)}}}
 	if s.Windows.PowerShell7 {
-		o.PowerShell = cluster.PowerShell7
+		conf.PowerShell = cluster.PowerShell7
 	}
-	return cluster.NewWindows([]cluster.Address{{Node: s.Active.Name, SSH: s.Active.SSH.Target(s.Passive.SSH)},
-		{Node: s.Passive.Name, SSH: s.Passive.SSH.Target(s.Active.SSH)}}, o, options...)
+	return cluster.NewWindows(conf)
 }
 
 // open prepares one node. It knows the keys of the other one, so that a machine found at the wrong address is named.
