@@ -66,10 +66,10 @@ type PacemakerConfig struct {
 type Privilege int
 
 const (
-	// AsIs uses the account's own rights.
-	AsIs Privilege = iota
-	// Sudo puts "sudo -n" before every command.
-	Sudo
+	// PrivilegeOwn uses the account's own rights.
+	PrivilegeOwn Privilege = iota
+	// PrivilegeSudo puts "sudo -n" before every command.
+	PrivilegeSudo
 )
 
 // Pacemaker is a Pacemaker cluster reached over SSH to any of its nodes.
@@ -79,7 +79,7 @@ const (
 // would hold the group for ever. A mark in the cluster's configuration (property failover-move-GROUP) tells our
 // constraint from an administrator's, so that a later run finds and clears what a crash left.
 //
-// Pausing is standby, which always moves the node's groups away: KeepGroups is refused with ErrNotSupported. Failback
+// Pausing is standby, which always moves the node's groups away: DrainNothing is refused with ErrNotSupported. Failback
 // is resource-stickiness. SetService is refused with ErrNotSupported: the service is part of the resource's type.
 // The lock is the cluster property failover-lock, changed by compare-and-set inside the cluster's configuration.
 // Clones and bundles are not read.
@@ -92,8 +92,8 @@ type Pacemaker struct {
 // NewPacemaker prepares a Pacemaker cluster. It connects to nothing. Close it when done.
 func NewPacemaker(conf PacemakerConfig) (*Pacemaker, error) {
 	d := &pacemakerDriver{conf: conf}
-	if conf.Privilege != AsIs && conf.Privilege != Sudo {
-		return nil, failover.Invalid("PacemakerConfig.Privilege", fmt.Sprintf("is %d", conf.Privilege), "use AsIs or Sudo")
+	if conf.Privilege != PrivilegeOwn && conf.Privilege != PrivilegeSudo {
+		return nil, failover.Invalid("PacemakerConfig.Privilege", fmt.Sprintf("is %d", conf.Privilege), "use PrivilegeOwn or PrivilegeSudo")
 	}
 	d.conf.Services = maps.Clone(conf.Services)
 	hosts, err := openHosts(conf.Nodes, conf.Dial, conf.Logger, d.Check)
@@ -151,7 +151,7 @@ func (d *pacemakerDriver) run(ctx context.Context, op, via, script string, args 
 		return nil, err
 	}
 	line := remote.ShellLine("/bin/sh", script, args...)
-	if d.conf.Privilege == Sudo {
+	if d.conf.Privilege == PrivilegeSudo {
 		line = "sudo -n " + line
 	}
 	res, err := host.Run(ctx, remote.Command{Name: op, Line: line, MaxOutput: 64 << 20})
@@ -307,7 +307,7 @@ func (d *pacemakerDriver) meta(ctx context.Context, op, via, resource, name, val
 }
 
 func (d *pacemakerDriver) StartPause(ctx context.Context, via, node string, drain Drain) error {
-	if drain == KeepGroups {
+	if drain == DrainNothing {
 		return &failover.Error{Op: "pause node", Target: node, Outcome: failover.NotApplied, Next: "use DrainGroups", Err: fmt.Errorf("%w: standby always moves the groups away", ErrNotSupported)}
 	}
 	_, err := d.run(ctx, "pause node", via, standbyScript, node, "on")

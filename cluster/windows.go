@@ -189,7 +189,7 @@ func (d *windowsDriver) StartResourceOnline(ctx context.Context, via, resource s
 
 func (d *windowsDriver) StartPause(ctx context.Context, via, node string, drain Drain) error {
 	want := "drain"
-	if drain == KeepGroups {
+	if drain == DrainNothing {
 		want = "pause"
 	}
 	return d.run(ctx, "pause node", via, wsfc.NodeState, wsfc.Request{Node: node, Want: want}, nil)
@@ -253,9 +253,9 @@ func windowsSnapshot(s wsfc.State, via string) Snapshot {
 			Quarantined: n.Info&nodeQuarantined != 0, Build: n.Build, Raw: fmt.Sprintf("%s (%d), drain %s", n.State, n.Code, n.Drain)})
 	}
 	for _, g := range s.Groups {
-		state, ok := map[wsfc.Number]State{0: Online, 1: Offline, 2: Failed, 3: Partial, 4: Pending}[g.Code]
+		state, ok := map[wsfc.Number]State{0: StateOnline, 1: StateOffline, 2: StateFailed, 3: StatePartial, 4: StatePending}[g.Code]
 		if !ok {
-			state = Unknown
+			state = StateUnknown
 		}
 		policy := map[wsfc.Number]FailbackPolicy{0: FailbackPrevented, 1: FailbackAllowed}[g.Failback]
 		group := Group{Name: g.Name, Owner: g.Owner, State: state, Core: g.Core, Locked: g.Locked || g.Info > 0 && g.Info&groupLocked != 0,
@@ -277,9 +277,9 @@ func windowsSnapshot(s wsfc.State, via string) Snapshot {
 var dependency = regexp.MustCompile(`\[([^\]]*)\]`)
 
 func windowsResource(r wsfc.Resource) Resource {
-	state, ok := map[wsfc.Number]State{1: Pending, 2: Online, 3: Offline, 4: Failed, 128: Pending, 129: Pending, 130: Pending}[r.Code]
+	state, ok := map[wsfc.Number]State{1: StatePending, 2: StateOnline, 3: StateOffline, 4: StateFailed, 128: StatePending, 129: StatePending, 130: StatePending}[r.Code]
 	if !ok {
-		state = Unknown
+		state = StateUnknown
 	}
 	v := Resource{Name: r.Name, Group: r.Group, Owner: r.Owner, Type: r.Type, State: state, Possible: r.Possible, Service: r.Service, Core: r.Core,
 		Disk: r.Type == "Physical Disk", Maintenance: r.Maintenance, Raw: fmt.Sprintf("%s (%d)", r.State, r.Code)}

@@ -102,7 +102,7 @@ func TestNamesAreNeverExecuted(t *testing.T) {
 		sim, nodes, c := windows(t, clustertest.TwoNodes("EFT01", "EFT02", name, "svc"))
 		// A wildcard must not reach the others.
 		require.NoError(t, sim.Update(func(m *clustertest.Model) error {
-			m.Groups = append(m.Groups, &clustertest.Group{Name: "EFT Other", Owner: "EFT01", Wanted: cluster.Offline})
+			m.Groups = append(m.Groups, &clustertest.Group{Name: "EFT Other", Owner: "EFT01", Wanted: cluster.StateOffline})
 			return nil
 		}))
 		res, err := c.Move(t.Context(), name, "EFT02", slowMachine)

@@ -75,7 +75,7 @@ func (s clusterSite) open() (cluster.Cluster, io.Closer, error) {
 	case s.Pacemaker != nil:
 		conf := cluster.PacemakerConfig{Nodes: s.addresses(), CallTimeout: limit, Services: s.Pacemaker.Services}
 		if s.Pacemaker.Sudo {
-			conf.Privilege = cluster.Sudo
+			conf.Privilege = cluster.PrivilegeSudo
 		}
 		c, err := cluster.NewPacemaker(conf)
 		if err != nil {

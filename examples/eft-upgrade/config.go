@@ -139,7 +139,7 @@ func (s site) options(open *connections) (eft.Options, error) {
 	switch s.Quiesce.Then {
 	case "", "give-up":
 	case "move-anyway":
-		o.Quiesce.Then = eft.MoveAnyway
+		o.Quiesce.Then = eft.QuiesceMoveAnyway
 	default:
 		return o, failover.Invalid("quiesce.then", fmt.Sprintf("%q is not understood", s.Quiesce.Then), "write give-up or move-anyway")
 	}
@@ -204,7 +204,7 @@ func (i installer) value() (eft.Installer, error) {
 	switch i.Mode {
 	case "operator":
 	case "silent":
-		v.Mode = eft.Silent
+		v.Mode = eft.ModeSilent
 	default:
 		return v, failover.Invalid("installer.mode", fmt.Sprintf("%q is not understood", i.Mode), "write operator or silent")
 	}
