@@ -2,7 +2,6 @@ package idm_test
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"time"
 
@@ -25,7 +24,7 @@ func TestFailoverFromPreparation(t *testing.T) {
 	}), "failover")
 	m.stand("srv2", "", idmtest.Auto)
 	m.resyncs(1)
-	step, _ := r.Step("failover/source-dead")
+	step, _ := r.Step("dead/source-dead")
 	require.Contains(t, step.Found, "srv1 has no power")
 }
 
@@ -107,7 +106,7 @@ func TestAnotherServerInTheSourcesPlace(t *testing.T) {
 			return idm.Dial(ctx, m.tree.Server("srv2").URL(), idm.WithTLS(failover.TLS{Roots: m.tree.Roots()}), admin(), idm.WithExpectedServer("cn=srv1,ou=servers,o=system"))
 		}
 	}), "x")
-	step, _ := r.Step("failover/source-silent")
+	step, _ := r.Step("dead/source-silent")
 	require.Equal(t, "another server answers in the source's place", step.Found)
 	m.stand("srv2", "", idmtest.Auto)
 }
@@ -130,7 +129,7 @@ func TestASourceWithoutItsEngineMayStillStartIt(t *testing.T) {
 // Somebody switches the old server on in the middle of the failover: its drivers start by themselves, and nothing more is started
 // here until the guard has been there.
 func TestTheSourceComesBackInTheMiddleOfAFailover(t *testing.T) {
-	for step, next := range map[string]string{"/enable-manual": "use Switchover", "/start": "run GuardOldServer"} {
+	for step, next := range map[string]string{"start/enable-manual": "use Switchover", "start/start": "run GuardOldServer"} {
 		t.Run(step, func(t *testing.T) {
 			m := newMove(t, pair())
 			old := m.tree.Server("srv1")
@@ -141,9 +140,9 @@ func TestTheSourceComesBackInTheMiddleOfAFailover(t *testing.T) {
 			p := m.failover(func(o *idm.FailoverOptions) { o.TrySource = dial })
 			j, err := failovertest.JournalAt(m.journal("x"))
 			require.NoError(t, err)
-			o := m.options(j, p)
+			o := options(j)
 			o.Observer = func(e failover.Event) {
-				if e.Kind == failover.EventIntent && strings.HasSuffix(e.Step.ID, step) && !old.Up() {
+				if e.Kind == failover.EventIntent && e.Step.ID == step && !old.Up() {
 					if err := old.Start(); err != nil {
 						t.Error(err)
 					}
