@@ -2,6 +2,7 @@ package idm_test
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -170,5 +171,29 @@ func TestTheSourceComesBackInTheMiddleOfAFailover(t *testing.T) {
 			m.mustRun(p, "x")
 			m.stand("srv2", "", idmtest.Auto)
 		})
+	}
+}
+
+// The export that a preparation keeps was taken under its lock, and a failover imports it under another one. Neither is part of
+// what is imported, nor written over.
+func TestFailoverFromTheExportThatAPreparationKept(t *testing.T) {
+	for _, data := range []idm.ServerDataFrom{idm.FromExport, idm.FromExportWhole} {
+		m := newMove(t, idmtest.Config{Drivers: 1, Association: idmtest.AtOnce, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
+		one := open(t, m.tree, "srv1")
+		describe := func(text string) {
+			require.NoError(t, one.Modify(t.Context(), idmtest.DriverSetDN, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("description", text)}))
+		}
+		describe("the office's drivers")
+		m.mustRun(m.prepare(), "prepare")
+		raw, err := os.ReadFile(m.export().Path)
+		require.NoError(t, err)
+		require.NotContains(t, string(raw), "failover-lock")
+		if data == idm.FromExportWhole {
+			describe("somebody wrote over it")
+		}
+		m.tree.Server("srv1").Kill()
+		m.mustRun(m.failover(func(o *idm.FailoverOptions) { o.Data, o.Export = data, m.export() }), "failover")
+		m.stand("srv2", "", idmtest.Auto)
+		require.ElementsMatch(t, []string{"the office's drivers", "failover-lock:free"}, m.tree.Get("srv2", idmtest.DriverSetDN, "description"))
 	}
 }
