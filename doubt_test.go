@@ -140,13 +140,80 @@ func TestARunIsRefusedAfterAnUndoHasBegun(t *testing.T) {
 					assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "a"))
 				}
 				w.on["no"] = true
+				assert.True(t, rep.UndoBegun)
+				assert.Contains(t, rep.String(), "an undo was begun: the journal can only be undone")
 				_, err = p.Run(t.Context(), options(j))
 				require.ErrorIs(t, err, failover.ErrUndone)
+				_, err = p.Plan(t.Context(), j)
+				require.ErrorIs(t, err, failover.ErrUndone, "what a run refuses is not planned")
 				undo = func() error { return w.back("a")(t.Context()) }
 				rep, err = p.Undo(t.Context(), options(j))
 				require.NoError(t, err, "the undo resumes")
 				assert.Equal(t, failover.ResultUndone, rep.Result)
+				assert.NotContains(t, rep.String(), "an undo was begun", "it is at its end")
 			})
+		})
+	}
+}
+
+// What an undo left open stays open when the next attempt is refused.
+func TestARefusedUndoDoesNotCloseAnEarlierOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		a := w.change("a")
+		answers := []error{errLost, refusal("a")}
+		a.Undo = func(context.Context) error {
+			answer := answers[0]
+			answers = answers[1:]
+			return answer
+		}
+		p, lock := procedure(a, w.check("no")), &failovertest.Lock{}
+		p.Lock = lock
+		j := failovertest.Journal(t)
+		_, err := p.Run(t.Context(), options(j))
+		require.ErrorIs(t, err, failover.ErrPrecondition)
+		for len(answers) > 0 {
+			rep, err := p.Undo(t.Context(), options(j))
+			require.ErrorIs(t, err, failover.ErrInDoubt, "the first undo may still take effect")
+			assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "a"))
+			assert.Equal(t, failover.ResultInDoubt, rep.Result)
+			assert.True(t, lock.Held())
+		}
+	})
+}
+
+// The report says what is known now, also when a person settled it after the run.
+func TestThePersonsWordIsInTheResult(t *testing.T) {
+	for _, c := range []struct {
+		outcome failover.Outcome
+		undo    bool
+		want    failover.Result
+		next    string
+	}{
+		{failover.Applied, false, failover.ResultPartWay, "run again with the same journal"},
+		{failover.NotApplied, false, failover.ResultFailed, "run again with the same journal"},
+		{failover.Applied, true, failover.ResultUndone, "undo again with the same journal"},
+		{failover.NotApplied, true, failover.ResultPartWay, "undo again with the same journal"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			a := w.change("a")
+			lost := func(context.Context) error { return errLost }
+			if a.Undo = lost; !c.undo {
+				a.Apply, a.Attempts = lost, 1
+			}
+			p, j := procedure(a), failovertest.Journal(t)
+			rep, err := p.Run(t.Context(), options(j))
+			if c.undo {
+				require.NoError(t, err)
+				rep, err = p.Undo(t.Context(), options(j))
+			}
+			require.ErrorIs(t, err, failover.ErrInDoubt)
+			assert.Equal(t, failover.ResultInDoubt, rep.Result)
+			require.NoError(t, j.Resolve("a", c.outcome, "op", "looked at the target"))
+			assert.Equal(t, c.want, j.Report().Result)
+			assert.Equal(t, failover.ResultInDoubt, j.Report().Runs[len(rep.Runs)-1].Result, "the run ended as it did")
+			assert.Equal(t, c.next, j.Report().Next)
 		})
 	}
 }
@@ -322,6 +389,7 @@ func TestAPersonSettlesAFiringThatCannotBeTold(t *testing.T) {
 	_, err = p.Run(t.Context(), options(j))
 	require.ErrorIs(t, err, failover.ErrInDoubt, "a resumed run asks the probe first")
 	require.NoError(t, j.Resolve("macro", failover.NotApplied, "op", "looked at the target"))
+	assert.Equal(t, failover.ResultFailed, j.Report().Result)
 	_, err = p.Run(t.Context(), options(j))
 	require.NoError(t, err)
 	assert.Equal(t, 1, w.thrown["macro"])

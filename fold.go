@@ -43,9 +43,10 @@ type fact struct {
 // runState is one run or undo.
 type runState struct {
 	RunReport
-	ended bool
-	error string
-	next  string
+	ended   bool
+	settled bool // a person has settled since what was in doubt at its end
+	error   string
+	next    string
 }
 
 // stepState is what the records say about one step.
@@ -154,6 +155,9 @@ func (f *fold) apply(rec record) {
 	}
 	was := *st
 	st.apply(rec, len(f.runs))
+	if rec.Type == recConfirm || rec.Type == recResolve {
+		f.word(rec.Type)
+	}
 	if o := f.outages[f.parts[rec.Step]]; o != nil {
 		o.apply(rec, was, *st)
 	}
@@ -196,6 +200,31 @@ func (f *fold) endRun(rec record) {
 	run := &f.runs[len(f.runs)-1]
 	run.Ended, run.Result, run.ended, run.error, run.next = rec.At, rec.Result, true, rec.Error, rec.Next
 	run.Error = rec.Error
+}
+
+// result is the word for a run as things are known now.
+func (f *fold) result(run runState) Result {
+	switch {
+	case run.Result != ResultInDoubt || !run.settled:
+		return run.Result
+	case f.halfWay():
+		return ResultPartWay
+	case run.Undo:
+		return ResultUndone
+	}
+	return ResultFailed
+}
+
+// word takes what a person said after the newest run had ended. What else is in doubt stays the first thing to settle.
+func (f *fold) word(kind recordType) {
+	if len(f.runs) == 0 || f.firstInDoubt() != "" {
+		return
+	}
+	run := &f.runs[len(f.runs)-1]
+	run.settled = run.settled || kind == recResolve
+	if run.next = "run again with the same journal"; f.undoing {
+		run.next = "undo again with the same journal"
+	}
 }
 
 func (st *stepState) apply(rec record, run int) {

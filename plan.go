@@ -66,7 +66,7 @@ type PlanStep struct {
 
 // Plan observes every step and changes nothing. With the journal of a run that was begun it shows what is done and what a
 // resumed run would do; j may be nil. A step that cannot be observed is part of the plan, with the reason. Plan fails only
-// when the procedure is invalid, does not fit the journal (ErrWrongJournal) or ctx ends.
+// when the procedure is invalid, does not fit the journal (ErrWrongJournal), an undo of it has begun (ErrUndone) or ctx ends.
 //
 // Later steps are observed before the earlier ones have run, so a plan shows where things stand, not a simulation.
 func (p Procedure) Plan(ctx context.Context, j *Journal) (Plan, error) {
@@ -81,6 +81,9 @@ func (p Procedure) Plan(ctx context.Context, j *Journal) (Plan, error) {
 	runs := len(j.fold.runs)
 	j.mu.Unlock()
 	if err != nil {
+		return Plan{}, err
+	}
+	if err := j.undoBegun("plan"); err != nil {
 		return Plan{}, err
 	}
 	r := p.over(j)

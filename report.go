@@ -16,8 +16,9 @@ type Report struct {
 	Library    string       `json:"library,omitempty"`    // the version of this module there
 	Changed    []string     `json:"changed,omitempty"`    // what differs from the procedure with which the journal was begun
 	Journal    string       `json:"journal"`              // the journal's ID
-	Result     Result       `json:"result"`               // how the newest run ended
+	Result     Result       `json:"result"`               // how the newest run ended, and what a person has settled since
 	Undo       bool         `json:"undo,omitempty"`       // the newest run was an undo
+	UndoBegun  bool         `json:"undo_begun,omitempty"` // an undo was begun, even if it was refused: the journal can only be undone
 	Began      time.Time    `json:"began"`                // UTC, of the journal
 	Ended      time.Time    `json:"ended"`                // UTC, of the newest record
 	Runs       []RunReport  `json:"runs,omitempty"`       // undos included
@@ -87,11 +88,12 @@ func (j *Journal) Report() *Report {
 	defer j.mu.Unlock()
 	f, def := j.fold, j.fold.def()
 	rep := &Report{Procedure: def.Name, Definition: def.Hash, Parameters: def.Parameters, Program: def.Program, Library: def.Library,
-		Journal: j.head.ID, Began: j.head.At, Ended: f.lastAt, Outages: f.outageList(), Decisions: slices.Clone(f.log), Changed: f.changed()}
+		Journal: j.head.ID, Began: j.head.At, Ended: f.lastAt, Outages: f.outageList(), Decisions: slices.Clone(f.log),
+		Changed: f.changed(), UndoBegun: f.undoing}
 	for i, run := range f.runs {
 		rep.Runs = append(rep.Runs, run.RunReport)
 		if i == len(f.runs)-1 {
-			rep.Result, rep.Undo, rep.Error, rep.Next = run.Result, run.Undo, run.error, run.next
+			rep.Result, rep.Undo, rep.Error, rep.Next = f.result(run), run.Undo, run.error, run.next
 			if !run.ended {
 				rep.Runs[i].Ended = f.lastAt
 			}

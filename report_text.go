@@ -33,6 +33,9 @@ func (r *Report) String() string {
 	for _, d := range r.Decisions {
 		fmt.Fprintf(&b, "  %s\n", d)
 	}
+	if r.UndoBegun && r.Result != ResultUndone {
+		b.WriteString("  an undo was begun: the journal can only be undone\n")
+	}
 	for _, c := range r.Changed {
 		fmt.Fprintf(&b, "  changed since it was begun: %s\n", oneLine(c))
 	}

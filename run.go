@@ -120,9 +120,8 @@ func (p Procedure) Run(ctx context.Context, o RunOptions) (*Report, error) {
 		return nil, err
 	}
 	defer r.j.leave()
-	if id := r.undoBegun(); id != "" {
-		return r.j.Report(), &Error{Op: "run", Target: p.Name, Outcome: NotApplied, Next: "finish the undo, then begin a new journal",
-			Err: fmt.Errorf("%w: %s", ErrUndone, id)}
+	if err := r.j.undoBegun("run"); err != nil {
+		return r.j.Report(), err
 	}
 	return r.do(ctx, recRun, r.steps)
 }
@@ -194,18 +193,14 @@ func (p Procedure) guards(from, to int, index map[string]int, guards []int) {
 	}
 }
 
-func (r *run) undoBegun() string {
-	r.j.mu.Lock()
-	defer r.j.mu.Unlock()
-	for _, s := range r.p.Steps {
-		if st := r.j.fold.step(s.ID); st.undoOpen || st.undone {
-			return s.ID
-		}
+// undoBegun refuses what would go forward after an undo has begun.
+func (j *Journal) undoBegun(op string) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.fold.undoing {
+		return nil
 	}
-	if r.j.fold.undoing {
-		return "an undo was begun"
-	}
-	return ""
+	return &Error{Op: op, Target: j.fold.def().Name, Outcome: NotApplied, Next: "finish the undo, then begin a new journal", Err: ErrUndone}
 }
 
 // do records the beginning, works under the lock and records the end.

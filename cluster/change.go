@@ -9,14 +9,14 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// Offline implements Cluster.
+// StateOffline implements Cluster.
 func (c *core) Offline(ctx context.Context, group string, o StateOptions) error {
-	return c.groupState(ctx, "take group offline", group, Offline, o, c.d.StartOffline)
+	return c.groupState(ctx, "take group offline", group, StateOffline, o, c.d.StartOffline)
 }
 
-// Online implements Cluster.
+// StateOnline implements Cluster.
 func (c *core) Online(ctx context.Context, group string, o StateOptions) error {
-	return c.groupState(ctx, "bring group online", group, Online, o, c.d.StartOnline)
+	return c.groupState(ctx, "bring group online", group, StateOnline, o, c.d.StartOnline)
 }
 
 func (c *core) groupState(ctx context.Context, op, group string, want State, o StateOptions, start func(context.Context, string, string) error) error {
@@ -28,18 +28,18 @@ func (c *core) groupState(ctx context.Context, op, group string, want State, o S
 		if err == nil && g.Unmanaged {
 			return reading{}, refuse(op, group, "end the maintenance of the group or the cluster", ErrUnmanaged, "%s", g)
 		}
-		return reading{text: g.String(), done: g.State == want, moving: g.State == Pending || g.Queued, failed: g.State == Failed && want != Failed}, err
+		return reading{text: g.String(), done: g.State == want, moving: g.State == StatePending || g.Queued, failed: g.State == StateFailed && want != StateFailed}, err
 	}, func(ctx context.Context, via string) error { return start(ctx, via, group) })
 }
 
 // OfflineResource implements Cluster.
 func (c *core) OfflineResource(ctx context.Context, resource string, o StateOptions) error {
-	return c.resourceState(ctx, "take resource offline", resource, Offline, o, c.d.StartResourceOffline)
+	return c.resourceState(ctx, "take resource offline", resource, StateOffline, o, c.d.StartResourceOffline)
 }
 
 // OnlineResource implements Cluster.
 func (c *core) OnlineResource(ctx context.Context, resource string, o StateOptions) error {
-	return c.resourceState(ctx, "bring resource online", resource, Online, o, c.d.StartResourceOnline)
+	return c.resourceState(ctx, "bring resource online", resource, StateOnline, o, c.d.StartResourceOnline)
 }
 
 func (c *core) resourceState(ctx context.Context, op, resource string, want State, o StateOptions, start func(context.Context, string, string) error) error {
@@ -49,7 +49,7 @@ func (c *core) resourceState(ctx context.Context, op, resource string, want Stat
 	return c.change(ctx, op, resource, want.String(), o, func(ctx context.Context, avoid string) (reading, error) {
 		r, err := c.resource(ctx, avoid, resource)
 		return reading{text: fmt.Sprintf("%s is %s on %s", r.Name, r.State, r.Owner), done: r.State == want,
-			moving: r.State == Pending, failed: r.State == Failed}, err
+			moving: r.State == StatePending, failed: r.State == StateFailed}, err
 	}, func(ctx context.Context, via string) error { return start(ctx, via, resource) })
 }
 
@@ -59,8 +59,8 @@ func (c *core) Pause(ctx context.Context, node string, o PauseOptions) error {
 	if err := c.d.Check("node", node); err != nil {
 		return err
 	}
-	if o.Drain != DrainGroups && o.Drain != KeepGroups {
-		return failover.Invalid("PauseOptions.Drain", fmt.Sprintf("is %d", o.Drain), "use DrainGroups or KeepGroups")
+	if o.Drain != DrainGroups && o.Drain != DrainNothing {
+		return failover.Invalid("PauseOptions.Drain", fmt.Sprintf("is %d", o.Drain), "use DrainGroups or DrainNothing")
 	}
 	drained := map[string]State{} // the groups that were seen on the node, with how they stood first
 	return c.change(ctx, op, node, "paused", StateOptions{Timeout: o.Timeout, Poll: o.Poll, Settle: o.Settle},
@@ -74,19 +74,19 @@ func (c *core) Pause(ctx context.Context, node string, o PauseOptions) error {
 				was, left := drained[g.Name]
 				switch {
 				case g.Core:
-				case g.Owner == node && g.State != Offline:
+				case g.Owner == node && g.State != StateOffline:
 					if holds++; !left {
 						drained[g.Name] = g.State
 					}
-				case left && (g.State == Pending || g.Queued):
+				case left && (g.State == StatePending || g.Queued):
 					moving++
-				case left && g.State != Online && g.State != was:
-					failed, down = failed || g.State == Failed, down+"; "+g.String()
+				case left && g.State != StateOnline && g.State != was:
+					failed, down = failed || g.State == StateFailed, down+"; "+g.String()
 				}
 			}
 			paused := n.State == NodePaused
 			return reading{text: fmt.Sprintf("%s is %s with %d groups, %d on their way%s", n.Name, n.State, holds, moving, down),
-				done:   paused && !n.Draining && (o.Drain == KeepGroups || holds+moving == 0 && down == ""),
+				done:   paused && !n.Draining && (o.Drain == DrainNothing || holds+moving == 0 && down == ""),
 				moving: n.Draining || paused && holds+moving > 0, failed: failed}, nil
 		}, func(ctx context.Context, via string) error { return c.d.StartPause(ctx, via, node, o.Drain) })
 }

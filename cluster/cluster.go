@@ -33,9 +33,9 @@ type Cluster interface {
 	// ClearMove removes the request a move left in the configuration, if the cluster manager keeps one and it is
 	// ours. Safe to repeat; nothing to do on a Windows cluster.
 	ClearMove(ctx context.Context, group string) error
-	// Offline takes the whole group down and returns when it is. Safe to repeat.
+	// StateOffline takes the whole group down and returns when it is. Safe to repeat.
 	Offline(ctx context.Context, group string, o StateOptions) error
-	// Online brings the whole group up and returns when it is. Safe to repeat.
+	// StateOnline brings the whole group up and returns when it is. Safe to repeat.
 	Online(ctx context.Context, group string, o StateOptions) error
 	// OfflineResource takes one resource down, with what depends on it. Safe to repeat.
 	OfflineResource(ctx context.Context, resource string, o StateOptions) error
@@ -88,8 +88,8 @@ const (
 	// DrainGroups moves the node's groups away first. It is the zero value because a paused node with groups on it
 	// is rarely what is wanted.
 	DrainGroups Drain = iota
-	// KeepGroups leaves them where they are. Pacemaker cannot do this: standby always moves them.
-	KeepGroups
+	// DrainNothing leaves them where they are. Pacemaker cannot do this: standby always moves them.
+	DrainNothing
 )
 
 // PauseOptions says how a node is paused.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,29 +15,10 @@ import (
 	"github.com/01b61c5c/failover/internal/waiting"
 )
 
-// Option sets how [New], [NewWindows] and [NewPacemaker] build a cluster.
-type Option func(*core) error
-
-// WithLogger logs which node was asked for what, at debug level, and what was lost, at warning level. Silent without.
-func WithLogger(l *slog.Logger) Option {
-	return func(c *core) error {
-		if l == nil {
-			return failover.Invalid("WithLogger", "is given nil", "leave the option out to log nothing")
-		}
-		c.log = l
-		return nil
-	}
-}
-
-// WithRequestTimeout limits each single request to each single node, connecting included; 45 s without it.
-func WithRequestTimeout(d time.Duration) Option {
-	return func(c *core) error {
-		if d <= 0 {
-			return failover.Invalid("WithRequestTimeout", "is "+d.String(), "give a positive time")
-		}
-		c.perNode = d
-		return nil
-	}
+// Config says how the nodes of a [Driver] are asked. The zero value is the default.
+type Config struct {
+	Logger      *slog.Logger  // which node was asked for what, at debug level, and what was lost, at warning level; nil is silent
+	CallTimeout time.Duration // for each single request to each single node, connecting included; 0 means 45 s
 }
 
 const defaultPerNode = 45 * time.Second
@@ -53,18 +35,19 @@ type core struct {
 }
 
 // New builds a Cluster on a Driver. The clusters of this package are made by NewWindows and NewPacemaker.
-func New(d Driver, opts ...Option) (Cluster, error) {
+func New(d Driver, conf Config) (Cluster, error) {
 	if d == nil {
 		return nil, failover.Invalid("Driver", "is nil", "give a driver")
 	}
 	if len(d.Nodes()) == 0 {
 		return nil, failover.Invalid("Driver.Nodes", "is empty", "give at least one node that can be asked")
 	}
-	c := &core{d: d, log: slog.New(slog.DiscardHandler), perNode: defaultPerNode}
-	for _, opt := range opts {
-		if err := opt(c); err != nil {
-			return nil, err
-		}
+	if conf.CallTimeout < 0 {
+		return nil, failover.Invalid("Config.CallTimeout", "is "+conf.CallTimeout.String(), "use zero for the default")
+	}
+	c := &core{d: d, log: conf.Logger, perNode: cmp.Or(conf.CallTimeout, defaultPerNode)}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
 	}
 	return c, nil
 }

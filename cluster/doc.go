@@ -49,7 +49,7 @@
 //  21. finish/failback: Put the failback setting back as it was
 //  22. finish/verify: See the group stay where it belongs without the guard
 //
-// Steps 18 to 20 are there with [MoveBack] only. Users are cut off during move/move and, with MoveBack, during
+// Steps 18 to 20 are there with [AfterMoveBack] only. Users are cut off during move/move and, with MoveBack, during
 // back/move: from the moment the group's members stop until they are up on the other node. MoveResult.Outage is what
 // the readings showed of it.
 //

@@ -17,7 +17,7 @@ func TestTheDocumentationListsTheSteps(t *testing.T) {
 	require.NoError(t, err)
 	c, err := sim.Cluster()
 	require.NoError(t, err)
-	p, err := cluster.Transfer(c, cluster.TransferOptions{Group: "g", Target: "the target", Then: cluster.MoveBack})
+	p, err := cluster.Transfer(c, cluster.TransferOptions{Group: "g", Target: "the target", Then: cluster.AfterMoveBack})
 	require.NoError(t, err)
 	require.NoError(t, p.Validate())
 	failovertest.Documented(t, "doc.go", map[string]failover.Procedure{"Transfer": p})

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/remote"
 )
-
-// Dialer opens a TCP connection to a node.
-type Dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 // hosts are the nodes of a cluster that can be asked over SSH.
 type hosts struct {
@@ -19,7 +17,8 @@ type hosts struct {
 	byName map[string]*remote.Host
 }
 
-func openHosts(nodes []Address, dial Dialer, check func(field, name string) error) (hosts, error) {
+func openHosts(nodes []Address, dial func(ctx context.Context, network, address string) (net.Conn, error), log *slog.Logger,
+	check func(field, name string) error) (hosts, error) {
 	h := hosts{byName: map[string]*remote.Host{}}
 	if len(nodes) == 0 {
 		return h, failover.Invalid("nodes", "is empty", "give the address of every node; one that is down is passed over")
@@ -37,7 +36,7 @@ func openHosts(nodes []Address, dial Dialer, check func(field, name string) erro
 			return fail(failover.Invalid("nodes", other+" and "+n.Node+" have the same address", "give each node its own fixed address, not one that moves with a group"))
 		}
 		addresses[n.SSH.Address] = n.Node
-		host, err := remote.New(remote.Config{SSH: n.SSH, Dial: dial})
+		host, err := remote.New(remote.Config{SSH: n.SSH, Dial: dial, Logger: log})
 		if err != nil {
 			return fail(fmt.Errorf("node %s: %w", n.Node, err))
 		}

@@ -32,9 +32,9 @@ func (c *core) Move(ctx context.Context, group, node string, o MoveOptions) (Mov
 	res := MoveResult{From: g.Owner, To: node, State: g.State}
 	f := follow{c: c, op: op, group: group, from: g.Owner, to: node, want: g.State, o: o}
 	switch {
-	case g.Owner == node && g.State == Pending:
+	case g.Owner == node && g.State == StatePending:
 		// Somebody's move is arriving; what it was before cannot be read any more, so up is what is waited for.
-		res.State, f.want, f.left = Online, Online, true
+		res.State, f.want, f.left = StateOnline, StateOnline, true
 	case g.Owner == node && leftover(g):
 		f.left = true // a killed run brought it here; what it left is removed below
 	case g.Owner == node:
@@ -121,9 +121,9 @@ func fitToLeave(op string, g Group, node, expect string) error {
 	switch {
 	case g.Owner == "":
 		return refuse(op, g.Name, "find out where the group runs before anything else", ErrOwnerUnknown, "%s", g)
-	case g.Owner == node && g.State == Failed:
+	case g.Owner == node && g.State == StateFailed:
 		return refuse(op, g.Name, "repair the group on its owner", ErrFailed, "%s", g)
-	case g.Owner == node && g.State != Online && g.State != Offline && g.State != Pending:
+	case g.Owner == node && g.State != StateOnline && g.State != StateOffline && g.State != StatePending:
 		return refuse(op, g.Name, "bring up the members that are down", ErrPartial, "%s", g)
 	case g.Owner == node:
 		return nil
@@ -133,9 +133,9 @@ func fitToLeave(op string, g Group, node, expect string) error {
 		return refuse(op, g.Name, "unlock the group or wait for what locks it", ErrGroupLocked, "%s", g)
 	case g.Unmanaged:
 		return refuse(op, g.Name, "end the maintenance of the group or the cluster", ErrUnmanaged, "%s", g)
-	case g.Queued || g.State == Pending:
+	case g.Queued || g.State == StatePending:
 		return refuse(op, g.Name, "wait until the group stands still", ErrBusy, "%s", g)
-	case g.State != Online && g.State != Offline:
+	case g.State != StateOnline && g.State != StateOffline:
 		return refuse(op, g.Name, "repair the group on its owner first", ErrNotOnline, "%s", g)
 	}
 	for _, m := range g.Standing {
@@ -272,7 +272,7 @@ func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
 		return true, f.fail(failover.NotApplied, "find out why the cluster did not move the group, then run again", fmt.Errorf("%w: %s for %s", ErrNotStarted, g, since.Round(time.Second)))
 	}
 	f.left = true
-	if same < 2 || g.State == Pending || g.Owner == "" && g.State != Failed {
+	if same < 2 || g.State == StatePending || g.Owner == "" && g.State != StateFailed {
 		return false, nil
 	}
 	switch {
@@ -280,13 +280,13 @@ func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
 		return true, f.fail(failover.NotApplied, "look in the cluster's log for why the target gave the group up", fmt.Errorf("%w: %s", ErrReturned, g))
 	case same < badReadings || since < f.o.Grace:
 		return false, nil
-	case g.Owner == f.to && g.State == Failed:
+	case g.Owner == f.to && g.State == StateFailed:
 		return true, f.fail(failover.Applied, "repair the group on the target or move it back; the members that failed are named", fmt.Errorf("%w: %s", ErrFailed, g))
 	case g.Owner == f.to:
 		return true, f.fail(failover.Applied, "bring up the members that are down, or move the group back", fmt.Errorf("%w: %s", ErrPartial, g))
 	case g.Owner == f.from:
 		return true, f.fail(failover.NotApplied, "bring the group up again where it is", fmt.Errorf("%w: %s, and it did not come up again", ErrReturned, g))
-	case g.State == Failed && g.Owner == "":
+	case g.State == StateFailed && g.Owner == "":
 		return true, f.fail(failover.Applied, "repair the group; no single node has it", fmt.Errorf("%w: %s", ErrFailed, g))
 	}
 	return true, f.fail(failover.NotApplied, "find out why the cluster placed the group there", fmt.Errorf("%w: %s", ErrElsewhere, g))

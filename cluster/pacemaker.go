@@ -7,11 +7,14 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
+	"net"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/01b61c5c/failover"
@@ -44,25 +47,29 @@ type Address struct {
 	SSH  failover.SSH
 }
 
-// PacemakerOptions describes a Pacemaker cluster. The zero value is a cluster whose SSH account may use the tools.
-type PacemakerOptions struct {
+// PacemakerConfig describes a Pacemaker cluster. The zero value of a field but Nodes is the default that its comment names.
+type PacemakerConfig struct {
+	Nodes []Address // every node that can be asked
 	// Privilege says how the account gets at the tools, which need root or the group haclient.
 	Privilege Privilege
 	// Services names the operating-system service that a resource runs, by resource id, where the resource's agent
 	// does not tell. For systemd, lsb and service resources it does.
 	Services map[string]string
-	// Dial replaces the TCP dialer, for sites that go through a proxy.
-	Dial Dialer
+
+	Logger      *slog.Logger  // see Config
+	CallTimeout time.Duration // see Config
+	// Dial replaces the TCP dialer, for sites that go through a proxy; nil dials directly.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Privilege says how an account gets its rights on a node.
 type Privilege int
 
 const (
-	// AsIs uses the account's own rights.
-	AsIs Privilege = iota
-	// Sudo puts "sudo -n" before every command.
-	Sudo
+	// PrivilegeOwn uses the account's own rights.
+	PrivilegeOwn Privilege = iota
+	// PrivilegeSudo puts "sudo -n" before every command.
+	PrivilegeSudo
 )
 
 // Pacemaker is a Pacemaker cluster reached over SSH to any of its nodes.
@@ -72,7 +79,7 @@ const (
 // would hold the group for ever. A mark in the cluster's configuration (property failover-move-GROUP) tells our
 // constraint from an administrator's, so that a later run finds and clears what a crash left.
 //
-// Pausing is standby, which always moves the node's groups away: KeepGroups is refused with ErrNotSupported. Failback
+// Pausing is standby, which always moves the node's groups away: DrainNothing is refused with ErrNotSupported. Failback
 // is resource-stickiness. SetService is refused with ErrNotSupported: the service is part of the resource's type.
 // The lock is the cluster property failover-lock, changed by compare-and-set inside the cluster's configuration.
 // Clones and bundles are not read.
@@ -83,18 +90,18 @@ type Pacemaker struct {
 }
 
 // NewPacemaker prepares a Pacemaker cluster. It connects to nothing. Close it when done.
-func NewPacemaker(nodes []Address, o PacemakerOptions, opts ...Option) (*Pacemaker, error) {
-	d := &pacemakerDriver{o: o}
-	if o.Privilege != AsIs && o.Privilege != Sudo {
-		return nil, failover.Invalid("PacemakerOptions.Privilege", fmt.Sprintf("is %d", o.Privilege), "use AsIs or Sudo")
+func NewPacemaker(conf PacemakerConfig) (*Pacemaker, error) {
+	d := &pacemakerDriver{conf: conf}
+	if conf.Privilege != PrivilegeOwn && conf.Privilege != PrivilegeSudo {
+		return nil, failover.Invalid("PacemakerConfig.Privilege", fmt.Sprintf("is %d", conf.Privilege), "use PrivilegeOwn or PrivilegeSudo")
 	}
-	d.o.Services = maps.Clone(o.Services)
-	hosts, err := openHosts(nodes, o.Dial, d.Check)
+	d.conf.Services = maps.Clone(conf.Services)
+	hosts, err := openHosts(conf.Nodes, conf.Dial, conf.Logger, d.Check)
 	if err != nil {
 		return nil, err
 	}
 	d.hosts = hosts
-	c, err := New(d, opts...)
+	c, err := New(d, Config{Logger: conf.Logger, CallTimeout: conf.CallTimeout})
 	if err != nil {
 		return nil, errors.Join(err, hosts.close())
 	}
@@ -106,7 +113,7 @@ func (p *Pacemaker) Close() error { return p.d.close() }
 
 type pacemakerDriver struct {
 	hosts
-	o PacemakerOptions
+	conf PacemakerConfig
 }
 
 var (
@@ -144,7 +151,7 @@ func (d *pacemakerDriver) run(ctx context.Context, op, via, script string, args 
 		return nil, err
 	}
 	line := remote.ShellLine("/bin/sh", script, args...)
-	if d.o.Privilege == Sudo {
+	if d.conf.Privilege == PrivilegeSudo {
 		line = "sudo -n " + line
 	}
 	res, err := host.Run(ctx, remote.Command{Name: op, Line: line, MaxOutput: 64 << 20})
@@ -228,7 +235,7 @@ func (d *pacemakerDriver) ReadSnapshot(ctx context.Context, via string) (Snapsho
 	if err != nil {
 		return Snapshot{}, err
 	}
-	return r.snapshot(d.o.Services), nil
+	return r.snapshot(d.conf.Services), nil
 }
 
 func (d *pacemakerDriver) ReadGroup(ctx context.Context, via, group string) (Group, error) {
@@ -300,7 +307,7 @@ func (d *pacemakerDriver) meta(ctx context.Context, op, via, resource, name, val
 }
 
 func (d *pacemakerDriver) StartPause(ctx context.Context, via, node string, drain Drain) error {
-	if drain == KeepGroups {
+	if drain == DrainNothing {
 		return &failover.Error{Op: "pause node", Target: node, Outcome: failover.NotApplied, Next: "use DrainGroups", Err: fmt.Errorf("%w: standby always moves the groups away", ErrNotSupported)}
 	}
 	_, err := d.run(ctx, "pause node", via, standbyScript, node, "on")

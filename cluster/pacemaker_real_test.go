@@ -262,7 +262,7 @@ func (r *real) addresses() []cluster.Address {
 
 func (r *real) open(t *testing.T, nodes []cluster.Address) cluster.Cluster {
 	t.Helper()
-	c, err := cluster.NewPacemaker(nodes, cluster.PacemakerOptions{Services: map[string]string{"eft-svc": "store"}})
+	c, err := cluster.NewPacemaker(cluster.PacemakerConfig{Nodes: nodes, Services: map[string]string{"eft-svc": "store"}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
 	return c
@@ -313,7 +313,7 @@ func (r *real) reads(t *testing.T, c cluster.Cluster) {
 	require.Len(t, s.Nodes, 2)
 	g, err := c.Group(t.Context(), "eft")
 	require.NoError(t, err)
-	require.Equal(t, cluster.Online, g.State, g.Raw)
+	require.Equal(t, cluster.StateOnline, g.State, g.Raw)
 	require.Contains(t, []string{"n1", "n2"}, g.Owner)
 	require.Equal(t, 30*time.Second, g.Members[1].PendingTimeout)
 	require.Equal(t, []string{"n1", "n2"}, g.Members[1].Possible)
@@ -360,7 +360,7 @@ func (r *real) states(t *testing.T, c cluster.Cluster) {
 	require.NoError(t, err)
 	require.Equal(t, g.Failback, back.Failback)
 	require.ErrorIs(t, c.SetService(ctx, "eft-svc", "other"), cluster.ErrNotSupported)
-	require.ErrorIs(t, c.Pause(ctx, g.Owner, cluster.PauseOptions{Drain: cluster.KeepGroups}), cluster.ErrNotSupported)
+	require.ErrorIs(t, c.Pause(ctx, g.Owner, cluster.PauseOptions{Drain: cluster.DrainNothing}), cluster.ErrNotSupported)
 }
 
 // lock has many takers ask both nodes at once: exactly one gets it, every time.
@@ -411,7 +411,7 @@ func (r *real) thereAndBack(t *testing.T, c cluster.Cluster) {
 	for i := range times {
 		if i%5 == 0 {
 			_, err := runTransfer(t, c, filepath.Join(t.TempDir(), fmt.Sprint("j", i)),
-				cluster.TransferOptions{Group: "eft", Target: target, From: g.Owner, Then: cluster.MoveBack, StopTime: 10 * time.Second})
+				cluster.TransferOptions{Group: "eft", Target: target, From: g.Owner, Then: cluster.AfterMoveBack, StopTime: 10 * time.Second})
 			require.NoError(t, err, "time %d", i)
 			continue
 		}
@@ -433,7 +433,7 @@ func (r *real) clean(t *testing.T, c cluster.Cluster) {
 	t.Helper()
 	g, err := c.Group(t.Context(), "eft")
 	require.NoError(t, err)
-	require.Equal(t, cluster.Online, g.State)
+	require.Equal(t, cluster.StateOnline, g.State)
 	require.Empty(t, g.Standing)
 	require.Equal(t, cluster.Failback{Policy: cluster.FailbackAllowed}, g.Failback)
 	out, err := r.live().Run("cibadmin", "-Q")
@@ -559,7 +559,7 @@ func drive() int {
 		nodes = append(nodes, cluster.Address{Node: p.Nodes[i], SSH: failover.SSH{Address: p.Addresses[i], User: "root", HostKeys: p.Host[i],
 			Key: func(context.Context) (failover.Secret, error) { return failover.NewSecret(string(key)), nil }}})
 	}
-	c, err := cluster.NewPacemaker(nodes, cluster.PacemakerOptions{})
+	c, err := cluster.NewPacemaker(cluster.PacemakerConfig{Nodes: nodes})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
@@ -641,7 +641,7 @@ func (r *real) nodeKilled(t *testing.T, _ cluster.Cluster) {
 	g, err = c.Group(t.Context(), "eft")
 	require.NoError(t, err)
 	require.Equal(t, target.Name, g.Owner)
-	require.Equal(t, cluster.Online, g.State)
+	require.Equal(t, cluster.StateOnline, g.State)
 	r.clean(t, c)
 	_, err = runTransfer(t, c, filepath.Join(t.TempDir(), "j"), cluster.TransferOptions{Group: "eft", Target: source.Name})
 	require.ErrorIs(t, err, cluster.ErrNodeDown, "a node that is down is no target")
@@ -658,7 +658,7 @@ func (r *real) nodeKilled(t *testing.T, _ cluster.Cluster) {
 	g, err = c.Group(t.Context(), "eft")
 	require.NoError(t, err)
 	require.Equal(t, target.Name, g.Owner)
-	require.Equal(t, cluster.Online, g.State)
+	require.Equal(t, cluster.StateOnline, g.State)
 	require.Empty(t, g.Standing, "no request stands that would pull the group over when the node returns")
 	cl.check(t, r.disk)
 }

@@ -45,16 +45,16 @@ func TestPacemakerGroupStates(t *testing.T) {
 		state State
 		owner string
 	}{
-		"up":                    {member("a", started, "n1"), member("b", started, "n1"), Online, "n1"},
-		"down":                  {member("a", stopped, ""), member("b", stopped, ""), Offline, ""},
-		"half":                  {member("a", started, "n1"), member("b", stopped, ""), Partial, "n1"},
-		"on two nodes":          {member("a", started, "n1"), member("b", started, "n2"), Partial, ""},
-		"starting":              {member("a", started, "n1"), member("b", strings.Replace(stopped, "Stopped", "Starting", 1), "n1"), Pending, "n1"},
-		"an operation pending":  {member("a", started, "n1"), member("b", stopped+` pending="Starting"`, "n1"), Pending, "n1"},
-		"only being watched":    {member("a", started, "n1"), member("b", started+` pending="Monitoring"`, "n1"), Online, "n1"},
-		"failed":                {member("a", started, "n1"), member("b", strings.Replace(started, `failed="false"`, `failed="true"`, 1), "n1"), Failed, "n1"},
-		"blocked":               {member("a", started, "n1"), member("b", strings.Replace(stopped, `blocked="false"`, `blocked="true"`, 1), "n1"), Failed, "n1"},
-		"failure to be ignored": {member("a", started, "n1"), member("b", strings.Replace(started, `failed="false"`, `failed="true" failure_ignored="true"`, 1), "n1"), Online, "n1"},
+		"up":                    {member("a", started, "n1"), member("b", started, "n1"), StateOnline, "n1"},
+		"down":                  {member("a", stopped, ""), member("b", stopped, ""), StateOffline, ""},
+		"half":                  {member("a", started, "n1"), member("b", stopped, ""), StatePartial, "n1"},
+		"on two nodes":          {member("a", started, "n1"), member("b", started, "n2"), StatePartial, ""},
+		"starting":              {member("a", started, "n1"), member("b", strings.Replace(stopped, "Stopped", "Starting", 1), "n1"), StatePending, "n1"},
+		"an operation pending":  {member("a", started, "n1"), member("b", stopped+` pending="Starting"`, "n1"), StatePending, "n1"},
+		"only being watched":    {member("a", started, "n1"), member("b", started+` pending="Monitoring"`, "n1"), StateOnline, "n1"},
+		"failed":                {member("a", started, "n1"), member("b", strings.Replace(started, `failed="false"`, `failed="true"`, 1), "n1"), StateFailed, "n1"},
+		"blocked":               {member("a", started, "n1"), member("b", strings.Replace(stopped, `blocked="false"`, `blocked="true"`, 1), "n1"), StateFailed, "n1"},
+		"failure to be ignored": {member("a", started, "n1"), member("b", strings.Replace(started, `failed="false"`, `failed="true" failure_ignored="true"`, 1), "n1"), StateOnline, "n1"},
 	} {
 		r, err := parseReading([]byte(answer("n1", upNodes, `<group id="g" managed="true">`+c.a+c.b+`</group>`, "", "")))
 		require.NoError(t, err)
@@ -114,7 +114,7 @@ func pacemakerOn(t *testing.T, handle remotetest.Handler) (*Pacemaker, *remotete
 	t.Helper()
 	srv, err := remotetest.NewServer(handle)
 	require.NoError(t, err)
-	c, err := NewPacemaker([]Address{{Node: "n1", SSH: srv.SSH()}}, PacemakerOptions{})
+	c, err := NewPacemaker(PacemakerConfig{Nodes: []Address{{Node: "n1", SSH: srv.SSH()}}})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, c.Close())

@@ -256,7 +256,7 @@ func (r crmReading) group(g crmGroup, s Snapshot, services map[string]string) Gr
 			v.Unmanaged = true
 		}
 		count[m.State]++
-		pending = pending || m.State == Pending
+		pending = pending || m.State == StatePending
 		raw = append(raw, res.ID+"="+res.Role)
 		v.Members = append(v.Members, m)
 	}
@@ -265,16 +265,16 @@ func (r crmReading) group(g crmGroup, s Snapshot, services map[string]string) Gr
 	}
 	v.Raw = strings.Join(raw, " ")
 	switch {
-	case count[Failed] > 0:
-		v.State = Failed
+	case count[StateFailed] > 0:
+		v.State = StateFailed
 	case pending:
-		v.State = Pending
-	case len(v.Members) == 0 || count[Offline] == len(v.Members):
-		v.State = Offline
-	case count[Online] == len(v.Members) && len(v.Owners) == 1:
-		v.State = Online
+		v.State = StatePending
+	case len(v.Members) == 0 || count[StateOffline] == len(v.Members):
+		v.State = StateOffline
+	case count[StateOnline] == len(v.Members) && len(v.Owners) == 1:
+		v.State = StateOnline
 	default:
-		v.State = Partial
+		v.State = StatePartial
 	}
 	v.Failback = r.failback(g.ID)
 	v.Standing = r.standing(v)
@@ -284,15 +284,15 @@ func (r crmReading) group(g crmGroup, s Snapshot, services map[string]string) Gr
 func (r crmResource) state() State {
 	switch {
 	case r.Failed && !r.Ignored || r.Blocked:
-		return Failed
+		return StateFailed
 	case r.Pending != "" && r.Pending != "Monitoring" || r.Role == "Starting" || r.Role == "Stopping":
-		return Pending
+		return StatePending
 	case r.Role == "Stopped":
-		return Offline
+		return StateOffline
 	case r.Active && (r.Role == "Started" || r.Role == "Promoted" || r.Role == "Master"):
-		return Online
+		return StateOnline
 	}
-	return Unknown
+	return StateUnknown
 }
 
 func isStorage(agent string) bool {

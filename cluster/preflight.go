@@ -119,7 +119,7 @@ func (t transfer) quorum(_ context.Context, s Snapshot, _ Group) (string, error)
 	}
 	for _, g := range s.Groups {
 		for _, m := range g.Members {
-			if m.Core && (m.Disk || strings.Contains(m.Type, "Witness")) && m.State != Online {
+			if m.Core && (m.Disk || strings.Contains(m.Type, "Witness")) && m.State != StateOnline {
 				return "", refuse("check quorum", m.Name, "bring the witness online", ErrNoQuorum, "the witness is %s", m.State)
 			}
 		}
@@ -140,8 +140,8 @@ func (t transfer) groupFree(_ context.Context, _ Snapshot, g Group) (string, err
 	if g.Core {
 		return "", refuse(op, g.Name, "name the group of the service", ErrNotFound, "it is the cluster's own group")
 	}
-	if g.State != Online && g.State != Pending && g.Owner != "" {
-		kind := map[State]error{Failed: ErrFailed, Partial: ErrPartial}[g.State]
+	if g.State != StateOnline && g.State != StatePending && g.Owner != "" {
+		kind := map[State]error{StateFailed: ErrFailed, StatePartial: ErrPartial}[g.State]
 		if kind == nil {
 			kind = ErrNotOnline
 		}

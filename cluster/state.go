@@ -11,17 +11,17 @@ import (
 // value is kept beside it in a Raw field.
 type State int
 
-// The states. Partial means that some members are up and none is changing or failed: after a move that is not success.
+// The states. StatePartial means that some members are up and none is changing or failed: after a move that is not success.
 const (
-	Unknown State = iota
-	Online
-	Offline
-	Partial
-	Pending
-	Failed
+	StateUnknown State = iota
+	StateOnline
+	StateOffline
+	StatePartial
+	StatePending
+	StateFailed
 )
 
-var stateNames = []string{Unknown: "unknown", Online: "online", Offline: "offline", Partial: "partial", Pending: "pending", Failed: "failed"}
+var stateNames = []string{StateUnknown: "unknown", StateOnline: "online", StateOffline: "offline", StatePartial: "partial", StatePending: "pending", StateFailed: "failed"}
 
 // String returns the state as a word, for example "online".
 func (s State) String() string { return enumName("State", stateNames, int(s)) }
@@ -198,9 +198,9 @@ func (g Group) String() string {
 			text += ", " + mark.word
 		}
 	}
-	if g.State != Online && g.State != Offline {
+	if g.State != StateOnline && g.State != StateOffline {
 		for _, m := range g.Members {
-			if m.State != Online {
+			if m.State != StateOnline {
 				text += fmt.Sprintf("; %s %s", m.Name, m.State)
 			}
 		}

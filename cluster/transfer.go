@@ -15,11 +15,11 @@ import (
 type AfterMove int
 
 const (
-	// Stay ends on the target.
-	Stay AfterMove = iota
-	// MoveBack brings the group back to the node it came from once it was verified on the target: a rehearsal, or a
+	// AfterMoveStay ends on the target.
+	AfterMoveStay AfterMove = iota
+	// AfterMoveBack brings the group back to the node it came from once it was verified on the target: a rehearsal, or a
 	// proof that both nodes can carry it.
-	MoveBack
+	AfterMoveBack
 )
 
 // TransferOptions describes one transfer of ownership.
@@ -58,8 +58,8 @@ func (o TransferOptions) validate() (TransferOptions, error) {
 	switch {
 	case o.From == o.Target:
 		return o, failover.Invalid("TransferOptions.From", "is the target", "name the node the group is on now, or none")
-	case o.Then != Stay && o.Then != MoveBack:
-		return o, failover.Invalid("TransferOptions.Then", fmt.Sprintf("is %d", o.Then), "use Stay or MoveBack")
+	case o.Then != AfterMoveStay && o.Then != AfterMoveBack:
+		return o, failover.Invalid("TransferOptions.Then", fmt.Sprintf("is %d", o.Then), "use AfterMoveStay or AfterMoveBack")
 	case o.Hold < 0 || o.Hold > maxHold:
 		return o, failover.Invalid("TransferOptions.Hold", "is "+o.Hold.String(), "use zero for the default, or up to "+maxHold.String())
 	case o.Failback.Policy < FailbackUnknown || o.Failback.Policy > FailbackAllowed:
@@ -97,8 +97,8 @@ type Stages struct {
 	Prepare  failover.Stage // the start is remembered, the group kept from going home by itself
 	Move     failover.Stage // to the target
 	Arrived  failover.Stage // it stays on the target
-	Back     failover.Stage // with MoveBack: to where it came from
-	Returned failover.Stage // with MoveBack: it stays there
+	Back     failover.Stage // with AfterMoveBack: to where it came from
+	Returned failover.Stage // with AfterMoveBack: it stays there
 	Finish   failover.Stage // the failback setting is put back
 }
 
@@ -115,7 +115,7 @@ func TransferStages(c Cluster, o TransferOptions) (Stages, error) {
 		Arrived: failover.Stage{Name: "arrived", Outage: true, Steps: []failover.Step{t.verify(t.there(), t.afterMove())}},
 		Finish:  failover.Stage{Name: "finish", Steps: t.finish()},
 	}
-	if t.o.Then == MoveBack {
+	if t.o.Then == AfterMoveBack {
 		s.Back = failover.Stage{Name: "back", Outage: true, Steps: t.move(t.home())}
 		s.Returned = failover.Stage{Name: "returned", Outage: true, Steps: []failover.Step{t.verify(t.home(), "")}}
 	}
@@ -133,7 +133,7 @@ func Transfer(c Cluster, o TransferOptions) (failover.Procedure, error) {
 		return failover.Procedure{}, err
 	}
 	then, stages := "stay", []failover.Stage{s.Check, s.Prepare, s.Move, s.Arrived}
-	if o.Then == MoveBack {
+	if o.Then == AfterMoveBack {
 		then, stages = "move back", append(stages, s.Back, s.Returned)
 	}
 	return failover.Procedure{
@@ -156,7 +156,7 @@ func newTransfer(c Cluster, o TransferOptions) (transfer, error) {
 
 // afterMove is the ID of the second move, up to which the group has to stay where it was brought; "" without one.
 func (t transfer) afterMove() string {
-	if t.o.Then == MoveBack {
+	if t.o.Then == AfterMoveBack {
 		return "back/move"
 	}
 	return ""
@@ -317,7 +317,7 @@ func (t transfer) move(way goal) []failover.Step {
 				if err != nil {
 					return failover.Observation{}, err
 				}
-				if way.offline && g.Owner == to && g.State == Offline {
+				if way.offline && g.Owner == to && g.State == StateOffline {
 					return failover.Observation{Done: true, Found: g.String()}, nil
 				}
 				obs, err := arrived(g, to)
@@ -367,12 +367,12 @@ func arrived(g Group, to string) (failover.Observation, error) {
 	switch {
 	case g.Owner != to:
 		return failover.Observation{Found: "it is on " + g.place(), Note: g.String(), Would: "move it to " + to + "; its users are cut off while it moves"}, nil
-	case g.State == Failed:
+	case g.State == StateFailed:
 		return failover.Observation{}, refuse("read group", g.Name, "repair what failed, then run again", ErrFailed, "%s", g)
-	case g.State == Partial:
+	case g.State == StatePartial:
 		return failover.Observation{}, refuse("read group", g.Name, "bring up the members that are down, then run again", ErrPartial, "%s", g)
 	}
-	return failover.Observation{Done: g.State == Online, Found: g.String(), Would: "wait until it is up"}, nil
+	return failover.Observation{Done: g.State == StateOnline, Found: g.String(), Would: "wait until it is up"}, nil
 }
 
 // stays looks twice, Hold apart, and wants the same good reading both times.
@@ -387,7 +387,7 @@ func (t transfer) stays(ctx context.Context, to string) (failover.Observation, e
 		if err != nil {
 			return failover.Observation{}, err
 		}
-		if g.Owner != to || g.State != Online {
+		if g.Owner != to || g.State != StateOnline {
 			return failover.Observation{Found: g.String()}, nil
 		}
 	}
@@ -405,9 +405,9 @@ func (t transfer) probe(ctx context.Context, to string) (failover.Outcome, error
 		switch {
 		case err != nil:
 			return failover.InDoubt, err
-		case g.Owner == to && (g.State == Online || g.State == Failed || g.State == Partial || g.State == Offline):
+		case g.Owner == to && (g.State == StateOnline || g.State == StateFailed || g.State == StatePartial || g.State == StateOffline):
 			return failover.Applied, nil
-		case g.Owner != first.Owner || g.State != first.State || g.State == Pending || g.Queued || acting(g) || since.IsZero():
+		case g.Owner != first.Owner || g.State != first.State || g.State == StatePending || g.Queued || acting(g) || since.IsZero():
 			first, since = g, time.Now()
 		case g.Owner != "" && time.Since(since) >= t.o.Move.Settle:
 			return failover.NotApplied, nil
@@ -443,7 +443,7 @@ func (t transfer) finish() []failover.Step {
 				if err != nil || !ok {
 					return failover.Observation{Found: "not moved yet"}, err
 				}
-				if t.o.Then == MoveBack {
+				if t.o.Then == AfterMoveBack {
 					return t.stays(ctx, s.Owner)
 				}
 				return t.stays(ctx, final)

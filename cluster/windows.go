@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"regexp"
 	"strconv"
 	"strings"
@@ -26,11 +28,15 @@ const (
 	PowerShell7
 )
 
-// WindowsOptions describes a Windows cluster. The zero value uses Windows PowerShell 5.1.
-type WindowsOptions struct {
-	PowerShell PowerShell
-	// Dial replaces the TCP dialer, for sites that go through a proxy.
-	Dial Dialer
+// WindowsConfig describes a Windows cluster. The zero value of a field but Nodes is the default that its comment names.
+type WindowsConfig struct {
+	Nodes      []Address  // every node that can be asked
+	PowerShell PowerShell // the zero value is Windows PowerShell 5.1
+
+	Logger      *slog.Logger  // see Config
+	CallTimeout time.Duration // see Config
+	// Dial replaces the TCP dialer, for sites that go through a proxy; nil dials directly.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Windows is a Windows Server Failover Cluster reached over SSH (Win32-OpenSSH) to any of its nodes.
@@ -53,22 +59,22 @@ type Windows struct {
 }
 
 // NewWindows prepares a Windows cluster. It connects to nothing. Close it when done.
-func NewWindows(nodes []Address, o WindowsOptions, opts ...Option) (*Windows, error) {
+func NewWindows(conf WindowsConfig) (*Windows, error) {
 	d := &windowsDriver{}
-	switch o.PowerShell {
+	switch conf.PowerShell {
 	case PowerShell51:
 		d.program = powershell.Windows
 	case PowerShell7:
 		d.program = powershell.Seven
 	default:
-		return nil, failover.Invalid("WindowsOptions.PowerShell", fmt.Sprintf("is %d", o.PowerShell), "use PowerShell51 or PowerShell7")
+		return nil, failover.Invalid("WindowsConfig.PowerShell", fmt.Sprintf("is %d", conf.PowerShell), "use PowerShell51 or PowerShell7")
 	}
-	hosts, err := openHosts(nodes, o.Dial, d.Check)
+	hosts, err := openHosts(conf.Nodes, conf.Dial, conf.Logger, d.Check)
 	if err != nil {
 		return nil, err
 	}
 	d.hosts = hosts
-	c, err := New(d, opts...)
+	c, err := New(d, Config{Logger: conf.Logger, CallTimeout: conf.CallTimeout})
 	if err != nil {
 		return nil, errors.Join(err, hosts.close())
 	}
@@ -183,7 +189,7 @@ func (d *windowsDriver) StartResourceOnline(ctx context.Context, via, resource s
 
 func (d *windowsDriver) StartPause(ctx context.Context, via, node string, drain Drain) error {
 	want := "drain"
-	if drain == KeepGroups {
+	if drain == DrainNothing {
 		want = "pause"
 	}
 	return d.run(ctx, "pause node", via, wsfc.NodeState, wsfc.Request{Node: node, Want: want}, nil)
@@ -247,9 +253,9 @@ func windowsSnapshot(s wsfc.State, via string) Snapshot {
 			Quarantined: n.Info&nodeQuarantined != 0, Build: n.Build, Raw: fmt.Sprintf("%s (%d), drain %s", n.State, n.Code, n.Drain)})
 	}
 	for _, g := range s.Groups {
-		state, ok := map[wsfc.Number]State{0: Online, 1: Offline, 2: Failed, 3: Partial, 4: Pending}[g.Code]
+		state, ok := map[wsfc.Number]State{0: StateOnline, 1: StateOffline, 2: StateFailed, 3: StatePartial, 4: StatePending}[g.Code]
 		if !ok {
-			state = Unknown
+			state = StateUnknown
 		}
 		policy := map[wsfc.Number]FailbackPolicy{0: FailbackPrevented, 1: FailbackAllowed}[g.Failback]
 		group := Group{Name: g.Name, Owner: g.Owner, State: state, Core: g.Core, Locked: g.Locked || g.Info > 0 && g.Info&groupLocked != 0,
@@ -271,9 +277,9 @@ func windowsSnapshot(s wsfc.State, via string) Snapshot {
 var dependency = regexp.MustCompile(`\[([^\]]*)\]`)
 
 func windowsResource(r wsfc.Resource) Resource {
-	state, ok := map[wsfc.Number]State{1: Pending, 2: Online, 3: Offline, 4: Failed, 128: Pending, 129: Pending, 130: Pending}[r.Code]
+	state, ok := map[wsfc.Number]State{1: StatePending, 2: StateOnline, 3: StateOffline, 4: StateFailed, 128: StatePending, 129: StatePending, 130: StatePending}[r.Code]
 	if !ok {
-		state = Unknown
+		state = StateUnknown
 	}
 	v := Resource{Name: r.Name, Group: r.Group, Owner: r.Owner, Type: r.Type, State: state, Possible: r.Possible, Service: r.Service, Core: r.Core,
 		Disk: r.Type == "Physical Disk", Maintenance: r.Maintenance, Raw: fmt.Sprintf("%s (%d)", r.State, r.Code)}

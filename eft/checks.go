@@ -48,7 +48,7 @@ func look(id, title, target, source string, f firmness, guards string, find func
 // until is the step up to which a check has to hold that a run of the installer may make untrue. A person's run begins while
 // the procedure waits for their word, so there it ends before.
 func (u upgrade) until(role string) string {
-	if u.o.Installer.Mode == ByOperator {
+	if u.o.Installer.Mode == ModeByOperator {
 		return role + "/guard"
 	}
 	return role + "/install"
@@ -162,7 +162,7 @@ func (u upgrade) installed(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if s.StartMode == Disabled {
+		if s.StartMode == StartDisabled {
 			return "", refuse(op, n.Name(), "set the service to manual, which is what a cluster needs", ErrServiceSettings, "the service %q is disabled", s.Name)
 		}
 		if err := u.product(op, n, f); err != nil {

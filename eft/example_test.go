@@ -69,9 +69,9 @@ func ExampleInstaller() {
 		fmt.Println(err)
 		return
 	}
-	options.Installer.Mode, options.Installer.Args = eft.Silent, nil
+	options.Installer.Mode, options.Installer.Args = eft.ModeSilent, nil
 	_, err = eft.Upgrade(options)
 	fmt.Println(failover.NextOf(err))
 	// Output:
-	// give the switches that make it silent, tried in a laboratory, or use ByOperator
+	// give the switches that make it silent, tried in a laboratory, or use ModeByOperator
 }

@@ -71,7 +71,7 @@ func (u upgrade) rename(n Node) failover.Stage {
 				return err
 			}
 			// A resource takes another service only while it is down, and the old node cannot start the new name.
-			if r.State != cluster.Offline {
+			if r.State != cluster.StateOffline {
 				if err := u.o.Cluster.Offline(ctx, u.o.Group, u.o.State); err != nil {
 					return err
 				}
@@ -96,7 +96,7 @@ func asked(stage failover.Stage, sentence string) failover.Stage {
 func (u upgrade) online(title, sentence string, n Node, undo func(context.Context) error) failover.Step {
 	return u.change("group", title, u.o.Group, sentence, func(ctx context.Context) (failover.Observation, error) {
 		g, err := u.o.Cluster.Group(ctx, u.o.Group)
-		return failover.Observation{Done: g.State == cluster.Online && g.Owner == n.Name(), Note: g.String(), Would: "bring it online on " + n.Name()}, err
+		return failover.Observation{Done: g.State == cluster.StateOnline && g.Owner == n.Name(), Note: g.String(), Would: "bring it online on " + n.Name()}, err
 	}, func(ctx context.Context) error {
 		g, err := u.o.Cluster.Group(ctx, u.o.Group)
 		if err != nil {
@@ -116,10 +116,10 @@ func (u upgrade) offline(title, sentence string) failover.Step {
 			return failover.Observation{Done: err == nil && g.State == want, Found: g.String(), Would: "take it offline; its users are cut off until the end of the upgrade"}, err
 		}
 	}
-	s := u.change("group", title, u.o.Group, sentence, is(cluster.Offline),
+	s := u.change("group", title, u.o.Group, sentence, is(cluster.StateOffline),
 		func(ctx context.Context) error { return u.o.Cluster.Offline(ctx, u.o.Group, u.o.State) },
 		func(ctx context.Context) error { return u.o.Cluster.Online(ctx, u.o.Group, u.o.State) })
-	s.Undone = is(cluster.Online)
+	s.Undone = is(cluster.StateOnline)
 	return s
 }
 
@@ -128,7 +128,7 @@ func (u upgrade) down() failover.Step {
 	return look("down", "The group is offline as a whole", u.o.Group, added+"a group that somebody brought up again would be moved with its users", firm, "move/move",
 		func(ctx context.Context) (string, error) {
 			g, err := u.o.Cluster.Group(ctx, u.o.Group)
-			if err == nil && g.State != cluster.Offline {
+			if err == nil && g.State != cluster.StateOffline {
 				err = refuse("check group", u.o.Group, "take the group offline again", cluster.ErrNotOnline, "%s", g)
 			}
 			return g.String(), err
@@ -159,7 +159,7 @@ func (u upgrade) disksTo(want cluster.State) func(context.Context) error {
 		for _, d := range list {
 			switch {
 			case err != nil:
-			case want == cluster.Online:
+			case want == cluster.StateOnline:
 				err = u.o.Cluster.OnlineResource(ctx, d.Name, u.o.State)
 			default:
 				err = u.o.Cluster.OfflineResource(ctx, d.Name, u.o.State)
@@ -178,7 +178,7 @@ func (u upgrade) diskAlone(n Node) failover.Step {
 				return failover.Observation{}, err
 			}
 			list, err := u.disks(g)
-			up := err == nil && !slices.ContainsFunc(list, func(d cluster.Resource) bool { return d.State != cluster.Online })
+			up := err == nil && !slices.ContainsFunc(list, func(d cluster.Resource) bool { return d.State != cluster.StateOnline })
 			return failover.Observation{Done: up && g.Owner == n.Name() && !serviceOnline(g), Note: g.String(), Would: "bring only the disk online, once the group is offline"}, err
 		}, func(ctx context.Context) error {
 			g, err := u.o.Cluster.Group(ctx, u.o.Group)
@@ -190,13 +190,13 @@ func (u upgrade) diskAlone(n Node) failover.Step {
 			case serviceOnline(g):
 				return refuse("bring disk online", u.o.Group, "take the group offline first", ErrServiceRunning, "%s", g)
 			}
-			return u.disksTo(cluster.Online)(ctx)
+			return u.disksTo(cluster.StateOnline)(ctx)
 		}, func(ctx context.Context) error {
 			g, err := u.o.Cluster.Group(ctx, u.o.Group)
 			if err != nil || serviceOnline(g) { // the group as a whole is up again: its disk stays with it
 				return err
 			}
-			return u.disksTo(cluster.Offline)(ctx)
+			return u.disksTo(cluster.StateOffline)(ctx)
 		})
 	s.Undone = func(ctx context.Context) (failover.Observation, error) {
 		g, err := u.o.Cluster.Group(ctx, u.o.Group)
@@ -204,7 +204,7 @@ func (u upgrade) diskAlone(n Node) failover.Step {
 			return failover.Observation{}, err
 		}
 		list, err := u.disks(g)
-		away := err == nil && !slices.ContainsFunc(list, func(d cluster.Resource) bool { return d.State != cluster.Offline })
+		away := err == nil && !slices.ContainsFunc(list, func(d cluster.Resource) bool { return d.State != cluster.StateOffline })
 		return failover.Observation{Done: away || err == nil && serviceOnline(g), Found: g.String()}, err
 	}
 	return s
@@ -215,8 +215,8 @@ func (u upgrade) diskAway(n Node) failover.Step {
 		func(ctx context.Context) (failover.Observation, error) {
 			g, err := u.o.Cluster.Group(ctx, u.o.Group)
 			// Once the group is past this node there is nothing left to take offline here.
-			return failover.Observation{Done: g.State == cluster.Offline, Note: g.String(), Would: "take the disk offline"}, err
-		}, u.disksTo(cluster.Offline), failover.NothingToUndo)
+			return failover.Observation{Done: g.State == cluster.StateOffline, Note: g.String(), Would: "take the disk offline"}, err
+		}, u.disksTo(cluster.StateOffline), failover.NothingToUndo)
 }
 
 func moveTime(o cluster.MoveOptions) time.Duration {

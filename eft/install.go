@@ -49,7 +49,7 @@ func (u upgrade) guard(n Node) failover.Step {
 				return failover.Observation{Done: true, Found: "the node has the new version already"}, nil
 			}
 			s, err := f.service("guard service")
-			return failover.Observation{Done: s.StartMode == Disabled && !s.Running, Found: fmt.Sprintf("the service %q is not guarded", s.Name), Note: f.String(),
+			return failover.Observation{Done: s.StartMode == StartDisabled && !s.Running, Found: fmt.Sprintf("the service %q is not guarded", s.Name), Note: f.String(),
 				Would: "set it to disabled"}, err
 		}, n)
 }
@@ -66,7 +66,7 @@ func (u upgrade) unstartable(id, title, target, source string, observe func(cont
 				err = u.mayNotRun(ctx, n, s)
 			}
 			if err == nil {
-				err = n.ConfigureService(ctx, s.Name, ServiceConfig{StartMode: Disabled})
+				err = n.ConfigureService(ctx, s.Name, ServiceConfig{StartMode: StartDisabled})
 			}
 			if err == nil && s.Running {
 				err = n.StopService(ctx, s.Name)
@@ -128,7 +128,7 @@ func (u upgrade) ready(n Node) failover.Step {
 				return "", err
 			case s.Running:
 				return "", refuse(op, n.Name(), "stop the service and disable it again", ErrServiceRunning, "%s", f)
-			case s.StartMode != Disabled:
+			case s.StartMode != StartDisabled:
 				return "", refuse(op, n.Name(), "disable the service again", ErrServiceSettings, "%s", f)
 			}
 			return f.String(), u.mayNotRun(ctx, n, s)
@@ -138,7 +138,7 @@ func (u upgrade) ready(n Node) failover.Step {
 // mayNotRun refuses to touch a service that serves its users.
 func (u upgrade) mayNotRun(ctx context.Context, n Node, s Service) error {
 	g, err := u.o.Cluster.Group(ctx, u.o.Group)
-	if err == nil && g.Owner == n.Name() && g.State != cluster.Offline && serviceOnline(g) {
+	if err == nil && g.Owner == n.Name() && g.State != cluster.StateOffline && serviceOnline(g) {
 		err = refuse("install", n.Name(), "move the group off the node, or take it offline", cluster.ErrOtherOwner, "%s, and the service %q belongs to it", g, s.Name)
 	}
 	return err
@@ -146,7 +146,7 @@ func (u upgrade) mayNotRun(ctx context.Context, n Node, s Service) error {
 
 // serviceOnline reports whether a member that runs a service is up or on its way.
 func serviceOnline(g cluster.Group) bool {
-	return slices.ContainsFunc(g.Members, func(r cluster.Resource) bool { return r.Service != "" && r.State != cluster.Offline })
+	return slices.ContainsFunc(g.Members, func(r cluster.Resource) bool { return r.Service != "" && r.State != cluster.StateOffline })
 }
 
 // installer is the one run of the installer on this node.
@@ -157,7 +157,7 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 	if role == u.lastRole() {
 		s.Title += "; afterwards no node carries the old version"
 	}
-	if i.Mode == ByOperator {
+	if i.Mode == ModeByOperator {
 		s.Kind, s.Wait = failover.Manual, true
 		s.Help = fmt.Sprintf("Log in to the desktop of %s as an administrator, run %s, choose Repair, and confirm when it has finished. Do not start the service.", n.Name(), i.Path)
 		s.Observe = func(ctx context.Context) (failover.Observation, error) {
@@ -187,7 +187,7 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 			return err
 		}
 		// That it was taken is the node's word; that it runs or ran is what counts.
-		if run, err := n.InstallerRun(ctx, id); err != nil || run.State == NotStarted {
+		if run, err := n.InstallerRun(ctx, id); err != nil || run.State == RunNotStarted {
 			return &failover.Error{Op: "run installer", Target: n.Name(), Outcome: failover.InDoubt, Next: "look whether an installer runs on the node",
 				Err: errors.Join(failover.ErrNotObserved, err)}
 		}
@@ -211,7 +211,7 @@ func (u upgrade) probeRun(ctx context.Context, n Node, id string) (failover.Outc
 		switch {
 		case err != nil:
 			return failover.InDoubt, err
-		case run.State != NotStarted:
+		case run.State != RunNotStarted:
 			return failover.Applied, nil
 		case time.Since(began) >= u.o.Installer.Settle:
 			return failover.NotApplied, nil
@@ -261,16 +261,16 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 	const op = "judge installer"
 	look := "look at the log of the installer, repair the node by hand, then resolve this step as applied"
 	switch run.State {
-	case NotStarted:
+	case RunNotStarted:
 		obs.Done = f.has(i.Version)
 		return obs, nil
-	case Running:
+	case RunRunning:
 		obs.Found = "the installer is running"
 		obs.Note = f.String() + ", since " + run.Began.UTC().Format("15:04:05")
 		return obs, nil
-	case Lost:
+	case RunLost:
 		return obs, refuse(op, n.Name(), look, ErrInstallerLost, "%s; %s", f, tail(run.Log))
-	case Ended:
+	case RunEnded:
 	}
 	switch {
 	case !i.success(run.Exit):
@@ -353,7 +353,7 @@ func (u upgrade) reboot(role string, n Node) failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			asked := run.State == Ended && slices.Contains(u.o.Installer.ExitReboot, run.Exit) && !f.Booted.After(run.Ended) ||
+			asked := run.State == RunEnded && slices.Contains(u.o.Installer.ExitReboot, run.Exit) && !f.Booted.After(run.Ended) ||
 				f.RebootPending && !before.Nodes[n.Name()].RebootPending
 			if asked {
 				return failover.Observation{Found: "the installer asks for a reboot", Would: "wait for it"}, nil

@@ -18,13 +18,13 @@ import (
 type Mode int
 
 const (
-	// ByOperator: a person runs it in a desktop session on the node and chooses Repair, as the vendor describes it; the
+	// ModeByOperator: a person runs it in a desktop session on the node and chooses Repair, as the vendor describes it; the
 	// procedure says when, waits, and judges by the result. It is the zero value because no vendor text gives the
 	// switches of a silent run.
-	ByOperator Mode = iota
-	// Silent: the procedure starts it with Args. The switches must have been tried on a laboratory machine: none are
+	ModeByOperator Mode = iota
+	// ModeSilent: the procedure starts it with Args. The switches must have been tried on a laboratory machine: none are
 	// published for EFT Server, and an installer that shows a window where nobody sees it hangs for ever.
-	Silent
+	ModeSilent
 )
 
 // DefaultStopAfter is how long an installer is followed when nothing else is said.
@@ -49,8 +49,8 @@ type Installer struct {
 	URL string
 
 	Mode Mode
-	Args []string          // Silent: the switches, for example "/S"; there is no default (inferred switches stay configuration)
-	Env  map[string]string // Silent: environment variables added for the installer; no secrets
+	Args []string          // ModeSilent: the switches, for example "/S"; there is no default (inferred switches stay configuration)
+	Env  map[string]string // ModeSilent: environment variables added for the installer; no secrets
 
 	ExitOK     []int // nil means 0
 	ExitReboot []int // success that needs a reboot; nil means 3010 and 1641 (documented for MSI)
@@ -88,12 +88,12 @@ func (i Installer) validate() (Installer, error) {
 		return bad("URL", "is not https", "use https: the program runs as administrator")
 	case i.URL != "" && i.Source != nil:
 		return bad("URL", "is given together with Source", "use one of them")
-	case i.Mode != ByOperator && i.Mode != Silent:
-		return bad("Mode", fmt.Sprintf("is %d", i.Mode), "use ByOperator or Silent")
-	case i.Mode == ByOperator && (len(i.Args) > 0 || len(i.Env) > 0):
-		return bad("Args", "are given for a run by a person", "use Silent, or leave them out")
-	case i.Mode == Silent && len(i.Args) == 0:
-		return bad("Args", "are empty", "give the switches that make it silent, tried in a laboratory, or use ByOperator")
+	case i.Mode != ModeByOperator && i.Mode != ModeSilent:
+		return bad("Mode", fmt.Sprintf("is %d", i.Mode), "use ModeByOperator or ModeSilent")
+	case i.Mode == ModeByOperator && (len(i.Args) > 0 || len(i.Env) > 0):
+		return bad("Args", "are given for a run by a person", "use ModeSilent, or leave them out")
+	case i.Mode == ModeSilent && len(i.Args) == 0:
+		return bad("Args", "are empty", "give the switches that make it silent, tried in a laboratory, or use ModeByOperator")
 	case i.Settle < 0 || i.Settle > maxSettle:
 		return bad("Settle", "is "+i.Settle.String(), "use zero for the default, or up to "+maxSettle.String())
 	case i.WarnAfter < 0 || i.StopAfter < 0 || i.Space < 0:

@@ -53,12 +53,12 @@ type StartMode int
 // The start modes. A service that a cluster starts is Manual.
 const (
 	StartUnknown StartMode = iota
-	Manual
-	Automatic
-	Disabled
+	StartManual
+	StartAutomatic
+	StartDisabled
 )
 
-var startModeNames = []string{StartUnknown: "unknown", Manual: "manual", Automatic: "automatic", Disabled: "disabled"}
+var startModeNames = []string{StartUnknown: "unknown", StartManual: "manual", StartAutomatic: "automatic", StartDisabled: "disabled"}
 
 // String returns the mode as a word, for example "manual".
 func (m StartMode) String() string {
@@ -208,10 +208,10 @@ type RunState int
 
 // The states of a run.
 const (
-	NotStarted RunState = iota // nobody claimed this ID
-	Running
-	Ended // with an exit code
-	Lost  // claimed, gone, and no exit code was written
+	RunNotStarted RunState = iota // nobody claimed this ID
+	RunRunning
+	RunEnded // with an exit code
+	RunLost  // claimed, gone, and no exit code was written
 )
 
 // InstallerRun is what a node knows of a run.

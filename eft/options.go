@@ -76,10 +76,10 @@ type Quiesce struct {
 type QuiesceEnd int
 
 const (
-	// GiveUp stops the run before the move.
-	GiveUp QuiesceEnd = iota
-	// MoveAnyway moves and cuts them off.
-	MoveAnyway
+	// QuiesceGiveUp stops the run before the move.
+	QuiesceGiveUp QuiesceEnd = iota
+	// QuiesceMoveAnyway moves and cuts them off.
+	QuiesceMoveAnyway
 )
 
 const (
@@ -110,8 +110,8 @@ func (o Options) validate() (Options, error) {
 		return bad("Verify", "or another time or count is negative", "use zero for the default")
 	case o.Quiesce.For > 0 && o.Admin == nil:
 		return bad("Quiesce", "needs an Admin", "give one, or leave it out")
-	case o.Quiesce.Then != GiveUp && o.Quiesce.Then != MoveAnyway:
-		return bad("Quiesce.Then", fmt.Sprintf("is %d", o.Quiesce.Then), "use GiveUp or MoveAnyway")
+	case o.Quiesce.Then != QuiesceGiveUp && o.Quiesce.Then != QuiesceMoveAnyway:
+		return bad("Quiesce.Then", fmt.Sprintf("is %d", o.Quiesce.Then), "use QuiesceGiveUp or QuiesceMoveAnyway")
 	}
 	for _, name := range o.BackupExclude {
 		if !cleanName(name) || strings.ContainsAny(name, `/\:*?"<>|[]`) || strings.HasPrefix(name, "-") {
@@ -154,7 +154,7 @@ func inside(path, dir string) bool {
 
 func (o Options) parameters() []failover.Parameter {
 	mode := "run by a person"
-	if o.Installer.Mode == Silent {
+	if o.Installer.Mode == ModeSilent {
 		mode = "silent: " + strings.Join(o.Installer.Args, " ")
 	}
 	return []failover.Parameter{

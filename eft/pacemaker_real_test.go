@@ -151,17 +151,17 @@ func TestUpgradeOnARealCluster(t *testing.T) {
 		nodes[n.Name] = node
 		require.NoError(t, os.MkdirAll(filepath.Join(root, n.Name), 0o755))
 	}
-	c, err := cluster.NewPacemaker(addresses, cluster.PacemakerOptions{Services: map[string]string{"eft-svc": "eft"}})
+	c, err := cluster.NewPacemaker(cluster.PacemakerConfig{Nodes: addresses, Services: map[string]string{"eft-svc": "eft"}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
 	var g cluster.Group
 	for range 100 {
-		if g, err = c.Group(t.Context(), "eft"); err == nil && g.State == cluster.Online {
+		if g, err = c.Group(t.Context(), "eft"); err == nil && g.State == cluster.StateOnline {
 			break
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
-	require.Equal(t, cluster.Online, g.State, "%s %v", g, err)
+	require.Equal(t, cluster.StateOnline, g.State, "%s %v", g, err)
 	active, passive := nodes[g.Owner], nodes["n1"]
 	if g.Owner == "n1" {
 		passive = nodes["n2"]
@@ -172,7 +172,7 @@ func TestUpgradeOnARealCluster(t *testing.T) {
 	// The installer lies in the node's own folder; both nodes see one file system here, so it is one file.
 	proc, err := eft.Upgrade(eft.Options{Cluster: c, Group: "eft", Active: active, Passive: passive, Admin: settings{c, plain},
 		Installer: eft.Installer{Path: filepath.Join(root, "installer"), SHA256: hex.EncodeToString(sum[:]), Size: int64(len(text)), Version: eft.Version{8, 1, 0, 16},
-			Mode: eft.Silent, Args: []string{"--repair", "it's `quoted` $(here)"}, StopAfter: time.Minute, Settle: time.Second,
+			Mode: eft.ModeSilent, Args: []string{"--repair", "it's `quoted` $(here)"}, StopAfter: time.Minute, Settle: time.Second,
 			Source: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader([]byte(text))), nil }},
 		ConfigDir: filepath.Join(plain, "config"), BackupDir: filepath.Join(root, "backup"), Poll: 100 * time.Millisecond, Verify: 20 * time.Second, Hold: 200 * time.Millisecond,
 		Move:  cluster.MoveOptions{Timeout: 40 * time.Second, Poll: 100 * time.Millisecond, Grace: 3 * time.Second, Settle: 4 * time.Second},
@@ -205,13 +205,13 @@ func TestUpgradeOnARealCluster(t *testing.T) {
 	after, err := c.Group(t.Context(), "eft")
 	require.NoError(t, err)
 	require.Equal(t, g.Owner, after.Owner, "ends on the node it began on")
-	require.Equal(t, cluster.Online, after.State)
+	require.Equal(t, cluster.StateOnline, after.State)
 	require.Empty(t, after.Standing)
 	for name, n := range nodes {
 		f, err := n.Facts(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, eft.Version{8, 1, 0, 16}, f.Program)
-		require.Equal(t, eft.Manual, f.Services[0].StartMode, name)
+		require.Equal(t, eft.StartManual, f.Services[0].StartMode, name)
 		require.Equal(t, name == g.Owner, f.Services[0].Running, name)
 		runs, err := os.ReadFile(filepath.Join(plain, name, "runs"))
 		require.NoError(t, err)

@@ -238,10 +238,10 @@ func (u upgrade) quiesce() failover.Stage {
 					if ctx.Err() != nil {
 						return &failover.Error{Op: "wait for quiet", Target: u.o.Group, Outcome: failover.NotApplied, Next: "run again", Err: err}
 					}
-					if q.Then == MoveAnyway {
+					if q.Then == QuiesceMoveAnyway {
 						return quiescedFact.Save(ctx, "moved in spite of "+now.Activity.String())
 					}
-					return refuse("wait for quiet", u.o.Group, "run again at a quieter time, or use MoveAnyway", ErrNodeBusy, "still %s after %s", now.Activity, q.For)
+					return refuse("wait for quiet", u.o.Group, "run again at a quieter time, or use QuiesceMoveAnyway", ErrNodeBusy, "still %s after %s", now.Activity, q.For)
 				}
 			}
 		}, failover.NothingToUndo)

@@ -22,8 +22,8 @@ type Login string
 
 // The kinds of login (documented: EFT REST API Reference).
 const (
-	EFTAccount     Login = "EFT"
-	WindowsAccount Login = "AD"
+	LoginEFT     Login = "EFT"
+	LoginWindows Login = "AD"
 )
 
 // RESTConfig says how to reach the administration API, which EFT has from 8.0 on and which must be enabled (documented:
@@ -34,7 +34,7 @@ type RESTConfig struct {
 	// Password is sent anew after every move, because tokens die with the service. One that was refused three times in a
 	// row is not sent again: a verification that looks every few seconds would lock the account.
 	Password failover.SecretFunc
-	Login    Login // "" means EFTAccount
+	Login    Login // "" means LoginEFT
 
 	TLS failover.TLS // whom to trust; pin the self-signed certificate that EFT makes by its fingerprint
 
@@ -89,13 +89,13 @@ func NewREST(c RESTConfig) (*REST, error) {
 		return bad("User", "is empty", "give the account with REST access")
 	case c.Password == nil:
 		return bad("Password", "is nil", "give a function that fetches it")
-	case c.Login != "" && c.Login != EFTAccount && c.Login != WindowsAccount:
-		return bad("Login", fmt.Sprintf("is %q", c.Login), "use EFTAccount or WindowsAccount")
+	case c.Login != "" && c.Login != LoginEFT && c.Login != LoginWindows:
+		return bad("Login", fmt.Sprintf("is %q", c.Login), "use LoginEFT or LoginWindows")
 	case c.Timeout < 0:
 		return bad("Timeout", "is negative", "use zero for the default")
 	}
 	if c.Login == "" {
-		c.Login = EFTAccount
+		c.Login = LoginEFT
 	}
 	if c.Timeout == 0 {
 		c.Timeout = time.Minute

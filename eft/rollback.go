@@ -131,7 +131,7 @@ func (o RollbackOptions) backupGood(ctx context.Context) (string, error) {
 func (u upgrade) disabled(n Node, source string) failover.Step {
 	return u.unstartable("guard", "Make the new version's service on "+n.Name()+" unstartable", n.Name(), source, func(ctx context.Context) (failover.Observation, error) {
 		f, err := n.Facts(ctx)
-		ok := !slices.ContainsFunc(f.Services, func(s Service) bool { return s.Running || s.StartMode != Disabled })
+		ok := !slices.ContainsFunc(f.Services, func(s Service) bool { return s.Running || s.StartMode != StartDisabled })
 		return failover.Observation{Done: err == nil && ok, Note: f.String(), Would: "stop and disable it"}, err
 	}, n)
 }
@@ -152,7 +152,7 @@ func (o RollbackOptions) where(u upgrade, source string) failover.Step {
 // serves reports whether the group is online where the old version is.
 func (o RollbackOptions) serves(ctx context.Context) (bool, error) {
 	g, err := o.Cluster.Group(ctx, o.Group)
-	return err == nil && g.Owner == o.Active.Name() && g.State == cluster.Online, err
+	return err == nil && g.Owner == o.Active.Name() && g.State == cluster.StateOnline, err
 }
 
 // unlessStayed makes a step of the way back unnecessary for a group that never left.
@@ -180,7 +180,7 @@ func (u upgrade) startable(n Node, source string) failover.Step {
 			return failover.Observation{}, err
 		}
 		s, err := f.service("see start mode")
-		return failover.Observation{Done: err == nil && s.StartMode != Disabled, Note: f.String(), Would: "set it to manual"}, err
+		return failover.Observation{Done: err == nil && s.StartMode != StartDisabled, Note: f.String(), Would: "set it to manual"}, err
 	}, func(ctx context.Context) error {
 		f, err := n.Facts(ctx)
 		if err != nil {
@@ -190,7 +190,7 @@ func (u upgrade) startable(n Node, source string) failover.Step {
 		if err != nil {
 			return err
 		}
-		return n.ConfigureService(ctx, s.Name, ServiceConfig{StartMode: Manual})
+		return n.ConfigureService(ctx, s.Name, ServiceConfig{StartMode: StartManual})
 	}, nil)
 }
 

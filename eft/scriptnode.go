@@ -233,11 +233,11 @@ func (n *ScriptNode) InstallerRun(ctx context.Context, id string) (InstallerRun,
 	case len(words) == 1 && words[0] == "none":
 		return InstallerRun{}, nil
 	case len(words) == 2 && words[0] == "running":
-		run.State = Running
+		run.State = RunRunning
 	case len(words) == 2 && words[0] == "lost":
-		run.State = Lost
+		run.State = RunLost
 	case len(words) == 4 && words[0] == "ended":
-		run.State = Ended
+		run.State = RunEnded
 		run.Exit, errs[0] = strconv.Atoi(words[2])
 		run.Ended, errs[1] = unixTime(words[3])
 	default:

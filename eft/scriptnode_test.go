@@ -51,11 +51,11 @@ func TestScriptNode(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, eft.Version{8, 0, 6, 16}, f.Program)
 	require.Equal(t, []eft.InstalledProduct{{Name: "EFT Server", Version: eft.Version{8, 0, 6, 16}}}, f.Products)
-	require.Equal(t, []eft.Service{{Name: "eft", StartMode: eft.Manual, Account: "root"}}, f.Services)
-	require.NoError(t, n.ConfigureService(ctx, "eft", eft.ServiceConfig{StartMode: eft.Disabled}))
+	require.Equal(t, []eft.Service{{Name: "eft", StartMode: eft.StartManual, Account: "root"}}, f.Services)
+	require.NoError(t, n.ConfigureService(ctx, "eft", eft.ServiceConfig{StartMode: eft.StartDisabled}))
 	f, err = n.Facts(ctx)
 	require.NoError(t, err)
-	require.Equal(t, eft.Disabled, f.Services[0].StartMode)
+	require.Equal(t, eft.StartDisabled, f.Services[0].StartMode)
 
 	config, backup := filepath.Join(dir, "config"), filepath.Join(dir, "backup")
 	space, err := n.Space(ctx, config)
@@ -112,7 +112,7 @@ func TestScriptNode(t *testing.T) {
 	require.ErrorIs(t, n.StartInstaller(ctx, bad), eft.ErrInstallerDiffers)
 	run, err := n.InstallerRun(ctx, start.ID)
 	require.NoError(t, err)
-	require.Equal(t, eft.NotStarted, run.State)
+	require.Equal(t, eft.RunNotStarted, run.State)
 	var wg sync.WaitGroup
 	errs := make([]error, 5)
 	for k := range errs {
@@ -125,12 +125,12 @@ func TestScriptNode(t *testing.T) {
 	for range 300 {
 		run, err = n.InstallerRun(ctx, start.ID)
 		require.NoError(t, err)
-		if run.State != eft.Running {
+		if run.State != eft.RunRunning {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	require.Equal(t, eft.Ended, run.State)
+	require.Equal(t, eft.RunEnded, run.State)
 	require.Equal(t, 3, run.Exit)
 	require.Equal(t, "done `x`\n", run.Log)
 	require.NoError(t, n.StartInstaller(ctx, start))

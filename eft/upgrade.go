@@ -16,7 +16,7 @@ func newUpgrade(o Options, shared bool) (upgrade, error) {
 	}
 	u := upgrade{o: o, shared: shared}
 	u.transfer, err = cluster.TransferStages(o.Cluster, cluster.TransferOptions{Group: o.Group, Target: o.Passive.Name(), From: o.Active.Name(),
-		Then: cluster.MoveBack, Move: o.Move, Hold: o.Hold, StopTime: o.StopTime, Disks: o.Disks, DownFrom: u.downFrom()})
+		Then: cluster.AfterMoveBack, Move: o.Move, Hold: o.Hold, StopTime: o.StopTime, Disks: o.Disks, DownFrom: u.downFrom()})
 	return u, err
 }
 

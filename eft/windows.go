@@ -182,7 +182,7 @@ func (n *WindowsNode) InstallerRun(ctx context.Context, id string) (InstallerRun
 	if err := n.read(ctx, "read installer run", scripts.Run, map[string]string{"runs": n.c.RunsDir, "id": id}, &answer); err != nil {
 		return InstallerRun{}, err
 	}
-	if answer.State < int(NotStarted) || answer.State > int(Lost) {
+	if answer.State < int(RunNotStarted) || answer.State > int(RunLost) {
 		return InstallerRun{}, &failover.Error{Op: "read installer run", Target: n.c.Name, Outcome: failover.NotApplied, Next: "read again", Err: fmt.Errorf("state %d is unknown", answer.State)}
 	}
 	run := InstallerRun{State: RunState(answer.State), Exit: answer.Exit, Log: answer.Log}
@@ -202,7 +202,7 @@ func (n *WindowsNode) StopService(ctx context.Context, service string) error {
 
 // ConfigureService implements Node. The password travels on standard input, never in a command line.
 func (n *WindowsNode) ConfigureService(ctx context.Context, service string, c ServiceConfig) error {
-	mode := map[StartMode]string{Manual: "Manual", Automatic: "Automatic", Disabled: "Disabled"}[c.StartMode]
+	mode := map[StartMode]string{StartManual: "Manual", StartAutomatic: "Automatic", StartDisabled: "Disabled"}[c.StartMode]
 	err := n.run(ctx, "configure service", scripts.Service, map[string]any{"name": service, "stop": false, "startMode": mode, "account": c.Account, "password": c.Password.Reveal()}, nil)
 	if err != nil && !c.Password.Empty() {
 		// What Windows quotes in its texts is not ours to trust.

@@ -68,7 +68,7 @@ func TestDocumentedReadsAPackage(t *testing.T) {
 	require.NoError(t, err)
 	c, err := sim.Cluster()
 	require.NoError(t, err)
-	p, err := cluster.Transfer(c, cluster.TransferOptions{Group: "g", Target: "the target", Then: cluster.MoveBack})
+	p, err := cluster.Transfer(c, cluster.TransferOptions{Group: "g", Target: "the target", Then: cluster.AfterMoveBack})
 	require.NoError(t, err)
 	failovertest.Documented(t, filepath.Join("..", "cluster", "doc.go"), map[string]failover.Procedure{"Transfer": p})
 	c2 := &complaints{TB: t}

@@ -9,7 +9,6 @@ import (
 	ber "github.com/go-asn1-ber/asn1-ber"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/fanout"
 )
 
 // SetApplicationPassword sets the password with which the driver's shim logs in to its application, on this server only
@@ -118,7 +117,7 @@ func (s *Server) NamedPasswords(ctx context.Context, dn string) ([]NamedPassword
 func (s *Server) namedPasswordsOf(ctx context.Context, dns []string) (map[string][]NamedPassword, map[string]error) {
 	lists, failed := map[string][]NamedPassword{}, map[string]error{}
 	var mu sync.Mutex
-	err := fanout.Each(ctx, DefaultLimit, dns, self, func(ctx context.Context, dn string) error {
+	err := failover.EachTarget(ctx, DefaultLimit, dns, self, func(ctx context.Context, dn string) error {
 		list, err := s.NamedPasswords(ctx, dn)
 		mu.Lock()
 		defer mu.Unlock()

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/fanout"
 	"github.com/01b61c5c/failover/internal/waiting"
 )
 
@@ -162,7 +161,7 @@ func self(name string) string { return name }
 // each does something for every driver, with the limit; one failure does not stop or hide the others.
 func (m *mover) each(ctx context.Context, do func(ctx context.Context, driver string) error) error {
 	t := make(turns, m.Limit)
-	return fanout.Each(context.WithValue(ctx, turnsKey{}, t), len(m.Drivers), m.Drivers, self, func(ctx context.Context, driver string) error {
+	return failover.EachTarget(context.WithValue(ctx, turnsKey{}, t), len(m.Drivers), m.Drivers, self, func(ctx context.Context, driver string) error {
 		t <- struct{}{}
 		defer func() { <-t }()
 		if ctx.Err() != nil {
@@ -196,7 +195,7 @@ func (m *mover) look(ctx context.Context, wanted string, see func(ctx context.Co
 	for i, d := range m.Drivers {
 		place[d] = i
 	}
-	err := fanout.Each(ctx, m.Limit, m.Drivers, self, func(ctx context.Context, driver string) error {
+	err := failover.EachTarget(ctx, m.Limit, m.Drivers, self, func(ctx context.Context, driver string) error {
 		f, err := see(ctx, driver)
 		if err != nil {
 			f = finding{text: "not observed: " + err.Error()}

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/fanout"
 )
 
 // copyData copies the per-server values from the source to the target.
@@ -228,7 +227,7 @@ func (m *mover) setPasswords(source string) failover.Step {
 				return notApplied(err)
 			}
 			// One after the other: a person may be asked for them.
-			err = fanout.Each(ctx, 1, list.Needs, secretName, func(ctx context.Context, n SecretNeeded) error {
+			err = failover.EachTarget(ctx, 1, list.Needs, secretName, func(ctx context.Context, n SecretNeeded) error {
 				if states.has(needKey(n)) {
 					return nil
 				}

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/fanout"
 )
 
 // jobs lets the jobs run on the target.
@@ -23,7 +22,7 @@ func (m *mover) jobs() failover.Step {
 			if err != nil || !written {
 				return orNothing(ctx, err)
 			}
-			return fanout.Each(ctx, m.Limit, m.changed(before), self, func(ctx context.Context, job string) error {
+			return failover.EachTarget(ctx, m.Limit, m.changed(before), self, func(ctx context.Context, job string) error {
 				if _, err := m.setServerList(ctx, job, before[job]); err != nil {
 					return err
 				}
@@ -142,7 +141,7 @@ func (m *mover) moveJobs(ctx context.Context) error {
 	if err != nil {
 		return notApplied(err)
 	}
-	err = fanout.Each(ctx, m.Limit, m.changed(before), self, func(ctx context.Context, job string) error {
+	err = failover.EachTarget(ctx, m.Limit, m.changed(before), self, func(ctx context.Context, job string) error {
 		wrote, err := m.setServerList(ctx, job, m.wantedList(before[job]))
 		if err != nil || !wrote && told.has(job) {
 			return err

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/fanout"
 )
 
 // sourceInactive refuses to go on for a driver that could be active on the source. Where the source is gone, the typed
@@ -119,7 +118,7 @@ func (m *mover) note(ctx context.Context) (stopNote, error) {
 		return n, notApplied(err)
 	}
 	var mu sync.Mutex
-	err = fanout.Each(ctx, m.Limit, m.Drivers, self, func(ctx context.Context, driver string) error {
+	err = failover.EachTarget(ctx, m.Limit, m.Drivers, self, func(ctx context.Context, driver string) error {
 		st, err := m.source.Status(ctx, driver)
 		if err != nil {
 			return err

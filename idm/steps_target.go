@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/fanout"
 )
 
 // Where the steps come from. The wiki is ldapwiki's "IDM Driver Failover", the vendor's own way of the move as prose.
@@ -312,7 +311,7 @@ func (m *mover) lookOptions(ctx context.Context, s *Server, want func(driver str
 func (m *mover) targetOptions(ctx context.Context) (map[string]StartOption, error) {
 	options := map[string]StartOption{}
 	var mu sync.Mutex
-	err := fanout.Each(ctx, m.Limit, m.Drivers, self, func(ctx context.Context, driver string) error {
+	err := failover.EachTarget(ctx, m.Limit, m.Drivers, self, func(ctx context.Context, driver string) error {
 		o, err := m.Target.StartOption(ctx, driver)
 		mu.Lock()
 		defer mu.Unlock()

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/fanout"
 )
 
 // maxPasses limits how often the scope is read again while schedules keep appearing.
@@ -158,7 +157,7 @@ func (c *Client) setSchedules(ctx context.Context, v verb, reason string, list [
 	failed := map[ScheduleID]error{}
 	var mu sync.Mutex
 	batches := slices.Collect(slices.Chunk(list, batchSize))
-	_ = fanout.Each(ctx, 2, batches, func(b []Schedule) string { return string(b[0].ID) },
+	_ = failover.EachTarget(ctx, 2, batches, func(b []Schedule) string { return string(b[0].ID) },
 		func(ctx context.Context, batch []Schedule) error {
 			got := c.setBatch(ctx, v, reason, batch)
 			mu.Lock()

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/01b61c5c/failover/internal/fanout"
+	"github.com/01b61c5c/failover"
 )
 
 // surveyAge is how old a whole reading may be where only new schedules are looked for, or where a filter is relied on.
@@ -186,7 +186,7 @@ func (c *Client) readWhole(ctx context.Context, m Machine, sc scope) (*survey, e
 	}
 	var mu sync.Mutex
 	rows := 0
-	err = fanout.Each(ctx, maxRequests, slices.Collect(slices.Chunk(sc.dates, size)), joinDates,
+	err = failover.EachTarget(ctx, maxRequests, slices.Collect(slices.Chunk(sc.dates, size)), joinDates,
 		func(ctx context.Context, chunk []Date) error {
 			jobs, err := c.jobsWhere(ctx, url.Values{"dates": {joinDates(chunk)}})
 			if err != nil {

@@ -252,8 +252,8 @@ func (x *execution) wait(ctx context.Context) (Result, error) {
 		}
 		_ = x.ch.CloseWrite()
 	})
-	x.spawn(func() { x.out.drain(Stdout, x.ch) })
-	x.spawn(func() { x.out.drain(Stderr, x.ch.Stderr()) })
+	x.spawn(func() { x.out.drain(StreamStdout, x.ch) })
+	x.spawn(func() { x.out.drain(StreamStderr, x.ch.Stderr()) })
 	finished := make(chan struct{})
 	h.lines.Go(func() {
 		x.ends.Wait()

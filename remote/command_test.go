@@ -343,7 +343,7 @@ func TestLines(t *testing.T) {
 	})
 	var out, errs []string
 	_, err := open(t, server.SSH()).Run(soon(t), Command{Line: "x", OnLine: func(s Stream, line string) {
-		if s == Stderr {
+		if s == StreamStderr {
 			errs = append(errs, line)
 		} else {
 			out = append(out, line)
@@ -352,7 +352,7 @@ func TestLines(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"one", "two", "", "three", long[:maxLineLength], long[maxLineLength:], "last"}, out)
 	require.Equal(t, []string{"warn"}, errs)
-	require.Equal(t, "stdout stderr", Stdout.String()+" "+Stderr.String())
+	require.Equal(t, "stdout stderr", StreamStdout.String()+" "+StreamStderr.String())
 }
 
 func TestAChildKeepsTheOutputOpen(t *testing.T) {

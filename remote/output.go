@@ -13,16 +13,16 @@ type Stream int
 
 // The two outputs of a command.
 const (
-	Stdout Stream = iota + 1
-	Stderr
+	StreamStdout Stream = iota + 1
+	StreamStderr
 )
 
 // String returns "stdout" or "stderr".
 func (s Stream) String() string {
 	switch s {
-	case Stdout:
+	case StreamStdout:
 		return "stdout"
-	case Stderr:
+	case StreamStderr:
 		return "stderr"
 	}
 	return "stream"

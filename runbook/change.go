@@ -83,14 +83,13 @@ func (c call) usable(verb string) error {
 	return nil
 }
 
-// undoing refuses to go on behind an undo that has taken something back or may have.
+// undoing refuses to go on behind an undo that has begun.
 func (c call) undoing(rep *failover.Report) error {
-	for _, s := range rep.Steps {
-		if s.Undoing || s.Status == failover.StatusUndone {
-			return refuse(ExitBlocked, "run with", c.journal, "finish the undo, then begin a new journal", fmt.Errorf("%w: %s; nothing was done now", failover.ErrUndone, s.ID))
-		}
+	if !rep.UndoBegun {
+		return nil
 	}
-	return nil
+	return refuse(ExitBlocked, "run with", c.journal, "finish the undo, then begin a new journal",
+		fmt.Errorf("%w; nothing was done now", failover.ErrUndone))
 }
 
 func (c call) run(ctx context.Context, stop <-chan struct{}, proc failover.Procedure) (err error) {

@@ -183,7 +183,7 @@ func TestAnOperatorReadsAndSettlesAJournalWhileTheTargetIsDown(t *testing.T) {
 	require.Equal(t, ExitUsage, o.call("resolve", "fire", "perhaps"))
 	require.Equal(t, ExitDone, o.call("resolve", "fire", "not-applied"))
 	require.Zero(t, s.built, "nothing of that needs the target")
-	require.Equal(t, ExitInDoubt, o.call("run"), "running does; the newest run ended in doubt")
+	require.Equal(t, ExitNotDone, o.call("run"), "running does; what was in doubt is settled as not applied")
 
 	s.reachable, s.lost = true, false
 	require.Equal(t, ExitWaiting, o.call("run"))

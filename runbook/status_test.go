@@ -190,7 +190,7 @@ part-way, other procedure  0     1    5   -    2    2     0      2       2      
 no journal's file          0     1    3   -    3    3     1      3       3       0    3
 completed                  0     0    2   -    6    -     0      2       2       0    0
 undone                     0     0    2   -    4    0     0      2       2       0    0
-undo refused               0     0    4   5    4    0     0      2       2       0    5
+undo refused               0     6    6   6    4    0     0      2       2       0    5
 undo in doubt              0     6    6   -    4    0     0      2       2       0    3
 `
 

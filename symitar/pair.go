@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/fanout"
 )
 
 // Pair is both hosts of a Symitar installation. It connects when it is first used; Close it when done.
@@ -234,7 +233,7 @@ func (p *Pair) Acknowledge(ctx context.Context, run RunID, word failover.Stateme
 }
 
 func (p *Pair) archive(ctx context.Context, run RunID, note string, hosts []*Host, left Left) error {
-	return fanout.Each(ctx, 1, hosts, (*Host).Name, func(ctx context.Context, h *Host) error {
+	return failover.EachTarget(ctx, 1, hosts, (*Host).Name, func(ctx context.Context, h *Host) error {
 		return h.archive(ctx, run, note, left)
 	})
 }

@@ -117,11 +117,11 @@ func failbackOf(policy, raw string) (cluster.Failback, error) {
 }
 
 // drains is what a request to pause a node says of its groups.
-var drains = map[string]cluster.Drain{"drain": cluster.DrainGroups, "keep": cluster.KeepGroups}
+var drains = map[string]cluster.Drain{"drain": cluster.DrainGroups, "keep": cluster.DrainNothing}
 
 // perform does what a cluster does when it is asked.
 func (m *Model) perform(via, verb string, args []string) (loss, refusal error) {
-	states := map[string]cluster.State{"online": cluster.Online, "offline": cluster.Offline, "resource-online": cluster.Online, "resource-offline": cluster.Offline}
+	states := map[string]cluster.State{"online": cluster.StateOnline, "offline": cluster.StateOffline, "resource-online": cluster.StateOnline, "resource-offline": cluster.StateOffline}
 	switch verb {
 	case "move":
 		return m.move(via, args[0], args[1])

@@ -127,7 +127,7 @@ func (d *driver) StartResourceOnline(ctx context.Context, via, resource string) 
 
 func (d *driver) StartPause(ctx context.Context, via, node string, drain cluster.Drain) error {
 	how := "drain"
-	if drain == cluster.KeepGroups {
+	if drain == cluster.DrainNothing {
 		how = "keep"
 	}
 	return d.change(ctx, "pause node", via, "pause", node, how)

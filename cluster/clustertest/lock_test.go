@@ -26,7 +26,7 @@ func TestLockKeepsTheRules(t *testing.T) {
 	t.Run("over SSH", func(t *testing.T) {
 		_, nodes, _ := windows(t, clustertest.TwoNodes("EFT01", "EFT02", group, "EFT Server Enterprise"))
 		failovertest.TestLock(t, func(tb testing.TB) failover.Lock {
-			c, err := cluster.NewWindows(nodes.Addresses(), cluster.WindowsOptions{})
+			c, err := cluster.NewWindows(cluster.WindowsConfig{Nodes: nodes.Addresses()})
 			require.NoError(tb, err)
 			tb.Cleanup(func() { require.NoError(tb, c.Close()) })
 			return c.Lock()

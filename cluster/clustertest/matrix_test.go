@@ -54,7 +54,7 @@ func TestEveryStepUnderEveryFault(t *testing.T) {
 					m.Group(group).Standing = []cluster.MoveRequest{{ID: "cli-prefer-x", Node: "EFT01", Ours: true}}
 					return nil
 				}))
-				p := transfer(t, c, cluster.MoveBack)
+				p := transfer(t, c, cluster.AfterMoveBack)
 				j := failovertest.Journal(t)
 				broken := edit(t, p, id, func(s *failover.Step) {
 					inner := s.Apply
@@ -93,7 +93,7 @@ func TestAnUndoAfterEveryFault(t *testing.T) {
 	for how, row := range matrix {
 		synctest.Test(t, func(t *testing.T) {
 			sim, c := newSim(t, clustertest.Windows)
-			p := transfer(t, c, cluster.Stay)
+			p := transfer(t, c, cluster.AfterMoveStay)
 			j := failovertest.Journal(t)
 			broken := edit(t, p, "prepare/failback", func(s *failover.Step) {
 				inner := s.Apply

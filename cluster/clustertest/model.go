@@ -72,7 +72,7 @@ type Group struct {
 	Preferred []string
 	Standing  []cluster.MoveRequest
 	Move      *Move         `json:",omitempty"`
-	Wanted    cluster.State // Online or Offline: what the cluster restores after a move
+	Wanted    cluster.State // StateOnline or StateOffline: what the cluster restores after a move
 }
 
 // Move is a move under way.
@@ -139,18 +139,18 @@ func TwoNodes(first, second, group, service string) Model {
 	}
 	list[0].Services[service] = true
 	res := func(name, kind string, disk bool, svc string, deps ...string) *Resource {
-		return &Resource{Name: name, Group: group, Type: kind, State: cluster.Online, Possible: slices.Clone(nodes), DependsOn: deps, Service: svc,
+		return &Resource{Name: name, Group: group, Type: kind, State: cluster.StateOnline, Possible: slices.Clone(nodes), DependsOn: deps, Service: svc,
 			Disk: disk, PendingTimeout: 3 * time.Minute}
 	}
 	return Model{Cluster: "CLU1", Nodes: list, Marks: map[string]string{}, StopReadings: 2, StartReadings: 2,
 		Groups: []*Group{
-			{Name: "Cluster Group", Owner: first, Core: true, Wanted: cluster.Online, Failback: cluster.Failback{Policy: cluster.FailbackPrevented, Raw: "0"}},
-			{Name: "Available Storage", Owner: first, Core: true, Available: true, Wanted: cluster.Online, Failback: cluster.Failback{Policy: cluster.FailbackPrevented, Raw: "0"}},
-			{Name: group, Owner: first, Wanted: cluster.Online, Preferred: []string{first}, Failback: cluster.Failback{Policy: cluster.FailbackAllowed, Raw: "1"}},
+			{Name: "Cluster Group", Owner: first, Core: true, Wanted: cluster.StateOnline, Failback: cluster.Failback{Policy: cluster.FailbackPrevented, Raw: "0"}},
+			{Name: "Available Storage", Owner: first, Core: true, Available: true, Wanted: cluster.StateOnline, Failback: cluster.Failback{Policy: cluster.FailbackPrevented, Raw: "0"}},
+			{Name: group, Owner: first, Wanted: cluster.StateOnline, Preferred: []string{first}, Failback: cluster.Failback{Policy: cluster.FailbackAllowed, Raw: "1"}},
 		},
 		Resources: []*Resource{
-			{Name: "Cluster Name", Group: "Cluster Group", Type: "Network Name", State: cluster.Online, Possible: slices.Clone(nodes), PendingTimeout: 3 * time.Minute},
-			{Name: "File Share Witness", Group: "Cluster Group", Type: "File Share Witness", State: cluster.Online, Possible: slices.Clone(nodes), PendingTimeout: 3 * time.Minute},
+			{Name: "Cluster Name", Group: "Cluster Group", Type: "Network Name", State: cluster.StateOnline, Possible: slices.Clone(nodes), PendingTimeout: 3 * time.Minute},
+			{Name: "File Share Witness", Group: "Cluster Group", Type: "File Share Witness", State: cluster.StateOnline, Possible: slices.Clone(nodes), PendingTimeout: 3 * time.Minute},
 			res(group+" Disk", "Physical Disk", true, ""),
 			res(group+" IP", "IP Address", false, ""),
 			res(group+" Name", "Network Name", false, "", group+" IP"),
@@ -210,30 +210,30 @@ func (m *Model) GroupState(group string) cluster.State {
 		count[r.State]++
 	}
 	switch {
-	case count[cluster.Failed] > 0:
-		return cluster.Failed
-	case count[cluster.Pending] > 0:
-		return cluster.Pending
-	case count[cluster.Online] == 0:
-		return cluster.Offline
-	case count[cluster.Offline] == 0:
-		return cluster.Online
+	case count[cluster.StateFailed] > 0:
+		return cluster.StateFailed
+	case count[cluster.StatePending] > 0:
+		return cluster.StatePending
+	case count[cluster.StateOnline] == 0:
+		return cluster.StateOffline
+	case count[cluster.StateOffline] == 0:
+		return cluster.StateOnline
 	}
-	return cluster.Partial
+	return cluster.StatePartial
 }
 
 // set brings a resource into a state at its group's owner and starts or stops the service it runs.
 func (m *Model) set(r *Resource, s cluster.State) {
 	was := r.State
 	owner := m.Group(r.Group).Owner
-	if n := m.Node(owner); s == cluster.Online && was != s && n != nil && n.Disabled[r.Service] {
-		s = cluster.Failed
+	if n := m.Node(owner); s == cluster.StateOnline && was != s && n != nil && n.Disabled[r.Service] {
+		s = cluster.StateFailed
 	}
 	r.State, r.Left = s, 0
-	if was == s || was != cluster.Online && s != cluster.Online {
+	if was == s || was != cluster.StateOnline && s != cluster.StateOnline {
 		return
 	}
-	up := s == cluster.Online
+	up := s == cluster.StateOnline
 	m.Events = append(m.Events, Event{Seq: len(m.Events) + 1, Resource: r.Name, Node: owner, Online: up})
 	if r.Service != "" {
 		m.setService(owner, r.Service, up)
@@ -287,7 +287,7 @@ func (m *Model) tick() {
 		m.tickMove(g)
 	}
 	for _, r := range m.Resources {
-		if r.State == cluster.Pending && m.Group(r.Group).Move == nil {
+		if r.State == cluster.StatePending && m.Group(r.Group).Move == nil {
 			if r.Left--; r.Left <= 0 {
 				m.set(r, r.Next)
 			}
@@ -302,7 +302,7 @@ func (m *Model) tick() {
 
 func (m *Model) owns(node string) bool {
 	for _, g := range m.Groups {
-		if !g.Core && g.Owner == node && m.GroupState(g.Name) != cluster.Offline {
+		if !g.Core && g.Owner == node && m.GroupState(g.Name) != cluster.StateOffline {
 			return true
 		}
 	}
@@ -318,12 +318,12 @@ func (m *Model) setAll(g *Group, s cluster.State) {
 // begin starts a move; the members go down at the source first.
 func (m *Model) begin(g *Group, to, end string) {
 	g.Move = &Move{From: g.Owner, To: to, Phase: "stop", Left: m.StopReadings, End: end}
-	if g.Wanted == cluster.Offline {
+	if g.Wanted == cluster.StateOffline {
 		g.Move.Left = 0
 		return
 	}
 	if end != "queued" {
-		m.setAll(g, cluster.Pending)
+		m.setAll(g, cluster.StatePending)
 	} else {
 		g.Queued = 3
 	}
@@ -339,7 +339,7 @@ func (m *Model) tickMove(g *Group) {
 	}
 	if g.Queued > 0 {
 		if g.Queued--; g.Queued == 0 {
-			m.setAll(g, cluster.Pending)
+			m.setAll(g, cluster.StatePending)
 		}
 		return
 	}
@@ -352,17 +352,17 @@ func (m *Model) tickMove(g *Group) {
 	}
 	switch mv.Phase {
 	case "stop":
-		m.setAll(g, cluster.Offline)
+		m.setAll(g, cluster.StateOffline)
 		if n := m.Node(mv.To); n == nil || n.State != cluster.NodeUp {
 			up(mv.From) // the target went away meanwhile
 			return
 		}
 		g.Owner, mv.Phase, mv.Left = mv.To, "start", m.StartReadings
-		if g.Wanted == cluster.Offline {
+		if g.Wanted == cluster.StateOffline {
 			g.Move = nil
 			return
 		}
-		m.setAll(g, cluster.Pending)
+		m.setAll(g, cluster.StatePending)
 		if mv.End == "slow" {
 			mv.Left += 20
 		}
@@ -374,7 +374,7 @@ func (m *Model) tickMove(g *Group) {
 		case "partial":
 			up(mv.To)
 			members := m.Members(g.Name)
-			m.set(members[len(members)-1], cluster.Offline)
+			m.set(members[len(members)-1], cluster.StateOffline)
 		case "returns":
 			mv.Phase, mv.Left = "back", m.StopReadings
 			m.fail(g)
@@ -390,7 +390,7 @@ func (m *Model) tickMove(g *Group) {
 			up(mv.To)
 		}
 	case "back":
-		m.setAll(g, cluster.Offline)
+		m.setAll(g, cluster.StateOffline)
 		up(mv.From)
 	}
 }
@@ -398,7 +398,7 @@ func (m *Model) tickMove(g *Group) {
 // fail makes the last member, which is the service, fail.
 func (m *Model) fail(g *Group) {
 	members := m.Members(g.Name)
-	m.set(members[len(members)-1], cluster.Failed)
+	m.set(members[len(members)-1], cluster.StateFailed)
 }
 
 // Snapshot renders the model as a cluster would tell it, without letting time pass.

@@ -131,7 +131,7 @@ func (s *Sim) Arm(name, group string) error {
 }
 
 // Cluster returns the simulated cluster behind the interface, without a network.
-func (s *Sim) Cluster(opts ...cluster.Option) (cluster.Cluster, error) {
+func (s *Sim) Cluster() (cluster.Cluster, error) {
 	m, err := s.Model()
 	if err != nil {
 		return nil, err
@@ -140,5 +140,5 @@ func (s *Sim) Cluster(opts ...cluster.Option) (cluster.Cluster, error) {
 	for _, n := range m.Nodes {
 		d.nodes = append(d.nodes, n.Name)
 	}
-	return cluster.New(d, opts...)
+	return cluster.New(d, cluster.Config{})
 }

@@ -50,7 +50,7 @@ func TestMoveIsOverWhenOwnerAndStateAreSeen(t *testing.T) {
 			require.Positive(t, res.Outage)
 			m := state(t, sim)
 			require.Equal(t, "EFT02", m.Group(group).Owner)
-			require.Equal(t, cluster.Online, m.GroupState(group))
+			require.Equal(t, cluster.StateOnline, m.GroupState(group))
 			require.Empty(t, m.Group(group).Standing, "the move request is cleared")
 			require.Zero(t, m.Counters.TwoOwners)
 
@@ -173,12 +173,12 @@ func TestStates(t *testing.T) {
 		require.NoError(t, c.OnlineResource(t.Context(), group+" Disk", o))
 		g, err := c.Group(t.Context(), group)
 		require.NoError(t, err)
-		require.Equal(t, cluster.Partial, g.State, "the disk alone is up")
+		require.Equal(t, cluster.StatePartial, g.State, "the disk alone is up")
 		require.NoError(t, c.SetService(t.Context(), group+" Service", "EFT Server"))
 		require.NoError(t, c.OfflineResource(t.Context(), group+" Disk", o))
 		_, err = c.Move(t.Context(), group, "EFT02", quick)
 		require.NoError(t, err, "an offline group can be moved and stays offline")
-		require.Equal(t, cluster.Offline, state(t, sim).GroupState(group))
+		require.Equal(t, cluster.StateOffline, state(t, sim).GroupState(group))
 		require.NoError(t, c.Online(t.Context(), group, o))
 		require.True(t, state(t, sim).Node("EFT02").Services["EFT Server"])
 		name, err := cluster.GroupOfService(t.Context(), c, "eft server")
@@ -187,7 +187,7 @@ func TestStates(t *testing.T) {
 
 		require.NoError(t, c.Pause(t.Context(), "EFT02", cluster.PauseOptions{Timeout: time.Second, Poll: time.Millisecond}))
 		require.Equal(t, "EFT01", state(t, sim).Group(group).Owner, "drained")
-		require.Equal(t, cluster.Online, state(t, sim).GroupState(group), "what was drained is up again before the call ends")
+		require.Equal(t, cluster.StateOnline, state(t, sim).GroupState(group), "what was drained is up again before the call ends")
 		require.NoError(t, c.Resume(t.Context(), "EFT02", o))
 		require.Equal(t, "EFT01", state(t, sim).Group(group).Owner, "nothing is brought back")
 
@@ -229,7 +229,7 @@ func TestAnotherProcessGoesOn(t *testing.T) {
 		_, c = open()
 		require.Eventually(t, func() bool {
 			g, err := c.Group(t.Context(), group)
-			return err == nil && g.Owner == "b" && g.State == cluster.Online
+			return err == nil && g.Owner == "b" && g.State == cluster.StateOnline
 		}, 5*time.Second, time.Millisecond)
 		require.Equal(t, 1, state(t, sim).Counters.Moves[group])
 	})

@@ -65,14 +65,14 @@ var stands = map[string]string{
 func TestChecksStandUpToTheStepTheyGuard(t *testing.T) {
 	_, c := newSim(t, clustertest.Pacemaker)
 	found := map[string]string{}
-	for _, s := range transfer(t, c, cluster.MoveBack).AllSteps() {
+	for _, s := range transfer(t, c, cluster.AfterMoveBack).AllSteps() {
 		if s.Kind == failover.Check {
 			found[s.ID] = s.Guards
 			require.False(t, s.Entry, s.ID)
 		}
 	}
 	require.Equal(t, stands, found)
-	for _, s := range transfer(t, c, cluster.Stay).AllSteps() {
+	for _, s := range transfer(t, c, cluster.AfterMoveStay).AllSteps() {
 		if s.Kind == failover.Check && stands[s.ID] == "back/move" && s.ID != "arrived/verify" {
 			require.Equal(t, "move/move", s.Guards, s.ID)
 		}
@@ -90,12 +90,12 @@ func TestAMoveThatWaitedIsNotMadeWhenACheckFailsMeanwhile(t *testing.T) {
 				}
 				sim, c := newSim(t, clustertest.Pacemaker)
 				j := failovertest.Journal(t)
-				_, err := transfer(t, c, cluster.MoveBack).Run(t.Context(), by(j, park(move)))
+				_, err := transfer(t, c, cluster.AfterMoveBack).Run(t.Context(), by(j, park(move)))
 				require.ErrorIs(t, err, failover.ErrWaiting)
 				before := state(t, sim).Counters.MovesByTarget
 
 				fails := false
-				p := edit(t, transfer(t, c, cluster.MoveBack), check, func(s *failover.Step) {
+				p := edit(t, transfer(t, c, cluster.AfterMoveBack), check, func(s *failover.Step) {
 					inner := s.Observe
 					s.Observe = func(ctx context.Context) (failover.Observation, error) {
 						if fails {
@@ -128,11 +128,11 @@ func TestWhatBreaksWhileAMoveWaitsIsSeen(t *testing.T) {
 				}
 				sim, c := newSim(t, clustertest.Windows)
 				j := failovertest.Journal(t)
-				_, err := transfer(t, c, cluster.MoveBack).Run(t.Context(), by(j, park(move)))
+				_, err := transfer(t, c, cluster.AfterMoveBack).Run(t.Context(), by(j, park(move)))
 				require.ErrorIs(t, err, failover.ErrWaiting)
 				before := state(t, sim).Counters.MovesByTarget
 				require.NoError(t, sim.Arm(fault.Name, group))
-				_, err = transfer(t, c, cluster.MoveBack).Run(t.Context(), by(j, nil))
+				_, err = transfer(t, c, cluster.AfterMoveBack).Run(t.Context(), by(j, nil))
 				require.ErrorIs(t, err, failover.ErrPrecondition, "%s %s", move, fault.Name)
 				require.Equal(t, before, state(t, sim).Counters.MovesByTarget, "%s %s", move, fault.Name)
 				require.NoError(t, j.Close())
@@ -146,7 +146,7 @@ func TestAnApprovedTransferRunsThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, style := range []clustertest.Style{clustertest.Windows, clustertest.Pacemaker} {
 			sim, c := newSim(t, style)
-			p := transfer(t, c, cluster.MoveBack)
+			p := transfer(t, c, cluster.AfterMoveBack)
 			plan, err := p.Plan(t.Context(), nil)
 			require.NoError(t, err)
 			o := by(failovertest.Journal(t), nil)
@@ -163,7 +163,7 @@ func TestAnUndoIsSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, style := range []clustertest.Style{clustertest.Windows, clustertest.Pacemaker} {
 			sim, c := newSim(t, style)
-			p := transfer(t, c, cluster.Stay)
+			p := transfer(t, c, cluster.AfterMoveStay)
 			j := failovertest.Journal(t)
 			_, err := p.Run(t.Context(), by(j, park("move/move")))
 			require.ErrorIs(t, err, failover.ErrWaiting)
@@ -192,7 +192,7 @@ func TestAFailbackThatWasNotKnownIsNotSaidToBePutBack(t *testing.T) {
 			m.Group(group).Failback = cluster.Failback{}
 			return nil
 		}))
-		p := transfer(t, c, cluster.Stay)
+		p := transfer(t, c, cluster.AfterMoveStay)
 		j := failovertest.Journal(t)
 		_, err := p.Run(t.Context(), by(j, park("move/move")))
 		require.ErrorIs(t, err, failover.ErrWaiting)
@@ -213,12 +213,12 @@ func TestACrashAtEveryRecord(t *testing.T) {
 					Procedure: func(testing.TB) failover.Procedure {
 						c, err := sim.Cluster()
 						require.NoError(tb, err)
-						return transfer(t, c, cluster.MoveBack)
+						return transfer(t, c, cluster.AfterMoveBack)
 					},
 					Verify: func(testing.TB) {
 						m := state(t, sim)
 						require.Equal(tb, "EFT01", m.Group(group).Owner)
-						require.Equal(tb, cluster.Online, m.GroupState(group))
+						require.Equal(tb, cluster.StateOnline, m.GroupState(group))
 						require.Equal(tb, map[string]int{group + " to EFT01": 1, group + " to EFT02": 1}, m.Counters.MovesByTarget)
 						require.Equal(tb, cluster.FailbackAllowed, m.Group(group).Failback.Policy)
 						require.Empty(tb, m.Group(group).Standing)

@@ -36,7 +36,7 @@ func TestTransferThereAndBack(t *testing.T) {
 		for _, style := range []clustertest.Style{clustertest.Windows, clustertest.Pacemaker} {
 			sim, c := newSim(t, style)
 			before := state(t, sim)
-			p := transfer(t, c, cluster.MoveBack)
+			p := transfer(t, c, cluster.AfterMoveBack)
 			plan, err := p.Plan(t.Context(), nil)
 			require.NoError(t, err)
 			for _, s := range plan.Steps {
@@ -68,7 +68,7 @@ func TestTransferEndsAsEachFaultSays(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim, c := newSim(t, clustertest.Windows)
 				require.NoError(t, sim.Arm(fault.Name, group))
-				err := run(t, t.Context(), transfer(t, c, cluster.Stay), filepath.Join(t.TempDir(), "j"), nil)
+				err := run(t, t.Context(), transfer(t, c, cluster.AfterMoveStay), filepath.Join(t.TempDir(), "j"), nil)
 				m := state(t, sim)
 				require.Zero(t, m.Counters.TwoOwners)
 				require.LessOrEqual(t, m.Counters.Moves[group], 1)

@@ -149,14 +149,14 @@ func (m *Model) towards(r *Resource, want cluster.State) {
 		return
 	}
 	readings := m.StartReadings
-	if want == cluster.Offline {
+	if want == cluster.StateOffline {
 		readings = m.StopReadings
 	}
 	if readings == 0 {
 		m.set(r, want)
 		return
 	}
-	m.set(r, cluster.Pending)
+	m.set(r, cluster.StatePending)
 	r.Left, r.Next = readings, want
 }
 
@@ -171,7 +171,7 @@ func (m *Model) switchResource(via, verb, resource string, want cluster.State) e
 		return &Refusal{5908, cluster.ErrBusy, "the group is moving"}
 	}
 	for _, other := range m.Members(r.Group) {
-		if want == cluster.Online && m.reaches(r, other) || want == cluster.Offline && m.reaches(other, r) {
+		if want == cluster.StateOnline && m.reaches(r, other) || want == cluster.StateOffline && m.reaches(other, r) {
 			m.towards(other, want)
 		}
 	}
@@ -199,11 +199,11 @@ func (m *Model) pause(via, node string, drain cluster.Drain) error {
 		return &Refusal{5050, cluster.ErrNodeDown, "the node is down"}
 	}
 	n.State = cluster.NodePaused
-	if drain == cluster.KeepGroups {
+	if drain == cluster.DrainNothing {
 		return nil
 	}
 	for _, g := range m.Groups {
-		if g.Owner != n.Name || g.Core || m.GroupState(g.Name) == cluster.Offline {
+		if g.Owner != n.Name || g.Core || m.GroupState(g.Name) == cluster.StateOffline {
 			continue
 		}
 		n.Draining = true
@@ -253,7 +253,7 @@ func (m *Model) bindService(via, resource, service string) error {
 	if r == nil {
 		return noResource(resource)
 	}
-	if r.State == cluster.Online {
+	if r.State == cluster.StateOnline {
 		return &Refusal{5019, cluster.ErrNotOnline, "the resource is online"}
 	}
 	r.Service = service

@@ -218,9 +218,9 @@ func (s *Sim) serve(name, node string, document []byte) (any, error) {
 }
 
 func (m *Model) script(name, node string, req wsfc.Request, asked any) (data any, loss, refusal error) {
-	want := cluster.Offline
+	want := cluster.StateOffline
 	if req.Want == "online" {
-		want = cluster.Online
+		want = cluster.StateOnline
 	}
 	switch name {
 	case wsfc.Snapshot:
@@ -245,7 +245,7 @@ func (m *Model) script(name, node string, req wsfc.Request, asked any) (data any
 		case "drain":
 			return asked, nil, m.pause(node, req.Node, cluster.DrainGroups)
 		case "pause":
-			return asked, nil, m.pause(node, req.Node, cluster.KeepGroups)
+			return asked, nil, m.pause(node, req.Node, cluster.DrainNothing)
 		}
 		return asked, nil, m.resume(node, req.Node)
 	case wsfc.Failback:
@@ -267,8 +267,8 @@ func (m *Model) script(name, node string, req wsfc.Request, asked any) (data any
 }
 
 var (
-	groupCodes    = map[cluster.State]wsfc.Number{cluster.Online: 0, cluster.Offline: 1, cluster.Failed: 2, cluster.Partial: 3, cluster.Pending: 4, cluster.Unknown: -1}
-	resourceCodes = map[cluster.State]wsfc.Number{cluster.Online: 2, cluster.Offline: 3, cluster.Failed: 4, cluster.Pending: 129, cluster.Unknown: -1}
+	groupCodes    = map[cluster.State]wsfc.Number{cluster.StateOnline: 0, cluster.StateOffline: 1, cluster.StateFailed: 2, cluster.StatePartial: 3, cluster.StatePending: 4, cluster.StateUnknown: -1}
+	resourceCodes = map[cluster.State]wsfc.Number{cluster.StateOnline: 2, cluster.StateOffline: 3, cluster.StateFailed: 4, cluster.StatePending: 129, cluster.StateUnknown: -1}
 	nodeCodes     = map[cluster.NodeState]wsfc.Number{cluster.NodeUp: 0, cluster.NodeDown: 1, cluster.NodePaused: 2, cluster.NodeJoining: 3, cluster.NodeUnknown: -1}
 )
 

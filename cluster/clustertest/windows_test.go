@@ -23,7 +23,7 @@ func windows(t *testing.T, m clustertest.Model) (*clustertest.Sim, *clustertest.
 	nodes, err := sim.ServeWindows()
 	require.NoError(t, err)
 	t.Cleanup(nodes.Close)
-	c, err := cluster.NewWindows(nodes.Addresses(), cluster.WindowsOptions{})
+	c, err := cluster.NewWindows(cluster.WindowsConfig{Nodes: nodes.Addresses()})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
 	return sim, nodes, c
@@ -102,7 +102,7 @@ func TestNamesAreNeverExecuted(t *testing.T) {
 		sim, nodes, c := windows(t, clustertest.TwoNodes("EFT01", "EFT02", name, "svc"))
 		// A wildcard must not reach the others.
 		require.NoError(t, sim.Update(func(m *clustertest.Model) error {
-			m.Groups = append(m.Groups, &clustertest.Group{Name: "EFT Other", Owner: "EFT01", Wanted: cluster.Offline})
+			m.Groups = append(m.Groups, &clustertest.Group{Name: "EFT Other", Owner: "EFT01", Wanted: cluster.StateOffline})
 			return nil
 		}))
 		res, err := c.Move(t.Context(), name, "EFT02", slowMachine)
@@ -145,7 +145,7 @@ func TestSwappedAddressesAreNoticed(t *testing.T) {
 	_, nodes, _ := windows(t, clustertest.TwoNodes("EFT01", "EFT02", group, "svc"))
 	list := nodes.Addresses()
 	list[0].Node, list[1].Node = list[1].Node, list[0].Node
-	c, err := cluster.NewWindows(list, cluster.WindowsOptions{})
+	c, err := cluster.NewWindows(cluster.WindowsConfig{Nodes: list})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, c.Close()) }()
 	_, err = c.Snapshot(t.Context())

@@ -20,7 +20,7 @@ func TestByHand(t *testing.T) {
 	w := open(t, t.TempDir(), efttest.LocalProgram)
 	o, err := w.Options()
 	require.NoError(t, err)
-	o.Admin, o.Installer.Mode, o.Installer.Args = nil, eft.ByOperator, nil
+	o.Admin, o.Installer.Mode, o.Installer.Args = nil, eft.ModeByOperator, nil
 	o.Consoles = []eft.Console{{Name: "ADMIN-PC"}, {Name: "SEEN", Version: func(context.Context) (eft.Version, error) { return efttest.NewVersion, nil }}}
 	p, err := eft.Upgrade(o)
 	require.NoError(t, err)

@@ -101,8 +101,8 @@ func (w *World) Arm(name string) error {
 		case "ha":
 			s.Config.HA = true
 		case "two-groups":
-			m.Groups = append(m.Groups, &clustertest.Group{Name: "Old EFT", Owner: ActiveNode, Wanted: cluster.Offline})
-			m.Resources = append(m.Resources, &clustertest.Resource{Name: "Old EFT Service", Group: "Old EFT", Type: "Generic Service", State: cluster.Offline, Service: OldService})
+			m.Groups = append(m.Groups, &clustertest.Group{Name: "Old EFT", Owner: ActiveNode, Wanted: cluster.StateOffline})
+			m.Resources = append(m.Resources, &clustertest.Resource{Name: "Old EFT Service", Group: "Old EFT", Type: "Generic Service", State: cluster.StateOffline, Service: OldService})
 		case "both-running":
 			setRunning(m, PassiveNode, OldService, true)
 		case "busy":

@@ -200,7 +200,7 @@ func (n *node) startInstaller(s *State, st *NodeState, start eft.Start) (loss, r
 	if !strings.EqualFold(st.Files[start.Path].SHA256, start.SHA256) {
 		return nil, eft.ErrInstallerDiffers
 	}
-	st.Runs[start.ID] = &Run{InstallerRun: eft.InstallerRun{State: eft.Running, Began: time.Now()}, Left: readings, Start: start}
+	st.Runs[start.ID] = &Run{InstallerRun: eft.InstallerRun{State: eft.RunRunning, Began: time.Now()}, Left: readings, Start: start}
 	if s.Counters.InstallerRuns == nil {
 		s.Counters.InstallerRuns = map[string]int{}
 	}
@@ -218,7 +218,7 @@ func (n *node) InstallerRun(ctx context.Context, id string) (eft.InstallerRun, e
 		if r == nil {
 			return nil
 		}
-		if r.State == eft.Running && !s.armed("hangs") {
+		if r.State == eft.RunRunning && !s.armed("hangs") {
 			if r.Left--; r.Left <= 0 {
 				n.finish(m, s, st, r)
 			}
@@ -231,7 +231,7 @@ func (n *node) InstallerRun(ctx context.Context, id string) (eft.InstallerRun, e
 
 // finish is what the installer leaves behind.
 func (n *node) finish(m *clustertest.Model, s *State, st *NodeState, r *Run) {
-	r.State, r.Ended, r.Exit, r.Log = eft.Ended, time.Now(), 0, "Repair finished"
+	r.State, r.Ended, r.Exit, r.Log = eft.RunEnded, time.Now(), 0, "Repair finished"
 	end := func(exit int, log string) { r.Exit, r.Log = exit, log }
 	if s.take("installer-fails") {
 		end(1603, "Fatal error during installation")
@@ -247,7 +247,7 @@ func (n *node) finish(m *clustertest.Model, s *State, st *NodeState, r *Run) {
 		st.Program = NewVersion
 	}
 	if s.take("installer-dies") {
-		r.State, r.Log = eft.Lost, "copying files"
+		r.State, r.Log = eft.RunLost, "copying files"
 		return
 	}
 	if s.take("half-installed") {
@@ -259,13 +259,13 @@ func (n *node) finish(m *clustertest.Model, s *State, st *NodeState, r *Run) {
 		st.Service = NewService
 	}
 	if s.armed("resets-service") {
-		st.Account, st.StartMode = "LocalSystem", eft.Automatic
+		st.Account, st.StartMode = "LocalSystem", eft.StartAutomatic
 	}
 	if s.armed("starts-anyway") {
-		st.StartMode = eft.Automatic
+		st.StartMode = eft.StartAutomatic
 	}
 	if s.armed("restarts-service") || s.armed("starts-anyway") {
-		if st.StartMode == eft.Disabled || r.Start.Guard != nil {
+		if st.StartMode == eft.StartDisabled || r.Start.Guard != nil {
 			s.Counters.Blocked++
 		} else {
 			setRunning(m, n.name, st.Service, true)

@@ -65,7 +65,7 @@ func TestRefusedBeforeAnythingMoves(t *testing.T) {
 			s.Nodes[efttest.PassiveNode].Service = ""
 		}, eft.ErrNotInstalled},
 		"the service is disabled": {func(_ *clustertest.Model, s *efttest.State, _ *eft.Options) {
-			s.Nodes[efttest.PassiveNode].StartMode = eft.Disabled
+			s.Nodes[efttest.PassiveNode].StartMode = eft.StartDisabled
 		}, eft.ErrServiceSettings},
 		"the service is stopped behind the cluster": {func(m *clustertest.Model, _ *efttest.State, _ *eft.Options) {
 			m.Node(efttest.ActiveNode).Services = nil
@@ -156,10 +156,10 @@ func TestALongInstallerIsToldAndLeftAlone(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[string]int{efttest.PassiveNode: 1}, s.Counters.InstallerRuns)
 	for _, r := range s.Nodes[efttest.PassiveNode].Runs {
-		require.Equal(t, eft.Running, r.State)
+		require.Equal(t, eft.RunRunning, r.State)
 	}
 	require.Equal(t, efttest.ActiveNode, m.Group(efttest.Group).Owner)
-	require.Equal(t, cluster.Online, m.GroupState(efttest.Group))
+	require.Equal(t, cluster.StateOnline, m.GroupState(efttest.Group))
 }
 
 // TestLicencesAreLookedAtOnEachNode loses the one of the node that is upgraded last.

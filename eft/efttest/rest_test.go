@@ -167,7 +167,7 @@ func TestRESTRefusals(t *testing.T) {
 }
 
 func TestQuiesce(t *testing.T) {
-	for _, then := range []eft.QuiesceEnd{eft.GiveUp, eft.MoveAnyway} {
+	for _, then := range []eft.QuiesceEnd{eft.QuiesceGiveUp, eft.QuiesceMoveAnyway} {
 		w := open(t, t.TempDir(), efttest.LocalProgram)
 		require.NoError(t, w.Update(func(_ *clustertest.Model, s *efttest.State) error {
 			s.Activity.Users = 3
@@ -184,13 +184,13 @@ func TestQuiesce(t *testing.T) {
 		require.NoError(t, j.Close())
 		_, m, stateErr := w.State()
 		require.NoError(t, stateErr)
-		if then == eft.MoveAnyway {
+		if then == eft.QuiesceMoveAnyway {
 			require.NoError(t, err)
 			upgraded(t, w)
 			continue
 		}
 		require.ErrorIs(t, err, eft.ErrNodeBusy)
 		require.Empty(t, m.Counters.Moves)
-		require.Equal(t, cluster.Online, m.GroupState(efttest.Group))
+		require.Equal(t, cluster.StateOnline, m.GroupState(efttest.Group))
 	}
 }

@@ -138,7 +138,7 @@ func newState(l Layout) State {
 	}}}
 	for i, name := range []string{ActiveNode, PassiveNode} {
 		n := &NodeState{Program: OldVersion, Products: []eft.InstalledProduct{{Name: "EFT Server Enterprise", Version: OldVersion}}, Service: OldService,
-			StartMode: eft.Manual, Account: Account, Free: 1 << 30, Files: map[string]eft.File{}, Runs: map[string]*Run{}, Backups: map[string]Copy{},
+			StartMode: eft.StartManual, Account: Account, Free: 1 << 30, Files: map[string]eft.File{}, Runs: map[string]*Run{}, Backups: map[string]Copy{},
 			Licence: "Registered", Booted: time.Date(2026, 1, 1+i, 0, 0, 0, 0, time.UTC)}
 		if l == SharedProgram {
 			n.Program = eft.Version{}
@@ -192,7 +192,7 @@ func setRunning(m *clustertest.Model, node, service string, up bool) {
 // hasDisk reports whether the shared disk is online on the node.
 func hasDisk(m *clustertest.Model, node string) bool {
 	r := m.Resource(Group + " Disk")
-	return r.State == cluster.Online && m.Group(r.Group).Owner == node
+	return r.State == cluster.StateOnline && m.Group(r.Group).Owner == node
 }
 
 func (s *State) audit(m *clustertest.Model) {

@@ -85,9 +85,9 @@ func rolledBack(t *testing.T, w *efttest.World) {
 	s, m, err := w.State()
 	require.NoError(t, err)
 	require.Equal(t, efttest.ActiveNode, m.Group(efttest.Group).Owner)
-	require.Equal(t, cluster.Online, m.GroupState(efttest.Group))
+	require.Equal(t, cluster.StateOnline, m.GroupState(efttest.Group))
 	require.Equal(t, efttest.OldService, m.Resource(efttest.Group+" Service").Service, "the old program registers the old name")
-	require.Equal(t, eft.Disabled, s.Nodes[efttest.PassiveNode].StartMode)
+	require.Equal(t, eft.StartDisabled, s.Nodes[efttest.PassiveNode].StartMode)
 	require.Equal(t, settingsBefore(t, efttest.LocalProgram), s.Config.Values)
 	require.Empty(t, m.Marks)
 	require.Equal(t, cluster.FailbackAllowed, m.Group(efttest.Group).Failback.Policy)
@@ -208,7 +208,7 @@ func TestAPersonsInstallationMayMakeNoCheckFail(t *testing.T) {
 			require.NoError(t, w.Arm(fault))
 			o, err := w.Options()
 			require.NoError(t, err)
-			o.Installer.Mode, o.Installer.Args = eft.ByOperator, nil
+			o.Installer.Mode, o.Installer.Args = eft.ModeByOperator, nil
 			build := eft.Upgrade
 			if l == efttest.SharedProgram {
 				build = eft.UpgradeShared
@@ -235,7 +235,7 @@ func TestAPersonsInstallationMayMakeNoCheckFail(t *testing.T) {
 			s, m, err := w.State()
 			require.NoError(t, err)
 			require.Equal(t, map[string]int{efttest.ActiveNode: 1, efttest.PassiveNode: 1}, s.Counters.InstallerRuns)
-			require.Equal(t, cluster.Online, m.GroupState(efttest.Group))
+			require.Equal(t, cluster.StateOnline, m.GroupState(efttest.Group))
 			two, err := w.TwoActive()
 			require.NoError(t, err)
 			require.False(t, two)

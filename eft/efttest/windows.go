@@ -145,7 +145,7 @@ type document struct {
 }
 
 // windowsModes are Windows' own words for start modes.
-var windowsModes = map[eft.StartMode]string{eft.Manual: "Manual", eft.Automatic: "Auto", eft.Disabled: "Disabled"}
+var windowsModes = map[eft.StartMode]string{eft.StartManual: "Manual", eft.StartAutomatic: "Auto", eft.StartDisabled: "Disabled"}
 
 func (s *WindowsNode) act(ctx context.Context, name string, raw []byte) (any, error) {
 	var d document

@@ -65,7 +65,7 @@ func (w *World) Update(f func(*clustertest.Model, *State) error) error {
 		}
 		s.audit(m)
 		for name, n := range s.Nodes {
-			m.Node(name).Disabled = map[string]bool{n.Service: n.StartMode == eft.Disabled}
+			m.Node(name).Disabled = map[string]bool{n.Service: n.StartMode == eft.StartDisabled}
 		}
 		return store(m, s)
 	})
@@ -91,7 +91,7 @@ func (w *World) Options() (eft.Options, error) {
 	quick := cluster.StateOptions{Timeout: 10 * time.Second, Poll: time.Millisecond, Settle: 200 * time.Millisecond}
 	return eft.Options{
 		Cluster: c, Group: Group, Active: w.Node(ActiveNode), Passive: w.Node(PassiveNode),
-		Installer: eft.Installer{Path: InstallerPath, SHA256: file.SHA256, Size: file.Size, Version: NewVersion, Product: "EFT Server", Mode: eft.Silent,
+		Installer: eft.Installer{Path: InstallerPath, SHA256: file.SHA256, Size: file.Size, Version: NewVersion, Product: "EFT Server", Mode: eft.ModeSilent,
 			Args: []string{"/S"}, StopAfter: 4 * time.Second, Settle: 50 * time.Millisecond,
 			Source: func(context.Context) (io.ReadCloser, error) {
 				return io.NopCloser(bytes.NewReader(installerBytes)), nil
@@ -158,7 +158,7 @@ func (w *World) Reboot(name string) error {
 		n := s.Nodes[name]
 		n.Reboot, n.Booted = false, time.Now().Add(time.Second)
 		m.Node(name).RebootPending = false
-		if n.StartMode == eft.Automatic {
+		if n.StartMode == eft.StartAutomatic {
 			setRunning(m, name, n.Service, true)
 		}
 		return nil

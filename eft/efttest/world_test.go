@@ -43,7 +43,7 @@ func upgraded(t *testing.T, w *efttest.World) {
 	s, m, err := w.State()
 	require.NoError(t, err)
 	require.Equal(t, efttest.ActiveNode, m.Group(efttest.Group).Owner, "ends on the node it began on")
-	require.Equal(t, cluster.Online, m.GroupState(efttest.Group))
+	require.Equal(t, cluster.StateOnline, m.GroupState(efttest.Group))
 	require.Equal(t, cluster.FailbackAllowed, m.Group(efttest.Group).Failback.Policy)
 	require.Empty(t, m.Marks, "the lock is released")
 	require.Equal(t, map[string]int{efttest.ActiveNode: 1, efttest.PassiveNode: 1}, s.Counters.InstallerRuns, "one installer run per node")
@@ -51,7 +51,7 @@ func upgraded(t *testing.T, w *efttest.World) {
 	require.NoError(t, err)
 	require.False(t, two)
 	for name, n := range s.Nodes {
-		require.Equal(t, eft.Manual, n.StartMode, name)
+		require.Equal(t, eft.StartManual, n.StartMode, name)
 		require.Equal(t, efttest.Account, n.Account, name)
 		require.Equal(t, efttest.NewVersion, n.Products[0].Version, name)
 		require.Len(t, n.Runs, 1, name)

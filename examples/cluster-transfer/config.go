@@ -58,29 +58,26 @@ func (s site) options() cluster.TransferOptions {
 
 // open prepares the cluster; it connects to nothing yet.
 func (s clusterSite) open() (cluster.Cluster, io.Closer, error) {
-	var options []cluster.Option
-	if s.RequestTimeout != 0 {
-		options = append(options, cluster.WithRequestTimeout(time.Duration(s.RequestTimeout)))
-	}
+	limit := time.Duration(s.RequestTimeout)
 	switch {
 	case s.Windows != nil && s.Pacemaker != nil:
 		return nil, nil, failover.Invalid("cluster", "is both windows and pacemaker", "leave one of them out")
 	case s.Windows != nil:
-		var o cluster.WindowsOptions
+		conf := cluster.WindowsConfig{Nodes: s.addresses(), CallTimeout: limit}
 		if s.Windows.PowerShell7 {
-			o.PowerShell = cluster.PowerShell7
+			conf.PowerShell = cluster.PowerShell7
 		}
-		c, err := cluster.NewWindows(s.addresses(), o, options...)
+		c, err := cluster.NewWindows(conf)
 		if err != nil {
 			return nil, nil, err
 		}
 		return c, c, nil
 	case s.Pacemaker != nil:
-		o := cluster.PacemakerOptions{Services: s.Pacemaker.Services}
+		conf := cluster.PacemakerConfig{Nodes: s.addresses(), CallTimeout: limit, Services: s.Pacemaker.Services}
 		if s.Pacemaker.Sudo {
-			o.Privilege = cluster.Sudo
+			conf.Privilege = cluster.PrivilegeSudo
 		}
-		c, err := cluster.NewPacemaker(s.addresses(), o, options...)
+		c, err := cluster.NewPacemaker(conf)
 		if err != nil {
 			return nil, nil, err
 		}

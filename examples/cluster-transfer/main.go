@@ -48,7 +48,7 @@ func build(_ context.Context, path, name string) (failover.Procedure, io.Closer,
 	}
 	options := s.options()
 	if name == "rehearsal" {
-		options.Then = cluster.MoveBack
+		options.Then = cluster.AfterMoveBack
 	}
 	c, closer, err := s.Cluster.open()
 	if err != nil {

@@ -70,7 +70,7 @@ func TestTheExampleFileMovesAGroup(t *testing.T) {
 	m, err = sim.Model()
 	require.NoError(t, err)
 	require.Equal(t, "NODE1", m.Group("EFT").Owner, "there and back")
-	require.Equal(t, cluster.Online, m.GroupState("EFT"))
+	require.Equal(t, cluster.StateOnline, m.GroupState("EFT"))
 	require.Equal(t, map[string]int{"EFT to NODE1": 1, "EFT to NODE2": 1}, m.Counters.MovesByTarget)
 	require.Empty(t, m.Marks)
 	require.Empty(t, nodes.Refused())

@@ -33,7 +33,7 @@ func main() {
 	var s site
 	must(0, json.Unmarshal(must(os.ReadFile(os.Args[1])), &s))
 	p := s.procedure(must(opcon.New(opcon.Config{URL: s.OpCon, TLS: s.Trust, Token: token})),
-		must(cluster.NewWindows(s.Nodes, cluster.WindowsOptions{})), must(symitar.NewPair(s.Core)), must(remote.New(remote.Config{SSH: s.App})))
+		must(cluster.NewWindows(cluster.WindowsConfig{Nodes: s.Nodes})), must(symitar.NewPair(s.Core)), must(remote.New(remote.Config{SSH: s.App})))
 	j, err := failover.OpenJournal("compose.journal")
 	if errors.Is(err, fs.ErrNotExist) {
 		j, err = failover.CreateJournal("compose.journal")

@@ -40,7 +40,7 @@ func openTransfer(_ context.Context, dir, fault string) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := cluster.Transfer(c, cluster.TransferOptions{Group: group, Target: second, Then: cluster.MoveBack, Hold: 200 * time.Millisecond,
+	p, err := cluster.Transfer(c, cluster.TransferOptions{Group: group, Target: second, Then: cluster.AfterMoveBack, Hold: 200 * time.Millisecond,
 		Move: cluster.MoveOptions{Timeout: 10 * time.Second, Poll: 20 * time.Millisecond, Grace: 300 * time.Millisecond, Settle: time.Second}})
 	if err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func openTransfer(_ context.Context, dir, fault string) (*stage, error) {
 		}
 		g := m.Group(group)
 		v.end = fmt.Sprintf("%s is %s on %s", group, m.GroupState(group), g.Owner)
-		v.asWanted = g.Owner == first && m.GroupState(group) == cluster.Online && g.Failback.Policy == cluster.FailbackAllowed
+		v.asWanted = g.Owner == first && m.GroupState(group) == cluster.StateOnline && g.Failback.Policy == cluster.FailbackAllowed
 		return v, nil
 	}}, nil
 }

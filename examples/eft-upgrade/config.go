@@ -139,7 +139,7 @@ func (s site) options(open *connections) (eft.Options, error) {
 	switch s.Quiesce.Then {
 	case "", "give-up":
 	case "move-anyway":
-		o.Quiesce.Then = eft.MoveAnyway
+		o.Quiesce.Then = eft.QuiesceMoveAnyway
 	default:
 		return o, failover.Invalid("quiesce.then", fmt.Sprintf("%q is not understood", s.Quiesce.Then), "write give-up or move-anyway")
 	}
@@ -166,16 +166,12 @@ func (s site) options(open *connections) (eft.Options, error) {
 }
 
 func (s site) cluster() (*cluster.Windows, error) {
-	var options []cluster.Option
-	if s.Windows.RequestTimeout != 0 {
-		options = append(options, cluster.WithRequestTimeout(time.Duration(s.Windows.RequestTimeout)))
-	}
-	var o cluster.WindowsOptions
+	conf := cluster.WindowsConfig{CallTimeout: time.Duration(s.Windows.RequestTimeout), Nodes: []cluster.Address{
+		{Node: s.Active.Name, SSH: s.Active.SSH.Target(s.Passive.SSH)}, {Node: s.Passive.Name, SSH: s.Passive.SSH.Target(s.Active.SSH)}}}
 	if s.Windows.PowerShell7 {
-		o.PowerShell = cluster.PowerShell7
+		conf.PowerShell = cluster.PowerShell7
 	}
-	return cluster.NewWindows([]cluster.Address{{Node: s.Active.Name, SSH: s.Active.SSH.Target(s.Passive.SSH)},
-		{Node: s.Passive.Name, SSH: s.Passive.SSH.Target(s.Active.SSH)}}, o, options...)
+	return cluster.NewWindows(conf)
 }
 
 // open prepares one node. It knows the keys of the other one, so that a machine found at the wrong address is named.
@@ -208,7 +204,7 @@ func (i installer) value() (eft.Installer, error) {
 	switch i.Mode {
 	case "operator":
 	case "silent":
-		v.Mode = eft.Silent
+		v.Mode = eft.ModeSilent
 	default:
 		return v, failover.Invalid("installer.mode", fmt.Sprintf("%q is not understood", i.Mode), "write operator or silent")
 	}

@@ -110,7 +110,7 @@ func (p *place) stands(version eft.Version) {
 	s, m, err := p.w.State()
 	require.NoError(p.t, err)
 	require.Equal(p.t, efttest.ActiveNode, m.Group(efttest.Group).Owner)
-	require.Equal(p.t, cluster.Online, m.GroupState(efttest.Group))
+	require.Equal(p.t, cluster.StateOnline, m.GroupState(efttest.Group))
 	require.Empty(p.t, m.Marks, "the lock is released")
 	for node, runs := range s.Counters.InstallerRuns {
 		require.Equal(p.t, 1, runs, node)

@@ -1,0 +1,162 @@
+package failover_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
+)
+
+func self(s string) string { return s }
+
+func failedTargets(t *testing.T, err error) (names []string) {
+	t.Helper()
+	var all failover.Targets
+	require.ErrorAs(t, err, &all)
+	for _, r := range all {
+		if r.Err != nil {
+			names = append(names, r.Target)
+		}
+	}
+	return names
+}
+
+func TestFailuresComeBackTogetherAndSorted(t *testing.T) {
+	cause := &failover.Error{Op: "hold", Target: "b", Outcome: failover.NotApplied, Err: io.ErrUnexpectedEOF}
+	err := failover.EachTarget(t.Context(), 2, []string{"c", "a", "b", "d"}, self, func(_ context.Context, target string) error {
+		switch target {
+		case "b":
+			return cause
+		case "c":
+			return &failover.Error{Op: "hold", Target: "c", Outcome: failover.NotApplied, Err: errors.Join(io.EOF, io.ErrClosedPipe)}
+		}
+		return nil
+	})
+	require.Equal(t, []string{"b", "c"}, failedTargets(t, err))
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.ErrorIs(t, err, io.ErrClosedPipe)
+	require.Len(t, err.(interface{ Unwrap() []error }).Unwrap(), 2, "a target's own list stays one failure")
+	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err), "two were done, two were not")
+	require.Regexp(t, `^2 of 4 targets: b: .*; c: `, err.Error())
+}
+
+func TestOutcomesThatDisagreeAreInDoubt(t *testing.T) {
+	err := failover.EachTarget(t.Context(), 2, []string{"a", "b"}, self, func(_ context.Context, target string) error {
+		return &failover.Error{Target: target, Outcome: map[string]failover.Outcome{"a": failover.NotApplied, "b": failover.InDoubt}[target], Err: io.EOF}
+	})
+	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+}
+
+func TestTargetsWithoutAFailureAreNil(t *testing.T) {
+	require.NoError(t, failover.EachTarget(t.Context(), 3, []string{"a"}, self, func(context.Context, string) error { return nil }))
+	require.NoError(t, failover.EachTarget(t.Context(), 3, nil, self, func(context.Context, string) error { return io.EOF }))
+	require.ErrorIs(t, failover.EachTarget(t.Context(), 0, []string{"a"}, self, nil), failover.ErrInvalid)
+}
+
+func TestTargetsAreWorkedOnWithinTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var now, most atomic.Int64
+		targets := make([]int, 20)
+		begun := time.Now()
+		err := failover.EachTarget(t.Context(), 4, targets, func(n int) string { return fmt.Sprint(n) }, func(context.Context, int) error {
+			n := now.Add(1)
+			for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+			}
+			time.Sleep(time.Second)
+			now.Add(-1)
+			return nil
+		})
+		require.NoError(t, err)
+		require.EqualValues(t, 4, most.Load())
+		require.Equal(t, 5*time.Second, time.Since(begun))
+	})
+}
+
+func TestWhatWasNotBegunIsNotApplied(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("stop")
+	calls := 0
+	err := failover.EachTarget(ctx, 1, []string{"a", "b", "c"}, self, func(context.Context, string) error {
+		calls++
+		cancel(stop)
+		return nil
+	})
+	require.Equal(t, 1, calls)
+	require.Equal(t, []string{"b", "c"}, failedTargets(t, err))
+	require.ErrorIs(t, err, stop)
+}
+
+func TestAPanicIsOneTargetsFailure(t *testing.T) {
+	err := failover.EachTarget(t.Context(), 2, []string{"a", "b"}, self, func(_ context.Context, target string) error {
+		if target == "a" {
+			panic("boom")
+		}
+		return nil
+	})
+	require.ErrorContains(t, err, "a: ")
+	require.ErrorIs(t, err, failover.ErrPanicked)
+	require.NotContains(t, err.Error(), "boom")
+	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+}
+
+// The same step, made for three targets: one is refused, one cannot be seen.
+func TestAStepOverManyTargets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		on, hidden, refuses := map[string]bool{}, map[string]bool{}, map[string]bool{"b": true}
+		firsts := 0
+		set := func(to bool) func(context.Context, string) error {
+			return func(_ context.Context, target string) error {
+				if refuses[target] {
+					return refusal(target)
+				}
+				on[target] = to
+				return nil
+			}
+		}
+		s := failover.PerTarget{Targets: []string{"c", "b", "a"}, Wanted: "stopped", Would: "stop them", Name: strings.ToUpper,
+			Observe: func(_ context.Context, target string) (failover.Item, error) {
+				if hidden[target] {
+					return failover.Item{}, errLost
+				}
+				return failover.Item{Done: on[target], Found: map[bool]string{true: "off", false: "running"}[on[target]]}, nil
+			},
+			First: func(context.Context) error { firsts++; return nil },
+			Apply: set(true), Undo: set(false),
+		}.Step(failover.Step{ID: "stop", Title: "Stop them", Kind: failover.Change, Timeout: time.Second, Poll: time.Second, Attempts: 1})
+		p, j := procedure(s), failovertest.Journal(t)
+		rep, err := p.Run(t.Context(), options(j))
+		require.Equal(t, []string{"b"}, failedTargets(t, err))
+		step, _ := rep.Step("stop")
+		require.Equal(t, failover.StatusPartly, step.Status)
+		require.Equal(t, 1, firsts)
+		obs, err := s.Observe(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "2 of 3 stopped: B running", obs.Found)
+		require.Equal(t, "stop them", obs.Would)
+		require.Equal(t, []failover.Item{{Target: "c", Done: true, Found: "off"}, {Target: "b", Found: "running"}, {Target: "a", Done: true, Found: "off"}}, obs.Items)
+
+		hidden["a"], refuses["b"] = true, false
+		rep, err = p.Run(t.Context(), options(j))
+		require.ErrorIs(t, err, failover.ErrNotObserved, "what cannot be seen is not done")
+		require.Equal(t, failover.ResultInDoubt, rep.Result)
+		hidden["b"], hidden["c"] = true, true
+		_, err = s.Observe(t.Context())
+		require.Equal(t, []string{"a", "b", "c"}, failedTargets(t, err), "nothing was seen at all")
+		clear(hidden)
+		_, err = p.Run(t.Context(), options(j))
+		require.NoError(t, err)
+		_, err = p.Undo(t.Context(), options(j))
+		require.NoError(t, err)
+		require.Equal(t, map[string]bool{"a": false, "b": false, "c": false}, on)
+	})
+}
