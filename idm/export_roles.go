@@ -153,5 +153,5 @@ func (r attributeRoles) in(name string, job bool) attributeRole {
 	return r.of(name)
 }
 
-// fallbackRoles is what the table alone says, for callers that have no server at hand.
+// fallbackRoles is what the table alone says, for callers that need nothing beyond it or have no server at hand.
 func fallbackRoles() attributeRoles { return rolesFrom(TableSchema()) }
