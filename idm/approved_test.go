@@ -21,7 +21,7 @@ func TestAnApprovedPlanRunsThrough(t *testing.T) {
 			require.NoError(t, err)
 			plan, err := p.Plan(t.Context(), nil)
 			require.NoError(t, err)
-			o := m.options(failovertest.Journal(t), p)
+			o := options(failovertest.Journal(t))
 			o.Approved = plan.Findings
 			r, err := p.Run(t.Context(), o)
 			require.NoError(t, err, "%s", r)
@@ -62,11 +62,11 @@ func TestAnApprovedPlanStopsAtWhatItDidNotShow(t *testing.T) {
 	p := m.switchover("srv1", "srv2")
 	plan, err := p.Plan(t.Context(), nil)
 	require.NoError(t, err)
-	o := m.options(failovertest.Journal(t), p)
+	o := options(failovertest.Journal(t))
 	o.Approved = plan.Findings
 	stop := make(chan struct{})
 	o.Stop, o.Observer = stop, func(e failover.Event) {
-		if e.Kind == failover.EventStepEnded && e.Step.ID == "switchover/jobs" {
+		if e.Kind == failover.EventStepEnded && e.Step.ID == "moved/jobs" {
 			close(stop)
 		}
 	}

@@ -37,9 +37,9 @@ func (m *move) runWithEvents(p failover.Procedure, name string) {
 	j, err := failovertest.JournalAt(m.journal(name))
 	require.NoError(m.t, err)
 	defer j.Close() //nolint:errcheck // test
-	o := m.options(j, p)
+	o := options(j)
 	o.Observer = func(e failover.Event) {
-		if e.Kind == failover.EventIntent && strings.HasSuffix(e.Step.ID, "/save-caches") {
+		if e.Kind == failover.EventIntent && e.Step.ID == "stop/save-caches" {
 			m.tree.Change()
 		}
 	}
@@ -94,7 +94,7 @@ func TestTheGapBeginsWithTheOldestEventThatWaited(t *testing.T) {
 		r, err := m.run(p, "x")
 		if !undo {
 			require.NoError(t, err)
-			step, ok := r.Step("switchover/close-gap")
+			step, ok := r.Step("moved/close-gap")
 			require.True(t, ok)
 			for _, row := range step.Items {
 				at, err := time.Parse(time.RFC3339, strings.TrimPrefix(row.Found, "synchronized since "))
@@ -110,7 +110,7 @@ func TestTheGapBeginsWithTheOldestEventThatWaited(t *testing.T) {
 			m.tree.Server("srv1").Behave(slow, idmtest.Behaviour{})
 			j, err := failovertest.JournalAt(m.journal("x"))
 			require.NoError(t, err)
-			_, err = p.Undo(t.Context(), m.options(j, p))
+			_, err = p.Undo(t.Context(), options(j))
 			require.NoError(t, err)
 			require.NoError(t, j.Close())
 		}

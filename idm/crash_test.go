@@ -3,7 +3,6 @@ package idm_test
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -20,8 +19,7 @@ func TestCrashEverywhere(t *testing.T) {
 	t.Parallel()
 	crashes := failovertest.CrashEverywhere(t, func(testing.TB) failovertest.World {
 		m := newMove(t, smallPair())
-		play := func(testing.TB) failover.Procedure { return m.switchover("srv1", "srv2") }
-		return failovertest.World{Procedure: play, Options: m.options(nil, play(t)),
+		return failovertest.World{Procedure: func(testing.TB) failover.Procedure { return m.switchover("srv1", "srv2") }, Options: options(nil),
 			Verify: func(testing.TB) {
 				m.stand("srv2", "srv1", idmtest.Auto)
 				for _, d := range m.drivers {
@@ -50,16 +48,16 @@ func undoDiesAt(t *testing.T, at int, durable failovertest.Durability) (died boo
 	p := m.switchover("srv1", "srv2")
 	j, err := store.Journal()
 	require.NoError(t, err)
-	_, err = p.Run(t.Context(), m.notGood(j, p))
+	_, err = p.Run(t.Context(), notGood(j))
 	require.ErrorIs(t, err, failover.ErrWaiting)
 	store.KillAt(at, durable)
-	_, err = p.Undo(t.Context(), m.options(j, p))
+	_, err = p.Undo(t.Context(), options(j))
 	if died = store.Killed(); died {
 		require.ErrorIs(t, err, failovertest.ErrKilled)
 		require.NoError(t, j.Close())
 		j, err = store.Journal()
 		require.NoError(t, err)
-		_, err = m.switchover("srv1", "srv2").Undo(t.Context(), m.options(j, p))
+		_, err = m.switchover("srv1", "srv2").Undo(t.Context(), options(j))
 	}
 	require.NoError(t, err)
 	require.NoError(t, j.Close())
@@ -68,10 +66,10 @@ func undoDiesAt(t *testing.T, at int, durable failovertest.Durability) (died boo
 }
 
 // notGood leaves the run waiting for a person to say that all is good: the target runs the drivers, and nothing is final yet.
-func (m *move) notGood(j *failover.Journal, p failover.Procedure) failover.RunOptions {
-	o := m.options(j, p)
+func notGood(j *failover.Journal) failover.RunOptions {
+	o := options(j)
 	o.Confirm = func(ctx context.Context, q failover.Request) (failover.Statement, error) {
-		if strings.HasSuffix(q.Step.ID, "/all-good") {
+		if q.Step.ID == "finish/all-good" {
 			return failover.Statement{}, failover.ErrWaiting
 		}
 		return yes(ctx, q)

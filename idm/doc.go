@@ -9,7 +9,8 @@
 //
 // A [Server] is one eDirectory server, proven by its dsaName. [Server.Export], [Server.Import], [Server.Verify] and [CopyServerData] carry
 // configuration, [Server.SecretsNeeded] lists what no export carries. [Prepare], [Failover], [Switchover], [Failback] and [GuardOldServer] return
-// a failover.Procedure: plan it, run it with a journal, resume it, undo it. Package idmtest is a tree of simulated servers to try all of it on.
+// a failover.Procedure: plan it, run it with a journal, resume it, undo it. [SwitchoverStages] and its like return their [Stages], for a procedure
+// that does something of its own in between. Package idmtest is a tree of simulated servers to try all of it on.
 //
 // Facts are marked: documented by the vendor or the reference wiki; seen in published code, schema dumps or tests on live trees; inferred.
 // What is inferred about the wire format is a [Dialect], to be proven before the first real run: with the wrong polarity of the resync flag,
@@ -21,112 +22,112 @@
 // Step 0, while all is well. Nothing changes on the source and users notice nothing. Repeat it after every change of configuration. An undo
 // leaves what was prepared where it is: disabled drivers do nothing.
 //
-//  1. Check that the right servers answer and the target's engine is as new as the source's
-//  2. Check the rights of the user on the driver set
-//  3. Check that the target holds the replicas the drivers need
-//  4. Look at time and replication between the servers (by hand)
-//  5. Keep a working export of the drivers with the source's values
-//  6. Add the target to the driver set
-//  7. Have the target's engine serve the drivers (by hand where the engine must be restarted)
-//  8. Keep the drivers disabled on the target
-//  9. Copy the per-server values from the source to the target
-//  10. List the passwords the target needs
-//  11. Set the passwords on the target
-//  12. Check that no password is missing on the target
-//  13. Check Remote Loader and certificate references as far as the directory shows them
-//  14. Make sure the references work from the target (by hand)
-//  15. Try a start on the standby in a quiet hour (by hand)
+//  1. check/servers: Check that the right servers answer and the target's engine is as new as the source's (check)
+//  2. check/rights: Check the rights of the user on the driver set (check)
+//  3. check/replicas: Check that the target holds the replicas the drivers need (check)
+//  4. check/health: Look at time and replication between the servers (manual)
+//  5. prepare/export: Keep a working export of the drivers with the source's values (change)
+//  6. prepare/add-server: Add the target to the driver set (change)
+//  7. prepare/engine-serves: Have the target's engine serve the drivers (manual) [by hand only where the engine must be restarted]
+//  8. prepare/keep-disabled: Keep the drivers disabled on the target (change)
+//  9. prepare/copy-data: Copy the per-server values from the source to the target (change)
+//  10. prepare/passwords-needed: List the passwords the target needs (check)
+//  11. prepare/passwords: Set the passwords on the target (change)
+//  12. prepare/passwords-complete: Check that no password is missing on the target (check)
+//  13. prepare/references: Check Remote Loader and certificate references as far as the directory shows them (check)
+//  14. prepare/references-by-hand: Make sure the references work from the target (manual)
+//  15. prepare/trial: Try a start on the standby in a quiet hour (manual)
 //
 // # Failover
 //
-// The source is gone. The drivers are down until step 16 is done. That the source is dead is a person's statement; the old server must not be
-// let back before [GuardOldServer] watches it. The events in the old server's queue are gone with it: step 17 asks for everything that changed since the time
+// The source is gone. The drivers are down until start/start is done. That the source is dead is a person's statement; the old server must not be
+// let back before [GuardOldServer] watches it. The events in the old server's queue are gone with it: moved/close-gap asks for everything that changed since the time
 // the source was last known to work. An undo stops and disables the drivers on the target again; it does not bring the source back.
 //
-//  1. State that the source is down and cannot come back by itself
-//  2. Look whether the source answers after all (with TrySource)
-//  3. Check that the right servers answer and the target's engine is as new as the source's
-//  4. Check the rights of the user on the driver set
-//  5. Check that the target holds the replicas the drivers need
-//  6. Add the target to the driver set
-//  7. Have the target's engine serve the drivers (by hand where the engine must be restarted)
-//  8. Check that the drivers are disabled on the target, or wait there with an empty cache
-//  9. Have the per-server values on the target (imported from an export, or checked)
-//  10. List the passwords the target needs
-//  11. Set the passwords on the target
-//  12. Check that no password is missing on the target
-//  13. Check Remote Loader and certificate references as far as the directory shows them
-//  14. Make sure the references work from the target (by hand)
-//  15. Enable the drivers on the target: Manual, without synchronization
-//  16. Start the drivers on the target and see that they stay up
-//  17. Close the gap: synchronize what changed since the noted time (unless the gap is left)
-//  18. Let the jobs run on the target instead of the source
-//  19. Observe that every driver runs on the target and nowhere else
-//  20. Set the guard over the old server (by hand)
-//  21. Say that all is good before the drivers start by themselves (by hand)
-//  22. Let the drivers start by themselves on the target
+//  1. dead/source-dead: State that the source is down and cannot come back by itself (check)
+//  2. dead/source-silent: Look whether the source answers after all (check) [with TrySource]
+//  3. check/servers: Check that the right servers answer and the target's engine is as new as the source's (check)
+//  4. check/rights: Check the rights of the user on the driver set (check)
+//  5. check/replicas: Check that the target holds the replicas the drivers need (check)
+//  6. prepare/add-server: Add the target to the driver set (change)
+//  7. prepare/engine-serves: Have the target's engine serve the drivers (manual) [by hand only where the engine must be restarted]
+//  8. prepare/target-quiet: Check that the drivers are disabled on the target, or wait there with an empty cache (check)
+//  9. prepare/server-data: Have the per-server values on the target (check) [a change where it is imported from an export]
+//  10. prepare/passwords-needed: List the passwords the target needs (check)
+//  11. prepare/passwords: Set the passwords on the target (change)
+//  12. prepare/passwords-complete: Check that no password is missing on the target (check)
+//  13. prepare/references: Check Remote Loader and certificate references as far as the directory shows them (check)
+//  14. prepare/references-by-hand: Make sure the references work from the target (manual)
+//  15. start/enable-manual: Enable the drivers on the target: Manual, without synchronization (change)
+//  16. start/start: Start the drivers on the target and see that they stay up (change)
+//  17. moved/close-gap: Close the gap: synchronize what changed since the noted time (change) [unless the gap is left]
+//  18. moved/jobs: Let the jobs run on the target instead of the source (change)
+//  19. moved/verify: Observe that every driver runs on the target and nowhere else (change)
+//  20. guard/guard-old-server: Set the guard over the old server (manual)
+//  21. finish/all-good: Say that all is good before the drivers start by themselves (manual)
+//  22. finish/auto: Let the drivers start by themselves on the target (change)
 //
 // # Switchover
 //
-// Both servers are well. The drivers are down from step 14 to step 19; events that arise meanwhile are caught up by step 20, as are those that
+// Both servers are well. The drivers are down in the stages stop and start; events that arise meanwhile are caught up by moved/close-gap, as are those that
 // waited on the source when a driver was behind. Every step before the outage can be run days ahead by [Prepare]. An undo brings the drivers back to the source, catches up there what went past its
 // queue while it was disabled, and never starts one there that is not stopped on the target.
 //
-//  1. Check that the right servers answer and the target's engine is as new as the source's
-//  2. Check the rights of the user on the driver set
-//  3. Check that the target holds the replicas the drivers need
-//  4. Add the target to the driver set
-//  5. Have the target's engine serve the drivers (by hand where the engine must be restarted)
-//  6. Check that the drivers run on the source
-//  7. Check that the drivers are disabled on the target, or wait there with an empty cache
-//  8. Copy the per-server values from the source to the target
-//  9. List the passwords the target needs
-//  10. Set the passwords on the target
-//  11. Check that no password is missing on the target
-//  12. Check Remote Loader and certificate references as far as the directory shows them
-//  13. Make sure the references work from the target (by hand)
-//  14. Note the time and stop the drivers on the source
-//  15. Save the events that wait on the source (with CacheDir)
-//  16. Disable the drivers on the source
-//  17. Observe that every driver is stopped and disabled on the source
-//  18. Enable the drivers on the target: Manual, without synchronization
-//  19. Start the drivers on the target and see that they stay up
-//  20. Close the gap: synchronize what changed since the noted time (unless the gap is left)
-//  21. Let the jobs run on the target instead of the source
-//  22. Observe that every driver runs on the target and nowhere else
-//  23. Say that all is good before the drivers start by themselves (by hand)
-//  24. Let the drivers start by themselves on the target
+//  1. check/servers: Check that the right servers answer and the target's engine is as new as the source's (check)
+//  2. check/rights: Check the rights of the user on the driver set (check)
+//  3. check/replicas: Check that the target holds the replicas the drivers need (check)
+//  4. prepare/add-server: Add the target to the driver set (change)
+//  5. prepare/engine-serves: Have the target's engine serve the drivers (manual) [by hand only where the engine must be restarted]
+//  6. prepare/source-active: Check that the drivers run on the source (check)
+//  7. prepare/target-quiet: Check that the drivers are disabled on the target, or wait there with an empty cache (check)
+//  8. prepare/copy-data: Copy the per-server values from the source to the target (change)
+//  9. prepare/passwords-needed: List the passwords the target needs (check)
+//  10. prepare/passwords: Set the passwords on the target (change)
+//  11. prepare/passwords-complete: Check that no password is missing on the target (check)
+//  12. prepare/references: Check Remote Loader and certificate references as far as the directory shows them (check)
+//  13. prepare/references-by-hand: Make sure the references work from the target (manual)
+//  14. stop/stop: Note the time and stop the drivers on the source (change)
+//  15. stop/save-caches: Save the events that wait on the source (change) [with CacheDir]
+//  16. stop/disable-source: Disable the drivers on the source (change)
+//  17. stop/source-quiet: Observe that every driver is stopped and disabled on the source (check)
+//  18. start/enable-manual: Enable the drivers on the target: Manual, without synchronization (change)
+//  19. start/start: Start the drivers on the target and see that they stay up (change)
+//  20. moved/close-gap: Close the gap: synchronize what changed since the noted time (change) [unless the gap is left]
+//  21. moved/jobs: Let the jobs run on the target instead of the source (change)
+//  22. moved/verify: Observe that every driver runs on the target and nowhere else (change)
+//  23. finish/all-good: Say that all is good before the drivers start by themselves (manual)
+//  24. finish/auto: Let the drivers start by themselves on the target (change)
 //
 // # Failback
 //
 // The way back to a server that has returned, after [GuardOldServer]. It is a switchover in the other direction with two checks more; the returned server's own
-// values are older than what happened since and are replaced. The drivers are down from step 15 to step 20.
+// values are older than what happened since and are replaced. The drivers are down in the stages stop and start.
 //
-//  1. Check that the right servers answer and the target's engine is as new as the source's
-//  2. Check that the returned server has every driver stopped and disabled
-//  3. Check the rights of the user on the driver set
-//  4. Check that the target holds the replicas the drivers need
-//  5. Look at time and replication between the servers (by hand)
-//  6. Add the target to the driver set
-//  7. Have the target's engine serve the drivers (by hand where the engine must be restarted)
-//  8. Check that the drivers run on the source
-//  9. Copy the per-server values from the source to the target
-//  10. List the passwords the target needs
-//  11. Set the passwords on the target
-//  12. Check that no password is missing on the target
-//  13. Check Remote Loader and certificate references as far as the directory shows them
-//  14. Make sure the references work from the target (by hand)
-//  15. Note the time and stop the drivers on the source
-//  16. Save the events that wait on the source (with CacheDir)
-//  17. Disable the drivers on the source
-//  18. Observe that every driver is stopped and disabled on the source
-//  19. Enable the drivers on the target: Manual, without synchronization
-//  20. Start the drivers on the target and see that they stay up
-//  21. Close the gap: synchronize what changed since the noted time (unless the gap is left)
-//  22. Let the jobs run on the target instead of the source
-//  23. Observe that every driver runs on the target and nowhere else
-//  24. Say that all is good before the drivers start by themselves (by hand)
-//  25. Let the drivers start by themselves on the target
+//  1. check/servers: Check that the right servers answer and the target's engine is as new as the source's (check)
+//  2. check/returned-quiet: Check that the returned server has every driver stopped and disabled (check)
+//  3. check/rights: Check the rights of the user on the driver set (check)
+//  4. check/replicas: Check that the target holds the replicas the drivers need (check)
+//  5. check/health: Look at time and replication between the servers (manual)
+//  6. prepare/add-server: Add the target to the driver set (change)
+//  7. prepare/engine-serves: Have the target's engine serve the drivers (manual) [by hand only where the engine must be restarted]
+//  8. prepare/source-active: Check that the drivers run on the source (check)
+//  9. prepare/copy-data: Copy the per-server values from the source to the target (change)
+//  10. prepare/passwords-needed: List the passwords the target needs (check)
+//  11. prepare/passwords: Set the passwords on the target (change)
+//  12. prepare/passwords-complete: Check that no password is missing on the target (check)
+//  13. prepare/references: Check Remote Loader and certificate references as far as the directory shows them (check)
+//  14. prepare/references-by-hand: Make sure the references work from the target (manual)
+//  15. stop/stop: Note the time and stop the drivers on the source (change)
+//  16. stop/save-caches: Save the events that wait on the source (change) [with CacheDir]
+//  17. stop/disable-source: Disable the drivers on the source (change)
+//  18. stop/source-quiet: Observe that every driver is stopped and disabled on the source (check)
+//  19. start/enable-manual: Enable the drivers on the target: Manual, without synchronization (change)
+//  20. start/start: Start the drivers on the target and see that they stay up (change)
+//  21. moved/close-gap: Close the gap: synchronize what changed since the noted time (change) [unless the gap is left]
+//  22. moved/jobs: Let the jobs run on the target instead of the source (change)
+//  23. moved/verify: Observe that every driver runs on the target and nowhere else (change)
+//  24. finish/all-good: Say that all is good before the drivers start by themselves (manual)
+//  25. finish/auto: Let the drivers start by themselves on the target (change)
 //
 // # GuardOldServer
 //
@@ -134,10 +135,10 @@
 // as the server answers; between the start of its engine and the guard's first look both sides can be active. [WatchOldServer] makes that time
 // short, power and network make it impossible.
 //
-//  1. Check that the drivers are enabled on the active server
-//  2. Wait until the old server answers
-//  3. Disable and stop the drivers on the old server
-//  4. Observe that nothing of it runs on the old server
+//  1. guard/active-elsewhere: Check that the drivers are enabled on the active server (check)
+//  2. guard/comes-back: Wait until the old server answers (check)
+//  3. guard/disable: Disable and stop the drivers on the old server (change)
+//  4. guard/quiet: Observe that nothing of it runs on the old server (check)
 //
 // # Checks
 //

@@ -2,8 +2,6 @@ package idm_test
 
 import (
 	"context"
-	"os"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -11,40 +9,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/idm"
 	"github.com/01b61c5c/failover/idm/idmtest"
 )
-
-var (
-	heading = regexp.MustCompile(`^// # (\w+)$`)
-	item    = regexp.MustCompile(`^//  (\d+)\. (.*?)( \([^)]*\))?$`)
-)
-
-// documented returns the numbered steps of each section of the package documentation.
-func documented(t *testing.T) map[string][]string {
-	t.Helper()
-	raw, err := os.ReadFile("doc.go")
-	require.NoError(t, err)
-	steps := map[string][]string{}
-	section := ""
-	for line := range strings.Lines(string(raw)) {
-		line = strings.TrimRight(line, "\r\n")
-		if m := heading.FindStringSubmatch(line); m != nil {
-			section = m[1]
-		} else if m := item.FindStringSubmatch(line); m != nil {
-			steps[section] = append(steps[section], m[2])
-		}
-	}
-	return steps
-}
 
 func TestTheDocumentationListsTheSteps(t *testing.T) {
 	m := newMove(t, pair())
 	guard, err := idm.GuardOldServer(idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"), OldDN: "cn=srv1,ou=servers,o=system",
 		Dial: func(context.Context) (*idm.Server, error) { return nil, idm.ErrUnreachable }})
 	require.NoError(t, err)
-	want := documented(t)
-	for name, p := range map[string]failover.Procedure{
+	procedures := map[string]failover.Procedure{
 		"Prepare": m.prepare(),
 		"Failover": m.failover(func(o *idm.FailoverOptions) {
 			o.TrySource = func(context.Context) (*idm.Server, error) { return nil, idm.ErrUnreachable }
@@ -52,14 +27,13 @@ func TestTheDocumentationListsTheSteps(t *testing.T) {
 		"Switchover":     m.switchover("srv1", "srv2"),
 		"Failback":       m.failback(),
 		"GuardOldServer": guard,
-	} {
-		var titles []string
-		for _, s := range p.Steps {
-			titles = append(titles, s.Title)
+	}
+	failovertest.Documented(t, "doc.go", procedures)
+	for name, p := range procedures {
+		for _, s := range p.AllSteps() {
 			require.NotEmpty(t, s.Source, "%s: where does the step come from?", s.ID)
 			require.True(t, s.Kind != failover.Change || s.Undo != nil || name == "GuardOldServer", "%s: how is it undone?", s.ID)
 		}
-		require.Equal(t, want[name], titles, name)
 		require.Equal(t, "idm."+name, p.Name)
 		if name != "GuardOldServer" {
 			require.NotNil(t, p.Lock, "the default procedure takes the lock")
@@ -74,7 +48,7 @@ func TestThePublishedProcedureIsCovered(t *testing.T) {
 	for _, p := range []failover.Procedure{m.prepare(), m.failover(func(o *idm.FailoverOptions) {
 		o.Data, o.Export = idm.FromExport, idm.KeptExport{Path: "x", MaxAge: time.Hour}
 	}), m.switchover("srv1", "srv2")} {
-		for _, s := range p.Steps {
+		for _, s := range p.AllSteps() {
 			sources.WriteString(s.Source + "\n")
 		}
 	}

@@ -58,9 +58,10 @@ var computed = strings.Fields(`GUID revision localEntryID creatorsName modifiers
 
 // rolesFrom reads the roles off the schema.
 func rolesFrom(schema Schema) attributeRoles {
-	r := attributeRoles{byName: map[string]attributeRole{}}
-	for _, t := range schema.Attributes() {
-		r.byName[strings.ToLower(t.Name)] = roleOfType(t)
+	r, table := attributeRoles{byName: map[string]attributeRole{}}, TableSchema()
+	for key, t := range schema.types {
+		_, known := table.types[key]
+		r.byName[key] = roleOfType(t, known)
 	}
 	for role, names := range map[attributeRole][]string{roleOmit: computed, roleReference: foreignReferences} {
 		for _, name := range names {
@@ -70,8 +71,8 @@ func rolesFrom(schema Schema) attributeRoles {
 	return r
 }
 
-func roleOfType(t AttributeType) attributeRole {
-	_, known := TableSchema().Attribute(t.Name)
+// roleOfType is the role of one attribute; known ones are in the table.
+func roleOfType(t AttributeType, known bool) attributeRole {
 	switch {
 	case slices.Contains(notedAttributes, t.Name):
 		return roleNote
@@ -123,7 +124,7 @@ func (r attributeRoles) split(e Entry, server string) *object {
 	job := e.HasClass("DirXML-Job")
 	var values []Attribute
 	for _, a := range e.Attributes {
-		if len(a.Values) == 0 {
+		if a.Values = withoutLocks(a.Values); len(a.Values) == 0 {
 			continue
 		}
 		switch r.in(a.Name, job) {
@@ -152,5 +153,5 @@ func (r attributeRoles) in(name string, job bool) attributeRole {
 	return r.of(name)
 }
 
-// fallbackRoles is what the table alone says, for callers that have no server at hand.
+// fallbackRoles is what the table alone says, for callers that need nothing beyond it or have no server at hand.
 func fallbackRoles() attributeRoles { return rolesFrom(TableSchema()) }

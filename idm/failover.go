@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -81,41 +82,64 @@ type FailoverOptions struct {
 // Failover brings the drivers up on the target when the source is gone. What cannot be observed, that the source is dead, enters as a
 // statement. The way back is [Failback], after [GuardOldServer].
 func Failover(o FailoverOptions) (failover.Procedure, error) {
-	m, err := newMover("failover", o.Route, nil, o.SourceDN)
+	m, err := newFailover(o)
 	if err != nil {
 		return failover.Procedure{}, err
 	}
+	return m.failover(o).procedure(failover.Procedure{Name: "idm.Failover", Lock: m.Lock,
+		Parameters: m.parameters(failover.Parameter{Name: "since", Value: o.sinceText()}, failover.Parameter{Name: "data", Value: o.Data.String()},
+			failover.Parameter{Name: "export", Value: o.Export.Path})})
+}
+
+// FailoverStages returns the stages of [Failover]. It refuses options that could not work, and touches nothing.
+func FailoverStages(o FailoverOptions) (Stages, error) {
+	m, err := newFailover(o)
+	if err != nil {
+		return Stages{}, err
+	}
+	return m.failover(o), nil
+}
+
+func newFailover(o FailoverOptions) (*mover, error) {
+	m, err := newMover(o.Route, nil, o.SourceDN)
+	if err != nil {
+		return nil, err
+	}
 	if err := o.validate(); err != nil {
-		return failover.Procedure{}, err
+		return nil, err
 	}
 	if o.Data != FromPreparation {
 		m.export = o.Export.Path
 	}
-	m.needed, m.served = m.id("start"), m.id("start")
-	dead := o.SourceDead.Step(m.id("source-dead"), "State that the source is down and cannot come back by itself", o.SourceDN)
-	dead.Source = fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready as it may try to create connections to the applications and cause some fun there."`
-	dead.Guards = m.id("auto") // as what can be seen of the source
-	dead.Help = "Cut power or network of the source, or disable the start of its directory service. Its drivers are still on Auto there, in its own unreplicated values: it would start them by itself."
-	steps := []failover.Step{dead}
+	m.gap, m.needed, m.served, m.trySource = o.Gap, untilStart, untilStart, o.TrySource
+	return m, nil
+}
+
+func (m *mover) failover(o FailoverOptions) Stages {
+	dead := []failover.Step{m.sourceDead(o.SourceDead)}
 	if o.TrySource != nil {
-		m.trySource = o.TrySource
-		steps = append(steps, m.sourceSilent())
+		dead = append(dead, m.sourceSilent())
 	}
-	steps = append(steps, m.servers(), m.rights(), m.replicas(), m.inSet(), m.engineServes(), m.targetQuiet())
-	steps = append(steps, m.serverData(o))
-	steps = append(steps, m.passwords()...)
-	steps = append(steps, m.references()...)
-	steps = append(steps, m.enable(), m.start())
-	if o.Gap == CloseGap {
-		since := o.Since.Add(-m.Margin)
-		steps = append(steps, m.closeGap(func(context.Context, string) (time.Time, bool, error) { return since, true, nil }))
+	since := o.Since.Add(-m.Margin)
+	return Stages{
+		Dead:  failover.Stage{Name: "dead", Outage: true, Steps: dead},
+		Check: failover.Stage{Name: "check", Outage: true, Steps: []failover.Step{m.servers(), m.rights(), m.replicas()}},
+		Prepare: failover.Stage{Name: stagePrepare, Outage: true,
+			Steps: slices.Concat([]failover.Step{m.inSet(), m.engineServes(), m.targetQuiet(), m.serverData(o)}, m.passwords(), m.references())},
+		Start:  failover.Stage{Name: stageStart, Outage: true, Steps: []failover.Step{m.enable(), m.start()}},
+		Moved:  m.moved(func(context.Context, string) (time.Time, bool, error) { return since, true, nil }),
+		Guard:  failover.Stage{Name: "guard", Steps: []failover.Step{m.guardReminder()}},
+		Finish: m.finish(),
 	}
-	steps = append(steps, m.jobs(), m.verify(), m.guardReminder(), m.confirmGood(), m.auto())
-	p := failover.Procedure{Name: "idm.Failover", Steps: steps, Lock: m.Lock,
-		Outage: failover.Window{From: m.id("source-dead"), To: m.id("start")},
-		Parameters: m.parameters(failover.Parameter{Name: "since", Value: o.sinceText()}, failover.Parameter{Name: "data", Value: o.Data.String()},
-			failover.Parameter{Name: "export", Value: o.Export.Path})}
-	return p, p.Validate()
+}
+
+// sourceDead is the statement without which nothing begins.
+func (m *mover) sourceDead(said failover.Statement) failover.Step {
+	dead := said.Step("source-dead", "State that the source is down and cannot come back by itself", m.sourceDN)
+	dead.Source = fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready as it may try to create connections to the applications and cause some fun there."`
+	dead.Guards = untilAuto // as what can be seen of the source
+	dead.Help = "Cut power or network of the source, or disable the start of its directory service. Its drivers are still on Auto there, in its own unreplicated values: it would start them by itself."
+	return dead
 }
 
 func (o FailoverOptions) sinceText() string {
@@ -148,8 +172,8 @@ func (o FailoverOptions) validate() error {
 
 // sourceSilent refuses to go on while the server that was stated dead answers.
 func (m *mover) sourceSilent() failover.Step {
-	return failover.Step{ID: m.id("source-silent"), Title: "Look whether the source answers after all", Target: m.sourceDN, Kind: failover.Check, Firm: true,
-		Guards:  m.id("auto"), // the last step that can make the target active
+	return failover.Step{ID: "source-silent", Title: "Look whether the source answers after all", Target: m.sourceDN, Kind: failover.Check, Firm: true,
+		Guards:  untilAuto,
 		Source:  ours + "a statement is checked against what can be seen",
 		Observe: m.lookAtSource}
 }
@@ -212,7 +236,7 @@ func (m *mover) sourceStillOut(ctx context.Context, next string) error {
 func (m *mover) serverData(o FailoverOptions) failover.Step {
 	const source = fromWiki + `"If you did not have the server in the DriverSet already add it and import the driver exports over the driver objects to this server in the DriverSet so all server-specific data are present on this server. Replicas are in place already for this to work as mentioned in Step 0."`
 	if o.Data == FromPreparation {
-		return failover.Step{ID: m.id("server-data"), Title: "Have the per-server values on the target", Target: m.Target.DN(), Kind: failover.Check, Guards: m.served, Source: source,
+		return failover.Step{ID: "server-data", Title: "Have the per-server values on the target", Target: m.Target.DN(), Kind: failover.Check, Guards: m.served, Source: source,
 			Observe: func(ctx context.Context) (failover.Observation, error) {
 				return m.look(ctx, "with settings on the target", func(ctx context.Context, driver string) (finding, error) {
 					e, err := m.Target.Read(ctx, driver, "DirXML-ShimConfigInfo", "DirXML-ConfigValues")
@@ -230,7 +254,7 @@ func (m *mover) serverData(o FailoverOptions) failover.Step {
 	if o.Data == FromExportWhole {
 		undo = nil // what the directory held for all servers is overwritten
 	}
-	return failover.Step{ID: m.id("server-data"), Title: "Have the per-server values on the target", Target: m.Target.DN(), Kind: failover.Change, Timeout: time.Hour, Source: source,
+	return failover.Step{ID: "server-data", Title: "Have the per-server values on the target", Target: m.Target.DN(), Kind: failover.Change, Timeout: time.Hour, Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) { return m.compareExport(ctx, o) },
 		Apply:   func(ctx context.Context) error { return m.importExport(ctx, o) },
 		Undo:    undo}
@@ -323,7 +347,7 @@ func (m *mover) withExport(o FailoverOptions, use func(ExportSource) (*Compariso
 }
 
 func (m *mover) guardReminder() failover.Step {
-	return failover.Step{ID: m.id("guard-old-server"), Title: "Set the guard over the old server", Target: m.sourceDN, Kind: failover.Manual,
+	return failover.Step{ID: "guard-old-server", Title: "Set the guard over the old server", Target: m.sourceDN, Kind: failover.Manual,
 		Source: fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready"`,
 		Help:   "Start GuardOldServer (or WatchOldServer) for " + m.sourceDN + " before anybody switches it on or connects it: its drivers are still on Auto in its own values. Confirm when the guard runs, or say why none is needed."}
 }

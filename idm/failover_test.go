@@ -2,7 +2,7 @@ package idm_test
 
 import (
 	"context"
-	"strings"
+	"os"
 	"testing"
 	"time"
 
@@ -25,7 +25,7 @@ func TestFailoverFromPreparation(t *testing.T) {
 	}), "failover")
 	m.stand("srv2", "", idmtest.Auto)
 	m.resyncs(1)
-	step, _ := r.Step("failover/source-dead")
+	step, _ := r.Step("dead/source-dead")
 	require.Contains(t, step.Found, "srv1 has no power")
 }
 
@@ -107,7 +107,7 @@ func TestAnotherServerInTheSourcesPlace(t *testing.T) {
 			return idm.Dial(ctx, m.tree.Server("srv2").URL(), idm.WithTLS(failover.TLS{Roots: m.tree.Roots()}), admin(), idm.WithExpectedServer("cn=srv1,ou=servers,o=system"))
 		}
 	}), "x")
-	step, _ := r.Step("failover/source-silent")
+	step, _ := r.Step("dead/source-silent")
 	require.Equal(t, "another server answers in the source's place", step.Found)
 	m.stand("srv2", "", idmtest.Auto)
 }
@@ -130,7 +130,7 @@ func TestASourceWithoutItsEngineMayStillStartIt(t *testing.T) {
 // Somebody switches the old server on in the middle of the failover: its drivers start by themselves, and nothing more is started
 // here until the guard has been there.
 func TestTheSourceComesBackInTheMiddleOfAFailover(t *testing.T) {
-	for step, next := range map[string]string{"/enable-manual": "use Switchover", "/start": "run GuardOldServer"} {
+	for step, next := range map[string]string{"start/enable-manual": "use Switchover", "start/start": "run GuardOldServer"} {
 		t.Run(step, func(t *testing.T) {
 			m := newMove(t, pair())
 			old := m.tree.Server("srv1")
@@ -141,9 +141,9 @@ func TestTheSourceComesBackInTheMiddleOfAFailover(t *testing.T) {
 			p := m.failover(func(o *idm.FailoverOptions) { o.TrySource = dial })
 			j, err := failovertest.JournalAt(m.journal("x"))
 			require.NoError(t, err)
-			o := m.options(j, p)
+			o := options(j)
 			o.Observer = func(e failover.Event) {
-				if e.Kind == failover.EventIntent && strings.HasSuffix(e.Step.ID, step) && !old.Up() {
+				if e.Kind == failover.EventIntent && e.Step.ID == step && !old.Up() {
 					if err := old.Start(); err != nil {
 						t.Error(err)
 					}
@@ -171,5 +171,29 @@ func TestTheSourceComesBackInTheMiddleOfAFailover(t *testing.T) {
 			m.mustRun(p, "x")
 			m.stand("srv2", "", idmtest.Auto)
 		})
+	}
+}
+
+// The export that a preparation keeps was taken under its lock, and a failover imports it under another one. Neither is part of
+// what is imported, nor written over.
+func TestFailoverFromTheExportThatAPreparationKept(t *testing.T) {
+	for _, data := range []idm.ServerDataFrom{idm.FromExport, idm.FromExportWhole} {
+		m := newMove(t, idmtest.Config{Drivers: 1, Association: idmtest.AtOnce, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
+		one := open(t, m.tree, "srv1")
+		describe := func(text string) {
+			require.NoError(t, one.Modify(t.Context(), idmtest.DriverSetDN, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("description", text)}))
+		}
+		describe("the office's drivers")
+		m.mustRun(m.prepare(), "prepare")
+		raw, err := os.ReadFile(m.export().Path)
+		require.NoError(t, err)
+		require.NotContains(t, string(raw), "failover-lock")
+		if data == idm.FromExportWhole {
+			describe("somebody wrote over it")
+		}
+		m.tree.Server("srv1").Kill()
+		m.mustRun(m.failover(func(o *idm.FailoverOptions) { o.Data, o.Export = data, m.export() }), "failover")
+		m.stand("srv2", "", idmtest.Auto)
+		require.ElementsMatch(t, []string{"the office's drivers", "failover-lock:free"}, m.tree.Get("srv2", idmtest.DriverSetDN, "description"))
 	}
 }

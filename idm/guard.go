@@ -53,7 +53,7 @@ func newGuard(o GuardOptions) (*guard, error) {
 		return nil, failover.Invalid("GuardOptions.OldDN", o.OldDN+" is also the active server", "name two servers")
 	}
 	defaultTo(&o.Wait, DefaultGuardWait)
-	return &guard{GuardOptions: o, m: mover{Route: r, prefix: "guard", sourceDN: o.OldDN}}, nil
+	return &guard{GuardOptions: o, m: mover{Route: r, sourceDN: o.OldDN}}, nil
 }
 
 // old connects to the old server and makes sure that it is the one.
@@ -74,20 +74,34 @@ func (g *guard) old(ctx context.Context) (*Server, error) {
 // server what runs, or is enabled to run, on the active one. It holds no lock: it must be able to work while a failover is under
 // way, and disabling the old side is safe at any time. For a guard that goes on watching see [WatchOldServer].
 func GuardOldServer(o GuardOptions) (failover.Procedure, error) {
-	g, err := newGuard(o)
+	s, err := GuardStages(o)
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	p := failover.Procedure{Name: "idm.GuardOldServer", Steps: []failover.Step{g.activeElsewhere(), g.comesBack(), g.disable(), g.quiet()},
-		Parameters: []failover.Parameter{{Name: "driver set", Value: o.DriverSet}, {Name: "drivers", Value: strings.Join(o.Drivers, "; ")}, {Name: "old server", Value: o.OldDN}, {Name: "active server", Value: o.Active.DN()}}}
-	return p, p.Validate()
+	return s.procedure(failover.Procedure{Name: "idm.GuardOldServer", Parameters: []failover.Parameter{{Name: "driver set", Value: o.DriverSet},
+		{Name: "drivers", Value: strings.Join(o.Drivers, "; ")}, {Name: "old server", Value: o.OldDN}, {Name: "active server", Value: o.Active.DN()}}})
 }
+
+// GuardStages returns the one stage of [GuardOldServer]. It refuses options that could not work, and touches nothing.
+func GuardStages(o GuardOptions) (Stages, error) {
+	g, err := newGuard(o)
+	if err != nil {
+		return Stages{}, err
+	}
+	return Stages{Guard: failover.Stage{Name: "guard", Steps: []failover.Step{g.activeElsewhere(), g.comesBack(), g.disable(), g.quiet()}}}, nil
+}
+
+// The steps up to which the guard's Checks must hold.
+const (
+	stepDisable = "disable"
+	stepQuiet   = "quiet"
+)
 
 const guardSource = fromWiki + `"Old Server: Be sure your original server doesn't come up with the drivers running until you are ready as it may try to create connections to the applications and cause some fun there."`
 
 func (g *guard) activeElsewhere() failover.Step {
-	return failover.Step{ID: "guard/active-elsewhere", Title: "Check that the drivers are enabled on the active server", Target: g.Active.DN(), Kind: failover.Check, Firm: true,
-		Guards: "guard/disable", // which looks again, driver by driver
+	return failover.Step{ID: "active-elsewhere", Title: "Check that the drivers are enabled on the active server", Target: g.Active.DN(), Kind: failover.Check, Firm: true,
+		Guards: stepDisable, // which looks again, driver by driver
 		Source: ours + "a driver that is enabled nowhere else would be stopped for good",
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			return g.m.look(ctx, "enabled on the active server", func(ctx context.Context, driver string) (finding, error) {
@@ -98,7 +112,7 @@ func (g *guard) activeElsewhere() failover.Step {
 }
 
 func (g *guard) comesBack() failover.Step {
-	return failover.Step{ID: "guard/comes-back", Title: "Wait until the old server answers", Target: g.OldDN, Kind: failover.Check, Guards: "guard/quiet", Wait: true, Timeout: g.Wait, Poll: g.m.Poll, Source: guardSource,
+	return failover.Step{ID: "comes-back", Title: "Wait until the old server answers", Target: g.OldDN, Kind: failover.Check, Guards: stepQuiet, Wait: true, Timeout: g.Wait, Poll: g.m.Poll, Source: guardSource,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			s, err := g.old(ctx)
 			if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrLineLost) {
@@ -130,7 +144,7 @@ func (g *guard) look(ctx context.Context) (failover.Observation, error) {
 }
 
 func (g *guard) disable() failover.Step {
-	return failover.Step{ID: "guard/disable", Title: "Disable and stop the drivers on the old server", Target: g.OldDN, Kind: failover.Change, Timeout: g.m.allDrivers(g.m.StopTimeout), Poll: g.m.Poll, Source: guardSource,
+	return failover.Step{ID: stepDisable, Title: "Disable and stop the drivers on the old server", Target: g.OldDN, Kind: failover.Change, Timeout: g.m.allDrivers(g.m.StopTimeout), Poll: g.m.Poll, Source: guardSource,
 		Observe: g.lookOrGone, Apply: g.silence}
 }
 
@@ -161,7 +175,7 @@ func (g *guard) lookOrGone(ctx context.Context) (failover.Observation, error) {
 }
 
 func (g *guard) quiet() failover.Step {
-	return failover.Step{ID: "guard/quiet", Title: "Observe that nothing of it runs on the old server", Target: g.OldDN, Kind: failover.Check, Firm: true, Source: guardSource, Observe: g.look}
+	return failover.Step{ID: stepQuiet, Title: "Observe that nothing of it runs on the old server", Target: g.OldDN, Kind: failover.Check, Firm: true, Source: guardSource, Observe: g.look}
 }
 
 // silence disables first, which keeps a driver that has not started yet from starting, and stops what runs.

@@ -113,6 +113,24 @@ type delta struct {
 	perServer  bool
 }
 
+// mayStandBesideALock reports whether the attribute may hold the lock of a run, which an import leaves where it is: it may be that of
+// the run that imports.
+func (d delta) mayStandBesideALock() bool {
+	return !d.perServer && !isDirXML(d.name) && !strings.EqualFold(d.name, "XmlData")
+}
+
+// swap replaces the values one by one, and touches no other.
+func (d delta) swap() []AttributeChange {
+	var changes []AttributeChange
+	if old := missingValues(d.name, d.have, d.want); len(old) > 0 {
+		changes = append(changes, AttributeChange{Kind: DeleteValues, Attribute: Attribute{Name: d.name, Values: old}})
+	}
+	if added := missingValues(d.name, d.want, d.have); len(added) > 0 {
+		changes = append(changes, AttributeChange{Kind: AddValues, Attribute: Attribute{Name: d.name, Values: added}})
+	}
+	return changes
+}
+
 // merged are attributes whose present values stay when an import adds its own: a server that joined the driver set
 // after the export was taken must not be thrown out of it.
 func merged(name string) bool {
@@ -255,6 +273,12 @@ func missingValues(name string, want, have [][]byte) [][]byte {
 		}
 	}
 	return missing
+}
+
+// presentValues returns the values that are among those present.
+func presentValues(name string, values, present [][]byte) [][]byte {
+	there := comparables(name, present)
+	return slices.DeleteFunc(slices.Clone(values), func(v []byte) bool { return !there[comparableOf(name, v)] })
 }
 
 // compare counts and lists the differences.

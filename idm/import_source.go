@@ -244,6 +244,9 @@ func (in *incoming) creation(o *object, rec *ldif.Record, roles attributeRoles) 
 		if err := in.distinct(from.Line, a); err != nil {
 			return nil, err
 		}
+		if a.Values = withoutLocks(a.Values); len(a.Values) == 0 && len(from.Values) > 0 {
+			continue
+		}
 		switch roles.in(a.Name, job) {
 		case roleReplicated:
 			o.plain = append(o.plain, a)

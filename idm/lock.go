@@ -1,10 +1,12 @@
 package idm
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/01b61c5c/failover"
@@ -33,6 +35,15 @@ type DirectoryLock struct {
 }
 
 var _ failover.Lock = DirectoryLock{}
+
+// withoutLocks returns the values without those of a lock: they are of the moment, and no part of a configuration.
+func withoutLocks(values [][]byte) [][]byte {
+	isLock := func(v []byte) bool { return bytes.HasPrefix(v, []byte(lockPrefix)) }
+	if !slices.ContainsFunc(values, isLock) {
+		return values
+	}
+	return slices.DeleteFunc(slices.Clone(values), isLock)
+}
 
 func (l DirectoryLock) attribute() string {
 	if l.Attribute == "" {

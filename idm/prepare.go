@@ -3,6 +3,7 @@ package idm
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -64,38 +65,58 @@ type PrepareOptions struct {
 // values and passwords, its drivers disabled. It touches nothing on the source and causes no outage. It is to be repeated after every
 // change of configuration.
 func Prepare(o PrepareOptions) (failover.Procedure, error) {
-	if o.Source == nil {
-		return failover.Procedure{}, failover.Invalid("PrepareOptions.Source", "is nil", "dial the server the drivers run on")
-	}
-	m, err := newMover("prepare", o.Route, o.Source, o.Source.DN())
+	m, err := newPrepare(o)
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	m.needed, m.served = m.id("trial"), m.id("trial") // what was prepared counts only while they hold
+	return m.prepare(o).procedure(failover.Procedure{Name: "idm.Prepare", Lock: m.Lock, Parameters: m.parameters(failover.Parameter{Name: "export", Value: o.Export.Path})})
+}
+
+// PrepareStages returns the stages of [Prepare]. It refuses options that could not work, and touches nothing.
+func PrepareStages(o PrepareOptions) (Stages, error) {
+	m, err := newPrepare(o)
+	if err != nil {
+		return Stages{}, err
+	}
+	return m.prepare(o), nil
+}
+
+func newPrepare(o PrepareOptions) (*mover, error) {
+	if o.Source == nil {
+		return nil, failover.Invalid("PrepareOptions.Source", "is nil", "dial the server the drivers run on")
+	}
+	m, err := newMover(o.Route, o.Source, o.Source.DN())
+	if err != nil {
+		return nil, err
+	}
+	m.needed, m.served = untilTrial, untilTrial // what was prepared counts only while they hold
 	if err := o.Export.validate("PrepareOptions.Export"); err != nil {
-		return failover.Procedure{}, err
+		return nil, err
 	}
 	if err := (ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: o.OnRequest}).validate(); err != nil {
-		return failover.Procedure{}, err
+		return nil, err
 	}
-	steps := []failover.Step{m.servers(), m.rights(), m.replicas(), m.health(), m.keepExport(o.Export), m.inSet(), m.engineServes(), m.disableOnTarget(), m.copyData(o.OnRequest)}
-	steps = append(steps, m.passwords()...)
-	steps = append(steps, m.references()...)
-	steps = append(steps, m.trial())
-	p := failover.Procedure{Name: "idm.Prepare", Steps: steps, Lock: m.Lock,
-		Parameters: m.parameters(failover.Parameter{Name: "export", Value: o.Export.Path})}
-	return p, p.Validate()
+	return m, nil
+}
+
+func (m *mover) prepare(o PrepareOptions) Stages {
+	return Stages{
+		Check: failover.Stage{Name: "check", Steps: []failover.Step{m.servers(), m.rights(), m.replicas(), m.health()}},
+		Prepare: failover.Stage{Name: stagePrepare, Steps: slices.Concat(
+			[]failover.Step{m.keepExport(o.Export), m.inSet(), m.engineServes(), m.disableOnTarget(), m.copyData(o.OnRequest)},
+			m.passwords(), m.references(), []failover.Step{m.trial()})},
+	}
 }
 
 func (m *mover) health() failover.Step {
-	return failover.Step{ID: m.id("health"), Title: "Look at time and replication between the servers", Target: m.DriverSet, Kind: failover.Manual,
+	return failover.Step{ID: "health", Title: "Look at time and replication between the servers", Target: m.DriverSet, Kind: failover.Manual,
 		Source: fromVendor + "preconditions: time in sync, replica ring healthy",
 		Help: "In iMonitor on both servers look at Agent Synchronization and at the partitions of the drivers: no errors, time in sync, no old obituaries. " +
 			"On " + m.Target.DN() + " see that every shim of the source is installed (jar files and native modules)."}
 }
 
 func (m *mover) keepExport(k KeptExport) failover.Step {
-	return failover.Step{ID: m.id("export"), Title: "Keep a working export of the drivers with the source's values", Target: k.Path, Kind: failover.Change, Timeout: time.Hour,
+	return failover.Step{ID: "export", Title: "Keep a working export of the drivers with the source's values", Target: k.Path, Kind: failover.Change, Timeout: time.Hour,
 		Source: fromWiki + `"ALWAYS have working exports of all your drivers."`,
 		Observe: func(context.Context) (failover.Observation, error) {
 			obs := k.check(time.Now(), m.sourceDN, m.Drivers)
@@ -110,7 +131,7 @@ func (m *mover) keepExport(k KeptExport) failover.Step {
 }
 
 func (m *mover) trial() failover.Step {
-	return failover.Step{ID: m.id("trial"), Title: "Try a start on the standby in a quiet hour", Target: m.Target.DN(), Kind: failover.Manual,
+	return failover.Step{ID: stepTrial, Title: "Try a start on the standby in a quiet hour", Target: m.Target.DN(), Kind: failover.Manual,
 		Source: ours + "passwords, certificates and Remote Loader references are proven only by a start",
 		Help: "In a quiet hour run Switchover and Failback for one driver after the other, or for all. If there is no such hour now, say when there will be one: " +
 			"what was prepared is not proven until then."}

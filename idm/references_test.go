@@ -1,7 +1,6 @@
 package idm_test
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,7 +12,7 @@ import (
 // What the directory shows of Remote Loaders, certificates and the partners of eDir-to-eDir drivers, driver by driver.
 func TestReferencesAreCheckedAsFarAsTheDirectoryShowsThem(t *testing.T) {
 	const edir, remote = "com.novell.nds.dirxml.driver.nds.DriverShimImpl", "com.novell.nds.dirxml.remote.driver.DriverShimImpl"
-	m := newMove(t, idmtest.Config{Drivers: 8, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true}}})
+	m := newMove(t, idmtest.Config{Drivers: 9, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true}}})
 	one, two := open(t, m.tree, "srv1"), open(t, m.tree, "srv2")
 	set := func(i int, module, address string) {
 		t.Helper()
@@ -31,13 +30,14 @@ func TestReferencesAreCheckedAsFarAsTheDirectoryShowsThem(t *testing.T) {
 	set(4, remote, "REMOTE(hostname=rl port=8090)")
 	set(5, remote, "")
 	set(6, remote, "REMOTE(hostname=rl port=8090 kmo='No Such')")
+	set(8, remote, "REMOTE(hostname=rl port=8090 kmo='IDM RL')")
 	set(7, "com.novell.nds.dirxml.driver.ldap.LDAPDriverShim", "app:636")
 
 	plan, err := m.failover(nil).Plan(t.Context(), nil)
 	require.NoError(t, err)
 	found := map[string]string{}
 	for _, s := range plan.Steps {
-		if !strings.HasSuffix(s.ID, "/references") {
+		if s.ID != "prepare/references" {
 			continue
 		}
 		for _, row := range s.Observation.Items {
@@ -49,7 +49,8 @@ func TestReferencesAreCheckedAsFarAsTheDirectoryShowsThem(t *testing.T) {
 		"bad: eDir-to-eDir driver to an address that is not set on this server", "good: Remote Loader REMOTE(hostname=rl port=8090)",
 		"bad: works through a Remote Loader, whose address is not set on this server",
 		"bad: Remote Loader REMOTE(hostname=rl port=8090 kmo='No Such'), certificate No Such is not on this server: create it, or name another one",
-		"good: local shim com.novell.nds.dirxml.driver.ldap.LDAPDriverShim"} {
+		"good: local shim com.novell.nds.dirxml.driver.ldap.LDAPDriverShim",
+		"good: Remote Loader REMOTE(hostname=rl port=8090 kmo='IDM RL'), certificate IDM RL is on this server"} {
 		require.Equal(t, want, found[idmtest.DriverDN(i)])
 	}
 }

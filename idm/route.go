@@ -105,12 +105,11 @@ func defaultTo[T comparable](field *T, value T) {
 // mover builds the steps the procedures have in common. source is nil when the source is gone.
 type mover struct {
 	Route
-	prefix   string
 	source   *Server
 	sourceDN string
 	// trySource connects to a source that should be dead; nil where it takes part, or where nobody can tell.
 	trySource func(context.Context) (*Server, error)
-	gap       GapPolicy // whether an undo, too, catches up what went past the source
+	gap       GapPolicy // whether what went past a server is caught up, there and by an undo here
 	export    string    // file whose manifest lists secrets; "" for none
 
 	// needed and served are the IDs of the steps up to which Checks must hold: of what is to be set right before anything is
@@ -118,7 +117,7 @@ type mover struct {
 	needed, served string
 }
 
-func newMover(prefix string, r Route, source *Server, sourceDN string) (*mover, error) {
+func newMover(r Route, source *Server, sourceDN string) (*mover, error) {
 	r, err := r.withDefaults()
 	if err != nil {
 		return nil, err
@@ -135,10 +134,8 @@ func newMover(prefix string, r Route, source *Server, sourceDN string) (*mover, 
 			return nil, failover.Invalid("source", sourceDN+" is also the target", "name two servers")
 		}
 	}
-	return &mover{Route: r, prefix: prefix, source: source, sourceDN: sourceDN}, nil
+	return &mover{Route: r, source: source, sourceDN: sourceDN}, nil
 }
-
-func (m *mover) id(name string) string { return m.prefix + "/" + name }
 
 func (m *mover) parameters(more ...failover.Parameter) []failover.Parameter {
 	list := []failover.Parameter{{Name: "driver set", Value: m.DriverSet}, {Name: "drivers", Value: strings.Join(m.Drivers, "; ")},

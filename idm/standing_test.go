@@ -38,27 +38,27 @@ func breakers(t *testing.T, m *move) map[string]func() {
 		require.NoError(t, m.tree.WaitState(t.Context(), "srv1", driver, idmtest.Stopped))
 	}
 	return map[string]func(){
-		"servers":       refuse(idmtest.Fault{Server: "srv2", Extended: 11}), // a look that fails is no sight
-		"rights":        refuse(idmtest.Fault{Server: "srv2", If: func(r idmtest.Request) bool { return strings.HasSuffix(r.OID, ".27.100.33") }}),
-		"replicas":      refuse(idmtest.Fault{Server: "srv2", If: func(r idmtest.Request) bool { return strings.HasSuffix(r.OID, ".27.100.17") }}),
-		"references":    set("DirXML-ShimAuthServer", "REMOTE(hostname=rl port=8090 kmo='No Such')"),
-		"source-active": stop,
-		"source-quiet":  option("srv1", idm.Manual),
-		"source-silent": func() { require.NoError(t, m.tree.Server("srv1").Start()) },
-		"target-quiet": func() {
+		"check/servers":         refuse(idmtest.Fault{Server: "srv2", Extended: 11}), // a look that fails is no sight
+		"check/rights":          refuse(idmtest.Fault{Server: "srv2", If: func(r idmtest.Request) bool { return strings.HasSuffix(r.OID, ".27.100.33") }}),
+		"check/replicas":        refuse(idmtest.Fault{Server: "srv2", If: func(r idmtest.Request) bool { return strings.HasSuffix(r.OID, ".27.100.17") }}),
+		"prepare/references":    set("DirXML-ShimAuthServer", "REMOTE(hostname=rl port=8090 kmo='No Such')"),
+		"prepare/source-active": stop,
+		"stop/source-quiet":     option("srv1", idm.Manual),
+		"dead/source-silent":    func() { require.NoError(t, m.tree.Server("srv1").Start()) },
+		"prepare/target-quiet": func() {
 			option("srv2", idm.Manual)()
 			m.tree.Change(m.tree.Users()...)
 		},
-		"returned-quiet": option("srv2", idm.Manual),
-		"server-data":    set("DirXML-ShimConfigInfo"),
-		"passwords-complete": func() {
+		"check/returned-quiet": option("srv2", idm.Manual),
+		"prepare/server-data":  set("DirXML-ShimConfigInfo"),
+		"prepare/passwords-complete": func() {
 			two := open(t, m.tree, "srv2")
 			list, err := two.NamedPasswords(t.Context(), driver)
 			require.NoError(t, err)
 			require.NotEmpty(t, list)
 			require.NoError(t, two.RemoveAllNamedPasswords(t.Context(), driver))
 		},
-		"active-elsewhere": func() {
+		"guard/active-elsewhere": func() {
 			stop()
 			option("srv1", idm.Disabled)()
 		},
@@ -67,9 +67,9 @@ func breakers(t *testing.T, m *move) map[string]func() {
 
 // neverBroken are checks that nothing makes untrue, and why.
 var neverBroken = map[string]string{
-	"source-dead":      "a person's statement",
-	"passwords-needed": "a list for people",
-	"comes-back":       "it is waited for",
+	"dead/source-dead":         "a person's statement",
+	"prepare/passwords-needed": "a list for people",
+	"guard/comes-back":         "it is waited for",
 }
 
 // movesSomething reports whether a request changes more than a lock.
@@ -85,10 +85,11 @@ func movesSomething(r idmtest.Request) bool {
 
 // guarded lists, for a change, the checks before it that must still hold right then.
 func guarded(p failover.Procedure, change string) []string {
-	at := slices.IndexFunc(p.Steps, func(s failover.Step) bool { return s.ID == change })
+	steps := p.AllSteps()
+	at := slices.IndexFunc(steps, func(s failover.Step) bool { return s.ID == change })
 	var ids []string
-	for _, s := range p.Steps[:at] {
-		until := slices.IndexFunc(p.Steps, func(g failover.Step) bool { return g.ID == s.Guards })
+	for _, s := range steps[:at] {
+		until := slices.IndexFunc(steps, func(g failover.Step) bool { return g.ID == s.Guards })
 		if s.Kind == failover.Check && until >= at {
 			ids = append(ids, s.ID)
 		}
@@ -104,15 +105,14 @@ func TestNothingMovesWhenACheckNoLongerHolds(t *testing.T) {
 			first := s.open(t)
 			p, err := s.build(first)
 			require.NoError(t, err)
-			for _, check := range guarded(p, s.name+"/"+step) {
-				name := strings.TrimPrefix(check, s.name+"/")
-				if neverBroken[name] != "" {
+			for _, check := range guarded(p, step) {
+				if neverBroken[check] != "" {
 					continue
 				}
 				cases++
-				t.Run(s.name+"/"+step+"/"+name, func(t *testing.T) {
+				t.Run(s.name+"/"+step+"/"+check, func(t *testing.T) {
 					t.Parallel()
-					goesOnWithout(t, s, s.name+"/"+step, check)
+					goesOnWithout(t, s, step, check)
 				})
 			}
 		}
@@ -139,13 +139,12 @@ func goesOnWithout(t *testing.T, s scene, change, check string) {
 	p, err := s.build(m)
 	require.NoError(t, err)
 	j := failovertest.Journal(t)
-	o := m.options(j, p)
-	o.Waive = nil
+	o := options(j)
 	o.Gate = failover.GateFunc(func(ctx context.Context, q failover.Request) (failover.Approval, error) {
 		if q.Step.ID == change {
 			return failover.Approval{}, failover.ErrWaiting
 		}
-		if strings.HasSuffix(change, "/verify") && q.Step.ID == s.name+"/jobs" {
+		if change == "moved/verify" && q.Step.ID == "moved/jobs" {
 			require.NoError(t, open(t, m.tree, "srv2").Stop(ctx, m.drivers[0]))
 			require.NoError(t, m.tree.WaitState(ctx, "srv2", m.drivers[0], idmtest.Stopped))
 		}
@@ -154,7 +153,7 @@ func goesOnWithout(t *testing.T, s scene, change, check string) {
 	_, err = p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrWaiting)
 
-	breakers(t, m)[strings.TrimPrefix(check, s.name+"/")]()
+	breakers(t, m)[check]()
 	m.tree.ForgetRequests()
 	o.Gate = nil
 	r, err := p.Run(t.Context(), o)
@@ -168,18 +167,18 @@ func goesOnWithout(t *testing.T, s scene, change, check string) {
 
 // How long each check counts is written down, and those that keep two servers from being active are firm and hold to the end.
 func TestEveryCheckSaysHowLongItCounts(t *testing.T) {
-	toTheEnd := map[string]string{"source-quiet": "auto", "source-silent": "auto", "source-dead": "auto", "returned-quiet": "enable-manual"}
+	toTheEnd := map[string]string{"stop/source-quiet": "finish/auto", "dead/source-silent": "finish/auto", "dead/source-dead": "finish/auto", "check/returned-quiet": "start/enable-manual"}
 	for _, s := range scenes() {
 		p, err := s.build(s.open(t))
 		require.NoError(t, err)
-		for i, step := range p.Steps {
-			name := strings.TrimPrefix(step.ID, s.name+"/")
-			if step.Kind != failover.Check || i == len(p.Steps)-1 {
+		steps := p.AllSteps()
+		for i, step := range steps {
+			if step.Kind != failover.Check || i == len(steps)-1 {
 				continue
 			}
 			require.True(t, step.Entry || step.Guards != "", step.ID)
-			if until := toTheEnd[name]; until != "" {
-				require.Equal(t, s.name+"/"+until, step.Guards)
+			if until := toTheEnd[step.ID]; until != "" {
+				require.Equal(t, until, step.Guards)
 				require.True(t, step.Firm, step.ID)
 			}
 		}
@@ -190,28 +189,28 @@ func TestEveryCheckSaysHowLongItCounts(t *testing.T) {
 func TestTheSourceIsLookedAtAgainBehindAPersonsAnswer(t *testing.T) {
 	m := newMove(t, smallPair())
 	p := m.switchover("srv1", "srv2")
-	o := m.options(failovertest.Journal(t), p)
+	o := options(failovertest.Journal(t))
 	o.Confirm = func(ctx context.Context, q failover.Request) (failover.Statement, error) {
-		if strings.HasSuffix(q.Step.ID, "/all-good") {
+		if q.Step.ID == "finish/all-good" {
 			require.NoError(t, open(t, m.tree, "srv1").SetStartOption(ctx, m.drivers[0], idm.Manual, idm.NoResync))
 		}
 		return yes(ctx, q)
 	}
 	_, err := p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrPrecondition)
-	require.ErrorContains(t, err, "source-quiet")
+	require.ErrorContains(t, err, "stop/source-quiet")
 	require.Equal(t, idmtest.Manual, m.tree.Server("srv2").StartOption(m.drivers[0]))
 }
 
 // A source that dies once it was seen out does not keep the drivers from coming up on the target.
 func TestASourceThatDiesOnTheWayKeepsNobody(t *testing.T) {
-	for _, step := range []string{"start", "close-gap", "jobs", "auto"} {
+	for _, step := range []string{"start/start", "moved/close-gap", "moved/jobs", "finish/auto"} {
 		t.Run(step, func(t *testing.T) {
 			m := newMove(t, smallPair())
 			j, p := failovertest.Journal(t), m.switchover("srv1", "srv2")
-			o := m.options(j, p)
+			o := options(j)
 			o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
-				if q.Step.ID == "switchover/"+step {
+				if q.Step.ID == step {
 					return failover.Approval{}, failover.ErrWaiting
 				}
 				return failover.Approval{By: "ann"}, nil

@@ -37,8 +37,8 @@ func on(server string, operation int) idmtest.Fault {
 
 // moveSteps are the steps that a planned move has in both directions.
 func moveSteps() map[string]idmtest.Fault {
-	return map[string]idmtest.Fault{"copy-data": isModify("DirXML-ShimConfigInfo"), "passwords": on("srv2", 75), "stop": on("srv1", 17), "disable-source": on("srv1", 9),
-		"enable-manual": on("srv2", 9), "start": on("srv2", 15), "close-gap": on("srv2", 23), "jobs": isModify("DirXML-ServerList"), "verify": on("srv2", 15), "auto": on("srv2", 9)}
+	return map[string]idmtest.Fault{"prepare/copy-data": isModify("DirXML-ShimConfigInfo"), "prepare/passwords": on("srv2", 75), "stop/stop": on("srv1", 17), "stop/disable-source": on("srv1", 9),
+		"start/enable-manual": on("srv2", 9), "start/start": on("srv2", 15), "moved/close-gap": on("srv2", 23), "moved/jobs": isModify("DirXML-ServerList"), "moved/verify": on("srv2", 15), "finish/auto": on("srv2", 9)}
 }
 
 func scenes() []scene {
@@ -78,31 +78,31 @@ func scenes() []scene {
 	}
 	return []scene{
 		{name: "prepare", cfg: outside, moved: home, back: home,
-			steps: map[string]idmtest.Fault{"add-server": on("srv2", 3), "copy-data": isModify("DirXML-ShimConfigInfo"), "passwords": on("srv2", 75)},
+			steps: map[string]idmtest.Fault{"prepare/add-server": on("srv2", 3), "prepare/copy-data": isModify("DirXML-ShimConfigInfo"), "prepare/passwords": on("srv2", 75)},
 			build: func(m *move, o ...idm.Option) (failover.Procedure, error) {
 				return idm.Prepare(idm.PrepareOptions{Route: m.route(open(m.t, m.tree, "srv2", o...)), Source: open(m.t, m.tree, "srv1", o...), Export: m.export()})
 			}},
 		{name: "prepare", cfg: unprepared, moved: home, back: func(m *move) { require.Equal(m.t, []string{"srv1"}, m.tree.Active(m.drivers[0])) },
-			steps: map[string]idmtest.Fault{"keep-disabled": on("srv2", 9)},
+			steps: map[string]idmtest.Fault{"prepare/keep-disabled": on("srv2", 9)},
 			before: func(m *move) {
 				require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[0], idm.Manual, idm.NoResync))
 			},
 			build: func(m *move, o ...idm.Option) (failover.Procedure, error) {
 				return idm.Prepare(idm.PrepareOptions{Route: m.route(open(m.t, m.tree, "srv2", o...)), Source: open(m.t, m.tree, "srv1", o...), Export: m.export()})
 			}},
-		{name: "switchover", cfg: unprepared, build: switchWith(idm.Switchover), moved: away, back: home, steps: with(moveSteps(), "jobs", on("srv2", 53))},
+		{name: "switchover", cfg: unprepared, build: switchWith(idm.Switchover), moved: away, back: home, steps: with(moveSteps(), "moved/jobs", on("srv2", 53))},
 		{name: "failback", cfg: unprepared, build: switchWith(idm.Failback), moved: away, back: home, steps: moveSteps()},
 		{name: "failover", before: func(m *move) { m.tree.Server("srv1").Kill() }, build: gone(idm.FromPreparation), moved: alone, back: out,
-			steps: map[string]idmtest.Fault{"passwords": on("srv2", 75), "enable-manual": on("srv2", 9), "start": on("srv2", 15), "close-gap": on("srv2", 23),
-				"jobs": isModify("DirXML-ServerList"), "verify": on("srv2", 15), "auto": on("srv2", 9)}},
+			steps: map[string]idmtest.Fault{"prepare/passwords": on("srv2", 75), "start/enable-manual": on("srv2", 9), "start/start": on("srv2", 15), "moved/close-gap": on("srv2", 23),
+				"moved/jobs": isModify("DirXML-ServerList"), "moved/verify": on("srv2", 15), "finish/auto": on("srv2", 9)}},
 		{name: "failover", cfg: outside, build: gone(idm.FromExport), moved: alone, back: out,
 			before: func(m *move) {
 				_, err := open(m.t, m.tree, "srv1").SaveExport(m.t.Context(), m.export().Path, idm.ExportOptions{Base: idmtest.DriverSetDN})
 				require.NoError(m.t, err)
 				m.tree.Server("srv1").Kill()
 			},
-			steps: map[string]idmtest.Fault{"add-server": on("srv2", 3), "server-data": isModify("DirXML-ShimConfigInfo")}},
-		{name: "guard", steps: map[string]idmtest.Fault{"disable": on("srv2", 9)}, moved: home,
+			steps: map[string]idmtest.Fault{"prepare/add-server": on("srv2", 3), "prepare/server-data": isModify("DirXML-ShimConfigInfo")}},
+		{name: "guard", steps: map[string]idmtest.Fault{"guard/disable": on("srv2", 9)}, moved: home,
 			before: func(m *move) {
 				require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[0], idm.Manual, idm.NoResync))
 			},
@@ -175,9 +175,9 @@ func troubles() []trouble {
 // unlike names the steps that a trouble leaves in another state than in doubt, and why.
 var unlike = map[string]failover.StepStatus{
 	// It was asked to start, and was seen stopped for as long as a driver has to stay up.
-	"start/empty success": failover.StatusFailed, "verify/empty success": failover.StatusFailed,
+	"start/start/empty success": failover.StatusFailed, "moved/verify/empty success": failover.StatusFailed,
 	// Neither can be read back: what the server says is all there is.
-	"close-gap/empty success": failover.StatusApplied, "notify/empty success": failover.StatusApplied,
+	"moved/close-gap/empty success": failover.StatusApplied, "notify/empty success": failover.StatusApplied,
 	// The standby has a password of that name already.
 	"ready password/empty success": failover.StatusApplied,
 }
@@ -235,17 +235,17 @@ func stepInTrouble(t *testing.T, s scene, step string, tr trouble, undo bool) {
 	if tr.calls > 0 {
 		opts = append(opts, idm.WithCallTimeout(tr.calls))
 	}
-	id, p := s.name+"/"+step, build(opts...)
+	id, p := step, build(opts...)
 	if tr.tight {
 		p = within(p, id, 6*time.Second)
 	}
 	j, f := failovertest.Journal(t), &faults{tree: m.tree}
-	o := m.options(j, p)
+	o := options(j)
 	o.Gate = failover.GateFunc(func(ctx context.Context, q failover.Request) (failover.Approval, error) {
 		switch {
 		case q.Step.ID == id && len(f.list) == 0:
 			tr.arm(f, s.steps[step])
-		case step == "verify" && q.Step.ID == s.name+"/jobs" && q.Attempt == 1:
+		case step == "moved/verify" && q.Step.ID == "moved/jobs" && q.Attempt == 1:
 			two := open(t, m.tree, "srv2")
 			require.NoError(t, two.Stop(ctx, m.drivers[0]))
 			require.NoError(t, m.tree.WaitState(ctx, "srv2", m.drivers[0], idmtest.Stopped))
@@ -266,7 +266,7 @@ func stepInTrouble(t *testing.T, s scene, step string, tr trouble, undo bool) {
 	switch {
 	case s.steps[step].Extended == 53:
 		key = "notify"
-	case s.name == "failover" && step == "passwords":
+	case s.name == "failover" && step == "prepare/passwords":
 		key = "ready password"
 	}
 	if status, other := unlike[key+"/"+tr.name]; other {
@@ -277,7 +277,7 @@ func stepInTrouble(t *testing.T, s scene, step string, tr trouble, undo bool) {
 	require.Equal(t, want, got.Status, "%v\n%s", err, r)
 	requireConsistent(t, m, p, j, r, id, err)
 
-	o = m.options(j, p)
+	o = options(j)
 	p = build()
 	if !undo {
 		if err != nil {

@@ -13,7 +13,7 @@ import (
 // copyData copies the per-server values from the source to the target.
 func (m *mover) copyData(onRequest []string) failover.Step {
 	o := ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: onRequest}
-	return failover.Step{ID: m.id("copy-data"), Title: "Copy the per-server values from the source to the target", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout),
+	return failover.Step{ID: "copy-data", Title: "Copy the per-server values from the source to the target", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout),
 		Source: fromWiki + `"Once that server is in the DriverSet you can click on a driver and 'Copy Data' from the source server to the destination server so that the second server has the server-specific information that does not replicate."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			r, _, err := compareServerData(ctx, m.source, m.Target, o)
@@ -98,7 +98,7 @@ func needKey(n SecretNeeded) string {
 // passwords returns the steps around the passwords: what is needed, setting it, and what is left for a person.
 func (m *mover) passwords() []failover.Step {
 	const source = fromWiki + `"You may also need to set passwords if you've forgotten them or they don't copy properly. If you imported driver exports to get server-specific data on the new server you will definitely need to set the relevant driver passwords because those are not exported for security reasons."`
-	needed := failover.Step{ID: m.id("passwords-needed"), Title: "List the passwords the target needs", Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed, Source: source,
+	needed := failover.Step{ID: "passwords-needed", Title: "List the passwords the target needs", Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed, Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			list, err := m.secretsNeeded(ctx)
 			if err != nil {
@@ -114,7 +114,7 @@ func (m *mover) passwords() []failover.Step {
 			return obs, nil
 		}}
 	if m.Passwords == nil {
-		return []failover.Step{needed, {ID: m.id("passwords-by-hand"), Title: "Set the passwords on the target by hand", Target: m.Target.DN(), Kind: failover.Manual, Source: source,
+		return []failover.Step{needed, {ID: "passwords-by-hand", Title: "Set the passwords on the target by hand", Target: m.Target.DN(), Kind: failover.Manual, Source: source,
 			Help: "Set each password that the step before lists, on " + m.Target.DN() + ": in iManager or Designer choose this server, then the driver's properties, " +
 				"Driver Configuration (application password, Remote Loader password, driver object password) and Named Passwords. Passwords are values of one server; the driver object password is not. " +
 				"Nothing can read them back: only a start of the driver proves them."}}
@@ -192,7 +192,7 @@ func openText(state PasswordState, tried bool) string {
 }
 
 func (m *mover) setPasswords(source string) failover.Step {
-	return failover.Step{ID: m.id("passwords"), Writes: []string{factPasswords.Name}, Title: "Set the passwords on the target", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Source: source,
+	return failover.Step{ID: "passwords", Writes: []string{factPasswords.Name}, Title: "Set the passwords on the target", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			list, err := m.secretsNeeded(ctx)
 			if err != nil {
@@ -245,7 +245,7 @@ func (m *mover) setPasswords(source string) failover.Step {
 }
 
 func (m *mover) passwordsComplete(source string) failover.Step {
-	return failover.Step{ID: m.id("passwords-complete"), Title: "Check that no password is missing on the target", Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed, Source: source,
+	return failover.Step{ID: "passwords-complete", Title: "Check that no password is missing on the target", Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed, Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			rows, err := m.passwordRows(ctx)
 			if err != nil {
@@ -265,7 +265,7 @@ func (m *mover) references() []failover.Step {
 	const source = fromWiki + `"Keep In Mind: Depending on the driver you may need to reconfigure some stuff to make this work. For example if SSL is used between this driver and another driver (eDir driver) or a Remote Loader you'll need to make sure that reference still works. ` +
 		`With the eDir drivers if you added this server after the original server was working you'll need to recreate your certificates between the servers. No big deal but it's something to do."`
 	return []failover.Step{
-		{ID: m.id("references"), Title: "Check Remote Loader and certificate references as far as the directory shows them", Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed, Source: source,
+		{ID: "references", Title: "Check Remote Loader and certificate references as far as the directory shows them", Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed, Source: source,
 			Observe: func(ctx context.Context) (failover.Observation, error) {
 				ports, err := m.localPorts(ctx)
 				if err != nil {
@@ -275,7 +275,7 @@ func (m *mover) references() []failover.Step {
 					return m.reference(ctx, driver, ports)
 				})
 			}},
-		{ID: m.id("references-by-hand"), Title: "Make sure the references work from the target", Target: m.Target.DN(), Kind: failover.Manual, Source: source,
+		{ID: "references-by-hand", Title: "Make sure the references work from the target", Target: m.Target.DN(), Kind: failover.Manual, Source: source,
 			Help: "For each driver the step before calls Remote Loader: from " + m.Target.DN() + " reach the host and port it names (firewall, certificate), and see that the old engine holds no connection there. " +
 				"For each eDir-to-eDir driver: if this server was added after the original one was working, run the NDS-to-NDS (eDir-to-eDir) certificate wizard in iManager between this server and the partner's server - NCP 524 must be open between the trees, " +
 				"the driver's name is typed without cn= or ou=, the configuration names the certificate without the \"- server\" suffix, and certificates expire after two years by default - and " +

@@ -36,8 +36,8 @@ func (m *mover) sourceInactive(ctx context.Context, driver string) error {
 
 // sourceActive is the check that the drivers run where the operator believes they run.
 func (m *mover) sourceActive() failover.Step {
-	return failover.Step{ID: m.id("source-active"), Title: "Check that the drivers run on the source", Target: m.sourceDN, Kind: failover.Check,
-		Guards: m.id("stop"), // which makes it untrue
+	return failover.Step{ID: "source-active", Title: "Check that the drivers run on the source", Target: m.sourceDN, Kind: failover.Check,
+		Guards: untilStop, // which makes it untrue
 		Source: ours + "compare and swap: nothing moves when the drivers are not where the operator believes them to be",
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			return m.look(ctx, "running on the source", func(ctx context.Context, driver string) (finding, error) {
@@ -49,7 +49,7 @@ func (m *mover) sourceActive() failover.Step {
 
 // stop stops the drivers on the source and notes time and start options first.
 func (m *mover) stop() failover.Step {
-	return failover.Step{ID: m.id("stop"), Writes: []string{factNoted.Name}, Title: "Note the time and stop the drivers on the source", Target: m.sourceDN, Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
+	return failover.Step{ID: stepStop, Writes: []string{factNoted.Name}, Title: "Note the time and stop the drivers on the source", Target: m.sourceDN, Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
 		Source: fromVendor + `cache relocation: "note the time", stop, and synchronize from the noted time afterwards`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			_, written, err := factNoted.Load(ctx)
@@ -184,7 +184,7 @@ func (m *mover) targetInactive(ctx context.Context, driver string) error {
 
 // saveCaches writes the events that wait on the source into files.
 func (m *mover) saveCaches(dir string) failover.Step {
-	return failover.Step{ID: m.id("save-caches"), Writes: m.ofDrivers("idm/cache"), Title: "Save the events that wait on the source", Target: m.sourceDN, Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
+	return failover.Step{ID: "save-caches", Writes: m.ofDrivers("idm/cache"), Title: "Save the events that wait on the source", Target: m.sourceDN, Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
 		Source: ours + "the queue is a file of one server (ldapwiki \"TAO Files\"); disabling a driver ends it",
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			var rows []failover.Item
@@ -282,7 +282,7 @@ func orText(text, otherwise string) string {
 
 // disableSource disables the drivers on the source.
 func (m *mover) disableSource() failover.Step {
-	return failover.Step{ID: m.id("disable-source"), Writes: []string{factDisabled.Name}, Title: "Disable the drivers on the source", Target: m.sourceDN, Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
+	return failover.Step{ID: "disable-source", Writes: []string{factDisabled.Name}, Title: "Disable the drivers on the source", Target: m.sourceDN, Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
 		Source: fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready"; the start option is a value of that server alone`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "disabled on the source", func(ctx context.Context, driver string) (finding, error) {
@@ -322,8 +322,8 @@ func (m *mover) disableSource() failover.Step {
 
 // sourceQuiet is the proof that the old side is out before the new one is brought up.
 func (m *mover) sourceQuiet() failover.Step {
-	return failover.Step{ID: m.id("source-quiet"), Title: "Observe that every driver is stopped and disabled on the source", Target: m.sourceDN, Kind: failover.Check, Firm: true,
-		Guards: m.id("auto"), // the last step that can make the target active
+	return failover.Step{ID: "source-quiet", Title: "Observe that every driver is stopped and disabled on the source", Target: m.sourceDN, Kind: failover.Check, Firm: true,
+		Guards: untilAuto,
 		Source: fromVendor + `"both active is not recommended": the same events in two queues corrupt data`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			_, seen, err := factBefore.Load(ctx) // written behind this step

@@ -12,7 +12,7 @@ import (
 
 // start starts the drivers on the target and judges each.
 func (m *mover) start() failover.Step {
-	return failover.Step{ID: m.id("start"), Title: "Start the drivers on the target and see that they stay up", Target: m.Target.DN(), Kind: failover.Change,
+	return failover.Step{ID: stepStart, Title: "Start the drivers on the target and see that they stay up", Target: m.Target.DN(), Kind: failover.Change,
 		Timeout: m.allDrivers(m.StartTimeout + m.Settle), Poll: m.Poll, Attempts: 1, WarnAfter: m.StartTimeout,
 		Source: fromWiki + `"Step 2: Start the driver."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
@@ -124,7 +124,7 @@ func (s *Server) StatusLog(ctx context.Context, driverDN string) string {
 // closeGap synchronizes what happened since the noted time, which is each driver's own: one that was behind when it was stopped has to go
 // back further.
 func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Time, bool, error)) failover.Step {
-	return failover.Step{ID: m.id("close-gap"), Writes: m.ofDrivers("idm/resynced"), Title: "Close the gap: synchronize what changed since the noted time", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StartTimeout),
+	return failover.Step{ID: "close-gap", Writes: m.ofDrivers("idm/resynced"), Title: "Close the gap: synchronize what changed since the noted time", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StartTimeout),
 		Source: fromVendor + `cache relocation: start without automatic synchronization, then "synchronize from the noted time" to pick up lost events`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			var rows []failover.Item
@@ -192,7 +192,7 @@ func (m *mover) verify() failover.Step {
 		}
 		return f, nil
 	}
-	return failover.Step{ID: m.id("verify"), Title: "Observe that every driver runs on the target and nowhere else", Target: m.Target.DN(), Kind: failover.Change,
+	return failover.Step{ID: "verify", Title: "Observe that every driver runs on the target and nowhere else", Target: m.Target.DN(), Kind: failover.Change,
 		Timeout: m.allDrivers(m.StartTimeout + m.Settle), Poll: m.Poll, Attempts: 1,
 		Source: fromVendor + `"A driver must run on one server only"`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {

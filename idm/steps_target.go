@@ -20,7 +20,7 @@ const (
 
 // servers is the check that both ends are who they should be and that the target can run the drivers.
 func (m *mover) servers() failover.Step {
-	return failover.Step{ID: m.id("servers"), Title: "Check that the right servers answer and the target's engine is as new as the source's", Target: m.Target.DN(), Kind: failover.Check, Firm: true, Guards: m.served,
+	return failover.Step{ID: "servers", Title: "Check that the right servers answer and the target's engine is as new as the source's", Target: m.Target.DN(), Kind: failover.Check, Firm: true, Guards: m.served,
 		Source: fromVendor + `"the target server must have the same or a newer version of the engine"; an older one stops drivers that use newer features`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			target, err := m.Target.EngineVersion(ctx)
@@ -49,7 +49,7 @@ func (m *mover) servers() failover.Step {
 
 // rights is the check that the user may do what the procedure will do.
 func (m *mover) rights() failover.Step {
-	return failover.Step{ID: m.id("rights"), Title: "Check the rights of the user on the driver set", Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed,
+	return failover.Step{ID: "rights", Title: "Check the rights of the user on the driver set", Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed,
 		Source: fromVendor + "the DirXML-Access… attributes guard the operations; a missing one ends in -672 half-way",
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			var rows []failover.Item
@@ -79,7 +79,7 @@ func (m *mover) bothServers() []*Server {
 
 // replicas is the check that the target holds what the drivers need.
 func (m *mover) replicas() failover.Step {
-	return failover.Step{ID: m.id("replicas"), Title: "Check that the target holds the replicas the drivers need", Target: m.Target.DN(), Kind: failover.Check, Guards: m.served,
+	return failover.Step{ID: "replicas", Title: "Check that the target holds the replicas the drivers need", Target: m.Target.DN(), Kind: failover.Check, Guards: m.served,
 		Source: fromWiki + `"Make sure all replicas are added to the machine."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			wanted := append([]string{m.DriverSet, m.Target.DN()}, m.Holds...)
@@ -121,7 +121,7 @@ const ringLimit = 2 * time.Hour
 
 // inSet adds the target to the driver set.
 func (m *mover) inSet() failover.Step {
-	return failover.Step{ID: m.id("add-server"), Title: "Add the target to the driver set", Target: m.Target.DN(), Kind: failover.Change,
+	return failover.Step{ID: "add-server", Title: "Add the target to the driver set", Target: m.Target.DN(), Kind: failover.Change,
 		Source: fromWiki + `"Before things go amiss add your second failover server to your DriverSet (unless you add the server after the crash, then do this first thing once you get IDM installed on the server)."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			set, err := m.Target.AssociatedDriverSet(ctx)
@@ -158,7 +158,7 @@ func (m *mover) inSet() failover.Step {
 
 // engineServes waits until the target's engine serves the drivers, which may need a restart.
 func (m *mover) engineServes() failover.Step {
-	return failover.Step{ID: m.id("engine-serves"), Title: "Have the target's engine serve the drivers", Target: m.Target.DN(), Kind: failover.Manual, Wait: true, Timeout: m.allDrivers(m.StartTimeout), Poll: m.Poll,
+	return failover.Step{ID: "engine-serves", Title: "Have the target's engine serve the drivers", Target: m.Target.DN(), Kind: failover.Manual, Wait: true, Timeout: m.allDrivers(m.StartTimeout), Poll: m.Poll,
 		Source: "seen in published code: the engine picks up a driver set when it is loaded; the vendor's installer restarts ndsd after the association",
 		Help: "Restart the directory service of " + m.Target.DN() + " (ndsmanage stopall; ndsmanage startall, or systemctl restart ndsd). " +
 			"Its engine serves the driver set only after that. The run then waits until it answers for each driver.",
@@ -178,7 +178,7 @@ func (m *mover) engineServes() failover.Step {
 
 // disableOn disables the drivers on the target, so that it neither starts nor caches anything.
 func (m *mover) disableOnTarget() failover.Step {
-	return failover.Step{ID: m.id("keep-disabled"), Title: "Keep the drivers disabled on the target", Target: m.Target.DN(), Kind: failover.Change,
+	return failover.Step{ID: "keep-disabled", Title: "Keep the drivers disabled on the target", Target: m.Target.DN(), Kind: failover.Change,
 		Source: fromVendor + `"A driver must run on one server only; disable it on the others": a standby on Manual would cache events for ever`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "disabled and stopped on the target", func(ctx context.Context, driver string) (finding, error) {
@@ -210,8 +210,8 @@ func (m *mover) disableOnTarget() failover.Step {
 
 // targetQuiet is the check that nothing old waits on the target.
 func (m *mover) targetQuiet() failover.Step {
-	return failover.Step{ID: m.id("target-quiet"), Title: "Check that the drivers are disabled on the target, or wait there with an empty cache", Target: m.Target.DN(), Kind: failover.Check,
-		Guards: m.id("enable-manual"), // from then on they cache what they will have to send
+	return failover.Step{ID: "target-quiet", Title: "Check that the drivers are disabled on the target, or wait there with an empty cache", Target: m.Target.DN(), Kind: failover.Check,
+		Guards: untilEnable, // from then on they cache what they will have to send
 		Source: fromVendor + `start options: "Manual: events are cached"; a standby left on Manual would send every event a second time`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			return m.look(ctx, "quiet on the target", func(ctx context.Context, driver string) (finding, error) {
@@ -236,7 +236,7 @@ func (m *mover) targetQuiet() failover.Step {
 
 // enable sets the drivers to Manual without synchronization.
 func (m *mover) enable() failover.Step {
-	return failover.Step{ID: m.id("enable-manual"), Writes: []string{factBefore.Name}, Title: "Enable the drivers on the target: Manual, without synchronization", Target: m.Target.DN(), Kind: failover.Change,
+	return failover.Step{ID: stepEnable, Writes: []string{factBefore.Name}, Title: "Enable the drivers on the target: Manual, without synchronization", Target: m.Target.DN(), Kind: failover.Change,
 		Source: fromWiki + `"Enable the drivers on the new server. Set them to Manual (later, when all id good, change to Auto-Start). When changing from Disabled to Manual/Auto-Start choose to NOT synchronize data (use the checkbox) and then click Apply/Ok."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "enabled on the target", func(ctx context.Context, driver string) (finding, error) {
@@ -323,7 +323,7 @@ func (m *mover) targetOptions(ctx context.Context) (map[string]StartOption, erro
 
 // confirmGood is where a person says that all is good.
 func (m *mover) confirmGood() failover.Step {
-	return failover.Step{ID: m.id("all-good"), Title: "Say that all is good before the drivers start by themselves", Target: m.Target.DN(), Kind: failover.Manual,
+	return failover.Step{ID: "all-good", Title: "Say that all is good before the drivers start by themselves", Target: m.Target.DN(), Kind: failover.Manual,
 		Source: fromWiki + `"Set them to Manual (later, when all id good, change to Auto-Start)."`,
 		Help: "Look at each driver for as long as it takes: events arrive in the application and come back, the trace on " + m.Target.DN() +
 			" shows no errors, the cache does not grow, jobs ran. What happened in an application meanwhile comes when the publisher polls; " +
@@ -361,7 +361,7 @@ func (m *mover) finalOption(ctx context.Context, driver string) (StartOption, er
 
 // auto makes the drivers start with the server.
 func (m *mover) auto() failover.Step {
-	return failover.Step{ID: m.id("auto"), Title: "Let the drivers start by themselves on the target", Target: m.Target.DN(), Kind: failover.Change,
+	return failover.Step{ID: stepAuto, Title: "Let the drivers start by themselves on the target", Target: m.Target.DN(), Kind: failover.Change,
 		Source: fromWiki + `"later, when all id good, change to Auto-Start"`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "with their final start option on the target", func(ctx context.Context, driver string) (finding, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -27,35 +28,62 @@ type SwitchoverOptions struct {
 // Switchover moves the drivers in a planned way: they are stopped and disabled on the source, which is observed, before
 // anything is enabled on the target. It can be undone until [Failback] is the better way.
 func Switchover(o SwitchoverOptions) (failover.Procedure, error) {
-	m, err := newSwitch("switchover", "SwitchoverOptions", o)
+	m, err := newSwitch(o)
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	steps := []failover.Step{m.servers(), m.rights(), m.replicas(), m.inSet(), m.engineServes(), m.sourceActive(), m.targetQuiet(), m.copyData(o.OnRequest)}
-	return m.finish("idm.Switchover", o, steps)
+	return m.switchover(o).procedure(m.switched("idm.Switchover", o))
+}
+
+// SwitchoverStages returns the stages of [Switchover]. It refuses options that could not work, and touches nothing.
+func SwitchoverStages(o SwitchoverOptions) (Stages, error) {
+	m, err := newSwitch(o)
+	if err != nil {
+		return Stages{}, err
+	}
+	return m.switchover(o), nil
+}
+
+func (m *mover) switchover(o SwitchoverOptions) Stages {
+	return m.away(o, []failover.Step{m.servers(), m.rights(), m.replicas()},
+		[]failover.Step{m.inSet(), m.engineServes(), m.sourceActive(), m.targetQuiet(), m.copyData(o.OnRequest)})
 }
 
 // Failback moves the drivers back to the server they came from: Source is where they run now, Target is the server that has
 // returned. Before anything else it proves that the returned server runs none of them and is healthy. Its own values
 // are older than what happened since and are replaced by those of the server the drivers run on.
 func Failback(o SwitchoverOptions) (failover.Procedure, error) {
-	m, err := newSwitch("failback", "SwitchoverOptions", o)
+	m, err := newSwitch(o)
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	steps := []failover.Step{m.servers(), m.returnedQuiet(), m.rights(), m.replicas(), m.health(), m.inSet(), m.engineServes(), m.sourceActive(), m.copyData(o.OnRequest)}
-	return m.finish("idm.Failback", o, steps)
+	return m.failback(o).procedure(m.switched("idm.Failback", o))
 }
 
-func newSwitch(prefix, field string, o SwitchoverOptions) (*mover, error) {
+// FailbackStages returns the stages of [Failback]. It refuses options that could not work, and touches nothing.
+func FailbackStages(o SwitchoverOptions) (Stages, error) {
+	m, err := newSwitch(o)
+	if err != nil {
+		return Stages{}, err
+	}
+	return m.failback(o), nil
+}
+
+func (m *mover) failback(o SwitchoverOptions) Stages {
+	return m.away(o, []failover.Step{m.servers(), m.returnedQuiet(), m.rights(), m.replicas(), m.health()},
+		[]failover.Step{m.inSet(), m.engineServes(), m.sourceActive(), m.copyData(o.OnRequest)})
+}
+
+func newSwitch(o SwitchoverOptions) (*mover, error) {
+	const field = "SwitchoverOptions"
 	if o.Source == nil {
 		return nil, failover.Invalid(field+".Source", "is nil", "dial the server the drivers run on")
 	}
-	m, err := newMover(prefix, o.Route, o.Source, o.Source.DN())
+	m, err := newMover(o.Route, o.Source, o.Source.DN())
 	if err != nil {
 		return nil, err
 	}
-	m.gap, m.needed, m.served = o.Gap, m.id("stop"), m.id("start")
+	m.gap, m.needed, m.served = o.Gap, untilStop, untilStart
 	if o.Gap != CloseGap && o.Gap != LeaveGap {
 		return nil, failover.Invalid(field+".Gap", fmt.Sprintf("is %d", o.Gap), "use CloseGap or LeaveGap")
 	}
@@ -74,22 +102,39 @@ func newSwitch(prefix, field string, o SwitchoverOptions) (*mover, error) {
 	return m, (ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: o.OnRequest}).validate()
 }
 
-// finish appends the part both directions share.
-func (m *mover) finish(name string, o SwitchoverOptions, steps []failover.Step) (failover.Procedure, error) {
-	steps = append(steps, m.passwords()...)
-	steps = append(steps, m.references()...)
-	steps = append(steps, m.stop())
+// away returns the stages of both directions: what stands at the head of check and prepare is each one's own.
+func (m *mover) away(o SwitchoverOptions, check, prepare []failover.Step) Stages {
+	stop := []failover.Step{m.stop()}
 	if o.CacheDir != "" {
-		steps = append(steps, m.saveCaches(o.CacheDir))
+		stop = append(stop, m.saveCaches(o.CacheDir))
 	}
-	steps = append(steps, m.disableSource(), m.sourceQuiet(), m.enable(), m.start())
-	if o.Gap == CloseGap {
-		steps = append(steps, m.closeGap(m.notedTime))
+	return Stages{
+		Check:   failover.Stage{Name: "check", Steps: check},
+		Prepare: failover.Stage{Name: stagePrepare, Steps: slices.Concat(prepare, m.passwords(), m.references())},
+		Stop:    failover.Stage{Name: stageStop, Outage: true, Steps: append(stop, m.disableSource(), m.sourceQuiet())},
+		Start:   failover.Stage{Name: stageStart, Outage: true, Steps: []failover.Step{m.enable(), m.start()}},
+		Moved:   m.moved(m.notedTime),
+		Finish:  m.finish(),
 	}
-	steps = append(steps, m.jobs(), m.verify(), m.confirmGood(), m.auto())
-	p := failover.Procedure{Name: name, Steps: steps, Lock: m.Lock, Outage: failover.Window{From: m.id("stop"), To: m.id("start")},
+}
+
+// switched is the procedure of both directions, without its stages.
+func (m *mover) switched(name string, o SwitchoverOptions) failover.Procedure {
+	return failover.Procedure{Name: name, Lock: m.Lock,
 		Parameters: m.parameters(failover.Parameter{Name: "caches", Value: o.CacheDir}, failover.Parameter{Name: "gap", Value: o.Gap.String()})}
-	return p, p.Validate()
+}
+
+// moved is the stage behind the start. since tells where the gap of a driver begins.
+func (m *mover) moved(since func(ctx context.Context, driver string) (time.Time, bool, error)) failover.Stage {
+	var steps []failover.Step
+	if m.gap == CloseGap {
+		steps = append(steps, m.closeGap(since))
+	}
+	return failover.Stage{Name: "moved", Steps: append(steps, m.jobs(), m.verify())}
+}
+
+func (m *mover) finish() failover.Stage {
+	return failover.Stage{Name: stageFinish, Steps: []failover.Step{m.confirmGood(), m.auto()}}
 }
 
 // notedTime is when the gap of a driver begins: at the stop, or with the oldest event that waited then and went with the source's queue.
@@ -104,8 +149,8 @@ func (m *mover) notedTime(ctx context.Context, driver string) (time.Time, bool, 
 
 // returnedQuiet is the check that a returned server does not run the drivers it once ran.
 func (m *mover) returnedQuiet() failover.Step {
-	return failover.Step{ID: m.id("returned-quiet"), Title: "Check that the returned server has every driver stopped and disabled", Target: m.Target.DN(), Kind: failover.Check, Firm: true,
-		Guards: m.id("enable-manual"), // which makes it untrue
+	return failover.Step{ID: "returned-quiet", Title: "Check that the returned server has every driver stopped and disabled", Target: m.Target.DN(), Kind: failover.Check, Firm: true,
+		Guards: untilEnable, // which makes it untrue
 		Source: fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready"`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			return m.look(ctx, "stopped and disabled on the returned server", func(ctx context.Context, driver string) (finding, error) {

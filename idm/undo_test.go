@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -22,9 +21,9 @@ func TestUndoOfASwitchover(t *testing.T) {
 	j, err := failovertest.JournalAt(m.journal("x"))
 	require.NoError(t, err)
 	defer j.Close() //nolint:errcheck // test
-	o := m.options(j, p)
+	o := options(j)
 	o.Confirm = func(ctx context.Context, q failover.Request) (failover.Statement, error) {
-		if q.Step.ID == "switchover/all-good" {
+		if q.Step.ID == "finish/all-good" {
 			return failover.Statement{}, failover.ErrWaiting
 		}
 		return yes(ctx, q)
@@ -53,9 +52,9 @@ func TestUndoCatchesUpWhatTheSourceMissed(t *testing.T) {
 		j, err := failovertest.JournalAt(m.journal("x"))
 		require.NoError(t, err)
 		defer j.Close() //nolint:errcheck // test
-		o := m.options(j, p)
+		o := options(j)
 		o.Observer = func(e failover.Event) {
-			if e.Kind == failover.EventIntent && strings.HasSuffix(e.Step.ID, "/enable-manual") {
+			if e.Kind == failover.EventIntent && e.Step.ID == "start/enable-manual" {
 				m.tree.Change()
 			}
 		}
@@ -82,11 +81,11 @@ func TestUndoBeforeTheDriversWereDisabledSynchronizesNothing(t *testing.T) {
 	j, err := failovertest.JournalAt(m.journal("x"))
 	require.NoError(t, err)
 	defer j.Close() //nolint:errcheck // test
-	o := m.options(j, p)
+	o := options(j)
 	stop := make(chan struct{})
 	o.Stop = stop
 	o.Observer = func(e failover.Event) {
-		if e.Kind == failover.EventIntent && strings.HasSuffix(e.Step.ID, "/save-caches") {
+		if e.Kind == failover.EventIntent && e.Step.ID == "stop/save-caches" {
 			m.tree.Change()
 			close(stop)
 		}
@@ -112,7 +111,7 @@ func TestUndoOfAFailover(t *testing.T) {
 	j, err := failovertest.JournalAt(m.journal("x"))
 	require.NoError(t, err)
 	defer j.Close() //nolint:errcheck // test
-	r, err := p.Undo(t.Context(), m.options(j, p))
+	r, err := p.Undo(t.Context(), options(j))
 	require.NoError(t, err, "%s", r)
 	for _, d := range m.drivers {
 		require.Equal(t, idmtest.Stopped, m.tree.Server("srv2").State(d))
@@ -131,10 +130,13 @@ func TestUndoOfAFailover(t *testing.T) {
 
 // within gives one step so much time, where the fault of a test would use up all of it.
 func within(p failover.Procedure, id string, d time.Duration) failover.Procedure {
-	p.Steps = slices.Clone(p.Steps)
-	for i := range p.Steps {
-		if p.Steps[i].ID == id {
-			p.Steps[i].Timeout = d
+	p.Stages = slices.Clone(p.Stages)
+	for n, stage := range p.Stages {
+		p.Stages[n].Steps = slices.Clone(stage.Steps)
+		for i, s := range stage.Steps {
+			if stage.Name+"/"+s.ID == id {
+				p.Stages[n].Steps[i].Timeout = d
+			}
 		}
 	}
 	return p
@@ -144,13 +146,13 @@ func within(p failover.Procedure, id string, d time.Duration) failover.Procedure
 // undo brings everything back.
 func TestAnUndoIsSeenNotBelieved(t *testing.T) {
 	for step, fault := range map[string]idmtest.Fault{
-		"stop":           {Server: "srv1", Extended: 15},
-		"disable-source": {Server: "srv1", Extended: 9},
-		"enable-manual":  {Server: "srv2", Extended: 9},
-		"start":          {Server: "srv2", Extended: 17},
-		"jobs":           {Server: "srv2", Op: idmtest.OpModify, If: func(r idmtest.Request) bool { return slices.Contains(r.Attributes, "DirXML-ServerList") }},
-		"verify":         {Server: "srv2", Extended: 17},
-		"auto":           {Server: "srv2", Extended: 9},
+		"stop/stop":           {Server: "srv1", Extended: 15},
+		"stop/disable-source": {Server: "srv1", Extended: 9},
+		"start/enable-manual": {Server: "srv2", Extended: 9},
+		"start/start":         {Server: "srv2", Extended: 17},
+		"moved/jobs":          {Server: "srv2", Op: idmtest.OpModify, If: func(r idmtest.Request) bool { return slices.Contains(r.Attributes, "DirXML-ServerList") }},
+		"moved/verify":        {Server: "srv2", Extended: 17},
+		"finish/auto":         {Server: "srv2", Extended: 9},
 	} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
@@ -162,17 +164,17 @@ func TestAnUndoIsSeenNotBelieved(t *testing.T) {
 				require.NoError(t, err)
 				return p
 			}
-			id, normal := "switchover/"+step, p(time.Minute)
+			id, normal := step, p(time.Minute)
 			j := failovertest.Journal(t)
-			o := m.notGood(j, normal)
+			o := notGood(j)
 			switch step {
-			case "auto":
-				o = m.options(j, normal)
-			case "verify":
+			case "finish/auto":
+				o = options(j)
+			case "moved/verify":
 				stop := make(chan struct{})
 				o.Stop = stop
 				o.Observer = func(e failover.Event) {
-					if e.Kind == failover.EventStepEnded && e.Step.ID == "switchover/jobs" {
+					if e.Kind == failover.EventStepEnded && e.Step.ID == "moved/jobs" {
 						close(stop)
 					}
 				}
@@ -190,7 +192,7 @@ func TestAnUndoIsSeenNotBelieved(t *testing.T) {
 
 			fault.Kind, fault.Times = idmtest.EmptySuccess, -1
 			lie := m.tree.Inject(fault)
-			r, err = within(p(300*time.Millisecond), id, time.Second).Undo(t.Context(), m.options(j, normal))
+			r, err = within(p(300*time.Millisecond), id, time.Second).Undo(t.Context(), options(j))
 			require.Error(t, err)
 			require.NotEmpty(t, failover.NextOf(err))
 			require.NotZero(t, lie.Hits())
@@ -203,7 +205,7 @@ func TestAnUndoIsSeenNotBelieved(t *testing.T) {
 			m.neverTwo()
 
 			lie.Remove()
-			r, err = normal.Undo(t.Context(), m.options(j, normal))
+			r, err = normal.Undo(t.Context(), options(j))
 			require.NoError(t, err)
 			require.Equal(t, failover.ResultUndone, r.Result)
 			m.stand("srv1", "srv2", idmtest.Auto)
@@ -221,9 +223,9 @@ func TestAnUndoPutsBackWhatWasThere(t *testing.T) {
 	require.NoError(t, two.SetStartOption(t.Context(), m.drivers[0], idm.Auto, idm.NoResync))
 	p := m.switchover("srv1", "srv2")
 	j := failovertest.Journal(t)
-	_, err := p.Run(t.Context(), m.options(j, p))
+	_, err := p.Run(t.Context(), options(j))
 	require.NoError(t, err)
-	_, err = p.Undo(t.Context(), m.options(j, p))
+	_, err = p.Undo(t.Context(), options(j))
 	require.NoError(t, err)
 	require.Equal(t, idmtest.Auto, m.tree.Server("srv2").StartOption(m.drivers[0]))
 	require.Equal(t, idmtest.Disabled, m.tree.Server("srv2").StartOption(m.drivers[1]))

@@ -132,9 +132,10 @@ func (c call) run(ctx context.Context, stop <-chan struct{}, proc failover.Proce
 
 // waivable refuses a waiver that the run would refuse, before anybody is asked.
 func (c call) waivable(proc failover.Procedure) error {
+	steps := proc.AllSteps()
 	for _, id := range slices.Sorted(maps.Keys(c.waive)) {
-		i := slices.IndexFunc(proc.Steps, func(s failover.Step) bool { return s.ID == id })
-		if i < 0 || proc.Steps[i].Kind != failover.Check || proc.Steps[i].Firm {
+		i := slices.IndexFunc(steps, func(s failover.Step) bool { return s.ID == id })
+		if i < 0 || steps[i].Kind != failover.Check || steps[i].Firm {
 			return usage("-waive %s: this is no check of %s that may be waived; plan shows the checks", id, proc.Name)
 		}
 	}

@@ -164,7 +164,7 @@ func (sc scenario) act(ctx context.Context, s settings, st *stage, a act, path s
 	}
 	screen.Line("== %s ==\n%v", strings.TrimSuffix(sc.name+" "+a.name, " "), plan)
 	began := time.Now()
-	report, runErr = procedure.Run(ctx, failover.RunOptions{Journal: journal, Actor: "drill", Reason: "drill of " + sc.name, Waive: waived(procedure),
+	report, runErr = procedure.Run(ctx, failover.RunOptions{Journal: journal, Actor: "drill", Reason: "drill of " + sc.name,
 		Confirm: st.confirm, Observer: screen.Event})
 	if report == nil {
 		return nil, runErr, nil
@@ -178,17 +178,6 @@ func (a act) path(journal string) string {
 		return journal
 	}
 	return journal + "." + a.name
-}
-
-// waived are checks that no simulator can answer: the certificates of Remote Loaders that do not exist.
-func waived(p failover.Procedure) map[string]string {
-	waived := map[string]string{}
-	for _, s := range p.AllSteps() {
-		if strings.HasSuffix(s.ID, "/references") {
-			waived[s.ID] = "the drill has no certificates"
-		}
-	}
-	return waived
 }
 
 // places says where simulator and journal live.

@@ -25,7 +25,6 @@ type request struct {
 	xml    bool   // the kept driver configurations instead of the kept LDIF
 	file   string // a file of another tool instead of what is kept
 	driver string // only this driver
-	apply  bool
 }
 
 // requestOf understands the words of a verb; what it does not understand is refused before a server is asked. server is the
@@ -67,8 +66,6 @@ func requestOf(s site, args []string, server string, allowed ...string) (request
 			r.file = a
 		case "xml":
 			r.xml = true
-		case "apply":
-			r.apply = true
 		}
 	}
 	if r.server == "" {
@@ -259,33 +256,55 @@ func (k kept) verify(ctx context.Context, out io.Writer, server *idm.Server) (er
 	return nil
 }
 
-// restore is the import verb. Without "apply" it writes nothing.
-func restore(ctx context.Context, out io.Writer, config string, args []string) (err error) {
+// preview shows what an import would write.
+func preview(ctx context.Context, out io.Writer, config string, args []string) (err error) {
+	s, r, server, err := begin(ctx, config, args, "standby", "xml", "FILE")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Close()) }()
+	if _, err := s.planned(ctx, out, r, server); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "Nothing was written. To write it to %s, say the same with apply\n", server.DN())
+	return nil
+}
+
+// apply is the import. It holds the lock of the procedures: what one of them is doing is not written over.
+func apply(ctx context.Context, out io.Writer, config string, args []string, actor, reason string) (err error) {
 	s, r, server, err := begin(ctx, config, args, "standby", "xml", "FILE", "apply")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Close()) }()
-	files, err := s.files(r)
+	files, err := s.planned(ctx, out, r, server)
 	if err != nil {
 		return err
 	}
-	// Every file is looked at before the first one is written: what one of them lacks stops all.
+	// The claim is the same for each import of one person: who repeats one that died half-way gives the lock back.
+	lock := idm.DirectoryLock{Server: server, Entry: s.DriverSet, Attribute: s.LockAttribute}
+	claim := failover.Claim{ID: "import by " + actor, Owner: actor, Purpose: "import: " + reason, Since: time.Now().UTC()}
+	if err := lock.Acquire(ctx, claim); err != nil {
+		return err
+	}
+	var problems []error
+	for _, k := range files {
+		problems = append(problems, k.write(ctx, out, server))
+	}
+	return errors.Join(append(problems, lock.Release(context.WithoutCancel(ctx), claim))...)
+}
+
+// planned shows what each file would write. Every file is looked at before the first one is written: what one of them lacks stops all.
+func (s site) planned(ctx context.Context, out io.Writer, r request, server *idm.Server) ([]kept, error) {
+	files, err := s.files(r)
+	if err != nil {
+		return nil, err
+	}
 	var problems []error
 	for _, k := range files {
 		problems = append(problems, k.plan(ctx, out, server))
 	}
-	if err := errors.Join(problems...); err != nil {
-		return err
-	}
-	if !r.apply {
-		fmt.Fprintf(out, "Nothing was written. To write it to %s, say the same with apply\n", server.DN())
-		return nil
-	}
-	for _, k := range files {
-		problems = append(problems, k.write(ctx, out, server))
-	}
-	return errors.Join(problems...)
+	return files, errors.Join(problems...)
 }
 
 func (k kept) plan(ctx context.Context, out io.Writer, server *idm.Server) (err error) {

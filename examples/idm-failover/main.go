@@ -9,12 +9,13 @@
 //	idm-failover -config site.yaml export
 //	idm-failover -config site.yaml verify
 //	idm-failover -config site.yaml import standby
-//	idm-failover -config site.yaml import standby apply
+//	idm-failover -config site.yaml -reason CHG-1042 import standby apply
 //	idm-failover -config site.yaml export xml
 //	idm-failover -config site.yaml import standby designer.xml "cn=AD,cn=Driver Set,o=system"
 //
 // The export that the procedures use is LDIF; with xml it is one driver configuration for each driver, as Designer and iManager
-// read and write it. An import shows the differences and writes only with "apply".
+// read and write it. An import shows the differences and writes only with "apply"; like every verb that changes something, and like
+// "watch", it then asks for a reason and for consent, or takes the first word behind the verb with -approve.
 //
 // The procedure is named first, or with -procedure. "plan" is the default verb and changes nothing. A run that stops, for
 // whatever reason, goes on when it is called again.
@@ -34,15 +35,17 @@ import (
 
 var procedures = []string{"prepare", "failover", "switchover", "failback", "guard"}
 
-func main() {
-	program := runbook.Program{
+func main() { os.Exit(program().Main(arguments(os.Args[1:]))) }
+
+func program() runbook.Program {
+	return runbook.Program{
 		Name:       "idm-failover",
 		About:      "move Identity Manager drivers between two servers; the procedure may be named first, as in \"idm-failover guard run\"",
 		Procedures: procedures,
+		Site:       func() any { return new(site) },
 		Build:      build,
 		Verbs:      verbs(os.Stdout),
 	}
-	os.Exit(program.Main(arguments(os.Args[1:])))
 }
 
 // arguments lets the procedure be named first, as if it were a verb.

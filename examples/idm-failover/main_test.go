@@ -18,7 +18,6 @@ import (
 	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/idm"
 	"github.com/01b61c5c/failover/idm/idmtest"
-	"github.com/01b61c5c/failover/runbook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -105,7 +104,7 @@ func (p place) password(object string, kind idm.SecretKind, name, value string) 
 }
 
 func (p place) main(args ...string) int {
-	return runbook.Program{Name: "idm-failover", Procedures: procedures, Build: build, Verbs: verbs(os.Stdout)}.Main(arguments(args))
+	return program().Main(arguments(args))
 }
 
 func yes(_ context.Context, q failover.Request) (failover.Statement, error) {
@@ -120,11 +119,7 @@ func (p place) run(config, name string) {
 	journal, err := failovertest.JournalAt(filepath.Join(p.dir, name+".journal"))
 	require.NoError(p.t, err)
 	defer func() { require.NoError(p.t, journal.Close()) }()
-	o := failover.RunOptions{Journal: journal, Actor: "ann", Reason: "CHG1", Confirm: yes}
-	if name != "guard" { // nobody made the certificates the simulated Remote Loaders name
-		o.Waive = map[string]string{name + "/references": "the certificates are checked by hand"}
-	}
-	r, err := proc.Run(p.t.Context(), o)
+	r, err := proc.Run(p.t.Context(), failover.RunOptions{Journal: journal, Actor: "ann", Reason: "CHG1", Confirm: yes})
 	require.NoError(p.t, err, "%s", r)
 }
 
@@ -175,20 +170,52 @@ func TestExportVerifyImport(t *testing.T) {
 	driver := p.tree.Drivers()[0]
 	require.Empty(t, p.tree.Get("srv2", driver, "DirXML-ShimConfigInfo"))
 	out.Reset()
-	require.NoError(t, restore(t.Context(), &out, config, nil))
+	require.NoError(t, preview(t.Context(), &out, config, nil))
 	require.Contains(t, out.String(), "Nothing was written")
 	require.Empty(t, p.tree.Get("srv2", driver, "DirXML-ShimConfigInfo"), "a dry run writes nothing")
-	require.NoError(t, restore(t.Context(), &out, config, []string{"apply"}))
+	require.NoError(t, apply(t.Context(), &out, config, []string{"apply"}, "ann", "CHG1"))
 	require.Equal(t, p.tree.Get("srv1", driver, "DirXML-ShimConfigInfo"), p.tree.Get("srv2", driver, "DirXML-ShimConfigInfo"))
 	require.NoError(t, verify(t.Context(), &out, config, []string{"standby"}))
 	p.runsOnlyOn("srv1")
 
 	for _, args := range [][]string{{"aply"}, {"home", "standby"}, {"apply", "apply"}, {"xml", "file.xml"}, {"a.xml", "b.xml"}, {driver, p.tree.Drivers()[1]}, {"cn=Unknown,cn=ds1,o=system"}} {
-		require.ErrorIs(t, restore(t.Context(), &out, config, args), failover.ErrInvalid, args)
+		require.ErrorIs(t, apply(t.Context(), &out, config, args, "ann", "CHG1"), failover.ErrInvalid, args)
 	}
 	for _, secret := range []string{idmtest.AdminPassword, idmtest.SetPassword, idmtest.DriverPasswords(0).Application} {
 		require.NotContains(t, out.String(), secret)
 	}
+}
+
+// What writes is asked for: a reason, a person's consent, and the lock of the procedures.
+func TestAnImportAndTheWatchNeedConsent(t *testing.T) {
+	const done, notDone, usage, person = 0, 1, 2, 4
+	p := newPlace(t, idmtest.ServerConfig{})
+	config, driver := p.config(), p.tree.Drivers()[0]
+	require.NoError(t, export(t.Context(), &bytes.Buffer{}, config, nil))
+	call := func(words ...string) int { return p.main(append([]string{"-config", config}, words...)...) }
+	p.tree.ForgetRequests()
+	require.Equal(t, usage, call("import", "standby", "apply"), "no reason")
+	require.Equal(t, usage, call("watch"), "no reason")
+	require.Equal(t, person, call("-reason", "CHG1", "import", "standby", "apply"), "nobody is there to consent")
+	require.Equal(t, person, call("-reason", "CHG1", "watch"), "nobody is there to consent")
+	require.Equal(t, person, call("-reason", "CHG1", "-approve", "home", "import", "standby", "apply"), "consent to another server")
+	require.Empty(t, p.tree.Requests(), "asked before any server is")
+
+	standby, err := dialed(t, config, "standby")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, standby.Close()) }()
+	lock := idm.DirectoryLock{Server: standby, Entry: idmtest.DriverSetDN}
+	other := failover.Claim{ID: "other", Owner: "bob"}
+	require.NoError(t, lock.Acquire(t.Context(), other))
+	approved := []string{"-reason", "CHG1", "-actor", "ann", "-approve", "standby", "import", "standby", "apply"}
+	require.Equal(t, notDone, call(approved...), "somebody else works there")
+	require.Empty(t, p.tree.Get("srv2", driver, "DirXML-ShimConfigInfo"))
+	require.NoError(t, lock.Release(t.Context(), other))
+	require.Equal(t, done, call(approved...))
+	require.NotEmpty(t, p.tree.Get("srv2", driver, "DirXML-ShimConfigInfo"))
+	_, held, err := lock.Holder(t.Context())
+	require.NoError(t, err)
+	require.False(t, held)
 }
 
 func TestDriverConfigurationsAreKeptAndImported(t *testing.T) {
@@ -208,14 +235,14 @@ func TestDriverConfigurationsAreKeptAndImported(t *testing.T) {
 	require.ErrorIs(t, verify(t.Context(), &out, config, []string{"xml", "standby"}), idm.ErrDrift)
 
 	out.Reset()
-	require.NoError(t, restore(t.Context(), &out, config, []string{"xml"}))
+	require.NoError(t, preview(t.Context(), &out, config, []string{"xml"}))
 	require.Contains(t, out.String(), "+ "+first+": DirXML-ShimConfigInfo")
 	require.Contains(t, out.String(), "Nothing was written")
 	require.Empty(t, p.tree.Get("srv2", first, "DirXML-ShimConfigInfo"), "a dry run writes nothing")
-	require.NoError(t, restore(t.Context(), &out, config, []string{"xml", first, "apply"}))
+	require.NoError(t, apply(t.Context(), &out, config, []string{"xml", first, "apply"}, "ann", "CHG1"))
 	require.Equal(t, p.tree.Get("srv1", first, "DirXML-ShimConfigInfo"), p.tree.Get("srv2", first, "DirXML-ShimConfigInfo"))
 	require.Empty(t, p.tree.Get("srv2", second, "DirXML-ShimConfigInfo"), "only the driver that was named")
-	require.NoError(t, restore(t.Context(), &out, config, []string{"xml", "apply"}))
+	require.NoError(t, apply(t.Context(), &out, config, []string{"xml", "apply"}, "ann", "CHG1"))
 	require.NoError(t, verify(t.Context(), &out, config, []string{"xml", "standby"}))
 	p.runsOnlyOn("srv1")
 
@@ -223,7 +250,7 @@ func TestDriverConfigurationsAreKeptAndImported(t *testing.T) {
 	old := filepath.Join(p.dir, "configurations", "Driver02.xml")
 	require.NoError(t, os.WriteFile(old, []byte("<driver-configuration"), 0o600))
 	p.tree.ForgetRequests()
-	require.ErrorIs(t, restore(t.Context(), &out, config, []string{"xml", "apply"}), failover.ErrInvalid)
+	require.ErrorIs(t, apply(t.Context(), &out, config, []string{"xml", "apply"}, "ann", "CHG1"), failover.ErrInvalid)
 	require.Empty(t, p.tree.Asked(func(r idmtest.Request) bool { return r.Op == idmtest.OpModify || r.Op == idmtest.OpAdd }))
 }
 
@@ -238,19 +265,19 @@ func TestAFileOfDesignerIsImportedOverADriver(t *testing.T) {
 <children><rule name="FromDesigner"><policy/></rule></children></driver-configuration>`), 0o600))
 	var out bytes.Buffer
 	args := []string{"standby", file, driver}
-	require.NoError(t, restore(t.Context(), &out, config, args))
+	require.NoError(t, preview(t.Context(), &out, config, args))
 	for _, line := range []string{"has no manifest", "+ " + driver + `: DirXML-ShimAuthID (per server): "cn=from-designer"`, "+ cn=FromDesigner," + driver + " (DirXML-Rule)",
 		`to be set: named password "smtp" of ` + driver, "to be set: application password of " + driver, "Nothing was written"} {
 		require.Contains(t, out.String(), line)
 	}
 	require.False(t, p.tree.Exists("cn=FromDesigner,"+driver))
-	require.NoError(t, restore(t.Context(), &out, config, append(args, "apply")))
+	require.NoError(t, apply(t.Context(), &out, config, append(args, "apply"), "ann", "CHG1"))
 	require.True(t, p.tree.Exists("cn=FromDesigner,"+driver))
 	require.Equal(t, []string{"cn=from-designer"}, p.tree.Get("srv2", driver, "DirXML-ShimAuthID"))
 	require.NotEqual(t, []string{"cn=from-designer"}, p.tree.Get("srv1", driver, "DirXML-ShimAuthID"), "another server has its own value")
 	require.Equal(t, idmtest.Disabled, p.tree.Server("srv2").StartOption(driver), "the start option is the engine's own")
 	require.NoError(t, verify(t.Context(), &out, config, args))
-	require.Error(t, restore(t.Context(), &out, config, []string{file}), "the file's own driver is not there, and neither is what it stands in")
+	require.Error(t, preview(t.Context(), &out, config, []string{file}), "the file's own driver is not there, and neither is what it stands in")
 }
 
 func TestGuardAndWatchDisableAReturnedServer(t *testing.T) {
@@ -275,7 +302,7 @@ func TestGuardAndWatchDisableAReturnedServer(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done, out := make(chan error, 1), &bytes.Buffer{}
 	go func() { done <- watch(ctx, out, config, nil) }()
-	home, err := dialed(t, config)
+	home, err := dialed(t, config, "home")
 	require.NoError(t, err)
 	require.NoError(t, home.SetStartOption(t.Context(), p.tree.Drivers()[0], idm.Manual, idm.NoResync))
 	require.Eventually(t, disabled, time.Minute, 5*time.Millisecond)
@@ -284,10 +311,10 @@ func TestGuardAndWatchDisableAReturnedServer(t *testing.T) {
 	require.NoError(t, home.Close())
 }
 
-func dialed(t *testing.T, config string) (*idm.Server, error) {
+func dialed(t *testing.T, config, name string) (*idm.Server, error) {
 	t.Helper()
-	_, home, err := on(t.Context(), config, "home")
-	return home, err
+	_, server, err := on(t.Context(), config, name)
+	return server, err
 }
 
 func TestWhatIsNotFilledInIsRefusedByName(t *testing.T) {
@@ -353,15 +380,15 @@ func TestTheExitStatusSaysWhatIsInEffect(t *testing.T) {
 			require.NoError(t, closer.Close())
 			verb := func(words ...string) int {
 				return p.main(append([]string{"switchover", "-config", config, "-journal", journal, "-reason", "CHG1", "-approve", string(plan.Findings),
-					"-waive", "switchover/references=checked by hand"}, words...)...)
+					"-waive", "prepare/references=checked by hand"}, words...)...)
 			}
 			if tt.fault.Kind != 0 {
 				p.tree.Inject(tt.fault)
 			}
 			status := verb("run")
-			for _, step := range []string{"references-by-hand", "all-good"} {
+			for _, step := range []string{"prepare/references-by-hand", "finish/all-good"} {
 				if status == person {
-					require.Zero(t, verb("confirm", "switchover/"+step, "it is done"))
+					require.Zero(t, verb("confirm", step, "it is done"))
 					status = verb("run")
 				}
 			}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -24,8 +25,14 @@ func verbs(out io.Writer) []runbook.Verb {
 			Run: verb(export)},
 		{Name: "verify", About: "[home|standby] [xml|FILE] [DRIVER] compare the kept export, or a file, with a server, home unless told otherwise", Run: verb(verify)},
 		{Name: "import", About: "[home|standby] [xml|FILE] [DRIVER] [apply] show what the kept export, or a file, would write to a server, standby unless told otherwise; apply writes it",
-			Run: verb(restore)},
-		{Name: "watch", About: "disable the drivers on home whenever it comes back, until interrupted", Run: verb(watch)},
+			Run: verb(preview), Changes: func(args []string) bool { return slices.Contains(args, "apply") },
+			Answer: func(ctx context.Context, config string, args []string, actor, reason string) error {
+				return apply(ctx, out, config, args, actor, reason)
+			}},
+		{Name: "watch", About: "disable the drivers on home whenever it comes back, until interrupted",
+			Answer: func(ctx context.Context, config string, args []string, _, _ string) error {
+				return watch(ctx, out, config, args)
+			}},
 	}
 }
 
@@ -47,7 +54,7 @@ func (s site) connect(ctx context.Context, name string) (*idm.Server, error) {
 	return dial(ctx)
 }
 
-// watch is the guard that goes on. The first interrupt ends it: it is between two safe points all the time.
+// watch is the guard that goes on. It takes no lock: disabling the old side is safe at any time. The first interrupt ends it: it is between two safe points all the time.
 func watch(ctx context.Context, out io.Writer, config string, args []string) (err error) {
 	if len(args) > 0 {
 		return failover.Invalid("argument", fmt.Sprintf("%q is not understood here", args), "call watch without any")

@@ -121,6 +121,7 @@ func (f *fixture) base() {
 			"networkAddress": {netAddress(1, 524), netAddress(9, 524)},
 		})
 		f.put("cn=LDAP Server - "+escapeValue(s.name)+",ou=servers,o=system", "ldapServer", values{"ldapHostServer": {s.dn}})
+		f.put("cn="+remoteCertificate+" - "+escapeValue(s.name)+",ou=servers,o=system", "nDSPKIKeyMaterial", values{"hostServer": {s.dn}})
 	}
 	for i := range t.cfg.Users {
 		f.put(fmt.Sprintf("cn=user%03d,%s", i+1, UsersDN), "inetOrgPerson", values{
@@ -167,6 +168,9 @@ func DriverName(i int) string { return fmt.Sprintf("Driver%02d", i+1) }
 
 // DriverDN is the distinguished name of driver number i, counted from 0.
 func DriverDN(i int) string { return "cn=" + DriverName(i) + "," + DriverSetDN }
+
+// remoteCertificate is the certificate that the drivers with a Remote Loader name; every server has one of its own.
+const remoteCertificate = "IDM RL"
 
 // remoteDriver tells which drivers of the fixture run through a Remote Loader: every second one.
 func remoteDriver(i int) bool { return i%2 == 1 }
@@ -295,7 +299,7 @@ func (f *fixture) prepare(s *Server) {
 		t.setLocal(s, dn, "DirXML-ShimAuthID", "cn=idm-"+strings.ToLower(DriverName(i)))
 		address := fmt.Sprintf("app%02d.example.com:636", i+1)
 		if remoteDriver(i) {
-			address = fmt.Sprintf("REMOTE(hostname=rl%02d.example.com port=8090 kmo='IDM RL')", i+1) + address
+			address = fmt.Sprintf("REMOTE(hostname=rl%02d.example.com port=8090 kmo='"+remoteCertificate+"')", i+1) + address
 		}
 		t.setLocal(s, dn, "DirXML-ShimAuthServer", address)
 		t.setLocal(s, dn, "DirXML-ShimConfigInfo", shimConfig(DriverName(i)))

@@ -155,6 +155,7 @@ var allClasses = []classType{
 	{name: "ncpServer", oid: "2.16.840.1.113719.1.1.6.1.21", must: []string{"cn"}},
 	{name: "ldapServer", oid: "2.16.840.1.113719.1.27.6.1", must: []string{"cn"}, leaf: true},
 	{name: "ldapGroup", oid: "2.16.840.1.113719.1.27.6.2", must: []string{"cn"}, leaf: true},
+	{name: "nDSPKIKeyMaterial", oid: "2.16.840.1.113719.1.48.6.1.3", must: []string{"cn"}, leaf: true},
 	{name: "nspmPasswordPolicy", oid: "2.16.840.1.113719.1.39.6.1.5", must: []string{"cn"}, leaf: true},
 	{name: "Partition", oid: "2.16.840.1.113719.1.1.6.1.23", auxiliary: true},
 	{name: "DirXML-DriverSet", oid: dirxmlClass + "1", must: []string{"cn"}, in: []string{"country", "locality", "domain", "organization", "organizationalunit"}},
