@@ -204,8 +204,16 @@ func (w *writer) verify(t *testing.T, s *site) {
 	t.Logf("%d rows acknowledged", len(w.acked))
 }
 
-func TestTheLockKeepsTheRulesOfALock(t *testing.T) {
+// TestOnARealCluster shares one cluster: starting it takes longer than most of what is done to it.
+func TestOnARealCluster(t *testing.T) {
 	s := open(t, peers.PatroniOptions{Nodes: 2})
+	t.Run("the lock keeps the rules of a lock", s.lockRules)
+	t.Run("an order whose answer is lost is settled by looking", s.lostAnswers)
+	t.Run("an undo hands the leadership back", s.undo)
+	t.Run("a process that dies around the switchover goes on", s.killed)
+}
+
+func (s *site) lockRules(t *testing.T) {
 	failovertest.TestLock(t, func(testing.TB) failover.Lock { return s.cluster.Lock() })
 	for _, fault := range []string{"lost-reply", "lost-request", "unclear", "garbage", "conflict"} {
 		require.NoError(t, s.doors["pg1"].Arm(http.MethodPatch, fault))
@@ -257,29 +265,20 @@ func TestTenSwitchoversLoseNoRowAndNeverHaveTwoLeaders(t *testing.T) {
 	w.verify(t, s)
 }
 
-func TestAnOrderWhoseAnswerIsLostIsSettledByLooking(t *testing.T) {
-	s := open(t, peers.PatroniOptions{Nodes: 2})
-	for _, fault := range patronitest.Faults() {
-		t.Run(fault.Name, func(t *testing.T) {
-			from, to := s.healthy(t)
-			before := s.doors[to].Orders.Load()
-			require.NoError(t, s.doors[to].Arm(http.MethodPost, fault.Name))
-			report, err := run(t, s.switchover(t, from, to))
-			if fault.Name == "refused" {
-				require.ErrorIs(t, err, failover.ErrRejected)
-				require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
-				require.Equal(t, failover.ResultFailed, report.Result)
-				return
-			}
-			require.NoError(t, err)
-			require.Equal(t, failover.ResultCompleted, report.Result)
-			require.EqualValues(t, 1, s.doors[to].Orders.Load()-before, "orders that reached Patroni")
-		})
+// lostAnswers has the faults that only a real Patroni can answer for; the others meet the simulated cluster.
+func (s *site) lostAnswers(t *testing.T) {
+	for _, fault := range []string{"lost-reply", "lost-request"} {
+		from, to := s.healthy(t)
+		before := s.doors[to].Orders.Load()
+		require.NoError(t, s.doors[to].Arm(http.MethodPost, fault))
+		report, err := run(t, s.switchover(t, from, to))
+		require.NoError(t, err, fault)
+		require.Equal(t, failover.ResultCompleted, report.Result)
+		require.EqualValues(t, 1, s.doors[to].Orders.Load()-before, "orders that reached Patroni")
 	}
 }
 
-func TestAnUndoHandsTheLeadershipBack(t *testing.T) {
-	s := open(t, peers.PatroniOptions{Nodes: 2})
+func (s *site) undo(t *testing.T) {
 	from, to := s.healthy(t)
 	p := s.switchover(t, from, to)
 	o := failover.RunOptions{Journal: failovertest.Journal(t), Actor: "tester", Reason: "CHG-1"}
@@ -292,10 +291,9 @@ func TestAnUndoHandsTheLeadershipBack(t *testing.T) {
 	require.Equal(t, from, leader)
 }
 
-// TestAProcessThatDiesAroundTheSwitchoverGoesOn kills at the records of the step that moves; every other record is killed at
-// in front of a simulated cluster.
-func TestAProcessThatDiesAroundTheSwitchoverGoesOn(t *testing.T) {
-	s := open(t, peers.PatroniOptions{Nodes: 2})
+// killed is killed at the records of the step that moves. TestAProcessThatDiesAtAnyRecordGoesOn has all records, in front
+// of a simulated cluster.
+func (s *site) killed(t *testing.T) {
 	w := s.write(t)
 	undisturbed := failovertest.NewStore("undisturbed")
 	from, to := s.healthy(t)
