@@ -77,11 +77,10 @@ func TestStagesNameTheirSteps(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "move/mine", plan.Steps[2].ID)
 	for name, bad := range map[string]failover.Procedure{
-		"twice":  {Name: "p", Stages: []failover.Stage{{Name: "a", Steps: []failover.Step{w.check("x")}}, {Name: "a", Steps: []failover.Step{w.check("y")}}}},
-		"slash":  {Name: "p", Stages: []failover.Stage{{Name: "a/b", Steps: []failover.Step{w.check("x")}}}},
-		"both":   {Name: "p", Stages: []failover.Stage{{Name: "a", Steps: []failover.Step{w.check("x")}}}, Steps: []failover.Step{w.check("y")}},
-		"window": {Name: "p", Stages: []failover.Stage{{Name: "a", Steps: []failover.Step{w.check("x")}}}, Outage: failover.Window{From: "a/x", To: "a/x"}},
-		"none":   {Name: "p", Stages: []failover.Stage{{Name: "a"}}},
+		"twice": {Name: "p", Stages: []failover.Stage{{Name: "a", Steps: []failover.Step{w.check("x")}}, {Name: "a", Steps: []failover.Step{w.check("y")}}}},
+		"slash": {Name: "p", Stages: []failover.Stage{{Name: "a/b", Steps: []failover.Step{w.check("x")}}}},
+		"both":  {Name: "p", Stages: []failover.Stage{{Name: "a", Steps: []failover.Step{w.check("x")}}}, Steps: []failover.Step{w.check("y")}},
+		"none":  {Name: "p", Stages: []failover.Stage{{Name: "a"}}},
 	} {
 		require.ErrorIs(t, bad.Validate(), failover.ErrInvalid, name)
 	}
