@@ -268,4 +268,6 @@ func (c *Cluster) move(ctx context.Context, path, from, to string) error {
 	}
 }
 
-func list(names []string) string { return failover.Printable(cmp.Or(strings.Join(names, ", "), "none")) }
+func list(names []string) string {
+	return failover.Printable(cmp.Or(strings.Join(names, ", "), "none"))
+}
