@@ -93,6 +93,7 @@ func TestDoingWhatTheStopSaysEndsWell(t *testing.T) {
 					status, out = drill(t, append(args, sc.name)...)
 					lawful(t, out)
 				}
+				t.Log("completed")
 				assert.Contains(t, out, "FAILOVER macro 1×")
 				assert.Contains(t, out, "primary: symaix2; OpCon's machine is U")
 				assert.Contains(t, out, "what was held is released")

@@ -13,8 +13,8 @@ import (
 	"github.com/01b61c5c/failover/symitar/symitartest"
 )
 
-// site moves everything that runs at one place, as one joined procedure: the drivers of Identity Manager and the Symitar host side
-// by side, and the file service once the host is there.
+// site moves everything that runs at one place, as one joined procedure: the drivers of Identity Manager and the
+// Symitar host side by side, and the file service once the host is there.
 func site() scenario {
 	sc := scenario{name: "site", repairs: true, open: openSite}
 	for _, f := range symitartest.Faults() {

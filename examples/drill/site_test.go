@@ -12,8 +12,8 @@ import (
 	"github.com/01b61c5c/failover/failovertest"
 )
 
-// TestASiteWhosePartStopsEndsTheOthersAndGoesBack has a full disk on the host: the drivers move, the file service that waits for
-// the host does not, the report has all of it, and the undo takes back both what is done and what is half done.
+// TestASiteWhosePartStopsEndsTheOthersAndGoesBack has a full disk on the host: the drivers move, the file service that
+// waits for the host does not, the report has all of it, and the undo takes back what is done and what is half done.
 func TestASiteWhosePartStopsEndsTheOthersAndGoesBack(t *testing.T) {
 	st, err := openSite(t.Context(), t.TempDir(), settings{fault: "statedir-full"})
 	require.NoError(t, err)
