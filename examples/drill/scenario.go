@@ -64,6 +64,7 @@ type verdict struct {
 	twoActive bool     // two sides were active together at some time
 	end       string   // the state at the end, in words
 	asWanted  bool     // that state is the end of an undisturbed run
+	faulty    bool     // a fault of an earlier call is armed still
 }
 
 type effect struct {
@@ -132,7 +133,7 @@ func (sc scenario) play(ctx context.Context, s settings, several bool) (result p
 		}
 		fmt.Println()
 	}
-	result.wrong = judge(result.seen, runErr, s.fault != "")
+	result.wrong = judge(result.seen, runErr, s.fault != "" || s.repair || result.seen.faulty)
 	return result, nil
 }
 

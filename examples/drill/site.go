@@ -18,7 +18,7 @@ import (
 func site() scenario {
 	sc := scenario{name: "site", repairs: true, open: openSite}
 	for _, f := range symitartest.Faults() {
-		if f.Name == "statedir-full" || f.Name == "macro-forks" {
+		if f.Name == "statedir-full" {
 			sc.faults = append(sc.faults, fault{f.Name, f.About})
 		}
 	}
@@ -82,6 +82,7 @@ func openSite(_ context.Context, dir string, s settings) (_ *stage, err error) {
 			}
 			all.once = append(all.once, v.once...)
 			all.twoActive, all.asWanted = all.twoActive || v.twoActive, all.asWanted && v.asWanted
+			all.faulty = all.faulty || v.faulty
 			ends = append(ends, v.end)
 		}
 		all.end = strings.Join(ends, "; ")

@@ -112,6 +112,7 @@ func judgePair(pair *symitartest.Pair, o *office) verdict {
 			{what: "job lost", times: len(o.lost())}},
 		// That fault has two primaries before anything is done.
 		twoActive: pair.EverTwoPrimaries() && pair.Armed() != "two-primaries",
+		faulty:    pair.Armed() != "",
 	}
 	state, asked, address := o.server.MachineState(o.site.Machine)
 	held := "what was held is released"
