@@ -152,6 +152,7 @@ func TestAPartThatStopsStopsOnlyWhatDependsOnIt(t *testing.T) {
 		require.ErrorIs(t, err, failover.ErrRejected)
 		var parts failover.Targets
 		require.ErrorAs(t, err, &parts)
+		assert.Equal(t, "for the part bad: ask", failover.NextOf(err), "what it needs, in the words of the part that waits for it")
 		assert.Equal(t, failover.ResultPartWay, rep.Result)
 		assert.Equal(t, 1, good.w.thrown["move"])
 		assert.Empty(t, after.w.thrown)
