@@ -52,7 +52,7 @@ func both(t testing.TB, sim *clustertest.Sim, owner string, moves int) {
 	require.NoError(t, err)
 	for _, name := range []string{group, mail} {
 		require.Equal(t, owner, m.Group(name).Owner, name)
-		require.Equal(t, cluster.Online, m.GroupState(name), name)
+		require.Equal(t, cluster.StateOnline, m.GroupState(name), name)
 		require.Equal(t, cluster.FailbackAllowed, m.Group(name).Failback.Policy, name)
 		require.Equal(t, moves, m.Counters.Moves[name], name)
 	}

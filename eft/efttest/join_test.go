@@ -98,7 +98,7 @@ func TestTheUndoOfTwoUpgrades(t *testing.T) {
 			s, m, err := world.State()
 			require.NoError(t, err)
 			require.Equal(t, efttest.ActiveNode, m.Group(efttest.Group).Owner)
-			require.Equal(t, cluster.Online, m.GroupState(efttest.Group))
+			require.Equal(t, cluster.StateOnline, m.GroupState(efttest.Group))
 			require.Equal(t, cluster.FailbackAllowed, m.Group(efttest.Group).Failback.Policy)
 			require.Empty(t, m.Marks, "the locks are released")
 			require.Empty(t, s.Counters.InstallerRuns)

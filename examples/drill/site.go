@@ -50,7 +50,7 @@ func openSite(_ context.Context, dir string, s settings) (_ *stage, err error) {
 				judge: func(context.Context) (verdict, error) { return d.judge("srv2"), nil }}, nil
 		},
 		func(dir string) (*stage, error) { return openPair(dir, s, bothOn, symitar.Switchover) },
-		func(dir string) (*stage, error) { return openTransfer(dir, "", cluster.Stay) },
+		func(dir string) (*stage, error) { return openTransfer(dir, "", cluster.AfterMoveStay) },
 	} {
 		place := filepath.Join(dir, parts[i].Name)
 		if err := os.MkdirAll(place, 0o700); err != nil {
