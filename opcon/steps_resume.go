@@ -279,14 +279,9 @@ func (r *resume) interrupted() failover.Step {
 				return failover.Observation{}, err
 			}
 			obs := failover.Observation{Done: true, Found: fmt.Sprintf("%d jobs need a decision", len(jobs))}
-			rows := make([]string, len(jobs))
-			for i, j := range jobs {
-				rows[i] = j.String()
-				obs.Items = append(obs.Items, failover.Item{Target: j.Job.String(), Done: false, Found: j.row() +
-					". " + j.Hint})
-			}
-			if len(rows) > 0 { // in one text too, since not every report shows the rows of a check that holds
-				obs.Found += ": " + strings.Join(rows, "; ")
+			for _, j := range jobs {
+				failover.Progress(ctx, j.String()) // for who is asked next, before there is a report
+				obs.Items = append(obs.Items, failover.Item{Target: j.Job.String(), Found: j.row() + ". " + j.Hint})
 			}
 			return obs, nil
 		})
