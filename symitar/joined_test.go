@@ -25,7 +25,7 @@ func (p process) live(t *testing.T, store *failovertest.Store, sims map[string]*
 	t.Helper()
 	var parts []failover.Part
 	for _, name := range []string{"a", "b"} {
-		pair, err := symitar.NewPair(sims[name].Config(), symitar.WithPolling(poll))
+		pair, err := symitar.NewPair(sims[name].Config())
 		require.NoError(t, err)
 		defer func() { require.NoError(t, pair.Close()) }()
 		proc, err := symitar.Switchover(pair)

@@ -18,7 +18,7 @@ func realMachines(t *testing.T, login string, lines ...string) (*bench, map[stri
 	t.Helper()
 	b := newBench(t, "")
 	b.cfg = b.sim.ConfigBelow(symhost.Below)
-	b.cfg.Dialer = nil
+	b.cfg.Dial = nil
 	list := symhost.Pair(t, b.sim, login, lines...)
 	for _, h := range []*symitar.HostConfig{&b.cfg.Home, &b.cfg.Partner} {
 		h.SSH = list[h.Name].SSH()
@@ -31,7 +31,7 @@ func realMachines(t *testing.T, login string, lines ...string) (*bench, map[stri
 func (b *bench) fireOnce(t *testing.T) {
 	t.Helper()
 	b.cfg.Macro.SwitchoverArgs = []string{"it's", `"$HOME"`, "a  b", "`id`", "x!y", "*", `back\slash`}
-	pair, err := symitar.NewPair(b.cfg, symitar.WithPolling(poll))
+	pair, err := symitar.NewPair(b.cfg)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, pair.Close()) }()
 	findings, err := pair.Preflight(t.Context(), symitar.ForSwitchover)

@@ -72,7 +72,7 @@ func (h *Host) tcp(ctx context.Context) (lives bool, why string, err error) {
 	limit := h.connectTimeout()
 	try, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	conn, err := h.set.Dialer(try, "tcp", h.cfg.SSH.Address)
+	conn, err := h.set.Dial(try, "tcp", h.cfg.SSH.Address)
 	if err == nil {
 		_ = conn.Close()
 		return true, "it accepts connections", nil

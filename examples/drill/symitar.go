@@ -88,7 +88,7 @@ func openPair(dir, fault string, power func(*symitartest.Pair) error, procedure 
 	if config.OpCon, err = o.client(patience); err != nil {
 		return nil, err
 	}
-	hosts, err := symitar.NewPair(config, symitar.WithPolling(20*time.Millisecond))
+	hosts, err := symitar.NewPair(config)
 	if err != nil {
 		return nil, err
 	}
