@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/01b61c5c/failover"
 )
@@ -123,6 +124,7 @@ const nextWrongHost = "see that the agent on the old host is stopped and that re
 // unless that happens. It reports whether something was changed that is not taken back.
 func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bool, error) {
 	const op = "open the line to the agent of"
+	r.machine.forget()
 	m, err := r.c.Machine(ctx, rec.Machine.ID)
 	if err != nil {
 		return false, err
@@ -136,6 +138,9 @@ func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bo
 		var who answer
 		var changed bool
 		if m, who, changed, err = r.open(ctx, rec, m, want); err != nil || who.verdict != wrongHost {
+			if err == nil {
+				r.machine.put(m, time.Now(), 0)
+			}
 			return changed, err
 		}
 		if m, err = r.c.setState(ctx, m, Down); err != nil {

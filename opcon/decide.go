@@ -133,7 +133,7 @@ func (r Record) phase(id JobID) Phase {
 	return PhaseDecided
 }
 
-const rerunHelp = "Look at the jobs that the step before lists and at the schedules that stayed held. Decide job by job what must be run again; mark what OpCon " +
+const rerunHelp = "Look at the jobs that the step before this one lists, row by row, and at the schedules that stayed held. Decide job by job what must be run again; mark what OpCon " +
 	"still shows running as failed before you restart it, and restart on hold. A job that fell due meanwhile starts when its schedule is released: hold or cancel it if it " +
 	"must not. Rerun SMA_DATES if the date has changed. Confirm when it is determined what runs once the schedules are released."
 

@@ -2,6 +2,8 @@ package opcon_test
 
 import (
 	"context"
+	"html"
+	"strings"
 	"testing"
 	"time"
 
@@ -143,18 +145,34 @@ func TestJobsThatFellDueAreNotStartedWithoutADecision(t *testing.T) {
 	}
 }
 
-// TestTheListStandsInTheReport: what a person has to decide upon is in the text of the report, with reason and
-// proposal.
+// TestTheListStandsInTheReport: where nobody decides beforehand, what a person has to decide upon is shown under one step,
+// while the run goes on, in the text of the report, which the verb status prints too, and on its page.
 func TestTheListStandsInTheReport(t *testing.T) {
 	s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})
-	p := procedure(t, s, unplanned(), resumed())
-	o := options(journal(t))
+	p, j := procedure(t, s, unplanned(), resumed()), journal(t)
+	o := options(j)
 	o.Confirm = nil
-	rep, err := p.Run(context.Background(), o)
-	require.ErrorIs(t, err, failover.ErrWaiting)
-	for _, text := range []string{"2 jobs need a decision", "SYM NIGHTLY / CLOSEDAY", "sent, maybe never begun",
-		"Start Attempted", "SYM NIGHTLY / GOODNIGHT", "still shown running", "mark failed, then restart-on-hold"} {
-		require.Contains(t, rep.String(), text)
+	var shown []string
+	o.Observer = func(e failover.Event) {
+		if e.Kind == failover.EventProgress && e.Step.ID == "opcon-decide/interrupted" {
+			shown = append(shown, e.Text)
+		}
 	}
+	_, err := p.Run(context.Background(), o)
+	require.ErrorIs(t, err, failover.ErrWaiting)
 	require.Zero(t, s.Count("release", ""))
+	rep := j.Report()
+	_, rows, found := strings.Cut(rep.String(), "(opcon-decide/interrupted):\n")
+	require.True(t, found, rep)
+	rows, _, _ = strings.Cut(rows, "\n\n")
+	var page strings.Builder
+	require.NoError(t, rep.WriteHTML(&page))
+	for where, text := range map[string]string{"run": strings.Join(shown, "\n"), "report": rows, "page": html.UnescapeString(page.String())} {
+		for _, row := range []string{
+			"2026-08-22 SYM NIGHTLY / CLOSEDAY: sent, maybe never begun; OpCon shows it running (Start Attempted)",
+			"2026-08-22 SYM NIGHTLY / GOODNIGHT: still shown running; OpCon shows it running (Job Running), before the move running " +
+				"(Job Running); proposed: mark failed, then restart-on-hold"} {
+			require.Equal(t, 1, strings.Count(text, row), "%s: %s in %s", where, row, text)
+		}
+	}
 }

@@ -43,7 +43,7 @@ type holding struct {
 	st                    store
 	machine, step, reason string
 	dates                 []Date
-	last                  *recent
+	last                  *recent[scope]
 }
 
 // lookHeld returns what the step has just read, or reads it.

@@ -79,43 +79,43 @@ func checkAddress(a Address) error {
 
 // setAddress writes the address into the machine's record. The machine must be asked down: an edit is only known to
 // work then (documented for the desktop client). The record goes back byte for byte but for the two address fields;
-// a typed record would drop what this package does not know.
-func (c *Client) setAddress(ctx context.Context, id int64, to Address) error {
+// a typed record would drop what this package does not know. It returns the machine as it was read last.
+func (c *Client) setAddress(ctx context.Context, id int64, to Address) (Machine, error) {
 	const op = "repoint machine"
 	m, err := c.Machine(ctx, id)
 	if err != nil {
-		return err
+		return m, err
 	}
 	want := Address{FQDN: orUnset(to.FQDN), IP: orUnset(to.IP)}
 	if m.Address.equal(want) {
-		return nil
+		return m, nil
 	}
 	if m.Asked != Down {
-		return c.fail(op, m.Name, failover.NotApplied,
+		return m, c.fail(op, m.Name, failover.NotApplied,
 			"take the machine down first; its record can only be edited then",
 			fmt.Errorf("%w: the machine is asked %s", failover.ErrPrecondition, m.Asked))
 	}
 	raw, err := editRecord(m.raw, want)
 	if err != nil {
-		return c.fail(op, m.Name, failover.NotApplied, "edit the record by hand, or use a host alias", err)
+		return m, c.fail(op, m.Name, failover.NotApplied, "edit the record by hand, or use a host alias", err)
 	}
 	_, putErr := c.do(ctx, call{op: op, target: m.Name, method: http.MethodPut, path: "/api/machines/" +
 		strconv.FormatInt(id, 10), raw: raw})
 	if failover.OutcomeOf(putErr) == failover.NotApplied {
-		return putErr
+		return m, putErr
 	}
 	watch := c.settling()
 	for {
 		now, err := c.Machine(ctx, id)
 		switch {
 		case err == nil && now.Address.equal(want):
-			return nil
+			return now, nil
 		case err == nil && putErr == nil && !watch.over() && c.pause(ctx, c.set.pollFirst) == nil:
 			continue
 		case err == nil:
 			err = fmt.Errorf("%w: its address is still %s", failover.ErrNotObserved, now.Address)
 		}
-		return c.fail(op, m.Name, failover.InDoubt,
+		return now, c.fail(op, m.Name, failover.InDoubt,
 			"look at the machine's address in OpCon, or run again, which looks first; where the server takes no edit, edit the record by hand",
 			errors.Join(putErr, err))
 	}

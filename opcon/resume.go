@@ -158,11 +158,14 @@ func (c *Client) alone(r Record, o ResumeOptions) (Stages, *memory, error) {
 	return s, st, err
 }
 
-// pendingRelease returns what is ours to release and is not proven to be free: what is held, what is in a state this
-// package does not know, and what OpCon does not show although nothing proves that it is gone. The second result holds
-// the schedules that are gone. Schedules that somebody else has released meanwhile are in neither.
-func (c *Client) pendingRelease(ctx context.Context, r Record, ours func(HeldSchedule) bool) ([]Schedule,
-	map[ScheduleID]bool, error) {
+// pending is what is ours to release and is not proven to be free.
+type pending struct {
+	list []Schedule          // what is held, or in a state this package does not know, or not shown although nothing proves that it is gone
+	gone map[ScheduleID]bool // what is gone
+}
+
+// pendingRelease reads what is still to be released. Schedules that somebody else has released meanwhile are not in it.
+func (c *Client) pendingRelease(ctx context.Context, r Record, ours func(HeldSchedule) bool) (pending, error) {
 	var mine []HeldSchedule
 	var ids []ScheduleID
 	for _, h := range r.Held {
@@ -172,24 +175,24 @@ func (c *Client) pendingRelease(ctx context.Context, r Record, ours func(HeldSch
 	}
 	now, err := c.schedulesByID(ctx, ids)
 	if err != nil {
-		return nil, nil, err
+		return pending{}, err
 	}
 	gone, err := c.goneSchedules(ctx, mine, now)
 	if err != nil {
-		return nil, nil, err
+		return pending{}, err
 	}
-	var list []Schedule
+	p := pending{gone: gone}
 	for _, h := range mine {
 		s, shown := now[h.ID]
 		switch {
 		case gone[h.ID]:
 		case !shown:
-			list = append(list, Schedule{ID: h.ID, Name: h.Name, Date: h.Date, Description: "not shown by OpCon"})
+			p.list = append(p.list, Schedule{ID: h.ID, Name: h.Name, Date: h.Date, Description: "not shown by OpCon"})
 		case s.State == ScheduleHeld || s.State == ScheduleUnknown:
-			list = append(list, s)
+			p.list = append(p.list, s)
 		}
 	}
-	return list, gone, nil
+	return p, nil
 }
 
 // goneSchedules returns which of the schedules that are not shown by their id are gone: OpCon shows others of their
@@ -225,20 +228,27 @@ func (c *Client) goneSchedules(ctx context.Context, mine []HeldSchedule,
 	return gone, nil
 }
 
-// release frees the schedules that are ours, in batches. One that fails holds up no other and is reported by its name.
+const opRelease = "release schedules of"
+
+// release frees the schedules that are ours.
 func (c *Client) release(ctx context.Context, st store, machine, reason string, ours func(HeldSchedule) bool) error {
-	const op = "release schedules of"
-	r, err := st.must(ctx, op, machine)
+	r, err := st.must(ctx, opRelease, machine)
 	if err != nil {
 		return err
 	}
-	list, _, err := c.pendingRelease(ctx, r, ours)
+	p, err := c.pendingRelease(ctx, r, ours)
 	if err != nil {
-		return c.fail(op, machine, failover.NotApplied, failover.NextOf(err), err)
+		return c.fail(opRelease, machine, failover.NotApplied, failover.NextOf(err), err)
 	}
+	return c.releaseThese(ctx, st, r, reason, p.list)
+}
+
+// releaseThese frees schedules in batches. One that fails holds up no other and is reported by its name.
+func (c *Client) releaseThese(ctx context.Context, st store, r Record, reason string, list []Schedule) error {
 	if len(list) == 0 {
 		return nil
 	}
+	machine := r.Machine.Name
 	mark := func(released func(ScheduleID) bool) error {
 		for k := range r.Held {
 			if slices.ContainsFunc(list, func(s Schedule) bool { return s.ID == r.Held[k].ID }) {
@@ -248,13 +258,13 @@ func (c *Client) release(ctx context.Context, st store, machine, reason string, 
 		return st.save(ctx, r)
 	}
 	if err := mark(func(ScheduleID) bool { return true }); err != nil {
-		return c.fail(op, machine, failover.NotApplied, "make the journal writable and run again", err)
+		return c.fail(opRelease, machine, failover.NotApplied, "make the journal writable and run again", err)
 	}
 	failed := c.setSchedules(ctx, verbRelease, reason, list)
 	if err := mark(func(id ScheduleID) bool { return failover.OutcomeOf(failed[id]) != failover.NotApplied }); err != nil {
-		return c.fail(op, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
+		return c.fail(opRelease, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
 	}
-	return together(op, machine, list, failed)
+	return together(opRelease, machine, list, failed)
 }
 
 // holdAgain is the undo of a release: it holds what was released and has not been finished since.

@@ -135,33 +135,41 @@ func (c *Client) fill(ctx context.Context, sc *scope, ids []ScheduleID) error {
 	return err
 }
 
-// recent is the scope read last. Each step may take it once within a second, instead of reading the same again: to hold
-// what it has just looked at, to see what its last pass saw, or to begin where the step before has ended.
-type recent struct {
+// recent is what was read last. Each step may take it once within a second, instead of reading the same again: to hold
+// what it has just looked at, to see what its own change saw at its end, or to begin where the step before has ended.
+type recent[T any] struct {
 	mu    sync.Mutex
-	sc    scope
+	value T
 	at    time.Time
-	whole bool // the jobs were read with it
+	whole bool // of a scope: the jobs were read with it
 	taken map[string]bool
 }
 
-// recentAge is how long after a reading has begun it may be taken.
+// recentAge is how long after a reading it may be taken.
 const recentAge = time.Second
 
-func (r *recent) put(sc scope, began time.Time, age time.Duration) {
+func (r *recent[T]) put(value T, at time.Time, age time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sc, r.at, r.whole, r.taken = sc, began, age == 0, map[string]bool{}
+	r.value, r.at, r.whole, r.taken = value, at, age == 0, map[string]bool{}
 }
 
-func (r *recent) take(step string, age time.Duration) (scope, bool) {
+func (r *recent[T]) take(step string, age time.Duration) (T, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if time.Since(r.at) > recentAge || r.taken[step] || (age == 0 && !r.whole) {
-		return scope{}, false
+		var none T
+		return none, false
 	}
 	r.taken[step] = true
-	return r.sc, true
+	return r.value, true
+}
+
+// forget is called before a change: what was read before says nothing of how things stand behind it.
+func (r *recent[T]) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at = time.Time{}
 }
 
 // maxDepth is how many containers deep a subschedule may lie.

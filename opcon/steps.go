@@ -27,7 +27,7 @@ type quiesce struct {
 	mu   sync.Mutex
 	seen Machine
 	at   time.Time // when seen was asked for
-	last recent
+	last recent[scope]
 }
 
 // find returns the machine as it was read within the last second, or reads it: the checks and the snapshot follow each
@@ -227,9 +227,9 @@ func (c *Client) released(ctx context.Context, st store, ours func(HeldSchedule)
 	if err != nil || !ok {
 		return failover.Observation{Done: err == nil, Found: "nothing was held"}, err
 	}
-	list, _, err := c.pendingRelease(ctx, r, ours)
-	return failover.Observation{Done: err == nil && len(list) == 0,
-		Found: fmt.Sprintf("%d schedules held by this step are not free", len(list))}, err
+	p, err := c.pendingRelease(ctx, r, ours)
+	return failover.Observation{Done: err == nil && len(p.list) == 0,
+		Found: fmt.Sprintf("%d schedules held by this step are not free", len(p.list))}, err
 }
 
 func (q *quiesce) limited() failover.Step {

@@ -10,11 +10,13 @@ import (
 )
 
 type resume struct {
-	c     *Client
-	o     ResumeOptions
-	st    store
-	last  recent
-	alone bool // without a journal, and so without anybody to ask
+	c       *Client
+	o       ResumeOptions
+	st      store
+	last    recent[scope]
+	machine recent[Machine]
+	waiting recent[pending]
+	alone   bool // without a journal, and so without anybody to ask
 }
 
 // step builds a step whose observation needs the record. In a plan made beforehand there is none yet.
@@ -74,7 +76,7 @@ func (r *resume) repoint() failover.Step {
 	would := "write the address " + r.o.Address.String() + " into the machine record"
 	s := r.step("machine", "Point the machine record at the new host",
 		"vendor, RSJ and FAILOVER, June 2026: update the UNIX machine record to the new host", would, nil)
-	s.Observe = r.onMachine(func(_ context.Context, m Machine, _ Record) failover.Observation {
+	s.Observe = r.onMachine("repoint", func(_ context.Context, m Machine, _ Record) failover.Observation {
 		obs := failover.Observation{Done: m.Address.equal(r.o.Address), Found: "address " + m.Address.String()}
 		if m.TLS {
 			obs.Note = "the line to the agent uses TLS: the agent on the new host has a certificate of its own, and the record's TLS fields may have to follow"
@@ -94,16 +96,25 @@ func (r *resume) repoint() failover.Step {
 		if err := r.st.keep(ctx, "repoint machine", rec); err != nil {
 			return err
 		}
-		return r.c.setAddress(ctx, rec.Machine.ID, to)
+		return r.setAddress(ctx, rec, to)
 	}
 	s.Undo = func(ctx context.Context) error {
 		rec, err := r.st.must(ctx, "repoint machine", r.o.Machine)
 		if err != nil {
 			return err
 		}
-		return r.c.setAddress(ctx, rec.Machine.ID, rec.Machine.Address)
+		return r.setAddress(ctx, rec, rec.Machine.Address)
 	}
 	return s
+}
+
+func (r *resume) setAddress(ctx context.Context, rec Record, to Address) error {
+	r.machine.forget()
+	m, err := r.c.setAddress(ctx, rec.Machine.ID, to)
+	if err == nil {
+		r.machine.put(m, time.Now(), 0)
+	}
+	return err
 }
 
 func (r *resume) oldAgent() failover.Step {
@@ -117,7 +128,7 @@ func (r *resume) oldAgent() failover.Step {
 
 func (r *resume) openLine() failover.Step {
 	s := r.step("line", "Open the line to the agent on the new host, with no job started", sourceWrong, "", nil)
-	s.Observe = r.onMachine(func(ctx context.Context, m Machine, rec Record) failover.Observation {
+	s.Observe = r.onMachine("line", func(ctx context.Context, m Machine, rec Record) failover.Observation {
 		who := r.o.whoAnswers(ctx, rec, m)
 		obs := failover.Observation{Done: m.communicating() && who.verdict != wrongHost, Found: "the agent answers",
 			Note: m.line()}
@@ -142,7 +153,7 @@ func (r *resume) openLine() failover.Step {
 
 // onMachine observes the machine, also in a plan made before there is a record: what it finds then is what the step
 // will find, since the finding does not name what earlier steps change.
-func (r *resume) onMachine(look func(context.Context, Machine,
+func (r *resume) onMachine(step string, look func(context.Context, Machine,
 	Record) failover.Observation) func(context.Context) (failover.Observation, error) {
 	return func(ctx context.Context) (failover.Observation, error) {
 		rec, ok, err := r.st.load(ctx)
@@ -150,7 +161,10 @@ func (r *resume) onMachine(look func(context.Context, Machine,
 		switch {
 		case err != nil:
 		case ok:
-			m, err = r.c.Machine(ctx, rec.Machine.ID)
+			var read bool
+			if m, read = r.machine.take(step, 0); !read {
+				m, err = r.c.Machine(ctx, rec.Machine.ID)
+			}
 		default:
 			m, err = r.c.FindMachine(ctx, r.o.Machine)
 			rec.Machine = m
@@ -183,6 +197,7 @@ func (r *resume) set(ctx context.Context, want MachineState) error {
 	if err != nil {
 		return err
 	}
+	r.machine.forget()
 	return r.c.setMachine(ctx, rec.Machine.ID, want)
 }
 
@@ -216,7 +231,7 @@ func (r *resume) checkAgent() failover.Step {
 func (r *resume) up() failover.Step {
 	s := r.step("machine", "Bring the machine up, with every schedule held and the right host's agent answering",
 		sourceMachine, "", nil)
-	s.Observe = r.onMachine(func(ctx context.Context, m Machine, rec Record) failover.Observation {
+	s.Observe = r.onMachine("up", func(ctx context.Context, m Machine, rec Record) failover.Observation {
 		who := r.o.whoAnswers(ctx, rec, m)
 		obs := failover.Observation{Done: m.Asked == Up && m.State == Up && who.verdict != wrongHost,
 			Found: "the machine is up", Note: m.line()}
@@ -237,7 +252,7 @@ func (r *resume) up() failover.Step {
 		if err != nil {
 			return lowered(err, changed || before > 0)
 		}
-		// Midnight may have come between the last pass and the machine being up.
+		h.last.forget() // midnight may have come between the last pass and the machine being up
 		_, _, err = r.c.holdAll(ctx, h, surveyAge)
 		return lowered(err, true)
 	}
@@ -264,14 +279,9 @@ func (r *resume) interrupted() failover.Step {
 				return failover.Observation{}, err
 			}
 			obs := failover.Observation{Done: true, Found: fmt.Sprintf("%d jobs need a decision", len(jobs))}
-			rows := make([]string, len(jobs))
-			for i, j := range jobs {
-				rows[i] = j.String()
-				obs.Items = append(obs.Items, failover.Item{Target: j.Job.String(), Done: false, Found: j.row() +
-					". " + j.Hint})
-			}
-			if len(rows) > 0 { // in one text too, since not every report shows the rows of a check that holds
-				obs.Found += ": " + strings.Join(rows, "; ")
+			for _, j := range jobs {
+				failover.Progress(ctx, j.String()) // for who is asked next, before there is a report
+				obs.Items = append(obs.Items, failover.Item{Target: j.Job.String(), Found: j.row() + ". " + j.Hint})
 			}
 			return obs, nil
 		})
@@ -302,10 +312,15 @@ func (r *resume) release() failover.Step {
 	s := r.step("schedules", "Release exactly what was held, and nothing else", sourceOurs,
 		"release what this run has held",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
-			list, gone, err := r.c.pendingRelease(ctx, rec, ours)
-			if err != nil {
-				return failover.Observation{}, err
+			p, read := r.waiting.take("release", 0)
+			if !read {
+				var err error
+				if p, err = r.c.pendingRelease(ctx, rec, ours); err != nil {
+					return failover.Observation{}, err
+				}
+				r.waiting.put(p, time.Now(), 0)
 			}
+			list := p.list
 			held := map[ScheduleID]string{}
 			names := make([]string, len(list))
 			for i, sch := range list {
@@ -322,7 +337,7 @@ func (r *resume) release() failover.Step {
 					found = "stays held by decision"
 				case held[h.ID] != "":
 					found = held[h.ID]
-				case gone[h.ID]:
+				case p.gone[h.ID]:
 					found = "is not there any more"
 				}
 				obs.Items = append(obs.Items, failover.Item{Target: h.String(), Done: held[h.ID] == "", Found: found})
@@ -337,11 +352,14 @@ func (r *resume) release() failover.Step {
 		// The decisions may have taken hours, in which the old host's agent came back or the machine was taken down.
 		changed, err := r.bringUp(ctx)
 		if err == nil {
-			err = r.c.release(ctx, r.st, r.o.Machine, r.o.Reason, ours)
+			err = r.releaseHeld(ctx, ours)
 		}
 		return lowered(err, changed)
 	}
-	s.Undo = func(ctx context.Context) error { return r.c.holdAgain(ctx, r.st, r.o.Machine, r.o.Reason) }
+	s.Undo = func(ctx context.Context) error {
+		r.waiting.forget()
+		return r.c.holdAgain(ctx, r.st, r.o.Machine, r.o.Reason)
+	}
 	s.Undone = func(ctx context.Context) (failover.Observation, error) {
 		rec, err := r.st.must(ctx, "look at", r.o.Machine)
 		if err != nil {
@@ -352,4 +370,23 @@ func (r *resume) release() failover.Step {
 			Found: fmt.Sprintf("%d released schedules are not held", len(list))}, err
 	}
 	return s
+}
+
+// releaseHeld releases what the step has just seen held, or looks first.
+func (r *resume) releaseHeld(ctx context.Context, ours func(HeldSchedule) bool) error {
+	rec, err := r.st.must(ctx, opRelease, r.o.Machine)
+	if err != nil {
+		return err
+	}
+	p, read := r.waiting.take("release", 0)
+	if !read {
+		if p, err = r.c.pendingRelease(ctx, rec, ours); err != nil {
+			return r.c.fail(opRelease, r.o.Machine, failover.NotApplied, failover.NextOf(err), err)
+		}
+	}
+	r.waiting.forget()
+	if err = r.c.releaseThese(ctx, r.st, rec, r.o.Reason, p.list); err == nil {
+		r.waiting.put(pending{gone: p.gone}, time.Now(), 0) // each was seen free
+	}
+	return err
 }

@@ -129,6 +129,19 @@ func TestMidnightBuildsWhileQuiesced(t *testing.T) {
 	}
 }
 
+// TestMidnightBeforeUp: what is built between the pass right before the machine is up and that moment is held too.
+func TestMidnightBeforeUp(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	s.quiet()
+	rec := s.moved(t)
+	s.Before("POST", "/api/machineactions", "up", 0, s.Midnight)
+	_, err := s.client.Release(context.Background(), rec, resumed())
+	require.NoError(t, err)
+	require.Equal(t, 1, s.Count("hold", "2026-08-24 SYM NIGHTLY"))
+	require.Equal(t, 1, s.Count("release", "2026-08-24 SYM NIGHTLY"))
+	s.lawful(t)
+}
+
 func TestKeepHeld(t *testing.T) {
 	s := newSite(t, opcontest.Config{})
 	s.quiet()

@@ -2,6 +2,7 @@ package symitar
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"time"
 
@@ -25,10 +26,14 @@ type Config struct {
 	Verify      []Verification // what else must hold after the swap; each becomes a step
 	OpCon       *OpCon         // nil: the procedures contain manual steps with the vendor's text instead
 
-	// Dialer makes the TCP connections to both hosts, as [remote.Config] describes it; nil means the system's. A Failover takes
+	// Logger is told what the connections do. Nil is silent.
+	Logger *slog.Logger
+	// Poll is the pause between two looks at a host; 0 means 2 seconds.
+	Poll time.Duration
+	// Dial makes the TCP connections to both hosts, as [remote.Config] describes it; nil means the system's. A Failover takes
 	// its errors for what they say: "no route" and a connect that times out show a host that is gone, so a proxy must not make
 	// up either.
-	Dialer func(ctx context.Context, network, address string) (net.Conn, error)
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// SymRoot is the folder with SYM000 … SYM999. Default /SYM (documented).
 	SymRoot string
@@ -234,4 +239,5 @@ const (
 	defaultAgentTime = 3 * time.Minute
 	defaultLook      = 30 * time.Second
 	defaultRSJ       = "/ops/bin/RSJ"
+	defaultPoll      = 2 * time.Second
 )

@@ -2,6 +2,7 @@ package symitar
 
 import (
 	"fmt"
+	"log/slog"
 	"path"
 	"regexp"
 	"slices"
@@ -28,6 +29,12 @@ func (c Config) withDefaults() Config {
 	text(&c.Agent.Control, defaultControl)
 	text(&c.FailoverD.Match, defaultFailoverD)
 	text(&c.Macro.Expect, defaultExpect)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Poll == 0 {
+		c.Poll = defaultPoll
+	}
 	if c.Agent.Must == nil {
 		c.Agent.Must = []string{"sma_lsam", "sma_disp", "sma_log"}
 	}
@@ -241,6 +248,8 @@ func (c Config) validateLimits() error {
 		return failover.Invalid("Config.Limits.DiskPercent", "is "+strconv.Itoa(l.DiskPercent), "choose 1 to 100")
 	case l.ClockSkew < 0 || l.DatesAgeDays < 0 || l.ErrorsSince < 0 || l.Look < 0 || c.Agent.Timeout < 0:
 		return failover.Invalid("Config.Limits or Config.Agent.Timeout", "is negative", "use zero for the default")
+	case c.Poll < 0:
+		return failover.Invalid("Config.Poll", "is negative", "use zero for the default")
 	case l.Quiet <= 0:
 		return failover.Invalid("Config.Limits.Quiet", "is not set", "choose how long to wait for jobs and batch queue to come to rest, for example 30 minutes")
 	}

@@ -40,6 +40,7 @@ func TestWhatNoVendorStatesIsAsked(t *testing.T) {
 		"Config.Shell":                          func(c *symitar.Config) { c.Shell = "ksh" },
 		"Config.RSJ":                            func(c *symitar.Config) { c.RSJ = "RSJ" },
 		"Config.Limits or Config.Agent.Timeout": func(c *symitar.Config) { c.Limits.Look = -1 },
+		"Config.Poll":                           func(c *symitar.Config) { c.Poll = -1 },
 		"Config.Home.MachineID":                 func(c *symitar.Config) { c.Home.MachineID = "" },
 		"Config.Partner.Name":                   func(c *symitar.Config) { c.Partner.Name = c.Home.Name },
 		"Config.Partner.SSH.Address":            func(c *symitar.Config) { c.Partner.SSH.Address = c.Home.SSH.Address },
@@ -76,7 +77,7 @@ func TestWhatNoVendorStatesIsAsked(t *testing.T) {
 // TestRunByHand uses the macro's primitives without the engine.
 func TestRunByHand(t *testing.T) {
 	b := newBench(t, "exit0-unchanged")
-	pair, err := symitar.NewPair(b.cfg, symitar.WithPolling(poll))
+	pair, err := symitar.NewPair(b.cfg)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, pair.Close()) }()
 	ctx := t.Context()
@@ -179,7 +180,7 @@ func TestLockKeepsTheContract(t *testing.T) {
 	b := newBench(t, "")
 	for _, build := range []func(*symitar.Pair) (failover.Procedure, error){symitar.Switchover, gone} {
 		failovertest.TestLock(t, func(tb testing.TB) failover.Lock {
-			pair, err := symitar.NewPair(b.cfg, symitar.WithPolling(poll))
+			pair, err := symitar.NewPair(b.cfg)
 			require.NoError(tb, err)
 			tb.Cleanup(func() { require.NoError(tb, pair.Close()) })
 			proc, err := build(pair)
@@ -192,7 +193,7 @@ func TestLockKeepsTheContract(t *testing.T) {
 // TestLock takes the pair-wide lock from two sides.
 func TestLock(t *testing.T) {
 	b := newBench(t, "")
-	pair, err := symitar.NewPair(b.cfg, symitar.WithPolling(poll))
+	pair, err := symitar.NewPair(b.cfg)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, pair.Close()) }()
 	proc, err := symitar.Switchover(pair)
@@ -240,7 +241,7 @@ func TestLock(t *testing.T) {
 func TestHostKeysAndLines(t *testing.T) {
 	b := newBench(t, "")
 	find := func(cfg symitar.Config) error {
-		pair, err := symitar.NewPair(cfg, symitar.WithPolling(poll))
+		pair, err := symitar.NewPair(cfg)
 		require.NoError(t, err)
 		defer func() { require.NoError(t, pair.Close()) }()
 		_, _, err = pair.Home.Role(t.Context())

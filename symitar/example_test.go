@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/symitar"
@@ -21,7 +20,7 @@ func ExampleSwitchover() {
 	}
 	defer sim.Close()
 
-	pair, err := symitar.NewPair(sim.Config(), symitar.WithPolling(20*time.Millisecond))
+	pair, err := symitar.NewPair(sim.Config())
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"regexp"
 	"strconv"
 	"strings"
@@ -40,8 +39,8 @@ type Host struct {
 // Name returns the configured name of the machine.
 func (h *Host) Name() string { return h.cfg.Name }
 
-func newHost(cfg HostConfig, set Config, log *slog.Logger) (*Host, error) {
-	r, err := remote.New(remote.Config{SSH: cfg.SSH, Logger: log, Dial: set.Dialer})
+func newHost(cfg HostConfig, set Config) (*Host, error) {
+	r, err := remote.New(remote.Config{SSH: cfg.SSH, Logger: set.Logger, Dial: set.Dial})
 	if err != nil {
 		return nil, err
 	}

@@ -55,10 +55,10 @@ type request struct {
 }
 
 var requests = map[string][]request{
-	"agent/stop":         {{"agent.sh", seen}},
-	"macro/run":          {{"reserve.sh", reserved}, {"launch.sh", launched}},
-	"macro/archive-lock": {{"acknowledge.sh", seen}},
-	"agent/start":        {{"agent.sh", seen}},
+	"quiet/stop-agent": {{"agent.sh", seen}},
+	"macro/run":        {{"reserve.sh", reserved}, {"launch.sh", launched}},
+	"archive/lock":     {{"acknowledge.sh", seen}},
+	"agent/start":      {{"agent.sh", seen}},
 }
 
 // theater is a procedure, and a pair on which each of its steps has something to do.
@@ -175,7 +175,7 @@ func (th theater) cells(t *testing.T, b *bench, how symitartest.Break) []cell {
 
 // run runs with the requests broken from the next one on, one for each step that is applied.
 func (th theater) run(t *testing.T, b *bench, how symitartest.Break, cells []cell, next *int) (*failover.Report, failover.UndoPlan, error) {
-	pair, err := symitar.NewPair(b.cfg, symitar.WithPolling(poll))
+	pair, err := symitar.NewPair(b.cfg)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, pair.Close()) }()
 	p := th.procedure(t, pair)

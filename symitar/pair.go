@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,52 +22,26 @@ type Pair struct {
 	poll time.Duration
 }
 
-// Option adjusts a Pair.
-type Option func(*options)
-
-type options struct {
-	log  *slog.Logger
-	poll time.Duration
-}
-
-// WithLogger sends what the connections do to l. Default: silent.
-func WithLogger(l *slog.Logger) Option {
-	return func(o *options) { o.log = l }
-}
-
-// WithPolling sets the pause between two looks at a host. Default 2 seconds.
-func WithPolling(every time.Duration) Option {
-	return func(o *options) {
-		if every > 0 {
-			o.poll = every
-		}
-	}
-}
-
 // NewPair checks the configuration and prepares both hosts. It connects to nothing. Errors wrap failover.ErrInvalid
 // and name the field, what is wrong and what would be right.
-func NewPair(cfg Config, opts ...Option) (*Pair, error) {
+func NewPair(cfg Config) (*Pair, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	o := options{log: slog.New(slog.DiscardHandler), poll: 2 * time.Second}
-	for _, opt := range opts {
-		opt(&o)
-	}
 	// Each host knows the other's keys: meeting the partner's key at an address is an error of its own.
 	home, partner := cfg.Home, cfg.Partner
 	home.SSH.PeerKeys = append(slices.Clone(home.SSH.PeerKeys), partner.SSH.HostKeys...)
 	partner.SSH.PeerKeys = append(slices.Clone(partner.SSH.PeerKeys), home.SSH.HostKeys...)
-	a, err := newHost(home, cfg, o.log)
+	a, err := newHost(home, cfg)
 	if err != nil {
 		return nil, err
 	}
-	b, err := newHost(partner, cfg, o.log)
+	b, err := newHost(partner, cfg)
 	if err != nil {
 		return nil, errors.Join(err, a.remote.Close())
 	}
-	return &Pair{Home: a, Partner: b, cfg: cfg, poll: o.poll}, nil
+	return &Pair{Home: a, Partner: b, cfg: cfg, poll: cfg.Poll}, nil
 }
 
 // Close ends the connections. The macro is not touched by that.

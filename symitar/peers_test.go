@@ -107,6 +107,7 @@ func TestRealLaunches(t *testing.T) {
 			b.cfg.Shell = shellPath(t, shell)
 			run, err := symitar.NewRunID()
 			require.NoError(t, err)
+			b.cfg.Poll = 100 * time.Millisecond
 			const callers, each = 10, 10
 			codes := make([]int, callers*each)
 			errs := make([]error, callers*each)
@@ -115,7 +116,7 @@ func TestRealLaunches(t *testing.T) {
 			var all sync.WaitGroup
 			var pairs []*symitar.Pair
 			for c := range callers {
-				pair, err := symitar.NewPair(b.cfg, symitar.WithPolling(100*time.Millisecond))
+				pair, err := symitar.NewPair(b.cfg)
 				require.NoError(t, err)
 				t.Cleanup(func() { _ = pair.Close() })
 				pairs = append(pairs, pair)

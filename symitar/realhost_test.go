@@ -24,7 +24,7 @@ func preparedMachines(t *testing.T, login string, prepare func(dir string) []str
 	t.Helper()
 	b := newBench(t, "")
 	b.cfg = b.sim.ConfigBelow(symhost.Below)
-	b.cfg.Dialer = nil
+	b.cfg.Dial = nil
 	list := map[string]*symhost.Machine{}
 	for _, name := range []string{symitartest.Home, symitartest.Partner} {
 		list[name] = symhost.Start(t, b.sim.HostDir(name), login, prepare(b.sim.HostDir(name))...)
@@ -40,7 +40,7 @@ func preparedMachines(t *testing.T, login string, prepare func(dir string) []str
 func (b *bench) fireOnce(t *testing.T) {
 	t.Helper()
 	b.cfg.Macro.SwitchoverArgs = []string{"it's", `"$HOME"`, "a  b", "`id`", "x!y", "*", `back\slash`}
-	pair, err := symitar.NewPair(b.cfg, symitar.WithPolling(poll))
+	pair, err := symitar.NewPair(b.cfg)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, pair.Close()) }()
 	findings, err := pair.Preflight(t.Context(), symitar.ForSwitchover)

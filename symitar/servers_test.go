@@ -25,7 +25,7 @@ import (
 // look makes the preflight and returns what the first check for a purpose has found.
 func (b *bench) look(t *testing.T, purpose symitar.Purpose) symitar.Finding {
 	t.Helper()
-	pair, err := symitar.NewPair(b.cfg, symitar.WithPolling(poll))
+	pair, err := symitar.NewPair(b.cfg)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, pair.Close()) }()
 	findings, err := pair.Preflight(t.Context(), purpose)

@@ -92,7 +92,7 @@ func TestWhatIsNoShellIsSaid(t *testing.T) {
 			if c.shell != "" {
 				b.cfg.Shell = path(c.shell)
 			}
-			pair, err := symitar.NewPair(b.cfg, symitar.WithPolling(poll))
+			pair, err := symitar.NewPair(b.cfg)
 			require.NoError(t, err)
 			defer func() { require.NoError(t, pair.Close()) }()
 			findings, err := pair.Preflight(t.Context(), symitar.ForSwitchover)

@@ -21,8 +21,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const poll = 20 * time.Millisecond
-
 // bench is a simulated pair, with a journal for one procedure.
 type bench struct {
 	sim     *symitartest.Pair
@@ -51,7 +49,7 @@ func (b *bench) run(t *testing.T, build func(*symitar.Pair) (failover.Procedure,
 
 func (b *bench) do(t *testing.T, build func(*symitar.Pair) (failover.Procedure, error), verb func(failover.Procedure, context.Context, failover.RunOptions) (*failover.Report, error), tune ...func(*failover.RunOptions)) (*failover.Report, error) {
 	t.Helper()
-	pair, err := symitar.NewPair(b.cfg, symitar.WithPolling(poll))
+	pair, err := symitar.NewPair(b.cfg)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, pair.Close()) }()
 	proc, err := build(pair)
@@ -223,7 +221,7 @@ func TestAJobBeginsWhileThePersonThinks(t *testing.T) {
 
 func TestPreflightLooksAtWhatTheProcedureChecks(t *testing.T) {
 	b := newBench(t, "")
-	pair, err := symitar.NewPair(b.cfg, symitar.WithPolling(poll))
+	pair, err := symitar.NewPair(b.cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = pair.Close() })
 	for purpose, well := range map[symitar.Purpose]bool{symitar.ForSwitchover: true, symitar.ForFailover: false, symitar.ForFailback: false} {

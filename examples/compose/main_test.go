@@ -59,7 +59,7 @@ func TestTheToolMovesEverythingAndAsksOverHTTP(t *testing.T) {
 	hosts, err := symitartest.NewPair()
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = hosts.Close() })
-	core, err := symitar.NewPair(hosts.Config(), symitar.WithPolling(20*time.Millisecond))
+	core, err := symitar.NewPair(hosts.Config())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = core.Close() })
 	folder := t.TempDir()

@@ -93,7 +93,7 @@ func openPair(dir string, s settings, power func(*symitartest.Pair) error, proce
 	if config.OpCon, err = o.client(patience); err != nil {
 		return nil, err
 	}
-	hosts, err := symitar.NewPair(config, symitar.WithPolling(20*time.Millisecond))
+	hosts, err := symitar.NewPair(config)
 	if err != nil {
 		return nil, err
 	}

@@ -79,7 +79,8 @@ func open(path string) (site, connections, error) {
 	if err != nil {
 		return s, connections{}, err
 	}
-	pair, err := symitar.NewPair(config, symitar.WithPolling(time.Duration(s.Poll)))
+	config.Poll = time.Duration(s.Poll)
+	pair, err := symitar.NewPair(config)
 	return s, connections{pair, config.OpCon}, err
 }
 

@@ -63,7 +63,7 @@ func drive(dir string, resume, short bool) error {
 			sim.after = die
 		}
 	}
-	pair, err := symitar.NewPair(sim.Config(), symitar.WithPolling(20*time.Millisecond))
+	pair, err := symitar.NewPair(sim.Config())
 	if err != nil {
 		return err
 	}

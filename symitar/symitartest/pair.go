@@ -362,9 +362,9 @@ func (p *Pair) ConfigBelow(root string) symitar.Config {
 			{Name: "alias-off-old-primary", Title: "The service address is gone from the old primary", On: symitar.OldPrimary, Command: aliasCommand, Want: "alias-absent", Within: time.Minute},
 		},
 		SymRoot: root + "/SYM", RootInfoDir: root + "/ops/bin", StateDir: root + "/var/tmp/failover",
-		RSJ:    root + "/ops/bin/RSJ",
-		Path:   root + "/bin:" + root + "/SYM/MACROS:/usr/bin:/bin",
-		Dialer: p.dial,
+		RSJ:  root + "/ops/bin/RSJ",
+		Path: root + "/bin:" + root + "/SYM/MACROS:/usr/bin:/bin",
+		Dial: p.dial, Poll: 20 * time.Millisecond,
 	}
 }
 
