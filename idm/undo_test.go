@@ -128,20 +128,6 @@ func TestUndoOfAFailover(t *testing.T) {
 	m.neverTwo()
 }
 
-// within gives one step so much time, where the fault of a test would use up all of it.
-func within(p failover.Procedure, id string, d time.Duration) failover.Procedure {
-	p.Stages = slices.Clone(p.Stages)
-	for n, stage := range p.Stages {
-		p.Stages[n].Steps = slices.Clone(stage.Steps)
-		for i, s := range stage.Steps {
-			if stage.Name+"/"+s.ID == id {
-				p.Stages[n].Steps[i].Timeout = d
-			}
-		}
-	}
-	return p
-}
-
 // A server that answers success and does nothing: the step is not called undone, and once the server does what it says a second
 // undo brings everything back.
 func TestAnUndoIsSeenNotBelieved(t *testing.T) {
@@ -157,14 +143,7 @@ func TestAnUndoIsSeenNotBelieved(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
 			m := newMove(t, smallPair())
-			p := func(patience time.Duration) failover.Procedure {
-				route := m.route(open(t, m.tree, "srv2"))
-				route.StopTimeout = patience
-				p, err := idm.Switchover(idm.SwitchoverOptions{Route: route, Source: open(t, m.tree, "srv1")})
-				require.NoError(t, err)
-				return p
-			}
-			id, normal := step, p(time.Minute)
+			id, normal := step, m.switchover("srv1", "srv2")
 			j := failovertest.Journal(t)
 			o := notGood(j)
 			switch step {
@@ -190,9 +169,9 @@ func TestAnUndoIsSeenNotBelieved(t *testing.T) {
 			s, _ := r.Step(id)
 			require.Equal(t, failover.StatusApplied, s.Status)
 
-			fault.Kind, fault.Times = idmtest.EmptySuccess, -1
-			lie := m.tree.Inject(fault)
-			r, err = within(p(300*time.Millisecond), id, time.Second).Undo(t.Context(), options(j))
+			ctx, w := patient(t)
+			lie, asked := m.tree.Inject(w.lie(fault)), m.tree.Inject(w.asked())
+			r, err = w.watch(normal, id).Undo(ctx, options(j))
 			require.Error(t, err)
 			require.NotEmpty(t, failover.NextOf(err))
 			require.NotZero(t, lie.Hits())
@@ -205,6 +184,7 @@ func TestAnUndoIsSeenNotBelieved(t *testing.T) {
 			m.neverTwo()
 
 			lie.Remove()
+			asked.Remove()
 			r, err = normal.Undo(t.Context(), options(j))
 			require.NoError(t, err)
 			require.Equal(t, failover.ResultUndone, r.Result)
