@@ -244,23 +244,17 @@ func windowsSnapshot(s wsfc.State, via string) Snapshot {
 	// The cluster service of a node without quorum stops, so an answer is proof of quorum.
 	v := Snapshot{Cluster: s.Cluster, ReadFrom: via, Quorum: QuorumPresent, BackupInProgress: s.Backup != 0}
 	for _, n := range s.Nodes {
-		state, ok := map[wsfc.Number]NodeState{0: NodeUp, 1: NodeDown, 2: NodePaused, 3: NodeJoining}[n.Code]
-		if !ok {
-			state = NodeUnknown
-		}
+		state := known(n.Code, map[wsfc.Number]NodeState{0: NodeUp, 1: NodeDown, 2: NodePaused, 3: NodeJoining})
 		v.Nodes = append(v.Nodes, Node{Name: n.Name, State: state, Draining: n.DrainCode == drainInProgress || n.Info&nodeDraining != 0,
 			DrainFailed: n.DrainCode == drainFailed || n.Info&nodeDrainFailed != 0, Isolated: n.Info&nodeIsolated != 0,
-			Quarantined: n.Info&nodeQuarantined != 0, Build: n.Build, Raw: fmt.Sprintf("%s (%d), drain %s", n.State, n.Code, n.Drain)})
+			Quarantined: n.Info&nodeQuarantined != 0, Build: n.Build, Raw: fmt.Sprintf("%s (%s), drain %s", n.State, said(n.Code), n.Drain)})
 	}
 	for _, g := range s.Groups {
-		state, ok := map[wsfc.Number]State{0: StateOnline, 1: StateOffline, 2: StateFailed, 3: StatePartial, 4: StatePending}[g.Code]
-		if !ok {
-			state = StateUnknown
-		}
-		policy := map[wsfc.Number]FailbackPolicy{0: FailbackPrevented, 1: FailbackAllowed}[g.Failback]
+		state := known(g.Code, map[wsfc.Number]State{0: StateOnline, 1: StateOffline, 2: StateFailed, 3: StatePartial, 4: StatePending})
+		policy := known(g.Failback, map[wsfc.Number]FailbackPolicy{0: FailbackPrevented, 1: FailbackAllowed})
 		group := Group{Name: g.Name, Owner: g.Owner, State: state, Core: g.Core, Locked: g.Locked || g.Info > 0 && g.Info&groupLocked != 0,
 			Queued: g.Info > 0 && g.Info&(groupQueued|groupWaiting) != 0, Preferred: g.Preferred,
-			Failback: Failback{Policy: policy, Raw: strconv.FormatInt(int64(g.Failback), 10)}, Raw: fmt.Sprintf("%s (%d), information %d", g.State, g.Code, g.Info)}
+			Failback: Failback{Policy: policy, Raw: said(g.Failback)}, Raw: fmt.Sprintf("%s (%s), information %d", g.State, said(g.Code), g.Info)}
 		if g.Owner != "" {
 			group.Owners = []string{g.Owner}
 		}
@@ -274,15 +268,30 @@ func windowsSnapshot(s wsfc.State, via string) Snapshot {
 	return v
 }
 
+// known looks a number up. One that was not said or is none of these is the zero value, which is "unknown": on Windows 0 is a good
+// state.
+func known[T any](code *wsfc.Number, states map[wsfc.Number]T) T {
+	var unknown T
+	if code == nil {
+		return unknown
+	}
+	return states[*code]
+}
+
+func said(code *wsfc.Number) string {
+	if code == nil {
+		return "no number"
+	}
+	return strconv.FormatInt(int64(*code), 10)
+}
+
 var dependency = regexp.MustCompile(`\[([^\]]*)\]`)
 
 func windowsResource(r wsfc.Resource) Resource {
-	state, ok := map[wsfc.Number]State{1: StatePending, 2: StateOnline, 3: StateOffline, 4: StateFailed, 128: StatePending, 129: StatePending, 130: StatePending}[r.Code]
-	if !ok {
-		state = StateUnknown
-	}
+	state := known(r.Code, map[wsfc.Number]State{1: StatePending, 2: StateOnline, 3: StateOffline, 4: StateFailed,
+		128: StatePending, 129: StatePending, 130: StatePending})
 	v := Resource{Name: r.Name, Group: r.Group, Owner: r.Owner, Type: r.Type, State: state, Possible: r.Possible, Service: r.Service, Core: r.Core,
-		Disk: r.Type == "Physical Disk", Maintenance: r.Maintenance, Raw: fmt.Sprintf("%s (%d)", r.State, r.Code)}
+		Disk: r.Type == "Physical Disk", Maintenance: r.Maintenance, Raw: fmt.Sprintf("%s (%s)", r.State, said(r.Code))}
 	if r.PendingMs > 0 {
 		v.PendingTimeout = time.Duration(r.PendingMs) * time.Millisecond
 	}

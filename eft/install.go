@@ -187,7 +187,7 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 			return err
 		}
 		// That it was taken is the node's word; that it runs or ran is what counts.
-		if run, err := n.InstallerRun(ctx, id); err != nil || run.State == RunNotStarted {
+		if run, err := n.InstallerRun(ctx, id); err != nil || run.State <= RunNotStarted {
 			return &failover.Error{Op: "run installer", Target: n.Name(), Outcome: failover.InDoubt, Next: "look whether an installer runs on the node",
 				Err: errors.Join(failover.ErrNotObserved, err)}
 		}
@@ -209,7 +209,7 @@ func (u upgrade) probeRun(ctx context.Context, n Node, id string) (failover.Outc
 	for began := time.Now(); ; {
 		run, err := n.InstallerRun(ctx, id)
 		switch {
-		case err != nil:
+		case err != nil || run.State == RunUnknown:
 			return failover.InDoubt, err
 		case run.State != RunNotStarted:
 			return failover.Applied, nil
@@ -243,7 +243,7 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 	i := u.o.Installer
 	obs := failover.Observation{Would: "start " + i.Path + " " + strings.Join(i.Args, " ")}
 	// The run is read before its effects: the other way round an installer that ends in between looks half done.
-	var run InstallerRun
+	run := InstallerRun{State: RunNotStarted} // without an ID nothing can have been started
 	id, _, err := u.runID(ctx, role)
 	switch {
 	case err == nil:
@@ -261,6 +261,8 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 	const op = "judge installer"
 	look := "look at the log of the installer, repair the node by hand, then resolve this step as applied"
 	switch run.State {
+	case RunUnknown:
+		return obs, refuse(op, n.Name(), "look at the node", failover.ErrInDoubt, "the node does not say what became of the run")
 	case RunNotStarted:
 		obs.Done = f.has(i.Version)
 		return obs, nil

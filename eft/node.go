@@ -208,10 +208,11 @@ type RunState int
 
 // The states of a run.
 const (
-	RunNotStarted RunState = iota // nobody claimed this ID
-	RunRunning
-	RunEnded // with an exit code
-	RunLost  // claimed, gone, and no exit code was written
+	RunUnknown    RunState = iota // the node did not say
+	RunNotStarted                 // nobody claimed this ID
+	RunRunning                    // it goes on
+	RunEnded                      // with an exit code
+	RunLost                       // claimed, gone, and no exit code was written
 )
 
 // InstallerRun is what a node knows of a run.

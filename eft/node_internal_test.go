@@ -1,10 +1,33 @@
 package eft
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
 )
+
+// silentNode answers what it is asked about a run with nothing.
+type silentNode struct {
+	Node
+	state RunState
+}
+
+func (n silentNode) InstallerRun(context.Context, string) (InstallerRun, error) {
+	return InstallerRun{State: n.state}, nil
+}
+
+// An answer that says nothing of a run is no proof that none was started: the installer would be started a second time.
+func TestANodeThatSaysNothingOfARunProvesNothing(t *testing.T) {
+	for state, want := range map[RunState]failover.Outcome{RunUnknown: failover.InDoubt, RunNotStarted: failover.NotApplied,
+		RunRunning: failover.Applied, RunEnded: failover.Applied, RunLost: failover.Applied} {
+		got, err := upgrade{}.probeRun(t.Context(), silentNode{state: state}, "run")
+		require.NoError(t, err)
+		require.Equal(t, want, got, "state %d", state)
+	}
+}
 
 func TestANodeHasAVersionByEverySign(t *testing.T) {
 	v, old := Version{8, 1, 0, 16}, Version{8, 1, 0, 3}

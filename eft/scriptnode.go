@@ -231,7 +231,7 @@ func (n *ScriptNode) InstallerRun(ctx context.Context, id string) (InstallerRun,
 	var errs [3]error
 	switch {
 	case len(words) == 1 && words[0] == "none":
-		return InstallerRun{}, nil
+		return InstallerRun{State: RunNotStarted}, nil
 	case len(words) == 2 && words[0] == "running":
 		run.State = RunRunning
 	case len(words) == 2 && words[0] == "lost":

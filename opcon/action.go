@@ -184,7 +184,7 @@ func (c *Client) readResults(kind actionKind, op string, v verb, answer object, 
 			results[it.id] = nil
 		case isRefusal(result):
 			results[it.id] = c.fail(op, it.name, failover.NotApplied,
-				"read the server's reason, clear it and run again",
+				"read the server's reason, clear it or decide otherwise, then run again",
 				&ActionError{Action: string(v), Item: it.name, Result: plain(result),
 					Message: shorten(or(text, overallText), maxMessage)})
 		default:

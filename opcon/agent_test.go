@@ -61,7 +61,7 @@ func TestNoJobOnTheWrongHost(t *testing.T) {
 				require.ErrorIs(t, err, failover.ErrPrecondition,
 					"another name than the old one is not yet the right one")
 				require.Zero(t, s.Count("release", ""))
-				o.Waive = map[string]string{"opcon/check-agent": "agent log on symaix2 shows OpCon connected"}
+				o.Waive = map[string]string{"opcon-prove/agent": "agent log on symaix2 shows OpCon connected"}
 			}
 			_, err = p.Run(context.Background(), o)
 			require.NoError(t, err)
@@ -79,24 +79,26 @@ func TestNobodyTellsWhoAnswers(t *testing.T) {
 	word := &failover.Statement{By: "jdoe", Says: "the agent on symaix2 has OpCon's connection", Reason: "its log"}
 	for name, tc := range map[string]struct {
 		change func(*opcon.ResumeOptions)
-		waive  bool
+		waive  string // a check
 		want   string // part of the error; "" completes
 	}{
-		"nothing":          {func(*opcon.ResumeOptions) {}, false, "does not tell"},
-		"waived":           {func(*opcon.ResumeOptions) {}, true, ""},
-		"a person's word":  {func(o *opcon.ResumeOptions) { o.Vouch = word }, false, ""},
-		"the right answer": {func(o *opcon.ResumeOptions) { o.AskAgent = told(newHost, nil) }, false, ""},
-		"no answer":        {func(o *opcon.ResumeOptions) { o.AskAgent = told("", nil) }, false, "does not tell"},
-		"the question fails": {func(o *opcon.ResumeOptions) { o.AskAgent = told("", broken) }, false,
+		"nothing":          {func(*opcon.ResumeOptions) {}, "", "does not tell"},
+		"waived":           {func(*opcon.ResumeOptions) {}, "opcon-prove/agent", ""},
+		"a person's word":  {func(o *opcon.ResumeOptions) { o.Vouch = word }, "", ""},
+		"the right answer": {func(o *opcon.ResumeOptions) { o.AskAgent = told(newHost, nil) }, "", ""},
+		"no answer":        {func(o *opcon.ResumeOptions) { o.AskAgent = told("", nil) }, "", "does not tell"},
+		"the question fails": {func(o *opcon.ResumeOptions) { o.AskAgent = told("", broken) }, "",
 			"host cannot be asked"},
-		"another answer": {func(o *opcon.ResumeOptions) { o.AskAgent = told("symaix9", nil) }, false,
+		"another answer": {func(o *opcon.ResumeOptions) { o.AskAgent = told("symaix9", nil) }, "",
 			"symaix9"},
 		"a word against it": {func(o *opcon.ResumeOptions) { o.AskAgent, o.Vouch = told(oldHost, nil), word },
-			false, oldHost},
-		"a waiver against it": {func(o *opcon.ResumeOptions) { o.AskAgent = told(oldHost, nil) }, true, oldHost},
-		"the old one still runs": {func(o *opcon.ResumeOptions) { o.OldAgent, o.Vouch = still(false), word }, false,
+			"", oldHost},
+		"a waiver against it": {func(o *opcon.ResumeOptions) { o.AskAgent = told(oldHost, nil) }, "opcon-prove/agent", oldHost},
+		"the old one still runs": {func(o *opcon.ResumeOptions) { o.OldAgent, o.Vouch = still(false), word }, "",
 			"old-agent"},
-		"the old one is stopped": {func(o *opcon.ResumeOptions) { o.OldAgent, o.Vouch = still(true), word }, false, ""},
+		"the old one was waived": {func(o *opcon.ResumeOptions) { o.OldAgent, o.Vouch = still(false), word },
+			"opcon-prove/old-agent", ""},
+		"the old one is stopped": {func(o *opcon.ResumeOptions) { o.OldAgent, o.Vouch = still(true), word }, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -105,14 +107,16 @@ func TestNobodyTellsWhoAnswers(t *testing.T) {
 			tc.change(&r)
 			s.Before("POST", "/api/machineactions", "limited", 0, func() { s.point(newHost) })
 			p := procedure(t, s, unplanned(), r)
-			for i := range p.Steps {
-				if p.Steps[i].ID == "opcon/old-agent" {
-					p.Steps[i].Timeout = 50 * time.Millisecond
+			for _, stage := range p.Stages {
+				for i := range stage.Steps {
+					if stage.Steps[i].ID == "old-agent" {
+						stage.Steps[i].Timeout = 50 * time.Millisecond
+					}
 				}
 			}
 			o := options(journal(t))
-			if tc.waive {
-				o.Waive = map[string]string{"opcon/check-agent": "its log shows the connection"}
+			if tc.waive != "" {
+				o.Waive = map[string]string{tc.waive: "its log shows the connection"}
 			}
 			_, err := p.Run(context.Background(), o)
 			s.lawful(t)
@@ -142,7 +146,7 @@ func still(stopped bool) func(context.Context) (failover.Observation, error) {
 // TestTheOldAgentReturns while a person decides: the machine is closed to it, and nothing is released before it is
 // gone.
 func TestTheOldAgentReturns(t *testing.T) {
-	for _, at := range []string{"opcon/check-agent", "opcon/machine-up"} {
+	for _, at := range []string{"opcon-prove/agent", "opcon-release/machine"} {
 		t.Run("after "+at, func(t *testing.T) {
 			s := aliased(t, opcontest.Config{})
 			s.Before("POST", "/api/machineactions", "limited", 0, func() { s.point(newHost) })

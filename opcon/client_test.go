@@ -83,7 +83,7 @@ func TestStepsRefuseBadInput(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := planned()
 			change(&o)
-			_, err := opcon.QuiesceSteps(s.client, o)
+			_, err := opcon.QuiesceStages(s.client, o)
 			require.ErrorIs(t, err, failover.ErrInvalid)
 			_, err = s.client.Quiesce(context.Background(), o)
 			require.ErrorIs(t, err, failover.ErrInvalid)
@@ -104,11 +104,11 @@ func TestStepsRefuseBadInput(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := resumed()
 			change(&o)
-			_, err := opcon.ResumeSteps(s.client, o)
+			_, err := opcon.ResumeStages(s.client, o)
 			require.ErrorIs(t, err, failover.ErrInvalid)
 		})
 	}
-	_, err := opcon.QuiesceSteps(nil, planned())
+	_, err := opcon.QuiesceStages(nil, planned())
 	require.ErrorIs(t, err, failover.ErrInvalid)
 	require.Empty(t, s.Requests(), "nothing is asked before the input is good")
 }

@@ -143,11 +143,11 @@ func (r *resume) rerun() failover.Step {
 	case r.o.Decide == nil && r.alone:
 		return r.nothingOpen(source)
 	case r.o.Decide == nil:
-		return failover.Step{ID: r.o.Prefix + stepRerun, Title: "Decide job by job what has to run again",
+		return failover.Step{ID: "rerun", Title: "Decide job by job what has to run again",
 			Target: r.o.Machine,
 			Kind:   failover.Manual, Help: rerunHelp, Source: source}
 	}
-	s := r.step(stepRerun, "Carry out the decisions on interrupted jobs", source,
+	s := r.step("rerun", "Carry out the decisions on interrupted jobs", source,
 		"carry out the decisions, job by job", r.lookDecided)
 	s.Timeout = r.o.HoldTimeout
 	s.Apply = func(ctx context.Context) error {
@@ -177,7 +177,7 @@ func (r *resume) rerun() failover.Step {
 
 // nothingOpen is the step where there is nobody to ask: it holds when no job needs a decision.
 func (r *resume) nothingOpen(source string) failover.Step {
-	s := r.step(stepRerun, "No job needs a person's decision", source, "",
+	s := r.step("rerun", "No job needs a person's decision", source, "",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
 			jobs, err := r.c.Interrupted(ctx, rec)
 			if err != nil || len(jobs) == 0 {

@@ -6,31 +6,35 @@
 // least all schedules of the machine, and keep them held until it is determined what has to run or to be rerun. This
 // package does these three, records what it found and held, and takes back exactly that.
 //
-// Use [Client.Quiesce], [Client.Interrupted], [Client.Rerun] and [Client.Resume] as functions, or [QuiesceSteps] and
-// [ResumeSteps] as steps of a procedure of package failover; the latter survive a crash, since the [Record] is kept in
-// the journal. The steps of a planned move are:
+// Use [Client.Quiesce], [Client.Interrupted], [Client.Rerun] and [Client.Resume] as functions, or [QuiesceStages] and
+// [ResumeStages] as stages of a procedure of package failover; the latter survive a crash, since the [Record] is kept in
+// the journal. Between the two the service moves.
 //
-//  1. opcon/check-service: the API answers, the login works, the scheduling engine (SAM) runs.
-//  2. opcon/check-machine: exactly one machine has the name and the type expected.
-//  3. opcon/check-scope: the machine has schedules that the service account can see.
-//  4. opcon/snapshot: record machine, address, schedules and running jobs.
-//  5. opcon/hold-schedules: hold every root schedule over all built dates until nothing is left to hold.
-//  6. opcon/machine-limited: the machine starts no more jobs. (planned only)
-//  7. opcon/drain: wait for running jobs. May be waived with a reason. (planned only)
-//  8. opcon/hold-again: hold what was built while draining. (planned only)
-//  9. opcon/machine-down: hold what is new, note what still runs, take the machine down.
+// # Steps of a quiesce
 //
-// Here the service moves. Then:
+//	   step                          kind    what
+//	1. opcon-check/service           check   the API answers, the login works, the scheduling engine (SAM) runs
+//	2. opcon-check/machine           check   exactly one machine has the name, and the type expected (firm)
+//	3. opcon-check/scope             check   the machine has schedules that the service account can see
+//	4. opcon-hold/snapshot           change  record machine, address, schedules and running jobs
+//	5. opcon-hold/schedules          change  hold every root schedule over all built dates until nothing is left to hold
+//	6. opcon-drain/limited           change  the machine starts no more jobs (planned only)
+//	7. opcon-drain/jobs              check   wait for running jobs; may be waived with a reason (planned only)
+//	8. opcon-drain/schedules         change  hold what was built while draining, as at midnight (planned only)
+//	9. opcon-down/machine            change  hold what is new, note what still runs, take the machine down
 //
-//  10. opcon/hold-new-schedules: hold what midnight has built meanwhile.
-//  11. opcon/repoint-machine: write the new host's address into the machine record. (EditRecord only)
-//  12. opcon/old-agent: the agent on the old host is stopped. (OldAgent only)
-//  13. opcon/open-line: limited: the agent answers OpCon and no job starts.
-//  14. opcon/check-agent: the agent that answers runs on the new host.
-//  15. opcon/interrupted: list the jobs that need a decision, row by row, in the step itself.
-//  16. opcon/rerun-interrupted: carry out the decisions, or wait for a person who does.
-//  17. opcon/machine-up: hold what is new, see who answers, bring the machine up.
-//  18. opcon/release-schedules: release exactly what was held, and nothing else.
+// # Steps of a resume
+//
+//	   step                          kind    what
+//	1. opcon-repoint/schedules       change  hold what midnight has built meanwhile
+//	2. opcon-repoint/machine         change  write the new host's address into the machine record (EditRecord only)
+//	3. opcon-prove/old-agent         check   wait until the agent on the old host is stopped (OldAgent only)
+//	4. opcon-prove/line              change  limited: the agent answers OpCon and no job starts
+//	5. opcon-prove/agent             check   the agent that answers runs on the new host
+//	6. opcon-decide/interrupted      check   list the jobs that need a decision, a row each; it always holds
+//	7. opcon-decide/rerun            manual  a person decides and does it; with Decide a change that carries out the decisions
+//	8. opcon-release/machine         change  hold what is new, see who answers, bring the machine up
+//	9. opcon-release/schedules       change  release exactly what was held, and nothing else
 //
 // # Why in this order
 //
@@ -47,7 +51,7 @@
 // Nothing is released before the machine record leads to the new host and the agent that answers is the new host's.
 // That is told by the host name in the machine record (seen in client code; that it follows the agent is inferred), or
 // by the site's own question, ResumeOptions.AskAgent. An agent that reports the old host is disconnected, and nobody
-// can waive that. Where nothing tells, the step opcon/check-agent stops and a person has to say so: by waiving it with
+// can waive that. Where nothing tells, the step opcon-prove/agent stops and a person has to say so: by waiving it with
 // a reason, or by ResumeOptions.Vouch. With [HostStayed] the hold is let go on the host as it was.
 //
 // # No job lost
@@ -60,18 +64,21 @@
 //
 // # How long a check counts
 //
-// check-service and check-scope are about the start. check-machine and drain must hold until machine-down, old-agent
-// until release-schedules, check-agent until rerun-interrupted and interrupted until machine-up: they are looked at again
-// when a run is resumed and after a wait for a person. From rerun-interrupted on the steps ask by themselves who answers.
+// opcon-check/service and opcon-check/scope are about the start. opcon-check/machine and opcon-drain/jobs must hold
+// until opcon-down/machine, opcon-prove/old-agent until opcon-release/schedules, opcon-prove/agent until
+// opcon-decide/rerun; opcon-decide/interrupted is listed anew until opcon-release/machine. They are looked at again
+// when a run is resumed and after a wait for a person. From opcon-decide/rerun on the steps ask by themselves who
+// answers.
 //
 // # Outage
 //
-// No job starts from step 5 to step 18. Users of the Symitar host notice nothing of OpCon's part.
+// No job starts from opcon-hold/schedules to opcon-release/schedules. Users of the Symitar host notice nothing of
+// OpCon's part.
 //
 // # What can be undone
 //
-// Steps 4 to 13, 17 and 18, in reverse order: schedules that were held are released, and only those; the machine gets
-// the address and the state it had. Not undone is step 16: a restarted job stays restarted.
+// Every change but opcon-decide/rerun, in reverse order: schedules that were held are released, and only those; the
+// machine gets the address and the state it had. A restarted job stays restarted.
 //
 // # Outcomes
 //
@@ -88,11 +95,11 @@
 //
 // Documented by name: Maintain Machines; View Jobs in Schedule Operations; Hold Schedules and Release Schedules; for
 // decisions also Restart, Force Start, Mark, Hold and Cancel jobs. Machine, schedule and department access decide what
-// it sees at all: an empty list may be a lack of rights, which is why check-scope fails on it. Do not grant Kill Jobs.
+// it sees at all: an empty list may be a lack of rights, which is why opcon-check/scope fails on it. Do not grant Kill Jobs.
 //
 // # Cost
 //
-// The jobs of all machines are read as a whole for check-scope, right before the machine goes down and for each list of
+// The jobs of all machines are read as a whole for opcon-check/scope, right before the machine goes down and for each list of
 // interrupted jobs; in between, for ten minutes, only the jobs of new schedules. A filter by machine replaces a whole
 // reading once it gave the same, for a machine in no group. With 12,000 jobs on three dates an unplanned quiesce takes
 // about 35 requests.

@@ -2,31 +2,27 @@ package opcon_test
 
 import (
 	"context"
-	"os"
-	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
+	"github.com/01b61c5c/failover/opcon"
 	"github.com/01b61c5c/failover/opcon/opcontest"
 )
 
 // TestDocListsTheSteps keeps the package's documentation and the steps it describes the same.
 func TestDocListsTheSteps(t *testing.T) {
-	text, err := os.ReadFile("doc.go")
+	client := newSite(t, opcontest.Config{}).client
+	q, err := opcon.QuiesceStages(client, planned())
 	require.NoError(t, err)
-	var listed []string
-	for _, m := range regexp.MustCompile(`(?m)^//  \d+\. ([a-z/-]+): `).FindAllStringSubmatch(string(text), -1) {
-		listed = append(listed, m[1])
-	}
-	var built []string
-	r := resumed()
-	r.OldAgent = func(context.Context) (failover.Observation, error) { return failover.Observation{Done: true}, nil }
-	for _, s := range procedure(t, newSite(t, opcontest.Config{}), planned(), r).Steps {
-		if s.ID != "macro" {
-			built = append(built, s.ID)
-		}
-	}
-	require.Equal(t, built, listed)
+	o := resumed()
+	o.OldAgent = func(context.Context) (failover.Observation, error) { return failover.Observation{Done: true}, nil }
+	r, err := opcon.ResumeStages(client, o)
+	require.NoError(t, err)
+	failovertest.Documented(t, "doc.go", map[string]failover.Procedure{
+		"Steps of a quiesce": {Stages: []failover.Stage{q.Check, q.Hold, q.Drain, q.Down}},
+		"Steps of a resume":  {Stages: []failover.Stage{r.Repoint, r.Prove, r.Decide, r.Release}},
+	})
 }

@@ -16,13 +16,13 @@ import (
 // goes on or the undo takes everything back.
 func TestDoubtIsNotOverwritten(t *testing.T) {
 	for step, post := range map[string]struct{ method, path, verb string }{
-		"opcon/hold-schedules":    {"POST", "/api/scheduleactions", "hold"},
-		"opcon/machine-limited":   {"POST", "/api/machineactions", "limited"},
-		"opcon/machine-down":      {"POST", "/api/machineactions", "down"},
-		"opcon/repoint-machine":   {"PUT", "/api/machines", ""},
-		"opcon/open-line":         {"POST", "/api/machineactions", "limited"},
-		"opcon/machine-up":        {"POST", "/api/machineactions", "up"},
-		"opcon/release-schedules": {"POST", "/api/scheduleactions", "release"},
+		"opcon-hold/schedules":    {"POST", "/api/scheduleactions", "hold"},
+		"opcon-drain/limited":     {"POST", "/api/machineactions", "limited"},
+		"opcon-down/machine":      {"POST", "/api/machineactions", "down"},
+		"opcon-repoint/machine":   {"PUT", "/api/machines", ""},
+		"opcon-prove/line":        {"POST", "/api/machineactions", "limited"},
+		"opcon-release/machine":   {"POST", "/api/machineactions", "up"},
+		"opcon-release/schedules": {"POST", "/api/scheduleactions", "release"},
 	} {
 		for _, back := range []bool{false, true} {
 			t.Run(step+map[bool]string{true: "/undo", false: "/run"}[back], func(t *testing.T) {
@@ -31,7 +31,7 @@ func TestDoubtIsNotOverwritten(t *testing.T) {
 					withTimeouts(time.Second, 100*time.Millisecond))
 				s.quiet()
 				skip := 0
-				if step == "opcon/open-line" {
+				if step == "opcon-prove/line" {
 					skip = 1 // the first one is the quiesce's
 				}
 				s.Before(post.method, post.path, post.verb, skip, func() {

@@ -201,7 +201,7 @@ func TestMachineThatNeverDrains(t *testing.T) {
 			require.Zero(t, s.Count("down", ""))
 
 			o := options(j)
-			o.Waive = map[string]string{"opcon/drain": "the window ends; the jobs are rerun"}
+			o.Waive = map[string]string{"opcon-drain/jobs": "the window ends; the jobs are rerun"}
 			_, err = p.Run(context.Background(), o)
 			require.NoError(t, err)
 			s.ended(t)
@@ -226,7 +226,7 @@ func TestAgentOnTheNewHost(t *testing.T) {
 		j := journal(t)
 		_, err := p.Run(context.Background(), options(j))
 		require.ErrorIs(t, err, failover.ErrNotObserved)
-		require.ErrorContains(t, err, "open-line")
+		require.ErrorContains(t, err, "opcon-prove/line")
 		require.Equal(t, 0, s.Count("release", ""), "nothing is released before the agent answers")
 		s.mu.Lock()
 		s.agents[newHost] = true

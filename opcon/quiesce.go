@@ -37,7 +37,7 @@ type QuiesceOptions struct {
 	// DrainPoll is the pause between two looks at running jobs; 0 means the client's longest pause, 3 s by default.
 	DrainPoll time.Duration
 
-	// Prefix begins the steps' IDs; empty means "opcon/".
+	// Prefix begins the names of the stages; empty means "opcon-".
 	Prefix string
 	// Keep, for Quiesce only, is called with the record before every change that needs it and must return when it is
 	// on disk. Steps keep the record in the journal instead.
@@ -60,7 +60,7 @@ func (o *QuiesceOptions) complete(pollMax time.Duration) error {
 	o.TypeID = or(o.TypeID, TypeUNIX)
 	o.DrainTimeout, o.HoldTimeout, o.DrainPoll = or(o.DrainTimeout, 30*time.Minute), or(o.HoldTimeout,
 		5*time.Minute), or(o.DrainPoll, pollMax)
-	o.Prefix = or(o.Prefix, "opcon/")
+	o.Prefix = or(o.Prefix, "opcon-")
 	return cleanReason(o.Reason)
 }
 
@@ -83,7 +83,7 @@ func or[T comparable](value, standard T) T {
 
 // Quiesce holds the machine still: it records how things stand, holds every schedule from which a job could start
 // there, drains it if planned, and takes it down. The record is returned also on error and is what Resume needs. It
-// runs the same steps as [QuiesceSteps], without a journal; give Keep so that the record survives the process.
+// runs the same steps as [QuiesceStages], without a journal; give Keep so that the record survives the process.
 //
 // Calling it again with the machine quiesced changes nothing, but its fresh record then says that nothing was held by
 // it: keep the first one. A drain that does not end is an error with the jobs that still run; nothing is taken back.
@@ -93,11 +93,11 @@ func or[T comparable](value, standard T) T {
 // ErrForbidden, ErrNotFound, ErrAmbiguous, ErrActionFailed and ErrUnavailable.
 func (c *Client) Quiesce(ctx context.Context, o QuiesceOptions) (Record, error) {
 	st := &memory{keep: o.Keep}
-	steps, err := quiesceSteps(c, o, st.store())
+	s, err := quiesceStages(c, o, st.store())
 	if err != nil {
 		return Record{}, err
 	}
-	err = c.play(ctx, "opcon.Quiesce", steps, o.Reason)
+	err = c.play(ctx, "opcon.Quiesce", o.Reason, s.Check, s.Hold, s.Drain, s.Down)
 	return st.record, err
 }
 
@@ -124,11 +124,11 @@ func (m *memory) store() store {
 	}
 }
 
-// play runs steps with a journal in memory, by the same engine and rules as those of a procedure.
-func (c *Client) play(ctx context.Context, name string, steps []failover.Step, reason string) error {
+// play runs stages with a journal in memory, by the same engine and rules as those of a procedure.
+func (c *Client) play(ctx context.Context, name, reason string, stages ...failover.Stage) error {
 	j := failover.MemoryJournal()
 	defer func() { _ = j.Close() }() // it is in memory
-	_, err := failover.Procedure{Name: name, Steps: steps}.Run(ctx,
+	_, err := failover.Procedure{Name: name, Stages: stages}.Run(ctx,
 		failover.RunOptions{Journal: j, Actor: "opcon", Reason: reason, Logger: c.log})
 	return err
 }

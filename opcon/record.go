@@ -58,16 +58,6 @@ func RecordFact(machine string) failover.Fact[Record] {
 	return failover.NewFact[Record]("opcon/record/" + strings.ToUpper(strings.TrimSpace(machine)))
 }
 
-// writing says of every step that changes something that it keeps the record of the machine.
-func writing(steps []failover.Step, machine string) []failover.Step {
-	for i, s := range steps {
-		if s.Kind == failover.Change {
-			steps[i].Shares = []string{RecordFact(machine).Name}
-		}
-	}
-	return steps
-}
-
 // store keeps the record: in the journal for steps, at the caller's for the primitives.
 type store struct {
 	load func(context.Context) (Record, bool, error)

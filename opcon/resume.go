@@ -3,7 +3,6 @@ package opcon
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -58,7 +57,7 @@ type ResumeOptions struct {
 	// HoldTimeout limits each step that holds or releases schedules or carries out decisions; 0 means 5 minutes.
 	HoldTimeout time.Duration
 
-	// Prefix begins the steps' IDs; empty means "opcon/".
+	// Prefix begins the names of the stages; empty means "opcon-".
 	Prefix string
 	// Record, for steps in a journal of their own, is what an earlier quiesce left; the journal's record comes first.
 	Record *Record
@@ -95,7 +94,7 @@ func (o *ResumeOptions) complete() error {
 		return err
 	}
 	o.UpTimeout, o.HoldTimeout = or(o.UpTimeout, 5*time.Minute), or(o.HoldTimeout, 5*time.Minute)
-	o.Prefix = or(o.Prefix, "opcon/")
+	o.Prefix = or(o.Prefix, "opcon-")
 	return cleanReason(o.Reason)
 }
 
@@ -117,8 +116,12 @@ func (o ResumeOptions) keeps(h HeldSchedule) bool {
 // To look at what was interrupted in between, call [Client.Reconnect], [Client.Interrupted], [Client.Rerun] for each
 // decision and [Client.Release] instead.
 func (c *Client) Resume(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
-	return c.resume(ctx, r, o, stepHoldNew, stepRepoint, stepOldAgent, stepOpenLine, stepCheckAgent, stepRerun, stepUp,
-		stepRelease)
+	s, st, err := c.alone(r, o)
+	if err != nil {
+		return r, err
+	}
+	err = c.play(ctx, "opcon.Resume", o.Reason, s.Repoint, s.Prove, s.Decide, s.Release)
+	return st.record, err
 }
 
 // Reconnect is the first part of Resume: hold what was built meanwhile, repoint the record, open the line to the agent
@@ -126,34 +129,33 @@ func (c *Client) Resume(ctx context.Context, r Record, o ResumeOptions) (Record,
 // repeat with the record it returned; after a broken line the error is InDoubt where reading the state could not settle
 // it. Errors: those of Resume.
 func (c *Client) Reconnect(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
-	return c.resume(ctx, r, o, stepHoldNew, stepRepoint, stepOldAgent, stepOpenLine, stepCheckAgent)
-}
-
-// Release is the last part of Resume: with everything new held, it brings the machine up and releases exactly what the
-// record says was held by it and nothing more. Nothing is released while a wrong host's agent answers. Safe to repeat:
-// what is free already is left alone. The error names every schedule that was not released, each with its outcome.
-func (c *Client) Release(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
-	return c.resume(ctx, r, o, stepCheckAgent, stepUp, stepRelease)
-}
-
-func (c *Client) resume(ctx context.Context, r Record, o ResumeOptions, names ...string) (Record, error) {
-	o.Machine = or(o.Machine, r.Machine.Name)
-	st := &memory{record: r, have: true, keep: o.Keep}
-	steps, err := resumeSteps(c, o, st.store(), true)
+	s, st, err := c.alone(r, o)
 	if err != nil {
 		return r, err
 	}
-	prefix := or(o.Prefix, "opcon/")
-	steps = slices.DeleteFunc(steps, func(s failover.Step) bool {
-		return !slices.Contains(names, strings.TrimPrefix(s.ID, prefix))
-	})
-	for i, s := range steps {
-		if !slices.ContainsFunc(steps, func(t failover.Step) bool { return t.ID == s.Guards }) {
-			steps[i].Guards = "" // the step it guards is not among these
-		}
-	}
-	err = c.play(ctx, "opcon.Resume", steps, o.Reason)
+	err = c.play(ctx, "opcon.Resume", o.Reason, s.Repoint, s.Prove)
 	return st.record, err
+}
+
+// Release is the last part of Resume: it sees once more that the right host answers, brings the machine up with
+// everything new held, and releases exactly what the record says was held by it and nothing more. Nothing is released
+// while a wrong host's agent answers. Safe to repeat: what is free already is left alone. The error names every schedule
+// that was not released, each with its outcome.
+func (c *Client) Release(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
+	s, st, err := c.alone(r, o)
+	if err != nil {
+		return r, err
+	}
+	err = c.play(ctx, "opcon.Resume", o.Reason, s.Prove, s.Release)
+	return st.record, err
+}
+
+// alone returns the stages that work on a record instead of a journal, and where they keep it.
+func (c *Client) alone(r Record, o ResumeOptions) (Stages, *memory, error) {
+	o.Machine = or(o.Machine, r.Machine.Name)
+	st := &memory{record: r, have: true, keep: o.Keep}
+	s, err := resumeStages(c, o, st.store(), true)
+	return s, st, err
 }
 
 // pendingRelease returns what is ours to release and is not proven to be free: what is held, what is in a state this

@@ -171,19 +171,20 @@ func openJournal(t *testing.T, path string) *failover.Journal {
 
 func procedure(t testing.TB, s *site, q opcon.QuiesceOptions, r opcon.ResumeOptions) failover.Procedure {
 	t.Helper()
-	steps, err := opcon.QuiesceSteps(s.client, q)
+	before, err := opcon.QuiesceStages(s.client, q)
 	require.NoError(t, err)
-	after, err := opcon.ResumeSteps(s.client, r)
+	after, err := opcon.ResumeStages(s.client, r)
 	require.NoError(t, err)
-	steps = append(steps, failover.Step{ID: "macro", Title: "Swap", Target: "pair", Kind: failover.Change,
+	macro := failover.Stage{Name: "macro", Steps: []failover.Step{{ID: "swap", Title: "Swap", Target: "pair", Kind: failover.Change,
 		Undo: failover.NothingToUndo,
 		Observe: func(context.Context) (failover.Observation, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			return failover.Observation{Done: s.primary == newHost, Found: s.primary}, nil
 		},
-		Apply: func(context.Context) error { s.swap(); return nil }})
-	return failover.Procedure{Name: "test.Switchover", Steps: append(steps, after...)}
+		Apply: func(context.Context) error { s.swap(); return nil }}}}
+	return failover.Procedure{Name: "test.Switchover", Stages: []failover.Stage{before.Check, before.Hold, before.Drain, before.Down, macro,
+		after.Repoint, after.Prove, after.Decide, after.Release}}
 }
 
 func options(j *failover.Journal) failover.RunOptions {

@@ -19,42 +19,6 @@ const (
 	sourceOurs    = "ours: what was found is needed to take the changes back and to release no more than was held"
 )
 
-// QuiesceSteps returns the steps that hold a machine still, for use in any procedure. Their IDs are, after the prefix:
-//
-//	check-service      Check   the API answers, the login works, the scheduling engine (SAM) runs (entry)
-//	check-machine      Check   exactly one machine has the name, of the type expected (firm)
-//	check-scope        Check   the machine has schedules; none may mean missing access rights (entry, waivable)
-//	snapshot           Change  record machine, address, schedules and running jobs in the journal
-//	hold-schedules     Change  hold every root schedule over all built dates, until nothing is left to hold
-//	machine-limited    Change  no new starts (Planned)
-//	drain              Check   wait for running jobs, bounded; may be waived with a reason (Planned)
-//	hold-again         Change  hold what was built while draining, as at midnight (Planned)
-//	machine-down       Change  hold what is new, note what runs, take the machine down
-//
-// The vendor's page takes the machine down first. A machine that is down sends its jobs to their alternate machines, so
-// the schedules are held first here; the end state is the same (inferred). Every change is safe to repeat; what a
-// broken line leaves is settled by reading the state.
-func QuiesceSteps(c *Client, o QuiesceOptions) ([]failover.Step, error) {
-	return quiesceSteps(c, o, factStore(o.Machine, nil))
-}
-
-func quiesceSteps(c *Client, o QuiesceOptions, st store) ([]failover.Step, error) {
-	if c == nil {
-		return nil, failover.Invalid("client", "is nil", "make one with New")
-	}
-	if err := o.complete(c.set.pollMax); err != nil {
-		return nil, err
-	}
-	q := &quiesce{c: c, o: o, st: st}
-	steps := []failover.Step{q.checkService(), q.checkMachine(), q.checkScope(), q.snapshot(),
-		q.hold(stepHold, "Hold every schedule that can start a job on the machine")}
-	if o.Mode == Planned {
-		steps = append(steps, q.limited(), q.drain(),
-			q.hold("hold-again", "Hold the schedules built while the machine was drained"))
-	}
-	return writing(append(steps, q.down()), o.Machine), nil
-}
-
 type quiesce struct {
 	c  *Client
 	o  QuiesceOptions
@@ -83,12 +47,12 @@ func (q *quiesce) find(ctx context.Context) (Machine, error) {
 }
 
 func (q *quiesce) step(name, title, source string) failover.Step {
-	return failover.Step{ID: q.o.Prefix + name, Title: title, Target: q.o.Machine, Source: source,
+	return failover.Step{ID: name, Title: title, Target: q.o.Machine, Source: source,
 		Timeout: time.Minute, Poll: q.c.set.pollFirst}
 }
 
 func (q *quiesce) checkService() failover.Step {
-	s := q.step("check-service", "OpCon's API answers, the login works and the scheduling engine runs", sourceOurs)
+	s := q.step("service", "OpCon's API answers, the login works and the scheduling engine runs", sourceOurs)
 	s.Kind, s.Target, s.Entry = failover.Check, "OpCon", true // later steps say themselves when OpCon does not answer
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
 		state, err := q.c.Service(ctx)
@@ -105,7 +69,7 @@ func (q *quiesce) checkService() failover.Step {
 }
 
 func (q *quiesce) checkMachine() failover.Step {
-	s := q.step("check-machine", "Exactly one OpCon machine has this name and is of the type expected", sourceOurs)
+	s := q.step("machine", "Exactly one OpCon machine has this name and is of the type expected", sourceOurs)
 	s.Kind, s.Firm, s.Guards = failover.Check, true, q.o.Prefix+stepDown
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
 		m, err := q.find(ctx)
@@ -127,7 +91,7 @@ func (q *quiesce) checkMachine() failover.Step {
 }
 
 func (q *quiesce) checkScope() failover.Step {
-	s := q.step("check-scope", "The machine has schedules that the service account can see", sourceOurs)
+	s := q.step("scope", "The machine has schedules that the service account can see", sourceOurs)
 	s.Kind, s.Entry = failover.Check, true // the hold reads the scope again by itself
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
 		m, err := q.machine(ctx)
@@ -157,7 +121,7 @@ func (q *quiesce) machine(ctx context.Context) (Machine, error) {
 }
 
 func (q *quiesce) holding(step string) holding {
-	return holding{st: q.st, machine: q.o.Machine, step: step, reason: q.o.Reason, dates: q.o.Dates, last: &q.last}
+	return holding{st: q.st, machine: q.o.Machine, step: q.o.Prefix + step, reason: q.o.Reason, dates: q.o.Dates, last: &q.last}
 }
 
 func (q *quiesce) snapshot() failover.Step {
@@ -184,14 +148,20 @@ func (q *quiesce) snapshot() failover.Step {
 	return s
 }
 
-func (q *quiesce) hold(name, title string) failover.Step {
-	s := q.step(name, title, sourceEpisys+"; "+sourceOps)
+func (q *quiesce) holdAll() failover.Step {
+	// The last undo of all: with the machine as it was, everything held on the way is released.
+	return q.hold(stepHold, "Hold every schedule that can start a job on the machine", func(HeldSchedule) bool { return true })
+}
+
+func (q *quiesce) holdMore() failover.Step {
+	return q.hold(stepHoldMore, "Hold the schedules built while the machine was drained", q.heldBy(stepHoldMore))
+}
+
+// hold is a step that holds schedules; its undo releases those that are its own.
+func (q *quiesce) hold(step, title string, ours func(HeldSchedule) bool) failover.Step {
+	s := q.step("schedules", title, sourceEpisys+"; "+sourceOps)
 	s.Kind, s.Timeout = failover.Change, q.o.HoldTimeout
-	h := q.holding(s.ID)
-	ours := func(h HeldSchedule) bool { return h.Step == s.ID }
-	if name == stepHold { // the last undo of all: with the machine as it was, everything held on the way is released
-		ours = func(HeldSchedule) bool { return true }
-	}
+	h := q.holding(step)
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
 		m, err := q.machine(ctx)
 		if err != nil {
@@ -212,11 +182,10 @@ func (q *quiesce) hold(name, title string) failover.Step {
 	return s
 }
 
-// The names of steps that others refer to, after the prefix.
-const (
-	stepHold = "hold-schedules"
-	stepDown = "machine-down"
-)
+// heldBy tells what a step has held.
+func (q *quiesce) heldBy(step string) func(HeldSchedule) bool {
+	return func(h HeldSchedule) bool { return h.Step == q.o.Prefix+step }
+}
 
 // holdObservation has one row per root schedule, in the order of date and name.
 func holdObservation(sc scope, list []Schedule) failover.Observation {
@@ -264,7 +233,7 @@ func (c *Client) released(ctx context.Context, st store, ours func(HeldSchedule)
 }
 
 func (q *quiesce) limited() failover.Step {
-	s := q.step("machine-limited", "Let the machine start no more jobs",
+	s := q.step("limited", "Let the machine start no more jobs",
 		"vendor, AIX and Symitar maintenance: stop job starts, let jobs end, mark down")
 	s.Kind = failover.Change
 	s.Observe = q.asked("limited", "let no more jobs start", Limited, Down)
@@ -317,7 +286,7 @@ func (q *quiesce) restore(ctx context.Context, fromDown bool) error {
 }
 
 func (q *quiesce) drain() failover.Step {
-	s := q.step("drain", "Wait until no job runs on the machine",
+	s := q.step("jobs", "Wait until no job runs on the machine",
 		"vendor, AIX and Symitar maintenance: let jobs end before the machine goes down")
 	s.Kind, s.Wait, s.Timeout, s.Poll = failover.Check, true, q.o.DrainTimeout, q.o.DrainPoll
 	s.Guards = q.o.Prefix + stepDown // down, OpCon hears nothing of the jobs any more
@@ -382,12 +351,12 @@ func jobNames(jobs []Job, most int) string {
 }
 
 func (q *quiesce) down() failover.Step {
-	s := q.step(stepDown, "Take the machine down, with every schedule held", sourceEpisys+"; "+sourceMachine)
+	s := q.step("machine", "Take the machine down, with every schedule held", sourceEpisys+"; "+sourceMachine)
 	s.Kind, s.Timeout = failover.Change, q.o.HoldTimeout
 	s.Observe = q.asked("down", "hold what is new, note what runs, then take the machine down", Down)
 	s.Apply = func(ctx context.Context) error {
 		// A schedule built since the hold would send its jobs to their alternate machines the moment this one is down.
-		sc, held, err := q.c.holdAll(ctx, q.holding(s.ID), 0)
+		sc, held, err := q.c.holdAll(ctx, q.holding(stepDown), 0)
 		if err != nil {
 			return err
 		}
@@ -403,7 +372,7 @@ func (q *quiesce) down() failover.Step {
 		}
 		return lowered(q.c.setMachine(ctx, r.Machine.ID, Down), held > 0)
 	}
-	ours := func(h HeldSchedule) bool { return h.Step == s.ID }
+	ours := q.heldBy(stepDown)
 	s.Undo = func(ctx context.Context) error {
 		if err := q.restore(ctx, true); err != nil {
 			return err

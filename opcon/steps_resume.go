@@ -9,57 +9,6 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// ResumeSteps returns the steps that set a quiesced machine going again, for use in any procedure after QuiesceSteps
-// for the same machine and journal. Their IDs are, after the prefix:
-//
-//	hold-new-schedules   Change  hold what was built while the machine was down
-//	repoint-machine      Change  write the new address into the machine record (EditRecord only)
-//	old-agent            Check   the agent on the old host is stopped (OldAgent only)
-//	open-line            Change  limited: the agent answers, no job starts; a wrong host's agent is disconnected again
-//	check-agent          Check   the agent that answers runs on the right host; where nothing tells, a person has to say so
-//	interrupted          Check   list the jobs that need a decision; it always holds
-//	rerun-interrupted    Change  carry out the decisions, or Manual: a person decides and does it
-//	machine-up           Change  hold what is new, see who answers once more, bring the machine up
-//	release-schedules    Change  release exactly what was held, and nothing else
-//
-// The agent on the new host has to run and to accept this OpCon server before open-line. Until machine-up the machine
-// is limited, so that nothing starts while a person decides, whatever is built meanwhile.
-func ResumeSteps(c *Client, o ResumeOptions) ([]failover.Step, error) {
-	return resumeSteps(c, o, factStore(o.Machine, o.Record), false)
-}
-
-func resumeSteps(c *Client, o ResumeOptions, st store, alone bool) ([]failover.Step, error) {
-	if c == nil {
-		return nil, failover.Invalid("client", "is nil", "make one with New")
-	}
-	if err := o.complete(); err != nil {
-		return nil, err
-	}
-	r := &resume{c: c, o: o, st: st, alone: alone}
-	steps := []failover.Step{r.holdNew()}
-	if o.Repoint == EditRecord {
-		steps = append(steps, r.repoint())
-	}
-	if o.OldAgent != nil {
-		steps = append(steps, r.oldAgent())
-	}
-	return writing(append(steps, r.openLine(), r.checkAgent(), r.interrupted(), r.rerun(), r.up(), r.release()),
-		o.Machine), nil
-}
-
-// The steps' names, after the prefix.
-const (
-	stepHoldNew     = "hold-new-schedules"
-	stepRepoint     = "repoint-machine"
-	stepOldAgent    = "old-agent"
-	stepOpenLine    = "open-line"
-	stepCheckAgent  = "check-agent"
-	stepInterrupted = "interrupted"
-	stepRerun       = "rerun-interrupted"
-	stepUp          = "machine-up"
-	stepRelease     = "release-schedules"
-)
-
 type resume struct {
 	c     *Client
 	o     ResumeOptions
@@ -71,7 +20,7 @@ type resume struct {
 // step builds a step whose observation needs the record. In a plan made beforehand there is none yet.
 func (r *resume) step(name, title, source, would string,
 	look func(context.Context, Record) (failover.Observation, error)) failover.Step {
-	s := failover.Step{ID: r.o.Prefix + name, Title: title, Target: r.o.Machine, Kind: failover.Change, Source: source,
+	s := failover.Step{ID: name, Title: title, Target: r.o.Machine, Kind: failover.Change, Source: source,
 		Timeout: time.Minute, Poll: r.c.set.pollFirst}
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
 		rec, ok, err := r.st.load(ctx)
@@ -86,6 +35,14 @@ func (r *resume) step(name, title, source, would string,
 	return s
 }
 
+// guards is the step that a check guards. Without a journal nothing is looked at again, and that step may be left out.
+func (r *resume) guards(step string) string {
+	if r.alone {
+		return ""
+	}
+	return r.o.Prefix + step
+}
+
 func (r *resume) holding(step string) holding {
 	return holding{st: r.st, machine: r.o.Machine, step: r.o.Prefix + step, reason: r.o.Reason, dates: r.o.Dates,
 		last: &r.last}
@@ -93,7 +50,7 @@ func (r *resume) holding(step string) holding {
 
 func (r *resume) holdNew() failover.Step {
 	h := r.holding(stepHoldNew)
-	s := r.step(stepHoldNew, "Hold the schedules built while the machine was down", sourceOps,
+	s := r.step("schedules", "Hold the schedules built while the machine was down", sourceOps,
 		"hold what was built meanwhile",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
 			sc, err := r.c.lookHeld(ctx, h, rec.Machine)
@@ -115,7 +72,7 @@ func (r *resume) holdNew() failover.Step {
 
 func (r *resume) repoint() failover.Step {
 	would := "write the address " + r.o.Address.String() + " into the machine record"
-	s := r.step(stepRepoint, "Point the machine record at the new host",
+	s := r.step("machine", "Point the machine record at the new host",
 		"vendor, RSJ and FAILOVER, June 2026: update the UNIX machine record to the new host", would, nil)
 	s.Observe = r.onMachine(func(_ context.Context, m Machine, _ Record) failover.Observation {
 		obs := failover.Observation{Done: m.Address.equal(r.o.Address), Found: "address " + m.Address.String()}
@@ -150,16 +107,16 @@ func (r *resume) repoint() failover.Step {
 }
 
 func (r *resume) oldAgent() failover.Step {
-	s := r.step(stepOldAgent, "The agent on the old host is stopped", sourceWrong, "",
+	s := r.step("old-agent", "The agent on the old host is stopped", sourceWrong, "",
 		func(ctx context.Context, _ Record) (failover.Observation, error) { return r.o.OldAgent(ctx) })
 	s.Kind, s.Wait = failover.Check, true // waits, since before the quiesce the agent still runs
-	s.Guards = r.o.Prefix + stepRelease   // it could take the line as long as nothing is released
+	s.Guards = r.guards(stepRelease)      // it could take the line as long as nothing is released
 	s.Help = "stop the agent on the old host, then run again"
 	return s
 }
 
 func (r *resume) openLine() failover.Step {
-	s := r.step(stepOpenLine, "Open the line to the agent on the new host, with no job started", sourceWrong, "", nil)
+	s := r.step("line", "Open the line to the agent on the new host, with no job started", sourceWrong, "", nil)
 	s.Observe = r.onMachine(func(ctx context.Context, m Machine, rec Record) failover.Observation {
 		who := r.o.whoAnswers(ctx, rec, m)
 		obs := failover.Observation{Done: m.communicating() && who.verdict != wrongHost, Found: "the agent answers",
@@ -230,7 +187,7 @@ func (r *resume) set(ctx context.Context, want MachineState) error {
 }
 
 func (r *resume) checkAgent() failover.Step {
-	s := r.step(stepCheckAgent, "The agent that answers runs on the right host", sourceWrong, "",
+	s := r.step("agent", "The agent that answers runs on the right host", sourceWrong, "",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
 			_, who, err := r.look(ctx, rec)
 			if err != nil {
@@ -252,12 +209,12 @@ func (r *resume) checkAgent() failover.Step {
 		})
 	s.Kind, s.Wait, s.Timeout = failover.Check, true, max(r.c.settleTime(), time.Second)
 	// From the decisions on the steps ask by themselves, and open the line anew where the wrong host answers.
-	s.Guards = r.o.Prefix + stepRerun
+	s.Guards = r.guards(stepRerun)
 	return s
 }
 
 func (r *resume) up() failover.Step {
-	s := r.step(stepUp, "Bring the machine up, with every schedule held and the right host's agent answering",
+	s := r.step("machine", "Bring the machine up, with every schedule held and the right host's agent answering",
 		sourceMachine, "", nil)
 	s.Observe = r.onMachine(func(ctx context.Context, m Machine, rec Record) failover.Observation {
 		who := r.o.whoAnswers(ctx, rec, m)
@@ -299,7 +256,7 @@ func (r *resume) bringUp(ctx context.Context) (bool, error) {
 }
 
 func (r *resume) interrupted() failover.Step {
-	s := r.step(stepInterrupted, "List the jobs that need a person's decision",
+	s := r.step("interrupted", "List the jobs that need a person's decision",
 		"vendor, RSJ and FAILOVER: think of jobs that were interrupted and of jobs that never ran", "",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
 			jobs, err := r.c.Interrupted(ctx, rec)
@@ -318,7 +275,7 @@ func (r *resume) interrupted() failover.Step {
 			}
 			return obs, nil
 		})
-	s.Kind, s.Guards = failover.Check, r.o.Prefix+stepUp // listed anew whenever the run is resumed
+	s.Kind, s.Guards = failover.Check, r.guards(stepUp) // listed anew whenever the run is resumed
 	look := s.Observe
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
 		obs, err := look(ctx)
@@ -342,7 +299,7 @@ func (d Decision) describe() string {
 
 func (r *resume) release() failover.Step {
 	ours := func(h HeldSchedule) bool { return !r.o.keeps(h) }
-	s := r.step(stepRelease, "Release exactly what was held, and nothing else", sourceOurs,
+	s := r.step("schedules", "Release exactly what was held, and nothing else", sourceOurs,
 		"release what this run has held",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
 			list, gone, err := r.c.pendingRelease(ctx, rec, ours)

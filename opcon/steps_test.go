@@ -66,8 +66,8 @@ func TestHoldsComeBeforeDown(t *testing.T) {
 }
 
 func TestUndoTakesEverythingBack(t *testing.T) {
-	for _, upTo := range []string{"opcon/hold-schedules", "opcon/machine-down", "macro", "opcon/repoint-machine",
-		"opcon/machine-up", "opcon/release-schedules"} {
+	for _, upTo := range []string{"opcon-hold/schedules", "opcon-down/machine", "macro/swap", "opcon-repoint/machine",
+		"opcon-release/machine", "opcon-release/schedules"} {
 		t.Run(upTo, func(t *testing.T) {
 			s := newSite(t, opcontest.Config{})
 			s.Change(func() { s.Running.Status, s.JustSent.Status = opcontest.FinishedOK, opcontest.FinishedOK })
@@ -81,7 +81,7 @@ func TestUndoTakesEverythingBack(t *testing.T) {
 				}
 			}
 			_, err := p.Run(context.Background(), o)
-			if upTo != "opcon/release-schedules" {
+			if upTo != "opcon-release/schedules" {
 				require.ErrorIs(t, err, failover.ErrStopped)
 			} else {
 				require.NoError(t, err)

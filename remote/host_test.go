@@ -54,7 +54,7 @@ func openWith(t *testing.T, cfg Config) *Host {
 // soon is the limit of calls that are expected to end by themselves.
 func soon(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -58,28 +58,29 @@
 //	16. preflight/clock                  check   the clocks agree
 //	17. preflight/errors                 check   no permanent hardware errors (stands)
 //	18. preflight/replication            check   the secondary is not too far behind, or a person's statement (firm)
-//	19. opcon/hold-schedules             manual  hold all schedules of the machine
-//	20. opcon/machine-down               manual  bring the server down in OpCon
-//	21. agent/stop                       change  stop the OpCon agent on the old primary
+//	19. opcon-hold/schedules             manual  hold all schedules of the machine
+//	20. opcon-down/machine               manual  bring the server down in OpCon
+//	21. quiet/stop-agent                 change  stop the OpCon agent on the old primary
 //	22. quiet/rsj                        check   wait until no RSJ job runs (stands)
 //	23. quiet/batch                      check   wait until the batch queue is idle (stands)
 //	24. quiet/replication                check   wait until the secondary has caught up (firm, stands)
 //	25. macro/run                        once    run the FAILOVER macro                       — the outage begins
-//	26. verify/roles                     check   the new primary is primary and nobody else is (firm, stands) — it ends
+//	26. macro/roles                      check   the new primary is primary and nobody else is (firm, stands) — it ends
 //	27. verify/macro-result              check   the macro's output tells of no failure
 //	28. verify/failoverd                 check   FAILOVERD is still absent (stands)
 //	29. verify/sym-dates                 check   SMA_DATES is right on the new primary
 //	    verify/…                         check   one per Config.Verify
-//	30. macro/archive-lock               change  archive the launcher's lock of this run
-//	31. opcon/repoint-machine            manual  point the OpCon machine at the new primary
+//	30. archive/lock                     change  archive the launcher's lock of this run
+//	31. opcon-repoint/machine            manual  point the OpCon machine at the new primary
 //	32. agent/start                      change  start the OpCon agent on the new primary
-//	33. opcon/machine-up                 manual  bring the machine up in OpCon
-//	34. opcon/rerun-interrupted          manual  decide job by job what has to run again; nothing restarts without a decision
-//	35. opcon/release-schedules          manual  release the schedules that were held, one by one
+//	33. opcon-prove/machine-up           manual  bring the machine up in OpCon
+//	34. opcon-decide/rerun               manual  decide job by job what has to run again; nothing restarts without a decision
+//	35. opcon-release/schedules          manual  release the schedules that were held, one by one
 //
-// With Config.OpCon set, the manual steps 19 and 20 are the steps of [opcon.QuiesceSteps] and 31, 33, 34 and 35 those of
-// [opcon.ResumeSteps]. The schedules are held before the machine goes down, although the vendor names "down" first: a
-// machine that is down sends its jobs to alternate machines, and the end state is the same (inferred).
+// With Config.OpCon set, the manual steps are replaced by the stages of [opcon.QuiesceStages] and [opcon.ResumeStages],
+// which stand at the same places; the agent is started between their stages Repoint and Prove. The schedules are held
+// before the machine goes down, although the vendor names "down" first: a machine that is down sends its jobs to
+// alternate machines, and the end state is the same (inferred).
 //
 // # Steps of Failover
 //
@@ -105,21 +106,21 @@
 //	17. preflight/sym-dates              check   looked at after the swap
 //	18. preflight/clock                  check
 //	19. preflight/errors                 check
-//	20. opcon/hold-schedules             manual
-//	21. opcon/machine-down               manual
+//	20. opcon-hold/schedules             manual
+//	21. opcon-down/machine               manual
 //	22. quiet/rsj                        check
 //	23. macro/run                        once    on Partner
-//	24. verify/roles                     check   Partner is primary (firm, stands)
+//	24. macro/roles                      check   Partner is primary (firm, stands)
 //	25. verify/old-primary-silent        check   Home has not come back as primary (firm, stands)
 //	26. verify/macro-result              check
 //	27. verify/failoverd                 check
 //	28. verify/sym-dates                 check
-//	29. macro/archive-lock               change
-//	30. opcon/repoint-machine            manual
+//	29. archive/lock                     change
+//	30. opcon-repoint/machine            manual
 //	31. agent/start                      change
-//	32. opcon/machine-up                 manual
-//	33. opcon/rerun-interrupted          manual
-//	34. opcon/release-schedules          manual
+//	32. opcon-prove/machine-up           manual
+//	33. opcon-decide/rerun               manual
+//	34. opcon-release/schedules          manual
 //
 // Silence is proven, not inferred. Home is silent when no TCP connection to its address comes about because there is no
 // route or nothing answers at all: a machine without power does that. Everything else shows life: a refused port (its kernel
@@ -132,8 +133,8 @@
 //
 // # Outage and what can be undone
 //
-// Members notice an outage from macro/run to verify/roles. How long that takes is not public. OpCon runs no jobs from
-// opcon/hold-schedules to opcon/release-schedules.
+// Members notice an outage from macro/run to macro/roles. How long that takes is not public. OpCon runs no jobs from
+// opcon-hold/schedules to opcon-release/schedules.
 //
 // Up to macro/run everything can be taken back by the procedure's Undo: the agent is started again, and OpCon's steps bring
 // the machine up and release what was held; manual steps are a person's to take back. From macro/run on there is no undo:
@@ -199,7 +200,7 @@
 // the macro; a host without a route from here that is alive and primary for everybody else, which is what the statement is
 // for; processes of other accounts where the system hides them (then the list is not trusted). RSJ cannot be tried out over
 // SSH: it refuses to run outside the agent (documented), so a smoke job through OpCon is a decision of
-// opcon/rerun-interrupted. Where the agent's configuration accepts an OpCon server is compared between the hosts, not proven.
+// opcon-decide/rerun. Where the agent's configuration accepts an OpCon server is compared between the hosts, not proven.
 //
 // A Failover that follows a Switchover which stopped half-way releases what it held itself; what the Switchover held stays
 // held, for a person to release when its report has been read.

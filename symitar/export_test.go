@@ -1,6 +1,10 @@
 package symitar
 
-import "context"
+import (
+	"context"
+
+	"github.com/01b61c5c/failover"
+)
 
 // LaunchOnce sends the launcher once and returns its exit status, without locks, following or judging.
 func (p *Pair) LaunchOnce(ctx context.Context, run RunID) (int, error) {
@@ -10,4 +14,21 @@ func (p *Pair) LaunchOnce(ctx context.Context, run RunID) (int, error) {
 	}
 	_, a, err := f.launch(ctx, nil)
 	return a.exit, err
+}
+
+// Changed builds a procedure whose stages were changed before they are put together.
+func (p *Pair) Changed(purpose Purpose, change func(*Stages)) (failover.Procedure, error) {
+	f, err := p.firing("", purpose)
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	s, err := f.stages()
+	if purpose == ForFailover {
+		s, err = f.emergency(failover.Statement{By: "a", Says: "b", Reason: "c"})
+	}
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	change(&s)
+	return f.procedure("changed", s)
 }

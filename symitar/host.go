@@ -110,17 +110,22 @@ func (h *Host) run(ctx context.Context, op, script string, stdin []byte, args ..
 }
 
 // repeat runs a script that may run twice without harm, because it reads or because its marks let only one through. It
-// is sent again when the line broke under it.
+// is sent again when the line broke under it. What one try may have done, a later one that fails does not take back.
 func (h *Host) repeat(ctx context.Context, op, script string, args ...string) (answer, error) {
 	ctx, cancel := h.limit(ctx)
 	defer cancel()
 	const tries = 3
+	doubt := false
 	for try := 1; ; try++ {
 		a, err := h.run(ctx, op, script, nil, args...)
 		lost := errors.Is(err, remote.ErrLineLost) || errors.Is(err, remote.ErrNoExitStatus)
+		if err != nil && doubt {
+			err = h.fail(op, failover.InDoubt, failover.NextOf(err), fmt.Errorf("sent before, and the answer was lost; now: %w", err))
+		}
 		if err == nil || !lost || try == tries || ctx.Err() != nil {
 			return a, err
 		}
+		doubt = doubt || failover.OutcomeOf(err) != failover.NotApplied
 	}
 }
 

@@ -68,11 +68,12 @@ var refusals = map[int]struct{ cause, next string }{
 	80: {"the macro or its daemon runs already, started by somebody else", "find out who started it and wait for its end; nothing here ends it"},
 }
 
-// refused is the error of a script that ended without doing what it was asked for.
+// refused is the error of a script that ended without doing what it was asked for. An exit status that no script of ours has
+// proves nothing.
 func (h *Host) refused(op string, outcome failover.Outcome, a answer) error {
 	r, known := refusals[a.exit]
 	if !known {
-		return h.fail(op, outcome, "look at "+h.set.StateDir+" on the host", fmt.Errorf("%w: exit status %d%s", ErrCommandFailed, a.exit, tail(": ", a.out)))
+		return h.fail(op, failover.InDoubt, "look at "+h.set.StateDir+" on the host", fmt.Errorf("%w: exit status %d%s", ErrCommandFailed, a.exit, tail(": ", a.out)))
 	}
 	return h.fail(op, outcome, r.next+", then run again", fmt.Errorf("%w: %s (exit status %d)%s", ErrCommandFailed, r.cause, a.exit, tail(": ", a.out)))
 }
@@ -105,10 +106,11 @@ func (f firing) conclude(ctx context.Context) (proof string, fired bool, err err
 		return "", true, nil
 	case a.exit >= exitReadOnly && a.exit <= exitNoMark:
 		return "", false, f.on.refused(op, failover.NotApplied, a)
-	case a.exit != 0:
+	}
+	_, stage, said := strings.Cut(strings.TrimSpace(a.out), "@@VOID ")
+	if a.exit != 0 || !said {
 		return "", false, f.on.refused(op, failover.InDoubt, a)
 	}
-	_, stage, _ := strings.Cut(strings.TrimSpace(a.out), "@@VOID ")
 	return "voided at mark " + stage, false, nil
 }
 
@@ -121,10 +123,10 @@ func (f firing) reserve(ctx context.Context, h *Host) error {
 		if err != nil {
 			return err
 		}
-		switch a.exit {
-		case 0:
+		switch {
+		case a.exit == 0 && strings.Contains(a.out, "@@RESERVED "+string(f.run)):
 			return nil
-		case exitHeld:
+		case a.exit == exitHeld:
 			if unnamed(a) && try < startGrace && f.pair.pause(ctx) == nil {
 				continue
 			}
@@ -319,7 +321,7 @@ func (h *Host) archive(ctx context.Context, run RunID, note string, allow Left) 
 	switch {
 	case err != nil:
 		return err
-	case a.exit == 0 || a.exit == exitHeld:
+	case a.exit == 0 && (strings.Contains(a.out, "@@ARCHIVED") || strings.Contains(a.out, "@@NOLOCK")), a.exit == exitHeld:
 		return nil
 	case a.exit == exitActive:
 		list := strings.Split(strings.TrimSpace(a.out), "\n")

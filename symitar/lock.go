@@ -21,14 +21,8 @@ var pairLockScript = marksText + pairLockText
 // is separate from the launcher's lock, which outlives the run until it is acknowledged.
 type pairLock struct{ hosts []*Host }
 
-// Lock returns the pair-wide lock the procedures run under. With emergency only the Partner is locked, because Home
-// cannot be.
-func (p *Pair) lock(purpose Purpose) failover.Lock {
-	if purpose == ForFailover {
-		return pairLock{[]*Host{p.Partner}}
-	}
-	return pairLock{inOrder(p.Home, p.Partner)}
-}
+// lock is the lock the procedures run under, on every host that takes part.
+func (f firing) lock() failover.Lock { return pairLock{f.all} }
 
 // held is what one host says about the lock.
 type held struct {

@@ -28,7 +28,7 @@ var macroRunFact = failover.NewFact[macroRun]("symitar/macro-run")
 func (f firing) macroStep() failover.Step {
 	m := f.on.set.Macro
 	f.eyes = &watcher{}
-	return failover.Step{ID: "macro/run", Title: "Run the FAILOVER macro on " + f.on.Name() + ", once", Target: f.on.Name(), Kind: failover.Once, Writes: []string{macroRunFact.Name},
+	return failover.Step{ID: "run", Title: "Run the FAILOVER macro on " + f.on.Name() + ", once", Target: f.on.Name(), Kind: failover.Once, Writes: []string{macroRunFact.Name},
 		Timeout: m.Timeout + m.Settle + f.on.set.Limits.Look, Poll: f.pair.poll,
 		Source:  vendorFailover + "FAILOVER allows a user to swap a primary and secondary machine",
 		Observe: f.observe,

@@ -1,7 +1,6 @@
 package symitar
 
 import (
-	"slices"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -51,48 +50,26 @@ func (c Config) validateOpCon() error {
 
 const vendorFailover = "vendor, RSJ and FAILOVER: "
 
-// opconBefore are the steps that keep OpCon from running jobs on the wrong machine. The schedules are held before the
-// machine goes down: a machine that is down sends its jobs to alternate machines.
-func (f firing) opconBefore(mode opcon.Mode) ([]failover.Step, error) {
-	if o := f.on.set.OpCon; o != nil {
-		drain := o.DrainTimeout
-		if drain == 0 {
-			drain = f.on.set.Limits.Quiet
-		}
-		return opcon.QuiesceSteps(o.Client, opcon.QuiesceOptions{Machine: o.Machine, Mode: mode, Reason: o.Reason, Dates: o.Dates, DrainTimeout: drain})
-	}
-	return []failover.Step{
-		manual("opcon/hold-schedules", "Hold all schedules of the Symitar machine in OpCon",
-			vendorFailover+"at a minimum, all schedules for the Symitar machine should be placed on hold",
-			"In OpCon, put at least every schedule of the Symitar machine on hold, for every date that is built. This prevents OpCon from inadvertently running jobs on the wrong machine. "+
-				"Write down which schedules you held and which were held before: only yours are released at the end. A hold does not cover schedules that are built later, as at midnight."),
-		manual("opcon/machine-down", "Bring the Symitar server down in OpCon",
-			vendorFailover+"it is highly recommended that the Symitar server be brought down in OpCon before the FAILOVER macro is run",
-			"Note which jobs run on the machine now, in particular any that OpCon has just sent: the worst case is a job or a series of jobs that was just sent when the macro is activated. "+
-				"Let them end where there is time; do not kill them. Then bring the Symitar server down in OpCon, after the hold: a machine that is down may send its jobs to alternate machines."),
-	}, nil
-}
+// stepRelease is the step that lets jobs run again, in OpCon's stages and in those by hand.
+const stepRelease = "opcon-release/schedules"
 
-// opconAfter are the steps that set OpCon going again, without those before and those after the agent's start.
-func (f firing) opconAfter() (beforeAgent, afterAgent []failover.Step, err error) {
+// held returns the stages that keep OpCon from running jobs on the wrong machine. The schedules are held before the
+// machine goes down: a machine that is down sends its jobs to alternate machines.
+func (f firing) held() (opcon.Stages, error) {
 	o := f.on.set.OpCon
 	if o == nil {
-		return []failover.Step{
-				manual("opcon/repoint-machine", "Point the OpCon machine at "+f.dir.next.Name(),
-					vendorFailover+"update the UNIX machine record to the new host (since June 2026)",
-					"Nothing notifies OpCon that the primary machine has been replaced with the secondary machine. In OpCon, change the address of the Symitar machine's record (or the host alias it names) to "+f.dir.next.Name()+
-						". It is your responsibility that OpCon does not run jobs on the wrong machine once the macro has run."),
-			}, []failover.Step{
-				manual("opcon/machine-up", "Bring the Symitar machine up in OpCon and see that its agent answers", vendorFailover+"order of work",
-					"In OpCon, bring the Symitar machine up and wait until its state is up. Leave every schedule on hold."),
-				manual("opcon/rerun-interrupted", "Decide job by job what has to run again",
-					vendorFailover+"account for what happens when a program or sequence of programs is interrupted because of the macro, or was not run on the secondary machine; multiple jobs and schedules may have to be re-run",
-					"Compare the jobs you noted with OpCon's list now. Some were interrupted by the macro, some were never run on the secondary machine. Keep all schedules on hold until it is determined exactly what needs to run or be re-run. "+
-						"Decide for each job: restart it (RSJ jobs at their restart point), mark it finished, or leave it. Restart nothing in bulk."),
-				manual("opcon/release-schedules", "Release the schedules you held, one by one",
-					vendorFailover+"hold all schedules until it is determined exactly what needs to run or be re-run",
-					"Release exactly the schedules you held, schedule by schedule, each after what it needs has been decided. Leave those on hold that were held before."),
-			}, nil
+		return f.byHand(), nil
+	}
+	mode, drain := opcon.Unplanned, o.DrainTimeout
+	if f.alive() {
+		mode = opcon.Planned
+	}
+	if drain == 0 {
+		drain = f.on.set.Limits.Quiet
+	}
+	s, err := opcon.QuiesceStages(o.Client, opcon.QuiesceOptions{Machine: o.Machine, Mode: mode, Reason: o.Reason, Dates: o.Dates, DrainTimeout: drain})
+	if err != nil {
+		return opcon.Stages{}, err
 	}
 	opts := opcon.ResumeOptions{Machine: o.Machine, Reason: o.Reason, Dates: o.Dates, Repoint: o.Repoint, Decide: o.Decide, KeepHeld: o.KeepHeld, UpTimeout: o.UpTimeout,
 		Host: f.dir.next.cfg.Hostname}
@@ -102,20 +79,42 @@ func (f firing) opconAfter() (beforeAgent, afterAgent []failover.Step, err error
 			opts.Address = o.Home
 		}
 	}
-	if slices.Contains(f.all, f.dir.old) {
+	if f.alive() {
 		opts.OldAgent = f.agentStop().Observe
 	}
-	steps, err := opcon.ResumeSteps(o.Client, opts)
-	if err != nil {
-		return nil, nil, err
-	}
-	line := slices.IndexFunc(steps, func(s failover.Step) bool { return s.ID == "opcon/old-agent" || s.ID == "opcon/open-line" })
-	if line < 0 {
-		return nil, nil, failover.Invalid("opcon.ResumeSteps", "has no step opcon/open-line", "report this")
-	}
-	return steps[:line], steps[line:], nil
+	again, err := opcon.ResumeStages(o.Client, opts)
+	s.Repoint, s.Prove, s.Decide, s.Release = again.Repoint, again.Prove, again.Decide, again.Release
+	return s, err
 }
 
-func manual(id, title, source, help string) failover.Step {
-	return failover.Step{ID: id, Title: title, Target: "OpCon", Kind: failover.Manual, Source: source, Help: help}
+// byHand is what a person does in OpCon, stage by stage.
+func (f firing) byHand() opcon.Stages {
+	by := func(stage string, s failover.Step) failover.Stage {
+		s.Target, s.Kind = "OpCon", failover.Manual
+		return failover.Stage{Name: stage, Steps: []failover.Step{s}}
+	}
+	return opcon.Stages{
+		Hold: by("opcon-hold", failover.Step{ID: "schedules", Title: "Hold all schedules of the Symitar machine in OpCon",
+			Source: vendorFailover + "at a minimum, all schedules for the Symitar machine should be placed on hold",
+			Help: "In OpCon, put at least every schedule of the Symitar machine on hold, for every date that is built. This prevents OpCon from inadvertently running jobs on the wrong machine. " +
+				"Write down which schedules you held and which were held before: only yours are released at the end. A hold does not cover schedules that are built later, as at midnight."}),
+		Down: by("opcon-down", failover.Step{ID: "machine", Title: "Bring the Symitar server down in OpCon",
+			Source: vendorFailover + "it is highly recommended that the Symitar server be brought down in OpCon before the FAILOVER macro is run",
+			Help: "Note which jobs run on the machine now, in particular any that OpCon has just sent: the worst case is a job or a series of jobs that was just sent when the macro is activated. " +
+				"Let them end where there is time; do not kill them. Then bring the Symitar server down in OpCon, after the hold: a machine that is down may send its jobs to alternate machines."}),
+		Repoint: by("opcon-repoint", failover.Step{ID: "machine", Title: "Point the OpCon machine at " + f.dir.next.Name(),
+			Source: vendorFailover + "update the UNIX machine record to the new host (since June 2026)",
+			Help: "Nothing notifies OpCon that the primary machine has been replaced with the secondary machine. In OpCon, change the address of the Symitar machine's record (or the host alias it names) to " + f.dir.next.Name() +
+				". It is your responsibility that OpCon does not run jobs on the wrong machine once the macro has run."}),
+		Prove: by("opcon-prove", failover.Step{ID: "machine-up", Title: "Bring the Symitar machine up in OpCon and see that its agent answers",
+			Source: vendorFailover + "order of work",
+			Help:   "In OpCon, bring the Symitar machine up and wait until its state is up. Leave every schedule on hold."}),
+		Decide: by("opcon-decide", failover.Step{ID: "rerun", Title: "Decide job by job what has to run again",
+			Source: vendorFailover + "account for what happens when a program or sequence of programs is interrupted because of the macro, or was not run on the secondary machine; multiple jobs and schedules may have to be re-run",
+			Help: "Compare the jobs you noted with OpCon's list now. Some were interrupted by the macro, some were never run on the secondary machine. Keep all schedules on hold until it is determined exactly what needs to run or be re-run. " +
+				"Decide for each job: restart it (RSJ jobs at their restart point), mark it finished, or leave it. Restart nothing in bulk."}),
+		Release: by("opcon-release", failover.Step{ID: "schedules", Title: "Release the schedules you held, one by one",
+			Source: vendorFailover + "hold all schedules until it is determined exactly what needs to run or be re-run",
+			Help:   "Release exactly the schedules you held, schedule by schedule, each after what it needs has been decided. Leave those on hold that were held before."}),
+	}
 }

@@ -77,7 +77,7 @@ func TestRealSwitchover(t *testing.T) {
 				}
 			})
 			report, err := b.run(t, symitar.Switchover, func(o *failover.RunOptions) {
-				o.Waive = map[string]string{"opcon/drain": "the job that was just sent cannot be waited for"}
+				o.Waive = map[string]string{"opcon-drain/jobs": "the job that was just sent cannot be waited for"}
 			})
 			if err != nil {
 				t.Log(report)

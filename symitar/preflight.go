@@ -48,17 +48,27 @@ const (
 	sourceMoves      = "vendor, host moves: file systems below 90 % before a move"
 )
 
-// checks builds the steps that look at the hosts before anything changes: one per row of the preflight.
-func (f firing) checks() []failover.Step {
+// preflight looks at the hosts before anything changes.
+func (f firing) preflight() failover.Stage {
 	hosts := f.all
 	step := func(id, title, source string, firm bool, observe func(context.Context) (failover.Observation, error)) failover.Step {
-		return failover.Step{ID: "preflight/" + id, Title: title, Target: targets(hosts), Kind: failover.Check, Firm: firm, Source: source, Poll: f.pair.poll, Observe: observe}
+		return failover.Step{ID: id, Title: title, Target: targets(hosts), Kind: failover.Check, Firm: firm, Source: source, Poll: f.pair.poll, Observe: observe}
 	}
 	onAll := func(ask func(context.Context, *Host) (failover.Item, error)) func(context.Context) (failover.Observation, error) {
 		return func(ctx context.Context) (failover.Observation, error) { return each(ctx, hosts, ask) }
 	}
-	steps := []failover.Step{
-		step("shell", "Every account leads to a shell that runs our scripts", sourceFactSheet, true, onAll(usableShell)),
+	// About the start: every later look goes through the shell; our own step stops the agent; dates and clocks are nothing
+	// that a swap could lose. All others stand until the macro is fired.
+	entry := func(s failover.Step) failover.Step {
+		s.Entry = true
+		return s
+	}
+	var steps []failover.Step
+	if !f.alive() {
+		steps = append(steps, f.silentStep(f.silentBefore))
+	}
+	steps = append(steps,
+		entry(step("shell", "Every account leads to a shell that runs our scripts", sourceFactSheet, true, onAll(usableShell))),
 		step("identity", "Each address leads to the machine it should: host key, machine id, host name, account", sourceFactSheet, true, onAll(identity)),
 		step("roles", f.rolesTitle(), "ours: stop if there is not exactly one primary and one secondary", true, f.rolesBefore),
 		step("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon, true, onAll(noFailoverD)),
@@ -68,28 +78,20 @@ func (f firing) checks() []failover.Step {
 		step("licences", "All RSJ licences of both systems are in a single file on both systems", sourceLicence, false, f.licences),
 		step("root-info", "RSJ's root information is on every host", sourceRootInfo, false, onAll(rootInfo)),
 		step("rsj", "RSJ is on every host and is the same", sourceSystem, false, f.rsjEqual),
-		step("agent", "The OpCon agent answers", sourceAgent, false, f.agents),
+		entry(step("agent", "The OpCon agent answers", sourceAgent, false, f.agents)),
 		step("agent-files", "The OpCon agent is installed on every host, in the same version, for the same OpCon servers", sourceAgentFiles, false, f.agentFiles),
 		step("stale-locks", "No RSJ job was cut short before: no stale sma_lock", "vendor, RSJ: sma_lock holds the number of the process that made it", false, f.noStaleLocks),
 		step("disk", "No file system is nearly full", sourceMoves, false, onAll(diskRoom)),
-		step("sym-dates", "SMA_DATES is present and current in every SYM", "ours: RSJ takes its dates from it", false, f.symDates),
-		step("clock", "The clocks of the hosts agree", sourceFactSheet, false, f.clocks),
+		entry(step("sym-dates", "SMA_DATES is present and current in every SYM", "ours: RSJ takes its dates from it", false, f.symDates)),
+		entry(step("clock", "The clocks of the hosts agree", sourceFactSheet, false, f.clocks)),
 		step("errors", "The hosts report no permanent hardware errors", sourceFactSheet, false, onAll(noHardErrors)),
-	}
-	if lag := f.replication("preflight/replication", false); lag != nil {
+	)
+	if lag := f.replication(false); lag != nil {
 		// Where the procedure waits for the lag later, that wait stands.
-		lag.Entry = f.on.set.Replication.Command != "" && slices.Contains(f.all, f.dir.old)
+		lag.Entry = f.on.set.Replication.Command != "" && f.alive()
 		steps = append(steps, *lag)
 	}
-	for i := range steps {
-		switch steps[i].ID {
-		case "preflight/shell", "preflight/agent", "preflight/sym-dates", "preflight/clock":
-			// About the start: every later look goes through the shell; our own step stops the agent; dates and clocks are
-			// nothing that a swap could lose. All others stand until the macro is fired.
-			steps[i].Entry = true
-		}
-	}
-	return steps
+	return failover.Stage{Name: "preflight", Steps: steps}
 }
 
 func targets(hosts []*Host) string {
@@ -133,7 +135,7 @@ func (f firing) rolesTitle() string {
 
 func (f firing) rolesBefore(ctx context.Context) (failover.Observation, error) {
 	primary := f.dir.old
-	if !slices.Contains(f.all, primary) {
+	if !f.alive() {
 		primary = nil
 	}
 	ok, found, err := rolesWanted(ctx, primary, f.dir.next)
@@ -265,7 +267,8 @@ func (f firing) licences(ctx context.Context) (failover.Observation, error) {
 }
 
 // replication is the check of the lag, or the statement that takes its place. Nil when nobody can be asked.
-func (f firing) replication(id string, wait bool) *failover.Step {
+func (f firing) replication(wait bool) *failover.Step {
+	const id = "replication"
 	r := f.on.set.Replication
 	title := "The secondary is not further behind than allowed"
 	if r.Command == "" {

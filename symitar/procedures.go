@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/opcon"
 )
 
 // Switchover swaps the roles while both hosts are alive: Home gives the primary role to Partner. The steps are listed
@@ -21,7 +20,11 @@ func Switchover(p *Pair) (failover.Procedure, error) {
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	return f.procedure("symitar.Switchover", ForSwitchover, opcon.Planned)
+	s, err := f.stages()
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	return f.procedure("symitar.Switchover", s)
 }
 
 // Failback is the way back: Partner gives the primary role to Home, with the same holds, the macro "in reverse" (vendor)
@@ -33,7 +36,11 @@ func Failback(p *Pair) (failover.Procedure, error) {
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	return f.procedure("symitar.Failback", ForFailback, opcon.Planned)
+	s, err := f.stages()
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	return f.procedure("symitar.Failback", s)
 }
 
 // Failover makes Partner primary when Home is gone. What cannot be observed on a dead host is replaced by a person's
@@ -43,70 +50,15 @@ func Failback(p *Pair) (failover.Procedure, error) {
 //
 // It needs Macro.FailoverArgs. Errors wrap failover.ErrInvalid.
 func Failover(p *Pair, gone failover.Statement) (failover.Procedure, error) {
-	if err := gone.Validate("Failover.gone"); err != nil {
-		return failover.Procedure{}, err
-	}
 	f, err := p.firing("", ForFailover)
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	proc, err := f.procedure("symitar.Failover", ForFailover, opcon.Unplanned)
-	if err != nil {
-		return proc, err
-	}
-	word := gone.Step("statement/primary-gone", f.dir.old.Name()+" is gone and will not come back as primary by itself", f.dir.old.Name())
-	word.Source = vendorFailover + "FAILOVER swaps primary and secondary if the primary machine becomes unavailable"
-	silent := f.silentStep("preflight/old-primary-silent", f.silentBefore)
-	proc.Steps = append([]failover.Step{word, silent}, proc.Steps...)
-	if proc, err = proc.InsertAfter("verify/roles", f.silentStep("verify/old-primary-silent", f.silentAfter)); err != nil {
-		return proc, err
-	}
-	guardRelease(proc.Steps)
-	return proc, proc.Validate()
-}
-
-func (f firing) silentStep(id string, observe func(context.Context) (failover.Observation, error)) failover.Step {
-	return failover.Step{ID: id, Title: f.dir.old.Name() + " does not act as primary any more", Target: f.dir.old.Name(),
-		Kind: failover.Check, Firm: true, Timeout: f.dir.old.connectTimeout() + f.on.set.Limits.Look + 5*time.Second, Source: "ours: two active primaries are the worst outcome", Observe: observe}
-}
-
-func (f firing) procedure(name string, purpose Purpose, mode opcon.Mode) (failover.Procedure, error) {
-	before, err := f.opconBefore(mode)
+	s, err := f.emergency(gone)
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	beforeAgent, afterAgent, err := f.opconAfter()
-	if err != nil {
-		return failover.Procedure{}, err
-	}
-	steps := f.checks()
-	steps = append(steps, before...)
-	steps = append(steps, f.quiet()...)
-	steps = append(steps, f.macroStep())
-	steps = append(steps, f.verify()...)
-	steps = append(steps, f.archiveStep())
-	steps = append(steps, beforeAgent...)
-	steps = append(steps, f.agentStart())
-	steps = append(steps, afterAgent...)
-	guardRelease(steps)
-	proc := failover.Procedure{Name: name, Parameters: f.parameters(), Steps: steps,
-		Outage: failover.Window{From: "macro/run", To: "verify/roles"}, Lock: f.pair.lock(purpose)}
-	return proc, proc.Validate()
-}
-
-// guardRelease lets the checks of who is primary hold until jobs are released: an old primary that comes back while a person
-// decides about jobs must stop the release.
-func guardRelease(steps []failover.Step) {
-	const release = "opcon/release-schedules"
-	if !slices.ContainsFunc(steps, func(s failover.Step) bool { return s.ID == release }) {
-		return
-	}
-	for i := range steps {
-		switch steps[i].ID {
-		case "verify/roles", "verify/failoverd", "verify/old-primary-silent":
-			steps[i].Guards = release
-		}
-	}
+	return f.procedure("symitar.Failover", s)
 }
 
 // parameters is what makes one swap another one than the next. Addresses and ports are not in it: a host may be reached
@@ -142,21 +94,14 @@ func (p *Pair) Preflight(ctx context.Context, purpose Purpose) ([]Finding, error
 	if err != nil {
 		return nil, err
 	}
-	steps := f.checks()
-	if purpose == ForFailover {
-		steps = append([]failover.Step{f.silentStep("preflight/old-primary-silent", f.silentBefore)}, steps...)
-	}
-	for _, s := range f.quiet() {
-		if s.Kind == failover.Check && s.ID != "quiet/replication" {
-			steps = append(steps, s)
+	var findings []Finding
+	for _, stage := range []failover.Stage{f.preflight(), {Name: quietStage, Steps: f.idle()}} {
+		for _, s := range stage.Steps {
+			limit, cancel := context.WithTimeout(ctx, failover.DefaultTimeout)
+			obs, err := s.Observe(limit)
+			cancel()
+			findings = append(findings, Finding{Check: stage.Name + "/" + s.ID, Title: s.Title, Firm: s.Firm, Observation: obs, Err: err})
 		}
-	}
-	findings := make([]Finding, 0, len(steps))
-	for _, s := range steps {
-		limit, cancel := context.WithTimeout(ctx, failover.DefaultTimeout)
-		obs, err := s.Observe(limit)
-		cancel()
-		findings = append(findings, Finding{Check: s.ID, Title: s.Title, Firm: s.Firm, Observation: obs, Err: err})
 	}
 	return findings, nil
 }
@@ -173,24 +118,30 @@ type Finding struct {
 // OK reports whether the check holds.
 func (f Finding) OK() bool { return f.Err == nil && f.Done }
 
-// quiet are the steps between OpCon's hold and the macro.
-func (f firing) quiet() []failover.Step {
-	var steps []failover.Step
+const quietStage = "quiet"
+
+// quiet lies between OpCon's hold and the macro.
+func (f firing) quiet() failover.Stage {
+	steps := f.idle()
+	if f.alive() {
+		steps = append([]failover.Step{f.agentStop()}, steps...)
+		if lag := f.replication(true); lag != nil && f.on.set.Replication.Command != "" {
+			steps = append(steps, *lag)
+		}
+	}
+	return failover.Stage{Name: quietStage, Steps: steps}
+}
+
+// idle waits until nothing works any more.
+func (f firing) idle() []failover.Step {
 	wait := func(id, title, source string, on []*Host, observe func(context.Context) (failover.Observation, error)) failover.Step {
 		return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Wait: true, Timeout: f.on.set.Limits.Quiet, Source: source, Poll: f.pair.poll, Observe: observe}
 	}
-	old := []*Host{f.dir.old}
-	alive := slices.Contains(f.all, f.dir.old)
-	if alive {
-		steps = append(steps, f.agentStop())
-	}
-	steps = append(steps, wait("quiet/rsj", "No RSJ job runs", "vendor, RSJ: never kill a job; cancel_rsj ends one after its current program", f.all, f.rsjIdle))
-	if alive {
-		steps = append(steps, wait("quiet/batch", "The batch queue is idle", "ours: QUEUECONTROL -BATCH shows what RSJ does not", old,
+	steps := []failover.Step{wait("rsj", "No RSJ job runs", "vendor, RSJ: never kill a job; cancel_rsj ends one after its current program", f.all, f.rsjIdle)}
+	if f.alive() {
+		old := []*Host{f.dir.old}
+		steps = append(steps, wait("batch", "The batch queue is idle", "ours: QUEUECONTROL -BATCH shows what RSJ does not", old,
 			func(ctx context.Context) (failover.Observation, error) { return each(ctx, old, batchIdle) }))
-		if lag := f.replication("quiet/replication", true); lag != nil && f.on.set.Replication.Command != "" {
-			steps = append(steps, *lag)
-		}
 	}
 	return steps
 }
@@ -236,49 +187,63 @@ func agentChange(h *Host, id, title, source, verb, back string, wantRunning bool
 }
 
 func (f firing) agentStop() failover.Step {
-	return agentChange(f.dir.old, "agent/stop", "Stop the OpCon agent on "+f.dir.old.Name(),
+	return agentChange(f.dir.old, "stop-agent", "Stop the OpCon agent on "+f.dir.old.Name(),
 		"vendor, UNIX agent: stop the agent for work on the host, setting up a failover system included", "stop", "start", false, f.pair.poll)
 }
 
 func (f firing) agentStart() failover.Step {
-	return agentChange(f.dir.next, "agent/start", "Start the OpCon agent on "+f.dir.next.Name(),
+	return agentChange(f.dir.next, "start", "Start the OpCon agent on "+f.dir.next.Name(),
 		"vendor, UNIX agent: RSJ runs only under the agent", "start", "stop", true, f.pair.poll)
 }
 
-// verify are the steps after the macro.
-func (f firing) verify() []failover.Step {
-	check := func(id, title, source string, on []*Host, observe func(context.Context) (failover.Observation, error)) failover.Step {
-		return failover.Step{ID: "verify/" + id, Title: title, Target: targets(on), Kind: failover.Check, Source: source, Poll: f.pair.poll, Observe: observe}
-	}
-	next := []*Host{f.dir.next}
-	roles := check("roles", f.dir.next.Name()+" is primary, and nobody else", "ours: an exit status proves nothing, the roles do", f.all,
+// after is a check behind the macro.
+func (f firing) after(id, title, source string, on []*Host, observe func(context.Context) (failover.Observation, error)) failover.Step {
+	return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Source: source, Poll: f.pair.poll, Observe: observe}
+}
+
+// rolesStep ends the outage. Like the other checks of who is primary it holds until jobs are released: an old primary that
+// comes back while a person decides about jobs must stop the release.
+func (f firing) rolesStep() failover.Step {
+	s := f.after("roles", f.dir.next.Name()+" is primary, and nobody else", "ours: an exit status proves nothing, the roles do", f.all,
 		func(ctx context.Context) (failover.Observation, error) {
 			ok, found, err := f.roles(ctx)
 			return failover.Observation{Done: ok, Found: found}, err
 		})
-	roles.Firm, roles.Wait, roles.Timeout = true, true, max(f.on.set.Macro.Settle, failover.DefaultTimeout)
-	// It waits, since a swap may still cut lines when it has ended; trouble in the output ends it at once.
-	result := check("macro-result", "The macro's output tells of no failure", "vendor, RSJ: texts that RSJ treats as fatal", []*Host{f.on}, f.resultText)
-	result.Wait, result.Entry = true, true // what was printed does not change any more
-	steps := []failover.Step{roles, result,
-		check("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon, f.all,
-			func(ctx context.Context) (failover.Observation, error) { return each(ctx, f.all, noFailoverD) }),
-		check("sym-dates", "SMA_DATES is present and current in every SYM of the new primary", "ours: RSJ takes its dates from it", next,
-			func(ctx context.Context) (failover.Observation, error) { return each(ctx, next, symDates) }),
+	s.Firm, s.Wait, s.Timeout, s.Guards = true, true, max(f.on.set.Macro.Settle, failover.DefaultTimeout), stepRelease
+	return s
+}
+
+// verify lies behind the outage.
+func (f firing) verify() failover.Stage {
+	var steps []failover.Step
+	if !f.alive() {
+		silent := f.silentStep(f.silentAfter)
+		silent.Guards = stepRelease
+		steps = append(steps, silent)
 	}
+	// It waits, since a swap may still cut lines when it has ended; trouble in the output ends it at once.
+	result := f.after("macro-result", "The macro's output tells of no failure", "vendor, RSJ: texts that RSJ treats as fatal", []*Host{f.on}, f.resultText)
+	result.Wait, result.Entry = true, true // what was printed does not change any more
+	daemon := f.after("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon, f.all,
+		func(ctx context.Context) (failover.Observation, error) { return each(ctx, f.all, noFailoverD) })
+	daemon.Guards = stepRelease
+	next := []*Host{f.dir.next}
+	steps = append(steps, result, daemon,
+		f.after("sym-dates", "SMA_DATES is present and current in every SYM of the new primary", "ours: RSJ takes its dates from it", next,
+			func(ctx context.Context) (failover.Observation, error) { return each(ctx, next, symDates) }))
 	for _, v := range f.on.set.Verify {
 		host := f.dir.host(v.On)
 		if !slices.Contains(f.all, host) {
 			continue
 		}
-		s := check(v.Name, v.Title, "site: Config.Verify", []*Host{host}, func(ctx context.Context) (failover.Observation, error) {
+		s := f.after(v.Name, v.Title, "site: Config.Verify", []*Host{host}, func(ctx context.Context) (failover.Observation, error) {
 			item, err := v.ask(ctx, host)
 			return failover.Observation{Done: item.Done, Found: item.Found}, err
 		})
 		s.Wait, s.Timeout = true, v.Within
 		steps = append(steps, s)
 	}
-	return steps
+	return failover.Stage{Name: "verify", Steps: steps}
 }
 
 // resultText reads the whole output of the macro again. An exit status that is not accepted does not fail the check
@@ -328,7 +293,7 @@ func (f firing) withoutRun(ctx context.Context) (failover.Observation, error) {
 
 // archiveStep gives the launcher's lock back after a swap that was verified, so that the way back can be fired.
 func (f firing) archiveStep() failover.Step {
-	return failover.Step{ID: "macro/archive-lock", Title: "Archive the launcher's lock of this run", Target: targets(f.all), Kind: failover.Change, Poll: f.pair.poll,
+	return failover.Step{ID: "lock", Title: "Archive the launcher's lock of this run", Target: targets(f.all), Kind: failover.Change, Poll: f.pair.poll,
 		Source: "ours: the lock never expires by itself",
 		Undo:   failover.NothingToUndo,
 		Observe: func(ctx context.Context) (failover.Observation, error) {

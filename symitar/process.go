@@ -63,7 +63,7 @@ func (h *Host) absent(ctx context.Context, run RunID, names ...string) (failover
 	if len(found) == 0 {
 		return failover.Item{Done: true, Found: strings.Join(names, " and ") + " absent"}, nil
 	}
-	return failover.Item{Found: "runs: " + listed(found)}, nil
+	return failover.Item{Found: "runs: " + listed(found) + "; wait for its end, then see what it did"}, nil
 }
 
 func listed(found []programRow) string {

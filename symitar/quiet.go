@@ -3,7 +3,6 @@ package symitar
 import (
 	"context"
 	_ "embed"
-	"slices"
 	"strings"
 
 	"github.com/01b61c5c/failover"
@@ -73,7 +72,7 @@ func (h *Host) symLocks(ctx context.Context) ([]symLock, error) {
 // noStaleLocks looks for the locks of jobs that were cut short, on the host that is primary. Where that host is gone, the
 // locks that were replicated tell which of its jobs were cut short by that: they are named, and decided upon after the swap.
 func (f firing) noStaleLocks(ctx context.Context) (failover.Observation, error) {
-	if !slices.Contains(f.all, f.dir.old) {
+	if !f.alive() {
 		return each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
 			locks, err := h.symLocks(ctx)
 			if err != nil || len(locks) == 0 {

@@ -53,6 +53,9 @@ func (h *Host) runStatus(ctx context.Context, run RunID) (status, error) {
 	if err != nil {
 		return status{}, err
 	}
+	if !strings.Contains(out, "\nrun=") {
+		return status{}, h.fail("look at the macro's marks", failover.NotApplied, "look again", fmt.Errorf("%w: it does not tell of the run", ErrAnswerIncomplete))
+	}
 	return parseStatus(out), nil
 }
 

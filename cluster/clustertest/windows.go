@@ -279,7 +279,7 @@ func (m *Model) windows(local, only string) wsfc.State {
 		s.Backup = 1
 	}
 	for _, n := range m.Nodes {
-		v := wsfc.Node{Name: n.Name, State: n.State.String(), Code: nodeCodes[n.State], Drain: "NotInitiated", Build: n.Build}
+		v := wsfc.Node{Name: n.Name, State: n.State.String(), Code: new(nodeCodes[n.State]), Drain: "NotInitiated", Build: n.Build}
 		if n.Draining {
 			v.DrainCode, v.Info = 1, v.Info|4
 		}
@@ -296,9 +296,9 @@ func (m *Model) windows(local, only string) wsfc.State {
 			continue
 		}
 		state := m.GroupState(g.Name)
-		v := wsfc.Group{Name: g.Name, State: state.String(), Code: groupCodes[state], Owner: g.Owner, Core: g.Core, Locked: g.Locked, Preferred: g.Preferred}
+		v := wsfc.Group{Name: g.Name, State: state.String(), Code: new(groupCodes[state]), Failback: new(wsfc.Number), Owner: g.Owner, Core: g.Core, Locked: g.Locked, Preferred: g.Preferred}
 		if g.Failback.Policy == cluster.FailbackAllowed {
-			v.Failback = 1
+			*v.Failback = 1
 		}
 		if g.Queued > 0 {
 			v.Info |= 4
@@ -309,7 +309,7 @@ func (m *Model) windows(local, only string) wsfc.State {
 			for _, d := range r.DependsOn {
 				depends = append(depends, "(["+d+"])")
 			}
-			s.Resources = append(s.Resources, wsfc.Resource{Name: r.Name, Group: g.Name, Type: r.Type, State: r.State.String(), Code: resourceCodes[r.State],
+			s.Resources = append(s.Resources, wsfc.Resource{Name: r.Name, Group: g.Name, Type: r.Type, State: r.State.String(), Code: new(resourceCodes[r.State]),
 				Owner: g.Owner, Core: g.Core && !g.Available, Maintenance: r.Maintenance, PendingMs: wsfc.Number(r.PendingTimeout.Milliseconds()),
 				Depends: strings.Join(depends, " and "), Service: r.Service, Possible: r.Possible})
 		}

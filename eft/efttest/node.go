@@ -212,7 +212,7 @@ func (n *node) startInstaller(s *State, st *NodeState, start eft.Start) (loss, r
 }
 
 func (n *node) InstallerRun(ctx context.Context, id string) (eft.InstallerRun, error) {
-	var run eft.InstallerRun
+	run := eft.InstallerRun{State: eft.RunNotStarted}
 	err := n.simple(ctx, "read installer run", func(m *clustertest.Model, s *State, st *NodeState) error {
 		r := st.Runs[id]
 		if r == nil {

@@ -1,5 +1,5 @@
-// Package patroni moves the leadership of a PostgreSQL cluster that Patroni runs, over Patroni's REST API. It is the example
-// of a system that a team adds to package failover by itself.
+// Package patroni moves the leadership of a PostgreSQL cluster that Patroni runs, over Patroni's REST API. It is the
+// example of a system that a team adds to package failover by itself.
 //
 // # Switchover
 //
@@ -13,10 +13,9 @@
 //  6. verify/leader     check   the candidate is the only primary, by the store's word and by everybody's own
 //  7. verify/replicas   check   every other member streams from it
 //
-// Step 5 is the outage: writes are refused from the moment the old leader stops until the new one is promoted, some seconds.
-// Its undo hands the leadership back. Check 4 may be waived with a reason; the others are firm. Nothing is lost: the old
-// leader is shut down cleanly and the candidate has received everything before it is promoted (seen: ten switchovers under
-// a writing client).
+// Step 5 is the outage: writes are refused from the moment the old leader stops until the new one is promoted, some
+// seconds. Its undo hands the leadership back. Check 4 may be waived with a reason; the others are firm. Nothing is
+// lost: the old leader is shut down cleanly, and the candidate has everything before it is promoted (seen).
 //
 // # Failover
 //
@@ -31,41 +30,29 @@
 //  7. verify/leader     check   as above
 //  8. verify/replicas   check   as above
 //
-// All checks are firm. Step 6 has no undo: what the dead leader had not sent is lost unless the cluster is synchronous. The way
-// back is to repair the machine, let it follow, and switch over.
+// All checks are firm. Step 6 has no undo: what the dead leader had not sent is lost unless the cluster is synchronous.
+// The way back is to repair the machine, let it follow, and switch over.
 //
-// Every look at the cluster asks each member for its own word. Two primaries stop every step with [ErrTwoLeaders]. All checks
-// stand until the move: they are looked at again when a run is resumed.
-//
-// # What must be true first
-//
-// The REST API of every member can be reached, usually on port 8008, with the user of restapi.authentication where there is
-// one. Without a quorum of its store (etcd, Consul and so on) Patroni moves nothing, and neither does this package.
+// Each look asks each member for its own word; two primaries stop every step with [ErrTwoLeaders]. The REST API of
+// every member must be reachable. Without a quorum of its store Patroni moves nothing, and neither does this package.
 //
 // # What the answers of Patroni mean
 //
-//   - 200 to POST /switchover and /failover: another member leads (documented). It may be another one than the candidate: "instead
-//     of" (seen in api.py, 3.0.2 and 4.1). So the leader is looked at, whatever the answer.
-//   - 202: scheduled for later (documented). This package schedules nothing; it would be in doubt.
-//   - 400 and 412: something was wrong (documented), found before anything was written: not done (seen in api.py). So are 401 and
+//   - 200 to POST /switchover and /failover: another member leads (documented), perhaps another one than the candidate:
+//     "instead of" (seen in api.py, 3.0.2 and 4.1). So the leader is looked at, whatever the answer.
+//   - 400 and 412: something was wrong (documented), found before anything was written: not done (seen). So are 401 and
 //     403 (seen: the user is checked first), 404 and 501 (seen: the call is not known).
-//   - 503: something went wrong (documented). It proves nothing: it is also the answer when the time of polling is over, "status
-//     unknown", while the order still stands in the store (seen), and it can come from a reading of the store that was older than
-//     the order (inferred: version 3.0.2 reads etcd with serializable).
-//   - No answer, another status: in doubt. The order is settled by watching who leads.
-//   - An order is carried out by the leader's own loop, not by the call (seen in ha.py): it goes on when the call is cut.
-//   - A switchover names the leader. Both the API and the leader's loop refuse it when somebody else leads (seen), so that giving
-//     it twice is harmless. A failover has no such condition; this package looks who leads right before it.
-//   - GET /cluster reads the store; GET /patroni asks the member's own PostgreSQL (seen). Versions up to 3 say "master" for primary.
-//   - PATCH /config merges, and null removes (documented); unknown keys are kept (seen). It is written by compare-and-set, and 409
-//     is the answer when that failed (seen). The lock is built on it; see [Cluster.Lock].
+//   - 503 proves nothing: it is also the answer when the time of polling is over, "status unknown", while the order
+//     still stands in the store (seen). No answer and other statuses prove nothing either. Who leads settles the order.
+//   - The leader's own loop carries an order out, also when the call is cut. It and the API refuse a switchover when
+//     somebody else leads (seen), so that giving it twice is harmless. A failover has no such condition.
+//   - GET /cluster reads the store; GET /patroni asks the member's own PostgreSQL (seen).
+//   - PATCH /config merges, and null removes (documented). It is written by compare-and-set (seen); see [Cluster.Lock].
 //
-// Sources: patroni.readthedocs.io, pages "Patroni REST API", "Pause/Resume mode", "Dynamic Configuration Settings"; the sources of
-// Patroni 3.0.2 and 4.1; the tests of this package run Patroni 3.0.2, PostgreSQL 15 and etcd 3.4.
+// Sources: patroni.readthedocs.io; the sources of Patroni 3.0.2 and 4.1; tests with Patroni 3.0.2 and PostgreSQL 15.
 //
 // # Limits
 //
-// Standby clusters, Citus and scheduled switchovers are not handled. The lock keeps apart the runs of this package, not patronictl.
-// A Patroni that is cut off from its store demotes its PostgreSQL within ttl; a machine that hangs longer than that needs a watchdog
-// (documented), since no check from outside can see it.
+// Standby clusters, Citus and scheduled switchovers are not handled. The lock keeps apart the runs of this package, not
+// patronictl. A machine that hangs longer than ttl needs a watchdog (documented): no check from outside can see it.
 package patroni

@@ -3,7 +3,6 @@ package patroni
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,11 +12,11 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// lock is the lock of a cluster: claims under the key failover_lock of Patroni's dynamic configuration, which all members
-// share. Patroni merges a PATCH into what it has read and writes it by compare-and-set, so the answer to a PATCH that changes
-// something is how things stand right behind it (seen in api.py). PATCH has no condition of its own. Two rules make up for that:
-// each claim has a key of its own, and whoever finds another claim beside the one it has just written takes its own back. So of
-// two, at most one goes on. The field turn changes with every PATCH, so that none is a mere reading of what may be old.
+// lock is the lock of a cluster: claims under the key failover_lock of Patroni's dynamic configuration, which all
+// members share. The answer to a PATCH that changes something is how things stand right behind it: Patroni merges it
+// into what it has read, and writes by compare-and-set (seen in api.py). PATCH has no condition of its own. Two rules
+// make up for that: each claim has a key of its own, and whoever finds another claim beside the one it has just written
+// takes its own back. The field turn changes with every PATCH, so that none is a mere reading of what may be old.
 type lock struct{ cluster *Cluster }
 
 // Lock returns the lock of the cluster. It is free when the key failover_lock holds no claim. A process that is killed
@@ -29,137 +28,99 @@ type lockState struct {
 	Holder string                    `json:"holder"` // ID of a claim; void when that claim is gone
 }
 
-// holder is who has the lock; where a claim was left by a process that was killed, that one.
-func (s lockState) holder() (failover.Claim, bool) {
-	if c, ok := s.Claims[s.Holder]; ok {
-		return c, true
-	}
-	for _, id := range slices.Sorted(maps.Keys(s.Claims)) {
-		return s.Claims[id], true
-	}
-	return failover.Claim{}, false
-}
-
-// besides returns a claim that is none of those named.
+// besides returns a claim that is none of those named: the holder's, or one that was left by a process that was killed.
 func (s lockState) besides(ids ...string) (failover.Claim, bool) {
-	for _, id := range slices.Sorted(maps.Keys(s.Claims)) {
-		if !slices.Contains(ids, id) {
-			return s.Claims[id], true
+	for _, id := range append([]string{s.Holder}, slices.Sorted(maps.Keys(s.Claims))...) {
+		if c, there := s.Claims[id]; there && !slices.Contains(ids, id) {
+			return c, true
 		}
 	}
 	return failover.Claim{}, false
 }
-
-const lockTries = 5
 
 // patch merges a change into the lock and returns how it stands behind it. Every change here is safe to repeat.
 func (l lock) patch(ctx context.Context, change map[string]any) (lockState, error) {
 	body := map[string]any{"failover_lock": change}
 	if change == nil {
-		body = map[string]any{"failover_lock_reading": nil} // removes what is not there: a reading past the member's cache
+		body = map[string]any{"failover_lock_reading": nil} // removes what is not there: a reading past any cache
 	} else {
 		change["turn"] = rand.Text()
 	}
 	var err error
-	for range lockTries {
-		for _, m := range l.cluster.config.Members {
-			limit, cancel := context.WithTimeout(ctx, DefaultTimeout)
-			var text []byte
-			text, err = l.cluster.send(limit, m, http.MethodPatch, "/config", body)
-			cancel()
-			var config struct {
-				Lock lockState `json:"failover_lock"`
-			}
-			if err == nil {
-				err = json.Unmarshal(text, &config)
-			}
-			// What was to be removed where nothing was stays as a null.
-			maps.DeleteFunc(config.Lock.Claims, func(_ string, c failover.Claim) bool { return c.ID == "" })
-			if err == nil || ctx.Err() != nil || errors.Is(err, failover.ErrRejected) {
-				return config.Lock, err
-			}
+	for _, m := range slices.Repeat(l.cluster.config.Members, 5) {
+		var config struct {
+			Lock lockState `json:"failover_lock"`
+		}
+		err = l.cluster.ask(ctx, m, http.MethodPatch, "/config", body, &config)
+		// What was to be removed where nothing was stays as a null.
+		maps.DeleteFunc(config.Lock.Claims, func(_ string, c failover.Claim) bool { return c.ID == "" })
+		if err == nil || ctx.Err() != nil || errors.Is(err, failover.ErrRejected) {
+			return config.Lock, err
 		}
 	}
 	return lockState{}, err
 }
 
-func claims(changes map[string]*failover.Claim) map[string]any {
-	return map[string]any{"claims": changes}
+// claim writes a claim, or removes it when c is nil.
+func (l lock) claim(ctx context.Context, id string, c *failover.Claim) (lockState, error) {
+	return l.patch(ctx, map[string]any{"claims": map[string]*failover.Claim{id: c}})
 }
 
 // Acquire implements failover.Lock.
-func (l lock) Acquire(ctx context.Context, c failover.Claim) error {
-	s, err := l.patch(ctx, claims(map[string]*failover.Claim{c.ID: &c}))
+func (l lock) Acquire(ctx context.Context, c failover.Claim) error { return l.take(ctx, c, "") }
+
+// TakeOver implements failover.Lock. The new claim stands beside the old one first: of two that do so, one withdraws.
+func (l lock) TakeOver(ctx context.Context, from, to failover.Claim) error {
+	return l.take(ctx, to, from.ID)
+}
+
+// take writes a claim and makes it the holder's, in the place of from where there is one. It takes the claim back when
+// there is another one beside it, or none to take over from.
+func (l lock) take(ctx context.Context, c failover.Claim, from string) error {
+	s, err := l.claim(ctx, c.ID, &c)
 	if err != nil || s.Holder == c.ID {
 		return err
 	}
-	if other, taken := s.besides(c.ID); taken {
-		if s.Claims[s.Holder].ID != "" {
-			other = s.Claims[s.Holder]
-		}
-		return l.withdraw(ctx, "acquire", c, other)
+	other, taken := s.besides(c.ID, from)
+	if taken || from != "" && s.Claims[from].ID == "" {
+		_, err := l.claim(ctx, c.ID, nil)
+		return errors.Join(refused(failover.ErrLocked, other), err)
 	}
-	_, err = l.patch(ctx, map[string]any{"holder": c.ID})
+	change := map[string]any{"holder": c.ID}
+	if from != "" {
+		change["claims"] = map[string]any{from: nil}
+	}
+	_, err = l.patch(ctx, change)
 	return err
 }
 
-// withdraw takes a claim back that was written beside another one.
-func (l lock) withdraw(ctx context.Context, op string, c, other failover.Claim) error {
-	if _, err := l.patch(ctx, claims(map[string]*failover.Claim{c.ID: nil})); err != nil {
-		return &failover.Error{Op: op, Target: "failover_lock", Outcome: failover.InDoubt, Err: fmt.Errorf("%w; and the claim stays: %w", failover.ErrLocked, err),
-			Next: "remove the claim " + c.ID + " with patronictl edit-config"}
-	}
-	return refused(op, failover.ErrLocked, other)
-}
-
-func refused(op string, kind error, by failover.Claim) error {
+func refused(kind error, by failover.Claim) error {
 	if by.ID != "" {
-		kind = fmt.Errorf("%w: claim %s of %s on %s since %s: %s", kind, by.ID, by.Owner, by.Holder.Host, by.Since.Format("2006-01-02 15:04 MST"), by.Purpose)
+		kind = fmt.Errorf("%w: claim %s of %s on %s: %s", kind, by.ID, by.Owner, by.Holder.Host, by.Purpose)
 	}
-	return &failover.Error{Op: op, Target: "failover_lock", Outcome: failover.NotApplied, Err: kind,
+	return &failover.Error{Op: "lock", Target: "failover_lock", Outcome: failover.NotApplied, Err: kind,
 		Next: "ask the owner; a claim of a process that is dead can be taken over, or removed with patronictl edit-config"}
 }
 
 // Check implements failover.Lock.
 func (l lock) Check(ctx context.Context, c failover.Claim) error {
 	s, err := l.patch(ctx, map[string]any{})
-	if err != nil {
-		return err
+	if err == nil && s.Claims[s.Holder].ID != c.ID {
+		by, _ := s.besides(c.ID)
+		return refused(failover.ErrLockLost, by)
 	}
-	if _, there := s.Claims[c.ID]; !there || s.Holder != c.ID {
-		by, _ := s.holder()
-		return refused("check", failover.ErrLockLost, by)
-	}
-	return nil
+	return err
 }
 
 // Release implements failover.Lock.
 func (l lock) Release(ctx context.Context, c failover.Claim) error {
-	_, err := l.patch(ctx, claims(map[string]*failover.Claim{c.ID: nil}))
+	_, err := l.claim(ctx, c.ID, nil)
 	return err
 }
 
 // Holder implements failover.Lock. It changes nothing.
 func (l lock) Holder(ctx context.Context) (failover.Claim, bool, error) {
 	s, err := l.patch(ctx, nil)
-	c, held := s.holder()
+	c, held := s.besides()
 	return c, held, err
-}
-
-// TakeOver implements failover.Lock. The new claim stands beside the old one first: of two that take over, one withdraws.
-func (l lock) TakeOver(ctx context.Context, from, to failover.Claim) error {
-	s, err := l.patch(ctx, claims(map[string]*failover.Claim{to.ID: &to}))
-	if err != nil {
-		return err
-	}
-	if other, taken := s.besides(from.ID, to.ID); taken {
-		return l.withdraw(ctx, "take over", to, other)
-	}
-	if _, there := s.Claims[from.ID]; !there && s.Holder != to.ID {
-		return l.withdraw(ctx, "take over", to, failover.Claim{})
-	}
-	change := claims(map[string]*failover.Claim{from.ID: nil})
-	change["holder"] = to.ID
-	_, err = l.patch(ctx, change)
-	return err
 }

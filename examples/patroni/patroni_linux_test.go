@@ -1,9 +1,12 @@
 package patroni_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -30,10 +33,15 @@ type site struct {
 func open(t *testing.T, o peers.PatroniOptions) *site {
 	t.Helper()
 	s := &site{Patroni: peers.StartPatroni(t, o), doors: map[string]*patronitest.Door{}}
-	config := patroni.Config{User: "admin", Password: password, InsecureClear: true}
+	config := patroni.Config{User: "admin", Password: password, InsecureClear: true, Move: time.Minute}
 	for _, n := range s.Nodes {
-		s.doors[n.Name] = patronitest.Open(t, strings.TrimPrefix(n.URL, "http://"))
-		config.Members = append(config.Members, patroni.Member{Name: n.Name, URL: s.doors[n.Name].URL})
+		at, err := url.Parse(n.URL)
+		require.NoError(t, err)
+		proxy := httputil.NewSingleHostReverseProxy(at)
+		proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
+		var member patroni.Member
+		member, s.doors[n.Name] = behindDoor(t, n.Name, proxy)
+		config.Members = append(config.Members, member)
 	}
 	var err error
 	s.cluster, err = patroni.New(config)
@@ -100,7 +108,7 @@ func (s *site) healthy(t testing.TB) (leader, other string) {
 
 func (s *site) switchover(t testing.TB, from, to string) failover.Procedure {
 	t.Helper()
-	p, err := patroni.Switchover(patroni.SwitchoverOptions{Cluster: s.cluster, From: from, To: to, Limit: 45 * time.Second})
+	p, err := patroni.Switchover(patroni.SwitchoverOptions{Cluster: s.cluster, From: from, To: to})
 	require.NoError(t, err)
 	return p
 }
@@ -196,8 +204,16 @@ func (w *writer) verify(t *testing.T, s *site) {
 	t.Logf("%d rows acknowledged", len(w.acked))
 }
 
-func TestTheLockKeepsTheRulesOfALock(t *testing.T) {
+// TestOnARealCluster shares one cluster: starting it takes longer than most of what is done to it.
+func TestOnARealCluster(t *testing.T) {
 	s := open(t, peers.PatroniOptions{Nodes: 2})
+	t.Run("the lock keeps the rules of a lock", s.lockRules)
+	t.Run("an order whose answer is lost is settled by looking", s.lostAnswers)
+	t.Run("an undo hands the leadership back", s.undo)
+	t.Run("a process that dies around the switchover goes on", s.killed)
+}
+
+func (s *site) lockRules(t *testing.T) {
 	failovertest.TestLock(t, func(testing.TB) failover.Lock { return s.cluster.Lock() })
 	for _, fault := range []string{"lost-reply", "lost-request", "unclear", "garbage", "conflict"} {
 		require.NoError(t, s.doors["pg1"].Arm(http.MethodPatch, fault))
@@ -249,29 +265,20 @@ func TestTenSwitchoversLoseNoRowAndNeverHaveTwoLeaders(t *testing.T) {
 	w.verify(t, s)
 }
 
-func TestAnOrderWhoseAnswerIsLostIsSettledByLooking(t *testing.T) {
-	s := open(t, peers.PatroniOptions{Nodes: 2})
-	for _, fault := range patronitest.Faults() {
-		t.Run(fault.Name, func(t *testing.T) {
-			from, to := s.healthy(t)
-			before := s.doors[to].Orders()
-			require.NoError(t, s.doors[to].Arm(http.MethodPost, fault.Name))
-			report, err := run(t, s.switchover(t, from, to))
-			if fault.Name == "refused" {
-				require.ErrorIs(t, err, failover.ErrRejected)
-				require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
-				require.Equal(t, failover.ResultFailed, report.Result)
-				return
-			}
-			require.NoError(t, err)
-			require.Equal(t, failover.ResultCompleted, report.Result)
-			require.Equal(t, 1, s.doors[to].Orders()-before, "orders that reached Patroni")
-		})
+// lostAnswers has the faults that only a real Patroni can answer for; the others meet the simulated cluster.
+func (s *site) lostAnswers(t *testing.T) {
+	for _, fault := range []string{"lost-reply", "lost-request"} {
+		from, to := s.healthy(t)
+		before := s.doors[to].Orders.Load()
+		require.NoError(t, s.doors[to].Arm(http.MethodPost, fault))
+		report, err := run(t, s.switchover(t, from, to))
+		require.NoError(t, err, fault)
+		require.Equal(t, failover.ResultCompleted, report.Result)
+		require.EqualValues(t, 1, s.doors[to].Orders.Load()-before, "orders that reached Patroni")
 	}
 }
 
-func TestAnUndoHandsTheLeadershipBack(t *testing.T) {
-	s := open(t, peers.PatroniOptions{Nodes: 2})
+func (s *site) undo(t *testing.T) {
 	from, to := s.healthy(t)
 	p := s.switchover(t, from, to)
 	o := failover.RunOptions{Journal: failovertest.Journal(t), Actor: "tester", Reason: "CHG-1"}
@@ -284,24 +291,46 @@ func TestAnUndoHandsTheLeadershipBack(t *testing.T) {
 	require.Equal(t, from, leader)
 }
 
-func TestAProcessThatDiesAtAnyRecordGoesOn(t *testing.T) {
-	s := open(t, peers.PatroniOptions{Nodes: 2})
+// killed is killed at the records of the step that moves. TestAProcessThatDiesAtAnyRecordGoesOn has all records, in front
+// of a simulated cluster.
+func (s *site) killed(t *testing.T) {
 	w := s.write(t)
-	crashes := failovertest.CrashEverywhere(t, func(tb testing.TB) failovertest.World {
-		from, to := s.healthy(tb)
-		return failovertest.World{
-			Procedure: func(tb testing.TB) failover.Procedure { return s.switchover(tb, from, to) },
-			Verify: func(tb testing.TB) {
-				leader, _ := s.healthy(tb)
-				require.Equal(tb, to, leader)
-				_, held, err := s.cluster.Lock().Holder(tb.Context())
-				require.NoError(tb, err)
-				require.False(tb, held)
-			},
+	undisturbed := failovertest.NewStore("undisturbed")
+	from, to := s.healthy(t)
+	require.NoError(t, s.attempt(t, undisturbed, from, to))
+	var around []int
+	for n, line := range slices.Collect(bytes.Lines(undisturbed.Bytes())) {
+		if bytes.Contains(line, []byte(`"step":"move/switchover"`)) {
+			around = append(around, n)
 		}
-	})
-	t.Logf("%d crashes", crashes)
+	}
+	require.GreaterOrEqual(t, len(around), 2, "its intent and its outcome")
+	for _, durable := range []failovertest.Durability{failovertest.Lost, failovertest.Kept} {
+		for _, n := range around {
+			from, to := s.healthy(t)
+			store := failovertest.NewStore("killed")
+			store.KillAt(n, durable)
+			require.ErrorIs(t, s.attempt(t, store, from, to), failovertest.ErrKilled)
+			require.True(t, store.Killed())
+			require.NoError(t, s.attempt(t, store, from, to))
+			leader, _ := s.healthy(t)
+			require.Equal(t, to, leader)
+			_, held, err := s.cluster.Lock().Holder(t.Context())
+			require.NoError(t, err)
+			require.False(t, held)
+		}
+	}
 	w.verify(t, s)
+}
+
+// attempt runs a switchover as one process does, or goes on with it.
+func (s *site) attempt(t *testing.T, store *failovertest.Store, from, to string) error {
+	t.Helper()
+	j, err := store.Journal()
+	require.NoError(t, err)
+	_, err = s.switchover(t, from, to).Run(t.Context(), failover.RunOptions{Journal: j, Actor: "tester", Reason: "CHG-1"})
+	_ = j.Close()
+	return err
 }
 
 // pause turns Patroni's own failover off.
@@ -324,7 +353,7 @@ func TestAKilledLeaderIsFailedOver(t *testing.T) {
 	s.pause(t, other, "true")
 	s.until(t, "maintenance mode", func(v patroni.View) bool { return v.Paused })
 	failoverTo := func(to string) failover.Procedure {
-		p, err := patroni.Failover(patroni.FailoverOptions{Cluster: s.cluster, To: to, Dead: []string{leader}, Limit: time.Minute,
+		p, err := patroni.Failover(patroni.FailoverOptions{Cluster: s.cluster, To: to, Dead: []string{leader},
 			Gone: failover.Statement{By: "ann", Says: leader + " is switched off", Reason: "pulled the plug"}})
 		require.NoError(t, err)
 		return p

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -41,9 +42,10 @@ func standing(t *testing.T, status int, roles ...string) (failover.Procedure, *a
 		t.Cleanup(server.Close)
 		return patroni.Member{Name: name, URL: server.URL}
 	}
-	c, err := patroni.New(patroni.Config{InsecureClear: true, Members: []patroni.Member{member("pg1", roles[0]), member("pg2", roles[1])}})
+	c, err := patroni.New(patroni.Config{InsecureClear: true, Move: 300 * time.Millisecond,
+		Members: []patroni.Member{member("pg1", roles[0]), member("pg2", roles[1])}})
 	require.NoError(t, err)
-	p, err := patroni.Switchover(patroni.SwitchoverOptions{Cluster: c, From: "pg1", To: "pg2", Limit: 300_000_000})
+	p, err := patroni.Switchover(patroni.SwitchoverOptions{Cluster: c, From: "pg1", To: "pg2"})
 	require.NoError(t, err)
 	p.Lock = &failovertest.Lock{}
 	return p, &orders

@@ -1,11 +1,11 @@
 package patroni
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
+	"net/http"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/01b61c5c/failover"
@@ -21,14 +21,13 @@ const (
 	RoleReplica
 )
 
-// View is how a cluster stands. Leader is what the cluster's store says, which may be old for some seconds; Members is what
-// each member says of itself right now.
+// View is how a cluster stands. Leader is what the cluster's store says, which may be old for some seconds; Members is
+// what each member says of itself right now.
 type View struct {
 	Leader    string        // holder of the leader key; "" when nobody has it
 	Paused    bool          // Patroni does nothing by itself
 	Scheduled string        // when somebody has scheduled a switchover; "" when nobody has
-	Strangers []string      // members that Patroni lists and Config does not
-	Members   []MemberState // in the order of Config
+	Members   []MemberState // in the order of Config, then those that Patroni lists and Config does not
 }
 
 // MemberState is what one member says of itself.
@@ -49,39 +48,30 @@ func (c *Cluster) View(ctx context.Context) (View, error) {
 	for i, m := range c.config.Members {
 		work.Go(func() { v.Members[i] = c.state(ctx, m) })
 	}
-	err := c.whole(ctx, &v)
 	work.Wait()
-	return v, err
-}
-
-// whole reads /cluster from the first member that answers.
-func (c *Cluster) whole(ctx context.Context, v *View) error {
 	var failed failover.Targets
-	for _, m := range c.config.Members {
+	for _, m := range c.config.Members { // the first one that answers tells what the store says
 		var answer struct {
 			Members   []struct{ Name, Role string }
 			Pause     bool
-			Scheduled *struct{ At string } `json:"scheduled_switchover"`
+			Scheduled struct{ At string } `json:"scheduled_switchover"`
 		}
-		if err := c.read(ctx, m, "/cluster", &answer); err != nil {
+		if err := c.ask(ctx, m, http.MethodGet, "/cluster", nil, &answer); err != nil {
 			failed = append(failed, failover.TargetResult{Target: m.Name, Err: err})
 			continue
 		}
-		v.Paused = answer.Pause
-		if answer.Scheduled != nil {
-			v.Scheduled = answer.Scheduled.At
-		}
+		v.Paused, v.Scheduled = answer.Pause, answer.Scheduled.At
 		for _, listed := range answer.Members {
 			if listed.Role == "leader" {
 				v.Leader = listed.Name
 			}
-			if _, ours := c.member(listed.Name); !ours {
-				v.Strangers = append(v.Strangers, listed.Name)
+			if c.clients[listed.Name] == nil {
+				v.Members = append(v.Members, MemberState{Name: listed.Name, Err: errors.New("it is not configured")})
 			}
 		}
-		return nil
+		return v, nil
 	}
-	return failed.Err()
+	return v, failed.Err()
 }
 
 // state asks one member about itself.
@@ -100,16 +90,13 @@ func (c *Cluster) state(ctx context.Context, m Member) MemberState {
 		Patroni struct{ Name string }
 	}
 	s := MemberState{Name: m.Name}
-	if s.Err = c.read(ctx, m, "/patroni", &answer); s.Err != nil {
+	if s.Err = c.ask(ctx, m, http.MethodGet, "/patroni", nil, &answer); s.Err != nil {
 		return s
 	}
-	s.Answers = true
-	if answer.Patroni.Name != "" && answer.Patroni.Name != m.Name { // older versions do not say it
-		s.Err = fmt.Errorf("it calls itself %s", failover.Printable(answer.Patroni.Name))
-		return s
-	}
-	s.Timeline, s.Position = answer.Timeline, max(answer.Xlog.Location, answer.Xlog.Received)
-	switch {
+	s.Answers, s.Timeline, s.Position = true, answer.Timeline, max(answer.Xlog.Location, answer.Xlog.Received)
+	switch called := answer.Patroni.Name; {
+	case called != "" && called != m.Name: // older versions do not say it
+		s.Err = errors.New("it calls itself " + failover.Printable(called))
 	case answer.State != "running":
 		s.Err = errors.New("PostgreSQL is " + failover.Printable(answer.State))
 	case answer.Role == "primary" || answer.Role == "master": // master up to version 3
@@ -132,22 +119,33 @@ func (v View) of(name string) MemberState {
 	if i := slices.IndexFunc(v.Members, func(m MemberState) bool { return m.Name == name }); i >= 0 {
 		return v.Members[i]
 	}
-	return MemberState{Name: name, Err: errors.New("it is not configured")}
+	return MemberState{Name: name}
 }
 
 // leads reports whether the store and all members agree that name is the only primary.
 func (v View) leads(name string) bool {
-	primaries := v.primaries()
-	return v.Leader == name && len(primaries) == 1 && primaries[0] == name
+	return v.Leader == name && slices.Equal(v.primaries(), []string{name})
 }
 
-func (v View) primaries() (names []string) {
+// follows reports whether a member streams from the leader, on its timeline, and how many bytes it is behind.
+func (v View) follows(leader, name string) (lag int64, streams bool) {
+	from, m := v.of(leader), v.of(name)
+	same := m.Role == RoleReplica && m.Timeline == from.Timeline
+	return from.Position - m.Position, same && slices.Contains(from.Followers, name)
+}
+
+// names are those of the members for which which holds.
+func (v View) names(which func(MemberState) bool) (names []string) {
 	for _, m := range v.Members {
-		if m.Role == RolePrimary {
+		if which(m) {
 			names = append(names, m.Name)
 		}
 	}
 	return names
+}
+
+func (v View) primaries() []string {
+	return v.names(func(m MemberState) bool { return m.Role == RolePrimary })
 }
 
 // unknown names the members that cannot tell what they are, besides those a person answers for.
@@ -162,12 +160,5 @@ func (v View) unknown(except []string) (names []string) {
 
 // leader is the sentence an operator reads.
 func (v View) leader() string {
-	text := "nobody leads"
-	if v.Leader != "" {
-		text = v.Leader + " leads"
-	}
-	if p := strings.Join(v.primaries(), ", "); p != v.Leader {
-		text += ", primary by its own word: " + p
-	}
-	return text
+	return "leader: " + cmp.Or(failover.Printable(v.Leader), "none") + "; primary by its own word: " + list(v.primaries())
 }

@@ -99,7 +99,7 @@ func (o *office) runs(t *testing.T, status int, procedure string) string {
 // toTheMacro does OpCon's part by hand, and returns the plan to approve: the next run fires the macro.
 func (o *office) toTheMacro(t *testing.T, procedure string) (hash string) {
 	t.Helper()
-	for _, step := range []string{"opcon/hold-schedules", "opcon/machine-down"} {
+	for _, step := range []string{"opcon-hold/schedules", "opcon-down/machine"} {
 		o.runs(t, 4, procedure)
 		o.does(t, 0, "confirm", step, "done in OpCon")
 	}
@@ -110,7 +110,7 @@ func (o *office) toTheMacro(t *testing.T, procedure string) (hash string) {
 // toTheEnd does what is left behind the macro.
 func (o *office) toTheEnd(t *testing.T, procedure string) {
 	t.Helper()
-	for _, step := range []string{"opcon/repoint-machine", "opcon/machine-up", "opcon/rerun-interrupted", "opcon/release-schedules"} {
+	for _, step := range []string{"opcon-repoint/machine", "opcon-prove/machine-up", "opcon-decide/rerun", "opcon-release/schedules"} {
 		o.runs(t, 4, procedure)
 		o.does(t, 0, "confirm", step, "done in OpCon")
 	}

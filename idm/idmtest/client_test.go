@@ -94,7 +94,7 @@ func (c *client) read(dn string, attrs ...string) *ldap.Entry {
 
 func waitState(t *testing.T, tree *idmtest.Tree, server, driver string, want idmtest.State) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	require.NoError(t, tree.WaitState(ctx, server, driver, want))
 }

@@ -43,7 +43,7 @@ func openLDAP(t *testing.T, tree *idmtest.Tree, url string, more ...string) tool
 // run returns the output and the exit status, which is the LDAP result code for most of the tools.
 func (k tools) run(stdin, program string, args ...string) (string, int) {
 	k.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	all := append([]string{"-x", "-H", k.url, "-D", k.who, "-y", k.pass}, k.more...)
 	cmd := exec.CommandContext(ctx, program, append(all, args...)...)

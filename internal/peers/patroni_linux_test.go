@@ -8,7 +8,7 @@ import (
 
 func TestPatroniElectsALeaderAndTakesWrites(t *testing.T) {
 	c := StartPatroni(t, PatroniOptions{Nodes: 2})
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	for {
 		out, err := c.Write(ctx, "select count(*) from pg_stat_replication")

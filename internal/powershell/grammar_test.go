@@ -65,7 +65,7 @@ func grammar(t *testing.T) func(files ...string) []parsed {
 	}
 	dir := t.TempDir()
 	require.NoError(t, os.CopyFS(dir, os.DirFS("grammar")))
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	install := exec.CommandContext(ctx, "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline")
 	install.Dir = dir
@@ -74,7 +74,7 @@ func grammar(t *testing.T) func(files ...string) []parsed {
 	}
 	return func(files ...string) []parsed {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer cancel()
 		check := exec.CommandContext(ctx, node, append([]string{filepath.Join(dir, "check.mjs"), "--tree"}, files...)...)
 		var stderr bytes.Buffer

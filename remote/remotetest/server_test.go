@@ -27,7 +27,7 @@ func run(t *testing.T, server *remotetest.Server, line string) (remote.Result, e
 	host, err := remote.New(remote.Config{SSH: server.SSH()})
 	require.NoError(t, err)
 	defer func() { _ = host.Close() }()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	return host.Run(ctx, remote.Command{Line: line})
 }

@@ -30,9 +30,10 @@ main() {
 	case $found in ours | absent) ;; *) return ;; esac
 	own "${where%/}/failover-probe"
 	trap 'rm -rf "$folder"' 0
-	for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do
-		need "$folder/$n" "$line $where a run needs lock, owner, folder, processes, names, runner, answers, log, started, fired, ended, rc, note"
-	done
+	text="$line $where a run needs lock, owner, folder, processes, names, runner, answers, log, started, fired, ended, rc, note"
+	files="1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16"
+	said=$({ for n in $files; do printf '%s\n' "$text" >"$folder/$n" || exit 1; done; } 2>&1) || cannot "$folder/file"
+	[ "$(cat "$folder"/*)" = "$(for n in $files; do printf '%s\n' "$text"; done)" ] || cannot "$folder/file"
 	rm -rf "$folder"
 	[ ! -e "$folder" ] || { said="it cannot be removed"; cannot "$folder"; }
 }

@@ -54,6 +54,10 @@ type Pair struct {
 	mu    sync.Mutex
 	hosts map[string]*host
 
+	script string // whose requests are broken
+	how    Break
+	struck int // requests that the break has met
+
 	before, after func() // called around each command, for tests that crash there
 }
 
@@ -65,6 +69,7 @@ type host struct {
 	key    ssh.Signer
 	shell  *remotetest.Shell
 	server *remotetest.Server
+	late   []late // requests on their way
 }
 
 // NewPair starts a pair in a temporary folder, which Close removes.
@@ -417,6 +422,9 @@ func (p *Pair) Server(name string) *remotetest.Server { return p.hosts[name].ser
 // line that arrives.
 func (p *Pair) HostDir(name string) string { return p.hosts[name].dir }
 
+// launcher is how the script begins that launches the macro.
+const launcher = "\n# launch.sh STATE"
+
 // handle runs one command line in the host's folder.
 func (h *host) handle(ctx context.Context, cmd *remotetest.Command) remotetest.Ending {
 	if h.pair.before != nil {
@@ -428,10 +436,12 @@ func (h *host) handle(ctx context.Context, cmd *remotetest.Command) remotetest.E
 	if h.rebooting() {
 		return remotetest.Drop()
 	}
+	h.arrive(ctx)
 	here := *cmd
 	here.Line = strings.ReplaceAll(cmd.Line, Root+"/", h.dir+"/")
 	text, _ := io.ReadAll(cmd.Stdin) //nolint:gosec // a stream that is cut is passed on as far as it came
-	here.Stdin = strings.NewReader(strings.ReplaceAll(string(text), Root+"/", h.dir+"/"))
+	stdin := strings.ReplaceAll(string(text), Root+"/", h.dir+"/")
+	here.Stdin = strings.NewReader(stdin)
 	switch h.pair.Armed() {
 	case "noisy-shell":
 		_, _ = io.WriteString(cmd.Stdout, "*** Authorized use only ***\n@@0 BEGIN\nENVSET loaded")
@@ -441,7 +451,7 @@ func (h *host) handle(ctx context.Context, cmd *remotetest.Command) remotetest.E
 			return remotetest.Exit(0)
 		}
 	}
-	if strings.Contains(string(text), "# launch.sh STATE") {
+	if strings.Contains(stdin, launcher) {
 		switch fault := h.pair.Armed(); {
 		case fault == "drop-before-launch" && h.pair.strikes():
 			return remotetest.Drop()
@@ -456,7 +466,7 @@ func (h *host) handle(ctx context.Context, cmd *remotetest.Command) remotetest.E
 	if h.pair.Armed() == "flaky-line" && h.pair.every(11) {
 		return remotetest.Drop()
 	}
-	return h.shell.Handle(ctx, &here)
+	return h.perform(ctx, &here, stdin)
 }
 
 // rebooting counts the calls down that a host which reboots does not answer.

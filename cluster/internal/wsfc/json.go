@@ -14,10 +14,11 @@ type Number int64
 // MarshalJSON renders the number as text, as the scripts do.
 func (n Number) MarshalJSON() ([]byte, error) { return json.Marshal(strconv.FormatInt(int64(n), 10)) }
 
-// UnmarshalJSON accepts a number, a number as text, and null for 0.
+// UnmarshalJSON accepts a number, a number as text, and null for 0. Where 0 has a meaning of its own the field is a
+// pointer: null leaves it nil.
 func (n *Number) UnmarshalJSON(raw []byte) error {
 	text := strings.Trim(string(raw), `"`)
-	if text == "null" || text == "" {
+	if text == "null" {
 		*n = 0
 		return nil
 	}

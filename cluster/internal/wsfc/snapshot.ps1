@@ -3,7 +3,7 @@
 param([string]$Document)
 $p = $Document | ConvertFrom-Json
 Import-Module FailoverClusters
-function Get-Number($value) { if ($null -eq $value) { '0' } else { [string][int64]$value } }
+function Get-Number($value) { if ($null -eq $value) { $null } else { [string][int64]$value } }
 $cluster = Get-Cluster
 $nodes = @(Get-ClusterNode | ForEach-Object {
   [pscustomobject]@{ name = [string]$_.Name; state = [string]$_.State; code = Get-Number $_.State; drain = [string]$_.DrainStatus

@@ -65,26 +65,26 @@ type State struct {
 
 // Node is one node.
 type Node struct {
-	Name      string `json:"name"`
-	State     string `json:"state"`
-	Code      Number `json:"code"`
-	Drain     string `json:"drain"`
-	DrainCode Number `json:"drainCode"`
-	Info      Number `json:"info"`
-	Build     string `json:"build"`
+	Name      string  `json:"name"`
+	State     string  `json:"state"`
+	Code      *Number `json:"code"` // nil: not said
+	Drain     string  `json:"drain"`
+	DrainCode Number  `json:"drainCode"`
+	Info      Number  `json:"info"`
+	Build     string  `json:"build"`
 }
 
 // Group is one group.
 type Group struct {
 	Name      string       `json:"name"`
 	State     string       `json:"state"`
-	Code      Number       `json:"code"`
+	Code      *Number      `json:"code"` // nil: not said
 	Owner     string       `json:"owner"`
 	Type      string       `json:"type"`
 	Core      bool         `json:"core"`
 	Locked    bool         `json:"locked"`
 	Info      Number       `json:"info"`
-	Failback  Number       `json:"failback"`
+	Failback  *Number      `json:"failback"` // nil: not said
 	Preferred List[string] `json:"preferred"`
 }
 
@@ -94,7 +94,7 @@ type Resource struct {
 	Group       string       `json:"group"`
 	Type        string       `json:"type"`
 	State       string       `json:"state"`
-	Code        Number       `json:"code"`
+	Code        *Number      `json:"code"` // nil: not said
 	Owner       string       `json:"owner"`
 	Core        bool         `json:"core"`
 	Maintenance bool         `json:"maintenance"`

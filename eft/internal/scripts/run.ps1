@@ -1,9 +1,10 @@
 # Tells what became of a run of the installer. Document: runs, id. Changes nothing.
-# States: 0 nobody claimed it, 1 it runs, 2 it ended, 3 it is gone without an exit code.
+# States: 1 nobody claimed it, 2 it runs, 3 it ended, 4 it is gone without an exit code. 0 is never said: it would be read from an
+# answer that says nothing.
 param([string]$Document)
 $d = ConvertFrom-Json -InputObject $Document
 $base = Join-Path $d.runs $d.id
-if (-not (Test-Path -LiteralPath ($base + '.claim'))) { return [pscustomobject]@{ state = 0; exit = 0; began = $null; ended = $null; log = '' } }
+if (-not (Test-Path -LiteralPath ($base + '.claim'))) { return [pscustomobject]@{ state = 1; exit = 0; began = $null; ended = $null; log = '' } }
 $words = [IO.File]::ReadAllText($base + '.claim').Split(' ')
 $alive = $false
 if ($words.Count -eq 3) {
@@ -14,11 +15,11 @@ if ($words.Count -eq 3) {
 # The order matters: a run that ends between two looks has written its result.
 if (Test-Path -LiteralPath ($base + '.exit')) {
   $r = ConvertFrom-Json -InputObject ([IO.File]::ReadAllText($base + '.exit'))
-  if ($null -eq $r.exit) { return [pscustomobject]@{ state = 3; exit = 0; began = $words[2]; ended = $null; log = [string]$r.log } }
-  return [pscustomobject]@{ state = 2; exit = [int]$r.exit; began = $words[2]; ended = ([DateTime]$r.ended).ToUniversalTime().ToString('o'); log = [string]$r.log }
+  if ($null -eq $r.exit) { return [pscustomobject]@{ state = 4; exit = 0; began = $words[2]; ended = $null; log = [string]$r.log } }
+  return [pscustomobject]@{ state = 3; exit = [int]$r.exit; began = $words[2]; ended = ([DateTime]$r.ended).ToUniversalTime().ToString('o'); log = [string]$r.log }
 }
 $began = $null
 if ($words.Count -eq 3) { $began = $words[2] }
-$state = 3
-if ($alive) { $state = 1 }
+$state = 4
+if ($alive) { $state = 2 }
 [pscustomobject]@{ state = $state; exit = 0; began = $began; ended = $null; log = '' }

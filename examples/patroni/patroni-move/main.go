@@ -1,13 +1,11 @@
-// Patroni-move hands the leadership of a PostgreSQL cluster over, or promotes a member when the leader is dead.
-//
-// Copy site.example.yaml, fill it in, then:
+// Patroni-move hands the leadership of a PostgreSQL cluster over, or promotes a member when the leader is dead. Copy
+// site.example.yaml, fill it in, then:
 //
 //	patroni-move -config site.yaml plan
 //	patroni-move -config site.yaml -reason CHG-1042 run
 //	patroni-move -config site.yaml -reason CHG-1042 -procedure failover run
 //
-// "plan" is the default and changes nothing. A run that stops goes on when it is called again. Verbs, flags, exit statuses and consent are
-// those of package runbook.
+// A run that stops goes on when it is called again. Verbs, flags and consent are those of package runbook.
 package main
 
 import (
@@ -34,22 +32,14 @@ func program() runbook.Program {
 
 // site is the configuration file. Everything in it is explained in site.example.yaml.
 type site struct {
-	Members []struct {
-		Name string `yaml:"name"`
-		URL  string `yaml:"url"`
-	} `yaml:"members"`
-	User          string         `yaml:"user"`
-	Password      runbook.Secret `yaml:"password"`
-	Roots         string         `yaml:"roots"`
-	InsecureClear bool           `yaml:"insecure_clear"`
-	From          string         `yaml:"from"`
-	To            string         `yaml:"to"`
-	Dead          []string       `yaml:"dead"`
-	Gone          struct {
-		By     string `yaml:"by"`
-		Says   string `yaml:"says"`
-		Reason string `yaml:"reason"`
-	} `yaml:"gone"`
+	Members       []patroni.Member
+	User          string
+	Password      runbook.Secret
+	Roots         string
+	InsecureClear bool `yaml:"insecure_clear"`
+	From, To      string
+	Dead          []string
+	Gone          failover.Statement
 }
 
 func build(_ context.Context, path, name string) (failover.Procedure, io.Closer, error) {
@@ -57,12 +47,10 @@ func build(_ context.Context, path, name string) (failover.Procedure, io.Closer,
 	if err := runbook.ReadConfig(path, &s); err != nil {
 		return failover.Procedure{}, nil, err
 	}
-	config := patroni.Config{User: s.User, TLS: failover.TLS{RootsFile: s.Roots}, InsecureClear: s.InsecureClear}
+	trust := failover.TLS{RootsFile: s.Roots}
+	config := patroni.Config{Members: s.Members, User: s.User, TLS: trust, InsecureClear: s.InsecureClear}
 	if s.User != "" {
 		config.Password = s.Password.Func()
-	}
-	for _, m := range s.Members {
-		config.Members = append(config.Members, patroni.Member(m))
 	}
 	c, err := patroni.New(config)
 	if err != nil {
@@ -70,7 +58,7 @@ func build(_ context.Context, path, name string) (failover.Procedure, io.Closer,
 	}
 	p, err := patroni.Switchover(patroni.SwitchoverOptions{Cluster: c, From: s.From, To: s.To})
 	if name == "failover" {
-		p, err = patroni.Failover(patroni.FailoverOptions{Cluster: c, To: s.To, Dead: s.Dead, Gone: failover.Statement(s.Gone)})
+		p, err = patroni.Failover(patroni.FailoverOptions{Cluster: c, To: s.To, Dead: s.Dead, Gone: s.Gone})
 	}
 	return p, io.NopCloser(nil), err
 }

@@ -1,53 +1,45 @@
-// Package patronitest puts a door in front of the REST API of a real Patroni, which can be told to fail.
+// Package patronitest puts a door in front of the REST API of a Patroni, which can be told to fail.
 package patronitest
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"sync"
-	"testing"
+	"sync/atomic"
 )
 
 // Fault is one nasty thing a door can do to the next order that passes it: a POST or a PATCH.
 type Fault struct {
-	Name  string
-	Title string // what happens, in one sentence
-	Order bool   // the order reaches Patroni
+	Name   string
+	Title  string // what happens, in one sentence
+	Order  bool   // the order reaches Patroni
+	Status int    // of the answer, which means nothing otherwise; 0 when the line drops instead
 }
 
 // Faults lists what [Door.Arm] takes.
 func Faults() []Fault {
 	return []Fault{
-		{"lost-reply", "the order takes effect and the line drops before the answer", true},
-		{"lost-request", "the line drops before the order arrives, and nobody can tell from the line", false},
-		{"unclear", "the order takes effect and the answer is 503, status unknown", true},
-		{"garbage", "the order takes effect and the answer is no answer", true},
-		{"conflict", "somebody else changes the configuration at the same time", false},
-		{"refused", "Patroni says that the cluster is not in a state for the order", false},
+		{"lost-reply", "the order takes effect and the line drops before the answer", true, 0},
+		{"lost-request", "the line drops before the order arrives, and nobody can tell from the line", false, 0},
+		{"unclear", "the order takes effect and the answer is 503, status unknown", true, http.StatusServiceUnavailable},
+		{"garbage", "the order takes effect and the answer is no answer", true, http.StatusOK},
+		{"conflict", "somebody else changes the configuration at the same time", false, http.StatusConflict},
+		{"refused", "Patroni says that the cluster is not in a state for the order", false, http.StatusPreconditionFailed},
 	}
 }
 
-// Door is an HTTP server on 127.0.0.1 in front of one member's API.
+// Door is an API with a fault in front of it. It is safe for concurrent use.
 type Door struct {
-	URL string
+	API    http.Handler // of a real Patroni: an httputil.ReverseProxy
+	Orders atomic.Int32 // POST requests that have reached it
 
-	target string
-	mu     sync.Mutex
-	armed  map[string]Fault // by method
-	orders int
+	armed atomic.Pointer[armed]
 }
 
-// Open puts a door in front of the API at target, host:port, and closes it when the test is over.
-func Open(tb testing.TB, target string) *Door {
-	tb.Helper()
-	d := &Door{target: target, armed: map[string]Fault{}}
-	server := httptest.NewServer(d)
-	tb.Cleanup(server.Close)
-	d.URL = server.URL
-	return d
+type armed struct {
+	Fault
+	method string
 }
 
 // Arm lets the next request with the method meet the fault: POST for a switchover, PATCH for the lock.
@@ -56,54 +48,26 @@ func (d *Door) Arm(method, name string) error {
 	if i < 0 {
 		return fmt.Errorf("patronitest: no fault is called %q", name)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.armed[method] = Faults()[i]
+	d.armed.Store(&armed{Faults()[i], method})
 	return nil
-}
-
-// Orders counts the POST requests that have reached the member.
-func (d *Door) Orders() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.orders
 }
 
 // ServeHTTP passes a request on, through the fault that is armed.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	d.mu.Lock()
-	fault, armed := d.armed[r.Method]
-	delete(d.armed, r.Method)
-	if r.Method == http.MethodPost && (!armed || fault.Order) {
-		d.orders++
+	fault := d.armed.Load()
+	struck := fault != nil && fault.method == r.Method && d.armed.CompareAndSwap(fault, nil)
+	if r.Method == http.MethodPost && (!struck || fault.Order) {
+		d.Orders.Add(1)
 	}
-	d.mu.Unlock()
-	switch fault.Name {
-	case "lost-request":
-		panic(http.ErrAbortHandler)
-	case "refused":
-		http.Error(w, "leader name does not match", http.StatusPreconditionFailed)
+	switch {
+	case !struck:
+		d.API.ServeHTTP(w, r)
 		return
-	case "conflict":
-		http.Error(w, "conflict", http.StatusConflict)
-		return
+	case fault.Order:
+		d.API.ServeHTTP(httptest.NewRecorder(), r)
 	}
-	out := r.Clone(r.Context())
-	out.URL.Scheme, out.URL.Host = "http", d.target
-	answer, err := http.DefaultTransport.RoundTrip(out)
-	if err != nil {
+	if fault.Status == 0 {
 		panic(http.ErrAbortHandler)
 	}
-	defer func() { _ = answer.Body.Close() }()
-	switch fault.Name {
-	case "lost-reply":
-		panic(http.ErrAbortHandler)
-	case "unclear":
-		http.Error(w, "Switchover status unknown", http.StatusServiceUnavailable)
-	case "garbage":
-		_, _ = io.WriteString(w, "\x00<html>")
-	default:
-		w.WriteHeader(answer.StatusCode)
-		_, _ = io.Copy(w, answer.Body)
-	}
+	http.Error(w, "\x00<html>", fault.Status)
 }

@@ -1,0 +1,111 @@
+package opcon
+
+import "github.com/01b61c5c/failover"
+
+// Stages are the stages that hold a machine still and set it going again, for procedures that do something of their own
+// in between. [QuiesceStages] fills those up to Down, [ResumeStages] the others. They run in this order. A stage
+// without steps is one that this move does not need.
+type Stages struct {
+	Check failover.Stage // OpCon answers, and the machine is the one expected
+	Hold  failover.Stage // how things stand is recorded, and every schedule held
+	Drain failover.Stage // Planned: no new job starts, and running jobs end
+	Down  failover.Stage // the machine is down
+
+	Repoint failover.Stage // what was built meanwhile is held, and with EditRecord the record leads to the new host
+	Prove   failover.Stage // the agent on the right host answers, and no job starts; before it that agent has to run
+	Decide  failover.Stage // the interrupted jobs are listed and decided upon
+	Release failover.Stage // the machine is up, and exactly what was held is released
+}
+
+// The steps that others refer to, after the prefix.
+const (
+	stepHold     = "hold/schedules"
+	stepHoldMore = "drain/schedules"
+	stepDown     = "down/machine"
+	stepHoldNew  = "repoint/schedules"
+	stepOldAgent = "prove/old-agent"
+	stepRerun    = "decide/rerun"
+	stepUp       = "release/machine"
+	stepRelease  = "release/schedules"
+)
+
+// QuiesceStages returns the stages of [Client.Quiesce], whose steps the package documentation lists. Every change in
+// them is safe to repeat; what a broken line leaves is settled by reading the state. It refuses options that could not
+// work, with an error that wraps failover.ErrInvalid, and asks OpCon nothing.
+func QuiesceStages(c *Client, o QuiesceOptions) (Stages, error) {
+	return quiesceStages(c, o, factStore(o.Machine, nil))
+}
+
+func quiesceStages(c *Client, o QuiesceOptions, st store) (Stages, error) {
+	if c == nil {
+		return Stages{}, failover.Invalid("client", "is nil", "make one with New")
+	}
+	if err := o.complete(c.set.pollMax); err != nil {
+		return Stages{}, err
+	}
+	q := &quiesce{c: c, o: o, st: st}
+	s := Stages{
+		Check: q.stage("check", q.checkService(), q.checkMachine(), q.checkScope()),
+		Hold:  q.stage("hold", q.snapshot(), q.holdAll()),
+		Drain: q.stage("drain"),
+		Down:  q.stage("down", q.down()),
+	}
+	if o.Mode == Planned {
+		s.Drain = q.stage("drain", q.limited(), q.drain(), q.holdMore())
+	}
+	return s, nil
+}
+
+// ResumeStages returns the stages of [Client.Resume], for use after those of QuiesceStages for the same machine and in
+// the same journal, or with ResumeOptions.Record. The agent on the new host has to run and to accept this OpCon server
+// before the stage Prove. Until Release the machine is limited, so that nothing starts while a person decides, whatever
+// is built meanwhile. It refuses options that could not work, with an error that wraps failover.ErrInvalid, and asks
+// OpCon nothing.
+func ResumeStages(c *Client, o ResumeOptions) (Stages, error) {
+	return resumeStages(c, o, factStore(o.Machine, o.Record), false)
+}
+
+func resumeStages(c *Client, o ResumeOptions, st store, alone bool) (Stages, error) {
+	if c == nil {
+		return Stages{}, failover.Invalid("client", "is nil", "make one with New")
+	}
+	if err := o.complete(); err != nil {
+		return Stages{}, err
+	}
+	r := &resume{c: c, o: o, st: st, alone: alone}
+	repoint, prove := []failover.Step{r.holdNew()}, []failover.Step{r.openLine(), r.checkAgent()}
+	if o.Repoint == EditRecord {
+		repoint = append(repoint, r.repoint())
+	}
+	if o.OldAgent != nil {
+		prove = append([]failover.Step{r.oldAgent()}, prove...)
+	}
+	decide := []failover.Step{r.interrupted(), r.rerun()}
+	if alone {
+		decide = decide[1:] // the error of the other one lists the jobs
+	}
+	return Stages{
+		Repoint: r.stage("repoint", repoint...),
+		Prove:   r.stage("prove", prove...),
+		Decide:  r.stage("decide", decide...),
+		Release: r.stage("release", r.up(), r.release()),
+	}, nil
+}
+
+func (q *quiesce) stage(name string, steps ...failover.Step) failover.Stage {
+	return stage(q.o.Prefix, name, q.o.Machine, steps)
+}
+
+func (r *resume) stage(name string, steps ...failover.Step) failover.Stage {
+	return stage(r.o.Prefix, name, r.o.Machine, steps)
+}
+
+// stage puts steps into a stage. Each step that changes something keeps the record of the machine, and says so.
+func stage(prefix, name, machine string, steps []failover.Step) failover.Stage {
+	for i, s := range steps {
+		if s.Kind == failover.Change {
+			steps[i].Shares = []string{RecordFact(machine).Name}
+		}
+	}
+	return failover.Stage{Name: prefix + name, Steps: steps}
+}

@@ -1,0 +1,102 @@
+package symitar
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/opcon"
+)
+
+// Stages are the stages of the three procedures, for procedures that do something of their own in between. They run in
+// this order: Statement, Preflight, the stages of OpCon up to Down, Quiet, Macro, Verify, Archive, OpCon.Repoint, Agent,
+// and the other stages of OpCon. A stage without steps is one that the procedure does not need. Take name, parameters
+// and lock from the procedure itself.
+type Stages struct {
+	Statement failover.Stage // Failover: a person answers for it that Home is gone
+	Preflight failover.Stage // nothing is changed
+	OpCon     opcon.Stages   // OpCon is held still and set going again; without Config.OpCon by hand
+	Quiet     failover.Stage // the agent on the old primary is stopped, and nothing works any more
+	Macro     failover.Stage // the outage: the macro is run, and the roles are as wanted
+	Verify    failover.Stage // nothing is changed
+	Archive   failover.Stage // the launcher's lock of the run is given back
+	Agent     failover.Stage // the agent on the new primary is started
+}
+
+// SwitchoverStages returns the stages of [Switchover]. Errors wrap failover.ErrInvalid.
+func SwitchoverStages(p *Pair) (Stages, error) {
+	f, err := p.firing("", ForSwitchover)
+	if err != nil {
+		return Stages{}, err
+	}
+	return f.stages()
+}
+
+// FailbackStages returns the stages of [Failback]. Errors wrap failover.ErrInvalid.
+func FailbackStages(p *Pair) (Stages, error) {
+	f, err := p.firing("", ForFailback)
+	if err != nil {
+		return Stages{}, err
+	}
+	return f.stages()
+}
+
+// FailoverStages returns the stages of [Failover]. Errors wrap failover.ErrInvalid.
+func FailoverStages(p *Pair, gone failover.Statement) (Stages, error) {
+	f, err := p.firing("", ForFailover)
+	if err != nil {
+		return Stages{}, err
+	}
+	return f.emergency(gone)
+}
+
+// stages returns the stages of a swap; what they do depends on whether the old primary takes part.
+func (f firing) stages() (Stages, error) {
+	held, err := f.held()
+	if err != nil {
+		return Stages{}, err
+	}
+	return Stages{
+		Preflight: f.preflight(),
+		OpCon:     held,
+		Quiet:     f.quiet(),
+		Macro:     failover.Stage{Name: "macro", Outage: true, Steps: []failover.Step{f.macroStep(), f.rolesStep()}},
+		Verify:    f.verify(),
+		Archive:   failover.Stage{Name: "archive", Steps: []failover.Step{f.archiveStep()}},
+		Agent:     failover.Stage{Name: "agent", Steps: []failover.Step{f.agentStart()}},
+	}, nil
+}
+
+// emergency returns the stages of a swap without the old primary, behind a person's word for what cannot be observed there.
+func (f firing) emergency(gone failover.Statement) (Stages, error) {
+	if err := gone.Validate("Failover.gone"); err != nil {
+		return Stages{}, err
+	}
+	s, err := f.stages()
+	word := gone.Step("primary-gone", f.dir.old.Name()+" is gone and will not come back as primary by itself", f.dir.old.Name())
+	word.Source = vendorFailover + "FAILOVER swaps primary and secondary if the primary machine becomes unavailable"
+	s.Statement = failover.Stage{Name: "statement", Steps: []failover.Step{word}}
+	return s, err
+}
+
+// procedure puts the stages together.
+func (f firing) procedure(name string, s Stages) (failover.Procedure, error) {
+	o := s.OpCon
+	list := []failover.Stage{s.Statement, s.Preflight, o.Check, o.Hold, o.Drain, o.Down, s.Quiet, s.Macro, s.Verify, s.Archive,
+		o.Repoint, s.Agent, o.Prove, o.Decide, o.Release}
+	proc := failover.Procedure{Name: name, Parameters: f.parameters(), Lock: f.lock(),
+		Stages: slices.DeleteFunc(list, func(s failover.Stage) bool { return len(s.Steps) == 0 })}
+	return proc, proc.Validate()
+}
+
+// alive reports whether the old primary takes part.
+func (f firing) alive() bool { return slices.Contains(f.all, f.dir.old) }
+
+// silentStep is a check of an old primary that is gone.
+func (f firing) silentStep(observe func(context.Context) (failover.Observation, error)) failover.Step {
+	return failover.Step{ID: "old-primary-silent", Title: f.dir.old.Name() + " does not act as primary any more",
+		Target: f.dir.old.Name(), Kind: failover.Check, Firm: true,
+		Timeout: f.dir.old.connectTimeout() + f.on.set.Limits.Look + 5*time.Second,
+		Source:  "ours: two active primaries are the worst outcome", Observe: observe}
+}

@@ -1,0 +1,72 @@
+package symitar_test
+
+import (
+	"context"
+	"reflect"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/opcon"
+	"github.com/01b61c5c/failover/symitar"
+	"github.com/01b61c5c/failover/symitar/symitartest"
+)
+
+// TestNoStageIsLeftOut adds a firm check that never holds to each stage, of OpCon's and of the package's own, also to stages
+// that come later, and wants it in the procedure, once and at the right place: each stage where the documentation of Stages
+// has it.
+func TestNoStageIsLeftOut(t *testing.T) {
+	sim, err := symitartest.NewPair()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = sim.Close() })
+	client, err := opcon.New(opcon.Config{URL: "https://opcon.example",
+		Token: func(context.Context) (failover.Secret, error) { return failover.NewSecret("t"), nil }})
+	require.NoError(t, err)
+	cfg := sim.Config()
+	cfg.OpCon = &symitar.OpCon{Client: client, Machine: "SYMAIX", Reason: "CHG0042", Repoint: opcon.AliasMoves}
+	pair, err := symitar.NewPair(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = pair.Close() })
+	order := []string{"Statement", "Preflight", "Check", "Hold", "Drain", "Down", "Quiet", "Macro", "Verify", "Archive", "Repoint", "Agent", "Prove", "Decide", "Release"}
+	for _, purpose := range []symitar.Purpose{symitar.ForSwitchover, symitar.ForFailback, symitar.ForFailover} {
+		p, err := pair.Changed(purpose, func(s *symitar.Stages) {
+			stages := fields(reflect.ValueOf(s).Elem())
+			require.Len(t, stages, len(order), "use the new stage in every procedure, or say why not")
+			for field, stage := range stages {
+				if stage.Name == "" {
+					require.Equal(t, "Statement", field)
+					stage.Name = "statement"
+				}
+				stage.Steps = append(stage.Steps, failover.Step{ID: "mutant-" + field, Title: "Never", Kind: failover.Check, Firm: true,
+					Observe: func(context.Context) (failover.Observation, error) { return failover.Observation{}, nil }})
+			}
+		})
+		require.NoError(t, err)
+		var got []string
+		for _, stage := range p.Stages {
+			require.Equal(t, stage.Name == "macro", stage.Outage, stage.Name)
+			for _, s := range stage.Steps {
+				if s.Title == "Never" {
+					got = append(got, s.ID[len("mutant-"):])
+				}
+			}
+		}
+		require.Equal(t, order, got, purpose)
+	}
+}
+
+// fields are the stages of a struct and of the structs in it, by the name of their field.
+func fields(v reflect.Value) map[string]*failover.Stage {
+	all := map[string]*failover.Stage{}
+	for i := range v.NumField() {
+		if stage, ok := v.Field(i).Addr().Interface().(*failover.Stage); ok {
+			all[v.Type().Field(i).Name] = stage
+			continue
+		}
+		for name, stage := range fields(v.Field(i)) {
+			all[name] = stage
+		}
+	}
+	return all
+}
