@@ -2,7 +2,6 @@ package idm_test
 
 import (
 	"context"
-	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -60,25 +59,11 @@ func (w *patience) count(n *atomic.Int32, most int32) {
 
 // watch counts how often the step is looked at.
 func (w *patience) watch(p failover.Procedure, id string) failover.Procedure {
-	counted := func(see func(context.Context) (failover.Observation, error)) func(context.Context) (failover.Observation, error) {
-		return func(ctx context.Context) (failover.Observation, error) {
+	return changed(p, id, func(s *failover.Step) {
+		see := s.Observe
+		s.Observe = func(ctx context.Context) (failover.Observation, error) {
 			w.count(&w.looks, looksAtALie)
 			return see(ctx)
 		}
-	}
-	p.Stages = slices.Clone(p.Stages)
-	for n, stage := range p.Stages {
-		p.Stages[n].Steps = slices.Clone(stage.Steps)
-		for i, s := range p.Stages[n].Steps {
-			if stage.Name+"/"+s.ID != id {
-				continue
-			}
-			s.Observe = counted(s.Observe)
-			if s.Undone != nil {
-				s.Undone = counted(s.Undone)
-			}
-			p.Stages[n].Steps[i] = s
-		}
-	}
-	return p
+	})
 }

@@ -128,6 +128,25 @@ func TestUndoOfAFailover(t *testing.T) {
 	m.neverTwo()
 }
 
+// within gives one step so much time: the undo of a step is ended by nothing else.
+func within(p failover.Procedure, id string, d time.Duration) failover.Procedure {
+	return changed(p, id, func(s *failover.Step) { s.Timeout = d })
+}
+
+// changed changes a step of a copy of the procedure.
+func changed(p failover.Procedure, id string, change func(*failover.Step)) failover.Procedure {
+	p.Stages = slices.Clone(p.Stages)
+	for n, stage := range p.Stages {
+		p.Stages[n].Steps = slices.Clone(stage.Steps)
+		for i, s := range stage.Steps {
+			if stage.Name+"/"+s.ID == id {
+				change(&p.Stages[n].Steps[i])
+			}
+		}
+	}
+	return p
+}
+
 // A server that answers success and does nothing: the step is not called undone, and once the server does what it says a second
 // undo brings everything back.
 func TestAnUndoIsSeenNotBelieved(t *testing.T) {
@@ -143,7 +162,14 @@ func TestAnUndoIsSeenNotBelieved(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
 			m := newMove(t, smallPair())
-			id, normal := step, m.switchover("srv1", "srv2")
+			p := func(patience time.Duration) failover.Procedure {
+				route := m.route(open(t, m.tree, "srv2"))
+				route.StopTimeout = patience
+				p, err := idm.Switchover(idm.SwitchoverOptions{Route: route, Source: open(t, m.tree, "srv1")})
+				require.NoError(t, err)
+				return p
+			}
+			id, normal := step, p(time.Minute)
 			j := failovertest.Journal(t)
 			o := notGood(j)
 			switch step {
@@ -169,9 +195,9 @@ func TestAnUndoIsSeenNotBelieved(t *testing.T) {
 			s, _ := r.Step(id)
 			require.Equal(t, failover.StatusApplied, s.Status)
 
-			ctx, w := patient(t)
-			lie, asked := m.tree.Inject(w.lie(fault)), m.tree.Inject(w.asked())
-			r, err = w.watch(normal, id).Undo(ctx, options(j))
+			fault.Kind, fault.Times = idmtest.EmptySuccess, -1
+			lie := m.tree.Inject(fault)
+			r, err = within(p(300*time.Millisecond), id, time.Second).Undo(t.Context(), options(j))
 			require.Error(t, err)
 			require.NotEmpty(t, failover.NextOf(err))
 			require.NotZero(t, lie.Hits())
@@ -184,7 +210,6 @@ func TestAnUndoIsSeenNotBelieved(t *testing.T) {
 			m.neverTwo()
 
 			lie.Remove()
-			asked.Remove()
 			r, err = normal.Undo(t.Context(), options(j))
 			require.NoError(t, err)
 			require.Equal(t, failover.ResultUndone, r.Result)
