@@ -153,13 +153,13 @@ func (m *mover) returnedQuiet() failover.Step {
 		Guards: untilEnable, // which makes it untrue
 		Source: fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready"`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			return m.look(ctx, "stopped and disabled on the returned server", func(ctx context.Context, driver string) (finding, error) {
+			return m.look(ctx, "stopped and disabled on the returned server", func(ctx context.Context, driver string) (failover.Item, error) {
 				st, err := m.Target.Status(ctx, driver)
 				text := st.String()
 				if st.Option != Disabled || st.State != StateStopped {
 					text += ": run GuardOldServer"
 				}
-				return finding{done: st.State == StateStopped && st.Option == Disabled, text: text}, err
+				return failover.Item{Done: st.State == StateStopped && st.Option == Disabled, Found: text}, err
 			})
 		}}
 }
