@@ -36,15 +36,12 @@ func (m *mover) sourceInactive(ctx context.Context, driver string) error {
 
 // sourceActive is the check that the drivers run where the operator believes they run.
 func (m *mover) sourceActive() failover.Step {
-	return failover.Step{ID: "source-active", Title: "Check that the drivers run on the source", Target: m.sourceDN, Kind: failover.Check,
+	return m.perDriver("running on the source", func(ctx context.Context, driver string) (failover.Item, error) {
+		st, err := m.source.Status(ctx, driver)
+		return failover.Item{Done: st.State == StateRunning && st.Option != Disabled, Found: st.String()}, err
+	}).Step(failover.Step{ID: "source-active", Title: "Check that the drivers run on the source", Target: m.sourceDN, Kind: failover.Check,
 		Guards: untilStop, // which makes it untrue
-		Source: ours + "compare and swap: nothing moves when the drivers are not where the operator believes them to be",
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			return m.look(ctx, "running on the source", func(ctx context.Context, driver string) (failover.Item, error) {
-				st, err := m.source.Status(ctx, driver)
-				return failover.Item{Done: st.State == StateRunning && st.Option != Disabled, Found: st.String()}, err
-			})
-		}}
+		Source: ours + "compare and swap: nothing moves when the drivers are not where the operator believes them to be"})
 }
 
 // stop stops the drivers on the source and notes time and start options first.

@@ -158,22 +158,19 @@ func (m *mover) inSet() failover.Step {
 
 // engineServes waits until the target's engine serves the drivers, which may need a restart.
 func (m *mover) engineServes() failover.Step {
-	return failover.Step{ID: "engine-serves", Title: "Have the target's engine serve the drivers", Target: m.Target.DN(), Kind: failover.Manual, Wait: true, Timeout: m.allDrivers(m.StartTimeout), Poll: m.Poll,
+	return m.perDriver("drivers served", func(ctx context.Context, driver string) (failover.Item, error) {
+		o, err := m.Target.StartOption(ctx, driver)
+		switch {
+		case errors.Is(err, ErrNotServed), errors.Is(err, ErrEngineMissing):
+			return failover.Item{Found: err.Error()}, nil
+		case err != nil:
+			return failover.Item{}, err
+		}
+		return failover.Item{Done: true, Found: o.String()}, nil
+	}).Step(failover.Step{ID: "engine-serves", Title: "Have the target's engine serve the drivers", Target: m.Target.DN(), Kind: failover.Manual, Wait: true, Timeout: m.allDrivers(m.StartTimeout), Poll: m.Poll,
 		Source: "seen in published code: the engine picks up a driver set when it is loaded; the vendor's installer restarts ndsd after the association",
 		Help: "Restart the directory service of " + m.Target.DN() + " (ndsmanage stopall; ndsmanage startall, or systemctl restart ndsd). " +
-			"Its engine serves the driver set only after that. The run then waits until it answers for each driver.",
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			return m.look(ctx, "drivers served", func(ctx context.Context, driver string) (failover.Item, error) {
-				o, err := m.Target.StartOption(ctx, driver)
-				switch {
-				case errors.Is(err, ErrNotServed), errors.Is(err, ErrEngineMissing):
-					return failover.Item{Found: err.Error()}, nil
-				case err != nil:
-					return failover.Item{}, err
-				}
-				return failover.Item{Done: true, Found: o.String()}, nil
-			})
-		}}
+			"Its engine serves the driver set only after that. The run then waits until it answers for each driver."})
 }
 
 // disableOn disables the drivers on the target, so that it neither starts nor caches anything.
@@ -210,28 +207,25 @@ func (m *mover) disableOnTarget() failover.Step {
 
 // targetQuiet is the check that nothing old waits on the target.
 func (m *mover) targetQuiet() failover.Step {
-	return failover.Step{ID: "target-quiet", Title: "Check that the drivers are disabled on the target, or wait there with an empty cache", Target: m.Target.DN(), Kind: failover.Check,
+	return m.perDriver("quiet on the target", func(ctx context.Context, driver string) (failover.Item, error) {
+		st, err := m.Target.Status(ctx, driver)
+		switch {
+		case err != nil:
+			return failover.Item{}, err
+		case st.State == StateStopped && st.Option == Disabled:
+			return failover.Item{Done: true, Found: st.String()}, nil
+		case st.State != StateStopped:
+			// With the source proven inactive later on, a driver that runs here already is an earlier run's work.
+			return failover.Item{Done: m.source == nil, Found: st.String()}, nil
+		}
+		stats, err := m.Target.Stats(ctx, driver)
+		if err != nil {
+			return failover.Item{}, err
+		}
+		return failover.Item{Done: stats.CacheBytes == 0, Found: fmt.Sprintf("%s, cache of %d bytes", st, stats.CacheBytes)}, nil
+	}).Step(failover.Step{ID: "target-quiet", Title: "Check that the drivers are disabled on the target, or wait there with an empty cache", Target: m.Target.DN(), Kind: failover.Check,
 		Guards: untilEnable, // from then on they cache what they will have to send
-		Source: fromVendor + `start options: "Manual: events are cached"; a standby left on Manual would send every event a second time`,
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			return m.look(ctx, "quiet on the target", func(ctx context.Context, driver string) (failover.Item, error) {
-				st, err := m.Target.Status(ctx, driver)
-				switch {
-				case err != nil:
-					return failover.Item{}, err
-				case st.State == StateStopped && st.Option == Disabled:
-					return failover.Item{Done: true, Found: st.String()}, nil
-				case st.State != StateStopped:
-					// With the source proven inactive later on, a driver that runs here already is an earlier run's work.
-					return failover.Item{Done: m.source == nil, Found: st.String()}, nil
-				}
-				stats, err := m.Target.Stats(ctx, driver)
-				if err != nil {
-					return failover.Item{}, err
-				}
-				return failover.Item{Done: stats.CacheBytes == 0, Found: fmt.Sprintf("%s, cache of %d bytes", st, stats.CacheBytes)}, nil
-			})
-		}}
+		Source: fromVendor + `start options: "Manual: events are cached"; a standby left on Manual would send every event a second time`})
 }
 
 // enable sets the drivers to Manual without synchronization.
