@@ -173,7 +173,7 @@ func (m *mover) engineServes() failover.Step {
 			"Its engine serves the driver set only after that. The run then waits until it answers for each driver."})
 }
 
-// disableOn disables the drivers on the target, so that it neither starts nor caches anything.
+// disableOnTarget disables the drivers on the target, so that it neither starts nor caches anything.
 func (m *mover) disableOnTarget() failover.Step {
 	return failover.Step{ID: "keep-disabled", Title: "Keep the drivers disabled on the target", Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll,
 		Source: fromVendor + `"A driver must run on one server only; disable it on the others": a standby on Manual would cache events for ever`,
