@@ -271,8 +271,11 @@ func TestTheDefinitionCoversWhatAnApprovalMeans(t *testing.T) {
 		"guards":   func(p *failover.Procedure) { p.Steps[0].Guards = "b" },
 		"undo":     func(p *failover.Procedure) { p.Steps[1].Undo = nil },
 		"attempts": func(p *failover.Procedure) { p.Steps[1].Attempts = 7 },
-		"outage":   func(p *failover.Procedure) { p.Outage = failover.Window{From: "a", To: "b"} },
-		"target":   func(p *failover.Procedure) { p.Steps[1].Target = "elsewhere" },
+		"stage":    func(p *failover.Procedure) { p.Stages, p.Steps = []failover.Stage{{Name: "x", Steps: p.Steps}}, nil },
+		"outage": func(p *failover.Procedure) {
+			p.Stages, p.Steps = []failover.Stage{{Name: "x", Outage: true, Steps: p.Steps}}, nil
+		},
+		"target": func(p *failover.Procedure) { p.Steps[1].Target = "elsewhere" },
 	} {
 		w := newWorld()
 		p := procedure(w.check("c"), w.change("a"), w.once("b"))

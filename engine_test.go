@@ -74,6 +74,11 @@ func procedure(steps ...failover.Step) failover.Procedure {
 	return failover.Procedure{Name: "test", Steps: steps}
 }
 
+// downWhile is a procedure during whose steps the service is down.
+func downWhile(steps ...failover.Step) failover.Procedure {
+	return failover.Procedure{Name: "test", Stages: []failover.Stage{{Name: "down", Outage: true, Steps: steps}}}
+}
+
 func openJournal(t *testing.T, path string) *failover.Journal {
 	t.Helper()
 	j, err := failovertest.JournalAt(path)
@@ -122,8 +127,8 @@ func TestRunAppliesOnlyWhatIsNotSoAndRunningAgainDoesNothing(t *testing.T) {
 
 func TestPlanChangesNothingAndHashesWhatWasFound(t *testing.T) {
 	w := newWorld()
-	p := procedure(w.check("check"), w.change("a"), w.once("c"))
-	p.Outage = failover.Window{From: "a", To: "c"}
+	p := failover.Procedure{Name: "test", Stages: []failover.Stage{{Name: "before", Steps: []failover.Step{w.check("check")}},
+		{Name: "down", Outage: true, Steps: []failover.Step{w.change("a"), w.once("c")}}}}
 	first, err := p.Plan(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Empty(t, w.thrown)
@@ -133,7 +138,7 @@ func TestPlanChangesNothingAndHashesWhatWasFound(t *testing.T) {
 	assert.False(t, first.Steps[2].CanUndo)
 	point, ok := first.PointOfNoReturn()
 	assert.True(t, ok)
-	assert.Equal(t, "c", point.ID)
+	assert.Equal(t, "down/c", point.ID)
 	assert.Contains(t, first.String(), "Would stop at: Check check")
 	behind, err := procedure(w.change("a"), w.check("check")).Plan(t.Context(), nil)
 	require.NoError(t, err)

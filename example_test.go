@@ -27,13 +27,13 @@ func moveProcedure(s *site, from, to string) failover.Procedure {
 	return failover.Procedure{
 		Name:       "site.Move",
 		Parameters: []failover.Parameter{{Name: "from", Value: from}, {Name: "to", Value: to}},
-		Outage:     failover.Window{From: "site/drain", To: "site/announce"},
-		Steps: []failover.Step{
-			{ID: "site/standby-ready", Title: "The standby has a configuration", Target: to, Kind: failover.Check, Firm: true,
+		Stages: []failover.Stage{{Name: "check", Steps: []failover.Step{
+			{ID: "standby-ready", Title: "The standby has a configuration", Target: to, Kind: failover.Check, Firm: true,
 				Observe: func(context.Context) (failover.Observation, error) {
 					return is(s.config[to] != "", "config "+s.config[to])
 				}},
-			{ID: "site/drain", Title: "Drain the old side", Target: from, Kind: failover.Change, Writes: []string{drainedAt.Name},
+		}}, {Name: "move", Outage: true, Steps: []failover.Step{
+			{ID: "drain", Title: "Drain the old side", Target: from, Kind: failover.Change, Writes: []string{drainedAt.Name},
 				Observe: func(context.Context) (failover.Observation, error) {
 					return is(s.drained, fmt.Sprint("drained: ", s.drained))
 				},
@@ -45,7 +45,7 @@ func moveProcedure(s *site, from, to string) failover.Procedure {
 					return nil
 				},
 				Undo: func(context.Context) error { s.drained = false; return nil }},
-			{ID: "site/swap", Title: "Move the address", Target: to, Kind: failover.Once, Timeout: time.Minute,
+			{ID: "swap", Title: "Move the address", Target: to, Kind: failover.Once, Timeout: time.Minute,
 				Observe: func(context.Context) (failover.Observation, error) { return is(s.active == to, s.active+" is active") },
 				Apply:   func(context.Context) error { s.active = to; return nil },
 				Probe: func(context.Context) (failover.Outcome, error) {
@@ -54,7 +54,7 @@ func moveProcedure(s *site, from, to string) failover.Procedure {
 					}
 					return failover.NotApplied, nil
 				}},
-			{ID: "site/keep-config", Title: "Carry the old configuration over", Target: to, Kind: failover.Change,
+			{ID: "keep-config", Title: "Carry the old configuration over", Target: to, Kind: failover.Change,
 				Observe: func(ctx context.Context) (failover.Observation, error) {
 					old, ok, err := drainedAt.Load(ctx)
 					return failover.Observation{Done: ok && s.config[to] == old, Found: "config " + s.config[to]}, err
@@ -64,8 +64,8 @@ func moveProcedure(s *site, from, to string) failover.Procedure {
 					s.config[to] = old
 					return err
 				}},
-			{ID: "site/announce", Title: "Tell the help desk", Kind: failover.Manual, Help: "Post in the channel that the site moved."},
-		},
+			{ID: "announce", Title: "Tell the help desk", Kind: failover.Manual, Help: "Post in the channel that the site moved."},
+		}}},
 	}
 }
 
@@ -90,7 +90,7 @@ func Example() {
 	_, err = p.Run(ctx, options)
 	fmt.Println("waits for a person:", errors.Is(err, failover.ErrWaiting))
 
-	if err := journal.Confirm("site/announce", failover.Statement{By: "ann", Says: "posted", Reason: "did it myself"}); err != nil {
+	if err := journal.Confirm("move/announce", failover.Statement{By: "ann", Says: "posted", Reason: "did it myself"}); err != nil {
 		panic(err)
 	}
 	report, err := p.Run(ctx, options)
@@ -102,11 +102,11 @@ func Example() {
 	// Output:
 	// waits for a person: true
 	// completed <nil>
-	// site/standby-ready already
-	// site/drain applied
-	// site/swap applied
-	// site/keep-config applied
-	// site/announce confirmed
+	// check/standby-ready already
+	// move/drain applied
+	// move/swap applied
+	// move/keep-config applied
+	// move/announce confirmed
 	// green v7
 }
 

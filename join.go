@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -146,20 +147,20 @@ func (r *run) parts(ctx context.Context) error {
 		ended[part.name] = make(chan struct{})
 	}
 	results := make(Targets, len(r.p.parts))
-	failed := map[string]bool{}
+	failed := map[string]error{}
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for n, part := range r.p.parts {
 		all.Go(func() {
 			defer close(ended[part.name])
-			err := r.one(ctx, part, place, ended, func(name string) bool {
+			err := r.one(ctx, part, place, ended, func(name string) error {
 				mu.Lock()
 				defer mu.Unlock()
 				return failed[name]
 			})
 			mu.Lock()
 			defer mu.Unlock()
-			results[n], failed[part.name] = TargetResult{Target: part.name, Err: err}, err != nil
+			results[n], failed[part.name] = TargetResult{Target: part.name, Err: err}, err
 		})
 	}
 	all.Wait()
@@ -167,11 +168,15 @@ func (r *run) parts(ctx context.Context) error {
 }
 
 // one runs a part when its turn has come.
-func (r *run) one(ctx context.Context, part part, place chan struct{}, ended map[string]chan struct{}, failed func(string) bool) error {
+func (r *run) one(ctx context.Context, part part, place chan struct{}, ended map[string]chan struct{}, failed func(string) error) error {
 	for _, name := range part.after {
 		<-ended[name] // every part ends, soon after ctx has
-		if failed(name) {
-			return &Error{Op: "begin", Target: part.name, Outcome: NotApplied, Next: "run again with the same journal once the part " + name + " can go on",
+		if stop := failed(name); stop != nil {
+			next := cmp.Or(NextOf(stop), "run again with the same journal once it can go on")
+			if !errors.Is(stop, errBefore) { // what it waits for stands in its own text
+				next = "for the part " + name + ": " + next
+			}
+			return &Error{Op: "begin", Target: part.name, Outcome: NotApplied, Next: next,
 				Err: fmt.Errorf("%w: not begun, since the part %s has stopped", errBefore, name)}
 		}
 	}

@@ -77,11 +77,10 @@ func TestStagesNameTheirSteps(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "move/mine", plan.Steps[2].ID)
 	for name, bad := range map[string]failover.Procedure{
-		"twice":  {Name: "p", Stages: []failover.Stage{{Name: "a", Steps: []failover.Step{w.check("x")}}, {Name: "a", Steps: []failover.Step{w.check("y")}}}},
-		"slash":  {Name: "p", Stages: []failover.Stage{{Name: "a/b", Steps: []failover.Step{w.check("x")}}}},
-		"both":   {Name: "p", Stages: []failover.Stage{{Name: "a", Steps: []failover.Step{w.check("x")}}}, Steps: []failover.Step{w.check("y")}},
-		"window": {Name: "p", Stages: []failover.Stage{{Name: "a", Steps: []failover.Step{w.check("x")}}}, Outage: failover.Window{From: "a/x", To: "a/x"}},
-		"none":   {Name: "p", Stages: []failover.Stage{{Name: "a"}}},
+		"twice": {Name: "p", Stages: []failover.Stage{{Name: "a", Steps: []failover.Step{w.check("x")}}, {Name: "a", Steps: []failover.Step{w.check("y")}}}},
+		"slash": {Name: "p", Stages: []failover.Stage{{Name: "a/b", Steps: []failover.Step{w.check("x")}}}},
+		"both":  {Name: "p", Stages: []failover.Stage{{Name: "a", Steps: []failover.Step{w.check("x")}}}, Steps: []failover.Step{w.check("y")}},
+		"none":  {Name: "p", Stages: []failover.Stage{{Name: "a"}}},
 	} {
 		require.ErrorIs(t, bad.Validate(), failover.ErrInvalid, name)
 	}
@@ -153,6 +152,7 @@ func TestAPartThatStopsStopsOnlyWhatDependsOnIt(t *testing.T) {
 		require.ErrorIs(t, err, failover.ErrRejected)
 		var parts failover.Targets
 		require.ErrorAs(t, err, &parts)
+		assert.Equal(t, "for the part bad: ask", failover.NextOf(err), "what it needs, in the words of the part that waits for it")
 		assert.Equal(t, failover.ResultPartWay, rep.Result)
 		assert.Equal(t, 1, good.w.thrown["move"])
 		assert.Empty(t, after.w.thrown)

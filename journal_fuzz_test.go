@@ -98,8 +98,7 @@ func BenchmarkSteps(b *testing.B) {
 				for i := range steps {
 					steps[i] = w.change(stepCount(i))
 				}
-				p := procedure(steps...)
-				p.Outage = failover.Window{From: steps[0].ID, To: steps[n-1].ID}
+				p := failover.Procedure{Name: "bench", Stages: []failover.Stage{{Name: "down", Outage: true, Steps: steps}}}
 				j, err := failovertest.NewStore("bench").Journal()
 				if err != nil {
 					b.Fatal(err)

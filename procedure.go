@@ -15,12 +15,6 @@ type Parameter struct {
 	Value string `json:"value"` // as it is shown and hashed; no secret
 }
 
-// Window names the first and the last step during which the service is down for its users.
-type Window struct {
-	From string `json:"from"` // ID of the step with which it begins
-	To   string `json:"to"`   // ID of the step at whose end it ends
-}
-
 // Stage is a named part of a procedure: steps that belong together and follow each other.
 type Stage struct {
 	Name   string // for example prepare; the ID of its step "clear" is prepare/clear
@@ -34,8 +28,7 @@ type Procedure struct {
 	Name       string      // for example symitar.Switchover; part of the definition hash; shows itself, at most 200 bytes
 	Parameters []Parameter // part of the definition hash; names are unique
 	Stages     []Stage     // in order; the ID of a step is its stage's name, a slash and its own ID
-	Steps      []Step      // in order, of a procedure without stages; IDs are unique
-	Outage     Window      // of a procedure without stages; zero: users notice nothing
+	Steps      []Step      // in order, of a procedure without stages, whose users notice nothing; IDs are unique
 	Lock       Lock        // nil: nothing to lock, for example in a single-operator lab
 
 	parts []part // of a joined procedure
@@ -52,7 +45,7 @@ func (p Procedure) flatten() Procedure {
 	}
 	p.flat = true
 	if len(p.Stages) == 0 {
-		p.down, p.in = p.window(), make([]int, len(p.Steps))
+		p.down, p.in = make([]bool, len(p.Steps)), make([]int, len(p.Steps))
 		return p
 	}
 	loose := p.Steps
@@ -76,19 +69,8 @@ func (p Procedure) flatten() Procedure {
 // AllSteps returns the steps of all stages and parts in order, under their whole IDs: what a plan lists.
 func (p Procedure) AllSteps() []Step { return slices.Clone(p.flatten().Steps) }
 
-// window says of each step of a procedure without stages whether it lies in the outage window.
-func (p Procedure) window() []bool {
-	in, inside := make([]bool, len(p.Steps)), false
-	for i, s := range p.Steps {
-		inside = inside || s.ID == p.Outage.From && p.Outage.From != ""
-		in[i] = inside
-		inside = inside && s.ID != p.Outage.To
-	}
-	return in
-}
-
 // Validate refuses a procedure the engine could not run safely: a step without a way to observe it, a name that would not
-// stay the same in a journal, an ID, parameter or fact used twice, an outage window or a guard that names no step.
+// stay the same in a journal, an ID, parameter or fact used twice, a guard that names no step.
 func (p Procedure) Validate() error {
 	if err := checkName("Procedure.Name", p.Name); err != nil {
 		return err
@@ -132,13 +114,6 @@ func (p Procedure) Validate() error {
 			return Invalid("step "+s.ID+".Guards", s.Guards+" is no step behind it", "name a step that comes later")
 		}
 	}
-	if p.Outage != (Window{}) && len(p.Stages) == 0 {
-		from, knowsFrom := index[p.Outage.From]
-		to, knowsTo := index[p.Outage.To]
-		if !knowsFrom || !knowsTo || from > to {
-			return Invalid("Procedure.Outage", "does not name two steps in order", "name the first and the last step of the outage")
-		}
-	}
 	return nil
 }
 
@@ -146,7 +121,7 @@ func (p Procedure) validateStages() error {
 	if len(p.Stages) == 0 || p.flat {
 		return nil
 	}
-	if len(p.Steps) > 0 || p.Outage != (Window{}) {
+	if len(p.Steps) > 0 {
 		return Invalid("Procedure.Steps", "is set beside Stages", "put every step into a stage, and mark stages as outage")
 	}
 	seen := map[string]bool{}

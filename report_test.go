@@ -22,8 +22,7 @@ func TestReportTellsTheSameFromTheJournalAlone(t *testing.T) {
 		two := &failover.Error{Op: "hold", Target: "two", Outcome: failover.InDoubt, Err: assert.AnError}
 		return failover.Targets{{Target: one.Target, Err: one}, {Target: "two", Err: two}}.Err()
 	}
-	p := procedure(w.change("a"), bad, w.change("c"))
-	p.Outage = failover.Window{From: "a", To: "c"}
+	p := downWhile(w.change("a"), bad, w.change("c"))
 	j := journal(t)
 	live, err := p.Run(t.Context(), options(j))
 	require.Error(t, err)
@@ -38,7 +37,7 @@ func TestReportTellsTheSameFromTheJournalAlone(t *testing.T) {
 	assert.True(t, json.Valid(liveJSON))
 	require.Len(t, live.Outages, 1)
 	assert.False(t, live.Outages[0].Ended)
-	step, _ := live.Step("b")
+	step, _ := live.Step("down/b")
 	require.Len(t, step.Targets, 2)
 	assert.Equal(t, failover.NotApplied, step.Targets[0].Outcome)
 	assert.Equal(t, failover.InDoubt, step.Targets[1].Outcome)
@@ -60,12 +59,13 @@ func TestAJournalThatWasNotBegunSaysSo(t *testing.T) {
 
 func TestOutageIsMeasuredFromTheFirstIntentToTheLastStep(t *testing.T) {
 	w := newWorld()
-	p := procedure(w.change("before"), w.change("a"), w.once("b"), w.change("after"))
-	p.Outage = failover.Window{From: "a", To: "b"}
+	p := downWhile(w.change("a"), w.once("b"))
+	p.Stages = []failover.Stage{{Name: "up", Steps: []failover.Step{w.change("before")}}, p.Stages[0],
+		{Name: "again", Steps: []failover.Step{w.change("after")}}}
 	rep, err := p.Run(t.Context(), options(journal(t)))
 	require.NoError(t, err)
-	a, _ := rep.Step("a")
-	b, _ := rep.Step("b")
+	a, _ := rep.Step("down/a")
+	b, _ := rep.Step("down/b")
 	require.Len(t, rep.Outages, 1)
 	require.True(t, rep.Outages[0].Ended)
 	assert.Equal(t, a.Began, rep.Outages[0].From)

@@ -111,8 +111,6 @@ func TestProceduresThatCannotBeRunSafelyAreRefused(t *testing.T) {
 		"once, undo":       edit(w.once("a"), func(s *failover.Step) { s.Undo = w.back("a") }),
 		"change, probe":    edit(w.once("a"), func(s *failover.Step) { s.Kind = failover.Change }),
 		"manual, no help":  procedure(failover.Step{ID: "a", Title: "A", Kind: failover.Manual}),
-		"outage unknown":   {Name: "x", Steps: []failover.Step{w.check("a")}, Outage: failover.Window{From: "a", To: "z"}},
-		"outage reversed":  {Name: "x", Steps: []failover.Step{w.check("a"), w.check("b")}, Outage: failover.Window{From: "b", To: "a"}},
 	}
 	for name, p := range tests {
 		t.Run(name, func(t *testing.T) {

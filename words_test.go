@@ -303,7 +303,7 @@ func TestAnotherVersionGoesOnWhereItCan(t *testing.T) {
 func TestEveryWayBackEndsTheOutage(t *testing.T) {
 	for name, back := range map[string]func(t *testing.T, w *world, p *failover.Procedure, j *failover.Journal){
 		"run": func(t *testing.T, w *world, p *failover.Procedure, j *failover.Journal) {
-			p.Steps[1].Apply = w.throw("start")
+			p.Stages[0].Steps[1].Apply = w.throw("start")
 			_, err := p.Run(t.Context(), options(j))
 			require.NoError(t, err)
 		},
@@ -317,19 +317,18 @@ func TestEveryWayBackEndsTheOutage(t *testing.T) {
 			require.NoError(t, err)
 		},
 		"a person": func(t *testing.T, _ *world, p *failover.Procedure, j *failover.Journal) {
-			p.Steps[1].Apply = func(context.Context) error { return errLost }
+			p.Stages[0].Steps[1].Apply = func(context.Context) error { return errLost }
 			_, err := p.Run(t.Context(), options(j))
 			require.ErrorIs(t, err, failover.ErrInDoubt)
-			require.NoError(t, j.Resolve("start", failover.Applied, "op", "it is up"))
+			require.NoError(t, j.Resolve("down/start", failover.Applied, "op", "it is up"))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld()
-				p := procedure(w.change("stop"), w.change("start"))
-				p.Outage = failover.Window{From: "stop", To: "start"}
-				p.Steps[1].Attempts = 1
-				p.Steps[1].Apply = func(context.Context) error { return refusal("start") }
+				p := downWhile(w.change("stop"), w.change("start"))
+				p.Stages[0].Steps[1].Attempts = 1
+				p.Stages[0].Steps[1].Apply = func(context.Context) error { return refusal("start") }
 				j := failovertest.Journal(t)
 				rep, err := p.Run(t.Context(), options(j))
 				require.Error(t, err)
@@ -345,9 +344,8 @@ func TestEveryWayBackEndsTheOutage(t *testing.T) {
 		})
 	}
 	w := newWorld()
-	p := procedure(w.change("stop"), w.change("start"))
-	p.Outage = failover.Window{From: "stop", To: "start"}
-	p.Steps[0].Apply = func(context.Context) error {
+	p := downWhile(w.change("stop"), w.change("start"))
+	p.Stages[0].Steps[0].Apply = func(context.Context) error {
 		return &failover.Error{Outcome: failover.NotApplied, Err: failover.ErrRejected}
 	}
 	rep, err := p.Run(t.Context(), options(failovertest.Journal(t)))

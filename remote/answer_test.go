@@ -101,6 +101,7 @@ func TestEveryWayALivingServerFails(t *testing.T) {
 			require.Equal(t, AnswerSome, AnswerOf(fmt.Errorf("step: %w", err)))
 			require.Equal(t, tc.want == ErrLogin, errors.Is(err, ErrLogin), "a slow login is not a refused one")
 			require.Equal(t, tc.slow, errors.Is(err, context.DeadlineExceeded))
+			require.Equal(t, AnswerSome, AnswerOf(open(t, cfg).Reach(soon(t))), "also where nobody asks for more than a connection")
 			hasEnded(t, err, cfg.Address, failover.NotApplied)
 			if !tc.slow {
 				return
@@ -144,6 +145,7 @@ func TestOnlyTheWholeConnectTimeoutIsSilence(t *testing.T) {
 	cfg := serve(t, nil).SSH()
 	cfg.Address, cfg.ConnectTimeout = full(t), 300*time.Millisecond
 	host := open(t, cfg)
+	require.Equal(t, AnswerNone, AnswerOf(host.Reach(soon(t))))
 	_, err := host.Run(soon(t), Command{Line: "x"})
 	require.ErrorIs(t, err, ErrNoAnswer)
 	require.ErrorIs(t, err, ErrUnreachable)
@@ -187,7 +189,9 @@ func TestAnswersOfDialers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := serve(t, nil).SSH()
-			_, err := openWith(t, Config{SSH: cfg, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, tc.err }}).Run(soon(t), Command{Line: "x"})
+			host := openWith(t, Config{SSH: cfg, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, tc.err }})
+			require.Equal(t, tc.want, AnswerOf(host.Reach(soon(t))))
+			_, err := host.Run(soon(t), Command{Line: "x"})
 			require.ErrorIs(t, err, tc.err)
 			require.ErrorIs(t, err, ErrUnreachable)
 			require.Equal(t, tc.want == AnswerNone, errors.Is(err, ErrNoAnswer))

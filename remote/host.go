@@ -133,6 +133,24 @@ func (h *Host) Connect(ctx context.Context) error {
 	return nil
 }
 
+// Reach makes a TCP connection of its own to the machine and closes it, without a login and whatever lines there are: whether
+// anything answers at the address. [AnswerOf] reads the error. It changes nothing on the machine and may be repeated.
+func (h *Host) Reach(ctx context.Context) error {
+	if err := h.begin("connect"); err != nil {
+		return err
+	}
+	defer h.calls.Done()
+	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.ConnectTimeout, connectTimeout(h.cfg.ConnectTimeout))
+	defer cancel()
+	stop := context.AfterFunc(h.closing, cancel)
+	defer stop()
+	conn, err := h.tcp(ctx)
+	if err == nil {
+		_ = conn.Close()
+	}
+	return err
+}
+
 // Close ends the connection and waits for everything that used it. Calls that are under way end with ErrLineLost
 // and their usual outcome.
 func (h *Host) Close() error {

@@ -25,8 +25,9 @@ type Config struct {
 	Verify      []Verification // what else must hold after the swap; each becomes a step
 	OpCon       *OpCon         // nil: the procedures contain manual steps with the vendor's text instead
 
-	// Dialer makes the TCP connections to both hosts; nil means the system's. A Failover takes its errors for what they
-	// say: "no route" and a connect that times out show a host that is gone, so a proxy must not make up either.
+	// Dialer makes the TCP connections to both hosts, as [remote.Config] describes it; nil means the system's. A Failover takes
+	// its errors for what they say: "no route" and a connect that times out show a host that is gone, so a proxy must not make
+	// up either.
 	Dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// SymRoot is the folder with SYM000 … SYM999. Default /SYM (documented).

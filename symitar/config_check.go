@@ -2,7 +2,6 @@ package symitar
 
 import (
 	"fmt"
-	"net"
 	"path"
 	"regexp"
 	"slices"
@@ -29,9 +28,6 @@ func (c Config) withDefaults() Config {
 	text(&c.Agent.Control, defaultControl)
 	text(&c.FailoverD.Match, defaultFailoverD)
 	text(&c.Macro.Expect, defaultExpect)
-	if c.Dialer == nil {
-		c.Dialer = (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext
-	}
 	if c.Agent.Must == nil {
 		c.Agent.Must = []string{"sma_lsam", "sma_disp", "sma_log"}
 	}

@@ -16,10 +16,19 @@ import (
 // realMachines is a simulated pair behind two real OpenSSH servers.
 func realMachines(t *testing.T, login string, lines ...string) (*bench, map[string]*symhost.Machine) {
 	t.Helper()
+	return preparedMachines(t, login, func(string) []string { return lines })
+}
+
+// preparedMachines has prepare lay out what a host's folder needs besides, and return its lines of sshd_config.
+func preparedMachines(t *testing.T, login string, prepare func(dir string) []string) (*bench, map[string]*symhost.Machine) {
+	t.Helper()
 	b := newBench(t, "")
 	b.cfg = b.sim.ConfigBelow(symhost.Below)
 	b.cfg.Dialer = nil
-	list := symhost.Pair(t, b.sim, login, lines...)
+	list := map[string]*symhost.Machine{}
+	for _, name := range []string{symitartest.Home, symitartest.Partner} {
+		list[name] = symhost.Start(t, b.sim.HostDir(name), login, prepare(b.sim.HostDir(name))...)
+	}
 	for _, h := range []*symitar.HostConfig{&b.cfg.Home, &b.cfg.Partner} {
 		h.SSH = list[h.Name].SSH()
 		h.SSH.Address = list[h.Name].Proxy.Address()

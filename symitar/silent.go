@@ -3,10 +3,6 @@ package symitar
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
-	"slices"
-	"syscall"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -30,12 +26,13 @@ func (f firing) silentAfter(ctx context.Context) (failover.Observation, error) {
 func (f firing) oldPrimarySilent(ctx context.Context, moved bool) (failover.Observation, error) {
 	old := f.dir.old
 	const off = "switch it off, or make its role readable"
-	lives, why, err := old.tcp(ctx)
-	switch {
-	case err != nil:
-		return failover.Observation{}, err
-	case !lives:
-		return failover.Observation{Done: true, Found: "nothing answers at its address", Note: why}, nil
+	err := old.remote.Reach(ctx)
+	switch remote.AnswerOf(err) {
+	case remote.AnswerNone:
+		return failover.Observation{Done: true, Found: "nothing answers at its address", Note: plain(err)}, nil
+	case remote.AnswerUnknown:
+		return failover.Observation{}, unchanged(old.named("see whether it is silent", err))
+	case remote.AnswerSome:
 	}
 	role, votes, err := old.Role(ctx)
 	switch {
@@ -44,7 +41,7 @@ func (f firing) oldPrimarySilent(ctx context.Context, moved bool) (failover.Obse
 	case errors.Is(err, remote.ErrPeerHostKey):
 		return failover.Observation{Found: "its address is answered by " + f.dir.next.Name() + ", so nothing is known about " + old.Name() + "; correct its address"}, nil
 	case err != nil && ctx.Err() == nil:
-		return failover.Observation{Found: "it lives (" + why + "), and its role is not known; " + off + ": " + plain(err)}, nil
+		return failover.Observation{Found: "it lives, and its role is not known; " + off + ": " + plain(err)}, nil
 	case err != nil:
 		return failover.Observation{}, err
 	case role == RoleSecondary:
@@ -60,33 +57,4 @@ func (h *Host) connectTimeout() time.Duration {
 		return h.cfg.SSH.ConnectTimeout
 	}
 	return 20 * time.Second
-}
-
-func isOne(err error, codes []syscall.Errno) bool {
-	return slices.ContainsFunc(codes, func(code syscall.Errno) bool { return errors.Is(err, code) })
-}
-
-// tcp opens a connection of its own and closes it. lives is false only where the network shows that nothing is there.
-// Whatever proves neither is an error.
-func (h *Host) tcp(ctx context.Context) (lives bool, why string, err error) {
-	limit := h.connectTimeout()
-	try, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	conn, err := h.set.Dialer(try, "tcp", h.cfg.SSH.Address)
-	if err == nil {
-		_ = conn.Close()
-		return true, "it accepts connections", nil
-	}
-	var timeout net.Error
-	var name *net.DNSError
-	switch {
-	case ctx.Err() != nil || errors.As(err, &name):
-	case isOne(err, noRoute):
-		return false, "there is no route to it", nil
-	case isOne(err, connectTimedOut), errors.As(err, &timeout) && timeout.Timeout():
-		return false, fmt.Sprintf("nothing answers at its address within %s", limit), nil
-	case isOne(err, answered):
-		return true, "its system refuses the connection, so it runs", nil
-	}
-	return false, "", h.fail("see whether it is silent", failover.NotApplied, "see that the address can be reached from here, or switch the machine on so that its role can be read", err)
 }

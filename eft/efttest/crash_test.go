@@ -15,7 +15,7 @@ func TestACrashAnywhere(t *testing.T) {
 	for _, sc := range scenes {
 		t.Run(sc.name, func(t *testing.T) {
 			t.Parallel()
-			step := 4
+			step := 9
 			if testing.Short() {
 				step = 29
 			}

@@ -18,7 +18,7 @@ func TestAnApprovedPlanIsNotVoidedByItsOwnRun(t *testing.T) {
 		t.Run(sc.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			st, err := sc.open(t.Context(), dir, "")
+			st, err := sc.open(t.Context(), dir, settings{})
 			require.NoError(t, err)
 			defer func() { require.NoError(t, st.close()) }()
 			a := st.acts[0]

@@ -70,7 +70,7 @@ func steps(t *testing.T, procedure string) []string {
 func crashes(t *testing.T, procedure string) [][2]string {
 	t.Helper()
 	journal := filepath.Join(t.TempDir(), "journal")
-	status, out := drill(t, "-journal", journal, procedure)
+	status, out := drill(t, "-brief", "-journal", journal, procedure)
 	require.Zero(t, status, out)
 	files, err := filepath.Glob(journal + "*")
 	require.NoError(t, err)
@@ -118,9 +118,12 @@ func TestEveryProcedureCompletes(t *testing.T) {
 func TestEveryFaultEndsAsItMust(t *testing.T) {
 	for _, sc := range scenarios() {
 		for _, f := range sc.faults {
+			if _, elsewhere := followed[f.name]; elsewhere {
+				continue
+			}
 			t.Run(sc.name+"/"+f.name, func(t *testing.T) {
 				t.Parallel()
-				status, out := drill(t, "-fault", f.name, sc.name)
+				status, out := drill(t, "-brief", "-fault", f.name, sc.name)
 				assert.Contains(t, []int{0, 1, 3, 4, 5}, status, out)
 			})
 		}
@@ -129,14 +132,17 @@ func TestEveryFaultEndsAsItMust(t *testing.T) {
 
 func TestCrashAtEveryRecordAndResume(t *testing.T) {
 	for _, sc := range scenarios() {
+		if sc.name == "site" { // its parts are here alone
+			continue
+		}
 		t.Run(sc.name, func(t *testing.T) {
 			for _, crash := range crashes(t, sc.name) {
 				t.Run(strings.Join(crash[:], " "), func(t *testing.T) {
 					t.Parallel()
 					journal := filepath.Join(t.TempDir(), "journal")
-					status, out := drill(t, crash[0], crash[1], "-journal", journal, sc.name)
+					status, out := drill(t, "-brief", crash[0], crash[1], "-journal", journal, sc.name)
 					require.Equal(t, -1, status, "the process kills itself\n%s", out)
-					status, out = drill(t, "-journal", journal, sc.name)
+					status, out = drill(t, "-brief", "-journal", journal, sc.name)
 					assert.Zero(t, status, out)
 					assert.Contains(t, out, "two active  never")
 
@@ -159,7 +165,7 @@ func TestTheStatusIsWhatTheReportSays(t *testing.T) {
 		fault, procedure, says string
 		status                 int
 	}{{"macro-hangs", "symitar", ": in-doubt in ", int(runbook.ExitInDoubt)}} {
-		status, out := drill(t, "-fault", tt.fault, tt.procedure)
+		status, out := drill(t, "-brief", "-fault", tt.fault, tt.procedure)
 		assert.Equal(t, tt.status, status, out)
 		assert.Contains(t, out, tt.says)
 	}

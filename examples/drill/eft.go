@@ -17,7 +17,9 @@ import (
 
 // upgrade brings both nodes of an EFT Server cluster to the new version and ends on the node it began on.
 func upgrade(name string, layout efttest.Layout) scenario {
-	sc := scenario{name: name, open: func(_ context.Context, dir, fault string) (*stage, error) { return openUpgrade(dir, fault, layout) }}
+	sc := scenario{name: name, open: func(_ context.Context, dir string, s settings) (*stage, error) {
+		return openUpgrade(dir, s.fault, layout)
+	}}
 	for _, f := range efttest.Faults(layout) {
 		sc.faults = append(sc.faults, fault{f.Name, f.Title})
 	}

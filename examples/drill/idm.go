@@ -52,7 +52,28 @@ func armDrivers(tree *idmtest.Tree, fault string) {
 	}
 }
 
-func openDrivers(_ context.Context, dir, fault string) (*stage, error) {
+func openDrivers(_ context.Context, dir string, s settings) (*stage, error) {
+	site, err := openTree(dir, s.fault)
+	if err != nil {
+		return nil, err
+	}
+	return &stage{
+		acts: []act{
+			{name: "failover", before: site.crash, build: site.failover},
+			{name: "guard", before: site.comeBack, build: site.guard},
+			{name: "failback", build: site.failback},
+		},
+		confirm: done,
+		judge:   func(context.Context) (verdict, error) { return site.judge("srv1"), nil },
+		close:   site.close}, nil
+}
+
+// done is a person who does each manual step.
+func done(_ context.Context, q failover.Request) (failover.Statement, error) {
+	return failover.Statement{By: "drill", Says: q.Step.ID + " is done", Reason: "the drill's person did it"}, nil
+}
+
+func openTree(dir, fault string) (*driverSite, error) {
 	tree, err := idmtest.Open(filepath.Join(dir, "tree"), idmtest.Config{Drivers: 12, AutoDelay: time.Minute,
 		Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true}}})
 	if err != nil {
@@ -63,19 +84,7 @@ func openDrivers(_ context.Context, dir, fault string) (*stage, error) {
 	if err != nil {
 		return nil, errors.Join(err, tree.Close())
 	}
-	site := &driverSite{tree: tree, dir: dir, since: since}
-	return &stage{
-		acts: []act{
-			{name: "failover", before: site.crash, build: site.failover},
-			{name: "guard", before: site.comeBack, build: site.guard},
-			{name: "failback", build: site.failback},
-		},
-		confirm: func(_ context.Context, q failover.Request) (failover.Statement, error) {
-			s := q.Step
-			return failover.Statement{By: "drill", Says: s.ID + " is done", Reason: "the drill's person did it"}, nil
-		},
-		judge: func(context.Context) (verdict, error) { return site.judge(), nil },
-		close: func() error { return errors.Join(site.close(), tree.Close()) }}, nil
+	return &driverSite{tree: tree, dir: dir, since: since}, nil
 }
 
 // driverSite is the tree and the connections to it.
@@ -100,7 +109,7 @@ func (d *driverSite) close() error {
 	for _, s := range d.open {
 		errs = append(errs, s.Close())
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, d.tree.Close())...)
 }
 
 // crash is where the story begins: the server with the running drivers loses power.
@@ -141,29 +150,46 @@ func (d *driverSite) guard(ctx context.Context) (failover.Procedure, error) {
 }
 
 func (d *driverSite) failback(ctx context.Context) (failover.Procedure, error) {
-	home, err := d.dial(ctx, "srv1")
+	o, err := d.between(ctx, "srv2", "srv1")
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	from, err := d.dial(ctx, "srv2")
-	if err != nil {
-		return failover.Procedure{}, err
-	}
-	return idm.Failback(idm.SwitchoverOptions{Route: d.route(home), Source: from, CacheDir: d.dir})
+	return idm.Failback(o)
 }
 
-func (d *driverSite) judge() verdict {
+// switchover is the planned move, which only a drill of the whole site makes.
+func (d *driverSite) switchover(ctx context.Context) (failover.Procedure, error) {
+	o, err := d.between(ctx, "srv1", "srv2")
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	return idm.Switchover(o)
+}
+
+func (d *driverSite) between(ctx context.Context, source, target string) (idm.SwitchoverOptions, error) {
+	from, err := d.dial(ctx, source)
+	if err != nil {
+		return idm.SwitchoverOptions{}, err
+	}
+	to, err := d.dial(ctx, target)
+	if err != nil {
+		return idm.SwitchoverOptions{}, err
+	}
+	return idm.SwitchoverOptions{Route: d.route(to), Source: from, CacheDir: d.dir}, nil
+}
+
+func (d *driverSite) judge(where string) verdict {
 	v := verdict{twoActive: len(d.tree.Overlaps()) > 0}
-	resyncs, home := 0, 0
+	resyncs, there := 0, 0
 	for _, driver := range d.tree.Drivers() {
 		resyncs += d.tree.Counters(driver).AutoResyncs
-		if slices.Equal(d.tree.Active(driver), []string{"srv1"}) {
-			home++
+		if slices.Equal(d.tree.Active(driver), []string{where}) {
+			there++
 		}
 	}
 	v.once = []effect{{what: "resync nobody asked for", times: resyncs, most: 0}}
-	v.end = fmt.Sprintf("%d of %d drivers run on srv1 and nowhere else", home, len(d.tree.Drivers()))
-	v.asWanted = home == len(d.tree.Drivers())
+	v.end = fmt.Sprintf("%d of %d drivers run on %s and nowhere else", there, len(d.tree.Drivers()), where)
+	v.asWanted = there == len(d.tree.Drivers())
 	return v
 }
 

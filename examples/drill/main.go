@@ -13,6 +13,9 @@
 //	               kill it as soon as the outcome of that step is on disk
 //	-journal FILE  keep journal and simulator, so that a second call resumes; with several procedures each gets
 //	               FILE.<procedure>
+//	-repair        with -journal: first do on the simulator what a person does who follows the words of the stop: switch the
+//	               old primary off, make room on the disk, correct a decision (symitar and symitar-failover)
+//	-brief         print the summary only, and look at nothing for a plan before the run
 //	-json          print each report as JSON instead of text
 //	-list          print the procedures and their steps
 //
@@ -45,7 +48,8 @@ const statusWrong = 9
 type settings struct {
 	fault, journal string
 	crash          crash
-	json           bool
+
+	brief, json, repair bool
 }
 
 func run(args []string) int {
@@ -55,6 +59,8 @@ func run(args []string) int {
 	flags.StringVar(&s.crash.step, "crash", "", "kill this process when the intent of this `step` is on disk")
 	after := flags.String("crash-after", "", "kill this process when the outcome of this `step` is on disk")
 	flags.StringVar(&s.journal, "journal", "", "keep the journal in this `file`, so that a second call resumes")
+	flags.BoolVar(&s.repair, "repair", false, "first do on the simulator what the stop of the last call told a person to do")
+	flags.BoolVar(&s.brief, "brief", false, "print the summary only")
 	flags.BoolVar(&s.json, "json", false, "print the reports as JSON")
 	list := flags.Bool("list", false, "print the procedures and their steps")
 	flags.Usage = func() {
@@ -77,6 +83,9 @@ func run(args []string) int {
 	chosen, err := choose(flags.Args())
 	if err != nil {
 		return refuse(err)
+	}
+	if s.repair && (s.journal == "" || slices.ContainsFunc(chosen, func(sc scenario) bool { return !sc.repairs })) {
+		return refuse(errors.New("-repair needs -journal, and symitar or symitar-failover"))
 	}
 	if s.fault == "list" {
 		for _, sc := range chosen {

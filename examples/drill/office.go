@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -28,6 +29,8 @@ type office struct {
 	file      string
 	mu        sync.Mutex
 	earlier   []opcontest.Effect // wrong starts seen by an earlier process
+	decided   map[string]bool    // jobs on which a person has decided, by name
+	leave     bool               // the person decides against what is proposed: nothing is started again
 }
 
 const (
@@ -65,6 +68,7 @@ type officeState struct {
 	Schedules   []opcontest.ScheduleStatus
 	Jobs        []jobState
 	WrongStarts []opcontest.Effect
+	Decided     map[string]bool
 }
 
 type jobState struct {
@@ -72,7 +76,7 @@ type jobState struct {
 	StartedOn string
 }
 
-func openOffice(dir, fault string, pair *symitartest.Pair) (*office, error) {
+func openOffice(dir string, s settings, pair *symitartest.Pair) (*office, error) {
 	at := map[string]string{homeAddress: symitartest.Home, partnerAddress: symitartest.Partner}
 	server, err := opcontest.New(opcontest.Config{Polls: 1, ReportAfter: 4}, opcontest.Hooks{
 		Agent: func(address string) bool { return at[address] != "" && pair.AgentRuns(at[address]) },
@@ -82,6 +86,7 @@ func openOffice(dir, fault string, pair *symitartest.Pair) (*office, error) {
 		return nil, err
 	}
 	o := &office{server: server, site: server.Symitar(opconMachine, homeAddress), file: filepath.Join(dir, "opcon.json"),
+		decided: map[string]bool{}, leave: s.repair && s.fault == "decision-corrected",
 		transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: server.CertPool(), MinVersion: tls.VersionTLS12}}}
 	o.server.Change(func() {
 		o.site.Running.Ticks, o.site.JustSent.Ticks = 6, 6
@@ -92,12 +97,12 @@ func openOffice(dir, fault string, pair *symitartest.Pair) (*office, error) {
 	if err := o.load(); err != nil {
 		return nil, errors.Join(err, o.close())
 	}
-	if slices.ContainsFunc(opcontest.Faults(), func(f opcontest.Fault) bool { return f.Name == fault }) {
-		if err := server.Arm(fault); err != nil {
+	if slices.ContainsFunc(opcontest.Faults(), func(f opcontest.Fault) bool { return f.Name == s.fault }) {
+		if err := server.Arm(s.fault); err != nil {
 			return nil, errors.Join(err, o.close())
 		}
 	}
-	switch fault {
+	switch s.fault {
 	case "opcon-hold-fails":
 		server.FailItem("hold", o.site.Branch.Name, "not allowed for this user", -1)
 	case "opcon-never-drains":
@@ -127,7 +132,11 @@ func (o *office) client(patience time.Duration) (*symitar.OpCon, error) {
 			for _, j := range jobs {
 				d := j.Proposal
 				d.By, d.Reason = "drill", "as proposed"
+				if o.leave {
+					d.Action, d.MarkFailedFirst, d.Reason = opcon.LeaveAsIs, false, "OpCon refuses to start it again"
+				}
 				decided = append(decided, d)
+				o.decide(j.Job.Name)
 			}
 			return decided, nil
 		}}, nil
@@ -151,6 +160,29 @@ func (o *office) jobs() []*opcontest.Job {
 	return []*opcontest.Job{o.site.Running, o.site.JustSent, o.site.Alternant, o.site.Waiting}
 }
 
+func (o *office) decide(job string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.decided[job] = true
+}
+
+// lost are the jobs that ran before the move, have no end and no decision, once the schedules are released.
+func (o *office) lost() (names []string) {
+	if !o.free() {
+		return nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.server.Change(func() {
+		for _, j := range []*opcontest.Job{o.site.Running, o.site.JustSent} {
+			if m := o.site.Machine; m.FQDN == partnerAddress && j.Status != opcontest.FinishedOK && !o.decided[j.Name] {
+				names = append(names, j.Name)
+			}
+		}
+	})
+	return names
+}
+
 func (o *office) wrongStarts() []opcontest.Effect {
 	return append(append([]opcontest.Effect(nil), o.earlier...), o.server.WrongStarts()...)
 }
@@ -158,7 +190,7 @@ func (o *office) wrongStarts() []opcontest.Effect {
 func (o *office) save() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	st := officeState{WrongStarts: o.wrongStarts()}
+	st := officeState{WrongStarts: o.wrongStarts(), Decided: o.decided}
 	o.server.Change(func() {
 		m := o.site.Machine
 		st.Machine = [4]string{m.State, m.Asked, m.FQDN, m.IP}
@@ -192,6 +224,7 @@ func (o *office) load() error {
 		return err
 	}
 	o.earlier = st.WrongStarts
+	maps.Copy(o.decided, st.Decided)
 	o.server.Change(func() {
 		m := o.site.Machine
 		m.State, m.Asked, m.FQDN, m.IP = st.Machine[0], st.Machine[1], st.Machine[2], st.Machine[3]

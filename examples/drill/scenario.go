@@ -17,10 +17,12 @@ import (
 
 // scenario is one procedure with the simulator it is played on.
 type scenario struct {
-	name   string
-	faults []fault
-	// open builds the simulator over the state in dir, or goes on with the state a crashed call left there.
-	open func(ctx context.Context, dir, fault string) (*stage, error)
+	name    string
+	faults  []fault
+	repairs bool // open does with settings.repair what a person is told to do
+	// open builds the simulator over the state in dir, or goes on with the state a crashed call left there. Of the
+	// settings it reads fault and repair.
+	open func(ctx context.Context, dir string, s settings) (*stage, error)
 }
 
 type fault struct{ name, about string }
@@ -62,6 +64,7 @@ type verdict struct {
 	twoActive bool     // two sides were active together at some time
 	end       string   // the state at the end, in words
 	asWanted  bool     // that state is the end of an undisturbed run
+	faulty    bool     // a fault of an earlier call is armed still
 }
 
 type effect struct {
@@ -94,7 +97,7 @@ func (sc scenario) play(ctx context.Context, s settings, several bool) (result p
 	if s.journal == "" {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	st, err := sc.open(ctx, dir, s.fault)
+	st, err := sc.open(ctx, dir, s)
 	if err != nil {
 		return result, err
 	}
@@ -125,9 +128,24 @@ func (sc scenario) play(ctx context.Context, s settings, several bool) (result p
 	}
 	if !s.json {
 		result.seen.print(os.Stdout)
+		if runErr != nil {
+			fmt.Printf("  go on       %s\n", sc.goOn(s, path))
+		}
+		fmt.Println()
 	}
-	result.wrong = judge(result.seen, runErr, s.fault != "")
+	result.wrong = judge(result.seen, runErr, s.fault != "" || s.repair || result.seen.faulty)
 	return result, nil
+}
+
+// goOn says how a drill that stopped goes on.
+func (sc scenario) goOn(s settings, journal string) string {
+	switch {
+	case s.journal == "":
+		return "not possible: this world is gone; -journal FILE keeps one"
+	case sc.repairs:
+		return fmt.Sprintf("drill -journal %s -repair %s does what next says, and goes on; without -repair it only goes on", journal, sc.name)
+	}
+	return fmt.Sprintf("drill -journal %s %s", journal, sc.name)
 }
 
 // act plays one act, or goes on with it. An act whose journal says that it is done is left alone.
@@ -153,16 +171,15 @@ func (sc scenario) act(ctx context.Context, s settings, st *stage, a act, path s
 	if journal.Report().Result == failover.ResultCompleted {
 		return nil, nil, nil
 	}
-	out := os.Stdout
-	if s.json {
-		out = nil // the report is all that is printed
+	screen := runbook.NewScreen(nil)
+	if !s.brief && !s.json {
+		screen = runbook.NewScreen(os.Stdout)
+		plan, err := procedure.Plan(ctx, journal)
+		if err != nil {
+			return nil, nil, err
+		}
+		screen.Line("== %s ==\n%v", strings.TrimSuffix(sc.name+" "+a.name, " "), plan)
 	}
-	screen := runbook.NewScreen(out)
-	plan, err := procedure.Plan(ctx, journal)
-	if err != nil {
-		return nil, nil, err
-	}
-	screen.Line("== %s ==\n%v", strings.TrimSuffix(sc.name+" "+a.name, " "), plan)
 	began := time.Now()
 	report, runErr = procedure.Run(ctx, failover.RunOptions{Journal: journal, Actor: "drill", Reason: "drill of " + sc.name,
 		Confirm: st.confirm, Observer: screen.Event})
@@ -229,7 +246,7 @@ func (sc scenario) steps(ctx context.Context) (lines map[string]string, order []
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	st, err := sc.open(ctx, dir, "")
+	st, err := sc.open(ctx, dir, settings{})
 	if err != nil {
 		return nil, nil, err
 	}

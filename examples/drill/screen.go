@@ -79,5 +79,5 @@ func (v verdict) print(out io.Writer) {
 	}
 	fmt.Fprintf(out, "  once only   %s\n", strings.Join(once, ", "))
 	fmt.Fprintf(out, "  two active  %s\n", two)
-	fmt.Fprintf(out, "  end         %s\n\n", failover.Printable(v.end))
+	fmt.Fprintf(out, "  end         %s\n", failover.Printable(v.end))
 }

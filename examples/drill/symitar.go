@@ -16,8 +16,8 @@ import (
 
 // swap moves the primary role from one host of a Symitar pair to the other, with OpCon held still around it.
 func swap() scenario {
-	sc := scenario{name: "symitar", open: func(_ context.Context, dir, fault string) (*stage, error) {
-		return openPair(dir, fault, bothOn, symitar.Switchover)
+	sc := scenario{name: "symitar", repairs: true, open: func(_ context.Context, dir string, s settings) (*stage, error) {
+		return openPair(dir, s, bothOn, symitar.Switchover)
 	}}
 	for _, f := range symitartest.Faults() {
 		if !f.Gone {
@@ -34,12 +34,12 @@ var besides = []string{"agent-missing", "csh-login", "drop-after-launch", "exit0
 
 // takeOver makes the other host primary when the first one has lost power.
 func takeOver() scenario {
-	sc := scenario{name: "symitar-failover", open: func(_ context.Context, dir, fault string) (*stage, error) {
+	sc := scenario{name: "symitar-failover", repairs: true, open: func(_ context.Context, dir string, s settings) (*stage, error) {
 		power := homeOff
-		if strings.HasPrefix(fault, "primary-") {
+		if strings.HasPrefix(s.fault, "primary-") {
 			power = bothOn // that is the fault: somebody says that it is gone, and it lives
 		}
-		return openPair(dir, fault, power, func(p *symitar.Pair) (failover.Procedure, error) {
+		return openPair(dir, s, power, func(p *symitar.Pair) (failover.Procedure, error) {
 			return symitar.Failover(p, failover.Statement{By: "drill", Says: symitartest.Home + " lost power and stays off", Reason: "the drill switched it off"})
 		})
 	}}
@@ -56,7 +56,7 @@ func bothOn(*symitartest.Pair) error { return nil }
 
 func homeOff(p *symitartest.Pair) error { return p.PowerOff(symitartest.Home) }
 
-func openPair(dir, fault string, power func(*symitartest.Pair) error, procedure func(*symitar.Pair) (failover.Procedure, error)) (_ *stage, err error) {
+func openPair(dir string, s settings, power func(*symitartest.Pair) error, procedure func(*symitar.Pair) (failover.Procedure, error)) (_ *stage, err error) {
 	pair, err := symitartest.Open(filepath.Join(dir, "pair"))
 	if err != nil {
 		return nil, err
@@ -67,15 +67,20 @@ func openPair(dir, fault string, power func(*symitartest.Pair) error, procedure 
 		}
 	}()
 	patience := 10 * time.Second
-	if ofOffice(fault) {
+	if ofOffice(s.fault) {
 		patience = 2 * time.Second
-	} else if err := pair.Arm(fault); err != nil {
+	} else if err := pair.Arm(s.fault); err != nil {
 		return nil, err
+	}
+	if s.repair && pair.Armed() != "" {
+		if err := pair.Repair(); err != nil {
+			return nil, err
+		}
 	}
 	if err := power(pair); err != nil {
 		return nil, err
 	}
-	o, err := openOffice(dir, fault, pair)
+	o, err := openOffice(dir, s, pair)
 	if err != nil {
 		return nil, err
 	}
@@ -103,9 +108,11 @@ func openPair(dir, fault string, power func(*symitartest.Pair) error, procedure 
 
 func judgePair(pair *symitartest.Pair, o *office) verdict {
 	v := verdict{
-		once: []effect{{what: "FAILOVER macro", times: pair.MacroRuns(), most: 1}, {what: "job on the wrong machine", times: len(o.wrongStarts()), most: 0}},
+		once: []effect{{what: "FAILOVER macro", times: pair.MacroRuns(), most: 1}, {what: "job on the wrong machine", times: len(o.wrongStarts())},
+			{what: "job lost", times: len(o.lost())}},
 		// That fault has two primaries before anything is done.
 		twoActive: pair.EverTwoPrimaries() && pair.Armed() != "two-primaries",
+		faulty:    pair.Armed() != "",
 	}
 	state, asked, address := o.server.MachineState(o.site.Machine)
 	held := "what was held is released"

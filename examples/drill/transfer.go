@@ -15,14 +15,16 @@ import (
 
 // transfer moves a group to the other node of a cluster, verifies it there and moves it back.
 func transfer() scenario {
-	sc := scenario{name: "transfer", open: openTransfer}
+	sc := scenario{name: "transfer", open: func(_ context.Context, dir string, s settings) (*stage, error) {
+		return openTransfer(dir, s.fault, cluster.AfterMoveBack)
+	}}
 	for _, f := range clustertest.Faults() {
 		sc.faults = append(sc.faults, fault{f.Name, f.Title})
 	}
 	return sc
 }
 
-func openTransfer(_ context.Context, dir, fault string) (*stage, error) {
+func openTransfer(dir, fault string, then cluster.AfterMove) (*stage, error) {
 	const first, second, group, service = "NODE1", "NODE2", "FILE SERVICE", "filesvc"
 	state := filepath.Join(dir, "cluster")
 	_, err := os.Stat(state)
@@ -40,7 +42,7 @@ func openTransfer(_ context.Context, dir, fault string) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := cluster.Transfer(c, cluster.TransferOptions{Group: group, Target: second, Then: cluster.AfterMoveBack, Hold: 200 * time.Millisecond,
+	p, err := cluster.Transfer(c, cluster.TransferOptions{Group: group, Target: second, Then: then, Hold: 200 * time.Millisecond,
 		Move: cluster.MoveOptions{Timeout: 10 * time.Second, Poll: 20 * time.Millisecond, Grace: 300 * time.Millisecond, Settle: time.Second}})
 	if err != nil {
 		return nil, err
@@ -56,7 +58,8 @@ func openTransfer(_ context.Context, dir, fault string) (*stage, error) {
 		}
 		g := m.Group(group)
 		v.end = fmt.Sprintf("%s is %s on %s", group, m.GroupState(group), g.Owner)
-		v.asWanted = g.Owner == first && m.GroupState(group) == cluster.StateOnline && g.Failback.Policy == cluster.FailbackAllowed
+		end := map[cluster.AfterMove]string{cluster.AfterMoveBack: first, cluster.AfterMoveStay: second}[then]
+		v.asWanted = g.Owner == end && m.GroupState(group) == cluster.StateOnline && g.Failback.Policy == cluster.FailbackAllowed
 		return v, nil
 	}}, nil
 }

@@ -20,11 +20,23 @@ import (
 	"github.com/01b61c5c/failover/symitar/symitartest"
 )
 
+// asProgram makes the test's own binary the program: it runs in a process of its own, as it would be installed.
+const asProgram = "SYMITAR_FAILOVER_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		os.Exit(program().Main(os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
 // office is an operator before a pair behind two real OpenSSH servers, with the program as it would be installed.
 type office struct {
 	*desk
-	hosts   map[string]*symhost.Machine
-	program string
+	hosts     map[string]*symhost.Machine
+	procedure string
+	on        string // the host that runs the macro
+	hash      string // of the plan that was approved last
 }
 
 const realSite = `
@@ -41,7 +53,7 @@ func newOffice(t *testing.T, fault, login, home string) *office {
 	t.Cleanup(func() { _ = sim.Close() })
 	require.NoError(t, sim.Arm(fault))
 	c := sim.Config()
-	o := &office{hosts: symhost.Pair(t, sim, login)}
+	o := &office{hosts: symhost.Pair(t, sim, login), procedure: "switchover", on: symitartest.Home}
 	a, b := o.hosts[symitartest.Home], o.hosts[symitartest.Partner]
 	if home == "" {
 		home = a.Proxy.Address()
@@ -52,14 +64,22 @@ func newOffice(t *testing.T, fault, login, home string) *office {
 	rest = strings.NewReplacer("/symitartest/", symhost.Below+"/", "timeout: 20s", "timeout: 2m").Replace("macro:" + rest)
 	o.desk = &desk{sim: sim, config: filepath.Join(t.TempDir(), "site.yaml"), journal: filepath.Join(t.TempDir(), "journal")}
 	require.NoError(t, os.WriteFile(o.config, []byte(text+rest), 0o600))
-	o.program = filepath.Join(t.TempDir(), "symitar-failover")
-	out, err := exec.Command("go", "build", "-o", o.program, ".").CombinedOutput()
-	require.NoError(t, err, string(out))
+	return o
+}
+
+// newEmergency is an office whose primary has no power.
+func newEmergency(t *testing.T, fault, login string) *office {
+	t.Helper()
+	o := newOffice(t, fault, login, symhost.Silence(t))
+	o.procedure, o.on = "failover", symitartest.Partner
+	o.hosts[symitartest.Home].Kill()
+	require.NoError(t, o.sim.PowerOff(symitartest.Home))
 	return o
 }
 
 func (o *office) command(args ...string) (*exec.Cmd, *bytes.Buffer) {
-	cmd := exec.Command(o.program, append([]string{"-config", o.config, "-journal", o.journal, "-actor", "ann", "-reason", "CHG-1"}, args...)...)
+	cmd := exec.Command(os.Args[0], append([]string{"-config", o.config, "-journal", o.journal, "-actor", "ann", "-reason", "CHG-1", "-procedure", o.procedure}, args...)...)
+	cmd.Env = append(os.Environ(), asProgram+"=yes")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	return cmd, &out
@@ -75,9 +95,9 @@ func (o *office) does(t *testing.T, status int, args ...string) string {
 }
 
 // plan is the hash of the procedure's plan as things stand.
-func (o *office) plan(t *testing.T, procedure string) string {
+func (o *office) plan(t *testing.T) string {
 	t.Helper()
-	p, closer, err := build(t.Context(), o.config, procedure)
+	p, closer, err := build(t.Context(), o.config, o.procedure)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, closer.Close()) }()
 	var journal *failover.Journal
@@ -90,31 +110,33 @@ func (o *office) plan(t *testing.T, procedure string) string {
 	return string(plan.Findings)
 }
 
-// runs runs with the plan approved as things stand, and wants the exit status.
-func (o *office) runs(t *testing.T, status int, procedure string) string {
+// runs runs with the plan that was approved before, or as things stand, and wants the exit status.
+func (o *office) runs(t *testing.T, status int) string {
 	t.Helper()
-	return o.does(t, status, "-procedure", procedure, "run", "-approve", o.plan(t, procedure))
+	if o.hash == "" {
+		o.hash = o.plan(t)
+	}
+	return o.does(t, status, "run", "-approve", o.hash)
 }
 
-// toTheMacro does OpCon's part by hand, and returns the plan to approve: the next run fires the macro.
-func (o *office) toTheMacro(t *testing.T, procedure string) (hash string) {
+// toTheMacro does OpCon's part by hand: the next run fires the macro.
+func (o *office) toTheMacro(t *testing.T) {
 	t.Helper()
 	for _, step := range []string{"opcon-hold/schedules", "opcon-down/machine"} {
-		o.runs(t, 4, procedure)
+		o.runs(t, 4)
 		o.does(t, 0, "confirm", step, "done in OpCon")
 	}
 	require.Zero(t, o.sim.MacroRuns())
-	return o.plan(t, procedure)
 }
 
 // toTheEnd does what is left behind the macro.
-func (o *office) toTheEnd(t *testing.T, procedure string) {
+func (o *office) toTheEnd(t *testing.T) {
 	t.Helper()
 	for _, step := range []string{"opcon-repoint/machine", "opcon-prove/machine-up", "opcon-decide/rerun", "opcon-release/schedules"} {
-		o.runs(t, 4, procedure)
+		o.runs(t, 4)
 		o.does(t, 0, "confirm", step, "done in OpCon")
 	}
-	o.runs(t, 0, procedure)
+	o.runs(t, 0)
 	assert.Equal(t, failover.ResultCompleted, o.report(t).Result)
 	assert.Equal(t, []string{symitartest.Partner}, o.sim.Primaries())
 	assert.False(t, o.sim.EverTwoPrimaries())
@@ -136,7 +158,7 @@ func eventually(t *testing.T, what string, seen func() bool) {
 }
 
 func (o *office) stateFile(pattern string) string {
-	found, _ := filepath.Glob(filepath.Join(o.sim.HostDir(symitartest.Home), "var/tmp/failover", pattern))
+	found, _ := filepath.Glob(filepath.Join(o.sim.HostDir(o.on), "var/tmp/failover", pattern))
 	if len(found) == 0 {
 		return ""
 	}
@@ -157,9 +179,9 @@ func (o *office) pid(t *testing.T, role string) string {
 }
 
 // fires starts the run that fires the macro and waits until the macro works.
-func (o *office) fires(t *testing.T, procedure, hash string) (*exec.Cmd, *bytes.Buffer) {
+func (o *office) fires(t *testing.T) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
-	cmd, out := o.command("-procedure", procedure, "run", "-approve", hash)
+	cmd, out := o.command("run", "-approve", o.hash)
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	eventually(t, "the macro is fired", func() bool {
@@ -168,67 +190,88 @@ func (o *office) fires(t *testing.T, procedure, hash string) (*exec.Cmd, *bytes.
 	return cmd, out
 }
 
-// TestRealSwap is the planned swap through two real OpenSSH servers, as an operator would do it, with a C shell for the
-// account, and something that goes wrong while the macro runs.
+// TestRealSwap is the planned swap and the emergency through two real OpenSSH servers, as an operator would do it, with a C shell
+// for the account, and something that goes wrong while the macro runs.
 func TestRealSwap(t *testing.T) {
-	home := symitartest.Home
+	cut := func(_ *testing.T, o *office, _ *exec.Cmd) {
+		for _, h := range o.hosts {
+			h.Proxy.CutAll()
+		}
+	}
+	runner := func(t *testing.T, o *office, _ *exec.Cmd) { o.hosts[o.on].Shell(t, "kill -9 "+o.pid(t, "runner")) }
+	ours := func(t *testing.T, _ *office, cmd *exec.Cmd) { require.NoError(t, cmd.Process.Kill()) }
+	macro := func(t *testing.T, o *office, _ *exec.Cmd) {
+		o.hosts[o.on].Shell(t, "kill -9 "+o.pid(t, "macro")+"; rmdir "+o.sim.Dir()+"/macro-active")
+	}
+	reboot := func(t *testing.T, o *office, _ *exec.Cmd) { o.hosts[o.on].Reboot(t, o.sim.Role(o.on)) }
+	type happen []func(*testing.T, *office, *exec.Cmd)
 	for name, c := range map[string]struct {
-		fault  string
-		happen func(*testing.T, *office, *exec.Cmd)
+		open   func(t *testing.T, fault, login string) *office
+		happen happen
 		status int // of the run that fired
 		macros int
-		settle func(*testing.T, *office, string) // what the stop says
 	}{
-		"the line is cut": {"waits", func(t *testing.T, o *office, _ *exec.Cmd) {
-			for _, h := range o.hosts {
-				h.Proxy.CutAll()
-			}
-			require.NoError(t, o.sim.Go())
-		}, 4, 1, nil},
-		"the runner is killed": {"waits", func(t *testing.T, o *office, _ *exec.Cmd) {
-			o.hosts[home].Shell(t, "kill -9 "+o.pid(t, "runner"))
-			require.NoError(t, o.sim.Go())
-		}, 4, 1, nil},
-		"our process is killed": {"waits", func(t *testing.T, o *office, cmd *exec.Cmd) {
-			require.NoError(t, cmd.Process.Kill())
-			require.NoError(t, o.sim.Go())
-		}, -1, 1, func(t *testing.T, o *office, _ string) { o.swapped(t) }},
-		"the macro is killed": {"waits", func(t *testing.T, o *office, _ *exec.Cmd) {
-			o.hosts[home].Shell(t, "kill -9 "+o.pid(t, "macro")+"; rmdir "+o.sim.Dir()+"/macro-active")
-		}, 3, 2, again},
-		"the host reboots": {"waits", func(t *testing.T, o *office, _ *exec.Cmd) { o.hosts[home].Reboot(t, "primary") }, 3, 2, again},
+		"swap: the line is cut":                            {planned, happen{cut}, 4, 1},
+		"swap: the runner is killed":                       {planned, happen{runner}, 4, 1},
+		"swap: our process is killed":                      {planned, happen{ours}, -1, 1},
+		"swap: the macro is killed":                        {planned, happen{macro}, 3, 2},
+		"swap: the host reboots":                           {planned, happen{reboot}, 3, 2},
+		"emergency: the line is cut, the runner is killed": {newEmergency, happen{cut, runner}, 4, 1},
+		"emergency: runner and our process are killed":     {newEmergency, happen{runner, ours}, -1, 1},
+		"emergency: the macro is killed":                   {newEmergency, happen{macro}, 3, 2},
+		"emergency: the host reboots":                      {newEmergency, happen{reboot}, 3, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := newOffice(t, c.fault, "/bin/tcsh", "")
-			hash := o.toTheMacro(t, "switchover")
-			cmd, out := o.fires(t, "switchover", hash)
-			c.happen(t, o, cmd)
+			o := c.open(t, "waits", "/bin/tcsh")
+			o.toTheMacro(t)
+			cmd, out := o.fires(t)
+			for _, f := range c.happen {
+				f(t, o, cmd)
+			}
+			if c.macros == 1 {
+				require.NoError(t, o.sim.Go())
+			}
 			_ = cmd.Wait()
 			require.Equal(t, c.status, cmd.ProcessState.ExitCode(), out)
 			require.Equal(t, 1, o.sim.MacroRuns())
-			if c.settle != nil {
-				c.settle(t, o, out.String())
+			switch {
+			case c.macros == 2:
+				o.again(t, out.String())
+			case c.status < 0:
+				o.swapped(t)
 			}
-			o.toTheEnd(t, "switchover")
+			o.toTheEnd(t)
 			assert.Equal(t, c.macros, o.sim.MacroRuns())
 		})
 	}
 }
 
+// planned is an office for the planned swap.
+func planned(t *testing.T, fault, login string) *office {
+	t.Helper()
+	return newOffice(t, fault, login, "")
+}
+
 // again follows what a run says that ended in doubt: the roles are as before, so the run is acknowledged, the step resolved
 // as not applied, and the macro fired once more.
-func again(t *testing.T, o *office, said string) {
+func (o *office) again(t *testing.T, said string) {
 	t.Helper()
 	run := strings.TrimSpace(o.stateFile("lock/run"))
 	require.Contains(t, said, run, "the run to acknowledge is named")
-	require.Equal(t, []string{symitartest.Home}, o.sim.Primaries())
-	o.runs(t, 3, "switchover")
+	require.Equal(t, "secondary", o.sim.Role(symitartest.Partner))
+	o.runs(t, 3)
 	require.Equal(t, 1, o.sim.MacroRuns(), "never fired again by itself")
 	require.NoError(t, o.sim.Go())
-	o.does(t, 0, "acknowledge", run, "the roles are as before", "-approve", run)
+	acknowledged := 0
+	if o.procedure == "failover" {
+		acknowledged = 1 // the host that is gone cannot be asked
+	}
+	o.does(t, acknowledged, "acknowledge", run, "the roles are as before", "-approve", run)
 	o.does(t, 0, "resolve", "macro/run", "not-applied")
-	o.runs(t, 4, "switchover")
+	o.hash = "" // the plan as things stand
+	o.runs(t, 4)
+	o.hash = "" // it showed the launcher's lock free, as it was before the second firing
 	require.Equal(t, 2, o.sim.MacroRuns(), "fired once more, by a person's word")
 }
 
@@ -236,7 +279,8 @@ func again(t *testing.T, o *office, said string) {
 // does everything that makes another firing possible, while the macro works.
 func TestRealAcknowledgeWhileItRuns(t *testing.T) {
 	o := newOffice(t, "waits", "/bin/bash", "")
-	cmd, _ := o.fires(t, "switchover", o.toTheMacro(t, "switchover"))
+	o.toTheMacro(t)
+	cmd, _ := o.fires(t)
 	require.NoError(t, cmd.Process.Kill())
 	_ = cmd.Wait()
 	o.hosts[symitartest.Home].Shell(t, "kill -9 "+o.pid(t, "runner"))
@@ -247,52 +291,49 @@ func TestRealAcknowledgeWhileItRuns(t *testing.T) {
 	o.does(t, 1, "acknowledge", run, "left=unseen", "I believe that it is gone", "-approve", run)
 	require.NoError(t, o.sim.Go())
 	o.swapped(t)
-	o.toTheEnd(t, "switchover")
+	o.toTheEnd(t)
 	assert.Equal(t, 1, o.sim.MacroRuns())
 }
 
 // TestRealDiskFillsUp: the state directory has room when it is looked at and none when the macro is launched.
 func TestRealDiskFillsUp(t *testing.T) {
-	o := newOffice(t, "", "/bin/bash", "")
-	home := o.hosts[symitartest.Home]
-	home.Kill()
-	require.NoError(t, os.WriteFile(filepath.Join(home.Dir, "etc/statefs"), []byte("size=256k,nr_inodes=200"), 0o600))
-	require.NoError(t, os.Remove(filepath.Join(home.Dir, "bin/df"))) // the real one
-	require.NoError(t, os.WriteFile(filepath.Join(home.Dir, "bin/df"), []byte("#!/bin/sh\n[ \"$1\" = -kP ] || exec cat "+symhost.Below+"/etc/filesystems\nexec /bin/df \"$@\"\n"), 0o700))
-	require.NoError(t, home.Start())
-	hash := o.toTheMacro(t, "switchover")
-	home.Shell(t, "cd "+symhost.Below+"/var/tmp; dd if=/dev/zero of=full bs=1k 2>/dev/null; true")
-	said := o.does(t, 1, "run", "-approve", hash)
-	assert.Contains(t, said, "is full")
-	assert.Contains(t, said, "make room")
-	require.Zero(t, o.sim.MacroRuns())
-	home.Shell(t, "rm "+symhost.Below+"/var/tmp/full")
-	o.toTheEnd(t, "switchover")
-	assert.Equal(t, 1, o.sim.MacroRuns())
+	for name, open := range map[string]func(t *testing.T, fault, login string) *office{"swap": planned, "emergency": newEmergency} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := open(t, "", "/bin/bash")
+			host := o.hosts[o.on]
+			host.Kill()
+			require.NoError(t, os.WriteFile(filepath.Join(host.Dir, "etc/statefs"), []byte("size=256k,nr_inodes=200"), 0o600))
+			require.NoError(t, os.Remove(filepath.Join(host.Dir, "bin/df"))) // the real one
+			require.NoError(t, os.WriteFile(filepath.Join(host.Dir, "bin/df"), []byte("#!/bin/sh\n[ \"$1\" = -kP ] || exec cat "+symhost.Below+"/etc/filesystems\nexec /bin/df \"$@\"\n"), 0o700))
+			require.NoError(t, host.Start())
+			o.toTheMacro(t)
+			host.Shell(t, "cd "+symhost.Below+"/var/tmp; dd if=/dev/zero of=full bs=1k 2>/dev/null; true")
+			said := o.runs(t, 1)
+			assert.Contains(t, said, "is full")
+			assert.Contains(t, said, "make room")
+			require.Zero(t, o.sim.MacroRuns())
+			host.Shell(t, "rm "+symhost.Below+"/var/tmp/full")
+			o.toTheEnd(t)
+			assert.Equal(t, 1, o.sim.MacroRuns())
+		})
+	}
 }
 
-// TestRealEmergency: the primary is gone, and the macro is fired on the partner. A primary that lives stops it.
-func TestRealEmergency(t *testing.T) {
-	t.Run("no power", func(t *testing.T) {
-		t.Parallel()
-		o := newOffice(t, "", "/bin/tcsh", symhost.Silence(t))
-		o.hosts[symitartest.Home].Kill()
-		require.NoError(t, o.sim.PowerOff(symitartest.Home))
-		o.does(t, 4, "-procedure", "failover", "run", "-approve", o.toTheMacro(t, "failover"))
-		assert.Equal(t, []string{symitartest.Partner}, o.sim.Primaries())
-		assert.Equal(t, 1, o.sim.MacroRuns())
-	})
+// TestRealEmergencyStops: a primary that lives stops the emergency.
+func TestRealEmergencyStops(t *testing.T) {
 	for name, lines := range map[string]string{"algorithms": "Ciphers aes256-cbc", "no shell": "ForceCommand /bin/false"} {
-		t.Run("alive: "+name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := newOffice(t, "", "/bin/bash", "")
+			o := planned(t, "", "/bin/bash")
+			o.procedure = "failover"
 			living := symhost.Start(t, o.sim.HostDir(symitartest.Home), "/bin/bash", lines)
 			raw, err := os.ReadFile(o.config)
 			require.NoError(t, err)
 			text := strings.Replace(string(raw), o.hosts[symitartest.Home].Proxy.Address(), living.Proxy.Address(), 1)
 			text = strings.Replace(text, o.hosts[symitartest.Home].Fingerprints()[0], living.Fingerprints()[0], 1)
 			require.NoError(t, os.WriteFile(o.config, []byte(text), 0o600))
-			said := o.does(t, 6, "-procedure", "failover", "check")
+			said := o.does(t, 6, "check")
 			assert.Contains(t, said, "switch it off")
 			require.Zero(t, o.sim.MacroRuns())
 		})

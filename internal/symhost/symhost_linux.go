@@ -17,7 +17,8 @@ import (
 const Below = "/mnt"
 
 // Machine is a simulated host's folder behind a real OpenSSH server, in namespaces of its own: it sees its folder at Below, a
-// password file in which root has the login shell that is wanted, and no process but its own. Killing the server ends all
+// password file in which root has the login shell that is wanted, etc/pam for sshd's PAM where there is one, and no process but
+// its own. Killing the server ends all
 // of them, and starting it again begins with low process numbers, as a reboot does.
 type Machine struct {
 	*peers.SSHD
@@ -31,6 +32,7 @@ func Start(tb testing.TB, dir, login string, lines ...string) *Machine {
 	peers.Need(tb, "root", "sshd", "ssh", "unshare", "mount", "ps")
 	Furnish(tb, dir, login)
 	mounts := "mount --bind " + dir + " " + Below + " && mount --bind " + dir + "/etc/passwd /etc/passwd &&" +
+		" if [ -f " + dir + "/etc/pam ]; then mount --bind " + dir + "/etc/pam /etc/pam.d/sshd; fi &&" +
 		" if [ -f " + dir + "/etc/statefs ]; then mount -t tmpfs -o $(cat " + dir + "/etc/statefs) tmpfs " + Below + "/var/tmp; fi && exec \"$@\""
 	server := peers.StartSSHD(tb, peers.SSHDOptions{Lines: lines, Prefix: []string{"unshare", "-m", "-p", "-f", "--mount-proc", "sh", "-c", mounts, "sh"}})
 	proxy, err := faultnet.NewProxy(server.Address)
