@@ -21,7 +21,7 @@ func TestASiteWhosePartStopsEndsTheOthersAndGoesBack(t *testing.T) {
 	p, err := st.acts[0].build(t.Context())
 	require.NoError(t, err)
 	var back []string
-	o := failover.RunOptions{Journal: failovertest.Journal(t), Actor: "tester", Reason: "CHG-1", Waive: waived(p), Confirm: st.confirm}
+	o := failover.RunOptions{Journal: failovertest.Journal(t), Actor: "tester", Reason: "CHG-1", Confirm: st.confirm}
 	report, err := p.Run(t.Context(), o)
 	require.Error(t, err)
 	require.Equal(t, failover.ResultPartWay, report.Result)
