@@ -57,7 +57,7 @@ func TestASiteWhosePartStopsEndsTheOthersAndGoesBack(t *testing.T) {
 	place := func(id string) int { return slices.IndexFunc(order, func(s failover.Step) bool { return s.ID == id }) }
 	require.True(t, slices.IsSortedFunc(back, func(a, b string) int { return place(b) - place(a) }), "in reverse: %v", back)
 	require.Contains(t, back, "host/opcon/hold-schedules")
-	require.Contains(t, back, "drivers/switchover/start")
+	require.Contains(t, back, "drivers/start/start")
 	seen, err = st.judge(t.Context())
 	require.NoError(t, err)
 	require.False(t, seen.twoActive)
@@ -69,7 +69,7 @@ func TestASiteWhosePartStopsEndsTheOthersAndGoesBack(t *testing.T) {
 func TestASiteThatCrashesGoesOn(t *testing.T) {
 	for _, crash := range [][2]string{
 		{"-crash", "host/macro/run"},                 // the intent of what happens once
-		{"-crash-after", "drivers/switchover/start"}, // the outcome of a change
+		{"-crash-after", "drivers/start/start"}, // the outcome of a change
 		{"-crash", "drivers/switchover/all-good"},    // a person's word
 		{"-crash", "files/arrived/verify"},           // what was seen
 	} {
