@@ -199,16 +199,16 @@ func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) 
 	if !SameDN(s.DN(), m.sourceDN) {
 		return failover.Observation{Done: true, Found: s.DN() + " answers in the source's place"}, nil
 	}
-	obs, err := m.look(ctx, "inactive on the source, which answers", func(ctx context.Context, driver string) (finding, error) {
+	obs, err := m.look(ctx, "inactive on the source, which answers", func(ctx context.Context, driver string) (failover.Item, error) {
 		st, err := s.Status(ctx, driver)
 		switch {
 		case errors.Is(err, ErrNotServed):
-			return finding{done: true, text: err.Error()}, nil
+			return failover.Item{Done: true, Found: err.Error()}, nil
 		case errors.Is(err, ErrEngineMissing):
 			// A server that is coming up answers before its engine is loaded, and then starts what is Auto.
-			return finding{text: "its engine is not loaded yet, or no more: stop the directory service there"}, nil
+			return failover.Item{Found: "its engine is not loaded yet, or no more: stop the directory service there"}, nil
 		}
-		return finding{done: st.State == StateStopped && st.Option == Disabled, text: st.String() + " on the source"}, err
+		return failover.Item{Done: st.State == StateStopped && st.Option == Disabled, Found: st.String() + " on the source"}, err
 	})
 	obs.Note = "while the source lives use Switchover; or switch it off and run again"
 	return obs, err
@@ -238,15 +238,15 @@ func (m *mover) serverData(o FailoverOptions) failover.Step {
 	if o.Data == FromPreparation {
 		return failover.Step{ID: "server-data", Title: "Have the per-server values on the target", Target: m.Target.DN(), Kind: failover.Check, Guards: m.served, Source: source,
 			Observe: func(ctx context.Context) (failover.Observation, error) {
-				return m.look(ctx, "with settings on the target", func(ctx context.Context, driver string) (finding, error) {
+				return m.look(ctx, "with settings on the target", func(ctx context.Context, driver string) (failover.Item, error) {
 					e, err := m.Target.Read(ctx, driver, "DirXML-ShimConfigInfo", "DirXML-ConfigValues")
 					if err != nil {
-						return finding{}, err
+						return failover.Item{}, err
 					}
 					if len(e.Value("DirXML-ShimConfigInfo")) == 0 {
-						return finding{text: "no shim parameters on this server: it was not prepared; use FromExport"}, nil
+						return failover.Item{Found: "no shim parameters on this server: it was not prepared; use FromExport"}, nil
 					}
-					return finding{done: true, text: "shim parameters are there"}, nil
+					return failover.Item{Done: true, Found: "shim parameters are there"}, nil
 				})
 			}}
 	}
@@ -254,7 +254,7 @@ func (m *mover) serverData(o FailoverOptions) failover.Step {
 	if o.Data == FromExportWhole {
 		undo = nil // what the directory held for all servers is overwritten
 	}
-	return failover.Step{ID: "server-data", Title: "Have the per-server values on the target", Target: m.Target.DN(), Kind: failover.Change, Timeout: time.Hour, Source: source,
+	return failover.Step{ID: "server-data", Title: "Have the per-server values on the target", Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll, Timeout: time.Hour, Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) { return m.compareExport(ctx, o) },
 		Apply:   func(ctx context.Context) error { return m.importExport(ctx, o) },
 		Undo:    undo}

@@ -100,15 +100,12 @@ const (
 const guardSource = fromWiki + `"Old Server: Be sure your original server doesn't come up with the drivers running until you are ready as it may try to create connections to the applications and cause some fun there."`
 
 func (g *guard) activeElsewhere() failover.Step {
-	return failover.Step{ID: "active-elsewhere", Title: "Check that the drivers are enabled on the active server", Target: g.Active.DN(), Kind: failover.Check, Firm: true,
+	return g.m.perDriver("enabled on the active server", func(ctx context.Context, driver string) (failover.Item, error) {
+		st, err := g.Active.Status(ctx, driver)
+		return failover.Item{Done: st.Option != Disabled, Found: st.String()}, err
+	}).Step(failover.Step{ID: "active-elsewhere", Title: "Check that the drivers are enabled on the active server", Target: g.Active.DN(), Kind: failover.Check, Firm: true,
 		Guards: stepDisable, // which looks again, driver by driver
-		Source: ours + "a driver that is enabled nowhere else would be stopped for good",
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			return g.m.look(ctx, "enabled on the active server", func(ctx context.Context, driver string) (finding, error) {
-				st, err := g.Active.Status(ctx, driver)
-				return finding{done: st.Option != Disabled, text: st.String()}, err
-			})
-		}}
+		Source: ours + "a driver that is enabled nowhere else would be stopped for good"})
 }
 
 func (g *guard) comesBack() failover.Step {
@@ -131,13 +128,13 @@ func (g *guard) look(ctx context.Context) (failover.Observation, error) {
 		return failover.Observation{}, err
 	}
 	defer s.Close() //nolint:errcheck // nothing is lost
-	obs, err := g.m.look(ctx, "stopped and disabled on the old server", func(ctx context.Context, driver string) (finding, error) {
+	obs, err := g.m.look(ctx, "stopped and disabled on the old server", func(ctx context.Context, driver string) (failover.Item, error) {
 		st, err := s.Status(ctx, driver)
 		if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
 			// An engine that is not loaded yet will read its own Auto when it is: that is not quiet.
-			return finding{text: "the engine does not answer for it yet: " + err.Error()}, nil
+			return failover.Item{Found: "the engine does not answer for it yet: " + err.Error()}, nil
 		}
-		return finding{done: st.State == StateStopped && st.Option == Disabled, text: st.String()}, err
+		return failover.Item{Done: st.State == StateStopped && st.Option == Disabled, Found: st.String()}, err
 	})
 	obs.Would = "disable and stop them on " + g.OldDN
 	return obs, err

@@ -116,7 +116,7 @@ func (m *mover) health() failover.Step {
 }
 
 func (m *mover) keepExport(k KeptExport) failover.Step {
-	return failover.Step{ID: "export", Title: "Keep a working export of the drivers with the source's values", Target: k.Path, Kind: failover.Change, Timeout: time.Hour,
+	return failover.Step{ID: "export", Title: "Keep a working export of the drivers with the source's values", Target: k.Path, Kind: failover.Change, Poll: m.Poll, Timeout: time.Hour,
 		Source: fromWiki + `"ALWAYS have working exports of all your drivers."`,
 		Observe: func(context.Context) (failover.Observation, error) {
 			obs := k.check(time.Now(), m.sourceDN, m.Drivers)

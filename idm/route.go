@@ -181,32 +181,14 @@ func (m *mover) each(ctx context.Context, do func(ctx context.Context, driver st
 	})
 }
 
-// finding is what was found about one driver.
-type finding struct {
-	done bool
-	text string
+// look observes every driver.
+func (m *mover) look(ctx context.Context, wanted string, see func(ctx context.Context, driver string) (failover.Item, error)) (failover.Observation, error) {
+	return m.perDriver(wanted, see).Look(ctx, see)
 }
 
-// look observes every driver. A driver that cannot be observed is a row that is not done; only when no driver can be
-// observed is the whole observation an error.
-func (m *mover) look(ctx context.Context, wanted string, see func(ctx context.Context, driver string) (finding, error)) (failover.Observation, error) {
-	rows := make([]failover.Item, len(m.Drivers))
-	place := map[string]int{}
-	for i, d := range m.Drivers {
-		place[d] = i
-	}
-	err := failover.EachTarget(ctx, m.Limit, m.Drivers, self, func(ctx context.Context, driver string) error {
-		f, err := see(ctx, driver)
-		if err != nil {
-			f = finding{text: "not observed: " + err.Error()}
-		}
-		rows[place[driver]] = failover.Item{Target: driver, Done: f.done, Found: f.text}
-		return err
-	})
-	if failed, ok := errors.AsType[failover.Targets](err); ok && len(failed.Unwrap()) == len(m.Drivers) {
-		return failover.Observation{}, err
-	}
-	return summary(rows, wanted), nil
+// perDriver is what a step over all drivers has of its observation.
+func (m *mover) perDriver(wanted string, see func(ctx context.Context, driver string) (failover.Item, error)) failover.PerTarget {
+	return failover.PerTarget{Targets: m.Drivers, Limit: m.Limit, Name: commonName, Wanted: wanted, Observe: see}
 }
 
 func summary(rows []failover.Item, wanted string) failover.Observation {

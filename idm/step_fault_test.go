@@ -121,12 +121,12 @@ type trouble struct {
 	arm  func(*faults, idmtest.Fault)
 	// certain: the step's effect cannot be seen afterwards, or is not there: it ends in doubt, and with it the run.
 	certain bool
-	tight   bool // the step's own limit ends it
 	calls   time.Duration
 }
 
 // faults are the faults of one test.
 type faults struct {
+	*patience
 	tree *idmtest.Tree
 	mu   sync.Mutex
 	list []*idmtest.Injected
@@ -164,7 +164,10 @@ func troubles() []trouble {
 			f.inject(at, idmtest.Refusal, -1)
 		}},
 		{name: "unknown word, effect", arm: func(f *faults, at idmtest.Fault) { f.inject(at, idmtest.UnknownReply, -1) }},
-		{name: "empty success", certain: true, tight: true, arm: func(f *faults, at idmtest.Fault) { f.inject(at, idmtest.EmptySuccess, -1) }},
+		{name: "empty success", certain: true, arm: func(f *faults, at idmtest.Fault) {
+			f.inject(f.lie(at), idmtest.EmptySuccess, -1)
+			f.inject(f.asked(), 0, -1)
+		}},
 		{name: "late effect", calls: 3 * time.Second, arm: func(f *faults, at idmtest.Fault) {
 			at.Delay = 4 * time.Second
 			f.inject(at, idmtest.SlowRequest, 1)
@@ -236,10 +239,9 @@ func stepInTrouble(t *testing.T, s scene, step string, tr trouble, undo bool) {
 		opts = append(opts, idm.WithCallTimeout(tr.calls))
 	}
 	id, p := step, build(opts...)
-	if tr.tight {
-		p = within(p, id, 6*time.Second)
-	}
-	j, f := failovertest.Journal(t), &faults{tree: m.tree}
+	ctx, w := patient(t)
+	p = w.watch(p, id)
+	j, f := failovertest.Journal(t), &faults{patience: w, tree: m.tree}
 	o := options(j)
 	o.Gate = failover.GateFunc(func(ctx context.Context, q failover.Request) (failover.Approval, error) {
 		switch {
@@ -252,7 +254,12 @@ func stepInTrouble(t *testing.T, s scene, step string, tr trouble, undo bool) {
 		}
 		return failover.Approval{By: "ann"}, nil
 	})
-	r, err := p.Run(t.Context(), o)
+	o.Observer = func(e failover.Event) {
+		if e.Kind == failover.EventStepEnded && e.Step.ID == id {
+			w.over.Store(true)
+		}
+	}
+	r, err := p.Run(ctx, o)
 	m.neverTwo()
 	f.heal(t)
 	for _, server := range m.tree.Servers() {

@@ -13,7 +13,7 @@ import (
 // copyData copies the per-server values from the source to the target.
 func (m *mover) copyData(onRequest []string) failover.Step {
 	o := ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: onRequest}
-	return failover.Step{ID: "copy-data", Title: "Copy the per-server values from the source to the target", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout),
+	return failover.Step{ID: "copy-data", Title: "Copy the per-server values from the source to the target", Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll, Timeout: m.allDrivers(m.StopTimeout),
 		Source: fromWiki + `"Once that server is in the DriverSet you can click on a driver and 'Copy Data' from the source server to the destination server so that the second server has the server-specific information that does not replicate."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			r, _, err := compareServerData(ctx, m.source, m.Target, o)
@@ -192,7 +192,7 @@ func openText(state PasswordState, tried bool) string {
 }
 
 func (m *mover) setPasswords(source string) failover.Step {
-	return failover.Step{ID: "passwords", Writes: []string{factPasswords.Name}, Title: "Set the passwords on the target", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Source: source,
+	return failover.Step{ID: "passwords", Writes: []string{factPasswords.Name}, Title: "Set the passwords on the target", Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll, Timeout: m.allDrivers(m.StopTimeout), Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			list, err := m.secretsNeeded(ctx)
 			if err != nil {
@@ -271,7 +271,7 @@ func (m *mover) references() []failover.Step {
 				if err != nil {
 					return failover.Observation{}, err
 				}
-				return m.look(ctx, "references without an objection", func(ctx context.Context, driver string) (finding, error) {
+				return m.look(ctx, "references without an objection", func(ctx context.Context, driver string) (failover.Item, error) {
 					return m.reference(ctx, driver, ports)
 				})
 			}},
@@ -308,25 +308,25 @@ func (m *mover) localPorts(ctx context.Context) (map[string][]string, error) {
 }
 
 // reference looks at one driver's address. Per-server values are read on the target: they are what the start will use.
-func (m *mover) reference(ctx context.Context, driver string, ports map[string][]string) (finding, error) {
+func (m *mover) reference(ctx context.Context, driver string, ports map[string][]string) (failover.Item, error) {
 	e, err := m.Target.Read(ctx, driver, "DirXML-JavaModule", "DirXML-NativeModule", "DirXML-ShimAuthServer")
 	if err != nil {
-		return finding{}, err
+		return failover.Item{}, err
 	}
 	address, module := e.Text("DirXML-ShimAuthServer"), e.Text("DirXML-JavaModule")+e.Text("DirXML-NativeModule")
-	f := finding{done: true, text: "local shim " + module}
+	f := failover.Item{Done: true, Found: "local shim " + module}
 	switch {
 	case strings.Contains(address, "REMOTE("):
-		f.text = "Remote Loader " + address
+		f.Found = "Remote Loader " + address
 	case module == remoteLoaderShim:
-		f = finding{text: "works through a Remote Loader, whose address is not set on this server"}
+		f = failover.Item{Found: "works through a Remote Loader, whose address is not set on this server"}
 	case isEdirDriver(module):
-		f.text = "eDir-to-eDir driver to " + orText(address, "an address that is not set on this server")
-		f.done = address != ""
+		f.Found = "eDir-to-eDir driver to " + orText(address, "an address that is not set on this server")
+		f.Done = address != ""
 		if port := edirAddress.FindStringSubmatch(address); port != nil {
 			for _, other := range ports[port[1]] {
 				if !SameDN(other, driver) {
-					f.done, f.text = false, f.text+", whose local port "+port[1]+" is also that of "+commonName(other)
+					f.Done, f.Found = false, f.Found+", whose local port "+port[1]+" is also that of "+commonName(other)
 				}
 			}
 		}
@@ -335,12 +335,12 @@ func (m *mover) reference(ctx context.Context, driver string, ports map[string][
 		name := strings.Trim(found[1]+found[2], `"`)
 		have, err := m.hasCertificate(ctx, name)
 		if err != nil {
-			return finding{}, err
+			return failover.Item{}, err
 		}
 		if have {
-			f.text += ", certificate " + name + " is on this server"
+			f.Found += ", certificate " + name + " is on this server"
 		} else {
-			f.done, f.text = false, f.text+", certificate "+name+" is not on this server: create it, or name another one"
+			f.Done, f.Found = false, f.Found+", certificate "+name+" is not on this server: create it, or name another one"
 		}
 	}
 	return f, nil

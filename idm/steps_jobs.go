@@ -11,7 +11,7 @@ import (
 
 // jobs lets the jobs run on the target.
 func (m *mover) jobs() failover.Step {
-	return failover.Step{ID: "jobs", Writes: []string{factJobsBefore.Name, factJobsTold.Name}, Title: "Let the jobs run on the target instead of the source", Target: m.DriverSet, Kind: failover.Change,
+	return failover.Step{ID: "jobs", Writes: []string{factJobsBefore.Name, factJobsTold.Name}, Title: "Let the jobs run on the target instead of the source", Target: m.DriverSet, Kind: failover.Change, Poll: m.Poll,
 		Source: ours + "a DirXML-Job runs only on the servers in its DirXML-ServerList (schema), which no export of the vendor's tools carries",
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			return m.lookJobs(ctx)

@@ -36,15 +36,12 @@ func (m *mover) sourceInactive(ctx context.Context, driver string) error {
 
 // sourceActive is the check that the drivers run where the operator believes they run.
 func (m *mover) sourceActive() failover.Step {
-	return failover.Step{ID: "source-active", Title: "Check that the drivers run on the source", Target: m.sourceDN, Kind: failover.Check,
+	return m.perDriver("running on the source", func(ctx context.Context, driver string) (failover.Item, error) {
+		st, err := m.source.Status(ctx, driver)
+		return failover.Item{Done: st.State == StateRunning && st.Option != Disabled, Found: st.String()}, err
+	}).Step(failover.Step{ID: "source-active", Title: "Check that the drivers run on the source", Target: m.sourceDN, Kind: failover.Check,
 		Guards: untilStop, // which makes it untrue
-		Source: ours + "compare and swap: nothing moves when the drivers are not where the operator believes them to be",
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			return m.look(ctx, "running on the source", func(ctx context.Context, driver string) (finding, error) {
-				st, err := m.source.Status(ctx, driver)
-				return finding{done: st.State == StateRunning && st.Option != Disabled, text: st.String()}, err
-			})
-		}}
+		Source: ours + "compare and swap: nothing moves when the drivers are not where the operator believes them to be"})
 }
 
 // stop stops the drivers on the source and notes time and start options first.
@@ -56,9 +53,9 @@ func (m *mover) stop() failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			obs, err := m.look(ctx, "stopped on the source", func(ctx context.Context, driver string) (finding, error) {
+			obs, err := m.look(ctx, "stopped on the source", func(ctx context.Context, driver string) (failover.Item, error) {
 				s, err := m.source.State(ctx, driver)
-				return finding{done: s == StateStopped, text: s.String()}, err
+				return failover.Item{Done: s == StateStopped, Found: s.String()}, err
 			})
 			// Also with nothing to stop the time must be noted: later steps need it.
 			obs.Done = obs.Done && written
@@ -103,9 +100,9 @@ func (m *mover) stop() failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			return m.look(ctx, "as they were on the source", func(ctx context.Context, driver string) (finding, error) {
+			return m.look(ctx, "as they were on the source", func(ctx context.Context, driver string) (failover.Item, error) {
 				s, err := m.source.State(ctx, driver)
-				return finding{done: s == StateRunning || n.States[driver] != StateRunning, text: s.String()}, err
+				return failover.Item{Done: s == StateRunning || n.States[driver] != StateRunning, Found: s.String()}, err
 			})
 		}}
 }
@@ -285,9 +282,9 @@ func (m *mover) disableSource() failover.Step {
 	return failover.Step{ID: "disable-source", Writes: []string{factDisabled.Name}, Title: "Disable the drivers on the source", Target: m.sourceDN, Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
 		Source: fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready"; the start option is a value of that server alone`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			obs, err := m.look(ctx, "disabled on the source", func(ctx context.Context, driver string) (finding, error) {
+			obs, err := m.look(ctx, "disabled on the source", func(ctx context.Context, driver string) (failover.Item, error) {
 				o, err := m.source.StartOption(ctx, driver)
-				return finding{done: o == Disabled, text: o.String()}, err
+				return failover.Item{Done: o == Disabled, Found: o.String()}, err
 			})
 			obs.Would = "set them to Disabled on " + m.sourceDN
 			return obs, err
@@ -330,13 +327,13 @@ func (m *mover) sourceQuiet() failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			return m.look(ctx, "stopped and disabled on the source", func(ctx context.Context, driver string) (finding, error) {
+			return m.look(ctx, "stopped and disabled on the source", func(ctx context.Context, driver string) (failover.Item, error) {
 				st, err := m.source.Status(ctx, driver)
 				if seen && errors.Is(err, ErrUnreachable) {
 					// The start option outlives a restart, and a source that has died must not keep the target from starting.
-					return finding{done: true, text: "the source does not answer any more; it was seen stopped and disabled"}, nil
+					return failover.Item{Done: true, Found: "the source does not answer any more; it was seen stopped and disabled"}, nil
 				}
-				return finding{done: st.State == StateStopped && st.Option == Disabled, text: st.String()}, err
+				return failover.Item{Done: st.State == StateStopped && st.Option == Disabled, Found: st.String()}, err
 			})
 		}}
 }

@@ -16,9 +16,9 @@ func (m *mover) start() failover.Step {
 		Timeout: m.allDrivers(m.StartTimeout + m.Settle), Poll: m.Poll, Attempts: 1, WarnAfter: m.StartTimeout,
 		Source: fromWiki + `"Step 2: Start the driver."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			obs, err := m.look(ctx, "running on the target", func(ctx context.Context, driver string) (finding, error) {
+			obs, err := m.look(ctx, "running on the target", func(ctx context.Context, driver string) (failover.Item, error) {
 				s, err := m.Target.stateIfServed(ctx, driver)
-				return finding{done: s == StateRunning, text: s.String()}, err
+				return failover.Item{Done: s == StateRunning, Found: s.String()}, err
 			})
 			obs.Would = "start them"
 			return obs, err
@@ -124,7 +124,7 @@ func (s *Server) StatusLog(ctx context.Context, driverDN string) string {
 // closeGap synchronizes what happened since the noted time, which is each driver's own: one that was behind when it was stopped has to go
 // back further.
 func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Time, bool, error)) failover.Step {
-	return failover.Step{ID: "close-gap", Writes: m.ofDrivers("idm/resynced"), Title: "Close the gap: synchronize what changed since the noted time", Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StartTimeout),
+	return failover.Step{ID: "close-gap", Writes: m.ofDrivers("idm/resynced"), Title: "Close the gap: synchronize what changed since the noted time", Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll, Timeout: m.allDrivers(m.StartTimeout),
 		Source: fromVendor + `cache relocation: start without automatic synchronization, then "synchronize from the noted time" to pick up lost events`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			var rows []failover.Item
@@ -181,14 +181,14 @@ func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Ti
 // verify is the last look: running here, and not there. A driver on Manual does not come back by itself when the server was
 // restarted meanwhile, so it is started again.
 func (m *mover) verify() failover.Step {
-	see := func(ctx context.Context, driver string) (finding, error) {
+	see := func(ctx context.Context, driver string) (failover.Item, error) {
 		st, err := m.Target.Status(ctx, driver)
 		if err != nil {
-			return finding{}, err
+			return failover.Item{}, err
 		}
-		f := finding{done: st.State == StateRunning, text: st.String() + " on the target"}
+		f := failover.Item{Done: st.State == StateRunning, Found: st.String() + " on the target"}
 		if err := m.sourceInactive(ctx, driver); err != nil {
-			return finding{text: f.text + "; " + err.Error()}, nil
+			return failover.Item{Found: f.Found + "; " + err.Error()}, nil
 		}
 		return f, nil
 	}
@@ -228,8 +228,8 @@ func (m *mover) stopAll(ctx context.Context) error {
 }
 
 func (m *mover) allStopped(ctx context.Context) (failover.Observation, error) {
-	return m.look(ctx, "stopped on the target", func(ctx context.Context, driver string) (finding, error) {
+	return m.look(ctx, "stopped on the target", func(ctx context.Context, driver string) (failover.Item, error) {
 		s, err := m.Target.State(ctx, driver)
-		return finding{done: s == StateStopped, text: s.String()}, err
+		return failover.Item{Done: s == StateStopped, Found: s.String()}, err
 	})
 }

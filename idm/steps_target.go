@@ -121,7 +121,7 @@ const ringLimit = 2 * time.Hour
 
 // inSet adds the target to the driver set.
 func (m *mover) inSet() failover.Step {
-	return failover.Step{ID: "add-server", Title: "Add the target to the driver set", Target: m.Target.DN(), Kind: failover.Change,
+	return failover.Step{ID: "add-server", Title: "Add the target to the driver set", Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll,
 		Source: fromWiki + `"Before things go amiss add your second failover server to your DriverSet (unless you add the server after the crash, then do this first thing once you get IDM installed on the server)."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			set, err := m.Target.AssociatedDriverSet(ctx)
@@ -158,35 +158,32 @@ func (m *mover) inSet() failover.Step {
 
 // engineServes waits until the target's engine serves the drivers, which may need a restart.
 func (m *mover) engineServes() failover.Step {
-	return failover.Step{ID: "engine-serves", Title: "Have the target's engine serve the drivers", Target: m.Target.DN(), Kind: failover.Manual, Wait: true, Timeout: m.allDrivers(m.StartTimeout), Poll: m.Poll,
+	return m.perDriver("drivers served", func(ctx context.Context, driver string) (failover.Item, error) {
+		o, err := m.Target.StartOption(ctx, driver)
+		switch {
+		case errors.Is(err, ErrNotServed), errors.Is(err, ErrEngineMissing):
+			return failover.Item{Found: err.Error()}, nil
+		case err != nil:
+			return failover.Item{}, err
+		}
+		return failover.Item{Done: true, Found: o.String()}, nil
+	}).Step(failover.Step{ID: "engine-serves", Title: "Have the target's engine serve the drivers", Target: m.Target.DN(), Kind: failover.Manual, Wait: true, Timeout: m.allDrivers(m.StartTimeout), Poll: m.Poll,
 		Source: "seen in published code: the engine picks up a driver set when it is loaded; the vendor's installer restarts ndsd after the association",
 		Help: "Restart the directory service of " + m.Target.DN() + " (ndsmanage stopall; ndsmanage startall, or systemctl restart ndsd). " +
-			"Its engine serves the driver set only after that. The run then waits until it answers for each driver.",
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			return m.look(ctx, "drivers served", func(ctx context.Context, driver string) (finding, error) {
-				o, err := m.Target.StartOption(ctx, driver)
-				switch {
-				case errors.Is(err, ErrNotServed), errors.Is(err, ErrEngineMissing):
-					return finding{text: err.Error()}, nil
-				case err != nil:
-					return finding{}, err
-				}
-				return finding{done: true, text: o.String()}, nil
-			})
-		}}
+			"Its engine serves the driver set only after that. The run then waits until it answers for each driver."})
 }
 
-// disableOn disables the drivers on the target, so that it neither starts nor caches anything.
+// disableOnTarget disables the drivers on the target, so that it neither starts nor caches anything.
 func (m *mover) disableOnTarget() failover.Step {
-	return failover.Step{ID: "keep-disabled", Title: "Keep the drivers disabled on the target", Target: m.Target.DN(), Kind: failover.Change,
+	return failover.Step{ID: "keep-disabled", Title: "Keep the drivers disabled on the target", Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll,
 		Source: fromVendor + `"A driver must run on one server only; disable it on the others": a standby on Manual would cache events for ever`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			obs, err := m.look(ctx, "disabled and stopped on the target", func(ctx context.Context, driver string) (finding, error) {
+			obs, err := m.look(ctx, "disabled and stopped on the target", func(ctx context.Context, driver string) (failover.Item, error) {
 				st, err := m.Target.Status(ctx, driver)
 				if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
-					return finding{text: "not served yet"}, nil
+					return failover.Item{Found: "not served yet"}, nil
 				}
-				return finding{done: st.Option == Disabled && st.State == StateStopped, text: st.String()}, err
+				return failover.Item{Done: st.Option == Disabled && st.State == StateStopped, Found: st.String()}, err
 			})
 			obs.Would = "disable them on " + m.Target.DN()
 			return obs, err
@@ -210,38 +207,35 @@ func (m *mover) disableOnTarget() failover.Step {
 
 // targetQuiet is the check that nothing old waits on the target.
 func (m *mover) targetQuiet() failover.Step {
-	return failover.Step{ID: "target-quiet", Title: "Check that the drivers are disabled on the target, or wait there with an empty cache", Target: m.Target.DN(), Kind: failover.Check,
+	return m.perDriver("quiet on the target", func(ctx context.Context, driver string) (failover.Item, error) {
+		st, err := m.Target.Status(ctx, driver)
+		switch {
+		case err != nil:
+			return failover.Item{}, err
+		case st.State == StateStopped && st.Option == Disabled:
+			return failover.Item{Done: true, Found: st.String()}, nil
+		case st.State != StateStopped:
+			// With the source proven inactive later on, a driver that runs here already is an earlier run's work.
+			return failover.Item{Done: m.source == nil, Found: st.String()}, nil
+		}
+		stats, err := m.Target.Stats(ctx, driver)
+		if err != nil {
+			return failover.Item{}, err
+		}
+		return failover.Item{Done: stats.CacheBytes == 0, Found: fmt.Sprintf("%s, cache of %d bytes", st, stats.CacheBytes)}, nil
+	}).Step(failover.Step{ID: "target-quiet", Title: "Check that the drivers are disabled on the target, or wait there with an empty cache", Target: m.Target.DN(), Kind: failover.Check,
 		Guards: untilEnable, // from then on they cache what they will have to send
-		Source: fromVendor + `start options: "Manual: events are cached"; a standby left on Manual would send every event a second time`,
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			return m.look(ctx, "quiet on the target", func(ctx context.Context, driver string) (finding, error) {
-				st, err := m.Target.Status(ctx, driver)
-				switch {
-				case err != nil:
-					return finding{}, err
-				case st.State == StateStopped && st.Option == Disabled:
-					return finding{done: true, text: st.String()}, nil
-				case st.State != StateStopped:
-					// With the source proven inactive later on, a driver that runs here already is an earlier run's work.
-					return finding{done: m.source == nil, text: st.String()}, nil
-				}
-				stats, err := m.Target.Stats(ctx, driver)
-				if err != nil {
-					return finding{}, err
-				}
-				return finding{done: stats.CacheBytes == 0, text: fmt.Sprintf("%s, cache of %d bytes", st, stats.CacheBytes)}, nil
-			})
-		}}
+		Source: fromVendor + `start options: "Manual: events are cached"; a standby left on Manual would send every event a second time`})
 }
 
 // enable sets the drivers to Manual without synchronization.
 func (m *mover) enable() failover.Step {
-	return failover.Step{ID: stepEnable, Writes: []string{factBefore.Name}, Title: "Enable the drivers on the target: Manual, without synchronization", Target: m.Target.DN(), Kind: failover.Change,
+	return failover.Step{ID: stepEnable, Writes: []string{factBefore.Name}, Title: "Enable the drivers on the target: Manual, without synchronization", Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll,
 		Source: fromWiki + `"Enable the drivers on the new server. Set them to Manual (later, when all id good, change to Auto-Start). When changing from Disabled to Manual/Auto-Start choose to NOT synchronize data (use the checkbox) and then click Apply/Ok."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			obs, err := m.look(ctx, "enabled on the target", func(ctx context.Context, driver string) (finding, error) {
+			obs, err := m.look(ctx, "enabled on the target", func(ctx context.Context, driver string) (failover.Item, error) {
 				o, err := m.Target.optionIfServed(ctx, driver)
-				return finding{done: o != Disabled, text: o.String()}, err
+				return failover.Item{Done: o != Disabled, Found: o.String()}, err
 			})
 			if err != nil {
 				return obs, err
@@ -301,10 +295,10 @@ func orNothing(ctx context.Context, err error) error {
 
 // lookOptions sees whether the drivers have the start options that an undo gives back; the bool of want is false where any will do.
 func (m *mover) lookOptions(ctx context.Context, s *Server, want func(driver string) (StartOption, bool)) (failover.Observation, error) {
-	return m.look(ctx, "with the start option they had on "+s.DN(), func(ctx context.Context, driver string) (finding, error) {
+	return m.look(ctx, "with the start option they had on "+s.DN(), func(ctx context.Context, driver string) (failover.Item, error) {
 		o, err := s.StartOption(ctx, driver)
 		back, matters := want(driver)
-		return finding{done: !matters || o.settable() == back, text: o.String()}, err
+		return failover.Item{Done: !matters || o.settable() == back, Found: o.String()}, err
 	})
 }
 
@@ -361,20 +355,20 @@ func (m *mover) finalOption(ctx context.Context, driver string) (StartOption, er
 
 // auto makes the drivers start with the server.
 func (m *mover) auto() failover.Step {
-	return failover.Step{ID: stepAuto, Title: "Let the drivers start by themselves on the target", Target: m.Target.DN(), Kind: failover.Change,
+	return failover.Step{ID: stepAuto, Title: "Let the drivers start by themselves on the target", Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll,
 		Source: fromWiki + `"later, when all id good, change to Auto-Start"`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			obs, err := m.look(ctx, "with their final start option on the target", func(ctx context.Context, driver string) (finding, error) {
+			obs, err := m.look(ctx, "with their final start option on the target", func(ctx context.Context, driver string) (failover.Item, error) {
 				want, err := m.finalOption(ctx, driver)
 				if err != nil {
-					return finding{}, err
+					return failover.Item{}, err
 				}
 				o, err := m.Target.optionIfServed(ctx, driver)
 				if err == nil && o != want {
 					// The option of the moment changes with the steps before; a plan that was approved stands all the same.
-					return finding{text: "not with its final start option yet"}, nil
+					return failover.Item{Found: "not with its final start option yet"}, nil
 				}
-				return finding{done: o == want, text: o.String()}, err
+				return failover.Item{Done: o == want, Found: o.String()}, err
 			})
 			obs.Would = "set them to Auto, or to Manual where the source had it"
 			return obs, err

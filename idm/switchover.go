@@ -149,17 +149,14 @@ func (m *mover) notedTime(ctx context.Context, driver string) (time.Time, bool, 
 
 // returnedQuiet is the check that a returned server does not run the drivers it once ran.
 func (m *mover) returnedQuiet() failover.Step {
-	return failover.Step{ID: "returned-quiet", Title: "Check that the returned server has every driver stopped and disabled", Target: m.Target.DN(), Kind: failover.Check, Firm: true,
+	return m.perDriver("stopped and disabled on the returned server", func(ctx context.Context, driver string) (failover.Item, error) {
+		st, err := m.Target.Status(ctx, driver)
+		text := st.String()
+		if st.Option != Disabled || st.State != StateStopped {
+			text += ": run GuardOldServer"
+		}
+		return failover.Item{Done: st.State == StateStopped && st.Option == Disabled, Found: text}, err
+	}).Step(failover.Step{ID: "returned-quiet", Title: "Check that the returned server has every driver stopped and disabled", Target: m.Target.DN(), Kind: failover.Check, Firm: true,
 		Guards: untilEnable, // which makes it untrue
-		Source: fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready"`,
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			return m.look(ctx, "stopped and disabled on the returned server", func(ctx context.Context, driver string) (finding, error) {
-				st, err := m.Target.Status(ctx, driver)
-				text := st.String()
-				if st.Option != Disabled || st.State != StateStopped {
-					text += ": run GuardOldServer"
-				}
-				return finding{done: st.State == StateStopped && st.Option == Disabled, text: text}, err
-			})
-		}}
+		Source: fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready"`})
 }

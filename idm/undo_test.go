@@ -128,14 +128,19 @@ func TestUndoOfAFailover(t *testing.T) {
 	m.neverTwo()
 }
 
-// within gives one step so much time, where the fault of a test would use up all of it.
+// within gives one step so much time: the undo of a step is ended by nothing else.
 func within(p failover.Procedure, id string, d time.Duration) failover.Procedure {
+	return changed(p, id, func(s *failover.Step) { s.Timeout = d })
+}
+
+// changed changes a step of a copy of the procedure.
+func changed(p failover.Procedure, id string, change func(*failover.Step)) failover.Procedure {
 	p.Stages = slices.Clone(p.Stages)
 	for n, stage := range p.Stages {
 		p.Stages[n].Steps = slices.Clone(stage.Steps)
 		for i, s := range stage.Steps {
 			if stage.Name+"/"+s.ID == id {
-				p.Stages[n].Steps[i].Timeout = d
+				change(&p.Stages[n].Steps[i])
 			}
 		}
 	}
