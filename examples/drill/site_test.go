@@ -68,10 +68,10 @@ func TestASiteWhosePartStopsEndsTheOthersAndGoesBack(t *testing.T) {
 // TestASiteThatCrashesGoesOn kills the program at a record of each kind, each in another part.
 func TestASiteThatCrashesGoesOn(t *testing.T) {
 	for _, crash := range [][2]string{
-		{"-crash", "host/macro/run"},                 // the intent of what happens once
+		{"-crash", "host/macro/run"},            // the intent of what happens once
 		{"-crash-after", "drivers/start/start"}, // the outcome of a change
-		{"-crash", "drivers/switchover/all-good"},    // a person's word
-		{"-crash", "files/arrived/verify"},           // what was seen
+		{"-crash", "drivers/finish/all-good"},   // a person's word
+		{"-crash", "files/arrived/verify"},      // what was seen
 	} {
 		t.Run(crash[0]+" "+crash[1], func(t *testing.T) {
 			t.Parallel()
