@@ -19,7 +19,7 @@ func ExampleUpgrade() {
 		return
 	}
 	defer os.RemoveAll(dir)
-	world, err := efttest.Open(dir, efttest.LocalProgram)
+	world, err := efttest.Open(dir, efttest.LayoutLocal)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -59,7 +59,7 @@ func ExampleInstaller() {
 		return
 	}
 	defer os.RemoveAll(dir)
-	world, err := efttest.Open(dir, efttest.LocalProgram)
+	world, err := efttest.Open(dir, efttest.LayoutLocal)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -30,7 +30,7 @@ const runsAtMost = 12
 func CrashEverywhere(t *testing.T, open func(testing.TB) World) int {
 	t.Helper()
 	crashes := 0
-	for _, durable := range []Durability{Lost, Kept} {
+	for _, durable := range []Durability{DurabilityLost, DurabilityKept} {
 		for at := 0; ; at++ {
 			if !crashAt(t, open, at, durable) {
 				break

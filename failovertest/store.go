@@ -49,7 +49,7 @@ func StoreOf(name string, content []byte) *Store {
 func (s *Store) KillAt(after int, durable Durability) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.killAt, s.durable = after, durable == Kept
+	s.killAt, s.durable = after, durable == DurabilityKept
 }
 
 // Durability says what becomes of the record at which a process dies.
@@ -57,8 +57,8 @@ type Durability int
 
 // What becomes of the record at which a process dies.
 const (
-	Lost Durability = iota // it is not on disk
-	Kept                   // it is on disk
+	DurabilityLost Durability = iota // it is not on disk
+	DurabilityKept                   // it is on disk
 )
 
 // Kill lets the process of the holder die now, wherever it is.

@@ -43,11 +43,11 @@ func manual() scene {
 		c.Drivers = 3
 	}
 	s.before = func(m *move) {
-		require.NoError(m.t, open(m.t, m.tree, "srv1").SetStartOption(m.t.Context(), m.drivers[1], idm.Manual, idm.NoResync))
-		require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[2], idm.Auto, idm.NoResync))
+		require.NoError(m.t, open(m.t, m.tree, "srv1").SetStartOption(m.t.Context(), m.drivers[1], idm.StartManual, idm.ResyncNone))
+		require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[2], idm.StartAuto, idm.ResyncNone))
 	}
 	s.moved = func(m *move) {
-		for i, want := range []idmtest.StartOption{idmtest.Auto, idmtest.Manual, idmtest.Auto} {
+		for i, want := range []idmtest.StartOption{idmtest.StartAuto, idmtest.StartManual, idmtest.StartAuto} {
 			require.Equal(m.t, want, m.tree.Server("srv2").StartOption(m.drivers[i]))
 			require.Equal(m.t, []string{"srv2"}, m.tree.Active(m.drivers[i]))
 		}
@@ -79,5 +79,5 @@ func TestAnApprovedPlanStopsAtWhatItDidNotShow(t *testing.T) {
 	_, err = p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrPlanChanged, "a driver that stopped by itself is another decision")
 	require.ErrorIs(t, err, failover.ErrWaiting)
-	require.Equal(t, idmtest.Stopped, m.tree.Server("srv2").State(m.drivers[0]))
+	require.Equal(t, idmtest.StateStopped, m.tree.Server("srv2").State(m.drivers[0]))
 }

@@ -33,7 +33,7 @@ func (o ServerDataOptions) validate() error {
 	}
 	table := TableSchema()
 	for _, name := range o.OnRequest {
-		if t, ok := table.Attribute(name); !ok || t.Copying != CopyOnRequest {
+		if t, ok := table.Attribute(name); !ok || t.Copying != CopyingOnRequest {
 			return failover.Invalid("ServerDataOptions.OnRequest", name+" is not copied on request", "name DirXML-DriverStorage or DirXML-JavaEnvironmentParameters")
 		}
 	}
@@ -152,7 +152,7 @@ func (r *ServerDataReport) String() string {
 func (o ServerDataOptions) byHand(schema Schema) []string {
 	names := []string{"DirXML-DriverCacheLimit"}
 	for _, t := range schema.PerServer() {
-		if t.Copying == CopyOnRequest && !slices.ContainsFunc(o.OnRequest, func(n string) bool { return strings.EqualFold(n, t.Name) }) {
+		if t.Copying == CopyingOnRequest && !slices.ContainsFunc(o.OnRequest, func(n string) bool { return strings.EqualFold(n, t.Name) }) {
 			names = append(names, t.Name)
 		}
 	}
@@ -288,7 +288,7 @@ func CopyServerData(ctx context.Context, from, to *Server, o ServerDataOptions) 
 	for _, group := range groupByObject(r.Differences) {
 		var changes []AttributeChange
 		for _, d := range group {
-			changes = append(changes, AttributeChange{Replace, Attribute{Name: d.Attribute, Values: d.From}})
+			changes = append(changes, AttributeChange{ChangeReplace, Attribute{Name: d.Attribute, Values: d.From}})
 		}
 		if err := to.Modify(ctx, group[0].Object, changes...); err != nil {
 			return r, r.broken(err)

@@ -28,8 +28,8 @@ func TestSchemaFromTheServerAndFromTheTable(t *testing.T) {
 				require.True(t, ok, known.Name)
 				require.Equal(t, known.OID, read.OID)
 				require.Equal(t, known.PerServer, read.PerServer, known.Name)
-				require.True(t, known.PerServer || known.Copying == idm.CopyReplicated, known.Name)
-				require.True(t, known.Copying == idm.CopyReplicated || known.Why != "", "%s: why?", known.Name)
+				require.True(t, known.PerServer || known.Copying == idm.CopyingReplicated, known.Name)
+				require.True(t, known.Copying == idm.CopyingReplicated || known.Why != "", "%s: why?", known.Name)
 			}
 			option, _ := schema.Attribute("DirXML-DriverStartOption;binary")
 			require.True(t, option.EngineOwned, "also where an older schema lacks the flag")
@@ -109,7 +109,7 @@ func TestCopyBrokenInTheMiddleGoesOn(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
 	one, two := open(t, tree, "srv1"), open(t, tree, "srv2")
 	o := idm.ServerDataOptions{DriverSet: idmtest.DriverSetDN}
-	fault := tree.Inject(idmtest.Fault{Kind: idmtest.DropReply, Server: "srv2", Op: idmtest.OpModify, Skip: 3})
+	fault := tree.Inject(idmtest.Fault{Kind: idmtest.FaultDropReply, Server: "srv2", Op: idmtest.OperationModify, Skip: 3})
 	_, err := idm.CopyServerData(t.Context(), one, two, o)
 	require.Equal(t, 1, fault.Hits())
 	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
@@ -208,7 +208,7 @@ func TestAPasswordForMutualAuthenticationIsToldAndNotRead(t *testing.T) {
 	tree := idmtest.Start(t, pair())
 	one := open(t, tree, "srv1")
 	ctx, driver := t.Context(), idmtest.DriverDN(1)
-	require.NoError(t, one.Modify(ctx, driver, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("DirXML-MutualAuthPassword", "encrypted")}))
+	require.NoError(t, one.Modify(ctx, driver, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-MutualAuthPassword", "encrypted")}))
 	tree.ForgetRequests()
 	list, err := one.SecretsNeeded(ctx, idmtest.DriverSetDN, nil, tree.Server("srv2").DN())
 	require.NoError(t, err)
@@ -227,12 +227,12 @@ func TestAPasswordNeverShows(t *testing.T) {
 	tree := idmtest.Start(t, pair())
 	two := open(t, tree, "srv2")
 	need := idm.SecretNeeded{Kind: idm.SecretApplication, Object: idmtest.DriverDN(0)}
-	for _, kind := range []idmtest.FaultKind{idmtest.Refusal, idmtest.DropReply, idmtest.Garbage} {
+	for _, kind := range []idmtest.FaultKind{idmtest.FaultRefusal, idmtest.FaultDropReply, idmtest.FaultGarbage} {
 		tree.Inject(idmtest.Fault{Kind: kind, Extended: 67, NDS: -16049, Text: "the value app-Driver01 is not allowed (-16049)"})
 		_, err := two.SetSecret(t.Context(), need, passwords)
 		require.Error(t, err)
 		require.NotContains(t, err.Error(), "app-Driver01")
-		require.Equal(t, kind == idmtest.Refusal, errors.Is(err, idm.ErrPasswordPolicy))
+		require.Equal(t, kind == idmtest.FaultRefusal, errors.Is(err, idm.ErrPasswordPolicy))
 	}
 }
 
@@ -289,7 +289,7 @@ func TestDirectoryLock(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
 	one, ctx := open(t, tree, "srv1"), t.Context()
 	lock := idm.DirectoryLock{Server: one, Entry: idmtest.DriverSetDN}
-	require.NoError(t, one.Modify(ctx, idmtest.DriverSetDN, idm.AttributeChange{Kind: idm.AddValues, Attribute: idm.Text("description", "somebody's note")}))
+	require.NoError(t, one.Modify(ctx, idmtest.DriverSetDN, idm.AttributeChange{Kind: idm.ChangeAdd, Attribute: idm.Text("description", "somebody's note")}))
 	a := failover.Claim{ID: "a", Owner: "ann", Purpose: "switchover CHG1", Since: time.Now()}
 	b := failover.Claim{ID: "b", Owner: "bob", Purpose: "failover", Since: time.Now()}
 

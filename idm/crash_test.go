@@ -21,7 +21,7 @@ func TestCrashEverywhere(t *testing.T) {
 		m := newMove(t, smallPair())
 		return failovertest.World{Procedure: func(testing.TB) failover.Procedure { return m.switchover("srv1", "srv2") }, Options: options(nil),
 			Verify: func(testing.TB) {
-				m.stand("srv2", "srv1", idmtest.Auto)
+				m.stand("srv2", "srv1", idmtest.StartAuto)
 				for _, d := range m.drivers {
 					require.GreaterOrEqual(t, m.tree.Counters(d).Resyncs, 1)
 					require.LessOrEqual(t, m.tree.Counters(d).Resyncs, 2, "twice only when its fact was lost")
@@ -35,7 +35,7 @@ func TestCrashEverywhere(t *testing.T) {
 // The same for the way back: whatever the process was doing, another undo brings everything back.
 func TestCrashEverywhereInAnUndo(t *testing.T) {
 	t.Parallel()
-	for _, durable := range []failovertest.Durability{failovertest.Lost, failovertest.Kept} {
+	for _, durable := range []failovertest.Durability{failovertest.DurabilityLost, failovertest.DurabilityKept} {
 		for at, died := 0, true; died; at++ {
 			died = undoDiesAt(t, at, durable)
 		}
@@ -61,7 +61,7 @@ func undoDiesAt(t *testing.T, at int, durable failovertest.Durability) (died boo
 	}
 	require.NoError(t, err)
 	require.NoError(t, j.Close())
-	m.stand("srv1", "srv2", idmtest.Auto)
+	m.stand("srv1", "srv2", idmtest.StartAuto)
 	return died
 }
 
@@ -87,7 +87,7 @@ func smallPair() idmtest.Config {
 // again brings it to its end.
 func TestFaultsOnTheWay(t *testing.T) {
 	kinds := map[int][]idmtest.FaultKind{9: idmtest.FaultKinds(), 15: idmtest.FaultKinds(),
-		17: {idmtest.DropReply, idmtest.KillReply}, 23: {idmtest.DropReply, idmtest.KillReply}, 67: {idmtest.DropReply}, 75: {idmtest.DropReply}}
+		17: {idmtest.FaultDropReply, idmtest.FaultKillReply}, 23: {idmtest.FaultDropReply, idmtest.FaultKillReply}, 67: {idmtest.FaultDropReply}, 75: {idmtest.FaultDropReply}}
 	for op := range kinds {
 		for _, kind := range kinds[op] {
 			t.Run(fmt.Sprintf("%d %s", op, kind), func(t *testing.T) {
@@ -95,7 +95,7 @@ func TestFaultsOnTheWay(t *testing.T) {
 				m := newMove(t, smallPair())
 				m.tree.Inject(idmtest.Fault{Kind: kind, Extended: op, NDS: -654, Delay: 50 * time.Millisecond})
 				limit := 10 * time.Second
-				if kind == idmtest.MuteRequest || kind == idmtest.MuteReply || kind == idmtest.WrongMessageID {
+				if kind == idmtest.FaultMuteRequest || kind == idmtest.FaultMuteReply || kind == idmtest.FaultWrongMessageID {
 					limit = time.Second // nothing else ends the wait
 				}
 				p := func() failover.Procedure {
@@ -119,11 +119,11 @@ func TestFaultsOnTheWay(t *testing.T) {
 					require.NotEmpty(t, failover.NextOf(err))
 					_, err = m.run(p(), "x")
 				}
-				if err != nil && kind == idmtest.EmptySuccess {
+				if err != nil && kind == idmtest.FaultEmptySuccess {
 					return // a lie that stays one is a reason to stop, not to go on
 				}
 				require.NoError(t, err)
-				m.stand("srv2", "srv1", idmtest.Auto)
+				m.stand("srv2", "srv1", idmtest.StartAuto)
 			})
 		}
 	}

@@ -63,7 +63,7 @@ func (r ResyncFlag) String() string {
 
 // flag returns the integer that travels for the wanted behaviour.
 func (d Dialect) flag(r Resync) int64 {
-	skip := r == NoResync
+	skip := r == ResyncNone
 	if skip == (d.Resync == ResyncFlagOneSkips) {
 		return 1
 	}

@@ -46,7 +46,7 @@ func TestThePublishedProcedureIsCovered(t *testing.T) {
 	m := newMove(t, pair())
 	var sources strings.Builder
 	for _, p := range []failover.Procedure{m.prepare(), m.failover(func(o *idm.FailoverOptions) {
-		o.Data, o.Export = idm.FromExport, idm.KeptExport{Path: "x", MaxAge: time.Hour}
+		o.Data, o.Export = idm.ServerDataFromExport, idm.KeptExport{Path: "x", MaxAge: time.Hour}
 	}), m.switchover("srv1", "srv2")} {
 		for _, s := range p.AllSteps() {
 			sources.WriteString(s.Source + "\n")

@@ -48,8 +48,8 @@ func (s *Server) SetStartOption(ctx context.Context, driverDN string, option Sta
 	if err := checkDN("driver", driverDN); err != nil {
 		return err
 	}
-	if option < Disabled || option > Auto {
-		return failover.Invalid("start option", option.String()+" is only ever reported", "use Disabled, Manual or Auto")
+	if option < StartDisabled || option > StartAuto {
+		return failover.Invalid("start option", option.String()+" is only ever reported", "use StartDisabled, StartManual or StartAuto")
 	}
 	_, err := s.perform(ctx, opSetStartOption, driverDN, nil, octets(driverDN), integer(int64(option)), integer(s.dialect.flag(resync)))
 	return err

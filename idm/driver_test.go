@@ -28,12 +28,12 @@ func eventually(t *testing.T, s *idm.Server, driver string, want idm.State) {
 func TestDriverOperations(t *testing.T) {
 	for name, cfg := range map[string]idmtest.Config{"concatenated": pair(), "sequence, other polarity, no response name": func() idmtest.Config {
 		c := pair()
-		c.Framing, c.ResyncFlag, c.OmitResponseName = idmtest.Sequence, idmtest.ZeroMeansNoResync, true
+		c.Framing, c.ResyncFlag, c.OmitResponseName = idmtest.FramingSequence, idmtest.ResyncFlagZeroMeansNot, true
 		return c
 	}()} {
 		t.Run(name, func(t *testing.T) {
 			dialect := idm.Dialect{}
-			if cfg.Framing == idmtest.Sequence {
+			if cfg.Framing == idmtest.FramingSequence {
 				dialect = idm.Dialect{Framing: idm.FramingSequence, Resync: idm.ResyncFlagOneSyncs}
 			}
 			tree := idmtest.Start(t, cfg)
@@ -55,10 +55,10 @@ func TestDriverOperations(t *testing.T) {
 			require.Equal(t, "running, auto", st.String())
 			require.NoError(t, one.Stop(ctx, driver))
 			eventually(t, one, driver, idm.StateStopped)
-			require.NoError(t, one.SetStartOption(ctx, driver, idm.Disabled, idm.NoResync))
+			require.NoError(t, one.SetStartOption(ctx, driver, idm.StartDisabled, idm.ResyncNone))
 			require.ErrorIs(t, one.Start(ctx, driver), idm.ErrWrongState)
 
-			require.NoError(t, two.SetStartOption(ctx, driver, idm.Manual, idm.NoResync))
+			require.NoError(t, two.SetStartOption(ctx, driver, idm.StartManual, idm.ResyncNone))
 			require.Zero(t, tree.Counters(driver).AutoResyncs, "no synchronization where none was asked")
 			require.NoError(t, two.Start(ctx, driver))
 			eventually(t, two, driver, idm.StateRunning)
@@ -85,19 +85,19 @@ func TestDriverOperations(t *testing.T) {
 // A dialect that is not the server's is refused by it and changes nothing.
 func TestWrongFramingChangesNothing(t *testing.T) {
 	cfg := pair()
-	cfg.Framing = idmtest.Sequence
+	cfg.Framing = idmtest.FramingSequence
 	tree := idmtest.Start(t, cfg)
 	s := open(t, tree, "srv2")
-	err := s.SetStartOption(t.Context(), idmtest.DriverDN(0), idm.Manual, idm.NoResync)
+	err := s.SetStartOption(t.Context(), idmtest.DriverDN(0), idm.StartManual, idm.ResyncNone)
 	require.ErrorIs(t, err, idm.ErrNotSupported)
 	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
-	require.Equal(t, idmtest.Disabled, tree.Server("srv2").StartOption(idmtest.DriverDN(0)))
+	require.Equal(t, idmtest.StartDisabled, tree.Server("srv2").StartOption(idmtest.DriverDN(0)))
 }
 
 func TestLeavingDisabledWithResyncFillsTheCache(t *testing.T) {
 	tree := idmtest.Start(t, pair())
 	s := open(t, tree, "srv2")
-	require.NoError(t, s.SetStartOption(t.Context(), idmtest.DriverDN(0), idm.Manual, idm.WithResync))
+	require.NoError(t, s.SetStartOption(t.Context(), idmtest.DriverDN(0), idm.StartManual, idm.ResyncEvents))
 	require.Equal(t, 1, tree.Counters(idmtest.DriverDN(0)).AutoResyncs)
 	stats, err := s.Stats(t.Context(), idmtest.DriverDN(0))
 	require.NoError(t, err)
@@ -128,7 +128,7 @@ func TestRefusedBeforeAnythingIsSent(t *testing.T) {
 	ctx, driver := t.Context(), idmtest.DriverDN(0)
 	for name, err := range map[string]error{
 		"no DN":             s.Start(ctx, "Driver01"),
-		"overflow option":   s.SetStartOption(ctx, driver, idm.OverflowAuto, idm.NoResync),
+		"overflow option":   s.SetStartOption(ctx, driver, idm.StartOverflowAuto, idm.ResyncNone),
 		"resync without":    s.ResyncSince(ctx, driver, time.Time{}),
 		"empty password":    s.SetApplicationPassword(ctx, driver, failover.Secret{}),
 		"nameless password": s.SetNamedPassword(ctx, driver, idm.NamedPassword{}, failover.NewSecret("x")),
@@ -160,7 +160,7 @@ func TestEngineConditionsHaveNames(t *testing.T) {
 }
 
 func TestJoiningADriverSet(t *testing.T) {
-	tree := idmtest.Start(t, idmtest.Config{Association: idmtest.AfterRestart, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
+	tree := idmtest.Start(t, idmtest.Config{Association: idmtest.AssociationAfterRestart, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
 	s, ctx := open(t, tree, "srv2"), t.Context()
 	set, err := s.AssociatedDriverSet(ctx)
 	require.NoError(t, err)
@@ -175,7 +175,7 @@ func TestJoiningADriverSet(t *testing.T) {
 	require.NoError(t, tree.Server("srv2").Restart())
 	require.Eventually(t, func() bool {
 		o, err := s.StartOption(ctx, idmtest.DriverDN(0))
-		return err == nil && o == idm.Disabled
+		return err == nil && o == idm.StartDisabled
 	}, time.Minute, 10*time.Millisecond)
 	require.NoError(t, s.LeaveDriverSet(ctx))
 	list, err = s.ServerList(ctx, idmtest.DriverSetDN)
@@ -186,7 +186,7 @@ func TestJoiningADriverSet(t *testing.T) {
 func TestViewCacheInPages(t *testing.T) {
 	tree := idmtest.Start(t, func() idmtest.Config { c := pair(); c.CacheViewLimit = 300; return c }())
 	s, ctx, driver := open(t, tree, "srv2"), t.Context(), idmtest.DriverDN(0)
-	require.NoError(t, s.SetStartOption(ctx, driver, idm.Manual, idm.NoResync))
+	require.NoError(t, s.SetStartOption(ctx, driver, idm.StartManual, idm.ResyncNone))
 	for i := range 450 {
 		tree.Change(tree.Users()[i%3])
 	}

@@ -62,7 +62,7 @@ func (s *Server) AddToServerList(ctx context.Context, dn, serverDN string) error
 	if err := checkDN("server", serverDN); err != nil {
 		return err
 	}
-	err := s.Modify(ctx, dn, AttributeChange{AddValues, Text(serverList, serverDN)})
+	err := s.Modify(ctx, dn, AttributeChange{ChangeAdd, Text(serverList, serverDN)})
 	if errors.Is(err, ErrExists) {
 		return nil
 	}
@@ -81,7 +81,7 @@ func (s *Server) RemoveFromServerList(ctx context.Context, jobDN, serverDN strin
 	}
 	for _, dn := range e.Texts(serverList) {
 		if SameDN(dn, serverDN) {
-			err := s.Modify(ctx, jobDN, AttributeChange{DeleteValues, Text(serverList, dn)})
+			err := s.Modify(ctx, jobDN, AttributeChange{ChangeDelete, Text(serverList, dn)})
 			if errors.Is(err, ErrNoAttribute) {
 				return nil
 			}

@@ -269,12 +269,12 @@ func (s *Server) Add(ctx context.Context, dn string, attributes ...Attribute) er
 type ChangeKind int
 
 const (
-	// Replace puts the values in place of all others; no values removes the attribute, whether it exists or not.
-	Replace ChangeKind = iota + 1
-	// AddValues adds values.
-	AddValues
-	// DeleteValues removes these values, or the whole attribute when none are named; what is not there is refused.
-	DeleteValues
+	// ChangeReplace puts the values in place of all others; no values removes the attribute, whether it exists or not.
+	ChangeReplace ChangeKind = iota + 1
+	// ChangeAdd adds values.
+	ChangeAdd
+	// ChangeDelete removes these values, or the whole attribute when none are named; what is not there is refused.
+	ChangeDelete
 )
 
 // AttributeChange is one change of one attribute.
@@ -296,14 +296,14 @@ func (s *Server) modify(ctx context.Context, r request, changes ...AttributeChan
 	req := ldap.NewModifyRequest(r.target, nil)
 	for _, c := range changes {
 		switch c.Kind {
-		case Replace:
+		case ChangeReplace:
 			req.Replace(c.Name, stringsOf(c.Values))
-		case AddValues:
+		case ChangeAdd:
 			req.Add(c.Name, stringsOf(c.Values))
-		case DeleteValues:
+		case ChangeDelete:
 			req.Delete(c.Name, stringsOf(c.Values))
 		default:
-			return failover.Invalid("AttributeChange.Kind", "is not set", "use Replace, AddValues or DeleteValues")
+			return failover.Invalid("AttributeChange.Kind", "is not set", "use ChangeReplace, ChangeAdd or ChangeDelete")
 		}
 	}
 	return s.do(ctx, r, func(_ context.Context, c *ldap.Conn) error { return c.Modify(req) })

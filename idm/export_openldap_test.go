@@ -138,14 +138,14 @@ func TestOpenLDAPRoundTripIsEqualByteByByte(t *testing.T) {
 	require.NotContains(t, text, "DirXML-State")
 
 	_, to := tree(t, serverA)
-	plan, err := to.PlanImport(ctx, source(text, &m), idm.ImportOptions{Storage: idm.WriteStorage})
+	plan, err := to.PlanImport(ctx, source(text, &m), idm.ImportOptions{Storage: idm.StorageWrite})
 	require.NoError(t, err)
 	require.Equal(t, m.Objects, plan.OnlyInExport)
 	exists, err := to.Exists(ctx, setDN)
 	require.NoError(t, err)
 	require.False(t, exists, "a dry run writes nothing")
 
-	report, err := to.Import(ctx, source(text, &m), idm.ImportOptions{Storage: idm.WriteStorage})
+	report, err := to.Import(ctx, source(text, &m), idm.ImportOptions{Storage: idm.StorageWrite})
 	require.NoError(t, err)
 	require.Equal(t, m.Objects, report.Created)
 	require.Equal(t, int64(0), report.Changed)
@@ -154,11 +154,11 @@ func TestOpenLDAPRoundTripIsEqualByteByByte(t *testing.T) {
 	require.Equal(t, text, again)
 	require.Equal(t, m.SHA256, m2.SHA256)
 
-	drift, err := to.Verify(ctx, source(text, &m), idm.VerifyOptions{Storage: idm.WriteStorage})
+	drift, err := to.Verify(ctx, source(text, &m), idm.VerifyOptions{Storage: idm.StorageWrite})
 	require.NoError(t, err)
 	require.True(t, drift.Equal(), drift.String())
 
-	report, err = to.Import(ctx, source(text, &m), idm.ImportOptions{Storage: idm.WriteStorage})
+	report, err = to.Import(ctx, source(text, &m), idm.ImportOptions{Storage: idm.StorageWrite})
 	require.NoError(t, err)
 	require.Zero(t, report.Created+report.Changed, "the second import writes nothing")
 }
@@ -174,7 +174,7 @@ func TestOpenLDAPToolsTakeTheLDIF(t *testing.T) {
 		require.NoError(t, err, string(out))
 		again, _ := exported(t, to, idm.ExportOptions{Base: setDN})
 		require.Equal(t, text, again, tool)
-		drift, err := to.Verify(t.Context(), source(text, &m), idm.VerifyOptions{Storage: idm.WriteStorage})
+		drift, err := to.Verify(t.Context(), source(text, &m), idm.VerifyOptions{Storage: idm.StorageWrite})
 		require.NoError(t, err)
 		require.True(t, drift.Equal(), drift.String())
 	}
@@ -184,7 +184,7 @@ func TestOpenLDAPToolsTakeTheLDIF(t *testing.T) {
 		out, err := slapdA.Tool(t.Context(), nil, "ldapsearch", "-LLL", "-o", "ldif-wrap="+wrap, "-b", setDN, "*", "+")
 		require.NoError(t, err, string(out))
 		_, to := tree(t, serverA)
-		report, err := to.Import(t.Context(), source(string(out), nil), idm.ImportOptions{Storage: idm.WriteStorage})
+		report, err := to.Import(t.Context(), source(string(out), nil), idm.ImportOptions{Storage: idm.StorageWrite})
 		require.NoError(t, err)
 		require.Equal(t, m.Objects, report.Created)
 		require.NotZero(t, report.Ignored["DirXML-ShimAuthPassword"], "what belongs to the engine is left alone and said")
@@ -232,7 +232,7 @@ func TestOpenLDAPPerServerValuesByServer(t *testing.T) {
 		return err == nil && ok
 	}, waitTime, pollTime)
 	driver := "cn=HR," + setDN
-	require.NoError(t, b.Modify(ctx, driver, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("DirXML-ShimAuthID", "of-b")}))
+	require.NoError(t, b.Modify(ctx, driver, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-ShimAuthID", "of-b")}))
 
 	both, m := exported(t, a, idm.ExportOptions{Base: setDN, Others: []*idm.Server{b}})
 	require.Equal(t, map[string]int64{serverA: 7, serverB: 1}, m.PerServer)
@@ -294,7 +294,7 @@ func TestOpenLDAPImportOverExistingObjects(t *testing.T) {
 	policyDN := "cn=p000001,cn=Library," + setDN
 	replace := func(dn, name string, values ...string) {
 		t.Helper()
-		require.NoError(t, s.Modify(ctx, dn, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text(name, values...)}))
+		require.NoError(t, s.Modify(ctx, dn, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text(name, values...)}))
 	}
 	replace(policyDN, "XmlData", strings.Replace(policy(1), "policy 1", "policy one", 1))
 	replace(driver, "DirXML-Policies", "cn=Match,cn=Subscriber,"+driver+"#0#6")
@@ -438,8 +438,8 @@ func TestOpenLDAPDriverConfigurationRoundTrip(t *testing.T) {
 	report, err := s.Import(ctx, src(), idm.ImportOptions{})
 	require.NoError(t, err)
 	require.Zero(t, report.Created+report.Changed, report.String())
-	require.NoError(t, s.Modify(ctx, driver, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("DirXML-ShimConfigInfo", "<broken/>")},
-		idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("DirXML-Policies")}))
+	require.NoError(t, s.Modify(ctx, driver, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-ShimConfigInfo", "<broken/>")},
+		idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-Policies")}))
 	require.NoError(t, s.Delete(ctx, "cn=Match,cn=Subscriber,"+driver))
 	report, err = s.Import(ctx, src(), idm.ImportOptions{})
 	require.NoError(t, err)

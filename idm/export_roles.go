@@ -76,9 +76,9 @@ func roleOfType(t AttributeType, known bool) attributeRole {
 	switch {
 	case slices.Contains(notedAttributes, t.Name):
 		return roleNote
-	case t.Hidden || t.EngineOwned || t.Copying == CopySecret || strings.EqualFold(t.Name, "DirXML-Associations"):
+	case t.Hidden || t.EngineOwned || t.Copying == CopyingSecret || strings.EqualFold(t.Name, "DirXML-Associations"):
 		return roleOmit
-	case t.PerServer && t.Copying == CopyNever && known:
+	case t.PerServer && t.Copying == CopyingNever && known:
 		return roleOmit
 	case t.PerServer:
 		return rolePerServer

@@ -48,7 +48,7 @@ func TestTreeExportComesBackInAnEmptyTree(t *testing.T) {
 	_, err := to.PlanImport(t.Context(), source(text, &m), idm.ImportOptions{})
 	require.NoError(t, err)
 	require.False(t, empty.Exists(idmtest.DriverSetDN))
-	report, err := to.Import(t.Context(), source(text, &m), idm.ImportOptions{Storage: idm.WriteStorage})
+	report, err := to.Import(t.Context(), source(text, &m), idm.ImportOptions{Storage: idm.StorageWrite})
 	require.NoError(t, err)
 	require.Equal(t, m.Objects, report.Created)
 	require.True(t, report.RightsVerified)
@@ -90,7 +90,7 @@ func TestTreeMissingRightIsFoundBeforeTheFirstWrite(t *testing.T) {
 	one := open(t, tree, "srv1")
 	text, m := exported(t, one, idm.ExportOptions{Base: idmtest.DriverSetDN})
 	policy := "cn=Policy001,cn=Subscriber," + idmtest.DriverDN(0)
-	require.NoError(t, one.Modify(t.Context(), policy, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("XmlData", "<policy><changed/></policy>")}))
+	require.NoError(t, one.Modify(t.Context(), policy, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("XmlData", "<policy><changed/></policy>")}))
 	_, err := openAs(t, tree, "srv1", "cn=reader,o=system").Import(t.Context(), source(text, &m), idm.ImportOptions{})
 	require.ErrorIs(t, err, idm.ErrNoAccess)
 	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
@@ -144,22 +144,22 @@ func TestTreeImportSurvivesEveryFault(t *testing.T) {
 	full := idmtest.Start(t, idmtest.Config{Drivers: 2})
 	text, m := exported(t, open(t, full, "srv1"), idm.ExportOptions{Base: idmtest.DriverSetDN})
 	for _, kind := range idmtest.FaultKinds() {
-		for _, op := range []idmtest.Operation{idmtest.OpAdd, idmtest.OpModify} {
+		for _, op := range []idmtest.Operation{idmtest.OperationAdd, idmtest.OperationModify} {
 			for _, skip := range []int{int(kind) % 2 * 5} { // the first write, or one in the middle
 				t.Run(fmt.Sprintf("%s/%s/%d", kind, op, skip), func(t *testing.T) {
 					t.Parallel()
 					tree := idmtest.Start(t, idmtest.Config{WithoutSet: true})
 					limit := idm.DefaultCallTimeout
-					if kind == idmtest.MuteRequest || kind == idmtest.MuteReply || kind == idmtest.WrongMessageID {
+					if kind == idmtest.FaultMuteRequest || kind == idmtest.FaultMuteReply || kind == idmtest.FaultWrongMessageID {
 						limit = 2 * time.Second
 					}
 					to := open(t, tree, "srv1", idm.WithCallTimeout(limit))
 					fault := tree.Inject(idmtest.Fault{Kind: kind, Op: op, Skip: skip, Delay: time.Millisecond})
-					_, err := to.Import(t.Context(), source(text, &m), idm.ImportOptions{Storage: idm.WriteStorage})
+					_, err := to.Import(t.Context(), source(text, &m), idm.ImportOptions{Storage: idm.StorageWrite})
 					require.Equal(t, 1, fault.Hits())
 					if err != nil {
 						want := failover.InDoubt
-						if skip == 0 && op == idmtest.OpAdd && (kind == idmtest.Refusal || kind == idmtest.KillRequest) {
+						if skip == 0 && op == idmtest.OperationAdd && (kind == idmtest.FaultRefusal || kind == idmtest.FaultKillRequest) {
 							want = failover.OutcomeOf(err) // nothing may have been written yet
 						}
 						require.Equal(t, want, failover.OutcomeOf(err), err)
@@ -171,7 +171,7 @@ func TestTreeImportSurvivesEveryFault(t *testing.T) {
 						}
 					}
 					to = open(t, tree, "srv1")
-					_, err = to.Import(t.Context(), source(text, &m), idm.ImportOptions{Storage: idm.WriteStorage})
+					_, err = to.Import(t.Context(), source(text, &m), idm.ImportOptions{Storage: idm.StorageWrite})
 					require.NoError(t, err)
 					again, _ := exported(t, to, idm.ExportOptions{Base: idmtest.DriverSetDN})
 					require.Equal(t, text, again)

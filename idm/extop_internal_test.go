@@ -72,10 +72,10 @@ func TestOperationNumbers(t *testing.T) {
 }
 
 func TestResyncPolarity(t *testing.T) {
-	require.EqualValues(t, 1, Dialect{}.flag(NoResync))
-	require.EqualValues(t, 0, Dialect{}.flag(WithResync))
-	require.EqualValues(t, 0, Dialect{Resync: ResyncFlagOneSyncs}.flag(NoResync))
-	require.EqualValues(t, 1, Dialect{Resync: ResyncFlagOneSyncs}.flag(WithResync))
+	require.EqualValues(t, 1, Dialect{}.flag(ResyncNone))
+	require.EqualValues(t, 0, Dialect{}.flag(ResyncEvents))
+	require.EqualValues(t, 0, Dialect{Resync: ResyncFlagOneSyncs}.flag(ResyncNone))
+	require.EqualValues(t, 1, Dialect{Resync: ResyncFlagOneSyncs}.flag(ResyncEvents))
 }
 
 func bytesOf(t *testing.T, text string) []byte {

@@ -160,10 +160,10 @@ func TestEveryOperationIsPinnedByteByByte(t *testing.T) {
 		{"ClearDriverSet", func(ctx context.Context, s *idm.Server) error { return s.LeaveDriverSet(ctx) }, []string{"5 none"}, nil},
 		{"GetDriverStartOption", func(ctx context.Context, s *idm.Server) error { _, err := s.StartOption(ctx, driver); return err }, []string{"7 " + dn}, nil},
 		{"SetDriverStartOption manual, no resync", func(ctx context.Context, s *idm.Server) error {
-			return s.SetStartOption(ctx, driver, idm.Manual, idm.NoResync)
+			return s.SetStartOption(ctx, driver, idm.StartManual, idm.ResyncNone)
 		}, []string{"9 " + dn + "020101" + "020101"}, []string{"9 301a" + dn + "020101" + "020101"}},
 		{"SetDriverStartOption auto, resync", func(ctx context.Context, s *idm.Server) error {
-			return s.SetStartOption(ctx, driver, idm.Auto, idm.WithResync)
+			return s.SetStartOption(ctx, driver, idm.StartAuto, idm.ResyncEvents)
 		}, []string{"9 " + dn + "020102" + "020100"}, []string{"9 301a" + dn + "020102" + "020100"}},
 		{"GetVersion", func(ctx context.Context, s *idm.Server) error { _, err := s.EngineVersion(ctx); return err }, []string{"11 none"}, nil},
 		{"GetDriverState", func(ctx context.Context, s *idm.Server) error { _, err := s.State(ctx, driver); return err }, []string{"13 " + dn}, nil},

@@ -14,18 +14,18 @@ import (
 type GapPolicy int
 
 const (
-	// CloseGap synchronizes what changed since the time the source was last known to work.
-	CloseGap GapPolicy = iota
-	// LeaveGap asks for no synchronization at all.
-	LeaveGap
+	// GapClose synchronizes what changed since the time the source was last known to work.
+	GapClose GapPolicy = iota
+	// GapLeave asks for no synchronization at all.
+	GapLeave
 )
 
 // String returns "close" or "leave".
 func (g GapPolicy) String() string {
 	switch g {
-	case CloseGap:
+	case GapClose:
 		return "close"
-	case LeaveGap:
+	case GapLeave:
 		return "leave"
 	}
 	return fmt.Sprintf("gap policy %d", int(g))
@@ -35,23 +35,23 @@ func (g GapPolicy) String() string {
 type ServerDataFrom int
 
 const (
-	// FromPreparation: the standby was prepared and has them already.
-	FromPreparation ServerDataFrom = iota
-	// FromExport: the per-server values of the source in the export are written. Where the export's replicated part is
+	// ServerDataFromPreparation: the standby was prepared and has them already.
+	ServerDataFromPreparation ServerDataFrom = iota
+	// ServerDataFromExport: the per-server values of the source in the export are written. Where the export's replicated part is
 	// not what the directory holds, the step is refused: old policies would come back.
-	FromExport
-	// FromExportWhole: the export is imported over the drivers as it is, as the published procedure has it.
-	FromExportWhole
+	ServerDataFromExport
+	// ServerDataFromExportWhole: the export is imported over the drivers as it is, as the published procedure has it.
+	ServerDataFromExportWhole
 )
 
 // String returns "preparation", "export" or "whole export".
 func (d ServerDataFrom) String() string {
 	switch d {
-	case FromPreparation:
+	case ServerDataFromPreparation:
 		return "preparation"
-	case FromExport:
+	case ServerDataFromExport:
 		return "export"
-	case FromExportWhole:
+	case ServerDataFromExportWhole:
 		return "whole export"
 	}
 	return fmt.Sprintf("server data from %d", int(d))
@@ -108,7 +108,7 @@ func newFailover(o FailoverOptions) (*mover, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	if o.Data != FromPreparation {
+	if o.Data != ServerDataFromPreparation {
 		m.export = o.Export.Path
 	}
 	m.gap, m.needed, m.served, m.trySource = o.Gap, untilStart, untilStart, o.TrySource
@@ -143,7 +143,7 @@ func (m *mover) sourceDead(said failover.Statement) failover.Step {
 }
 
 func (o FailoverOptions) sinceText() string {
-	if o.Gap == LeaveGap {
+	if o.Gap == GapLeave {
 		return "never: the gap is left"
 	}
 	return o.Since.UTC().Format(time.RFC3339)
@@ -154,17 +154,17 @@ func (o FailoverOptions) validate() error {
 		return err
 	}
 	switch {
-	case o.Gap != CloseGap && o.Gap != LeaveGap:
-		return failover.Invalid("FailoverOptions.Gap", fmt.Sprintf("is %d", o.Gap), "use CloseGap or LeaveGap")
-	case o.Gap == CloseGap && o.Since.Unix() <= 0:
-		return failover.Invalid("FailoverOptions.Since", "is not set", "give the time the source was last known to work, or choose LeaveGap")
-	case o.Gap == CloseGap && o.Since.After(time.Now()):
+	case o.Gap != GapClose && o.Gap != GapLeave:
+		return failover.Invalid("FailoverOptions.Gap", fmt.Sprintf("is %d", o.Gap), "use GapClose or GapLeave")
+	case o.Gap == GapClose && o.Since.Unix() <= 0:
+		return failover.Invalid("FailoverOptions.Since", "is not set", "give the time the source was last known to work, or choose GapLeave")
+	case o.Gap == GapClose && o.Since.After(time.Now()):
 		return failover.Invalid("FailoverOptions.Since", "lies in the future", "give the time the source was last known to work")
-	case o.Gap == LeaveGap && !o.Since.IsZero():
-		return failover.Invalid("FailoverOptions.Since", "is set although the gap is to be left", "leave it out, or choose CloseGap")
-	case o.Data < FromPreparation || o.Data > FromExportWhole:
+	case o.Gap == GapLeave && !o.Since.IsZero():
+		return failover.Invalid("FailoverOptions.Since", "is set although the gap is to be left", "leave it out, or choose GapClose")
+	case o.Data < ServerDataFromPreparation || o.Data > ServerDataFromExportWhole:
 		return failover.Invalid("FailoverOptions.Data", fmt.Sprintf("is %d", o.Data), "use a constant of this package")
-	case o.Data != FromPreparation:
+	case o.Data != ServerDataFromPreparation:
 		return o.Export.validate("FailoverOptions.Export")
 	}
 	return nil
@@ -208,7 +208,7 @@ func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) 
 			// A server that is coming up answers before its engine is loaded, and then starts what is Auto.
 			return failover.Item{Found: "its engine is not loaded yet, or no more: stop the directory service there"}, nil
 		}
-		return failover.Item{Done: st.State == StateStopped && st.Option == Disabled, Found: st.String() + " on the source"}, err
+		return failover.Item{Done: st.State == StateStopped && st.Option == StartDisabled, Found: st.String() + " on the source"}, err
 	})
 	obs.Note = "while the source lives use Switchover; or switch it off and run again"
 	return obs, err
@@ -235,7 +235,7 @@ func (m *mover) sourceStillOut(ctx context.Context, next string) error {
 // serverData brings the per-server values to the target, or sees that they are there.
 func (m *mover) serverData(o FailoverOptions) failover.Step {
 	const source = fromWiki + `"If you did not have the server in the DriverSet already add it and import the driver exports over the driver objects to this server in the DriverSet so all server-specific data are present on this server. Replicas are in place already for this to work as mentioned in Step 0."`
-	if o.Data == FromPreparation {
+	if o.Data == ServerDataFromPreparation {
 		return failover.Step{ID: "server-data", Title: "Have the per-server values on the target", Target: m.Target.DN(), Kind: failover.Check, Guards: m.served, Source: source,
 			Observe: func(ctx context.Context) (failover.Observation, error) {
 				return m.look(ctx, "with settings on the target", func(ctx context.Context, driver string) (failover.Item, error) {
@@ -244,14 +244,14 @@ func (m *mover) serverData(o FailoverOptions) failover.Step {
 						return failover.Item{}, err
 					}
 					if len(e.Value("DirXML-ShimConfigInfo")) == 0 {
-						return failover.Item{Found: "no shim parameters on this server: it was not prepared; use FromExport"}, nil
+						return failover.Item{Found: "no shim parameters on this server: it was not prepared; use ServerDataFromExport"}, nil
 					}
 					return failover.Item{Done: true, Found: "shim parameters are there"}, nil
 				})
 			}}
 	}
 	undo := failover.NothingToUndo // values of a server whose drivers are disabled do nothing
-	if o.Data == FromExportWhole {
+	if o.Data == ServerDataFromExportWhole {
 		undo = nil // what the directory held for all servers is overwritten
 	}
 	return failover.Step{ID: "server-data", Title: "Have the per-server values on the target", Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll, Timeout: time.Hour, Source: source,
@@ -281,7 +281,7 @@ func (m *mover) compareExport(ctx context.Context, o FailoverOptions) (failover.
 		}
 		open := 0
 		for _, d := range c.Differences {
-			if d.Kind == OnlyOnServer {
+			if d.Kind == DifferenceOnlyOnServer {
 				continue // an import leaves what the server has beyond the export
 			}
 			if open++; d.Server == "" {
@@ -296,9 +296,9 @@ func (m *mover) compareExport(ctx context.Context, o FailoverOptions) (failover.
 	}
 	obs := summary(rows, "with the export's values")
 	obs.Would = "import the export with the values of " + m.sourceDN
-	if replicated > 0 && o.Data == FromExport {
+	if replicated > 0 && o.Data == ServerDataFromExport {
 		return obs, &failover.Error{Op: "compare export with", Target: m.Target.DN(), Outcome: failover.NotApplied,
-			Next: "look at idm.Verify; choose FromExportWhole if the export is to win over the directory",
+			Next: "look at idm.Verify; choose ServerDataFromExportWhole if the export is to win over the directory",
 			Err:  fmt.Errorf("%w: the export differs from the directory in %d replicated values or objects", failover.ErrPrecondition, replicated)}
 	}
 	return obs, nil

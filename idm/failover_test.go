@@ -23,7 +23,7 @@ func TestFailoverFromPreparation(t *testing.T) {
 			return idm.Dial(ctx, m.tree.Server("srv1").URL(), idm.WithTLS(failover.TLS{Roots: m.tree.Roots()}), admin())
 		}
 	}), "failover")
-	m.stand("srv2", "", idmtest.Auto)
+	m.stand("srv2", "", idmtest.StartAuto)
 	m.resyncs(1)
 	step, _ := r.Step("dead/source-dead")
 	require.Contains(t, step.Found, "srv1 has no power")
@@ -32,24 +32,24 @@ func TestFailoverFromPreparation(t *testing.T) {
 func TestFailoverFromAnExport(t *testing.T) {
 	m := newMove(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
 	one, byHand := open(t, m.tree, "srv1"), m.drivers[1]
-	require.NoError(t, one.SetStartOption(t.Context(), byHand, idm.Manual, idm.NoResync))
+	require.NoError(t, one.SetStartOption(t.Context(), byHand, idm.StartManual, idm.ResyncNone))
 	_, err := one.SaveExport(t.Context(), m.export().Path, idm.ExportOptions{Base: idmtest.DriverSetDN})
 	require.NoError(t, err)
 	m.tree.Server("srv1").Kill()
-	m.mustRun(m.failover(func(o *idm.FailoverOptions) { o.Data, o.Export = idm.FromExport, m.export() }), "failover")
-	require.Equal(t, idmtest.Manual, m.tree.Server("srv2").StartOption(byHand), "somebody chose Manual on the source, and the export noted it")
-	require.NoError(t, open(t, m.tree, "srv2").SetStartOption(t.Context(), byHand, idm.Auto, idm.NoResync))
-	m.stand("srv2", "", idmtest.Auto)
+	m.mustRun(m.failover(func(o *idm.FailoverOptions) { o.Data, o.Export = idm.ServerDataFromExport, m.export() }), "failover")
+	require.Equal(t, idmtest.StartManual, m.tree.Server("srv2").StartOption(byHand), "somebody chose Manual on the source, and the export noted it")
+	require.NoError(t, open(t, m.tree, "srv2").SetStartOption(t.Context(), byHand, idm.StartAuto, idm.ResyncNone))
+	m.stand("srv2", "", idmtest.StartAuto)
 	require.Equal(t, 1, len(m.tree.Get("srv2", idmtest.DriverDN(0), "DirXML-ShimConfigInfo")))
 }
 
 // Policies write their state all day long: that an export has an older one is no difference, and the newer one stays.
 func TestAnExportDoesNotBringOldStateOfPoliciesBack(t *testing.T) {
-	for _, data := range []idm.ServerDataFrom{idm.FromExport, idm.FromExportWhole} {
+	for _, data := range []idm.ServerDataFrom{idm.ServerDataFromExport, idm.ServerDataFromExportWhole} {
 		m := newMove(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
 		one, driver := open(t, m.tree, "srv1"), m.drivers[0]
 		state := func(text string) {
-			require.NoError(t, one.Modify(t.Context(), driver, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("DirXML-PersistentData", text)}))
+			require.NoError(t, one.Modify(t.Context(), driver, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-PersistentData", text)}))
 		}
 		state("<state last-employee-number=\"4711\"/>")
 		_, err := one.SaveExport(t.Context(), m.export().Path, idm.ExportOptions{Base: idmtest.DriverSetDN})
@@ -58,7 +58,7 @@ func TestAnExportDoesNotBringOldStateOfPoliciesBack(t *testing.T) {
 		m.tree.Server("srv1").Kill()
 		m.mustRun(m.failover(func(o *idm.FailoverOptions) { o.Data, o.Export = data, m.export() }), "failover")
 		require.Equal(t, []string{"<state last-employee-number=\"4712\"/>"}, m.tree.Get("srv2", driver, "DirXML-PersistentData"))
-		m.stand("srv2", "", idmtest.Auto)
+		m.stand("srv2", "", idmtest.StartAuto)
 	}
 }
 
@@ -68,13 +68,13 @@ func TestFailoverFromAnExportThatIsNotOfToday(t *testing.T) {
 	_, err := one.SaveExport(t.Context(), m.export().Path, idm.ExportOptions{Base: idmtest.DriverSetDN})
 	require.NoError(t, err)
 	policy := "cn=SchemaMap," + idmtest.DriverDN(0)
-	require.NoError(t, one.Modify(t.Context(), policy, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("XmlData", "<newer/>")}))
+	require.NoError(t, one.Modify(t.Context(), policy, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("XmlData", "<newer/>")}))
 	m.tree.Server("srv1").Kill()
-	_, err = m.run(m.failover(func(o *idm.FailoverOptions) { o.Data, o.Export = idm.FromExport, m.export() }), "failover")
+	_, err = m.run(m.failover(func(o *idm.FailoverOptions) { o.Data, o.Export = idm.ServerDataFromExport, m.export() }), "failover")
 	require.ErrorIs(t, err, failover.ErrPrecondition)
 	require.Equal(t, []string{"<newer/>"}, m.tree.Get("srv2", policy, "XmlData"), "an old policy does not come back by itself")
 	for _, d := range m.drivers {
-		require.Equal(t, idmtest.Disabled, m.tree.Server("srv2").StartOption(d))
+		require.Equal(t, idmtest.StartDisabled, m.tree.Server("srv2").StartOption(d))
 	}
 }
 
@@ -84,7 +84,7 @@ func TestFailoverWithoutData(t *testing.T) {
 	_, err := m.run(m.failover(nil), "failover")
 	require.ErrorIs(t, err, failover.ErrPrecondition)
 	require.ErrorContains(t, err, "was not prepared")
-	require.Equal(t, idmtest.Disabled, m.tree.Server("srv2").StartOption(m.drivers[0]))
+	require.Equal(t, idmtest.StartDisabled, m.tree.Server("srv2").StartOption(m.drivers[0]))
 }
 
 func TestFailoverWhileTheSourceAnswers(t *testing.T) {
@@ -95,7 +95,7 @@ func TestFailoverWhileTheSourceAnswers(t *testing.T) {
 		}
 	}), "failover")
 	require.ErrorIs(t, err, failover.ErrPrecondition)
-	m.stand("srv1", "srv2", idmtest.Auto)
+	m.stand("srv1", "srv2", idmtest.StartAuto)
 }
 
 // The name of the old server may lead to another one by now; that is no sign of life.
@@ -109,7 +109,7 @@ func TestAnotherServerInTheSourcesPlace(t *testing.T) {
 	}), "x")
 	step, _ := r.Step("dead/source-silent")
 	require.Equal(t, "another server answers in the source's place", step.Found)
-	m.stand("srv2", "", idmtest.Auto)
+	m.stand("srv2", "", idmtest.StartAuto)
 }
 
 // A server that comes up answers before its engine is loaded: that is not a source that stays out.
@@ -123,7 +123,7 @@ func TestASourceWithoutItsEngineMayStillStartIt(t *testing.T) {
 	require.ErrorIs(t, err, failover.ErrPrecondition)
 	require.ErrorContains(t, err, "its engine is not loaded yet")
 	for _, d := range m.drivers {
-		require.Equal(t, idmtest.Stopped, m.tree.Server("srv2").State(d))
+		require.Equal(t, idmtest.StateStopped, m.tree.Server("srv2").State(d))
 	}
 }
 
@@ -156,7 +156,7 @@ func TestTheSourceComesBackInTheMiddleOfAFailover(t *testing.T) {
 			require.NoError(t, j.Close())
 			m.neverTwo()
 			for _, d := range m.drivers {
-				require.Equal(t, idmtest.Stopped, m.tree.Server("srv2").State(d))
+				require.Equal(t, idmtest.StateStopped, m.tree.Server("srv2").State(d))
 			}
 
 			// What the error names helps.
@@ -169,7 +169,7 @@ func TestTheSourceComesBackInTheMiddleOfAFailover(t *testing.T) {
 				old.Kill()
 			}
 			m.mustRun(p, "x")
-			m.stand("srv2", "", idmtest.Auto)
+			m.stand("srv2", "", idmtest.StartAuto)
 		})
 	}
 }
@@ -177,23 +177,23 @@ func TestTheSourceComesBackInTheMiddleOfAFailover(t *testing.T) {
 // The export that a preparation keeps was taken under its lock, and a failover imports it under another one. Neither is part of
 // what is imported, nor written over.
 func TestFailoverFromTheExportThatAPreparationKept(t *testing.T) {
-	for _, data := range []idm.ServerDataFrom{idm.FromExport, idm.FromExportWhole} {
-		m := newMove(t, idmtest.Config{Drivers: 1, Association: idmtest.AtOnce, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
+	for _, data := range []idm.ServerDataFrom{idm.ServerDataFromExport, idm.ServerDataFromExportWhole} {
+		m := newMove(t, idmtest.Config{Drivers: 1, Association: idmtest.AssociationAtOnce, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
 		one := open(t, m.tree, "srv1")
 		describe := func(text string) {
-			require.NoError(t, one.Modify(t.Context(), idmtest.DriverSetDN, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("description", text)}))
+			require.NoError(t, one.Modify(t.Context(), idmtest.DriverSetDN, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("description", text)}))
 		}
 		describe("the office's drivers")
 		m.mustRun(m.prepare(), "prepare")
 		raw, err := os.ReadFile(m.export().Path)
 		require.NoError(t, err)
 		require.NotContains(t, string(raw), "failover-lock")
-		if data == idm.FromExportWhole {
+		if data == idm.ServerDataFromExportWhole {
 			describe("somebody wrote over it")
 		}
 		m.tree.Server("srv1").Kill()
 		m.mustRun(m.failover(func(o *idm.FailoverOptions) { o.Data, o.Export = data, m.export() }), "failover")
-		m.stand("srv2", "", idmtest.Auto)
+		m.stand("srv2", "", idmtest.StartAuto)
 		require.ElementsMatch(t, []string{"the office's drivers", "failover-lock:free"}, m.tree.Get("srv2", idmtest.DriverSetDN, "description"))
 	}
 }

@@ -102,7 +102,7 @@ const guardSource = fromWiki + `"Old Server: Be sure your original server doesn'
 func (g *guard) activeElsewhere() failover.Step {
 	return g.m.perDriver("enabled on the active server", func(ctx context.Context, driver string) (failover.Item, error) {
 		st, err := g.Active.Status(ctx, driver)
-		return failover.Item{Done: st.Option != Disabled, Found: st.String()}, err
+		return failover.Item{Done: st.Option != StartDisabled, Found: st.String()}, err
 	}).Step(failover.Step{ID: "active-elsewhere", Title: "Check that the drivers are enabled on the active server", Target: g.Active.DN(), Kind: failover.Check, Firm: true,
 		Guards: stepDisable, // which looks again, driver by driver
 		Source: ours + "a driver that is enabled nowhere else would be stopped for good"})
@@ -134,7 +134,7 @@ func (g *guard) look(ctx context.Context) (failover.Observation, error) {
 			// An engine that is not loaded yet will read its own Auto when it is: that is not quiet.
 			return failover.Item{Found: "the engine does not answer for it yet: " + err.Error()}, nil
 		}
-		return failover.Item{Done: st.State == StateStopped && st.Option == Disabled, Found: st.String()}, err
+		return failover.Item{Done: st.State == StateStopped && st.Option == StartDisabled, Found: st.String()}, err
 	})
 	obs.Would = "disable and stop them on " + g.OldDN
 	return obs, err
@@ -187,7 +187,7 @@ func (g *guard) silence(ctx context.Context) error {
 		if err != nil {
 			return notApplied(err)
 		}
-		if active.Option == Disabled {
+		if active.Option == StartDisabled {
 			return &failover.Error{Op: "guard driver", Target: driver, Outcome: failover.NotApplied, Next: "enable it on the active server first, or leave it out of the guard",
 				Err: fmt.Errorf("%w: it is disabled on %s too", failover.ErrPrecondition, g.Active.DN())}
 		}
@@ -202,7 +202,7 @@ func (m *mover) silenceOn(ctx context.Context, s *Server, driver string) error {
 		return notApplied(err)
 	}
 	// Whether a running driver can be disabled is not published: a refusal counts only when the driver was stopped.
-	early := s.SetStartOption(ctx, driver, Disabled, NoResync)
+	early := s.SetStartOption(ctx, driver, StartDisabled, ResyncNone)
 	if early != nil && st.State == StateStopped && !errors.Is(early, ErrWrongState) {
 		return early
 	}
@@ -213,10 +213,10 @@ func (m *mover) silenceOn(ctx context.Context, s *Server, driver string) error {
 		return err
 	}
 	option, err := s.StartOption(ctx, driver)
-	if err != nil || option == Disabled {
+	if err != nil || option == StartDisabled {
 		return behind(driver, err)
 	}
-	return behind(driver, s.SetStartOption(ctx, driver, Disabled, NoResync))
+	return behind(driver, s.SetStartOption(ctx, driver, StartDisabled, ResyncNone))
 }
 
 // GuardSighting is what [WatchOldServer] saw or did in one round.

@@ -26,13 +26,13 @@ func TestGuardOldServer(t *testing.T) {
 	time.AfterFunc(50*time.Millisecond, func() { _ = old.Start() })
 	m.mustRun(p, "guard")
 	for _, d := range m.drivers {
-		require.Equal(t, idmtest.Stopped, old.State(d))
-		require.Equal(t, idmtest.Disabled, old.StartOption(d))
-		require.Equal(t, idmtest.Running, m.tree.Server("srv2").State(d))
+		require.Equal(t, idmtest.StateStopped, old.State(d))
+		require.Equal(t, idmtest.StartDisabled, old.StartOption(d))
+		require.Equal(t, idmtest.StateRunning, m.tree.Server("srv2").State(d))
 	}
 	m.mustRun(m.failback(), "failback")
 	for _, d := range m.drivers {
-		require.Equal(t, idmtest.Running, old.State(d))
+		require.Equal(t, idmtest.StateRunning, old.State(d))
 	}
 }
 
@@ -57,7 +57,7 @@ func TestWatchOldServer(t *testing.T) {
 	require.NoError(t, old.Start())
 	require.Eventually(t, func() bool {
 		for _, d := range m.drivers {
-			if old.State(d) != idmtest.Stopped || old.StartOption(d) != idmtest.Disabled {
+			if old.State(d) != idmtest.StateStopped || old.StartOption(d) != idmtest.StartDisabled {
 				return false
 			}
 		}
@@ -82,5 +82,5 @@ func TestGuardLeavesTheOnlyActiveServerAlone(t *testing.T) {
 	require.NoError(t, err)
 	_, err = m.run(p, "guard")
 	require.ErrorIs(t, err, failover.ErrPrecondition)
-	m.stand("srv1", "srv2", idmtest.Auto)
+	m.stand("srv1", "srv2", idmtest.StartAuto)
 }

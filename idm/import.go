@@ -35,10 +35,10 @@ type InputError = badinput.Error
 type StoragePolicy int
 
 const (
-	// LeaveStorage neither compares nor writes it.
-	LeaveStorage StoragePolicy = iota
-	// WriteStorage treats it like every other per-server value.
-	WriteStorage
+	// StorageLeave neither compares nor writes it.
+	StorageLeave StoragePolicy = iota
+	// StorageWrite treats it like every other per-server value.
+	StorageWrite
 )
 
 // ImportOptions says what of an export is written, and what must hold for it.

@@ -15,12 +15,12 @@ import (
 type DifferenceKind int
 
 const (
-	// OnlyInExport: the export has it and the server has not. An import creates it.
-	OnlyInExport DifferenceKind = iota + 1
-	// OnlyOnServer: the server has it and the export has not. An import leaves it.
-	OnlyOnServer
-	// Differs: both have it, with other values. An import writes the values of the export.
-	Differs
+	// DifferenceOnlyInExport: the export has it and the server has not. An import creates it.
+	DifferenceOnlyInExport DifferenceKind = iota + 1
+	// DifferenceOnlyOnServer: the server has it and the export has not. An import leaves it.
+	DifferenceOnlyOnServer
+	// DifferenceInValue: both have it, with other values. An import writes the values of the export.
+	DifferenceInValue
 )
 
 // Difference is one object or one attribute that is not the same in an export and on a server.
@@ -36,7 +36,7 @@ type Difference struct {
 
 // String returns one line: "+" only in the export, "-" only on the server, "~" differs.
 func (d Difference) String() string {
-	sign := map[DifferenceKind]string{OnlyInExport: "+", OnlyOnServer: "-", Differs: "~"}[d.Kind]
+	sign := map[DifferenceKind]string{DifferenceOnlyInExport: "+", DifferenceOnlyOnServer: "-", DifferenceInValue: "~"}[d.Kind]
 	text := sign + " " + d.DN
 	if d.Attribute == "" {
 		return text + " (" + d.Class + ")"
@@ -123,10 +123,10 @@ func (d delta) mayStandBesideALock() bool {
 func (d delta) swap() []AttributeChange {
 	var changes []AttributeChange
 	if old := missingValues(d.name, d.have, d.want); len(old) > 0 {
-		changes = append(changes, AttributeChange{Kind: DeleteValues, Attribute: Attribute{Name: d.name, Values: old}})
+		changes = append(changes, AttributeChange{Kind: ChangeDelete, Attribute: Attribute{Name: d.name, Values: old}})
 	}
 	if added := missingValues(d.name, d.want, d.have); len(added) > 0 {
-		changes = append(changes, AttributeChange{Kind: AddValues, Attribute: Attribute{Name: d.name, Values: added}})
+		changes = append(changes, AttributeChange{Kind: ChangeAdd, Attribute: Attribute{Name: d.name, Values: added}})
 	}
 	return changes
 }
@@ -163,7 +163,7 @@ func (p pairing) perServer(want, have *object) []delta {
 
 // withoutState leaves out what shims and policies remember, unless it was asked for.
 func (p pairing) withoutState(deltas []delta) []delta {
-	if p.storage == WriteStorage {
+	if p.storage == StorageWrite {
 		return deltas
 	}
 	return slices.DeleteFunc(deltas, func(d delta) bool {
@@ -287,14 +287,14 @@ func (p pairing) compare(ctx context.Context, c *Comparison, want, have *objects
 		switch {
 		case h == nil:
 			c.OnlyInExport++
-			c.list(Difference{Kind: OnlyInExport, DN: w.dn, Class: w.class(), Line: w.line})
+			c.list(Difference{Kind: DifferenceOnlyInExport, DN: w.dn, Class: w.class(), Line: w.line})
 			return nil
 		case w == nil:
 			if p.partial {
 				return nil
 			}
 			c.OnlyOnServer++
-			c.list(Difference{Kind: OnlyOnServer, DN: h.dn, Class: h.class()})
+			c.list(Difference{Kind: DifferenceOnlyOnServer, DN: h.dn, Class: h.class()})
 			return nil
 		}
 		deltas := p.all(w, h)
@@ -311,7 +311,7 @@ func (p pairing) compare(ctx context.Context, c *Comparison, want, have *objects
 }
 
 func (p pairing) difference(d delta, w, h *object) Difference {
-	diff := Difference{Kind: Differs, DN: h.dn, Class: h.class(), Attribute: d.name, Line: w.line, Detail: d.describe()}
+	diff := Difference{Kind: DifferenceInValue, DN: h.dn, Class: h.class(), Attribute: d.name, Line: w.line, Detail: d.describe()}
 	if d.perServer {
 		diff.Server = p.valuesOf
 		if diff.Server == "" {
@@ -320,9 +320,9 @@ func (p pairing) difference(d delta, w, h *object) Difference {
 	}
 	switch {
 	case d.want == nil:
-		diff.Kind = OnlyOnServer
+		diff.Kind = DifferenceOnlyOnServer
 	case d.have == nil:
-		diff.Kind = OnlyInExport
+		diff.Kind = DifferenceOnlyInExport
 	}
 	return diff
 }

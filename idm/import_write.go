@@ -125,11 +125,11 @@ func (imp *importer) modify(ctx context.Context, o *object, deltas []delta) func
 	for _, d := range deltas {
 		switch {
 		case d.missing != nil && len(d.have) > 0:
-			changes = append(changes, AttributeChange{Kind: AddValues, Attribute: Attribute{Name: d.name, Values: d.missing}})
+			changes = append(changes, AttributeChange{Kind: ChangeAdd, Attribute: Attribute{Name: d.name, Values: d.missing}})
 		case d.want != nil && d.mayStandBesideALock():
 			changes = append(changes, d.swap()...)
 		case d.want != nil:
-			changes = append(changes, AttributeChange{Kind: Replace, Attribute: Attribute{Name: d.name, Values: d.want}})
+			changes = append(changes, AttributeChange{Kind: ChangeReplace, Attribute: Attribute{Name: d.name, Values: d.want}})
 		}
 	}
 	if len(changes) == 0 {
@@ -161,12 +161,12 @@ func (imp *importer) again(ctx context.Context, dn string, changes []AttributeCh
 	}
 	var rest []AttributeChange
 	for _, c := range changes {
-		if c.Kind == AddValues {
+		if c.Kind == ChangeAdd {
 			if c.Values = missingValues(c.Name, c.Values, e.Get(c.Name)); len(c.Values) == 0 {
 				continue
 			}
 		}
-		if c.Kind == DeleteValues {
+		if c.Kind == ChangeDelete {
 			if c.Values = presentValues(c.Name, c.Values, e.Get(c.Name)); len(c.Values) == 0 {
 				continue
 			}

@@ -93,7 +93,7 @@ func TestTwoDriverSetsInOneProcedure(t *testing.T) {
 func TestTwoDriverSetsAreUndoneTogether(t *testing.T) {
 	t.Parallel()
 	_, undone := alone(t)
-	for _, durable := range []failovertest.Durability{failovertest.Lost, failovertest.Kept} {
+	for _, durable := range []failovertest.Durability{failovertest.DurabilityLost, failovertest.DurabilityKept} {
 		for at, died := 0, true; died; at++ {
 			o, store := newOffices(t), failovertest.NewStore("undo")
 			j, err := store.Journal()

@@ -119,7 +119,7 @@ func (l DirectoryLock) Acquire(ctx context.Context, claim failover.Claim) error 
 	}
 	if !free {
 		// The mark is what two runs compete for; adding it twice is refused as a duplicate and harmless.
-		if err := l.Server.Modify(ctx, l.Entry, AttributeChange{AddValues, Text(l.attribute(), lockFree)}); err != nil && !errors.Is(err, ErrExists) {
+		if err := l.Server.Modify(ctx, l.Entry, AttributeChange{ChangeAdd, Text(l.attribute(), lockFree)}); err != nil && !errors.Is(err, ErrExists) {
 			return err
 		}
 	}
@@ -140,7 +140,7 @@ func (l DirectoryLock) Acquire(ctx context.Context, claim failover.Claim) error 
 	}
 	for _, c := range claims {
 		if c.ID != claim.ID {
-			if err := l.Server.Modify(ctx, l.Entry, AttributeChange{DeleteValues, Text(l.attribute(), mine)}); err != nil {
+			if err := l.Server.Modify(ctx, l.Entry, AttributeChange{ChangeDelete, Text(l.attribute(), mine)}); err != nil {
 				return err
 			}
 			return l.held(c)
@@ -150,7 +150,7 @@ func (l DirectoryLock) Acquire(ctx context.Context, claim failover.Claim) error 
 }
 
 func (l DirectoryLock) swap(ctx context.Context, from, to string) error {
-	return l.Server.Modify(ctx, l.Entry, AttributeChange{DeleteValues, Text(l.attribute(), from)}, AttributeChange{AddValues, Text(l.attribute(), to)})
+	return l.Server.Modify(ctx, l.Entry, AttributeChange{ChangeDelete, Text(l.attribute(), from)}, AttributeChange{ChangeAdd, Text(l.attribute(), to)})
 }
 
 // Check implements failover.Lock.

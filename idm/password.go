@@ -52,7 +52,7 @@ func (s *Server) SetDriverObjectPassword(ctx context.Context, driverDN string, p
 		return err
 	}
 	return s.modify(ctx, request{op: "set driver object password of", target: driverDN, effect: writes, secrets: []failover.Secret{password}},
-		AttributeChange{Replace, Text("userPassword", password.Reveal())})
+		AttributeChange{ChangeReplace, Text("userPassword", password.Reveal())})
 }
 
 // NamedPassword is the name of a stored password; the value cannot be listed.

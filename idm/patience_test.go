@@ -32,7 +32,7 @@ func patient(t *testing.T) (context.Context, *patience) {
 // lie is the fault of a server that says success and does nothing.
 func (w *patience) lie(f idmtest.Fault) idmtest.Fault {
 	is := f.If
-	f.Kind, f.Times = idmtest.EmptySuccess, -1
+	f.Kind, f.Times = idmtest.FaultEmptySuccess, -1
 	f.If = func(r idmtest.Request) bool {
 		if is != nil && !is(r) {
 			return false

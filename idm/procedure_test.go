@@ -103,11 +103,11 @@ func (m *move) mustRun(p failover.Procedure, name string) *failover.Report {
 func (m *move) stand(on, off string, option idmtest.StartOption) {
 	m.t.Helper()
 	for _, d := range m.drivers {
-		require.Equal(m.t, idmtest.Running, m.tree.Server(on).State(d), "%s on %s", d, on)
+		require.Equal(m.t, idmtest.StateRunning, m.tree.Server(on).State(d), "%s on %s", d, on)
 		require.Equal(m.t, option, m.tree.Server(on).StartOption(d), "%s on %s", d, on)
 		if off != "" {
-			require.Equal(m.t, idmtest.Stopped, m.tree.Server(off).State(d), "%s on %s", d, off)
-			require.Equal(m.t, idmtest.Disabled, m.tree.Server(off).StartOption(d), "%s on %s", d, off)
+			require.Equal(m.t, idmtest.StateStopped, m.tree.Server(off).State(d), "%s on %s", d, off)
+			require.Equal(m.t, idmtest.StartDisabled, m.tree.Server(off).StartOption(d), "%s on %s", d, off)
 		}
 	}
 	m.neverTwo()
@@ -129,9 +129,9 @@ func (m *move) resyncs(want int) {
 }
 
 func TestPrepareSwitchoverFailback(t *testing.T) {
-	m := newMove(t, idmtest.Config{Drivers: 4, Association: idmtest.AtOnce, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
+	m := newMove(t, idmtest.Config{Drivers: 4, Association: idmtest.AssociationAtOnce, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
 	m.mustRun(m.prepare(), "prepare")
-	m.stand("srv1", "srv2", idmtest.Auto)
+	m.stand("srv1", "srv2", idmtest.StartAuto)
 	require.FileExists(t, m.export().Path)
 	for i, d := range m.drivers {
 		require.Empty(t, m.tree.Server("srv2").StartError(d))
@@ -146,7 +146,7 @@ func TestPrepareSwitchoverFailback(t *testing.T) {
 	}
 
 	m.mustRun(m.switchover("srv1", "srv2"), "switchover")
-	m.stand("srv2", "srv1", idmtest.Auto)
+	m.stand("srv2", "srv1", idmtest.StartAuto)
 	m.resyncs(1)
 	for _, job := range m.tree.Jobs() {
 		require.Equal(t, []string{"cn=srv2,ou=servers,o=system"}, m.tree.Get("srv2", job, "DirXML-ServerList"), job)
@@ -154,7 +154,7 @@ func TestPrepareSwitchoverFailback(t *testing.T) {
 	}
 
 	r := m.mustRun(m.failback(), "failback")
-	m.stand("srv1", "srv2", idmtest.Auto)
+	m.stand("srv1", "srv2", idmtest.StartAuto)
 	m.resyncs(2)
 	step, ok := r.Step("start/start")
 	require.True(t, ok)
@@ -164,7 +164,7 @@ func TestPrepareSwitchoverFailback(t *testing.T) {
 
 // A server that joins the driver set serves it after a restart only; the run asks for it and waits.
 func TestPrepareWaitsForTheEngine(t *testing.T) {
-	m := newMove(t, idmtest.Config{Association: idmtest.AfterRestart, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
+	m := newMove(t, idmtest.Config{Association: idmtest.AssociationAfterRestart, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
 	p := m.prepare()
 	j, err := failovertest.JournalAt(m.journal("x"))
 	require.NoError(t, err)
@@ -183,7 +183,7 @@ func TestPrepareWaitsForTheEngine(t *testing.T) {
 	_, err = p.Run(t.Context(), o)
 	require.NoError(t, err)
 	require.True(t, restarted)
-	m.stand("srv1", "srv2", idmtest.Auto)
+	m.stand("srv1", "srv2", idmtest.StartAuto)
 }
 
 // Drivers of one set can live on two servers. Moving one leaves the others, and what they share, alone.
@@ -192,16 +192,16 @@ func TestMoveOneDriverOfThree(t *testing.T) {
 	all := m.drivers
 	m.drivers = all[:1]
 	m.mustRun(m.switchover("srv1", "srv2"), "first")
-	m.stand("srv2", "srv1", idmtest.Auto)
+	m.stand("srv2", "srv1", idmtest.StartAuto)
 	for _, d := range all[1:] {
-		require.Equal(t, idmtest.Running, m.tree.Server("srv1").State(d), "the others stay")
+		require.Equal(t, idmtest.StateRunning, m.tree.Server("srv1").State(d), "the others stay")
 	}
 	setJob := "cn=Nightly," + idmtest.DriverSetDN
 	require.Equal(t, []string{"cn=srv1,ou=servers,o=system"}, m.tree.Get("srv1", setJob, "DirXML-ServerList"), "a job of the whole set is left to a person")
 
 	// What the whole set shares differs by now; the driver on srv2 uses its own.
 	one := open(t, m.tree, "srv1")
-	require.NoError(t, one.Modify(t.Context(), idmtest.DriverSetDN, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("DirXML-ConfigValues", "<configuration-values/>")}))
+	require.NoError(t, one.Modify(t.Context(), idmtest.DriverSetDN, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-ConfigValues", "<configuration-values/>")}))
 	before := m.tree.Get("srv2", idmtest.DriverSetDN, "DirXML-ConfigValues")
 	r, err := idm.CopyServerData(t.Context(), one, open(t, m.tree, "srv2"), idm.ServerDataOptions{DriverSet: idmtest.DriverSetDN, Drivers: all[1:2]})
 	require.NoError(t, err)
@@ -218,14 +218,14 @@ func TestSwitchoverIsRefused(t *testing.T) {
 		text string
 	}{
 		{name: "the target's engine is older", cfg: idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true, Version: 0x48060003}}}, text: "4.8.6"},
-		{name: "the target lacks the replica", cfg: idmtest.Config{Traversal: idmtest.Chain, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true, Without: []string{idmtest.DriverSetDN}}}}, text: "replica"},
+		{name: "the target lacks the replica", cfg: idmtest.Config{Traversal: idmtest.TraversalChain, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true, Without: []string{idmtest.DriverSetDN}}}}, text: "replica"},
 		{name: "the replicas do not synchronize", cfg: pair(), text: "up to 3h0m0s behind", mess: func(m *move) { m.tree.Server("srv2").SetRingDelta(3 * 3600) }},
 		{name: "a driver does not run on the source", cfg: pair(), text: "stopped", mess: func(m *move) {
 			require.NoError(m.t, open(m.t, m.tree, "srv1").Stop(m.t.Context(), m.drivers[0]))
 			eventually(m.t, open(m.t, m.tree, "srv1"), m.drivers[0], idm.StateStopped)
 		}},
 		{name: "the standby collected events", cfg: pair(), text: "cache of", mess: func(m *move) {
-			require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[0], idm.Manual, idm.NoResync))
+			require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[0], idm.StartManual, idm.ResyncNone))
 			m.tree.Change(m.tree.Users()...)
 		}},
 		{name: "somebody else holds the lock", cfg: pair(), want: failover.ErrLocked, mess: func(m *move) {
@@ -249,7 +249,7 @@ func TestSwitchoverIsRefused(t *testing.T) {
 			for _, r := range m.tree.Requests() {
 				require.NotContains(t, []int{3, 5, 9, 15, 17, 23, 67, 71, 75, 101}, r.Extended, "nothing was moved")
 			}
-			require.NotEqual(t, idmtest.Running, m.tree.Server("srv2").State(m.drivers[1]))
+			require.NotEqual(t, idmtest.StateRunning, m.tree.Server("srv2").State(m.drivers[1]))
 		})
 	}
 }
@@ -269,7 +269,7 @@ func TestOneDriverFailsToStart(t *testing.T) {
 			}
 			require.Contains(t, failover.NextOf(err), "trace")
 			for _, d := range m.drivers {
-				require.Equal(t, d != bad, m.tree.Server("srv2").State(d) == idmtest.Running, d)
+				require.Equal(t, d != bad, m.tree.Server("srv2").State(d) == idmtest.StateRunning, d)
 			}
 			step, _ := r.Step("start/start")
 			require.Equal(t, failover.StatusPartly, step.Status, "the others run")
@@ -279,7 +279,7 @@ func TestOneDriverFailsToStart(t *testing.T) {
 
 			require.True(t, m.tree.Server("srv2").Behave(bad, idmtest.Behaviour{}))
 			m.mustRun(m.switchover("srv1", "srv2"), "x")
-			m.stand("srv2", "srv1", idmtest.Auto)
+			m.stand("srv2", "srv1", idmtest.StartAuto)
 		})
 	}
 }
@@ -289,9 +289,9 @@ func TestOneDriverFailsToStart(t *testing.T) {
 // not verified is said.
 func TestPasswordsAreSetWhereTheirListCannotBeRead(t *testing.T) {
 	m := newMove(t, pair())
-	m.tree.Inject(idmtest.Fault{Kind: idmtest.Refusal, Extended: 81, Code: 2, Text: "unrecognized extended operation", Times: -1})
+	m.tree.Inject(idmtest.Fault{Kind: idmtest.FaultRefusal, Extended: 81, Code: 2, Text: "unrecognized extended operation", Times: -1})
 	r := m.mustRun(m.switchover("srv1", "srv2"), "x")
-	m.stand("srv2", "srv1", idmtest.Auto)
+	m.stand("srv2", "srv1", idmtest.StartAuto)
 	step, ok := r.Step("prepare/passwords-complete")
 	require.True(t, ok)
 	unproven := 0
@@ -312,9 +312,9 @@ func TestPasswordsAreSetWhereTheirListCannotBeRead(t *testing.T) {
 // Operations whose arguments are inferred may not be taken by a real server. Where there is another way, or where only a note is lost, the
 // move goes on.
 func TestAServerThatDoesNotTakeTheInferredOperations(t *testing.T) {
-	m := newMove(t, idmtest.Config{Association: idmtest.AfterRestart, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true, OutsideSet: true}}})
+	m := newMove(t, idmtest.Config{Association: idmtest.AssociationAfterRestart, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true, OutsideSet: true}}})
 	for _, op := range []int{3, 53} {
-		m.tree.Inject(idmtest.Fault{Kind: idmtest.Refusal, Extended: op, Code: 2, Text: "unrecognized extended operation", Times: -1})
+		m.tree.Inject(idmtest.Fault{Kind: idmtest.FaultRefusal, Extended: op, Code: 2, Text: "unrecognized extended operation", Times: -1})
 	}
 	p := m.switchover("srv1", "srv2")
 	j, err := failovertest.JournalAt(m.journal("x"))
@@ -332,7 +332,7 @@ func TestAServerThatDoesNotTakeTheInferredOperations(t *testing.T) {
 	}
 	r, err := p.Run(t.Context(), o)
 	require.NoError(t, err, "%s", r)
-	m.stand("srv2", "srv1", idmtest.Auto)
+	m.stand("srv2", "srv1", idmtest.StartAuto)
 	step, ok := r.Step("moved/jobs")
 	require.True(t, ok)
 	for _, row := range step.Items {
@@ -354,7 +354,7 @@ func TestAMissingPasswordStopsBeforeTheOutage(t *testing.T) {
 	_, err = m.run(p, "x")
 	require.ErrorIs(t, err, failover.ErrPrecondition)
 	require.ErrorContains(t, err, "Remote Loader password: missing")
-	m.stand("srv1", "srv2", idmtest.Auto)
+	m.stand("srv1", "srv2", idmtest.StartAuto)
 	raw, err := os.ReadFile(m.journal("x"))
 	require.NoError(t, err)
 	for i := range m.drivers {
@@ -389,9 +389,9 @@ func TestOptionsAreCheckedBeforeAnything(t *testing.T) {
 		"no statement":           failoverWith(func(o *idm.FailoverOptions) { o.SourceDead = failover.Statement{} }),
 		"no time":                failoverWith(func(o *idm.FailoverOptions) { o.Since = time.Time{} }),
 		"time to come":           failoverWith(func(o *idm.FailoverOptions) { o.Since = time.Now().Add(time.Hour) }),
-		"time and gap left":      failoverWith(func(o *idm.FailoverOptions) { o.Gap = idm.LeaveGap }),
+		"time and gap left":      failoverWith(func(o *idm.FailoverOptions) { o.Gap = idm.GapLeave }),
 		"source is the target":   failoverWith(func(o *idm.FailoverOptions) { o.SourceDN = two.DN() }),
-		"export without a file":  failoverWith(func(o *idm.FailoverOptions) { o.Data = idm.FromExport }),
+		"export without a file":  failoverWith(func(o *idm.FailoverOptions) { o.Data = idm.ServerDataFromExport }),
 		"prepare without export": func() error { _, err := idm.Prepare(idm.PrepareOptions{Route: good, Source: one}); return err }(),
 		"folder that is not": func() error {
 			_, err := idm.Switchover(idm.SwitchoverOptions{Route: good, Source: one, CacheDir: "/no/such"})
@@ -423,5 +423,5 @@ func TestStartsOverlap(t *testing.T) {
 	p, err := idm.Switchover(idm.SwitchoverOptions{Route: route, Source: open(t, m.tree, "srv1"), CacheDir: m.dir})
 	require.NoError(t, err)
 	m.mustRun(p, "x")
-	m.stand("srv2", "srv1", idmtest.Auto)
+	m.stand("srv2", "srv1", idmtest.StartAuto)
 }

@@ -16,12 +16,12 @@ func TestReferencesAreCheckedAsFarAsTheDirectoryShowsThem(t *testing.T) {
 	one, two := open(t, m.tree, "srv1"), open(t, m.tree, "srv2")
 	set := func(i int, module, address string) {
 		t.Helper()
-		require.NoError(t, one.Modify(t.Context(), idmtest.DriverDN(i), idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("DirXML-JavaModule", module)}))
+		require.NoError(t, one.Modify(t.Context(), idmtest.DriverDN(i), idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-JavaModule", module)}))
 		values := idm.Text("DirXML-ShimAuthServer", address)
 		if address == "" {
 			values.Values = nil
 		}
-		require.NoError(t, two.Modify(t.Context(), idmtest.DriverDN(i), idm.AttributeChange{Kind: idm.Replace, Attribute: values}))
+		require.NoError(t, two.Modify(t.Context(), idmtest.DriverDN(i), idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: values}))
 	}
 	set(0, edir, "10.0.0.9:8196:8196")
 	set(1, edir, "10.0.0.9:8197:8196")

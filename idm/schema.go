@@ -11,16 +11,16 @@ import (
 type Copying int
 
 const (
-	// CopyReplicated: every server has the value already; there is nothing to copy.
-	CopyReplicated Copying = iota
-	// CopyValue: copied from server to server.
-	CopyValue
-	// CopyOnRequest: copied only when asked for by name, because the value may be wrong on the other server.
-	CopyOnRequest
-	// CopySecret: never copied; the password has to be set again on each server.
-	CopySecret
-	// CopyNever: belongs to the engine of one server, or is set by the procedures.
-	CopyNever
+	// CopyingReplicated: every server has the value already; there is nothing to copy.
+	CopyingReplicated Copying = iota
+	// CopyingValue: copied from server to server.
+	CopyingValue
+	// CopyingOnRequest: copied only when asked for by name, because the value may be wrong on the other server.
+	CopyingOnRequest
+	// CopyingSecret: never copied; the password has to be set again on each server.
+	CopyingSecret
+	// CopyingNever: belongs to the engine of one server, or is set by the procedures.
+	CopyingNever
 )
 
 var copyingNames = []string{"replicated", "copied", "copied on request", "set again", "not copied"}
@@ -85,57 +85,57 @@ var attributeTable = []struct {
 	copying      Copying
 	why          string
 }{
-	{3, "XmlData", syntaxBinary, single, "DirXML-Rule DirXML-StyleSheet StyleSheet DirXML-Job DirXML-Entitlement", CopyReplicated, ""},
-	{4, "DirXML-Associations", syntaxPath, 0, "", CopyReplicated, "names the driver by its DN, which stays"},
-	{5, "DirXML-ShimAuthID", syntaxString, single | perServer, "DirXML-Driver", CopyValue, "login name of the shim"},
-	{6, "DirXML-ShimAuthPassword", syntaxOctets, single | perServer, "DirXML-Driver", CopySecret, "encrypted with the keys of its server; set by operation 67"},
-	{7, "DirXML-ShimAuthServer", syntaxString, single | perServer, "DirXML-Driver", CopyValue, "address of the application or of the Remote Loader; it must still work from the other server"},
-	{8, "DirXML-ShimConfigInfo", syntaxBinary, single | perServer, "DirXML-Driver", CopyValue, "parameters of the shim"},
-	{9, "DirXML-NativeModule", syntaxString, single, "DirXML-Driver", CopyReplicated, "the module itself must be installed on each server"},
-	{10, "DirXML-JavaModule", syntaxString, single, "DirXML-Driver", CopyReplicated, "the class itself must be installed on each server"},
-	{11, "DirXML-DriverFilter", syntaxBinary, single, "DirXML-Driver DirXML-Publisher DirXML-Subscriber", CopyReplicated, ""},
-	{13, "DirXML-DriverStartOption", syntaxInteger, single | perServer | engineOwned, "DirXML-Driver", CopyNever, "set by the procedure with operation 9"},
-	{14, "DirXML-State", syntaxInteger, single | perServer | engineOwned, "DirXML-Driver", CopyNever, "what the driver does there"},
-	{15, "DirXML-ServerList", syntaxDN, 0, "DirXML-DriverSet DirXML-Job", CopyReplicated, "for a job the procedure adds the new server"},
-	{16, "DirXML-Timestamp", syntaxTimestamp, single | perServer | engineOwned, "DirXML-Subscriber", CopyNever, "position mark of that engine"},
-	{24, "DirXML-DriverCacheLimit", syntaxInteger, single | perServer | engineOwned, "DirXML-Driver", CopyNever, "no setter is published: compare and set it by hand"},
-	{25, "DirXML-DriverTraceLevel", syntaxInteger, single, "DirXML-DriverSet", CopyReplicated, ""},
-	{26, "DirXML-XSLTraceLevel", syntaxInteger, single, "DirXML-DriverSet", CopyReplicated, ""},
-	{27, "DirXML-JavaDebugPort", syntaxInteger, single, "DirXML-DriverSet", CopyReplicated, ""},
-	{28, "DirXML-JavaTraceFile", syntaxString, single, "DirXML-DriverSet", CopyReplicated, ""},
-	{29, "DirXML-ApplicationSchema", syntaxBinary, single, "DirXML-Driver", CopyReplicated, "read again from the application by operation 21"},
-	{30, "DirXML-DriverStorage", syntaxBinary, single | perServer, "DirXML-Driver", CopyOnRequest, "position of the shim in its application, such as a change log number; an old one makes it read again or miss"},
-	{33, "DirXML-LastLogTime", syntaxTime, single | perServer, "DirXML-DriverSet DirXML-Publisher DirXML-Subscriber", CopyNever, "log of that server"},
-	{34, "DirXML-StatusLog", syntaxList, perServer, "DirXML-DriverSet DirXML-Publisher DirXML-Subscriber", CopyNever, "log of that server"},
-	{36, "DirXML-DriverId", syntaxString, single | perServer | engineOwned, "DirXML-Driver", CopyNever, "written by the engine at start"},
-	{37, "DirXML-DriverVersion", syntaxString, single | perServer | engineOwned, "DirXML-Driver", CopyNever, "written by the engine at start"},
-	{38, "DirXML-Command", syntaxOctets, perServer, "DirXML-DriverSet", CopyNever, "internal to the engine"},
-	{39, "DirXML-Response", syntaxOctets, perServer, "DirXML-DriverSet", CopyNever, "internal to the engine"},
-	{50, "DirXML-ServerGUID", syntaxOctets, single | perServer, "DirXML-DriverSet", CopyNever, "internal to the engine"},
-	{51, "DirXML-TraceLevel", syntaxInteger, single, "DirXML-Driver DirXML-Job", CopyReplicated, ""},
-	{52, "DirXML-TraceFile", syntaxString, single, "DirXML-Driver DirXML-Job", CopyReplicated, "the path must exist on each server"},
-	{53, "DirXML-TraceName", syntaxString, single, "DirXML-Driver DirXML-Job", CopyReplicated, ""},
-	{54, "DirXML-ConfigValues", syntaxBinary, single | perServer, "DirXML-DriverSet DirXML-Driver DirXML-GlobalConfigDef", CopyValue, "global configuration values"},
-	{55, "DirXML-LogEvents", syntaxInteger, engineOwned, "DirXML-DriverSet DirXML-Driver", CopyReplicated, "set by operations 63 and 65"},
-	{56, "DirXML-ConfigManifest", syntaxBinary, single, "DirXML-Driver", CopyReplicated, ""},
-	{57, "DirXML-Timestamp2", syntaxTimestamp, single | perServer | engineOwned, "DirXML-Subscriber", CopyNever, "position mark of that engine"},
-	{58, "DirXML-EngineControlValues", syntaxBinary, single | perServer, "DirXML-Driver", CopyValue, "engine control values"},
-	{59, "DirXML-NamedPasswords", syntaxTagged, perServer | engineOwned | hidden, "DirXML-DriverSet DirXML-Driver DirXML-Job DirXML-Resource", CopySecret, "hidden; set by operation 75"},
-	{60, "DirXML-TraceSizeLimit", syntaxInteger, single, "DirXML-Driver DirXML-Job", CopyReplicated, ""},
-	{61, "DirXML-EncryptionKeys", syntaxPath, engineOwned | hidden, "DirXML-DriverSet", CopyReplicated, "key material of the engine, never readable"},
-	{62, "DirXML-Policies", syntaxTypedName, 0, "DirXML-DriverSet DirXML-Driver", CopyReplicated, ""},
-	{63, "DirXML-Data", syntaxBinary, single, "DirXML-Resource", CopyReplicated, ""},
-	{64, "DirXML-ContentType", syntaxString, single, "DirXML-Resource", CopyReplicated, ""},
-	{65, "DirXML-ServerKeys", syntaxOctets, engineOwned | hidden, "DirXML-DriverSet", CopyReplicated, "key material of the engine, never readable"},
-	{80, "DirXML-ReciprocalAttrMap", syntaxBinary, single, "DirXML-Driver", CopyReplicated, ""},
-	{82, "DirXML-PersistentData", syntaxBinary, single, "DirXML-Driver", CopyReplicated, "state written by policies; an import over an existing driver leaves it alone"},
-	{84, "DirXML-uiXMLBigPerReplica", syntaxBinary, single | perServer, "DirXML-uiExtensions DirXML-DriverSet DirXML-Driver", CopyValue, "what the administration tools draw"},
-	{86, "DirXML-uiXMLSmallPerReplica", syntaxOctets, single | perServer, "DirXML-uiExtensions DirXML-DriverSet DirXML-Driver", CopyValue, "what the administration tools draw"},
-	{87, "DirXML-JavaEnvironmentParameters", syntaxList, perServer, "DirXML-DriverSet", CopyOnRequest, "Java heap and options of that machine"},
-	{97, "DirXML-CacheLocation", syntaxString, single | perServer | engineOwned | hidden, "DirXML-Driver", CopyNever, "path on that machine, changed only while the driver is disabled"},
-	{98, "DirXML-LogEventsType", syntaxInteger, single, "DirXML-DriverSet DirXML-Driver", CopyReplicated, ""},
-	{99, "DirXML-MutualAuthPassword", syntaxOctets, single | perServer, "DirXML-Driver", CopySecret, "set again in the administration tool where the Remote Loader uses mutual authentication"},
-	{100, "DirXML-DriverDn", syntaxDN, single | perServer | engineOwned, "", CopyNever, "internal to the engine"},
+	{3, "XmlData", syntaxBinary, single, "DirXML-Rule DirXML-StyleSheet StyleSheet DirXML-Job DirXML-Entitlement", CopyingReplicated, ""},
+	{4, "DirXML-Associations", syntaxPath, 0, "", CopyingReplicated, "names the driver by its DN, which stays"},
+	{5, "DirXML-ShimAuthID", syntaxString, single | perServer, "DirXML-Driver", CopyingValue, "login name of the shim"},
+	{6, "DirXML-ShimAuthPassword", syntaxOctets, single | perServer, "DirXML-Driver", CopyingSecret, "encrypted with the keys of its server; set by operation 67"},
+	{7, "DirXML-ShimAuthServer", syntaxString, single | perServer, "DirXML-Driver", CopyingValue, "address of the application or of the Remote Loader; it must still work from the other server"},
+	{8, "DirXML-ShimConfigInfo", syntaxBinary, single | perServer, "DirXML-Driver", CopyingValue, "parameters of the shim"},
+	{9, "DirXML-NativeModule", syntaxString, single, "DirXML-Driver", CopyingReplicated, "the module itself must be installed on each server"},
+	{10, "DirXML-JavaModule", syntaxString, single, "DirXML-Driver", CopyingReplicated, "the class itself must be installed on each server"},
+	{11, "DirXML-DriverFilter", syntaxBinary, single, "DirXML-Driver DirXML-Publisher DirXML-Subscriber", CopyingReplicated, ""},
+	{13, "DirXML-DriverStartOption", syntaxInteger, single | perServer | engineOwned, "DirXML-Driver", CopyingNever, "set by the procedure with operation 9"},
+	{14, "DirXML-State", syntaxInteger, single | perServer | engineOwned, "DirXML-Driver", CopyingNever, "what the driver does there"},
+	{15, "DirXML-ServerList", syntaxDN, 0, "DirXML-DriverSet DirXML-Job", CopyingReplicated, "for a job the procedure adds the new server"},
+	{16, "DirXML-Timestamp", syntaxTimestamp, single | perServer | engineOwned, "DirXML-Subscriber", CopyingNever, "position mark of that engine"},
+	{24, "DirXML-DriverCacheLimit", syntaxInteger, single | perServer | engineOwned, "DirXML-Driver", CopyingNever, "no setter is published: compare and set it by hand"},
+	{25, "DirXML-DriverTraceLevel", syntaxInteger, single, "DirXML-DriverSet", CopyingReplicated, ""},
+	{26, "DirXML-XSLTraceLevel", syntaxInteger, single, "DirXML-DriverSet", CopyingReplicated, ""},
+	{27, "DirXML-JavaDebugPort", syntaxInteger, single, "DirXML-DriverSet", CopyingReplicated, ""},
+	{28, "DirXML-JavaTraceFile", syntaxString, single, "DirXML-DriverSet", CopyingReplicated, ""},
+	{29, "DirXML-ApplicationSchema", syntaxBinary, single, "DirXML-Driver", CopyingReplicated, "read again from the application by operation 21"},
+	{30, "DirXML-DriverStorage", syntaxBinary, single | perServer, "DirXML-Driver", CopyingOnRequest, "position of the shim in its application, such as a change log number; an old one makes it read again or miss"},
+	{33, "DirXML-LastLogTime", syntaxTime, single | perServer, "DirXML-DriverSet DirXML-Publisher DirXML-Subscriber", CopyingNever, "log of that server"},
+	{34, "DirXML-StatusLog", syntaxList, perServer, "DirXML-DriverSet DirXML-Publisher DirXML-Subscriber", CopyingNever, "log of that server"},
+	{36, "DirXML-DriverId", syntaxString, single | perServer | engineOwned, "DirXML-Driver", CopyingNever, "written by the engine at start"},
+	{37, "DirXML-DriverVersion", syntaxString, single | perServer | engineOwned, "DirXML-Driver", CopyingNever, "written by the engine at start"},
+	{38, "DirXML-Command", syntaxOctets, perServer, "DirXML-DriverSet", CopyingNever, "internal to the engine"},
+	{39, "DirXML-Response", syntaxOctets, perServer, "DirXML-DriverSet", CopyingNever, "internal to the engine"},
+	{50, "DirXML-ServerGUID", syntaxOctets, single | perServer, "DirXML-DriverSet", CopyingNever, "internal to the engine"},
+	{51, "DirXML-TraceLevel", syntaxInteger, single, "DirXML-Driver DirXML-Job", CopyingReplicated, ""},
+	{52, "DirXML-TraceFile", syntaxString, single, "DirXML-Driver DirXML-Job", CopyingReplicated, "the path must exist on each server"},
+	{53, "DirXML-TraceName", syntaxString, single, "DirXML-Driver DirXML-Job", CopyingReplicated, ""},
+	{54, "DirXML-ConfigValues", syntaxBinary, single | perServer, "DirXML-DriverSet DirXML-Driver DirXML-GlobalConfigDef", CopyingValue, "global configuration values"},
+	{55, "DirXML-LogEvents", syntaxInteger, engineOwned, "DirXML-DriverSet DirXML-Driver", CopyingReplicated, "set by operations 63 and 65"},
+	{56, "DirXML-ConfigManifest", syntaxBinary, single, "DirXML-Driver", CopyingReplicated, ""},
+	{57, "DirXML-Timestamp2", syntaxTimestamp, single | perServer | engineOwned, "DirXML-Subscriber", CopyingNever, "position mark of that engine"},
+	{58, "DirXML-EngineControlValues", syntaxBinary, single | perServer, "DirXML-Driver", CopyingValue, "engine control values"},
+	{59, "DirXML-NamedPasswords", syntaxTagged, perServer | engineOwned | hidden, "DirXML-DriverSet DirXML-Driver DirXML-Job DirXML-Resource", CopyingSecret, "hidden; set by operation 75"},
+	{60, "DirXML-TraceSizeLimit", syntaxInteger, single, "DirXML-Driver DirXML-Job", CopyingReplicated, ""},
+	{61, "DirXML-EncryptionKeys", syntaxPath, engineOwned | hidden, "DirXML-DriverSet", CopyingReplicated, "key material of the engine, never readable"},
+	{62, "DirXML-Policies", syntaxTypedName, 0, "DirXML-DriverSet DirXML-Driver", CopyingReplicated, ""},
+	{63, "DirXML-Data", syntaxBinary, single, "DirXML-Resource", CopyingReplicated, ""},
+	{64, "DirXML-ContentType", syntaxString, single, "DirXML-Resource", CopyingReplicated, ""},
+	{65, "DirXML-ServerKeys", syntaxOctets, engineOwned | hidden, "DirXML-DriverSet", CopyingReplicated, "key material of the engine, never readable"},
+	{80, "DirXML-ReciprocalAttrMap", syntaxBinary, single, "DirXML-Driver", CopyingReplicated, ""},
+	{82, "DirXML-PersistentData", syntaxBinary, single, "DirXML-Driver", CopyingReplicated, "state written by policies; an import over an existing driver leaves it alone"},
+	{84, "DirXML-uiXMLBigPerReplica", syntaxBinary, single | perServer, "DirXML-uiExtensions DirXML-DriverSet DirXML-Driver", CopyingValue, "what the administration tools draw"},
+	{86, "DirXML-uiXMLSmallPerReplica", syntaxOctets, single | perServer, "DirXML-uiExtensions DirXML-DriverSet DirXML-Driver", CopyingValue, "what the administration tools draw"},
+	{87, "DirXML-JavaEnvironmentParameters", syntaxList, perServer, "DirXML-DriverSet", CopyingOnRequest, "Java heap and options of that machine"},
+	{97, "DirXML-CacheLocation", syntaxString, single | perServer | engineOwned | hidden, "DirXML-Driver", CopyingNever, "path on that machine, changed only while the driver is disabled"},
+	{98, "DirXML-LogEventsType", syntaxInteger, single, "DirXML-DriverSet DirXML-Driver", CopyingReplicated, ""},
+	{99, "DirXML-MutualAuthPassword", syntaxOctets, single | perServer, "DirXML-Driver", CopyingSecret, "set again in the administration tool where the Remote Loader uses mutual authentication"},
+	{100, "DirXML-DriverDn", syntaxDN, single | perServer | engineOwned, "", CopyingNever, "internal to the engine"},
 }
 
 // Schema is what is known about the attributes of Identity Manager on one server.
@@ -184,7 +184,7 @@ func (s Schema) PerServer() []AttributeType {
 // copied returns the attributes CopyServerData compares and writes.
 func (s Schema) copied(onRequest []string) []AttributeType {
 	return slices.DeleteFunc(s.PerServer(), func(t AttributeType) bool {
-		wanted := t.Copying == CopyValue || t.Copying == CopyOnRequest && slices.ContainsFunc(onRequest, func(n string) bool { return strings.EqualFold(n, t.Name) })
+		wanted := t.Copying == CopyingValue || t.Copying == CopyingOnRequest && slices.ContainsFunc(onRequest, func(n string) bool { return strings.EqualFold(n, t.Name) })
 		return !wanted || t.EngineOwned
 	})
 }
@@ -226,9 +226,9 @@ func (s *Schema) merge(t AttributeType) {
 	if !ok {
 		if strings.HasPrefix(key, "dirxml-") {
 			t.Read = true
-			t.Copying = CopyReplicated
+			t.Copying = CopyingReplicated
 			if t.PerServer {
-				t.Copying, t.Why = CopyNever, "unknown to this SDK: decide by hand"
+				t.Copying, t.Why = CopyingNever, "unknown to this SDK: decide by hand"
 				s.Differences = append(s.Differences, t.Name+" is per server and unknown to the table")
 			}
 			s.types[key] = t
@@ -238,9 +238,9 @@ func (s *Schema) merge(t AttributeType) {
 	if known.PerServer != t.PerServer {
 		s.Differences = append(s.Differences, fmt.Sprintf("%s: per server is %t on the server, %t in the table", t.Name, t.PerServer, known.PerServer))
 		if t.PerServer {
-			known.Copying, known.Why = CopyNever, "per server here against the table: decide by hand"
+			known.Copying, known.Why = CopyingNever, "per server here against the table: decide by hand"
 		} else {
-			known.Copying = CopyReplicated
+			known.Copying = CopyingReplicated
 		}
 	}
 	// An older schema lacks the flag on attributes the engine refuses to have written all the same.

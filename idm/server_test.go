@@ -86,7 +86,7 @@ func TestNoLoginInTheClear(t *testing.T) {
 	s, err := idm.Dial(t.Context(), tree.Server("srv1").ClearURL(), idm.WithTLS(failover.TLS{Roots: tree.Roots()}), admin())
 	require.NoError(t, err)
 	defer s.Close() //nolint:errcheck // test
-	binds := tree.Asked(func(r idmtest.Request) bool { return r.Op == idmtest.OpBind })
+	binds := tree.Asked(func(r idmtest.Request) bool { return r.Op == idmtest.OperationBind })
 	require.NotEmpty(t, binds)
 	for _, b := range binds {
 		require.True(t, b.Secure)
@@ -145,33 +145,33 @@ func TestOutcomeOfEveryFault(t *testing.T) {
 		outcome failover.Outcome
 		effect  bool // what really happened
 	}{
-		idmtest.SlowRequest:    {failover.InDoubt, true},
-		idmtest.SlowReply:      {failover.InDoubt, true},
-		idmtest.DropRequest:    {failover.InDoubt, false},
-		idmtest.DropReply:      {failover.InDoubt, true},
-		idmtest.MuteRequest:    {failover.InDoubt, false},
-		idmtest.MuteReply:      {failover.InDoubt, true},
-		idmtest.Refusal:        {failover.NotApplied, false},
-		idmtest.Garbage:        {failover.InDoubt, true},
-		idmtest.WrongMessageID: {failover.InDoubt, true},
-		idmtest.Truncated:      {failover.InDoubt, true},
-		idmtest.Duplicate:      {failover.Applied, true},
-		idmtest.EmptySuccess:   {failover.Applied, false}, // a lie only an observation finds out
-		idmtest.KillRequest:    {failover.InDoubt, false},
-		idmtest.KillReply:      {failover.InDoubt, true},
-		idmtest.UnknownReply:   {failover.InDoubt, true},
+		idmtest.FaultSlowRequest:    {failover.InDoubt, true},
+		idmtest.FaultSlowReply:      {failover.InDoubt, true},
+		idmtest.FaultDropRequest:    {failover.InDoubt, false},
+		idmtest.FaultDropReply:      {failover.InDoubt, true},
+		idmtest.FaultMuteRequest:    {failover.InDoubt, false},
+		idmtest.FaultMuteReply:      {failover.InDoubt, true},
+		idmtest.FaultRefusal:        {failover.NotApplied, false},
+		idmtest.FaultGarbage:        {failover.InDoubt, true},
+		idmtest.FaultWrongMessageID: {failover.InDoubt, true},
+		idmtest.FaultTruncated:      {failover.InDoubt, true},
+		idmtest.FaultDuplicate:      {failover.Applied, true},
+		idmtest.FaultEmptySuccess:   {failover.Applied, false}, // a lie only an observation finds out
+		idmtest.FaultKillRequest:    {failover.InDoubt, false},
+		idmtest.FaultKillReply:      {failover.InDoubt, true},
+		idmtest.FaultUnknownReply:   {failover.InDoubt, true},
 	}
 	for _, kind := range idmtest.FaultKinds() {
 		t.Run(kind.String(), func(t *testing.T) {
 			tree := idmtest.Start(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true}}})
 			limit := 30 * time.Second
 			switch kind {
-			case idmtest.SlowRequest, idmtest.SlowReply, idmtest.MuteRequest, idmtest.MuteReply, idmtest.WrongMessageID:
+			case idmtest.FaultSlowRequest, idmtest.FaultSlowReply, idmtest.FaultMuteRequest, idmtest.FaultMuteReply, idmtest.FaultWrongMessageID:
 				limit = 300 * time.Millisecond // nothing else ends the wait
 			}
 			s := open(t, tree, "srv2", idm.WithCallTimeout(limit))
 			fault := tree.Inject(idmtest.Fault{Kind: kind, Server: "srv2", Extended: 9, NDS: -672, Delay: delayOf(kind)})
-			err := s.SetStartOption(t.Context(), driver, idm.Manual, idm.NoResync)
+			err := s.SetStartOption(t.Context(), driver, idm.StartManual, idm.ResyncNone)
 			require.Equal(t, 1, fault.Hits(), "sent exactly once")
 			require.Equal(t, want[kind].outcome, failover.OutcomeOf(err), "%v", err)
 			if err != nil {
@@ -184,7 +184,7 @@ func TestOutcomeOfEveryFault(t *testing.T) {
 			look := open(t, tree, "srv2")
 			effect := func() bool {
 				o, err := look.StartOption(t.Context(), driver)
-				return err == nil && o == idm.Manual
+				return err == nil && o == idm.StartManual
 			}
 			if want[kind].effect {
 				require.Eventually(t, effect, time.Minute, 10*time.Millisecond)
@@ -196,7 +196,7 @@ func TestOutcomeOfEveryFault(t *testing.T) {
 }
 
 func delayOf(kind idmtest.FaultKind) time.Duration {
-	if kind == idmtest.SlowRequest || kind == idmtest.SlowReply {
+	if kind == idmtest.FaultSlowRequest || kind == idmtest.FaultSlowReply {
 		return 2 * time.Second
 	}
 	return 0
@@ -205,20 +205,20 @@ func delayOf(kind idmtest.FaultKind) time.Duration {
 func TestReadsAreRepeatedOnceAfterARestedLineBroke(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
 	s := open(t, tree, "srv1")
-	fault := tree.Inject(idmtest.Fault{Kind: idmtest.DropRequest, Server: "srv1", Extended: 13})
+	fault := tree.Inject(idmtest.Fault{Kind: idmtest.FaultDropRequest, Server: "srv1", Extended: 13})
 	state, err := s.State(t.Context(), idmtest.DriverDN(0))
 	require.NoError(t, err)
 	require.Equal(t, idm.StateRunning, state)
 	require.Equal(t, 1, fault.Hits())
 
-	fault = tree.Inject(idmtest.Fault{Kind: idmtest.DropRequest, Server: "srv1", Op: idmtest.OpSearch, DN: idmtest.DriverSetDN})
+	fault = tree.Inject(idmtest.Fault{Kind: idmtest.FaultDropRequest, Server: "srv1", Op: idmtest.OperationSearch, DN: idmtest.DriverSetDN})
 	drivers, err := s.Drivers(t.Context(), idmtest.DriverSetDN)
 	require.NoError(t, err, "a search of which nothing came is a read like any other")
 	require.Equal(t, tree.Drivers(), drivers)
 	require.Equal(t, 1, fault.Hits())
 
 	// Of one that broke in the middle the caller has entries already: that is his to repeat.
-	fault = tree.Inject(idmtest.Fault{Kind: idmtest.Truncated, Server: "srv1", Op: idmtest.OpSearch, DN: idmtest.UsersDN})
+	fault = tree.Inject(idmtest.Fault{Kind: idmtest.FaultTruncated, Server: "srv1", Op: idmtest.OperationSearch, DN: idmtest.UsersDN})
 	seen := 0
 	for _, err = range s.Entries(t.Context(), idm.Query{Base: idmtest.UsersDN, Scope: idm.ScopeSubtree}) {
 		if err == nil {
@@ -269,7 +269,7 @@ func TestReferralIsTheWrongServer(t *testing.T) {
 	require.ErrorIs(t, err, idm.ErrWrongServer)
 	_, err = s.Find(t.Context(), idm.Query{Scope: idm.ScopeSubtree, Filter: "(objectClass=inetOrgPerson)"})
 	require.ErrorIs(t, err, idm.ErrWrongServer)
-	require.ErrorIs(t, s.Modify(t.Context(), idmtest.UsersDN, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("description", "x")}), idm.ErrWrongServer)
+	require.ErrorIs(t, s.Modify(t.Context(), idmtest.UsersDN, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("description", "x")}), idm.ErrWrongServer)
 }
 
 func TestCallsEndWithTheirContext(t *testing.T) {
@@ -279,13 +279,13 @@ func TestCallsEndWithTheirContext(t *testing.T) {
 		"search":   func(ctx context.Context) error { _, err := s.Read(ctx, idmtest.DriverSetDN); return err },
 		"extended": func(ctx context.Context) error { return s.Stop(ctx, idmtest.DriverDN(0)) },
 		"modify": func(ctx context.Context) error {
-			return s.Modify(ctx, idmtest.DriverSetDN, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("description", "x")})
+			return s.Modify(ctx, idmtest.DriverSetDN, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("description", "x")})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ops := map[string]idmtest.Operation{"search": idmtest.OpSearch, "extended": idmtest.OpExtended, "modify": idmtest.OpModify}
+			ops := map[string]idmtest.Operation{"search": idmtest.OperationSearch, "extended": idmtest.OperationExtended, "modify": idmtest.OperationModify}
 			mine := func(r idmtest.Request) bool { return r.DN != "" }
-			fault := tree.Inject(idmtest.Fault{Kind: idmtest.MuteRequest, Server: "srv1", Op: ops[name], If: mine})
+			fault := tree.Inject(idmtest.Fault{Kind: idmtest.FaultMuteRequest, Server: "srv1", Op: ops[name], If: mine})
 			ctx, cancel := context.WithCancelCause(t.Context())
 			enough := errors.New("enough")
 			done := make(chan error, 1)
@@ -352,9 +352,9 @@ func TestEntryOperations(t *testing.T) {
 	require.NoError(t, s.Rename(ctx, dn, "cn=renamed", ""))
 	require.ErrorIs(t, s.Delete(ctx, dn), idm.ErrNoEntry)
 	dn = "cn=renamed," + idmtest.UsersDN
-	require.ErrorIs(t, s.Modify(ctx, dn, idm.AttributeChange{Kind: idm.DeleteValues, Attribute: idm.Text("mail", "a@b")}), idm.ErrNoAttribute)
-	require.ErrorIs(t, s.Modify(ctx, dn, idm.AttributeChange{Kind: idm.AddValues, Attribute: idm.Text("seeAlso", "cn=nobody,o=x")}), idm.ErrMissingTarget)
+	require.ErrorIs(t, s.Modify(ctx, dn, idm.AttributeChange{Kind: idm.ChangeDelete, Attribute: idm.Text("mail", "a@b")}), idm.ErrNoAttribute)
+	require.ErrorIs(t, s.Modify(ctx, dn, idm.AttributeChange{Kind: idm.ChangeAdd, Attribute: idm.Text("seeAlso", "cn=nobody,o=x")}), idm.ErrMissingTarget)
 	require.NoError(t, s.Delete(ctx, dn))
-	require.ErrorIs(t, s.Modify(ctx, idmtest.DriverDN(0), idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("DirXML-State", "2")}), idm.ErrNoAccess)
+	require.ErrorIs(t, s.Modify(ctx, idmtest.DriverDN(0), idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-State", "2")}), idm.ErrNoAccess)
 	require.ErrorIs(t, s.Modify(ctx, "nonsense"), failover.ErrInvalid)
 }

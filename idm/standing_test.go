@@ -19,23 +19,23 @@ func breakers(t *testing.T, m *move) map[string]func() {
 	driver := m.drivers[0]
 	option := func(server string, o idm.StartOption) func() {
 		return func() {
-			require.NoError(t, open(t, m.tree, server).SetStartOption(t.Context(), driver, o, idm.NoResync))
+			require.NoError(t, open(t, m.tree, server).SetStartOption(t.Context(), driver, o, idm.ResyncNone))
 		}
 	}
 	refuse := func(f idmtest.Fault) func() {
 		return func() {
-			f.Kind, f.Times, f.NDS = idmtest.Refusal, -1, -672
+			f.Kind, f.Times, f.NDS = idmtest.FaultRefusal, -1, -672
 			m.tree.Inject(f)
 		}
 	}
 	set := func(attribute string, values ...string) func() {
 		return func() {
-			require.NoError(t, open(t, m.tree, "srv2").Modify(t.Context(), driver, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text(attribute, values...)}))
+			require.NoError(t, open(t, m.tree, "srv2").Modify(t.Context(), driver, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text(attribute, values...)}))
 		}
 	}
 	stop := func() {
 		require.NoError(t, open(t, m.tree, "srv1").Stop(t.Context(), driver))
-		require.NoError(t, m.tree.WaitState(t.Context(), "srv1", driver, idmtest.Stopped))
+		require.NoError(t, m.tree.WaitState(t.Context(), "srv1", driver, idmtest.StateStopped))
 	}
 	return map[string]func(){
 		"check/servers":         refuse(idmtest.Fault{Server: "srv2", Extended: 11}), // a look that fails is no sight
@@ -43,13 +43,13 @@ func breakers(t *testing.T, m *move) map[string]func() {
 		"check/replicas":        refuse(idmtest.Fault{Server: "srv2", If: func(r idmtest.Request) bool { return strings.HasSuffix(r.OID, ".27.100.17") }}),
 		"prepare/references":    set("DirXML-ShimAuthServer", "REMOTE(hostname=rl port=8090 kmo='No Such')"),
 		"prepare/source-active": stop,
-		"stop/source-quiet":     option("srv1", idm.Manual),
+		"stop/source-quiet":     option("srv1", idm.StartManual),
 		"dead/source-silent":    func() { require.NoError(t, m.tree.Server("srv1").Start()) },
 		"prepare/target-quiet": func() {
-			option("srv2", idm.Manual)()
+			option("srv2", idm.StartManual)()
 			m.tree.Change(m.tree.Users()...)
 		},
-		"check/returned-quiet": option("srv2", idm.Manual),
+		"check/returned-quiet": option("srv2", idm.StartManual),
 		"prepare/server-data":  set("DirXML-ShimConfigInfo"),
 		"prepare/passwords-complete": func() {
 			two := open(t, m.tree, "srv2")
@@ -60,7 +60,7 @@ func breakers(t *testing.T, m *move) map[string]func() {
 		},
 		"guard/active-elsewhere": func() {
 			stop()
-			option("srv1", idm.Disabled)()
+			option("srv1", idm.StartDisabled)()
 		},
 	}
 }
@@ -75,9 +75,9 @@ var neverBroken = map[string]string{
 // movesSomething reports whether a request changes more than a lock.
 func movesSomething(r idmtest.Request) bool {
 	switch r.Op {
-	case idmtest.OpModify:
+	case idmtest.OperationModify:
 		return !slices.Equal(r.Attributes, []string{"description", "description"})
-	case idmtest.OpAdd, idmtest.OpDelete, idmtest.OpModifyDN:
+	case idmtest.OperationAdd, idmtest.OperationDelete, idmtest.OperationModifyDN:
 		return true
 	}
 	return slices.Contains([]int{3, 5, 9, 15, 17, 23, 53, 67, 71, 75, 77, 79, 101}, r.Extended)
@@ -146,7 +146,7 @@ func goesOnWithout(t *testing.T, s scene, change, check string) {
 		}
 		if change == "moved/verify" && q.Step.ID == "moved/jobs" {
 			require.NoError(t, open(t, m.tree, "srv2").Stop(ctx, m.drivers[0]))
-			require.NoError(t, m.tree.WaitState(ctx, "srv2", m.drivers[0], idmtest.Stopped))
+			require.NoError(t, m.tree.WaitState(ctx, "srv2", m.drivers[0], idmtest.StateStopped))
 		}
 		return failover.Approval{By: "ann"}, nil
 	})
@@ -192,14 +192,14 @@ func TestTheSourceIsLookedAtAgainBehindAPersonsAnswer(t *testing.T) {
 	o := options(failovertest.Journal(t))
 	o.Confirm = func(ctx context.Context, q failover.Request) (failover.Statement, error) {
 		if q.Step.ID == "finish/all-good" {
-			require.NoError(t, open(t, m.tree, "srv1").SetStartOption(ctx, m.drivers[0], idm.Manual, idm.NoResync))
+			require.NoError(t, open(t, m.tree, "srv1").SetStartOption(ctx, m.drivers[0], idm.StartManual, idm.ResyncNone))
 		}
 		return yes(ctx, q)
 	}
 	_, err := p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrPrecondition)
 	require.ErrorContains(t, err, "stop/source-quiet")
-	require.Equal(t, idmtest.Manual, m.tree.Server("srv2").StartOption(m.drivers[0]))
+	require.Equal(t, idmtest.StartManual, m.tree.Server("srv2").StartOption(m.drivers[0]))
 }
 
 // A source that dies once it was seen out does not keep the drivers from coming up on the target.
@@ -221,7 +221,7 @@ func TestASourceThatDiesOnTheWayKeepsNobody(t *testing.T) {
 			o.Gate = nil
 			_, err = p.Run(t.Context(), o)
 			require.NoError(t, err)
-			m.stand("srv2", "", idmtest.Auto)
+			m.stand("srv2", "", idmtest.StartAuto)
 		})
 	}
 }

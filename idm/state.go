@@ -35,30 +35,30 @@ func (s State) String() string {
 type StartOption int
 
 const (
-	// Disabled: the driver cannot start and no events are cached.
-	Disabled StartOption = 0
-	// Manual: events are cached, the driver starts on request.
-	Manual StartOption = 1
-	// Auto: events are cached, the driver starts with the server.
-	Auto StartOption = 2
-	// OverflowManual is reported after a cache overflow, never set (seen as a vendor constant).
-	OverflowManual StartOption = 3
-	// OverflowAuto is reported after a cache overflow, never set (seen as a vendor constant).
-	OverflowAuto StartOption = 4
+	// StartDisabled: the driver cannot start and no events are cached.
+	StartDisabled StartOption = 0
+	// StartManual: events are cached, the driver starts on request.
+	StartManual StartOption = 1
+	// StartAuto: events are cached, the driver starts with the server.
+	StartAuto StartOption = 2
+	// StartOverflowManual is reported after a cache overflow, never set (seen as a vendor constant).
+	StartOverflowManual StartOption = 3
+	// StartOverflowAuto is reported after a cache overflow, never set (seen as a vendor constant).
+	StartOverflowAuto StartOption = 4
 )
 
 // String returns the start option in words.
 func (o StartOption) String() string {
 	switch o {
-	case Disabled:
+	case StartDisabled:
 		return "disabled"
-	case Manual:
+	case StartManual:
 		return "manual"
-	case Auto:
+	case StartAuto:
 		return "auto"
-	case OverflowManual:
+	case StartOverflowManual:
 		return "manual (cache overflow)"
-	case OverflowAuto:
+	case StartOverflowAuto:
 		return "auto (cache overflow)"
 	}
 	return fmt.Sprintf("start option %d", int(o))
@@ -67,10 +67,10 @@ func (o StartOption) String() string {
 // settable is the start option that is set to get this one: the two overflow options are reported, never set.
 func (o StartOption) settable() StartOption {
 	switch o {
-	case OverflowManual:
-		return Manual
-	case OverflowAuto:
-		return Auto
+	case StartOverflowManual:
+		return StartManual
+	case StartOverflowAuto:
+		return StartAuto
 	}
 	return o
 }
@@ -79,10 +79,10 @@ func (o StartOption) settable() StartOption {
 type Resync int
 
 const (
-	// NoResync: do not synchronize automatically. It is the choice of the published failover procedure and the zero value.
-	NoResync Resync = iota
-	// WithResync: the engine synchronizes everything.
-	WithResync
+	// ResyncNone: do not synchronize automatically. It is the choice of the published failover procedure and the zero value.
+	ResyncNone Resync = iota
+	// ResyncEvents: the engine synchronizes everything.
+	ResyncEvents
 )
 
 // Version is the packed version of an engine.

@@ -28,7 +28,7 @@ type scene struct {
 }
 
 func isModify(attribute string) idmtest.Fault {
-	return idmtest.Fault{Server: "srv2", Op: idmtest.OpModify, If: func(r idmtest.Request) bool { return slices.Contains(r.Attributes, attribute) }}
+	return idmtest.Fault{Server: "srv2", Op: idmtest.OperationModify, If: func(r idmtest.Request) bool { return slices.Contains(r.Attributes, attribute) }}
 }
 
 func on(server string, operation int) idmtest.Fault {
@@ -50,8 +50,8 @@ func scenes() []scene {
 		steps[step] = f
 		return steps
 	}
-	home := func(m *move) { m.stand("srv1", "srv2", idmtest.Auto) }
-	away := func(m *move) { m.stand("srv2", "srv1", idmtest.Auto) }
+	home := func(m *move) { m.stand("srv1", "srv2", idmtest.StartAuto) }
+	away := func(m *move) { m.stand("srv2", "srv1", idmtest.StartAuto) }
 	switchWith := func(build func(idm.SwitchoverOptions) (failover.Procedure, error)) func(m *move, o ...idm.Option) (failover.Procedure, error) {
 		return func(m *move, o ...idm.Option) (failover.Procedure, error) {
 			return build(idm.SwitchoverOptions{Route: m.route(open(m.t, m.tree, "srv2", o...)), Source: open(m.t, m.tree, "srv1", o...), CacheDir: m.dir})
@@ -63,17 +63,17 @@ func scenes() []scene {
 				TrySource: func(ctx context.Context) (*idm.Server, error) {
 					return idm.Dial(ctx, m.tree.Server("srv1").URL(), append(opts, idm.WithTLS(failover.TLS{Roots: m.tree.Roots()}), admin())...)
 				}}
-			if data != idm.FromPreparation {
+			if data != idm.ServerDataFromPreparation {
 				o.Export = m.export()
 			}
 			return idm.Failover(o)
 		}
 	}
-	alone := func(m *move) { m.stand("srv2", "", idmtest.Auto) }
+	alone := func(m *move) { m.stand("srv2", "", idmtest.StartAuto) }
 	out := func(m *move) {
 		for _, d := range m.drivers {
-			require.Equal(m.t, idmtest.Stopped, m.tree.Server("srv2").State(d))
-			require.Equal(m.t, idmtest.Disabled, m.tree.Server("srv2").StartOption(d))
+			require.Equal(m.t, idmtest.StateStopped, m.tree.Server("srv2").State(d))
+			require.Equal(m.t, idmtest.StartDisabled, m.tree.Server("srv2").StartOption(d))
 		}
 	}
 	return []scene{
@@ -85,17 +85,17 @@ func scenes() []scene {
 		{name: "prepare", cfg: unprepared, moved: home, back: func(m *move) { require.Equal(m.t, []string{"srv1"}, m.tree.Active(m.drivers[0])) },
 			steps: map[string]idmtest.Fault{"prepare/keep-disabled": on("srv2", 9)},
 			before: func(m *move) {
-				require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[0], idm.Manual, idm.NoResync))
+				require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[0], idm.StartManual, idm.ResyncNone))
 			},
 			build: func(m *move, o ...idm.Option) (failover.Procedure, error) {
 				return idm.Prepare(idm.PrepareOptions{Route: m.route(open(m.t, m.tree, "srv2", o...)), Source: open(m.t, m.tree, "srv1", o...), Export: m.export()})
 			}},
 		{name: "switchover", cfg: unprepared, build: switchWith(idm.Switchover), moved: away, back: home, steps: with(moveSteps(), "moved/jobs", on("srv2", 53))},
 		{name: "failback", cfg: unprepared, build: switchWith(idm.Failback), moved: away, back: home, steps: moveSteps()},
-		{name: "failover", before: func(m *move) { m.tree.Server("srv1").Kill() }, build: gone(idm.FromPreparation), moved: alone, back: out,
+		{name: "failover", before: func(m *move) { m.tree.Server("srv1").Kill() }, build: gone(idm.ServerDataFromPreparation), moved: alone, back: out,
 			steps: map[string]idmtest.Fault{"prepare/passwords": on("srv2", 75), "start/enable-manual": on("srv2", 9), "start/start": on("srv2", 15), "moved/close-gap": on("srv2", 23),
 				"moved/jobs": isModify("DirXML-ServerList"), "moved/verify": on("srv2", 15), "finish/auto": on("srv2", 9)}},
-		{name: "failover", cfg: outside, build: gone(idm.FromExport), moved: alone, back: out,
+		{name: "failover", cfg: outside, build: gone(idm.ServerDataFromExport), moved: alone, back: out,
 			before: func(m *move) {
 				_, err := open(m.t, m.tree, "srv1").SaveExport(m.t.Context(), m.export().Path, idm.ExportOptions{Base: idmtest.DriverSetDN})
 				require.NoError(m.t, err)
@@ -104,7 +104,7 @@ func scenes() []scene {
 			steps: map[string]idmtest.Fault{"prepare/add-server": on("srv2", 3), "prepare/server-data": isModify("DirXML-ShimConfigInfo")}},
 		{name: "guard", steps: map[string]idmtest.Fault{"guard/disable": on("srv2", 9)}, moved: home,
 			before: func(m *move) {
-				require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[0], idm.Manual, idm.NoResync))
+				require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[0], idm.StartManual, idm.ResyncNone))
 			},
 			build: func(m *move, o ...idm.Option) (failover.Procedure, error) {
 				return idm.GuardOldServer(idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(m.t, m.tree, "srv1", o...),
@@ -154,23 +154,23 @@ func troubles() []trouble {
 	return []trouble{
 		{name: "reply lost, then everything refused", certain: true, arm: func(f *faults, at idmtest.Fault) {
 			at.Do = func() {
-				f.inject(idmtest.Fault{Server: at.Server, NDS: -672, If: func(r idmtest.Request) bool { return r.Op != idmtest.OpBind && r.DN != "" }}, idmtest.Refusal, -1)
+				f.inject(idmtest.Fault{Server: at.Server, NDS: -672, If: func(r idmtest.Request) bool { return r.Op != idmtest.OperationBind && r.DN != "" }}, idmtest.FaultRefusal, -1)
 			}
-			f.inject(at, idmtest.DropReply, 1)
+			f.inject(at, idmtest.FaultDropReply, 1)
 		}},
-		{name: "reply lost, then unreachable", certain: true, arm: func(f *faults, at idmtest.Fault) { f.inject(at, idmtest.KillReply, 1) }},
+		{name: "reply lost, then unreachable", certain: true, arm: func(f *faults, at idmtest.Fault) { f.inject(at, idmtest.FaultKillReply, 1) }},
 		{name: "unknown word, no effect", certain: true, arm: func(f *faults, at idmtest.Fault) {
 			at.Code, at.Text = 79, "what happened has no name"
-			f.inject(at, idmtest.Refusal, -1)
+			f.inject(at, idmtest.FaultRefusal, -1)
 		}},
-		{name: "unknown word, effect", arm: func(f *faults, at idmtest.Fault) { f.inject(at, idmtest.UnknownReply, -1) }},
+		{name: "unknown word, effect", arm: func(f *faults, at idmtest.Fault) { f.inject(at, idmtest.FaultUnknownReply, -1) }},
 		{name: "empty success", certain: true, arm: func(f *faults, at idmtest.Fault) {
-			f.inject(f.lie(at), idmtest.EmptySuccess, -1)
+			f.inject(f.lie(at), idmtest.FaultEmptySuccess, -1)
 			f.inject(f.asked(), 0, -1)
 		}},
 		{name: "late effect", calls: 3 * time.Second, arm: func(f *faults, at idmtest.Fault) {
 			at.Delay = 4 * time.Second
-			f.inject(at, idmtest.SlowRequest, 1)
+			f.inject(at, idmtest.FaultSlowRequest, 1)
 		}},
 	}
 }
@@ -250,7 +250,7 @@ func stepInTrouble(t *testing.T, s scene, step string, tr trouble, undo bool) {
 		case step == "moved/verify" && q.Step.ID == "moved/jobs" && q.Attempt == 1:
 			two := open(t, m.tree, "srv2")
 			require.NoError(t, two.Stop(ctx, m.drivers[0]))
-			require.NoError(t, m.tree.WaitState(ctx, "srv2", m.drivers[0], idmtest.Stopped))
+			require.NoError(t, m.tree.WaitState(ctx, "srv2", m.drivers[0], idmtest.StateStopped))
 		}
 		return failover.Approval{By: "ann"}, nil
 	})

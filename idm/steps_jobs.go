@@ -173,12 +173,12 @@ func (m *mover) setServerList(ctx context.Context, job string, want []string) (w
 	var changes []AttributeChange
 	for _, dn := range want {
 		if !containsDN(have, dn) {
-			changes = append(changes, AttributeChange{AddValues, Text(serverList, dn)})
+			changes = append(changes, AttributeChange{ChangeAdd, Text(serverList, dn)})
 		}
 	}
 	for _, dn := range have {
 		if !containsDN(want, dn) {
-			changes = append(changes, AttributeChange{DeleteValues, Text(serverList, dn)})
+			changes = append(changes, AttributeChange{ChangeDelete, Text(serverList, dn)})
 		}
 	}
 	if len(changes) == 0 {

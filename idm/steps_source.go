@@ -27,7 +27,7 @@ func (m *mover) sourceInactive(ctx context.Context, driver string) error {
 		return nil
 	case err != nil:
 		return notApplied(err)
-	case st.State != StateStopped || st.Option != Disabled:
+	case st.State != StateStopped || st.Option != StartDisabled:
 		return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.NotApplied, Next: "stop and disable it on the source first: run GuardOldServer",
 			Err: fmt.Errorf("%w: it is %s on %s", failover.ErrPrecondition, st, m.source.DN())}
 	}
@@ -38,7 +38,7 @@ func (m *mover) sourceInactive(ctx context.Context, driver string) error {
 func (m *mover) sourceActive() failover.Step {
 	return m.perDriver("running on the source", func(ctx context.Context, driver string) (failover.Item, error) {
 		st, err := m.source.Status(ctx, driver)
-		return failover.Item{Done: st.State == StateRunning && st.Option != Disabled, Found: st.String()}, err
+		return failover.Item{Done: st.State == StateRunning && st.Option != StartDisabled, Found: st.String()}, err
 	}).Step(failover.Step{ID: "source-active", Title: "Check that the drivers run on the source", Target: m.sourceDN, Kind: failover.Check,
 		Guards: untilStop, // which makes it untrue
 		Source: ours + "compare and swap: nothing moves when the drivers are not where the operator believes them to be"})
@@ -84,7 +84,7 @@ func (m *mover) stop() failover.Step {
 				if err := m.targetInactive(ctx, driver); err != nil {
 					return err
 				}
-				if err := m.startOn(ctx, m.source, driver); err != nil || !missed || m.gap != CloseGap {
+				if err := m.startOn(ctx, m.source, driver); err != nil || !missed || m.gap != GapClose {
 					return err
 				}
 				// While it was disabled here, events went past its queue, and whether the target had them nobody knows.
@@ -284,7 +284,7 @@ func (m *mover) disableSource() failover.Step {
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "disabled on the source", func(ctx context.Context, driver string) (failover.Item, error) {
 				o, err := m.source.StartOption(ctx, driver)
-				return failover.Item{Done: o == Disabled, Found: o.String()}, err
+				return failover.Item{Done: o == StartDisabled, Found: o.String()}, err
 			})
 			obs.Would = "set them to Disabled on " + m.sourceDN
 			return obs, err
@@ -305,7 +305,7 @@ func (m *mover) disableSource() failover.Step {
 				if err := m.targetInactive(ctx, driver); err != nil {
 					return err
 				}
-				return m.source.SetStartOption(ctx, driver, n.Options[driver].settable(), NoResync)
+				return m.source.SetStartOption(ctx, driver, n.Options[driver].settable(), ResyncNone)
 			})
 		},
 		Undone: func(ctx context.Context) (failover.Observation, error) {
@@ -333,7 +333,7 @@ func (m *mover) sourceQuiet() failover.Step {
 					// The start option outlives a restart, and a source that has died must not keep the target from starting.
 					return failover.Item{Done: true, Found: "the source does not answer any more; it was seen stopped and disabled"}, nil
 				}
-				return failover.Item{Done: st.State == StateStopped && st.Option == Disabled, Found: st.String()}, err
+				return failover.Item{Done: st.State == StateStopped && st.Option == StartDisabled, Found: st.String()}, err
 			})
 		}}
 }

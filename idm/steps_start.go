@@ -40,7 +40,7 @@ func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
 		if err != nil {
 			return notApplied(err)
 		}
-		if option == Disabled {
+		if option == StartDisabled {
 			return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.NotApplied, Next: "set it to Manual first",
 				Err: fmt.Errorf("%w: it is disabled on %s", failover.ErrPrecondition, s.DN())}
 		}

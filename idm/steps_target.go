@@ -183,7 +183,7 @@ func (m *mover) disableOnTarget() failover.Step {
 				if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
 					return failover.Item{Found: "not served yet"}, nil
 				}
-				return failover.Item{Done: st.Option == Disabled && st.State == StateStopped, Found: st.String()}, err
+				return failover.Item{Done: st.Option == StartDisabled && st.State == StateStopped, Found: st.String()}, err
 			})
 			obs.Would = "disable them on " + m.Target.DN()
 			return obs, err
@@ -198,7 +198,7 @@ func (m *mover) disableOnTarget() failover.Step {
 					return &failover.Error{Op: "disable driver", Target: driver, Outcome: failover.NotApplied, Next: "find out on which server the driver should run before going on",
 						Err: fmt.Errorf("%w: it is %s on the standby", failover.ErrPrecondition, st.State)}
 				}
-				return m.Target.SetStartOption(ctx, driver, Disabled, NoResync)
+				return m.Target.SetStartOption(ctx, driver, StartDisabled, ResyncNone)
 			})
 		},
 		// An undo leaves them disabled: that is the state in which two servers cannot run the same driver.
@@ -212,7 +212,7 @@ func (m *mover) targetQuiet() failover.Step {
 		switch {
 		case err != nil:
 			return failover.Item{}, err
-		case st.State == StateStopped && st.Option == Disabled:
+		case st.State == StateStopped && st.Option == StartDisabled:
 			return failover.Item{Done: true, Found: st.String()}, nil
 		case st.State != StateStopped:
 			// With the source proven inactive later on, a driver that runs here already is an earlier run's work.
@@ -235,7 +235,7 @@ func (m *mover) enable() failover.Step {
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "enabled on the target", func(ctx context.Context, driver string) (failover.Item, error) {
 				o, err := m.Target.optionIfServed(ctx, driver)
-				return failover.Item{Done: o != Disabled, Found: o.String()}, err
+				return failover.Item{Done: o != StartDisabled, Found: o.String()}, err
 			})
 			if err != nil {
 				return obs, err
@@ -258,10 +258,10 @@ func (m *mover) enable() failover.Step {
 					return err
 				}
 				o, err := m.Target.StartOption(ctx, driver)
-				if err != nil || o != Disabled {
+				if err != nil || o != StartDisabled {
 					return notApplied(err)
 				}
-				return m.Target.SetStartOption(ctx, driver, Manual, NoResync)
+				return m.Target.SetStartOption(ctx, driver, StartManual, ResyncNone)
 			})
 		},
 		Undo: func(ctx context.Context) error {
@@ -270,10 +270,10 @@ func (m *mover) enable() failover.Step {
 				return orNothing(ctx, err)
 			}
 			return m.each(ctx, func(ctx context.Context, driver string) error {
-				if before[driver] != Disabled {
+				if before[driver] != StartDisabled {
 					return nil // it was enabled here before the run
 				}
-				return m.Target.SetStartOption(ctx, driver, Disabled, NoResync)
+				return m.Target.SetStartOption(ctx, driver, StartDisabled, ResyncNone)
 			})
 		},
 		Undone: func(ctx context.Context) (failover.Observation, error) {
@@ -281,7 +281,7 @@ func (m *mover) enable() failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			return m.lookOptions(ctx, m.Target, func(driver string) (StartOption, bool) { return Disabled, before[driver] == Disabled })
+			return m.lookOptions(ctx, m.Target, func(driver string) (StartOption, bool) { return StartDisabled, before[driver] == StartDisabled })
 		}}
 }
 
@@ -329,28 +329,28 @@ func (m *mover) confirmGood() failover.Step {
 func (m *mover) finalOption(ctx context.Context, driver string) (StartOption, error) {
 	n, ok, err := factNoted.Load(ctx)
 	if err != nil {
-		return Auto, err
+		return StartAuto, err
 	}
 	if ok {
-		if n.Options[driver] == Manual {
-			return Manual, nil
+		if n.Options[driver] == StartManual {
+			return StartManual, nil
 		}
-		return Auto, nil
+		return StartAuto, nil
 	}
 	if m.export == "" {
-		return Auto, nil
+		return StartAuto, nil
 	}
 	src, closer, err := OpenExport(m.export)
 	if err != nil {
-		return Auto, err
+		return StartAuto, err
 	}
 	defer closer.Close() //nolint:errcheck // only read
 	for _, d := range src.Manifest.Drivers {
-		if SameDN(d.DN, driver) && d.StartOption == Manual.String() {
-			return Manual, nil
+		if SameDN(d.DN, driver) && d.StartOption == StartManual.String() {
+			return StartManual, nil
 		}
 	}
-	return Auto, nil
+	return StartAuto, nil
 }
 
 // auto makes the drivers start with the server.
@@ -379,7 +379,7 @@ func (m *mover) auto() failover.Step {
 				if err != nil {
 					return notApplied(err)
 				}
-				return m.Target.SetStartOption(ctx, driver, want, NoResync)
+				return m.Target.SetStartOption(ctx, driver, want, ResyncNone)
 			})
 		},
 		Undo: func(ctx context.Context) error {
@@ -388,7 +388,7 @@ func (m *mover) auto() failover.Step {
 				return notApplied(err)
 			}
 			return m.each(ctx, func(ctx context.Context, driver string) error {
-				return m.Target.SetStartOption(ctx, driver, back(driver), NoResync)
+				return m.Target.SetStartOption(ctx, driver, back(driver), ResyncNone)
 			})
 		},
 		Undone: func(ctx context.Context) (failover.Observation, error) {
@@ -404,10 +404,10 @@ func (m *mover) auto() failover.Step {
 func (m *mover) beforeAuto(ctx context.Context) (func(driver string) StartOption, error) {
 	before, _, err := factBefore.Load(ctx)
 	return func(driver string) StartOption {
-		if o := before[driver]; o != Disabled {
+		if o := before[driver]; o != StartDisabled {
 			return o
 		}
-		return Manual
+		return StartManual
 	}, err
 }
 
@@ -416,7 +416,7 @@ func (m *mover) beforeAuto(ctx context.Context) (func(driver string) StartOption
 func (s *Server) optionIfServed(ctx context.Context, driverDN string) (StartOption, error) {
 	o, err := s.StartOption(ctx, driverDN)
 	if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
-		return Disabled, nil
+		return StartDisabled, nil
 	}
 	return o, err
 }

@@ -84,8 +84,8 @@ func newSwitch(o SwitchoverOptions) (*mover, error) {
 		return nil, err
 	}
 	m.gap, m.needed, m.served = o.Gap, untilStop, untilStart
-	if o.Gap != CloseGap && o.Gap != LeaveGap {
-		return nil, failover.Invalid(field+".Gap", fmt.Sprintf("is %d", o.Gap), "use CloseGap or LeaveGap")
+	if o.Gap != GapClose && o.Gap != GapLeave {
+		return nil, failover.Invalid(field+".Gap", fmt.Sprintf("is %d", o.Gap), "use GapClose or GapLeave")
 	}
 	if o.CacheDir != "" {
 		if info, err := os.Stat(o.CacheDir); err != nil || !info.IsDir() {
@@ -127,7 +127,7 @@ func (m *mover) switched(name string, o SwitchoverOptions) failover.Procedure {
 // moved is the stage behind the start. since tells where the gap of a driver begins.
 func (m *mover) moved(since func(ctx context.Context, driver string) (time.Time, bool, error)) failover.Stage {
 	var steps []failover.Step
-	if m.gap == CloseGap {
+	if m.gap == GapClose {
 		steps = append(steps, m.closeGap(since))
 	}
 	return failover.Stage{Name: "moved", Steps: append(steps, m.jobs(), m.verify())}
@@ -152,10 +152,10 @@ func (m *mover) returnedQuiet() failover.Step {
 	return m.perDriver("stopped and disabled on the returned server", func(ctx context.Context, driver string) (failover.Item, error) {
 		st, err := m.Target.Status(ctx, driver)
 		text := st.String()
-		if st.Option != Disabled || st.State != StateStopped {
+		if st.Option != StartDisabled || st.State != StateStopped {
 			text += ": run GuardOldServer"
 		}
-		return failover.Item{Done: st.State == StateStopped && st.Option == Disabled, Found: text}, err
+		return failover.Item{Done: st.State == StateStopped && st.Option == StartDisabled, Found: text}, err
 	}).Step(failover.Step{ID: "returned-quiet", Title: "Check that the returned server has every driver stopped and disabled", Target: m.Target.DN(), Kind: failover.Check, Firm: true,
 		Guards: untilEnable, // which makes it untrue
 		Source: fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready"`})

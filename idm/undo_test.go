@@ -30,10 +30,10 @@ func TestUndoOfASwitchover(t *testing.T) {
 	}
 	_, err = p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrWaiting)
-	m.stand("srv2", "srv1", idmtest.Manual)
+	m.stand("srv2", "srv1", idmtest.StartManual)
 	_, err = p.Undo(t.Context(), o)
 	require.NoError(t, err)
-	m.stand("srv1", "srv2", idmtest.Auto)
+	m.stand("srv1", "srv2", idmtest.StartAuto)
 	for _, job := range m.tree.Jobs() {
 		require.Equal(t, []string{"cn=srv1,ou=servers,o=system"}, m.tree.Get("srv1", job, "DirXML-ServerList"), job)
 	}
@@ -42,7 +42,7 @@ func TestUndoOfASwitchover(t *testing.T) {
 // The usual reason to go back: the target cannot start the drivers. What happened while they were disabled on the source is in nobody's
 // queue and has to be caught up there.
 func TestUndoCatchesUpWhatTheSourceMissed(t *testing.T) {
-	for _, gap := range []idm.GapPolicy{idm.CloseGap, idm.LeaveGap} {
+	for _, gap := range []idm.GapPolicy{idm.GapClose, idm.GapLeave} {
 		m := newMove(t, pair())
 		for _, d := range m.drivers {
 			m.tree.Server("srv2").Behave(d, idmtest.Behaviour{FailStarts: -1})
@@ -62,9 +62,9 @@ func TestUndoCatchesUpWhatTheSourceMissed(t *testing.T) {
 		require.ErrorIs(t, err, failover.ErrNotObserved)
 		_, err = p.Undo(t.Context(), o)
 		require.NoError(t, err)
-		m.stand("srv1", "srv2", idmtest.Auto)
+		m.stand("srv1", "srv2", idmtest.StartAuto)
 		for _, d := range m.drivers {
-			if gap == idm.LeaveGap {
+			if gap == idm.GapLeave {
 				require.Zero(t, m.tree.Counters(d).Resyncs, "no synchronization where none was asked for")
 				continue
 			}
@@ -95,7 +95,7 @@ func TestUndoBeforeTheDriversWereDisabledSynchronizesNothing(t *testing.T) {
 	o.Stop, o.Observer = nil, nil
 	_, err = p.Undo(t.Context(), o)
 	require.NoError(t, err)
-	m.stand("srv1", "srv2", idmtest.Auto)
+	m.stand("srv1", "srv2", idmtest.StartAuto)
 	m.resyncs(0)
 	for _, d := range m.drivers {
 		require.Empty(t, m.tree.Missing(d))
@@ -107,15 +107,15 @@ func TestUndoOfAFailover(t *testing.T) {
 	m.tree.Server("srv1").Kill()
 	p := m.failover(nil)
 	m.mustRun(p, "x")
-	m.stand("srv2", "", idmtest.Auto)
+	m.stand("srv2", "", idmtest.StartAuto)
 	j, err := failovertest.JournalAt(m.journal("x"))
 	require.NoError(t, err)
 	defer j.Close() //nolint:errcheck // test
 	r, err := p.Undo(t.Context(), options(j))
 	require.NoError(t, err, "%s", r)
 	for _, d := range m.drivers {
-		require.Equal(t, idmtest.Stopped, m.tree.Server("srv2").State(d))
-		require.Equal(t, idmtest.Disabled, m.tree.Server("srv2").StartOption(d))
+		require.Equal(t, idmtest.StateStopped, m.tree.Server("srv2").State(d))
+		require.Equal(t, idmtest.StartDisabled, m.tree.Server("srv2").StartOption(d))
 	}
 	for _, job := range m.tree.Jobs() {
 		require.Equal(t, []string{"cn=srv1,ou=servers,o=system"}, m.tree.Get("srv2", job, "DirXML-ServerList"), job)
@@ -155,7 +155,7 @@ func TestAnUndoIsSeenNotBelieved(t *testing.T) {
 		"stop/disable-source": {Server: "srv1", Extended: 9},
 		"start/enable-manual": {Server: "srv2", Extended: 9},
 		"start/start":         {Server: "srv2", Extended: 17},
-		"moved/jobs":          {Server: "srv2", Op: idmtest.OpModify, If: func(r idmtest.Request) bool { return slices.Contains(r.Attributes, "DirXML-ServerList") }},
+		"moved/jobs":          {Server: "srv2", Op: idmtest.OperationModify, If: func(r idmtest.Request) bool { return slices.Contains(r.Attributes, "DirXML-ServerList") }},
 		"moved/verify":        {Server: "srv2", Extended: 17},
 		"finish/auto":         {Server: "srv2", Extended: 9},
 	} {
@@ -195,7 +195,7 @@ func TestAnUndoIsSeenNotBelieved(t *testing.T) {
 			s, _ := r.Step(id)
 			require.Equal(t, failover.StatusApplied, s.Status)
 
-			fault.Kind, fault.Times = idmtest.EmptySuccess, -1
+			fault.Kind, fault.Times = idmtest.FaultEmptySuccess, -1
 			lie := m.tree.Inject(fault)
 			r, err = within(p(300*time.Millisecond), id, time.Second).Undo(t.Context(), options(j))
 			require.Error(t, err)
@@ -213,7 +213,7 @@ func TestAnUndoIsSeenNotBelieved(t *testing.T) {
 			r, err = normal.Undo(t.Context(), options(j))
 			require.NoError(t, err)
 			require.Equal(t, failover.ResultUndone, r.Result)
-			m.stand("srv1", "srv2", idmtest.Auto)
+			m.stand("srv1", "srv2", idmtest.StartAuto)
 			for _, job := range m.tree.Jobs() {
 				require.Equal(t, []string{"cn=srv1,ou=servers,o=system"}, m.tree.Get("srv1", job, "DirXML-ServerList"), job)
 			}
@@ -225,15 +225,15 @@ func TestAnUndoIsSeenNotBelieved(t *testing.T) {
 func TestAnUndoPutsBackWhatWasThere(t *testing.T) {
 	m := newMove(t, smallPair())
 	two := open(t, m.tree, "srv2")
-	require.NoError(t, two.SetStartOption(t.Context(), m.drivers[0], idm.Auto, idm.NoResync))
+	require.NoError(t, two.SetStartOption(t.Context(), m.drivers[0], idm.StartAuto, idm.ResyncNone))
 	p := m.switchover("srv1", "srv2")
 	j := failovertest.Journal(t)
 	_, err := p.Run(t.Context(), options(j))
 	require.NoError(t, err)
 	_, err = p.Undo(t.Context(), options(j))
 	require.NoError(t, err)
-	require.Equal(t, idmtest.Auto, m.tree.Server("srv2").StartOption(m.drivers[0]))
-	require.Equal(t, idmtest.Disabled, m.tree.Server("srv2").StartOption(m.drivers[1]))
+	require.Equal(t, idmtest.StartAuto, m.tree.Server("srv2").StartOption(m.drivers[0]))
+	require.Equal(t, idmtest.StartDisabled, m.tree.Server("srv2").StartOption(m.drivers[1]))
 	for _, d := range m.drivers {
 		require.Equal(t, []string{"srv1"}, m.tree.Active(d))
 	}

@@ -27,7 +27,7 @@ type answer struct {
 }
 
 // communicating reports whether the agent answers, so that the record tells of it.
-func (m Machine) communicating() bool { return m.State == Up || m.State == Limited }
+func (m Machine) communicating() bool { return m.State == MachineUp || m.State == MachineLimited }
 
 // whoAnswers judges the agent that answers behind the record: by where the record leads, by the site's own question
 // where there is one, and by the host name the agent reports (field hostname of the whole record, seen in client code;
@@ -55,7 +55,7 @@ func (o ResumeOptions) whoAnswers(ctx context.Context, rec Record, m Machine) an
 		}
 	}
 	found := "the agent that answers reports the host name " + shorten(told, 80)
-	stayed := o.Repoint == HostStayed
+	stayed := o.Repoint == RepointHostStayed
 	switch {
 	case stayed && (told == "" || before == ""):
 		return answer{rightHost, "the record leads where it led before, and no host name is reported"}
@@ -80,9 +80,9 @@ func (o ResumeOptions) expectedHost(rec Record) string {
 	switch {
 	case o.Host != "":
 		return o.Host
-	case o.Repoint == HostStayed:
+	case o.Repoint == RepointHostStayed:
 		return rec.Machine.Host
-	case o.Repoint == EditRecord && o.Address.FQDN != unset:
+	case o.Repoint == RepointEditRecord && o.Address.FQDN != unset:
 		return o.Address.FQDN
 	}
 	return ""
@@ -107,10 +107,10 @@ func sameHost(a, b string) bool {
 // stands for is not visible here.
 func (o ResumeOptions) leadsWrong(rec Record, m Machine) string {
 	leads := rec.Machine.Address
-	if o.Repoint == EditRecord {
+	if o.Repoint == RepointEditRecord {
 		leads = o.Address
 	}
-	if o.Repoint != AliasMoves && !m.Address.equal(leads) {
+	if o.Repoint != RepointAliasMoves && !m.Address.equal(leads) {
 		return fmt.Sprintf("the machine record leads to %s, not to %s", m.Address, leads)
 	}
 	return ""
@@ -129,7 +129,7 @@ func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bo
 	if err != nil {
 		return false, err
 	}
-	wasOpen := m.Asked == Up || m.Asked == Limited
+	wasOpen := m.Asked == MachineUp || m.Asked == MachineLimited
 	for again := false; ; again = true {
 		if text := r.o.leadsWrong(rec, m); text != "" {
 			return false, r.c.fail(op, r.o.Machine, failover.NotApplied,
@@ -143,7 +143,7 @@ func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bo
 			}
 			return changed, err
 		}
-		if m, err = r.c.setState(ctx, m, Down); err != nil {
+		if m, err = r.c.setState(ctx, m, MachineDown); err != nil {
 			return true, r.c.fail(op, r.o.Machine, failover.InDoubt, nextWrongHost,
 				errors.Join(errors.New(who.found), err))
 		}
@@ -160,19 +160,19 @@ func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bo
 // before a closed line is opened it asks once more whether the old host's agent is stopped.
 func (r *resume) open(ctx context.Context, rec Record, m Machine, want MachineState) (_ Machine, who answer,
 	changed bool, err error) {
-	if m.Asked != Up && m.Asked != Limited {
+	if m.Asked != MachineUp && m.Asked != MachineLimited {
 		if err := r.oldAgentStopped(ctx); err != nil {
 			return m, who, false, err
 		}
-		if m, err = r.c.setState(ctx, m, Limited); err != nil {
+		if m, err = r.c.setState(ctx, m, MachineLimited); err != nil {
 			return m, who, failover.OutcomeOf(err) != failover.NotApplied, err
 		}
 		changed = true
 	}
-	if m, who, err = r.await(ctx, rec, m); err != nil || who.verdict == wrongHost || want != Up || m.Asked == Up {
+	if m, who, err = r.await(ctx, rec, m); err != nil || who.verdict == wrongHost || want != MachineUp || m.Asked == MachineUp {
 		return m, who, changed, err
 	}
-	if m, err = r.c.setState(ctx, m, Up); err != nil {
+	if m, err = r.c.setState(ctx, m, MachineUp); err != nil {
 		return m, who, changed || failover.OutcomeOf(err) != failover.NotApplied, err
 	}
 	m, who, err = r.await(ctx, rec, m)

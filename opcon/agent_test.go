@@ -30,7 +30,7 @@ func (s *site) point(to string) { s.mu.Lock(); defer s.mu.Unlock(); s.aliases[al
 
 func aliasMoves() opcon.ResumeOptions {
 	o := resumed()
-	o.Repoint, o.Address, o.Host, o.UpTimeout = opcon.AliasMoves, opcon.Address{}, newHost, 2*time.Second
+	o.Repoint, o.Address, o.Host, o.UpTimeout = opcon.RepointAliasMoves, opcon.Address{}, newHost, 2*time.Second
 	return o
 }
 
@@ -174,7 +174,7 @@ func TestTheOldAgentReturns(t *testing.T) {
 // TestNothingStartsWhileAPersonDecides: what midnight builds between the move and the decision waits too.
 func TestNothingStartsWhileAPersonDecides(t *testing.T) {
 	s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})
-	s.Change(func() { s.Tomorrow.Status = opcontest.InProcess })
+	s.Change(func() { s.Tomorrow.Status = opcontest.ScheduleInProcess })
 	r := resumed()
 	r.Decide = func(context.Context, []opcon.Interrupted) ([]opcon.Decision, error) {
 		return nil, failover.ErrWaiting
@@ -198,7 +198,7 @@ func TestHostStayed(t *testing.T) {
 		rec, err := s.client.Quiesce(context.Background(), unplanned())
 		require.NoError(t, err)
 		o := resumed()
-		o.Repoint, o.Address = opcon.HostStayed, opcon.Address{}
+		o.Repoint, o.Address = opcon.RepointHostStayed, opcon.Address{}
 		_, err = s.client.Resume(context.Background(), rec, o)
 		require.NoError(t, err)
 		require.Zero(t, s.Count("address", ""))
@@ -213,7 +213,7 @@ func TestHostStayed(t *testing.T) {
 	require.NoError(t, err)
 	s.Change(func() { s.Machine.FQDN = newHost })
 	o := resumed()
-	o.Repoint, o.Address = opcon.HostStayed, opcon.Address{}
+	o.Repoint, o.Address = opcon.RepointHostStayed, opcon.Address{}
 	_, err = s.client.Resume(context.Background(), rec, o)
 	require.ErrorIs(t, err, failover.ErrPrecondition)
 	require.ErrorContains(t, err, "leads to "+newHost)

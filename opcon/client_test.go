@@ -97,7 +97,7 @@ func TestStepsRefuseBadInput(t *testing.T) {
 		"IP as name":    func(o *opcon.ResumeOptions) { o.Address = opcon.Address{FQDN: "192.0.2.1"} },
 		"URL as name":   func(o *opcon.ResumeOptions) { o.Address = opcon.Address{FQDN: "ssh://x"} },
 		"alias and address": func(o *opcon.ResumeOptions) {
-			o.Repoint = opcon.AliasMoves
+			o.Repoint = opcon.RepointAliasMoves
 		},
 		"other record": func(o *opcon.ResumeOptions) { o.Record = &opcon.Record{Machine: opcon.Machine{Name: "OTHER"}} },
 	} {
@@ -169,7 +169,7 @@ func TestTokens(t *testing.T) {
 	})
 	t.Run("a token refused twice ends", func(t *testing.T) {
 		s := newSite(t, opcontest.Config{})
-		s.Inject(opcontest.Injection{Kind: opcontest.ExpireTokens, Path: "/api/machines", Times: -1})
+		s.Inject(opcontest.Injection{Kind: opcontest.InjectionExpireTokens, Path: "/api/machines", Times: -1})
 		_, err := s.client.FindMachine(ctx, "SYMAIX1")
 		require.ErrorIs(t, err, opcon.ErrAuth)
 		require.Equal(t, 2, s.Logins())
@@ -282,7 +282,7 @@ func TestErrorShapes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, opcontest.Config{})
-			s.Inject(opcontest.Injection{Kind: opcontest.Status, Path: "/api/machines", Code: tc.code, Body: tc.body,
+			s.Inject(opcontest.Injection{Kind: opcontest.InjectionStatus, Path: "/api/machines", Code: tc.code, Body: tc.body,
 				Times: -1})
 			_, err := s.client.FindMachine(ctx, "SYMAIX1")
 			require.ErrorContains(t, err, tc.text)
@@ -396,7 +396,7 @@ func TestNothingIsSentAfterTheContextEnded(t *testing.T) {
 	s := newSite(t, opcontest.Config{})
 	ctx, cancel := context.WithCancel(context.Background())
 	s.Before("POST", "/api/scheduleactions", "hold", 0, cancel)
-	s.Inject(opcontest.Injection{Kind: opcontest.MuteAfter, Verb: "hold"})
+	s.Inject(opcontest.Injection{Kind: opcontest.InjectionMuteAfter, Verb: "hold"})
 	rec, err := s.client.Quiesce(ctx, unplanned())
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
@@ -428,7 +428,7 @@ func TestAtMostFourAtOnce(t *testing.T) {
 	s := newSite(t, opcontest.Config{})
 	for i := range 60 {
 		x := s.AddSchedule(&opcontest.Schedule{Name: fmt.Sprintf("SYM MORE %02d", i),
-			Date: fmt.Sprintf("2026-09-%02d", i%12+1), Status: opcontest.InProcess})
+			Date: fmt.Sprintf("2026-09-%02d", i%12+1), Status: opcontest.ScheduleInProcess})
 		s.AddJob(&opcontest.Job{Name: "JOB", Schedule: x, Primary: "SYMAIX1"})
 	}
 	rec, err := s.client.Quiesce(context.Background(), unplanned())

@@ -20,7 +20,7 @@ func (s *site) busy() {
 	}
 	for i := range 20 {
 		x := s.AddSchedule(&opcontest.Schedule{Name: fmt.Sprintf("SYM BUSY %02d", i),
-			Date: fmt.Sprintf("2026-08-%d", 21+i%3), Status: opcontest.InProcess})
+			Date: fmt.Sprintf("2026-08-%d", 21+i%3), Status: opcontest.ScheduleInProcess})
 		for n := range jobsPerSchedule {
 			j := &opcontest.Job{Name: fmt.Sprintf("JOB %03d", n), Schedule: x, Primary: fmt.Sprintf("OTHER%d", n%5)}
 			switch n % 20 {
@@ -103,18 +103,18 @@ func TestFiltersAreOnlyAFirstCut(t *testing.T) {
 			s := newSite(t, conf, withTimeouts(time.Minute, time.Minute))
 			s.agents["LONER"] = true
 			s.AddMachine(&opcontest.Machine{Name: "LONER"})
-			foreign := s.AddSchedule(&opcontest.Schedule{Name: "FOREIGN", Status: opcontest.InProcess})
+			foreign := s.AddSchedule(&opcontest.Schedule{Name: "FOREIGN", Status: opcontest.ScheduleInProcess})
 			for i, j := range []*opcontest.Job{{Primary: "LONER"}, {Primary: "WINFTP", Alternates: []string{"LONER"}},
 				{Primary: "WINFTP", Alternates: []string{"SYMSPARE", "WINFTP", "loner"}},
 				{Primary: "WINFTP", StartedOn: "LONER", Status: opcontest.JobRunning}} {
 				j.Name, j.Schedule = "TIED", s.AddSchedule(&opcontest.Schedule{Name: fmt.Sprintf("TIED %d", i),
-					Status: opcontest.InProcess})
+					Status: opcontest.ScheduleInProcess})
 				s.AddJob(j)
 			}
 			for i := range jobsPerSchedule {
 				s.AddJob(&opcontest.Job{Name: fmt.Sprintf("OTHER %d", i), Schedule: foreign, Primary: "WINFTP"})
 			}
-			late := s.AddSchedule(&opcontest.Schedule{Name: "LATE", Status: opcontest.InProcess})
+			late := s.AddSchedule(&opcontest.Schedule{Name: "LATE", Status: opcontest.ScheduleInProcess})
 			s.AddJob(&opcontest.Job{Name: "FIRST", Schedule: late, Primary: "WINFTP"})
 			s.Before("POST", "/api/scheduleactions", "hold", 0,
 				func() { s.AddJob(&opcontest.Job{Name: "ADDED", Schedule: late, Primary: "LONER"}) })

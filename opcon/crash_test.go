@@ -44,7 +44,7 @@ func TestCrashEverywhere(t *testing.T) {
 					}
 					require.Equal(tb, restarted, s.Count("restartOnHold", ""))
 					require.Equal(tb, 1, s.Count("up", ""))
-					require.Equal(tb, opcontest.OnHold, s.Status(s.HeldBefore))
+					require.Equal(tb, opcontest.ScheduleOnHold, s.Status(s.HeldBefore))
 					_, _, address := s.MachineState(s.Machine)
 					require.Equal(tb, newHost, address)
 				}
@@ -73,7 +73,7 @@ func TestCrashInTheUndo(t *testing.T) {
 			s.primary = oldHost
 			s.mu.Unlock()
 		}
-		store.KillAt(at, []failovertest.Durability{failovertest.Lost, failovertest.Kept}[at%2])
+		store.KillAt(at, []failovertest.Durability{failovertest.DurabilityLost, failovertest.DurabilityKept}[at%2])
 		_, err = joined(t, unplanned(), a, b).Undo(t.Context(), options(j))
 		if crashed = store.Killed(); crashed {
 			require.ErrorIs(t, err, failovertest.ErrKilled)
@@ -88,9 +88,9 @@ func TestCrashInTheUndo(t *testing.T) {
 			s.lawful(t)
 			state, asked, address := s.MachineState(s.Machine)
 			require.Equal(t, []string{"U", "U", oldHost}, []string{state, asked, address})
-			require.Equal(t, opcontest.InProcess, s.Status(s.Nightly))
-			require.Equal(t, opcontest.WaitToStart, s.Status(s.Statements))
-			require.Equal(t, opcontest.OnHold, s.Status(s.HeldBefore))
+			require.Equal(t, opcontest.ScheduleInProcess, s.Status(s.Nightly))
+			require.Equal(t, opcontest.ScheduleWaitToStart, s.Status(s.Statements))
+			require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.HeldBefore))
 		}
 		require.Less(t, at, 200)
 	}

@@ -39,7 +39,7 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 	})
 	for i, in := range jobs {
 		if sent(in.Job.ID) >= 0 {
-			jobs[i].Proposal.Action, jobs[i].Proposal.MarkFailedFirst = LeaveAsIs, false
+			jobs[i].Proposal.Action, jobs[i].Proposal.MarkFailedFirst = RerunLeave, false
 			jobs[i].Hint = "It was sent and its end was not seen. Look at the job in OpCon and settle it there; leave means that nothing more is sent. " + in.Hint
 		}
 	}
@@ -61,7 +61,7 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 		switch i := sent(d.Job); {
 		case i < 0:
 			list = append(list, Decided{Decision: d, Phase: rec.phase(d.Job)})
-		case list[i].Phase == PhaseSending && d.Action == LeaveAsIs:
+		case list[i].Phase == PhaseSending && d.Action == RerunLeave:
 			list[i] = Decided{Decision: d} // settled by a person: nothing more is sent
 		case list[i].Phase == PhaseSending && d.Action != list[i].Action:
 			wrong = append(wrong,
@@ -97,7 +97,7 @@ func (r *resume) misfits(ctx context.Context, list []Decided, jobs []Interrupted
 	}
 	var ids []JobID
 	for _, d := range list {
-		if _, ok := now[d.Job]; !ok && d.Phase < PhaseSending && d.Action != LeaveAsIs {
+		if _, ok := now[d.Job]; !ok && d.Phase < PhaseSending && d.Action != RerunLeave {
 			ids = append(ids, d.Job)
 		}
 	}
@@ -107,7 +107,7 @@ func (r *resume) misfits(ctx context.Context, list []Decided, jobs []Interrupted
 	}
 	var wrong []string
 	for _, d := range list {
-		if d.Phase >= PhaseSending || d.Action == LeaveAsIs {
+		if d.Phase >= PhaseSending || d.Action == RerunLeave {
 			continue
 		}
 		j, ok := now[d.Job]

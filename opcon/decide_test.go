@@ -41,13 +41,13 @@ func TestDecisionsCanBeCorrected(t *testing.T) {
 		sent    bool // the wrong decision is found by sending it
 	}{
 		"restart of a running job": {wrong: func(d *opcon.Decision) {
-			d.Action, d.MarkFailedFirst = opcon.Restart,
+			d.Action, d.MarkFailedFirst = opcon.RerunRestart,
 				false
 		}, want: "mark it failed first"},
 		"another run of the job": {wrong: func(d *opcon.Decision) { d.Number-- }, want: "started again since"},
-		"no such restart step": {wrong: func(d *opcon.Decision) { d.Action, d.Step = opcon.Restart, "NOSUCH" },
+		"no such restart step": {wrong: func(d *opcon.Decision) { d.Action, d.Step = opcon.RerunRestart, "NOSUCH" },
 			want: "NOSUCH"},
-		"hold of a running job": {wrong: func(d *opcon.Decision) { d.Action = opcon.HoldJob },
+		"hold of a running job": {wrong: func(d *opcon.Decision) { d.Action = opcon.RerunHold },
 			want: "cannot be changed so"},
 		"no such job": {wrong: func(d *opcon.Decision) { d.Job = "20260822|227|1|NOSUCH" },
 			want: "no decision for"},
@@ -57,12 +57,12 @@ func TestDecisionsCanBeCorrected(t *testing.T) {
 				"restart is not licensed", 3)
 		}, wrong: func(*opcon.Decision) {},
 			fixed: func(d *opcon.Decision) {
-				d.Action, d.MarkFailedFirst = opcon.LeaveAsIs,
+				d.Action, d.MarkFailedFirst = opcon.RerunLeave,
 					false
 			}, want: "not licensed", sent: true},
 		"a start whose end was not seen": {arrange: func(s *site) {
-			s.Inject(opcontest.Injection{Kind: opcontest.OtherWordNever, Verb: "restart", Body: "queued"})
-		}, wrong: func(d *opcon.Decision) { d.Action = opcon.Restart }, fixed: func(d *opcon.Decision) { d.Action, d.MarkFailedFirst = opcon.LeaveAsIs, false },
+			s.Inject(opcontest.Injection{Kind: opcontest.InjectionOtherWordNever, Verb: "restart", Body: "queued"})
+		}, wrong: func(d *opcon.Decision) { d.Action = opcon.RerunRestart }, fixed: func(d *opcon.Decision) { d.Action, d.MarkFailedFirst = opcon.RerunLeave, false },
 			want: "settle it there", sent: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -102,7 +102,7 @@ func TestDecisionsCanBeCorrected(t *testing.T) {
 
 // TestJobsThatFellDueAreNotStartedWithoutADecision: the release of its schedule would start such a job by itself.
 func TestJobsThatFellDueAreNotStartedWithoutADecision(t *testing.T) {
-	for _, action := range []opcon.Rerun{0, opcon.LeaveAsIs, opcon.HoldJob, opcon.CancelJob} {
+	for _, action := range []opcon.Rerun{0, opcon.RerunLeave, opcon.RerunHold, opcon.RerunCancel} {
 		t.Run(action.String(), func(t *testing.T) {
 			s := newSite(t, opcontest.Config{})
 			s.quiet()
@@ -139,7 +139,7 @@ func TestJobsThatFellDueAreNotStartedWithoutADecision(t *testing.T) {
 				_, err = s.client.Service(context.Background())
 				require.NoError(t, err)
 			}
-			require.Equal(t, map[bool]int{true: 1}[action == opcon.LeaveAsIs], s.Count("start", job))
+			require.Equal(t, map[bool]int{true: 1}[action == opcon.RerunLeave], s.Count("start", job))
 			s.lawful(t)
 		})
 	}

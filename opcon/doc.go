@@ -27,7 +27,7 @@
 //
 //	   step                          kind    what
 //	1. opcon-repoint/schedules       change  hold what midnight has built meanwhile
-//	2. opcon-repoint/machine         change  write the new host's address into the machine record (EditRecord only)
+//	2. opcon-repoint/machine         change  write the new host's address into the machine record (RepointEditRecord only)
 //	3. opcon-prove/old-agent         check   wait until the agent on the old host is stopped (OldAgent only)
 //	4. opcon-prove/line              change  limited: the agent answers OpCon and no job starts
 //	5. opcon-prove/agent             check   the agent that answers runs on the new host
@@ -52,7 +52,7 @@
 // That is told by the host name in the machine record (seen in client code; that it follows the agent is inferred), or
 // by the site's own question, ResumeOptions.AskAgent. An agent that reports the old host is disconnected, and nobody
 // can waive that. Where nothing tells, the step opcon-prove/agent stops and a person has to say so: by waiving it with
-// a reason, or by ResumeOptions.Vouch. With [HostStayed] the hold is let go on the host as it was.
+// a reason, or by ResumeOptions.Vouch. With [RepointHostStayed] the hold is let go on the host as it was.
 //
 // # No job lost
 //
@@ -108,7 +108,7 @@
 //
 // Killing jobs: a killed RSJ job leaves ghost logons and may damage data (documented). Bulk restarts of a schedule's
 // jobs: without a list of states they rerun finished jobs too. Machine groups as the way to repoint: changing groups by
-// the API was broken before 25.1 (documented); move the member by a step of your own and use [AliasMoves].
+// the API was broken before 25.1 (documented); move the member by a step of your own and use [RepointAliasMoves].
 // "Re-synchronize running jobs": no API call for it is known, so a stale job count can keep the drain waiting until it
 // is waived.
 //

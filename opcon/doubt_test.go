@@ -35,9 +35,9 @@ func TestDoubtIsNotOverwritten(t *testing.T) {
 					skip = 1 // the first one is the quiesce's
 				}
 				s.Before(post.method, post.path, post.verb, skip, func() {
-					s.Inject(opcontest.Injection{Kind: opcontest.CutAfter, Method: post.method, Path: post.path,
+					s.Inject(opcontest.Injection{Kind: opcontest.InjectionCutAfter, Method: post.method, Path: post.path,
 						Verb: post.verb})
-					s.Inject(opcontest.Injection{Kind: opcontest.CutBefore, Times: -1})
+					s.Inject(opcontest.Injection{Kind: opcontest.InjectionCutBefore, Times: -1})
 				})
 				p, j := procedure(t, s, planned(), resumed()), journal(t)
 				rep, err := p.Run(context.Background(), options(j))
@@ -66,8 +66,8 @@ func TestDoubtIsNotOverwritten(t *testing.T) {
 				s.lawful(t)
 				state, asked, address := s.MachineState(s.Machine)
 				require.Equal(t, []string{"U", "U", oldHost}, []string{state, asked, address})
-				require.Equal(t, opcontest.InProcess, s.Status(s.Nightly))
-				require.Equal(t, opcontest.OnHold, s.Status(s.HeldBefore))
+				require.Equal(t, opcontest.ScheduleInProcess, s.Status(s.Nightly))
+				require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.HeldBefore))
 			})
 		}
 	}

@@ -32,13 +32,13 @@ func Example() {
 	}
 	defer func() { _ = client.Close(ctx) }()
 
-	record, err := client.Quiesce(ctx, opcon.QuiesceOptions{Machine: "SYMAIX1", Mode: opcon.Unplanned,
+	record, err := client.Quiesce(ctx, opcon.QuiesceOptions{Machine: "SYMAIX1", Mode: opcon.ModeUnplanned,
 		Reason: "CHG0042"})
 	fmt.Println(len(record.Held), "schedules held", err)
 
 	// … the service moves …
 
-	resume := opcon.ResumeOptions{Reason: "CHG0042", Repoint: opcon.EditRecord,
+	resume := opcon.ResumeOptions{Reason: "CHG0042", Repoint: opcon.RepointEditRecord,
 		Address: opcon.Address{FQDN: "symaix2.example.org"}}
 	record, err = client.Reconnect(ctx, record, resume)
 	if err != nil {

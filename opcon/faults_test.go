@@ -16,7 +16,7 @@ import (
 
 // quiet ends what runs, so that a planned quiesce drains at once.
 func (s *site) quiet() {
-	s.Change(func() { s.Running.Status, s.JustSent.Status = opcontest.FinishedOK, opcontest.FinishedOK })
+	s.Change(func() { s.Running.Status, s.JustSent.Status = opcontest.JobFinishedOK, opcontest.JobFinishedOK })
 }
 
 // full runs the whole procedure and asserts the undisturbed end state.
@@ -34,12 +34,12 @@ func (s *site) ended(t *testing.T) {
 	s.lawful(t)
 	state, asked, address := s.MachineState(s.Machine)
 	require.Equal(t, []string{"U", "U", newHost}, []string{state, asked, address})
-	require.Equal(t, opcontest.InProcess, s.Status(s.Nightly))
-	require.Equal(t, opcontest.InProcess, s.Status(s.Branch))
-	require.Equal(t, opcontest.WaitToStart, s.Status(s.Statements))
-	require.Equal(t, opcontest.WaitToStart, s.Status(s.Tomorrow))
-	require.Equal(t, opcontest.OnHold, s.Status(s.HeldBefore))
-	require.Equal(t, opcontest.InProcess, s.Status(s.Child))
+	require.Equal(t, opcontest.ScheduleInProcess, s.Status(s.Nightly))
+	require.Equal(t, opcontest.ScheduleInProcess, s.Status(s.Branch))
+	require.Equal(t, opcontest.ScheduleWaitToStart, s.Status(s.Statements))
+	require.Equal(t, opcontest.ScheduleWaitToStart, s.Status(s.Tomorrow))
+	require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.HeldBefore))
+	require.Equal(t, opcontest.ScheduleInProcess, s.Status(s.Child))
 	for what, times := range map[string]int{"limited": 2, "down": 1, "up": 1, "address": 1} {
 		require.Equal(t, times, s.Count(what, "SYMAIX1"), what)
 	}
@@ -52,50 +52,50 @@ func (s *site) ended(t *testing.T) {
 func TestOneFaultAndTheEndIsTheSame(t *testing.T) {
 	html := "<html><body>\x1b[31mproxy</body></html>"
 	faults := map[string]opcontest.Injection{
-		"token expires in the middle of the hold": {Kind: opcontest.ExpireTokens, Method: "POST",
+		"token expires in the middle of the hold": {Kind: opcontest.InjectionExpireTokens, Method: "POST",
 			Path: "/api/scheduleactions"},
-		"token expires while polling": {Kind: opcontest.ExpireTokens, Method: "GET",
+		"token expires while polling": {Kind: opcontest.InjectionExpireTokens, Method: "GET",
 			Path: "/api/machineactions"},
-		"token expires before the record is put": {Kind: opcontest.ExpireTokens, Method: "PUT"},
-		"hold: cut before":                       {Kind: opcontest.CutBefore, Verb: "hold"},
-		"hold: cut after":                        {Kind: opcontest.CutAfter, Verb: "hold"},
-		"hold: cut in the reply":                 {Kind: opcontest.CutMidReply, Verb: "hold"},
-		"hold: 502 after the effect":             {Kind: opcontest.StatusAfter, Verb: "hold", Code: 502, Body: html},
-		"hold: 503 before the effect":            {Kind: opcontest.Status, Verb: "hold", Code: 503},
-		"hold: HTML with 200":                    {Kind: opcontest.StatusAfter, Verb: "hold", Code: 200, Body: html},
-		"hold: empty 200":                        {Kind: opcontest.StatusAfter, Verb: "hold", Code: 200},
-		"hold: record gone":                      {Kind: opcontest.LoseRecord, Verb: "hold"},
-		"hold: no reply":                         {Kind: opcontest.MuteAfter, Verb: "hold"},
-		"down: cut after":                        {Kind: opcontest.CutAfter, Verb: "down"},
-		"down: cut before":                       {Kind: opcontest.CutBefore, Verb: "down"},
-		"down: record gone":                      {Kind: opcontest.LoseRecord, Verb: "down"},
-		"down: 500 after": {Kind: opcontest.StatusAfter, Verb: "down", Code: 500,
+		"token expires before the record is put": {Kind: opcontest.InjectionExpireTokens, Method: "PUT"},
+		"hold: cut before":                       {Kind: opcontest.InjectionCutBefore, Verb: "hold"},
+		"hold: cut after":                        {Kind: opcontest.InjectionCutAfter, Verb: "hold"},
+		"hold: cut in the reply":                 {Kind: opcontest.InjectionCutMidReply, Verb: "hold"},
+		"hold: 502 after the effect":             {Kind: opcontest.InjectionStatusAfter, Verb: "hold", Code: 502, Body: html},
+		"hold: 503 before the effect":            {Kind: opcontest.InjectionStatus, Verb: "hold", Code: 503},
+		"hold: HTML with 200":                    {Kind: opcontest.InjectionStatusAfter, Verb: "hold", Code: 200, Body: html},
+		"hold: empty 200":                        {Kind: opcontest.InjectionStatusAfter, Verb: "hold", Code: 200},
+		"hold: record gone":                      {Kind: opcontest.InjectionLoseRecord, Verb: "hold"},
+		"hold: no reply":                         {Kind: opcontest.InjectionMuteAfter, Verb: "hold"},
+		"down: cut after":                        {Kind: opcontest.InjectionCutAfter, Verb: "down"},
+		"down: cut before":                       {Kind: opcontest.InjectionCutBefore, Verb: "down"},
+		"down: record gone":                      {Kind: opcontest.InjectionLoseRecord, Verb: "down"},
+		"down: 500 after": {Kind: opcontest.InjectionStatusAfter, Verb: "down", Code: 500,
 			Body: `{"title":"oops"}`},
-		"limited: cut after":   {Kind: opcontest.CutAfter, Verb: "limited"},
-		"up: cut after":        {Kind: opcontest.CutAfter, Verb: "up"},
-		"up: no reply":         {Kind: opcontest.MuteAfter, Verb: "up"},
-		"put: cut after":       {Kind: opcontest.CutAfter, Method: "PUT"},
-		"put: cut before":      {Kind: opcontest.CutBefore, Method: "PUT"},
-		"put: 504 after":       {Kind: opcontest.StatusAfter, Method: "PUT", Code: 504},
-		"release: cut after":   {Kind: opcontest.CutAfter, Verb: "release", Skip: 1},
-		"release: cut before":  {Kind: opcontest.CutBefore, Verb: "release", Skip: 2},
-		"release: record gone": {Kind: opcontest.LoseRecord, Verb: "release"},
-		"read: cut": {Kind: opcontest.CutBefore, Method: "GET", Path: "/api/dailyjobs",
+		"limited: cut after":   {Kind: opcontest.InjectionCutAfter, Verb: "limited"},
+		"up: cut after":        {Kind: opcontest.InjectionCutAfter, Verb: "up"},
+		"up: no reply":         {Kind: opcontest.InjectionMuteAfter, Verb: "up"},
+		"put: cut after":       {Kind: opcontest.InjectionCutAfter, Method: "PUT"},
+		"put: cut before":      {Kind: opcontest.InjectionCutBefore, Method: "PUT"},
+		"put: 504 after":       {Kind: opcontest.InjectionStatusAfter, Method: "PUT", Code: 504},
+		"release: cut after":   {Kind: opcontest.InjectionCutAfter, Verb: "release", Skip: 1},
+		"release: cut before":  {Kind: opcontest.InjectionCutBefore, Verb: "release", Skip: 2},
+		"release: record gone": {Kind: opcontest.InjectionLoseRecord, Verb: "release"},
+		"read: cut": {Kind: opcontest.InjectionCutBefore, Method: "GET", Path: "/api/dailyjobs",
 			Skip: 3},
-		"read: 503 twice": {Kind: opcontest.Status, Method: "GET",
+		"read: 503 twice": {Kind: opcontest.InjectionStatus, Method: "GET",
 			Path: "/api/dailyschedules", Code: 503, Times: 2},
-		"read: HTML 502": {Kind: opcontest.Status, Method: "GET", Path: "/api/machines",
+		"read: HTML 502": {Kind: opcontest.InjectionStatus, Method: "GET", Path: "/api/machines",
 			Code: 502, Body: html, Skip: 4},
-		"poll: cut": {Kind: opcontest.CutBefore, Method: "GET",
+		"poll: cut": {Kind: opcontest.InjectionCutBefore, Method: "GET",
 			Path: "/api/scheduleactions"},
-		"poll: unreachable, the state still tells": {Kind: opcontest.Status, Method: "GET",
+		"poll: unreachable, the state still tells": {Kind: opcontest.InjectionStatus, Method: "GET",
 			Path: "/api/machineactions", Code: 503, Times: 4},
 	}
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			request := 5 * time.Second
-			if f.Kind == opcontest.MuteAfter {
+			if f.Kind == opcontest.InjectionMuteAfter {
 				request = 500 * time.Millisecond
 			}
 			s := newSite(t, opcontest.Config{Polls: 1}, withUser("failover_svc", secret("secret")),
@@ -137,7 +137,7 @@ func TestHoldFailsForOneOfTen(t *testing.T) {
 			s.quiet()
 			for i := range 6 {
 				x := s.AddSchedule(&opcontest.Schedule{Name: fmt.Sprintf("SYM EXTRA %d", i),
-					Status: opcontest.InProcess})
+					Status: opcontest.ScheduleInProcess})
 				s.AddJob(&opcontest.Job{Name: "JOB", Schedule: x, Primary: "SYMAIX1"})
 			}
 			s.FailItem("hold", "SYM EXTRA 3", "the schedule is locked by user jdoe", times)
@@ -164,10 +164,10 @@ func TestHoldFailsForOneOfTen(t *testing.T) {
 
 			// What failed is not ours: a person holds it later, and the undo leaves it alone.
 			x := s.Find("2026-08-22", "SYM EXTRA 3")
-			s.Change(func() { x.Status = opcontest.OnHold })
+			s.Change(func() { x.Status = opcontest.ScheduleOnHold })
 			_, err = p.Undo(context.Background(), options(j))
 			require.NoError(t, err)
-			require.Equal(t, opcontest.OnHold, s.Status(x))
+			require.Equal(t, opcontest.ScheduleOnHold, s.Status(x))
 			require.Equal(t, 9, s.Count("release", ""))
 		})
 	}
@@ -263,9 +263,9 @@ func TestSubscheduleThatDoesNotFollow(t *testing.T) {
 	s.Change(func() { s.Child.StaysOut = true })
 	rec, err := s.client.Quiesce(context.Background(), unplanned())
 	require.NoError(t, err)
-	require.Equal(t, opcontest.OnHold, s.Status(s.Child))
+	require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.Child))
 	_, err = s.client.Resume(context.Background(), rec, resumed())
 	require.NoError(t, err)
-	require.Equal(t, opcontest.InProcess, s.Status(s.Child))
+	require.Equal(t, opcontest.ScheduleInProcess, s.Status(s.Child))
 	s.lawful(t)
 }

@@ -15,29 +15,29 @@ type Why int
 
 // What can have happened, the most urgent first. All of them need a decision before anything is released.
 const (
-	// SentNotStarted: sent to the old host just before the line went down; whether it began is not known. The vendor's
+	// WhySentNotStarted: sent to the old host just before the line went down; whether it began is not known. The vendor's
 	// worst case.
-	SentNotStarted Why = iota + 1
-	// StillRunning: OpCon still shows it running; on the old host it was cut off, or it goes on there unseen.
-	StillRunning
-	// EndNotProven: seen running before the machine went down, and what OpCon shows now does not prove that it ended:
+	WhySentNotStarted Why = iota + 1
+	// WhyStillRunning: OpCon still shows it running; on the old host it was cut off, or it goes on there unseen.
+	WhyStillRunning
+	// WhyEndNotProven: seen running before the machine went down, and what OpCon shows now does not prove that it ended:
 	// it waits, is held, cancelled, skipped or under review, was started again, is gone, or is in a state this package
 	// does not know.
-	EndNotProven
-	// ReportedFailed: failed since, or failed in its preparation. The agent on the new host knows nothing of jobs of
+	WhyEndNotProven
+	// WhyReportedFailed: failed since, or failed in its preparation. The agent on the new host knows nothing of jobs of
 	// the old one and reports them so.
-	ReportedFailed
-	// RanElsewhere: has run or runs on another machine since, as an alternate or through a group.
-	RanElsewhere
-	// NeverStarted: missed its start time meanwhile.
-	NeverStarted
-	// DueMeanwhile: should have started meanwhile and still waits. It starts by itself when its schedule is released.
-	DueMeanwhile
+	WhyReportedFailed
+	// WhyRanElsewhere: has run or runs on another machine since, as an alternate or through a group.
+	WhyRanElsewhere
+	// WhyNeverStarted: missed its start time meanwhile.
+	WhyNeverStarted
+	// WhyDueMeanwhile: should have started meanwhile and still waits. It starts by itself when its schedule is released.
+	WhyDueMeanwhile
 )
 
-var whyWords = []string{0: "unknown", SentNotStarted: "sent, maybe never begun", StillRunning: "still shown running",
-	EndNotProven:   "its end is not proven",
-	ReportedFailed: "failed since", RanElsewhere: "ran on another machine", NeverStarted: "missed its start time", DueMeanwhile: "was due meanwhile"}
+var whyWords = []string{0: "unknown", WhySentNotStarted: "sent, maybe never begun", WhyStillRunning: "still shown running",
+	WhyEndNotProven:   "its end is not proven",
+	WhyReportedFailed: "failed since", WhyRanElsewhere: "ran on another machine", WhyNeverStarted: "missed its start time", WhyDueMeanwhile: "was due meanwhile"}
 
 // String returns the reason in words.
 func (w Why) String() string { return word(whyWords, int(w)) }
@@ -105,7 +105,7 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 	for _, was := range r.Running {
 		seen[was.ID] = true
 		j, shown := now[was.ID]
-		why := EndNotProven
+		why := WhyEndNotProven
 		switch {
 		case r.settled(was.ID), shown && j.Category == JobFinishedOK:
 			continue
@@ -142,17 +142,17 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 func (sc *scope) since(j Job, taken, now time.Time) Why {
 	switch {
 	case j.StartedOn != "" && !sameName(j.StartedOn, sc.machine.Name) && !j.startsElsewhereByRule(sc.machine):
-		return RanElsewhere
+		return WhyRanElsewhere
 	case (j.Category == JobFailed || j.prerunFailed()) && (j.StartedOn == "" || sameName(j.StartedOn, sc.machine.Name)):
-		return ReportedFailed
+		return WhyReportedFailed
 	case j.Category == JobMissedStart:
-		return NeverStarted
+		return WhyNeverStarted
 	case j.Category == JobUnknown && (j.StartedOn == "" || sameName(j.StartedOn, sc.machine.Name)):
-		return EndNotProven
+		return WhyEndNotProven
 	case j.mayRunOn(sc.machine, sc.groups) && j.JustSent():
-		return SentNotStarted
+		return WhySentNotStarted
 	case j.Category == JobWaiting && j.dueWithin(taken, now):
-		return DueMeanwhile
+		return WhyDueMeanwhile
 	}
 	return 0
 }
@@ -199,19 +199,19 @@ func interruption(was, now Job) Why {
 	again := now.Number != was.Number && now.Number != 0 && was.Number != 0
 	switch {
 	case again:
-		return EndNotProven
+		return WhyEndNotProven
 	case (now.Category == JobRunning || now.Category == JobFailed) && was.JustSent(), now.JustSent():
-		return SentNotStarted
+		return WhySentNotStarted
 	case now.Category == JobRunning:
-		return StillRunning
+		return WhyStillRunning
 	case now.Category == JobFailed, now.prerunFailed():
-		return ReportedFailed
+		return WhyReportedFailed
 	}
-	return EndNotProven
+	return WhyEndNotProven
 }
 
 func proposal(j Job, why Why, reason string) Interrupted {
-	in := Interrupted{Job: j, Why: why, Proposal: Decision{Job: j.ID, Number: j.Number, Action: RestartOnHold,
+	in := Interrupted{Job: j, Why: why, Proposal: Decision{Job: j.ID, Number: j.Number, Action: RerunRestartOnHold,
 		Reason: reason}}
 	steps := ""
 	if len(j.Steps) > 0 {
@@ -219,29 +219,29 @@ func proposal(j Job, why Why, reason string) Interrupted {
 	}
 	point := " A long RSJ job may name a ;RESTART_POINT in its job file: add it to the job's parameters for this run and take it out again afterwards." + steps
 	switch why {
-	case SentNotStarted:
+	case WhySentNotStarted:
 		in.Hint = "Look in the RSJ output of the old host whether it began; if it did, treat it as cut off." + point
-	case StillRunning:
+	case WhyStillRunning:
 		in.Hint = "Make sure that it does not go on running on the old host before it is marked failed; marking it failed runs its failure events." + point
-	case ReportedFailed:
+	case WhyReportedFailed:
 		in.Hint = "It may have ended well on the old host after the line went down: look at its output and at what the new host holds." + point
-	case EndNotProven:
-		in.Proposal.Action = LeaveAsIs
+	case WhyEndNotProven:
+		in.Proposal.Action = RerunLeave
 		in.Hint = fmt.Sprintf("OpCon shows it %s, as number %d: find out on the old host and from whoever changed it whether it ended, and what has to run again.", j.words(), j.Number) + point
-	case RanElsewhere:
-		in.Proposal.Action = LeaveAsIs
+	case WhyRanElsewhere:
+		in.Proposal.Action = RerunLeave
 		in.Hint = fmt.Sprintf("It was started on %s instead: find out what it did there before anything is run again.",
 			j.StartedOn)
-	case NeverStarted:
-		in.Proposal.Action = LeaveAsIs
+	case WhyNeverStarted:
+		in.Proposal.Action = RerunLeave
 		in.Hint = "It never ran. Decide whether it still has to; start it by hand when its schedule is released."
-	case DueMeanwhile:
-		in.Proposal.Action = LeaveAsIs
+	case WhyDueMeanwhile:
+		in.Proposal.Action = RerunLeave
 		in.Hint = "Left as it is, it starts by itself when its schedule is released. Hold or cancel it if it must not run now."
 	}
-	in.Proposal.MarkFailedFirst = in.Proposal.Action != LeaveAsIs && j.Category == JobRunning
+	in.Proposal.MarkFailedFirst = in.Proposal.Action != RerunLeave && j.Category == JobRunning
 	if in.Proposal.check(j) != nil {
-		in.Proposal.Action, in.Proposal.MarkFailedFirst = LeaveAsIs, false
+		in.Proposal.Action, in.Proposal.MarkFailedFirst = RerunLeave, false
 		in.Hint += " OpCon restarts no job in this state: start, hold or cancel it in OpCon, or leave it."
 	}
 	return in

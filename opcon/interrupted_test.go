@@ -47,17 +47,17 @@ func TestInterrupted(t *testing.T) {
 			}
 			s := newSite(t, opcontest.Config{ReportAfter: after})
 			old := s.AddJob(&opcontest.Job{Name: "OLD FAILURE", Schedule: s.Nightly, Primary: "SYMAIX1",
-				Status: opcontest.Failed})
+				Status: opcontest.JobFailed})
 			rec := s.moved(t)
 			late := s.AddJob(&opcontest.Job{Name: "LATE", Schedule: s.Nightly, Primary: "SYMAIX1",
-				Status: opcontest.MissedStart})
+				Status: opcontest.JobMissedStart})
 			astray := s.AddJob(&opcontest.Job{Name: "ASTRAY", Schedule: s.Nightly, Primary: "SYMAIX1",
-				StartedOn: "SYMSPARE", Status: opcontest.FinishedOK})
+				StartedOn: "SYMSPARE", Status: opcontest.JobFinishedOK})
 			if later {
 				require.Eventually(t, func() bool {
 					_, err := s.client.Service(ctx)
 					st, _ := s.JobState(s.Running)
-					return err == nil && st == opcontest.Failed
+					return err == nil && st == opcontest.JobFailed
 				}, 5*time.Second, time.Millisecond)
 			}
 			list, err := s.client.Interrupted(ctx, rec)
@@ -68,22 +68,22 @@ func TestInterrupted(t *testing.T) {
 
 			sent, ok := find(list, "CLOSEDAY")
 			require.True(t, ok)
-			require.Equal(t, opcon.SentNotStarted, sent.Why)
+			require.Equal(t, opcon.WhySentNotStarted, sent.Why)
 			require.Equal(t, "CLOSEDAY", list[0].Job.Name, "the vendor's worst case comes first")
 			ran, ok := find(list, "GOODNIGHT")
 			require.True(t, ok)
-			require.Equal(t, opcon.RestartOnHold, ran.Proposal.Action)
+			require.Equal(t, opcon.RerunRestartOnHold, ran.Proposal.Action)
 			require.Equal(t, !later, ran.Proposal.MarkFailedFirst)
 			require.Contains(t, ran.Hint, ";RESTART_POINT")
 			require.Contains(t, ran.Hint, "STEP2")
 			never, ok := find(list, late.Name)
 			require.True(t, ok)
-			require.Equal(t, opcon.NeverStarted, never.Why)
+			require.Equal(t, opcon.WhyNeverStarted, never.Why)
 			elsewhere, ok := find(list, astray.Name)
 			require.True(t, ok)
-			require.Equal(t, opcon.RanElsewhere, elsewhere.Why)
+			require.Equal(t, opcon.WhyRanElsewhere, elsewhere.Why)
 			require.Contains(t, elsewhere.Hint, "SYMSPARE")
-			require.Equal(t, opcon.LeaveAsIs, elsewhere.Proposal.Action)
+			require.Equal(t, opcon.RerunLeave, elsewhere.Proposal.Action)
 			for _, what := range []string{"restart", "restartOnHold", "forceRestart", "markFailed"} {
 				require.Zero(t, s.Count(what, ""), "a list changes nothing")
 			}
@@ -142,23 +142,23 @@ func TestRerun(t *testing.T) {
 	t.Run("unknown step", func(t *testing.T) {
 		s := newSite(t, opcontest.Config{})
 		d := listed(t, s, s.moved(t), "GOODNIGHT")
-		d.Action, d.Step = opcon.Restart, "NOSUCH"
+		d.Action, d.Step = opcon.RerunRestart, "NOSUCH"
 		require.ErrorContains(t, s.client.Rerun(ctx, d), "NOSUCH")
 		d.Step = "STEP2"
 		require.NoError(t, s.client.Rerun(ctx, d))
 		require.Equal(t, 1, s.Count("restart", ""))
 	})
 	t.Run("a lost reply never starts a job twice", func(t *testing.T) {
-		for _, kind := range []opcontest.InjectionKind{opcontest.CutBefore, opcontest.CutAfter, opcontest.LoseRecord,
-			opcontest.NeverEnds} {
+		for _, kind := range []opcontest.InjectionKind{opcontest.InjectionCutBefore, opcontest.InjectionCutAfter, opcontest.InjectionLoseRecord,
+			opcontest.InjectionNeverEnds} {
 			s := newSite(t, opcontest.Config{}, withUser("failover_svc", secret("secret")),
 				withTimeouts(time.Second, 200*time.Millisecond))
 			rec := s.moved(t)
 			d := listed(t, s, rec, "GOODNIGHT")
-			d.Action = opcon.Restart
+			d.Action = opcon.RerunRestart
 			s.Inject(opcontest.Injection{Kind: kind, Verb: "restart"})
 			err := s.client.Rerun(ctx, d)
-			if kind == opcontest.CutAfter || kind == opcontest.LoseRecord {
+			if kind == opcontest.InjectionCutAfter || kind == opcontest.InjectionLoseRecord {
 				require.NoError(t, err)
 				require.Equal(t, 1, s.Count("restart", ""))
 			} else {
@@ -170,8 +170,8 @@ func TestRerun(t *testing.T) {
 	})
 	t.Run("a name with a slash", func(t *testing.T) {
 		s := newSite(t, opcontest.Config{})
-		s.Change(func() { s.Alternant.Status = opcontest.Failed })
-		err := s.client.Rerun(ctx, opcon.Decision{Job: opcon.JobID(s.Alternant.ID()), Action: opcon.RestartOnHold,
+		s.Change(func() { s.Alternant.Status = opcontest.JobFailed })
+		err := s.client.Rerun(ctx, opcon.Decision{Job: opcon.JobID(s.Alternant.ID()), Action: opcon.RerunRestartOnHold,
 			By: "jdoe", Reason: reason})
 		require.NoError(t, err)
 		st, _ := s.JobState(s.Alternant)
@@ -208,7 +208,7 @@ func TestDecisionsWithinAProcedure(t *testing.T) {
 			d := in.Proposal
 			d.By = "jdoe"
 			if in.Job.Name == "CLOSEDAY" {
-				d.Action = opcon.LeaveAsIs
+				d.Action = opcon.RerunLeave
 			}
 			out = append(out, d)
 		}
@@ -227,7 +227,7 @@ func TestDecisionsWithinAProcedure(t *testing.T) {
 	require.Equal(t, 1, s.Count("restartOnHold", ""))
 	require.Equal(t, 1, s.Count("markFailed", ""))
 	st, _ := s.JobState(s.JustSent)
-	require.Equal(t, opcontest.StartAttempted, st, "left as it is")
+	require.Equal(t, opcontest.JobStartAttempted, st, "left as it is")
 	s.lawful(t)
 
 	_, err = p.Undo(ctx, options(j))
@@ -237,7 +237,7 @@ func TestDecisionsWithinAProcedure(t *testing.T) {
 func TestDecisionsSurviveACrash(t *testing.T) {
 	ctx := context.Background()
 	for _, verb := range []string{"markFailed", "restartOnHold"} {
-		for _, kind := range []opcontest.InjectionKind{opcontest.MuteAfter, opcontest.Mute} {
+		for _, kind := range []opcontest.InjectionKind{opcontest.InjectionMuteAfter, opcontest.InjectionMute} {
 			s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})
 			r := resumed()
 			r.Decide = func(_ context.Context, list []opcon.Interrupted) ([]opcon.Decision, error) {
@@ -283,8 +283,8 @@ func TestJobsThatWereDueMeanwhile(t *testing.T) {
 		require.NoError(t, err)
 		in, ok := find(list, "STMT")
 		require.True(t, ok)
-		require.Equal(t, opcon.DueMeanwhile, in.Why)
-		require.Equal(t, opcon.LeaveAsIs, in.Proposal.Action)
+		require.Equal(t, opcon.WhyDueMeanwhile, in.Why)
+		require.Equal(t, opcon.RerunLeave, in.Proposal.Action)
 	}
 }
 
@@ -357,11 +357,11 @@ func TestOnlyOurHoldsAreReleased(t *testing.T) {
 	ctx := context.Background()
 	rec, err := s.client.Quiesce(ctx, unplanned())
 	require.NoError(t, err)
-	later := s.AddSchedule(&opcontest.Schedule{Name: "SYM LATER", Status: opcontest.OnHold})
+	later := s.AddSchedule(&opcontest.Schedule{Name: "SYM LATER", Status: opcontest.ScheduleOnHold})
 	s.AddJob(&opcontest.Job{Name: "JOB", Schedule: later, Primary: "SYMAIX1"})
 	_, err = s.client.Resume(ctx, rec, resumed())
 	require.NoError(t, err)
-	require.Equal(t, opcontest.OnHold, s.Status(later))
-	require.Equal(t, opcontest.OnHold, s.Status(s.HeldBefore))
+	require.Equal(t, opcontest.ScheduleOnHold, s.Status(later))
+	require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.HeldBefore))
 	require.Equal(t, 4, s.Count("release", ""))
 }

@@ -76,7 +76,7 @@ func TestUnknownWordsDoNotDrain(t *testing.T) {
 				s.Machine.Uncounted = &opcontest.Words{Category: "Active"}, true
 		},
 		"no job shown and no count told": func(s *site) {
-			s.Running.Status, s.Machine.Uncounted = opcontest.FinishedOK,
+			s.Running.Status, s.Machine.Uncounted = opcontest.JobFinishedOK,
 				true
 		},
 	} {
@@ -132,11 +132,11 @@ func TestUnknownScheduleIsNotFree(t *testing.T) {
 	_, err = s.client.Release(ctx, rec, resumed())
 	require.ErrorContains(t, err, "Suspended", "it is not taken for free")
 
-	s.Change(func() { s.Branch.Says = nil; s.Branch.Status = opcontest.OnHold })
+	s.Change(func() { s.Branch.Says = nil; s.Branch.Status = opcontest.ScheduleOnHold })
 	s.Shift(s.Statements, false) // deleted by somebody
 	_, err = s.client.Release(ctx, rec, resumed())
 	require.NoError(t, err)
-	require.NotEqual(t, opcontest.OnHold, s.Status(s.Branch))
+	require.NotEqual(t, opcontest.ScheduleOnHold, s.Status(s.Branch))
 	s.lawful(t)
 }
 
@@ -147,7 +147,7 @@ func TestReleaseRefusedAsAWhole(t *testing.T) {
 	rec, err := s.client.Quiesce(context.Background(), unplanned())
 	require.NoError(t, err)
 	s.swap()
-	s.Inject(opcontest.Injection{Kind: opcontest.Status, Verb: "release", Code: 400,
+	s.Inject(opcontest.Injection{Kind: opcontest.InjectionStatus, Verb: "release", Code: 400,
 		Body: `[{"code":1001,"message":"one of them is locked"}]`})
 	_, err = s.client.Resume(context.Background(), rec, resumed())
 	require.NoError(t, err)
@@ -170,7 +170,7 @@ func TestNumbersThatCannotBeRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, opcontest.Config{})
 			path := tc.path
-			f := opcontest.Injection{Kind: opcontest.StatusAfter, Path: path, Code: 200, Body: tc.body, Times: -1}
+			f := opcontest.Injection{Kind: opcontest.InjectionStatusAfter, Path: path, Code: 200, Body: tc.body, Times: -1}
 			if path == "/api/dailyschedules?" {
 				f.Path, f.Skip = "/api/dailyschedules", 1 // the dates come first
 			}

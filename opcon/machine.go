@@ -19,22 +19,22 @@ type MachineState int
 const (
 	// MachineUnknown: the server said something this package does not know.
 	MachineUnknown MachineState = iota
-	// Up: communicating.
-	Up
-	// Limited: communicating, and no job is started.
-	Limited
-	// Down: communication stopped by an operator. Running jobs carry on; OpCon stops hearing of them.
-	Down
-	// WaitingForAgent: asked up, and the agent has not answered yet. It passes.
-	WaitingForAgent
-	// NotResponding: asked up, and the agent does not answer.
-	NotResponding
+	// MachineUp: communicating.
+	MachineUp
+	// MachineLimited: communicating, and no job is started.
+	MachineLimited
+	// MachineDown: communication stopped by an operator. Running jobs carry on; OpCon stops hearing of them.
+	MachineDown
+	// MachineWaitingForAgent: asked up, and the agent has not answered yet. It passes.
+	MachineWaitingForAgent
+	// MachineNotResponding: asked up, and the agent does not answer.
+	MachineNotResponding
 )
 
-var machineLetters = []string{MachineUnknown: "", Up: "U", Limited: "L", Down: "D", WaitingForAgent: "W",
-	NotResponding: "E"}
-var machineWords = []string{MachineUnknown: "unknown", Up: "up", Limited: "limited", Down: "down",
-	WaitingForAgent: "waiting for the agent", NotResponding: "not responding"}
+var machineLetters = []string{MachineUnknown: "", MachineUp: "U", MachineLimited: "L", MachineDown: "D", MachineWaitingForAgent: "W",
+	MachineNotResponding: "E"}
+var machineWords = []string{MachineUnknown: "unknown", MachineUp: "up", MachineLimited: "limited", MachineDown: "down",
+	MachineWaitingForAgent: "waiting for the agent", MachineNotResponding: "not responding"}
 
 // String returns the state in words.
 func (s MachineState) String() string { return word(machineWords, int(s)) }

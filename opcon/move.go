@@ -24,9 +24,9 @@ func (c *Client) setMachine(ctx context.Context, id int64, want MachineState) er
 
 // setState is setMachine for a machine that was just read. It returns the machine as it was read last.
 func (c *Client) setState(ctx context.Context, m Machine, want MachineState) (Machine, error) {
-	v := map[MachineState]verb{Up: verbUp, Limited: verbLimited, Down: verbDown}[want]
+	v := map[MachineState]verb{MachineUp: verbUp, MachineLimited: verbLimited, MachineDown: verbDown}[want]
 	if v == "" {
-		return m, failover.Invalid("state", want.String(), "use Up, Limited or Down")
+		return m, failover.Invalid("state", want.String(), "use MachineUp, MachineLimited or MachineDown")
 	}
 	if m.Asked == want {
 		return m, nil
@@ -90,7 +90,7 @@ func (c *Client) setAddress(ctx context.Context, id int64, to Address) (Machine,
 	if m.Address.equal(want) {
 		return m, nil
 	}
-	if m.Asked != Down {
+	if m.Asked != MachineDown {
 		return m, c.fail(op, m.Name, failover.NotApplied,
 			"take the machine down first; its record can only be edited then",
 			fmt.Errorf("%w: the machine is asked %s", failover.ErrPrecondition, m.Asked))

@@ -19,19 +19,19 @@ func TestFaultsByName(t *testing.T) {
 		"old-agent-returns": "which is the old host", "result-unknown": "", "prerun-failed": "", "decision-corrected": "may not be restarted"}
 	require.Len(t, opcontest.Faults(), len(stops))
 	for _, f := range opcontest.Faults() {
-		for _, mode := range []opcon.Mode{opcon.Planned, opcon.Unplanned} {
+		for _, mode := range []opcon.Mode{opcon.ModePlanned, opcon.ModeUnplanned} {
 			t.Run(f.Name+"/"+mode.String(), func(t *testing.T) {
 				t.Parallel()
 				require.NotEmpty(t, f.Title)
 				s := newSite(t, opcontest.Config{ReportAfter: 3})
 				s.Change(func() {
-					if mode == opcon.Planned {
+					if mode == opcon.ModePlanned {
 						s.Running.Ticks, s.JustSent.Ticks, s.JustSent.Status = 30, 30, opcontest.JobRunning
 					}
 				})
 				require.NoError(t, s.Arm(f.Name))
 				q, r := unplanned(), resumed()
-				if mode == opcon.Planned {
+				if mode == opcon.ModePlanned {
 					q = planned()
 				}
 				var listed []string
@@ -43,7 +43,7 @@ func TestFaultsByName(t *testing.T) {
 					}
 					return asProposed(func(d *opcon.Decision) {
 						if corrected {
-							d.Action, d.MarkFailedFirst = opcon.LeaveAsIs, false
+							d.Action, d.MarkFailedFirst = opcon.RerunLeave, false
 						}
 					})(ctx, list)
 				}
@@ -61,7 +61,7 @@ func TestFaultsByName(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, 4, s.Count("release", ""))
 				s.lawful(t)
-				if f.Name == "prerun-failed" || f.Name == "decision-corrected" || mode == opcon.Unplanned {
+				if f.Name == "prerun-failed" || f.Name == "decision-corrected" || mode == opcon.ModeUnplanned {
 					require.Contains(t, listed, "GOODNIGHT")
 				}
 			})

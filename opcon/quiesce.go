@@ -12,10 +12,10 @@ import (
 type Mode int
 
 const (
-	// Planned: limited, drained, then down.
-	Planned Mode = iota + 1
-	// Unplanned: the host is gone or going; down as soon as the schedules are held.
-	Unplanned
+	// ModePlanned: limited, drained, then down.
+	ModePlanned Mode = iota + 1
+	// ModeUnplanned: the host is gone or going; down as soon as the schedules are held.
+	ModeUnplanned
 )
 
 // String returns "planned" or "unplanned".
@@ -24,7 +24,7 @@ func (m Mode) String() string { return word([]string{"", "planned", "unplanned"}
 // QuiesceOptions says what is quiesced and how.
 type QuiesceOptions struct {
 	Machine string // exact name in OpCon; at most 24 characters
-	Mode    Mode   // Planned or Unplanned; required
+	Mode    Mode   // ModePlanned or ModeUnplanned; required
 	Reason  string // sent with every action, for example the change number; at most 255 bytes
 	Dates   []Date // dates to cover besides those OpCon says are built
 
@@ -48,8 +48,8 @@ func (o *QuiesceOptions) complete(pollMax time.Duration) error {
 	if err := checkMachineName(o.Machine); err != nil {
 		return err
 	}
-	if o.Mode != Planned && o.Mode != Unplanned {
-		return failover.Invalid("Mode", "is not set", "use Planned or Unplanned")
+	if o.Mode != ModePlanned && o.Mode != ModeUnplanned {
+		return failover.Invalid("Mode", "is not set", "use ModePlanned or ModeUnplanned")
 	}
 	if o.DrainTimeout < 0 || o.HoldTimeout < 0 || o.DrainPoll < 0 {
 		return failover.Invalid("QuiesceOptions", "has a negative time", "use zero for the default")

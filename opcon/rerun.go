@@ -16,29 +16,29 @@ import (
 type Rerun int
 
 const (
-	// LeaveAsIs: nothing is sent. It is a decision like the others: a job that waits runs when its schedule is
+	// RerunLeave: nothing is sent. It is a decision like the others: a job that waits runs when its schedule is
 	// released.
-	LeaveAsIs Rerun = iota + 1
-	// RestartOnHold puts the job back to On Hold; a person releases it. The best default after a swap.
-	RestartOnHold
-	// Restart puts it back to the start of its dependencies; it runs as soon as they hold and its schedule is free.
-	Restart
-	// ForceRestart runs it at once, ignoring start time and dependencies.
-	ForceRestart
-	// MarkFinishedOK ends it as finished, with all its events: for a job that is known to have ended well.
-	MarkFinishedOK
-	// MarkFailedOnly ends it as failed, with all its events.
-	MarkFailedOnly
-	// HoldJob holds a job that waits, so that the release of its schedule does not start it; a person releases it.
-	HoldJob
-	// CancelJob takes a job out of processing; jobs that depend on it are not satisfied.
-	CancelJob
+	RerunLeave Rerun = iota + 1
+	// RerunRestartOnHold puts the job back to On Hold; a person releases it. The best default after a swap.
+	RerunRestartOnHold
+	// RerunRestart puts it back to the start of its dependencies; it runs as soon as they hold and its schedule is free.
+	RerunRestart
+	// RerunForceRestart runs it at once, ignoring start time and dependencies.
+	RerunForceRestart
+	// RerunMarkFinishedOK ends it as finished, with all its events: for a job that is known to have ended well.
+	RerunMarkFinishedOK
+	// RerunMarkFailed ends it as failed, with all its events.
+	RerunMarkFailed
+	// RerunHold holds a job that waits, so that the release of its schedule does not start it; a person releases it.
+	RerunHold
+	// RerunCancel takes a job out of processing; jobs that depend on it are not satisfied.
+	RerunCancel
 )
 
-var rerunWords = []string{0: "", LeaveAsIs: "leave", RestartOnHold: "restart-on-hold", Restart: "restart",
-	ForceRestart:   "force-restart",
-	MarkFinishedOK: "mark-finished-ok", MarkFailedOnly: "mark-failed",
-	HoldJob: "hold", CancelJob: "cancel"}
+var rerunWords = []string{0: "", RerunLeave: "leave", RerunRestartOnHold: "restart-on-hold", RerunRestart: "restart",
+	RerunForceRestart:   "force-restart",
+	RerunMarkFinishedOK: "mark-finished-ok", RerunMarkFailed: "mark-failed",
+	RerunHold: "hold", RerunCancel: "cancel"}
 
 // String returns the decision as a word, for example "restart-on-hold".
 func (r Rerun) String() string { return word(rerunWords, int(r)) }
@@ -62,10 +62,10 @@ func (r *Rerun) UnmarshalText(text []byte) error {
 type Decision struct {
 	Job    JobID `json:"job"`    // id from the list of interrupted jobs
 	Number int64 `json:"number"` // Job.Number of the run decided upon
-	Action Rerun `json:"action"` // what is done, LeaveAsIs included
+	Action Rerun `json:"action"` // what is done, RerunLeave included
 	// the job is still shown running; OpCon restarts no running job, and marking it failed runs its failure events
 	MarkFailedFirst bool `json:"markFailedFirst,omitempty"`
-	// restart on this step, one of Job.Steps; with Restart only
+	// restart on this step, one of Job.Steps; with RerunRestart only
 	Step   string `json:"step,omitempty"`
 	By     string `json:"by"`     // who decided
 	Reason string `json:"reason"` // why
@@ -75,12 +75,12 @@ func (d Decision) validate() error {
 	switch {
 	case d.Job == "":
 		return failover.Invalid("Decision.Job", "is empty", "name the job by its id from the list of interrupted jobs")
-	case d.Action < LeaveAsIs || d.Action > CancelJob:
+	case d.Action < RerunLeave || d.Action > RerunCancel:
 		return failover.Invalid("Decision.Action", "is not set for "+string(d.Job),
-			"choose what is done, LeaveAsIs included")
+			"choose what is done, RerunLeave included")
 	case strings.TrimSpace(d.By) == "":
 		return failover.Invalid("Decision.By", "is empty for "+string(d.Job), "name who decided")
-	case d.Step != "" && d.Action != Restart:
+	case d.Step != "" && d.Action != RerunRestart:
 		return failover.Invalid("Decision.Step", "is set with "+d.Action.String(), "a step goes with restart only")
 	}
 	return cleanReason(d.Reason)
@@ -150,7 +150,7 @@ func (s *starts) note(d Decision, p Phase) {
 }
 
 // starts reports whether the decision makes the job run without another person's word.
-func (d Decision) starts() bool { return d.Action == Restart || d.Action == ForceRestart }
+func (d Decision) starts() bool { return d.Action == RerunRestart || d.Action == RerunForceRestart }
 
 // rerun carries out a decision from the phase it has reached; reached records each phase before its effect.
 func (c *Client) rerun(ctx context.Context, d Decision, from Phase, reached func(Phase) error) error {
@@ -158,7 +158,7 @@ func (c *Client) rerun(ctx context.Context, d Decision, from Phase, reached func
 	if err := d.validate(); err != nil {
 		return err
 	}
-	if d.Action == LeaveAsIs {
+	if d.Action == RerunLeave {
 		return reached(PhaseDone)
 	}
 	j, err := c.settledJob(ctx, d.Job)
@@ -204,8 +204,8 @@ func (c *Client) rerun(ctx context.Context, d Decision, from Phase, reached func
 	if err := reached(PhaseSending); err != nil {
 		return err
 	}
-	v := map[Rerun]verb{RestartOnHold: verbRestartOnHold, Restart: verbRestart, ForceRestart: verbForceRestart,
-		MarkFinishedOK: verbMarkFinishedOK, MarkFailedOnly: verbMarkFailed, HoldJob: verbHold, CancelJob: verbCancel}[d.Action]
+	v := map[Rerun]verb{RerunRestartOnHold: verbRestartOnHold, RerunRestart: verbRestart, RerunForceRestart: verbForceRestart,
+		RerunMarkFinishedOK: verbMarkFinishedOK, RerunMarkFailed: verbMarkFailed, RerunHold: verbHold, RerunCancel: verbCancel}[d.Action]
 	if _, err = c.jobAction(ctx, v, d, j, d.showsIn); err == nil {
 		return reached(PhaseDone)
 	}
@@ -225,13 +225,13 @@ func (c *Client) rerun(ctx context.Context, d Decision, from Phase, reached func
 
 // marks reports whether the action is sent for a job as it is, without marking it failed first.
 func (d Decision) marks() bool {
-	return slices.Contains([]Rerun{MarkFinishedOK, MarkFailedOnly, HoldJob, CancelJob}, d.Action)
+	return slices.Contains([]Rerun{RerunMarkFinishedOK, RerunMarkFailed, RerunHold, RerunCancel}, d.Action)
 }
 
 // check reports why the decision cannot be carried out for the job as it is now.
 func (d Decision) check(j Job) error {
 	switch {
-	case d.Action == LeaveAsIs:
+	case d.Action == RerunLeave:
 		return nil
 	case d.Number != 0 && j.Number != 0 && d.Number != j.Number:
 		return fmt.Errorf("%w: the job has been started again since (number %d, decided upon %d)",
@@ -248,15 +248,15 @@ func (d Decision) check(j Job) error {
 func (d Decision) allowed(j Job) error {
 	ok := false
 	switch d.Action {
-	case MarkFinishedOK:
+	case RerunMarkFinishedOK:
 		ok = slices.Contains([]JobCategory{JobRunning, JobFailed, JobHeld, JobWaiting, JobUnderReview, JobFixed,
 			JobMissedStart}, j.Category)
-	case MarkFailedOnly:
+	case RerunMarkFailed:
 		ok = slices.Contains([]JobCategory{JobRunning, JobHeld, JobWaiting, JobFinishedOK, JobUnderReview, JobFixed,
 			JobMissedStart}, j.Category)
-	case HoldJob:
+	case RerunHold:
 		ok = j.Category == JobWaiting
-	case CancelJob:
+	case RerunCancel:
 		ok = slices.Contains([]JobCategory{JobWaiting, JobHeld, JobFailed, JobUnderReview, JobMissedStart}, j.Category)
 	default:
 		ok = slices.Contains([]JobCategory{JobFailed, JobUnderReview, JobFixed, JobFinishedOK, JobCancelled,
@@ -281,17 +281,17 @@ func (d Decision) offered(j Job) error {
 func (d Decision) showsIn(j Job) bool {
 	again := d.Number != 0 && j.Number != 0 && j.Number != d.Number
 	switch d.Action {
-	case RestartOnHold:
+	case RerunRestartOnHold:
 		return j.Category == JobHeld || again
-	case Restart, ForceRestart:
+	case RerunRestart, RerunForceRestart:
 		return j.Category == JobWaiting || j.Category == JobRunning || j.Category == JobHeld || again
-	case MarkFinishedOK:
+	case RerunMarkFinishedOK:
 		return j.Category == JobFinishedOK
-	case MarkFailedOnly:
+	case RerunMarkFailed:
 		return j.Category == JobFailed
-	case HoldJob:
+	case RerunHold:
 		return j.Category == JobHeld
-	case CancelJob:
+	case RerunCancel:
 		return j.Category == JobCancelled
 	}
 	return true

@@ -12,13 +12,13 @@ import (
 type Repoint int
 
 const (
-	// EditRecord writes the new address into the machine record, which the vendor asks for since June 2026
+	// RepointEditRecord writes the new address into the machine record, which the vendor asks for since June 2026
 	// (documented).
-	EditRecord Repoint = iota + 1
-	// AliasMoves leaves the record alone, because it names a host alias that is moved outside OpCon.
-	AliasMoves
-	// HostStayed leaves the record alone, because the service did not move: the hold is let go on the host as it was.
-	HostStayed
+	RepointEditRecord Repoint = iota + 1
+	// RepointAliasMoves leaves the record alone, because it names a host alias that is moved outside OpCon.
+	RepointAliasMoves
+	// RepointHostStayed leaves the record alone, because the service did not move: the hold is let go on the host as it was.
+	RepointHostStayed
 )
 
 // ResumeOptions says how a quiesced machine is set going again.
@@ -28,10 +28,10 @@ type ResumeOptions struct {
 	Dates   []Date // dates to cover besides those OpCon says are built
 
 	Repoint Repoint // required
-	Address Address // EditRecord: the new host, by name or by IP address
+	Address Address // RepointEditRecord: the new host, by name or by IP address
 
 	// Host is the name that the agent on the host reports to OpCon once it may run jobs, as the machine record shows it
-	// (field hostname); "" means Address.FQDN, or, with HostStayed, the name reported before. An agent that reports the
+	// (field hostname); "" means Address.FQDN, or, with RepointHostStayed, the name reported before. An agent that reports the
 	// old host's name is disconnected; any other name is no proof. Domains count only where both names have one.
 	Host string
 	// AskAgent is the site's own question, which host the agent that answers now runs on, for example by the agent's
@@ -70,14 +70,14 @@ func (o *ResumeOptions) complete() error {
 		return err
 	}
 	switch {
-	case o.Repoint == EditRecord:
+	case o.Repoint == RepointEditRecord:
 		if err := checkAddress(o.Address); err != nil {
 			return err
 		}
-	case o.Repoint != AliasMoves && o.Repoint != HostStayed:
-		return failover.Invalid("Repoint", "is not set", "use EditRecord with an Address, AliasMoves, or HostStayed")
+	case o.Repoint != RepointAliasMoves && o.Repoint != RepointHostStayed:
+		return failover.Invalid("Repoint", "is not set", "use RepointEditRecord with an Address, RepointAliasMoves, or RepointHostStayed")
 	case o.Address != Address{}:
-		return failover.Invalid("Address", "is set and the record is not edited", "leave it out, or use EditRecord")
+		return failover.Invalid("Address", "is set and the record is not edited", "leave it out, or use RepointEditRecord")
 	}
 	if o.Vouch != nil {
 		if err := o.Vouch.Validate("Vouch"); err != nil {

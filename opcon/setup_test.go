@@ -141,18 +141,18 @@ func (s *site) lawful(t *testing.T) {
 }
 
 func unplanned() opcon.QuiesceOptions {
-	return opcon.QuiesceOptions{Machine: "SYMAIX1", Mode: opcon.Unplanned, Reason: reason,
+	return opcon.QuiesceOptions{Machine: "SYMAIX1", Mode: opcon.ModeUnplanned, Reason: reason,
 		HoldTimeout: 10 * time.Second}
 }
 
 func planned() opcon.QuiesceOptions {
 	o := unplanned()
-	o.Mode, o.DrainTimeout, o.DrainPoll = opcon.Planned, 5*time.Second, time.Millisecond
+	o.Mode, o.DrainTimeout, o.DrainPoll = opcon.ModePlanned, 5*time.Second, time.Millisecond
 	return o
 }
 
 func resumed() opcon.ResumeOptions {
-	return opcon.ResumeOptions{Machine: "SYMAIX1", Reason: reason, Repoint: opcon.EditRecord,
+	return opcon.ResumeOptions{Machine: "SYMAIX1", Reason: reason, Repoint: opcon.RepointEditRecord,
 		Address: opcon.Address{FQDN: newHost}, UpTimeout: 5 * time.Second, HoldTimeout: 10 * time.Second}
 }
 

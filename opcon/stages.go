@@ -8,10 +8,10 @@ import "github.com/01b61c5c/failover"
 type Stages struct {
 	Check failover.Stage // OpCon answers, and the machine is the one expected
 	Hold  failover.Stage // how things stand is recorded, and every schedule held
-	Drain failover.Stage // Planned: no new job starts, and running jobs end
+	Drain failover.Stage // ModePlanned: no new job starts, and running jobs end
 	Down  failover.Stage // the machine is down
 
-	Repoint failover.Stage // what was built meanwhile is held, and with EditRecord the record leads to the new host
+	Repoint failover.Stage // what was built meanwhile is held, and with RepointEditRecord the record leads to the new host
 	Prove   failover.Stage // the agent on the right host answers, and no job starts; before it that agent has to run
 	Decide  failover.Stage // the interrupted jobs are listed and decided upon
 	Release failover.Stage // the machine is up, and exactly what was held is released
@@ -50,7 +50,7 @@ func quiesceStages(c *Client, o QuiesceOptions, st store) (Stages, error) {
 		Drain: q.stage("drain"),
 		Down:  q.stage("down", q.down()),
 	}
-	if o.Mode == Planned {
+	if o.Mode == ModePlanned {
 		s.Drain = q.stage("drain", q.limited(), q.drain(), q.holdMore())
 	}
 	return s, nil
@@ -74,7 +74,7 @@ func resumeStages(c *Client, o ResumeOptions, st store, alone bool) (Stages, err
 	}
 	r := &resume{c: c, o: o, st: st, alone: alone}
 	repoint, prove := []failover.Step{r.holdNew()}, []failover.Step{r.openLine(), r.checkAgent()}
-	if o.Repoint == EditRecord {
+	if o.Repoint == RepointEditRecord {
 		repoint = append(repoint, r.repoint())
 	}
 	if o.OldAgent != nil {

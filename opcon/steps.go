@@ -236,8 +236,8 @@ func (q *quiesce) limited() failover.Step {
 	s := q.step("limited", "Let the machine start no more jobs",
 		"vendor, AIX and Symitar maintenance: stop job starts, let jobs end, mark down")
 	s.Kind = failover.Change
-	s.Observe = q.asked("limited", "let no more jobs start", Limited, Down)
-	s.Apply = func(ctx context.Context) error { return q.set(ctx, Limited) }
+	s.Observe = q.asked("limited", "let no more jobs start", MachineLimited, MachineDown)
+	s.Apply = func(ctx context.Context) error { return q.set(ctx, MachineLimited) }
 	s.Undo = func(ctx context.Context) error { return q.restore(ctx, false) }
 	return s
 }
@@ -275,8 +275,8 @@ func (q *quiesce) restore(ctx context.Context, fromDown bool) error {
 		return err
 	}
 	want := r.Machine.Asked
-	if fromDown && q.o.Mode == Planned && want == Up {
-		want = Limited
+	if fromDown && q.o.Mode == ModePlanned && want == MachineUp {
+		want = MachineLimited
 	}
 	if want == MachineUnknown {
 		return q.c.fail("restore machine", q.o.Machine, failover.NotApplied, "bring the machine up by hand",
@@ -353,7 +353,7 @@ func jobNames(jobs []Job, most int) string {
 func (q *quiesce) down() failover.Step {
 	s := q.step("machine", "Take the machine down, with every schedule held", sourceEpisys+"; "+sourceMachine)
 	s.Kind, s.Timeout = failover.Change, q.o.HoldTimeout
-	s.Observe = q.asked("down", "hold what is new, note what runs, then take the machine down", Down)
+	s.Observe = q.asked("down", "hold what is new, note what runs, then take the machine down", MachineDown)
 	s.Apply = func(ctx context.Context) error {
 		// A schedule built since the hold would send its jobs to their alternate machines the moment this one is down.
 		sc, held, err := q.c.holdAll(ctx, q.holding(stepDown), 0)
@@ -370,7 +370,7 @@ func (q *quiesce) down() failover.Step {
 		if err := q.st.keep(ctx, "take down machine", r); err != nil {
 			return lowered(err, held > 0)
 		}
-		return lowered(q.c.setMachine(ctx, r.Machine.ID, Down), held > 0)
+		return lowered(q.c.setMachine(ctx, r.Machine.ID, MachineDown), held > 0)
 	}
 	ours := q.heldBy(stepDown)
 	s.Undo = func(ctx context.Context) error {

@@ -144,10 +144,10 @@ func (r *resume) openLine() failover.Step {
 		if err != nil {
 			return err
 		}
-		changed, err := r.connect(ctx, rec, Limited)
+		changed, err := r.connect(ctx, rec, MachineLimited)
 		return lowered(err, changed)
 	}
-	s.Undo = func(ctx context.Context) error { return r.set(ctx, Down) }
+	s.Undo = func(ctx context.Context) error { return r.set(ctx, MachineDown) }
 	return s
 }
 
@@ -233,7 +233,7 @@ func (r *resume) up() failover.Step {
 		sourceMachine, "", nil)
 	s.Observe = r.onMachine("up", func(ctx context.Context, m Machine, rec Record) failover.Observation {
 		who := r.o.whoAnswers(ctx, rec, m)
-		obs := failover.Observation{Done: m.Asked == Up && m.State == Up && who.verdict != wrongHost,
+		obs := failover.Observation{Done: m.Asked == MachineUp && m.State == MachineUp && who.verdict != wrongHost,
 			Found: "the machine is up", Note: m.line()}
 		if !obs.Done {
 			obs.Found, obs.Would = "the machine is not up for the new host", "hold what is new, then bring the machine up"
@@ -256,7 +256,7 @@ func (r *resume) up() failover.Step {
 		_, _, err = r.c.holdAll(ctx, h, surveyAge)
 		return lowered(err, true)
 	}
-	s.Undo = func(ctx context.Context) error { return r.set(ctx, Limited) }
+	s.Undo = func(ctx context.Context) error { return r.set(ctx, MachineLimited) }
 	return s
 }
 
@@ -267,7 +267,7 @@ func (r *resume) bringUp(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return r.connect(ctx, rec, Up)
+	return r.connect(ctx, rec, MachineUp)
 }
 
 func (r *resume) interrupted() failover.Step {

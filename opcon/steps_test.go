@@ -30,8 +30,8 @@ func TestPlannedSwitchover(t *testing.T) {
 		require.Equal(t, 1, s.Count("release", x.Date+" "+x.Name), x.Name)
 	}
 	require.Equal(t, 4, s.Count("hold", ""))
-	require.Equal(t, opcontest.OnHold, s.Status(s.HeldBefore), "a person's hold stays")
-	require.Equal(t, opcontest.InProcess, s.Status(s.Child), "the subschedule follows its parent back")
+	require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.HeldBefore), "a person's hold stays")
+	require.Equal(t, opcontest.ScheduleInProcess, s.Status(s.Child), "the subschedule follows its parent back")
 	state, asked, address := s.MachineState(s.Machine)
 	require.Equal(t, []string{"U", "U", newHost}, []string{state, asked, address})
 	for what, times := range map[string]int{"limited": 2, "down": 1, "up": 1, "address": 1} {
@@ -70,7 +70,7 @@ func TestUndoTakesEverythingBack(t *testing.T) {
 		"opcon-release/machine", "opcon-release/schedules"} {
 		t.Run(upTo, func(t *testing.T) {
 			s := newSite(t, opcontest.Config{})
-			s.Change(func() { s.Running.Status, s.JustSent.Status = opcontest.FinishedOK, opcontest.FinishedOK })
+			s.Change(func() { s.Running.Status, s.JustSent.Status = opcontest.JobFinishedOK, opcontest.JobFinishedOK })
 			p := procedure(t, s, planned(), resumed())
 			stop := make(chan struct{})
 			o := options(journal(t))
@@ -95,9 +95,9 @@ func TestUndoTakesEverythingBack(t *testing.T) {
 			s.lawful(t)
 			state, asked, address := s.MachineState(s.Machine)
 			require.Equal(t, []string{"U", "U", oldHost}, []string{state, asked, address})
-			require.Equal(t, opcontest.InProcess, s.Status(s.Nightly))
-			require.Equal(t, opcontest.WaitToStart, s.Status(s.Statements))
-			require.Equal(t, opcontest.OnHold, s.Status(s.HeldBefore))
+			require.Equal(t, opcontest.ScheduleInProcess, s.Status(s.Nightly))
+			require.Equal(t, opcontest.ScheduleWaitToStart, s.Status(s.Statements))
+			require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.HeldBefore))
 		})
 	}
 }
@@ -112,7 +112,7 @@ func TestMidnightBuildsWhileQuiesced(t *testing.T) {
 	} {
 		t.Run(at.name, func(t *testing.T) {
 			s := newSite(t, opcontest.Config{})
-			s.Change(func() { s.Running.Status, s.JustSent.Status = opcontest.FinishedOK, opcontest.FinishedOK })
+			s.Change(func() { s.Running.Status, s.JustSent.Status = opcontest.JobFinishedOK, opcontest.JobFinishedOK })
 			// A day later is built, and its jobs are ready to go; they end after a while.
 			s.Before(at.method, at.path, at.verb, 0, s.Midnight)
 			p := procedure(t, s, planned(), resumed())
@@ -151,8 +151,8 @@ func TestKeepHeld(t *testing.T) {
 	o.KeepHeld = []string{"sym statements"}
 	_, err = s.client.Resume(context.Background(), rec, o)
 	require.NoError(t, err)
-	require.Equal(t, opcontest.OnHold, s.Status(s.Statements))
-	require.Equal(t, opcontest.InProcess, s.Status(s.Nightly))
+	require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.Statements))
+	require.Equal(t, opcontest.ScheduleInProcess, s.Status(s.Nightly))
 	s.lawful(t)
 }
 

@@ -28,8 +28,8 @@ func TestOnlyDocumentedWordsProve(t *testing.T) {
 			withTimeouts(time.Second, 60*time.Millisecond))
 	}
 	for _, word := range otherWords {
-		for _, kind := range []opcontest.InjectionKind{opcontest.OtherWord, opcontest.OtherWordNever} {
-			took := kind == opcontest.OtherWord
+		for _, kind := range []opcontest.InjectionKind{opcontest.InjectionOtherWord, opcontest.InjectionOtherWordNever} {
+			took := kind == opcontest.InjectionOtherWord
 			for _, verb := range []string{"hold", "down"} {
 				t.Run(fmt.Sprintf("%s/%q/effect=%t", verb, word, took), func(t *testing.T) {
 					s := client(t)
@@ -51,7 +51,7 @@ func TestOnlyDocumentedWordsProve(t *testing.T) {
 				in, ok := find(list, "GOODNIGHT")
 				require.True(t, ok)
 				d := in.Proposal
-				d.By, d.Action = "jdoe", opcon.Restart
+				d.By, d.Action = "jdoe", opcon.RerunRestart
 				s.Inject(opcontest.Injection{Kind: kind, Verb: "restart", Body: word})
 				for range 2 {
 					if err = s.client.Rerun(ctx, d); !took {
@@ -81,14 +81,14 @@ func TestRefusedDecisionsCanBeCorrected(t *testing.T) {
 	require.NoError(t, err)
 	in, _ := find(list, "GOODNIGHT")
 	d := in.Proposal
-	d.By, d.Action = "jdoe", opcon.Restart
+	d.By, d.Action = "jdoe", opcon.RerunRestart
 	s.FailItem("restart", "GOODNIGHT", "restart is not licensed", 1)
 	err = s.client.Rerun(ctx, d)
 	require.ErrorIs(t, err, opcon.ErrActionFailed)
 	require.ErrorContains(t, err, "was marked failed")
 	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err),
 		"the mark is in effect, so it is not true that nothing was done")
-	d.Action, d.MarkFailedFirst = opcon.RestartOnHold, false
+	d.Action, d.MarkFailedFirst = opcon.RerunRestartOnHold, false
 	require.NoError(t, s.client.Rerun(ctx, d))
 	require.Equal(t, 1, s.Count("restartOnHold", ""))
 	require.Equal(t, 1, s.Count("markFailed", ""))

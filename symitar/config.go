@@ -69,11 +69,11 @@ type On int
 
 // The sides of a swap. They follow the direction: in a Failback the old primary is the Partner.
 const (
-	OldPrimary On = iota + 1 // the host that gives the role up
-	NewPrimary               // the host that takes it
+	OnOldPrimary On = iota + 1 // the host that gives the role up
+	OnNewPrimary               // the host that takes it
 )
 
-var onNames = []string{0: "", OldPrimary: "old-primary", NewPrimary: "new-primary"}
+var onNames = []string{0: "", OnOldPrimary: "old-primary", OnNewPrimary: "new-primary"}
 
 // String returns "old-primary" or "new-primary".
 func (o On) String() string { return name(onNames, int(o)) }
@@ -88,17 +88,17 @@ func (o *On) UnmarshalText(text []byte) error { return parseName((*int)(o), "sid
 type Mode int
 
 const (
-	// Detached runs the macro in the background without input. Lines that drop do not touch it.
-	Detached Mode = iota + 1
-	// Answers is Detached with the answers of Macro.Prompts on standard input, one line each, in order, whatever is
+	// ModeDetached runs the macro in the background without input. Lines that drop do not touch it.
+	ModeDetached Mode = iota + 1
+	// ModeAnswers is ModeDetached with the answers of Macro.Prompts on standard input, one line each, in order, whatever is
 	// asked. The answers travel on the session's stdin; on the host they exist for a moment in a file of mode 0600.
-	Answers
-	// HostExpect is Detached under the host's expect program (RSJ itself needs it, documented), which gives the macro
+	ModeAnswers
+	// ModeHostExpect is ModeDetached under the host's expect program (RSJ itself needs it, documented), which gives the macro
 	// a terminal and answers each of Macro.Prompts at most once. A question nobody expected is left unanswered.
-	HostExpect
+	ModeHostExpect
 )
 
-var modeNames = []string{0: "", Detached: "detached", Answers: "answers", HostExpect: "host-expect"}
+var modeNames = []string{0: "", ModeDetached: "detached", ModeAnswers: "answers", ModeHostExpect: "host-expect"}
 
 // String returns "detached", "answers" or "host-expect".
 func (m Mode) String() string { return name(modeNames, int(m)) }
@@ -123,8 +123,8 @@ type Macro struct {
 	FailbackArgs   []string // required by Failback only; "in reverse" is all the vendor says
 
 	Mode    Mode     // whether it asks questions; required
-	Prompts []Prompt // for Answers and HostExpect
-	Expect  string   // path of expect for HostExpect; default /usr/bin/expect (documented as RSJ's own)
+	Prompts []Prompt // for ModeAnswers and ModeHostExpect
+	Expect  string   // path of expect for ModeHostExpect; default /usr/bin/expect (documented as RSJ's own)
 
 	// Timeout is how long a run follows the macro. No typical duration is public; 60 minutes is a start. When it
 	// passes, the macro is left running and the outcome is in doubt: nothing here ever kills it.
@@ -139,7 +139,7 @@ type Macro struct {
 
 // Prompt is one question of the macro and its answer, given at most once.
 type Prompt struct {
-	Question string              // regular expression of expect (Tcl) in HostExpect; a note for people in Answers
+	Question string              // regular expression of expect (Tcl) in ModeHostExpect; a note for people in ModeAnswers
 	Answer   failover.Secret     // sent with a line end; never shown
 	Fetch    failover.SecretFunc // instead of Answer: called right before the launch
 }

@@ -126,15 +126,15 @@ func (m Macro) validate() error {
 		return failover.Invalid("Config.Macro.Path", strconv.Quote(m.Path)+" is not an absolute path", "write the path from / on")
 	case m.User == "":
 		return failover.Invalid("Config.Macro.User", "is empty", "fill in the account that must run the macro"+ask)
-	case m.On != OldPrimary && m.On != NewPrimary:
-		return failover.Invalid("Config.Macro.On", "is not set", "say on which host the macro is started, OldPrimary or NewPrimary"+ask)
+	case m.On != OnOldPrimary && m.On != OnNewPrimary:
+		return failover.Invalid("Config.Macro.On", "is not set", "say on which host the macro is started, OnOldPrimary or OnNewPrimary"+ask)
 	case m.SwitchoverArgs == nil:
 		return failover.Invalid("Config.Macro.SwitchoverArgs", "is not set", "fill in the macro's arguments, an empty list where it takes none"+ask)
-	case m.Mode < Detached || m.Mode > HostExpect:
-		return failover.Invalid("Config.Macro.Mode", "is not set", "say whether the macro asks questions: Detached, Answers or HostExpect"+ask)
-	case m.Mode == Detached && len(m.Prompts) > 0:
-		return failover.Invalid("Config.Macro.Prompts", "is set, but Mode is detached", "use Mode Answers or HostExpect, or remove the prompts")
-	case m.Mode != Detached && len(m.Prompts) == 0:
+	case m.Mode < ModeDetached || m.Mode > ModeHostExpect:
+		return failover.Invalid("Config.Macro.Mode", "is not set", "say whether the macro asks questions: ModeDetached, ModeAnswers or ModeHostExpect"+ask)
+	case m.Mode == ModeDetached && len(m.Prompts) > 0:
+		return failover.Invalid("Config.Macro.Prompts", "is set, but Mode is detached", "use ModeAnswers or ModeHostExpect, or remove the prompts")
+	case m.Mode != ModeDetached && len(m.Prompts) == 0:
 		return failover.Invalid("Config.Macro.Prompts", "is empty, but Mode is "+m.Mode.String(), "list the questions and answers, or use Mode Detached")
 	case m.Timeout <= 0:
 		return failover.Invalid("Config.Macro.Timeout", "is not set", "choose how long to follow the macro, for example 60 minutes"+ask)
@@ -144,7 +144,7 @@ func (m Macro) validate() error {
 	for i, p := range m.Prompts {
 		field := fmt.Sprintf("Config.Macro.Prompts[%d]", i)
 		switch {
-		case m.Mode == HostExpect && p.Question == "":
+		case m.Mode == ModeHostExpect && p.Question == "":
 			return failover.Invalid(field+".Question", "is empty", "write a regular expression for the question")
 		case p.Answer.Empty() && p.Fetch == nil:
 			return failover.Invalid(field+".Answer", "is empty", "give the answer, or a function that fetches it")
@@ -200,8 +200,8 @@ func (r Replication) validate() error {
 	switch {
 	case r.Waiver != (failover.Statement{}):
 		return failover.Invalid(field+".Waiver", "is set together with Command", "choose one of them")
-	case r.On != OldPrimary && r.On != NewPrimary:
-		return failover.Invalid(field+".On", "is not set", "say where the command runs, OldPrimary or NewPrimary")
+	case r.On != OnOldPrimary && r.On != OnNewPrimary:
+		return failover.Invalid(field+".On", "is not set", "say where the command runs, OnOldPrimary or OnNewPrimary")
 	case r.Unit <= 0:
 		return failover.Invalid(field+".Unit", "is not set", "say what one of the number is, for example a second")
 	case r.MaxLag < 0:
@@ -265,8 +265,8 @@ func (c Config) validateVerify() error {
 			return failover.Invalid(field+".Name", strconv.Quote(v.Name)+" is empty, taken or not one word", "give each verification its own name")
 		case v.Title == "":
 			return failover.Invalid(field+".Title", "is empty", "write the sentence a runbook would have")
-		case v.On != OldPrimary && v.On != NewPrimary:
-			return failover.Invalid(field+".On", "is not set", "say where the command runs, OldPrimary or NewPrimary")
+		case v.On != OnOldPrimary && v.On != OnNewPrimary:
+			return failover.Invalid(field+".On", "is not set", "say where the command runs, OnOldPrimary or OnNewPrimary")
 		case v.Command == "":
 			return failover.Invalid(field+".Command", "is empty", "fill in a command that changes nothing")
 		case v.Want == "" && v.Reject == "":

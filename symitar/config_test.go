@@ -28,7 +28,7 @@ func TestWhatNoVendorStatesIsAsked(t *testing.T) {
 		"Config.Macro.SwitchoverArgs":           func(c *symitar.Config) { c.Macro.SwitchoverArgs = nil },
 		"Config.Macro.Mode":                     func(c *symitar.Config) { c.Macro.Mode = 0 },
 		"Config.Macro.Timeout":                  func(c *symitar.Config) { c.Macro.Timeout = 0 },
-		"Config.Macro.Prompts":                  func(c *symitar.Config) { c.Macro.Mode = symitar.Answers },
+		"Config.Macro.Prompts":                  func(c *symitar.Config) { c.Macro.Mode = symitar.ModeAnswers },
 		"Config.Macro.Failure":                  func(c *symitar.Config) { c.Macro.Failure = "(" },
 		"Config.Role.Probes":                    func(c *symitar.Config) { c.Role.Probes = nil },
 		"Config.Role.Quorum":                    func(c *symitar.Config) { c.Role.Quorum = 1 },
@@ -85,10 +85,10 @@ func TestRunByHand(t *testing.T) {
 
 	voided, err := symitar.NewRunID()
 	require.NoError(t, err)
-	res, err := pair.Void(ctx, voided, symitar.ForSwitchover)
+	res, err := pair.Void(ctx, voided, symitar.PurposeSwitchover)
 	require.NoError(t, err)
-	require.Equal(t, symitar.NotExecuted, res.State)
-	res, err = pair.Fire(ctx, voided, symitar.ForSwitchover)
+	require.Equal(t, symitar.StateNotExecuted, res.State)
+	res, err = pair.Fire(ctx, voided, symitar.PurposeSwitchover)
 	require.ErrorIs(t, err, symitar.ErrNotExecuted, "%v", res)
 	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
 	require.NoError(t, pair.Acknowledge(ctx, voided, word, symitar.Left{}))
@@ -96,30 +96,30 @@ func TestRunByHand(t *testing.T) {
 
 	run, err := symitar.NewRunID()
 	require.NoError(t, err)
-	res, err = pair.Fire(ctx, run, symitar.ForSwitchover)
+	res, err = pair.Fire(ctx, run, symitar.PurposeSwitchover)
 	require.ErrorIs(t, err, symitar.ErrMacroFailed)
 	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err), "it was fired, and what it left is for a person to see")
-	require.Equal(t, symitar.Failed, res.State)
+	require.Equal(t, symitar.StateFailed, res.State)
 	require.Equal(t, 0, *res.Exit)
 	require.Contains(t, res.LogTail, "FAILOVER complete")
 	require.Equal(t, 1, b.sim.MacroRuns())
 
-	_, err = pair.Fire(ctx, run, symitar.ForSwitchover)
+	_, err = pair.Fire(ctx, run, symitar.PurposeSwitchover)
 	require.ErrorIs(t, err, symitar.ErrMacroFailed, "the same run is looked at again, not fired again")
-	_, err = pair.Void(ctx, run, symitar.ForSwitchover)
+	_, err = pair.Void(ctx, run, symitar.PurposeSwitchover)
 	require.ErrorIs(t, err, symitar.ErrRefired)
 
 	other, err := symitar.NewRunID()
 	require.NoError(t, err)
-	_, err = pair.Fire(ctx, other, symitar.ForSwitchover)
+	_, err = pair.Fire(ctx, other, symitar.PurposeSwitchover)
 	require.ErrorIs(t, err, symitar.ErrNotExecuted)
 	require.ErrorContains(t, err, string(run), "the owner of the lock is named")
 	require.Equal(t, 1, b.sim.MacroRuns())
 
-	_, err = pair.Resume(ctx, "not a run id", symitar.ForSwitchover)
+	_, err = pair.Resume(ctx, "not a run id", symitar.PurposeSwitchover)
 	require.ErrorIs(t, err, failover.ErrInvalid)
 	require.NoError(t, pair.Acknowledge(ctx, run, word, symitar.Left{}))
-	_, err = pair.Resume(ctx, run, symitar.ForSwitchover)
+	_, err = pair.Resume(ctx, run, symitar.PurposeSwitchover)
 	require.ErrorIs(t, err, symitar.ErrMacroFailed, "what was acknowledged can still be looked at")
 	require.ErrorIs(t, pair.Acknowledge(ctx, run, failover.Statement{}, symitar.Left{}), failover.ErrInvalid)
 }
@@ -148,11 +148,11 @@ func TestMarksThatSomebodyRemovedProveNothing(t *testing.T) {
 }
 
 func TestAnswersReachTheMacroAndNothingElse(t *testing.T) {
-	for _, mode := range []symitar.Mode{symitar.Answers, symitar.HostExpect} {
+	for _, mode := range []symitar.Mode{symitar.ModeAnswers, symitar.ModeHostExpect} {
 		t.Run(mode.String(), func(t *testing.T) {
 			b := newBench(t, "prompts")
 			b.cfg.Macro.Mode = mode
-			if mode == symitar.HostExpect {
+			if mode == symitar.ModeHostExpect {
 				peers.Need(t, "expect")
 				path, err := peers.Path("expect")
 				require.NoError(t, err)

@@ -190,7 +190,7 @@
 //
 // # Limits
 //
-// The macro has no terminal unless Mode is HostExpect. A terminal held by this side of the line is not offered: a dropped
+// The macro has no terminal unless Mode is ModeHostExpect. A terminal held by this side of the line is not offered: a dropped
 // line would then end the macro half-way. A macro that must be started on both hosts is not covered. A question nobody
 // expected is left unanswered: it is shown when the output stands still at it, and the run ends in doubt when Macro.Timeout
 // passes. The macro inherits that hang-up signals are ignored (nohup); its umask and locale are the account's.

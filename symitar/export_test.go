@@ -8,7 +8,7 @@ import (
 
 // LaunchOnce sends the launcher once and returns its exit status, without locks, following or judging.
 func (p *Pair) LaunchOnce(ctx context.Context, run RunID) (int, error) {
-	f, err := p.firingOf(run, ForSwitchover)
+	f, err := p.firingOf(run, PurposeSwitchover)
 	if err != nil {
 		return -1, err
 	}
@@ -23,7 +23,7 @@ func (p *Pair) Changed(purpose Purpose, change func(*Stages)) (failover.Procedur
 		return failover.Procedure{}, err
 	}
 	s, err := f.stages()
-	if purpose == ForFailover {
+	if purpose == PurposeFailover {
 		s, err = f.emergency(failover.Statement{By: "a", Says: "b", Reason: "c"})
 	}
 	if err != nil {

@@ -155,7 +155,7 @@ func (f firing) launch(ctx context.Context, stdin []byte) (launched bool, a answ
 	defer cancel()
 	m := f.on.set.Macro
 	expect, answerer := "", ""
-	if m.Mode == HostExpect {
+	if m.Mode == ModeHostExpect {
 		expect, answerer = m.Expect, answerScript
 	}
 	names := m.name() + " " + f.on.set.FailoverD.Match
@@ -247,7 +247,7 @@ func (f firing) never(ctx context.Context, res Result, why error, mine []*Host, 
 	res.Evidence = append(res.Evidence, plain(why))
 	res.cause = why
 	if proven {
-		res.State = NotExecuted
+		res.State = StateNotExecuted
 	}
 	if len(mine) == 0 {
 		return res // nothing was sent for this run besides a refused reservation
@@ -264,7 +264,7 @@ func (f firing) never(ctx context.Context, res Result, why error, mine []*Host, 
 	default:
 		res.Evidence = append(res.Evidence, proof)
 	}
-	res.State = NotExecuted
+	res.State = StateNotExecuted
 	for _, h := range mine {
 		if err := h.archive(ctx, f.run, "never fired: "+plain(why), Left{}); err != nil {
 			res.Evidence = append(res.Evidence, plain(err))
@@ -283,12 +283,12 @@ func plain(err error) string {
 
 // input returns what the macro gets on standard input, and the secrets in it.
 func (m Macro) input(ctx context.Context) ([]byte, []failover.Secret, error) {
-	if m.Mode == Detached {
+	if m.Mode == ModeDetached {
 		return nil, nil, nil
 	}
 	var b strings.Builder
 	var secrets []failover.Secret
-	if m.Mode == HostExpect {
+	if m.Mode == ModeHostExpect {
 		fmt.Fprintln(&b, len(m.Prompts))
 	}
 	for _, p := range m.Prompts {
@@ -302,7 +302,7 @@ func (m Macro) input(ctx context.Context) ([]byte, []failover.Secret, error) {
 				return nil, nil, failover.Invalid("Config.Macro.Prompts", "a fetched answer contains a line end or a NUL byte", "give one line")
 			}
 		}
-		if m.Mode == HostExpect {
+		if m.Mode == ModeHostExpect {
 			fmt.Fprintln(&b, p.Question)
 		}
 		fmt.Fprintln(&b, answer.Reveal())

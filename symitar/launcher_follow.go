@@ -50,11 +50,11 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 				tell(f.on.Name() + " cannot be asked at the moment; a swap may cut lines, the macro is not touched by that")
 			}
 		case s.void:
-			res.State = NotExecuted
+			res.State = StateNotExecuted
 			res.Evidence = append(res.Evidence, s.String())
 			return res
 		case seenFired && !s.exists:
-			res.State = Unknown
+			res.State = StateUnknown
 			res.Evidence = append(res.Evidence, errMarksGone.Error())
 			return res
 		case !s.fired && s.exists && (s.refused != "" || s.life == lifeGone):
@@ -106,7 +106,7 @@ func (f firing) runnerGone(ctx context.Context, res Result, s status) Result {
 	}
 	cause := f.on.fail("launch the macro", failover.NotApplied, next, why)
 	if f.observeOnly {
-		res.State, res.cause = NotExecuted, cause
+		res.State, res.cause = StateNotExecuted, cause
 		res.Evidence = append(res.Evidence, s.String())
 		return res
 	}
@@ -116,9 +116,9 @@ func (f firing) runnerGone(ctx context.Context, res Result, s status) Result {
 // outOfTime tells what the last successful look showed. A look that failed because time ran out says nothing; a host
 // that had stopped answering before does.
 func (f firing) outOfTime(res Result, last status, lost bool, err error) Result {
-	res.State = Unknown
+	res.State = StateUnknown
 	if last.fired && last.life == lives && !lost {
-		res.State = Running
+		res.State = StateRunning
 	}
 	res.Evidence = append(res.Evidence, last.String())
 	if lost && err != nil {
@@ -143,26 +143,26 @@ func (f firing) judge(ctx context.Context, res Result, s status, log *logReader)
 	}
 	swapped, found, err := f.settled(ctx)
 	if err != nil {
-		res.State = Unknown
+		res.State = StateUnknown
 		res.Evidence = append(res.Evidence, plain(err))
 		return res
 	}
 	res.Evidence = append(res.Evidence, found)
 	switch {
 	case swapped && trouble == "":
-		res.State = Succeeded
+		res.State = StateSucceeded
 	case s.life == lifeUnknown:
-		res.State = Unknown
+		res.State = StateUnknown
 		res.Evidence = append(res.Evidence, "nobody can tell whether a part of it still works: "+s.unseen)
 	default:
-		res.State = Failed
+		res.State = StateFailed
 	}
 	return res
 }
 
 // judgeLost decides on a run whose processes are gone without an exit status.
 func (f firing) judgeLost(ctx context.Context, res Result, s status) Result {
-	res.State = Unknown
+	res.State = StateUnknown
 	res.Evidence = append(res.Evidence, s.String())
 	swapped, found, err := f.settled(ctx)
 	switch {
@@ -171,7 +171,7 @@ func (f firing) judgeLost(ctx context.Context, res Result, s status) Result {
 	default:
 		res.Evidence = append(res.Evidence, found)
 		if swapped {
-			res.State = Succeeded
+			res.State = StateSucceeded
 		}
 	}
 	return res

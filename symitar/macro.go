@@ -11,20 +11,20 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// State says how a run of the macro stands. The zero value is Unknown.
+// State says how a run of the macro stands. The zero value is StateUnknown.
 type State int
 
 const (
-	// Unknown: it may have fired; nothing at hand tells what became of it. Never a reason to fire again.
-	Unknown State = iota
-	// Succeeded: it was fired and both hosts show the roles that were wanted.
-	Succeeded
-	// Failed: it was fired and ended, and the roles are not as wanted, or its output tells of a failure.
-	Failed
-	// NotExecuted: it is proven that it did not fire and, for this run id, never will.
-	NotExecuted
-	// Running: it was fired and lives: the macro, its runner, or what it left at work while the roles are not as wanted.
-	Running
+	// StateUnknown: it may have fired; nothing at hand tells what became of it. Never a reason to fire again.
+	StateUnknown State = iota
+	// StateSucceeded: it was fired and both hosts show the roles that were wanted.
+	StateSucceeded
+	// StateFailed: it was fired and ended, and the roles are not as wanted, or its output tells of a failure.
+	StateFailed
+	// StateNotExecuted: it is proven that it did not fire and, for this run id, never will.
+	StateNotExecuted
+	// StateRunning: it was fired and lives: the macro, its runner, or what it left at work while the roles are not as wanted.
+	StateRunning
 )
 
 var stateNames = []string{"unknown", "succeeded", "failed", "not-executed", "running"}
@@ -93,25 +93,25 @@ type Result struct {
 	cause error // why it was not executed
 }
 
-// Err returns nil only for Succeeded. Otherwise it is a *failover.Error wrapping the sentinel of the state: NotExecuted is
+// Err returns nil only for StateSucceeded. Otherwise it is a *failover.Error wrapping the sentinel of the state: StateNotExecuted is
 // NotApplied; Failed, Running and Unknown are InDoubt, since what a macro leaves that did not swap the roles is for a person to
 // see, who then says whether it took effect.
 func (r Result) Err() error {
 	outcome, next := failover.InDoubt, "look at the roles and the log on both hosts and bring the roles in order; then go on, or acknowledge run "+string(r.Run)+" with what was found"
 	cause := ErrMacroUnknown
 	switch r.State {
-	case Succeeded:
+	case StateSucceeded:
 		return nil
-	case Failed:
+	case StateFailed:
 		cause = ErrMacroFailed
-	case NotExecuted:
+	case StateNotExecuted:
 		outcome, cause, next = failover.NotApplied, ErrNotExecuted, failover.NextOf(r.cause)
 		if next == "" {
 			next = "fix the cause, then run again"
 		}
-	case Running:
+	case StateRunning:
 		cause, next = ErrMacroRunning, "wait and resume run "+string(r.Run)+": it is neither killed nor fired again"
-	case Unknown:
+	case StateUnknown:
 	}
 	if len(r.Evidence) > 0 {
 		cause = fmt.Errorf("%w: %s", cause, strings.Join(r.Evidence, "; "))

@@ -201,7 +201,7 @@ func (f firing) probe(ctx context.Context) (failover.Outcome, error) {
 func (f firing) probeFired(ctx context.Context) (failover.Outcome, error) {
 	f.observeOnly = true
 	res := f.follow(ctx, Result{Run: f.run, Host: f.on.Name()}, f.on.set.Macro.knownSecrets())
-	if res.State == Succeeded {
+	if res.State == StateSucceeded {
 		return failover.Applied, nil
 	}
 	return failover.InDoubt, res.Err()

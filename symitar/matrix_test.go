@@ -38,14 +38,14 @@ type row map[symitartest.Break]ending
 
 var (
 	// seen is a step whose effect can be seen whatever was answered. A request whose line drops may arrive late.
-	seen = row{symitartest.LosesReply: completes, symitartest.LosesHost: doubt, symitartest.Refuses: doubt, symitartest.Unsent: doubt,
-		symitartest.Garbles: completes, symitartest.Ignores: doubt, symitartest.Delays: completes}
+	seen = row{symitartest.BreakLosesReply: completes, symitartest.BreakLosesHost: doubt, symitartest.BreakRefuses: doubt, symitartest.BreakUnsent: doubt,
+		symitartest.BreakGarbles: completes, symitartest.BreakIgnores: doubt, symitartest.BreakDelays: completes}
 	// launched is the macro: the marks on the host tell whether it was fired, and keep a launcher away that comes late.
-	launched = row{symitartest.LosesReply: completes, symitartest.LosesHost: doubt, symitartest.Refuses: doubt, symitartest.Unsent: refused,
-		symitartest.Garbles: completes, symitartest.Ignores: refused, symitartest.Delays: completes}
+	launched = row{symitartest.BreakLosesReply: completes, symitartest.BreakLosesHost: doubt, symitartest.BreakRefuses: doubt, symitartest.BreakUnsent: refused,
+		symitartest.BreakGarbles: completes, symitartest.BreakIgnores: refused, symitartest.BreakDelays: completes}
 	// reserved is the launcher's lock, without which no launcher is sent.
-	reserved = row{symitartest.LosesReply: refused, symitartest.LosesHost: refused, symitartest.Refuses: refused, symitartest.Unsent: refused,
-		symitartest.Garbles: refused, symitartest.Ignores: refused, symitartest.Delays: refused}
+	reserved = row{symitartest.BreakLosesReply: refused, symitartest.BreakLosesHost: refused, symitartest.BreakRefuses: refused, symitartest.BreakUnsent: refused,
+		symitartest.BreakGarbles: refused, symitartest.BreakIgnores: refused, symitartest.BreakDelays: refused}
 )
 
 // request is a script by which a step changes something, and how the step ends by what becomes of it.
@@ -91,7 +91,7 @@ type cell struct {
 // macro, and goes on with the same journal.
 func TestEveryStepUnderEveryFault(t *testing.T) {
 	for _, th := range theaters {
-		for how := symitartest.LosesReply; how <= symitartest.Delays; how++ {
+		for how := symitartest.BreakLosesReply; how <= symitartest.BreakDelays; how++ {
 			t.Run(th.name+"/"+how.String(), func(t *testing.T) {
 				t.Parallel()
 				b := newBench(t, "")
@@ -134,7 +134,7 @@ func (th theater) under(t *testing.T, b *bench, how symitartest.Break) {
 		require.LessOrEqual(t, b.sim.MacroRuns(), 1)
 		t.Logf("%s %s: %s, %s", cells[next-1].step, cells[next-1].script, report.Result, want.status)
 	}
-	report, _, err := th.run(t, b, symitartest.Whole, nil, new(int))
+	report, _, err := th.run(t, b, symitartest.BreakNothing, nil, new(int))
 	require.NoError(t, err)
 	require.Equal(t, failover.ResultCompleted, report.Result)
 	require.Equal(t, 1, b.sim.MacroRuns())

@@ -13,7 +13,7 @@ type OpCon struct {
 	Machine string        // the Symitar machine's name in OpCon
 	Reason  string        // sent with every action, for example the change number
 
-	// Repoint says whether the machine record is edited. With opcon.EditRecord give the addresses of both hosts.
+	// Repoint says whether the machine record is edited. With opcon.RepointEditRecord give the addresses of both hosts.
 	Repoint opcon.Repoint
 	Home    opcon.Address // of the agent on Home
 	Partner opcon.Address // of the agent on Partner
@@ -40,8 +40,8 @@ func (c Config) validateOpCon() error {
 		return failover.Invalid("Config.OpCon.Machine", "is empty", "fill in the Symitar machine's name in OpCon")
 	case o.Reason == "":
 		return failover.Invalid("Config.OpCon.Reason", "is empty", "fill in what OpCon's audit shall show, for example the change number")
-	case o.Repoint == opcon.EditRecord && (o.Home == opcon.Address{} || o.Partner == opcon.Address{} || o.Home == o.Partner):
-		return failover.Invalid("Config.OpCon.Home", "and Partner are not two addresses", "give the address of each host's agent, or use opcon.AliasMoves")
+	case o.Repoint == opcon.RepointEditRecord && (o.Home == opcon.Address{} || o.Partner == opcon.Address{} || o.Home == o.Partner):
+		return failover.Invalid("Config.OpCon.Home", "and Partner are not two addresses", "give the address of each host's agent, or use opcon.RepointAliasMoves")
 	case o.DrainTimeout < 0 || o.UpTimeout < 0:
 		return failover.Invalid("Config.OpCon", "has a negative time", "use zero for the default")
 	}
@@ -60,9 +60,9 @@ func (f firing) held() (opcon.Stages, error) {
 	if o == nil {
 		return f.byHand(), nil
 	}
-	mode, drain := opcon.Unplanned, o.DrainTimeout
+	mode, drain := opcon.ModeUnplanned, o.DrainTimeout
 	if f.alive() {
-		mode = opcon.Planned
+		mode = opcon.ModePlanned
 	}
 	if drain == 0 {
 		drain = f.on.set.Limits.Quiet
@@ -73,7 +73,7 @@ func (f firing) held() (opcon.Stages, error) {
 	}
 	opts := opcon.ResumeOptions{Machine: o.Machine, Reason: o.Reason, Dates: o.Dates, Repoint: o.Repoint, Decide: o.Decide, KeepHeld: o.KeepHeld, UpTimeout: o.UpTimeout,
 		Host: f.dir.next.cfg.Hostname}
-	if o.Repoint == opcon.EditRecord {
+	if o.Repoint == opcon.RepointEditRecord {
 		opts.Address = o.Partner
 		if f.dir.next == f.pair.Home {
 			opts.Address = o.Home

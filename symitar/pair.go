@@ -73,12 +73,12 @@ type Purpose int
 
 // The purposes.
 const (
-	ForSwitchover Purpose = iota + 1 // Home to Partner, both alive
-	ForFailover                      // Home to Partner, Home is gone
-	ForFailback                      // Partner to Home, both alive
+	PurposeSwitchover Purpose = iota + 1 // Home to Partner, both alive
+	PurposeFailover                      // Home to Partner, Home is gone
+	PurposeFailback                      // Partner to Home, both alive
 )
 
-var purposeNames = []string{0: "", ForSwitchover: "switchover", ForFailover: "failover", ForFailback: "failback"}
+var purposeNames = []string{0: "", PurposeSwitchover: "switchover", PurposeFailover: "failover", PurposeFailback: "failback"}
 
 // String returns "switchover", "failover" or "failback".
 func (p Purpose) String() string { return name(purposeNames, int(p)) }
@@ -89,20 +89,20 @@ func (p *Pair) firing(run RunID, purpose Purpose) (firing, error) {
 	f := firing{run: run, pair: p, dir: direction{old: p.Home, next: p.Partner}, all: inOrder(p.Home, p.Partner)}
 	field := ""
 	switch purpose {
-	case ForSwitchover:
+	case PurposeSwitchover:
 		f.args = m.SwitchoverArgs
-	case ForFailover:
+	case PurposeFailover:
 		f.args, f.all, field = m.FailoverArgs, []*Host{p.Partner}, "Config.Macro.FailoverArgs"
-	case ForFailback:
+	case PurposeFailback:
 		f.args, f.dir, field = m.FailbackArgs, direction{old: p.Partner, next: p.Home}, "Config.Macro.FailbackArgs"
 	default:
-		return f, failover.Invalid("Purpose", "is not set", "use ForSwitchover, ForFailover or ForFailback")
+		return f, failover.Invalid("Purpose", "is not set", "use PurposeSwitchover, PurposeFailover or PurposeFailback")
 	}
 	if f.args == nil {
 		return f, failover.Invalid(field, "is not set", "fill in the macro's arguments for this procedure, an empty list where it takes none; no public text says")
 	}
 	f.on = f.dir.host(m.On)
-	if purpose == ForFailover {
+	if purpose == PurposeFailover {
 		f.on = p.Partner
 	}
 	return f, nil
@@ -116,18 +116,18 @@ func (p *Pair) firingOf(run RunID, purpose Purpose) (firing, error) {
 }
 
 // Fire runs the macro at most once under the given run id and follows it to its end or ctx's. It takes the launcher's
-// lock on both hosts first (for ForFailover on the living one) and leaves it there: [Pair.Acknowledge] archives it.
+// lock on both hosts first (for PurposeFailover on the living one) and leaves it there: [Pair.Acknowledge] archives it.
 //
 // Calling it again with the same run id never fires a second time; it follows the first run. Write the id to disk
-// before calling. The error is Result.Err: nil only for Succeeded, else one of ErrMacroFailed, ErrMacroUnknown,
+// before calling. The error is Result.Err: nil only for StateSucceeded, else one of ErrMacroFailed, ErrMacroUnknown,
 // ErrMacroRunning and ErrNotExecuted. A line that breaks does not touch the macro; the marks on the host are read again
-// until they tell, and where they never do the state is Unknown and the outcome InDoubt. When ctx ends, the macro runs on.
+// until they tell, and where they never do the state is StateUnknown and the outcome InDoubt. When ctx ends, the macro runs on.
 //
 // Fire makes no preflight and does not ask anybody; the procedures do.
 func (p *Pair) Fire(ctx context.Context, run RunID, purpose Purpose) (Result, error) {
 	f, err := p.firingOf(run, purpose)
 	if err != nil {
-		return Result{Run: run, State: NotExecuted}, err
+		return Result{Run: run, State: StateNotExecuted}, err
 	}
 	res := f.fire(ctx)
 	return res, res.Err()
@@ -145,7 +145,7 @@ func (p *Pair) Resume(ctx context.Context, run RunID, purpose Purpose) (Result, 
 	return res, res.Err()
 }
 
-// Void makes sure that a run which has not fired yet never will, and returns NotExecuted without error. A run that
+// Void makes sure that a run which has not fired yet never will, and returns StateNotExecuted without error. A run that
 // fired cannot be called back: then the error wraps ErrRefired and the macro is left alone. Where the mark cannot be
 // written, for example on a full disk, the error names the cause and nothing is proven. Safe to repeat; after a broken line
 // the error is InDoubt, and calling again settles it.
@@ -162,7 +162,7 @@ func (p *Pair) Void(ctx context.Context, run RunID, purpose Purpose) (Result, er
 	case fired:
 		return res, f.on.fail("void the run", failover.NotApplied, "resume run "+string(run)+": it cannot be called back", ErrRefired)
 	}
-	res.State, res.Evidence = NotExecuted, []string{proof}
+	res.State, res.Evidence = StateNotExecuted, []string{proof}
 	return res, nil
 }
 

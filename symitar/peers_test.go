@@ -44,7 +44,7 @@ func TestRealSwitchover(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = client.Close(context.Background()) })
 			asked := 0
-			b.cfg.OpCon = &symitar.OpCon{Client: client, Machine: "SYMAIX", Reason: "CHG0042", Repoint: opcon.EditRecord,
+			b.cfg.OpCon = &symitar.OpCon{Client: client, Machine: "SYMAIX", Reason: "CHG0042", Repoint: opcon.RepointEditRecord,
 				Home: opcon.Address{FQDN: "symaix1.example"}, Partner: opcon.Address{FQDN: "symaix2.example"}, DrainTimeout: time.Second,
 				Decide: func(_ context.Context, list []opcon.Interrupted) ([]opcon.Decision, error) {
 					asked += len(list)
@@ -92,8 +92,8 @@ func TestRealSwitchover(t *testing.T) {
 			state, _, address := server.MachineState(site.Machine)
 			require.Equal(t, "U", state)
 			require.Equal(t, "symaix2.example", address)
-			require.Equal(t, opcontest.OnHold, server.Status(site.HeldBefore), "what a person held before stays held")
-			require.Equal(t, opcontest.InProcess, server.Status(site.Nightly))
+			require.Equal(t, opcontest.ScheduleOnHold, server.Status(site.HeldBefore), "what a person held before stays held")
+			require.Equal(t, opcontest.ScheduleInProcess, server.Status(site.Nightly))
 		})
 	}
 }
@@ -134,12 +134,12 @@ func TestRealLaunches(t *testing.T) {
 				}
 			}
 			require.Equal(t, 1, launched)
-			res, err := pairs[0].Resume(ctx, run, symitar.ForSwitchover)
+			res, err := pairs[0].Resume(ctx, run, symitar.PurposeSwitchover)
 			require.NoError(t, err)
-			require.Equal(t, symitar.Succeeded, res.State)
-			res, err = pairs[1].Fire(ctx, run, symitar.ForSwitchover)
+			require.Equal(t, symitar.StateSucceeded, res.State)
+			res, err = pairs[1].Fire(ctx, run, symitar.PurposeSwitchover)
 			require.NoError(t, err, "firing the same run again follows the first")
-			require.Equal(t, symitar.Succeeded, res.State)
+			require.Equal(t, symitar.StateSucceeded, res.State)
 			require.Equal(t, 1, b.sim.MacroRuns())
 			require.Zero(t, b.sim.Overlaps())
 			require.False(t, b.sim.EverTwoPrimaries())

@@ -16,7 +16,7 @@ import (
 //
 // Errors wrap failover.ErrInvalid.
 func Switchover(p *Pair) (failover.Procedure, error) {
-	f, err := p.firing("", ForSwitchover)
+	f, err := p.firing("", PurposeSwitchover)
 	if err != nil {
 		return failover.Procedure{}, err
 	}
@@ -32,7 +32,7 @@ func Switchover(p *Pair) (failover.Procedure, error) {
 //
 // Errors wrap failover.ErrInvalid.
 func Failback(p *Pair) (failover.Procedure, error) {
-	f, err := p.firing("", ForFailback)
+	f, err := p.firing("", PurposeFailback)
 	if err != nil {
 		return failover.Procedure{}, err
 	}
@@ -50,7 +50,7 @@ func Failback(p *Pair) (failover.Procedure, error) {
 //
 // It needs Macro.FailoverArgs. Errors wrap failover.ErrInvalid.
 func Failover(p *Pair, gone failover.Statement) (failover.Procedure, error) {
-	f, err := p.firing("", ForFailover)
+	f, err := p.firing("", PurposeFailover)
 	if err != nil {
 		return failover.Procedure{}, err
 	}

@@ -110,7 +110,7 @@ type direction struct {
 func (d direction) String() string { return d.old.Name() + " → " + d.next.Name() }
 
 func (d direction) host(on On) *Host {
-	if on == OldPrimary {
+	if on == OnOldPrimary {
 		return d.old
 	}
 	return d.next

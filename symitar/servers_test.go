@@ -45,7 +45,7 @@ func TestAFullServerIsAlive(t *testing.T) {
 		return err == nil && string(word) == "SSH-"
 	}, 10*time.Second, 10*time.Millisecond)
 	b.cfg.Home.SSH.Address = machines[symitartest.Home].Address // past the proxy, which would take the connection itself
-	found := b.look(t, symitar.ForFailover)
+	found := b.look(t, symitar.PurposeFailover)
 	require.NoError(t, found.Err)
 	require.False(t, found.Done)
 	require.Contains(t, found.Found, "it lives")
@@ -80,11 +80,11 @@ func TestHostCertificates(t *testing.T) {
 	known := filepath.Join(t.TempDir(), "known_hosts")
 	require.NoError(t, os.WriteFile(known, append([]byte("@cert-authority * "), public...), 0o600))
 	hosts := []*symitar.HostConfig{&b.cfg.Home, &b.cfg.Partner}
-	require.ErrorIs(t, b.look(t, symitar.ForSwitchover).Err, remote.ErrHostKeyChanged, "a pin of another key")
+	require.ErrorIs(t, b.look(t, symitar.PurposeSwitchover).Err, remote.ErrHostKeyChanged, "a pin of another key")
 	for _, h := range hosts {
 		h.SSH.HostKeys, h.SSH.KnownHosts = nil, known
 	}
-	found := b.look(t, symitar.ForSwitchover)
+	found := b.look(t, symitar.PurposeSwitchover)
 	require.NoError(t, found.Err)
 	require.True(t, found.OK(), found.Found)
 	for _, h := range hosts {
@@ -115,7 +115,7 @@ func TestTheServerAsksQuestions(t *testing.T) {
 				b.fireOnce(t)
 				return
 			}
-			found := b.look(t, symitar.ForSwitchover)
+			found := b.look(t, symitar.PurposeSwitchover)
 			require.ErrorIs(t, found.Err, remote.ErrLoginIncomplete)
 			require.ErrorContains(t, found.Err, "which is not answered")
 			require.Contains(t, failover.NextOf(found.Err), "log in by hand")

@@ -26,7 +26,7 @@ type Stages struct {
 
 // SwitchoverStages returns the stages of [Switchover]. Errors wrap failover.ErrInvalid.
 func SwitchoverStages(p *Pair) (Stages, error) {
-	f, err := p.firing("", ForSwitchover)
+	f, err := p.firing("", PurposeSwitchover)
 	if err != nil {
 		return Stages{}, err
 	}
@@ -35,7 +35,7 @@ func SwitchoverStages(p *Pair) (Stages, error) {
 
 // FailbackStages returns the stages of [Failback]. Errors wrap failover.ErrInvalid.
 func FailbackStages(p *Pair) (Stages, error) {
-	f, err := p.firing("", ForFailback)
+	f, err := p.firing("", PurposeFailback)
 	if err != nil {
 		return Stages{}, err
 	}
@@ -44,7 +44,7 @@ func FailbackStages(p *Pair) (Stages, error) {
 
 // FailoverStages returns the stages of [Failover]. Errors wrap failover.ErrInvalid.
 func FailoverStages(p *Pair, gone failover.Statement) (Stages, error) {
-	f, err := p.firing("", ForFailover)
+	f, err := p.firing("", PurposeFailover)
 	if err != nil {
 		return Stages{}, err
 	}

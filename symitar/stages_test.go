@@ -24,12 +24,12 @@ func TestNoStageIsLeftOut(t *testing.T) {
 		Token: func(context.Context) (failover.Secret, error) { return failover.NewSecret("t"), nil }})
 	require.NoError(t, err)
 	cfg := sim.Config()
-	cfg.OpCon = &symitar.OpCon{Client: client, Machine: "SYMAIX", Reason: "CHG0042", Repoint: opcon.AliasMoves}
+	cfg.OpCon = &symitar.OpCon{Client: client, Machine: "SYMAIX", Reason: "CHG0042", Repoint: opcon.RepointAliasMoves}
 	pair, err := symitar.NewPair(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = pair.Close() })
 	order := []string{"Statement", "Preflight", "Check", "Hold", "Drain", "Down", "Quiet", "Macro", "Verify", "Archive", "Repoint", "Agent", "Prove", "Decide", "Release"}
-	for _, purpose := range []symitar.Purpose{symitar.ForSwitchover, symitar.ForFailback, symitar.ForFailover} {
+	for _, purpose := range []symitar.Purpose{symitar.PurposeSwitchover, symitar.PurposeFailback, symitar.PurposeFailover} {
 		p, err := pair.Changed(purpose, func(s *symitar.Stages) {
 			stages := fields(reflect.ValueOf(s).Elem())
 			require.Len(t, stages, len(order), "use the new stage in every procedure, or say why not")

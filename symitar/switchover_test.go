@@ -224,7 +224,7 @@ func TestPreflightLooksAtWhatTheProcedureChecks(t *testing.T) {
 	pair, err := symitar.NewPair(b.cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = pair.Close() })
-	for purpose, well := range map[symitar.Purpose]bool{symitar.ForSwitchover: true, symitar.ForFailover: false, symitar.ForFailback: false} {
+	for purpose, well := range map[symitar.Purpose]bool{symitar.PurposeSwitchover: true, symitar.PurposeFailover: false, symitar.PurposeFailback: false} {
 		findings, err := pair.Preflight(t.Context(), purpose)
 		require.NoError(t, err)
 		require.Greater(t, len(findings), 12)

@@ -12,20 +12,20 @@ import (
 type Break int
 
 const (
-	// Whole is a request that nothing is wrong with.
-	Whole Break = iota
-	// LosesReply carries it out, and the answer is lost.
-	LosesReply
-	// LosesNodes carries it out, the answer is lost, and from then on no node answers.
-	LosesNodes
-	// Unsent reaches no node.
-	Unsent
-	// Garbles carries it out, and the answer is a word that nobody knows.
-	Garbles
-	// Ignores answers that it is done and does nothing.
-	Ignores
-	// Delays loses the answer and carries the request out some readings later.
-	Delays
+	// BreakNothing is a request that nothing is wrong with.
+	BreakNothing Break = iota
+	// BreakLosesReply carries it out, and the answer is lost.
+	BreakLosesReply
+	// BreakLosesNodes carries it out, the answer is lost, and from then on no node answers.
+	BreakLosesNodes
+	// BreakUnsent reaches no node.
+	BreakUnsent
+	// BreakGarbles carries it out, and the answer is a word that nobody knows.
+	BreakGarbles
+	// BreakIgnores answers that it is done and does nothing.
+	BreakIgnores
+	// BreakDelays loses the answer and carries the request out some readings later.
+	BreakDelays
 )
 
 // delayReadings is how many readings a delayed request takes.
@@ -66,31 +66,31 @@ func (m *Model) Break(verb string) Break {
 			return b.How
 		}
 	}
-	return Whole
+	return BreakNothing
 }
 
 // request carries a request out as the break of its kind says.
 func (m *Model) request(via, verb string, args ...string) (loss, refusal error) {
 	how := m.Break(verb)
 	switch how {
-	case Unsent:
+	case BreakUnsent:
 		return nil, cluster.ErrUnreachable
-	case Ignores:
+	case BreakIgnores:
 		m.record(via, verb, args...)
 		return nil, nil
-	case Delays:
+	case BreakDelays:
 		m.Delayed = append(m.Delayed, Delayed{Request{via, verb, args}, delayReadings})
 		return errLostReply, nil
-	case Whole, LosesReply, LosesNodes, Garbles:
+	case BreakNothing, BreakLosesReply, BreakLosesNodes, BreakGarbles:
 	}
 	loss, refusal = m.perform(via, verb, args)
 	switch {
 	case refusal != nil || loss != nil:
-	case how == LosesReply:
+	case how == BreakLosesReply:
 		loss = errLostReply
-	case how == LosesNodes:
+	case how == BreakLosesNodes:
 		loss, m.Cut = errLostReply, true
-	case how == Garbles:
+	case how == BreakGarbles:
 		loss = errGarbage
 	}
 	return loss, refusal

@@ -11,12 +11,12 @@ import (
 type Ending int
 
 const (
-	// Completes: the group ends on the target, in this run.
-	Completes Ending = iota + 1
-	// Refused: nothing moves, and the error names what does not hold.
-	Refused
-	// Stops: something moved or was tried, and the run stops with a named failure.
-	Stops
+	// EndingCompletes: the group ends on the target, in this run.
+	EndingCompletes Ending = iota + 1
+	// EndingRefused: nothing moves, and the error names what does not hold.
+	EndingRefused
+	// EndingStops: something moved or was tried, and the run stops with a named failure.
+	EndingStops
 )
 
 // Fault is one nasty thing the simulator can do.
@@ -29,27 +29,27 @@ type Fault struct {
 // Faults lists what [Sim.Arm] takes.
 func Faults() []Fault {
 	return []Fault{
-		{"slow", "the group stays pending for very long, at the source and at the target", Completes},
-		{"queued", "the cluster queues the move and carries it out later", Completes},
-		{"lost-reply", "the move takes effect and the line drops before the answer", Completes},
-		{"node-dies", "the move takes effect and the node that was asked stops answering", Completes},
-		{"garbage", "the move takes effect and the answer is no answer", Completes},
-		{"lost-request", "the line drops before the move takes effect, and nobody can tell from the line", Stops},
-		{"fails", "the service does not start on the target and the group stays failed there", Stops},
-		{"partial", "all of the group but the service comes up on the target", Stops},
-		{"returns", "the service fails on the target and the cluster takes the group back to its source", Stops},
-		{"elsewhere", "the group lands on a third node, or back at its source where there is none", Stops},
-		{"busy", "the cluster refuses the move because another one is under way", Stops},
-		{"unreachable", "the first node's address does not answer", Refused},
-		{"locked", "the group is locked from moving", Refused},
-		{"stranded-disk", "the group's disk lies in Available Storage", Refused},
-		{"paused", "the target is paused", Refused},
-		{"quarantined", "the target is quarantined", Refused},
-		{"not-possible", "the service may not run on the target", Refused},
-		{"no-quorum", "the cluster has lost its quorum", Refused},
-		{"backup", "a backup of the cluster is in progress", Refused},
-		{"reboot-pending", "the target waits for a reboot", Refused},
-		{"owner-unknown", "no node has the group", Refused},
+		{"slow", "the group stays pending for very long, at the source and at the target", EndingCompletes},
+		{"queued", "the cluster queues the move and carries it out later", EndingCompletes},
+		{"lost-reply", "the move takes effect and the line drops before the answer", EndingCompletes},
+		{"node-dies", "the move takes effect and the node that was asked stops answering", EndingCompletes},
+		{"garbage", "the move takes effect and the answer is no answer", EndingCompletes},
+		{"lost-request", "the line drops before the move takes effect, and nobody can tell from the line", EndingStops},
+		{"fails", "the service does not start on the target and the group stays failed there", EndingStops},
+		{"partial", "all of the group but the service comes up on the target", EndingStops},
+		{"returns", "the service fails on the target and the cluster takes the group back to its source", EndingStops},
+		{"elsewhere", "the group lands on a third node, or back at its source where there is none", EndingStops},
+		{"busy", "the cluster refuses the move because another one is under way", EndingStops},
+		{"unreachable", "the first node's address does not answer", EndingRefused},
+		{"locked", "the group is locked from moving", EndingRefused},
+		{"stranded-disk", "the group's disk lies in Available Storage", EndingRefused},
+		{"paused", "the target is paused", EndingRefused},
+		{"quarantined", "the target is quarantined", EndingRefused},
+		{"not-possible", "the service may not run on the target", EndingRefused},
+		{"no-quorum", "the cluster has lost its quorum", EndingRefused},
+		{"backup", "a backup of the cluster is in progress", EndingRefused},
+		{"reboot-pending", "the target waits for a reboot", EndingRefused},
+		{"owner-unknown", "no node has the group", EndingRefused},
 	}
 }
 

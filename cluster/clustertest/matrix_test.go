@@ -30,12 +30,12 @@ var (
 // matrix is how each step that changes something in a cluster ends by what becomes of its request. A move is followed for the
 // time to settle, after which nothing acts any more (inferred; MoveOptions.Settle).
 var matrix = map[clustertest.Break]struct{ setting, move ending }{
-	clustertest.LosesReply: {done, done},
-	clustertest.LosesNodes: {doubt, doubt},
-	clustertest.Unsent:     {partWay, partWay},
-	clustertest.Garbles:    {done, done},
-	clustertest.Ignores:    {doubt, partWay},
-	clustertest.Delays:     {done, done},
+	clustertest.BreakLosesReply: {done, done},
+	clustertest.BreakLosesNodes: {doubt, doubt},
+	clustertest.BreakUnsent:     {partWay, partWay},
+	clustertest.BreakGarbles:    {done, done},
+	clustertest.BreakIgnores:    {doubt, partWay},
+	clustertest.BreakDelays:     {done, done},
 }
 
 // TestEveryStepUnderEveryFault breaks the request of each step that changes something in the cluster, in turn, and looks at
@@ -49,7 +49,7 @@ func TestEveryStepUnderEveryFault(t *testing.T) {
 				if verb == "move" {
 					want = row.move
 				}
-				sim, c := newSim(t, clustertest.Pacemaker)
+				sim, c := newSim(t, clustertest.StylePacemaker)
 				require.NoError(t, sim.Update(func(m *clustertest.Model) error {
 					m.Group(group).Standing = []cluster.MoveRequest{{ID: "cli-prefer-x", Node: "EFT01", Ours: true}}
 					return nil
@@ -92,7 +92,7 @@ func TestEveryStepUnderEveryFault(t *testing.T) {
 func TestAnUndoAfterEveryFault(t *testing.T) {
 	for how, row := range matrix {
 		synctest.Test(t, func(t *testing.T) {
-			sim, c := newSim(t, clustertest.Windows)
+			sim, c := newSim(t, clustertest.StyleWindows)
 			p := transfer(t, c, cluster.AfterMoveStay)
 			j := failovertest.Journal(t)
 			broken := edit(t, p, "prepare/failback", func(s *failover.Step) {
@@ -106,7 +106,7 @@ func TestAnUndoAfterEveryFault(t *testing.T) {
 			require.Error(t, err)
 			require.NoError(t, sim.Heal())
 			report, err := p.Undo(t.Context(), by(j, nil))
-			if how == clustertest.Ignores {
+			if how == clustertest.BreakIgnores {
 				require.ErrorIs(t, err, failover.ErrInDoubt)
 				_, err = p.Run(t.Context(), by(j, park("move/move")))
 				require.ErrorIs(t, err, failover.ErrWaiting)
@@ -125,8 +125,8 @@ func TestAnUndoAfterEveryFault(t *testing.T) {
 // TestEveryChangeOfStateUnderEveryFault is the same for the calls that no step of a transfer makes.
 func TestEveryChangeOfStateUnderEveryFault(t *testing.T) {
 	const inDoubt, applied, not = failover.InDoubt, failover.Applied, failover.NotApplied
-	outcomes := map[clustertest.Break]failover.Outcome{clustertest.LosesReply: applied, clustertest.LosesNodes: inDoubt, clustertest.Unsent: not,
-		clustertest.Garbles: applied, clustertest.Ignores: inDoubt, clustertest.Delays: applied}
+	outcomes := map[clustertest.Break]failover.Outcome{clustertest.BreakLosesReply: applied, clustertest.BreakLosesNodes: inDoubt, clustertest.BreakUnsent: not,
+		clustertest.BreakGarbles: applied, clustertest.BreakIgnores: inDoubt, clustertest.BreakDelays: applied}
 	o := cluster.StateOptions{Timeout: quick.Timeout, Poll: quick.Poll, Settle: quick.Settle}
 	calls := map[string]func(context.Context, cluster.Cluster) error{
 		"offline":          func(ctx context.Context, c cluster.Cluster) error { return c.Offline(ctx, group, o) },
@@ -141,7 +141,7 @@ func TestEveryChangeOfStateUnderEveryFault(t *testing.T) {
 	for verb, call := range calls {
 		for how, want := range outcomes {
 			synctest.Test(t, func(t *testing.T) {
-				sim, c := newSim(t, clustertest.Windows)
+				sim, c := newSim(t, clustertest.StyleWindows)
 				switch verb {
 				case "online", "resource-online":
 					require.NoError(t, c.Offline(t.Context(), group, o))

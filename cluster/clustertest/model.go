@@ -15,10 +15,10 @@ import (
 type Style int
 
 const (
-	// Windows leaves nothing behind after a move.
-	Windows Style = iota
-	// Pacemaker leaves a standing request after a move, which holds the group until it is cleared.
-	Pacemaker
+	// StyleWindows leaves nothing behind after a move.
+	StyleWindows Style = iota
+	// StylePacemaker leaves a standing request after a move, which holds the group until it is cleared.
+	StylePacemaker
 )
 
 // Model is the whole state of a simulated cluster. It is plain data and survives a JSON round trip.
@@ -189,7 +189,7 @@ func (m *Model) Resource(name string) *Resource {
 }
 
 func (m *Model) same(a, b string) bool {
-	return a == b || m.Style == Windows && strings.EqualFold(a, b)
+	return a == b || m.Style == StyleWindows && strings.EqualFold(a, b)
 }
 
 // Members returns the resources of a group.

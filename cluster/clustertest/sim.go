@@ -136,7 +136,7 @@ func (s *Sim) Cluster() (cluster.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &driver{sim: s, keeps: m.Style == Pacemaker}
+	d := &driver{sim: s, keeps: m.Style == StylePacemaker}
 	for _, n := range m.Nodes {
 		d.nodes = append(d.nodes, n.Name)
 	}

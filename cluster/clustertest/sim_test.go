@@ -41,7 +41,7 @@ func state(t *testing.T, sim *clustertest.Sim) *clustertest.Model {
 
 func TestMoveIsOverWhenOwnerAndStateAreSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for _, style := range []clustertest.Style{clustertest.Windows, clustertest.Pacemaker} {
+		for _, style := range []clustertest.Style{clustertest.StyleWindows, clustertest.StylePacemaker} {
 			sim, c := newSim(t, style)
 			res, err := c.Move(t.Context(), group, "EFT02", quick)
 			require.NoError(t, err)
@@ -114,7 +114,7 @@ func TestFaultsEndAsNamed(t *testing.T) {
 
 func TestThirdNodeIsElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim, c := newSim(t, clustertest.Windows)
+		sim, c := newSim(t, clustertest.StyleWindows)
 		require.NoError(t, sim.Update(func(m *clustertest.Model) error {
 			m.Nodes = append(m.Nodes, &clustertest.Node{Name: "EFT03", State: cluster.NodeUp})
 			return nil
@@ -128,7 +128,7 @@ func TestThirdNodeIsElsewhere(t *testing.T) {
 
 func TestDeadlineIsInDoubt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim, c := newSim(t, clustertest.Windows)
+		sim, c := newSim(t, clustertest.StyleWindows)
 		require.NoError(t, sim.Arm("slow", group))
 		o := quick
 		o.Timeout = 15 * time.Millisecond
@@ -143,7 +143,7 @@ func TestDeadlineIsInDoubt(t *testing.T) {
 
 func TestLeftoverIsClearedAndAForeignRequestRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim, c := newSim(t, clustertest.Pacemaker)
+		sim, c := newSim(t, clustertest.StylePacemaker)
 		put := func(ours bool) {
 			require.NoError(t, sim.Update(func(m *clustertest.Model) error {
 				m.Group(group).Standing = []cluster.MoveRequest{{ID: "cli-prefer-x", Node: "EFT01", Ours: ours}}
@@ -166,7 +166,7 @@ func TestLeftoverIsClearedAndAForeignRequestRefused(t *testing.T) {
 
 func TestStates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim, c := newSim(t, clustertest.Windows)
+		sim, c := newSim(t, clustertest.StyleWindows)
 		o := cluster.StateOptions{Timeout: time.Second, Poll: time.Millisecond, Settle: 20 * time.Millisecond}
 		require.NoError(t, c.Offline(t.Context(), group, o))
 		require.NoError(t, c.Offline(t.Context(), group, o))
@@ -239,7 +239,7 @@ func TestAnotherProcessGoesOn(t *testing.T) {
 // but the removal of what that run left, and a group that goes home then has not stayed.
 func TestALeftoverIsClearedWhereTheGroupIsAlready(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim, c := newSim(t, clustertest.Pacemaker)
+		sim, c := newSim(t, clustertest.StylePacemaker)
 		require.NoError(t, sim.Update(func(m *clustertest.Model) error {
 			m.Group(group).Standing = []cluster.MoveRequest{{ID: "cli-prefer-x", Node: "EFT01", Ours: true}}
 			return nil

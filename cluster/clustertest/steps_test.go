@@ -63,7 +63,7 @@ var stands = map[string]string{
 }
 
 func TestChecksStandUpToTheStepTheyGuard(t *testing.T) {
-	_, c := newSim(t, clustertest.Pacemaker)
+	_, c := newSim(t, clustertest.StylePacemaker)
 	found := map[string]string{}
 	for _, s := range transfer(t, c, cluster.AfterMoveBack).AllSteps() {
 		if s.Kind == failover.Check {
@@ -88,7 +88,7 @@ func TestAMoveThatWaitedIsNotMadeWhenACheckFailsMeanwhile(t *testing.T) {
 				if !slices.Contains(order[n:], until) || check == "arrived/verify" && n == 0 {
 					continue
 				}
-				sim, c := newSim(t, clustertest.Pacemaker)
+				sim, c := newSim(t, clustertest.StylePacemaker)
 				j := failovertest.Journal(t)
 				_, err := transfer(t, c, cluster.AfterMoveBack).Run(t.Context(), by(j, park(move)))
 				require.ErrorIs(t, err, failover.ErrWaiting)
@@ -123,10 +123,10 @@ func TestWhatBreaksWhileAMoveWaitsIsSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, move := range []string{"move/move", "back/move"} {
 			for _, fault := range clustertest.Faults() {
-				if fault.Ending != clustertest.Refused {
+				if fault.Ending != clustertest.EndingRefused {
 					continue
 				}
-				sim, c := newSim(t, clustertest.Windows)
+				sim, c := newSim(t, clustertest.StyleWindows)
 				j := failovertest.Journal(t)
 				_, err := transfer(t, c, cluster.AfterMoveBack).Run(t.Context(), by(j, park(move)))
 				require.ErrorIs(t, err, failover.ErrWaiting)
@@ -144,7 +144,7 @@ func TestWhatBreaksWhileAMoveWaitsIsSeen(t *testing.T) {
 // TestAnApprovedTransferRunsThrough approves the plan and runs without anybody to ask.
 func TestAnApprovedTransferRunsThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for _, style := range []clustertest.Style{clustertest.Windows, clustertest.Pacemaker} {
+		for _, style := range []clustertest.Style{clustertest.StyleWindows, clustertest.StylePacemaker} {
 			sim, c := newSim(t, style)
 			p := transfer(t, c, cluster.AfterMoveBack)
 			plan, err := p.Plan(t.Context(), nil)
@@ -161,13 +161,13 @@ func TestAnApprovedTransferRunsThrough(t *testing.T) {
 // TestAnUndoIsSeen takes the failback guard back on a cluster that answers and does nothing.
 func TestAnUndoIsSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for _, style := range []clustertest.Style{clustertest.Windows, clustertest.Pacemaker} {
+		for _, style := range []clustertest.Style{clustertest.StyleWindows, clustertest.StylePacemaker} {
 			sim, c := newSim(t, style)
 			p := transfer(t, c, cluster.AfterMoveStay)
 			j := failovertest.Journal(t)
 			_, err := p.Run(t.Context(), by(j, park("move/move")))
 			require.ErrorIs(t, err, failover.ErrWaiting)
-			require.NoError(t, sim.Break("set-failback", clustertest.Ignores))
+			require.NoError(t, sim.Break("set-failback", clustertest.BreakIgnores))
 			report, err := p.Undo(t.Context(), by(j, nil))
 			require.Error(t, err)
 			require.NotEqual(t, failover.StatusUndone, status(report, "prepare/failback"))
@@ -187,7 +187,7 @@ func TestAnUndoIsSeen(t *testing.T) {
 // TestAFailbackThatWasNotKnownIsNotSaidToBePutBack: what the cluster told was no setting.
 func TestAFailbackThatWasNotKnownIsNotSaidToBePutBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim, c := newSim(t, clustertest.Windows)
+		sim, c := newSim(t, clustertest.StyleWindows)
 		require.NoError(t, sim.Update(func(m *clustertest.Model) error {
 			m.Group(group).Failback = cluster.Failback{}
 			return nil
@@ -206,7 +206,7 @@ func TestAFailbackThatWasNotKnownIsNotSaidToBePutBack(t *testing.T) {
 // TestACrashAtEveryRecord lets the process die at each record of a transfer there and back.
 func TestACrashAtEveryRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for _, style := range []clustertest.Style{clustertest.Windows, clustertest.Pacemaker} {
+		for _, style := range []clustertest.Style{clustertest.StyleWindows, clustertest.StylePacemaker} {
 			crashes := failovertest.CrashEverywhere(t, func(tb testing.TB) failovertest.World {
 				sim, _ := newSim(t, style)
 				return failovertest.World{

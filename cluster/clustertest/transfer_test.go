@@ -33,7 +33,7 @@ func run(t *testing.T, ctx context.Context, p failover.Procedure, journal string
 
 func TestTransferThereAndBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for _, style := range []clustertest.Style{clustertest.Windows, clustertest.Pacemaker} {
+		for _, style := range []clustertest.Style{clustertest.StyleWindows, clustertest.StylePacemaker} {
 			sim, c := newSim(t, style)
 			before := state(t, sim)
 			p := transfer(t, c, cluster.AfterMoveBack)
@@ -66,23 +66,23 @@ func TestTransferEndsAsEachFaultSays(t *testing.T) {
 	for _, fault := range clustertest.Faults() {
 		t.Run(fault.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				sim, c := newSim(t, clustertest.Windows)
+				sim, c := newSim(t, clustertest.StyleWindows)
 				require.NoError(t, sim.Arm(fault.Name, group))
 				err := run(t, t.Context(), transfer(t, c, cluster.AfterMoveStay), filepath.Join(t.TempDir(), "j"), nil)
 				m := state(t, sim)
 				require.Zero(t, m.Counters.TwoOwners)
 				require.LessOrEqual(t, m.Counters.Moves[group], 1)
 				switch fault.Ending {
-				case clustertest.Completes:
+				case clustertest.EndingCompletes:
 					require.NoError(t, err)
 					require.Equal(t, "EFT02", m.Group(group).Owner)
 					require.Equal(t, cluster.FailbackAllowed, m.Group(group).Failback.Policy)
-				case clustertest.Refused:
+				case clustertest.EndingRefused:
 					require.ErrorIs(t, err, want[fault.Name])
 					require.ErrorIs(t, err, failover.ErrPrecondition)
 					require.Zero(t, m.Counters.Moves[group])
 					require.Equal(t, cluster.FailbackAllowed, m.Group(group).Failback.Policy, "nothing was touched")
-				case clustertest.Stops:
+				case clustertest.EndingStops:
 					require.ErrorIs(t, err, want[fault.Name])
 					require.NotEmpty(t, failover.NextOf(err))
 				}
@@ -92,7 +92,7 @@ func TestTransferEndsAsEachFaultSays(t *testing.T) {
 }
 
 func TestTransferRefusesBadInput(t *testing.T) {
-	_, c := newSim(t, clustertest.Windows)
+	_, c := newSim(t, clustertest.StyleWindows)
 	for field, o := range map[string]cluster.TransferOptions{
 		"Group":  {Target: "b"},
 		"Target": {Group: "g", Target: "a\nb"},

@@ -70,7 +70,7 @@ func (m *Model) move(via, group, node string) (loss, refusal error) {
 	}
 	m.Counters.Moves = bump(m.Counters.Moves, g.Name)
 	m.Counters.MovesByTarget = bump(m.Counters.MovesByTarget, g.Name+" to "+n.Name)
-	if m.Style == Pacemaker {
+	if m.Style == StylePacemaker {
 		g.Standing = append(slices.DeleteFunc(g.Standing, func(r cluster.MoveRequest) bool { return r.Ours }),
 			cluster.MoveRequest{ID: "cli-prefer-" + g.Name, Node: n.Name, Ours: true})
 	}

@@ -54,13 +54,13 @@ func TestWindowsFaultsOverSSH(t *testing.T) {
 			require.LessOrEqual(t, m.Counters.Moves[group], 1)
 			require.Zero(t, m.Counters.TwoOwners)
 			require.Empty(t, nodes.Refused())
-			if fault.Ending == clustertest.Completes {
+			if fault.Ending == clustertest.EndingCompletes {
 				require.NoError(t, err)
 				require.Equal(t, "EFT02", m.Group(group).Owner)
 				return
 			}
 			require.ErrorIs(t, err, want[fault.Name])
-			if fault.Ending == clustertest.Refused {
+			if fault.Ending == clustertest.EndingRefused {
 				require.ErrorIs(t, err, failover.ErrPrecondition)
 				require.Zero(t, m.Counters.Moves[group])
 			}

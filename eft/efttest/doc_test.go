@@ -20,13 +20,13 @@ import (
 // TestTheDocumentationListsTheSteps compares the numbered lists of the package documentation with the procedures.
 func TestTheDocumentationListsTheSteps(t *testing.T) {
 	procedures := map[string]failover.Procedure{}
-	for name, l := range map[string]efttest.Layout{"Upgrade": efttest.LocalProgram, "UpgradeShared": efttest.SharedProgram} {
+	for name, l := range map[string]efttest.Layout{"Upgrade": efttest.LayoutLocal, "UpgradeShared": efttest.LayoutShared} {
 		w := open(t, t.TempDir(), l)
 		o, err := w.Options()
 		require.NoError(t, err)
 		o.Quiesce = eft.Quiesce{For: 1}
 		p, err := eft.Upgrade(o)
-		if l == efttest.SharedProgram {
+		if l == efttest.LayoutShared {
 			p, err = eft.UpgradeShared(o)
 		}
 		require.NoError(t, err)

@@ -20,10 +20,10 @@ type Fault struct {
 const movePrefix = "move-"
 
 // Faults lists what [World.Arm] takes: those of the installation, and those of the cluster with "move-" before them. The
-// latter happen at the first move, which with SharedProgram is one of the offline group: nothing is started then that
+// latter happen at the first move, which with LayoutShared is one of the offline group: nothing is started then that
 // could fail.
 func Faults(l Layout) []Fault {
-	const completes, refused, stops = clustertest.Completes, clustertest.Refused, clustertest.Stops
+	const completes, refused, stops = clustertest.EndingCompletes, clustertest.EndingRefused, clustertest.EndingStops
 	list := []Fault{
 		{"restarts-service", "the installer starts the service if it can be started", completes},
 		{"starts-anyway", "the installer sets the service to automatic and starts it", completes},
@@ -55,7 +55,7 @@ func Faults(l Layout) []Fault {
 		case "node-dies":
 			ending = stops // the node that stopped answering cannot be seen to have stopped the service
 		case "fails", "partial", "returns", "elsewhere":
-			if l == SharedProgram {
+			if l == LayoutShared {
 				ending = completes
 			}
 		}
@@ -67,7 +67,7 @@ func Faults(l Layout) []Fault {
 // Arm makes the fault called name happen: at once where it is a condition, otherwise at its moment. Arming it again,
 // as a second process on the same directory does, changes nothing.
 func (w *World) Arm(name string) error {
-	if !slices.ContainsFunc(Faults(LocalProgram), func(f Fault) bool { return f.Name == name }) {
+	if !slices.ContainsFunc(Faults(LayoutLocal), func(f Fault) bool { return f.Name == name }) {
 		return fmt.Errorf("efttest: no fault is called %q", name)
 	}
 	again := false

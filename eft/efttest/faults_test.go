@@ -46,10 +46,10 @@ func TestFaults(t *testing.T) {
 					require.False(t, two)
 				}
 				switch fault.Ending {
-				case clustertest.Completes:
+				case clustertest.EndingCompletes:
 					require.NoError(t, err)
 					upgraded(t, w)
-				case clustertest.Refused:
+				case clustertest.EndingRefused:
 					require.ErrorIs(t, err, failover.ErrPrecondition)
 					require.ErrorIs(t, err, kinds[fault.Name])
 					for other, kind := range kinds {
@@ -61,7 +61,7 @@ func TestFaults(t *testing.T) {
 					require.Empty(t, m.Counters.Moves)
 					require.Equal(t, before.Nodes, s.Nodes, "nothing was touched")
 					require.NotEmpty(t, failover.NextOf(err))
-				case clustertest.Stops:
+				case clustertest.EndingStops:
 					require.Error(t, err)
 					if kind := kinds[fault.Name]; kind != nil && fault.Name != "lost-request" {
 						require.ErrorIs(t, err, kind)

@@ -69,7 +69,7 @@ func TestBeforePrecedesEveryChange(t *testing.T) {
 				return nil
 			})}}}
 			build := eft.Upgrade
-			if l == efttest.SharedProgram {
+			if l == efttest.LayoutShared {
 				build = eft.UpgradeShared
 			}
 			p, err := build(o)
@@ -102,7 +102,7 @@ func TestBeforePrecedesEveryChange(t *testing.T) {
 // TestConsolesAreSeenWhereTheyCanBe wants an interface of the old version named, and a machine that is off to be waived
 // by a person only.
 func TestConsolesAreSeenWhereTheyCanBe(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LocalProgram)
+	w := open(t, t.TempDir(), efttest.LayoutLocal)
 	o, err := w.Options()
 	require.NoError(t, err)
 	const program = `C:\Admin\cftpsai.exe`

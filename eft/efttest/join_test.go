@@ -19,7 +19,7 @@ type pair map[string]*efttest.World
 
 func openPair(t *testing.T) pair {
 	t.Helper()
-	return pair{"local": open(t, t.TempDir(), efttest.LocalProgram), "shared": open(t, t.TempDir(), efttest.SharedProgram)}
+	return pair{"local": open(t, t.TempDir(), efttest.LayoutLocal), "shared": open(t, t.TempDir(), efttest.LayoutShared)}
 }
 
 func (w pair) procedure(t *testing.T) failover.Procedure {

@@ -33,15 +33,15 @@ type row map[clustertest.Break]ending
 
 var (
 	// seen is a step whose effect can be seen whatever was answered.
-	seen = row{clustertest.LosesReply: completes, clustertest.LosesNodes: doubt, clustertest.Unsent: partWay, clustertest.Garbles: completes, clustertest.Ignores: doubt, clustertest.Delays: completes}
+	seen = row{clustertest.BreakLosesReply: completes, clustertest.BreakLosesNodes: doubt, clustertest.BreakUnsent: partWay, clustertest.BreakGarbles: completes, clustertest.BreakIgnores: doubt, clustertest.BreakDelays: completes}
 	// noted is a step that is done when the journal says so: without an answer it has to be asked for again.
-	noted = row{clustertest.LosesReply: doubt, clustertest.LosesNodes: doubt, clustertest.Unsent: partWay, clustertest.Garbles: doubt, clustertest.Ignores: doubt, clustertest.Delays: doubt}
+	noted = row{clustertest.BreakLosesReply: doubt, clustertest.BreakLosesNodes: doubt, clustertest.BreakUnsent: partWay, clustertest.BreakGarbles: doubt, clustertest.BreakIgnores: doubt, clustertest.BreakDelays: doubt}
 	// moved is a move, which is followed for the time to settle.
-	moved = row{clustertest.LosesReply: completes, clustertest.LosesNodes: doubt, clustertest.Unsent: partWay, clustertest.Garbles: completes, clustertest.Ignores: partWay, clustertest.Delays: completes}
+	moved = row{clustertest.BreakLosesReply: completes, clustertest.BreakLosesNodes: doubt, clustertest.BreakUnsent: partWay, clustertest.BreakGarbles: completes, clustertest.BreakIgnores: partWay, clustertest.BreakDelays: completes}
 	// started is a run of the installer, whose trace is looked for.
-	started = row{clustertest.LosesReply: completes, clustertest.LosesNodes: doubt, clustertest.Unsent: partWay, clustertest.Garbles: completes, clustertest.Ignores: partWay, clustertest.Delays: completes}
+	started = row{clustertest.BreakLosesReply: completes, clustertest.BreakLosesNodes: doubt, clustertest.BreakUnsent: partWay, clustertest.BreakGarbles: completes, clustertest.BreakIgnores: partWay, clustertest.BreakDelays: completes}
 	// restored is noted too. That a node says it has restored and has not cannot be seen: nothing reads the directory again.
-	restored = row{clustertest.LosesReply: doubt, clustertest.LosesNodes: doubt, clustertest.Unsent: partWay, clustertest.Garbles: doubt, clustertest.Delays: doubt}
+	restored = row{clustertest.BreakLosesReply: doubt, clustertest.BreakLosesNodes: doubt, clustertest.BreakUnsent: partWay, clustertest.BreakGarbles: doubt, clustertest.BreakDelays: doubt}
 )
 
 // matrix names the steps that change something outside the journal, with the request they make. Steps that differ only in the
@@ -105,10 +105,10 @@ func (s scene) under(t *testing.T, step, verb string, how clustertest.Break, wan
 			if attempts++; attempts == 1 {
 				return errors.Join(w.Break(verb, how), inner(ctx))
 			}
-			if how != clustertest.LosesNodes {
+			if how != clustertest.BreakLosesNodes {
 				require.NoError(t, w.Heal())
 			}
-			return errors.Join(w.Break(verb, clustertest.Unsent), inner(ctx))
+			return errors.Join(w.Break(verb, clustertest.BreakUnsent), inner(ctx))
 		}
 		stray := verb == "stop-service" // somebody has started it
 		st.Observe = func(ctx context.Context) (failover.Observation, error) {

@@ -70,22 +70,22 @@ func (n *node) change(ctx context.Context, op string, c Call) error {
 	return n.ask(ctx, op, func(m *clustertest.Model, s *State, st *NodeState) (loss, refusal error) {
 		how := m.Break(c.Verb)
 		switch how {
-		case clustertest.Unsent:
+		case clustertest.BreakUnsent:
 			return nil, errors.New("efttest: the node does not answer")
-		case clustertest.Ignores:
+		case clustertest.BreakIgnores:
 			return nil, nil
-		case clustertest.Delays:
+		case clustertest.BreakDelays:
 			s.Delayed = append(s.Delayed, Delayed{Call: c, Node: n.name, Left: delay})
 			return errLost, nil
-		case clustertest.Whole, clustertest.LosesReply, clustertest.LosesNodes, clustertest.Garbles:
+		case clustertest.BreakNothing, clustertest.BreakLosesReply, clustertest.BreakLosesNodes, clustertest.BreakGarbles:
 		}
 		loss, refusal = n.perform(m, s, st, c)
 		switch {
-		case refusal != nil || loss != nil || how == clustertest.Whole:
-		case how == clustertest.Garbles:
+		case refusal != nil || loss != nil || how == clustertest.BreakNothing:
+		case how == clustertest.BreakGarbles:
 			loss = errGarbage
 		default:
-			loss, m.Cut = errLost, m.Cut || how == clustertest.LosesNodes
+			loss, m.Cut = errLost, m.Cut || how == clustertest.BreakLosesNodes
 		}
 		return loss, refusal
 	})
@@ -129,7 +129,7 @@ func (n *node) Facts(ctx context.Context) (eft.Facts, error) {
 	var f eft.Facts
 	err := n.simple(ctx, "read facts", func(m *clustertest.Model, s *State, st *NodeState) error {
 		program := st.Program
-		if s.Layout == SharedProgram && hasDisk(m, n.name) {
+		if s.Layout == LayoutShared && hasDisk(m, n.name) {
 			program = s.Shared
 		}
 		f = eft.Facts{Node: n.name, Program: program, Products: slices.Clone(st.Products), ConfigDir: ConfigDir, LocalConfigs: slices.Clone(st.LocalConfigs),
@@ -237,7 +237,7 @@ func (n *node) finish(m *clustertest.Model, s *State, st *NodeState, r *Run) {
 		end(1603, "Fatal error during installation")
 		return
 	}
-	if s.Layout == SharedProgram {
+	if s.Layout == LayoutShared {
 		if !hasDisk(m, n.name) {
 			end(1603, "The drive E: is not available")
 			return
@@ -342,7 +342,7 @@ func (a admin) Read(ctx context.Context) (eft.Settings, error) {
 			return errors.New("efttest: connection refused")
 		}
 		program := st.Program
-		if s.Layout == SharedProgram {
+		if s.Layout == LayoutShared {
 			program = s.Shared
 		}
 		switch c := program.Compare(s.Config.Version); {

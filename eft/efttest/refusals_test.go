@@ -23,7 +23,7 @@ import (
 func play(t *testing.T, w *efttest.World, o eft.Options, observer func(failover.Event)) error {
 	t.Helper()
 	build := eft.Upgrade
-	if s, _, err := w.State(); err == nil && s.Layout == efttest.SharedProgram {
+	if s, _, err := w.State(); err == nil && s.Layout == efttest.LayoutShared {
 		build = eft.UpgradeShared
 	}
 	p, err := build(o)
@@ -83,7 +83,7 @@ func TestRefusedBeforeAnythingMoves(t *testing.T) {
 		"too little time to stop": {func(_ *clustertest.Model, _ *efttest.State, o *eft.Options) { o.StopTime = time.Hour }, cluster.ErrStopTime},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := open(t, t.TempDir(), efttest.LocalProgram)
+			w := open(t, t.TempDir(), efttest.LayoutLocal)
 			o, err := w.Options()
 			require.NoError(t, err)
 			require.NoError(t, w.Update(func(m *clustertest.Model, s *efttest.State) error {
@@ -122,7 +122,7 @@ func (f flaky) Stage(ctx context.Context, i eft.Installer) error {
 
 func TestHarmlessStepsAreTriedAgain(t *testing.T) {
 	for attempts, wants := range map[int]bool{1: false, 2: false, 3: true} {
-		w := open(t, t.TempDir(), efttest.LocalProgram)
+		w := open(t, t.TempDir(), efttest.LayoutLocal)
 		o, err := w.Options()
 		require.NoError(t, err)
 		left := 2
@@ -139,7 +139,7 @@ func TestHarmlessStepsAreTriedAgain(t *testing.T) {
 
 // TestALongInstallerIsToldAndLeftAlone warns, then stops following it; the installer itself is not touched.
 func TestALongInstallerIsToldAndLeftAlone(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LocalProgram)
+	w := open(t, t.TempDir(), efttest.LayoutLocal)
 	require.NoError(t, w.Arm("hangs"))
 	o, err := w.Options()
 	require.NoError(t, err)
@@ -164,7 +164,7 @@ func TestALongInstallerIsToldAndLeftAlone(t *testing.T) {
 
 // TestLicencesAreLookedAtOnEachNode loses the one of the node that is upgraded last.
 func TestLicencesAreLookedAtOnEachNode(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LocalProgram)
+	w := open(t, t.TempDir(), efttest.LayoutLocal)
 	o, err := w.Options()
 	require.NoError(t, err)
 	o.Verify = 100 * time.Millisecond
@@ -186,7 +186,7 @@ func TestLicencesAreLookedAtOnEachNode(t *testing.T) {
 
 // TestEachNodeCanFetchTheInstaller stages by URL: the node is told where it lies and what it must be, and nothing is sent.
 func TestEachNodeCanFetchTheInstaller(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LocalProgram)
+	w := open(t, t.TempDir(), efttest.LayoutLocal)
 	o, err := w.Options()
 	require.NoError(t, err)
 	srv, n := windows(t, w, efttest.PassiveNode)

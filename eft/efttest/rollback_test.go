@@ -32,7 +32,7 @@ func rollback(t *testing.T, w *efttest.World) failover.Procedure {
 }
 
 func TestRollback(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LocalProgram)
+	w := open(t, t.TempDir(), efttest.LayoutLocal)
 	require.NoError(t, w.Arm("setting-lost"))
 	dir := t.TempDir()
 	_, err := run(t, t.Context(), w, filepath.Join(dir, "up"), nil)
@@ -62,7 +62,7 @@ func TestRollback(t *testing.T) {
 	require.Equal(t, cluster.StateOnline, m.GroupState(efttest.Group))
 	require.Equal(t, eft.StartDisabled, s.Nodes[efttest.PassiveNode].StartMode)
 	require.Equal(t, cluster.FailbackAllowed, m.Group(efttest.Group).Failback.Policy, "as before the upgrade")
-	require.Equal(t, settingsBefore(t, efttest.LocalProgram), s.Config.Values, "as backed up")
+	require.Equal(t, settingsBefore(t, efttest.LayoutLocal), s.Config.Values, "as backed up")
 	now, err := w.Admin().Read(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, efttest.OldVersion, now.Version)
@@ -72,7 +72,7 @@ func TestRollback(t *testing.T) {
 }
 
 func TestNoRollbackPastThePointOfNoReturn(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LocalProgram)
+	w := open(t, t.TempDir(), efttest.LayoutLocal)
 	_, err := run(t, t.Context(), w, filepath.Join(t.TempDir(), "up"), nil)
 	require.NoError(t, err)
 	_, before, err := w.State()
@@ -89,7 +89,7 @@ func TestNoRollbackPastThePointOfNoReturn(t *testing.T) {
 
 func TestUndoBeforeTheFirstInstaller(t *testing.T) {
 	for l, at := range map[efttest.Layout]struct{ step, node string }{
-		efttest.LocalProgram: {"passive/install", efttest.PassiveNode}, efttest.SharedProgram: {"active/install", efttest.ActiveNode}} {
+		efttest.LayoutLocal: {"passive/install", efttest.PassiveNode}, efttest.LayoutShared: {"active/install", efttest.ActiveNode}} {
 		w := open(t, t.TempDir(), l)
 		p, err := w.Procedure()
 		require.NoError(t, err)
@@ -119,7 +119,7 @@ func TestUndoBeforeTheFirstInstaller(t *testing.T) {
 // TestRollbackFromTheLastMomentBeforeThePointOfNoReturn: the service that shall run again is disabled for an installation
 // that did not come.
 func TestRollbackFromTheLastMomentBeforeThePointOfNoReturn(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LocalProgram)
+	w := open(t, t.TempDir(), efttest.LayoutLocal)
 	p, err := w.Procedure()
 	require.NoError(t, err)
 	dir := t.TempDir()
@@ -154,7 +154,7 @@ func TestRollbackFromTheLastMomentBeforeThePointOfNoReturn(t *testing.T) {
 // the time, so nothing is taken offline and nothing that was changed since the backup is lost, unless that is asked for.
 func TestRollbackOfAnUpgradeThatNeverMoved(t *testing.T) {
 	for when, restored := range map[eft.RestoreWhen]bool{eft.RestoreWhenMoved: false, eft.RestoreAlways: true} {
-		w := open(t, t.TempDir(), efttest.LocalProgram)
+		w := open(t, t.TempDir(), efttest.LayoutLocal)
 		require.NoError(t, w.Arm("installer-fails"))
 		o, err := w.Options()
 		require.NoError(t, err)

@@ -39,17 +39,17 @@ var (
 type Layout int
 
 const (
-	// LocalProgram is the vendor's normal case: eft.Upgrade.
-	LocalProgram Layout = iota
-	// SharedProgram has the program on the shared disk: eft.UpgradeShared.
-	SharedProgram
+	// LayoutLocal is the vendor's normal case: eft.Upgrade.
+	LayoutLocal Layout = iota
+	// LayoutShared has the program on the shared disk: eft.UpgradeShared.
+	LayoutShared
 )
 
 // State is the modelled installation. It is plain data.
 type State struct {
 	Layout   Layout
 	Nodes    map[string]*NodeState
-	Shared   eft.Version // program on the shared disk, with SharedProgram
+	Shared   eft.Version // program on the shared disk, with LayoutShared
 	Config   Config
 	Armed    []string
 	Delayed  []Delayed // requests to nodes that are on their way
@@ -140,12 +140,12 @@ func newState(l Layout) State {
 		n := &NodeState{Program: OldVersion, Products: []eft.InstalledProduct{{Name: "EFT Server Enterprise", Version: OldVersion}}, Service: OldService,
 			StartMode: eft.StartManual, Account: Account, Free: 1 << 30, Files: map[string]eft.File{}, Runs: map[string]*Run{}, Backups: map[string]Copy{},
 			Licence: "Registered", Booted: time.Date(2026, 1, 1+i, 0, 0, 0, 0, time.UTC)}
-		if l == SharedProgram {
+		if l == LayoutShared {
 			n.Program = eft.Version{}
 		}
 		s.Nodes[name] = n
 	}
-	if l == SharedProgram {
+	if l == LayoutShared {
 		s.Shared = OldVersion
 	}
 	return s

@@ -38,9 +38,9 @@ func fromWorld(t *testing.T, w *efttest.World) failover.Procedure {
 
 // scenes are all procedures of package eft. The rollback is that of an upgrade that lost a setting.
 var scenes = []scene{
-	{name: "Upgrade", layout: efttest.LocalProgram, build: fromWorld},
-	{name: "UpgradeShared", layout: efttest.SharedProgram, build: fromWorld},
-	{name: "Rollback", layout: efttest.LocalProgram, faults: []string{"setting-lost", "renames-service"}, begin: giveUp, build: rollback},
+	{name: "Upgrade", layout: efttest.LayoutLocal, build: fromWorld},
+	{name: "UpgradeShared", layout: efttest.LayoutShared, build: fromWorld},
+	{name: "Rollback", layout: efttest.LayoutLocal, faults: []string{"setting-lost", "renames-service"}, begin: giveUp, build: rollback},
 }
 
 // giveUp runs an upgrade until it stops, and gives its lock back as the person does who takes it over.
@@ -88,7 +88,7 @@ func rolledBack(t *testing.T, w *efttest.World) {
 	require.Equal(t, cluster.StateOnline, m.GroupState(efttest.Group))
 	require.Equal(t, efttest.OldService, m.Resource(efttest.Group+" Service").Service, "the old program registers the old name")
 	require.Equal(t, eft.StartDisabled, s.Nodes[efttest.PassiveNode].StartMode)
-	require.Equal(t, settingsBefore(t, efttest.LocalProgram), s.Config.Values)
+	require.Equal(t, settingsBefore(t, efttest.LayoutLocal), s.Config.Values)
 	require.Empty(t, m.Marks)
 	require.Equal(t, cluster.FailbackAllowed, m.Group(efttest.Group).Failback.Policy)
 	two, err := w.TwoActive()
@@ -210,7 +210,7 @@ func TestAPersonsInstallationMayMakeNoCheckFail(t *testing.T) {
 			require.NoError(t, err)
 			o.Installer.Mode, o.Installer.Args = eft.ModeByOperator, nil
 			build := eft.Upgrade
-			if l == efttest.SharedProgram {
+			if l == efttest.LayoutShared {
 				build = eft.UpgradeShared
 			}
 			p, err := build(o)
@@ -321,7 +321,7 @@ func TestWhatBreaksWhileTheInstallerWaitsIsSeen(t *testing.T) {
 				harmless = append(harmless, "ha", "wrong-product", "both-running", "move-locked")
 			}
 			for _, fault := range efttest.Faults(sc.layout) {
-				if fault.Ending != clustertest.Refused || slices.Contains(harmless, fault.Name) {
+				if fault.Ending != clustertest.EndingRefused || slices.Contains(harmless, fault.Name) {
 					continue
 				}
 				world := copyOf(t, dir, sc.layout)
@@ -385,7 +385,7 @@ func TestUndosAreSeen(t *testing.T) {
 			j := failovertest.Journal(t)
 			_, err = p.Run(t.Context(), options(w, j, agree(tt.park, nil)))
 			require.ErrorIs(t, err, failover.ErrWaiting)
-			require.NoError(t, w.Break(tt.verb, clustertest.Ignores))
+			require.NoError(t, w.Break(tt.verb, clustertest.BreakIgnores))
 			report, err := p.Undo(t.Context(), options(w, j, nil))
 			require.Error(t, err, "%s %s", name, tt.step)
 			require.NotEqual(t, failover.StatusUndone, status(report, tt.step), "%s %s", name, tt.step)

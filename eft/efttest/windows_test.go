@@ -39,7 +39,7 @@ func windows(t *testing.T, w *efttest.World, name string) (*efttest.WindowsNode,
 func TestUpgradeOverSSHAndREST(t *testing.T) {
 	for name, l := range layouts {
 		for _, fault := range []string{"", "lost-reply", "resets-service", "renames-service", "exit-3010"} {
-			if l == efttest.SharedProgram && fault != "" {
+			if l == efttest.LayoutShared && fault != "" {
 				continue // the same wire
 			}
 			t.Run(name+"/"+fault, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestUpgradeOverSSHAndREST(t *testing.T) {
 				o.Installer.StopAfter = time.Minute
 				_, o.Admin = rest(t, w)
 				p, err := eft.Upgrade(o)
-				if l == efttest.SharedProgram {
+				if l == efttest.LayoutShared {
 					p, err = eft.UpgradeShared(o)
 				}
 				require.NoError(t, err)
@@ -82,7 +82,7 @@ func TestUpgradeOverSSHAndREST(t *testing.T) {
 }
 
 func TestTheSimulatedWindowsRefusesWhatItDoesNotKnow(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LocalProgram)
+	w := open(t, t.TempDir(), efttest.LayoutLocal)
 	srv, _ := windows(t, w, efttest.ActiveNode)
 	host, err := remote.New(remote.Config{SSH: srv.SSH()})
 	require.NoError(t, err)
@@ -96,7 +96,7 @@ func TestTheSimulatedWindowsRefusesWhatItDoesNotKnow(t *testing.T) {
 // TestNamesNeverBecomeCode sends names a careless program would execute: each arrives as one value of the document or
 // is refused before anything is sent.
 func TestNamesNeverBecomeCode(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LocalProgram)
+	w := open(t, t.TempDir(), efttest.LayoutLocal)
 	srv, n := windows(t, w, efttest.ActiveNode)
 	for _, name := range []string{"$(Stop-Computer)", "it's", "it\u2019s", "\u201cdouble\u201d", "`n", "a\nb", "a*b", `a"b`, "a;b", "a|b", "%PATH%", "#<"} {
 		path := `C:\Install\` + name
@@ -118,7 +118,7 @@ func TestNamesNeverBecomeCode(t *testing.T) {
 }
 
 func TestOptionsRefuseBadInput(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LocalProgram)
+	w := open(t, t.TempDir(), efttest.LayoutLocal)
 	source := func(context.Context) (io.ReadCloser, error) { return nil, io.EOF }
 	for field, change := range map[string]func(*eft.Options){
 		"Options.Cluster":       func(o *eft.Options) { o.Cluster = nil },

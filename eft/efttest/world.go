@@ -114,7 +114,7 @@ func (w *World) Procedure() (failover.Procedure, error) {
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	if s.Layout == SharedProgram {
+	if s.Layout == LayoutShared {
 		return eft.UpgradeShared(o)
 	}
 	return eft.Upgrade(o)

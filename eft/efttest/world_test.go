@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var layouts = map[string]efttest.Layout{"local": efttest.LocalProgram, "shared": efttest.SharedProgram}
+var layouts = map[string]efttest.Layout{"local": efttest.LayoutLocal, "shared": efttest.LayoutShared}
 
 func open(t *testing.T, dir string, l efttest.Layout) *efttest.World {
 	t.Helper()

@@ -58,8 +58,8 @@ func token(context.Context) (failover.Secret, error) {
 // procedure moves group and core side by side, and then lets the application stand still while its page changes.
 func (s site) procedure(oc *opcon.Client, groups cluster.Cluster, core *symitar.Pair, app *remote.Host) failover.Procedure {
 	files := must(cluster.Transfer(groups, cluster.TransferOptions{Group: s.Group, Target: s.Target}))
-	held := must(opcon.QuiesceStages(oc, opcon.QuiesceOptions{Machine: s.Machine, Mode: opcon.Planned, Reason: "site move"}))
-	free := must(opcon.ResumeStages(oc, opcon.ResumeOptions{Machine: s.Machine, Repoint: opcon.HostStayed, Reason: "site move"}))
+	held := must(opcon.QuiesceStages(oc, opcon.QuiesceOptions{Machine: s.Machine, Mode: opcon.ModePlanned, Reason: "site move"}))
+	free := must(opcon.ResumeStages(oc, opcon.ResumeOptions{Machine: s.Machine, Repoint: opcon.RepointHostStayed, Reason: "site move"}))
 	page := failover.Stage{Name: "page", Outage: true, Steps: []failover.Step{show(app, "moved", "here")}}
 	batch := failover.Procedure{Name: "batch", Stages: []failover.Stage{held.Check, held.Hold, held.Drain, held.Down, page,
 		free.Repoint, free.Prove, free.Decide, free.Release}}

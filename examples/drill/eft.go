@@ -98,7 +98,7 @@ func judgeUpgrade(world *efttest.World, path string) (verdict, error) {
 	for _, node := range slices.Sorted(maps.Keys(st.Nodes)) {
 		v.once = append(v.once, effect{what: "installer on " + node, times: st.Counters.InstallerRuns[node], most: 1})
 		program := st.Nodes[node].Program
-		if st.Layout == efttest.SharedProgram {
+		if st.Layout == efttest.LayoutShared {
 			program = st.Shared
 		}
 		versions = append(versions, fmt.Sprintf("%s has %s", node, program))

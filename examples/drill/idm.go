@@ -33,19 +33,19 @@ func armDrivers(tree *idmtest.Tree, fault string) {
 	const setOption, start, setAppPassword = 9, 15, 67
 	switch fault {
 	case "start-reply-lost":
-		tree.Inject(idmtest.Fault{Kind: idmtest.DropReply, Server: "srv2", Extended: start, Skip: 2})
+		tree.Inject(idmtest.Fault{Kind: idmtest.FaultDropReply, Server: "srv2", Extended: start, Skip: 2})
 	case "option-reply-lost":
-		tree.Inject(idmtest.Fault{Kind: idmtest.DropReply, Server: "srv2", Extended: setOption, Skip: 2})
+		tree.Inject(idmtest.Fault{Kind: idmtest.FaultDropReply, Server: "srv2", Extended: setOption, Skip: 2})
 	case "start-request-lost":
-		tree.Inject(idmtest.Fault{Kind: idmtest.DropRequest, Server: "srv2", Extended: start, Skip: 2})
+		tree.Inject(idmtest.Fault{Kind: idmtest.FaultDropRequest, Server: "srv2", Extended: start, Skip: 2})
 	case "start-fails":
 		tree.Server("srv2").Behave(idmtest.DriverDN(3), idmtest.Behaviour{FailStarts: 1})
 	case "garbage":
-		tree.Inject(idmtest.Fault{Kind: idmtest.Garbage, Server: "srv2", Extended: setOption, Skip: 4})
+		tree.Inject(idmtest.Fault{Kind: idmtest.FaultGarbage, Server: "srv2", Extended: setOption, Skip: 4})
 	case "source-returns":
 		tree.Inject(idmtest.Fault{Server: "srv2", Extended: setAppPassword, Do: func() { _ = tree.Server("srv1").Start() }})
 	case "password-refused":
-		tree.Inject(idmtest.Fault{Kind: idmtest.Refusal, Server: "srv2", Op: idmtest.OpExtended, DN: idmtest.DriverDN(5), NDS: -672, Times: -1,
+		tree.Inject(idmtest.Fault{Kind: idmtest.FaultRefusal, Server: "srv2", Op: idmtest.OperationExtended, DN: idmtest.DriverDN(5), NDS: -672, Times: -1,
 			If: func(r idmtest.Request) bool {
 				return r.Extended != setOption && r.Extended != start && r.Extended >= setAppPassword && r.Extended <= 82
 			}})

@@ -108,9 +108,9 @@ func openOffice(dir string, s settings, pair *symitartest.Pair) (*office, error)
 	case "opcon-never-drains":
 		server.Change(func() { o.site.Machine.StuckJobs = 1 })
 	case "opcon-token-expires":
-		server.Inject(opcontest.Injection{Kind: opcontest.ExpireTokens, Method: http.MethodPost, Path: "/api/scheduleactions"})
+		server.Inject(opcontest.Injection{Kind: opcontest.InjectionExpireTokens, Method: http.MethodPost, Path: "/api/scheduleactions"})
 	case "opcon-lost-reply":
-		server.Inject(opcontest.Injection{Kind: opcontest.CutAfter, Method: http.MethodPost, Path: "/api/scheduleactions"})
+		server.Inject(opcontest.Injection{Kind: opcontest.InjectionCutAfter, Method: http.MethodPost, Path: "/api/scheduleactions"})
 	case "opcon-agent-mute":
 		server.Change(func() { o.site.Machine.Mute = true })
 	}
@@ -125,7 +125,7 @@ func (o *office) client(patience time.Duration) (*symitar.OpCon, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &symitar.OpCon{Client: client, Machine: opconMachine, Reason: "drill", Repoint: opcon.EditRecord,
+	return &symitar.OpCon{Client: client, Machine: opconMachine, Reason: "drill", Repoint: opcon.RepointEditRecord,
 		Home: opcon.Address{FQDN: homeAddress}, Partner: opcon.Address{FQDN: partnerAddress}, DrainTimeout: patience, UpTimeout: patience,
 		Decide: func(_ context.Context, jobs []opcon.Interrupted) ([]opcon.Decision, error) {
 			var decided []opcon.Decision
@@ -133,7 +133,7 @@ func (o *office) client(patience time.Duration) (*symitar.OpCon, error) {
 				d := j.Proposal
 				d.By, d.Reason = "drill", "as proposed"
 				if o.leave {
-					d.Action, d.MarkFailedFirst, d.Reason = opcon.LeaveAsIs, false, "OpCon refuses to start it again"
+					d.Action, d.MarkFailedFirst, d.Reason = opcon.RerunLeave, false, "OpCon refuses to start it again"
 				}
 				decided = append(decided, d)
 				o.decide(j.Job.Name)
@@ -175,7 +175,7 @@ func (o *office) lost() (names []string) {
 	defer o.mu.Unlock()
 	o.server.Change(func() {
 		for _, j := range []*opcontest.Job{o.site.Running, o.site.JustSent} {
-			if m := o.site.Machine; m.FQDN == partnerAddress && j.Status != opcontest.FinishedOK && !o.decided[j.Name] {
+			if m := o.site.Machine; m.FQDN == partnerAddress && j.Status != opcontest.JobFinishedOK && !o.decided[j.Name] {
 				names = append(names, j.Name)
 			}
 		}
@@ -242,7 +242,7 @@ func (o *office) load() error {
 // free reports whether everything the run held is released again and what was held before is not.
 func (o *office) free() bool {
 	for _, x := range o.schedules() {
-		held := o.server.Status(x) == opcontest.OnHold
+		held := o.server.Status(x) == opcontest.ScheduleOnHold
 		if held != (x == o.site.HeldBefore) {
 			return false
 		}

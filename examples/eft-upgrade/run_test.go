@@ -127,7 +127,7 @@ func (p *place) stands(version eft.Version) {
 }
 
 func TestUpgradesFromTheFile(t *testing.T) {
-	for name, l := range map[string]efttest.Layout{"upgrade": efttest.LocalProgram, "upgrade-shared": efttest.SharedProgram} {
+	for name, l := range map[string]efttest.Layout{"upgrade": efttest.LayoutLocal, "upgrade-shared": efttest.LayoutShared} {
 		t.Run(name, func(t *testing.T) {
 			marker := filepath.Join(t.TempDir(), "told")
 			p := newPlace(t, l, "before: []", fmt.Sprintf("before: [{id: tell, title: Tell, run: [touch, %q], done: [test, -e, %q]}]", marker, marker))
@@ -176,7 +176,7 @@ func TestUpgradesFromTheFile(t *testing.T) {
 // TestRollbackFromTheFile follows the manual: the report says what to fill in, the lock is taken over, the old version
 // runs again.
 func TestRollbackFromTheFile(t *testing.T) {
-	p := newPlace(t, efttest.LocalProgram, "\nverify: 1m", "\nverify: 2s")
+	p := newPlace(t, efttest.LayoutLocal, "\nverify: 1m", "\nverify: 2s")
 	require.NoError(t, p.w.Arm("setting-lost"))
 	report, err := p.run("upgrade")
 	require.ErrorIs(t, err, eft.ErrSettings)
@@ -216,7 +216,7 @@ func TestRollbackFromTheFile(t *testing.T) {
 
 // TestAPersonRunsTheInstaller stops for the person, who is not at the terminal, and goes on with their word.
 func TestAPersonRunsTheInstaller(t *testing.T) {
-	p := newPlace(t, efttest.LocalProgram, "mode: silent", "mode: operator", `  args: ["/S"]`, "")
+	p := newPlace(t, efttest.LayoutLocal, "mode: silent", "mode: operator", `  args: ["/S"]`, "")
 	flags := []string{"-journal", p.journal("upgrade"), "-actor", "ann", "-reason", "CHG1", "-approve"}
 	proc, closer, err := build(t.Context(), p.config, "upgrade")
 	require.NoError(t, err)

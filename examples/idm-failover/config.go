@@ -64,8 +64,8 @@ type statement struct {
 }
 
 var (
-	gaps    = map[string]idm.GapPolicy{"close": idm.CloseGap, "leave": idm.LeaveGap}
-	sources = map[string]idm.ServerDataFrom{"preparation": idm.FromPreparation, "export": idm.FromExport, "export-whole": idm.FromExportWhole}
+	gaps    = map[string]idm.GapPolicy{"close": idm.GapClose, "leave": idm.GapLeave}
+	sources = map[string]idm.ServerDataFrom{"preparation": idm.ServerDataFromPreparation, "export": idm.ServerDataFromExport, "export-whole": idm.ServerDataFromExportWhole}
 )
 
 // readSite reads the file and refuses everything that is missing at once, by the names of the file and before any server is asked.
@@ -120,7 +120,7 @@ func (s site) failover() (idm.FailoverOptions, error) {
 	o := idm.FailoverOptions{SourceDN: s.Home.DN, SourceDead: failover.Statement{By: f.SourceDead.By, Says: f.SourceDead.Says, Reason: f.SourceDead.Reason},
 		Gap: gaps[s.Gap], Data: sources[f.Data], Export: s.kept()}
 	problems := []error{edir.OneOf("failover.data", f.Data, sources), o.SourceDead.Validate("failover.source_dead")}
-	if o.Gap == idm.CloseGap {
+	if o.Gap == idm.GapClose {
 		since, err := time.Parse(time.RFC3339, f.Since)
 		if err != nil {
 			problems = append(problems, failover.Invalid("failover.since", fmt.Sprintf("%q is no moment", f.Since),

@@ -33,7 +33,7 @@ func newPlace(t *testing.T, standby idmtest.ServerConfig) place {
 	t.Helper()
 	standby.Name = "srv2"
 	p := place{t: t, dir: t.TempDir(),
-		tree: idmtest.Start(t, idmtest.Config{Drivers: 2, Association: idmtest.AtOnce, Servers: []idmtest.ServerConfig{{Name: "srv1"}, standby}})}
+		tree: idmtest.Start(t, idmtest.Config{Drivers: 2, Association: idmtest.AssociationAtOnce, Servers: []idmtest.ServerConfig{{Name: "srv1"}, standby}})}
 	p.secret("admin", idmtest.AdminPassword)
 	require.NoError(t, os.WriteFile(filepath.Join(p.dir, "ca.pem"), p.tree.RootPEM(), 0o600))
 	return p
@@ -127,7 +127,7 @@ func (p place) runsOnlyOn(on string) {
 	p.t.Helper()
 	for _, d := range p.tree.Drivers() {
 		require.Equal(p.t, []string{on}, p.tree.Active(d), d)
-		require.Equal(p.t, idmtest.Auto, p.tree.Server(on).StartOption(d), d)
+		require.Equal(p.t, idmtest.StartAuto, p.tree.Server(on).StartOption(d), d)
 		require.Zero(p.t, p.tree.Counters(d).AutoResyncs, d)
 	}
 	require.Empty(p.t, p.tree.Overlaps(), "a driver was active on two servers")
@@ -251,7 +251,7 @@ func TestDriverConfigurationsAreKeptAndImported(t *testing.T) {
 	require.NoError(t, os.WriteFile(old, []byte("<driver-configuration"), 0o600))
 	p.tree.ForgetRequests()
 	require.ErrorIs(t, apply(t.Context(), &out, config, []string{"xml", "apply"}, "ann", "CHG1"), failover.ErrInvalid)
-	require.Empty(t, p.tree.Asked(func(r idmtest.Request) bool { return r.Op == idmtest.OpModify || r.Op == idmtest.OpAdd }))
+	require.Empty(t, p.tree.Asked(func(r idmtest.Request) bool { return r.Op == idmtest.OperationModify || r.Op == idmtest.OperationAdd }))
 }
 
 func TestAFileOfDesignerIsImportedOverADriver(t *testing.T) {
@@ -275,7 +275,7 @@ func TestAFileOfDesignerIsImportedOverADriver(t *testing.T) {
 	require.True(t, p.tree.Exists("cn=FromDesigner,"+driver))
 	require.Equal(t, []string{"cn=from-designer"}, p.tree.Get("srv2", driver, "DirXML-ShimAuthID"))
 	require.NotEqual(t, []string{"cn=from-designer"}, p.tree.Get("srv1", driver, "DirXML-ShimAuthID"), "another server has its own value")
-	require.Equal(t, idmtest.Disabled, p.tree.Server("srv2").StartOption(driver), "the start option is the engine's own")
+	require.Equal(t, idmtest.StartDisabled, p.tree.Server("srv2").StartOption(driver), "the start option is the engine's own")
 	require.NoError(t, verify(t.Context(), &out, config, args))
 	require.Error(t, preview(t.Context(), &out, config, []string{file}), "the file's own driver is not there, and neither is what it stands in")
 }
@@ -288,7 +288,7 @@ func TestGuardAndWatchDisableAReturnedServer(t *testing.T) {
 	p.run(config, "failover")
 	disabled := func() bool {
 		for _, d := range p.tree.Drivers() {
-			if old.State(d) != idmtest.Stopped || old.StartOption(d) != idmtest.Disabled {
+			if old.State(d) != idmtest.StateStopped || old.StartOption(d) != idmtest.StartDisabled {
 				return false
 			}
 		}
@@ -304,7 +304,7 @@ func TestGuardAndWatchDisableAReturnedServer(t *testing.T) {
 	go func() { done <- watch(ctx, out, config, nil) }()
 	home, err := dialed(t, config, "home")
 	require.NoError(t, err)
-	require.NoError(t, home.SetStartOption(t.Context(), p.tree.Drivers()[0], idm.Manual, idm.NoResync))
+	require.NoError(t, home.SetStartOption(t.Context(), p.tree.Drivers()[0], idm.StartManual, idm.ResyncNone))
 	require.Eventually(t, disabled, time.Minute, 5*time.Millisecond)
 	cancel()
 	require.NoError(t, <-done)
@@ -365,10 +365,10 @@ func TestTheExitStatusSaysWhatIsInEffect(t *testing.T) {
 		want  int
 	}{
 		"nothing goes wrong":                 {want: done},
-		"every password is refused":          {idmtest.Fault{Kind: idmtest.Refusal, Server: "srv2", NDS: -672, Times: -1, If: setsAPassword}, notDone},
-		"the stop is refused":                {idmtest.Fault{Kind: idmtest.Refusal, Server: "srv1", Extended: 17, NDS: -672, Times: -1}, partWay},
-		"the reply to the disabling is lost": {idmtest.Fault{Kind: idmtest.KillReply, Server: "srv1", Extended: 9}, inDoubt},
-		"a start is answered with a riddle":  {idmtest.Fault{Kind: idmtest.Refusal, Server: "srv2", Extended: 15, Code: 79, Times: -1}, inDoubt},
+		"every password is refused":          {idmtest.Fault{Kind: idmtest.FaultRefusal, Server: "srv2", NDS: -672, Times: -1, If: setsAPassword}, notDone},
+		"the stop is refused":                {idmtest.Fault{Kind: idmtest.FaultRefusal, Server: "srv1", Extended: 17, NDS: -672, Times: -1}, partWay},
+		"the reply to the disabling is lost": {idmtest.Fault{Kind: idmtest.FaultKillReply, Server: "srv1", Extended: 9}, inDoubt},
+		"a start is answered with a riddle":  {idmtest.Fault{Kind: idmtest.FaultRefusal, Server: "srv2", Extended: 15, Code: 79, Times: -1}, inDoubt},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t, idmtest.ServerConfig{Prepared: true})

@@ -86,7 +86,7 @@ var changing = []int{3, 5, 9, 15, 17, 21, 23, 27, 39, 43, 53, 55, 57, 67, 69, 71
 func (b bench) writes() []idmtest.Request {
 	return b.tree.Asked(func(r idmtest.Request) bool {
 		switch r.Op {
-		case idmtest.OpModify, idmtest.OpAdd, idmtest.OpDelete, idmtest.OpModifyDN:
+		case idmtest.OperationModify, idmtest.OperationAdd, idmtest.OperationDelete, idmtest.OperationModifyDN:
 			return true
 		}
 		return slices.Contains(changing, r.Extended)
@@ -94,7 +94,7 @@ func (b bench) writes() []idmtest.Request {
 }
 
 func TestFramingIsSettledWithoutChangingAnything(t *testing.T) {
-	for framing, want := range map[idmtest.Framing]string{idmtest.Concatenated: "concatenated", idmtest.Sequence: "sequence"} {
+	for framing, want := range map[idmtest.Framing]string{idmtest.FramingConcatenated: "concatenated", idmtest.FramingSequence: "sequence"} {
 		t.Run(want, func(t *testing.T) {
 			b := newBench(t, idmtest.Config{Framing: framing})
 			status, r := b.result()
@@ -118,10 +118,10 @@ func TestTheWholeDialectIsSettledOnTheScratchDriver(t *testing.T) {
 		wantGo   string
 		wantYAML string
 	}{
-		{idmtest.Concatenated, idmtest.OneMeansNoResync, idm.Dialect{}, "idm.Dialect{Framing: idm.FramingConcatenated, Resync: idm.ResyncFlagOneSkips}", "framing: concatenated\n  resync_flag: one-skips"},
-		{idmtest.Concatenated, idmtest.ZeroMeansNoResync, idm.Dialect{Resync: idm.ResyncFlagOneSyncs}, "idm.Dialect{Framing: idm.FramingConcatenated, Resync: idm.ResyncFlagOneSyncs}", "framing: concatenated\n  resync_flag: one-syncs"},
-		{idmtest.Sequence, idmtest.OneMeansNoResync, idm.Dialect{Framing: idm.FramingSequence}, "idm.Dialect{Framing: idm.FramingSequence, Resync: idm.ResyncFlagOneSkips}", "framing: sequence\n  resync_flag: one-skips"},
-		{idmtest.Sequence, idmtest.ZeroMeansNoResync, idm.Dialect{Framing: idm.FramingSequence, Resync: idm.ResyncFlagOneSyncs}, "idm.Dialect{Framing: idm.FramingSequence, Resync: idm.ResyncFlagOneSyncs}", "framing: sequence\n  resync_flag: one-syncs"},
+		{idmtest.FramingConcatenated, idmtest.ResyncFlagOneMeansNot, idm.Dialect{}, "idm.Dialect{Framing: idm.FramingConcatenated, Resync: idm.ResyncFlagOneSkips}", "framing: concatenated\n  resync_flag: one-skips"},
+		{idmtest.FramingConcatenated, idmtest.ResyncFlagZeroMeansNot, idm.Dialect{Resync: idm.ResyncFlagOneSyncs}, "idm.Dialect{Framing: idm.FramingConcatenated, Resync: idm.ResyncFlagOneSyncs}", "framing: concatenated\n  resync_flag: one-syncs"},
+		{idmtest.FramingSequence, idmtest.ResyncFlagOneMeansNot, idm.Dialect{Framing: idm.FramingSequence}, "idm.Dialect{Framing: idm.FramingSequence, Resync: idm.ResyncFlagOneSkips}", "framing: sequence\n  resync_flag: one-skips"},
+		{idmtest.FramingSequence, idmtest.ResyncFlagZeroMeansNot, idm.Dialect{Framing: idm.FramingSequence, Resync: idm.ResyncFlagOneSyncs}, "idm.Dialect{Framing: idm.FramingSequence, Resync: idm.ResyncFlagOneSyncs}", "framing: sequence\n  resync_flag: one-syncs"},
 	} {
 		t.Run(strings.ReplaceAll(strings.ReplaceAll(tt.wantYAML, ": ", " "), "\n", ""), func(t *testing.T) {
 			b := newBench(t, idmtest.Config{Framing: tt.framing, ResyncFlag: tt.flag})
@@ -137,8 +137,8 @@ func TestTheWholeDialectIsSettledOnTheScratchDriver(t *testing.T) {
 			for _, w := range b.writes() {
 				require.True(t, idm.SameDN(w.DN, scratch), "%+v", w)
 			}
-			require.Equal(t, idmtest.Disabled, lab.StartOption(scratch), "left as it was found")
-			require.Equal(t, idmtest.Stopped, lab.State(scratch))
+			require.Equal(t, idmtest.StartDisabled, lab.StartOption(scratch), "left as it was found")
+			require.Equal(t, idmtest.StateStopped, lab.State(scratch))
 			require.Zero(t, lab.Cached(scratch))
 			require.Equal(t, 1, b.tree.Counters(scratch).AutoResyncs, "the one the test is about")
 			require.Zero(t, b.tree.Counters(idmtest.DriverDN(1)).Starts)
@@ -205,10 +205,10 @@ func TestAServerThatKnowsNothing(t *testing.T) {
 			require.Empty(t, b.writes(), "without a framing nothing is tried on the scratch driver")
 		})
 	}
-	for _, kind := range []idmtest.FaultKind{idmtest.Refusal, idmtest.Garbage, idmtest.DropReply, idmtest.EmptySuccess} {
+	for _, kind := range []idmtest.FaultKind{idmtest.FaultRefusal, idmtest.FaultGarbage, idmtest.FaultDropReply, idmtest.FaultEmptySuccess} {
 		t.Run(kind.String(), func(t *testing.T) {
 			b := newBench(t, idmtest.Config{})
-			b.tree.Inject(idmtest.Fault{Kind: kind, Op: idmtest.OpExtended, Times: -1})
+			b.tree.Inject(idmtest.Fault{Kind: kind, Op: idmtest.OperationExtended, Times: -1})
 			status, r := b.result("-write-to-scratch-driver", idmtest.DriverDN(0))
 			require.Equal(t, 1, status)
 			require.Empty(t, r.Go)
@@ -220,7 +220,7 @@ func TestAServerThatKnowsNothing(t *testing.T) {
 func TestAnUnclearPolarityIsNotGuessed(t *testing.T) {
 	t.Run("nothing to synchronize", func(t *testing.T) {
 		b := newBench(t, idmtest.Config{})
-		b.tree.Inject(idmtest.Fault{Kind: idmtest.EmptySuccess, Extended: 9, Times: -1}) // success, and nothing happens
+		b.tree.Inject(idmtest.Fault{Kind: idmtest.FaultEmptySuccess, Extended: 9, Times: -1}) // success, and nothing happens
 		status, r := b.result("-write-to-scratch-driver", idmtest.DriverDN(0))
 		require.Equal(t, 1, status)
 		require.Empty(t, r.Resync)
@@ -228,12 +228,12 @@ func TestAnUnclearPolarityIsNotGuessed(t *testing.T) {
 	})
 	t.Run("a lost answer puts the driver back", func(t *testing.T) {
 		b := newBench(t, idmtest.Config{})
-		b.tree.Inject(idmtest.Fault{Kind: idmtest.DropReply, Extended: 9})
+		b.tree.Inject(idmtest.Fault{Kind: idmtest.FaultDropReply, Extended: 9})
 		status, out, complaints := b.program("-write-to-scratch-driver", idmtest.DriverDN(0))
 		require.Equal(t, 1, status)
 		require.Contains(t, complaints, "set start option of "+idmtest.DriverDN(0))
 		require.Contains(t, out, "resync_flag: FILL-IN")
-		require.Equal(t, idmtest.Disabled, b.tree.Server("lab1").StartOption(idmtest.DriverDN(0)))
+		require.Equal(t, idmtest.StartDisabled, b.tree.Server("lab1").StartOption(idmtest.DriverDN(0)))
 	})
 	t.Run("a driver that does not start", func(t *testing.T) {
 		b := newBench(t, idmtest.Config{})
@@ -242,7 +242,7 @@ func TestAnUnclearPolarityIsNotGuessed(t *testing.T) {
 		require.Equal(t, 1, status)
 		require.Equal(t, "one-skips", r.Resync, "the polarity does not depend on it")
 		require.Contains(t, r.String(), "the scratch driver does not start")
-		require.Equal(t, idmtest.Disabled, b.tree.Server("lab1").StartOption(idmtest.DriverDN(0)))
+		require.Equal(t, idmtest.StartDisabled, b.tree.Server("lab1").StartOption(idmtest.DriverDN(0)))
 	})
 }
 
@@ -260,7 +260,7 @@ func TestOnlyAnIdleDriverNobodyUsesIsChanged(t *testing.T) {
 			return failover.NewSecret(idmtest.AdminPassword), nil
 		}))
 		require.NoError(t, err)
-		require.NoError(t, admin.Modify(t.Context(), b.tree.Users()[0], idm.AttributeChange{Kind: idm.AddValues, Attribute: idm.Text("DirXML-Associations", idmtest.DriverDN(0)+"#1#key")}))
+		require.NoError(t, admin.Modify(t.Context(), b.tree.Users()[0], idm.AttributeChange{Kind: idm.ChangeAdd, Attribute: idm.Text("DirXML-Associations", idmtest.DriverDN(0)+"#1#key")}))
 		require.NoError(t, admin.Close())
 		b.tree.ForgetRequests()
 		status, _, complaints := b.program("-write-to-scratch-driver", idmtest.DriverDN(0))
@@ -284,7 +284,7 @@ func TestAnInterruptPutsTheDriverBack(t *testing.T) {
 	b.tree.Inject(idmtest.Fault{Extended: 9, Do: cancel})
 	var out, complaints bytes.Buffer
 	require.Equal(t, 1, program(ctx, []string{"-config", b.config, "-write-to-scratch-driver", idmtest.DriverDN(0)}, &out, &complaints))
-	require.Equal(t, idmtest.Disabled, b.tree.Server("lab1").StartOption(idmtest.DriverDN(0)))
+	require.Equal(t, idmtest.StartDisabled, b.tree.Server("lab1").StartOption(idmtest.DriverDN(0)))
 	require.Contains(t, out.String(), "resync_flag: FILL-IN")
 }
 

@@ -78,7 +78,7 @@ func (s scratchDriver) isScratch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if status.State != idm.StateStopped || status.Option != idm.Disabled {
+	if status.State != idm.StateStopped || status.Option != idm.StartDisabled {
 		return refuse("make a driver with the null shim and leave it disabled", "it is %s: a scratch driver is stopped and disabled", status)
 	}
 	dn, err := noObjectOf(ctx, s.server, s.dn)
@@ -97,16 +97,16 @@ func (s scratchDriver) whileDisabled(ctx context.Context) {
 	s.add(5, "start a driver that is disabled", learned, "%s", inWords(s.server.Start(ctx, s.dn)))
 }
 
-// polarity is item 4. The connection sends 1 for NoResync and 0 for WithResync.
+// polarity is item 4. The connection sends 1 for ResyncNone and 0 for ResyncEvents.
 func (s scratchDriver) polarity(ctx context.Context) error {
 	if err := s.until(ctx, idm.StateStopped); err != nil { // a start that was taken although the driver is disabled
 		return err
 	}
-	one, err := s.fills(ctx, idm.NoResync)
+	one, err := s.fills(ctx, idm.ResyncNone)
 	if err != nil {
 		return err
 	}
-	zero, err := s.fills(ctx, idm.WithResync)
+	zero, err := s.fills(ctx, idm.ResyncEvents)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (s scratchDriver) fills(ctx context.Context, r idm.Resync) (int64, error) {
 	if stats, err := s.server.Stats(ctx, s.dn); err == nil { // an engine may refuse the figures of a disabled driver
 		before = stats.CacheBytes
 	}
-	if err := s.server.SetStartOption(ctx, s.dn, idm.Manual, r); err != nil {
+	if err := s.server.SetStartOption(ctx, s.dn, idm.StartManual, r); err != nil {
 		return 0, err
 	}
 	grown := int64(0)
@@ -148,7 +148,7 @@ func (s scratchDriver) fills(ctx context.Context, r idm.Resync) (int64, error) {
 			return 0, err
 		}
 	}
-	if err := s.server.SetStartOption(ctx, s.dn, idm.Disabled, idm.NoResync); err != nil {
+	if err := s.server.SetStartOption(ctx, s.dn, idm.StartDisabled, idm.ResyncNone); err != nil {
 		return 0, err
 	}
 	return max(grown, 0), nil
@@ -156,7 +156,7 @@ func (s scratchDriver) fills(ctx context.Context, r idm.Resync) (int64, error) {
 
 // whileEnabled is what item 5 asks of a running driver. A driver that does not start is a finding, not an error.
 func (s scratchDriver) whileEnabled(ctx context.Context) error {
-	if err := s.server.SetStartOption(ctx, s.dn, idm.Manual, idm.NoResync); err != nil {
+	if err := s.server.SetStartOption(ctx, s.dn, idm.StartManual, idm.ResyncNone); err != nil {
 		return err
 	}
 	const running = "start a driver that runs, disable a driver that runs"
@@ -169,7 +169,7 @@ func (s scratchDriver) whileEnabled(ctx context.Context) error {
 		return ctx.Err()
 	}
 	s.add(5, "start a driver that runs", learned, "%s", inWords(s.server.Start(ctx, s.dn)))
-	s.add(5, "disable a driver that runs", learned, "%s", inWords(s.server.SetStartOption(ctx, s.dn, idm.Disabled, idm.NoResync)))
+	s.add(5, "disable a driver that runs", learned, "%s", inWords(s.server.SetStartOption(ctx, s.dn, idm.StartDisabled, idm.ResyncNone)))
 	return nil
 }
 
@@ -188,9 +188,9 @@ func (s scratchDriver) passwordOperations(ctx context.Context) error {
 		{"SetRemoteLoaderPassword (71), ClearRemoteLoaderPassword (73)", func() error { return s.server.SetRemoteLoaderPassword(ctx, s.dn, value) },
 			func() error { return s.server.ClearRemoteLoaderPassword(ctx, s.dn) }},
 		{"a plain write of DirXML-ShimAuthPassword", func() error {
-			return s.server.Modify(ctx, s.dn, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("DirXML-ShimAuthPassword", value.Reveal())})
+			return s.server.Modify(ctx, s.dn, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-ShimAuthPassword", value.Reveal())})
 		}, func() error {
-			return s.server.Modify(ctx, s.dn, idm.AttributeChange{Kind: idm.Replace, Attribute: idm.Text("DirXML-ShimAuthPassword")})
+			return s.server.Modify(ctx, s.dn, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-ShimAuthPassword")})
 		}},
 	} {
 		s.add(7, p.what, learned, "%s, %s", inWords(p.set()), inWords(p.clear()))
@@ -231,14 +231,14 @@ func (s scratchDriver) putBack(ctx context.Context) error {
 			return err
 		}
 		option, err := s.server.StartOption(ctx, s.dn)
-		if err != nil || option == idm.Disabled {
+		if err != nil || option == idm.StartDisabled {
 			return err
 		}
-		if err := s.server.SetStartOption(ctx, s.dn, idm.Disabled, idm.NoResync); err != nil {
+		if err := s.server.SetStartOption(ctx, s.dn, idm.StartDisabled, idm.ResyncNone); err != nil {
 			return err
 		}
 		option, err = s.server.StartOption(ctx, s.dn)
-		if err == nil && option != idm.Disabled {
+		if err == nil && option != idm.StartDisabled {
 			err = fmt.Errorf("it is still %s", option)
 		}
 		return err

@@ -305,7 +305,7 @@ func (s *site) killed(t *testing.T) {
 		}
 	}
 	require.GreaterOrEqual(t, len(around), 2, "its intent and its outcome")
-	for _, durable := range []failovertest.Durability{failovertest.Lost, failovertest.Kept} {
+	for _, durable := range []failovertest.Durability{failovertest.DurabilityLost, failovertest.DurabilityKept} {
 		for _, n := range around {
 			from, to := s.healthy(t)
 			store := failovertest.NewStore("killed")

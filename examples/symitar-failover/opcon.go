@@ -51,10 +51,10 @@ func (o opconSite) config() (*symitar.OpCon, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &symitar.OpCon{Client: client, Machine: o.Machine, Reason: o.Reason, Repoint: opcon.AliasMoves, KeepHeld: o.KeepHeld,
+	c := &symitar.OpCon{Client: client, Machine: o.Machine, Reason: o.Reason, Repoint: opcon.RepointAliasMoves, KeepHeld: o.KeepHeld,
 		DrainTimeout: time.Duration(o.Drain), UpTimeout: time.Duration(o.AgentUp)}
 	if o.Addresses != nil {
-		c.Repoint = opcon.EditRecord
+		c.Repoint = opcon.RepointEditRecord
 		c.Home, c.Partner = opcon.Address{FQDN: o.Addresses.Home}, opcon.Address{FQDN: o.Addresses.Partner}
 	}
 	if o.Decisions != "" {

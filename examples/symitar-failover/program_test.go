@@ -218,8 +218,8 @@ func TestProposalsAreCopiedIntoTheDecisions(t *testing.T) {
 		id := opcon.JobID("20260822|227|1|" + name)
 		return opcon.Interrupted{Job: opcon.Job{ID: id, Number: 7}, Why: why, Hint: "look at its output", Proposal: opcon.Decision{Job: id, Number: 7, Action: action, Reason: "swap"}}
 	}
-	jobs := []opcon.Interrupted{job("GOODNIGHT", opcon.StillRunning, opcon.RestartOnHold), job("REPORTS A/B", opcon.ReportedFailed, opcon.LeaveAsIs),
-		job("LATER", opcon.DueMeanwhile, opcon.LeaveAsIs)}
+	jobs := []opcon.Interrupted{job("GOODNIGHT", opcon.WhyStillRunning, opcon.RerunRestartOnHold), job("REPORTS A/B", opcon.WhyReportedFailed, opcon.RerunLeave),
+		job("LATER", opcon.WhyDueMeanwhile, opcon.RerunLeave)}
 	_, err := decide(path, jobs)
 	require.ErrorIs(t, err, failover.ErrWaiting)
 	_, lines, found := strings.Cut(err.Error(), ":\ndecisions:\n")
@@ -228,7 +228,7 @@ func TestProposalsAreCopiedIntoTheDecisions(t *testing.T) {
 	decided, err := decide(path, jobs)
 	require.NoError(t, err)
 	require.Len(t, decided, 3, "what fell due meanwhile is decided upon too")
-	assert.Equal(t, opcon.Decision{Job: jobs[0].Job.ID, Number: 7, Action: opcon.RestartOnHold, By: "ann", Reason: "swap"}, decided[0])
+	assert.Equal(t, opcon.Decision{Job: jobs[0].Job.ID, Number: 7, Action: opcon.RerunRestartOnHold, By: "ann", Reason: "swap"}, decided[0])
 }
 
 func TestOpConsPartIsBuiltFromTheFile(t *testing.T) {

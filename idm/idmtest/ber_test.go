@@ -28,7 +28,7 @@ func TestDecodeStartDriver(t *testing.T) {
 	req, ok := m.op.(extendedRequest)
 	require.True(t, ok)
 	require.Equal(t, "2.16.840.1.113719.1.14.100.15", req.oid)
-	args, err := decodeArguments(req.value, "n", Concatenated)
+	args, err := decodeArguments(req.value, "n", FramingConcatenated)
 	require.NoError(t, err)
 	require.Equal(t, "cn=AD,cn=ds1,o=sys", args[0].text())
 }
@@ -40,18 +40,18 @@ func TestDecodeArguments(t *testing.T) {
 		framing        Framing
 		ok             bool
 	}{
-		{name + "020102020101", "nii", Concatenated, true},
-		{"301a" + name + "020102020101", "nii", Sequence, true},
-		{"301a" + name + "020102020101", "nii", Concatenated, false},
-		{name + "020102020101", "nii", Sequence, false},
-		{name + "02046955b900", "ni", Concatenated, true},
-		{name, "ni", Concatenated, false},
-		{name + "020102" + "00", "ni", Concatenated, false},
-		{name + "0400", "ni", Concatenated, false},
-		{"", "n", Concatenated, false},
-		{"", "", Concatenated, true},
-		{"0500", "", Concatenated, false},
-		{"0481" + "05", "o", Concatenated, false},
+		{name + "020102020101", "nii", FramingConcatenated, true},
+		{"301a" + name + "020102020101", "nii", FramingSequence, true},
+		{"301a" + name + "020102020101", "nii", FramingConcatenated, false},
+		{name + "020102020101", "nii", FramingSequence, false},
+		{name + "02046955b900", "ni", FramingConcatenated, true},
+		{name, "ni", FramingConcatenated, false},
+		{name + "020102" + "00", "ni", FramingConcatenated, false},
+		{name + "0400", "ni", FramingConcatenated, false},
+		{"", "n", FramingConcatenated, false},
+		{"", "", FramingConcatenated, true},
+		{"0500", "", FramingConcatenated, false},
+		{"0481" + "05", "o", FramingConcatenated, false},
 	}
 	for _, test := range tests {
 		_, err := decodeArguments(mustHex(t, test.value), test.pattern, test.framing)
@@ -136,7 +136,7 @@ func FuzzDecodeMessage(f *testing.F) {
 		case searchRequest:
 			op.filter.match(virtualView{name: "cn=x", attrs: []attribute{textAttribute("cn", "x")}}, s)
 		case extendedRequest:
-			for _, framing := range []Framing{Concatenated, Sequence} {
+			for _, framing := range []Framing{FramingConcatenated, FramingSequence} {
 				_, _ = decodeArguments(op.value, "nio", framing)
 			}
 		case modifyDNRequest:

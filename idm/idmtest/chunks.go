@@ -107,7 +107,7 @@ func viewCache(k *call) *result {
 		return nds(-641)
 	case minutes < 0 || minutes > 10 || position < 0 || count <= 0 || kind != 0 && kind != 2:
 		return nds(-641)
-	case k.d.State != Stopped && !k.tree.cfg.CacheReadableWhileRunning:
+	case k.d.State != StateStopped && !k.tree.cfg.CacheReadableWhileRunning:
 		return refused(codeOther, "NDS error: driver is running")
 	case count > int64(k.tree.cfg.CacheViewLimit):
 		k.srv.kill()
@@ -147,7 +147,7 @@ func deleteCache(k *call) *result {
 		return r
 	}
 	position, count, kind := k.args[0].number, k.args[1].number, k.args[3].number
-	if count <= 0 || position < 0 || position >= int64(len(k.d.Cache)) || kind != 1 && kind != 3 || k.d.State != Stopped {
+	if count <= 0 || position < 0 || position >= int64(len(k.d.Cache)) || kind != 1 && kind != 3 || k.d.State != StateStopped {
 		return nds(-641)
 	}
 	if kind == 1 {

@@ -13,23 +13,23 @@ import (
 type Traversal int
 
 const (
-	// Refer answers with a referral to a server that holds the partition.
-	Refer Traversal = iota
-	// Chain asks a server that holds the partition and passes the answer on: per-server values are then those of that other
+	// TraversalRefer answers with a referral to a server that holds the partition.
+	TraversalRefer Traversal = iota
+	// TraversalChain asks a server that holds the partition and passes the answer on: per-server values are then those of that other
 	// server, which is what makes the setting a trap. Extended operations are never chained.
-	Chain
-	// Refuse answers "no such entry (-601)".
-	Refuse
+	TraversalChain
+	// TraversalRefuse answers "no such entry (-601)".
+	TraversalRefuse
 )
 
 // Framing says how an extended operation with several arguments is encoded. No vendor text settles it.
 type Framing int
 
 const (
-	// Concatenated puts the elements one after the other.
-	Concatenated Framing = iota
-	// Sequence wraps them in a SEQUENCE.
-	Sequence
+	// FramingConcatenated puts the elements one after the other.
+	FramingConcatenated Framing = iota
+	// FramingSequence wraps them in a SEQUENCE.
+	FramingSequence
 )
 
 // ResyncFlag says which value of the third argument of SetDriverStartOption means "do not synchronize". No vendor text
@@ -37,20 +37,20 @@ const (
 type ResyncFlag int
 
 const (
-	// OneMeansNoResync is what the driver export format and the vendor's command line tool suggest.
-	OneMeansNoResync ResyncFlag = iota
-	// ZeroMeansNoResync is the other reading.
-	ZeroMeansNoResync
+	// ResyncFlagOneMeansNot is what the driver export format and the vendor's command line tool suggest.
+	ResyncFlagOneMeansNot ResyncFlag = iota
+	// ResyncFlagZeroMeansNot is the other reading.
+	ResyncFlagZeroMeansNot
 )
 
 // Association says when the engine of a server starts to serve a driver set it was associated with.
 type Association int
 
 const (
-	// AtOnce serves the set as soon as SetDriverSet was answered.
-	AtOnce Association = iota
-	// AfterRestart serves it when the server has been restarted, as the vendor's installer expects.
-	AfterRestart
+	// AssociationAtOnce serves the set as soon as SetDriverSet was answered.
+	AssociationAtOnce Association = iota
+	// AssociationAfterRestart serves it when the server has been restarted, as the vendor's installer expects.
+	AssociationAfterRestart
 )
 
 // EngineMode says what there is of Identity Manager on a server.

@@ -126,7 +126,7 @@ func (c *conn) handle(m *message) bool {
 	f := t.takeFault(req)
 	t.mu.Unlock()
 	if f != nil && !c.faultBefore(f, req) {
-		return f.Kind == MuteRequest // a mute server still reads
+		return f.Kind == FaultMuteRequest // a mute server still reads
 	}
 	a, alive := c.execute(m, req, f)
 	if !alive {
@@ -216,9 +216,9 @@ func (c *conn) execute(m *message, req *Request, f *armedFault) (*answered, bool
 	}
 	a := &answered{tag: responseTag(m.op), result: &result{}}
 	switch {
-	case f != nil && f.Kind == Refusal:
+	case f != nil && f.Kind == FaultRefusal:
 		a.result = f.refusal()
-	case f != nil && f.Kind == EmptySuccess:
+	case f != nil && f.Kind == FaultEmptySuccess:
 	default:
 		c.perform(m, a)
 	}

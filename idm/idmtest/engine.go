@@ -11,25 +11,25 @@ type State int
 
 // The states of a driver.
 const (
-	Stopped       State = 0
-	Starting      State = 1
-	Running       State = 2
-	Stopping      State = 3
-	GettingSchema State = 11
+	StateStopped       State = 0
+	StateStarting      State = 1
+	StateRunning       State = 2
+	StateStopping      State = 3
+	StateGettingSchema State = 11
 )
 
 // String names the state.
 func (s State) String() string {
 	switch s {
-	case Stopped:
+	case StateStopped:
 		return "stopped"
-	case Starting:
+	case StateStarting:
 		return "starting"
-	case Running:
+	case StateRunning:
 		return "running"
-	case Stopping:
+	case StateStopping:
 		return "shutdown pending"
-	case GettingSchema:
+	case StateGettingSchema:
 		return "getting schema"
 	}
 	return fmt.Sprintf("State(%d)", int(s))
@@ -40,19 +40,19 @@ type StartOption int
 
 // The start options.
 const (
-	Disabled StartOption = 0 // cannot start, caches nothing
-	Manual   StartOption = 1 // caches, starts on request
-	Auto     StartOption = 2 // caches, starts with the server
+	StartDisabled StartOption = 0 // cannot start, caches nothing
+	StartManual   StartOption = 1 // caches, starts on request
+	StartAuto     StartOption = 2 // caches, starts with the server
 )
 
 // String names the option.
 func (o StartOption) String() string {
 	switch o {
-	case Disabled:
+	case StartDisabled:
 		return "disabled"
-	case Manual:
+	case StartManual:
 		return "manual"
-	case Auto:
+	case StartAuto:
 		return "auto"
 	}
 	return fmt.Sprintf("StartOption(%d)", int(o))
@@ -157,7 +157,7 @@ func (e *engine) know(s *Server, n *node) *engineDriver {
 // forget drops what the engine knows of an entry.
 func (e *engine) forget(s *Server, n *node) {
 	if d := e.drivers[n.id]; d != nil {
-		s.tree.setState(s, n.id, d, Stopped)
+		s.tree.setState(s, n.id, d, StateStopped)
 		delete(e.drivers, n.id)
 		s.tree.markDriver(s, n.id)
 	}
@@ -172,7 +172,7 @@ func (e *engine) halt(s *Server) {
 	for _, id := range sortedKeys(e.drivers) {
 		d := e.drivers[id]
 		d.Next = nil
-		s.tree.setState(s, id, d, Stopped)
+		s.tree.setState(s, id, d, StateStopped)
 	}
 	s.results = map[int64]*chunk{}
 }
@@ -195,7 +195,7 @@ func (e *engine) load(s *Server) {
 	for _, id := range sortedKeys(e.drivers) {
 		n := t.nodes[id]
 		d := e.serving(n)
-		if d == nil || d.Option == Disabled {
+		if d == nil || d.Option == StartDisabled {
 			continue
 		}
 		for _, objectID := range sortedKeys(t.objects) {
@@ -204,9 +204,9 @@ func (e *engine) load(s *Server) {
 			}
 		}
 		switch {
-		case d.Option != Auto:
+		case d.Option != StartAuto:
 		case t.cfg.AutoDelay > 0:
-			d.Next = []transition{{To: Starting, At: t.now().Add(t.cfg.AutoDelay)}}
+			d.Next = []transition{{To: StateStarting, At: t.now().Add(t.cfg.AutoDelay)}}
 		default:
 			t.startDriver(s, n, d)
 		}
@@ -224,23 +224,23 @@ func hasName(list [][]byte, name string) bool {
 func (t *Tree) startDriver(s *Server, n *node, d *engineDriver) {
 	d.Reason, d.JustStopped = "", false
 	t.counters(n.id).Starts++
-	t.setState(s, n.id, d, Starting)
+	t.setState(s, n.id, d, StateStarting)
 	d.Next = nil
 	if !d.Behaviour.StallStart {
-		d.Next = []transition{{To: Running, At: t.now().Add(pick(d.Behaviour.StartTime, t.cfg.StartTime))}}
+		d.Next = []transition{{To: StateRunning, At: t.now().Add(pick(d.Behaviour.StartTime, t.cfg.StartTime))}}
 	}
 	t.markDriver(s, n.id)
 }
 
 func (t *Tree) stopDriver(s *Server, n *node, d *engineDriver) {
-	t.setState(s, n.id, d, Stopping)
-	d.Next = []transition{{To: Stopped, At: t.now().Add(pick(d.Behaviour.StopTime, t.cfg.StopTime))}}
+	t.setState(s, n.id, d, StateStopping)
+	d.Next = []transition{{To: StateStopped, At: t.now().Add(pick(d.Behaviour.StopTime, t.cfg.StopTime))}}
 	t.markDriver(s, n.id)
 }
 
 func (t *Tree) restartDriver(s *Server, n *node, d *engineDriver) {
 	t.stopDriver(s, n, d)
-	d.Next = append(d.Next, transition{To: Starting, At: d.Next[0].At})
+	d.Next = append(d.Next, transition{To: StateStarting, At: d.Next[0].At})
 }
 
 func pick(own, usual time.Duration) time.Duration {
@@ -281,24 +281,24 @@ func (t *Tree) step(s *Server, driver int, d *engineDriver) {
 	n := t.nodes[driver]
 	defer t.markDriver(s, driver)
 	switch next.To {
-	case Running:
+	case StateRunning:
 		if reason := t.startProblem(s, n, d); reason != "" {
 			d.Reason = reason
 			t.logStatus(s, n, "error", reason)
-			t.setState(s, driver, d, Stopped)
+			t.setState(s, driver, d, StateStopped)
 			return
 		}
-		t.setState(s, driver, d, Running)
+		t.setState(s, driver, d, StateRunning)
 		t.logStatus(s, n, "success", "Transitioned from state 'Starting' to state 'Running'")
 		if d.Behaviour.DieAfter > 0 {
-			d.Next = []transition{{To: Stopped, At: next.At.Add(d.Behaviour.DieAfter)}}
+			d.Next = []transition{{To: StateStopped, At: next.At.Add(d.Behaviour.DieAfter)}}
 		}
 		t.deliver(s, driver, d)
-	case Starting:
+	case StateStarting:
 		t.startDriver(s, n, d)
-	case Stopped:
+	case StateStopped:
 		d.JustStopped = true
-		t.setState(s, driver, d, Stopped)
+		t.setState(s, driver, d, StateStopped)
 	}
 }
 
@@ -326,9 +326,9 @@ func (t *Tree) setOption(s *Server, n *node, d *engineDriver, option StartOption
 	c := t.counters(n.id)
 	c.OptionChanges++
 	switch {
-	case option == Disabled:
+	case option == StartDisabled:
 		d.Cache, d.Next = nil, nil // also a start that waits for its time
-	case was == Disabled && !noResync:
+	case was == StartDisabled && !noResync:
 		c.AutoResyncs++
 		t.resync(s, n, d, time.Time{})
 	}

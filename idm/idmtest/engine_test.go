@@ -76,11 +76,11 @@ func TestStartAndStopTakeTime(t *testing.T) {
 }
 
 func TestLeavingDisabledResyncsUnlessToldOtherwise(t *testing.T) {
-	for name, polarity := range map[string]idmtest.ResyncFlag{"one": idmtest.OneMeansNoResync, "zero": idmtest.ZeroMeansNoResync} {
+	for name, polarity := range map[string]idmtest.ResyncFlag{"one": idmtest.ResyncFlagOneMeansNot, "zero": idmtest.ResyncFlagZeroMeansNot} {
 		t.Run(name, func(t *testing.T) {
 			tree, _ := pair(t, func(c *idmtest.Config) { c.ResyncFlag = polarity })
 			quiet := 1
-			if polarity == idmtest.ZeroMeansNoResync {
+			if polarity == idmtest.ResyncFlagZeroMeansNot {
 				quiet = 0
 			}
 			two := tree.Server("srv2")
@@ -93,7 +93,7 @@ func TestLeavingDisabledResyncsUnlessToldOtherwise(t *testing.T) {
 			require.Zero(t, tree.Counters(idmtest.DriverDN(0)).AutoResyncs)
 			require.Equal(t, 1, tree.Counters(idmtest.DriverDN(1)).AutoResyncs)
 
-			c.run(9, idmtest.DriverDN(0), 2, 1-quiet) // Manual to Auto never resyncs
+			c.run(9, idmtest.DriverDN(0), 2, 1-quiet) // StartManual to Auto never resyncs
 			require.Zero(t, tree.Counters(idmtest.DriverDN(0)).AutoResyncs)
 			c.run(9, idmtest.DriverDN(1), 0, quiet)
 			require.Zero(t, two.Cached(idmtest.DriverDN(1)), "a disabled driver caches nothing")
@@ -149,7 +149,7 @@ func TestReturningServerStartsItsAutoDrivers(t *testing.T) {
 	driver := idmtest.DriverDN(0)
 	url := one.URL()
 	one.Kill()
-	require.Equal(t, idmtest.Stopped, one.State(driver))
+	require.Equal(t, idmtest.StateStopped, one.State(driver))
 	b := admin(t, tree, two)
 	b.run(9, driver, 1, 1)
 	b.run(15, driver)
@@ -286,8 +286,8 @@ func TestFixtureIsWhatItSays(t *testing.T) {
 	one := tree.Server("srv1")
 	for i, dn := range tree.Drivers() {
 		require.Equal(t, idmtest.DriverDN(i), dn)
-		require.Equal(t, idmtest.Disabled, one.StartOption(dn))
-		require.Equal(t, idmtest.Stopped, one.State(dn))
+		require.Equal(t, idmtest.StartDisabled, one.StartOption(dn))
+		require.Equal(t, idmtest.StateStopped, one.State(dn))
 		p := idmtest.DriverPasswords(i)
 		require.True(t, one.HasPassword(dn, "application", "", p.Application))
 		require.Equal(t, p.RemoteLoader != "", strings.HasPrefix(tree.Get("srv1", dn, "DirXML-ShimAuthServer")[0], "REMOTE("))
@@ -304,7 +304,7 @@ func TestADriverThatIsDisabledWhileItWaitsForItsStartStaysDown(t *testing.T) {
 	old := tree.Server("srv1")
 	old.Kill()
 	require.NoError(t, old.Start())
-	require.Equal(t, idmtest.Stopped, old.State(idmtest.DriverDN(0)))
-	require.Equal(t, idmtest.Auto, old.StartOption(idmtest.DriverDN(0)))
+	require.Equal(t, idmtest.StateStopped, old.State(idmtest.DriverDN(0)))
+	require.Equal(t, idmtest.StartAuto, old.StartOption(idmtest.DriverDN(0)))
 	require.Empty(t, tree.Active(idmtest.DriverDN(0)))
 }

@@ -73,10 +73,10 @@ func (t *Tree) setState(s *Server, driver int, d *engineDriver, to State) {
 	was := d.State
 	d.State = to
 	t.markDriver(s, driver)
-	if was == Stopped && to != Stopped {
+	if was == StateStopped && to != StateStopped {
 		active := []string{s.name}
 		for _, other := range t.servers {
-			if other != s && other.engine.drivers[driver] != nil && other.engine.drivers[driver].State != Stopped {
+			if other != s && other.engine.drivers[driver] != nil && other.engine.drivers[driver].State != StateStopped {
 				active = append(active, other.name)
 			}
 		}
@@ -86,12 +86,12 @@ func (t *Tree) setState(s *Server, driver int, d *engineDriver, to State) {
 			t.markTree()
 		}
 	}
-	if to == Running && was != Running {
+	if to == StateRunning && was != StateRunning {
 		c := t.counters(driver)
 		c.Connections++
 		connected := 0
 		for _, other := range t.servers {
-			if o := other.engine.drivers[driver]; o != nil && (o.State == Running || o.State == Stopping) {
+			if o := other.engine.drivers[driver]; o != nil && (o.State == StateRunning || o.State == StateStopping) {
 				connected++
 			}
 		}
@@ -113,7 +113,7 @@ func (t *Tree) emit(n *node) {
 		t.markServer(s)
 		for _, id := range sortedKeys(s.engine.drivers) {
 			d := s.engine.serving(t.nodes[id])
-			if d == nil || d.Option == Disabled {
+			if d == nil || d.Option == StartDisabled {
 				continue
 			}
 			d.Cache = append(d.Cache, event{Object: n.id, Event: t.event, At: t.now()})
@@ -125,7 +125,7 @@ func (t *Tree) emit(n *node) {
 
 // deliver lets a running driver empty its cache into the application.
 func (t *Tree) deliver(s *Server, driver int, d *engineDriver) {
-	if d.State != Running || len(d.Cache) == 0 || d.Behaviour.HoldEvents {
+	if d.State != StateRunning || len(d.Cache) == 0 || d.Behaviour.HoldEvents {
 		return
 	}
 	a := t.app(driver)
@@ -212,7 +212,7 @@ func (s *Server) State(driver string) State {
 	if d := s.driver(driver); d != nil {
 		return d.State
 	}
-	return Stopped
+	return StateStopped
 }
 
 // StartOption is the start option of a driver on this server; Disabled also when the server does not know it.
@@ -222,7 +222,7 @@ func (s *Server) StartOption(driver string) StartOption {
 	if d := s.driver(driver); d != nil {
 		return d.Option
 	}
-	return Disabled
+	return StartDisabled
 }
 
 // Cached is how many events wait for a driver on this server.

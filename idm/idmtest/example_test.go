@@ -32,7 +32,7 @@ func Example() {
 	}
 	c := &client{Conn: conn}
 	driver := idmtest.DriverDN(0)
-	if _, err := c.ext(9, driver, 1, 1); err != nil { // Manual, without resync
+	if _, err := c.ext(9, driver, 1, 1); err != nil { // StartManual, without resync
 		fmt.Println(err)
 	}
 	if _, err := c.ext(15, driver); err != nil { // start

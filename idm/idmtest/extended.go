@@ -197,7 +197,7 @@ func decodeArguments(value []byte, pattern string, framing Framing) ([]argument,
 		elements = append(elements, p)
 		rest = rest[elementLength(rest):]
 	}
-	if framing == Sequence && len(pattern) > 1 {
+	if framing == FramingSequence && len(pattern) > 1 {
 		if len(elements) != 1 || !is(elements[0], ber.ClassUniversal, ber.TagSequence) {
 			return nil, malformed("the arguments are not in a SEQUENCE")
 		}

@@ -9,43 +9,43 @@ import (
 type FaultKind int
 
 const (
-	// SlowRequest waits Delay before the effect. The effect comes even when the client has gone by then.
-	SlowRequest FaultKind = iota + 1
-	// SlowReply has the effect at once and waits Delay before it answers.
-	SlowReply
-	// DropRequest closes the connection without effect.
-	DropRequest
-	// DropReply has the effect and closes the connection instead of answering.
-	DropReply
-	// MuteRequest has no effect and never answers; the connection stays open.
-	MuteRequest
-	// MuteReply has the effect and never answers; the connection stays open.
-	MuteReply
-	// Refusal answers Code, or the LDAP code that belongs to NDS, without effect.
-	Refusal
-	// Garbage has the effect and answers bytes that are no BER, then closes the connection.
-	Garbage
-	// WrongMessageID has the effect and answers under an id nobody asked with.
-	WrongMessageID
-	// Truncated has the effect, sends half of the answer and closes the connection.
-	Truncated
-	// Duplicate has the effect and answers twice.
-	Duplicate
-	// EmptySuccess answers success, without value or entries, and has no effect.
-	EmptySuccess
-	// KillRequest kills the server before the effect.
-	KillRequest
-	// KillReply kills the server after the effect, before the answer.
-	KillReply
-	// UnknownReply has the effect and answers a result code that nobody has published.
-	UnknownReply
+	// FaultSlowRequest waits Delay before the effect. The effect comes even when the client has gone by then.
+	FaultSlowRequest FaultKind = iota + 1
+	// FaultSlowReply has the effect at once and waits Delay before it answers.
+	FaultSlowReply
+	// FaultDropRequest closes the connection without effect.
+	FaultDropRequest
+	// FaultDropReply has the effect and closes the connection instead of answering.
+	FaultDropReply
+	// FaultMuteRequest has no effect and never answers; the connection stays open.
+	FaultMuteRequest
+	// FaultMuteReply has the effect and never answers; the connection stays open.
+	FaultMuteReply
+	// FaultRefusal answers Code, or the LDAP code that belongs to NDS, without effect.
+	FaultRefusal
+	// FaultGarbage has the effect and answers bytes that are no BER, then closes the connection.
+	FaultGarbage
+	// FaultWrongMessageID has the effect and answers under an id nobody asked with.
+	FaultWrongMessageID
+	// FaultTruncated has the effect, sends half of the answer and closes the connection.
+	FaultTruncated
+	// FaultDuplicate has the effect and answers twice.
+	FaultDuplicate
+	// FaultEmptySuccess answers success, without value or entries, and has no effect.
+	FaultEmptySuccess
+	// FaultKillRequest kills the server before the effect.
+	FaultKillRequest
+	// FaultKillReply kills the server after the effect, before the answer.
+	FaultKillReply
+	// FaultUnknownReply has the effect and answers a result code that nobody has published.
+	FaultUnknownReply
 )
 
 var faultNames = map[FaultKind]string{
-	SlowRequest: "slow request", SlowReply: "slow reply", DropRequest: "drop request", DropReply: "drop reply",
-	MuteRequest: "mute request", MuteReply: "mute reply", Refusal: "refusal", Garbage: "garbage",
-	WrongMessageID: "wrong message id", Truncated: "truncated", Duplicate: "duplicate", EmptySuccess: "empty success",
-	KillRequest: "kill before effect", KillReply: "kill after effect", UnknownReply: "unknown reply",
+	FaultSlowRequest: "slow request", FaultSlowReply: "slow reply", FaultDropRequest: "drop request", FaultDropReply: "drop reply",
+	FaultMuteRequest: "mute request", FaultMuteReply: "mute reply", FaultRefusal: "refusal", FaultGarbage: "garbage",
+	FaultWrongMessageID: "wrong message id", FaultTruncated: "truncated", FaultDuplicate: "duplicate", FaultEmptySuccess: "empty success",
+	FaultKillRequest: "kill before effect", FaultKillReply: "kill after effect", FaultUnknownReply: "unknown reply",
 }
 
 // String names the fault.
@@ -62,7 +62,7 @@ func (k FaultKind) String() string {
 // FaultKinds lists all faults, for tests that go through each of them.
 func FaultKinds() []FaultKind {
 	kinds := make([]FaultKind, 0, len(faultNames))
-	for k := SlowRequest; k <= UnknownReply; k++ {
+	for k := FaultSlowRequest; k <= FaultUnknownReply; k++ {
 		kinds = append(kinds, k)
 	}
 	return kinds
@@ -80,10 +80,10 @@ type Fault struct {
 
 	Skip  int           // let this many matching requests pass first
 	Times int           // how many requests to hit; 0 means one, a negative number all
-	Delay time.Duration // SlowRequest and SlowReply: how long; for every other kind a wait before the effect
-	Code  int           // Refusal: LDAP result code; 0 means the one of NDS, or 80
-	NDS   int           // Refusal: NDS error, negative
-	Text  string        // Refusal: diagnostic text instead of the usual one
+	Delay time.Duration // FaultSlowRequest and SlowReply: how long; for every other kind a wait before the effect
+	Code  int           // FaultRefusal: LDAP result code; 0 means the one of NDS, or 80
+	NDS   int           // FaultRefusal: NDS error, negative
+	Text  string        // FaultRefusal: diagnostic text instead of the usual one
 
 	// Do runs after the effect has been made durable and before the answer. With Kind 0 nothing else goes wrong, which
 	// leaves a place to kill the process from.
@@ -178,16 +178,16 @@ func (a *armedFault) refusal() *result {
 
 // faultBefore does what comes before the effect and tells whether the effect happens.
 func (c *conn) faultBefore(a *armedFault, req *Request) bool {
-	if a.Delay > 0 && a.Kind != SlowReply && !c.pause(a.Delay) {
+	if a.Delay > 0 && a.Kind != FaultSlowReply && !c.pause(a.Delay) {
 		return false
 	}
 	switch a.Kind {
-	case DropRequest, MuteRequest, KillRequest:
+	case FaultDropRequest, FaultMuteRequest, FaultKillRequest:
 		t := c.srv.tree
 		t.lock()
 		req.Unanswered = true
 		t.record(req)
-		if a.Kind == KillRequest {
+		if a.Kind == FaultKillRequest {
 			c.srv.kill()
 		}
 		t.commit()
@@ -203,27 +203,27 @@ func (c *conn) faultAfter(a *armedFault, m *message, ans *answered) bool {
 		a.Do()
 	}
 	switch a.Kind {
-	case SlowReply:
+	case FaultSlowReply:
 		if !c.pause(a.Delay) {
 			return false
 		}
-	case DropReply:
+	case FaultDropReply:
 		return false
-	case MuteReply:
+	case FaultMuteReply:
 		return true
-	case KillReply:
+	case FaultKillReply:
 		t := c.srv.tree
 		t.lock()
 		c.srv.kill()
 		t.commit()
 		t.mu.Unlock()
 		return false
-	case Garbage:
+	case FaultGarbage:
 		_ = c.send([]byte{0x30, 0x84, 0xff, 0xff, 0xff, 0xff, 0x17, 0x2a})
 		return false
-	case WrongMessageID:
+	case FaultWrongMessageID:
 		return c.answer(&message{id: m.id + 100000, op: m.op}, ans) == nil
-	case Truncated:
+	case FaultTruncated:
 		if ans.found != nil {
 			half := (len(ans.found.nodes) + len(ans.found.virtual)) / 2
 			if c.sendFound(m.id, ans.found, half) != nil {
@@ -233,9 +233,9 @@ func (c *conn) faultAfter(a *armedFault, m *message, ans *answered) bool {
 		b := ans.final(m.id)
 		_ = c.send(b[:len(b)/2])
 		return false
-	case UnknownReply:
+	case FaultUnknownReply:
 		ans.found, ans.result = nil, refused(codeUnknown, "what happened has no name")
-	case Duplicate:
+	case FaultDuplicate:
 		if c.answer(m, ans) != nil {
 			return false
 		}

@@ -25,21 +25,21 @@ func TestFaultsOnAStartOptionChange(t *testing.T) {
 	tests := map[idmtest.FaultKind]struct {
 		effect, success, dead bool
 	}{
-		idmtest.SlowRequest:    {effect: true, success: true},
-		idmtest.SlowReply:      {effect: true, success: true},
-		idmtest.DropRequest:    {},
-		idmtest.DropReply:      {effect: true},
-		idmtest.MuteRequest:    {},
-		idmtest.MuteReply:      {effect: true},
-		idmtest.Refusal:        {},
-		idmtest.Garbage:        {effect: true},
-		idmtest.WrongMessageID: {effect: true},
-		idmtest.Truncated:      {effect: true},
-		idmtest.Duplicate:      {effect: true, success: true},
-		idmtest.EmptySuccess:   {success: true},
-		idmtest.KillRequest:    {dead: true},
-		idmtest.KillReply:      {effect: true, dead: true},
-		idmtest.UnknownReply:   {effect: true},
+		idmtest.FaultSlowRequest:    {effect: true, success: true},
+		idmtest.FaultSlowReply:      {effect: true, success: true},
+		idmtest.FaultDropRequest:    {},
+		idmtest.FaultDropReply:      {effect: true},
+		idmtest.FaultMuteRequest:    {},
+		idmtest.FaultMuteReply:      {effect: true},
+		idmtest.FaultRefusal:        {},
+		idmtest.FaultGarbage:        {effect: true},
+		idmtest.FaultWrongMessageID: {effect: true},
+		idmtest.FaultTruncated:      {effect: true},
+		idmtest.FaultDuplicate:      {effect: true, success: true},
+		idmtest.FaultEmptySuccess:   {success: true},
+		idmtest.FaultKillRequest:    {dead: true},
+		idmtest.FaultKillReply:      {effect: true, dead: true},
+		idmtest.FaultUnknownReply:   {effect: true},
 	}
 	require.Len(t, tests, len(idmtest.FaultKinds()), "a fault without a test")
 	for kind, want := range tests {
@@ -49,19 +49,19 @@ func TestFaultsOnAStartOptionChange(t *testing.T) {
 			driver := idmtest.DriverDN(0)
 			c := admin(t, tree, two)
 			switch kind {
-			case idmtest.MuteRequest, idmtest.MuteReply, idmtest.WrongMessageID:
+			case idmtest.FaultMuteRequest, idmtest.FaultMuteReply, idmtest.FaultWrongMessageID:
 				c = dialShort(t, tree, two) // nothing but its patience ends the wait
 			}
 			f := tree.Inject(idmtest.Fault{Kind: kind, Server: "srv2", Extended: 9, DN: driver, NDS: -641, Delay: time.Millisecond})
 			_, err := c.ext(9, driver, 1, 1)
 			require.Equal(t, want.success, err == nil, "%v", err)
 			require.Equal(t, 1, f.Hits())
-			if kind == idmtest.Refusal {
+			if kind == idmtest.FaultRefusal {
 				require.ErrorContains(t, err, "invalid request (-641)")
 			}
-			option := idmtest.Disabled
+			option := idmtest.StartDisabled
 			if want.effect {
-				option = idmtest.Manual
+				option = idmtest.StartManual
 			}
 			require.Equal(t, option, two.StartOption(driver))
 			require.Equal(t, !want.dead, two.Up())
@@ -86,12 +86,12 @@ func TestSlowRequestTakesEffectAfterTheClientHasGone(t *testing.T) {
 	tree, _ := pair(t, nil)
 	two, driver := tree.Server("srv2"), idmtest.DriverDN(0)
 	c := dialShort(t, tree, two)
-	tree.Inject(idmtest.Fault{Kind: idmtest.SlowRequest, Extended: 9, Delay: 2 * time.Second})
+	tree.Inject(idmtest.Fault{Kind: idmtest.FaultSlowRequest, Extended: 9, Delay: 2 * time.Second})
 	_, err := c.ext(9, driver, 1, 1)
 	require.Error(t, err)
 	require.NoError(t, c.Close())
-	require.Equal(t, idmtest.Disabled, two.StartOption(driver))
-	require.Eventually(t, func() bool { return two.StartOption(driver) == idmtest.Manual }, 10*time.Second, 5*time.Millisecond)
+	require.Equal(t, idmtest.StartDisabled, two.StartOption(driver))
+	require.Eventually(t, func() bool { return two.StartOption(driver) == idmtest.StartManual }, 10*time.Second, 5*time.Millisecond)
 }
 
 func TestFaultsOnASearch(t *testing.T) {
@@ -100,10 +100,10 @@ func TestFaultsOnASearch(t *testing.T) {
 	search := func(c *client) (*ldap.SearchResult, error) {
 		return c.Search(ldap.NewSearchRequest(idmtest.UsersDN, ldap.ScopeSingleLevel, 0, 0, 0, false, "(cn=*)", nil, nil))
 	}
-	tree.Inject(idmtest.Fault{Kind: idmtest.Truncated, Op: idmtest.OpSearch})
+	tree.Inject(idmtest.Fault{Kind: idmtest.FaultTruncated, Op: idmtest.OperationSearch})
 	_, err := search(admin(t, tree, s))
 	require.Error(t, err)
-	tree.Inject(idmtest.Fault{Kind: idmtest.EmptySuccess, Op: idmtest.OpSearch})
+	tree.Inject(idmtest.Fault{Kind: idmtest.FaultEmptySuccess, Op: idmtest.OperationSearch})
 	c := admin(t, tree, s)
 	res, err := search(c)
 	require.NoError(t, err)
@@ -117,7 +117,7 @@ func TestFaultSelection(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
 	s := tree.Server("srv1")
 	c := admin(t, tree, s)
-	f := tree.Inject(idmtest.Fault{Kind: idmtest.Refusal, Op: idmtest.OpModify, Skip: 1, Times: 2, Code: 51,
+	f := tree.Inject(idmtest.Fault{Kind: idmtest.FaultRefusal, Op: idmtest.OperationModify, Skip: 1, Times: 2, Code: 51,
 		Text: "try later", If: func(r idmtest.Request) bool { return strings.HasSuffix(r.DN, idmtest.UsersDN) }})
 	user, driver := tree.Users()[0], idmtest.DriverDN(0)
 	require.NoError(t, c.replaceErr(driver, "DirXML-TraceLevel", "1"))
@@ -126,7 +126,7 @@ func TestFaultSelection(t *testing.T) {
 	require.ErrorContains(t, c.replaceErr(user, "title", "c"), "try later")
 	require.NoError(t, c.replaceErr(user, "title", "d"))
 	require.Equal(t, 2, f.Hits())
-	f = tree.Inject(idmtest.Fault{Kind: idmtest.DropReply, Times: -1})
+	f = tree.Inject(idmtest.Fault{Kind: idmtest.FaultDropReply, Times: -1})
 	f.Remove()
 	require.NoError(t, c.replaceErr(user, "title", "e"))
 }

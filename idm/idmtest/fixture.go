@@ -149,15 +149,15 @@ func (f *fixture) partitions() {
 	t := f.t
 	t.root.walk(func(n *node) { n.partition = n.isA("Partition") })
 	for i, s := range t.servers {
-		s.replicas[t.root.id] = ReadWrite
+		s.replicas[t.root.id] = ReplicaReadWrite
 		t.root.walk(func(n *node) {
 			if n.partition && !slices.ContainsFunc(t.cfg.Servers[i].Without, func(w string) bool { return dnKey(w) == n.dn().key() }) {
-				s.replicas[n.id] = ReadWrite
+				s.replicas[n.id] = ReplicaReadWrite
 			}
 		})
 		if i == 0 {
 			for id := range s.replicas {
-				s.replicas[id] = Master
+				s.replicas[id] = ReplicaMaster
 			}
 		}
 	}
@@ -281,7 +281,7 @@ func (f *fixture) engines() {
 		}
 		for _, id := range sortedKeys(s.engine.drivers) {
 			d := s.engine.drivers[id]
-			d.Option, d.State = Auto, Running
+			d.Option, d.State = StartAuto, StateRunning
 			t.counters(id).Connections, t.counters(id).MaxConnected = 1, 1
 		}
 	}

@@ -157,6 +157,6 @@ func TestOpenLDAPExtendedOperations(t *testing.T) {
 	clock.pass(10 * second)
 	out, _ = exop(13, name)
 	require.Contains(t, out, value(0x30, 0x03, 0x02, 0x01, 0x02))
-	require.Equal(t, idmtest.Running, two.State(driver))
+	require.Equal(t, idmtest.StateRunning, two.State(driver))
 	require.Len(t, tree.Overlaps(), 1, "nobody stopped the other one")
 }

@@ -28,7 +28,7 @@ func setDriverSet(k *call) *result {
 		k.n.shared["dirxml-serverlist"] = attribute{name: at.name, values: append(old[:len(old):len(old)], []byte(k.srv.dn))}
 		k.tree.touch(k.n)
 	}
-	if k.tree.cfg.Association == AtOnce {
+	if k.tree.cfg.Association == AssociationAtOnce {
 		k.srv.engine.adopt(k.srv, k.n)
 	}
 	return &result{}
@@ -44,7 +44,7 @@ func clearDriverSet(k *call) *result {
 			return nds(-672)
 		}
 		for _, d := range e.drivers {
-			if d.State != Stopped {
+			if d.State != StateStopped {
 				return nds(-641)
 			}
 		}
@@ -88,13 +88,13 @@ func setStartOption(k *call) *result {
 		return r
 	}
 	option, flag := k.args[0].number, k.args[1].number
-	if option < int64(Disabled) || option > int64(Auto) || flag < 0 || flag > 1 {
+	if option < int64(StartDisabled) || option > int64(StartAuto) || flag < 0 || flag > 1 {
 		return nds(-641)
 	}
-	if StartOption(option) == Disabled && k.d.State != Stopped {
+	if StartOption(option) == StartDisabled && k.d.State != StateStopped {
 		return nds(-641)
 	}
-	noResync := (flag == 1) == (k.tree.cfg.ResyncFlag == OneMeansNoResync)
+	noResync := (flag == 1) == (k.tree.cfg.ResyncFlag == ResyncFlagOneMeansNot)
 	k.tree.setOption(k.srv, k.n, k.d, StartOption(option), noResync)
 	return &result{}
 }
@@ -110,7 +110,7 @@ func start(k *call) *result {
 	if r := k.served(); r != nil {
 		return r
 	}
-	if k.d.Option == Disabled || k.d.State != Stopped {
+	if k.d.Option == StartDisabled || k.d.State != StateStopped {
 		return nds(-641)
 	}
 	k.tree.startDriver(k.srv, k.n, k.d)
@@ -121,7 +121,7 @@ func stop(k *call) *result {
 	if r := k.served(); r != nil {
 		return r
 	}
-	if k.d.State != Starting && k.d.State != Running {
+	if k.d.State != StateStarting && k.d.State != StateRunning {
 		return nds(-641)
 	}
 	k.tree.stopDriver(k.srv, k.n, k.d)
@@ -133,11 +133,11 @@ func restart(k *call) *result {
 		return r
 	}
 	switch {
-	case k.d.Option == Disabled:
+	case k.d.Option == StartDisabled:
 		return nds(-641)
-	case k.d.State == Stopped:
+	case k.d.State == StateStopped:
 		k.tree.startDriver(k.srv, k.n, k.d)
-	case k.d.State == Running:
+	case k.d.State == StateRunning:
 		k.tree.restartDriver(k.srv, k.n, k.d)
 	default:
 		return nds(-641)
@@ -150,11 +150,11 @@ func getSchema(k *call) *result {
 	if r := k.served(); r != nil {
 		return r
 	}
-	if k.d.Option == Disabled || k.d.State != Stopped {
+	if k.d.Option == StartDisabled || k.d.State != StateStopped {
 		return nds(-641)
 	}
-	k.tree.setState(k.srv, k.n.id, k.d, GettingSchema)
-	k.d.Next = []transition{{To: Stopped, At: k.tree.now().Add(k.tree.cfg.StartTime)}}
+	k.tree.setState(k.srv, k.n.id, k.d, StateGettingSchema)
+	k.d.Next = []transition{{To: StateStopped, At: k.tree.now().Add(k.tree.cfg.StartTime)}}
 	return &result{}
 }
 
@@ -163,7 +163,7 @@ func resyncSince(k *call) *result {
 		return r
 	}
 	seconds := k.args[0].number
-	if seconds < 0 || k.d.Option == Disabled {
+	if seconds < 0 || k.d.Option == StartDisabled {
 		return nds(-641)
 	}
 	k.tree.counters(k.n.id).Resyncs++
@@ -176,7 +176,7 @@ func queueEvent(k *call) *result {
 	if r := k.served(); r != nil {
 		return r
 	}
-	if k.d.Option == Disabled || len(k.args[0].octets) == 0 {
+	if k.d.Option == StartDisabled || len(k.args[0].octets) == 0 {
 		return nds(-641)
 	}
 	k.d.Cache = append(k.d.Cache, event{At: k.tree.now(), XML: k.args[0].text()})

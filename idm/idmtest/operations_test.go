@@ -99,7 +99,7 @@ func TestCacheView(t *testing.T) {
 }
 
 func TestAssociation(t *testing.T) {
-	for name, mode := range map[string]idmtest.Association{"at once": idmtest.AtOnce, "after restart": idmtest.AfterRestart} {
+	for name, mode := range map[string]idmtest.Association{"at once": idmtest.AssociationAtOnce, "after restart": idmtest.AssociationAfterRestart} {
 		t.Run(name, func(t *testing.T) {
 			tree, _ := pair(t, func(c *idmtest.Config) { c.Servers[1].OutsideSet, c.Association = true, mode })
 			two := tree.Server("srv2")
@@ -109,7 +109,7 @@ func TestAssociation(t *testing.T) {
 			require.Equal(t, 0x48070003, c.number(11), "the version needs no driver set")
 			c.run(3, idmtest.DriverSetDN)
 			require.Contains(t, c.read(idmtest.DriverSetDN, "DirXML-ServerList").GetAttributeValues("DirXML-ServerList"), two.DN())
-			if mode == idmtest.AfterRestart {
+			if mode == idmtest.AssociationAfterRestart {
 				c.refuses("(-603)", 7, driver)
 				require.NoError(t, two.Restart())
 				c = admin(t, tree, two)
@@ -176,7 +176,7 @@ func TestRemovedReplicaTakesTheServersDataAlong(t *testing.T) {
 	require.NoError(t, two.RemoveReplica(idmtest.DriverSetDN))
 	c := admin(t, tree, two)
 	c.refuses("(-783)", 13, idmtest.DriverDN(0))
-	require.NoError(t, two.AddReplica(idmtest.DriverSetDN, idmtest.ReadWrite))
+	require.NoError(t, two.AddReplica(idmtest.DriverSetDN, idmtest.ReplicaReadWrite))
 	require.NoError(t, two.Restart())
 	c = admin(t, tree, two)
 	require.Equal(t, 0, c.number(13, idmtest.DriverDN(0)))
@@ -213,7 +213,7 @@ func TestFramingIsStrict(t *testing.T) {
 	c.refuses("not 2", 9, driver, 1)
 	c.refuses("argument 2", 9, driver, "1", 1)
 
-	tree, _ = pair(t, func(c *idmtest.Config) { c.Framing, c.OmitResponseName = idmtest.Sequence, true })
+	tree, _ = pair(t, func(c *idmtest.Config) { c.Framing, c.OmitResponseName = idmtest.FramingSequence, true })
 	c = admin(t, tree, tree.Server("srv2"))
 	require.NoError(t, wrapped(c))
 	c.refuses("SEQUENCE", 9, driver, 1, 1)

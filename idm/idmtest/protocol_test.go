@@ -114,7 +114,7 @@ func TestLimitsAndPages(t *testing.T) {
 	res, err = c.SearchWithPaging(req, 10)
 	require.NoError(t, err)
 	require.Len(t, res.Entries, 25)
-	require.Len(t, tree.Asked(func(r idmtest.Request) bool { return r.Op == idmtest.OpSearch && len(r.Controls) == 1 }), 3)
+	require.Len(t, tree.Asked(func(r idmtest.Request) bool { return r.Op == idmtest.OperationSearch && len(r.Controls) == 1 }), 3)
 
 	stale := ldap.NewControlPaging(10)
 	stale.SetCookie([]byte("never given"))
@@ -308,7 +308,7 @@ func TestRights(t *testing.T) {
 	runner.refuses("(-672)", 23, driver, 0)
 	runner.refuses("(-672)", 67, driver, "x")
 	runner.run(17, driver)
-	waitState(t, tree, "srv1", driver, idmtest.Stopped)
+	waitState(t, tree, "srv1", driver, idmtest.StateStopped)
 
 	nobody := dial(t, tree, s)
 	nobody.refuses("(-672)", 13, driver)
@@ -326,7 +326,7 @@ func TestServerWithoutReplica(t *testing.T) {
 	base := ldap.NewSearchRequest(driver, ldap.ScopeBaseObject, 0, 0, 0, false, "(objectClass=*)", []string{"DirXML-State"}, nil)
 	whole := ldap.NewSearchRequest("o=system", ldap.ScopeWholeSubtree, 0, 0, 0, false, "(objectClass=DirXML-Driver)", nil, nil)
 
-	tree := idmtest.Start(t, config(idmtest.Refer))
+	tree := idmtest.Start(t, config(idmtest.TraversalRefer))
 	c := admin(t, tree, tree.Server("srv2"))
 	_, err := c.Search(base)
 	require.True(t, ldap.IsErrorWithCode(err, ldap.LDAPResultReferral), "%v", err)
@@ -338,7 +338,7 @@ func TestServerWithoutReplica(t *testing.T) {
 	require.Contains(t, res.Referrals[0], tree.Server("srv1").TLSAddr())
 	c.refuses("entry not local (-781)", 13, driver)
 
-	tree = idmtest.Start(t, config(idmtest.Chain))
+	tree = idmtest.Start(t, config(idmtest.TraversalChain))
 	c = admin(t, tree, tree.Server("srv2"))
 	res, err = c.Search(base)
 	require.NoError(t, err)
@@ -350,7 +350,7 @@ func TestServerWithoutReplica(t *testing.T) {
 	_, err = c.Search(base)
 	require.ErrorContains(t, err, "(-626)")
 
-	tree = idmtest.Start(t, config(idmtest.Refuse))
+	tree = idmtest.Start(t, config(idmtest.TraversalRefuse))
 	_, err = admin(t, tree, tree.Server("srv2")).Search(base)
 	require.ErrorContains(t, err, "(-601)")
 }

@@ -13,16 +13,16 @@ type Operation int
 
 // The kinds of requests.
 const (
-	OpBind Operation = iota + 1
-	OpUnbind
-	OpSearch
-	OpModify
-	OpAdd
-	OpDelete
-	OpModifyDN
-	OpCompare
-	OpAbandon
-	OpExtended
+	OperationBind Operation = iota + 1
+	OperationUnbind
+	OperationSearch
+	OperationModify
+	OperationAdd
+	OperationDelete
+	OperationModifyDN
+	OperationCompare
+	OperationAbandon
+	OperationExtended
 )
 
 var operationNames = []string{"", "bind", "unbind", "search", "modify", "add", "delete", "modify DN", "compare", "abandon", "extended"}
@@ -64,31 +64,31 @@ func (c *conn) describe(m *message) *Request {
 	}
 	switch op := m.op.(type) {
 	case bindRequest:
-		req.Op, req.DN = OpBind, op.dn
+		req.Op, req.DN = OperationBind, op.dn
 	case unbindRequest:
-		req.Op = OpUnbind
+		req.Op = OperationUnbind
 	case searchRequest:
-		req.Op, req.DN, req.Attributes = OpSearch, op.base, op.attrs
+		req.Op, req.DN, req.Attributes = OperationSearch, op.base, op.attrs
 	case modifyRequest:
-		req.Op, req.DN = OpModify, op.dn
+		req.Op, req.DN = OperationModify, op.dn
 		for _, ch := range op.changes {
 			req.Attributes = append(req.Attributes, ch.name)
 		}
 	case addRequest:
-		req.Op, req.DN = OpAdd, op.dn
+		req.Op, req.DN = OperationAdd, op.dn
 		for _, a := range op.attrs {
 			req.Attributes = append(req.Attributes, a.name)
 		}
 	case deleteRequest:
-		req.Op, req.DN = OpDelete, op.dn
+		req.Op, req.DN = OperationDelete, op.dn
 	case modifyDNRequest:
-		req.Op, req.DN = OpModifyDN, op.dn
+		req.Op, req.DN = OperationModifyDN, op.dn
 	case compareRequest:
-		req.Op, req.DN, req.Attributes = OpCompare, op.dn, []string{op.attr}
+		req.Op, req.DN, req.Attributes = OperationCompare, op.dn, []string{op.attr}
 	case abandonRequest:
-		req.Op = OpAbandon
+		req.Op = OperationAbandon
 	case extendedRequest:
-		req.Op, req.OID = OpExtended, op.oid
+		req.Op, req.OID = OperationExtended, op.oid
 		c.srv.describeExtended(op, req)
 	}
 	return req

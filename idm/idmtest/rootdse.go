@@ -136,7 +136,7 @@ func (c *conn) ndsOperation(req extendedRequest) *result {
 	if !ok {
 		return refused(codeProtocolError, "unrecognized extended operation "+req.oid)
 	}
-	args, err := decodeArguments(req.value, pattern, Concatenated)
+	args, err := decodeArguments(req.value, pattern, FramingConcatenated)
 	if err != nil {
 		return refused(codeProtocolError, err.Error())
 	}

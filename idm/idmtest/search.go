@@ -184,9 +184,9 @@ func (w *walk) visit(to target, depth int) {
 		if kid.partition && !to.srv.holdsData(kid) {
 			other := t.holder(kid)
 			switch {
-			case other == nil || t.cfg.Traversal == Refuse:
+			case other == nil || t.cfg.Traversal == TraversalRefuse:
 				continue
-			case t.cfg.Traversal == Refer:
+			case t.cfg.Traversal == TraversalRefer:
 				w.f.references = append(w.f.references, []string{w.c.referralURL(other, kid.String())})
 				continue
 			}

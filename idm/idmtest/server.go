@@ -17,10 +17,10 @@ type ReplicaType int
 
 // The kinds of replicas.
 const (
-	Master ReplicaType = iota
-	ReadWrite
-	ReadOnly
-	SubordinateReference
+	ReplicaMaster ReplicaType = iota
+	ReplicaReadWrite
+	ReplicaReadOnly
+	ReplicaSubordinate
 )
 
 // Server is one server of the tree with its engine.
@@ -281,7 +281,7 @@ func (s *Server) accept(l net.Listener, secure bool, down chan struct{}) {
 // holdsData tells whether the server has entries of the partition. A subordinate reference has none.
 func (s *Server) holdsData(partition *node) bool {
 	kind, ok := s.replicas[partition.id]
-	return ok && kind != SubordinateReference
+	return ok && kind != ReplicaSubordinate
 }
 
 // AddReplica gives the server a replica of the partition.

@@ -87,14 +87,14 @@ func TestStateSurvivesAKilledProcess(t *testing.T) {
 	one, two := tree.Server("srv1"), tree.Server("srv2")
 	require.Equal(t, []string{"ready", one.URL(), two.URL()}, fields, "same addresses")
 	require.Len(t, tree.Drivers(), 4)
-	require.Equal(t, idmtest.Manual, two.StartOption(driver))
-	require.Equal(t, idmtest.Auto, one.StartOption(driver))
+	require.Equal(t, idmtest.StartManual, two.StartOption(driver))
+	require.Equal(t, idmtest.StartAuto, one.StartOption(driver))
 	require.True(t, two.HasPassword(driver, "application", "", "new password"))
 	require.Equal(t, []string{"cn=changed"}, tree.Get("srv2", driver, "DirXML-ShimAuthID"))
 	require.Equal(t, []string{"cn=idm-driver04"}, tree.Get("srv1", driver, "DirXML-ShimAuthID"))
 	require.False(t, tree.Exists("cn=user001,"+idmtest.UsersDN))
 	require.Len(t, tree.Overlaps(), 1)
-	waitState(t, tree, "srv2", driver, idmtest.Stopped) // the new password is not the right one
+	waitState(t, tree, "srv2", driver, idmtest.StateStopped) // the new password is not the right one
 	require.Contains(t, two.StartError(driver), "refused the login")
 	require.Equal(t, 1, tree.Counters(driver).Starts)
 	require.NoError(t, admin(t, tree, two).replaceErr(driver, "DirXML-TraceLevel", "1"))
@@ -111,7 +111,7 @@ func TestKilledServersStayDownOverProcesses(t *testing.T) {
 	require.False(t, tree.Server("srv1").Up())
 	require.Empty(t, tree.Active(idmtest.DriverDN(0)))
 	require.NoError(t, tree.Server("srv1").Start())
-	waitState(t, tree, "srv1", idmtest.DriverDN(0), idmtest.Running)
+	waitState(t, tree, "srv1", idmtest.DriverDN(0), idmtest.StateRunning)
 	require.NoError(t, tree.Close())
 }
 

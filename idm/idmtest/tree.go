@@ -279,7 +279,7 @@ func (t *Tree) Active(driver string) []string {
 	defer t.mu.Unlock()
 	var list []string
 	for _, s := range t.servers {
-		if d := s.driver(driver); d != nil && d.State != Stopped {
+		if d := s.driver(driver); d != nil && d.State != StateStopped {
 			list = append(list, s.name)
 		}
 	}

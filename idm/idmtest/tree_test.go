@@ -57,11 +57,11 @@ func TestSwitchADriverByHand(t *testing.T) {
 	two.refuses("(-641)", 15, driver) // disabled
 
 	one.run(17, driver)
-	waitState(t, tree, "srv1", driver, idmtest.Stopped)
+	waitState(t, tree, "srv1", driver, idmtest.StateStopped)
 	one.run(9, driver, 0, 1)
 	two.run(9, driver, 1, 1)
 	two.run(15, driver)
-	waitState(t, tree, "srv2", driver, idmtest.Running)
+	waitState(t, tree, "srv2", driver, idmtest.StateRunning)
 	require.Equal(t, 2, two.number(13, driver))
 
 	require.Empty(t, tree.Overlaps())

@@ -25,11 +25,11 @@ func (c *conn) resolve(text string) (target, *result) {
 	if root := deepest.partitionRoot(); !srv.holdsData(root) {
 		other := t.holder(root)
 		switch {
-		case t.cfg.Traversal == Refuse:
+		case t.cfg.Traversal == TraversalRefuse:
 			return target{}, nds(-601)
 		case other == nil:
 			return target{}, nds(-626)
-		case t.cfg.Traversal == Refer:
+		case t.cfg.Traversal == TraversalRefer:
 			return target{}, &result{code: codeReferral, text: "NDS error: entry not local (-781)", nds: -781, referrals: []string{c.referralURL(other, text)}}
 		}
 		srv = other

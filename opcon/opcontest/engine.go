@@ -98,7 +98,7 @@ func (s *Server) tickAgent(m *Machine) {
 }
 
 func (s *Server) tickJob(j *Job) {
-	if j.Status == FailedProcessing {
+	if j.Status == JobFailedProcessing {
 		j.Status = j.finalise
 		return
 	}
@@ -107,7 +107,7 @@ func (s *Server) tickJob(j *Job) {
 	}
 	if j.orphan > 0 {
 		if j.orphan--; j.orphan == 0 {
-			j.Status, j.finalise = FailedProcessing, Failed
+			j.Status, j.finalise = JobFailedProcessing, JobFailed
 			s.happened("reported failed", j.label(), j.StartedOn)
 		}
 		return
@@ -119,7 +119,7 @@ func (s *Server) tickJob(j *Job) {
 			j.left--
 		}
 		if j.left == 0 && heard {
-			j.Status = FinishedOK
+			j.Status = JobFinishedOK
 			s.happened("finish", j.label(), j.StartedOn)
 		}
 	}
@@ -128,14 +128,14 @@ func (s *Server) tickJob(j *Job) {
 // startJobs starts every ready job whose schedule runs and whose machine, or an alternate one, takes it.
 func (s *Server) startJobs() {
 	for _, j := range s.jobs {
-		if j.Status != Qualifying || !j.Ready || j.Container {
+		if j.Status != JobQualifying || !j.Ready || j.Container {
 			continue
 		}
 		x := j.Schedule
-		if x.Status == WaitToStart {
-			x.Status = InProcess
+		if x.Status == ScheduleWaitToStart {
+			x.Status = ScheduleInProcess
 		}
-		if x.Status != InProcess {
+		if x.Status != ScheduleInProcess {
 			continue
 		}
 		m, alternate := s.choose(j)
@@ -261,22 +261,22 @@ func (s *Server) scheduleAction(a *action, x *Schedule) (string, bool) {
 	}
 	switch a.verb {
 	case "hold":
-		if x.Status == OnHold || x.Status == ParentHold || x.Status == WaitContainer {
+		if x.Status == ScheduleOnHold || x.Status == ScheduleParentHold || x.Status == ScheduleWaitContainer {
 			return "hold is not allowed in this status", true
 		}
-		x.before, x.Status = x.Status, OnHold
+		x.before, x.Status = x.Status, ScheduleOnHold
 		for _, child := range s.below(x) {
-			if !child.StaysOut && (child.Status == InProcess || child.Status == WaitToStart) {
-				child.before, child.Status = child.Status, ParentHold
+			if !child.StaysOut && (child.Status == ScheduleInProcess || child.Status == ScheduleWaitToStart) {
+				child.before, child.Status = child.Status, ScheduleParentHold
 			}
 		}
 	case "release":
-		if x.Status != OnHold {
+		if x.Status != ScheduleOnHold {
 			return "release is not allowed in this status", true
 		}
 		x.Status = x.before
 		for _, child := range s.below(x) {
-			if child.Status == ParentHold {
+			if child.Status == ScheduleParentHold {
 				child.Status = child.before
 			}
 		}
@@ -307,13 +307,13 @@ func (s *Server) jobAction(a *action, j *Job) (string, bool) {
 	}
 	category := jobStatus[j.Status].category
 	restartable := slices.Contains([]string{"Failed", "Under Review", "Fixed", "Finished Ok", "Cancelled", "Skipped"},
-		category) && j.Status != FailedProcessing
+		category) && j.Status != JobFailedProcessing
 	switch a.verb {
 	case "restart", "restartOnHold", "forceRestart":
 		if !restartable {
 			return "restart is not allowed in this status", true
 		}
-		j.Status, j.StartedOn, j.orphan = Qualifying, "", 0
+		j.Status, j.StartedOn, j.orphan = JobQualifying, "", 0
 		if a.verb == "restartOnHold" {
 			j.Status = JobOnHold
 		} else {
@@ -323,23 +323,23 @@ func (s *Server) jobAction(a *action, j *Job) (string, bool) {
 		if category == "Failed" || category == "Cancelled" || category == "Skipped" {
 			return "mark is not allowed in this status", true
 		}
-		j.Status, j.finalise, j.orphan = FailedProcessing, MarkedFailed, 0
+		j.Status, j.finalise, j.orphan = JobFailedProcessing, JobMarkedFailed, 0
 	case "markFinishedOk":
 		if category == "Finished Ok" || category == "Cancelled" || category == "Skipped" {
 			return "mark is not allowed in this status", true
 		}
-		j.Status, j.orphan = MarkedFinishedOK, 0
+		j.Status, j.orphan = JobMarkedFinishedOK, 0
 	case "hold":
-		if j.Status != Qualifying {
+		if j.Status != JobQualifying {
 			return "hold is not allowed in this status", true
 		}
 		j.Status = JobOnHold
 	case "cancel":
 		if !slices.Contains([]string{"Waiting", "Held", "Failed", "Under Review", "Missed Start Time"}, category) ||
-			j.Status == FailedProcessing {
+			j.Status == JobFailedProcessing {
 			return "cancel is not allowed in this status", true
 		}
-		j.Status = Cancelled
+		j.Status = JobCancelled
 	default:
 		return "unknown action", true
 	}

@@ -30,16 +30,16 @@ var faults = []struct {
 	}},
 	{Fault{"result-unknown",
 		"OpCon gives a word as the result of every action that no document lists, and carries the action out a moment later"}, func(s *Server, _ *Scenario) {
-		s.injections = append(s.injections, &Injection{Kind: OtherWord, Method: "POST", Path: "/api/",
+		s.injections = append(s.injections, &Injection{Kind: InjectionOtherWord, Method: "POST", Path: "/api/",
 			Body: "InProgress", Times: -1, actions: true})
 	}},
 	{Fault{"prerun-failed",
 		"a job is cut in its preparation; OpCon counts it as waiting, with the words Prerun Failed"}, func(s *Server, c *Scenario) {
-		s.cutShort(c.Running, PrerunFailed)
+		s.cutShort(c.Running, JobPrerunFailed)
 	}},
 	{Fault{"decision-corrected", "a job fails on the way, and OpCon refuses the restart that was decided on first"},
 		func(s *Server, c *Scenario) {
-			s.cutShort(c.Running, Failed)
+			s.cutShort(c.Running, JobFailed)
 			s.itemFaults = append(s.itemFaults, &itemFault{"restartOnHold", c.Running.Name,
 				"this job may not be restarted", -1})
 		}},

@@ -12,31 +12,31 @@ type InjectionKind int
 
 // The kinds.
 const (
-	// CutBefore cuts the connection before the request takes effect.
-	CutBefore InjectionKind = iota + 1
-	// CutAfter lets the request take effect and cuts the connection before the reply.
-	CutAfter
-	// CutMidReply lets it take effect and cuts the connection within the reply.
-	CutMidReply
-	// Status answers Injection.Code with Injection.Body and no effect.
-	Status
-	// StatusAfter lets it take effect and answers Injection.Code with Injection.Body, as a proxy that lost patience.
-	StatusAfter
-	// Mute never answers and has no effect; the connection stays open until the client gives up.
-	Mute
-	// MuteAfter lets it take effect and never answers.
-	MuteAfter
-	// ExpireTokens makes every token invalid just before the request.
-	ExpireTokens
-	// LoseRecord lets the action take effect and then answers 404 for its record.
-	LoseRecord
-	// NeverEnds keeps the action submitted for ever, without effect.
-	NeverEnds
-	// OtherWord lets the action take effect three requests later, and gives Injection.Body as the result of the action
+	// InjectionCutBefore cuts the connection before the request takes effect.
+	InjectionCutBefore InjectionKind = iota + 1
+	// InjectionCutAfter lets the request take effect and cuts the connection before the reply.
+	InjectionCutAfter
+	// InjectionCutMidReply lets it take effect and cuts the connection within the reply.
+	InjectionCutMidReply
+	// InjectionStatus answers Injection.Code with Injection.Body and no effect.
+	InjectionStatus
+	// InjectionStatusAfter lets it take effect and answers Injection.Code with Injection.Body, as a proxy that lost patience.
+	InjectionStatusAfter
+	// InjectionMute never answers and has no effect; the connection stays open until the client gives up.
+	InjectionMute
+	// InjectionMuteAfter lets it take effect and never answers.
+	InjectionMuteAfter
+	// InjectionExpireTokens makes every token invalid just before the request.
+	InjectionExpireTokens
+	// InjectionLoseRecord lets the action take effect and then answers 404 for its record.
+	InjectionLoseRecord
+	// InjectionNeverEnds keeps the action submitted for ever, without effect.
+	InjectionNeverEnds
+	// InjectionOtherWord lets the action take effect three requests later, and gives Injection.Body as the result of the action
 	// and of its items all along; an empty Body leaves the result out.
-	OtherWord
-	// OtherWordNever gives Injection.Body in the same way and has no effect.
-	OtherWordNever
+	InjectionOtherWord
+	// InjectionOtherWordNever gives Injection.Body in the same way and has no effect.
+	InjectionOtherWordNever
 )
 
 // Injection is something that goes wrong with matching requests.
@@ -47,8 +47,8 @@ type Injection struct {
 	Verb   string // action named in the body; "" matches all
 	Skip   int    // let so many matching requests pass first
 	Times  int    // how many requests it hits; 0 means one, negative all
-	Code   int    // Status, StatusAfter
-	Body   string // Status, StatusAfter: the answer; OtherWord, OtherWordNever: the result
+	Code   int    // InjectionStatus, StatusAfter
+	Body   string // InjectionStatus, StatusAfter: the answer; OtherWord, OtherWordNever: the result
 
 	actions bool // only posted actions
 }
@@ -133,9 +133,9 @@ func (s *Server) fault(method, path string, body []byte) *Injection {
 			f.Times--
 		}
 		switch f.Kind {
-		case ExpireTokens:
+		case InjectionExpireTokens:
 			s.expireTokens()
-		case LoseRecord, NeverEnds, OtherWord, OtherWordNever:
+		case InjectionLoseRecord, InjectionNeverEnds, InjectionOtherWord, InjectionOtherWordNever:
 			s.nextAction.fault = f
 		}
 		return f
@@ -149,11 +149,11 @@ func (f *Injection) early(s *Server, w http.ResponseWriter, r *http.Request) boo
 		return false
 	}
 	switch f.Kind {
-	case CutBefore:
+	case InjectionCutBefore:
 		cut(w, "")
-	case Status:
+	case InjectionStatus:
 		f.answer(w)
-	case Mute:
+	case InjectionMute:
 		s.wait(r)
 	default:
 		return false
@@ -167,13 +167,13 @@ func (f *Injection) late(s *Server, w http.ResponseWriter, r *http.Request) bool
 		return false
 	}
 	switch f.Kind {
-	case CutAfter:
+	case InjectionCutAfter:
 		cut(w, "")
-	case CutMidReply:
+	case InjectionCutMidReply:
 		cut(w, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{\"id\":88")
-	case StatusAfter:
+	case InjectionStatusAfter:
 		f.answer(w)
-	case MuteAfter:
+	case InjectionMuteAfter:
 		s.wait(r)
 	default:
 		return false

@@ -20,7 +20,7 @@ type Machine struct {
 
 	// AnswerAfter is how many ticks the agent takes to answer after "up"; state W meanwhile.
 	AnswerAfter int
-	// Mute makes the agent never answer: W, then E.
+	// InjectionMute makes the agent never answer: W, then E.
 	Mute bool
 	// StuckJobs is added to currentJobs for ever, as after a crash.
 	StuckJobs int
@@ -60,12 +60,12 @@ type ScheduleStatus int
 
 // The statuses of a schedule.
 const (
-	WaitToStart ScheduleStatus = iota
-	WaitContainer
-	OnHold
-	ParentHold
-	InProcess
-	Completed
+	ScheduleWaitToStart ScheduleStatus = iota
+	ScheduleWaitContainer
+	ScheduleOnHold
+	ScheduleParentHold
+	ScheduleInProcess
+	ScheduleCompleted
 )
 
 // Schedule is one daily schedule.
@@ -94,38 +94,38 @@ type JobStatus int
 
 // The statuses of a job.
 const (
-	Qualifying JobStatus = iota
+	JobQualifying JobStatus = iota
 	JobOnHold
-	StartAttempted
-	StillAttempting
+	JobStartAttempted
+	JobStillAttempting
 	JobRunning
-	FailedProcessing
-	Failed
-	MarkedFailed
-	FinishedOK
-	MarkedFinishedOK
-	MissedStart
-	Cancelled
-	Skipped
-	UnderReview
-	PrerunFailed
+	JobFailedProcessing
+	JobFailed
+	JobMarkedFailed
+	JobFinishedOK
+	JobMarkedFinishedOK
+	JobMissedStart
+	JobCancelled
+	JobSkipped
+	JobUnderReview
+	JobPrerunFailed
 )
 
 var jobStatus = []struct {
 	id, start             int
 	description, category string
 }{
-	Qualifying: {0, 90, "Qualifying", "Waiting"}, JobOnHold: {0, 0, "On Hold", "Held"},
-	StartAttempted: {200, 900, "Start Attempted", "Running"}, StillAttempting: {205, 900, "Still Attempting Start",
+	JobQualifying: {0, 90, "Qualifying", "Waiting"}, JobOnHold: {0, 0, "On Hold", "Held"},
+	JobStartAttempted: {200, 900, "Start Attempted", "Running"}, JobStillAttempting: {205, 900, "Still Attempting Start",
 		"Running"},
-	JobRunning:       {500, 900, "Job Running", "Running"},
-	FailedProcessing: {821, 900, "Failed; Processing Events", "Failed"}, Failed: {910, 900, "Failed",
-		"Failed"}, MarkedFailed: {921, 900, "Marked Failed", "Failed"},
-	FinishedOK: {900, 900, "Finished OK", "Finished Ok"}, MarkedFinishedOK: {920, 900, "Marked Finished OK",
+	JobRunning:          {500, 900, "Job Running", "Running"},
+	JobFailedProcessing: {821, 900, "Failed; Processing Events", "Failed"}, JobFailed: {910, 900, "Failed",
+		"Failed"}, JobMarkedFailed: {921, 900, "Marked Failed", "Failed"},
+	JobFinishedOK: {900, 900, "Finished OK", "Finished Ok"}, JobMarkedFinishedOK: {920, 900, "Marked Finished OK",
 		"Finished Ok"},
-	MissedStart: {960, 900, "Missed Start Time", "Missed Start Time"}, Cancelled: {950, 900, "Cancelled", "Cancelled"},
-	Skipped: {940, 900, "Skipped", "Skipped"}, UnderReview: {942, 900, "Under Review", "Under Review"},
-	PrerunFailed: {0, 350, "Prerun Failed", "Waiting"},
+	JobMissedStart: {960, 900, "Missed Start Time", "Missed Start Time"}, JobCancelled: {950, 900, "Cancelled", "Cancelled"},
+	JobSkipped: {940, 900, "Skipped", "Skipped"}, JobUnderReview: {942, 900, "Under Review", "Under Review"},
+	JobPrerunFailed: {0, 350, "Prerun Failed", "Waiting"},
 }
 
 func (j JobStatus) running() bool { return jobStatus[j].category == "Running" }
@@ -252,7 +252,7 @@ func (s *Server) AddJob(j *Job) *Job {
 
 func (s *Server) addJob(j *Job) *Job {
 	j.id = j.Schedule.id + "|" + j.Name
-	if j.Status != Qualifying && j.Status != JobOnHold && j.Status != MissedStart {
+	if j.Status != JobQualifying && j.Status != JobOnHold && j.Status != JobMissedStart {
 		s.nextNumber++
 		j.number = s.nextNumber
 		if j.StartedOn == "" {
@@ -284,7 +284,7 @@ func (s *Server) machine(name string) *Machine {
 	return nil
 }
 
-// Status returns a schedule's present status.
+// InjectionStatus returns a schedule's present status.
 func (s *Server) Status(x *Schedule) ScheduleStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -110,5 +110,5 @@ func TestModel(t *testing.T) {
 	s.Midnight()
 	built := s.Find("2026-08-24", "SYM NIGHTLY")
 	require.NotNil(t, built)
-	require.Equal(t, opcontest.WaitToStart, s.Status(built), "built, and not on hold")
+	require.Equal(t, opcontest.ScheduleWaitToStart, s.Status(built), "built, and not on hold")
 }

@@ -55,12 +55,12 @@ func (s *Server) ownGroups(m *Machine) json.RawMessage {
 }
 
 var scheduleStatus = []map[string]any{
-	WaitToStart:   {"id": 10, "description": "Wait to Start", "category": "Waiting"},
-	WaitContainer: {"id": 11, "description": "Wait Container Job", "category": "Waiting"},
-	OnHold:        {"id": 14, "description": "On Hold", "category": "Held"},
-	ParentHold:    {"id": 15, "description": "Parent Hold", "category": "Held"},
-	InProcess:     {"id": 30, "description": "In Process", "category": "Running"},
-	Completed:     {"id": 90, "description": "Completed", "category": "Finished Ok"},
+	ScheduleWaitToStart:   {"id": 10, "description": "Wait to Start", "category": "Waiting"},
+	ScheduleWaitContainer: {"id": 11, "description": "Wait Container Job", "category": "Waiting"},
+	ScheduleOnHold:        {"id": 14, "description": "On Hold", "category": "Held"},
+	ScheduleParentHold:    {"id": 15, "description": "Parent Hold", "category": "Held"},
+	ScheduleInProcess:     {"id": 30, "description": "In Process", "category": "Running"},
+	ScheduleCompleted:     {"id": 90, "description": "Completed", "category": "Finished Ok"},
 }
 
 func (s *Server) scheduleRecord(x *Schedule) json.RawMessage {
@@ -124,7 +124,7 @@ func (s *Server) jobRecord(j *Job) json.RawMessage {
 
 // termination is the agent's word on a job it has no trace of (documented code).
 func (j *Job) termination() string {
-	if j.Status == Failed || j.Status == FailedProcessing {
+	if j.Status == JobFailed || j.Status == JobFailedProcessing {
 		return "000010007"
 	}
 	return ""

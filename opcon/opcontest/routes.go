@@ -318,8 +318,8 @@ func (s *Server) postAction(w *recorder, collection string, body []byte) {
 	a := &action{id: s.nextAction.id, path: collection, verb: in.Action, reason: in.Reason, left: s.Polls}
 	if f := s.nextAction.fault; f != nil {
 		s.nextAction.fault = nil
-		a.gone, a.forever = f.Kind == LoseRecord, f.Kind == NeverEnds || f.Kind == OtherWordNever
-		if f.Kind == OtherWord || f.Kind == OtherWordNever {
+		a.gone, a.forever = f.Kind == InjectionLoseRecord, f.Kind == InjectionNeverEnds || f.Kind == InjectionOtherWordNever
+		if f.Kind == InjectionOtherWord || f.Kind == InjectionOtherWordNever {
 			a.word, a.left = &f.Body, 3
 		}
 	}

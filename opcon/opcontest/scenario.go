@@ -30,28 +30,28 @@ func (s *Server) Symitar(machine, address string) *Scenario {
 
 	today := s.now.Format("2006-01-02")
 	tomorrow := s.now.AddDate(0, 0, 1).Format("2006-01-02")
-	c.Nightly = s.AddSchedule(&Schedule{Name: "SYM NIGHTLY", Date: today, Status: InProcess, AutoBuild: true})
-	c.Branch = s.AddSchedule(&Schedule{Name: "SYM BRANCH [EAST]", Date: today, Status: InProcess})
-	c.Statements = s.AddSchedule(&Schedule{Name: "SYM STATEMENTS", Date: today, Status: WaitToStart})
-	c.HeldBefore = s.AddSchedule(&Schedule{Name: "SYM CARDS", Date: today, Status: OnHold, before: InProcess})
-	c.Finished = s.AddSchedule(&Schedule{Name: "SYM MORNING", Date: today, Status: Completed})
-	c.Foreign = s.AddSchedule(&Schedule{Name: "FTP OUT", Date: today, Status: InProcess})
-	c.Tomorrow = s.AddSchedule(&Schedule{Name: "SYM NIGHTLY", Date: tomorrow, Status: WaitToStart, AutoBuild: true,
+	c.Nightly = s.AddSchedule(&Schedule{Name: "SYM NIGHTLY", Date: today, Status: ScheduleInProcess, AutoBuild: true})
+	c.Branch = s.AddSchedule(&Schedule{Name: "SYM BRANCH [EAST]", Date: today, Status: ScheduleInProcess})
+	c.Statements = s.AddSchedule(&Schedule{Name: "SYM STATEMENTS", Date: today, Status: ScheduleWaitToStart})
+	c.HeldBefore = s.AddSchedule(&Schedule{Name: "SYM CARDS", Date: today, Status: ScheduleOnHold, before: ScheduleInProcess})
+	c.Finished = s.AddSchedule(&Schedule{Name: "SYM MORNING", Date: today, Status: ScheduleCompleted})
+	c.Foreign = s.AddSchedule(&Schedule{Name: "FTP OUT", Date: today, Status: ScheduleInProcess})
+	c.Tomorrow = s.AddSchedule(&Schedule{Name: "SYM NIGHTLY", Date: tomorrow, Status: ScheduleWaitToStart, AutoBuild: true,
 		master: c.Nightly.master})
 
 	container := s.AddJob(&Job{Name: "POSTING", Schedule: c.Nightly, Container: true, Status: JobRunning})
-	c.Child = s.AddSchedule(&Schedule{Name: "SYM NIGHTLY_POSTING[ACH]", Date: today, Status: InProcess,
+	c.Child = s.AddSchedule(&Schedule{Name: "SYM NIGHTLY_POSTING[ACH]", Date: today, Status: ScheduleInProcess,
 		Container: container})
 	s.AddJob(&Job{Name: "ACH LOAD", Schedule: c.Child, Primary: machine})
 
 	c.Running = s.AddJob(&Job{Name: "GOODNIGHT", Schedule: c.Nightly, Primary: machine, Status: JobRunning,
 		Steps: []string{"STEP1", "STEP2"}})
-	c.JustSent = s.AddJob(&Job{Name: "CLOSEDAY", Schedule: c.Nightly, Primary: machine, Status: StartAttempted})
+	c.JustSent = s.AddJob(&Job{Name: "CLOSEDAY", Schedule: c.Nightly, Primary: machine, Status: JobStartAttempted})
 	c.Alternant = s.AddJob(&Job{Name: "REPORTS A/B", Schedule: c.Branch, Primary: machine,
 		Alternates: []string{"SYMSPARE"}, Ready: false})
 	c.Waiting = s.AddJob(&Job{Name: "STMT", Schedule: c.Statements, Group: "SYM_PRIMARY"})
 	s.AddJob(&Job{Name: "CARDS", Schedule: c.HeldBefore, Primary: machine, Ready: true})
-	s.AddJob(&Job{Name: "MORNING", Schedule: c.Finished, Primary: machine, Status: FinishedOK})
+	s.AddJob(&Job{Name: "MORNING", Schedule: c.Finished, Primary: machine, Status: JobFinishedOK})
 	s.AddJob(&Job{Name: "PUSH", Schedule: c.Foreign, Primary: "WINFTP"})
 	s.AddJob(&Job{Name: "GOODNIGHT", Schedule: c.Tomorrow, Primary: machine, Ticks: 5})
 	return c

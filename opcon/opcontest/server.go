@@ -219,7 +219,7 @@ func (s *Server) Logins() int {
 	return s.logins
 }
 
-// ExpireTokens makes every token given out so far, and the external one, invalid.
+// InjectionExpireTokens makes every token given out so far, and the external one, invalid.
 func (s *Server) ExpireTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,22 +14,22 @@ import (
 type Break int
 
 const (
-	// Whole is a request that nothing is wrong with.
-	Whole Break = iota
-	// LosesReply carries it out, and the line drops in place of the answer.
-	LosesReply
-	// LosesHost carries it out, the line drops, and from then on the host's port is closed.
-	LosesHost
-	// Refuses carries it out, the line drops, and from then on the host's server refuses every session.
-	Refuses
-	// Unsent drops the line when the request arrives; it is not carried out.
-	Unsent
-	// Garbles carries it out, and answers a word and an exit status that nobody knows.
-	Garbles
-	// Ignores answers with nothing and exit status 0, and does nothing.
-	Ignores
-	// Delays drops the line, and carries the request out when the host has been asked a few times more.
-	Delays
+	// BreakNothing is a request that nothing is wrong with.
+	BreakNothing Break = iota
+	// BreakLosesReply carries it out, and the line drops in place of the answer.
+	BreakLosesReply
+	// BreakLosesHost carries it out, the line drops, and from then on the host's port is closed.
+	BreakLosesHost
+	// BreakRefuses carries it out, the line drops, and from then on the host's server refuses every session.
+	BreakRefuses
+	// BreakUnsent drops the line when the request arrives; it is not carried out.
+	BreakUnsent
+	// BreakGarbles carries it out, and answers a word and an exit status that nobody knows.
+	BreakGarbles
+	// BreakIgnores answers with nothing and exit status 0, and does nothing.
+	BreakIgnores
+	// BreakDelays drops the line, and carries the request out when the host has been asked a few times more.
+	BreakDelays
 )
 
 var breakNames = []string{"whole", "reply lost", "reply lost, then unreachable", "reply lost, then refused", "request lost", "unknown word", "empty success", "late effect"}
@@ -64,7 +64,7 @@ func (p *Pair) Struck() int {
 // Heal ends the break. What is on its way still arrives.
 func (p *Pair) Heal() error {
 	p.mu.Lock()
-	p.how = Whole
+	p.how = BreakNothing
 	p.mu.Unlock()
 	for _, h := range p.hosts {
 		h.server.Clear()
@@ -83,7 +83,7 @@ func (p *Pair) broken(stdin string) Break {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !strings.Contains(stdin, "\n# "+p.script+" ") {
-		return Whole
+		return BreakNothing
 	}
 	return p.how
 }
@@ -107,47 +107,47 @@ func (p *Pair) begun(ctx context.Context, before int) {
 // perform runs a request as its break says.
 func (h *host) perform(ctx context.Context, cmd *remotetest.Command, stdin string) remotetest.Ending {
 	how := h.pair.broken(stdin)
-	if how != Whole {
+	if how != BreakNothing {
 		defer h.pair.strike()
 	}
 	run := func(stdin string) remotetest.Ending {
 		here, before := *cmd, h.pair.MacroRuns()
 		here.Stdin = strings.NewReader(stdin)
-		if how != Whole && how != Garbles && how != Ignores {
+		if how != BreakNothing && how != BreakGarbles && how != BreakIgnores {
 			here.Stdout, here.Stderr = io.Discard, io.Discard
 		}
 		end := h.shell.Handle(ctx, &here)
-		if how != Whole && how != Ignores && strings.Contains(stdin, launcher) {
+		if how != BreakNothing && how != BreakIgnores && strings.Contains(stdin, launcher) {
 			h.pair.begun(ctx, before)
 		}
 		return end
 	}
 	switch how {
-	case Unsent:
+	case BreakUnsent:
 		return remotetest.Drop()
-	case Delays:
+	case BreakDelays:
 		h.pair.mu.Lock()
 		h.late = append(h.late, late{cmd.Line, stdin, delayRequests})
 		h.pair.mu.Unlock()
 		return remotetest.Drop()
-	case Ignores:
+	case BreakIgnores:
 		return run(strings.Replace(stdin, "\n}\nframe ", "\n}\nscript() { :; }\nframe ", 1))
-	case Garbles:
+	case BreakGarbles:
 		stdin = strings.Replace(stdin, "script() {\n", "script() {\n(\n", 1)
 		return run(strings.Replace(stdin, "\n}\nframe ", "\n) >/dev/null 2>&1\necho '@@PERHAPS'\nreturn 99\n}\nframe ", 1))
-	case LosesReply, LosesHost, Refuses, Whole:
+	case BreakLosesReply, BreakLosesHost, BreakRefuses, BreakNothing:
 	}
 	end := run(stdin)
 	switch how {
-	case LosesHost:
+	case BreakLosesHost:
 		h.server.Stop()
 		return remotetest.Drop()
-	case Refuses:
+	case BreakRefuses:
 		h.server.Inject(remotetest.FaultRefuseSession, remotetest.Always)
 		return remotetest.Drop()
-	case LosesReply:
+	case BreakLosesReply:
 		return remotetest.Drop()
-	case Whole, Unsent, Garbles, Ignores, Delays:
+	case BreakNothing, BreakUnsent, BreakGarbles, BreakIgnores, BreakDelays:
 	}
 	return end
 }
