@@ -53,7 +53,7 @@ func (s *Server) connect(ctx context.Context) (*link, error) {
 	fail := func(err error, next string) error {
 		return &failover.Error{Op: "connect to", Target: s.address, Outcome: failover.NotApplied, Next: next, Err: err}
 	}
-	conn, err := s.dialer(ctx, "tcp", s.address)
+	conn, err := s.conf.Dial(ctx, "tcp", s.address)
 	if err != nil {
 		return nil, fail(fmt.Errorf("%w: %w", ErrUnreachable, err), "check that the server runs and its LDAP port is open from here")
 	}
@@ -72,7 +72,7 @@ func (s *Server) connect(ctx context.Context) (*link, error) {
 		if reason := failover.TLSNext(err); reason != "" {
 			return nil, fail(fmt.Errorf("%w: %w", ErrUntrusted, err), reason)
 		}
-		return nil, fail(fmt.Errorf("%w: TLS handshake: %w", ErrUnreachable, ended(ctx, err)), "check the port; an old server may need LegacyAlgorithms in WithTLS")
+		return nil, fail(fmt.Errorf("%w: TLS handshake: %w", ErrUnreachable, ended(ctx, err)), "check the port; an old server may need LegacyAlgorithms in Config.TLS")
 	}
 	l := &link{ldap: ldap.NewConn(secured, true), raw: raw, used: time.Now()}
 	l.ldap.Start()
@@ -92,23 +92,23 @@ func (s *Server) connect(ctx context.Context) (*link, error) {
 }
 
 func (s *Server) login(ctx context.Context, l *link) error {
-	if s.bindDN == "" {
+	if s.conf.UserDN == "" {
 		return nil
 	}
 	fail := func(err error, next string) error {
 		return &failover.Error{Op: "log in to", Target: s.address, Outcome: failover.NotApplied, Next: next, Err: err}
 	}
-	password, err := s.password(ctx)
+	password, err := s.conf.Password(ctx)
 	if err != nil {
-		return fail(fmt.Errorf("get the password of %s: %w", s.bindDN, err), "make the password available")
+		return fail(fmt.Errorf("get the password of %s: %w", s.conf.UserDN, err), "make the password available")
 	}
 	if password.Empty() {
 		// A bind with an empty password succeeds as nobody (RFC 4513 §5.1.2); everything after it would look like missing rights.
-		return fail(fmt.Errorf("%w: the password of %s is empty", ErrLogin, s.bindDN), "make the password available")
+		return fail(fmt.Errorf("%w: the password of %s is empty", ErrLogin, s.conf.UserDN), "make the password available")
 	}
-	if err := l.ldap.Bind(s.bindDN, password.Reveal()); err != nil {
+	if err := l.ldap.Bind(s.conf.UserDN, password.Reveal()); err != nil {
 		if r := refusal(err, false, []failover.Secret{password}); r != nil {
-			return fail(fmt.Errorf("%w as %s: %w", ErrLogin, s.bindDN, r), r.next())
+			return fail(fmt.Errorf("%w as %s: %w", ErrLogin, s.conf.UserDN, r), r.next())
 		}
 		return fail(fmt.Errorf("%w: %w", ErrUnreachable, ended(ctx, err)), "check that the server answers")
 	}
@@ -235,7 +235,7 @@ func (s *Server) do(ctx context.Context, r request, call func(context.Context, *
 }
 
 func (s *Server) once(ctx context.Context, r request, call func(context.Context, *ldap.Conn) error) (pooled, sent bool, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.callTimeout, fmt.Errorf("no answer within %s: %w", s.callTimeout, context.DeadlineExceeded))
+	ctx, cancel := context.WithTimeoutCause(ctx, s.conf.CallTimeout, fmt.Errorf("no answer within %s: %w", s.conf.CallTimeout, context.DeadlineExceeded))
 	defer cancel()
 	l, fresh, err := s.acquire(ctx)
 	if err != nil {
@@ -248,7 +248,7 @@ func (s *Server) once(ctx context.Context, r request, call func(context.Context,
 	sent = l.raw.written.Load() > before
 	answered, err := s.judge(ctx, r, sent, err)
 	s.release(l, answered && inTime)
-	s.log.DebugContext(ctx, "ldap", "op", r.op, "target", r.target, "server", s.address, "sent", sent, "answered", answered, "error", err)
+	s.conf.Logger.DebugContext(ctx, "ldap", "op", r.op, "target", r.target, "server", s.address, "sent", sent, "answered", answered, "error", err)
 	return !fresh, sent, err
 }
 

@@ -249,7 +249,7 @@ func TestReplicas(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, missing)
 	require.NoError(t, tree.AddUser("cn=reader,o=system", "pw"))
-	reader := open(t, tree, "srv1", idm.WithLogin("cn=reader,o=system", secret("pw")))
+	reader := open(t, tree, "srv1", func(c *idm.Config) { c.UserDN, c.Password = "cn=reader,o=system", secret("pw") })
 	missing, err = reader.MissingRights(ctx, idmtest.DriverSetDN)
 	require.NoError(t, err)
 	require.Equal(t, []string{"DirXML-AccessRun", "DirXML-AccessConfigure", "DirXML-AccessMigrate", "DirXML-AccessManage", "DirXML-ServerList"}, missing)
@@ -317,7 +317,7 @@ func TestDirectoryLock(t *testing.T) {
 
 func TestOnlyOneOfManyGetsTheLock(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
-	one := open(t, tree, "srv1", idm.WithConnections(8))
+	one := open(t, tree, "srv1", func(c *idm.Config) { c.Connections = 8 })
 	lock := idm.DirectoryLock{Server: one, Entry: idmtest.DriverSetDN}
 	results := make(chan error, 8)
 	for i := range 8 {

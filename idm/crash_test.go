@@ -100,8 +100,8 @@ func TestFaultsOnTheWay(t *testing.T) {
 				}
 				p := func() failover.Procedure {
 					p, err := idm.Switchover(idm.SwitchoverOptions{
-						Route:  m.route(open(t, m.tree, "srv2", idm.WithCallTimeout(limit))),
-						Source: open(t, m.tree, "srv1", idm.WithCallTimeout(limit))})
+						Route:  m.route(open(t, m.tree, "srv2", callTimeout(limit))),
+						Source: open(t, m.tree, "srv1", callTimeout(limit))})
 					require.NoError(t, err)
 					return p
 				}

@@ -7,7 +7,7 @@ import (
 )
 
 // Dialect holds what the vendor's texts leave open about the wire format. The zero value is the reading best supported
-// by what is published. It is a plain value: hand it to [WithDialect].
+// by what is published. It is a plain value, a field of [Config].
 //
 // examples/labcheck settles both fields on a lab server and prints the value to use. The framing it finds by reading the statistics of a driver
 // both ways. The polarity it finds on a scratch driver: enabled from Disabled with the flag 1 and then with 0, one leaves the driver's cache empty and

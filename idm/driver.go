@@ -51,7 +51,7 @@ func (s *Server) SetStartOption(ctx context.Context, driverDN string, option Sta
 	if option < StartDisabled || option > StartAuto {
 		return failover.Invalid("start option", option.String()+" is only ever reported", "use StartDisabled, StartManual or StartAuto")
 	}
-	_, err := s.perform(ctx, opSetStartOption, driverDN, nil, octets(driverDN), integer(int64(option)), integer(s.dialect.flag(resync)))
+	_, err := s.perform(ctx, opSetStartOption, driverDN, nil, octets(driverDN), integer(int64(option)), integer(s.conf.Dialect.flag(resync)))
 	return err
 }
 

@@ -37,7 +37,8 @@ func TestDriverOperations(t *testing.T) {
 				dialect = idm.Dialect{Framing: idm.FramingSequence, Resync: idm.ResyncFlagOneSyncs}
 			}
 			tree := idmtest.Start(t, cfg)
-			one, two := open(t, tree, "srv1", idm.WithDialect(dialect)), open(t, tree, "srv2", idm.WithDialect(dialect))
+			spoken := func(c *idm.Config) { c.Dialect = dialect }
+			one, two := open(t, tree, "srv1", spoken), open(t, tree, "srv2", spoken)
 			ctx, driver := t.Context(), idmtest.DriverDN(0)
 
 			v, err := one.EngineVersion(ctx)

@@ -128,8 +128,8 @@ func (s *Server) searchOnce(ctx context.Context, q Query, yield func(Entry) bool
 	defer cancel(nil)
 	// The time limit is between two entries: an export of a million entries takes as long as it takes. It does not run
 	// while the caller works on an entry.
-	late := func() { cancel(fmt.Errorf("no answer within %s: %w", s.callTimeout, context.DeadlineExceeded)) }
-	timer := time.AfterFunc(s.callTimeout, late)
+	late := func() { cancel(fmt.Errorf("no answer within %s: %w", s.conf.CallTimeout, context.DeadlineExceeded)) }
+	timer := time.AfterFunc(s.conf.CallTimeout, late)
 	defer timer.Stop()
 
 	l, fresh, err := s.acquire(ctx)
@@ -168,7 +168,7 @@ func (s *Server) searchOnce(ctx context.Context, q Query, yield func(Entry) bool
 			if e := response.Entry(); e != nil && !yield(fromLDAP(e)) {
 				return !fresh, nil
 			}
-			timer.Reset(s.callTimeout)
+			timer.Reset(s.conf.CallTimeout)
 		}
 		err := response.Err()
 		if err == nil {

@@ -23,7 +23,7 @@ func ExampleServer_Import() {
 	defer tree.Close() //nolint:errcheck // the end of the example
 	password := func(context.Context) (failover.Secret, error) { return failover.NewSecret(idmtest.AdminPassword), nil }
 	connect := func(name string) *idm.Server {
-		s, err := idm.Dial(ctx, tree.Server(name).URL(), idm.WithTLS(failover.TLS{Roots: tree.Roots()}), idm.WithLogin(idmtest.AdminDN, password))
+		s, err := idm.Dial(ctx, idm.Config{URL: tree.Server(name).URL(), TLS: failover.TLS{Roots: tree.Roots()}, UserDN: idmtest.AdminDN, Password: password})
 		if err != nil {
 			fmt.Println(err)
 		}

@@ -2,7 +2,6 @@ package idm_test
 
 import (
 	"bufio"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -55,8 +54,8 @@ func endlessDirectory(tb testing.TB, policies, size int) *idm.Server {
 			serveEndless(conn, policies, strings.Repeat("x", size))
 		}
 	}()
-	server, err := idm.Dial(tb.Context(), "ldaps://"+listener.Addr().String(), idm.WithTLS(failover.TLS{Roots: roots}),
-		idm.WithLogin("cn=admin,o=x", func(context.Context) (failover.Secret, error) { return failover.NewSecret("x"), nil }))
+	server, err := idm.Dial(tb.Context(), idm.Config{URL: "ldaps://" + listener.Addr().String(), TLS: failover.TLS{Roots: roots},
+		UserDN: "cn=admin,o=x", Password: secret("x")})
 	require.NoError(tb, err)
 	tb.Cleanup(func() {
 		_ = server.Close()

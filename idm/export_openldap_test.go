@@ -34,7 +34,7 @@ const (
 
 func connect(tb testing.TB, s *peers.Slapd) *idm.Server {
 	tb.Helper()
-	server, err := idm.Dial(tb.Context(), s.URL, idm.WithTLS(failover.TLS{Roots: s.Roots}), idm.WithLogin(s.RootDN, s.Password))
+	server, err := idm.Dial(tb.Context(), idm.Config{URL: s.URL, TLS: failover.TLS{Roots: s.Roots}, UserDN: s.RootDN, Password: s.Password})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = server.Close() })
 	return server
@@ -405,7 +405,7 @@ func TestOpenLDAPMissingRightWritesNothing(t *testing.T) {
 		require.NoError(t, admin.Add(ctx, dn, idm.Text("objectClass", "ndsServer"), idm.Text("cn", dn[3:8])))
 	}
 	require.NoError(t, admin.Add(ctx, "cn=reader,o=system", idm.Text("objectClass", "person"), idm.Text("cn", "reader"), idm.Text("sn", "r"), idm.Text("userPassword", "reader")))
-	reader, err := idm.Dial(ctx, slapd.URL, idm.WithTLS(failover.TLS{Roots: slapd.Roots}), idm.WithLogin("cn=reader,o=system", func(context.Context) (failover.Secret, error) { return failover.NewSecret("reader"), nil }))
+	reader, err := idm.Dial(ctx, idm.Config{URL: slapd.URL, TLS: failover.TLS{Roots: slapd.Roots}, UserDN: "cn=reader,o=system", Password: secret("reader")})
 	require.NoError(t, err)
 	defer reader.Close()
 	_, err = reader.Import(ctx, source(text, &m), idm.ImportOptions{})

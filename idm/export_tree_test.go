@@ -1,7 +1,6 @@
 package idm_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -19,8 +18,7 @@ import (
 
 func openAs(t *testing.T, tree *idmtest.Tree, server, user string) *idm.Server {
 	t.Helper()
-	s, err := idm.Dial(t.Context(), tree.Server(server).URL(), idm.WithTLS(failover.TLS{Roots: tree.Roots()}),
-		idm.WithLogin(user, func(context.Context) (failover.Secret, error) { return failover.NewSecret("test"), nil }))
+	s, err := idm.Dial(t.Context(), asAdmin(tree, server, func(c *idm.Config) { c.UserDN, c.Password = user, secret("test") }))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	return s
@@ -153,7 +151,7 @@ func TestTreeImportSurvivesEveryFault(t *testing.T) {
 					if kind == idmtest.FaultMuteRequest || kind == idmtest.FaultMuteReply || kind == idmtest.FaultWrongMessageID {
 						limit = 2 * time.Second
 					}
-					to := open(t, tree, "srv1", idm.WithCallTimeout(limit))
+					to := open(t, tree, "srv1", callTimeout(limit))
 					fault := tree.Inject(idmtest.Fault{Kind: kind, Op: op, Skip: skip, Delay: time.Millisecond})
 					_, err := to.Import(t.Context(), source(text, &m), idm.ImportOptions{Storage: idm.StorageWrite})
 					require.Equal(t, 1, fault.Hits())

@@ -109,7 +109,7 @@ func requestValue(value []byte) *ber.Packet {
 
 // perform sends one of the engine's operations about target, which is the first argument unless it is the server itself.
 func (s *Server) perform(ctx context.Context, o extop, target string, secrets []failover.Secret, args ...argument) ([]byte, error) {
-	answer, err := s.extended(ctx, request{op: o.words, target: target, effect: o.effect, driverOp: true, secrets: secrets}, o.oid(), s.dialect.encode(args...))
+	answer, err := s.extended(ctx, request{op: o.words, target: target, effect: o.effect, driverOp: true, secrets: secrets}, o.oid(), s.conf.Dialect.encode(args...))
 	return answer.Value, err
 }
 
@@ -218,7 +218,7 @@ func (s *Server) fetch(ctx context.Context, target string, c chunked, w io.Write
 	}
 	defer func() {
 		// The result would otherwise stay in the server's memory for minutes; the caller's deadline is often what failed.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.callTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.conf.CallTimeout)
 		defer cancel()
 		if _, closeErr := s.perform(ctx, opCloseChunk, target, nil, integer(c.handle)); err == nil {
 			err = closeErr

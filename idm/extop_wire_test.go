@@ -217,7 +217,7 @@ func TestEveryOperationIsPinnedByteByByte(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, framing := range []idm.Framing{idm.FramingConcatenated, idm.FramingSequence} {
-				s, err := idm.Dial(t.Context(), "ldaps://"+server.listener.Addr().String(), idm.WithTLS(failover.TLS{Roots: server.roots}), idm.WithDialect(idm.Dialect{Framing: framing}))
+				s, err := idm.Dial(t.Context(), idm.Config{URL: "ldaps://" + server.listener.Addr().String(), TLS: failover.TLS{Roots: server.roots}, Dialect: idm.Dialect{Framing: framing}})
 				require.NoError(t, err)
 				want := tt.want
 				if framing == idm.FramingSequence && tt.seq != nil {

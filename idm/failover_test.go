@@ -20,7 +20,7 @@ func TestFailoverFromPreparation(t *testing.T) {
 	m.tree.Server("srv2").SetRingDelta(3 * 3600) // since the other one is gone
 	r := m.mustRun(m.failover(func(o *idm.FailoverOptions) {
 		o.TrySource = func(ctx context.Context) (*idm.Server, error) {
-			return idm.Dial(ctx, m.tree.Server("srv1").URL(), idm.WithTLS(failover.TLS{Roots: m.tree.Roots()}), admin())
+			return idm.Dial(ctx, asAdmin(m.tree, "srv1"))
 		}
 	}), "failover")
 	m.stand("srv2", "", idmtest.StartAuto)
@@ -91,7 +91,7 @@ func TestFailoverWhileTheSourceAnswers(t *testing.T) {
 	m := newMove(t, pair())
 	_, err := m.run(m.failover(func(o *idm.FailoverOptions) {
 		o.TrySource = func(ctx context.Context) (*idm.Server, error) {
-			return idm.Dial(ctx, m.tree.Server("srv1").URL(), idm.WithTLS(failover.TLS{Roots: m.tree.Roots()}), admin())
+			return idm.Dial(ctx, asAdmin(m.tree, "srv1"))
 		}
 	}), "failover")
 	require.ErrorIs(t, err, failover.ErrPrecondition)
@@ -104,7 +104,7 @@ func TestAnotherServerInTheSourcesPlace(t *testing.T) {
 	m.tree.Server("srv1").Kill()
 	r := m.mustRun(m.failover(func(o *idm.FailoverOptions) {
 		o.TrySource = func(ctx context.Context) (*idm.Server, error) {
-			return idm.Dial(ctx, m.tree.Server("srv2").URL(), idm.WithTLS(failover.TLS{Roots: m.tree.Roots()}), admin(), idm.WithExpectedServer("cn=srv1,ou=servers,o=system"))
+			return idm.Dial(ctx, asAdmin(m.tree, "srv2", func(c *idm.Config) { c.ExpectedServer = "cn=srv1,ou=servers,o=system" }))
 		}
 	}), "x")
 	step, _ := r.Step("dead/source-silent")
@@ -117,7 +117,7 @@ func TestASourceWithoutItsEngineMayStillStartIt(t *testing.T) {
 	m := newMove(t, idmtest.Config{Idle: true, Servers: []idmtest.ServerConfig{{Name: "srv1", Engine: idmtest.EngineNotInitialized}, {Name: "srv2", Prepared: true}}})
 	_, err := m.run(m.failover(func(o *idm.FailoverOptions) {
 		o.TrySource = func(ctx context.Context) (*idm.Server, error) {
-			return idm.Dial(ctx, m.tree.Server("srv1").URL(), idm.WithTLS(failover.TLS{Roots: m.tree.Roots()}), admin())
+			return idm.Dial(ctx, asAdmin(m.tree, "srv1"))
 		}
 	}), "x")
 	require.ErrorIs(t, err, failover.ErrPrecondition)
@@ -136,7 +136,7 @@ func TestTheSourceComesBackInTheMiddleOfAFailover(t *testing.T) {
 			old := m.tree.Server("srv1")
 			old.Kill()
 			dial := func(ctx context.Context) (*idm.Server, error) {
-				return idm.Dial(ctx, old.URL(), idm.WithTLS(failover.TLS{Roots: m.tree.Roots()}), admin())
+				return idm.Dial(ctx, asAdmin(m.tree, "srv1"))
 			}
 			p := m.failover(func(o *idm.FailoverOptions) { o.TrySource = dial })
 			j, err := failovertest.JournalAt(m.journal("x"))

@@ -19,7 +19,7 @@ func TestGuardOldServer(t *testing.T) {
 	m.mustRun(m.failover(nil), "failover")
 	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"), OldDN: "cn=srv1,ou=servers,o=system",
 		Dial: func(ctx context.Context) (*idm.Server, error) {
-			return idm.Dial(ctx, old.URL(), idm.WithTLS(failover.TLS{Roots: m.tree.Roots()}), admin(), idm.WithCallTimeout(10*time.Second))
+			return idm.Dial(ctx, asAdmin(m.tree, "srv1", callTimeout(10*time.Second)))
 		}, Poll: 2 * time.Millisecond, Wait: time.Minute, StopTimeout: time.Minute}
 	p, err := idm.GuardOldServer(o)
 	require.NoError(t, err)
@@ -46,7 +46,7 @@ func TestWatchOldServer(t *testing.T) {
 	m.mustRun(m.failover(nil), "failover")
 	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"), OldDN: "cn=srv1,ou=servers,o=system",
 		Dial: func(ctx context.Context) (*idm.Server, error) {
-			return idm.Dial(ctx, old.URL(), idm.WithTLS(failover.TLS{Roots: m.tree.Roots()}), admin(), idm.WithCallTimeout(10*time.Second))
+			return idm.Dial(ctx, asAdmin(m.tree, "srv1", callTimeout(10*time.Second)))
 		}, Poll: 2 * time.Millisecond, StopTimeout: time.Minute}
 	ctx, cancel := context.WithCancel(t.Context())
 	seen := make(chan idm.GuardSighting, 100)
@@ -77,7 +77,7 @@ func TestGuardLeavesTheOnlyActiveServerAlone(t *testing.T) {
 	m := newMove(t, pair())
 	p, err := idm.GuardOldServer(idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"), OldDN: "cn=srv1,ou=servers,o=system",
 		Dial: func(ctx context.Context) (*idm.Server, error) {
-			return idm.Dial(ctx, m.tree.Server("srv1").URL(), idm.WithTLS(failover.TLS{Roots: m.tree.Roots()}), admin())
+			return idm.Dial(ctx, asAdmin(m.tree, "srv1"))
 		}})
 	require.NoError(t, err)
 	_, err = m.run(p, "guard")

@@ -21,7 +21,7 @@ const (
 // cannot, a missing right shows at the first write, which is refused with nothing written.
 func (imp *importer) rights(ctx context.Context) error {
 	s := imp.server
-	if !s.RootDSE().HasExtension(oidPrivileges) || s.bindDN == "" {
+	if !s.RootDSE().HasExtension(oidPrivileges) || s.conf.UserDN == "" {
 		return nil
 	}
 	below, writes, err := imp.demands(ctx)
@@ -81,13 +81,13 @@ func (imp *importer) demands(ctx context.Context) (below string, writes []demand
 }
 
 func (s *Server) demandRight(ctx context.Context, dn, attribute string, enough Right, what string) error {
-	have, err := s.Privileges(ctx, dn, s.bindDN, attribute)
+	have, err := s.Privileges(ctx, dn, s.conf.UserDN, attribute)
 	if err != nil {
 		return err
 	}
 	if have&enough != 0 {
 		return nil
 	}
-	return &failover.Error{Op: "check rights", Target: dn, Outcome: failover.NotApplied, Next: "grant " + s.bindDN + " the right; nothing was written",
-		Err: fmt.Errorf("%w: %s may not %s %s", ErrNoAccess, s.bindDN, what, dn)}
+	return &failover.Error{Op: "check rights", Target: dn, Outcome: failover.NotApplied, Next: "grant " + s.conf.UserDN + " the right; nothing was written",
+		Err: fmt.Errorf("%w: %s may not %s %s", ErrNoAccess, s.conf.UserDN, what, dn)}
 }

@@ -221,12 +221,12 @@ var rightsNeeded = []string{"DirXML-AccessRun", "DirXML-AccessConfigure", "DirXM
 
 // MissingRights returns which of the attributes the procedures need write on the user of this connection may not write on the driver set.
 func (s *Server) MissingRights(ctx context.Context, setDN string) ([]string, error) {
-	if s.bindDN == "" {
+	if s.conf.UserDN == "" {
 		return rightsNeeded, nil
 	}
 	var missing []string
 	for _, attribute := range rightsNeeded {
-		r, err := s.Privileges(ctx, setDN, s.bindDN, attribute)
+		r, err := s.Privileges(ctx, setDN, s.conf.UserDN, attribute)
 		if err != nil {
 			return nil, err
 		}

@@ -4,13 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"log/slog"
 	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/go-ldap/ldap/v3"
 
@@ -21,18 +18,10 @@ import (
 // connection to that very server, so every new connection checks by the root DSE's dsaName which server answers; a load
 // balancer or a changed DNS alias is refused instead of believed. A Server is safe for concurrent use.
 type Server struct {
-	address     string
-	startTLS    bool
-	trust       failover.TLS
-	tls         *tls.Config
-	bindDN      string
-	password    failover.SecretFunc
-	dialect     Dialect
-	log         *slog.Logger
-	callTimeout time.Duration
-	dialer      func(ctx context.Context, network, address string) (net.Conn, error)
-	expected    string
-	assumed     string
+	conf     Config // with its defaults filled in
+	address  string
+	startTLS bool
+	tls      *tls.Config
 
 	slots  chan struct{} // one token per connection in use
 	closed chan struct{}
@@ -44,125 +33,11 @@ type Server struct {
 	shut    bool
 }
 
-// Defaults of a Server.
-const (
-	// DefaultCallTimeout limits one request to the server and, in a search, the wait for each entry.
-	DefaultCallTimeout = time.Minute
-	// DefaultConnections is how many connections a Server uses at most at the same time.
-	DefaultConnections = 4
-)
-
-// Option sets one property of a Server.
-type Option func(*Server) error
-
-// WithTLS says which server to trust. Roots, as a rule the CA of the tree, or fingerprints are mandatory.
-func WithTLS(trust failover.TLS) Option {
-	return func(s *Server) error {
-		s.trust = trust
-		return nil
-	}
-}
-
-// WithLogin logs in as the user with this LDAP DN. The password is fetched for each new connection and never sent
-// before the server's certificate was checked.
-func WithLogin(userDN string, password failover.SecretFunc) Option {
-	return func(s *Server) error {
-		if _, err := ldap.ParseDN(userDN); err != nil || userDN == "" {
-			return failover.Invalid("WithLogin", fmt.Sprintf("%q is no LDAP DN", userDN), "write it like cn=admin,ou=sa,o=system")
-		}
-		if password == nil {
-			return failover.Invalid("WithLogin", "has no password function", "give a function that returns the password")
-		}
-		s.bindDN, s.password = userDN, password
-		return nil
-	}
-}
-
-// WithExpectedServer refuses any server whose dsaName is not this DN, with [ErrWrongServer].
-func WithExpectedServer(serverDN string) Option {
-	return func(s *Server) error {
-		if err := checkDN("WithExpectedServer", serverDN); err != nil {
-			return err
-		}
-		s.expected = serverDN
-		return nil
-	}
-}
-
-// WithAssumedServer names the server where the root DSE holds no dsaName. It is for directories that are not
-// eDirectory, such as an OpenLDAP used as a copy or in tests: nothing then proves which server answers.
-func WithAssumedServer(serverDN string) Option {
-	return func(s *Server) error {
-		if err := checkDN("WithAssumedServer", serverDN); err != nil {
-			return err
-		}
-		s.assumed = serverDN
-		return nil
-	}
-}
-
-// WithDialect sets what the vendor's texts leave open about the wire format.
-func WithDialect(d Dialect) Option {
-	return func(s *Server) error {
-		if d.Framing < FramingConcatenated || d.Framing > FramingSequence || d.Resync < ResyncFlagOneSkips || d.Resync > ResyncFlagOneSyncs {
-			return failover.Invalid("WithDialect", fmt.Sprintf("%+v has an unknown value", d), "use the constants of this package")
-		}
-		s.dialect = d
-		return nil
-	}
-}
-
-// WithLogger logs every request at debug level, without values.
-func WithLogger(log *slog.Logger) Option {
-	return func(s *Server) error {
-		if log != nil {
-			s.log = log
-		}
-		return nil
-	}
-}
-
-// WithCallTimeout limits each single request in addition to the context of the call; in a search it limits the wait
-// for each entry. The default is [DefaultCallTimeout].
-func WithCallTimeout(d time.Duration) Option {
-	return func(s *Server) error {
-		if d <= 0 {
-			return failover.Invalid("WithCallTimeout", fmt.Sprintf("is %s", d), "give a time above zero")
-		}
-		s.callTimeout = d
-		return nil
-	}
-}
-
-// WithConnections sets how many connections are used at most at the same time. The default is [DefaultConnections].
-func WithConnections(n int) Option {
-	return func(s *Server) error {
-		if n < 1 {
-			return failover.Invalid("WithConnections", fmt.Sprintf("is %d", n), "allow at least one")
-		}
-		s.slots = make(chan struct{}, n)
-		return nil
-	}
-}
-
-// WithDialer opens TCP connections with dial, for example through a tunnel.
-func WithDialer(dial func(ctx context.Context, network, address string) (net.Conn, error)) Option {
-	return func(s *Server) error {
-		if dial == nil {
-			return failover.Invalid("WithDialer", "is nil", "give a dial function")
-		}
-		s.dialer = dial
-		return nil
-	}
-}
-
-// Dial connects to the eDirectory server at rawURL, "ldaps://host[:port]" or "ldap://host[:port]"; the latter is secured by StartTLS
-// before anything else is sent, there is no way to log in over a clear connection. [WithTLS] is
-// mandatory. It changes nothing on the server.
+// Dial connects to the eDirectory server that c names. It changes nothing on the server.
 //
 // Errors: failover.ErrInvalid, [ErrUnreachable], [ErrUntrusted], [ErrLogin], [ErrWrongServer].
-func Dial(ctx context.Context, rawURL string, opts ...Option) (*Server, error) {
-	s, err := newServer(rawURL, opts)
+func Dial(ctx context.Context, c Config) (*Server, error) {
+	s, err := newServer(c)
 	if err != nil {
 		return nil, err
 	}
@@ -174,41 +49,21 @@ func Dial(ctx context.Context, rawURL string, opts ...Option) (*Server, error) {
 	return s, nil
 }
 
-func newServer(rawURL string, opts []Option) (*Server, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil || u.Host == "" || u.User != nil {
-		return nil, failover.Invalid("url", fmt.Sprintf("%q is no LDAP URL", rawURL), "write ldaps://host:636 or ldap://host:389")
-	}
-	s := &Server{log: slog.New(slog.DiscardHandler),
-		callTimeout: DefaultCallTimeout, slots: make(chan struct{}, DefaultConnections), closed: make(chan struct{})}
-	s.dialer = (&net.Dialer{}).DialContext
-	port := u.Port()
-	switch u.Scheme {
-	case "ldaps":
-		if port == "" {
-			port = ldap.DefaultLdapsPort
-		}
-	case "ldap":
-		s.startTLS = true
-		if port == "" {
-			port = ldap.DefaultLdapPort
-		}
-	default:
-		return nil, failover.Invalid("url", fmt.Sprintf("the scheme %q is unknown", u.Scheme), "use ldaps, or ldap for StartTLS")
-	}
-	s.address = net.JoinHostPort(u.Hostname(), port)
-	for _, opt := range opts {
-		if err := opt(s); err != nil {
-			return nil, err
-		}
-	}
-	if t := s.trust; t.RootsFile == "" && t.Roots == nil && len(t.Fingerprints) == 0 && !t.InsecureAnyCertificate {
-		return nil, failover.Invalid("WithTLS", "names neither roots nor a fingerprint", "give the CA of the tree, or the fingerprint of the server's certificate")
-	}
-	if s.tls, err = s.trust.Config("WithTLS", u.Hostname()); err != nil {
+func newServer(c Config) (*Server, error) {
+	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return s, nil
+	at, err := c.endpoint()
+	if err != nil {
+		return nil, err
+	}
+	trust, err := c.TLS.Config("Config.TLS", at.host)
+	if err != nil {
+		return nil, err
+	}
+	c = c.withDefaults()
+	return &Server{conf: c, address: net.JoinHostPort(at.host, at.port), startTLS: at.startTLS, tls: trust,
+		slots: make(chan struct{}, c.Connections), closed: make(chan struct{})}, nil
 }
 
 // Close ends all connections. Calls under way end as their evidence says.
@@ -266,7 +121,7 @@ func (s *Server) RootDSE() RootDSE {
 }
 
 // Dialect returns the dialect in use.
-func (s *Server) Dialect() Dialect { return s.dialect }
+func (s *Server) Dialect() Dialect { return s.conf.Dialect }
 
 // identify reads the root DSE and refuses a server that is not the expected one or not the one of the last connection.
 func (s *Server) identify(ctx context.Context, l *link) error {
@@ -290,13 +145,13 @@ func (s *Server) identify(ctx context.Context, l *link) error {
 		NamingContexts: e.GetEqualFoldAttributeValues("namingContexts"), Extensions: e.GetEqualFoldAttributeValues("supportedExtension"),
 		Controls: e.GetEqualFoldAttributeValues("supportedControl"), Schema: e.GetEqualFoldAttributeValue("subschemaSubentry")}
 	if dse.DSAName == "" {
-		dse.DSAName = s.assumed
+		dse.DSAName = s.conf.AssumedServer
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.expected != "" && !SameDN(dse.DSAName, s.expected):
-		return fail(fmt.Errorf("%w: %s answers, expected %s", ErrWrongServer, orNobody(dse.DSAName), s.expected), "connect to the server itself, not to a load balancer or an alias")
+	case s.conf.ExpectedServer != "" && !SameDN(dse.DSAName, s.conf.ExpectedServer):
+		return fail(fmt.Errorf("%w: %s answers, expected %s", ErrWrongServer, orNobody(dse.DSAName), s.conf.ExpectedServer), "connect to the server itself, not to a load balancer or an alias")
 	case dse.DSAName == "":
 		return fail(fmt.Errorf("%w: the root DSE has no dsaName", ErrWrongServer), "connect to an eDirectory server")
 	case s.known && !SameDN(dse.DSAName, s.rootDSE.DSAName):

@@ -20,12 +20,23 @@ func secret(value string) failover.SecretFunc {
 	return func(context.Context) (failover.Secret, error) { return failover.NewSecret(value), nil }
 }
 
-func admin() idm.Option { return idm.WithLogin(idmtest.AdminDN, secret(idmtest.AdminPassword)) }
+// asAdmin says how to reach a server of the tree as its administrator.
+func asAdmin(tree *idmtest.Tree, name string, changes ...func(*idm.Config)) idm.Config {
+	c := idm.Config{URL: tree.Server(name).URL(), TLS: failover.TLS{Roots: tree.Roots()}, UserDN: idmtest.AdminDN, Password: secret(idmtest.AdminPassword)}
+	for _, change := range changes {
+		change(&c)
+	}
+	return c
+}
+
+func callTimeout(limit time.Duration) func(*idm.Config) {
+	return func(c *idm.Config) { c.CallTimeout = limit }
+}
 
 // open dials a server of the tree as its administrator.
-func open(t *testing.T, tree *idmtest.Tree, name string, opts ...idm.Option) *idm.Server {
+func open(t *testing.T, tree *idmtest.Tree, name string, changes ...func(*idm.Config)) *idm.Server {
 	t.Helper()
-	s, err := idm.Dial(t.Context(), tree.Server(name).URL(), append([]idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots()}), admin()}, opts...)...)
+	s, err := idm.Dial(t.Context(), asAdmin(tree, name, changes...))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	return s
@@ -34,36 +45,30 @@ func open(t *testing.T, tree *idmtest.Tree, name string, opts ...idm.Option) *id
 func TestDialProvesWhichServerAnswers(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
 	srv := tree.Server("srv1")
-	other := "00" + strings.Repeat("11", 31)
+	pinned := func(fingerprint string) func(*idm.Config) {
+		return func(c *idm.Config) { c.TLS = failover.TLS{Fingerprints: []string{fingerprint}} }
+	}
 	tests := []struct {
-		name string
-		url  string
-		opts []idm.Option
-		want error
-		text string
+		name   string
+		change func(*idm.Config)
+		want   error
+		text   string
 	}{
-		{name: "LDAPS with roots", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots()}), admin()}},
-		{name: "StartTLS with roots", url: srv.ClearURL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots()}), admin()}},
-		{name: "fingerprint", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Fingerprints: []string{srv.Fingerprint()}}), admin()}},
-		{name: "expected server", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots()}), admin(), idm.WithExpectedServer(strings.ToUpper(srv.DN()))}},
-		{name: "anonymous", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots()})}},
-		{name: "another server than expected", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots()}), admin(), idm.WithExpectedServer(tree.Server("srv2").DN())}, want: idm.ErrWrongServer, text: "load balancer"},
-		{name: "other fingerprint", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Fingerprints: []string{other}}), admin()}, want: idm.ErrUntrusted, text: "console"},
-		{name: "unknown authority", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: x509.NewCertPool()}), admin()}, want: idm.ErrUntrusted, text: "as root"},
-		{name: "name not in the certificate", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots(), ServerName: "elsewhere.example.com"}), admin()}, want: idm.ErrUntrusted, text: "server name"},
-		{name: "wrong password", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots()}), idm.WithLogin(idmtest.AdminDN, secret("no"))}, want: idm.ErrLogin},
-		{name: "empty password", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots()}), idm.WithLogin(idmtest.AdminDN, secret(""))}, want: idm.ErrLogin},
-		{name: "no trust given", url: srv.URL(), opts: []idm.Option{admin()}, want: failover.ErrInvalid},
-		{name: "two kinds of trust", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Roots: tree.Roots(), Fingerprints: []string{srv.Fingerprint()}})}, want: failover.ErrInvalid},
-		{name: "other scheme", url: "ldapi:///x", opts: nil, want: failover.ErrInvalid},
-		{name: "no URL", url: "srv1", opts: nil, want: failover.ErrInvalid},
-		{name: "password in the URL", url: "ldaps://u:p@srv1", opts: nil, want: failover.ErrInvalid},
-		{name: "bad fingerprint", url: srv.URL(), opts: []idm.Option{idm.WithTLS(failover.TLS{Fingerprints: []string{"abc"}})}, want: failover.ErrInvalid},
-		{name: "bad user", url: srv.URL(), opts: []idm.Option{idm.WithLogin("admin", secret("x"))}, want: failover.ErrInvalid},
+		{name: "LDAPS with roots", change: func(*idm.Config) {}},
+		{name: "StartTLS with roots", change: func(c *idm.Config) { c.URL = srv.ClearURL() }},
+		{name: "fingerprint", change: pinned(srv.Fingerprint())},
+		{name: "expected server", change: func(c *idm.Config) { c.ExpectedServer = strings.ToUpper(srv.DN()) }},
+		{name: "anonymous", change: func(c *idm.Config) { c.UserDN, c.Password = "", nil }},
+		{name: "another server than expected", change: func(c *idm.Config) { c.ExpectedServer = tree.Server("srv2").DN() }, want: idm.ErrWrongServer, text: "load balancer"},
+		{name: "other fingerprint", change: pinned("00" + strings.Repeat("11", 31)), want: idm.ErrUntrusted, text: "console"},
+		{name: "unknown authority", change: func(c *idm.Config) { c.TLS.Roots = x509.NewCertPool() }, want: idm.ErrUntrusted, text: "as root"},
+		{name: "name not in the certificate", change: func(c *idm.Config) { c.TLS.ServerName = "elsewhere.example.com" }, want: idm.ErrUntrusted, text: "server name"},
+		{name: "wrong password", change: func(c *idm.Config) { c.Password = secret("no") }, want: idm.ErrLogin},
+		{name: "empty password", change: func(c *idm.Config) { c.Password = secret("") }, want: idm.ErrLogin},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, err := idm.Dial(t.Context(), tt.url, tt.opts...)
+			s, err := idm.Dial(t.Context(), asAdmin(tree, "srv1", tt.change))
 			if tt.want == nil {
 				require.NoError(t, err)
 				require.Equal(t, srv.DN(), s.DN())
@@ -80,10 +85,54 @@ func TestDialProvesWhichServerAnswers(t *testing.T) {
 	}
 }
 
+func TestConfigIsRefusedByTheNameOfTheField(t *testing.T) {
+	roots := failover.TLS{Roots: x509.NewCertPool()}
+	good := idm.Config{URL: "ldaps://srv1", TLS: roots, UserDN: "cn=admin,o=system", Password: secret("x")}
+	require.NoError(t, good.Validate())
+	require.NoError(t, idm.Config{URL: "ldap://srv1:1389", TLS: roots}.Validate(), "nobody is logged in")
+	for _, tt := range []struct {
+		name, field string
+		change      func(*idm.Config)
+	}{
+		{"no URL", "Config.URL", func(c *idm.Config) { c.URL = "" }},
+		{"a bare name", "Config.URL", func(c *idm.Config) { c.URL = "srv1" }},
+		{"no host", "Config.URL", func(c *idm.Config) { c.URL = "ldapi:///x" }},
+		{"other scheme", "Config.URL", func(c *idm.Config) { c.URL = "https://srv1" }},
+		{"password in the URL", "Config.URL", func(c *idm.Config) { c.URL = "ldaps://u:p@srv1" }},
+		{"no trust", "Config.TLS", func(c *idm.Config) { c.TLS = failover.TLS{} }},
+		{"two kinds of trust", "Config.TLS.Fingerprints", func(c *idm.Config) { c.TLS.Fingerprints = []string{strings.Repeat("00", 32)} }},
+		{"bad fingerprint", "Config.TLS.Fingerprints", func(c *idm.Config) { c.TLS = failover.TLS{Fingerprints: []string{"abc"}} }},
+		{"no file of roots", "Config.TLS.RootsFile", func(c *idm.Config) { c.TLS.RootsFile = "nowhere.pem" }},
+		{"bad user", "Config.UserDN", func(c *idm.Config) { c.UserDN = "admin" }},
+		{"password without user", "Config.UserDN", func(c *idm.Config) { c.UserDN = "" }},
+		{"user without password", "Config.Password", func(c *idm.Config) { c.Password = nil }},
+		{"bad expected server", "Config.ExpectedServer", func(c *idm.Config) { c.ExpectedServer = "srv1" }},
+		{"bad assumed server", "Config.AssumedServer", func(c *idm.Config) { c.AssumedServer = "srv1" }},
+		{"unknown framing", "Config.Dialect", func(c *idm.Config) { c.Dialect.Framing = 9 }},
+		{"unknown flag", "Config.Dialect", func(c *idm.Config) { c.Dialect.Resync = -1 }},
+		{"negative time", "Config.CallTimeout", func(c *idm.Config) { c.CallTimeout = -1 }},
+		{"negative number", "Config.Connections", func(c *idm.Config) { c.Connections = -1 }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := good
+			c.Dial = func(context.Context, string, string) (net.Conn, error) {
+				t.Error("dialled")
+				return nil, net.ErrClosed
+			}
+			tt.change(&c)
+			_, err := idm.Dial(t.Context(), c)
+			require.ErrorIs(t, err, failover.ErrInvalid)
+			require.ErrorContains(t, err, tt.field+":")
+			require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+			require.NotEmpty(t, failover.NextOf(err))
+		})
+	}
+}
+
 // A password is never sent before the line is secured, whatever the URL says.
 func TestNoLoginInTheClear(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
-	s, err := idm.Dial(t.Context(), tree.Server("srv1").ClearURL(), idm.WithTLS(failover.TLS{Roots: tree.Roots()}), admin())
+	s, err := idm.Dial(t.Context(), asAdmin(tree, "srv1", func(c *idm.Config) { c.URL = tree.Server("srv1").ClearURL() }))
 	require.NoError(t, err)
 	defer s.Close() //nolint:errcheck // test
 	binds := tree.Asked(func(r idmtest.Request) bool { return r.Op == idmtest.OperationBind })
@@ -95,10 +144,10 @@ func TestNoLoginInTheClear(t *testing.T) {
 
 func TestLegacyTLS(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{LegacyTLS: true})
-	_, err := idm.Dial(t.Context(), tree.Server("srv1").URL(), idm.WithTLS(failover.TLS{Roots: tree.Roots()}), admin())
+	_, err := idm.Dial(t.Context(), asAdmin(tree, "srv1"))
 	require.ErrorIs(t, err, idm.ErrUnreachable)
 	require.Contains(t, failover.NextOf(err), "LegacyAlgorithms")
-	s, err := idm.Dial(t.Context(), tree.Server("srv1").URL(), idm.WithTLS(failover.TLS{Roots: tree.Roots(), LegacyAlgorithms: true}), admin())
+	s, err := idm.Dial(t.Context(), asAdmin(tree, "srv1", func(c *idm.Config) { c.TLS.LegacyAlgorithms = true }))
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
 }
@@ -132,7 +181,8 @@ func TestDialEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		stop := errors.New("enough")
 		time.AfterFunc(50*time.Millisecond, func() { cancel(stop) })
-		_, err := idm.Dial(ctx, scheme+"://"+l.Addr().String(), idm.WithTLS(failover.TLS{Roots: x509.NewCertPool()}), admin())
+		_, err := idm.Dial(ctx, idm.Config{URL: scheme + "://" + l.Addr().String(), TLS: failover.TLS{Roots: x509.NewCertPool()},
+			UserDN: idmtest.AdminDN, Password: secret(idmtest.AdminPassword)})
 		require.ErrorIs(t, err, idm.ErrUnreachable)
 		require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
 	}
@@ -169,7 +219,7 @@ func TestOutcomeOfEveryFault(t *testing.T) {
 			case idmtest.FaultSlowRequest, idmtest.FaultSlowReply, idmtest.FaultMuteRequest, idmtest.FaultMuteReply, idmtest.FaultWrongMessageID:
 				limit = 300 * time.Millisecond // nothing else ends the wait
 			}
-			s := open(t, tree, "srv2", idm.WithCallTimeout(limit))
+			s := open(t, tree, "srv2", callTimeout(limit))
 			fault := tree.Inject(idmtest.Fault{Kind: kind, Server: "srv2", Extended: 9, NDS: -672, Delay: delayOf(kind)})
 			err := s.SetStartOption(t.Context(), driver, idm.StartManual, idm.ResyncNone)
 			require.Equal(t, 1, fault.Hits(), "sent exactly once")
@@ -246,11 +296,12 @@ func TestAServerThatIsAwaySentNothing(t *testing.T) {
 func TestAnotherServerBehindTheSameAddressIsRefused(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
 	target := tree.Server("srv1").TLSAddr()
-	s, err := idm.Dial(t.Context(), tree.Server("srv1").URL(), idm.WithTLS(failover.TLS{Roots: tree.Roots()}), admin(),
-		idm.WithDialer(func(ctx context.Context, network, _ string) (net.Conn, error) {
+	s, err := idm.Dial(t.Context(), asAdmin(tree, "srv1", func(c *idm.Config) {
+		c.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, network, target)
-		}))
+		}
+	}))
 	require.NoError(t, err)
 	defer s.Close() //nolint:errcheck // test
 	target = tree.Server("srv2").TLSAddr()
@@ -327,7 +378,7 @@ func TestPagingAndStreaming(t *testing.T) {
 // Leaving a long search early frees its connection at once, also when the reader was slow and results wait everywhere.
 func TestLeavingALongSearch(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{Users: 2000})
-	s := open(t, tree, "srv1", idm.WithConnections(1))
+	s := open(t, tree, "srv1", func(c *idm.Config) { c.Connections = 1 })
 	for range 5 {
 		for _, err := range s.Entries(t.Context(), idm.Query{Base: idmtest.UsersDN, Scope: idm.ScopeOne}) {
 			require.NoError(t, err)

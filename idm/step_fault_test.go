@@ -21,7 +21,7 @@ type scene struct {
 	name   string
 	cfg    func(*idmtest.Config)
 	before func(*move)
-	build  func(m *move, o ...idm.Option) (failover.Procedure, error)
+	build  func(m *move, o ...func(*idm.Config)) (failover.Procedure, error)
 	moved  func(*move) // requires the end of an undisturbed run
 	back   func(*move) // requires what an undo leaves
 	steps  map[string]idmtest.Fault
@@ -52,16 +52,16 @@ func scenes() []scene {
 	}
 	home := func(m *move) { m.stand("srv1", "srv2", idmtest.StartAuto) }
 	away := func(m *move) { m.stand("srv2", "srv1", idmtest.StartAuto) }
-	switchWith := func(build func(idm.SwitchoverOptions) (failover.Procedure, error)) func(m *move, o ...idm.Option) (failover.Procedure, error) {
-		return func(m *move, o ...idm.Option) (failover.Procedure, error) {
+	switchWith := func(build func(idm.SwitchoverOptions) (failover.Procedure, error)) func(m *move, o ...func(*idm.Config)) (failover.Procedure, error) {
+		return func(m *move, o ...func(*idm.Config)) (failover.Procedure, error) {
 			return build(idm.SwitchoverOptions{Route: m.route(open(m.t, m.tree, "srv2", o...)), Source: open(m.t, m.tree, "srv1", o...), CacheDir: m.dir})
 		}
 	}
-	gone := func(data idm.ServerDataFrom) func(m *move, o ...idm.Option) (failover.Procedure, error) {
-		return func(m *move, opts ...idm.Option) (failover.Procedure, error) {
+	gone := func(data idm.ServerDataFrom) func(m *move, o ...func(*idm.Config)) (failover.Procedure, error) {
+		return func(m *move, opts ...func(*idm.Config)) (failover.Procedure, error) {
 			o := idm.FailoverOptions{Route: m.route(open(m.t, m.tree, "srv2", opts...)), SourceDN: "cn=srv1,ou=servers,o=system", SourceDead: dead, Since: aWhileAgo, Data: data,
 				TrySource: func(ctx context.Context) (*idm.Server, error) {
-					return idm.Dial(ctx, m.tree.Server("srv1").URL(), append(opts, idm.WithTLS(failover.TLS{Roots: m.tree.Roots()}), admin())...)
+					return idm.Dial(ctx, asAdmin(m.tree, "srv1", opts...))
 				}}
 			if data != idm.ServerDataFromPreparation {
 				o.Export = m.export()
@@ -79,7 +79,7 @@ func scenes() []scene {
 	return []scene{
 		{name: "prepare", cfg: outside, moved: home, back: home,
 			steps: map[string]idmtest.Fault{"prepare/add-server": on("srv2", 3), "prepare/copy-data": isModify("DirXML-ShimConfigInfo"), "prepare/passwords": on("srv2", 75)},
-			build: func(m *move, o ...idm.Option) (failover.Procedure, error) {
+			build: func(m *move, o ...func(*idm.Config)) (failover.Procedure, error) {
 				return idm.Prepare(idm.PrepareOptions{Route: m.route(open(m.t, m.tree, "srv2", o...)), Source: open(m.t, m.tree, "srv1", o...), Export: m.export()})
 			}},
 		{name: "prepare", cfg: unprepared, moved: home, back: func(m *move) { require.Equal(m.t, []string{"srv1"}, m.tree.Active(m.drivers[0])) },
@@ -87,7 +87,7 @@ func scenes() []scene {
 			before: func(m *move) {
 				require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[0], idm.StartManual, idm.ResyncNone))
 			},
-			build: func(m *move, o ...idm.Option) (failover.Procedure, error) {
+			build: func(m *move, o ...func(*idm.Config)) (failover.Procedure, error) {
 				return idm.Prepare(idm.PrepareOptions{Route: m.route(open(m.t, m.tree, "srv2", o...)), Source: open(m.t, m.tree, "srv1", o...), Export: m.export()})
 			}},
 		{name: "switchover", cfg: unprepared, build: switchWith(idm.Switchover), moved: away, back: home, steps: with(moveSteps(), "moved/jobs", on("srv2", 53))},
@@ -106,10 +106,10 @@ func scenes() []scene {
 			before: func(m *move) {
 				require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[0], idm.StartManual, idm.ResyncNone))
 			},
-			build: func(m *move, o ...idm.Option) (failover.Procedure, error) {
+			build: func(m *move, o ...func(*idm.Config)) (failover.Procedure, error) {
 				return idm.GuardOldServer(idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(m.t, m.tree, "srv1", o...),
 					OldDN: "cn=srv2,ou=servers,o=system", Poll: 2 * time.Millisecond, Dial: func(ctx context.Context) (*idm.Server, error) {
-						return idm.Dial(ctx, m.tree.Server("srv2").URL(), append(o, idm.WithTLS(failover.TLS{Roots: m.tree.Roots()}), admin())...)
+						return idm.Dial(ctx, asAdmin(m.tree, "srv2", o...))
 					}})
 			}},
 	}
@@ -229,14 +229,14 @@ func TestEveryStepUnderEveryTrouble(t *testing.T) {
 
 func stepInTrouble(t *testing.T, s scene, step string, tr trouble, undo bool) {
 	m := s.open(t)
-	build := func(o ...idm.Option) failover.Procedure {
+	build := func(o ...func(*idm.Config)) failover.Procedure {
 		p, err := s.build(m, o...)
 		require.NoError(t, err)
 		return p
 	}
-	var opts []idm.Option
+	var opts []func(*idm.Config)
 	if tr.calls > 0 {
-		opts = append(opts, idm.WithCallTimeout(tr.calls))
+		opts = append(opts, callTimeout(tr.calls))
 	}
 	id, p := step, build(opts...)
 	ctx, w := patient(t)

@@ -97,7 +97,7 @@ type driverSite struct {
 
 func (d *driverSite) dial(ctx context.Context, name string) (*idm.Server, error) {
 	password := func(context.Context) (failover.Secret, error) { return failover.NewSecret(idmtest.AdminPassword), nil }
-	s, err := idm.Dial(ctx, d.tree.Server(name).URL(), idm.WithTLS(failover.TLS{Roots: d.tree.Roots()}), idm.WithLogin(idmtest.AdminDN, password))
+	s, err := idm.Dial(ctx, idm.Config{URL: d.tree.Server(name).URL(), TLS: failover.TLS{Roots: d.tree.Roots()}, UserDN: idmtest.AdminDN, Password: password})
 	if err == nil {
 		d.open = append(d.open, s)
 	}

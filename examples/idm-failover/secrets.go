@@ -80,9 +80,16 @@ func (s site) dialer(name string) (dialer, error) {
 	if name == "standby" {
 		server = s.Standby
 	}
-	dial, err := server.Dialer(name)
+	conf, err := server.Config(name)
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) (*idm.Server, error) { return dial(ctx, idm.WithDialect(s.Dialect.Value())) }, nil
+	conf.Dialect = s.Dialect.Value()
+	return func(ctx context.Context) (*idm.Server, error) {
+		server, err := idm.Dial(ctx, conf)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		return server, nil
+	}, nil
 }

@@ -80,6 +80,11 @@ func (b bench) result(args ...string) (int, result) {
 	return status, r
 }
 
+func (b bench) asAdmin() idm.Config {
+	return idm.Config{URL: b.tree.Server("lab1").URL(), TLS: failover.TLS{Roots: b.tree.Roots()}, UserDN: idmtest.AdminDN,
+		Password: func(context.Context) (failover.Secret, error) { return failover.NewSecret(idmtest.AdminPassword), nil }}
+}
+
 // changing are the DirXML operations that change something, or make the engine do something.
 var changing = []int{3, 5, 9, 15, 17, 21, 23, 27, 39, 43, 53, 55, 57, 67, 69, 71, 73, 75, 77, 79, 101}
 
@@ -168,9 +173,7 @@ func TestItemsOfTheListAreAnswered(t *testing.T) {
 
 func TestRefusalsOfOtherUsersAndDrivers(t *testing.T) {
 	b := newBench(t, idmtest.Config{})
-	poor, err := idm.Dial(t.Context(), b.tree.Server("lab1").URL(), idm.WithTLS(failover.TLS{Roots: b.tree.Roots()}), idm.WithLogin(idmtest.AdminDN, func(context.Context) (failover.Secret, error) {
-		return failover.NewSecret(idmtest.AdminPassword), nil
-	}))
+	poor, err := idm.Dial(t.Context(), b.asAdmin())
 	require.NoError(t, err)
 	require.NoError(t, poor.Add(t.Context(), "cn=poor,o=system", idm.Text("objectClass", "inetOrgPerson"), idm.Text("cn", "poor"), idm.Text("sn", "poor"), idm.Text("userPassword", "poor-secret")))
 	require.NoError(t, poor.Close())
@@ -256,9 +259,7 @@ func TestOnlyAnIdleDriverNobodyUsesIsChanged(t *testing.T) {
 	})
 	t.Run("in use", func(t *testing.T) {
 		b := newBench(t, idmtest.Config{})
-		admin, err := idm.Dial(t.Context(), b.tree.Server("lab1").URL(), idm.WithTLS(failover.TLS{Roots: b.tree.Roots()}), idm.WithLogin(idmtest.AdminDN, func(context.Context) (failover.Secret, error) {
-			return failover.NewSecret(idmtest.AdminPassword), nil
-		}))
+		admin, err := idm.Dial(t.Context(), b.asAdmin())
 		require.NoError(t, err)
 		require.NoError(t, admin.Modify(t.Context(), b.tree.Users()[0], idm.AttributeChange{Kind: idm.ChangeAdd, Attribute: idm.Text("DirXML-Associations", idmtest.DriverDN(0)+"#1#key")}))
 		require.NoError(t, admin.Close())

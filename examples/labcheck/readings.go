@@ -11,7 +11,6 @@ import (
 	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
 
-	"github.com/01b61c5c/failover/examples/internal/edir"
 	"github.com/01b61c5c/failover/idm"
 )
 
@@ -35,23 +34,23 @@ func check(ctx context.Context, path, write string) (r *result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	dial, err := l.Server.Dialer("server")
+	conf, err := l.Server.Config("server")
 	if err != nil {
 		return nil, err
 	}
-	server, err := dial(ctx)
+	server, err := idm.Dial(ctx, conf)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("server: %w", err)
 	}
 	defer func() { err = errors.Join(err, server.Close()) }()
 	r = &result{Server: server.DN(), Vendor: server.RootDSE().Vendor}
 	defer r.finish()
 	r.extensions(server)
 	r.shapes(ctx, server, l.Driver)
-	if err := r.framing(ctx, dial, l.Driver); err != nil {
+	if err := r.framing(ctx, conf, l.Driver); err != nil {
 		return r, err
 	}
-	r.codes(ctx, dial, server, l)
+	r.codes(ctx, conf, server, l)
 	r.passwords(ctx, server, l.Driver)
 	r.schema(ctx, server)
 	r.transport(ctx, l.Server)
@@ -61,7 +60,7 @@ func check(ctx context.Context, path, write string) (r *result, err error) {
 		r.add(7, "setting passwords", untried, "-write-to-scratch-driver sets and clears them on a driver nobody needs")
 		return r, ctx.Err()
 	}
-	return r, r.scratch(ctx, dial, l)
+	return r, r.scratch(ctx, conf, l)
 }
 
 // extensions is item 1: what the root DSE lists.
@@ -129,12 +128,13 @@ func (r *result) shapes(ctx context.Context, server *idm.Server, driver string) 
 }
 
 // framing is item 3: the statistics are read both ways, which changes nothing.
-func (r *result) framing(ctx context.Context, dial edir.Dialer, driver string) error {
+func (r *result) framing(ctx context.Context, conf idm.Config, driver string) error {
 	const concatenated, sequence = idm.FramingConcatenated, idm.FramingSequence
 	took := map[idm.Framing]error{}
 	var stats idm.Stats
 	for _, f := range []idm.Framing{concatenated, sequence} {
-		server, err := dial(ctx, idm.WithDialect(idm.Dialect{Framing: f}))
+		conf.Dialect.Framing = f
+		server, err := idm.Dial(ctx, conf)
 		if err != nil {
 			return err
 		}
@@ -161,7 +161,7 @@ func (r *result) framing(ctx context.Context, dial edir.Dialer, driver string) e
 }
 
 // codes is the part of item 5 that changes nothing: what the server says when it refuses.
-func (r *result) codes(ctx context.Context, dial edir.Dialer, server *idm.Server, l lab) {
+func (r *result) codes(ctx context.Context, conf idm.Config, server *idm.Server, l lab) {
 	ask := func(question string, want error, s *idm.Server, driver string) {
 		_, err := s.StartOption(ctx, driver)
 		v := differs
@@ -181,7 +181,8 @@ func (r *result) codes(ctx context.Context, dial edir.Dialer, server *idm.Server
 		r.add(5, limited, untried, "limited_user of the file is empty")
 		return
 	}
-	poor, err := dial(ctx, idm.WithLogin(l.LimitedUser.DN, l.LimitedUser.Password.Func()))
+	conf.UserDN, conf.Password = l.LimitedUser.DN, l.LimitedUser.Password.Func()
+	poor, err := idm.Dial(ctx, conf)
 	if err != nil {
 		r.add(5, limited, open, "%v", err)
 		return

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/examples/internal/edir"
 	"github.com/01b61c5c/failover/idm"
 	"github.com/01b61c5c/failover/internal/waiting"
 )
@@ -23,12 +22,13 @@ type scratchDriver struct {
 }
 
 // scratch is items 4, 7 and the rest of 5. The driver is found disabled and left disabled.
-func (r *result) scratch(ctx context.Context, dial edir.Dialer, l lab) (err error) {
+func (r *result) scratch(ctx context.Context, conf idm.Config, l lab) (err error) {
 	if r.Framing == "" {
 		r.add(4, askPolarity, open, "operation 9 has several arguments: the framing must be settled first")
 		return nil
 	}
-	server, err := dial(ctx, idm.WithDialect(r.dialect()))
+	conf.Dialect = r.dialect()
+	server, err := idm.Dial(ctx, conf)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,8 @@ func (r *result) scratch(ctx context.Context, dial edir.Dialer, l lab) (err erro
 		return err
 	}
 	if r.Resync != "" {
-		proven, err := dial(ctx, idm.WithDialect(r.dialect()))
+		conf.Dialect = r.dialect()
+		proven, err := idm.Dial(ctx, conf)
 		if err != nil {
 			return err
 		}

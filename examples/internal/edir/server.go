@@ -66,25 +66,14 @@ func OneOf[T any](field, value string, values map[string]T) error {
 	return failover.Invalid(field, fmt.Sprintf("is %q", value), "use one of "+strings.Join(names, ", "))
 }
 
-// Dialer connects to one server; it may be called again and again.
-type Dialer = func(context.Context, ...idm.Option) (*idm.Server, error)
-
-// Dialer looks at the certificates now and connects when it is called. name is the key of the server in the file.
-func (s Server) Dialer(name string) (Dialer, error) {
+// Config looks at the certificates and returns what idm.Dial takes. The password is asked for once, however often that
+// is used. name is the key of the server in the file.
+func (s Server) Config(name string) (idm.Config, error) {
 	if _, err := s.TLS(name, ""); err != nil {
-		return nil, err // before anything is dialled
+		return idm.Config{}, err // before anything is dialled
 	}
-	options := []idm.Option{idm.WithExpectedServer(s.DN), idm.WithLogin(s.User, Ask(new(sync.Mutex), s.Password.Func())), idm.WithTLS(s.trust())}
-	if s.CallTimeout != 0 {
-		options = append(options, idm.WithCallTimeout(time.Duration(s.CallTimeout)))
-	}
-	return func(ctx context.Context, more ...idm.Option) (*idm.Server, error) {
-		server, err := idm.Dial(ctx, s.URL, slices.Concat(options, more)...)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		return server, nil
-	}, nil
+	return idm.Config{URL: s.URL, TLS: s.trust(), UserDN: s.User, Password: Ask(new(sync.Mutex), s.Password.Func()), ExpectedServer: s.DN,
+		CallTimeout: time.Duration(s.CallTimeout)}, nil
 }
 
 func (s Server) trust() failover.TLS {
@@ -95,7 +84,7 @@ func (s Server) trust() failover.TLS {
 	return t
 }
 
-// TLS returns settings that trust what the Dialer trusts: the roots, or the one certificate with the fingerprint. host is
+// TLS returns settings that trust what Config trusts: the roots, or the one certificate with the fingerprint. host is
 // the host of the URL.
 func (s Server) TLS(name, host string) (*tls.Config, error) {
 	return s.trust().Config(name+".tls", host)
