@@ -9,12 +9,12 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// StateOffline implements Cluster.
+// Offline implements Cluster.
 func (c *core) Offline(ctx context.Context, group string, o StateOptions) error {
 	return c.groupState(ctx, "take group offline", group, StateOffline, o, c.d.StartOffline)
 }
 
-// StateOnline implements Cluster.
+// Online implements Cluster.
 func (c *core) Online(ctx context.Context, group string, o StateOptions) error {
 	return c.groupState(ctx, "bring group online", group, StateOnline, o, c.d.StartOnline)
 }

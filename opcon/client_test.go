@@ -328,10 +328,12 @@ func TestRowsShiftBetweenPages(t *testing.T) {
 	for _, remove := range []bool{false, true} {
 		s := newSite(t, opcontest.Config{MaxPage: 3})
 		extra := &opcontest.Schedule{Name: "AAA", Date: "2026-08-22"}
+		shift := s.Insert
 		if remove {
 			s.AddSchedule(extra)
+			shift = s.Delete
 		}
-		s.Before("GET", "/api/dailyschedules", "", 1, func() { s.Shift(extra, !remove) })
+		s.Before("GET", "/api/dailyschedules", "", 1, func() { shift(extra) })
 		got, err := s.client.Schedules(context.Background(), []opcon.Date{"2026-08-22", "2026-08-23"})
 		require.NoError(t, err)
 		names := map[string]int{}

@@ -133,7 +133,7 @@ func TestUnknownScheduleIsNotFree(t *testing.T) {
 	require.ErrorContains(t, err, "Suspended", "it is not taken for free")
 
 	s.Change(func() { s.Branch.Says = nil; s.Branch.Status = opcontest.ScheduleOnHold })
-	s.Shift(s.Statements, false) // deleted by somebody
+	s.Delete(s.Statements) // deleted by somebody
 	_, err = s.client.Release(ctx, rec, resumed())
 	require.NoError(t, err)
 	require.NotEqual(t, opcontest.ScheduleOnHold, s.Status(s.Branch))

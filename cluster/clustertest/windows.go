@@ -81,7 +81,7 @@ func (w *WindowsNodes) Handle(script string, h ScriptHandler) {
 	w.scripts[script] = h
 }
 
-// EndingRefused returns what the nodes were asked and did not know.
+// Refused returns what the nodes were asked and did not know.
 func (w *WindowsNodes) Refused() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

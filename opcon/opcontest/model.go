@@ -284,7 +284,7 @@ func (s *Server) machine(name string) *Machine {
 	return nil
 }
 
-// InjectionStatus returns a schedule's present status.
+// Status returns a schedule's present status.
 func (s *Server) Status(x *Schedule) ScheduleStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -198,15 +198,18 @@ func (s *Server) Busiest() int {
 	return s.busiest
 }
 
-// Shift puts a schedule before all others, or deletes it with its jobs, so that every row moves by one place.
-func (s *Server) Shift(x *Schedule, in bool) {
+// Delete deletes a schedule with its jobs, so that every row behind it moves up by one place.
+func (s *Server) Delete(x *Schedule) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !in {
-		s.schedules = slices.DeleteFunc(s.schedules, func(y *Schedule) bool { return y == x })
-		s.jobs = slices.DeleteFunc(s.jobs, func(j *Job) bool { return j.Schedule == x })
-		return
-	}
+	s.schedules = slices.DeleteFunc(s.schedules, func(y *Schedule) bool { return y == x })
+	s.jobs = slices.DeleteFunc(s.jobs, func(j *Job) bool { return j.Schedule == x })
+}
+
+// Insert puts a schedule before all others, so that every row moves down by one place.
+func (s *Server) Insert(x *Schedule) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.addSchedule(x)
 	last := len(s.schedules) - 1
 	s.schedules = slices.Insert(s.schedules[:last:last], 0, x)
@@ -219,7 +222,7 @@ func (s *Server) Logins() int {
 	return s.logins
 }
 
-// InjectionExpireTokens makes every token given out so far, and the external one, invalid.
+// ExpireTokens makes every token given out so far, and the external one, invalid.
 func (s *Server) ExpireTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
