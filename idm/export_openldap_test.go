@@ -7,9 +7,11 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -351,34 +353,47 @@ func TestOpenLDAPOneDriverOutOfASet(t *testing.T) {
 	require.Equal(t, one, got)
 }
 
+// writes tells of each write on a connection before it is made.
+type writes struct {
+	net.Conn
+	told func()
+}
+
+func (w writes) Write(b []byte) (int, error) {
+	w.told()
+	return w.Conn.Write(b)
+}
+
 func TestOpenLDAPBreakInTheMiddleAndResume(t *testing.T) {
 	_, from := tree(t, serverA)
 	populate(t, from, 800)
 	text, m := exported(t, from, idm.ExportOptions{Base: setDN})
-	slapd, to := tree(t, serverA)
-	present := func(ctx context.Context) int {
-		out, _ := slapd.Tool(ctx, nil, "ldapsearch", "-LLL", "-b", "o=system", "1.1")
-		return bytes.Count(out, []byte("dn:"))
-	}
+	slapd, _ := tree(t, serverA)
+	var requests atomic.Int64
+	at := func() {} // what happens at the 150th request
+	to, err := idm.Dial(t.Context(), idm.Config{URL: slapd.URL, TLS: failover.TLS{Roots: slapd.Roots}, UserDN: slapd.RootDN, Password: slapd.Password,
+		Connections: 1, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, address)
+			return writes{conn, func() {
+				if requests.Add(1) == 150 {
+					at()
+				}
+			}}, err
+		}})
+	require.NoError(t, err)
+	defer func() { _ = to.Close() }()
 	for round := range 3 {
 		ctx, cancel := context.WithCancel(t.Context())
-		enough := present(ctx) + 60
-		stop := make(chan struct{})
-		go func() {
-			defer close(stop)
-			for ctx.Err() == nil {
-				if present(ctx) < enough {
-					continue
-				}
-				if round%2 == 0 {
-					slapd.Kill()
-				}
-				cancel()
+		at = func() {
+			if round%2 == 0 {
+				slapd.Kill()
 			}
-		}()
+			cancel()
+		}
+		requests.Store(0)
 		_, err := to.Import(ctx, source(text, &m), idm.ImportOptions{})
 		cancel()
-		<-stop
+		require.GreaterOrEqual(t, requests.Load(), int64(150), "%v", err)
 		require.Error(t, err)
 		require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
 		require.Contains(t, failover.NextOf(err), "run the same import again")
@@ -386,6 +401,7 @@ func TestOpenLDAPBreakInTheMiddleAndResume(t *testing.T) {
 			require.NoError(t, slapd.Start())
 		}
 	}
+	requests.Store(150)
 	report, err := to.Import(t.Context(), source(text, &m), idm.ImportOptions{})
 	require.NoError(t, err)
 	require.NotZero(t, report.Same)
