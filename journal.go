@@ -170,7 +170,8 @@ func (j *Journal) parse(lines [][]byte) error {
 	if len(lines) == 0 {
 		return journalError("read journal", j.store.String(), "name a journal; nothing was changed", fmt.Errorf("%w: it is not a journal", ErrJournalDamaged))
 	}
-	sum, err := unseal(lines[0], &j.head)
+	var reads unsealer
+	sum, err := reads.unseal(lines[0], &j.head)
 	switch {
 	case err == nil && j.head.Format == journalFormat && j.head.ID != "":
 	case err != nil && !looksLikeJournal(lines[0]):
@@ -183,7 +184,7 @@ func (j *Journal) parse(lines [][]byte) error {
 	j.last, j.lines, j.fold.lastAt = sum, 1, j.head.At
 	for i, line := range lines[1:] {
 		var rec record
-		sum, err := unseal(line, &rec)
+		sum, err := reads.unseal(line, &rec)
 		switch {
 		case err != nil:
 		case rec.N != i+1:
@@ -226,7 +227,7 @@ func (j *Journal) append(rec record) error {
 		return journalError("write journal", j.store.String(), "report this as a bug", err)
 	}
 	var written record
-	if _, err = unseal(line, &written); err == nil {
+	if _, err = new(unsealer).unseal(line, &written); err == nil {
 		err = written.check(j.fold.kinds)
 	}
 	if err != nil {

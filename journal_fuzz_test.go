@@ -71,45 +71,4 @@ func rechained(content []byte) []byte {
 	return out
 }
 
-// BenchmarkRun measures what the engine adds to a step: its records, each flushed to disk.
-func BenchmarkRun(b *testing.B) {
-	for b.Loop() {
-		w := newWorld()
-		j, err := failover.CreateJournal(filepath.Join(b.TempDir(), "journal"))
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := procedure(w.change("a")).Run(b.Context(), options(j)); err != nil {
-			b.Fatal(err)
-		}
-		if err := j.Close(); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-// BenchmarkSteps shows that the cost of a run is linear in its steps: ns/step stays the same.
-func BenchmarkSteps(b *testing.B) {
-	for _, n := range []int{100, 1000, 10000} {
-		b.Run(stepCount(n), func(b *testing.B) {
-			for b.Loop() {
-				w := newWorld()
-				steps := make([]failover.Step, n)
-				for i := range steps {
-					steps[i] = w.change(stepCount(i))
-				}
-				p := failover.Procedure{Name: "bench", Stages: []failover.Stage{{Name: "down", Outage: true, Steps: steps}}}
-				j, err := failovertest.NewStore("bench").Journal()
-				if err != nil {
-					b.Fatal(err)
-				}
-				if _, err := p.Run(b.Context(), options(j)); err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/step")
-		})
-	}
-}
-
 func stepCount(n int) string { return fmt.Sprintf("step%05d", n) }

@@ -109,10 +109,12 @@ func (f journalFile) writer(ctx context.Context, file *os.File) (_ StoreWriter, 
 	if err := private(w.info); err != nil {
 		return nil, journalError("open journal", string(f), "make the file private to the account that runs the procedure", err)
 	}
-	raw, err := io.ReadAll(io.NewSectionReader(file, 0, w.info.Size()))
-	if err != nil {
+	raw := make([]byte, w.info.Size())
+	n, err := file.ReadAt(raw, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fileError("read journal", string(f), err)
 	}
+	raw = raw[:n]
 	w.lines, w.size = completeLines(raw)
 	w.torn = w.size < int64(len(raw))
 	host, _ := os.Hostname()
