@@ -126,6 +126,9 @@ func (r *run) outcome(i int, o Outcome, by proof, obs Observation, facts *stepFa
 	s := r.p.Steps[i]
 	rec := observed(s, 0, obs, err)
 	rec.Type, rec.Outcome, rec.Proof = recOutcome, &o, by
+	if by == proofAnswer && o == NotApplied && errors.Is(err, ErrReverted) {
+		rec.Proof = proofReverted
+	}
 	if facts != nil {
 		rec.Said = facts.lines()
 	}

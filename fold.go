@@ -428,7 +428,7 @@ func (o *outageState) apply(rec record, was, is stepState) {
 	switch {
 	case down && !open:
 		o.list = append(o.list, Outage{Part: o.part, From: rec.At})
-	case !down && open && len(o.touched) == 0 && was.touched() && !is.undone && rec.Type == recOutcome:
+	case !down && open && len(o.touched) == 0 && was.touched() && !is.undone && rec.Type == recOutcome && rec.Proof != proofReverted:
 		o.list = o.list[:len(o.list)-1] // it is proven that nothing was taken down
 	case !down && open:
 		last := &o.list[len(o.list)-1]

@@ -168,6 +168,9 @@ var (
 	ErrStopped = errors.New("stopped on request")
 	// ErrNotObserved: a change was made and its effect did not show within the time allowed.
 	ErrNotObserved = errors.New("effect not observed")
+	// ErrReverted: a change took effect, and the target took it back by itself: nothing of it is in effect, so the outcome is
+	// NotApplied. The service was down meanwhile and is up again.
+	ErrReverted = errors.New("took effect and was taken back by the target")
 	// ErrPlanChanged: what is found is not what the approval was given for.
 	ErrPlanChanged = errors.New("findings differ from the approved plan")
 	// ErrWrongJournal: the journal belongs to another procedure, to other parameters or to steps that are no longer there.

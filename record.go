@@ -48,9 +48,10 @@ const (
 	proofAnswer   proof = iota // what the call itself said
 	proofObserved              // the wanted state was seen
 	proofProbed                // the step's Probe says so
+	proofReverted              // what the call itself said: not applied any more
 )
 
-var proofNames = []string{proofAnswer: "answer", proofObserved: "observed", proofProbed: "probed"}
+var proofNames = []string{proofAnswer: "answer", proofObserved: "observed", proofProbed: "probed", proofReverted: "reverted"}
 
 func (p proof) MarshalText() ([]byte, error)     { return enumMarshal("proof", proofNames, int(p)) }
 func (p *proof) UnmarshalText(text []byte) error { return enumParse("proof", proofNames, text, p) }

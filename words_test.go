@@ -351,4 +351,20 @@ func TestEveryWayBackEndsTheOutage(t *testing.T) {
 	rep, err := p.Run(t.Context(), options(failovertest.Journal(t)))
 	require.Error(t, err)
 	assert.Empty(t, rep.Outages, "nothing was taken down")
+
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		p := downWhile(w.change("move"))
+		p.Stages[0].Steps[0].Apply = func(context.Context) error {
+			time.Sleep(time.Minute)
+			return &failover.Error{Op: "move", Outcome: failover.NotApplied, Next: "ask", Err: fmt.Errorf("%w: back where it was", failover.ErrReverted)}
+		}
+		p.Stages[0].Steps[0].Attempts, p.Stages[0].Steps[0].Timeout = 1, time.Hour
+		rep, err := p.Run(t.Context(), options(failovertest.Journal(t)))
+		require.ErrorIs(t, err, failover.ErrReverted)
+		assert.Equal(t, failover.ResultFailed, rep.Result, "nothing of it is in effect")
+		require.Len(t, rep.Outages, 1, "but the service was down")
+		assert.True(t, rep.Outages[0].Ended)
+		assert.Equal(t, time.Minute, rep.Outages[0].Duration())
+	})
 }

@@ -11,7 +11,8 @@
 //
 //   - A group that is on the target and up already: success, nothing is asked for.
 //   - On the target in the state it had before: success.
-//   - Up again at its source: [ErrReturned]. Up on a third node: [ErrElsewhere]. Both are NotApplied.
+//   - Up again at its source: [ErrReturned]. Up on a third node: [ErrElsewhere]. Both are NotApplied, and the outage is over. Back at
+//     its source and down there: ErrReturned, in doubt.
 //   - On the target, failed or only partly up for the time of grace: [ErrFailed], [ErrPartial]. The move took effect
 //     (Applied) and is not made again; a person repairs the group or moves it back.
 //   - Never left its source for the time to settle: [ErrNotStarted], NotApplied. That nothing acts after that time is

@@ -48,9 +48,10 @@ var (
 	ErrFailed = errors.New("the group failed")
 	// ErrPartial: the group is on the target and not all of it is up.
 	ErrPartial = errors.New("the group is only partly up")
-	// ErrReturned: the group left and went back to the node it came from.
+	// ErrReturned: the group left and went back to the node it came from. Where it is up there, the error wraps
+	// failover.ErrReverted too.
 	ErrReturned = errors.New("the group returned to its source")
-	// ErrElsewhere: the group is up on a node nobody asked for.
+	// ErrElsewhere: the group is up on a node nobody asked for; the error wraps failover.ErrReverted too.
 	ErrElsewhere = errors.New("the group landed on another node")
 	// ErrNotStarted: the cluster accepted the request and the group never left.
 	ErrNotStarted = errors.New("the group did not begin to move")

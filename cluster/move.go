@@ -277,7 +277,7 @@ func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
 	}
 	switch {
 	case g.Owner == f.from && g.State == f.want:
-		return true, f.fail(failover.NotApplied, "look in the cluster's log for why the target gave the group up", fmt.Errorf("%w: %s", ErrReturned, g))
+		return true, f.fail(failover.NotApplied, "look in the cluster's log for why the target gave the group up", fmt.Errorf("%w: %w: %s", failover.ErrReverted, ErrReturned, g))
 	case same < badReadings || since < f.o.Grace:
 		return false, nil
 	case g.Owner == f.to && g.State == StateFailed:
@@ -285,11 +285,17 @@ func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
 	case g.Owner == f.to:
 		return true, f.fail(failover.Applied, "bring up the members that are down, or move the group back", fmt.Errorf("%w: %s", ErrPartial, g))
 	case g.Owner == f.from:
-		return true, f.fail(failover.NotApplied, "bring the group up again where it is", fmt.Errorf("%w: %s, and it did not come up again", ErrReturned, g))
+		// The move is over, and the service is down because of it: only a person can say when that has ended.
+		return true, f.fail(failover.InDoubt, "bring the group up again where it is; in a run, resolve the step as not applied then",
+			fmt.Errorf("%w: %s, and it did not come up again", ErrReturned, g))
 	case g.State == StateFailed && g.Owner == "":
 		return true, f.fail(failover.Applied, "repair the group; no single node has it", fmt.Errorf("%w: %s", ErrFailed, g))
 	}
-	return true, f.fail(failover.NotApplied, "find out why the cluster placed the group there", fmt.Errorf("%w: %s", ErrElsewhere, g))
+	err := fmt.Errorf("%w: %s", ErrElsewhere, g)
+	if g.State == f.want {
+		err = fmt.Errorf("%w: %w", failover.ErrReverted, err)
+	}
+	return true, f.fail(failover.NotApplied, "find out why the cluster placed the group there", err)
 }
 
 // confirm sees the group stay, twice, after the standing request was removed: what would draw it home does so at once.
