@@ -182,6 +182,25 @@ func TestARefusedUndoDoesNotCloseAnEarlierOne(t *testing.T) {
 	})
 }
 
+// A process that died in the middle of a change has said nothing of how its run ended: what it left is in doubt.
+func TestAKilledProcessLeavesItsDoubtInTheResult(t *testing.T) {
+	w := newWorld()
+	store := failovertest.NewStore("killed")
+	a := w.change("a")
+	a.Apply = func(context.Context) error { store.Kill(); return failovertest.ErrKilled }
+	j, err := store.Journal()
+	require.NoError(t, err)
+	_, err = procedure(a).Run(t.Context(), options(j))
+	require.ErrorIs(t, err, failovertest.ErrKilled)
+	_ = j.Close()
+	j, err = store.Journal()
+	require.NoError(t, err)
+	defer func() { _ = j.Close() }()
+	rep := j.Report()
+	assert.Equal(t, failover.ResultInDoubt, rep.Result)
+	assert.Equal(t, failover.ResultInterrupted, rep.Runs[0].Result)
+}
+
 // The report says what is known now, also when a person settled it after the run.
 func TestThePersonsWordIsInTheResult(t *testing.T) {
 	for _, c := range []struct {

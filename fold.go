@@ -202,9 +202,11 @@ func (f *fold) endRun(rec record) {
 	run.Error = rec.Error
 }
 
-// result is the word for a run as things are known now.
+// result is the word for a run as things are known now: a process that died said none, and a person may have settled a doubt.
 func (f *fold) result(run runState) Result {
 	switch {
+	case f.firstInDoubt() != "":
+		return ResultInDoubt
 	case run.Result != ResultInDoubt || !run.settled:
 		return run.Result
 	case f.halfWay():

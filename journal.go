@@ -126,7 +126,8 @@ func (j *Journal) Watch(ctx context.Context) error {
 }
 
 // InUse reports whether a process, this one included, has the journal open for writing now. A report of a run under way
-// says "interrupted", since a journal cannot know whether its run will write again; this tells them apart.
+// says "interrupted", or "in-doubt" while a change is made, since a journal cannot know whether its run will write again; this
+// tells them apart.
 func (j *Journal) InUse(ctx context.Context) (bool, error) {
 	j.mu.Lock()
 	store, open := j.store, j.writer != nil && !j.closed

@@ -2,6 +2,7 @@ package failover_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -124,20 +125,13 @@ func fromHere(t types.Type, pkg, name string) bool {
 // TestOneManner holds what all packages have in common, so that who knows one knows the others.
 func TestOneManner(t *testing.T) {
 	for _, s := range library(t) {
-		t.Run(cmpOr(s.path, "failover"), func(t *testing.T) {
+		t.Run(cmp.Or(s.path, "failover"), func(t *testing.T) {
 			t.Run("constants", s.constants)
 			t.Run("signatures", s.signatures)
 			t.Run("configurations", s.configurations)
 			t.Run("steps", s.steps)
 		})
 	}
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // vocabulary are the enumerations whose constants stand alone: every package and every operator uses them.

@@ -53,7 +53,7 @@ const (
 	ResultInDoubt                   // a change or an undo may have taken effect
 	ResultWaiting                   // a person is needed; run again with the same journal
 	ResultStopped                   // on request, before anything was changed
-	ResultInterrupted               // the context ended, the process ended without a word, or it goes on: see Journal.InUse
+	ResultInterrupted               // the context ended, or the process ended or goes on, with nothing in doubt: see Journal.InUse
 	ResultUndone                    // everything that was applied is taken back
 )
 

@@ -57,7 +57,6 @@ type PerTarget struct {
 	Would  string // what Apply would do about those that are not, in one sentence
 
 	Observe func(ctx context.Context, target string) (Item, error) // Item.Target is filled in
-	First   func(ctx context.Context) error                        // called once before Apply goes to the targets, for example for a fact; nil: nothing
 	Apply   func(ctx context.Context, target string) error         // nil for a Check
 	Undo    func(ctx context.Context, target string) error         // nil: cannot be undone
 	Undone  func(ctx context.Context, target string) (Item, error) // nil: Observe tells it
@@ -73,14 +72,7 @@ func (t PerTarget) Step(s Step) Step {
 		s.Undone = func(ctx context.Context) (Observation, error) { return t.Look(ctx, t.Undone) }
 	}
 	if s.Apply == nil && t.Apply != nil {
-		s.Apply = func(ctx context.Context) error {
-			if t.First != nil {
-				if err := t.First(ctx); err != nil {
-					return err
-				}
-			}
-			return t.Each(ctx, t.Apply)
-		}
+		s.Apply = func(ctx context.Context) error { return t.Each(ctx, t.Apply) }
 	}
 	if s.Undo == nil && t.Undo != nil {
 		s.Undo = func(ctx context.Context) error { return t.Each(ctx, t.Undo) }

@@ -113,7 +113,6 @@ func TestAPanicIsOneTargetsFailure(t *testing.T) {
 func TestAStepOverManyTargets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		on, hidden, refuses := map[string]bool{}, map[string]bool{}, map[string]bool{"b": true}
-		firsts := 0
 		set := func(to bool) func(context.Context, string) error {
 			return func(_ context.Context, target string) error {
 				if refuses[target] {
@@ -130,7 +129,6 @@ func TestAStepOverManyTargets(t *testing.T) {
 				}
 				return failover.Item{Done: on[target], Found: map[bool]string{true: "off", false: "running"}[on[target]]}, nil
 			},
-			First: func(context.Context) error { firsts++; return nil },
 			Apply: set(true), Undo: set(false),
 		}.Step(failover.Step{ID: "stop", Title: "Stop them", Kind: failover.Change, Timeout: time.Second, Poll: time.Second, Attempts: 1})
 		p, j := procedure(s), failovertest.Journal(t)
@@ -138,7 +136,6 @@ func TestAStepOverManyTargets(t *testing.T) {
 		require.Equal(t, []string{"b"}, failedTargets(t, err))
 		step, _ := rep.Step("stop")
 		require.Equal(t, failover.StatusPartly, step.Status)
-		require.Equal(t, 1, firsts)
 		obs, err := s.Observe(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, "2 of 3 stopped: B running", obs.Found)

@@ -76,6 +76,33 @@ func (s *Store) kill() {
 	s.killAt = -1
 }
 
+// Crash opens the journal and lets do run or undo with it in a process that dies at record at, counted from the next one, and
+// then in a second process that goes on. A process does not die where at is negative, or where it writes fewer records. Crash
+// reports whether the first one died, and the error of the last.
+func (s *Store) Crash(tb testing.TB, at int, durable Durability, do func(*failover.Journal) error) (crashed bool, err error) {
+	tb.Helper()
+	process := func() error {
+		j, err := s.Journal()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		defer func() { _ = j.Close() }()
+		if !crashed && at >= 0 {
+			s.KillAt(at, durable)
+		}
+		err = do(j)
+		crashed = crashed || s.Killed()
+		return err
+	}
+	if err = process(); crashed {
+		if !errors.Is(err, ErrKilled) {
+			tb.Fatalf("the process is dead, and what it did ends with %v", err)
+		}
+		err = process()
+	}
+	return crashed, err
+}
+
 // Killed reports whether the process that holds the journal has died since it was opened.
 func (s *Store) Killed() bool {
 	s.mu.Lock()

@@ -45,22 +45,16 @@ func TestCrashEverywhereInAnUndo(t *testing.T) {
 func undoDiesAt(t *testing.T, at int, durable failovertest.Durability) (died bool) {
 	m, store := newMove(t, smallPair()), failovertest.NewStore("undo")
 	defer func() { require.NoError(t, m.tree.Close()) }()
-	p := m.switchover("srv1", "srv2")
-	j, err := store.Journal()
-	require.NoError(t, err)
-	_, err = p.Run(t.Context(), notGood(j))
+	_, err := store.Crash(t, -1, durable, func(j *failover.Journal) error {
+		_, err := m.switchover("srv1", "srv2").Run(t.Context(), notGood(j))
+		return err
+	})
 	require.ErrorIs(t, err, failover.ErrWaiting)
-	store.KillAt(at, durable)
-	_, err = p.Undo(t.Context(), options(j))
-	if died = store.Killed(); died {
-		require.ErrorIs(t, err, failovertest.ErrKilled)
-		require.NoError(t, j.Close())
-		j, err = store.Journal()
-		require.NoError(t, err)
-		_, err = m.switchover("srv1", "srv2").Undo(t.Context(), options(j))
-	}
+	died, err = store.Crash(t, at, durable, func(j *failover.Journal) error {
+		_, err := m.switchover("srv1", "srv2").Undo(t.Context(), options(j))
+		return err
+	})
 	require.NoError(t, err)
-	require.NoError(t, j.Close())
 	m.stand("srv1", "srv2", idmtest.StartAuto)
 	return died
 }

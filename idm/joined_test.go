@@ -96,21 +96,16 @@ func TestTwoDriverSetsAreUndoneTogether(t *testing.T) {
 	for _, durable := range []failovertest.Durability{failovertest.DurabilityLost, failovertest.DurabilityKept} {
 		for at, died := 0, true; died; at++ {
 			o, store := newOffices(t), failovertest.NewStore("undo")
-			j, err := store.Journal()
+			_, err := store.Crash(t, -1, durable, func(j *failover.Journal) error {
+				_, err := o.joined(t).Run(t.Context(), options(j))
+				return err
+			})
 			require.NoError(t, err)
-			_, err = o.joined(t).Run(t.Context(), options(j))
+			died, err = store.Crash(t, at, durable, func(j *failover.Journal) error {
+				_, err := o.joined(t).Undo(t.Context(), options(j))
+				return err
+			})
 			require.NoError(t, err)
-			store.KillAt(at, durable)
-			_, err = o.joined(t).Undo(t.Context(), options(j))
-			if died = store.Killed(); died {
-				require.ErrorIs(t, err, failovertest.ErrKilled)
-				require.NoError(t, j.Close())
-				j, err = store.Journal()
-				require.NoError(t, err)
-				_, err = o.joined(t).Undo(t.Context(), options(j))
-			}
-			require.NoError(t, err)
-			require.NoError(t, j.Close())
 			o.same(t, undone)
 			o.close(t)
 		}

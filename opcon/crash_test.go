@@ -64,33 +64,21 @@ func TestCrashInTheUndo(t *testing.T) {
 		a.quiet()
 		b.quiet()
 		store := failovertest.NewStore("undo")
-		j, err := store.Journal()
-		require.NoError(t, err)
-		_, err = joined(t, unplanned(), a, b).Run(t.Context(), options(j))
+		_, err := store.Crash(t, -1, failovertest.DurabilityKept, func(j *failover.Journal) error {
+			_, err := joined(t, unplanned(), a, b).Run(t.Context(), options(j))
+			return err
+		})
 		require.NoError(t, err)
 		for _, s := range []*site{a, b} {
-			s.mu.Lock()
-			s.primary = oldHost
-			s.mu.Unlock()
+			s.goesBack()
 		}
-		store.KillAt(at, []failovertest.Durability{failovertest.DurabilityLost, failovertest.DurabilityKept}[at%2])
-		_, err = joined(t, unplanned(), a, b).Undo(t.Context(), options(j))
-		if crashed = store.Killed(); crashed {
-			require.ErrorIs(t, err, failovertest.ErrKilled)
-			_ = j.Close()
-			j, err = store.Journal()
-			require.NoError(t, err)
-			_, err = joined(t, unplanned(), a, b).Undo(t.Context(), options(j))
-		}
+		crashed, err = store.Crash(t, at, failovertest.Durability(at%2), func(j *failover.Journal) error {
+			_, err := joined(t, unplanned(), a, b).Undo(t.Context(), options(j))
+			return err
+		})
 		require.NoError(t, err, at)
-		require.NoError(t, j.Close())
 		for _, s := range []*site{a, b} {
-			s.lawful(t)
-			state, asked, address := s.MachineState(s.Machine)
-			require.Equal(t, []string{"U", "U", oldHost}, []string{state, asked, address})
-			require.Equal(t, opcontest.ScheduleInProcess, s.Status(s.Nightly))
-			require.Equal(t, opcontest.ScheduleWaitToStart, s.Status(s.Statements))
-			require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.HeldBefore))
+			s.asItWas(t)
 		}
 		require.Less(t, at, 200)
 	}

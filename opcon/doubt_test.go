@@ -58,16 +58,10 @@ func TestDoubtIsNotOverwritten(t *testing.T) {
 					s.ended(t)
 					return
 				}
-				s.mu.Lock()
-				s.primary = oldHost
-				s.mu.Unlock()
+				s.goesBack()
 				_, err = p.Undo(context.Background(), options(j))
 				require.NoError(t, err)
-				s.lawful(t)
-				state, asked, address := s.MachineState(s.Machine)
-				require.Equal(t, []string{"U", "U", oldHost}, []string{state, asked, address})
-				require.Equal(t, opcontest.ScheduleInProcess, s.Status(s.Nightly))
-				require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.HeldBefore))
+				s.asItWas(t)
 			})
 		}
 	}

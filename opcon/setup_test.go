@@ -140,6 +140,24 @@ func (s *site) lawful(t *testing.T) {
 	require.Empty(t, s.WrongStarts())
 }
 
+// goesBack lets the host that was primary before be primary again, before an undo.
+func (s *site) goesBack() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.primary = oldHost
+}
+
+// asItWas wants the machine and its schedules as they stood before the quiesce.
+func (s *site) asItWas(t *testing.T) {
+	t.Helper()
+	s.lawful(t)
+	state, asked, address := s.MachineState(s.Machine)
+	require.Equal(t, []string{"U", "U", oldHost}, []string{state, asked, address})
+	require.Equal(t, opcontest.ScheduleInProcess, s.Status(s.Nightly))
+	require.Equal(t, opcontest.ScheduleWaitToStart, s.Status(s.Statements))
+	require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.HeldBefore))
+}
+
 func unplanned() opcon.QuiesceOptions {
 	return opcon.QuiesceOptions{Machine: "SYMAIX1", Mode: opcon.ModeUnplanned, Reason: reason,
 		HoldTimeout: 10 * time.Second}

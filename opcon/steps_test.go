@@ -87,17 +87,10 @@ func TestUndoTakesEverythingBack(t *testing.T) {
 				require.NoError(t, err)
 			}
 			o.Stop, o.Observer = nil, nil
-			s.mu.Lock()
-			s.primary = oldHost
-			s.mu.Unlock()
+			s.goesBack()
 			_, err = p.Undo(context.Background(), o)
 			require.NoError(t, err)
-			s.lawful(t)
-			state, asked, address := s.MachineState(s.Machine)
-			require.Equal(t, []string{"U", "U", oldHost}, []string{state, asked, address})
-			require.Equal(t, opcontest.ScheduleInProcess, s.Status(s.Nightly))
-			require.Equal(t, opcontest.ScheduleWaitToStart, s.Status(s.Statements))
-			require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.HeldBefore))
+			s.asItWas(t)
 		})
 	}
 }

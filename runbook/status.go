@@ -24,9 +24,6 @@ const (
 
 // StatusOf returns the status a run or an undo ends with, as its report says it.
 func StatusOf(r *failover.Report) ExitStatus {
-	if r.Count(failover.StatusInDoubt) > 0 {
-		return ExitInDoubt
-	}
 	switch r.Result {
 	case failover.ResultCompleted, failover.ResultUndone:
 		return ExitDone

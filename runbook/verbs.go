@@ -132,7 +132,7 @@ func (c call) report(ctx context.Context) error {
 		return err
 	}
 	rep := journal.Report()
-	if rep.Result == failover.ResultInterrupted {
+	if rep.Result == failover.ResultInterrupted || rep.Result == failover.ResultInDoubt {
 		used, err := journal.InUse(ctx)
 		if err != nil {
 			return err

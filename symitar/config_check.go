@@ -2,7 +2,6 @@ package symitar
 
 import (
 	"fmt"
-	"log/slog"
 	"path"
 	"regexp"
 	"slices"
@@ -29,9 +28,6 @@ func (c Config) withDefaults() Config {
 	text(&c.Agent.Control, defaultControl)
 	text(&c.FailoverD.Match, defaultFailoverD)
 	text(&c.Macro.Expect, defaultExpect)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
 	if c.Poll == 0 {
 		c.Poll = defaultPoll
 	}
@@ -135,7 +131,7 @@ func (m Macro) validate() error {
 	case m.Mode == ModeDetached && len(m.Prompts) > 0:
 		return failover.Invalid("Config.Macro.Prompts", "is set, but Mode is detached", "use ModeAnswers or ModeHostExpect, or remove the prompts")
 	case m.Mode != ModeDetached && len(m.Prompts) == 0:
-		return failover.Invalid("Config.Macro.Prompts", "is empty, but Mode is "+m.Mode.String(), "list the questions and answers, or use Mode Detached")
+		return failover.Invalid("Config.Macro.Prompts", "is empty, but Mode is "+m.Mode.String(), "list the questions and answers, or use ModeDetached")
 	case m.Timeout <= 0:
 		return failover.Invalid("Config.Macro.Timeout", "is not set", "choose how long to follow the macro, for example 60 minutes"+ask)
 	case m.Settle < 0:

@@ -18,13 +18,9 @@ func (p *Pair) LaunchOnce(ctx context.Context, run RunID) (int, error) {
 
 // Changed builds a procedure whose stages were changed before they are put together.
 func (p *Pair) Changed(purpose Purpose, change func(*Stages)) (failover.Procedure, error) {
-	f, err := p.firing("", purpose)
-	if err != nil {
-		return failover.Procedure{}, err
-	}
-	s, err := f.stages()
+	f, s, err := p.swap(purpose)
 	if purpose == PurposeFailover {
-		s, err = f.emergency(failover.Statement{By: "a", Says: "b", Reason: "c"})
+		f, s, err = p.emergency(failover.Statement{By: "a", Says: "b", Reason: "c"})
 	}
 	if err != nil {
 		return failover.Procedure{}, err

@@ -29,7 +29,7 @@ func (f firing) macroStep() failover.Step {
 	m := f.on.set.Macro
 	f.eyes = &watcher{}
 	return failover.Step{ID: "run", Title: "Run the FAILOVER macro on " + f.on.Name() + ", once", Target: f.on.Name(), Kind: failover.Once, Writes: []string{macroRunFact.Name},
-		Timeout: m.Timeout + m.Settle + f.on.set.Limits.Look, Poll: f.pair.poll,
+		Timeout: m.Timeout + m.Settle + f.on.set.Limits.Look, Poll: f.pair.cfg.Poll,
 		Source:  vendorFailover + "FAILOVER allows a user to swap a primary and secondary machine",
 		Observe: f.observe,
 		Apply:   f.apply,

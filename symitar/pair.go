@@ -18,8 +18,7 @@ type Pair struct {
 	Home    *Host // primary on an ordinary day
 	Partner *Host // takes over
 
-	cfg  Config
-	poll time.Duration
+	cfg Config
 }
 
 // NewPair checks the configuration and prepares both hosts. It connects to nothing. Errors wrap failover.ErrInvalid
@@ -41,7 +40,7 @@ func NewPair(cfg Config) (*Pair, error) {
 	if err != nil {
 		return nil, errors.Join(err, a.remote.Close())
 	}
-	return &Pair{Home: a, Partner: b, cfg: cfg, poll: cfg.Poll}, nil
+	return &Pair{Home: a, Partner: b, cfg: cfg}, nil
 }
 
 // Close ends the connections. The macro is not touched by that.
@@ -51,7 +50,7 @@ func (p *Pair) Close() error {
 
 // pause waits for the next look.
 func (p *Pair) pause(ctx context.Context) error {
-	t := time.NewTimer(p.poll)
+	t := time.NewTimer(p.cfg.Poll)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():

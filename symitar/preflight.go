@@ -52,7 +52,7 @@ const (
 func (f firing) preflight() failover.Stage {
 	hosts := f.all
 	step := func(id, title, source string, firm bool, observe func(context.Context) (failover.Observation, error)) failover.Step {
-		return failover.Step{ID: id, Title: title, Target: targets(hosts), Kind: failover.Check, Firm: firm, Source: source, Poll: f.pair.poll, Observe: observe}
+		return failover.Step{ID: id, Title: title, Target: targets(hosts), Kind: failover.Check, Firm: firm, Source: source, Poll: f.pair.cfg.Poll, Observe: observe}
 	}
 	onAll := func(ask func(context.Context, *Host) (failover.Item, error)) func(context.Context) (failover.Observation, error) {
 		return func(ctx context.Context) (failover.Observation, error) { return each(ctx, hosts, ask) }
@@ -280,7 +280,7 @@ func (f firing) replication(wait bool) *failover.Step {
 		return nil // the dead host cannot be asked; the statement about it covers the loss
 	}
 	re := regexp.MustCompile(r.Lag)
-	s := failover.Step{ID: id, Title: title, Target: host.Name(), Kind: failover.Check, Firm: true, Wait: wait, Poll: f.pair.poll,
+	s := failover.Step{ID: id, Title: title, Target: host.Name(), Kind: failover.Check, Firm: true, Wait: wait, Poll: f.pair.cfg.Poll,
 		Source: "ours: what is not replicated is lost by the swap",
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			out, err := host.read(ctx, "read the replication lag", r.Command)

@@ -16,11 +16,7 @@ import (
 //
 // Errors wrap failover.ErrInvalid.
 func Switchover(p *Pair) (failover.Procedure, error) {
-	f, err := p.firing("", PurposeSwitchover)
-	if err != nil {
-		return failover.Procedure{}, err
-	}
-	s, err := f.stages()
+	f, s, err := p.swap(PurposeSwitchover)
 	if err != nil {
 		return failover.Procedure{}, err
 	}
@@ -32,11 +28,7 @@ func Switchover(p *Pair) (failover.Procedure, error) {
 //
 // Errors wrap failover.ErrInvalid.
 func Failback(p *Pair) (failover.Procedure, error) {
-	f, err := p.firing("", PurposeFailback)
-	if err != nil {
-		return failover.Procedure{}, err
-	}
-	s, err := f.stages()
+	f, s, err := p.swap(PurposeFailback)
 	if err != nil {
 		return failover.Procedure{}, err
 	}
@@ -50,11 +42,7 @@ func Failback(p *Pair) (failover.Procedure, error) {
 //
 // It needs Macro.FailoverArgs. Errors wrap failover.ErrInvalid.
 func Failover(p *Pair, gone failover.Statement) (failover.Procedure, error) {
-	f, err := p.firing("", PurposeFailover)
-	if err != nil {
-		return failover.Procedure{}, err
-	}
-	s, err := f.emergency(gone)
+	f, s, err := p.emergency(gone)
 	if err != nil {
 		return failover.Procedure{}, err
 	}
@@ -135,7 +123,7 @@ func (f firing) quiet() failover.Stage {
 // idle waits until nothing works any more.
 func (f firing) idle() []failover.Step {
 	wait := func(id, title, source string, on []*Host, observe func(context.Context) (failover.Observation, error)) failover.Step {
-		return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Wait: true, Timeout: f.on.set.Limits.Quiet, Source: source, Poll: f.pair.poll, Observe: observe}
+		return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Wait: true, Timeout: f.on.set.Limits.Quiet, Source: source, Poll: f.pair.cfg.Poll, Observe: observe}
 	}
 	steps := []failover.Step{wait("rsj", "No RSJ job runs", "vendor, RSJ: never kill a job; cancel_rsj ends one after its current program", f.all, f.rsjIdle)}
 	if f.alive() {
@@ -188,17 +176,17 @@ func agentChange(h *Host, id, title, source, verb, back string, wantRunning bool
 
 func (f firing) agentStop() failover.Step {
 	return agentChange(f.dir.old, "stop-agent", "Stop the OpCon agent on "+f.dir.old.Name(),
-		"vendor, UNIX agent: stop the agent for work on the host, setting up a failover system included", "stop", "start", false, f.pair.poll)
+		"vendor, UNIX agent: stop the agent for work on the host, setting up a failover system included", "stop", "start", false, f.pair.cfg.Poll)
 }
 
 func (f firing) agentStart() failover.Step {
 	return agentChange(f.dir.next, "start", "Start the OpCon agent on "+f.dir.next.Name(),
-		"vendor, UNIX agent: RSJ runs only under the agent", "start", "stop", true, f.pair.poll)
+		"vendor, UNIX agent: RSJ runs only under the agent", "start", "stop", true, f.pair.cfg.Poll)
 }
 
 // after is a check behind the macro.
 func (f firing) after(id, title, source string, on []*Host, observe func(context.Context) (failover.Observation, error)) failover.Step {
-	return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Source: source, Poll: f.pair.poll, Observe: observe}
+	return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Source: source, Poll: f.pair.cfg.Poll, Observe: observe}
 }
 
 // rolesStep ends the outage. Like the other checks of who is primary it holds until jobs are released: an old primary that
@@ -293,7 +281,7 @@ func (f firing) withoutRun(ctx context.Context) (failover.Observation, error) {
 
 // archiveStep gives the launcher's lock back after a swap that was verified, so that the way back can be fired.
 func (f firing) archiveStep() failover.Step {
-	return failover.Step{ID: "lock", Title: "Archive the launcher's lock of this run", Target: targets(f.all), Kind: failover.Change, Poll: f.pair.poll,
+	return failover.Step{ID: "lock", Title: "Archive the launcher's lock of this run", Target: targets(f.all), Kind: failover.Change, Poll: f.pair.cfg.Poll,
 		Source: "ours: the lock never expires by itself",
 		Undo:   failover.NothingToUndo,
 		Observe: func(ctx context.Context) (failover.Observation, error) {

@@ -26,29 +26,45 @@ type Stages struct {
 
 // SwitchoverStages returns the stages of [Switchover]. Errors wrap failover.ErrInvalid.
 func SwitchoverStages(p *Pair) (Stages, error) {
-	f, err := p.firing("", PurposeSwitchover)
-	if err != nil {
-		return Stages{}, err
-	}
-	return f.stages()
+	_, s, err := p.swap(PurposeSwitchover)
+	return s, err
 }
 
 // FailbackStages returns the stages of [Failback]. Errors wrap failover.ErrInvalid.
 func FailbackStages(p *Pair) (Stages, error) {
-	f, err := p.firing("", PurposeFailback)
-	if err != nil {
-		return Stages{}, err
-	}
-	return f.stages()
+	_, s, err := p.swap(PurposeFailback)
+	return s, err
 }
 
 // FailoverStages returns the stages of [Failover]. Errors wrap failover.ErrInvalid.
 func FailoverStages(p *Pair, gone failover.Statement) (Stages, error) {
-	f, err := p.firing("", PurposeFailover)
+	_, s, err := p.emergency(gone)
+	return s, err
+}
+
+// swap returns a swap with its stages.
+func (p *Pair) swap(purpose Purpose) (firing, Stages, error) {
+	f, err := p.firing("", purpose)
 	if err != nil {
-		return Stages{}, err
+		return f, Stages{}, err
 	}
-	return f.emergency(gone)
+	s, err := f.stages()
+	return f, s, err
+}
+
+// emergency returns the swap without the old primary, behind a person's word for what cannot be observed there.
+func (p *Pair) emergency(gone failover.Statement) (firing, Stages, error) {
+	f, s, err := p.swap(PurposeFailover)
+	if err == nil {
+		err = gone.Validate("Failover.gone")
+	}
+	if err != nil {
+		return f, Stages{}, err
+	}
+	word := gone.Step("primary-gone", f.dir.old.Name()+" is gone and will not come back as primary by itself", f.dir.old.Name())
+	word.Source = vendorFailover + "FAILOVER swaps primary and secondary if the primary machine becomes unavailable"
+	s.Statement = failover.Stage{Name: "statement", Steps: []failover.Step{word}}
+	return f, s, nil
 }
 
 // stages returns the stages of a swap; what they do depends on whether the old primary takes part.
@@ -66,18 +82,6 @@ func (f firing) stages() (Stages, error) {
 		Archive:   failover.Stage{Name: "archive", Steps: []failover.Step{f.archiveStep()}},
 		Agent:     failover.Stage{Name: "agent", Steps: []failover.Step{f.agentStart()}},
 	}, nil
-}
-
-// emergency returns the stages of a swap without the old primary, behind a person's word for what cannot be observed there.
-func (f firing) emergency(gone failover.Statement) (Stages, error) {
-	if err := gone.Validate("Failover.gone"); err != nil {
-		return Stages{}, err
-	}
-	s, err := f.stages()
-	word := gone.Step("primary-gone", f.dir.old.Name()+" is gone and will not come back as primary by itself", f.dir.old.Name())
-	word.Source = vendorFailover + "FAILOVER swaps primary and secondary if the primary machine becomes unavailable"
-	s.Statement = failover.Stage{Name: "statement", Steps: []failover.Step{word}}
-	return s, err
 }
 
 // procedure puts the stages together.

@@ -2,7 +2,6 @@ package clustertest_test
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,18 +59,6 @@ func both(t testing.TB, sim *clustertest.Sim, owner string, moves int) {
 	require.Empty(t, m.Marks, "the locks are released")
 }
 
-// as runs or undoes as one process does, which dies at a record when at is not negative.
-func as(t *testing.T, store *failovertest.Store, at int, do func(*failover.Journal) error) error {
-	t.Helper()
-	j, err := store.Journal()
-	require.NoError(t, err)
-	defer func() { _ = j.Close() }()
-	if at >= 0 {
-		store.KillAt(at, failovertest.Durability(at%2))
-	}
-	return do(j)
-}
-
 // TestTwoGroupsInOneProcedure dies at every third record; every one of them is tried where the group is alone.
 func TestTwoGroupsInOneProcedure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -82,10 +69,8 @@ func TestTwoGroupsInOneProcedure(t *testing.T) {
 				_, err := build(t).Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test"})
 				return err
 			}
-			err := as(t, store, at, run)
-			if died = errors.Is(err, failovertest.ErrKilled); died {
-				err = as(t, store, -1, run)
-			}
+			var err error
+			died, err = store.Crash(t, at, failovertest.Durability(at%2), run)
 			require.NoError(t, err, "died at record %d", at)
 			both(t, sim, "EFT02", 1)
 		}
@@ -105,18 +90,17 @@ func TestTheUndoOfTwoGroups(t *testing.T) {
 		for at, died := 0, true; died; at++ {
 			sim, build := twoGroups(t)
 			store := failovertest.NewStore("undo")
-			require.ErrorIs(t, as(t, store, -1, func(j *failover.Journal) error {
+			_, err := store.Crash(t, -1, failovertest.DurabilityKept, func(j *failover.Journal) error {
 				_, err := build(t).Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Gate: no})
 				return err
-			}), failover.ErrRejected)
+			})
+			require.ErrorIs(t, err, failover.ErrRejected)
 			undo := func(j *failover.Journal) error {
 				_, err := build(t).Undo(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test"})
 				return err
 			}
-			err := as(t, store, at, undo)
-			if died = errors.Is(err, failovertest.ErrKilled); died {
+			if died, err = store.Crash(t, at, failovertest.Durability(at%2), undo); died {
 				deaths++
-				err = as(t, store, -1, undo)
 			}
 			require.NoError(t, err, "died at record %d", at)
 			both(t, sim, "EFT01", 0)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/failovertest"
 )
 
@@ -32,22 +33,12 @@ func TestACrashAnywhere(t *testing.T) {
 func (s scene) crash(t *testing.T, at int, d failovertest.Durability) bool {
 	t.Helper()
 	w := s.open(t, "")
-	store := failovertest.NewStore("crash")
-	j, err := store.Journal()
-	require.NoError(t, err)
 	p := s.build(t, w)
-	store.KillAt(at, d)
-	_, err = p.Run(t.Context(), options(w, j, nil))
-	died := store.Killed()
-	require.Equal(t, died, err != nil, "record %d: %v", at, err)
-	require.NoError(t, j.Close())
-	if died {
-		j, err = store.Journal()
-		require.NoError(t, err)
-		_, err = p.Run(t.Context(), options(w, j, nil))
-		require.NoError(t, err, "died at record %d", at)
-		require.NoError(t, j.Close())
-	}
+	died, err := failovertest.NewStore("crash").Crash(t, at, d, func(j *failover.Journal) error {
+		_, err := p.Run(t.Context(), options(w, j, nil))
+		return err
+	})
+	require.NoError(t, err, "died at record %d: %t", at, died)
 	s.ended(t, w)
 	return died
 }

@@ -2,7 +2,6 @@ package efttest_test
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"testing"
 
@@ -39,18 +38,6 @@ func (w pair) options(j *failover.Journal, gate failover.Gate) failover.RunOptio
 	}}
 }
 
-// as is one process, which dies at a record when at is not negative.
-func as(t *testing.T, store *failovertest.Store, at int, do func(*failover.Journal) error) error {
-	t.Helper()
-	j, err := store.Journal()
-	require.NoError(t, err)
-	defer func() { _ = j.Close() }()
-	if at >= 0 {
-		store.KillAt(at, failovertest.Durability(at%2))
-	}
-	return do(j)
-}
-
 // TestTwoUpgradesInOneProcedure dies at some records; more of them are tried where an upgrade is alone.
 func TestTwoUpgradesInOneProcedure(t *testing.T) {
 	for _, at := range []int{-1, 60, 101, 150} {
@@ -59,11 +46,8 @@ func TestTwoUpgradesInOneProcedure(t *testing.T) {
 			_, err := w.procedure(t).Run(t.Context(), w.options(j, nil))
 			return err
 		}
-		err := as(t, store, at, run)
-		if at >= 0 {
-			require.ErrorIs(t, err, failovertest.ErrKilled)
-			err = as(t, store, -1, run)
-		}
+		died, err := store.Crash(t, at, failovertest.Durability(at&1), run)
+		require.Equal(t, at >= 0, died)
 		require.NoError(t, err, "died at record %d", at)
 		for _, world := range w {
 			upgraded(t, world)
@@ -81,18 +65,16 @@ func TestTheUndoOfTwoUpgrades(t *testing.T) {
 	})
 	for at, died := 0, true; died; at += 5 {
 		w, store := openPair(t), failovertest.NewStore("undo")
-		require.ErrorIs(t, as(t, store, -1, func(j *failover.Journal) error {
+		_, err := store.Crash(t, -1, failovertest.DurabilityKept, func(j *failover.Journal) error {
 			_, err := w.procedure(t).Run(t.Context(), w.options(j, no))
 			return err
-		}), failover.ErrRejected)
+		})
+		require.ErrorIs(t, err, failover.ErrRejected)
 		undo := func(j *failover.Journal) error {
 			_, err := w.procedure(t).Undo(t.Context(), w.options(j, nil))
 			return err
 		}
-		err := as(t, store, at, undo)
-		if died = errors.Is(err, failovertest.ErrKilled); died {
-			err = as(t, store, -1, undo)
-		}
+		died, err = store.Crash(t, at, failovertest.Durability(at%2), undo)
 		require.NoError(t, err, "died at record %d", at)
 		for _, world := range w {
 			s, m, err := world.State()
