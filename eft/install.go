@@ -262,7 +262,8 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 	look := "look at the log of the installer, repair the node by hand, then resolve this step as applied"
 	switch run.State {
 	case RunUnknown:
-		return obs, refuse(op, n.Name(), "look at the node", failover.ErrInDoubt, "the node does not say what became of the run")
+		return obs, &failover.Error{Op: op, Target: n.Name(), Outcome: failover.NotApplied, Next: "look at the node",
+			Err: errors.New("the node does not say what became of the run")}
 	case RunNotStarted:
 		obs.Done = f.has(i.Version)
 		return obs, nil
