@@ -281,9 +281,13 @@ func apply(ctx context.Context, out io.Writer, config string, args []string, act
 	if err != nil {
 		return err
 	}
-	// The claim is the same for each import of one person: who repeats one that died half-way gives the lock back.
+	// The claim is the same for each import of one person on one machine: who repeats one that died half-way gives the lock back.
+	host, err := os.Hostname()
+	if err != nil {
+		return err
+	}
 	lock := idm.DirectoryLock{Server: server, Entry: s.DriverSet, Attribute: s.LockAttribute}
-	claim := failover.Claim{ID: "import by " + actor, Owner: actor, Purpose: "import: " + reason, Since: time.Now().UTC()}
+	claim := failover.Claim{ID: "import by " + actor + " on " + host, Owner: actor, Purpose: "import: " + reason, Since: time.Now().UTC()}
 	if err := lock.Acquire(ctx, claim); err != nil {
 		return err
 	}
