@@ -14,7 +14,7 @@
 //	-journal FILE  keep journal and simulator, so that a second call resumes; with several procedures each gets
 //	               FILE.<procedure>
 //	-repair        with -journal: first do on the simulator what a person does who follows the words of the stop: switch the
-//	               old primary off, make room on the disk, correct a decision (symitar and symitar-failover)
+//	               old primary off, make room on the disk, correct a decision (symitar, symitar-failover, site)
 //	-brief         print the summary only, and look at nothing for a plan before the run
 //	-json          print each report as JSON instead of text
 //	-list          print the procedures and their steps
@@ -85,7 +85,7 @@ func run(args []string) int {
 		return refuse(err)
 	}
 	if s.repair && (s.journal == "" || slices.ContainsFunc(chosen, func(sc scenario) bool { return !sc.repairs })) {
-		return refuse(errors.New("-repair needs -journal, and symitar or symitar-failover"))
+		return refuse(errors.New("-repair needs -journal, and symitar, symitar-failover or site"))
 	}
 	if s.fault == "list" {
 		for _, sc := range chosen {
