@@ -15,6 +15,8 @@ type patience struct {
 	lied, over      atomic.Bool
 	looks, requests atomic.Int32
 	end             context.CancelFunc
+
+	late func() // lets a late effect come, once, and waits for it; nil when none is on its way
 }
 
 const (
@@ -57,13 +59,18 @@ func (w *patience) count(n *atomic.Int32, most int32) {
 	}
 }
 
-// watch counts how often the step is looked at.
+// watch counts how often the step is looked at. A late effect comes right after the first look at it.
 func (w *patience) watch(p failover.Procedure, id string) failover.Procedure {
 	return changed(p, id, func(s *failover.Step) {
 		see := s.Observe
 		s.Observe = func(ctx context.Context) (failover.Observation, error) {
 			w.count(&w.looks, looksAtALie)
-			return see(ctx)
+			if w.late == nil {
+				return see(ctx)
+			}
+			found, err := see(ctx)
+			w.late()
+			return found, err
 		}
 	})
 }

@@ -130,8 +130,6 @@ type faults struct {
 	tree *idmtest.Tree
 	mu   sync.Mutex
 	list []*idmtest.Injected
-
-	landed chan struct{} // closed when a late effect has come; nil when none is to come
 }
 
 func (f *faults) inject(fault idmtest.Fault, kind idmtest.FaultKind, times int) {
@@ -147,6 +145,9 @@ func (f *faults) heal(t *testing.T) {
 	defer f.mu.Unlock()
 	require.NotEmpty(t, f.list, "the step had nothing to do")
 	require.NotZero(t, f.list[0].Hits(), "the fault did not happen")
+	if f.late != nil {
+		f.late()
+	}
 	for _, i := range f.list {
 		i.Remove()
 	}
@@ -171,9 +172,18 @@ func troubles() []trouble {
 			f.inject(f.asked(), 0, -1)
 		}},
 		{name: "late effect", calls: 3 * time.Second, arm: func(f *faults, at idmtest.Fault) {
-			at.Delay, f.landed = 4*time.Second, make(chan struct{})
-			at.Do = func() { close(f.landed) }
+			hold, landed := make(chan struct{}), make(chan struct{})
+			at.Hold, at.Do = hold, func() { close(landed) }
 			f.inject(at, idmtest.FaultSlowRequest, 1)
+			come := sync.OnceFunc(func() {
+				close(hold)
+				<-landed
+			})
+			f.late = func() {
+				if f.list[0].Hits() > 0 {
+					come()
+				}
+			}
 		}},
 	}
 }
@@ -296,9 +306,6 @@ func stepInTrouble(t *testing.T, s scene, step string, tr trouble, undo bool) {
 		}
 		s.moved(m)
 		return
-	}
-	if f.landed != nil {
-		<-f.landed // an effect that comes in the middle of an undo is what TestExplore plays
 	}
 	_, err = p.Undo(t.Context(), o)
 	if errors.Is(err, failover.ErrInDoubt) {

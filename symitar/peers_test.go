@@ -108,10 +108,11 @@ func TestRealLaunches(t *testing.T) {
 			run, err := symitar.NewRunID()
 			require.NoError(t, err)
 			b.cfg.Poll = 100 * time.Millisecond
+			b.cfg.Limits.Look = 5 * time.Minute // 300 launches share this machine
 			const callers, each = 10, 10
 			codes := make([]int, callers*each)
 			errs := make([]error, callers*each)
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			var all sync.WaitGroup
 			var pairs []*symitar.Pair

@@ -85,6 +85,8 @@ type Fault struct {
 	NDS   int           // FaultRefusal: NDS error, negative
 	Text  string        // FaultRefusal: diagnostic text instead of the usual one
 
+	Hold <-chan struct{} // FaultSlowRequest: instead of Delay, waits until it is closed
+
 	// Do runs after the effect has been made durable and before the answer. With Kind 0 nothing else goes wrong, which
 	// leaves a place to kill the process from.
 	Do func()
@@ -180,6 +182,13 @@ func (a *armedFault) refusal() *result {
 func (c *conn) faultBefore(a *armedFault, req *Request) bool {
 	if a.Delay > 0 && a.Kind != FaultSlowReply && !c.pause(a.Delay) {
 		return false
+	}
+	if a.Hold != nil {
+		select {
+		case <-a.Hold:
+		case <-c.down:
+			return false
+		}
 	}
 	switch a.Kind {
 	case FaultDropRequest, FaultMuteRequest, FaultKillRequest:
