@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 )
 
 // Fact is a small typed value that one step leaves for a later one: the schedules held, the time noted, the owner at
@@ -25,7 +27,8 @@ func NewFact[T any](name string) Fact[T] { return Fact[T]{Name: name} }
 // factStore is what a run puts into the context of its steps.
 type factStore interface {
 	loadFact(name string) (json.RawMessage, bool)
-	saveFact(name string, value json.RawMessage) error
+	loadEntries(name string) map[string]json.RawMessage
+	saveFact(name, key string, value json.RawMessage) error
 	waived(step string) bool
 }
 
@@ -58,16 +61,18 @@ func (f Fact[T]) Load(ctx context.Context) (T, bool, error) {
 
 // Save writes the value, replacing an earlier one. It returns when the value is durable. It works in Apply and Undo of a step
 // that names the fact in Writes or Shares: Observe and Probe change nothing.
-func (f Fact[T]) Save(ctx context.Context, value T) error {
+func (f Fact[T]) Save(ctx context.Context, value T) error { return saveFact(ctx, f.Name, "", value) }
+
+func saveFact(ctx context.Context, name, key string, value any) error {
 	store, ok := ctx.Value(factKey{}).(factStore)
 	if !ok {
-		return factError(f.Name, "save facts only in a step that a run applies", "no run in the context")
+		return factError(name, "save facts only in a step that a run applies", "no run in the context")
 	}
 	raw, err := json.Marshal(value)
 	if err != nil {
-		return &Error{Op: "save fact", Target: f.Name, Outcome: NotApplied, Next: "make the type marshal to JSON", Err: err}
+		return &Error{Op: "save fact", Target: name, Outcome: NotApplied, Next: "make the type marshal to JSON", Err: err}
 	}
-	return store.saveFact(f.Name, raw)
+	return store.saveFact(name, key, raw)
 }
 
 // Capture returns the stored value if there is one; otherwise it calls observe, writes the result and returns it. A
@@ -81,6 +86,40 @@ func (f Fact[T]) Capture(ctx context.Context, observe func(context.Context) (T, 
 		return value, err
 	}
 	return value, f.Save(ctx, value)
+}
+
+// FactMap is a fact that gains entries, one for each of many targets. An entry is one line of the journal, however many there are
+// already. Everything else is as for a Fact.
+type FactMap[T any] struct {
+	Name string // as that of a Fact
+}
+
+// NewFactMap names a fact that gains entries.
+func NewFactMap[T any](name string) FactMap[T] { return FactMap[T]{Name: name} }
+
+// Load returns the entries written so far; none in a plan.
+func (f FactMap[T]) Load(ctx context.Context) (map[string]T, error) {
+	entries := map[string]T{}
+	store, ok := ctx.Value(factKey{}).(factStore)
+	if !ok {
+		return entries, nil
+	}
+	for key, raw := range store.loadEntries(f.Name) {
+		var value T
+		if err := json.Unmarshal(raw, &value); err != nil {
+			return nil, fmt.Errorf("read fact %s of %s: %w", f.Name, key, err)
+		}
+		entries[key] = value
+	}
+	return entries, nil
+}
+
+// Put writes one entry, replacing an earlier one of that key. It returns when the entry is durable, and works where Save does.
+func (f FactMap[T]) Put(ctx context.Context, key string, value T) error {
+	if key == "" || !utf8.ValidString(key) {
+		return factError(f.Name, "give each entry a key that is text", fmt.Sprintf("the key %q", key))
+	}
+	return saveFact(ctx, f.Name, key, value)
 }
 
 func factError(name, next, why string) error {
@@ -119,7 +158,13 @@ func (f *stepFacts) loadFact(name string) (json.RawMessage, bool) {
 	f.j.mu.Lock()
 	defer f.j.mu.Unlock()
 	value, ok := f.j.fold.facts[f.scoped(name)]
-	return value.value, ok
+	return value, ok
+}
+
+func (f *stepFacts) loadEntries(name string) map[string]json.RawMessage {
+	f.j.mu.Lock()
+	defer f.j.mu.Unlock()
+	return maps.Clone(f.j.fold.entries[f.scoped(name)])
 }
 
 // scoped is the name of a fact or a step as the journal of a joined procedure has it.
@@ -137,7 +182,7 @@ func (f *stepFacts) waived(step string) bool {
 	return st.status() == StatusWaived && st.run == len(f.j.fold.runs)
 }
 
-func (f *stepFacts) saveFact(name string, value json.RawMessage) error {
+func (f *stepFacts) saveFact(name, key string, value json.RawMessage) error {
 	switch {
 	case !f.writes:
 		return factError(name, "save facts in Apply or Undo", "an observation changes nothing")
@@ -146,5 +191,5 @@ func (f *stepFacts) saveFact(name string, value json.RawMessage) error {
 	case !slices.Contains(f.step.Writes, name) && !slices.Contains(f.step.Shares, name):
 		return factError(name, "name the fact in Step.Writes, or in Step.Shares when it belongs to another step", "the step "+f.step.ID+" does not say that it writes it")
 	}
-	return f.j.append(record{Type: recFact, Step: f.step.ID, Fact: f.scoped(name), Value: value})
+	return f.j.append(record{Type: recFact, Step: f.step.ID, Fact: f.scoped(name), Key: key, Value: value})
 }

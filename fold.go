@@ -22,8 +22,9 @@ const (
 // lock, results, reports and a resume read this and nothing else.
 type fold struct {
 	steps   map[string]*stepState
-	facts   map[string]fact
-	defs    []definition // the newest is the last
+	facts   map[string]json.RawMessage
+	entries map[string]map[string]json.RawMessage // of facts that gain entries
+	defs    []definition                          // the newest is the last
 	runs    []runState
 	shown   map[PlanHash]map[string]shownStep // plans that were approved
 	log     []Decision
@@ -33,11 +34,6 @@ type fold struct {
 	epoch   int
 	lastAt  time.Time
 	undoing bool // an undo has begun to take something back
-}
-
-type fact struct {
-	step  string
-	value json.RawMessage
 }
 
 // runState is one run or undo.
@@ -73,8 +69,19 @@ type stepState struct {
 }
 
 func newFold() *fold {
-	return &fold{steps: map[string]*stepState{}, facts: map[string]fact{}, shown: map[PlanHash]map[string]shownStep{}, kinds: map[string]Kind{},
-		outages: map[string]*outageState{}}
+	return &fold{steps: map[string]*stepState{}, facts: map[string]json.RawMessage{}, entries: map[string]map[string]json.RawMessage{},
+		shown: map[PlanHash]map[string]shownStep{}, kinds: map[string]Kind{}, outages: map[string]*outageState{}}
+}
+
+func (f *fold) keepFact(rec record) {
+	if rec.Key == "" {
+		f.facts[rec.Fact] = rec.Value
+		return
+	}
+	if f.entries[rec.Fact] == nil {
+		f.entries[rec.Fact] = map[string]json.RawMessage{}
+	}
+	f.entries[rec.Fact][rec.Key] = rec.Value
 }
 
 // step returns what is known of a step; a step without a record has the zero state.
@@ -129,7 +136,7 @@ func (f *fold) apply(rec record) {
 		f.endRun(rec)
 		return
 	case recFact:
-		f.facts[rec.Fact] = fact{rec.Step, rec.Value}
+		f.keepFact(rec)
 		return
 	case recConsent, recReject, recWaive, recConfirm, recResolve, recTakeOver:
 		f.log = append(f.log, decisionOf(rec))

@@ -2,6 +2,8 @@ package failover_test
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -101,6 +103,53 @@ func TestReadJournalCannotBeRunWith(t *testing.T) {
 	_, err = p.Run(t.Context(), options(j))
 	require.Error(t, err)
 	require.NoError(t, j.Close())
+}
+
+// Each entry costs one line, the last one as much as the first, and what was written before a stop is there behind it.
+func TestEntriesAreAppended(t *testing.T) {
+	const entries = 600
+	told, path := failover.NewFactMap[bool]("told"), filepath.Join(t.TempDir(), "journal")
+	w := newWorld()
+	tell, stop := w.change("tell"), true
+	tell.Writes = []string{told.Name}
+	var lengths []int64
+	tell.Apply = func(ctx context.Context) error {
+		have, err := told.Load(ctx)
+		for i := len(have); i < entries && err == nil; i++ {
+			if stop && i == entries/2 {
+				return &failover.Error{Op: "tell", Outcome: failover.NotApplied, Err: assert.AnError}
+			}
+			err = told.Put(ctx, fmt.Sprintf("job-%03d", i), i%2 == 0)
+			info, statErr := os.Stat(path)
+			require.NoError(t, statErr)
+			lengths = append(lengths, info.Size())
+		}
+		w.on["tell"] = err == nil
+		return err
+	}
+	p := procedure(tell)
+	j := openJournal(t, path)
+	_, err := p.Run(t.Context(), options(j))
+	require.Error(t, err)
+	require.NoError(t, j.Close())
+	require.Len(t, lengths, entries/2)
+	assert.InDelta(t, lengths[1]-lengths[0], lengths[entries/2-1]-lengths[entries/2-2], 20)
+
+	stop = false
+	observed := 0
+	tell.Observe = func(ctx context.Context) (failover.Observation, error) {
+		have, err := told.Load(ctx)
+		observed = len(have)
+		require.ErrorIs(t, told.Put(ctx, "job-000", true), failover.ErrPrecondition, "a look changes nothing")
+		return failover.Observation{Done: len(have) == entries && !have["job-001"] && have["job-598"]}, err
+	}
+	_, err = procedure(tell).Run(t.Context(), options(openJournal(t, path)))
+	require.NoError(t, err)
+	assert.Equal(t, entries, observed)
+	require.Len(t, lengths, entries, "the second run went on where the first had stopped")
+	for _, key := range []string{"", "\xff"} {
+		require.ErrorIs(t, told.Put(t.Context(), key, true), failover.ErrPrecondition)
+	}
 }
 
 func TestFactsSurviveTheProcessAndOnlyApplyWritesThem(t *testing.T) {

@@ -80,6 +80,7 @@ type record struct {
 	Shown   []shownStep     `json:"shown,omitempty"` // what was shown
 	Undo    bool            `json:"undo,omitempty"`  // the consent is for the undo
 	Fact    string          `json:"fact,omitempty"`
+	Key     string          `json:"key,omitempty"` // of an entry of the fact
 	Value   json.RawMessage `json:"value,omitempty"`
 	Said    []string        `json:"said,omitempty"` // the newest progress lines
 	Result  Result          `json:"result,omitempty"`

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -229,9 +228,9 @@ type stopNote struct {
 var (
 	factNoted      = failover.NewFact[stopNote]("idm/noted")
 	factDisabled   = failover.NewFact[time.Time]("idm/source-disabled")
-	factPasswords  = failover.NewFact[map[string]PasswordState]("idm/passwords")
+	factPasswords  = failover.NewFactMap[PasswordState]("idm/passwords")
 	factJobsBefore = failover.NewFact[map[string][]string]("idm/jobs-before")
-	factJobsTold   = failover.NewFact[map[string]bool]("idm/jobs-told")
+	factJobsTold   = failover.NewFactMap[bool]("idm/jobs-told")
 	factBefore     = failover.NewFact[map[string]StartOption]("idm/target-before")
 )
 
@@ -255,59 +254,4 @@ func (m *mover) factResynced(driver string) failover.Fact[time.Time] {
 
 func (m *mover) factCache(driver string) failover.Fact[string] {
 	return failover.NewFact[string](m.ofDriver("idm/cache", driver))
-}
-
-// growing is a fact that gains entries whose names nobody knows beforehand. It is written when it has doubled, and at the end:
-// all writes together are not longer than a few times the last one. What a crash loses is harmless to do again.
-type growing[V any] struct {
-	fact   failover.Fact[map[string]V]
-	mu     sync.Mutex
-	values map[string]V
-	saved  int
-}
-
-func loadGrowing[V any](ctx context.Context, fact failover.Fact[map[string]V]) (*growing[V], error) {
-	values, _, err := fact.Load(ctx)
-	if values == nil {
-		values = map[string]V{}
-	}
-	return &growing[V]{fact: fact, values: values, saved: len(values)}, err
-}
-
-func (g *growing[V]) has(key string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	_, ok := g.values[key]
-	return ok
-}
-
-func (g *growing[V]) put(ctx context.Context, key string, value V) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.values[key] = value
-	if len(g.values) < 2*g.saved {
-		return nil
-	}
-	return g.save(ctx)
-}
-
-// end writes what is not written yet, and returns err, or why it could not.
-func (g *growing[V]) end(ctx context.Context, err error) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if saveErr := g.save(ctx); saveErr != nil {
-		return errors.Join(err, saveErr)
-	}
-	return err
-}
-
-func (g *growing[V]) save(ctx context.Context) error {
-	if len(g.values) == g.saved {
-		return nil
-	}
-	err := g.fact.Save(ctx, g.values)
-	if err == nil {
-		g.saved = len(g.values)
-	}
-	return err
 }

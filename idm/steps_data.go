@@ -140,7 +140,7 @@ func (m *mover) passwordRows(ctx context.Context) ([]failover.Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	states, _, err := factPasswords.Load(ctx)
+	states, err := factPasswords.Load(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +198,7 @@ func (m *mover) setPasswords(source string) failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			states, _, err := factPasswords.Load(ctx)
+			states, err := factPasswords.Load(ctx)
 			if err != nil {
 				return failover.Observation{}, err
 			}
@@ -222,13 +222,13 @@ func (m *mover) setPasswords(source string) failover.Step {
 			if err != nil {
 				return notApplied(err)
 			}
-			states, err := loadGrowing(ctx, factPasswords)
+			states, err := factPasswords.Load(ctx)
 			if err != nil {
 				return notApplied(err)
 			}
 			// One after the other: a person may be asked for them.
-			err = failover.EachTarget(ctx, 1, list.Needs, secretName, func(ctx context.Context, n SecretNeeded) error {
-				if states.has(needKey(n)) {
+			return failover.EachTarget(ctx, 1, list.Needs, secretName, func(ctx context.Context, n SecretNeeded) error {
+				if _, tried := states[needKey(n)]; tried {
 					return nil
 				}
 				state, err := m.Target.SetSecret(ctx, n, m.Passwords)
@@ -236,9 +236,8 @@ func (m *mover) setPasswords(source string) failover.Step {
 					return err
 				}
 				failover.Progress(ctx, commonName(n.Object)+": "+n.Kind.String()+named(n)+" "+state.String())
-				return states.put(ctx, needKey(n), state)
+				return factPasswords.Put(ctx, needKey(n), state)
 			})
-			return states.end(ctx, err)
 		},
 		// A password on a server whose drivers are disabled does nothing.
 		Undo: failover.NothingToUndo}

@@ -104,7 +104,7 @@ func (m *mover) lookJobs(ctx context.Context) (failover.Observation, error) {
 	if err != nil {
 		return failover.Observation{}, err
 	}
-	told, _, err := factJobsTold.Load(ctx)
+	told, err := factJobsTold.Load(ctx)
 	if err != nil {
 		return failover.Observation{}, err
 	}
@@ -137,22 +137,21 @@ func (m *mover) moveJobs(ctx context.Context) error {
 	if err != nil {
 		return notApplied(err)
 	}
-	told, err := loadGrowing(ctx, factJobsTold)
+	told, err := factJobsTold.Load(ctx)
 	if err != nil {
 		return notApplied(err)
 	}
-	err = failover.EachTarget(ctx, m.Limit, m.changed(before), self, func(ctx context.Context, job string) error {
+	return failover.EachTarget(ctx, m.Limit, m.changed(before), self, func(ctx context.Context, job string) error {
 		wrote, err := m.setServerList(ctx, job, m.wantedList(before[job]))
-		if err != nil || !wrote && told.has(job) {
+		if _, asked := told[job]; err != nil || !wrote && asked {
 			return err
 		}
 		said, err := m.tellEngine(ctx, job)
 		if err != nil {
 			return err
 		}
-		return told.put(ctx, job, said)
+		return factJobsTold.Put(ctx, job, said)
 	})
-	return told.end(ctx, err)
 }
 
 // tellEngine lets the engine read the job again; said is false where that cannot be told it.
