@@ -11,9 +11,9 @@ import (
 // grace is how long a function may go on when its context has ended before the run stops waiting for it.
 const grace = 2 * time.Second
 
-// call runs a function that is not ours on a goroutine of its own. It returns when the function does, and soon after ctx has
-// ended also when the function does not: then with ErrUnresponsive, and the goroutine is left behind. A panic or an ended
-// goroutine is ErrPanicked; its value stays out of the error, since it may hold anything.
+// call runs a function that is not ours on a goroutine of its own. It returns when the function does, and soon after
+// ctx has ended also when the function does not: then with ErrUnresponsive, and the goroutine is left behind. A panic
+// or an ended goroutine is ErrPanicked; its value stays out of the error, since it may hold anything.
 func call[T any](ctx context.Context, what string, fn func(context.Context) (T, error)) (T, error) {
 	type answer struct {
 		value T

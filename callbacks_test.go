@@ -56,9 +56,11 @@ func (l *badLock) Release(ctx context.Context, c failover.Claim) error {
 	return l.Lock.Release(ctx, c)
 }
 
-// Whatever a function of the caller does, the run ends in time, the process lives, and a step that may have acted is in doubt.
+// Whatever a function of the caller does, the run ends in time, the process lives, and a step that may have acted is in
+// doubt.
 func TestForeignCodeCannotHarmTheRun(t *testing.T) {
-	for _, where := range []string{"observe", "apply", "undo", "probe", "gate", "confirm", "observer", "acquire", "check", "release", "logger"} {
+	for _, where := range []string{"observe", "apply", "undo", "probe", "gate", "confirm", "observer", "acquire", "check",
+		"release", "logger"} {
 		for _, how := range []string{"panics", "Goexit", "hangs", "is late"} {
 			t.Run(where+" "+how, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -80,7 +82,11 @@ func TestForeignCodeCannotHarmTheRun(t *testing.T) {
 					p.Lock = lock
 					switch where {
 					case "observe":
-						p.Steps[0].Observe = func(context.Context) (failover.Observation, error) { act(); return failover.Observation{}, nil }
+						p.Steps[0].Observe = func(context.Context) (failover.Observation, error) {
+							act()
+							return failover.Observation{},
+								nil
+						}
 					case "apply":
 						p.Steps[2].Apply = func(context.Context) error { act(); return nil }
 						p.Steps[2].Probe = func(context.Context) (failover.Outcome, error) { return failover.InDoubt, nil }

@@ -139,7 +139,9 @@ func (r *run) outcome(i int, o Outcome, by proof, obs Observation, facts *stepFa
 		rec.Error = bareText(err)
 	}
 	if jerr := r.j.append(rec); jerr != nil {
-		return stepError(s, InDoubt, "make the journal writable and run again with the same journal: what became of the step is not on record", jerr)
+		return stepError(s, InDoubt, "make the journal writable and run again with the same journal: what became of the "+
+			"step is not on record",
+			jerr)
 	}
 	return nil
 }
@@ -206,9 +208,11 @@ func (r *run) probe(ctx context.Context, i int) (Outcome, error) {
 	return outcome, err
 }
 
-// confirmed records that a Once took effect, then waits for the wanted state as long as time is left for the step, and at least
-// for the time of one look. It is never applied again, also when that state does not come: exit code 0 with the roles unchanged is a fact for a person, not a reason to fire twice.
-func (r *run) confirmed(ctx context.Context, i int, left time.Duration, by proof, facts *stepFacts, applyErr error) error {
+// confirmed records that a Once took effect, then waits for the wanted state as long as time is left for the step, and
+// at least for the time of one look. It is never applied again, also when that state does not come: exit code 0 with
+// the roles unchanged is a fact for a person, not a reason to fire twice.
+func (r *run) confirmed(ctx context.Context, i int, left time.Duration, by proof, facts *stepFacts,
+	applyErr error) error {
 	s := r.p.Steps[i]
 	if r.j.state(s.ID).effect != effectFired {
 		if err := r.outcome(i, Applied, by, Observation{}, facts, nil); err != nil {
@@ -227,7 +231,8 @@ func (r *run) confirmed(ctx context.Context, i int, left time.Duration, by proof
 	if applyErr != nil {
 		err = fmt.Errorf("%w; and: %w", applyErr, err)
 	}
-	err = stepError(s, Applied, "it took effect and is not fired again; look at the target, then run again, or resolve the step",
+	err = stepError(s, Applied, "it took effect and is not fired again; look at the target, then run again, or resolve "+
+		"the step",
 		fmt.Errorf("%w: %w", ErrNotObserved, err))
 	return errors.Join(err, r.outcome(i, Applied, proofAnswer, obs, facts, err))
 }

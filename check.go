@@ -56,8 +56,9 @@ func (r *run) standing(ctx context.Context, i int) error {
 	if len(failed) <= 1 {
 		return errors.Join(failed...)
 	}
-	return &Error{Op: "check again", Target: r.p.Name, Outcome: NotApplied, Next: "make every check hold, then run again with the same journal",
-		Err: errors.Join(failed...)}
+	return &Error{Op: "check again", Target: r.p.Name, Outcome: NotApplied,
+		Next: "make every check hold, then run again with the same journal",
+		Err:  errors.Join(failed...)}
 }
 
 // lastBegun reports whether a step between two others was begun.
@@ -90,7 +91,8 @@ func (r *run) check(ctx context.Context, i int) error {
 	if r.pause.Err() != nil {
 		return stepError(s, NotApplied, "run again with the same journal", fmt.Errorf("%w: %w", context.Cause(r.pause), err))
 	}
-	err = stepError(s, NotApplied, "make the check hold and run again with the same journal"+waiverHint(s), fmt.Errorf("%w: %w", ErrPrecondition, err))
+	err = stepError(s, NotApplied, "make the check hold and run again with the same journal"+waiverHint(s),
+		fmt.Errorf("%w: %w", ErrPrecondition, err))
 	if !waived {
 		return errors.Join(err, r.j.append(observed(s, StatusFailed, obs, err)))
 	}
@@ -123,7 +125,8 @@ func observe(ctx context.Context, s Step) (Observation, error) {
 	return look(ctx, s, "observe", s.Observe)
 }
 
-func look(ctx context.Context, s Step, what string, fn func(context.Context) (Observation, error)) (Observation, error) {
+func look(ctx context.Context, s Step, what string, fn func(context.Context) (Observation, error)) (Observation,
+	error) {
 	limit, cancel := context.WithTimeout(ctx, min(s.timeout(), DefaultTimeout))
 	defer cancel()
 	return call(limit, what+" "+s.ID, fn)
@@ -158,7 +161,8 @@ func (r *run) until(ctx context.Context, i int) (Observation, error) {
 
 // permanent reports whether looking or applying again cannot help.
 func permanent(err error) bool {
-	for _, kind := range []error{ErrPrecondition, ErrRejected, ErrInvalid, ErrLocked, ErrLockLost, ErrWaiting, ErrInDoubt, ErrPlanChanged,
+	for _, kind := range []error{ErrPrecondition, ErrRejected, ErrInvalid, ErrLocked, ErrLockLost, ErrWaiting, ErrInDoubt,
+		ErrPlanChanged,
 		ErrUnresponsive, ErrStopped, ErrJournalGone, ErrJournalBusy} {
 		if errors.Is(err, kind) {
 			return true
@@ -200,7 +204,8 @@ func (r *run) manual(ctx context.Context, i int) error {
 			}
 			return r.waiting(s, obs, nextManual, err)
 		}
-		rec := record{Type: recConfirm, Step: s.ID, Actor: word.By, Found: word.Says, Reason: word.Reason, From: r.claim.Holder.from()}
+		rec := record{Type: recConfirm, Step: s.ID, Actor: word.By, Found: word.Says, Reason: word.Reason,
+			From: r.claim.Holder.from()}
 		if err := r.j.append(rec); err != nil {
 			return err
 		}
@@ -223,7 +228,8 @@ func (r *run) manual(ctx context.Context, i int) error {
 	case r.pause.Err() != nil:
 		return stepError(s, NotApplied, "run again with the same journal", fmt.Errorf("%w: %w", context.Cause(r.pause), err))
 	}
-	err = stepError(s, NotApplied, "do the step and confirm it again: what is observed does not bear out the confirmation; then run again",
+	err = stepError(s, NotApplied,
+		"do the step and confirm it again: what is observed does not bear out the confirmation; then run again",
 		fmt.Errorf("%w: %w", ErrPrecondition, err))
 	return errors.Join(err, r.j.append(observed(s, StatusFailed, obs, err)))
 }
@@ -232,7 +238,8 @@ func (r *run) manual(ctx context.Context, i int) error {
 func (r *run) confirm(i int, obs Observation) (Statement, error) {
 	r.asking.Lock()
 	defer r.asking.Unlock()
-	return call(r.pause, "confirm "+r.p.Steps[i].ID, func(ctx context.Context) (Statement, error) { return r.o.Confirm(ctx, r.request(i, 1, obs)) })
+	return call(r.pause, "confirm "+r.p.Steps[i].ID,
+		func(ctx context.Context) (Statement, error) { return r.o.Confirm(ctx, r.request(i, 1, obs)) })
 }
 
 const nextManual = "do what the step says, confirm it, and run again with the same journal"

@@ -13,7 +13,8 @@ import (
 	"github.com/01b61c5c/failover/failovertest"
 )
 
-// A check that held once is a fact of that moment. Each kind of check is broken while the run is parked before the Once.
+// A check that held once is a fact of that moment. Each kind of check is broken while the run is parked before the
+// Once.
 func TestChecksAreLookedAtAgain(t *testing.T) {
 	for name, tt := range map[string]struct {
 		entry  bool
@@ -142,7 +143,8 @@ func TestStopEndsACheckThatWaits(t *testing.T) {
 
 func TestAConfirmationIsGivenWhenTheRunAsksAndCountsOnce(t *testing.T) {
 	w := newWorld()
-	cable := failover.Step{ID: "cable", Title: "Plug the cable", Kind: failover.Manual, Help: "Plug it.", Observe: w.observe("cable")}
+	cable := failover.Step{ID: "cable", Title: "Plug the cable", Kind: failover.Manual, Help: "Plug it.",
+		Observe: w.observe("cable")}
 	p, j := procedure(w.check("ready"), cable, w.change("a")), failovertest.Journal(t)
 	word := failover.Statement{By: "ann", Says: "plugged", Reason: "saw the light"}
 	_, err := p.Run(t.Context(), options(j))

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// approve takes the lines of the approved plan: from the journal when it knows the hash, otherwise from a plan made now, which
-// must be the same.
+// approve takes the lines of the approved plan: from the journal when it knows the hash, otherwise from a plan made
+// now, which must be the same.
 func (r *run) approve(ctx context.Context) error {
 	if r.o.Approved == "" {
 		return nil
@@ -36,7 +36,8 @@ func (r *run) recall() bool {
 
 // remember records the approval with everything that was shown.
 func (r *run) remember(shown []shownStep) error {
-	rec := record{Type: recConsent, Actor: r.o.Actor, Reason: r.o.Reason, From: r.claim.Holder.from(), Hash: r.o.Approved, Shown: shown, Undo: r.undo}
+	rec := record{Type: recConsent, Actor: r.o.Actor, Reason: r.o.Reason, From: r.claim.Holder.from(), Hash: r.o.Approved,
+		Shown: shown, Undo: r.undo}
 	if err := r.j.append(rec); err != nil {
 		return err
 	}
@@ -44,8 +45,8 @@ func (r *run) remember(shown []shownStep) error {
 	return nil
 }
 
-// ready brings a Change or Once to the point where it may be applied: what is found right now was approved, the lock is ours
-// and the Checks that guard it hold. The bool is true when nothing is left to do; that is recorded.
+// ready brings a Change or Once to the point where it may be applied: what is found right now was approved, the lock is
+// ours and the Checks that guard it hold. The bool is true when nothing is left to do; that is recorded.
 func (r *run) ready(ctx context.Context, i, attempt int) (obs Observation, done bool, err error) {
 	s := r.p.Steps[i]
 	if obs, err = r.observe(ctx, i); err != nil {
@@ -82,7 +83,8 @@ func (r *run) ready(ctx context.Context, i, attempt int) (obs Observation, done 
 		}
 		obs = again
 	}
-	return obs, false, stepError(s, r.outcomeOf(i), "find out what changes the target, then run again with the same journal", ErrPlanChanged)
+	return obs, false, stepError(s, r.outcomeOf(i),
+		"find out what changes the target, then run again with the same journal", ErrPlanChanged)
 }
 
 // unseen is the error of a look that failed before anything was applied.
@@ -141,15 +143,17 @@ func (r *run) consent(i, attempt int, obs Observation) (asked bool, err error) {
 }
 
 func (r *run) request(i, attempt int, obs Observation) Request {
-	return Request{Journal: r.j.ID(), Procedure: r.p.Name, Definition: r.definition, Findings: r.findings(i, obs), Approved: r.o.Approved,
-		Actor: r.o.Actor, Reason: r.o.Reason, Undo: r.undo, Attempt: attempt, Step: r.info[i], Observation: obs}
+	return Request{Journal: r.j.ID(), Procedure: r.p.Name, Definition: r.definition, Findings: r.findings(i, obs),
+		Approved: r.o.Approved,
+		Actor:    r.o.Actor, Reason: r.o.Reason, Undo: r.undo, Attempt: attempt, Step: r.info[i], Observation: obs}
 }
 
 // ask puts the question to the gate and records the answer.
 func (r *run) ask(i, attempt int, obs Observation, planned bool) error {
 	s, req := r.p.Steps[i], r.request(i, attempt, obs)
 	req.Planned = planned
-	answer, err := call(r.pause, "ask about "+s.ID, func(ctx context.Context) (Approval, error) { return r.o.Gate.Approve(ctx, req) })
+	answer, err := call(r.pause, "ask about "+s.ID,
+		func(ctx context.Context) (Approval, error) { return r.o.Gate.Approve(ctx, req) })
 	if answer.By == "" {
 		answer.By = r.o.Actor
 	}
@@ -164,14 +168,15 @@ func (r *run) ask(i, attempt int, obs Observation, planned bool) error {
 		}
 		return r.waiting(s, obs, "approve "+s.ID+" and run again with the same journal", err)
 	}
-	err = stepError(s, r.outcomeOf(i), "settle the objection and run again with the same journal", fmt.Errorf("%w: %w", ErrRejected, err))
+	err = stepError(s, r.outcomeOf(i), "settle the objection and run again with the same journal",
+		fmt.Errorf("%w: %w", ErrRejected, err))
 	rec.Type, rec.Shown, rec.Hash, rec.Undo = recReject, nil, req.Findings, false
 	rec.Found, rec.Items, rec.Error, rec.Next = obs.Found, obs.Items, err.Error(), NextOf(err)
 	return errors.Join(err, r.j.append(rec))
 }
 
-// covers reports whether an observation is what was shown: the same, or of a step over many targets only targets that were
-// shown with the same finding.
+// covers reports whether an observation is what was shown: the same, or of a step over many targets only targets that
+// were shown with the same finding.
 func (line shownStep) covers(obs Observation) bool {
 	if line.Action != ActionApply {
 		return false

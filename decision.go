@@ -18,7 +18,8 @@ const (
 	DecisionTakeOver                         // took the lock over, or tried to
 )
 
-var decisionNames = []string{0: "", DecisionConsent: "consent", DecisionReject: "reject", DecisionWaive: "waive", DecisionConfirm: "confirm",
+var decisionNames = []string{0: "", DecisionConsent: "consent", DecisionReject: "reject", DecisionWaive: "waive",
+	DecisionConfirm: "confirm",
 	DecisionResolve: "resolve", DecisionTakeOver: "take-over"}
 
 // String returns the decision as a word, for example "waive".
@@ -52,7 +53,8 @@ type Decision struct {
 func decisionOf(rec record) Decision {
 	kinds := map[recordType]DecisionKind{recConsent: DecisionConsent, recReject: DecisionReject, recWaive: DecisionWaive,
 		recConfirm: DecisionConfirm, recResolve: DecisionResolve, recTakeOver: DecisionTakeOver}
-	d := Decision{At: rec.At, Kind: kinds[rec.Type], Step: rec.Step, By: rec.Actor, From: rec.From, Reason: rec.Reason, Says: rec.Found,
+	d := Decision{At: rec.At, Kind: kinds[rec.Type], Step: rec.Step, By: rec.Actor, From: rec.From, Reason: rec.Reason,
+		Says:     rec.Found,
 		Findings: rec.Hash, Undo: rec.Undo, Outcome: rec.Outcome}
 	if rec.Type == recTakeOver {
 		d.Error = rec.Error

@@ -16,7 +16,8 @@ import (
 )
 
 func refusal(target string) error {
-	return &failover.Error{Op: "change", Target: target, Outcome: failover.NotApplied, Next: "ask", Err: errors.New("connection refused")}
+	return &failover.Error{Op: "change", Target: target, Outcome: failover.NotApplied, Next: "ask",
+		Err: errors.New("connection refused")}
 }
 
 var errLost = errors.New("reply lost")
@@ -95,7 +96,8 @@ func TestTheGateDoesNotCloseADoubt(t *testing.T) {
 			j, err = store.Journal()
 			require.NoError(t, err)
 			o := options(j)
-			o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) { return failover.Approval{}, answer })
+			o.Gate = failover.GateFunc(
+				func(context.Context, failover.Request) (failover.Approval, error) { return failover.Approval{}, answer })
 			rep, err := p.Run(t.Context(), o)
 			require.ErrorIs(t, err, failover.ErrInDoubt)
 			assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "hold"))
@@ -313,9 +315,11 @@ func TestAFanOutIsJudgedByAllItsMembers(t *testing.T) {
 				require.Error(t, err, "the wanted state is never seen")
 				want := failover.StatusInDoubt
 				switch {
-				case one != nil && two != nil && failover.OutcomeOf(one) == failover.NotApplied && failover.OutcomeOf(two) == failover.NotApplied:
+				case one != nil && two != nil && failover.OutcomeOf(one) == failover.NotApplied &&
+					failover.OutcomeOf(two) == failover.NotApplied:
 					want = failover.StatusFailed
-				case one == nil && two != nil && failover.OutcomeOf(two) == failover.NotApplied, two == nil && one != nil && failover.OutcomeOf(one) == failover.NotApplied:
+				case one == nil && two != nil && failover.OutcomeOf(two) == failover.NotApplied, two == nil && one != nil &&
+					failover.OutcomeOf(one) == failover.NotApplied:
 					want = failover.StatusPartly
 				}
 				assert.Equal(t, want, statusOf(t, rep, "a"), "%v, %v", one, two)

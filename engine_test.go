@@ -30,7 +30,8 @@ func newWorld() *world { return &world{on: map[string]bool{}, thrown: map[string
 
 func (w *world) observe(name string) func(context.Context) (failover.Observation, error) {
 	return func(context.Context) (failover.Observation, error) {
-		return failover.Observation{Done: w.on[name], Found: fmt.Sprintf("%s is %v", name, w.on[name]), Would: "throw " + name}, nil
+		return failover.Observation{Done: w.on[name], Found: fmt.Sprintf("%s is %v", name, w.on[name]),
+			Would: "throw " + name}, nil
 	}
 }
 
@@ -51,12 +52,14 @@ func (w *world) back(name string) func(context.Context) error {
 }
 
 func (w *world) change(name string) failover.Step {
-	return failover.Step{ID: name, Title: "Throw " + name, Target: "box", Kind: failover.Change, Timeout: time.Second, Poll: time.Millisecond,
+	return failover.Step{ID: name, Title: "Throw " + name, Target: "box", Kind: failover.Change, Timeout: time.Second,
+		Poll:    time.Millisecond,
 		Observe: w.observe(name), Apply: w.throw(name), Undo: w.back(name)}
 }
 
 func (w *world) once(name string) failover.Step {
-	return failover.Step{ID: name, Title: "Fire " + name, Target: "box", Kind: failover.Once, Timeout: time.Second, Poll: time.Millisecond,
+	return failover.Step{ID: name, Title: "Fire " + name, Target: "box", Kind: failover.Once, Timeout: time.Second,
+		Poll:    time.Millisecond,
 		Observe: w.observe(name), Apply: w.throw(name),
 		Probe: func(context.Context) (failover.Outcome, error) {
 			if w.on[name] {
@@ -127,8 +130,9 @@ func TestRunAppliesOnlyWhatIsNotSoAndRunningAgainDoesNothing(t *testing.T) {
 
 func TestPlanChangesNothingAndHashesWhatWasFound(t *testing.T) {
 	w := newWorld()
-	p := failover.Procedure{Name: "test", Stages: []failover.Stage{{Name: "before", Steps: []failover.Step{w.check("check")}},
-		{Name: "down", Outage: true, Steps: []failover.Step{w.change("a"), w.once("c")}}}}
+	p := failover.Procedure{Name: "test",
+		Stages: []failover.Stage{{Name: "before", Steps: []failover.Step{w.check("check")}},
+			{Name: "down", Outage: true, Steps: []failover.Step{w.change("a"), w.once("c")}}}}
 	first, err := p.Plan(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Empty(t, w.thrown)
@@ -332,7 +336,8 @@ func TestChangeIsAppliedUntilItHolds(t *testing.T) {
 func TestUndoTakesBackInReverseAndStopsAtTheOnce(t *testing.T) {
 	w := newWorld()
 	w.on["held before"] = true
-	p := procedure(w.change("a"), w.change("held before"), w.change("b"), w.once("macro"), w.change("c"), w.change("never"))
+	p := procedure(w.change("a"), w.change("held before"), w.change("b"), w.once("macro"), w.change("c"),
+		w.change("never"))
 	p.Steps[5].Apply = func(context.Context) error {
 		return &failover.Error{Op: "apply", Outcome: failover.NotApplied, Err: failover.ErrRejected}
 	}
@@ -425,7 +430,8 @@ func TestApprovalIsVoidWhenTheTargetMovesWhileThePersonThinks(t *testing.T) {
 		return failover.Observation{Found: fmt.Sprint("state ", moving)}, nil
 	}
 	o := options(journal(t))
-	o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) { return failover.Approval{}, nil })
+	o.Gate = failover.GateFunc(
+		func(context.Context, failover.Request) (failover.Approval, error) { return failover.Approval{}, nil })
 	_, err := procedure(s).Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrPlanChanged)
 	assert.Zero(t, w.thrown["macro"])
@@ -487,7 +493,8 @@ func TestAWaiverAfterAVainWaitIsNotWaitedForAgain(t *testing.T) {
 
 func TestManualWaitsForAWordAndVerifiesIt(t *testing.T) {
 	w := newWorld()
-	verified := failover.Step{ID: "cable", Title: "Plug the cable", Kind: failover.Manual, Help: "Plug it.", Observe: w.observe("cable")}
+	verified := failover.Step{ID: "cable", Title: "Plug the cable", Kind: failover.Manual, Help: "Plug it.",
+		Observe: w.observe("cable")}
 	unseen := failover.Step{ID: "call", Title: "Call the branch", Kind: failover.Manual, Help: "Call."}
 	p := procedure(verified, unseen)
 	j := journal(t)
@@ -514,7 +521,8 @@ func TestOnlyTargetsAreAFanOut(t *testing.T) {
 	one := &failover.Error{Op: "hold", Target: "one", Outcome: failover.NotApplied, Next: "ask", Err: failover.ErrRejected}
 	two := &failover.Error{Op: "hold", Target: "two", Outcome: failover.NotApplied, Next: "ask", Err: assert.AnError}
 	targets := failover.Targets{{Target: "one", Err: one}, {Target: "two", Err: two}}
-	for want, cause := range map[int]error{0: errors.Join(failover.ErrRejected, one, two), 2: fmt.Errorf("%w: %w", failover.ErrRejected, targets.Err())} {
+	for want, cause := range map[int]error{0: errors.Join(failover.ErrRejected, one, two),
+		2: fmt.Errorf("%w: %w", failover.ErrRejected, targets.Err())} {
 		w := newWorld()
 		s := w.change("a")
 		s.Apply = func(context.Context) error {

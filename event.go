@@ -24,8 +24,9 @@ const (
 	EventRunEnded
 )
 
-var eventNames = []string{0: "", EventRunStarted: "run-started", EventStepStarted: "step-started", EventObserved: "observed",
-	EventWaiting: "waiting", EventIntent: "intent", EventAttempt: "attempt", EventProgress: "progress", EventSlow: "slow",
+var eventNames = []string{0: "", EventRunStarted: "run-started", EventStepStarted: "step-started",
+	EventObserved: "observed",
+	EventWaiting:  "waiting", EventIntent: "intent", EventAttempt: "attempt", EventProgress: "progress", EventSlow: "slow",
 	EventStepEnded: "step-ended", EventRunEnded: "run-ended"}
 
 // String returns the event's name, for example "step-started".
@@ -74,7 +75,8 @@ const (
 )
 
 // events hands the events of a run to its observer, one at a time and in order. An observer that keeps up has seen an
-// event before the run goes on; one that is late is not waited for until it has caught up, and loses what is only for eyes.
+// event before the run goes on; one that is late is not waited for until it has caught up, and loses what is only for
+// eyes.
 type events struct {
 	see    func(Event)
 	log    *slog.Logger
@@ -88,7 +90,8 @@ type events struct {
 }
 
 func newEvents(see func(Event), log *slog.Logger) *events {
-	e := &events{see: see, log: log, wake: make(chan struct{}, 1), seen: make(chan struct{}, 1), ended: make(chan struct{})}
+	e := &events{see: see, log: log, wake: make(chan struct{}, 1), seen: make(chan struct{}, 1),
+		ended: make(chan struct{})}
 	if see == nil {
 		close(e.ended)
 		return e

@@ -38,7 +38,8 @@ func moveProcedure(s *site, from, to string) failover.Procedure {
 					return is(s.drained, fmt.Sprint("drained: ", s.drained))
 				},
 				Apply: func(ctx context.Context) error {
-					if _, err := drainedAt.Capture(ctx, func(context.Context) (string, error) { return s.config[from], nil }); err != nil {
+					if _, err := drainedAt.Capture(ctx,
+						func(context.Context) (string, error) { return s.config[from], nil }); err != nil {
 						return err
 					}
 					s.drained = true
@@ -64,7 +65,8 @@ func moveProcedure(s *site, from, to string) failover.Procedure {
 					s.config[to] = old
 					return err
 				}},
-			{ID: "announce", Title: "Tell the help desk", Kind: failover.Manual, Help: "Post in the channel that the site moved."},
+			{ID: "announce", Title: "Tell the help desk", Kind: failover.Manual,
+				Help: "Post in the channel that the site moved."},
 		}}},
 	}
 }
@@ -90,7 +92,8 @@ func Example() {
 	_, err = p.Run(ctx, options)
 	fmt.Println("waits for a person:", errors.Is(err, failover.ErrWaiting))
 
-	if err := journal.Confirm("move/announce", failover.Statement{By: "ann", Says: "posted", Reason: "did it myself"}); err != nil {
+	if err := journal.Confirm("move/announce",
+		failover.Statement{By: "ann", Says: "posted", Reason: "did it myself"}); err != nil {
 		panic(err)
 	}
 	report, err := p.Run(ctx, options)

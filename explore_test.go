@@ -23,8 +23,8 @@ var (
 	exploreCount = flag.Int("explore.count", 2000, "how many random traces are tried")
 )
 
-// explored is one history of a world in which everything can go wrong that a choice says. The truth about each effect stands in
-// the world; what the engine says of it is compared with that truth after every run and undo.
+// explored is one history of a world in which everything can go wrong that a choice says. The truth about each effect
+// stands in the world; what the engine says of it is compared with that truth after every run and undo.
 type explored struct {
 	choose func(what string, n int) int
 	trace  []string
@@ -57,7 +57,8 @@ func (w *explored) violated(format string, args ...any) {
 
 var errDead = errors.New("the process is dead")
 
-// set is an effect, or the end of one. Two sides are active together when the new one is started while the old one is not held.
+// set is an effect, or the end of one. Two sides are active together when the new one is started while the old one is
+// not held.
 func (w *explored) set(key string, on bool) {
 	w.effect[key] = on
 	if key == "swap/" && on {
@@ -96,7 +97,8 @@ func (w *explored) observe(id string) func(context.Context) (failover.Observatio
 			return failover.Observation{}, errDead
 		}
 		if w.hidden[id] {
-			return failover.Observation{}, &failover.Error{Op: "observe", Target: id, Outcome: failover.NotApplied, Err: errors.New("no route")}
+			return failover.Observation{},
+				&failover.Error{Op: "observe", Target: id, Outcome: failover.NotApplied, Err: errors.New("no route")}
 		}
 		obs := failover.Observation{Done: true, Found: "as it is", Would: "change " + id}
 		for _, key := range w.keys(id) {
@@ -124,7 +126,8 @@ func (w *explored) call(id, what string, on bool) error {
 			w.set(key, on)
 		}
 	}
-	options := []string{"applied", "refused", "lost with effect", "lost without effect", "late", "killed before", "killed after", "panic after"}
+	options := []string{"applied", "refused", "lost with effect", "lost without effect", "late", "killed before",
+		"killed after", "panic after"}
 	if len(keys) > 1 {
 		options = append(options, "one refused", "one lost")
 	}
@@ -159,7 +162,8 @@ func (w *explored) call(id, what string, on bool) error {
 		return failover.Targets{{Target: keys[0]}, {Target: keys[1], Err: refused(keys[1])}}.Err()
 	case "one lost":
 		w.set(keys[0], on)
-		return failover.Targets{{Target: keys[0], Err: refused(keys[0])}, {Target: keys[1], Err: errors.New("reply lost")}}.Err()
+		return failover.Targets{{Target: keys[0], Err: refused(keys[0])},
+			{Target: keys[1], Err: errors.New("reply lost")}}.Err()
 	}
 	return nil
 }
@@ -171,19 +175,22 @@ func (w *explored) kill() {
 
 func (w *explored) procedure() failover.Procedure {
 	check := func(id string, entry bool) failover.Step {
-		return failover.Step{ID: id, Title: id, Kind: failover.Check, Entry: entry, Observe: func(context.Context) (failover.Observation, error) {
-			if w.dead {
-				return failover.Observation{}, errDead
-			}
-			return failover.Observation{Done: !w.faulty[id], Found: "looked"}, nil
-		}}
+		return failover.Step{ID: id, Title: id, Kind: failover.Check, Entry: entry,
+			Observe: func(context.Context) (failover.Observation, error) {
+				if w.dead {
+					return failover.Observation{}, errDead
+				}
+				return failover.Observation{Done: !w.faulty[id], Found: "looked"}, nil
+			}}
 	}
 	change := func(id string) failover.Step {
-		return failover.Step{ID: id, Title: id, Kind: failover.Change, Attempts: 2, Timeout: 30 * time.Millisecond, Poll: 10 * time.Millisecond,
+		return failover.Step{ID: id, Title: id, Kind: failover.Change, Attempts: 2, Timeout: 30 * time.Millisecond,
+			Poll:    10 * time.Millisecond,
 			Observe: w.observe(id), Apply: func(context.Context) error { return w.call(id, "apply", true) },
 			Undo: func(context.Context) error { return w.call(id, "undo", false) }}
 	}
-	swap := failover.Step{ID: "swap", Title: "swap", Kind: failover.Once, Timeout: 30 * time.Millisecond, Poll: 10 * time.Millisecond,
+	swap := failover.Step{ID: "swap", Title: "swap", Kind: failover.Once, Timeout: 30 * time.Millisecond,
+		Poll:    10 * time.Millisecond,
 		Observe: w.observe("swap"),
 		Apply: func(context.Context) error {
 			if w.faulty["ready"] {
@@ -209,7 +216,8 @@ func (w *explored) procedure() failover.Procedure {
 		Steps: []failover.Step{check("entry", true), check("ready", false), change("hold"), swap, change("start")}}
 }
 
-// history plays actions until the procedure is at an end or there were enough, and checks what the engine says after each.
+// history plays actions until the procedure is at an end or there were enough, and checks what the engine says after
+// each.
 func (w *explored) history(ctx context.Context, actions int) error {
 	w.effect, w.hidden, w.faulty = map[string]bool{}, map[string]bool{}, map[string]bool{}
 	w.store, w.lock = failovertest.NewStore("machine one"), &failovertest.Lock{}
@@ -230,7 +238,8 @@ func (w *explored) history(ctx context.Context, actions int) error {
 			}
 			action = w.pick("action", options...)
 		}
-		switch w.pick("world", "fine", "hold cannot be seen", "swap cannot be seen", "start cannot be seen", "ready does not hold", "entry does not hold") {
+		switch w.pick("world", "fine", "hold cannot be seen", "swap cannot be seen", "start cannot be seen",
+			"ready does not hold", "entry does not hold") {
 		case "hold cannot be seen":
 			w.hidden["hold"] = true
 		case "swap cannot be seen":
@@ -270,7 +279,8 @@ func (w *explored) excluded(ctx context.Context) error {
 	}
 	defer func() { _ = j.Close() }()
 	before := fmt.Sprint(w.effect)
-	if _, err := w.procedure().Run(ctx, options(j)); !errors.Is(err, failover.ErrLocked) && !errors.Is(err, failover.ErrUndone) {
+	if _, err := w.procedure().Run(ctx, options(j)); !errors.Is(err, failover.ErrLocked) &&
+		!errors.Is(err, failover.ErrUndone) {
 		w.violated("a stale copy of the journal was not kept out: %v", err)
 	}
 	if fmt.Sprint(w.effect) != before {
@@ -376,9 +386,11 @@ func (w *explored) judge(rep *failover.Report, err error, undo bool) {
 		}
 	}
 	switch {
-	case rep.Result == failover.ResultCompleted && !(w.effect["hold/a"] && w.effect["hold/b"] && w.effect["swap/"] && w.effect["start/"]):
+	case rep.Result == failover.ResultCompleted &&
+		!(w.effect["hold/a"] && w.effect["hold/b"] && w.effect["swap/"] && w.effect["start/"]):
 		w.violated("completed in the wrong state")
-	case (rep.Result == failover.ResultFailed || rep.Result == failover.ResultStopped || rep.Result == failover.ResultUndone) && ours:
+	case (rep.Result == failover.ResultFailed || rep.Result == failover.ResultStopped ||
+		rep.Result == failover.ResultUndone) && ours:
 		w.violated("the result is %s with something of ours in effect", rep.Result)
 	case err == nil && undo && (ours || len(w.late) > 0):
 		w.violated("the undo says that it is done, and something is left")
@@ -386,7 +398,8 @@ func (w *explored) judge(rep *failover.Report, err error, undo bool) {
 		w.violated("the lock was released half-way (%s)", rep.Result)
 	case err != nil && failover.NextOf(err) == "":
 		w.violated("it stopped without a next action: %v", err)
-	case (rep.Result == failover.ResultInDoubt) != errors.Is(err, failover.ErrInDoubt) && !errors.Is(err, failover.ErrUndone):
+	case (rep.Result == failover.ResultInDoubt) != errors.Is(err, failover.ErrInDoubt) &&
+		!errors.Is(err, failover.ErrUndone):
 		w.violated("the result is %s and the error %v", rep.Result, err)
 	}
 	for _, s := range rep.Steps {

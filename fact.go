@@ -35,8 +35,8 @@ type factStore interface {
 type factKey struct{}
 
 // Waived reports whether a person has waived the Check called id in this run. It is for a step that looks once more,
-// right before a change, at what an earlier Check has seen: what was waived there is not asked for here. Outside a run it
-// is false.
+// right before a change, at what an earlier Check has seen: what was waived there is not asked for here. Outside a run
+// it is false.
 func Waived(ctx context.Context, id string) bool {
 	store, ok := ctx.Value(factKey{}).(factStore)
 	return ok && store.waived(id)
@@ -59,8 +59,8 @@ func (f Fact[T]) Load(ctx context.Context) (T, bool, error) {
 	return value, true, nil
 }
 
-// Save writes the value, replacing an earlier one. It returns when the value is durable. It works in Apply and Undo of a step
-// that names the fact in Writes or Shares: Observe and Probe change nothing.
+// Save writes the value, replacing an earlier one. It returns when the value is durable. It works in Apply and Undo of
+// a step that names the fact in Writes or Shares: Observe and Probe change nothing.
 func (f Fact[T]) Save(ctx context.Context, value T) error { return saveFact(ctx, f.Name, "", value) }
 
 func saveFact(ctx context.Context, name, key string, value any) error {
@@ -88,8 +88,8 @@ func (f Fact[T]) Capture(ctx context.Context, observe func(context.Context) (T, 
 	return value, f.Save(ctx, value)
 }
 
-// FactMap is a fact that gains entries, one for each of many targets. An entry is one line of the journal, however many there are
-// already. Everything else is as for a Fact.
+// FactMap is a fact that gains entries, one for each of many targets. An entry is one line of the journal, however many
+// there are already. Everything else is as for a Fact.
 type FactMap[T any] struct {
 	Name string // as that of a Fact
 }
@@ -114,7 +114,8 @@ func (f FactMap[T]) Load(ctx context.Context) (map[string]T, error) {
 	return entries, nil
 }
 
-// Put writes one entry, replacing an earlier one of that key. It returns when the entry is durable, and works where Save does.
+// Put writes one entry, replacing an earlier one of that key. It returns when the entry is durable, and works where
+// Save does.
 func (f FactMap[T]) Put(ctx context.Context, key string, value T) error {
 	if key == "" || !utf8.ValidString(key) {
 		return factError(f.Name, "give each entry a key that is text", fmt.Sprintf("the key %q", key))
@@ -123,7 +124,8 @@ func (f FactMap[T]) Put(ctx context.Context, key string, value T) error {
 }
 
 func factError(name, next, why string) error {
-	return &Error{Op: "save fact", Target: name, Outcome: NotApplied, Next: next, Err: fmt.Errorf("%w: %s", ErrPrecondition, why)}
+	return &Error{Op: "save fact", Target: name, Outcome: NotApplied, Next: next,
+		Err: fmt.Errorf("%w: %s", ErrPrecondition, why)}
 }
 
 // stepFacts is the factStore of one call of a step's function.
@@ -189,7 +191,8 @@ func (f *stepFacts) saveFact(name, key string, value json.RawMessage) error {
 	case f.over.Load():
 		return factError(name, "return when the context ends", "the run has stopped waiting for the step")
 	case !slices.Contains(f.step.Writes, name) && !slices.Contains(f.step.Shares, name):
-		return factError(name, "name the fact in Step.Writes, or in Step.Shares when it belongs to another step", "the step "+f.step.ID+" does not say that it writes it")
+		return factError(name, "name the fact in Step.Writes, or in Step.Shares when it belongs to another step",
+			"the step "+f.step.ID+" does not say that it writes it")
 	}
 	return f.j.append(record{Type: recFact, Step: f.step.ID, Fact: f.scoped(name), Key: key, Value: value})
 }

@@ -69,8 +69,9 @@ type stepState struct {
 }
 
 func newFold() *fold {
-	return &fold{steps: map[string]*stepState{}, facts: map[string]json.RawMessage{}, entries: map[string]map[string]json.RawMessage{},
-		shown: map[PlanHash]map[string]shownStep{}, kinds: map[string]Kind{}, outages: map[string]*outageState{}}
+	return &fold{steps: map[string]*stepState{}, facts: map[string]json.RawMessage{},
+		entries: map[string]map[string]json.RawMessage{},
+		shown:   map[PlanHash]map[string]shownStep{}, kinds: map[string]Kind{}, outages: map[string]*outageState{}}
 }
 
 func (f *fold) keepFact(rec record) {
@@ -128,8 +129,9 @@ func (f *fold) apply(rec record) {
 		return
 	case recRun, recUndo:
 		f.epoch = rec.Epoch
-		run := RunReport{Number: len(f.runs) + 1, Undo: rec.Type == recUndo, Actor: rec.Actor, Reason: rec.Reason, Approved: rec.Hash,
-			Began: rec.At, Ended: rec.At, Result: ResultInterrupted, Holder: *rec.Holder}
+		run := RunReport{Number: len(f.runs) + 1, Undo: rec.Type == recUndo, Actor: rec.Actor, Reason: rec.Reason,
+			Approved: rec.Hash,
+			Began:    rec.At, Ended: rec.At, Result: ResultInterrupted, Holder: *rec.Holder}
 		f.runs = append(f.runs, runState{RunReport: run, next: "run again with the same journal"})
 		return
 	case recEnd:
@@ -196,7 +198,8 @@ func (f *fold) outageList() []Outage {
 	for _, o := range f.outages {
 		list = append(list, o.list...)
 	}
-	slices.SortStableFunc(list, func(a, b Outage) int { return cmp.Or(a.From.Compare(b.From), cmp.Compare(a.Part, b.Part)) })
+	slices.SortStableFunc(list,
+		func(a, b Outage) int { return cmp.Or(a.From.Compare(b.From), cmp.Compare(a.Part, b.Part)) })
 	return list
 }
 
@@ -209,7 +212,8 @@ func (f *fold) endRun(rec record) {
 	run.Error = rec.Error
 }
 
-// result is the word for a run as things are known now: a process that died said none, and a person may have settled a doubt.
+// result is the word for a run as things are known now: a process that died said none, and a person may have settled a
+// doubt.
 func (f *fold) result(run runState) Result {
 	switch {
 	case f.firstInDoubt() != "":
@@ -397,8 +401,8 @@ func (st stepState) done() bool {
 	return false
 }
 
-// outageState follows the service through the steps of the outage window: it is down from the first intent of such a step
-// that may be in effect until the last step of the window is done, or until all of them are taken back.
+// outageState follows the service through the steps of the outage window: it is down from the first intent of such a
+// step that may be in effect until the last step of the window is done, or until all of them are taken back.
 type outageState struct {
 	part    string
 	in      map[string]bool
@@ -437,7 +441,8 @@ func (o *outageState) apply(rec record, was, is stepState) {
 	switch {
 	case down && !open:
 		o.list = append(o.list, Outage{Part: o.part, From: rec.At})
-	case !down && open && len(o.touched) == 0 && was.touched() && !is.undone && rec.Type == recOutcome && rec.Proof != proofReverted:
+	case !down && open && len(o.touched) == 0 && was.touched() && !is.undone && rec.Type == recOutcome &&
+		rec.Proof != proofReverted:
 		o.list = o.list[:len(o.list)-1] // it is proven that nothing was taken down
 	case !down && open:
 		last := &o.list[len(o.list)-1]

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Gate is where a person or a policy can stop a change. It is asked right before a Change or Once is applied, and before a
-// change is taken back, with what was just observed: on the first attempt, and again on each attempt whose findings it
-// has not seen. With RunOptions.Approved it is asked only for what that plan did not show, and for each step that cannot
-// be undone. Checks, observations, probes and Manual steps do not pass the gate.
+// Gate is where a person or a policy can stop a change. It is asked right before a Change or Once is applied, and
+// before a change is taken back, with what was just observed: on the first attempt, and again on each attempt whose
+// findings it has not seen. With RunOptions.Approved it is asked only for what that plan did not show, and for each
+// step that cannot be undone. Checks, observations, probes and Manual steps do not pass the gate.
 //
 // Approve returns who agreed, which is recorded. An error wrapping ErrWaiting parks the run: run again with the same
 // journal to be asked again, also from another process. Any other error stops the run as rejected.

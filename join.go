@@ -30,14 +30,14 @@ type part struct {
 	from, to int // its steps
 }
 
-// Join makes one procedure of several. Independent parts run side by side, each in its own order; a part begins when the parts
-// in its After have completed. The checks at the head of all parts come before the first change of any. Step IDs, facts,
-// parameters and outages are each part's own. All locks are taken in the order of the parts, under one claim, before
-// anything is changed, and given back together.
+// Join makes one procedure of several. Independent parts run side by side, each in its own order; a part begins when
+// the parts in its After have completed. The checks at the head of all parts come before the first change of any. Step
+// IDs, facts, parameters and outages are each part's own. All locks are taken in the order of the parts, under one
+// claim, before anything is changed, and given back together.
 //
-// A part that stops keeps those from beginning that come after it, and nothing else: the others run to their end, and Run
-// returns the errors as [Targets], one per part. Undo goes back in the reverse order, one step at a time. The report is one, with
-// the part of each step.
+// A part that stops keeps those from beginning that come after it, and nothing else: the others run to their end, and
+// Run returns the errors as [Targets], one per part. Undo goes back in the reverse order, one step at a time. The
+// report is one, with the part of each step.
 func Join(o JoinOptions, parts ...Part) (Procedure, error) {
 	joined := Procedure{Name: o.Name, flat: true, limit: o.Limit}
 	if len(parts) == 0 {
@@ -73,7 +73,8 @@ func Join(o JoinOptions, parts ...Part) (Procedure, error) {
 		if inner.Lock != nil {
 			locks = append(locks, inner.Lock)
 		}
-		joined.parts = append(joined.parts, part{name: p.Name, after: slices.Clone(p.After), from: from, to: len(joined.Steps)})
+		joined.parts = append(joined.parts,
+			part{name: p.Name, after: slices.Clone(p.After), from: from, to: len(joined.Steps)})
 	}
 	if len(locks) > 0 {
 		joined.Lock = allLocks(locks)
@@ -168,7 +169,8 @@ func (r *run) parts(ctx context.Context) error {
 }
 
 // one runs a part when its turn has come.
-func (r *run) one(ctx context.Context, part part, place chan struct{}, ended map[string]chan struct{}, failed func(string) error) error {
+func (r *run) one(ctx context.Context, part part, place chan struct{}, ended map[string]chan struct{},
+	failed func(string) error) error {
 	for _, name := range part.after {
 		<-ended[name] // every part ends, soon after ctx has
 		if stop := failed(name); stop != nil {
@@ -230,8 +232,8 @@ func (l allLocks) Holder(ctx context.Context) (Claim, bool, error) {
 	return Claim{}, false, nil
 }
 
-// TakeOver takes every lock over that from holds, and takes those that are free: the earlier holder may have been stopped
-// between two locks.
+// TakeOver takes every lock over that from holds, and takes those that are free: the earlier holder may have been
+// stopped between two locks.
 func (l allLocks) TakeOver(ctx context.Context, from, to Claim) error {
 	for _, lock := range l {
 		holder, held, err := lock.Holder(ctx)

@@ -56,8 +56,10 @@ func (m *mover) procedure(name string) failover.Procedure {
 	}
 	move.Timeout = time.Hour
 	ready := m.w.check("ready")
-	return failover.Procedure{Name: "test.Move", Lock: m.lock, Parameters: []failover.Parameter{{Name: "group", Value: name}},
-		Stages: []failover.Stage{{Name: "check", Steps: []failover.Step{ready}}, {Name: "prepare", Steps: []failover.Step{note}},
+	return failover.Procedure{Name: "test.Move", Lock: m.lock,
+		Parameters: []failover.Parameter{{Name: "group", Value: name}},
+		Stages: []failover.Stage{{Name: "check", Steps: []failover.Step{ready}},
+			{Name: "prepare", Steps: []failover.Step{note}},
 			{Name: "move", Outage: true, Steps: []failover.Step{move}}}}
 }
 
@@ -77,10 +79,12 @@ func TestStagesNameTheirSteps(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "move/mine", plan.Steps[2].ID)
 	for name, bad := range map[string]failover.Procedure{
-		"twice": {Name: "p", Stages: []failover.Stage{{Name: "a", Steps: []failover.Step{w.check("x")}}, {Name: "a", Steps: []failover.Step{w.check("y")}}}},
+		"twice": {Name: "p", Stages: []failover.Stage{{Name: "a", Steps: []failover.Step{w.check("x")}},
+			{Name: "a", Steps: []failover.Step{w.check("y")}}}},
 		"slash": {Name: "p", Stages: []failover.Stage{{Name: "a/b", Steps: []failover.Step{w.check("x")}}}},
-		"both":  {Name: "p", Stages: []failover.Stage{{Name: "a", Steps: []failover.Step{w.check("x")}}}, Steps: []failover.Step{w.check("y")}},
-		"none":  {Name: "p", Stages: []failover.Stage{{Name: "a"}}},
+		"both": {Name: "p", Stages: []failover.Stage{{Name: "a", Steps: []failover.Step{w.check("x")}}},
+			Steps: []failover.Step{w.check("y")}},
+		"none": {Name: "p", Stages: []failover.Stage{{Name: "a"}}},
 	} {
 		require.ErrorIs(t, bad.Validate(), failover.ErrInvalid, name)
 	}
@@ -91,7 +95,8 @@ func TestJoinedPartsRunSideBySideAndKeepToThemselves(t *testing.T) {
 		var mu sync.Mutex
 		var log []string
 		files, mail, last := newMover(&mu, &log), newMover(&mu, &log), newMover(&mu, &log)
-		p, err := failover.Join(failover.JoinOptions{Name: "site.Move"}, failover.Part{Name: "files", Procedure: files.procedure("files")},
+		p, err := failover.Join(failover.JoinOptions{Name: "site.Move"},
+			failover.Part{Name: "files", Procedure: files.procedure("files")},
 			failover.Part{Name: "mail", Procedure: mail.procedure("mail")},
 			failover.Part{Name: "last", Procedure: last.procedure("last"), After: []string{"files", "mail"}})
 		require.NoError(t, err)
@@ -143,7 +148,8 @@ func TestAPartThatStopsStopsOnlyWhatDependsOnIt(t *testing.T) {
 		}
 		build := func() failover.Procedure {
 			p, err := failover.Join(failover.JoinOptions{Name: "j", Limit: 1}, failover.Part{Name: "bad", Procedure: broken},
-				failover.Part{Name: "good", Procedure: good.procedure("good")}, failover.Part{Name: "after", Procedure: after.procedure("after"), After: []string{"bad"}})
+				failover.Part{Name: "good", Procedure: good.procedure("good")},
+				failover.Part{Name: "after", Procedure: after.procedure("after"), After: []string{"bad"}})
 			require.NoError(t, err)
 			return p
 		}
@@ -152,7 +158,8 @@ func TestAPartThatStopsStopsOnlyWhatDependsOnIt(t *testing.T) {
 		require.ErrorIs(t, err, failover.ErrRejected)
 		var parts failover.Targets
 		require.ErrorAs(t, err, &parts)
-		assert.Equal(t, "for the part bad: ask", failover.NextOf(err), "what it needs, in the words of the part that waits for it")
+		assert.Equal(t, "for the part bad: ask", failover.NextOf(err),
+			"what it needs, in the words of the part that waits for it")
 		assert.Equal(t, failover.ResultPartWay, rep.Result)
 		assert.Equal(t, 1, good.w.thrown["move"])
 		assert.Empty(t, after.w.thrown)
@@ -193,7 +200,8 @@ func TestJoinRefusesWhatCannotBeJoined(t *testing.T) {
 	p := procedure(w.check("a"))
 	for name, parts := range map[string][]failover.Part{
 		"none": {}, "twice": {{Name: "x", Procedure: p}, {Name: "x", Procedure: p}}, "slash": {{Name: "x/y", Procedure: p}},
-		"unknown": {{Name: "x", Procedure: p, After: []string{"y"}}}, "circle": {{Name: "x", Procedure: p, After: []string{"x"}}},
+		"unknown":      {{Name: "x", Procedure: p, After: []string{"y"}}},
+		"circle":       {{Name: "x", Procedure: p, After: []string{"x"}}},
 		"invalid part": {{Name: "x"}},
 	} {
 		_, err := failover.Join(failover.JoinOptions{Name: "j"}, parts...)

@@ -18,11 +18,11 @@ const journalFormat = "failover-journal/2"
 
 const restoreHint = "compare it with the copy in the ticket; settle the state by hand and begin a new journal"
 
-// Journal is the record of a procedure over all its runs: append-only JSON lines, each with the hash of the one before and
-// its own, each durable before the effect it announces. Read it with a pager, attach it to the ticket, keep it.
+// Journal is the record of a procedure over all its runs: append-only JSON lines, each with the hash of the one before
+// and its own, each durable before the effect it announces. Read it with a pager, attach it to the ticket, keep it.
 //
-// A journal belongs to one procedure with one set of parameters and is open for writing by one holder at a time. What keeps
-// two machines apart that have copies of one journal is the procedure's [Lock]: its claim names the holder too.
+// A journal belongs to one procedure with one set of parameters and is open for writing by one holder at a time. What
+// keeps two machines apart that have copies of one journal is the procedure's [Lock]: its claim names the holder too.
 //
 // The hashes show altered, removed and reordered records. They cannot show that whole records are missing at the end: a
 // resumed run asks the Probe of a Once before it fires it for the first time.
@@ -47,16 +47,16 @@ type header struct {
 	At     time.Time `json:"at"`
 }
 
-// CreateJournal makes a new journal at path. It fails with an error wrapping fs.ErrExist when there is a file already, so that
-// a wrong path never begins a run again that has begun elsewhere.
+// CreateJournal makes a new journal at path. It fails with an error wrapping fs.ErrExist when there is a file already,
+// so that a wrong path never begins a run again that has begun elsewhere.
 func CreateJournal(path string) (*Journal, error) {
 	return CreateJournalIn(context.Background(), JournalFile(path))
 }
 
 // OpenJournal opens the journal at path for running, resuming, undoing or resolving. It fails with an error wrapping
-// fs.ErrNotExist when there is none, with ErrJournalBusy when another process has it open, and with ErrJournalDamaged when the
-// file is not a journal or was altered. It changes nothing. A last line that was cut off while it was written is
-// dropped with the next record: nothing followed from it.
+// fs.ErrNotExist when there is none, with ErrJournalBusy when another process has it open, and with ErrJournalDamaged
+// when the file is not a journal or was altered. It changes nothing. A last line that was cut off while it was written
+// is dropped with the next record: nothing followed from it.
 func OpenJournal(path string) (*Journal, error) {
 	return OpenJournalFrom(context.Background(), JournalFile(path))
 }
@@ -116,8 +116,8 @@ func ReadJournalFrom(ctx context.Context, store Store) (*Journal, error) {
 	return j, nil
 }
 
-// Watch returns nil as soon as the journal has more records than when j was opened, and an error when ctx ends. Read it again
-// then.
+// Watch returns nil as soon as the journal has more records than when j was opened, and an error when ctx ends. Read it
+// again then.
 func (j *Journal) Watch(ctx context.Context) error {
 	j.mu.Lock()
 	store, lines := j.store, j.lines
@@ -126,8 +126,8 @@ func (j *Journal) Watch(ctx context.Context) error {
 }
 
 // InUse reports whether a process, this one included, has the journal open for writing now. A report of a run under way
-// says "interrupted", or "in-doubt" while a change is made, since a journal cannot know whether its run will write again; this
-// tells them apart.
+// says "interrupted", or "in-doubt" while a change is made, since a journal cannot know whether its run will write
+// again; this tells them apart.
 func (j *Journal) InUse(ctx context.Context) (bool, error) {
 	j.mu.Lock()
 	store, open := j.store, j.writer != nil && !j.closed
@@ -166,17 +166,20 @@ func (j *Journal) Close() error {
 
 func (j *Journal) parse(lines [][]byte) error {
 	damaged := func(line int, err error) error {
-		return journalError("read journal", j.store.String(), restoreHint, fmt.Errorf("%w: line %d: %w", ErrJournalDamaged, line, err))
+		return journalError("read journal", j.store.String(), restoreHint,
+			fmt.Errorf("%w: line %d: %w", ErrJournalDamaged, line, err))
 	}
 	if len(lines) == 0 {
-		return journalError("read journal", j.store.String(), "name a journal; nothing was changed", fmt.Errorf("%w: it is not a journal", ErrJournalDamaged))
+		return journalError("read journal", j.store.String(), "name a journal; nothing was changed",
+			fmt.Errorf("%w: it is not a journal", ErrJournalDamaged))
 	}
 	var reads unsealer
 	sum, err := reads.unseal(lines[0], &j.head)
 	switch {
 	case err == nil && j.head.Format == journalFormat && j.head.ID != "":
 	case err != nil && !looksLikeJournal(lines[0]):
-		return journalError("read journal", j.store.String(), "name a journal; nothing was changed", fmt.Errorf("%w: it is not a journal", ErrJournalDamaged))
+		return journalError("read journal", j.store.String(), "name a journal; nothing was changed",
+			fmt.Errorf("%w: it is not a journal", ErrJournalDamaged))
 	case err == nil:
 		return damaged(1, fmt.Errorf("format %q, want %q", Printable(j.head.Format), journalFormat))
 	default:
@@ -211,8 +214,8 @@ func looksLikeJournal(line []byte) bool {
 	return json.Unmarshal(line, &h) == nil && len(h.Format) >= 9 && h.Format[:9] == journalFormat[:9]
 }
 
-// append writes one record and returns when it is durable. The fold takes what was written, so that it says the same when
-// the journal is read back.
+// append writes one record and returns when it is durable. The fold takes what was written, so that it says the same
+// when the journal is read back.
 func (j *Journal) append(rec record) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -235,7 +238,8 @@ func (j *Journal) append(rec record) error {
 		return journalError("write journal", j.store.String(), "report this as a bug", err)
 	}
 	if err := j.write(line); err != nil {
-		return journalError("write journal", j.store.String(), "find out why it cannot be written, then run again with the same journal", err)
+		return journalError("write journal", j.store.String(),
+			"find out why it cannot be written, then run again with the same journal", err)
 	}
 	j.last, j.lines = sum, j.lines+1
 	j.fold.apply(written)
@@ -252,8 +256,8 @@ func (j *Journal) write(line []byte) (err error) {
 	return j.writer.Append(line)
 }
 
-// begin ties a fresh journal to the procedure, or checks that it belongs to it. Another version of the program may go on
-// when it still has every step that was touched.
+// begin ties a fresh journal to the procedure, or checks that it belongs to it. Another version of the program may go
+// on when it still has every step that was touched.
 func (j *Journal) begin(p Procedure) error {
 	def := p.definition()
 	j.mu.Lock()
@@ -304,10 +308,12 @@ func (f *fold) fits(def definition) (bool, error) {
 			Err: fmt.Errorf("%w: "+format, append([]any{ErrWrongJournal}, args...)...)}
 	}
 	if old.Name != def.Name {
-		return false, wrong("name the journal of this procedure, or create one", "it was begun for %s, this is %s", old.Name, def.Name)
+		return false, wrong("name the journal of this procedure, or create one", "it was begun for %s, this is %s",
+			old.Name, def.Name)
 	}
 	if !slices.Equal(old.Parameters, def.Parameters) {
-		return false, wrong("resume with the parameters the journal was begun with", "%s", differing(old.Parameters, def.Parameters))
+		return false, wrong("resume with the parameters the journal was begun with", "%s",
+			differing(old.Parameters, def.Parameters))
 	}
 	for _, was := range old.Steps {
 		if !f.step(was.ID).touched() {
@@ -320,7 +326,8 @@ func (f *fold) fits(def definition) (bool, error) {
 				"the step %s was begun, and this version of the procedure has no such step", was.ID)
 		case def.Steps[at].Kind != was.Kind || def.Steps[at].Target != was.Target:
 			return false, wrong("go on, or undo, with the version of the program that began it",
-				"the step %s was begun as a %s on %s, and is a %s on %s in this version", was.ID, was.Kind, was.Target, def.Steps[at].Kind, def.Steps[at].Target)
+				"the step %s was begun as a %s on %s, and is a %s on %s in this version", was.ID, was.Kind, was.Target,
+				def.Steps[at].Kind, def.Steps[at].Target)
 		}
 	}
 	return false, nil
@@ -343,9 +350,9 @@ func differing(old, now []Parameter) string {
 	return "it was begun with other parameters"
 }
 
-// Resolve settles a step whose outcome is in doubt by a person's word: Applied lets the run go on behind it, NotApplied lets
-// it be applied again. For an undo in doubt, Applied says that the change was taken back. It refuses a step that is not in
-// doubt, and it refuses NotApplied for a Once that is proven to have taken effect.
+// Resolve settles a step whose outcome is in doubt by a person's word: Applied lets the run go on behind it, NotApplied
+// lets it be applied again. For an undo in doubt, Applied says that the change was taken back. It refuses a step that
+// is not in doubt, and it refuses NotApplied for a Once that is proven to have taken effect.
 func (j *Journal) Resolve(step string, outcome Outcome, actor, reason string) error {
 	if outcome != Applied && outcome != NotApplied {
 		return Invalid("outcome", "settles nothing", "say Applied or NotApplied")
@@ -357,7 +364,8 @@ func (j *Journal) Resolve(step string, outcome Outcome, actor, reason string) er
 		return err
 	}
 	refused := func(next, why string) error {
-		return &Error{Op: "resolve", Target: step, Outcome: NotApplied, Next: next, Err: fmt.Errorf("%w: %s", ErrPrecondition, why)}
+		return &Error{Op: "resolve", Target: step, Outcome: NotApplied, Next: next,
+			Err: fmt.Errorf("%w: %s", ErrPrecondition, why)}
 	}
 	st := j.state(step)
 	switch {
@@ -370,9 +378,9 @@ func (j *Journal) Resolve(step string, outcome Outcome, actor, reason string) er
 	return j.append(record{Type: recResolve, Step: step, Outcome: &outcome, Actor: actor, Reason: reason, From: j.from()})
 }
 
-// Confirm records a person's word that a Manual step is done. The run must have come to the step and wait there. The next
-// run verifies the word by the step's observation, where there is one; a word that was not borne out has to be given
-// again. It refuses every other step: a Check is waived and a doubt is resolved.
+// Confirm records a person's word that a Manual step is done. The run must have come to the step and wait there. The
+// next run verifies the word by the step's observation, where there is one; a word that was not borne out has to be
+// given again. It refuses every other step: a Check is waived and a doubt is resolved.
 func (j *Journal) Confirm(step string, s Statement) error {
 	if err := s.Validate("Confirm"); err != nil {
 		return err
@@ -382,11 +390,13 @@ func (j *Journal) Confirm(step string, s Statement) error {
 		return err
 	}
 	if known.Kind != Manual {
-		return Invalid("step "+step, "is a "+known.Kind.String()+" and not done by hand", "confirm manual steps only; resolve what is in doubt, waive a check when running")
+		return Invalid("step "+step, "is a "+known.Kind.String()+" and not done by hand",
+			"confirm manual steps only; resolve what is in doubt, waive a check when running")
 	}
 	if st := j.state(step); st.status() != StatusWaiting && st.status() != StatusFailed {
-		return &Error{Op: "confirm", Target: step, Outcome: NotApplied, Next: "run first: the run says when it waits for this step",
-			Err: fmt.Errorf("%w: the run has not come to the step, or is past it", ErrPrecondition)}
+		return &Error{Op: "confirm", Target: step, Outcome: NotApplied,
+			Next: "run first: the run says when it waits for this step",
+			Err:  fmt.Errorf("%w: the run has not come to the step, or is past it", ErrPrecondition)}
 	}
 	return j.append(record{Type: recConfirm, Step: step, Actor: s.By, Found: s.Says, Reason: s.Reason, From: j.from()})
 }

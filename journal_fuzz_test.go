@@ -14,8 +14,8 @@ import (
 	"github.com/01b61c5c/failover/failovertest"
 )
 
-// FuzzJournal feeds arbitrary lines as a journal, with right hashes, so that they reach the fold: they are read and reported,
-// or refused, never worse.
+// FuzzJournal feeds arbitrary lines as a journal, with right hashes, so that they reach the fold: they are read and
+// reported, or refused, never worse.
 func FuzzJournal(f *testing.F) {
 	w := newWorld()
 	p := procedure(w.change("a"), w.once("b"))

@@ -75,7 +75,8 @@ func TestOnlyManualStepsAreConfirmed(t *testing.T) {
 	path, _, _ := ran(t)
 	j := openJournal(t, path)
 	require.ErrorIs(t, j.Confirm("a", failover.Statement{By: "ann", Says: "done", Reason: "saw it"}), failover.ErrInvalid)
-	require.ErrorIs(t, j.Confirm("nonsense", failover.Statement{By: "ann", Says: "done", Reason: "saw it"}), failover.ErrInvalid)
+	require.ErrorIs(t, j.Confirm("nonsense", failover.Statement{By: "ann", Says: "done", Reason: "saw it"}),
+		failover.ErrInvalid)
 }
 
 func TestJournalBelongsToOneProcedure(t *testing.T) {

@@ -48,7 +48,8 @@ func killed(dir string) failover.Procedure {
 	}
 	p := failover.Procedure{Name: "killed"}
 	for _, id := range []string{"a", "b", "c", "d"} {
-		s := failover.Step{ID: id, Title: id, Kind: failover.Change, Poll: time.Millisecond, Observe: observe(id), Apply: apply(id)}
+		s := failover.Step{ID: id, Title: id, Kind: failover.Change, Poll: time.Millisecond, Observe: observe(id),
+			Apply: apply(id)}
 		if id == "b" || id == "d" {
 			s.Kind, s.Timeout = failover.Once, time.Second
 			s.Probe = func(context.Context) (failover.Outcome, error) {
@@ -125,7 +126,8 @@ func TestKillAtRandomInstants(t *testing.T) {
 		}
 		finished++
 	}
-	t.Logf("%d kills, %d finished procedures, 0 effects twice, 0 lost, in %s", done, finished, time.Since(began).Round(time.Second))
+	t.Logf("%d kills, %d finished procedures, 0 effects twice, 0 lost, in %s", done, finished,
+		time.Since(began).Round(time.Second))
 }
 
 // undisturbed is how long the process takes that nobody kills.

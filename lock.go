@@ -7,7 +7,8 @@ import (
 
 // Claim says who holds a lock and for what. A lock keeps all of it.
 type Claim struct {
-	ID      string    `json:"id"`                // random, one per holder of a journal: two copies of one journal have different ones
+	// random, one per holder of a journal: two copies of one journal have different ones
+	ID      string    `json:"id"`
 	Journal string    `json:"journal,omitempty"` // ID of the journal
 	Holder  Holder    `json:"holder,omitzero"`   // who has the journal open
 	Place   string    `json:"place,omitempty"`   // where the journal lies; see StoreWriter
@@ -31,6 +32,7 @@ type Lock interface {
 	Release(context.Context, Claim) error
 	// Holder returns who has the lock, with every field of the claim; the bool is false when nobody has.
 	Holder(context.Context) (Claim, bool, error)
-	// TakeOver replaces the holder named by from with the claim to. It fails with ErrLocked when the holder is another one.
+	// TakeOver replaces the holder named by from with the claim to. It fails with ErrLocked when the holder is another
+	// one.
 	TakeOver(ctx context.Context, from, to Claim) error
 }

@@ -23,7 +23,8 @@ type memoryLock struct {
 func (l *memoryLock) Acquire(_ context.Context, c failover.Claim) error {
 	l.calls = append(l.calls, "acquire")
 	if l.held.ID != "" && l.held.ID != c.ID {
-		return &failover.Error{Op: "lock", Outcome: failover.NotApplied, Err: fmt.Errorf("%w: held by %s for %s", failover.ErrLocked, l.held.Owner, l.held.Purpose)}
+		return &failover.Error{Op: "lock", Outcome: failover.NotApplied,
+			Err: fmt.Errorf("%w: held by %s for %s", failover.ErrLocked, l.held.Owner, l.held.Purpose)}
 	}
 	l.held = c
 	if l.loseReply {

@@ -23,7 +23,8 @@ func (r *run) locked(ctx context.Context, work func(context.Context) error) erro
 		return err
 	}
 	// The caller's deadline may be what ended the work.
-	rerr := r.lockCall(context.WithoutCancel(ctx), "release the lock", func(ctx context.Context) error { return r.p.Lock.Release(ctx, r.claim) })
+	rerr := r.lockCall(context.WithoutCancel(ctx), "release the lock",
+		func(ctx context.Context) error { return r.p.Lock.Release(ctx, r.claim) })
 	if rerr != nil {
 		rerr = r.fail("release the lock", "check who holds it and release it", OutcomeOf(rerr), rerr)
 	}
@@ -36,8 +37,8 @@ func (r *run) lockCall(ctx context.Context, what string, fn func(context.Context
 	return do(ctx, what, fn)
 }
 
-// acquire takes the lock. Where the answer was lost, the target system knows whose it is. What an earlier holder of this
-// very journal left is taken over: the store lets only one holder write at a time, so that one is gone.
+// acquire takes the lock. Where the answer was lost, the target system knows whose it is. What an earlier holder of
+// this very journal left is taken over: the store lets only one holder write at a time, so that one is gone.
 func (r *run) acquire(ctx context.Context) error {
 	err := r.lockCall(ctx, "take the lock", func(ctx context.Context) error { return r.p.Lock.Acquire(ctx, r.claim) })
 	if err == nil {
@@ -49,15 +50,18 @@ func (r *run) acquire(ctx context.Context) error {
 		}
 	}
 	holder, held, holderErr := r.lockHolder(ctx)
-	if holderErr == nil && held && holder.Journal == r.claim.Journal && holder.Place != "" && holder.Place == r.claim.Place {
+	if holderErr == nil && held && holder.Journal == r.claim.Journal && holder.Place != "" &&
+		holder.Place == r.claim.Place {
 		return r.takeOver(ctx, holder, "the journal is open for this run only, so the holder of the lock is gone")
 	}
-	return r.fail("take the lock", "find out what the holder does; take the lock over only when it is certain that nothing runs", NotApplied, err)
+	return r.fail("take the lock",
+		"find out what the holder does; take the lock over only when it is certain that nothing runs", NotApplied, err)
 }
 
 // lockIsOurs reads whose the lock is. The caller's deadline may be what cut an answer off.
 func (r *run) lockIsOurs(ctx context.Context) (bool, error) {
-	err := r.lockCall(context.WithoutCancel(ctx), "check the lock", func(ctx context.Context) error { return r.p.Lock.Check(ctx, r.claim) })
+	err := r.lockCall(context.WithoutCancel(ctx), "check the lock",
+		func(ctx context.Context) error { return r.p.Lock.Check(ctx, r.claim) })
 	if errors.Is(err, ErrLockLost) {
 		return false, nil
 	}
@@ -86,7 +90,8 @@ func (r *run) lockDoubt(err, lookErr error) error {
 
 // takeOver replaces the holder of the lock and records how that ended.
 func (r *run) takeOver(ctx context.Context, from Claim, evidence string) error {
-	err := r.lockCall(ctx, "take the lock over", func(ctx context.Context) error { return r.p.Lock.TakeOver(ctx, from, r.claim) })
+	err := r.lockCall(ctx, "take the lock over",
+		func(ctx context.Context) error { return r.p.Lock.TakeOver(ctx, from, r.claim) })
 	outcome := OutcomeOf(err)
 	if err != nil && outcome != NotApplied {
 		ours, lookErr := r.lockIsOurs(ctx)
@@ -98,7 +103,8 @@ func (r *run) takeOver(ctx context.Context, from Claim, evidence string) error {
 		}
 	}
 	rec := record{Type: recTakeOver, Outcome: &outcome, Actor: r.o.Actor, From: r.claim.Holder.from(), Reason: r.o.Reason,
-		Found: fmt.Sprintf("held by %s for %s since %s (%s on %s): %s", from.Owner, from.Purpose, from.Since.UTC().Format(time.RFC3339), from.ID,
+		Found: fmt.Sprintf("held by %s for %s since %s (%s on %s): %s", from.Owner, from.Purpose,
+			from.Since.UTC().Format(time.RFC3339), from.ID,
 			from.Holder.from(), evidence)}
 	if err != nil {
 		rec.Error, rec.Next = err.Error(), NextOf(err)
@@ -117,15 +123,16 @@ func (r *run) lockStillOurs(ctx context.Context) error {
 	if r.p.Lock == nil {
 		return nil
 	}
-	if err := r.lockCall(ctx, "check the lock", func(ctx context.Context) error { return r.p.Lock.Check(ctx, r.claim) }); err != nil {
+	if err := r.lockCall(ctx, "check the lock",
+		func(ctx context.Context) error { return r.p.Lock.Check(ctx, r.claim) }); err != nil {
 		return r.fail("check the lock", "find out who took the lock over before anything else is changed", NotApplied, err)
 	}
 	return nil
 }
 
-// TakeOverLock replaces the holder of the lock, named by from, with this journal's claim, and records who did it, why and how
-// that ended. RunOptions.Reason is the evidence: only a person who knows that the other run is dead may do this, since two
-// runs at once is what the lock prevents.
+// TakeOverLock replaces the holder of the lock, named by from, with this journal's claim, and records who did it, why
+// and how that ended. RunOptions.Reason is the evidence: only a person who knows that the other run is dead may do
+// this, since two runs at once is what the lock prevents.
 func (p Procedure) TakeOverLock(ctx context.Context, from Claim, o RunOptions) error {
 	if p.Lock == nil {
 		return Invalid("Procedure.Lock", "is nil", "there is no lock to take over")

@@ -40,7 +40,8 @@ type source struct {
 func library(t *testing.T) []source {
 	t.Helper()
 	var listed bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-json=ImportPath,Dir,GoFiles,Export", "./...")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-json=ImportPath,Dir,GoFiles,Export",
+		"./...")
 	cmd.Stdout, cmd.Stderr = &listed, os.Stderr
 	require.NoError(t, cmd.Run())
 	type listing struct {
@@ -67,7 +68,8 @@ func library(t *testing.T) []source {
 	var list []source
 	for _, l := range ours {
 		s := source{path: strings.TrimPrefix(strings.TrimPrefix(l.ImportPath, module), "/"), fset: fset,
-			info: &types.Info{Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{}, Selections: map[*ast.SelectorExpr]*types.Selection{}}}
+			info: &types.Info{Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{},
+				Selections: map[*ast.SelectorExpr]*types.Selection{}}}
 		for _, name := range l.GoFiles {
 			f, err := parser.ParseFile(fset, filepath.Join(l.Dir, name), nil, 0)
 			require.NoError(t, err)
@@ -119,7 +121,8 @@ func fromHere(t types.Type, pkg, name string) bool {
 		t = p.Elem()
 	}
 	n, ok := types.Unalias(t).(*types.Named)
-	return ok && n.Obj().Pkg() != nil && n.Obj().Name() == name && n.Obj().Pkg().Path() == strings.TrimSuffix(module+"/"+pkg, "/")
+	return ok && n.Obj().Pkg() != nil && n.Obj().Name() == name &&
+		n.Obj().Pkg().Path() == strings.TrimSuffix(module+"/"+pkg, "/")
 }
 
 // TestOneManner holds what all packages have in common, so that who knows one knows the others.
@@ -151,11 +154,15 @@ func (s source) constants(t *testing.T) {
 		typ := n.Obj().Name()
 		assert.True(t, strings.HasPrefix(c.Name(), typ) || slices.Contains(words(typ), words(c.Name())[0]),
 			"%s is a %s: name it after its type", c.Name(), typ)
-		if zero, _ := constant.Int64Val(constant.ToInt(c.Val())); c.Val().Kind() != constant.Int || zero != 0 || s.simulator() || s.path+"."+typ == "idm.State" {
-			continue // a simulator has the numbers of its vendor; so has idm.State, which is never read without an error beside it
+		if zero, _ := constant.Int64Val(constant.ToInt(c.Val())); c.Val().Kind() != constant.Int || zero != 0 ||
+			s.simulator() || s.path+"."+typ == "idm.State" {
+			// a simulator has the numbers of its vendor; so has idm.State, which is never read without an error beside it
+			continue
 		}
-		if slices.Contains([]string{"State", "Status", "Role", "Answer", "Quorum"}, words(typ)[len(words(typ))-1]) && typ != "ExitStatus" {
-			assert.True(t, strings.HasSuffix(c.Name(), "Unknown") || c.Name() == "StatusNotReached", "%s is what a %s is before anybody looked", c.Name(), typ)
+		if slices.Contains([]string{"State", "Status", "Role", "Answer", "Quorum"}, words(typ)[len(words(typ))-1]) &&
+			typ != "ExitStatus" {
+			assert.True(t, strings.HasSuffix(c.Name(), "Unknown") || c.Name() == "StatusNotReached",
+				"%s is what a %s is before anybody looked", c.Name(), typ)
 		}
 	}
 }
@@ -175,7 +182,8 @@ func (s source) signatures(t *testing.T) {
 		switch o := o.(type) {
 		case *types.Func:
 			look(o.Name(), o.Signature())
-			assert.False(t, strings.HasPrefix(o.Name(), "With") && !s.simulator(), "%s: options are fields of a Config", o.Name())
+			assert.False(t, strings.HasPrefix(o.Name(), "With") && !s.simulator(), "%s: options are fields of a Config",
+				o.Name())
 		case *types.TypeName:
 			if n, ok := types.Unalias(o.Type()).(*types.Named); ok {
 				for m := range n.Methods() {
@@ -208,7 +216,8 @@ func (s source) configurations(t *testing.T) {
 			} {
 				assert.Equal(t, fits, f.Name() == name, "%s.%s is a %s", o.Name(), f.Name(), kind)
 			}
-			assert.NotContains(t, []string{"*crypto/tls.Config", "golang.org/x/crypto/ssh.HostKeyCallback"}, kind, "%s.%s: trust is failover.TLS or failover.SSH", o.Name(), f.Name())
+			assert.NotContains(t, []string{"*crypto/tls.Config", "golang.org/x/crypto/ssh.HostKeyCallback"}, kind,
+				"%s.%s: trust is failover.TLS or failover.SSH", o.Name(), f.Name())
 			if kind == "bool" && strings.Contains(f.Name(), "Insecure") {
 				assert.True(t, strings.HasPrefix(f.Name(), "Insecure"), "%s.%s says loudly what it is", o.Name(), f.Name())
 			}
@@ -216,7 +225,8 @@ func (s source) configurations(t *testing.T) {
 	}
 }
 
-// No code selects a step by the text of its ID or by its place in a list: a step that was added elsewhere would be missed.
+// No code selects a step by the text of its ID or by its place in a list: a step that was added elsewhere would be
+// missed.
 func (s source) steps(t *testing.T) {
 	if s.path == "" || s.simulator() {
 		return // the engine compares IDs with each other; tests name the step they mean
@@ -227,7 +237,8 @@ func (s source) steps(t *testing.T) {
 			return false
 		}
 		of := s.info.Types[sel.X].Type
-		return slices.ContainsFunc([]string{"Step", "StepInfo", "PlanStep", "StepReport", "UndoStep"}, func(name string) bool { return fromHere(of, "", name) })
+		return slices.ContainsFunc([]string{"Step", "StepInfo", "PlanStep", "StepReport", "UndoStep"},
+			func(name string) bool { return fromHere(of, "", name) })
 	}
 	isConstant := func(e ast.Expr) bool {
 		v := s.info.Types[e].Value
@@ -237,18 +248,22 @@ func (s source) steps(t *testing.T) {
 		ast.Inspect(f, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.BinaryExpr:
-				assert.False(t, isID(n.X) && isConstant(n.Y) || isID(n.Y) && isConstant(n.X), "%s selects a step by its ID", s.at(n))
+				assert.False(t, isID(n.X) && isConstant(n.Y) || isID(n.Y) && isConstant(n.X),
+					"%s selects a step by its ID", s.at(n))
 			case *ast.SwitchStmt:
 				assert.False(t, n.Tag != nil && isID(n.Tag), "%s selects steps by their IDs", s.at(n))
 			case *ast.CallExpr:
 				sel, ok := n.Fun.(*ast.SelectorExpr)
-				if !ok || s.info.Uses[sel.Sel] == nil || s.info.Uses[sel.Sel].Pkg() == nil || s.info.Uses[sel.Sel].Pkg().Path() != "strings" {
+				if !ok || s.info.Uses[sel.Sel] == nil || s.info.Uses[sel.Sel].Pkg() == nil ||
+					s.info.Uses[sel.Sel].Pkg().Path() != "strings" {
 					return true
 				}
-				assert.False(t, slices.ContainsFunc(n.Args, isID) && sel.Sel.Name != "Join" && sel.Sel.Name != "Compare", "%s looks into the ID of a step", s.at(n))
+				assert.False(t, slices.ContainsFunc(n.Args, isID) && sel.Sel.Name != "Join" && sel.Sel.Name != "Compare",
+					"%s looks into the ID of a step", s.at(n))
 			case *ast.IndexExpr:
 				if list, ok := s.info.Types[n.X].Type.(*types.Slice); ok {
-					assert.False(t, fromHere(list.Elem(), "", "Step") && isConstant(n.Index), "%s selects a step by its place", s.at(n))
+					assert.False(t, fromHere(list.Elem(), "", "Step") && isConstant(n.Index), "%s selects a step by its place",
+						s.at(n))
 				}
 			}
 			return true

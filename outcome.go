@@ -34,10 +34,10 @@ func (o *Outcome) UnmarshalText(text []byte) error {
 	return enumParse("outcome", outcomeNames, text, o)
 }
 
-// OutcomeOf reads the outcome an error carries. A nil error is Applied. The outermost *Error says it; [Targets] say what
-// all of their targets have in common, those without an error included; an error that holds neither says nothing about its
-// outcome and counts as InDoubt. Where several errors are joined, the outcome is theirs if they all agree and InDoubt if
-// they do not.
+// OutcomeOf reads the outcome an error carries. A nil error is Applied. The outermost *Error says it; [Targets] say
+// what all of their targets have in common, those without an error included; an error that holds neither says nothing
+// about its outcome and counts as InDoubt. Where several errors are joined, the outcome is theirs if they all agree and
+// InDoubt if they do not.
 func OutcomeOf(err error) Outcome {
 	switch e := err.(type) { //nolint:errorlint // the tree is walked by hand to see every branch
 	case nil:
@@ -79,8 +79,8 @@ type Error struct {
 	Err     error   // the cause
 }
 
-// Error returns "op target: cause (outcome; next: action)" on one line. The causes do not repeat outcome and next action.
-// Characters of other systems that do not show themselves are written as escapes.
+// Error returns "op target: cause (outcome; next: action)" on one line. The causes do not repeat outcome and next
+// action. Characters of other systems that do not show themselves are written as escapes.
 func (e *Error) Error() string {
 	verdict := e.Outcome.String()
 	if next := NextOf(e); next != "" {
@@ -168,8 +168,8 @@ var (
 	ErrStopped = errors.New("stopped on request")
 	// ErrNotObserved: a change was made and its effect did not show within the time allowed.
 	ErrNotObserved = errors.New("effect not observed")
-	// ErrReverted: a change took effect, and the target took it back by itself: nothing of it is in effect, so the outcome is
-	// NotApplied. The service was down meanwhile and is up again.
+	// ErrReverted: a change took effect, and the target took it back by itself: nothing of it is in effect, so the outcome
+	// is NotApplied. The service was down meanwhile and is up again.
 	ErrReverted = errors.New("took effect and was taken back by the target")
 	// ErrPlanChanged: what is found is not what the approval was given for.
 	ErrPlanChanged = errors.New("findings differ from the approved plan")
@@ -189,12 +189,14 @@ var (
 	ErrUnresponsive = errors.New("does not return when its time is over")
 	// ErrPanicked: a function of a step, lock, gate or store panicked or ended its goroutine.
 	ErrPanicked = errors.New("panicked")
-	// ErrInvalid: bad input, refused before anything moved. The text names the field, what is wrong and what would be right.
+	// ErrInvalid: bad input, refused before anything moved. The text names the field, what is wrong and what would be
+	// right.
 	ErrInvalid = errors.New("invalid input")
 )
 
 // Invalid builds the error for one bad input field: what it is called, what is wrong with it and what would be right.
 // It wraps ErrInvalid and carries NotApplied.
 func Invalid(field, wrong, right string) error {
-	return &Error{Op: "check input", Target: field, Outcome: NotApplied, Next: right, Err: fmt.Errorf("%w: %s", ErrInvalid, wrong)}
+	return &Error{Op: "check input", Target: field, Outcome: NotApplied, Next: right,
+		Err: fmt.Errorf("%w: %s", ErrInvalid, wrong)}
 }

@@ -15,9 +15,11 @@ type PlanHash string
 // Plan is what a procedure found and what it would do, in order. It is data: marshal it, diff it, show it. It is made
 // by the code that runs.
 type Plan struct {
-	Procedure  string      `json:"procedure"`            // its name
-	Definition string      `json:"definition"`           // hash over name, parameters and what the steps are; see Procedure.Definition
-	Findings   PlanHash    `json:"findings"`             // hash over Definition and what was observed, without notes and Checks that wait; an approval is given for this one
+	Procedure string `json:"procedure"` // its name
+	// hash over name, parameters and what the steps are; see Procedure.Definition
+	Definition string `json:"definition"`
+	// hash over Definition and what was observed, without notes and Checks that wait; an approval is given for this one
+	Findings   PlanHash    `json:"findings"`
 	Journal    string      `json:"journal,omitempty"`    // ID of the journal with which it was made, if it records a run
 	Parameters []Parameter `json:"parameters,omitempty"` // what makes this move another one than the next; no secrets
 	Made       time.Time   `json:"made"`                 // UTC; part of neither hash
@@ -38,8 +40,9 @@ const (
 	ActionBlock                         // the run would stop here
 )
 
-var actionNames = []string{0: "", ActionNone: "none", ActionDone: "done", ActionApply: "apply", ActionConfirm: "confirm",
-	ActionWait: "wait", ActionLater: "later", ActionBlock: "block"}
+var actionNames = []string{0: "", ActionNone: "none", ActionDone: "done", ActionApply: "apply",
+	ActionConfirm: "confirm",
+	ActionWait:    "wait", ActionLater: "later", ActionBlock: "block"}
 
 // String returns the action as a word, for example "apply".
 func (a PlanAction) String() string { return enumName("PlanAction", actionNames, int(a)) }
@@ -64,9 +67,10 @@ type PlanStep struct {
 	waits bool
 }
 
-// Plan observes every step and changes nothing. With the journal of a run that was begun it shows what is done and what a
-// resumed run would do; j may be nil. A step that cannot be observed is part of the plan, with the reason. Plan fails only
-// when the procedure is invalid, does not fit the journal (ErrWrongJournal), an undo of it has begun (ErrUndone) or ctx ends.
+// Plan observes every step and changes nothing. With the journal of a run that was begun it shows what is done and what
+// a resumed run would do; j may be nil. A step that cannot be observed is part of the plan, with the reason. Plan fails
+// only when the procedure is invalid, does not fit the journal (ErrWrongJournal), an undo of it has begun (ErrUndone)
+// or ctx ends.
 //
 // Later steps are observed before the earlier ones have run, so a plan shows where things stand, not a simulation.
 func (p Procedure) Plan(ctx context.Context, j *Journal) (Plan, error) {
@@ -164,7 +168,8 @@ func (p Plan) findings() PlanHash {
 func (p Plan) shown() []shownStep {
 	lines := make([]shownStep, len(p.Steps))
 	for i, s := range p.Steps {
-		lines[i] = shownStep{Step: s.ID, Action: s.Action, Found: s.Observation.Found, Would: s.Observation.Would, Items: s.Observation.Items}
+		lines[i] = shownStep{Step: s.ID, Action: s.Action, Found: s.Observation.Found, Would: s.Observation.Would,
+			Items: s.Observation.Items}
 	}
 	return lines
 }
@@ -223,7 +228,8 @@ func (p Plan) String() string {
 		if s.Observation.Note != "" {
 			found += " (" + s.Observation.Note + ")"
 		}
-		fmt.Fprintf(w, "%2d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i+1, mark, s.Action, s.Kind, s.undoWord(), oneLine(s.Title), oneLine(s.Target), oneLine(found))
+		fmt.Fprintf(w, "%2d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i+1, mark, s.Action, s.Kind, s.undoWord(), oneLine(s.Title),
+			oneLine(s.Target), oneLine(found))
 		if s.Action == ActionApply && s.Observation.Would != "" {
 			fmt.Fprintf(w, "\t\t\t\t\t  will: %s\t\t\n", oneLine(s.Observation.Would))
 		}

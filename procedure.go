@@ -69,8 +69,8 @@ func (p Procedure) flatten() Procedure {
 // AllSteps returns the steps of all stages and parts in order, under their whole IDs: what a plan lists.
 func (p Procedure) AllSteps() []Step { return slices.Clone(p.flatten().Steps) }
 
-// Validate refuses a procedure the engine could not run safely: a step without a way to observe it, a name that would not
-// stay the same in a journal, an ID, parameter or fact used twice, a guard that names no step.
+// Validate refuses a procedure the engine could not run safely: a step without a way to observe it, a name that would
+// not stay the same in a journal, an ID, parameter or fact used twice, a guard that names no step.
 func (p Procedure) Validate() error {
 	if err := checkName("Procedure.Name", p.Name); err != nil {
 		return err
@@ -104,7 +104,8 @@ func (p Procedure) Validate() error {
 		for _, name := range s.Writes {
 			scoped := p.part(i) + "/" + name
 			if first := writer[scoped]; first != "" {
-				return Invalid("fact "+name, "is written by "+first+" and by "+s.ID, "give each its own name, or name it in Shares of the second step")
+				return Invalid("fact "+name, "is written by "+first+" and by "+s.ID,
+					"give each its own name, or name it in Shares of the second step")
 			}
 			writer[scoped] = s.ID
 		}
@@ -141,7 +142,8 @@ func (p Procedure) validateStages() error {
 }
 
 // Definition is the hash over everything that makes an approval mean something: name, parameters, and of every step its
-// ID, kind, target, limits, whether it is firm, what it guards, whether it can be undone and whether it lies in the outage.
+// ID, kind, target, limits, whether it is firm, what it guards, whether it can be undone and whether it lies in the
+// outage.
 func (p Procedure) Definition() string {
 	type stepDefinition struct {
 		ID, Target, Guards, Part string
@@ -159,8 +161,10 @@ func (p Procedure) Definition() string {
 	}{Name: p.Name, Parameters: p.Parameters, After: map[string][]string{}}
 	p = p.flatten()
 	for i, s := range p.Steps {
-		def.Steps = append(def.Steps, stepDefinition{ID: s.ID, Target: s.Target, Guards: s.Guards, Part: p.part(i), Kind: s.Kind, Firm: s.Firm,
-			Entry: s.Entry, Wait: s.Wait, Attempts: s.attempts(), Timeout: s.timeout().String(), CanUndo: s.canUndo(), Outage: p.down[i]})
+		def.Steps = append(def.Steps,
+			stepDefinition{ID: s.ID, Target: s.Target, Guards: s.Guards, Part: p.part(i), Kind: s.Kind, Firm: s.Firm,
+				Entry: s.Entry, Wait: s.Wait, Attempts: s.attempts(), Timeout: s.timeout().String(), CanUndo: s.canUndo(),
+				Outage: p.down[i]})
 	}
 	for _, part := range p.parts {
 		def.After[part.name] = part.after

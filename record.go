@@ -31,9 +31,12 @@ const (
 	recEnd                               // a run or an undo ended
 )
 
-var recordNames = []string{0: "", recProcedure: "procedure", recRun: "run", recUndo: "undo", recObserved: "observed", recIntent: "intent",
-	recOutcome: "outcome", recFact: "fact", recConsent: "consent", recReject: "reject", recWaive: "waive", recConfirm: "confirm",
-	recResolve: "resolve", recTakeOver: "take-over", recUndoIntent: "undo-intent", recUndoOutcome: "undo-outcome", recEnd: "end"}
+var recordNames = []string{0: "", recProcedure: "procedure", recRun: "run", recUndo: "undo", recObserved: "observed",
+	recIntent:  "intent",
+	recOutcome: "outcome", recFact: "fact", recConsent: "consent", recReject: "reject", recWaive: "waive",
+	recConfirm: "confirm",
+	recResolve: "resolve", recTakeOver: "take-over", recUndoIntent: "undo-intent", recUndoOutcome: "undo-outcome",
+	recEnd: "end"}
 
 func (t recordType) String() string               { return enumName("recordType", recordNames, int(t)) }
 func (t recordType) MarshalText() ([]byte, error) { return enumMarshal("record", recordNames, int(t)) }
@@ -51,7 +54,8 @@ const (
 	proofReverted              // what the call itself said: not applied any more
 )
 
-var proofNames = []string{proofAnswer: "answer", proofObserved: "observed", proofProbed: "probed", proofReverted: "reverted"}
+var proofNames = []string{proofAnswer: "answer", proofObserved: "observed", proofProbed: "probed",
+	proofReverted: "reverted"}
 
 func (p proof) MarshalText() ([]byte, error)     { return enumMarshal("proof", proofNames, int(p)) }
 func (p *proof) UnmarshalText(text []byte) error { return enumParse("proof", proofNames, text, p) }
@@ -89,8 +93,8 @@ type record struct {
 	Def     *definition     `json:"procedure,omitempty"`
 }
 
-// definition is what a journal keeps of its procedure: what is needed to tell about it without it, and to see which of its
-// steps another version of the program still has.
+// definition is what a journal keeps of its procedure: what is needed to tell about it without it, and to see which of
+// its steps another version of the program still has.
 type definition struct {
 	Name       string      `json:"name"`
 	Hash       string      `json:"hash"`
@@ -137,7 +141,8 @@ func (rec record) check(kinds map[string]Kind) error {
 		return fmt.Errorf("the step %s is not part of the procedure", Printable(rec.Step))
 	case settles && rec.Outcome == nil:
 		return fmt.Errorf("a record of type %s without an outcome", rec.Type)
-	case (rec.Type == recIntent || rec.Type == recOutcome || rec.Type == recUndoIntent || rec.Type == recUndoOutcome) && !changes:
+	case (rec.Type == recIntent || rec.Type == recOutcome || rec.Type == recUndoIntent || rec.Type == recUndoOutcome) &&
+		!changes:
 		return fmt.Errorf("a record of type %s for a %s", rec.Type, kind)
 	case rec.Type == recWaive && kind != Check, rec.Type == recConfirm && kind != Manual:
 		return fmt.Errorf("a record of type %s for a %s", rec.Type, kind)

@@ -9,24 +9,26 @@ import (
 // Report tells what happened, over all runs of one journal. It is made from the journal alone, so it can be made
 // again at any time, and says the same.
 type Report struct {
-	Procedure  string       `json:"procedure"`            // its name
-	Definition string       `json:"definition"`           // its definition hash
-	Parameters []Parameter  `json:"parameters,omitempty"` // what was moved where; no secrets
-	Program    string       `json:"program,omitempty"`    // the program of the newest run and its version
-	Library    string       `json:"library,omitempty"`    // the version of this module there
-	Changed    []string     `json:"changed,omitempty"`    // what differs from the procedure with which the journal was begun
-	Journal    string       `json:"journal"`              // the journal's ID
-	Result     Result       `json:"result"`               // how the newest run ended, and what a person has settled since
-	Undo       bool         `json:"undo,omitempty"`       // the newest run was an undo
-	UndoBegun  bool         `json:"undo_begun,omitempty"` // an undo was begun, even if it was refused: the journal can only be undone
-	Began      time.Time    `json:"began"`                // UTC, of the journal
-	Ended      time.Time    `json:"ended"`                // UTC, of the newest record
-	Runs       []RunReport  `json:"runs,omitempty"`       // undos included
-	Outages    []Outage     `json:"outages,omitempty"`    // as they were observed; none: users noticed nothing
-	Decisions  []Decision   `json:"decisions,omitempty"`  // of persons and policies, in order
-	Steps      []StepReport `json:"steps"`                // in the order in which they run
-	Error      string       `json:"error,omitempty"`      // why the newest run stopped
-	Next       string       `json:"next,omitempty"`       // what to do about it
+	Procedure  string      `json:"procedure"`            // its name
+	Definition string      `json:"definition"`           // its definition hash
+	Parameters []Parameter `json:"parameters,omitempty"` // what was moved where; no secrets
+	Program    string      `json:"program,omitempty"`    // the program of the newest run and its version
+	Library    string      `json:"library,omitempty"`    // the version of this module there
+	// what differs from the procedure with which the journal was begun
+	Changed []string `json:"changed,omitempty"`
+	Journal string   `json:"journal"`        // the journal's ID
+	Result  Result   `json:"result"`         // how the newest run ended, and what a person has settled since
+	Undo    bool     `json:"undo,omitempty"` // the newest run was an undo
+	// an undo was begun, even if it was refused: the journal can only be undone
+	UndoBegun bool         `json:"undo_begun,omitempty"`
+	Began     time.Time    `json:"began"`               // UTC, of the journal
+	Ended     time.Time    `json:"ended"`               // UTC, of the newest record
+	Runs      []RunReport  `json:"runs,omitempty"`      // undos included
+	Outages   []Outage     `json:"outages,omitempty"`   // as they were observed; none: users noticed nothing
+	Decisions []Decision   `json:"decisions,omitempty"` // of persons and policies, in order
+	Steps     []StepReport `json:"steps"`               // in the order in which they run
+	Error     string       `json:"error,omitempty"`     // why the newest run stopped
+	Next      string       `json:"next,omitempty"`      // what to do about it
 }
 
 // RunReport is one run or undo.
@@ -44,8 +46,8 @@ type RunReport struct {
 }
 
 // Outage is the time during which the service was down for its users, by the clock of the machine that ran the
-// procedure: from the first change inside the outage window that may have taken effect until the last step of the window was
-// seen done, or everything in it was seen taken back. Over a resume it includes the pause between the runs.
+// procedure: from the first change inside the outage window that may have taken effect until the last step of the
+// window was seen done, or everything in it was seen taken back. Over a resume it includes the pause between the runs.
 type Outage struct {
 	Part  string    `json:"part,omitempty"` // of a joined procedure
 	From  time.Time `json:"from"`           // UTC
@@ -80,14 +82,15 @@ type StepReport struct {
 	Next     string          `json:"next,omitempty"`     // what to do about it
 }
 
-// Report makes the report of everything the journal records, without the procedure, its configuration or its targets: what an
-// operator reads also when nothing of that can be reached. Before the first run its Result is ResultNone and it has no
-// steps.
+// Report makes the report of everything the journal records, without the procedure, its configuration or its targets:
+// what an operator reads also when nothing of that can be reached. Before the first run its Result is ResultNone and it
+// has no steps.
 func (j *Journal) Report() *Report {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	f, def := j.fold, j.fold.def()
-	rep := &Report{Procedure: def.Name, Definition: def.Hash, Parameters: def.Parameters, Program: def.Program, Library: def.Library,
+	rep := &Report{Procedure: def.Name, Definition: def.Hash, Parameters: def.Parameters, Program: def.Program,
+		Library: def.Library,
 		Journal: j.head.ID, Began: j.head.At, Ended: f.lastAt, Outages: f.outageList(), Decisions: slices.Clone(f.log),
 		Changed: f.changed(), UndoBegun: f.undoing}
 	for i, run := range f.runs {
@@ -103,7 +106,8 @@ func (j *Journal) Report() *Report {
 		sr := StepReport{StepInfo: info}
 		if st := f.steps[info.ID]; st != nil {
 			sr.Status, sr.Undoing, sr.Attempts, sr.Began, sr.Ended = st.status(), st.undoOpen, st.attempts, st.begun, st.ended
-			sr.Found, sr.Note, sr.Items, sr.Said, sr.Targets = st.last.Found, st.last.Note, st.last.Items, st.last.Said, st.targets
+			sr.Found, sr.Note, sr.Items, sr.Said, sr.Targets = st.last.Found, st.last.Note, st.last.Items,
+				st.last.Said, st.targets
 			sr.By, sr.Reason, sr.Error, sr.Next = st.by, st.reason, st.error, st.next
 		}
 		rep.Steps = append(rep.Steps, sr)
@@ -119,7 +123,8 @@ func (f *fold) changed() []string {
 	first, now := f.defs[0], f.defs[len(f.defs)-1]
 	var lines []string
 	if first.Program != now.Program || first.Library != now.Library {
-		lines = append(lines, "program "+first.Program+" (library "+first.Library+") became "+now.Program+" (library "+now.Library+")")
+		lines = append(lines, "program "+first.Program+" (library "+first.Library+") became "+now.Program+" (library "+
+			now.Library+")")
 	}
 	had := map[string]StepInfo{}
 	for _, s := range first.Steps {

@@ -35,5 +35,6 @@ func (r *Report) bar(s StepReport) span {
 	if s.Began.IsZero() || whole <= 0 {
 		return span{}
 	}
-	return span{Left: 100 * float64(s.Began.Sub(r.Began)) / whole, Width: max(0.3, 100*float64(s.Ended.Sub(s.Began))/whole)}
+	return span{Left: 100 * float64(s.Began.Sub(r.Began)) / whole,
+		Width: max(0.3, 100*float64(s.Ended.Sub(s.Began))/whole)}
 }

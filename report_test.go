@@ -18,7 +18,8 @@ func TestReportTellsTheSameFromTheJournalAlone(t *testing.T) {
 	bad := w.change("b")
 	bad.Timeout = 20 * time.Millisecond
 	bad.Apply = func(context.Context) error {
-		one := &failover.Error{Op: "hold", Target: "<script>alert(1)</script>", Outcome: failover.NotApplied, Next: "ask", Err: failover.ErrRejected}
+		one := &failover.Error{Op: "hold", Target: "<script>alert(1)</script>", Outcome: failover.NotApplied, Next: "ask",
+			Err: failover.ErrRejected}
 		two := &failover.Error{Op: "hold", Target: "two", Outcome: failover.InDoubt, Err: assert.AnError}
 		return failover.Targets{{Target: one.Target, Err: one}, {Target: "two", Err: two}}.Err()
 	}

@@ -25,7 +25,8 @@ func (r *Report) String() string {
 	}
 	for _, o := range r.Outages {
 		if o.Ended {
-			fmt.Fprintf(&b, "  outage%s %s from %s\n", of(o.Part), o.Duration().Round(time.Millisecond), o.From.Format(time.RFC3339))
+			fmt.Fprintf(&b, "  outage%s %s from %s\n", of(o.Part), o.Duration().Round(time.Millisecond),
+				o.From.Format(time.RFC3339))
 		} else {
 			fmt.Fprintf(&b, "  outage%s since %s, not over\n", of(o.Part), o.From.Format(time.RFC3339))
 		}
@@ -45,7 +46,8 @@ func (r *Report) String() string {
 	}
 	switch {
 	case r.Error == "":
-	case slices.ContainsFunc(r.Steps, func(s StepReport) bool { return s.Error != "" && strings.Contains(r.Error, s.Error) }):
+	case slices.ContainsFunc(r.Steps,
+		func(s StepReport) bool { return s.Error != "" && strings.Contains(r.Error, s.Error) }):
 		b.WriteString("\nStopped there.\n")
 	default:
 		fmt.Fprintf(&b, "\nStopped: %s\n", oneLine(r.Error))
@@ -69,7 +71,8 @@ func (r RunReport) String() string {
 	if r.Undo {
 		what = "undo"
 	}
-	text := fmt.Sprintf("%s %d by %s: %s; %s to %s: %s", what, r.Number, r.Actor, r.Reason, r.Began.Format(time.RFC3339), r.Ended.Format(time.RFC3339), r.Result)
+	text := fmt.Sprintf("%s %d by %s: %s; %s to %s: %s", what, r.Number, r.Actor, r.Reason, r.Began.Format(time.RFC3339),
+		r.Ended.Format(time.RFC3339), r.Result)
 	if place := r.Holder.from(); place != "" {
 		text += fmt.Sprintf("; %s, process %d", place, r.Holder.PID)
 	}
@@ -106,10 +109,12 @@ func (r *Report) table(b *strings.Builder) {
 // shownRows is how many rows of a step that is done are shown.
 const shownRows = 50
 
-// details says of a step what does not fit into the table: its error, its targets, and the rows a person may have to act on.
+// details says of a step what does not fit into the table: its error, its targets, and the rows a person may have to
+// act on.
 func (s StepReport) details(b *strings.Builder) {
 	rows := s.Items
-	if s.Status == StatusNotReached || (s.Kind == Change || s.Kind == Once) && (s.Status == StatusApplied || s.Status == StatusAlready || s.Status == StatusUndone) {
+	if s.Status == StatusNotReached || (s.Kind == Change || s.Kind == Once) &&
+		(s.Status == StatusApplied || s.Status == StatusAlready || s.Status == StatusUndone) {
 		rows = nil
 	}
 	if s.Error == "" && len(rows) == 0 && len(s.Targets) == 0 {

@@ -18,20 +18,20 @@ type RunOptions struct {
 	Reason  string   // required: why, for example the change ticket
 
 	// Approved is the hash of the plan that a person has seen and approved: Plan.Findings for a run, UndoPlan.Findings for
-	// an undo. When it is set, nothing is changed unless the procedure finds the same again, and each step is compared with
-	// its own line of that plan right before it is applied, on every attempt. What the plan did not show is asked of the
-	// Gate; without a Gate the run stops there with ErrPlanChanged and ErrWaiting. A run that is resumed under a hash
+	// an undo. When it is set, nothing is changed unless the procedure finds the same again, and each step is compared
+	// with its own line of that plan right before it is applied, on every attempt. What the plan did not show is asked of
+	// the Gate; without a Gate the run stops there with ErrPlanChanged and ErrWaiting. A run that is resumed under a hash
 	// that its journal knows goes on with that plan.
 	Approved PlanHash
 
-	// Gate is asked before each change that no approved plan has shown, and before each step that cannot be undone. Without
-	// Gate and Approved the call of Run is the consent of its Actor.
+	// Gate is asked before each change that no approved plan has shown, and before each step that cannot be undone.
+	// Without Gate and Approved the call of Run is the consent of its Actor.
 	Gate Gate
 	// Confirm is asked for a person's word on a Manual step. It returns an error wrapping ErrWaiting when there is
 	// none yet. When it is nil the run waits for Journal.Confirm.
 	Confirm func(context.Context, Request) (Statement, error)
-	// Waive names Checks that may fail in this run, each with the reason. Firm checks are not waived. A Check that waits is
-	// waited for first; once it has failed in an earlier run of the journal, one look is enough.
+	// Waive names Checks that may fail in this run, each with the reason. Firm checks are not waived. A Check that waits
+	// is waited for first; once it has failed in an earlier run of the journal, one look is enough.
 	Waive map[string]string
 
 	// Observer receives events, one at a time and in order. It never keeps the run from going on: one that is slow loses
@@ -102,9 +102,9 @@ type run struct {
 	pause    context.Context      // ends with the run's context and when Stop is closed
 }
 
-// Run goes through the steps in order. What the journal records as done is skipped, except for Checks that still have to
-// hold; what holds already is recorded and left alone; everything else passes gate and lock, is written to the journal as
-// an intent, applied, observed and written as an outcome. Running again with the same journal resumes.
+// Run goes through the steps in order. What the journal records as done is skipped, except for Checks that still have
+// to hold; what holds already is recorded and left alone; everything else passes gate and lock, is written to the
+// journal as an intent, applied, observed and written as an outcome. Running again with the same journal resumes.
 //
 // The report is returned also on error. Run fails with an error wrapping, among others,
 // ErrInDoubt (a step may have taken effect and nothing settles it: look, then Journal.Resolve),
@@ -112,8 +112,8 @@ type run struct {
 // needed; run again), ErrRejected (the gate said no), ErrLocked, ErrLockLost, ErrPlanChanged, ErrWrongJournal,
 // ErrJournalBusy, ErrJournalGone, ErrUndone, ErrStopped, ErrUnresponsive, ErrPanicked and ErrInvalid.
 //
-// When ctx ends, Run stops at once; a change under way is then in doubt, and the next run settles it. A function of a step
-// that does not return when its context ends is left behind soon after: the run ends and names it.
+// When ctx ends, Run stops at once; a change under way is then in doubt, and the next run settles it. A function of a
+// step that does not return when its context ends is left behind soon after: the run ends and names it.
 func (p Procedure) Run(ctx context.Context, o RunOptions) (*Report, error) {
 	r, err := p.start(o)
 	if err != nil {
@@ -153,7 +153,8 @@ func (p Procedure) start(o RunOptions) (*run, error) {
 // over is the procedure beside what a journal says of it.
 func (p Procedure) over(j *Journal) *run {
 	p = p.flatten()
-	r := &run{p: p, j: j, info: p.info(), index: make(map[string]int, len(p.Steps)), agreed: map[string]PlanHash{}, began: time.Now(),
+	r := &run{p: p, j: j, info: p.info(), index: make(map[string]int, len(p.Steps)), agreed: map[string]PlanHash{},
+		began:      time.Now(),
 		definition: p.Definition(), lanes: p.lanes()}
 	for i, s := range p.Steps {
 		r.index[s.ID] = i
@@ -200,7 +201,8 @@ func (j *Journal) undoBegun(op string) error {
 	if !j.fold.undoing {
 		return nil
 	}
-	return &Error{Op: op, Target: j.fold.def().Name, Outcome: NotApplied, Next: "finish the undo, then begin a new journal", Err: ErrUndone}
+	return &Error{Op: op, Target: j.fold.def().Name, Outcome: NotApplied,
+		Next: "finish the undo, then begin a new journal", Err: ErrUndone}
 }
 
 // do records the beginning, works under the lock and records the end.
@@ -255,7 +257,8 @@ func (r *run) end(ctx context.Context, err error) (*Report, error) {
 		if err == nil {
 			err = ErrNotObserved
 		}
-		err = &Error{Op: "run", Target: r.p.Name, Outcome: InDoubt, Next: NextOf(err), Err: fmt.Errorf("%w: %s; %w", ErrInDoubt, id, err)}
+		err = &Error{Op: "run", Target: r.p.Name, Outcome: InDoubt, Next: NextOf(err),
+			Err: fmt.Errorf("%w: %s; %w", ErrInDoubt, id, err)}
 	}
 	rec := record{Type: recEnd, Result: result}
 	if err != nil {
@@ -349,8 +352,9 @@ func (r *run) together(ctx context.Context, checks []int) error {
 	if len(failed) <= 1 {
 		return errors.Join(failed...)
 	}
-	return &Error{Op: "check", Target: r.p.Name, Outcome: NotApplied, Next: "make every check hold, or waive those that may be waived",
-		Err: errors.Join(failed...)}
+	return &Error{Op: "check", Target: r.p.Name, Outcome: NotApplied,
+		Next: "make every check hold, or waive those that may be waived",
+		Err:  errors.Join(failed...)}
 }
 
 // checksFrom counts the Checks from step i up to step to that are looked at once.

@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// Redact replaces every occurrence of the given secrets in text, so that transcripts and error texts of other systems can
-// be kept: as they are, and as JSON, URLs, base64, hexadecimal, HTML, XML, shells, PowerShell and LDAP write them. The longest form goes
-// first. Redact before a text is cut: a part of a secret is not recognised.
+// Redact replaces every occurrence of the given secrets in text, so that transcripts and error texts of other systems
+// can be kept: as they are, and as JSON, URLs, base64, hexadecimal, HTML, XML, shells, PowerShell and LDAP write them.
+// The longest form goes first. Redact before a text is cut: a part of a secret is not recognised.
 func Redact(text string, secrets ...Secret) string {
 	var forms []string
 	for _, s := range secrets {
@@ -34,10 +34,14 @@ func encodings(secret string) []string {
 	raw, _ := json.Marshal(secret) // a string always marshals
 	escaped := string(raw[1 : len(raw)-1])
 	plain := strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(escaped)
-	forms := []string{secret, escaped, plain, strings.ReplaceAll(plain, "/", `\/`), url.QueryEscape(secret), url.PathEscape(secret),
-		lowerEscapes(url.QueryEscape(secret)), lowerEscapes(url.PathEscape(secret)), url.UserPassword("", secret).String()[1:],
-		html.EscapeString(secret), xmlEscape(secret), strings.ReplaceAll(secret, "'", `'\''`), strings.ReplaceAll(secret, "'", `'"'"'`),
-		strings.ReplaceAll(secret, "'", "''"), strings.ReplaceAll(secret, `"`, `""`), powershellEscape(secret), shellEscape(secret),
+	forms := []string{secret, escaped, plain, strings.ReplaceAll(plain, "/", `\/`), url.QueryEscape(secret),
+		url.PathEscape(secret),
+		lowerEscapes(url.QueryEscape(secret)), lowerEscapes(url.PathEscape(secret)),
+		url.UserPassword("", secret).String()[1:],
+		html.EscapeString(secret), xmlEscape(secret), strings.ReplaceAll(secret, "'", `'\''`),
+		strings.ReplaceAll(secret, "'", `'"'"'`),
+		strings.ReplaceAll(secret, "'", "''"), strings.ReplaceAll(secret, `"`, `""`), powershellEscape(secret),
+		shellEscape(secret),
 		hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret))),
 		ldapEscape(secret, false), ldapEscape(secret, true), goEscape(secret)}
 	for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
@@ -47,11 +51,12 @@ func encodings(secret string) []string {
 	return forms
 }
 
-// aligned returns what base64 makes of a secret that stands anywhere in a longer text, for example behind the name and the
-// colon of a Basic login, without the signs that depend on what stands beside it.
+// aligned returns what base64 makes of a secret that stands anywhere in a longer text, for example behind the name and
+// the colon of a Basic login, without the signs that depend on what stands beside it.
 func aligned(enc *base64.Encoding, secret string) []string {
 	var forms []string
-	forms = append(forms, enc.EncodeToString([]byte(secret)), enc.WithPadding(base64.NoPadding).EncodeToString([]byte(secret)))
+	forms = append(forms, enc.EncodeToString([]byte(secret)),
+		enc.WithPadding(base64.NoPadding).EncodeToString([]byte(secret)))
 	for skip := range 3 {
 		code := enc.WithPadding(base64.NoPadding).EncodeToString(append(make([]byte, skip), secret...))
 		from := (skip*8 + 5) / 6

@@ -27,12 +27,14 @@ type SSH struct {
 	// without a port counts for every port of the host that has no key of its own.
 	KnownHosts string
 
-	PeerKeys      []string // fingerprints of the partner machine; meeting one means the addresses are swapped
-	PeerAddresses []string // host:port of the partner machine; its keys in KnownHosts are taken as PeerKeys; it must be known there
+	PeerKeys []string // fingerprints of the partner machine; meeting one means the addresses are swapped
+	// host:port of the partner machine; its keys in KnownHosts are taken as PeerKeys; it must be known there
+	PeerAddresses []string
 
-	Key         SecretFunc // private key, PEM or OpenSSH format
-	Passphrase  SecretFunc // of Key, when it is encrypted
-	Certificate string     // path of the user certificate for Key or for a key of the agent (OpenSSH's -cert.pub); read at each login
+	Key        SecretFunc // private key, PEM or OpenSSH format
+	Passphrase SecretFunc // of Key, when it is encrypted
+	// path of the user certificate for Key or for a key of the agent (OpenSSH's -cert.pub); read at each login
+	Certificate string
 	Agent       string     // path of an SSH agent's socket; on Windows also a named pipe, as \\.\pipe\openssh-ssh-agent
 	Password    SecretFunc // also answers keyboard-interactive prompts that do not echo
 
@@ -60,22 +62,26 @@ func (s SSH) Validate(field string) error {
 	}
 	for _, a := range addresses {
 		if host, port, err := net.SplitHostPort(a.value); err != nil || host == "" || port == "" {
-			return Invalid(field+a.field, quote(a.value)+" is not host:port", "give the machine's own address, for example symaix1-admin:22")
+			return Invalid(field+a.field, quote(a.value)+" is not host:port",
+				"give the machine's own address, for example symaix1-admin:22")
 		}
 	}
 	switch {
 	case s.User == "":
 		return Invalid(field+".User", "is empty", "name the account to log in with")
 	case len(s.HostKeys) == 0 && s.KnownHosts == "" && !s.InsecureAnyHostKey:
-		return Invalid(field+".HostKeys", "is empty and KnownHosts is not set", "pin the key that ssh-keygen -lf prints on the machine")
+		return Invalid(field+".HostKeys", "is empty and KnownHosts is not set",
+			"pin the key that ssh-keygen -lf prints on the machine")
 	case len(s.PeerAddresses) > 0 && s.KnownHosts == "":
-		return Invalid(field+".PeerAddresses", "is given without KnownHosts", "name the known_hosts file, or pin the partner's keys with PeerKeys")
+		return Invalid(field+".PeerAddresses", "is given without KnownHosts",
+			"name the known_hosts file, or pin the partner's keys with PeerKeys")
 	case slices.Contains(s.PeerAddresses, s.Address):
 		return Invalid(field+".PeerAddresses", "holds the machine's own address", "give the address of the partner machine")
 	case s.Key == nil && s.Agent == "" && s.Password == nil:
 		return Invalid(field+".Key", "is empty, and so are Agent and Password", "give one way to log in")
 	case s.Certificate != "" && s.Key == nil && s.Agent == "":
-		return Invalid(field+".Certificate", "is given without Key or Agent", "give the private key the certificate was made for")
+		return Invalid(field+".Certificate", "is given without Key or Agent",
+			"give the private key the certificate was made for")
 	case s.ConnectTimeout < 0 || s.KeepaliveEvery < 0 || s.KeepaliveMisses < 0:
 		return Invalid(field, "has a negative time or count", "use zero for the default")
 	}

@@ -19,7 +19,8 @@ func TestSSHNamesTheField(t *testing.T) {
 		"x.PeerAddresses[0]": func(s *failover.SSH) { s.KnownHosts, s.PeerAddresses = "/k", []string{"b"} },
 		"x.PeerAddresses":    func(s *failover.SSH) { s.PeerAddresses = []string{"b:22"} },
 		"x.Certificate": func(s *failover.SSH) {
-			s.Agent, s.Password, s.Certificate = "", func(context.Context) (failover.Secret, error) { return failover.NewSecret("p"), nil }, "/c"
+			s.Agent, s.Password, s.Certificate = "",
+				func(context.Context) (failover.Secret, error) { return failover.NewSecret("p"), nil }, "/c"
 		},
 		"x.Jump[1].User": func(s *failover.SSH) { s.Jump = []failover.SSH{hop, hop}; s.Jump[1].User = "" },
 		"x.Jump[0].Jump": func(s *failover.SSH) { h := hop; h.Jump = []failover.SSH{hop}; s.Jump = []failover.SSH{h} },

@@ -26,7 +26,8 @@ const (
 	StatusUndone
 )
 
-var statusNames = []string{StatusNotReached: "not-reached", StatusApplied: "applied", StatusAlready: "already", StatusFailed: "failed",
+var statusNames = []string{StatusNotReached: "not-reached", StatusApplied: "applied", StatusAlready: "already",
+	StatusFailed: "failed",
 	StatusPartly: "partly-applied", StatusInDoubt: "in-doubt", StatusWaived: "waived", StatusConfirmed: "confirmed",
 	StatusWaiting: "waiting", StatusUndone: "undone"}
 
@@ -46,19 +47,22 @@ type Result int
 
 // How a run ended.
 const (
-	ResultNone        Result = iota // no run was begun
-	ResultCompleted                 // every step is done
-	ResultFailed                    // it ended early, and nothing of this journal is in effect
-	ResultPartWay                   // it ended early, changes of this journal are in effect and none is in doubt
-	ResultInDoubt                   // a change or an undo may have taken effect
-	ResultWaiting                   // a person is needed; run again with the same journal
-	ResultStopped                   // on request, before anything was changed
-	ResultInterrupted               // the context ended, or the process ended or goes on, with nothing in doubt: see Journal.InUse
-	ResultUndone                    // everything that was applied is taken back
+	ResultNone      Result = iota // no run was begun
+	ResultCompleted               // every step is done
+	ResultFailed                  // it ended early, and nothing of this journal is in effect
+	ResultPartWay                 // it ended early, changes of this journal are in effect and none is in doubt
+	ResultInDoubt                 // a change or an undo may have taken effect
+	ResultWaiting                 // a person is needed; run again with the same journal
+	ResultStopped                 // on request, before anything was changed
+	// the context ended, or the process ended or goes on, with nothing in doubt: see Journal.InUse
+	ResultInterrupted
+	ResultUndone // everything that was applied is taken back
 )
 
-var resultNames = []string{ResultNone: "not-begun", ResultCompleted: "completed", ResultFailed: "failed", ResultPartWay: "part-way",
-	ResultInDoubt: "in-doubt", ResultWaiting: "waiting", ResultStopped: "stopped", ResultInterrupted: "interrupted", ResultUndone: "undone"}
+var resultNames = []string{ResultNone: "not-begun", ResultCompleted: "completed", ResultFailed: "failed",
+	ResultPartWay: "part-way",
+	ResultInDoubt: "in-doubt", ResultWaiting: "waiting", ResultStopped: "stopped", ResultInterrupted: "interrupted",
+	ResultUndone: "undone"}
 
 // String returns the result as a word, for example "part-way".
 func (r Result) String() string { return enumName("Result", resultNames, int(r)) }

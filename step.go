@@ -46,24 +46,27 @@ const DefaultAttempts = 3
 // Step is one action of a procedure. Observe says how things stand, Apply changes them, Undo takes the change back,
 // Probe settles a Once whose outcome was lost. Steps share no variables: what a later step needs travels as a [Fact].
 //
-// Each function may be called from another goroutine than the last one, never two of one step at a time, and has to return
-// soon after its context has ended: the run does not wait for it, calls nothing else any more and says which step it was.
+// Each function may be called from another goroutine than the last one, never two of one step at a time, and has to
+// return soon after its context has ended: the run does not wait for it, calls nothing else any more and says which
+// step it was.
 type Step struct {
-	ID      string        // stable name within its stage, for example "hold-schedules"; shows itself, at most 200 bytes
-	Title   string        // the sentence a runbook would have
-	Target  string        // machine, distinguished name, group or URL
-	Kind    Kind          // Check, Change, Once or Manual
-	Timeout time.Duration // for the whole step, without the time a person takes; 0 means DefaultTimeout; a Once must name its own
+	ID     string // stable name within its stage, for example "hold-schedules"; shows itself, at most 200 bytes
+	Title  string // the sentence a runbook would have
+	Target string // machine, distinguished name, group or URL
+	Kind   Kind   // Check, Change, Once or Manual
+	// for the whole step, without the time a person takes; 0 means DefaultTimeout; a Once must name its own
+	Timeout time.Duration
 	Poll    time.Duration // pause between observations; 0 means DefaultPoll
 
-	// Wait makes a Check or an unattended Manual step look again until it holds or Timeout ends; without it a Check is looked at once.
+	// Wait makes a Check or an unattended Manual step look again until it holds or Timeout ends; without it a Check is
+	// looked at once.
 	Wait bool
-	// Entry marks a Check that is about the start: it must hold before the first change behind it, and is not looked at again
-	// once a change behind it was begun. A Check without it is standing: it is looked at again whenever a run is resumed, after
-	// every wait for a person and right before each Once, until the step it guards was begun.
+	// Entry marks a Check that is about the start: it must hold before the first change behind it, and is not looked at
+	// again once a change behind it was begun. A Check without it is standing: it is looked at again whenever a run is
+	// resumed, after every wait for a person and right before each Once, until the step it guards was begun.
 	Entry bool
-	// Guards is the ID of the step up to which a standing Check must hold. "" means the next Once behind it, and where there is
-	// none, the next Change.
+	// Guards is the ID of the step up to which a standing Check must hold. "" means the next Once behind it, and where
+	// there is none, the next Change.
 	Guards string
 	// WarnAfter sends an EventSlow when the step has taken this long; 0 means never.
 	WarnAfter time.Duration
@@ -75,7 +78,8 @@ type Step struct {
 	Source string
 	// Help is what a person does in a Manual step, word for word.
 	Help string
-	// Writes names the facts that the step writes; no other step of the procedure writes them, unless it says so in Shares.
+	// Writes names the facts that the step writes; no other step of the procedure writes them, unless it says so in
+	// Shares.
 	Writes []string
 	// Shares names facts that this step writes too, although they belong to another step or another procedure.
 	Shares []string
@@ -83,19 +87,20 @@ type Step struct {
 	Observe func(context.Context) (Observation, error) // never changes anything
 	Apply   func(context.Context) error                // Change, Once; an error without an *Error in it counts as in doubt
 	Undo    func(context.Context) error                // safe to repeat; nil: cannot be undone, and the plan says so
-	Probe   func(context.Context) (Outcome, error)     // Once: settles an in-doubt Apply; an answer with an error is in doubt
+	// Once: settles an in-doubt Apply; an answer with an error is in doubt
+	Probe func(context.Context) (Outcome, error)
 
-	// Undone looks whether the undo has taken effect: Done means that nothing of the change is left. Nil means that Observe tells
-	// it: no longer Done, and no item Done any more that was not Done before the change.
+	// Undone looks whether the undo has taken effect: Done means that nothing of the change is left. Nil means that
+	// Observe tells it: no longer Done, and no item Done any more that was not Done before the change.
 	Undone func(context.Context) (Observation, error)
 }
 
 // errNothingToUndo is what NothingToUndo returns to the engine.
 var errNothingToUndo = errors.New("nothing to undo")
 
-// NothingToUndo is the Undo of a Change that leaves nothing behind, such as a wait; an Undo of your own may return its result
-// where it finds nothing of the change left to take back. An undo passes such a step without a look; it never passes an
-// applied Change whose Undo is nil.
+// NothingToUndo is the Undo of a Change that leaves nothing behind, such as a wait; an Undo of your own may return its
+// result where it finds nothing of the change left to take back. An undo passes such a step without a look; it never
+// passes an applied Change whose Undo is nil.
 func NothingToUndo(context.Context) error { return errNothingToUndo }
 
 // Observation is what a step found. Nothing of a Check that waits is part of the findings hash: what it waits for comes
@@ -176,7 +181,8 @@ func (s Step) validate() error {
 	case s.Kind == Manual && s.Help == "" && s.Observe == nil:
 		return Invalid(field+".Help", "is empty", "tell the person what to do")
 	case s.Kind != Check && (s.Entry || s.Guards != "" || s.Firm):
-		return Invalid(field, "is not a check, but marked as entry, guarding or firm", "set Entry, Guards and Firm on checks only")
+		return Invalid(field, "is not a check, but marked as entry, guarding or firm",
+			"set Entry, Guards and Firm on checks only")
 	case s.Entry && s.Guards != "":
 		return Invalid(field+".Guards", "is set on an entry check", "leave out Entry or Guards")
 	}
@@ -206,7 +212,8 @@ func (p Procedure) info() []StepInfo {
 	p = p.flatten()
 	list := make([]StepInfo, len(p.Steps))
 	for i, s := range p.Steps {
-		list[i] = StepInfo{ID: s.ID, Part: p.part(i), Title: s.Title, Target: s.Target, Kind: s.Kind, CanUndo: s.canUndo(), Firm: s.Firm, Outage: p.down[i],
+		list[i] = StepInfo{ID: s.ID, Part: p.part(i), Title: s.Title, Target: s.Target, Kind: s.Kind, CanUndo: s.canUndo(),
+			Firm: s.Firm, Outage: p.down[i],
 			Timeout: s.timeout().String(), Source: s.Source, Help: s.Help}
 	}
 	return list

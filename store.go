@@ -33,12 +33,12 @@ type Store interface {
 type StoreWriter interface {
 	// Lines returns the complete lines that were there when it was opened, each without its line break.
 	Lines() [][]byte
-	// Append adds one line and returns when it is durable. On an error nothing of the line stays, so that the next
-	// Append may follow, or every further Append fails too. It fails with ErrJournalGone when the journal is no longer what
-	// was opened.
+	// Append adds one line and returns when it is durable. On an error nothing of the line stays, so that the next Append
+	// may follow, or every further Append fails too. It fails with ErrJournalGone when the journal is no longer what was
+	// opened.
 	Append(line []byte) error
-	// Place names the store in the same way on every machine and differs for every copy of it; "" when it cannot. A lock that
-	// an earlier holder of the same place left is ours to take over: only one holder has a place at a time.
+	// Place names the store in the same way on every machine and differs for every copy of it; "" when it cannot. A lock
+	// that an earlier holder of the same place left is ours to take over: only one holder has a place at a time.
 	Place() string
 	// Close gives the journal free.
 	Close() error

@@ -15,8 +15,8 @@ import (
 )
 
 // JournalFile is the store of a journal in a regular file on a local disk. The file itself is locked while it is open
-// for writing, whatever name it is opened by; the lock is advisory and local to the machine, so it does not serve a network
-// share. On AIX the lock belongs to the process and keeps other processes out only.
+// for writing, whatever name it is opened by; the lock is advisory and local to the machine, so it does not serve a
+// network share. On AIX the lock belongs to the process and keeps other processes out only.
 func JournalFile(path string) Store { return journalFile(path) }
 
 type journalFile string
@@ -69,7 +69,8 @@ func (f journalFile) regular() error {
 	case err != nil:
 		return fileError("open journal", string(f), err)
 	case !info.Mode().IsRegular():
-		return journalError("open journal", string(f), "name a journal", fmt.Errorf("%w: it is no regular file (%s)", ErrJournalDamaged, info.Mode().Type()))
+		return journalError("open journal", string(f), "name a journal",
+			fmt.Errorf("%w: it is no regular file (%s)", ErrJournalDamaged, info.Mode().Type()))
 	}
 	return nil
 }
@@ -96,7 +97,8 @@ func (f journalFile) writer(ctx context.Context, file *os.File) (_ StoreWriter, 
 			break
 		}
 		if try >= lockTries || sleep(ctx, lockPause) != nil {
-			return nil, journalError("open journal", string(f), "wait for the other process to end, or use its terminal", ErrJournalBusy)
+			return nil, journalError("open journal", string(f), "wait for the other process to end, or use its terminal",
+				ErrJournalBusy)
 		}
 	}
 	if w.info, err = file.Stat(); err != nil {
@@ -104,10 +106,12 @@ func (f journalFile) writer(ctx context.Context, file *os.File) (_ StoreWriter, 
 	}
 	now, err := os.Stat(w.path)
 	if err != nil || !os.SameFile(w.info, now) {
-		return nil, journalError("open journal", string(f), "open it again", fmt.Errorf("%w while it was opened", ErrJournalGone))
+		return nil, journalError("open journal", string(f), "open it again",
+			fmt.Errorf("%w while it was opened", ErrJournalGone))
 	}
 	if err := private(w.info); err != nil {
-		return nil, journalError("open journal", string(f), "make the file private to the account that runs the procedure", err)
+		return nil, journalError("open journal", string(f), "make the file private to the account that runs the procedure",
+			err)
 	}
 	raw := make([]byte, w.info.Size())
 	n, err := file.ReadAt(raw, 0)
@@ -217,7 +221,8 @@ func (w *fileWriter) Append(line []byte) error {
 
 // still looks whether the file under the journal's name is the one that was opened, and as long as it was left.
 func (w *fileWriter) still() error {
-	const next = "find out who removed or replaced the journal; restore it from the ticket, settle the state by hand, and begin a new one"
+	const next = "find out who removed or replaced the journal; restore it from the ticket, settle the state by hand, " +
+		"and begin a new one"
 	now, err := os.Stat(w.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// lockFile takes the lock of the file itself, which ends with the last descriptor of this opening. The bool is false when
-// somebody else has it.
+// lockFile takes the lock of the file itself, which ends with the last descriptor of this opening. The bool is false
+// when somebody else has it.
 func lockFile(file *os.File) (bool, error) { return flock(file, syscall.LOCK_EX) }
 
 // lockHeld reports whether somebody has the lock.

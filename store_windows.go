@@ -18,8 +18,8 @@ func private(fs.FileInfo) error { return nil }
 
 func fileIdentity(_ fs.FileInfo, path string) string { return path }
 
-// lockAt lies far behind the end of a journal: a locked range cannot be read by others, and a journal is read while it is
-// written.
+// lockAt lies far behind the end of a journal: a locked range cannot be read by others, and a journal is read while it
+// is written.
 const lockAt = 1 << 30
 
 func lockFile(file *os.File) (bool, error) {

@@ -19,13 +19,14 @@ import (
 	"github.com/01b61c5c/failover/failovertest"
 )
 
-// shapes are journals that end in different ways, each with the procedure and the world it belongs to. In all of them the Once
-// has taken effect, and its probe says so.
+// shapes are journals that end in different ways, each with the procedure and the world it belongs to. In all of them
+// the Once has taken effect, and its probe says so.
 func shapes(t *testing.T) map[string][]byte {
 	t.Helper()
 	shapes := map[string][]byte{}
-	for name, at := range map[string]string{"finished": "", "intent": `"type":"outcome","step":"b"`, "fact": `"type":"outcome","step":"a"`,
-		"run": `"type":"intent","step":"a"`, "undo-intent": ""} {
+	for name, at := range map[string]string{"finished": "", "intent": `"type":"outcome","step":"b"`,
+		"fact": `"type":"outcome","step":"a"`,
+		"run":  `"type":"intent","step":"a"`, "undo-intent": ""} {
 		w := newWorld()
 		p := tampered(w)
 		store := failovertest.NewStore(name)
@@ -148,11 +149,13 @@ func TestEveryAlteredLineIsRefused(t *testing.T) {
 // Opening something that is not a journal refuses it and leaves it as it is.
 func TestWhatIsNotAJournalStaysAsItIs(t *testing.T) {
 	dir := t.TempDir()
-	for name, content := range map[string]string{"empty": "", "text": "s3cret-token", "line": "s3cret-token\n", "json": `{"a":1}`, "json line": "{\"a\":1}\n",
+	for name, content := range map[string]string{"empty": "", "text": "s3cret-token", "line": "s3cret-token\n",
+		"json": `{"a":1}`, "json line": "{\"a\":1}\n",
 		"binary": "\x00\x01\xff\n\xfe", "other journal": `{"format":"failover-journal/1","id":"x"}` + "\n", "blank": "\n\n"} {
 		path := filepath.Join(dir, name)
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
-		for what, open := range map[string]func(string) (*failover.Journal, error){"open": failover.OpenJournal, "read": failover.ReadJournal} {
+		for what, open := range map[string]func(string) (*failover.Journal, error){"open": failover.OpenJournal,
+			"read": failover.ReadJournal} {
 			j, err := open(path)
 			require.ErrorIs(t, err, failover.ErrJournalDamaged, "%s %s", what, name)
 			require.Nil(t, j)
@@ -314,7 +317,8 @@ func TestLocks(t *testing.T) {
 		p.Lock = l
 		return p
 	}
-	joined, err := failover.Join(failover.JoinOptions{Name: "both"}, failover.Part{Name: "x", Procedure: part(two)}, failover.Part{Name: "y", Procedure: part(three)})
+	joined, err := failover.Join(failover.JoinOptions{Name: "both"}, failover.Part{Name: "x", Procedure: part(two)},
+		failover.Part{Name: "y", Procedure: part(three)})
 	require.NoError(t, err)
 	failovertest.TestLock(t, func(testing.TB) failover.Lock { return joined.Lock })
 }

@@ -14,8 +14,8 @@ type TargetResult struct {
 	Err    error  // nil: done there; otherwise its outcome, by OutcomeOf, says what is known
 }
 
-// Targets is what became of every target of a fan-out, also of those where all went well: a step whose targets did not all
-// end alike is judged by all of them. It is an error; return it through [Targets.Err], which is nil when no target
+// Targets is what became of every target of a fan-out, also of those where all went well: a step whose targets did not
+// all end alike is judged by all of them. It is an error; return it through [Targets.Err], which is nil when no target
 // failed. errors.Is and errors.As look at the failures.
 type Targets []TargetResult
 

@@ -8,10 +8,11 @@ import (
 	"sync"
 )
 
-// EachTarget calls do for every target, at most limit at a time, and returns nil or [Targets] with all of them. A target
-// whose turn had not come when ctx ended is not begun and is NotApplied. A panic in do is an error of its target, in doubt.
-// EachTarget returns after the last call has ended.
-func EachTarget[T any](ctx context.Context, limit int, targets []T, name func(T) string, do func(context.Context, T) error) error {
+// EachTarget calls do for every target, at most limit at a time, and returns nil or [Targets] with all of them. A
+// target whose turn had not come when ctx ended is not begun and is NotApplied. A panic in do is an error of its
+// target, in doubt. EachTarget returns after the last call has ended.
+func EachTarget[T any](ctx context.Context, limit int, targets []T, name func(T) string,
+	do func(context.Context, T) error) error {
 	if limit < 1 {
 		return Invalid("limit", fmt.Sprintf("is %d", limit), "allow at least one at a time")
 	}
@@ -33,21 +34,24 @@ func EachTarget[T any](ctx context.Context, limit int, targets []T, name func(T)
 	return results.Err()
 }
 
-func oneTarget[T any](ctx context.Context, target T, name func(T) string, do func(context.Context, T) error) (err error) {
+func oneTarget[T any](ctx context.Context, target T, name func(T) string, do func(context.Context, T) error) (
+	err error) {
 	if cause := context.Cause(ctx); cause != nil {
-		return &Error{Op: "begin", Target: name(target), Outcome: NotApplied, Next: "run again for this target", Err: fmt.Errorf("not begun: %w", cause)}
+		return &Error{Op: "begin", Target: name(target), Outcome: NotApplied, Next: "run again for this target",
+			Err: fmt.Errorf("not begun: %w", cause)}
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			err = &Error{Op: "call", Target: name(target), Outcome: InDoubt, Next: "report this as a defect and observe the target",
-				Err: fmt.Errorf("%w with a value of type %T", ErrPanicked, v)}
+			err = &Error{Op: "call", Target: name(target), Outcome: InDoubt,
+				Next: "report this as a defect and observe the target",
+				Err:  fmt.Errorf("%w with a value of type %T", ErrPanicked, v)}
 		}
 	}()
 	return do(ctx, target)
 }
 
-// PerTarget makes a step over many targets from what it does on each. Its functions have the meaning and the rules of those of
-// [Step].
+// PerTarget makes a step over many targets from what it does on each. Its functions have the meaning and the rules of
+// those of [Step].
 type PerTarget struct {
 	Targets []string            // in the order in which their rows are shown; unique
 	Limit   int                 // how many are worked on at a time; 0 means one after the other
@@ -62,8 +66,8 @@ type PerTarget struct {
 	Undone  func(ctx context.Context, target string) (Item, error) // nil: Observe tells it
 }
 
-// Step returns s with functions over all targets where it has none of its own. Apply and Undo go to every target, also behind one
-// that failed, and return [Targets].
+// Step returns s with functions over all targets where it has none of its own. Apply and Undo go to every target, also
+// behind one that failed, and return [Targets].
 func (t PerTarget) Step(s Step) Step {
 	if s.Observe == nil {
 		s.Observe = func(ctx context.Context) (Observation, error) { return t.Look(ctx, t.Observe) }
@@ -85,9 +89,10 @@ func (t PerTarget) Each(ctx context.Context, do func(ctx context.Context, target
 	return EachTarget(ctx, max(t.Limit, 1), t.Targets, func(target string) string { return target }, do)
 }
 
-// Look observes every target. A target that cannot be observed is a row that is not done; only where none can be observed is the
-// whole observation an error.
-func (t PerTarget) Look(ctx context.Context, see func(ctx context.Context, target string) (Item, error)) (Observation, error) {
+// Look observes every target. A target that cannot be observed is a row that is not done; only where none can be
+// observed is the whole observation an error.
+func (t PerTarget) Look(ctx context.Context, see func(ctx context.Context, target string) (Item, error)) (Observation,
+	error) {
 	var mu sync.Mutex
 	rows := map[string]Item{}
 	err := t.Each(ctx, func(ctx context.Context, target string) error {

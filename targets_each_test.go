@@ -33,15 +33,17 @@ func failedTargets(t *testing.T, err error) (names []string) {
 
 func TestFailuresComeBackTogetherAndSorted(t *testing.T) {
 	cause := &failover.Error{Op: "hold", Target: "b", Outcome: failover.NotApplied, Err: io.ErrUnexpectedEOF}
-	err := failover.EachTarget(t.Context(), 2, []string{"c", "a", "b", "d"}, self, func(_ context.Context, target string) error {
-		switch target {
-		case "b":
-			return cause
-		case "c":
-			return &failover.Error{Op: "hold", Target: "c", Outcome: failover.NotApplied, Err: errors.Join(io.EOF, io.ErrClosedPipe)}
-		}
-		return nil
-	})
+	err := failover.EachTarget(t.Context(), 2, []string{"c", "a", "b", "d"}, self,
+		func(_ context.Context, target string) error {
+			switch target {
+			case "b":
+				return cause
+			case "c":
+				return &failover.Error{Op: "hold", Target: "c", Outcome: failover.NotApplied,
+					Err: errors.Join(io.EOF, io.ErrClosedPipe)}
+			}
+			return nil
+		})
 	require.Equal(t, []string{"b", "c"}, failedTargets(t, err))
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	require.ErrorIs(t, err, io.ErrClosedPipe)
@@ -52,14 +54,17 @@ func TestFailuresComeBackTogetherAndSorted(t *testing.T) {
 
 func TestOutcomesThatDisagreeAreInDoubt(t *testing.T) {
 	err := failover.EachTarget(t.Context(), 2, []string{"a", "b"}, self, func(_ context.Context, target string) error {
-		return &failover.Error{Target: target, Outcome: map[string]failover.Outcome{"a": failover.NotApplied, "b": failover.InDoubt}[target], Err: io.EOF}
+		return &failover.Error{Target: target,
+			Outcome: map[string]failover.Outcome{"a": failover.NotApplied, "b": failover.InDoubt}[target], Err: io.EOF}
 	})
 	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
 }
 
 func TestTargetsWithoutAFailureAreNil(t *testing.T) {
-	require.NoError(t, failover.EachTarget(t.Context(), 3, []string{"a"}, self, func(context.Context, string) error { return nil }))
-	require.NoError(t, failover.EachTarget(t.Context(), 3, nil, self, func(context.Context, string) error { return io.EOF }))
+	require.NoError(t, failover.EachTarget(t.Context(), 3, []string{"a"}, self,
+		func(context.Context, string) error { return nil }))
+	require.NoError(t, failover.EachTarget(t.Context(), 3, nil, self,
+		func(context.Context, string) error { return io.EOF }))
 	require.ErrorIs(t, failover.EachTarget(t.Context(), 0, []string{"a"}, self, nil), failover.ErrInvalid)
 }
 
@@ -68,14 +73,15 @@ func TestTargetsAreWorkedOnWithinTheLimit(t *testing.T) {
 		var now, most atomic.Int64
 		targets := make([]int, 20)
 		begun := time.Now()
-		err := failover.EachTarget(t.Context(), 4, targets, func(n int) string { return fmt.Sprint(n) }, func(context.Context, int) error {
-			n := now.Add(1)
-			for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
-			}
-			time.Sleep(time.Second)
-			now.Add(-1)
-			return nil
-		})
+		err := failover.EachTarget(t.Context(), 4, targets, func(n int) string { return fmt.Sprint(n) },
+			func(context.Context, int) error {
+				n := now.Add(1)
+				for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+				}
+				time.Sleep(time.Second)
+				now.Add(-1)
+				return nil
+			})
 		require.NoError(t, err)
 		require.EqualValues(t, 4, most.Load())
 		require.Equal(t, 5*time.Second, time.Since(begun))
@@ -122,7 +128,8 @@ func TestAStepOverManyTargets(t *testing.T) {
 				return nil
 			}
 		}
-		s := failover.PerTarget{Targets: []string{"c", "b", "a"}, Wanted: "stopped", Would: "stop them", Name: strings.ToUpper,
+		s := failover.PerTarget{Targets: []string{"c", "b", "a"}, Wanted: "stopped", Would: "stop them",
+			Name: strings.ToUpper,
 			Observe: func(_ context.Context, target string) (failover.Item, error) {
 				if hidden[target] {
 					return failover.Item{}, errLost
@@ -130,7 +137,8 @@ func TestAStepOverManyTargets(t *testing.T) {
 				return failover.Item{Done: on[target], Found: map[bool]string{true: "off", false: "running"}[on[target]]}, nil
 			},
 			Apply: set(true), Undo: set(false),
-		}.Step(failover.Step{ID: "stop", Title: "Stop them", Kind: failover.Change, Timeout: time.Second, Poll: time.Second, Attempts: 1})
+		}.Step(failover.Step{ID: "stop", Title: "Stop them", Kind: failover.Change, Timeout: time.Second, Poll: time.Second,
+			Attempts: 1})
 		p, j := procedure(s), failovertest.Journal(t)
 		rep, err := p.Run(t.Context(), options(j))
 		require.Equal(t, []string{"b"}, failedTargets(t, err))
@@ -140,7 +148,8 @@ func TestAStepOverManyTargets(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "2 of 3 stopped: B running", obs.Found)
 		require.Equal(t, "stop them", obs.Would)
-		require.Equal(t, []failover.Item{{Target: "c", Done: true, Found: "off"}, {Target: "b", Found: "running"}, {Target: "a", Done: true, Found: "off"}}, obs.Items)
+		require.Equal(t, []failover.Item{{Target: "c", Done: true, Found: "off"}, {Target: "b", Found: "running"},
+			{Target: "a", Done: true, Found: "off"}}, obs.Items)
 
 		hidden["a"], refuses["b"] = true, false
 		rep, err = p.Run(t.Context(), options(j))

@@ -12,8 +12,8 @@ const maxName = 200
 
 // Printable returns text as it may stand on a line of a terminal, a ticket or a page: control and format characters,
 // line and paragraph separators and bytes that are not UTF-8 are written as escapes, for example \x1b or \u202e. What
-// another system said can then not repaint a screen, forge a row or hide a word. A line break becomes \n: split the text
-// first where its lines are wanted.
+// another system said can then not repaint a screen, forge a row or hide a word. A line break becomes \n: split the
+// text first where its lines are wanted.
 func Printable(text string) string {
 	clean := true
 	for i, r := range text {
@@ -57,7 +57,8 @@ func printable(r rune) bool {
 	return r == ' ' || unicode.IsGraphic(r) && !unicode.Is(unicode.Z, r) || r == '\u00a0'
 }
 
-// escapeJSON makes the runes visible in a JSON document that the encoder leaves as they are. The document says the same.
+// escapeJSON makes the runes visible in a JSON document that the encoder leaves as they are. The document says the
+// same.
 func escapeJSON(doc []byte) []byte {
 	var b strings.Builder
 	for _, r := range string(doc) {

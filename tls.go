@@ -50,15 +50,15 @@ type TLS struct {
 	InsecureAnyCertificate bool
 }
 
-// ErrUntrusted: the server's certificate is not the pinned one. For the other reasons not to trust a certificate see the
-// errors of crypto/tls and crypto/x509; [TLSNext] knows them all.
+// ErrUntrusted: the server's certificate is not the pinned one. For the other reasons not to trust a certificate see
+// the errors of crypto/tls and crypto/x509; [TLSNext] knows them all.
 var ErrUntrusted = errors.New("the certificate has another fingerprint")
 
 // maxPEM bounds a certificate file. The bundle of all public authorities has about 250 KB.
 const maxPEM = 8 << 20
 
-// Validate refuses settings that contradict each other or cannot be read. The error wraps ErrInvalid and names the field
-// behind the name given. Files are not looked at.
+// Validate refuses settings that contradict each other or cannot be read. The error wraps ErrInvalid and names the
+// field behind the name given. Files are not looked at.
 func (t TLS) Validate(field string) error {
 	rooted := t.RootsFile != "" || t.Roots != nil
 	switch {
@@ -66,8 +66,10 @@ func (t TLS) Validate(field string) error {
 		return Invalid(field+".Fingerprints", "are given beside roots", "choose one: roots, or the certificate itself")
 	case t.InsecureAnyCertificate && (rooted || len(t.Fingerprints) > 0):
 		return Invalid(field+".InsecureAnyCertificate", "is set beside roots or fingerprints", "leave it out")
-	case strings.TrimSpace(t.ServerName) != t.ServerName || strings.ContainsAny(t.ServerName, "/: ") && !strings.Contains(t.ServerName, "::"):
-		return Invalid(field+".ServerName", fmt.Sprintf("%q is no host name", t.ServerName), "give the DNS name or address in the certificate, without a port")
+	case strings.TrimSpace(t.ServerName) != t.ServerName || strings.ContainsAny(t.ServerName, "/: ") &&
+		!strings.Contains(t.ServerName, "::"):
+		return Invalid(field+".ServerName", fmt.Sprintf("%q is no host name", t.ServerName),
+			"give the DNS name or address in the certificate, without a port")
 	case t.CertificateFile != "" && t.Key == nil:
 		return Invalid(field+".Key", "is missing", "give the private key of the client certificate")
 	case t.CertificateFile == "" && t.Key != nil:
@@ -97,7 +99,8 @@ func parseFingerprint(field, text string) (sum [sha256.Size]byte, err error) {
 	right := "use the form of openssl x509 -noout -fingerprint -sha256"
 	switch {
 	case err == nil && len(raw) == 20:
-		return sum, Invalid(field, fmt.Sprintf("%q is a SHA-1 fingerprint", text), right+"; the thumbprint that Windows shows is not enough")
+		return sum, Invalid(field, fmt.Sprintf("%q is a SHA-1 fingerprint", text),
+			right+"; the thumbprint that Windows shows is not enough")
 	case err != nil || len(raw) != len(sum):
 		return sum, Invalid(field, fmt.Sprintf("%q is no SHA-256 fingerprint", text), right)
 	}
@@ -129,7 +132,8 @@ func (t TLS) Config(field, host string) (*tls.Config, error) {
 			c.RootCAs = t.Roots.Clone()
 		}
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, Invalid(field+".RootsFile", t.RootsFile+" holds no certificate", "give the certificate of the authority in PEM form")
+			return nil, Invalid(field+".RootsFile", t.RootsFile+" holds no certificate",
+				"give the certificate of the authority in PEM form")
 		}
 	}
 	if len(t.Fingerprints) > 0 {
@@ -154,7 +158,8 @@ func (t TLS) Config(field, host string) (*tls.Config, error) {
 			return nil, Invalid(field+".CertificateFile", err.Error(), "give the client certificate in PEM form")
 		}
 		if !bytes.Contains(chain, []byte("-----BEGIN CERTIFICATE-----")) {
-			return nil, Invalid(field+".CertificateFile", t.CertificateFile+" holds no certificate", "give the client certificate in PEM form")
+			return nil, Invalid(field+".CertificateFile", t.CertificateFile+" holds no certificate",
+				"give the client certificate in PEM form")
 		}
 		c.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return t.clientCertificate(info.Context(), chain)
@@ -186,14 +191,15 @@ func (t TLS) clientCertificate(ctx context.Context, chain []byte) (*tls.Certific
 	return &cert, nil
 }
 
-// TLSNext returns what to do about a TLS handshake that failed because the certificate is not trusted, or "" when err is
-// something else.
+// TLSNext returns what to do about a TLS handshake that failed because the certificate is not trusted, or "" when err
+// is something else.
 func TLSNext(err error) string {
 	if errors.Is(err, ErrUntrusted) {
 		return "compare the fingerprint with the one on the server's console before trusting the new one"
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return "give the certificate of the authority that signed the server's as root, or pin the server's certificate by its fingerprint"
+		return "give the certificate of the authority that signed the server's as root, or pin the server's certificate by " +
+			"its fingerprint"
 	}
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {
 		return "name the host in the certificate as server name, or pin the certificate by its fingerprint where it names none"

@@ -31,13 +31,15 @@ func certificate(t *testing.T) (tls.Certificate, []byte, []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, DNSNames: []string{"server.example"}, IsCA: true,
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
+		DNSNames: []string{"server.example"}, IsCA: true,
 		BasicConstraintsValid: true, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	require.NoError(t, err)
 	raw, err := x509.MarshalPKCS8PrivateKey(key)
 	require.NoError(t, err)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})
 }
 
@@ -55,7 +57,8 @@ func shake(t *testing.T, server, client *tls.Config) (*x509.Certificate, error) 
 			return
 		}
 		defer func() { _ = conn.Close() }()
-		if c, ok := conn.(*tls.Conn); ok && c.HandshakeContext(t.Context()) == nil && len(c.ConnectionState().PeerCertificates) > 0 {
+		if c, ok := conn.(*tls.Conn); ok && c.HandshakeContext(t.Context()) == nil &&
+			len(c.ConnectionState().PeerCertificates) > 0 {
 			seen <- c.ConnectionState().PeerCertificates[0]
 		}
 	}()
@@ -85,10 +88,12 @@ func TestTLSTrusts(t *testing.T) {
 		host string
 		next string // of the refusal
 	}{
-		"roots":               {failover.TLS{Roots: pool}, "server.example", ""},
-		"roots from a file":   {failover.TLS{RootsFile: file("ca.pem", text)}, "server.example", ""},
-		"file with a mark":    {failover.TLS{RootsFile: file("bom.pem", append([]byte("\xef\xbb\xbf"), text...))}, "server.example", ""},
-		"file with CR LF":     {failover.TLS{RootsFile: file("crlf.pem", bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n")))}, "server.example", ""},
+		"roots":             {failover.TLS{Roots: pool}, "server.example", ""},
+		"roots from a file": {failover.TLS{RootsFile: file("ca.pem", text)}, "server.example", ""},
+		"file with a mark": {failover.TLS{RootsFile: file("bom.pem", append([]byte("\xef\xbb\xbf"), text...))},
+			"server.example", ""},
+		"file with CR LF": {failover.TLS{RootsFile: file("crlf.pem",
+			bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n")))}, "server.example", ""},
 		"both":                {failover.TLS{RootsFile: file("other.pem", other), Roots: pool}, "server.example", ""},
 		"server name":         {failover.TLS{Roots: pool, ServerName: "server.example"}, "127.0.0.1", ""},
 		"plain digits":        {failover.TLS{Fingerprints: []string{print}}, "127.0.0.1", ""},
@@ -118,7 +123,8 @@ func TestTLSTrusts(t *testing.T) {
 		})
 	}
 	if openssl, err := exec.LookPath("openssl"); err == nil {
-		out, err := exec.CommandContext(t.Context(), openssl, "x509", "-noout", "-fingerprint", "-sha256", "-in", filepath.Join(dir, "ca.pem")).Output()
+		out, err := exec.CommandContext(t.Context(), openssl, "x509", "-noout", "-fingerprint", "-sha256", "-in",
+			filepath.Join(dir, "ca.pem")).Output()
 		require.NoError(t, err)
 		config, err := failover.TLS{Fingerprints: []string{string(out)}}.Config("x", "")
 		require.NoError(t, err)
@@ -137,12 +143,14 @@ func TestTLSClientCertificate(t *testing.T) {
 		key failover.SecretFunc
 		err string
 	}{
-		"its key":     {func(context.Context) (failover.Secret, error) { return failover.NewSecret(string(key)), nil }, ""},
-		"another key": {func(context.Context) (failover.Secret, error) { return failover.NewSecret(string(wrong)), nil }, "private key does not match"},
+		"its key": {func(context.Context) (failover.Secret, error) { return failover.NewSecret(string(key)), nil }, ""},
+		"another key": {func(context.Context) (failover.Secret, error) { return failover.NewSecret(string(wrong)), nil },
+			"private key does not match"},
 		"no key": {func(context.Context) (failover.Secret, error) {
 			return failover.Secret{}, errors.New("vault is sealed")
 		}, "vault is sealed"},
-		"no PEM": {func(context.Context) (failover.Secret, error) { return failover.NewSecret("hunter2"), nil }, "failed to find any PEM data"},
+		"no PEM": {func(context.Context) (failover.Secret, error) { return failover.NewSecret("hunter2"), nil },
+			"failed to find any PEM data"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config, err := failover.TLS{InsecureAnyCertificate: true, CertificateFile: file, Key: tc.key}.Config("x", "h")
@@ -175,7 +183,8 @@ func TestTLSNamesTheField(t *testing.T) {
 		{"x.Fingerprints", failover.TLS{Fingerprints: []string{print}, Roots: pool}, "beside roots", false},
 		{"x.Fingerprints", failover.TLS{Fingerprints: []string{print}, RootsFile: "f"}, "beside roots", false},
 		{"x.Fingerprints", failover.TLS{Fingerprints: []string{print, "abc"}}, "no SHA-256", false},
-		{"x.Fingerprints", failover.TLS{Fingerprints: []string{"SHA256:uNiVztksCsDhcc0u9e8BrQvrIhBfcp7nOkDfWvPX12E"}}, "no SHA-256", false},
+		{"x.Fingerprints", failover.TLS{Fingerprints: []string{"SHA256:uNiVztksCsDhcc0u9e8BrQvrIhBfcp7nOkDfWvPX12E"}},
+			"no SHA-256", false},
 		{"x.Fingerprints", failover.TLS{Fingerprints: []string{strings.Repeat("AA ", 20)}}, "SHA-1", false},
 		{"x.InsecureAnyCertificate", failover.TLS{InsecureAnyCertificate: true, Roots: pool}, "beside", false},
 		{"x.ServerName", failover.TLS{ServerName: "h:636"}, "no host name", false},

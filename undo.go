@@ -21,8 +21,8 @@ type UndoStep struct {
 	Why    string     `json:"why,omitempty"` // why it stops
 }
 
-// UndoPlan lists, newest first, the changes that are or may be in effect because of the journal's runs, up to and including
-// the one where an undo would have to stop.
+// UndoPlan lists, newest first, the changes that are or may be in effect because of the journal's runs, up to and
+// including the one where an undo would have to stop.
 func (p Procedure) UndoPlan(j *Journal) UndoPlan {
 	plan := UndoPlan{Steps: []UndoStep{}}
 	p = p.flatten()
@@ -51,11 +51,12 @@ func (p Procedure) UndoPlan(j *Journal) UndoPlan {
 	return plan
 }
 
-// Undo takes back, newest first, what is in effect because of the journal's runs. It never passes a Once or a Change without an
-// Undo that is or may be in effect (ErrIrreversible): what lies before it stays. A step in doubt is looked at first: where
-// its wanted state is not seen, Undo refuses (ErrInDoubt) until a run or a person has settled it. Each step passes gate or
-// approved UndoPlan like a change, is written to the journal before and after, and is observed: what is not seen to be
-// taken back stays open, and Undo resumes there. After an undo has begun the journal cannot be run any more.
+// Undo takes back, newest first, what is in effect because of the journal's runs. It never passes a Once or a Change
+// without an Undo that is or may be in effect (ErrIrreversible): what lies before it stays. A step in doubt is looked
+// at first: where its wanted state is not seen, Undo refuses (ErrInDoubt) until a run or a person has settled it. Each
+// step passes gate or approved UndoPlan like a change, is written to the journal before and after, and is observed:
+// what is not seen to be taken back stays open, and Undo resumes there. After an undo has begun the journal cannot be
+// run any more.
 //
 // Undo works on time of its own: the end of ctx, which may be what made the run fail, stops it between two steps only.
 func (p Procedure) Undo(ctx context.Context, o RunOptions) (*Report, error) {
@@ -109,8 +110,8 @@ func (p UndoPlan) shown() []shownStep {
 	return lines
 }
 
-// settleDoubts looks at every step that may be in effect. Only the wanted state closes a doubt here: a change that was not
-// seen may still come, and an undo that came before it would be taken back by it.
+// settleDoubts looks at every step that may be in effect. Only the wanted state closes a doubt here: a change that was
+// not seen may still come, and an undo that came before it would be taken back by it.
 func (r *run) settleDoubts(ctx context.Context) error {
 	for i, s := range r.p.Steps {
 		st := r.j.state(s.ID)
@@ -137,8 +138,9 @@ func (r *run) settleDoubts(ctx context.Context) error {
 		if err == nil {
 			err = fmt.Errorf("found %s, and it may still take effect", found(obs))
 		}
-		return &Error{Op: "undo", Target: s.ID, Outcome: InDoubt, Next: "settle the step first: run again, or look at the target and resolve it",
-			Err: fmt.Errorf("%w: %s: %w", ErrInDoubt, s.ID, err)}
+		return &Error{Op: "undo", Target: s.ID, Outcome: InDoubt,
+			Next: "settle the step first: run again, or look at the target and resolve it",
+			Err:  fmt.Errorf("%w: %s: %w", ErrInDoubt, s.ID, err)}
 	}
 	return nil
 }
@@ -227,8 +229,8 @@ func (r *run) untilUndone(limit context.Context, i int) (Observation, error) {
 	}
 }
 
-// takenBack reports whether an observation shows nothing of the change: the wanted state does not hold, and no target has it
-// that did not have it before.
+// takenBack reports whether an observation shows nothing of the change: the wanted state does not hold, and no target
+// has it that did not have it before.
 func takenBack(obs Observation, before []Item) bool {
 	had := map[string]bool{}
 	for _, item := range before {

@@ -156,7 +156,8 @@ func TestStepsOfYourOwnAreInsertedByName(t *testing.T) {
 }
 
 func TestAnSSHTargetThatTrustsNobodyInParticularIsRefused(t *testing.T) {
-	good := failover.SSH{Address: "a:22", User: "u", HostKeys: []string{"SHA256:uNiVztksCsDhcc0u9e8BrQvrIhBfcp7nOkDfWvPX12E"}, Agent: "/sock"}
+	good := failover.SSH{Address: "a:22", User: "u",
+		HostKeys: []string{"SHA256:uNiVztksCsDhcc0u9e8BrQvrIhBfcp7nOkDfWvPX12E"}, Agent: "/sock"}
 	require.NoError(t, good.Validate("host"))
 	for name, change := range map[string]func(*failover.SSH){
 		"address":     func(s *failover.SSH) { s.Address = "a" },
@@ -174,11 +175,16 @@ func TestAnSSHTargetThatTrustsNobodyInParticularIsRefused(t *testing.T) {
 }
 
 func TestAnErrorSaysItsNextActionOnce(t *testing.T) {
-	inner := &failover.Error{Op: "hold", Target: "schedule", Outcome: failover.NotApplied, Next: "ask", Err: assert.AnError}
-	outer := &failover.Error{Op: "change", Target: "step", Outcome: failover.NotApplied, Next: "ask", Err: fmt.Errorf("%w: %w", failover.ErrRejected, inner)}
-	assert.Equal(t, "change step: rejected: hold schedule: "+assert.AnError.Error()+" (not-applied; next: ask)", outer.Error())
+	inner := &failover.Error{Op: "hold", Target: "schedule", Outcome: failover.NotApplied, Next: "ask",
+		Err: assert.AnError}
+	outer := &failover.Error{Op: "change", Target: "step", Outcome: failover.NotApplied, Next: "ask",
+		Err: fmt.Errorf("%w: %w", failover.ErrRejected, inner)}
+	assert.Equal(t, "change step: rejected: hold schedule: "+assert.AnError.Error()+" (not-applied; next: ask)",
+		outer.Error())
 	outer.Outcome, outer.Next = failover.InDoubt, ""
-	assert.Equal(t, "change step: rejected: hold schedule: "+assert.AnError.Error()+" (in-doubt; next: ask)", outer.Error(), "the outermost says what is known")
-	several := &failover.Error{Op: "change", Target: "step", Outcome: failover.NotApplied, Next: "ask", Err: failover.Targets{{Target: "one", Err: inner}, {Target: "two", Err: inner}}.Err()}
+	assert.Equal(t, "change step: rejected: hold schedule: "+assert.AnError.Error()+" (in-doubt; next: ask)",
+		outer.Error(), "the outermost says what is known")
+	several := &failover.Error{Op: "change", Target: "step", Outcome: failover.NotApplied, Next: "ask",
+		Err: failover.Targets{{Target: "one", Err: inner}, {Target: "two", Err: inner}}.Err()}
 	assert.Equal(t, 3, strings.Count(several.Error(), "(not-applied; next: ask)"), "each of several targets keeps its own")
 }

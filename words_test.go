@@ -24,7 +24,8 @@ import (
 )
 
 func TestNamesThatWouldNotStayTheSameAreRefused(t *testing.T) {
-	for _, bad := range []string{"", " a", "a ", "macro/r\xfcn", "a\nb", "a\tb", "a\x1bb", "a\x00b", "a\u202eb", "a\u2028b", "a\u200bb", "a\u00a0b", "a\ufeffb",
+	for _, bad := range []string{"", " a", "a ", "macro/r\xfcn", "a\nb", "a\tb", "a\x1bb", "a\x00b", "a\u202eb",
+		"a\u2028b", "a\u200bb", "a\u00a0b", "a\ufeffb",
 		"\ufffd", strings.Repeat("x", 201)} {
 		w := newWorld()
 		s := w.once("fine")
@@ -68,7 +69,8 @@ func TestWhatIsAcceptedSurvivesTheJournal(t *testing.T) {
 		s.ID, s.Title, s.Target = rapid.StringMatching(`[a-zäöü/ -]{1,20}`).Draw(rt, "id"), "t"+odd("title"), odd("target")
 		found, item := odd("found"), odd("item")
 		s.Observe = func(context.Context) (failover.Observation, error) {
-			return failover.Observation{Done: w.on["a"], Found: found, Would: found, Items: []failover.Item{{Target: item, Done: w.on["a"], Found: found}}}, nil
+			return failover.Observation{Done: w.on["a"], Found: found, Would: found,
+				Items: []failover.Item{{Target: item, Done: w.on["a"], Found: found}}}, nil
 		}
 		p := procedure(s)
 		p.Parameters = []failover.Parameter{{Name: "p", Value: odd("value")}}
@@ -99,7 +101,8 @@ func TestWhatIsAcceptedSurvivesTheJournal(t *testing.T) {
 }
 
 // hostile has every kind of character that repaints, hides or forges.
-const hostile = "x\x1b[2J\x1b]0;t\x07\x00\x7f\u009b31m\u202eevil\u2066\u2028\u2029\r\nFAKE ROW\tapplied\u200b\xff\xfe javascript:alert(1) <script>"
+const hostile = "x\x1b[2J\x1b]0;t\x07\x00\x7f\u009b31m\u202eevil\u2066\u2028\u2029\r\nFAKE ROW\tapplied\u200b\xff\xfe " +
+	"javascript:alert(1) <script>"
 
 func TestForeignTextStaysText(t *testing.T) {
 	clean := func(sink, text string) {
@@ -121,7 +124,8 @@ func TestForeignTextStaysText(t *testing.T) {
 		s, check := w.change("a"), w.check("c")
 		s.Title, s.Target, s.Attempts = hostile, hostile, 1
 		s.Observe = func(context.Context) (failover.Observation, error) {
-			return failover.Observation{Found: hostile, Would: hostile, Note: hostile, Items: []failover.Item{{Target: hostile, Found: hostile}}}, nil
+			return failover.Observation{Found: hostile, Would: hostile, Note: hostile,
+				Items: []failover.Item{{Target: hostile, Found: hostile}}}, nil
 		}
 		s.Apply = func(ctx context.Context) error {
 			failover.Progress(ctx, hostile)
@@ -165,7 +169,8 @@ func TestForeignTextStaysText(t *testing.T) {
 
 // The awkward characters are those that some transport writes in another way.
 func TestASecretIsRedactedInEveryEncoding(t *testing.T) {
-	for _, secret := range []string{`CNRYp&Q7`, `p"a'ss\w0rd`, "a/b+c=d?e", "$HOME`id`", "pass word%20", "ümlaut<>", "tab\tand\nline", "(*)\\"} {
+	for _, secret := range []string{`CNRYp&Q7`, `p"a'ss\w0rd`, "a/b+c=d?e", "$HOME`id`", "pass word%20", "ümlaut<>",
+		"tab\tand\nline", "(*)\\"} {
 		s := failover.NewSecret(secret)
 		raw, err := json.Marshal(map[string]string{"password": secret})
 		require.NoError(t, err)
@@ -174,11 +179,15 @@ func TestASecretIsRedactedInEveryEncoding(t *testing.T) {
 		enc.SetEscapeHTML(false)
 		require.NoError(t, enc.Encode(secret))
 		for what, text := range map[string]string{
-			"raw": secret, "JSON": string(raw), "JSON without HTML": noEscape.String(), "query": url.Values{"p": {secret}}.Encode(), "path": url.PathEscape(secret),
+			"raw": secret, "JSON": string(raw), "JSON without HTML": noEscape.String(),
+			"query": url.Values{"p": {secret}}.Encode(), "path": url.PathEscape(secret),
 			"userinfo": (&url.URL{Scheme: "https", User: url.UserPassword("bob", secret), Host: "h"}).String(),
-			"basic":    base64.StdEncoding.EncodeToString([]byte("bob:" + secret)), "basic 2": base64.StdEncoding.EncodeToString([]byte("bobb:" + secret)),
-			"basic 3": base64.URLEncoding.EncodeToString([]byte("bobby:" + secret + "x")), "hex": fmt.Sprintf("%x", secret), "go": fmt.Sprintf("%q", secret),
-			"sh": "'" + strings.ReplaceAll(secret, "'", `'\''`) + "'", "powershell": "'" + strings.ReplaceAll(secret, "'", "''") + "'",
+			"basic":    base64.StdEncoding.EncodeToString([]byte("bob:" + secret)),
+			"basic 2":  base64.StdEncoding.EncodeToString([]byte("bobb:" + secret)),
+			"basic 3":  base64.URLEncoding.EncodeToString([]byte("bobby:" + secret + "x")), "hex": fmt.Sprintf("%x", secret),
+			"go":         fmt.Sprintf("%q", secret),
+			"sh":         "'" + strings.ReplaceAll(secret, "'", `'\''`) + "'",
+			"powershell": "'" + strings.ReplaceAll(secret, "'", "''") + "'",
 		} {
 			got := failover.Redact("before "+text+" after", s)
 			assert.NotEqual(t, "before "+text+" after", got, "%s of %q", what, secret)
@@ -186,7 +195,9 @@ func TestASecretIsRedactedInEveryEncoding(t *testing.T) {
 			assert.Contains(t, got, "[redacted]")
 		}
 	}
-	assert.Equal(t, "x [redacted] y", failover.Redact("x password123 y", failover.NewSecret("pass"), failover.NewSecret("password123")), "the longest first")
+	assert.Equal(t, "x [redacted] y",
+		failover.Redact("x password123 y", failover.NewSecret("pass"), failover.NewSecret("password123")),
+		"the longest first")
 	var fromFile struct{ Password failover.Secret }
 	require.NoError(t, json.Unmarshal([]byte(`{"Password":"p"}`), &fromFile))
 	assert.Equal(t, "p", fromFile.Password.Reveal())
@@ -216,7 +227,8 @@ func TestEventsMarshalAndSayWhichRunTheyBelongTo(t *testing.T) {
 // Three persons, a waiver, a confirmation, a refusal, a resolve, an undo: the report names each.
 func TestTheReportAnswersAnExaminer(t *testing.T) {
 	w := newWorld()
-	p := procedure(w.check("quiet"), w.change("a"), failover.Step{ID: "m", Title: "M", Kind: failover.Manual, Help: "Do it."}, w.change("b"))
+	p := procedure(w.check("quiet"), w.change("a"),
+		failover.Step{ID: "m", Title: "M", Kind: failover.Manual, Help: "Do it."}, w.change("b"))
 	p.Parameters = []failover.Parameter{{Name: "from", Value: "symaix1"}}
 	blind := true
 	p.Steps[3].Attempts = 1
@@ -254,7 +266,8 @@ func TestTheReportAnswersAnExaminer(t *testing.T) {
 	var page bytes.Buffer
 	require.NoError(t, rep.WriteHTML(&page))
 	for sink, text := range map[string]string{"text": rep.String(), "JSON": string(raw), "page": page.String()} {
-		for _, want := range []string{"ann", "bob", "carl", "dora", "eve", "policy", "one job may be cut", "cable is in", "looked at the target", "symaix1",
+		for _, want := range []string{"ann", "bob", "carl", "dora", "eve", "policy", "one job may be cut", "cable is in",
+			"looked at the target", "symaix1",
 			"CHG-7", "CHG-8", "CHG-9", "CHG-10", "waive", "confirm", "resolve", "reject"} {
 			assert.Contains(t, text, want, sink)
 		}
@@ -357,7 +370,8 @@ func TestEveryWayBackEndsTheOutage(t *testing.T) {
 		p := downWhile(w.change("move"))
 		p.Stages[0].Steps[0].Apply = func(context.Context) error {
 			time.Sleep(time.Minute)
-			return &failover.Error{Op: "move", Outcome: failover.NotApplied, Next: "ask", Err: fmt.Errorf("%w: back where it was", failover.ErrReverted)}
+			return &failover.Error{Op: "move", Outcome: failover.NotApplied, Next: "ask",
+				Err: fmt.Errorf("%w: back where it was", failover.ErrReverted)}
 		}
 		p.Stages[0].Steps[0].Attempts, p.Stages[0].Steps[0].Timeout = 1, time.Hour
 		rep, err := p.Run(t.Context(), options(failovertest.Journal(t)))

@@ -19,7 +19,8 @@ func (c *core) Online(ctx context.Context, group string, o StateOptions) error {
 	return c.groupState(ctx, "bring group online", group, StateOnline, o, c.d.StartOnline)
 }
 
-func (c *core) groupState(ctx context.Context, op, group string, want State, o StateOptions, start func(context.Context, string, string) error) error {
+func (c *core) groupState(ctx context.Context, op, group string, want State, o StateOptions,
+	start func(context.Context, string, string) error) error {
 	if err := c.d.Check("group", group); err != nil {
 		return err
 	}
@@ -28,7 +29,8 @@ func (c *core) groupState(ctx context.Context, op, group string, want State, o S
 		if err == nil && g.Unmanaged {
 			return reading{}, refuse(op, group, "end the maintenance of the group or the cluster", ErrUnmanaged, "%s", g)
 		}
-		return reading{text: g.String(), done: g.State == want, moving: g.State == StatePending || g.Queued, failed: g.State == StateFailed && want != StateFailed}, err
+		return reading{text: g.String(), done: g.State == want, moving: g.State == StatePending || g.Queued,
+			failed: g.State == StateFailed && want != StateFailed}, err
 	}, func(ctx context.Context, via string) error { return start(ctx, via, group) })
 }
 
@@ -42,7 +44,8 @@ func (c *core) OnlineResource(ctx context.Context, resource string, o StateOptio
 	return c.resourceState(ctx, "bring resource online", resource, StateOnline, o, c.d.StartResourceOnline)
 }
 
-func (c *core) resourceState(ctx context.Context, op, resource string, want State, o StateOptions, start func(context.Context, string, string) error) error {
+func (c *core) resourceState(ctx context.Context, op, resource string, want State, o StateOptions,
+	start func(context.Context, string, string) error) error {
 	if err := c.d.Check("resource", resource); err != nil {
 		return err
 	}
@@ -100,9 +103,11 @@ func (c *core) Resume(ctx context.Context, node string, o StateOptions) error {
 	return c.change(ctx, op, node, "up", o, func(ctx context.Context, avoid string) (reading, error) {
 		_, n, err := c.node(ctx, op, avoid, node)
 		if err == nil && n.State == NodeDown {
-			return reading{}, refuse(op, node, "start the cluster service on the node", ErrNodeDown, "a node that is down cannot be resumed")
+			return reading{}, refuse(op, node, "start the cluster service on the node", ErrNodeDown,
+				"a node that is down cannot be resumed")
 		}
-		return reading{text: fmt.Sprintf("%s is %s", n.Name, n.State), done: n.State == NodeUp && !n.Draining, moving: n.State == NodeJoining || n.Draining}, err
+		return reading{text: fmt.Sprintf("%s is %s", n.Name, n.State), done: n.State == NodeUp && !n.Draining,
+			moving: n.State == NodeJoining || n.Draining}, err
 	}, func(ctx context.Context, via string) error { return c.d.StartResume(ctx, via, node) })
 }
 
@@ -124,10 +129,12 @@ type reading struct {
 	done, moving, failed bool
 }
 
-// change is the shape of a change that takes time: read, request once, read until it holds, fails or time is up. A request
-// that was taken and shows no effect is in doubt: silence is no proof that nothing will come, and a part may have changed.
+// change is the shape of a change that takes time: read, request once, read until it holds, fails or time is up. A
+// request that was taken and shows no effect is in doubt: silence is no proof that nothing will come, and a part may
+// have changed.
 func (c *core) change(ctx context.Context, op, target, want string, o StateOptions,
-	read func(ctx context.Context, avoid string) (reading, error), request func(ctx context.Context, via string) error) error {
+	read func(ctx context.Context, avoid string) (reading, error),
+	request func(ctx context.Context, via string) error) error {
 	o, err := o.withDefaults()
 	if err != nil {
 		return err
@@ -154,12 +161,14 @@ func (c *core) change(ctx context.Context, op, target, want string, o StateOptio
 		case errors.Is(err, ErrUnreachable): // keep asking: the request is out and only a reading settles it
 			still = time.Now()
 		case err != nil:
-			return &failover.Error{Op: op, Target: target, Outcome: failover.InDoubt, Next: "read the state from the cluster", Err: errors.Join(sent, err)}
+			return &failover.Error{Op: op, Target: target, Outcome: failover.InDoubt, Next: "read the state from the cluster",
+				Err: errors.Join(sent, err)}
 		case r.done:
 			return nil
 		case r.failed:
 			if failed++; failed >= 2 && r.text != started || time.Since(still) >= o.Settle {
-				return &failover.Error{Op: op, Target: target, Outcome: failover.InDoubt, Next: "repair what failed, then ask again", Err: errors.Join(sent, fmt.Errorf("%w: %s", ErrFailed, r.text))}
+				return &failover.Error{Op: op, Target: target, Outcome: failover.InDoubt,
+					Next: "repair what failed, then ask again", Err: errors.Join(sent, fmt.Errorf("%w: %s", ErrFailed, r.text))}
 			}
 		case r.moving || r.text != started:
 			still, failed = time.Now(), 0
@@ -168,12 +177,14 @@ func (c *core) change(ctx context.Context, op, target, want string, o StateOptio
 				failover.Progress(ctx, r.text)
 			}
 		case time.Since(still) >= o.Settle:
-			return &failover.Error{Op: op, Target: target, Outcome: failover.InDoubt, Next: "find out why the cluster did nothing, then ask again",
-				Err: errors.Join(sent, fmt.Errorf("%w: still: %s", failover.ErrNotObserved, r.text))}
+			return &failover.Error{Op: op, Target: target, Outcome: failover.InDoubt,
+				Next: "find out why the cluster did nothing, then ask again",
+				Err:  errors.Join(sent, fmt.Errorf("%w: still: %s", failover.ErrNotObserved, r.text))}
 		}
 		if waitErr := pause(ctx, o.Poll); waitErr != nil {
-			return &failover.Error{Op: op, Target: target, Outcome: failover.InDoubt, Next: "read the state from any node; it is safe to ask for " + want + " again",
-				Err: errors.Join(sent, err, fmt.Errorf("%w: last seen: %s", ErrTimeout, r.text), context.Cause(ctx))}
+			return &failover.Error{Op: op, Target: target, Outcome: failover.InDoubt,
+				Next: "read the state from any node; it is safe to ask for " + want + " again",
+				Err:  errors.Join(sent, err, fmt.Errorf("%w: last seen: %s", ErrTimeout, r.text), context.Cause(ctx))}
 		}
 	}
 }

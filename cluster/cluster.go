@@ -41,8 +41,8 @@ type Cluster interface {
 	OfflineResource(ctx context.Context, resource string, o StateOptions) error
 	// OnlineResource brings one resource up, with what it depends on and nothing else. Safe to repeat.
 	OnlineResource(ctx context.Context, resource string, o StateOptions) error
-	// Pause makes the node take no groups, moving its groups away first when told to: it returns when each of them is online
-	// elsewhere. Safe to repeat.
+	// Pause makes the node take no groups, moving its groups away first when told to: it returns when each of them is
+	// online elsewhere. Safe to repeat.
 	Pause(ctx context.Context, node string, o PauseOptions) error
 	// Resume makes a paused node a full member again, without bringing anything back to it. Safe to repeat.
 	Resume(ctx context.Context, node string, o StateOptions) error
@@ -78,7 +78,8 @@ type MoveResult struct {
 type StateOptions struct {
 	Timeout time.Duration // 0 means 10 min
 	Poll    time.Duration // 0 means 2 s
-	Settle  time.Duration // how long a state that does not change is watched before the request counts as lost; 0 means 30 s
+	// how long a state that does not change is watched before the request counts as lost; 0 means 30 s
+	Settle time.Duration
 }
 
 // Drain says what happens to the groups on a node that is paused.
@@ -120,6 +121,7 @@ func (o StateOptions) withDefaults() (StateOptions, error) {
 	if o.Timeout < 0 || o.Poll < 0 || o.Settle < 0 {
 		return o, failover.Invalid("StateOptions", "has a negative time", "use zero for the default")
 	}
-	o.Timeout, o.Poll, o.Settle = cmp.Or(o.Timeout, defaultTimeout), cmp.Or(o.Poll, defaultPoll), cmp.Or(o.Settle, defaultSettle)
+	o.Timeout, o.Poll, o.Settle = cmp.Or(o.Timeout, defaultTimeout), cmp.Or(o.Poll, defaultPoll),
+		cmp.Or(o.Settle, defaultSettle)
 	return o, nil
 }

@@ -17,7 +17,8 @@ import (
 
 // Config says how the nodes of a [Driver] are asked. The zero value is the default.
 type Config struct {
-	Logger      *slog.Logger  // which node was asked for what, at debug level, and what was lost, at warning level; nil is silent
+	// which node was asked for what, at debug level, and what was lost, at warning level; nil is silent
+	Logger      *slog.Logger
 	CallTimeout time.Duration // for each single request to each single node, connecting included; 0 means 45 s
 }
 
@@ -79,7 +80,8 @@ func (c *core) answered(via string) {
 
 // send gives a request to one node after the other as long as it provably did not reach the cluster, and returns the
 // node that had it last. It never gives the request to a second node when the first may have carried it out.
-func (c *core) send(ctx context.Context, op, avoid string, request func(context.Context, string) error) (string, error) {
+func (c *core) send(ctx context.Context, op, avoid string, request func(context.Context, string) error) (string,
+	error) {
 	var unreachable []error
 	for _, via := range c.order(avoid) {
 		err := c.ask(ctx, via, request)
@@ -105,7 +107,8 @@ func (c *core) ask(ctx context.Context, via string, request func(context.Context
 	defer cancel()
 	err := request(share, via)
 	if err != nil && stays(err) && share.Err() != nil && ctx.Err() == nil && !errors.Is(err, ErrUnreachable) {
-		return &failover.Error{Op: "ask node", Target: via, Outcome: failover.NotApplied, Next: "ask another node", Err: fmt.Errorf("%w: %w", ErrUnreachable, err)}
+		return &failover.Error{Op: "ask node", Target: via, Outcome: failover.NotApplied, Next: "ask another node",
+			Err: fmt.Errorf("%w: %w", ErrUnreachable, err)}
 	}
 	return err
 }
@@ -159,7 +162,8 @@ func (c *core) Nodes(ctx context.Context) ([]Node, error) {
 // Inspect implements Cluster.
 func (c *core) Inspect(ctx context.Context, node string) (Inspection, error) {
 	if !slices.Contains(c.d.Nodes(), node) {
-		return Inspection{}, failover.Invalid("node", fmt.Sprintf("%q has no address of its own here", node), "use one of "+strings.Join(c.d.Nodes(), ", "))
+		return Inspection{}, failover.Invalid("node", fmt.Sprintf("%q has no address of its own here", node),
+			"use one of "+strings.Join(c.d.Nodes(), ", "))
 	}
 	in, err := c.d.Inspect(ctx, node)
 	return in, readError(ctx, "inspect node", node, err)
@@ -200,11 +204,13 @@ func GroupOfService(ctx context.Context, c Cluster, service string) (string, err
 	}
 	switch len(groups) {
 	case 0:
-		return "", refuse("find group of service", service, "give the service's own name, not its display name", ErrNotFound, "no cluster resource runs it")
+		return "", refuse("find group of service", service, "give the service's own name, not its display name", ErrNotFound,
+			"no cluster resource runs it")
 	case 1:
 		return groups[0], nil
 	}
-	return "", refuse("find group of service", service, "name the group", ErrAmbiguous, "it is in %s", strings.Join(groups, " and "))
+	return "", refuse("find group of service", service, "name the group", ErrAmbiguous, "it is in %s",
+		strings.Join(groups, " and "))
 }
 
 // SetFailback implements Cluster.
@@ -239,7 +245,8 @@ func (c *core) SetService(ctx context.Context, resource, service string) error {
 
 // setting is the shape of a change that takes effect at once: read, request, read. A lost reply is settled by the
 // second reading, which is enough because a setting is not under way.
-func (c *core) setting(ctx context.Context, op, target string, holds func(context.Context) (bool, error), request func(context.Context, string) error) error {
+func (c *core) setting(ctx context.Context, op, target string, holds func(context.Context) (bool, error),
+	request func(context.Context, string) error) error {
 	if done, err := holds(ctx); err != nil || done {
 		return err
 	}
@@ -250,10 +257,12 @@ func (c *core) setting(ctx context.Context, op, target string, holds func(contex
 	done, err := holds(ctx)
 	switch {
 	case err != nil:
-		return &failover.Error{Op: op, Target: target, Outcome: failover.InDoubt, Next: "read the setting from the cluster", Err: errors.Join(sent, err)}
+		return &failover.Error{Op: op, Target: target, Outcome: failover.InDoubt, Next: "read the setting from the cluster",
+			Err: errors.Join(sent, err)}
 	case !done:
-		return &failover.Error{Op: op, Target: target, Outcome: failover.InDoubt, Next: "read the setting from the cluster again; it is safe to set it again",
-			Err: errors.Join(sent, failover.ErrNotObserved)}
+		return &failover.Error{Op: op, Target: target, Outcome: failover.InDoubt,
+			Next: "read the setting from the cluster again; it is safe to set it again",
+			Err:  errors.Join(sent, failover.ErrNotObserved)}
 	}
 	return nil
 }
@@ -270,7 +279,8 @@ func (c *core) resource(ctx context.Context, avoid, name string) (Resource, erro
 			}
 		}
 	}
-	return Resource{}, refuse("read resource", name, "use a name the snapshot shows", ErrNotFound, "no resource of that name")
+	return Resource{}, refuse("read resource", name, "use a name the snapshot shows", ErrNotFound,
+		"no resource of that name")
 }
 
 // pause waits for one poll interval or the end of the context.

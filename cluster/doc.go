@@ -54,9 +54,9 @@
 // back/move: from the moment the group's members stop until they are up on the other node. MoveResult.Outage is what
 // the readings showed of it.
 //
-// All checks stand until the last move: what they look at can change while a run waits for a person. Only check/group and
-// check/target stand until move/move, after which the group is no longer where it was; arrived/verify then stands until
-// back/move. [TransferStages] has the stages for procedures that do something of their own in between.
+// All checks stand until the last move: what they look at can change while a run waits for a person. Only check/group
+// and check/target stand until move/move, after which the group is no longer where it was; arrived/verify then stands
+// until back/move. [TransferStages] has the stages for procedures that do something of their own in between.
 //
 // Until move/move everything can be taken back by Undo. After it, the way back is another Transfer.
 //

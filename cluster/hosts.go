@@ -17,7 +17,8 @@ type hosts struct {
 	byName map[string]*remote.Host
 }
 
-func openHosts(nodes []Address, dial func(ctx context.Context, network, address string) (net.Conn, error), log *slog.Logger,
+func openHosts(nodes []Address, dial func(ctx context.Context, network, address string) (net.Conn, error),
+	log *slog.Logger,
 	check func(field, name string) error) (hosts, error) {
 	h := hosts{byName: map[string]*remote.Host{}}
 	if len(nodes) == 0 {
@@ -33,7 +34,8 @@ func openHosts(nodes []Address, dial func(ctx context.Context, network, address 
 			return fail(failover.Invalid("nodes", n.Node+" appears twice", "give each node once"))
 		}
 		if other, ok := addresses[n.SSH.Address]; ok {
-			return fail(failover.Invalid("nodes", other+" and "+n.Node+" have the same address", "give each node its own fixed address, not one that moves with a group"))
+			return fail(failover.Invalid("nodes", other+" and "+n.Node+" have the same address",
+				"give each node its own fixed address, not one that moves with a group"))
 		}
 		addresses[n.SSH.Address] = n.Node
 		host, err := remote.New(remote.Config{SSH: n.SSH, Dial: dial, Logger: log})
@@ -68,9 +70,11 @@ func lineError(ctx context.Context, op, via string, err error) error {
 	if ctx.Err() != nil || errors.Is(err, failover.ErrInvalid) {
 		return err
 	}
-	return &failover.Error{Op: op, Target: via, Outcome: failover.OutcomeOf(err), Next: failover.NextOf(err), Err: fmt.Errorf("%w: %w", ErrUnreachable, err)}
+	return &failover.Error{Op: op, Target: via, Outcome: failover.OutcomeOf(err), Next: failover.NextOf(err),
+		Err: fmt.Errorf("%w: %w", ErrUnreachable, err)}
 }
 
 func wrongNode(op, want, got string) error {
-	return &failover.Error{Op: op, Target: want, Outcome: failover.NotApplied, Next: "correct the node's address", Err: fmt.Errorf("%w: it says it is %q", ErrWrongNode, got)}
+	return &failover.Error{Op: op, Target: want, Outcome: failover.NotApplied, Next: "correct the node's address",
+		Err: fmt.Errorf("%w: it says it is %q", ErrWrongNode, got)}
 }

@@ -41,7 +41,8 @@ func (l clusterLock) swap(ctx context.Context, op, old string, claim failover.Cl
 	}
 	raw, err := json.Marshal(claim)
 	if err != nil {
-		return &failover.Error{Op: op, Target: "cluster", Outcome: failover.NotApplied, Next: "make the claim marshal to JSON", Err: err}
+		return &failover.Error{Op: op, Target: "cluster", Outcome: failover.NotApplied,
+			Next: "make the claim marshal to JSON", Err: err}
 	}
 	text, holder, err := l.read(ctx)
 	switch {
@@ -61,11 +62,13 @@ func (l clusterLock) swap(ctx context.Context, op, old string, claim failover.Cl
 	text, holder, err = l.read(ctx)
 	switch {
 	case err != nil:
-		return &failover.Error{Op: op, Target: "cluster", Outcome: failover.InDoubt, Next: "run again: the lock is recognised by its ID", Err: errors.Join(sent, err)}
+		return &failover.Error{Op: op, Target: "cluster", Outcome: failover.InDoubt,
+			Next: "run again: the lock is recognised by its ID", Err: errors.Join(sent, err)}
 	case text != "" && holder.ID == claim.ID:
 		return nil
 	case text == old:
-		return &failover.Error{Op: op, Target: "cluster", Outcome: failover.InDoubt, Next: "run again: the lock is recognised by its ID", Err: errors.Join(sent, failover.ErrNotObserved)}
+		return &failover.Error{Op: op, Target: "cluster", Outcome: failover.InDoubt,
+			Next: "run again: the lock is recognised by its ID", Err: errors.Join(sent, failover.ErrNotObserved)}
 	}
 	return locked(op, holder)
 }
@@ -89,7 +92,8 @@ func (l clusterLock) Release(ctx context.Context, claim failover.Claim) error {
 	if err != nil || text == "" || holder.ID != claim.ID {
 		return err
 	}
-	_, sent := l.c.send(ctx, op, "", func(ctx context.Context, via string) error { return l.c.d.SwapMark(ctx, via, lockKey, text, "") })
+	_, sent := l.c.send(ctx, op, "",
+		func(ctx context.Context, via string) error { return l.c.d.SwapMark(ctx, via, lockKey, text, "") })
 	if sent != nil && stays(sent) && !errors.Is(sent, ErrMarkChanged) {
 		return sent
 	}
@@ -97,7 +101,8 @@ func (l clusterLock) Release(ctx context.Context, claim failover.Claim) error {
 	if err == nil && (text == "" || holder.ID != claim.ID) {
 		return nil
 	}
-	return &failover.Error{Op: op, Target: "cluster", Outcome: failover.InDoubt, Next: "release again: it is safe", Err: errors.Join(sent, err, failover.ErrNotObserved)}
+	return &failover.Error{Op: op, Target: "cluster", Outcome: failover.InDoubt, Next: "release again: it is safe",
+		Err: errors.Join(sent, err, failover.ErrNotObserved)}
 }
 
 func (l clusterLock) Holder(ctx context.Context) (failover.Claim, bool, error) {
@@ -120,8 +125,9 @@ func (l clusterLock) read(ctx context.Context) (string, failover.Claim, error) {
 }
 
 func locked(op string, holder failover.Claim) error {
-	return &failover.Error{Op: op, Target: "cluster", Outcome: failover.NotApplied, Next: "wait for that run to end, or take its lock over if it is dead",
-		Err: fmt.Errorf("%w: held by %s", failover.ErrLocked, whose(holder))}
+	return &failover.Error{Op: op, Target: "cluster", Outcome: failover.NotApplied,
+		Next: "wait for that run to end, or take its lock over if it is dead",
+		Err:  fmt.Errorf("%w: held by %s", failover.ErrLocked, whose(holder))}
 }
 
 func whose(c failover.Claim) string {

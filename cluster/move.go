@@ -40,7 +40,8 @@ func (c *core) Move(ctx context.Context, group, node string, o MoveOptions) (Mov
 	case g.Owner == node:
 		return res, nil
 	default:
-		f.via, f.doubt = c.send(ctx, op, "", func(ctx context.Context, via string) error { return c.d.StartMove(ctx, via, group, node) })
+		f.via, f.doubt = c.send(ctx, op, "",
+			func(ctx context.Context, via string) error { return c.d.StartMove(ctx, via, group, node) })
 		if f.doubt != nil && stays(f.doubt) {
 			return res, f.doubt
 		}
@@ -61,8 +62,9 @@ func (c *core) Move(ctx context.Context, group, node string, o MoveOptions) (Mov
 			if err != nil {
 				outcome = failover.OutcomeOf(err)
 			}
-			err = &failover.Error{Op: op, Target: group, Outcome: outcome, Next: "clear the move request (ClearMove); it holds the group where it is",
-				Err: errors.Join(err, clearErr)}
+			err = &failover.Error{Op: op, Target: group, Outcome: outcome,
+				Next: "clear the move request (ClearMove); it holds the group where it is",
+				Err:  errors.Join(err, clearErr)}
 		}
 	}
 	return res, err
@@ -140,7 +142,8 @@ func fitToLeave(op string, g Group, node, expect string) error {
 	}
 	for _, m := range g.Standing {
 		if !m.Ours {
-			return refuse(op, g.Name, "ask who placed it and have it removed", ErrStandingRequest, "%s concerning %s", m.ID, m.Node)
+			return refuse(op, g.Name, "ask who placed it and have it removed", ErrStandingRequest, "%s concerning %s",
+				m.ID, m.Node)
 		}
 	}
 	return nil
@@ -158,7 +161,8 @@ func fitToTake(op string, s Snapshot, g Group, node string) error {
 		return refuse(op, g.Name, "end the maintenance of the cluster", ErrUnmanaged, "the whole cluster is in maintenance")
 	}
 	if names := g.Unwilling(node); len(names) > 0 {
-		return refuse(op, g.Name, "add the node to the possible owners of every member", ErrNotPossibleOwner, "%s may not run on %s", quoted(names), node)
+		return refuse(op, g.Name, "add the node to the possible owners of every member", ErrNotPossibleOwner,
+			"%s may not run on %s", quoted(names), node)
 	}
 	return nil
 }
@@ -255,8 +259,8 @@ func (f *follow) run(ctx context.Context) (outage time.Duration, err error) {
 	}
 }
 
-// judge says whether a reading ends the move. A bad state must have been read several times and for the time of grace: the
-// cluster may be restarting the group or taking it back.
+// judge says whether a reading ends the move. A bad state must have been read several times and for the time of grace:
+// the cluster may be restarting the group or taking it back.
 func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
 	switch {
 	case g.Owner == f.to && g.State == f.want:
@@ -269,7 +273,8 @@ func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
 			// The request stands, so the cluster may still act on it.
 			return false, nil
 		}
-		return true, f.fail(failover.NotApplied, "find out why the cluster did not move the group, then run again", fmt.Errorf("%w: %s for %s", ErrNotStarted, g, since.Round(time.Second)))
+		return true, f.fail(failover.NotApplied, "find out why the cluster did not move the group, then run again",
+			fmt.Errorf("%w: %s for %s", ErrNotStarted, g, since.Round(time.Second)))
 	}
 	f.left = true
 	if same < 2 || g.State == StatePending || g.Owner == "" && g.State != StateFailed {
@@ -277,16 +282,21 @@ func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
 	}
 	switch {
 	case g.Owner == f.from && g.State == f.want:
-		return true, f.fail(failover.NotApplied, "look in the cluster's log for why the target gave the group up", fmt.Errorf("%w: %w: %s", failover.ErrReverted, ErrReturned, g))
+		return true, f.fail(failover.NotApplied, "look in the cluster's log for why the target gave the group up",
+			fmt.Errorf("%w: %w: %s", failover.ErrReverted, ErrReturned, g))
 	case same < badReadings || since < f.o.Grace:
 		return false, nil
 	case g.Owner == f.to && g.State == StateFailed:
-		return true, f.fail(failover.Applied, "repair the group on the target or move it back; the members that failed are named", fmt.Errorf("%w: %s", ErrFailed, g))
+		return true, f.fail(failover.Applied,
+			"repair the group on the target or move it back; the members that failed are named",
+			fmt.Errorf("%w: %s", ErrFailed, g))
 	case g.Owner == f.to:
-		return true, f.fail(failover.Applied, "bring up the members that are down, or move the group back", fmt.Errorf("%w: %s", ErrPartial, g))
+		return true, f.fail(failover.Applied, "bring up the members that are down, or move the group back",
+			fmt.Errorf("%w: %s", ErrPartial, g))
 	case g.Owner == f.from:
 		// The move is over, and the service is down because of it: only a person can say when that has ended.
-		return true, f.fail(failover.InDoubt, "bring the group up again where it is; in a run, resolve the step as not applied then",
+		return true, f.fail(failover.InDoubt,
+			"bring the group up again where it is; in a run, resolve the step as not applied then",
 			fmt.Errorf("%w: %s, and it did not come up again", ErrReturned, g))
 	case g.State == StateFailed && g.Owner == "":
 		return true, f.fail(failover.Applied, "repair the group; no single node has it", fmt.Errorf("%w: %s", ErrFailed, g))
@@ -313,7 +323,8 @@ func (f *follow) timedOut(ctx context.Context, last Group, err error) error {
 	case last.Name == "":
 		kind = ErrUnreachable
 	}
-	return f.fail(failover.InDoubt, "read the group from any node: the move may still end either way; do not ask for it again before it stands still",
+	return f.fail(failover.InDoubt, "read the group from any node: the move may still end either way; do not ask for it "+
+		"again before it stands still",
 		errors.Join(fmt.Errorf("%w: last seen: %s", kind, describe(last)), err, context.Cause(ctx)))
 }
 

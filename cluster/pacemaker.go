@@ -47,7 +47,8 @@ type Address struct {
 	SSH  failover.SSH
 }
 
-// PacemakerConfig describes a Pacemaker cluster. The zero value of a field but Nodes is the default that its comment names.
+// PacemakerConfig describes a Pacemaker cluster. The zero value of a field but Nodes is the default that its comment
+// names.
 type PacemakerConfig struct {
 	Nodes []Address // every node that can be asked
 	// Privilege says how the account gets at the tools, which need root or the group haclient.
@@ -93,7 +94,8 @@ type Pacemaker struct {
 func NewPacemaker(conf PacemakerConfig) (*Pacemaker, error) {
 	d := &pacemakerDriver{conf: conf}
 	if conf.Privilege != PrivilegeOwn && conf.Privilege != PrivilegeSudo {
-		return nil, failover.Invalid("PacemakerConfig.Privilege", fmt.Sprintf("is %d", conf.Privilege), "use PrivilegeOwn or PrivilegeSudo")
+		return nil, failover.Invalid("PacemakerConfig.Privilege", fmt.Sprintf("is %d", conf.Privilege),
+			"use PrivilegeOwn or PrivilegeSudo")
 	}
 	d.conf.Services = maps.Clone(conf.Services)
 	hosts, err := openHosts(conf.Nodes, conf.Dial, conf.Logger, d.Check)
@@ -159,7 +161,8 @@ func (d *pacemakerDriver) run(ctx context.Context, op, via, script string, args 
 		return nil, lineError(ctx, op, via, err)
 	}
 	if res.Truncated {
-		return nil, &failover.Error{Op: op, Target: via, Outcome: failover.InDoubt, Next: "read the state", Err: errors.New("the answer is too long")}
+		return nil, &failover.Error{Op: op, Target: via, Outcome: failover.InDoubt, Next: "read the state",
+			Err: errors.New("the answer is too long")}
 	}
 	if res.Exit != 0 {
 		return res.Stdout, pacemakerError(op, via, res)
@@ -257,8 +260,9 @@ func (d *pacemakerDriver) Inspect(ctx context.Context, via string) (Inspection, 
 	}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	if len(lines) < 2 {
-		return Inspection{}, &failover.Error{Op: "inspect node", Target: via, Outcome: failover.NotApplied, Next: "log in by hand and see what it answers",
-			Err: fmt.Errorf("unreadable answer %.80q", out)}
+		return Inspection{}, &failover.Error{Op: "inspect node", Target: via, Outcome: failover.NotApplied,
+			Next: "log in by hand and see what it answers",
+			Err:  fmt.Errorf("unreadable answer %.80q", out)}
 	}
 	return Inspection{Node: lines[0], Build: lines[1], RebootPending: len(lines) > 2, Reasons: lines[2:]}, nil
 }
@@ -308,7 +312,8 @@ func (d *pacemakerDriver) meta(ctx context.Context, op, via, resource, name, val
 
 func (d *pacemakerDriver) StartPause(ctx context.Context, via, node string, drain Drain) error {
 	if drain == DrainNothing {
-		return &failover.Error{Op: "pause node", Target: node, Outcome: failover.NotApplied, Next: "use DrainGroups", Err: fmt.Errorf("%w: standby always moves the groups away", ErrNotSupported)}
+		return &failover.Error{Op: "pause node", Target: node, Outcome: failover.NotApplied, Next: "use DrainGroups",
+			Err: fmt.Errorf("%w: standby always moves the groups away", ErrNotSupported)}
 	}
 	_, err := d.run(ctx, "pause node", via, standbyScript, node, "on")
 	return err
@@ -333,8 +338,9 @@ func (d *pacemakerDriver) SetFailback(ctx context.Context, via, group string, f 
 }
 
 func (d *pacemakerDriver) SetService(_ context.Context, _, resource, _ string) error {
-	return &failover.Error{Op: "set service of resource", Target: resource, Outcome: failover.NotApplied, Next: "configure another resource for the other service",
-		Err: fmt.Errorf("%w: the service is part of the resource's type", ErrNotSupported)}
+	return &failover.Error{Op: "set service of resource", Target: resource, Outcome: failover.NotApplied,
+		Next: "configure another resource for the other service",
+		Err:  fmt.Errorf("%w: the service is part of the resource's type", ErrNotSupported)}
 }
 
 func (d *pacemakerDriver) ReadMark(ctx context.Context, via, key string) (string, error) {
@@ -361,7 +367,8 @@ func readElsewhere(ctx context.Context, op, via string, err error) error {
 	if errors.Is(err, ErrPermission) || errors.Is(err, ErrNotFound) || ctx.Err() != nil {
 		return err
 	}
-	return &failover.Error{Op: op, Target: via, Outcome: failover.NotApplied, Next: "ask another node", Err: fmt.Errorf("%w: %w", ErrUnreachable, err)}
+	return &failover.Error{Op: op, Target: via, Outcome: failover.NotApplied, Next: "ask another node",
+		Err: fmt.Errorf("%w: %w", ErrUnreachable, err)}
 }
 
 func (d *pacemakerDriver) SwapMark(ctx context.Context, via, key, old, text string) error {
@@ -372,7 +379,8 @@ func (d *pacemakerDriver) SwapMark(ctx context.Context, via, key, old, text stri
 	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 	_, err := d.run(ctx, op, via, markScript, key, encode(old), encode(text))
 	if code, ok := errors.AsType[*CodeError](err); ok && (code.Code == 105 || code.Code == 108) {
-		return &failover.Error{Op: op, Target: key, Outcome: failover.NotApplied, Next: "read the mark", Err: fmt.Errorf("%w: %w", ErrMarkChanged, err)}
+		return &failover.Error{Op: op, Target: key, Outcome: failover.NotApplied, Next: "read the mark",
+			Err: fmt.Errorf("%w: %w", ErrMarkChanged, err)}
 	}
 	return err
 }

@@ -248,7 +248,9 @@ func startReal(t *testing.T) *real {
 	program, err := os.Executable()
 	require.NoError(t, err)
 	r := &real{disk: filepath.Join(shared, "disk")}
-	r.Pacemaker = peers.StartPacemaker(t, peers.PacemakerOptions{Agents: map[string]string{"store": fmt.Sprintf(storeAgent, program, r.disk)}, Resources: storeGroup})
+	r.Pacemaker = peers.StartPacemaker(t,
+		peers.PacemakerOptions{Agents: map[string]string{"store": fmt.Sprintf(storeAgent, program, r.disk)},
+			Resources: storeGroup})
 	return r
 }
 
@@ -268,7 +270,8 @@ func (r *real) open(t *testing.T, nodes []cluster.Address) cluster.Cluster {
 	return c
 }
 
-var realTimes = cluster.MoveOptions{Timeout: 40 * time.Second, Poll: 200 * time.Millisecond, Grace: 3 * time.Second, Settle: 4 * time.Second}
+var realTimes = cluster.MoveOptions{Timeout: 40 * time.Second, Poll: 200 * time.Millisecond, Grace: 3 * time.Second,
+	Settle: 4 * time.Second}
 
 func runTransfer(t *testing.T, c cluster.Cluster, journal string, o cluster.TransferOptions) (*failover.Report, error) {
 	t.Helper()
@@ -296,8 +299,11 @@ func TestRealPacemaker(t *testing.T) {
 		name string
 		run  func(*testing.T, cluster.Cluster)
 	}{
-		{"reads", r.reads}, {"there and back under load", r.thereAndBack}, {"the driver is killed", r.driverKilled}, {"the line is cut", r.lineCut},
-		{"an administrator's constraint", r.foreign}, {"states", r.states}, {"lock", r.lock}, {"a node is killed", r.nodeKilled}, // last: it takes a node away
+		{"reads", r.reads}, {"there and back under load", r.thereAndBack}, {"the driver is killed", r.driverKilled},
+		{"the line is cut", r.lineCut},
+		// last: it takes a node away
+		{"an administrator's constraint", r.foreign}, {"states", r.states}, {"lock", r.lock},
+		{"a node is killed", r.nodeKilled},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.run(t, c) }) {
 			return // the rest would only show in what state the failure left the cluster
@@ -345,7 +351,8 @@ func (r *real) states(t *testing.T, c cluster.Cluster) {
 	require.NoError(t, c.Online(ctx, "eft", o))
 	g, err := c.Group(ctx, "eft")
 	require.NoError(t, err)
-	require.NoError(t, c.Pause(ctx, g.Owner, cluster.PauseOptions{Timeout: 30 * time.Second, Poll: 100 * time.Millisecond}))
+	require.NoError(t, c.Pause(ctx, g.Owner,
+		cluster.PauseOptions{Timeout: 30 * time.Second, Poll: 100 * time.Millisecond}))
 	after, err := c.Group(ctx, "eft")
 	require.NoError(t, err)
 	require.NotEqual(t, g.Owner, after.Owner)
@@ -379,7 +386,8 @@ func (r *real) lock(t *testing.T, c cluster.Cluster) {
 		var won []failover.Claim
 		for i := range 4 {
 			l := []cluster.Cluster{c, other}[i%2].Lock()
-			claim := failover.Claim{ID: fmt.Sprintf("%d-%d", round, i), Owner: "anna's \"run\" <&>", Purpose: "test", Since: time.Now()}
+			claim := failover.Claim{ID: fmt.Sprintf("%d-%d", round, i), Owner: "anna's \"run\" <&>", Purpose: "test",
+				Since: time.Now()}
 			wg.Go(func() {
 				err := l.Acquire(t.Context(), claim)
 				mu.Lock()
@@ -411,7 +419,8 @@ func (r *real) thereAndBack(t *testing.T, c cluster.Cluster) {
 	for i := range times {
 		if i%5 == 0 {
 			_, err := runTransfer(t, c, filepath.Join(t.TempDir(), fmt.Sprint("j", i)),
-				cluster.TransferOptions{Group: "eft", Target: target, From: g.Owner, Then: cluster.AfterMoveBack, StopTime: 10 * time.Second})
+				cluster.TransferOptions{Group: "eft", Target: target, From: g.Owner, Then: cluster.AfterMoveBack,
+					StopTime: 10 * time.Second})
 			require.NoError(t, err, "time %d", i)
 			continue
 		}
@@ -474,7 +483,8 @@ func (r *real) lineCut(t *testing.T, _ cluster.Cluster) {
 	require.NoError(t, os.WriteFile(program, fmt.Appendf(nil, spy, dir), 0o755))
 	var nodes []cluster.Address
 	for _, n := range r.Nodes {
-		nodes = append(nodes, cluster.Address{Node: n.Name, SSH: n.StartSSHD(t, peers.SSHDOptions{Lines: []string{"ForceCommand " + program}}).SSH()})
+		nodes = append(nodes, cluster.Address{Node: n.Name,
+			SSH: n.StartSSHD(t, peers.SSHDOptions{Lines: []string{"ForceCommand " + program}}).SSH()})
 	}
 	c := r.open(t, nodes)
 	cl := startClient(t, r.Nodes)
@@ -483,7 +493,8 @@ func (r *real) lineCut(t *testing.T, _ cluster.Cluster) {
 		require.NoError(t, err)
 		target := map[string]string{"n1": "n2", "n2": "n1"}[g.Owner]
 		require.NoError(t, os.WriteFile(filepath.Join(dir, flag), nil, 0o600))
-		report, err := runTransfer(t, c, filepath.Join(t.TempDir(), "j"), cluster.TransferOptions{Group: "eft", Target: target})
+		report, err := runTransfer(t, c, filepath.Join(t.TempDir(), "j"),
+			cluster.TransferOptions{Group: "eft", Target: target})
 		require.NoFileExists(t, filepath.Join(dir, flag), "the line was cut")
 		return target, report, err
 	}
@@ -501,7 +512,8 @@ func (r *real) lineCut(t *testing.T, _ cluster.Cluster) {
 	require.NoError(t, err)
 	require.NotEqual(t, target, g.Owner)
 	require.NoError(t, c.SetFailback(t.Context(), "eft", cluster.Failback{Policy: cluster.FailbackAllowed}))
-	_, err = r.live().Run("cibadmin", "-D", "-A", "//cluster_property_set[@id='failover-lock']") // that run was not resumed
+	// that run was not resumed
+	_, err = r.live().Run("cibadmin", "-D", "-A", "//cluster_property_set[@id='failover-lock']")
 	require.NoError(t, err)
 	r.clean(t, c)
 	cl.check(t, r.disk)
@@ -556,15 +568,17 @@ func drive() int {
 			fmt.Fprintln(os.Stderr, err)
 			return 2
 		}
-		nodes = append(nodes, cluster.Address{Node: p.Nodes[i], SSH: failover.SSH{Address: p.Addresses[i], User: "root", HostKeys: p.Host[i],
-			Key: func(context.Context) (failover.Secret, error) { return failover.NewSecret(string(key)), nil }}})
+		nodes = append(nodes, cluster.Address{Node: p.Nodes[i],
+			SSH: failover.SSH{Address: p.Addresses[i], User: "root", HostKeys: p.Host[i],
+				Key: func(context.Context) (failover.Secret, error) { return failover.NewSecret(string(key)), nil }}})
 	}
 	c, err := cluster.NewPacemaker(cluster.PacemakerConfig{Nodes: nodes})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	proc, err := cluster.Transfer(c, cluster.TransferOptions{Group: "eft", Target: p.Target, Move: realTimes, Hold: 200 * time.Millisecond})
+	proc, err := cluster.Transfer(c,
+		cluster.TransferOptions{Group: "eft", Target: p.Target, Move: realTimes, Hold: 200 * time.Millisecond})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
@@ -574,7 +588,8 @@ func drive() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	if _, err = proc.Run(context.Background(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test"}); err != nil {
+	if _, err = proc.Run(context.Background(),
+		failover.RunOptions{Journal: j, Actor: "anna", Reason: "test"}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -653,7 +668,8 @@ func (r *real) nodeKilled(t *testing.T, _ cluster.Cluster) {
 	require.Error(t, err)
 	// It came back, or never left: a target that dies before the group leaves makes the request stand for nobody until
 	// the time is up.
-	require.True(t, errors.Is(err, cluster.ErrReturned) || errors.Is(err, cluster.ErrNotStarted) || errors.Is(err, cluster.ErrTimeout), "%v", err)
+	require.True(t, errors.Is(err, cluster.ErrReturned) || errors.Is(err, cluster.ErrNotStarted) ||
+		errors.Is(err, cluster.ErrTimeout), "%v", err)
 	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
 	g, err = c.Group(t.Context(), "eft")
 	require.NoError(t, err)

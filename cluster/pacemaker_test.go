@@ -20,7 +20,8 @@ import (
 func answer(node, nodes, resources, config, bans string) string {
 	return node + "\n" + cut + "\n" + `<pacemaker-result api-version="2.25"><summary>
 <current_dc present="true" version="2.1.5" name="n2" with_quorum="true"/><cluster_options maintenance-mode="false" symmetric-cluster="true"/></summary>
-<nodes>` + nodes + `</nodes><resources>` + resources + `</resources><bans>` + bans + `</bans><status code="0" message="OK"/></pacemaker-result>` +
+<nodes>` + nodes + `</nodes><resources>` + resources + `</resources><bans>` + bans +
+		`</bans><status code="0" message="OK"/></pacemaker-result>` +
 		"\n" + cut + "\n" + `<cib><configuration>` + config + `</configuration></cib>` + "\n" + cut + "\n"
 }
 
@@ -45,16 +46,23 @@ func TestPacemakerGroupStates(t *testing.T) {
 		state State
 		owner string
 	}{
-		"up":                    {member("a", started, "n1"), member("b", started, "n1"), StateOnline, "n1"},
-		"down":                  {member("a", stopped, ""), member("b", stopped, ""), StateOffline, ""},
-		"half":                  {member("a", started, "n1"), member("b", stopped, ""), StatePartial, "n1"},
-		"on two nodes":          {member("a", started, "n1"), member("b", started, "n2"), StatePartial, ""},
-		"starting":              {member("a", started, "n1"), member("b", strings.Replace(stopped, "Stopped", "Starting", 1), "n1"), StatePending, "n1"},
-		"an operation pending":  {member("a", started, "n1"), member("b", stopped+` pending="Starting"`, "n1"), StatePending, "n1"},
-		"only being watched":    {member("a", started, "n1"), member("b", started+` pending="Monitoring"`, "n1"), StateOnline, "n1"},
-		"failed":                {member("a", started, "n1"), member("b", strings.Replace(started, `failed="false"`, `failed="true"`, 1), "n1"), StateFailed, "n1"},
-		"blocked":               {member("a", started, "n1"), member("b", strings.Replace(stopped, `blocked="false"`, `blocked="true"`, 1), "n1"), StateFailed, "n1"},
-		"failure to be ignored": {member("a", started, "n1"), member("b", strings.Replace(started, `failed="false"`, `failed="true" failure_ignored="true"`, 1), "n1"), StateOnline, "n1"},
+		"up":           {member("a", started, "n1"), member("b", started, "n1"), StateOnline, "n1"},
+		"down":         {member("a", stopped, ""), member("b", stopped, ""), StateOffline, ""},
+		"half":         {member("a", started, "n1"), member("b", stopped, ""), StatePartial, "n1"},
+		"on two nodes": {member("a", started, "n1"), member("b", started, "n2"), StatePartial, ""},
+		"starting": {member("a", started, "n1"),
+			member("b", strings.Replace(stopped, "Stopped", "Starting", 1), "n1"), StatePending, "n1"},
+		"an operation pending": {member("a", started, "n1"), member("b", stopped+` pending="Starting"`, "n1"),
+			StatePending, "n1"},
+		"only being watched": {member("a", started, "n1"), member("b", started+` pending="Monitoring"`, "n1"),
+			StateOnline, "n1"},
+		"failed": {member("a", started, "n1"),
+			member("b", strings.Replace(started, `failed="false"`, `failed="true"`, 1), "n1"), StateFailed, "n1"},
+		"blocked": {member("a", started, "n1"),
+			member("b", strings.Replace(stopped, `blocked="false"`, `blocked="true"`, 1), "n1"), StateFailed, "n1"},
+		"failure to be ignored": {member("a", started, "n1"),
+			member("b", strings.Replace(started, `failed="false"`, `failed="true" failure_ignored="true"`, 1), "n1"),
+			StateOnline, "n1"},
 	} {
 		r, err := parseReading([]byte(answer("n1", upNodes, `<group id="g" managed="true">`+c.a+c.b+`</group>`, "", "")))
 		require.NoError(t, err)
@@ -74,9 +82,10 @@ func TestPacemakerReadings(t *testing.T) {
 <primitive id="a"><operations><op name="stop" timeout="90s"/></operations></primitive></group></resources>
 <constraints><rsc_location id="cli-prefer-g" rsc="g" node="n2" score="INFINITY"/><rsc_location id="cli-ban-a-on-n1" rsc="a" node="n1"/>
 <rsc_location id="mine" rsc="g" node="n1"/><rsc_location id="cli-prefer-other" rsc="other" node="n2"/></constraints>`
-	r, err := parseReading([]byte(answer("n1", nodes, `<group id="g" managed="false">`+member("a", started, "n1")+`</group>`+
-		strings.Replace(member("alone", started, "n2"), "ocf:pacemaker:Dummy", "systemd:store", 1), config,
-		`<ban id="cli-ban-a-on-n1" resource="a" node="n1" weight="-1000000"/>`)))
+	r, err := parseReading([]byte(
+		answer("n1", nodes, `<group id="g" managed="false">`+member("a", started, "n1")+`</group>`+
+			strings.Replace(member("alone", started, "n2"), "ocf:pacemaker:Dummy", "systemd:store", 1), config,
+			`<ban id="cli-ban-a-on-n1" resource="a" node="n1" weight="-1000000"/>`)))
 	require.NoError(t, err)
 	s := r.snapshot(map[string]string{"a": "svc"})
 	require.Equal(t, "shop", s.Cluster)
@@ -91,7 +100,8 @@ func TestPacemakerReadings(t *testing.T) {
 	require.Equal(t, 90*time.Second, g.Members[0].PendingTimeout)
 	require.Equal(t, "svc", g.Members[0].Service)
 	require.NotContains(t, g.Members[0].Possible, "n1")
-	require.Equal(t, []MoveRequest{{ID: "cli-prefer-g", Node: "n2", Ours: true}, {ID: "cli-ban-a-on-n1", Node: "n1", Ban: true}}, g.Standing)
+	require.Equal(t, []MoveRequest{{ID: "cli-prefer-g", Node: "n2", Ours: true},
+		{ID: "cli-ban-a-on-n1", Node: "n1", Ban: true}}, g.Standing)
 	alone, _ := s.Group("alone")
 	require.Equal(t, "store", alone.Members[0].Service)
 }
@@ -99,10 +109,12 @@ func TestPacemakerReadings(t *testing.T) {
 func TestPacemakerRefusesWhatIsNoReading(t *testing.T) {
 	good := answer("n1", upNodes, "", "", "")
 	for name, bad := range map[string]string{
-		"nothing": "", "half": good[:len(good)/2], "no node": answer("", upNodes, "", "", ""), "no nodes": answer("n1", "", "", "", ""),
-		"another document": strings.ReplaceAll(good, "pacemaker-result", "html"), "another configuration": strings.ReplaceAll(good, "cib>", "x>"),
-		"a failed reading": strings.Replace(good, `<status code="0"`, `<status code="102"`, 1),
-		"broken":           strings.Replace(good, "</nodes>", "", 1),
+		"nothing": "", "half": good[:len(good)/2], "no node": answer("", upNodes, "", "", ""),
+		"no nodes":              answer("n1", "", "", "", ""),
+		"another document":      strings.ReplaceAll(good, "pacemaker-result", "html"),
+		"another configuration": strings.ReplaceAll(good, "cib>", "x>"),
+		"a failed reading":      strings.Replace(good, `<status code="0"`, `<status code="102"`, 1),
+		"broken":                strings.Replace(good, "</nodes>", "", 1),
 	} {
 		_, err := parseReading([]byte(bad))
 		require.Error(t, err, name)
@@ -128,12 +140,18 @@ func TestPacemakerExitStatusesAreJudgedByNumber(t *testing.T) {
 		kind    error
 		outcome failover.Outcome
 	}{
-		105: {ErrNotFound, failover.NotApplied}, 4: {ErrPermission, failover.NotApplied}, 77: {ErrPermission, failover.NotApplied},
-		106: {ErrNoQuorum, failover.NotApplied}, 113: {ErrTargetUnfit, failover.NotApplied}, 124: {ErrTimeout, failover.InDoubt},
-		102: {ErrUnreachable, failover.InDoubt}, 114: {ErrBusy, failover.InDoubt}, 1: {nil, failover.InDoubt}, 99: {nil, failover.InDoubt},
-		127: {ErrUnreachable, failover.NotApplied}, 5: {ErrUnreachable, failover.NotApplied}, 6: {nil, failover.NotApplied}, 64: {nil, failover.NotApplied},
-		68: {ErrNotFound, failover.NotApplied}, 69: {ErrUnreachable, failover.InDoubt}, 75: {ErrBusy, failover.InDoubt}, 107: {nil, failover.NotApplied},
-		108: {nil, failover.NotApplied}, 109: {nil, failover.NotApplied}, 110: {nil, failover.NotApplied}, 111: {nil, failover.NotApplied}, 112: {nil, failover.InDoubt},
+		105: {ErrNotFound, failover.NotApplied}, 4: {ErrPermission, failover.NotApplied},
+		77:  {ErrPermission, failover.NotApplied},
+		106: {ErrNoQuorum, failover.NotApplied}, 113: {ErrTargetUnfit, failover.NotApplied},
+		124: {ErrTimeout, failover.InDoubt},
+		102: {ErrUnreachable, failover.InDoubt}, 114: {ErrBusy, failover.InDoubt}, 1: {nil, failover.InDoubt},
+		99:  {nil, failover.InDoubt},
+		127: {ErrUnreachable, failover.NotApplied}, 5: {ErrUnreachable, failover.NotApplied}, 6: {nil, failover.NotApplied},
+		64: {nil, failover.NotApplied},
+		68: {ErrNotFound, failover.NotApplied}, 69: {ErrUnreachable, failover.InDoubt}, 75: {ErrBusy, failover.InDoubt},
+		107: {nil, failover.NotApplied},
+		108: {nil, failover.NotApplied}, 109: {nil, failover.NotApplied}, 110: {nil, failover.NotApplied},
+		111: {nil, failover.NotApplied}, 112: {nil, failover.InDoubt},
 	} {
 		c, _ := pacemakerOn(t, func(_ context.Context, cmd *remotetest.Command) remotetest.Ending {
 			_, _ = cmd.Stderr.Write([]byte("Vorgang erfolgreich, oder auch nicht"))
@@ -166,7 +184,8 @@ func asCode(err error) (*CodeError, bool) {
 
 func TestPacemakerRefusesNames(t *testing.T) {
 	c, srv := pacemakerOn(t, func(context.Context, *remotetest.Command) remotetest.Ending { return remotetest.Exit(0) })
-	for _, name := range []string{"", "a b", "O'Brien", "$(x)", "`x`", "a\nb", "it’s", "eft*", "a;b", "-r", "a&b", "a|b", "<a>", "日本", "a\x00b", "a/b", `a"b`, "a]", "..x/"} {
+	for _, name := range []string{"", "a b", "O'Brien", "$(x)", "`x`", "a\nb", "it’s", "eft*", "a;b", "-r", "a&b", "a|b",
+		"<a>", "日本", "a\x00b", "a/b", `a"b`, "a]", "..x/"} {
 		for _, call := range []func() error{
 			func() error { _, err := c.Move(t.Context(), name, "n1", MoveOptions{}); return err },
 			func() error { _, err := c.Move(t.Context(), "g", name, MoveOptions{}); return err },
@@ -179,7 +198,8 @@ func TestPacemakerRefusesNames(t *testing.T) {
 			require.ErrorIs(t, call(), failover.ErrInvalid, "%q", name)
 		}
 	}
-	require.ErrorIs(t, c.d.SetFailback(t.Context(), "n1", "g", Failback{Policy: FailbackAllowed, Raw: "$(x)"}), failover.ErrInvalid)
+	require.ErrorIs(t, c.d.SetFailback(t.Context(), "n1", "g", Failback{Policy: FailbackAllowed, Raw: "$(x)"}),
+		failover.ErrInvalid)
 	require.Empty(t, srv.Commands())
 }
 
@@ -192,13 +212,15 @@ func TestScriptsTakeAnyArgumentOnARealShell(t *testing.T) {
 			t.Logf("%s is not here", shell)
 			continue
 		}
-		for _, nasty := range []string{"O'Brien", "$(touch pwned)", "`touch pwned`", "a\nb; touch pwned", "it’s", "*", "a b", `"; touch pwned; "`, "-r", "$HOME", `\`, "'"} {
+		for _, nasty := range []string{"O'Brien", "$(touch pwned)", "`touch pwned`", "a\nb; touch pwned", "it’s", "*", "a b",
+			`"; touch pwned; "`, "-r", "$HOME", `\`, "'"} {
 			dir := t.TempDir()
 			tool := "#!/bin/sh\nfor a in \"$@\"; do printf '%s\\0' \"$a\"; done >>" + dir + "/got\n"
 			for _, name := range []string{"crm_resource", "crm_standby", "cibadmin", "crm_node", "crm_mon"} {
 				require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(tool), 0o755)) //nolint:gosec // it is a program
 			}
-			for script, args := range map[string][]string{moveScript: {nasty, nasty, "bjI="}, clearScript: {nasty, nasty}, metaScript: {nasty, "target-role", nasty},
+			for script, args := range map[string][]string{moveScript: {nasty, nasty, "bjI="}, clearScript: {nasty, nasty},
+				metaScript:    {nasty, "target-role", nasty},
 				standbyScript: {nasty, "on"}, markScript: {"key", "", "dGV4dA=="}, readMarkScript: {"key"}} {
 				cmd := exec.Command(path, "-c", remote.ShellLine(path, script, args...)) //nolint:gosec,noctx // the point of the test
 				cmd.Dir, cmd.Env = dir, []string{"PATH=" + dir + ":/usr/bin:/bin", "HOME=/nowhere"}

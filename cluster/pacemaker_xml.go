@@ -139,7 +139,8 @@ func parseReading(out []byte) (crmReading, error) {
 		return r, fmt.Errorf("read cibadmin: %w", err)
 	}
 	switch {
-	case r.mon.XMLName.Local != "pacemaker-result" && r.mon.XMLName.Local != "pacemaker-status" && r.mon.XMLName.Local != "crm_mon":
+	case r.mon.XMLName.Local != "pacemaker-result" && r.mon.XMLName.Local != "pacemaker-status" &&
+		r.mon.XMLName.Local != "crm_mon":
 		return r, fmt.Errorf("crm_mon answered with <%s>", r.mon.XMLName.Local)
 	case r.mon.Status != nil && r.mon.Status.Code != 0:
 		return r, fmt.Errorf("crm_mon says %d %s", r.mon.Status.Code, r.mon.Status.Message)
@@ -198,7 +199,8 @@ func (r crmReading) snapshot(services map[string]string) Snapshot {
 	}
 	for _, res := range r.mon.Resources {
 		// A resource outside every group is a group of one.
-		s.Groups = append(s.Groups, r.group(crmGroup{ID: res.ID, Managed: res.Managed, Maint: res.Maint, Resources: []crmResource{res}}, s, services))
+		s.Groups = append(s.Groups,
+			r.group(crmGroup{ID: res.ID, Managed: res.Managed, Maint: res.Maint, Resources: []crmResource{res}}, s, services))
 	}
 	return s
 }
@@ -209,7 +211,8 @@ func (n crmNode) neutral() Node {
 	for _, a := range []struct {
 		set  bool
 		name string
-	}{{n.Online, "online"}, {n.Standby, "standby"}, {n.OnFail, "standby_onfail"}, {n.Maintenance, "maintenance"}, {n.Pending, "pending"},
+	}{{n.Online, "online"}, {n.Standby, "standby"}, {n.OnFail, "standby_onfail"}, {n.Maintenance, "maintenance"},
+		{n.Pending, "pending"},
 		{n.Unclean, "unclean"}, {n.Shutdown, "shutdown"}} {
 		if a.set {
 			raw = append(raw, a.name)
@@ -236,7 +239,8 @@ func (r crmReading) group(g crmGroup, s Snapshot, services map[string]string) Gr
 	for _, res := range g.Resources {
 		m := Resource{Name: res.ID, Group: g.ID, Type: res.Agent, State: res.state(), Service: services[res.ID],
 			Maintenance: res.Maint, PendingTimeout: r.stopTimeout(res.ID), Raw: res.Role}
-		if class, name, ok := strings.Cut(res.Agent, ":"); ok && m.Service == "" && (class == "systemd" || class == "lsb" || class == "service") {
+		if class, name, ok := strings.Cut(res.Agent, ":"); ok && m.Service == "" &&
+			(class == "systemd" || class == "lsb" || class == "service") {
 			m.Service = name
 		}
 		m.Disk = isStorage(res.Agent)
@@ -364,7 +368,8 @@ func (r crmReading) failback(group string) Failback {
 	for _, p := range meta {
 		if p.Name == stickiness {
 			f.Raw = p.Value
-			if n, err := strconv.Atoi(p.Value); err == nil && n >= guardStickiness || p.Value == "INFINITY" || p.Value == "+INFINITY" {
+			if n, err := strconv.Atoi(p.Value); err == nil && n >= guardStickiness || p.Value == "INFINITY" ||
+				p.Value == "+INFINITY" {
 				f.Policy = FailbackPrevented
 			}
 		}
@@ -381,7 +386,8 @@ func (r crmReading) standing(g Group) []MoveRequest {
 	target := r.mark(moveKey(g.Name))
 	effective := false
 	for _, l := range r.cib.Config.Locations {
-		if !strings.HasPrefix(l.ID, "cli-") || l.Rsc != g.Name && !slices.ContainsFunc(g.Members, func(m Resource) bool { return m.Name == l.Rsc }) {
+		if !strings.HasPrefix(l.ID, "cli-") || l.Rsc != g.Name &&
+			!slices.ContainsFunc(g.Members, func(m Resource) bool { return m.Name == l.Rsc }) {
 			continue
 		}
 		req := MoveRequest{ID: l.ID, Node: l.Node, Ban: strings.HasPrefix(l.ID, "cli-ban-")}

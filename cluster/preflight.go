@@ -21,11 +21,12 @@ const (
 	waivable firmness = false
 )
 
-// preflight returns the checks that precede a transfer. Each reports its own error. All of them stand until the last move,
-// since what they look at can change while a run waits for a person; the two that are about leaving the source and
-// about taking the group stand until the first one, which makes them untrue.
+// preflight returns the checks that precede a transfer. Each reports its own error. All of them stand until the last
+// move, since what they look at can change while a run waits for a person; the two that are about leaving the source
+// and about taking the group stand until the first one, which makes them untrue.
 func (t transfer) preflight() []failover.Step {
-	check := func(id, title string, f firmness, guards string, look func(context.Context, Snapshot, Group) (string, error)) failover.Step {
+	check := func(id, title string, f firmness, guards string,
+		look func(context.Context, Snapshot, Group) (string, error)) failover.Step {
 		return failover.Step{ID: id, Title: title, Target: t.o.Group, Kind: failover.Check, Firm: bool(f), Guards: guards,
 			Source: "added: what makes a move fail or act twice, collected from the vendors' error codes and field reports",
 			Observe: func(ctx context.Context) (failover.Observation, error) {
@@ -35,7 +36,8 @@ func (t transfer) preflight() []failover.Step {
 				}
 				g, ok := s.Group(t.o.Group)
 				if !ok {
-					return failover.Observation{}, refuse("check "+id, t.o.Group, "use a name the snapshot shows", ErrNotFound, "the cluster has no such group")
+					return failover.Observation{},
+						refuse("check "+id, t.o.Group, "use a name the snapshot shows", ErrNotFound, "the cluster has no such group")
 				}
 				found, err := look(ctx, s, g)
 				return failover.Observation{Done: err == nil, Found: found}, err
@@ -107,7 +109,8 @@ func (t transfer) reachable(ctx context.Context, s Snapshot, _ Group) (string, e
 		case err != nil:
 			errs = append(errs, err)
 		case in.Node != n.Name:
-			errs = append(errs, refuse("check reachable", n.Name, "correct the node's address", ErrWrongNode, "it says it is %q", in.Node))
+			errs = append(errs, refuse("check reachable", n.Name, "correct the node's address", ErrWrongNode,
+				"it says it is %q", in.Node))
 		}
 	}
 	return fmt.Sprintf("%d nodes answer", len(s.Nodes)-len(errs)), errors.Join(errs...)
@@ -115,7 +118,8 @@ func (t transfer) reachable(ctx context.Context, s Snapshot, _ Group) (string, e
 
 func (t transfer) quorum(_ context.Context, s Snapshot, _ Group) (string, error) {
 	if s.Quorum != QuorumPresent {
-		return "", refuse("check quorum", s.Cluster, "restore the quorum first", ErrNoQuorum, "quorum is %s as seen from %s", s.Quorum, s.ReadFrom)
+		return "", refuse("check quorum", s.Cluster, "restore the quorum first", ErrNoQuorum, "quorum is %s as seen from %s",
+			s.Quorum, s.ReadFrom)
 	}
 	for _, g := range s.Groups {
 		for _, m := range g.Members {
@@ -188,7 +192,8 @@ func (t transfer) disks(_ context.Context, s Snapshot, g Group) (string, error) 
 		}
 	}) {
 		if _, ok := members[name]; !ok {
-			errs = append(errs, refuse(op, name, "move the resource into the group", ErrDisk, "%s needs it and %s", g.Name, elsewhere(name)))
+			errs = append(errs, refuse(op, name, "move the resource into the group", ErrDisk, "%s needs it and %s", g.Name,
+				elsewhere(name)))
 		}
 	}
 	count := 0
@@ -198,7 +203,8 @@ func (t transfer) disks(_ context.Context, s Snapshot, g Group) (string, error) 
 		}
 		count++
 		if len(g.Members) > 1 && !needed[m.Name] && s.tellsDependencies() {
-			errs = append(errs, refuse(op, m.Name, "make the service depend on its disk", ErrDisk, "no member depends on it, so the service may start before the disk is there"))
+			errs = append(errs, refuse(op, m.Name, "make the service depend on its disk", ErrDisk,
+				"no member depends on it, so the service may start before the disk is there"))
 		}
 	}
 	return fmt.Sprintf("%d disks, all in the group", count), errors.Join(errs...)
@@ -218,11 +224,13 @@ func (s Snapshot) tellsDependencies() bool {
 
 func (t transfer) maintenance(_ context.Context, s Snapshot, g Group) (string, error) {
 	if s.Maintenance {
-		return "", refuse("check maintenance", s.Cluster, "end the maintenance of the cluster", ErrMaintenance, "the whole cluster is in maintenance")
+		return "", refuse("check maintenance", s.Cluster, "end the maintenance of the cluster", ErrMaintenance,
+			"the whole cluster is in maintenance")
 	}
 	for _, m := range g.Members {
 		if m.Maintenance {
-			return "", refuse("check maintenance", m.Name, "end the maintenance of the resource", ErrMaintenance, "the resource is in maintenance")
+			return "", refuse("check maintenance", m.Name, "end the maintenance of the resource", ErrMaintenance,
+				"the resource is in maintenance")
 		}
 	}
 	return "none", nil
@@ -241,7 +249,8 @@ func (t transfer) stopTime(_ context.Context, _ Snapshot, g Group) (string, erro
 	}
 	for _, m := range g.Members {
 		if m.Service != "" && m.PendingTimeout > 0 && m.PendingTimeout < t.o.StopTime {
-			return "", refuse("check stop time", m.Name, "raise the resource's pending timeout", ErrStopTime, "it has %s, the service needs %s", m.PendingTimeout, t.o.StopTime)
+			return "", refuse("check stop time", m.Name, "raise the resource's pending timeout", ErrStopTime,
+				"it has %s, the service needs %s", m.PendingTimeout, t.o.StopTime)
 		}
 	}
 	return "enough for " + t.o.StopTime.String(), nil
@@ -262,7 +271,8 @@ func (t transfer) reboot(ctx context.Context, s Snapshot, _ Group) (string, erro
 	var errs []error
 	for _, in := range t.inspections(ctx, s) {
 		if in.RebootPending {
-			errs = append(errs, refuse("check reboot", in.Node, "reboot the node while it is passive", ErrRebootPending, "%s", strings.Join(in.Reasons, ", ")))
+			errs = append(errs, refuse("check reboot", in.Node, "reboot the node while it is passive", ErrRebootPending, "%s",
+				strings.Join(in.Reasons, ", ")))
 		}
 	}
 	return "no reboot is pending", errors.Join(errs...)
@@ -279,7 +289,9 @@ func (t transfer) builds(ctx context.Context, s Snapshot, _ Group) (string, erro
 			texts = append(texts, fmt.Sprintf("%s on %s", b, strings.Join(nodes, ", ")))
 		}
 		slices.Sort(texts)
-		return "", refuse("check build", s.Cluster, "bring the nodes to one build, or waive this during a rolling upgrade of the operating system", ErrBuilds, "%s", strings.Join(texts, "; "))
+		return "", refuse("check build", s.Cluster,
+			"bring the nodes to one build, or waive this during a rolling upgrade of the operating system", ErrBuilds, "%s",
+			strings.Join(texts, "; "))
 	}
 	for b := range seen {
 		return b, nil

@@ -11,7 +11,8 @@ import (
 // value is kept beside it in a Raw field.
 type State int
 
-// The states. StatePartial means that some members are up and none is changing or failed: after a move that is not success.
+// The states. StatePartial means that some members are up and none is changing or failed: after a move that is not
+// success.
 const (
 	StateUnknown State = iota
 	StateOnline
@@ -21,7 +22,8 @@ const (
 	StateFailed
 )
 
-var stateNames = []string{StateUnknown: "unknown", StateOnline: "online", StateOffline: "offline", StatePartial: "partial", StatePending: "pending", StateFailed: "failed"}
+var stateNames = []string{StateUnknown: "unknown", StateOnline: "online", StateOffline: "offline",
+	StatePartial: "partial", StatePending: "pending", StateFailed: "failed"}
 
 // String returns the state as a word, for example "online".
 func (s State) String() string { return enumName("State", stateNames, int(s)) }
@@ -48,7 +50,8 @@ const (
 	NodeJoining
 )
 
-var nodeStateNames = []string{NodeUnknown: "unknown", NodeUp: "up", NodePaused: "paused", NodeDown: "down", NodeJoining: "joining"}
+var nodeStateNames = []string{NodeUnknown: "unknown", NodeUp: "up", NodePaused: "paused", NodeDown: "down",
+	NodeJoining: "joining"}
 
 // String returns the state as a word, for example "up".
 func (s NodeState) String() string { return enumName("NodeState", nodeStateNames, int(s)) }
@@ -137,24 +140,27 @@ type Node struct {
 	DrainFailed bool      `json:"drainFailed,omitempty"` // the last drain ended with groups that would not leave
 	Isolated    bool      `json:"isolated,omitempty"`
 	Quarantined bool      `json:"quarantined,omitempty"`
-	Build       string    `json:"build,omitempty"` // build of operating system or cluster software, where the cluster tells it
-	Raw         string    `json:"raw,omitempty"`
+	// build of operating system or cluster software, where the cluster tells it
+	Build string `json:"build,omitempty"`
+	Raw   string `json:"raw,omitempty"`
 }
 
 // Resource is one member of a group.
 type Resource struct {
-	Name           string        `json:"name"`
-	Group          string        `json:"group"`
-	Owner          string        `json:"owner"`
-	Type           string        `json:"type"` // the vendor's type name, for example "Generic Service" or "ocf:heartbeat:IPaddr2"
-	State          State         `json:"state"`
-	Possible       []string      `json:"possible,omitempty"`  // nodes that may own it; nil when the cluster does not say
-	DependsOn      []string      `json:"dependsOn,omitempty"` // resources it needs
-	Service        string        `json:"service,omitempty"`   // operating-system service it runs, if it runs one
-	Disk           bool          `json:"disk,omitempty"`      // it is storage
-	Core           bool          `json:"core,omitempty"`      // it belongs to the cluster itself, for example the witness
-	Maintenance    bool          `json:"maintenance,omitempty"`
-	PendingTimeout time.Duration `json:"pendingTimeout,omitempty"` // how long the cluster lets it start or stop; 0 when unknown
+	Name  string `json:"name"`
+	Group string `json:"group"`
+	Owner string `json:"owner"`
+	// the vendor's type name, for example "Generic Service" or "ocf:heartbeat:IPaddr2"
+	Type        string   `json:"type"`
+	State       State    `json:"state"`
+	Possible    []string `json:"possible,omitempty"`  // nodes that may own it; nil when the cluster does not say
+	DependsOn   []string `json:"dependsOn,omitempty"` // resources it needs
+	Service     string   `json:"service,omitempty"`   // operating-system service it runs, if it runs one
+	Disk        bool     `json:"disk,omitempty"`      // it is storage
+	Core        bool     `json:"core,omitempty"`      // it belongs to the cluster itself, for example the witness
+	Maintenance bool     `json:"maintenance,omitempty"`
+	// how long the cluster lets it start or stop; 0 when unknown
+	PendingTimeout time.Duration `json:"pendingTimeout,omitempty"`
 	Raw            string        `json:"raw,omitempty"`
 }
 

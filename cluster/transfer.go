@@ -35,8 +35,8 @@ type TransferOptions struct {
 	// StopTime is how long the service usually takes to stop. When given, no member that runs a service may have a
 	// shorter limit in the cluster: at the limit a Windows cluster kills the process.
 	StopTime time.Duration
-	// DownFrom is for procedures that take the group down before they move it: the whole ID of their step that does. Up to that
-	// step the group has to be up and free to move, and a group that is offline on the target has arrived.
+	// DownFrom is for procedures that take the group down before they move it: the whole ID of their step that does. Up to
+	// that step the group has to be up and free to move, and a group that is offline on the target has arrived.
 	DownFrom string
 	// Failback is what the group's setting is at the end. The zero value puts back what was found.
 	Failback Failback
@@ -50,9 +50,11 @@ const (
 )
 
 func (o TransferOptions) validate() (TransferOptions, error) {
-	for _, f := range []struct{ field, name string }{{"TransferOptions.Group", o.Group}, {"TransferOptions.Target", o.Target}} {
+	for _, f := range []struct{ field, name string }{{"TransferOptions.Group", o.Group},
+		{"TransferOptions.Target", o.Target}} {
 		if f.name == "" || strings.ContainsFunc(f.name, unicode.IsControl) {
-			return o, failover.Invalid(f.field, fmt.Sprintf("%q is empty or has control characters", f.name), "use the name the cluster shows")
+			return o, failover.Invalid(f.field, fmt.Sprintf("%q is empty or has control characters", f.name),
+				"use the name the cluster shows")
 		}
 	}
 	switch {
@@ -61,9 +63,11 @@ func (o TransferOptions) validate() (TransferOptions, error) {
 	case o.Then != AfterMoveStay && o.Then != AfterMoveBack:
 		return o, failover.Invalid("TransferOptions.Then", fmt.Sprintf("is %d", o.Then), "use AfterMoveStay or AfterMoveBack")
 	case o.Hold < 0 || o.Hold > maxHold:
-		return o, failover.Invalid("TransferOptions.Hold", "is "+o.Hold.String(), "use zero for the default, or up to "+maxHold.String())
+		return o, failover.Invalid("TransferOptions.Hold", "is "+o.Hold.String(),
+			"use zero for the default, or up to "+maxHold.String())
 	case o.Failback.Policy < FailbackUnknown || o.Failback.Policy > FailbackAllowed:
-		return o, failover.Invalid("TransferOptions.Failback", "is "+o.Failback.Policy.String(), "use a value read from the group, or none")
+		return o, failover.Invalid("TransferOptions.Failback", "is "+o.Failback.Policy.String(),
+			"use a value read from the group, or none")
 	case o.StopTime < 0:
 		return o, failover.Invalid("TransferOptions.StopTime", "is negative", "use zero to leave the check out")
 	case o.Move.Expect != "":
@@ -90,8 +94,8 @@ type transfer struct {
 	sight *sight
 }
 
-// Stages are the stages of a transfer, for procedures that do something of their own in between. A stage without steps is one
-// that this transfer does not need.
+// Stages are the stages of a transfer, for procedures that do something of their own in between. A stage without steps
+// is one that this transfer does not need.
 type Stages struct {
 	Check    failover.Stage // what makes a move fail or act twice
 	Prepare  failover.Stage // the start is remembered, the group kept from going home by itself
@@ -138,8 +142,10 @@ func Transfer(c Cluster, o TransferOptions) (failover.Procedure, error) {
 	}
 	return failover.Procedure{
 		Name: "cluster.Transfer",
-		Parameters: []failover.Parameter{{Name: "group", Value: o.Group}, {Name: "target", Value: o.Target}, {Name: "from", Value: o.From},
-			{Name: "then", Value: then}, {Name: "stop time", Value: o.StopTime.String()}, {Name: "disks", Value: strings.Join(o.Disks, ", ")},
+		Parameters: []failover.Parameter{{Name: "group", Value: o.Group}, {Name: "target", Value: o.Target},
+			{Name: "from", Value: o.From},
+			{Name: "then", Value: then}, {Name: "stop time", Value: o.StopTime.String()},
+			{Name: "disks", Value: strings.Join(o.Disks, ", ")},
 			{Name: "failback afterwards", Value: strings.TrimSpace(o.Failback.Policy.String() + " " + o.Failback.Raw)}},
 		Stages: append(stages, s.Finish),
 		Lock:   c.Lock(),
@@ -172,13 +178,15 @@ func (t transfer) prepare() []failover.Step {
 			Source: "added: a later process must know where the group came from and what to put back",
 			Observe: func(ctx context.Context) (failover.Observation, error) {
 				if s, ok, err := startFact.Load(ctx); err != nil || ok {
-					return failover.Observation{Done: ok, Found: fmt.Sprintf("it was on %s with failback %s", s.Owner, s.Failback.Policy)}, err
+					return failover.Observation{Done: ok,
+						Found: fmt.Sprintf("it was on %s with failback %s", s.Owner, s.Failback.Policy)}, err
 				}
 				g, err := t.c.Group(ctx, t.o.Group)
 				if err != nil {
 					return failover.Observation{}, err
 				}
-				return failover.Observation{Found: fmt.Sprintf("on %s with failback %s", g.Owner, g.Failback.Policy), Would: "write this to the journal"}, nil
+				return failover.Observation{Found: fmt.Sprintf("on %s with failback %s", g.Owner, g.Failback.Policy),
+					Would: "write this to the journal"}, nil
 			},
 			Apply: func(ctx context.Context) error {
 				_, err := startFact.Capture(ctx, func(ctx context.Context) (start, error) {
@@ -198,7 +206,8 @@ func (t transfer) prepare() []failover.Step {
 				if err != nil {
 					return failover.Observation{}, err
 				}
-				return failover.Observation{Done: g.Failback.Policy == FailbackPrevented, Found: "failback is " + g.Failback.Policy.String(), Would: "prevent it until the end of the run"}, nil
+				return failover.Observation{Done: g.Failback.Policy == FailbackPrevented,
+					Found: "failback is " + g.Failback.Policy.String(), Would: "prevent it until the end of the run"}, nil
 			},
 			Apply: func(ctx context.Context) error { return t.c.SetFailback(ctx, t.o.Group, NoFailback) },
 			Undo:  t.restore, Undone: t.restored},
@@ -230,13 +239,14 @@ func (t transfer) restore(ctx context.Context) error {
 	case err != nil:
 		return err
 	case !ok || s.Failback.Policy == FailbackUnknown:
-		return refuse("put failback back", t.o.Group, "set failback by hand, then resolve the step", ErrNotFound, "the setting before is not known")
+		return refuse("put failback back", t.o.Group, "set failback by hand, then resolve the step", ErrNotFound,
+			"the setting before is not known")
 	}
 	return t.c.SetFailback(ctx, t.o.Group, s.Failback)
 }
 
-// restored reports whether failback is as it was remembered. In a plan nothing is remembered yet; what is found then is what
-// will be.
+// restored reports whether failback is as it was remembered. In a plan nothing is remembered yet; what is found then is
+// what will be.
 func (t transfer) restored(ctx context.Context) (failover.Observation, error) {
 	g, err := t.c.Group(ctx, t.o.Group)
 	if err != nil {
@@ -250,7 +260,8 @@ func (t transfer) restored(ctx context.Context) (failover.Observation, error) {
 	if !remembered {
 		s.Failback, done = g.Failback, g.Failback.Policy != FailbackAllowed
 	}
-	return failover.Observation{Done: done, Note: "failback is " + g.Failback.Policy.String(), Would: "set failback to " + s.Failback.Policy.String() + " again"}, nil
+	return failover.Observation{Done: done, Note: "failback is " + g.Failback.Policy.String(),
+		Would: "set failback to " + s.Failback.Policy.String() + " again"}, nil
 }
 
 // atEnd sets failback as it has to be at the end.
@@ -268,7 +279,8 @@ func (t transfer) failbackIs(ctx context.Context, want Failback) (failover.Obser
 		return failover.Observation{}, err
 	}
 	g, err := t.c.Group(ctx, t.o.Group)
-	return failover.Observation{Done: err == nil && remembered && g.Failback == want, Note: "failback is " + g.Failback.Policy.String(),
+	return failover.Observation{Done: err == nil && remembered && g.Failback == want,
+		Note:  "failback is " + g.Failback.Policy.String(),
 		Would: "set failback to " + want.Policy.String()}, err
 }
 
@@ -282,8 +294,9 @@ type goal struct {
 }
 
 func (t transfer) there() goal {
-	return goal{title: "Move the group to " + t.o.Target, where: t.o.Group + " to " + t.o.Target, offline: t.o.DownFrom != "",
-		target: func(start) string { return t.o.Target }, expect: func(s start) string { return s.Owner }}
+	return goal{title: "Move the group to " + t.o.Target, where: t.o.Group + " to " + t.o.Target,
+		offline: t.o.DownFrom != "",
+		target:  func(start) string { return t.o.Target }, expect: func(s start) string { return s.Owner }}
 }
 
 func (t transfer) home() goal {
@@ -291,8 +304,8 @@ func (t transfer) home() goal {
 		target: func(s start) string { return s.Owner }, expect: func(start) string { return t.o.Target }}
 }
 
-// aim returns what was remembered and the node the move goes to. In a plan nothing is remembered yet; the present owner is
-// then the start.
+// aim returns what was remembered and the node the move goes to. In a plan nothing is remembered yet; the present owner
+// is then the start.
 func (t transfer) aim(ctx context.Context, g goal) (s start, remembered bool, to string, err error) {
 	s, remembered, err = startFact.Load(ctx)
 	if err == nil && !remembered {
@@ -306,7 +319,8 @@ func (t transfer) aim(ctx context.Context, g goal) (s start, remembered bool, to
 // move is one move: the request and the removal of what it leaves.
 func (t transfer) move(way goal) []failover.Step {
 	return []failover.Step{
-		{ID: "move", Title: way.title, Target: way.where, Kind: failover.Once, Timeout: t.o.Move.Timeout + clearTime, Poll: t.o.Move.Poll,
+		{ID: "move", Title: way.title, Target: way.where, Kind: failover.Once, Timeout: t.o.Move.Timeout + clearTime,
+			Poll:   t.o.Move.Poll,
 			Source: "Move-ClusterGroup and crm_resource --move report success before the group is up; owner and state are what counts",
 			Observe: func(ctx context.Context) (failover.Observation, error) {
 				s, remembered, to, err := t.aim(ctx, way)
@@ -351,8 +365,10 @@ func (t transfer) move(way goal) []failover.Step {
 
 // verify sees the group stay where the move brought it.
 func (t transfer) verify(way goal, guards string) failover.Step {
-	return failover.Step{ID: "verify", Title: "See the group stay up on the node with all its members", Target: way.where, Kind: failover.Check, Firm: true,
-		Guards: guards, Wait: true, Timeout: time.Minute + 4*t.o.Hold, Poll: t.o.Move.Poll, Source: "added: a cluster may take a group back after it was up",
+	return failover.Step{ID: "verify", Title: "See the group stay up on the node with all its members", Target: way.where,
+		Kind: failover.Check, Firm: true,
+		Guards: guards, Wait: true, Timeout: time.Minute + 4*t.o.Hold, Poll: t.o.Move.Poll,
+		Source: "added: a cluster may take a group back after it was up",
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			_, remembered, to, err := t.aim(ctx, way)
 			if err != nil || !remembered {
@@ -366,11 +382,13 @@ func (t transfer) verify(way goal, guards string) failover.Step {
 func arrived(g Group, to string) (failover.Observation, error) {
 	switch {
 	case g.Owner != to:
-		return failover.Observation{Found: "it is on " + g.place(), Note: g.String(), Would: "move it to " + to + "; its users are cut off while it moves"}, nil
+		return failover.Observation{Found: "it is on " + g.place(), Note: g.String(),
+			Would: "move it to " + to + "; its users are cut off while it moves"}, nil
 	case g.State == StateFailed:
 		return failover.Observation{}, refuse("read group", g.Name, "repair what failed, then run again", ErrFailed, "%s", g)
 	case g.State == StatePartial:
-		return failover.Observation{}, refuse("read group", g.Name, "bring up the members that are down, then run again", ErrPartial, "%s", g)
+		return failover.Observation{},
+			refuse("read group", g.Name, "bring up the members that are down, then run again", ErrPartial, "%s", g)
 	}
 	return failover.Observation{Done: g.State == StateOnline, Found: g.String(), Would: "wait until it is up"}, nil
 }
@@ -380,7 +398,8 @@ func (t transfer) stays(ctx context.Context, to string) (failover.Observation, e
 	for look := range 2 {
 		if look > 0 {
 			if err := pause(ctx, t.o.Hold); err != nil {
-				return failover.Observation{}, &failover.Error{Op: "verify group", Target: t.o.Group, Outcome: failover.NotApplied, Next: "run again", Err: err}
+				return failover.Observation{},
+					&failover.Error{Op: "verify group", Target: t.o.Group, Outcome: failover.NotApplied, Next: "run again", Err: err}
 			}
 		}
 		g, err := t.c.Group(ctx, t.o.Group)
@@ -405,16 +424,19 @@ func (t transfer) probe(ctx context.Context, to string) (failover.Outcome, error
 		switch {
 		case err != nil:
 			return failover.InDoubt, err
-		case g.Owner == to && (g.State == StateOnline || g.State == StateFailed || g.State == StatePartial || g.State == StateOffline):
+		case g.Owner == to && (g.State == StateOnline || g.State == StateFailed || g.State == StatePartial ||
+			g.State == StateOffline):
 			return failover.Applied, nil
-		case g.Owner != first.Owner || g.State != first.State || g.State == StatePending || g.Queued || acting(g) || since.IsZero():
+		case g.Owner != first.Owner || g.State != first.State || g.State == StatePending || g.Queued || acting(g) ||
+			since.IsZero():
 			first, since = g, time.Now()
 		case g.Owner != "" && time.Since(since) >= t.o.Move.Settle:
 			return failover.NotApplied, nil
 		}
 		if err := pause(ctx, t.o.Move.Poll); err != nil {
 			return failover.InDoubt, &failover.Error{Op: "settle move", Target: t.o.Group, Outcome: failover.InDoubt,
-				Next: "wait until the group stands still, then run again", Err: fmt.Errorf("%w: last seen: %s: %w", failover.ErrInDoubt, g, err)}
+				Next: "wait until the group stands still, then run again",
+				Err:  fmt.Errorf("%w: last seen: %s: %w", failover.ErrInDoubt, g, err)}
 		}
 	}
 }
@@ -436,8 +458,10 @@ func (t transfer) finish() []failover.Step {
 				return obs, err
 			},
 			Apply: t.atEnd, Undo: failover.NothingToUndo},
-		{ID: "verify", Title: "See the group stay where it belongs without the guard", Target: t.o.Group, Kind: failover.Check, Firm: true,
-			Wait: true, Timeout: time.Minute + 4*t.o.Hold, Poll: t.o.Move.Poll, Source: "added: the restored setting may draw the group home",
+		{ID: "verify", Title: "See the group stay where it belongs without the guard", Target: t.o.Group,
+			Kind: failover.Check, Firm: true,
+			Wait: true, Timeout: time.Minute + 4*t.o.Hold, Poll: t.o.Move.Poll,
+			Source: "added: the restored setting may draw the group home",
 			Observe: func(ctx context.Context) (failover.Observation, error) {
 				s, ok, err := startFact.Load(ctx)
 				if err != nil || !ok {

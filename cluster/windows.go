@@ -67,7 +67,8 @@ func NewWindows(conf WindowsConfig) (*Windows, error) {
 	case PowerShell7:
 		d.program = powershell.Seven
 	default:
-		return nil, failover.Invalid("WindowsConfig.PowerShell", fmt.Sprintf("is %d", conf.PowerShell), "use PowerShell51 or PowerShell7")
+		return nil, failover.Invalid("WindowsConfig.PowerShell", fmt.Sprintf("is %d", conf.PowerShell),
+			"use PowerShell51 or PowerShell7")
 	}
 	hosts, err := openHosts(conf.Nodes, conf.Dial, conf.Logger, d.Check)
 	if err != nil {
@@ -94,10 +95,13 @@ var windowsNode = regexp.MustCompile(`\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z`)
 // Check refuses names that could not exist. Group and resource names may hold nearly anything: they travel as data.
 func (d *windowsDriver) Check(field, name string) error {
 	switch {
-	case name == "" || len(name) > 1024 || strings.ToValidUTF8(name, "") != name || strings.ContainsFunc(name, unicode.IsControl):
-		return failover.Invalid(field, fmt.Sprintf("%.60q is empty, too long or holds control characters", name), "use the name the cluster shows")
+	case name == "" || len(name) > 1024 || strings.ToValidUTF8(name, "") != name ||
+		strings.ContainsFunc(name, unicode.IsControl):
+		return failover.Invalid(field, fmt.Sprintf("%.60q is empty, too long or holds control characters", name),
+			"use the name the cluster shows")
 	case field == "node" && !windowsNode.MatchString(name):
-		return failover.Invalid(field, fmt.Sprintf("%q cannot be a computer name", name), "use the node's name in the cluster")
+		return failover.Invalid(field, fmt.Sprintf("%q cannot be a computer name", name),
+			"use the node's name in the cluster")
 	}
 	return nil
 }
@@ -149,7 +153,8 @@ func (d *windowsDriver) ReadGroup(ctx context.Context, via, group string) (Group
 	}
 	g, ok := windowsSnapshot(s, via).Group(group)
 	if !ok {
-		return g, refuse("read group", group, "use a name the snapshot shows, in its spelling", ErrNotFound, "the cluster has no such group")
+		return g, refuse("read group", group, "use a name the snapshot shows, in its spelling", ErrNotFound,
+			"the cluster has no such group")
 	}
 	return g, nil
 }
@@ -180,11 +185,13 @@ func (d *windowsDriver) StartOnline(ctx context.Context, via, group string) erro
 }
 
 func (d *windowsDriver) StartResourceOffline(ctx context.Context, via, resource string) error {
-	return d.run(ctx, "take resource offline", via, wsfc.ResourceState, wsfc.Request{Resource: resource, Want: "offline"}, nil)
+	return d.run(ctx, "take resource offline", via, wsfc.ResourceState, wsfc.Request{Resource: resource, Want: "offline"},
+		nil)
 }
 
 func (d *windowsDriver) StartResourceOnline(ctx context.Context, via, resource string) error {
-	return d.run(ctx, "bring resource online", via, wsfc.ResourceState, wsfc.Request{Resource: resource, Want: "online"}, nil)
+	return d.run(ctx, "bring resource online", via, wsfc.ResourceState, wsfc.Request{Resource: resource, Want: "online"},
+		nil)
 }
 
 func (d *windowsDriver) StartPause(ctx context.Context, via, node string, drain Drain) error {
@@ -208,7 +215,8 @@ func (d *windowsDriver) SetFailback(ctx context.Context, via, group string, f Fa
 }
 
 func (d *windowsDriver) SetService(ctx context.Context, via, resource, service string) error {
-	return d.run(ctx, "set service of resource", via, wsfc.Service, wsfc.Request{Resource: resource, Service: service}, nil)
+	return d.run(ctx, "set service of resource", via, wsfc.Service, wsfc.Request{Resource: resource, Service: service},
+		nil)
 }
 
 func (d *windowsDriver) ReadMark(ctx context.Context, via, key string) (string, error) {
@@ -245,16 +253,21 @@ func windowsSnapshot(s wsfc.State, via string) Snapshot {
 	v := Snapshot{Cluster: s.Cluster, ReadFrom: via, Quorum: QuorumPresent, BackupInProgress: s.Backup != 0}
 	for _, n := range s.Nodes {
 		state := known(n.Code, map[wsfc.Number]NodeState{0: NodeUp, 1: NodeDown, 2: NodePaused, 3: NodeJoining})
-		v.Nodes = append(v.Nodes, Node{Name: n.Name, State: state, Draining: n.DrainCode == drainInProgress || n.Info&nodeDraining != 0,
-			DrainFailed: n.DrainCode == drainFailed || n.Info&nodeDrainFailed != 0, Isolated: n.Info&nodeIsolated != 0,
-			Quarantined: n.Info&nodeQuarantined != 0, Build: n.Build, Raw: fmt.Sprintf("%s (%s), drain %s", n.State, said(n.Code), n.Drain)})
+		v.Nodes = append(v.Nodes,
+			Node{Name: n.Name, State: state, Draining: n.DrainCode == drainInProgress || n.Info&nodeDraining != 0,
+				DrainFailed: n.DrainCode == drainFailed || n.Info&nodeDrainFailed != 0, Isolated: n.Info&nodeIsolated != 0,
+				Quarantined: n.Info&nodeQuarantined != 0, Build: n.Build,
+				Raw: fmt.Sprintf("%s (%s), drain %s", n.State, said(n.Code), n.Drain)})
 	}
 	for _, g := range s.Groups {
-		state := known(g.Code, map[wsfc.Number]State{0: StateOnline, 1: StateOffline, 2: StateFailed, 3: StatePartial, 4: StatePending})
+		state := known(g.Code, map[wsfc.Number]State{0: StateOnline, 1: StateOffline, 2: StateFailed, 3: StatePartial,
+			4: StatePending})
 		policy := known(g.Failback, map[wsfc.Number]FailbackPolicy{0: FailbackPrevented, 1: FailbackAllowed})
-		group := Group{Name: g.Name, Owner: g.Owner, State: state, Core: g.Core, Locked: g.Locked || g.Info > 0 && g.Info&groupLocked != 0,
+		group := Group{Name: g.Name, Owner: g.Owner, State: state, Core: g.Core, Locked: g.Locked || g.Info > 0 &&
+			g.Info&groupLocked != 0,
 			Queued: g.Info > 0 && g.Info&(groupQueued|groupWaiting) != 0, Preferred: g.Preferred,
-			Failback: Failback{Policy: policy, Raw: said(g.Failback)}, Raw: fmt.Sprintf("%s (%s), information %d", g.State, said(g.Code), g.Info)}
+			Failback: Failback{Policy: policy, Raw: said(g.Failback)},
+			Raw:      fmt.Sprintf("%s (%s), information %d", g.State, said(g.Code), g.Info)}
 		if g.Owner != "" {
 			group.Owners = []string{g.Owner}
 		}
@@ -268,8 +281,8 @@ func windowsSnapshot(s wsfc.State, via string) Snapshot {
 	return v
 }
 
-// known looks a number up. One that was not said or is none of these is the zero value, which is "unknown": on Windows 0 is a good
-// state.
+// known looks a number up. One that was not said or is none of these is the zero value, which is "unknown": on Windows
+// 0 is a good state.
 func known[T any](code *wsfc.Number, states map[wsfc.Number]T) T {
 	var unknown T
 	if code == nil {
@@ -290,7 +303,8 @@ var dependency = regexp.MustCompile(`\[([^\]]*)\]`)
 func windowsResource(r wsfc.Resource) Resource {
 	state := known(r.Code, map[wsfc.Number]State{1: StatePending, 2: StateOnline, 3: StateOffline, 4: StateFailed,
 		128: StatePending, 129: StatePending, 130: StatePending})
-	v := Resource{Name: r.Name, Group: r.Group, Owner: r.Owner, Type: r.Type, State: state, Possible: r.Possible, Service: r.Service, Core: r.Core,
+	v := Resource{Name: r.Name, Group: r.Group, Owner: r.Owner, Type: r.Type, State: state, Possible: r.Possible,
+		Service: r.Service, Core: r.Core,
 		Disk: r.Type == "Physical Disk", Maintenance: r.Maintenance, Raw: fmt.Sprintf("%s (%s)", r.State, said(r.Code))}
 	if r.PendingMs > 0 {
 		v.PendingTimeout = time.Duration(r.PendingMs) * time.Millisecond

@@ -13,7 +13,8 @@ import (
 func TestWhatWindowsDoesNotSayIsUnknown(t *testing.T) {
 	for _, code := range []string{``, `"code": null,`, `"code": "77",`} {
 		var s wsfc.State
-		require.NoError(t, json.Unmarshal([]byte(`{"cluster": "c", "nodes": {`+code+` "name": "n"}, "groups": [{`+code+` "name": "g", "owner": "n"}],
+		require.NoError(t, json.Unmarshal(
+			[]byte(`{"cluster": "c", "nodes": {`+code+` "name": "n"}, "groups": [{`+code+` "name": "g", "owner": "n"}],
 			"resources": [{`+code+` "name": "r", "group": "g"}]}`), &s))
 		v := windowsSnapshot(s, "n")
 		require.Equal(t, NodeUnknown, v.Nodes[0].State, code)

@@ -37,16 +37,18 @@ const (
 
 // look builds a Check whose condition is that look returns no error.
 // guards is the step up to which it has to hold; "" is the next Once, or the next Change where there is none.
-func look(id, title, target, source string, f firmness, guards string, find func(context.Context) (string, error)) failover.Step {
-	return failover.Step{ID: id, Title: title, Target: target, Kind: failover.Check, Firm: bool(f), Guards: guards, Source: source, Timeout: readTime,
+func look(id, title, target, source string, f firmness, guards string,
+	find func(context.Context) (string, error)) failover.Step {
+	return failover.Step{ID: id, Title: title, Target: target, Kind: failover.Check, Firm: bool(f), Guards: guards,
+		Source: source, Timeout: readTime,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			found, err := find(ctx)
 			return failover.Observation{Done: err == nil, Found: found}, err
 		}}
 }
 
-// until is the step up to which a check has to hold that a run of the installer may make untrue. A person's run begins while
-// the procedure waits for their word, so there it ends before.
+// until is the step up to which a check has to hold that a run of the installer may make untrue. A person's run begins
+// while the procedure waits for their word, so there it ends before.
 func (u upgrade) until(role string) string {
 	if u.o.Installer.Mode == ModeByOperator {
 		return role + "/guard"
@@ -73,20 +75,34 @@ func (u upgrade) preflight() failover.Stage {
 	}
 	stage.Steps = append(stage.Steps,
 		look("owner", "The active node owns the group and the other one does not", u.o.Group,
-			u.vendor("3", "4", "verify which node is currently the passive node and which the active one, and begin with the right one"), firm, "move/move", u.owner),
+			u.vendor("3", "4", "verify which node is currently the passive node and which the active one, and begin with the "+
+				"right one"), firm, "move/move", u.owner),
 		look("other-nodes", "Both nodes are up, and no other node could take the group", u.o.Group,
-			added+"a node that is down cannot be upgraded; a third one would start the group with the old program on the converted configuration", firm, "back/move", u.otherNodes),
-		look("installed", "Each node has the product once", both, added+"a wrong host or a half-removed installation is found before anything moves", firm, untouched, u.installed),
+			added+"a node that is down cannot be upgraded; a third one would start the group with the old program on the "+
+				"converted configuration",
+			firm, "back/move", u.otherNodes),
+		look("installed", "Each node has the product once", both,
+			added+"a wrong host or a half-removed installation is found before anything moves", firm, untouched, u.installed),
 		look("service", "The service runs on the active node and nowhere else", both,
-			"HA FAQ, eft8-1: without the shared disk the service makes itself an empty configuration (documented)", firm, service, u.serviceWhereItBelongs),
-		look("service-group", "One group runs the service, and it is this one", u.o.Group, added+"the group is found by the service, not by its name", firm, group, u.serviceGroup),
-		look("mode", "EFT is not its own cluster manager", u.o.Group, "HA FAQ, eft8-1: HA nodes are upgraded another way (documented)", firm, u.downFrom(), u.mode),
-		look("versions", "The new version is newer than what is installed", both, added+"an older program cannot read a converted configuration (inferred)", firm, u.until(u.lastRole()), u.versions),
-		look("files", "No other file lies where the installer goes", both, u.vendor("1", "1", download), firm, "stage/active", u.files),
-		look("busy", "No installer runs and no administration interface is open", both, added+"two installers at once end with 1618, an open interface locks files", waivable, firstRun, u.busy),
-		look("space", "There is room for installer and backup", both, added+"a full disk half-way is worse than no upgrade", firm, "stage/passive", u.space),
-		look("account", "The password of the service account is at hand", both, "windowsaccountfortheeftservice, eft82: the account is lost in an upgrade (documented)", waivable, firstRun, u.account),
-		look("settings", "The running server tells its settings and its version", u.o.Group, added+"what cannot be read before cannot be compared afterwards", firm, tell, u.settingsReadable),
+			"HA FAQ, eft8-1: without the shared disk the service makes itself an empty configuration (documented)", firm,
+			service, u.serviceWhereItBelongs),
+		look("service-group", "One group runs the service, and it is this one", u.o.Group,
+			added+"the group is found by the service, not by its name", firm, group, u.serviceGroup),
+		look("mode", "EFT is not its own cluster manager", u.o.Group,
+			"HA FAQ, eft8-1: HA nodes are upgraded another way (documented)", firm, u.downFrom(), u.mode),
+		look("versions", "The new version is newer than what is installed", both,
+			added+"an older program cannot read a converted configuration (inferred)", firm, u.until(u.lastRole()), u.versions),
+		look("files", "No other file lies where the installer goes", both, u.vendor("1", "1", download), firm,
+			"stage/active", u.files),
+		look("busy", "No installer runs and no administration interface is open", both,
+			added+"two installers at once end with 1618, an open interface locks files", waivable, firstRun, u.busy),
+		look("space", "There is room for installer and backup", both, added+"a full disk half-way is worse than no upgrade",
+			firm, "stage/passive", u.space),
+		look("account", "The password of the service account is at hand", both,
+			"windowsaccountfortheeftservice, eft82: the account is lost in an upgrade (documented)", waivable, firstRun,
+			u.account),
+		look("settings", "The running server tells its settings and its version", u.o.Group,
+			added+"what cannot be read before cannot be compared afterwards", firm, tell, u.settingsReadable),
 	)
 	return stage
 }
@@ -100,9 +116,11 @@ func (u upgrade) owner(ctx context.Context) (string, error) {
 	case g.Owner == "":
 		return "", refuse(op, u.o.Group, "find out where the group runs", cluster.ErrOwnerUnknown, "%s", g)
 	case g.Owner == u.o.Passive.Name():
-		return "", refuse(op, u.o.Group, "exchange Active and Passive", cluster.ErrOtherOwner, "%s, which was given as the passive node", g)
+		return "", refuse(op, u.o.Group, "exchange Active and Passive", cluster.ErrOtherOwner,
+			"%s, which was given as the passive node", g)
 	case g.Owner != u.o.Active.Name():
-		return "", refuse(op, u.o.Group, "name the nodes of this cluster", cluster.ErrOtherOwner, "%s, which is neither of the two", g)
+		return "", refuse(op, u.o.Group, "name the nodes of this cluster", cluster.ErrOtherOwner,
+			"%s, which is neither of the two", g)
 	}
 	return fmt.Sprintf("%s owns the group, %s is passive", g.Owner, u.o.Passive.Name()), nil
 }
@@ -114,7 +132,8 @@ func (u upgrade) otherNodes(ctx context.Context) (string, error) {
 	}
 	g, ok := s.Group(u.o.Group)
 	if !ok {
-		return "", refuse("check other nodes", u.o.Group, "use a name the snapshot shows", cluster.ErrNotFound, "the cluster has no such group")
+		return "", refuse("check other nodes", u.o.Group, "use a name the snapshot shows", cluster.ErrNotFound,
+			"the cluster has no such group")
 	}
 	up := map[string]bool{}
 	var others []string
@@ -125,11 +144,13 @@ func (u upgrade) otherNodes(ctx context.Context) (string, error) {
 		}
 	}
 	if len(others) > 0 {
-		return "", refuse("check other nodes", u.o.Group, "pause them or take them off the possible owners", ErrOtherNodes, "%q", others)
+		return "", refuse("check other nodes", u.o.Group, "pause them or take them off the possible owners", ErrOtherNodes,
+			"%q", others)
 	}
 	for _, n := range u.nodes() {
 		if !up[n.Name()] {
-			return "", refuse("check other nodes", n.Name(), "start the cluster service on the node, and end its pause", cluster.ErrNodeDown, "it is not up")
+			return "", refuse("check other nodes", n.Name(), "start the cluster service on the node, and end its pause",
+				cluster.ErrNodeDown, "it is not up")
 		}
 	}
 	return "none", nil
@@ -163,16 +184,19 @@ func (u upgrade) installed(ctx context.Context) (string, error) {
 			return "", err
 		}
 		if s.StartMode == StartDisabled {
-			return "", refuse(op, n.Name(), "set the service to manual, which is what a cluster needs", ErrServiceSettings, "the service %q is disabled", s.Name)
+			return "", refuse(op, n.Name(), "set the service to manual, which is what a cluster needs", ErrServiceSettings,
+				"the service %q is disabled", s.Name)
 		}
 		if err := u.product(op, n, f); err != nil {
 			return "", err
 		}
 		if f.Program.IsZero() && (!u.shared || n == u.o.Active) {
-			return "", refuse(op, n.Name(), "use UpgradeShared when the program lies on the shared disk", ErrNotInstalled, "the program file cannot be read")
+			return "", refuse(op, n.Name(), "use UpgradeShared when the program lies on the shared disk", ErrNotInstalled,
+				"the program file cannot be read")
 		}
 		if f.ConfigDir != "" && !sameDir(f.ConfigDir, u.o.ConfigDir) {
-			return "", refuse(op, n.Name(), "give the directory the installation uses", ErrConfigDir, "it uses %q, given was %q", f.ConfigDir, u.o.ConfigDir)
+			return "", refuse(op, n.Name(), "give the directory the installation uses", ErrConfigDir, "it uses %q, given was %q",
+				f.ConfigDir, u.o.ConfigDir)
 		}
 		return f.String(), nil
 	})
@@ -185,7 +209,8 @@ func (u upgrade) product(op string, n Node, f Facts) error {
 	}
 	for _, p := range f.Products {
 		if !strings.Contains(strings.ToLower(p.Name), strings.ToLower(u.o.Product)) {
-			return refuse(op, n.Name(), "set Product to what the uninstall entries call it", ErrWrongProduct, "%q does not contain %q", p.Name, u.o.Product)
+			return refuse(op, n.Name(), "set Product to what the uninstall entries call it", ErrWrongProduct,
+				"%q does not contain %q", p.Name, u.o.Product)
 		}
 	}
 	return nil
@@ -238,9 +263,11 @@ func (u upgrade) serviceGroup(ctx context.Context) (string, error) {
 	}
 	switch {
 	case len(groups) > 1:
-		return "", refuse(op, u.o.Group, "remove the resource that is left over", cluster.ErrAmbiguous, "%d groups have it", len(groups))
+		return "", refuse(op, u.o.Group, "remove the resource that is left over", cluster.ErrAmbiguous, "%d groups have it",
+			len(groups))
 	case !groups[u.o.Group]:
-		return "", refuse(op, u.o.Group, "name the group that runs the service", cluster.ErrNotFound, "no resource of the group runs the service")
+		return "", refuse(op, u.o.Group, "name the group that runs the service", cluster.ErrNotFound,
+			"no resource of the group runs the service")
 	}
 	return "this group alone", nil
 }
@@ -251,7 +278,8 @@ func (u upgrade) mode(ctx context.Context) (string, error) {
 	}
 	s, err := u.o.Admin.Read(ctx)
 	if err == nil && s.HA {
-		err = refuse("check mode", u.o.Group, "use the vendor's zero-downtime upgrade for HA", ErrActiveActive, "the server says that it is part of an EFT cluster")
+		err = refuse("check mode", u.o.Group, "use the vendor's zero-downtime upgrade for HA", ErrActiveActive,
+			"the server says that it is part of an EFT cluster")
 	}
 	return "active-passive", err
 }
@@ -260,7 +288,8 @@ func (u upgrade) versions(ctx context.Context) (string, error) {
 	return u.eachFacts(ctx, func(n Node, f Facts) (string, error) {
 		for _, v := range []Version{f.Program, f.installed()} {
 			if v.Compare(u.o.Installer.Version) > 0 {
-				return "", refuse("check versions", n.Name(), "use an installer that is newer", ErrOlderVersion, "installed is %s, the installer has %s", v, u.o.Installer.Version)
+				return "", refuse("check versions", n.Name(), "use an installer that is newer", ErrOlderVersion,
+					"installed is %s, the installer has %s", v, u.o.Installer.Version)
 			}
 		}
 		return f.installed().String(), nil
@@ -275,7 +304,8 @@ func (u upgrade) files(ctx context.Context) (string, error) {
 		switch {
 		case err != nil:
 		case file == File{} && u.o.Installer.Source == nil && u.o.Installer.URL == "":
-			err = refuse("check installer", n.Name(), "copy it there, or give Source or URL", ErrInstallerMissing, "%s", u.o.Installer.Path)
+			err = refuse("check installer", n.Name(), "copy it there, or give Source or URL", ErrInstallerMissing, "%s",
+				u.o.Installer.Path)
 		case file == File{}:
 			found = append(found, n.Name()+": not there yet")
 		default:
@@ -293,11 +323,14 @@ func (u upgrade) rightFile(n Node, f File) error {
 	i := u.o.Installer
 	switch {
 	case !i.matches(f):
-		return refuse(op, n.Name(), "remove the file, or correct size and SHA-256", ErrInstallerDiffers, "%s has %d bytes and SHA-256 %.16s…, specified are %d and %.16s…", i.Path, f.Size, f.SHA256, i.Size, i.SHA256)
+		return refuse(op, n.Name(), "remove the file, or correct size and SHA-256", ErrInstallerDiffers,
+			"%s has %d bytes and SHA-256 %.16s…, specified are %d and %.16s…", i.Path, f.Size, f.SHA256, i.Size, i.SHA256)
 	case i.Product != "" && f.Product != "" && !strings.Contains(strings.ToLower(f.Product), strings.ToLower(i.Product)):
-		return refuse(op, n.Name(), "use the installer of the right product", ErrWrongProduct, "the file says it is %q", f.Product)
+		return refuse(op, n.Name(), "use the installer of the right product", ErrWrongProduct,
+			"the file says it is %q", f.Product)
 	case !f.Version.IsZero() && f.Version != i.Version:
-		return refuse(op, n.Name(), "use the installer of the right version, or correct Version", ErrWrongVersion, "the file says %s, specified is %s", f.Version, i.Version)
+		return refuse(op, n.Name(), "use the installer of the right version, or correct Version", ErrWrongVersion,
+			"the file says %s, specified is %s", f.Version, i.Version)
 	}
 	return nil
 }
@@ -317,19 +350,22 @@ func (u upgrade) space(ctx context.Context) (string, error) {
 	for _, n := range u.nodes() {
 		s, err := n.Space(ctx, u.o.Installer.Path)
 		if err == nil && s.Free < u.o.Installer.Space {
-			err = refuse(op, n.Name(), "free some space", ErrNoSpace, "%d bytes are free beside %s, needed are %d", s.Free, u.o.Installer.Path, u.o.Installer.Space)
+			err = refuse(op, n.Name(), "free some space", ErrNoSpace, "%d bytes are free beside %s, needed are %d", s.Free,
+				u.o.Installer.Path, u.o.Installer.Space)
 		}
 		errs = append(errs, err)
 	}
 	config, err := u.o.Active.Space(ctx, u.o.ConfigDir)
 	if err == nil && config.Used == 0 {
-		err = refuse(op, u.o.Active.Name(), "name the directory that holds the configuration", ErrConfigDir, "%s holds nothing", u.o.ConfigDir)
+		err = refuse(op, u.o.Active.Name(), "name the directory that holds the configuration", ErrConfigDir,
+			"%s holds nothing", u.o.ConfigDir)
 	}
 	errs = append(errs, err)
 	room, err := u.o.Active.Space(ctx, u.o.BackupDir)
 	// Twice: the copy, and what may be added while it is made.
 	if err == nil && room.Free < 2*config.Used {
-		err = refuse(op, u.o.Active.Name(), "free some space, or use another directory", ErrNoSpace, "%d bytes are free for %s, needed are %d", room.Free, u.o.BackupDir, 2*config.Used)
+		err = refuse(op, u.o.Active.Name(), "free some space, or use another directory", ErrNoSpace,
+			"%d bytes are free for %s, needed are %d", room.Free, u.o.BackupDir, 2*config.Used)
 	}
 	return "enough", errors.Join(append(errs, err)...)
 }
@@ -367,9 +403,11 @@ func (u upgrade) settingsReadable(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", err
 	case s.Version != f.Program:
-		return "", refuse("check settings", u.o.Group, "see which server the Admin reaches", ErrWrongVersion, "the running server says %s, the program on %s is %s", s.Version, u.o.Active.Name(), f.Program)
+		return "", refuse("check settings", u.o.Group, "see which server the Admin reaches", ErrWrongVersion,
+			"the running server says %s, the program on %s is %s", s.Version, u.o.Active.Name(), f.Program)
 	case s.ConfigDir != "" && !sameDir(s.ConfigDir, u.o.ConfigDir):
-		return "", refuse("check settings", u.o.Group, "give the directory the server uses", ErrConfigDir, "the server uses %q, given was %q", s.ConfigDir, u.o.ConfigDir)
+		return "", refuse("check settings", u.o.Group, "give the directory the server uses", ErrConfigDir,
+			"the server uses %q, given was %q", s.ConfigDir, u.o.ConfigDir)
 	}
 	return fmt.Sprintf("%d values, version %s", len(s.Values), s.Version), nil
 }

@@ -38,7 +38,9 @@ func (u upgrade) serviceMember(ctx context.Context, g cluster.Group) (cluster.Re
 			return m, nil
 		}
 	}
-	return cluster.Resource{}, refuse("find service resource", g.Name, "name the group that runs the service", cluster.ErrNotFound, "no member runs EFT's service")
+	return cluster.Resource{},
+		refuse("find service resource", g.Name, "name the group that runs the service", cluster.ErrNotFound,
+			"no member runs EFT's service")
 }
 
 // rename makes the cluster resource start the service under the name it has on the node now.
@@ -63,7 +65,8 @@ func (u upgrade) rename(n Node) failover.Stage {
 		"windowsaccountfortheeftservice, eft82: the service name could be different after an upgrade (documented)",
 		func(ctx context.Context) (failover.Observation, error) {
 			r, name, err := read(ctx)
-			return failover.Observation{Done: strings.EqualFold(r.Service, name), Found: fmt.Sprintf("%s starts %q, on %s it is %q", r.Name, r.Service, n.Name(), name),
+			return failover.Observation{Done: strings.EqualFold(r.Service, name),
+				Found: fmt.Sprintf("%s starts %q, on %s it is %q", r.Name, r.Service, n.Name(), name),
 				Would: "take the group offline and change the resource"}, err
 		}, func(ctx context.Context) error {
 			r, name, err := read(ctx)
@@ -96,14 +99,16 @@ func asked(stage failover.Stage, sentence string) failover.Stage {
 func (u upgrade) online(title, sentence string, n Node, undo func(context.Context) error) failover.Step {
 	return u.change("group", title, u.o.Group, sentence, func(ctx context.Context) (failover.Observation, error) {
 		g, err := u.o.Cluster.Group(ctx, u.o.Group)
-		return failover.Observation{Done: g.State == cluster.StateOnline && g.Owner == n.Name(), Note: g.String(), Would: "bring it online on " + n.Name()}, err
+		return failover.Observation{Done: g.State == cluster.StateOnline && g.Owner == n.Name(), Note: g.String(),
+			Would: "bring it online on " + n.Name()}, err
 	}, func(ctx context.Context) error {
 		g, err := u.o.Cluster.Group(ctx, u.o.Group)
 		if err != nil {
 			return err
 		}
 		if g.Owner != n.Name() {
-			return refuse("bring group online", u.o.Group, "find out who moved it", cluster.ErrOtherOwner, "%s, expected on %s", g, n.Name())
+			return refuse("bring group online", u.o.Group, "find out who moved it", cluster.ErrOtherOwner, "%s, expected on %s",
+				g, n.Name())
 		}
 		return u.o.Cluster.Online(ctx, u.o.Group, u.o.State)
 	}, undo)
@@ -113,7 +118,8 @@ func (u upgrade) offline(title, sentence string) failover.Step {
 	is := func(want cluster.State) func(context.Context) (failover.Observation, error) {
 		return func(ctx context.Context) (failover.Observation, error) {
 			g, err := u.o.Cluster.Group(ctx, u.o.Group)
-			return failover.Observation{Done: err == nil && g.State == want, Found: g.String(), Would: "take it offline; its users are cut off until the end of the upgrade"}, err
+			return failover.Observation{Done: err == nil && g.State == want, Found: g.String(),
+				Would: "take it offline; its users are cut off until the end of the upgrade"}, err
 		}
 	}
 	s := u.change("group", title, u.o.Group, sentence, is(cluster.StateOffline),
@@ -125,7 +131,8 @@ func (u upgrade) offline(title, sentence string) failover.Step {
 
 // down is the last look at the group before it is moved while it is offline.
 func (u upgrade) down() failover.Step {
-	return look("down", "The group is offline as a whole", u.o.Group, added+"a group that somebody brought up again would be moved with its users", firm, "move/move",
+	return look("down", "The group is offline as a whole", u.o.Group,
+		added+"a group that somebody brought up again would be moved with its users", firm, "move/move",
 		func(ctx context.Context) (string, error) {
 			g, err := u.o.Cluster.Group(ctx, u.o.Group)
 			if err == nil && g.State != cluster.StateOffline {
@@ -144,7 +151,8 @@ func (u upgrade) disks(g cluster.Group) ([]cluster.Resource, error) {
 		}
 	}
 	if len(list) == 0 || len(u.o.Disks) > len(list) {
-		return nil, refuse("find disks", g.Name, "name the disk resources of the group", ErrNoDisk, "found %d, named %d", len(list), len(u.o.Disks))
+		return nil, refuse("find disks", g.Name, "name the disk resources of the group", ErrNoDisk, "found %d, named %d",
+			len(list), len(u.o.Disks))
 	}
 	return list, nil
 }
@@ -172,21 +180,25 @@ func (u upgrade) disksTo(want cluster.State) func(context.Context) error {
 // diskAlone brings the shared disk online on the node, and nothing else of the group.
 func (u upgrade) diskAlone(n Node) failover.Step {
 	s := u.change("disk-online", "Bring the shared disk alone online on "+n.Name(), u.o.Group,
-		added+"with the whole group offline the installer would find no disk (inferred)", func(ctx context.Context) (failover.Observation, error) {
+		added+"with the whole group offline the installer would find no disk (inferred)",
+		func(ctx context.Context) (failover.Observation, error) {
 			g, err := u.o.Cluster.Group(ctx, u.o.Group)
 			if err != nil {
 				return failover.Observation{}, err
 			}
 			list, err := u.disks(g)
-			up := err == nil && !slices.ContainsFunc(list, func(d cluster.Resource) bool { return d.State != cluster.StateOnline })
-			return failover.Observation{Done: up && g.Owner == n.Name() && !serviceOnline(g), Note: g.String(), Would: "bring only the disk online, once the group is offline"}, err
+			up := err == nil && !slices.ContainsFunc(list,
+				func(d cluster.Resource) bool { return d.State != cluster.StateOnline })
+			return failover.Observation{Done: up && g.Owner == n.Name() && !serviceOnline(g), Note: g.String(),
+				Would: "bring only the disk online, once the group is offline"}, err
 		}, func(ctx context.Context) error {
 			g, err := u.o.Cluster.Group(ctx, u.o.Group)
 			switch {
 			case err != nil:
 				return err
 			case g.Owner != n.Name():
-				return refuse("bring disk online", u.o.Group, "find out who moved the group", cluster.ErrOtherOwner, "%s, expected on %s", g, n.Name())
+				return refuse("bring disk online", u.o.Group, "find out who moved the group", cluster.ErrOtherOwner,
+					"%s, expected on %s", g, n.Name())
 			case serviceOnline(g):
 				return refuse("bring disk online", u.o.Group, "take the group offline first", ErrServiceRunning, "%s", g)
 			}
@@ -204,18 +216,21 @@ func (u upgrade) diskAlone(n Node) failover.Step {
 			return failover.Observation{}, err
 		}
 		list, err := u.disks(g)
-		away := err == nil && !slices.ContainsFunc(list, func(d cluster.Resource) bool { return d.State != cluster.StateOffline })
+		away := err == nil && !slices.ContainsFunc(list,
+			func(d cluster.Resource) bool { return d.State != cluster.StateOffline })
 		return failover.Observation{Done: away || err == nil && serviceOnline(g), Found: g.String()}, err
 	}
 	return s
 }
 
 func (u upgrade) diskAway(n Node) failover.Step {
-	return u.change("disk-offline", "Take the shared disk offline again on "+n.Name(), u.o.Group, added+"the group moves as a whole and offline (inferred)",
+	return u.change("disk-offline", "Take the shared disk offline again on "+n.Name(), u.o.Group,
+		added+"the group moves as a whole and offline (inferred)",
 		func(ctx context.Context) (failover.Observation, error) {
 			g, err := u.o.Cluster.Group(ctx, u.o.Group)
 			// Once the group is past this node there is nothing left to take offline here.
-			return failover.Observation{Done: g.State == cluster.StateOffline, Note: g.String(), Would: "take the disk offline"}, err
+			return failover.Observation{Done: g.State == cluster.StateOffline, Note: g.String(), Would: "take the disk offline"},
+				err
 		}, u.disksTo(cluster.StateOffline), failover.NothingToUndo)
 }
 

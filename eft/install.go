@@ -49,13 +49,15 @@ func (u upgrade) guard(n Node) failover.Step {
 				return failover.Observation{Done: true, Found: "the node has the new version already"}, nil
 			}
 			s, err := f.service("guard service")
-			return failover.Observation{Done: s.StartMode == StartDisabled && !s.Running, Found: fmt.Sprintf("the service %q is not guarded", s.Name), Note: f.String(),
+			return failover.Observation{Done: s.StartMode == StartDisabled && !s.Running,
+				Found: fmt.Sprintf("the service %q is not guarded", s.Name), Note: f.String(),
 				Would: "set it to disabled"}, err
 		}, n)
 }
 
 // unstartable is a Change that disables and stops the service of a node; observe says whether that has to be done.
-func (u upgrade) unstartable(id, title, target, source string, observe func(context.Context) (failover.Observation, error), n Node) failover.Step {
+func (u upgrade) unstartable(id, title, target, source string,
+	observe func(context.Context) (failover.Observation, error), n Node) failover.Step {
 	s := u.change(id, title, target, source, observe, func(ctx context.Context) error {
 		f, err := n.Facts(ctx)
 		if err != nil {
@@ -82,7 +84,8 @@ func (u upgrade) unstartable(id, title, target, source string, observe func(cont
 	})
 	s.Undone = func(ctx context.Context) (failover.Observation, error) {
 		was, is, err := u.startModes(ctx, n)
-		return failover.Observation{Done: err == nil && was.StartMode == is.StartMode, Found: fmt.Sprintf("%s, it was %s", is.StartMode, was.StartMode)}, err
+		return failover.Observation{Done: err == nil && was.StartMode == is.StartMode,
+			Found: fmt.Sprintf("%s, it was %s", is.StartMode, was.StartMode)}, err
 	}
 	return s
 }
@@ -108,7 +111,8 @@ func (u upgrade) startModes(ctx context.Context, n Node) (was, is Service, err e
 // ready is the last look before the installer is run: on the right node, where the service neither runs nor can start.
 func (u upgrade) ready(n Node) failover.Step {
 	return look("ready", "The cluster does not run the service on "+n.Name()+", and it cannot start there", n.Name(),
-		added+"the guard may have been taken away, or the group come back, while the run waited for a person", firm, "install", func(ctx context.Context) (string, error) {
+		added+"the guard may have been taken away, or the group come back, while the run waited for a person", firm,
+		"install", func(ctx context.Context) (string, error) {
 			const op = "check guard"
 			f, err := n.Facts(ctx)
 			switch {
@@ -139,30 +143,36 @@ func (u upgrade) ready(n Node) failover.Step {
 func (u upgrade) mayNotRun(ctx context.Context, n Node, s Service) error {
 	g, err := u.o.Cluster.Group(ctx, u.o.Group)
 	if err == nil && g.Owner == n.Name() && g.State != cluster.StateOffline && serviceOnline(g) {
-		err = refuse("install", n.Name(), "move the group off the node, or take it offline", cluster.ErrOtherOwner, "%s, and the service %q belongs to it", g, s.Name)
+		err = refuse("install", n.Name(), "move the group off the node, or take it offline", cluster.ErrOtherOwner,
+			"%s, and the service %q belongs to it", g, s.Name)
 	}
 	return err
 }
 
 // serviceOnline reports whether a member that runs a service is up or on its way.
 func serviceOnline(g cluster.Group) bool {
-	return slices.ContainsFunc(g.Members, func(r cluster.Resource) bool { return r.Service != "" && r.State != cluster.StateOffline })
+	return slices.ContainsFunc(g.Members,
+		func(r cluster.Resource) bool { return r.Service != "" && r.State != cluster.StateOffline })
 }
 
 // installer is the one run of the installer on this node.
 func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 	i := u.o.Installer
-	s := failover.Step{ID: "install", Title: "Run the installer on " + n.Name() + ", Repair", Target: n.Name(), Source: sentence,
+	s := failover.Step{ID: "install", Title: "Run the installer on " + n.Name() + ", Repair", Target: n.Name(),
+		Source:  sentence,
 		Timeout: i.StopAfter, WarnAfter: i.WarnAfter, Poll: u.o.Poll}
 	if role == u.lastRole() {
 		s.Title += "; afterwards no node carries the old version"
 	}
 	if i.Mode == ModeByOperator {
 		s.Kind, s.Wait = failover.Manual, true
-		s.Help = fmt.Sprintf("Log in to the desktop of %s as an administrator, run %s, choose Repair, and confirm when it has finished. Do not start the service.", n.Name(), i.Path)
+		s.Help = fmt.Sprintf("Log in to the desktop of %s as an administrator, run %s, choose Repair, and confirm when it "+
+			"has finished. Do not start the service.",
+			n.Name(), i.Path)
 		s.Observe = func(ctx context.Context) (failover.Observation, error) {
 			f, err := n.Facts(ctx)
-			return failover.Observation{Done: f.has(i.Version), Found: f.String(), Would: "wait for version " + i.Version.String()}, err
+			return failover.Observation{Done: f.has(i.Version), Found: f.String(),
+				Would: "wait for version " + i.Version.String()}, err
 		}
 		return s
 	}
@@ -171,11 +181,13 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 	s.Apply = func(ctx context.Context) error {
 		id, before, err := u.runID(ctx, role)
 		if err != nil {
-			return &failover.Error{Op: "run installer", Target: n.Name(), Outcome: failover.NotApplied, Next: "run from the beginning", Err: err}
+			return &failover.Error{Op: "run installer", Target: n.Name(), Outcome: failover.NotApplied,
+				Next: "run from the beginning", Err: err}
 		}
 		f, err := n.Facts(ctx)
 		if err != nil {
-			return &failover.Error{Op: "run installer", Target: n.Name(), Outcome: failover.NotApplied, Next: "make the node readable and run again", Err: err}
+			return &failover.Error{Op: "run installer", Target: n.Name(), Outcome: failover.NotApplied,
+				Next: "make the node readable and run again", Err: err}
 		}
 		var guarded []string
 		for _, service := range append(before.Nodes[n.Name()].Services, f.Services...) {
@@ -183,13 +195,15 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 				guarded = append(guarded, service.Name)
 			}
 		}
-		if err := n.StartInstaller(ctx, Start{ID: id, Path: i.Path, SHA256: i.SHA256, Args: i.Args, Env: i.Env, Logs: i.Logs, Guard: guarded}); err != nil {
+		if err := n.StartInstaller(ctx,
+			Start{ID: id, Path: i.Path, SHA256: i.SHA256, Args: i.Args, Env: i.Env, Logs: i.Logs, Guard: guarded}); err != nil {
 			return err
 		}
 		// That it was taken is the node's word; that it runs or ran is what counts.
 		if run, err := n.InstallerRun(ctx, id); err != nil || run.State <= RunNotStarted {
-			return &failover.Error{Op: "run installer", Target: n.Name(), Outcome: failover.InDoubt, Next: "look whether an installer runs on the node",
-				Err: errors.Join(failover.ErrNotObserved, err)}
+			return &failover.Error{Op: "run installer", Target: n.Name(), Outcome: failover.InDoubt,
+				Next: "look whether an installer runs on the node",
+				Err:  errors.Join(failover.ErrNotObserved, err)}
 		}
 		return nil
 	}
@@ -203,8 +217,8 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 	return s
 }
 
-// probeRun looks for the trace of a run for the time that a start may still be on its way. None by then means that it was not
-// started; one that comes later still all the same is not repeated, since the node lets this ID run once.
+// probeRun looks for the trace of a run for the time that a start may still be on its way. None by then means that it
+// was not started; one that comes later still all the same is not repeated, since the node lets this ID run once.
 func (u upgrade) probeRun(ctx context.Context, n Node, id string) (failover.Outcome, error) {
 	for began := time.Now(); ; {
 		run, err := n.InstallerRun(ctx, id)
@@ -279,7 +293,8 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 	case !i.success(run.Exit):
 		return obs, refuse(op, n.Name(), look, ErrInstallerFailed, "exit code %d; %s; %s", run.Exit, f, tail(run.Log))
 	case !f.has(i.Version):
-		return obs, refuse(op, n.Name(), look, ErrHalfInstalled, "exit code %d, wanted is %s; %s; %s", run.Exit, i.Version, f, tail(run.Log))
+		return obs, refuse(op, n.Name(), look, ErrHalfInstalled, "exit code %d, wanted is %s; %s; %s", run.Exit, i.Version, f,
+			tail(run.Log))
 	}
 	obs.Done, obs.Found = true, fmt.Sprintf("exit code %d; %s", run.Exit, f)
 	return obs, nil
@@ -340,9 +355,12 @@ func (u upgrade) strays(ctx context.Context, n Node) ([]Service, Facts, error) {
 
 // reboot lets a person reboot a node whose installer asked for it.
 func (u upgrade) reboot(role string, n Node) failover.Step {
-	return failover.Step{ID: "reboot", Title: "Reboot " + n.Name() + " if the installer asks for it", Target: n.Name(), Kind: failover.Manual,
-		Wait: true, Timeout: u.o.Installer.StopAfter, Poll: u.o.Poll, Source: added + "the new program may not be complete before the reboot; now the node serves nobody",
-		Help: "Reboot " + n.Name() + " now, while it does not run the service, wait until it is a member of the cluster again, and confirm.",
+	return failover.Step{ID: "reboot", Title: "Reboot " + n.Name() + " if the installer asks for it", Target: n.Name(),
+		Kind: failover.Manual,
+		Wait: true, Timeout: u.o.Installer.StopAfter, Poll: u.o.Poll,
+		Source: added + "the new program may not be complete before the reboot; now the node serves nobody",
+		Help: "Reboot " + n.Name() + " now, while it does not run the service, wait until it is a member of the cluster " +
+			"again, and confirm.",
 		Observe: later(func(ctx context.Context) (failover.Observation, error) {
 			f, err := n.Facts(ctx)
 			if err != nil {
@@ -356,7 +374,8 @@ func (u upgrade) reboot(role string, n Node) failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			asked := run.State == RunEnded && slices.Contains(u.o.Installer.ExitReboot, run.Exit) && !f.Booted.After(run.Ended) ||
+			asked := run.State == RunEnded && slices.Contains(u.o.Installer.ExitReboot, run.Exit) &&
+				!f.Booted.After(run.Ended) ||
 				f.RebootPending && !before.Nodes[n.Name()].RebootPending
 			if asked {
 				return failover.Observation{Found: "the installer asks for a reboot", Would: "wait for it"}, nil
@@ -365,7 +384,8 @@ func (u upgrade) reboot(role string, n Node) failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			up := slices.ContainsFunc(nodes, func(c cluster.Node) bool { return c.Name == n.Name() && c.State == cluster.NodeUp })
+			up := slices.ContainsFunc(nodes,
+				func(c cluster.Node) bool { return c.Name == n.Name() && c.State == cluster.NodeUp })
 			return failover.Observation{Done: up, Found: "no reboot is needed"}, nil
 		})}
 }

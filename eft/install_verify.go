@@ -11,7 +11,8 @@ import (
 
 func (u upgrade) noCleanConfig(n Node, next string) failover.Step {
 	s := look("no-clean-config", "No empty configuration appeared on "+n.Name()+"'s own disk", n.Name(),
-		"HA FAQ, eft8-1: the service makes an empty configuration when it finds none (documented)", waivable, next, func(ctx context.Context) (string, error) {
+		"HA FAQ, eft8-1: the service makes an empty configuration when it finds none (documented)", waivable, next,
+		func(ctx context.Context) (string, error) {
 			before, err := remembered(ctx)
 			if err != nil {
 				return "", err
@@ -22,11 +23,13 @@ func (u upgrade) noCleanConfig(n Node, next string) failover.Step {
 			}
 			for _, dir := range f.LocalConfigs {
 				if !slices.Contains(before.Nodes[n.Name()].LocalConfigs, dir) {
-					return "", refuse("check configuration", n.Name(), "remove that directory: it is an empty configuration, not yours; then run again", ErrCleanConfig, "%s", dir)
+					return "", refuse("check configuration", n.Name(),
+						"remove that directory: it is an empty configuration, not yours; then run again", ErrCleanConfig, "%s", dir)
 				}
 			}
 			if was := before.Nodes[n.Name()].ConfigDir; was != "" && f.ConfigDir != "" && !sameDir(was, f.ConfigDir) {
-				return "", refuse("check configuration", n.Name(), "set the configuration directory back", ErrConfigDir, "it was %q and is %q", was, f.ConfigDir)
+				return "", refuse("check configuration", n.Name(), "set the configuration directory back", ErrConfigDir,
+					"it was %q and is %q", was, f.ConfigDir)
 			}
 			return "none", nil
 		})
@@ -41,8 +44,10 @@ func (u upgrade) service(n Node) failover.Step {
 		"windowsaccountfortheeftservice, eft82: the account is lost in an upgrade (documented)",
 		func(ctx context.Context) (failover.Observation, error) {
 			was, is, err := u.startModes(ctx, n)
-			return failover.Observation{Done: err == nil && was.StartMode == is.StartMode && sameAccount(was.Account, is.Account),
-				Note: fmt.Sprintf("%s as %s, was %s as %s", is.StartMode, is.Account, was.StartMode, was.Account), Would: "set what was remembered"}, err
+			return failover.Observation{Done: err == nil && was.StartMode == is.StartMode &&
+				sameAccount(was.Account, is.Account),
+				Note:  fmt.Sprintf("%s as %s, was %s as %s", is.StartMode, is.Account, was.StartMode, was.Account),
+				Would: "set what was remembered"}, err
 		}, func(ctx context.Context) error {
 			was, is, err := u.startModes(ctx, n)
 			if err != nil {
@@ -53,10 +58,12 @@ func (u upgrade) service(n Node) failover.Step {
 				c.Account = was.Account
 				if needsPassword(was.Account) {
 					if u.o.AccountPassword == nil {
-						return refuse("restore service", n.Name(), "set the account by hand or give AccountPassword, then run again", ErrAccount, "it was %s and is %s", was.Account, is.Account)
+						return refuse("restore service", n.Name(), "set the account by hand or give AccountPassword, then run again",
+							ErrAccount, "it was %s and is %s", was.Account, is.Account)
 					}
 					if c.Password, err = u.o.AccountPassword(ctx); err != nil {
-						return &failover.Error{Op: "restore service", Target: n.Name(), Outcome: failover.NotApplied, Next: "make the password available and run again", Err: err}
+						return &failover.Error{Op: "restore service", Target: n.Name(), Outcome: failover.NotApplied,
+							Next: "make the password available and run again", Err: err}
 					}
 				}
 			}
@@ -68,7 +75,8 @@ func sameAccount(a, b string) bool { return strings.EqualFold(a, b) }
 
 // complete is the last look at a node before it may take the group.
 func (u upgrade) complete(role string, n Node, guards string) failover.Step {
-	s := look("verify", "See the new version complete on "+n.Name()+", the service stopped, account and start mode as before", n.Name(),
+	s := look("verify", "See the new version complete on "+n.Name()+
+		", the service stopped, account and start mode as before", n.Name(),
 		added+"exit code 0 is no proof", firm, guards, func(ctx context.Context) (string, error) {
 			const op = "verify node"
 			before, err := remembered(ctx)
@@ -95,7 +103,8 @@ func (u upgrade) complete(role string, n Node, guards string) failover.Step {
 			case len(running) > 0:
 				return "", refuse(op, n.Name(), "stop the service and find out what started it", ErrServiceRunning, "%s", f)
 			case is.StartMode != was.StartMode || !sameAccount(is.Account, was.Account):
-				return "", refuse(op, n.Name(), "set them as they were", ErrServiceSettings, "%s as %s, was %s as %s", is.StartMode, is.Account, was.StartMode, was.Account)
+				return "", refuse(op, n.Name(), "set them as they were", ErrServiceSettings, "%s as %s, was %s as %s", is.StartMode,
+					is.Account, was.StartMode, was.Account)
 			}
 			return f.String(), u.sameName(ctx, role, n, is)
 		})
@@ -119,7 +128,8 @@ func (u upgrade) sameName(ctx context.Context, role string, n Node, is Service) 
 	}
 	first, err := f.service("verify node")
 	if err == nil && !strings.EqualFold(first.Name, is.Name) {
-		err = refuse("verify node", n.Name(), "bring both nodes to one service name", ErrServiceName, "%s registers %q, %s registers %q", n.Name(), is.Name, other.Name(), first.Name)
+		err = refuse("verify node", n.Name(), "bring both nodes to one service name", ErrServiceName,
+			"%s registers %q, %s registers %q", n.Name(), is.Name, other.Name(), first.Name)
 	}
 	return err
 }

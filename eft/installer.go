@@ -18,8 +18,8 @@ import (
 type Mode int
 
 const (
-	// ModeByOperator: a person runs it in a desktop session on the node and chooses Repair, as the vendor describes it; the
-	// procedure says when, waits, and judges by the result. It is the zero value because no vendor text gives the
+	// ModeByOperator: a person runs it in a desktop session on the node and chooses Repair, as the vendor describes it;
+	// the procedure says when, waits, and judges by the result. It is the zero value because no vendor text gives the
 	// switches of a silent run.
 	ModeByOperator Mode = iota
 	// ModeSilent: the procedure starts it with Args. The switches must have been tried on a laboratory machine: none are
@@ -37,7 +37,8 @@ const maxSettle = 45 * time.Second // a probe has a minute
 
 // Installer specifies the installer of the new version and how to judge a run of it.
 type Installer struct {
-	Path    string  // where it lies on each node: on a local disk, never a share, in a folder only administrators may write to
+	// where it lies on each node: on a local disk, never a share, in a folder only administrators may write to
+	Path    string
 	SHA256  string  // of the file, hexadecimal, from the vendor's download page
 	Size    int64   // bytes
 	Version Version // what a node has afterwards
@@ -49,7 +50,8 @@ type Installer struct {
 	URL string
 
 	Mode Mode
-	Args []string          // ModeSilent: the switches, for example "/S"; there is no default (inferred switches stay configuration)
+	// ModeSilent: the switches, for example "/S"; there is no default (inferred switches stay configuration)
+	Args []string
 	Env  map[string]string // ModeSilent: environment variables added for the installer; no secrets
 
 	ExitOK     []int // nil means 0
@@ -58,9 +60,10 @@ type Installer struct {
 
 	WarnAfter time.Duration // tells the observer that it takes long; 0 means half of StopAfter
 	StopAfter time.Duration // the run stops following it; the installer itself is never killed. 0 means DefaultStopAfter
-	Settle    time.Duration // how long a start whose answer was lost may still be on its way (inferred); 0 means DefaultSettle, at most 45 s
-	Logs      []string      // files or patterns on the node to collect afterwards, for example C:\Windows\Temp\*\Installer.log
-	Space     int64         // bytes that must be free beside Path; 0 means three times Size
+	// how long a start whose answer was lost may still be on its way (inferred); 0 means DefaultSettle, at most 45 s
+	Settle time.Duration
+	Logs   []string // files or patterns on the node to collect afterwards, for example C:\Windows\Temp\*\Installer.log
+	Space  int64    // bytes that must be free beside Path; 0 means three times Size
 }
 
 // envName is what Windows and a shell both take; Windows' own ProgramFiles(x86) is one.
@@ -73,7 +76,8 @@ func (i Installer) validate() (Installer, error) {
 	sum, err := hex.DecodeString(i.SHA256)
 	switch {
 	case !cleanName(i.Path):
-		return bad("Path", fmt.Sprintf("%q is empty or has control characters", i.Path), "name a file on a local disk of the nodes")
+		return bad("Path", fmt.Sprintf("%q is empty or has control characters", i.Path),
+			"name a file on a local disk of the nodes")
 	case strings.HasPrefix(i.Path, `\\`) || strings.HasPrefix(i.Path, "//"):
 		return bad("Path", "is on a share", "use a local disk: a session without a password has no rights on shares")
 	case strings.ContainsAny(i.Path, "*?\""):
@@ -106,7 +110,8 @@ func (i Installer) validate() (Installer, error) {
 	}
 	for name, value := range i.Env {
 		if !envName.MatchString(name) || strings.ContainsFunc(value, unicode.IsControl) {
-			return bad("Env", fmt.Sprintf("%q is not the name of a variable, or its value has control characters", name), "use letters, digits and underscores")
+			return bad("Env", fmt.Sprintf("%q is not the name of a variable, or its value has control characters", name),
+				"use letters, digits and underscores")
 		}
 	}
 	i.SHA256 = strings.ToLower(i.SHA256)

@@ -58,7 +58,8 @@ const (
 	StartDisabled
 )
 
-var startModeNames = []string{StartUnknown: "unknown", StartManual: "manual", StartAutomatic: "automatic", StartDisabled: "disabled"}
+var startModeNames = []string{StartUnknown: "unknown", StartManual: "manual", StartAutomatic: "automatic",
+	StartDisabled: "disabled"}
 
 // String returns the mode as a word, for example "manual".
 func (m StartMode) String() string {
@@ -113,22 +114,24 @@ func (p InstalledProduct) tells(v Version) bool {
 // Facts is how the product is installed on a node. On a shared disk that the node does not have the program cannot be
 // seen: Program is then zero, and services and uninstall entries are still told.
 type Facts struct {
-	Node          string             `json:"node"`
-	Services      []Service          `json:"services"`
-	Program       Version            `json:"program"`  // product version of the program file
-	Products      []InstalledProduct `json:"products"` // uninstall entries
-	ConfigDir     string             `json:"configDir,omitempty"`
-	LocalConfigs  []string           `json:"localConfigs,omitempty"` // default directories on own disks that hold a configuration
-	RebootPending bool               `json:"rebootPending"`
-	Booted        time.Time          `json:"booted"`
-	Busy          []string           `json:"busy,omitempty"` // running installers and administration interfaces
+	Node      string             `json:"node"`
+	Services  []Service          `json:"services"`
+	Program   Version            `json:"program"`  // product version of the program file
+	Products  []InstalledProduct `json:"products"` // uninstall entries
+	ConfigDir string             `json:"configDir,omitempty"`
+	// default directories on own disks that hold a configuration
+	LocalConfigs  []string  `json:"localConfigs,omitempty"`
+	RebootPending bool      `json:"rebootPending"`
+	Booted        time.Time `json:"booted"`
+	Busy          []string  `json:"busy,omitempty"` // running installers and administration interfaces
 }
 
 // service returns the one service.
 func (f Facts) service(op string) (Service, error) {
 	switch len(f.Services) {
 	case 0:
-		return Service{}, refuse(op, f.Node, "install EFT Server on the node first, or name the right node", ErrNotInstalled, "no service runs its program")
+		return Service{}, refuse(op, f.Node, "install EFT Server on the node first, or name the right node", ErrNotInstalled,
+			"no service runs its program")
 	case 1:
 		return f.Services[0], nil
 	}
@@ -150,8 +153,8 @@ func (f Facts) installed() Version {
 	return v
 }
 
-// has reports whether the node carries exactly this version, by every sign there is. The program file decides; the entry
-// must not contradict it.
+// has reports whether the node carries exactly this version, by every sign there is. The program file decides; the
+// entry must not contradict it.
 func (f Facts) has(v Version) bool {
 	if f.Program != v || len(f.Products) == 0 || len(f.Services) != 1 {
 		return false

@@ -21,8 +21,9 @@ func (n silentNode) InstallerRun(context.Context, string) (InstallerRun, error) 
 
 // An answer that says nothing of a run is no proof that none was started: the installer would be started a second time.
 func TestANodeThatSaysNothingOfARunProvesNothing(t *testing.T) {
-	for state, want := range map[RunState]failover.Outcome{RunUnknown: failover.InDoubt, RunNotStarted: failover.NotApplied,
-		RunRunning: failover.Applied, RunEnded: failover.Applied, RunLost: failover.Applied} {
+	for state, want := range map[RunState]failover.Outcome{RunUnknown: failover.InDoubt,
+		RunNotStarted: failover.NotApplied,
+		RunRunning:    failover.Applied, RunEnded: failover.Applied, RunLost: failover.Applied} {
 		got, err := upgrade{}.probeRun(t.Context(), silentNode{state: state}, "run")
 		require.NoError(t, err)
 		require.Equal(t, want, got, "state %d", state)
@@ -45,13 +46,15 @@ func TestANodeHasAVersionByEverySign(t *testing.T) {
 		"all":                            {Facts{Program: v, Products: entry(v), Services: service}, true},
 		"an entry of three parts":        {Facts{Program: v, Products: entry(Version{8, 1, 0}), Services: service}, true},
 		"the old program, the new entry": {Facts{Program: old, Products: entry(v), Services: service}, false},
-		"the old program of three parts": {Facts{Program: Version{8, 1, 0}, Products: entry(Version{8, 1, 0}), Services: service}, false},
+		"the old program of three parts": {Facts{Program: Version{8, 1, 0}, Products: entry(Version{8, 1, 0}),
+			Services: service}, false},
 		"the new program, the old entry": {Facts{Program: v, Products: entry(old), Services: service}, false},
 		"an entry that was left behind":  {Facts{Program: v, Products: entry(v, old), Services: service}, false},
 		"no entry":                       {Facts{Program: v, Services: service}, false},
 		"no service":                     {Facts{Program: v, Products: entry(v)}, false},
-		"two services":                   {Facts{Program: v, Products: entry(v), Services: append(service, service...)}, false},
-		"nothing":                        {Facts{}, false},
+		"two services": {Facts{Program: v, Products: entry(v), Services: append(service, service...)},
+			false},
+		"nothing": {Facts{}, false},
 	} {
 		require.Equal(t, tt.want, tt.f.has(v), name)
 	}

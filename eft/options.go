@@ -47,7 +47,8 @@ type Options struct {
 	// StopTime is how long the service usually takes to stop; the cluster must allow it that. Zero leaves it out.
 	StopTime time.Duration
 
-	Verify   time.Duration // how long a verification may take to hold, because sites start after the service; 0 means 5 min
+	// how long a verification may take to hold, because sites start after the service; 0 means 5 min
+	Verify   time.Duration
 	Poll     time.Duration // between two looks at a node; 0 means 5 s
 	Attempts int           // how often a harmless change is tried per node; 0 means failover.DefaultAttempts
 
@@ -101,9 +102,11 @@ func (o Options) validate() (Options, error) {
 	case o.Active.Name() == o.Passive.Name():
 		return bad("Passive", fmt.Sprintf("is %s, like Active", o.Active.Name()), "give two different nodes")
 	case !cleanName(o.ConfigDir):
-		return bad("ConfigDir", fmt.Sprintf("%q is empty or has control characters", o.ConfigDir), "name the configuration directory on the shared disk")
+		return bad("ConfigDir", fmt.Sprintf("%q is empty or has control characters", o.ConfigDir),
+			"name the configuration directory on the shared disk")
 	case !cleanName(o.BackupDir):
-		return bad("BackupDir", fmt.Sprintf("%q is empty or has control characters", o.BackupDir), "name a directory on a local disk of the active node")
+		return bad("BackupDir", fmt.Sprintf("%q is empty or has control characters", o.BackupDir),
+			"name a directory on a local disk of the active node")
 	case inside(o.BackupDir, o.ConfigDir) || inside(o.ConfigDir, o.BackupDir):
 		return bad("BackupDir", "and ConfigDir lie in one another", "keep the copy apart, on a local disk")
 	case o.Verify < 0 || o.Poll < 0 || o.Attempts < 0 || o.Quiesce.For < 0:
@@ -115,13 +118,15 @@ func (o Options) validate() (Options, error) {
 	}
 	for _, name := range o.BackupExclude {
 		if !cleanName(name) || strings.ContainsAny(name, `/\:*?"<>|[]`) || strings.HasPrefix(name, "-") {
-			return bad("BackupExclude", fmt.Sprintf("%q is not the name of a directory", name), "give names without path and wildcards")
+			return bad("BackupExclude", fmt.Sprintf("%q is not the name of a directory", name),
+				"give names without path and wildcards")
 		}
 	}
 	seen := map[string]bool{}
 	for _, c := range o.Consoles {
 		if !cleanName(c.Name) || seen[c.Name] {
-			return bad("Consoles", fmt.Sprintf("%q is empty, appears twice or has control characters", c.Name), "name each machine once")
+			return bad("Consoles", fmt.Sprintf("%q is empty, appears twice or has control characters", c.Name),
+				"name each machine once")
 		}
 		seen[c.Name] = true
 	}

@@ -102,14 +102,17 @@ func (s settings) Read(ctx context.Context) (eft.Settings, error) {
 		_, err = os.Stat(filepath.Join(s.root, g.Owner, "running"))
 	}
 	if err != nil {
-		return eft.Settings{}, &failover.Error{Op: "read settings", Target: g.Owner, Outcome: failover.NotApplied, Next: "wait", Err: err}
+		return eft.Settings{}, &failover.Error{Op: "read settings", Target: g.Owner, Outcome: failover.NotApplied,
+			Next: "wait", Err: err}
 	}
 	config, err := os.ReadFile(filepath.Join(s.root, "config", "ServerConfig.db"))
 	if err != nil {
-		return eft.Settings{}, &failover.Error{Op: "read settings", Target: g.Owner, Outcome: failover.NotApplied, Next: "wait", Err: err}
+		return eft.Settings{}, &failover.Error{Op: "read settings", Target: g.Owner, Outcome: failover.NotApplied,
+			Next: "wait", Err: err}
 	}
 	v, err := eft.ParseVersion(string(raw))
-	return eft.Settings{Version: v, Values: map[string]string{"config": string(config)}, Licences: map[string]string{"EFTServer": "Registered"}}, err
+	return eft.Settings{Version: v, Values: map[string]string{"config": string(config)},
+		Licences: map[string]string{"EFTServer": "Registered"}}, err
 }
 
 // TestUpgradeOnARealCluster runs the same procedure on corosync and Pacemaker, each node behind its own sshd, with a
@@ -138,20 +141,24 @@ func TestUpgradeOnARealCluster(t *testing.T) {
 	write(filepath.Join(plain, "config", "Logs", "EFT.log"), "noise", 0o644)
 	write(filepath.Join(plain, "control"), fmt.Sprintf(control, plain), 0o755)
 
-	p := peers.StartPacemaker(t, peers.PacemakerOptions{Agents: map[string]string{"eft": fmt.Sprintf(agent, plain)}, Resources: group})
+	p := peers.StartPacemaker(t,
+		peers.PacemakerOptions{Agents: map[string]string{"eft": fmt.Sprintf(agent, plain)}, Resources: group})
 	var addresses []cluster.Address
 	nodes := map[string]eft.Node{}
 	for _, n := range p.Nodes {
 		addresses = append(addresses, cluster.Address{Node: n.Name, SSH: n.SSHD.SSH()})
 		own := filepath.Join(plain, n.Name)
-		node, err := eft.NewScriptNode(eft.ScriptNodeConfig{Name: n.Name, SSH: n.SSHD.SSH(), VersionFile: filepath.Join(own, "version"),
-			ProductsFile: filepath.Join(own, "products"), RunsDir: filepath.Join(root, n.Name, "runs"), Control: filepath.Join(plain, "control")})
+		node, err := eft.NewScriptNode(
+			eft.ScriptNodeConfig{Name: n.Name, SSH: n.SSHD.SSH(), VersionFile: filepath.Join(own, "version"),
+				ProductsFile: filepath.Join(own, "products"), RunsDir: filepath.Join(root, n.Name, "runs"),
+				Control: filepath.Join(plain, "control")})
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, node.Close()) })
 		nodes[n.Name] = node
 		require.NoError(t, os.MkdirAll(filepath.Join(root, n.Name), 0o755))
 	}
-	c, err := cluster.NewPacemaker(cluster.PacemakerConfig{Nodes: addresses, Services: map[string]string{"eft-svc": "eft"}})
+	c, err := cluster.NewPacemaker(
+		cluster.PacemakerConfig{Nodes: addresses, Services: map[string]string{"eft-svc": "eft"}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
 	var g cluster.Group
@@ -170,12 +177,17 @@ func TestUpgradeOnARealCluster(t *testing.T) {
 	text := fmt.Sprintf(installer, plain)
 	sum := sha256.Sum256([]byte(text))
 	// The installer lies in the node's own folder; both nodes see one file system here, so it is one file.
-	proc, err := eft.Upgrade(eft.Options{Cluster: c, Group: "eft", Active: active, Passive: passive, Admin: settings{c, plain},
-		Installer: eft.Installer{Path: filepath.Join(root, "installer"), SHA256: hex.EncodeToString(sum[:]), Size: int64(len(text)), Version: eft.Version{8, 1, 0, 16},
-			Mode: eft.ModeSilent, Args: []string{"--repair", "it's `quoted` $(here)"}, StopAfter: time.Minute, Settle: time.Second,
+	proc, err := eft.Upgrade(eft.Options{Cluster: c, Group: "eft", Active: active, Passive: passive,
+		Admin: settings{c, plain},
+		Installer: eft.Installer{Path: filepath.Join(root, "installer"), SHA256: hex.EncodeToString(sum[:]),
+			Size: int64(len(text)), Version: eft.Version{8, 1, 0, 16},
+			Mode: eft.ModeSilent, Args: []string{"--repair", "it's `quoted` $(here)"}, StopAfter: time.Minute,
+			Settle: time.Second,
 			Source: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader([]byte(text))), nil }},
-		ConfigDir: filepath.Join(plain, "config"), BackupDir: filepath.Join(root, "backup"), Poll: 100 * time.Millisecond, Verify: 20 * time.Second, Hold: 200 * time.Millisecond,
-		Move:  cluster.MoveOptions{Timeout: 40 * time.Second, Poll: 100 * time.Millisecond, Grace: 3 * time.Second, Settle: 4 * time.Second},
+		ConfigDir: filepath.Join(plain, "config"), BackupDir: filepath.Join(root, "backup"), Poll: 100 * time.Millisecond,
+		Verify: 20 * time.Second, Hold: 200 * time.Millisecond,
+		Move: cluster.MoveOptions{Timeout: 40 * time.Second, Poll: 100 * time.Millisecond, Grace: 3 * time.Second,
+			Settle: 4 * time.Second},
 		State: cluster.StateOptions{Timeout: 40 * time.Second, Poll: 100 * time.Millisecond, Settle: 5 * time.Second}})
 	require.NoError(t, err)
 
@@ -217,7 +229,8 @@ func TestUpgradeOnARealCluster(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "--repair it's `quoted` $(here)\n", string(runs), "once, with its arguments as given")
 	}
-	require.NoFileExists(t, filepath.Join(plain, "both"), "the service never ran on both nodes, and no installer started it")
+	require.NoFileExists(t, filepath.Join(plain, "both"),
+		"the service never ran on both nodes, and no installer started it")
 	copies, err := filepath.Glob(filepath.Join(root, "backup", "eft-*", "files", "*"))
 	require.NoError(t, err)
 	var names []string

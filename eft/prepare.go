@@ -16,13 +16,16 @@ import (
 var errNotYet = errors.New("eft: not remembered yet")
 
 // change builds a harmless, repeatable Change.
-func (u upgrade) change(id, title, target, source string, observe func(context.Context) (failover.Observation, error), apply, undo func(context.Context) error) failover.Step {
-	return failover.Step{ID: id, Title: title, Target: target, Kind: failover.Change, Source: source, Timeout: changeTime, Poll: u.o.Poll,
+func (u upgrade) change(id, title, target, source string, observe func(context.Context) (failover.Observation, error),
+	apply, undo func(context.Context) error) failover.Step {
+	return failover.Step{ID: id, Title: title, Target: target, Kind: failover.Change, Source: source, Timeout: changeTime,
+		Poll:     u.o.Poll,
 		Attempts: u.o.Attempts, Observe: later(observe), Apply: apply, Undo: undo}
 }
 
 // later turns "an earlier step has not run" into an observation that is not done.
-func later(observe func(context.Context) (failover.Observation, error)) func(context.Context) (failover.Observation, error) {
+func later(observe func(context.Context) (failover.Observation, error)) func(context.Context) (failover.Observation,
+	error) {
 	return func(ctx context.Context) (failover.Observation, error) {
 		obs, err := observe(ctx)
 		if errors.Is(err, errNotYet) {
@@ -37,7 +40,8 @@ func (u upgrade) remember() failover.Step {
 	s := u.change("facts", "Remember how EFT Server is installed on each node", u.o.Active.Name()+", "+u.o.Passive.Name(),
 		added+"account and start mode are put back as they were", func(ctx context.Context) (failover.Observation, error) {
 			s, ok, err := startFact.Load(ctx)
-			return failover.Observation{Done: ok, Found: "run " + s.Run, Would: "write service, versions and configuration directories to the journal"}, err
+			return failover.Observation{Done: ok, Found: "run " + s.Run,
+				Would: "write service, versions and configuration directories to the journal"}, err
 		}, func(ctx context.Context) error {
 			_, err := startFact.Capture(ctx, u.readStart)
 			return err
@@ -53,7 +57,8 @@ func (u upgrade) prepare() failover.Stage {
 		s := u.change("settings", "Remember the settings, to compare them afterwards", u.o.Group,
 			u.vendor("7.1", "9.1", asExpected), func(ctx context.Context) (failover.Observation, error) {
 				s, ok, err := settingsFact.Load(ctx)
-				return failover.Observation{Done: ok, Found: fmt.Sprintf("%d values", len(s.Values)), Would: "write the settings to the journal"}, err
+				return failover.Observation{Done: ok, Found: fmt.Sprintf("%d values", len(s.Values)),
+					Would: "write the settings to the journal"}, err
 			}, func(ctx context.Context) error {
 				_, err := settingsFact.Capture(ctx, u.o.Admin.Read)
 				return err
@@ -77,7 +82,8 @@ func (u upgrade) staging() failover.Stage {
 		})
 	// In a plan nothing was copied yet: the run waits for the step before, so this is no obstacle.
 	compare.Wait = true
-	return failover.Stage{Name: "stage", Steps: []failover.Step{u.stage("passive", u.o.Passive), u.stage("active", u.o.Active), compare}}
+	return failover.Stage{Name: "stage",
+		Steps: []failover.Step{u.stage("passive", u.o.Passive), u.stage("active", u.o.Active), compare}}
 }
 
 // rightInstaller refuses another file than the specified one, on a node that has yet to run it.
@@ -151,9 +157,11 @@ func joinPath(dir, name string) string {
 func (u upgrade) backup() failover.Stage {
 	node := u.o.Active
 	source := u.vendor("2", "2", "back up the configuration files directory on the shared resource")
-	run := u.change("copy", "Back up the configuration directory on the node that has the shared disk", node.Name(), source,
+	run := u.change("copy", "Back up the configuration directory on the node that has the shared disk",
+		node.Name(), source,
 		func(ctx context.Context) (failover.Observation, error) {
-			would := failover.Observation{Found: "there is none of this run", Would: "copy " + u.o.ConfigDir + " into " + u.o.BackupDir}
+			would := failover.Observation{Found: "there is none of this run",
+				Would: "copy " + u.o.ConfigDir + " into " + u.o.BackupDir}
 			b, err := u.backupAt(ctx)
 			if err != nil {
 				return would, err
@@ -162,7 +170,8 @@ func (u upgrade) backup() failover.Stage {
 			// is asked for again, which leaves a complete one as it is.
 			c, ok, err := copyFact.Load(ctx)
 			if ok {
-				would.Done, would.Found = true, fmt.Sprintf("%s: %d files, %d bytes, manifest %.16s…", b.To, c.Files, c.Bytes, c.Hash)
+				would.Done, would.Found = true,
+					fmt.Sprintf("%s: %d files, %d bytes, manifest %.16s…", b.To, c.Files, c.Bytes, c.Hash)
 			}
 			return would, err
 		}, func(ctx context.Context) error {
@@ -178,7 +187,8 @@ func (u upgrade) backup() failover.Stage {
 				err = m.usable(node.Name(), b.To)
 			}
 			if err != nil { // it was asked for, so something of it may be there or come
-				return &failover.Error{Op: "back up", Target: node.Name(), Outcome: failover.InDoubt, Next: failover.NextOf(err), Err: err}
+				return &failover.Error{Op: "back up", Target: node.Name(), Outcome: failover.InDoubt,
+					Next: failover.NextOf(err), Err: err}
 			}
 			return copyFact.Save(ctx, copied{Files: len(m.Files), Bytes: m.Bytes(), Hash: m.Hash})
 		}, failover.NothingToUndo)
@@ -201,9 +211,11 @@ func (u upgrade) backup() failover.Stage {
 			case err != nil || loadErr != nil:
 				return errors.Join(err, loadErr)
 			case c.Hash != m.Hash:
-				return refuse("check backup", node.Name(), "find out who changes the copy", ErrBackup, "its manifest is %.16s…, it was %.16s…", m.Hash, c.Hash)
+				return refuse("check backup", node.Name(), "find out who changes the copy", ErrBackup,
+					"its manifest is %.16s…, it was %.16s…", m.Hash, c.Hash)
 			}
-			failover.Progress(ctx, fmt.Sprintf("%d files, %d bytes, manifest %s in %s on %s", len(m.Files), m.Bytes(), m.Hash, b.To, node.Name()))
+			failover.Progress(ctx, fmt.Sprintf("%d files, %d bytes, manifest %s in %s on %s", len(m.Files), m.Bytes(), m.Hash,
+				b.To, node.Name()))
 			return backupFact.Save(ctx, m.Hash)
 		}, failover.NothingToUndo)
 	verify.Timeout, verify.Writes = run.Timeout, []string{backupFact.Name}
@@ -236,12 +248,14 @@ func (u upgrade) quiesce() failover.Stage {
 				failover.Progress(ctx, now.Activity.String())
 				if err := wait(limit, u.o.Poll); err != nil {
 					if ctx.Err() != nil {
-						return &failover.Error{Op: "wait for quiet", Target: u.o.Group, Outcome: failover.NotApplied, Next: "run again", Err: err}
+						return &failover.Error{Op: "wait for quiet", Target: u.o.Group, Outcome: failover.NotApplied,
+							Next: "run again", Err: err}
 					}
 					if q.Then == QuiesceMoveAnyway {
 						return quiescedFact.Save(ctx, "moved in spite of "+now.Activity.String())
 					}
-					return refuse("wait for quiet", u.o.Group, "run again at a quieter time, or use QuiesceMoveAnyway", ErrNodeBusy, "still %s after %s", now.Activity, q.For)
+					return refuse("wait for quiet", u.o.Group, "run again at a quieter time, or use QuiesceMoveAnyway", ErrNodeBusy,
+						"still %s after %s", now.Activity, q.For)
 				}
 			}
 		}, failover.NothingToUndo)

@@ -44,8 +44,8 @@ type RESTConfig struct {
 	Settings []string
 }
 
-// DefaultSettings are the endpoints that REST reads besides the server, its nodes and its sites. Which of them a version
-// has differs: most came with 8.1 (documented).
+// DefaultSettings are the endpoints that REST reads besides the server, its nodes and its sites. Which of them a
+// version has differs: most came with 8.1 (documented).
 func DefaultSettings() []string {
 	return []string{"server/security/tls", "server/security/ssh", "server/admin-users",
 		"sites/{site}/users", "sites/{site}/event-rules", "sites/{site}/connection-profiles", "sites/{site}/user-templates",
@@ -83,8 +83,10 @@ func NewREST(c RESTConfig) (*REST, error) {
 	}
 	base, err := url.Parse(c.URL)
 	switch {
-	case err != nil || base.Scheme != "https" || base.Host == "" || strings.Trim(base.Path, "/") != "" || base.RawQuery != "" || base.User != nil:
-		return bad("URL", fmt.Sprintf("%q is not https://host:port", c.URL), "give the address of the administration API, for example https://eft.example.com:4450")
+	case err != nil || base.Scheme != "https" || base.Host == "" || strings.Trim(base.Path, "/") != "" ||
+		base.RawQuery != "" || base.User != nil:
+		return bad("URL", fmt.Sprintf("%q is not https://host:port", c.URL),
+			"give the address of the administration API, for example https://eft.example.com:4450")
 	case c.User == "":
 		return bad("User", "is empty", "give the account with REST access")
 	case c.Password == nil:
@@ -108,7 +110,8 @@ func NewREST(c RESTConfig) (*REST, error) {
 		return nil, err
 	}
 	// No connection is kept: the service behind the address changes with every move.
-	transport := &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true, TLSHandshakeTimeout: c.Timeout, ResponseHeaderTimeout: c.Timeout}
+	transport := &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true, TLSHandshakeTimeout: c.Timeout,
+		ResponseHeaderTimeout: c.Timeout}
 	return &REST{c: c, base: base, client: &http.Client{Transport: transport, Timeout: c.Timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil
 }
@@ -119,7 +122,8 @@ func (r *REST) fail(op, next string, err error) error {
 
 // send makes one request and returns status and body.
 func (r *REST) send(ctx context.Context, method, path string, token failover.Secret, body []byte) (int, []byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, r.base.Scheme+"://"+r.base.Host+"/admin/"+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, r.base.Scheme+"://"+r.base.Host+"/admin/"+path,
+		bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -149,25 +153,31 @@ func (r *REST) login(ctx context.Context) (failover.Secret, error) {
 		return failover.Secret{}, r.fail(op, "make the password available", err)
 	}
 	if r.spent(password) {
-		return failover.Secret{}, r.fail(op, "correct the password or unlock the account, then run again", fmt.Errorf("%w: it refused this password %d times and is not asked again", ErrREST, maxRefused))
+		return failover.Secret{},
+			r.fail(op, "correct the password or unlock the account, then run again",
+				fmt.Errorf("%w: it refused this password %d times and is not asked again", ErrREST, maxRefused))
 	}
-	body, err := json.Marshal(map[string]string{"userName": r.c.User, "password": password.Reveal(), "authType": string(r.c.Login)})
+	body, err := json.Marshal(map[string]string{"userName": r.c.User, "password": password.Reveal(),
+		"authType": string(r.c.Login)})
 	if err != nil {
 		return failover.Secret{}, r.fail(op, "report this", err)
 	}
 	status, raw, err := r.send(ctx, http.MethodPost, "v1/authentication", failover.Secret{}, body)
 	if err != nil {
-		return failover.Secret{}, r.fail(op, cmp.Or(failover.TLSNext(err), "see that the service runs and the address is that of the group"), err)
+		return failover.Secret{},
+			r.fail(op, cmp.Or(failover.TLSNext(err), "see that the service runs and the address is that of the group"), err)
 	}
 	var answer struct {
 		AuthToken string `json:"authToken"`
 	}
 	r.judged(password, status)
 	if status != http.StatusOK {
-		return failover.Secret{}, r.fail(op, "see that the account has REST access", fmt.Errorf("%w: HTTP status %d", ErrREST, status))
+		return failover.Secret{},
+			r.fail(op, "see that the account has REST access", fmt.Errorf("%w: HTTP status %d", ErrREST, status))
 	}
 	if err := json.Unmarshal(raw, &answer); err != nil || answer.AuthToken == "" {
-		return failover.Secret{}, r.fail(op, "see what answers at this address", fmt.Errorf("%w: no token in the answer", ErrREST))
+		return failover.Secret{},
+			r.fail(op, "see what answers at this address", fmt.Errorf("%w: no token in the answer", ErrREST))
 	}
 	return failover.NewSecret(answer.AuthToken), nil
 }
@@ -210,7 +220,8 @@ func (r *REST) get(ctx context.Context, path string, doc any) (found bool, err e
 		status, raw, err := r.send(ctx, http.MethodGet, path, token, nil)
 		switch {
 		case err != nil:
-			return false, r.fail(op, cmp.Or(failover.TLSNext(err), "see that the service runs and the address is that of the group"), err)
+			return false, r.fail(op, cmp.Or(failover.TLSNext(err),
+				"see that the service runs and the address is that of the group"), err)
 		case status == http.StatusUnauthorized && attempt == 0 && !fresh:
 			r.mu.Lock()
 			r.token = failover.Secret{}
@@ -237,7 +248,8 @@ func (r *REST) get(ctx context.Context, path string, doc any) (found bool, err e
 func (r *REST) must(ctx context.Context, path string, doc any) error {
 	found, err := r.get(ctx, path, doc)
 	if err == nil && !found {
-		err = r.fail("read "+path, "see that this is EFT 8.0 or newer with the REST API enabled", fmt.Errorf("%w: HTTP status 404", ErrREST))
+		err = r.fail("read "+path, "see that this is EFT 8.0 or newer with the REST API enabled",
+			fmt.Errorf("%w: HTTP status 404", ErrREST))
 	}
 	return err
 }

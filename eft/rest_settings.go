@@ -56,7 +56,8 @@ func (r *REST) Read(ctx context.Context) (Settings, error) {
 			continue
 		}
 		for id, name := range sites {
-			if err := r.collect(ctx, &s, "v2/"+strings.ReplaceAll(path, "{site}", url.PathEscape(id)), strings.ReplaceAll(path, "{site}", name)); err != nil {
+			if err := r.collect(ctx, &s, "v2/"+strings.ReplaceAll(path, "{site}", url.PathEscape(id)),
+				strings.ReplaceAll(path, "{site}", name)); err != nil {
 				return s, err
 			}
 		}
@@ -161,7 +162,10 @@ func (r *REST) status(ctx context.Context, s *Settings) error {
 	}
 	var server struct {
 		Nodes []struct {
-			Activity struct{ ActiveClientUploadCount, ActiveClientDownloadCount, ActiveServerDownloadCount, ActiveServerUploadCount int }
+			Activity struct {
+				ActiveClientUploadCount, ActiveClientDownloadCount, ActiveServerDownloadCount,
+				ActiveServerUploadCount int
+			}
 			Licenses []struct{ Module, RegistrationState string }
 		}
 	}
@@ -170,7 +174,8 @@ func (r *REST) status(ctx context.Context, s *Settings) error {
 	}
 	for _, n := range server.Nodes {
 		a := n.Activity
-		s.Activity.Transfers += a.ActiveClientUploadCount + a.ActiveClientDownloadCount + a.ActiveServerDownloadCount + a.ActiveServerUploadCount
+		s.Activity.Transfers += a.ActiveClientUploadCount + a.ActiveClientDownloadCount + a.ActiveServerDownloadCount +
+			a.ActiveServerUploadCount
 		for _, l := range n.Licenses {
 			s.Licences[l.Module] = l.RegistrationState
 		}
@@ -190,7 +195,8 @@ var (
 
 func isVolatile(key string) bool {
 	key = strings.ToLower(key)
-	counts := strings.HasSuffix(key, "count") && slices.ContainsFunc(counted, func(word string) bool { return strings.HasPrefix(key, word) })
+	counts := strings.HasSuffix(key, "count") &&
+		slices.ContainsFunc(counted, func(word string) bool { return strings.HasPrefix(key, word) })
 	return slices.Contains(versions, key) || counts || holds(volatile, key)
 }
 
@@ -220,8 +226,8 @@ func flatten(into map[string]string, path string, v any) {
 	}
 }
 
-// elementNames names the elements of a list by their own id or name, so that another order is no difference; a list whose
-// elements have none, or not each its own, is numbered: its order may matter, as that of ciphers does.
+// elementNames names the elements of a list by their own id or name, so that another order is no difference; a list
+// whose elements have none, or not each its own, is numbered: its order may matter, as that of ciphers does.
 func elementNames(list []any) []string {
 	for _, key := range []string{"id", "name"} {
 		seen := map[string]bool{}

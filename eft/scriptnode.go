@@ -48,12 +48,15 @@ var _ Node = (*ScriptNode)(nil)
 
 // NewScriptNode checks the configuration; it does not connect.
 func NewScriptNode(c ScriptNodeConfig) (*ScriptNode, error) {
-	for _, f := range []struct{ field, value string }{{"Name", c.Name}, {"VersionFile", c.VersionFile}, {"ProductsFile", c.ProductsFile}, {"RunsDir", c.RunsDir}, {"Control", c.Control}} {
+	for _, f := range []struct{ field, value string }{{"Name", c.Name}, {"VersionFile", c.VersionFile},
+		{"ProductsFile", c.ProductsFile}, {"RunsDir", c.RunsDir}, {"Control", c.Control}} {
 		if !cleanName(f.value) {
-			return nil, failover.Invalid("ScriptNodeConfig."+f.field, fmt.Sprintf("%q is empty or has control characters", f.value), "give a name or an absolute path")
+			return nil, failover.Invalid("ScriptNodeConfig."+f.field,
+				fmt.Sprintf("%q is empty or has control characters", f.value), "give a name or an absolute path")
 		}
 		if f.field != "Name" && !strings.HasPrefix(f.value, "/") {
-			return nil, failover.Invalid("ScriptNodeConfig."+f.field, fmt.Sprintf("%q is not absolute", f.value), "give an absolute path")
+			return nil, failover.Invalid("ScriptNodeConfig."+f.field, fmt.Sprintf("%q is not absolute", f.value),
+				"give an absolute path")
 		}
 	}
 	host, err := remote.New(remote.Config{SSH: c.SSH})
@@ -73,7 +76,8 @@ func (n *ScriptNode) Name() string { return n.c.Name }
 var refusals = map[int]error{21: ErrInstallerDiffers, 22: ErrInstallerMissing, 23: ErrNoSpace, 24: ErrBackup}
 
 // run runs one script. changes says whether an unknown exit status leaves doubt.
-func (n *ScriptNode) run(ctx context.Context, op, script string, unknown failover.Outcome, args ...string) ([]byte, error) {
+func (n *ScriptNode) run(ctx context.Context, op, script string, unknown failover.Outcome,
+	args ...string) ([]byte, error) {
 	for _, a := range args {
 		if strings.ContainsRune(a, 0) {
 			return nil, failover.Invalid(op, "a name holds a NUL byte", "use a name a file can have")
@@ -91,7 +95,8 @@ func (n *ScriptNode) line(ctx context.Context, op, line string, unknown failover
 		return nil, err
 	}
 	if res.Truncated {
-		return nil, &failover.Error{Op: op, Target: n.c.Name, Outcome: unknown, Next: "look at the node", Err: errors.New("the answer is too long")}
+		return nil, &failover.Error{Op: op, Target: n.c.Name, Outcome: unknown, Next: "look at the node",
+			Err: errors.New("the answer is too long")}
 	}
 	if res.Exit != 0 {
 		outcome, cause := unknown, fmt.Errorf("exit status %d: %s", res.Exit, tail(string(res.Stderr)))
@@ -104,13 +109,15 @@ func (n *ScriptNode) line(ctx context.Context, op, line string, unknown failover
 }
 
 func (n *ScriptNode) garbage(op string, what any) error {
-	return &failover.Error{Op: op, Target: n.c.Name, Outcome: failover.NotApplied, Next: "look at what the node says", Err: fmt.Errorf("unreadable answer: %.200v", what)}
+	return &failover.Error{Op: op, Target: n.c.Name, Outcome: failover.NotApplied, Next: "look at what the node says",
+		Err: fmt.Errorf("unreadable answer: %.200v", what)}
 }
 
 // Facts implements Node.
 func (n *ScriptNode) Facts(ctx context.Context) (Facts, error) {
 	const op = "read facts"
-	out, err := n.run(ctx, op, scripts.FactsSh, failover.NotApplied, n.c.VersionFile, n.c.ProductsFile, n.c.Control, n.c.RunsDir)
+	out, err := n.run(ctx, op, scripts.FactsSh, failover.NotApplied, n.c.VersionFile, n.c.ProductsFile, n.c.Control,
+		n.c.RunsDir)
 	if err != nil {
 		return Facts{}, err
 	}
@@ -195,14 +202,17 @@ func (n *ScriptNode) Stage(ctx context.Context, i Installer) error {
 func upload(ctx context.Context, host *remote.Host, node string, i Installer) error {
 	src, err := i.Source(ctx)
 	if err != nil {
-		return &failover.Error{Op: "stage", Target: node, Outcome: failover.NotApplied, Next: "make the installer readable here", Err: err}
+		return &failover.Error{Op: "stage", Target: node, Outcome: failover.NotApplied,
+			Next: "make the installer readable here", Err: err}
 	}
 	file, err := host.Upload(ctx, src, i.Path, remote.UploadOptions{Mode: 0o700, SHA256: i.SHA256})
 	if cerr := src.Close(); err == nil && cerr != nil {
-		err = &failover.Error{Op: "stage", Target: node, Outcome: failover.Applied, Next: "go on: the file arrived", Err: cerr}
+		err = &failover.Error{Op: "stage", Target: node, Outcome: failover.Applied, Next: "go on: the file arrived",
+			Err: cerr}
 	}
 	if err == nil && file.Size != i.Size {
-		err = refuse("stage", node, "correct Size", ErrInstallerDiffers, "it has %d bytes, specified are %d", file.Size, i.Size)
+		err = refuse("stage", node, "correct Size", ErrInstallerDiffers, "it has %d bytes, specified are %d",
+			file.Size, i.Size)
 	}
 	return err
 }
@@ -214,7 +224,8 @@ func (n *ScriptNode) StartInstaller(ctx context.Context, s Start) error {
 	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
 		env = append(env, k+"="+s.Env[k])
 	}
-	_, err := n.line(ctx, "start installer", remote.EnvLine(remote.ShellLine("/bin/sh", scripts.StartSh, args...), env...), failover.InDoubt)
+	_, err := n.line(ctx, "start installer", remote.EnvLine(remote.ShellLine("/bin/sh", scripts.StartSh, args...), env...),
+		failover.InDoubt)
 	return err
 }
 
@@ -258,12 +269,14 @@ func (n *ScriptNode) StopService(ctx context.Context, _ string) error {
 // ConfigureService implements Node. The account cannot be changed on such a node.
 func (n *ScriptNode) ConfigureService(ctx context.Context, service string, c ServiceConfig) error {
 	if c.Account != "" {
-		return refuse("configure service", n.c.Name, "set the account by hand", ErrAccount, "the account of %q cannot be changed here", service)
+		return refuse("configure service", n.c.Name, "set the account by hand", ErrAccount,
+			"the account of %q cannot be changed here", service)
 	}
 	if c.StartMode == StartUnknown {
 		return nil
 	}
-	_, err := n.line(ctx, "configure service", remote.Quote(n.c.Control)+" mode "+c.StartMode.String()+" </dev/null", failover.InDoubt)
+	_, err := n.line(ctx, "configure service", remote.Quote(n.c.Control)+" mode "+c.StartMode.String()+" </dev/null",
+		failover.InDoubt)
 	return err
 }
 

@@ -25,7 +25,8 @@ func TestScriptNode(t *testing.T) {
 	peers.Need(t, "sshd", "sha256sum", "setsid")
 	dir := filepath.Join(t.TempDir(), "it's $(touch pwned) `x` * \u2019 \n nasty")
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "config", "Logs"), 0o755))
-	for name, text := range map[string]string{"config/ServerConfig.db": "precious", "config/a file": "1", "config/Logs/x": "noise", "version": "8.0.6.16\n",
+	for name, text := range map[string]string{"config/ServerConfig.db": "precious", "config/a file": "1",
+		"config/Logs/x": "noise", "version": "8.0.6.16\n",
 		"products": "8.0.6.16 EFT Server\n"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644)) //nolint:gosec // the test's own
 	}
@@ -33,16 +34,19 @@ func TestScriptNode(t *testing.T) {
 	write := func(name, text string) {
 		require.NoError(t, os.WriteFile(filepath.Join(plain, name), []byte(text), 0o755)) //nolint:gosec // a program
 	}
-	write("control", "#!/bin/sh\ncd "+plain+"\ncase $1 in status) printf 'eft\\tstopped\\t%s\\troot\\n' \"$(cat mode)\" ;; mode) echo $2 >mode ;; esac\n")
+	write("control", "#!/bin/sh\ncd "+plain+"\ncase $1 in status) printf 'eft\\tstopped\\t%s\\troot\\n' \"$(cat mode)\" "+
+		";; mode) echo $2 >mode ;; esac\n")
 	write("mode", "manual")
 	srv := peers.StartSSHD(t, peers.SSHDOptions{})
 	// A path of ours may hold a line break; a configured one may not.
-	_, err := eft.NewScriptNode(eft.ScriptNodeConfig{Name: "n", SSH: srv.SSH(), VersionFile: filepath.Join(dir, "version"), ProductsFile: "/p", RunsDir: "/r", Control: "/c"})
+	_, err := eft.NewScriptNode(eft.ScriptNodeConfig{Name: "n", SSH: srv.SSH(), VersionFile: filepath.Join(dir, "version"),
+		ProductsFile: "/p", RunsDir: "/r", Control: "/c"})
 	require.ErrorIs(t, err, failover.ErrInvalid)
 	require.NoError(t, os.Symlink(dir, filepath.Join(plain, "it's $(touch pwned) `x`")))
 	dir = filepath.Join(plain, "it's $(touch pwned) `x`")
-	n, err := eft.NewScriptNode(eft.ScriptNodeConfig{Name: "n", SSH: srv.SSH(), VersionFile: filepath.Join(dir, "version"), ProductsFile: filepath.Join(dir, "products"),
-		RunsDir: filepath.Join(dir, "runs"), Control: filepath.Join(plain, "control")})
+	n, err := eft.NewScriptNode(eft.ScriptNodeConfig{Name: "n", SSH: srv.SSH(), VersionFile: filepath.Join(dir, "version"),
+		ProductsFile: filepath.Join(dir, "products"),
+		RunsDir:      filepath.Join(dir, "runs"), Control: filepath.Join(plain, "control")})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, n.Close()) }()
 	ctx := t.Context()
@@ -65,7 +69,8 @@ func TestScriptNode(t *testing.T) {
 	m, err := n.ReadBackup(ctx, backup)
 	require.NoError(t, err)
 	require.True(t, m.IsZero())
-	require.Equal(t, failover.NotApplied, failover.OutcomeOf(n.Backup(ctx, eft.Backup{From: filepath.Join(dir, "nothing"), To: backup})))
+	require.Equal(t, failover.NotApplied,
+		failover.OutcomeOf(n.Backup(ctx, eft.Backup{From: filepath.Join(dir, "nothing"), To: backup})))
 	b := eft.Backup{From: config, To: backup, Exclude: []string{"Logs"}}
 	require.NoError(t, n.Backup(ctx, b))
 	require.NoError(t, n.Backup(ctx, b), "safe to repeat")
@@ -106,7 +111,8 @@ func TestScriptNode(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, i.SHA256, file.SHA256)
 
-	start := eft.Start{ID: "abc-passive", Path: i.Path, SHA256: i.SHA256, Args: []string{"it's", "$(touch pwned)", ""}, Env: map[string]string{"SPECIAL": "`x`"}}
+	start := eft.Start{ID: "abc-passive", Path: i.Path, SHA256: i.SHA256, Args: []string{"it's", "$(touch pwned)", ""},
+		Env: map[string]string{"SPECIAL": "`x`"}}
 	bad := start
 	bad.SHA256 = strings.Repeat("0", 64)
 	require.ErrorIs(t, n.StartInstaller(ctx, bad), eft.ErrInstallerDiffers)

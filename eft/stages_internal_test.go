@@ -19,15 +19,17 @@ type namedNode struct {
 
 func (n namedNode) Name() string { return n.name }
 
-// TestNothingOfATransferIsLeftOut adds a firm check that never holds to each stage of a transfer, also to stages that come later,
-// and wants it in the upgrades, which then stop there.
+// TestNothingOfATransferIsLeftOut adds a firm check that never holds to each stage of a transfer, also to stages that
+// come later, and wants it in the upgrades, which then stop there.
 func TestNothingOfATransferIsLeftOut(t *testing.T) {
 	sim, err := clustertest.New(clustertest.TwoNodes("a", "b", "g", "s"))
 	require.NoError(t, err)
 	c, err := sim.Cluster()
 	require.NoError(t, err)
-	o := Options{Cluster: c, Group: "g", Active: namedNode{name: "a"}, Passive: namedNode{name: "b"}, ConfigDir: `E:\c`, BackupDir: `C:\b`,
-		Installer: Installer{Path: `C:\i.exe`, Size: 1, Version: Version{2}, SHA256: "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}}
+	o := Options{Cluster: c, Group: "g", Active: namedNode{name: "a"}, Passive: namedNode{name: "b"}, ConfigDir: `E:\c`,
+		BackupDir: `C:\b`,
+		Installer: Installer{Path: `C:\i.exe`, Size: 1, Version: Version{2},
+			SHA256: "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}}
 	never := failover.Step{ID: "mutant", Title: "Never", Kind: failover.Check, Firm: true,
 		Observe: func(context.Context) (failover.Observation, error) { return failover.Observation{}, nil }}
 	stages := reflect.TypeFor[cluster.Stages]()

@@ -15,8 +15,10 @@ func newUpgrade(o Options, shared bool) (upgrade, error) {
 		return upgrade{}, err
 	}
 	u := upgrade{o: o, shared: shared}
-	u.transfer, err = cluster.TransferStages(o.Cluster, cluster.TransferOptions{Group: o.Group, Target: o.Passive.Name(), From: o.Active.Name(),
-		Then: cluster.AfterMoveBack, Move: o.Move, Hold: o.Hold, StopTime: o.StopTime, Disks: o.Disks, DownFrom: u.downFrom()})
+	u.transfer, err = cluster.TransferStages(o.Cluster,
+		cluster.TransferOptions{Group: o.Group, Target: o.Passive.Name(), From: o.Active.Name(),
+			Then: cluster.AfterMoveBack, Move: o.Move, Hold: o.Hold, StopTime: o.StopTime, Disks: o.Disks,
+			DownFrom: u.downFrom()})
 	return u, err
 }
 
@@ -52,22 +54,33 @@ func (u upgrade) local() (failover.Procedure, error) {
 	)
 	stages := u.begin()
 	stages = append(stages,
-		failover.Stage{Name: "passive", Steps: u.install("passive", o.Passive, u.vendor("4", "", "run the new installation file on the passive node, selecting Repair when prompted"), "move/move")},
+		failover.Stage{Name: "passive",
+			Steps: u.install("passive", o.Passive,
+				u.vendor("4", "", "run the new installation file on the passive node, selecting Repair when prompted"),
+				"move/move")},
 		u.quiesce(),
 		u.rename(o.Passive),
 		asked(u.transfer.Move, move),
-		failover.Stage{Name: "online", Outage: true, Steps: []failover.Step{u.online("See the group online on "+o.Passive.Name(), move, o.Passive, failover.NothingToUndo)}},
+		failover.Stage{Name: "online", Outage: true,
+			Steps: []failover.Step{u.online("See the group online on "+o.Passive.Name(), move, o.Passive,
+				failover.NothingToUndo)}},
 		u.transfer.Arrived,
-		u.verify("moved", added+"verified already now, while the other node still carries the old version", o.Passive, u.until("active")),
-		failover.Stage{Name: "active", Steps: u.install("active", o.Active, u.vendor("6", "", "run the new installation file on what is now the passive node with the older version, selecting Repair when prompted"), "back/move")},
+		u.verify("moved", added+"verified already now, while the other node still carries the old version", o.Passive,
+			u.until("active")),
+		failover.Stage{Name: "active",
+			Steps: u.install("active", o.Active,
+				u.vendor("6", "", "run the new installation file on what is now the passive node with the older version, "+
+					"selecting Repair when prompted"), "back/move")},
 		u.verify("upgraded", verify, o.Passive, "back/move"),
 		asked(u.transfer.Back, back),
 		u.transfer.Returned,
 		u.verify("home", back, o.Active, ""),
 		u.transfer.Finish,
-		u.consoles(u.vendor("8", "", "upgrade to the same version any installations of the Administrative Interface on any other systems")),
+		u.consoles(u.vendor("8", "", "upgrade to the same version any installations of the Administrative Interface on any "+
+			"other systems")),
 	)
-	return u.procedure("eft.Upgrade", stages, "active/install: from then on no node carries the old version; before it, Rollback goes back")
+	return u.procedure("eft.Upgrade", stages,
+		"active/install: from then on no node carries the old version; before it, Rollback goes back")
 }
 
 // UpgradeShared returns the procedure for a program that lies on the shared disk itself, which the vendor does not
@@ -93,30 +106,40 @@ func (u upgrade) onSharedDisk() (failover.Procedure, error) {
 		back   = u.vendor("", "9.2", "change ownership to the passive node, and then repeat step A")
 	)
 	first := []failover.Step{u.diskAlone(o.Active)}
-	first = append(first, u.install("active", o.Active, u.vendor("", "5", "run the new installation file on the active node, selecting Repair when prompted"), "move/move")...)
+	first = append(first, u.install("active", o.Active,
+		u.vendor("", "5", "run the new installation file on the active node, selecting Repair when prompted"),
+		"move/move")...)
 	second := []failover.Step{u.diskAlone(o.Passive)}
-	second = append(second, u.install("passive", o.Passive, u.vendor("", "7", "run the new installation file on what is now the active node, selecting Repair when prompted"), "back/move")...)
+	second = append(second, u.install("passive", o.Passive,
+		u.vendor("", "7", "run the new installation file on what is now the active node, selecting Repair when prompted"),
+		"back/move")...)
 	stages := u.begin()
 	stages = append(stages,
 		u.quiesce(),
 		failover.Stage{Name: "offline", Outage: true, Steps: []failover.Step{
 			u.offline("Take the group offline", u.vendor("", "3", "take the EFT Server group offline")),
-			look("active", "The active node still owns the group", o.Group, u.vendor("", "4", "verify which node is currently the active node, and begin with that one"), firm, "move/move", u.owner),
+			look("active", "The active node still owns the group", o.Group,
+				u.vendor("", "4", "verify which node is currently the active node, and begin with that one"), firm,
+				"move/move", u.owner),
 		}},
 		failover.Stage{Name: "active", Outage: true, Steps: append(first, u.diskAway(o.Active), u.down())},
-		asked(u.transfer.Move, u.vendor("", "6", "change ownership of the EFT Server service and its resources to the previously passive node")),
+		asked(u.transfer.Move, u.vendor("", "6",
+			"change ownership of the EFT Server service and its resources to the previously passive node")),
 		failover.Stage{Name: "passive", Outage: true, Steps: second},
 		u.rename(o.Passive),
-		failover.Stage{Name: "online", Outage: true, Steps: []failover.Step{u.online("Bring the group online on "+o.Passive.Name(), online, o.Passive, nil)}},
+		failover.Stage{Name: "online", Outage: true,
+			Steps: []failover.Step{u.online("Bring the group online on "+o.Passive.Name(), online, o.Passive, nil)}},
 		u.transfer.Arrived,
 		u.verify("upgraded", verify, o.Passive, "back/move"),
 		asked(u.transfer.Back, back),
 		u.transfer.Returned,
 		u.verify("home", back, o.Active, ""),
 		u.transfer.Finish,
-		u.consoles(u.vendor("", "10", "upgrade to the same version any installations of the Administrative Interface on any other systems")),
+		u.consoles(u.vendor("", "10", "upgrade to the same version any installations of the Administrative Interface on any "+
+			"other systems")),
 	)
-	return u.procedure("eft.UpgradeShared", stages, "active/install: the program on the shared disk is replaced for both nodes")
+	return u.procedure("eft.UpgradeShared", stages,
+		"active/install: the program on the shared disk is replaced for both nodes")
 }
 
 // begin returns the stages in front of the first installation.
@@ -135,7 +158,8 @@ func (u upgrade) procedure(name string, stages []failover.Stage, noReturn string
 	if u.shared {
 		slices.Reverse(order)
 	}
-	params := append(u.o.parameters(), failover.Parameter{Name: "order", Value: strings.Join(order, ", ")}, failover.Parameter{Name: "point of no return", Value: noReturn})
+	params := append(u.o.parameters(), failover.Parameter{Name: "order", Value: strings.Join(order, ", ")},
+		failover.Parameter{Name: "point of no return", Value: noReturn})
 	if len(ids) > 0 {
 		params = append(params, failover.Parameter{Name: "consoles", Value: strings.Join(ids, ", ")})
 	}

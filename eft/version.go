@@ -31,7 +31,8 @@ func ParseVersion(text string) (Version, error) {
 }
 
 func badVersion(text string) error {
-	return failover.Invalid("Version", fmt.Sprintf("%q is not a version", text), "write it as major.minor.patch.build, for example 8.1.0.16")
+	return failover.Invalid("Version", fmt.Sprintf("%q is not a version", text),
+		"write it as major.minor.patch.build, for example 8.1.0.16")
 }
 
 // Compare returns a negative number when v is older than w, a positive one when it is newer.

@@ -13,17 +13,19 @@ import (
 	"github.com/01b61c5c/failover/remote"
 )
 
-// WindowsNodeConfig describes a Windows node with an SSH server (Win32-OpenSSH). The defaults are EFT Server's own names
-// where they are documented or were seen, and can be changed because versions differ.
+// WindowsNodeConfig describes a Windows node with an SSH server (Win32-OpenSSH). The defaults are EFT Server's own
+// names where they are documented or were seen, and can be changed because versions differ.
 type WindowsNodeConfig struct {
 	Name string       // in the cluster; the machine must say the same name of itself
 	SSH  failover.SSH // the node's own address, with an administrator's account
 
-	Executable string   // the service's program; "" means cftpstes.exe (documented in an advisory, seen in the vendor's samples)
-	Product    string   // wildcard for the DisplayName of uninstall entries; "" means EFT Server* (inferred)
-	Consoles   []string // programs that disturb an installation; nil means cftpsai.exe, the administration interface (seen)
-	// RunsDir is where installer runs are claimed and logged; "" means C:\Program Files\failover-eft. SYSTEM runs what lies
-	// there: one that is made is closed to all but administrators, one that is there already must be.
+	// the service's program; "" means cftpstes.exe (documented in an advisory, seen in the vendor's samples)
+	Executable string
+	Product    string // wildcard for the DisplayName of uninstall entries; "" means EFT Server* (inferred)
+	// programs that disturb an installation; nil means cftpsai.exe, the administration interface (seen)
+	Consoles []string
+	// RunsDir is where installer runs are claimed and logged; "" means C:\Program Files\failover-eft. SYSTEM runs what
+	// lies there: one that is made is closed to all but administrators, one that is there already must be.
 	RunsDir string
 
 	// LocalConfigs are the default configuration folders on the node's own disk, where an empty configuration would
@@ -34,9 +36,9 @@ type WindowsNodeConfig struct {
 	ConfigKeys []string
 }
 
-// WindowsNode is a Node behind PowerShell 5.1 over SSH. A silent installer runs as a scheduled task under SYSTEM, because
-// Windows ends what an SSH session started when the session ends (documented: Win32-OpenSSH). The scripts were checked
-// against a PowerShell grammar and not run by a real PowerShell in this project's tests.
+// WindowsNode is a Node behind PowerShell 5.1 over SSH. A silent installer runs as a scheduled task under SYSTEM,
+// because Windows ends what an SSH session started when the session ends (documented: Win32-OpenSSH). The scripts were
+// checked against a PowerShell grammar and not run by a real PowerShell in this project's tests.
 type WindowsNode struct {
 	c    WindowsNodeConfig
 	host *remote.Host
@@ -61,15 +63,19 @@ func NewWindowsNode(c WindowsNodeConfig) (*WindowsNode, error) {
 		c.LocalConfigs = []string{`C:\ProgramData\Globalscape\EFT Server`, `C:\ProgramData\Globalscape\EFT Server Enterprise`}
 	}
 	if c.ConfigKeys == nil {
-		c.ConfigKeys = []string{`HKLM:\SOFTWARE\Wow6432Node\GlobalSCAPE Inc.\EFT Server 4.0`, `HKLM:\SOFTWARE\GlobalSCAPE Inc.\EFT Server 4.0`}
+		c.ConfigKeys = []string{`HKLM:\SOFTWARE\Wow6432Node\GlobalSCAPE Inc.\EFT Server 4.0`,
+			`HKLM:\SOFTWARE\GlobalSCAPE Inc.\EFT Server 4.0`}
 	}
-	for _, f := range []struct{ field, value string }{{"Name", c.Name}, {"Executable", c.Executable}, {"Product", c.Product}, {"RunsDir", c.RunsDir}} {
+	for _, f := range []struct{ field, value string }{{"Name", c.Name}, {"Executable", c.Executable},
+		{"Product", c.Product}, {"RunsDir", c.RunsDir}} {
 		if !cleanName(f.value) {
-			return nil, failover.Invalid("WindowsNodeConfig."+f.field, fmt.Sprintf("%q is empty or has control characters", f.value), "give a name as Windows shows it")
+			return nil, failover.Invalid("WindowsNodeConfig."+f.field,
+				fmt.Sprintf("%q is empty or has control characters", f.value), "give a name as Windows shows it")
 		}
 	}
 	if strings.ContainsAny(c.Executable, `\/"*?`) {
-		return nil, failover.Invalid("WindowsNodeConfig.Executable", fmt.Sprintf("%q is not a file name", c.Executable), "give the name without a folder")
+		return nil, failover.Invalid("WindowsNodeConfig.Executable", fmt.Sprintf("%q is not a file name", c.Executable),
+			"give the name without a folder")
 	}
 	if err := localPath("WindowsNodeConfig.RunsDir", c.RunsDir); err != nil {
 		return nil, err
@@ -83,7 +89,8 @@ func NewWindowsNode(c WindowsNodeConfig) (*WindowsNode, error) {
 
 // localPath refuses a path that is not an absolute one on a drive, or that has characters no Windows file name has.
 func localPath(field, path string) error {
-	ok := len(strings.TrimRight(path, `\`)) > 3 && path[1] == ':' && path[2] == '\\' && (path[0]|0x20) >= 'a' && (path[0]|0x20) <= 'z'
+	ok := len(strings.TrimRight(path, `\`)) > 3 && path[1] == ':' && path[2] == '\\' && (path[0]|0x20) >= 'a' &&
+		(path[0]|0x20) <= 'z'
 	if !ok || strings.ContainsAny(path[2:], `:*?"<>|/`) || !cleanName(path) {
 		return failover.Invalid(field, fmt.Sprintf("%q is not a path on a local disk", path), `write it as C:\folder\file`)
 	}
@@ -101,7 +108,8 @@ func (n *WindowsNode) run(ctx context.Context, name, text string, params, answer
 	if err == nil {
 		return nil
 	}
-	return &failover.Error{Op: name, Target: n.c.Name, Outcome: failover.OutcomeOf(err), Next: failover.NextOf(err), Err: err}
+	return &failover.Error{Op: name, Target: n.c.Name, Outcome: failover.OutcomeOf(err),
+		Next: failover.NextOf(err), Err: err}
 }
 
 // read is run for scripts that change nothing: whatever became of them, nothing happened.
@@ -115,8 +123,9 @@ func (n *WindowsNode) read(ctx context.Context, name, text string, params, answe
 // Facts implements Node.
 func (n *WindowsNode) Facts(ctx context.Context) (Facts, error) {
 	var f Facts
-	err := n.read(ctx, "read facts", scripts.Facts, map[string]any{"executable": n.c.Executable, "product": n.c.Product, "consoles": n.c.Consoles,
-		"runs": n.c.RunsDir, "localConfigs": n.c.LocalConfigs, "configKeys": n.c.ConfigKeys}, &f)
+	err := n.read(ctx, "read facts", scripts.Facts,
+		map[string]any{"executable": n.c.Executable, "product": n.c.Product, "consoles": n.c.Consoles,
+			"runs": n.c.RunsDir, "localConfigs": n.c.LocalConfigs, "configKeys": n.c.ConfigKeys}, &f)
 	return f, err
 }
 
@@ -146,7 +155,8 @@ func (n *WindowsNode) Stage(ctx context.Context, i Installer) error {
 		return err
 	}
 	if i.Source == nil {
-		return n.run(ctx, "fetch installer", scripts.Fetch, map[string]string{"url": i.URL, "path": i.Path, "sha256": i.SHA256}, nil)
+		return n.run(ctx, "fetch installer", scripts.Fetch,
+			map[string]string{"url": i.URL, "path": i.Path, "sha256": i.SHA256}, nil)
 	}
 	// Win32-OpenSSH's SFTP server writes drives as /C:/ (documented).
 	i.Path = "/" + strings.ReplaceAll(i.Path, `\`, "/")
@@ -157,8 +167,10 @@ func (n *WindowsNode) Stage(ctx context.Context, i Installer) error {
 func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
 	const op = "start installer"
 	var answer struct{ Claimed, Missing, Differs bool }
-	err := n.run(ctx, op, scripts.Start, map[string]any{"runs": n.c.RunsDir, "id": s.ID, "path": s.Path, "sha256": s.SHA256, "args": s.Args, "env": s.Env, "logs": s.Logs,
-		"executable": n.c.Executable, "consoles": n.c.Consoles, "runner": scripts.Runner}, &answer)
+	err := n.run(ctx, op, scripts.Start,
+		map[string]any{"runs": n.c.RunsDir, "id": s.ID, "path": s.Path, "sha256": s.SHA256, "args": s.Args, "env": s.Env,
+			"logs":       s.Logs,
+			"executable": n.c.Executable, "consoles": n.c.Consoles, "runner": scripts.Runner}, &answer)
 	switch {
 	case err != nil:
 		return err
@@ -169,7 +181,8 @@ func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
 	case answer.Differs:
 		return refuse(op, n.c.Name, "remove the file and stage it again", ErrInstallerDiffers, "%s", s.Path)
 	}
-	return &failover.Error{Op: op, Target: n.c.Name, Outcome: failover.InDoubt, Next: "read the run", Err: errors.New("the answer says nothing")}
+	return &failover.Error{Op: op, Target: n.c.Name, Outcome: failover.InDoubt, Next: "read the run",
+		Err: errors.New("the answer says nothing")}
 }
 
 // InstallerRun implements Node.
@@ -179,11 +192,13 @@ func (n *WindowsNode) InstallerRun(ctx context.Context, id string) (InstallerRun
 		Began, Ended *time.Time
 		Log          string
 	}
-	if err := n.read(ctx, "read installer run", scripts.Run, map[string]string{"runs": n.c.RunsDir, "id": id}, &answer); err != nil {
+	if err := n.read(ctx, "read installer run", scripts.Run, map[string]string{"runs": n.c.RunsDir, "id": id},
+		&answer); err != nil {
 		return InstallerRun{}, err
 	}
 	if answer.State < int(RunNotStarted) || answer.State > int(RunLost) {
-		return InstallerRun{}, &failover.Error{Op: "read installer run", Target: n.c.Name, Outcome: failover.NotApplied, Next: "read again", Err: fmt.Errorf("state %d is unknown", answer.State)}
+		return InstallerRun{}, &failover.Error{Op: "read installer run", Target: n.c.Name, Outcome: failover.NotApplied,
+			Next: "read again", Err: fmt.Errorf("state %d is unknown", answer.State)}
 	}
 	run := InstallerRun{State: RunState(answer.State), Exit: answer.Exit, Log: answer.Log}
 	if answer.Began != nil {
@@ -202,11 +217,15 @@ func (n *WindowsNode) StopService(ctx context.Context, service string) error {
 
 // ConfigureService implements Node. The password travels on standard input, never in a command line.
 func (n *WindowsNode) ConfigureService(ctx context.Context, service string, c ServiceConfig) error {
-	mode := map[StartMode]string{StartManual: "Manual", StartAutomatic: "Automatic", StartDisabled: "Disabled"}[c.StartMode]
-	err := n.run(ctx, "configure service", scripts.Service, map[string]any{"name": service, "stop": false, "startMode": mode, "account": c.Account, "password": c.Password.Reveal()}, nil)
+	mode := map[StartMode]string{StartManual: "Manual", StartAutomatic: "Automatic",
+		StartDisabled: "Disabled"}[c.StartMode]
+	err := n.run(ctx, "configure service", scripts.Service,
+		map[string]any{"name": service, "stop": false, "startMode": mode, "account": c.Account,
+			"password": c.Password.Reveal()}, nil)
 	if err != nil && !c.Password.Empty() {
 		// What Windows quotes in its texts is not ours to trust.
-		return &failover.Error{Op: "configure service", Target: n.c.Name, Outcome: failover.OutcomeOf(err), Next: failover.NextOf(err), Err: errors.New(failover.Redact(err.Error(), c.Password))}
+		return &failover.Error{Op: "configure service", Target: n.c.Name, Outcome: failover.OutcomeOf(err),
+			Next: failover.NextOf(err), Err: errors.New(failover.Redact(err.Error(), c.Password))}
 	}
 	return err
 }
@@ -234,7 +253,8 @@ func (n *WindowsNode) ReadBackup(ctx context.Context, dir string) (Manifest, err
 	}
 	listed := NewManifest(answer.Listed)
 	if listed.Hash != NewManifest(answer.Found).Hash {
-		return Manifest{}, refuse(op, n.c.Name, "back up again into another folder", ErrBackup, "the files in %s are not those of its list", dir)
+		return Manifest{}, refuse(op, n.c.Name, "back up again into another folder", ErrBackup,
+			"the files in %s are not those of its list", dir)
 	}
 	return listed, nil
 }

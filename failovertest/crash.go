@@ -13,7 +13,8 @@ type World struct {
 	Procedure func(testing.TB) failover.Procedure
 	// Options are the rest of the run's options; Journal, Actor and Reason are set where they are empty.
 	Options failover.RunOptions
-	// Settle does what a person does when a run stops: it looks at the world and resolves, confirms or repairs. It may be nil.
+	// Settle does what a person does when a run stops: it looks at the world and resolves, confirms or repairs. It may be
+	// nil.
 	Settle func(tb testing.TB, j *failover.Journal, err error)
 	// Verify fails the test when the world is not as a run without a crash leaves it.
 	Verify func(testing.TB)
@@ -24,9 +25,10 @@ type World struct {
 // runsAtMost is how often a run is begun again before CrashEverywhere gives up.
 const runsAtMost = 12
 
-// CrashEverywhere runs the procedure to its end once for each record that its run writes, and lets the process die at that
-// record: once with the record lost and once with it on disk. Each time the run is begun again by another process with the
-// same journal until it completes, and the world must be as an undisturbed run leaves it. It returns how many crashes there were.
+// CrashEverywhere runs the procedure to its end once for each record that its run writes, and lets the process die at
+// that record: once with the record lost and once with it on disk. Each time the run is begun again by another process
+// with the same journal until it completes, and the world must be as an undisturbed run leaves it. It returns how many
+// crashes there were.
 func CrashEverywhere(t *testing.T, open func(testing.TB) World) int {
 	t.Helper()
 	crashes := 0

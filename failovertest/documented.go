@@ -14,17 +14,19 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// Documented compares the step lists in a package's documentation with the steps of its procedures, by the heading under which each
-// list stands. file is the file with the package comment, usually doc.go. A row of a list begins with the number of the step,
-// a full stop and its ID; the word for its kind and the title are compared where the row has them:
+// Documented compares the step lists in a package's documentation with the steps of its procedures, by the heading
+// under which each list stands. file is the file with the package comment, usually doc.go. A row of a list begins with
+// the number of the step, a full stop and its ID; the word for its kind and the title are compared where the row has
+// them:
 //
 //  1. check/quorum: The cluster has quorum
 //  2. move/move (once): Move the group
 //  3. move/clear: remove the move request (change) [A5]
 //  4. move/verify   check   see the group stay
 //
-// Every step has to be listed, in order and with its number. A row without a number is not compared, and neither is what stands
-// behind the kind in a row without a colon, or in brackets at the end. A title may begin with a small letter.
+// Every step has to be listed, in order and with its number. A row without a number is not compared, and neither is
+// what stands behind the kind in a row without a colon, or in brackets at the end. A title may begin with a small
+// letter.
 func Documented(tb testing.TB, file string, procedures map[string]failover.Procedure) {
 	tb.Helper()
 	lists, err := documentedSteps(file)
@@ -60,7 +62,8 @@ var (
 	kindWord = regexp.MustCompile(`(?:^\s*|\()(check|change|once|manual)\b`)
 )
 
-// documentedSteps reads the numbered rows of a package comment, by heading. What stands before the first heading is under "".
+// documentedSteps reads the numbered rows of a package comment, by heading. What stands before the first heading is
+// under "".
 func documentedSteps(file string) (map[string][]documentedStep, error) {
 	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments|parser.PackageClauseOnly)
 	if err != nil {

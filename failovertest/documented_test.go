@@ -29,14 +29,19 @@ func (c *complaints) Errorf(format string, args ...any) {
 
 // pages are the forms in which the packages list their steps.
 var pages = map[string]string{
-	"titles": "// Package p.\n//\n// # Move\n//\n//  1. check/one: Look\n//  2. move/two: Move it\n//  3. call/three: Call\n//\n// # Other\n//\n//  1. x/y: Z\npackage p\n",
-	"kinds":  "// Package p.\n//\n// # Move\n//\n//\t    step        kind   what\n//\t 1. check/one  check  looks\n//\t 2. move/two   once   moves (firm)\n//\t    verify/…   check  one per site\n//\t 3. call/three manual\npackage p\n",
-	"marks":  "// Package p.\n//\n// # Move\n//\n//  1. check/one: look (check)\n//  2. move/two: move it (once) [A5]\n//  3. call/three: call (manual) [A7.1]\npackage p\n",
-	"both":   "/*\nPackage p.\n\n# Move\n\n 1. check/one (check): Look\n 2. move/two (once): Move it\n 3. call/three (manual): Call\n*/\npackage p\n",
+	"titles": "// Package p.\n//\n// # Move\n//\n//  1. check/one: Look\n//  2. move/two: Move it\n//  3. call/three: " +
+		"Call\n//\n// # Other\n//\n//  1. x/y: Z\npackage p\n",
+	"kinds": "// Package p.\n//\n// # Move\n//\n//\t    step        kind   what\n//\t 1. check/one  check  looks\n//\t " +
+		"2. move/two   once   moves (firm)\n//\t    verify/…   check  one per site\n//\t 3. call/three manual\npackage p\n",
+	"marks": "// Package p.\n//\n// # Move\n//\n//  1. check/one: look (check)\n//  2. move/two: move it (once) [A5]\n// " +
+		" 3. call/three: call (manual) [A7.1]\npackage p\n",
+	"both": "/*\nPackage p.\n\n# Move\n\n 1. check/one (check): Look\n 2. move/two (once): Move it\n 3. call/three " +
+		"(manual): Call\n*/\npackage p\n",
 }
 
 func TestDocumentedComparesNumberIDKindAndTitle(t *testing.T) {
-	steps := []failover.Step{{ID: "check/one", Title: "Look", Kind: failover.Check}, {ID: "move/two", Title: "Move it", Kind: failover.Once},
+	steps := []failover.Step{{ID: "check/one", Title: "Look", Kind: failover.Check},
+		{ID: "move/two", Title: "Move it", Kind: failover.Once},
 		{ID: "call/three", Title: "Call", Kind: failover.Manual}}
 	says := func(page string, steps []failover.Step) string {
 		file := filepath.Join(t.TempDir(), "doc.go")
@@ -48,10 +53,13 @@ func TestDocumentedComparesNumberIDKindAndTitle(t *testing.T) {
 	for name, page := range pages {
 		require.Empty(t, says(page, steps), name)
 		assert.Contains(t, says(page, steps[:2]), "row 3, call/three, is no step", name)
-		assert.Contains(t, says(page, append(steps[:3:3], failover.Step{ID: "new", Kind: failover.Check})), "step 4, new (check), is not listed", name)
-		assert.Contains(t, says(page, []failover.Step{steps[0], steps[2], steps[1]}), "row 2 is move/two, and the step is call/three", name)
+		assert.Contains(t, says(page, append(steps[:3:3], failover.Step{ID: "new", Kind: failover.Check})),
+			"step 4, new (check), is not listed", name)
+		assert.Contains(t, says(page, []failover.Step{steps[0], steps[2], steps[1]}),
+			"row 2 is move/two, and the step is call/three", name)
 		assert.Contains(t, says(strings.Replace(page, "2. move", "4. move", 1), steps), "has the wrong number; it is 2", name)
-		assert.Contains(t, says(strings.Replace(page, "# Move", "# Moving", 1), steps), `no list of steps under the heading "Move"`, name)
+		assert.Contains(t, says(strings.Replace(page, "# Move", "# Moving", 1), steps),
+			`no list of steps under the heading "Move"`, name)
 		other := append([]failover.Step{}, steps...)
 		other[1].Title, other[1].Kind = "Move them", failover.Change
 		if said := says(page, other); name == "titles" {

@@ -110,15 +110,16 @@ func (l *Lock) Held() bool {
 	return l.held
 }
 
-// TestLock checks the rules of [failover.Lock] on a lock that is free. Two locks made by open must stand for the same lock of the
-// target system, as two processes on two machines see it.
+// TestLock checks the rules of [failover.Lock] on a lock that is free. Two locks made by open must stand for the same
+// lock of the target system, as two processes on two machines see it.
 func TestLock(t *testing.T, open func(testing.TB) failover.Lock) {
 	t.Helper()
 	claim := func(id, journal, place string) failover.Claim {
 		return failover.Claim{ID: id, Journal: journal, Place: place, Owner: "owner of " + id, Purpose: "test: " + id,
 			Holder: failover.Holder{Token: id, Host: "host-" + id, User: "user", PID: 1}, Epoch: 1}
 	}
-	ours, copied, other := claim("LOCKTESTA", "JOURNAL1", "place-a"), claim("LOCKTESTB", "JOURNAL1", "place-b"), claim("LOCKTESTC", "JOURNAL2", "place-c")
+	ours, copied, other := claim("LOCKTESTA", "JOURNAL1", "place-a"), claim("LOCKTESTB", "JOURNAL1", "place-b"),
+		claim("LOCKTESTC", "JOURNAL2", "place-c")
 	here, there := open(t), open(t)
 	must := func(what string, err error) {
 		t.Helper()
@@ -155,7 +156,8 @@ func TestLock(t *testing.T, open func(testing.TB) failover.Lock) {
 	refuses("take it over from somebody else", failover.ErrLocked, there.TakeOver(ctx, other, copied))
 	got, held, err := there.Holder(ctx)
 	must("read the holder", err)
-	if !held || got.ID != ours.ID || got.Journal != ours.Journal || got.Place != ours.Place || got.Holder != ours.Holder || got.Owner != ours.Owner {
+	if !held || got.ID != ours.ID || got.Journal != ours.Journal || got.Place != ours.Place || got.Holder != ours.Holder ||
+		got.Owner != ours.Owner {
 		t.Fatalf("the holder is read as %+v, want %+v", got, ours)
 	}
 	must("take it over", there.TakeOver(ctx, got, copied))

@@ -44,8 +44,8 @@ func StoreOf(name string, content []byte) *Store {
 	}
 }
 
-// KillAt lets the process of the holder die when it writes one more record than after: without that record, or with durable
-// with the record on disk and the answer lost. Every later call of the dead holder fails with [ErrKilled].
+// KillAt lets the process of the holder die when it writes one more record than after: without that record, or with
+// durable with the record on disk and the answer lost. Every later call of the dead holder fails with [ErrKilled].
 func (s *Store) KillAt(after int, durable Durability) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,10 +76,11 @@ func (s *Store) kill() {
 	s.killAt = -1
 }
 
-// Crash opens the journal and lets do run or undo with it in a process that dies at record at, counted from the next one, and
-// then in a second process that goes on. A process does not die where at is negative, or where it writes fewer records. Crash
-// reports whether the first one died, and the error of the last.
-func (s *Store) Crash(tb testing.TB, at int, durable Durability, do func(*failover.Journal) error) (crashed bool, err error) {
+// Crash opens the journal and lets do run or undo with it in a process that dies at record at, counted from the next
+// one, and then in a second process that goes on. A process does not die where at is negative, or where it writes fewer
+// records. Crash reports whether the first one died, and the error of the last.
+func (s *Store) Crash(tb testing.TB, at int, durable Durability, do func(*failover.Journal) error) (crashed bool,
+	err error) {
 	tb.Helper()
 	process := func() error {
 		j, err := s.Journal()
@@ -144,7 +145,8 @@ func (s *Store) Create(_ context.Context, h failover.Holder) (failover.StoreWrit
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.exists {
-		return nil, &failover.Error{Op: "create journal", Target: s.name, Outcome: failover.NotApplied, Next: "open it", Err: fs.ErrExist}
+		return nil, &failover.Error{Op: "create journal", Target: s.name, Outcome: failover.NotApplied, Next: "open it",
+			Err: fs.ErrExist}
 	}
 	s.exists = true
 	return s.take(h), nil
@@ -156,10 +158,12 @@ func (s *Store) Open(_ context.Context, h failover.Holder) (failover.StoreWriter
 	defer s.mu.Unlock()
 	switch {
 	case !s.exists:
-		return nil, &failover.Error{Op: "open journal", Target: s.name, Outcome: failover.NotApplied, Next: "create it", Err: fs.ErrNotExist}
+		return nil, &failover.Error{Op: "open journal", Target: s.name, Outcome: failover.NotApplied, Next: "create it",
+			Err: fs.ErrNotExist}
 	case s.writer != nil:
-		return nil, &failover.Error{Op: "open journal", Target: s.name, Outcome: failover.NotApplied, Next: "wait for the other holder",
-			Err: fmt.Errorf("%w: %s", failover.ErrJournalBusy, s.writer.holder.Token)}
+		return nil, &failover.Error{Op: "open journal", Target: s.name, Outcome: failover.NotApplied,
+			Next: "wait for the other holder",
+			Err:  fmt.Errorf("%w: %s", failover.ErrJournalBusy, s.writer.holder.Token)}
 	}
 	return s.take(h), nil
 }
@@ -174,7 +178,8 @@ func (s *Store) Read(context.Context) ([][]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.exists {
-		return nil, &failover.Error{Op: "read journal", Target: s.name, Outcome: failover.NotApplied, Next: "create it", Err: fs.ErrNotExist}
+		return nil, &failover.Error{Op: "read journal", Target: s.name, Outcome: failover.NotApplied, Next: "create it",
+			Err: fs.ErrNotExist}
 	}
 	return append([][]byte{}, s.lines...), nil
 }

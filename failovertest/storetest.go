@@ -10,8 +10,8 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// TestStore checks the rules of [failover.Store] on a store in which nothing is. Two stores made by open with one name must
-// stand for the same journal, and with two names for two.
+// TestStore checks the rules of [failover.Store] on a store in which nothing is. Two stores made by open with one name
+// must stand for the same journal, and with two names for two.
 func TestStore(t *testing.T, open func(tb testing.TB, name string) failover.Store) {
 	t.Helper()
 	ctx := t.Context()

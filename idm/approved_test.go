@@ -43,8 +43,10 @@ func manual() scene {
 		c.Drivers = 3
 	}
 	s.before = func(m *move) {
-		require.NoError(m.t, open(m.t, m.tree, "srv1").SetStartOption(m.t.Context(), m.drivers[1], idm.StartManual, idm.ResyncNone))
-		require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[2], idm.StartAuto, idm.ResyncNone))
+		require.NoError(m.t, open(m.t, m.tree, "srv1").SetStartOption(m.t.Context(), m.drivers[1], idm.StartManual,
+			idm.ResyncNone))
+		require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[2], idm.StartAuto,
+			idm.ResyncNone))
 	}
 	s.moved = func(m *move) {
 		for i, want := range []idmtest.StartOption{idmtest.StartAuto, idmtest.StartManual, idmtest.StartAuto} {

@@ -15,15 +15,17 @@ const (
 	cachePageLimit = 256 << 20
 )
 
-// ViewCache calls page with the events waiting for a driver on this server, oldest first, a few hundred at a time, each time as one
-// document of XML (operations 41, 33 and 35). It changes nothing. Sources disagree on whether a running driver can be viewed, and right
-// after a stop the view may fail once: a refusal ([ErrWrongState] as a rule) means "not readable now"; [Server.Stats] gives the figures then.
+// ViewCache calls page with the events waiting for a driver on this server, oldest first, a few hundred at a time, each
+// time as one document of XML (operations 41, 33 and 35). It changes nothing. Sources disagree on whether a running
+// driver can be viewed, and right after a stop the view may fail once: a refusal ([ErrWrongState] as a rule) means "not
+// readable now"; [Server.Stats] gives the figures then.
 func (s *Server) ViewCache(ctx context.Context, driverDN string, page func([]byte) error) error {
 	if err := checkDN("driver", driverDN); err != nil {
 		return err
 	}
 	for position := int64(0); ; {
-		c, err := s.askChunked(ctx, opViewCache, driverDN, octets(driverDN), integer(resultMinutes), integer(position), integer(cachePage), integer(0))
+		c, err := s.askChunked(ctx, opViewCache, driverDN, octets(driverDN), integer(resultMinutes), integer(position),
+			integer(cachePage), integer(0))
 		if err != nil {
 			return err
 		}
@@ -38,7 +40,8 @@ func (s *Server) ViewCache(ctx context.Context, driverDN string, page func([]byt
 			return nil
 		}
 		if err := page(doc.Bytes()); err != nil {
-			return &failover.Error{Op: "keep cache of", Target: driverDN, Outcome: failover.NotApplied, Next: "make room and repeat", Err: err}
+			return &failover.Error{Op: "keep cache of", Target: driverDN, Outcome: failover.NotApplied,
+				Next: "make room and repeat", Err: err}
 		}
 		if len(c.rest) == 0 {
 			return unknownLayout(opViewCache, driverDN, fmt.Appendf(nil, "no next position behind handle %d", c.handle))

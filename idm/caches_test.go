@@ -73,7 +73,8 @@ func TestWaitingEventsAreSavedAndNoLaterRunOverwritesThem(t *testing.T) {
 	m.neverTwo()
 }
 
-// A driver that was behind when it was stopped takes its queue along: the gap begins with the oldest event that waited, not with the stop.
+// A driver that was behind when it was stopped takes its queue along: the gap begins with the oldest event that waited,
+// not with the stop.
 func TestTheGapBeginsWithTheOldestEventThatWaited(t *testing.T) {
 	for _, undo := range []bool{false, true} {
 		const behind = 3 * time.Hour

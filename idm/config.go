@@ -72,15 +72,20 @@ func (c Config) Validate() error {
 		return failover.Invalid("Config.UserDN", "is empty, and there is a Password", "write it like cn=admin,ou=sa,o=system")
 	case c.UserDN != "" && c.Password == nil:
 		return failover.Invalid("Config.Password", "is missing", "give a function that returns the password")
-	case d.Framing < FramingConcatenated || d.Framing > FramingSequence || d.Resync < ResyncFlagOneSkips || d.Resync > ResyncFlagOneSyncs:
-		return failover.Invalid("Config.Dialect", fmt.Sprintf("%+v has an unknown value", d), "use the constants of this package")
+	case d.Framing < FramingConcatenated || d.Framing > FramingSequence || d.Resync < ResyncFlagOneSkips ||
+		d.Resync > ResyncFlagOneSyncs:
+		return failover.Invalid("Config.Dialect", fmt.Sprintf("%+v has an unknown value", d),
+			"use the constants of this package")
 	case c.CallTimeout < 0:
-		return failover.Invalid("Config.CallTimeout", fmt.Sprintf("is %s", c.CallTimeout), "give a time above zero, or zero for the default")
+		return failover.Invalid("Config.CallTimeout", fmt.Sprintf("is %s", c.CallTimeout),
+			"give a time above zero, or zero for the default")
 	case c.Connections < 0:
-		return failover.Invalid("Config.Connections", fmt.Sprintf("is %d", c.Connections), "allow at least one, or give zero for the default")
+		return failover.Invalid("Config.Connections", fmt.Sprintf("is %d", c.Connections),
+			"allow at least one, or give zero for the default")
 	}
 	if _, err := ldap.ParseDN(c.UserDN); err != nil {
-		return failover.Invalid("Config.UserDN", fmt.Sprintf("%q is no LDAP DN", c.UserDN), "write it like cn=admin,ou=sa,o=system")
+		return failover.Invalid("Config.UserDN", fmt.Sprintf("%q is no LDAP DN", c.UserDN),
+			"write it like cn=admin,ou=sa,o=system")
 	}
 	if c.ExpectedServer != "" {
 		if err := checkDN("Config.ExpectedServer", c.ExpectedServer); err != nil {
@@ -104,7 +109,8 @@ type endpoint struct {
 func (c Config) endpoint() (endpoint, error) {
 	u, err := url.Parse(c.URL)
 	if err != nil || u.Host == "" || u.User != nil {
-		return endpoint{}, failover.Invalid("Config.URL", fmt.Sprintf("%q is no LDAP URL", c.URL), "write ldaps://host:636 or ldap://host:389")
+		return endpoint{}, failover.Invalid("Config.URL", fmt.Sprintf("%q is no LDAP URL", c.URL),
+			"write ldaps://host:636 or ldap://host:389")
 	}
 	at := endpoint{host: u.Hostname(), port: u.Port()}
 	usual := ldap.DefaultLdapsPort
@@ -113,7 +119,8 @@ func (c Config) endpoint() (endpoint, error) {
 	case "ldap":
 		at.startTLS, usual = true, ldap.DefaultLdapPort
 	default:
-		return endpoint{}, failover.Invalid("Config.URL", fmt.Sprintf("has the unknown scheme %q", u.Scheme), "use ldaps, or ldap for StartTLS")
+		return endpoint{}, failover.Invalid("Config.URL", fmt.Sprintf("has the unknown scheme %q", u.Scheme),
+			"use ldaps, or ldap for StartTLS")
 	}
 	if at.port == "" {
 		at.port = usual

@@ -55,7 +55,8 @@ func (s *Server) connect(ctx context.Context) (*link, error) {
 	}
 	conn, err := s.conf.Dial(ctx, "tcp", s.address)
 	if err != nil {
-		return nil, fail(fmt.Errorf("%w: %w", ErrUnreachable, err), "check that the server runs and its LDAP port is open from here")
+		return nil, fail(fmt.Errorf("%w: %w", ErrUnreachable, err),
+			"check that the server runs and its LDAP port is open from here")
 	}
 	raw := &countingConn{Conn: conn}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
@@ -63,7 +64,8 @@ func (s *Server) connect(ctx context.Context) (*link, error) {
 	if s.startTLS {
 		if err := requestTLS(raw); err != nil {
 			_ = raw.Close()
-			return nil, fail(fmt.Errorf("%w: StartTLS: %w", ErrUnreachable, ended(ctx, err)), "check that the server offers StartTLS, or use ldaps")
+			return nil, fail(fmt.Errorf("%w: StartTLS: %w", ErrUnreachable, ended(ctx, err)),
+				"check that the server offers StartTLS, or use ldaps")
 		}
 	}
 	secured := tls.Client(raw, s.tls)
@@ -72,7 +74,8 @@ func (s *Server) connect(ctx context.Context) (*link, error) {
 		if reason := failover.TLSNext(err); reason != "" {
 			return nil, fail(fmt.Errorf("%w: %w", ErrUntrusted, err), reason)
 		}
-		return nil, fail(fmt.Errorf("%w: TLS handshake: %w", ErrUnreachable, ended(ctx, err)), "check the port; an old server may need LegacyAlgorithms in Config.TLS")
+		return nil, fail(fmt.Errorf("%w: TLS handshake: %w", ErrUnreachable, ended(ctx, err)),
+			"check the port; an old server may need LegacyAlgorithms in Config.TLS")
 	}
 	l := &link{ldap: ldap.NewConn(secured, true), raw: raw, used: time.Now()}
 	l.ldap.Start()
@@ -103,7 +106,8 @@ func (s *Server) login(ctx context.Context, l *link) error {
 		return fail(fmt.Errorf("get the password of %s: %w", s.conf.UserDN, err), "make the password available")
 	}
 	if password.Empty() {
-		// A bind with an empty password succeeds as nobody (RFC 4513 §5.1.2); everything after it would look like missing rights.
+		// A bind with an empty password succeeds as nobody (RFC 4513 §5.1.2); everything after it would look like missing
+		// rights.
 		return fail(fmt.Errorf("%w: the password of %s is empty", ErrLogin, s.conf.UserDN), "make the password available")
 	}
 	if err := l.ldap.Bind(s.conf.UserDN, password.Reveal()); err != nil {
@@ -146,10 +150,12 @@ func (s *Server) acquire(ctx context.Context) (*link, bool, error) {
 	select {
 	case s.slots <- struct{}{}:
 	case <-s.closed:
-		return nil, false, &failover.Error{Op: "use", Target: s.address, Outcome: failover.NotApplied, Next: "dial again", Err: net.ErrClosed}
+		return nil, false, &failover.Error{Op: "use", Target: s.address, Outcome: failover.NotApplied, Next: "dial again",
+			Err: net.ErrClosed}
 	case <-ctx.Done():
-		return nil, false, &failover.Error{Op: "connect to", Target: s.address, Outcome: failover.NotApplied, Next: "try again with more time",
-			Err: fmt.Errorf("%w: every connection is in use: %w", ErrUnreachable, context.Cause(ctx))}
+		return nil, false, &failover.Error{Op: "connect to", Target: s.address, Outcome: failover.NotApplied,
+			Next: "try again with more time",
+			Err:  fmt.Errorf("%w: every connection is in use: %w", ErrUnreachable, context.Cause(ctx))}
 	}
 	for {
 		l := s.takeIdle()
@@ -234,8 +240,10 @@ func (s *Server) do(ctx context.Context, r request, call func(context.Context, *
 	}
 }
 
-func (s *Server) once(ctx context.Context, r request, call func(context.Context, *ldap.Conn) error) (pooled, sent bool, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.conf.CallTimeout, fmt.Errorf("no answer within %s: %w", s.conf.CallTimeout, context.DeadlineExceeded))
+func (s *Server) once(ctx context.Context, r request, call func(context.Context, *ldap.Conn) error) (pooled, sent bool,
+	err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.conf.CallTimeout,
+		fmt.Errorf("no answer within %s: %w", s.conf.CallTimeout, context.DeadlineExceeded))
 	defer cancel()
 	l, fresh, err := s.acquire(ctx)
 	if err != nil {
@@ -248,7 +256,8 @@ func (s *Server) once(ctx context.Context, r request, call func(context.Context,
 	sent = l.raw.written.Load() > before
 	answered, err := s.judge(ctx, r, sent, err)
 	s.release(l, answered && inTime)
-	s.conf.Logger.DebugContext(ctx, "ldap", "op", r.op, "target", r.target, "server", s.address, "sent", sent, "answered", answered, "error", err)
+	s.conf.Logger.DebugContext(ctx, "ldap", "op", r.op, "target", r.target, "server", s.address, "sent", sent, "answered",
+		answered, "error", err)
 	return !fresh, sent, err
 }
 

@@ -14,8 +14,8 @@ import (
 type ServerDataOptions struct {
 	DriverSet string   // required
 	Drivers   []string // DNs of the drivers; none means all of the driver set
-	// OnRequest names attributes that are copied only when asked for, such as DirXML-DriverStorage (the shim's position in its
-	// application) and DirXML-JavaEnvironmentParameters. See [Schema] for what each means.
+	// OnRequest names attributes that are copied only when asked for, such as DirXML-DriverStorage (the shim's position in
+	// its application) and DirXML-JavaEnvironmentParameters. See [Schema] for what each means.
 	OnRequest []string
 }
 
@@ -34,7 +34,8 @@ func (o ServerDataOptions) validate() error {
 	table := TableSchema()
 	for _, name := range o.OnRequest {
 		if t, ok := table.Attribute(name); !ok || t.Copying != CopyingOnRequest {
-			return failover.Invalid("ServerDataOptions.OnRequest", name+" is not copied on request", "name DirXML-DriverStorage or DirXML-JavaEnvironmentParameters")
+			return failover.Invalid("ServerDataOptions.OnRequest", name+" is not copied on request",
+				"name DirXML-DriverStorage or DirXML-JavaEnvironmentParameters")
 		}
 	}
 	return nil
@@ -59,7 +60,8 @@ func (s *Server) selection(ctx context.Context, o ServerDataOptions) (selection,
 	sel.chosen = o.Drivers
 	for _, dn := range o.Drivers {
 		if !containsDN(all, dn) {
-			return selection{}, &failover.Error{Op: "find driver", Target: dn, Outcome: failover.NotApplied, Next: "check the DN", Err: ErrNoEntry}
+			return selection{}, &failover.Error{Op: "find driver", Target: dn, Outcome: failover.NotApplied,
+				Next: "check the DN", Err: ErrNoEntry}
 		}
 	}
 	for _, dn := range all {
@@ -117,9 +119,9 @@ type ServerDataReport struct {
 	Objects     int                // looked at
 	Differences []ServerDifference // found before anything was written
 	Written     []string           // objects that were changed
-	// ByHand lists what differs and is not copied: what has no published setter, such as the cache limit; what is copied only on request and
-	// was not asked for, such as a shim's position in its application; and the values of the driver set itself while drivers that are
-	// not part of the copy are active on the target.
+	// ByHand lists what differs and is not copied: what has no published setter, such as the cache limit; what is copied
+	// only on request and was not asked for, such as a shim's position in its application; and the values of the driver
+	// set itself while drivers that are not part of the copy are active on the target.
 	ByHand []ServerDifference
 	// Secrets are the passwords to be set again on the server copied to.
 	Secrets SecretList
@@ -131,7 +133,8 @@ func (r *ServerDataReport) Equal() bool { return len(r.Differences) == 0 }
 // String returns the report as a text for people.
 func (r *ServerDataReport) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "per-server values of %s against %s: %d objects, %d differences\n", r.From, r.To, r.Objects, len(r.Differences))
+	fmt.Fprintf(&b, "per-server values of %s against %s: %d objects, %d differences\n", r.From, r.To, r.Objects,
+		len(r.Differences))
 	for _, d := range r.Differences {
 		b.WriteString(d.String() + "\n")
 	}
@@ -147,20 +150,22 @@ func (r *ServerDataReport) String() string {
 	return b.String()
 }
 
-// byHand returns the per-server attributes that are worth comparing and are not copied: no way to set them is published, or nobody asked
-// for them. A shim that starts from another position in its application reads again or misses, and somebody should know it beforehand.
+// byHand returns the per-server attributes that are worth comparing and are not copied: no way to set them is
+// published, or nobody asked for them. A shim that starts from another position in its application reads again or
+// misses, and somebody should know it beforehand.
 func (o ServerDataOptions) byHand(schema Schema) []string {
 	names := []string{"DirXML-DriverCacheLimit"}
 	for _, t := range schema.PerServer() {
-		if t.Copying == CopyingOnRequest && !slices.ContainsFunc(o.OnRequest, func(n string) bool { return strings.EqualFold(n, t.Name) }) {
+		if t.Copying == CopyingOnRequest &&
+			!slices.ContainsFunc(o.OnRequest, func(n string) bool { return strings.EqualFold(n, t.Name) }) {
 			names = append(names, t.Name)
 		}
 	}
 	return names
 }
 
-// CompareServerData reads the per-server values of the driver set, its drivers and their global configuration objects on both servers and
-// returns what differs, together with the secrets that have to be set again. It changes nothing.
+// CompareServerData reads the per-server values of the driver set, its drivers and their global configuration objects
+// on both servers and returns what differs, together with the secrets that have to be set again. It changes nothing.
 func CompareServerData(ctx context.Context, from, to *Server, o ServerDataOptions) (*ServerDataReport, error) {
 	r, _, err := compareServerData(ctx, from, to, o)
 	if err != nil {
@@ -170,7 +175,8 @@ func CompareServerData(ctx context.Context, from, to *Server, o ServerDataOption
 	return r, err
 }
 
-func compareServerData(ctx context.Context, from, to *Server, o ServerDataOptions) (*ServerDataReport, []AttributeType, error) {
+func compareServerData(ctx context.Context, from, to *Server, o ServerDataOptions) (*ServerDataReport,
+	[]AttributeType, error) {
 	if err := o.validate(); err != nil {
 		return nil, nil, err
 	}
@@ -240,8 +246,9 @@ func compareServerData(ctx context.Context, from, to *Server, o ServerDataOption
 		}
 	}
 	if r.Objects == 0 {
-		return nil, nil, &failover.Error{Op: "compare per-server values of", Target: o.DriverSet, Outcome: failover.NotApplied,
-			Next: "check the DN of the driver set and the rights of the user", Err: ErrNoEntry}
+		return nil, nil, &failover.Error{Op: "compare per-server values of", Target: o.DriverSet,
+			Outcome: failover.NotApplied,
+			Next:    "check the DN of the driver set and the rights of the user", Err: ErrNoEntry}
 	}
 	return r, copied, nil
 }
@@ -262,18 +269,20 @@ func sameTree(from, to *Server) error {
 		return failover.Invalid("server", from.DN()+" is both source and target", "name two servers")
 	}
 	if a, b := from.RootDSE().TreeName, to.RootDSE().TreeName; !strings.EqualFold(a, b) {
-		return failover.Invalid("server", fmt.Sprintf("%s is in tree %s, %s in tree %s", from.DN(), a, to.DN(), b), "name two servers of one tree")
+		return failover.Invalid("server", fmt.Sprintf("%s is in tree %s, %s in tree %s", from.DN(), a, to.DN(), b),
+			"name two servers of one tree")
 	}
 	return nil
 }
 
-// CopyServerData makes the per-server values on the server to equal those on the server from: on the driver set, the drivers and the
-// global configuration objects. Values of the driver set itself are left alone while drivers outside the copy run on to. What exists only on to is removed there. Start option and state are never copied, passwords cannot be
-// (the report lists them), and the shims' own state only when o.OnRequest names it.
+// CopyServerData makes the per-server values on the server to equal those on the server from: on the driver set, the
+// drivers and the global configuration objects. Values of the driver set itself are left alone while drivers outside
+// the copy run on to. What exists only on to is removed there. Start option and state are never copied, passwords
+// cannot be (the report lists them), and the shims' own state only when o.OnRequest names it.
 //
-// Drivers must be stopped on to: copying in the wrong direction would overwrite the configuration of the drivers that run. It writes only
-// what differs, one object at a time, and reads everything again afterwards. It is safe to repeat, also after a break in the middle; such a
-// break leaves [failover.InDoubt] as soon as something was written.
+// Drivers must be stopped on to: copying in the wrong direction would overwrite the configuration of the drivers that
+// run. It writes only what differs, one object at a time, and reads everything again afterwards. It is safe to repeat,
+// also after a break in the middle; such a break leaves [failover.InDoubt] as soon as something was written.
 //
 // Errors: failover.ErrPrecondition when a driver is active on to, failover.ErrNotObserved when values did not stay,
 // [ErrNoEntry], [ErrNoAccess].
@@ -377,11 +386,13 @@ type SecretList struct {
 	Gaps  []string
 }
 
-// SecretsNeeded computes which passwords have to be set on the server forServer before the drivers can start there, and who needs
-// them: from the lists of named passwords this server has, from settings of type password-ref, from policies that ask for a named
-// password, and from the settings of shim and Remote Loader. This server should be the one the drivers ran on; where it is gone, the lists of the
-// other server together with an export's manifest are what is left. It changes nothing and never sees a password.
-func (s *Server) SecretsNeeded(ctx context.Context, setDN string, drivers []string, forServer string) (SecretList, error) {
+// SecretsNeeded computes which passwords have to be set on the server forServer before the drivers can start there, and
+// who needs them: from the lists of named passwords this server has, from settings of type password-ref, from policies
+// that ask for a named password, and from the settings of shim and Remote Loader. This server should be the one the
+// drivers ran on; where it is gone, the lists of the other server together with an export's manifest are what is left.
+// It changes nothing and never sees a password.
+func (s *Server) SecretsNeeded(ctx context.Context, setDN string, drivers []string,
+	forServer string) (SecretList, error) {
 	o := ServerDataOptions{DriverSet: setDN, Drivers: drivers}
 	if err := o.validate(); err != nil {
 		return SecretList{}, err
@@ -394,8 +405,9 @@ func (s *Server) SecretsNeeded(ctx context.Context, setDN string, drivers []stri
 	var needs secretList
 	var list SecretList
 	holders := map[string]bool{}
-	q := Query{Base: setDN, Scope: ScopeSubtree, Attributes: []string{"objectClass", "XmlData", "DirXML-Data", "DirXML-ConfigValues",
-		"DirXML-ShimConfigInfo", "DirXML-JavaModule", "DirXML-ShimAuthID", "DirXML-ShimAuthServer"}}
+	q := Query{Base: setDN, Scope: ScopeSubtree,
+		Attributes: []string{"objectClass", "XmlData", "DirXML-Data", "DirXML-ConfigValues",
+			"DirXML-ShimConfigInfo", "DirXML-JavaModule", "DirXML-ShimAuthID", "DirXML-ShimAuthServer"}}
 	for e, err := range s.Entries(ctx, q) {
 		if err != nil {
 			return SecretList{}, err
@@ -419,22 +431,25 @@ func (s *Server) SecretsNeeded(ctx context.Context, setDN string, drivers []stri
 	return list, nil
 }
 
-// addMutual names the drivers that have a password for mutual authentication, for which no operation is published. Only whether there is
-// one is asked, not the value.
+// addMutual names the drivers that have a password for mutual authentication, for which no operation is published. Only
+// whether there is one is asked, not the value.
 func (s *Server) addMutual(ctx context.Context, setDN string, sel selection, list *SecretList) error {
-	for e, err := range s.Entries(ctx, Query{Base: setDN, Scope: ScopeSubtree, Filter: "(DirXML-MutualAuthPassword=*)", Attributes: []string{"1.1"}}) {
+	for e, err := range s.Entries(ctx,
+		Query{Base: setDN, Scope: ScopeSubtree, Filter: "(DirXML-MutualAuthPassword=*)", Attributes: []string{"1.1"}}) {
 		if err != nil {
 			return err
 		}
 		if sel.includes(e.DN) {
-			list.Gaps = append(list.Gaps, e.DN+" has a password for mutual authentication with its Remote Loader on "+s.DN()+": set it again in the administration tool, no operation for it is published")
+			list.Gaps = append(list.Gaps, e.DN+" has a password for mutual authentication with its Remote Loader on "+s.DN()+
+				": set it again in the administration tool, no operation for it is published")
 		}
 	}
 	return nil
 }
 
 // addListed adds the named passwords the engine lists, the only first-hand source.
-func (s *Server) addListed(ctx context.Context, holders map[string]bool, forServer string, needs *secretList, list *SecretList) error {
+func (s *Server) addListed(ctx context.Context, holders map[string]bool, forServer string, needs *secretList,
+	list *SecretList) error {
 	var dns []string
 	for dn, holds := range holders {
 		if holds {

@@ -53,11 +53,13 @@ func TestCopyServerData(t *testing.T) {
 	}
 	require.Contains(t, attributes, "DirXML-ShimConfigInfo")
 	require.Contains(t, attributes, "DirXML-ConfigValues")
-	for _, never := range []string{"DirXML-DriverStartOption", "DirXML-State", "DirXML-ShimAuthPassword", "DirXML-DriverStorage"} {
+	for _, never := range []string{"DirXML-DriverStartOption", "DirXML-State", "DirXML-ShimAuthPassword",
+		"DirXML-DriverStorage"} {
 		require.NotContains(t, attributes, never)
 	}
 
-	require.Contains(t, diff.String(), "! by hand: + "+idmtest.DriverDN(0)+": DirXML-DriverStorage (position of the shim in its application")
+	require.Contains(t, diff.String(), "! by hand: + "+idmtest.DriverDN(0)+": DirXML-DriverStorage (position of the shim "+
+		"in its application")
 
 	report, err := idm.CopyServerData(ctx, one, two, o)
 	require.NoError(t, err)
@@ -66,8 +68,10 @@ func TestCopyServerData(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, again.Equal())
 	require.Empty(t, again.Written, "nothing is written twice")
-	for _, object := range []string{idmtest.DriverSetDN, "cn=SetGCV," + idmtest.DriverSetDN, idmtest.DriverDN(0), "cn=GCV," + idmtest.DriverDN(0)} {
-		require.Equal(t, tree.Get("srv1", object, "DirXML-ConfigValues"), tree.Get("srv2", object, "DirXML-ConfigValues"), object)
+	for _, object := range []string{idmtest.DriverSetDN, "cn=SetGCV," + idmtest.DriverSetDN, idmtest.DriverDN(0),
+		"cn=GCV," + idmtest.DriverDN(0)} {
+		require.Equal(t, tree.Get("srv1", object, "DirXML-ConfigValues"), tree.Get("srv2", object, "DirXML-ConfigValues"),
+			object)
 	}
 	require.Empty(t, tree.Get("srv2", idmtest.DriverDN(0), "DirXML-DriverStorage"), "the shim's own state only on request")
 	o.OnRequest = []string{"DirXML-DriverStorage"}
@@ -80,7 +84,8 @@ func TestCopyServerData(t *testing.T) {
 func TestCopyOnlySomeDrivers(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
 	one, two := open(t, tree, "srv1"), open(t, tree, "srv2")
-	_, err := idm.CopyServerData(t.Context(), one, two, idm.ServerDataOptions{DriverSet: idmtest.DriverSetDN, Drivers: []string{idmtest.DriverDN(1)}})
+	_, err := idm.CopyServerData(t.Context(), one, two,
+		idm.ServerDataOptions{DriverSet: idmtest.DriverSetDN, Drivers: []string{idmtest.DriverDN(1)}})
 	require.NoError(t, err)
 	require.NotEmpty(t, tree.Get("srv2", idmtest.DriverDN(1), "DirXML-ShimConfigInfo"))
 	require.Empty(t, tree.Get("srv2", idmtest.DriverDN(0), "DirXML-ShimConfigInfo"))
@@ -98,9 +103,11 @@ func TestCopyInTheWrongDirectionIsRefused(t *testing.T) {
 	require.Equal(t, before, tree.Get("srv1", idmtest.DriverDN(0), "DirXML-ShimConfigInfo"))
 	_, err = idm.CopyServerData(t.Context(), one, one, idm.ServerDataOptions{DriverSet: idmtest.DriverSetDN})
 	require.ErrorIs(t, err, failover.ErrInvalid)
-	_, err = idm.CopyServerData(t.Context(), one, two, idm.ServerDataOptions{DriverSet: idmtest.DriverSetDN, OnRequest: []string{"DirXML-State"}})
+	_, err = idm.CopyServerData(t.Context(), one, two,
+		idm.ServerDataOptions{DriverSet: idmtest.DriverSetDN, OnRequest: []string{"DirXML-State"}})
 	require.ErrorIs(t, err, failover.ErrInvalid)
-	_, err = idm.CopyServerData(t.Context(), one, two, idm.ServerDataOptions{DriverSet: idmtest.DriverSetDN, Drivers: []string{"cn=Nobody," + idmtest.DriverSetDN}})
+	_, err = idm.CopyServerData(t.Context(), one, two,
+		idm.ServerDataOptions{DriverSet: idmtest.DriverSetDN, Drivers: []string{"cn=Nobody," + idmtest.DriverSetDN}})
 	require.ErrorIs(t, err, idm.ErrNoEntry)
 }
 
@@ -208,7 +215,8 @@ func TestAPasswordForMutualAuthenticationIsToldAndNotRead(t *testing.T) {
 	tree := idmtest.Start(t, pair())
 	one := open(t, tree, "srv1")
 	ctx, driver := t.Context(), idmtest.DriverDN(1)
-	require.NoError(t, one.Modify(ctx, driver, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-MutualAuthPassword", "encrypted")}))
+	require.NoError(t, one.Modify(ctx, driver,
+		idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-MutualAuthPassword", "encrypted")}))
 	tree.ForgetRequests()
 	list, err := one.SecretsNeeded(ctx, idmtest.DriverSetDN, nil, tree.Server("srv2").DN())
 	require.NoError(t, err)
@@ -228,7 +236,8 @@ func TestAPasswordNeverShows(t *testing.T) {
 	two := open(t, tree, "srv2")
 	need := idm.SecretNeeded{Kind: idm.SecretApplication, Object: idmtest.DriverDN(0)}
 	for _, kind := range []idmtest.FaultKind{idmtest.FaultRefusal, idmtest.FaultDropReply, idmtest.FaultGarbage} {
-		tree.Inject(idmtest.Fault{Kind: kind, Extended: 67, NDS: -16049, Text: "the value app-Driver01 is not allowed (-16049)"})
+		tree.Inject(idmtest.Fault{Kind: kind, Extended: 67, NDS: -16049,
+			Text: "the value app-Driver01 is not allowed (-16049)"})
 		_, err := two.SetSecret(t.Context(), need, passwords)
 		require.Error(t, err)
 		require.NotContains(t, err.Error(), "app-Driver01")
@@ -237,7 +246,8 @@ func TestAPasswordNeverShows(t *testing.T) {
 }
 
 func TestReplicas(t *testing.T) {
-	tree := idmtest.Start(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Without: []string{idmtest.DriverSetDN}}}})
+	tree := idmtest.Start(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"},
+		{Name: "srv2", Without: []string{idmtest.DriverSetDN}}}})
 	one, two, ctx := open(t, tree, "srv1"), open(t, tree, "srv2"), t.Context()
 	r, err := one.ReplicaOf(ctx, idmtest.DriverDN(0))
 	require.NoError(t, err)
@@ -252,7 +262,8 @@ func TestReplicas(t *testing.T) {
 	reader := open(t, tree, "srv1", func(c *idm.Config) { c.UserDN, c.Password = "cn=reader,o=system", secret("pw") })
 	missing, err = reader.MissingRights(ctx, idmtest.DriverSetDN)
 	require.NoError(t, err)
-	require.Equal(t, []string{"DirXML-AccessRun", "DirXML-AccessConfigure", "DirXML-AccessMigrate", "DirXML-AccessManage", "DirXML-ServerList"}, missing)
+	require.Equal(t, []string{"DirXML-AccessRun", "DirXML-AccessConfigure", "DirXML-AccessMigrate", "DirXML-AccessManage",
+		"DirXML-ServerList"}, missing)
 	require.ErrorIs(t, reader.Stop(ctx, idmtest.DriverDN(0)), idm.ErrNoAccess)
 	urls, err := one.ServerAddress(ctx, two.DN())
 	require.NoError(t, err)
@@ -269,7 +280,8 @@ func TestDirectoryLockKeepsTheRules(t *testing.T) {
 func TestAClaimWithALongReasonFits(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
 	lock := idm.DirectoryLock{Server: open(t, tree, "srv1"), Entry: idmtest.DriverSetDN}
-	c := failover.Claim{ID: "a", Journal: "j", Place: strings.Repeat("/p", 100), Owner: "ann", Purpose: strings.Repeat("<ü>", 2000)}
+	c := failover.Claim{ID: "a", Journal: "j", Place: strings.Repeat("/p", 100), Owner: "ann",
+		Purpose: strings.Repeat("<ü>", 2000)}
 	require.NoError(t, lock.Acquire(t.Context(), c))
 	require.NoError(t, lock.Check(t.Context(), c))
 	for _, v := range tree.Get("srv1", idmtest.DriverSetDN, "description") {
@@ -289,7 +301,8 @@ func TestDirectoryLock(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
 	one, ctx := open(t, tree, "srv1"), t.Context()
 	lock := idm.DirectoryLock{Server: one, Entry: idmtest.DriverSetDN}
-	require.NoError(t, one.Modify(ctx, idmtest.DriverSetDN, idm.AttributeChange{Kind: idm.ChangeAdd, Attribute: idm.Text("description", "somebody's note")}))
+	require.NoError(t, one.Modify(ctx, idmtest.DriverSetDN,
+		idm.AttributeChange{Kind: idm.ChangeAdd, Attribute: idm.Text("description", "somebody's note")}))
 	a := failover.Claim{ID: "a", Owner: "ann", Purpose: "switchover CHG1", Since: time.Now()}
 	b := failover.Claim{ID: "b", Owner: "bob", Purpose: "failover", Since: time.Now()}
 

@@ -14,12 +14,14 @@ import (
 	"github.com/01b61c5c/failover/idm/idmtest"
 )
 
-// The process dies at each record of its journal; another one goes on. The end is the same, and nothing was ever on two servers.
+// The process dies at each record of its journal; another one goes on. The end is the same, and nothing was ever on two
+// servers.
 func TestCrashEverywhere(t *testing.T) {
 	t.Parallel()
 	crashes := failovertest.CrashEverywhere(t, func(testing.TB) failovertest.World {
 		m := newMove(t, smallPair())
-		return failovertest.World{Procedure: func(testing.TB) failover.Procedure { return m.switchover("srv1", "srv2") }, Options: options(nil),
+		return failovertest.World{Procedure: func(testing.TB) failover.Procedure { return m.switchover("srv1", "srv2") },
+			Options: options(nil),
 			Verify: func(testing.TB) {
 				m.stand("srv2", "srv1", idmtest.StartAuto)
 				for _, d := range m.drivers {
@@ -59,7 +61,8 @@ func undoDiesAt(t *testing.T, at int, durable failovertest.Durability) (died boo
 	return died
 }
 
-// notGood leaves the run waiting for a person to say that all is good: the target runs the drivers, and nothing is final yet.
+// notGood leaves the run waiting for a person to say that all is good: the target runs the drivers, and nothing is
+// final yet.
 func notGood(j *failover.Journal) failover.RunOptions {
 	o := options(j)
 	o.Confirm = func(ctx context.Context, q failover.Request) (failover.Statement, error) {
@@ -81,7 +84,8 @@ func smallPair() idmtest.Config {
 // again brings it to its end.
 func TestFaultsOnTheWay(t *testing.T) {
 	kinds := map[int][]idmtest.FaultKind{9: idmtest.FaultKinds(), 15: idmtest.FaultKinds(),
-		17: {idmtest.FaultDropReply, idmtest.FaultKillReply}, 23: {idmtest.FaultDropReply, idmtest.FaultKillReply}, 67: {idmtest.FaultDropReply}, 75: {idmtest.FaultDropReply}}
+		17: {idmtest.FaultDropReply, idmtest.FaultKillReply}, 23: {idmtest.FaultDropReply, idmtest.FaultKillReply},
+		67: {idmtest.FaultDropReply}, 75: {idmtest.FaultDropReply}}
 	for op := range kinds {
 		for _, kind := range kinds[op] {
 			t.Run(fmt.Sprintf("%d %s", op, kind), func(t *testing.T) {

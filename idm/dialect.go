@@ -9,10 +9,11 @@ import (
 // Dialect holds what the vendor's texts leave open about the wire format. The zero value is the reading best supported
 // by what is published. It is a plain value, a field of [Config].
 //
-// examples/labcheck settles both fields on a lab server and prints the value to use. The framing it finds by reading the statistics of a driver
-// both ways. The polarity it finds on a scratch driver: enabled from Disabled with the flag 1 and then with 0, one leaves the driver's cache empty and
-// the other makes it grow. Prove it there before the first real run: the wrong framing is refused, the wrong polarity is not, and
-// "do not synchronize" then synchronizes everything.
+// examples/labcheck settles both fields on a lab server and prints the value to use. The framing it finds by reading
+// the statistics of a driver both ways. The polarity it finds on a scratch driver: enabled from Disabled with the flag
+// 1 and then with 0, one leaves the driver's cache empty and the other makes it grow. Prove it there before the first
+// real run: the wrong framing is refused, the wrong polarity is not, and "do not synchronize" then synchronizes
+// everything.
 type Dialect struct {
 	Framing Framing
 	Resync  ResyncFlag
@@ -23,7 +24,8 @@ type Dialect struct {
 type Framing int
 
 const (
-	// FramingConcatenated writes the values one after the other (inferred; the convention of eDirectory's other extensions).
+	// FramingConcatenated writes the values one after the other (inferred; the convention of eDirectory's other
+	// extensions).
 	FramingConcatenated Framing = iota
 	// FramingSequence wraps several values in a SEQUENCE (the fallback; one published reading speaks of it).
 	FramingSequence

@@ -1,26 +1,29 @@
-// Package idm moves Identity Manager (DirXML) drivers between eDirectory servers over LDAP, without Java and without the vendor's
-// command line tool.
+// Package idm moves Identity Manager (DirXML) drivers between eDirectory servers over LDAP, without Java and without
+// the vendor's command line tool.
 //
-// A driver's configuration is in two parts. Policies, filter and shim class replicate. Start option, state, shim parameters, global
-// configuration values, login and address of the application, passwords and the event queue belong to one server, and only a
-// connection to that very server reads or writes them. A move is therefore: bring the second part to the other server, make sure that
-// the driver is out on the old one, and start it on the new one. A driver that runs on two servers writes the same events twice and corrupts data; that
-// is the one thing the procedures never let happen.
+// A driver's configuration is in two parts. Policies, filter and shim class replicate. Start option, state, shim
+// parameters, global configuration values, login and address of the application, passwords and the event queue belong
+// to one server, and only a connection to that very server reads or writes them. A move is therefore: bring the second
+// part to the other server, make sure that the driver is out on the old one, and start it on the new one. A driver that
+// runs on two servers writes the same events twice and corrupts data; that is the one thing the procedures never let
+// happen.
 //
-// A [Server] is one eDirectory server, proven by its dsaName. [Server.Export], [Server.Import], [Server.Verify] and [CopyServerData] carry
-// configuration, [Server.SecretsNeeded] lists what no export carries. [Prepare], [Failover], [Switchover], [Failback] and [GuardOldServer] return
-// a failover.Procedure: plan it, run it with a journal, resume it, undo it. [SwitchoverStages] and its like return their [Stages], for a procedure
-// that does something of its own in between. Package idmtest is a tree of simulated servers to try all of it on.
+// A [Server] is one eDirectory server, proven by its dsaName. [Server.Export], [Server.Import], [Server.Verify] and
+// [CopyServerData] carry configuration, [Server.SecretsNeeded] lists what no export carries. [Prepare], [Failover],
+// [Switchover], [Failback] and [GuardOldServer] return a failover.Procedure: plan it, run it with a journal, resume it,
+// undo it. [SwitchoverStages] and its like return their [Stages], for a procedure that does something of its own in
+// between. Package idmtest is a tree of simulated servers to try all of it on.
 //
-// Facts are marked: documented by the vendor or the reference wiki; seen in published code, schema dumps or tests on live trees; inferred.
-// What is inferred about the wire format is a [Dialect], to be proven before the first real run: with the wrong polarity of the resync flag,
-// "do not synchronize" synchronizes everything. The program examples/labcheck proves it on a lab server: it reads the answers of the engine, finds the framing,
-// tries the flag on one scratch driver where it is told to by name, and prints the Dialect to use. Without that it changes nothing.
+// Facts are marked: documented by the vendor or the reference wiki; seen in published code, schema dumps or tests on
+// live trees; inferred. What is inferred about the wire format is a [Dialect], to be proven before the first real run:
+// with the wrong polarity of the resync flag, "do not synchronize" synchronizes everything. The program
+// examples/labcheck proves it on a lab server: it reads the answers of the engine, finds the framing, tries the flag on
+// one scratch driver where it is told to by name, and prints the Dialect to use. Without that it changes nothing.
 //
 // # Prepare
 //
-// Step 0, while all is well. Nothing changes on the source and users notice nothing. Repeat it after every change of configuration. An undo
-// leaves what was prepared where it is: disabled drivers do nothing.
+// Step 0, while all is well. Nothing changes on the source and users notice nothing. Repeat it after every change of
+// configuration. An undo leaves what was prepared where it is: disabled drivers do nothing.
 //
 //  1. check/servers: Check that the right servers answer and the target's engine is as new as the source's (check)
 //  2. check/rights: Check the rights of the user on the driver set (check)
@@ -40,9 +43,10 @@
 //
 // # Failover
 //
-// The source is gone. The drivers are down until start/start is done. That the source is dead is a person's statement; the old server must not be
-// let back before [GuardOldServer] watches it. The events in the old server's queue are gone with it: moved/close-gap asks for everything that changed since the time
-// the source was last known to work. An undo stops and disables the drivers on the target again; it does not bring the source back.
+// The source is gone. The drivers are down until start/start is done. That the source is dead is a person's statement;
+// the old server must not be let back before [GuardOldServer] watches it. The events in the old server's queue are gone
+// with it: moved/close-gap asks for everything that changed since the time the source was last known to work. An undo
+// stops and disables the drivers on the target again; it does not bring the source back.
 //
 //  1. dead/source-dead: State that the source is down and cannot come back by itself (check)
 //  2. dead/source-silent: Look whether the source answers after all (check) [with TrySource]
@@ -69,8 +73,9 @@
 //
 // # Switchover
 //
-// Both servers are well. The drivers are down in the stages stop and start; events that arise meanwhile are caught up by moved/close-gap, as are those that
-// waited on the source when a driver was behind. Every step before the outage can be run days ahead by [Prepare]. An undo brings the drivers back to the source, catches up there what went past its
+// Both servers are well. The drivers are down in the stages stop and start; events that arise meanwhile are caught up
+// by moved/close-gap, as are those that waited on the source when a driver was behind. Every step before the outage can
+// be run days ahead by [Prepare]. An undo brings the drivers back to the source, catches up there what went past its
 // queue while it was disabled, and never starts one there that is not stopped on the target.
 //
 //  1. check/servers: Check that the right servers answer and the target's engine is as new as the source's (check)
@@ -100,8 +105,9 @@
 //
 // # Failback
 //
-// The way back to a server that has returned, after [GuardOldServer]. It is a switchover in the other direction with two checks more; the returned server's own
-// values are older than what happened since and are replaced. The drivers are down in the stages stop and start.
+// The way back to a server that has returned, after [GuardOldServer]. It is a switchover in the other direction with
+// two checks more; the returned server's own values are older than what happened since and are replaced. The drivers
+// are down in the stages stop and start.
 //
 //  1. check/servers: Check that the right servers answer and the target's engine is as new as the source's (check)
 //  2. check/returned-quiet: Check that the returned server has every driver stopped and disabled (check)
@@ -131,9 +137,9 @@
 //
 // # GuardOldServer
 //
-// A server that comes back after a failover still has its drivers on Auto, in its own values, and starts them by itself. The guard disables them as soon
-// as the server answers; between the start of its engine and the guard's first look both sides can be active. [WatchOldServer] makes that time
-// short, power and network make it impossible.
+// A server that comes back after a failover still has its drivers on Auto, in its own values, and starts them by
+// itself. The guard disables them as soon as the server answers; between the start of its engine and the guard's first
+// look both sides can be active. [WatchOldServer] makes that time short, power and network make it impossible.
 //
 //  1. guard/active-elsewhere: Check that the drivers are enabled on the active server (check)
 //  2. guard/comes-back: Wait until the old server answers (check)
@@ -142,23 +148,26 @@
 //
 // # Checks
 //
-// Each check says up to which step it must hold. A run that goes on after a pause, or behind a person's answer, looks again at every
-// check that still must hold. Rights, passwords, references and the drivers that run on the source must hold until the drivers are stopped there,
-// in a failover until they are started. The engine, the replicas and the per-server values of the target must hold until the drivers are started.
-// That the source is out must hold until the last step, and nobody may waive it. A source that dies after it was seen stopped and
-// disabled counts as out. In [Prepare] every check must hold until the trial.
+// Each check says up to which step it must hold. A run that goes on after a pause, or behind a person's answer, looks
+// again at every check that still must hold. Rights, passwords, references and the drivers that run on the source must
+// hold until the drivers are stopped there, in a failover until they are started. The engine, the replicas and the
+// per-server values of the target must hold until the drivers are started. That the source is out must hold until the
+// last step, and nobody may waive it. A source that dies after it was seen stopped and disabled counts as out. In
+// [Prepare] every check must hold until the trial.
 //
 // # Passwords
 //
-// No export and no copy carries passwords. They come from a [PasswordSource] as failover.Secret when they are needed, go to the server inside TLS, and appear in no journal,
-// plan, report or error. Named passwords are verified by name; that the value is right, and that an application, Remote Loader or driver object password was
-// taken, only a start of the driver proves, and every text says so.
+// No export and no copy carries passwords. They come from a [PasswordSource] as failover.Secret when they are needed,
+// go to the server inside TLS, and appear in no journal, plan, report or error. Named passwords are verified by name;
+// that the value is right, and that an application, Remote Loader or driver object password was taken, only a start of
+// the driver proves, and every text says so.
 //
 // # Limits
 //
-// The event queue cannot be moved: it can be viewed and saved, and the gap is closed by time. That brings what was created or changed (documented), not what was
-// deleted or was renamed away (inferred): look for it in the saved queues. Cache limit, cache path and the password of mutual authentication
-// with a Remote Loader have no published setter; they are told and set by hand. What shims and policies remember is copied and imported only on request. Certificates are
-// created by hand. Rights of the driver objects are not changed. Adding a replica and restarting an engine are done by hand. The directory lock is
-// atomic through one server; the procedures always use the target.
+// The event queue cannot be moved: it can be viewed and saved, and the gap is closed by time. That brings what was
+// created or changed (documented), not what was deleted or was renamed away (inferred): look for it in the saved
+// queues. Cache limit, cache path and the password of mutual authentication with a Remote Loader have no published
+// setter; they are told and set by hand. What shims and policies remember is copied and imported only on request.
+// Certificates are created by hand. Rights of the driver objects are not changed. Adding a replica and restarting an
+// engine are done by hand. The directory lock is atomic through one server; the procedures always use the target.
 package idm

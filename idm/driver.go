@@ -41,28 +41,32 @@ func (s *Server) StartOption(ctx context.Context, driverDN string) (StartOption,
 	return StartOption(n), err
 }
 
-// SetStartOption sets the driver's start option on this server (operation 9; the attribute itself is refused by the engine). resync matters
-// only when the driver leaves Disabled. Which number travels for it is the Dialect's choice: prove it on a lab server first, the wrong one synchronizes everything.
-// Safe to repeat; a lost answer leaves [failover.InDoubt], read it with [Server.StartOption].
+// SetStartOption sets the driver's start option on this server (operation 9; the attribute itself is refused by the
+// engine). resync matters only when the driver leaves Disabled. Which number travels for it is the Dialect's choice:
+// prove it on a lab server first, the wrong one synchronizes everything. Safe to repeat; a lost answer leaves
+// [failover.InDoubt], read it with [Server.StartOption].
 func (s *Server) SetStartOption(ctx context.Context, driverDN string, option StartOption, resync Resync) error {
 	if err := checkDN("driver", driverDN); err != nil {
 		return err
 	}
 	if option < StartDisabled || option > StartAuto {
-		return failover.Invalid("start option", option.String()+" is only ever reported", "use StartDisabled, StartManual or StartAuto")
+		return failover.Invalid("start option", option.String()+" is only ever reported",
+			"use StartDisabled, StartManual or StartAuto")
 	}
-	_, err := s.perform(ctx, opSetStartOption, driverDN, nil, octets(driverDN), integer(int64(option)), integer(s.conf.Dialect.flag(resync)))
+	_, err := s.perform(ctx, opSetStartOption, driverDN, nil, octets(driverDN), integer(int64(option)),
+		integer(s.conf.Dialect.flag(resync)))
 	return err
 }
 
-// Start asks the engine to start the driver (operation 15). It returns before the driver runs: watch [Server.State], a failed start goes from
-// starting back to stopped. What a running or a disabled driver answers is not published; look before, and take [ErrWrongState] as "look again".
+// Start asks the engine to start the driver (operation 15). It returns before the driver runs: watch [Server.State], a
+// failed start goes from starting back to stopped. What a running or a disabled driver answers is not published; look
+// before, and take [ErrWrongState] as "look again".
 func (s *Server) Start(ctx context.Context, driverDN string) error {
 	return s.driver(ctx, opStartDriver, driverDN)
 }
 
-// Stop asks the engine to stop the driver (operation 17). It returns before the driver has stopped; some shims need more
-// than a minute. Safe to repeat.
+// Stop asks the engine to stop the driver (operation 17). It returns before the driver has stopped; some shims need
+// more than a minute. Safe to repeat.
 func (s *Server) Stop(ctx context.Context, driverDN string) error {
 	return s.driver(ctx, opStopDriver, driverDN)
 }
@@ -109,7 +113,8 @@ func (s *Server) driver(ctx context.Context, o extop, dn string) error {
 // would mean everything, which is [Server.ResyncAll]. Repeating it is safe and costs the work again.
 func (s *Server) ResyncSince(ctx context.Context, driverDN string, since time.Time) error {
 	if since.Unix() <= 0 {
-		return failover.Invalid("since", fmt.Sprintf("is %s, which the engine reads as everything", since), "give the time of the stop, or call ResyncAll")
+		return failover.Invalid("since", fmt.Sprintf("is %s, which the engine reads as everything", since),
+			"give the time of the stop, or call ResyncAll")
 	}
 	return s.resync(ctx, driverDN, since.Unix())
 }
@@ -157,7 +162,8 @@ func (s *Server) Stats(ctx context.Context, driverDN string) (Stats, error) {
 	}
 	stats, err := parseStats(doc.Bytes())
 	if err != nil {
-		return Stats{}, &failover.Error{Op: opGetDriverStats.words, Target: driverDN, Outcome: failover.NotApplied, Next: "compare with examples/labcheck", Err: err}
+		return Stats{}, &failover.Error{Op: opGetDriverStats.words, Target: driverDN, Outcome: failover.NotApplied,
+			Next: "compare with examples/labcheck", Err: err}
 	}
 	return stats, nil
 }

@@ -26,11 +26,12 @@ func eventually(t *testing.T, s *idm.Server, driver string, want idm.State) {
 }
 
 func TestDriverOperations(t *testing.T) {
-	for name, cfg := range map[string]idmtest.Config{"concatenated": pair(), "sequence, other polarity, no response name": func() idmtest.Config {
-		c := pair()
-		c.Framing, c.ResyncFlag, c.OmitResponseName = idmtest.FramingSequence, idmtest.ResyncFlagZeroMeansNot, true
-		return c
-	}()} {
+	for name, cfg := range map[string]idmtest.Config{"concatenated": pair(),
+		"sequence, other polarity, no response name": func() idmtest.Config {
+			c := pair()
+			c.Framing, c.ResyncFlag, c.OmitResponseName = idmtest.FramingSequence, idmtest.ResyncFlagZeroMeansNot, true
+			return c
+		}()} {
 		t.Run(name, func(t *testing.T) {
 			dialect := idm.Dialect{}
 			if cfg.Framing == idmtest.FramingSequence {
@@ -119,7 +120,8 @@ func TestTheServersOfAJobAndOfADriverSet(t *testing.T) {
 
 	before := tree.Get("srv1", idmtest.DriverSetDN, "DirXML-ServerList")
 	require.ErrorIs(t, one.RemoveFromServerList(ctx, idmtest.DriverSetDN, tree.Server("srv2").DN()), failover.ErrInvalid)
-	require.Equal(t, before, tree.Get("srv1", idmtest.DriverSetDN, "DirXML-ServerList"), "a removed association may cost the server its values")
+	require.Equal(t, before, tree.Get("srv1", idmtest.DriverSetDN, "DirXML-ServerList"),
+		"a removed association may cost the server its values")
 }
 
 func TestRefusedBeforeAnythingIsSent(t *testing.T) {
@@ -146,7 +148,8 @@ func TestEngineConditionsHaveNames(t *testing.T) {
 		want   error
 	}{
 		{"no engine", idmtest.ServerConfig{Name: "srv2", Engine: idmtest.EngineAbsent}, idm.ErrNotSupported},
-		{"engine not initialised", idmtest.ServerConfig{Name: "srv2", Engine: idmtest.EngineNotInitialized}, idm.ErrEngineMissing},
+		{"engine not initialised", idmtest.ServerConfig{Name: "srv2", Engine: idmtest.EngineNotInitialized},
+			idm.ErrEngineMissing},
 		{"server outside the set", idmtest.ServerConfig{Name: "srv2", OutsideSet: true}, idm.ErrNotServed},
 	}
 	for _, tt := range tests {
@@ -161,7 +164,8 @@ func TestEngineConditionsHaveNames(t *testing.T) {
 }
 
 func TestJoiningADriverSet(t *testing.T) {
-	tree := idmtest.Start(t, idmtest.Config{Association: idmtest.AssociationAfterRestart, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
+	tree := idmtest.Start(t, idmtest.Config{Association: idmtest.AssociationAfterRestart,
+		Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
 	s, ctx := open(t, tree, "srv2"), t.Context()
 	set, err := s.AssociatedDriverSet(ctx)
 	require.NoError(t, err)
@@ -207,5 +211,6 @@ func TestViewCacheInPages(t *testing.T) {
 	require.NoError(t, s.Start(ctx, driver))
 	eventually(t, s, driver, idm.StateRunning)
 	var refused *idm.ResultError
-	require.ErrorAs(t, s.ViewCache(ctx, driver, func([]byte) error { return nil }), &refused, "a running driver is not readable here")
+	require.ErrorAs(t, s.ViewCache(ctx, driver, func([]byte) error { return nil }), &refused,
+		"a running driver is not readable here")
 }

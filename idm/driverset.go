@@ -31,8 +31,9 @@ func (s *Server) AssociatedDriverSet(ctx context.Context) (string, error) {
 	return dn, nil
 }
 
-// AssociateDriverSet adds the connected server to the driver set (operation 3, what the vendor's installer does). The engine may need a
-// restart before it serves the set: StartOption of a driver answers [ErrNotServed] until then (seen). Safe to repeat.
+// AssociateDriverSet adds the connected server to the driver set (operation 3, what the vendor's installer does). The
+// engine may need a restart before it serves the set: StartOption of a driver answers [ErrNotServed] until then (seen).
+// Safe to repeat.
 func (s *Server) AssociateDriverSet(ctx context.Context, setDN string) error {
 	if err := checkDN("driver set", setDN); err != nil {
 		return err
@@ -41,8 +42,8 @@ func (s *Server) AssociateDriverSet(ctx context.Context, setDN string) error {
 	return err
 }
 
-// LeaveDriverSet takes the connected server out of its driver set (operation 5). Whether the engine then wipes the server's values is not
-// published: have an export first.
+// LeaveDriverSet takes the connected server out of its driver set (operation 5). Whether the engine then wipes the
+// server's values is not published: have an export first.
 func (s *Server) LeaveDriverSet(ctx context.Context) error {
 	_, err := s.perform(ctx, opClearDriverSet, s.DN(), nil)
 	return err
@@ -69,15 +70,16 @@ func (s *Server) AddToServerList(ctx context.Context, dn, serverDN string) error
 	return err
 }
 
-// RemoveFromServerList removes a server from DirXML-ServerList of a job. A server that is not in the list is success. On a driver set
-// it is refused: a removed association may cost the server its per-server values.
+// RemoveFromServerList removes a server from DirXML-ServerList of a job. A server that is not in the list is success.
+// On a driver set it is refused: a removed association may cost the server its per-server values.
 func (s *Server) RemoveFromServerList(ctx context.Context, jobDN, serverDN string) error {
 	e, err := s.Read(ctx, jobDN, "objectClass", serverList)
 	if err != nil {
 		return err
 	}
 	if e.HasClass("DirXML-DriverSet") {
-		return failover.Invalid("job", jobDN+" is a driver set", "take a server out of a driver set with LeaveDriverSet, with an export at hand")
+		return failover.Invalid("job", jobDN+" is a driver set",
+			"take a server out of a driver set with LeaveDriverSet, with an export at hand")
 	}
 	for _, dn := range e.Texts(serverList) {
 		if SameDN(dn, serverDN) {

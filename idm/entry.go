@@ -92,17 +92,17 @@ type Query struct {
 	PageSize   int      // ask in pages where the server offers it; 0 means one answer, streamed
 }
 
-// Entries searches and yields entries as they arrive; memory does not grow with the result. The loop ends with at most one
-// error. A referral is reported as [ErrWrongServer]: the SDK never follows one, because per-server values of another
-// server would look like those of this one.
+// Entries searches and yields entries as they arrive; memory does not grow with the result. The loop ends with at most
+// one error. A referral is reported as [ErrWrongServer]: the SDK never follows one, because per-server values of
+// another server would look like those of this one.
 func (s *Server) Entries(ctx context.Context, q Query) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		s.search(ctx, q, yield)
 	}
 }
 
-// search tries a search once more when the connection had been resting and nothing came: a read is harmless to repeat, and entries the
-// caller has seen are not.
+// search tries a search once more when the connection had been resting and nothing came: a read is harmless to repeat,
+// and entries the caller has seen are not.
 func (s *Server) search(ctx context.Context, q Query, yield func(Entry, error) bool) {
 	for {
 		yielded := false
@@ -121,7 +121,8 @@ func (s *Server) search(ctx context.Context, q Query, yield func(Entry, error) b
 	}
 }
 
-// searchOnce hands out entries until the search ends or the caller has enough. The bool is true when the connection had been resting.
+// searchOnce hands out entries until the search ends or the caller has enough. The bool is true when the connection had
+// been resting.
 func (s *Server) searchOnce(ctx context.Context, q Query, yield func(Entry) bool) (pooled bool, err error) {
 	r := request{op: "search", target: q.Base, effect: reads}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -196,7 +197,8 @@ func (s *Server) searchOnce(ctx context.Context, q Query, yield func(Entry) bool
 }
 
 func (q Query) request() *ldap.SearchRequest {
-	req := &ldap.SearchRequest{BaseDN: q.Base, Filter: q.Filter, Attributes: q.Attributes, DerefAliases: ldap.NeverDerefAliases}
+	req := &ldap.SearchRequest{BaseDN: q.Base, Filter: q.Filter, Attributes: q.Attributes,
+		DerefAliases: ldap.NeverDerefAliases}
 	if req.Filter == "" {
 		req.Filter = "(objectClass=*)"
 	}
@@ -238,7 +240,8 @@ func (s *Server) Read(ctx context.Context, dn string, attributes ...string) (Ent
 		return Entry{}, err
 	}
 	if len(entries) != 1 {
-		return Entry{}, &failover.Error{Op: "read", Target: dn, Outcome: failover.NotApplied, Next: "check the DN and the rights of the user", Err: ErrNoEntry}
+		return Entry{}, &failover.Error{Op: "read", Target: dn, Outcome: failover.NotApplied,
+			Next: "check the DN and the rights of the user", Err: ErrNoEntry}
 	}
 	return entries[0], nil
 }
@@ -252,8 +255,8 @@ func (s *Server) Exists(ctx context.Context, dn string) (bool, error) {
 	return err == nil, err
 }
 
-// Add creates an entry. A lost answer leaves [failover.InDoubt]: read the entry. Repeating it is safe in so far as an entry
-// that exists is refused with [ErrExists].
+// Add creates an entry. A lost answer leaves [failover.InDoubt]: read the entry. Repeating it is safe in so far as an
+// entry that exists is refused with [ErrExists].
 func (s *Server) Add(ctx context.Context, dn string, attributes ...Attribute) error {
 	if err := checkDN("dn", dn); err != nil {
 		return err
@@ -262,7 +265,8 @@ func (s *Server) Add(ctx context.Context, dn string, attributes ...Attribute) er
 	for _, a := range attributes {
 		req.Attribute(a.Name, stringsOf(a.Values))
 	}
-	return s.do(ctx, request{op: "add", target: dn, effect: writes}, func(_ context.Context, c *ldap.Conn) error { return c.Add(req) })
+	return s.do(ctx, request{op: "add", target: dn, effect: writes},
+		func(_ context.Context, c *ldap.Conn) error { return c.Add(req) })
 }
 
 // ChangeKind says what a Change does to an attribute.

@@ -26,14 +26,14 @@ type ExportOptions struct {
 	TempDir string
 }
 
-// perServerMark is the control by which an LDIF record says whose per-server values it holds; its value is the DN of the
-// server. It is not critical for the server the export was taken from, so that ldapmodify applies those values, and
+// perServerMark is the control by which an LDIF record says whose per-server values it holds; its value is the DN of
+// the server. It is not critical for the server the export was taken from, so that ldapmodify applies those values, and
 // critical for the others, so that no server takes values that are not its own: it must refuse a critical control it
 // does not know. The identifier was made from a UUID and is registered nowhere.
 const perServerMark = "2.25.222793712540183369823214475519430927751"
 
-// Export writes everything at and below Base, as the connected server shows it, to w, and returns the manifest to be kept
-// with it. It changes nothing on the server.
+// Export writes everything at and below Base, as the connected server shows it, to w, and returns the manifest to be
+// kept with it. It changes nothing on the server.
 //
 // The order is fixed: parents before children, siblings by name, attributes by name, so that the same content gives
 // the same bytes from any server. In LDIF come first the objects without what names other objects, then the references,
@@ -42,8 +42,8 @@ const perServerMark = "2.25.222793712540183369823214475519430927751"
 // Passwords, key material, the driver's state, its queue and the start option are never in the file: the engine owns
 // them. The manifest notes the start options and lists the secrets that have to be set again.
 //
-// Errors: failover.ErrInvalid, [ErrNoEntry] when Base does not exist, and those of reading. They all leave a file that must not be
-// used; [SaveExport] takes care of that.
+// Errors: failover.ErrInvalid, [ErrNoEntry] when Base does not exist, and those of reading. They all leave a file that
+// must not be used; [SaveExport] takes care of that.
 func (s *Server) Export(ctx context.Context, w io.Writer, o ExportOptions) (Manifest, error) {
 	if o.Format == 0 {
 		o.Format = FormatLDIF
@@ -52,7 +52,8 @@ func (s *Server) Export(ctx context.Context, w io.Writer, o ExportOptions) (Mani
 		return Manifest{}, err
 	}
 	if o.Format == FormatDriverConfiguration && len(o.Others) > 0 {
-		return Manifest{}, failover.Invalid("ExportOptions.Others", "a driver configuration holds the values of one server", "export from each server, or use FormatLDIF")
+		return Manifest{}, failover.Invalid("ExportOptions.Others", "a driver configuration holds the values of one server",
+			"export from each server, or use FormatLDIF")
 	}
 	x, err := s.newExporter(ctx, o)
 	if err != nil {
@@ -66,7 +67,8 @@ func (s *Server) Export(ctx context.Context, w io.Writer, o ExportOptions) (Mani
 	case FormatDriverConfiguration:
 		err = x.writeConfiguration(ctx, io.MultiWriter(w, out))
 	default:
-		err = failover.Invalid("ExportOptions.Format", o.Format.String()+" is unknown", "use FormatLDIF or FormatDriverConfiguration")
+		err = failover.Invalid("ExportOptions.Format", o.Format.String()+" is unknown",
+			"use FormatLDIF or FormatDriverConfiguration")
 	}
 	if err != nil {
 		return Manifest{}, exportFailed(o.Base, err)
@@ -80,7 +82,8 @@ func exportFailed(base string, err error) error {
 	if _, ok := errors.AsType[*failover.Error](err); ok {
 		return err
 	}
-	return &failover.Error{Op: "export", Target: base, Outcome: failover.NotApplied, Next: "repeat the export; do not use the unfinished file", Err: err}
+	return &failover.Error{Op: "export", Target: base, Outcome: failover.NotApplied,
+		Next: "repeat the export; do not use the unfinished file", Err: err}
 }
 
 // exporter is one export under way.
@@ -106,7 +109,8 @@ func (s *Server) newExporter(ctx context.Context, o ExportOptions) (*exporter, e
 		return nil, err
 	}
 	x := &exporter{server: s, others: o.Others, base: o.Base, baseKey: key, roles: roles, objects: newObjects(o.TempDir),
-		manifest: Manifest{Version: manifestVersion, Format: o.Format, Base: o.Base, Tree: s.RootDSE().TreeName, Server: s.DN(), Time: now,
+		manifest: Manifest{Version: manifestVersion, Format: o.Format, Base: o.Base, Tree: s.RootDSE().TreeName,
+			Server: s.DN(), Time: now,
 			Classes: map[string]int64{}, PerServer: map[string]int64{}, LeftOut: map[string]int64{}}}
 	if s.RootDSE().HasEngine() {
 		v, err := s.EngineVersion(ctx)
@@ -129,12 +133,15 @@ func (x *exporter) read(ctx context.Context) error {
 	}
 	for _, other := range x.others {
 		if SameDN(other.DN(), x.server.DN()) {
-			return failover.Invalid("ExportOptions.Others", other.DN()+" is the server the export is taken from", "name only the other servers")
+			return failover.Invalid("ExportOptions.Others", other.DN()+" is the server the export is taken from",
+				"name only the other servers")
 		}
 		if !strings.EqualFold(other.RootDSE().TreeName, x.server.RootDSE().TreeName) {
-			return failover.Invalid("ExportOptions.Others", other.DN()+" is in another tree", "name servers of the tree "+x.server.RootDSE().TreeName)
+			return failover.Invalid("ExportOptions.Others", other.DN()+" is in another tree",
+				"name servers of the tree "+x.server.RootDSE().TreeName)
 		}
-		for e, err := range other.Entries(ctx, Query{Base: x.base, Scope: ScopeSubtree, Attributes: x.roles.perServerNames(), PageSize: exportPage}) {
+		for e, err := range other.Entries(ctx,
+			Query{Base: x.base, Scope: ScopeSubtree, Attributes: x.roles.perServerNames(), PageSize: exportPage}) {
 			if err != nil {
 				return err
 			}
@@ -159,11 +166,13 @@ const exportPage = 500
 // maxExportValue is the largest value an import takes in, and so the largest an export may hold.
 const maxExportValue = 16 << 20
 
-// readObjects reads base and everything below from the server into c. leftOut hears of each attribute that is the engine's
-// own or a secret.
-func (s *Server) readObjects(ctx context.Context, base string, roles attributeRoles, c *objects, leftOut func(string)) error {
+// readObjects reads base and everything below from the server into c. leftOut hears of each attribute that is the
+// engine's own or a secret.
+func (s *Server) readObjects(ctx context.Context, base string, roles attributeRoles, c *objects,
+	leftOut func(string)) error {
 	n := 0
-	for e, err := range s.Entries(ctx, Query{Base: base, Scope: ScopeSubtree, Attributes: roles.requested(), PageSize: exportPage}) {
+	for e, err := range s.Entries(ctx,
+		Query{Base: base, Scope: ScopeSubtree, Attributes: roles.requested(), PageSize: exportPage}) {
 		if err != nil {
 			return err
 		}
@@ -176,7 +185,8 @@ func (s *Server) readObjects(ctx context.Context, base string, roles attributeRo
 		for _, a := range e.Attributes {
 			for _, v := range a.Values {
 				if len(v) > maxExportValue {
-					return fmt.Errorf("%s: %s: a value of %d bytes; no import would take more than %d", e.DN, a.Name, len(v), maxExportValue)
+					return fmt.Errorf("%s: %s: a value of %d bytes; no import would take more than %d", e.DN, a.Name, len(v),
+						maxExportValue)
 				}
 			}
 		}
@@ -188,7 +198,8 @@ func (s *Server) readObjects(ctx context.Context, base string, roles attributeRo
 		}
 	}
 	if n == 0 {
-		return &failover.Error{Op: "read", Target: base, Outcome: failover.NotApplied, Next: "check the DN and the rights of the user", Err: ErrNoEntry}
+		return &failover.Error{Op: "read", Target: base, Outcome: failover.NotApplied,
+			Next: "check the DN and the rights of the user", Err: ErrNoEntry}
 	}
 	return nil
 }
@@ -352,7 +363,8 @@ func (x *exporter) writeConfiguration(ctx context.Context, out io.Writer) error 
 		}
 	}
 	if x.manifest.Classes["DirXML-Driver"] != 1 {
-		return failover.Invalid("ExportOptions.Base", x.base+" is no driver", "a driver configuration holds one driver; use FormatLDIF for a driver set")
+		return failover.Invalid("ExportOptions.Base", x.base+" is no driver",
+			"a driver configuration holds one driver; use FormatLDIF for a driver set")
 	}
 	for _, l := range w.Lost() {
 		name := l.Attribute

@@ -10,7 +10,8 @@ import (
 	"github.com/01b61c5c/failover/idm"
 )
 
-// BenchmarkPolicies moves 10,000 policies of 3 to 4 KB out of and into one real OpenLDAP server, beside OpenLDAP's own tools.
+// BenchmarkPolicies moves 10,000 policies of 3 to 4 KB out of and into one real OpenLDAP server, beside OpenLDAP's own
+// tools.
 func BenchmarkPolicies(b *testing.B) {
 	const n = 10_000
 	slapd, from := tree(b, serverA)

@@ -12,7 +12,8 @@ import (
 	"github.com/01b61c5c/failover/idm/idmtest"
 )
 
-// Keep an export of the driver set, check later that it is good, and write it to the other server when the first one is lost.
+// Keep an export of the driver set, check later that it is good, and write it to the other server when the first one is
+// lost.
 func ExampleServer_Import() {
 	ctx := context.Background()
 	tree, err := idmtest.NewTree(idmtest.Config{})
@@ -23,7 +24,8 @@ func ExampleServer_Import() {
 	defer tree.Close() //nolint:errcheck // the end of the example
 	password := func(context.Context) (failover.Secret, error) { return failover.NewSecret(idmtest.AdminPassword), nil }
 	connect := func(name string) *idm.Server {
-		s, err := idm.Dial(ctx, idm.Config{URL: tree.Server(name).URL(), TLS: failover.TLS{Roots: tree.Roots()}, UserDN: idmtest.AdminDN, Password: password})
+		s, err := idm.Dial(ctx, idm.Config{URL: tree.Server(name).URL(), TLS: failover.TLS{Roots: tree.Roots()},
+			UserDN: idmtest.AdminDN, Password: password})
 		if err != nil {
 			fmt.Println(err)
 		}
@@ -65,8 +67,6 @@ func ExampleServer_Import() {
 	fmt.Println("created:", report.Created)
 	fmt.Println("to be set:", report.Secrets[0])
 
-	// Output:
-	// good: true
-	// created: 0
-	// to be set: application password of cn=Driver01,cn=ds1,o=system on cn=srv2,ou=servers,o=system: the driver logs in to its application
+	// Output: good: true created: 0 to be set: application password of cn=Driver01,cn=ds1,o=system on
+	// cn=srv2,ou=servers,o=system: the driver logs in to its application
 }

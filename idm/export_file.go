@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 )
 
-// SaveExport exports to the file path and writes the manifest beside it (path + ".manifest.json"). Both are readable by this user
-// only, and appear under their names when they are complete and on disk: an export that is there already stays until
-// then.
+// SaveExport exports to the file path and writes the manifest beside it (path + ".manifest.json"). Both are readable by
+// this user only, and appear under their names when they are complete and on disk: an export that is there already
+// stays until then.
 func (s *Server) SaveExport(ctx context.Context, path string, o ExportOptions) (Manifest, error) {
 	fail := func(err error) (Manifest, error) { return Manifest{}, exportFailed(o.Base, err) }
 	if o.TempDir == "" {

@@ -27,21 +27,25 @@ import (
 	"github.com/01b61c5c/failover/idm"
 )
 
-// endlessDirectory answers searches with as many policies of that size as asked for, made on the way, so that the memory seen in
-// this process is that of the client. Binds succeed; everything else is refused.
+// endlessDirectory answers searches with as many policies of that size as asked for, made on the way, so that the
+// memory seen in this process is that of the client. Binds succeed; everything else is refused.
 func endlessDirectory(tb testing.TB, policies, size int) *idm.Server {
 	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(tb, err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "directory"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "directory"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore:   time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	require.NoError(tb, err)
 	cert, err := x509.ParseCertificate(der)
 	require.NoError(tb, err)
 	roots := x509.NewCertPool()
 	roots.AddCert(cert)
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+	listener, err := tls.Listen("tcp", "127.0.0.1:0",
+		&tls.Config{MinVersion: tls.VersionTLS12,
+			Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
 	require.NoError(tb, err)
 	done := make(chan struct{})
 	go func() {
@@ -54,8 +58,9 @@ func endlessDirectory(tb testing.TB, policies, size int) *idm.Server {
 			serveEndless(conn, policies, strings.Repeat("x", size))
 		}
 	}()
-	server, err := idm.Dial(tb.Context(), idm.Config{URL: "ldaps://" + listener.Addr().String(), TLS: failover.TLS{Roots: roots},
-		UserDN: "cn=admin,o=x", Password: secret("x")})
+	server, err := idm.Dial(tb.Context(),
+		idm.Config{URL: "ldaps://" + listener.Addr().String(), TLS: failover.TLS{Roots: roots},
+			UserDN: "cn=admin,o=x", Password: secret("x")})
 	require.NoError(tb, err)
 	tb.Cleanup(func() {
 		_ = server.Close()
@@ -115,7 +120,9 @@ func serveEndless(conn net.Conn, policies int, text string) {
 				const step = 7_368_787 // a prime: no order in the names
 				for i := range policies {
 					name := fmt.Sprintf("policy %07d", i*step%policies)
-					entry("cn="+name+","+base, [2]string{"objectClass", "DirXML-Rule"}, [2]string{"cn", name}, [2]string{"XmlData", "<policy><rule><description>" + name + text + "</description><conditions/><actions/></rule></policy>"})
+					entry("cn="+name+","+base, [2]string{"objectClass", "DirXML-Rule"}, [2]string{"cn", name},
+						[2]string{"XmlData", "<policy><rule><description>" + name + text +
+							"</description><conditions/><actions/></rule></policy>"})
 				}
 			case "cn=schema":
 				entry(base)
@@ -130,7 +137,8 @@ func serveEndless(conn net.Conn, policies int, text string) {
 	}
 }
 
-// peakHeap is the largest live heap that a collection finds while work runs. What is garbage depends on when it is collected.
+// peakHeap is the largest live heap that a collection finds while work runs. What is garbage depends on when it is
+// collected.
 func peakHeap(work func()) uint64 {
 	defer debug.SetGCPercent(debug.SetGCPercent(100))
 	var peak atomic.Uint64
@@ -156,7 +164,8 @@ func peakHeap(work func()) uint64 {
 	return peak.Load()
 }
 
-// heapAllowed is what an export may take, however large: the sorted collection (16 MiB), twice while it is grown, and its index.
+// heapAllowed is what an export may take, however large: the sorted collection (16 MiB), twice while it is grown, and
+// its index.
 const heapAllowed = 64 << 20
 
 func TestHeapDoesNotGrowWithTheExport(t *testing.T) {

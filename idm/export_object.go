@@ -69,7 +69,10 @@ func (o *object) canonical() {
 	for i := range o.local {
 		canonicalAttributes(o.local[i].values)
 	}
-	slices.SortFunc(o.local, func(a, b local) int { return strings.Compare(strings.ToLower(a.server), strings.ToLower(b.server)) })
+	slices.SortFunc(o.local, func(a,
+		b local) int {
+		return strings.Compare(strings.ToLower(a.server), strings.ToLower(b.server))
+	})
 }
 
 func canonicalAttributes(list []Attribute) {
@@ -329,7 +332,8 @@ func (o *object) merge(other *object) error {
 	if other.made {
 		o.dn, o.line, o.made = other.dn, other.line, true
 	}
-	for _, pair := range []struct{ to, from *[]Attribute }{{&o.plain, &other.plain}, {&o.refs, &other.refs}, {&o.notes, &other.notes}} {
+	for _, pair := range []struct{ to, from *[]Attribute }{{&o.plain, &other.plain}, {&o.refs, &other.refs},
+		{&o.notes, &other.notes}} {
 		for _, a := range *pair.from {
 			if find(*pair.to, a.Name) != nil {
 				return fmt.Errorf("%s: %s stands in two records", o.dn, a.Name)

@@ -11,7 +11,8 @@ import (
 )
 
 func TestSortKeyPutsParentsBeforeChildrenAndSubtreesTogether(t *testing.T) {
-	ordered := []string{"o=x", "cn=a,o=x", "cn=z,cn=a,o=x", "cn=a b,o=x", "cn=x,cn=a b,o=x", "cn=ab,o=x", `cn=b\2Cc,o=x`, "o=y"}
+	ordered := []string{"o=x", "cn=a,o=x", "cn=z,cn=a,o=x", "cn=a b,o=x", "cn=x,cn=a b,o=x", "cn=ab,o=x",
+		`cn=b\2Cc,o=x`, "o=y"}
 	var keys [][]byte
 	for _, dn := range ordered {
 		k, err := sortKey(dn)
@@ -19,7 +20,8 @@ func TestSortKeyPutsParentsBeforeChildrenAndSubtreesTogether(t *testing.T) {
 		keys = append(keys, k)
 	}
 	require.True(t, slices.IsSortedFunc(keys, bytes.Compare))
-	for _, pair := range [][2]string{{"CN=A , O=x", "cn=a,o=X"}, {`cn=b\,c,o=x`, `cn=b\2cc,o=x`}, {"cn=a  b,o=x", "cn=A b,o=x"}, {"cn=a+sn=b,o=x", "sn=b+cn=a,o=x"}} {
+	for _, pair := range [][2]string{{"CN=A , O=x", "cn=a,o=X"}, {`cn=b\,c,o=x`, `cn=b\2cc,o=x`},
+		{"cn=a  b,o=x", "cn=A b,o=x"}, {"cn=a+sn=b,o=x", "sn=b+cn=a,o=x"}} {
 		a, err := sortKey(pair[0])
 		require.NoError(t, err)
 		b, err := sortKey(pair[1])
@@ -40,8 +42,10 @@ func TestSortKeyPutsParentsBeforeChildrenAndSubtreesTogether(t *testing.T) {
 func TestObjectsSurviveTheSpool(t *testing.T) {
 	attributes := rapid.Custom(func(t *rapid.T) []Attribute {
 		var list []Attribute
-		for _, name := range rapid.SliceOfDistinct(rapid.StringMatching(`[a-z]{1,5}`), func(s string) string { return s }).Draw(t, "names") {
-			list = append(list, Attribute{Name: name, Values: rapid.SliceOfN(rapid.SliceOf(rapid.Byte()), 1, 3).Draw(t, "values")})
+		for _, name := range rapid.SliceOfDistinct(rapid.StringMatching(`[a-z]{1,5}`),
+			func(s string) string { return s }).Draw(t, "names") {
+			list = append(list, Attribute{Name: name,
+				Values: rapid.SliceOfN(rapid.SliceOf(rapid.Byte()), 1, 3).Draw(t, "values")})
 		}
 		return list
 	})

@@ -36,7 +36,8 @@ const (
 
 func connect(tb testing.TB, s *peers.Slapd) *idm.Server {
 	tb.Helper()
-	server, err := idm.Dial(tb.Context(), idm.Config{URL: s.URL, TLS: failover.TLS{Roots: s.Roots}, UserDN: s.RootDN, Password: s.Password})
+	server, err := idm.Dial(tb.Context(),
+		idm.Config{URL: s.URL, TLS: failover.TLS{Roots: s.Roots}, UserDN: s.RootDN, Password: s.Password})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = server.Close() })
 	return server
@@ -48,9 +49,11 @@ func tree(tb testing.TB, dsaName string) (*peers.Slapd, *idm.Server) {
 	slapd := peers.StartSlapd(tb, peers.SlapdOptions{DSAName: dsaName, Tree: "HARBOR"})
 	server := connect(tb, slapd)
 	ctx := tb.Context()
-	require.NoError(tb, server.Add(ctx, "ou=servers,o=system", idm.Text("objectClass", "organizationalUnit"), idm.Text("ou", "servers")))
+	require.NoError(tb, server.Add(ctx, "ou=servers,o=system", idm.Text("objectClass", "organizationalUnit"),
+		idm.Text("ou", "servers")))
 	for _, name := range []string{"srv-a", "srv-b"} {
-		require.NoError(tb, server.Add(ctx, "cn="+name+",ou=servers,o=system", idm.Text("objectClass", "ndsServer"), idm.Text("cn", name)))
+		require.NoError(tb, server.Add(ctx, "cn="+name+",ou=servers,o=system", idm.Text("objectClass", "ndsServer"),
+			idm.Text("cn", name)))
 	}
 	return slapd, server
 }
@@ -61,26 +64,40 @@ func populate(tb testing.TB, s *idm.Server, policies int) {
 	add := func(dn, class string, attributes ...idm.Attribute) {
 		tb.Helper()
 		name := strings.ReplaceAll(strings.TrimPrefix(strings.SplitN(dn, ",cn=", 2)[0], "cn="), `\,`, ",")
-		require.NoError(tb, s.Add(tb.Context(), dn, append([]idm.Attribute{idm.Text("objectClass", "top", class), idm.Text("cn", strings.Split(name, ",o=")[0])}, attributes...)...))
+		require.NoError(tb, s.Add(tb.Context(), dn,
+			append([]idm.Attribute{idm.Text("objectClass", "top", class), idm.Text("cn", strings.Split(name, ",o=")[0])},
+				attributes...)...))
 	}
-	add(setDN, "DirXML-DriverSet", idm.Text("DirXML-ServerList", serverA, serverB), idm.Text("DirXML-ConfigValues", "<configuration-values>\n</configuration-values>"),
-		idm.Text("DirXML-JavaEnvironmentParameters", "-Xmx512m"), idm.Text("DirXML-JavaTraceFile", " /var/log/trace with a space "))
+	add(setDN, "DirXML-DriverSet", idm.Text("DirXML-ServerList", serverA, serverB),
+		idm.Text("DirXML-ConfigValues", "<configuration-values>\n</configuration-values>"),
+		idm.Text("DirXML-JavaEnvironmentParameters", "-Xmx512m"),
+		idm.Text("DirXML-JavaTraceFile", " /var/log/trace with a space "))
 	library := "cn=Library," + setDN
 	add(library, "DirXML-Library")
 	for _, name := range []string{"zebra", "Active Directory", "HR"} {
 		driver := "cn=" + name + "," + setDN
-		add(driver, "DirXML-Driver", idm.Text("DirXML-ShimAuthID", "svc-"+name), idm.Text("DirXML-ShimAuthServer", "REMOTE(hostname=rl.example port=8090)"),
-			idm.Text("DirXML-ShimConfigInfo", "<driver-config name=\""+name+"\"/>\r\n"), idm.Text("DirXML-DriverStartOption", "2"), idm.Text("DirXML-State", "2"),
-			idm.Text("DirXML-JavaModule", "com.novell.nds.dirxml.remote.driver.DriverShimImpl"), idm.Text("DirXML-ShimAuthPassword", "\x01\x02enc"),
-			idm.Text("DirXML-ConfigValues", `<configuration-values><definitions><definition name="k" type="password-ref" display-name="Key"><value>door-key</value></definition></definitions></configuration-values>`),
-			idm.Text("DirXML-Policies", "cn=Match,cn=Subscriber,"+driver+"#0#6", "cn=p000000,"+library+"#1#4"), idm.Text("DirXML-DriverCacheLimit", "0"))
+		add(driver, "DirXML-Driver", idm.Text("DirXML-ShimAuthID", "svc-"+name),
+			idm.Text("DirXML-ShimAuthServer", "REMOTE(hostname=rl.example port=8090)"),
+			idm.Text("DirXML-ShimConfigInfo", "<driver-config name=\""+name+"\"/>\r\n"),
+			idm.Text("DirXML-DriverStartOption", "2"), idm.Text("DirXML-State", "2"),
+			idm.Text("DirXML-JavaModule", "com.novell.nds.dirxml.remote.driver.DriverShimImpl"),
+			idm.Text("DirXML-ShimAuthPassword", "\x01\x02enc"),
+			idm.Text("DirXML-ConfigValues",
+				`<configuration-values><definitions><definition name="k" type="password-ref" display-name="Key"><value>door-key</value></definition></definitions></configuration-values>`),
+			idm.Text("DirXML-Policies", "cn=Match,cn=Subscriber,"+driver+"#0#6", "cn=p000000,"+library+"#1#4"),
+			idm.Text("DirXML-DriverCacheLimit", "0"))
 		add("cn=Subscriber,"+driver, "DirXML-Subscriber")
 		add("cn=Publisher,"+driver, "DirXML-Publisher")
-		add("cn=Match,cn=Subscriber,"+driver, "DirXML-Rule", idm.Text("XmlData", "\xef\xbb\xbf<?xml version=\"1.0\"?>\r\n<policy>\r\n\t<token-named-password name=\"smtp\"/>\r\n</policy>\n"))
-		add("cn=Style,cn=Publisher,"+driver, "DirXML-StyleSheet", idm.Text("XmlData", "<xsl:stylesheet xmlns:xsl='http://www.w3.org/1999/XSL/Transform' version='1.0'/>"))
+		add("cn=Match,cn=Subscriber,"+driver, "DirXML-Rule",
+			idm.Text("XmlData", "\xef\xbb\xbf<?xml version=\"1.0\"?>\r\n<policy>\r\n\t<token-named-password "+
+				"name=\"smtp\"/>\r\n</policy>\n"))
+		add("cn=Style,cn=Publisher,"+driver, "DirXML-StyleSheet",
+			idm.Text("XmlData", "<xsl:stylesheet xmlns:xsl='http://www.w3.org/1999/XSL/Transform' version='1.0'/>"))
 		add("cn=Sites,"+driver, "DirXML-GlobalConfigDef", idm.Text("DirXML-ConfigValues", "<configuration-values/>"))
-		add("cn=Code,"+driver, "DirXML-Resource", idm.Text("DirXML-ContentType", "text/ecmascript"), idm.Text("DirXML-Data", "function f(a) { return a < 1; } // Zürich\n"))
-		add("cn=Nightly,"+driver, "DirXML-Job", idm.Text("XmlData", "<job-definition/>"), idm.Text("DirXML-ServerList", serverA))
+		add("cn=Code,"+driver, "DirXML-Resource", idm.Text("DirXML-ContentType", "text/ecmascript"),
+			idm.Text("DirXML-Data", "function f(a) { return a < 1; } // Zürich\n"))
+		add("cn=Nightly,"+driver, "DirXML-Job", idm.Text("XmlData", "<job-definition/>"),
+			idm.Text("DirXML-ServerList", serverA))
 		add(`cn=Badge\, small,`+driver, "DirXML-Entitlement", idm.Text("XmlData", "<entitlement/>"))
 	}
 	for i := range policies {
@@ -101,9 +118,12 @@ func addPolicies(tb testing.TB, slapd *peers.Slapd, from, to int) {
 
 func policy(i int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<policy>\n\t<rule><description>policy %d</description>\n", i)
+	fmt.Fprintf(&b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<policy>\n\t<rule><description>policy %d</description>\n",
+		i)
 	for b.Len() < 3200+i%800 {
-		fmt.Fprintf(&b, "\t\t<do-set-dest-attr-value name=\"attr%d\"><arg-value><token-text xml:space=\"preserve\">Zürich &gt; %d</token-text></arg-value></do-set-dest-attr-value>\n", b.Len(), i)
+		fmt.Fprintf(&b, "\t\t<do-set-dest-attr-value name=\"attr%d\"><arg-value><token-text xml:space=\"preserve\">Zürich "+
+			"&gt; %d</token-text></arg-value></do-set-dest-attr-value>\n",
+			b.Len(), i)
 	}
 	b.WriteString("\t</rule>\n</policy>\n")
 	return b.String()
@@ -215,14 +235,17 @@ func TestOpenLDAPTenThousandPolicies(t *testing.T) {
 	require.Equal(t, m.Objects, report.Created)
 	again, _ := exported(t, to, idm.ExportOptions{Base: setDN, TempDir: t.TempDir()})
 	require.True(t, text == again, "equal byte by byte")
-	found, err := from.Find(t.Context(), idm.Query{Base: setDN, Scope: idm.ScopeSubtree, Filter: "(objectClass=DirXML-Rule)", Attributes: []string{"1.1"}})
+	found, err := from.Find(t.Context(),
+		idm.Query{Base: setDN, Scope: idm.ScopeSubtree, Filter: "(objectClass=DirXML-Rule)", Attributes: []string{"1.1"}})
 	require.NoError(t, err)
 	require.Len(t, found, policies+3)
 }
 
 func TestOpenLDAPPerServerValuesByServer(t *testing.T) {
-	apart := []string{"DirXML-ShimAuthID", "DirXML-ShimAuthServer", "DirXML-ShimConfigInfo", "DirXML-ConfigValues", "DirXML-EngineControlValues",
-		"DirXML-ShimAuthPassword", "DirXML-DriverStartOption", "DirXML-State", "DirXML-DriverStorage", "DirXML-JavaEnvironmentParameters", "DirXML-DriverCacheLimit"}
+	apart := []string{"DirXML-ShimAuthID", "DirXML-ShimAuthServer", "DirXML-ShimConfigInfo", "DirXML-ConfigValues",
+		"DirXML-EngineControlValues",
+		"DirXML-ShimAuthPassword", "DirXML-DriverStartOption", "DirXML-State", "DirXML-DriverStorage",
+		"DirXML-JavaEnvironmentParameters", "DirXML-DriverCacheLimit"}
 	slapdA, a := tree(t, serverA)
 	slapdB := peers.StartSlapd(t, peers.SlapdOptions{DSAName: serverB, Tree: "HARBOR", From: slapdA, Apart: apart})
 	b := connect(t, slapdB)
@@ -234,7 +257,8 @@ func TestOpenLDAPPerServerValuesByServer(t *testing.T) {
 		return err == nil && ok
 	}, waitTime, pollTime)
 	driver := "cn=HR," + setDN
-	require.NoError(t, b.Modify(ctx, driver, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-ShimAuthID", "of-b")}))
+	require.NoError(t, b.Modify(ctx, driver,
+		idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-ShimAuthID", "of-b")}))
 
 	both, m := exported(t, a, idm.ExportOptions{Base: setDN, Others: []*idm.Server{b}})
 	require.Equal(t, map[string]int64{serverA: 7, serverB: 1}, m.PerServer)
@@ -284,7 +308,8 @@ func TestOpenLDAPPerServerValuesByServer(t *testing.T) {
 			needed[n.Kind.String()+" "+n.Name] = true
 		}
 	}
-	require.Equal(t, map[string]bool{"application password ": true, "Remote Loader password ": true, "driver object password ": true, "named password door-key": true, "named password smtp": true}, needed)
+	require.Equal(t, map[string]bool{"application password ": true, "Remote Loader password ": true,
+		"driver object password ": true, "named password door-key": true, "named password smtp": true}, needed)
 }
 
 func TestOpenLDAPImportOverExistingObjects(t *testing.T) {
@@ -296,7 +321,8 @@ func TestOpenLDAPImportOverExistingObjects(t *testing.T) {
 	policyDN := "cn=p000001,cn=Library," + setDN
 	replace := func(dn, name string, values ...string) {
 		t.Helper()
-		require.NoError(t, s.Modify(ctx, dn, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text(name, values...)}))
+		require.NoError(t, s.Modify(ctx, dn,
+			idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text(name, values...)}))
 	}
 	replace(policyDN, "XmlData", strings.Replace(policy(1), "policy 1", "policy one", 1))
 	replace(driver, "DirXML-Policies", "cn=Match,cn=Subscriber,"+driver+"#0#6")
@@ -304,11 +330,13 @@ func TestOpenLDAPImportOverExistingObjects(t *testing.T) {
 	replace(driver, "DirXML-DriverStartOption", "0")
 	replace(setDN, "DirXML-ServerList", serverA)
 	require.NoError(t, s.Delete(ctx, "cn=p000002,cn=Library,"+setDN))
-	require.NoError(t, s.Add(ctx, "cn=new,cn=Library,"+setDN, idm.Text("objectClass", "top", "DirXML-Rule"), idm.Text("cn", "new")))
+	require.NoError(t, s.Add(ctx, "cn=new,cn=Library,"+setDN, idm.Text("objectClass", "top", "DirXML-Rule"),
+		idm.Text("cn", "new")))
 
 	plan, err := s.PlanImport(ctx, source(text, &m), idm.ImportOptions{})
 	require.NoError(t, err)
-	require.Contains(t, plan.String(), `line 3: "…rule><description>policy one</description>" → "…rule><description>policy 1</description>"`)
+	require.Contains(t, plan.String(),
+		`line 3: "…rule><description>policy one</description>" → "…rule><description>policy 1</description>"`)
 	require.Contains(t, plan.String(), "+ cn=p000002,cn=Library,"+setDN+" (DirXML-Rule)")
 	require.Contains(t, plan.String(), "- cn=new,cn=Library,"+setDN+" (DirXML-Rule)")
 	require.Contains(t, plan.String(), "- "+driver+": DirXML-TraceLevel: \"5\"")
@@ -340,11 +368,14 @@ func TestOpenLDAPOneDriverOutOfASet(t *testing.T) {
 	_, to := tree(t, serverA)
 	_, err = to.Import(ctx, source(text, &m), idm.ImportOptions{Driver: driver})
 	require.ErrorContains(t, err, "has no parent")
-	require.NoError(t, to.Add(ctx, setDN, idm.Text("objectClass", "top", "DirXML-DriverSet"), idm.Text("cn", "Driver Set")))
+	require.NoError(t, to.Add(ctx, setDN, idm.Text("objectClass", "top", "DirXML-DriverSet"),
+		idm.Text("cn", "Driver Set")))
 	_, err = to.Import(ctx, source(text, &m), idm.ImportOptions{Driver: driver})
 	require.ErrorContains(t, err, "names cn=p000000,cn=Library,"+setDN+", which neither the file nor the directory has")
-	require.NoError(t, to.Add(ctx, "cn=Library,"+setDN, idm.Text("objectClass", "top", "DirXML-Library"), idm.Text("cn", "Library")))
-	require.NoError(t, to.Add(ctx, "cn=p000000,cn=Library,"+setDN, idm.Text("objectClass", "top", "DirXML-Rule"), idm.Text("cn", "p000000")))
+	require.NoError(t, to.Add(ctx, "cn=Library,"+setDN, idm.Text("objectClass", "top", "DirXML-Library"),
+		idm.Text("cn", "Library")))
+	require.NoError(t, to.Add(ctx, "cn=p000000,cn=Library,"+setDN, idm.Text("objectClass", "top", "DirXML-Rule"),
+		idm.Text("cn", "p000000")))
 	report, err := to.Import(ctx, source(text, &m), idm.ImportOptions{Driver: driver})
 	require.NoError(t, err)
 	require.Equal(t, int64(9), report.Created)
@@ -371,15 +402,16 @@ func TestOpenLDAPBreakInTheMiddleAndResume(t *testing.T) {
 	slapd, _ := tree(t, serverA)
 	var requests atomic.Int64
 	at := func() {} // what happens at the 150th request
-	to, err := idm.Dial(t.Context(), idm.Config{URL: slapd.URL, TLS: failover.TLS{Roots: slapd.Roots}, UserDN: slapd.RootDN, Password: slapd.Password,
-		Connections: 1, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := new(net.Dialer).DialContext(ctx, network, address)
-			return writes{conn, func() {
-				if requests.Add(1) == 150 {
-					at()
-				}
-			}}, err
-		}})
+	to, err := idm.Dial(t.Context(),
+		idm.Config{URL: slapd.URL, TLS: failover.TLS{Roots: slapd.Roots}, UserDN: slapd.RootDN, Password: slapd.Password,
+			Connections: 1, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := new(net.Dialer).DialContext(ctx, network, address)
+				return writes{conn, func() {
+					if requests.Add(1) == 150 {
+						at()
+					}
+				}}, err
+			}})
 	require.NoError(t, err)
 	defer func() { _ = to.Close() }()
 	for round := range 3 {
@@ -413,15 +445,21 @@ func TestOpenLDAPMissingRightWritesNothing(t *testing.T) {
 	_, from := tree(t, serverA)
 	populate(t, from, 3)
 	text, m := exported(t, from, idm.ExportOptions{Base: setDN})
-	slapd := peers.StartSlapd(t, peers.SlapdOptions{DSAName: serverA, Tree: "HARBOR", Lines: []string{"access to attrs=userPassword by anonymous auth", "access to * by * read"}})
+	slapd := peers.StartSlapd(t,
+		peers.SlapdOptions{DSAName: serverA, Tree: "HARBOR",
+			Lines: []string{"access to attrs=userPassword by anonymous auth", "access to * by * read"}})
 	admin := connect(t, slapd)
 	ctx := t.Context()
-	require.NoError(t, admin.Add(ctx, "ou=servers,o=system", idm.Text("objectClass", "organizationalUnit"), idm.Text("ou", "servers")))
+	require.NoError(t, admin.Add(ctx, "ou=servers,o=system", idm.Text("objectClass", "organizationalUnit"),
+		idm.Text("ou", "servers")))
 	for _, dn := range []string{serverA, serverB} {
 		require.NoError(t, admin.Add(ctx, dn, idm.Text("objectClass", "ndsServer"), idm.Text("cn", dn[3:8])))
 	}
-	require.NoError(t, admin.Add(ctx, "cn=reader,o=system", idm.Text("objectClass", "person"), idm.Text("cn", "reader"), idm.Text("sn", "r"), idm.Text("userPassword", "reader")))
-	reader, err := idm.Dial(ctx, idm.Config{URL: slapd.URL, TLS: failover.TLS{Roots: slapd.Roots}, UserDN: "cn=reader,o=system", Password: secret("reader")})
+	require.NoError(t, admin.Add(ctx, "cn=reader,o=system", idm.Text("objectClass", "person"), idm.Text("cn", "reader"),
+		idm.Text("sn", "r"), idm.Text("userPassword", "reader")))
+	reader, err := idm.Dial(ctx,
+		idm.Config{URL: slapd.URL, TLS: failover.TLS{Roots: slapd.Roots}, UserDN: "cn=reader,o=system",
+			Password: secret("reader")})
 	require.NoError(t, err)
 	defer reader.Close()
 	_, err = reader.Import(ctx, source(text, &m), idm.ImportOptions{})
@@ -439,7 +477,9 @@ func TestOpenLDAPDriverConfigurationRoundTrip(t *testing.T) {
 	ctx := t.Context()
 	driver := "cn=HR," + setDN
 	text, m := exported(t, s, idm.ExportOptions{Base: driver, Format: idm.FormatDriverConfiguration})
-	require.True(t, strings.HasPrefix(text, `<?xml version="1.0" encoding="UTF-8"?>`+"\n<driver-configuration dn=\""+driver+`" driver-set-dn="`+setDN+`" name="HR">`), text)
+	require.True(t, strings.HasPrefix(text,
+		`<?xml version="1.0" encoding="UTF-8"?>`+"\n<driver-configuration dn=\""+driver+`" driver-set-dn="`+setDN+
+			`" name="HR">`), text)
 	require.Equal(t, int64(9), m.Objects)
 	require.Empty(t, m.LeftOut["DirXML-ShimConfigInfo"])
 	require.Contains(t, text, "<shim-auth-password-query/>")
@@ -454,7 +494,8 @@ func TestOpenLDAPDriverConfigurationRoundTrip(t *testing.T) {
 	report, err := s.Import(ctx, src(), idm.ImportOptions{})
 	require.NoError(t, err)
 	require.Zero(t, report.Created+report.Changed, report.String())
-	require.NoError(t, s.Modify(ctx, driver, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-ShimConfigInfo", "<broken/>")},
+	require.NoError(t, s.Modify(ctx, driver,
+		idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-ShimConfigInfo", "<broken/>")},
 		idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-Policies")}))
 	require.NoError(t, s.Delete(ctx, "cn=Match,cn=Subscriber,"+driver))
 	report, err = s.Import(ctx, src(), idm.ImportOptions{})
@@ -468,16 +509,19 @@ func TestOpenLDAPDriverConfigurationRoundTrip(t *testing.T) {
 		names[n.Kind.String()+" "+n.Name] = true
 		require.Equal(t, driver, n.Object)
 	}
-	require.Equal(t, map[string]bool{"application password ": true, "Remote Loader password ": true, "driver object password ": true, "named password door-key": true, "named password smtp": true}, names)
+	require.Equal(t, map[string]bool{"application password ": true, "Remote Loader password ": true,
+		"driver object password ": true, "named password door-key": true, "named password smtp": true}, names)
 
 	// As a new driver under another name: links inside the driver follow it.
 	copied := "cn=HR copy," + setDN
-	report, err = s.Import(ctx, idm.ExportSource{Name: "HR.xml", Content: strings.NewReader(text)}, idm.ImportOptions{Driver: copied, JobServers: []string{serverB}})
+	report, err = s.Import(ctx, idm.ExportSource{Name: "HR.xml", Content: strings.NewReader(text)},
+		idm.ImportOptions{Driver: copied, JobServers: []string{serverB}})
 	require.NoError(t, err)
 	require.Equal(t, int64(9), report.Created)
 	e, err := s.Read(ctx, copied, "DirXML-Policies", "DirXML-DriverStartOption")
 	require.NoError(t, err)
-	require.ElementsMatch(t, []string{"cn=Match,cn=Subscriber," + copied + "#0#6", "cn=p000000,cn=Library," + setDN + "#1#4"}, e.Texts("DirXML-Policies"))
+	require.ElementsMatch(t, []string{"cn=Match,cn=Subscriber," + copied + "#0#6",
+		"cn=p000000,cn=Library," + setDN + "#1#4"}, e.Texts("DirXML-Policies"))
 	require.Empty(t, e.Text("DirXML-DriverStartOption"))
 	job, err := s.Read(ctx, "cn=Nightly,"+copied, "DirXML-ServerList")
 	require.NoError(t, err)
@@ -486,7 +530,8 @@ func TestOpenLDAPDriverConfigurationRoundTrip(t *testing.T) {
 	require.NoError(t, err)
 	b, err := s.Read(ctx, "cn=Match,cn=Subscriber,"+copied, "XmlData")
 	require.NoError(t, err)
-	require.Equal(t, a.Value("XmlData"), b.Value("XmlData"), "the bytes of a policy are those of the directory it came from")
+	require.Equal(t, a.Value("XmlData"), b.Value("XmlData"),
+		"the bytes of a policy are those of the directory it came from")
 
 	_, err = s.Export(ctx, io.Discard, idm.ExportOptions{Base: setDN, Format: idm.FormatDriverConfiguration})
 	require.Error(t, err)
@@ -502,8 +547,10 @@ func TestOpenLDAPImportsADesignerExport(t *testing.T) {
 	data, err := os.ReadFile("../internal/drivercfg/testdata/badge-office.xml")
 	require.NoError(t, err)
 	driver := "cn=Badge Office," + setDN
-	require.NoError(t, s.Add(ctx, "cn=Common,cn=Library,"+setDN, idm.Text("objectClass", "top", "DirXML-Rule"), idm.Text("cn", "Common")))
-	require.NoError(t, s.Add(ctx, driver, idm.Text("objectClass", "top", "DirXML-Driver"), idm.Text("cn", "Badge Office"), idm.Text("DirXML-DriverStartOption", "0"), idm.Text("DirXML-TraceLevel", "0")))
+	require.NoError(t, s.Add(ctx, "cn=Common,cn=Library,"+setDN, idm.Text("objectClass", "top", "DirXML-Rule"),
+		idm.Text("cn", "Common")))
+	require.NoError(t, s.Add(ctx, driver, idm.Text("objectClass", "top", "DirXML-Driver"), idm.Text("cn", "Badge Office"),
+		idm.Text("DirXML-DriverStartOption", "0"), idm.Text("DirXML-TraceLevel", "0")))
 	options := idm.ImportOptions{Driver: driver}
 	src := func() idm.ExportSource {
 		return idm.ExportSource{Name: "badge-office.xml", Content: bytes.NewReader(data)}
@@ -526,7 +573,8 @@ func TestOpenLDAPImportsADesignerExport(t *testing.T) {
 			require.Contains(t, n.Because, "badge-office.xml:")
 		}
 	}
-	require.Subset(t, missing, []string{"application password ", "driver object password ", "named password door-key", "named password smtp"})
+	require.Subset(t, missing,
+		[]string{"application password ", "driver object password ", "named password door-key", "named password smtp"})
 	drift, err := s.Verify(ctx, src(), idm.VerifyOptions{Driver: driver})
 	require.NoError(t, err)
 	require.True(t, drift.Equal(), drift.String())
@@ -557,15 +605,19 @@ func TestOpenLDAPBadExportsWriteNothing(t *testing.T) {
 		text    string
 	}{
 		{"truncated", source(text[:len(text)/2], &m), idm.ImportOptions{}, failover.ErrInvalid, "export.ldif:"},
-		{"truncated between records", source(text[:strings.LastIndex(text, "\n\ndn:")+2], &m), idm.ImportOptions{}, failover.ErrInvalid, "cut off"},
+		{"truncated between records", source(text[:strings.LastIndex(text, "\n\ndn:")+2], &m), idm.ImportOptions{},
+			failover.ErrInvalid, "cut off"},
 		{"base64", source(broken, sum(broken)), idm.ImportOptions{}, failover.ErrInvalid, "DirXML-JavaTraceFile: bad base64"},
-		{"reference to nothing", source(lost, sum(lost)), idm.ImportOptions{}, failover.ErrInvalid, "DirXML-Policies: names cn=p999999"},
+		{"reference to nothing", source(lost, sum(lost)), idm.ImportOptions{}, failover.ErrInvalid,
+			"DirXML-Policies: names cn=p999999"},
 		{"other tree", source(text, &other), idm.ImportOptions{}, idm.ErrOtherTree, "ELSEWHERE"},
 		{"too old", source(text, &old), idm.ImportOptions{MaxAge: 24 * time.Hour}, idm.ErrExportTooOld, "48h"},
-		{"from the future", source(text, &ahead), idm.ImportOptions{MaxAge: 24 * time.Hour}, idm.ErrExportTooOld, "lies in the future"},
+		{"from the future", source(text, &ahead), idm.ImportOptions{MaxAge: 24 * time.Hour}, idm.ErrExportTooOld,
+			"lies in the future"},
 		{"age unknown", source(text, nil), idm.ImportOptions{MaxAge: 24 * time.Hour}, idm.ErrExportTooOld, "no manifest"},
 		{"missing driver", source(text, &m), idm.ImportOptions{Driver: "cn=Gone," + setDN}, idm.ErrNotInExport, "cn=Gone"},
-		{"values of an unknown server", source(text, &m), idm.ImportOptions{ValuesOf: "cn=srv-z,o=system"}, idm.ErrNotInExport, "cn=srv-z"},
+		{"values of an unknown server", source(text, &m), idm.ImportOptions{ValuesOf: "cn=srv-z,o=system"},
+			idm.ErrNotInExport, "cn=srv-z"},
 		{"bad driver", source(text, &m), idm.ImportOptions{Driver: "nonsense"}, failover.ErrInvalid, "ImportOptions.Driver"},
 	}
 	for _, tt := range tests {
@@ -615,7 +667,8 @@ func TestOpenLDAPSaveExport(t *testing.T) {
 
 func TestOpenLDAPKeepsTheRulesOfTheLock(t *testing.T) {
 	slapd, server := tree(t, serverA)
-	require.NoError(t, server.Add(t.Context(), setDN, idm.Text("objectClass", "top", "DirXML-DriverSet"), idm.Text("cn", "Driver Set")))
+	require.NoError(t, server.Add(t.Context(), setDN, idm.Text("objectClass", "top", "DirXML-DriverSet"),
+		idm.Text("cn", "Driver Set")))
 	failovertest.TestLock(t, func(tb testing.TB) failover.Lock {
 		return idm.DirectoryLock{Server: connect(tb, slapd), Entry: setDN}
 	})

@@ -31,8 +31,10 @@ func (r attributeRoles) of(name string) attributeRole {
 }
 
 // idmClasses are the classes of the DirXML schema (schema dump), the most telling first.
-var idmClasses = []string{"DirXML-DriverSet", "DirXML-Driver", "DirXML-Publisher", "DirXML-Subscriber", "DirXML-StyleSheet", "DirXML-Rule",
-	"DirXML-Library", "DirXML-Resource", "DirXML-Job", "DirXML-GlobalConfigDef", "DirXML-SharedProfileSet", "DirXML-SharedProfile", "DirXML-Entitlement"}
+var idmClasses = []string{"DirXML-DriverSet", "DirXML-Driver", "DirXML-Publisher", "DirXML-Subscriber",
+	"DirXML-StyleSheet", "DirXML-Rule",
+	"DirXML-Library", "DirXML-Resource", "DirXML-Job", "DirXML-GlobalConfigDef", "DirXML-SharedProfileSet",
+	"DirXML-SharedProfile", "DirXML-Entitlement"}
 
 func idmClass(name string) (string, bool) {
 	for _, c := range idmClasses {

@@ -18,7 +18,8 @@ import (
 
 func openAs(t *testing.T, tree *idmtest.Tree, server, user string) *idm.Server {
 	t.Helper()
-	s, err := idm.Dial(t.Context(), asAdmin(tree, server, func(c *idm.Config) { c.UserDN, c.Password = user, secret("test") }))
+	s, err := idm.Dial(t.Context(),
+		asAdmin(tree, server, func(c *idm.Config) { c.UserDN, c.Password = user, secret("test") }))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	return s
@@ -36,7 +37,8 @@ func TestTreeExportComesBackInAnEmptyTree(t *testing.T) {
 	for _, d := range m.Drivers {
 		require.Equal(t, "auto", d.StartOption)
 	}
-	for _, class := range []string{"DirXML-DriverSet", "DirXML-Publisher", "DirXML-Subscriber", "DirXML-Rule", "DirXML-StyleSheet", "DirXML-Library",
+	for _, class := range []string{"DirXML-DriverSet", "DirXML-Publisher", "DirXML-Subscriber", "DirXML-Rule",
+		"DirXML-StyleSheet", "DirXML-Library",
 		"DirXML-Resource", "DirXML-GlobalConfigDef", "DirXML-Job", "DirXML-Entitlement"} {
 		require.NotZero(t, m.Classes[class], class)
 	}
@@ -62,7 +64,8 @@ func TestTreeImportOnTheOtherServer(t *testing.T) {
 	one, two := open(t, tree, "srv1"), open(t, tree, "srv2")
 	text, m := exported(t, one, idm.ExportOptions{Base: idmtest.DriverSetDN})
 	driver := idmtest.DriverDN(0)
-	require.NotEqual(t, tree.Get("srv1", driver, "DirXML-ShimConfigInfo"), tree.Get("srv2", driver, "DirXML-ShimConfigInfo"))
+	require.NotEqual(t, tree.Get("srv1", driver, "DirXML-ShimConfigInfo"),
+		tree.Get("srv2", driver, "DirXML-ShimConfigInfo"))
 	drift, err := two.Verify(t.Context(), source(text, &m), idm.VerifyOptions{ValuesOf: one.DN()})
 	require.NoError(t, err)
 	require.False(t, drift.Equal())
@@ -84,11 +87,13 @@ func TestTreeImportOnTheOtherServer(t *testing.T) {
 func TestTreeMissingRightIsFoundBeforeTheFirstWrite(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
 	require.NoError(t, tree.AddUser("cn=reader,o=system", "test"))
-	require.NoError(t, tree.AddUser("cn=writer,o=system", "test", idmtest.Grant{On: idmtest.DriverSetDN, Rights: 4, Attribute: "XmlData"}))
+	require.NoError(t, tree.AddUser("cn=writer,o=system", "test",
+		idmtest.Grant{On: idmtest.DriverSetDN, Rights: 4, Attribute: "XmlData"}))
 	one := open(t, tree, "srv1")
 	text, m := exported(t, one, idm.ExportOptions{Base: idmtest.DriverSetDN})
 	policy := "cn=Policy001,cn=Subscriber," + idmtest.DriverDN(0)
-	require.NoError(t, one.Modify(t.Context(), policy, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("XmlData", "<policy><changed/></policy>")}))
+	require.NoError(t, one.Modify(t.Context(), policy,
+		idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("XmlData", "<policy><changed/></policy>")}))
 	_, err := openAs(t, tree, "srv1", "cn=reader,o=system").Import(t.Context(), source(text, &m), idm.ImportOptions{})
 	require.ErrorIs(t, err, idm.ErrNoAccess)
 	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
@@ -121,11 +126,13 @@ func TestTreeDriverConfigurations(t *testing.T) {
 	require.Zero(t, report.Created)
 	require.Equal(t, tree.Get("srv1", driver, "DirXML-ShimConfigInfo"), tree.Get("srv2", driver, "DirXML-ShimConfigInfo"))
 	job := "cn=Check," + driver
-	require.Equal(t, []string{one.DN()}, tree.Get("srv1", job, "DirXML-ServerList"), "a job that is there runs where it ran: on two servers it would run twice")
+	require.Equal(t, []string{one.DN()}, tree.Get("srv1", job, "DirXML-ServerList"),
+		"a job that is there runs where it ran: on two servers it would run twice")
 	require.NoError(t, one.Delete(t.Context(), job))
 	_, err = two.Import(t.Context(), src(), idm.ImportOptions{})
 	require.NoError(t, err)
-	require.Equal(t, []string{two.DN()}, tree.Get("srv1", job, "DirXML-ServerList"), "a new job needs a server, and the file names none")
+	require.Equal(t, []string{two.DN()}, tree.Get("srv1", job, "DirXML-ServerList"),
+		"a new job needs a server, and the file names none")
 	drift, err = one.Verify(t.Context(), src(), idm.VerifyOptions{})
 	require.NoError(t, err)
 	require.True(t, drift.Equal(), "the file says nothing of servers: %s", drift)

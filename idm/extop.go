@@ -69,8 +69,8 @@ type Answer struct {
 	Value Raw    // responseValue, nil when there was none
 }
 
-// Extended sends any extended operation and returns the response value, nil when the server sent none. The SDK knows nothing
-// about its effect and calls a lost answer in doubt.
+// Extended sends any extended operation and returns the response value, nil when the server sent none. The SDK knows
+// nothing about its effect and calls a lost answer in doubt.
 func (s *Server) Extended(ctx context.Context, oid string, value []byte) ([]byte, error) {
 	answer, err := s.ExtendedAnswer(ctx, oid, value)
 	return answer.Value, err
@@ -107,9 +107,13 @@ func requestValue(value []byte) *ber.Packet {
 	return ber.NewString(ber.ClassContext, ber.TypePrimitive, 1, string(value), "")
 }
 
-// perform sends one of the engine's operations about target, which is the first argument unless it is the server itself.
-func (s *Server) perform(ctx context.Context, o extop, target string, secrets []failover.Secret, args ...argument) ([]byte, error) {
-	answer, err := s.extended(ctx, request{op: o.words, target: target, effect: o.effect, driverOp: true, secrets: secrets}, o.oid(), s.conf.Dialect.encode(args...))
+// perform sends one of the engine's operations about target, which is the first argument unless it is the server
+// itself.
+func (s *Server) perform(ctx context.Context, o extop, target string, secrets []failover.Secret,
+	args ...argument) ([]byte, error) {
+	answer, err := s.extended(ctx,
+		request{op: o.words, target: target, effect: o.effect, driverOp: true, secrets: secrets}, o.oid(),
+		s.conf.Dialect.encode(args...))
 	return answer.Value, err
 }
 
@@ -140,8 +144,9 @@ func unknownLayout(o extop, target string, answer []byte) error {
 		outcome = failover.InDoubt
 	}
 	shown := Raw(answer[:min(len(answer), 64)])
-	return &failover.Error{Op: o.words, Target: target, Outcome: outcome, Next: "compare with what examples/labcheck finds on this server",
-		Err: fmt.Errorf("%w: %s", ErrUnknownLayout, shown)}
+	return &failover.Error{Op: o.words, Target: target, Outcome: outcome,
+		Next: "compare with what examples/labcheck finds on this server",
+		Err:  fmt.Errorf("%w: %s", ErrUnknownLayout, shown)}
 }
 
 func intElement(p *ber.Packet) (int64, bool) {
@@ -244,7 +249,8 @@ func (s *Server) fetch(ctx context.Context, target string, c chunked, w io.Write
 			return nil
 		}
 		if _, err := io.WriteString(w, data); err != nil {
-			return &failover.Error{Op: "keep result of", Target: target, Outcome: failover.NotApplied, Next: "make room and repeat", Err: err}
+			return &failover.Error{Op: "keep result of", Target: target, Outcome: failover.NotApplied,
+				Next: "make room and repeat", Err: err}
 		}
 		left -= int64(len(data))
 	}

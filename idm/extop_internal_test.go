@@ -54,15 +54,20 @@ func TestTheWholeMessageIsExact(t *testing.T) {
 	op.AppendChild(ber.NewString(ber.ClassContext, ber.TypePrimitive, 0, opStartDriver.oid(), ""))
 	op.AppendChild(value)
 	message.AppendChild(op)
-	require.Equal(t, "303a0201057735801d"+hex.EncodeToString([]byte("2.16.840.1.113719.1.14.100.15"))+"8114"+exampleTLV, hex.EncodeToString(message.Bytes()))
+	require.Equal(t, "303a0201057735801d"+hex.EncodeToString([]byte("2.16.840.1.113719.1.14.100.15"))+"8114"+exampleTLV,
+		hex.EncodeToString(message.Bytes()))
 	require.Nil(t, requestValue(nil), "no argument, no field")
 }
 
 func TestOperationNumbers(t *testing.T) {
-	want := map[int]extop{1: opGetDriverSet, 3: opSetDriverSet, 5: opClearDriverSet, 7: opGetStartOption, 9: opSetStartOption, 11: opGetVersion,
-		13: opGetDriverState, 15: opStartDriver, 17: opStopDriver, 19: opGetDriverStats, 21: opGetSchema, 23: opResync, 33: opGetChunk, 35: opCloseChunk,
-		39: opInitDriver, 41: opViewCache, 45: opGetPasswordsState, 53: opNotifyJob, 59: opGetJobState, 67: opSetAppPassword, 69: opClearAppPassword,
-		71: opSetRemotePassword, 73: opClearRemotePassword, 75: opSetNamedPassword, 77: opRemoveNamedPassword, 79: opRemoveAllNamedPasswords,
+	want := map[int]extop{1: opGetDriverSet, 3: opSetDriverSet, 5: opClearDriverSet, 7: opGetStartOption,
+		9: opSetStartOption, 11: opGetVersion,
+		13: opGetDriverState, 15: opStartDriver, 17: opStopDriver, 19: opGetDriverStats, 21: opGetSchema, 23: opResync,
+		33: opGetChunk, 35: opCloseChunk,
+		39: opInitDriver, 41: opViewCache, 45: opGetPasswordsState, 53: opNotifyJob, 59: opGetJobState, 67: opSetAppPassword,
+		69: opClearAppPassword,
+		71: opSetRemotePassword, 73: opClearRemotePassword, 75: opSetNamedPassword, 77: opRemoveNamedPassword,
+		79: opRemoveAllNamedPasswords,
 		81: opListNamedPasswords, 101: opRestartDriver}
 	for n, o := range want {
 		require.Equal(t, n, o.number)
@@ -92,7 +97,8 @@ func TestAnswersAreReadOrTypedAsUnknown(t *testing.T) {
 	require.True(t, ok)
 	require.EqualValues(t, StateRunning, n)
 
-	for name, answer := range map[string]string{"nothing": "", "bare number": "020102", "rest behind": "300302010200", "cut": "3003", "indefinite junk": "308002"} {
+	for name, answer := range map[string]string{"nothing": "", "bare number": "020102", "rest behind": "300302010200",
+		"cut": "3003", "indefinite junk": "308002"} {
 		t.Run(name, func(t *testing.T) {
 			_, err := sequence(opGetDriverState, exampleDriver, bytesOf(t, answer))
 			require.ErrorIs(t, err, ErrUnknownLayout)
@@ -103,7 +109,8 @@ func TestAnswersAreReadOrTypedAsUnknown(t *testing.T) {
 func TestNamedPasswordListShapes(t *testing.T) {
 	pair := "0403737663" + "04025057"
 	want := []NamedPassword{{"svc", "PW"}}
-	for name, answer := range map[string]string{"pairs wrapped": "300b" + "3009" + pair, "flat": "3009" + pair, "list in a wrapper": "300d300b3009" + pair} {
+	for name, answer := range map[string]string{"pairs wrapped": "300b" + "3009" + pair, "flat": "3009" + pair,
+		"list in a wrapper": "300d300b3009" + pair} {
 		t.Run(name, func(t *testing.T) {
 			elements, err := sequence(opListNamedPasswords, exampleDriver, bytesOf(t, answer))
 			require.NoError(t, err)
@@ -119,7 +126,8 @@ func TestNamedPasswordListShapes(t *testing.T) {
 }
 
 func TestNDSCodes(t *testing.T) {
-	for text, want := range map[string]NDSCode{"NDS error: no such entry (-601)": -601, "NDS error: no access (-672)": -672, "NMAS (-16049)": -16049,
+	for text, want := range map[string]NDSCode{"NDS error: no such entry (-601)": -601,
+		"NDS error: no access (-672)": -672, "NMAS (-16049)": -16049,
 		"(-601) after all (-672)": -672, "no number": 0, "(-12)": 0, "-601": 0} {
 		require.Equal(t, want, parseNDS(text), text)
 	}
@@ -135,7 +143,9 @@ func TestStatistics(t *testing.T) {
 	require.EqualValues(t, 1234, s.CacheBytes)
 	require.EqualValues(t, 12, s.Unprocessed)
 	require.Equal(t, "2026-01-01 12:00:00 +0000 UTC", s.Oldest.String())
-	for _, bad := range []string{"", "<driver-info>", "<driver-info><subscriber><cache><size>x</size></cache></subscriber></driver-info>", "<!DOCTYPE x [<!ENTITY a 'b'>]><driver-info>&a;</driver-info>"} {
+	for _, bad := range []string{"", "<driver-info>",
+		"<driver-info><subscriber><cache><size>x</size></cache></subscriber></driver-info>",
+		"<!DOCTYPE x [<!ENTITY a 'b'>]><driver-info>&a;</driver-info>"} {
 		_, err := parseStats([]byte(bad))
 		require.ErrorIs(t, err, ErrUnknownLayout, bad)
 	}
@@ -143,7 +153,8 @@ func TestStatistics(t *testing.T) {
 
 func TestSchemaDefinitions(t *testing.T) {
 	a := parseAttributeType(`( 2.16.840.1.113719.1.14.4.1.5 NAME ( 'DirXML-ShimAuthID' 'x' ) DESC 'a (b) NO-USER-MODIFICATION' SYNTAX 1.3.6.1.4.1.1466.115.121.1.15{64512} SINGLE-VALUE X-NDS_NEVER_SYNC '1' )`)
-	require.Equal(t, AttributeType{Name: "DirXML-ShimAuthID", OID: "2.16.840.1.113719.1.14.4.1.5", Syntax: syntaxString, SingleValue: true, PerServer: true}, a)
+	require.Equal(t, AttributeType{Name: "DirXML-ShimAuthID", OID: "2.16.840.1.113719.1.14.4.1.5", Syntax: syntaxString,
+		SingleValue: true, PerServer: true}, a)
 }
 
 func TestVersion(t *testing.T) {

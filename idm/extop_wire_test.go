@@ -133,16 +133,18 @@ func (w *wire) take() []string {
 	return sent
 }
 
-// Every operation as it leaves the machine: number, arguments and their order, in both framings. The driver is the one of the
-// fact sheet's byte examples.
+// Every operation as it leaves the machine: number, arguments and their order, in both framings. The driver is the one
+// of the fact sheet's byte examples.
 func TestEveryOperationIsPinnedByteByByte(t *testing.T) {
 	const (
 		driver, dn = "cn=AD,cn=ds1,o=sys", "0412636e3d41442c636e3d6473312c6f3d737973"
 		set, setTV = "cn=ds1,o=sys", "040c636e3d6473312c6f3d737973"
 		s3cret     = "0406733363726574"
 	)
-	answers := map[string]string{"1": "300e" + setTV, "7": "3003020101", "11": "3006020448070003", "13": "3003020102", "59": "3003020100", "81": "300b30090403737663" + "04025057",
-		"19": "3006020107020105", "41": "3009020107020105020103", "33": "3007" + "0405" + hex.EncodeToString([]byte("<nds>")), "45": "0101ff"}
+	answers := map[string]string{"1": "300e" + setTV, "7": "3003020101", "11": "3006020448070003", "13": "3003020102",
+		"59": "3003020100", "81": "300b30090403737663" + "04025057",
+		"19": "3006020107020105", "41": "3009020107020105020103", "33": "3007" + "0405" + hex.EncodeToString([]byte("<nds>")),
+		"45": "0101ff"}
 	server := newWire(t, answers)
 	password := failover.NewSecret("s3cret")
 	since := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -156,19 +158,29 @@ func TestEveryOperationIsPinnedByteByByte(t *testing.T) {
 			_, err := s.AssociatedDriverSet(ctx)
 			return err
 		}, []string{"1 none"}, nil},
-		{"SetDriverSet", func(ctx context.Context, s *idm.Server) error { return s.AssociateDriverSet(ctx, set) }, []string{"3 " + setTV}, nil},
-		{"ClearDriverSet", func(ctx context.Context, s *idm.Server) error { return s.LeaveDriverSet(ctx) }, []string{"5 none"}, nil},
-		{"GetDriverStartOption", func(ctx context.Context, s *idm.Server) error { _, err := s.StartOption(ctx, driver); return err }, []string{"7 " + dn}, nil},
+		{"SetDriverSet", func(ctx context.Context, s *idm.Server) error { return s.AssociateDriverSet(ctx, set) },
+			[]string{"3 " + setTV}, nil},
+		{"ClearDriverSet", func(ctx context.Context, s *idm.Server) error { return s.LeaveDriverSet(ctx) },
+			[]string{"5 none"}, nil},
+		{"GetDriverStartOption", func(ctx context.Context, s *idm.Server) error {
+			_,
+				err := s.StartOption(ctx, driver)
+			return err
+		}, []string{"7 " + dn}, nil},
 		{"SetDriverStartOption manual, no resync", func(ctx context.Context, s *idm.Server) error {
 			return s.SetStartOption(ctx, driver, idm.StartManual, idm.ResyncNone)
 		}, []string{"9 " + dn + "020101" + "020101"}, []string{"9 301a" + dn + "020101" + "020101"}},
 		{"SetDriverStartOption auto, resync", func(ctx context.Context, s *idm.Server) error {
 			return s.SetStartOption(ctx, driver, idm.StartAuto, idm.ResyncEvents)
 		}, []string{"9 " + dn + "020102" + "020100"}, []string{"9 301a" + dn + "020102" + "020100"}},
-		{"GetVersion", func(ctx context.Context, s *idm.Server) error { _, err := s.EngineVersion(ctx); return err }, []string{"11 none"}, nil},
-		{"GetDriverState", func(ctx context.Context, s *idm.Server) error { _, err := s.State(ctx, driver); return err }, []string{"13 " + dn}, nil},
-		{"StartDriver", func(ctx context.Context, s *idm.Server) error { return s.Start(ctx, driver) }, []string{"15 " + dn}, nil},
-		{"StopDriver", func(ctx context.Context, s *idm.Server) error { return s.Stop(ctx, driver) }, []string{"17 " + dn}, nil},
+		{"GetVersion", func(ctx context.Context, s *idm.Server) error { _, err := s.EngineVersion(ctx); return err },
+			[]string{"11 none"}, nil},
+		{"GetDriverState", func(ctx context.Context, s *idm.Server) error { _, err := s.State(ctx, driver); return err },
+			[]string{"13 " + dn}, nil},
+		{"StartDriver", func(ctx context.Context, s *idm.Server) error { return s.Start(ctx, driver) },
+			[]string{"15 " + dn}, nil},
+		{"StopDriver", func(ctx context.Context, s *idm.Server) error { return s.Stop(ctx, driver) },
+			[]string{"17 " + dn}, nil},
 		{"GetDriverStats with GetChunkedResult and CloseChunkedResult", func(ctx context.Context, s *idm.Server) error {
 			if _, err := s.Stats(ctx, driver); err == nil { // five bytes are no statistics; what was sent is the point
 				return net.ErrClosed
@@ -176,11 +188,14 @@ func TestEveryOperationIsPinnedByteByByte(t *testing.T) {
 			return nil
 		}, []string{"19 " + dn + "020105" + "020100", "33 020107" + "020105" + "020100", "35 020107"},
 			[]string{"19 301a" + dn + "020105" + "020100", "33 3009020107" + "020105" + "020100", "35 020107"}},
-		{"DriverGetSchema", func(ctx context.Context, s *idm.Server) error { return s.ReadApplicationSchema(ctx, driver) }, []string{"21 " + dn}, nil},
+		{"DriverGetSchema", func(ctx context.Context, s *idm.Server) error { return s.ReadApplicationSchema(ctx, driver) },
+			[]string{"21 " + dn}, nil},
 		{"DriverResync since", func(ctx context.Context, s *idm.Server) error { return s.ResyncSince(ctx, driver, since) },
 			[]string{"23 " + dn + "02046955b900"}, []string{"23 301a" + dn + "02046955b900"}},
-		{"DriverResync of everything", func(ctx context.Context, s *idm.Server) error { return s.ResyncAll(ctx, driver) }, []string{"23 " + dn + "020100"}, []string{"23 3017" + dn + "020100"}},
-		{"InitDriverObject", func(ctx context.Context, s *idm.Server) error { return s.InitDriver(ctx, driver) }, []string{"39 " + dn}, nil},
+		{"DriverResync of everything", func(ctx context.Context, s *idm.Server) error { return s.ResyncAll(ctx, driver) },
+			[]string{"23 " + dn + "020100"}, []string{"23 3017" + dn + "020100"}},
+		{"InitDriverObject", func(ctx context.Context, s *idm.Server) error { return s.InitDriver(ctx, driver) },
+			[]string{"39 " + dn}, nil},
 		{"ViewCacheEntries", func(ctx context.Context, s *idm.Server) error {
 			err := s.ViewCache(ctx, driver, func([]byte) error { return net.ErrClosed }) // one page
 			if failover.OutcomeOf(err) != failover.NotApplied {
@@ -188,24 +203,45 @@ func TestEveryOperationIsPinnedByteByByte(t *testing.T) {
 			}
 			return nil
 		}, []string{"41 " + dn + "020105" + "020100" + "020200c8" + "020100", "33 020107" + "020105" + "020100", "35 020107"},
-			[]string{"41 3021" + dn + "020105" + "020100" + "020200c8" + "020100", "33 3009020107" + "020105" + "020100", "35 020107"}},
-		{"GetPasswordsState", func(ctx context.Context, s *idm.Server) error { _, err := s.PasswordsState(ctx, driver); return err }, []string{"45 " + dn}, nil},
-		{"NotifyJobUpdate", func(ctx context.Context, s *idm.Server) error { return s.NotifyJob(ctx, driver) }, []string{"53 " + dn}, nil},
-		{"GetJobState", func(ctx context.Context, s *idm.Server) error { _, err := s.JobRunning(ctx, driver); return err }, []string{"59 " + dn}, nil},
-		{"SetAppPassword", func(ctx context.Context, s *idm.Server) error { return s.SetApplicationPassword(ctx, driver, password) },
+			[]string{"41 3021" + dn + "020105" + "020100" + "020200c8" + "020100", "33 3009020107" + "020105" + "020100",
+				"35 020107"}},
+		{"GetPasswordsState", func(ctx context.Context, s *idm.Server) error {
+			_,
+				err := s.PasswordsState(ctx, driver)
+			return err
+		}, []string{"45 " + dn}, nil},
+		{"NotifyJobUpdate", func(ctx context.Context, s *idm.Server) error { return s.NotifyJob(ctx, driver) },
+			[]string{"53 " + dn}, nil},
+		{"GetJobState", func(ctx context.Context, s *idm.Server) error { _, err := s.JobRunning(ctx, driver); return err },
+			[]string{"59 " + dn}, nil},
+		{"SetAppPassword", func(ctx context.Context,
+			s *idm.Server) error {
+			return s.SetApplicationPassword(ctx, driver, password)
+		},
 			[]string{"67 " + dn + s3cret}, []string{"67 301c" + dn + s3cret}},
-		{"ClearAppPassword", func(ctx context.Context, s *idm.Server) error { return s.ClearApplicationPassword(ctx, driver) }, []string{"69 " + dn}, nil},
+		{"ClearAppPassword", func(ctx context.Context,
+			s *idm.Server) error {
+			return s.ClearApplicationPassword(ctx, driver)
+		}, []string{"69 " + dn}, nil},
 		{"SetRemoteLoaderPassword", func(ctx context.Context, s *idm.Server) error {
 			return s.SetRemoteLoaderPassword(ctx, driver, password)
 		},
 			[]string{"71 " + dn + s3cret}, []string{"71 301c" + dn + s3cret}},
-		{"ClearRemoteLoaderPassword", func(ctx context.Context, s *idm.Server) error { return s.ClearRemoteLoaderPassword(ctx, driver) }, []string{"73 " + dn}, nil},
+		{"ClearRemoteLoaderPassword",
+			func(ctx context.Context, s *idm.Server) error { return s.ClearRemoteLoaderPassword(ctx, driver) },
+			[]string{"73 " + dn}, nil},
 		{"SetNamedPassword", func(ctx context.Context, s *idm.Server) error {
 			return s.SetNamedPassword(ctx, driver, idm.NamedPassword{Name: "svc", DisplayName: "Service pw"}, password)
-		}, []string{"75 " + dn + "0403737663" + "040a53657276696365207077" + s3cret}, []string{"75 302d" + dn + "0403737663" + "040a53657276696365207077" + s3cret}},
-		{"RemoveNamedPassword", func(ctx context.Context, s *idm.Server) error { return s.RemoveNamedPassword(ctx, driver, "svc") },
+		}, []string{"75 " + dn + "0403737663" + "040a53657276696365207077" + s3cret},
+			[]string{"75 302d" + dn + "0403737663" + "040a53657276696365207077" + s3cret}},
+		{"RemoveNamedPassword", func(ctx context.Context,
+			s *idm.Server) error {
+			return s.RemoveNamedPassword(ctx, driver, "svc")
+		},
 			[]string{"77 " + dn + "0403737663"}, []string{"77 3019" + dn + "0403737663"}},
-		{"RemoveAllNamedPasswords", func(ctx context.Context, s *idm.Server) error { return s.RemoveAllNamedPasswords(ctx, driver) }, []string{"79 " + dn}, nil},
+		{"RemoveAllNamedPasswords",
+			func(ctx context.Context, s *idm.Server) error { return s.RemoveAllNamedPasswords(ctx, driver) },
+			[]string{"79 " + dn}, nil},
 		{"ListNamedPasswords", func(ctx context.Context, s *idm.Server) error {
 			list, err := s.NamedPasswords(ctx, driver)
 			if len(list) != 1 {
@@ -213,11 +249,14 @@ func TestEveryOperationIsPinnedByteByByte(t *testing.T) {
 			}
 			return err
 		}, []string{"81 " + dn}, nil},
-		{"RestartDriver", func(ctx context.Context, s *idm.Server) error { return s.Restart(ctx, driver) }, []string{"101 " + dn}, nil},
+		{"RestartDriver", func(ctx context.Context, s *idm.Server) error { return s.Restart(ctx, driver) },
+			[]string{"101 " + dn}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, framing := range []idm.Framing{idm.FramingConcatenated, idm.FramingSequence} {
-				s, err := idm.Dial(t.Context(), idm.Config{URL: "ldaps://" + server.listener.Addr().String(), TLS: failover.TLS{Roots: server.roots}, Dialect: idm.Dialect{Framing: framing}})
+				s, err := idm.Dial(t.Context(),
+					idm.Config{URL: "ldaps://" + server.listener.Addr().String(), TLS: failover.TLS{Roots: server.roots},
+						Dialect: idm.Dialect{Framing: framing}})
 				require.NoError(t, err)
 				want := tt.want
 				if framing == idm.FramingSequence && tt.seq != nil {

@@ -37,8 +37,8 @@ type ServerDataFrom int
 const (
 	// ServerDataFromPreparation: the standby was prepared and has them already.
 	ServerDataFromPreparation ServerDataFrom = iota
-	// ServerDataFromExport: the per-server values of the source in the export are written. Where the export's replicated part is
-	// not what the directory holds, the step is refused: old policies would come back.
+	// ServerDataFromExport: the per-server values of the source in the export are written. Where the export's replicated
+	// part is not what the directory holds, the step is refused: old policies would come back.
 	ServerDataFromExport
 	// ServerDataFromExportWhole: the export is imported over the drivers as it is, as the published procedure has it.
 	ServerDataFromExportWhole
@@ -65,12 +65,13 @@ type FailoverOptions struct {
 	// SourceDead is a person's statement that the source is down and cannot come back by itself. It is required: nothing
 	// else stands between the source and two active servers.
 	SourceDead failover.Statement
-	// TrySource, when given, is used to look whether the source answers after all, at the beginning and again right before drivers
-	// are enabled or started. While it answers with a driver that is not stopped and disabled, nothing is started.
+	// TrySource, when given, is used to look whether the source answers after all, at the beginning and again right before
+	// drivers are enabled or started. While it answers with a driver that is not stopped and disabled, nothing is started.
 	TrySource func(context.Context) (*Server, error)
 
-	// Gap and Since: everything created or changed since the moment the source was last known to work is synchronized. A driver that was
-	// behind took older events with it: then give the time up to which the slowest one had worked everything off.
+	// Gap and Since: everything created or changed since the moment the source was last known to work is synchronized. A
+	// driver that was behind took older events with it: then give the time up to which the slowest one had worked
+	// everything off.
 	Gap   GapPolicy
 	Since time.Time
 
@@ -79,15 +80,16 @@ type FailoverOptions struct {
 	Export KeptExport
 }
 
-// Failover brings the drivers up on the target when the source is gone. What cannot be observed, that the source is dead, enters as a
-// statement. The way back is [Failback], after [GuardOldServer].
+// Failover brings the drivers up on the target when the source is gone. What cannot be observed, that the source is
+// dead, enters as a statement. The way back is [Failback], after [GuardOldServer].
 func Failover(o FailoverOptions) (failover.Procedure, error) {
 	m, err := newFailover(o)
 	if err != nil {
 		return failover.Procedure{}, err
 	}
 	return m.failover(o).procedure(failover.Procedure{Name: "idm.Failover", Lock: m.Lock,
-		Parameters: m.parameters(failover.Parameter{Name: "since", Value: o.sinceText()}, failover.Parameter{Name: "data", Value: o.Data.String()},
+		Parameters: m.parameters(failover.Parameter{Name: "since", Value: o.sinceText()},
+			failover.Parameter{Name: "data", Value: o.Data.String()},
 			failover.Parameter{Name: "export", Value: o.Export.Path})})
 }
 
@@ -125,7 +127,8 @@ func (m *mover) failover(o FailoverOptions) Stages {
 		Dead:  failover.Stage{Name: "dead", Outage: true, Steps: dead},
 		Check: failover.Stage{Name: "check", Outage: true, Steps: []failover.Step{m.servers(), m.rights(), m.replicas()}},
 		Prepare: failover.Stage{Name: stagePrepare, Outage: true,
-			Steps: slices.Concat([]failover.Step{m.inSet(), m.engineServes(), m.targetQuiet(), m.serverData(o)}, m.passwords(), m.references())},
+			Steps: slices.Concat([]failover.Step{m.inSet(), m.engineServes(), m.targetQuiet(), m.serverData(o)}, m.passwords(),
+				m.references())},
 		Start:  failover.Stage{Name: stageStart, Outage: true, Steps: []failover.Step{m.enable(), m.start()}},
 		Moved:  m.moved(func(context.Context, string) (time.Time, bool, error) { return since, true, nil }),
 		Guard:  failover.Stage{Name: "guard", Steps: []failover.Step{m.guardReminder()}},
@@ -138,7 +141,8 @@ func (m *mover) sourceDead(said failover.Statement) failover.Step {
 	dead := said.Step("source-dead", "State that the source is down and cannot come back by itself", m.sourceDN)
 	dead.Source = fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready as it may try to create connections to the applications and cause some fun there."`
 	dead.Guards = untilAuto // as what can be seen of the source
-	dead.Help = "Cut power or network of the source, or disable the start of its directory service. Its drivers are still on Auto there, in its own unreplicated values: it would start them by itself."
+	dead.Help = "Cut power or network of the source, or disable the start of its directory service. Its drivers are " +
+		"still on Auto there, in its own unreplicated values: it would start them by itself."
 	return dead
 }
 
@@ -157,11 +161,14 @@ func (o FailoverOptions) validate() error {
 	case o.Gap != GapClose && o.Gap != GapLeave:
 		return failover.Invalid("FailoverOptions.Gap", fmt.Sprintf("is %d", o.Gap), "use GapClose or GapLeave")
 	case o.Gap == GapClose && o.Since.Unix() <= 0:
-		return failover.Invalid("FailoverOptions.Since", "is not set", "give the time the source was last known to work, or choose GapLeave")
+		return failover.Invalid("FailoverOptions.Since", "is not set",
+			"give the time the source was last known to work, or choose GapLeave")
 	case o.Gap == GapClose && o.Since.After(time.Now()):
-		return failover.Invalid("FailoverOptions.Since", "lies in the future", "give the time the source was last known to work")
+		return failover.Invalid("FailoverOptions.Since", "lies in the future",
+			"give the time the source was last known to work")
 	case o.Gap == GapLeave && !o.Since.IsZero():
-		return failover.Invalid("FailoverOptions.Since", "is set although the gap is to be left", "leave it out, or choose GapClose")
+		return failover.Invalid("FailoverOptions.Since", "is set although the gap is to be left",
+			"leave it out, or choose GapClose")
 	case o.Data < ServerDataFromPreparation || o.Data > ServerDataFromExportWhole:
 		return failover.Invalid("FailoverOptions.Data", fmt.Sprintf("is %d", o.Data), "use a constant of this package")
 	case o.Data != ServerDataFromPreparation:
@@ -172,7 +179,8 @@ func (o FailoverOptions) validate() error {
 
 // sourceSilent refuses to go on while the server that was stated dead answers.
 func (m *mover) sourceSilent() failover.Step {
-	return failover.Step{ID: "source-silent", Title: "Look whether the source answers after all", Target: m.sourceDN, Kind: failover.Check, Firm: true,
+	return failover.Step{ID: "source-silent", Title: "Look whether the source answers after all", Target: m.sourceDN,
+		Kind: failover.Check, Firm: true,
 		Guards:  untilAuto,
 		Source:  ours + "a statement is checked against what can be seen",
 		Observe: m.lookAtSource}
@@ -199,24 +207,27 @@ func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) 
 	if !SameDN(s.DN(), m.sourceDN) {
 		return failover.Observation{Done: true, Found: s.DN() + " answers in the source's place"}, nil
 	}
-	obs, err := m.look(ctx, "inactive on the source, which answers", func(ctx context.Context, driver string) (failover.Item, error) {
-		st, err := s.Status(ctx, driver)
-		switch {
-		case errors.Is(err, ErrNotServed):
-			return failover.Item{Done: true, Found: err.Error()}, nil
-		case errors.Is(err, ErrEngineMissing):
-			// A server that is coming up answers before its engine is loaded, and then starts what is Auto.
-			return failover.Item{Found: "its engine is not loaded yet, or no more: stop the directory service there"}, nil
-		}
-		return failover.Item{Done: st.State == StateStopped && st.Option == StartDisabled, Found: st.String() + " on the source"}, err
-	})
+	obs, err := m.look(ctx, "inactive on the source, which answers",
+		func(ctx context.Context, driver string) (failover.Item, error) {
+			st, err := s.Status(ctx, driver)
+			switch {
+			case errors.Is(err, ErrNotServed):
+				return failover.Item{Done: true, Found: err.Error()}, nil
+			case errors.Is(err, ErrEngineMissing):
+				// A server that is coming up answers before its engine is loaded, and then starts what is Auto.
+				return failover.Item{Found: "its engine is not loaded yet, or no more: stop the directory service there"}, nil
+			}
+			return failover.Item{Done: st.State == StateStopped && st.Option == StartDisabled,
+				Found: st.String() + " on the source"}, err
+		})
 	obs.Note = "while the source lives use Switchover; or switch it off and run again"
 	return obs, err
 }
 
-// sourceStillOut looks once more right before something is enabled or started: a source that somebody switched on meanwhile has started
-// its drivers by itself. It does nothing where the source takes part in the procedure, which is looked at driver by driver. next says what
-// helps: the guard disables on the source only what is enabled on the target.
+// sourceStillOut looks once more right before something is enabled or started: a source that somebody switched on
+// meanwhile has started its drivers by itself. It does nothing where the source takes part in the procedure, which is
+// looked at driver by driver. next says what helps: the guard disables on the source only what is enabled on the
+// target.
 func (m *mover) sourceStillOut(ctx context.Context, next string) error {
 	if m.trySource == nil {
 		return nil
@@ -234,9 +245,11 @@ func (m *mover) sourceStillOut(ctx context.Context, next string) error {
 
 // serverData brings the per-server values to the target, or sees that they are there.
 func (m *mover) serverData(o FailoverOptions) failover.Step {
-	const source = fromWiki + `"If you did not have the server in the DriverSet already add it and import the driver exports over the driver objects to this server in the DriverSet so all server-specific data are present on this server. Replicas are in place already for this to work as mentioned in Step 0."`
+	const source = fromWiki +
+		`"If you did not have the server in the DriverSet already add it and import the driver exports over the driver objects to this server in the DriverSet so all server-specific data are present on this server. Replicas are in place already for this to work as mentioned in Step 0."`
 	if o.Data == ServerDataFromPreparation {
-		return failover.Step{ID: "server-data", Title: "Have the per-server values on the target", Target: m.Target.DN(), Kind: failover.Check, Guards: m.served, Source: source,
+		return failover.Step{ID: "server-data", Title: "Have the per-server values on the target", Target: m.Target.DN(),
+			Kind: failover.Check, Guards: m.served, Source: source,
 			Observe: func(ctx context.Context) (failover.Observation, error) {
 				return m.look(ctx, "with settings on the target", func(ctx context.Context, driver string) (failover.Item, error) {
 					e, err := m.Target.Read(ctx, driver, "DirXML-ShimConfigInfo", "DirXML-ConfigValues")
@@ -244,7 +257,8 @@ func (m *mover) serverData(o FailoverOptions) failover.Step {
 						return failover.Item{}, err
 					}
 					if len(e.Value("DirXML-ShimConfigInfo")) == 0 {
-						return failover.Item{Found: "no shim parameters on this server: it was not prepared; use ServerDataFromExport"}, nil
+						return failover.Item{Found: "no shim parameters on this server: it was not prepared; use ServerDataFromExport"},
+							nil
 					}
 					return failover.Item{Done: true, Found: "shim parameters are there"}, nil
 				})
@@ -254,7 +268,8 @@ func (m *mover) serverData(o FailoverOptions) failover.Step {
 	if o.Data == ServerDataFromExportWhole {
 		undo = nil // what the directory held for all servers is overwritten
 	}
-	return failover.Step{ID: "server-data", Title: "Have the per-server values on the target", Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll, Timeout: time.Hour, Source: source,
+	return failover.Step{ID: "server-data", Title: "Have the per-server values on the target", Target: m.Target.DN(),
+		Kind: failover.Change, Poll: m.Poll, Timeout: time.Hour, Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) { return m.compareExport(ctx, o) },
 		Apply:   func(ctx context.Context) error { return m.importExport(ctx, o) },
 		Undo:    undo}
@@ -263,8 +278,10 @@ func (m *mover) serverData(o FailoverOptions) failover.Step {
 // compareExport looks what an import would write; the export must be good for it.
 func (m *mover) compareExport(ctx context.Context, o FailoverOptions) (failover.Observation, error) {
 	if kept := o.Export.check(time.Now(), m.sourceDN, m.Drivers); !kept.Done {
-		return failover.Observation{}, &failover.Error{Op: "check export", Target: o.Export.Path, Outcome: failover.NotApplied,
-			Next: "use an export that is complete and current, or raise the age that is allowed", Err: fmt.Errorf("%w: %s", failover.ErrPrecondition, kept.Found)}
+		return failover.Observation{},
+			&failover.Error{Op: "check export", Target: o.Export.Path, Outcome: failover.NotApplied,
+				Next: "use an export that is complete and current, or raise the age that is allowed",
+				Err:  fmt.Errorf("%w: %s", failover.ErrPrecondition, kept.Found)}
 	}
 	parts, err := m.exportParts(ctx)
 	if err != nil {
@@ -292,14 +309,16 @@ func (m *mover) compareExport(ctx context.Context, o FailoverOptions) (failover.
 		if c.Unlisted > 0 {
 			replicated, text = replicated+1, text+" and more"
 		}
-		rows = append(rows, failover.Item{Target: orText(driver, m.DriverSet), Done: open == 0 && c.Unlisted == 0, Found: text})
+		rows = append(rows, failover.Item{Target: orText(driver, m.DriverSet), Done: open == 0 && c.Unlisted == 0,
+			Found: text})
 	}
 	obs := summary(rows, "with the export's values")
 	obs.Would = "import the export with the values of " + m.sourceDN
 	if replicated > 0 && o.Data == ServerDataFromExport {
 		return obs, &failover.Error{Op: "compare export with", Target: m.Target.DN(), Outcome: failover.NotApplied,
 			Next: "look at idm.Verify; choose ServerDataFromExportWhole if the export is to win over the directory",
-			Err:  fmt.Errorf("%w: the export differs from the directory in %d replicated values or objects", failover.ErrPrecondition, replicated)}
+			Err: fmt.Errorf("%w: the export differs from the directory in %d replicated values or objects",
+				failover.ErrPrecondition, replicated)}
 	}
 	return obs, nil
 }
@@ -327,8 +346,8 @@ func (m *mover) importExport(ctx context.Context, o FailoverOptions) error {
 	return nil
 }
 
-// exportParts names what is taken from the export, one import each: "" is the whole driver set. Where other drivers stay, theirs are left
-// alone, and with them the values of the driver set itself.
+// exportParts names what is taken from the export, one import each: "" is the whole driver set. Where other drivers
+// stay, theirs are left alone, and with them the values of the driver set itself.
 func (m *mover) exportParts(ctx context.Context) ([]string, error) {
 	sel, err := m.Target.selection(ctx, ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers})
 	if err != nil || len(sel.leftOut) > 0 {
@@ -347,7 +366,9 @@ func (m *mover) withExport(o FailoverOptions, use func(ExportSource) (*Compariso
 }
 
 func (m *mover) guardReminder() failover.Step {
-	return failover.Step{ID: "guard-old-server", Title: "Set the guard over the old server", Target: m.sourceDN, Kind: failover.Manual,
+	return failover.Step{ID: "guard-old-server", Title: "Set the guard over the old server", Target: m.sourceDN,
+		Kind:   failover.Manual,
 		Source: fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready"`,
-		Help:   "Start GuardOldServer (or WatchOldServer) for " + m.sourceDN + " before anybody switches it on or connects it: its drivers are still on Auto in its own values. Confirm when the guard runs, or say why none is needed."}
+		Help: "Start GuardOldServer (or WatchOldServer) for " + m.sourceDN + " before anybody switches it on or connects " +
+			"it: its drivers are still on Auto in its own values. Confirm when the guard runs, or say why none is needed."}
 }

@@ -36,8 +36,10 @@ func TestFailoverFromAnExport(t *testing.T) {
 	_, err := one.SaveExport(t.Context(), m.export().Path, idm.ExportOptions{Base: idmtest.DriverSetDN})
 	require.NoError(t, err)
 	m.tree.Server("srv1").Kill()
-	m.mustRun(m.failover(func(o *idm.FailoverOptions) { o.Data, o.Export = idm.ServerDataFromExport, m.export() }), "failover")
-	require.Equal(t, idmtest.StartManual, m.tree.Server("srv2").StartOption(byHand), "somebody chose Manual on the source, and the export noted it")
+	m.mustRun(m.failover(func(o *idm.FailoverOptions) { o.Data, o.Export = idm.ServerDataFromExport, m.export() }),
+		"failover")
+	require.Equal(t, idmtest.StartManual, m.tree.Server("srv2").StartOption(byHand),
+		"somebody chose Manual on the source, and the export noted it")
 	require.NoError(t, open(t, m.tree, "srv2").SetStartOption(t.Context(), byHand, idm.StartAuto, idm.ResyncNone))
 	m.stand("srv2", "", idmtest.StartAuto)
 	require.Equal(t, 1, len(m.tree.Get("srv2", idmtest.DriverDN(0), "DirXML-ShimConfigInfo")))
@@ -49,7 +51,8 @@ func TestAnExportDoesNotBringOldStateOfPoliciesBack(t *testing.T) {
 		m := newMove(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
 		one, driver := open(t, m.tree, "srv1"), m.drivers[0]
 		state := func(text string) {
-			require.NoError(t, one.Modify(t.Context(), driver, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-PersistentData", text)}))
+			require.NoError(t, one.Modify(t.Context(), driver,
+				idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-PersistentData", text)}))
 		}
 		state("<state last-employee-number=\"4711\"/>")
 		_, err := one.SaveExport(t.Context(), m.export().Path, idm.ExportOptions{Base: idmtest.DriverSetDN})
@@ -57,7 +60,8 @@ func TestAnExportDoesNotBringOldStateOfPoliciesBack(t *testing.T) {
 		state("<state last-employee-number=\"4712\"/>")
 		m.tree.Server("srv1").Kill()
 		m.mustRun(m.failover(func(o *idm.FailoverOptions) { o.Data, o.Export = data, m.export() }), "failover")
-		require.Equal(t, []string{"<state last-employee-number=\"4712\"/>"}, m.tree.Get("srv2", driver, "DirXML-PersistentData"))
+		require.Equal(t, []string{"<state last-employee-number=\"4712\"/>"},
+			m.tree.Get("srv2", driver, "DirXML-PersistentData"))
 		m.stand("srv2", "", idmtest.StartAuto)
 	}
 }
@@ -68,11 +72,14 @@ func TestFailoverFromAnExportThatIsNotOfToday(t *testing.T) {
 	_, err := one.SaveExport(t.Context(), m.export().Path, idm.ExportOptions{Base: idmtest.DriverSetDN})
 	require.NoError(t, err)
 	policy := "cn=SchemaMap," + idmtest.DriverDN(0)
-	require.NoError(t, one.Modify(t.Context(), policy, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("XmlData", "<newer/>")}))
+	require.NoError(t, one.Modify(t.Context(), policy,
+		idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("XmlData", "<newer/>")}))
 	m.tree.Server("srv1").Kill()
-	_, err = m.run(m.failover(func(o *idm.FailoverOptions) { o.Data, o.Export = idm.ServerDataFromExport, m.export() }), "failover")
+	_, err = m.run(m.failover(func(o *idm.FailoverOptions) { o.Data, o.Export = idm.ServerDataFromExport, m.export() }),
+		"failover")
 	require.ErrorIs(t, err, failover.ErrPrecondition)
-	require.Equal(t, []string{"<newer/>"}, m.tree.Get("srv2", policy, "XmlData"), "an old policy does not come back by itself")
+	require.Equal(t, []string{"<newer/>"}, m.tree.Get("srv2", policy, "XmlData"),
+		"an old policy does not come back by itself")
 	for _, d := range m.drivers {
 		require.Equal(t, idmtest.StartDisabled, m.tree.Server("srv2").StartOption(d))
 	}
@@ -104,7 +111,8 @@ func TestAnotherServerInTheSourcesPlace(t *testing.T) {
 	m.tree.Server("srv1").Kill()
 	r := m.mustRun(m.failover(func(o *idm.FailoverOptions) {
 		o.TrySource = func(ctx context.Context) (*idm.Server, error) {
-			return idm.Dial(ctx, asAdmin(m.tree, "srv2", func(c *idm.Config) { c.ExpectedServer = "cn=srv1,ou=servers,o=system" }))
+			return idm.Dial(ctx, asAdmin(m.tree, "srv2",
+				func(c *idm.Config) { c.ExpectedServer = "cn=srv1,ou=servers,o=system" }))
 		}
 	}), "x")
 	step, _ := r.Step("dead/source-silent")
@@ -114,7 +122,9 @@ func TestAnotherServerInTheSourcesPlace(t *testing.T) {
 
 // A server that comes up answers before its engine is loaded: that is not a source that stays out.
 func TestASourceWithoutItsEngineMayStillStartIt(t *testing.T) {
-	m := newMove(t, idmtest.Config{Idle: true, Servers: []idmtest.ServerConfig{{Name: "srv1", Engine: idmtest.EngineNotInitialized}, {Name: "srv2", Prepared: true}}})
+	m := newMove(t, idmtest.Config{Idle: true,
+		Servers: []idmtest.ServerConfig{{Name: "srv1", Engine: idmtest.EngineNotInitialized},
+			{Name: "srv2", Prepared: true}}})
 	_, err := m.run(m.failover(func(o *idm.FailoverOptions) {
 		o.TrySource = func(ctx context.Context) (*idm.Server, error) {
 			return idm.Dial(ctx, asAdmin(m.tree, "srv1"))
@@ -127,10 +137,11 @@ func TestASourceWithoutItsEngineMayStillStartIt(t *testing.T) {
 	}
 }
 
-// Somebody switches the old server on in the middle of the failover: its drivers start by themselves, and nothing more is started
-// here until the guard has been there.
+// Somebody switches the old server on in the middle of the failover: its drivers start by themselves, and nothing more
+// is started here until the guard has been there.
 func TestTheSourceComesBackInTheMiddleOfAFailover(t *testing.T) {
-	for step, next := range map[string]string{"start/enable-manual": "use Switchover", "start/start": "run GuardOldServer"} {
+	for step, next := range map[string]string{"start/enable-manual": "use Switchover",
+		"start/start": "run GuardOldServer"} {
 		t.Run(step, func(t *testing.T) {
 			m := newMove(t, pair())
 			old := m.tree.Server("srv1")
@@ -161,7 +172,8 @@ func TestTheSourceComesBackInTheMiddleOfAFailover(t *testing.T) {
 
 			// What the error names helps.
 			if next == "run GuardOldServer" {
-				guard, err := idm.GuardOldServer(idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"), OldDN: "cn=srv1,ou=servers,o=system",
+				guard, err := idm.GuardOldServer(idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers,
+					Active: open(t, m.tree, "srv2"), OldDN: "cn=srv1,ou=servers,o=system",
 					Dial: dial, Poll: 2 * time.Millisecond})
 				require.NoError(t, err)
 				m.mustRun(guard, "guard")
@@ -174,14 +186,16 @@ func TestTheSourceComesBackInTheMiddleOfAFailover(t *testing.T) {
 	}
 }
 
-// The export that a preparation keeps was taken under its lock, and a failover imports it under another one. Neither is part of
-// what is imported, nor written over.
+// The export that a preparation keeps was taken under its lock, and a failover imports it under another one. Neither is
+// part of what is imported, nor written over.
 func TestFailoverFromTheExportThatAPreparationKept(t *testing.T) {
 	for _, data := range []idm.ServerDataFrom{idm.ServerDataFromExport, idm.ServerDataFromExportWhole} {
-		m := newMove(t, idmtest.Config{Drivers: 1, Association: idmtest.AssociationAtOnce, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
+		m := newMove(t, idmtest.Config{Drivers: 1, Association: idmtest.AssociationAtOnce,
+			Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
 		one := open(t, m.tree, "srv1")
 		describe := func(text string) {
-			require.NoError(t, one.Modify(t.Context(), idmtest.DriverSetDN, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("description", text)}))
+			require.NoError(t, one.Modify(t.Context(), idmtest.DriverSetDN,
+				idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("description", text)}))
 		}
 		describe("the office's drivers")
 		m.mustRun(m.prepare(), "prepare")
@@ -194,6 +208,7 @@ func TestFailoverFromTheExportThatAPreparationKept(t *testing.T) {
 		m.tree.Server("srv1").Kill()
 		m.mustRun(m.failover(func(o *idm.FailoverOptions) { o.Data, o.Export = data, m.export() }), "failover")
 		m.stand("srv2", "", idmtest.StartAuto)
-		require.ElementsMatch(t, []string{"the office's drivers", "failover-lock:free"}, m.tree.Get("srv2", idmtest.DriverSetDN, "description"))
+		require.ElementsMatch(t, []string{"the office's drivers", "failover-lock:free"},
+			m.tree.Get("srv2", idmtest.DriverSetDN, "description"))
 	}
 }

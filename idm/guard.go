@@ -40,9 +40,11 @@ func newGuard(o GuardOptions) (*guard, error) {
 		return nil, failover.Invalid("GuardOptions.Dial", "is nil", "give a function that dials the old server")
 	}
 	if o.Wait < 0 {
-		return nil, failover.Invalid("GuardOptions.Wait", fmt.Sprintf("is %s", o.Wait), "give a time, or zero for the default")
+		return nil, failover.Invalid("GuardOptions.Wait", fmt.Sprintf("is %s", o.Wait),
+			"give a time, or zero for the default")
 	}
-	r, err := Route{DriverSet: o.DriverSet, Drivers: o.Drivers, Target: o.Active, Limit: o.Limit, StopTimeout: o.StopTimeout, Poll: o.Poll}.withDefaults()
+	r, err := Route{DriverSet: o.DriverSet, Drivers: o.Drivers, Target: o.Active, Limit: o.Limit,
+		StopTimeout: o.StopTimeout, Poll: o.Poll}.withDefaults()
 	if err != nil {
 		return nil, err
 	}
@@ -64,22 +66,26 @@ func (g *guard) old(ctx context.Context) (*Server, error) {
 	}
 	if !SameDN(s.DN(), g.OldDN) {
 		_ = s.Close()
-		return nil, &failover.Error{Op: "guard", Target: g.OldDN, Outcome: failover.NotApplied, Next: "dial the old server itself",
-			Err: fmt.Errorf("%w: %s answers", ErrWrongServer, s.DN())}
+		return nil, &failover.Error{Op: "guard", Target: g.OldDN, Outcome: failover.NotApplied,
+			Next: "dial the old server itself",
+			Err:  fmt.Errorf("%w: %s answers", ErrWrongServer, s.DN())}
 	}
 	return s, nil
 }
 
-// GuardOldServer disables the drivers on a server that has come back after a failover, whose own start options are still Auto. It only takes away from a
-// server what runs, or is enabled to run, on the active one. It holds no lock: it must be able to work while a failover is under
-// way, and disabling the old side is safe at any time. For a guard that goes on watching see [WatchOldServer].
+// GuardOldServer disables the drivers on a server that has come back after a failover, whose own start options are
+// still Auto. It only takes away from a server what runs, or is enabled to run, on the active one. It holds no lock: it
+// must be able to work while a failover is under way, and disabling the old side is safe at any time. For a guard that
+// goes on watching see [WatchOldServer].
 func GuardOldServer(o GuardOptions) (failover.Procedure, error) {
 	s, err := GuardStages(o)
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	return s.procedure(failover.Procedure{Name: "idm.GuardOldServer", Parameters: []failover.Parameter{{Name: "driver set", Value: o.DriverSet},
-		{Name: "drivers", Value: strings.Join(o.Drivers, "; ")}, {Name: "old server", Value: o.OldDN}, {Name: "active server", Value: o.Active.DN()}}})
+	return s.procedure(failover.Procedure{Name: "idm.GuardOldServer",
+		Parameters: []failover.Parameter{{Name: "driver set", Value: o.DriverSet},
+			{Name: "drivers", Value: strings.Join(o.Drivers, "; ")}, {Name: "old server", Value: o.OldDN},
+			{Name: "active server", Value: o.Active.DN()}}})
 }
 
 // GuardStages returns the one stage of [GuardOldServer]. It refuses options that could not work, and touches nothing.
@@ -88,7 +94,8 @@ func GuardStages(o GuardOptions) (Stages, error) {
 	if err != nil {
 		return Stages{}, err
 	}
-	return Stages{Guard: failover.Stage{Name: "guard", Steps: []failover.Step{g.activeElsewhere(), g.comesBack(), g.disable(), g.quiet()}}}, nil
+	return Stages{Guard: failover.Stage{Name: "guard",
+		Steps: []failover.Step{g.activeElsewhere(), g.comesBack(), g.disable(), g.quiet()}}}, nil
 }
 
 // The steps up to which the guard's Checks must hold.
@@ -97,19 +104,22 @@ const (
 	stepQuiet   = "quiet"
 )
 
-const guardSource = fromWiki + `"Old Server: Be sure your original server doesn't come up with the drivers running until you are ready as it may try to create connections to the applications and cause some fun there."`
+const guardSource = fromWiki +
+	`"Old Server: Be sure your original server doesn't come up with the drivers running until you are ready as it may try to create connections to the applications and cause some fun there."`
 
 func (g *guard) activeElsewhere() failover.Step {
 	return g.m.perDriver("enabled on the active server", func(ctx context.Context, driver string) (failover.Item, error) {
 		st, err := g.Active.Status(ctx, driver)
 		return failover.Item{Done: st.Option != StartDisabled, Found: st.String()}, err
-	}).Step(failover.Step{ID: "active-elsewhere", Title: "Check that the drivers are enabled on the active server", Target: g.Active.DN(), Kind: failover.Check, Firm: true,
+	}).Step(failover.Step{ID: "active-elsewhere", Title: "Check that the drivers are enabled on the active server",
+		Target: g.Active.DN(), Kind: failover.Check, Firm: true,
 		Guards: stepDisable, // which looks again, driver by driver
 		Source: ours + "a driver that is enabled nowhere else would be stopped for good"})
 }
 
 func (g *guard) comesBack() failover.Step {
-	return failover.Step{ID: "comes-back", Title: "Wait until the old server answers", Target: g.OldDN, Kind: failover.Check, Guards: stepQuiet, Wait: true, Timeout: g.Wait, Poll: g.m.Poll, Source: guardSource,
+	return failover.Step{ID: "comes-back", Title: "Wait until the old server answers", Target: g.OldDN,
+		Kind: failover.Check, Guards: stepQuiet, Wait: true, Timeout: g.Wait, Poll: g.m.Poll, Source: guardSource,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			s, err := g.old(ctx)
 			if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrLineLost) {
@@ -128,25 +138,27 @@ func (g *guard) look(ctx context.Context) (failover.Observation, error) {
 		return failover.Observation{}, err
 	}
 	defer s.Close() //nolint:errcheck // nothing is lost
-	obs, err := g.m.look(ctx, "stopped and disabled on the old server", func(ctx context.Context, driver string) (failover.Item, error) {
-		st, err := s.Status(ctx, driver)
-		if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
-			// An engine that is not loaded yet will read its own Auto when it is: that is not quiet.
-			return failover.Item{Found: "the engine does not answer for it yet: " + err.Error()}, nil
-		}
-		return failover.Item{Done: st.State == StateStopped && st.Option == StartDisabled, Found: st.String()}, err
-	})
+	obs, err := g.m.look(ctx, "stopped and disabled on the old server",
+		func(ctx context.Context, driver string) (failover.Item, error) {
+			st, err := s.Status(ctx, driver)
+			if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
+				// An engine that is not loaded yet will read its own Auto when it is: that is not quiet.
+				return failover.Item{Found: "the engine does not answer for it yet: " + err.Error()}, nil
+			}
+			return failover.Item{Done: st.State == StateStopped && st.Option == StartDisabled, Found: st.String()}, err
+		})
 	obs.Would = "disable and stop them on " + g.OldDN
 	return obs, err
 }
 
 func (g *guard) disable() failover.Step {
-	return failover.Step{ID: stepDisable, Title: "Disable and stop the drivers on the old server", Target: g.OldDN, Kind: failover.Change, Timeout: g.m.allDrivers(g.m.StopTimeout), Poll: g.m.Poll, Source: guardSource,
+	return failover.Step{ID: stepDisable, Title: "Disable and stop the drivers on the old server", Target: g.OldDN,
+		Kind: failover.Change, Timeout: g.m.allDrivers(g.m.StopTimeout), Poll: g.m.Poll, Source: guardSource,
 		Observe: g.lookOrGone, Apply: g.silence}
 }
 
-// lookOrGone is what an approval is given for: whatever is active on the old server when it comes back, also when it cannot be seen
-// yet. In which state each driver is at the moment, is a note.
+// lookOrGone is what an approval is given for: whatever is active on the old server when it comes back, also when it
+// cannot be seen yet. In which state each driver is at the moment, is a note.
 func (g *guard) lookOrGone(ctx context.Context) (failover.Observation, error) {
 	obs, err := g.look(ctx)
 	if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrLineLost) {
@@ -154,7 +166,8 @@ func (g *guard) lookOrGone(ctx context.Context) (failover.Observation, error) {
 		for i, driver := range g.Drivers {
 			rows[i].Target = driver
 		}
-		obs = failover.Observation{Items: rows, Found: "the old server does not answer", Would: "disable and stop them on " + g.OldDN}
+		obs = failover.Observation{Items: rows, Found: "the old server does not answer",
+			Would: "disable and stop them on " + g.OldDN}
 	} else if err != nil {
 		return obs, err
 	}
@@ -172,7 +185,8 @@ func (g *guard) lookOrGone(ctx context.Context) (failover.Observation, error) {
 }
 
 func (g *guard) quiet() failover.Step {
-	return failover.Step{ID: stepQuiet, Title: "Observe that nothing of it runs on the old server", Target: g.OldDN, Kind: failover.Check, Firm: true, Source: guardSource, Observe: g.look}
+	return failover.Step{ID: stepQuiet, Title: "Observe that nothing of it runs on the old server", Target: g.OldDN,
+		Kind: failover.Check, Firm: true, Source: guardSource, Observe: g.look}
 }
 
 // silence disables first, which keeps a driver that has not started yet from starting, and stops what runs.
@@ -188,8 +202,9 @@ func (g *guard) silence(ctx context.Context) error {
 			return notApplied(err)
 		}
 		if active.Option == StartDisabled {
-			return &failover.Error{Op: "guard driver", Target: driver, Outcome: failover.NotApplied, Next: "enable it on the active server first, or leave it out of the guard",
-				Err: fmt.Errorf("%w: it is disabled on %s too", failover.ErrPrecondition, g.Active.DN())}
+			return &failover.Error{Op: "guard driver", Target: driver, Outcome: failover.NotApplied,
+				Next: "enable it on the active server first, or leave it out of the guard",
+				Err:  fmt.Errorf("%w: it is disabled on %s too", failover.ErrPrecondition, g.Active.DN())}
 		}
 		return g.m.silenceOn(ctx, s, driver)
 	})
@@ -229,8 +244,8 @@ type GuardSighting struct {
 	Err   error                // why the round could not be finished; the next one tries again
 }
 
-// WatchOldServer looks every interval at the old server and disables there what comes up, until ctx ends. It reports every round in
-// which something changed or failed; report must return quickly. It returns nil when ctx was cancelled.
+// WatchOldServer looks every interval at the old server and disables there what comes up, until ctx ends. It reports
+// every round in which something changed or failed; report must return quickly. It returns nil when ctx was cancelled.
 func WatchOldServer(ctx context.Context, o GuardOptions, interval time.Duration, report func(GuardSighting)) error {
 	g, err := newGuard(o)
 	if err != nil {
@@ -242,7 +257,8 @@ func WatchOldServer(ctx context.Context, o GuardOptions, interval time.Duration,
 	last := ""
 	for {
 		seen := g.round(ctx)
-		if text := fmt.Sprint(seen.Answers, seen.Acted, seen.Found.Found, seen.Err); report != nil && (seen.Acted && seen.Err == nil || ctx.Err() == nil && text != last) {
+		if text := fmt.Sprint(seen.Answers, seen.Acted, seen.Found.Found, seen.Err); report != nil &&
+			(seen.Acted && seen.Err == nil || ctx.Err() == nil && text != last) {
 			last = text
 			report(seen)
 		}

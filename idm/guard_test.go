@@ -17,7 +17,8 @@ func TestGuardOldServer(t *testing.T) {
 	old := m.tree.Server("srv1")
 	old.Kill()
 	m.mustRun(m.failover(nil), "failover")
-	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"), OldDN: "cn=srv1,ou=servers,o=system",
+	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"),
+		OldDN: "cn=srv1,ou=servers,o=system",
 		Dial: func(ctx context.Context) (*idm.Server, error) {
 			return idm.Dial(ctx, asAdmin(m.tree, "srv1", callTimeout(10*time.Second)))
 		}, Poll: 2 * time.Millisecond, Wait: time.Minute, StopTimeout: time.Minute}
@@ -44,7 +45,8 @@ func TestWatchOldServer(t *testing.T) {
 	old := m.tree.Server("srv1")
 	old.Kill()
 	m.mustRun(m.failover(nil), "failover")
-	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"), OldDN: "cn=srv1,ou=servers,o=system",
+	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"),
+		OldDN: "cn=srv1,ou=servers,o=system",
 		Dial: func(ctx context.Context) (*idm.Server, error) {
 			return idm.Dial(ctx, asAdmin(m.tree, "srv1", callTimeout(10*time.Second)))
 		}, Poll: 2 * time.Millisecond, StopTimeout: time.Minute}
@@ -75,7 +77,8 @@ func TestWatchOldServer(t *testing.T) {
 // The guard never stops a driver that is enabled nowhere else.
 func TestGuardLeavesTheOnlyActiveServerAlone(t *testing.T) {
 	m := newMove(t, pair())
-	p, err := idm.GuardOldServer(idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"), OldDN: "cn=srv1,ou=servers,o=system",
+	p, err := idm.GuardOldServer(idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers,
+		Active: open(t, m.tree, "srv2"), OldDN: "cn=srv1,ou=servers,o=system",
 		Dial: func(ctx context.Context) (*idm.Server, error) {
 			return idm.Dial(ctx, asAdmin(m.tree, "srv1"))
 		}})

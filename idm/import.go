@@ -29,9 +29,10 @@ var (
 // InputError says which file was refused, in which line, for which field and why. It is failover.ErrInvalid.
 type InputError = badinput.Error
 
-// StoragePolicy says what happens to what shims and policies remember. DirXML-DriverStorage holds change-log pointers and the like; it belongs
-// to the server it was written on, and as a rule to the moment. DirXML-PersistentData is written by policies and replicates; over
-// an existing driver an older one would bring an old state back. A driver that has to be created gets the export's.
+// StoragePolicy says what happens to what shims and policies remember. DirXML-DriverStorage holds change-log pointers
+// and the like; it belongs to the server it was written on, and as a rule to the moment. DirXML-PersistentData is
+// written by policies and replicates; over an existing driver an older one would bring an old state back. A driver that
+// has to be created gets the export's.
 type StoragePolicy int
 
 const (
@@ -43,18 +44,19 @@ const (
 
 // ImportOptions says what of an export is written, and what must hold for it.
 type ImportOptions struct {
-	// Driver limits the import of a driver set's LDIF to this driver. For a driver configuration it is the DN of the driver to write
-	// to; empty means the one the file names.
+	// Driver limits the import of a driver set's LDIF to this driver. For a driver configuration it is the DN of the
+	// driver to write to; empty means the one the file names.
 	Driver string
-	// ValuesOf is the server whose per-server values are written to the connected server. Empty means the connected server's own; an
-	// export that holds only those of other servers is then refused, because it would leave the drivers without settings.
+	// ValuesOf is the server whose per-server values are written to the connected server. Empty means the connected
+	// server's own; an export that holds only those of other servers is then refused, because it would leave the drivers
+	// without settings.
 	ValuesOf string
 	// MaxAge refuses older exports, and files without a manifest, whose age nobody knows. 0 means any age.
 	MaxAge time.Duration
 	// Storage says whether the state of shims and policies is written over that of existing drivers.
 	Storage StoragePolicy
-	// JobServers are the servers the jobs of a driver configuration get, whose file does not name them. Empty: a job that exists keeps its
-	// servers, a new one gets the connected server.
+	// JobServers are the servers the jobs of a driver configuration get, whose file does not name them. Empty: a job that
+	// exists keeps its servers, a new one gets the connected server.
 	JobServers []string
 	// TempDir is for the sorting of what is larger than memory; the system's folder when empty.
 	TempDir string
@@ -81,20 +83,21 @@ func (s *Server) PlanImport(ctx context.Context, src ExportSource, o ImportOptio
 	return imp.report, nil
 }
 
-// Import makes the connected server hold what the export holds: objects that are missing are created, parents first; then what
-// names other objects and the per-server values are written. Over existing objects only what differs is written. It
-// never deletes an object or a whole attribute; what the server has beyond the export stays and is listed. The engine's own
-// attributes and secrets are never written. Bytes are written as they are in the file.
+// Import makes the connected server hold what the export holds: objects that are missing are created, parents first;
+// then what names other objects and the per-server values are written. Over existing objects only what differs is
+// written. It never deletes an object or a whole attribute; what the server has beyond the export stays and is listed.
+// The engine's own attributes and secrets are never written. Bytes are written as they are in the file.
 //
 // The file is read to its end and checked before the first write: syntax, limits, manifest, age, tree, doubles,
-// parents, references, and the rights of the user where the server can tell them. In the end everything is read again and
-// compared.
+// parents, references, and the rights of the user where the server can tell them. In the end everything is read again
+// and compared.
 //
 // It is safe to repeat, also after a break in the middle: what is there already is not written again. A break after
 // the first write leaves [failover.InDoubt], any refusal before it [failover.NotApplied].
 //
-// Errors: failover.ErrInvalid with an [InputError] that names file, line, field and reason; [ErrOtherTree], [ErrExportTooOld], [ErrNotInExport],
-// [ErrNoAccess]; failover.ErrNotObserved when the server does not show what was written.
+// Errors: failover.ErrInvalid with an [InputError] that names file, line, field and reason; [ErrOtherTree],
+// [ErrExportTooOld], [ErrNotInExport], [ErrNoAccess]; failover.ErrNotObserved when the server does not show what was
+// written.
 func (s *Server) Import(ctx context.Context, src ExportSource, o ImportOptions) (*ImportReport, error) {
 	imp, err := s.newImporter(ctx, src, o)
 	if err != nil {
@@ -166,7 +169,8 @@ func (s *Server) pair(ctx context.Context, src ExportSource, o ImportOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	in, err := readSource(ctx, src, readOptions{roles: roles, target: o.Driver, jobServers: o.JobServers, server: s.DN(), tempDir: o.TempDir})
+	in, err := readSource(ctx, src,
+		readOptions{roles: roles, target: o.Driver, jobServers: o.JobServers, server: s.DN(), tempDir: o.TempDir})
 	if err != nil {
 		return nil, err
 	}
@@ -185,20 +189,25 @@ func (s *Server) acceptable(src ExportSource, o ImportOptions) error {
 	}
 	if src.Manifest == nil {
 		if o.MaxAge > 0 {
-			return refuse("give the manifest that was saved with the export, or allow any age", fmt.Errorf("%w: it has no manifest, so its age is unknown", ErrExportTooOld))
+			return refuse("give the manifest that was saved with the export, or allow any age",
+				fmt.Errorf("%w: it has no manifest, so its age is unknown", ErrExportTooOld))
 		}
 		return nil
 	}
 	here, there := s.RootDSE().TreeName, src.Manifest.Tree
 	if here != "" && there != "" && !strings.EqualFold(here, there) {
-		return refuse("use an export of this tree", fmt.Errorf("%w: it is of %s, the server is in %s", ErrOtherTree, there, here))
+		return refuse("use an export of this tree",
+			fmt.Errorf("%w: it is of %s, the server is in %s", ErrOtherTree, there, here))
 	}
 	switch age := time.Since(src.Manifest.Time); {
 	case o.MaxAge <= 0:
 	case age > o.MaxAge:
-		return refuse("take a fresh export, or allow this age", fmt.Errorf("%w: it is %s old, allowed are %s", ErrExportTooOld, age.Truncate(time.Second), o.MaxAge))
+		return refuse("take a fresh export, or allow this age",
+			fmt.Errorf("%w: it is %s old, allowed are %s", ErrExportTooOld, age.Truncate(time.Second), o.MaxAge))
 	case age < -clockSkew:
-		return refuse("compare the clocks, take a fresh export, or allow any age", fmt.Errorf("%w: its time %s lies in the future, so its age is unknown", ErrExportTooOld, src.Manifest.Time.UTC().Format(time.RFC3339)))
+		return refuse("compare the clocks, take a fresh export, or allow any age",
+			fmt.Errorf("%w: its time %s lies in the future, so its age is unknown", ErrExportTooOld,
+				src.Manifest.Time.UTC().Format(time.RFC3339)))
 	}
 	return nil
 }
@@ -225,8 +234,9 @@ func (imp *importer) load(ctx context.Context, o ImportOptions) error {
 	if err != nil && !errors.Is(err, ErrNoEntry) {
 		return err
 	}
-	imp.report = &ImportReport{Comparison: Comparison{Source: in.name, Base: imp.top, Server: s.DN(), ValuesOf: imp.pairing.valuesOf,
-		Ignored: in.ignored, Skipped: in.skipped}}
+	imp.report = &ImportReport{Comparison: Comparison{Source: in.name, Base: imp.top, Server: s.DN(),
+		ValuesOf: imp.pairing.valuesOf,
+		Ignored:  in.ignored, Skipped: in.skipped}}
 	if err := imp.pairing.compare(ctx, &imp.report.Comparison, in.objects, imp.have, imp.scope); err != nil {
 		return err
 	}
@@ -241,16 +251,18 @@ func (imp *importer) chooseValues(o ImportOptions) error {
 	in, here := imp.in, imp.server.DN()
 	switch {
 	case o.ValuesOf != "" && !in.hasServer(o.ValuesOf):
-		return &failover.Error{Op: "check export", Target: in.name, Outcome: failover.NotApplied, Next: "name one of the servers whose values it holds: " + strings.Join(in.servers, ", "),
-			Err: fmt.Errorf("%w: values of %s", ErrNotInExport, o.ValuesOf)}
+		return &failover.Error{Op: "check export", Target: in.name, Outcome: failover.NotApplied,
+			Next: "name one of the servers whose values it holds: " + strings.Join(in.servers, ", "),
+			Err:  fmt.Errorf("%w: values of %s", ErrNotInExport, o.ValuesOf)}
 	case o.ValuesOf != "" || len(in.servers) == 0:
 	case in.hasServer(here):
 		imp.pairing.valuesOf = here
 	case slices.Contains(in.servers, ""):
 		imp.pairing.valuesOf = ""
 	default:
-		return &failover.Error{Op: "check export", Target: in.name, Outcome: failover.NotApplied, Next: "name the server whose values are to be used: " + strings.Join(in.servers, ", "),
-			Err: fmt.Errorf("%w: values of the connected server %s", ErrNotInExport, here)}
+		return &failover.Error{Op: "check export", Target: in.name, Outcome: failover.NotApplied,
+			Next: "name the server whose values are to be used: " + strings.Join(in.servers, ", "),
+			Err:  fmt.Errorf("%w: values of the connected server %s", ErrNotInExport, here)}
 	}
 	return nil
 }
@@ -347,14 +359,16 @@ func (imp *importer) broken(err error) error {
 		return err
 	}
 	return &failover.Error{Op: "import", Target: imp.top, Outcome: failover.InDoubt,
-		Next: fmt.Sprintf("run the same import again: what was written (%d objects created, %d changed) is not written twice", imp.report.Created, imp.report.Changed), Err: err}
+		Next: fmt.Sprintf("run the same import again: what was written (%d objects created, %d changed) is not written twice",
+			imp.report.Created, imp.report.Changed), Err: err}
 }
 
 // observe reads everything again: an answer of the server is no proof of what it holds.
 func (imp *importer) observe(ctx context.Context) error {
 	imp.tally()
 	fail := func(err error) error {
-		return &failover.Error{Op: "import", Target: imp.top, Outcome: failover.InDoubt, Next: "verify the export against the server", Err: err}
+		return &failover.Error{Op: "import", Target: imp.top, Outcome: failover.InDoubt,
+			Next: "verify the export against the server", Err: err}
 	}
 	_ = imp.have.close()
 	imp.have = newObjects(imp.tempDir)

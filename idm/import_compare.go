@@ -36,7 +36,8 @@ type Difference struct {
 
 // String returns one line: "+" only in the export, "-" only on the server, "~" differs.
 func (d Difference) String() string {
-	sign := map[DifferenceKind]string{DifferenceOnlyInExport: "+", DifferenceOnlyOnServer: "-", DifferenceInValue: "~"}[d.Kind]
+	sign := map[DifferenceKind]string{DifferenceOnlyInExport: "+", DifferenceOnlyOnServer: "-",
+		DifferenceInValue: "~"}[d.Kind]
 	text := sign + " " + d.DN
 	if d.Attribute == "" {
 		return text + " (" + d.Class + ")"
@@ -56,19 +57,21 @@ const MaxDifferences = 1000
 
 // Comparison is what an export and a server have in common and what not.
 type Comparison struct {
-	Source       string           `json:"source"`
-	Base         string           `json:"base"`
-	Server       string           `json:"server"`
-	ValuesOf     string           `json:"valuesOf,omitempty"` // whose per-server values of the export were looked at
-	Same         int64            `json:"same"`               // objects without a difference
-	Differing    int64            `json:"differing"`          // objects on both sides with one
-	OnlyInExport int64            `json:"onlyInExport"`       // objects
-	OnlyOnServer int64            `json:"onlyOnServer"`       // objects
-	Differences  []Difference     `json:"differences"`        // the first MaxDifferences
-	Unlisted     int64            `json:"unlisted,omitempty"`
-	Ignored      map[string]int64 `json:"ignored,omitempty"` // attributes of the file that are the engine's own or secrets, and on how many objects
-	Skipped      []string         `json:"skipped,omitempty"` // parts of a driver configuration that have no place in the directory or are to be set by hand
-	Secrets      []SecretNeeded   `json:"secrets,omitempty"` // what has to be set on the server for the drivers to start
+	Source       string       `json:"source"`
+	Base         string       `json:"base"`
+	Server       string       `json:"server"`
+	ValuesOf     string       `json:"valuesOf,omitempty"` // whose per-server values of the export were looked at
+	Same         int64        `json:"same"`               // objects without a difference
+	Differing    int64        `json:"differing"`          // objects on both sides with one
+	OnlyInExport int64        `json:"onlyInExport"`       // objects
+	OnlyOnServer int64        `json:"onlyOnServer"`       // objects
+	Differences  []Difference `json:"differences"`        // the first MaxDifferences
+	Unlisted     int64        `json:"unlisted,omitempty"`
+	// attributes of the file that are the engine's own or secrets, and on how many objects
+	Ignored map[string]int64 `json:"ignored,omitempty"`
+	// parts of a driver configuration that have no place in the directory or are to be set by hand
+	Skipped []string       `json:"skipped,omitempty"`
+	Secrets []SecretNeeded `json:"secrets,omitempty"` // what has to be set on the server for the drivers to start
 }
 
 // Equal reports whether nothing differs.
@@ -113,8 +116,8 @@ type delta struct {
 	perServer  bool
 }
 
-// mayStandBesideALock reports whether the attribute may hold the lock of a run, which an import leaves where it is: it may be that of
-// the run that imports.
+// mayStandBesideALock reports whether the attribute may hold the lock of a run, which an import leaves where it is: it
+// may be that of the run that imports.
 func (d delta) mayStandBesideALock() bool {
 	return !d.perServer && !isDirXML(d.name) && !strings.EqualFold(d.name, "XmlData")
 }
@@ -311,7 +314,8 @@ func (p pairing) compare(ctx context.Context, c *Comparison, want, have *objects
 }
 
 func (p pairing) difference(d delta, w, h *object) Difference {
-	diff := Difference{Kind: DifferenceInValue, DN: h.dn, Class: h.class(), Attribute: d.name, Line: w.line, Detail: d.describe()}
+	diff := Difference{Kind: DifferenceInValue, DN: h.dn, Class: h.class(), Attribute: d.name, Line: w.line,
+		Detail: d.describe()}
 	if d.perServer {
 		diff.Server = p.valuesOf
 		if diff.Server == "" {

@@ -23,7 +23,8 @@ func (in *incoming) readConfiguration(content io.Reader, o readOptions) error {
 		in.base = h.DN
 	}
 	if checkDN("dn", in.base) != nil {
-		return in.refuse(1, "<driver-configuration>", "the file does not say which driver it is (dn is %q): name it in ImportOptions.Driver", h.DN)
+		return in.refuse(1, "<driver-configuration>",
+			"the file does not say which driver it is (dn is %q): name it in ImportOptions.Driver", h.DN)
 	}
 	err = r.Each(func(from *drivercfg.Object) error {
 		for _, s := range from.Skipped {
@@ -170,7 +171,8 @@ func nextComma(dn string) int {
 // queries turns placeholders into the secrets someone has to set.
 func (in *incoming) queries(from *drivercfg.Object, dn string) error {
 	for _, q := range from.Queries {
-		n := SecretNeeded{Object: dn, Name: q.Name, DisplayName: q.DisplayName, Because: fmt.Sprintf("%s:%d: the file asks for it (%s)", in.name, q.Line, q.Element)}
+		n := SecretNeeded{Object: dn, Name: q.Name, DisplayName: q.DisplayName,
+			Because: fmt.Sprintf("%s:%d: the file asks for it (%s)", in.name, q.Line, q.Element)}
 		switch q.Kind {
 		case drivercfg.QueryApplicationPassword:
 			n.Kind = SecretApplication

@@ -7,7 +7,8 @@ import (
 
 // pairs walks over both collections and calls visit for each object of either side, within scope. The key holds until
 // visit returns, the objects longer.
-func pairs(ctx context.Context, want, have *objects, scope []byte, visit func(want, have *object, key []byte) error) error {
+func pairs(ctx context.Context, want, have *objects, scope []byte,
+	visit func(want, have *object, key []byte) error) error {
 	w, err := want.walk()
 	if err != nil {
 		return err

@@ -29,7 +29,8 @@ func (imp *importer) rights(ctx context.Context) error {
 		return err
 	}
 	if below != "" {
-		if err := s.demandRight(ctx, below, entryRights, entryRightAdd|entryRightSupervisor, "create objects below"); err != nil {
+		if err := s.demandRight(ctx, below, entryRights, entryRightAdd|entryRightSupervisor,
+			"create objects below"); err != nil {
 			return err
 		}
 	}
@@ -42,8 +43,8 @@ func (imp *importer) rights(ctx context.Context) error {
 	return nil
 }
 
-// demand is one attribute that changes, and the first object on which it does. Rights are inherited downwards, so that one
-// question for each attribute says most of what there is to know.
+// demand is one attribute that changes, and the first object on which it does. Rights are inherited downwards, so that
+// one question for each attribute says most of what there is to know.
 type demand struct{ attribute, dn string }
 
 // demands returns under what the first new object comes, and what changes on existing ones.
@@ -88,6 +89,7 @@ func (s *Server) demandRight(ctx context.Context, dn, attribute string, enough R
 	if have&enough != 0 {
 		return nil
 	}
-	return &failover.Error{Op: "check rights", Target: dn, Outcome: failover.NotApplied, Next: "grant " + s.conf.UserDN + " the right; nothing was written",
-		Err: fmt.Errorf("%w: %s may not %s %s", ErrNoAccess, s.conf.UserDN, what, dn)}
+	return &failover.Error{Op: "check rights", Target: dn, Outcome: failover.NotApplied,
+		Next: "grant " + s.conf.UserDN + " the right; nothing was written",
+		Err:  fmt.Errorf("%w: %s may not %s %s", ErrNoAccess, s.conf.UserDN, what, dn)}
 }

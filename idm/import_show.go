@@ -31,7 +31,8 @@ const showMost = 100
 const secretReach = 3
 
 func isText(v []byte) bool {
-	return utf8.Valid(v) && !bytes.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\t' && r != '\n' && r != '\r' })
+	return utf8.Valid(v) && !bytes.ContainsFunc(v,
+		func(r rune) bool { return r < ' ' && r != '\t' && r != '\n' && r != '\r' })
 }
 
 func showValue(v []byte, settings bool) string {
@@ -57,8 +58,8 @@ func showValues(values [][]byte, settings bool) string {
 	return "[" + strings.Join(shown, ", ") + "]"
 }
 
-// tellsSecret reports whether a line may hold a password: shims exist that keep one in their settings, and policies that
-// carry one. "token" tells a secret in settings only: every second line of a policy has that word.
+// tellsSecret reports whether a line may hold a password: shims exist that keep one in their settings, and policies
+// that carry one. "token" tells a secret in settings only: every second line of a policy has that word.
 func tellsSecret(line []byte, settings bool) bool {
 	line = bytes.ToLower(line)
 	for _, word := range []string{"passw", "pwd", "secret", "credential"} {
@@ -72,7 +73,8 @@ func tellsSecret(line []byte, settings bool) bool {
 // showChange names the first line that differs of values too long to show, unless it may hold a secret.
 func showChange(have, want []byte, settings bool) string {
 	text := showValue(have, settings) + " → " + showValue(want, settings)
-	if !isText(have) || !isText(want) || len(have) <= showMost && len(want) <= showMost && !bytes.ContainsAny(have, "\n") && !bytes.ContainsAny(want, "\n") {
+	if !isText(have) || !isText(want) || len(have) <= showMost && len(want) <= showMost &&
+		!bytes.ContainsAny(have, "\n") && !bytes.ContainsAny(want, "\n") {
 		return text
 	}
 	a, b := bytes.Split(have, []byte("\n")), bytes.Split(want, []byte("\n"))
@@ -86,7 +88,9 @@ func showChange(have, want []byte, settings bool) string {
 		}
 		if i >= len(a) || i >= len(b) || !bytes.Equal(x, y) {
 			// The word may stand in an element above, as in <definition name="password"> and a line later its <value>.
-			if from := max(0, i-secretReach); tellsSecret(y, settings) || slices.ContainsFunc(a[min(from, len(a)):min(i+1, len(a))], func(line []byte) bool { return tellsSecret(line, settings) }) {
+			if from := max(0, i-secretReach); tellsSecret(y, settings) ||
+				slices.ContainsFunc(a[min(from, len(a)):min(i+1, len(a))],
+					func(line []byte) bool { return tellsSecret(line, settings) }) {
 				return fmt.Sprintf("%s, line %d (not shown: it may hold a secret)", text, i+1)
 			}
 			return fmt.Sprintf("%s, line %d: %s → %s", text, i+1, around(x, y), around(y, x))

@@ -34,7 +34,8 @@ const (
 )
 
 func configuration(inside string) string {
-	return "<driver-configuration dn=\"cn=d,cn=ds,o=x\" driver-set-dn=\"cn=ds,o=x\" name=\"d\">\n" + inside + "\n</driver-configuration>"
+	return "<driver-configuration dn=\"cn=d,cn=ds,o=x\" driver-set-dn=\"cn=ds,o=x\" name=\"d\">\n" + inside +
+		"\n</driver-configuration>"
 }
 
 func TestBadFilesAreRefusedWithFileLineFieldAndReason(t *testing.T) {
@@ -46,33 +47,65 @@ func TestBadFilesAreRefusedWithFileLineFieldAndReason(t *testing.T) {
 		reason     string
 	}{
 		{"empty", "", 0, "", "holds no object"},
-		{"duplicate object", ldifSet + ldifDriver + ldifRule + strings.ToUpper(ldifDriver[:4]) + ldifDriver[4:], 16, "dn", "was created in line 6 already"},
-		{"duplicate object in other writing", ldifSet + ldifDriver + "dn: CN=D , cn=DS,o=X\nchangetype: add\nobjectClass: DirXML-Driver\n\n", 11, "dn", "was created in line 6 already"},
-		{"outside of the base", ldifDriver + ldifSet + "dn: cn=e,cn=other,o=x\nchangetype: add\nobjectClass: DirXML-Driver\n", 11, "dn", "lies outside of cn=ds,o=x"},
+		{"duplicate object", ldifSet + ldifDriver + ldifRule + strings.ToUpper(ldifDriver[:4]) + ldifDriver[4:], 16, "dn",
+			"was created in line 6 already"},
+		{"duplicate object in other writing",
+			ldifSet + ldifDriver + "dn: CN=D , cn=DS,o=X\nchangetype: add\nobjectClass: DirXML-Driver\n\n", 11, "dn",
+			"was created in line 6 already"},
+		{"outside of the base", ldifDriver + ldifSet + "dn: cn=e,cn=other,o=x\nchangetype: add\nobjectClass: DirXML-Driver\n",
+			11, "dn", "lies outside of cn=ds,o=x"},
 		{"wrong dn", ldifSet + "dn: cn=d,,o=x\nchangetype: add\nobjectClass: top\n", 6, "dn", "not a distinguished name"},
 		{"no class", "dn: cn=ds,o=x\nchangetype: add\ncn: ds\n", 1, "objectClass", "is missing"},
 		{"value twice", "dn: cn=ds,o=x\nchangetype: add\nobjectClass: top\nDirXML-JavaTraceFile: a\nDirXML-JavaTraceFile: a\n", 4, "DirXML-JavaTraceFile", "same value twice"},
 		{"delete", ldifSet + "dn: cn=d,cn=ds,o=x\nchangetype: delete\n", 6, "changetype", "neither deletes nor renames"},
-		{"rename", ldifSet + "dn: cn=d,cn=ds,o=x\nchangetype: modrdn\nnewrdn: cn=e\ndeleteoldrdn: 1\n", 6, "changetype", "neither deletes nor renames"},
-		{"delete of values", ldifSet + "dn: cn=ds,o=x\nchangetype: modify\ndelete: description\n-\n", 8, "description", "deletes no values"},
-		{"change of content", ldifSet + "dn: cn=ds,o=x\nchangetype: modify\nreplace: description\ndescription: a\n-\n", 8, "description", "only references"},
-		{"values of nobody", ldifSet + "dn: cn=ds,o=x\nchangetype: modify\nreplace: DirXML-ConfigValues\nDirXML-ConfigValues: <a/>\n-\n", 8, "DirXML-ConfigValues", "nothing says of which server"},
-		{"replicated among per-server", ldifSet + "dn: cn=ds,o=x\n" + markOfA + "changetype: modify\nreplace: description\ndescription: a\n-\n", 9, "description", "no per-server attribute"},
-		{"mark without server", ldifSet + "dn: cn=ds,o=x\ncontrol: " + perServerMark + " true: nobody\nchangetype: modify\nreplace: DirXML-ConfigValues\nDirXML-ConfigValues: <a/>\n-\n", 6, "control", "no DN of a server"},
-		{"foreign control", ldifSet + "dn: cn=ds,o=x\ncontrol: 1.2.3 true\nchangetype: modify\nreplace: DirXML-ConfigValues\nDirXML-ConfigValues: <a/>\n-\n", 6, "control", "no export has"},
-		{"changes of what is not created", ldifSet + "dn: cn=d,cn=ds,o=x\n" + markOfA + "changetype: modify\nreplace: DirXML-ConfigValues\nDirXML-ConfigValues: <a/>\n-\n", 6, "dn", "never created"},
-		{"policy link without set", ldifSet + "dn: cn=ds,o=x\nchangetype: modify\nreplace: DirXML-Policies\nDirXML-Policies: cn=r,cn=ds,o=x\n-\n", 8, "DirXML-Policies", "does not name an object"},
-		{"policy link to nonsense", ldifSet + "dn: cn=ds,o=x\nchangetype: modify\nreplace: DirXML-Policies\nDirXML-Policies: nonsense#0#1\n-\n", 8, "DirXML-Policies", "no distinguished name"},
-		{"server list of nonsense", "dn: cn=ds,o=x\nobjectClass: DirXML-DriverSet\nDirXML-ServerList: nonsense\n", 3, "DirXML-ServerList", "no distinguished name"},
-		{"100 MB value", ldifSet + "dn: cn=r,cn=ds,o=x\nchangetype: add\nobjectClass: DirXML-Rule\nXmlData:: " + big + "\n", 9, "XmlData", "longer than the limit"},
-		{"endless tag in xml", configuration("<children><rule name=\"r\"><policy " + strings.Repeat("<", 1000)), 2, "<rule>", "not well-formed"},
-		{"entity bomb", "<?xml version=\"1.0\"?>\n<!DOCTYPE d [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]>\n" + configuration("&b;"), 2, "<!DOCTYPE", "refused"},
+		{"rename", ldifSet + "dn: cn=d,cn=ds,o=x\nchangetype: modrdn\nnewrdn: cn=e\ndeleteoldrdn: 1\n", 6, "changetype",
+			"neither deletes nor renames"},
+		{"delete of values", ldifSet + "dn: cn=ds,o=x\nchangetype: modify\ndelete: description\n-\n", 8, "description",
+			"deletes no values"},
+		{"change of content", ldifSet + "dn: cn=ds,o=x\nchangetype: modify\nreplace: description\ndescription: a\n-\n", 8,
+			"description", "only references"},
+		{"values of nobody", ldifSet + "dn: cn=ds,o=x\nchangetype: modify\nreplace: " +
+			"DirXML-ConfigValues\nDirXML-ConfigValues: <a/>\n-\n",
+			8, "DirXML-ConfigValues", "nothing says of which server"},
+		{"replicated among per-server",
+			ldifSet + "dn: cn=ds,o=x\n" + markOfA + "changetype: modify\nreplace: description\ndescription: a\n-\n", 9,
+			"description", "no per-server attribute"},
+		{"mark without server", ldifSet + "dn: cn=ds,o=x\ncontrol: " + perServerMark + " true: nobody\nchangetype: " +
+			"modify\nreplace: DirXML-ConfigValues\nDirXML-ConfigValues: <a/>\n-\n",
+			6, "control", "no DN of a server"},
+		{"foreign control", ldifSet + "dn: cn=ds,o=x\ncontrol: 1.2.3 true\nchangetype: modify\nreplace: " +
+			"DirXML-ConfigValues\nDirXML-ConfigValues: <a/>\n-\n",
+			6, "control", "no export has"},
+		{"changes of what is not created",
+			ldifSet + "dn: cn=d,cn=ds,o=x\n" + markOfA + "changetype: modify\nreplace: " +
+				"DirXML-ConfigValues\nDirXML-ConfigValues: <a/>\n-\n",
+			6, "dn", "never created"},
+		{"policy link without set",
+			ldifSet + "dn: cn=ds,o=x\nchangetype: modify\nreplace: DirXML-Policies\nDirXML-Policies: cn=r,cn=ds,o=x\n-\n", 8,
+			"DirXML-Policies", "does not name an object"},
+		{"policy link to nonsense",
+			ldifSet + "dn: cn=ds,o=x\nchangetype: modify\nreplace: DirXML-Policies\nDirXML-Policies: nonsense#0#1\n-\n", 8,
+			"DirXML-Policies", "no distinguished name"},
+		{"server list of nonsense", "dn: cn=ds,o=x\nobjectClass: DirXML-DriverSet\nDirXML-ServerList: nonsense\n", 3,
+			"DirXML-ServerList", "no distinguished name"},
+		{"100 MB value", ldifSet + "dn: cn=r,cn=ds,o=x\nchangetype: add\nobjectClass: DirXML-Rule\nXmlData:: " + big + "\n",
+			9, "XmlData", "longer than the limit"},
+		{"endless tag in xml", configuration("<children><rule name=\"r\"><policy " + strings.Repeat("<", 1000)), 2, "<rule>",
+			"not well-formed"},
+		{"entity bomb", "<?xml version=\"1.0\"?>\n<!DOCTYPE d [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]>\n" +
+			configuration("&b;"), 2, "<!DOCTYPE", "refused"},
 		{"cut ldif", ldifSet[:len(ldifSet)-5], 4, "cn", "cut off"},
 		{"cut xml", configuration("<children><rule name=\"r\"><policy/></rule></children>")[:110], 2, "<rule>", "cut off"},
-		{"duplicate in xml", configuration("<children><rule name=\"r\"/><publisher name=\"p\"/>\n<style-sheet name=\"R\"/></children>"), 3, "dn", "was created in line 2 already"},
-		{"naming in xml", configuration("<children><jobs><ds-object ds-object-class=\"DirXML-Job\" ds-object-name=\"j\"><ds-attributes>\n<ds-attribute ds-attr-name=\"CN\"><ds-value>k</ds-value></ds-attribute></ds-attributes></ds-object></jobs></children>"), 3, "CN", "cannot stand in it"},
-		{"link in xml", configuration("<attributes><policy-linkage><linkage-item dn=\"nonsense\" order=\"0\" policy-set=\"1\"/></policy-linkage></attributes>"), 2, "DirXML-Policies", "no distinguished name"},
-		{"xml of nobody", "<driver-configuration name=\"d\"></driver-configuration>", 1, "<driver-configuration>", "name it in ImportOptions.Driver"},
+		{"duplicate in xml", configuration("<children><rule name=\"r\"/><publisher name=\"p\"/>\n<style-sheet " +
+			"name=\"R\"/></children>"), 3, "dn", "was created in line 2 already"},
+		{"naming in xml", configuration("<children><jobs><ds-object ds-object-class=\"DirXML-Job\" " +
+			"ds-object-name=\"j\"><ds-attributes>\n<ds-attribute " +
+			"ds-attr-name=\"CN\"><ds-value>k</ds-value></ds-attribute></ds-attributes></ds-object></jobs></children>"), 3, "CN",
+			"cannot stand in it"},
+		{"link in xml", configuration("<attributes><policy-linkage><linkage-item dn=\"nonsense\" order=\"0\" " +
+			"policy-set=\"1\"/></policy-linkage></attributes>"), 2, "DirXML-Policies", "no distinguished name"},
+		{"xml of nobody", "<driver-configuration name=\"d\"></driver-configuration>", 1, "<driver-configuration>",
+			"name it in ImportOptions.Driver"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -94,7 +127,8 @@ func TestHundredMegabytesInXML(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long under the race detector; not proven in short mode")
 	}
-	_, err := readText(t, configuration("<children><rule name=\"r\"><policy>"+strings.Repeat("text", 25<<20)+"</policy></rule></children>"), nil, readOptions{})
+	_, err := readText(t, configuration("<children><rule name=\"r\"><policy>"+strings.Repeat("text", 25<<20)+
+		"</policy></rule></children>"), nil, readOptions{})
 	require.ErrorContains(t, err, "file:2: <policy>: value or tag longer than the limit of 16777216 bytes")
 	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
 }
@@ -116,7 +150,8 @@ func TestBase64ErrorFarDown(t *testing.T) {
 func manifestOf(text string, objects int64) *Manifest {
 	got := newMeter()
 	_, _ = io.WriteString(got, text)
-	return &Manifest{Version: 1, Format: FormatLDIF, Base: "cn=ds,o=x", Server: "cn=a,o=x", Time: time.Now(), Size: got.n, SHA256: got.hex(), Objects: objects}
+	return &Manifest{Version: 1, Format: FormatLDIF, Base: "cn=ds,o=x", Server: "cn=a,o=x", Time: time.Now(), Size: got.n,
+		SHA256: got.hex(), Objects: objects}
 }
 
 func TestManifestAndFileMustAgree(t *testing.T) {
@@ -146,7 +181,8 @@ func TestManifestAndFileMustAgree(t *testing.T) {
 func TestCancelledReading(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := readSource(ctx, ExportSource{Name: "f", Content: strings.NewReader(ldifSet)}, readOptions{roles: fallbackRoles()})
+	_, err := readSource(ctx, ExportSource{Name: "f", Content: strings.NewReader(ldifSet)},
+		readOptions{roles: fallbackRoles()})
 	require.ErrorIs(t, err, context.Canceled)
 	_, err = readSource(t.Context(), ExportSource{Name: "f"}, readOptions{})
 	require.ErrorIs(t, err, failover.ErrInvalid)
@@ -174,7 +210,8 @@ func TestDriverConfigurationIsMovedToItsDriver(t *testing.T) {
 		require.Equal(t, "cn=New,cn=Set,ou=idm,o=y", needs[i].Object)
 		require.Contains(t, needs[i].Because, line, "each placeholder names its line")
 	}
-	require.Equal(t, []SecretKind{SecretApplication, SecretDriverObject, SecretNamed}, []SecretKind{needs[0].Kind, needs[1].Kind, needs[2].Kind})
+	require.Equal(t, []SecretKind{SecretApplication, SecretDriverObject, SecretNamed},
+		[]SecretKind{needs[0].Kind, needs[1].Kind, needs[2].Kind})
 	require.Equal(t, "smtp", needs[2].Name)
 	require.Len(t, in.secrets.list, 3)
 
@@ -191,7 +228,8 @@ func TestDriverConfigurationIsMovedToItsDriver(t *testing.T) {
 	}
 	driver := got["cn=New,cn=Set,ou=idm,o=y"]
 	require.NotNil(t, driver)
-	require.Equal(t, []string{"cn=c,cn=lib,cn=Set,ou=idm,o=y#1#3", "cn=far,o=elsewhere#2#3", `cn=r,cn=Sub\, scriber,cn=New,cn=Set,ou=idm,o=y#0#6`}, Entry{Attributes: driver.refs}.Texts("DirXML-Policies"))
+	require.Equal(t, []string{"cn=c,cn=lib,cn=Set,ou=idm,o=y#1#3", "cn=far,o=elsewhere#2#3",
+		`cn=r,cn=Sub\, scriber,cn=New,cn=Set,ou=idm,o=y#0#6`}, Entry{Attributes: driver.refs}.Texts("DirXML-Policies"))
 	require.Equal(t, "svc", string(first(driver.valuesOf(""), "DirXML-ShimAuthID")))
 	rule := got[`cn=r,cn=Sub\, scriber,cn=New,cn=Set,ou=idm,o=y`]
 	require.NotNil(t, rule, got)
@@ -200,7 +238,8 @@ func TestDriverConfigurationIsMovedToItsDriver(t *testing.T) {
 }
 
 func TestWhatIsSkippedIsListedUpToALimit(t *testing.T) {
-	in, err := readText(t, configuration("<children>"+strings.Repeat("<unknown-thing/>", 1500)+"</children>"), nil, readOptions{})
+	in, err := readText(t, configuration("<children>"+strings.Repeat("<unknown-thing/>", 1500)+"</children>"), nil,
+		readOptions{})
 	require.NoError(t, err)
 	require.Len(t, in.skipped, MaxDifferences+1)
 	require.Equal(t, "file:2: <unknown-thing>: unknown element", in.skipped[0])
@@ -208,11 +247,16 @@ func TestWhatIsSkippedIsListedUpToALimit(t *testing.T) {
 }
 
 func FuzzReadSource(f *testing.F) {
-	f.Add([]byte(ldifSet + ldifDriver + ldifRule + "dn: cn=d,cn=ds,o=x\n" + markOfA + "changetype: modify\nreplace: DirXML-ConfigValues\nDirXML-ConfigValues: <a/>\n-\n"))
-	f.Add([]byte("dn: cn=ds,o=x\nobjectClass: DirXML-DriverSet\nDirXML-ServerList: cn=a,o=x\nDirXML-Policies: cn=r,o=x#0#1\n"))
-	f.Add([]byte(configuration("<attributes><shim-auth-id value='x'/><policy-linkage><linkage-item dn='cn=r,cn=d,cn=ds,o=x' order='0' policy-set='1'/></policy-linkage></attributes><children><rule name='r'><p/></rule></children>")))
+	f.Add([]byte(ldifSet + ldifDriver + ldifRule + "dn: cn=d,cn=ds,o=x\n" + markOfA + "changetype: modify\nreplace: " +
+		"DirXML-ConfigValues\nDirXML-ConfigValues: <a/>\n-\n"))
+	f.Add([]byte("dn: cn=ds,o=x\nobjectClass: DirXML-DriverSet\nDirXML-ServerList: cn=a,o=x\nDirXML-Policies: " +
+		"cn=r,o=x#0#1\n"))
+	f.Add([]byte(configuration("<attributes><shim-auth-id value='x'/><policy-linkage><linkage-item " +
+		"dn='cn=r,cn=d,cn=ds,o=x' order='0' policy-set='1'/></policy-linkage></attributes><children><rule " +
+		"name='r'><p/></rule></children>")))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		in, err := readSource(context.Background(), ExportSource{Name: "f", Content: bytes.NewReader(data)}, readOptions{roles: fallbackRoles(), target: "cn=d,cn=ds,o=x"})
+		in, err := readSource(context.Background(), ExportSource{Name: "f", Content: bytes.NewReader(data)},
+			readOptions{roles: fallbackRoles(), target: "cn=d,cn=ds,o=x"})
 		if err != nil {
 			if !errors.Is(err, failover.ErrInvalid) || failover.OutcomeOf(err) != failover.NotApplied {
 				t.Fatalf("%v", err)

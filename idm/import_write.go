@@ -34,7 +34,8 @@ func (imp *importer) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	failover.Progress(ctx, "all objects exist on "+imp.server.DN()+"; writing what names other objects and the per-server values")
+	failover.Progress(ctx, "all objects exist on "+imp.server.DN()+"; writing what names other objects and the "+
+		"per-server values")
 	return imp.pass(ctx, func(w, h *object) func() error {
 		target := h
 		if h == nil {
@@ -47,7 +48,8 @@ func (imp *importer) write(ctx context.Context) error {
 // isContainer reports whether other objects can lie below. Classes nobody knows here count as such.
 func isContainer(o *object) bool {
 	switch o.class() {
-	case "DirXML-Rule", "DirXML-StyleSheet", "DirXML-Resource", "DirXML-GlobalConfigDef", "DirXML-Job", "DirXML-Entitlement", "DirXML-SharedProfile":
+	case "DirXML-Rule", "DirXML-StyleSheet", "DirXML-Resource", "DirXML-GlobalConfigDef", "DirXML-Job",
+		"DirXML-Entitlement", "DirXML-SharedProfile":
 		return false
 	}
 	return true
@@ -55,7 +57,8 @@ func isContainer(o *object) bool {
 
 // pass goes over the objects of the export in order. What change returns runs beside others, unless alone says that
 // the objects behind have to wait for it. After a failure nothing more is begun and what runs is waited for.
-func (imp *importer) pass(ctx context.Context, change func(want, have *object) func() error, alone func(*object) bool) error {
+func (imp *importer) pass(ctx context.Context, change func(want, have *object) func() error,
+	alone func(*object) bool) error {
 	var g errgroup.Group
 	g.SetLimit(DefaultConnections)
 	var failed atomic.Bool
@@ -153,7 +156,8 @@ func (imp *importer) modify(ctx context.Context, o *object, deltas []delta) func
 	}
 }
 
-// again settles a modification whose answer was lost: replacing is repeated, added values are added where they are missing.
+// again settles a modification whose answer was lost: replacing is repeated, added values are added where they are
+// missing.
 func (imp *importer) again(ctx context.Context, dn string, changes []AttributeChange) error {
 	e, err := imp.server.Read(ctx, dn, imp.roles.requested()...)
 	if err != nil {

@@ -32,7 +32,8 @@ func (m *move) short() failover.Procedure {
 
 func (o offices) joined(t testing.TB) failover.Procedure {
 	t.Helper()
-	p, err := failover.Join(failover.JoinOptions{Name: "both"}, failover.Part{Name: "north", Procedure: o.north.short()}, failover.Part{Name: "south", Procedure: o.south.short()})
+	p, err := failover.Join(failover.JoinOptions{Name: "both"}, failover.Part{Name: "north", Procedure: o.north.short()},
+		failover.Part{Name: "south", Procedure: o.south.short()})
 	require.NoError(t, err)
 	return p
 }
@@ -46,9 +47,11 @@ func (o offices) close(t testing.TB) {
 // state is what a run leaves in the directory, by the word of both servers, and what the drivers do.
 func (m *move) state() string {
 	m.t.Helper()
-	text, _ := exported(m.t, open(m.t, m.tree, "srv1"), idm.ExportOptions{Base: idmtest.DriverSetDN, Others: []*idm.Server{open(m.t, m.tree, "srv2")}})
+	text, _ := exported(m.t, open(m.t, m.tree, "srv1"),
+		idm.ExportOptions{Base: idmtest.DriverSetDN, Others: []*idm.Server{open(m.t, m.tree, "srv2")}})
 	for _, server := range []string{"srv1", "srv2"} {
-		text += server + " " + m.tree.Server(server).State(m.drivers[0]).String() + " " + m.tree.Server(server).StartOption(m.drivers[0]).String() + "\n"
+		text += server + " " + m.tree.Server(server).State(m.drivers[0]).String() + " " +
+			m.tree.Server(server).StartOption(m.drivers[0]).String() + "\n"
 	}
 	return text
 }
@@ -76,8 +79,8 @@ func alone(t *testing.T) (moved, undone string) {
 	return moved, m.state()
 }
 
-// Two driver sets are moved side by side, by one procedure, and the process dies at each record of its journal: each is as a move of
-// its own leaves it.
+// Two driver sets are moved side by side, by one procedure, and the process dies at each record of its journal: each is
+// as a move of its own leaves it.
 func TestTwoDriverSetsInOneProcedure(t *testing.T) {
 	t.Parallel()
 	moved, _ := alone(t)

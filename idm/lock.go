@@ -12,8 +12,8 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// DefaultLockAttribute holds the lock of [DirectoryLock] unless another one is chosen. That a driver set may carry it is
-// inferred; any attribute of text that the class allows will do.
+// DefaultLockAttribute holds the lock of [DirectoryLock] unless another one is chosen. That a driver set may carry it
+// is inferred; any attribute of text that the class allows will do.
 const DefaultLockAttribute = "description"
 
 const (
@@ -21,13 +21,13 @@ const (
 	lockFree   = lockPrefix + "free"
 )
 
-// DirectoryLock keeps a failover.Lock as a value of an attribute of the driver set, where every operator sees it. It takes the lock by
-// an LDAP modify that deletes the value of the state it saw and adds its own in one request: the server refuses it when somebody was
-// faster. Values of other users of the attribute are left alone.
+// DirectoryLock keeps a failover.Lock as a value of an attribute of the driver set, where every operator sees it. It
+// takes the lock by an LDAP modify that deletes the value of the state it saw and adds its own in one request: the
+// server refuses it when somebody was faster. Values of other users of the attribute are left alone.
 //
-// A modify is atomic on one server only; replicas agree later. Every run must lock through the same server, and the procedures
-// of this package always use the server the drivers move to. That eDirectory applies all parts of a modify or none is RFC 4511's
-// word (§4.6); the choice of the attribute is inferred, so it can be set.
+// A modify is atomic on one server only; replicas agree later. Every run must lock through the same server, and the
+// procedures of this package always use the server the drivers move to. That eDirectory applies all parts of a modify
+// or none is RFC 4511's word (§4.6); the choice of the attribute is inferred, so it can be set.
 type DirectoryLock struct {
 	Server    *Server
 	Entry     string // DN, as a rule of the driver set
@@ -71,7 +71,8 @@ func (l DirectoryLock) values(ctx context.Context) (claims []failover.Claim, tex
 		default:
 			var c failover.Claim
 			if err := json.Unmarshal([]byte(rest), &c); err != nil || c.ID == "" {
-				return nil, nil, false, l.fail("read lock on", "look at the attribute "+l.attribute()+" and repair it", failover.NotApplied,
+				return nil, nil, false, l.fail("read lock on", "look at the attribute "+l.attribute()+" and repair it",
+					failover.NotApplied,
 					fmt.Errorf("%w: a value that cannot be read", failover.ErrLocked))
 			}
 			claims, texts = append(claims, c), append(texts, text)
@@ -81,8 +82,10 @@ func (l DirectoryLock) values(ctx context.Context) (claims []failover.Claim, tex
 }
 
 func (l DirectoryLock) held(c failover.Claim) error {
-	return l.fail("lock", "find out what "+c.Owner+" does there; take the lock over only when it is certain that nothing runs", failover.NotApplied,
-		fmt.Errorf("%w: held by %s since %s for %s", failover.ErrLocked, c.Owner, c.Since.UTC().Format("2006-01-02 15:04:05Z"), c.Purpose))
+	return l.fail("lock", "find out what "+c.Owner+
+		" does there; take the lock over only when it is certain that nothing runs", failover.NotApplied,
+		fmt.Errorf("%w: held by %s since %s for %s", failover.ErrLocked, c.Owner,
+			c.Since.UTC().Format("2006-01-02 15:04:05Z"), c.Purpose))
 }
 
 // lockSize is the longest text that a description takes (X.520's upper bound; that eDirectory has it too is inferred).
@@ -119,7 +122,8 @@ func (l DirectoryLock) Acquire(ctx context.Context, claim failover.Claim) error 
 	}
 	if !free {
 		// The mark is what two runs compete for; adding it twice is refused as a duplicate and harmless.
-		if err := l.Server.Modify(ctx, l.Entry, AttributeChange{ChangeAdd, Text(l.attribute(), lockFree)}); err != nil && !errors.Is(err, ErrExists) {
+		if err := l.Server.Modify(ctx, l.Entry, AttributeChange{ChangeAdd, Text(l.attribute(), lockFree)}); err != nil &&
+			!errors.Is(err, ErrExists) {
 			return err
 		}
 	}
@@ -128,7 +132,8 @@ func (l DirectoryLock) Acquire(ctx context.Context, claim failover.Claim) error 
 		if c, ok, holderErr := l.Holder(ctx); holderErr == nil && ok {
 			return l.held(c)
 		}
-		return l.fail("lock", "try again", failover.NotApplied, fmt.Errorf("%w: somebody was faster: %w", failover.ErrLocked, err))
+		return l.fail("lock", "try again", failover.NotApplied,
+			fmt.Errorf("%w: somebody was faster: %w", failover.ErrLocked, err))
 	}
 	if err != nil {
 		return err
@@ -150,7 +155,8 @@ func (l DirectoryLock) Acquire(ctx context.Context, claim failover.Claim) error 
 }
 
 func (l DirectoryLock) swap(ctx context.Context, from, to string) error {
-	return l.Server.Modify(ctx, l.Entry, AttributeChange{ChangeDelete, Text(l.attribute(), from)}, AttributeChange{ChangeAdd, Text(l.attribute(), to)})
+	return l.Server.Modify(ctx, l.Entry, AttributeChange{ChangeDelete, Text(l.attribute(), from)},
+		AttributeChange{ChangeAdd, Text(l.attribute(), to)})
 }
 
 // Check implements failover.Lock.
@@ -209,7 +215,8 @@ func (l DirectoryLock) TakeOver(ctx context.Context, from, to failover.Claim) er
 		case from.ID:
 			err := l.swap(ctx, texts[i], mine)
 			if errors.Is(err, ErrNoAttribute) {
-				return l.fail("take over lock on", "look who holds it now", failover.NotApplied, fmt.Errorf("%w: it changed hands meanwhile", failover.ErrLocked))
+				return l.fail("take over lock on", "look who holds it now", failover.NotApplied,
+					fmt.Errorf("%w: it changed hands meanwhile", failover.ErrLocked))
 			}
 			return err
 		}
@@ -217,5 +224,6 @@ func (l DirectoryLock) TakeOver(ctx context.Context, from, to failover.Claim) er
 	if len(claims) > 0 {
 		return l.held(claims[0])
 	}
-	return l.fail("take over lock on", "nobody holds it: run normally", failover.NotApplied, fmt.Errorf("%w: not by %s", failover.ErrLocked, from.Owner))
+	return l.fail("take over lock on", "nobody holds it: run normally", failover.NotApplied,
+		fmt.Errorf("%w: not by %s", failover.ErrLocked, from.Owner))
 }

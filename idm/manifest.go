@@ -73,8 +73,9 @@ type Manifest struct {
 	Classes       map[string]int64 `json:"classes"`   // objects by class
 	PerServer     map[string]int64 `json:"perServer"` // objects with per-server values, by server
 	Drivers       []ManifestDriver `json:"drivers"`
-	Secrets       []SecretNeeded   `json:"secrets"`           // what no export carries and someone has to set again
-	LeftOut       map[string]int64 `json:"leftOut,omitempty"` // attributes not exported (the engine's, secrets, no room in the format), and on how many objects
+	Secrets       []SecretNeeded   `json:"secrets"` // what no export carries and someone has to set again
+	// attributes not exported (the engine's, secrets, no room in the format), and on how many objects
+	LeftOut map[string]int64 `json:"leftOut,omitempty"`
 }
 
 // ManifestDriver is what the export noted about one driver and does not write back: the engine owns it.
@@ -105,7 +106,8 @@ const maxManifest = 64 << 20
 func ReadManifest(name string, r io.Reader) (Manifest, error) {
 	var m Manifest
 	refuse := func(field, reason string, args ...any) (Manifest, error) {
-		return Manifest{}, refused("read manifest", &badinput.Error{File: name, Field: field, Reason: fmt.Sprintf(reason, args...)})
+		return Manifest{}, refused("read manifest",
+			&badinput.Error{File: name, Field: field, Reason: fmt.Sprintf(reason, args...)})
 	}
 	text, err := io.ReadAll(io.LimitReader(r, maxManifest+1))
 	if err != nil {
@@ -118,7 +120,8 @@ func ReadManifest(name string, r io.Reader) (Manifest, error) {
 	d.DisallowUnknownFields()
 	if err := d.Decode(&m); err != nil {
 		line := 1 + bytes.Count(text[:min(d.InputOffset(), int64(len(text)))], []byte("\n"))
-		return Manifest{}, refused("read manifest", &badinput.Error{File: name, Line: line, Reason: "not a manifest: " + err.Error()})
+		return Manifest{}, refused("read manifest",
+			&badinput.Error{File: name, Line: line, Reason: "not a manifest: " + err.Error()})
 	}
 	if d.More() {
 		return refuse("", "something follows the manifest")
@@ -142,7 +145,8 @@ func ReadManifest(name string, r io.Reader) (Manifest, error) {
 
 // refused wraps why input was refused: nothing was written.
 func refused(op string, err error) error {
-	e := &failover.Error{Op: op, Outcome: failover.NotApplied, Next: "repair the file or take another export; nothing was written", Err: err}
+	e := &failover.Error{Op: op, Outcome: failover.NotApplied,
+		Next: "repair the file or take another export; nothing was written", Err: err}
 	return e
 }
 
@@ -168,7 +172,8 @@ func (c ExportCheck) String() string {
 	case !c.Complete:
 		return c.Name + ": not usable: " + c.Problem
 	}
-	text := fmt.Sprintf("%s: complete, %d objects of %s from %s, %s old", c.Name, c.Manifest.Objects, c.Manifest.Base, c.Manifest.Server, c.Age.Truncate(time.Second))
+	text := fmt.Sprintf("%s: complete, %d objects of %s from %s, %s old", c.Name, c.Manifest.Objects, c.Manifest.Base,
+		c.Manifest.Server, c.Age.Truncate(time.Second))
 	if c.Stale {
 		text += ", older than allowed"
 	}
@@ -213,8 +218,8 @@ type ExportSource struct {
 	Manifest *Manifest // nil for files of other tools; then age and origin cannot be checked
 }
 
-// OpenExport opens an export that [SaveExport] saved, with its manifest. Close the closer when done. A missing manifest is
-// refused; for files of other tools build an [ExportSource] without one.
+// OpenExport opens an export that [SaveExport] saved, with its manifest. Close the closer when done. A missing manifest
+// is refused; for files of other tools build an [ExportSource] without one.
 func OpenExport(path string) (ExportSource, io.Closer, error) {
 	fail := func(err error) (ExportSource, io.Closer, error) {
 		return ExportSource{}, nil, refused("open export", err)
@@ -235,11 +240,13 @@ func OpenExport(path string) (ExportSource, io.Closer, error) {
 	return ExportSource{Name: path, Content: f, Manifest: &m}, f, nil
 }
 
-// clockSkew is how far in the future the time of an export may lie: clocks differ. One from further ahead would never become too old.
+// clockSkew is how far in the future the time of an export may lie: clocks differ. One from further ahead would never
+// become too old.
 const clockSkew = 5 * time.Minute
 
-// CheckExport tells whether the export at path, saved by [SaveExport], is present and complete, and how old it is. maxAge is the
-// oldest allowed. It reads the whole file; it changes nothing and needs no server. What is wrong is in the result, not an error.
+// CheckExport tells whether the export at path, saved by [SaveExport], is present and complete, and how old it is.
+// maxAge is the oldest allowed. It reads the whole file; it changes nothing and needs no server. What is wrong is in
+// the result, not an error.
 func CheckExport(path string, now time.Time, maxAge time.Duration) ExportCheck {
 	c := ExportCheck{Name: path}
 	src, closer, err := OpenExport(path)
@@ -254,7 +261,8 @@ func CheckExport(path string, now time.Time, maxAge time.Duration) ExportCheck {
 	c.Age = now.Sub(c.Manifest.Time)
 	c.Stale = c.Age > maxAge
 	if c.Age < -clockSkew {
-		c.Problem = fmt.Sprintf("its manifest says that it was taken at %s, which lies in the future", c.Manifest.Time.UTC().Format(time.RFC3339))
+		c.Problem = fmt.Sprintf("its manifest says that it was taken at %s, which lies in the future",
+			c.Manifest.Time.UTC().Format(time.RFC3339))
 		return c
 	}
 	got := newMeter()

@@ -17,7 +17,8 @@ func TestManifestComesBack(t *testing.T) {
 	m := *manifestOf("text", 3)
 	m.Time = m.Time.UTC().Truncate(time.Second)
 	m.Drivers = []ManifestDriver{{DN: "cn=d,o=x", Objects: 2, StartOption: "auto"}}
-	m.Secrets = []SecretNeeded{{Kind: SecretNamed, Object: "cn=d,o=x", Name: "smtp", NeededBy: []string{"cn=r,o=x"}, Because: "x"}}
+	m.Secrets = []SecretNeeded{{Kind: SecretNamed, Object: "cn=d,o=x", Name: "smtp", NeededBy: []string{"cn=r,o=x"},
+		Because: "x"}}
 	var b bytes.Buffer
 	require.NoError(t, m.Write(&b))
 	require.Contains(t, b.String(), `"kind": "named password"`)

@@ -28,7 +28,8 @@ var (
 	ErrMissingTarget = errors.New("wrong syntax or the entry it names is missing")
 	// ErrChainBroken: the server could not reach another one it needed (-625, -626, -634, -636).
 	ErrChainBroken = errors.New("the server could not reach another server it needed")
-	// ErrWrongState: invalid request: wrong state of the driver or a malformed request, documented as possibly passing (-641).
+	// ErrWrongState: invalid request: wrong state of the driver or a malformed request, documented as possibly passing
+	// (-641).
 	ErrWrongState = errors.New("invalid request: wrong state of the driver or a malformed request")
 	// ErrBusy: the partition is busy or the replica is being synchronized (-654, -698).
 	ErrBusy = errors.New("partition busy")
@@ -77,7 +78,9 @@ type ndsReading struct {
 var ndsReadings = map[NDSCode]ndsReading{
 	-601: {"no such entry", ErrNoEntry, "check the DN and whether this server holds a replica of it", false},
 	-602: {"no such value", ErrNoAttribute, "read the entry again", false},
-	-603: {"no such attribute", ErrNoAttribute, "read the entry again; for a driver operation associate the server with the driver set and restart its engine", false},
+	-603: {"no such attribute", ErrNoAttribute,
+		"read the entry again; for a driver operation associate the server with the driver set and restart its engine",
+		false},
 	-606: {"entry already exists", ErrExists, "read the entry again", false},
 	-608: {"illegal attribute", ErrSchema, "compare the schema of the two servers", false},
 	-609: {"missing mandatory attribute", ErrSchema, "add the attribute the class demands", false},
@@ -101,7 +104,8 @@ var ndsReadings = map[NDSCode]ndsReading{
 	-698: {"replica in skulk", ErrBusy, "wait and repeat", false},
 	-780: {"request not supported", ErrNotSupported, "use a server with the engine", false},
 	-781: {"entry not local", ErrWrongServer, "add a replica to this server or use one that holds it", false},
-	-783: {"VRDIM not initialized", ErrEngineMissing, "install or start the engine on this server; after loss of server-centric data import the export of every driver again", false},
+	-783: {"VRDIM not initialized", ErrEngineMissing,
+		"install or start the engine on this server; after loss of server-centric data import the export of every driver again", false},
 	-784: {"wait timeout", ErrLineLost, "observe before repeating", true},
 	-785: {"DIB error", ErrDatabase, "look at the directory database of this server", true},
 	-786: {"DIB I/O failure", ErrDatabase, "look at the disk of this server", true},
@@ -166,7 +170,8 @@ func (e *ResultError) sentinel() error {
 		return ErrMissingTarget
 	case ldap.LDAPResultInvalidCredentials, ldap.LDAPResultInappropriateAuthentication:
 		return ErrLogin
-	case ldap.LDAPResultInsufficientAccessRights, ldap.LDAPResultConfidentialityRequired, ldap.LDAPResultStrongAuthRequired:
+	case ldap.LDAPResultInsufficientAccessRights, ldap.LDAPResultConfidentialityRequired,
+		ldap.LDAPResultStrongAuthRequired:
 		return ErrNoAccess
 	case ldap.LDAPResultBusy, ldap.LDAPResultUnavailable:
 		return ErrBusy
@@ -178,9 +183,9 @@ func (e *ResultError) sentinel() error {
 	return nil
 }
 
-// outcome says what a refusal tells about the effect. A refusal is proof that nothing happened, except where the
-// server says that it lost sight of the request itself, says nothing but "other", or says something nobody has published: a number
-// without a reading beside a code that says nothing, or a code of its own.
+// outcome says what a refusal tells about the effect. A refusal is proof that nothing happened, except where the server
+// says that it lost sight of the request itself, says nothing but "other", or says something nobody has published: a
+// number without a reading beside a code that says nothing, or a code of its own.
 func (e *ResultError) outcome() failover.Outcome {
 	if r, ok := ndsReadings[e.NDS]; ok {
 		if r.lost {

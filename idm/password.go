@@ -12,7 +12,8 @@ import (
 )
 
 // SetApplicationPassword sets the password with which the driver's shim logs in to its application, on this server only
-// (operation 67; its arguments are inferred). Nothing can read it back; only a start of the driver proves it. Safe to repeat.
+// (operation 67; its arguments are inferred). Nothing can read it back; only a start of the driver proves it. Safe to
+// repeat.
 func (s *Server) SetApplicationPassword(ctx context.Context, driverDN string, password failover.Secret) error {
 	return s.setPassword(ctx, opSetAppPassword, driverDN, password)
 }
@@ -44,14 +45,16 @@ func (s *Server) setPassword(ctx context.Context, o extop, driverDN string, pass
 	return err
 }
 
-// SetDriverObjectPassword sets the password of the driver object itself, by which the Remote Loader knows the driver. It is an ordinary
-// password of the entry and replicates (inferred). Where the server lets the user log in as the driver it could be tried out; this
-// SDK does not. A password policy of the container may refuse it: [ErrPasswordPolicy].
+// SetDriverObjectPassword sets the password of the driver object itself, by which the Remote Loader knows the driver.
+// It is an ordinary password of the entry and replicates (inferred). Where the server lets the user log in as the
+// driver it could be tried out; this SDK does not. A password policy of the container may refuse it:
+// [ErrPasswordPolicy].
 func (s *Server) SetDriverObjectPassword(ctx context.Context, driverDN string, password failover.Secret) error {
 	if err := checkPassword(password); err != nil {
 		return err
 	}
-	return s.modify(ctx, request{op: "set driver object password of", target: driverDN, effect: writes, secrets: []failover.Secret{password}},
+	return s.modify(ctx, request{op: "set driver object password of", target: driverDN, effect: writes,
+		secrets: []failover.Secret{password}},
 		AttributeChange{ChangeReplace, Text("userPassword", password.Reveal())})
 }
 
@@ -61,8 +64,8 @@ type NamedPassword struct {
 	DisplayName string
 }
 
-// SetNamedPassword stores a named password on a driver, driver set, job or resource, on this server only (operation 75).
-// That it is there is verified with [Server.NamedPasswords]; its value cannot be. Safe to repeat.
+// SetNamedPassword stores a named password on a driver, driver set, job or resource, on this server only (operation
+// 75). That it is there is verified with [Server.NamedPasswords]; its value cannot be. Safe to repeat.
 func (s *Server) SetNamedPassword(ctx context.Context, dn string, name NamedPassword, password failover.Secret) error {
 	if err := checkDN("dn", dn); err != nil {
 		return err
@@ -87,13 +90,15 @@ func (s *Server) RemoveNamedPassword(ctx context.Context, dn, name string) error
 	return err
 }
 
-// RemoveAllNamedPasswords removes all named passwords of an object on this server (operation 79). They cannot be brought back.
+// RemoveAllNamedPasswords removes all named passwords of an object on this server (operation 79). They cannot be
+// brought back.
 func (s *Server) RemoveAllNamedPasswords(ctx context.Context, dn string) error {
 	return s.driver(ctx, opRemoveAllNamedPasswords, dn)
 }
 
-// NamedPasswords lists the named passwords of an object on this server, names only (operation 81). The nesting of the answer is
-// not published: pairs of strings, each wrapped in a SEQUENCE or one behind the other, are understood, anything else is [ErrUnknownLayout].
+// NamedPasswords lists the named passwords of an object on this server, names only (operation 81). The nesting of the
+// answer is not published: pairs of strings, each wrapped in a SEQUENCE or one behind the other, are understood,
+// anything else is [ErrUnknownLayout].
 func (s *Server) NamedPasswords(ctx context.Context, dn string) ([]NamedPassword, error) {
 	if err := checkDN("dn", dn); err != nil {
 		return nil, err
@@ -113,7 +118,8 @@ func (s *Server) NamedPasswords(ctx context.Context, dn string) ([]NamedPassword
 	return list, nil
 }
 
-// namedPasswordsOf asks for the named passwords of many objects, a few at a time. An object is in exactly one of the two maps.
+// namedPasswordsOf asks for the named passwords of many objects, a few at a time. An object is in exactly one of the
+// two maps.
 func (s *Server) namedPasswordsOf(ctx context.Context, dns []string) (map[string][]NamedPassword, map[string]error) {
 	lists, failed := map[string][]NamedPassword{}, map[string]error{}
 	var mu sync.Mutex
@@ -138,7 +144,8 @@ func (s *Server) namedPasswordsOf(ctx context.Context, dns []string) (map[string
 
 func namedPasswords(elements []*ber.Packet) ([]NamedPassword, bool) {
 	// A single wrapper around the pairs.
-	if len(elements) == 1 && elements[0].Tag == ber.TagSequence && len(elements[0].Children) > 0 && elements[0].Children[0].Tag == ber.TagSequence {
+	if len(elements) == 1 && elements[0].Tag == ber.TagSequence && len(elements[0].Children) > 0 &&
+		elements[0].Children[0].Tag == ber.TagSequence {
 		elements = elements[0].Children
 	}
 	var flat []*ber.Packet
@@ -167,7 +174,8 @@ func namedPasswords(elements []*ber.Packet) ([]NamedPassword, bool) {
 	return list, true
 }
 
-// PasswordsState returns which passwords are set on a driver of this server (operation 45), in a layout nobody has published.
+// PasswordsState returns which passwords are set on a driver of this server (operation 45), in a layout nobody has
+// published.
 func (s *Server) PasswordsState(ctx context.Context, driverDN string) (Raw, error) {
 	if err := checkDN("driver", driverDN); err != nil {
 		return nil, err
@@ -182,8 +190,8 @@ func checkPassword(p failover.Secret) error {
 	return nil
 }
 
-// PasswordSource returns the password for a need, from a vault, a prompt or wherever it lives. [ErrNoPassword] says that
-// there is none: the need stays open and is listed.
+// PasswordSource returns the password for a need, from a vault, a prompt or wherever it lives. [ErrNoPassword] says
+// that there is none: the need stays open and is listed.
 type PasswordSource func(ctx context.Context, need SecretNeeded) (failover.Secret, error)
 
 // ErrNoPassword is what a PasswordSource returns, wrapped or not, for a password it does not have.
@@ -214,8 +222,9 @@ func (p PasswordState) String() string {
 	return fmt.Sprintf("PasswordState(%d)", int(p))
 }
 
-// SetSecret sets the password of one need on this server and says what is proven about it afterwards: PasswordMissing when source has
-// none. A named password that the server accepts and does not list is failover.ErrNotObserved, in doubt. Safe to repeat.
+// SetSecret sets the password of one need on this server and says what is proven about it afterwards: PasswordMissing
+// when source has none. A named password that the server accepts and does not list is failover.ErrNotObserved, in
+// doubt. Safe to repeat.
 func (s *Server) SetSecret(ctx context.Context, need SecretNeeded, source PasswordSource) (PasswordState, error) {
 	if source == nil {
 		return PasswordMissing, failover.Invalid("PasswordSource", "is nil", "give a function that returns passwords")
@@ -225,8 +234,9 @@ func (s *Server) SetSecret(ctx context.Context, need SecretNeeded, source Passwo
 		return PasswordMissing, nil
 	}
 	if err != nil {
-		return PasswordMissing, &failover.Error{Op: "get " + need.Kind.String() + " for", Target: need.Object, Outcome: failover.NotApplied,
-			Next: "make the password available", Err: err}
+		return PasswordMissing, &failover.Error{Op: "get " + need.Kind.String() + " for", Target: need.Object,
+			Outcome: failover.NotApplied,
+			Next:    "make the password available", Err: err}
 	}
 	switch need.Kind {
 	case SecretApplication:
@@ -261,6 +271,7 @@ func (s *Server) namedPasswordState(ctx context.Context, need SecretNeeded) (Pas
 			return PasswordListed, nil
 		}
 	}
-	return PasswordMissing, &failover.Error{Op: opSetNamedPassword.words, Target: need.Object, Outcome: failover.InDoubt, Next: "set it again",
-		Err: fmt.Errorf("%w: the server accepted it, and its list does not name it", failover.ErrNotObserved)}
+	return PasswordMissing, &failover.Error{Op: opSetNamedPassword.words, Target: need.Object, Outcome: failover.InDoubt,
+		Next: "set it again",
+		Err:  fmt.Errorf("%w: the server accepted it, and its list does not name it", failover.ErrNotObserved)}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/01b61c5c/failover/idm/idmtest"
 )
 
-// patience ends a run that waits for the effect of a lie. It has looked for it and asked for it often enough then; the limit of the step,
-// which would end the wait otherwise, is a matter of time.
+// patience ends a run that waits for the effect of a lie. It has looked for it and asked for it often enough then; the
+// limit of the step, which would end the wait otherwise, is a matter of time.
 type patience struct {
 	lied, over      atomic.Bool
 	looks, requests atomic.Int32

@@ -28,7 +28,9 @@ func (k KeptExport) validate(field string) error {
 // check looks at the file; the drivers moved must be in it.
 func (k KeptExport) check(now time.Time, sourceDN string, drivers []string) failover.Observation {
 	c := CheckExport(k.Path, now, k.MaxAge)
-	obs := failover.Observation{Done: c.Good(), Found: fmt.Sprintf("%s: present %t, complete %t, too old %t", k.Path, c.Present, c.Complete, c.Stale), Note: c.String()}
+	obs := failover.Observation{Done: c.Good(),
+		Found: fmt.Sprintf("%s: present %t, complete %t, too old %t", k.Path, c.Present, c.Complete, c.Stale),
+		Note:  c.String()}
 	if !c.Present || !c.Complete {
 		return obs
 	}
@@ -61,15 +63,17 @@ type PrepareOptions struct {
 	OnRequest []string   // see ServerDataOptions
 }
 
-// Prepare is step 0 of the published failover, done while all is well: replicas, exports, the standby in the driver set with its own
-// values and passwords, its drivers disabled. It touches nothing on the source and causes no outage. It is to be repeated after every
-// change of configuration.
+// Prepare is step 0 of the published failover, done while all is well: replicas, exports, the standby in the driver set
+// with its own values and passwords, its drivers disabled. It touches nothing on the source and causes no outage. It is
+// to be repeated after every change of configuration.
 func Prepare(o PrepareOptions) (failover.Procedure, error) {
 	m, err := newPrepare(o)
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	return m.prepare(o).procedure(failover.Procedure{Name: "idm.Prepare", Lock: m.Lock, Parameters: m.parameters(failover.Parameter{Name: "export", Value: o.Export.Path})})
+	return m.prepare(o).procedure(
+		failover.Procedure{Name: "idm.Prepare", Lock: m.Lock,
+			Parameters: m.parameters(failover.Parameter{Name: "export", Value: o.Export.Path})})
 }
 
 // PrepareStages returns the stages of [Prepare]. It refuses options that could not work, and touches nothing.
@@ -109,14 +113,17 @@ func (m *mover) prepare(o PrepareOptions) Stages {
 }
 
 func (m *mover) health() failover.Step {
-	return failover.Step{ID: "health", Title: "Look at time and replication between the servers", Target: m.DriverSet, Kind: failover.Manual,
+	return failover.Step{ID: "health", Title: "Look at time and replication between the servers", Target: m.DriverSet,
+		Kind:   failover.Manual,
 		Source: fromVendor + "preconditions: time in sync, replica ring healthy",
-		Help: "In iMonitor on both servers look at Agent Synchronization and at the partitions of the drivers: no errors, time in sync, no old obituaries. " +
+		Help: "In iMonitor on both servers look at Agent Synchronization and at the partitions of the drivers: no errors, " +
+			"time in sync, no old obituaries. " +
 			"On " + m.Target.DN() + " see that every shim of the source is installed (jar files and native modules)."}
 }
 
 func (m *mover) keepExport(k KeptExport) failover.Step {
-	return failover.Step{ID: "export", Title: "Keep a working export of the drivers with the source's values", Target: k.Path, Kind: failover.Change, Poll: m.Poll, Timeout: time.Hour,
+	return failover.Step{ID: "export", Title: "Keep a working export of the drivers with the source's values",
+		Target: k.Path, Kind: failover.Change, Poll: m.Poll, Timeout: time.Hour,
 		Source: fromWiki + `"ALWAYS have working exports of all your drivers."`,
 		Observe: func(context.Context) (failover.Observation, error) {
 			obs := k.check(time.Now(), m.sourceDN, m.Drivers)
@@ -131,8 +138,10 @@ func (m *mover) keepExport(k KeptExport) failover.Step {
 }
 
 func (m *mover) trial() failover.Step {
-	return failover.Step{ID: stepTrial, Title: "Try a start on the standby in a quiet hour", Target: m.Target.DN(), Kind: failover.Manual,
+	return failover.Step{ID: stepTrial, Title: "Try a start on the standby in a quiet hour", Target: m.Target.DN(),
+		Kind:   failover.Manual,
 		Source: ours + "passwords, certificates and Remote Loader references are proven only by a start",
-		Help: "In a quiet hour run Switchover and Failback for one driver after the other, or for all. If there is no such hour now, say when there will be one: " +
+		Help: "In a quiet hour run Switchover and Failback for one driver after the other, or for all. If there is no such " +
+			"hour now, say when there will be one: " +
 			"what was prepared is not proven until then."}
 }

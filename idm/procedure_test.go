@@ -42,21 +42,24 @@ func (m *move) export() idm.KeptExport {
 
 func (m *move) prepare() failover.Procedure {
 	m.t.Helper()
-	p, err := idm.Prepare(idm.PrepareOptions{Route: m.route(open(m.t, m.tree, "srv2")), Source: open(m.t, m.tree, "srv1"), Export: m.export()})
+	p, err := idm.Prepare(idm.PrepareOptions{Route: m.route(open(m.t, m.tree, "srv2")), Source: open(m.t, m.tree, "srv1"),
+		Export: m.export()})
 	require.NoError(m.t, err)
 	return p
 }
 
 func (m *move) switchover(from, to string) failover.Procedure {
 	m.t.Helper()
-	p, err := idm.Switchover(idm.SwitchoverOptions{Route: m.route(open(m.t, m.tree, to)), Source: open(m.t, m.tree, from), CacheDir: m.dir})
+	p, err := idm.Switchover(idm.SwitchoverOptions{Route: m.route(open(m.t, m.tree, to)), Source: open(m.t, m.tree, from),
+		CacheDir: m.dir})
 	require.NoError(m.t, err)
 	return p
 }
 
 func (m *move) failback() failover.Procedure {
 	m.t.Helper()
-	p, err := idm.Failback(idm.SwitchoverOptions{Route: m.route(open(m.t, m.tree, "srv1")), Source: open(m.t, m.tree, "srv2"), CacheDir: m.dir})
+	p, err := idm.Failback(idm.SwitchoverOptions{Route: m.route(open(m.t, m.tree, "srv1")),
+		Source: open(m.t, m.tree, "srv2"), CacheDir: m.dir})
 	require.NoError(m.t, err)
 	return p
 }
@@ -65,7 +68,8 @@ var dead = failover.Statement{By: "ann", Says: "srv1 has no power and its plug i
 
 func (m *move) failover(change func(*idm.FailoverOptions)) failover.Procedure {
 	m.t.Helper()
-	o := idm.FailoverOptions{Route: m.route(open(m.t, m.tree, "srv2")), SourceDN: "cn=srv1,ou=servers,o=system", SourceDead: dead, Since: time.Now().Add(-time.Hour)}
+	o := idm.FailoverOptions{Route: m.route(open(m.t, m.tree, "srv2")), SourceDN: "cn=srv1,ou=servers,o=system",
+		SourceDead: dead, Since: time.Now().Add(-time.Hour)}
 	if change != nil {
 		change(&o)
 	}
@@ -129,7 +133,8 @@ func (m *move) resyncs(want int) {
 }
 
 func TestPrepareSwitchoverFailback(t *testing.T) {
-	m := newMove(t, idmtest.Config{Drivers: 4, Association: idmtest.AssociationAtOnce, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
+	m := newMove(t, idmtest.Config{Drivers: 4, Association: idmtest.AssociationAtOnce,
+		Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
 	m.mustRun(m.prepare(), "prepare")
 	m.stand("srv1", "srv2", idmtest.StartAuto)
 	require.FileExists(t, m.export().Path)
@@ -164,7 +169,8 @@ func TestPrepareSwitchoverFailback(t *testing.T) {
 
 // A server that joins the driver set serves it after a restart only; the run asks for it and waits.
 func TestPrepareWaitsForTheEngine(t *testing.T) {
-	m := newMove(t, idmtest.Config{Association: idmtest.AssociationAfterRestart, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
+	m := newMove(t, idmtest.Config{Association: idmtest.AssociationAfterRestart,
+		Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
 	p := m.prepare()
 	j, err := failovertest.JournalAt(m.journal("x"))
 	require.NoError(t, err)
@@ -197,13 +203,16 @@ func TestMoveOneDriverOfThree(t *testing.T) {
 		require.Equal(t, idmtest.StateRunning, m.tree.Server("srv1").State(d), "the others stay")
 	}
 	setJob := "cn=Nightly," + idmtest.DriverSetDN
-	require.Equal(t, []string{"cn=srv1,ou=servers,o=system"}, m.tree.Get("srv1", setJob, "DirXML-ServerList"), "a job of the whole set is left to a person")
+	require.Equal(t, []string{"cn=srv1,ou=servers,o=system"}, m.tree.Get("srv1", setJob, "DirXML-ServerList"),
+		"a job of the whole set is left to a person")
 
 	// What the whole set shares differs by now; the driver on srv2 uses its own.
 	one := open(t, m.tree, "srv1")
-	require.NoError(t, one.Modify(t.Context(), idmtest.DriverSetDN, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-ConfigValues", "<configuration-values/>")}))
+	require.NoError(t, one.Modify(t.Context(), idmtest.DriverSetDN,
+		idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-ConfigValues", "<configuration-values/>")}))
 	before := m.tree.Get("srv2", idmtest.DriverSetDN, "DirXML-ConfigValues")
-	r, err := idm.CopyServerData(t.Context(), one, open(t, m.tree, "srv2"), idm.ServerDataOptions{DriverSet: idmtest.DriverSetDN, Drivers: all[1:2]})
+	r, err := idm.CopyServerData(t.Context(), one, open(t, m.tree, "srv2"),
+		idm.ServerDataOptions{DriverSet: idmtest.DriverSetDN, Drivers: all[1:2]})
 	require.NoError(t, err)
 	require.NotEmpty(t, r.ByHand)
 	require.Equal(t, before, m.tree.Get("srv2", idmtest.DriverSetDN, "DirXML-ConfigValues"))
@@ -217,15 +226,22 @@ func TestSwitchoverIsRefused(t *testing.T) {
 		want error
 		text string
 	}{
-		{name: "the target's engine is older", cfg: idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true, Version: 0x48060003}}}, text: "4.8.6"},
-		{name: "the target lacks the replica", cfg: idmtest.Config{Traversal: idmtest.TraversalChain, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true, Without: []string{idmtest.DriverSetDN}}}}, text: "replica"},
-		{name: "the replicas do not synchronize", cfg: pair(), text: "up to 3h0m0s behind", mess: func(m *move) { m.tree.Server("srv2").SetRingDelta(3 * 3600) }},
+		{name: "the target's engine is older",
+			cfg: idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"},
+				{Name: "srv2", Prepared: true, Version: 0x48060003}}}, text: "4.8.6"},
+		{name: "the target lacks the replica",
+			cfg: idmtest.Config{Traversal: idmtest.TraversalChain,
+				Servers: []idmtest.ServerConfig{{Name: "srv1"},
+					{Name: "srv2", Prepared: true, Without: []string{idmtest.DriverSetDN}}}}, text: "replica"},
+		{name: "the replicas do not synchronize", cfg: pair(), text: "up to 3h0m0s behind",
+			mess: func(m *move) { m.tree.Server("srv2").SetRingDelta(3 * 3600) }},
 		{name: "a driver does not run on the source", cfg: pair(), text: "stopped", mess: func(m *move) {
 			require.NoError(m.t, open(m.t, m.tree, "srv1").Stop(m.t.Context(), m.drivers[0]))
 			eventually(m.t, open(m.t, m.tree, "srv1"), m.drivers[0], idm.StateStopped)
 		}},
 		{name: "the standby collected events", cfg: pair(), text: "cache of", mess: func(m *move) {
-			require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[0], idm.StartManual, idm.ResyncNone))
+			require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[0], idm.StartManual,
+				idm.ResyncNone))
 			m.tree.Change(m.tree.Users()...)
 		}},
 		{name: "somebody else holds the lock", cfg: pair(), want: failover.ErrLocked, mess: func(m *move) {
@@ -256,7 +272,8 @@ func TestSwitchoverIsRefused(t *testing.T) {
 
 // A driver that does not come up does not keep the others from it, and its reason is shown.
 func TestOneDriverFailsToStart(t *testing.T) {
-	for name, b := range map[string]idmtest.Behaviour{"fails": {FailStarts: 1, Reason: "no connection to remote loader"}, "dies again": {DieAfter: 5 * time.Millisecond}} {
+	for name, b := range map[string]idmtest.Behaviour{"fails": {FailStarts: 1, Reason: "no connection to remote loader"},
+		"dies again": {DieAfter: 5 * time.Millisecond}} {
 		t.Run(name, func(t *testing.T) {
 			m := newMove(t, pair())
 			bad := m.drivers[1]
@@ -284,12 +301,12 @@ func TestOneDriverFailsToStart(t *testing.T) {
 	}
 }
 
-// A password nobody has is shown before anything stops, not after.
-// The layout of the list of named passwords is not published. A server whose list cannot be read still gets its passwords, and what is
-// not verified is said.
+// A password nobody has is shown before anything stops, not after. The layout of the list of named passwords is not
+// published. A server whose list cannot be read still gets its passwords, and what is not verified is said.
 func TestPasswordsAreSetWhereTheirListCannotBeRead(t *testing.T) {
 	m := newMove(t, pair())
-	m.tree.Inject(idmtest.Fault{Kind: idmtest.FaultRefusal, Extended: 81, Code: 2, Text: "unrecognized extended operation", Times: -1})
+	m.tree.Inject(idmtest.Fault{Kind: idmtest.FaultRefusal, Extended: 81, Code: 2, Text: "unrecognized extended operation",
+		Times: -1})
 	r := m.mustRun(m.switchover("srv1", "srv2"), "x")
 	m.stand("srv2", "srv1", idmtest.StartAuto)
 	step, ok := r.Step("prepare/passwords-complete")
@@ -309,12 +326,14 @@ func TestPasswordsAreSetWhereTheirListCannotBeRead(t *testing.T) {
 	}
 }
 
-// Operations whose arguments are inferred may not be taken by a real server. Where there is another way, or where only a note is lost, the
-// move goes on.
+// Operations whose arguments are inferred may not be taken by a real server. Where there is another way, or where only
+// a note is lost, the move goes on.
 func TestAServerThatDoesNotTakeTheInferredOperations(t *testing.T) {
-	m := newMove(t, idmtest.Config{Association: idmtest.AssociationAfterRestart, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true, OutsideSet: true}}})
+	m := newMove(t, idmtest.Config{Association: idmtest.AssociationAfterRestart,
+		Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true, OutsideSet: true}}})
 	for _, op := range []int{3, 53} {
-		m.tree.Inject(idmtest.Fault{Kind: idmtest.FaultRefusal, Extended: op, Code: 2, Text: "unrecognized extended operation", Times: -1})
+		m.tree.Inject(idmtest.Fault{Kind: idmtest.FaultRefusal, Extended: op, Code: 2,
+			Text: "unrecognized extended operation", Times: -1})
 	}
 	p := m.switchover("srv1", "srv2")
 	j, err := failovertest.JournalAt(m.journal("x"))
@@ -378,21 +397,27 @@ func TestOptionsAreCheckedBeforeAnything(t *testing.T) {
 		return err
 	}
 	for name, err := range map[string]error{
-		"no drivers":             switchWith(change(func(r *idm.Route) { r.Drivers = nil })),
-		"driver of another set":  switchWith(change(func(r *idm.Route) { r.Drivers = []string{"cn=x,cn=ds2,o=system"} })),
-		"a part of a driver":     switchWith(change(func(r *idm.Route) { r.Drivers = []string{"cn=Publisher," + idmtest.DriverDN(0)} })),
-		"a driver twice":         switchWith(change(func(r *idm.Route) { r.Drivers = []string{idmtest.DriverDN(0), strings.ToUpper(idmtest.DriverDN(0))} })),
-		"no target":              switchWith(change(func(r *idm.Route) { r.Target = nil })),
-		"source is target":       switchWith(change(func(r *idm.Route) { r.Target = one })),
-		"negative limit":         switchWith(change(func(r *idm.Route) { r.Limit = -1 })),
-		"negative time":          switchWith(change(func(r *idm.Route) { r.Settle = -1 })),
-		"no statement":           failoverWith(func(o *idm.FailoverOptions) { o.SourceDead = failover.Statement{} }),
-		"no time":                failoverWith(func(o *idm.FailoverOptions) { o.Since = time.Time{} }),
-		"time to come":           failoverWith(func(o *idm.FailoverOptions) { o.Since = time.Now().Add(time.Hour) }),
-		"time and gap left":      failoverWith(func(o *idm.FailoverOptions) { o.Gap = idm.GapLeave }),
-		"source is the target":   failoverWith(func(o *idm.FailoverOptions) { o.SourceDN = two.DN() }),
-		"export without a file":  failoverWith(func(o *idm.FailoverOptions) { o.Data = idm.ServerDataFromExport }),
-		"prepare without export": func() error { _, err := idm.Prepare(idm.PrepareOptions{Route: good, Source: one}); return err }(),
+		"no drivers":            switchWith(change(func(r *idm.Route) { r.Drivers = nil })),
+		"driver of another set": switchWith(change(func(r *idm.Route) { r.Drivers = []string{"cn=x,cn=ds2,o=system"} })),
+		"a part of a driver": switchWith(
+			change(func(r *idm.Route) { r.Drivers = []string{"cn=Publisher," + idmtest.DriverDN(0)} })),
+		"a driver twice": switchWith(
+			change(func(r *idm.Route) { r.Drivers = []string{idmtest.DriverDN(0), strings.ToUpper(idmtest.DriverDN(0))} })),
+		"no target":             switchWith(change(func(r *idm.Route) { r.Target = nil })),
+		"source is target":      switchWith(change(func(r *idm.Route) { r.Target = one })),
+		"negative limit":        switchWith(change(func(r *idm.Route) { r.Limit = -1 })),
+		"negative time":         switchWith(change(func(r *idm.Route) { r.Settle = -1 })),
+		"no statement":          failoverWith(func(o *idm.FailoverOptions) { o.SourceDead = failover.Statement{} }),
+		"no time":               failoverWith(func(o *idm.FailoverOptions) { o.Since = time.Time{} }),
+		"time to come":          failoverWith(func(o *idm.FailoverOptions) { o.Since = time.Now().Add(time.Hour) }),
+		"time and gap left":     failoverWith(func(o *idm.FailoverOptions) { o.Gap = idm.GapLeave }),
+		"source is the target":  failoverWith(func(o *idm.FailoverOptions) { o.SourceDN = two.DN() }),
+		"export without a file": failoverWith(func(o *idm.FailoverOptions) { o.Data = idm.ServerDataFromExport }),
+		"prepare without export": func() error {
+			_,
+				err := idm.Prepare(idm.PrepareOptions{Route: good, Source: one})
+			return err
+		}(),
 		"folder that is not": func() error {
 			_, err := idm.Switchover(idm.SwitchoverOptions{Route: good, Source: one, CacheDir: "/no/such"})
 			return err

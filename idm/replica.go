@@ -36,7 +36,8 @@ const (
 	ReplicaFilteredRead
 )
 
-var replicaTypeNames = []string{"master", "read/write", "read-only", "subordinate reference", "filtered read/write", "filtered read-only"}
+var replicaTypeNames = []string{"master", "read/write", "read-only", "subordinate reference", "filtered read/write",
+	"filtered read-only"}
 
 // String returns the kind in words.
 func (t ReplicaType) String() string {
@@ -94,8 +95,9 @@ func (s *Server) Partitions(ctx context.Context) ([]string, error) {
 	return list, nil
 }
 
-// Replica returns what kind of replica of the partition this server holds. [ErrNoEntry] or another refusal when it holds none.
-// The order of the fields in the answer is partly inferred; an answer of another shape is [ErrUnknownLayout].
+// Replica returns what kind of replica of the partition this server holds. [ErrNoEntry] or another refusal when it
+// holds none. The order of the fields in the answer is partly inferred; an answer of another shape is
+// [ErrUnknownLayout].
 func (s *Server) Replica(ctx context.Context, partitionDN string) (Replica, error) {
 	answer, err := s.askReplica(ctx, "read replica of", oidReplicaInfo, partitionDN, octets(s.DN()), octets(partitionDN))
 	if err != nil {
@@ -137,7 +139,8 @@ func (s *Server) PartitionOf(ctx context.Context, dn string) (string, error) {
 	return "", nil
 }
 
-// ReplicaOf returns the replica on this server that holds the entry. An error wrapping [ErrWrongServer] says that there is none.
+// ReplicaOf returns the replica on this server that holds the entry. An error wrapping [ErrWrongServer] says that there
+// is none.
 func (s *Server) ReplicaOf(ctx context.Context, dn string) (Replica, error) {
 	partition, err := s.PartitionOf(ctx, dn)
 	if err != nil {
@@ -153,7 +156,8 @@ func (s *Server) ReplicaOf(ctx context.Context, dn string) (Replica, error) {
 		}
 	}
 	return Replica{}, &failover.Error{Op: "find a replica of", Target: dn, Outcome: failover.NotApplied,
-		Next: "add a read/write replica of " + rootName(partition) + " to " + s.DN(), Err: fmt.Errorf("%w: it holds no replica of %s", ErrWrongServer, rootName(partition))}
+		Next: "add a read/write replica of " + rootName(partition) + " to " + s.DN(),
+		Err:  fmt.Errorf("%w: it holds no replica of %s", ErrWrongServer, rootName(partition))}
 }
 
 func rootName(dn string) string {
@@ -163,11 +167,13 @@ func rootName(dn string) string {
 	return dn
 }
 
-// RingDelta returns how long ago the replicas of this server were synchronized with their rings, the worst of them, from the monitor of
-// the server (documented: MaxRingDelta, in seconds). The bool is false where the server or the rights of the user do not show it.
+// RingDelta returns how long ago the replicas of this server were synchronized with their rings, the worst of them,
+// from the monitor of the server (documented: MaxRingDelta, in seconds). The bool is false where the server or the
+// rights of the user do not show it.
 func (s *Server) RingDelta(ctx context.Context) (time.Duration, bool, error) {
 	worst, known := int64(0), false
-	for e, err := range s.Entries(ctx, Query{Base: "cn=monitor", Scope: ScopeSubtree, Filter: "(MaxRingDelta=*)", Attributes: []string{"MaxRingDelta"}}) {
+	for e, err := range s.Entries(ctx,
+		Query{Base: "cn=monitor", Scope: ScopeSubtree, Filter: "(MaxRingDelta=*)", Attributes: []string{"MaxRingDelta"}}) {
 		if _, refused := errors.AsType[*ResultError](err); refused {
 			return 0, false, nil
 		}
@@ -195,7 +201,8 @@ const (
 
 // Privileges returns the effective rights of trustee to an attribute of an entry.
 func (s *Server) Privileges(ctx context.Context, dn, trusteeDN, attribute string) (Right, error) {
-	answer, err := s.askReplica(ctx, "read rights to "+attribute+" of", oidPrivileges, dn, octets(dn), octets(trusteeDN), octets(attribute))
+	answer, err := s.askReplica(ctx, "read rights to "+attribute+" of", oidPrivileges, dn, octets(dn), octets(trusteeDN),
+		octets(attribute))
 	if err != nil {
 		return 0, err
 	}
@@ -215,11 +222,13 @@ func (s *Server) Privileges(ctx context.Context, dn, trusteeDN, attribute string
 	return Right(n), nil
 }
 
-// rightsNeeded are the attributes that guard the operations of the procedures, and the server list, which is written on the jobs when
-// the drivers run already: that is no time to find out that a right is missing.
-var rightsNeeded = []string{"DirXML-AccessRun", "DirXML-AccessConfigure", "DirXML-AccessMigrate", "DirXML-AccessManage", serverList}
+// rightsNeeded are the attributes that guard the operations of the procedures, and the server list, which is written on
+// the jobs when the drivers run already: that is no time to find out that a right is missing.
+var rightsNeeded = []string{"DirXML-AccessRun", "DirXML-AccessConfigure", "DirXML-AccessMigrate", "DirXML-AccessManage",
+	serverList}
 
-// MissingRights returns which of the attributes the procedures need write on the user of this connection may not write on the driver set.
+// MissingRights returns which of the attributes the procedures need write on the user of this connection may not write
+// on the driver set.
 func (s *Server) MissingRights(ctx context.Context, setDN string) ([]string, error) {
 	if s.conf.UserDN == "" {
 		return rightsNeeded, nil
@@ -237,10 +246,12 @@ func (s *Server) MissingRights(ctx context.Context, setDN string) ([]string, err
 	return missing, nil
 }
 
-// ServerAddress returns where a server of the tree offers LDAP, by the ldapInterfaces of its LDAP server objects. The addresses may be
-// internal ones.
+// ServerAddress returns where a server of the tree offers LDAP, by the ldapInterfaces of its LDAP server objects. The
+// addresses may be internal ones.
 func (s *Server) ServerAddress(ctx context.Context, serverDN string) ([]string, error) {
-	entries, err := s.Find(ctx, Query{Scope: ScopeSubtree, Filter: "(&(objectClass=ldapServer)(ldapHostServer=" + escapeFilter(serverDN) + "))", Attributes: []string{"ldapInterfaces"}})
+	entries, err := s.Find(ctx,
+		Query{Scope: ScopeSubtree, Filter: "(&(objectClass=ldapServer)(ldapHostServer=" + escapeFilter(serverDN) + "))",
+			Attributes: []string{"ldapInterfaces"}})
 	var list []string
 	for _, e := range entries {
 		list = append(list, e.Texts("ldapInterfaces")...)

@@ -28,12 +28,13 @@ const (
 
 // Route says which drivers move to which server, and how patiently. The procedures share it.
 type Route struct {
-	DriverSet string   // DN, required
-	Drivers   []string // DNs, required: a procedure moves what its plan names, never "all"; list them with [Server.Drivers]
-	Target    *Server  // the server the drivers move to, required
+	DriverSet string // DN, required
+	// DNs, required: a procedure moves what its plan names, never "all"; list them with [Server.Drivers]
+	Drivers []string
+	Target  *Server // the server the drivers move to, required
 
-	// Holds names entries or partitions besides the driver set the target must hold a replica of: what the drivers synchronize,
-	// templates, what policies read.
+	// Holds names entries or partitions besides the driver set the target must hold a replica of: what the drivers
+	// synchronize, templates, what policies read.
 	Holds []string
 	// Passwords returns the passwords to be set on the target. When it is nil, a person sets them and says so.
 	Passwords PasswordSource
@@ -63,7 +64,8 @@ func (r Route) withDefaults() (Route, error) {
 	}
 	for i, dn := range r.Drivers {
 		if !SameDN(ParentDN(dn), r.DriverSet) {
-			return r, failover.Invalid("Route.Drivers", dn+" is not directly in "+r.DriverSet, "name drivers, not what is in them")
+			return r, failover.Invalid("Route.Drivers", dn+" is not directly in "+r.DriverSet,
+				"name drivers, not what is in them")
 		}
 		if containsDN(r.Drivers[:i], dn) {
 			return r, failover.Invalid("Route.Drivers", dn+" appears twice", "name each driver once")
@@ -74,13 +76,15 @@ func (r Route) withDefaults() (Route, error) {
 			return r, err
 		}
 	}
-	for name, d := range map[string]time.Duration{"StartTimeout": r.StartTimeout, "StopTimeout": r.StopTimeout, "Settle": r.Settle, "Margin": r.Margin, "Poll": r.Poll} {
+	for name, d := range map[string]time.Duration{"StartTimeout": r.StartTimeout, "StopTimeout": r.StopTimeout,
+		"Settle": r.Settle, "Margin": r.Margin, "Poll": r.Poll} {
 		if d < 0 {
 			return r, failover.Invalid("Route."+name, fmt.Sprintf("is %s", d), "give a time, or zero for the default")
 		}
 	}
 	if r.Limit < 0 {
-		return r, failover.Invalid("Route.Limit", fmt.Sprintf("is %d", r.Limit), "allow at least one driver at a time, or zero for the default")
+		return r, failover.Invalid("Route.Limit", fmt.Sprintf("is %d", r.Limit),
+			"allow at least one driver at a time, or zero for the default")
 	}
 	defaultTo(&r.Limit, DefaultLimit)
 	defaultTo(&r.StartTimeout, DefaultStartTimeout)
@@ -111,8 +115,8 @@ type mover struct {
 	gap       GapPolicy // whether what went past a server is caught up, there and by an undo here
 	export    string    // file whose manifest lists secrets; "" for none
 
-	// needed and served are the IDs of the steps up to which Checks must hold: of what is to be set right before anything is
-	// stopped, and of what the drivers rest on when they start.
+	// needed and served are the IDs of the steps up to which Checks must hold: of what is to be set right before anything
+	// is stopped, and of what the drivers rest on when they start.
 	needed, served string
 }
 
@@ -137,9 +141,11 @@ func newMover(r Route, source *Server, sourceDN string) (*mover, error) {
 }
 
 func (m *mover) parameters(more ...failover.Parameter) []failover.Parameter {
-	list := []failover.Parameter{{Name: "driver set", Value: m.DriverSet}, {Name: "drivers", Value: strings.Join(m.Drivers, "; ")},
+	list := []failover.Parameter{{Name: "driver set", Value: m.DriverSet},
+		{Name: "drivers", Value: strings.Join(m.Drivers, "; ")},
 		{Name: "source", Value: m.sourceDN}, {Name: "target", Value: m.Target.DN()},
-		{Name: "dialect", Value: fmt.Sprintf("framing %d, resync flag %d", m.Target.Dialect().Framing, m.Target.Dialect().Resync)},
+		{Name: "dialect", Value: fmt.Sprintf("framing %d, resync flag %d", m.Target.Dialect().Framing,
+			m.Target.Dialect().Resync)},
 		{Name: "margin", Value: m.Margin.String()}}
 	return append(list, more...)
 }
@@ -160,33 +166,36 @@ func self(name string) string { return name }
 // each does something for every driver, with the limit; one failure does not stop or hide the others.
 func (m *mover) each(ctx context.Context, do func(ctx context.Context, driver string) error) error {
 	t := make(turns, m.Limit)
-	return failover.EachTarget(context.WithValue(ctx, turnsKey{}, t), len(m.Drivers), m.Drivers, self, func(ctx context.Context, driver string) error {
-		t <- struct{}{}
-		defer func() { <-t }()
-		if ctx.Err() != nil {
-			return &failover.Error{Op: "begin", Target: driver, Outcome: failover.NotApplied, Next: "run again for this driver",
-				Err: fmt.Errorf("not begun: %w", context.Cause(ctx))}
-		}
-		err := do(ctx, driver)
-		if err == nil {
-			failover.Progress(ctx, commonName(driver)+": done")
-			return nil
-		}
-		failover.Progress(ctx, commonName(driver)+": "+err.Error())
-		if _, ok := errors.AsType[*failover.Error](err); !ok {
-			err = &failover.Error{Op: "move", Target: driver, Outcome: failover.InDoubt, Next: "observe the driver", Err: err}
-		}
-		return err
-	})
+	return failover.EachTarget(context.WithValue(ctx, turnsKey{}, t), len(m.Drivers), m.Drivers, self,
+		func(ctx context.Context, driver string) error {
+			t <- struct{}{}
+			defer func() { <-t }()
+			if ctx.Err() != nil {
+				return &failover.Error{Op: "begin", Target: driver, Outcome: failover.NotApplied, Next: "run again for this driver",
+					Err: fmt.Errorf("not begun: %w", context.Cause(ctx))}
+			}
+			err := do(ctx, driver)
+			if err == nil {
+				failover.Progress(ctx, commonName(driver)+": done")
+				return nil
+			}
+			failover.Progress(ctx, commonName(driver)+": "+err.Error())
+			if _, ok := errors.AsType[*failover.Error](err); !ok {
+				err = &failover.Error{Op: "move", Target: driver, Outcome: failover.InDoubt, Next: "observe the driver", Err: err}
+			}
+			return err
+		})
 }
 
 // look observes every driver.
-func (m *mover) look(ctx context.Context, wanted string, see func(ctx context.Context, driver string) (failover.Item, error)) (failover.Observation, error) {
+func (m *mover) look(ctx context.Context, wanted string,
+	see func(ctx context.Context, driver string) (failover.Item, error)) (failover.Observation, error) {
 	return m.perDriver(wanted, see).Look(ctx, see)
 }
 
 // perDriver is what a step over all drivers has of its observation.
-func (m *mover) perDriver(wanted string, see func(ctx context.Context, driver string) (failover.Item, error)) failover.PerTarget {
+func (m *mover) perDriver(wanted string,
+	see func(ctx context.Context, driver string) (failover.Item, error)) failover.PerTarget {
 	return failover.PerTarget{Targets: m.Drivers, Limit: m.Limit, Name: commonName, Wanted: wanted, Observe: see}
 }
 
@@ -200,7 +209,8 @@ func summary(rows []failover.Item, wanted string) failover.Observation {
 			open = append(open, commonName(row.Target)+" "+row.Found)
 		}
 	}
-	obs := failover.Observation{Done: good == len(rows), Found: fmt.Sprintf("%d of %d %s", good, len(rows), wanted), Items: rows}
+	obs := failover.Observation{Done: good == len(rows), Found: fmt.Sprintf("%d of %d %s", good, len(rows), wanted),
+		Items: rows}
 	if len(open) > 0 {
 		obs.Found += ": " + strings.Join(open, "; ")
 	}
@@ -234,8 +244,8 @@ var (
 	factBefore     = failover.NewFact[map[string]StartOption]("idm/target-before")
 )
 
-// ofDriver is the name of a fact that each driver has of its own: a write costs the same for the last driver as for the first. The
-// drivers' order is part of the procedure's parameters.
+// ofDriver is the name of a fact that each driver has of its own: a write costs the same for the last driver as for the
+// first. The drivers' order is part of the procedure's parameters.
 func (m *mover) ofDriver(name, driver string) string {
 	return fmt.Sprintf("%s/%d", name, 1+slices.Index(m.Drivers, driver))
 }

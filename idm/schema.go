@@ -75,8 +75,8 @@ const (
 	hidden
 )
 
-// attributeTable is what published schema dumps and tests on live trees say about the attributes of Identity Manager. It
-// is the fallback for a server whose schema cannot be read, and the only source of the copy rules.
+// attributeTable is what published schema dumps and tests on live trees say about the attributes of Identity Manager.
+// It is the fallback for a server whose schema cannot be read, and the only source of the copy rules.
 var attributeTable = []struct {
 	number       int
 	name, syntax string
@@ -85,56 +85,89 @@ var attributeTable = []struct {
 	copying      Copying
 	why          string
 }{
-	{3, "XmlData", syntaxBinary, single, "DirXML-Rule DirXML-StyleSheet StyleSheet DirXML-Job DirXML-Entitlement", CopyingReplicated, ""},
+	{3, "XmlData", syntaxBinary, single, "DirXML-Rule DirXML-StyleSheet StyleSheet DirXML-Job DirXML-Entitlement",
+		CopyingReplicated, ""},
 	{4, "DirXML-Associations", syntaxPath, 0, "", CopyingReplicated, "names the driver by its DN, which stays"},
 	{5, "DirXML-ShimAuthID", syntaxString, single | perServer, "DirXML-Driver", CopyingValue, "login name of the shim"},
-	{6, "DirXML-ShimAuthPassword", syntaxOctets, single | perServer, "DirXML-Driver", CopyingSecret, "encrypted with the keys of its server; set by operation 67"},
-	{7, "DirXML-ShimAuthServer", syntaxString, single | perServer, "DirXML-Driver", CopyingValue, "address of the application or of the Remote Loader; it must still work from the other server"},
-	{8, "DirXML-ShimConfigInfo", syntaxBinary, single | perServer, "DirXML-Driver", CopyingValue, "parameters of the shim"},
-	{9, "DirXML-NativeModule", syntaxString, single, "DirXML-Driver", CopyingReplicated, "the module itself must be installed on each server"},
-	{10, "DirXML-JavaModule", syntaxString, single, "DirXML-Driver", CopyingReplicated, "the class itself must be installed on each server"},
-	{11, "DirXML-DriverFilter", syntaxBinary, single, "DirXML-Driver DirXML-Publisher DirXML-Subscriber", CopyingReplicated, ""},
-	{13, "DirXML-DriverStartOption", syntaxInteger, single | perServer | engineOwned, "DirXML-Driver", CopyingNever, "set by the procedure with operation 9"},
-	{14, "DirXML-State", syntaxInteger, single | perServer | engineOwned, "DirXML-Driver", CopyingNever, "what the driver does there"},
-	{15, "DirXML-ServerList", syntaxDN, 0, "DirXML-DriverSet DirXML-Job", CopyingReplicated, "for a job the procedure adds the new server"},
-	{16, "DirXML-Timestamp", syntaxTimestamp, single | perServer | engineOwned, "DirXML-Subscriber", CopyingNever, "position mark of that engine"},
-	{24, "DirXML-DriverCacheLimit", syntaxInteger, single | perServer | engineOwned, "DirXML-Driver", CopyingNever, "no setter is published: compare and set it by hand"},
+	{6, "DirXML-ShimAuthPassword", syntaxOctets, single | perServer, "DirXML-Driver", CopyingSecret,
+		"encrypted with the keys of its server; set by operation 67"},
+	{7, "DirXML-ShimAuthServer", syntaxString, single | perServer, "DirXML-Driver", CopyingValue,
+		"address of the application or of the Remote Loader; it must still work from the other server"},
+	{8, "DirXML-ShimConfigInfo", syntaxBinary, single | perServer, "DirXML-Driver", CopyingValue,
+		"parameters of the shim"},
+	{9, "DirXML-NativeModule", syntaxString, single, "DirXML-Driver", CopyingReplicated,
+		"the module itself must be installed on each server"},
+	{10, "DirXML-JavaModule", syntaxString, single, "DirXML-Driver", CopyingReplicated,
+		"the class itself must be installed on each server"},
+	{11, "DirXML-DriverFilter", syntaxBinary, single, "DirXML-Driver DirXML-Publisher DirXML-Subscriber",
+		CopyingReplicated, ""},
+	{13, "DirXML-DriverStartOption", syntaxInteger, single | perServer | engineOwned, "DirXML-Driver", CopyingNever,
+		"set by the procedure with operation 9"},
+	{14, "DirXML-State", syntaxInteger, single | perServer | engineOwned, "DirXML-Driver", CopyingNever,
+		"what the driver does there"},
+	{15, "DirXML-ServerList", syntaxDN, 0, "DirXML-DriverSet DirXML-Job", CopyingReplicated,
+		"for a job the procedure adds the new server"},
+	{16, "DirXML-Timestamp", syntaxTimestamp, single | perServer | engineOwned, "DirXML-Subscriber", CopyingNever,
+		"position mark of that engine"},
+	{24, "DirXML-DriverCacheLimit", syntaxInteger, single | perServer | engineOwned, "DirXML-Driver", CopyingNever,
+		"no setter is published: compare and set it by hand"},
 	{25, "DirXML-DriverTraceLevel", syntaxInteger, single, "DirXML-DriverSet", CopyingReplicated, ""},
 	{26, "DirXML-XSLTraceLevel", syntaxInteger, single, "DirXML-DriverSet", CopyingReplicated, ""},
 	{27, "DirXML-JavaDebugPort", syntaxInteger, single, "DirXML-DriverSet", CopyingReplicated, ""},
 	{28, "DirXML-JavaTraceFile", syntaxString, single, "DirXML-DriverSet", CopyingReplicated, ""},
-	{29, "DirXML-ApplicationSchema", syntaxBinary, single, "DirXML-Driver", CopyingReplicated, "read again from the application by operation 21"},
-	{30, "DirXML-DriverStorage", syntaxBinary, single | perServer, "DirXML-Driver", CopyingOnRequest, "position of the shim in its application, such as a change log number; an old one makes it read again or miss"},
-	{33, "DirXML-LastLogTime", syntaxTime, single | perServer, "DirXML-DriverSet DirXML-Publisher DirXML-Subscriber", CopyingNever, "log of that server"},
-	{34, "DirXML-StatusLog", syntaxList, perServer, "DirXML-DriverSet DirXML-Publisher DirXML-Subscriber", CopyingNever, "log of that server"},
-	{36, "DirXML-DriverId", syntaxString, single | perServer | engineOwned, "DirXML-Driver", CopyingNever, "written by the engine at start"},
-	{37, "DirXML-DriverVersion", syntaxString, single | perServer | engineOwned, "DirXML-Driver", CopyingNever, "written by the engine at start"},
+	{29, "DirXML-ApplicationSchema", syntaxBinary, single, "DirXML-Driver", CopyingReplicated,
+		"read again from the application by operation 21"},
+	{30, "DirXML-DriverStorage", syntaxBinary, single | perServer, "DirXML-Driver", CopyingOnRequest,
+		"position of the shim in its application, such as a change log number; an old one makes it read again or miss"},
+	{33, "DirXML-LastLogTime", syntaxTime, single | perServer, "DirXML-DriverSet DirXML-Publisher DirXML-Subscriber",
+		CopyingNever, "log of that server"},
+	{34, "DirXML-StatusLog", syntaxList, perServer, "DirXML-DriverSet DirXML-Publisher DirXML-Subscriber", CopyingNever,
+		"log of that server"},
+	{36, "DirXML-DriverId", syntaxString, single | perServer | engineOwned, "DirXML-Driver", CopyingNever,
+		"written by the engine at start"},
+	{37, "DirXML-DriverVersion", syntaxString, single | perServer | engineOwned, "DirXML-Driver", CopyingNever,
+		"written by the engine at start"},
 	{38, "DirXML-Command", syntaxOctets, perServer, "DirXML-DriverSet", CopyingNever, "internal to the engine"},
 	{39, "DirXML-Response", syntaxOctets, perServer, "DirXML-DriverSet", CopyingNever, "internal to the engine"},
-	{50, "DirXML-ServerGUID", syntaxOctets, single | perServer, "DirXML-DriverSet", CopyingNever, "internal to the engine"},
+	{50, "DirXML-ServerGUID", syntaxOctets, single | perServer, "DirXML-DriverSet", CopyingNever,
+		"internal to the engine"},
 	{51, "DirXML-TraceLevel", syntaxInteger, single, "DirXML-Driver DirXML-Job", CopyingReplicated, ""},
-	{52, "DirXML-TraceFile", syntaxString, single, "DirXML-Driver DirXML-Job", CopyingReplicated, "the path must exist on each server"},
+	{52, "DirXML-TraceFile", syntaxString, single, "DirXML-Driver DirXML-Job", CopyingReplicated,
+		"the path must exist on each server"},
 	{53, "DirXML-TraceName", syntaxString, single, "DirXML-Driver DirXML-Job", CopyingReplicated, ""},
-	{54, "DirXML-ConfigValues", syntaxBinary, single | perServer, "DirXML-DriverSet DirXML-Driver DirXML-GlobalConfigDef", CopyingValue, "global configuration values"},
-	{55, "DirXML-LogEvents", syntaxInteger, engineOwned, "DirXML-DriverSet DirXML-Driver", CopyingReplicated, "set by operations 63 and 65"},
+	{54, "DirXML-ConfigValues", syntaxBinary, single | perServer, "DirXML-DriverSet DirXML-Driver DirXML-GlobalConfigDef",
+		CopyingValue, "global configuration values"},
+	{55, "DirXML-LogEvents", syntaxInteger, engineOwned, "DirXML-DriverSet DirXML-Driver", CopyingReplicated,
+		"set by operations 63 and 65"},
 	{56, "DirXML-ConfigManifest", syntaxBinary, single, "DirXML-Driver", CopyingReplicated, ""},
-	{57, "DirXML-Timestamp2", syntaxTimestamp, single | perServer | engineOwned, "DirXML-Subscriber", CopyingNever, "position mark of that engine"},
-	{58, "DirXML-EngineControlValues", syntaxBinary, single | perServer, "DirXML-Driver", CopyingValue, "engine control values"},
-	{59, "DirXML-NamedPasswords", syntaxTagged, perServer | engineOwned | hidden, "DirXML-DriverSet DirXML-Driver DirXML-Job DirXML-Resource", CopyingSecret, "hidden; set by operation 75"},
+	{57, "DirXML-Timestamp2", syntaxTimestamp, single | perServer | engineOwned, "DirXML-Subscriber", CopyingNever,
+		"position mark of that engine"},
+	{58, "DirXML-EngineControlValues", syntaxBinary, single | perServer, "DirXML-Driver", CopyingValue,
+		"engine control values"},
+	{59, "DirXML-NamedPasswords", syntaxTagged, perServer | engineOwned | hidden,
+		"DirXML-DriverSet DirXML-Driver DirXML-Job DirXML-Resource", CopyingSecret, "hidden; set by operation 75"},
 	{60, "DirXML-TraceSizeLimit", syntaxInteger, single, "DirXML-Driver DirXML-Job", CopyingReplicated, ""},
-	{61, "DirXML-EncryptionKeys", syntaxPath, engineOwned | hidden, "DirXML-DriverSet", CopyingReplicated, "key material of the engine, never readable"},
+	{61, "DirXML-EncryptionKeys", syntaxPath, engineOwned | hidden, "DirXML-DriverSet", CopyingReplicated,
+		"key material of the engine, never readable"},
 	{62, "DirXML-Policies", syntaxTypedName, 0, "DirXML-DriverSet DirXML-Driver", CopyingReplicated, ""},
 	{63, "DirXML-Data", syntaxBinary, single, "DirXML-Resource", CopyingReplicated, ""},
 	{64, "DirXML-ContentType", syntaxString, single, "DirXML-Resource", CopyingReplicated, ""},
-	{65, "DirXML-ServerKeys", syntaxOctets, engineOwned | hidden, "DirXML-DriverSet", CopyingReplicated, "key material of the engine, never readable"},
+	{65, "DirXML-ServerKeys", syntaxOctets, engineOwned | hidden, "DirXML-DriverSet", CopyingReplicated,
+		"key material of the engine, never readable"},
 	{80, "DirXML-ReciprocalAttrMap", syntaxBinary, single, "DirXML-Driver", CopyingReplicated, ""},
-	{82, "DirXML-PersistentData", syntaxBinary, single, "DirXML-Driver", CopyingReplicated, "state written by policies; an import over an existing driver leaves it alone"},
-	{84, "DirXML-uiXMLBigPerReplica", syntaxBinary, single | perServer, "DirXML-uiExtensions DirXML-DriverSet DirXML-Driver", CopyingValue, "what the administration tools draw"},
-	{86, "DirXML-uiXMLSmallPerReplica", syntaxOctets, single | perServer, "DirXML-uiExtensions DirXML-DriverSet DirXML-Driver", CopyingValue, "what the administration tools draw"},
-	{87, "DirXML-JavaEnvironmentParameters", syntaxList, perServer, "DirXML-DriverSet", CopyingOnRequest, "Java heap and options of that machine"},
-	{97, "DirXML-CacheLocation", syntaxString, single | perServer | engineOwned | hidden, "DirXML-Driver", CopyingNever, "path on that machine, changed only while the driver is disabled"},
+	{82, "DirXML-PersistentData", syntaxBinary, single, "DirXML-Driver", CopyingReplicated,
+		"state written by policies; an import over an existing driver leaves it alone"},
+	{84, "DirXML-uiXMLBigPerReplica", syntaxBinary, single | perServer,
+		"DirXML-uiExtensions DirXML-DriverSet DirXML-Driver", CopyingValue, "what the administration tools draw"},
+	{86, "DirXML-uiXMLSmallPerReplica", syntaxOctets, single | perServer,
+		"DirXML-uiExtensions DirXML-DriverSet DirXML-Driver", CopyingValue, "what the administration tools draw"},
+	{87, "DirXML-JavaEnvironmentParameters", syntaxList, perServer, "DirXML-DriverSet", CopyingOnRequest,
+		"Java heap and options of that machine"},
+	{97, "DirXML-CacheLocation", syntaxString, single | perServer | engineOwned | hidden, "DirXML-Driver", CopyingNever,
+		"path on that machine, changed only while the driver is disabled"},
 	{98, "DirXML-LogEventsType", syntaxInteger, single, "DirXML-DriverSet DirXML-Driver", CopyingReplicated, ""},
-	{99, "DirXML-MutualAuthPassword", syntaxOctets, single | perServer, "DirXML-Driver", CopyingSecret, "set again in the administration tool where the Remote Loader uses mutual authentication"},
+	{99, "DirXML-MutualAuthPassword", syntaxOctets, single | perServer, "DirXML-Driver", CopyingSecret,
+		"set again in the administration tool where the Remote Loader uses mutual authentication"},
 	{100, "DirXML-DriverDn", syntaxDN, single | perServer | engineOwned, "", CopyingNever, "internal to the engine"},
 }
 
@@ -152,7 +185,8 @@ type Schema struct {
 func TableSchema() Schema {
 	s := Schema{types: map[string]AttributeType{}}
 	for _, row := range attributeTable {
-		s.types[strings.ToLower(row.name)] = AttributeType{Name: row.name, OID: fmt.Sprint(dirxmlAttributeOID, row.number), Syntax: row.syntax,
+		s.types[strings.ToLower(row.name)] = AttributeType{Name: row.name, OID: fmt.Sprint(dirxmlAttributeOID, row.number),
+			Syntax:      row.syntax,
 			SingleValue: row.traits&single != 0, PerServer: row.traits&perServer != 0, EngineOwned: row.traits&engineOwned != 0,
 			Hidden: row.traits&hidden != 0, Copying: row.copying, Why: row.why, On: strings.Fields(row.on)}
 	}
@@ -172,7 +206,10 @@ func (s Schema) Attributes() []AttributeType {
 	for _, t := range s.types {
 		list = append(list, t)
 	}
-	slices.SortFunc(list, func(a, b AttributeType) int { return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)) })
+	slices.SortFunc(list, func(a,
+		b AttributeType) int {
+		return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
+	})
 	return list
 }
 
@@ -184,13 +221,15 @@ func (s Schema) PerServer() []AttributeType {
 // copied returns the attributes CopyServerData compares and writes.
 func (s Schema) copied(onRequest []string) []AttributeType {
 	return slices.DeleteFunc(s.PerServer(), func(t AttributeType) bool {
-		wanted := t.Copying == CopyingValue || t.Copying == CopyingOnRequest && slices.ContainsFunc(onRequest, func(n string) bool { return strings.EqualFold(n, t.Name) })
+		wanted := t.Copying == CopyingValue || t.Copying == CopyingOnRequest &&
+			slices.ContainsFunc(onRequest, func(n string) bool { return strings.EqualFold(n, t.Name) })
 		return !wanted || t.EngineOwned
 	})
 }
 
-// Schema reads the schema of the server: which attributes are per server (X-NDS_NEVER_SYNC) and which belong to the engine
-// (NO-USER-MODIFICATION). Where the server marks nothing per server, as a directory that is no eDirectory does, the table counts.
+// Schema reads the schema of the server: which attributes are per server (X-NDS_NEVER_SYNC) and which belong to the
+// engine (NO-USER-MODIFICATION). Where the server marks nothing per server, as a directory that is no eDirectory does,
+// the table counts.
 func (s *Server) Schema(ctx context.Context) (Schema, error) {
 	schema := TableSchema()
 	dn := s.RootDSE().Schema
@@ -236,7 +275,8 @@ func (s *Schema) merge(t AttributeType) {
 		return
 	}
 	if known.PerServer != t.PerServer {
-		s.Differences = append(s.Differences, fmt.Sprintf("%s: per server is %t on the server, %t in the table", t.Name, t.PerServer, known.PerServer))
+		s.Differences = append(s.Differences,
+			fmt.Sprintf("%s: per server is %t on the server, %t in the table", t.Name, t.PerServer, known.PerServer))
 		if t.PerServer {
 			known.Copying, known.Why = CopyingNever, "per server here against the table: decide by hand"
 		} else {

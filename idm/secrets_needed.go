@@ -17,13 +17,15 @@ const (
 	SecretApplication SecretKind = iota + 1
 	// SecretRemoteLoader is the password of the Remote Loader, per server.
 	SecretRemoteLoader
-	// SecretDriverObject is the password of the driver object itself, by which the Remote Loader knows the driver; it replicates.
+	// SecretDriverObject is the password of the driver object itself, by which the Remote Loader knows the driver; it
+	// replicates.
 	SecretDriverObject
 	// SecretNamed is a named password of a driver, driver set, job or resource, per server.
 	SecretNamed
 )
 
-var secretKindNames = map[SecretKind]string{SecretApplication: "application password", SecretRemoteLoader: "Remote Loader password",
+var secretKindNames = map[SecretKind]string{SecretApplication: "application password",
+	SecretRemoteLoader: "Remote Loader password",
 	SecretDriverObject: "driver object password", SecretNamed: "named password"}
 
 // String returns the kind in words.
@@ -121,7 +123,8 @@ func (l *secretList) unique() []SecretNeeded {
 
 func (l *secretList) sorted() []SecretNeeded {
 	slices.SortStableFunc(l.list, func(a, b SecretNeeded) int {
-		return cmp.Or(strings.Compare(strings.ToLower(a.Object), strings.ToLower(b.Object)), cmp.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name), strings.Compare(a.Server, b.Server))
+		return cmp.Or(strings.Compare(strings.ToLower(a.Object), strings.ToLower(b.Object)), cmp.Compare(a.Kind, b.Kind),
+			strings.Compare(a.Name, b.Name), strings.Compare(a.Server, b.Server))
 	})
 	return l.list
 }
@@ -140,11 +143,14 @@ func (l *secretList) collect(o *object, values []Attribute, server, driver strin
 		auth, address := string(first(values, "DirXML-ShimAuthID")), string(first(values, "DirXML-ShimAuthServer"))
 		remote := strings.Contains(address, "REMOTE(") || string(first(o.plain, "DirXML-JavaModule")) == remoteLoaderShim
 		if auth != "" || address != "" {
-			l.add(SecretNeeded{Kind: SecretApplication, Object: o.dn, Server: server, Because: "the driver logs in to its application"}, o.dn)
+			l.add(SecretNeeded{Kind: SecretApplication, Object: o.dn, Server: server,
+				Because: "the driver logs in to its application"}, o.dn)
 		}
 		if remote {
-			l.add(SecretNeeded{Kind: SecretRemoteLoader, Object: o.dn, Server: server, Because: "the driver works through a Remote Loader"}, o.dn)
-			l.add(SecretNeeded{Kind: SecretDriverObject, Object: o.dn, Because: "the Remote Loader knows the driver by it; it replicates"}, o.dn)
+			l.add(SecretNeeded{Kind: SecretRemoteLoader, Object: o.dn, Server: server,
+				Because: "the driver works through a Remote Loader"}, o.dn)
+			l.add(SecretNeeded{Kind: SecretDriverObject, Object: o.dn,
+				Because: "the Remote Loader knows the driver by it; it replicates"}, o.dn)
 		}
 	}
 	if driver == "" {
@@ -193,7 +199,8 @@ func passwordRefs(doc []byte) []SecretNeeded {
 			}
 		case xml.EndElement:
 			if name := strings.TrimSpace(text.String()); inValue && name != "" {
-				found = append(found, SecretNeeded{Name: name, DisplayName: display, Because: "a setting of type password-ref names it"})
+				found = append(found, SecretNeeded{Name: name, DisplayName: display,
+					Because: "a setting of type password-ref names it"})
 			}
 			inValue = false
 			text.Reset()
@@ -221,8 +228,8 @@ func namedPasswordTokens(doc []byte) []SecretNeeded {
 	return found
 }
 
-// eachToken reads a document as far as it is well-formed; depth counts the open elements after the token. A value that is
-// no XML has no tokens.
+// eachToken reads a document as far as it is well-formed; depth counts the open elements after the token. A value that
+// is no XML has no tokens.
 func eachToken(doc []byte, fn func(tok xml.Token, depth int)) {
 	d := xml.NewDecoder(bytes.NewReader(doc))
 	d.Strict = false

@@ -24,17 +24,21 @@ func TestPasswordRefs(t *testing.T) {
 }
 
 func TestNamedPasswordTokens(t *testing.T) {
-	found := namedPasswordTokens([]byte(`<policy><rule><token-named-password name="a"/><token-named-password/></rule><!-- <token-named-password name="no"/> --></policy>`))
+	found := namedPasswordTokens(
+		[]byte(`<policy><rule><token-named-password name="a"/><token-named-password/></rule><!-- <token-named-password name="no"/> --></policy>`))
 	require.Len(t, found, 1)
 	require.Equal(t, "a", found[0].Name)
 }
 
 func TestNeedsAreJoined(t *testing.T) {
 	var l secretList
-	driver := &object{dn: "cn=d,cn=ds,o=x", plain: []Attribute{Text("objectClass", "top", "DirXML-Driver"), Text("DirXML-JavaModule", remoteLoaderShim)}}
-	values := []Attribute{Text("DirXML-ConfigValues", `<d><definition type="password-ref" display-name="K"><value>key</value></definition></d>`)}
+	driver := &object{dn: "cn=d,cn=ds,o=x",
+		plain: []Attribute{Text("objectClass", "top", "DirXML-Driver"), Text("DirXML-JavaModule", remoteLoaderShim)}}
+	values := []Attribute{Text("DirXML-ConfigValues",
+		`<d><definition type="password-ref" display-name="K"><value>key</value></definition></d>`)}
 	l.collect(driver, values, "cn=s,o=x", driver.dn)
-	rule := &object{dn: "cn=r,cn=d,cn=ds,o=x", plain: []Attribute{Text("objectClass", "DirXML-Rule"), Text("XmlData", `<p><token-named-password name="key"/></p>`)}}
+	rule := &object{dn: "cn=r,cn=d,cn=ds,o=x",
+		plain: []Attribute{Text("objectClass", "DirXML-Rule"), Text("XmlData", `<p><token-named-password name="key"/></p>`)}}
 	l.collect(rule, nil, "cn=s,o=x", driver.dn)
 	all := l.sorted()
 	require.Len(t, all, 3, "Remote Loader, driver object, one named password")

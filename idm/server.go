@@ -128,8 +128,10 @@ func (s *Server) identify(ctx context.Context, l *link) error {
 	fail := func(err error, next string) error {
 		return &failover.Error{Op: "identify", Target: s.address, Outcome: failover.NotApplied, Next: next, Err: err}
 	}
-	result, err := l.ldap.Search(&ldap.SearchRequest{Scope: ldap.ScopeBaseObject, Filter: "(objectClass=*)", Attributes: []string{"dsaName",
-		"directoryTreeName", "vendorName", "vendorVersion", "namingContexts", "supportedExtension", "supportedControl", "subschemaSubentry"}})
+	result, err := l.ldap.Search(&ldap.SearchRequest{Scope: ldap.ScopeBaseObject, Filter: "(objectClass=*)",
+		Attributes: []string{"dsaName",
+			"directoryTreeName", "vendorName", "vendorVersion", "namingContexts", "supportedExtension", "supportedControl",
+			"subschemaSubentry"}})
 	if err != nil {
 		if r := refusal(err, false, nil); r != nil {
 			return fail(r, r.next())
@@ -137,13 +139,18 @@ func (s *Server) identify(ctx context.Context, l *link) error {
 		return fail(fmt.Errorf("%w: %w", ErrUnreachable, ended(ctx, err)), "check that the server answers")
 	}
 	if len(result.Entries) != 1 {
-		return fail(fmt.Errorf("%w: the root DSE cannot be read", ErrWrongServer), "check that this is an LDAP server and the user may read its root DSE")
+		return fail(fmt.Errorf("%w: the root DSE cannot be read", ErrWrongServer),
+			"check that this is an LDAP server and the user may read its root DSE")
 	}
 	e := result.Entries[0]
-	dse := RootDSE{DSAName: e.GetEqualFoldAttributeValue("dsaName"), TreeName: e.GetEqualFoldAttributeValue("directoryTreeName"),
-		Vendor:         strings.TrimSpace(e.GetEqualFoldAttributeValue("vendorName") + " " + e.GetEqualFoldAttributeValue("vendorVersion")),
-		NamingContexts: e.GetEqualFoldAttributeValues("namingContexts"), Extensions: e.GetEqualFoldAttributeValues("supportedExtension"),
-		Controls: e.GetEqualFoldAttributeValues("supportedControl"), Schema: e.GetEqualFoldAttributeValue("subschemaSubentry")}
+	dse := RootDSE{DSAName: e.GetEqualFoldAttributeValue("dsaName"),
+		TreeName: e.GetEqualFoldAttributeValue("directoryTreeName"),
+		Vendor: strings.TrimSpace(
+			e.GetEqualFoldAttributeValue("vendorName") + " " + e.GetEqualFoldAttributeValue("vendorVersion")),
+		NamingContexts: e.GetEqualFoldAttributeValues("namingContexts"),
+		Extensions:     e.GetEqualFoldAttributeValues("supportedExtension"),
+		Controls:       e.GetEqualFoldAttributeValues("supportedControl"),
+		Schema:         e.GetEqualFoldAttributeValue("subschemaSubentry")}
 	if dse.DSAName == "" {
 		dse.DSAName = s.conf.AssumedServer
 	}
@@ -151,11 +158,13 @@ func (s *Server) identify(ctx context.Context, l *link) error {
 	defer s.mu.Unlock()
 	switch {
 	case s.conf.ExpectedServer != "" && !SameDN(dse.DSAName, s.conf.ExpectedServer):
-		return fail(fmt.Errorf("%w: %s answers, expected %s", ErrWrongServer, orNobody(dse.DSAName), s.conf.ExpectedServer), "connect to the server itself, not to a load balancer or an alias")
+		return fail(fmt.Errorf("%w: %s answers, expected %s", ErrWrongServer, orNobody(dse.DSAName), s.conf.ExpectedServer),
+			"connect to the server itself, not to a load balancer or an alias")
 	case dse.DSAName == "":
 		return fail(fmt.Errorf("%w: the root DSE has no dsaName", ErrWrongServer), "connect to an eDirectory server")
 	case s.known && !SameDN(dse.DSAName, s.rootDSE.DSAName):
-		return fail(fmt.Errorf("%w: %s answers, earlier it was %s", ErrWrongServer, dse.DSAName, s.rootDSE.DSAName), "connect to the server itself, not to a load balancer or an alias")
+		return fail(fmt.Errorf("%w: %s answers, earlier it was %s", ErrWrongServer, dse.DSAName, s.rootDSE.DSAName),
+			"connect to the server itself, not to a load balancer or an alias")
 	}
 	s.rootDSE, s.known = dse, true
 	return nil

@@ -22,7 +22,8 @@ func secret(value string) failover.SecretFunc {
 
 // asAdmin says how to reach a server of the tree as its administrator.
 func asAdmin(tree *idmtest.Tree, name string, changes ...func(*idm.Config)) idm.Config {
-	c := idm.Config{URL: tree.Server(name).URL(), TLS: failover.TLS{Roots: tree.Roots()}, UserDN: idmtest.AdminDN, Password: secret(idmtest.AdminPassword)}
+	c := idm.Config{URL: tree.Server(name).URL(), TLS: failover.TLS{Roots: tree.Roots()}, UserDN: idmtest.AdminDN,
+		Password: secret(idmtest.AdminPassword)}
 	for _, change := range changes {
 		change(&c)
 	}
@@ -59,10 +60,13 @@ func TestDialProvesWhichServerAnswers(t *testing.T) {
 		{name: "fingerprint", change: pinned(srv.Fingerprint())},
 		{name: "expected server", change: func(c *idm.Config) { c.ExpectedServer = strings.ToUpper(srv.DN()) }},
 		{name: "anonymous", change: func(c *idm.Config) { c.UserDN, c.Password = "", nil }},
-		{name: "another server than expected", change: func(c *idm.Config) { c.ExpectedServer = tree.Server("srv2").DN() }, want: idm.ErrWrongServer, text: "load balancer"},
+		{name: "another server than expected", change: func(c *idm.Config) { c.ExpectedServer = tree.Server("srv2").DN() },
+			want: idm.ErrWrongServer, text: "load balancer"},
 		{name: "other fingerprint", change: pinned("00" + strings.Repeat("11", 31)), want: idm.ErrUntrusted, text: "console"},
-		{name: "unknown authority", change: func(c *idm.Config) { c.TLS.Roots = x509.NewCertPool() }, want: idm.ErrUntrusted, text: "as root"},
-		{name: "name not in the certificate", change: func(c *idm.Config) { c.TLS.ServerName = "elsewhere.example.com" }, want: idm.ErrUntrusted, text: "server name"},
+		{name: "unknown authority", change: func(c *idm.Config) { c.TLS.Roots = x509.NewCertPool() }, want: idm.ErrUntrusted,
+			text: "as root"},
+		{name: "name not in the certificate", change: func(c *idm.Config) { c.TLS.ServerName = "elsewhere.example.com" },
+			want: idm.ErrUntrusted, text: "server name"},
 		{name: "wrong password", change: func(c *idm.Config) { c.Password = secret("no") }, want: idm.ErrLogin},
 		{name: "empty password", change: func(c *idm.Config) { c.Password = secret("") }, want: idm.ErrLogin},
 	}
@@ -100,8 +104,10 @@ func TestConfigIsRefusedByTheNameOfTheField(t *testing.T) {
 		{"other scheme", "Config.URL", func(c *idm.Config) { c.URL = "https://srv1" }},
 		{"password in the URL", "Config.URL", func(c *idm.Config) { c.URL = "ldaps://u:p@srv1" }},
 		{"no trust", "Config.TLS", func(c *idm.Config) { c.TLS = failover.TLS{} }},
-		{"two kinds of trust", "Config.TLS.Fingerprints", func(c *idm.Config) { c.TLS.Fingerprints = []string{strings.Repeat("00", 32)} }},
-		{"bad fingerprint", "Config.TLS.Fingerprints", func(c *idm.Config) { c.TLS = failover.TLS{Fingerprints: []string{"abc"}} }},
+		{"two kinds of trust", "Config.TLS.Fingerprints",
+			func(c *idm.Config) { c.TLS.Fingerprints = []string{strings.Repeat("00", 32)} }},
+		{"bad fingerprint", "Config.TLS.Fingerprints",
+			func(c *idm.Config) { c.TLS = failover.TLS{Fingerprints: []string{"abc"}} }},
 		{"no file of roots", "Config.TLS.RootsFile", func(c *idm.Config) { c.TLS.RootsFile = "nowhere.pem" }},
 		{"bad user", "Config.UserDN", func(c *idm.Config) { c.UserDN = "admin" }},
 		{"password without user", "Config.UserDN", func(c *idm.Config) { c.UserDN = "" }},
@@ -181,14 +187,16 @@ func TestDialEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		stop := errors.New("enough")
 		time.AfterFunc(50*time.Millisecond, func() { cancel(stop) })
-		_, err := idm.Dial(ctx, idm.Config{URL: scheme + "://" + l.Addr().String(), TLS: failover.TLS{Roots: x509.NewCertPool()},
+		_, err := idm.Dial(ctx, idm.Config{URL: scheme + "://" + l.Addr().String(),
+			TLS:    failover.TLS{Roots: x509.NewCertPool()},
 			UserDN: idmtest.AdminDN, Password: secret(idmtest.AdminPassword)})
 		require.ErrorIs(t, err, idm.ErrUnreachable)
 		require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
 	}
 }
 
-// What each fault leaves, for a request that changes something. After every doubt the next call works on a new connection.
+// What each fault leaves, for a request that changes something. After every doubt the next call works on a new
+// connection.
 func TestOutcomeOfEveryFault(t *testing.T) {
 	driver := idmtest.DriverDN(0)
 	want := map[idmtest.FaultKind]struct {
@@ -213,10 +221,12 @@ func TestOutcomeOfEveryFault(t *testing.T) {
 	}
 	for _, kind := range idmtest.FaultKinds() {
 		t.Run(kind.String(), func(t *testing.T) {
-			tree := idmtest.Start(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true}}})
+			tree := idmtest.Start(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"},
+				{Name: "srv2", Prepared: true}}})
 			limit := 30 * time.Second
 			switch kind {
-			case idmtest.FaultSlowRequest, idmtest.FaultSlowReply, idmtest.FaultMuteRequest, idmtest.FaultMuteReply, idmtest.FaultWrongMessageID:
+			case idmtest.FaultSlowRequest, idmtest.FaultSlowReply, idmtest.FaultMuteRequest, idmtest.FaultMuteReply,
+				idmtest.FaultWrongMessageID:
 				limit = 300 * time.Millisecond // nothing else ends the wait
 			}
 			s := open(t, tree, "srv2", callTimeout(limit))
@@ -261,14 +271,16 @@ func TestReadsAreRepeatedOnceAfterARestedLineBroke(t *testing.T) {
 	require.Equal(t, idm.StateRunning, state)
 	require.Equal(t, 1, fault.Hits())
 
-	fault = tree.Inject(idmtest.Fault{Kind: idmtest.FaultDropRequest, Server: "srv1", Op: idmtest.OperationSearch, DN: idmtest.DriverSetDN})
+	fault = tree.Inject(idmtest.Fault{Kind: idmtest.FaultDropRequest, Server: "srv1", Op: idmtest.OperationSearch,
+		DN: idmtest.DriverSetDN})
 	drivers, err := s.Drivers(t.Context(), idmtest.DriverSetDN)
 	require.NoError(t, err, "a search of which nothing came is a read like any other")
 	require.Equal(t, tree.Drivers(), drivers)
 	require.Equal(t, 1, fault.Hits())
 
 	// Of one that broke in the middle the caller has entries already: that is his to repeat.
-	fault = tree.Inject(idmtest.Fault{Kind: idmtest.FaultTruncated, Server: "srv1", Op: idmtest.OperationSearch, DN: idmtest.UsersDN})
+	fault = tree.Inject(idmtest.Fault{Kind: idmtest.FaultTruncated, Server: "srv1", Op: idmtest.OperationSearch,
+		DN: idmtest.UsersDN})
 	seen := 0
 	for _, err = range s.Entries(t.Context(), idm.Query{Base: idmtest.UsersDN, Scope: idm.ScopeSubtree}) {
 		if err == nil {
@@ -314,13 +326,15 @@ func TestAnotherServerBehindTheSameAddressIsRefused(t *testing.T) {
 }
 
 func TestReferralIsTheWrongServer(t *testing.T) {
-	tree := idmtest.Start(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Without: []string{"o=data"}}}})
+	tree := idmtest.Start(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"},
+		{Name: "srv2", Without: []string{"o=data"}}}})
 	s := open(t, tree, "srv2")
 	_, err := s.Read(t.Context(), idmtest.UsersDN)
 	require.ErrorIs(t, err, idm.ErrWrongServer)
 	_, err = s.Find(t.Context(), idm.Query{Scope: idm.ScopeSubtree, Filter: "(objectClass=inetOrgPerson)"})
 	require.ErrorIs(t, err, idm.ErrWrongServer)
-	require.ErrorIs(t, s.Modify(t.Context(), idmtest.UsersDN, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("description", "x")}), idm.ErrWrongServer)
+	require.ErrorIs(t, s.Modify(t.Context(), idmtest.UsersDN,
+		idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("description", "x")}), idm.ErrWrongServer)
 }
 
 func TestCallsEndWithTheirContext(t *testing.T) {
@@ -330,11 +344,13 @@ func TestCallsEndWithTheirContext(t *testing.T) {
 		"search":   func(ctx context.Context) error { _, err := s.Read(ctx, idmtest.DriverSetDN); return err },
 		"extended": func(ctx context.Context) error { return s.Stop(ctx, idmtest.DriverDN(0)) },
 		"modify": func(ctx context.Context) error {
-			return s.Modify(ctx, idmtest.DriverSetDN, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("description", "x")})
+			return s.Modify(ctx, idmtest.DriverSetDN,
+				idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("description", "x")})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ops := map[string]idmtest.Operation{"search": idmtest.OperationSearch, "extended": idmtest.OperationExtended, "modify": idmtest.OperationModify}
+			ops := map[string]idmtest.Operation{"search": idmtest.OperationSearch, "extended": idmtest.OperationExtended,
+				"modify": idmtest.OperationModify}
 			mine := func(r idmtest.Request) bool { return r.DN != "" }
 			fault := tree.Inject(idmtest.Fault{Kind: idmtest.FaultMuteRequest, Server: "srv1", Op: ops[name], If: mine})
 			ctx, cancel := context.WithCancelCause(t.Context())
@@ -403,9 +419,12 @@ func TestEntryOperations(t *testing.T) {
 	require.NoError(t, s.Rename(ctx, dn, "cn=renamed", ""))
 	require.ErrorIs(t, s.Delete(ctx, dn), idm.ErrNoEntry)
 	dn = "cn=renamed," + idmtest.UsersDN
-	require.ErrorIs(t, s.Modify(ctx, dn, idm.AttributeChange{Kind: idm.ChangeDelete, Attribute: idm.Text("mail", "a@b")}), idm.ErrNoAttribute)
-	require.ErrorIs(t, s.Modify(ctx, dn, idm.AttributeChange{Kind: idm.ChangeAdd, Attribute: idm.Text("seeAlso", "cn=nobody,o=x")}), idm.ErrMissingTarget)
+	require.ErrorIs(t, s.Modify(ctx, dn, idm.AttributeChange{Kind: idm.ChangeDelete, Attribute: idm.Text("mail", "a@b")}),
+		idm.ErrNoAttribute)
+	require.ErrorIs(t, s.Modify(ctx, dn,
+		idm.AttributeChange{Kind: idm.ChangeAdd, Attribute: idm.Text("seeAlso", "cn=nobody,o=x")}), idm.ErrMissingTarget)
 	require.NoError(t, s.Delete(ctx, dn))
-	require.ErrorIs(t, s.Modify(ctx, idmtest.DriverDN(0), idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-State", "2")}), idm.ErrNoAccess)
+	require.ErrorIs(t, s.Modify(ctx, idmtest.DriverDN(0),
+		idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-State", "2")}), idm.ErrNoAccess)
 	require.ErrorIs(t, s.Modify(ctx, "nonsense"), failover.ErrInvalid)
 }

@@ -2,8 +2,8 @@ package idm
 
 import "github.com/01b61c5c/failover"
 
-// Stages are the stages of a procedure, in their order, for procedures that do something of their own in between. A stage without
-// steps is one that the procedure does not have.
+// Stages are the stages of a procedure, in their order, for procedures that do something of their own in between. A
+// stage without steps is one that the procedure does not have.
 type Stages struct {
 	Dead    failover.Stage // Failover: the source is stated dead, and does not answer
 	Check   failover.Stage // servers, rights, replicas

@@ -30,7 +30,8 @@ func breakers(t *testing.T, m *move) map[string]func() {
 	}
 	set := func(attribute string, values ...string) func() {
 		return func() {
-			require.NoError(t, open(t, m.tree, "srv2").Modify(t.Context(), driver, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text(attribute, values...)}))
+			require.NoError(t, open(t, m.tree, "srv2").Modify(t.Context(), driver,
+				idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text(attribute, values...)}))
 		}
 	}
 	stop := func() {
@@ -38,9 +39,11 @@ func breakers(t *testing.T, m *move) map[string]func() {
 		require.NoError(t, m.tree.WaitState(t.Context(), "srv1", driver, idmtest.StateStopped))
 	}
 	return map[string]func(){
-		"check/servers":         refuse(idmtest.Fault{Server: "srv2", Extended: 11}), // a look that fails is no sight
-		"check/rights":          refuse(idmtest.Fault{Server: "srv2", If: func(r idmtest.Request) bool { return strings.HasSuffix(r.OID, ".27.100.33") }}),
-		"check/replicas":        refuse(idmtest.Fault{Server: "srv2", If: func(r idmtest.Request) bool { return strings.HasSuffix(r.OID, ".27.100.17") }}),
+		"check/servers": refuse(idmtest.Fault{Server: "srv2", Extended: 11}), // a look that fails is no sight
+		"check/rights": refuse(
+			idmtest.Fault{Server: "srv2", If: func(r idmtest.Request) bool { return strings.HasSuffix(r.OID, ".27.100.33") }}),
+		"check/replicas": refuse(
+			idmtest.Fault{Server: "srv2", If: func(r idmtest.Request) bool { return strings.HasSuffix(r.OID, ".27.100.17") }}),
 		"prepare/references":    set("DirXML-ShimAuthServer", "REMOTE(hostname=rl port=8090 kmo='No Such')"),
 		"prepare/source-active": stop,
 		"stop/source-quiet":     option("srv1", idm.StartManual),
@@ -97,7 +100,8 @@ func guarded(p failover.Procedure, change string) []string {
 	return ids
 }
 
-// A run stops before a change, for a night or a week. Whatever no longer holds when it goes on stops it before anything is moved.
+// A run stops before a change, for a night or a week. Whatever no longer holds when it goes on stops it before anything
+// is moved.
 func TestNothingMovesWhenACheckNoLongerHolds(t *testing.T) {
 	cases := 0
 	for _, s := range scenes() {
@@ -165,9 +169,11 @@ func goesOnWithout(t *testing.T, s scene, change, check string) {
 	require.Equal(t, failover.StatusFailed, got.Status)
 }
 
-// How long each check counts is written down, and those that keep two servers from being active are firm and hold to the end.
+// How long each check counts is written down, and those that keep two servers from being active are firm and hold to
+// the end.
 func TestEveryCheckSaysHowLongItCounts(t *testing.T) {
-	toTheEnd := map[string]string{"stop/source-quiet": "finish/auto", "dead/source-silent": "finish/auto", "dead/source-dead": "finish/auto", "check/returned-quiet": "start/enable-manual"}
+	toTheEnd := map[string]string{"stop/source-quiet": "finish/auto", "dead/source-silent": "finish/auto",
+		"dead/source-dead": "finish/auto", "check/returned-quiet": "start/enable-manual"}
 	for _, s := range scenes() {
 		p, err := s.build(s.open(t))
 		require.NoError(t, err)
@@ -185,7 +191,8 @@ func TestEveryCheckSaysHowLongItCounts(t *testing.T) {
 	}
 }
 
-// The answer of a person may take days. Whoever enabled the drivers on the source meanwhile keeps the target from its last step.
+// The answer of a person may take days. Whoever enabled the drivers on the source meanwhile keeps the target from its
+// last step.
 func TestTheSourceIsLookedAtAgainBehindAPersonsAnswer(t *testing.T) {
 	m := newMove(t, smallPair())
 	p := m.switchover("srv1", "srv2")

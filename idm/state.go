@@ -79,7 +79,8 @@ func (o StartOption) settable() StartOption {
 type Resync int
 
 const (
-	// ResyncNone: do not synchronize automatically. It is the choice of the published failover procedure and the zero value.
+	// ResyncNone: do not synchronize automatically. It is the choice of the published failover procedure and the zero
+	// value.
 	ResyncNone Resync = iota
 	// ResyncEvents: the engine synchronizes everything.
 	ResyncEvents

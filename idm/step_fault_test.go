@@ -28,7 +28,8 @@ type scene struct {
 }
 
 func isModify(attribute string) idmtest.Fault {
-	return idmtest.Fault{Server: "srv2", Op: idmtest.OperationModify, If: func(r idmtest.Request) bool { return slices.Contains(r.Attributes, attribute) }}
+	return idmtest.Fault{Server: "srv2", Op: idmtest.OperationModify,
+		If: func(r idmtest.Request) bool { return slices.Contains(r.Attributes, attribute) }}
 }
 
 func on(server string, operation int) idmtest.Fault {
@@ -37,8 +38,10 @@ func on(server string, operation int) idmtest.Fault {
 
 // moveSteps are the steps that a planned move has in both directions.
 func moveSteps() map[string]idmtest.Fault {
-	return map[string]idmtest.Fault{"prepare/copy-data": isModify("DirXML-ShimConfigInfo"), "prepare/passwords": on("srv2", 75), "stop/stop": on("srv1", 17), "stop/disable-source": on("srv1", 9),
-		"start/enable-manual": on("srv2", 9), "start/start": on("srv2", 15), "moved/close-gap": on("srv2", 23), "moved/jobs": isModify("DirXML-ServerList"), "moved/verify": on("srv2", 15), "finish/auto": on("srv2", 9)}
+	return map[string]idmtest.Fault{"prepare/copy-data": isModify("DirXML-ShimConfigInfo"),
+		"prepare/passwords": on("srv2", 75), "stop/stop": on("srv1", 17), "stop/disable-source": on("srv1", 9),
+		"start/enable-manual": on("srv2", 9), "start/start": on("srv2", 15), "moved/close-gap": on("srv2", 23),
+		"moved/jobs": isModify("DirXML-ServerList"), "moved/verify": on("srv2", 15), "finish/auto": on("srv2", 9)}
 }
 
 func scenes() []scene {
@@ -52,14 +55,17 @@ func scenes() []scene {
 	}
 	home := func(m *move) { m.stand("srv1", "srv2", idmtest.StartAuto) }
 	away := func(m *move) { m.stand("srv2", "srv1", idmtest.StartAuto) }
-	switchWith := func(build func(idm.SwitchoverOptions) (failover.Procedure, error)) func(m *move, o ...func(*idm.Config)) (failover.Procedure, error) {
+	switchWith := func(build func(idm.SwitchoverOptions) (failover.Procedure, error)) func(m *move,
+		o ...func(*idm.Config)) (failover.Procedure, error) {
 		return func(m *move, o ...func(*idm.Config)) (failover.Procedure, error) {
-			return build(idm.SwitchoverOptions{Route: m.route(open(m.t, m.tree, "srv2", o...)), Source: open(m.t, m.tree, "srv1", o...), CacheDir: m.dir})
+			return build(idm.SwitchoverOptions{Route: m.route(open(m.t, m.tree, "srv2", o...)),
+				Source: open(m.t, m.tree, "srv1", o...), CacheDir: m.dir})
 		}
 	}
 	gone := func(data idm.ServerDataFrom) func(m *move, o ...func(*idm.Config)) (failover.Procedure, error) {
 		return func(m *move, opts ...func(*idm.Config)) (failover.Procedure, error) {
-			o := idm.FailoverOptions{Route: m.route(open(m.t, m.tree, "srv2", opts...)), SourceDN: "cn=srv1,ou=servers,o=system", SourceDead: dead, Since: aWhileAgo, Data: data,
+			o := idm.FailoverOptions{Route: m.route(open(m.t, m.tree, "srv2", opts...)), SourceDN: "cn=srv1,ou=servers,o=system",
+				SourceDead: dead, Since: aWhileAgo, Data: data,
 				TrySource: func(ctx context.Context) (*idm.Server, error) {
 					return idm.Dial(ctx, asAdmin(m.tree, "srv1", opts...))
 				}}
@@ -78,37 +84,50 @@ func scenes() []scene {
 	}
 	return []scene{
 		{name: "prepare", cfg: outside, moved: home, back: home,
-			steps: map[string]idmtest.Fault{"prepare/add-server": on("srv2", 3), "prepare/copy-data": isModify("DirXML-ShimConfigInfo"), "prepare/passwords": on("srv2", 75)},
+			steps: map[string]idmtest.Fault{"prepare/add-server": on("srv2", 3),
+				"prepare/copy-data": isModify("DirXML-ShimConfigInfo"), "prepare/passwords": on("srv2", 75)},
 			build: func(m *move, o ...func(*idm.Config)) (failover.Procedure, error) {
-				return idm.Prepare(idm.PrepareOptions{Route: m.route(open(m.t, m.tree, "srv2", o...)), Source: open(m.t, m.tree, "srv1", o...), Export: m.export()})
+				return idm.Prepare(idm.PrepareOptions{Route: m.route(open(m.t, m.tree, "srv2", o...)),
+					Source: open(m.t, m.tree, "srv1", o...), Export: m.export()})
 			}},
-		{name: "prepare", cfg: unprepared, moved: home, back: func(m *move) { require.Equal(m.t, []string{"srv1"}, m.tree.Active(m.drivers[0])) },
+		{name: "prepare", cfg: unprepared, moved: home,
+			back:  func(m *move) { require.Equal(m.t, []string{"srv1"}, m.tree.Active(m.drivers[0])) },
 			steps: map[string]idmtest.Fault{"prepare/keep-disabled": on("srv2", 9)},
 			before: func(m *move) {
-				require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[0], idm.StartManual, idm.ResyncNone))
+				require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[0], idm.StartManual,
+					idm.ResyncNone))
 			},
 			build: func(m *move, o ...func(*idm.Config)) (failover.Procedure, error) {
-				return idm.Prepare(idm.PrepareOptions{Route: m.route(open(m.t, m.tree, "srv2", o...)), Source: open(m.t, m.tree, "srv1", o...), Export: m.export()})
+				return idm.Prepare(idm.PrepareOptions{Route: m.route(open(m.t, m.tree, "srv2", o...)),
+					Source: open(m.t, m.tree, "srv1", o...), Export: m.export()})
 			}},
-		{name: "switchover", cfg: unprepared, build: switchWith(idm.Switchover), moved: away, back: home, steps: with(moveSteps(), "moved/jobs", on("srv2", 53))},
+		{name: "switchover", cfg: unprepared, build: switchWith(idm.Switchover), moved: away, back: home,
+			steps: with(moveSteps(), "moved/jobs", on("srv2", 53))},
 		{name: "failback", cfg: unprepared, build: switchWith(idm.Failback), moved: away, back: home, steps: moveSteps()},
-		{name: "failover", before: func(m *move) { m.tree.Server("srv1").Kill() }, build: gone(idm.ServerDataFromPreparation), moved: alone, back: out,
-			steps: map[string]idmtest.Fault{"prepare/passwords": on("srv2", 75), "start/enable-manual": on("srv2", 9), "start/start": on("srv2", 15), "moved/close-gap": on("srv2", 23),
+		{name: "failover", before: func(m *move) { m.tree.Server("srv1").Kill() }, build: gone(idm.ServerDataFromPreparation),
+			moved: alone, back: out,
+			steps: map[string]idmtest.Fault{"prepare/passwords": on("srv2", 75), "start/enable-manual": on("srv2", 9),
+				"start/start": on("srv2", 15), "moved/close-gap": on("srv2", 23),
 				"moved/jobs": isModify("DirXML-ServerList"), "moved/verify": on("srv2", 15), "finish/auto": on("srv2", 9)}},
 		{name: "failover", cfg: outside, build: gone(idm.ServerDataFromExport), moved: alone, back: out,
 			before: func(m *move) {
-				_, err := open(m.t, m.tree, "srv1").SaveExport(m.t.Context(), m.export().Path, idm.ExportOptions{Base: idmtest.DriverSetDN})
+				_, err := open(m.t, m.tree, "srv1").SaveExport(m.t.Context(), m.export().Path,
+					idm.ExportOptions{Base: idmtest.DriverSetDN})
 				require.NoError(m.t, err)
 				m.tree.Server("srv1").Kill()
 			},
-			steps: map[string]idmtest.Fault{"prepare/add-server": on("srv2", 3), "prepare/server-data": isModify("DirXML-ShimConfigInfo")}},
+			steps: map[string]idmtest.Fault{"prepare/add-server": on("srv2", 3),
+				"prepare/server-data": isModify("DirXML-ShimConfigInfo")}},
 		{name: "guard", steps: map[string]idmtest.Fault{"guard/disable": on("srv2", 9)}, moved: home,
 			before: func(m *move) {
-				require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[0], idm.StartManual, idm.ResyncNone))
+				require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[0], idm.StartManual,
+					idm.ResyncNone))
 			},
 			build: func(m *move, o ...func(*idm.Config)) (failover.Procedure, error) {
-				return idm.GuardOldServer(idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(m.t, m.tree, "srv1", o...),
-					OldDN: "cn=srv2,ou=servers,o=system", Poll: 2 * time.Millisecond, Dial: func(ctx context.Context) (*idm.Server, error) {
+				return idm.GuardOldServer(idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers,
+					Active: open(m.t, m.tree, "srv1", o...),
+					OldDN:  "cn=srv2,ou=servers,o=system", Poll: 2 * time.Millisecond,
+					Dial: func(ctx context.Context) (*idm.Server, error) {
 						return idm.Dial(ctx, asAdmin(m.tree, "srv2", o...))
 					}})
 			}},
@@ -157,16 +176,19 @@ func troubles() []trouble {
 	return []trouble{
 		{name: "reply lost, then everything refused", certain: true, arm: func(f *faults, at idmtest.Fault) {
 			at.Do = func() {
-				f.inject(idmtest.Fault{Server: at.Server, NDS: -672, If: func(r idmtest.Request) bool { return r.Op != idmtest.OperationBind && r.DN != "" }}, idmtest.FaultRefusal, -1)
+				f.inject(idmtest.Fault{Server: at.Server, NDS: -672,
+					If: func(r idmtest.Request) bool { return r.Op != idmtest.OperationBind && r.DN != "" }}, idmtest.FaultRefusal, -1)
 			}
 			f.inject(at, idmtest.FaultDropReply, 1)
 		}},
-		{name: "reply lost, then unreachable", certain: true, arm: func(f *faults, at idmtest.Fault) { f.inject(at, idmtest.FaultKillReply, 1) }},
+		{name: "reply lost, then unreachable", certain: true,
+			arm: func(f *faults, at idmtest.Fault) { f.inject(at, idmtest.FaultKillReply, 1) }},
 		{name: "unknown word, no effect", certain: true, arm: func(f *faults, at idmtest.Fault) {
 			at.Code, at.Text = 79, "what happened has no name"
 			f.inject(at, idmtest.FaultRefusal, -1)
 		}},
-		{name: "unknown word, effect", arm: func(f *faults, at idmtest.Fault) { f.inject(at, idmtest.FaultUnknownReply, -1) }},
+		{name: "unknown word, effect",
+			arm: func(f *faults, at idmtest.Fault) { f.inject(at, idmtest.FaultUnknownReply, -1) }},
 		{name: "empty success", certain: true, arm: func(f *faults, at idmtest.Fault) {
 			f.inject(f.lie(at), idmtest.FaultEmptySuccess, -1)
 			f.inject(f.asked(), 0, -1)
@@ -198,8 +220,8 @@ var unlike = map[string]failover.StepStatus{
 	"ready password/empty success": failover.StatusApplied,
 }
 
-// Every step of every procedure that changes something, and every way to lose sight of it: what the step, the report, the plan of
-// the undo and the lock say, and that both ways out of it work.
+// Every step of every procedure that changes something, and every way to lose sight of it: what the step, the report,
+// the plan of the undo and the lock say, and that both ways out of it work.
 func TestEveryStepUnderEveryTrouble(t *testing.T) {
 	type cell struct {
 		scene
@@ -228,7 +250,8 @@ func TestEveryStepUnderEveryTrouble(t *testing.T) {
 				if c.undo {
 					way = "undo"
 				}
-				t.Run(c.scene.name+"/"+c.step+"/"+c.trouble.name+"/"+way, func(t *testing.T) { stepInTrouble(t, c.scene, c.step, c.trouble, c.undo) })
+				t.Run(c.scene.name+"/"+c.step+"/"+c.trouble.name+"/"+way,
+					func(t *testing.T) { stepInTrouble(t, c.scene, c.step, c.trouble, c.undo) })
 			}
 		})
 	}
@@ -317,7 +340,8 @@ func stepInTrouble(t *testing.T, s scene, step string, tr trouble, undo bool) {
 }
 
 // requireConsistent compares what the report says of the whole with what it says of the step.
-func requireConsistent(t *testing.T, m *move, p failover.Procedure, j *failover.Journal, r *failover.Report, id string, err error) {
+func requireConsistent(t *testing.T, m *move, p failover.Procedure, j *failover.Journal, r *failover.Report, id string,
+	err error) {
 	t.Helper()
 	got, _ := r.Step(id)
 	plan := p.UndoPlan(j)

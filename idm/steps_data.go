@@ -13,20 +13,23 @@ import (
 // copyData copies the per-server values from the source to the target.
 func (m *mover) copyData(onRequest []string) failover.Step {
 	o := ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: onRequest}
-	return failover.Step{ID: "copy-data", Title: "Copy the per-server values from the source to the target", Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll, Timeout: m.allDrivers(m.StopTimeout),
+	return failover.Step{ID: "copy-data", Title: "Copy the per-server values from the source to the target",
+		Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll, Timeout: m.allDrivers(m.StopTimeout),
 		Source: fromWiki + `"Once that server is in the DriverSet you can click on a driver and 'Copy Data' from the source server to the destination server so that the second server has the server-specific information that does not replicate."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			r, _, err := compareServerData(ctx, m.source, m.Target, o)
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			obs := failover.Observation{Done: r.Equal(), Found: fmt.Sprintf("%d values of %d objects differ", len(r.Differences), r.Objects),
+			obs := failover.Observation{Done: r.Equal(),
+				Found: fmt.Sprintf("%d values of %d objects differ", len(r.Differences), r.Objects),
 				Would: "write the source's values on the target; start option, state and passwords are not copied"}
 			for _, group := range groupByObject(r.Differences) {
 				obs.Items = append(obs.Items, failover.Item{Target: group[0].Object, Found: differenceText(group)})
 			}
 			for _, group := range groupByObject(r.ByHand) {
-				obs.Items = append(obs.Items, failover.Item{Target: group[0].Object, Done: true, Found: "by hand: " + differenceText(group)})
+				obs.Items = append(obs.Items,
+					failover.Item{Target: group[0].Object, Done: true, Found: "by hand: " + differenceText(group)})
 			}
 			return obs, nil
 		},
@@ -74,7 +77,8 @@ func (m *mover) secretsNeeded(ctx context.Context) (SecretList, error) {
 	return list, nil
 }
 
-// exportSecrets returns the needs the export's manifest lists for the drivers that move: the source cannot be asked any more.
+// exportSecrets returns the needs the export's manifest lists for the drivers that move: the source cannot be asked any
+// more.
 func (m *mover) exportSecrets(ctx context.Context) ([]SecretNeeded, error) {
 	if m.export == "" {
 		return nil, nil
@@ -97,8 +101,10 @@ func needKey(n SecretNeeded) string {
 
 // passwords returns the steps around the passwords: what is needed, setting it, and what is left for a person.
 func (m *mover) passwords() []failover.Step {
-	const source = fromWiki + `"You may also need to set passwords if you've forgotten them or they don't copy properly. If you imported driver exports to get server-specific data on the new server you will definitely need to set the relevant driver passwords because those are not exported for security reasons."`
-	needed := failover.Step{ID: "passwords-needed", Title: "List the passwords the target needs", Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed, Source: source,
+	const source = fromWiki +
+		`"You may also need to set passwords if you've forgotten them or they don't copy properly. If you imported driver exports to get server-specific data on the new server you will definitely need to set the relevant driver passwords because those are not exported for security reasons."`
+	needed := failover.Step{ID: "passwords-needed", Title: "List the passwords the target needs", Target: m.Target.DN(),
+		Kind: failover.Check, Guards: m.needed, Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			list, err := m.secretsNeeded(ctx)
 			if err != nil {
@@ -114,10 +120,14 @@ func (m *mover) passwords() []failover.Step {
 			return obs, nil
 		}}
 	if m.Passwords == nil {
-		return []failover.Step{needed, {ID: "passwords-by-hand", Title: "Set the passwords on the target by hand", Target: m.Target.DN(), Kind: failover.Manual, Source: source,
-			Help: "Set each password that the step before lists, on " + m.Target.DN() + ": in iManager or Designer choose this server, then the driver's properties, " +
-				"Driver Configuration (application password, Remote Loader password, driver object password) and Named Passwords. Passwords are values of one server; the driver object password is not. " +
-				"Nothing can read them back: only a start of the driver proves them."}}
+		return []failover.Step{needed,
+			{ID: "passwords-by-hand", Title: "Set the passwords on the target by hand", Target: m.Target.DN(),
+				Kind: failover.Manual, Source: source,
+				Help: "Set each password that the step before lists, on " + m.Target.DN() + ": in iManager or Designer choose " +
+					"this server, then the driver's properties, " +
+					"Driver Configuration (application password, Remote Loader password, driver object password) and Named " +
+					"Passwords. Passwords are values of one server; the driver object password is not. " +
+					"Nothing can read them back: only a start of the driver proves them."}}
 	}
 	return []failover.Step{needed, m.setPasswords(source), m.passwordsComplete(source)}
 }
@@ -169,7 +179,8 @@ func (m *mover) passwordRows(ctx context.Context) ([]failover.Item, error) {
 			state = PasswordMissing
 		}
 		_, tried := states[needKey(n)]
-		rows = append(rows, failover.Item{Target: secretName(n), Done: state != PasswordMissing, Found: n.Kind.String() + named(n) + ": " + state.String() + openText(state, tried)})
+		rows = append(rows, failover.Item{Target: secretName(n), Done: state != PasswordMissing,
+			Found: n.Kind.String() + named(n) + ": " + state.String() + openText(state, tried)})
 	}
 	return rows, nil
 }
@@ -192,7 +203,8 @@ func openText(state PasswordState, tried bool) string {
 }
 
 func (m *mover) setPasswords(source string) failover.Step {
-	return failover.Step{ID: "passwords", Writes: []string{factPasswords.Name}, Title: "Set the passwords on the target", Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll, Timeout: m.allDrivers(m.StopTimeout), Source: source,
+	return failover.Step{ID: "passwords", Writes: []string{factPasswords.Name}, Title: "Set the passwords on the target",
+		Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll, Timeout: m.allDrivers(m.StopTimeout), Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			list, err := m.secretsNeeded(ctx)
 			if err != nil {
@@ -244,7 +256,8 @@ func (m *mover) setPasswords(source string) failover.Step {
 }
 
 func (m *mover) passwordsComplete(source string) failover.Step {
-	return failover.Step{ID: "passwords-complete", Title: "Check that no password is missing on the target", Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed, Source: source,
+	return failover.Step{ID: "passwords-complete", Title: "Check that no password is missing on the target",
+		Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed, Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			rows, err := m.passwordRows(ctx)
 			if err != nil {
@@ -261,24 +274,33 @@ var kmoName = regexp.MustCompile(`(?i)\bkmo='([^']*)'|\bkmo=([^\s)]+)`)
 
 // references shows what each driver refers to and looks for the certificates as far as LDAP shows them.
 func (m *mover) references() []failover.Step {
-	const source = fromWiki + `"Keep In Mind: Depending on the driver you may need to reconfigure some stuff to make this work. For example if SSL is used between this driver and another driver (eDir driver) or a Remote Loader you'll need to make sure that reference still works. ` +
+	const source = fromWiki +
+		`"Keep In Mind: Depending on the driver you may need to reconfigure some stuff to make this work. For example if SSL is used between this driver and another driver (eDir driver) or a Remote Loader you'll need to make sure that reference still works. ` +
 		`With the eDir drivers if you added this server after the original server was working you'll need to recreate your certificates between the servers. No big deal but it's something to do."`
 	return []failover.Step{
-		{ID: "references", Title: "Check Remote Loader and certificate references as far as the directory shows them", Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed, Source: source,
+		{ID: "references", Title: "Check Remote Loader and certificate references as far as the directory shows them",
+			Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed, Source: source,
 			Observe: func(ctx context.Context) (failover.Observation, error) {
 				ports, err := m.localPorts(ctx)
 				if err != nil {
 					return failover.Observation{}, err
 				}
-				return m.look(ctx, "references without an objection", func(ctx context.Context, driver string) (failover.Item, error) {
-					return m.reference(ctx, driver, ports)
-				})
+				return m.look(ctx, "references without an objection",
+					func(ctx context.Context, driver string) (failover.Item, error) {
+						return m.reference(ctx, driver, ports)
+					})
 			}},
-		{ID: "references-by-hand", Title: "Make sure the references work from the target", Target: m.Target.DN(), Kind: failover.Manual, Source: source,
-			Help: "For each driver the step before calls Remote Loader: from " + m.Target.DN() + " reach the host and port it names (firewall, certificate), and see that the old engine holds no connection there. " +
-				"For each eDir-to-eDir driver: if this server was added after the original one was working, run the NDS-to-NDS (eDir-to-eDir) certificate wizard in iManager between this server and the partner's server - NCP 524 must be open between the trees, " +
-				"the driver's name is typed without cn= or ou=, the configuration names the certificate without the \"- server\" suffix, and certificates expire after two years by default - and " +
-				"change the remote address of the partner's driver to this server. For a shim that uses local files, libraries or accounts: see that they exist here. If no driver is of these kinds, there is nothing to do."},
+		{ID: "references-by-hand", Title: "Make sure the references work from the target", Target: m.Target.DN(),
+			Kind: failover.Manual, Source: source,
+			Help: "For each driver the step before calls Remote Loader: from " + m.Target.DN() + " reach the host and port it " +
+				"names (firewall, certificate), and see that the old engine holds no connection there. " +
+				"For each eDir-to-eDir driver: if this server was added after the original one was working, run the NDS-to-NDS " +
+				"(eDir-to-eDir) certificate wizard in iManager between this server and the partner's server - NCP 524 must be " +
+				"open between the trees, " +
+				"the driver's name is typed without cn= or ou=, the configuration names the certificate without the \"- server\" " +
+				"suffix, and certificates expire after two years by default - and " +
+				"change the remote address of the partner's driver to this server. For a shim that uses local files, libraries or " +
+				"accounts: see that they exist here. If no driver is of these kinds, there is nothing to do."},
 	}
 }
 
@@ -286,14 +308,16 @@ func (m *mover) references() []failover.Step {
 var edirAddress = regexp.MustCompile(`^(?:.+):\d+:(\d+)$`)
 
 func isEdirDriver(module string) bool {
-	return slices.ContainsFunc(edirShims, func(part string) bool { return strings.Contains(strings.ToLower(module), part) })
+	return slices.ContainsFunc(edirShims,
+		func(part string) bool { return strings.Contains(strings.ToLower(module), part) })
 }
 
 // localPorts returns the eDir-to-eDir drivers of the driver set by the port each listens on, as set on the target: two
 // drivers on one port cannot both start there (documented).
 func (m *mover) localPorts(ctx context.Context) (map[string][]string, error) {
 	ports := map[string][]string{}
-	q := Query{Base: m.DriverSet, Scope: ScopeOne, Filter: "(objectClass=DirXML-Driver)", Attributes: []string{"DirXML-JavaModule", "DirXML-NativeModule", "DirXML-ShimAuthServer"}}
+	q := Query{Base: m.DriverSet, Scope: ScopeOne, Filter: "(objectClass=DirXML-Driver)",
+		Attributes: []string{"DirXML-JavaModule", "DirXML-NativeModule", "DirXML-ShimAuthServer"}}
 	for e, err := range m.Target.Entries(ctx, q) {
 		if err != nil {
 			return nil, err
@@ -345,7 +369,8 @@ func (m *mover) reference(ctx context.Context, driver string, ports map[string][
 	return f, nil
 }
 
-// hasCertificate looks for the certificate object of this server: "<name> - <server>" beside the server (seen names; the class is inferred).
+// hasCertificate looks for the certificate object of this server: "<name> - <server>" beside the server (seen names;
+// the class is inferred).
 func (m *mover) hasCertificate(ctx context.Context, name string) (bool, error) {
 	server := m.Target.DN()
 	cn := escapeFilter(name + " - " + commonName(server))

@@ -11,8 +11,11 @@ import (
 
 // jobs lets the jobs run on the target.
 func (m *mover) jobs() failover.Step {
-	return failover.Step{ID: "jobs", Writes: []string{factJobsBefore.Name, factJobsTold.Name}, Title: "Let the jobs run on the target instead of the source", Target: m.DriverSet, Kind: failover.Change, Poll: m.Poll,
-		Source: ours + "a DirXML-Job runs only on the servers in its DirXML-ServerList (schema), which no export of the vendor's tools carries",
+	return failover.Step{ID: "jobs", Writes: []string{factJobsBefore.Name, factJobsTold.Name},
+		Title: "Let the jobs run on the target instead of the source", Target: m.DriverSet, Kind: failover.Change,
+		Poll: m.Poll,
+		Source: ours + "a DirXML-Job runs only on the servers in its DirXML-ServerList (schema), which no export of the " +
+			"vendor's tools carries",
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			return m.lookJobs(ctx)
 		},
@@ -42,7 +45,8 @@ func (m *mover) jobs() failover.Step {
 			var rows []failover.Item
 			for _, job := range m.changed(before) {
 				list, exists := lists[job]
-				rows = append(rows, failover.Item{Target: job, Done: !exists || sameNames(list, before[job]), Found: "runs on " + strings.Join(list, " and ")})
+				rows = append(rows, failover.Item{Target: job, Done: !exists || sameNames(list, before[job]),
+					Found: "runs on " + strings.Join(list, " and ")})
 			}
 			return summary(rows, "jobs name the servers they named before"), nil
 		}}
@@ -60,14 +64,16 @@ func sameNames(a, b []string) bool {
 	return inBoth(a, b) && inBoth(b, a)
 }
 
-// jobLists returns the server lists of the jobs that move: those of the drivers, and those of the driver set when every driver moves.
+// jobLists returns the server lists of the jobs that move: those of the drivers, and those of the driver set when every
+// driver moves.
 func (m *mover) jobLists(ctx context.Context) (move map[string][]string, stay []string, err error) {
 	sel, err := m.Target.selection(ctx, ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers})
 	if err != nil {
 		return nil, nil, err
 	}
 	move = map[string][]string{}
-	q := Query{Base: m.DriverSet, Scope: ScopeSubtree, Filter: "(objectClass=DirXML-Job)", Attributes: []string{serverList}}
+	q := Query{Base: m.DriverSet, Scope: ScopeSubtree, Filter: "(objectClass=DirXML-Job)",
+		Attributes: []string{serverList}}
 	for e, err := range m.Target.Entries(ctx, q) {
 		switch {
 		case err != nil:
@@ -110,7 +116,8 @@ func (m *mover) lookJobs(ctx context.Context) (failover.Observation, error) {
 	}
 	var rows []failover.Item
 	for _, job := range sortedKeys(lists) {
-		row := failover.Item{Target: job, Done: !containsDN(lists[job], m.sourceDN), Found: "runs on " + strings.Join(lists[job], " and ")}
+		row := failover.Item{Target: job, Done: !containsDN(lists[job], m.sourceDN),
+			Found: "runs on " + strings.Join(lists[job], " and ")}
 		if was, changed := before[job]; row.Done && changed && containsDN(was, m.sourceDN) {
 			switch said, asked := told[job]; {
 			case !asked:
@@ -122,7 +129,8 @@ func (m *mover) lookJobs(ctx context.Context) (failover.Observation, error) {
 		rows = append(rows, row)
 	}
 	for _, job := range stay {
-		rows = append(rows, failover.Item{Target: job, Done: true, Found: "belongs to the driver set, of which other drivers stay: decide by hand"})
+		rows = append(rows, failover.Item{Target: job, Done: true,
+			Found: "belongs to the driver set, of which other drivers stay: decide by hand"})
 	}
 	obs := summary(rows, "jobs name the right servers")
 	obs.Would = "put the target in the place of the source and tell the engine"
@@ -156,7 +164,8 @@ func (m *mover) moveJobs(ctx context.Context) error {
 
 // tellEngine lets the engine read the job again; said is false where that cannot be told it.
 func (m *mover) tellEngine(ctx context.Context, job string) (said bool, err error) {
-	// The argument of the operation is inferred. A server that does not take it is no reason to stop here: the list is right.
+	// The argument of the operation is inferred. A server that does not take it is no reason to stop here: the list is
+	// right.
 	if err = m.Target.NotifyJob(ctx, job); errors.Is(err, ErrNotSupported) {
 		return false, nil
 	}

@@ -28,8 +28,9 @@ func (m *mover) sourceInactive(ctx context.Context, driver string) error {
 	case err != nil:
 		return notApplied(err)
 	case st.State != StateStopped || st.Option != StartDisabled:
-		return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.NotApplied, Next: "stop and disable it on the source first: run GuardOldServer",
-			Err: fmt.Errorf("%w: it is %s on %s", failover.ErrPrecondition, st, m.source.DN())}
+		return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.NotApplied,
+			Next: "stop and disable it on the source first: run GuardOldServer",
+			Err:  fmt.Errorf("%w: it is %s on %s", failover.ErrPrecondition, st, m.source.DN())}
 	}
 	return nil
 }
@@ -39,14 +40,17 @@ func (m *mover) sourceActive() failover.Step {
 	return m.perDriver("running on the source", func(ctx context.Context, driver string) (failover.Item, error) {
 		st, err := m.source.Status(ctx, driver)
 		return failover.Item{Done: st.State == StateRunning && st.Option != StartDisabled, Found: st.String()}, err
-	}).Step(failover.Step{ID: "source-active", Title: "Check that the drivers run on the source", Target: m.sourceDN, Kind: failover.Check,
+	}).Step(failover.Step{ID: "source-active", Title: "Check that the drivers run on the source", Target: m.sourceDN,
+		Kind:   failover.Check,
 		Guards: untilStop, // which makes it untrue
 		Source: ours + "compare and swap: nothing moves when the drivers are not where the operator believes them to be"})
 }
 
 // stop stops the drivers on the source and notes time and start options first.
 func (m *mover) stop() failover.Step {
-	return failover.Step{ID: stepStop, Writes: []string{factNoted.Name}, Title: "Note the time and stop the drivers on the source", Target: m.sourceDN, Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
+	return failover.Step{ID: stepStop, Writes: []string{factNoted.Name},
+		Title: "Note the time and stop the drivers on the source", Target: m.sourceDN, Kind: failover.Change,
+		Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
 		Source: fromVendor + `cache relocation: "note the time", stop, and synchronize from the noted time afterwards`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			_, written, err := factNoted.Load(ctx)
@@ -107,9 +111,11 @@ func (m *mover) stop() failover.Step {
 		}}
 }
 
-// note reads what stands on the source. The time is this machine's; the margin covers the difference to the servers' clocks.
+// note reads what stands on the source. The time is this machine's; the margin covers the difference to the servers'
+// clocks.
 func (m *mover) note(ctx context.Context) (stopNote, error) {
-	n := stopNote{At: time.Now().UTC().Truncate(time.Second), Oldest: map[string]time.Time{}, Options: map[string]StartOption{}, States: map[string]State{}}
+	n := stopNote{At: time.Now().UTC().Truncate(time.Second), Oldest: map[string]time.Time{},
+		Options: map[string]StartOption{}, States: map[string]State{}}
 	var err error
 	if n.Engine, err = m.source.EngineVersion(ctx); err != nil {
 		return n, notApplied(err)
@@ -160,8 +166,9 @@ func (m *mover) stopOn(ctx context.Context, s *Server, driver string) error {
 			return nil
 		}
 		if waitErr := pause(ctx, m.Poll); waitErr != nil {
-			return &failover.Error{Op: "stop driver", Target: driver, Outcome: failover.InDoubt, Next: "look at the driver's trace on " + s.DN() + "; a shim that ignores the request is cut off after a minute",
-				Err: fmt.Errorf("%w: it is %s: %w", failover.ErrNotObserved, state, errors.Join(waitErr, err))}
+			return &failover.Error{Op: "stop driver", Target: driver, Outcome: failover.InDoubt,
+				Next: "look at the driver's trace on " + s.DN() + "; a shim that ignores the request is cut off after a minute",
+				Err:  fmt.Errorf("%w: it is %s: %w", failover.ErrNotObserved, state, errors.Join(waitErr, err))}
 		}
 	}
 }
@@ -173,15 +180,18 @@ func (m *mover) targetInactive(ctx context.Context, driver string) error {
 		return notApplied(err)
 	}
 	if st.State != StateStopped {
-		return &failover.Error{Op: "bring back driver", Target: driver, Outcome: failover.NotApplied, Next: "stop it on the target first",
-			Err: fmt.Errorf("%w: it is %s on %s", failover.ErrPrecondition, st, m.Target.DN())}
+		return &failover.Error{Op: "bring back driver", Target: driver, Outcome: failover.NotApplied,
+			Next: "stop it on the target first",
+			Err:  fmt.Errorf("%w: it is %s on %s", failover.ErrPrecondition, st, m.Target.DN())}
 	}
 	return nil
 }
 
 // saveCaches writes the events that wait on the source into files.
 func (m *mover) saveCaches(dir string) failover.Step {
-	return failover.Step{ID: "save-caches", Writes: m.ofDrivers("idm/cache"), Title: "Save the events that wait on the source", Target: m.sourceDN, Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
+	return failover.Step{ID: "save-caches", Writes: m.ofDrivers("idm/cache"),
+		Title: "Save the events that wait on the source", Target: m.sourceDN, Kind: failover.Change,
+		Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
 		Source: ours + "the queue is a file of one server (ldapwiki \"TAO Files\"); disabling a driver ends it",
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			var rows []failover.Item
@@ -215,13 +225,15 @@ func (m *mover) saveCaches(dir string) failover.Step {
 		Undo: failover.NothingToUndo}
 }
 
-// saveCache writes one cache, or says why it could not be read: the gap is closed by time, not by the file. Server and time of the
-// stop are in the file's name: the events of an earlier move are nobody's to overwrite.
+// saveCache writes one cache, or says why it could not be read: the gap is closed by time, not by the file. Server and
+// time of the stop are in the file's name: the events of an earlier move are nobody's to overwrite.
 func (m *mover) saveCache(ctx context.Context, dir, driver string, stopped time.Time) (string, error) {
-	path := filepath.Join(dir, fileName(driver)+"-"+fileName(m.sourceDN)+"-"+stopped.UTC().Format("20060102T150405Z")+".cache.xml")
+	path := filepath.Join(dir, fileName(driver)+"-"+fileName(m.sourceDN)+"-"+stopped.UTC().Format("20060102T150405Z")+
+		".cache.xml")
 	f, err := os.CreateTemp(dir, ".cache-*")
 	if err != nil {
-		return "", &failover.Error{Op: "save cache of", Target: driver, Outcome: failover.NotApplied, Next: "make the folder writable", Err: err}
+		return "", &failover.Error{Op: "save cache of", Target: driver, Outcome: failover.NotApplied,
+			Next: "make the folder writable", Err: err}
 	}
 	defer os.Remove(f.Name()) //nolint:errcheck // gone after the rename
 	defer f.Close()           //nolint:errcheck // closed before the rename
@@ -254,7 +266,8 @@ func (m *mover) saveCache(ctx context.Context, dir, driver string, stopped time.
 		return "empty", nil
 	}
 	if err := errors.Join(f.Sync(), f.Close(), os.Rename(f.Name(), path)); err != nil {
-		return "", &failover.Error{Op: "save cache of", Target: driver, Outcome: failover.NotApplied, Next: "make room and repeat", Err: err}
+		return "", &failover.Error{Op: "save cache of", Target: driver, Outcome: failover.NotApplied,
+			Next: "make room and repeat", Err: err}
 	}
 	return "in " + path, nil
 }
@@ -279,7 +292,9 @@ func orText(text, otherwise string) string {
 
 // disableSource disables the drivers on the source.
 func (m *mover) disableSource() failover.Step {
-	return failover.Step{ID: "disable-source", Writes: []string{factDisabled.Name}, Title: "Disable the drivers on the source", Target: m.sourceDN, Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
+	return failover.Step{ID: "disable-source", Writes: []string{factDisabled.Name},
+		Title: "Disable the drivers on the source", Target: m.sourceDN, Kind: failover.Change,
+		Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
 		Source: fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready"; the start option is a value of that server alone`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "disabled on the source", func(ctx context.Context, driver string) (failover.Item, error) {
@@ -290,7 +305,8 @@ func (m *mover) disableSource() failover.Step {
 			return obs, err
 		},
 		Apply: func(ctx context.Context) error {
-			if _, err := factDisabled.Capture(ctx, func(context.Context) (time.Time, error) { return time.Now().UTC(), nil }); err != nil {
+			if _, err := factDisabled.Capture(ctx,
+				func(context.Context) (time.Time, error) { return time.Now().UTC(), nil }); err != nil {
 				return err
 			}
 			// A server that was restarted since the stop has started its drivers again: they are stopped once more.
@@ -313,13 +329,15 @@ func (m *mover) disableSource() failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			return m.lookOptions(ctx, m.source, func(driver string) (StartOption, bool) { return n.Options[driver].settable(), written })
+			return m.lookOptions(ctx, m.source,
+				func(driver string) (StartOption, bool) { return n.Options[driver].settable(), written })
 		}}
 }
 
 // sourceQuiet is the proof that the old side is out before the new one is brought up.
 func (m *mover) sourceQuiet() failover.Step {
-	return failover.Step{ID: "source-quiet", Title: "Observe that every driver is stopped and disabled on the source", Target: m.sourceDN, Kind: failover.Check, Firm: true,
+	return failover.Step{ID: "source-quiet", Title: "Observe that every driver is stopped and disabled on the source",
+		Target: m.sourceDN, Kind: failover.Check, Firm: true,
 		Guards: untilAuto,
 		Source: fromVendor + `"both active is not recommended": the same events in two queues corrupt data`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
@@ -327,13 +345,15 @@ func (m *mover) sourceQuiet() failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			return m.look(ctx, "stopped and disabled on the source", func(ctx context.Context, driver string) (failover.Item, error) {
-				st, err := m.source.Status(ctx, driver)
-				if seen && errors.Is(err, ErrUnreachable) {
-					// The start option outlives a restart, and a source that has died must not keep the target from starting.
-					return failover.Item{Done: true, Found: "the source does not answer any more; it was seen stopped and disabled"}, nil
-				}
-				return failover.Item{Done: st.State == StateStopped && st.Option == StartDisabled, Found: st.String()}, err
-			})
+			return m.look(ctx, "stopped and disabled on the source",
+				func(ctx context.Context, driver string) (failover.Item, error) {
+					st, err := m.source.Status(ctx, driver)
+					if seen && errors.Is(err, ErrUnreachable) {
+						// The start option outlives a restart, and a source that has died must not keep the target from starting.
+						return failover.Item{Done: true, Found: "the source does not answer any more; it was seen stopped and disabled"},
+							nil
+					}
+					return failover.Item{Done: st.State == StateStopped && st.Option == StartDisabled, Found: st.String()}, err
+				})
 		}}
 }

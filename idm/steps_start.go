@@ -12,7 +12,8 @@ import (
 
 // start starts the drivers on the target and judges each.
 func (m *mover) start() failover.Step {
-	return failover.Step{ID: stepStart, Title: "Start the drivers on the target and see that they stay up", Target: m.Target.DN(), Kind: failover.Change,
+	return failover.Step{ID: stepStart, Title: "Start the drivers on the target and see that they stay up",
+		Target: m.Target.DN(), Kind: failover.Change,
 		Timeout: m.allDrivers(m.StartTimeout + m.Settle), Poll: m.Poll, Attempts: 1, WarnAfter: m.StartTimeout,
 		Source: fromWiki + `"Step 2: Start the driver."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
@@ -41,8 +42,9 @@ func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
 			return notApplied(err)
 		}
 		if option == StartDisabled {
-			return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.NotApplied, Next: "set it to Manual first",
-				Err: fmt.Errorf("%w: it is disabled on %s", failover.ErrPrecondition, s.DN())}
+			return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.NotApplied,
+				Next: "set it to Manual first",
+				Err:  fmt.Errorf("%w: it is disabled on %s", failover.ErrPrecondition, s.DN())}
 		}
 		// What a driver that is starting already answers is not published: invalid request means "look again".
 		if err := s.Start(ctx, driver); err != nil && !errors.Is(err, ErrWrongState) {
@@ -62,7 +64,8 @@ func (m *mover) judge(ctx context.Context, s *Server, driver string) error {
 		switch {
 		case err != nil:
 			if ctx.Err() == nil && !errors.Is(err, ErrLineLost) && !errors.Is(err, ErrUnreachable) {
-				return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.InDoubt, Next: "observe the driver on " + s.DN(), Err: err}
+				return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.InDoubt,
+					Next: "observe the driver on " + s.DN(), Err: err}
 			}
 		case state == StateRunning:
 			if up.IsZero() {
@@ -77,8 +80,9 @@ func (m *mover) judge(ctx context.Context, s *Server, driver string) error {
 			begun, up = true, time.Time{}
 		}
 		if waitErr := pause(ctx, m.Poll); waitErr != nil {
-			return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.InDoubt, Next: "look at the driver's trace on " + s.DN(),
-				Err: fmt.Errorf("%w: it is %s: %w", failover.ErrNotObserved, state, errors.Join(waitErr, err))}
+			return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.InDoubt,
+				Next: "look at the driver's trace on " + s.DN(),
+				Err:  fmt.Errorf("%w: it is %s: %w", failover.ErrNotObserved, state, errors.Join(waitErr, err))}
 		}
 	}
 }
@@ -94,17 +98,20 @@ func (m *mover) startFailed(ctx context.Context, s *Server, driver string, wasUp
 		what += "; the directory shows no reason"
 	}
 	return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.NotApplied,
-		Next: "read the driver's trace on " + s.DN() + " (policy, GCV, password, missing shim, Remote Loader not reachable, activation), repair it, and run again",
-		Err:  fmt.Errorf("%w: %s", failover.ErrNotObserved, what)}
+		Next: "read the driver's trace on " + s.DN() +
+			" (policy, GCV, password, missing shim, Remote Loader not reachable, " +
+			"activation), repair it, and run again",
+		Err: fmt.Errorf("%w: %s", failover.ErrNotObserved, what)}
 }
 
 // statusLogText is how much of a status log is worth showing.
 const statusLogText = 500
 
-// StatusLog returns the newest words of DirXML-StatusLog of a driver's channels on this server, "" when there are none or they
-// cannot be read. The layout of the values is not published; they are passed on as text.
+// StatusLog returns the newest words of DirXML-StatusLog of a driver's channels on this server, "" when there are none
+// or they cannot be read. The layout of the values is not published; they are passed on as text.
 func (s *Server) StatusLog(ctx context.Context, driverDN string) string {
-	entries, err := s.Find(ctx, Query{Base: driverDN, Scope: ScopeSubtree, Filter: "(DirXML-StatusLog=*)", Attributes: []string{"DirXML-StatusLog"}})
+	entries, err := s.Find(ctx,
+		Query{Base: driverDN, Scope: ScopeSubtree, Filter: "(DirXML-StatusLog=*)", Attributes: []string{"DirXML-StatusLog"}})
 	if err != nil {
 		return ""
 	}
@@ -121,10 +128,12 @@ func (s *Server) StatusLog(ctx context.Context, driverDN string) string {
 	return text
 }
 
-// closeGap synchronizes what happened since the noted time, which is each driver's own: one that was behind when it was stopped has to go
-// back further.
+// closeGap synchronizes what happened since the noted time, which is each driver's own: one that was behind when it was
+// stopped has to go back further.
 func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Time, bool, error)) failover.Step {
-	return failover.Step{ID: "close-gap", Writes: m.ofDrivers("idm/resynced"), Title: "Close the gap: synchronize what changed since the noted time", Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll, Timeout: m.allDrivers(m.StartTimeout),
+	return failover.Step{ID: "close-gap", Writes: m.ofDrivers("idm/resynced"),
+		Title: "Close the gap: synchronize what changed since the noted time", Target: m.Target.DN(), Kind: failover.Change,
+		Poll: m.Poll, Timeout: m.allDrivers(m.StartTimeout),
 		Source: fromVendor + `cache relocation: start without automatic synchronization, then "synchronize from the noted time" to pick up lost events`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			var rows []failover.Item
@@ -150,9 +159,12 @@ func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Ti
 					earliest = at
 				}
 			}
-			obs.Would = fmt.Sprintf("ask for everything created or changed since the time noted at the stop, or since the oldest event that waited then, less %s", m.Margin)
+			obs.Would = fmt.Sprintf("ask for everything created or changed since the time noted at the stop, or since the "+
+				"oldest event that waited then, less %s",
+				m.Margin)
 			if !earliest.IsZero() {
-				obs.Would = fmt.Sprintf("ask for everything created or changed since %s at the earliest, a margin of %s included", earliest.UTC().Format(time.RFC3339), m.Margin)
+				obs.Would = fmt.Sprintf("ask for everything created or changed since %s at the earliest, a margin of %s included",
+					earliest.UTC().Format(time.RFC3339), m.Margin)
 			}
 			return obs, nil
 		},
@@ -166,8 +178,9 @@ func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Ti
 					return notApplied(err)
 				}
 				if !ok {
-					return &failover.Error{Op: "close gap", Target: driver, Outcome: failover.NotApplied, Next: "run the procedure from its beginning, so that the time is noted",
-						Err: fmt.Errorf("%w: no time was noted", failover.ErrPrecondition)}
+					return &failover.Error{Op: "close gap", Target: driver, Outcome: failover.NotApplied,
+						Next: "run the procedure from its beginning, so that the time is noted",
+						Err:  fmt.Errorf("%w: no time was noted", failover.ErrPrecondition)}
 				}
 				if err := m.Target.ResyncSince(ctx, driver, at); err != nil {
 					return err
@@ -178,8 +191,8 @@ func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Ti
 		Undo: failover.NothingToUndo}
 }
 
-// verify is the last look: running here, and not there. A driver on Manual does not come back by itself when the server was
-// restarted meanwhile, so it is started again.
+// verify is the last look: running here, and not there. A driver on Manual does not come back by itself when the server
+// was restarted meanwhile, so it is started again.
 func (m *mover) verify() failover.Step {
 	see := func(ctx context.Context, driver string) (failover.Item, error) {
 		st, err := m.Target.Status(ctx, driver)
@@ -192,7 +205,8 @@ func (m *mover) verify() failover.Step {
 		}
 		return f, nil
 	}
-	return failover.Step{ID: "verify", Title: "Observe that every driver runs on the target and nowhere else", Target: m.Target.DN(), Kind: failover.Change,
+	return failover.Step{ID: "verify", Title: "Observe that every driver runs on the target and nowhere else",
+		Target: m.Target.DN(), Kind: failover.Change,
 		Timeout: m.allDrivers(m.StartTimeout + m.Settle), Poll: m.Poll, Attempts: 1,
 		Source: fromVendor + `"A driver must run on one server only"`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {

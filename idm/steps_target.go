@@ -20,7 +20,10 @@ const (
 
 // servers is the check that both ends are who they should be and that the target can run the drivers.
 func (m *mover) servers() failover.Step {
-	return failover.Step{ID: "servers", Title: "Check that the right servers answer and the target's engine is as new as the source's", Target: m.Target.DN(), Kind: failover.Check, Firm: true, Guards: m.served,
+	return failover.Step{ID: "servers",
+		Title: "Check that the right servers answer and the target's engine is as new as " +
+			"the source's",
+		Target: m.Target.DN(), Kind: failover.Check, Firm: true, Guards: m.served,
 		Source: fromVendor + `"the target server must have the same or a newer version of the engine"; an older one stops drivers that use newer features`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			target, err := m.Target.EngineVersion(ctx)
@@ -49,7 +52,8 @@ func (m *mover) servers() failover.Step {
 
 // rights is the check that the user may do what the procedure will do.
 func (m *mover) rights() failover.Step {
-	return failover.Step{ID: "rights", Title: "Check the rights of the user on the driver set", Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed,
+	return failover.Step{ID: "rights", Title: "Check the rights of the user on the driver set", Target: m.Target.DN(),
+		Kind: failover.Check, Guards: m.needed,
 		Source: fromVendor + "the DirXML-Access… attributes guard the operations; a missing one ends in -672 half-way",
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			var rows []failover.Item
@@ -79,7 +83,8 @@ func (m *mover) bothServers() []*Server {
 
 // replicas is the check that the target holds what the drivers need.
 func (m *mover) replicas() failover.Step {
-	return failover.Step{ID: "replicas", Title: "Check that the target holds the replicas the drivers need", Target: m.Target.DN(), Kind: failover.Check, Guards: m.served,
+	return failover.Step{ID: "replicas", Title: "Check that the target holds the replicas the drivers need",
+		Target: m.Target.DN(), Kind: failover.Check, Guards: m.served,
 		Source: fromWiki + `"Make sure all replicas are added to the machine."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			wanted := append([]string{m.DriverSet, m.Target.DN()}, m.Holds...)
@@ -88,9 +93,11 @@ func (m *mover) replicas() failover.Step {
 				r, err := m.Target.ReplicaOf(ctx, dn)
 				switch {
 				case errors.Is(err, ErrWrongServer) || errors.Is(err, ErrNoEntry):
-					rows = append(rows, failover.Item{Target: dn, Found: "no replica here: add a read/write replica with iManager or ndsrepair, and wait until it is on"})
+					rows = append(rows, failover.Item{Target: dn,
+						Found: "no replica here: add a read/write replica with iManager or ndsrepair, and wait until it is on"})
 				case err != nil && unsupported(err):
-					rows = append(rows, failover.Item{Target: dn, Done: true, Found: "the server does not tell its replicas in a known form: look with iMonitor"})
+					rows = append(rows, failover.Item{Target: dn, Done: true,
+						Found: "the server does not tell its replicas in a known form: look with iMonitor"})
 				case err != nil:
 					return failover.Observation{}, err
 				default:
@@ -106,7 +113,8 @@ func (m *mover) replicas() failover.Step {
 			}
 			if known {
 				// With a server gone, the rings it belongs to are behind by the time it has been gone.
-				row := failover.Item{Target: m.Target.DN(), Done: m.source == nil || behind <= ringLimit, Found: fmt.Sprintf("its replicas are up to %s behind their rings", behind)}
+				row := failover.Item{Target: m.Target.DN(), Done: m.source == nil || behind <= ringLimit,
+					Found: fmt.Sprintf("its replicas are up to %s behind their rings", behind)}
 				obs.Items = append(obs.Items, row)
 				if !row.Done {
 					obs.Done, obs.Found = false, obs.Found+"; "+row.Found+": see that they synchronize"
@@ -116,12 +124,14 @@ func (m *mover) replicas() failover.Step {
 		}}
 }
 
-// ringLimit is how far the target's replicas may be behind while both servers are well (ours; that a quiet ring synchronizes more often is inferred).
+// ringLimit is how far the target's replicas may be behind while both servers are well (ours; that a quiet ring
+// synchronizes more often is inferred).
 const ringLimit = 2 * time.Hour
 
 // inSet adds the target to the driver set.
 func (m *mover) inSet() failover.Step {
-	return failover.Step{ID: "add-server", Title: "Add the target to the driver set", Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll,
+	return failover.Step{ID: "add-server", Title: "Add the target to the driver set", Target: m.Target.DN(),
+		Kind: failover.Change, Poll: m.Poll,
 		Source: fromWiki + `"Before things go amiss add your second failover server to your DriverSet (unless you add the server after the crash, then do this first thing once you get IDM installed on the server)."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			set, err := m.Target.AssociatedDriverSet(ctx)
@@ -133,15 +143,19 @@ func (m *mover) inSet() failover.Step {
 				return failover.Observation{}, err
 			}
 			switch {
-			case set != "" && checkDN("driver set", set) == nil && !SameDN(set, m.DriverSet): // in another form of name it proves nothing
-				return failover.Observation{}, &failover.Error{Op: "add server to", Target: m.DriverSet, Outcome: failover.NotApplied,
-					Next: "take the server out of the other driver set first, or choose another target",
-					Err:  fmt.Errorf("%w: %s belongs to driver set %s, and a server has one at a time", failover.ErrPrecondition, m.Target.DN(), set)}
+			// in another form of name it proves nothing
+			case set != "" && checkDN("driver set", set) == nil && !SameDN(set, m.DriverSet):
+				return failover.Observation{},
+					&failover.Error{Op: "add server to", Target: m.DriverSet, Outcome: failover.NotApplied,
+						Next: "take the server out of the other driver set first, or choose another target",
+						Err: fmt.Errorf("%w: %s belongs to driver set %s, and a server has one at a time", failover.ErrPrecondition,
+							m.Target.DN(), set)}
 			case containsDN(list, m.Target.DN()):
 				// The engine itself may know it only after a restart: the next step sees to that.
 				return failover.Observation{Done: true, Found: "the target is in the server list of " + m.DriverSet}, nil
 			}
-			return failover.Observation{Found: fmt.Sprintf("the target is not in %s", m.DriverSet), Would: "associate " + m.Target.DN() + " with it"}, nil
+			return failover.Observation{Found: fmt.Sprintf("the target is not in %s", m.DriverSet),
+				Would: "associate " + m.Target.DN() + " with it"}, nil
 		},
 		Apply: func(ctx context.Context) error {
 			err := m.Target.AssociateDriverSet(ctx, m.DriverSet)
@@ -167,24 +181,29 @@ func (m *mover) engineServes() failover.Step {
 			return failover.Item{}, err
 		}
 		return failover.Item{Done: true, Found: o.String()}, nil
-	}).Step(failover.Step{ID: "engine-serves", Title: "Have the target's engine serve the drivers", Target: m.Target.DN(), Kind: failover.Manual, Wait: true, Timeout: m.allDrivers(m.StartTimeout), Poll: m.Poll,
-		Source: "seen in published code: the engine picks up a driver set when it is loaded; the vendor's installer restarts ndsd after the association",
-		Help: "Restart the directory service of " + m.Target.DN() + " (ndsmanage stopall; ndsmanage startall, or systemctl restart ndsd). " +
+	}).Step(failover.Step{ID: "engine-serves", Title: "Have the target's engine serve the drivers", Target: m.Target.DN(),
+		Kind: failover.Manual, Wait: true, Timeout: m.allDrivers(m.StartTimeout), Poll: m.Poll,
+		Source: "seen in published code: the engine picks up a driver set when it is loaded; the vendor's installer " +
+			"restarts ndsd after the association",
+		Help: "Restart the directory service of " + m.Target.DN() + " (ndsmanage stopall; ndsmanage startall, or systemctl " +
+			"restart ndsd). " +
 			"Its engine serves the driver set only after that. The run then waits until it answers for each driver."})
 }
 
 // disableOnTarget disables the drivers on the target, so that it neither starts nor caches anything.
 func (m *mover) disableOnTarget() failover.Step {
-	return failover.Step{ID: "keep-disabled", Title: "Keep the drivers disabled on the target", Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll,
+	return failover.Step{ID: "keep-disabled", Title: "Keep the drivers disabled on the target", Target: m.Target.DN(),
+		Kind: failover.Change, Poll: m.Poll,
 		Source: fromVendor + `"A driver must run on one server only; disable it on the others": a standby on Manual would cache events for ever`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			obs, err := m.look(ctx, "disabled and stopped on the target", func(ctx context.Context, driver string) (failover.Item, error) {
-				st, err := m.Target.Status(ctx, driver)
-				if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
-					return failover.Item{Found: "not served yet"}, nil
-				}
-				return failover.Item{Done: st.Option == StartDisabled && st.State == StateStopped, Found: st.String()}, err
-			})
+			obs, err := m.look(ctx, "disabled and stopped on the target",
+				func(ctx context.Context, driver string) (failover.Item, error) {
+					st, err := m.Target.Status(ctx, driver)
+					if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
+						return failover.Item{Found: "not served yet"}, nil
+					}
+					return failover.Item{Done: st.Option == StartDisabled && st.State == StateStopped, Found: st.String()}, err
+				})
 			obs.Would = "disable them on " + m.Target.DN()
 			return obs, err
 		},
@@ -195,8 +214,9 @@ func (m *mover) disableOnTarget() failover.Step {
 					return notApplied(err)
 				}
 				if st.State != StateStopped {
-					return &failover.Error{Op: "disable driver", Target: driver, Outcome: failover.NotApplied, Next: "find out on which server the driver should run before going on",
-						Err: fmt.Errorf("%w: it is %s on the standby", failover.ErrPrecondition, st.State)}
+					return &failover.Error{Op: "disable driver", Target: driver, Outcome: failover.NotApplied,
+						Next: "find out on which server the driver should run before going on",
+						Err:  fmt.Errorf("%w: it is %s on the standby", failover.ErrPrecondition, st.State)}
 				}
 				return m.Target.SetStartOption(ctx, driver, StartDisabled, ResyncNone)
 			})
@@ -222,15 +242,20 @@ func (m *mover) targetQuiet() failover.Step {
 		if err != nil {
 			return failover.Item{}, err
 		}
-		return failover.Item{Done: stats.CacheBytes == 0, Found: fmt.Sprintf("%s, cache of %d bytes", st, stats.CacheBytes)}, nil
-	}).Step(failover.Step{ID: "target-quiet", Title: "Check that the drivers are disabled on the target, or wait there with an empty cache", Target: m.Target.DN(), Kind: failover.Check,
+		return failover.Item{Done: stats.CacheBytes == 0, Found: fmt.Sprintf("%s, cache of %d bytes", st, stats.CacheBytes)},
+			nil
+	}).Step(failover.Step{ID: "target-quiet",
+		Title: "Check that the drivers are disabled on the target, or wait there with an empty cache", Target: m.Target.DN(),
+		Kind:   failover.Check,
 		Guards: untilEnable, // from then on they cache what they will have to send
 		Source: fromVendor + `start options: "Manual: events are cached"; a standby left on Manual would send every event a second time`})
 }
 
 // enable sets the drivers to Manual without synchronization.
 func (m *mover) enable() failover.Step {
-	return failover.Step{ID: stepEnable, Writes: []string{factBefore.Name}, Title: "Enable the drivers on the target: Manual, without synchronization", Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll,
+	return failover.Step{ID: stepEnable, Writes: []string{factBefore.Name},
+		Title: "Enable the drivers on the target: Manual, without synchronization", Target: m.Target.DN(),
+		Kind: failover.Change, Poll: m.Poll,
 		Source: fromWiki + `"Enable the drivers on the new server. Set them to Manual (later, when all id good, change to Auto-Start). When changing from Disabled to Manual/Auto-Start choose to NOT synchronize data (use the checkbox) and then click Apply/Ok."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "enabled on the target", func(ctx context.Context, driver string) (failover.Item, error) {
@@ -247,7 +272,8 @@ func (m *mover) enable() failover.Step {
 			return obs, err
 		},
 		Apply: func(ctx context.Context) error {
-			if err := m.sourceStillOut(ctx, "switch the source off and run again; or undo this run and use Switchover"); err != nil {
+			if err := m.sourceStillOut(ctx,
+				"switch the source off and run again; or undo this run and use Switchover"); err != nil {
 				return err
 			}
 			if _, err := factBefore.Capture(ctx, m.targetOptions); err != nil {
@@ -281,7 +307,8 @@ func (m *mover) enable() failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			return m.lookOptions(ctx, m.Target, func(driver string) (StartOption, bool) { return StartDisabled, before[driver] == StartDisabled })
+			return m.lookOptions(ctx, m.Target,
+				func(driver string) (StartOption, bool) { return StartDisabled, before[driver] == StartDisabled })
 		}}
 }
 
@@ -293,13 +320,16 @@ func orNothing(ctx context.Context, err error) error {
 	return failover.NothingToUndo(ctx)
 }
 
-// lookOptions sees whether the drivers have the start options that an undo gives back; the bool of want is false where any will do.
-func (m *mover) lookOptions(ctx context.Context, s *Server, want func(driver string) (StartOption, bool)) (failover.Observation, error) {
-	return m.look(ctx, "with the start option they had on "+s.DN(), func(ctx context.Context, driver string) (failover.Item, error) {
-		o, err := s.StartOption(ctx, driver)
-		back, matters := want(driver)
-		return failover.Item{Done: !matters || o.settable() == back, Found: o.String()}, err
-	})
+// lookOptions sees whether the drivers have the start options that an undo gives back; the bool of want is false where
+// any will do.
+func (m *mover) lookOptions(ctx context.Context, s *Server, want func(driver string) (StartOption, bool)) (
+	failover.Observation, error) {
+	return m.look(ctx, "with the start option they had on "+s.DN(),
+		func(ctx context.Context, driver string) (failover.Item, error) {
+			o, err := s.StartOption(ctx, driver)
+			back, matters := want(driver)
+			return failover.Item{Done: !matters || o.settable() == back, Found: o.String()}, err
+		})
 }
 
 func (m *mover) targetOptions(ctx context.Context) (map[string]StartOption, error) {
@@ -317,15 +347,20 @@ func (m *mover) targetOptions(ctx context.Context) (map[string]StartOption, erro
 
 // confirmGood is where a person says that all is good.
 func (m *mover) confirmGood() failover.Step {
-	return failover.Step{ID: "all-good", Title: "Say that all is good before the drivers start by themselves", Target: m.Target.DN(), Kind: failover.Manual,
+	return failover.Step{ID: "all-good", Title: "Say that all is good before the drivers start by themselves",
+		Target: m.Target.DN(), Kind: failover.Manual,
 		Source: fromWiki + `"Set them to Manual (later, when all id good, change to Auto-Start)."`,
-		Help: "Look at each driver for as long as it takes: events arrive in the application and come back, the trace on " + m.Target.DN() +
-			" shows no errors, the cache does not grow, jobs ran. What happened in an application meanwhile comes when the publisher polls; " +
-			"for a shim that does not poll, migrate it. What was deleted while the drivers were down is not synchronized afterwards: the saved caches name what waited. Then confirm. Until then a restart of the server leaves the drivers stopped, with their events cached."}
+		Help: "Look at each driver for as long as it takes: events arrive in the application and come back, the trace on " +
+			m.Target.DN() +
+			" shows no errors, the cache does not grow, jobs ran. What happened in an application meanwhile comes when the " +
+			"publisher polls; " +
+			"for a shim that does not poll, migrate it. What was deleted while the drivers were down is not synchronized " +
+			"afterwards: the saved caches name what waited. Then confirm. Until then a restart of the server leaves the " +
+			"drivers stopped, with their events cached."}
 }
 
-// finalOption is Auto, or Manual where the source had it by somebody's choice: as noted when it was stopped or, where it
-// is gone, as the export noted it. Without either nobody knows, and it is Auto as the published procedure has it.
+// finalOption is Auto, or Manual where the source had it by somebody's choice: as noted when it was stopped or, where
+// it is gone, as the export noted it. Without either nobody knows, and it is Auto as the published procedure has it.
 func (m *mover) finalOption(ctx context.Context, driver string) (StartOption, error) {
 	n, ok, err := factNoted.Load(ctx)
 	if err != nil {
@@ -355,21 +390,23 @@ func (m *mover) finalOption(ctx context.Context, driver string) (StartOption, er
 
 // auto makes the drivers start with the server.
 func (m *mover) auto() failover.Step {
-	return failover.Step{ID: stepAuto, Title: "Let the drivers start by themselves on the target", Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll,
+	return failover.Step{ID: stepAuto, Title: "Let the drivers start by themselves on the target", Target: m.Target.DN(),
+		Kind: failover.Change, Poll: m.Poll,
 		Source: fromWiki + `"later, when all id good, change to Auto-Start"`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			obs, err := m.look(ctx, "with their final start option on the target", func(ctx context.Context, driver string) (failover.Item, error) {
-				want, err := m.finalOption(ctx, driver)
-				if err != nil {
-					return failover.Item{}, err
-				}
-				o, err := m.Target.optionIfServed(ctx, driver)
-				if err == nil && o != want {
-					// The option of the moment changes with the steps before; a plan that was approved stands all the same.
-					return failover.Item{Found: "not with its final start option yet"}, nil
-				}
-				return failover.Item{Done: o == want, Found: o.String()}, err
-			})
+			obs, err := m.look(ctx, "with their final start option on the target",
+				func(ctx context.Context, driver string) (failover.Item, error) {
+					want, err := m.finalOption(ctx, driver)
+					if err != nil {
+						return failover.Item{}, err
+					}
+					o, err := m.Target.optionIfServed(ctx, driver)
+					if err == nil && o != want {
+						// The option of the moment changes with the steps before; a plan that was approved stands all the same.
+						return failover.Item{Found: "not with its final start option yet"}, nil
+					}
+					return failover.Item{Done: o == want, Found: o.String()}, err
+				})
 			obs.Would = "set them to Auto, or to Manual where the source had it"
 			return obs, err
 		},
@@ -400,7 +437,8 @@ func (m *mover) auto() failover.Step {
 		}}
 }
 
-// beforeAuto tells the start option a driver had on the target before the last step: Manual, or what it had there before the run.
+// beforeAuto tells the start option a driver had on the target before the last step: Manual, or what it had there
+// before the run.
 func (m *mover) beforeAuto(ctx context.Context) (func(driver string) StartOption, error) {
 	before, _, err := factBefore.Load(ctx)
 	return func(driver string) StartOption {
@@ -411,8 +449,8 @@ func (m *mover) beforeAuto(ctx context.Context) (func(driver string) StartOption
 	}, err
 }
 
-// optionIfServed returns the start option of a driver; where no engine serves it yet, as before the target was added to the driver set,
-// it is as good as disabled.
+// optionIfServed returns the start option of a driver; where no engine serves it yet, as before the target was added to
+// the driver set, it is as good as disabled.
 func (s *Server) optionIfServed(ctx context.Context, driverDN string) (StartOption, error) {
 	o, err := s.StartOption(ctx, driverDN)
 	if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
@@ -429,8 +467,8 @@ func notApplied(err error) error {
 	return &failover.Error{Op: "prepare", Outcome: failover.NotApplied, Next: failover.NextOf(err), Err: err}
 }
 
-// behind gives the failure of a later part of a change its outcome: the part before it has taken effect, so nothing is proven to be
-// as it was.
+// behind gives the failure of a later part of a change its outcome: the part before it has taken effect, so nothing is
+// proven to be as it was.
 func behind(target string, err error) error {
 	if failover.OutcomeOf(err) != failover.NotApplied {
 		return err

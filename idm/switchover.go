@@ -15,13 +15,14 @@ type SwitchoverOptions struct {
 	Route
 	// Source is the server the drivers run on now.
 	Source *Server
-	// CacheDir is the folder for the events that wait on the source, one file for each driver, named by driver, source and time of
-	// the stop. They hold what users' data hold: the files are readable by this user only. "" saves none; the gap is closed by time in any case.
+	// CacheDir is the folder for the events that wait on the source, one file for each driver, named by driver, source and
+	// time of the stop. They hold what users' data hold: the files are readable by this user only. "" saves none; the gap
+	// is closed by time in any case.
 	CacheDir string
 	// OnRequest names per-server values to be copied only on request, see [ServerDataOptions].
 	OnRequest []string
-	// Gap says whether what changed since the stop is synchronized: on the target, and on the source when the move is undone after the
-	// drivers were disabled there.
+	// Gap says whether what changed since the stop is synchronized: on the target, and on the source when the move is
+	// undone after the drivers were disabled there.
 	Gap GapPolicy
 }
 
@@ -49,9 +50,9 @@ func (m *mover) switchover(o SwitchoverOptions) Stages {
 		[]failover.Step{m.inSet(), m.engineServes(), m.sourceActive(), m.targetQuiet(), m.copyData(o.OnRequest)})
 }
 
-// Failback moves the drivers back to the server they came from: Source is where they run now, Target is the server that has
-// returned. Before anything else it proves that the returned server runs none of them and is healthy. Its own values
-// are older than what happened since and are replaced by those of the server the drivers run on.
+// Failback moves the drivers back to the server they came from: Source is where they run now, Target is the server that
+// has returned. Before anything else it proves that the returned server runs none of them and is healthy. Its own
+// values are older than what happened since and are replaced by those of the server the drivers run on.
 func Failback(o SwitchoverOptions) (failover.Procedure, error) {
 	m, err := newSwitch(o)
 	if err != nil {
@@ -94,7 +95,8 @@ func newSwitch(o SwitchoverOptions) (*mover, error) {
 		seen := map[string]string{}
 		for _, d := range m.Drivers {
 			if other, twice := seen[fileName(d)]; twice {
-				return nil, failover.Invalid(field+".CacheDir", d+" and "+other+" would share a file", "move them in two runs, with two folders")
+				return nil, failover.Invalid(field+".CacheDir", d+" and "+other+" would share a file",
+					"move them in two runs, with two folders")
 			}
 			seen[fileName(d)] = d
 		}
@@ -121,7 +123,8 @@ func (m *mover) away(o SwitchoverOptions, check, prepare []failover.Step) Stages
 // switched is the procedure of both directions, without its stages.
 func (m *mover) switched(name string, o SwitchoverOptions) failover.Procedure {
 	return failover.Procedure{Name: name, Lock: m.Lock,
-		Parameters: m.parameters(failover.Parameter{Name: "caches", Value: o.CacheDir}, failover.Parameter{Name: "gap", Value: o.Gap.String()})}
+		Parameters: m.parameters(failover.Parameter{Name: "caches", Value: o.CacheDir},
+			failover.Parameter{Name: "gap", Value: o.Gap.String()})}
 }
 
 // moved is the stage behind the start. since tells where the gap of a driver begins.
@@ -137,7 +140,8 @@ func (m *mover) finish() failover.Stage {
 	return failover.Stage{Name: stageFinish, Steps: []failover.Step{m.confirmGood(), m.auto()}}
 }
 
-// notedTime is when the gap of a driver begins: at the stop, or with the oldest event that waited then and went with the source's queue.
+// notedTime is when the gap of a driver begins: at the stop, or with the oldest event that waited then and went with
+// the source's queue.
 func (m *mover) notedTime(ctx context.Context, driver string) (time.Time, bool, error) {
 	n, ok, err := factNoted.Load(ctx)
 	at := n.At
@@ -149,14 +153,17 @@ func (m *mover) notedTime(ctx context.Context, driver string) (time.Time, bool, 
 
 // returnedQuiet is the check that a returned server does not run the drivers it once ran.
 func (m *mover) returnedQuiet() failover.Step {
-	return m.perDriver("stopped and disabled on the returned server", func(ctx context.Context, driver string) (failover.Item, error) {
-		st, err := m.Target.Status(ctx, driver)
-		text := st.String()
-		if st.Option != StartDisabled || st.State != StateStopped {
-			text += ": run GuardOldServer"
-		}
-		return failover.Item{Done: st.State == StateStopped && st.Option == StartDisabled, Found: text}, err
-	}).Step(failover.Step{ID: "returned-quiet", Title: "Check that the returned server has every driver stopped and disabled", Target: m.Target.DN(), Kind: failover.Check, Firm: true,
+	return m.perDriver("stopped and disabled on the returned server",
+		func(ctx context.Context, driver string) (failover.Item, error) {
+			st, err := m.Target.Status(ctx, driver)
+			text := st.String()
+			if st.Option != StartDisabled || st.State != StateStopped {
+				text += ": run GuardOldServer"
+			}
+			return failover.Item{Done: st.State == StateStopped && st.Option == StartDisabled, Found: text}, err
+		}).Step(failover.Step{ID: "returned-quiet",
+		Title: "Check that the returned server has every driver stopped and disabled", Target: m.Target.DN(),
+		Kind: failover.Check, Firm: true,
 		Guards: untilEnable, // which makes it untrue
 		Source: fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready"`})
 }

@@ -39,15 +39,16 @@ func TestUndoOfASwitchover(t *testing.T) {
 	}
 }
 
-// The usual reason to go back: the target cannot start the drivers. What happened while they were disabled on the source is in nobody's
-// queue and has to be caught up there.
+// The usual reason to go back: the target cannot start the drivers. What happened while they were disabled on the
+// source is in nobody's queue and has to be caught up there.
 func TestUndoCatchesUpWhatTheSourceMissed(t *testing.T) {
 	for _, gap := range []idm.GapPolicy{idm.GapClose, idm.GapLeave} {
 		m := newMove(t, pair())
 		for _, d := range m.drivers {
 			m.tree.Server("srv2").Behave(d, idmtest.Behaviour{FailStarts: -1})
 		}
-		p, err := idm.Switchover(idm.SwitchoverOptions{Route: m.route(open(t, m.tree, "srv2")), Source: open(t, m.tree, "srv1"), Gap: gap})
+		p, err := idm.Switchover(idm.SwitchoverOptions{Route: m.route(open(t, m.tree, "srv2")),
+			Source: open(t, m.tree, "srv1"), Gap: gap})
 		require.NoError(t, err)
 		j, err := failovertest.JournalAt(m.journal("x"))
 		require.NoError(t, err)
@@ -147,17 +148,18 @@ func changed(p failover.Procedure, id string, change func(*failover.Step)) failo
 	return p
 }
 
-// A server that answers success and does nothing: the step is not called undone, and once the server does what it says a second
-// undo brings everything back.
+// A server that answers success and does nothing: the step is not called undone, and once the server does what it says
+// a second undo brings everything back.
 func TestAnUndoIsSeenNotBelieved(t *testing.T) {
 	for step, fault := range map[string]idmtest.Fault{
 		"stop/stop":           {Server: "srv1", Extended: 15},
 		"stop/disable-source": {Server: "srv1", Extended: 9},
 		"start/enable-manual": {Server: "srv2", Extended: 9},
 		"start/start":         {Server: "srv2", Extended: 17},
-		"moved/jobs":          {Server: "srv2", Op: idmtest.OperationModify, If: func(r idmtest.Request) bool { return slices.Contains(r.Attributes, "DirXML-ServerList") }},
-		"moved/verify":        {Server: "srv2", Extended: 17},
-		"finish/auto":         {Server: "srv2", Extended: 9},
+		"moved/jobs": {Server: "srv2", Op: idmtest.OperationModify,
+			If: func(r idmtest.Request) bool { return slices.Contains(r.Attributes, "DirXML-ServerList") }},
+		"moved/verify": {Server: "srv2", Extended: 17},
+		"finish/auto":  {Server: "srv2", Extended: 9},
 	} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()

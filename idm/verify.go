@@ -14,11 +14,12 @@ type VerifyOptions struct {
 	TempDir  string        // for sorting; the system's folder when empty
 }
 
-// Verify compares an export with what the connected server holds and returns the drift. It changes nothing. The first file
-// problem, another tree and an age above MaxAge are errors, as in [Server.Import]; a difference is none: look at [Comparison.Equal]. What a driver
-// configuration has no room for is not compared.
+// Verify compares an export with what the connected server holds and returns the drift. It changes nothing. The first
+// file problem, another tree and an age above MaxAge are errors, as in [Server.Import]; a difference is none: look at
+// [Comparison.Equal]. What a driver configuration has no room for is not compared.
 func (s *Server) Verify(ctx context.Context, src ExportSource, o VerifyOptions) (*Comparison, error) {
-	imp, err := s.pair(ctx, src, ImportOptions{Driver: o.Driver, ValuesOf: o.ValuesOf, MaxAge: o.MaxAge, Storage: o.Storage, TempDir: o.TempDir})
+	imp, err := s.pair(ctx, src,
+		ImportOptions{Driver: o.Driver, ValuesOf: o.ValuesOf, MaxAge: o.MaxAge, Storage: o.Storage, TempDir: o.TempDir})
 	if err != nil {
 		return nil, err
 	}

@@ -205,7 +205,8 @@ func (c *Client) underWay(op string, items []actionItem, results map[string]erro
 	for _, it := range items {
 		if _, ok := results[it.id]; !ok {
 			results[it.id] = c.fail(op, it.name, failover.InDoubt,
-				"check that OpCon's scheduling engine (SAM) runs, look at the state in OpCon, then run again, which looks first", cause)
+				"check that OpCon's scheduling engine (SAM) runs, look at the state in OpCon, then run again, which looks first",
+				cause)
 		}
 	}
 	return results

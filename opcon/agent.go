@@ -116,7 +116,8 @@ func (o ResumeOptions) leadsWrong(rec Record, m Machine) string {
 	return ""
 }
 
-const nextWrongHost = "see that the agent on the old host is stopped and that record and alias lead to the new host, then run again: OpCon opens the line anew"
+const nextWrongHost = "see that the agent on the old host is stopped and that record and alias lead to the new host, " +
+	"then run again: OpCon opens the line anew"
 
 // connect opens the line to the agent with no job started (limited), waits until an agent answers, and then brings the
 // machine up if up is wanted. OpCon keeps a line open while it works (inferred), so a line to a wrong host is closed
@@ -169,7 +170,8 @@ func (r *resume) open(ctx context.Context, rec Record, m Machine, want MachineSt
 		}
 		changed = true
 	}
-	if m, who, err = r.await(ctx, rec, m); err != nil || who.verdict == wrongHost || want != MachineUp || m.Asked == MachineUp {
+	if m, who, err = r.await(ctx, rec, m); err != nil || who.verdict == wrongHost || want != MachineUp ||
+		m.Asked == MachineUp {
 		return m, who, changed, err
 	}
 	if m, err = r.c.setState(ctx, m, MachineUp); err != nil {

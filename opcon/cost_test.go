@@ -94,7 +94,8 @@ func BenchmarkQuiesceAndResume(b *testing.B) {
 // before it goes down.
 func TestFiltersAreOnlyAFirstCut(t *testing.T) {
 	for name, conf := range map[string]opcontest.Config{
-		"primary only": {}, "any": {MachineFilter: opcontest.FilterAny}, "ignored": {MachineFilter: opcontest.FilterIgnored}, "refused": {MachineFilter: opcontest.FilterRefused},
+		"primary only": {}, "any": {MachineFilter: opcontest.FilterAny}, "ignored": {MachineFilter: opcontest.FilterIgnored},
+		"refused":     {MachineFilter: opcontest.FilterRefused},
 		"small pages": {MaxPage: 40}, "large pages refused": {RefuseAbove: 1000}, "no count": {NoCount: true,
 			MaxPage: 300},
 	} {

@@ -25,8 +25,8 @@ func joined(tb testing.TB, quiesce opcon.QuiesceOptions, a, b *site) failover.Pr
 	return p
 }
 
-// TestCrashEverywhere kills the process at every record of a planned move and of an unplanned one with decisions, which run
-// side by side: each machine is left as a move of its own leaves it, nothing is held, released or restarted twice.
+// TestCrashEverywhere kills the process at every record of a planned move and of an unplanned one with decisions, which
+// run side by side: each machine is left as a move of its own leaves it, nothing is held, released or restarted twice.
 func TestCrashEverywhere(t *testing.T) {
 	t.Parallel()
 	crashes := failovertest.CrashEverywhere(t, func(tb testing.TB) failovertest.World {
@@ -54,8 +54,8 @@ func TestCrashEverywhere(t *testing.T) {
 	require.Greater(t, crashes, 80)
 }
 
-// TestCrashInTheUndo kills the process at every record of the undo of two moves that run as one, the record lost and kept in
-// turn: each machine is left as it was.
+// TestCrashInTheUndo kills the process at every record of the undo of two moves that run as one, the record lost and
+// kept in turn: each machine is left as it was.
 func TestCrashInTheUndo(t *testing.T) {
 	t.Parallel()
 	crashed := true

@@ -40,7 +40,8 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 	for i, in := range jobs {
 		if sent(in.Job.ID) >= 0 {
 			jobs[i].Proposal.Action, jobs[i].Proposal.MarkFailedFirst = RerunLeave, false
-			jobs[i].Hint = "It was sent and its end was not seen. Look at the job in OpCon and settle it there; leave means that nothing more is sent. " + in.Hint
+			jobs[i].Hint = "It was sent and its end was not seen. Look at the job in OpCon and settle it there; leave means " +
+				"that nothing more is sent. " + in.Hint
 		}
 	}
 	given, err := r.o.Decide(ctx, jobs)
@@ -133,8 +134,10 @@ func (r Record) phase(id JobID) Phase {
 	return PhaseDecided
 }
 
-const rerunHelp = "Look at the jobs that the step before this one lists, row by row, and at the schedules that stayed held. Decide job by job what must be run again; mark what OpCon " +
-	"still shows running as failed before you restart it, and restart on hold. A job that fell due meanwhile starts when its schedule is released: hold or cancel it if it " +
+const rerunHelp = "Look at the jobs that the step before this one lists, row by row, and at the schedules that stayed " +
+	"held. Decide job by job what must be run again; mark what OpCon " +
+	"still shows running as failed before you restart it, and restart on hold. A job that fell due meanwhile starts when " +
+	"its schedule is released: hold or cancel it if it " +
 	"must not. Rerun SMA_DATES if the date has changed. Confirm when it is determined what runs once the schedules are released."
 
 func (r *resume) rerun() failover.Step {
@@ -189,8 +192,9 @@ func (r *resume) nothingOpen(source string) failover.Step {
 			}
 			return failover.Observation{}, &failover.Error{Op: "decide on interrupted jobs of", Target: r.o.Machine,
 				Outcome: failover.NotApplied,
-				Next:    "give ResumeOptions.Decide, or carry out each decision with Rerun and then call Release; every schedule stays held",
-				Err:     because(failover.ErrWaiting, "no decision for "+strings.Join(rows, "; "))}
+				Next: "give ResumeOptions.Decide, or carry out each decision with Rerun and then call Release; every schedule " +
+					"stays held",
+				Err: because(failover.ErrWaiting, "no decision for "+strings.Join(rows, "; "))}
 		})
 	s.Kind = failover.Check
 	return s

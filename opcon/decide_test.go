@@ -62,8 +62,9 @@ func TestDecisionsCanBeCorrected(t *testing.T) {
 			}, want: "not licensed", sent: true},
 		"a start whose end was not seen": {arrange: func(s *site) {
 			s.Inject(opcontest.Injection{Kind: opcontest.InjectionOtherWordNever, Verb: "restart", Body: "queued"})
-		}, wrong: func(d *opcon.Decision) { d.Action = opcon.RerunRestart }, fixed: func(d *opcon.Decision) { d.Action, d.MarkFailedFirst = opcon.RerunLeave, false },
-			want: "settle it there", sent: true},
+		}, wrong: func(d *opcon.Decision) { d.Action = opcon.RerunRestart },
+			fixed: func(d *opcon.Decision) { d.Action, d.MarkFailedFirst = opcon.RerunLeave, false },
+			want:  "settle it there", sent: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -145,8 +146,8 @@ func TestJobsThatFellDueAreNotStartedWithoutADecision(t *testing.T) {
 	}
 }
 
-// TestTheListStandsInTheReport: where nobody decides beforehand, what a person has to decide upon is shown under one step,
-// while the run goes on, in the text of the report, which the verb status prints too, and on its page.
+// TestTheListStandsInTheReport: where nobody decides beforehand, what a person has to decide upon is shown under one
+// step, while the run goes on, in the text of the report, which the verb status prints too, and on its page.
 func TestTheListStandsInTheReport(t *testing.T) {
 	s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})
 	p, j := procedure(t, s, unplanned(), resumed()), journal(t)
@@ -167,10 +168,12 @@ func TestTheListStandsInTheReport(t *testing.T) {
 	rows, _, _ = strings.Cut(rows, "\n\n")
 	var page strings.Builder
 	require.NoError(t, rep.WriteHTML(&page))
-	for where, text := range map[string]string{"run": strings.Join(shown, "\n"), "report": rows, "page": html.UnescapeString(page.String())} {
+	for where, text := range map[string]string{"run": strings.Join(shown, "\n"), "report": rows,
+		"page": html.UnescapeString(page.String())} {
 		for _, row := range []string{
 			"2026-08-22 SYM NIGHTLY / CLOSEDAY: sent, maybe never begun; OpCon shows it running (Start Attempted)",
-			"2026-08-22 SYM NIGHTLY / GOODNIGHT: still shown running; OpCon shows it running (Job Running), before the move running " +
+			"2026-08-22 SYM NIGHTLY / GOODNIGHT: still shown running; OpCon shows it running (Job Running), before the move " +
+				"running " +
 				"(Job Running); proposed: mark failed, then restart-on-hold"} {
 			require.Equal(t, 1, strings.Count(text, row), "%s: %s in %s", where, row, text)
 		}

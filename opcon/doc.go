@@ -7,8 +7,8 @@
 // package does these three, records what it found and held, and takes back exactly that.
 //
 // Use [Client.Quiesce], [Client.Interrupted], [Client.Rerun] and [Client.Resume] as functions, or [QuiesceStages] and
-// [ResumeStages] as stages of a procedure of package failover; the latter survive a crash, since the [Record] is kept in
-// the journal. Between the two the service moves.
+// [ResumeStages] as stages of a procedure of package failover; the latter survive a crash, since the [Record] is kept
+// in the journal. Between the two the service moves.
 //
 // # Steps of a quiesce
 //
@@ -95,14 +95,15 @@
 //
 // Documented by name: Maintain Machines; View Jobs in Schedule Operations; Hold Schedules and Release Schedules; for
 // decisions also Restart, Force Start, Mark, Hold and Cancel jobs. Machine, schedule and department access decide what
-// it sees at all: an empty list may be a lack of rights, which is why opcon-check/scope fails on it. Do not grant Kill Jobs.
+// it sees at all: an empty list may be a lack of rights, which is why opcon-check/scope fails on it. Do not grant Kill
+// Jobs.
 //
 // # Cost
 //
-// The jobs of all machines are read as a whole for opcon-check/scope, right before the machine goes down and for each list of
-// interrupted jobs; in between, for ten minutes, only the jobs of new schedules. A filter by machine replaces a whole
-// reading once it gave the same, for a machine in no group. With 12,000 jobs on three dates an unplanned quiesce takes
-// about 35 requests, and a resume about 30.
+// The jobs of all machines are read as a whole for opcon-check/scope, right before the machine goes down and for each
+// list of interrupted jobs; in between, for ten minutes, only the jobs of new schedules. A filter by machine replaces a
+// whole reading once it gave the same, for a machine in no group. With 12,000 jobs on three dates an unplanned quiesce
+// takes about 35 requests, and a resume about 30.
 //
 // # What is not here
 //

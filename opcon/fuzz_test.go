@@ -60,7 +60,8 @@ func FuzzEditRecord(f *testing.F) {
 func FuzzAnswers(f *testing.F) {
 	for _, s := range []string{"", "null", "[]", "[null]", "{}", `[{"code":"x","ids":[{}]}]`, `{"title":1}`, "<html>",
 		"\x00\xff", `{"status":{"state":"U"},"id":"7"}`,
-		`{"id":1e400}`, `{"schedule":[],"steps":[{"name":1}],"alternateMachine":"X"}`, `2026-08-22T08:00:00.1234567-05:00[America/Chicago]`} {
+		`{"id":1e400}`, `{"schedule":[],"steps":[{"name":1}],"alternateMachine":"X"}`,
+		`2026-08-22T08:00:00.1234567-05:00[America/Chicago]`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {

@@ -20,8 +20,8 @@ const maxPasses = 10
 // settleTime is how long the state is watched after a result was lost or a success does not show yet.
 func (c *Client) settleTime() time.Duration { return min(c.set.actionWait, 5*c.set.pollMax) }
 
-// minLooks is how often the state is looked at at least before the settling time counts as over: on a slow line the time
-// may pass in a single look.
+// minLooks is how often the state is looked at at least before the settling time counts as over: on a slow line the
+// time may pass in a single look.
 const minLooks = 5
 
 // settling watches a state for the settling time.

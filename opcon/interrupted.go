@@ -35,9 +35,11 @@ const (
 	WhyDueMeanwhile
 )
 
-var whyWords = []string{0: "unknown", WhySentNotStarted: "sent, maybe never begun", WhyStillRunning: "still shown running",
+var whyWords = []string{0: "unknown", WhySentNotStarted: "sent, maybe never begun",
+	WhyStillRunning:   "still shown running",
 	WhyEndNotProven:   "its end is not proven",
-	WhyReportedFailed: "failed since", WhyRanElsewhere: "ran on another machine", WhyNeverStarted: "missed its start time", WhyDueMeanwhile: "was due meanwhile"}
+	WhyReportedFailed: "failed since", WhyRanElsewhere: "ran on another machine", WhyNeverStarted: "missed its start time",
+	WhyDueMeanwhile: "was due meanwhile"}
 
 // String returns the reason in words.
 func (w Why) String() string { return word(whyWords, int(w)) }
@@ -217,17 +219,22 @@ func proposal(j Job, why Why, reason string) Interrupted {
 	if len(j.Steps) > 0 {
 		steps = " The server offers the restart steps " + strings.Join(j.Steps, ", ") + "."
 	}
-	point := " A long RSJ job may name a ;RESTART_POINT in its job file: add it to the job's parameters for this run and take it out again afterwards." + steps
+	point := " A long RSJ job may name a ;RESTART_POINT in its job file: add it to the job's parameters for this run and " +
+		"take it out again afterwards." + steps
 	switch why {
 	case WhySentNotStarted:
 		in.Hint = "Look in the RSJ output of the old host whether it began; if it did, treat it as cut off." + point
 	case WhyStillRunning:
-		in.Hint = "Make sure that it does not go on running on the old host before it is marked failed; marking it failed runs its failure events." + point
+		in.Hint = "Make sure that it does not go on running on the old host before it is marked failed; marking it failed " +
+			"runs its failure events." + point
 	case WhyReportedFailed:
-		in.Hint = "It may have ended well on the old host after the line went down: look at its output and at what the new host holds." + point
+		in.Hint = "It may have ended well on the old host after the line went down: look at its output and at what the new " +
+			"host holds." + point
 	case WhyEndNotProven:
 		in.Proposal.Action = RerunLeave
-		in.Hint = fmt.Sprintf("OpCon shows it %s, as number %d: find out on the old host and from whoever changed it whether it ended, and what has to run again.", j.words(), j.Number) + point
+		in.Hint = fmt.Sprintf("OpCon shows it %s, as number %d: find out on the old host and from whoever changed it "+
+			"whether it ended, and what has to run again.",
+			j.words(), j.Number) + point
 	case WhyRanElsewhere:
 		in.Proposal.Action = RerunLeave
 		in.Hint = fmt.Sprintf("It was started on %s instead: find out what it did there before anything is run again.",

@@ -149,7 +149,8 @@ func TestRerun(t *testing.T) {
 		require.Equal(t, 1, s.Count("restart", ""))
 	})
 	t.Run("a lost reply never starts a job twice", func(t *testing.T) {
-		for _, kind := range []opcontest.InjectionKind{opcontest.InjectionCutBefore, opcontest.InjectionCutAfter, opcontest.InjectionLoseRecord,
+		for _, kind := range []opcontest.InjectionKind{opcontest.InjectionCutBefore, opcontest.InjectionCutAfter,
+			opcontest.InjectionLoseRecord,
 			opcontest.InjectionNeverEnds} {
 			s := newSite(t, opcontest.Config{}, withUser("failover_svc", secret("secret")),
 				withTimeouts(time.Second, 200*time.Millisecond))

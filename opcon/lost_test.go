@@ -97,7 +97,8 @@ func TestUnknownWordsDoNotDrain(t *testing.T) {
 	}
 	s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})
 	s.Change(func() {
-		s.Running.Says, s.JustSent.Says, s.Machine.Uncounted = &opcontest.Words{Category: "Active"}, &opcontest.Words{Category: "Active"}, true
+		s.Running.Says, s.JustSent.Says, s.Machine.Uncounted = &opcontest.Words{Category: "Active"},
+			&opcontest.Words{Category: "Active"}, true
 	})
 	rec, err := s.client.Quiesce(context.Background(), unplanned())
 	require.NoError(t, err)

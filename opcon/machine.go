@@ -31,8 +31,9 @@ const (
 	MachineNotResponding
 )
 
-var machineLetters = []string{MachineUnknown: "", MachineUp: "U", MachineLimited: "L", MachineDown: "D", MachineWaitingForAgent: "W",
-	MachineNotResponding: "E"}
+var machineLetters = []string{MachineUnknown: "", MachineUp: "U", MachineLimited: "L", MachineDown: "D",
+	MachineWaitingForAgent: "W",
+	MachineNotResponding:   "E"}
 var machineWords = []string{MachineUnknown: "unknown", MachineUp: "up", MachineLimited: "limited", MachineDown: "down",
 	MachineWaitingForAgent: "waiting for the agent", MachineNotResponding: "not responding"}
 
@@ -132,7 +133,8 @@ func readMachine(raw json.RawMessage) (Machine, error) {
 		State: readMachineState(status.text("state")), Asked: readMachineState(status.text("operationStatus")),
 		Address:      Address{FQDN: o.text("fullyQualifiedDomainName"), IP: o.text("tcpIpAddress")},
 		AgentVersion: o.text("version", "agentVersion"), AllowKill: o.truth("allowKillJob"),
-		SpecialFeatures: o.text("agentSpecialFeatures"), Host: strings.TrimSpace(o.text("hostname")), TLS: o.truth("useTLSforSchedulingCommunications"),
+		SpecialFeatures: o.text("agentSpecialFeatures"), Host: strings.TrimSpace(o.text("hostname")),
+		TLS: o.truth("useTLSforSchedulingCommunications"),
 		raw: raw,
 	}
 	if o.get("currentJobs") != nil {

@@ -116,7 +116,8 @@ func (c *Client) setAddress(ctx context.Context, id int64, to Address) (Machine,
 			err = fmt.Errorf("%w: its address is still %s", failover.ErrNotObserved, now.Address)
 		}
 		return now, c.fail(op, m.Name, failover.InDoubt,
-			"look at the machine's address in OpCon, or run again, which looks first; where the server takes no edit, edit the record by hand",
+			"look at the machine's address in OpCon, or run again, which looks first; where the server takes no edit, edit the "+
+				"record by hand",
 			errors.Join(putErr, err))
 	}
 }

@@ -16,7 +16,8 @@ import (
 // to do, and doing that ends well in the same journal.
 func TestFaultsByName(t *testing.T) {
 	stops := map[string]string{"agent-of-old-host": "which is the old host",
-		"old-agent-returns": "which is the old host", "result-unknown": "", "prerun-failed": "", "decision-corrected": "may not be restarted"}
+		"old-agent-returns": "which is the old host", "result-unknown": "", "prerun-failed": "",
+		"decision-corrected": "may not be restarted"}
 	require.Len(t, opcontest.Faults(), len(stops))
 	for _, f := range opcontest.Faults() {
 		for _, mode := range []opcon.Mode{opcon.ModePlanned, opcon.ModeUnplanned} {

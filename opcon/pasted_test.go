@@ -19,8 +19,10 @@ import (
 func TestPastedTokens(t *testing.T) {
 	const id = "4c1c7a-EXT"
 	for text, ok := range map[string]bool{
-		id: true, "Token " + id: true, "token  " + id: true, "TOKEN\t" + id: true, " " + id + "\n": true, "\ufeff" + id + "\r\n": true, `"Token ` + id + `"`: true, `Token "` + id + `"`: true,
-		"'" + id + "'": true, "Authorization: Token " + id: true, "Bearer " + id: false, id + "\nsecond line": false, "": false, "Token": false, " \n": false, "tökén": false, id + "\u200b": false,
+		id: true, "Token " + id: true, "token  " + id: true, "TOKEN\t" + id: true, " " + id + "\n": true,
+		"\ufeff" + id + "\r\n": true, `"Token ` + id + `"`: true, `Token "` + id + `"`: true,
+		"'" + id + "'": true, "Authorization: Token " + id: true, "Bearer " + id: false, id + "\nsecond line": false,
+		"": false, "Token": false, " \n": false, "tökén": false, id + "\u200b": false,
 	} {
 		t.Run(text, func(t *testing.T) {
 			s := newSite(t, opcontest.Config{External: id}, withToken(secret(text)))
@@ -91,7 +93,8 @@ func TestRefusedLogins(t *testing.T) {
 		withheld bool
 	}{
 		"wrong password": {401,
-			`[{"resource":"","name":"","code":2000,"message":"Invalid user or password","ids":[]}]`, opcon.ErrAuth, "password", true},
+			`[{"resource":"","name":"","code":2000,"message":"Invalid user or password","ids":[]}]`, opcon.ErrAuth,
+			"password", true},
 		"wrong, problem object": {401, `{"title":"Unauthorized","status":401,"detail":"Invalid user or password"}`,
 			opcon.ErrAuth, "password", true},
 		"disabled user":          {400, `[{"code":2003,"message":"User is disabled"}]`, opcon.ErrAuth, "enabled", true},

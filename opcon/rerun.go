@@ -204,8 +204,10 @@ func (c *Client) rerun(ctx context.Context, d Decision, from Phase, reached func
 	if err := reached(PhaseSending); err != nil {
 		return err
 	}
-	v := map[Rerun]verb{RerunRestartOnHold: verbRestartOnHold, RerunRestart: verbRestart, RerunForceRestart: verbForceRestart,
-		RerunMarkFinishedOK: verbMarkFinishedOK, RerunMarkFailed: verbMarkFailed, RerunHold: verbHold, RerunCancel: verbCancel}[d.Action]
+	v := map[Rerun]verb{RerunRestartOnHold: verbRestartOnHold, RerunRestart: verbRestart,
+		RerunForceRestart:   verbForceRestart,
+		RerunMarkFinishedOK: verbMarkFinishedOK, RerunMarkFailed: verbMarkFailed, RerunHold: verbHold,
+		RerunCancel: verbCancel}[d.Action]
 	if _, err = c.jobAction(ctx, v, d, j, d.showsIn); err == nil {
 		return reached(PhaseDone)
 	}
@@ -239,7 +241,9 @@ func (d Decision) check(j Job) error {
 	case j.Category != JobRunning || d.marks():
 		return d.allowed(j)
 	case !d.MarkFailedFirst:
-		return fmt.Errorf("%w: OpCon restarts no job that it shows running; decide to mark it failed first, once it is certain that it does not run on the old host", failover.ErrPrecondition)
+		return fmt.Errorf("%w: OpCon restarts no job that it shows running; decide to mark it failed first, once it is "+
+			"certain that it does not run on the old host",
+			failover.ErrPrecondition)
 	}
 	return d.offered(j)
 }

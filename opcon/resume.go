@@ -17,7 +17,8 @@ const (
 	RepointEditRecord Repoint = iota + 1
 	// RepointAliasMoves leaves the record alone, because it names a host alias that is moved outside OpCon.
 	RepointAliasMoves
-	// RepointHostStayed leaves the record alone, because the service did not move: the hold is let go on the host as it was.
+	// RepointHostStayed leaves the record alone, because the service did not move: the hold is let go on the host as it
+	// was.
 	RepointHostStayed
 )
 
@@ -31,8 +32,8 @@ type ResumeOptions struct {
 	Address Address // RepointEditRecord: the new host, by name or by IP address
 
 	// Host is the name that the agent on the host reports to OpCon once it may run jobs, as the machine record shows it
-	// (field hostname); "" means Address.FQDN, or, with RepointHostStayed, the name reported before. An agent that reports the
-	// old host's name is disconnected; any other name is no proof. Domains count only where both names have one.
+	// (field hostname); "" means Address.FQDN, or, with RepointHostStayed, the name reported before. An agent that reports
+	// the old host's name is disconnected; any other name is no proof. Domains count only where both names have one.
 	Host string
 	// AskAgent is the site's own question, which host the agent that answers now runs on, for example by the agent's
 	// log or a harmless job; nil: none. It counts before what OpCon reports. "" means that it cannot tell. It changes
@@ -75,7 +76,8 @@ func (o *ResumeOptions) complete() error {
 			return err
 		}
 	case o.Repoint != RepointAliasMoves && o.Repoint != RepointHostStayed:
-		return failover.Invalid("Repoint", "is not set", "use RepointEditRecord with an Address, RepointAliasMoves, or RepointHostStayed")
+		return failover.Invalid("Repoint", "is not set",
+			"use RepointEditRecord with an Address, RepointAliasMoves, or RepointHostStayed")
 	case o.Address != Address{}:
 		return failover.Invalid("Address", "is set and the record is not edited", "leave it out, or use RepointEditRecord")
 	}
@@ -139,8 +141,8 @@ func (c *Client) Reconnect(ctx context.Context, r Record, o ResumeOptions) (Reco
 
 // Release is the last part of Resume: it sees once more that the right host answers, brings the machine up with
 // everything new held, and releases exactly what the record says was held by it and nothing more. Nothing is released
-// while a wrong host's agent answers. Safe to repeat: what is free already is left alone. The error names every schedule
-// that was not released, each with its outcome.
+// while a wrong host's agent answers. Safe to repeat: what is free already is left alone. The error names every
+// schedule that was not released, each with its outcome.
 func (c *Client) Release(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
 	s, st, err := c.alone(r, o)
 	if err != nil {
@@ -160,7 +162,8 @@ func (c *Client) alone(r Record, o ResumeOptions) (Stages, *memory, error) {
 
 // pending is what is ours to release and is not proven to be free.
 type pending struct {
-	list []Schedule          // what is held, or in a state this package does not know, or not shown although nothing proves that it is gone
+	// what is held, or in a state this package does not know, or not shown although nothing proves that it is gone
+	list []Schedule
 	gone map[ScheduleID]bool // what is gone
 }
 

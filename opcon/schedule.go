@@ -35,7 +35,8 @@ const (
 
 var scheduleWords = []string{ScheduleUnknown: "unknown", ScheduleWaiting: "waiting",
 	ScheduleWaitsForContainer: "waits for its container",
-	ScheduleRunning:           "running", ScheduleHeld: "held", ScheduleParentHeld: "held by its parent", ScheduleFinished: "finished"}
+	ScheduleRunning:           "running", ScheduleHeld: "held", ScheduleParentHeld: "held by its parent",
+	ScheduleFinished: "finished"}
 
 // String returns the state in words.
 func (s ScheduleState) String() string { return word(scheduleWords, int(s)) }

@@ -193,16 +193,18 @@ func procedure(t testing.TB, s *site, q opcon.QuiesceOptions, r opcon.ResumeOpti
 	require.NoError(t, err)
 	after, err := opcon.ResumeStages(s.client, r)
 	require.NoError(t, err)
-	macro := failover.Stage{Name: "macro", Steps: []failover.Step{{ID: "swap", Title: "Swap", Target: "pair", Kind: failover.Change,
-		Undo: failover.NothingToUndo,
-		Observe: func(context.Context) (failover.Observation, error) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return failover.Observation{Done: s.primary == newHost, Found: s.primary}, nil
-		},
-		Apply: func(context.Context) error { s.swap(); return nil }}}}
-	return failover.Procedure{Name: "test.Switchover", Stages: []failover.Stage{before.Check, before.Hold, before.Drain, before.Down, macro,
-		after.Repoint, after.Prove, after.Decide, after.Release}}
+	macro := failover.Stage{Name: "macro",
+		Steps: []failover.Step{{ID: "swap", Title: "Swap", Target: "pair", Kind: failover.Change,
+			Undo: failover.NothingToUndo,
+			Observe: func(context.Context) (failover.Observation, error) {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return failover.Observation{Done: s.primary == newHost, Found: s.primary}, nil
+			},
+			Apply: func(context.Context) error { s.swap(); return nil }}}}
+	return failover.Procedure{Name: "test.Switchover",
+		Stages: []failover.Stage{before.Check, before.Hold, before.Drain, before.Down, macro,
+			after.Repoint, after.Prove, after.Decide, after.Release}}
 }
 
 func options(j *failover.Journal) failover.RunOptions {

@@ -12,11 +12,14 @@ import (
 )
 
 const (
-	sourceEpisys  = "vendor, RSJ and FAILOVER: bring the Symitar server down in OpCon and hold at least all schedules of the machine before the macro"
-	sourceMachine = "vendor, machines: a job whose machine is down may start on an alternate machine; a record is edited when the machine is down"
-	sourceWrong   = "vendor, RSJ and FAILOVER: it is the users' responsibility that OpCon does not run jobs on the wrong machine once the macro has run"
-	sourceOps     = "vendor, schedule operations: a hold does not cover schedules built later"
-	sourceOurs    = "ours: what was found is needed to take the changes back and to release no more than was held"
+	sourceEpisys = "vendor, RSJ and FAILOVER: bring the Symitar server down in OpCon and hold at least all schedules of " +
+		"the machine before the macro"
+	sourceMachine = "vendor, machines: a job whose machine is down may start on an alternate machine; a record is edited " +
+		"when the machine is down"
+	sourceWrong = "vendor, RSJ and FAILOVER: it is the users' responsibility that OpCon does not run jobs on the wrong " +
+		"machine once the macro has run"
+	sourceOps  = "vendor, schedule operations: a hold does not cover schedules built later"
+	sourceOurs = "ours: what was found is needed to take the changes back and to release no more than was held"
 )
 
 type quiesce struct {
@@ -103,7 +106,8 @@ func (q *quiesce) checkScope() failover.Step {
 			return failover.Observation{}, err
 		}
 		if len(sc.roots) == 0 {
-			return failover.Observation{Found: "no schedule has a job for this machine; the service account may lack schedule or department access"}, nil
+			return failover.Observation{Found: "no schedule has a job for this machine; the service account may lack schedule " +
+				"or department access"}, nil
 		}
 		return failover.Observation{Done: true, Found: fmt.Sprintf("%d schedules", len(sc.roots)),
 			Note: fmt.Sprintf("%d jobs on %d dates", len(sc.jobs), len(sc.dates))}, nil
@@ -121,7 +125,8 @@ func (q *quiesce) machine(ctx context.Context) (Machine, error) {
 }
 
 func (q *quiesce) holding(step string) holding {
-	return holding{st: q.st, machine: q.o.Machine, step: q.o.Prefix + step, reason: q.o.Reason, dates: q.o.Dates, last: &q.last}
+	return holding{st: q.st, machine: q.o.Machine, step: q.o.Prefix + step, reason: q.o.Reason, dates: q.o.Dates,
+		last: &q.last}
 }
 
 func (q *quiesce) snapshot() failover.Step {
@@ -150,7 +155,8 @@ func (q *quiesce) snapshot() failover.Step {
 
 func (q *quiesce) holdAll() failover.Step {
 	// The last undo of all: with the machine as it was, everything held on the way is released.
-	return q.hold(stepHold, "Hold every schedule that can start a job on the machine", func(HeldSchedule) bool { return true })
+	return q.hold(stepHold, "Hold every schedule that can start a job on the machine",
+		func(HeldSchedule) bool { return true })
 }
 
 func (q *quiesce) holdMore() failover.Step {
@@ -326,9 +332,12 @@ func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error)
 	case len(jobs) > 0:
 		obs.Found = fmt.Sprintf("%d jobs run or may run (OpCon %s): %s", len(jobs), m.jobs(), jobNames(jobs, 10))
 	case m.CurrentJobs == nil:
-		obs.Found = "OpCon shows no running job, but does not tell how many jobs it counts on the machine; look on the host, and waive the step with a reason if none runs"
+		obs.Found = "OpCon shows no running job, but does not tell how many jobs it counts on the machine; look on the " +
+			"host, and waive the step with a reason if none runs"
 	case *m.CurrentJobs != 0:
-		obs.Found = fmt.Sprintf("OpCon %s and shows none running; the count may be stale, which only \"re-synchronize running jobs\" of the desktop client corrects", m.jobs())
+		obs.Found = fmt.Sprintf("OpCon %s and shows none running; the count may be stale, which only \"re-synchronize "+
+			"running jobs\" of the desktop client corrects",
+			m.jobs())
 	default:
 		obs.Done, obs.Found = true, "no job runs"
 	}

@@ -79,7 +79,8 @@ func (r *resume) repoint() failover.Step {
 	s.Observe = r.onMachine("repoint", func(_ context.Context, m Machine, _ Record) failover.Observation {
 		obs := failover.Observation{Done: m.Address.equal(r.o.Address), Found: "address " + m.Address.String()}
 		if m.TLS {
-			obs.Note = "the line to the agent uses TLS: the agent on the new host has a certificate of its own, and the record's TLS fields may have to follow"
+			obs.Note = "the line to the agent uses TLS: the agent on the new host has a certificate of its own, and the " +
+				"record's TLS fields may have to follow"
 		}
 		if !obs.Done {
 			obs.Would = would
@@ -133,7 +134,8 @@ func (r *resume) openLine() failover.Step {
 		obs := failover.Observation{Done: m.communicating() && who.verdict != wrongHost, Found: "the agent answers",
 			Note: m.line()}
 		if !obs.Done {
-			obs.Found, obs.Would = "the line to the agent is not open", "set the machine to limited and wait for the agent on the new host"
+			obs.Found, obs.Would = "the line to the agent is not open",
+				"set the machine to limited and wait for the agent on the new host"
 			obs.Note += "; " + who.found
 		}
 		return obs

@@ -77,7 +77,8 @@ func ofKind(algo string, key ssh.PublicKey) bool {
 // withoutFamily removes every algorithm under which the server could show the given key again, in a certificate too: a
 // server has certificates only for keys that it also shows plain.
 func withoutFamily(algos []string, key ssh.PublicKey) []string {
-	return slices.DeleteFunc(slices.Clone(algos), func(algo string) bool { return isCertificate(algo) || ofKind(algo, plainKey(key)) })
+	return slices.DeleteFunc(slices.Clone(algos),
+		func(algo string) bool { return isCertificate(algo) || ofKind(algo, plainKey(key)) })
 }
 
 // algorithms fills the lists of cfg. Setting a list replaces the library's default, so each is copied and appended to.
@@ -98,11 +99,13 @@ func algorithms(cfg *ssh.Config, legacy bool) {
 	}
 	// The library's defaults hold a few insecure ones; only those who ask for legacy algorithms get them. The two
 	// that are appended are safe, implemented, and the only ones some AIX servers are configured to offer.
-	cfg.KeyExchanges = add(without(defaults.KeyExchanges, old.KeyExchanges), ssh.KeyExchangeDHGEXSHA256, ssh.KeyExchangeDH16SHA512)
+	cfg.KeyExchanges = add(without(defaults.KeyExchanges, old.KeyExchanges), ssh.KeyExchangeDHGEXSHA256,
+		ssh.KeyExchangeDH16SHA512)
 	cfg.Ciphers = without(defaults.Ciphers, old.Ciphers)
 	cfg.MACs = without(defaults.MACs, old.MACs)
 	if legacy {
-		cfg.KeyExchanges = add(cfg.KeyExchanges, ssh.InsecureKeyExchangeDH14SHA1, ssh.InsecureKeyExchangeDHGEXSHA1, ssh.InsecureKeyExchangeDH1SHA1)
+		cfg.KeyExchanges = add(cfg.KeyExchanges, ssh.InsecureKeyExchangeDH14SHA1, ssh.InsecureKeyExchangeDHGEXSHA1,
+			ssh.InsecureKeyExchangeDH1SHA1)
 		cfg.Ciphers = add(cfg.Ciphers, ssh.InsecureCipherAES128CBC, ssh.InsecureCipherTripleDESCBC)
 		cfg.MACs = add(cfg.MACs, ssh.InsecureHMACSHA196)
 	}
@@ -133,7 +136,8 @@ type algorithmError struct {
 }
 
 func (e algorithmError) Error() string {
-	return fmt.Sprintf("%v for %s, the server offers only %q", ErrNoCommonAlgorithm, e.cause.What, strings.Join(e.cause.RequestedAlgorithms, ", "))
+	return fmt.Sprintf("%v for %s, the server offers only %q", ErrNoCommonAlgorithm, e.cause.What,
+		strings.Join(e.cause.RequestedAlgorithms, ", "))
 }
 
 func (e algorithmError) Unwrap() []error { return []error{ErrNoCommonAlgorithm, e.cause} }
@@ -141,5 +145,6 @@ func (e algorithmError) Unwrap() []error { return []error{ErrNoCommonAlgorithm, 
 // legacyOnly reports whether the offer holds an old host key algorithm and none of the safe ones.
 func legacyOnly(offer, safe []string) bool {
 	return slices.ContainsFunc(offer, func(name string) bool { return name == ssh.KeyAlgoRSA }) &&
-		!slices.ContainsFunc(offer, func(name string) bool { return name != ssh.KeyAlgoED25519 && slices.Contains(safe, name) })
+		!slices.ContainsFunc(offer,
+			func(name string) bool { return name != ssh.KeyAlgoED25519 && slices.Contains(safe, name) })
 }

@@ -67,19 +67,25 @@ func TestEveryWayALivingServerFails(t *testing.T) {
 		slow    bool // it takes the whole time
 	}{
 		{name: "port closed", address: gone, want: ErrPortClosed, text: "port is closed"},
-		{name: "accepts and says nothing", fault: remotetest.FaultMute, want: ErrNotServed, text: "it sent nothing", slow: true},
+		{name: "accepts and says nothing", fault: remotetest.FaultMute, want: ErrNotServed, text: "it sent nothing",
+			slow: true},
 		{name: "accepts and hangs up", fault: remotetest.FaultHangUp, want: ErrNotServed, text: "without a word"},
-		{name: "full, as OpenSSH says it", address: tcpServer(t, "Exceeded MaxStartups\r\n", true), want: ErrNotServed, text: "Exceeded MaxStartups"},
-		{name: "penalty, as OpenSSH says it", address: tcpServer(t, "Not allowed at this time\r\n", true), want: ErrNotServed, text: "Not allowed"},
-		{name: "another protocol", address: tcpServer(t, "220 mail\x1b[2J ready\r\n", false), want: ErrNotServed, text: `220 mail\x1b[2J ready`, slow: true},
+		{name: "full, as OpenSSH says it", address: tcpServer(t, "Exceeded MaxStartups\r\n", true), want: ErrNotServed,
+			text: "Exceeded MaxStartups"},
+		{name: "penalty, as OpenSSH says it", address: tcpServer(t, "Not allowed at this time\r\n", true), want: ErrNotServed,
+			text: "Not allowed"},
+		{name: "another protocol", address: tcpServer(t, "220 mail\x1b[2J ready\r\n", false), want: ErrNotServed,
+			text: `220 mail\x1b[2J ready`, slow: true},
 		{name: "version, then nothing", fault: remotetest.FaultMuteKex, want: ErrHandshake, text: "handshake", slow: true},
-		{name: "version, then hangs up", address: tcpServer(t, "SSH-2.0-OpenSSH_7.5\r\n", true), want: ErrHandshake, text: "handshake"},
+		{name: "version, then hangs up", address: tcpServer(t, "SSH-2.0-OpenSSH_7.5\r\n", true), want: ErrHandshake,
+			text: "handshake"},
 		{name: "no common algorithm", options: []remotetest.Option{remotetest.WithConfig(func(c *ssh.ServerConfig) {
 			c.KeyExchanges = []string{ssh.InsecureKeyExchangeDH1SHA1}
 		})}, want: ErrNoCommonAlgorithm, text: "no common algorithm"},
 		{name: "refuses the login", fault: remotetest.FaultRefuseLogin, want: ErrLogin, text: "login refused"},
 		{name: "drops the login", fault: remotetest.FaultDropLogin, want: ErrLoginUnfinished, text: "line lost"},
-		{name: "does not answer the login", fault: remotetest.FaultMuteLogin, want: ErrLoginUnfinished, text: "login not finished", slow: true},
+		{name: "does not answer the login", fault: remotetest.FaultMuteLogin, want: ErrLoginUnfinished,
+			text: "login not finished", slow: true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			server := serve(t, nil, tc.options...)
@@ -101,7 +107,8 @@ func TestEveryWayALivingServerFails(t *testing.T) {
 			require.Equal(t, AnswerSome, AnswerOf(fmt.Errorf("step: %w", err)))
 			require.Equal(t, tc.want == ErrLogin, errors.Is(err, ErrLogin), "a slow login is not a refused one")
 			require.Equal(t, tc.slow, errors.Is(err, context.DeadlineExceeded))
-			require.Equal(t, AnswerSome, AnswerOf(open(t, cfg).Reach(soon(t))), "also where nobody asks for more than a connection")
+			require.Equal(t, AnswerSome, AnswerOf(open(t, cfg).Reach(soon(t))),
+				"also where nobody asks for more than a connection")
 			hasEnded(t, err, cfg.Address, failover.NotApplied)
 			if !tc.slow {
 				return
@@ -171,25 +178,28 @@ func TestAnswersOfDialers(t *testing.T) {
 		err  error
 		want Answer
 	}{
-		"no route":                    {noRoute, AnswerNone},
-		"no network":                  {op(syscall.ENETUNREACH), AnswerNone},
-		"the kernel gave up":          {op(syscall.ETIMEDOUT), AnswerNone},
-		"refused":                     {refused, AnswerSome},
-		"reset":                       {op(syscall.ECONNRESET), AnswerSome},
-		"no permission":               {op(syscall.EPERM), AnswerUnknown},
-		"no address of our own":       {op(syscall.EADDRNOTAVAIL), AnswerUnknown},
-		"all addresses silent":        {errors.Join(noRoute, op(syscall.ENETUNREACH)), AnswerNone},
-		"one of the addresses alive":  {errors.Join(noRoute, refused), AnswerSome},
-		"one not known":               {errors.Join(noRoute, op(syscall.EPERM)), AnswerUnknown},
-		"a name that is not known":    {&net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}}, AnswerUnknown},
-		"a name server that is slow":  {&net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "i/o timeout", Name: "x", IsTimeout: true}}, AnswerUnknown},
+		"no route":                   {noRoute, AnswerNone},
+		"no network":                 {op(syscall.ENETUNREACH), AnswerNone},
+		"the kernel gave up":         {op(syscall.ETIMEDOUT), AnswerNone},
+		"refused":                    {refused, AnswerSome},
+		"reset":                      {op(syscall.ECONNRESET), AnswerSome},
+		"no permission":              {op(syscall.EPERM), AnswerUnknown},
+		"no address of our own":      {op(syscall.EADDRNOTAVAIL), AnswerUnknown},
+		"all addresses silent":       {errors.Join(noRoute, op(syscall.ENETUNREACH)), AnswerNone},
+		"one of the addresses alive": {errors.Join(noRoute, refused), AnswerSome},
+		"one not known":              {errors.Join(noRoute, op(syscall.EPERM)), AnswerUnknown},
+		"a name that is not known": {&net.OpError{Op: "dial", Net: "tcp",
+			Err: &net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}}, AnswerUnknown},
+		"a name server that is slow": {&net.OpError{Op: "dial", Net: "tcp",
+			Err: &net.DNSError{Err: "i/o timeout", Name: "x", IsTimeout: true}}, AnswerUnknown},
 		"a proxy that is not there":   {&net.OpError{Op: "socks connect", Net: "tcp", Err: noRoute}, AnswerUnknown},
 		"a dialer's own words":        {errors.New("no route to host"), AnswerUnknown},
 		"a dialer that only gives up": {context.DeadlineExceeded, AnswerUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := serve(t, nil).SSH()
-			host := openWith(t, Config{SSH: cfg, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, tc.err }})
+			host := openWith(t, Config{SSH: cfg,
+				Dial: func(context.Context, string, string) (net.Conn, error) { return nil, tc.err }})
 			require.Equal(t, tc.want, AnswerOf(host.Reach(soon(t))))
 			_, err := host.Run(soon(t), Command{Line: "x"})
 			require.ErrorIs(t, err, tc.err)
@@ -230,13 +240,19 @@ func TestSSHDRefusesInItsOwnWords(t *testing.T) {
 		want error
 		text string
 	}{
-		{"only an unknown key exchange", peers.SSHDOptions{KexAlgorithms: []string{"diffie-hellman-group18-sha512"}}, ErrNoCommonAlgorithm, "diffie-hellman-group18-sha512"},
-		{"only old algorithms", peers.SSHDOptions{KexAlgorithms: []string{ssh.InsecureKeyExchangeDH14SHA1}, Ciphers: []string{ssh.InsecureCipherAES128CBC}}, ErrNoCommonAlgorithm, "group14-sha1"},
-		{"wants a password after the key", peers.SSHDOptions{Lines: []string{"PasswordAuthentication yes", "AuthenticationMethods publickey,password"}},
+		{"only an unknown key exchange", peers.SSHDOptions{KexAlgorithms: []string{"diffie-hellman-group18-sha512"}},
+			ErrNoCommonAlgorithm, "diffie-hellman-group18-sha512"},
+		{"only old algorithms", peers.SSHDOptions{KexAlgorithms: []string{ssh.InsecureKeyExchangeDH14SHA1},
+			Ciphers: []string{ssh.InsecureCipherAES128CBC}}, ErrNoCommonAlgorithm, "group14-sha1"},
+		{"wants a password after the key",
+			peers.SSHDOptions{Lines: []string{"PasswordAuthentication yes", "AuthenticationMethods publickey,password"}},
 			ErrLoginIncomplete, "the server accepted publickey, it wants password, which is not configured"},
-		{"wants a password only", peers.SSHDOptions{Lines: []string{"PasswordAuthentication yes", "KbdInteractiveAuthentication no", "PubkeyAuthentication no"}}, ErrLoginIncomplete, "it wants password, which is not configured"},
+		{"wants a password only",
+			peers.SSHDOptions{Lines: []string{"PasswordAuthentication yes", "KbdInteractiveAuthentication no",
+				"PubkeyAuthentication no"}}, ErrLoginIncomplete, "it wants password, which is not configured"},
 		{"lets this user in never", peers.SSHDOptions{Lines: []string{"DenyUsers *"}}, ErrLogin, "login refused"},
-		{"one try only", peers.SSHDOptions{Lines: []string{"MaxAuthTries 1", "AuthorizedKeysFile none"}}, ErrLogin, "login refused"},
+		{"one try only", peers.SSHDOptions{Lines: []string{"MaxAuthTries 1", "AuthorizedKeysFile none"}}, ErrLogin,
+			"login refused"},
 		{"full", peers.SSHDOptions{Lines: []string{"MaxStartups 1:100:1"}}, ErrNotServed, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

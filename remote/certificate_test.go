@@ -26,7 +26,8 @@ func TestSSHDUserCertificate(t *testing.T) {
 	for _, kind := range []string{"ed25519", "ecdsa", "rsa"} {
 		keygen("-q", "-t", kind, "-N", "", "-f", at(kind))
 	}
-	server := peers.StartSSHD(t, peers.SSHDOptions{Lines: []string{"TrustedUserCAKeys " + at("ca.pub"), "AuthorizedKeysFile none"}})
+	server := peers.StartSSHD(t,
+		peers.SSHDOptions{Lines: []string{"TrustedUserCAKeys " + at("ca.pub"), "AuthorizedKeysFile none"}})
 	sign := func(name string, args ...string) {
 		keygen(append(append([]string{"-q", "-s", at("ca"), "-I", "test"}, args...), at(name+".pub"))...)
 	}
@@ -57,8 +58,10 @@ func TestSSHDUserCertificate(t *testing.T) {
 		want error
 		text string
 	}{
-		{"expired", func() { sign("ed25519", "-n", server.User, "-V", "20200101:20200102") }, "ed25519-cert.pub", ErrCredentials, "expired at 2020"},
-		{"not yet", func() { sign("ed25519", "-n", server.User, "-V", "20990101:20990102") }, "ed25519-cert.pub", ErrCredentials, "valid only from 2099"},
+		{"expired", func() { sign("ed25519", "-n", server.User, "-V", "20200101:20200102") }, "ed25519-cert.pub",
+			ErrCredentials, "expired at 2020"},
+		{"not yet", func() { sign("ed25519", "-n", server.User, "-V", "20990101:20990102") }, "ed25519-cert.pub",
+			ErrCredentials, "valid only from 2099"},
 		{"for a host", func() { sign("ed25519", "-h", "-n", server.User) }, "ed25519-cert.pub", ErrCredentials, "for a host"},
 		{"of another key", func() {}, "rsa-cert.pub", ErrCredentials, "none of the keys"},
 		{"no certificate", func() {}, "ed25519.pub", ErrCredentials, "holds no certificate"},

@@ -59,7 +59,8 @@ func (c Command) validate() error {
 	case strings.ContainsRune(c.Line, 0):
 		return failover.Invalid("Command.Line", "holds a NUL byte", "pass binary data on Stdin")
 	case len(c.Line) > maxCommandLine:
-		return failover.Invalid("Command.Line", fmt.Sprintf("is %d bytes long", len(c.Line)), fmt.Sprintf("keep it below %d bytes and pass data on Stdin", maxCommandLine))
+		return failover.Invalid("Command.Line", fmt.Sprintf("is %d bytes long", len(c.Line)),
+			fmt.Sprintf("keep it below %d bytes and pass data on Stdin", maxCommandLine))
 	case c.MaxOutput < 0:
 		return failover.Invalid("Command.MaxOutput", "is negative", "use zero for the default")
 	}
@@ -90,7 +91,8 @@ func (h *Host) Run(ctx context.Context, cmd Command) (Result, error) {
 		}
 		res, err := l.run(ctx, cmd)
 		if err == nil && looksExpired(res) && l.refusesAll(ctx) {
-			err = h.notApplied(cmd.op(), "log in with a terminal, change the password of "+h.cfg.User+" and configure the new one",
+			err = h.notApplied(cmd.op(),
+				"log in with a terminal, change the password of "+h.cfg.User+" and configure the new one",
 				"%w: the server runs nothing for %s until its password is changed", ErrPasswordExpired, h.cfg.User)
 		}
 		l.release()
@@ -167,9 +169,12 @@ func (l *line) run(ctx context.Context, cmd Command) (Result, error) {
 		if !sent {
 			return Result{}, h.notApplied(cmd.op(), "try again", "%w before the command was sent", l.why())
 		}
-		return Result{Sent: true}, h.inDoubt(cmd.op(), "observe the machine to see whether the command ran", "%w after the command was sent", l.why())
+		return Result{Sent: true},
+			h.inDoubt(cmd.op(), "observe the machine to see whether the command ran", "%w after the command was sent", l.why())
 	case !accepted:
-		return x.abandon(ErrRefused), h.notApplied(cmd.op(), "see in the SSH server's log why it does not run commands for this account", "%w", withAnswer(AnswerSome, fmt.Errorf("%w: the exec request", ErrRefused)))
+		return x.abandon(ErrRefused),
+			h.notApplied(cmd.op(), "see in the SSH server's log why it does not run commands for this account", "%w",
+				withAnswer(AnswerSome, fmt.Errorf("%w: the exec request", ErrRefused)))
 	}
 	return x.wait(ctx)
 }
@@ -193,13 +198,15 @@ func (l *line) open(ctx context.Context, op string) (ssh.Channel, <-chan *ssh.Re
 		}
 		if refused, ok := errors.AsType[*ssh.OpenChannelError](o.err); ok {
 			l.retire(ErrRefused)
-			return nil, nil, l.host.notApplied(op, "lower the number of parallel sessions or raise MaxSessions in sshd_config", "%w", withAnswer(AnswerSome, fmt.Errorf("%w: a session: %q", ErrRefused, refused.Message)))
+			return nil, nil, l.host.notApplied(op, "lower the number of parallel sessions or raise MaxSessions in sshd_config",
+				"%w", withAnswer(AnswerSome, fmt.Errorf("%w: a session: %q", ErrRefused, refused.Message)))
 		}
 		l.retire(ErrLineLost)
 		return nil, nil, l.host.notApplied(op, "try again", "%w before the command was sent: %w", l.why(), o.err)
 	case <-ctx.Done():
 		l.retire(ctx.Err())
-		return nil, nil, l.host.notApplied(op, "try again with more time", "no session was opened, nothing was sent: %w", ended(ctx))
+		return nil, nil, l.host.notApplied(op, "try again with more time", "no session was opened, nothing was sent: %w",
+			ended(ctx))
 	}
 }
 
@@ -330,8 +337,9 @@ func (x *execution) linger(ctx context.Context, finished <-chan struct{}) bool {
 	}
 }
 
-// abandon gives a session up without stopping the command, and hears no more of what becomes of it. If the server does not end it soon (OpenSSH waits for
-// the process), the line takes no more calls and closes behind its last user, and with it this session.
+// abandon gives a session up without stopping the command, and hears no more of what becomes of it. If the server does
+// not end it soon (OpenSSH waits for the process), the line takes no more calls and closes behind its last user, and
+// with it this session.
 func (x *execution) abandon(cause error) Result {
 	h := x.line.host
 	x.mu.Lock()

@@ -404,14 +404,16 @@ func TestSecretsStayOut(t *testing.T) {
 func TestDialFailureIsUnreachable(t *testing.T) {
 	server := serve(t, nil)
 	broken := errors.New("no route to host")
-	host := openWith(t, Config{SSH: server.SSH(), Dial: func(context.Context, string, string) (net.Conn, error) { return nil, broken }})
+	host := openWith(t, Config{SSH: server.SSH(),
+		Dial: func(context.Context, string, string) (net.Conn, error) { return nil, broken }})
 	_, err := host.Run(soon(t), Command{Line: "x"})
 	require.ErrorIs(t, err, ErrUnreachable)
 	require.ErrorIs(t, err, broken)
 }
 
 func TestShellLineIsReadBackByRealShells(t *testing.T) {
-	args := []string{"", "plain", "it's", `"double" $HOME $(id) \n`, "line\nbreak", "-n", "tab\tand  spaces", "ünïcode", `'\''`, "*", "~", "a;b&c|d"}
+	args := []string{"", "plain", "it's", `"double" $HOME $(id) \n`, "line\nbreak", "-n", "tab\tand  spaces", "ünïcode",
+		`'\''`, "*", "~", "a;b&c|d"}
 	want := strings.Join(args, "\x01") + "\x01"
 	for _, shell := range []string{"/bin/sh", "/bin/dash", "/bin/bash", "/bin/ksh"} {
 		t.Run(shell, func(t *testing.T) {

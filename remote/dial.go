@@ -81,7 +81,8 @@ func (h *Host) tcp(ctx context.Context) (net.Conn, error) {
 		<-ctx.Done() // due; the dialer's own timer was a little faster
 	}
 	cause := causeOf(ctx, err)
-	answer, reason, next := answerOfDial(ctx, err), ErrUnreachable, "check that the machine is up and that its address and port are reachable from here"
+	answer, reason, next := answerOfDial(ctx, err), ErrUnreachable,
+		"check that the machine is up and that its address and port are reachable from here"
 	if jump, ok := errors.AsType[*jumpError](err); ok {
 		cause, next = err, jump.next
 	}

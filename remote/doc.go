@@ -38,10 +38,10 @@
 //
 // # Trust and login
 //
-// The host key is checked before anything is sent that a wrong machine could use; of a login nothing is tried on a wrong
-// key. A host certificate is judged by the key inside it too. One login is tried per connection: AIX counts failed
-// passwords (loginretries) and locks the account, so a password goes out at most once per connection, and a password
-// that did not log in is not sent again by the same Host.
+// The host key is checked before anything is sent that a wrong machine could use; of a login nothing is tried on a
+// wrong key. A host certificate is judged by the key inside it too. One login is tried per connection: AIX counts
+// failed passwords (loginretries) and locks the account, so a password goes out at most once per connection, and a
+// password that did not log in is not sent again by the same Host.
 //
 // Not supported: ProxyCommand (use Config.Dial), GSSAPI, hardware keys but through an agent, DSA, ~/.ssh/config.
 //

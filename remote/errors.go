@@ -35,7 +35,8 @@ var (
 	// ErrPeerHostKey: the machine shows the key of its partner. The addresses may be swapped.
 	ErrPeerHostKey = errors.New("host key of the partner machine")
 
-	// ErrCredentials: a key, certificate, passphrase, password or agent could not be used on this machine. Nothing was dialled.
+	// ErrCredentials: a key, certificate, passphrase, password or agent could not be used on this machine. Nothing was
+	// dialled.
 	ErrCredentials = errors.New("credentials not usable")
 	// ErrLogin: the server refused the login. Failed logins count at the server.
 	ErrLogin = errors.New("login refused")

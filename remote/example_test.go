@@ -29,7 +29,8 @@ func Example() {
 	}
 	defer server.Close()
 
-	// In place of server.SSH(): failover.SSH{Address: "app1-admin:22", User: "ops", HostKeys: []string{"SHA256:…"}, Key: …}
+	// In place of server.SSH(): failover.SSH{Address: "app1-admin:22", User: "ops", HostKeys: []string{"SHA256:…"}, Key:
+	// …}
 	host, err := remote.New(remote.Config{SSH: server.SSH()})
 	if err != nil {
 		fmt.Println(err)
@@ -42,7 +43,8 @@ func Example() {
 	file, err := host.Upload(ctx, strings.NewReader("mode=standby\n"), "/app.conf", remote.UploadOptions{Mode: 0o640})
 	fmt.Println("upload:", failover.OutcomeOf(err), file.Size, "bytes")
 
-	res, err := host.Run(ctx, remote.Command{Name: "read the mode", Line: remote.ShellLine("/bin/sh", `grep "^$1=" app.conf`, "mode")})
+	res, err := host.Run(ctx,
+		remote.Command{Name: "read the mode", Line: remote.ShellLine("/bin/sh", `grep "^$1=" app.conf`, "mode")})
 	fmt.Printf("run: %s, exit status %d, %q\n", failover.OutcomeOf(err), res.Exit, res.Stdout)
 
 	server.Inject(remotetest.FaultDropStatus, 1)

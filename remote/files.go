@@ -38,22 +38,24 @@ type UploadOptions struct {
 // compared by size and SHA-256, and only then replace path in one rename, so that no reader sees half a file. When
 // SHA256 is given and path holds that content already, nothing is sent.
 //
-// A symbolic link, a folder or a device at path is refused with ErrNotRegular: the rename would put a file in its place.
-// Give the path the link points to. The folder must exist; links on the way to it are followed. Owner and further rights
-// of a file that is replaced are not kept.
+// A symbolic link, a folder or a device at path is refused with ErrNotRegular: the rename would put a file in its
+// place. Give the path the link points to. The folder must exist; links on the way to it are followed. Owner and
+// further rights of a file that is replaced are not kept.
 //
-// It is safe to repeat. Before the rename is sent every error is NotApplied; a line that drops during the rename
-// leaves InDoubt, with either the old or the whole new file in place. ErrMismatch means the content differed, ErrNoSpace
-// and ErrReadOnly that the machine's file system takes nothing, fs.ErrPermission that the account may not write there.
-// The File returned with an error holds the bytes that were sent until then.
+// It is safe to repeat. Before the rename is sent every error is NotApplied; a line that drops during the rename leaves
+// InDoubt, with either the old or the whole new file in place. ErrMismatch means the content differed, ErrNoSpace and
+// ErrReadOnly that the machine's file system takes nothing, fs.ErrPermission that the account may not write there. The
+// File returned with an error holds the bytes that were sent until then.
 func (h *Host) Upload(ctx context.Context, src io.Reader, path string, opt UploadOptions) (File, error) {
 	const op = "upload"
 	want := strings.ToLower(opt.SHA256)
 	if want != "" && (len(want) != sha256.Size*2 || strings.Trim(want, "0123456789abcdef") != "") {
-		return File{}, failover.Invalid("UploadOptions.SHA256", "is not a SHA-256 in hexadecimal", "give 64 hexadecimal digits")
+		return File{}, failover.Invalid("UploadOptions.SHA256", "is not a SHA-256 in hexadecimal",
+			"give 64 hexadecimal digits")
 	}
 	if src == nil || path == "" || strings.ContainsRune(path, 0) {
-		return File{}, failover.Invalid("path", "is empty or holds a NUL byte, or there is no source", "name the file to write and its content")
+		return File{}, failover.Invalid("path", "is empty or holds a NUL byte, or there is no source",
+			"name the file to write and its content")
 	}
 	mode := opt.Mode.Perm()
 	if mode == 0 {
@@ -80,7 +82,8 @@ func (h *Host) Upload(ctx context.Context, src io.Reader, path string, opt Uploa
 			rename = client.PosixRename
 		}
 		if err := rename(part, path); err != nil {
-			if _, refused := errors.AsType[*sftp.StatusError](err); refused || errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrExist) {
+			if _, refused := errors.AsType[*sftp.StatusError](err); refused || errors.Is(err, fs.ErrPermission) ||
+				errors.Is(err, fs.ErrExist) {
 				err := h.writeError(client, op, "rename to", path, err)
 				_ = client.Remove(part)
 				return err
@@ -103,9 +106,11 @@ func (h *Host) replaceable(client *sftp.Client, op, path string) error {
 		if err != nil {
 			target = "somewhere"
 		}
-		return h.notApplied(op, "give the path of the file itself", "%w: %s is a symbolic link to %q", ErrNotRegular, path, target)
+		return h.notApplied(op, "give the path of the file itself", "%w: %s is a symbolic link to %q", ErrNotRegular,
+			path, target)
 	}
-	return h.notApplied(op, "give the path of a file", "%w: %s is a %s", ErrNotRegular, path, map[bool]string{true: "folder", false: "device or pipe"}[info.IsDir()])
+	return h.notApplied(op, "give the path of a file", "%w: %s is a %s", ErrNotRegular, path,
+		map[bool]string{true: "folder", false: "device or pipe"}[info.IsDir()])
 }
 
 // writeError finds words for a write that the machine refused. SFTP has no status for a full disk: OpenSSH answers
@@ -114,7 +119,8 @@ func (h *Host) writeError(client *sftp.Client, op, doing, path string, err error
 	status, refused := errors.AsType[*sftp.StatusError](err)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return h.notApplied(op, "give the account "+h.cfg.User+" the right to write there, or another path", "%s %s: %w", doing, path, err)
+		return h.notApplied(op, "give the account "+h.cfg.User+" the right to write there, or another path", "%s %s: %w",
+			doing, path, err)
 	case errors.Is(err, fs.ErrNotExist):
 		return h.notApplied(op, "make the folder first", "%s %s: %w", doing, path, err)
 	case !refused || status.FxCode() != sftp.ErrSSHFxFailure:
@@ -128,19 +134,25 @@ func (h *Host) writeError(client *sftp.Client, op, doing, path string, err error
 	const readOnly, packet = 1, 32 << 10 // a flag of statvfs; the size of one write
 	switch {
 	case verr != nil:
-		return h.notApplied(op, "look on the machine for a full disk, a quota, a read-only file system", "%s %s: %w", doing, path, err)
+		return h.notApplied(op, "look on the machine for a full disk, a quota, a read-only file system", "%s %s: %w",
+			doing, path, err)
 	case vfs.Flag&readOnly != 0:
-		return h.notApplied(op, "mount the file system for writing, or give another path", "%s %s: %w: %w", doing, path, ErrReadOnly, err)
+		return h.notApplied(op, "mount the file system for writing, or give another path", "%s %s: %w: %w", doing, path,
+			ErrReadOnly, err)
 	case vfs.Bavail*vfs.Frsize < packet:
-		return h.notApplied(op, "make room on the machine, then upload again", "%s %s: %w, %d bytes are free: %w", doing, path, ErrNoSpace, vfs.Bavail*vfs.Frsize, err)
+		return h.notApplied(op, "make room on the machine, then upload again", "%s %s: %w, %d bytes are free: %w", doing,
+			path, ErrNoSpace, vfs.Bavail*vfs.Frsize, err)
 	case vfs.Files > 0 && vfs.Favail == 0:
-		return h.notApplied(op, "remove files on the machine, then upload again", "%s %s: %w for another file: %w", doing, path, ErrNoSpace, err)
+		return h.notApplied(op, "remove files on the machine, then upload again", "%s %s: %w for another file: %w", doing,
+			path, ErrNoSpace, err)
 	}
-	return h.notApplied(op, "look on the machine for a quota, a limit of file size, a broken disk", "%s %s: %w (%d bytes are free)", doing, path, err, vfs.Bavail*vfs.Frsize)
+	return h.notApplied(op, "look on the machine for a quota, a limit of file size, a broken disk",
+		"%s %s: %w (%d bytes are free)", doing, path, err, vfs.Bavail*vfs.Frsize)
 }
 
 // uploadPart brings the content into a new file beside path and verifies it there.
-func (h *Host) uploadPart(client *sftp.Client, src io.Reader, path string, mode fs.FileMode, want string) (part string, sent File, err error) {
+func (h *Host) uploadPart(client *sftp.Client, src io.Reader, path string, mode fs.FileMode, want string) (part string,
+	sent File, err error) {
 	const op = "upload"
 	part = path + ".part-" + rand.Text()[:10]
 	defer func() {
@@ -164,14 +176,16 @@ func (h *Host) uploadPart(client *sftp.Client, src io.Reader, path string, mode 
 	}
 	sent.SHA256 = sum.sum()
 	if want != "" && want != sent.SHA256 {
-		return part, sent, h.notApplied(op, "get the right file", "%w: the source has SHA-256 %s, wanted %s", ErrMismatch, sent.SHA256, want)
+		return part, sent, h.notApplied(op, "get the right file", "%w: the source has SHA-256 %s, wanted %s", ErrMismatch,
+			sent.SHA256, want)
 	}
 	there, err := read(client, part, io.Discard, -1)
 	if err != nil {
 		return part, sent, h.notApplied(op, again, "read back %s: %w", part, err)
 	}
 	if there.Size != sent.Size || there.SHA256 != sent.SHA256 {
-		return part, sent, h.notApplied(op, "look at the machine's disk and try again", "%w: sent %d bytes %s, found %d bytes %s", ErrMismatch,
+		return part, sent, h.notApplied(op, "look at the machine's disk and try again",
+			"%w: sent %d bytes %s, found %d bytes %s", ErrMismatch,
 			sent.Size, sent.SHA256, there.Size, there.SHA256)
 	}
 	return part, sent, nil
@@ -184,8 +198,9 @@ func (h *Host) setMode(client *sftp.Client, op, path string, mode fs.FileMode) e
 	return nil
 }
 
-// Download copies the file at path into w over SFTP and returns its size and SHA-256. It changes nothing and is safe
-// to repeat; errors are NotApplied. A file of more than limit bytes is refused with ErrTooLarge; a missing one is fs.ErrNotExist.
+// Download copies the file at path into w over SFTP and returns its size and SHA-256. It changes nothing and is safe to
+// repeat; errors are NotApplied. A file of more than limit bytes is refused with ErrTooLarge; a missing one is
+// fs.ErrNotExist.
 func (h *Host) Download(ctx context.Context, path string, w io.Writer, limit int64) (File, error) {
 	if limit < 0 {
 		return File{}, failover.Invalid("limit", "is negative", "say how many bytes may come")
@@ -240,7 +255,8 @@ func (h *Host) files(ctx context.Context, op string, use func(*sftp.Client) erro
 		h.lines.Go(func() { _, _ = io.Copy(io.Discard, ch.Stderr()) })
 		client, err := sftp.NewClientPipe(ch, ch, sftp.UseConcurrentWrites(true))
 		if err != nil {
-			return h.notApplied(op, "see in the SSH server's log why sftp does not start", "%w: the sftp subsystem: %w", ErrRefused, err)
+			return h.notApplied(op, "see in the SSH server's log why sftp does not start", "%w: the sftp subsystem: %w",
+				ErrRefused, err)
 		}
 		err = use(client)
 		done := make(chan struct{})

@@ -43,7 +43,8 @@ func TestUploadAndDownload(t *testing.T) {
 	host := open(t, server.SSH())
 	data := bytes.Repeat([]byte("installer "), 200_000)
 	for range 2 { // the second replaces the first
-		file, err := host.Upload(soon(t), bytes.NewReader(data), "/setup.exe", UploadOptions{Mode: 0o640, SHA256: strings.ToUpper(sum(data))})
+		file, err := host.Upload(soon(t), bytes.NewReader(data), "/setup.exe",
+			UploadOptions{Mode: 0o640, SHA256: strings.ToUpper(sum(data))})
 		require.NoError(t, err)
 		require.Equal(t, File{Path: "/setup.exe", Size: int64(len(data)), SHA256: sum(data)}, file)
 		info, err := os.Stat(filepath.Join(dir, "setup.exe"))

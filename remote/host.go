@@ -133,8 +133,9 @@ func (h *Host) Connect(ctx context.Context) error {
 	return nil
 }
 
-// Reach makes a TCP connection of its own to the machine and closes it, without a login and whatever lines there are: whether
-// anything answers at the address. [AnswerOf] reads the error. It changes nothing on the machine and may be repeated.
+// Reach makes a TCP connection of its own to the machine and closes it, without a login and whatever lines there are:
+// whether anything answers at the address. [AnswerOf] reads the error. It changes nothing on the machine and may be
+// repeated.
 func (h *Host) Reach(ctx context.Context) error {
 	if err := h.begin("connect"); err != nil {
 		return err
@@ -227,7 +228,8 @@ func (h *Host) dialTurn(ctx context.Context) (done func(), err error) {
 	select {
 	case h.dialing <- struct{}{}:
 	case <-ctx.Done():
-		return nil, h.notApplied("connect", "try again with more time", "%w: waiting for another call to connect: %w", ErrUnreachable, ended(ctx))
+		return nil, h.notApplied("connect", "try again with more time", "%w: waiting for another call to connect: %w",
+			ErrUnreachable, ended(ctx))
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

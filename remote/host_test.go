@@ -75,9 +75,11 @@ func TestRunSharesOneConnection(t *testing.T) {
 	shell := &remotetest.Shell{Dir: t.TempDir()}
 	server := serve(t, shell.Handle)
 	host := open(t, server.SSH())
-	res, err := host.Run(soon(t), Command{Line: ShellLine("/bin/sh", `cat; echo "$1"; echo oops >&2; exit 3`, "it's"), Stdin: []byte("in\n")})
+	res, err := host.Run(soon(t),
+		Command{Line: ShellLine("/bin/sh", `cat; echo "$1"; echo oops >&2; exit 3`, "it's"), Stdin: []byte("in\n")})
 	require.NoError(t, err)
-	require.Equal(t, Result{Sent: true, Exited: true, Exit: 3, Stdout: []byte("in\nit's\n"), Stderr: []byte("oops\n")}, res)
+	require.Equal(t, Result{Sent: true, Exited: true, Exit: 3, Stdout: []byte("in\nit's\n"), Stderr: []byte("oops\n")},
+		res)
 	errs := make(chan error, 40)
 	for range cap(errs) {
 		go func() {
@@ -91,7 +93,8 @@ func TestRunSharesOneConnection(t *testing.T) {
 	counts := server.Counts()
 	require.Equal(t, 1, counts.Connections)
 	require.Equal(t, 1, counts.LoginTries)
-	require.LessOrEqual(t, counts.MostSessions, 2*maxSessions, "the server counts a session a little longer than the client")
+	require.LessOrEqual(t, counts.MostSessions, 2*maxSessions,
+		"the server counts a session a little longer than the client")
 }
 
 func TestNewRefusesBadInput(t *testing.T) {
@@ -117,7 +120,8 @@ func TestNewRefusesBadInput(t *testing.T) {
 func TestRunRefusesBadCommands(t *testing.T) {
 	server := serve(t, nil)
 	host := open(t, server.SSH())
-	for _, cmd := range []Command{{}, {Line: " \n"}, {Line: "a\x00b"}, {Line: string(make([]byte, maxCommandLine+1))}, {Line: "x", MaxOutput: -1}} {
+	for _, cmd := range []Command{{}, {Line: " \n"}, {Line: "a\x00b"}, {Line: string(make([]byte, maxCommandLine+1))},
+		{Line: "x", MaxOutput: -1}} {
 		_, err := host.Run(soon(t), cmd)
 		require.ErrorIs(t, err, failover.ErrInvalid)
 	}

@@ -38,7 +38,8 @@ func newTrust(cfg failover.SSH, field string) (trust, error) {
 	for _, address := range cfg.PeerAddresses {
 		keys := fingerprints(t.known.keys(address))
 		if len(keys) == 0 && !t.known.certified(address) { // the keys behind certificates cannot be known
-			return t, failover.Invalid(field+".PeerAddresses", address+" has no key in "+cfg.KnownHosts, "add the partner's key to the file, or pin it with PeerKeys")
+			return t, failover.Invalid(field+".PeerAddresses", address+" has no key in "+cfg.KnownHosts,
+				"add the partner's key to the file, or pin it with PeerKeys")
 		}
 		t.peer = append(t.peer, keys...)
 	}
@@ -77,11 +78,13 @@ func (t trust) judge(key ssh.PublicKey) error {
 	plain := plainKey(key)
 	fp := ssh.FingerprintSHA256(plain)
 	if slices.Contains(t.peer, fp) {
-		return fmt.Errorf("%w: %s shows %s, which is the key of its partner; are the addresses swapped?", ErrPeerHostKey, t.address, fp)
+		return fmt.Errorf("%w: %s shows %s, which is the key of its partner; are the addresses swapped?", ErrPeerHostKey,
+			t.address, fp)
 	}
 	if t.known != nil {
 		if line := t.known.revokes(key); line > 0 {
-			return fmt.Errorf("%w: %s shows %s, which is %w in %s:%d", ErrHostKeyChanged, t.address, fp, errRevoked, t.known.path, line)
+			return fmt.Errorf("%w: %s shows %s, which is %w in %s:%d", ErrHostKeyChanged, t.address, fp, errRevoked,
+				t.known.path, line)
 		}
 	}
 	switch {
@@ -89,7 +92,8 @@ func (t trust) judge(key ssh.PublicKey) error {
 		if slices.Contains(t.pinned, fp) {
 			return nil
 		}
-		return fmt.Errorf("%w: %s shows %s key %s, which is not among the pinned ones", ErrHostKeyChanged, t.address, plain.Type(), fp)
+		return fmt.Errorf("%w: %s shows %s key %s, which is not among the pinned ones", ErrHostKeyChanged, t.address,
+			plain.Type(), fp)
 	case t.known != nil:
 		return t.judgeKnown(key, plain, fp)
 	case t.any:
@@ -139,9 +143,11 @@ func (t trust) judgeKnown(key, plain ssh.PublicKey, fp string) error {
 	case badCert != nil:
 		return fmt.Errorf("%w: %s in a certificate that does not hold: %w", ErrHostKeyChanged, shows, badCert)
 	case len(lines) > 0:
-		return fmt.Errorf("%w: %s, and %s has another (line %s)", ErrHostKeyChanged, shows, t.known.path, strings.Join(lines, ", "))
+		return fmt.Errorf("%w: %s, and %s has another (line %s)", ErrHostKeyChanged, shows, t.known.path,
+			strings.Join(lines, ", "))
 	case len(unusable) > 0:
-		return fmt.Errorf("%w: %s, and %s has no other: %s", ErrUnknownHostKey, shows, t.known.path, strings.Join(unusable, ", "))
+		return fmt.Errorf("%w: %s, and %s has no other: %s", ErrUnknownHostKey, shows, t.known.path,
+			strings.Join(unusable, ", "))
 	}
 	return fmt.Errorf("%w: %s, and %s has no entry for this address", ErrUnknownHostKey, shows, t.known.path)
 }
@@ -184,6 +190,7 @@ func hostKeyNext(err error) string {
 	case errors.Is(err, errRevoked):
 		return "do not use this machine until its administrator has renewed its key; no login was tried"
 	default:
-		return "find out on the machine's own console whether its key was renewed (ssh-keygen -lf) before pinning another; no login was tried"
+		return "find out on the machine's own console whether its key was renewed (ssh-keygen -lf) before pinning another; " +
+			"no login was tried"
 	}
 }

@@ -22,7 +22,8 @@ import (
 // certify puts a host key into a certificate for the loopback address or for another name.
 func certify(t *testing.T, key, ca ssh.Signer, principal string) ssh.Signer {
 	t.Helper()
-	cert := &ssh.Certificate{Key: key.PublicKey(), CertType: ssh.HostCert, ValidPrincipals: []string{principal}, ValidBefore: ssh.CertTimeInfinity}
+	cert := &ssh.Certificate{Key: key.PublicKey(), CertType: ssh.HostCert, ValidPrincipals: []string{principal},
+		ValidBefore: ssh.CertTimeInfinity}
 	require.NoError(t, cert.SignCert(rand.Reader, ca))
 	signer, err := ssh.NewCertSigner(cert, key)
 	require.NoError(t, err)
@@ -38,7 +39,8 @@ func TestHostKeyMatrix(t *testing.T) {
 	for kind, key := range map[string]ssh.Signer{"ed25519": ed, "ecdsa": ec, "rsa": rs} {
 		other := map[string]ssh.Signer{"ed25519": foreign, "ecdsa": rs, "rsa": ec}[kind]
 		for form, shown := range map[string]ssh.Signer{
-			"plain": key, "certificate": certify(t, key, ca, "127.0.0.1"), "certificate of another name": certify(t, key, ca, "elsewhere"),
+			"plain": key, "certificate": certify(t, key, ca, "127.0.0.1"),
+			"certificate of another name":        certify(t, key, ca, "elsewhere"),
 			"certificate of a strange authority": certify(t, key, foreign, "127.0.0.1"),
 		} {
 			t.Run(kind+" "+form, func(t *testing.T) {
@@ -60,16 +62,20 @@ func TestHostKeyMatrix(t *testing.T) {
 				}{
 					{"pinned", "", func(c *failover.SSH) { c.HostKeys = []string{print256(key)} }, nil},
 					{"another is pinned", "", func(c *failover.SSH) { c.HostKeys = []string{print256(other)} }, ErrHostKeyChanged},
-					{"pinned and revoked", "@revoked * " + line("", key), func(c *failover.SSH) { c.HostKeys = []string{print256(key)} }, ErrHostKeyChanged},
+					{"pinned and revoked", "@revoked * " + line("", key),
+						func(c *failover.SSH) { c.HostKeys = []string{print256(key)} }, ErrHostKeyChanged},
 					{"peer", "", func(c *failover.SSH) {
 						c.HostKeys, c.PeerKeys = []string{print256(other)}, []string{print256(key)}
 					}, ErrPeerHostKey},
 					{"peer with nothing pinned", "", func(c *failover.SSH) {
 						c.InsecureAnyHostKey, c.PeerKeys = true, []string{print256(key)}
 					}, ErrPeerHostKey},
-					{"peer, and the authority vouches", "@cert-authority " + line(withPort, ca), func(c *failover.SSH) { c.PeerKeys = []string{print256(key)} }, ErrPeerHostKey},
-					{"peer by known_hosts", line(withPort, other) + line("partner", key), func(c *failover.SSH) { c.PeerAddresses = []string{"partner:22"} }, ErrPeerHostKey},
-					{"peer by known_hosts, and the authority vouches", "@cert-authority " + line(withPort, ca) + line("[partner]:2222", key),
+					{"peer, and the authority vouches", "@cert-authority " + line(withPort, ca),
+						func(c *failover.SSH) { c.PeerKeys = []string{print256(key)} }, ErrPeerHostKey},
+					{"peer by known_hosts", line(withPort, other) + line("partner", key),
+						func(c *failover.SSH) { c.PeerAddresses = []string{"partner:22"} }, ErrPeerHostKey},
+					{"peer by known_hosts, and the authority vouches",
+						"@cert-authority " + line(withPort, ca) + line("[partner]:2222", key),
 						func(c *failover.SSH) { c.PeerAddresses = []string{"Partner:2222"} }, ErrPeerHostKey},
 					{"peer by known_hosts beside pins", line("partner", key), func(c *failover.SSH) {
 						c.HostKeys, c.PeerAddresses = []string{print256(other)}, []string{"partner:22"}
@@ -82,16 +88,22 @@ func TestHostKeyMatrix(t *testing.T) {
 					{"negated", line(withPort+",!"+withPort, key), nil, ErrUnknownHostKey},
 					{"another port is known", line("[127.0.0.1]:1", key), nil, ErrUnknownHostKey},
 					{"another is known", line(withPort, other), nil, ErrHostKeyChanged},
-					{"another kind with the port, this one without", line(withPort, map[bool]ssh.Signer{true: rs, false: ed}[kind != "rsa"]) + line(host, key), nil, ErrHostKeyChanged},
+					{"another kind with the port, this one without",
+						line(withPort, map[bool]ssh.Signer{true: rs, false: ed}[kind != "rsa"]) + line(host, key), nil,
+						ErrHostKeyChanged},
 					{"authority", "@cert-authority " + line(withPort, ca), nil, byAuthority},
 					{"authority without port", "@cert-authority " + line(host, ca), nil, byAuthority},
 					{"authority for all", "@cert-authority " + line("*", ca), nil, byAuthority},
 					{"authority, and the plain key", "@cert-authority " + line(withPort, ca) + line(withPort, key), nil, nil},
 					{"known and revoked", line(withPort, key) + "@revoked " + line(withPort, key), nil, ErrHostKeyChanged},
-					{"authority, and the key revoked", "@cert-authority " + line(withPort, ca) + "@revoked " + line("*", key), nil, ErrHostKeyChanged},
-					{"authority that is revoked", "@cert-authority " + line(withPort, ca) + "@revoked " + line(withPort, ca) + line(withPort, key), nil,
+					{"authority, and the key revoked", "@cert-authority " + line(withPort, ca) + "@revoked " + line("*", key), nil,
+						ErrHostKeyChanged},
+					{"authority that is revoked",
+						"@cert-authority " + line(withPort, ca) + "@revoked " + line(withPort, ca) + line(withPort, key), nil,
 						map[bool]error{true: ErrHostKeyChanged}[form == "certificate" || form == "certificate of another name"]},
-					{"lines that cannot be used", "\xef\xbb\xbf# comment\r\n\r\n@strange " + line("*", key) + "127.0.0.1 ssh-dss AAAAB3NzaC1kc3MAAACBAO==\n127.0.0.1\n" + line(withPort, key), nil, nil},
+					{"lines that cannot be used",
+						"\xef\xbb\xbf# comment\r\n\r\n@strange " + line("*", key) +
+							"127.0.0.1 ssh-dss AAAAB3NzaC1kc3MAAACBAO==\n127.0.0.1\n" + line(withPort, key), nil, nil},
 				} {
 					t.Run(tc.name, func(t *testing.T) {
 						file := filepath.Join(t.TempDir(), "known_hosts")
@@ -128,7 +140,8 @@ func TestHostKeyMatrix(t *testing.T) {
 func sshAccepts(t *testing.T, host, port, file string) bool {
 	t.Helper()
 	peers.Need(t, "ssh")
-	cmd := exec.CommandContext(t.Context(), "ssh", "-F", "none", "-p", port, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile="+file,
+	cmd := exec.CommandContext(t.Context(), "ssh", "-F", "none", "-p", port, "-o", "BatchMode=yes", "-o",
+		"StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile="+file,
 		"-o", "GlobalKnownHostsFile=none", "-o", "PreferredAuthentications=none", "-l", "nobody", host, "true")
 	out, err := cmd.CombinedOutput()
 	require.Error(t, err)
@@ -151,8 +164,11 @@ func TestNewRefusesAPartnerItCannotTell(t *testing.T) {
 	text := "* " + string(ssh.MarshalAuthorizedKey(key.PublicKey()))
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 	for name, set := range map[string]func(*failover.SSH){
-		"one line for both":    func(c *failover.SSH) { c.HostKeys, c.PeerAddresses = nil, []string{"partner:22"} },
-		"partner's key pinned": func(c *failover.SSH) { c.HostKeys, c.PeerAddresses = []string{print256(key)}, []string{"partner:22"} },
+		"one line for both": func(c *failover.SSH) { c.HostKeys, c.PeerAddresses = nil, []string{"partner:22"} },
+		"partner's key pinned": func(c *failover.SSH) {
+			c.HostKeys, c.PeerAddresses = []string{print256(key)},
+				[]string{"partner:22"}
+		},
 		"partner not known": func(c *failover.SSH) {
 			require.NoError(t, os.WriteFile(file, []byte("x"+text), 0o600))
 			c.PeerAddresses = []string{"partner:22"}

@@ -88,14 +88,17 @@ func (h *Host) forward(ctx context.Context, _, address string) (net.Conn, error)
 	case <-ctx.Done():
 		l.retire(ctx.Err())
 		l.release()
-		return nil, jumped(h.notApplied("connect to "+address, "look at the load of the jump host and at the network behind it",
+		return nil, jumped(h.notApplied("connect to "+address,
+			"look at the load of the jump host and at the network behind it",
 			"no word of the connection: %w", ended(ctx)))
 	}
 	if o.err != nil {
 		l.release()
 		answer, next := AnswerUnknown, "try again"
 		if refused, ok := errors.AsType[*ssh.OpenChannelError](o.err); ok {
-			answer, next = answerOfRefusal(refused), "look from the jump host whether "+address+" answers, and whether its sshd_config allows AllowTcpForwarding and PermitOpen"
+			answer, next = answerOfRefusal(refused),
+				"look from the jump host whether "+address+" answers, and whether its sshd_config allows AllowTcpForwarding and "+
+					"PermitOpen"
 			o.err = fmt.Errorf("it reports %q", refused.Message)
 		}
 		return nil, withAnswer(answer, jumped(h.notApplied("connect to "+address, next, "%w", o.err)))
@@ -116,7 +119,8 @@ func answerOfRefusal(e *ssh.OpenChannelError) Answer {
 			return AnswerSome
 		}
 	}
-	for _, words := range []string{"no route to host", "network is unreachable", "host is unreachable", "host is down", "connection timed out", "operation timed out"} {
+	for _, words := range []string{"no route to host", "network is unreachable", "host is unreachable", "host is down",
+		"connection timed out", "operation timed out"} {
 		if strings.Contains(text, words) {
 			return AnswerNone
 		}

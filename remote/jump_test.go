@@ -20,7 +20,8 @@ import (
 
 func TestSSHDJump(t *testing.T) {
 	peers.Need(t, "sshd")
-	first, second, target := peers.StartSSHD(t, peers.SSHDOptions{}), peers.StartSSHD(t, peers.SSHDOptions{}), peers.StartSSHD(t, peers.SSHDOptions{})
+	first, second, target := peers.StartSSHD(t, peers.SSHDOptions{}), peers.StartSSHD(t, peers.SSHDOptions{}),
+		peers.StartSSHD(t, peers.SSHDOptions{})
 	cfg := target.SSH()
 	cfg.Jump = []failover.SSH{first.SSH(), second.SSH()}
 	host := open(t, cfg)
@@ -43,7 +44,8 @@ func TestSSHDJump(t *testing.T) {
 		_, err := host.Run(soon(t), Command{Line: "echo >" + Quote(started) + "; sleep 60"})
 		result <- err
 	}()
-	require.Eventually(t, func() bool { _, err := os.Stat(started); return err == nil }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { _, err := os.Stat(started); return err == nil }, 10*time.Second,
+		5*time.Millisecond)
 	second.Kill()
 	err = <-result
 	require.ErrorIs(t, err, ErrLineLost)
@@ -69,15 +71,25 @@ func TestSSHDJumpFails(t *testing.T) {
 		not    []error
 		answer Answer
 	}{
-		{"hop has a wrong key", func(_, hop *failover.SSH) { hop.HostKeys = target.Fingerprints() }, ErrJumpHost, []error{ErrHostKeyChanged}, AnswerUnknown},
-		{"hop shows the key of its partner", func(_, hop *failover.SSH) { hop.HostKeys, hop.PeerKeys = target.Fingerprints(), hop.HostKeys }, ErrJumpHost, []error{ErrPeerHostKey}, AnswerUnknown},
-		{"hop refuses the login", func(_, hop *failover.SSH) { hop.Key = target.SSH().Key }, ErrJumpHost, []error{ErrLogin}, AnswerUnknown},
-		{"hop is not there", func(_, hop *failover.SSH) { hop.Address = free }, ErrJumpHost, []error{ErrPortClosed, ErrNoAnswer}, AnswerUnknown},
-		{"hop forbids it", func(_, hop *failover.SSH) { *hop = closed.SSH() }, ErrJumpHost, []error{ErrPortClosed, ErrNoAnswer}, AnswerUnknown},
-		{"name unknown to the hop", func(target, _ *failover.SSH) { target.Address = "no.such.name.invalid:22" }, ErrJumpHost, []error{ErrNoAnswer}, AnswerUnknown},
-		{"target refuses the connection", func(target, _ *failover.SSH) { target.Address = free }, ErrPortClosed, nil, AnswerSome},
-		{"target has a wrong key", func(target, _ *failover.SSH) { target.HostKeys = hop.Fingerprints() }, ErrHostKeyChanged, []error{ErrJumpHost}, AnswerSome},
-		{"target refuses the login", func(target, _ *failover.SSH) { target.Key = hop.SSH().Key }, ErrLogin, []error{ErrJumpHost}, AnswerSome},
+		{"hop has a wrong key", func(_, hop *failover.SSH) { hop.HostKeys = target.Fingerprints() }, ErrJumpHost,
+			[]error{ErrHostKeyChanged}, AnswerUnknown},
+		{"hop shows the key of its partner",
+			func(_, hop *failover.SSH) { hop.HostKeys, hop.PeerKeys = target.Fingerprints(), hop.HostKeys }, ErrJumpHost,
+			[]error{ErrPeerHostKey}, AnswerUnknown},
+		{"hop refuses the login", func(_, hop *failover.SSH) { hop.Key = target.SSH().Key }, ErrJumpHost, []error{ErrLogin},
+			AnswerUnknown},
+		{"hop is not there", func(_, hop *failover.SSH) { hop.Address = free }, ErrJumpHost,
+			[]error{ErrPortClosed, ErrNoAnswer}, AnswerUnknown},
+		{"hop forbids it", func(_, hop *failover.SSH) { *hop = closed.SSH() }, ErrJumpHost,
+			[]error{ErrPortClosed, ErrNoAnswer}, AnswerUnknown},
+		{"name unknown to the hop", func(target, _ *failover.SSH) { target.Address = "no.such.name.invalid:22" }, ErrJumpHost,
+			[]error{ErrNoAnswer}, AnswerUnknown},
+		{"target refuses the connection", func(target, _ *failover.SSH) { target.Address = free }, ErrPortClosed, nil,
+			AnswerSome},
+		{"target has a wrong key", func(target, _ *failover.SSH) { target.HostKeys = hop.Fingerprints() }, ErrHostKeyChanged,
+			[]error{ErrJumpHost}, AnswerSome},
+		{"target refuses the login", func(target, _ *failover.SSH) { target.Key = hop.SSH().Key }, ErrLogin,
+			[]error{ErrJumpHost}, AnswerSome},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			cfg, via := target.SSH(), hop.SSH()
@@ -121,7 +133,8 @@ func TestSSHDJumpFails(t *testing.T) {
 
 func TestAnswersOfJumpHosts(t *testing.T) {
 	for text, want := range map[string]Answer{
-		"Connection refused": AnswerSome, "No route to host": AnswerNone, "Network is unreachable": AnswerNone, "Connection timed out": AnswerNone,
+		"Connection refused": AnswerSome, "No route to host": AnswerNone, "Network is unreachable": AnswerNone,
+		"Connection timed out":      AnswerNone,
 		"Name or service not known": AnswerUnknown, "": AnswerUnknown, "Permission denied": AnswerUnknown,
 	} {
 		require.Equal(t, want, answerOfRefusal(&ssh.OpenChannelError{Reason: ssh.ConnectionFailed, Message: text}), text)

@@ -66,7 +66,8 @@ func readKnownHosts(path string) (*knownHosts, error) {
 	return k, nil
 }
 
-// knownNames are the forms under which a file can know an address: with its port, and, as ssh looks a second time, without.
+// knownNames are the forms under which a file can know an address: with its port, and, as ssh looks a second time,
+// without.
 func knownNames(address string) []string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -81,7 +82,8 @@ func knownNames(address string) []string {
 
 // known are the entries for one name.
 func (k *knownHosts) known(name string) []knownEntry {
-	return slices.DeleteFunc(slices.Clone(k.entries), func(e knownEntry) bool { return e.marker == revoked || !e.matches(name) })
+	return slices.DeleteFunc(slices.Clone(k.entries),
+		func(e knownEntry) bool { return e.marker == revoked || !e.matches(name) })
 }
 
 // keys are the plain keys the file has for an address, in whatever form.

@@ -106,7 +106,8 @@ func (h *Host) connect(ctx context.Context) (*line, error) {
 		// A server has several host keys and shows the one that was negotiated. Before a pinned key counts as
 		// changed the others are asked for, and so they are to tell the partner's machine; the handshake ends before
 		// any login.
-		if seen != nil && errors.Is(err, ErrHostKeyChanged) && !errors.Is(err, errRevoked) && len(h.trust.pinned)+len(h.trust.peer) > 0 {
+		if seen != nil && errors.Is(err, ErrHostKeyChanged) && !errors.Is(err, errRevoked) &&
+			len(h.trust.pinned)+len(h.trust.peer) > 0 {
 			if verdict == nil {
 				verdict = err
 			}
@@ -133,11 +134,13 @@ func (h *Host) verdictWithHint(verdict, negotiation error) error {
 	if !ok || !isError || !legacyOnly(e.RequestedAlgorithms, slices.Concat(hostKeyFamilies...)) || h.cfg.LegacyAlgorithms {
 		return verdict
 	}
-	return h.fail(v.Op, v.Outcome, v.Next, fmt.Errorf("%w; it has a further key that it shows only under old algorithms, set LegacyAlgorithms if that one is pinned", v.Err))
+	return h.fail(v.Op, v.Outcome, v.Next,
+		fmt.Errorf("%w; it has a further key that it shows only under old algorithms, set LegacyAlgorithms if that one is pinned", v.Err))
 }
 
 // handshake makes one connection and logs in. When the host key was the reason to stop, seen is that key.
-func (h *Host) handshake(ctx context.Context, hostKeyAlgos []string, login *login, verdict error) (_ *line, seen ssh.PublicKey, _ error) {
+func (h *Host) handshake(ctx context.Context, hostKeyAlgos []string, login *login, verdict error) (_ *line,
+	seen ssh.PublicKey, _ error) {
 	raw, err := h.tcp(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -203,7 +206,8 @@ func (h *Host) handshake(ctx context.Context, hostKeyAlgos []string, login *logi
 }
 
 // handshakeError sorts what went wrong between TCP connect and the end of the login.
-func (h *Host) handshakeError(ctx context.Context, err error, wire *wire, accepted bool, verdict error, login *login) *failover.Error {
+func (h *Host) handshakeError(ctx context.Context, err error, wire *wire, accepted bool, verdict error,
+	login *login) *failover.Error {
 	if verdict != nil {
 		return h.fail("connect", failover.NotApplied, hostKeyNext(verdict), verdict)
 	}
@@ -216,14 +220,19 @@ func (h *Host) handshakeError(ctx context.Context, err error, wire *wire, accept
 	said, spoke := wire.greeting()
 	switch {
 	case spoke:
-		return h.notApplied("connect", "look at the load of the machine and at what its SSH server's log says", "%w: %w", ErrHandshake, causeOf(ctx, err))
+		return h.notApplied("connect", "look at the load of the machine and at what its SSH server's log says", "%w: %w",
+			ErrHandshake, causeOf(ctx, err))
 	case said != "":
-		return h.notApplied("connect", "see in the SSH server's log why it refuses connections (MaxStartups, penalties), and check that the port is that of an SSH server",
+		return h.notApplied("connect", "see in the SSH server's log why it refuses connections (MaxStartups, penalties), "+
+			"and check that the port is that of an SSH server",
 			"%w: it said %q: %w", ErrNotServed, said, causeOf(ctx, err))
 	case ctx.Err() != nil:
-		return h.notApplied("connect", "the machine is alive, its SSH server hangs or is full: look at it on the machine's own console", "%w: it sent nothing: %w", ErrNotServed, ended(ctx))
+		return h.notApplied("connect", "the machine is alive, its SSH server hangs or is full: look at it on the machine's "+
+			"own console",
+			"%w: it sent nothing: %w", ErrNotServed, ended(ctx))
 	}
-	return h.notApplied("connect", "the machine is alive: see in its log whether the SSH server is full (MaxStartups) or blocks this address",
+	return h.notApplied("connect", "the machine is alive: see in its log whether the SSH server is full (MaxStartups) or "+
+		"blocks this address",
 		"%w: it closed the connection without a word: %w", ErrNotServed, err)
 }
 

@@ -35,7 +35,8 @@ type login struct {
 
 var (
 	errPasswordSpent    = errors.New("the password was given already and is not given twice")
-	errPasswordWithheld = errors.New("this password did not log in before and is not sent again, so that the account is not locked")
+	errPasswordWithheld = errors.New("this password did not log in before and is not sent again, so that the account is " +
+		"not locked")
 )
 
 // prepareLogin fetches the secrets. It happens before the dial, so that a person who types a passphrase does not
@@ -68,7 +69,8 @@ func (h *Host) prepareLogin(ctx context.Context) (*login, error) {
 		}
 		if secret.Empty() {
 			l.close()
-			return nil, h.notApplied("fetch the password", "make the password available", "%w: the password is empty", ErrCredentials)
+			return nil, h.notApplied("fetch the password", "make the password available", "%w: the password is empty",
+				ErrCredentials)
 		}
 		l.password = secret
 		h.mu.Lock()
@@ -79,11 +81,13 @@ func (h *Host) prepareLogin(ctx context.Context) (*login, error) {
 }
 
 func (h *Host) useAgent(ctx context.Context, l *login) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.ConnectTimeout, fmt.Errorf("no answer within %s", h.cfg.ConnectTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.ConnectTimeout,
+		fmt.Errorf("no answer within %s", h.cfg.ConnectTimeout))
 	defer cancel()
 	conn, err := dialAgent(ctx, h.cfg.Agent)
 	if err != nil {
-		return h.notApplied("connect to the SSH agent", "start the agent or correct its path", "%w: %w", ErrCredentials, causeOf(ctx, err))
+		return h.notApplied("connect to the SSH agent", "start the agent or correct its path", "%w: %w", ErrCredentials,
+			causeOf(ctx, err))
 	}
 	l.agent = conn
 	stop := context.AfterFunc(ctx, l.close)
@@ -92,7 +96,8 @@ func (h *Host) useAgent(ctx context.Context, l *login) error {
 	if err != nil {
 		err = causeOf(ctx, err)
 		l.close()
-		return h.notApplied("read keys from the SSH agent", "look at the agent with ssh-add -l", "%w: %w", ErrCredentials, err)
+		return h.notApplied("read keys from the SSH agent", "look at the agent with ssh-add -l", "%w: %w",
+			ErrCredentials, err)
 	}
 	l.signers = append(l.signers, signers...)
 	return nil
@@ -108,7 +113,8 @@ func (h *Host) signer(ctx context.Context) (ssh.Signer, error) {
 	signer, err := ssh.ParsePrivateKey(pem)
 	if _, encrypted := errors.AsType[*ssh.PassphraseMissingError](err); encrypted {
 		if h.cfg.Passphrase == nil {
-			return nil, h.notApplied("open the private key", "set Passphrase for this host", "%w: the key is encrypted and no passphrase is configured", ErrCredentials)
+			return nil, h.notApplied("open the private key", "set Passphrase for this host",
+				"%w: the key is encrypted and no passphrase is configured", ErrCredentials)
 		}
 		phrase, ferr := h.cfg.Passphrase(ctx)
 		if ferr != nil {
@@ -117,7 +123,8 @@ func (h *Host) signer(ctx context.Context) (ssh.Signer, error) {
 		signer, err = ssh.ParsePrivateKeyWithPassphrase(pem, []byte(phrase.Reveal()))
 	}
 	if err != nil {
-		return nil, h.notApplied("open the private key", "give a key in PEM or OpenSSH format and its passphrase", "%w: %w", ErrCredentials, err)
+		return nil, h.notApplied("open the private key", "give a key in PEM or OpenSSH format and its passphrase", "%w: %w",
+			ErrCredentials, err)
 	}
 	return signer, nil
 }
@@ -126,7 +133,8 @@ func (h *Host) signer(ctx context.Context) (ssh.Signer, error) {
 // time: certificates of an authority often live for hours only.
 func (h *Host) certify(l *login) error {
 	bad := func(next, format string, args ...any) error {
-		return h.notApplied("read the user certificate", next, "%w: %s: "+format, append([]any{ErrCredentials, h.cfg.Certificate}, args...)...)
+		return h.notApplied("read the user certificate", next, "%w: %s: "+format,
+			append([]any{ErrCredentials, h.cfg.Certificate}, args...)...)
 	}
 	text, err := localfile.Read(h.cfg.Certificate, maxCertificate)
 	if err != nil {
@@ -150,7 +158,8 @@ func (h *Host) certify(l *login) error {
 			return nil
 		}
 	}
-	return bad("give the private key the certificate was made for", "belongs to none of the keys at hand; it is for %s", ssh.FingerprintSHA256(cert.Key))
+	return bad("give the private key the certificate was made for", "belongs to none of the keys at hand; it is for %s",
+		ssh.FingerprintSHA256(cert.Key))
 }
 
 // maxCertificate bounds a certificate file; OpenSSH's own limit of a key's text is 16 KiB.
@@ -247,7 +256,8 @@ func (h *Host) loginError(ctx context.Context, err error, login *login) *failove
 	defer login.mu.Unlock()
 	const op = "log in"
 	text := err.Error()
-	given := strings.Contains(text, "unable to authenticate") || errors.Is(err, errPasswordSpent) || errors.Is(err, errPasswordWithheld)
+	given := strings.Contains(text, "unable to authenticate") || errors.Is(err, errPasswordSpent) ||
+		errors.Is(err, errPasswordWithheld)
 	hungUp := strings.Contains(text, "ssh: disconnect") // the server says why
 	// A line that merely broke says nothing about the password, and neither does one that was accepted as a part.
 	half := slices.ContainsFunc(login.passed, func(method string) bool { return method != "publickey" })
@@ -260,24 +270,31 @@ func (h *Host) loginError(ctx context.Context, err error, login *login) *failove
 	if len(login.passed) > 0 {
 		so = " the server accepted " + strings.Join(login.passed, " and ") + ","
 	}
-	usable := slices.ContainsFunc(login.allowed, func(method string) bool { return slices.Contains(login.configured(), method) })
+	usable := slices.ContainsFunc(login.allowed,
+		func(method string) bool { return slices.Contains(login.configured(), method) })
 	switch {
 	case login.withheld:
-		return h.notApplied(op, "correct the password or unlock the account, then make a new Host", "%w as %s: %w", ErrLogin, h.cfg.User, errPasswordWithheld)
+		return h.notApplied(op, "correct the password or unlock the account, then make a new Host", "%w as %s: %w", ErrLogin,
+			h.cfg.User, errPasswordWithheld)
 	case login.asked != "":
 		return h.notApplied(op, "log in by hand once to see what the server wants; an expired password must be changed there",
 			"%w as %s:%s it asks %q, which is not answered", ErrLoginIncomplete, h.cfg.User, so, login.asked)
 	case ctx.Err() != nil:
-		return h.notApplied(op, "look at the load of the machine and at what its logins wait for (directory, name service, agent); raise ConnectTimeout",
+		return h.notApplied(op, "look at the load of the machine and at what its logins wait for (directory, name service, "+
+			"agent); raise ConnectTimeout",
 			"%w as %s:%s %w", ErrLoginUnfinished, h.cfg.User, so, ended(ctx))
 	case !given && !hungUp:
-		return h.notApplied(op, "see in the SSH server's log why it ended the connection, then try again", "%w as %s:%s %w: %w", ErrLoginUnfinished, h.cfg.User, so, ErrLineLost, err)
+		return h.notApplied(op, "see in the SSH server's log why it ended the connection, then try again",
+			"%w as %s:%s %w: %w", ErrLoginUnfinished, h.cfg.User, so, ErrLineLost, err)
 	case given && !usable && len(login.allowed) > 0 && !login.spent:
-		return h.notApplied(op, "configure what the server wants, or let its administrator change AuthenticationMethods for this account",
-			"%w as %s:%s it wants %s, which is not configured", ErrLoginIncomplete, h.cfg.User, so, strings.Join(login.allowed, " or "))
+		return h.notApplied(op, "configure what the server wants, or let its administrator change AuthenticationMethods for "+
+			"this account",
+			"%w as %s:%s it wants %s, which is not configured", ErrLoginIncomplete, h.cfg.User, so,
+			strings.Join(login.allowed, " or "))
 	case errors.Is(err, errPasswordSpent):
 		err = errors.New("the password was refused")
 	}
-	return h.notApplied(op, "check the account on the machine (locked, expired, failed logins, login hours) before trying again: failed tries count",
+	return h.notApplied(op, "check the account on the machine (locked, expired, failed logins, login hours) before "+
+		"trying again: failed tries count",
 		"%w as %s:%s %w", ErrLogin, h.cfg.User, so, err)
 }

@@ -29,7 +29,8 @@ func TestSSHDRun(t *testing.T) {
 			cfg := server.SSH()
 			cfg.HostKeys = server.Fingerprints()[i : i+1]
 			host := open(t, cfg)
-			res, err := host.Run(soon(t), Command{Line: ShellLine("/bin/sh", `cat; echo "$1 $X" >&2; exit 5`, "a b"), Stdin: []byte("secret")})
+			res, err := host.Run(soon(t),
+				Command{Line: ShellLine("/bin/sh", `cat; echo "$1 $X" >&2; exit 5`, "a b"), Stdin: []byte("secret")})
 			require.NoError(t, err)
 			require.Equal(t, 5, res.Exit)
 			require.Equal(t, "secret", string(res.Stdout))
@@ -42,7 +43,8 @@ func TestSSHDRun(t *testing.T) {
 	require.Equal(t, "TERM", res.Signal)
 	hasEnded(t, err, server.Address, failover.InDoubt)
 
-	res, err = host.Run(soon(t), Command{Line: "head -c 10485760 /dev/zero; head -c 10485760 /dev/zero >&2", MaxOutput: 100})
+	res, err = host.Run(soon(t),
+		Command{Line: "head -c 10485760 /dev/zero; head -c 10485760 /dev/zero >&2", MaxOutput: 100})
 	require.NoError(t, err)
 	require.True(t, res.Truncated)
 	require.Len(t, res.Stderr, 100)
@@ -71,7 +73,8 @@ func TestSSHDManyAtOnce(t *testing.T) {
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.Equal(t, 80, len(text), "every command ran exactly once")
-	// A session that has ended here may not have ended there yet: then the server refuses the next one, which takes another line.
+	// A session that has ended here may not have ended there yet: then the server refuses the next one, which takes
+	// another line.
 	require.Less(t, strings.Count(server.Log(), "Accepted publickey"), 10, "the commands share lines")
 }
 
@@ -155,7 +158,8 @@ func TestSSHDLikeOldAIX(t *testing.T) {
 		{"group1-sha1 only", peers.SSHDOptions{KexAlgorithms: []string{ssh.InsecureKeyExchangeDH1SHA1}}, true},
 		{"group-exchange-sha1 only", peers.SSHDOptions{KexAlgorithms: []string{ssh.InsecureKeyExchangeDHGEXSHA1}}, true},
 		{"aes128-cbc only", peers.SSHDOptions{Ciphers: []string{ssh.InsecureCipherAES128CBC}}, true},
-		{"ssh-rsa host key only", peers.SSHDOptions{HostKeyTypes: []string{"rsa"}, HostKeyAlgorithms: []string{ssh.KeyAlgoRSA}}, true},
+		{"ssh-rsa host key only",
+			peers.SSHDOptions{HostKeyTypes: []string{"rsa"}, HostKeyAlgorithms: []string{ssh.KeyAlgoRSA}}, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			server := peers.StartSSHD(t, tc.opt)
@@ -188,7 +192,8 @@ func TestSSHDCutAndReboot(t *testing.T) {
 		started, ended := filepath.Join(dir, fmt.Sprint("started", i)), filepath.Join(dir, fmt.Sprint("ended", i))
 		result := make(chan error, 1)
 		go func() {
-			_, err := host.Run(soon(t), Command{Line: fmt.Sprintf("echo >%s; sleep 0.5; echo >%s", Quote(started), Quote(ended))})
+			_, err := host.Run(soon(t),
+				Command{Line: fmt.Sprintf("echo >%s; sleep 0.5; echo >%s", Quote(started), Quote(ended))})
 			result <- err
 		}()
 		exists := func(path string) func() bool {

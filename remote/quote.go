@@ -28,8 +28,9 @@ func ShellLine(shell, script string, args ...string) string {
 }
 
 // EnvLine puts environment variables, given as NAME=value, in front of a command line of one simple command, such as
-// ShellLine builds. It goes through /usr/bin/env, because not every login shell takes NAME=value in front of a command; the SSH protocol's
-// own way needs the server's consent (AcceptEnv). Never pass a secret: command lines are visible in ps.
+// ShellLine builds. It goes through /usr/bin/env, because not every login shell takes NAME=value in front of a command;
+// the SSH protocol's own way needs the server's consent (AcceptEnv). Never pass a secret: command lines are visible in
+// ps.
 func EnvLine(line string, env ...string) string {
 	if len(env) == 0 {
 		return line

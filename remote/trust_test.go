@@ -74,7 +74,8 @@ func TestWrongHostKeys(t *testing.T) {
 		want error
 		text string
 	}{
-		{"none of its keys is pinned", func(c *failover.SSH) { c.HostKeys = []string{print256(other)} }, ErrHostKeyChanged, "not among the pinned"},
+		{"none of its keys is pinned", func(c *failover.SSH) { c.HostKeys = []string{print256(other)} }, ErrHostKeyChanged,
+			"not among the pinned"},
 		{"the peer's key", func(c *failover.SSH) {
 			c.HostKeys, c.PeerKeys = []string{print256(other)}, []string{print256(ed)}
 		}, ErrPeerHostKey, "addresses swapped"},
@@ -113,10 +114,12 @@ func TestKnownHosts(t *testing.T) {
 	}{
 		{"known", func(a string) string { return knownhosts.Line([]string{a}, ed.PublicKey()) }, nil},
 		{"known under its second kind", func(a string) string { return knownhosts.Line([]string{a}, rs.PublicKey()) }, nil},
-		{"unknown", func(string) string { return knownhosts.Line([]string{"elsewhere:22"}, ed.PublicKey()) }, ErrUnknownHostKey},
+		{"unknown", func(string) string { return knownhosts.Line([]string{"elsewhere:22"}, ed.PublicKey()) },
+			ErrUnknownHostKey},
 		{"changed", func(a string) string { return knownhosts.Line([]string{a}, other.PublicKey()) }, ErrHostKeyChanged},
 		{"revoked", func(a string) string {
-			return "@revoked " + knownhosts.Line([]string{a}, ed.PublicKey()) + "\n" + knownhosts.Line([]string{a}, ed.PublicKey())
+			return "@revoked " + knownhosts.Line([]string{a}, ed.PublicKey()) + "\n" + knownhosts.Line([]string{a},
+				ed.PublicKey())
 		}, ErrHostKeyChanged},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -138,7 +141,8 @@ func TestKnownHosts(t *testing.T) {
 	t.Run("only a kind it no longer has", func(t *testing.T) {
 		server := serve(t, nil, remotetest.WithHostKeys(ed))
 		file := filepath.Join(t.TempDir(), "known_hosts")
-		require.NoError(t, os.WriteFile(file, []byte(knownhosts.Line([]string{server.Address()}, rs.PublicKey())+"\n"), 0o600))
+		require.NoError(t, os.WriteFile(file, []byte(knownhosts.Line([]string{server.Address()}, rs.PublicKey())+"\n"),
+			0o600))
 		cfg := server.SSH()
 		cfg.HostKeys, cfg.KnownHosts = nil, file
 		err := open(t, cfg).Connect(soon(t))
@@ -172,11 +176,14 @@ func TestLogins(t *testing.T) {
 	}{
 		{"password", nil, func(*failover.SSH) {}},
 		{"keyboard-interactive", []remotetest.Option{remotetest.WithKeyboardInteractive(ask)}, func(*failover.SSH) {}},
-		{"public key", []remotetest.Option{remotetest.WithAuthorizedKey(signer.PublicKey())}, func(c *failover.SSH) { c.Password, c.Key = nil, secret(private) }},
-		{"encrypted key", []remotetest.Option{remotetest.WithAuthorizedKey(encryptedSigner.PublicKey())}, func(c *failover.SSH) {
-			c.Password, c.Key, c.Passphrase = nil, secret(encrypted), secret("open sesame")
-		}},
-		{"agent", []remotetest.Option{remotetest.WithAuthorizedKey(signer.PublicKey())}, func(c *failover.SSH) { c.Password, c.Agent = nil, socket }},
+		{"public key", []remotetest.Option{remotetest.WithAuthorizedKey(signer.PublicKey())},
+			func(c *failover.SSH) { c.Password, c.Key = nil, secret(private) }},
+		{"encrypted key", []remotetest.Option{remotetest.WithAuthorizedKey(encryptedSigner.PublicKey())},
+			func(c *failover.SSH) {
+				c.Password, c.Key, c.Passphrase = nil, secret(encrypted), secret("open sesame")
+			}},
+		{"agent", []remotetest.Option{remotetest.WithAuthorizedKey(signer.PublicKey())},
+			func(c *failover.SSH) { c.Password, c.Agent = nil, socket }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			server := serve(t, exit(0), tc.server...)
@@ -212,21 +219,30 @@ func TestRefusedLogins(t *testing.T) {
 		want   error
 		text   string
 	}{
-		{"wrong password", nil, 0, func(c *failover.SSH) { c.Password = secret("no") }, 1, ErrLogin, "unable to authenticate"},
+		{"wrong password", nil, 0, func(c *failover.SSH) { c.Password = secret("no") }, 1, ErrLogin,
+			"unable to authenticate"},
 		{"account refused", nil, remotetest.FaultRefuseLogin, nil, 1, ErrLogin, "unable to authenticate"},
 		{"line drops during login", nil, remotetest.FaultDropLogin, nil, 1, ErrLoginUnfinished, "line lost"},
 		{"password and dialogue with one password", []remotetest.Option{remotetest.WithConfig(func(cfg *ssh.ServerConfig) {
-			cfg.KeyboardInteractiveCallback = func(_ ssh.ConnMetadata, challenge ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+			cfg.KeyboardInteractiveCallback = func(_ ssh.ConnMetadata, challenge ssh.KeyboardInteractiveChallenge) (
+				*ssh.Permissions, error) {
 				_, err := challenge("", "", []string{"Password:"}, []bool{false})
 				return nil, errors.Join(errors.New("no"), err)
 			}
 		})}, 0, func(c *failover.SSH) { c.Password = secret("no") }, 1, ErrLogin, "password was refused"},
-		{"a question that echoes", []remotetest.Option{asking("Favourite colour?", true, 1)}, 0, nil, 1, ErrLoginIncomplete, "Favourite colour?"},
-		{"a second question", []remotetest.Option{asking("New password:", false, 2)}, 0, nil, 1, ErrLoginIncomplete, "New password:"},
-		{"unknown public key", []remotetest.Option{remotetest.WithAuthorizedKey(someKey.PublicKey())}, 0, func(c *failover.SSH) { c.Password, c.Key = nil, secret(private) }, 0, ErrLogin, "unable to authenticate"},
-		{"key without its passphrase", nil, 0, func(c *failover.SSH) { c.Password, c.Key = nil, secret(encrypted) }, 0, ErrCredentials, "no passphrase"},
-		{"key with a wrong passphrase", nil, 0, func(c *failover.SSH) { c.Password, c.Key, c.Passphrase = nil, secret(encrypted), secret("x") }, 0, ErrCredentials, "credentials not usable"},
-		{"no agent", nil, 0, func(c *failover.SSH) { c.Password, c.Agent = nil, "/nonexistent/agent" }, 0, ErrCredentials, "credentials not usable"},
+		{"a question that echoes", []remotetest.Option{asking("Favourite colour?", true, 1)}, 0, nil, 1, ErrLoginIncomplete,
+			"Favourite colour?"},
+		{"a second question", []remotetest.Option{asking("New password:", false, 2)}, 0, nil, 1, ErrLoginIncomplete,
+			"New password:"},
+		{"unknown public key", []remotetest.Option{remotetest.WithAuthorizedKey(someKey.PublicKey())}, 0,
+			func(c *failover.SSH) { c.Password, c.Key = nil, secret(private) }, 0, ErrLogin, "unable to authenticate"},
+		{"key without its passphrase", nil, 0, func(c *failover.SSH) { c.Password, c.Key = nil, secret(encrypted) }, 0,
+			ErrCredentials, "no passphrase"},
+		{"key with a wrong passphrase", nil, 0,
+			func(c *failover.SSH) { c.Password, c.Key, c.Passphrase = nil, secret(encrypted), secret("x") }, 0, ErrCredentials,
+			"credentials not usable"},
+		{"no agent", nil, 0, func(c *failover.SSH) { c.Password, c.Agent = nil, "/nonexistent/agent" }, 0, ErrCredentials,
+			"credentials not usable"},
 		{"empty secret", nil, 0, func(c *failover.SSH) { c.Password = secret("") }, 0, ErrCredentials, "password is empty"},
 		{"no secret", nil, 0, func(c *failover.SSH) {
 			c.Password = func(context.Context) (failover.Secret, error) {
@@ -282,13 +298,15 @@ func TestMuteAgent(t *testing.T) {
 
 func TestCertificateAuthorityInKnownHosts(t *testing.T) {
 	ed, ca, _ := hostKeys(t)
-	cert := &ssh.Certificate{Key: ed.PublicKey(), CertType: ssh.HostCert, ValidPrincipals: []string{"127.0.0.1"}, ValidBefore: ssh.CertTimeInfinity}
+	cert := &ssh.Certificate{Key: ed.PublicKey(), CertType: ssh.HostCert, ValidPrincipals: []string{"127.0.0.1"},
+		ValidBefore: ssh.CertTimeInfinity}
 	require.NoError(t, cert.SignCert(rand.Reader, ca))
 	certified, err := ssh.NewCertSigner(cert, ed)
 	require.NoError(t, err)
 	server := serve(t, exit(0), remotetest.WithHostKeys(certified))
 	file := filepath.Join(t.TempDir(), "known_hosts")
-	line := "@cert-authority " + knownhosts.Normalize(server.Address()) + " " + string(ssh.MarshalAuthorizedKey(ca.PublicKey()))
+	line := "@cert-authority " + knownhosts.Normalize(server.Address()) + " " +
+		string(ssh.MarshalAuthorizedKey(ca.PublicKey()))
 	require.NoError(t, os.WriteFile(file, []byte(line), 0o600))
 	cfg := server.SSH()
 	cfg.HostKeys, cfg.KnownHosts = nil, file
@@ -299,7 +317,8 @@ func TestCertificateAuthorityInKnownHosts(t *testing.T) {
 func TestLogsHoldNoSecretAndNoCommand(t *testing.T) {
 	var text strings.Builder
 	server := serve(t, exit(0))
-	host := openWith(t, Config{SSH: server.SSH(), Logger: slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	host := openWith(t, Config{SSH: server.SSH(),
+		Logger: slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	_, err := host.Run(soon(t), Command{Line: "the-command", Stdin: []byte("the-input")})
 	require.NoError(t, err)
 	require.NoError(t, host.Close())
@@ -359,8 +378,10 @@ func TestAlgorithms(t *testing.T) {
 		{"group14-sha1", []remotetest.Option{kex(ssh.InsecureKeyExchangeDH14SHA1)}, true},
 		{"group1-sha1", []remotetest.Option{kex(ssh.InsecureKeyExchangeDH1SHA1)}, true},
 		{"group-exchange-sha1", []remotetest.Option{kex(ssh.InsecureKeyExchangeDHGEXSHA1)}, true},
-		{"aes128-cbc", []remotetest.Option{only(func(c *ssh.ServerConfig) { c.Ciphers = []string{ssh.InsecureCipherAES128CBC} })}, true},
-		{"3des-cbc", []remotetest.Option{only(func(c *ssh.ServerConfig) { c.Ciphers = []string{ssh.InsecureCipherTripleDESCBC} })}, true},
+		{"aes128-cbc", []remotetest.Option{only(
+			func(c *ssh.ServerConfig) { c.Ciphers = []string{ssh.InsecureCipherAES128CBC} })}, true},
+		{"3des-cbc", []remotetest.Option{only(
+			func(c *ssh.ServerConfig) { c.Ciphers = []string{ssh.InsecureCipherTripleDESCBC} })}, true},
 		{"hmac-sha1-96", []remotetest.Option{only(func(c *ssh.ServerConfig) {
 			c.Ciphers, c.MACs = []string{ssh.CipherAES128CTR}, []string{ssh.InsecureHMACSHA196}
 		})}, true},

@@ -50,8 +50,8 @@ func (p *person) place() string {
 	return "terminal on " + host
 }
 
-// ask shows the line with the question and reads one line. An interrupt while the question stands ends it; the reader is left behind,
-// since the program ends then.
+// ask shows the line with the question and reads one line. An interrupt while the question stands ends it; the reader
+// is left behind, since the program ends then.
 func (p *person) ask(ctx context.Context, format string, args ...any) (string, error) {
 	defer p.screen.question()()
 	_, _ = io.WriteString(p.out, clean(format, args...))
@@ -92,7 +92,8 @@ const longest = 40
 
 // word is what a person has to type: the name of the target where it can be typed, otherwise the beginning of the hash.
 func word(target string, hash failover.PlanHash) string {
-	if target == "" || len([]rune(target)) > longest || oneLine(target) != target || failover.Printable(target) != target ||
+	if target == "" || len([]rune(target)) > longest || oneLine(target) != target ||
+		failover.Printable(target) != target ||
 		strings.EqualFold(target, "yes") || strings.EqualFold(target, "y") {
 		return fmt.Sprintf("%.8s", string(hash))
 	}

@@ -14,11 +14,13 @@ import (
 )
 
 func answering(text string) *person {
-	return &person{in: bufio.NewReader(strings.NewReader(text)), discard: func() {}, out: io.Discard, screen: NewScreen(nil), there: true, actor: "ann"}
+	return &person{in: bufio.NewReader(strings.NewReader(text)), discard: func() {}, out: io.Discard,
+		screen: NewScreen(nil), there: true, actor: "ann"}
 }
 
 func TestAPersonAnswersOrParksTheRun(t *testing.T) {
-	once := failover.Request{Findings: "0123456789abcdef", Step: failover.StepInfo{ID: "fire", Title: "Fire", Kind: failover.Once, Target: "symaix1", Help: "Do it."}}
+	once := failover.Request{Findings: "0123456789abcdef",
+		Step: failover.StepInfo{ID: "fire", Title: "Fire", Kind: failover.Once, Target: "symaix1", Help: "Do it."}}
 	yes, err := answering("symaix1\n").approve(t.Context(), once)
 	require.NoError(t, err)
 	assert.Equal(t, "ann", yes.By)
@@ -31,7 +33,8 @@ func TestAPersonAnswersOrParksTheRun(t *testing.T) {
 	_, err = answering("").approve(t.Context(), once)
 	require.ErrorIs(t, err, failover.ErrWaiting, "the terminal is gone")
 
-	word, err := answering("held all\n").confirm(t.Context(), failover.Request{Step: once.Step, Observation: failover.Observation{Found: "x"}})
+	word, err := answering("held all\n").confirm(t.Context(),
+		failover.Request{Step: once.Step, Observation: failover.Observation{Found: "x"}})
 	require.NoError(t, err)
 	assert.Equal(t, "ann", word.By)
 	assert.Equal(t, "held all", word.Says)

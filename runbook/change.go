@@ -17,16 +17,19 @@ import (
 // agree asks the person for the consent to what was shown. It returns a refusal where nobody is there to ask.
 func (c call) agree(ctx context.Context, at *person, what, word, approve string) error {
 	if !at.there {
-		return refuse(ExitWaiting, "consent to "+what, c.procedure, "read what is shown above, then call it again with -approve "+approve+", or on a terminal",
+		return refuse(ExitWaiting, "consent to "+what, c.procedure,
+			"read what is shown above, then call it again with -approve "+approve+", or on a terminal",
 			fmt.Errorf("%w: nobody is here to consent; nothing was changed", failover.ErrWaiting))
 	}
 	err := at.consent(ctx, "", word)
 	if errors.Is(err, failover.ErrWaiting) {
-		return refuse(ExitWaiting, "consent to "+what, c.procedure, "call it again", fmt.Errorf("%w; nothing was changed", err))
+		return refuse(ExitWaiting, "consent to "+what, c.procedure, "call it again",
+			fmt.Errorf("%w; nothing was changed", err))
 	}
 	if err != nil {
-		return &failover.Error{Op: "consent to " + what, Target: c.procedure, Outcome: failover.NotApplied, Next: "settle the objection, then call it again",
-			Err: fmt.Errorf("%w; nothing was changed", err)}
+		return &failover.Error{Op: "consent to " + what, Target: c.procedure, Outcome: failover.NotApplied,
+			Next: "settle the objection, then call it again",
+			Err:  fmt.Errorf("%w; nothing was changed", err)}
 	}
 	return nil
 }
@@ -40,8 +43,8 @@ func (c call) existing() (*failover.Journal, error) {
 	return journal, err
 }
 
-// begin creates the journal where there is none. Only what was consented to begins one, and says so: a wrong path would begin
-// everything again.
+// begin creates the journal where there is none. Only what was consented to begins one, and says so: a wrong path would
+// begin everything again.
 func (c call) begin(journal *failover.Journal) (*failover.Journal, error) {
 	if journal != nil {
 		return journal, nil
@@ -74,7 +77,8 @@ func (c call) usable(verb string) error {
 	}
 	// Last year's journal under the usual name must not make tonight's run look done.
 	if what := finished(journal.Report()); what != "" && verb == "run" {
-		return refuse(ExitUsage, "run with", c.journal, "name a new journal with -journal; status shows what this one records",
+		return refuse(ExitUsage, "run with", c.journal,
+			"name a new journal with -journal; status shows what this one records",
 			fmt.Errorf("%w: it records %s, nothing was done now", failover.ErrPrecondition, what))
 	}
 	if verb == "run" {
@@ -142,10 +146,11 @@ func (c call) waivable(proc failover.Procedure) error {
 	return nil
 }
 
-// options are what run and undo have in common. Somebody at the terminal is asked about each step that cannot be taken back and
-// each that the plan did not show as it is; without a terminal the run stops there.
+// options are what run and undo have in common. Somebody at the terminal is asked about each step that cannot be taken
+// back and each that the plan did not show as it is; without a terminal the run stops there.
 func (c call) options(journal *failover.Journal, approved failover.PlanHash, at *person) failover.RunOptions {
-	o := failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason, Approved: approved, WarnAfter: c.warnAfter, StopAfter: c.stopAfter,
+	o := failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason, Approved: approved,
+		WarnAfter: c.warnAfter, StopAfter: c.stopAfter,
 		Observer: at.screen.Event}
 	if at.there {
 		o.Gate = failover.GateFunc(at.approve)
@@ -171,7 +176,8 @@ func (c call) blocked(plan failover.Plan) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	return refuse(ExitBlocked, "plan", plan.Procedure, "make them hold, or waive with -waive STEP=REASON what may be waived; then plan again",
+	return refuse(ExitBlocked, "plan", plan.Procedure,
+		"make them hold, or waive with -waive STEP=REASON what may be waived; then plan again",
 		fmt.Errorf("%w: a run would stop at %s; nothing was changed", failover.ErrPrecondition, strings.Join(ids, ", ")))
 }
 
@@ -182,7 +188,8 @@ func (c call) undo(ctx context.Context, stop <-chan struct{}, proc failover.Proc
 	}
 	defer func() { err = errors.Join(err, closeJournal(journal)) }()
 	if name, _ := journal.Procedure(); name != "" && name != proc.Name {
-		return refuse(ExitUsage, "undo with", c.journal, "name the procedure of this journal with -procedure, or the journal of this procedure with -journal",
+		return refuse(ExitUsage, "undo with", c.journal,
+			"name the procedure of this journal with -procedure, or the journal of this procedure with -journal",
 			fmt.Errorf("%w: it was begun for %s, this is %s", failover.ErrWrongJournal, name, proc.Name))
 	}
 	screen := NewScreen(c.con.err)
@@ -192,7 +199,8 @@ func (c call) undo(ctx context.Context, stop <-chan struct{}, proc failover.Proc
 		plan := proc.UndoPlan(journal)
 		c.showUndo(proc, plan, journal)
 		if len(plan.Steps) > 0 && !plan.Steps[0].Undo {
-			return refuse(ExitBlocked, "undo", proc.Name, plan.Steps[0].Why, fmt.Errorf("%w: %s; nothing was changed", failover.ErrIrreversible, plan.Steps[0].ID))
+			return refuse(ExitBlocked, "undo", proc.Name, plan.Steps[0].Why,
+				fmt.Errorf("%w: %s; nothing was changed", failover.ErrIrreversible, plan.Steps[0].ID))
 		}
 		if err := c.agree(ctx, at, "the undo", word("", plan.Findings), string(plan.Findings)); err != nil {
 			return err
@@ -215,7 +223,8 @@ func (c call) showUndo(proc failover.Procedure, plan failover.UndoPlan, journal 
 		if u.Undo {
 			say(c.con.err, "  take back: %s (%s) on %s: %s", oneLine(u.Title), u.ID, oneLine(u.Target), u.Status)
 		} else {
-			say(c.con.err, "  stays:     %s (%s) on %s: %s: %s", oneLine(u.Title), u.ID, oneLine(u.Target), u.Status, oneLine(u.Why))
+			say(c.con.err, "  stays:     %s (%s) on %s: %s: %s", oneLine(u.Title), u.ID, oneLine(u.Target), u.Status,
+				oneLine(u.Why))
 		}
 	}
 	for _, s := range slices.Backward(journal.Report().Steps) {
@@ -226,8 +235,8 @@ func (c call) showUndo(proc failover.Procedure, plan failover.UndoPlan, journal 
 	say(c.con.err, "Findings: %s", plan.Findings)
 }
 
-// takeOver replaces a holder of the lock that is known to be dead. Who calls it names the holder twice: as the argument and as
-// the answer or with -approve.
+// takeOver replaces a holder of the lock that is known to be dead. Who calls it names the holder twice: as the argument
+// and as the answer or with -approve.
 func (c call) takeOver(ctx context.Context, stop <-chan struct{}, proc failover.Procedure) (err error) {
 	claim, held, err := holding(ctx, proc)
 	switch {
@@ -237,11 +246,13 @@ func (c call) takeOver(ctx context.Context, stop <-chan struct{}, proc failover.
 		say(c.con.out, "nobody holds the lock; run takes it")
 		return nil
 	case name(claim) != c.args[0]:
-		return &failover.Error{Op: "take the lock over", Target: proc.Name, Outcome: failover.NotApplied, Next: "find out what the holder does, then name exactly this one",
-			Err: fmt.Errorf("%w: by %s (%s)", failover.ErrLocked, name(claim), claim.Owner)}
+		return &failover.Error{Op: "take the lock over", Target: proc.Name, Outcome: failover.NotApplied,
+			Next: "find out what the holder does, then name exactly this one",
+			Err:  fmt.Errorf("%w: by %s (%s)", failover.ErrLocked, name(claim), claim.Owner)}
 	}
 	c.showClaim(c.con.err, claim)
-	say(c.con.err, "Take it over only when it is certain that this run is dead: two runs at once is what the lock prevents.")
+	say(c.con.err, "Take it over only when it is certain that this run is dead: two runs at once is what the lock "+
+		"prevents.")
 	if c.approve != name(claim) {
 		at := newPerson(c.con, NewScreen(c.con.err), c.actor, stop)
 		if err := c.agree(ctx, at, "the take-over", name(claim), name(claim)); err != nil {
@@ -256,7 +267,8 @@ func (c call) takeOver(ctx context.Context, stop <-chan struct{}, proc failover.
 		return err
 	}
 	defer func() { err = errors.Join(err, journal.Close()) }()
-	if err := proc.TakeOverLock(ctx, claim, failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason}); err != nil {
+	if err := proc.TakeOverLock(ctx, claim,
+		failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason}); err != nil {
 		return err
 	}
 	say(c.con.out, "taken over from %s. Run with the same journal to go on.", name(claim))

@@ -23,30 +23,34 @@ import (
 // fillIn marks what an example file leaves to the site.
 const fillIn = "FILL-IN"
 
-// ReadConfig reads a YAML or JSON file with exactly one document into v. It refuses keys that v does not have and values that v
-// cannot take, with line and key, and places that an example file left to be filled in. The file may be UTF-8 with or without byte order mark,
-// or UTF-16 with one.
+// ReadConfig reads a YAML or JSON file with exactly one document into v. It refuses keys that v does not have and
+// values that v cannot take, with line and key, and places that an example file left to be filled in. The file may be
+// UTF-8 with or without byte order mark, or UTF-16 with one.
 func ReadConfig(path string, v any) error {
 	field := "configuration file " + path
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return failover.Invalid(field, "is not there", "copy the program's site.example.yaml, fill it in and name it with -config")
+		return failover.Invalid(field, "is not there",
+			"copy the program's site.example.yaml, fill it in and name it with -config")
 	}
 	text, err := localFile(field, path, configLimit, notWritable(field, path))
 	if err != nil {
 		return err
 	}
 	if line := tooDeep(text); line > 0 {
-		return failover.Invalid(field, fmt.Sprintf("is nested too deeply at line %d", line), "write it as in the program's site.example.yaml")
+		return failover.Invalid(field, fmt.Sprintf("is nested too deeply at line %d", line),
+			"write it as in the program's site.example.yaml")
 	}
 	raw := []byte(text)
 	if n := documents(raw); n != 1 {
 		return failover.Invalid(field, fmt.Sprintf("holds %d documents", n), "keep exactly one: the lines with --- part them")
 	}
 	if left := places(raw, func(text string) bool { return strings.Contains(text, fillIn) }); len(left) > 0 {
-		return failover.Invalid(field, "still says "+fillIn+" at "+strings.Join(left, ", "), "fill in what the comments there ask for")
+		return failover.Invalid(field, "still says "+fillIn+" at "+strings.Join(left, ", "),
+			"fill in what the comments there ask for")
 	}
 	if err := yaml.UnmarshalWithOptions(raw, v, yaml.Strict()); err != nil {
-		return failover.Invalid(field, wrongValue(raw, err), "correct it there; the program's site.example.yaml explains each key")
+		return failover.Invalid(field, wrongValue(raw, err),
+			"correct it there; the program's site.example.yaml explains each key")
 	}
 	return nil
 }
@@ -57,11 +61,13 @@ func wrongValue(raw []byte, err error) string {
 		return fmt.Sprintf("[%d:%d] %s is %s, and %s is wanted", wrong.Token.Position.Line, wrong.Token.Position.Column,
 			strconv.Quote(wrong.Token.Value), kindWord(wrong.SrcType), kindWord(wrong.DstType))
 	}
-	if wrong, ok := errors.AsType[*yaml.UnexpectedNodeTypeError](err); ok && wrong.Token != nil && wrong.Token.Prev != nil && wrong.Token.Prev.Prev != nil {
+	if wrong, ok := errors.AsType[*yaml.UnexpectedNodeTypeError](err); ok && wrong.Token != nil &&
+		wrong.Token.Prev != nil && wrong.Token.Prev.Prev != nil {
 		return strconv.Quote(wrong.Token.Prev.Prev.Value) + ": " + oneLine(yaml.FormatError(err, false, false))
 	}
 	if _, placed := err.(yaml.Error); !placed { //nolint:errorlint // the decoder's own errors name the place
-		if at := places(raw, func(text string) bool { return strings.Contains(err.Error(), strconv.Quote(text)) }); len(at) > 0 {
+		if at := places(raw, func(text string) bool { return strings.Contains(err.Error(), strconv.Quote(text)) }); len(
+			at) > 0 {
 			return "at " + strings.Join(at, " or ") + ": " + err.Error()
 		}
 	}
@@ -201,7 +207,8 @@ func (p *placer) Visit(n ast.Node) ast.Visitor {
 
 func (p *placer) look(n ast.Node) {
 	if _, scalar := n.(ast.ScalarNode); scalar && p.wanted(n.GetToken().Value) {
-		p.found = append(p.found, fmt.Sprintf("%s (line %d)", strings.TrimPrefix(n.GetPath(), "$."), n.GetToken().Position.Line))
+		p.found = append(p.found,
+			fmt.Sprintf("%s (line %d)", strings.TrimPrefix(n.GetPath(), "$."), n.GetToken().Position.Line))
 	}
 }
 
@@ -265,8 +272,8 @@ func (s Secret) check(field string) error {
 // terminal is held while a question stands: there is one, and two machines may be logged in to at the same time.
 var terminal sync.Mutex
 
-// askedOnce keeps the answer for as long as the program runs. A line that drops in the middle of a move is dialled again,
-// perhaps when nobody sits at the terminal any more.
+// askedOnce keeps the answer for as long as the program runs. A line that drops in the middle of a move is dialled
+// again, perhaps when nobody sits at the terminal any more.
 func askedOnce(ask func() (failover.Secret, error)) failover.SecretFunc {
 	var answer failover.Secret
 	return func(context.Context) (failover.Secret, error) {
@@ -286,7 +293,9 @@ func askedOnce(ask func() (failover.Secret, error)) failover.SecretFunc {
 func secretPrompt(question string) (failover.Secret, error) {
 	fd := int(os.Stdin.Fd())
 	if !term.IsTerminal(fd) {
-		return failover.Secret{}, failover.Invalid("secret "+question, "cannot be asked for", "run on a terminal, or name a file or an environment variable")
+		return failover.Secret{},
+			failover.Invalid("secret "+question, "cannot be asked for",
+				"run on a terminal, or name a file or an environment variable")
 	}
 	fmt.Fprintf(os.Stderr, "%s: ", failover.Printable(question))
 	raw, err := term.ReadPassword(fd)
@@ -316,8 +325,10 @@ type SSH struct {
 // key of one is an error of its own.
 func (s SSH) Target(peers ...SSH) failover.SSH {
 	target := failover.SSH{Address: s.Address, User: s.User, HostKeys: s.HostKeys, KnownHosts: s.KnownHosts,
-		Key: s.Key.Func(), Passphrase: s.Passphrase.Func(), Certificate: s.Certificate, Agent: s.Agent, Password: s.Password.Func(),
-		ConnectTimeout: time.Duration(s.ConnectTimeout), KeepaliveEvery: time.Duration(s.KeepaliveEvery), KeepaliveMisses: s.KeepaliveMisses,
+		Key: s.Key.Func(), Passphrase: s.Passphrase.Func(), Certificate: s.Certificate, Agent: s.Agent,
+		Password:       s.Password.Func(),
+		ConnectTimeout: time.Duration(s.ConnectTimeout), KeepaliveEvery: time.Duration(s.KeepaliveEvery),
+		KeepaliveMisses:  s.KeepaliveMisses,
 		LegacyAlgorithms: s.LegacyAlgorithms}
 	for _, hop := range s.Jump {
 		target.Jump = append(target.Jump, hop.Target())

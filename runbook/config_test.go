@@ -110,7 +110,8 @@ jump:
 `), 0o600))
 	var s SSH
 	require.NoError(t, ReadConfig(path, &s))
-	target := s.Target(SSH{Address: "b:22", KnownHosts: "/k"}, SSH{HostKeys: []string{"SHA256:uNiVztksCsDhcc0u9e8BrQvrIhBfcp7nOkDfWvPX12E"}})
+	target := s.Target(SSH{Address: "b:22", KnownHosts: "/k"},
+		SSH{HostKeys: []string{"SHA256:uNiVztksCsDhcc0u9e8BrQvrIhBfcp7nOkDfWvPX12E"}})
 	require.NoError(t, target.Validate("ssh"))
 	require.Equal(t, 5*time.Second, target.ConnectTimeout)
 	require.Equal(t, 7*time.Second, target.KeepaliveEvery)

@@ -1,13 +1,13 @@
 // Package runbook makes an operator's program of procedures: the verbs, the strict configuration file, the secrets, the
-// consent of a person, the lines of a run and the exit statuses. A program of a team's own is a [Program] with its name, its
-// procedures and a function that builds one of them from the configuration file:
+// consent of a person, the lines of a run and the exit statuses. A program of a team's own is a [Program] with its
+// name, its procedures and a function that builds one of them from the configuration file:
 //
 //	os.Exit(runbook.Program{Name: "move", Procedures: []string{"there", "back"}, Build: build}.Main(os.Args[1:]))
 //
 // # Consent
 //
-// Nothing is changed before somebody has seen what will be done and has agreed to it. This holds for run, undo, take-over and
-// for the verbs of a program's own that change something.
+// Nothing is changed before somebody has seen what will be done and has agreed to it. This holds for run, undo,
+// take-over and for the verbs of a program's own that change something.
 //
 //   - On a terminal the program shows the plan and asks once for all of it. It then asks once more for each step that cannot
 //     be taken back, right before the step, and for each step that is no longer as the plan has shown it.
@@ -29,6 +29,7 @@
 //	5  part-way or interrupted: changes of the journal are in effect or may be, and none is known to be in doubt
 //	6  blocked: a step or a check stands in the way; nothing was done
 //
-// They are read from the journal, and not from the error: see [StatusOf]. A verb that only reads (check, plan, status, report, lock)
-// ends with 0 when it could answer, with 6 when check or plan found what stands in the way, and with 1 when it could not look.
+// They are read from the journal, and not from the error: see [StatusOf]. A verb that only reads (check, plan, status,
+// report, lock) ends with 0 when it could answer, with 6 when check or plan found what stands in the way, and with 1
+// when it could not look.
 package runbook

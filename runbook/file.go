@@ -23,8 +23,9 @@ const (
 	trustLimit  = 4 << 20
 )
 
-// localFile reads a text file of this machine, whatever editor wrote it: UTF-8 with or without byte order mark, UTF-16 with one,
-// either line break. Everything else is refused by the field's name. judge looks at the open file; it may be nil.
+// localFile reads a text file of this machine, whatever editor wrote it: UTF-8 with or without byte order mark, UTF-16
+// with one, either line break. Everything else is refused by the field's name. judge looks at the open file; it may be
+// nil.
 func localFile(field, path string, limit int64, judge func(fs.FileInfo) error) (string, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -35,7 +36,8 @@ func localFile(field, path string, limit int64, judge func(fs.FileInfo) error) (
 	case info.IsDir():
 		return "", failover.Invalid(field, path+" is a folder", "name the file in it")
 	case !info.Mode().IsRegular():
-		return "", failover.Invalid(field, fmt.Sprintf("%s is no regular file (%s)", path, info.Mode().Type()), "name a regular file")
+		return "", failover.Invalid(field, fmt.Sprintf("%s is no regular file (%s)", path, info.Mode().Type()),
+			"name a regular file")
 	}
 	file, err := os.OpenFile(path, os.O_RDONLY|openFlags, 0)
 	if err != nil {
@@ -53,7 +55,8 @@ func localFile(field, path string, limit int64, judge func(fs.FileInfo) error) (
 		return "", failover.Invalid(field, err.Error(), "make the file readable for the account that runs the program")
 	}
 	if int64(len(raw)) > limit {
-		return "", failover.Invalid(field, fmt.Sprintf("%s has more than %d KiB", path, limit>>10), "name the right file, or leave out what does not belong there")
+		return "", failover.Invalid(field, fmt.Sprintf("%s has more than %d KiB", path, limit>>10),
+			"name the right file, or leave out what does not belong there")
 	}
 	text, err := decode(raw)
 	if err != nil {
@@ -108,7 +111,8 @@ func notForOthers(field, path string) func(fs.FileInfo) error {
 			return failover.Invalid(field, err.Error(), "name the file again")
 		}
 		if foreign(info) || foreign(link) {
-			return failover.Invalid(field, path+" belongs to another account", "give it to the account that runs the program, or to root")
+			return failover.Invalid(field, path+" belongs to another account",
+				"give it to the account that runs the program, or to root")
 		}
 		return nil
 	}

@@ -124,14 +124,17 @@ func TestAllLocalFilesAreLookedAtBeforeAnythingIsDialled(t *testing.T) {
 	f.Password = Secret{File: filepath.Join(dir, "none"), Env: ""}
 	f.Nodes = append(f.Nodes, struct {
 		SSH SSH `yaml:"ssh"`
-	}{SSH{Key: Secret{File: dir}, Password: Secret{File: write("empty", "\nsecret\n", 0o600)}, Passphrase: Secret{Env: "A", Prompt: "B"},
+	}{SSH{Key: Secret{File: dir}, Password: Secret{File: write("empty", "\nsecret\n", 0o600)},
+		Passphrase: Secret{Env: "A", Prompt: "B"},
 		KnownHosts: write("hosts", "\ufeffnode1 ssh-ed25519 AAAA\n", 0o644)}})
 	var wrong error
 	for _, err := range localFiles("", reflect.ValueOf(&f)) {
 		wrong = errors.Join(wrong, err)
 	}
-	for _, part := range []string{"password.file: invalid input: " + filepath.Join(dir, "none") + " is not there", "nodes[0].ssh.key.file", "is a folder",
-		"nodes[0].ssh.password.file", "is empty on its first line", "nodes[0].ssh.passphrase", "several sources", "nodes[0].ssh.known_hosts", "byte order mark"} {
+	for _, part := range []string{"password.file: invalid input: " + filepath.Join(dir, "none") + " is not there",
+		"nodes[0].ssh.key.file", "is a folder",
+		"nodes[0].ssh.password.file", "is empty on its first line", "nodes[0].ssh.passphrase", "several sources",
+		"nodes[0].ssh.known_hosts", "byte order mark"} {
 		assert.ErrorContains(t, wrong, part)
 	}
 }

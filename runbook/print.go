@@ -10,8 +10,8 @@ import (
 )
 
 // say prints one line. It is the border at which text of other systems leaves the program: whatever comes in as text is
-// printed with the characters visible that do not show themselves. What the engine has made printable, line by line, passes
-// as it is.
+// printed with the characters visible that do not show themselves. What the engine has made printable, line by line,
+// passes as it is.
 func say(w io.Writer, format string, args ...any) {
 	_, _ = io.WriteString(w, clean(format, args...)+"\n") // nobody is left to tell when the terminal is gone
 }

@@ -55,14 +55,17 @@ func (m *moving) program() Program {
 			return failover.Observation{Done: m.has(what) && !m.has("not "+what), Found: m.found, Would: "do " + what}, nil
 		}
 	}
-	return Program{Name: "moving", Procedures: []string{"move"}, Build: func(context.Context, string, string) (failover.Procedure, io.Closer, error) {
-		return failover.Procedure{Name: "test.Moving", Lock: &m.lock, Steps: []failover.Step{
-			{ID: "stop", Title: "Stop", Target: "NODE1", Kind: failover.Change, Observe: see("stop"), Apply: m.does("stop"), Undo: m.does("not stop")},
-			{ID: "wipe", Title: "Wipe", Target: "NODE2", Kind: failover.Change, Observe: see("wipe"), Apply: m.does("wipe")},
-			{ID: "fire", Title: "Fire", Target: "symaix1", Kind: failover.Once, Timeout: time.Second, Observe: see("fire"), Apply: m.does("fire"),
-				Probe: func(context.Context) (failover.Outcome, error) { return failover.NotApplied, nil }},
-		}}, io.NopCloser(nil), nil
-	}}
+	return Program{Name: "moving", Procedures: []string{"move"},
+		Build: func(context.Context, string, string) (failover.Procedure, io.Closer, error) {
+			return failover.Procedure{Name: "test.Moving", Lock: &m.lock, Steps: []failover.Step{
+				{ID: "stop", Title: "Stop", Target: "NODE1", Kind: failover.Change, Observe: see("stop"), Apply: m.does("stop"),
+					Undo: m.does("not stop")},
+				{ID: "wipe", Title: "Wipe", Target: "NODE2", Kind: failover.Change, Observe: see("wipe"), Apply: m.does("wipe")},
+				{ID: "fire", Title: "Fire", Target: "symaix1", Kind: failover.Once, Timeout: time.Second, Observe: see("fire"),
+					Apply: m.does("fire"),
+					Probe: func(context.Context) (failover.Outcome, error) { return failover.NotApplied, nil }},
+			}}, io.NopCloser(nil), nil
+		}}
 }
 
 func (m *moving) untouched(t *testing.T) {
@@ -73,7 +76,8 @@ func (m *moving) untouched(t *testing.T) {
 
 func flags(t *testing.T, args ...string) []string {
 	t.Helper()
-	return append([]string{"-journal", filepath.Join(t.TempDir(), "journal"), "-actor", "ann", "-reason", "CHG-1"}, args...)
+	return append([]string{"-journal", filepath.Join(t.TempDir(), "journal"), "-actor", "ann", "-reason", "CHG-1"},
+		args...)
 }
 
 // hostile has every kind of character that does not show itself.
@@ -81,7 +85,8 @@ const hostile = "a\x1b[2K\x1b]0;t\x07\rb\nc\x00d\x7fe\u009bf\u202eg\u2066h\u2028
 
 // hostileProgram puts the hostile text wherever another system, or a site's own names, can.
 func hostileProgram(lock failover.Lock) Program {
-	obs := failover.Observation{Found: hostile, Would: hostile, Note: hostile, Items: []failover.Item{{Target: hostile, Found: hostile}}}
+	obs := failover.Observation{Found: hostile, Would: hostile, Note: hostile,
+		Items: []failover.Item{{Target: hostile, Found: hostile}}}
 	see := func(done *bool) func(context.Context) (failover.Observation, error) {
 		return func(context.Context) (failover.Observation, error) {
 			o := obs
@@ -90,23 +95,27 @@ func hostileProgram(lock failover.Lock) Program {
 		}
 	}
 	yes, stopped := true, false
-	return Program{Name: "hostile", Procedures: []string{"move"}, Build: func(context.Context, string, string) (failover.Procedure, io.Closer, error) {
-		return failover.Procedure{Name: "test.Hostile", Lock: lock, Parameters: []failover.Parameter{{Name: "p", Value: hostile}}, Steps: []failover.Step{
-			{ID: "check", Title: hostile, Target: hostile, Kind: failover.Check, Observe: see(&yes)},
-			{ID: "stop", Title: hostile, Target: hostile, Kind: failover.Change, Observe: see(&stopped), Undo: failover.NothingToUndo,
-				Apply: func(ctx context.Context) error {
-					failover.Progress(ctx, hostile)
-					stopped = true
-					return nil
-				}},
-			{ID: "call", Title: hostile, Target: hostile, Kind: failover.Manual, Help: hostile},
-			{ID: "fail", Title: hostile, Target: hostile, Kind: failover.Change, Observe: func(context.Context) (failover.Observation, error) { return obs, nil },
-				Apply: func(context.Context) error {
-					return &failover.Error{Op: hostile, Target: hostile, Outcome: failover.NotApplied, Next: hostile,
-						Err: errors.Join(failover.ErrRejected, errors.New(hostile), fmt.Errorf("%s", hostile))}
-				}},
-		}}, io.NopCloser(nil), nil
-	}}
+	return Program{Name: "hostile", Procedures: []string{"move"},
+		Build: func(context.Context, string, string) (failover.Procedure, io.Closer, error) {
+			return failover.Procedure{Name: "test.Hostile", Lock: lock,
+				Parameters: []failover.Parameter{{Name: "p", Value: hostile}}, Steps: []failover.Step{
+					{ID: "check", Title: hostile, Target: hostile, Kind: failover.Check, Observe: see(&yes)},
+					{ID: "stop", Title: hostile, Target: hostile, Kind: failover.Change, Observe: see(&stopped),
+						Undo: failover.NothingToUndo,
+						Apply: func(ctx context.Context) error {
+							failover.Progress(ctx, hostile)
+							stopped = true
+							return nil
+						}},
+					{ID: "call", Title: hostile, Target: hostile, Kind: failover.Manual, Help: hostile},
+					{ID: "fail", Title: hostile, Target: hostile, Kind: failover.Change,
+						Observe: func(context.Context) (failover.Observation, error) { return obs, nil },
+						Apply: func(context.Context) error {
+							return &failover.Error{Op: hostile, Target: hostile, Outcome: failover.NotApplied, Next: hostile,
+								Err: errors.Join(failover.ErrRejected, errors.New(hostile), fmt.Errorf("%s", hostile))}
+						}},
+				}}, io.NopCloser(nil), nil
+		}}
 }
 
 func TestHostileTextIsVisibleInEverySink(t *testing.T) {
@@ -138,8 +147,9 @@ func TestHostileTextIsVisibleInEverySink(t *testing.T) {
 	call(ExitWaiting, "undo")
 	require.Contains(t, o.err, "take back: ")
 	call(ExitDone, "undo", "-approve", o.hash())
-	require.NoError(t, lock.Acquire(t.Context(), failover.Claim{ID: hostile, Owner: hostile, Purpose: hostile, Journal: hostile,
-		Holder: failover.Holder{Host: hostile, User: hostile}}))
+	require.NoError(t, lock.Acquire(t.Context(),
+		failover.Claim{ID: hostile, Owner: hostile, Purpose: hostile, Journal: hostile,
+			Holder: failover.Holder{Host: hostile, User: hostile}}))
 	call(ExitDone, "lock")
 	call(ExitWaiting, "take-over", hostile)
 }

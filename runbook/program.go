@@ -23,8 +23,8 @@ type Program struct {
 	Name       string   // as it is called; the default configuration file is Name.yaml
 	About      string   // one line for the help
 	Procedures []string // the first is the default
-	// Site returns a pointer to an empty configuration. When it is set, the configuration file is read into it, and every local file
-	// that a [Secret] or [SSH] in it names is looked at, before Build is called and anything is dialled.
+	// Site returns a pointer to an empty configuration. When it is set, the configuration file is read into it, and every
+	// local file that a [Secret] or [SSH] in it names is looked at, before Build is called and anything is dialled.
 	Site func() any
 	// Build makes the procedure from the configuration file. The closer ends its connections.
 	Build func(ctx context.Context, config, procedure string) (failover.Procedure, io.Closer, error)
@@ -38,10 +38,11 @@ type Verb struct {
 	About string // one line for the help
 	// Run is a call that changes nothing.
 	Run func(ctx context.Context, config string, args []string) error
-	// Answer is a call that changes something. It is made when a person has given the reason and has consented, by typing the first
-	// word behind the verb again or giving it with -approve.
+	// Answer is a call that changes something. It is made when a person has given the reason and has consented, by typing
+	// the first word behind the verb again or giving it with -approve.
 	Answer func(ctx context.Context, config string, args []string, actor, reason string) error
-	// Changes tells whether a call of a verb that has both Run and Answer changes something. Nil: it does when there is an Answer.
+	// Changes tells whether a call of a verb that has both Run and Answer changes something. Nil: it does when there is an
+	// Answer.
 	Changes func(args []string) bool
 }
 
@@ -84,8 +85,8 @@ const commonVerbs = `  check                    look at every precondition, chan
   take-over HOLDER         take the lock over from a run that is known to be dead; lock shows HOLDER
 `
 
-// Main runs the program with the arguments behind its name and returns its exit status; the package documentation lists the
-// statuses. Flags may stand before and behind the verb.
+// Main runs the program with the arguments behind its name and returns its exit status; the package documentation lists
+// the statuses. Flags may stand before and behind the verb.
 func (p Program) Main(args []string) int {
 	return int(p.main(args, console{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
 }
@@ -120,19 +121,25 @@ func (p Program) call(args []string, con console) (c call, verb string, err erro
 	flags.StringVar(&c.procedure, "procedure", p.Procedures[0], "one of "+strings.Join(p.Procedures, ", "))
 	flags.StringVar(&c.journal, "journal", "", "journal `file`; default is the procedure's name with .journal")
 	flags.StringVar(&c.actor, "actor", currentUser(), "who answers for it")
-	flags.StringVar(&c.reason, "reason", "", "why, for example the change ticket; required by everything that changes something")
-	flags.StringVar(&c.approve, "approve", "", "the findings `hash` of the plan, or of the plan of the undo, that was approved; for take-over the holder")
+	flags.StringVar(&c.reason, "reason", "",
+		"why, for example the change ticket; required by everything that changes something")
+	flags.StringVar(&c.approve, "approve", "",
+		"the findings `hash` of the plan, or of the plan of the undo, that was approved; for take-over the holder")
 	flags.BoolVar(&c.json, "json", false, "print plan or report as JSON")
 	flags.BoolVar(&c.html, "html", false, "print the report as one HTML page")
-	flags.DurationVar(&c.warnAfter, "warn-after", 0, "say so when a run takes longer than this `time`, for example 90m; 0 is never")
-	flags.DurationVar(&c.stopAfter, "stop-after", 0, "stop at the next safe point when a run has taken this `time`; 0 is never")
+	flags.DurationVar(&c.warnAfter, "warn-after", 0,
+		"say so when a run takes longer than this `time`, for example 90m; 0 is never")
+	flags.DurationVar(&c.stopAfter, "stop-after", 0,
+		"stop at the next safe point when a run has taken this `time`; 0 is never")
 	flags.Var(c.waive, "waive", "let a check fail: `STEP=REASON`; may be repeated")
 	flags.Usage = func() {
 		fmt.Fprintf(flags.Output(), "%s: %s\n\nusage: %s [flags] [verb]\n%s", p.Name, p.About, p.Name, commonVerbs)
 		for _, v := range p.Verbs {
 			fmt.Fprintf(flags.Output(), "  %-24s %s\n", v.Name, v.About)
 		}
-		fmt.Fprintf(flags.Output(), "status, report, resolve and confirm need the journal only: they work when no machine can be reached.\n\n%s\n", statuses)
+		fmt.Fprintf(flags.Output(), "status, report, resolve and confirm need the journal only: they work when no machine "+
+			"can be reached.\n\n%s\n",
+			statuses)
 		flags.PrintDefaults()
 	}
 	words, err := parse(flags, args)
@@ -181,7 +188,8 @@ func arity(verb string) (n int, known bool) {
 }
 
 func (p Program) do(ctx context.Context, stop <-chan struct{}, verb string, c call) (err error) {
-	if i := slices.IndexFunc(p.Verbs, func(v Verb) bool { name, _, _ := strings.Cut(v.Name, " "); return name == verb }); i >= 0 {
+	if i := slices.IndexFunc(p.Verbs,
+		func(v Verb) bool { name, _, _ := strings.Cut(v.Name, " "); return name == verb }); i >= 0 {
 		return c.own(ctx, stop, verb, p.Verbs[i])
 	}
 	n, known := arity(verb)
@@ -267,8 +275,8 @@ func (c call) own(ctx context.Context, stop <-chan struct{}, verb string, v Verb
 	return v.Answer(ctx, c.config, c.args, c.actor, c.reason)
 }
 
-// interruptible makes the first interrupt stop the run at its next safe point and the second one end it at once; a third
-// one kills the process, which the journal survives.
+// interruptible makes the first interrupt stop the run at its next safe point and the second one end it at once; a
+// third one kills the process, which the journal survives.
 func interruptible(out io.Writer) (context.Context, <-chan struct{}, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	stop, signals, ended := make(chan struct{}), make(chan os.Signal, 2), make(chan struct{})

@@ -30,38 +30,39 @@ type site struct {
 }
 
 func (s *site) program() Program {
-	return Program{Name: "test", Procedures: []string{"move", "back"}, Build: func(context.Context, string, string) (failover.Procedure, io.Closer, error) {
-		s.built++
-		if !s.reachable {
-			return failover.Procedure{}, nil, errors.New("the target is down")
-		}
-		return failover.Procedure{Name: "test.Move", Lock: s, Steps: []failover.Step{
-			{ID: "check", Title: "Check", Kind: failover.Check, Observe: s.sees(&s.checked)},
-			{ID: "call", Title: "Call the branch", Kind: failover.Manual, Help: "Call."},
-			{ID: "fire", Title: "Fire", Kind: failover.Once, Timeout: time.Second, Poll: time.Millisecond,
-				Observe: func(context.Context) (failover.Observation, error) {
-					return failover.Observation{Done: s.fired > 0}, nil
-				},
-				Apply: func(context.Context) error {
-					s.tried = true
-					if s.lost {
-						return errors.New("line lost")
-					}
-					s.fired++
-					return nil
-				},
-				Probe: func(context.Context) (failover.Outcome, error) {
-					if !s.tried {
-						return failover.NotApplied, nil
-					}
-					return failover.InDoubt, nil
-				}},
-			{ID: "verify", Title: "Verify", Kind: failover.Check,
-				Observe: func(context.Context) (failover.Observation, error) {
-					return failover.Observation{Done: s.fired > 0}, nil
-				}},
-		}}, io.NopCloser(nil), nil
-	}}
+	return Program{Name: "test", Procedures: []string{"move", "back"},
+		Build: func(context.Context, string, string) (failover.Procedure, io.Closer, error) {
+			s.built++
+			if !s.reachable {
+				return failover.Procedure{}, nil, errors.New("the target is down")
+			}
+			return failover.Procedure{Name: "test.Move", Lock: s, Steps: []failover.Step{
+				{ID: "check", Title: "Check", Kind: failover.Check, Observe: s.sees(&s.checked)},
+				{ID: "call", Title: "Call the branch", Kind: failover.Manual, Help: "Call."},
+				{ID: "fire", Title: "Fire", Kind: failover.Once, Timeout: time.Second, Poll: time.Millisecond,
+					Observe: func(context.Context) (failover.Observation, error) {
+						return failover.Observation{Done: s.fired > 0}, nil
+					},
+					Apply: func(context.Context) error {
+						s.tried = true
+						if s.lost {
+							return errors.New("line lost")
+						}
+						s.fired++
+						return nil
+					},
+					Probe: func(context.Context) (failover.Outcome, error) {
+						if !s.tried {
+							return failover.NotApplied, nil
+						}
+						return failover.InDoubt, nil
+					}},
+				{ID: "verify", Title: "Verify", Kind: failover.Check,
+					Observe: func(context.Context) (failover.Observation, error) {
+						return failover.Observation{Done: s.fired > 0}, nil
+					}},
+			}}, io.NopCloser(nil), nil
+		}}
 }
 
 func (s *site) sees(what *bool) func(context.Context) (failover.Observation, error) {
@@ -145,7 +146,8 @@ func (o *operator) hash() string {
 
 func (s *site) operator(t *testing.T) *operator {
 	t.Helper()
-	return &operator{t: t, program: s.program(), flags: []string{"-journal", filepath.Join(t.TempDir(), "journal"), "-actor", "ann", "-reason", "CHG-1"}}
+	return &operator{t: t, program: s.program(),
+		flags: []string{"-journal", filepath.Join(t.TempDir(), "journal"), "-actor", "ann", "-reason", "CHG-1"}}
 }
 
 func TestAnOperatorReadsAndSettlesAJournalWhileTheTargetIsDown(t *testing.T) {
@@ -224,7 +226,8 @@ func TestTheLockIsTakenOverFromTheHolderThatIsNamed(t *testing.T) {
 	require.Equal(t, ExitWaiting, o.call("run", "-approve", o.hash()), "only the person is missing now")
 	j, err := failover.ReadJournal(o.flags[1])
 	require.NoError(t, err)
-	taken := slices.DeleteFunc(j.Report().Decisions, func(d failover.Decision) bool { return d.Kind != failover.DecisionTakeOver })
+	taken := slices.DeleteFunc(j.Report().Decisions,
+		func(d failover.Decision) bool { return d.Kind != failover.DecisionTakeOver })
 	require.NotEmpty(t, taken)
 	assert.Contains(t, taken[0].String(), "bob")
 	assert.Contains(t, taken[0].String(), "by ann from ")
@@ -233,8 +236,10 @@ func TestTheLockIsTakenOverFromTheHolderThatIsNamed(t *testing.T) {
 func TestWrongCallsAreRefused(t *testing.T) {
 	s := &site{reachable: true}
 	o := &operator{t: t, program: s.program(), flags: []string{"-journal", filepath.Join(t.TempDir(), "journal")}}
-	for _, args := range [][]string{{"nothing"}, {"plan", "run"}, {"run"}, {"-reason", "x", "resolve"}, {"take-over", "-reason", "x"},
-		{"-procedure", "sideways", "plan"}, {"-nothing"}, {"-waive", "step", "plan"}, {"--", "-json"}, {"-actor", "", "-reason", "x", "run"}} {
+	for _, args := range [][]string{{"nothing"}, {"plan", "run"}, {"run"}, {"-reason", "x", "resolve"},
+		{"take-over", "-reason", "x"},
+		{"-procedure", "sideways", "plan"}, {"-nothing"}, {"-waive", "step", "plan"}, {"--", "-json"},
+		{"-actor", "", "-reason", "x", "run"}} {
 		assert.Equal(t, ExitUsage, o.call(args...), args)
 	}
 	assert.Equal(t, ExitDone, o.call("-h"))

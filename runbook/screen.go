@@ -66,7 +66,8 @@ func (s *Screen) Event(e failover.Event) {
 	}
 }
 
-// Line prints a line that stays. Text among the arguments is printed with the characters visible that do not show themselves.
+// Line prints a line that stays. Text among the arguments is printed with the characters visible that do not show
+// themselves.
 func (s *Screen) Line(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

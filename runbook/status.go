@@ -13,13 +13,14 @@ type ExitStatus int
 
 // The exit statuses.
 const (
-	ExitDone    ExitStatus = iota // what was asked for is so
-	ExitNotDone                   // nothing of the journal's runs is in effect or in doubt; a verb that only reads could not look
-	ExitUsage                     // called wrongly, or with a journal that does not fit the verb
-	ExitInDoubt                   // something may have taken effect
-	ExitWaiting                   // a person is needed
-	ExitPartWay                   // changes of the journal are in effect, and none is known to be in doubt
-	ExitBlocked                   // a step or a check stands in the way
+	ExitDone ExitStatus = iota // what was asked for is so
+	// nothing of the journal's runs is in effect or in doubt; a verb that only reads could not look
+	ExitNotDone
+	ExitUsage   // called wrongly, or with a journal that does not fit the verb
+	ExitInDoubt // something may have taken effect
+	ExitWaiting // a person is needed
+	ExitPartWay // changes of the journal are in effect, and none is known to be in doubt
+	ExitBlocked // a step or a check stands in the way
 )
 
 // StatusOf returns the status a run or an undo ends with, as its report says it.
@@ -57,8 +58,8 @@ func usage(format string, args ...any) error { return refusal{ExitUsage, textErr
 // changing are the verbs whose failure is judged by what the journal says is in effect.
 var changing = []string{"run", "undo", "resolve", "confirm", "take-over"}
 
-// status is the exit status of a verb that ended with err. What is in effect is read from the journal: the error only says why
-// the verb ended.
+// status is the exit status of a verb that ended with err. What is in effect is read from the journal: the error only
+// says why the verb ended.
 func (c call) status(verb string, err error) ExitStatus {
 	if err == nil {
 		return ExitDone
@@ -88,7 +89,8 @@ func (c call) status(verb string, err error) ExitStatus {
 		return ExitPartWay // all of it is in effect, and the verb did not do what was asked for
 	case failover.ResultUndone:
 		return ExitNotDone
-	case failover.ResultNone, failover.ResultFailed, failover.ResultPartWay, failover.ResultInDoubt, failover.ResultWaiting, failover.ResultStopped,
+	case failover.ResultNone, failover.ResultFailed, failover.ResultPartWay, failover.ResultInDoubt,
+		failover.ResultWaiting, failover.ResultStopped,
 		failover.ResultInterrupted:
 	}
 	return StatusOf(rep)

@@ -30,62 +30,66 @@ type world struct {
 
 func (w *world) program() Program {
 	refused := func(op string) error {
-		return &failover.Error{Op: op, Target: "NODE1", Outcome: failover.NotApplied, Next: "fix it", Err: failover.ErrRejected}
+		return &failover.Error{Op: op, Target: "NODE1", Outcome: failover.NotApplied, Next: "fix it",
+			Err: failover.ErrRejected}
 	}
 	see := func(done *bool) func(context.Context) (failover.Observation, error) {
 		return func(context.Context) (failover.Observation, error) {
 			return failover.Observation{Done: *done, Found: "seen"}, nil
 		}
 	}
-	return Program{Name: "table", Procedures: []string{"move"}, Build: func(context.Context, string, string) (failover.Procedure, io.Closer, error) {
-		if w.down {
-			return failover.Procedure{}, nil, errors.New("the target is down")
-		}
-		limit := time.Minute
-		if w.undoLost {
-			limit = 50 * time.Millisecond // nothing is going to be seen
-		}
-		return failover.Procedure{Name: w.name, Lock: &w.lock, Steps: []failover.Step{
-			{ID: "check", Title: "Check", Kind: failover.Check, Observe: func(context.Context) (failover.Observation, error) {
-				return failover.Observation{Done: !w.blocked}, nil
-			}},
-			{ID: "stop", Title: "Stop", Target: "NODE1", Kind: failover.Change, Attempts: 1, Timeout: limit, Poll: time.Millisecond, Observe: see(&w.stopped), Apply: func(context.Context) error {
-				if w.stopRefused {
-					return refused("stop")
-				}
-				w.stopped = true
-				return nil
-			}, Undo: func(context.Context) error {
-				switch {
-				case w.undoFails:
-					return refused("undo")
-				case w.undoLost:
-					return errors.New("line lost")
-				}
-				w.stopped = false
-				return nil
-			}},
-			{ID: "call", Title: "Call", Kind: failover.Manual, Help: "Call the branch.", Observe: see(&w.called)},
-			{ID: "fire", Title: "Fire", Target: "symaix1", Kind: failover.Once, Timeout: time.Second, Poll: time.Millisecond, Observe: see(&w.fired),
-				Apply: func(context.Context) error {
-					switch {
-					case w.fireRefused:
-						return refused("fire")
-					case w.fireLost:
-						w.touched = true
-						return errors.New("line lost")
-					}
-					w.fired = true
-					return nil
-				},
-				Probe: func(context.Context) (failover.Outcome, error) {
-					if w.touched {
-						return failover.InDoubt, nil
-					}
-					return failover.NotApplied, nil
+	return Program{Name: "table", Procedures: []string{"move"},
+		Build: func(context.Context, string, string) (failover.Procedure, io.Closer, error) {
+			if w.down {
+				return failover.Procedure{}, nil, errors.New("the target is down")
+			}
+			limit := time.Minute
+			if w.undoLost {
+				limit = 50 * time.Millisecond // nothing is going to be seen
+			}
+			return failover.Procedure{Name: w.name, Lock: &w.lock, Steps: []failover.Step{
+				{ID: "check", Title: "Check", Kind: failover.Check, Observe: func(context.Context) (failover.Observation, error) {
+					return failover.Observation{Done: !w.blocked}, nil
 				}},
-		}}, io.NopCloser(nil), nil
-	}}
+				{ID: "stop", Title: "Stop", Target: "NODE1", Kind: failover.Change, Attempts: 1, Timeout: limit,
+					Poll: time.Millisecond, Observe: see(&w.stopped), Apply: func(context.Context) error {
+						if w.stopRefused {
+							return refused("stop")
+						}
+						w.stopped = true
+						return nil
+					}, Undo: func(context.Context) error {
+						switch {
+						case w.undoFails:
+							return refused("undo")
+						case w.undoLost:
+							return errors.New("line lost")
+						}
+						w.stopped = false
+						return nil
+					}},
+				{ID: "call", Title: "Call", Kind: failover.Manual, Help: "Call the branch.", Observe: see(&w.called)},
+				{ID: "fire", Title: "Fire", Target: "symaix1", Kind: failover.Once, Timeout: time.Second, Poll: time.Millisecond,
+					Observe: see(&w.fired),
+					Apply: func(context.Context) error {
+						switch {
+						case w.fireRefused:
+							return refused("fire")
+						case w.fireLost:
+							w.touched = true
+							return errors.New("line lost")
+						}
+						w.fired = true
+						return nil
+					},
+					Probe: func(context.Context) (failover.Outcome, error) {
+						if w.touched {
+							return failover.InDoubt, nil
+						}
+						return failover.NotApplied, nil
+					}},
+			}}, io.NopCloser(nil), nil
+		}}
 }
 
 // situations are the journals a verb can meet.
@@ -169,7 +173,8 @@ func (o *operator) approved(t *testing.T, verb string, want ExitStatus) {
 }
 
 // calls are the columns of the table. "run approved" takes the hash that run has shown.
-var calls = [][]string{{"check"}, {"plan"}, {"run"}, {"run", "approved"}, {"undo"}, {"undo", "approved"}, {"status"}, {"resolve", "fire", "applied"},
+var calls = [][]string{{"check"}, {"plan"}, {"run"}, {"run", "approved"}, {"undo"}, {"undo", "approved"}, {"status"},
+	{"resolve", "fire", "applied"},
 	{"confirm", "call", "done"}, {"lock"}, {"take-over", "DEAD"}}
 
 // statusTable says with what each verb ends in each situation.

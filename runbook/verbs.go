@@ -74,12 +74,14 @@ func (c call) check(ctx context.Context, proc failover.Procedure) error {
 	if len(failed) == 0 {
 		return nil
 	}
-	return refuse(ExitBlocked, "check", proc.Name, "make them hold; what may be waived is waived by run with -waive STEP=REASON",
-		fmt.Errorf("%w: %d of %d checks: %s", failover.ErrPrecondition, len(failed), len(plan.Steps), strings.Join(failed, ", ")))
+	return refuse(ExitBlocked, "check", proc.Name,
+		"make them hold; what may be waived is waived by run with -waive STEP=REASON",
+		fmt.Errorf("%w: %d of %d checks: %s", failover.ErrPrecondition, len(failed), len(plan.Steps),
+			strings.Join(failed, ", ")))
 }
 
-// plan shows what a run with the journal would do. A journal that records the end of a run is not gone on with: what is shown
-// then is a run of its own.
+// plan shows what a run with the journal would do. A journal that records the end of a run is not gone on with: what is
+// shown then is a run of its own.
 func (c call) plan(ctx context.Context, proc failover.Procedure) error {
 	journal, err := failover.ReadJournal(c.journal)
 	path := ""
@@ -204,15 +206,18 @@ func (c call) holder(ctx context.Context, proc failover.Procedure) error {
 }
 
 func (c call) showClaim(out io.Writer, claim failover.Claim) {
-	say(out, "%s\n  held by %s for %s since %s", name(claim), oneLine(claim.Owner), oneLine(claim.Purpose), claim.Since.Format(time.RFC3339))
+	say(out, "%s\n  held by %s for %s since %s", name(claim), oneLine(claim.Owner), oneLine(claim.Purpose),
+		claim.Since.Format(time.RFC3339))
 	if claim.Holder != (failover.Holder{}) {
-		say(out, "  process %d of %s on %s, journal %s", claim.Holder.PID, claim.Holder.User, claim.Holder.Host, claim.Journal)
+		say(out, "  process %d of %s on %s, journal %s", claim.Holder.PID, claim.Holder.User, claim.Holder.Host,
+			claim.Journal)
 	}
 }
 
 func holding(ctx context.Context, proc failover.Procedure) (failover.Claim, bool, error) {
 	if proc.Lock == nil {
-		return failover.Claim{}, false, failover.Invalid("lock", "there is none in "+proc.Name, "nothing keeps two runs apart but the journal")
+		return failover.Claim{}, false,
+			failover.Invalid("lock", "there is none in "+proc.Name, "nothing keeps two runs apart but the journal")
 	}
 	ctx, cancel := context.WithTimeout(ctx, failover.DefaultTimeout)
 	defer cancel()

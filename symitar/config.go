@@ -30,9 +30,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Poll is the pause between two looks at a host; 0 means 2 seconds.
 	Poll time.Duration
-	// Dial makes the TCP connections to both hosts, as [remote.Config] describes it; nil means the system's. A Failover takes
-	// its errors for what they say: "no route" and a connect that times out show a host that is gone, so a proxy must not make
-	// up either.
+	// Dial makes the TCP connections to both hosts, as [remote.Config] describes it; nil means the system's. A Failover
+	// takes its errors for what they say: "no route" and a connect that times out show a host that is gone, so a proxy
+	// must not make up either.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// SymRoot is the folder with SYM000 … SYM999. Default /SYM (documented).
@@ -42,12 +42,13 @@ type Config struct {
 	// RSJ is the path of RSJ on both hosts. Default /ops/bin/RSJ (documented).
 	RSJ string
 	// StateDir is our own folder on both hosts: locks, the marks of each run, the macro's output. Default
-	// /var/tmp/failover-symitar. The preflight writes there and removes what it wrote. It must be on a local file system that does not move or replicate with the service, and
-	// be left alone by jobs that clean up temporary folders, such as AIX's skulker.
+	// /var/tmp/failover-symitar. The preflight writes there and removes what it wrote. It must be on a local file system
+	// that does not move or replicate with the service, and be left alone by jobs that clean up temporary folders, such as
+	// AIX's skulker.
 	StateDir string
-	// Shell runs our scripts, which reach it on standard input. Default /bin/sh. Any POSIX shell serves: ksh93, mksh, bash,
-	// dash, ash, posh, yash and zsh are tested. The login shell of the account may be any, csh included, as long as it
-	// runs a program that is given by its path.
+	// Shell runs our scripts, which reach it on standard input. Default /bin/sh. Any POSIX shell serves: ksh93, mksh,
+	// bash, dash, ash, posh, yash and zsh are tested. The login shell of the account may be any, csh included, as long as
+	// it runs a program that is given by its path.
 	Shell string
 	// Path is the PATH of everything that runs on the hosts, since an SSH command reads no profile. Default is the
 	// PATH that RSJ uses (documented), followed by /usr/local/bin and /bin.
@@ -90,11 +91,11 @@ type Mode int
 const (
 	// ModeDetached runs the macro in the background without input. Lines that drop do not touch it.
 	ModeDetached Mode = iota + 1
-	// ModeAnswers is ModeDetached with the answers of Macro.Prompts on standard input, one line each, in order, whatever is
-	// asked. The answers travel on the session's stdin; on the host they exist for a moment in a file of mode 0600.
+	// ModeAnswers is ModeDetached with the answers of Macro.Prompts on standard input, one line each, in order, whatever
+	// is asked. The answers travel on the session's stdin; on the host they exist for a moment in a file of mode 0600.
 	ModeAnswers
-	// ModeHostExpect is ModeDetached under the host's expect program (RSJ itself needs it, documented), which gives the macro
-	// a terminal and answers each of Macro.Prompts at most once. A question nobody expected is left unanswered.
+	// ModeHostExpect is ModeDetached under the host's expect program (RSJ itself needs it, documented), which gives the
+	// macro a terminal and answers each of Macro.Prompts at most once. A question nobody expected is left unanswered.
 	ModeHostExpect
 )
 
@@ -193,28 +194,34 @@ type Licence struct {
 type Agent struct {
 	Control string   // control script; default /usr/local/lsam/bin/lsam3100 (documented)
 	Must    []string // processes that make up a running agent; default sma_lsam, sma_disp, sma_log (documented)
-	// Timeout limits starting and stopping it. Default 3 minutes; a start normally takes less than 30 seconds (documented).
+	// Timeout limits starting and stopping it. Default 3 minutes; a start normally takes less than 30 seconds
+	// (documented).
 	Timeout time.Duration
 }
 
 // Verification is something that must hold after the swap, for example that the service address is on the new
 // primary and absent from the old one, that the /SYM file systems are mounted, that services are on host.
 type Verification struct {
-	Name    string        // part of the step's ID, for example "alias-on-new-primary"
-	Title   string        // the sentence a runbook would have
-	On      On            // where it is asked, seen from the swap
-	Command string        // shell command line; it must change nothing and end with 0: a command that failed proves nothing
-	Want    string        // regular expression the output must contain
-	Reject  string        // regular expression the output must not contain, which proves nothing where it is empty; Want or Reject is required
-	Within  time.Duration // how long it may take to come true; default 5 minutes
+	Name  string // part of the step's ID, for example "alias-on-new-primary"
+	Title string // the sentence a runbook would have
+	On    On     // where it is asked, seen from the swap
+	// shell command line; it must change nothing and end with 0: a command that failed proves nothing
+	Command string
+	Want    string // regular expression the output must contain
+	// regular expression the output must not contain, which proves nothing where it is empty; Want or Reject is required
+	Reject string
+	Within time.Duration // how long it may take to come true; default 5 minutes
 }
 
 // Limits are the figures of the preflight. Zero means the default.
 type Limits struct {
-	DiskPercent  int           // a file system or its inodes may be filled to less than this; default 90 (documented as SMA's own figure before moves)
-	DiskIgnore   []string      // mount points that are not looked at, for example a CD-ROM
-	ClockSkew    time.Duration // between the hosts; default 10 s
-	DatesAgeDays int           // SMA_DATES may have been written this many days ago; default 3, to span a weekend (inferred)
+	// a file system or its inodes may be filled to less than this; default 90 (documented as SMA's own figure before
+	// moves)
+	DiskPercent int
+	DiskIgnore  []string      // mount points that are not looked at, for example a CD-ROM
+	ClockSkew   time.Duration // between the hosts; default 10 s
+	// SMA_DATES may have been written this many days ago; default 3, to span a weekend (inferred)
+	DatesAgeDays int
 	ErrorsSince  time.Duration // how far back errpt is read; default 24 h
 	// Look limits one look at a host: a probe that hangs is given up and asked again. Default 30 s. A command of the
 	// configuration that takes longer never answers.

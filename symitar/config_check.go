@@ -101,13 +101,16 @@ func (c Config) validateHosts() error {
 	case c.Home.Name == c.Partner.Name:
 		return failover.Invalid("Config.Partner.Name", "is the same as Home.Name", "give each machine its own name")
 	case c.Home.SSH.Address == c.Partner.SSH.Address:
-		return failover.Invalid("Config.Partner.SSH.Address", "is the same as Home's", "give each machine's own fixed administration address, never an alias that moves")
+		return failover.Invalid("Config.Partner.SSH.Address", "is the same as Home's",
+			"give each machine's own fixed administration address, never an alias that moves")
 	case c.Home.MachineID == c.Partner.MachineID:
-		return failover.Invalid("Config.Partner.MachineID", "is the same as Home's", "fill in what \"uname -m\" prints on "+c.Partner.Name)
+		return failover.Invalid("Config.Partner.MachineID", "is the same as Home's",
+			"fill in what \"uname -m\" prints on "+c.Partner.Name)
 	}
 	for _, key := range c.Home.SSH.HostKeys {
 		if slices.Contains(c.Partner.SSH.HostKeys, key) {
-			return failover.Invalid("Config.Partner.SSH.HostKeys", "contains a key of Home", "pin each machine's own key; two machines must not share one")
+			return failover.Invalid("Config.Partner.SSH.HostKeys", "contains a key of Home",
+				"pin each machine's own key; two machines must not share one")
 		}
 	}
 	return nil
@@ -117,23 +120,31 @@ func (m Macro) validate() error {
 	const ask = "; no public text says, ask Jack Henry or look into your own runbook"
 	switch {
 	case m.Path == "":
-		return failover.Invalid("Config.Macro.Path", "is empty", "fill in the absolute path of the FAILOVER macro, probably /SYM/MACROS/FAILOVER"+ask)
+		return failover.Invalid("Config.Macro.Path", "is empty",
+			"fill in the absolute path of the FAILOVER macro, probably /SYM/MACROS/FAILOVER"+ask)
 	case !path.IsAbs(m.Path) || strings.ContainsAny(m.Path, "\n"):
-		return failover.Invalid("Config.Macro.Path", strconv.Quote(m.Path)+" is not an absolute path", "write the path from / on")
+		return failover.Invalid("Config.Macro.Path", strconv.Quote(m.Path)+" is not an absolute path",
+			"write the path from / on")
 	case m.User == "":
 		return failover.Invalid("Config.Macro.User", "is empty", "fill in the account that must run the macro"+ask)
 	case m.On != OnOldPrimary && m.On != OnNewPrimary:
-		return failover.Invalid("Config.Macro.On", "is not set", "say on which host the macro is started, OnOldPrimary or OnNewPrimary"+ask)
+		return failover.Invalid("Config.Macro.On", "is not set",
+			"say on which host the macro is started, OnOldPrimary or OnNewPrimary"+ask)
 	case m.SwitchoverArgs == nil:
-		return failover.Invalid("Config.Macro.SwitchoverArgs", "is not set", "fill in the macro's arguments, an empty list where it takes none"+ask)
+		return failover.Invalid("Config.Macro.SwitchoverArgs", "is not set",
+			"fill in the macro's arguments, an empty list where it takes none"+ask)
 	case m.Mode < ModeDetached || m.Mode > ModeHostExpect:
-		return failover.Invalid("Config.Macro.Mode", "is not set", "say whether the macro asks questions: ModeDetached, ModeAnswers or ModeHostExpect"+ask)
+		return failover.Invalid("Config.Macro.Mode", "is not set",
+			"say whether the macro asks questions: ModeDetached, ModeAnswers or ModeHostExpect"+ask)
 	case m.Mode == ModeDetached && len(m.Prompts) > 0:
-		return failover.Invalid("Config.Macro.Prompts", "is set, but Mode is detached", "use ModeAnswers or ModeHostExpect, or remove the prompts")
+		return failover.Invalid("Config.Macro.Prompts", "is set, but Mode is detached",
+			"use ModeAnswers or ModeHostExpect, or remove the prompts")
 	case m.Mode != ModeDetached && len(m.Prompts) == 0:
-		return failover.Invalid("Config.Macro.Prompts", "is empty, but Mode is "+m.Mode.String(), "list the questions and answers, or use ModeDetached")
+		return failover.Invalid("Config.Macro.Prompts", "is empty, but Mode is "+m.Mode.String(),
+			"list the questions and answers, or use ModeDetached")
 	case m.Timeout <= 0:
-		return failover.Invalid("Config.Macro.Timeout", "is not set", "choose how long to follow the macro, for example 60 minutes"+ask)
+		return failover.Invalid("Config.Macro.Timeout", "is not set",
+			"choose how long to follow the macro, for example 60 minutes"+ask)
 	case m.Settle < 0:
 		return failover.Invalid("Config.Macro.Settle", "is negative", "use zero for the default")
 	}
@@ -159,12 +170,14 @@ func (m Macro) validate() error {
 }
 
 func (r Role) validate() error {
-	const ask = "no public text says how a role shows; candidates are a marker file, the service address in netstat -in, lsvg -o, a mounted /SYM"
+	const ask = "no public text says how a role shows; candidates are a marker file, the service address in netstat -in, " +
+		"lsvg -o, a mounted /SYM"
 	if len(r.Probes) == 0 {
 		return failover.Invalid("Config.Role.Probes", "is empty", "fill in at least one command that tells the role; "+ask)
 	}
 	if r.Quorum <= len(r.Probes)/2 || r.Quorum > len(r.Probes) {
-		return failover.Invalid("Config.Role.Quorum", fmt.Sprintf("is %d of %d probes", r.Quorum, len(r.Probes)), "choose more than half of the probes and not more than there are")
+		return failover.Invalid("Config.Role.Quorum", fmt.Sprintf("is %d of %d probes", r.Quorum, len(r.Probes)),
+			"choose more than half of the probes and not more than there are")
 	}
 	seen := map[string]bool{}
 	for i, p := range r.Probes {
@@ -175,7 +188,8 @@ func (r Role) validate() error {
 		case p.Command == "":
 			return failover.Invalid(field+".Command", "is empty", ask)
 		case p.Primary == "" || p.Secondary == "":
-			return failover.Invalid(field, "does not say both what a primary and what a secondary shows", "fill in the regular expressions Primary and Secondary")
+			return failover.Invalid(field, "does not say both what a primary and what a secondary shows",
+				"fill in the regular expressions Primary and Secondary")
 		}
 		seen[p.Name] = true
 		if err := compiles(map[string]string{field + ".Primary": p.Primary, field + ".Secondary": p.Secondary}); err != nil {
@@ -189,7 +203,9 @@ func (r Replication) validate() error {
 	const field = "Config.Replication"
 	if r.Command == "" {
 		if r.Waiver == (failover.Statement{}) {
-			return failover.Invalid(field+".Command", "is empty", "fill in the command that shows how far the secondary is behind, or give a Waiver with a person's statement; no public command shows it")
+			return failover.Invalid(field+".Command", "is empty",
+				"fill in the command that shows how far the secondary is behind, or give a Waiver with a person's statement; no "+
+					"public command shows it")
 		}
 		return r.Waiver.Validate(field + ".Waiver")
 	}
@@ -205,35 +221,44 @@ func (r Replication) validate() error {
 	}
 	re, err := regexp.Compile(r.Lag)
 	if err != nil || re.NumSubexp() != 1 {
-		return failover.Invalid(field+".Lag", strconv.Quote(r.Lag)+" is not a regular expression with exactly one group", "write for example lag=([0-9]+)")
+		return failover.Invalid(field+".Lag", strconv.Quote(r.Lag)+" is not a regular expression with exactly one group",
+			"write for example lag=([0-9]+)")
 	}
 	return nil
 }
 
 func (l Licence) validate() error {
 	if l.Path == "" && (l.User != "" || len(l.Patterns) > 0) {
-		return failover.Invalid("Config.Licence.Path", "is empty, but User or Patterns is set", "fill in the path of the licence file")
+		return failover.Invalid("Config.Licence.Path", "is empty, but User or Patterns is set",
+			"fill in the path of the licence file")
 	}
 	if l.Path != "" && !path.IsAbs(l.Path) {
-		return failover.Invalid("Config.Licence.Path", strconv.Quote(l.Path)+" is not an absolute path", "write the path from / on")
+		return failover.Invalid("Config.Licence.Path", strconv.Quote(l.Path)+" is not an absolute path",
+			"write the path from / on")
 	}
 	return nil
 }
 
 func (c Config) validatePaths() error {
-	for field, value := range map[string]string{"Config.SymRoot": c.SymRoot, "Config.RootInfoDir": c.RootInfoDir, "Config.StateDir": c.StateDir, "Config.Shell": c.Shell, "Config.RSJ": c.RSJ, "Config.Agent.Control": c.Agent.Control} {
+	for field, value := range map[string]string{"Config.SymRoot": c.SymRoot, "Config.RootInfoDir": c.RootInfoDir,
+		"Config.StateDir": c.StateDir, "Config.Shell": c.Shell, "Config.RSJ": c.RSJ,
+		"Config.Agent.Control": c.Agent.Control} {
 		if !path.IsAbs(value) || path.Clean(value) != value || strings.ContainsAny(value, "\n\t") {
-			return failover.Invalid(field, strconv.Quote(value)+" is not a clean absolute path", "write the path from / on, without . or .. or a slash at the end")
+			return failover.Invalid(field, strconv.Quote(value)+" is not a clean absolute path",
+				"write the path from / on, without . or .. or a slash at the end")
 		}
 	}
 	if !plainPath.MatchString(c.Shell) {
-		return failover.Invalid("Config.Shell", strconv.Quote(c.Shell)+" holds more than letters, digits and ._-+/", "the login shell gets it as one plain word, so give a plain path")
+		return failover.Invalid("Config.Shell", strconv.Quote(c.Shell)+" holds more than letters, digits and ._-+/",
+			"the login shell gets it as one plain word, so give a plain path")
 	}
 	if base := path.Base(c.Shell); slices.Contains(notPosix, base) {
-		return failover.Invalid("Config.Shell", base+" is no POSIX shell", "give /bin/sh or /usr/bin/ksh; the account's login shell may be "+base)
+		return failover.Invalid("Config.Shell", base+" is no POSIX shell",
+			"give /bin/sh or /usr/bin/ksh; the account's login shell may be "+base)
 	}
 	if c.StateDir == "/" || c.StateDir == c.SymRoot || strings.HasPrefix(c.StateDir, c.SymRoot+"/") {
-		return failover.Invalid("Config.StateDir", strconv.Quote(c.StateDir)+" is below "+c.SymRoot, "choose a local folder that does not move or replicate with the service, for example "+defaultStateDir)
+		return failover.Invalid("Config.StateDir", strconv.Quote(c.StateDir)+" is below "+c.SymRoot,
+			"choose a local folder that does not move or replicate with the service, for example "+defaultStateDir)
 	}
 	return nil
 }
@@ -247,18 +272,21 @@ func (c Config) validateLimits() error {
 	case c.Poll < 0:
 		return failover.Invalid("Config.Poll", "is negative", "use zero for the default")
 	case l.Quiet <= 0:
-		return failover.Invalid("Config.Limits.Quiet", "is not set", "choose how long to wait for jobs and batch queue to come to rest, for example 30 minutes")
+		return failover.Invalid("Config.Limits.Quiet", "is not set",
+			"choose how long to wait for jobs and batch queue to come to rest, for example 30 minutes")
 	}
 	return nil
 }
 
 func (c Config) validateVerify() error {
-	seen := map[string]bool{"roles": true, "macro-result": true, "failoverd": true, "sym-dates": true, "old-primary-silent": true}
+	seen := map[string]bool{"roles": true, "macro-result": true, "failoverd": true, "sym-dates": true,
+		"old-primary-silent": true}
 	for i, v := range c.Verify {
 		field := fmt.Sprintf("Config.Verify[%d]", i)
 		switch {
 		case v.Name == "" || seen[v.Name] || strings.ContainsAny(v.Name, " \t\n/"):
-			return failover.Invalid(field+".Name", strconv.Quote(v.Name)+" is empty, taken or not one word", "give each verification its own name")
+			return failover.Invalid(field+".Name", strconv.Quote(v.Name)+" is empty, taken or not one word",
+				"give each verification its own name")
 		case v.Title == "":
 			return failover.Invalid(field+".Title", "is empty", "write the sentence a runbook would have")
 		case v.On != OnOldPrimary && v.On != OnNewPrimary:

@@ -22,18 +22,21 @@ import (
 func TestWhatNoVendorStatesIsAsked(t *testing.T) {
 	b := newBench(t, "")
 	for field, change := range map[string]func(*symitar.Config){
-		"Config.Macro.Path":                     func(c *symitar.Config) { c.Macro.Path = "" },
-		"Config.Macro.User":                     func(c *symitar.Config) { c.Macro.User = "" },
-		"Config.Macro.On":                       func(c *symitar.Config) { c.Macro.On = 0 },
-		"Config.Macro.SwitchoverArgs":           func(c *symitar.Config) { c.Macro.SwitchoverArgs = nil },
-		"Config.Macro.Mode":                     func(c *symitar.Config) { c.Macro.Mode = 0 },
-		"Config.Macro.Timeout":                  func(c *symitar.Config) { c.Macro.Timeout = 0 },
-		"Config.Macro.Prompts":                  func(c *symitar.Config) { c.Macro.Mode = symitar.ModeAnswers },
-		"Config.Macro.Failure":                  func(c *symitar.Config) { c.Macro.Failure = "(" },
-		"Config.Role.Probes":                    func(c *symitar.Config) { c.Role.Probes = nil },
-		"Config.Role.Quorum":                    func(c *symitar.Config) { c.Role.Quorum = 1 },
-		"Config.Replication.Command":            func(c *symitar.Config) { c.Replication = symitar.Replication{} },
-		"Config.Replication.Waiver":             func(c *symitar.Config) { c.Replication.Waiver = failover.Statement{By: "a", Says: "b", Reason: "c"} },
+		"Config.Macro.Path":           func(c *symitar.Config) { c.Macro.Path = "" },
+		"Config.Macro.User":           func(c *symitar.Config) { c.Macro.User = "" },
+		"Config.Macro.On":             func(c *symitar.Config) { c.Macro.On = 0 },
+		"Config.Macro.SwitchoverArgs": func(c *symitar.Config) { c.Macro.SwitchoverArgs = nil },
+		"Config.Macro.Mode":           func(c *symitar.Config) { c.Macro.Mode = 0 },
+		"Config.Macro.Timeout":        func(c *symitar.Config) { c.Macro.Timeout = 0 },
+		"Config.Macro.Prompts":        func(c *symitar.Config) { c.Macro.Mode = symitar.ModeAnswers },
+		"Config.Macro.Failure":        func(c *symitar.Config) { c.Macro.Failure = "(" },
+		"Config.Role.Probes":          func(c *symitar.Config) { c.Role.Probes = nil },
+		"Config.Role.Quorum":          func(c *symitar.Config) { c.Role.Quorum = 1 },
+		"Config.Replication.Command":  func(c *symitar.Config) { c.Replication = symitar.Replication{} },
+		"Config.Replication.Waiver": func(c *symitar.Config) {
+			c.Replication.Waiver = failover.Statement{By: "a",
+				Says: "b", Reason: "c"}
+		},
 		"Config.Replication.Lag":                func(c *symitar.Config) { c.Replication.Lag = "lag" },
 		"Config.Limits.Quiet":                   func(c *symitar.Config) { c.Limits.Quiet = 0 },
 		"Config.StateDir":                       func(c *symitar.Config) { c.StateDir = c.SymRoot + "/state" },
@@ -45,9 +48,12 @@ func TestWhatNoVendorStatesIsAsked(t *testing.T) {
 		"Config.Partner.Name":                   func(c *symitar.Config) { c.Partner.Name = c.Home.Name },
 		"Config.Partner.SSH.Address":            func(c *symitar.Config) { c.Partner.SSH.Address = c.Home.SSH.Address },
 		"Config.Partner.SSH.HostKeys":           func(c *symitar.Config) { c.Partner.SSH.HostKeys = c.Home.SSH.HostKeys },
-		"Config.Verify[0].Name":                 func(c *symitar.Config) { c.Verify = []symitar.Verification{{Name: "roles"}} },
-		"Config.Licence.Path":                   func(c *symitar.Config) { c.Licence.Path = "" },
-		"Config.OpCon.Client":                   func(c *symitar.Config) { c.OpCon = &symitar.OpCon{} },
+		"Config.Verify[0].Name": func(
+			c *symitar.Config) {
+			c.Verify = []symitar.Verification{{Name: "roles"}}
+		},
+		"Config.Licence.Path": func(c *symitar.Config) { c.Licence.Path = "" },
+		"Config.OpCon.Client": func(c *symitar.Config) { c.OpCon = &symitar.OpCon{} },
 	} {
 		cfg := b.sim.Config()
 		change(&cfg)
@@ -158,11 +164,13 @@ func TestAnswersReachTheMacroAndNothingElse(t *testing.T) {
 				require.NoError(t, err)
 				b.cfg.Macro.Expect = path
 			}
-			b.cfg.Macro.Prompts = []symitar.Prompt{{Question: "password", Answer: failover.NewSecret("s3cret-operator")}, {Question: "Swap", Answer: failover.NewSecret("Y")}}
+			b.cfg.Macro.Prompts = []symitar.Prompt{{Question: "password", Answer: failover.NewSecret("s3cret-operator")},
+				{Question: "Swap", Answer: failover.NewSecret("Y")}}
 			_, err := b.run(t, symitar.Switchover)
 			require.NoError(t, err)
 			b.swapped(t)
-			for _, line := range append(b.sim.Server(symitartest.Home).Commands(), b.sim.Server(symitartest.Partner).Commands()...) {
+			for _, line := range append(b.sim.Server(symitartest.Home).Commands(),
+				b.sim.Server(symitartest.Partner).Commands()...) {
 				require.NotContains(t, line, "s3cret")
 			}
 			files, err := filepath.Glob(filepath.Join(b.sim.HostDir(symitartest.Home), "var/tmp/failover/run.*/*"))
@@ -220,7 +228,8 @@ func TestLock(t *testing.T) {
 	require.NoError(t, lock.Release(ctx, theirs), "not theirs, so nothing is released")
 	require.NoError(t, lock.Check(ctx, mine))
 
-	require.ErrorIs(t, lock.TakeOver(ctx, failover.Claim{ID: "somebody"}, theirs), failover.ErrLocked, "only from the holder it names")
+	require.ErrorIs(t, lock.TakeOver(ctx, failover.Claim{ID: "somebody"}, theirs), failover.ErrLocked,
+		"only from the holder it names")
 	require.NoError(t, lock.TakeOver(ctx, mine, theirs))
 	require.NoError(t, lock.TakeOver(ctx, mine, theirs), "again after a lost reply")
 	require.NoError(t, lock.Check(ctx, theirs))
@@ -232,7 +241,8 @@ func TestLock(t *testing.T) {
 	require.NoError(t, b.sim.Put(symitartest.Partner, "var/tmp/failover/pair.lock/claim", ""))
 	err = lock.Acquire(ctx, mine)
 	require.ErrorIs(t, err, failover.ErrLocked, "an owner that never wrote its name")
-	require.NoDirExists(t, filepath.Join(b.sim.HostDir(symitartest.Home), "var/tmp/failover/pair.lock"), "the first host was given back")
+	require.NoDirExists(t, filepath.Join(b.sim.HostDir(symitartest.Home), "var/tmp/failover/pair.lock"),
+		"the first host was given back")
 	require.NoError(t, lock.TakeOver(ctx, failover.Claim{}, mine))
 	require.NoError(t, lock.Check(ctx, mine))
 	require.NoError(t, lock.Release(ctx, mine))
@@ -266,7 +276,8 @@ func TestHostKeysAndLines(t *testing.T) {
 		require.Equal(t, failover.NotApplied, e.Outcome, name)
 		require.NotEmpty(t, e.Next, name)
 	}
-	for name, fault := range map[string]remotetest.Fault{"mute handshake": remotetest.FaultMuteKex, "refused login": remotetest.FaultRefuseLogin} {
+	for name, fault := range map[string]remotetest.Fault{"mute handshake": remotetest.FaultMuteKex,
+		"refused login": remotetest.FaultRefuseLogin} {
 		cfg := b.sim.Config()
 		cfg.Home.SSH.ConnectTimeout = time.Second
 		b.sim.Server(symitartest.Home).Inject(fault, remotetest.Always)

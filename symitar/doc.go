@@ -36,8 +36,9 @@
 //
 // # Steps of Switchover
 //
-// Home is primary, both hosts are alive. Failback is the same list in the other direction. "Stands" marks a check that is
-// looked at again on every resume, after every wait for a person and right before the macro, or until jobs are released.
+// Home is primary, both hosts are alive. Failback is the same list in the other direction. "Stands" marks a check that
+// is looked at again on every resume, after every wait for a person and right before the macro, or until jobs are
+// released.
 //
 //	    step                             kind    what
 //	 1. preflight/shell                  check   the login leads to a shell that runs our scripts (firm)
@@ -123,28 +124,28 @@
 //	34. opcon-release/schedules          manual
 //
 // Silence is proven, not inferred. Home is silent when no TCP connection to its address comes about because there is no
-// route or nothing answers at all: a machine without power does that. Everything else shows life: a refused port (its kernel
-// refuses), any byte, a handshake or login that fails, a server that is full or hangs, a role probe that takes too long.
-// Then the procedure stops, nobody can waive it, and what helps is to switch Home off, or to make its role readable: an
-// observed role that is not primary serves too.
+// route or nothing answers at all: a machine without power does that. Everything else shows life: a refused port (its
+// kernel refuses), any byte, a handshake or login that fails, a server that is full or hangs, a role probe that takes
+// too long. Then the procedure stops, nobody can waive it, and what helps is to switch Home off, or to make its role
+// readable: an observed role that is not primary serves too.
 //
-// The replication is checked too where its probe runs on the new primary. Before Home is switched on again, make sure that
-// it cannot claim the primary role or the service address by itself.
+// The replication is checked too where its probe runs on the new primary. Before Home is switched on again, make sure
+// that it cannot claim the primary role or the service address by itself.
 //
 // # Outage and what can be undone
 //
 // Members notice an outage from macro/run to macro/roles. How long that takes is not public. OpCon runs no jobs from
 // opcon-hold/schedules to opcon-release/schedules.
 //
-// Up to macro/run everything can be taken back by the procedure's Undo: the agent is started again, and OpCon's steps bring
-// the machine up and release what was held; manual steps are a person's to take back. From macro/run on there is no undo:
-// the way back is Failback.
+// Up to macro/run everything can be taken back by the procedure's Undo: the agent is started again, and OpCon's steps
+// bring the machine up and release what was held; manual steps are a person's to take back. From macro/run on there is
+// no undo: the way back is Failback.
 //
 // # The macro is fired at most once
 //
-// After a command was sent, a lost reply and a command that never ran look the same. So the firing is fenced on the host,
-// by steps that are atomic on every POSIX system. The scripts are files beside this package; an administrator can read
-// them, and run one alone behind those that its first line names:
+// After a command was sent, a lost reply and a command that never ran look the same. So the firing is fenced on the
+// host, by steps that are atomic on every POSIX system. The scripts are files beside this package; an administrator can
+// read them, and run one alone behind those that its first line names:
 //
 //	cat marks.sh processes.sh status.sh | sh -s STATE RUN MACRO
 //
@@ -162,46 +163,51 @@
 //	fired, list not to be trusted   unknown, and waited for: what a list does not show may be there all the same
 //
 // A run lives as long as anything of it lives: launcher, runner and macro are written down with their number, group and
-// age, and looked for by these, by their process group, by the run's folder in their command line, and by the macro's name.
-// Numbers are used again, so a process of another age is another process; ages are counted from the start of process 1, which
-// no clock that is set moves. A list that fails, or does not show who asks and process 1, is no list. What the macro left
-// running when it ended keeps the run alive until the roles are as wanted; then it is taken for services it was to start.
+// age, and looked for by these, by their process group, by the run's folder in their command line, and by the macro's
+// name. Numbers are used again, so a process of another age is another process; ages are counted from the start of
+// process 1, which no clock that is set moves. A list that fails, or does not show who asks and process 1, is no list.
+// What the macro left running when it ended keeps the run alive until the roles are as wanted; then it is taken for
+// services it was to start.
 //
 // Right before the mark "fired" is taken, the host itself looks whether FAILOVER or FAILOVERD runs, whoever started it.
 // A launcher or runner that refuses says so by its exit status or the file "refused", and the step ends at once as not
-// applied. Every mark that cannot be made is read for what it is: read-only, full, no inodes, no right, something in the way.
+// applied. Every mark that cannot be made is read for what it is: read-only, full, no inodes, no right, something in
+// the way.
 //
-// The lock never expires. [Pair.Acknowledge] archives it; it refuses while anything of the run may live, unless a person
-// names it. [Pair.Resume] only observes; [Pair.Void] calls a run back that has not fired. A deadline here never ends the
-// macro. mkdir and rename are tried with ksh93, mksh, bash, dash, ash, posh, yash and zsh on Linux; try them on your AIX
-// hosts before the first use.
+// The lock never expires. [Pair.Acknowledge] archives it; it refuses while anything of the run may live, unless a
+// person names it. [Pair.Resume] only observes; [Pair.Void] calls a run back that has not fired. A deadline here never
+// ends the macro. mkdir and rename are tried with ksh93, mksh, bash, dash, ash, posh, yash and zsh on Linux; try them
+// on your AIX hosts before the first use.
 //
-// Every run keeps its folder, with output and marks, in Config.StateDir of the host: it is the proof that a late launcher
-// starts nothing. Nothing removes the folders or those in "archive". A person may, when the journal of the run is finished.
+// Every run keeps its folder, with output and marks, in Config.StateDir of the host: it is the proof that a late
+// launcher starts nothing. Nothing removes the folders or those in "archive". A person may, when the journal of the run
+// is finished.
 //
 // # How commands reach the host
 //
-// The login shell gets one plain word, the path of Config.Shell, which csh, tcsh, fish and rc read like the shells of the
-// Bourne family. The script travels on standard input as one compound command: when the line breaks, nothing of it runs. Nothing
-// of it stands in a list of processes. Start-up files may print what they like. A restricted shell, a menu and a forced
-// command that does not pass commands on are named by preflight/shell, before anything is changed.
+// The login shell gets one plain word, the path of Config.Shell, which csh, tcsh, fish and rc read like the shells of
+// the Bourne family. The script travels on standard input as one compound command: when the line breaks, nothing of it
+// runs. Nothing of it stands in a list of processes. Start-up files may print what they like. A restricted shell, a
+// menu and a forced command that does not pass commands on are named by preflight/shell, before anything is changed.
 //
 // One look at a host takes at most Limits.Look. A probe that hangs is given up and asked again; on the host it stays.
 //
 // # Limits
 //
-// The macro has no terminal unless Mode is ModeHostExpect. A terminal held by this side of the line is not offered: a dropped
-// line would then end the macro half-way. A macro that must be started on both hosts is not covered. A question nobody
-// expected is left unanswered: it is shown when the output stands still at it, and the run ends in doubt when Macro.Timeout
-// passes. The macro inherits that hang-up signals are ignored (nohup); its umask and locale are the account's.
+// The macro has no terminal unless Mode is ModeHostExpect. A terminal held by this side of the line is not offered: a
+// dropped line would then end the macro half-way. A macro that must be started on both hosts is not covered. A question
+// nobody expected is left unanswered: it is shown when the output stands still at it, and the run ends in doubt when
+// Macro.Timeout passes. The macro inherits that hang-up signals are ignored (nohup); its umask and locale are the
+// account's.
 //
-// What the checks cannot see: a part of the macro that has left its process group, changed its name and lost its parent; a
-// process in another partition of the machine; FAILOVER typed on the partner in the seconds between the last look there and
-// the macro; a host without a route from here that is alive and primary for everybody else, which is what the statement is
-// for; processes of other accounts where the system hides them (then the list is not trusted). RSJ cannot be tried out over
-// SSH: it refuses to run outside the agent (documented), so a smoke job through OpCon is a decision of
-// opcon-decide/rerun. Where the agent's configuration accepts an OpCon server is compared between the hosts, not proven.
+// What the checks cannot see: a part of the macro that has left its process group, changed its name and lost its
+// parent; a process in another partition of the machine; FAILOVER typed on the partner in the seconds between the last
+// look there and the macro; a host without a route from here that is alive and primary for everybody else, which is
+// what the statement is for; processes of other accounts where the system hides them (then the list is not trusted).
+// RSJ cannot be tried out over SSH: it refuses to run outside the agent (documented), so a smoke job through OpCon is a
+// decision of opcon-decide/rerun. Where the agent's configuration accepts an OpCon server is compared between the
+// hosts, not proven.
 //
-// A Failover that follows a Switchover which stopped half-way releases what it held itself; what the Switchover held stays
-// held, for a person to release when its report has been read.
+// A Failover that follows a Switchover which stopped half-way releases what it held itself; what the Switchover held
+// stays held, for a person to release when its report has been read.
 package symitar

@@ -59,12 +59,14 @@ func ExampleSwitchover() {
 // What no vendor text states is asked for, not guessed.
 func ExampleNewPair() {
 	_, err := symitar.NewPair(symitar.Config{
-		Home: symitar.HostConfig{Name: "symaix1", MachineID: "00F8C1014C00", SSH: failover.SSH{Address: "symaix1-admin:22", User: "symop",
-			HostKeys: []string{"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}, Agent: "/run/agent"}},
-		Partner: symitar.HostConfig{Name: "symaix2", MachineID: "00F8C1024C00", SSH: failover.SSH{Address: "symaix2-admin:22", User: "symop",
-			HostKeys: []string{"SHA256:BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB"}, Agent: "/run/agent"}},
+		Home: symitar.HostConfig{Name: "symaix1", MachineID: "00F8C1014C00",
+			SSH: failover.SSH{Address: "symaix1-admin:22", User: "symop",
+				HostKeys: []string{"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}, Agent: "/run/agent"}},
+		Partner: symitar.HostConfig{Name: "symaix2", MachineID: "00F8C1024C00",
+			SSH: failover.SSH{Address: "symaix2-admin:22", User: "symop",
+				HostKeys: []string{"SHA256:BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB"}, Agent: "/run/agent"}},
 	})
 	fmt.Println(failover.NextOf(err))
-	// Output:
-	// fill in the absolute path of the FAILOVER macro, probably /SYM/MACROS/FAILOVER; no public text says, ask Jack Henry or look into your own runbook
+	// Output: fill in the absolute path of the FAILOVER macro, probably /SYM/MACROS/FAILOVER; no public text says, ask
+	// Jack Henry or look into your own runbook
 }

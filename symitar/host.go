@@ -19,7 +19,8 @@ import (
 var (
 	// ErrAnswerIncomplete: the command's answer was cut short or carries no end mark; what it did is not known.
 	ErrAnswerIncomplete = errors.New("answer incomplete")
-	// ErrNoShell: the account's login does not lead to a shell that runs our scripts. The text says what stands in the way.
+	// ErrNoShell: the account's login does not lead to a shell that runs our scripts. The text says what stands in the
+	// way.
 	ErrNoShell = errors.New("no usable shell")
 	// ErrCommandFailed: the command ran to its end with an exit status that is not accepted.
 	ErrCommandFailed = errors.New("command failed")
@@ -78,7 +79,8 @@ func program(nonce, path, script string, stdin []byte, args []string) []byte {
 	return []byte(b.String())
 }
 
-// run runs one of our scripts with a shell of its own and returns what it printed. stdin is empty or ends with a line end.
+// run runs one of our scripts with a shell of its own and returns what it printed. stdin is empty or ends with a line
+// end.
 //
 // Without error the script ended and all of its output is here. An error is a *failover.Error: NotApplied if the
 // script did not start, InDoubt otherwise.
@@ -87,7 +89,9 @@ func (h *Host) run(ctx context.Context, op, script string, stdin []byte, args ..
 	if err != nil {
 		return answer{}, h.fail(op, failover.NotApplied, "try again", err)
 	}
-	res, err := h.remote.Run(ctx, remote.Command{Name: op, Line: h.set.Shell, Stdin: program(nonce, h.set.Path, script, stdin, args), MaxOutput: maxOutput})
+	res, err := h.remote.Run(ctx,
+		remote.Command{Name: op, Line: h.set.Shell, Stdin: program(nonce, h.set.Path, script, stdin, args),
+			MaxOutput: maxOutput})
 	if err != nil {
 		return answer{}, h.named(op, err)
 	}
@@ -105,7 +109,8 @@ func (h *Host) run(ctx context.Context, op, script string, stdin []byte, args ..
 	default:
 		err = fmt.Errorf("%w: exit status %d%s", err, res.Exit, tail(": ", string(res.Stderr)))
 	}
-	return answer{}, h.fail(op, failover.InDoubt, "look again; where it stays so, look what ends commands of this account on the host", err)
+	return answer{}, h.fail(op, failover.InDoubt,
+		"look again; where it stays so, look what ends commands of this account on the host", err)
 }
 
 // repeat runs a script that may run twice without harm, because it reads or because its marks let only one through. It
@@ -119,7 +124,8 @@ func (h *Host) repeat(ctx context.Context, op, script string, args ...string) (a
 		a, err := h.run(ctx, op, script, nil, args...)
 		lost := errors.Is(err, remote.ErrLineLost) || errors.Is(err, remote.ErrNoExitStatus)
 		if err != nil && doubt {
-			err = h.fail(op, failover.InDoubt, failover.NextOf(err), fmt.Errorf("sent before, and the answer was lost; now: %w", err))
+			err = h.fail(op, failover.InDoubt, failover.NextOf(err),
+				fmt.Errorf("sent before, and the answer was lost; now: %w", err))
 		}
 		if err == nil || !lost || try == tries || ctx.Err() != nil {
 			return a, err
@@ -130,7 +136,8 @@ func (h *Host) repeat(ctx context.Context, op, script string, args ...string) (a
 
 // limit is the time for one look or one mark: nothing that only looks may hold the run up.
 func (h *Host) limit(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, h.set.Limits.Look, fmt.Errorf("no answer within %s (Limits.Look)", h.set.Limits.Look))
+	return context.WithTimeoutCause(ctx, h.set.Limits.Look,
+		fmt.Errorf("no answer within %s (Limits.Look)", h.set.Limits.Look))
 }
 
 // ask runs a command line of the configuration, which changes nothing.
@@ -146,7 +153,8 @@ func (h *Host) read(ctx context.Context, op, script string, args ...string) (str
 		return "", unchanged(err)
 	}
 	if a.exit != 0 {
-		return a.out, h.fail(op, failover.NotApplied, "run the command by hand on the host", fmt.Errorf("%w: exit status %d%s", ErrCommandFailed, a.exit, tail(": ", a.out)))
+		return a.out, h.fail(op, failover.NotApplied, "run the command by hand on the host",
+			fmt.Errorf("%w: exit status %d%s", ErrCommandFailed, a.exit, tail(": ", a.out)))
 	}
 	return a.out, nil
 }

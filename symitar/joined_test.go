@@ -13,8 +13,8 @@ import (
 	"github.com/01b61c5c/failover/symitar/symitartest"
 )
 
-// process is one life of a program that swaps two pairs side by side in one procedure. For the time's sake it has the steps
-// around the agent and the macro only. With die it is killed at the intent of that step.
+// process is one life of a program that swaps two pairs side by side in one procedure. For the time's sake it has the
+// steps around the agent and the macro only. With die it is killed at the intent of that step.
 type process struct {
 	die  string
 	gate failover.Gate
@@ -72,8 +72,8 @@ func twoPairs(t *testing.T) map[string]*symitartest.Pair {
 	return sims
 }
 
-// TestTwoPairsInOneProcedure kills the process around what is done to either of two pairs that are swapped side by side: each
-// is left as a swap of its own leaves it.
+// TestTwoPairsInOneProcedure kills the process around what is done to either of two pairs that are swapped side by
+// side: each is left as a swap of its own leaves it.
 func TestTwoPairsInOneProcedure(t *testing.T) {
 	t.Parallel()
 	sims, store := twoPairs(t), failovertest.NewStore("both")

@@ -53,7 +53,8 @@ const (
 
 // refusals are what the scripts' exit statuses mean. None of them has fired anything.
 var refusals = map[int]struct{ cause, next string }{
-	60: {"the file system of the state directory is read-only", "make it writable, or set StateDir to another local folder"},
+	60: {"the file system of the state directory is read-only",
+		"make it writable, or set StateDir to another local folder"},
 	61: {"the file system of the state directory is full", "make room there"},
 	62: {"the file system of the state directory has no inodes left", "remove files there"},
 	63: {"the account may not write there", "give the state directory to Macro.User with mode 0700"},
@@ -64,18 +65,22 @@ var refusals = map[int]struct{ cause, next string }{
 	76: {"the answers did not arrive whole", "run again"},
 	77: {"the state directory belongs to somebody else or is open to others", "give it to Macro.User with mode 0700"},
 	78: {"the macro or expect cannot be executed", "look at its path and rights"},
-	79: {"the list of processes cannot be trusted, so nobody can tell whether the macro runs already", "see what is wrong with ps on the host"},
-	80: {"the macro or its daemon runs already, started by somebody else", "find out who started it and wait for its end; nothing here ends it"},
+	79: {"the list of processes cannot be trusted, so nobody can tell whether the macro runs already",
+		"see what is wrong with ps on the host"},
+	80: {"the macro or its daemon runs already, started by somebody else",
+		"find out who started it and wait for its end; nothing here ends it"},
 }
 
-// refused is the error of a script that ended without doing what it was asked for. An exit status that no script of ours has
-// proves nothing.
+// refused is the error of a script that ended without doing what it was asked for. An exit status that no script of
+// ours has proves nothing.
 func (h *Host) refused(op string, outcome failover.Outcome, a answer) error {
 	r, known := refusals[a.exit]
 	if !known {
-		return h.fail(op, failover.InDoubt, "look at "+h.set.StateDir+" on the host", fmt.Errorf("%w: exit status %d%s", ErrCommandFailed, a.exit, tail(": ", a.out)))
+		return h.fail(op, failover.InDoubt, "look at "+h.set.StateDir+" on the host",
+			fmt.Errorf("%w: exit status %d%s", ErrCommandFailed, a.exit, tail(": ", a.out)))
 	}
-	return h.fail(op, outcome, r.next+", then run again", fmt.Errorf("%w: %s (exit status %d)%s", ErrCommandFailed, r.cause, a.exit, tail(": ", a.out)))
+	return h.fail(op, outcome, r.next+", then run again",
+		fmt.Errorf("%w: %s (exit status %d)%s", ErrCommandFailed, r.cause, a.exit, tail(": ", a.out)))
 }
 
 // firing is one run of the macro: on which host, with which partner, for which direction.
@@ -141,11 +146,14 @@ func unnamed(a answer) bool { return strings.TrimSpace(a.out) == "@@HELD ?" }
 func (h *Host) heldError(a answer) error {
 	const op = "take the launcher's lock"
 	if unnamed(a) {
-		return h.fail(op, failover.NotApplied, "somebody was stopped between making the lock and writing a name into it: when "+h.set.StateDir+"/lock stays empty, remove that folder on the host",
+		return h.fail(op, failover.NotApplied,
+			"somebody was stopped between making the lock and writing a name into it: when "+h.set.StateDir+
+				"/lock stays empty, remove that folder on the host",
 			fmt.Errorf("%w: by a run without a name", failover.ErrLocked))
 	}
 	_, owner, _ := strings.Cut(strings.TrimSpace(a.out), "@@HELD ")
-	return h.fail(op, failover.NotApplied, "find out what became of run "+owner+" and acknowledge it; the lock never expires by itself",
+	return h.fail(op, failover.NotApplied,
+		"find out what became of run "+owner+" and acknowledge it; the lock never expires by itself",
 		fmt.Errorf("%w: run %s", failover.ErrLocked, owner))
 }
 
@@ -159,7 +167,8 @@ func (f firing) launch(ctx context.Context, stdin []byte) (launched bool, a answ
 		expect, answerer = m.Expect, answerScript
 	}
 	names := m.name() + " " + f.on.set.FailoverD.Match
-	args := append([]string{f.on.set.StateDir, string(f.run), m.User, f.on.set.Shell, strconv.Itoa(len(stdin)), runnerScript, names, expect, answerer, m.Path}, f.args...)
+	args := append([]string{f.on.set.StateDir, string(f.run), m.User, f.on.set.Shell, strconv.Itoa(len(stdin)),
+		runnerScript, names, expect, answerer, m.Path}, f.args...)
 	a, err = f.on.run(ctx, "launch the macro", launchScript, stdin, args...)
 	return err == nil && a.exit == 0 && strings.Contains(a.out, "@@LAUNCHED "+string(f.run)), a, err
 }
@@ -209,7 +218,8 @@ func (f firing) fire(ctx context.Context) Result {
 		case try == tries:
 			return f.never(ctx, res, fmt.Errorf("the launcher did not arrive: %w", err), mine, false)
 		}
-		res.Evidence = append(res.Evidence, "not launched so far; launched again under the same run id, which lets only one through")
+		res.Evidence = append(res.Evidence,
+			"not launched so far; launched again under the same run id, which lets only one through")
 	}
 }
 
@@ -299,7 +309,8 @@ func (m Macro) input(ctx context.Context) ([]byte, []failover.Secret, error) {
 				return nil, nil, err
 			}
 			if strings.ContainsAny(answer.Reveal(), "\r\n\x00") {
-				return nil, nil, failover.Invalid("Config.Macro.Prompts", "a fetched answer contains a line end or a NUL byte", "give one line")
+				return nil, nil, failover.Invalid("Config.Macro.Prompts", "a fetched answer contains a line end or a NUL byte",
+					"give one line")
 			}
 		}
 		if m.Mode == ModeHostExpect {
@@ -328,11 +339,16 @@ func (h *Host) archive(ctx context.Context, run RunID, note string, allow Left) 
 		for i, line := range list {
 			list[i] = "process " + failover.Printable(strings.TrimPrefix(line, "@@ALIVE "))
 		}
-		return h.fail(op, failover.NotApplied, "wait for their end; what the macro was to leave running may be named by its process number when the run is acknowledged",
+		return h.fail(op, failover.NotApplied,
+			"wait for their end; what the macro was to leave running may be named by its process number when the run is "+
+				"acknowledged",
 			fmt.Errorf("%w: %s", ErrMacroRunning, strings.Join(list, ", ")))
 	case a.exit == exitUnseen:
-		return h.fail(op, failover.NotApplied, "look on the host whether the macro lives; when it is certain that nothing of it does, say so by the word unseen when the run is acknowledged",
-			fmt.Errorf("%w: nobody can tell whether it lives: %s", ErrMacroUnknown, failover.Printable(strings.TrimPrefix(strings.TrimSpace(a.out), "@@UNSEEN "))))
+		return h.fail(op, failover.NotApplied,
+			"look on the host whether the macro lives; when it is certain that nothing of it does, say so by the word unseen "+
+				"when the run is acknowledged",
+			fmt.Errorf("%w: nobody can tell whether it lives: %s", ErrMacroUnknown,
+				failover.Printable(strings.TrimPrefix(strings.TrimSpace(a.out), "@@UNSEEN "))))
 	case a.exit >= exitReadOnly && a.exit <= exitNoMark || a.exit == 77:
 		return h.refused(op, failover.NotApplied, a)
 	}

@@ -180,7 +180,8 @@ func (f firing) judgeLost(ctx context.Context, res Result, s status) Result {
 // settled looks at the roles until they are as wanted or Macro.Settle has passed. A look that hangs is given up after
 // Limits.Look, so it takes no longer than both together.
 func (f firing) settled(ctx context.Context) (swapped bool, found string, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, f.on.set.Macro.Settle+f.on.set.Limits.Look, errors.New("the roles did not settle in time"))
+	ctx, cancel := context.WithTimeoutCause(ctx, f.on.set.Macro.Settle+f.on.set.Limits.Look,
+		errors.New("the roles did not settle in time"))
 	defer cancel()
 	deadline := time.Now().Add(f.on.set.Macro.Settle)
 	said := false
@@ -190,7 +191,8 @@ func (f firing) settled(ctx context.Context) (swapped bool, found string, err er
 			return swapped, found, err
 		}
 		if !said {
-			failover.Progress(ctx, fmt.Sprintf("the macro has ended; waiting up to %s for the roles to show", f.on.set.Macro.Settle))
+			failover.Progress(ctx, fmt.Sprintf("the macro has ended; waiting up to %s for the roles to show",
+				f.on.set.Macro.Settle))
 			said = true
 		}
 	}

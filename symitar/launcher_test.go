@@ -48,7 +48,8 @@ func newLab(t *testing.T, shell, macro string) *lab {
 		path = filepath.Join(dir, "ash")
 	}
 	// A name of its own: other tests run their macros on this machine at the same time.
-	l := &lab{shell: path, state: filepath.Join(dir, "state"), macro: filepath.Join(dir, "M"+rand.Text()), count: filepath.Join(dir, "count"), user: account.Username}
+	l := &lab{shell: path, state: filepath.Join(dir, "state"), macro: filepath.Join(dir, "M"+rand.Text()),
+		count: filepath.Join(dir, "count"), user: account.Username}
 	require.NoError(t, os.WriteFile(l.macro, []byte("#!/bin/sh\necho run >>"+l.count+"\n"+macro+"\n"), 0o700))
 	return l
 }
@@ -93,7 +94,9 @@ func (l *lab) launchWith(run, stdin, expect string, args ...string) (string, int
 	if expect != "" {
 		answerer = answerScript
 	}
-	return l.feed(launchScript, stdin, append([]string{run, l.user, l.shell, strconv.Itoa(len(stdin)), runnerScript, filepath.Base(l.macro) + " FAILOVERD", expect, answerer, l.macro}, args...)...)
+	return l.feed(launchScript, stdin,
+		append([]string{run, l.user, l.shell, strconv.Itoa(len(stdin)), runnerScript, filepath.Base(l.macro) + " FAILOVERD",
+			expect, answerer, l.macro}, args...)...)
 }
 
 // acknowledge archives the lock; left is what a person found alive and lets be.
@@ -222,8 +225,10 @@ func TestTombstones(t *testing.T) {
 			code   int // of the late launcher
 		}{
 			"nothing there yet": {func(*testing.T, *lab) {}, "lock", exitKnown},
-			"lock taken":        {func(t *testing.T, l *lab) { _, rc := l.script(reserveScript, id(1)); require.Zero(t, rc) }, "run", exitKnown},
-			"lock of another":   {func(t *testing.T, l *lab) { _, rc := l.script(reserveScript, id(2)); require.Zero(t, rc) }, "run", exitKnown},
+			"lock taken": {func(t *testing.T, l *lab) { _, rc := l.script(reserveScript, id(1)); require.Zero(t, rc) },
+				"run", exitKnown},
+			"lock of another": {func(t *testing.T, l *lab) { _, rc := l.script(reserveScript, id(2)); require.Zero(t, rc) },
+				"run", exitKnown},
 			"launched": {func(t *testing.T, l *lab) {
 				_, rc := l.script(reserveScript, id(1))
 				require.Zero(t, rc)
@@ -263,7 +268,8 @@ func TestRunnerStopsAtTheMark(t *testing.T) {
 		for _, name := range []string{"processes", "names"} {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
 		}
-		cmd := exec.Command(l.shell, "-c", runnerScript, "runner", "watch", filepath.Dir(dir), id(1), l.shell, "022", "", l.macro)
+		cmd := exec.Command(l.shell, "-c", runnerScript, "runner", "watch", filepath.Dir(dir), id(1), l.shell, "022",
+			"", l.macro)
 		require.Error(t, cmd.Run())
 		require.Equal(t, 82, cmd.ProcessState.ExitCode())
 		require.Zero(t, l.runs(t))

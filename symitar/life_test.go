@@ -54,8 +54,8 @@ func (l *lab) life(t *testing.T, run string) (life, []process) {
 	return s.life, s.alive
 }
 
-// TestAnyProcessOfARunIsItsLife ends the wrapper, then the macro, then what the macro has started. Until the last of them
-// is gone the run lives, nobody can acknowledge or void it, and nobody can launch another one.
+// TestAnyProcessOfARunIsItsLife ends the wrapper, then the macro, then what the macro has started. Until the last of
+// them is gone the run lives, nobody can acknowledge or void it, and nobody can launch another one.
 func TestAnyProcessOfARunIsItsLife(t *testing.T) {
 	eachShell(t, shells, func(t *testing.T, shell string) {
 		l := newLab(t, shell, "sleep 300 & echo child $!; wait; exit 0")
@@ -215,19 +215,26 @@ func TestNumbersThatWereGivenAwayAreNotOurs(t *testing.T) {
 		records, up, rows string
 		want              life
 	}{
-		"the runner":                     {"runner 500 400 1000", "01:00:00", `"500 1 400 root 43:20 sh"`, lives},
-		"the number is another's":        {"runner 500 400 1000", "01:00:00", `"500 1 500 root 10:00 cron"`, lifeGone},
-		"its age cannot be read":         {"runner 500 400 1000", "01:00:00", `"500 1 500 root - cron"`, lives},
-		"a member of the group":          {"runner 500 400 1000", "01:00:00", `"777 1 400 root 00:05 sleep"`, lives},
-		"the group is another's":         {"runner 500 400 1000", "01:00:00", `"400 1 400 root 10:00 daemon" "777 400 400 root 00:05 sleep"`, lifeGone},
-		"the leader is the session's":    {"runner 500 400 1000", "01:00:00", `"400 1 400 root 43:21 sh" "777 400 400 root 00:05 sleep"`, lives},
-		"rebooted, numbers used again":   {"runner 500 400 1000", "10:00", `"500 1 400 root 05:00 cron" "400 1 400 root 05:01 daemon"`, lifeGone},
-		"days of uptime":                 {"runner 500 400 86400", "2-00:00:00", `"500 1 400 root 1-00:00:00 sh"`, lives},
-		"somebody reads the log":         {"runner 500 400 1000", "01:00:00", `"600 1 600 root 00:01 tail -f STATE/run.RUN/log"`, lifeGone},
-		"somebody names the folder":      {"runner 500 400 1000", "01:00:00", `"600 1 600 root 00:01 sh STATE/run.RUN/runner watch"`, lives},
-		"the macro, since the run began": {"runner 500 400 1000", "01:00:00", `"600 1 600 root 30:00 /usr/bin/ksh /S/MACRO -x"`, lives},
-		"the macro, older than the run":  {"runner 500 400 1000", "01:00:00", `"600 1 600 root 59:00 /usr/bin/ksh /S/MACRO -x"`, lifeGone},
-		"nothing was written down":       {"", "01:00:00", "", lifeUnknown},
+		"the runner":              {"runner 500 400 1000", "01:00:00", `"500 1 400 root 43:20 sh"`, lives},
+		"the number is another's": {"runner 500 400 1000", "01:00:00", `"500 1 500 root 10:00 cron"`, lifeGone},
+		"its age cannot be read":  {"runner 500 400 1000", "01:00:00", `"500 1 500 root - cron"`, lives},
+		"a member of the group":   {"runner 500 400 1000", "01:00:00", `"777 1 400 root 00:05 sleep"`, lives},
+		"the group is another's": {"runner 500 400 1000", "01:00:00",
+			`"400 1 400 root 10:00 daemon" "777 400 400 root 00:05 sleep"`, lifeGone},
+		"the leader is the session's": {"runner 500 400 1000", "01:00:00",
+			`"400 1 400 root 43:21 sh" "777 400 400 root 00:05 sleep"`, lives},
+		"rebooted, numbers used again": {"runner 500 400 1000", "10:00",
+			`"500 1 400 root 05:00 cron" "400 1 400 root 05:01 daemon"`, lifeGone},
+		"days of uptime": {"runner 500 400 86400", "2-00:00:00", `"500 1 400 root 1-00:00:00 sh"`, lives},
+		"somebody reads the log": {"runner 500 400 1000", "01:00:00",
+			`"600 1 600 root 00:01 tail -f STATE/run.RUN/log"`, lifeGone},
+		"somebody names the folder": {"runner 500 400 1000", "01:00:00",
+			`"600 1 600 root 00:01 sh STATE/run.RUN/runner watch"`, lives},
+		"the macro, since the run began": {"runner 500 400 1000", "01:00:00",
+			`"600 1 600 root 30:00 /usr/bin/ksh /S/MACRO -x"`, lives},
+		"the macro, older than the run": {"runner 500 400 1000", "01:00:00",
+			`"600 1 600 root 59:00 /usr/bin/ksh /S/MACRO -x"`, lifeGone},
+		"nothing was written down": {"", "01:00:00", "", lifeUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -287,7 +294,8 @@ func TestPrograms(t *testing.T) {
 		{"sma_disp", "/usr/local/lsam/bin/sma_disp", true},
 		{"sma_log", "/usr/local/lsam/bin/sma_logger", false},
 	} {
-		l.table(t, "ME=$(cut -d' ' -f5 /proc/$$/stat)\necho '1 0 0 root 01:00:00 init'; echo \"$ME 1 $ME root 00:01 sh\"\ncat <<'E'\n4711 1 4711 op 10:00 "+c.args+"\n4712 1 4711 op 10:00 "+c.args+" <defunct>\nE")
+		l.table(t, "ME=$(cut -d' ' -f5 /proc/$$/stat)\necho '1 0 0 root 01:00:00 init'; echo \"$ME 1 $ME root 00:01 "+
+			"sh\"\ncat <<'E'\n4711 1 4711 op 10:00 "+c.args+"\n4712 1 4711 op 10:00 "+c.args+" <defunct>\nE")
 		out, rc := l.script(programsScript, "", l.macro, c.name)
 		require.Zero(t, rc)
 		require.NotContains(t, out, "unseen=")
@@ -303,7 +311,8 @@ func TestSomebodyElsesMacro(t *testing.T) {
 		typed := exec.Command("/bin/sh", l.macro, "typed")
 		typed.Args[0] = "/usr/bin/ksh"
 		// It stays a shell with the macro's path in its arguments.
-		require.NoError(t, os.WriteFile(l.macro, []byte("#!/bin/sh\n[ \"$1\" = typed ] || { echo run >>"+l.count+"; exit 0; }\nread -r x\n"), 0o700))
+		require.NoError(t, os.WriteFile(l.macro,
+			[]byte("#!/bin/sh\n[ \"$1\" = typed ] || { echo run >>"+l.count+"; exit 0; }\nread -r x\n"), 0o700))
 		in, err := typed.StdinPipe()
 		require.NoError(t, err)
 		require.NoError(t, typed.Start())

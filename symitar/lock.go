@@ -59,11 +59,14 @@ func (h *Host) pairLock(ctx context.Context, verb, id string, args ...string) (a
 func (l pairLock) lockedBy(h *Host, verb string, s held) error {
 	owner := "an owner not readable yet"
 	if s.claim.Owner != "" {
-		owner = fmt.Sprintf("%s for %s since %s", s.claim.Owner, s.claim.Purpose, s.claim.Since.UTC().Format("2006-01-02 15:04:05Z"))
+		owner = fmt.Sprintf("%s for %s since %s", s.claim.Owner, s.claim.Purpose,
+			s.claim.Since.UTC().Format("2006-01-02 15:04:05Z"))
 	} else if s.id != "" {
 		owner = "claim " + s.id
 	}
-	return h.fail(verb+" the pair lock", failover.NotApplied, "ask the holder, or take the lock over when it is certain that nothing runs", fmt.Errorf("%w: %s", failover.ErrLocked, owner))
+	return h.fail(verb+" the pair lock", failover.NotApplied,
+		"ask the holder, or take the lock over when it is certain that nothing runs",
+		fmt.Errorf("%w: %s", failover.ErrLocked, owner))
 }
 
 // Acquire implements failover.Lock. When the second host refuses, the first is given back.
@@ -96,7 +99,8 @@ func (l pairLock) Check(ctx context.Context, claim failover.Claim) error {
 			if !s.free {
 				who = l.lockedBy(h, "check", s).Error()
 			}
-			err = h.fail("check the pair lock", failover.NotApplied, "change nothing until it is clear who works on the pair", fmt.Errorf("%w: %s", failover.ErrLockLost, who))
+			err = h.fail("check the pair lock", failover.NotApplied, "change nothing until it is clear who works on the pair",
+				fmt.Errorf("%w: %s", failover.ErrLockLost, who))
 		}
 		return failover.Item{}, err
 	})

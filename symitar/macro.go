@@ -23,7 +23,8 @@ const (
 	StateFailed
 	// StateNotExecuted: it is proven that it did not fire and, for this run id, never will.
 	StateNotExecuted
-	// StateRunning: it was fired and lives: the macro, its runner, or what it left at work while the roles are not as wanted.
+	// StateRunning: it was fired and lives: the macro, its runner, or what it left at work while the roles are not as
+	// wanted.
 	StateRunning
 )
 
@@ -76,28 +77,32 @@ func NewRunID() (RunID, error) {
 // Validate refuses what NewRunID did not make.
 func (id RunID) Validate() error {
 	if !runIDForm.MatchString(string(id)) {
-		return failover.Invalid("RunID", "is not 32 hexadecimal digits", "use the id that NewRunID made and the journal holds")
+		return failover.Invalid("RunID", "is not 32 hexadecimal digits",
+			"use the id that NewRunID made and the journal holds")
 	}
 	return nil
 }
 
 // Result is what is known about one run of the macro.
 type Result struct {
-	Run      RunID    `json:"run"`               // under which it was, or would have been, fired
-	Host     string   `json:"host"`              // where it was, or would have been, fired
-	State    State    `json:"state"`             // only Succeeded is success
-	Exit     *int     `json:"exit,omitempty"`    // its exit status, where it ended and left one
-	Evidence []string `json:"evidence"`          // what the state was concluded from, in order
-	LogTail  string   `json:"logTail,omitempty"` // the end of its output; answers of Prompts are redacted, fetched ones by the process that fired only
+	Run      RunID    `json:"run"`            // under which it was, or would have been, fired
+	Host     string   `json:"host"`           // where it was, or would have been, fired
+	State    State    `json:"state"`          // only Succeeded is success
+	Exit     *int     `json:"exit,omitempty"` // its exit status, where it ended and left one
+	Evidence []string `json:"evidence"`       // what the state was concluded from, in order
+	// the end of its output; answers of Prompts are redacted, fetched ones by the process that fired only
+	LogTail string `json:"logTail,omitempty"`
 
 	cause error // why it was not executed
 }
 
-// Err returns nil only for StateSucceeded. Otherwise it is a *failover.Error wrapping the sentinel of the state: StateNotExecuted is
-// NotApplied; Failed, Running and Unknown are InDoubt, since what a macro leaves that did not swap the roles is for a person to
-// see, who then says whether it took effect.
+// Err returns nil only for StateSucceeded. Otherwise it is a *failover.Error wrapping the sentinel of the state:
+// StateNotExecuted is NotApplied; Failed, Running and Unknown are InDoubt, since what a macro leaves that did not swap
+// the roles is for a person to see, who then says whether it took effect.
 func (r Result) Err() error {
-	outcome, next := failover.InDoubt, "look at the roles and the log on both hosts and bring the roles in order; then go on, or acknowledge run "+string(r.Run)+" with what was found"
+	outcome, next := failover.InDoubt,
+		"look at the roles and the log on both hosts and bring the roles in order; then go on, or acknowledge run "+
+			string(r.Run)+" with what was found"
 	cause := ErrMacroUnknown
 	switch r.State {
 	case StateSucceeded:
@@ -125,7 +130,8 @@ func (r Result) Err() error {
 // rsjFatal are the texts RSJ itself treats as fatal (documented, case-sensitive).
 var rsjFatal = []string{
 	"This batch job stream is now terminated", "Entire Batch Job File Terminated!", "CURRENT BATCH JOB TERMINATED",
-	"REMAINDER OF BATCH JOB FILE TERMINATED", "System Is Not Available", "Error 13: Permission denied", "System logon problem:",
+	"REMAINDER OF BATCH JOB FILE TERMINATED", "System Is Not Available", "Error 13: Permission denied",
+	"System logon problem:",
 	"Unspecified error result code of", "DISKBACKUP FAILED", "No space left on device", "Failed -  On Host failed",
 }
 
@@ -169,7 +175,8 @@ func (l *logReader) readTo(ctx context.Context, size int64) error {
 		l.stands(ctx)
 	}
 	for l.offset < size {
-		a, err := l.host.repeat(ctx, "read the macro's output", logScript, l.host.set.StateDir, string(l.run), fmt.Sprint(l.offset+1))
+		a, err := l.host.repeat(ctx, "read the macro's output", logScript, l.host.set.StateDir, string(l.run),
+			fmt.Sprint(l.offset+1))
 		if err != nil {
 			return unchanged(err)
 		}

@@ -28,7 +28,8 @@ var macroRunFact = failover.NewFact[macroRun]("symitar/macro-run")
 func (f firing) macroStep() failover.Step {
 	m := f.on.set.Macro
 	f.eyes = &watcher{}
-	return failover.Step{ID: "run", Title: "Run the FAILOVER macro on " + f.on.Name() + ", once", Target: f.on.Name(), Kind: failover.Once, Writes: []string{macroRunFact.Name},
+	return failover.Step{ID: "run", Title: "Run the FAILOVER macro on " + f.on.Name() + ", once", Target: f.on.Name(),
+		Kind: failover.Once, Writes: []string{macroRunFact.Name},
 		Timeout: m.Timeout + m.Settle + f.on.set.Limits.Look, Poll: f.pair.cfg.Poll,
 		Source:  vendorFailover + "FAILOVER allows a user to swap a primary and secondary machine",
 		Observe: f.observe,
@@ -97,7 +98,8 @@ func (f firing) observe(ctx context.Context) (failover.Observation, error) {
 		return obs, nil
 	}
 	return obs, f.on.fail("observe the roles", failover.NotApplied,
-		"look at the log "+f.on.set.StateDir+"/run."+string(f.run)+"/log and at both hosts; bring the roles in order by the site's runbook, then run again; "+
+		"look at the log "+f.on.set.StateDir+"/run."+string(f.run)+"/log and at both hosts; bring the roles in order by the "+
+			"site's runbook, then run again; "+
 			"only when run "+string(f.run)+" was acknowledged and the step resolved as not-applied the macro is fired once more",
 		fmt.Errorf("%w: %s, and %s%s", failover.ErrInDoubt, s, found, f.eyes.ends()))
 }
@@ -112,7 +114,8 @@ func (f firing) apply(ctx context.Context) error {
 		return err
 	}
 	if err := macroRunFact.Save(ctx, macroRun{Run: id, Host: f.on.Name()}); err != nil {
-		return &failover.Error{Op: "write down the run id", Target: f.on.Name(), Outcome: failover.NotApplied, Next: "fix the journal's disk and run again", Err: err}
+		return &failover.Error{Op: "write down the run id", Target: f.on.Name(), Outcome: failover.NotApplied,
+			Next: "fix the journal's disk and run again", Err: err}
 	}
 	f.run, f.fresh = id, true
 	f.noteLaunched = func(ctx context.Context) error {
@@ -146,7 +149,8 @@ func (f firing) clear(ctx context.Context) error {
 			return unchanged(err)
 		}
 		if fired {
-			return f.on.fail("run the macro", failover.NotApplied, "find out what run "+string(f.run)+" did and acknowledge it with a statement", fmt.Errorf("%w: %s", ErrRefired, s))
+			return f.on.fail("run the macro", failover.NotApplied,
+				"find out what run "+string(f.run)+" did and acknowledge it with a statement", fmt.Errorf("%w: %s", ErrRefired, s))
 		}
 	}
 	if err := f.pair.archive(ctx, f.run, "the run never fired, or was acknowledged", f.all, Left{}); err != nil {
@@ -155,9 +159,9 @@ func (f firing) clear(ctx context.Context) error {
 	return nil
 }
 
-// probe settles a firing whose end this process did not see, by the marks on the host, and follows it where it runs. A run
-// that has not fired is voided on the way: only then is it proven that it never will. Applied means that the roles are as
-// wanted: a macro that was fired and ended without that is a person's to settle, either way.
+// probe settles a firing whose end this process did not see, by the marks on the host, and follows it where it runs. A
+// run that has not fired is voided on the way: only then is it proven that it never will. Applied means that the roles
+// are as wanted: a macro that was fired and ended without that is a person's to settle, either way.
 func (f firing) probe(ctx context.Context) (failover.Outcome, error) {
 	mine, known, err := macroRunFact.Load(ctx)
 	if err != nil {
@@ -207,8 +211,9 @@ func (f firing) probeFired(ctx context.Context) (failover.Outcome, error) {
 	return failover.InDoubt, res.Err()
 }
 
-// probeWithoutID is for a journal that knows of no firing, perhaps because its end was lost. The id is written down before
-// the launcher's lock is taken, and the lock stays until the swap was verified: without a lock nothing was fired.
+// probeWithoutID is for a journal that knows of no firing, perhaps because its end was lost. The id is written down
+// before the launcher's lock is taken, and the lock stays until the swap was verified: without a lock nothing was
+// fired.
 func (f firing) probeWithoutID(ctx context.Context) (failover.Outcome, error) {
 	for _, h := range f.all {
 		owner, err := h.lockOwner(ctx)
@@ -217,7 +222,8 @@ func (f firing) probeWithoutID(ctx context.Context) (failover.Outcome, error) {
 		}
 		if owner != "" {
 			return failover.InDoubt, h.fail("look for a run of the macro that the journal does not know", failover.InDoubt,
-				"find out what became of run "+owner+" and acknowledge it with a statement, then run again", fmt.Errorf("%w: run %s has the launcher's lock", failover.ErrInDoubt, owner))
+				"find out what became of run "+owner+" and acknowledge it with a statement, then run again",
+				fmt.Errorf("%w: run %s has the launcher's lock", failover.ErrInDoubt, owner))
 		}
 	}
 	return failover.NotApplied, nil
@@ -225,13 +231,14 @@ func (f firing) probeWithoutID(ctx context.Context) (failover.Outcome, error) {
 
 func (f firing) marksGone() error {
 	return f.on.fail("look at the macro's marks", failover.InDoubt,
-		"look at both hosts and find out who cleans "+f.on.set.StateDir+"; then acknowledge run "+string(f.run)+" and resolve the step",
+		"look at both hosts and find out who cleans "+f.on.set.StateDir+"; then acknowledge run "+string(f.run)+
+			" and resolve the step",
 		fmt.Errorf("%w: %w", failover.ErrInDoubt, errMarksGone))
 }
 
-// judge tells whether a verification's output is as wanted. A command that failed, or printed nothing, has shown nothing:
-// what must not be there is then not proven absent. A command that ends with another status for a reason is written so
-// that it ends with 0, for example by "; true" behind it, and prints something.
+// judge tells whether a verification's output is as wanted. A command that failed, or printed nothing, has shown
+// nothing: what must not be there is then not proven absent. A command that ends with another status for a reason is
+// written so that it ends with 0, for example by "; true" behind it, and prints something.
 func (v Verification) judge(a answer) (bool, string) {
 	switch {
 	case a.exit != 0:

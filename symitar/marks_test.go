@@ -92,8 +92,8 @@ func TestARefusalIsReadForWhatItIs(t *testing.T) {
 	}
 }
 
-// TestAFileSystemThatFillsUp lets the room end at each step of a launch, by inodes and by space. Whatever the launcher says
-// is true: with a refusal nothing ever fires, and a later call says neither "fired" nor "held by another run".
+// TestAFileSystemThatFillsUp lets the room end at each step of a launch, by inodes and by space. Whatever the launcher
+// says is true: with a refusal nothing ever fires, and a later call says neither "fired" nor "held by another run".
 func TestAFileSystemThatFillsUp(t *testing.T) {
 	peers.Need(t, "root")
 	for kind, option := range map[string]string{"inodes": "nr_inodes=%d", "space": "size=%dk"} {
@@ -188,7 +188,8 @@ func TestTheLockThatChangesHands(t *testing.T) {
 func TestTheScriptsAreNotInTheProcessList(t *testing.T) {
 	l := newLab(t, "dash", "exit 0")
 	cmd := exec.Command(l.shell)
-	cmd.Stdin = strings.NewReader(string(program("n", os.Getenv("PATH"), `cat /proc/$$/cmdline`, nil, []string{"secret-word", "FAILOVERD"})))
+	cmd.Stdin = strings.NewReader(
+		string(program("n", os.Getenv("PATH"), `cat /proc/$$/cmdline`, nil, []string{"secret-word", "FAILOVERD"})))
 	out, err := cmd.Output()
 	require.NoError(t, err)
 	require.NotContains(t, string(out), "secret-word")

@@ -29,8 +29,9 @@ type ending struct {
 var (
 	completes = ending{failover.StatusApplied, failover.ResultCompleted, runbook.ExitDone, true, false}
 	doubt     = ending{failover.StatusInDoubt, failover.ResultInDoubt, runbook.ExitInDoubt, true, true}
-	refused   = ending{failover.StatusFailed, failover.ResultPartWay, runbook.ExitPartWay, false, true} // a step before it is in effect
-	nothing   = ending{failover.StatusFailed, failover.ResultFailed, runbook.ExitNotDone, false, false} // nor anything else
+	// a step before it is in effect
+	refused = ending{failover.StatusFailed, failover.ResultPartWay, runbook.ExitPartWay, false, true}
+	nothing = ending{failover.StatusFailed, failover.ResultFailed, runbook.ExitNotDone, false, false} // nor anything else
 )
 
 // row is how a step ends by what becomes of the requests with its script.
@@ -38,13 +39,16 @@ type row map[symitartest.Break]ending
 
 var (
 	// seen is a step whose effect can be seen whatever was answered. A request whose line drops may arrive late.
-	seen = row{symitartest.BreakLosesReply: completes, symitartest.BreakLosesHost: doubt, symitartest.BreakRefuses: doubt, symitartest.BreakUnsent: doubt,
+	seen = row{symitartest.BreakLosesReply: completes, symitartest.BreakLosesHost: doubt, symitartest.BreakRefuses: doubt,
+		symitartest.BreakUnsent:  doubt,
 		symitartest.BreakGarbles: completes, symitartest.BreakIgnores: doubt, symitartest.BreakDelays: completes}
 	// launched is the macro: the marks on the host tell whether it was fired, and keep a launcher away that comes late.
-	launched = row{symitartest.BreakLosesReply: completes, symitartest.BreakLosesHost: doubt, symitartest.BreakRefuses: doubt, symitartest.BreakUnsent: refused,
+	launched = row{symitartest.BreakLosesReply: completes, symitartest.BreakLosesHost: doubt,
+		symitartest.BreakRefuses: doubt, symitartest.BreakUnsent: refused,
 		symitartest.BreakGarbles: completes, symitartest.BreakIgnores: refused, symitartest.BreakDelays: completes}
 	// reserved is the launcher's lock, without which no launcher is sent.
-	reserved = row{symitartest.BreakLosesReply: refused, symitartest.BreakLosesHost: refused, symitartest.BreakRefuses: refused, symitartest.BreakUnsent: refused,
+	reserved = row{symitartest.BreakLosesReply: refused, symitartest.BreakLosesHost: refused,
+		symitartest.BreakRefuses: refused, symitartest.BreakUnsent: refused,
 		symitartest.BreakGarbles: refused, symitartest.BreakIgnores: refused, symitartest.BreakDelays: refused}
 )
 
@@ -71,9 +75,11 @@ type theater struct {
 
 var theaters = []theater{
 	{"Switchover", symitar.Switchover, func(*testing.T, *bench) {}, symitartest.Partner},
-	{"Failover", gone, func(t *testing.T, b *bench) { require.NoError(t, b.sim.PowerOff(symitartest.Home)) }, symitartest.Partner},
+	{"Failover", gone, func(t *testing.T, b *bench) { require.NoError(t, b.sim.PowerOff(symitartest.Home)) },
+		symitartest.Partner},
 	{"Failback", symitar.Failback, func(t *testing.T, b *bench) {
-		for name, state := range map[string][]string{symitartest.Home: {"secondary", "stopped"}, symitartest.Partner: {"primary", "running"}} {
+		for name, state := range map[string][]string{symitartest.Home: {"secondary", "stopped"},
+			symitartest.Partner: {"primary", "running"}} {
 			require.NoError(t, b.sim.Put(name, "etc/role", state[0]+"\n"))
 			require.NoError(t, b.sim.Put(name, "etc/agent", state[1]+"\n"))
 		}
@@ -86,9 +92,9 @@ type cell struct {
 	want         ending
 }
 
-// TestEveryStepUnderEveryFault goes through each procedure once for each fault, which strikes at every request that changes
-// something. Whenever that stops the run, it looks at what the run says of the step, at the undo, at the locks and at the
-// macro, and goes on with the same journal.
+// TestEveryStepUnderEveryFault goes through each procedure once for each fault, which strikes at every request that
+// changes something. Whenever that stops the run, it looks at what the run says of the step, at the undo, at the locks
+// and at the macro, and goes on with the same journal.
 func TestEveryStepUnderEveryFault(t *testing.T) {
 	for _, th := range theaters {
 		for how := symitartest.BreakLosesReply; how <= symitartest.BreakDelays; how++ {
@@ -124,7 +130,8 @@ func (th theater) under(t *testing.T, b *bench, how symitartest.Break) {
 		inPlan := func(u failover.UndoStep) bool { return u.ID == cells[next-1].step }
 		once := slices.IndexFunc(plan.Steps, func(u failover.UndoStep) bool { return u.Kind == failover.Once })
 		if want != completes { // a completed run may have its last change behind the macro, where no undo comes
-			require.Equal(t, want.undo, slices.ContainsFunc(plan.Steps, inPlan), "what may be in effect is in the plan of the undo")
+			require.Equal(t, want.undo, slices.ContainsFunc(plan.Steps, inPlan),
+				"what may be in effect is in the plan of the undo")
 		}
 		require.Equal(t, b.sim.MacroRuns() == 1, once >= 0)
 		if once >= 0 {
@@ -150,7 +157,8 @@ func (th theater) under(t *testing.T, b *bench, how symitartest.Break) {
 func (th theater) procedure(t *testing.T, pair *symitar.Pair) failover.Procedure {
 	p, err := th.build(pair)
 	require.NoError(t, err)
-	steps := slices.DeleteFunc(p.AllSteps(), func(s failover.Step) bool { return s.Kind != failover.Change && s.Kind != failover.Once })
+	steps := slices.DeleteFunc(p.AllSteps(),
+		func(s failover.Step) bool { return s.Kind != failover.Change && s.Kind != failover.Once })
 	return failover.Procedure{Name: p.Name, Parameters: p.Parameters, Lock: p.Lock, Steps: steps}
 }
 
@@ -174,7 +182,8 @@ func (th theater) cells(t *testing.T, b *bench, how symitartest.Break) []cell {
 }
 
 // run runs with the requests broken from the next one on, one for each step that is applied.
-func (th theater) run(t *testing.T, b *bench, how symitartest.Break, cells []cell, next *int) (*failover.Report, failover.UndoPlan, error) {
+func (th theater) run(t *testing.T, b *bench, how symitartest.Break, cells []cell, next *int) (*failover.Report,
+	failover.UndoPlan, error) {
 	pair, err := symitar.NewPair(b.cfg)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, pair.Close()) }()
@@ -201,14 +210,16 @@ func (th theater) run(t *testing.T, b *bench, how symitartest.Break, cells []cel
 	j, err := failovertest.JournalAt(b.journal)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, j.Close()) }()
-	report, err := p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "tester", Reason: "test", Observer: func(e failover.Event) {
-		switch {
-		case e.Kind == failover.EventProgress && strings.Contains(e.Text, "to answer, to see whether the macro was launched"):
-			looked()
-		case e.Kind == failover.EventStepEnded:
-			assert.NoError(t, b.sim.Heal()) // each fault is for one step
-		}
-	}})
+	report, err := p.Run(t.Context(),
+		failover.RunOptions{Journal: j, Actor: "tester", Reason: "test", Observer: func(e failover.Event) {
+			switch {
+			case e.Kind == failover.EventProgress &&
+				strings.Contains(e.Text, "to answer, to see whether the macro was launched"):
+				looked()
+			case e.Kind == failover.EventStepEnded:
+				assert.NoError(t, b.sim.Heal()) // each fault is for one step
+			}
+		}})
 	require.True(t, len(cells) == 0 || b.sim.Struck() > 0, "the step has sent nothing of the kind")
 	return report, p.UndoPlan(j), err
 }

@@ -77,7 +77,8 @@ const (
 	PurposeFailback                      // Partner to Home, both alive
 )
 
-var purposeNames = []string{0: "", PurposeSwitchover: "switchover", PurposeFailover: "failover", PurposeFailback: "failback"}
+var purposeNames = []string{0: "", PurposeSwitchover: "switchover", PurposeFailover: "failover",
+	PurposeFailback: "failback"}
 
 // String returns "switchover", "failover" or "failback".
 func (p Purpose) String() string { return name(purposeNames, int(p)) }
@@ -98,7 +99,8 @@ func (p *Pair) firing(run RunID, purpose Purpose) (firing, error) {
 		return f, failover.Invalid("Purpose", "is not set", "use PurposeSwitchover, PurposeFailover or PurposeFailback")
 	}
 	if f.args == nil {
-		return f, failover.Invalid(field, "is not set", "fill in the macro's arguments for this procedure, an empty list where it takes none; no public text says")
+		return f, failover.Invalid(field, "is not set",
+			"fill in the macro's arguments for this procedure, an empty list where it takes none; no public text says")
 	}
 	f.on = f.dir.host(m.On)
 	if purpose == PurposeFailover {
@@ -120,7 +122,8 @@ func (p *Pair) firingOf(run RunID, purpose Purpose) (firing, error) {
 // Calling it again with the same run id never fires a second time; it follows the first run. Write the id to disk
 // before calling. The error is Result.Err: nil only for StateSucceeded, else one of ErrMacroFailed, ErrMacroUnknown,
 // ErrMacroRunning and ErrNotExecuted. A line that breaks does not touch the macro; the marks on the host are read again
-// until they tell, and where they never do the state is StateUnknown and the outcome InDoubt. When ctx ends, the macro runs on.
+// until they tell, and where they never do the state is StateUnknown and the outcome InDoubt. When ctx ends, the macro
+// runs on.
 //
 // Fire makes no preflight and does not ask anybody; the procedures do.
 func (p *Pair) Fire(ctx context.Context, run RunID, purpose Purpose) (Result, error) {
@@ -132,8 +135,8 @@ func (p *Pair) Fire(ctx context.Context, run RunID, purpose Purpose) (Result, er
 	return res, res.Err()
 }
 
-// Resume observes a run that was fired earlier, perhaps by another process, to its end or ctx's. It changes nothing and is
-// safe to repeat. Errors are those of Fire.
+// Resume observes a run that was fired earlier, perhaps by another process, to its end or ctx's. It changes nothing and
+// is safe to repeat. Errors are those of Fire.
 func (p *Pair) Resume(ctx context.Context, run RunID, purpose Purpose) (Result, error) {
 	f, err := p.firingOf(run, purpose)
 	if err != nil {
@@ -146,8 +149,8 @@ func (p *Pair) Resume(ctx context.Context, run RunID, purpose Purpose) (Result, 
 
 // Void makes sure that a run which has not fired yet never will, and returns StateNotExecuted without error. A run that
 // fired cannot be called back: then the error wraps ErrRefired and the macro is left alone. Where the mark cannot be
-// written, for example on a full disk, the error names the cause and nothing is proven. Safe to repeat; after a broken line
-// the error is InDoubt, and calling again settles it.
+// written, for example on a full disk, the error names the cause and nothing is proven. Safe to repeat; after a broken
+// line the error is InDoubt, and calling again settles it.
 func (p *Pair) Void(ctx context.Context, run RunID, purpose Purpose) (Result, error) {
 	f, err := p.firingOf(run, purpose)
 	if err != nil {
@@ -159,7 +162,8 @@ func (p *Pair) Void(ctx context.Context, run RunID, purpose Purpose) (Result, er
 	case err != nil:
 		return res, err
 	case fired:
-		return res, f.on.fail("void the run", failover.NotApplied, "resume run "+string(run)+": it cannot be called back", ErrRefired)
+		return res, f.on.fail("void the run", failover.NotApplied, "resume run "+string(run)+": it cannot be called back",
+			ErrRefired)
 	}
 	res.State, res.Evidence = StateNotExecuted, []string{proof}
 	return res, nil
@@ -168,8 +172,9 @@ func (p *Pair) Void(ctx context.Context, run RunID, purpose Purpose) (Result, er
 // Left names what a person has found alive of a run, and lets be when acknowledging it. The zero value lets nothing be.
 type Left struct {
 	Processes []int64 // numbers of processes that the macro left behind on purpose, such as services it started
-	Unseen    bool    // nobody can tell from the list of processes whether the run lives, and a person answers for it that it does not
-	services  bool    // everything that does not run the macro itself; behind a swap that was verified
+	// nobody can tell from the list of processes whether the run lives, and a person answers for it that it does not
+	Unseen   bool
+	services bool // everything that does not run the macro itself; behind a swap that was verified
 }
 
 // String returns the form that the script on the host takes.
@@ -193,7 +198,8 @@ func (l Left) String() string {
 //
 // It refuses, with nothing changed on that host, while any process of the run lives that left does not name
 // (ErrMacroRunning), and while the list of processes cannot be trusted and left does not say Unseen (ErrMacroUnknown).
-// Safe to repeat, also after a broken line. A host that is down is an error of its own; the other one is done all the same.
+// Safe to repeat, also after a broken line. A host that is down is an error of its own; the other one is done all the
+// same.
 func (p *Pair) Acknowledge(ctx context.Context, run RunID, word failover.Statement, left Left) error {
 	if err := run.Validate(); err != nil {
 		return err
@@ -222,7 +228,8 @@ func (m Macro) knownSecrets() []failover.Secret {
 }
 
 // each asks the hosts at the same time. ask must be safe for that.
-func each(ctx context.Context, hosts []*Host, ask func(context.Context, *Host) (failover.Item, error)) (failover.Observation, error) {
+func each(ctx context.Context, hosts []*Host, ask func(context.Context, *Host) (failover.Item, error)) (
+	failover.Observation, error) {
 	items := make([]failover.Item, len(hosts))
 	results := make(failover.Targets, len(hosts))
 	var asking sync.WaitGroup

@@ -18,8 +18,8 @@ import (
 	"github.com/01b61c5c/failover/symitar/symitartest"
 )
 
-// TestRealSwitchover is the whole planned switchover through two real OpenSSH servers, with OpCon simulated. The line to
-// the host that runs the macro, and the one to its partner, are cut when the macro has been fired.
+// TestRealSwitchover is the whole planned switchover through two real OpenSSH servers, with OpCon simulated. The line
+// to the host that runs the macro, and the one to its partner, are cut when the macro has been fired.
 func TestRealSwitchover(t *testing.T) {
 	for _, shell := range []string{"ksh93", "dash", "bash"} {
 		t.Run(shell, func(t *testing.T) {
@@ -28,7 +28,8 @@ func TestRealSwitchover(t *testing.T) {
 			b.cfg.Shell = shellPath(t, shell)
 			server, err := opcontest.New(opcontest.Config{}, opcontest.Hooks{
 				Agent: func(address string) bool {
-					return address == "symaix1.example" && b.sim.AgentRuns(symitartest.Home) || address == "symaix2.example" && b.sim.AgentRuns(symitartest.Partner)
+					return address == "symaix1.example" && b.sim.AgentRuns(symitartest.Home) || address == "symaix2.example" &&
+						b.sim.AgentRuns(symitartest.Partner)
 				},
 				Right: func(address string) bool {
 					primaries := b.sim.Primaries()
@@ -38,14 +39,16 @@ func TestRealSwitchover(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(server.Close)
 			site := server.Symitar("SYMAIX", "symaix1.example")
-			client, err := opcon.New(opcon.Config{URL: server.URL, TLS: failover.TLS{Roots: server.CertPool()}, User: server.User,
+			client, err := opcon.New(opcon.Config{URL: server.URL, TLS: failover.TLS{Roots: server.CertPool()},
+				User:     server.User,
 				Password: func(context.Context) (failover.Secret, error) { return failover.NewSecret(server.Password), nil },
 				Poll:     time.Millisecond, MaxPoll: 10 * time.Millisecond})
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = client.Close(context.Background()) })
 			asked := 0
 			b.cfg.OpCon = &symitar.OpCon{Client: client, Machine: "SYMAIX", Reason: "CHG0042", Repoint: opcon.RepointEditRecord,
-				Home: opcon.Address{FQDN: "symaix1.example"}, Partner: opcon.Address{FQDN: "symaix2.example"}, DrainTimeout: time.Second,
+				Home: opcon.Address{FQDN: "symaix1.example"}, Partner: opcon.Address{FQDN: "symaix2.example"},
+				DrainTimeout: time.Second,
 				Decide: func(_ context.Context, list []opcon.Interrupted) ([]opcon.Decision, error) {
 					asked += len(list)
 					var decisions []opcon.Decision

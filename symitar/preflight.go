@@ -37,24 +37,31 @@ const (
 )
 
 const (
-	sourceFactSheet  = "ours: read-only preflight, so that nothing is begun that cannot be finished"
-	sourceDaemon     = "vendor, RSJ and FAILOVER: it is the recommendation that FAILOVERD not be run, but FAILOVER be run manually, since nothing notifies OpCon that the primary was replaced"
-	sourceLicence    = "vendor, RSJ and FAILOVER, until June 2026: both the primary and the secondary system have all of their RSJ licenses in a single file on both systems, or RSJ will not run after the macro"
-	sourceSystem     = "vendor, RSJ and FAILOVER: if FAILOVER or FAILOVERD is configured, the complete FAILOVER system must be implemented as Symitar's technical discussion describes it, or RSJ will not run"
+	sourceFactSheet = "ours: read-only preflight, so that nothing is begun that cannot be finished"
+	sourceDaemon    = "vendor, RSJ and FAILOVER: it is the recommendation that FAILOVERD not be run, but FAILOVER be " +
+		"run manually, since nothing notifies OpCon that the primary was replaced"
+	sourceLicence = "vendor, RSJ and FAILOVER, until June 2026: both the primary and the secondary system have all of " +
+		"their RSJ licenses in a single file on both systems, or RSJ will not run after the macro"
+	sourceSystem = "vendor, RSJ and FAILOVER: if FAILOVER or FAILOVERD is configured, the complete FAILOVER system " +
+		"must be implemented as Symitar's technical discussion describes it, or RSJ will not run"
 	sourceRootInfo   = "vendor, RSJ and FAILOVER: the encrypted root information is not replicated; check both hosts"
 	sourceForeign    = "ours: no public text says that running FAILOVER twice at once is harmless"
 	sourceAgent      = "vendor, UNIX agent: lsam status, dumptracking"
-	sourceAgentFiles = "vendor, move of an AIX system with Symitar: /ops/bin and the agent have to be on the box; copying folders alone does not install it"
-	sourceMoves      = "vendor, host moves: file systems below 90 % before a move"
+	sourceAgentFiles = "vendor, move of an AIX system with Symitar: /ops/bin and the agent have to be on the box; " +
+		"copying folders alone does not install it"
+	sourceMoves = "vendor, host moves: file systems below 90 % before a move"
 )
 
 // preflight looks at the hosts before anything changes.
 func (f firing) preflight() failover.Stage {
 	hosts := f.all
-	step := func(id, title, source string, firm bool, observe func(context.Context) (failover.Observation, error)) failover.Step {
-		return failover.Step{ID: id, Title: title, Target: targets(hosts), Kind: failover.Check, Firm: firm, Source: source, Poll: f.pair.cfg.Poll, Observe: observe}
+	step := func(id, title, source string, firm bool,
+		observe func(context.Context) (failover.Observation, error)) failover.Step {
+		return failover.Step{ID: id, Title: title, Target: targets(hosts), Kind: failover.Check, Firm: firm, Source: source,
+			Poll: f.pair.cfg.Poll, Observe: observe}
 	}
-	onAll := func(ask func(context.Context, *Host) (failover.Item, error)) func(context.Context) (failover.Observation, error) {
+	onAll := func(ask func(context.Context, *Host) (failover.Item, error)) func(context.Context) (failover.Observation,
+		error) {
 		return func(ctx context.Context) (failover.Observation, error) { return each(ctx, hosts, ask) }
 	}
 	// About the start: every later look goes through the shell; our own step stops the agent; dates and clocks are nothing
@@ -68,21 +75,30 @@ func (f firing) preflight() failover.Stage {
 		steps = append(steps, f.silentStep(f.silentBefore))
 	}
 	steps = append(steps,
-		entry(step("shell", "Every account leads to a shell that runs our scripts", sourceFactSheet, true, onAll(usableShell))),
-		step("identity", "Each address leads to the machine it should: host key, machine id, host name, account", sourceFactSheet, true, onAll(identity)),
-		step("roles", f.rolesTitle(), "ours: stop if there is not exactly one primary and one secondary", true, f.rolesBefore),
+		entry(step("shell", "Every account leads to a shell that runs our scripts", sourceFactSheet, true,
+			onAll(usableShell))),
+		step("identity", "Each address leads to the machine it should: host key, machine id, host name, account",
+			sourceFactSheet, true, onAll(identity)),
+		step("roles", f.rolesTitle(), "ours: stop if there is not exactly one primary and one secondary", true,
+			f.rolesBefore),
 		step("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon, true, onAll(noFailoverD)),
 		step("foreign-macro", "Nobody runs the FAILOVER macro now", sourceForeign, true, f.noForeignMacro),
-		step("macro", "The FAILOVER macro is there, can be executed, and is the same on both hosts", sourceSystem, true, f.macroEqual),
-		step("launcher", "No run of ours is open, and the state directory is local, ours and can be written", sourceFactSheet, true, f.launcherFree),
-		step("licences", "All RSJ licences of both systems are in a single file on both systems", sourceLicence, false, f.licences),
+		step("macro", "The FAILOVER macro is there, can be executed, and is the same on both hosts", sourceSystem, true,
+			f.macroEqual),
+		step("launcher", "No run of ours is open, and the state directory is local, ours and can be written", sourceFactSheet,
+			true, f.launcherFree),
+		step("licences", "All RSJ licences of both systems are in a single file on both systems", sourceLicence, false,
+			f.licences),
 		step("root-info", "RSJ's root information is on every host", sourceRootInfo, false, onAll(rootInfo)),
 		step("rsj", "RSJ is on every host and is the same", sourceSystem, false, f.rsjEqual),
 		entry(step("agent", "The OpCon agent answers", sourceAgent, false, f.agents)),
-		step("agent-files", "The OpCon agent is installed on every host, in the same version, for the same OpCon servers", sourceAgentFiles, false, f.agentFiles),
-		step("stale-locks", "No RSJ job was cut short before: no stale sma_lock", "vendor, RSJ: sma_lock holds the number of the process that made it", false, f.noStaleLocks),
+		step("agent-files", "The OpCon agent is installed on every host, in the same version, for the same OpCon servers",
+			sourceAgentFiles, false, f.agentFiles),
+		step("stale-locks", "No RSJ job was cut short before: no stale sma_lock",
+			"vendor, RSJ: sma_lock holds the number of the process that made it", false, f.noStaleLocks),
 		step("disk", "No file system is nearly full", sourceMoves, false, onAll(diskRoom)),
-		entry(step("sym-dates", "SMA_DATES is present and current in every SYM", "ours: RSJ takes its dates from it", false, f.symDates)),
+		entry(step("sym-dates", "SMA_DATES is present and current in every SYM", "ours: RSJ takes its dates from it", false,
+			f.symDates)),
 		entry(step("clock", "The clocks of the hosts agree", sourceFactSheet, false, f.clocks)),
 		step("errors", "The hosts report no permanent hardware errors", sourceFactSheet, false, onAll(noHardErrors)),
 	)
@@ -108,7 +124,8 @@ func identity(ctx context.Context, h *Host) (failover.Item, error) {
 		return failover.Item{}, err
 	}
 	kv := keyValues(out)
-	item := failover.Item{Done: true, Found: fmt.Sprintf("machine %s, host name %s, logged in as %s", kv["machine"], kv["hostname"], kv["user"])}
+	item := failover.Item{Done: true,
+		Found: fmt.Sprintf("machine %s, host name %s, logged in as %s", kv["machine"], kv["hostname"], kv["user"])}
 	var wrong []string
 	if kv["machine"] != h.cfg.MachineID {
 		wrong = append(wrong, "machine id should be "+h.cfg.MachineID)
@@ -221,18 +238,21 @@ func (f firing) launcherFree(ctx context.Context) (failover.Observation, error) 
 		case kv["filesystem"] == "":
 			return failover.Item{Found: "df does not say on which file system " + h.set.StateDir + " is; it must be local"}, nil
 		case strings.Contains(kv["filesystem"], ":"):
-			return failover.Item{Found: h.set.StateDir + " is on the remote file system " + kv["filesystem"] + "; it must be local"}, nil
+			return failover.Item{Found: h.set.StateDir + " is on the remote file system " + kv["filesystem"] +
+				"; it must be local"}, nil
 		case kv["state"] == "absent":
 			return failover.Item{Done: true, Found: noOpenRun}, nil
 		case kv["state"] != "ours":
-			return failover.Item{Found: h.set.StateDir + " is " + kv["state"] + "; it must belong to " + h.set.Macro.User + " with mode 0700"}, nil
+			return failover.Item{Found: h.set.StateDir + " is " + kv["state"] + "; it must belong to " + h.set.Macro.User +
+				" with mode 0700"}, nil
 		}
 		owner, err := h.lockOwner(ctx)
 		if err != nil {
 			return failover.Item{}, err
 		}
 		if owner != "" && owner != string(mine.Run) {
-			return failover.Item{Found: "run " + owner + " has the launcher's lock; find out what became of it and acknowledge it"}, nil
+			return failover.Item{Found: "run " + owner +
+				" has the launcher's lock; find out what became of it and acknowledge it"}, nil
 		}
 		return failover.Item{Done: true, Found: noOpenRun}, nil
 	})
@@ -241,7 +261,9 @@ func (f firing) launcherFree(ctx context.Context) (failover.Observation, error) 
 func (f firing) licences(ctx context.Context) (failover.Observation, error) {
 	l := f.on.set.Licence
 	if l.Path == "" {
-		return failover.Observation{Done: true, Found: "not checked: no licence file is configured. Sites whose RSJ still reads licences need all of them in a single file on both systems"}, nil
+		return failover.Observation{Done: true,
+			Found: "not checked: no licence file is configured. Sites whose RSJ still reads licences need all of them in a " +
+				"single file on both systems"}, nil
 	}
 	var sums set
 	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
@@ -280,7 +302,8 @@ func (f firing) replication(wait bool) *failover.Step {
 		return nil // the dead host cannot be asked; the statement about it covers the loss
 	}
 	re := regexp.MustCompile(r.Lag)
-	s := failover.Step{ID: id, Title: title, Target: host.Name(), Kind: failover.Check, Firm: true, Wait: wait, Poll: f.pair.cfg.Poll,
+	s := failover.Step{ID: id, Title: title, Target: host.Name(), Kind: failover.Check, Firm: true, Wait: wait,
+		Poll:   f.pair.cfg.Poll,
 		Source: "ours: what is not replicated is lost by the swap",
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			out, err := host.read(ctx, "read the replication lag", r.Command)
@@ -299,7 +322,8 @@ func (f firing) replication(wait bool) *failover.Step {
 			if lag > r.MaxLag {
 				return failover.Observation{Found: fmt.Sprintf("the lag exceeds %s", r.MaxLag), Note: lag.String()}, nil
 			}
-			return failover.Observation{Done: true, Found: fmt.Sprintf("the lag is within %s", r.MaxLag), Note: lag.String()}, nil
+			return failover.Observation{Done: true, Found: fmt.Sprintf("the lag is within %s", r.MaxLag), Note: lag.String()},
+				nil
 		}}
 	if wait {
 		s.Timeout = f.on.set.Limits.Quiet

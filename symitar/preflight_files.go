@@ -75,8 +75,8 @@ func (f firing) rsjEqual(ctx context.Context) (failover.Observation, error) {
 	return obs, err
 }
 
-// agentFiles looks at what the new primary's agent needs before anybody waits for it behind the macro: its control script
-// and configuration, its version, the OpCon servers it accepts, and an address to bind that every host has.
+// agentFiles looks at what the new primary's agent needs before anybody waits for it behind the macro: its control
+// script and configuration, its version, the OpCon servers it accepts, and an address to bind that every host has.
 func (f firing) agentFiles(ctx context.Context) (failover.Observation, error) {
 	var versions, servers, addresses set
 	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
@@ -85,7 +85,8 @@ func (f firing) agentFiles(ctx context.Context) (failover.Observation, error) {
 		case err != nil:
 			return failover.Item{}, err
 		case files.control == "":
-			return failover.Item{Found: h.set.Agent.Control + " is not there or cannot be executed; the agent is not installed here"}, nil
+			return failover.Item{Found: h.set.Agent.Control +
+				" is not there or cannot be executed; the agent is not installed here"}, nil
 		case len(files.unreadable) > 0:
 			return failover.Item{Found: "its configuration cannot be read: " + strings.Join(files.unreadable, ", ")}, nil
 		case len(files.configs) == 0:
@@ -94,7 +95,8 @@ func (f firing) agentFiles(ctx context.Context) (failover.Observation, error) {
 		versions.add(files.version)
 		servers.add(strings.Join(files.servers, ", "))
 		addresses.add(strings.Join(files.bound, ", "))
-		found := fmt.Sprintf("installed, version %s, accepts %s", orNone(files.version), orNone(strings.Join(files.servers, ", ")))
+		found := fmt.Sprintf("installed, version %s, accepts %s", orNone(files.version),
+			orNone(strings.Join(files.servers, ", ")))
 		if len(files.bound) > 0 {
 			found += ", binds " + strings.Join(files.bound, ", ")
 		}

@@ -78,8 +78,8 @@ const (
 	agentBegun   = "@@BEGUN\n" // what comes behind it is the control script's
 )
 
-// agentKnown asks the agent's control script, to see that it works, and looks for the processes that make up the agent. A
-// stopped agent is no fault before a swap: it may be the secondary's custom to keep it down.
+// agentKnown asks the agent's control script, to see that it works, and looks for the processes that make up the agent.
+// A stopped agent is no fault before a swap: it may be the secondary's custom to keep it down.
 func agentKnown(ctx context.Context, h *Host) (failover.Item, error) {
 	a, err := h.repeat(ctx, "ask the agent's state", agentScript, h.set.Agent.Control, "status")
 	if err != nil {
@@ -187,7 +187,8 @@ func (f firing) clocks(ctx context.Context) (failover.Observation, error) {
 	if skew > limit {
 		return failover.Observation{Found: fmt.Sprintf("the clocks differ by more than %s", limit), Note: skew.String()}, nil
 	}
-	return failover.Observation{Done: true, Found: fmt.Sprintf("the clocks agree within %s", limit), Note: skew.String()}, nil
+	return failover.Observation{Done: true, Found: fmt.Sprintf("the clocks agree within %s", limit), Note: skew.String()},
+		nil
 }
 
 func noHardErrors(ctx context.Context, h *Host) (failover.Item, error) {

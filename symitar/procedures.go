@@ -23,8 +23,9 @@ func Switchover(p *Pair) (failover.Procedure, error) {
 	return f.procedure("symitar.Switchover", s)
 }
 
-// Failback is the way back: Partner gives the primary role to Home, with the same holds, the macro "in reverse" (vendor)
-// and the machine record pointing back. It needs Macro.FailbackArgs, since no public text says what "in reverse" means.
+// Failback is the way back: Partner gives the primary role to Home, with the same holds, the macro "in reverse"
+// (vendor) and the machine record pointing back. It needs Macro.FailbackArgs, since no public text says what "in
+// reverse" means.
 //
 // Errors wrap failover.ErrInvalid.
 func Failback(p *Pair) (failover.Procedure, error) {
@@ -37,8 +38,8 @@ func Failback(p *Pair) (failover.Procedure, error) {
 
 // Failover makes Partner primary when Home is gone. What cannot be observed on a dead host is replaced by a person's
 // statement, which stands in plan, journal and report: that Home is down and will not come back as primary by itself.
-// Home is asked nevertheless, before and after: unless it is silent, or is observed not to be primary, the procedure stops,
-// and nobody can waive that. See the package documentation for what silence is. Only Partner is locked.
+// Home is asked nevertheless, before and after: unless it is silent, or is observed not to be primary, the procedure
+// stops, and nobody can waive that. See the package documentation for what silence is. Only Partner is locked.
 //
 // It needs Macro.FailoverArgs. Errors wrap failover.ErrInvalid.
 func Failover(p *Pair, gone failover.Statement) (failover.Procedure, error) {
@@ -63,13 +64,16 @@ func (f firing) parameters() []failover.Parameter {
 	params := []failover.Parameter{
 		{Name: "direction", Value: f.dir.String()},
 		{Name: "machine-ids", Value: f.dir.old.cfg.MachineID + " → " + f.dir.next.cfg.MachineID},
-		{Name: "macro", Value: set.Macro.Path}, {Name: "macro-arguments", Value: list(f.args)}, {Name: "macro-host", Value: f.on.Name()},
+		{Name: "macro", Value: set.Macro.Path}, {Name: "macro-arguments", Value: list(f.args)},
+		{Name: "macro-host", Value: f.on.Name()},
 		{Name: "macro-user", Value: set.Macro.User}, {Name: "macro-mode", Value: set.Macro.Mode.String()},
 		{Name: "state-dir", Value: set.StateDir}, {Name: "sym-root", Value: set.SymRoot},
-		{Name: "role-probes", Value: list(set.Role)}, {Name: "failoverd", Value: set.FailoverD.Match}, {Name: "licence-file", Value: set.Licence.Path},
+		{Name: "role-probes", Value: list(set.Role)}, {Name: "failoverd", Value: set.FailoverD.Match},
+		{Name: "licence-file", Value: set.Licence.Path},
 	}
 	if o := set.OpCon; o != nil {
-		params = append(params, failover.Parameter{Name: "opcon-machine", Value: o.Machine}, failover.Parameter{Name: "opcon-repoint", Value: list([]any{o.Repoint, o.Home, o.Partner})},
+		params = append(params, failover.Parameter{Name: "opcon-machine", Value: o.Machine},
+			failover.Parameter{Name: "opcon-repoint", Value: list([]any{o.Repoint, o.Home, o.Partner})},
 			failover.Parameter{Name: "opcon-keep-held", Value: strings.Join(o.KeepHeld, ",")})
 	}
 	return params
@@ -88,7 +92,8 @@ func (p *Pair) Preflight(ctx context.Context, purpose Purpose) ([]Finding, error
 			limit, cancel := context.WithTimeout(ctx, failover.DefaultTimeout)
 			obs, err := s.Observe(limit)
 			cancel()
-			findings = append(findings, Finding{Check: stage.Name + "/" + s.ID, Title: s.Title, Firm: s.Firm, Observation: obs, Err: err})
+			findings = append(findings,
+				Finding{Check: stage.Name + "/" + s.ID, Title: s.Title, Firm: s.Firm, Observation: obs, Err: err})
 		}
 	}
 	return findings, nil
@@ -122,13 +127,17 @@ func (f firing) quiet() failover.Stage {
 
 // idle waits until nothing works any more.
 func (f firing) idle() []failover.Step {
-	wait := func(id, title, source string, on []*Host, observe func(context.Context) (failover.Observation, error)) failover.Step {
-		return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Wait: true, Timeout: f.on.set.Limits.Quiet, Source: source, Poll: f.pair.cfg.Poll, Observe: observe}
+	wait := func(id, title, source string, on []*Host,
+		observe func(context.Context) (failover.Observation, error)) failover.Step {
+		return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Wait: true,
+			Timeout: f.on.set.Limits.Quiet, Source: source, Poll: f.pair.cfg.Poll, Observe: observe}
 	}
-	steps := []failover.Step{wait("rsj", "No RSJ job runs", "vendor, RSJ: never kill a job; cancel_rsj ends one after its current program", f.all, f.rsjIdle)}
+	steps := []failover.Step{wait("rsj", "No RSJ job runs",
+		"vendor, RSJ: never kill a job; cancel_rsj ends one after its current program", f.all, f.rsjIdle)}
 	if f.alive() {
 		old := []*Host{f.dir.old}
-		steps = append(steps, wait("batch", "The batch queue is idle", "ours: QUEUECONTROL -BATCH shows what RSJ does not", old,
+		steps = append(steps, wait("batch", "The batch queue is idle", "ours: QUEUECONTROL -BATCH shows what RSJ does not",
+			old,
 			func(ctx context.Context) (failover.Observation, error) { return each(ctx, old, batchIdle) }))
 	}
 	return steps
@@ -147,13 +156,15 @@ func agentChange(h *Host, id, title, source, verb, back string, wantRunning bool
 			case !begun:
 				return h.refused(verb+" the agent", failover.NotApplied, a)
 			case a.exit == 126 || a.exit == 127:
-				return h.fail(verb+" the agent", failover.NotApplied, "fill in Config.Agent.Control", fmt.Errorf("%w: %s cannot be run%s", ErrCommandFailed, h.set.Agent.Control, tail(": ", out)))
+				return h.fail(verb+" the agent", failover.NotApplied, "fill in Config.Agent.Control",
+					fmt.Errorf("%w: %s cannot be run%s", ErrCommandFailed, h.set.Agent.Control, tail(": ", out)))
 			}
 			failover.Progress(ctx, strings.TrimSpace(tail("agent: ", out)))
 			return nil // what it says is no proof; the processes are
 		}
 	}
-	return failover.Step{ID: id, Title: title, Target: h.Name(), Kind: failover.Change, Timeout: h.set.Agent.Timeout, Poll: poll, Source: source,
+	return failover.Step{ID: id, Title: title, Target: h.Name(), Kind: failover.Change, Timeout: h.set.Agent.Timeout,
+		Poll: poll, Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			running, missing, err := h.agentProcesses(ctx)
 			if err != nil {
@@ -176,7 +187,8 @@ func agentChange(h *Host, id, title, source, verb, back string, wantRunning bool
 
 func (f firing) agentStop() failover.Step {
 	return agentChange(f.dir.old, "stop-agent", "Stop the OpCon agent on "+f.dir.old.Name(),
-		"vendor, UNIX agent: stop the agent for work on the host, setting up a failover system included", "stop", "start", false, f.pair.cfg.Poll)
+		"vendor, UNIX agent: stop the agent for work on the host, setting up a failover system included", "stop", "start",
+		false, f.pair.cfg.Poll)
 }
 
 func (f firing) agentStart() failover.Step {
@@ -185,14 +197,17 @@ func (f firing) agentStart() failover.Step {
 }
 
 // after is a check behind the macro.
-func (f firing) after(id, title, source string, on []*Host, observe func(context.Context) (failover.Observation, error)) failover.Step {
-	return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Source: source, Poll: f.pair.cfg.Poll, Observe: observe}
+func (f firing) after(id, title, source string, on []*Host,
+	observe func(context.Context) (failover.Observation, error)) failover.Step {
+	return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Source: source,
+		Poll: f.pair.cfg.Poll, Observe: observe}
 }
 
-// rolesStep ends the outage. Like the other checks of who is primary it holds until jobs are released: an old primary that
-// comes back while a person decides about jobs must stop the release.
+// rolesStep ends the outage. Like the other checks of who is primary it holds until jobs are released: an old primary
+// that comes back while a person decides about jobs must stop the release.
 func (f firing) rolesStep() failover.Step {
-	s := f.after("roles", f.dir.next.Name()+" is primary, and nobody else", "ours: an exit status proves nothing, the roles do", f.all,
+	s := f.after("roles", f.dir.next.Name()+" is primary, and nobody else",
+		"ours: an exit status proves nothing, the roles do", f.all,
 		func(ctx context.Context) (failover.Observation, error) {
 			ok, found, err := f.roles(ctx)
 			return failover.Observation{Done: ok, Found: found}, err
@@ -210,24 +225,27 @@ func (f firing) verify() failover.Stage {
 		steps = append(steps, silent)
 	}
 	// It waits, since a swap may still cut lines when it has ended; trouble in the output ends it at once.
-	result := f.after("macro-result", "The macro's output tells of no failure", "vendor, RSJ: texts that RSJ treats as fatal", []*Host{f.on}, f.resultText)
+	result := f.after("macro-result", "The macro's output tells of no failure",
+		"vendor, RSJ: texts that RSJ treats as fatal", []*Host{f.on}, f.resultText)
 	result.Wait, result.Entry = true, true // what was printed does not change any more
 	daemon := f.after("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon, f.all,
 		func(ctx context.Context) (failover.Observation, error) { return each(ctx, f.all, noFailoverD) })
 	daemon.Guards = stepRelease
 	next := []*Host{f.dir.next}
 	steps = append(steps, result, daemon,
-		f.after("sym-dates", "SMA_DATES is present and current in every SYM of the new primary", "ours: RSJ takes its dates from it", next,
+		f.after("sym-dates", "SMA_DATES is present and current in every SYM of the new primary",
+			"ours: RSJ takes its dates from it", next,
 			func(ctx context.Context) (failover.Observation, error) { return each(ctx, next, symDates) }))
 	for _, v := range f.on.set.Verify {
 		host := f.dir.host(v.On)
 		if !slices.Contains(f.all, host) {
 			continue
 		}
-		s := f.after(v.Name, v.Title, "site: Config.Verify", []*Host{host}, func(ctx context.Context) (failover.Observation, error) {
-			item, err := v.ask(ctx, host)
-			return failover.Observation{Done: item.Done, Found: item.Found}, err
-		})
+		s := f.after(v.Name, v.Title, "site: Config.Verify", []*Host{host},
+			func(ctx context.Context) (failover.Observation, error) {
+				item, err := v.ask(ctx, host)
+				return failover.Observation{Done: item.Done, Found: item.Found}, err
+			})
 		s.Wait, s.Timeout = true, v.Within
 		steps = append(steps, s)
 	}
@@ -264,13 +282,15 @@ func (f firing) resultText(ctx context.Context) (failover.Observation, error) {
 	}
 	if trouble := log.textTrouble(); trouble != "" {
 		return failover.Observation{Found: text + "; " + trouble}, f.on.fail("read the macro's output", failover.NotApplied,
-			"read "+f.on.set.StateDir+"/run."+string(f.run)+"/log on the host; when the swap is in order all the same, run again and waive this check with a reason",
+			"read "+f.on.set.StateDir+"/run."+string(f.run)+"/log on the host; when the swap is in order all the same, run "+
+				"again and waive this check with a reason",
 			fmt.Errorf("%w: %s; %s", failover.ErrPrecondition, text, trouble))
 	}
 	return failover.Observation{Done: true, Found: text}, nil
 }
 
-// withoutRun is for a journal that has fired nothing: before the macro's step, or when the roles were swapped by other means.
+// withoutRun is for a journal that has fired nothing: before the macro's step, or when the roles were swapped by other
+// means.
 func (f firing) withoutRun(ctx context.Context) (failover.Observation, error) {
 	swapped, found, err := f.roles(ctx)
 	if err != nil || !swapped {
@@ -281,7 +301,8 @@ func (f firing) withoutRun(ctx context.Context) (failover.Observation, error) {
 
 // archiveStep gives the launcher's lock back after a swap that was verified, so that the way back can be fired.
 func (f firing) archiveStep() failover.Step {
-	return failover.Step{ID: "lock", Title: "Archive the launcher's lock of this run", Target: targets(f.all), Kind: failover.Change, Poll: f.pair.cfg.Poll,
+	return failover.Step{ID: "lock", Title: "Archive the launcher's lock of this run", Target: targets(f.all),
+		Kind: failover.Change, Poll: f.pair.cfg.Poll,
 		Source: "ours: the lock never expires by itself",
 		Undo:   failover.NothingToUndo,
 		Observe: func(ctx context.Context) (failover.Observation, error) {

@@ -25,8 +25,8 @@ type programRow struct {
 	process string // number, account and command line
 }
 
-// programs looks in the list of all processes for the programs called names. Those of the run, which may be "", are left
-// out. A list that cannot be trusted is an error: what it does not show may be there all the same.
+// programs looks in the list of all processes for the programs called names. Those of the run, which may be "", are
+// left out. A list that cannot be trusted is an error: what it does not show may be there all the same.
 func (h *Host) programs(ctx context.Context, run RunID, names ...string) ([]programRow, error) {
 	const op = "look at the processes"
 	args := append([]string{h.set.StateDir, string(run), h.set.Macro.Path}, names...)
@@ -39,7 +39,8 @@ func (h *Host) programs(ctx context.Context, run RunID, names ...string) ([]prog
 	for line := range strings.Lines(out) {
 		line = strings.TrimRight(line, "\n")
 		if why, ok := strings.CutPrefix(line, "unseen="); ok {
-			return nil, h.fail(op, failover.NotApplied, "run ps -eo pid,ppid,pgid,user,etime,args by hand as "+h.set.Macro.User+" and see what is wrong",
+			return nil, h.fail(op, failover.NotApplied,
+				"run ps -eo pid,ppid,pgid,user,etime,args by hand as "+h.set.Macro.User+" and see what is wrong",
 				fmt.Errorf("%w: nothing is proven by this list of processes: %s", ErrAnswerIncomplete, why))
 		}
 		if rest, ok := strings.CutPrefix(line, "named="); ok {
@@ -49,7 +50,8 @@ func (h *Host) programs(ctx context.Context, run RunID, names ...string) ([]prog
 		me = me || strings.HasPrefix(line, "me=")
 	}
 	if !me {
-		return nil, h.fail(op, failover.NotApplied, "see whether awk works on the host", fmt.Errorf("%w: the list of processes was not read", ErrAnswerIncomplete))
+		return nil, h.fail(op, failover.NotApplied, "see whether awk works on the host",
+			fmt.Errorf("%w: the list of processes was not read", ErrAnswerIncomplete))
 	}
 	return found, nil
 }

@@ -14,8 +14,8 @@ var symLocksScript string
 // rsjPrograms are RSJ and SAJ, which is a wrapper around RSJ by the same vendor.
 var rsjPrograms = []string{"RSJ", "SAJ"}
 
-// rsjIdle looks for RSJ jobs on every host, and for the locks of living ones on the old primary: a lock holds the number
-// of a process of the host that wrote it, and says nothing on a host to which it was replicated.
+// rsjIdle looks for RSJ jobs on every host, and for the locks of living ones on the old primary: a lock holds the
+// number of a process of the host that wrote it, and says nothing on a host to which it was replicated.
 func (f firing) rsjIdle(ctx context.Context) (failover.Observation, error) {
 	return each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
 		list, err := h.programs(ctx, "", rsjPrograms...)
@@ -69,8 +69,9 @@ func (h *Host) symLocks(ctx context.Context) ([]symLock, error) {
 	return locks, nil
 }
 
-// noStaleLocks looks for the locks of jobs that were cut short, on the host that is primary. Where that host is gone, the
-// locks that were replicated tell which of its jobs were cut short by that: they are named, and decided upon after the swap.
+// noStaleLocks looks for the locks of jobs that were cut short, on the host that is primary. Where that host is gone,
+// the locks that were replicated tell which of its jobs were cut short by that: they are named, and decided upon after
+// the swap.
 func (f firing) noStaleLocks(ctx context.Context) (failover.Observation, error) {
 	if !f.alive() {
 		return each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
@@ -82,7 +83,8 @@ func (f firing) noStaleLocks(ctx context.Context) (failover.Observation, error) 
 			for _, l := range locks {
 				cut = append(cut, l.sym+" ("+l.content+")")
 			}
-			return failover.Item{Done: true, Found: "jobs of " + f.dir.old.Name() + " that were cut short, to be decided upon after the swap: " + strings.Join(cut, ", ")}, nil
+			return failover.Item{Done: true, Found: "jobs of " + f.dir.old.Name() + " that were cut short, to be decided upon " +
+				"after the swap: " + strings.Join(cut, ", ")}, nil
 		})
 	}
 	return each(ctx, []*Host{f.dir.old}, func(ctx context.Context, h *Host) (failover.Item, error) {
@@ -97,7 +99,8 @@ func (f firing) noStaleLocks(ctx context.Context) (failover.Observation, error) 
 			}
 		}
 		if len(stale) > 0 {
-			return failover.Item{Found: "left behind by jobs that are gone: " + strings.Join(stale, ", ") + "; such a job was cut short and needs a decision"}, nil
+			return failover.Item{Found: "left behind by jobs that are gone: " + strings.Join(stale, ", ") +
+				"; such a job was cut short and needs a decision"}, nil
 		}
 		return failover.Item{Done: true, Found: "no stale RSJ locks"}, nil
 	})

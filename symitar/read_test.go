@@ -17,10 +17,12 @@ func TestUnframe(t *testing.T) {
 		exit      int
 		bad       bool
 	}{
-		"plain":                   {"@@" + n + " BEGIN\nhello\n\n@@" + n + " END rc=0\n", "hello\n", 0, false},
-		"banner and ENV noise":    {"WARNING\nunauthorised use\n@@" + n + " BEGIN\nhello\n@@" + n + " END rc=3\n", "hello", 3, false},
-		"no output":               {"@@" + n + " BEGIN\n\n@@" + n + " END rc=0\n", "", 0, false},
-		"a mark in the output":    {"@@" + n + " BEGIN\n@@other END rc=0\n\n@@" + n + " END rc=9\n", "@@other END rc=0\n", 9, false},
+		"plain": {"@@" + n + " BEGIN\nhello\n\n@@" + n + " END rc=0\n", "hello\n", 0, false},
+		"banner and ENV noise": {"WARNING\nunauthorised use\n@@" + n + " BEGIN\nhello\n@@" + n + " END rc=3\n",
+			"hello", 3, false},
+		"no output": {"@@" + n + " BEGIN\n\n@@" + n + " END rc=0\n", "", 0, false},
+		"a mark in the output": {"@@" + n + " BEGIN\n@@other END rc=0\n\n@@" + n + " END rc=9\n",
+			"@@other END rc=0\n", 9, false},
 		"noise behind":            {"@@" + n + " BEGIN\nx\n@@" + n + " END rc=0\nbye\n", "x", 0, false},
 		"nothing":                 {"", "", 0, true},
 		"a menu instead":          {"  1 - SYM 000\nSelection :", "", 0, true},
@@ -28,7 +30,8 @@ func TestUnframe(t *testing.T) {
 		"cut in the end mark":     {"@@" + n + " BEGIN\nhello\n@@" + n + " END r", "", 0, true},
 		"cut in the exit status":  {"@@" + n + " BEGIN\nhello\n@@" + n + " END rc=12", "", 0, true},
 		"an exit status too long": {"@@" + n + " BEGIN\nhello\n@@" + n + " END rc=1234\n", "", 0, true},
-		"another nonce":           {"@@" + strings.Repeat("f", 32) + " BEGIN\nx\n@@" + strings.Repeat("f", 32) + " END rc=0\n", "", 0, true},
+		"another nonce": {"@@" + strings.Repeat("f", 32) + " BEGIN\nx\n@@" + strings.Repeat("f", 32) +
+			" END rc=0\n", "", 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, exit, err := unframe(c.text, n)
@@ -56,10 +59,12 @@ func TestUnframe(t *testing.T) {
 }
 
 func TestRespawners(t *testing.T) {
-	found, dormant, unread, partly := parseRespawners("inittab: init:2:initdefault:\ninittab: fod:2:respawn:/SYM/FAILOVERD\ninittab: :fod2:2:respawn:/SYM/FAILOVERD\n"+
-		"inittab: fod3:2:off:/SYM/FAILOVERD\nsrc:  failoverd  sym  1234 active\nsrc:  failoverd2 sym       inoperative\n"+
-		"crontab: # 0 * * * * /SYM/FAILOVERD\ncrontab: root: 0 * * * * /SYM/FAILOVERD check\ncrontab: sys: # /SYM/FAILOVERD\nsrc! lssrc -a ended with an error\n"+
-		"crontab? those of other accounts cannot be read as symop\n", "FAILOVERD")
+	found, dormant, unread, partly := parseRespawners(
+		"inittab: init:2:initdefault:\ninittab: fod:2:respawn:/SYM/FAILOVERD\ninittab: :fod2:2:respawn:/SYM/FAILOVERD\n"+
+			"inittab: fod3:2:off:/SYM/FAILOVERD\nsrc:  failoverd  sym  1234 active\nsrc:  failoverd2 sym       inoperative\n"+
+			"crontab: # 0 * * * * /SYM/FAILOVERD\ncrontab: root: 0 * * * * /SYM/FAILOVERD check\ncrontab: sys: # "+
+			"/SYM/FAILOVERD\nsrc! lssrc -a ended with an error\n"+
+			"crontab? those of other accounts cannot be read as symop\n", "FAILOVERD")
 	require.Len(t, found, 3)
 	require.Equal(t, []string{"inittab", "src", "crontab"}, []string{found[0].source, found[1].source, found[2].source})
 	require.Len(t, dormant, 2)
@@ -92,7 +97,8 @@ func TestQueue(t *testing.T) {
 }
 
 func TestDF(t *testing.T) {
-	list, err := parseDF("Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n/dev/hd4 100 50 50% 1 9% /\n/proc - - - - - /proc\n/dev/a_very_long_name\n      100 1 99% 1 2% /with blank\n")
+	list, err := parseDF("Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n/dev/hd4 100 50 50% 1 9% " +
+		"/\n/proc - - - - - /proc\n/dev/a_very_long_name\n      100 1 99% 1 2% /with blank\n")
 	require.NoError(t, err)
 	require.Equal(t, []filesystem{{"/", 50, 9}, {"/with blank", 99, 2}}, list)
 	list, err = parseDF("Filesystem     1K-blocks     Used Available Use% Mounted on\n/dev/root 100 90 10 90% /\n")
@@ -103,7 +109,9 @@ func TestDF(t *testing.T) {
 }
 
 func TestHardErrors(t *testing.T) {
-	require.Len(t, hardErrors("IDENTIFIER TIMESTAMP  T C RESOURCE_NAME  DESCRIPTION\nBFE4C025   1123041526 P H sysplanar0     UNDETERMINED ERROR\nA6DF45AA   1123041526 I O RMCdaemon      The daemon is started.\nB0EE9AF5   1123041526 P S SYSPROC SOFTWARE\n"), 1)
+	require.Len(t, hardErrors("IDENTIFIER TIMESTAMP  T C RESOURCE_NAME  DESCRIPTION\nBFE4C025   1123041526 P H "+
+		"sysplanar0     UNDETERMINED ERROR\nA6DF45AA   1123041526 I O RMCdaemon      The daemon is started.\nB0EE9AF5   "+
+		"1123041526 P S SYSPROC SOFTWARE\n"), 1)
 	require.Empty(t, hardErrors(""))
 }
 
@@ -122,7 +130,8 @@ func TestLogReader(t *testing.T) {
 		l.take(t.Context(), piece)
 	}
 	require.True(t, l.succeeds)
-	require.Equal(t, []string{"DISKBACKUP FAILED"}, l.failures, "texts split over pieces are found, a line without end is not judged yet")
+	require.Equal(t, []string{"DISKBACKUP FAILED"}, l.failures,
+		"texts split over pieces are found, a line without end is not judged yet")
 	l.flush(t.Context())
 	require.Len(t, l.failures, 2)
 	require.Contains(t, l.textTrouble(), "cannot be")

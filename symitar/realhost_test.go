@@ -20,7 +20,8 @@ func realMachines(t *testing.T, login string, lines ...string) (*bench, map[stri
 }
 
 // preparedMachines has prepare lay out what a host's folder needs besides, and return its lines of sshd_config.
-func preparedMachines(t *testing.T, login string, prepare func(dir string) []string) (*bench, map[string]*symhost.Machine) {
+func preparedMachines(t *testing.T, login string, prepare func(dir string) []string) (*bench,
+	map[string]*symhost.Machine) {
 	t.Helper()
 	b := newBench(t, "")
 	b.cfg = b.sim.ConfigBelow(symhost.Below)

@@ -78,7 +78,8 @@ func (h *Host) askProbes(ctx context.Context) ([]answer, error) {
 		status, after, _ := strings.Cut(after, "\n")
 		exit, err := strconv.Atoi(strings.TrimSpace(status))
 		if !found || err != nil {
-			return nil, h.fail(op, failover.NotApplied, "run the probes by hand on the host", fmt.Errorf("%w: probe %s gave no answer", ErrAnswerIncomplete, h.set.Role.Probes[i].Name))
+			return nil, h.fail(op, failover.NotApplied, "run the probes by hand on the host",
+				fmt.Errorf("%w: probe %s gave no answer", ErrAnswerIncomplete, h.set.Role.Probes[i].Name))
 		}
 		answers[i], rest = answer{out, exit}, after
 	}

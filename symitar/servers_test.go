@@ -55,8 +55,8 @@ func TestAFullServerIsAlive(t *testing.T) {
 	require.Zero(t, b.sim.MacroRuns())
 }
 
-// TestHostCertificates goes through servers that show nothing but a certificate, signed by ssh-keygen: known by their authority, and
-// by the key inside.
+// TestHostCertificates goes through servers that show nothing but a certificate, signed by ssh-keygen: known by their
+// authority, and by the key inside.
 func TestHostCertificates(t *testing.T) {
 	peers.Need(t, "ssh-keygen")
 	keygen := func(args ...string) string {
@@ -73,7 +73,8 @@ func TestHostCertificates(t *testing.T) {
 		keygen("-q", "-t", "ecdsa", "-N", "", "-f", key)
 		keygen("-q", "-s", authority, "-I", "host", "-h", "-n", "127.0.0.1", key+".pub")
 		pins[filepath.Base(dir)] = strings.Fields(keygen("-l", "-f", key))[1]
-		return []string{"HostKey " + key, "HostCertificate " + key + "-cert.pub", "HostKeyAlgorithms ecdsa-sha2-nistp256-cert-v01@openssh.com"}
+		return []string{"HostKey " + key, "HostCertificate " + key + "-cert.pub",
+			"HostKeyAlgorithms ecdsa-sha2-nistp256-cert-v01@openssh.com"}
 	})
 	public, err := os.ReadFile(authority + ".pub")
 	require.NoError(t, err)
@@ -93,19 +94,22 @@ func TestHostCertificates(t *testing.T) {
 	b.fireOnce(t)
 }
 
-// TestTheServerAsksQuestions logs in by keyboard-interactive through the real PAM: one question for the password is answered, a
-// second one, as for a one-time code, is named before anything is changed.
+// TestTheServerAsksQuestions logs in by keyboard-interactive through the real PAM: one question for the password is
+// answered, a second one, as for a one-time code, is named before anything is changed.
 func TestTheServerAsksQuestions(t *testing.T) {
 	const password = "correct horse"
-	for name, more := range map[string]string{"one question": "", "two questions": "auth required pam_ftp.so users=root\n"} {
+	for name, more := range map[string]string{"one question": "",
+		"two questions": "auth required pam_ftp.so users=root\n"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b, _ := preparedMachines(t, "/bin/bash", func(dir string) []string {
 				check := filepath.Join(dir, "etc/check")
 				require.NoError(t, os.WriteFile(check, []byte("#!/bin/sh\n[ \"$(tr -d '\\000')\" = '"+password+"' ]\n"), 0o755))
-				stack := "auth required pam_exec.so quiet expose_authtok " + check + "\n" + more + "auth required pam_permit.so\naccount required pam_permit.so\nsession required pam_permit.so\n"
+				stack := "auth required pam_exec.so quiet expose_authtok " + check + "\n" + more +
+					"auth required pam_permit.so\naccount required pam_permit.so\nsession required pam_permit.so\n"
 				require.NoError(t, os.WriteFile(filepath.Join(dir, "etc/pam"), []byte(stack), 0o644))
-				return []string{"UsePAM yes", "PermitRootLogin yes", "PubkeyAuthentication no", "KbdInteractiveAuthentication yes", "AuthenticationMethods keyboard-interactive"}
+				return []string{"UsePAM yes", "PermitRootLogin yes", "PubkeyAuthentication no", "KbdInteractiveAuthentication yes",
+					"AuthenticationMethods keyboard-interactive"}
 			})
 			for _, h := range []*symitar.HostConfig{&b.cfg.Home, &b.cfg.Partner} {
 				h.SSH.Key = nil

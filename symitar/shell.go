@@ -44,14 +44,15 @@ func noShell(shell, stdout, stderr string, exit int) (why, next string) {
 	case has("password"):
 		return "a question about the password stands before the shell" + said, "log in by hand once and change the password"
 	}
-	return "what was sent did not come to a shell: a forced command (ForceCommand, or command= at the key) or a profile that ends the session stands before it" + said,
+	return "what was sent did not come to a shell: a forced command (ForceCommand, or command= at the key) or a profile " +
+			"that ends the session stands before it" + said,
 		"let the account run commands over SSH, or use another account"
 }
 
 var menu = regexp.MustCompile(`selection ?:|menu|userid ?:|dedicate this console|choose an? `)
 
-// usableShell proves that the account runs our scripts, and has the programs they need. What is in the way is said here,
-// before anything is sent that changes something.
+// usableShell proves that the account runs our scripts, and has the programs they need. What is in the way is said
+// here, before anything is sent that changes something.
 func usableShell(ctx context.Context, h *Host) (failover.Item, error) {
 	out, err := h.read(ctx, "try the account's shell", shellScript)
 	if errors.Is(err, ErrNoShell) || errors.Is(err, remote.ErrRefused) {

@@ -35,8 +35,8 @@ func shellPath(t *testing.T, name string) string {
 	return path
 }
 
-// TestEveryLoginShell fires through real OpenSSH with each shell as the account's login shell, start-up files that print
-// included.
+// TestEveryLoginShell fires through real OpenSSH with each shell as the account's login shell, start-up files that
+// print included.
 func TestEveryLoginShell(t *testing.T) {
 	for _, name := range append(append([]string{}, posix...), others...) {
 		t.Run(name, func(t *testing.T) {
@@ -59,7 +59,8 @@ func TestEveryScriptShell(t *testing.T) {
 	}
 }
 
-// TestWhatIsNoShellIsSaid: where our scripts cannot run, the first check says what is in the way, and nothing was changed.
+// TestWhatIsNoShellIsSaid: where our scripts cannot run, the first check says what is in the way, and nothing was
+// changed.
 func TestWhatIsNoShellIsSaid(t *testing.T) {
 	menu := filepath.Join(t.TempDir(), "menu")
 	require.NoError(t, os.WriteFile(menu, []byte("#!/bin/sh\nprintf '  3 - SYM 000\\nSelection : '\nread x\n"), 0o755))
@@ -115,7 +116,8 @@ func TestWhatIsNoShellIsSaid(t *testing.T) {
 // TestServerSettings fires through servers that allow little.
 func TestServerSettings(t *testing.T) {
 	pass := filepath.Join(t.TempDir(), "pass")
-	require.NoError(t, os.WriteFile(pass, []byte("#!/bin/sh\necho passed on\nexec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"\n"), 0o755))
+	require.NoError(t, os.WriteFile(pass, []byte("#!/bin/sh\necho passed on\nexec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"\n"),
+		0o755))
 	for name, lines := range map[string][]string{
 		"MaxSessions 1":              {"MaxSessions 1"},
 		"a forced command passes on": {"ForceCommand " + pass},

@@ -21,8 +21,8 @@ func (f firing) silentAfter(ctx context.Context) (failover.Observation, error) {
 
 // oldPrimarySilent proves silence, and takes everything else for life. Silent is an address to which no TCP connection
 // comes about because there is no route or nothing answers at all: that is what a machine without power does. A refused
-// port, any byte, a handshake or login that fails, and a server that is full or hangs come from a machine that lives. Then
-// only an observed role that is not primary serves.
+// port, any byte, a handshake or login that fails, and a server that is full or hangs come from a machine that lives.
+// Then only an observed role that is not primary serves.
 func (f firing) oldPrimarySilent(ctx context.Context, moved bool) (failover.Observation, error) {
 	old := f.dir.old
 	const off = "switch it off, or make its role readable"
@@ -39,7 +39,8 @@ func (f firing) oldPrimarySilent(ctx context.Context, moved bool) (failover.Obse
 	case errors.Is(err, remote.ErrPeerHostKey) && moved:
 		return failover.Observation{Done: true, Found: "its address is answered by " + f.dir.next.Name()}, nil
 	case errors.Is(err, remote.ErrPeerHostKey):
-		return failover.Observation{Found: "its address is answered by " + f.dir.next.Name() + ", so nothing is known about " + old.Name() + "; correct its address"}, nil
+		return failover.Observation{Found: "its address is answered by " + f.dir.next.Name() +
+			", so nothing is known about " + old.Name() + "; correct its address"}, nil
 	case err != nil && ctx.Err() == nil:
 		return failover.Observation{Found: "it lives, and its role is not known; " + off + ": " + plain(err)}, nil
 	case err != nil:

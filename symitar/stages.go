@@ -10,9 +10,9 @@ import (
 )
 
 // Stages are the stages of the three procedures, for procedures that do something of their own in between. They run in
-// this order: Statement, Preflight, the stages of OpCon up to Down, Quiet, Macro, Verify, Archive, OpCon.Repoint, Agent,
-// and the other stages of OpCon. A stage without steps is one that the procedure does not need. Take name, parameters
-// and lock from the procedure itself.
+// this order: Statement, Preflight, the stages of OpCon up to Down, Quiet, Macro, Verify, Archive, OpCon.Repoint,
+// Agent, and the other stages of OpCon. A stage without steps is one that the procedure does not need. Take name,
+// parameters and lock from the procedure itself.
 type Stages struct {
 	Statement failover.Stage // Failover: a person answers for it that Home is gone
 	Preflight failover.Stage // nothing is changed
@@ -61,7 +61,8 @@ func (p *Pair) emergency(gone failover.Statement) (firing, Stages, error) {
 	if err != nil {
 		return f, Stages{}, err
 	}
-	word := gone.Step("primary-gone", f.dir.old.Name()+" is gone and will not come back as primary by itself", f.dir.old.Name())
+	word := gone.Step("primary-gone", f.dir.old.Name()+" is gone and will not come back as primary by itself",
+		f.dir.old.Name())
 	word.Source = vendorFailover + "FAILOVER swaps primary and secondary if the primary machine becomes unavailable"
 	s.Statement = failover.Stage{Name: "statement", Steps: []failover.Step{word}}
 	return f, s, nil
@@ -87,7 +88,8 @@ func (f firing) stages() (Stages, error) {
 // procedure puts the stages together.
 func (f firing) procedure(name string, s Stages) (failover.Procedure, error) {
 	o := s.OpCon
-	list := []failover.Stage{s.Statement, s.Preflight, o.Check, o.Hold, o.Drain, o.Down, s.Quiet, s.Macro, s.Verify, s.Archive,
+	list := []failover.Stage{s.Statement, s.Preflight, o.Check, o.Hold, o.Drain, o.Down, s.Quiet, s.Macro,
+		s.Verify, s.Archive,
 		o.Repoint, s.Agent, o.Prove, o.Decide, o.Release}
 	proc := failover.Procedure{Name: name, Parameters: f.parameters(), Lock: f.lock(),
 		Stages: slices.DeleteFunc(list, func(s failover.Stage) bool { return len(s.Steps) == 0 })}

@@ -13,9 +13,9 @@ import (
 	"github.com/01b61c5c/failover/symitar/symitartest"
 )
 
-// TestNoStageIsLeftOut adds a firm check that never holds to each stage, of OpCon's and of the package's own, also to stages
-// that come later, and wants it in the procedure, once and at the right place: each stage where the documentation of Stages
-// has it.
+// TestNoStageIsLeftOut adds a firm check that never holds to each stage, of OpCon's and of the package's own, also to
+// stages that come later, and wants it in the procedure, once and at the right place: each stage where the
+// documentation of Stages has it.
 func TestNoStageIsLeftOut(t *testing.T) {
 	sim, err := symitartest.NewPair()
 	require.NoError(t, err)
@@ -28,8 +28,10 @@ func TestNoStageIsLeftOut(t *testing.T) {
 	pair, err := symitar.NewPair(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = pair.Close() })
-	order := []string{"Statement", "Preflight", "Check", "Hold", "Drain", "Down", "Quiet", "Macro", "Verify", "Archive", "Repoint", "Agent", "Prove", "Decide", "Release"}
-	for _, purpose := range []symitar.Purpose{symitar.PurposeSwitchover, symitar.PurposeFailback, symitar.PurposeFailover} {
+	order := []string{"Statement", "Preflight", "Check", "Hold", "Drain", "Down", "Quiet", "Macro", "Verify", "Archive",
+		"Repoint", "Agent", "Prove", "Decide", "Release"}
+	for _, purpose := range []symitar.Purpose{symitar.PurposeSwitchover, symitar.PurposeFailback,
+		symitar.PurposeFailover} {
 		p, err := pair.Changed(purpose, func(s *symitar.Stages) {
 			stages := fields(reflect.ValueOf(s).Elem())
 			require.Len(t, stages, len(order), "use the new stage in every procedure, or say why not")
@@ -38,8 +40,9 @@ func TestNoStageIsLeftOut(t *testing.T) {
 					require.Equal(t, "Statement", field)
 					stage.Name = "statement"
 				}
-				stage.Steps = append(stage.Steps, failover.Step{ID: "mutant-" + field, Title: "Never", Kind: failover.Check, Firm: true,
-					Observe: func(context.Context) (failover.Observation, error) { return failover.Observation{}, nil }})
+				stage.Steps = append(stage.Steps,
+					failover.Step{ID: "mutant-" + field, Title: "Never", Kind: failover.Check, Firm: true,
+						Observe: func(context.Context) (failover.Observation, error) { return failover.Observation{}, nil }})
 			}
 		})
 		require.NoError(t, err)

@@ -54,16 +54,19 @@ func (h *Host) runStatus(ctx context.Context, run RunID) (status, error) {
 		return status{}, err
 	}
 	if !strings.Contains(out, "\nrun=") {
-		return status{}, h.fail("look at the macro's marks", failover.NotApplied, "look again", fmt.Errorf("%w: it does not tell of the run", ErrAnswerIncomplete))
+		return status{}, h.fail("look at the macro's marks", failover.NotApplied, "look again",
+			fmt.Errorf("%w: it does not tell of the run", ErrAnswerIncomplete))
 	}
 	return parseStatus(out), nil
 }
 
 func parseStatus(out string) status {
 	kv := keyValues(out)
-	s := status{lock: kv["lock"], exists: kv["run"] == "yes", void: kv["void"] == "yes", acknowledged: kv["acknowledged"] == "yes",
-		refused: kv["refused"], fired: kv["fired"] == "yes" && kv["void"] != "yes", unseen: kv["unseen"], started: kv["started"],
-		boot: strings.Join(strings.Fields(kv["boot"]), " ")}
+	s := status{lock: kv["lock"], exists: kv["run"] == "yes", void: kv["void"] == "yes",
+		acknowledged: kv["acknowledged"] == "yes",
+		refused:      kv["refused"], fired: kv["fired"] == "yes" && kv["void"] != "yes", unseen: kv["unseen"],
+		started: kv["started"],
+		boot:    strings.Join(strings.Fields(kv["boot"]), " ")}
 	switch kv["life"] {
 	case "lives":
 		s.life = lives

@@ -28,7 +28,8 @@ func TestDocumentedStepsAreTheProcedures(t *testing.T) {
 	require.NoError(t, err)
 	gone, err := symitar.Failover(pair, failover.Statement{By: "a", Says: "b", Reason: "c"})
 	require.NoError(t, err)
-	failovertest.Documented(t, "doc.go", map[string]failover.Procedure{"Steps of Switchover": there, "Steps of Failover": gone})
+	failovertest.Documented(t, "doc.go",
+		map[string]failover.Procedure{"Steps of Switchover": there, "Steps of Failover": gone})
 	failovertest.Documented(t, "doc.go", map[string]failover.Procedure{"Steps of Switchover": back})
 	for _, p := range []failover.Procedure{there, back, gone} {
 		require.NotNil(t, p.Lock, "every procedure runs under the pair's lock")

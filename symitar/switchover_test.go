@@ -42,12 +42,15 @@ func confirmAll(context.Context, failover.Request) (failover.Statement, error) {
 	return failover.Statement{By: "operator", Says: "done", Reason: "did it"}, nil
 }
 
-func (b *bench) run(t *testing.T, build func(*symitar.Pair) (failover.Procedure, error), tune ...func(*failover.RunOptions)) (*failover.Report, error) {
+func (b *bench) run(t *testing.T, build func(*symitar.Pair) (failover.Procedure, error),
+	tune ...func(*failover.RunOptions)) (*failover.Report, error) {
 	t.Helper()
 	return b.do(t, build, failover.Procedure.Run, tune...)
 }
 
-func (b *bench) do(t *testing.T, build func(*symitar.Pair) (failover.Procedure, error), verb func(failover.Procedure, context.Context, failover.RunOptions) (*failover.Report, error), tune ...func(*failover.RunOptions)) (*failover.Report, error) {
+func (b *bench) do(t *testing.T, build func(*symitar.Pair) (failover.Procedure, error),
+	verb func(failover.Procedure, context.Context, failover.RunOptions) (*failover.Report, error),
+	tune ...func(*failover.RunOptions)) (*failover.Report, error) {
 	t.Helper()
 	pair, err := symitar.NewPair(b.cfg)
 	require.NoError(t, err)
@@ -133,8 +136,8 @@ func TestFailover(t *testing.T) {
 	require.False(t, b.sim.EverTwoPrimaries())
 }
 
-// TestFailoverBehindASwitchoverInDoubt is the night in which the primary dies under a planned swap: the emergency has to
-// get past both locks of the swap, each by a person's word.
+// TestFailoverBehindASwitchoverInDoubt is the night in which the primary dies under a planned swap: the emergency has
+// to get past both locks of the swap, each by a person's word.
 func TestFailoverBehindASwitchoverInDoubt(t *testing.T) {
 	b := newBench(t, "exit0-unchanged")
 	_, err := b.run(t, symitar.Switchover)
@@ -149,11 +152,13 @@ func TestFailoverBehindASwitchoverInDoubt(t *testing.T) {
 	var pair *symitar.Pair
 	gone := func(p *symitar.Pair) (failover.Procedure, error) {
 		pair = p
-		return symitar.Failover(p, failover.Statement{By: "night shift", Says: "symaix1 lost power", Reason: "stood before it"})
+		return symitar.Failover(p,
+			failover.Statement{By: "night shift", Says: "symaix1 lost power", Reason: "stood before it"})
 	}
 	_, err = b.run(t, gone)
 	require.ErrorIs(t, err, failover.ErrLocked)
-	_, err = b.do(t, gone, func(p failover.Procedure, ctx context.Context, o failover.RunOptions) (*failover.Report, error) {
+	_, err = b.do(t, gone, func(p failover.Procedure, ctx context.Context, o failover.RunOptions) (*failover.Report,
+		error) {
 		holder, held, err := p.Lock.Holder(ctx)
 		require.NoError(t, err)
 		require.True(t, held)
@@ -161,7 +166,8 @@ func TestFailoverBehindASwitchoverInDoubt(t *testing.T) {
 		_, err = p.Run(ctx, o)
 		require.ErrorIs(t, err, failover.ErrPrecondition)
 		require.ErrorContains(t, err, string(run), "the launcher's lock names the run that is open")
-		err = pair.Acknowledge(ctx, run, failover.Statement{By: "night shift", Says: "it changed nothing", Reason: "read its log"}, symitar.Left{})
+		err = pair.Acknowledge(ctx, run,
+			failover.Statement{By: "night shift", Says: "it changed nothing", Reason: "read its log"}, symitar.Left{})
 		require.ErrorContains(t, err, symitartest.Home)
 		require.NotContains(t, err.Error(), symitartest.Partner, "the living host is done")
 		return p.Run(ctx, o)
@@ -201,7 +207,9 @@ func TestAJobBeginsWhileThePersonThinks(t *testing.T) {
 			if q.Step.Kind != failover.Once {
 				return failover.Approval{}, nil
 			}
-			return failover.Approval{}, os.WriteFile(processes, append(bytes.Clone(quiet), "34567890 1 SYM000 /usr/bin/perl /ops/bin/RSJ 000 NIGHTLY\n"...), 0o600)
+			return failover.Approval{},
+				os.WriteFile(processes, append(bytes.Clone(quiet), "34567890 1 SYM000 /usr/bin/perl /ops/bin/RSJ 000 NIGHTLY\n"...),
+					0o600)
 		})
 	}
 	_, err = b.run(t, symitar.Switchover, gate)
@@ -214,7 +222,8 @@ func TestAJobBeginsWhileThePersonThinks(t *testing.T) {
 	b.swapped(t)
 
 	b = newBench(t, "rsj-never-ends")
-	_, err = b.run(t, symitar.Switchover, func(o *failover.RunOptions) { o.Waive = map[string]string{"quiet/rsj": "it hangs and may be cut"} })
+	_, err = b.run(t, symitar.Switchover,
+		func(o *failover.RunOptions) { o.Waive = map[string]string{"quiet/rsj": "it hangs and may be cut"} })
 	require.NoError(t, err, "what was waived is not asked for again")
 	b.swapped(t)
 }
@@ -224,7 +233,8 @@ func TestPreflightLooksAtWhatTheProcedureChecks(t *testing.T) {
 	pair, err := symitar.NewPair(b.cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = pair.Close() })
-	for purpose, well := range map[symitar.Purpose]bool{symitar.PurposeSwitchover: true, symitar.PurposeFailover: false, symitar.PurposeFailback: false} {
+	for purpose, well := range map[symitar.Purpose]bool{symitar.PurposeSwitchover: true, symitar.PurposeFailover: false,
+		symitar.PurposeFailback: false} {
 		findings, err := pair.Preflight(t.Context(), purpose)
 		require.NoError(t, err)
 		require.Greater(t, len(findings), 12)
@@ -256,7 +266,8 @@ func TestWaitAtTheGate(t *testing.T) {
 	_, err := b.run(t, symitar.Switchover, func(o *failover.RunOptions) {
 		o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
 			if q.Step.ID == "macro/run" {
-				return failover.Approval{}, b.sim.Put(symitartest.Partner, "etc/processes", "1 0 root /etc/init\n23456789 1 root /SYM/SYMPR/FAILOVERD\n")
+				return failover.Approval{},
+					b.sim.Put(symitartest.Partner, "etc/processes", "1 0 root /etc/init\n23456789 1 root /SYM/SYMPR/FAILOVERD\n")
 			}
 			return failover.Approval{}, nil
 		})
@@ -268,7 +279,8 @@ func TestWaitAtTheGate(t *testing.T) {
 
 // gone is the emergency procedure, with a person's word that the primary is gone.
 func gone(p *symitar.Pair) (failover.Procedure, error) {
-	return symitar.Failover(p, failover.Statement{By: "night shift", Says: "symaix1 lost power", Reason: "stood before it"})
+	return symitar.Failover(p,
+		failover.Statement{By: "night shift", Says: "symaix1 lost power", Reason: "stood before it"})
 }
 
 // alone leaves out what a person does: behind each wait for one, everything that still has to hold is looked at again.
@@ -285,9 +297,9 @@ func alone(build func(*symitar.Pair) (failover.Procedure, error)) func(*symitar.
 	}
 }
 
-// TestFaults plays the planned switchover, or the emergency, with every fault. Whatever goes wrong, the macro runs at most
-// once, two hosts are never primary together, and a second call of the same journal changes nothing about that. Where a
-// fault stops the run before the macro, doing what the stop says brings it to its end.
+// TestFaults plays the planned switchover, or the emergency, with every fault. Whatever goes wrong, the macro runs at
+// most once, two hosts are never primary together, and a second call of the same journal changes nothing about that.
+// Where a fault stops the run before the macro, doing what the stop says brings it to its end.
 func TestFaults(t *testing.T) {
 	for _, fault := range symitartest.Faults() {
 		t.Run(fault.Name, func(t *testing.T) {

@@ -121,7 +121,8 @@ var drains = map[string]cluster.Drain{"drain": cluster.DrainGroups, "keep": clus
 
 // perform does what a cluster does when it is asked.
 func (m *Model) perform(via, verb string, args []string) (loss, refusal error) {
-	states := map[string]cluster.State{"online": cluster.StateOnline, "offline": cluster.StateOffline, "resource-online": cluster.StateOnline, "resource-offline": cluster.StateOffline}
+	states := map[string]cluster.State{"online": cluster.StateOnline, "offline": cluster.StateOffline,
+		"resource-online": cluster.StateOnline, "resource-offline": cluster.StateOffline}
 	switch verb {
 	case "move":
 		return m.move(via, args[0], args[1])

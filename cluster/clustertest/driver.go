@@ -23,7 +23,8 @@ func (d *driver) KeepsMoves() bool { return d.keeps }
 
 func (d *driver) Check(field, name string) error {
 	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return failover.Invalid(field, fmt.Sprintf("%q is empty or has control characters", name), "use the name the cluster shows")
+		return failover.Invalid(field, fmt.Sprintf("%q is empty or has control characters", name),
+			"use the name the cluster shows")
 	}
 	return nil
 }
@@ -44,9 +45,11 @@ func (d *driver) ask(ctx context.Context, op, via string, request func(*Model) (
 	})
 	switch {
 	case err != nil:
-		return &failover.Error{Op: op, Target: via, Outcome: failover.NotApplied, Next: "act on what the cluster says", Err: err}
+		return &failover.Error{Op: op, Target: via, Outcome: failover.NotApplied, Next: "act on what the cluster says",
+			Err: err}
 	case errors.Is(loss, errGarbage):
-		return &failover.Error{Op: op, Target: via, Outcome: failover.InDoubt, Next: "read the state from another node", Err: loss}
+		return &failover.Error{Op: op, Target: via, Outcome: failover.InDoubt, Next: "read the state from another node",
+			Err: loss}
 	case loss != nil:
 		return &failover.Error{Op: op, Target: via, Outcome: failover.InDoubt, Next: "read the state from another node",
 			Err: fmt.Errorf("%w: %w", cluster.ErrUnreachable, loss)}

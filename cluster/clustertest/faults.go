@@ -107,7 +107,8 @@ func (m *Model) available() string {
 			return g.Name
 		}
 	}
-	m.Groups = append(m.Groups, &Group{Name: "Available Storage", Owner: m.Nodes[0].Name, Core: true, Available: true, Wanted: cluster.StateOnline})
+	m.Groups = append(m.Groups,
+		&Group{Name: "Available Storage", Owner: m.Nodes[0].Name, Core: true, Available: true, Wanted: cluster.StateOnline})
 	return "Available Storage"
 }
 

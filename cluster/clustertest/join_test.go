@@ -19,7 +19,8 @@ const mail = "MAIL SERVICE"
 // twoGroups is a cluster with two groups, and how a procedure that moves both is built.
 func twoGroups(t testing.TB) (*clustertest.Sim, func(testing.TB) failover.Procedure) {
 	t.Helper()
-	m, second := clustertest.TwoNodes("EFT01", "EFT02", group, "EFT Server Enterprise"), clustertest.TwoNodes("EFT01", "EFT02", mail, "mailsvc")
+	m, second := clustertest.TwoNodes("EFT01", "EFT02", group, "EFT Server Enterprise"),
+		clustertest.TwoNodes("EFT01", "EFT02", mail, "mailsvc")
 	m.Groups = append(m.Groups, second.Group(mail))
 	m.Resources = append(m.Resources, second.Members(mail)...)
 	m.Nodes[0].Services["mailsvc"] = true
@@ -31,7 +32,8 @@ func twoGroups(t testing.TB) (*clustertest.Sim, func(testing.TB) failover.Proced
 		require.NoError(t, err)
 		var parts []failover.Part
 		for part, name := range map[string]string{"eft": group, "mail": mail} {
-			p, err := cluster.Transfer(c, cluster.TransferOptions{Group: name, Target: "EFT02", From: "EFT01", Move: quick, Hold: time.Millisecond})
+			p, err := cluster.Transfer(c,
+				cluster.TransferOptions{Group: name, Target: "EFT02", From: "EFT01", Move: quick, Hold: time.Millisecond})
 			require.NoError(t, err)
 			parts = append(parts, failover.Part{Name: part, Procedure: p})
 		}

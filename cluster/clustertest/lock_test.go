@@ -13,7 +13,8 @@ import (
 
 // TestLockKeepsTheRules opens the lock of one cluster as several machines do: in memory, and over SSH to Windows nodes.
 func TestLockKeepsTheRules(t *testing.T) {
-	for name, style := range map[string]clustertest.Style{"windows": clustertest.StyleWindows, "pacemaker": clustertest.StylePacemaker} {
+	for name, style := range map[string]clustertest.Style{"windows": clustertest.StyleWindows,
+		"pacemaker": clustertest.StylePacemaker} {
 		t.Run(name, func(t *testing.T) {
 			sim, _ := newSim(t, style)
 			failovertest.TestLock(t, func(tb testing.TB) failover.Lock {

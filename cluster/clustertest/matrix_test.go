@@ -27,8 +27,8 @@ var (
 	partWay = ending{failover.StatusFailed, failover.ResultPartWay, false} // what was remembered before is in effect
 )
 
-// matrix is how each step that changes something in a cluster ends by what becomes of its request. A move is followed for the
-// time to settle, after which nothing acts any more (inferred; MoveOptions.Settle).
+// matrix is how each step that changes something in a cluster ends by what becomes of its request. A move is followed
+// for the time to settle, after which nothing acts any more (inferred; MoveOptions.Settle).
 var matrix = map[clustertest.Break]struct{ setting, move ending }{
 	clustertest.BreakLosesReply: {done, done},
 	clustertest.BreakLosesNodes: {doubt, doubt},
@@ -38,10 +38,11 @@ var matrix = map[clustertest.Break]struct{ setting, move ending }{
 	clustertest.BreakDelays:     {done, done},
 }
 
-// TestEveryStepUnderEveryFault breaks the request of each step that changes something in the cluster, in turn, and looks at
-// what the run says of it, at the undo and at the lock; then the same journal goes on.
+// TestEveryStepUnderEveryFault breaks the request of each step that changes something in the cluster, in turn, and
+// looks at what the run says of it, at the undo and at the lock; then the same journal goes on.
 func TestEveryStepUnderEveryFault(t *testing.T) {
-	verbs := map[string]string{"prepare/clear": "clear-move", "prepare/failback": "set-failback", "move/move": "move", "back/move": "move", "finish/failback": "set-failback"}
+	verbs := map[string]string{"prepare/clear": "clear-move", "prepare/failback": "set-failback", "move/move": "move",
+		"back/move": "move", "finish/failback": "set-failback"}
 	for id, verb := range verbs {
 		for how, row := range matrix {
 			synctest.Test(t, func(t *testing.T) {
@@ -72,13 +73,15 @@ func TestEveryStepUnderEveryFault(t *testing.T) {
 					require.Equal(t, want.undo, in, "%s %d", id, how)
 					require.NotEmpty(t, failover.NextOf(err))
 				}
-				require.Equal(t, want.result != failover.ResultCompleted, len(state(t, sim).Marks) > 0, "%s %d: the lock is kept until nothing is half-way", id, how)
+				require.Equal(t, want.result != failover.ResultCompleted, len(state(t, sim).Marks) > 0,
+					"%s %d: the lock is kept until nothing is half-way", id, how)
 				require.NoError(t, sim.Heal())
 				report, err = p.Run(t.Context(), by(j, nil))
 				require.NoError(t, err, "%s %d", id, how)
 				require.Equal(t, failover.ResultCompleted, report.Result)
 				m := state(t, sim)
-				require.Equal(t, map[string]int{group + " to EFT01": 1, group + " to EFT02": 1}, m.Counters.MovesByTarget, "%s %d", id, how)
+				require.Equal(t, map[string]int{group + " to EFT01": 1, group + " to EFT02": 1}, m.Counters.MovesByTarget,
+					"%s %d", id, how)
 				require.Equal(t, "EFT01", m.Group(group).Owner)
 				require.Equal(t, cluster.FailbackAllowed, m.Group(group).Failback.Policy)
 				require.Empty(t, m.Group(group).Standing)
@@ -125,18 +128,25 @@ func TestAnUndoAfterEveryFault(t *testing.T) {
 // TestEveryChangeOfStateUnderEveryFault is the same for the calls that no step of a transfer makes.
 func TestEveryChangeOfStateUnderEveryFault(t *testing.T) {
 	const inDoubt, applied, not = failover.InDoubt, failover.Applied, failover.NotApplied
-	outcomes := map[clustertest.Break]failover.Outcome{clustertest.BreakLosesReply: applied, clustertest.BreakLosesNodes: inDoubt, clustertest.BreakUnsent: not,
+	outcomes := map[clustertest.Break]failover.Outcome{clustertest.BreakLosesReply: applied,
+		clustertest.BreakLosesNodes: inDoubt, clustertest.BreakUnsent: not,
 		clustertest.BreakGarbles: applied, clustertest.BreakIgnores: inDoubt, clustertest.BreakDelays: applied}
 	o := cluster.StateOptions{Timeout: quick.Timeout, Poll: quick.Poll, Settle: quick.Settle}
 	calls := map[string]func(context.Context, cluster.Cluster) error{
-		"offline":          func(ctx context.Context, c cluster.Cluster) error { return c.Offline(ctx, group, o) },
-		"resource-offline": func(ctx context.Context, c cluster.Cluster) error { return c.OfflineResource(ctx, group+" Service", o) },
+		"offline": func(ctx context.Context, c cluster.Cluster) error { return c.Offline(ctx, group, o) },
+		"resource-offline": func(ctx context.Context,
+			c cluster.Cluster) error {
+			return c.OfflineResource(ctx, group+" Service", o)
+		},
 		"pause": func(ctx context.Context, c cluster.Cluster) error {
 			return c.Pause(ctx, "EFT02", cluster.PauseOptions{Timeout: o.Timeout, Poll: o.Poll, Settle: o.Settle})
 		},
-		"online":          func(ctx context.Context, c cluster.Cluster) error { return c.Online(ctx, group, o) },
-		"resource-online": func(ctx context.Context, c cluster.Cluster) error { return c.OnlineResource(ctx, group+" Service", o) },
-		"resume":          func(ctx context.Context, c cluster.Cluster) error { return c.Resume(ctx, "EFT02", o) },
+		"online": func(ctx context.Context, c cluster.Cluster) error { return c.Online(ctx, group, o) },
+		"resource-online": func(ctx context.Context,
+			c cluster.Cluster) error {
+			return c.OnlineResource(ctx, group+" Service", o)
+		},
+		"resume": func(ctx context.Context, c cluster.Cluster) error { return c.Resume(ctx, "EFT02", o) },
 	}
 	for verb, call := range calls {
 		for how, want := range outcomes {

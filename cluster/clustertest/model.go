@@ -139,18 +139,24 @@ func TwoNodes(first, second, group, service string) Model {
 	}
 	list[0].Services[service] = true
 	res := func(name, kind string, disk bool, svc string, deps ...string) *Resource {
-		return &Resource{Name: name, Group: group, Type: kind, State: cluster.StateOnline, Possible: slices.Clone(nodes), DependsOn: deps, Service: svc,
+		return &Resource{Name: name, Group: group, Type: kind, State: cluster.StateOnline, Possible: slices.Clone(nodes),
+			DependsOn: deps, Service: svc,
 			Disk: disk, PendingTimeout: 3 * time.Minute}
 	}
 	return Model{Cluster: "CLU1", Nodes: list, Marks: map[string]string{}, StopReadings: 2, StartReadings: 2,
 		Groups: []*Group{
-			{Name: "Cluster Group", Owner: first, Core: true, Wanted: cluster.StateOnline, Failback: cluster.Failback{Policy: cluster.FailbackPrevented, Raw: "0"}},
-			{Name: "Available Storage", Owner: first, Core: true, Available: true, Wanted: cluster.StateOnline, Failback: cluster.Failback{Policy: cluster.FailbackPrevented, Raw: "0"}},
-			{Name: group, Owner: first, Wanted: cluster.StateOnline, Preferred: []string{first}, Failback: cluster.Failback{Policy: cluster.FailbackAllowed, Raw: "1"}},
+			{Name: "Cluster Group", Owner: first, Core: true, Wanted: cluster.StateOnline,
+				Failback: cluster.Failback{Policy: cluster.FailbackPrevented, Raw: "0"}},
+			{Name: "Available Storage", Owner: first, Core: true, Available: true, Wanted: cluster.StateOnline,
+				Failback: cluster.Failback{Policy: cluster.FailbackPrevented, Raw: "0"}},
+			{Name: group, Owner: first, Wanted: cluster.StateOnline, Preferred: []string{first},
+				Failback: cluster.Failback{Policy: cluster.FailbackAllowed, Raw: "1"}},
 		},
 		Resources: []*Resource{
-			{Name: "Cluster Name", Group: "Cluster Group", Type: "Network Name", State: cluster.StateOnline, Possible: slices.Clone(nodes), PendingTimeout: 3 * time.Minute},
-			{Name: "File Share Witness", Group: "Cluster Group", Type: "File Share Witness", State: cluster.StateOnline, Possible: slices.Clone(nodes), PendingTimeout: 3 * time.Minute},
+			{Name: "Cluster Name", Group: "Cluster Group", Type: "Network Name", State: cluster.StateOnline,
+				Possible: slices.Clone(nodes), PendingTimeout: 3 * time.Minute},
+			{Name: "File Share Witness", Group: "Cluster Group", Type: "File Share Witness", State: cluster.StateOnline,
+				Possible: slices.Clone(nodes), PendingTimeout: 3 * time.Minute},
 			res(group+" Disk", "Physical Disk", true, ""),
 			res(group+" IP", "IP Address", false, ""),
 			res(group+" Name", "Network Name", false, "", group+" IP"),
@@ -203,7 +209,8 @@ func (m *Model) Members(group string) []*Resource {
 	return list
 }
 
-// GroupState derives a group's state from its resources: failed before pending before partial, an empty group is offline.
+// GroupState derives a group's state from its resources: failed before pending before partial, an empty group is
+// offline.
 func (m *Model) GroupState(group string) cluster.State {
 	count := map[cluster.State]int{}
 	for _, r := range m.Members(group) {
@@ -418,16 +425,19 @@ func (m *Model) Snapshot(via string) cluster.Snapshot {
 }
 
 func (m *Model) view(g *Group) cluster.Group {
-	v := cluster.Group{Name: g.Name, Owner: g.Owner, State: m.GroupState(g.Name), Core: g.Core, Locked: g.Locked, Queued: g.Queued > 0,
+	v := cluster.Group{Name: g.Name, Owner: g.Owner, State: m.GroupState(g.Name), Core: g.Core, Locked: g.Locked,
+		Queued:    g.Queued > 0,
 		Preferred: slices.Clone(g.Preferred), Failback: g.Failback, Standing: slices.Clone(g.Standing)}
 	v.Raw = v.State.String()
 	if g.Owner != "" {
 		v.Owners = []string{g.Owner}
 	}
 	for _, r := range m.Members(g.Name) {
-		v.Members = append(v.Members, cluster.Resource{Name: r.Name, Group: g.Name, Owner: g.Owner, Type: r.Type, State: r.State,
-			Possible: slices.Clone(r.Possible), DependsOn: slices.Clone(r.DependsOn), Service: r.Service, Disk: r.Disk, Core: g.Core,
-			Maintenance: r.Maintenance, PendingTimeout: r.PendingTimeout, Raw: r.State.String()})
+		v.Members = append(v.Members,
+			cluster.Resource{Name: r.Name, Group: g.Name, Owner: g.Owner, Type: r.Type, State: r.State,
+				Possible: slices.Clone(r.Possible), DependsOn: slices.Clone(r.DependsOn), Service: r.Service, Disk: r.Disk,
+				Core:        g.Core,
+				Maintenance: r.Maintenance, PendingTimeout: r.PendingTimeout, Raw: r.State.String()})
 	}
 	return v
 }

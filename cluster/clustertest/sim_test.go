@@ -19,7 +19,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const group = "EFT Server"
 
 // quick are times for a model in which time passes by readings.
-var quick = cluster.MoveOptions{Timeout: 5 * time.Second, Poll: time.Millisecond, Grace: 10 * time.Millisecond, Settle: 30 * time.Millisecond}
+var quick = cluster.MoveOptions{Timeout: 5 * time.Second, Poll: time.Millisecond, Grace: 10 * time.Millisecond,
+	Settle: 30 * time.Millisecond}
 
 func newSim(t *testing.T, style clustertest.Style) (*clustertest.Sim, cluster.Cluster) {
 	t.Helper()
@@ -187,7 +188,8 @@ func TestStates(t *testing.T) {
 
 		require.NoError(t, c.Pause(t.Context(), "EFT02", cluster.PauseOptions{Timeout: time.Second, Poll: time.Millisecond}))
 		require.Equal(t, "EFT01", state(t, sim).Group(group).Owner, "drained")
-		require.Equal(t, cluster.StateOnline, state(t, sim).GroupState(group), "what was drained is up again before the call ends")
+		require.Equal(t, cluster.StateOnline, state(t, sim).GroupState(group),
+			"what was drained is up again before the call ends")
 		require.NoError(t, c.Resume(t.Context(), "EFT02", o))
 		require.Equal(t, "EFT01", state(t, sim).Group(group).Owner, "nothing is brought back")
 

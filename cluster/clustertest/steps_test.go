@@ -55,10 +55,13 @@ func status(r *failover.Report, id string) failover.StepStatus {
 	return failover.StatusNotReached
 }
 
-// stands is up to which move each check of a transfer there and back has to hold. The two of the first move are made untrue by it.
+// stands is up to which move each check of a transfer there and back has to hold. The two of the first move are made
+// untrue by it.
 var stands = map[string]string{
-	"check/reachable": "back/move", "check/quorum": "back/move", "check/nodes": "back/move", "check/group": "move/move", "check/target": "move/move",
-	"check/disks": "back/move", "check/maintenance": "back/move", "check/backup": "back/move", "check/stop-time": "back/move", "check/reboot": "back/move",
+	"check/reachable": "back/move", "check/quorum": "back/move", "check/nodes": "back/move", "check/group": "move/move",
+	"check/target": "move/move",
+	"check/disks":  "back/move", "check/maintenance": "back/move", "check/backup": "back/move",
+	"check/stop-time": "back/move", "check/reboot": "back/move",
 	"check/build": "back/move", "arrived/verify": "back/move", "returned/verify": "", "finish/verify": "",
 }
 
@@ -105,10 +108,11 @@ func TestAMoveThatWaitedIsNotMadeWhenACheckFailsMeanwhile(t *testing.T) {
 					}
 				})
 				asked := false
-				_, err = p.Run(t.Context(), by(j, failover.GateFunc(func(_ context.Context, r failover.Request) (failover.Approval, error) {
-					asked, fails = asked || r.Step.ID == move, true
-					return failover.Approval{By: "ben"}, nil
-				})))
+				_, err = p.Run(t.Context(),
+					by(j, failover.GateFunc(func(_ context.Context, r failover.Request) (failover.Approval, error) {
+						asked, fails = asked || r.Step.ID == move, true
+						return failover.Approval{By: "ben"}, nil
+					})))
 				require.True(t, asked, "%s %s", move, check)
 				require.ErrorIs(t, err, failover.ErrPrecondition, "%s %s", move, check)
 				require.Equal(t, before, state(t, sim).Counters.MovesByTarget, "%s %s", move, check)

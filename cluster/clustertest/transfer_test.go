@@ -17,7 +17,9 @@ import (
 
 func transfer(t *testing.T, c cluster.Cluster, then cluster.AfterMove) failover.Procedure {
 	t.Helper()
-	p, err := cluster.Transfer(c, cluster.TransferOptions{Group: group, Target: "EFT02", From: "EFT01", Then: then, Move: quick, Hold: time.Millisecond})
+	p, err := cluster.Transfer(c,
+		cluster.TransferOptions{Group: group, Target: "EFT02", From: "EFT01", Then: then, Move: quick,
+			Hold: time.Millisecond})
 	require.NoError(t, err)
 	return p
 }
@@ -57,10 +59,13 @@ func TestTransferThereAndBack(t *testing.T) {
 
 func TestTransferEndsAsEachFaultSays(t *testing.T) {
 	want := map[string]error{
-		"locked": cluster.ErrGroupLocked, "stranded-disk": cluster.ErrDisk, "paused": cluster.ErrNodePaused, "quarantined": cluster.ErrNodeQuarantined,
-		"not-possible": cluster.ErrNotPossibleOwner, "no-quorum": cluster.ErrNoQuorum, "backup": cluster.ErrBackup, "reboot-pending": cluster.ErrRebootPending,
-		"owner-unknown": cluster.ErrOwnerUnknown, "unreachable": cluster.ErrUnreachable,
-		"lost-request": cluster.ErrNotStarted, "fails": cluster.ErrFailed, "partial": cluster.ErrPartial, "returns": cluster.ErrReturned,
+		"locked": cluster.ErrGroupLocked, "stranded-disk": cluster.ErrDisk, "paused": cluster.ErrNodePaused,
+		"quarantined":  cluster.ErrNodeQuarantined,
+		"not-possible": cluster.ErrNotPossibleOwner, "no-quorum": cluster.ErrNoQuorum, "backup": cluster.ErrBackup,
+		"reboot-pending": cluster.ErrRebootPending,
+		"owner-unknown":  cluster.ErrOwnerUnknown, "unreachable": cluster.ErrUnreachable,
+		"lost-request": cluster.ErrNotStarted, "fails": cluster.ErrFailed, "partial": cluster.ErrPartial,
+		"returns":   cluster.ErrReturned,
 		"elsewhere": cluster.ErrReturned, "busy": cluster.ErrBusy,
 	}
 	for _, fault := range clustertest.Faults() {

@@ -44,11 +44,15 @@ func (s *Sim) ServeWindows() (*WindowsNodes, error) {
 	}
 	w := &WindowsNodes{sim: s, scripts: map[string]ScriptHandler{}}
 	for _, name := range wsfc.Names() {
-		w.scripts[wsfc.Script(name).Text] = func(node string, document []byte) (any, error) { return s.serve(name, node, document) }
+		w.scripts[wsfc.Script(name).Text] = func(node string, document []byte) (any,
+			error) {
+			return s.serve(name, node, document)
+		}
 	}
 	for _, n := range m.Nodes {
 		srv := &windowsServer{node: n.Name}
-		srv.server, err = remotetest.NewServer(func(_ context.Context, cmd *remotetest.Command) remotetest.Ending { return w.run(srv.node, cmd) })
+		srv.server, err = remotetest.NewServer(
+			func(_ context.Context, cmd *remotetest.Command) remotetest.Ending { return w.run(srv.node, cmd) })
 		if err != nil {
 			w.Close()
 			return nil, err
@@ -104,7 +108,8 @@ func (w *WindowsNodes) refuse(text string) {
 }
 
 // noise is what a Windows machine writes around an answer: a banner in the console's code page, CLIXML.
-const noise = "Microsoft Windows [Version 10.0]\r\n\x84\x94\r\n#< CLIXML\r\n<Objs Version=\"1.1.0.1\"><Obj S=\"progress\"></Obj></Objs>"
+const noise = "Microsoft Windows [Version 10.0]\r\n\x84\x94\r\n#< CLIXML\r\n<Objs Version=\"1.1.0.1\"><Obj " +
+	"S=\"progress\"></Obj></Objs>"
 
 // run is what happens on a node when a command line arrives.
 func (w *WindowsNodes) run(node string, cmd *remotetest.Command) remotetest.Ending {
@@ -119,7 +124,8 @@ func (w *WindowsNodes) run(node string, cmd *remotetest.Command) remotetest.Endi
 	known := cmd.Line == powershell.CommandLine(powershell.Windows) || cmd.Line == powershell.CommandLine(powershell.Seven)
 	if !ok || !known || frame != powershell.Frame() {
 		w.refuse(cmd.Line)
-		_, _ = io.WriteString(cmd.Stderr, "is not recognized as an internal or external command,\r\noperable program or batch file.\r\n")
+		_, _ = io.WriteString(cmd.Stderr,
+			"is not recognized as an internal or external command,\r\noperable program or batch file.\r\n")
 		return remotetest.Exit(9009)
 	}
 	input, err := io.ReadAll(cmd.Stdin)
@@ -186,10 +192,13 @@ func answerOf(data any, err error) Answer {
 		a.Output, a.Exit, merr = powershell.Answer(data)
 	} else {
 		f := powershell.Failure{FQID: "Simulated,clustertest", Category: "NotSpecified",
-			Chain: []powershell.Cause{{Type: "Microsoft.FailoverClusters.PowerShell.ClusterCmdletException", HResult: "0x80131500", Message: "Ein Fehler ist aufgetreten."}}}
+			Chain: []powershell.Cause{{Type: "Microsoft.FailoverClusters.PowerShell.ClusterCmdletException",
+				HResult: "0x80131500", Message: "Ein Fehler ist aufgetreten."}}}
 		if r, ok := errors.AsType[*Refusal](err); ok {
 			f.Touched = true // the cmdlet was called
-			f.Chain = append(f.Chain, powershell.Cause{Type: "System.ComponentModel.Win32Exception", HResult: "0x80004005", Win32: r.Win32, Message: r.Text})
+			f.Chain = append(f.Chain,
+				powershell.Cause{Type: "System.ComponentModel.Win32Exception", HResult: "0x80004005", Win32: r.Win32,
+					Message: r.Text})
 		} else {
 			f.Chain[0].Message = err.Error()
 		}
@@ -267,19 +276,24 @@ func (m *Model) script(name, node string, req wsfc.Request, asked any) (data any
 }
 
 var (
-	groupCodes    = map[cluster.State]wsfc.Number{cluster.StateOnline: 0, cluster.StateOffline: 1, cluster.StateFailed: 2, cluster.StatePartial: 3, cluster.StatePending: 4, cluster.StateUnknown: -1}
-	resourceCodes = map[cluster.State]wsfc.Number{cluster.StateOnline: 2, cluster.StateOffline: 3, cluster.StateFailed: 4, cluster.StatePending: 129, cluster.StateUnknown: -1}
-	nodeCodes     = map[cluster.NodeState]wsfc.Number{cluster.NodeUp: 0, cluster.NodeDown: 1, cluster.NodePaused: 2, cluster.NodeJoining: 3, cluster.NodeUnknown: -1}
+	groupCodes = map[cluster.State]wsfc.Number{cluster.StateOnline: 0, cluster.StateOffline: 1, cluster.StateFailed: 2,
+		cluster.StatePartial: 3, cluster.StatePending: 4, cluster.StateUnknown: -1}
+	resourceCodes = map[cluster.State]wsfc.Number{cluster.StateOnline: 2, cluster.StateOffline: 3, cluster.StateFailed: 4,
+		cluster.StatePending: 129, cluster.StateUnknown: -1}
+	nodeCodes = map[cluster.NodeState]wsfc.Number{cluster.NodeUp: 0, cluster.NodeDown: 1, cluster.NodePaused: 2,
+		cluster.NodeJoining: 3, cluster.NodeUnknown: -1}
 )
 
 // windows renders the model as snapshot.ps1 does.
 func (m *Model) windows(local, only string) wsfc.State {
-	s := wsfc.State{Cluster: m.Cluster, Local: strings.ToUpper(local), Nodes: wsfc.List[wsfc.Node]{}, Groups: wsfc.List[wsfc.Group]{}, Resources: wsfc.List[wsfc.Resource]{}}
+	s := wsfc.State{Cluster: m.Cluster, Local: strings.ToUpper(local), Nodes: wsfc.List[wsfc.Node]{},
+		Groups: wsfc.List[wsfc.Group]{}, Resources: wsfc.List[wsfc.Resource]{}}
 	if m.Backup {
 		s.Backup = 1
 	}
 	for _, n := range m.Nodes {
-		v := wsfc.Node{Name: n.Name, State: n.State.String(), Code: new(nodeCodes[n.State]), Drain: "NotInitiated", Build: n.Build}
+		v := wsfc.Node{Name: n.Name, State: n.State.String(), Code: new(nodeCodes[n.State]), Drain: "NotInitiated",
+			Build: n.Build}
 		if n.Draining {
 			v.DrainCode, v.Info = 1, v.Info|4
 		}
@@ -296,7 +310,8 @@ func (m *Model) windows(local, only string) wsfc.State {
 			continue
 		}
 		state := m.GroupState(g.Name)
-		v := wsfc.Group{Name: g.Name, State: state.String(), Code: new(groupCodes[state]), Failback: new(wsfc.Number), Owner: g.Owner, Core: g.Core, Locked: g.Locked, Preferred: g.Preferred}
+		v := wsfc.Group{Name: g.Name, State: state.String(), Code: new(groupCodes[state]), Failback: new(wsfc.Number),
+			Owner: g.Owner, Core: g.Core, Locked: g.Locked, Preferred: g.Preferred}
 		if g.Failback.Policy == cluster.FailbackAllowed {
 			*v.Failback = 1
 		}
@@ -309,9 +324,11 @@ func (m *Model) windows(local, only string) wsfc.State {
 			for _, d := range r.DependsOn {
 				depends = append(depends, "(["+d+"])")
 			}
-			s.Resources = append(s.Resources, wsfc.Resource{Name: r.Name, Group: g.Name, Type: r.Type, State: r.State.String(), Code: new(resourceCodes[r.State]),
-				Owner: g.Owner, Core: g.Core && !g.Available, Maintenance: r.Maintenance, PendingMs: wsfc.Number(r.PendingTimeout.Milliseconds()),
-				Depends: strings.Join(depends, " and "), Service: r.Service, Possible: r.Possible})
+			s.Resources = append(s.Resources,
+				wsfc.Resource{Name: r.Name, Group: g.Name, Type: r.Type, State: r.State.String(), Code: new(resourceCodes[r.State]),
+					Owner: g.Owner, Core: g.Core && !g.Available, Maintenance: r.Maintenance,
+					PendingMs: wsfc.Number(r.PendingTimeout.Milliseconds()),
+					Depends:   strings.Join(depends, " and "), Service: r.Service, Possible: r.Possible})
 		}
 	}
 	return s

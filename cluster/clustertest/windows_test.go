@@ -30,14 +30,17 @@ func windows(t *testing.T, m clustertest.Model) (*clustertest.Sim, *clustertest.
 }
 
 // slowMachine has times that hold on a machine with much else to do.
-var slowMachine = cluster.MoveOptions{Timeout: time.Minute, Poll: 5 * time.Millisecond, Grace: 50 * time.Millisecond, Settle: 300 * time.Millisecond}
+var slowMachine = cluster.MoveOptions{Timeout: time.Minute, Poll: 5 * time.Millisecond, Grace: 50 * time.Millisecond,
+	Settle: 300 * time.Millisecond}
 
 func TestWindowsFaultsOverSSH(t *testing.T) {
 	want := map[string]error{
-		"locked": cluster.ErrGroupLocked, "stranded-disk": cluster.ErrDisk, "paused": cluster.ErrNodePaused, "quarantined": cluster.ErrNodeQuarantined,
+		"locked": cluster.ErrGroupLocked, "stranded-disk": cluster.ErrDisk, "paused": cluster.ErrNodePaused,
+		"quarantined":  cluster.ErrNodeQuarantined,
 		"not-possible": cluster.ErrNotPossibleOwner, "backup": cluster.ErrBackup, "reboot-pending": cluster.ErrRebootPending,
 		"owner-unknown": cluster.ErrOwnerUnknown, "unreachable": cluster.ErrUnreachable,
-		"lost-request": cluster.ErrNotStarted, "fails": cluster.ErrFailed, "partial": cluster.ErrPartial, "returns": cluster.ErrReturned,
+		"lost-request": cluster.ErrNotStarted, "fails": cluster.ErrFailed, "partial": cluster.ErrPartial,
+		"returns":   cluster.ErrReturned,
 		"elsewhere": cluster.ErrReturned, "busy": cluster.ErrBusy,
 	}
 	for _, fault := range clustertest.Faults() {
@@ -47,7 +50,8 @@ func TestWindowsFaultsOverSSH(t *testing.T) {
 		t.Run(fault.Name, func(t *testing.T) {
 			sim, nodes, c := windows(t, clustertest.TwoNodes("EFT01", "EFT02", group, "EFT Server Enterprise"))
 			require.NoError(t, sim.Arm(fault.Name, group))
-			p, err := cluster.Transfer(c, cluster.TransferOptions{Group: group, Target: "EFT02", Move: slowMachine, Hold: time.Millisecond})
+			p, err := cluster.Transfer(c,
+				cluster.TransferOptions{Group: group, Target: "EFT02", Move: slowMachine, Hold: time.Millisecond})
 			require.NoError(t, err)
 			err = run(t, t.Context(), p, filepath.Join(t.TempDir(), "j"), nil)
 			m := state(t, sim)
@@ -78,7 +82,8 @@ func TestWindowsStatesOverSSH(t *testing.T) {
 	require.NoError(t, c.OnlineResource(ctx, group+" Disk", o))
 	require.NoError(t, c.OfflineResource(ctx, group+" Disk", o))
 	require.NoError(t, c.Online(ctx, group, o))
-	require.ErrorIs(t, c.SetService(ctx, group+" Service", "Other"), failover.ErrPrecondition, "a service resource that is online is left alone")
+	require.ErrorIs(t, c.SetService(ctx, group+" Service", "Other"), failover.ErrPrecondition,
+		"a service resource that is online is left alone")
 	name, err := cluster.GroupOfService(ctx, c, "EFT Server")
 	require.NoError(t, err)
 	require.Equal(t, group, name)
@@ -97,7 +102,8 @@ func TestWindowsStatesOverSSH(t *testing.T) {
 // each and holds none of it; what could not be a name is refused.
 func TestNamesAreNeverExecuted(t *testing.T) {
 	line := ""
-	for _, name := range []string{"O'Brien", "it‘s", "“x”", `"x"`, "$(Stop-Computer)", "$env:PATH", "`n", "';Stop-Computer;'", "EFT*", "EFT?", "[abc]", "#c", "<#",
+	for _, name := range []string{"O'Brien", "it‘s", "“x”", `"x"`, "$(Stop-Computer)", "$env:PATH", "`n",
+		"';Stop-Computer;'", "EFT*", "EFT?", "[abc]", "#c", "<#",
 		"@'", "--%", "%PATH%", "a&b", "a|b", "日本", "a; rm -rf /", "-Name"} {
 		sim, nodes, c := windows(t, clustertest.TwoNodes("EFT01", "EFT02", name, "svc"))
 		// A wildcard must not reach the others.

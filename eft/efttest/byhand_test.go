@@ -21,7 +21,8 @@ func TestByHand(t *testing.T) {
 	o, err := w.Options()
 	require.NoError(t, err)
 	o.Admin, o.Installer.Mode, o.Installer.Args = nil, eft.ModeByOperator, nil
-	o.Consoles = []eft.Console{{Name: "ADMIN-PC"}, {Name: "SEEN", Version: func(context.Context) (eft.Version, error) { return efttest.NewVersion, nil }}}
+	o.Consoles = []eft.Console{{Name: "ADMIN-PC"},
+		{Name: "SEEN", Version: func(context.Context) (eft.Version, error) { return efttest.NewVersion, nil }}}
 	p, err := eft.Upgrade(o)
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "j")
@@ -51,7 +52,8 @@ func TestByHand(t *testing.T) {
 		asked = append(asked, q.Step.ID)
 		return w.Confirm(ctx, q)
 	}))
-	require.Equal(t, []string{"passive/install", "moved/settings", "active/install", "upgraded/settings", "home/settings", "consoles/ADMIN-PC"}, asked)
+	require.Equal(t, []string{"passive/install", "moved/settings", "active/install", "upgraded/settings", "home/settings",
+		"consoles/ADMIN-PC"}, asked)
 	s, _, err = w.State()
 	require.NoError(t, err)
 	require.Equal(t, map[string]int{efttest.ActiveNode: 1, efttest.PassiveNode: 1}, s.Counters.InstallerRuns)

@@ -9,9 +9,9 @@ import (
 	"github.com/01b61c5c/failover/failovertest"
 )
 
-// TestACrashAnywhere lets the process die at the records of a run, and another one go on with the same journal. Not every record
-// is tried each time: that a crash at any of them is survived is the engine's own test, and what the steps leave there is
-// the same from one step to the next.
+// TestACrashAnywhere lets the process die at the records of a run, and another one go on with the same journal. Not
+// every record is tried each time: that a crash at any of them is survived is the engine's own test, and what the steps
+// leave there is the same from one step to the next.
 func TestACrashAnywhere(t *testing.T) {
 	for _, sc := range scenes {
 		t.Run(sc.name, func(t *testing.T) {

@@ -1,4 +1,5 @@
-// Package efttest simulates EFT Server on the two nodes of a failover cluster, for tests of upgrade tools and for drills.
+// Package efttest simulates EFT Server on the two nodes of a failover cluster, for tests of upgrade tools and for
+// drills.
 //
 // [World] is the modelled pair: the cluster of package clustertest, and on it two installations with service, program,
 // uninstall entry and configuration. Its nodes implement eft.Node and its Admin implements eft.Admin, in memory.

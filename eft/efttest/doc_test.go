@@ -33,7 +33,8 @@ func TestTheDocumentationListsTheSteps(t *testing.T) {
 		procedures[name] = p
 		if name == "Upgrade" {
 			hash := "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-			procedures["Rollback"], err = eft.Rollback(eft.RollbackOptions{Options: o, Old: efttest.OldVersion, Copy: "c", Manifest: hash})
+			procedures["Rollback"], err = eft.Rollback(eft.RollbackOptions{Options: o, Old: efttest.OldVersion, Copy: "c",
+				Manifest: hash})
 			require.NoError(t, err)
 		}
 	}

@@ -19,9 +19,9 @@ type Fault struct {
 // movePrefix marks the faults of clustertest.
 const movePrefix = "move-"
 
-// Faults lists what [World.Arm] takes: those of the installation, and those of the cluster with "move-" before them. The
-// latter happen at the first move, which with LayoutShared is one of the offline group: nothing is started then that
-// could fail.
+// Faults lists what [World.Arm] takes: those of the installation, and those of the cluster with "move-" before them.
+// The latter happen at the first move, which with LayoutShared is one of the offline group: nothing is started then
+// that could fail.
 func Faults(l Layout) []Fault {
 	const completes, refused, stops = clustertest.EndingCompletes, clustertest.EndingRefused, clustertest.EndingStops
 	list := []Fault{
@@ -102,7 +102,9 @@ func (w *World) Arm(name string) error {
 			s.Config.HA = true
 		case "two-groups":
 			m.Groups = append(m.Groups, &clustertest.Group{Name: "Old EFT", Owner: ActiveNode, Wanted: cluster.StateOffline})
-			m.Resources = append(m.Resources, &clustertest.Resource{Name: "Old EFT Service", Group: "Old EFT", Type: "Generic Service", State: cluster.StateOffline, Service: OldService})
+			m.Resources = append(m.Resources,
+				&clustertest.Resource{Name: "Old EFT Service", Group: "Old EFT", Type: "Generic Service",
+					State: cluster.StateOffline, Service: OldService})
 		case "both-running":
 			setRunning(m, PassiveNode, OldService, true)
 		case "busy":

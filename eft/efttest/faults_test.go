@@ -15,13 +15,20 @@ import (
 
 // kinds is the error each fault must be told by.
 var kinds = map[string]error{
-	"lost-request": eft.ErrInstallerMissing, "hangs": failover.ErrNotObserved, "installer-fails": eft.ErrInstallerFailed, "installer-dies": eft.ErrInstallerLost,
-	"half-installed": eft.ErrHalfInstalled, "clean-config": eft.ErrCleanConfig, "setting-lost": eft.ErrSettings, "licence-lost": eft.ErrLicence,
-	"hash-differs": eft.ErrInstallerDiffers, "older-installer": eft.ErrOlderVersion, "wrong-product": eft.ErrWrongProduct, "no-space": eft.ErrNoSpace,
-	"ha": eft.ErrActiveActive, "two-groups": cluster.ErrAmbiguous, "both-running": eft.ErrServiceRunning, "busy": eft.ErrNodeBusy, "third-node": eft.ErrOtherNodes,
-	"move-locked": cluster.ErrGroupLocked, "move-stranded-disk": cluster.ErrDisk, "move-paused": cluster.ErrNodePaused, "move-quarantined": cluster.ErrNodeQuarantined,
-	"move-not-possible": cluster.ErrNotPossibleOwner, "move-no-quorum": cluster.ErrNoQuorum, "move-backup": cluster.ErrBackup,
-	"move-reboot-pending": cluster.ErrRebootPending, "move-owner-unknown": cluster.ErrOwnerUnknown, "move-unreachable": cluster.ErrUnreachable,
+	"lost-request": eft.ErrInstallerMissing, "hangs": failover.ErrNotObserved, "installer-fails": eft.ErrInstallerFailed,
+	"installer-dies": eft.ErrInstallerLost,
+	"half-installed": eft.ErrHalfInstalled, "clean-config": eft.ErrCleanConfig, "setting-lost": eft.ErrSettings,
+	"licence-lost": eft.ErrLicence,
+	"hash-differs": eft.ErrInstallerDiffers, "older-installer": eft.ErrOlderVersion, "wrong-product": eft.ErrWrongProduct,
+	"no-space": eft.ErrNoSpace,
+	"ha":       eft.ErrActiveActive, "two-groups": cluster.ErrAmbiguous, "both-running": eft.ErrServiceRunning,
+	"busy": eft.ErrNodeBusy, "third-node": eft.ErrOtherNodes,
+	"move-locked": cluster.ErrGroupLocked, "move-stranded-disk": cluster.ErrDisk, "move-paused": cluster.ErrNodePaused,
+	"move-quarantined":  cluster.ErrNodeQuarantined,
+	"move-not-possible": cluster.ErrNotPossibleOwner, "move-no-quorum": cluster.ErrNoQuorum,
+	"move-backup":         cluster.ErrBackup,
+	"move-reboot-pending": cluster.ErrRebootPending, "move-owner-unknown": cluster.ErrOwnerUnknown,
+	"move-unreachable": cluster.ErrUnreachable,
 }
 
 func TestFaults(t *testing.T) {
@@ -53,7 +60,9 @@ func TestFaults(t *testing.T) {
 					require.ErrorIs(t, err, failover.ErrPrecondition)
 					require.ErrorIs(t, err, kinds[fault.Name])
 					for other, kind := range kinds {
-						if kind != kinds[fault.Name] && (kind == eft.ErrNoSpace || kind == eft.ErrOlderVersion || kind == eft.ErrWrongProduct || kind == eft.ErrActiveActive) {
+						if kind != kinds[fault.Name] &&
+							(kind == eft.ErrNoSpace || kind == eft.ErrOlderVersion || kind == eft.ErrWrongProduct ||
+								kind == eft.ErrActiveActive) {
 							require.NotErrorIs(t, err, kind, "each has its own error, this is that of %s", other)
 						}
 					}

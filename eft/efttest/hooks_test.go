@@ -55,7 +55,8 @@ func TestBeforePrecedesEveryChange(t *testing.T) {
 			o.Before = []failover.Stage{{Name: "before", Steps: []failover.Step{done("arm", func() error {
 				untouched()
 				if order = append(order, "before"); len(order) == 1 {
-					return &failover.Error{Op: "back up", Outcome: failover.NotApplied, Next: "mend it", Err: errors.Join(failover.ErrRejected, broken)}
+					return &failover.Error{Op: "back up", Outcome: failover.NotApplied, Next: "mend it",
+						Err: errors.Join(failover.ErrRejected, broken)}
 				}
 				return nil
 			})}}}
@@ -131,7 +132,8 @@ func TestConsolesAreSeenWhereTheyCanBe(t *testing.T) {
 	run := func(waive map[string]string) error {
 		j, err := failovertest.JournalAt(path)
 		require.NoError(t, err)
-		_, err = p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm, Waive: waive})
+		_, err = p.Run(t.Context(),
+			failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm, Waive: waive})
 		require.NoError(t, j.Close())
 		return err
 	}

@@ -23,7 +23,8 @@ func openPair(t *testing.T) pair {
 
 func (w pair) procedure(t *testing.T) failover.Procedure {
 	t.Helper()
-	p, err := failover.Join(failover.JoinOptions{Name: "both"}, failover.Part{Name: "local", Procedure: fromWorld(t, w["local"])},
+	p, err := failover.Join(failover.JoinOptions{Name: "both"},
+		failover.Part{Name: "local", Procedure: fromWorld(t, w["local"])},
 		failover.Part{Name: "shared", Procedure: fromWorld(t, w["shared"])})
 	require.NoError(t, err)
 	return p
@@ -31,11 +32,12 @@ func (w pair) procedure(t *testing.T) failover.Procedure {
 
 // options have the person of each part, who knows the steps by the names they have there.
 func (w pair) options(j *failover.Journal, gate failover.Gate) failover.RunOptions {
-	return failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Gate: gate, Confirm: func(ctx context.Context, q failover.Request) (failover.Statement, error) {
-		part, id, _ := strings.Cut(q.Step.ID, "/")
-		q.Step.ID = id
-		return w[part].Confirm(ctx, q)
-	}}
+	return failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Gate: gate,
+		Confirm: func(ctx context.Context, q failover.Request) (failover.Statement, error) {
+			part, id, _ := strings.Cut(q.Step.ID, "/")
+			q.Step.ID = id
+			return w[part].Confirm(ctx, q)
+		}}
 }
 
 // TestTwoUpgradesInOneProcedure dies at some records; more of them are tried where an upgrade is alone.
@@ -55,7 +57,8 @@ func TestTwoUpgradesInOneProcedure(t *testing.T) {
 	}
 }
 
-// TestTheUndoOfTwoUpgrades stops before everything that happens once, takes back what was prepared, and dies in between.
+// TestTheUndoOfTwoUpgrades stops before everything that happens once, takes back what was prepared, and dies in
+// between.
 func TestTheUndoOfTwoUpgrades(t *testing.T) {
 	no := failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
 		if q.Step.Kind == failover.Once {

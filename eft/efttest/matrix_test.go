@@ -33,19 +33,28 @@ type row map[clustertest.Break]ending
 
 var (
 	// seen is a step whose effect can be seen whatever was answered.
-	seen = row{clustertest.BreakLosesReply: completes, clustertest.BreakLosesNodes: doubt, clustertest.BreakUnsent: partWay, clustertest.BreakGarbles: completes, clustertest.BreakIgnores: doubt, clustertest.BreakDelays: completes}
+	seen = row{clustertest.BreakLosesReply: completes, clustertest.BreakLosesNodes: doubt,
+		clustertest.BreakUnsent: partWay, clustertest.BreakGarbles: completes, clustertest.BreakIgnores: doubt,
+		clustertest.BreakDelays: completes}
 	// noted is a step that is done when the journal says so: without an answer it has to be asked for again.
-	noted = row{clustertest.BreakLosesReply: doubt, clustertest.BreakLosesNodes: doubt, clustertest.BreakUnsent: partWay, clustertest.BreakGarbles: doubt, clustertest.BreakIgnores: doubt, clustertest.BreakDelays: doubt}
+	noted = row{clustertest.BreakLosesReply: doubt, clustertest.BreakLosesNodes: doubt, clustertest.BreakUnsent: partWay,
+		clustertest.BreakGarbles: doubt, clustertest.BreakIgnores: doubt, clustertest.BreakDelays: doubt}
 	// moved is a move, which is followed for the time to settle.
-	moved = row{clustertest.BreakLosesReply: completes, clustertest.BreakLosesNodes: doubt, clustertest.BreakUnsent: partWay, clustertest.BreakGarbles: completes, clustertest.BreakIgnores: partWay, clustertest.BreakDelays: completes}
+	moved = row{clustertest.BreakLosesReply: completes, clustertest.BreakLosesNodes: doubt,
+		clustertest.BreakUnsent: partWay, clustertest.BreakGarbles: completes, clustertest.BreakIgnores: partWay,
+		clustertest.BreakDelays: completes}
 	// started is a run of the installer, whose trace is looked for.
-	started = row{clustertest.BreakLosesReply: completes, clustertest.BreakLosesNodes: doubt, clustertest.BreakUnsent: partWay, clustertest.BreakGarbles: completes, clustertest.BreakIgnores: partWay, clustertest.BreakDelays: completes}
-	// restored is noted too. That a node says it has restored and has not cannot be seen: nothing reads the directory again.
-	restored = row{clustertest.BreakLosesReply: doubt, clustertest.BreakLosesNodes: doubt, clustertest.BreakUnsent: partWay, clustertest.BreakGarbles: doubt, clustertest.BreakDelays: doubt}
+	started = row{clustertest.BreakLosesReply: completes, clustertest.BreakLosesNodes: doubt,
+		clustertest.BreakUnsent: partWay, clustertest.BreakGarbles: completes, clustertest.BreakIgnores: partWay,
+		clustertest.BreakDelays: completes}
+	// restored is noted too. That a node says it has restored and has not cannot be seen: nothing reads the directory
+	// again.
+	restored = row{clustertest.BreakLosesReply: doubt, clustertest.BreakLosesNodes: doubt,
+		clustertest.BreakUnsent: partWay, clustertest.BreakGarbles: doubt, clustertest.BreakDelays: doubt}
 )
 
-// matrix names the steps that change something outside the journal, with the request they make. Steps that differ only in the
-// node are there once, but for those that cannot be repeated.
+// matrix names the steps that change something outside the journal, with the request they make. Steps that differ only
+// in the node are there once, but for those that cannot be repeated.
 var matrix = map[string][]struct {
 	step, verb string
 	row        row
@@ -53,23 +62,29 @@ var matrix = map[string][]struct {
 	"Upgrade": {
 		{"prepare/failback", "set-failback", seen}, {"stage/passive", "stage", seen}, {"backup/copy", "backup", noted},
 		{"passive/guard", "configure-service", seen}, {"passive/install", "start-installer", started},
-		{"passive/service", "configure-service", seen}, {"rename/resource", "offline", seen}, {"rename/resource", "set-service", seen},
-		{"move/move", "move", moved}, {"online/group", "online", seen}, {"active/install", "start-installer", started}, {"back/move", "move", moved},
+		{"passive/service", "configure-service", seen}, {"rename/resource", "offline", seen},
+		{"rename/resource", "set-service", seen},
+		{"move/move", "move", moved}, {"online/group", "online", seen}, {"active/install", "start-installer", started},
+		{"back/move", "move", moved},
 		{"finish/failback", "set-failback", seen},
 	},
 	"UpgradeShared": {
-		{"offline/group", "offline", seen}, {"active/disk-online", "resource-online", seen}, {"active/install", "start-installer", started},
-		{"active/stop", "stop-service", seen}, {"active/disk-offline", "resource-offline", seen}, {"move/move", "move", moved}, {"passive/install", "start-installer", started}, {"online/group", "online", seen},
+		{"offline/group", "offline", seen}, {"active/disk-online", "resource-online", seen},
+		{"active/install", "start-installer", started},
+		{"active/stop", "stop-service", seen}, {"active/disk-offline", "resource-offline", seen},
+		{"move/move", "move", moved}, {"passive/install", "start-installer", started}, {"online/group", "online", seen},
 	},
 	"Rollback": {
-		{"offline/group", "offline", seen}, {"offline/guard", "configure-service", seen}, {"offline/guard", "stop-service", seen}, {"move/move", "move", moved},
-		{"restore/disk-online", "resource-online", seen}, {"restore/config", "restore", restored}, {"rename/resource", "set-service", seen},
+		{"offline/group", "offline", seen}, {"offline/guard", "configure-service", seen},
+		{"offline/guard", "stop-service", seen}, {"move/move", "move", moved},
+		{"restore/disk-online", "resource-online", seen}, {"restore/config", "restore", restored},
+		{"rename/resource", "set-service", seen},
 		{"online/group", "online", seen}, {"finish/failback", "set-failback", seen},
 	},
 }
 
-// TestEveryStepUnderEveryFault breaks the request of each step in turn and looks at what the run says of it, at the undo and
-// at the lock; then the same journal goes on.
+// TestEveryStepUnderEveryFault breaks the request of each step in turn and looks at what the run says of it, at the
+// undo and at the lock; then the same journal goes on.
 func TestEveryStepUnderEveryFault(t *testing.T) {
 	for _, sc := range scenes {
 		for _, tt := range matrix[sc.name] {

@@ -27,7 +27,8 @@ var (
 )
 
 // ask runs one request. The loss is what the line does after the effect.
-func (n *node) ask(ctx context.Context, op string, f func(*clustertest.Model, *State, *NodeState) (loss, refusal error)) error {
+func (n *node) ask(ctx context.Context, op string,
+	f func(*clustertest.Model, *State, *NodeState) (loss, refusal error)) error {
 	if err := ctx.Err(); err != nil {
 		return &failover.Error{Op: op, Target: n.name, Outcome: failover.NotApplied, Next: "run again", Err: err}
 	}
@@ -41,7 +42,8 @@ func (n *node) ask(ctx context.Context, op string, f func(*clustertest.Model, *S
 		return err
 	})
 	if err != nil {
-		return &failover.Error{Op: op, Target: n.name, Outcome: failover.NotApplied, Next: "act on what the node says", Err: err}
+		return &failover.Error{Op: op, Target: n.name, Outcome: failover.NotApplied, Next: "act on what the node says",
+			Err: err}
 	}
 	if loss != nil {
 		return &failover.Error{Op: op, Target: n.name, Outcome: failover.InDoubt, Next: "read the node again", Err: loss}
@@ -132,11 +134,13 @@ func (n *node) Facts(ctx context.Context) (eft.Facts, error) {
 		if s.Layout == LayoutShared && hasDisk(m, n.name) {
 			program = s.Shared
 		}
-		f = eft.Facts{Node: n.name, Program: program, Products: slices.Clone(st.Products), ConfigDir: ConfigDir, LocalConfigs: slices.Clone(st.LocalConfigs),
+		f = eft.Facts{Node: n.name, Program: program, Products: slices.Clone(st.Products), ConfigDir: ConfigDir,
+			LocalConfigs:  slices.Clone(st.LocalConfigs),
 			RebootPending: st.Reboot, Booted: st.Booted, Busy: slices.Clone(st.Busy)}
 		if st.Service != "" {
-			f.Services = []eft.Service{{Name: st.Service, Running: m.Node(n.name).Services[st.Service], StartMode: st.StartMode, Account: st.Account,
-				Path: `C:\Program Files\Globalscape\cftpstes.exe`}}
+			f.Services = []eft.Service{{Name: st.Service, Running: m.Node(n.name).Services[st.Service], StartMode: st.StartMode,
+				Account: st.Account,
+				Path:    `C:\Program Files\Globalscape\cftpstes.exe`}}
 		}
 		return nil
 	})
@@ -171,14 +175,17 @@ func (n *node) Space(ctx context.Context, path string) (eft.Space, error) {
 func (n *node) Stage(ctx context.Context, i eft.Installer) error {
 	src, err := i.Source(ctx)
 	if err != nil {
-		return &failover.Error{Op: "stage", Target: n.name, Outcome: failover.NotApplied, Next: "make the installer readable", Err: err}
+		return &failover.Error{Op: "stage", Target: n.name, Outcome: failover.NotApplied, Next: "make the installer readable",
+			Err: err}
 	}
 	raw, err := io.ReadAll(src)
 	if err := errors.Join(err, src.Close()); err != nil {
-		return &failover.Error{Op: "stage", Target: n.name, Outcome: failover.NotApplied, Next: "make the installer readable", Err: err}
+		return &failover.Error{Op: "stage", Target: n.name, Outcome: failover.NotApplied, Next: "make the installer readable",
+			Err: err}
 	}
 	if string(raw) != string(installerBytes) {
-		return &failover.Error{Op: "stage", Target: n.name, Outcome: failover.NotApplied, Next: "use the installer", Err: eft.ErrInstallerDiffers}
+		return &failover.Error{Op: "stage", Target: n.name, Outcome: failover.NotApplied, Next: "use the installer",
+			Err: eft.ErrInstallerDiffers}
 	}
 	return n.change(ctx, "stage", Call{Verb: "stage", Path: i.Path})
 }
@@ -200,7 +207,8 @@ func (n *node) startInstaller(s *State, st *NodeState, start eft.Start) (loss, r
 	if !strings.EqualFold(st.Files[start.Path].SHA256, start.SHA256) {
 		return nil, eft.ErrInstallerDiffers
 	}
-	st.Runs[start.ID] = &Run{InstallerRun: eft.InstallerRun{State: eft.RunRunning, Began: time.Now()}, Left: readings, Start: start}
+	st.Runs[start.ID] = &Run{InstallerRun: eft.InstallerRun{State: eft.RunRunning, Began: time.Now()}, Left: readings,
+		Start: start}
 	if s.Counters.InstallerRuns == nil {
 		s.Counters.InstallerRuns = map[string]int{}
 	}
@@ -330,7 +338,8 @@ type admin struct{ w *World }
 func (a admin) Read(ctx context.Context) (eft.Settings, error) {
 	var out eft.Settings
 	fail := func(err error) error {
-		return &failover.Error{Op: "read settings", Target: Group, Outcome: failover.NotApplied, Next: "see that the service runs", Err: err}
+		return &failover.Error{Op: "read settings", Target: Group, Outcome: failover.NotApplied,
+			Next: "see that the service runs", Err: err}
 	}
 	if err := ctx.Err(); err != nil {
 		return out, fail(err)
@@ -360,7 +369,8 @@ func (a admin) Read(ctx context.Context) (eft.Settings, error) {
 			}
 		}
 		c := s.Config.clone()
-		out = eft.Settings{Version: program, HA: c.HA, ConfigDir: ConfigDir + `\`, Licences: map[string]string{"EFTServer": st.Licence}, Values: c.Values, Activity: s.Activity}
+		out = eft.Settings{Version: program, HA: c.HA, ConfigDir: ConfigDir + `\`,
+			Licences: map[string]string{"EFTServer": st.Licence}, Values: c.Values, Activity: s.Activity}
 		return nil
 	})
 	if err != nil {

@@ -30,7 +30,8 @@ func play(t *testing.T, w *efttest.World, o eft.Options, observer func(failover.
 	require.NoError(t, err)
 	j, err := failovertest.JournalAt(filepath.Join(t.TempDir(), "j"))
 	require.NoError(t, err)
-	_, err = p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm, Observer: observer})
+	_, err = p.Run(t.Context(),
+		failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm, Observer: observer})
 	require.NoError(t, j.Close())
 	return err
 }
@@ -40,7 +41,8 @@ func play(t *testing.T, w *efttest.World, o eft.Options, observer func(failover.
 func TestRefusedBeforeAnythingMoves(t *testing.T) {
 	file := func(change func(*eft.File)) func(*clustertest.Model, *efttest.State, *eft.Options) {
 		return func(_ *clustertest.Model, s *efttest.State, o *eft.Options) {
-			f := eft.File{Size: o.Installer.Size, SHA256: o.Installer.SHA256, Product: o.Installer.Product, Version: o.Installer.Version}
+			f := eft.File{Size: o.Installer.Size, SHA256: o.Installer.SHA256, Product: o.Installer.Product,
+				Version: o.Installer.Version}
 			change(&f)
 			s.Nodes[efttest.PassiveNode].Files[efttest.InstallerPath] = f
 		}
@@ -52,12 +54,21 @@ func TestRefusedBeforeAnythingMoves(t *testing.T) {
 		"the nodes are exchanged": {func(_ *clustertest.Model, _ *efttest.State, o *eft.Options) {
 			o.Active, o.Passive = o.Passive, o.Active
 		}, cluster.ErrOtherOwner},
-		"the file is of another size":     {file(func(f *eft.File) { f.Size++ }), eft.ErrInstallerDiffers},
-		"the file is of another product":  {file(func(f *eft.File) { f.Product = "Mail Express" }), eft.ErrWrongProduct},
-		"the file is of another version":  {file(func(f *eft.File) { f.Version[3]++ }), eft.ErrWrongVersion},
-		"the installer is nowhere":        {func(_ *clustertest.Model, _ *efttest.State, o *eft.Options) { o.Installer.Source = nil }, eft.ErrInstallerMissing},
-		"no password of the account":      {func(_ *clustertest.Model, _ *efttest.State, o *eft.Options) { o.AccountPassword = nil }, eft.ErrAccount},
-		"another configuration directory": {func(_ *clustertest.Model, _ *efttest.State, o *eft.Options) { o.ConfigDir = `E:\Other` }, eft.ErrConfigDir},
+		"the file is of another size":    {file(func(f *eft.File) { f.Size++ }), eft.ErrInstallerDiffers},
+		"the file is of another product": {file(func(f *eft.File) { f.Product = "Mail Express" }), eft.ErrWrongProduct},
+		"the file is of another version": {file(func(f *eft.File) { f.Version[3]++ }), eft.ErrWrongVersion},
+		"the installer is nowhere": {func(_ *clustertest.Model, _ *efttest.State,
+			o *eft.Options) {
+			o.Installer.Source = nil
+		}, eft.ErrInstallerMissing},
+		"no password of the account": {func(_ *clustertest.Model, _ *efttest.State,
+			o *eft.Options) {
+			o.AccountPassword = nil
+		}, eft.ErrAccount},
+		"another configuration directory": {func(_ *clustertest.Model, _ *efttest.State,
+			o *eft.Options) {
+			o.ConfigDir = `E:\Other`
+		}, eft.ErrConfigDir},
 		"nothing installed": {func(_ *clustertest.Model, s *efttest.State, _ *eft.Options) {
 			s.Nodes[efttest.PassiveNode].Products = nil
 		}, eft.ErrNotInstalled},
@@ -73,14 +84,18 @@ func TestRefusedBeforeAnythingMoves(t *testing.T) {
 		"a node that is down": {func(m *clustertest.Model, _ *efttest.State, _ *eft.Options) {
 			m.Nodes = append(m.Nodes, &clustertest.Node{Name: "EFT03", State: cluster.NodeDown, Build: m.Nodes[0].Build})
 		}, cluster.ErrNodeDown},
-		"the other node has no room for the installer": {func(_ *clustertest.Model, s *efttest.State, _ *eft.Options) { s.Nodes[efttest.PassiveNode].Free = 5 }, eft.ErrNoSpace},
+		"the other node has no room for the installer": {func(_ *clustertest.Model, s *efttest.State,
+			_ *eft.Options) {
+			s.Nodes[efttest.PassiveNode].Free = 5
+		}, eft.ErrNoSpace},
 		"another group runs the service": {func(m *clustertest.Model, _ *efttest.State, _ *eft.Options) {
 			m.Resource(efttest.Group + " Service").Service = "other"
 		}, cluster.ErrNotFound},
 		"a member in maintenance": {func(m *clustertest.Model, _ *efttest.State, _ *eft.Options) {
 			m.Resource(efttest.Group + " Disk").Maintenance = true
 		}, cluster.ErrMaintenance},
-		"too little time to stop": {func(_ *clustertest.Model, _ *efttest.State, o *eft.Options) { o.StopTime = time.Hour }, cluster.ErrStopTime},
+		"too little time to stop": {func(_ *clustertest.Model, _ *efttest.State, o *eft.Options) { o.StopTime = time.Hour },
+			cluster.ErrStopTime},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := open(t, t.TempDir(), efttest.LayoutLocal)
@@ -115,7 +130,8 @@ type flaky struct {
 func (f flaky) Stage(ctx context.Context, i eft.Installer) error {
 	if *f.left > 0 {
 		*f.left--
-		return &failover.Error{Op: "stage", Target: f.Name(), Outcome: failover.NotApplied, Next: "try again", Err: errors.New("no route to host")}
+		return &failover.Error{Op: "stage", Target: f.Name(), Outcome: failover.NotApplied, Next: "try again",
+			Err: errors.New("no route to host")}
 	}
 	return f.Node.Stage(ctx, i)
 }
@@ -184,7 +200,8 @@ func TestLicencesAreLookedAtOnEachNode(t *testing.T) {
 	require.Equal(t, []string{"home/licence"}, failed)
 }
 
-// TestEachNodeCanFetchTheInstaller stages by URL: the node is told where it lies and what it must be, and nothing is sent.
+// TestEachNodeCanFetchTheInstaller stages by URL: the node is told where it lies and what it must be, and nothing is
+// sent.
 func TestEachNodeCanFetchTheInstaller(t *testing.T) {
 	w := open(t, t.TempDir(), efttest.LayoutLocal)
 	o, err := w.Options()

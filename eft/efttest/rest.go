@@ -53,7 +53,8 @@ func (r *REST) Close() { r.srv.Close() }
 // Config returns a configuration that reaches this server, by its fingerprint.
 func (r *REST) Config() eft.RESTConfig {
 	sum := sha256.Sum256(r.srv.Certificate().Raw)
-	return eft.RESTConfig{URL: r.srv.URL, User: RESTUser, Password: restPassword, TLS: failover.TLS{Fingerprints: []string{hex.EncodeToString(sum[:])}}}
+	return eft.RESTConfig{URL: r.srv.URL, User: RESTUser, Password: restPassword,
+		TLS: failover.TLS{Fingerprints: []string{hex.EncodeToString(sum[:])}}}
 }
 
 func restPassword(context.Context) (failover.Secret, error) {
@@ -136,7 +137,8 @@ func starts(m *clustertest.Model) int {
 
 func (r *REST) login(out http.ResponseWriter, req *http.Request, token string) {
 	var body struct{ UserName, Password, AuthType string }
-	if json.NewDecoder(req.Body).Decode(&body) != nil || body.UserName != RESTUser || body.Password != RESTPassword || body.AuthType != "EFT" {
+	if json.NewDecoder(req.Body).Decode(&body) != nil || body.UserName != RESTUser || body.Password != RESTPassword ||
+		body.AuthType != "EFT" {
 		out.WriteHeader(http.StatusUnauthorized)
 		return
 	}
@@ -152,7 +154,8 @@ func answer(out http.ResponseWriter, doc any) {
 const siteID = "892b16dc-24a8-473f-a74e-c597b824c879"
 
 // absent are endpoints that came with a later version than the modelled one.
-var absent = []string{"/admin/v2/sites/" + siteID + "/connection-profiles", "/admin/v2/sites/" + siteID + "/user-templates",
+var absent = []string{"/admin/v2/sites/" + siteID + "/connection-profiles",
+	"/admin/v2/sites/" + siteID + "/user-templates",
 	"/admin/v2/sites/" + siteID + "/user-groups", "/admin/v2/sites/" + siteID + "/custom-commands"}
 
 // documents builds what the API answers from the modelled settings.
@@ -173,18 +176,24 @@ func documents(s eft.Settings, st *State, owner string) map[string]any {
 	server["general"] = map[string]any{"configFilePath": ConfigDir + `\`, "lastModifiedTime": 1633717057}
 	server["smtp"].(map[string]any)["password"] = "never shown"
 	return map[string]any{
-		"/admin/v2/server":                           data(object{"type": "server", "id": "1", "attributes": server}),
-		"/admin/v2/nodes":                            data([]object{{"type": "node", "id": owner, "attributes": object{"isStarted": true, "isInCluster": s.HA, "version": s.Version.String()}}}),
-		"/admin/v2/nodes/" + owner + "/licenses":     data([]object{{"id": "EFTServer", "attributes": object{"registrationState": s.Licences["EFTServer"]}}}),
-		"/admin/v2/sites":                            data([]object{{"type": "site", "id": siteID, "attributes": object{"name": "MySite"}}}),
-		"/admin/v2/sites/" + siteID:                  data(object{"type": "site", "id": siteID, "attributes": site}),
-		"/admin/v2/server/security/tls":              data(object{"attributes": object{"ciphers": []string{"TLS_AES_128_GCM_SHA256"}}}),
+		"/admin/v2/server": data(object{"type": "server", "id": "1", "attributes": server}),
+		"/admin/v2/nodes": data(
+			[]object{{"type": "node", "id": owner,
+				"attributes": object{"isStarted": true, "isInCluster": s.HA, "version": s.Version.String()}}}),
+		"/admin/v2/nodes/" + owner +
+			"/licenses": data([]object{{"id": "EFTServer", "attributes": object{"registrationState": s.Licences["EFTServer"]}}}),
+		"/admin/v2/sites": data(
+			[]object{{"type": "site", "id": siteID, "attributes": object{"name": "MySite"}}}),
+		"/admin/v2/sites/" + siteID: data(object{"type": "site", "id": siteID, "attributes": site}),
+		"/admin/v2/server/security/tls": data(
+			object{"attributes": object{"ciphers": []string{"TLS_AES_128_GCM_SHA256"}}}),
 		"/admin/v2/server/security/ssh":              data(object{"attributes": object{"softwareVersion": "openssh"}}),
 		"/admin/v2/server/admin-users":               data([]object{{"id": "a1", "attributes": object{"name": "admin"}}}),
 		"/admin/v2/sites/" + siteID + "/users":       data(users),
 		"/admin/v2/sites/" + siteID + "/event-rules": data(rules),
-		"/admin/v1/sites/status": object{"info": []object{{"nodeName": owner, "sites": []object{{"id": siteID, "name": "MySite", "state": state, "DMZConnected": dmz,
-			"activity": object{"connectedUserCount": st.Activity.Users, "runningEventRuleCount": st.Activity.Rules}}}}}},
+		"/admin/v1/sites/status": object{"info": []object{{"nodeName": owner,
+			"sites": []object{{"id": siteID, "name": "MySite", "state": state, "DMZConnected": dmz,
+				"activity": object{"connectedUserCount": st.Activity.Users, "runningEventRuleCount": st.Activity.Rules}}}}}},
 		"/admin/v1/server/status": object{"nodes": []object{{"activity": object{"activeClientUploadCount": st.Activity.Transfers}, "isInCluster": s.HA,
 			"licenses": []object{{"module": "EFTServer", "registrationState": s.Licences["EFTServer"]}}}}},
 	}

@@ -155,8 +155,10 @@ func TestRESTRefusals(t *testing.T) {
 
 	for field, change := range map[string]func(*eft.RESTConfig){
 		"URL": func(c *eft.RESTConfig) { c.URL = "http://eft:4450" }, "User": func(c *eft.RESTConfig) { c.User = "" },
-		"Password": func(c *eft.RESTConfig) { c.Password = nil }, "RESTConfig.TLS.Fingerprints": func(c *eft.RESTConfig) { c.TLS.Fingerprints = []string{"00"} },
-		"Login": func(c *eft.RESTConfig) { c.Login = "X" }, "Timeout": func(c *eft.RESTConfig) { c.Timeout = -1 },
+		"Password":                    func(c *eft.RESTConfig) { c.Password = nil },
+		"RESTConfig.TLS.Fingerprints": func(c *eft.RESTConfig) { c.TLS.Fingerprints = []string{"00"} },
+		"Login":                       func(c *eft.RESTConfig) { c.Login = "X" },
+		"Timeout":                     func(c *eft.RESTConfig) { c.Timeout = -1 },
 	} {
 		c := good
 		change(&c)

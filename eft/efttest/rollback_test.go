@@ -25,7 +25,8 @@ func rollback(t *testing.T, w *efttest.World) failover.Procedure {
 	require.Len(t, dir, 1)
 	o, err := w.Options()
 	require.NoError(t, err)
-	p, err := eft.Rollback(eft.RollbackOptions{Options: o, Old: efttest.OldVersion, Copy: dir[0], Manifest: copies[dir[0]].Manifest.Hash,
+	p, err := eft.Rollback(eft.RollbackOptions{Options: o, Old: efttest.OldVersion, Copy: dir[0],
+		Manifest: copies[dir[0]].Manifest.Hash,
 		Failback: cluster.Failback{Policy: cluster.FailbackAllowed, Raw: "1"}})
 	require.NoError(t, err)
 	return p
@@ -89,7 +90,8 @@ func TestNoRollbackPastThePointOfNoReturn(t *testing.T) {
 
 func TestUndoBeforeTheFirstInstaller(t *testing.T) {
 	for l, at := range map[efttest.Layout]struct{ step, node string }{
-		efttest.LayoutLocal: {"passive/install", efttest.PassiveNode}, efttest.LayoutShared: {"active/install", efttest.ActiveNode}} {
+		efttest.LayoutLocal:  {"passive/install", efttest.PassiveNode},
+		efttest.LayoutShared: {"active/install", efttest.ActiveNode}} {
 		w := open(t, t.TempDir(), l)
 		p, err := w.Procedure()
 		require.NoError(t, err)
@@ -116,8 +118,8 @@ func TestUndoBeforeTheFirstInstaller(t *testing.T) {
 	}
 }
 
-// TestRollbackFromTheLastMomentBeforeThePointOfNoReturn: the service that shall run again is disabled for an installation
-// that did not come.
+// TestRollbackFromTheLastMomentBeforeThePointOfNoReturn: the service that shall run again is disabled for an
+// installation that did not come.
 func TestRollbackFromTheLastMomentBeforeThePointOfNoReturn(t *testing.T) {
 	w := open(t, t.TempDir(), efttest.LayoutLocal)
 	p, err := w.Procedure()
@@ -150,8 +152,9 @@ func TestRollbackFromTheLastMomentBeforeThePointOfNoReturn(t *testing.T) {
 	require.Equal(t, cluster.StateOnline, m.GroupState(efttest.Group))
 }
 
-// TestRollbackOfAnUpgradeThatNeverMoved gives up after the installer failed on the first node. The old program served all
-// the time, so nothing is taken offline and nothing that was changed since the backup is lost, unless that is asked for.
+// TestRollbackOfAnUpgradeThatNeverMoved gives up after the installer failed on the first node. The old program served
+// all the time, so nothing is taken offline and nothing that was changed since the backup is lost, unless that is asked
+// for.
 func TestRollbackOfAnUpgradeThatNeverMoved(t *testing.T) {
 	for when, restored := range map[eft.RestoreWhen]bool{eft.RestoreWhenMoved: false, eft.RestoreAlways: true} {
 		w := open(t, t.TempDir(), efttest.LayoutLocal)
@@ -168,7 +171,8 @@ func TestRollbackOfAnUpgradeThatNeverMoved(t *testing.T) {
 		require.NoError(t, err)
 		copies := s.Nodes[efttest.ActiveNode].Backups
 		dir := slices.Collect(maps.Keys(copies))[0]
-		p, err := eft.Rollback(eft.RollbackOptions{Options: o, Old: efttest.OldVersion, Copy: dir, Manifest: copies[dir].Manifest.Hash,
+		p, err := eft.Rollback(eft.RollbackOptions{Options: o, Old: efttest.OldVersion, Copy: dir,
+			Manifest: copies[dir].Manifest.Hash,
 			Failback: cluster.Failback{Policy: cluster.FailbackAllowed, Raw: "1"}, Restore: when})
 		require.NoError(t, err)
 		plan, err := p.Plan(t.Context(), nil)

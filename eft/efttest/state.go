@@ -127,18 +127,23 @@ var installerBytes = []byte("this stands for the installer of the new version")
 
 func installerFile() eft.File {
 	sum := sha256.Sum256(installerBytes)
-	return eft.File{Size: int64(len(installerBytes)), SHA256: hex.EncodeToString(sum[:]), Product: "EFT Server", Version: NewVersion}
+	return eft.File{Size: int64(len(installerBytes)), SHA256: hex.EncodeToString(sum[:]), Product: "EFT Server",
+		Version: NewVersion}
 }
 
 func newState(l Layout) State {
 	s := State{Layout: l, Nodes: map[string]*NodeState{}, Config: Config{Version: OldVersion, Values: map[string]string{
 		"server/listenerSettings/adminPort": "1100", "server/smtp/server": "smtp.example.net",
-		"sites/MySite/state": "Running", "sites/MySite/listenerSettings/sftp/port": "22", "sites/MySite/dmz/connected": "true",
-		"sites/MySite/users/anna/enabled": "true", "sites/MySite/users/bob/enabled": "false", "sites/MySite/event-rules/nightly/enabled": "true",
+		"sites/MySite/state": "Running", "sites/MySite/listenerSettings/sftp/port": "22",
+		"sites/MySite/dmz/connected":      "true",
+		"sites/MySite/users/anna/enabled": "true", "sites/MySite/users/bob/enabled": "false",
+		"sites/MySite/event-rules/nightly/enabled": "true",
 	}}}
 	for i, name := range []string{ActiveNode, PassiveNode} {
-		n := &NodeState{Program: OldVersion, Products: []eft.InstalledProduct{{Name: "EFT Server Enterprise", Version: OldVersion}}, Service: OldService,
-			StartMode: eft.StartManual, Account: Account, Free: 1 << 30, Files: map[string]eft.File{}, Runs: map[string]*Run{}, Backups: map[string]Copy{},
+		n := &NodeState{Program: OldVersion,
+			Products: []eft.InstalledProduct{{Name: "EFT Server Enterprise", Version: OldVersion}}, Service: OldService,
+			StartMode: eft.StartManual, Account: Account, Free: 1 << 30, Files: map[string]eft.File{}, Runs: map[string]*Run{},
+			Backups: map[string]Copy{},
 			Licence: "Registered", Booted: time.Date(2026, 1, 1+i, 0, 0, 0, 0, time.UTC)}
 		if l == LayoutShared {
 			n.Program = eft.Version{}
@@ -236,6 +241,7 @@ func (c Config) manifest() eft.Manifest {
 		return eft.Manifest{}
 	}
 	sum := sha256.Sum256(raw)
-	return eft.NewManifest([]eft.ManifestFile{{Path: "ServerConfig.db", Size: int64(len(raw)), SHA256: hex.EncodeToString(sum[:])},
+	return eft.NewManifest([]eft.ManifestFile{{Path: "ServerConfig.db", Size: int64(len(raw)),
+		SHA256: hex.EncodeToString(sum[:])},
 		{Path: "SiteConfig.1.db", Size: 7, SHA256: hex.EncodeToString(sum[:])}})
 }

@@ -40,7 +40,8 @@ func fromWorld(t *testing.T, w *efttest.World) failover.Procedure {
 var scenes = []scene{
 	{name: "Upgrade", layout: efttest.LayoutLocal, build: fromWorld},
 	{name: "UpgradeShared", layout: efttest.LayoutShared, build: fromWorld},
-	{name: "Rollback", layout: efttest.LayoutLocal, faults: []string{"setting-lost", "renames-service"}, begin: giveUp, build: rollback},
+	{name: "Rollback", layout: efttest.LayoutLocal, faults: []string{"setting-lost", "renames-service"}, begin: giveUp,
+		build: rollback},
 }
 
 // giveUp runs an upgrade until it stops, and gives its lock back as the person does who takes it over.
@@ -86,7 +87,8 @@ func rolledBack(t *testing.T, w *efttest.World) {
 	require.NoError(t, err)
 	require.Equal(t, efttest.ActiveNode, m.Group(efttest.Group).Owner)
 	require.Equal(t, cluster.StateOnline, m.GroupState(efttest.Group))
-	require.Equal(t, efttest.OldService, m.Resource(efttest.Group+" Service").Service, "the old program registers the old name")
+	require.Equal(t, efttest.OldService, m.Resource(efttest.Group+" Service").Service,
+		"the old program registers the old name")
 	require.Equal(t, eft.StartDisabled, s.Nodes[efttest.PassiveNode].StartMode)
 	require.Equal(t, settingsBefore(t, efttest.LayoutLocal), s.Config.Values)
 	require.Empty(t, m.Marks)
@@ -151,32 +153,48 @@ func status(r *failover.Report, id string) failover.StepStatus {
 // stands is up to which step each check has to hold. What our own steps make untrue stands until the step that does.
 var stands = map[string]map[string]string{
 	"Upgrade": {
-		"check/reachable": "back/move", "check/quorum": "back/move", "check/nodes": "back/move", "check/disks": "back/move", "check/maintenance": "back/move",
-		"check/backup": "back/move", "check/stop-time": "back/move", "check/reboot": "back/move", "check/build": "back/move", "check/target": "move/move",
+		"check/reachable": "back/move", "check/quorum": "back/move", "check/nodes": "back/move", "check/disks": "back/move",
+		"check/maintenance": "back/move",
+		"check/backup":      "back/move", "check/stop-time": "back/move", "check/reboot": "back/move",
+		"check/build": "back/move", "check/target": "move/move",
 		"check/group": "rename/resource", "check/mode": "rename/resource", // it may take the group offline
-		"check/owner": "move/move", "check/other-nodes": "back/move", "check/service-group": "back/move", "check/versions": "active/install",
-		"check/installed": "passive/guard",                                                                        // it disables the service
-		"check/service":   "passive/install", "check/busy": "passive/install", "check/account": "passive/install", // an installer runs, and may start the service
-		"check/files": "stage/active", "check/space": "stage/passive", "check/settings": "prepare/settings", // they are about what comes there
+		"check/owner": "move/move", "check/other-nodes": "back/move", "check/service-group": "back/move",
+		"check/versions": "active/install",
+		// it disables the service
+		"check/installed": "passive/guard",
+		// an installer runs, and may start the service
+		"check/service": "passive/install", "check/busy": "passive/install", "check/account": "passive/install",
+		// they are about what comes there
+		"check/files": "stage/active", "check/space": "stage/passive", "check/settings": "prepare/settings",
 		"stage/compare": "active/install", "passive/ready": "install", "active/ready": "install",
-		"passive/no-clean-config": "move/move", "passive/verify": "move/move", "active/no-clean-config": "back/move", "active/verify": "back/move",
-		"arrived/verify": "back/move", "moved/service": "active/install", "moved/version": "active/install", "moved/settings": "active/install", "moved/licence": "active/install",
-		"upgraded/service": "back/move", "upgraded/version": "back/move", "upgraded/settings": "back/move", "upgraded/licence": "back/move",
-		"returned/verify": "", "home/service": "", "home/version": "", "home/settings": "", "home/licence": "", "finish/verify": "",
+		"passive/no-clean-config": "move/move", "passive/verify": "move/move", "active/no-clean-config": "back/move",
+		"active/verify":  "back/move",
+		"arrived/verify": "back/move", "moved/service": "active/install", "moved/version": "active/install",
+		"moved/settings": "active/install", "moved/licence": "active/install",
+		"upgraded/service": "back/move", "upgraded/version": "back/move", "upgraded/settings": "back/move",
+		"upgraded/licence": "back/move",
+		"returned/verify":  "", "home/service": "", "home/version": "", "home/settings": "", "home/licence": "",
+		"finish/verify": "",
 	},
 	"UpgradeShared": {
-		"check/reachable": "back/move", "check/quorum": "back/move", "check/nodes": "back/move", "check/disks": "back/move", "check/maintenance": "back/move",
-		"check/backup": "back/move", "check/stop-time": "back/move", "check/reboot": "back/move", "check/build": "back/move", "check/target": "move/move",
-		"check/group": "offline/group", "check/mode": "offline/group", "check/installed": "offline/group", "check/service": "offline/group",
-		"check/owner": "move/move", "check/other-nodes": "back/move", "check/versions": "passive/install",
+		"check/reachable": "back/move", "check/quorum": "back/move", "check/nodes": "back/move", "check/disks": "back/move",
+		"check/maintenance": "back/move",
+		"check/backup":      "back/move", "check/stop-time": "back/move", "check/reboot": "back/move",
+		"check/build": "back/move", "check/target": "move/move",
+		"check/group": "offline/group", "check/mode": "offline/group", "check/installed": "offline/group",
+		"check/service": "offline/group",
+		"check/owner":   "move/move", "check/other-nodes": "back/move", "check/versions": "passive/install",
 		"check/service-group": "passive/install", // a new name is known to the cluster only behind it
 		"check/busy":          "active/install", "check/account": "active/install",
 		"check/files": "stage/active", "check/space": "stage/passive", "check/settings": "prepare/settings",
-		"stage/compare": "passive/install", "offline/active": "move/move", "active/down": "move/move", "passive/ready": "install", "active/ready": "install",
+		"stage/compare": "passive/install", "offline/active": "move/move", "active/down": "move/move",
+		"passive/ready": "install", "active/ready": "install",
 		"active/no-clean-config": "move/move", "passive/no-clean-config": "back/move", "passive/verify": "back/move",
 		"active/verify":  "disk-offline", // without the disk the program cannot be read
-		"arrived/verify": "back/move", "upgraded/service": "back/move", "upgraded/version": "back/move", "upgraded/settings": "back/move", "upgraded/licence": "back/move",
-		"returned/verify": "", "home/service": "", "home/version": "", "home/settings": "", "home/licence": "", "finish/verify": "",
+		"arrived/verify": "back/move", "upgraded/service": "back/move", "upgraded/version": "back/move",
+		"upgraded/settings": "back/move", "upgraded/licence": "back/move",
+		"returned/verify": "", "home/service": "", "home/version": "", "home/settings": "", "home/licence": "",
+		"finish/verify": "",
 	},
 	"Rollback": {
 		"check/old-version": "online/group", "check/backup": "restore/config", "offline/down": "move/move",
@@ -199,8 +217,8 @@ func TestChecksStandUpToTheStepTheyGuard(t *testing.T) {
 	}
 }
 
-// TestAPersonsInstallationMayMakeNoCheckFail: while the run waits for a person who runs the installer, no check stands that
-// what they do makes untrue.
+// TestAPersonsInstallationMayMakeNoCheckFail: while the run waits for a person who runs the installer, no check stands
+// that what they do makes untrue.
 func TestAPersonsInstallationMayMakeNoCheckFail(t *testing.T) {
 	for _, fault := range []string{"starts-anyway", "resets-service", "renames-service"} {
 		for name, l := range layouts {
@@ -243,8 +261,8 @@ func TestAPersonsInstallationMayMakeNoCheckFail(t *testing.T) {
 	}
 }
 
-// TestAStepThatWaitedIsNotFiredWhenACheckFailsMeanwhile parks before each step that cannot be repeated, and breaks each standing
-// check in turn while the person is asked.
+// TestAStepThatWaitedIsNotFiredWhenACheckFailsMeanwhile parks before each step that cannot be repeated, and breaks each
+// standing check in turn while the person is asked.
 func TestAStepThatWaitedIsNotFiredWhenACheckFailsMeanwhile(t *testing.T) {
 	for _, sc := range scenes {
 		t.Run(sc.name, func(t *testing.T) {
@@ -265,7 +283,8 @@ func TestAStepThatWaitedIsNotFiredWhenACheckFailsMeanwhile(t *testing.T) {
 				require.ErrorIs(t, err, failover.ErrWaiting, once.ID)
 				require.NoError(t, j.Close())
 				for _, check := range steps[:i] {
-					if check.Kind != failover.Check || slices.IndexFunc(steps, func(s failover.Step) bool { return s.ID == check.Guards }) < i {
+					if check.Kind != failover.Check ||
+						slices.IndexFunc(steps, func(s failover.Step) bool { return s.ID == check.Guards }) < i {
 						continue
 					}
 					world := copyOf(t, dir, sc.layout)
@@ -290,7 +309,8 @@ func TestAStepThatWaitedIsNotFiredWhenACheckFailsMeanwhile(t *testing.T) {
 					report, err := p.Run(t.Context(), o)
 					require.True(t, asked, "%s %s: %v", once.ID, check.ID, err)
 					require.ErrorIs(t, err, failover.ErrPrecondition, "%s %s", once.ID, check.ID)
-					require.NotContains(t, []failover.StepStatus{failover.StatusApplied, failover.StatusAlready, failover.StatusInDoubt}, status(report, once.ID),
+					require.NotContains(t, []failover.StepStatus{failover.StatusApplied, failover.StatusAlready,
+						failover.StatusInDoubt}, status(report, once.ID),
 						"%s %s", once.ID, check.ID)
 					require.NoError(t, j.Close())
 				}
@@ -300,8 +320,8 @@ func TestAStepThatWaitedIsNotFiredWhenACheckFailsMeanwhile(t *testing.T) {
 	}
 }
 
-// TestWhatBreaksWhileTheInstallerWaitsIsSeen arms each fault that an upgrade refuses while the first installer waits for a
-// person.
+// TestWhatBreaksWhileTheInstallerWaitsIsSeen arms each fault that an upgrade refuses while the first installer waits
+// for a person.
 func TestWhatBreaksWhileTheInstallerWaitsIsSeen(t *testing.T) {
 	for _, sc := range scenes[:2] {
 		t.Run(sc.name, func(t *testing.T) {
@@ -370,9 +390,11 @@ func TestAnApprovedPlanRunsThrough(t *testing.T) {
 // TestUndosAreSeen takes back each step that can be, in a world that answers and does nothing; then in one that does.
 func TestUndosAreSeen(t *testing.T) {
 	for name, tests := range map[string][]struct{ step, park, verb string }{
-		"Upgrade":       {{"passive/guard", "passive/install", "configure-service"}, {"prepare/failback", "passive/install", "set-failback"}},
-		"UpgradeShared": {{"active/guard", "active/install", "configure-service"}, {"active/disk-online", "active/install", "resource-offline"}, {"offline/group", "active/install", "online"}},
-		"Rollback":      {{"offline/guard", "move/move", "configure-service"}, {"offline/group", "move/move", "online"}},
+		"Upgrade": {{"passive/guard", "passive/install", "configure-service"},
+			{"prepare/failback", "passive/install", "set-failback"}},
+		"UpgradeShared": {{"active/guard", "active/install", "configure-service"},
+			{"active/disk-online", "active/install", "resource-offline"}, {"offline/group", "active/install", "online"}},
+		"Rollback": {{"offline/guard", "move/move", "configure-service"}, {"offline/group", "move/move", "online"}},
 	} {
 		sc := scenes[slices.IndexFunc(scenes, func(s scene) bool { return s.name == name })]
 		dir := t.TempDir()

@@ -117,7 +117,9 @@ func (s *WindowsNode) serve(ctx context.Context, cmd *remotetest.Command) remote
 	case errors.Is(err, errLost):
 		return remotetest.Drop()
 	case err != nil:
-		out, exit, err = powershell.AnswerFailure(powershell.Failure{FQID: "RuntimeException", Chain: []powershell.Cause{{Type: "System.Exception", Message: err.Error()}}})
+		out, exit, err = powershell.AnswerFailure(
+			powershell.Failure{FQID: "RuntimeException",
+				Chain: []powershell.Cause{{Type: "System.Exception", Message: err.Error()}}})
 	default:
 		out, exit, err = powershell.Answer(data)
 	}
@@ -129,8 +131,10 @@ func (s *WindowsNode) serve(ctx context.Context, cmd *remotetest.Command) remote
 	return remotetest.Exit(exit)
 }
 
-var verbs = map[string]string{"facts": scripts.Facts, "file": scripts.File, "space": scripts.Space, "fetch": scripts.Fetch, "start": scripts.Start,
-	"run": scripts.Run, "service": scripts.Service, "backup": scripts.Backup, "manifest": scripts.Manifest, "restore": scripts.Restore}
+var verbs = map[string]string{"facts": scripts.Facts, "file": scripts.File, "space": scripts.Space,
+	"fetch": scripts.Fetch, "start": scripts.Start,
+	"run": scripts.Run, "service": scripts.Service, "backup": scripts.Backup, "manifest": scripts.Manifest,
+	"restore": scripts.Restore}
 
 // document is the union of the scripts' parameters.
 type document struct {
@@ -145,7 +149,8 @@ type document struct {
 }
 
 // windowsModes are Windows' own words for start modes.
-var windowsModes = map[eft.StartMode]string{eft.StartManual: "Manual", eft.StartAutomatic: "Auto", eft.StartDisabled: "Disabled"}
+var windowsModes = map[eft.StartMode]string{eft.StartManual: "Manual", eft.StartAutomatic: "Auto",
+	eft.StartDisabled: "Disabled"}
 
 func (s *WindowsNode) act(ctx context.Context, name string, raw []byte) (any, error) {
 	var d document
@@ -170,7 +175,8 @@ func (s *WindowsNode) act(ctx context.Context, name string, raw []byte) (any, er
 		if _, err := s.file(ctx, d.Path); err != nil {
 			return nil, err
 		}
-		err := s.n.StartInstaller(ctx, eft.Start{ID: d.ID, Path: d.Path, SHA256: d.SHA256, Args: d.Args, Env: d.Env, Guard: []string{d.Executable}})
+		err := s.n.StartInstaller(ctx,
+			eft.Start{ID: d.ID, Path: d.Path, SHA256: d.SHA256, Args: d.Args, Env: d.Env, Guard: []string{d.Executable}})
 		if errors.Is(err, eft.ErrInstallerDiffers) {
 			return map[string]bool{"claimed": false, "differs": true}, nil
 		}
@@ -209,9 +215,12 @@ func (s *WindowsNode) facts(ctx context.Context) (any, error) {
 	f, err := s.n.Facts(ctx)
 	services := []map[string]any{}
 	for _, v := range f.Services {
-		services = append(services, map[string]any{"name": v.Name, "running": v.Running, "startMode": windowsModes[v.StartMode], "account": v.Account, "path": v.Path})
+		services = append(services,
+			map[string]any{"name": v.Name, "running": v.Running, "startMode": windowsModes[v.StartMode], "account": v.Account,
+				"path": v.Path})
 	}
-	return map[string]any{"node": strings.ToLower(f.Node), "services": services, "program": f.Program, "products": f.Products, "configDir": f.ConfigDir,
+	return map[string]any{"node": strings.ToLower(f.Node), "services": services, "program": f.Program,
+		"products": f.Products, "configDir": f.ConfigDir,
 		"localConfigs": f.LocalConfigs, "rebootPending": f.RebootPending, "booted": f.Booted, "busy": f.Busy}, err
 }
 

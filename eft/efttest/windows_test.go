@@ -62,7 +62,8 @@ func TestUpgradeOverSSHAndREST(t *testing.T) {
 				require.NoError(t, err)
 				j, err := failovertest.JournalAt(filepath.Join(t.TempDir(), "j"))
 				require.NoError(t, err)
-				report, err := p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm})
+				report, err := p.Run(t.Context(),
+					failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm})
 				require.NoError(t, j.Close())
 				require.NoError(t, err)
 				upgraded(t, w)
@@ -98,7 +99,8 @@ func TestTheSimulatedWindowsRefusesWhatItDoesNotKnow(t *testing.T) {
 func TestNamesNeverBecomeCode(t *testing.T) {
 	w := open(t, t.TempDir(), efttest.LayoutLocal)
 	srv, n := windows(t, w, efttest.ActiveNode)
-	for _, name := range []string{"$(Stop-Computer)", "it's", "it\u2019s", "\u201cdouble\u201d", "`n", "a\nb", "a*b", `a"b`, "a;b", "a|b", "%PATH%", "#<"} {
+	for _, name := range []string{"$(Stop-Computer)", "it's", "it\u2019s", "\u201cdouble\u201d", "`n", "a\nb", "a*b",
+		`a"b`, "a;b", "a|b", "%PATH%", "#<"} {
 		path := `C:\Install\` + name
 		before := len(srv.Ran())
 		f, err := n.File(t.Context(), path)

@@ -91,7 +91,8 @@ func (w *World) Options() (eft.Options, error) {
 	quick := cluster.StateOptions{Timeout: 10 * time.Second, Poll: time.Millisecond, Settle: 200 * time.Millisecond}
 	return eft.Options{
 		Cluster: c, Group: Group, Active: w.Node(ActiveNode), Passive: w.Node(PassiveNode),
-		Installer: eft.Installer{Path: InstallerPath, SHA256: file.SHA256, Size: file.Size, Version: NewVersion, Product: "EFT Server", Mode: eft.ModeSilent,
+		Installer: eft.Installer{Path: InstallerPath, SHA256: file.SHA256, Size: file.Size, Version: NewVersion,
+			Product: "EFT Server", Mode: eft.ModeSilent,
 			Args: []string{"/S"}, StopAfter: 4 * time.Second, Settle: 50 * time.Millisecond,
 			Source: func(context.Context) (io.ReadCloser, error) {
 				return io.NopCloser(bytes.NewReader(installerBytes)), nil
@@ -99,8 +100,9 @@ func (w *World) Options() (eft.Options, error) {
 		ConfigDir: ConfigDir, BackupDir: BackupDir, Admin: w.Admin(),
 		AccountPassword: func(context.Context) (failover.Secret, error) { return failover.NewSecret(Password), nil },
 		Consoles:        []eft.Console{{Name: "ADMIN-PC"}},
-		Move:            cluster.MoveOptions{Timeout: quick.Timeout, Poll: quick.Poll, Settle: quick.Settle, Grace: 20 * time.Millisecond},
-		State:           quick, Hold: time.Millisecond, Verify: 3 * time.Second, Poll: time.Millisecond,
+		Move: cluster.MoveOptions{Timeout: quick.Timeout, Poll: quick.Poll, Settle: quick.Settle,
+			Grace: 20 * time.Millisecond},
+		State: quick, Hold: time.Millisecond, Verify: 3 * time.Second, Poll: time.Millisecond,
 	}, nil
 }
 
@@ -173,7 +175,8 @@ func (w *World) put(name, path string, f eft.File) error {
 	})
 }
 
-// Break makes the requests with this verb, of the cluster or of a node (see Call), end like that, until the world is healed.
+// Break makes the requests with this verb, of the cluster or of a node (see Call), end like that, until the world is
+// healed.
 func (w *World) Break(verb string, how clustertest.Break) error { return w.sim.Break(verb, how) }
 
 // Heal ends every break.

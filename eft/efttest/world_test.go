@@ -32,7 +32,8 @@ func run(t *testing.T, ctx context.Context, w *efttest.World, journal string, ob
 	require.NoError(t, err)
 	j, err := failovertest.JournalAt(journal)
 	require.NoError(t, err)
-	report, err := p.Run(ctx, failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm, Observer: observer})
+	report, err := p.Run(ctx,
+		failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm, Observer: observer})
 	require.NoError(t, j.Close())
 	return report, err
 }
@@ -46,7 +47,8 @@ func upgraded(t *testing.T, w *efttest.World) {
 	require.Equal(t, cluster.StateOnline, m.GroupState(efttest.Group))
 	require.Equal(t, cluster.FailbackAllowed, m.Group(efttest.Group).Failback.Policy)
 	require.Empty(t, m.Marks, "the lock is released")
-	require.Equal(t, map[string]int{efttest.ActiveNode: 1, efttest.PassiveNode: 1}, s.Counters.InstallerRuns, "one installer run per node")
+	require.Equal(t, map[string]int{efttest.ActiveNode: 1, efttest.PassiveNode: 1}, s.Counters.InstallerRuns,
+		"one installer run per node")
 	two, err := w.TwoActive()
 	require.NoError(t, err)
 	require.False(t, two)

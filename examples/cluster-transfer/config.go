@@ -51,8 +51,10 @@ type node struct {
 }
 
 func (s site) options() cluster.TransferOptions {
-	return cluster.TransferOptions{Group: s.Group, From: s.From, Target: s.Target, Disks: s.Disks, StopTime: time.Duration(s.StopTime),
-		Hold: time.Duration(s.Hold), Move: cluster.MoveOptions{Timeout: time.Duration(s.Move.Timeout), Poll: time.Duration(s.Move.Poll),
+	return cluster.TransferOptions{Group: s.Group, From: s.From, Target: s.Target, Disks: s.Disks,
+		StopTime: time.Duration(s.StopTime),
+		Hold:     time.Duration(s.Hold),
+		Move: cluster.MoveOptions{Timeout: time.Duration(s.Move.Timeout), Poll: time.Duration(s.Move.Poll),
 			Grace: time.Duration(s.Move.Grace), Settle: time.Duration(s.Move.Settle)}}
 }
 
@@ -83,7 +85,8 @@ func (s clusterSite) open() (cluster.Cluster, io.Closer, error) {
 		}
 		return c, c, nil
 	}
-	return nil, nil, failover.Invalid("cluster", "says neither windows nor pacemaker", "write windows: {} or pacemaker: {}")
+	return nil, nil, failover.Invalid("cluster", "says neither windows nor pacemaker",
+		"write windows: {} or pacemaker: {}")
 }
 
 // addresses returns the nodes as the library takes them. Every node knows the keys of all others, so that a machine

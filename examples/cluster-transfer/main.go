@@ -8,12 +8,14 @@
 //	cluster-transfer -config site.yaml -reason CHG-1042 run
 //	cluster-transfer -config site.yaml status
 //
-// "plan" is the default and changes nothing. "run" shows the plan, asks for consent to it and asks again before each move.
-// Without a terminal, -approve gives the findings hash of the plan that was approved. A run that stops, for whatever reason,
-// goes on when it is called again: it reads where the group is before it asks the cluster for anything.
+// "plan" is the default and changes nothing. "run" shows the plan, asks for consent to it and asks again before each
+// move. Without a terminal, -approve gives the findings hash of the plan that was approved. A run that stops, for
+// whatever reason, goes on when it is called again: it reads where the group is before it asks the cluster for
+// anything.
 //
-// The procedure "rehearsal" moves the group there and, when it was verified, back again. No plan can show beforehand where the
-// group is found for the way back: without a terminal the run stops there, and the plan made then is approved in the same way.
+// The procedure "rehearsal" moves the group there and, when it was verified, back again. No plan can show beforehand
+// where the group is found for the way back: without a terminal the run stops there, and the plan made then is approved
+// in the same way.
 //
 // Exit statuses and consent are those of package runbook.
 package main

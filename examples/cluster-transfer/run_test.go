@@ -17,7 +17,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestTheExampleFileMovesAGroup fills the file in for a simulated Windows cluster behind SSH and goes through the verbs.
+// TestTheExampleFileMovesAGroup fills the file in for a simulated Windows cluster behind SSH and goes through the
+// verbs.
 func TestTheExampleFileMovesAGroup(t *testing.T) {
 	sim, err := clustertest.New(clustertest.TwoNodes("NODE1", "NODE2", "EFT", "EFT Server"))
 	require.NoError(t, err)
@@ -41,7 +42,8 @@ func TestTheExampleFileMovesAGroup(t *testing.T) {
 				text = strings.Replace(text, from, to, 1)
 			}
 		}
-		for from, to := range map[string]string{"hold: 5s": "hold: 1ms", "timeout: 10m": "timeout: 1m", "poll: 2s": "poll: 5ms", "grace: 10s": "grace: 50ms",
+		for from, to := range map[string]string{"hold: 5s": "hold: 1ms", "timeout: 10m": "timeout: 1m",
+			"poll: 2s": "poll: 5ms", "grace: 10s": "grace: 50ms",
 			"settle: 30s": "settle: 300ms"} {
 			require.Contains(t, text, from)
 			text = strings.Replace(text, from, to, 1)
@@ -49,7 +51,8 @@ func TestTheExampleFileMovesAGroup(t *testing.T) {
 		return text
 	})
 	call := func(verb ...string) int {
-		return program().Main(append([]string{"-config", config, "-journal", filepath.Join(dir, "journal"), "-actor", "ann", "-reason", "CHG1"}, verb...))
+		return program().Main(append([]string{"-config", config, "-journal", filepath.Join(dir, "journal"), "-actor", "ann",
+			"-reason", "CHG1"}, verb...))
 	}
 	require.Zero(t, call("check"))
 	require.Zero(t, call("plan"))
@@ -78,6 +81,7 @@ func TestTheExampleFileMovesAGroup(t *testing.T) {
 
 	require.NoError(t, os.Chmod(filepath.Join(dir, nodes.Addresses()[0].Node), 0o644))
 	logins := len(nodes.Refused())
-	require.Equal(t, int(runbook.ExitNotDone), call("check"), "a secret that others can read is found before anything is dialled")
+	require.Equal(t, int(runbook.ExitNotDone), call("check"),
+		"a secret that others can read is found before anything is dialled")
 	require.Len(t, nodes.Refused(), logins)
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/01b61c5c/failover/failovertest"
 )
 
-// TestAnApprovedPlanIsNotVoidedByItsOwnRun approves the plan of each procedure and runs it: nothing has moved in between
-// but what the run itself does before it looks, such as taking its lock.
+// TestAnApprovedPlanIsNotVoidedByItsOwnRun approves the plan of each procedure and runs it: nothing has moved in
+// between but what the run itself does before it looks, such as taking its lock.
 func TestAnApprovedPlanIsNotVoidedByItsOwnRun(t *testing.T) {
 	for _, sc := range scenarios() {
 		t.Run(sc.name, func(t *testing.T) {
@@ -35,13 +35,14 @@ func TestAnApprovedPlanIsNotVoidedByItsOwnRun(t *testing.T) {
 			defer func() { require.NoError(t, journal.Close()) }()
 			stop := make(chan struct{})
 			once := false
-			_, err = p.Run(t.Context(), failover.RunOptions{Journal: journal, Actor: "drill", Reason: "test", Approved: plan.Findings,
-				Confirm: st.confirm, Stop: stop, Observer: func(e failover.Event) {
-					if e.Kind == failover.EventStepEnded && !once {
-						once = true
-						close(stop) // the comparison was made
-					}
-				}})
+			_, err = p.Run(t.Context(),
+				failover.RunOptions{Journal: journal, Actor: "drill", Reason: "test", Approved: plan.Findings,
+					Confirm: st.confirm, Stop: stop, Observer: func(e failover.Event) {
+						if e.Kind == failover.EventStepEnded && !once {
+							once = true
+							close(stop) // the comparison was made
+						}
+					}})
 			require.False(t, errors.Is(err, failover.ErrPlanChanged), "%v", err)
 			require.ErrorIs(t, err, failover.ErrStopped)
 		})

@@ -21,8 +21,8 @@ func (c crash) at(kind string) bool {
 	return kind == "intent" || kind == "observed" || kind == "waive" || kind == "confirm"
 }
 
-// crashing is a journal in a file. It kills this process as soon as the record is durable at which it has to die: the next thing
-// the run does never happens.
+// crashing is a journal in a file. It kills this process as soon as the record is durable at which it has to die: the
+// next thing the run does never happens.
 type crashing struct {
 	failover.Store
 	crash crash

@@ -64,9 +64,9 @@ func steps(t *testing.T, procedure string) []string {
 	return ids
 }
 
-// crashes lists the flags that kill the program at the records of a procedure's steps: at the intent of each change and, of every
-// third one, at its outcome. One step that changes nothing is enough: a process that dies there leaves the world as it was. The
-// packages' own tests let the process die at every record.
+// crashes lists the flags that kill the program at the records of a procedure's steps: at the intent of each change
+// and, of every third one, at its outcome. One step that changes nothing is enough: a process that dies there leaves
+// the world as it was. The packages' own tests let the process die at every record.
 func crashes(t *testing.T, procedure string) [][2]string {
 	t.Helper()
 	journal := filepath.Join(t.TempDir(), "journal")
@@ -186,7 +186,8 @@ func TestAFileThatIsNoJournalStaysAsItIs(t *testing.T) {
 }
 
 func TestWrongCallsAreRefused(t *testing.T) {
-	for _, args := range [][]string{{"nothing"}, {"-fault", "nothing"}, {"-crash", "no/such-step", "transfer"}, {"-nothing"},
+	for _, args := range [][]string{{"nothing"}, {"-fault", "nothing"}, {"-crash", "no/such-step", "transfer"},
+		{"-nothing"},
 		{"-crash", "move/move", "-crash-after", "move/move", "transfer"}} {
 		status, out := drill(t, args...)
 		assert.Equal(t, 2, status, "%v: %s", args, out)

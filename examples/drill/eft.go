@@ -113,7 +113,9 @@ func judgeUpgrade(world *efttest.World, path string) (verdict, error) {
 	if !same {
 		settings = "the settings differ"
 	}
-	v.end = fmt.Sprintf("%s is %s on %s, %s, %s", efttest.Group, model.GroupState(efttest.Group), g.Owner, strings.Join(versions, ", "), settings)
-	v.asWanted = upgraded && same && g.Owner == efttest.ActiveNode && model.GroupState(efttest.Group) == cluster.StateOnline
+	v.end = fmt.Sprintf("%s is %s on %s, %s, %s", efttest.Group, model.GroupState(efttest.Group), g.Owner,
+		strings.Join(versions, ", "), settings)
+	v.asWanted = upgraded && same && g.Owner == efttest.ActiveNode &&
+		model.GroupState(efttest.Group) == cluster.StateOnline
 	return v, nil
 }

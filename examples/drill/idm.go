@@ -45,7 +45,8 @@ func armDrivers(tree *idmtest.Tree, fault string) {
 	case "source-returns":
 		tree.Inject(idmtest.Fault{Server: "srv2", Extended: setAppPassword, Do: func() { _ = tree.Server("srv1").Start() }})
 	case "password-refused":
-		tree.Inject(idmtest.Fault{Kind: idmtest.FaultRefusal, Server: "srv2", Op: idmtest.OperationExtended, DN: idmtest.DriverDN(5), NDS: -672, Times: -1,
+		tree.Inject(idmtest.Fault{Kind: idmtest.FaultRefusal, Server: "srv2", Op: idmtest.OperationExtended,
+			DN: idmtest.DriverDN(5), NDS: -672, Times: -1,
 			If: func(r idmtest.Request) bool {
 				return r.Extended != setOption && r.Extended != start && r.Extended >= setAppPassword && r.Extended <= 82
 			}})
@@ -97,7 +98,8 @@ type driverSite struct {
 
 func (d *driverSite) dial(ctx context.Context, name string) (*idm.Server, error) {
 	password := func(context.Context) (failover.Secret, error) { return failover.NewSecret(idmtest.AdminPassword), nil }
-	s, err := idm.Dial(ctx, idm.Config{URL: d.tree.Server(name).URL(), TLS: failover.TLS{Roots: d.tree.Roots()}, UserDN: idmtest.AdminDN, Password: password})
+	s, err := idm.Dial(ctx, idm.Config{URL: d.tree.Server(name).URL(), TLS: failover.TLS{Roots: d.tree.Roots()},
+		UserDN: idmtest.AdminDN, Password: password})
 	if err == nil {
 		d.open = append(d.open, s)
 	}
@@ -127,7 +129,8 @@ func (d *driverSite) comeBack(context.Context) error {
 
 func (d *driverSite) route(target *idm.Server) idm.Route {
 	return idm.Route{DriverSet: idmtest.DriverSetDN, Drivers: d.tree.Drivers(), Target: target, Passwords: drillPassword,
-		Settle: 50 * time.Millisecond, Poll: 10 * time.Millisecond, StartTimeout: 10 * time.Second, StopTimeout: 10 * time.Second}
+		Settle: 50 * time.Millisecond, Poll: 10 * time.Millisecond, StartTimeout: 10 * time.Second,
+		StopTimeout: 10 * time.Second}
 }
 
 func (d *driverSite) failover(ctx context.Context) (failover.Procedure, error) {
@@ -136,8 +139,9 @@ func (d *driverSite) failover(ctx context.Context) (failover.Procedure, error) {
 		return failover.Procedure{}, err
 	}
 	return idm.Failover(idm.FailoverOptions{Route: d.route(target), SourceDN: d.tree.Server("srv1").DN(), Since: d.since,
-		TrySource:  func(ctx context.Context) (*idm.Server, error) { return d.dial(ctx, "srv1") },
-		SourceDead: failover.Statement{By: "drill", Says: "srv1 lost power and stays off", Reason: "the drill switched it off"}})
+		TrySource: func(ctx context.Context) (*idm.Server, error) { return d.dial(ctx, "srv1") },
+		SourceDead: failover.Statement{By: "drill", Says: "srv1 lost power and stays off",
+			Reason: "the drill switched it off"}})
 }
 
 func (d *driverSite) guard(ctx context.Context) (failover.Procedure, error) {
@@ -145,8 +149,10 @@ func (d *driverSite) guard(ctx context.Context) (failover.Procedure, error) {
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	return idm.GuardOldServer(idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: d.tree.Drivers(), Active: active, OldDN: d.tree.Server("srv1").DN(),
-		Dial: func(ctx context.Context) (*idm.Server, error) { return d.dial(ctx, "srv1") }, Poll: 10 * time.Millisecond, Wait: time.Minute})
+	return idm.GuardOldServer(idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: d.tree.Drivers(), Active: active,
+		OldDN: d.tree.Server("srv1").DN(),
+		Dial:  func(ctx context.Context) (*idm.Server, error) { return d.dial(ctx, "srv1") }, Poll: 10 * time.Millisecond,
+		Wait: time.Minute})
 }
 
 func (d *driverSite) failback(ctx context.Context) (failover.Procedure, error) {

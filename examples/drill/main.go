@@ -19,10 +19,10 @@
 //	-json          print each report as JSON instead of text
 //	-list          print the procedures and their steps
 //
-// What must be: without a fault the procedure completes; with one it completes, or stops and names what settles it; and in
-// every case nothing that may happen once has happened twice, and never two sides were active. The exit status is 9 when
-// that is not so or could not be seen, 2 when called wrongly, and otherwise that of the run as package runbook lists them; of several
-// procedures the highest. A drill of more than one ends with a table.
+// What must be: without a fault the procedure completes; with one it completes, or stops and names what settles it; and
+// in every case nothing that may happen once has happened twice, and never two sides were active. The exit status is 9
+// when that is not so or could not be seen, 2 when called wrongly, and otherwise that of the run as package runbook
+// lists them; of several procedures the highest. A drill of more than one ends with a table.
 package main
 
 import (
@@ -59,7 +59,8 @@ func run(args []string) int {
 	flags.StringVar(&s.crash.step, "crash", "", "kill this process when the intent of this `step` is on disk")
 	after := flags.String("crash-after", "", "kill this process when the outcome of this `step` is on disk")
 	flags.StringVar(&s.journal, "journal", "", "keep the journal in this `file`, so that a second call resumes")
-	flags.BoolVar(&s.repair, "repair", false, "first do on the simulator what the stop of the last call told a person to do")
+	flags.BoolVar(&s.repair, "repair", false,
+		"first do on the simulator what the stop of the last call told a person to do")
 	flags.BoolVar(&s.brief, "brief", false, "print the summary only")
 	flags.BoolVar(&s.json, "json", false, "print the reports as JSON")
 	list := flags.Bool("list", false, "print the procedures and their steps")

@@ -108,9 +108,11 @@ func openOffice(dir string, s settings, pair *symitartest.Pair) (*office, error)
 	case "opcon-never-drains":
 		server.Change(func() { o.site.Machine.StuckJobs = 1 })
 	case "opcon-token-expires":
-		server.Inject(opcontest.Injection{Kind: opcontest.InjectionExpireTokens, Method: http.MethodPost, Path: "/api/scheduleactions"})
+		server.Inject(opcontest.Injection{Kind: opcontest.InjectionExpireTokens, Method: http.MethodPost,
+			Path: "/api/scheduleactions"})
 	case "opcon-lost-reply":
-		server.Inject(opcontest.Injection{Kind: opcontest.InjectionCutAfter, Method: http.MethodPost, Path: "/api/scheduleactions"})
+		server.Inject(opcontest.Injection{Kind: opcontest.InjectionCutAfter, Method: http.MethodPost,
+			Path: "/api/scheduleactions"})
 	case "opcon-agent-mute":
 		server.Change(func() { o.site.Machine.Mute = true })
 	}
@@ -126,7 +128,8 @@ func (o *office) client(patience time.Duration) (*symitar.OpCon, error) {
 		return nil, err
 	}
 	return &symitar.OpCon{Client: client, Machine: opconMachine, Reason: "drill", Repoint: opcon.RepointEditRecord,
-		Home: opcon.Address{FQDN: homeAddress}, Partner: opcon.Address{FQDN: partnerAddress}, DrainTimeout: patience, UpTimeout: patience,
+		Home: opcon.Address{FQDN: homeAddress}, Partner: opcon.Address{FQDN: partnerAddress}, DrainTimeout: patience,
+		UpTimeout: patience,
 		Decide: func(_ context.Context, jobs []opcon.Interrupted) ([]opcon.Decision, error) {
 			var decided []opcon.Decision
 			for _, j := range jobs {
@@ -153,7 +156,8 @@ func (o *office) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (o *office) schedules() []*opcontest.Schedule {
 	s := o.site
-	return []*opcontest.Schedule{s.Nightly, s.Branch, s.Statements, s.Child, s.HeldBefore, s.Finished, s.Foreign, s.Tomorrow}
+	return []*opcontest.Schedule{s.Nightly, s.Branch, s.Statements, s.Child, s.HeldBefore, s.Finished, s.Foreign,
+		s.Tomorrow}
 }
 
 func (o *office) jobs() []*opcontest.Job {

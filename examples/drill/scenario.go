@@ -143,13 +143,15 @@ func (sc scenario) goOn(s settings, journal string) string {
 	case s.journal == "":
 		return "not possible: this world is gone; -journal FILE keeps one"
 	case sc.repairs:
-		return fmt.Sprintf("drill -journal %s -repair %s does what next says, and goes on; without -repair it only goes on", journal, sc.name)
+		return fmt.Sprintf("drill -journal %s -repair %s does what next says, and goes on; without -repair it only goes on",
+			journal, sc.name)
 	}
 	return fmt.Sprintf("drill -journal %s %s", journal, sc.name)
 }
 
 // act plays one act, or goes on with it. An act whose journal says that it is done is left alone.
-func (sc scenario) act(ctx context.Context, s settings, st *stage, a act, path string) (report *failover.Report, runErr, err error) {
+func (sc scenario) act(ctx context.Context, s settings, st *stage, a act, path string) (report *failover.Report, runErr,
+	err error) {
 	store := crashing{failover.JournalFile(a.path(path)), s.crash, a}
 	journal, err := failover.OpenJournalFrom(ctx, store)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -181,8 +183,9 @@ func (sc scenario) act(ctx context.Context, s settings, st *stage, a act, path s
 		screen.Line("== %s ==\n%v", strings.TrimSuffix(sc.name+" "+a.name, " "), plan)
 	}
 	began := time.Now()
-	report, runErr = procedure.Run(ctx, failover.RunOptions{Journal: journal, Actor: "drill", Reason: "drill of " + sc.name,
-		Confirm: st.confirm, Observer: screen.Event})
+	report, runErr = procedure.Run(ctx,
+		failover.RunOptions{Journal: journal, Actor: "drill", Reason: "drill of " + sc.name,
+			Confirm: st.confirm, Observer: screen.Event})
 	if report == nil {
 		return nil, runErr, nil
 	}

@@ -20,8 +20,10 @@ func summary(out io.Writer, asJSON bool, r *failover.Report, took time.Duration)
 		return err
 	}
 	fmt.Fprintf(out, "\n%s: %s in %s\n", r.Procedure, r.Result, took.Round(time.Millisecond))
-	fmt.Fprintf(out, "  steps       %d applied, %d already so, %d confirmed or waived, %d skipped\n", r.Count(failover.StatusApplied),
-		r.Count(failover.StatusAlready), r.Count(failover.StatusConfirmed, failover.StatusWaived), r.Count(failover.StatusNotReached))
+	fmt.Fprintf(out, "  steps       %d applied, %d already so, %d confirmed or waived, %d skipped\n",
+		r.Count(failover.StatusApplied),
+		r.Count(failover.StatusAlready), r.Count(failover.StatusConfirmed, failover.StatusWaived),
+		r.Count(failover.StatusNotReached))
 	fmt.Fprintf(out, "  outage      %s\n", outages(r))
 	if r.Error != "" {
 		fmt.Fprintf(out, "  stopped     %s\n  next        %s\n", failover.Printable(r.Error), failover.Printable(r.Next))

@@ -72,20 +72,21 @@ func openSite(_ context.Context, dir string, s settings) (_ *stage, err error) {
 		}
 		return failover.Join(failover.JoinOptions{Name: "drill.Site"}, parts...)
 	}
-	return &stage{acts: []act{{build: build}}, confirm: done, close: closeAll, judge: func(ctx context.Context) (verdict, error) {
-		all := verdict{asWanted: true}
-		var ends []string
-		for _, st := range opened {
-			v, err := st.judge(ctx)
-			if err != nil {
-				return verdict{}, err
+	return &stage{acts: []act{{build: build}}, confirm: done, close: closeAll,
+		judge: func(ctx context.Context) (verdict, error) {
+			all := verdict{asWanted: true}
+			var ends []string
+			for _, st := range opened {
+				v, err := st.judge(ctx)
+				if err != nil {
+					return verdict{}, err
+				}
+				all.once = append(all.once, v.once...)
+				all.twoActive, all.asWanted = all.twoActive || v.twoActive, all.asWanted && v.asWanted
+				all.faulty = all.faulty || v.faulty
+				ends = append(ends, v.end)
 			}
-			all.once = append(all.once, v.once...)
-			all.twoActive, all.asWanted = all.twoActive || v.twoActive, all.asWanted && v.asWanted
-			all.faulty = all.faulty || v.faulty
-			ends = append(ends, v.end)
-		}
-		all.end = strings.Join(ends, "; ")
-		return all, nil
-	}}, nil
+			all.end = strings.Join(ends, "; ")
+			return all, nil
+		}}, nil
 }

@@ -55,14 +55,16 @@ func TestASiteWhosePartStopsEndsTheOthersAndGoesBack(t *testing.T) {
 	require.Equal(t, failover.ResultUndone, report.Result)
 	order := p.AllSteps()
 	place := func(id string) int { return slices.IndexFunc(order, func(s failover.Step) bool { return s.ID == id }) }
-	require.True(t, slices.IsSortedFunc(back, func(a, b string) int { return place(b) - place(a) }), "in reverse: %v", back)
+	require.True(t, slices.IsSortedFunc(back, func(a, b string) int { return place(b) - place(a) }),
+		"in reverse: %v", back)
 	require.Contains(t, back, "host/opcon-hold/schedules")
 	require.Contains(t, back, "drivers/start/start")
 	seen, err = st.judge(t.Context())
 	require.NoError(t, err)
 	require.False(t, seen.twoActive)
 	require.Contains(t, seen.end, "0 of 12 drivers run on srv2")
-	require.Contains(t, seen.end, "primary: symaix1; OpCon's machine is U (asked U) at symaix1.drill.example, what was held is released")
+	require.Contains(t, seen.end, "primary: symaix1; OpCon's machine is U (asked U) at symaix1.drill.example, what was "+
+		"held is released")
 }
 
 // TestASiteThatCrashesGoesOn kills the program at a record of each kind, each in another part.

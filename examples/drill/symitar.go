@@ -29,20 +29,24 @@ func swap() scenario {
 }
 
 // besides are the faults of the swap that the emergency meets too.
-var besides = []string{"agent-missing", "csh-login", "drop-after-launch", "exit0-unchanged", "foreign-macro-on-secondary", "macro-forks", "macro-hangs", "no-status-after-launch",
+var besides = []string{"agent-missing", "csh-login", "drop-after-launch", "exit0-unchanged",
+	"foreign-macro-on-secondary", "macro-forks", "macro-hangs", "no-status-after-launch",
 	"probe-hangs", "reboot-after-swap", "reboot-before-swap", "runner-killed", "statedir-readonly", "unexpected-prompt"}
 
 // takeOver makes the other host primary when the first one has lost power.
 func takeOver() scenario {
-	sc := scenario{name: "symitar-failover", repairs: true, open: func(_ context.Context, dir string, s settings) (*stage, error) {
-		power := homeOff
-		if strings.HasPrefix(s.fault, "primary-") {
-			power = bothOn // that is the fault: somebody says that it is gone, and it lives
-		}
-		return openPair(dir, s, power, func(p *symitar.Pair) (failover.Procedure, error) {
-			return symitar.Failover(p, failover.Statement{By: "drill", Says: symitartest.Home + " lost power and stays off", Reason: "the drill switched it off"})
-		})
-	}}
+	sc := scenario{name: "symitar-failover", repairs: true,
+		open: func(_ context.Context, dir string, s settings) (*stage, error) {
+			power := homeOff
+			if strings.HasPrefix(s.fault, "primary-") {
+				power = bothOn // that is the fault: somebody says that it is gone, and it lives
+			}
+			return openPair(dir, s, power, func(p *symitar.Pair) (failover.Procedure, error) {
+				return symitar.Failover(p,
+					failover.Statement{By: "drill", Says: symitartest.Home + " lost power and stays off",
+						Reason: "the drill switched it off"})
+			})
+		}}
 	for _, f := range symitartest.Faults() {
 		if f.Gone || slices.Contains(besides, f.Name) {
 			sc.faults = append(sc.faults, fault{f.Name, f.About})
@@ -56,7 +60,8 @@ func bothOn(*symitartest.Pair) error { return nil }
 
 func homeOff(p *symitartest.Pair) error { return p.PowerOff(symitartest.Home) }
 
-func openPair(dir string, s settings, power func(*symitartest.Pair) error, procedure func(*symitar.Pair) (failover.Procedure, error)) (_ *stage, err error) {
+func openPair(dir string, s settings, power func(*symitartest.Pair) error,
+	procedure func(*symitar.Pair) (failover.Procedure, error)) (_ *stage, err error) {
 	pair, err := symitartest.Open(filepath.Join(dir, "pair"))
 	if err != nil {
 		return nil, err
@@ -108,7 +113,8 @@ func openPair(dir string, s settings, power func(*symitartest.Pair) error, proce
 
 func judgePair(pair *symitartest.Pair, o *office) verdict {
 	v := verdict{
-		once: []effect{{what: "FAILOVER macro", times: pair.MacroRuns(), most: 1}, {what: "job on the wrong machine", times: len(o.wrongStarts())},
+		once: []effect{{what: "FAILOVER macro", times: pair.MacroRuns(), most: 1},
+			{what: "job on the wrong machine", times: len(o.wrongStarts())},
 			{what: "job lost", times: len(o.lost())}},
 		// That fault has two primaries before anything is done.
 		twoActive: pair.EverTwoPrimaries() && pair.Armed() != "two-primaries",
@@ -119,7 +125,9 @@ func judgePair(pair *symitartest.Pair, o *office) verdict {
 	if !o.free() {
 		held = "schedules are still held"
 	}
-	v.end = fmt.Sprintf("primary: %s; OpCon's machine is %s (asked %s) at %s, %s", strings.Join(pair.Primaries(), " and "), state, asked, address, held)
-	v.asWanted = slices.Equal(pair.Primaries(), []string{symitartest.Partner}) && pair.AgentRuns(symitartest.Partner) && state == "U" && address == partnerAddress && o.free()
+	v.end = fmt.Sprintf("primary: %s; OpCon's machine is %s (asked %s) at %s, %s", strings.Join(pair.Primaries(), " and "),
+		state, asked, address, held)
+	v.asWanted = slices.Equal(pair.Primaries(), []string{symitartest.Partner}) && pair.AgentRuns(symitartest.Partner) &&
+		state == "U" && address == partnerAddress && o.free()
 	return v
 }

@@ -42,8 +42,10 @@ func openTransfer(dir, fault string, then cluster.AfterMove) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := cluster.Transfer(c, cluster.TransferOptions{Group: group, Target: second, Then: then, Hold: 200 * time.Millisecond,
-		Move: cluster.MoveOptions{Timeout: 10 * time.Second, Poll: 20 * time.Millisecond, Grace: 300 * time.Millisecond, Settle: time.Second}})
+	p, err := cluster.Transfer(c,
+		cluster.TransferOptions{Group: group, Target: second, Then: then, Hold: 200 * time.Millisecond,
+			Move: cluster.MoveOptions{Timeout: 10 * time.Second, Poll: 20 * time.Millisecond, Grace: 300 * time.Millisecond,
+				Settle: time.Second}})
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +61,8 @@ func openTransfer(dir, fault string, then cluster.AfterMove) (*stage, error) {
 		g := m.Group(group)
 		v.end = fmt.Sprintf("%s is %s on %s", group, m.GroupState(group), g.Owner)
 		end := map[cluster.AfterMove]string{cluster.AfterMoveBack: first, cluster.AfterMoveStay: second}[then]
-		v.asWanted = g.Owner == end && m.GroupState(group) == cluster.StateOnline && g.Failback.Policy == cluster.FailbackAllowed
+		v.asWanted = g.Owner == end && m.GroupState(group) == cluster.StateOnline &&
+			g.Failback.Policy == cluster.FailbackAllowed
 		return v, nil
 	}}, nil
 }

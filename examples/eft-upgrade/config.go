@@ -125,12 +125,15 @@ type console struct {
 // options returns the settings as the library takes them, which refuses what is missing or wrong. Nothing is
 // connected yet; what is opened is added to open.
 func (s site) options(open *connections) (eft.Options, error) {
-	o := eft.Options{Group: s.Group, Product: s.Windows.Product, ConfigDir: s.ConfigDir, BackupDir: s.BackupDir, BackupExclude: s.BackupExclude,
-		AccountPassword: s.Account.Func(), Disks: s.Disks, StopTime: time.Duration(s.StopTime), Verify: time.Duration(s.Verify),
-		Hold: time.Duration(s.Hold), Poll: time.Duration(s.Poll), Attempts: s.Attempts,
+	o := eft.Options{Group: s.Group, Product: s.Windows.Product, ConfigDir: s.ConfigDir, BackupDir: s.BackupDir,
+		BackupExclude:   s.BackupExclude,
+		AccountPassword: s.Account.Func(), Disks: s.Disks, StopTime: time.Duration(s.StopTime),
+		Verify: time.Duration(s.Verify),
+		Hold:   time.Duration(s.Hold), Poll: time.Duration(s.Poll), Attempts: s.Attempts,
 		Move: cluster.MoveOptions{Timeout: time.Duration(s.Move.Timeout), Poll: time.Duration(s.Move.Poll),
 			Grace: time.Duration(s.Move.Grace), Settle: time.Duration(s.Move.Settle)},
-		State: cluster.StateOptions{Timeout: time.Duration(s.State.Timeout), Poll: time.Duration(s.State.Poll), Settle: time.Duration(s.State.Settle)}}
+		State: cluster.StateOptions{Timeout: time.Duration(s.State.Timeout), Poll: time.Duration(s.State.Poll),
+			Settle: time.Duration(s.State.Settle)}}
 	var err error
 	if o.Installer, err = s.Program.value(); err != nil {
 		return o, err
@@ -141,7 +144,8 @@ func (s site) options(open *connections) (eft.Options, error) {
 	case "move-anyway":
 		o.Quiesce.Then = eft.QuiesceMoveAnyway
 	default:
-		return o, failover.Invalid("quiesce.then", fmt.Sprintf("%q is not understood", s.Quiesce.Then), "write give-up or move-anyway")
+		return o, failover.Invalid("quiesce.then", fmt.Sprintf("%q is not understood", s.Quiesce.Then),
+			"write give-up or move-anyway")
 	}
 	if s.Admin != nil {
 		if o.Admin, err = s.Admin.open(); err != nil {
@@ -167,7 +171,8 @@ func (s site) options(open *connections) (eft.Options, error) {
 
 func (s site) cluster() (*cluster.Windows, error) {
 	conf := cluster.WindowsConfig{CallTimeout: time.Duration(s.Windows.RequestTimeout), Nodes: []cluster.Address{
-		{Node: s.Active.Name, SSH: s.Active.SSH.Target(s.Passive.SSH)}, {Node: s.Passive.Name, SSH: s.Passive.SSH.Target(s.Active.SSH)}}}
+		{Node: s.Active.Name, SSH: s.Active.SSH.Target(s.Passive.SSH)},
+		{Node: s.Passive.Name, SSH: s.Passive.SSH.Target(s.Active.SSH)}}}
 	if s.Windows.PowerShell7 {
 		conf.PowerShell = cluster.PowerShell7
 	}
@@ -176,7 +181,8 @@ func (s site) cluster() (*cluster.Windows, error) {
 
 // open prepares one node. It knows the keys of the other one, so that a machine found at the wrong address is named.
 func (w windows) open(n, peer node, open *connections) (*eft.WindowsNode, error) {
-	v, err := eft.NewWindowsNode(eft.WindowsNodeConfig{Name: n.Name, SSH: n.SSH.Target(peer.SSH), Executable: w.Executable, Product: w.Uninstall,
+	v, err := eft.NewWindowsNode(eft.WindowsNodeConfig{Name: n.Name, SSH: n.SSH.Target(peer.SSH), Executable: w.Executable,
+		Product:  w.Uninstall,
 		Consoles: w.Busy, RunsDir: w.RunsDir, LocalConfigs: w.LocalConfigs, ConfigKeys: w.ConfigKeys})
 	if err == nil {
 		*open = append(*open, v)
@@ -194,8 +200,10 @@ func version(field, text string) (eft.Version, error) {
 }
 
 func (i installer) value() (eft.Installer, error) {
-	v := eft.Installer{Path: i.Path, SHA256: i.SHA256, Size: i.Size, Product: i.Product, URL: i.URL, Args: i.Args, Env: i.Env,
-		ExitOK: i.ExitOK, ExitReboot: i.ExitReboot, ExitSkip: i.ExitSkip, WarnAfter: time.Duration(i.WarnAfter), StopAfter: time.Duration(i.StopAfter), Settle: time.Duration(i.Settle),
+	v := eft.Installer{Path: i.Path, SHA256: i.SHA256, Size: i.Size, Product: i.Product, URL: i.URL, Args: i.Args,
+		Env:    i.Env,
+		ExitOK: i.ExitOK, ExitReboot: i.ExitReboot, ExitSkip: i.ExitSkip, WarnAfter: time.Duration(i.WarnAfter),
+		StopAfter: time.Duration(i.StopAfter), Settle: time.Duration(i.Settle),
 		Logs: i.Logs, Space: i.Space}
 	var err error
 	if v.Version, err = version("installer.version", i.Version); err != nil {
@@ -218,7 +226,8 @@ func (i installer) value() (eft.Installer, error) {
 }
 
 func (a admin) open() (*eft.REST, error) {
-	c := eft.RESTConfig{URL: a.URL, User: a.User, Password: a.Password.Func(), Login: a.Login, TLS: failover.TLS{RootsFile: a.Roots},
+	c := eft.RESTConfig{URL: a.URL, User: a.User, Password: a.Password.Func(), Login: a.Login,
+		TLS:     failover.TLS{RootsFile: a.Roots},
 		Timeout: time.Duration(a.Timeout), Settings: a.Settings}
 	if a.Fingerprint != "" {
 		c.TLS.Fingerprints = []string{a.Fingerprint}
@@ -233,7 +242,8 @@ func (s site) consoles(open *connections) ([]eft.Console, error) {
 		switch {
 		case c.Program == "" && c.SSH.Address == "":
 		case c.Program == "" || c.SSH.Address == "":
-			return nil, failover.Invalid(fmt.Sprintf("consoles[%d]", i), "has only one of program and ssh", "give both to have the version read, or none to be asked")
+			return nil, failover.Invalid(fmt.Sprintf("consoles[%d]", i), "has only one of program and ssh",
+				"give both to have the version read, or none to be asked")
 		default:
 			n, err := s.Windows.open(node{Name: c.Name, SSH: c.SSH}, node{}, open)
 			if err != nil {

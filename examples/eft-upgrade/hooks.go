@@ -31,7 +31,8 @@ func hooks(name string, list []hook) ([]failover.Stage, error) {
 	stage := failover.Stage{Name: name}
 	for i, h := range list {
 		field := fmt.Sprintf("%s[%d]", name, i)
-		s := failover.Step{ID: h.ID, Title: h.Title, Target: h.Target, Help: h.Help, Timeout: time.Duration(h.Timeout), Source: "added: a step of the site's own"}
+		s := failover.Step{ID: h.ID, Title: h.Title, Target: h.Target, Help: h.Help, Timeout: time.Duration(h.Timeout),
+			Source: "added: a step of the site's own"}
 		switch byPerson := len(h.Run) == 0 && len(h.Done) == 0; {
 		case h.ID == "":
 			return nil, failover.Invalid(field+".id", "is empty", "give the step a short name")
@@ -60,8 +61,9 @@ func (h hook) look(ctx context.Context) (failover.Observation, error) {
 		return failover.Observation{Found: "not done", Would: would}, nil
 	}
 	if err != nil {
-		return failover.Observation{Would: would}, &failover.Error{Op: "look", Target: h.Done[0], Outcome: failover.NotApplied,
-			Next: "make the command run on this machine", Err: fmt.Errorf("%w: %s", err, out)}
+		return failover.Observation{Would: would},
+			&failover.Error{Op: "look", Target: h.Done[0], Outcome: failover.NotApplied,
+				Next: "make the command run on this machine", Err: fmt.Errorf("%w: %s", err, out)}
 	}
 	return failover.Observation{Done: true, Found: "done", Would: would}, nil
 }
@@ -76,7 +78,8 @@ func (h hook) apply(ctx context.Context) error {
 	if _, ok := errors.AsType[*exec.ExitError](err); ok {
 		outcome = failover.InDoubt
 	}
-	return &failover.Error{Op: "run", Target: h.Run[0], Outcome: outcome, Next: "mend what the command says and run again", Err: fmt.Errorf("%w: %s", err, out)}
+	return &failover.Error{Op: "run", Target: h.Run[0], Outcome: outcome, Next: "mend what the command says and run again",
+		Err: fmt.Errorf("%w: %s", err, out)}
 }
 
 const shownOutput = 400

@@ -26,10 +26,10 @@
 //
 // # The installer
 //
-// With "mode: operator" a person logs in to the node's desktop when the run says so, runs the installer, chooses Repair,
-// and confirms; the run sees for itself that the new version is there. Where nobody sits at the terminal of the run it
-// stops with status 4, and "confirm passive/install 'ran it'" and "run" go on. With "mode: silent" the run starts it.
-// The password of the service account travels on standard input, never in a command line.
+// With "mode: operator" a person logs in to the node's desktop when the run says so, runs the installer, chooses
+// Repair, and confirms; the run sees for itself that the new version is there. Where nobody sits at the terminal of the
+// run it stops with status 4, and "confirm passive/install 'ran it'" and "run" go on. With "mode: silent" the run
+// starts it. The password of the service account travels on standard input, never in a command line.
 //
 // # When it stops
 //
@@ -127,13 +127,17 @@ func (s site) procedure(name string, open *connections) (failover.Procedure, err
 		failback, known := map[string]cluster.Failback{"": {}, "allowed": {Policy: cluster.FailbackAllowed, Raw: "1"},
 			"prevented": {Policy: cluster.FailbackPrevented, Raw: "0"}}[r.Failback]
 		if !known {
-			return failover.Procedure{}, failover.Invalid("rollback.failback", fmt.Sprintf("%q is not understood", r.Failback), "write allowed or prevented")
+			return failover.Procedure{},
+				failover.Invalid("rollback.failback", fmt.Sprintf("%q is not understood", r.Failback), "write allowed or prevented")
 		}
-		restore, known := map[string]eft.RestoreWhen{"": eft.RestoreWhenMoved, "when-moved": eft.RestoreWhenMoved, "always": eft.RestoreAlways}[r.Restore]
+		restore, known := map[string]eft.RestoreWhen{"": eft.RestoreWhenMoved, "when-moved": eft.RestoreWhenMoved,
+			"always": eft.RestoreAlways}[r.Restore]
 		if !known {
-			return failover.Procedure{}, failover.Invalid("rollback.restore", fmt.Sprintf("%q is not understood", r.Restore), "write when-moved or always")
+			return failover.Procedure{},
+				failover.Invalid("rollback.restore", fmt.Sprintf("%q is not understood", r.Restore), "write when-moved or always")
 		}
-		return eft.Rollback(eft.RollbackOptions{Options: o, Old: old, Copy: r.Copy, Manifest: r.Manifest, Failback: failback, Restore: restore})
+		return eft.Rollback(eft.RollbackOptions{Options: o, Old: old, Copy: r.Copy, Manifest: r.Manifest, Failback: failback,
+			Restore: restore})
 	}
 	return eft.Upgrade(o)
 }

@@ -40,12 +40,15 @@ func filled(t *testing.T, changes ...string) string {
 	all := append([]string{
 		"user: FILL-IN", "user: admin", "user: FILL-IN", "user: admin", "user: FILL-IN", "user: api",
 		"SHA256:FILL-IN", "SHA256:" + strings.Repeat("A", 43), "SHA256:FILL-IN", "SHA256:" + strings.Repeat("B", 43),
-		"version: FILL-IN", "version: 8.1.0.16", `sha256: "FILL-IN"`, `sha256: "` + strings.Repeat("0", 64) + `"`, "size: FILL-IN ", "size: 1 ",
+		"version: FILL-IN", "version: 8.1.0.16", `sha256: "FILL-IN"`, `sha256: "` + strings.Repeat("0", 64) + `"`,
+		"size: FILL-IN ", "size: 1 ",
 		"file: ./eft.exe", "file: '" + installer + "'",
 		"config_dir: FILL-IN", `config_dir: 'E:\EFT\Config'`, "backup_dir: FILL-IN", `backup_dir: 'C:\Backup'`,
 		`fingerprint: "FILL-IN"`, `fingerprint: "` + strings.Repeat("0", 64) + `"`,
-		"# rollback: {old: 8.0.6.16, copy: 'C:\\Backup\\eft-...', manifest: \"64 digits\", failback: allowed, restore: when-moved}",
-		"rollback: {old: 8.0.6.16, copy: 'C:\\Backup\\eft-abc', manifest: \"" + strings.Repeat("0", 64) + "\", failback: allowed, restore: when-moved}",
+		"# rollback: {old: 8.0.6.16, copy: 'C:\\Backup\\eft-...', manifest: \"64 digits\", failback: allowed, restore: " +
+			"when-moved}",
+		"rollback: {old: 8.0.6.16, copy: 'C:\\Backup\\eft-abc', manifest: \"" + strings.Repeat("0", 64) +
+			"\", failback: allowed, restore: when-moved}",
 	}, changes...)
 	path := filepath.Join(dir, "site.yaml")
 	require.NoError(t, os.WriteFile(path, []byte(example(t, all...)), 0o600))
@@ -55,7 +58,8 @@ func filled(t *testing.T, changes ...string) string {
 func TestTheExampleFileBuildsEveryProcedure(t *testing.T) {
 	path := filled(t,
 		"before: []\n# - ", "before:\n - ", "# - {id: tell", " - {id: tell",
-		"# - name: ADMIN-SRV\n#   program", "  - name: ADMIN-SRV\n    program", "#   ssh: {address", "    ssh: {address", `host_keys: ["SHA256:..."]`, `host_keys: ["SHA256:`+strings.Repeat("C", 43)+`"]`)
+		"# - name: ADMIN-SRV\n#   program", "  - name: ADMIN-SRV\n    program", "#   ssh: {address", "    ssh: {address",
+		`host_keys: ["SHA256:..."]`, `host_keys: ["SHA256:`+strings.Repeat("C", 43)+`"]`)
 	steps := map[string]map[string]failover.Kind{}
 	for _, name := range program().Procedures {
 		p, closer, err := build(t.Context(), path, name)
@@ -100,7 +104,8 @@ func TestWhatIsLeftOutIsDoneByAPerson(t *testing.T) {
 func TestWhatIsNotFilledInIsRefusedByName(t *testing.T) {
 	_, _, err := build(t.Context(), "site.example.yaml", "upgrade")
 	require.ErrorIs(t, err, failover.ErrInvalid, "the example file itself is not usable")
-	for _, place := range []string{"active.ssh.user", "passive.ssh.host_keys[0]", "installer.version", "installer.sha256", "installer.size", "config_dir", "backup_dir",
+	for _, place := range []string{"active.ssh.user", "passive.ssh.host_keys[0]", "installer.version", "installer.sha256",
+		"installer.size", "config_dir", "backup_dir",
 		"admin.user", "admin.fingerprint"} {
 		assert.Contains(t, err.Error(), place)
 	}
@@ -174,7 +179,8 @@ func TestEveryKeyIsExplained(t *testing.T) {
 		for v.Kind() == reflect.Pointer || v.Kind() == reflect.Slice {
 			v = v.Elem()
 		}
-		if v.Kind() != reflect.Struct || strings.HasSuffix(v.PkgPath(), "/runbook") { // what that package reads is the same in every program
+		// what that package reads is the same in every program
+		if v.Kind() != reflect.Struct || strings.HasSuffix(v.PkgPath(), "/runbook") {
 			return
 		}
 		for i := range v.NumField() {
@@ -195,8 +201,10 @@ func TestHooks(t *testing.T) {
 	}
 	dir := t.TempDir()
 	marker := filepath.Join(dir, "it's $(touch pwned)")
-	stages, err := hooks("before", []hook{{ID: "a", Title: "A", Run: []string{"touch", marker}, Done: []string{"test", "-e", marker}},
-		{ID: "b", Title: "B", Run: []string{"false"}, Done: []string{"false"}}, {ID: "c", Title: "C", Run: []string{"no-such-program"}, Done: []string{"no-such-program"}}})
+	stages, err := hooks("before",
+		[]hook{{ID: "a", Title: "A", Run: []string{"touch", marker}, Done: []string{"test", "-e", marker}},
+			{ID: "b", Title: "B", Run: []string{"false"}, Done: []string{"false"}},
+			{ID: "c", Title: "C", Run: []string{"no-such-program"}, Done: []string{"no-such-program"}}})
 	require.NoError(t, err)
 	steps := stages[0].Steps
 	obs, err := steps[0].Observe(t.Context())
@@ -208,7 +216,8 @@ func TestHooks(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, obs.Done)
 	require.FileExists(t, marker)
-	require.Equal(t, failover.InDoubt, failover.OutcomeOf(steps[1].Apply(t.Context())), "it ran, and what it did is not known")
+	require.Equal(t, failover.InDoubt, failover.OutcomeOf(steps[1].Apply(t.Context())),
+		"it ran, and what it did is not known")
 	require.Equal(t, failover.NotApplied, failover.OutcomeOf(steps[2].Apply(t.Context())), "it never ran")
 	_, err = steps[2].Observe(t.Context())
 	require.NotEmpty(t, failover.NextOf(err))

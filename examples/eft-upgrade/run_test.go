@@ -48,15 +48,19 @@ func newPlace(t *testing.T, l efttest.Layout, changes ...string) *place {
 	rest := w.ServeREST()
 	t.Cleanup(rest.Close)
 	all := []string{
-		"version: FILL-IN", "version: " + efttest.NewVersion.String(), `"FILL-IN"         # of the file`, o.Installer.SHA256 + " # of the file",
+		"version: FILL-IN", "version: " + efttest.NewVersion.String(), `"FILL-IN"         # of the file`,
+		o.Installer.SHA256 + " # of the file",
 		"size: FILL-IN ", fmt.Sprintf("size: %d ", o.Installer.Size), "./eft.exe", filepath.Join(p.dir, "eft.exe"),
 		"mode: operator", "mode: silent", `  # args: ["/S"]`, `  args: ["/S"]`,
-		"config_dir: FILL-IN", "config_dir: '" + efttest.ConfigDir + "'", "backup_dir: FILL-IN", "backup_dir: '" + efttest.BackupDir + "'",
+		"config_dir: FILL-IN", "config_dir: '" + efttest.ConfigDir + "'", "backup_dir: FILL-IN",
+		"backup_dir: '" + efttest.BackupDir + "'",
 		"/etc/failover/eft-service.password", p.secret("service", efttest.Password),
-		"https://eft.example:4450", rest.Config().URL, "/etc/failover/eft-admin.password", p.secret("rest", efttest.RESTPassword),
+		"https://eft.example:4450", rest.Config().URL, "/etc/failover/eft-admin.password",
+		p.secret("rest", efttest.RESTPassword),
 		`fingerprint: "FILL-IN"`, `fingerprint: "` + rest.Config().TLS.Fingerprints[0] + `"`,
 		"\nhold: 5s", "\nhold: 1ms", "\npoll: 5s", "\npoll: 1ms", "\nverify: 5m", "\nverify: 1m",
-		"  timeout: 10m ", "  timeout: 1m ", "  poll: 2s ", "  poll: 5ms ", "  grace: 10s ", "  grace: 50ms ", "  settle: 30s ", "  settle: 300ms ",
+		"  timeout: 10m ", "  timeout: 1m ", "  poll: 2s ", "  poll: 5ms ", "  grace: 10s ", "  grace: 50ms ",
+		"  settle: 30s ", "  settle: 300ms ",
 		"  timeout: 10m\n  poll: 2s\n  settle: 30s\n", "  timeout: 1m\n  poll: 5ms\n  settle: 300ms\n",
 	}
 	for i, name := range []string{efttest.ActiveNode, efttest.PassiveNode} {
@@ -67,8 +71,10 @@ func newPlace(t *testing.T, l efttest.Layout, changes ...string) *place {
 		ssh := srv.SSH()
 		password, err := ssh.Password(t.Context())
 		require.NoError(t, err)
-		all = append(all, fmt.Sprintf("name: NODE%d", i+1), "name: "+name, fmt.Sprintf("node%d.example:22", i+1), ssh.Address, "user: FILL-IN", "user: "+ssh.User,
-			"SHA256:FILL-IN", ssh.HostKeys[0], "key: {file: /etc/failover/eft.key}", "password: {file: "+p.secret(name, password.Reveal())+"}")
+		all = append(all, fmt.Sprintf("name: NODE%d", i+1), "name: "+name, fmt.Sprintf("node%d.example:22", i+1), ssh.Address,
+			"user: FILL-IN", "user: "+ssh.User,
+			"SHA256:FILL-IN", ssh.HostKeys[0], "key: {file: /etc/failover/eft.key}",
+			"password: {file: "+p.secret(name, password.Reveal())+"}")
 	}
 	p.write(example(t, append(append(all, "user: FILL-IN", "user: "+efttest.RESTUser), changes...)...))
 	return p
@@ -127,17 +133,20 @@ func (p *place) stands(version eft.Version) {
 }
 
 func TestUpgradesFromTheFile(t *testing.T) {
-	for name, l := range map[string]efttest.Layout{"upgrade": efttest.LayoutLocal, "upgrade-shared": efttest.LayoutShared} {
+	for name, l := range map[string]efttest.Layout{"upgrade": efttest.LayoutLocal,
+		"upgrade-shared": efttest.LayoutShared} {
 		t.Run(name, func(t *testing.T) {
 			marker := filepath.Join(t.TempDir(), "told")
-			p := newPlace(t, l, "before: []", fmt.Sprintf("before: [{id: tell, title: Tell, run: [touch, %q], done: [test, -e, %q]}]", marker, marker))
+			p := newPlace(t, l, "before: []",
+				fmt.Sprintf("before: [{id: tell, title: Tell, run: [touch, %q], done: [test, -e, %q]}]", marker, marker))
 			// The console that can be looked at is a program on one of the nodes here.
 			ssh := p.nodes[1].SSH()
 			text, err := os.ReadFile(p.config)
 			require.NoError(t, err)
-			p.write(regexp.MustCompile(`(?m)^  - \{name: ADMIN-PC\}$`).ReplaceAllString(string(text), fmt.Sprintf(`  - {name: ADMIN-PC}
+			p.write(regexp.MustCompile(`(?m)^  - \{name: ADMIN-PC\}$`).ReplaceAllString(string(text),
+				fmt.Sprintf(`  - {name: ADMIN-PC}
   - {name: ADMIN-SRV, program: 'C:\Admin\cftpsai.exe', ssh: {address: %q, user: %q, host_keys: [%q], password: {file: %q}}}`,
-				ssh.Address, ssh.User, ssh.HostKeys[0], filepath.Join(p.dir, efttest.PassiveNode))))
+					ssh.Address, ssh.User, ssh.HostKeys[0], filepath.Join(p.dir, efttest.PassiveNode))))
 			before, model, err := p.w.State()
 			require.NoError(t, err)
 
@@ -192,7 +201,8 @@ func TestRollbackFromTheFile(t *testing.T) {
 	require.Len(t, hash, 2, said["backup/verify"])
 	text, err := os.ReadFile(p.config)
 	require.NoError(t, err)
-	p.write(string(text) + fmt.Sprintf("rollback: {old: %s, copy: '%s', manifest: %q, failback: %s}\n", efttest.OldVersion, dir[1], hash[1], failback[1]))
+	p.write(string(text) + fmt.Sprintf("rollback: {old: %s, copy: '%s', manifest: %q, failback: %s}\n", efttest.OldVersion,
+		dir[1], hash[1], failback[1]))
 
 	require.Zero(t, p.main("-procedure", "rollback", "-journal", p.journal("rollback"), "plan"))
 	_, err = p.run("rollback")
@@ -203,7 +213,8 @@ func TestRollbackFromTheFile(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, held)
 	require.Zero(t, p.main("lock"))
-	flags := []string{"-procedure", "rollback", "-journal", p.journal("rollback"), "-actor", "ann", "-reason", "the upgrade is given up"}
+	flags := []string{"-procedure", "rollback", "-journal", p.journal("rollback"), "-actor", "ann", "-reason",
+		"the upgrade is given up"}
 	require.NotZero(t, p.main(append(flags, "take-over", "somebody")...))
 	require.Zero(t, p.main(append(flags, "take-over", holder.ID, "-approve", holder.ID)...))
 	_, err = p.run("rollback")
@@ -224,7 +235,8 @@ func TestAPersonRunsTheInstaller(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, closer.Close())
 	flags = append(flags, string(plan.Findings))
-	for _, wait := range []struct{ step, node string }{{"passive/install", efttest.PassiveNode}, {"active/install", efttest.ActiveNode}} {
+	for _, wait := range []struct{ step, node string }{{"passive/install", efttest.PassiveNode},
+		{"active/install", efttest.ActiveNode}} {
 		require.Equal(t, 4, p.main(append(flags, "run")...), "a person is needed for %s", wait.step)
 		require.NoError(t, p.w.InstallByHand(wait.node))
 		require.Zero(t, p.main(append(flags, "confirm", wait.step, "ran it, Repair")...))

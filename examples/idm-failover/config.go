@@ -65,10 +65,12 @@ type statement struct {
 
 var (
 	gaps    = map[string]idm.GapPolicy{"close": idm.GapClose, "leave": idm.GapLeave}
-	sources = map[string]idm.ServerDataFrom{"preparation": idm.ServerDataFromPreparation, "export": idm.ServerDataFromExport, "export-whole": idm.ServerDataFromExportWhole}
+	sources = map[string]idm.ServerDataFrom{"preparation": idm.ServerDataFromPreparation,
+		"export": idm.ServerDataFromExport, "export-whole": idm.ServerDataFromExportWhole}
 )
 
-// readSite reads the file and refuses everything that is missing at once, by the names of the file and before any server is asked.
+// readSite reads the file and refuses everything that is missing at once, by the names of the file and before any
+// server is asked.
 func readSite(path string) (site, error) {
 	var s site
 	if err := runbook.ReadConfig(path, &s); err != nil {
@@ -81,10 +83,12 @@ func readSite(path string) (site, error) {
 		edir.Filled("export.path", s.Export.Path, "the file the export is kept in"),
 	}
 	if s.Export.MaxAge <= 0 {
-		problems = append(problems, failover.Invalid("export.max_age", "is no time above zero", "say how old an export may be, for example 24h"))
+		problems = append(problems,
+			failover.Invalid("export.max_age", "is no time above zero", "say how old an export may be, for example 24h"))
 	}
 	if len(s.Drivers) == 0 {
-		problems = append(problems, failover.Invalid("drivers", "is empty", "name each driver by its DN; there is no \"all\""))
+		problems = append(problems,
+			failover.Invalid("drivers", "is empty", "name each driver by its DN; there is no \"all\""))
 	}
 	for i, dn := range s.Drivers {
 		problems = append(problems, edir.Filled(fmt.Sprintf("drivers[%d]", i), dn, "the DN of the driver"))
@@ -101,7 +105,8 @@ func (s site) kept() idm.KeptExport {
 
 func (s site) route(target *idm.Server) idm.Route {
 	l := s.Limits
-	r := idm.Route{DriverSet: s.DriverSet, Drivers: s.Drivers, Target: target, Holds: s.Holds, Passwords: passwordSource(s.Passwords), Limit: l.Drivers,
+	r := idm.Route{DriverSet: s.DriverSet, Drivers: s.Drivers, Target: target, Holds: s.Holds,
+		Passwords: passwordSource(s.Passwords), Limit: l.Drivers,
 		StartTimeout: time.Duration(l.Start), StopTimeout: time.Duration(l.Stop), Settle: time.Duration(l.Settle),
 		Margin: time.Duration(l.Margin), Poll: time.Duration(l.Poll)}
 	if s.LockAttribute != "" {
@@ -111,14 +116,16 @@ func (s site) route(target *idm.Server) idm.Route {
 }
 
 func (s site) switchover(source, target *idm.Server) idm.SwitchoverOptions {
-	return idm.SwitchoverOptions{Route: s.route(target), Source: source, CacheDir: s.CacheDir, OnRequest: s.OnRequest, Gap: gaps[s.Gap]}
+	return idm.SwitchoverOptions{Route: s.route(target), Source: source, CacheDir: s.CacheDir, OnRequest: s.OnRequest,
+		Gap: gaps[s.Gap]}
 }
 
 // failover returns the options without what needs a connection.
 func (s site) failover() (idm.FailoverOptions, error) {
 	f := s.Failover
-	o := idm.FailoverOptions{SourceDN: s.Home.DN, SourceDead: failover.Statement{By: f.SourceDead.By, Says: f.SourceDead.Says, Reason: f.SourceDead.Reason},
-		Gap: gaps[s.Gap], Data: sources[f.Data], Export: s.kept()}
+	o := idm.FailoverOptions{SourceDN: s.Home.DN,
+		SourceDead: failover.Statement{By: f.SourceDead.By, Says: f.SourceDead.Says, Reason: f.SourceDead.Reason},
+		Gap:        gaps[s.Gap], Data: sources[f.Data], Export: s.kept()}
 	problems := []error{edir.OneOf("failover.data", f.Data, sources), o.SourceDead.Validate("failover.source_dead")}
 	if o.Gap == idm.GapClose {
 		since, err := time.Parse(time.RFC3339, f.Since)
@@ -128,12 +135,14 @@ func (s site) failover() (idm.FailoverOptions, error) {
 		}
 		o.Since = since
 	} else if f.Since != "" {
-		problems = append(problems, failover.Invalid("failover.since", "is given although the gap is to be left", "leave it out, or choose gap: close"))
+		problems = append(problems,
+			failover.Invalid("failover.since", "is given although the gap is to be left", "leave it out, or choose gap: close"))
 	}
 	return o, errors.Join(problems...)
 }
 
 func (s site) guard(active *idm.Server, dial dialer) idm.GuardOptions {
-	return idm.GuardOptions{DriverSet: s.DriverSet, Drivers: s.Drivers, Active: active, OldDN: s.Home.DN, Dial: dial, Limit: s.Limits.Drivers,
+	return idm.GuardOptions{DriverSet: s.DriverSet, Drivers: s.Drivers, Active: active, OldDN: s.Home.DN, Dial: dial,
+		Limit:       s.Limits.Drivers,
 		StopTimeout: time.Duration(s.Limits.Stop), Wait: time.Duration(s.Guard.Wait), Poll: time.Duration(s.Limits.Poll)}
 }

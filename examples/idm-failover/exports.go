@@ -27,13 +27,14 @@ type request struct {
 	driver string // only this driver
 }
 
-// requestOf understands the words of a verb; what it does not understand is refused before a server is asked. server is the
-// one the verb works on unless told otherwise.
+// requestOf understands the words of a verb; what it does not understand is refused before a server is asked. server is
+// the one the verb works on unless told otherwise.
 func requestOf(s site, args []string, server string, allowed ...string) (request, error) {
 	r := request{}
 	for i, a := range args {
 		invalid := func(was string) (request, error) {
-			return r, failover.Invalid("argument", fmt.Sprintf("%q %s", a, was), "use home or standby, one of the drivers of the file, and "+strings.Join(allowed, ", ")+", each at most once")
+			return r, failover.Invalid("argument", fmt.Sprintf("%q %s", a, was),
+				"use home or standby, one of the drivers of the file, and "+strings.Join(allowed, ", ")+", each at most once")
 		}
 		if slices.Contains(args[:i], a) {
 			return invalid("appears twice")
@@ -75,13 +76,15 @@ func requestOf(s site, args []string, server string, allowed ...string) (request
 		return r, failover.Invalid("argument", "both xml and a file are named", "name one")
 	}
 	if r.xml && s.Export.Configurations == "" {
-		return r, failover.Invalid("export.configurations", "is empty", "name the folder the driver configurations are kept in")
+		return r, failover.Invalid("export.configurations", "is empty",
+			"name the folder the driver configurations are kept in")
 	}
 	return r, nil
 }
 
 // begin reads the file, understands the words and connects.
-func begin(ctx context.Context, config string, args []string, server string, allowed ...string) (site, request, *idm.Server, error) {
+func begin(ctx context.Context, config string, args []string, server string, allowed ...string) (site, request,
+	*idm.Server, error) {
 	s, err := readSite(config)
 	if err != nil {
 		return s, request{}, nil, err
@@ -106,9 +109,11 @@ func (s site) chosenDrivers(r request) []string {
 func (s site) configuration(driver string) (string, error) {
 	dn, err := ldap.ParseDN(driver)
 	if err != nil || len(dn.RDNs) == 0 {
-		return "", failover.Invalid("drivers", fmt.Sprintf("%q is no DN", driver), "write it like cn=Driver,cn=Driver Set,o=system")
+		return "", failover.Invalid("drivers", fmt.Sprintf("%q is no DN", driver),
+			"write it like cn=Driver,cn=Driver Set,o=system")
 	}
-	name := strings.ReplaceAll(url.PathEscape(dn.RDNs[0].Attributes[0].Value), ":", "%3A") // any name is a file name then, and no two are the same
+	// any name is a file name then, and no two are the same
+	name := strings.ReplaceAll(url.PathEscape(dn.RDNs[0].Attributes[0].Value), ":", "%3A")
 	return filepath.Join(s.Export.Configurations, name+".xml"), nil
 }
 
@@ -143,7 +148,8 @@ func keep(ctx context.Context, out io.Writer, server *idm.Server, path string, o
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s: %d objects of %s as %s has them, %d drivers, SHA-256 %s\n", path, m.Objects, m.Base, m.Server, len(m.Drivers), m.SHA256)
+	fmt.Fprintf(out, "%s: %d objects of %s as %s has them, %d drivers, SHA-256 %s\n", path, m.Objects, m.Base, m.Server,
+		len(m.Drivers), m.SHA256)
 	for _, n := range m.Secrets {
 		fmt.Fprintln(out, "not in it:", n)
 	}
@@ -188,8 +194,9 @@ func (s site) files(r request) ([]kept, error) {
 	return list, nil
 }
 
-// open opens a file and says whose per-server values in it are meant for the server: its own where the export has them, those of the
-// server it was taken from otherwise. A driver configuration holds those of one server and does not say of which.
+// open opens a file and says whose per-server values in it are meant for the server: its own where the export has them,
+// those of the server it was taken from otherwise. A driver configuration holds those of one server and does not say of
+// which.
 func (k kept) open(server *idm.Server) (idm.ExportSource, io.Closer, string, error) {
 	if k.bare {
 		f, err := os.Open(k.path)
@@ -233,7 +240,8 @@ func (k kept) verify(ctx context.Context, out io.Writer, server *idm.Server) (er
 		check := idm.CheckExport(k.path, time.Now(), k.maxAge)
 		fmt.Fprintln(out, check)
 		if stale = check.Stale; !check.Present || !check.Complete {
-			return &failover.Error{Op: "verify", Target: k.path, Outcome: failover.NotApplied, Next: "make a new export", Err: fmt.Errorf("%w: %s", failover.ErrPrecondition, check)}
+			return &failover.Error{Op: "verify", Target: k.path, Outcome: failover.NotApplied, Next: "make a new export",
+				Err: fmt.Errorf("%w: %s", failover.ErrPrecondition, check)}
 		}
 	}
 	src, closer, values, err := k.open(server)
@@ -247,11 +255,13 @@ func (k kept) verify(ctx context.Context, out io.Writer, server *idm.Server) (er
 	}
 	fmt.Fprint(out, c)
 	if !c.Equal() {
-		return &failover.Error{Op: "verify", Target: server.DN(), Outcome: failover.NotApplied, Next: "make a new export, or look who changed the directory",
-			Err: fmt.Errorf("%w: %s", idm.ErrDrift, k.path)}
+		return &failover.Error{Op: "verify", Target: server.DN(), Outcome: failover.NotApplied,
+			Next: "make a new export, or look who changed the directory",
+			Err:  fmt.Errorf("%w: %s", idm.ErrDrift, k.path)}
 	}
 	if stale {
-		return &failover.Error{Op: "verify", Target: k.path, Outcome: failover.NotApplied, Next: "make a new export", Err: idm.ErrExportTooOld}
+		return &failover.Error{Op: "verify", Target: k.path, Outcome: failover.NotApplied, Next: "make a new export",
+			Err: idm.ErrExportTooOld}
 	}
 	return nil
 }
@@ -281,13 +291,15 @@ func apply(ctx context.Context, out io.Writer, config string, args []string, act
 	if err != nil {
 		return err
 	}
-	// The claim is the same for each import of one person on one machine: who repeats one that died half-way gives the lock back.
+	// The claim is the same for each import of one person on one machine: who repeats one that died half-way gives the
+	// lock back.
 	host, err := os.Hostname()
 	if err != nil {
 		return err
 	}
 	lock := idm.DirectoryLock{Server: server, Entry: s.DriverSet, Attribute: s.LockAttribute}
-	claim := failover.Claim{ID: "import by " + actor + " on " + host, Owner: actor, Purpose: "import: " + reason, Since: time.Now().UTC()}
+	claim := failover.Claim{ID: "import by " + actor + " on " + host, Owner: actor, Purpose: "import: " + reason,
+		Since: time.Now().UTC()}
 	if err := lock.Acquire(ctx, claim); err != nil {
 		return err
 	}
@@ -298,7 +310,8 @@ func apply(ctx context.Context, out io.Writer, config string, args []string, act
 	return errors.Join(append(problems, lock.Release(context.WithoutCancel(ctx), claim))...)
 }
 
-// planned shows what each file would write. Every file is looked at before the first one is written: what one of them lacks stops all.
+// planned shows what each file would write. Every file is looked at before the first one is written: what one of them
+// lacks stops all.
 func (s site) planned(ctx context.Context, out io.Writer, r request, server *idm.Server) ([]kept, error) {
 	files, err := s.files(r)
 	if err != nil {

@@ -13,12 +13,13 @@
 //	idm-failover -config site.yaml export xml
 //	idm-failover -config site.yaml import standby designer.xml "cn=AD,cn=Driver Set,o=system"
 //
-// The export that the procedures use is LDIF; with xml it is one driver configuration for each driver, as Designer and iManager
-// read and write it. An import shows the differences and writes only with "apply"; like every verb that changes something, and like
-// "watch", it then asks for a reason and for consent, or takes the first word behind the verb with -approve.
+// The export that the procedures use is LDIF; with xml it is one driver configuration for each driver, as Designer and
+// iManager read and write it. An import shows the differences and writes only with "apply"; like every verb that
+// changes something, and like "watch", it then asks for a reason and for consent, or takes the first word behind the
+// verb with -approve.
 //
-// The procedure is named first, or with -procedure. "plan" is the default verb and changes nothing. A run that stops, for
-// whatever reason, goes on when it is called again.
+// The procedure is named first, or with -procedure. "plan" is the default verb and changes nothing. A run that stops,
+// for whatever reason, goes on when it is called again.
 package main
 
 import (
@@ -39,8 +40,9 @@ func main() { os.Exit(program().Main(arguments(os.Args[1:]))) }
 
 func program() runbook.Program {
 	return runbook.Program{
-		Name:       "idm-failover",
-		About:      "move Identity Manager drivers between two servers; the procedure may be named first, as in \"idm-failover guard run\"",
+		Name: "idm-failover",
+		About: "move Identity Manager drivers between two servers; the procedure may be named first, as in " +
+			"\"idm-failover guard run\"",
 		Procedures: procedures,
 		Site:       func() any { return new(site) },
 		Build:      build,

@@ -33,7 +33,8 @@ func newPlace(t *testing.T, standby idmtest.ServerConfig) place {
 	t.Helper()
 	standby.Name = "srv2"
 	p := place{t: t, dir: t.TempDir(),
-		tree: idmtest.Start(t, idmtest.Config{Drivers: 2, Association: idmtest.AssociationAtOnce, Servers: []idmtest.ServerConfig{{Name: "srv1"}, standby}})}
+		tree: idmtest.Start(t, idmtest.Config{Drivers: 2, Association: idmtest.AssociationAtOnce,
+			Servers: []idmtest.ServerConfig{{Name: "srv1"}, standby}})}
 	p.secret("admin", idmtest.AdminPassword)
 	require.NoError(t, os.WriteFile(filepath.Join(p.dir, "ca.pem"), p.tree.RootPEM(), 0o600))
 	return p
@@ -90,7 +91,8 @@ func (p place) passwords() string {
 		has := idmtest.DriverPasswords(i)
 		lines = append(lines, p.password(driver, idm.SecretApplication, "", has.Application))
 		if has.RemoteLoader != "" {
-			lines = append(lines, p.password(driver, idm.SecretRemoteLoader, "", has.RemoteLoader), p.password(driver, idm.SecretDriverObject, "", has.Object))
+			lines = append(lines, p.password(driver, idm.SecretRemoteLoader, "", has.RemoteLoader),
+				p.password(driver, idm.SecretDriverObject, "", has.Object))
 		}
 		for name, value := range has.Named {
 			lines = append(lines, p.password(driver, idm.SecretNamed, name, value))
@@ -100,7 +102,8 @@ func (p place) passwords() string {
 }
 
 func (p place) password(object string, kind idm.SecretKind, name, value string) string {
-	return fmt.Sprintf("  - {object: %q, kind: %s, name: %q, from: {file: %q}}", object, kind, name, p.secret("pw-"+value, value))
+	return fmt.Sprintf("  - {object: %q, kind: %s, name: %q, from: {file: %q}}", object, kind, name,
+		p.secret("pw-"+value, value))
 }
 
 func (p place) main(args ...string) int {
@@ -174,11 +177,13 @@ func TestExportVerifyImport(t *testing.T) {
 	require.Contains(t, out.String(), "Nothing was written")
 	require.Empty(t, p.tree.Get("srv2", driver, "DirXML-ShimConfigInfo"), "a dry run writes nothing")
 	require.NoError(t, apply(t.Context(), &out, config, []string{"apply"}, "ann", "CHG1"))
-	require.Equal(t, p.tree.Get("srv1", driver, "DirXML-ShimConfigInfo"), p.tree.Get("srv2", driver, "DirXML-ShimConfigInfo"))
+	require.Equal(t, p.tree.Get("srv1", driver, "DirXML-ShimConfigInfo"),
+		p.tree.Get("srv2", driver, "DirXML-ShimConfigInfo"))
 	require.NoError(t, verify(t.Context(), &out, config, []string{"standby"}))
 	p.runsOnlyOn("srv1")
 
-	for _, args := range [][]string{{"aply"}, {"home", "standby"}, {"apply", "apply"}, {"xml", "file.xml"}, {"a.xml", "b.xml"}, {driver, p.tree.Drivers()[1]}, {"cn=Unknown,cn=ds1,o=system"}} {
+	for _, args := range [][]string{{"aply"}, {"home", "standby"}, {"apply", "apply"}, {"xml", "file.xml"},
+		{"a.xml", "b.xml"}, {driver, p.tree.Drivers()[1]}, {"cn=Unknown,cn=ds1,o=system"}} {
 		require.ErrorIs(t, apply(t.Context(), &out, config, args, "ann", "CHG1"), failover.ErrInvalid, args)
 	}
 	for _, secret := range []string{idmtest.AdminPassword, idmtest.SetPassword, idmtest.DriverPasswords(0).Application} {
@@ -198,7 +203,8 @@ func TestAnImportAndTheWatchNeedConsent(t *testing.T) {
 	require.Equal(t, usage, call("watch"), "no reason")
 	require.Equal(t, person, call("-reason", "CHG1", "import", "standby", "apply"), "nobody is there to consent")
 	require.Equal(t, person, call("-reason", "CHG1", "watch"), "nobody is there to consent")
-	require.Equal(t, person, call("-reason", "CHG1", "-approve", "home", "import", "standby", "apply"), "consent to another server")
+	require.Equal(t, person, call("-reason", "CHG1", "-approve", "home", "import", "standby", "apply"),
+		"consent to another server")
 	require.Empty(t, p.tree.Requests(), "asked before any server is")
 
 	standby, err := dialed(t, config, "standby")
@@ -240,7 +246,8 @@ func TestDriverConfigurationsAreKeptAndImported(t *testing.T) {
 	require.Contains(t, out.String(), "Nothing was written")
 	require.Empty(t, p.tree.Get("srv2", first, "DirXML-ShimConfigInfo"), "a dry run writes nothing")
 	require.NoError(t, apply(t.Context(), &out, config, []string{"xml", first, "apply"}, "ann", "CHG1"))
-	require.Equal(t, p.tree.Get("srv1", first, "DirXML-ShimConfigInfo"), p.tree.Get("srv2", first, "DirXML-ShimConfigInfo"))
+	require.Equal(t, p.tree.Get("srv1", first, "DirXML-ShimConfigInfo"),
+		p.tree.Get("srv2", first, "DirXML-ShimConfigInfo"))
 	require.Empty(t, p.tree.Get("srv2", second, "DirXML-ShimConfigInfo"), "only the driver that was named")
 	require.NoError(t, apply(t.Context(), &out, config, []string{"xml", "apply"}, "ann", "CHG1"))
 	require.NoError(t, verify(t.Context(), &out, config, []string{"xml", "standby"}))
@@ -251,7 +258,8 @@ func TestDriverConfigurationsAreKeptAndImported(t *testing.T) {
 	require.NoError(t, os.WriteFile(old, []byte("<driver-configuration"), 0o600))
 	p.tree.ForgetRequests()
 	require.ErrorIs(t, apply(t.Context(), &out, config, []string{"xml", "apply"}, "ann", "CHG1"), failover.ErrInvalid)
-	require.Empty(t, p.tree.Asked(func(r idmtest.Request) bool { return r.Op == idmtest.OperationModify || r.Op == idmtest.OperationAdd }))
+	require.Empty(t, p.tree.Asked(
+		func(r idmtest.Request) bool { return r.Op == idmtest.OperationModify || r.Op == idmtest.OperationAdd }))
 }
 
 func TestAFileOfDesignerIsImportedOverADriver(t *testing.T) {
@@ -259,25 +267,32 @@ func TestAFileOfDesignerIsImportedOverADriver(t *testing.T) {
 	config := p.config()
 	driver := p.tree.Drivers()[0]
 	file := filepath.Join(p.dir, "designer.xml")
-	require.NoError(t, os.WriteFile(file, []byte(`<driver-configuration dn="cn=Elsewhere,cn=Lab,o=lab" driver-set-dn="cn=Lab,o=lab" name="Elsewhere">
+	require.NoError(t, os.WriteFile(file,
+		[]byte(`<driver-configuration dn="cn=Elsewhere,cn=Lab,o=lab" driver-set-dn="cn=Lab,o=lab" name="Elsewhere">
 <attributes><shim-auth-id value="cn=from-designer"/><shim-auth-password-query/><driver-start-option no-resync="true" value="2"/>
 <named-password-query display-name="Mail" name="smtp"/></attributes>
 <children><rule name="FromDesigner"><policy/></rule></children></driver-configuration>`), 0o600))
 	var out bytes.Buffer
 	args := []string{"standby", file, driver}
 	require.NoError(t, preview(t.Context(), &out, config, args))
-	for _, line := range []string{"has no manifest", "+ " + driver + `: DirXML-ShimAuthID (per server): "cn=from-designer"`, "+ cn=FromDesigner," + driver + " (DirXML-Rule)",
-		`to be set: named password "smtp" of ` + driver, "to be set: application password of " + driver, "Nothing was written"} {
+	for _, line := range []string{"has no manifest",
+		"+ " + driver + `: DirXML-ShimAuthID (per server): "cn=from-designer"`,
+		"+ cn=FromDesigner," + driver + " (DirXML-Rule)",
+		`to be set: named password "smtp" of ` + driver, "to be set: application password of " + driver,
+		"Nothing was written"} {
 		require.Contains(t, out.String(), line)
 	}
 	require.False(t, p.tree.Exists("cn=FromDesigner,"+driver))
 	require.NoError(t, apply(t.Context(), &out, config, append(args, "apply"), "ann", "CHG1"))
 	require.True(t, p.tree.Exists("cn=FromDesigner,"+driver))
 	require.Equal(t, []string{"cn=from-designer"}, p.tree.Get("srv2", driver, "DirXML-ShimAuthID"))
-	require.NotEqual(t, []string{"cn=from-designer"}, p.tree.Get("srv1", driver, "DirXML-ShimAuthID"), "another server has its own value")
-	require.Equal(t, idmtest.StartDisabled, p.tree.Server("srv2").StartOption(driver), "the start option is the engine's own")
+	require.NotEqual(t, []string{"cn=from-designer"}, p.tree.Get("srv1", driver, "DirXML-ShimAuthID"),
+		"another server has its own value")
+	require.Equal(t, idmtest.StartDisabled, p.tree.Server("srv2").StartOption(driver),
+		"the start option is the engine's own")
 	require.NoError(t, verify(t.Context(), &out, config, args))
-	require.Error(t, preview(t.Context(), &out, config, []string{file}), "the file's own driver is not there, and neither is what it stands in")
+	require.Error(t, preview(t.Context(), &out, config, []string{file}),
+		"the file's own driver is not there, and neither is what it stands in")
 }
 
 func TestGuardAndWatchDisableAReturnedServer(t *testing.T) {
@@ -320,7 +335,8 @@ func dialed(t *testing.T, config, name string) (*idm.Server, error) {
 func TestWhatIsNotFilledInIsRefusedByName(t *testing.T) {
 	_, err := readSite("site.example.yaml")
 	require.ErrorIs(t, err, failover.ErrInvalid, "the example file itself is not usable")
-	for _, field := range []string{"home.dn", "standby.dn", "dialect.framing", "dialect.resync_flag", "drivers[0]", "passwords[0].object"} {
+	for _, field := range []string{"home.dn", "standby.dn", "dialect.framing", "dialect.resync_flag", "drivers[0]",
+		"passwords[0].object"} {
 		require.ErrorContains(t, err, field, "everything is told at once")
 	}
 	p := newPlace(t, idmtest.ServerConfig{Prepared: true})
@@ -352,7 +368,8 @@ func TestWhatIsNotFilledInIsRefusedByName(t *testing.T) {
 }
 
 func TestTheProcedureMayBeNamedFirst(t *testing.T) {
-	require.Equal(t, []string{"-procedure", "guard", "-config", "x", "run"}, arguments([]string{"guard", "-config", "x", "run"}))
+	require.Equal(t, []string{"-procedure", "guard", "-config", "x", "run"},
+		arguments([]string{"guard", "-config", "x", "run"}))
 	require.Equal(t, []string{"-reason", "guard"}, arguments([]string{"-reason", "guard"}))
 	require.Empty(t, arguments(nil))
 }
@@ -364,11 +381,15 @@ func TestTheExitStatusSaysWhatIsInEffect(t *testing.T) {
 		fault idmtest.Fault
 		want  int
 	}{
-		"nothing goes wrong":                 {want: done},
-		"every password is refused":          {idmtest.Fault{Kind: idmtest.FaultRefusal, Server: "srv2", NDS: -672, Times: -1, If: setsAPassword}, notDone},
-		"the stop is refused":                {idmtest.Fault{Kind: idmtest.FaultRefusal, Server: "srv1", Extended: 17, NDS: -672, Times: -1}, partWay},
-		"the reply to the disabling is lost": {idmtest.Fault{Kind: idmtest.FaultKillReply, Server: "srv1", Extended: 9}, inDoubt},
-		"a start is answered with a riddle":  {idmtest.Fault{Kind: idmtest.FaultRefusal, Server: "srv2", Extended: 15, Code: 79, Times: -1}, inDoubt},
+		"nothing goes wrong": {want: done},
+		"every password is refused": {idmtest.Fault{Kind: idmtest.FaultRefusal, Server: "srv2", NDS: -672, Times: -1,
+			If: setsAPassword}, notDone},
+		"the stop is refused": {idmtest.Fault{Kind: idmtest.FaultRefusal, Server: "srv1", Extended: 17,
+			NDS: -672, Times: -1}, partWay},
+		"the reply to the disabling is lost": {idmtest.Fault{Kind: idmtest.FaultKillReply, Server: "srv1", Extended: 9},
+			inDoubt},
+		"a start is answered with a riddle": {idmtest.Fault{Kind: idmtest.FaultRefusal, Server: "srv2", Extended: 15,
+			Code: 79, Times: -1}, inDoubt},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t, idmtest.ServerConfig{Prepared: true})
@@ -379,7 +400,8 @@ func TestTheExitStatusSaysWhatIsInEffect(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, closer.Close())
 			verb := func(words ...string) int {
-				return p.main(append([]string{"switchover", "-config", config, "-journal", journal, "-reason", "CHG1", "-approve", string(plan.Findings),
+				return p.main(append([]string{"switchover", "-config", config, "-journal", journal, "-reason", "CHG1", "-approve",
+					string(plan.Findings),
 					"-waive", "prepare/references=checked by hand"}, words...)...)
 			}
 			if tt.fault.Kind != 0 {

@@ -25,25 +25,31 @@ func (p password) check(field string, before []password) error {
 	problems := []error{edir.Filled(field+".object", p.Object, "the DN it is set on")}
 	switch {
 	case p.Kind == 0:
-		problems = append(problems, failover.Invalid(field+".kind", "is missing", "say which password it is, for example application password"))
+		problems = append(problems,
+			failover.Invalid(field+".kind", "is missing", "say which password it is, for example application password"))
 	case p.Kind == idm.SecretNamed && p.Name == "":
 		problems = append(problems, failover.Invalid(field+".name", "is missing", "give the name of the named password"))
 	case p.Kind != idm.SecretNamed && p.Name != "":
-		problems = append(problems, failover.Invalid(field+".name", "is given for a "+p.Kind.String(), "leave it out, or choose the kind named password"))
+		problems = append(problems,
+			failover.Invalid(field+".name", "is given for a "+p.Kind.String(),
+				"leave it out, or choose the kind named password"))
 	}
 	if p.From.Func() == nil {
-		problems = append(problems, failover.Invalid(field+".from", "names no source", "name a file, an environment variable or a prompt"))
+		problems = append(problems,
+			failover.Invalid(field+".from", "names no source", "name a file, an environment variable or a prompt"))
 	}
 	for i, other := range before {
 		if other.Kind == p.Kind && other.Name == p.Name && other.Server == p.Server && idm.SameDN(other.Object, p.Object) {
-			problems = append(problems, failover.Invalid(field, fmt.Sprintf("is the same password as passwords[%d]", i), "name each password once"))
+			problems = append(problems,
+				failover.Invalid(field, fmt.Sprintf("is the same password as passwords[%d]", i), "name each password once"))
 		}
 	}
 	return errors.Join(problems...)
 }
 
 func (p password) meets(n idm.SecretNeeded) bool {
-	return p.Kind == n.Kind && p.Name == n.Name && idm.SameDN(p.Object, n.Object) && (p.Server == "" || idm.SameDN(p.Server, n.Server))
+	return p.Kind == n.Kind && p.Name == n.Name && idm.SameDN(p.Object, n.Object) &&
+		(p.Server == "" || idm.SameDN(p.Server, n.Server))
 }
 
 // passwordSource returns nil when the file names no password: then a person sets them. One for this server goes before

@@ -17,14 +17,19 @@ import (
 
 // verbs are what this program has beside the common verbs. The reports go to out.
 func verbs(out io.Writer) []runbook.Verb {
-	verb := func(run func(context.Context, io.Writer, string, []string) error) func(context.Context, string, []string) error {
+	verb := func(run func(context.Context, io.Writer, string, []string) error) func(context.Context, string,
+		[]string) error {
 		return func(ctx context.Context, config string, args []string) error { return run(ctx, out, config, args) }
 	}
 	return []runbook.Verb{
-		{Name: "export", About: "[home|standby] [xml] [DRIVER] keep an export of the driver set (LDIF), with xml one driver configuration for each driver; from home unless told otherwise",
+		{Name: "export", About: "[home|standby] [xml] [DRIVER] keep an export of the driver set (LDIF), with xml one driver " +
+			"configuration for each driver; from home unless told otherwise",
 			Run: verb(export)},
-		{Name: "verify", About: "[home|standby] [xml|FILE] [DRIVER] compare the kept export, or a file, with a server, home unless told otherwise", Run: verb(verify)},
-		{Name: "import", About: "[home|standby] [xml|FILE] [DRIVER] [apply] show what the kept export, or a file, would write to a server, standby unless told otherwise; apply writes it",
+		{Name: "verify", About: "[home|standby] [xml|FILE] [DRIVER] compare the kept export, or a file, with a server, home " +
+			"unless told otherwise",
+			Run: verb(verify)},
+		{Name: "import", About: "[home|standby] [xml|FILE] [DRIVER] [apply] show what the kept export, or a file, would " +
+			"write to a server, standby unless told otherwise; apply writes it",
 			Run: verb(preview), Changes: func(args []string) bool { return slices.Contains(args, "apply") },
 			Answer: func(ctx context.Context, config string, args []string, actor, reason string) error {
 				return apply(ctx, out, config, args, actor, reason)
@@ -54,7 +59,8 @@ func (s site) connect(ctx context.Context, name string) (*idm.Server, error) {
 	return dial(ctx)
 }
 
-// watch is the guard that goes on. It takes no lock: disabling the old side is safe at any time. The first interrupt ends it: it is between two safe points all the time.
+// watch is the guard that goes on. It takes no lock: disabling the old side is safe at any time. The first interrupt
+// ends it: it is between two safe points all the time.
 func watch(ctx context.Context, out io.Writer, config string, args []string) (err error) {
 	if len(args) > 0 {
 		return failover.Invalid("argument", fmt.Sprintf("%q is not understood here", args), "call watch without any")

@@ -39,7 +39,8 @@ func readLab(path, write string) (lab, error) {
 	}
 	problems := []error{l.Server.Check("server"), edir.Filled("driver", l.Driver, "the DN of a driver to read from")}
 	if l.LimitedUser.DN != "" && l.LimitedUser.Password.Func() == nil {
-		problems = append(problems, failover.Invalid("limited_user.password", "names no source", "name a file, an environment variable or a prompt"))
+		problems = append(problems,
+			failover.Invalid("limited_user.password", "names no source", "name a file, an environment variable or a prompt"))
 	}
 	if write != "" {
 		problems = append(problems, l.checkScratch(write))
@@ -51,11 +52,14 @@ func (l lab) checkScratch(write string) error {
 	s := l.Scratch
 	problems := []error{edir.Filled("scratch.driver", s.Driver, "the DN of a driver nobody needs")}
 	if s.Driver != "" && !idm.SameDN(s.Driver, write) {
-		problems = append(problems, failover.Invalid("-write-to-scratch-driver", fmt.Sprintf("is %s, the file says %s", write, s.Driver), "name the scratch driver of the file"))
+		problems = append(problems,
+			failover.Invalid("-write-to-scratch-driver", fmt.Sprintf("is %s, the file says %s", write, s.Driver),
+				"name the scratch driver of the file"))
 	}
 	for name, d := range map[string]runbook.Duration{"watch": s.Watch, "start": s.Start, "poll": s.Poll} {
 		if time.Duration(d) <= 0 {
-			problems = append(problems, failover.Invalid("scratch."+name, "is no time above zero", "say how long, for example 20s"))
+			problems = append(problems,
+				failover.Invalid("scratch."+name, "is no time above zero", "say how long, for example 20s"))
 		}
 	}
 	return errors.Join(problems...)

@@ -52,8 +52,10 @@ func (b bench) file(changes ...string) string {
 	text := string(raw)
 	server := b.tree.Server("lab1")
 	for _, pair := range slices.Collect(slices.Chunk(append([]string{
-		"ldaps://lab1.example:636", server.URL(), "dn: FILL-IN", "dn: " + server.DN(), "/etc/failover/lab-ca.pem", filepath.Join(b.dir, "ca.pem"),
-		"user: cn=admin,ou=sa,o=system", "user: " + idmtest.AdminDN, "/etc/failover/lab.password", filepath.Join(b.dir, "password"),
+		"ldaps://lab1.example:636", server.URL(), "dn: FILL-IN", "dn: " + server.DN(), "/etc/failover/lab-ca.pem",
+		filepath.Join(b.dir, "ca.pem"),
+		"user: cn=admin,ou=sa,o=system", "user: " + idmtest.AdminDN, "/etc/failover/lab.password",
+		filepath.Join(b.dir, "password"),
 		"driver: FILL-IN", "driver: " + idmtest.DriverDN(0), `  driver: ""`, "  driver: " + idmtest.DriverDN(0),
 		"watch: 30s", "watch: 20ms", "start: 2m", "start: 10s", "poll: 1s", "poll: 2ms"}, changes...), 2)) {
 		require.Contains(b.t, text, pair[0])
@@ -99,7 +101,8 @@ func (b bench) writes() []idmtest.Request {
 }
 
 func TestFramingIsSettledWithoutChangingAnything(t *testing.T) {
-	for framing, want := range map[idmtest.Framing]string{idmtest.FramingConcatenated: "concatenated", idmtest.FramingSequence: "sequence"} {
+	for framing, want := range map[idmtest.Framing]string{idmtest.FramingConcatenated: "concatenated",
+		idmtest.FramingSequence: "sequence"} {
 		t.Run(want, func(t *testing.T) {
 			b := newBench(t, idmtest.Config{Framing: framing})
 			status, r := b.result()
@@ -123,10 +126,19 @@ func TestTheWholeDialectIsSettledOnTheScratchDriver(t *testing.T) {
 		wantGo   string
 		wantYAML string
 	}{
-		{idmtest.FramingConcatenated, idmtest.ResyncFlagOneMeansNot, idm.Dialect{}, "idm.Dialect{Framing: idm.FramingConcatenated, Resync: idm.ResyncFlagOneSkips}", "framing: concatenated\n  resync_flag: one-skips"},
-		{idmtest.FramingConcatenated, idmtest.ResyncFlagZeroMeansNot, idm.Dialect{Resync: idm.ResyncFlagOneSyncs}, "idm.Dialect{Framing: idm.FramingConcatenated, Resync: idm.ResyncFlagOneSyncs}", "framing: concatenated\n  resync_flag: one-syncs"},
-		{idmtest.FramingSequence, idmtest.ResyncFlagOneMeansNot, idm.Dialect{Framing: idm.FramingSequence}, "idm.Dialect{Framing: idm.FramingSequence, Resync: idm.ResyncFlagOneSkips}", "framing: sequence\n  resync_flag: one-skips"},
-		{idmtest.FramingSequence, idmtest.ResyncFlagZeroMeansNot, idm.Dialect{Framing: idm.FramingSequence, Resync: idm.ResyncFlagOneSyncs}, "idm.Dialect{Framing: idm.FramingSequence, Resync: idm.ResyncFlagOneSyncs}", "framing: sequence\n  resync_flag: one-syncs"},
+		{idmtest.FramingConcatenated, idmtest.ResyncFlagOneMeansNot, idm.Dialect{},
+			"idm.Dialect{Framing: idm.FramingConcatenated, Resync: idm.ResyncFlagOneSkips}",
+			"framing: concatenated\n  resync_flag: one-skips"},
+		{idmtest.FramingConcatenated, idmtest.ResyncFlagZeroMeansNot, idm.Dialect{Resync: idm.ResyncFlagOneSyncs},
+			"idm.Dialect{Framing: idm.FramingConcatenated, Resync: idm.ResyncFlagOneSyncs}",
+			"framing: concatenated\n  resync_flag: one-syncs"},
+		{idmtest.FramingSequence, idmtest.ResyncFlagOneMeansNot, idm.Dialect{Framing: idm.FramingSequence},
+			"idm.Dialect{Framing: idm.FramingSequence, Resync: idm.ResyncFlagOneSkips}",
+			"framing: sequence\n  resync_flag: one-skips"},
+		{idmtest.FramingSequence, idmtest.ResyncFlagZeroMeansNot,
+			idm.Dialect{Framing: idm.FramingSequence, Resync: idm.ResyncFlagOneSyncs},
+			"idm.Dialect{Framing: idm.FramingSequence, Resync: idm.ResyncFlagOneSyncs}",
+			"framing: sequence\n  resync_flag: one-syncs"},
 	} {
 		t.Run(strings.ReplaceAll(strings.ReplaceAll(tt.wantYAML, ": ", " "), "\n", ""), func(t *testing.T) {
 			b := newBench(t, idmtest.Config{Framing: tt.framing, ResyncFlag: tt.flag})
@@ -163,8 +175,10 @@ func TestItemsOfTheListAreAnswered(t *testing.T) {
 	require.Len(t, items, 12, "every item of the list is there, if only to say that it is done by hand")
 	text := r.String()
 	for _, found := range []string{
-		"all that the library needs", "SEQUENCE{INTEGER 1208418307}, responseName", "4.8.7.0 build 3", "responseName 2.16.840.1.113719.1.14.100.14",
-		"refused: LDAP 32 No Such Object, NDS -601", "start a driver that is disabled", "NDS -641 invalid request", "flag 1: the cache grew by 0 bytes",
+		"all that the library needs", "SEQUENCE{INTEGER 1208418307}, responseName", "4.8.7.0 build 3",
+		"responseName 2.16.840.1.113719.1.14.100.14",
+		"refused: LDAP 32 No Such Object, NDS -601", "start a driver that is disabled", "NDS -641 invalid request",
+		"flag 1: the cache grew by 0 bytes",
 		"as in the library's table", "TLS 1.3: TLS_", "alternative names: ", "restart ndsd",
 	} {
 		require.Contains(t, text, found)
@@ -175,17 +189,20 @@ func TestRefusalsOfOtherUsersAndDrivers(t *testing.T) {
 	b := newBench(t, idmtest.Config{})
 	poor, err := idm.Dial(t.Context(), b.asAdmin())
 	require.NoError(t, err)
-	require.NoError(t, poor.Add(t.Context(), "cn=poor,o=system", idm.Text("objectClass", "inetOrgPerson"), idm.Text("cn", "poor"), idm.Text("sn", "poor"), idm.Text("userPassword", "poor-secret")))
+	require.NoError(t, poor.Add(t.Context(), "cn=poor,o=system", idm.Text("objectClass", "inetOrgPerson"),
+		idm.Text("cn", "poor"), idm.Text("sn", "poor"), idm.Text("userPassword", "poor-secret")))
 	require.NoError(t, poor.Close())
 	require.NoError(t, os.WriteFile(filepath.Join(b.dir, "poor"), []byte("poor-secret"), 0o600))
-	b.config = b.file(`limited_user: {dn: "", password: {}}`, `limited_user: {dn: "cn=poor,o=system", password: {file: `+filepath.Join(b.dir, "poor")+`}}`)
+	b.config = b.file(`limited_user: {dn: "", password: {}}`,
+		`limited_user: {dn: "cn=poor,o=system", password: {file: `+filepath.Join(b.dir, "poor")+`}}`)
 	status, r := b.result()
 	require.Zero(t, status, r.String())
 	require.Contains(t, r.String(), "NDS -672 no access")
 
 	// Seen from the server outside the set, every driver is one it does not serve.
 	outside := b.tree.Server("lab2")
-	b.config = b.file("url: "+b.tree.Server("lab1").URL(), "url: "+outside.URL(), b.tree.Server("lab1").DN(), outside.DN(), `unserved_driver: ""`, "unserved_driver: "+idmtest.DriverDN(1))
+	b.config = b.file("url: "+b.tree.Server("lab1").URL(), "url: "+outside.URL(), b.tree.Server("lab1").DN(), outside.DN(),
+		`unserved_driver: ""`, "unserved_driver: "+idmtest.DriverDN(1))
 	status, r = b.result()
 	require.Equal(t, 1, status, "nothing is served here, so the framing stays open")
 	require.Empty(t, r.Framing)
@@ -208,7 +225,8 @@ func TestAServerThatKnowsNothing(t *testing.T) {
 			require.Empty(t, b.writes(), "without a framing nothing is tried on the scratch driver")
 		})
 	}
-	for _, kind := range []idmtest.FaultKind{idmtest.FaultRefusal, idmtest.FaultGarbage, idmtest.FaultDropReply, idmtest.FaultEmptySuccess} {
+	for _, kind := range []idmtest.FaultKind{idmtest.FaultRefusal, idmtest.FaultGarbage, idmtest.FaultDropReply,
+		idmtest.FaultEmptySuccess} {
 		t.Run(kind.String(), func(t *testing.T) {
 			b := newBench(t, idmtest.Config{})
 			b.tree.Inject(idmtest.Fault{Kind: kind, Op: idmtest.OperationExtended, Times: -1})
@@ -261,7 +279,8 @@ func TestOnlyAnIdleDriverNobodyUsesIsChanged(t *testing.T) {
 		b := newBench(t, idmtest.Config{})
 		admin, err := idm.Dial(t.Context(), b.asAdmin())
 		require.NoError(t, err)
-		require.NoError(t, admin.Modify(t.Context(), b.tree.Users()[0], idm.AttributeChange{Kind: idm.ChangeAdd, Attribute: idm.Text("DirXML-Associations", idmtest.DriverDN(0)+"#1#key")}))
+		require.NoError(t, admin.Modify(t.Context(), b.tree.Users()[0],
+			idm.AttributeChange{Kind: idm.ChangeAdd, Attribute: idm.Text("DirXML-Associations", idmtest.DriverDN(0)+"#1#key")}))
 		require.NoError(t, admin.Close())
 		b.tree.ForgetRequests()
 		status, _, complaints := b.program("-write-to-scratch-driver", idmtest.DriverDN(0))
@@ -284,7 +303,8 @@ func TestAnInterruptPutsTheDriverBack(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	b.tree.Inject(idmtest.Fault{Extended: 9, Do: cancel})
 	var out, complaints bytes.Buffer
-	require.Equal(t, 1, program(ctx, []string{"-config", b.config, "-write-to-scratch-driver", idmtest.DriverDN(0)}, &out, &complaints))
+	require.Equal(t, 1, program(ctx, []string{"-config", b.config, "-write-to-scratch-driver", idmtest.DriverDN(0)}, &out,
+		&complaints))
 	require.Equal(t, idmtest.StartDisabled, b.tree.Server("lab1").StartOption(idmtest.DriverDN(0)))
 	require.Contains(t, out.String(), "resync_flag: FILL-IN")
 }

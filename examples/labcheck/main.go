@@ -1,5 +1,5 @@
-// Labcheck finds out on a lab server what the vendor's texts leave open about Identity Manager's protocol, and prints the
-// idm.Dialect to use.
+// Labcheck finds out on a lab server what the vendor's texts leave open about Identity Manager's protocol, and prints
+// the idm.Dialect to use.
 //
 // Copy lab.example.yaml, fill it in, then:
 //
@@ -8,8 +8,8 @@
 //	labcheck -config lab.yaml -write-to-scratch-driver "cn=Scratch,cn=Lab Set,o=system"
 //
 // Without the last flag nothing is changed on the server; that settles the framing of the arguments. The flag names the
-// scratch driver of the file once more and allows labcheck to enable, start, stop and disable that one driver and to set its
-// passwords; that settles the polarity of the resync flag. No other object is ever written.
+// scratch driver of the file once more and allows labcheck to enable, start, stop and disable that one driver and to
+// set its passwords; that settles the polarity of the resync flag. No other object is ever written.
 //
 // The exit status is 0 when everything that was tried is settled, 1 when something is not, 2 when called wrongly.
 package main
@@ -39,8 +39,9 @@ func program(ctx context.Context, args []string, out, complaints io.Writer) int 
 	flags.SetOutput(complaints)
 	config := flags.String("config", "lab.yaml", "configuration `file`, YAML or JSON; unknown keys are refused")
 	asJSON := flags.Bool("json", false, "print the result as JSON")
-	write := flags.String("write-to-scratch-driver", "", "CHANGES the driver with this `DN`, which must be scratch.driver of the file: enables it with and without "+
-		"resynchronization, starts and stops it, overwrites and clears its passwords")
+	write := flags.String("write-to-scratch-driver", "",
+		"CHANGES the driver with this `DN`, which must be scratch.driver of the file: enables it with and without "+
+			"resynchronization, starts and stops it, overwrites and clears its passwords")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0

@@ -21,14 +21,16 @@ const (
 )
 
 // operations are the DirXML operations the library's procedures need.
-var operations = []int{1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 33, 35, 39, 41, 53, 59, 67, 69, 71, 73, 75, 77, 79, 81, 101}
+var operations = []int{1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 33, 35, 39, 41, 53, 59, 67, 69, 71, 73, 75, 77,
+	79, 81, 101}
 
 // unpublished reports whether nobody has published what the operation, or the response, with this number is.
 func unpublished(n int) bool { return n > 84 && !slices.Contains([]int{89, 90, 91, 92, 101, 102}, n) }
 
 const prefix = "2.16.840.1.113719.1.14.100."
 
-// check asks everything of the list that can be asked. The result is returned also with an error, with what was found so far.
+// check asks everything of the list that can be asked. The result is returned also with an error, with what was found
+// so far.
 func check(ctx context.Context, path, write string) (r *result, err error) {
 	l, err := readLab(path, write)
 	if err != nil {
@@ -88,9 +90,11 @@ func (r *result) extensions(server *idm.Server) {
 	case listed == 0:
 		r.add(1, question, open, "none: the DirXML LDAP extension is not loaded here, or the server does not list it")
 	case len(missing) > 0:
-		r.add(1, question, differs, "%d listed; missing of those the library needs: %s; numbers without a published name: %s", listed, listOf(missing), listOf(more))
+		r.add(1, question, differs, "%d listed; missing of those the library needs: %s; numbers without a published name: %s",
+			listed, listOf(missing), listOf(more))
 	default:
-		r.add(1, question, expected, "%d listed, all that the library needs; numbers without a published name: %s", listed, listOf(more))
+		r.add(1, question, expected, "%d listed, all that the library needs; numbers without a published name: %s", listed,
+			listOf(more))
 	}
 }
 
@@ -105,8 +109,10 @@ func (r *result) shapes(ctx context.Context, server *idm.Server, driver string) 
 	}{
 		{1, 11, "GetVersion", nil, func() (string, error) { v, err := server.EngineVersion(ctx); return v.String(), err }},
 		{1, 1, "GetDriverSet", nil, func() (string, error) { dn, err := server.AssociatedDriverSet(ctx); return dn, err }},
-		{2, 13, "GetDriverState with a bare OCTET STRING", one, func() (string, error) { s, err := server.State(ctx, driver); return s.String(), err }},
-		{2, 7, "GetDriverStartOption with a bare OCTET STRING", one, func() (string, error) { o, err := server.StartOption(ctx, driver); return o.String(), err }},
+		{2, 13, "GetDriverState with a bare OCTET STRING", one,
+			func() (string, error) { s, err := server.State(ctx, driver); return s.String(), err }},
+		{2, 7, "GetDriverStartOption with a bare OCTET STRING", one,
+			func() (string, error) { o, err := server.StartOption(ctx, driver); return o.String(), err }},
 	} {
 		question := fmt.Sprintf("%s (%d)", q.what, q.number)
 		answer, err := server.ExtendedAnswer(ctx, prefix+strconv.Itoa(q.number), q.value)
@@ -150,12 +156,15 @@ func (r *result) framing(ctx context.Context, conf idm.Config, driver string) er
 	switch {
 	case took[concatenated] == nil:
 		r.Framing = concatenated.String()
-		r.add(3, askFraming, expected, "%s\nGetDriverStats (19) of %s on %s: %d bytes wait", found, stats.DriverDN, stats.ServerDN, stats.CacheBytes)
+		r.add(3, askFraming, expected, "%s\nGetDriverStats (19) of %s on %s: %d bytes wait", found, stats.DriverDN,
+			stats.ServerDN, stats.CacheBytes)
 	case took[sequence] == nil:
 		r.Framing = sequence.String()
-		r.add(3, askFraming, learned, "%s\nGetDriverStats (19) of %s on %s: %d bytes wait", found, stats.DriverDN, stats.ServerDN, stats.CacheBytes)
+		r.add(3, askFraming, learned, "%s\nGetDriverStats (19) of %s on %s: %d bytes wait", found, stats.DriverDN,
+			stats.ServerDN, stats.CacheBytes)
 	default:
-		r.add(3, askFraming, open, "%s\nname a driver that the engine of this server serves, and a user with the rights", found)
+		r.add(3, askFraming, open, "%s\nname a driver that the engine of this server serves, and a user with the rights",
+			found)
 	}
 	return nil
 }
@@ -170,8 +179,10 @@ func (r *result) codes(ctx context.Context, conf idm.Config, server *idm.Server,
 		}
 		r.add(5, question, v, "%s", inWords(err))
 	}
-	ask("start option of a driver that is not there", idm.ErrNoEntry, server, "cn=labcheck-no-such-driver,"+idm.ParentDN(l.Driver))
-	const unserved, limited = "start option of a driver this server does not serve", "start option as a user without rights"
+	ask("start option of a driver that is not there", idm.ErrNoEntry, server,
+		"cn=labcheck-no-such-driver,"+idm.ParentDN(l.Driver))
+	const unserved, limited = "start option of a driver this server does not serve",
+		"start option as a user without rights"
 	if l.UnservedDriver == "" {
 		r.add(5, unserved, untried, "unserved_driver of the file is empty")
 	} else {
@@ -234,10 +245,14 @@ func (r *result) schema(ctx context.Context, server *idm.Server) {
 
 // rest is what no program should do by itself.
 func (r *result) rest() {
-	r.add(6, "operations 3 and 5 (join and leave a driver set)", byHand, "on a scratch driver set without drivers: join, read DirXML-ServerList and a start option at once and after a restart of ndsd; "+
-		"leave, and look whether DirXML-ConfigValues of the set is still there")
-	r.add(10, "per-server values differ between two servers", byHand, "write DirXML-ConfigValues of a scratch driver on one server and read it on both")
-	r.add(11, "a server that comes back starts its Auto drivers", byHand, "set a scratch driver to Auto, restart ndsd, read its state")
+	r.add(6, "operations 3 and 5 (join and leave a driver set)", byHand,
+		"on a scratch driver set without drivers: join, read DirXML-ServerList and a start option at once and after a "+
+			"restart of ndsd; "+
+			"leave, and look whether DirXML-ConfigValues of the set is still there")
+	r.add(10, "per-server values differ between two servers", byHand,
+		"write DirXML-ConfigValues of a scratch driver on one server and read it on both")
+	r.add(11, "a server that comes back starts its Auto drivers", byHand,
+		"set a scratch driver to Auto, restart ndsd, read its state")
 }
 
 func listOf(list []string) string {
@@ -300,7 +315,8 @@ func element(p *ber.Packet) string {
 func noObjectOf(ctx context.Context, server *idm.Server, driver string) (string, error) {
 	for state := range 5 {
 		filter := fmt.Sprintf("(DirXML-Associations=%s#%d#*)", ldap.EscapeFilter(driver), state)
-		for e, err := range server.Entries(ctx, idm.Query{Scope: idm.ScopeSubtree, Filter: filter, Attributes: []string{"1.1"}}) {
+		for e, err := range server.Entries(ctx,
+			idm.Query{Scope: idm.ScopeSubtree, Filter: filter, Attributes: []string{"1.1"}}) {
 			return e.DN, err
 		}
 	}

@@ -57,7 +57,8 @@ func (r *result) dialect() idm.Dialect {
 
 // settled reports whether nothing that was tried stayed open.
 func (r *result) settled() bool {
-	return r.Framing != "" && (r.Wrote == "" || r.Resync != "") && !slices.ContainsFunc(r.Findings, func(f finding) bool { return f.Verdict == differs || f.Verdict == open })
+	return r.Framing != "" && (r.Wrote == "" || r.Resync != "") &&
+		!slices.ContainsFunc(r.Findings, func(f finding) bool { return f.Verdict == differs || f.Verdict == open })
 }
 
 // finish puts the findings in the order of the list and writes the dialect down where both halves are known.

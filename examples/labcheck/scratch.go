@@ -80,7 +80,8 @@ func (s scratchDriver) isScratch(ctx context.Context) error {
 		return err
 	}
 	if status.State != idm.StateStopped || status.Option != idm.StartDisabled {
-		return refuse("make a driver with the null shim and leave it disabled", "it is %s: a scratch driver is stopped and disabled", status)
+		return refuse("make a driver with the null shim and leave it disabled",
+			"it is %s: a scratch driver is stopped and disabled", status)
 	}
 	dn, err := noObjectOf(ctx, s.server, s.dn)
 	if err != nil {
@@ -122,7 +123,9 @@ func (s scratchDriver) polarity(ctx context.Context) error {
 	case one > 0:
 		s.add(4, askPolarity, open, "%s; repeat it while nothing changes in the tree", found)
 	default:
-		s.add(4, askPolarity, open, "%s; give the driver a subscriber filter with a class that has objects, or a longer scratch.watch", found)
+		s.add(4, askPolarity, open, "%s; give the driver a subscriber filter with a class that has objects, or a longer "+
+			"scratch.watch",
+			found)
 	}
 	return nil
 }
@@ -170,7 +173,8 @@ func (s scratchDriver) whileEnabled(ctx context.Context) error {
 		return ctx.Err()
 	}
 	s.add(5, "start a driver that runs", learned, "%s", inWords(s.server.Start(ctx, s.dn)))
-	s.add(5, "disable a driver that runs", learned, "%s", inWords(s.server.SetStartOption(ctx, s.dn, idm.StartDisabled, idm.ResyncNone)))
+	s.add(5, "disable a driver that runs", learned, "%s",
+		inWords(s.server.SetStartOption(ctx, s.dn, idm.StartDisabled, idm.ResyncNone)))
 	return nil
 }
 
@@ -184,14 +188,18 @@ func (s scratchDriver) passwordOperations(ctx context.Context) error {
 		what       string
 		set, clear func() error
 	}{
-		{"SetAppPassword (67), ClearAppPassword (69)", func() error { return s.server.SetApplicationPassword(ctx, s.dn, value) },
+		{"SetAppPassword (67), ClearAppPassword (69)",
+			func() error { return s.server.SetApplicationPassword(ctx, s.dn, value) },
 			func() error { return s.server.ClearApplicationPassword(ctx, s.dn) }},
-		{"SetRemoteLoaderPassword (71), ClearRemoteLoaderPassword (73)", func() error { return s.server.SetRemoteLoaderPassword(ctx, s.dn, value) },
+		{"SetRemoteLoaderPassword (71), ClearRemoteLoaderPassword (73)",
+			func() error { return s.server.SetRemoteLoaderPassword(ctx, s.dn, value) },
 			func() error { return s.server.ClearRemoteLoaderPassword(ctx, s.dn) }},
 		{"a plain write of DirXML-ShimAuthPassword", func() error {
-			return s.server.Modify(ctx, s.dn, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-ShimAuthPassword", value.Reveal())})
+			return s.server.Modify(ctx, s.dn,
+				idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-ShimAuthPassword", value.Reveal())})
 		}, func() error {
-			return s.server.Modify(ctx, s.dn, idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-ShimAuthPassword")})
+			return s.server.Modify(ctx, s.dn,
+				idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-ShimAuthPassword")})
 		}},
 	} {
 		s.add(7, p.what, learned, "%s, %s", inWords(p.set()), inWords(p.clear()))
@@ -206,7 +214,8 @@ func (s scratchDriver) namedPassword(ctx context.Context, value failover.Secret)
 		list, err := s.server.NamedPasswords(ctx, s.dn)
 		return slices.ContainsFunc(list, func(p idm.NamedPassword) bool { return p.Name == name }), err
 	}
-	if err := s.server.SetNamedPassword(ctx, s.dn, idm.NamedPassword{Name: name, DisplayName: "made by labcheck"}, value); err != nil {
+	if err := s.server.SetNamedPassword(ctx, s.dn, idm.NamedPassword{Name: name, DisplayName: "made by labcheck"},
+		value); err != nil {
 		s.add(7, question, open, "75: %s", inWords(err))
 		return
 	}
@@ -245,7 +254,8 @@ func (s scratchDriver) putBack(ctx context.Context) error {
 		return err
 	}()
 	if err != nil {
-		return &failover.Error{Op: "put back the scratch driver", Target: s.dn, Outcome: failover.InDoubt, Next: "stop and disable it by hand", Err: err}
+		return &failover.Error{Op: "put back the scratch driver", Target: s.dn, Outcome: failover.InDoubt,
+			Next: "stop and disable it by hand", Err: err}
 	}
 	return nil
 }

@@ -69,7 +69,8 @@ func (r *result) transport(ctx context.Context, s edir.Server) {
 }
 
 // handshake makes a TLS connection, to a server that is trusted as the file says, and ends it.
-func handshake(ctx context.Context, s edir.Server, lowest, highest uint16, suites []uint16) (*tls.ConnectionState, error) {
+func handshake(ctx context.Context, s edir.Server, lowest, highest uint16, suites []uint16) (*tls.ConnectionState,
+	error) {
 	u, err := url.Parse(s.URL)
 	if err != nil {
 		return nil, err

@@ -13,8 +13,9 @@
 //  6. verify/leader     check   the candidate is the only primary, by the store's word and by everybody's own
 //  7. verify/replicas   check   every other member streams from it
 //
-// Step 5 is the outage: writes are refused until the new leader is promoted, some seconds. Its undo hands the leadership
-// back. Only check 4 may be waived. Nothing is lost: the candidate has everything before it is promoted (seen).
+// Step 5 is the outage: writes are refused until the new leader is promoted, some seconds. Its undo hands the
+// leadership back. Only check 4 may be waived. Nothing is lost: the candidate has everything before it is promoted
+// (seen).
 //
 // # Failover
 //

@@ -35,7 +35,8 @@ func newFake(tb testing.TB) *fake {
 	config := patroni.Config{InsecureClear: true, Move: 15 * time.Second}
 	for _, name := range []string{"pg1", "pg2"} {
 		var member patroni.Member
-		member, f.doors[name] = behindDoor(tb, name, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.serve(w, r, name) }))
+		member, f.doors[name] = behindDoor(tb, name,
+			http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.serve(w, r, name) }))
 		config.Members = append(config.Members, member)
 	}
 	var err error
@@ -74,11 +75,13 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request, name string) {
 		_ = json.NewEncoder(w).Encode(f.config)
 	case "GET /cluster":
 		role := map[bool]string{true: "leader", false: "replica"}
-		_, _ = fmt.Fprintf(w, `{"members":[{"name":"pg1","role":%q},{"name":"pg2","role":%q}]}`, role[f.leader == "pg1"], role[f.leader == "pg2"])
+		_, _ = fmt.Fprintf(w, `{"members":[{"name":"pg1","role":%q},{"name":"pg2","role":%q}]}`, role[f.leader == "pg1"],
+			role[f.leader == "pg2"])
 	case "GET /patroni":
 		role := map[bool]string{true: "primary", false: "replica"}
 		_, _ = fmt.Fprintf(w, `{"state":"running","role":%q,"timeline":%d,"xlog":{"location":9},"patroni":{"name":%q},"replication":[
-			{"application_name":"pg1","state":"streaming"},{"application_name":"pg2","state":"streaming"}]}`, role[f.leader == name], 1+f.moves, name)
+			{"application_name":"pg1","state":"streaming"},{"application_name":"pg2","state":"streaming"}]}`,
+			role[f.leader == name], 1+f.moves, name)
 	default:
 		http.NotFound(w, r)
 	}

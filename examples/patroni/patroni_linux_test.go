@@ -125,8 +125,9 @@ type writer struct {
 
 func (s *site) write(t *testing.T) *writer {
 	t.Helper()
-	_, err := s.Write(t.Context(), "create table if not exists rows (n int primary key, port int default inet_server_port(),"+
-		" timeline text default substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))")
+	_, err := s.Write(t.Context(),
+		"create table if not exists rows (n int primary key, port int default inet_server_port(),"+
+			" timeline text default substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))")
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	w := &writer{cancel: cancel}
@@ -198,7 +199,8 @@ func (w *writer) verify(t *testing.T, s *site) {
 	for _, n := range w.acked {
 		require.True(t, there[fmt.Sprint(n)], "row %d was acknowledged and is lost", n)
 	}
-	out, err = s.Write(t.Context(), "select timeline, count(distinct port) from rows group by 1 having count(distinct port) > 1")
+	out, err = s.Write(t.Context(), "select timeline, count(distinct port) from rows group by 1 having count(distinct "+
+		"port) > 1")
 	require.NoError(t, err)
 	require.Empty(t, out, "a timeline with two writers")
 	t.Logf("%d rows acknowledged", len(w.acked))
@@ -291,8 +293,8 @@ func (s *site) undo(t *testing.T) {
 	require.Equal(t, from, leader)
 }
 
-// killed is killed at the records of the step that moves. TestAProcessThatDiesAtAnyRecordGoesOn has all records, in front
-// of a simulated cluster.
+// killed is killed at the records of the step that moves. TestAProcessThatDiesAtAnyRecordGoesOn has all records, in
+// front of a simulated cluster.
 func (s *site) killed(t *testing.T) {
 	w := s.write(t)
 	undisturbed := failovertest.NewStore("undisturbed")
@@ -336,7 +338,8 @@ func (s *site) attempt(t *testing.T, store *failovertest.Store, from, to string)
 // pause turns Patroni's own failover off.
 func (s *site) pause(t *testing.T, by, on string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, s.node(by).URL+"/config", strings.NewReader(`{"pause":`+on+`}`))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, s.node(by).URL+"/config",
+		strings.NewReader(`{"pause":`+on+`}`))
 	require.NoError(t, err)
 	req.SetBasicAuth("admin", peers.PatroniPassword)
 	answer, err := http.DefaultClient.Do(req)

@@ -54,7 +54,8 @@ func standing(t *testing.T, status int, roles ...string) (failover.Procedure, *a
 func TestOnlyADocumentedRefusalProvesThatNothingWasDone(t *testing.T) {
 	for status, want := range map[int]failover.Outcome{
 		400: failover.NotApplied, 401: failover.NotApplied, 412: failover.NotApplied, 501: failover.NotApplied,
-		200: failover.InDoubt, 202: failover.InDoubt, 301: failover.InDoubt, 429: failover.InDoubt, 500: failover.InDoubt, 502: failover.InDoubt,
+		200: failover.InDoubt, 202: failover.InDoubt, 301: failover.InDoubt, 429: failover.InDoubt, 500: failover.InDoubt,
+		502: failover.InDoubt,
 		503: failover.InDoubt, 504: failover.InDoubt,
 	} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
@@ -71,7 +72,8 @@ func TestOnlyADocumentedRefusalProvesThatNothingWasDone(t *testing.T) {
 }
 
 func TestTwoPrimariesAndUnknownRolesStopEverything(t *testing.T) {
-	for _, roles := range [][]string{{"master", "primary"}, {"primary", "standby_leader"}, {"", "replica"}, {"replica", "replica"}} {
+	for _, roles := range [][]string{{"master", "primary"}, {"primary", "standby_leader"}, {"", "replica"},
+		{"replica", "replica"}} {
 		t.Run(strings.Join(roles, "-"), func(t *testing.T) {
 			p, orders := standing(t, 200, roles...)
 			report, err := run(t, p)
@@ -80,14 +82,16 @@ func TestTwoPrimariesAndUnknownRolesStopEverything(t *testing.T) {
 			require.Equal(t, failover.ResultFailed, report.Result)
 			require.Zero(t, orders.Load())
 			waive := map[string]string{"check/members": "it is fine"}
-			_, err = p.Run(t.Context(), failover.RunOptions{Journal: failovertest.Journal(t), Actor: "a", Reason: "b", Waive: waive})
+			_, err = p.Run(t.Context(),
+				failover.RunOptions{Journal: failovertest.Journal(t), Actor: "a", Reason: "b", Waive: waive})
 			require.ErrorIs(t, err, failover.ErrInvalid, "nobody may waive it")
 		})
 	}
 }
 
 func TestAMemberThatRefusesTheConnectionHasDoneNothing(t *testing.T) {
-	c, err := patroni.New(patroni.Config{InsecureClear: true, Members: []patroni.Member{{Name: "pg1", URL: "http://127.0.0.1:1"}, {Name: "pg2", URL: "http://127.0.0.1:1"}}})
+	c, err := patroni.New(patroni.Config{InsecureClear: true,
+		Members: []patroni.Member{{Name: "pg1", URL: "http://127.0.0.1:1"}, {Name: "pg2", URL: "http://127.0.0.1:1"}}})
 	require.NoError(t, err)
 	err = c.Lock().Acquire(t.Context(), failover.Claim{ID: "A"})
 	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err), "%v", err)
@@ -109,17 +113,20 @@ func TestBadInputIsRefusedWithItsField(t *testing.T) {
 		return func() error { _, err := patroni.Failover(o); return err }
 	}
 	for field, build := range map[string]func() error{
-		"Config.Members:":             newWith(patroni.Config{}),
-		"Config.Members pg1:":         newWith(patroni.Config{Members: []patroni.Member{two[0], two[0]}}),
-		"Config.Members pg1.URL":      newWith(patroni.Config{Members: []patroni.Member{{Name: "pg1", URL: "http://pg1:8008"}, two[1]}}),
-		"Config.Password":             newWith(patroni.Config{Members: two, Password: secret}),
-		"Config.TLS.Fingerprints":     newWith(patroni.Config{Members: two, TLS: failover.TLS{Fingerprints: []string{"x"}}}),
-		"Options.Cluster":             over(patroni.SwitchoverOptions{From: "pg1", To: "pg2"}),
-		"SwitchoverOptions.From":      over(patroni.SwitchoverOptions{Cluster: c, From: "pg9", To: "pg2"}),
-		"SwitchoverOptions.To":        over(patroni.SwitchoverOptions{Cluster: c, From: "pg1", To: "pg1"}),
-		"FailoverOptions.Dead":        fail(patroni.FailoverOptions{Cluster: c, To: "pg2", Gone: gone}),
-		"FailoverOptions.To":          fail(patroni.FailoverOptions{Cluster: c, To: "pg2", Dead: []string{"pg2"}, Gone: gone}),
-		"FailoverOptions.Gone.Reason": fail(patroni.FailoverOptions{Cluster: c, To: "pg2", Dead: []string{"pg1"}, Gone: failover.Statement{By: "ann", Says: "x"}}),
+		"Config.Members:":     newWith(patroni.Config{}),
+		"Config.Members pg1:": newWith(patroni.Config{Members: []patroni.Member{two[0], two[0]}}),
+		"Config.Members pg1.URL": newWith(
+			patroni.Config{Members: []patroni.Member{{Name: "pg1", URL: "http://pg1:8008"}, two[1]}}),
+		"Config.Password":         newWith(patroni.Config{Members: two, Password: secret}),
+		"Config.TLS.Fingerprints": newWith(patroni.Config{Members: two, TLS: failover.TLS{Fingerprints: []string{"x"}}}),
+		"Options.Cluster":         over(patroni.SwitchoverOptions{From: "pg1", To: "pg2"}),
+		"SwitchoverOptions.From":  over(patroni.SwitchoverOptions{Cluster: c, From: "pg9", To: "pg2"}),
+		"SwitchoverOptions.To":    over(patroni.SwitchoverOptions{Cluster: c, From: "pg1", To: "pg1"}),
+		"FailoverOptions.Dead":    fail(patroni.FailoverOptions{Cluster: c, To: "pg2", Gone: gone}),
+		"FailoverOptions.To": fail(patroni.FailoverOptions{Cluster: c, To: "pg2", Dead: []string{"pg2"},
+			Gone: gone}),
+		"FailoverOptions.Gone.Reason": fail(patroni.FailoverOptions{Cluster: c, To: "pg2", Dead: []string{"pg1"},
+			Gone: failover.Statement{By: "ann", Says: "x"}}),
 	} {
 		t.Run(field, func(t *testing.T) {
 			err := build()
@@ -130,11 +137,13 @@ func TestBadInputIsRefusedWithItsField(t *testing.T) {
 }
 
 func TestTheDocumentationListsTheSteps(t *testing.T) {
-	c, err := patroni.New(patroni.Config{Members: []patroni.Member{{Name: "pg1", URL: "https://pg1:8008"}, {Name: "pg2", URL: "https://pg2:8008"}}})
+	c, err := patroni.New(patroni.Config{Members: []patroni.Member{{Name: "pg1", URL: "https://pg1:8008"},
+		{Name: "pg2", URL: "https://pg2:8008"}}})
 	require.NoError(t, err)
 	over, err := patroni.Switchover(patroni.SwitchoverOptions{Cluster: c, From: "pg1", To: "pg2"})
 	require.NoError(t, err)
-	fail, err := patroni.Failover(patroni.FailoverOptions{Cluster: c, To: "pg2", Dead: []string{"pg1"}, Gone: failover.Statement{By: "a", Says: "b", Reason: "c"}})
+	fail, err := patroni.Failover(patroni.FailoverOptions{Cluster: c, To: "pg2", Dead: []string{"pg1"},
+		Gone: failover.Statement{By: "a", Says: "b", Reason: "c"}})
 	require.NoError(t, err)
 	failovertest.Documented(t, "doc.go", map[string]failover.Procedure{"Switchover": over, "Failover": fail})
 	for _, s := range slices.Concat(over.AllSteps(), fail.AllSteps()) {

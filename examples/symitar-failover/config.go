@@ -130,32 +130,40 @@ func (s site) config() (symitar.Config, error) {
 	m, r := s.Macro, s.Replication
 	c := symitar.Config{
 		Home: s.Home.config(s.Partner), Partner: s.Partner.config(s.Home),
-		Macro: symitar.Macro{Path: m.Path, User: m.User, On: m.On, SwitchoverArgs: m.SwitchoverArgs, FailoverArgs: m.FailoverArgs,
-			FailbackArgs: m.FailbackArgs, Mode: m.Mode, Expect: m.Expect, Timeout: time.Duration(m.Timeout), Settle: time.Duration(m.Settle),
+		Macro: symitar.Macro{Path: m.Path, User: m.User, On: m.On, SwitchoverArgs: m.SwitchoverArgs,
+			FailoverArgs: m.FailoverArgs,
+			FailbackArgs: m.FailbackArgs, Mode: m.Mode, Expect: m.Expect, Timeout: time.Duration(m.Timeout),
+			Settle: time.Duration(m.Settle),
 			ExitOK: m.ExitOK, Success: m.Success, Failure: m.Failure},
 		Role: symitar.Role{Quorum: s.Role.Quorum},
-		Replication: symitar.Replication{Command: r.Command, On: r.On, Lag: r.Lag, Unit: time.Duration(r.Unit), MaxLag: time.Duration(r.MaxLag),
+		Replication: symitar.Replication{Command: r.Command, On: r.On, Lag: r.Lag, Unit: time.Duration(r.Unit),
+			MaxLag: time.Duration(r.MaxLag),
 			Waiver: r.Waiver.value()},
 		FailoverD: symitar.FailoverD{Match: s.FailoverD},
 		Licence:   symitar.Licence{Path: s.Licence.Path, User: s.Licence.User, Patterns: s.Licence.Patterns},
 		Agent:     symitar.Agent{Control: s.Agent.Control, Must: s.Agent.Must, Timeout: time.Duration(s.Agent.Timeout)},
-		Limits: symitar.Limits{DiskPercent: s.Limits.DiskPercent, DiskIgnore: s.Limits.DiskIgnore, ClockSkew: time.Duration(s.Limits.ClockSkew),
-			DatesAgeDays: s.Limits.DatesAgeDays, ErrorsSince: time.Duration(s.Limits.ErrorsSince), Quiet: time.Duration(s.Limits.Quiet), Look: time.Duration(s.Limits.Look)},
+		Limits: symitar.Limits{DiskPercent: s.Limits.DiskPercent, DiskIgnore: s.Limits.DiskIgnore,
+			ClockSkew:    time.Duration(s.Limits.ClockSkew),
+			DatesAgeDays: s.Limits.DatesAgeDays, ErrorsSince: time.Duration(s.Limits.ErrorsSince),
+			Quiet: time.Duration(s.Limits.Quiet), Look: time.Duration(s.Limits.Look)},
 		SymRoot: s.SymRoot, RootInfoDir: s.RootInfoDir, RSJ: s.RSJ, StateDir: s.StateDir, Shell: s.Shell, Path: s.CommandPath,
 	}
 	for i, p := range m.Prompts {
 		fetch := p.Answer.Func()
 		if fetch == nil {
-			return c, failover.Invalid(fmt.Sprintf("macro.prompts[%d].answer", i), "names no source", "name a file, an environment variable or a prompt")
+			return c, failover.Invalid(fmt.Sprintf("macro.prompts[%d].answer", i), "names no source",
+				"name a file, an environment variable or a prompt")
 		}
 		c.Macro.Prompts = append(c.Macro.Prompts, symitar.Prompt{Question: p.Question, Fetch: fetch})
 	}
 	for _, p := range s.Role.Probes {
-		c.Role.Probes = append(c.Role.Probes, symitar.RoleProbe{Name: p.Name, Command: p.Command, Primary: p.Primary, Secondary: p.Secondary})
+		c.Role.Probes = append(c.Role.Probes,
+			symitar.RoleProbe{Name: p.Name, Command: p.Command, Primary: p.Primary, Secondary: p.Secondary})
 	}
 	for _, v := range s.Verify {
-		c.Verify = append(c.Verify, symitar.Verification{Name: v.Name, Title: v.Title, On: v.On, Command: v.Command, Want: v.Want, Reject: v.Reject,
-			Within: time.Duration(v.Within)})
+		c.Verify = append(c.Verify,
+			symitar.Verification{Name: v.Name, Title: v.Title, On: v.On, Command: v.Command, Want: v.Want, Reject: v.Reject,
+				Within: time.Duration(v.Within)})
 	}
 	if s.OpCon != nil {
 		o, err := s.OpCon.config()

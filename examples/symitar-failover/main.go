@@ -19,8 +19,8 @@
 //	symitar-failover -config site.yaml -reason CHG-1042 acknowledge RUN "the roles are as before, nothing was mounted"
 //	symitar-failover -reason CHG-1042 resolve macro/run not-applied
 //
-// While anything of the run lives, or nobody can tell, acknowledge refuses and names it. What the macro was to leave running
-// is let be by its process number, and the other by a person's word:
+// While anything of the run lives, or nobody can tell, acknowledge refuses and names it. What the macro was to leave
+// running is let be by its process number, and the other by a person's word:
 //
 //	symitar-failover -config site.yaml -reason CHG-1042 acknowledge RUN left=4711,4712 "these are the services it starts"
 //	symitar-failover -config site.yaml -reason CHG-1042 acknowledge RUN left=unseen "ps is broken there; looked at the console"
@@ -49,7 +49,8 @@ func program() runbook.Program {
 		About:      "swap a Symitar host pair through the FAILOVER macro",
 		Procedures: []string{"switchover", "failover", "failback"},
 		Build:      build,
-		Verbs: []runbook.Verb{{Name: "acknowledge RUN [left=PID,PID|left=unseen] FOUND", About: "give the launcher's lock of a macro run that is over back, and say what was found on the hosts",
+		Verbs: []runbook.Verb{{Name: "acknowledge RUN [left=PID,PID|left=unseen] FOUND",
+			About:  "give the launcher's lock of a macro run that is over back, and say what was found on the hosts",
 			Answer: acknowledge}},
 	}
 }
@@ -108,7 +109,8 @@ func build(_ context.Context, path, name string) (failover.Procedure, io.Closer,
 // from being fired. A host that is down keeps its lock; acknowledge again when it is back.
 func acknowledge(ctx context.Context, path string, args []string, actor, reason string) (err error) {
 	if len(args) < 2 {
-		return failover.Invalid("argument", "the run or what was found is missing", "write acknowledge RUN FOUND; RUN stands in the error and in the lock")
+		return failover.Invalid("argument", "the run or what was found is missing",
+			"write acknowledge RUN FOUND; RUN stands in the error and in the lock")
 	}
 	run, found := args[0], args[1:]
 	var left symitar.Left
@@ -141,7 +143,8 @@ func parseLeft(list string) (symitar.Left, error) {
 		}
 		pid, err := strconv.ParseInt(word, 10, 64)
 		if err != nil {
-			return left, failover.Invalid("left", word+" is neither a process number nor the word unseen", "write left=4711,4712 or left=unseen")
+			return left, failover.Invalid("left", word+" is neither a process number nor the word unseen",
+				"write left=4711,4712 or left=unseen")
 		}
 		left.Processes = append(left.Processes, pid)
 	}

@@ -70,7 +70,10 @@ func TestWhatIsNotFilledInIsRefusedByName(t *testing.T) {
 		require.Error(t, err, tt.to)
 		assert.Contains(t, err.Error(), tt.want)
 	}
-	path := filled(t, func(s string) string { return strings.Replace(s, "  path: /SYM/MACROS/FAILOVER", "  path: \"\"", 1) })
+	path := filled(t, func(s string) string {
+		return strings.Replace(s, "  path: /SYM/MACROS/FAILOVER",
+			"  path: \"\"", 1)
+	})
 	_, _, err = build(t.Context(), path, "switchover")
 	require.ErrorIs(t, err, failover.ErrInvalid)
 }

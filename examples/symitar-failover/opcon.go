@@ -16,19 +16,20 @@ import (
 
 // opconSite says how to reach OpCon and what it calls the Symitar machine.
 type opconSite struct {
-	URL         string           `yaml:"url"`
-	Roots       string           `yaml:"roots"`       // PEM file of the authority that signed its certificate
-	Fingerprint string           `yaml:"fingerprint"` // or the certificate's SHA-256
-	Token       runbook.Secret   `yaml:"token"`       // an application or external token
-	User        string           `yaml:"user"`        // or a user with password
-	Password    runbook.Secret   `yaml:"password"`    //
-	Machine     string           `yaml:"machine"`     //
-	Reason      string           `yaml:"reason"`      // what OpCon's audit shows
-	Addresses   *addresses       `yaml:"addresses"`   // leave out when the record names an alias that is moved elsewhere
-	Decisions   string           `yaml:"decisions"`   // file with a decision per interrupted job; leave out to decide in OpCon by hand
-	KeepHeld    []string         `yaml:"keep_held"`   // schedules that stay held
-	Drain       runbook.Duration `yaml:"drain"`       // wait for running jobs
-	AgentUp     runbook.Duration `yaml:"agent_up"`    // wait for the agent on the new host
+	URL         string         `yaml:"url"`
+	Roots       string         `yaml:"roots"`       // PEM file of the authority that signed its certificate
+	Fingerprint string         `yaml:"fingerprint"` // or the certificate's SHA-256
+	Token       runbook.Secret `yaml:"token"`       // an application or external token
+	User        string         `yaml:"user"`        // or a user with password
+	Password    runbook.Secret `yaml:"password"`    //
+	Machine     string         `yaml:"machine"`     //
+	Reason      string         `yaml:"reason"`      // what OpCon's audit shows
+	Addresses   *addresses     `yaml:"addresses"`   // leave out when the record names an alias that is moved elsewhere
+	// file with a decision per interrupted job; leave out to decide in OpCon by hand
+	Decisions string           `yaml:"decisions"`
+	KeepHeld  []string         `yaml:"keep_held"` // schedules that stay held
+	Drain     runbook.Duration `yaml:"drain"`     // wait for running jobs
+	AgentUp   runbook.Duration `yaml:"agent_up"`  // wait for the agent on the new host
 }
 
 type addresses struct {
@@ -45,13 +46,15 @@ func (o opconSite) config() (*symitar.OpCon, error) {
 		conf.User, conf.Password = o.User, o.Password.Func()
 	}
 	if conf.Token == nil && conf.Password == nil {
-		return nil, failover.Invalid("opcon.token", "names no source, and there is no user with a password", "name a file, an environment variable or a prompt")
+		return nil, failover.Invalid("opcon.token", "names no source, and there is no user with a password",
+			"name a file, an environment variable or a prompt")
 	}
 	client, err := opcon.New(conf)
 	if err != nil {
 		return nil, err
 	}
-	c := &symitar.OpCon{Client: client, Machine: o.Machine, Reason: o.Reason, Repoint: opcon.RepointAliasMoves, KeepHeld: o.KeepHeld,
+	c := &symitar.OpCon{Client: client, Machine: o.Machine, Reason: o.Reason, Repoint: opcon.RepointAliasMoves,
+		KeepHeld:     o.KeepHeld,
 		DrainTimeout: time.Duration(o.Drain), UpTimeout: time.Duration(o.AgentUp)}
 	if o.Addresses != nil {
 		c.Repoint = opcon.RepointEditRecord
@@ -89,18 +92,22 @@ func decide(path string, jobs []opcon.Interrupted) ([]opcon.Decision, error) {
 	}
 	var decided []opcon.Decision
 	for _, d := range file.Decisions {
-		decided = append(decided, opcon.Decision{Job: opcon.JobID(d.Job), Number: d.Number, Action: d.Action, MarkFailedFirst: d.MarkFailedFirst,
-			Step: d.Step, By: d.By, Reason: d.Reason})
+		decided = append(decided,
+			opcon.Decision{Job: opcon.JobID(d.Job), Number: d.Number, Action: d.Action, MarkFailedFirst: d.MarkFailedFirst,
+				Step: d.Step, By: d.By, Reason: d.Reason})
 	}
 	var open []string
 	for _, j := range jobs {
-		if !slices.ContainsFunc(decided, func(d opcon.Decision) bool { return d.Job == j.Job.ID && d.Number == j.Job.Number }) {
-			open = append(open, fmt.Sprintf("  # %s\n  # %s\n  - {job: %q, number: %d, action: %s, mark_failed_first: %t, by: \"\", reason: %q}",
+		if !slices.ContainsFunc(decided,
+			func(d opcon.Decision) bool { return d.Job == j.Job.ID && d.Number == j.Job.Number }) {
+			open = append(open, fmt.Sprintf("  # %s\n  # %s\n  - {job: %q, number: %d, action: %s, mark_failed_first: %t, by: "+
+				"\"\", reason: %q}",
 				j.Why, j.Hint, j.Job.ID, j.Job.Number, j.Proposal.Action, j.Proposal.MarkFailedFirst, j.Proposal.Reason))
 		}
 	}
 	if len(open) > 0 {
-		return nil, fmt.Errorf("%w: fill in who decides, change what should be otherwise, and write into %s:\ndecisions:\n%s", failover.ErrWaiting, path, strings.Join(open, "\n"))
+		return nil, fmt.Errorf("%w: fill in who decides, change what should be otherwise, and write into %s:\ndecisions:\n%s",
+			failover.ErrWaiting, path, strings.Join(open, "\n"))
 	}
 	return decided, nil
 }

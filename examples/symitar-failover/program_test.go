@@ -54,14 +54,16 @@ func newDesk(t *testing.T, fault, more string) *desk {
 	password, err := c.Home.SSH.Password(t.Context())
 	require.NoError(t, err)
 	t.Setenv("SYM_PASSWORD", password.Reveal())
-	text := fmt.Sprintf(siteText, c.Home.MachineID, c.Home.SSH.Address, c.Home.SSH.HostKeys[0], c.Partner.MachineID, c.Partner.SSH.Address, c.Partner.SSH.HostKeys[0])
+	text := fmt.Sprintf(siteText, c.Home.MachineID, c.Home.SSH.Address, c.Home.SSH.HostKeys[0], c.Partner.MachineID,
+		c.Partner.SSH.Address, c.Partner.SSH.HostKeys[0])
 	d := &desk{sim: sim, config: filepath.Join(t.TempDir(), "site.yaml"), journal: filepath.Join(t.TempDir(), "journal")}
 	require.NoError(t, os.WriteFile(d.config, []byte(text+more), 0o600))
 	return d
 }
 
 func (d *desk) call(args ...string) int {
-	return program().Main(append([]string{"-config", d.config, "-journal", d.journal, "-actor", "ann", "-reason", "CHG-1"}, args...))
+	return program().Main(append([]string{"-config", d.config, "-journal", d.journal, "-actor", "ann", "-reason", "CHG-1"},
+		args...))
 }
 
 // confirm says of one manual step after the other that it is done; the run comes to each by itself.
@@ -207,7 +209,8 @@ func TestAnOperatorTakesTheLockOver(t *testing.T) {
 	require.Equal(t, 1, d.call("take-over", "somebody"))
 	require.Zero(t, d.call("take-over", "other", "-approve", "other"))
 	require.Equal(t, 4, d.run(t), "only the manual steps are missing")
-	taken := slices.DeleteFunc(d.report(t).Decisions, func(d failover.Decision) bool { return d.Kind != failover.DecisionTakeOver })
+	taken := slices.DeleteFunc(d.report(t).Decisions,
+		func(d failover.Decision) bool { return d.Kind != failover.DecisionTakeOver })
 	require.NotEmpty(t, taken)
 	assert.Contains(t, taken[0].String(), "night shift")
 }
@@ -216,9 +219,11 @@ func TestProposalsAreCopiedIntoTheDecisions(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "decisions.yaml")
 	job := func(name string, why opcon.Why, action opcon.Rerun) opcon.Interrupted {
 		id := opcon.JobID("20260822|227|1|" + name)
-		return opcon.Interrupted{Job: opcon.Job{ID: id, Number: 7}, Why: why, Hint: "look at its output", Proposal: opcon.Decision{Job: id, Number: 7, Action: action, Reason: "swap"}}
+		return opcon.Interrupted{Job: opcon.Job{ID: id, Number: 7}, Why: why, Hint: "look at its output",
+			Proposal: opcon.Decision{Job: id, Number: 7, Action: action, Reason: "swap"}}
 	}
-	jobs := []opcon.Interrupted{job("GOODNIGHT", opcon.WhyStillRunning, opcon.RerunRestartOnHold), job("REPORTS A/B", opcon.WhyReportedFailed, opcon.RerunLeave),
+	jobs := []opcon.Interrupted{job("GOODNIGHT", opcon.WhyStillRunning, opcon.RerunRestartOnHold),
+		job("REPORTS A/B", opcon.WhyReportedFailed, opcon.RerunLeave),
 		job("LATER", opcon.WhyDueMeanwhile, opcon.RerunLeave)}
 	_, err := decide(path, jobs)
 	require.ErrorIs(t, err, failover.ErrWaiting)
@@ -228,7 +233,8 @@ func TestProposalsAreCopiedIntoTheDecisions(t *testing.T) {
 	decided, err := decide(path, jobs)
 	require.NoError(t, err)
 	require.Len(t, decided, 3, "what fell due meanwhile is decided upon too")
-	assert.Equal(t, opcon.Decision{Job: jobs[0].Job.ID, Number: 7, Action: opcon.RerunRestartOnHold, By: "ann", Reason: "swap"}, decided[0])
+	assert.Equal(t, opcon.Decision{Job: jobs[0].Job.ID, Number: 7, Action: opcon.RerunRestartOnHold, By: "ann",
+		Reason: "swap"}, decided[0])
 }
 
 func TestOpConsPartIsBuiltFromTheFile(t *testing.T) {
@@ -236,7 +242,8 @@ func TestOpConsPartIsBuiltFromTheFile(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	server.Symitar("SYMAIX1", "home.example")
-	d := newDesk(t, "", fmt.Sprintf("opcon: {url: %q, fingerprint: %q, user: failover_svc, password: {env: OPCON_PASSWORD}, machine: SYMAIX1, reason: swap, addresses: {home: home.example, partner: partner.example}}\n",
+	d := newDesk(t, "", fmt.Sprintf("opcon: {url: %q, fingerprint: %q, user: failover_svc, password: {env: "+
+		"OPCON_PASSWORD}, machine: SYMAIX1, reason: swap, addresses: {home: home.example, partner: partner.example}}\n",
 		server.URL, server.Fingerprint()))
 	require.Equal(t, 6, d.call("check"), "the password is missing")
 	t.Setenv("OPCON_PASSWORD", "wrong")

@@ -45,7 +45,8 @@ partner: {name: symaix2, machine_id: %q, hostname: symaix2, ssh: {address: %q, u
 primary_gone: {by: ann, says: "symaix1 lost power and stays off", reason: "stood before it"}
 `
 
-// newOffice starts the hosts with the given login shell and writes a site file that fits them. home is another address for Home.
+// newOffice starts the hosts with the given login shell and writes a site file that fits them. home is another address
+// for Home.
 func newOffice(t *testing.T, fault, login, home string) *office {
 	t.Helper()
 	sim, err := symitartest.NewPair()
@@ -58,11 +59,13 @@ func newOffice(t *testing.T, fault, login, home string) *office {
 	if home == "" {
 		home = a.Proxy.Address()
 	}
-	text := fmt.Sprintf(realSite, c.Home.MachineID, home, a.Fingerprints()[0], a.ClientKeyFile(), c.Partner.MachineID, b.Proxy.Address(), b.Fingerprints()[0], b.ClientKeyFile())
+	text := fmt.Sprintf(realSite, c.Home.MachineID, home, a.Fingerprints()[0], a.ClientKeyFile(), c.Partner.MachineID,
+		b.Proxy.Address(), b.Fingerprints()[0], b.ClientKeyFile())
 	_, rest, found := strings.Cut(siteText, "\nmacro:")
 	require.True(t, found)
 	rest = strings.NewReplacer("/symitartest/", symhost.Below+"/", "timeout: 20s", "timeout: 2m").Replace("macro:" + rest)
-	o.desk = &desk{sim: sim, config: filepath.Join(t.TempDir(), "site.yaml"), journal: filepath.Join(t.TempDir(), "journal")}
+	o.desk = &desk{sim: sim, config: filepath.Join(t.TempDir(), "site.yaml"),
+		journal: filepath.Join(t.TempDir(), "journal")}
 	require.NoError(t, os.WriteFile(o.config, []byte(text+rest), 0o600))
 	return o
 }
@@ -78,7 +81,9 @@ func newEmergency(t *testing.T, fault, login string) *office {
 }
 
 func (o *office) command(args ...string) (*exec.Cmd, *bytes.Buffer) {
-	cmd := exec.Command(os.Args[0], append([]string{"-config", o.config, "-journal", o.journal, "-actor", "ann", "-reason", "CHG-1", "-procedure", o.procedure}, args...)...)
+	cmd := exec.Command(os.Args[0],
+		append([]string{"-config", o.config, "-journal", o.journal, "-actor", "ann", "-reason", "CHG-1", "-procedure",
+			o.procedure}, args...)...)
 	cmd.Env = append(os.Environ(), asProgram+"=yes")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -132,7 +137,8 @@ func (o *office) toTheMacro(t *testing.T) {
 // toTheEnd does what is left behind the macro.
 func (o *office) toTheEnd(t *testing.T) {
 	t.Helper()
-	for _, step := range []string{"opcon-repoint/machine", "opcon-prove/machine-up", "opcon-decide/rerun", "opcon-release/schedules"} {
+	for _, step := range []string{"opcon-repoint/machine", "opcon-prove/machine-up", "opcon-decide/rerun",
+		"opcon-release/schedules"} {
 		o.runs(t, 4)
 		o.does(t, 0, "confirm", step, "done in OpCon")
 	}
@@ -190,8 +196,8 @@ func (o *office) fires(t *testing.T) (*exec.Cmd, *bytes.Buffer) {
 	return cmd, out
 }
 
-// TestRealSwap is the planned swap and the emergency through two real OpenSSH servers, as an operator would do it, with a C shell
-// for the account, and something that goes wrong while the macro runs.
+// TestRealSwap is the planned swap and the emergency through two real OpenSSH servers, as an operator would do it, with
+// a C shell for the account, and something that goes wrong while the macro runs.
 func TestRealSwap(t *testing.T) {
 	cut := func(_ *testing.T, o *office, _ *exec.Cmd) {
 		for _, h := range o.hosts {
@@ -253,8 +259,8 @@ func planned(t *testing.T, fault, login string) *office {
 	return newOffice(t, fault, login, "")
 }
 
-// again follows what a run says that ended in doubt: the roles are as before, so the run is acknowledged, the step resolved
-// as not applied, and the macro fired once more.
+// again follows what a run says that ended in doubt: the roles are as before, so the run is acknowledged, the step
+// resolved as not applied, and the macro fired once more.
 func (o *office) again(t *testing.T, said string) {
 	t.Helper()
 	run := strings.TrimSpace(o.stateFile("lock/run"))
@@ -275,8 +281,8 @@ func (o *office) again(t *testing.T, said string) {
 	require.Equal(t, 2, o.sim.MacroRuns(), "fired once more, by a person's word")
 }
 
-// TestRealAcknowledgeWhileItRuns is the way in which a macro was once fired twice: the wrapper is killed, and the operator
-// does everything that makes another firing possible, while the macro works.
+// TestRealAcknowledgeWhileItRuns is the way in which a macro was once fired twice: the wrapper is killed, and the
+// operator does everything that makes another firing possible, while the macro works.
 func TestRealAcknowledgeWhileItRuns(t *testing.T) {
 	o := newOffice(t, "waits", "/bin/bash", "")
 	o.toTheMacro(t)
@@ -297,7 +303,8 @@ func TestRealAcknowledgeWhileItRuns(t *testing.T) {
 
 // TestRealDiskFillsUp: the state directory has room when it is looked at and none when the macro is launched.
 func TestRealDiskFillsUp(t *testing.T) {
-	for name, open := range map[string]func(t *testing.T, fault, login string) *office{"swap": planned, "emergency": newEmergency} {
+	for name, open := range map[string]func(t *testing.T, fault, login string) *office{"swap": planned,
+		"emergency": newEmergency} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := open(t, "", "/bin/bash")
@@ -305,7 +312,8 @@ func TestRealDiskFillsUp(t *testing.T) {
 			host.Kill()
 			require.NoError(t, os.WriteFile(filepath.Join(host.Dir, "etc/statefs"), []byte("size=256k,nr_inodes=200"), 0o600))
 			require.NoError(t, os.Remove(filepath.Join(host.Dir, "bin/df"))) // the real one
-			require.NoError(t, os.WriteFile(filepath.Join(host.Dir, "bin/df"), []byte("#!/bin/sh\n[ \"$1\" = -kP ] || exec cat "+symhost.Below+"/etc/filesystems\nexec /bin/df \"$@\"\n"), 0o700))
+			require.NoError(t, os.WriteFile(filepath.Join(host.Dir, "bin/df"),
+				[]byte("#!/bin/sh\n[ \"$1\" = -kP ] || exec cat "+symhost.Below+"/etc/filesystems\nexec /bin/df \"$@\"\n"), 0o700))
 			require.NoError(t, host.Start())
 			o.toTheMacro(t)
 			host.Shell(t, "cd "+symhost.Below+"/var/tmp; dd if=/dev/zero of=full bs=1k 2>/dev/null; true")

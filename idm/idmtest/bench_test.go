@@ -17,7 +17,8 @@ func BenchmarkTenThousandPolicies(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer func() { _ = tree.Close() }()
-	conn, err := ldap.DialURL(tree.Server("srv1").URL(), ldap.DialWithTLSConfig(&tls.Config{RootCAs: tree.Roots(), MinVersion: tls.VersionTLS12}))
+	conn, err := ldap.DialURL(tree.Server("srv1").URL(),
+		ldap.DialWithTLSConfig(&tls.Config{RootCAs: tree.Roots(), MinVersion: tls.VersionTLS12}))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -27,7 +28,8 @@ func BenchmarkTenThousandPolicies(b *testing.B) {
 	}
 	b.Run("search", func(b *testing.B) {
 		for b.Loop() {
-			res, err := conn.SearchWithPaging(ldap.NewSearchRequest(idmtest.DriverSetDN, ldap.ScopeWholeSubtree, 0, 0, 0, false, "(objectClass=*)", []string{"*"}, nil), 500)
+			res, err := conn.SearchWithPaging(ldap.NewSearchRequest(idmtest.DriverSetDN, ldap.ScopeWholeSubtree, 0, 0, 0, false,
+				"(objectClass=*)", []string{"*"}, nil), 500)
 			if err != nil || len(res.Entries) < 10000 {
 				b.Fatal(len(res.Entries), err)
 			}

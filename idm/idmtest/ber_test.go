@@ -108,7 +108,8 @@ func FuzzDecodeMessage(f *testing.F) {
 	bind.AppendChild(newInteger(3))
 	bind.AppendChild(newString("cn=admin"))
 	bind.AppendChild(newContext(0, []byte("pw")))
-	f.Add(encodeMessage(1, bind, []control{{oid: oidPaging, critical: true, value: newSequence(newInteger(10), newString("c")).Bytes()}}))
+	f.Add(encodeMessage(1, bind,
+		[]control{{oid: oidPaging, critical: true, value: newSequence(newInteger(10), newString("c")).Bytes()}}))
 	for _, seed := range []string{
 		"30050201014200",
 		"302502010163200400" + "0a01020a0100020100020100010100" + "870b6f626a656374436c617373" + "3000",
@@ -146,7 +147,8 @@ func FuzzDecodeMessage(f *testing.F) {
 }
 
 func FuzzParseDN(f *testing.F) {
-	for _, s := range []string{"cn=a,o=b", `cn=a\,b+sn=c\20,o=\23x`, "cn=ä", "cn=", ",", `cn=a\`, `cn=\41\4`, "cn = a , o = b "} {
+	for _, s := range []string{"cn=a,o=b", `cn=a\,b+sn=c\20,o=\23x`, "cn=ä", "cn=", ",", `cn=a\`, `cn=\41\4`,
+		"cn = a , o = b "} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

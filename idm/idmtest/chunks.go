@@ -25,7 +25,8 @@ func (k *call) keep(data []byte, minutes int64) int64 {
 		}
 	}
 	k.srv.handleSeq++
-	k.srv.results[k.srv.handleSeq] = &chunk{data: data, until: now.Add(max(time.Duration(minutes)*time.Minute, time.Minute))}
+	k.srv.results[k.srv.handleSeq] = &chunk{data: data,
+		until: now.Add(max(time.Duration(minutes)*time.Minute, time.Minute))}
 	return k.srv.handleSeq
 }
 
@@ -73,10 +74,12 @@ func (k *call) stats() string {
 	var b strings.Builder
 	c := k.tree.app(k.n.id).Counters
 	size := len(k.d.Cache) * eventBytes
-	fmt.Fprintf(&b, `<driver-info driver-dn="%s" server-dn="%s" timestamp="%s">`, xmlText(slashName(k.tree.cfg.Name, k.n)), xmlText(slashName(k.tree.cfg.Name, k.tree.find(k.srv.dn))), k.tree.now().UTC().Format(timeFormat))
+	fmt.Fprintf(&b, `<driver-info driver-dn="%s" server-dn="%s" timestamp="%s">`, xmlText(slashName(k.tree.cfg.Name, k.n)),
+		xmlText(slashName(k.tree.cfg.Name, k.tree.find(k.srv.dn))), k.tree.now().UTC().Format(timeFormat))
 	fmt.Fprintf(&b, `<subscriber><cache><size>%d</size><unprocessed-size>%d</unprocessed-size><transactions>`, size, size)
 	if len(k.d.Cache) > 0 {
-		fmt.Fprintf(&b, `<oldest>%s</oldest><newest>%s</newest>`, k.d.Cache[0].At.UTC().Format(timeFormat), k.d.Cache[len(k.d.Cache)-1].At.UTC().Format(timeFormat))
+		fmt.Fprintf(&b, `<oldest>%s</oldest><newest>%s</newest>`, k.d.Cache[0].At.UTC().Format(timeFormat),
+			k.d.Cache[len(k.d.Cache)-1].At.UTC().Format(timeFormat))
 	}
 	fmt.Fprintf(&b, `</transactions></cache><channel><modify>%d</modify></channel></subscriber><publisher><channel/></publisher></driver-info>`, c.Deliveries)
 	return b.String()
@@ -135,11 +138,13 @@ func viewCache(k *call) *result {
 		if ev.Resync {
 			op = "sync"
 		}
-		fmt.Fprintf(&b, `<%s cached-time="%s" class-name="User" event-id="%s#%d#%d" src-dn="%s"/>`, op, ev.At.UTC().Format(timeFormat), k.srv.name, ev.Event, position+int64(i), xmlText(name))
+		fmt.Fprintf(&b, `<%s cached-time="%s" class-name="User" event-id="%s#%d#%d" src-dn="%s"/>`, op,
+			ev.At.UTC().Format(timeFormat), k.srv.name, ev.Event, position+int64(i), xmlText(name))
 	}
 	b.WriteString("</input></nds>")
 	data := []byte(b.String())
-	return valueOf(newInteger(k.keep(data, minutes)), newInteger(int64(len(data))), newInteger(position+int64(len(events))))
+	return valueOf(newInteger(k.keep(data, minutes)), newInteger(int64(len(data))),
+		newInteger(position+int64(len(events))))
 }
 
 func deleteCache(k *call) *result {
@@ -147,7 +152,8 @@ func deleteCache(k *call) *result {
 		return r
 	}
 	position, count, kind := k.args[0].number, k.args[1].number, k.args[3].number
-	if count <= 0 || position < 0 || position >= int64(len(k.d.Cache)) || kind != 1 && kind != 3 || k.d.State != StateStopped {
+	if count <= 0 || position < 0 || position >= int64(len(k.d.Cache)) || kind != 1 && kind != 3 ||
+		k.d.State != StateStopped {
 		return nds(-641)
 	}
 	if kind == 1 {

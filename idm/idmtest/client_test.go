@@ -22,7 +22,8 @@ type client struct {
 
 func dial(t *testing.T, tree *idmtest.Tree, s *idmtest.Server) *client {
 	t.Helper()
-	conn, err := ldap.DialURL(s.URL(), ldap.DialWithTLSConfig(&tls.Config{RootCAs: tree.Roots(), MinVersion: tls.VersionTLS12}))
+	conn, err := ldap.DialURL(s.URL(),
+		ldap.DialWithTLSConfig(&tls.Config{RootCAs: tree.Roots(), MinVersion: tls.VersionTLS12}))
 	require.NoError(t, err)
 	conn.SetTimeout(5 * time.Second)
 	t.Cleanup(func() { _ = conn.Close() })
@@ -86,7 +87,8 @@ func (c *client) refuses(nds string, n int, args ...any) {
 
 func (c *client) read(dn string, attrs ...string) *ldap.Entry {
 	c.t.Helper()
-	res, err := c.Search(ldap.NewSearchRequest(dn, ldap.ScopeBaseObject, ldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)", attrs, nil))
+	res, err := c.Search(ldap.NewSearchRequest(dn, ldap.ScopeBaseObject, ldap.NeverDerefAliases, 0, 0, false,
+		"(objectClass=*)", attrs, nil))
 	require.NoError(c.t, err)
 	require.Len(c.t, res.Entries, 1)
 	return res.Entries[0]

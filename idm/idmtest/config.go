@@ -15,8 +15,8 @@ type Traversal int
 const (
 	// TraversalRefer answers with a referral to a server that holds the partition.
 	TraversalRefer Traversal = iota
-	// TraversalChain asks a server that holds the partition and passes the answer on: per-server values are then those of that other
-	// server, which is what makes the setting a trap. Extended operations are never chained.
+	// TraversalChain asks a server that holds the partition and passes the answer on: per-server values are then those of
+	// that other server, which is what makes the setting a trap. Extended operations are never chained.
 	TraversalChain
 	// TraversalRefuse answers "no such entry (-601)".
 	TraversalRefuse
@@ -114,7 +114,8 @@ type Config struct {
 	OmitResponseName bool
 	// CacheReadableWhileRunning answers ViewCacheEntries for a running driver; sources disagree on what the engine does.
 	CacheReadableWhileRunning bool
-	// CacheViewLimit is the number of entries of one ViewCacheEntries call that exhausts the server: it dies. 0 means 10000.
+	// CacheViewLimit is the number of entries of one ViewCacheEntries call that exhausts the server: it dies. 0 means
+	// 10000.
 	CacheViewLimit int
 	// NoPaging takes the paged results control away.
 	NoPaging bool

@@ -78,7 +78,8 @@ func (c *conn) serve(secure bool) {
 
 func (c *conn) handshake() bool {
 	secured := tls.Server(c.raw, c.srv.tlsConfig())
-	if c.raw.SetDeadline(time.Now().Add(handshakeTime)) != nil || secured.Handshake() != nil || c.raw.SetDeadline(time.Time{}) != nil {
+	if c.raw.SetDeadline(time.Now().Add(handshakeTime)) != nil || secured.Handshake() != nil ||
+		c.raw.SetDeadline(time.Time{}) != nil {
 		return false
 	}
 	c.nc, c.secure, c.r = secured, true, bufio.NewReader(secured)

@@ -174,7 +174,8 @@ func decodeModify(c []*ber.Packet) (any, error) {
 }
 
 func decodeAttribute(p *ber.Packet) (attribute, error) {
-	if !is(p, ber.ClassUniversal, ber.TagSequence) || len(p.Children) != 2 || !is(p.Children[1], ber.ClassUniversal, ber.TagSet) {
+	if !is(p, ber.ClassUniversal, ber.TagSequence) || len(p.Children) != 2 ||
+		!is(p.Children[1], ber.ClassUniversal, ber.TagSet) {
 		return attribute{}, malformed("attribute")
 	}
 	name, err := octets(p.Children[0])

@@ -71,7 +71,8 @@ type engine struct {
 }
 
 func newEngine(mode EngineMode, version uint32) *engine {
-	return &engine{Mode: mode, Version: version, Serves: map[int]bool{}, drivers: map[int]*engineDriver{}, vault: map[int]*vault{}, jobs: map[int]*engineJob{}}
+	return &engine{Mode: mode, Version: version, Serves: map[int]bool{}, drivers: map[int]*engineDriver{},
+		vault: map[int]*vault{}, jobs: map[int]*engineJob{}}
 }
 
 // engineDriver is one driver as one engine knows it.
@@ -262,7 +263,8 @@ func (t *Tree) advance() {
 				if len(d.Next) == 0 || d.Next[0].At.After(now) {
 					continue
 				}
-				if due == nil || d.Next[0].At.Before(due.Next[0].At) || srv == s && id < driver && d.Next[0].At.Equal(due.Next[0].At) {
+				if due == nil || d.Next[0].At.Before(due.Next[0].At) || srv == s && id < driver &&
+					d.Next[0].At.Equal(due.Next[0].At) {
 					srv, driver, due = s, id, d
 				}
 			}
@@ -338,7 +340,8 @@ func (t *Tree) setOption(s *Server, n *node, d *engineDriver, option StartOption
 // resync queues every object that was changed at or after since.
 func (t *Tree) resync(s *Server, n *node, d *engineDriver, since time.Time) {
 	t.root.walk(func(e *node) {
-		if e.configuration() || e.partition || !s.holdsData(e.partitionRoot()) || e.modified.Before(since) || len(e.kids) > 0 {
+		if e.configuration() || e.partition || !s.holdsData(e.partitionRoot()) || e.modified.Before(since) ||
+			len(e.kids) > 0 {
 			return
 		}
 		ev := event{Object: e.id, At: e.modified, Resync: true}

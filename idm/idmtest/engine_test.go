@@ -76,7 +76,8 @@ func TestStartAndStopTakeTime(t *testing.T) {
 }
 
 func TestLeavingDisabledResyncsUnlessToldOtherwise(t *testing.T) {
-	for name, polarity := range map[string]idmtest.ResyncFlag{"one": idmtest.ResyncFlagOneMeansNot, "zero": idmtest.ResyncFlagZeroMeansNot} {
+	for name, polarity := range map[string]idmtest.ResyncFlag{"one": idmtest.ResyncFlagOneMeansNot,
+		"zero": idmtest.ResyncFlagZeroMeansNot} {
 		t.Run(name, func(t *testing.T) {
 			tree, _ := pair(t, func(c *idmtest.Config) { c.ResyncFlag = polarity })
 			quiet := 1
@@ -160,7 +161,8 @@ func TestReturningServerStartsItsAutoDrivers(t *testing.T) {
 	require.Equal(t, url, one.URL())
 	require.Equal(t, 1, admin(t, tree, one).number(13, driver))
 	require.Len(t, tree.Overlaps(), 1)
-	require.Equal(t, idmtest.Overlap{Driver: driver, Servers: []string{"srv1", "srv2"}, At: clock.Now()}, tree.Overlaps()[0])
+	require.Equal(t, idmtest.Overlap{Driver: driver, Servers: []string{"srv1", "srv2"}, At: clock.Now()},
+		tree.Overlaps()[0])
 	clock.pass(10 * second)
 	require.Equal(t, []string{"srv1", "srv2"}, tree.Active(driver))
 	require.Equal(t, 2, tree.Counters(driver).MaxConnected)
@@ -184,19 +186,33 @@ func TestFailedStarts(t *testing.T) {
 		spoil        func(*testing.T, *client, *idmtest.Server)
 		reason       string
 	}{
-		{"behaviour", local, func(_ *testing.T, _ *client, s *idmtest.Server) { s.Behave(local, idmtest.Behaviour{FailStarts: 1}) }, "-9005"},
-		{"no application password", local, func(_ *testing.T, c *client, _ *idmtest.Server) { c.run(69, local) }, "No application password"},
-		{"wrong application password", local, func(_ *testing.T, c *client, _ *idmtest.Server) { c.run(67, local, "wrong") }, "refused the login"},
-		{"no remote loader password", remote, func(_ *testing.T, c *client, _ *idmtest.Server) { c.run(73, remote) }, "No Remote Loader password"},
-		{"wrong remote loader password", remote, func(_ *testing.T, c *client, _ *idmtest.Server) { c.run(71, remote, "wrong") }, "wrong password"},
-		{"wrong object password", remote, func(t *testing.T, c *client, _ *idmtest.Server) { c.replace(remote, "userPassword", "wrong") }, "object password"},
-		{"no named password", local, func(_ *testing.T, c *client, _ *idmtest.Server) { c.run(77, local, "svc-account") }, "'svc-account' is not set"},
-		{"no named password of a policy", local, func(_ *testing.T, c *client, _ *idmtest.Server) { c.run(77, local, "policy-token") }, "'policy-token' is not set"},
-		{"no named password of the set", local, func(_ *testing.T, c *client, _ *idmtest.Server) { c.run(79, idmtest.DriverSetDN) }, "'set-wide' is not set"},
+		{"behaviour", local, func(_ *testing.T, _ *client,
+			s *idmtest.Server) {
+			s.Behave(local, idmtest.Behaviour{FailStarts: 1})
+		}, "-9005"},
+		{"no application password", local, func(_ *testing.T, c *client, _ *idmtest.Server) { c.run(69, local) },
+			"No application password"},
+		{"wrong application password", local, func(_ *testing.T, c *client, _ *idmtest.Server) { c.run(67, local, "wrong") },
+			"refused the login"},
+		{"no remote loader password", remote, func(_ *testing.T, c *client, _ *idmtest.Server) { c.run(73, remote) },
+			"No Remote Loader password"},
+		{"wrong remote loader password", remote,
+			func(_ *testing.T, c *client, _ *idmtest.Server) { c.run(71, remote, "wrong") }, "wrong password"},
+		{"wrong object password", remote,
+			func(t *testing.T, c *client, _ *idmtest.Server) { c.replace(remote, "userPassword", "wrong") }, "object password"},
+		{"no named password", local, func(_ *testing.T, c *client, _ *idmtest.Server) { c.run(77, local, "svc-account") },
+			"'svc-account' is not set"},
+		{"no named password of a policy", local,
+			func(_ *testing.T, c *client, _ *idmtest.Server) { c.run(77, local, "policy-token") }, "'policy-token' is not set"},
+		{"no named password of the set", local,
+			func(_ *testing.T, c *client, _ *idmtest.Server) { c.run(79, idmtest.DriverSetDN) }, "'set-wide' is not set"},
 		{"no value of the set", local, func(t *testing.T, c *client, _ *idmtest.Server) {
 			c.replace(idmtest.DriverSetDN, "DirXML-ConfigValues")
 		}, "'set.environment' is not defined"},
-		{"no parameters", local, func(t *testing.T, c *client, _ *idmtest.Server) { c.replace(local, "DirXML-ShimConfigInfo") }, "no parameters"},
+		{"no parameters", local, func(t *testing.T, c *client,
+			_ *idmtest.Server) {
+			c.replace(local, "DirXML-ShimConfigInfo")
+		}, "no parameters"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -38,7 +38,8 @@ func (a attrSet) clone() attrSet {
 }
 
 func newNode(id int, name rdn, parent *node) *node {
-	return &node{id: id, name: name, parent: parent, byName: map[string]*node{}, shared: attrSet{}, local: map[string]attrSet{}}
+	return &node{id: id, name: name, parent: parent, byName: map[string]*node{}, shared: attrSet{},
+		local: map[string]attrSet{}}
 }
 
 func (n *node) dn() dn {
@@ -140,7 +141,8 @@ func (n *node) configuration() bool {
 	for e := n; e.parent != nil; e = e.parent {
 		for _, c := range e.classes() {
 			lower := strings.ToLower(c)
-			if strings.HasPrefix(lower, "dirxml-") && lower != "dirxml-pkgitemaux" || lower == "ncpserver" || lower == "ldapserver" || lower == "ldapgroup" {
+			if strings.HasPrefix(lower, "dirxml-") && lower != "dirxml-pkgitemaux" || lower == "ncpserver" ||
+				lower == "ldapserver" || lower == "ldapgroup" {
 				return true
 			}
 		}

@@ -11,7 +11,8 @@ import (
 
 // A server that comes back starts its drivers although they run elsewhere by now, and the tree tells.
 func Example() {
-	tree, err := idmtest.NewTree(idmtest.Config{Drivers: 1, Servers: []idmtest.ServerConfig{{Name: "old"}, {Name: "standby", Prepared: true}}})
+	tree, err := idmtest.NewTree(
+		idmtest.Config{Drivers: 1, Servers: []idmtest.ServerConfig{{Name: "old"}, {Name: "standby", Prepared: true}}})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -20,7 +21,8 @@ func Example() {
 	old, standby := tree.Server("old"), tree.Server("standby")
 	old.Kill()
 
-	conn, err := ldap.DialURL(standby.URL(), ldap.DialWithTLSConfig(&tls.Config{RootCAs: tree.Roots(), MinVersion: tls.VersionTLS12}))
+	conn, err := ldap.DialURL(standby.URL(),
+		ldap.DialWithTLSConfig(&tls.Config{RootCAs: tree.Roots(), MinVersion: tls.VersionTLS12}))
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -21,8 +21,8 @@ type argument struct {
 
 func (a argument) text() string { return string(a.octets) }
 
-// extOp is one DirXML operation. The letters of args are: n distinguished name, i number, o octets, p password, s SET OF
-// number. A "?" makes the rest optional.
+// extOp is one DirXML operation. The letters of args are: n distinguished name, i number, o octets, p password, s SET
+// OF number. A "?" makes the rest optional.
 type extOp struct {
 	args  string
 	right string // rights attribute the caller must hold write on; "" none

@@ -42,10 +42,12 @@ const (
 )
 
 var faultNames = map[FaultKind]string{
-	FaultSlowRequest: "slow request", FaultSlowReply: "slow reply", FaultDropRequest: "drop request", FaultDropReply: "drop reply",
+	FaultSlowRequest: "slow request", FaultSlowReply: "slow reply", FaultDropRequest: "drop request",
+	FaultDropReply:   "drop reply",
 	FaultMuteRequest: "mute request", FaultMuteReply: "mute reply", FaultRefusal: "refusal", FaultGarbage: "garbage",
-	FaultWrongMessageID: "wrong message id", FaultTruncated: "truncated", FaultDuplicate: "duplicate", FaultEmptySuccess: "empty success",
-	FaultKillRequest: "kill before effect", FaultKillReply: "kill after effect", FaultUnknownReply: "unknown reply",
+	FaultWrongMessageID: "wrong message id", FaultTruncated: "truncated", FaultDuplicate: "duplicate",
+	FaultEmptySuccess: "empty success",
+	FaultKillRequest:  "kill before effect", FaultKillReply: "kill after effect", FaultUnknownReply: "unknown reply",
 }
 
 // String names the fault.

@@ -52,7 +52,8 @@ func TestFaultsOnAStartOptionChange(t *testing.T) {
 			case idmtest.FaultMuteRequest, idmtest.FaultMuteReply, idmtest.FaultWrongMessageID:
 				c = dialShort(t, tree, two) // nothing but its patience ends the wait
 			}
-			f := tree.Inject(idmtest.Fault{Kind: kind, Server: "srv2", Extended: 9, DN: driver, NDS: -641, Delay: time.Millisecond})
+			f := tree.Inject(idmtest.Fault{Kind: kind, Server: "srv2", Extended: 9, DN: driver, NDS: -641,
+				Delay: time.Millisecond})
 			_, err := c.ext(9, driver, 1, 1)
 			require.Equal(t, want.success, err == nil, "%v", err)
 			require.Equal(t, 1, f.Hits())
@@ -91,7 +92,8 @@ func TestSlowRequestTakesEffectAfterTheClientHasGone(t *testing.T) {
 	require.Error(t, err)
 	require.NoError(t, c.Close())
 	require.Equal(t, idmtest.StartDisabled, two.StartOption(driver))
-	require.Eventually(t, func() bool { return two.StartOption(driver) == idmtest.StartManual }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return two.StartOption(driver) == idmtest.StartManual }, 10*time.Second,
+		5*time.Millisecond)
 }
 
 func TestFaultsOnASearch(t *testing.T) {
@@ -138,7 +140,8 @@ func TestKillCutsConnectionsAndStartTakesThemAgain(t *testing.T) {
 	s.Kill()
 	s.Kill()
 	require.Error(t, c.replaceErr(idmtest.DriverDN(0), "DirXML-TraceLevel", "1"))
-	_, err := ldap.DialURL(s.URL(), ldap.DialWithTLSConfig(&tls.Config{RootCAs: tree.Roots(), MinVersion: tls.VersionTLS12}))
+	_, err := ldap.DialURL(s.URL(),
+		ldap.DialWithTLSConfig(&tls.Config{RootCAs: tree.Roots(), MinVersion: tls.VersionTLS12}))
 	require.Error(t, err)
 	require.NoError(t, s.Start())
 	require.NoError(t, s.Start())

@@ -132,7 +132,8 @@ func (f *filter) decodeExtensible(c []*ber.Packet) error {
 	return nil
 }
 
-// truth is three-valued: a filter over an attribute the schema does not know is neither true nor false (RFC 4511 §4.5.1.7).
+// truth is three-valued: a filter over an attribute the schema does not know is neither true nor false (RFC 4511
+// §4.5.1.7).
 type truth int
 
 const (

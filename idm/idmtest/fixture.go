@@ -121,7 +121,8 @@ func (f *fixture) base() {
 			"networkAddress": {netAddress(1, 524), netAddress(9, 524)},
 		})
 		f.put("cn=LDAP Server - "+escapeValue(s.name)+",ou=servers,o=system", "ldapServer", values{"ldapHostServer": {s.dn}})
-		f.put("cn="+remoteCertificate+" - "+escapeValue(s.name)+",ou=servers,o=system", "nDSPKIKeyMaterial", values{"hostServer": {s.dn}})
+		f.put("cn="+remoteCertificate+" - "+escapeValue(s.name)+",ou=servers,o=system", "nDSPKIKeyMaterial",
+			values{"hostServer": {s.dn}})
 	}
 	for i := range t.cfg.Users {
 		f.put(fmt.Sprintf("cn=user%03d,%s", i+1, UsersDN), "inetOrgPerson", values{
@@ -151,7 +152,8 @@ func (f *fixture) partitions() {
 	for i, s := range t.servers {
 		s.replicas[t.root.id] = ReplicaReadWrite
 		t.root.walk(func(n *node) {
-			if n.partition && !slices.ContainsFunc(t.cfg.Servers[i].Without, func(w string) bool { return dnKey(w) == n.dn().key() }) {
+			if n.partition && !slices.ContainsFunc(t.cfg.Servers[i].Without,
+				func(w string) bool { return dnKey(w) == n.dn().key() }) {
 				s.replicas[n.id] = ReplicaReadWrite
 			}
 		})
@@ -175,8 +177,8 @@ const remoteCertificate = "IDM RL"
 // remoteDriver tells which drivers of the fixture run through a Remote Loader: every second one.
 func remoteDriver(i int) bool { return i%2 == 1 }
 
-// DriverPasswords are the secrets driver number i needs on every server. Remote Loader and object password are empty for
-// a driver that runs inside the engine.
+// DriverPasswords are the secrets driver number i needs on every server. Remote Loader and object password are empty
+// for a driver that runs inside the engine.
 func DriverPasswords(i int) Passwords {
 	p := Passwords{
 		Application: "app-" + DriverName(i),
@@ -207,9 +209,12 @@ func (f *fixture) driverSet() {
 	f.put(LibraryDN, "DirXML-Library", nil)
 	f.put("cn=lib-common,"+LibraryDN, "DirXML-Rule", values{"XmlData": {policyXML("common checks", 0)}})
 	f.put("cn=lib-report,"+LibraryDN, "DirXML-StyleSheet", values{"XmlData": {styleSheetXML}})
-	f.put("cn=lib-mapping,"+LibraryDN, "DirXML-Resource", values{"DirXML-Data": {"<mapping-table/>"}, "DirXML-ContentType": {"application/vnd.novell.dirxml.mapping-table+xml"}})
+	f.put("cn=lib-mapping,"+LibraryDN, "DirXML-Resource",
+		values{"DirXML-Data": {"<mapping-table/>"},
+			"DirXML-ContentType": {"application/vnd.novell.dirxml.mapping-table+xml"}})
 	f.put("cn=SetGCV,"+DriverSetDN, "DirXML-GlobalConfigDef", nil)
-	f.put("cn=Nightly,"+DriverSetDN, "DirXML-Job", values{"XmlData": {jobXML("nightly")}, "DirXML-ServerList": {t.servers[0].dn}})
+	f.put("cn=Nightly,"+DriverSetDN, "DirXML-Job",
+		values{"XmlData": {jobXML("nightly")}, "DirXML-ServerList": {t.servers[0].dn}})
 	for i := range t.cfg.Drivers {
 		f.driver(i)
 	}
@@ -219,7 +224,8 @@ func (f *fixture) driver(i int) {
 	t := f.t
 	name, dn := DriverName(i), DriverDN(i)
 	v := values{
-		"DirXML-DriverFilter":      {"<filter><filter-class class-name=\"User\" publisher=\"sync\" subscriber=\"sync\"/></filter>"},
+		"DirXML-DriverFilter": {"<filter><filter-class class-name=\"User\" publisher=\"sync\" " +
+			"subscriber=\"sync\"/></filter>"},
 		"DirXML-ApplicationSchema": {"<schema-def hierarchical=\"true\"/>"},
 		"DirXML-ConfigManifest":    {"<manifest name=\"" + name + "\"/>"},
 		"DirXML-TraceLevel":        {"3"},
@@ -234,9 +240,12 @@ func (f *fixture) driver(i int) {
 	f.put("cn=SchemaMap,"+dn, "DirXML-Rule", values{"XmlData": {"<attr-name-map/>"}})
 	f.put("cn=InputTransform,"+dn, "DirXML-StyleSheet", values{"XmlData": {styleSheetXML}})
 	f.put("cn=GCV,"+dn, "DirXML-GlobalConfigDef", nil)
-	f.put("cn=Template,"+dn, "DirXML-Resource", values{"DirXML-Data": {"plain text of " + name}, "DirXML-ContentType": {"text/plain"}})
-	f.put("cn=Account,"+dn, "DirXML-Entitlement", values{"XmlData": {"<entitlement conflict-resolution=\"priority\" display-name=\"Account\"/>"}})
-	f.put("cn=Check,"+dn, "DirXML-Job", values{"XmlData": {jobXML("check " + name)}, "DirXML-ServerList": {t.servers[0].dn}})
+	f.put("cn=Template,"+dn, "DirXML-Resource",
+		values{"DirXML-Data": {"plain text of " + name}, "DirXML-ContentType": {"text/plain"}})
+	f.put("cn=Account,"+dn, "DirXML-Entitlement",
+		values{"XmlData": {"<entitlement conflict-resolution=\"priority\" display-name=\"Account\"/>"}})
+	f.put("cn=Check,"+dn, "DirXML-Job",
+		values{"XmlData": {jobXML("check " + name)}, "DirXML-ServerList": {t.servers[0].dn}})
 	var links []string
 	link := func(policy string, order, set int) {
 		links = append(links, fmt.Sprintf("%s#%d#%d", policy, order, set))
@@ -293,7 +302,8 @@ func (f *fixture) prepare(s *Server) {
 	t.setLocal(s, DriverSetDN, "DirXML-ConfigValues", configValues("set.environment", "production", "set-wide"))
 	t.setLocal(s, "cn=SetGCV,"+DriverSetDN, "DirXML-ConfigValues", configValues("set.mail", "idm@example.com", ""))
 	set := t.find(DriverSetDN)
-	s.engine.vaultOf(set.id).Named["set-wide"] = namedPassword{Name: "set-wide", Display: "Used by every driver", Digest: digest("named", []byte(SetPassword))}
+	s.engine.vaultOf(set.id).Named["set-wide"] = namedPassword{Name: "set-wide", Display: "Used by every driver",
+		Digest: digest("named", []byte(SetPassword))}
 	for i := range t.cfg.Drivers {
 		dn := DriverDN(i)
 		t.setLocal(s, dn, "DirXML-ShimAuthID", "cn=idm-"+strings.ToLower(DriverName(i)))
@@ -315,7 +325,8 @@ func (f *fixture) prepare(s *Server) {
 			v.RemoteLoader = digest("remote loader", []byte(p.RemoteLoader))
 		}
 		for name, value := range p.Named {
-			v.Named[foldCase(name)] = namedPassword{Name: name, Display: name + " of " + DriverName(i), Digest: digest("named", []byte(value))}
+			v.Named[foldCase(name)] = namedPassword{Name: name, Display: name + " of " + DriverName(i),
+				Digest: digest("named", []byte(value))}
 		}
 	}
 }
@@ -341,34 +352,43 @@ var fixtureTime = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 func policyXML(owner string, number int) string {
 	token := ""
 	if strings.HasPrefix(owner, "Driver") && number == 0 {
-		token = "\t\t\t<do-set-local-variable name=\"token\"><arg-string><token-named-password name=\"policy-token\"/></arg-string></do-set-local-variable>\n"
+		token = "\t\t\t<do-set-local-variable name=\"token\"><arg-string><token-named-password " +
+			"name=\"policy-token\"/></arg-string></do-set-local-variable>\n"
 	}
-	return fmt.Sprintf("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<policy>\n\t<rule>\n\t\t<description>Rule %d of %s</description>\n\t\t<comment>ä &lt; ö — %s</comment>\n"+
-		"\t\t<actions>\n\t\t\t<do-set-local-variable name=\"env\"><arg-string><token-text>~set.environment~</token-text></arg-string></do-set-local-variable>\n%s\t\t</actions>\n\t</rule>\n</policy>\n",
+	return fmt.Sprintf("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<policy>\n\t<rule>\n\t\t<description>Rule %d of "+
+		"%s</description>\n\t\t<comment>ä &lt; ö — %s</comment>\n"+
+		"\t\t<actions>\n\t\t\t<do-set-local-variable "+
+		"name=\"env\"><arg-string><token-text>~set.environment~</token-text></arg-string></do-set-local-variable>\n%s\t\t</actions>\n\t</rule>\n</policy>\n",
 		number+1, owner, fixtureTime.Format(time.DateOnly), token)
 }
 
-const styleSheetXML = "<?xml version=\"1.0\"?>\r\n<xsl:stylesheet version=\"1.0\" xmlns:xsl=\"http://www.w3.org/1999/XSL/Transform\">\r\n<xsl:template match=\"node()|@*\"><xsl:copy/></xsl:template>\r\n</xsl:stylesheet>  \n"
+const styleSheetXML = "<?xml version=\"1.0\"?>\r\n<xsl:stylesheet version=\"1.0\" " +
+	"xmlns:xsl=\"http://www.w3.org/1999/XSL/Transform\">\r\n<xsl:template match=\"node()|@*\"><xsl:copy/></xsl:template>\r\n</xsl:stylesheet>  \n"
 
 func jobXML(name string) string {
 	return "<job-definition display-name=\"" + name + "\" type=\"java\"><schedule>0 2 * * *</schedule></job-definition>"
 }
 
 func configValues(name, value, passwordRef string) string {
-	s := "<configuration-values><definitions><definition display-name=\"" + name + "\" name=\"" + name + "\" type=\"string\"><value>" + value + "</value></definition>"
+	s := "<configuration-values><definitions><definition display-name=\"" + name + "\" name=\"" + name +
+		"\" type=\"string\"><value>" + value + "</value></definition>"
 	if passwordRef != "" {
-		s += "<definition display-name=\"secret\" name=\"" + name + ".secret\" type=\"password-ref\"><value>" + passwordRef + "</value></definition>"
+		s += "<definition display-name=\"secret\" name=\"" + name + ".secret\" type=\"password-ref\"><value>" + passwordRef +
+			"</value></definition>"
 	}
 	return s + "</definitions></configuration-values>"
 }
 
 func shimConfig(name string) string {
 	return "<driver-config name=\"" + name + "\"><driver-options><configuration-values><definitions>" +
-		"<definition display-name=\"Service account\" name=\"svc\" type=\"password-ref\"><value>svc-account</value></definition>" +
+		"<definition display-name=\"Service account\" name=\"svc\" " +
+		"type=\"password-ref\"><value>svc-account</value></definition>" +
 		"<definition display-name=\"Base\" name=\"base\" type=\"string\"><value>~driver.base~</value></definition>" +
 		"</definitions></configuration-values></driver-options><subscriber-options/><publisher-options>" +
-		"<configuration-values><definitions><definition display-name=\"Polling\" name=\"poll\" type=\"integer\"><value>10</value></definition></definitions></configuration-values>" +
+		"<configuration-values><definitions><definition display-name=\"Polling\" name=\"poll\" " +
+		"type=\"integer\"><value>10</value></definition></definitions></configuration-values>" +
 		"</publisher-options></driver-config>"
 }
 
-const engineControl = "<configuration-values><definitions><definition display-name=\"Retry interval\" name=\"dirxml.engine.retry\" type=\"integer\"><value>30</value></definition></definitions></configuration-values>"
+const engineControl = "<configuration-values><definitions><definition display-name=\"Retry interval\" " +
+	"name=\"dirxml.engine.retry\" type=\"integer\"><value>30</value></definition></definitions></configuration-values>"

@@ -44,8 +44,8 @@ type result struct {
 	controls  []control
 }
 
-// The numbers and texts are those of the vendor's error list; which LDAP result code goes with which NDS code is documented
-// for -601, -606, -613, -669 and -672 and inferred for the others.
+// The numbers and texts are those of the vendor's error list; which LDAP result code goes with which NDS code is
+// documented for -601, -606, -613, -669 and -672 and inferred for the others.
 var ndsErrors = map[int]struct {
 	code int
 	text string

@@ -34,7 +34,8 @@ func openLDAP(t *testing.T, tree *idmtest.Tree, url string, more ...string) tool
 	t.Helper()
 	peers.Need(t, "ldapsearch", "ldapmodify", "ldapadd", "ldapdelete", "ldapcompare", "ldapmodrdn", "ldapexop")
 	dir := t.TempDir()
-	k := tools{t: t, ca: filepath.Join(dir, "ca.pem"), pass: filepath.Join(dir, "password"), url: url, who: idmtest.AdminDN, more: more}
+	k := tools{t: t, ca: filepath.Join(dir, "ca.pem"), pass: filepath.Join(dir, "password"), url: url,
+		who: idmtest.AdminDN, more: more}
 	require.NoError(t, os.WriteFile(k.ca, tree.RootPEM(), 0o600))
 	require.NoError(t, os.WriteFile(k.pass, []byte(idmtest.AdminPassword), 0o600))
 	return k
@@ -69,11 +70,13 @@ func (k tools) ok(stdin, program string, args ...string) string {
 func TestOpenLDAPSearches(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{Users: 25})
 	s := tree.Server("srv1")
-	for name, k := range map[string]tools{"ldaps": openLDAP(t, tree, s.URL()), "StartTLS": openLDAP(t, tree, s.ClearURL(), "-ZZ")} {
+	for name, k := range map[string]tools{"ldaps": openLDAP(t, tree, s.URL()),
+		"StartTLS": openLDAP(t, tree, s.ClearURL(), "-ZZ")} {
 		t.Run(name, func(t *testing.T) {
 			k.t = t
 			require.Contains(t, k.ok("", "ldapsearch", "-LLL", "-s", "base", "-b", "", "dsaName"), "dsaName: "+s.DN())
-			out := k.ok("", "ldapsearch", "-LLL", "-b", idmtest.UsersDN, "(&(objectClass=inetOrgPerson)(cn=user*)(!(cn=user001)))", "cn")
+			out := k.ok("", "ldapsearch", "-LLL", "-b", idmtest.UsersDN,
+				"(&(objectClass=inetOrgPerson)(cn=user*)(!(cn=user001)))", "cn")
 			require.Equal(t, 24, strings.Count(out, "dn: "))
 			out = k.ok("", "ldapsearch", "-LLL", "-E", "pr=10/noprompt", "-b", idmtest.UsersDN, "(cn=user*)", "1.1")
 			require.Equal(t, 25, strings.Count(out, "dn: "))
@@ -82,7 +85,8 @@ func TestOpenLDAPSearches(t *testing.T) {
 			require.Equal(t, 3, strings.Count(out, "dn: "))
 			out = k.ok("", "ldapsearch", "-LLL", "-o", "ldif-wrap=no", "-s", "base", "-b", "cn=schema", "attributeTypes")
 			require.Contains(t, out, "X-NDS_NEVER_SYNC '1'")
-			out = k.ok("", "ldapsearch", "-LLL", "-s", "base", "-b", idmtest.DriverDN(0), "DirXML-State", "DirXML-ShimConfigInfo")
+			out = k.ok("", "ldapsearch", "-LLL", "-s", "base", "-b", idmtest.DriverDN(0), "DirXML-State",
+				"DirXML-ShimConfigInfo")
 			require.Contains(t, out, "DirXML-State: 2")
 			out, code = k.run("", "ldapsearch", "-b", "cn=nobody,o=data")
 			require.Equal(t, 32, code, out)
@@ -94,16 +98,21 @@ func TestOpenLDAPSearches(t *testing.T) {
 }
 
 func TestOpenLDAPWrites(t *testing.T) {
-	tree := idmtest.Start(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Without: []string{"o=data"}}}})
+	tree := idmtest.Start(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"},
+		{Name: "srv2", Without: []string{"o=data"}}}})
 	k := openLDAP(t, tree, tree.Server("srv1").URL())
 	driver := idmtest.DriverDN(0)
 	xml := "<policy>\r\n\tä  </policy>\n"
-	k.ok("dn: cn=New,"+driver+"\nobjectClass: DirXML-Rule\ncn: New\nXmlData:: "+base64.StdEncoding.EncodeToString([]byte(xml))+"\n\n", "ldapadd")
+	k.ok("dn: cn=New,"+driver+"\nobjectClass: DirXML-Rule\ncn: New\nXmlData:: "+
+		base64.StdEncoding.EncodeToString([]byte(xml))+"\n\n", "ldapadd")
 	require.Equal(t, []string{xml}, tree.Get("srv1", "cn=New,"+driver, "XmlData"), "byte for byte")
-	k.ok("dn: "+tree.Users()[0]+"\nchangetype: modify\nreplace: title\ntitle: a\n-\nadd: loginCount\nloginCount: 1\n-\nincrement: loginCount\nloginCount: 4\n-\ndelete: mail\n\n", "ldapmodify")
+	k.ok("dn: "+tree.Users()[0]+"\nchangetype: modify\nreplace: title\ntitle: a\n-\nadd: loginCount\nloginCount: "+
+		"1\n-\nincrement: loginCount\nloginCount: 4\n-\ndelete: mail\n\n",
+		"ldapmodify")
 	require.Equal(t, []string{"5"}, tree.Get("srv1", tree.Users()[0], "loginCount"))
 	require.Empty(t, tree.Get("srv1", tree.Users()[0], "mail"))
-	out, code := k.run("dn: "+driver+"\nchangetype: modify\nreplace: DirXML-DriverStartOption\nDirXML-DriverStartOption: 0\n\n", "ldapmodify")
+	out, code := k.run("dn: "+driver+
+		"\nchangetype: modify\nreplace: DirXML-DriverStartOption\nDirXML-DriverStartOption: 0\n\n", "ldapmodify")
 	require.Equal(t, 50, code)
 	require.Contains(t, out, "(-672)")
 
@@ -120,7 +129,9 @@ func TestOpenLDAPWrites(t *testing.T) {
 	out, code = k.run("", "ldapdelete", driver)
 	require.Equal(t, 66, code, out)
 
-	out, code = openLDAP(t, tree, tree.Server("srv2").URL()).run("dn: "+tree.Users()[0]+"\nchangetype: modify\nreplace: title\ntitle: b\n\n", "ldapmodify")
+	out, code = openLDAP(t, tree, tree.Server("srv2").URL()).run("dn: "+tree.Users()[0]+"\nchangetype: modify\nreplace: "+
+		"title\ntitle: b\n\n",
+		"ldapmodify")
 	require.Equal(t, 10, code, out)
 	require.Contains(t, out, tree.Server("srv1").TLSAddr())
 }

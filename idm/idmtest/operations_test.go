@@ -32,7 +32,8 @@ func TestPasswordsAreWriteOnly(t *testing.T) {
 	for _, pair := range p.Children {
 		names = append(names, pair.Children[0].Value.(string)+"="+pair.Children[1].Value.(string))
 	}
-	require.Equal(t, []string{"extra=An extra one", "policy-token=policy-token of Driver01", "svc-account=svc-account of Driver01"}, names)
+	require.Equal(t, []string{"extra=An extra one", "policy-token=policy-token of Driver01",
+		"svc-account=svc-account of Driver01"}, names)
 	e := c.read(driver, "*", "+", "userPassword", "DirXML-NamedPasswords", "DirXML-ShimAuthPassword")
 	for _, a := range e.Attributes {
 		require.NotContains(t, strings.Join(a.Values, " "), "hidden")
@@ -99,7 +100,8 @@ func TestCacheView(t *testing.T) {
 }
 
 func TestAssociation(t *testing.T) {
-	for name, mode := range map[string]idmtest.Association{"at once": idmtest.AssociationAtOnce, "after restart": idmtest.AssociationAfterRestart} {
+	for name, mode := range map[string]idmtest.Association{"at once": idmtest.AssociationAtOnce,
+		"after restart": idmtest.AssociationAfterRestart} {
 		t.Run(name, func(t *testing.T) {
 			tree, _ := pair(t, func(c *idmtest.Config) { c.Servers[1].OutsideSet, c.Association = true, mode })
 			two := tree.Server("srv2")
@@ -108,7 +110,8 @@ func TestAssociation(t *testing.T) {
 			c.refuses("(-603)", 7, driver)
 			require.Equal(t, 0x48070003, c.number(11), "the version needs no driver set")
 			c.run(3, idmtest.DriverSetDN)
-			require.Contains(t, c.read(idmtest.DriverSetDN, "DirXML-ServerList").GetAttributeValues("DirXML-ServerList"), two.DN())
+			require.Contains(t, c.read(idmtest.DriverSetDN, "DirXML-ServerList").GetAttributeValues("DirXML-ServerList"),
+				two.DN())
 			if mode == idmtest.AssociationAfterRestart {
 				c.refuses("(-603)", 7, driver)
 				require.NoError(t, two.Restart())
@@ -120,7 +123,8 @@ func TestAssociation(t *testing.T) {
 			require.Equal(t, idmtest.DriverSetDN, p.Children[0].Value)
 
 			c.run(5)
-			require.NotContains(t, c.read(idmtest.DriverSetDN, "DirXML-ServerList").GetAttributeValues("DirXML-ServerList"), two.DN())
+			require.NotContains(t, c.read(idmtest.DriverSetDN, "DirXML-ServerList").GetAttributeValues("DirXML-ServerList"),
+				two.DN())
 			c.refuses("(-603)", 7, driver)
 		})
 	}
@@ -186,11 +190,13 @@ func TestRemovedReplicaTakesTheServersDataAlong(t *testing.T) {
 
 func TestServersWithoutEngine(t *testing.T) {
 	tree, _ := pair(t, func(c *idmtest.Config) {
-		c.Servers = append(c.Servers, idmtest.ServerConfig{Name: "bare", Engine: idmtest.EngineAbsent}, idmtest.ServerConfig{Name: "raw", Engine: idmtest.EngineNotInitialized})
+		c.Servers = append(c.Servers, idmtest.ServerConfig{Name: "bare", Engine: idmtest.EngineAbsent},
+			idmtest.ServerConfig{Name: "raw", Engine: idmtest.EngineNotInitialized})
 	})
 	bare, raw := admin(t, tree, tree.Server("bare")), admin(t, tree, tree.Server("raw"))
 	bare.refuses("unrecognized extended operation", 11)
-	require.NotContains(t, bare.read("", "supportedExtension").GetAttributeValues("supportedExtension"), "2.16.840.1.113719.1.14.100.11")
+	require.NotContains(t, bare.read("", "supportedExtension").GetAttributeValues("supportedExtension"),
+		"2.16.840.1.113719.1.14.100.11")
 	require.Equal(t, 0x48070003, raw.number(11))
 	raw.refuses("VRDIM not initialized (-783)", 13, idmtest.DriverDN(0))
 }

@@ -50,7 +50,8 @@ func setNamedPassword(k *call) *result {
 	if name == "" || len(value) == 0 {
 		return nds(-641)
 	}
-	k.srv.engine.vaultOf(k.n.id).Named[foldCase(name)] = namedPassword{Name: name, Display: display, Digest: digest("named", value)}
+	k.srv.engine.vaultOf(k.n.id).Named[foldCase(name)] = namedPassword{Name: name, Display: display,
+		Digest: digest("named", value)}
 	return k.kept()
 }
 
@@ -132,8 +133,8 @@ func (t *Tree) Expect(driver string, p Passwords) {
 	t.commit()
 }
 
-// HasPassword tells whether the named secret of an entry is set on this server to the given value. Kind is "application",
-// "remote loader", "object" or "named".
+// HasPassword tells whether the named secret of an entry is set on this server to the given value. Kind is
+// "application", "remote loader", "object" or "named".
 func (s *Server) HasPassword(entry, kind, name, value string) bool {
 	s.tree.lock()
 	defer s.tree.mu.Unlock()

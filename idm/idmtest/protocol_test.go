@@ -15,7 +15,8 @@ import (
 
 func (c *client) find(base string, scope int, filter string, controls ...ldap.Control) *ldap.SearchResult {
 	c.t.Helper()
-	res, err := c.Search(ldap.NewSearchRequest(base, scope, ldap.NeverDerefAliases, 0, 0, false, filter, []string{"cn"}, controls))
+	res, err := c.Search(ldap.NewSearchRequest(base, scope, ldap.NeverDerefAliases, 0, 0, false, filter,
+		[]string{"cn"}, controls))
 	require.NoError(c.t, err)
 	return res
 }
@@ -92,7 +93,8 @@ func TestScopesAndSelection(t *testing.T) {
 	require.Empty(t, plain.GetAttributeValue("entryDN"))
 	require.Equal(t, user, oper.GetAttributeValue("entryDN"))
 	require.Len(t, oper.GetRawAttributeValue("GUID"), 16)
-	res, err := c.Search(ldap.NewSearchRequest(user, ldap.ScopeBaseObject, 0, 0, 0, true, "(objectClass=*)", []string{"cn"}, nil))
+	res, err := c.Search(ldap.NewSearchRequest(user, ldap.ScopeBaseObject, 0, 0, 0, true, "(objectClass=*)",
+		[]string{"cn"}, nil))
 	require.NoError(t, err)
 	require.Empty(t, res.Entries[0].Attributes[0].Values, "types only")
 }
@@ -114,7 +116,8 @@ func TestLimitsAndPages(t *testing.T) {
 	res, err = c.SearchWithPaging(req, 10)
 	require.NoError(t, err)
 	require.Len(t, res.Entries, 25)
-	require.Len(t, tree.Asked(func(r idmtest.Request) bool { return r.Op == idmtest.OperationSearch && len(r.Controls) == 1 }), 3)
+	require.Len(t, tree.Asked(
+		func(r idmtest.Request) bool { return r.Op == idmtest.OperationSearch && len(r.Controls) == 1 }), 3)
 
 	stale := ldap.NewControlPaging(10)
 	stale.SetCookie([]byte("never given"))
@@ -145,8 +148,10 @@ func TestBind(t *testing.T) {
 	conn, err := ldap.DialURL(s.ClearURL())
 	require.NoError(t, err)
 	defer func() { _ = conn.Close() }()
-	require.True(t, ldap.IsErrorWithCode(conn.Bind(idmtest.AdminDN, idmtest.AdminPassword), ldap.LDAPResultConfidentialityRequired))
-	require.NoError(t, conn.StartTLS(&tls.Config{RootCAs: tree.Roots(), ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12}))
+	require.True(t, ldap.IsErrorWithCode(conn.Bind(idmtest.AdminDN, idmtest.AdminPassword),
+		ldap.LDAPResultConfidentialityRequired))
+	require.NoError(t, conn.StartTLS(
+		&tls.Config{RootCAs: tree.Roots(), ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12}))
 	require.NoError(t, conn.Bind(idmtest.AdminDN, idmtest.AdminPassword))
 
 	untrusting, err := ldap.DialURL(s.URL(), ldap.DialWithTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12}))
@@ -157,9 +162,12 @@ func TestBind(t *testing.T) {
 func TestLegacyServersNeedOldSuites(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{LegacyTLS: true, Servers: []idmtest.ServerConfig{{Name: "srv1"}}})
 	s := tree.Server("srv1")
-	_, err := ldap.DialURL(s.URL(), ldap.DialWithTLSConfig(&tls.Config{RootCAs: tree.Roots(), MinVersion: tls.VersionTLS12}))
+	_, err := ldap.DialURL(s.URL(),
+		ldap.DialWithTLSConfig(&tls.Config{RootCAs: tree.Roots(), MinVersion: tls.VersionTLS12}))
 	require.ErrorContains(t, err, "handshake failure")
-	conn, err := ldap.DialURL(s.URL(), ldap.DialWithTLSConfig(&tls.Config{RootCAs: tree.Roots(), MinVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}}))
+	conn, err := ldap.DialURL(s.URL(),
+		ldap.DialWithTLSConfig(&tls.Config{RootCAs: tree.Roots(), MinVersion: tls.VersionTLS12,
+			CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}}))
 	require.NoError(t, err)
 	require.NoError(t, conn.Close())
 }
@@ -201,21 +209,29 @@ func TestWritesAreCheckedAsTheDirectoryDoes(t *testing.T) {
 		{"unknown attribute", add("cn=x,"+set, "objectClass", "DirXML-Driver", "nonsense", "1"), 16, "(-603)"},
 		{"attribute of another class", add("cn=x,"+set, "objectClass", "DirXML-Driver", "XmlData", "<a/>"), 17, "(-608)"},
 		{"engine-owned at creation", add("cn=x,"+set, "objectClass", "DirXML-Driver", "DirXML-State", "2"), 50, "(-672)"},
-		{"two values where one is allowed", add("cn=x,"+set, "objectClass", "DirXML-Driver", "DirXML-TraceLevel", "1|2"), 19, "(-612)"},
-		{"name of nobody", modify(set, func(r *ldap.ModifyRequest) { r.Add("DirXML-ServerList", []string{"cn=gone,o=system"}) }), 19, "(-613)"},
-		{"policy of nobody", modify(driver, func(r *ldap.ModifyRequest) { r.Add("DirXML-Policies", []string{"cn=gone,o=system#0#4"}) }), 19, "(-613)"},
-		{"no number", modify(driver, func(r *ldap.ModifyRequest) { r.Replace("DirXML-TraceLevel", []string{"high"}) }), 19, "(-613)"},
+		{"two values where one is allowed", add("cn=x,"+set, "objectClass", "DirXML-Driver", "DirXML-TraceLevel", "1|2"),
+			19, "(-612)"},
+		{"name of nobody", modify(set,
+			func(r *ldap.ModifyRequest) { r.Add("DirXML-ServerList", []string{"cn=gone,o=system"}) }), 19, "(-613)"},
+		{"policy of nobody", modify(driver,
+			func(r *ldap.ModifyRequest) { r.Add("DirXML-Policies", []string{"cn=gone,o=system#0#4"}) }), 19, "(-613)"},
+		{"no number", modify(driver, func(r *ldap.ModifyRequest) { r.Replace("DirXML-TraceLevel", []string{"high"}) }),
+			19, "(-613)"},
 		{"value twice", modify(set, func(r *ldap.ModifyRequest) {
 			r.Add("DirXML-ServerList", []string{strings.ToUpper(tree.Server("srv1").DN())})
 		}), 20, "(-614)"},
-		{"delete missing value", modify(user, func(r *ldap.ModifyRequest) { r.Delete("mail", []string{"other"}) }), 16, "(-602)"},
+		{"delete missing value", modify(user, func(r *ldap.ModifyRequest) { r.Delete("mail", []string{"other"}) }),
+			16, "(-602)"},
 		{"delete missing attribute", modify(user, func(r *ldap.ModifyRequest) { r.Delete("title", nil) }), 16, "(-603)"},
 		{"take a mandatory away", modify(user, func(r *ldap.ModifyRequest) { r.Delete("sn", nil) }), 65, "(-609)"},
-		{"take the name away", modify(driver, func(r *ldap.ModifyRequest) { r.Replace("cn", []string{"other"}) }), 67, "(-627)"},
+		{"take the name away", modify(driver, func(r *ldap.ModifyRequest) { r.Replace("cn", []string{"other"}) }),
+			67, "(-627)"},
 		{"delete a container", func() error { return c.Del(ldap.NewDelRequest(driver, nil)) }, 66, "(-629)"},
 		{"delete nobody", func() error { return c.Del(ldap.NewDelRequest("cn=x,"+set, nil)) }, 32, "(-601)"},
-		{"move a container", func() error { return c.ModifyDN(ldap.NewModifyDNRequest(driver, "cn=x", true, "o=data")) }, 66, "(-629)"},
-		{"rename to a taken name", func() error { return c.ModifyDN(ldap.NewModifyDNRequest(driver, "cn=Driver02", true, "")) }, 68, "(-606)"},
+		{"move a container", func() error { return c.ModifyDN(ldap.NewModifyDNRequest(driver, "cn=x", true, "o=data")) },
+			66, "(-629)"},
+		{"rename to a taken name",
+			func() error { return c.ModifyDN(ldap.NewModifyDNRequest(driver, "cn=Driver02", true, "")) }, 68, "(-606)"},
 		{"no name", func() error { return c.Del(ldap.NewDelRequest("a,b", nil)) }, 34, "(-610)"},
 		{"compare nobody", func() error { _, err := c.Compare("cn=x,"+set, "cn", "x"); return err }, 32, "(-601)"},
 		{"compare missing attribute", func() error { _, err := c.Compare(user, "title", "x"); return err }, 16, "(-603)"},
@@ -268,8 +284,10 @@ func TestRenameCarriesReferencesAlong(t *testing.T) {
 	require.NoError(t, c.Del(ldap.NewDelRequest(policy, nil)))
 	require.NotContains(t, strings.Join(tree.Get("srv1", renamed, "DirXML-Policies"), "|"), "SchemaMap")
 
-	require.NoError(t, c.ModifyDN(ldap.NewModifyDNRequest("cn=Policy001,cn=Subscriber,"+renamed, "cn=Policy001", true, "cn=Publisher,"+renamed)))
-	require.Contains(t, strings.Join(tree.Get("srv1", renamed, "DirXML-Policies"), "|"), "cn=Policy001,cn=Publisher,"+renamed)
+	require.NoError(t, c.ModifyDN(ldap.NewModifyDNRequest("cn=Policy001,cn=Subscriber,"+renamed, "cn=Policy001", true,
+		"cn=Publisher,"+renamed)))
+	require.Contains(t, strings.Join(tree.Get("srv1", renamed, "DirXML-Policies"), "|"),
+		"cn=Policy001,cn=Publisher,"+renamed)
 }
 
 func TestCompare(t *testing.T) {
@@ -289,7 +307,8 @@ func TestRights(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
 	s := tree.Server("srv1")
 	require.NoError(t, tree.AddUser("cn=reader,o=system", "pw"))
-	require.NoError(t, tree.AddUser("cn=runner,o=system", "pw", idmtest.Grant{On: idmtest.DriverSetDN, Rights: 4, Attribute: "DirXML-AccessRun"}))
+	require.NoError(t, tree.AddUser("cn=runner,o=system", "pw",
+		idmtest.Grant{On: idmtest.DriverSetDN, Rights: 4, Attribute: "DirXML-AccessRun"}))
 	require.Error(t, tree.AddUser("cn=lost,o=system", "pw", idmtest.Grant{On: "o=nowhere"}))
 	driver := idmtest.DriverDN(0)
 
@@ -320,11 +339,14 @@ func TestRights(t *testing.T) {
 
 func TestServerWithoutReplica(t *testing.T) {
 	config := func(tr idmtest.Traversal) idmtest.Config {
-		return idmtest.Config{Traversal: tr, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Without: []string{idmtest.DriverSetDN}}}}
+		return idmtest.Config{Traversal: tr,
+			Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Without: []string{idmtest.DriverSetDN}}}}
 	}
 	driver := idmtest.DriverDN(0)
-	base := ldap.NewSearchRequest(driver, ldap.ScopeBaseObject, 0, 0, 0, false, "(objectClass=*)", []string{"DirXML-State"}, nil)
-	whole := ldap.NewSearchRequest("o=system", ldap.ScopeWholeSubtree, 0, 0, 0, false, "(objectClass=DirXML-Driver)", nil, nil)
+	base := ldap.NewSearchRequest(driver, ldap.ScopeBaseObject, 0, 0, 0, false, "(objectClass=*)",
+		[]string{"DirXML-State"}, nil)
+	whole := ldap.NewSearchRequest("o=system", ldap.ScopeWholeSubtree, 0, 0, 0, false, "(objectClass=DirXML-Driver)", nil,
+		nil)
 
 	tree := idmtest.Start(t, config(idmtest.TraversalRefer))
 	c := admin(t, tree, tree.Server("srv2"))
@@ -356,7 +378,8 @@ func TestServerWithoutReplica(t *testing.T) {
 }
 
 func TestReplicaOperations(t *testing.T) {
-	tree := idmtest.Start(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Without: []string{"o=data"}}}})
+	tree := idmtest.Start(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"},
+		{Name: "srv2", Without: []string{"o=data"}}}})
 	c := admin(t, tree, tree.Server("srv1"))
 	nds := func(n int, args ...string) (*ldap.ExtendedResponse, error) {
 		var v *ber.Packet
@@ -420,7 +443,8 @@ func TestMonitor(t *testing.T) {
 	s.SetRingDelta(90)
 	c := admin(t, tree, s)
 	search := func(c *client, filter, attr string) []string {
-		res, err := c.Search(ldap.NewSearchRequest("cn=monitor", ldap.ScopeWholeSubtree, 0, 0, 0, false, filter, []string{attr}, nil))
+		res, err := c.Search(ldap.NewSearchRequest("cn=monitor", ldap.ScopeWholeSubtree, 0, 0, 0, false, filter,
+			[]string{attr}, nil))
 		require.NoError(t, err)
 		var list []string
 		for _, e := range res.Entries {

@@ -25,7 +25,8 @@ const (
 	OperationExtended
 )
 
-var operationNames = []string{"", "bind", "unbind", "search", "modify", "add", "delete", "modify DN", "compare", "abandon", "extended"}
+var operationNames = []string{"", "bind", "unbind", "search", "modify", "add", "delete", "modify DN", "compare",
+	"abandon", "extended"}
 
 // String names the operation.
 func (o Operation) String() string {
@@ -102,7 +103,8 @@ func (t *Tree) record(req *Request) {
 		t.requests = slices.Delete(t.requests, 0, len(t.requests)-t.cfg.KeepRequests+1)
 	}
 	t.requests = append(t.requests, *req)
-	t.cfg.Logger.Debug("request", "server", req.Server, "op", req.Op.String(), "dn", req.DN, "oid", req.OID, "result", req.Result, "nds", req.NDS)
+	t.cfg.Logger.Debug("request", "server", req.Server, "op", req.Op.String(), "dn", req.DN, "oid", req.OID, "result",
+		req.Result, "nds", req.NDS)
 }
 
 // Requests returns what the servers were asked, oldest first.

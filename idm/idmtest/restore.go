@@ -78,7 +78,8 @@ func (t *Tree) value(key string) any {
 		if n == nil {
 			return nil
 		}
-		e := savedEntry{Parent: -1, Name: n.name.text, Shared: saveSet(n.shared), Password: n.password, Partition: n.partition, Created: n.created, Modified: n.modified, Revision: n.revision}
+		e := savedEntry{Parent: -1, Name: n.name.text, Shared: saveSet(n.shared), Password: n.password,
+			Partition: n.partition, Created: n.created, Modified: n.modified, Revision: n.revision}
 		if n.parent != nil {
 			e.Parent = n.parent.id
 		}
@@ -96,7 +97,8 @@ func (t *Tree) value(key string) any {
 		}
 	case "s":
 		s := t.servers[id]
-		return savedServer{Up: s.up, Reachable: s.reachable, Ports: s.ports, Replicas: s.replicas, Engine: s.engine, Vault: s.engine.vault, Jobs: s.engine.jobs, LastEvent: s.lastEvent, RingDelta: s.ringDelta}
+		return savedServer{Up: s.up, Reachable: s.reachable, Ports: s.ports, Replicas: s.replicas, Engine: s.engine,
+			Vault: s.engine.vault, Jobs: s.engine.jobs, LastEvent: s.lastEvent, RingDelta: s.ringDelta}
 	case "a":
 		if a := t.apps[id]; a != nil {
 			return a

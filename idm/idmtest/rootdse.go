@@ -67,7 +67,8 @@ func (s *Server) virtualEntries(caller *node, req searchRequest) ([]virtualEntry
 		}
 		return []virtualEntry{s.subschema()}, true
 	case key == "cn=monitor" || strings.HasSuffix(key, ",cn=monitor"):
-		return slices.DeleteFunc(s.monitor(caller), func(e virtualEntry) bool { return !inScope(base, e.name, req.scope) }), true
+		return slices.DeleteFunc(s.monitor(caller), func(e virtualEntry) bool { return !inScope(base, e.name, req.scope) }),
+			true
 	}
 	return nil, false
 }
@@ -90,7 +91,8 @@ func (s *Server) subschema() virtualEntry {
 	for _, c := range s.tree.schema.classIDs {
 		classes.values = append(classes.values, []byte(c.definition()))
 	}
-	return virtualEntry{name: "cn=schema", attrs: []attribute{textAttribute("objectClass", "top", "subschema"), textAttribute("cn", "schema"), classes, attrs}}
+	return virtualEntry{name: "cn=schema",
+		attrs: []attribute{textAttribute("objectClass", "top", "subschema"), textAttribute("cn", "schema"), classes, attrs}}
 }
 
 // monitor needs write on NDSRightsToMonitor of the server object.
@@ -100,22 +102,26 @@ func (s *Server) monitor(caller *node) []virtualEntry {
 	if me == nil || !t.mayWrite(caller, me, "NDSRightsToMonitor") {
 		return nil
 	}
-	list := []virtualEntry{{name: "cn=monitor", attrs: []attribute{textAttribute("objectClass", "top"), textAttribute("cn", "monitor")}}}
+	list := []virtualEntry{{name: "cn=monitor",
+		attrs: []attribute{textAttribute("objectClass", "top"), textAttribute("cn", "monitor")}}}
 	for _, id := range sortedKeys(s.replicas) {
 		n := t.nodes[id]
 		if n == nil {
 			continue
 		}
-		list = append(list, virtualEntry{name: "cn=" + escapeValue(n.String()) + ",cn=Partition,cn=monitor", attrs: []attribute{
-			textAttribute("objectClass", "top"), textAttribute("MaxRingDelta", strconv.Itoa(s.ringDelta)), textAttribute("PerishableData", "0"),
-		}})
+		list = append(list, virtualEntry{name: "cn=" + escapeValue(n.String()) + ",cn=Partition,cn=monitor",
+			attrs: []attribute{
+				textAttribute("objectClass", "top"), textAttribute("MaxRingDelta", strconv.Itoa(s.ringDelta)),
+				textAttribute("PerishableData", "0"),
+			}})
 	}
 	for _, id := range sortedKeys(s.engine.drivers) {
 		n := t.nodes[id]
 		if d := s.engine.serving(n); d != nil {
 			list = append(list, virtualEntry{
-				name:  "cn=" + escapeValue(n.name.attrs[0].value) + ",cn=drivers,cn=driverset_stats,cn=idm,cn=monitor",
-				attrs: []attribute{textAttribute("objectClass", "top"), textAttribute("cn", n.name.attrs[0].value), textAttribute("driver-state", d.State.String())},
+				name: "cn=" + escapeValue(n.name.attrs[0].value) + ",cn=drivers,cn=driverset_stats,cn=idm,cn=monitor",
+				attrs: []attribute{textAttribute("objectClass", "top"), textAttribute("cn", n.name.attrs[0].value),
+					textAttribute("driver-state", d.State.String())},
 			})
 		}
 	}
@@ -161,7 +167,8 @@ func (c *conn) ndsOperation(req extendedRequest) *result {
 		if !held {
 			return nds(-673)
 		}
-		for _, p := range []*ber.Packet{newInteger(int64(n.id)), newInteger(0), newInteger(n.modified.Unix()), newInteger(0), newInteger(int64(n.id)), newString(n.String()), newInteger(int64(kind))} {
+		for _, p := range []*ber.Packet{newInteger(int64(n.id)), newInteger(0), newInteger(n.modified.Unix()), newInteger(0),
+			newInteger(int64(n.id)), newString(n.String()), newInteger(int64(kind))} {
 			r.value = append(r.value, p.Bytes()...)
 		}
 	case 31:

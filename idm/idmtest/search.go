@@ -17,8 +17,8 @@ const (
 	oidTypedName = "2.16.840.1.113719.1.27.101.5"
 )
 
-// found is the answer of a search before it is encoded: entries are read one by one while they are sent, so that a large
-// result costs no memory.
+// found is the answer of a search before it is encoded: entries are read one by one while they are sent, so that a
+// large result costs no memory.
 type found struct {
 	nodes      []target
 	virtual    []virtualEntry
@@ -76,14 +76,15 @@ func (v readable) filterName() dn { return v.to.n.dn() }
 
 func (v readable) filterValues(attr string) [][]byte {
 	at := v.t.schema.attr(attr)
-	if at == nil || !v.super && !v.t.mayRead(v.caller, v.to.n, at) && v.t.granted(v.caller, v.to.n, at.name)&rightCompare == 0 {
+	if at == nil || !v.super && !v.t.mayRead(v.caller, v.to.n, at) &&
+		v.t.granted(v.caller, v.to.n, at.name)&rightCompare == 0 {
 		return nil
 	}
 	return v.t.values(v.to.n, at, v.to.srv)
 }
 
-// attributes returns what the selection picks. Attributes of directory operations do not come with "*"; those the engine
-// owns do not come with "+" either and have to be named.
+// attributes returns what the selection picks. Attributes of directory operations do not come with "*"; those the
+// engine owns do not come with "+" either and have to be named.
 func (v readable) attributes(pick selection) []attribute {
 	var list []attribute
 	put := func(at *attrType) {

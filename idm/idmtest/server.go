@@ -113,8 +113,8 @@ func (s *Server) kill() {
 	s.tree.markServer(s)
 }
 
-// Start brings a killed server back on its old addresses. Its engine loads the driver sets whose server list names it and
-// starts every driver that is Auto there, whatever the other servers do. Changes made meanwhile are replicated and
+// Start brings a killed server back on its old addresses. Its engine loads the driver sets whose server list names it
+// and starts every driver that is Auto there, whatever the other servers do. Changes made meanwhile are replicated and
 // cached for the drivers that are not Disabled.
 func (s *Server) Start() error {
 	s.tree.lock()
@@ -223,7 +223,8 @@ func (s *Server) listen() error {
 		}
 		if err != nil {
 			s.hangUp()
-			return &failover.Error{Op: "listen", Target: s.name, Outcome: failover.NotApplied, Next: "free the address and start the server again", Err: err}
+			return &failover.Error{Op: "listen", Target: s.name, Outcome: failover.NotApplied,
+				Next: "free the address and start the server again", Err: err}
 		}
 		s.ports[which] = l.Addr().(*net.TCPAddr).Port
 		s.listeners = append(s.listeners, l)
@@ -241,7 +242,8 @@ func (s *Server) announce() {
 	if n == nil {
 		return
 	}
-	n.shared["ldapinterfaces"] = textAttribute("ldapInterfaces", "ldap://"+s.address(clearPort), "ldaps://"+s.address(tlsPort))
+	n.shared["ldapinterfaces"] = textAttribute("ldapInterfaces", "ldap://"+s.address(clearPort),
+		"ldaps://"+s.address(tlsPort))
 	s.tree.markEntry(n)
 }
 

@@ -57,7 +57,8 @@ func (t *Tree) startProblem(s *Server, n *node, d *engineDriver) string {
 
 func (t *Tree) passwordProblem(s *Server, n *node) string {
 	v := s.engine.vaultOf(n.id)
-	authID, authServer := n.first(t.schema.attr("DirXML-ShimAuthID"), s.name), n.first(t.schema.attr("DirXML-ShimAuthServer"), s.name)
+	authID, authServer := n.first(t.schema.attr("DirXML-ShimAuthID"), s.name),
+		n.first(t.schema.attr("DirXML-ShimAuthServer"), s.name)
 	remote := strings.Contains(strings.ToUpper(authServer), "REMOTE(")
 	expected := t.expected(n.id)
 	switch {
@@ -102,14 +103,16 @@ func (t *Tree) valueProblem(s *Server, n *node) string {
 	for _, text := range used {
 		for _, m := range gcvReference.FindAllStringSubmatch(text, -1) {
 			if !defined[m[1]] {
-				return fmt.Sprintf("Code(-9131) Error in policy: the global configuration value '%s' is not defined on this server", m[1])
+				return fmt.Sprintf("Code(-9131) Error in policy: the global configuration value '%s' is not defined on this server",
+					m[1])
 			}
 		}
 	}
 	return ""
 }
 
-// valueHolders are the entries whose values apply to a driver: itself, its set, its own definition objects and the linked ones.
+// valueHolders are the entries whose values apply to a driver: itself, its set, its own definition objects and the
+// linked ones.
 func (t *Tree) valueHolders(n *node) []*node {
 	list := []*node{n}
 	if set := setOf(n); set != nil {

@@ -36,12 +36,12 @@ type storeHeader struct {
 }
 
 // Open is NewTree with a memory: the tree's state is written to dir after each effect and before its answer is sent, so
-// that a process that is killed at any moment can be followed by another one that opens dir and finds everything as it was,
-// on the same addresses with the same certificates. The servers go on as if nothing had happened: opening is not a restart
-// of the simulated servers. The record of requests and armed faults are not kept.
+// that a process that is killed at any moment can be followed by another one that opens dir and finds everything as it
+// was, on the same addresses with the same certificates. The servers go on as if nothing had happened: opening is not a
+// restart of the simulated servers. The record of requests and armed faults are not kept.
 //
-// When dir holds a tree already, cfg gives only Now, Logger and KeepRequests; everything else comes from dir. One process
-// at a time can have dir open.
+// When dir holds a tree already, cfg gives only Now, Logger and KeepRequests; everything else comes from dir. One
+// process at a time can have dir open.
 func Open(dir string, cfg Config) (*Tree, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("idmtest: %w", err)
@@ -135,7 +135,8 @@ func loadState(path string, file io.Reader, cfg Config) (*Tree, error) {
 	line, err := r.ReadBytes('\n')
 	var h storeHeader
 	if err != nil || json.Unmarshal(line, &h) != nil || h.Format != stateFormat {
-		return nil, failover.Invalid("dir", path+" is not the state of a tree", "an empty folder or one that Open has written")
+		return nil, failover.Invalid("dir", path+" is not the state of a tree",
+			"an empty folder or one that Open has written")
 	}
 	h.Config.Now, h.Config.Logger, h.Config.KeepRequests = cfg.Now, cfg.Logger, cfg.KeepRequests
 	t, err := newTree(h.Config)

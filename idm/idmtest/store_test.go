@@ -37,7 +37,8 @@ func childProcess() bool {
 	return true
 }
 
-var persistent = idmtest.Config{Drivers: 4, Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true}}}
+var persistent = idmtest.Config{Drivers: 4,
+	Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true}}}
 
 func TestStateSurvivesAKilledProcess(t *testing.T) {
 	dir := t.TempDir()

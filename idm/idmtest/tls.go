@@ -40,8 +40,9 @@ func newAuthority(tree string, legacy bool) (*authority, error) {
 		return nil, fmt.Errorf("idmtest: key of the authority: %w", err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: tree + " Organizational CA", Organization: []string{tree}},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(10, 0, 0),
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: tree + " Organizational CA", Organization: []string{tree}},
+		NotBefore:    time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(10, 0, 0),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)

@@ -236,13 +236,15 @@ func (t *Tree) AddUser(name, password string, grants ...Grant) error {
 	defer t.mu.Unlock()
 	parsed, err := parseDN(name)
 	if err != nil || len(parsed) == 0 {
-		return failover.Invalid("name", fmt.Sprintf("%q is no distinguished name", name), "a name such as cn=operator,o=system")
+		return failover.Invalid("name", fmt.Sprintf("%q is no distinguished name", name),
+			"a name such as cn=operator,o=system")
 	}
 	if err := t.put(name, "inetOrgPerson", values{"sn": {parsed[0].attrs[0].value}}); err != nil {
 		return err
 	}
 	t.find(name).password = digest("bind", []byte(password))
-	grants = append(grants, Grant{Rights: rightRead | rightCompare, Attribute: allAttributes}, Grant{Rights: entryBrowse, Attribute: entryRights})
+	grants = append(grants, Grant{Rights: rightRead | rightCompare, Attribute: allAttributes},
+		Grant{Rights: entryBrowse, Attribute: entryRights})
 	for _, g := range grants {
 		if err := t.grant(name, g); err != nil {
 			return err
@@ -252,8 +254,8 @@ func (t *Tree) AddUser(name, password string, grants ...Grant) error {
 	return nil
 }
 
-// Grant is one right: 1 compare, 2 read, 4 write, 32 supervisor for attributes; 1 browse, 2 create, 4 delete, 8 rename, 16
-// supervisor for "[Entry Rights]". It holds for On and everything below; an empty On is the root.
+// Grant is one right: 1 compare, 2 read, 4 write, 32 supervisor for attributes; 1 browse, 2 create, 4 delete, 8 rename,
+// 16 supervisor for "[Entry Rights]". It holds for On and everything below; an empty On is the root.
 type Grant struct {
 	On        string
 	Rights    int
@@ -292,8 +294,8 @@ func (t *Tree) lock() {
 	t.advance()
 }
 
-// WaitState waits until a driver is in the wanted state on a server, or ctx ends. It is for tests that cannot do without
-// the engine's own pace.
+// WaitState waits until a driver is in the wanted state on a server, or ctx ends. It is for tests that cannot do
+// without the engine's own pace.
 func (t *Tree) WaitState(ctx context.Context, server, driver string, want State) error {
 	for {
 		s := t.Server(server)

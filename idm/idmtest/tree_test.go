@@ -20,7 +20,8 @@ func TestRootDSETellsTheServer(t *testing.T) {
 }
 
 func TestReplicatedValuesAreSharedAndPerServerValuesAreNot(t *testing.T) {
-	tree := idmtest.Start(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true}}})
+	tree := idmtest.Start(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"},
+		{Name: "srv2", Prepared: true}}})
 	one, two := admin(t, tree, tree.Server("srv1")), admin(t, tree, tree.Server("srv2"))
 	driver := idmtest.DriverDN(0)
 
@@ -48,7 +49,8 @@ func TestEngineOwnedAttributesRefuseAWrite(t *testing.T) {
 }
 
 func TestSwitchADriverByHand(t *testing.T) {
-	tree := idmtest.Start(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true}}})
+	tree := idmtest.Start(t, idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "srv1"},
+		{Name: "srv2", Prepared: true}}})
 	one, two := admin(t, tree, tree.Server("srv1")), admin(t, tree, tree.Server("srv2"))
 	driver := idmtest.DriverDN(0)
 	require.Equal(t, 2, one.number(13, driver))

@@ -30,7 +30,8 @@ func (c *conn) resolve(text string) (target, *result) {
 		case other == nil:
 			return target{}, nds(-626)
 		case t.cfg.Traversal == TraversalRefer:
-			return target{}, &result{code: codeReferral, text: "NDS error: entry not local (-781)", nds: -781, referrals: []string{c.referralURL(other, text)}}
+			return target{}, &result{code: codeReferral, text: "NDS error: entry not local (-781)", nds: -781,
+				referrals: []string{c.referralURL(other, text)}}
 		}
 		srv = other
 	}

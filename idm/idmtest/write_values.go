@@ -120,8 +120,8 @@ func (w *write) applyValues(at *attrType, ch change) *result {
 	return nil
 }
 
-// conceal turns the two password attributes of a driver into the eight opaque bytes a reader gets back. A raw write does
-// not reach the engine: the value it starts the shim with comes from the extended operations.
+// conceal turns the two password attributes of a driver into the eight opaque bytes a reader gets back. A raw write
+// does not reach the engine: the value it starts the shim with comes from the extended operations.
 func (w *write) conceal(at *attrType, values [][]byte) [][]byte {
 	if at.name != "DirXML-ShimAuthPassword" && at.name != "DirXML-MutualAuthPassword" {
 		return values

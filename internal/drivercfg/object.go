@@ -142,7 +142,8 @@ func elementFor(attribute string) *element {
 	return nil
 }
 
-var jobQueries = map[string]QueryKind{"job-servers-query": QueryJobServers, "job-scope-query": QueryJobScope, "job-email-server-query": QueryJobEmailServer}
+var jobQueries = map[string]QueryKind{"job-servers-query": QueryJobServers, "job-scope-query": QueryJobScope,
+	"job-email-server-query": QueryJobEmailServer}
 
 // container is an element of <children> that holds one XML value.
 type container struct{ name, class, attribute string }
@@ -155,7 +156,10 @@ var containers = []container{
 }
 
 // policySets names the numbers of linkage-item/@policy-set; the names are for people and not read back.
-var policySets = [...]string{0: "Schema Mapping", 1: "Input Transformation", 2: "Output Transformation", 3: "ECMAScript",
-	4: "Subscriber Event Transformation", 5: "Publisher Event Transformation", 6: "Subscriber Matching", 7: "Publisher Matching",
-	8: "Subscriber Creation", 9: "Publisher Creation", 10: "Subscriber Command Transformation", 11: "Publisher Command Transformation",
+var policySets = [...]string{0: "Schema Mapping", 1: "Input Transformation", 2: "Output Transformation",
+	3: "ECMAScript",
+	4: "Subscriber Event Transformation", 5: "Publisher Event Transformation", 6: "Subscriber Matching",
+	7: "Publisher Matching",
+	8: "Subscriber Creation", 9: "Publisher Creation", 10: "Subscriber Command Transformation",
+	11: "Publisher Command Transformation",
 	12: "Subscriber Placement", 13: "Publisher Placement", 14: "Global Configuration", 15: "Startup"}

@@ -34,7 +34,8 @@ func NewReader(file string, r io.Reader, limits Limits) (*Reader, error) {
 		if full(root.Name) != "driver-configuration" {
 			return nil, rd.refuse(rd.line, "<"+clip(full(root.Name))+">", "the root element is not <driver-configuration>")
 		}
-		rd.header = Header{DN: attr(root, "dn"), DriverSetDN: attr(root, "driver-set-dn"), Name: attr(root, "name"), PackageID: attr(root, "package-id")}
+		rd.header = Header{DN: attr(root, "dn"), DriverSetDN: attr(root, "driver-set-dn"), Name: attr(root, "name"),
+			PackageID: attr(root, "package-id")}
 		if rd.header.Name == "" {
 			return nil, rd.refuse(rd.line, "<driver-configuration>", "the attribute \"name\" is missing")
 		}
@@ -89,7 +90,9 @@ func (r *Reader) Each(fn func(*Object) error) error {
 		case "children":
 			err = r.children()
 		case "global-config-values":
-			skipped = append(skipped, Skipped{Line: line, Element: name, Reason: "values of the driver set, for information; import them with the driver set"})
+			skipped = append(skipped,
+				Skipped{Line: line, Element: name,
+					Reason: "values of the driver set, for information; import them with the driver set"})
 			err = r.skip()
 		default:
 			skipped = append(skipped, Skipped{Line: line, Element: clip(name), Reason: "unknown element"})
@@ -117,8 +120,8 @@ func (r *Reader) Each(fn func(*Object) error) error {
 	}
 }
 
-// part returns the next element inside of the one at depth, as child does, and ends the reading of an element that has more parts than
-// anything real: each of them may be remembered and compared with the others.
+// part returns the next element inside of the one at depth, as child does, and ends the reading of an element that has
+// more parts than anything real: each of them may be remembered and compared with the others.
 func (r *Reader) part(depth int) (*xml.StartElement, error) {
 	e, err := r.child(depth)
 	if err != nil || e == nil {
@@ -168,7 +171,8 @@ func (r *Reader) attribute(o *Object, e xml.StartElement, b *budget) error {
 	known := elementNamed(name)
 	if known == nil {
 		if strings.HasSuffix(name, "-query") {
-			o.Queries = append(o.Queries, Query{Kind: QueryOther, Line: line, Element: name, Name: attr(e, "name"), DisplayName: attr(e, "display-name")})
+			o.Queries = append(o.Queries,
+				Query{Kind: QueryOther, Line: line, Element: name, Name: attr(e, "name"), DisplayName: attr(e, "display-name")})
 		} else {
 			o.Skipped = append(o.Skipped, Skipped{Line: line, Element: clip(name), Reason: "unknown element"})
 		}

@@ -91,7 +91,8 @@ func (r *Reader) channel(o *Object) error {
 func (r *Reader) generic(e xml.StartElement) error {
 	name, class := attr(e, "ds-object-name"), attr(e, "ds-object-class")
 	if name == "" || !ldif.ValidName(class) {
-		return r.refuse(r.line, "<ds-object>", "the attribute \"ds-object-name\" or \"ds-object-class\" is missing or no name")
+		return r.refuse(r.line, "<ds-object>",
+			"the attribute \"ds-object-name\" or \"ds-object-class\" is missing or no name")
 	}
 	o := &Object{Line: r.line, Path: append(append([]string(nil), r.depth...), name), Class: class}
 	b := budget{left: r.limits.Object}

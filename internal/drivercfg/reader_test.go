@@ -59,11 +59,13 @@ func fixture(t *testing.T) []byte {
 func TestReadExport(t *testing.T) {
 	h, all, err := read(bytes.NewReader(fixture(t)), Limits{})
 	require.NoError(t, err)
-	require.Equal(t, Header{DN: "cn=Badge Office,cn=Services,ou=idm,o=harbor", DriverSetDN: "cn=Services,ou=idm,o=harbor", Name: "Badge Office", PackageID: "HB1"}, h)
+	require.Equal(t, Header{DN: "cn=Badge Office,cn=Services,ou=idm,o=harbor", DriverSetDN: "cn=Services,ou=idm,o=harbor",
+		Name: "Badge Office", PackageID: "HB1"}, h)
 
 	d := one(t, all, "")
 	require.Equal(t, "DirXML-Driver", d.Class)
-	require.Equal(t, `<manifest name="Badge Office"><capability name="backlink"/></manifest>`, value(t, d, "DirXML-ConfigManifest"))
+	require.Equal(t, `<manifest name="Badge Office"><capability name="backlink"/></manifest>`,
+		value(t, d, "DirXML-ConfigManifest"))
 	require.True(t, strings.HasPrefix(value(t, d, "DirXML-DriverFilter"), "<filter>\n\t\t\t\t<filter-class"))
 	require.Equal(t, "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", value(t, d, "DirXML-DriverImage"))
 	require.Equal(t, "3", value(t, d, "DirXML-TraceLevel"))
@@ -72,7 +74,8 @@ func TestReadExport(t *testing.T) {
 	require.Equal(t, "com.novell.nds.dirxml.remote.driver.DriverShimImpl", value(t, d, "DirXML-JavaModule"))
 	require.Equal(t, "svc-badge", value(t, d, "DirXML-ShimAuthID"))
 	require.Equal(t, "2", value(t, d, "DirXML-DriverStartOption"))
-	require.Equal(t, "<configuration-values><definitions/></configuration-values>", value(t, d, "DirXML-EngineControlValues"))
+	require.Equal(t, "<configuration-values><definitions/></configuration-values>",
+		value(t, d, "DirXML-EngineControlValues"))
 	require.Equal(t, [][]byte{
 		[]byte("cn=Schema Map,cn=Badge Office,cn=Services,ou=idm,o=harbor#0#0"),
 		[]byte("cn=Match,cn=Subscriber,cn=Badge Office,cn=Services,ou=idm,o=harbor#0#6"),
@@ -80,12 +83,14 @@ func TestReadExport(t *testing.T) {
 	require.Equal(t, []Query{
 		{Kind: QueryApplicationPassword, Line: 31, Element: "shim-auth-password-query"},
 		{Kind: QueryDriverPassword, Line: 32, Element: "driver-password-query"},
-		{Kind: QueryNamedPassword, Line: 41, Element: "named-password-query", Name: "door-key", DisplayName: "Door controller key"},
+		{Kind: QueryNamedPassword, Line: 41, Element: "named-password-query", Name: "door-key",
+			DisplayName: "Door controller key"},
 		{Kind: QueryNamedPassword, Line: 42, Element: "named-password-query", Name: "smtp"}}, d.Queries)
 	require.Equal(t, []Skipped{{Line: 44, Element: "future-setting", Reason: "unknown element"}}, d.Skipped)
 
 	require.Equal(t, "<attr-name-map>\n\t<class-name><nds-name>User</nds-name><app-name>Holder</app-name></class-name>\n</attr-name-map>", value(t, one(t, all, "Schema Map"), "XmlData"))
-	require.Equal(t, "function before(a, b) { return a < b && a != \"\"; }\n// Zürich\n", value(t, one(t, all, "Dates"), "DirXML-Data"))
+	require.Equal(t, "function before(a, b) { return a < b && a != \"\"; }\n// Zürich\n",
+		value(t, one(t, all, "Dates"), "DirXML-Data"))
 	require.Equal(t, "text/ecmascript", value(t, one(t, all, "Dates"), "DirXML-ContentType"))
 	require.Equal(t, `<doors><door id="1"/></doors>`, value(t, one(t, all, "Doors"), "DirXML-Data"))
 	require.Equal(t, "DirXML-GlobalConfigDef", one(t, all, "Sites").Class)
@@ -93,13 +98,15 @@ func TestReadExport(t *testing.T) {
 	require.Equal(t, "DirXML-StyleSheet", one(t, all, "Publisher/Flip").Class)
 	match := value(t, one(t, all, "Subscriber/Match"), "XmlData")
 	require.True(t, strings.HasPrefix(match, "<?xml-note keep?><!-- first -->\n<policy xmlns:js="), match)
-	require.Contains(t, match, "Find &#x201c;Holder&#x201d; &gt; 1", "the bytes of a policy are not parsed and printed again")
+	require.Contains(t, match, "Find &#x201c;Holder&#x201d; &gt; 1",
+		"the bytes of a policy are not parsed and printed again")
 	require.Equal(t, "DirXML-Entitlement", one(t, all, "Badge").Class)
 	job := one(t, all, "Nightly Count")
 	require.Equal(t, "DirXML-Job", job.Class)
 	require.Equal(t, `<job-definition display-name="Nightly"/>`, value(t, job, "XmlData"))
 	require.Equal(t, "0", value(t, job, "DirXML-TraceLevel"))
-	require.Equal(t, []QueryKind{QueryJobScope, QueryJobEmailServer, QueryJobServers}, []QueryKind{job.Queries[0].Kind, job.Queries[1].Kind, job.Queries[2].Kind})
+	require.Equal(t, []QueryKind{QueryJobScope, QueryJobEmailServer, QueryJobServers},
+		[]QueryKind{job.Queries[0].Kind, job.Queries[1].Kind, job.Queries[2].Kind})
 
 	var skipped []string
 	for _, o := range all {
@@ -125,37 +132,59 @@ func TestRefusals(t *testing.T) {
 		{"ldif", "dn: o=x\no: x\n", 1, "", "text outside of the root"},
 		{"other root", "<ds-object/>", 1, "<ds-object>", "not <driver-configuration>"},
 		{"no name", "<driver-configuration/>", 1, "<driver-configuration>", `"name" is missing`},
-		{"entity bomb", "<?xml version=\"1.0\"?>\n<!DOCTYPE lolz [<!ENTITY lol \"lol\"><!ENTITY lol2 \"&lol;&lol;&lol;&lol;\">]>\n" + wrap("<children>&lol2;</children>"), 2, "<!DOCTYPE", "refused"},
+		{"entity bomb", "<?xml version=\"1.0\"?>\n<!DOCTYPE lolz [<!ENTITY lol \"lol\"><!ENTITY lol2 " +
+			"\"&lol;&lol;&lol;&lol;\">]>\n" + wrap("<children>&lol2;</children>"), 2, "<!DOCTYPE", "refused"},
 		{"external entity", "<!DOCTYPE d SYSTEM \"file:///etc/passwd\">" + wrap(""), 1, "<!DOCTYPE", "refused"},
-		{"doctype inside a value", wrap("<children><rule name=\"r\"><!DOCTYPE x><policy/></rule></children>"), 2, "<!DOCTYPE", "refused"},
-		{"unknown entity", wrap("<children><rule name=\"r\"><policy>&boom;</policy></rule></children>"), 2, "<policy>", "not well-formed"},
+		{"doctype inside a value", wrap("<children><rule name=\"r\"><!DOCTYPE x><policy/></rule></children>"), 2, "<!DOCTYPE",
+			"refused"},
+		{"unknown entity", wrap("<children><rule name=\"r\"><policy>&boom;</policy></rule></children>"), 2, "<policy>",
+			"not well-formed"},
 		{"utf-16", "<?xml version=\"1.0\" encoding=\"UTF-16\"?>" + wrap(""), 1, "<?xml", "UTF-8"},
 		{"xml 1.1", "<?xml version=\"1.1\"?>" + wrap(""), 1, "", "only version 1.0"},
-		{"declaration inside", wrap("<children><rule name=\"r\"><?xml version=\"1.0\"?><policy/></rule></children>"), 2, "<?xml", "inside of the document"},
+		{"declaration inside", wrap("<children><rule name=\"r\"><?xml version=\"1.0\"?><policy/></rule></children>"), 2,
+			"<?xml", "inside of the document"},
 		{"cut in a tag", wrap("")[:20], 1, "", "in the middle of a tag"},
-		{"cut in a value", "<driver-configuration name=\"D\">\n<children>\n<rule name=\"r\">\n<policy>\n", 5, "<policy>", "cut off"},
-		{"cut between objects", "<driver-configuration name=\"D\">\n<children>\n<rule name=\"r\"/>\n", 4, "<children>", "began in line 2"},
+		{"cut in a value", "<driver-configuration name=\"D\">\n<children>\n<rule name=\"r\">\n<policy>\n", 5, "<policy>",
+			"cut off"},
+		{"cut between objects", "<driver-configuration name=\"D\">\n<children>\n<rule name=\"r\"/>\n", 4, "<children>",
+			"began in line 2"},
 		{"wrong end", wrap("<children></attributes>"), 2, "</attributes>", "expected </children> for line 2"},
 		{"second root", wrap("") + "<x/>", 4, "<x>", "second root"},
 		{"attribute twice", wrap("<children><rule name=\"a\" name=\"b\"/></children>"), 2, "<rule>", "stands twice"},
-		{"undeclared prefix", wrap("<children><rule name=\"a\"><x:policy/></rule></children>"), 2, "<x:policy>", "not declared"},
-		{"prefix declared outside", wrap("<children xmlns:x=\"u\">\n<rule name=\"a\"><x:policy/></rule></children>"), 3, "<x:policy>", "could not stand alone"},
-		{"default namespace outside", wrap("<children xmlns=\"u\">\n<rule name=\"a\"><policy/></rule></children>"), 3, "<policy>", "could not stand alone"},
-		{"two roots in a value", wrap("<children><rule name=\"a\"><policy/><policy/></rule></children>"), 2, "<rule>", "found 2"},
+		{"undeclared prefix", wrap("<children><rule name=\"a\"><x:policy/></rule></children>"), 2, "<x:policy>",
+			"not declared"},
+		{"prefix declared outside", wrap("<children xmlns:x=\"u\">\n<rule name=\"a\"><x:policy/></rule></children>"), 3,
+			"<x:policy>", "could not stand alone"},
+		{"default namespace outside", wrap("<children xmlns=\"u\">\n<rule name=\"a\"><policy/></rule></children>"), 3,
+			"<policy>", "could not stand alone"},
+		{"two roots in a value", wrap("<children><rule name=\"a\"><policy/><policy/></rule></children>"), 2, "<rule>",
+			"found 2"},
 		{"text in a value", wrap("<children><rule name=\"a\">hello</rule></children>"), 2, "<rule>", "found text"},
-		{"text beside a value", wrap("<children><rule name=\"a\"><policy/>hello<!-- x --></rule></children>"), 2, "<rule>", "found text"},
+		{"text beside a value", wrap("<children><rule name=\"a\"><policy/>hello<!-- x --></rule></children>"), 2, "<rule>",
+			"found text"},
 		{"rule without name", wrap("<children>\n<rule><policy/></rule></children>"), 3, "<rule>", `"name" is missing`},
 		{"text between", wrap("<children>hello</children>"), 2, "<children>", "unexpected text"},
 		{"attributes twice", wrap("<attributes/><attributes/>"), 2, "<attributes>", "two of them"},
-		{"value twice", wrap("<attributes><trace-level value=\"1\"/><trace-level value=\"2\"/></attributes>"), 2, "<trace-level>", "stands twice"},
+		{"value twice", wrap("<attributes><trace-level value=\"1\"/><trace-level value=\"2\"/></attributes>"), 2,
+			"<trace-level>", "stands twice"},
 		{"image", wrap("<attributes><driver-image>&amp;</driver-image></attributes>"), 2, "<driver-image>", "base64"},
-		{"job value", wrap("<children><jobs><ds-object ds-object-class=\"DirXML-Job\" ds-object-name=\"j\"><ds-attributes>\n<ds-attribute ds-attr-name=\"XmlData\">\n<ds-value base64-encoded=\"true\">PG==PG</ds-value></ds-attribute></ds-attributes></ds-object></jobs></children>"), 4, "XmlData", "base64"},
-		{"job class", wrap("<children><jobs><ds-object ds-object-class=\"a b\" ds-object-name=\"j\"/></jobs></children>"), 2, "<ds-object>", "no name"},
-		{"attribute name", wrap("<children><ds-object ds-object-class=\"a\" ds-object-name=\"j\"><ds-attributes><ds-attribute ds-attr-name=\"a: b\"/></ds-attributes></ds-object></children>"), 2, "<ds-attribute>", "not an attribute name"},
-		{"link without dn", wrap("<attributes><policy-linkage><linkage-item order=\"0\" policy-set=\"1\"/></policy-linkage></attributes>"), 2, "<linkage-item>", `"dn" is missing`},
-		{"link order", wrap("<attributes><policy-linkage><linkage-item dn=\"cn=a\" order=\"x\" policy-set=\"1\"/></policy-linkage></attributes>"), 2, "<linkage-item>", `"order" is "x"`},
-		{"named password without name", wrap("<attributes><named-password-query/></attributes>"), 2, "<named-password-query>", `"name" is missing`},
-		{"forged epilog", wrap("<children><rule name=\"a\"><policy/><?failover-epilog Cg==?><evil/></rule></children>"), 2, "<?failover-epilog", "in front of the end"},
+		{"job value", wrap("<children><jobs><ds-object ds-object-class=\"DirXML-Job\" " +
+			"ds-object-name=\"j\"><ds-attributes>\n<ds-attribute ds-attr-name=\"XmlData\">\n<ds-value " +
+			"base64-encoded=\"true\">PG==PG</ds-value></ds-attribute></ds-attributes></ds-object></jobs></children>"), 4,
+			"XmlData", "base64"},
+		{"job class", wrap("<children><jobs><ds-object ds-object-class=\"a b\" ds-object-name=\"j\"/></jobs></children>"), 2,
+			"<ds-object>", "no name"},
+		{"attribute name", wrap("<children><ds-object ds-object-class=\"a\" " +
+			"ds-object-name=\"j\"><ds-attributes><ds-attribute ds-attr-name=\"a: b\"/></ds-attributes></ds-object></children>"),
+			2, "<ds-attribute>", "not an attribute name"},
+		{"link without dn", wrap("<attributes><policy-linkage><linkage-item order=\"0\" " +
+			"policy-set=\"1\"/></policy-linkage></attributes>"), 2, "<linkage-item>", `"dn" is missing`},
+		{"link order", wrap("<attributes><policy-linkage><linkage-item dn=\"cn=a\" order=\"x\" " +
+			"policy-set=\"1\"/></policy-linkage></attributes>"), 2, "<linkage-item>", `"order" is "x"`},
+		{"named password without name", wrap("<attributes><named-password-query/></attributes>"), 2, "<named-password-query>",
+			`"name" is missing`},
+		{"forged epilog", wrap("<children><rule name=\"a\"><policy/><?failover-epilog Cg==?><evil/></rule></children>"), 2,
+			"<?failover-epilog", "in front of the end"},
 		{"not utf-8", wrap("<children><rule name=\"M\xfcller\"/></children>"), 2, "<children>", "not well-formed"},
 	}
 	for _, tt := range tests {
@@ -204,21 +233,31 @@ func TestLimitsEndTheReadingEarly(t *testing.T) {
 		name, head, tail, reason string
 		limits                   Limits
 	}{
-		{"value", "<driver-configuration name='D'><children><rule name='r'><policy>", "<rule/>", "value or tag longer than the limit of 1048576", Limits{Value: 1 << 20}},
-		{"text", "<driver-configuration name='D'><packages>", "aaaaaaaa", "value or tag longer than the limit of 1048576", Limits{Value: 1 << 20}},
-		{"tag", "<driver-configuration name='", "aaaaaaaa", "value or tag longer than the limit of 1048576", Limits{Value: 1 << 20}},
+		{"value", "<driver-configuration name='D'><children><rule name='r'><policy>", "<rule/>",
+			"value or tag longer than the limit of 1048576", Limits{Value: 1 << 20}},
+		{"text", "<driver-configuration name='D'><packages>", "aaaaaaaa", "value or tag longer than the limit of 1048576",
+			Limits{Value: 1 << 20}},
+		{"tag", "<driver-configuration name='", "aaaaaaaa", "value or tag longer than the limit of 1048576",
+			Limits{Value: 1 << 20}},
 		{"depth", "<driver-configuration name='D'><children><rule name='r'>", "<a>", "more than 200 elements", Limits{}},
 		{"depth outside of values", "<driver-configuration name='D'>", "<a>", "more than 200 elements", Limits{}},
-		{"file", "<driver-configuration name='D'><packages>", "<a/>", "file longer than the limit of 1048576", Limits{File: 1 << 20}},
-		{"object", "<driver-configuration name='D'><attributes><policy-linkage>", "<linkage-item dn='cn=a' order='0' policy-set='1'/>", "object longer than the limit of 1000", Limits{Object: 1000}},
+		{"file", "<driver-configuration name='D'><packages>", "<a/>", "file longer than the limit of 1048576",
+			Limits{File: 1 << 20}},
+		{"object", "<driver-configuration name='D'><attributes><policy-linkage>",
+			"<linkage-item dn='cn=a' order='0' policy-set='1'/>", "object longer than the limit of 1000", Limits{Object: 1000}},
 	}
 	for name, c := range map[string][2]string{
-		"in the root":        {"<driver-configuration name='D'>", "<a/>"},
-		"settings":           {"<driver-configuration name='D'><attributes>", "<a/>"},
-		"placeholders":       {"<driver-configuration name='D'><attributes>", "<named-password-query name='a'/>"},
-		"links":              {"<driver-configuration name='D'><attributes><policy-linkage>", "<linkage-item dn='a' order='0' policy-set='1'/>"},
-		"parts of a job":     {"<driver-configuration name='D'><children><jobs><ds-object ds-object-class='DirXML-Job' ds-object-name='j'>", "<job-x-query/>"},
-		"values of a job":    {"<driver-configuration name='D'><children><jobs><ds-object ds-object-class='DirXML-Job' ds-object-name='j'><ds-attributes><ds-attribute ds-attr-name='a'>", "<ds-value/>"},
+		"in the root":  {"<driver-configuration name='D'>", "<a/>"},
+		"settings":     {"<driver-configuration name='D'><attributes>", "<a/>"},
+		"placeholders": {"<driver-configuration name='D'><attributes>", "<named-password-query name='a'/>"},
+		"links": {"<driver-configuration name='D'><attributes><policy-linkage>",
+			"<linkage-item dn='a' order='0' policy-set='1'/>"},
+		"parts of a job": {"<driver-configuration name='D'><children><jobs><ds-object ds-object-class='DirXML-Job' " +
+			"ds-object-name='j'>",
+			"<job-x-query/>"},
+		"values of a job": {"<driver-configuration name='D'><children><jobs><ds-object ds-object-class='DirXML-Job' " +
+			"ds-object-name='j'><ds-attributes><ds-attribute ds-attr-name='a'>",
+			"<ds-value/>"},
 		"parts of a channel": {"<driver-configuration name='D'><children><publisher name='p'>", "<a/>"},
 	} {
 		tests = append(tests, struct {
@@ -244,7 +283,8 @@ func TestLimitsEndTheReadingEarly(t *testing.T) {
 }
 
 func TestReadErrorIsNoRefusal(t *testing.T) {
-	_, _, err := read(io.MultiReader(strings.NewReader("<driver-configuration name='d'>\n<children>"), iotest.ErrReader(io.ErrNoProgress)), Limits{})
+	_, _, err := read(io.MultiReader(strings.NewReader("<driver-configuration name='d'>\n<children>"),
+		iotest.ErrReader(io.ErrNoProgress)), Limits{})
 	require.ErrorIs(t, err, io.ErrNoProgress)
 	require.NotErrorIs(t, err, failover.ErrInvalid)
 	require.ErrorContains(t, err, "after line 2")
@@ -262,10 +302,14 @@ func FuzzReader(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(data)
-	f.Add([]byte(wrap("<attributes><trace-level value='1'/></attributes><children><rule name='a'><?failover-prolog PD94?><p/><?failover-epilog Cg==?></rule></children>")))
-	f.Add([]byte(wrap("<children><jobs><ds-object ds-object-class='DirXML-Job' ds-object-name='j'><ds-attributes><ds-attribute ds-attr-name='XmlData'><ds-value base64-encoded='true'>PG==</ds-value></ds-attribute></ds-attributes></ds-object></jobs></children>")))
+	f.Add([]byte(wrap("<attributes><trace-level value='1'/></attributes><children><rule name='a'><?failover-prolog " +
+		"PD94?><p/><?failover-epilog Cg==?></rule></children>")))
+	f.Add([]byte(wrap("<children><jobs><ds-object ds-object-class='DirXML-Job' " +
+		"ds-object-name='j'><ds-attributes><ds-attribute ds-attr-name='XmlData'><ds-value " +
+		"base64-encoded='true'>PG==</ds-value></ds-attribute></ds-attributes></ds-object></jobs></children>")))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		h, all, err := read(bytes.NewReader(data), Limits{Value: 1 << 14, Object: 1 << 15, Depth: 30, Attributes: 20, File: 1 << 16})
+		h, all, err := read(bytes.NewReader(data),
+			Limits{Value: 1 << 14, Object: 1 << 15, Depth: 30, Attributes: 20, File: 1 << 16})
 		if err != nil {
 			if !errors.Is(err, failover.ErrInvalid) {
 				t.Fatalf("untyped error %v", err)

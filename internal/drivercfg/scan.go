@@ -197,7 +197,8 @@ func (s *scanner) failed(err error) error {
 	case isSyntax && syntax.Msg == "unexpected EOF" && len(s.stack) == 0:
 		return s.refuse(line, "", "the file ends in the middle of a tag: it was cut off")
 	case errors.Is(err, io.EOF), isSyntax && syntax.Msg == "unexpected EOF":
-		return s.refuse(line, where, "the file ends inside of this element, which began in line %d: it was cut off", s.stack[len(s.stack)-1].line)
+		return s.refuse(line, where, "the file ends inside of this element, which began in line %d: it was cut off",
+			s.stack[len(s.stack)-1].line)
 	case isSyntax:
 		return s.refuse(syntax.Line, where, "not well-formed: %s", syntax.Msg)
 	case strings.Contains(err.Error(), "declared but Decoder.CharsetReader is nil"):
@@ -260,7 +261,9 @@ func (s *scanner) bound(element, prefix string, isElement bool) error {
 				continue
 			}
 			if s.hold && i < s.outside {
-				return s.refuse(s.line, "<"+clip(element)+">", "namespace prefix %q is declared in line %d, outside of the value, which could not stand alone", clip(prefix), s.stack[i].line)
+				return s.refuse(s.line, "<"+clip(element)+">",
+					"namespace prefix %q is declared in line %d, outside of the value, which could not stand alone", clip(prefix),
+					s.stack[i].line)
 			}
 			return nil
 		}
@@ -311,7 +314,8 @@ func (s *scanner) child(depth int) (*xml.StartElement, error) {
 			}
 		case xml.CharData:
 			if len(trimXML(t)) > 0 {
-				return nil, s.refuse(s.line, "<"+clip(s.stack[len(s.stack)-1].name)+">", "unexpected text %q", clip(string(trimXML(t))))
+				return nil, s.refuse(s.line, "<"+clip(s.stack[len(s.stack)-1].name)+">", "unexpected text %q",
+					clip(string(trimXML(t))))
 			}
 		}
 	}

@@ -97,7 +97,8 @@ func (w *Writer) driver(o *Object) error {
 		return errors.New("drivercfg: a second driver")
 	}
 	w.print(`<?xml version="1.0" encoding="UTF-8"?>`, "\n<driver-configuration")
-	for _, a := range [][2]string{{"dn", w.header.DN}, {"driver-set-dn", w.header.DriverSetDN}, {"name", w.header.Name}, {"package-id", w.header.PackageID}} {
+	for _, a := range [][2]string{{"dn", w.header.DN}, {"driver-set-dn", w.header.DriverSetDN}, {"name", w.header.Name},
+		{"package-id", w.header.PackageID}} {
 		if a[1] != "" {
 			w.print(" ", a[0], `="`, escape(a[1]), `"`)
 		}
@@ -289,7 +290,8 @@ func (w *Writer) leaf(o *Object, indent, name string) {
 func (w *Writer) resource(o *Object, indent, name string) {
 	data, kind := o.Get("DirXML-Data"), o.Get("DirXML-ContentType")
 	for _, a := range o.Attributes {
-		if a.Name != "DirXML-Data" && a.Name != "DirXML-ContentType" && !isNaming(a.Name) || len(a.Values) != 1 && !isNaming(a.Name) {
+		if a.Name != "DirXML-Data" && a.Name != "DirXML-ContentType" && !isNaming(a.Name) || len(a.Values) != 1 &&
+			!isNaming(a.Name) {
 			w.generic(o, indent, name)
 			return
 		}
@@ -317,7 +319,8 @@ func (w *Writer) resource(o *Object, indent, name string) {
 
 // generic writes the form in which jobs stand in the file; it takes any object and any bytes.
 func (w *Writer) generic(o *Object, indent, name string) {
-	w.print(indent, `<ds-object ds-object-class="`, escape(o.Class), `" ds-object-name="`, escape(name), `">`, "\n", indent, "\t<ds-attributes>\n")
+	w.print(indent, `<ds-object ds-object-class="`, escape(o.Class), `" ds-object-name="`, escape(name), `">`, "\n",
+		indent, "\t<ds-attributes>\n")
 	for _, a := range o.Attributes {
 		if isNaming(a.Name) || a.Name == "DirXML-ServerList" {
 			continue // asked for at import: the servers of another tree mean nothing there
@@ -365,7 +368,8 @@ func (w *Writer) split(value []byte) (document, error) {
 
 // embeddable reads the core back the way a reader of the file would.
 func (w *Writer) embeddable(prolog, core []byte) error {
-	in := io.MultiReader(bytes.NewReader(bytes.TrimPrefix(bytes.TrimSpace(prolog), bom)), strings.NewReader("<v>"), bytes.NewReader(core), strings.NewReader("</v>"))
+	in := io.MultiReader(bytes.NewReader(bytes.TrimPrefix(bytes.TrimSpace(prolog), bom)), strings.NewReader("<v>"),
+		bytes.NewReader(core), strings.NewReader("</v>"))
 	s := newScanner("value", in, w.limits)
 	for {
 		tok, err := s.next()
@@ -415,7 +419,8 @@ func clean(b []byte) bool {
 
 var textEscaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "\r", "&#13;")
 
-var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "\t", "&#9;", "\n", "&#10;", "\r", "&#13;")
+var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "\t", "&#9;", "\n", "&#10;",
+	"\r", "&#13;")
 
 func escape(s string) string { return escaper.Replace(s) }
 

@@ -116,7 +116,8 @@ func TestValuesKeepTheirBytes(t *testing.T) {
 	for i, v := range values {
 		for _, o := range []*Object{
 			{Path: []string{"p"}, Class: "DirXML-Rule", Attributes: []Attribute{{Name: "XmlData", Values: [][]byte{[]byte(v)}}}},
-			{Path: []string{"p"}, Class: "DirXML-Resource", Attributes: []Attribute{{Name: "DirXML-Data", Values: [][]byte{[]byte(v)}}}},
+			{Path: []string{"p"}, Class: "DirXML-Resource",
+				Attributes: []Attribute{{Name: "DirXML-Data", Values: [][]byte{[]byte(v)}}}},
 			{Path: []string{"p"}, Class: "DirXML-Job", Attributes: []Attribute{{Name: "XmlData", Values: [][]byte{[]byte(v)}}}},
 		} {
 			var out bytes.Buffer
@@ -139,7 +140,8 @@ func TestWriterSaysWhatItLoses(t *testing.T) {
 		{Name: "DirXML-TraceLevel", Values: [][]byte{[]byte("1"), []byte("2")}},
 		{Name: "DirXML-ShimAuthID", Values: [][]byte{{0}}}}}
 	bad := &Object{Path: []string{"a\x01"}, Class: "DirXML-Rule"}
-	extra := &Object{Path: []string{"r"}, Class: "DirXML-Rule", Attributes: []Attribute{{Name: "ACL", Values: [][]byte{[]byte("1#x")}}}}
+	extra := &Object{Path: []string{"r"}, Class: "DirXML-Rule",
+		Attributes: []Attribute{{Name: "ACL", Values: [][]byte{[]byte("1#x")}}}}
 	lost, err := write(io.Discard, Header{Name: "D"}, []*Object{d, bad, extra})
 	require.NoError(t, err)
 	var names []string
@@ -147,7 +149,8 @@ func TestWriterSaysWhatItLoses(t *testing.T) {
 		require.NotEmpty(t, l.Reason)
 		names = append(names, strings.Join(l.Path, "/")+":"+l.Attribute)
 	}
-	require.ElementsMatch(t, []string{":DirXML-PersistentData", ":DirXML-ConfigValues", ":DirXML-Policies", ":DirXML-TraceLevel", ":DirXML-ShimAuthID", "a\x01:", "r:ACL"}, names)
+	require.ElementsMatch(t, []string{":DirXML-PersistentData", ":DirXML-ConfigValues", ":DirXML-Policies",
+		":DirXML-TraceLevel", ":DirXML-ShimAuthID", "a\x01:", "r:ACL"}, names)
 }
 
 func TestWriterWantsParentsFirst(t *testing.T) {
@@ -157,7 +160,8 @@ func TestWriterWantsParentsFirst(t *testing.T) {
 	job := &Object{Path: []string{"j"}, Class: "DirXML-Job"}
 	rule := &Object{Path: []string{"r"}, Class: "DirXML-Rule"}
 	for name, order := range map[string][]*Object{
-		"before the driver": {pub}, "before its parent": {d, below}, "parent left": {d, pub, rule, below}, "behind the jobs": {d, job, rule}, "two drivers": {d, d},
+		"before the driver": {pub}, "before its parent": {d, below}, "parent left": {d, pub, rule, below},
+		"behind the jobs": {d, job, rule}, "two drivers": {d, d},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := NewWriter(io.Discard, Header{Name: "D"})

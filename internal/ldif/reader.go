@@ -169,7 +169,8 @@ func (r *Reader) physical() error {
 			return io.EOF
 		case errors.Is(err, io.EOF):
 			r.line++
-			return r.refuse(r.line, fieldOf(r.buf), "the file ends in the middle of a line: it was cut off, or lacks its last line end")
+			return r.refuse(r.line, fieldOf(r.buf),
+				"the file ends in the middle of a line: it was cut off, or lacks its last line end")
 		default:
 			return r.broken(err)
 		}
@@ -213,7 +214,8 @@ func (r *Reader) value(name string, off int) ([]byte, error) {
 		n, err := base64.StdEncoding.Strict().Decode(out, enc)
 		if bad, ok := errors.AsType[base64.CorruptInputError](err); ok {
 			at := begin + min(int(bad), max(len(enc)-1, 0))
-			return nil, r.refuse(r.lineOf(at), name, "bad base64 at column %d of the line", at-r.starts[r.lineOf(at)-r.first]+1+indent(r.lineOf(at) > r.first))
+			return nil, r.refuse(r.lineOf(at), name, "bad base64 at column %d of the line",
+				at-r.starts[r.lineOf(at)-r.first]+1+indent(r.lineOf(at) > r.first))
 		}
 		if err != nil {
 			return nil, r.refuse(r.first, name, "bad base64: %v", err)
@@ -226,14 +228,16 @@ func (r *Reader) value(name string, off int) ([]byte, error) {
 		}
 		return out[:n:n], nil
 	case len(rest) > 0 && rest[0] == '<':
-		return nil, r.refuse(r.first, name, "a value by URL is not followed: it would read a file of this machine; give the value itself, in base64")
+		return nil, r.refuse(r.first, name,
+			"a value by URL is not followed: it would read a file of this machine; give the value itself, in base64")
 	}
 	rest = rest[leadingSpaces(rest):]
 	if len(rest) > r.limits.Value {
 		return nil, r.refuse(r.first, name, "value of %d bytes, longer than the limit of %d", len(rest), r.limits.Value)
 	}
 	if i := bytes.IndexAny(rest, "\x00\r"); i >= 0 {
-		return nil, r.refuse(r.lineOf(len(r.buf)-len(rest)+i), name, "byte 0x%02x in a clear value: it must be base64", rest[i])
+		return nil, r.refuse(r.lineOf(len(r.buf)-len(rest)+i), name, "byte 0x%02x in a clear value: it must be base64",
+			rest[i])
 	}
 	if !utf8.Valid(rest) {
 		return nil, r.refuse(r.first, name, "clear value is not UTF-8: it must be base64")

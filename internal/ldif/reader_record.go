@@ -316,7 +316,8 @@ func (r *Reader) rename(rec *Record) error {
 			rec.NewSuperior, rec.Moves = string(value), true
 			err = r.checkDN("newsuperior", rec.NewSuperior)
 		default:
-			return r.refuse(r.first, clip([]byte(name)), "out of place in a rename: newrdn, deleteoldrdn, newsuperior in this order")
+			return r.refuse(r.first, clip([]byte(name)),
+				"out of place in a rename: newrdn, deleteoldrdn, newsuperior in this order")
 		}
 		if err != nil {
 			return err

@@ -162,7 +162,8 @@ func TestRefusals(t *testing.T) {
 		{"modify adds nothing", "dn: o=x\nchangetype: modify\nadd: o\n-\n", 3, "o", "adds no value"},
 		{"rename incomplete", "dn: o=x\nchangetype: modrdn\nnewrdn: o=y\n\n", 1, "changetype", "needs newrdn"},
 		{"rename order", "dn: o=x\nchangetype: modrdn\ndeleteoldrdn: 1\n", 3, "deleteoldrdn", "out of place"},
-		{"rename flag", "dn: o=x\nchangetype: modrdn\nnewrdn: o=y\ndeleteoldrdn: yes\n", 4, "deleteoldrdn", "neither 0 nor 1"},
+		{"rename flag", "dn: o=x\nchangetype: modrdn\nnewrdn: o=y\ndeleteoldrdn: yes\n", 4, "deleteoldrdn",
+			"neither 0 nor 1"},
 		{"not ldif at all", "<?xml version=\"1.0\"?>\n<driver-configuration/>\n", 1, "", "no colon"},
 	}
 	for _, tt := range tests {
@@ -254,7 +255,8 @@ func (r *repeated) Read(p []byte) (int, error) {
 
 // Lines folded into nothing take no byte of a value and still have to end somewhere.
 func TestEndlessFoldingIsRefusedEarly(t *testing.T) {
-	for name, begin := range map[string]string{"value": "dn: o=x\nobjectClass: top\ndescription: a\n", "comment": "# a\n"} {
+	for name, begin := range map[string]string{"value": "dn: o=x\nobjectClass: top\ndescription: a\n",
+		"comment": "# a\n"} {
 		t.Run(name, func(t *testing.T) {
 			_, err := NewReader("f", io.MultiReader(strings.NewReader(begin), &repeated{piece: " \n"}), Limits{}).Next()
 			var bad *badinput.Error
@@ -265,7 +267,8 @@ func TestEndlessFoldingIsRefusedEarly(t *testing.T) {
 }
 
 func TestReadErrorNamesTheLine(t *testing.T) {
-	r := NewReader("f", io.MultiReader(strings.NewReader("dn: o=x\no: x\n\n"), iotest.ErrReader(io.ErrUnexpectedEOF)), Limits{})
+	r := NewReader("f", io.MultiReader(strings.NewReader("dn: o=x\no: x\n\n"), iotest.ErrReader(io.ErrUnexpectedEOF)),
+		Limits{})
 	_, err := r.Next()
 	require.NoError(t, err)
 	_, err = r.Next()

@@ -24,22 +24,30 @@ func TestWriteExactBytes(t *testing.T) {
 	var b bytes.Buffer
 	w := NewWriter(&b)
 	require.NoError(t, w.Comment("two\nlines"))
-	require.NoError(t, w.Write(&Record{DN: "cn=Müller,o=x", Kind: Add, Controls: []Control{{OID: "1.2.3", HasValue: true, Value: []byte("srv")}, {OID: "1.2.4", Critical: true}},
-		Attributes: []Attribute{{Name: "objectClass", Values: [][]byte{[]byte("top")}}, {Name: "description", Values: [][]byte{nil, []byte(" x"), []byte("<x"), []byte(":x"), []byte("x "), []byte("x\n"), []byte("a:b")}}}}))
-	require.NoError(t, w.Write(&Record{DN: "o=x", Kind: Modify, Changes: []Change{{Op: OpReplace, Attribute: Attribute{Name: "o"}}}}))
+	require.NoError(t, w.Write(
+		&Record{DN: "cn=Müller,o=x", Kind: Add,
+			Controls: []Control{{OID: "1.2.3", HasValue: true, Value: []byte("srv")}, {OID: "1.2.4", Critical: true}},
+			Attributes: []Attribute{{Name: "objectClass", Values: [][]byte{[]byte("top")}},
+				{Name: "description", Values: [][]byte{nil, []byte(" x"), []byte("<x"), []byte(":x"), []byte("x "), []byte("x\n"),
+					[]byte("a:b")}}}}))
+	require.NoError(t, w.Write(
+		&Record{DN: "o=x", Kind: Modify, Changes: []Change{{Op: OpReplace, Attribute: Attribute{Name: "o"}}}}))
 	require.NoError(t, w.Write(&Record{DN: "o=x", Kind: Rename, NewRDN: "o=y", Moves: true}))
 	require.NoError(t, w.Write(&Record{DN: "o=x", Kind: Delete}))
 	require.NoError(t, w.Flush())
 	require.Equal(t, "version: 1\n\n# two\n# lines\n\n"+
 		"dn:: Y249TcO8bGxlcixvPXg=\ncontrol: 1.2.3 false: srv\ncontrol: 1.2.4 true\nchangetype: add\nobjectClass: top\n"+
-		"description:\ndescription:: IHg=\ndescription:: PHg=\ndescription:: Ong=\ndescription:: eCA=\ndescription:: eAo=\ndescription: a:b\n\n"+
+		"description:\ndescription:: IHg=\ndescription:: PHg=\ndescription:: Ong=\ndescription:: eCA=\ndescription:: "+
+		"eAo=\ndescription: a:b\n\n"+
 		"dn: o=x\nchangetype: modify\nreplace: o\n-\n\n"+
 		"dn: o=x\nchangetype: modrdn\nnewrdn: o=y\ndeleteoldrdn: 0\nnewsuperior:\n\n"+
 		"dn: o=x\nchangetype: delete\n\n", b.String())
 }
 
 func TestLinesAreFoldedAt76(t *testing.T) {
-	text := written(t, &Record{DN: "o=x", Attributes: []Attribute{{Name: "a", Values: [][]byte{bytes.Repeat([]byte("0123456789"), 100), bytes.Repeat([]byte{0}, 1000)}}}})
+	text := written(t, &Record{DN: "o=x",
+		Attributes: []Attribute{{Name: "a",
+			Values: [][]byte{bytes.Repeat([]byte("0123456789"), 100), bytes.Repeat([]byte{0}, 1000)}}}})
 	for _, line := range strings.Split(text, "\n") {
 		require.LessOrEqual(t, len(line), width)
 	}
@@ -53,8 +61,12 @@ func TestLinesAreFoldedAt76(t *testing.T) {
 func TestSecondReaderAgrees(t *testing.T) {
 	policy := []byte("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<policy>\n\t<rule/>\n</policy>\n")
 	text := written(t,
-		&Record{DN: "cn=Drvr\\, one,o=x", Kind: Add, Attributes: []Attribute{{Name: "objectClass", Values: [][]byte{[]byte("DirXML-Rule")}}, {Name: "XmlData", Values: [][]byte{policy}}}},
-		&Record{DN: "cn=Drvr\\, one,o=x", Kind: Modify, Changes: []Change{{Op: OpAdd, Attribute: Attribute{Name: "DirXML-Policies", Values: [][]byte{[]byte("cn=p,o=x#0#4")}}}}})
+		&Record{DN: "cn=Drvr\\, one,o=x", Kind: Add,
+			Attributes: []Attribute{{Name: "objectClass", Values: [][]byte{[]byte("DirXML-Rule")}},
+				{Name: "XmlData", Values: [][]byte{policy}}}},
+		&Record{DN: "cn=Drvr\\, one,o=x", Kind: Modify,
+			Changes: []Change{{Op: OpAdd,
+				Attribute: Attribute{Name: "DirXML-Policies", Values: [][]byte{[]byte("cn=p,o=x#0#4")}}}}})
 	l, err := oracle.Parse(text)
 	require.NoError(t, err)
 	require.Len(t, l.Entries, 2)

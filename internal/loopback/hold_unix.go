@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// Hold keeps the port of address, on which nobody listens any more, from being given to somebody else. Connections to it
-// are refused. release gives it back. A port that cannot be held is not.
+// Hold keeps the port of address, on which nobody listens any more, from being given to somebody else. Connections to
+// it are refused. release gives it back. A port that cannot be held is not.
 func Hold(address string) (release func()) {
 	nothing := func() {}
 	at, err := net.ResolveTCPAddr("tcp4", address)

@@ -11,8 +11,8 @@ import (
 // sbin is where servers live that are not on every account's PATH.
 var sbin = []string{"/usr/sbin/", "/usr/local/sbin/", "/sbin/", "/usr/lib/openldap/"}
 
-// Need ends the test unless every program is there. "root" is not a program but asks for uid 0. With PEERS=none it ends every test
-// that calls it.
+// Need ends the test unless every program is there. "root" is not a program but asks for uid 0. With PEERS=none it ends
+// every test that calls it.
 func Need(tb testing.TB, names ...string) {
 	tb.Helper()
 	if os.Getenv("PEERS") == "none" {

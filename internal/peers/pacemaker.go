@@ -80,7 +80,8 @@ func StartPacemaker(tb testing.TB, opt PacemakerOptions) *Pacemaker {
 		tb.Fatal(err)
 	}
 	for i := 1; i <= 2; i++ {
-		n := &PacemakerNode{Name: fmt.Sprintf("n%d", i), Address: fmt.Sprintf("%s.%d", subnet, i), dir: filepath.Join(dir, fmt.Sprintf("n%d", i))}
+		n := &PacemakerNode{Name: fmt.Sprintf("n%d", i), Address: fmt.Sprintf("%s.%d", subnet, i),
+			dir: filepath.Join(dir, fmt.Sprintf("n%d", i))}
 		c.Nodes = append(c.Nodes, n)
 		if err := c.start(tb, n, i, subnet); err != nil {
 			tb.Fatal(err)
@@ -171,7 +172,8 @@ func (c *Pacemaker) start(tb testing.TB, n *PacemakerNode, number int, subnet st
 		close(n.exited)
 	}()
 	tb.Cleanup(n.Kill)
-	if err := waitFor(10*time.Second, func() bool { _, err := os.Stat(filepath.Join(n.dir, "ready")); return err == nil }); err != nil {
+	if err := waitFor(10*time.Second,
+		func() bool { _, err := os.Stat(filepath.Join(n.dir, "ready")); return err == nil }); err != nil {
 		return fmt.Errorf("peers: node %s does not start: %w: %s", n.Name, err, n.Log())
 	}
 	below := descendants(n.process.Process.Pid)
@@ -266,7 +268,8 @@ func (c *Pacemaker) online() error {
 		return true
 	})
 	if err != nil {
-		return fmt.Errorf("peers: the cluster does not come together: %w: %s %s %s", err, last, c.Nodes[0].Log(), c.Nodes[1].Log())
+		return fmt.Errorf("peers: the cluster does not come together: %w: %s %s %s", err, last, c.Nodes[0].Log(),
+			c.Nodes[1].Log())
 	}
 	return nil
 }

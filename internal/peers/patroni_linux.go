@@ -139,8 +139,10 @@ func (c *Patroni) startEtcd(tb testing.TB) error {
 	}
 	c.etcd = fmt.Sprintf("127.0.0.1:%d", client)
 	clientURL, peerURL := "http://"+c.etcd, fmt.Sprintf("http://127.0.0.1:%d", peer)
-	cmd, exited, err := c.spawn("etcd", "etcd", "--name", "e1", "--data-dir", filepath.Join(c.dir, "etcd"), "--listen-client-urls", clientURL,
-		"--advertise-client-urls", clientURL, "--listen-peer-urls", peerURL, "--initial-advertise-peer-urls", peerURL, "--initial-cluster", "e1="+peerURL)
+	cmd, exited, err := c.spawn("etcd", "etcd", "--name", "e1", "--data-dir", filepath.Join(c.dir, "etcd"),
+		"--listen-client-urls", clientURL,
+		"--advertise-client-urls", clientURL, "--listen-peer-urls", peerURL, "--initial-advertise-peer-urls", peerURL,
+		"--initial-cluster", "e1="+peerURL)
 	if err != nil {
 		return err
 	}
@@ -257,7 +259,8 @@ func (c *Patroni) Write(ctx context.Context, statement string) (string, error) {
 	for _, n := range c.Nodes {
 		hosts, ports = append(hosts, "127.0.0.1"), append(ports, strconv.Itoa(n.Port))
 	}
-	return psql(ctx, "host="+strings.Join(hosts, ",")+" port="+strings.Join(ports, ",")+" target_session_attrs=read-write", statement)
+	return psql(ctx, "host="+strings.Join(hosts, ",")+" port="+strings.Join(ports, ",")+" target_session_attrs=read-write",
+		statement)
 }
 
 func psql(ctx context.Context, server, statement string) (string, error) {

@@ -47,7 +47,8 @@ func client(t *testing.T, s *SSHD, command string) (string, error) {
 	t.Helper()
 	_, port, _ := strings.Cut(s.Address, ":")
 	out, err := exec.CommandContext(t.Context(), "ssh", "-F", "none", "-i", s.ClientKeyFile(), "-p", port, "-l", s.User,
-		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile="+filepath.Join(t.TempDir(), "known"), "-o", "BatchMode=yes",
+		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile="+filepath.Join(t.TempDir(), "known"), "-o",
+		"BatchMode=yes",
 		"127.0.0.1", command).Output()
 	return string(out), err
 }
@@ -71,7 +72,8 @@ func TestSSHDRunsAndLeavesNothingBehind(t *testing.T) {
 }
 
 func TestTwoServersHaveTheirOwnKeys(t *testing.T) {
-	a, b := StartSSHD(t, SSHDOptions{}), StartSSHD(t, SSHDOptions{KexAlgorithms: []string{"diffie-hellman-group-exchange-sha256"}})
+	a, b := StartSSHD(t, SSHDOptions{}),
+		StartSSHD(t, SSHDOptions{KexAlgorithms: []string{"diffie-hellman-group-exchange-sha256"}})
 	require.NotEqual(t, a.Fingerprints(), b.Fingerprints())
 	require.NotEqual(t, a.Address, b.Address)
 	for _, s := range []*SSHD{a, b} {

@@ -37,8 +37,8 @@ type SlapdOptions struct {
 	Lines []string // further lines of slapd.conf, behind the database's
 }
 
-// Slapd is one running OpenLDAP server with the classes of Identity Manager, on 127.0.0.1 with TLS. Its suffix is o=system; it
-// exists when the server was started without From.
+// Slapd is one running OpenLDAP server with the classes of Identity Manager, on 127.0.0.1 with TLS. Its suffix is
+// o=system; it exists when the server was started without From.
 type Slapd struct {
 	Dir      string
 	URL      string // ldaps
@@ -110,7 +110,8 @@ func (s *Slapd) prepare(opt SlapdOptions) error {
 	if opt.Tree != "" {
 		rootDSE += "directoryTreeName: " + opt.Tree + "\n"
 	}
-	for name, content := range map[string][]byte{"idm.schema": idmSchema, "rootdse.ldif": []byte(rootDSE), "password": []byte(s.password.Reveal())} {
+	for name, content := range map[string][]byte{"idm.schema": idmSchema, "rootdse.ldif": []byte(rootDSE),
+		"password": []byte(s.password.Reveal())} {
 		if err := os.WriteFile(filepath.Join(s.Dir, name), content, 0o600); err != nil {
 			return err
 		}
@@ -128,17 +129,22 @@ func (s *Slapd) prepare(opt SlapdOptions) error {
 	}
 	s.ClearURL, s.URL = fmt.Sprintf("ldap://127.0.0.1:%d", clear), fmt.Sprintf("ldaps://127.0.0.1:%d", secure)
 	file := func(name string) string { return filepath.Join(s.Dir, name) }
-	config := []string{"include /etc/ldap/schema/core.schema", "include " + file("idm.schema"), "modulepath /usr/lib/ldap", "moduleload back_mdb", "moduleload syncprov",
+	config := []string{"include /etc/ldap/schema/core.schema", "include " + file("idm.schema"), "modulepath /usr/lib/ldap",
+		"moduleload back_mdb", "moduleload syncprov",
 		"sizelimit unlimited", "sockbuf_max_incoming_auth 134217728", "rootDSE " + file("rootdse.ldif"),
-		"TLSCertificateFile " + file("cert.pem"), "TLSCertificateKeyFile " + file("key.pem"), "TLSCACertificateFile " + file("cert.pem"), "TLSVerifyClient never"}
+		"TLSCertificateFile " + file("cert.pem"), "TLSCertificateKeyFile " + file("key.pem"),
+		"TLSCACertificateFile " + file("cert.pem"), "TLSVerifyClient never"}
 	id := 1
 	if opt.From != nil {
 		id = 2
 	}
-	config = append(config, fmt.Sprintf("serverID %d", id), "database mdb", "suffix o=system", "rootdn "+s.RootDN, "rootpw "+s.password.Reveal(),
-		"directory "+file("db"), "maxsize 8589934592", "dbnosync", "checkpoint 0 0", "index objectClass eq", "index entryUUID,entryCSN eq")
+	config = append(config, fmt.Sprintf("serverID %d", id), "database mdb", "suffix o=system", "rootdn "+s.RootDN,
+		"rootpw "+s.password.Reveal(),
+		"directory "+file("db"), "maxsize 8589934592", "dbnosync", "checkpoint 0 0", "index objectClass eq",
+		"index entryUUID,entryCSN eq")
 	if opt.From != nil {
-		sync := fmt.Sprintf("syncrepl rid=001 provider=%s type=refreshAndPersist retry=\"1 +\" searchbase=o=system bindmethod=simple binddn=%s credentials=%s",
+		sync := fmt.Sprintf("syncrepl rid=001 provider=%s type=refreshAndPersist retry=\"1 +\" searchbase=o=system "+
+			"bindmethod=simple binddn=%s credentials=%s",
 			opt.From.ClearURL, opt.From.RootDN, opt.From.password.Reveal())
 		if len(opt.Apart) > 0 {
 			sync += " exattrs=" + strings.Join(opt.Apart, ",")
@@ -159,9 +165,12 @@ func (s *Slapd) certificate() error {
 	if err != nil {
 		return err
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "127.0.0.1"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()),
+		Subject: pkix.Name{CommonName: "127.0.0.1"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		return err
@@ -176,7 +185,8 @@ func (s *Slapd) certificate() error {
 	if err := os.WriteFile(filepath.Join(s.Dir, "cert.pem"), pemCert, 0o600); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(s.Dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600)
+	return os.WriteFile(filepath.Join(s.Dir, "key.pem"),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600)
 }
 
 // Start starts the server again after Kill, at the same address with the same data.

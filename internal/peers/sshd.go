@@ -90,7 +90,8 @@ func (s *SSHD) prepare(opt SSHDOptions) error {
 	if len(types) == 0 {
 		types = []string{"ed25519"}
 	}
-	config := []string{"UsePAM no", "StrictModes no", "PasswordAuthentication no", "PermitRootLogin prohibit-password", "PidFile none",
+	config := []string{"UsePAM no", "StrictModes no", "PasswordAuthentication no", "PermitRootLogin prohibit-password",
+		"PidFile none",
 		"MaxStartups 200", "LogLevel VERBOSE", "Subsystem sftp internal-sftp", "SetEnv " + s.mark + " HOME=" + home,
 		"AuthorizedKeysFile " + filepath.Join(s.Dir, "authorized_keys")}
 	for _, kind := range types {
@@ -118,7 +119,8 @@ func (s *SSHD) prepare(opt SSHDOptions) error {
 	if err := os.WriteFile(filepath.Join(s.Dir, "authorized_keys"), ssh.MarshalAuthorizedKey(public), 0o600); err != nil {
 		return err
 	}
-	for name, list := range map[string][]string{"KexAlgorithms": opt.KexAlgorithms, "HostKeyAlgorithms": opt.HostKeyAlgorithms, "Ciphers": opt.Ciphers, "MACs": opt.MACs} {
+	for name, list := range map[string][]string{"KexAlgorithms": opt.KexAlgorithms,
+		"HostKeyAlgorithms": opt.HostKeyAlgorithms, "Ciphers": opt.Ciphers, "MACs": opt.MACs} {
 		if len(list) > 0 {
 			config = append(config, name+" "+strings.Join(list, ","))
 		}
@@ -135,7 +137,8 @@ func (s *SSHD) prepare(opt SSHDOptions) error {
 	s.Address = net.JoinHostPort(address, fmt.Sprint(port))
 	config = append(config, "ListenAddress "+address, fmt.Sprintf("Port %d", port))
 	config = append(slices.DeleteFunc(config, func(line string) bool { // most keywords count the first time, some the last
-		return slices.ContainsFunc(opt.Lines, func(l string) bool { return keyword(l) == keyword(line) && keyword(l) != "HostKey" })
+		return slices.ContainsFunc(opt.Lines,
+			func(l string) bool { return keyword(l) == keyword(line) && keyword(l) != "HostKey" })
 	}), opt.Lines...)
 	path := filepath.Join(s.Dir, "sshd_config")
 	if err := os.WriteFile(path, []byte(strings.Join(config, "\n")+"\n"), 0o600); err != nil {

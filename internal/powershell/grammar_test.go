@@ -22,8 +22,10 @@ import (
 
 // Nasty are names that a careless program would execute.
 var Nasty = []string{
-	"EFT Server", "O'Brien", "it‘s", "it’s", "‚low‛", "“double”", `"quoted"`, "$(Stop-Computer)", "$env:PATH", "`n", "a`'b", "';Stop-Computer;'",
-	"EFT*", "EFT?", "[abc]", "a\nb", "a\r\nb", "a\u2028b", "a\x00b", "#comment", "<#", "#>", "@'", "--%", "%PATH%", "a&b", "a|b", "a;b", "{}", "日本", "\xff", "",
+	"EFT Server", "O'Brien", "it‘s", "it’s", "‚low‛", "“double”", `"quoted"`, "$(Stop-Computer)", "$env:PATH", "`n",
+	"a`'b", "';Stop-Computer;'",
+	"EFT*", "EFT?", "[abc]", "a\nb", "a\r\nb", "a\u2028b", "a\x00b", "#comment", "<#", "#>", "@'", "--%", "%PATH%", "a&b",
+	"a|b", "a;b", "{}", "日本", "\xff", "",
 }
 
 type parsed struct {
@@ -41,9 +43,11 @@ type parsed struct {
 // What only one of Windows PowerShell 5.1 and PowerShell 7 has, and what runs text as code.
 var (
 	badCommands = []string{"iex", "Invoke-Expression", "Add-Type",
-		"Get-WmiObject", "gwmi", "Invoke-WmiMethod", "Set-WmiInstance", "Remove-WmiObject", "Register-WmiEvent", "Get-EventLog", "New-WebServiceProxy",
+		"Get-WmiObject", "gwmi", "Invoke-WmiMethod", "Set-WmiInstance", "Remove-WmiObject", "Register-WmiEvent",
+		"Get-EventLog", "New-WebServiceProxy",
 		"Get-Error", "Test-Json", "Join-String", "Get-Uptime", "Remove-Service", "Start-ThreadJob", "ConvertFrom-SddlString"}
-	badParameters = []string{"-AsArray", "-AsHashtable", "-Parallel", "-AsByteStream", "-SkipCertificateCheck", "-NoEnumerate", "-LeafBase", "-Extension", "-ComputerName"}
+	badParameters = []string{"-AsArray", "-AsHashtable", "-Parallel", "-AsByteStream", "-SkipCertificateCheck",
+		"-NoEnumerate", "-LeafBase", "-Extension", "-ComputerName"}
 )
 
 func oneOf(list []string, word string) bool {
@@ -67,7 +71,8 @@ func grammar(t *testing.T) func(files ...string) []parsed {
 	require.NoError(t, os.CopyFS(dir, os.DirFS("grammar")))
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	install := exec.CommandContext(ctx, "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline")
+	install := exec.CommandContext(ctx, "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund",
+		"--no-package-lock", "--prefer-offline")
 	install.Dir = dir
 	if out, err := install.CombinedOutput(); err != nil {
 		missing("the PowerShell grammar could not be installed: %v\n%s", err, out)
@@ -165,7 +170,8 @@ func TestGrammar(t *testing.T) {
 	t.Run("the check finds what is wrong", func(t *testing.T) {
 		dir := t.TempDir()
 		var files []string
-		for i, bad := range []string{"a && b", "if ($a { 1 }", "$a = $b ? 1 : 2", "$x = $y ?? 3", "@{ a = }", "'open", "$a ??= 1",
+		for i, bad := range []string{"a && b", "if ($a { 1 }", "$a = $b ? 1 : 2", "$x = $y ?? 3", "@{ a = }", "'open",
+			"$a ??= 1",
 			"gwmi Win32_Service | ConvertTo-Json -AsArray"} {
 			files = append(files, filepath.Join(dir, strconv.Itoa(i)+".ps1"))
 			require.NoError(t, os.WriteFile(files[i], []byte(bad), 0o600))

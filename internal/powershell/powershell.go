@@ -112,7 +112,8 @@ func (f *Failure) Win32() int {
 
 // CommandLine returns the command line that every call uses. It depends on the program alone.
 func CommandLine(p Program) string {
-	return string(p) + " -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -OutputFormat Text -EncodedCommand " + encode(frame)
+	return string(p) + " -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -OutputFormat Text -EncodedCommand " +
+		encode(frame)
 }
 
 // Input returns what goes to standard input: script and parameters, each one line of base64, and the word end, without
@@ -120,7 +121,8 @@ func CommandLine(p Program) string {
 func Input(s Script, params any) ([]byte, error) {
 	document, err := json.Marshal(params)
 	if err != nil {
-		return nil, &failover.Error{Op: s.Name, Outcome: failover.NotApplied, Next: "make the parameters marshal to JSON", Err: err}
+		return nil, &failover.Error{Op: s.Name, Outcome: failover.NotApplied, Next: "make the parameters marshal to JSON",
+			Err: err}
 	}
 	b64 := base64.StdEncoding.EncodeToString
 	return []byte(b64([]byte(s.Text)) + "\n" + b64(document) + "\nend\n"), nil
@@ -154,7 +156,8 @@ func read(s Script, res remote.Result, answer any) error {
 	if len(found) == 0 {
 		said := clip(strings.TrimSpace(string(StripCLIXML(res.Stdout)) + " " + ErrorText(res.Stderr)))
 		if res.Exit == exitNoProgram {
-			return fail(failover.NotApplied, "install PowerShell or name the one that is there", fmt.Errorf("%w: exit status %d: %s", ErrNoPowerShell, res.Exit, said))
+			return fail(failover.NotApplied, "install PowerShell or name the one that is there",
+				fmt.Errorf("%w: exit status %d: %s", ErrNoPowerShell, res.Exit, said))
 		}
 		return fail(failover.InDoubt, "log in by hand and see whether PowerShell starts; read the state before anything else",
 			fmt.Errorf("%w: exit status %d: %s", ErrNoAnswer, res.Exit, said))
@@ -172,7 +175,8 @@ func read(s Script, res remote.Result, answer any) error {
 		err = json.Unmarshal(raw, &doc)
 	}
 	bad := func(err error) error {
-		return fail(failover.InDoubt, "read the state before anything else", fmt.Errorf("%w: exit status %d: %w", ErrBadAnswer, res.Exit, err))
+		return fail(failover.InDoubt, "read the state before anything else",
+			fmt.Errorf("%w: exit status %d: %w", ErrBadAnswer, res.Exit, err))
 	}
 	switch {
 	case err != nil:
@@ -188,7 +192,8 @@ func read(s Script, res remote.Result, answer any) error {
 		if doc.Touched {
 			outcome = failover.InDoubt
 		}
-		return fail(outcome, "act on what Windows says", &Failure{Touched: doc.Touched, FQID: doc.FQID, Category: doc.Category, Chain: doc.Chain})
+		return fail(outcome, "act on what Windows says",
+			&Failure{Touched: doc.Touched, FQID: doc.FQID, Category: doc.Category, Chain: doc.Chain})
 	case answer == nil:
 		return nil
 	}
@@ -266,7 +271,8 @@ func Answer(data any) (string, int, error) {
 
 // AnswerFailure returns what the frame writes for a script that failed, and its exit status.
 func AnswerFailure(f Failure) (string, int, error) {
-	return answer(map[string]any{"ok": false, "touched": f.Touched, "fqid": f.FQID, "category": f.Category, "chain": f.Chain}, exitFailed)
+	return answer(map[string]any{"ok": false, "touched": f.Touched, "fqid": f.FQID, "category": f.Category,
+		"chain": f.Chain}, exitFailed)
 }
 
 func answer(doc map[string]any, exit int) (string, int, error) {

@@ -51,7 +51,8 @@ func TestScriptAndParametersArriveAndTheAnswerComesBack(t *testing.T) {
 		}
 		framed, exit, _ := powershell.Answer(doc{in.Name + "!"})
 		// A banner, the noise of 5.1, the answer broken into lines, more noise.
-		_, _ = io.WriteString(cmd.Stdout, "Welcome to \x84\x94 SRV\r\n#< CLIXML\r\n<Objs><S S=\"Error\">x</S></Objs>"+framed+"\r\nbye")
+		_, _ = io.WriteString(cmd.Stdout,
+			"Welcome to \x84\x94 SRV\r\n#< CLIXML\r\n<Objs><S S=\"Error\">x</S></Objs>"+framed+"\r\nbye")
 		return remotetest.Exit(exit)
 	})
 	for _, name := range Nasty {
@@ -67,7 +68,8 @@ func TestOutcomes(t *testing.T) {
 		require.NoError(t, err)
 		return text
 	}
-	denied := powershell.Failure{FQID: "X,Y", Chain: []powershell.Cause{{Type: "Outer", Message: "äußerer"}, {Type: "Inner", Win32: 5070, Message: "angehalten"}}}
+	denied := powershell.Failure{FQID: "X,Y",
+		Chain: []powershell.Cause{{Type: "Outer", Message: "äußerer"}, {Type: "Inner", Win32: 5070, Message: "angehalten"}}}
 	touched := denied
 	touched.Touched = true
 	ok, _, err := powershell.Answer(map[string]int{"a": 1})
@@ -79,10 +81,12 @@ func TestOutcomes(t *testing.T) {
 		outcome     failover.Outcome
 		text        string
 	}{
-		"failed before it touched anything":   {failed(denied), "", 17, nil, failover.NotApplied, "Windows error 5070"},
-		"failed after that":                   {failed(touched), "", 17, nil, failover.InDoubt, "Windows error 5070"},
-		"PowerShell did not start":            {"", "#< CLIXML\r\n<Objs><S S=\"Error\">gesperrt_x000D__x000A_</S></Objs>", 1, powershell.ErrNoAnswer, failover.InDoubt, "gesperrt"},
-		"no program of that name":             {"", "not recognized", 9009, powershell.ErrNoPowerShell, failover.NotApplied, "9009"},
+		"failed before it touched anything": {failed(denied), "", 17, nil, failover.NotApplied, "Windows error 5070"},
+		"failed after that":                 {failed(touched), "", 17, nil, failover.InDoubt, "Windows error 5070"},
+		"PowerShell did not start": {"", "#< CLIXML\r\n<Objs><S S=\"Error\">gesperrt_x000D__x000A_</S></Objs>", 1,
+			powershell.ErrNoAnswer, failover.InDoubt, "gesperrt"},
+		"no program of that name": {"", "not recognized", 9009, powershell.ErrNoPowerShell,
+			failover.NotApplied, "9009"},
 		"silence":                             {"", "", 0, powershell.ErrNoAnswer, failover.InDoubt, ""},
 		"an answer cut short":                 {ok[:len(ok)-3], "", 0, powershell.ErrNoAnswer, failover.InDoubt, ""},
 		"an answer that is no document":       {"<<<R:AAAA:R>>>", "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
@@ -163,7 +167,8 @@ func TestEncodingAsDocumented(t *testing.T) {
 }
 
 func TestErrorTextReadsCLIXML(t *testing.T) {
-	stream := "before #< CLIXML\r\n<Objs Version=\"1.1.0.1\"><Obj S=\"progress\"><S>no</S></Obj><S S=\"Error\">a_x0041__xD83D__xDE00_</S><S S=\"Error\">b</S></Objs> after"
+	stream := "before #< CLIXML\r\n<Objs Version=\"1.1.0.1\"><Obj S=\"progress\"><S>no</S></Obj><S " +
+		"S=\"Error\">a_x0041__xD83D__xDE00_</S><S S=\"Error\">b</S></Objs> after"
 	require.Equal(t, "aA😀 b before after", powershell.ErrorText([]byte(stream)))
 	require.Equal(t, "plain", powershell.ErrorText([]byte(" plain\r\n")))
 	require.Equal(t, "#< CLIXML <Objs>cut", powershell.ErrorText([]byte("#< CLIXML <Objs>cut")))

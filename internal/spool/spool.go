@@ -153,7 +153,8 @@ func remove(files []*os.File) error {
 // Iterator walks over the records in order.
 type Iterator struct{ from run }
 
-// Iterator returns a new iterator over what was added so far; the spool must not be added to while it is used. Several may be used at once.
+// Iterator returns a new iterator over what was added so far; the spool must not be added to while it is used. Several
+// may be used at once.
 func (s *Spool) Iterator() (*Iterator, error) {
 	if s.closed {
 		return nil, os.ErrClosed

@@ -13,8 +13,8 @@ import (
 	"github.com/01b61c5c/failover/internal/peers"
 )
 
-// Dropbear starts dropbear on the machine, in the namespaces of its OpenSSH server, and returns how to reach it with the same
-// client key. It ends with the machine.
+// Dropbear starts dropbear on the machine, in the namespaces of its OpenSSH server, and returns how to reach it with
+// the same client key. It ends with the machine.
 func (m *Machine) Dropbear(tb testing.TB) failover.SSH {
 	tb.Helper()
 	program, err := peers.Path("dropbear")
@@ -36,7 +36,8 @@ func (m *Machine) Dropbear(tb testing.TB) failover.SSH {
 	must(tb, err)
 	must(tb, os.MkdirAll(filepath.Join(m.Dir, "home/.ssh"), 0o700))
 	must(tb, os.WriteFile(filepath.Join(m.Dir, "home/.ssh/authorized_keys"), public, 0o600))
-	m.Shell(tb, "/bin/sh -c '"+program+" -r "+Below+"/etc/dropbear -p "+address+" -P /dev/null </dev/null >/dev/null 2>&1'")
+	m.Shell(tb, "/bin/sh -c '"+program+" -r "+Below+"/etc/dropbear -p "+address+
+		" -P /dev/null </dev/null >/dev/null 2>&1'")
 	for range 500 {
 		conn, err := net.DialTimeout("tcp", address, time.Second)
 		if err == nil {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Silence returns an address at which nothing answers: a connect neither comes about nor is refused, as with a machine that
-// has no power. It is a port whose queue of connections is full.
+// Silence returns an address at which nothing answers: a connect neither comes about nor is refused, as with a machine
+// that has no power. It is a port whose queue of connections is full.
 func Silence(tb testing.TB) string {
 	tb.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)

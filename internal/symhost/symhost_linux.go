@@ -16,10 +16,10 @@ import (
 // Below is where a machine sees its folder; use symitartest's ConfigBelow with it.
 const Below = "/mnt"
 
-// Machine is a simulated host's folder behind a real OpenSSH server, in namespaces of its own: it sees its folder at Below, a
-// password file in which root has the login shell that is wanted, etc/pam for sshd's PAM where there is one, and no process but
-// its own. Killing the server ends all
-// of them, and starting it again begins with low process numbers, as a reboot does.
+// Machine is a simulated host's folder behind a real OpenSSH server, in namespaces of its own: it sees its folder at
+// Below, a password file in which root has the login shell that is wanted, etc/pam for sshd's PAM where there is one,
+// and no process but its own. Killing the server ends all of them, and starting it again begins with low process
+// numbers, as a reboot does.
 type Machine struct {
 	*peers.SSHD
 	Proxy *faultnet.Proxy // the line to it, which can be cut
@@ -33,15 +33,19 @@ func Start(tb testing.TB, dir, login string, lines ...string) *Machine {
 	Furnish(tb, dir, login)
 	mounts := "mount --bind " + dir + " " + Below + " && mount --bind " + dir + "/etc/passwd /etc/passwd &&" +
 		" if [ -f " + dir + "/etc/pam ]; then mount --bind " + dir + "/etc/pam /etc/pam.d/sshd; fi &&" +
-		" if [ -f " + dir + "/etc/statefs ]; then mount -t tmpfs -o $(cat " + dir + "/etc/statefs) tmpfs " + Below + "/var/tmp; fi && exec \"$@\""
-	server := peers.StartSSHD(tb, peers.SSHDOptions{Lines: lines, Prefix: []string{"unshare", "-m", "-p", "-f", "--mount-proc", "sh", "-c", mounts, "sh"}})
+		" if [ -f " + dir + "/etc/statefs ]; then mount -t tmpfs -o $(cat " + dir + "/etc/statefs) tmpfs " + Below +
+		"/var/tmp; fi && exec \"$@\""
+	server := peers.StartSSHD(tb,
+		peers.SSHDOptions{Lines: lines,
+			Prefix: []string{"unshare", "-m", "-p", "-f", "--mount-proc", "sh", "-c", mounts, "sh"}})
 	proxy, err := faultnet.NewProxy(server.Address)
 	must(tb, err)
 	tb.Cleanup(proxy.Close)
 	return &Machine{SSHD: server, Proxy: proxy, Dir: dir}
 }
 
-// Furnish prepares a host's folder for a real server: a password file, start-up files of shells that print, and the real ps.
+// Furnish prepares a host's folder for a real server: a password file, start-up files of shells that print, and the
+// real ps.
 func Furnish(tb testing.TB, dir, login string) {
 	tb.Helper()
 	passwd, err := os.ReadFile("/etc/passwd")
@@ -58,10 +62,12 @@ func Furnish(tb testing.TB, dir, login string) {
 	// The machine's own list of processes, and the agent, which is simulated.
 	write(tb, dir, "bin/ps", `#!/bin/sh
 PATH=/usr/bin:/bin ps "$@" || exit $?
-[ "$2" != pid ] && [ "$(cat `+Below+`/etc/agent)" = running ] && printf '%s\n' '30001 1 30001 root 10:00 sma_lsam' '30002 1 30001 root 10:00 sma_disp' '30003 1 30001 root 10:00 sma_log'
+[ "$2" != pid ] && [ "$(cat `+Below+
+		`/etc/agent)" = running ] && printf '%s\n' '30001 1 30001 root 10:00 sma_lsam' '30002 1 30001 root 10:00 sma_disp' '30003 1 30001 root 10:00 sma_log'
 exit 0
 `, 0o755)
-	for _, name := range []string{".bashrc", ".cshrc", ".tcshrc", ".zshenv", ".kshrc", ".mkshrc", ".yashrc", ".profile", ".config/fish/config.fish", ".rcrc"} {
+	for _, name := range []string{".bashrc", ".cshrc", ".tcshrc", ".zshenv", ".kshrc", ".mkshrc", ".yashrc", ".profile",
+		".config/fish/config.fish", ".rcrc"} {
 		write(tb, dir, "home/"+name, "echo welcome from "+name+"\n", 0o644)
 	}
 }

@@ -21,22 +21,25 @@ var faults = []struct {
 			s.beforeOnce("down", func() { s.stray = host })
 		}},
 	{Fault{"old-agent-returns",
-		"the old host's agent comes back after the new one has answered, and takes the line before the machine is up"}, func(s *Server, c *Scenario) {
-		host := c.Machine.peer
-		s.beforeOnce("up", func() {
-			s.stray = host
-			s.connect(c.Machine)
-		})
-	}},
+		"the old host's agent comes back after the new one has answered, and takes the line before the machine is up"},
+		func(s *Server, c *Scenario) {
+			host := c.Machine.peer
+			s.beforeOnce("up", func() {
+				s.stray = host
+				s.connect(c.Machine)
+			})
+		}},
 	{Fault{"result-unknown",
-		"OpCon gives a word as the result of every action that no document lists, and carries the action out a moment later"}, func(s *Server, _ *Scenario) {
-		s.injections = append(s.injections, &Injection{Kind: InjectionOtherWord, Method: "POST", Path: "/api/",
-			Body: "InProgress", Times: -1, actions: true})
-	}},
+		"OpCon gives a word as the result of every action that no document lists, and carries the action out a moment later"},
+		func(s *Server, _ *Scenario) {
+			s.injections = append(s.injections, &Injection{Kind: InjectionOtherWord, Method: "POST", Path: "/api/",
+				Body: "InProgress", Times: -1, actions: true})
+		}},
 	{Fault{"prerun-failed",
-		"a job is cut in its preparation; OpCon counts it as waiting, with the words Prerun Failed"}, func(s *Server, c *Scenario) {
-		s.cutShort(c.Running, JobPrerunFailed)
-	}},
+		"a job is cut in its preparation; OpCon counts it as waiting, with the words Prerun Failed"},
+		func(s *Server, c *Scenario) {
+			s.cutShort(c.Running, JobPrerunFailed)
+		}},
 	{Fault{"decision-corrected", "a job fails on the way, and OpCon refuses the restart that was decided on first"},
 		func(s *Server, c *Scenario) {
 			s.cutShort(c.Running, JobFailed)

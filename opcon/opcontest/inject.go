@@ -20,7 +20,8 @@ const (
 	InjectionCutMidReply
 	// InjectionStatus answers Injection.Code with Injection.Body and no effect.
 	InjectionStatus
-	// InjectionStatusAfter lets it take effect and answers Injection.Code with Injection.Body, as a proxy that lost patience.
+	// InjectionStatusAfter lets it take effect and answers Injection.Code with Injection.Body, as a proxy that lost
+	// patience.
 	InjectionStatusAfter
 	// InjectionMute never answers and has no effect; the connection stays open until the client gives up.
 	InjectionMute
@@ -32,8 +33,8 @@ const (
 	InjectionLoseRecord
 	// InjectionNeverEnds keeps the action submitted for ever, without effect.
 	InjectionNeverEnds
-	// InjectionOtherWord lets the action take effect three requests later, and gives Injection.Body as the result of the action
-	// and of its items all along; an empty Body leaves the result out.
+	// InjectionOtherWord lets the action take effect three requests later, and gives Injection.Body as the result of the
+	// action and of its items all along; an empty Body leaves the result out.
 	InjectionOtherWord
 	// InjectionOtherWordNever gives Injection.Body in the same way and has no effect.
 	InjectionOtherWordNever

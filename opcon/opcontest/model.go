@@ -123,8 +123,9 @@ var jobStatus = []struct {
 		"Failed"}, JobMarkedFailed: {921, 900, "Marked Failed", "Failed"},
 	JobFinishedOK: {900, 900, "Finished OK", "Finished Ok"}, JobMarkedFinishedOK: {920, 900, "Marked Finished OK",
 		"Finished Ok"},
-	JobMissedStart: {960, 900, "Missed Start Time", "Missed Start Time"}, JobCancelled: {950, 900, "Cancelled", "Cancelled"},
-	JobSkipped: {940, 900, "Skipped", "Skipped"}, JobUnderReview: {942, 900, "Under Review", "Under Review"},
+	JobMissedStart: {960, 900, "Missed Start Time", "Missed Start Time"},
+	JobCancelled:   {950, 900, "Cancelled", "Cancelled"},
+	JobSkipped:     {940, 900, "Skipped", "Skipped"}, JobUnderReview: {942, 900, "Under Review", "Under Review"},
 	JobPrerunFailed: {0, 350, "Prerun Failed", "Waiting"},
 }
 

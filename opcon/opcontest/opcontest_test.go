@@ -18,7 +18,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // ask sends a request as any HTTP client would.
 func ask(t *testing.T, s *opcontest.Server, method, path, body string) (int, string) {
 	t.Helper()
-	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.CertPool(), MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}
+	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.CertPool(), MinVersion: tls.VersionTLS12},
+		DisableKeepAlives: true}
 	req, err := http.NewRequest(method, s.URL+path, strings.NewReader(body))
 	require.NoError(t, err)
 	req.Header.Set("Authorization", "Token ext")
@@ -43,16 +44,20 @@ func start(t *testing.T, c opcontest.Config) (*opcontest.Server, *opcontest.Scen
 // TestStrict: a simulator that lets a client get away with something proves nothing about the client.
 func TestStrict(t *testing.T) {
 	for name, tc := range map[string]struct{ method, path, body string }{
-		"unknown route":      {"GET", "/api/nosuch", ""},
-		"unknown parameter":  {"GET", "/api/machines?nosuch=1", ""},
-		"no dates":           {"GET", "/api/dailyjobs", ""},
-		"unknown field":      {"POST", "/api/scheduleactions", `{"action":"hold","reason":"x","scheduleActionItems":[{"id":"a","x":1}]}`},
-		"no reason":          {"POST", "/api/scheduleactions", `{"action":"hold","scheduleActionItems":[{"id":"a"}]}`},
-		"no items":           {"POST", "/api/scheduleactions", `{"action":"hold","reason":"x","scheduleActionItems":[]}`},
-		"kill":               {"POST", "/api/jobactions", `{"action":"kill","reason":"x","jobs":[{"id":"a"}]}`},
-		"killJobs":           {"POST", "/api/scheduleactions", `{"action":"killJobs","reason":"x","scheduleActionItems":[{"id":"a"}]}`},
-		"bulk restart":       {"POST", "/api/scheduleactions", `{"action":"restartJobs","reason":"x","scheduleActionItems":[{"id":"a"}]}`},
-		"26 items":           {"POST", "/api/jobactions", `{"action":"restart","reason":"x","jobs":[` + strings.Repeat(`{"id":"a"},`, 25) + `{"id":"a"}]}`},
+		"unknown route":     {"GET", "/api/nosuch", ""},
+		"unknown parameter": {"GET", "/api/machines?nosuch=1", ""},
+		"no dates":          {"GET", "/api/dailyjobs", ""},
+		"unknown field": {"POST", "/api/scheduleactions",
+			`{"action":"hold","reason":"x","scheduleActionItems":[{"id":"a","x":1}]}`},
+		"no reason": {"POST", "/api/scheduleactions", `{"action":"hold","scheduleActionItems":[{"id":"a"}]}`},
+		"no items":  {"POST", "/api/scheduleactions", `{"action":"hold","reason":"x","scheduleActionItems":[]}`},
+		"kill":      {"POST", "/api/jobactions", `{"action":"kill","reason":"x","jobs":[{"id":"a"}]}`},
+		"killJobs": {"POST", "/api/scheduleactions",
+			`{"action":"killJobs","reason":"x","scheduleActionItems":[{"id":"a"}]}`},
+		"bulk restart": {"POST", "/api/scheduleactions",
+			`{"action":"restartJobs","reason":"x","scheduleActionItems":[{"id":"a"}]}`},
+		"26 items": {"POST", "/api/jobactions",
+			`{"action":"restart","reason":"x","jobs":[` + strings.Repeat(`{"id":"a"},`, 25) + `{"id":"a"}]}`},
 		"slash escaped once": {"GET", "/api/dailyjobs/20260822%7C228%7C1%7CREPORTS%20A%2FB", ""},
 		"record while up":    {"PUT", "/api/machines/12", `{}`},
 		"malformed login":    {"POST", "/api/tokens", `{"x":1}`},

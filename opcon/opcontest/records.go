@@ -22,7 +22,8 @@ func (s *Server) machineRecord(m *Machine, whole bool) json.RawMessage {
 	text := fmt.Sprintf(`{"id":%d,"name":%s,"type":{"id":%d,"description":"UNIX"},"%s":"21.10.0000","osType":"AIX","socket":3100,`+
 		`"lastUpdate":"%s","maximumJobs":50,"currentJobs":%d,"%s":{"state":"%s","networkStatus":"%s","operationStatus":"%s"},`+
 		`"useTLSforSchedulingCommunications":%t,"groups":%s,"supportedAgentCapability":[]`,
-		m.id, encode(m.Name), m.TypeID, version, s.stamp(s.now), running, status, m.State, m.State, m.Asked, m.TLS, s.ownGroups(m))
+		m.id, encode(m.Name), m.TypeID, version, s.stamp(s.now), running, status, m.State, m.State, m.Asked, m.TLS,
+		s.ownGroups(m))
 	if whole {
 		text += fmt.Sprintf(`,"tcpIpAddress":%s,"fullyQualifiedDomainName":%s,"allowKillJob":%t,"agentSpecialFeatures":"RSJ (1.30.0012), other",`+
 			`"timeOffsetfromUTC": -5.00, "siteNote":"caf\u00e9 \u003cold\u003e <new> &", "bigNumber":12345678901234567890.10,`+
@@ -102,7 +103,8 @@ func (s *Server) jobRecord(j *Job) json.RawMessage {
 	}
 	row := map[string]any{"id": j.id, "schedule": map[string]any{"id": j.Schedule.id, "name": j.Schedule.Name,
 		"date": j.Schedule.Date + "T00:00:00"},
-		"startMachine": s.ref(j.StartedOn), "alternateMachine": nil, "alternateMachine2": nil, "alternateMachine3": nil, "machineGroup": nil,
+		"startMachine": s.ref(j.StartedOn), "alternateMachine": nil, "alternateMachine2": nil, "alternateMachine3": nil,
+		"machineGroup": nil,
 		"computedStartTime": map[string]any{"time": s.stamp(or(j.Due, s.now)),
 			"isEstimated": j.number == 0}, "jobNumber": j.number, "steps": steps,
 		"terminationDescription": j.termination()}

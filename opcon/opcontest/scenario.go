@@ -33,7 +33,8 @@ func (s *Server) Symitar(machine, address string) *Scenario {
 	c.Nightly = s.AddSchedule(&Schedule{Name: "SYM NIGHTLY", Date: today, Status: ScheduleInProcess, AutoBuild: true})
 	c.Branch = s.AddSchedule(&Schedule{Name: "SYM BRANCH [EAST]", Date: today, Status: ScheduleInProcess})
 	c.Statements = s.AddSchedule(&Schedule{Name: "SYM STATEMENTS", Date: today, Status: ScheduleWaitToStart})
-	c.HeldBefore = s.AddSchedule(&Schedule{Name: "SYM CARDS", Date: today, Status: ScheduleOnHold, before: ScheduleInProcess})
+	c.HeldBefore = s.AddSchedule(&Schedule{Name: "SYM CARDS", Date: today, Status: ScheduleOnHold,
+		before: ScheduleInProcess})
 	c.Finished = s.AddSchedule(&Schedule{Name: "SYM MORNING", Date: today, Status: ScheduleCompleted})
 	c.Foreign = s.AddSchedule(&Schedule{Name: "FTP OUT", Date: today, Status: ScheduleInProcess})
 	c.Tomorrow = s.AddSchedule(&Schedule{Name: "SYM NIGHTLY", Date: tomorrow, Status: ScheduleWaitToStart, AutoBuild: true,

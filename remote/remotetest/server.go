@@ -274,7 +274,8 @@ func (s *Server) config(raw net.Conn) *ssh.ServerConfig {
 	}
 	if len(s.keys) > 0 {
 		known := func(key ssh.PublicKey) bool {
-			return slices.ContainsFunc(s.keys, func(k ssh.PublicKey) bool { return string(k.Marshal()) == string(key.Marshal()) })
+			return slices.ContainsFunc(s.keys,
+				func(k ssh.PublicKey) bool { return string(k.Marshal()) == string(key.Marshal()) })
 		}
 		cfg.PublicKeyCallback = func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 			if !known(key) {
@@ -282,7 +283,8 @@ func (s *Server) config(raw net.Conn) *ssh.ServerConfig {
 			}
 			return nil, nil
 		}
-		cfg.VerifiedPublicKeyCallback = func(c ssh.ConnMetadata, key ssh.PublicKey, p *ssh.Permissions, _ string) (*ssh.Permissions, error) {
+		cfg.VerifiedPublicKeyCallback = func(c ssh.ConnMetadata, key ssh.PublicKey, p *ssh.Permissions,
+			_ string) (*ssh.Permissions, error) {
 			if _, err := judge(c.User(), known(key)); err != nil {
 				return nil, err
 			}
@@ -291,7 +293,8 @@ func (s *Server) config(raw net.Conn) *ssh.ServerConfig {
 	}
 	switch {
 	case s.ask != nil:
-		cfg.KeyboardInteractiveCallback = func(c ssh.ConnMetadata, challenge ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+		cfg.KeyboardInteractiveCallback = func(c ssh.ConnMetadata, challenge ssh.KeyboardInteractiveChallenge) (
+			*ssh.Permissions, error) {
 			err := s.ask(challenge, s.password)
 			return judge(c.User(), err == nil)
 		}

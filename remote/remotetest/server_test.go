@@ -38,7 +38,8 @@ func TestShellEndsWhatItStarted(t *testing.T) {
 	server, err := remotetest.NewServer(shell.Handle)
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
-	res, err := run(t, server, "nohup sh -c 'echo $$ >pid; exec sleep 600' >/dev/null 2>&1 </dev/null & while test ! -s pid; do sleep 0.01; done; pwd")
+	res, err := run(t, server, "nohup sh -c 'echo $$ >pid; exec sleep 600' >/dev/null 2>&1 </dev/null & while test ! -s "+
+		"pid; do sleep 0.01; done; pwd")
 	require.NoError(t, err)
 	require.Contains(t, string(res.Stdout), filepath.Base(dir))
 	text, err := os.ReadFile(filepath.Join(dir, "pid"))
@@ -90,7 +91,8 @@ func TestOpenSSHIsAClient(t *testing.T) {
 	peers.Need(t, "ssh", "ssh-keygen")
 	dir := t.TempDir()
 	keyFile := filepath.Join(dir, "key")
-	require.NoError(t, exec.CommandContext(t.Context(), "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", keyFile).Run())
+	require.NoError(t, exec.CommandContext(t.Context(), "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f",
+		keyFile).Run())
 	text, err := os.ReadFile(keyFile + ".pub")
 	require.NoError(t, err)
 	key, _, _, _, err := ssh.ParseAuthorizedKey(text)
@@ -101,9 +103,11 @@ func TestOpenSSHIsAClient(t *testing.T) {
 	t.Cleanup(server.Close)
 	_, port, err := net.SplitHostPort(server.Address())
 	require.NoError(t, err)
-	options := []string{"-F", "none", "-i", keyFile, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=" + filepath.Join(dir, "known")}
+	options := []string{"-F", "none", "-i", keyFile, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o",
+		"UserKnownHostsFile=" + filepath.Join(dir, "known")}
 
-	cmd := exec.CommandContext(t.Context(), "ssh", append(options, "-p", port, "-l", remotetest.User, "127.0.0.1", "cat; echo err >&2; exit 7")...)
+	cmd := exec.CommandContext(t.Context(), "ssh",
+		append(options, "-p", port, "-l", remotetest.User, "127.0.0.1", "cat; echo err >&2; exit 7")...)
 	cmd.Stdin = strings.NewReader("through stdin")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -116,7 +120,8 @@ func TestOpenSSHIsAClient(t *testing.T) {
 
 	if _, err := peers.Path("sftp"); err == nil {
 		batch := fmt.Sprintf("put %s /copy\nrename /copy /moved\nls /\n", keyFile)
-		cmd := exec.CommandContext(t.Context(), "sftp", append(options, "-P", port, "-b", "-", remotetest.User+"@127.0.0.1")...)
+		cmd := exec.CommandContext(t.Context(), "sftp",
+			append(options, "-P", port, "-b", "-", remotetest.User+"@127.0.0.1")...)
 		cmd.Stdin = strings.NewReader(batch)
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, string(out))

@@ -17,7 +17,8 @@ func groupAlive(group int) bool { return syscall.Kill(-group, 0) == nil }
 // signalNames are the signals the SSH protocol names (RFC 4254, 6.10).
 var signalNames = map[syscall.Signal]string{
 	syscall.SIGABRT: "ABRT", syscall.SIGALRM: "ALRM", syscall.SIGFPE: "FPE", syscall.SIGHUP: "HUP", syscall.SIGILL: "ILL",
-	syscall.SIGINT: "INT", syscall.SIGKILL: "KILL", syscall.SIGPIPE: "PIPE", syscall.SIGQUIT: "QUIT", syscall.SIGSEGV: "SEGV",
+	syscall.SIGINT: "INT", syscall.SIGKILL: "KILL", syscall.SIGPIPE: "PIPE", syscall.SIGQUIT: "QUIT",
+	syscall.SIGSEGV: "SEGV",
 	syscall.SIGTERM: "TERM", syscall.SIGUSR1: "USR1", syscall.SIGUSR2: "USR2",
 }
 

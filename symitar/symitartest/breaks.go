@@ -9,8 +9,8 @@ import (
 	"github.com/01b61c5c/failover/remote/remotetest"
 )
 
-// Break says what becomes of the requests that carry one of symitar's scripts. A launcher that is carried out has been when
-// the macro has begun.
+// Break says what becomes of the requests that carry one of symitar's scripts. A launcher that is carried out has been
+// when the macro has begun.
 type Break int
 
 const (
@@ -32,7 +32,8 @@ const (
 	BreakDelays
 )
 
-var breakNames = []string{"whole", "reply lost", "reply lost, then unreachable", "reply lost, then refused", "request lost", "unknown word", "empty success", "late effect"}
+var breakNames = []string{"whole", "reply lost", "reply lost, then unreachable", "reply lost, then refused",
+	"request lost", "unknown word", "empty success", "late effect"}
 
 // String says in a few words what happens.
 func (b Break) String() string { return breakNames[b] }
@@ -46,15 +47,16 @@ type late struct {
 	left        int // requests until it arrives
 }
 
-// Break makes every request that carries script, for example "launch.sh", end like that on all hosts, until Heal. It holds
-// for this process only.
+// Break makes every request that carries script, for example "launch.sh", end like that on all hosts, until Heal. It
+// holds for this process only.
 func (p *Pair) Break(script string, how Break) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.script, p.how, p.struck = script, how, 0
 }
 
-// Struck returns how many requests the break has met since Break was called. One that is carried out counts when it has been.
+// Struck returns how many requests the break has met since Break was called. One that is carried out counts when it has
+// been.
 func (p *Pair) Struck() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -167,6 +169,7 @@ func (h *host) arrive(ctx context.Context) {
 	h.late = left
 	h.pair.mu.Unlock()
 	for _, l := range due {
-		h.shell.Handle(ctx, &remotetest.Command{Line: l.line, Stdin: strings.NewReader(l.stdin), Stdout: io.Discard, Stderr: io.Discard})
+		h.shell.Handle(ctx, &remotetest.Command{Line: l.line, Stdin: strings.NewReader(l.stdin), Stdout: io.Discard,
+			Stderr: io.Discard})
 	}
 }

@@ -41,7 +41,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// drive runs the planned switchover over the state in dir; resume does not kill. Short keeps the steps around the macro only.
+// drive runs the planned switchover over the state in dir; resume does not kill. Short keeps the steps around the macro
+// only.
 func drive(dir string, resume, short bool) error {
 	sim, err := Open(dir)
 	if err != nil {
@@ -155,8 +156,8 @@ func TestCrashAtEveryStep(t *testing.T) {
 	}
 }
 
-// TestCrashAroundTheLaunch kills the process at each command it sends while the macro's step runs: before the host got it
-// and after the host has run it.
+// TestCrashAroundTheLaunch kills the process at each command it sends while the macro's step runs: before the host got
+// it and after the host has run it.
 func TestCrashAroundTheLaunch(t *testing.T) {
 	for _, late := range []string{"", "yes"} {
 		for call := 1; call <= 9; call++ {

@@ -39,8 +39,8 @@ const (
 // Account is who runs the macro.
 const Account = "symop"
 
-// Mark is in the environment of every process of a simulated host, with the host's folder as its value: the simulated ps
-// shows those. A real SSH server in front of the folder has to set it.
+// Mark is in the environment of every process of a simulated host, with the host's folder as its value: the simulated
+// ps shows those. A real SSH server in front of the folder has to set it.
 const Mark = "SYMITARTEST_HOST"
 
 //go:embed bin
@@ -136,7 +136,8 @@ func (h *host) prepare(number int) error {
 	if _, err := os.Stat(h.path("etc/ready")); err == nil {
 		return h.loadKey()
 	}
-	for _, d := range []string{"bin", "etc", "config/3100", "SYM/MACROS", "SYM/SYM000/LETTERSPECS", "SYM/SYM001/LETTERSPECS", "ops/bin", "var/tmp", "home"} {
+	for _, d := range []string{"bin", "etc", "config/3100", "SYM/MACROS", "SYM/SYM000/LETTERSPECS",
+		"SYM/SYM001/LETTERSPECS", "ops/bin", "var/tmp", "home"} {
 		if err := os.MkdirAll(h.path(d), 0o700); err != nil {
 			return err
 		}
@@ -145,8 +146,10 @@ func (h *host) prepare(number int) error {
 	if number == 2 {
 		role, agent = "secondary", "stopped"
 	}
-	if err := h.writeAll(map[string]string{"etc/role": role, "etc/agent": agent, "etc/number": strconv.Itoa(number), "etc/machine": fmt.Sprintf("00F8C1%02d4C00", number),
-		"etc/self": h.dir, "etc/booted": strconv.FormatInt(time.Now().Unix()-20_000_000, 10), "etc/boot": "Nov 01 04:00"}); err != nil {
+	if err := h.writeAll(map[string]string{"etc/role": role, "etc/agent": agent, "etc/number": strconv.Itoa(number),
+		"etc/machine": fmt.Sprintf("00F8C1%02d4C00", number),
+		"etc/self":    h.dir, "etc/booted": strconv.FormatInt(time.Now().Unix()-20_000_000, 10),
+		"etc/boot": "Nov 01 04:00"}); err != nil {
 		return err
 	}
 	if err := h.furnish(); err != nil {
@@ -162,15 +165,23 @@ func (h *host) prepare(number int) error {
 func (h *host) furnish() error {
 	files := map[string]string{
 		"etc/skew": "0", "etc/lag": "0", "etc/crontab": "", "etc/errors": "",
-		"etc/inittab":                "init:2:initdefault:\nsrcmstr:23456789:respawn:/usr/sbin/srcmstr\ncron:23456789:respawn:/usr/sbin/cron\n:failoverd:2:respawn:/SYM/SYMPR/FAILOVERD",
-		"etc/subsystems":             "Subsystem         Group            PID          Status \n syslogd          ras              4325822      active\n sshd             ssh              5243296      active\n lpd              spooler                       inoperative",
-		"etc/processes":              "       1        0     root /etc/init\n 4325822  3539390     root /usr/sbin/syslogd\n12345678        1 SYM000 /SYM/SYM000/SYMITAR\n12345679 12345678 SYM000 grep FAILOVERD\n12345680 12345678        <defunct>",
-		"etc/queue":                  idleQueue,
-		"etc/filesystems":            "Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n/dev/hd4          1048576    524288   50%    12345     9% /\n/dev/hd9var       2097152   1048576   50%     2345     2% /var\n/proc                   -         -    -         -     -  /proc\n/dev/symlv      524288000 262144000   50%   123456     1% /SYM",
-		"ops/bin/rootInfo.encrypted": "x", "SYM/SYM000/LETTERSPECS/SMA_DATES": "today", "SYM/SYM001/LETTERSPECS/SMA_DATES": "today",
-		"ops/bin/licences":      "RSJ symaix1 0001\nRSJ symaix2 0002",
-		"etc/room":              "1048576",
-		"config/3100/lsam.conf": "path_to_su = no\nallowed_sam_ip_address_1 = 10.20.30.5",
+		"etc/inittab": "init:2:initdefault:\nsrcmstr:23456789:respawn:/usr/sbin/srcmstr\ncron:23456789:respawn:/usr/sbin/cron\n:failoverd:2:respawn:/SYM/SYMPR/FAILOVERD",
+		"etc/subsystems": "Subsystem         Group            PID          Status \n syslogd          ras       " +
+			"       4325822      active\n sshd             ssh              5243296      active\n lpd              spooler     " +
+			"                  inoperative",
+		"etc/processes": "       1        0     root /etc/init\n 4325822  3539390     root " +
+			"/usr/sbin/syslogd\n12345678        1 SYM000 /SYM/SYM000/SYMITAR\n12345679 12345678 SYM000 grep " +
+			"FAILOVERD\n12345680 12345678        <defunct>",
+		"etc/queue": idleQueue,
+		"etc/filesystems": "Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n/dev/hd4       " +
+			"   1048576    524288   50%    12345     9% /\n/dev/hd9var       2097152   1048576   50%     2345     2% " +
+			"/var\n/proc                   -         -    -         -     -  /proc\n/dev/symlv      524288000 262144000   50%  " +
+			" 123456     1% /SYM",
+		"ops/bin/rootInfo.encrypted": "x", "SYM/SYM000/LETTERSPECS/SMA_DATES": "today",
+		"SYM/SYM001/LETTERSPECS/SMA_DATES": "today",
+		"ops/bin/licences":                 "RSJ symaix1 0001\nRSJ symaix2 0002",
+		"etc/room":                         "1048576",
+		"config/3100/lsam.conf":            "path_to_su = no\nallowed_sam_ip_address_1 = 10.20.30.5",
 	}
 	if err := h.writeAll(files); err != nil {
 		return err
@@ -261,7 +272,8 @@ func (h *host) loadKey() error {
 
 // start starts the SSH server, and stops it again when the machine is down: its address stays.
 func (h *host) start() error {
-	h.shell = &remotetest.Shell{Dir: h.path("home"), Env: []string{"PATH=/usr/bin:/bin", "HOME=" + h.path("home"), "LANG=C.UTF-8", Mark + "=" + h.dir}}
+	h.shell = &remotetest.Shell{Dir: h.path("home"),
+		Env: []string{"PATH=/usr/bin:/bin", "HOME=" + h.path("home"), "LANG=C.UTF-8", Mark + "=" + h.dir}}
 	fault := h.pair.Armed()
 	if fault == "csh-login" {
 		h.shell.Path = h.csh()
@@ -275,7 +287,8 @@ func (h *host) start() error {
 			c.Ciphers = []string{"aes128-cbc"}
 		}
 	}
-	options := []remotetest.Option{remotetest.WithHostKeys(key), remotetest.WithAccount(Account, remotetest.Password), remotetest.WithConfig(tune)}
+	options := []remotetest.Option{remotetest.WithHostKeys(key), remotetest.WithAccount(Account, remotetest.Password),
+		remotetest.WithConfig(tune)}
 	if h.server != nil { // a server that is started anew stays where it was
 		options = append(options, remotetest.WithAddress(h.server.Address()))
 	}
@@ -339,8 +352,8 @@ func (h *host) stop() {
 // addresses and keys differ. OpCon is left out.
 func (p *Pair) Config() symitar.Config { return p.ConfigBelow(Root) }
 
-// ConfigBelow is Config with the hosts' paths below root in place of [Root]: for real SSH servers that see a host's folder
-// there.
+// ConfigBelow is Config with the hosts' paths below root in place of [Root]: for real SSH servers that see a host's
+// folder there.
 func (p *Pair) ConfigBelow(root string) symitar.Config {
 	return symitar.Config{
 		Home:    p.hostConfig(Home, 1),
@@ -351,15 +364,19 @@ func (p *Pair) ConfigBelow(root string) symitar.Config {
 		Role: symitar.Role{Quorum: 2, Probes: []symitar.RoleProbe{
 			{Name: "marker", Command: "cat " + root + "/etc/role", Primary: `(?m)^primary$`, Secondary: `(?m)^secondary$`},
 			{Name: "alias", Command: aliasCommand, Primary: "alias-here", Secondary: "alias-absent"},
-			{Name: "volume-group", Command: "lsvg -o | grep symvg || echo no-symvg", Primary: `(?m)^symvg$`, Secondary: "no-symvg"},
+			{Name: "volume-group", Command: "lsvg -o | grep symvg || echo no-symvg", Primary: `(?m)^symvg$`,
+				Secondary: "no-symvg"},
 		}},
-		Replication: symitar.Replication{Command: "replag", On: symitar.OnOldPrimary, Lag: `lag=([0-9.]+)`, Unit: time.Second, MaxLag: 5 * time.Second},
-		Licence:     symitar.Licence{Path: root + "/ops/bin/licences", Patterns: []string{"RSJ " + Home, "RSJ " + Partner}},
-		Agent:       symitar.Agent{Control: root + "/bin/lsam3100", Timeout: p.patience()},
-		Limits:      symitar.Limits{Quiet: p.patience(), Look: p.look()},
+		Replication: symitar.Replication{Command: "replag", On: symitar.OnOldPrimary, Lag: `lag=([0-9.]+)`, Unit: time.Second,
+			MaxLag: 5 * time.Second},
+		Licence: symitar.Licence{Path: root + "/ops/bin/licences", Patterns: []string{"RSJ " + Home, "RSJ " + Partner}},
+		Agent:   symitar.Agent{Control: root + "/bin/lsam3100", Timeout: p.patience()},
+		Limits:  symitar.Limits{Quiet: p.patience(), Look: p.look()},
 		Verify: []symitar.Verification{
-			{Name: "alias-on-new-primary", Title: "The service address is on the new primary", On: symitar.OnNewPrimary, Command: aliasCommand, Want: "alias-here", Within: time.Minute},
-			{Name: "alias-off-old-primary", Title: "The service address is gone from the old primary", On: symitar.OnOldPrimary, Command: aliasCommand, Want: "alias-absent", Within: time.Minute},
+			{Name: "alias-on-new-primary", Title: "The service address is on the new primary", On: symitar.OnNewPrimary,
+				Command: aliasCommand, Want: "alias-here", Within: time.Minute},
+			{Name: "alias-off-old-primary", Title: "The service address is gone from the old primary", On: symitar.OnOldPrimary,
+				Command: aliasCommand, Want: "alias-absent", Within: time.Minute},
 		},
 		SymRoot: root + "/SYM", RootInfoDir: root + "/ops/bin", StateDir: root + "/var/tmp/failover",
 		RSJ:  root + "/ops/bin/RSJ",
@@ -418,8 +435,8 @@ func (p *Pair) patience() time.Duration {
 // Server returns the SSH server of a host, for faults of the line.
 func (p *Pair) Server(name string) *remotetest.Server { return p.hosts[name].server }
 
-// HostDir returns a host's folder. To put a real SSH server in front of it, replace Root by this folder in every command
-// line that arrives.
+// HostDir returns a host's folder. To put a real SSH server in front of it, replace Root by this folder in every
+// command line that arrives.
 func (p *Pair) HostDir(name string) string { return p.hosts[name].dir }
 
 // launcher is how the script begins that launches the macro.

@@ -45,7 +45,8 @@ func (p *Pair) Primaries() []string {
 	return list
 }
 
-// PowerOff makes a host go down as by a loss of power: its lines drop, its processes die, its role file stays as it was.
+// PowerOff makes a host go down as by a loss of power: its lines drop, its processes die, its role file stays as it
+// was.
 func (p *Pair) PowerOff(name string) error {
 	h, ok := p.hosts[name]
 	if !ok {
@@ -56,8 +57,8 @@ func (p *Pair) PowerOff(name string) error {
 	return h.write("etc/down", "yes\n")
 }
 
-// PowerOn brings a host back with the role given, "primary" or "secondary". A host that was primary when it went down and
-// comes back as primary is what makes two.
+// PowerOn brings a host back with the role given, "primary" or "secondary". A host that was primary when it went down
+// and comes back as primary is what makes two.
 func (p *Pair) PowerOn(name, role string) error {
 	h := p.hosts[name]
 	if err := os.Remove(h.path("etc/down")); err != nil && !os.IsNotExist(err) {

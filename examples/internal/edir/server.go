@@ -1,5 +1,5 @@
-// Package edir is what the reference programs for Identity Manager share: the part of a configuration file that says how
-// to reach an eDirectory server and what is proven about its dialect.
+// Package edir is what the reference programs for Identity Manager share: the part of a configuration file that says
+// how to reach an eDirectory server and what is proven about its dialect.
 package edir
 
 import (
@@ -38,9 +38,12 @@ func (s Server) Check(name string) error {
 		Filled(name+".user", s.User, "the DN of the user to log in as"),
 	}
 	if s.Password.Func() == nil {
-		problems = append(problems, failover.Invalid(name+".password", "names no source", "name a file, an environment variable or a prompt"))
+		problems = append(problems,
+			failover.Invalid(name+".password", "names no source", "name a file, an environment variable or a prompt"))
 	}
-	problems = append(problems, Filled(name+".roots or .fingerprint", s.Roots+s.Fingerprint, "the PEM file of the tree's CA or the certificate's SHA-256"),
+	problems = append(problems,
+		Filled(name+".roots or .fingerprint", s.Roots+s.Fingerprint,
+			"the PEM file of the tree's CA or the certificate's SHA-256"),
 		s.trust().Validate(name+".tls"))
 	return errors.Join(problems...)
 }
@@ -72,8 +75,9 @@ func (s Server) Config(name string) (idm.Config, error) {
 	if _, err := s.TLS(name, ""); err != nil {
 		return idm.Config{}, err // before anything is dialled
 	}
-	return idm.Config{URL: s.URL, TLS: s.trust(), UserDN: s.User, Password: Ask(new(sync.Mutex), s.Password.Func()), ExpectedServer: s.DN,
-		CallTimeout: time.Duration(s.CallTimeout)}, nil
+	return idm.Config{URL: s.URL, TLS: s.trust(), UserDN: s.User, Password: Ask(new(sync.Mutex), s.Password.Func()),
+		ExpectedServer: s.DN,
+		CallTimeout:    time.Duration(s.CallTimeout)}, nil
 }
 
 func (s Server) trust() failover.TLS {
@@ -90,8 +94,8 @@ func (s Server) TLS(name, host string) (*tls.Config, error) {
 	return s.trust().Config(name+".tls", host)
 }
 
-// Ask fetches a secret once, although it is needed for each new connection. asking keeps two questions from being on the
-// terminal at the same time.
+// Ask fetches a secret once, although it is needed for each new connection. asking keeps two questions from being on
+// the terminal at the same time.
 func Ask(asking *sync.Mutex, fetch failover.SecretFunc) failover.SecretFunc {
 	var kept failover.Secret
 	return func(ctx context.Context) (failover.Secret, error) {

@@ -14,7 +14,8 @@ import (
 func TestTLSTrustsTheCertificateOfTheFileOnly(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
 	right := tree.Server("srv1").Fingerprint()
-	for fingerprint, trusted := range map[string]bool{right: true, strings.ToUpper(right): true, strings.Repeat("0", 64): false} {
+	for fingerprint, trusted := range map[string]bool{right: true, strings.ToUpper(right): true,
+		strings.Repeat("0", 64): false} {
 		config, err := edir.Server{Fingerprint: fingerprint}.TLS("server", "127.0.0.1")
 		require.NoError(t, err)
 		conn, err := tls.Dial("tcp", tree.Server("srv1").TLSAddr(), config)

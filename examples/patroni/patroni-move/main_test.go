@@ -53,9 +53,12 @@ func small(t *testing.T) (config string, leader *atomic.Value) {
 	raw, err := os.ReadFile("site.example.yaml")
 	require.NoError(t, err)
 	text := string(raw)
-	for from, to := range map[string]string{"https://pg1.example:8008": member("pg1"), "https://pg2.example:8008": member("pg2"), "insecure_clear: false": "insecure_clear: true",
-		"user: admin ": "", "password: {file: /etc/failover/patroni.password}": "", "roots: /etc/failover/patroni-ca.pem ": "",
-		`by: ""`: "by: ann", `says: ""`: "says: pg1 is off", `reason: ""`: "reason: saw it", "dead: []": "dead: [pg1]"} {
+	for from, to := range map[string]string{"https://pg1.example:8008": member("pg1"),
+		"https://pg2.example:8008": member("pg2"), "insecure_clear: false": "insecure_clear: true",
+		"user: admin ": "", "password: {file: /etc/failover/patroni.password}": "",
+		"roots: /etc/failover/patroni-ca.pem ": "",
+		`by: ""`:                               "by: ann", `says: ""`: "says: pg1 is off", `reason: ""`: "reason: saw it",
+		"dead: []": "dead: [pg1]"} {
 		require.Contains(t, text, from)
 		text = strings.Replace(text, from, to, 1)
 	}
@@ -83,7 +86,8 @@ func TestTheProgramMovesTheLeaderAndBack(t *testing.T) {
 	config, leader := small(t)
 	journal := filepath.Join(t.TempDir(), "journal")
 	call := func(verb ...string) int {
-		return program().Main(append([]string{"-config", config, "-journal", journal, "-actor", "ann", "-reason", "CHG-1"}, verb...))
+		return program().Main(append([]string{"-config", config, "-journal", journal, "-actor", "ann", "-reason", "CHG-1"},
+			verb...))
 	}
 	require.Zero(t, call("plan"))
 	require.Equal(t, int(runbook.ExitWaiting), call("run"), "nobody consents")
