@@ -8,20 +8,21 @@ MODULES = $(dir $(wildcard examples/*/go.mod))
 PEER_PACKAGES = openssh-server openssh-client openssh-sftp-server ksh dash bash expect mksh zsh yash posh busybox csh tcsh rc fish \
 	dropbear-bin procps slapd ldap-utils pacemaker corosync pacemaker-cli-utils iproute2 patroni postgresql-15 postgresql-client-15 etcd-server
 
-# What make quick leaves out: packages that kill a program a thousand times or need real servers, and tests that go through every
-# order, fault or crash.
+# Tests that go through every order, fault or crash, or do something very often. They run without the race detector, and not in
+# make quick.
+LONG_TESTS = Explore|KillAt|Crash|Fault|EveryStep|Launches|Races|FillsUp|Tombstones|TwoDriver|TwoUpgrades|Waited|Undo|Million|Thousand|HundredMeg
+
+# Packages that make quick leaves out: they kill whole programs, or need real servers.
 SLOW = /examples/drill$$|/internal/peers$$
-SLOW_TESTS = Explore|Crash|Fault|Million
 
 .PHONY: drill test quick modules peers lint fuzz bench aix
 
 drill:
 	$(GO) run ./examples/drill
 
-# Runs everything with the race detector. Where the real servers cannot be installed, the tests that need them are
-# skipped and named at the end.
+# Runs everything. Where the real servers cannot be installed, the tests that need them are skipped and named at the end.
 test: peers
-	@bash internal/peers/test.sh "$(GO)" $(PACKAGES)
+	@bash internal/peers/test.sh "$(GO)" '$(LONG_TESTS)' $(PACKAGES)
 	@$(MAKE) --no-print-directory modules
 
 # The modules of their own, as a team builds them that imports this one.
@@ -30,7 +31,7 @@ modules:
 
 # What can be tested within two minutes: no race detector, no real servers, short mode.
 quick:
-	@PEERS=none $(GO) test -short -skip '$(SLOW_TESTS)' $$($(GO) list $(PACKAGES) | grep -vE '$(SLOW)')
+	@PEERS=none $(GO) test -short -skip '$(LONG_TESTS)' $$($(GO) list $(PACKAGES) | grep -vE '$(SLOW)')
 
 # Node.js reads the PowerShell grammar and gcc serves the race detector; both are often there from elsewhere.
 peers:
