@@ -67,6 +67,8 @@ func ExampleServer_Import() {
 	fmt.Println("created:", report.Created)
 	fmt.Println("to be set:", report.Secrets[0])
 
-	// Output: good: true created: 0 to be set: application password of cn=Driver01,cn=ds1,o=system on
-	// cn=srv2,ou=servers,o=system: the driver logs in to its application
+	// Output:
+	// good: true
+	// created: 0
+	// to be set: application password of cn=Driver01,cn=ds1,o=system on cn=srv2,ou=servers,o=system: the driver logs in to its application
 }

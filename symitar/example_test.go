@@ -67,6 +67,5 @@ func ExampleNewPair() {
 				HostKeys: []string{"SHA256:BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB"}, Agent: "/run/agent"}},
 	})
 	fmt.Println(failover.NextOf(err))
-	// Output: fill in the absolute path of the FAILOVER macro, probably /SYM/MACROS/FAILOVER; no public text says, ask
-	// Jack Henry or look into your own runbook
+	// Output: fill in the absolute path of the FAILOVER macro, probably /SYM/MACROS/FAILOVER; no public text says, ask Jack Henry or look into your own runbook
 }
