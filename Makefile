@@ -10,10 +10,11 @@ PEER_PACKAGES = openssh-server openssh-client openssh-sftp-server ksh dash bash 
 
 # Tests that go through every order, fault or crash, or do something very often. They run without the race detector, and not in
 # make quick.
-LONG_TESTS = Explore|KillAt|Crash|Fault|EveryStep|Launches|Races|FillsUp|Tombstones|TwoDriver|TwoUpgrades|Waited|Undo|Million|Thousand|HundredMeg
+LONG_TESTS = Explore|KillAt|Crash|Fault|EveryStep|Launches|Races|FillsUp|Tombstones|Waited|Undo|Million|Thousand|HundredMeg|$\
+	TwoPairs|TwoDriver|TwoUpgrades|JobBegins|BehindASwitchover|AnswersReach|PlanIsRunAs|SwitchoverAndBack|PersonRunsTheInstaller|RollbackFrom|Grammar|Cost
 
 # Packages that make quick leaves out: they kill whole programs, or need real servers.
-SLOW = /examples/drill$$|/internal/peers$$
+SLOW = /examples/drill$$|/examples/symitar-failover$$|/internal/peers$$
 
 .PHONY: drill test quick modules peers lint fuzz bench aix
 

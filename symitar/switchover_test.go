@@ -199,6 +199,7 @@ func TestThePrimaryComesBackAtTheGate(t *testing.T) {
 // TestAJobBeginsWhileThePersonThinks lets RSJ work again between the wait for quiet and the macro.
 func TestAJobBeginsWhileThePersonThinks(t *testing.T) {
 	b := newBench(t, "")
+	b.cfg.Limits.Quiet = 10 * time.Second
 	processes := b.sim.HostDir(symitartest.Home) + "/etc/processes"
 	quiet, err := os.ReadFile(processes)
 	require.NoError(t, err)

@@ -133,6 +133,7 @@ func (p *place) stands(version eft.Version) {
 }
 
 func TestUpgradesFromTheFile(t *testing.T) {
+	t.Parallel()
 	for name, l := range map[string]efttest.Layout{"upgrade": efttest.LayoutLocal,
 		"upgrade-shared": efttest.LayoutShared} {
 		t.Run(name, func(t *testing.T) {
@@ -185,6 +186,7 @@ func TestUpgradesFromTheFile(t *testing.T) {
 // TestRollbackFromTheFile follows the manual: the report says what to fill in, the lock is taken over, the old version
 // runs again.
 func TestRollbackFromTheFile(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, efttest.LayoutLocal, "\nverify: 1m", "\nverify: 2s")
 	require.NoError(t, p.w.Arm("setting-lost"))
 	report, err := p.run("upgrade")
@@ -227,6 +229,7 @@ func TestRollbackFromTheFile(t *testing.T) {
 
 // TestAPersonRunsTheInstaller stops for the person, who is not at the terminal, and goes on with their word.
 func TestAPersonRunsTheInstaller(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, efttest.LayoutLocal, "mode: silent", "mode: operator", `  args: ["/S"]`, "")
 	flags := []string{"-journal", p.journal("upgrade"), "-actor", "ann", "-reason", "CHG1", "-approve"}
 	proc, closer, err := build(t.Context(), p.config, "upgrade")
