@@ -73,8 +73,6 @@ var (
 	ErrBuilds = errors.New("the nodes run different builds")
 	// ErrStopTime: the cluster would kill the service before it usually has stopped.
 	ErrStopTime = errors.New("the cluster allows less time than the service needs to stop")
-	// ErrUnstable: the group did not stay as it was seen.
-	ErrUnstable = errors.New("the group does not stay")
 	// ErrNotSupported: this cluster manager has nothing of the kind.
 	ErrNotSupported = errors.New("not supported by this cluster manager")
 )

@@ -27,11 +27,11 @@ const (
 	ModeSilent
 )
 
-// DefaultStopAfter is how long an installer is followed when nothing else is said.
-const DefaultStopAfter = 30 * time.Minute
+// defaultStopAfter is how long an installer is followed when nothing else is said.
+const defaultStopAfter = 30 * time.Minute
 
-// DefaultSettle is how long the trace of an installer is waited for whose start was not answered.
-const DefaultSettle = 30 * time.Second
+// defaultSettle is how long the trace of an installer is waited for whose start was not answered.
+const defaultSettle = 30 * time.Second
 
 const maxSettle = 45 * time.Second // a probe has a minute
 
@@ -59,8 +59,8 @@ type Installer struct {
 	ExitSkip   []int // the version was there already; nil means none
 
 	WarnAfter time.Duration // tells the observer that it takes long; 0 means half of StopAfter
-	StopAfter time.Duration // the run stops following it; the installer itself is never killed. 0 means DefaultStopAfter
-	// how long a start whose answer was lost may still be on its way (inferred); 0 means DefaultSettle, at most 45 s
+	StopAfter time.Duration // the run stops following it; the installer itself is never killed. 0 means 30 minutes
+	// how long a start whose answer was lost may still be on its way (inferred); 0 means 30 s, at most 45 s
 	Settle time.Duration
 	Logs   []string // files or patterns on the node to collect afterwards, for example C:\Windows\Temp\*\Installer.log
 	Space  int64    // bytes that must be free beside Path; 0 means three times Size
@@ -123,10 +123,10 @@ func (i Installer) validate() (Installer, error) {
 		i.ExitReboot = []int{3010, 1641}
 	}
 	if i.StopAfter == 0 {
-		i.StopAfter = DefaultStopAfter
+		i.StopAfter = defaultStopAfter
 	}
 	if i.Settle == 0 {
-		i.Settle = DefaultSettle
+		i.Settle = defaultSettle
 	}
 	if i.WarnAfter == 0 {
 		i.WarnAfter = i.StopAfter / 2

@@ -15,10 +15,10 @@ import (
 
 // Defaults of a [Config].
 const (
-	// DefaultCallTimeout limits one request to the server and, in a search, the wait for each entry.
-	DefaultCallTimeout = time.Minute
-	// DefaultConnections is how many connections a Server uses at most at the same time.
-	DefaultConnections = 4
+	// defaultCallTimeout limits one request to the server and, in a search, the wait for each entry.
+	defaultCallTimeout = time.Minute
+	// defaultConnections is how many connections a Server uses at most at the same time.
+	defaultConnections = 4
 )
 
 // Config says how to reach one eDirectory server and how to log in to it. The zero value of a field but URL and TLS is
@@ -49,9 +49,9 @@ type Config struct {
 	// Logger gets one debug line per request, without values. Nil is silent.
 	Logger *slog.Logger
 	// CallTimeout limits each single request in addition to the context of the call; in a search it limits the wait for
-	// each entry. 0 means [DefaultCallTimeout].
+	// each entry. 0 means a minute.
 	CallTimeout time.Duration
-	// Connections is how many connections are used at most at the same time. 0 means [DefaultConnections].
+	// Connections is how many connections are used at most at the same time. 0 means 4.
 	Connections int
 	// Dial opens the TCP connections, for example through a tunnel; nil means net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -133,10 +133,10 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.CallTimeout == 0 {
-		c.CallTimeout = DefaultCallTimeout
+		c.CallTimeout = defaultCallTimeout
 	}
 	if c.Connections == 0 {
-		c.Connections = DefaultConnections
+		c.Connections = defaultConnections
 	}
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{}).DialContext

@@ -27,7 +27,7 @@ func (o ServerDataOptions) validate() error {
 		if err := checkDN("ServerDataOptions.Drivers", dn); err != nil {
 			return err
 		}
-		if !BelowDN(dn, o.DriverSet) {
+		if !belowDN(dn, o.DriverSet) {
 			return failover.Invalid("ServerDataOptions.Drivers", dn+" is not in "+o.DriverSet, "name drivers of this driver set")
 		}
 	}
@@ -73,13 +73,13 @@ func (s *Server) selection(ctx context.Context, o ServerDataOptions) (selection,
 }
 
 func (sel selection) includes(dn string) bool {
-	return !slices.ContainsFunc(sel.leftOut, func(d string) bool { return SameDN(d, dn) || BelowDN(dn, d) })
+	return !slices.ContainsFunc(sel.leftOut, func(d string) bool { return SameDN(d, dn) || belowDN(dn, d) })
 }
 
 // holder returns the driver the entry belongs to, or the driver set for what belongs to none, such as a library.
 func (sel selection) holder(dn string) string {
 	for _, d := range sel.chosen {
-		if SameDN(d, dn) || BelowDN(dn, d) {
+		if SameDN(d, dn) || belowDN(dn, d) {
 			return d
 		}
 	}

@@ -154,7 +154,7 @@ func TestTreeImportSurvivesEveryFault(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/%s/%d", kind, op, skip), func(t *testing.T) {
 					t.Parallel()
 					tree := idmtest.Start(t, idmtest.Config{WithoutSet: true})
-					limit := idm.DefaultCallTimeout
+					limit := time.Minute
 					if kind == idmtest.FaultMuteRequest || kind == idmtest.FaultMuteReply || kind == idmtest.FaultWrongMessageID {
 						limit = 2 * time.Second
 					}

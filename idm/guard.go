@@ -20,14 +20,14 @@ type GuardOptions struct {
 	OldDN string
 	Dial  func(context.Context) (*Server, error)
 
-	Limit       int           // drivers at the same time; 0 means DefaultLimit
-	StopTimeout time.Duration // per driver; 0 means DefaultStopTimeout
+	Limit       int           // drivers at the same time; 0 means 4
+	StopTimeout time.Duration // per driver; 0 means 3 minutes
 	Wait        time.Duration // how long to wait for the old server; 0 means 24 hours
 	Poll        time.Duration // between two tries; 0 means failover.DefaultPoll
 }
 
-// DefaultGuardWait is how long [GuardOldServer] waits for the old server to come back.
-const DefaultGuardWait = 24 * time.Hour
+// defaultGuardWait is how long [GuardOldServer] waits for the old server to come back.
+const defaultGuardWait = 24 * time.Hour
 
 // guard works on the old server, whenever it is there.
 type guard struct {
@@ -54,7 +54,7 @@ func newGuard(o GuardOptions) (*guard, error) {
 	if SameDN(o.OldDN, o.Active.DN()) {
 		return nil, failover.Invalid("GuardOptions.OldDN", o.OldDN+" is also the active server", "name two servers")
 	}
-	defaultTo(&o.Wait, DefaultGuardWait)
+	defaultTo(&o.Wait, defaultGuardWait)
 	return &guard{GuardOptions: o, m: mover{Route: r, sourceDN: o.OldDN}}, nil
 }
 

@@ -52,8 +52,8 @@ func (d Difference) String() string {
 	return text
 }
 
-// MaxDifferences is how many differences a Comparison lists; all are counted.
-const MaxDifferences = 1000
+// maxDifferences is how many differences a Comparison lists; all are counted.
+const maxDifferences = 1000
 
 // Comparison is what an export and a server have in common and what not.
 type Comparison struct {
@@ -65,7 +65,7 @@ type Comparison struct {
 	Differing    int64        `json:"differing"`          // objects on both sides with one
 	OnlyInExport int64        `json:"onlyInExport"`       // objects
 	OnlyOnServer int64        `json:"onlyOnServer"`       // objects
-	Differences  []Difference `json:"differences"`        // the first MaxDifferences
+	Differences  []Difference `json:"differences"`        // the first 1000
 	Unlisted     int64        `json:"unlisted,omitempty"`
 	// attributes of the file that are the engine's own or secrets, and on how many objects
 	Ignored map[string]int64 `json:"ignored,omitempty"`
@@ -101,7 +101,7 @@ func (c *Comparison) String() string {
 }
 
 func (c *Comparison) list(d Difference) {
-	if len(c.Differences) < MaxDifferences {
+	if len(c.Differences) < maxDifferences {
 		c.Differences = append(c.Differences, d)
 	} else {
 		c.Unlisted++

@@ -137,7 +137,7 @@ func moved(attribute string, values [][]byte, h drivercfg.Header, base string) [
 
 // rebase replaces the ancestor from of dn by to. It leaves the names below as they are written.
 func rebase(dn, from, to string) (string, bool) {
-	if from == "" || to == "" || !SameDN(dn, from) && !BelowDN(dn, from) {
+	if from == "" || to == "" || !SameDN(dn, from) && !belowDN(dn, from) {
 		return "", false
 	}
 	head := dn

@@ -56,7 +56,7 @@ func (imp *importer) demands(ctx context.Context) (below string, writes []demand
 		if h != nil {
 			at = h
 		}
-		for len(path) > 0 && !BelowDN(at.dn, path[len(path)-1]) {
+		for len(path) > 0 && !belowDN(at.dn, path[len(path)-1]) {
 			path = path[:len(path)-1]
 		}
 		switch {

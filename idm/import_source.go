@@ -38,9 +38,9 @@ type incoming struct {
 // maxSecrets is how many passwords one file may ask for.
 const maxSecrets = 100_000
 
-// skip notes what was not taken over, the first MaxDifferences of it.
+// skip notes what was not taken over, the first 1000 of it.
 func (in *incoming) skip(format string, args ...any) {
-	if len(in.skipped) < MaxDifferences {
+	if len(in.skipped) < maxDifferences {
 		in.skipped = append(in.skipped, in.name+":"+fmt.Sprintf(format, args...))
 	} else {
 		in.more++

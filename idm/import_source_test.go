@@ -241,9 +241,9 @@ func TestWhatIsSkippedIsListedUpToALimit(t *testing.T) {
 	in, err := readText(t, configuration("<children>"+strings.Repeat("<unknown-thing/>", 1500)+"</children>"), nil,
 		readOptions{})
 	require.NoError(t, err)
-	require.Len(t, in.skipped, MaxDifferences+1)
+	require.Len(t, in.skipped, maxDifferences+1)
 	require.Equal(t, "file:2: <unknown-thing>: unknown element", in.skipped[0])
-	require.Equal(t, "… and 500 more parts", in.skipped[MaxDifferences])
+	require.Equal(t, "… and 500 more parts", in.skipped[maxDifferences])
 }
 
 func FuzzReadSource(f *testing.F) {

@@ -60,7 +60,7 @@ func isContainer(o *object) bool {
 func (imp *importer) pass(ctx context.Context, change func(want, have *object) func() error,
 	alone func(*object) bool) error {
 	var g errgroup.Group
-	g.SetLimit(DefaultConnections)
+	g.SetLimit(defaultConnections)
 	var failed atomic.Bool
 	errStop := errors.New("stop")
 	err := pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, h *object, _ []byte) error {

@@ -12,9 +12,9 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// DefaultLockAttribute holds the lock of [DirectoryLock] unless another one is chosen. That a driver set may carry it
+// defaultLockAttribute holds the lock of [DirectoryLock] unless another one is chosen. That a driver set may carry it
 // is inferred; any attribute of text that the class allows will do.
-const DefaultLockAttribute = "description"
+const defaultLockAttribute = "description"
 
 const (
 	lockPrefix = "failover-lock:"
@@ -31,7 +31,7 @@ const (
 type DirectoryLock struct {
 	Server    *Server
 	Entry     string // DN, as a rule of the driver set
-	Attribute string // "" means DefaultLockAttribute
+	Attribute string // "" means description
 }
 
 var _ failover.Lock = DirectoryLock{}
@@ -47,7 +47,7 @@ func withoutLocks(values [][]byte) [][]byte {
 
 func (l DirectoryLock) attribute() string {
 	if l.Attribute == "" {
-		return DefaultLockAttribute
+		return defaultLockAttribute
 	}
 	return l.Attribute
 }

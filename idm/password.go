@@ -123,7 +123,7 @@ func (s *Server) NamedPasswords(ctx context.Context, dn string) ([]NamedPassword
 func (s *Server) namedPasswordsOf(ctx context.Context, dns []string) (map[string][]NamedPassword, map[string]error) {
 	lists, failed := map[string][]NamedPassword{}, map[string]error{}
 	var mu sync.Mutex
-	err := failover.EachTarget(ctx, DefaultLimit, dns, self, func(ctx context.Context, dn string) error {
+	err := failover.EachTarget(ctx, defaultLimit, dns, self, func(ctx context.Context, dn string) error {
 		list, err := s.NamedPasswords(ctx, dn)
 		mu.Lock()
 		defer mu.Unlock()

@@ -14,16 +14,16 @@ import (
 
 // Defaults of a Route.
 const (
-	// DefaultLimit is how many drivers are worked on at the same time. One that is only waited for does not count.
-	DefaultLimit = 4
-	// DefaultStartTimeout is how long one driver may take to start.
-	DefaultStartTimeout = 3 * time.Minute
-	// DefaultStopTimeout is how long one driver may take to stop (seen: some shims need more than a minute).
-	DefaultStopTimeout = 3 * time.Minute
-	// DefaultSettle is how long a driver must stay up to count as started.
-	DefaultSettle = 10 * time.Second
-	// DefaultMargin is subtracted from the noted time when the gap is closed: clocks differ and events travel.
-	DefaultMargin = 5 * time.Minute
+	// defaultLimit is how many drivers are worked on at the same time. One that is only waited for does not count.
+	defaultLimit = 4
+	// defaultStartTimeout is how long one driver may take to start.
+	defaultStartTimeout = 3 * time.Minute
+	// defaultStopTimeout is how long one driver may take to stop (seen: some shims need more than a minute).
+	defaultStopTimeout = 3 * time.Minute
+	// defaultSettle is how long a driver must stay up to count as started.
+	defaultSettle = 10 * time.Second
+	// defaultMargin is subtracted from the noted time when the gap is closed: clocks differ and events travel.
+	defaultMargin = 5 * time.Minute
 )
 
 // Route says which drivers move to which server, and how patiently. The procedures share it.
@@ -41,11 +41,11 @@ type Route struct {
 	// Secrets are needs known from elsewhere, as a rule those of an export's manifest, in addition to those found.
 	Secrets []SecretNeeded
 
-	Limit        int           // drivers worked on at the same time, those that only wait left out; 0 means DefaultLimit
-	StartTimeout time.Duration // per driver; 0 means DefaultStartTimeout
-	StopTimeout  time.Duration // per driver; 0 means DefaultStopTimeout
-	Settle       time.Duration // how long a driver must stay up; 0 means DefaultSettle
-	Margin       time.Duration // subtracted from the noted time; 0 means DefaultMargin
+	Limit        int           // drivers worked on at the same time, those that only wait left out; 0 means 4
+	StartTimeout time.Duration // per driver; 0 means 3 minutes
+	StopTimeout  time.Duration // per driver; 0 means 3 minutes
+	Settle       time.Duration // how long a driver must stay up; 0 means 10 s
+	Margin       time.Duration // subtracted from the noted time; 0 means 5 minutes
 	Poll         time.Duration // between two looks at a driver; 0 means failover.DefaultPoll
 
 	// Lock is the lock of the procedure; nil means a [DirectoryLock] on the driver set through the target.
@@ -86,11 +86,11 @@ func (r Route) withDefaults() (Route, error) {
 		return r, failover.Invalid("Route.Limit", fmt.Sprintf("is %d", r.Limit),
 			"allow at least one driver at a time, or zero for the default")
 	}
-	defaultTo(&r.Limit, DefaultLimit)
-	defaultTo(&r.StartTimeout, DefaultStartTimeout)
-	defaultTo(&r.StopTimeout, DefaultStopTimeout)
-	defaultTo(&r.Settle, DefaultSettle)
-	defaultTo(&r.Margin, DefaultMargin)
+	defaultTo(&r.Limit, defaultLimit)
+	defaultTo(&r.StartTimeout, defaultStartTimeout)
+	defaultTo(&r.StopTimeout, defaultStopTimeout)
+	defaultTo(&r.Settle, defaultSettle)
+	defaultTo(&r.Margin, defaultMargin)
 	defaultTo(&r.Poll, failover.DefaultPoll)
 	if r.Lock == nil {
 		r.Lock = DirectoryLock{Server: r.Target, Entry: r.DriverSet}

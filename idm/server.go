@@ -187,8 +187,8 @@ func SameDN(a, b string) bool {
 	return x.EqualFold(y)
 }
 
-// BelowDN reports whether dn lies below ancestor.
-func BelowDN(dn, ancestor string) bool {
+// belowDN reports whether dn lies below ancestor.
+func belowDN(dn, ancestor string) bool {
 	x, errX := ldap.ParseDN(dn)
 	y, errY := ldap.ParseDN(ancestor)
 	return errX == nil && errY == nil && y.AncestorOfFold(x)

@@ -2,7 +2,6 @@ package runbook
 
 import (
 	"bytes"
-	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -142,19 +141,6 @@ func secretFile(field, path string) (failover.Secret, error) {
 		return failover.Secret{}, failover.Invalid(field, path+" is empty on its first line", "put the secret there")
 	}
 	return failover.NewSecret(text), nil
-}
-
-// Roots reads the certificates in a PEM file. field is its key in the configuration file, for messages.
-func Roots(field, path string) (*x509.CertPool, error) {
-	text, err := localFile(field, path, trustLimit, notWritable(field, path))
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM([]byte(text)) {
-		return nil, failover.Invalid(field, path+" holds no certificate", "give the certificate of the authority in PEM form")
-	}
-	return pool, nil
 }
 
 // plainHosts refuses a known_hosts file that its readers would misread without a word.
