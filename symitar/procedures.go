@@ -79,37 +79,21 @@ func (f firing) parameters() []failover.Parameter {
 	return params
 }
 
-// Preflight looks at everything the procedure for this purpose checks before it changes anything, and returns one
-// finding per check, in order, also for those that could not be asked. It changes nothing.
-func (p *Pair) Preflight(ctx context.Context, purpose Purpose) ([]Finding, error) {
+// Preflight looks at everything the procedure for this purpose checks before it changes anything. Its plan has one step a
+// check, in order, also for those that could not be asked. It changes nothing.
+func (p *Pair) Preflight(ctx context.Context, purpose Purpose) (failover.Plan, error) {
 	f, err := p.firing("", purpose)
 	if err != nil {
-		return nil, err
+		return failover.Plan{}, err
 	}
-	var findings []Finding
-	for _, stage := range []failover.Stage{f.preflight(), {Name: quietStage, Steps: f.idle()}} {
-		for _, s := range stage.Steps {
-			limit, cancel := context.WithTimeout(ctx, failover.DefaultTimeout)
-			obs, err := s.Observe(limit)
-			cancel()
-			findings = append(findings,
-				Finding{Check: stage.Name + "/" + s.ID, Title: s.Title, Firm: s.Firm, Observation: obs, Err: err})
+	stages := []failover.Stage{f.preflight(), {Name: quietStage, Steps: f.idle()}}
+	for _, stage := range stages {
+		for i := range stage.Steps {
+			stage.Steps[i].Guards = "" // what they guard is not here
 		}
 	}
-	return findings, nil
+	return failover.Procedure{Name: "symitar.Preflight", Stages: stages}.Plan(ctx, nil)
 }
-
-// Finding is the result of one check of the preflight.
-type Finding struct {
-	Check string // the step's ID in the procedures
-	Title string // the sentence a runbook would have
-	Firm  bool   // nobody may waive it
-	failover.Observation
-	Err error // it could not be asked
-}
-
-// OK reports whether the check holds.
-func (f Finding) OK() bool { return f.Err == nil && f.Done }
 
 const quietStage = "quiet"
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/internal/symhost"
 	"github.com/01b61c5c/failover/symitar"
 	"github.com/01b61c5c/failover/symitar/symitartest"
@@ -44,10 +45,10 @@ func (b *bench) fireOnce(t *testing.T) {
 	pair, err := symitar.NewPair(b.cfg)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, pair.Close()) }()
-	findings, err := pair.Preflight(t.Context(), symitar.PurposeSwitchover)
+	plan, err := pair.Preflight(t.Context(), symitar.PurposeSwitchover)
 	require.NoError(t, err)
-	for _, f := range findings {
-		require.True(t, f.OK(), "%s: %s %v", f.Check, f.Found, f.Err)
+	for _, s := range plan.Steps {
+		require.Equal(t, failover.ActionNone, s.Action, "%s: %s %s", s.ID, s.Observation.Found, s.Error)
 	}
 	run, err := symitar.NewRunID()
 	require.NoError(t, err)

@@ -23,14 +23,14 @@ import (
 )
 
 // look makes the preflight and returns what the first check for a purpose has found.
-func (b *bench) look(t *testing.T, purpose symitar.Purpose) symitar.Finding {
+func (b *bench) look(t *testing.T, purpose symitar.Purpose) failover.PlanStep {
 	t.Helper()
 	pair, err := symitar.NewPair(b.cfg)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, pair.Close()) }()
-	findings, err := pair.Preflight(t.Context(), purpose)
+	plan, err := pair.Preflight(t.Context(), purpose)
 	require.NoError(t, err)
-	return findings[0]
+	return plan.Steps[0]
 }
 
 // TestAFullServerIsAlive takes the only place of a server for logins, as many others do at a bad moment.
@@ -46,10 +46,10 @@ func TestAFullServerIsAlive(t *testing.T) {
 	}, 10*time.Second, 10*time.Millisecond)
 	b.cfg.Home.SSH.Address = machines[symitartest.Home].Address // past the proxy, which would take the connection itself
 	found := b.look(t, symitar.PurposeFailover)
-	require.NoError(t, found.Err)
-	require.False(t, found.Done)
-	require.Contains(t, found.Found, "it lives")
-	require.Contains(t, found.Found, "does not serve this connection")
+	require.Equal(t, failover.ActionBlock, found.Action)
+	require.Empty(t, found.Error)
+	require.Contains(t, found.Observation.Found, "it lives")
+	require.Contains(t, found.Observation.Found, "does not serve this connection")
 	_, err := b.run(t, gone)
 	require.ErrorIs(t, err, failover.ErrPrecondition)
 	require.Zero(t, b.sim.MacroRuns())
@@ -81,13 +81,12 @@ func TestHostCertificates(t *testing.T) {
 	known := filepath.Join(t.TempDir(), "known_hosts")
 	require.NoError(t, os.WriteFile(known, append([]byte("@cert-authority * "), public...), 0o600))
 	hosts := []*symitar.HostConfig{&b.cfg.Home, &b.cfg.Partner}
-	require.ErrorIs(t, b.look(t, symitar.PurposeSwitchover).Err, remote.ErrHostKeyChanged, "a pin of another key")
+	require.Contains(t, b.look(t, symitar.PurposeSwitchover).Error, remote.ErrHostKeyChanged.Error(), "a pin of another key")
 	for _, h := range hosts {
 		h.SSH.HostKeys, h.SSH.KnownHosts = nil, known
 	}
 	found := b.look(t, symitar.PurposeSwitchover)
-	require.NoError(t, found.Err)
-	require.True(t, found.OK(), found.Found)
+	require.Equal(t, failover.ActionNone, found.Action, found.Observation.Found+found.Error)
 	for _, h := range hosts {
 		h.SSH.HostKeys, h.SSH.KnownHosts = []string{pins[h.Name]}, ""
 	}
@@ -120,9 +119,9 @@ func TestTheServerAsksQuestions(t *testing.T) {
 				return
 			}
 			found := b.look(t, symitar.PurposeSwitchover)
-			require.ErrorIs(t, found.Err, remote.ErrLoginIncomplete)
-			require.ErrorContains(t, found.Err, "which is not answered")
-			require.Contains(t, failover.NextOf(found.Err), "log in by hand")
+			require.Contains(t, found.Error, remote.ErrLoginIncomplete.Error())
+			require.Contains(t, found.Error, "which is not answered")
+			require.Contains(t, found.Error, "log in by hand")
 			require.NoDirExists(t, filepath.Join(b.sim.HostDir(symitartest.Home), "var/tmp/failover"))
 		})
 	}

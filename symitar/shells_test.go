@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/internal/peers"
 	"github.com/01b61c5c/failover/symitar"
 	"github.com/01b61c5c/failover/symitar/symitartest"
@@ -96,13 +97,14 @@ func TestWhatIsNoShellIsSaid(t *testing.T) {
 			pair, err := symitar.NewPair(b.cfg)
 			require.NoError(t, err)
 			defer func() { require.NoError(t, pair.Close()) }()
-			findings, err := pair.Preflight(t.Context(), symitar.PurposeSwitchover)
+			plan, err := pair.Preflight(t.Context(), symitar.PurposeSwitchover)
 			require.NoError(t, err)
-			require.Equal(t, "preflight/shell", findings[0].Check)
-			require.NoError(t, findings[0].Err)
-			require.False(t, findings[0].Done)
-			require.Contains(t, findings[0].Found, c.want)
-			t.Log(findings[0].Found)
+			shell := plan.Steps[0]
+			require.Equal(t, "preflight/shell", shell.ID)
+			require.Empty(t, shell.Error)
+			require.Equal(t, failover.ActionBlock, shell.Action)
+			require.Contains(t, shell.Observation.Found, c.want)
+			t.Log(shell.Observation.Found)
 			run, err := symitar.NewRunID()
 			require.NoError(t, err)
 			_, err = pair.Fire(t.Context(), run, symitar.PurposeSwitchover)

@@ -236,13 +236,13 @@ func TestPreflightLooksAtWhatTheProcedureChecks(t *testing.T) {
 	t.Cleanup(func() { _ = pair.Close() })
 	for purpose, well := range map[symitar.Purpose]bool{symitar.PurposeSwitchover: true, symitar.PurposeFailover: false,
 		symitar.PurposeFailback: false} {
-		findings, err := pair.Preflight(t.Context(), purpose)
+		plan, err := pair.Preflight(t.Context(), purpose)
 		require.NoError(t, err)
-		require.Greater(t, len(findings), 12)
+		require.Greater(t, len(plan.Steps), 12)
 		all := true
-		for _, f := range findings {
-			require.NoError(t, f.Err, f.Check)
-			all = all && f.OK()
+		for _, s := range plan.Steps {
+			require.Empty(t, s.Error, s.ID)
+			all = all && s.Action == failover.ActionNone
 		}
 		require.Equal(t, well, all, purpose)
 	}
