@@ -13,8 +13,7 @@ import (
 
 // TestTheDocumentationListsTheSteps compares the numbered list in doc.go with the procedure.
 func TestTheDocumentationListsTheSteps(t *testing.T) {
-	sim, err := clustertest.New(clustertest.TwoNodes("a", "the target", "g", "s"))
-	require.NoError(t, err)
+	sim := clustertest.Start(t, clustertest.TwoNodes("a", "the target", "g", "s"))
 	c, err := sim.Cluster()
 	require.NoError(t, err)
 	p, err := cluster.Transfer(c, cluster.TransferOptions{Group: "g", Target: "the target", Then: cluster.AfterMoveBack})

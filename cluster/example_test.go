@@ -21,7 +21,7 @@ func ExampleTransfer() {
 		return
 	}
 	defer os.RemoveAll(dir)
-	sim, err := clustertest.New(clustertest.TwoNodes("NODE1", "NODE2", "EFT Server", "EFT Server Enterprise"))
+	sim, err := clustertest.Open("", clustertest.TwoNodes("NODE1", "NODE2", "EFT Server", "EFT Server Enterprise"))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -54,7 +54,7 @@ func ExampleTransfer() {
 
 // A target that cannot take the group is named before anything moves, with what to do about it.
 func ExampleCluster_move() {
-	sim, err := clustertest.New(clustertest.TwoNodes("NODE1", "NODE2", "EFT Server", "EFT Server Enterprise"))
+	sim, err := clustertest.Open("", clustertest.TwoNodes("NODE1", "NODE2", "EFT Server", "EFT Server Enterprise"))
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -22,8 +22,7 @@ func (n namedNode) Name() string { return n.name }
 // TestNothingOfATransferIsLeftOut adds a firm check that never holds to each stage of a transfer, also to stages that
 // come later, and wants it in the upgrades, which then stop there.
 func TestNothingOfATransferIsLeftOut(t *testing.T) {
-	sim, err := clustertest.New(clustertest.TwoNodes("a", "b", "g", "s"))
-	require.NoError(t, err)
+	sim := clustertest.Start(t, clustertest.TwoNodes("a", "b", "g", "s"))
 	c, err := sim.Cluster()
 	require.NoError(t, err)
 	o := Options{Cluster: c, Group: "g", Active: namedNode{name: "a"}, Passive: namedNode{name: "b"}, ConfigDir: `E:\c`,

@@ -72,8 +72,7 @@ func TestDocumentedComparesNumberIDKindAndTitle(t *testing.T) {
 
 // TestDocumentedReadsAPackage shows the check with the documentation of package cluster.
 func TestDocumentedReadsAPackage(t *testing.T) {
-	sim, err := clustertest.New(clustertest.TwoNodes("a", "the target", "g", "s"))
-	require.NoError(t, err)
+	sim := clustertest.Start(t, clustertest.TwoNodes("a", "the target", "g", "s"))
 	c, err := sim.Cluster()
 	require.NoError(t, err)
 	p, err := cluster.Transfer(c, cluster.TransferOptions{Group: "g", Target: "the target", Then: cluster.AfterMoveBack})

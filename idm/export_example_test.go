@@ -16,7 +16,7 @@ import (
 // lost.
 func ExampleServer_Import() {
 	ctx := context.Background()
-	tree, err := idmtest.NewTree(idmtest.Config{})
+	tree, err := idmtest.Open("", idmtest.Config{})
 	if err != nil {
 		fmt.Println(err)
 		return

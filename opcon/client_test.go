@@ -114,13 +114,9 @@ func TestStepsRefuseBadInput(t *testing.T) {
 }
 
 func TestTrust(t *testing.T) {
-	srv, err := opcontest.New(opcontest.Config{}, opcontest.Hooks{})
-	require.NoError(t, err)
-	t.Cleanup(srv.Close)
+	srv := opcontest.Start(t, opcontest.Config{})
 	login := withUser(srv.User, secret(srv.Password))
-	other, err := opcontest.New(opcontest.Config{}, opcontest.Hooks{})
-	require.NoError(t, err)
-	t.Cleanup(other.Close)
+	other := opcontest.Start(t, opcontest.Config{})
 	for name, tc := range map[string]struct {
 		opts []option
 		ok   bool

@@ -11,7 +11,7 @@ import (
 
 // Example holds a machine still, lets the service move, and sets the machine going again.
 func Example() {
-	server, err := opcontest.New(opcontest.Config{}, opcontest.Hooks{})
+	server, err := opcontest.Open(opcontest.Config{})
 	if err != nil {
 		fmt.Println(err)
 		return

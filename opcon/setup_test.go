@@ -54,13 +54,12 @@ func newSite(t testing.TB, conf opcontest.Config, opts ...option) *site {
 	t.Helper()
 	s := &site{primary: oldHost, aliases: map[string]string{},
 		agents: map[string]bool{oldHost: true, newHost: true, "192.0.2.77": true, "WINFTP": true}}
-	srv, err := opcontest.New(conf, opcontest.Hooks{
+	conf.Hooks = opcontest.Hooks{
 		Agent: func(a string) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.agents[s.host(a)] },
 		Host:  func(a string) string { s.mu.Lock(); defer s.mu.Unlock(); return s.host(a) },
 		Right: func(a string) bool { s.mu.Lock(); defer s.mu.Unlock(); return a == s.primary || a == "WINFTP" },
-	})
-	require.NoError(t, err)
-	t.Cleanup(srv.Close)
+	}
+	srv := opcontest.Start(t, conf)
 	s.Server, s.Scenario = srv, srv.Symitar("SYMAIX1", oldHost)
 	s.client = newClient(t, srv, opts...)
 	return s

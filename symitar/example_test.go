@@ -13,7 +13,7 @@ import (
 
 // A planned swap, played on the simulated pair. Without Config.OpCon a person does OpCon's part and confirms it.
 func ExampleSwitchover() {
-	sim, err := symitartest.NewPair()
+	sim, err := symitartest.Open("")
 	if err != nil {
 		fmt.Println(err)
 		return

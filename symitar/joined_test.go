@@ -64,9 +64,7 @@ func twoPairs(t *testing.T) map[string]*symitartest.Pair {
 	t.Helper()
 	sims := map[string]*symitartest.Pair{}
 	for _, name := range []string{"a", "b"} {
-		sim, err := symitartest.NewPair()
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = sim.Close() })
+		sim := symitartest.Start(t)
 		sims[name] = sim
 	}
 	return sims

@@ -26,7 +26,7 @@ func TestRealSwitchover(t *testing.T) {
 			t.Parallel()
 			b, machines := realMachines(t, "/bin/sh")
 			b.cfg.Shell = shellPath(t, shell)
-			server, err := opcontest.New(opcontest.Config{}, opcontest.Hooks{
+			server := opcontest.Start(t, opcontest.Config{Hooks: opcontest.Hooks{
 				Agent: func(address string) bool {
 					return address == "symaix1.example" && b.sim.AgentRuns(symitartest.Home) || address == "symaix2.example" &&
 						b.sim.AgentRuns(symitartest.Partner)
@@ -35,9 +35,7 @@ func TestRealSwitchover(t *testing.T) {
 					primaries := b.sim.Primaries()
 					return len(primaries) == 1 && address == primaries[0]+".example"
 				},
-			})
-			require.NoError(t, err)
-			t.Cleanup(server.Close)
+			}})
 			site := server.Symitar("SYMAIX", "symaix1.example")
 			client, err := opcon.New(opcon.Config{URL: server.URL, TLS: failover.TLS{Roots: server.CertPool()},
 				User:     server.User,

@@ -17,9 +17,7 @@ import (
 // stages that come later, and wants it in the procedure, once and at the right place: each stage where the
 // documentation of Stages has it.
 func TestNoStageIsLeftOut(t *testing.T) {
-	sim, err := symitartest.NewPair()
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = sim.Close() })
+	sim := symitartest.Start(t)
 	client, err := opcon.New(opcon.Config{URL: "https://opcon.example",
 		Token: func(context.Context) (failover.Secret, error) { return failover.NewSecret("t"), nil }})
 	require.NoError(t, err)

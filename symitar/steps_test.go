@@ -14,9 +14,7 @@ import (
 )
 
 func TestDocumentedStepsAreTheProcedures(t *testing.T) {
-	sim, err := symitartest.NewPair()
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = sim.Close() })
+	sim := symitartest.Start(t)
 	cfg := sim.Config()
 	cfg.Verify = nil // the site's own steps are on no list
 	pair, err := symitar.NewPair(cfg)

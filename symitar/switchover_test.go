@@ -30,9 +30,7 @@ type bench struct {
 
 func newBench(t *testing.T, fault string) *bench {
 	t.Helper()
-	sim, err := symitartest.NewPair()
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = sim.Close() })
+	sim := symitartest.Start(t)
 	require.NoError(t, sim.Arm(fault))
 	return &bench{sim: sim, cfg: sim.Config(), journal: filepath.Join(t.TempDir(), "journal")}
 }

@@ -24,8 +24,7 @@ func twoGroups(t testing.TB) (*clustertest.Sim, func(testing.TB) failover.Proced
 	m.Groups = append(m.Groups, second.Group(mail))
 	m.Resources = append(m.Resources, second.Members(mail)...)
 	m.Nodes[0].Services["mailsvc"] = true
-	sim, err := clustertest.New(m)
-	require.NoError(t, err)
+	sim := clustertest.Start(t, m)
 	return sim, func(t testing.TB) failover.Procedure {
 		t.Helper()
 		c, err := sim.Cluster()

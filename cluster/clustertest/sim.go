@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -23,17 +24,23 @@ type Sim struct {
 	file  *flock.Flock // guards dir between processes
 }
 
-// New makes a cluster in memory that starts as the model says.
-func New(m Model) (*Sim, error) {
-	c, err := m.clone()
+// Start makes a cluster in memory for a test.
+func Start(tb testing.TB, m Model) *Sim {
+	tb.Helper()
+	s, err := Open("", m)
 	if err != nil {
-		return nil, err
+		tb.Fatal(err)
 	}
-	return &Sim{model: c}, nil
+	return s
 }
 
-// Open goes on with the cluster kept in dir. When there is none yet, it starts one as the model says.
+// Open goes on with the cluster kept in dir. When there is none yet, it starts one as the model says; without a dir it
+// lives in memory.
 func Open(dir string, m Model) (*Sim, error) {
+	if dir == "" {
+		c, err := m.clone()
+		return &Sim{model: c}, err
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("clustertest: %w", err)
 	}

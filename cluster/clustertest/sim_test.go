@@ -26,8 +26,7 @@ func newSim(t *testing.T, style clustertest.Style) (*clustertest.Sim, cluster.Cl
 	t.Helper()
 	m := clustertest.TwoNodes("EFT01", "EFT02", group, "EFT Server Enterprise")
 	m.Style = style
-	sim, err := clustertest.New(m)
-	require.NoError(t, err)
+	sim := clustertest.Start(t, m)
 	c, err := sim.Cluster()
 	require.NoError(t, err)
 	return sim, c

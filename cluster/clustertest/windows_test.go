@@ -18,8 +18,7 @@ import (
 // windows serves a model behind SSH.
 func windows(t *testing.T, m clustertest.Model) (*clustertest.Sim, *clustertest.WindowsNodes, cluster.Cluster) {
 	t.Helper()
-	sim, err := clustertest.New(m)
-	require.NoError(t, err)
+	sim := clustertest.Start(t, m)
 	nodes, err := sim.ServeWindows()
 	require.NoError(t, err)
 	t.Cleanup(nodes.Close)

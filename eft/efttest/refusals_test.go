@@ -183,7 +183,7 @@ func TestLicencesAreLookedAtOnEachNode(t *testing.T) {
 	w := open(t, t.TempDir(), efttest.LayoutLocal)
 	o, err := w.Options()
 	require.NoError(t, err)
-	o.Verify = 100 * time.Millisecond
+	o.Verify = 500 * time.Millisecond
 	var failed []string
 	err = play(t, w, o, func(e failover.Event) {
 		switch {

@@ -49,7 +49,7 @@ func giveUp(t *testing.T, w *efttest.World) {
 	t.Helper()
 	o, err := w.Options()
 	require.NoError(t, err)
-	o.Verify = 50 * time.Millisecond
+	o.Verify = 500 * time.Millisecond
 	require.ErrorIs(t, play(t, w, o, nil), eft.ErrSettings)
 	require.NoError(t, w.Update(func(m *clustertest.Model, _ *efttest.State) error {
 		m.Marks, m.Requests = map[string]string{}, nil

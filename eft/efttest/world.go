@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"testing"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -15,6 +16,16 @@ import (
 // World is a simulated pair. It is safe for concurrent use, also by several processes on one directory.
 type World struct{ sim *clustertest.Sim }
 
+// Start makes a pair in memory for a test.
+func Start(tb testing.TB, l Layout) *World {
+	tb.Helper()
+	w, err := Open("", l)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return w
+}
+
 // Open goes on with the pair kept in dir, or starts one there: the group is online on ActiveNode, both nodes have the
 // old version. A pair without a dir lives in memory.
 func Open(dir string, l Layout) (*World, error) {
@@ -22,10 +33,6 @@ func Open(dir string, l Layout) (*World, error) {
 	s := newState(l)
 	if err := store(&m, &s); err != nil {
 		return nil, err
-	}
-	if dir == "" {
-		sim, err := clustertest.New(m)
-		return &World{sim}, err
 	}
 	sim, err := clustertest.Open(dir, m)
 	return &World{sim}, err

@@ -20,8 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestTheExampleFileMovesAGroup fills the file in for a simulated Windows cluster behind SSH and goes through the
 // verbs.
 func TestTheExampleFileMovesAGroup(t *testing.T) {
-	sim, err := clustertest.New(clustertest.TwoNodes("NODE1", "NODE2", "EFT", "EFT Server"))
-	require.NoError(t, err)
+	sim := clustertest.Start(t, clustertest.TwoNodes("NODE1", "NODE2", "EFT", "EFT Server"))
 	nodes, err := sim.ServeWindows()
 	require.NoError(t, err)
 	t.Cleanup(nodes.Close)

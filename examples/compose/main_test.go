@@ -43,22 +43,17 @@ func call(t *testing.T, method, url, user string) (int, string) {
 }
 
 func TestTheToolMovesEverythingAndAsksOverHTTP(t *testing.T) {
-	oc, err := opcontest.New(opcontest.Config{}, opcontest.Hooks{
-		Agent: func(string) bool { return true }, Host: func(a string) string { return a }, Right: func(string) bool { return true }})
-	require.NoError(t, err)
-	t.Cleanup(oc.Close)
+	oc := opcontest.Start(t, opcontest.Config{Hooks: opcontest.Hooks{
+		Agent: func(string) bool { return true }, Host: func(a string) string { return a }, Right: func(string) bool { return true }}})
 	jobs := oc.Symitar("APP1", "app1.example.org")
 	oc.Change(func() { jobs.Running.Ticks, jobs.JustSent.Ticks, jobs.JustSent.Status = 30, 30, opcontest.JobRunning })
 	client, err := opcon.New(opcon.Config{URL: oc.URL, TLS: failover.TLS{Fingerprints: []string{oc.Fingerprint()}}, User: "failover_svc", Poll: 1, MaxPoll: 1,
 		Password: func(context.Context) (failover.Secret, error) { return failover.NewSecret("secret"), nil }})
 	require.NoError(t, err)
-	sim, err := clustertest.New(clustertest.TwoNodes("NODE1", "NODE2", "FILES", "File Server"))
-	require.NoError(t, err)
+	sim := clustertest.Start(t, clustertest.TwoNodes("NODE1", "NODE2", "FILES", "File Server"))
 	groups, err := sim.Cluster()
 	require.NoError(t, err)
-	hosts, err := symitartest.NewPair()
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = hosts.Close() })
+	hosts := symitartest.Start(t)
 	core, err := symitar.NewPair(hosts.Config())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = core.Close() })

@@ -78,10 +78,10 @@ type jobState struct {
 
 func openOffice(dir string, s settings, pair *symitartest.Pair) (*office, error) {
 	at := map[string]string{homeAddress: symitartest.Home, partnerAddress: symitartest.Partner}
-	server, err := opcontest.New(opcontest.Config{Polls: 1, ReportAfter: 4}, opcontest.Hooks{
+	server, err := opcontest.Open(opcontest.Config{Polls: 1, ReportAfter: 4, Hooks: opcontest.Hooks{
 		Agent: func(address string) bool { return at[address] != "" && pair.AgentRuns(at[address]) },
 		Right: func(address string) bool { return at[address] != "" && pair.Role(at[address]) == "primary" },
-	})
+	}})
 	if err != nil {
 		return nil, err
 	}

@@ -46,9 +46,7 @@ poll: 20ms
 
 func newDesk(t *testing.T, fault, more string) *desk {
 	t.Helper()
-	sim, err := symitartest.NewPair()
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = sim.Close() })
+	sim := symitartest.Start(t)
 	require.NoError(t, sim.Arm(fault))
 	c := sim.Config()
 	password, err := c.Home.SSH.Password(t.Context())
@@ -238,9 +236,7 @@ func TestProposalsAreCopiedIntoTheDecisions(t *testing.T) {
 }
 
 func TestOpConsPartIsBuiltFromTheFile(t *testing.T) {
-	server, err := opcontest.New(opcontest.Config{}, opcontest.Hooks{})
-	require.NoError(t, err)
-	t.Cleanup(server.Close)
+	server := opcontest.Start(t, opcontest.Config{})
 	server.Symitar("SYMAIX1", "home.example")
 	d := newDesk(t, "", fmt.Sprintf("opcon: {url: %q, fingerprint: %q, user: failover_svc, password: {env: "+
 		"OPCON_PASSWORD}, machine: SYMAIX1, reason: swap, addresses: {home: home.example, partner: partner.example}}\n",

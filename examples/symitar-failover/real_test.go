@@ -49,9 +49,7 @@ primary_gone: {by: ann, says: "symaix1 lost power and stays off", reason: "stood
 // for Home.
 func newOffice(t *testing.T, fault, login, home string) *office {
 	t.Helper()
-	sim, err := symitartest.NewPair()
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = sim.Close() })
+	sim := symitartest.Start(t)
 	require.NoError(t, sim.Arm(fault))
 	c := sim.Config()
 	o := &office{hosts: symhost.Pair(t, sim, login), procedure: "switchover", on: symitartest.Home}

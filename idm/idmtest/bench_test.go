@@ -12,7 +12,7 @@ import (
 
 // A tool is tested against sets of thousands of policies: the simulator must not be what the test waits for.
 func BenchmarkTenThousandPolicies(b *testing.B) {
-	tree, err := idmtest.NewTree(idmtest.Config{Drivers: 10, Policies: 1000, PolicyBytes: 3500})
+	tree, err := idmtest.Open("", idmtest.Config{Drivers: 10, Policies: 1000, PolicyBytes: 3500})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -311,7 +311,7 @@ func TestFixtureIsWhatItSays(t *testing.T) {
 	}
 	empty := idmtest.Start(t, idmtest.Config{WithoutSet: true})
 	require.Empty(t, empty.DriverSets())
-	_, err := idmtest.NewTree(idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "a"}, {Name: "A"}}})
+	_, err := idmtest.Open("", idmtest.Config{Servers: []idmtest.ServerConfig{{Name: "a"}, {Name: "A"}}})
 	require.ErrorContains(t, err, "Servers[1].Name")
 }
 

@@ -11,7 +11,7 @@ import (
 
 // A server that comes back starts its drivers although they run elsewhere by now, and the tree tells.
 func Example() {
-	tree, err := idmtest.NewTree(
+	tree, err := idmtest.Open("",
 		idmtest.Config{Drivers: 1, Servers: []idmtest.ServerConfig{{Name: "old"}, {Name: "standby", Prepared: true}}})
 	if err != nil {
 		fmt.Println(err)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// The names and passwords of the tree NewTree builds.
+// The names and passwords of a tree.
 const (
 	AdminDN       = "cn=admin,o=system"
 	AdminPassword = "admin-secret"

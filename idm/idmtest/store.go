@@ -35,14 +35,19 @@ type storeHeader struct {
 	Servers   []savedKey
 }
 
-// Open is NewTree with a memory: the tree's state is written to dir after each effect and before its answer is sent, so
-// that a process that is killed at any moment can be followed by another one that opens dir and finds everything as it
+// Open builds the tree cfg describes and starts its servers; Close ends them. Without a dir it lives in memory. With one
+// its state is written to dir after each effect and before its answer is sent, so that a process that is killed at any moment can be followed by another one that opens dir and finds everything as it
 // was, on the same addresses with the same certificates. The servers go on as if nothing had happened: opening is not a
 // restart of the simulated servers. The record of requests and armed faults are not kept.
 //
 // When dir holds a tree already, cfg gives only Now, Logger and KeepRequests; everything else comes from dir. One
 // process at a time can have dir open.
+//
+// It returns an error that wraps [failover.ErrInvalid] when cfg cannot be built.
 func Open(dir string, cfg Config) (*Tree, error) {
+	if dir == "" {
+		return inMemory(cfg)
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("idmtest: %w", err)
 	}

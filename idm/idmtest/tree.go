@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -40,10 +41,8 @@ type Tree struct {
 	wg sync.WaitGroup
 }
 
-// NewTree builds the tree cfg describes, in memory, and starts its servers. Close ends them.
-//
-// It returns an error that wraps [failover.ErrInvalid] when cfg cannot be built.
-func NewTree(cfg Config) (*Tree, error) {
+// inMemory builds the tree cfg describes, and starts its servers.
+func inMemory(cfg Config) (*Tree, error) {
 	t, err := newTree(cfg)
 	if err != nil {
 		return nil, err
@@ -81,20 +80,12 @@ func newTree(cfg Config) (*Tree, error) {
 	return t, nil
 }
 
-// TB is the part of *testing.T that Start needs.
-type TB interface {
-	Helper()
-	Fatalf(format string, args ...any)
-	Cleanup(func())
-}
-
-// Start is NewTree for tests: it ends the test when the tree cannot be built and closes the tree with the test.
-func Start(tb TB, cfg Config) *Tree {
+// Start builds a tree in memory for a test, which closes it.
+func Start(tb testing.TB, cfg Config) *Tree {
 	tb.Helper()
-	t, err := NewTree(cfg)
+	t, err := Open("", cfg)
 	if err != nil {
-		tb.Fatalf("idmtest: %v", err)
-		return nil
+		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
 		if err := t.Close(); err != nil {

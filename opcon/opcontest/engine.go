@@ -58,7 +58,7 @@ func (s *Server) agentAnswers(m *Machine) bool {
 	if m.Mute {
 		return false
 	}
-	return s.hooks.Agent == nil || s.hooks.Agent(m.Address())
+	return s.Hooks.Agent == nil || s.Hooks.Agent(m.Address())
 }
 
 func (s *Server) tickAgent(m *Machine) {
@@ -146,11 +146,11 @@ func (s *Server) startJobs() {
 		j.Status, j.number, j.StartedOn, j.host, j.left, j.orphan = JobRunning, s.nextNumber, m.Name, m.peer, j.Ticks, 0
 		e := Effect{"start", j.label(), m.Name + " at " + m.peer}
 		s.effects = append(s.effects, e)
-		if alternate || m.peer == s.stray || (s.hooks.Right != nil && !s.hooks.Right(m.peer)) {
+		if alternate || m.peer == s.stray || (s.Hooks.Right != nil && !s.Hooks.Right(m.peer)) {
 			s.wrong = append(s.wrong, e)
 		}
-		if s.hooks.Started != nil {
-			s.hooks.Started(j.label(), m.Name, m.peer)
+		if s.Hooks.Started != nil {
+			s.Hooks.Started(j.label(), m.Name, m.peer)
 		}
 	}
 }

@@ -201,8 +201,8 @@ func (s *Server) Reconnect(m *Machine) {
 // connect opens the line to whatever answers at the machine's address.
 func (s *Server) connect(m *Machine) {
 	m.peer = m.Address()
-	if s.hooks.Host != nil {
-		m.peer = s.hooks.Host(m.Address())
+	if s.Hooks.Host != nil {
+		m.peer = s.Hooks.Host(m.Address())
 	}
 	if s.stray != "" {
 		m.peer = s.stray

@@ -35,9 +35,7 @@ func ask(t *testing.T, s *opcontest.Server, method, path, body string) (int, str
 func start(t *testing.T, c opcontest.Config) (*opcontest.Server, *opcontest.Scenario) {
 	t.Helper()
 	c.External = "ext"
-	s, err := opcontest.New(c, opcontest.Hooks{})
-	require.NoError(t, err)
-	t.Cleanup(s.Close)
+	s := opcontest.Start(t, c)
 	return s, s.Symitar("SYMAIX1", "symaix1")
 }
 

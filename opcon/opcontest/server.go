@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"testing"
 	"time"
 )
 
@@ -46,6 +47,7 @@ type Config struct {
 
 	Polls       int // requests an action stays submitted before it is carried out
 	ReportAfter int // requests until the agent on a new host reports the jobs of the old one as failed
+	Hooks       Hooks
 
 	SchemaNames   bool // field names as in the OpenAPI document instead of those on the wire
 	ProblemErrors bool // errors as problem objects instead of lists
@@ -79,11 +81,10 @@ type Server struct {
 	URL string // https://127.0.0.1:port
 	Config
 
-	hooks Hooks
-	cert  tls.Certificate
-	http  *http.Server
-	done  chan struct{}
-	quit  chan struct{}
+	cert tls.Certificate
+	http *http.Server
+	done chan struct{}
+	quit chan struct{}
 
 	mu         sync.Mutex
 	now        time.Time
@@ -121,13 +122,24 @@ type Request struct {
 	Method, Path, Query, Body string
 }
 
-// New starts a server. Close it.
-func New(c Config, h Hooks) (*Server, error) {
+// Start starts a server for a test, which ends it.
+func Start(tb testing.TB, c Config) *Server {
+	tb.Helper()
+	s, err := Open(c)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(s.Close)
+	return s
+}
+
+// Open starts a server. Close it. Its state lives in memory.
+func Open(c Config) (*Server, error) {
 	c.User, c.Password = or(c.User, "failover_svc"), or(c.Password, "secret")
 	if c.Now.IsZero() {
 		c.Now = time.Date(2026, 8, 22, 8, 0, 0, 748_000_000, time.FixedZone("", -5*3600))
 	}
-	s := &Server{Config: c, hooks: h, now: c.Now, tokens: map[string]bool{}, appTokens: map[string]string{},
+	s := &Server{Config: c, now: c.Now, tokens: map[string]bool{}, appTokens: map[string]string{},
 		refusals: map[string]int{}, nextID: 11, nextMaster: 226,
 		nextNumber: 771000, done: make(chan struct{}), quit: make(chan struct{})}
 	s.nextAction.id = 880

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"testing"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -72,23 +73,27 @@ type host struct {
 	late   []late // requests on their way
 }
 
-// NewPair starts a pair in a temporary folder, which Close removes.
-func NewPair() (*Pair, error) {
-	dir, err := os.MkdirTemp("", "symitartest")
+// Start starts a pair for a test, which ends it.
+func Start(tb testing.TB) *Pair {
+	tb.Helper()
+	p, err := Open("")
 	if err != nil {
-		return nil, err
+		tb.Fatal(err)
 	}
-	p, err := Open(dir)
-	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	p.temp = true
-	return p, nil
+	tb.Cleanup(func() { _ = p.Close() })
+	return p
 }
 
-// Open starts a pair over the state in dir, or makes it there. The path must not hold quotes or blanks.
+// Open starts a pair over the state in dir, or makes it there; without a dir in a temporary folder, which Close removes.
+// The path must not hold quotes or blanks.
 func Open(dir string) (*Pair, error) {
-	dir, err := filepath.Abs(dir)
+	temp := dir == ""
+	var err error
+	if temp {
+		dir, err = os.MkdirTemp("", "symitartest")
+	} else {
+		dir, err = filepath.Abs(dir)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +103,7 @@ func Open(dir string) (*Pair, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	p := &Pair{dir: dir, hosts: map[string]*host{}}
+	p := &Pair{dir: dir, temp: temp, hosts: map[string]*host{}}
 	_ = os.Remove(filepath.Join(dir, "closing"))
 	for i, name := range []string{Home, Partner} {
 		h := &host{pair: p, name: name, dir: filepath.Join(dir, name)}
