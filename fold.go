@@ -30,7 +30,7 @@ type fold struct {
 	log     []Decision
 	kinds   map[string]Kind
 	outages map[string]*outageState // by part
-	parts   map[string]string       // of each step
+	parts   map[string]string       // of each step of a joined procedure
 	epoch   int
 	lastAt  time.Time
 	undoing bool // an undo has begun to take something back
@@ -69,20 +69,21 @@ type stepState struct {
 }
 
 func newFold() *fold {
-	return &fold{steps: map[string]*stepState{}, facts: map[string]json.RawMessage{},
-		entries: map[string]map[string]json.RawMessage{},
-		shown:   map[PlanHash]map[string]shownStep{}, kinds: map[string]Kind{}, outages: map[string]*outageState{}}
+	return &fold{steps: map[string]*stepState{}, kinds: map[string]Kind{}, outages: map[string]*outageState{}}
 }
 
 func (f *fold) keepFact(rec record) {
-	if rec.Key == "" {
+	if f.facts == nil {
+		f.facts, f.entries = map[string]json.RawMessage{}, map[string]map[string]json.RawMessage{}
+	}
+	switch {
+	case rec.Key == "":
 		f.facts[rec.Fact] = rec.Value
-		return
+	case f.entries[rec.Fact] == nil:
+		f.entries[rec.Fact] = map[string]json.RawMessage{rec.Key: rec.Value}
+	default:
+		f.entries[rec.Fact][rec.Key] = rec.Value
 	}
-	if f.entries[rec.Fact] == nil {
-		f.entries[rec.Fact] = map[string]json.RawMessage{}
-	}
-	f.entries[rec.Fact][rec.Key] = rec.Value
 }
 
 // step returns what is known of a step; a step without a record has the zero state.
@@ -149,6 +150,9 @@ func (f *fold) apply(rec record) {
 		for _, line := range rec.Shown {
 			lines[line.Step] = line
 		}
+		if f.shown == nil {
+			f.shown = map[PlanHash]map[string]shownStep{}
+		}
 		f.shown[rec.Hash] = lines
 	}
 	if rec.Type == recUndoIntent {
@@ -178,10 +182,15 @@ func (f *fold) define(def definition) {
 	for _, s := range def.Steps {
 		f.kinds[s.ID] = s.Kind
 	}
-	f.parts = map[string]string{}
+	f.parts = nil
 	byPart := map[string][]StepInfo{}
 	for _, s := range def.Steps {
-		f.parts[s.ID] = s.Part
+		if s.Part != "" {
+			if f.parts == nil {
+				f.parts = map[string]string{}
+			}
+			f.parts[s.ID] = s.Part
+		}
 		byPart[s.Part] = append(byPart[s.Part], s)
 	}
 	for name, steps := range byPart {

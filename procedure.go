@@ -48,8 +48,11 @@ func (p Procedure) flatten() Procedure {
 		p.down, p.in = make([]bool, len(p.Steps)), make([]int, len(p.Steps))
 		return p
 	}
-	loose := p.Steps
-	p.Steps = nil
+	loose, n := p.Steps, len(p.Steps)
+	for _, stage := range p.Stages {
+		n += len(stage.Steps)
+	}
+	p.Steps, p.down, p.in = make([]Step, 0, n), make([]bool, 0, n), make([]int, n)
 	for _, stage := range p.Stages {
 		for _, s := range stage.Steps {
 			if s.Guards != "" && slices.ContainsFunc(stage.Steps, func(g Step) bool { return g.ID == s.Guards }) {
@@ -62,7 +65,6 @@ func (p Procedure) flatten() Procedure {
 	for _, s := range loose { // refused by Validate; kept, so that it can be named
 		p.Steps, p.down = append(p.Steps, s), append(p.down, false)
 	}
-	p.in = make([]int, len(p.Steps))
 	return p
 }
 
