@@ -7,7 +7,7 @@ import (
 
 // Claim says who holds a lock and for what. A lock keeps all of it.
 type Claim struct {
-	// random, one per holder of a journal: two copies of one journal have different ones
+	// ID: random, one per holder of a journal: two copies of one journal have different ones
 	ID      string    `json:"id"`
 	Journal string    `json:"journal,omitempty"` // ID of the journal
 	Holder  Holder    `json:"holder,omitzero"`   // who has the journal open

@@ -16,9 +16,10 @@ type PlanHash string
 // by the code that runs.
 type Plan struct {
 	Procedure string `json:"procedure"` // its name
-	// hash over name, parameters and what the steps are; see Procedure.Definition
+	// Definition: hash over name, parameters and what the steps are; see Procedure.Definition
 	Definition string `json:"definition"`
-	// hash over Definition and what was observed, without notes and Checks that wait; an approval is given for this one
+	// Findings: hash over Definition and what was observed, without notes and Checks that wait; an approval is given for
+	// this one
 	Findings   PlanHash    `json:"findings"`
 	Journal    string      `json:"journal,omitempty"`    // ID of the journal with which it was made, if it records a run
 	Parameters []Parameter `json:"parameters,omitempty"` // what makes this move another one than the next; no secrets

@@ -14,12 +14,12 @@ type Report struct {
 	Parameters []Parameter `json:"parameters,omitempty"` // what was moved where; no secrets
 	Program    string      `json:"program,omitempty"`    // the program of the newest run and its version
 	Library    string      `json:"library,omitempty"`    // the version of this module there
-	// what differs from the procedure with which the journal was begun
+	// Changed: what differs from the procedure with which the journal was begun
 	Changed []string `json:"changed,omitempty"`
 	Journal string   `json:"journal"`        // the journal's ID
 	Result  Result   `json:"result"`         // how the newest run ended, and what a person has settled since
 	Undo    bool     `json:"undo,omitempty"` // the newest run was an undo
-	// an undo was begun, even if it was refused: the journal can only be undone
+	// UndoBegun: an undo was begun, even if it was refused: the journal can only be undone
 	UndoBegun bool         `json:"undo_begun,omitempty"`
 	Began     time.Time    `json:"began"`               // UTC, of the journal
 	Ended     time.Time    `json:"ended"`               // UTC, of the newest record

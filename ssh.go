@@ -28,12 +28,14 @@ type SSH struct {
 	KnownHosts string
 
 	PeerKeys []string // fingerprints of the partner machine; meeting one means the addresses are swapped
-	// host:port of the partner machine; its keys in KnownHosts are taken as PeerKeys; it must be known there
+	// PeerAddresses: host:port of the partner machine; its keys in KnownHosts are taken as PeerKeys; it must be known
+	// there
 	PeerAddresses []string
 
 	Key        SecretFunc // private key, PEM or OpenSSH format
 	Passphrase SecretFunc // of Key, when it is encrypted
-	// path of the user certificate for Key or for a key of the agent (OpenSSH's -cert.pub); read at each login
+	// Certificate: path of the user certificate for Key or for a key of the agent (OpenSSH's -cert.pub); read at each
+	// login
 	Certificate string
 	Agent       string     // path of an SSH agent's socket; on Windows also a named pipe, as \\.\pipe\openssh-ssh-agent
 	Password    SecretFunc // also answers keyboard-interactive prompts that do not echo

@@ -54,7 +54,7 @@ type Step struct {
 	Title  string // the sentence a runbook would have
 	Target string // machine, distinguished name, group or URL
 	Kind   Kind   // Check, Change, Once or Manual
-	// for the whole step, without the time a person takes; 0 means DefaultTimeout; a Once must name its own
+	// Timeout: for the whole step, without the time a person takes; 0 means DefaultTimeout; a Once must name its own
 	Timeout time.Duration
 	Poll    time.Duration // pause between observations; 0 means DefaultPoll
 

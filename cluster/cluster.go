@@ -78,7 +78,7 @@ type MoveResult struct {
 type StateOptions struct {
 	Timeout time.Duration // 0 means 10 min
 	Poll    time.Duration // 0 means 2 s
-	// how long a state that does not change is watched before the request counts as lost; 0 means 30 s
+	// Settle: how long a state that does not change is watched before the request counts as lost; 0 means 30 s
 	Settle time.Duration
 }
 

@@ -17,7 +17,7 @@ import (
 
 // Config says how the nodes of a [Driver] are asked. The zero value is the default.
 type Config struct {
-	// which node was asked for what, at debug level, and what was lost, at warning level; nil is silent
+	// Logger: which node was asked for what, at debug level, and what was lost, at warning level; nil is silent
 	Logger      *slog.Logger
 	CallTimeout time.Duration // for each single request to each single node, connecting included; 0 means 45 s
 }

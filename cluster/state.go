@@ -140,7 +140,7 @@ type Node struct {
 	DrainFailed bool      `json:"drainFailed,omitempty"` // the last drain ended with groups that would not leave
 	Isolated    bool      `json:"isolated,omitempty"`
 	Quarantined bool      `json:"quarantined,omitempty"`
-	// build of operating system or cluster software, where the cluster tells it
+	// Build: build of operating system or cluster software, where the cluster tells it
 	Build string `json:"build,omitempty"`
 	Raw   string `json:"raw,omitempty"`
 }
@@ -150,7 +150,7 @@ type Resource struct {
 	Name  string `json:"name"`
 	Group string `json:"group"`
 	Owner string `json:"owner"`
-	// the vendor's type name, for example "Generic Service" or "ocf:heartbeat:IPaddr2"
+	// Type: the vendor's type name, for example "Generic Service" or "ocf:heartbeat:IPaddr2"
 	Type        string   `json:"type"`
 	State       State    `json:"state"`
 	Possible    []string `json:"possible,omitempty"`  // nodes that may own it; nil when the cluster does not say
@@ -159,7 +159,7 @@ type Resource struct {
 	Disk        bool     `json:"disk,omitempty"`      // it is storage
 	Core        bool     `json:"core,omitempty"`      // it belongs to the cluster itself, for example the witness
 	Maintenance bool     `json:"maintenance,omitempty"`
-	// how long the cluster lets it start or stop; 0 when unknown
+	// PendingTimeout: how long the cluster lets it start or stop; 0 when unknown
 	PendingTimeout time.Duration `json:"pendingTimeout,omitempty"`
 	Raw            string        `json:"raw,omitempty"`
 }

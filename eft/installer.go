@@ -37,7 +37,7 @@ const maxSettle = 45 * time.Second // a probe has a minute
 
 // Installer specifies the installer of the new version and how to judge a run of it.
 type Installer struct {
-	// where it lies on each node: on a local disk, never a share, in a folder only administrators may write to
+	// Path: where it lies on each node: on a local disk, never a share, in a folder only administrators may write to
 	Path    string
 	SHA256  string  // of the file, hexadecimal, from the vendor's download page
 	Size    int64   // bytes
@@ -60,7 +60,7 @@ type Installer struct {
 
 	WarnAfter time.Duration // tells the observer that it takes long; 0 means half of StopAfter
 	StopAfter time.Duration // the run stops following it; the installer itself is never killed. 0 means 30 minutes
-	// how long a start whose answer was lost may still be on its way (inferred); 0 means 30 s, at most 45 s
+	// Settle: how long a start whose answer was lost may still be on its way (inferred); 0 means 30 s, at most 45 s
 	Settle time.Duration
 	Logs   []string // files or patterns on the node to collect afterwards, for example C:\Windows\Temp\*\Installer.log
 	Space  int64    // bytes that must be free beside Path; 0 means three times Size

@@ -119,7 +119,7 @@ type Facts struct {
 	Program   Version            `json:"program"`  // product version of the program file
 	Products  []InstalledProduct `json:"products"` // uninstall entries
 	ConfigDir string             `json:"configDir,omitempty"`
-	// default directories on own disks that hold a configuration
+	// LocalConfigs: default directories on own disks that hold a configuration
 	LocalConfigs  []string  `json:"localConfigs,omitempty"`
 	RebootPending bool      `json:"rebootPending"`
 	Booted        time.Time `json:"booted"`

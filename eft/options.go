@@ -47,7 +47,7 @@ type Options struct {
 	// StopTime is how long the service usually takes to stop; the cluster must allow it that. Zero leaves it out.
 	StopTime time.Duration
 
-	// how long a verification may take to hold, because sites start after the service; 0 means 5 min
+	// Verify: how long a verification may take to hold, because sites start after the service; 0 means 5 min
 	Verify   time.Duration
 	Poll     time.Duration // between two looks at a node; 0 means 5 s
 	Attempts int           // how often a harmless change is tried per node; 0 means failover.DefaultAttempts

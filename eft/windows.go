@@ -19,10 +19,10 @@ type WindowsNodeConfig struct {
 	Name string       // in the cluster; the machine must say the same name of itself
 	SSH  failover.SSH // the node's own address, with an administrator's account
 
-	// the service's program; "" means cftpstes.exe (documented in an advisory, seen in the vendor's samples)
+	// Executable: the service's program; "" means cftpstes.exe (documented in an advisory, seen in the vendor's samples)
 	Executable string
 	Product    string // wildcard for the DisplayName of uninstall entries; "" means EFT Server* (inferred)
-	// programs that disturb an installation; nil means cftpsai.exe, the administration interface (seen)
+	// Consoles: programs that disturb an installation; nil means cftpsai.exe, the administration interface (seen)
 	Consoles []string
 	// RunsDir is where installer runs are claimed and logged; "" means C:\Program Files\failover-eft. SYSTEM runs what
 	// lies there: one that is made is closed to all but administrators, one that is there already must be.

@@ -67,9 +67,9 @@ type Comparison struct {
 	OnlyOnServer int64        `json:"onlyOnServer"`       // objects
 	Differences  []Difference `json:"differences"`        // the first 1000
 	Unlisted     int64        `json:"unlisted,omitempty"`
-	// attributes of the file that are the engine's own or secrets, and on how many objects
+	// Ignored: attributes of the file that are the engine's own or secrets, and on how many objects
 	Ignored map[string]int64 `json:"ignored,omitempty"`
-	// parts of a driver configuration that have no place in the directory or are to be set by hand
+	// Skipped: parts of a driver configuration that have no place in the directory or are to be set by hand
 	Skipped []string       `json:"skipped,omitempty"`
 	Secrets []SecretNeeded `json:"secrets,omitempty"` // what has to be set on the server for the drivers to start
 }

@@ -74,7 +74,7 @@ type Manifest struct {
 	PerServer     map[string]int64 `json:"perServer"` // objects with per-server values, by server
 	Drivers       []ManifestDriver `json:"drivers"`
 	Secrets       []SecretNeeded   `json:"secrets"` // what no export carries and someone has to set again
-	// attributes not exported (the engine's, secrets, no room in the format), and on how many objects
+	// LeftOut: attributes not exported (the engine's, secrets, no room in the format), and on how many objects
 	LeftOut map[string]int64 `json:"leftOut,omitempty"`
 }
 

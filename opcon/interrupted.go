@@ -55,10 +55,10 @@ func (w *Why) UnmarshalText(text []byte) error {
 
 // Interrupted is one job that needs a person's decision.
 type Interrupted struct {
-	// as it is now, or as it was seen last where OpCon does not show it any more
+	// Job: as it is now, or as it was seen last where OpCon does not show it any more
 	Job Job `json:"job"`
 	Why Why `json:"why"` // what the move did to it
-	// what OpCon said of it when it was seen running before the machine went down
+	// Seen: what OpCon said of it when it was seen running before the machine went down
 	Seen     string   `json:"seen,omitempty"`
 	Hint     string   `json:"hint"`     // what to find out before deciding
 	Proposal Decision `json:"proposal"` // what we would do; nothing is done without the decision

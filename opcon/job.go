@@ -64,7 +64,7 @@ type Job struct {
 	TypeID      int64       `json:"type"`                   // 6 is UNIX, 15 a container (seen in client code)
 	Category    JobCategory `json:"category"`               // decides what may be done with it
 	Description string      `json:"description,omitempty"`  // the server's own words for the status
-	// number of the last start; changes with every start (inferred)
+	// Number: number of the last start; changes with every start (inferred)
 	Number      int64    `json:"number,omitempty"`
 	Started     string   `json:"started,omitempty"`     // computed start as the server wrote it
 	Termination string   `json:"termination,omitempty"` // UNIX: exit code, signal and core flag

@@ -109,15 +109,15 @@ type Machine struct {
 	TypeID int64        `json:"type"`
 	State  MachineState `json:"state"` // the line as it is
 	Asked  MachineState `json:"asked"` // what was asked for: Up, Limited or Down
-	// nil: not told; may stay above 0 for ever after a crash, since only a desktop client recounts it
+	// CurrentJobs: nil: not told; may stay above 0 for ever after a crash, since only a desktop client recounts it
 	CurrentJobs     *int64  `json:"currentJobs,omitempty"`
 	Address         Address `json:"address"`      // empty unless the whole record was read
 	AgentVersion    string  `json:"agentVersion"` // version of the agent that last answered
 	AllowKill       bool    `json:"allowKill"`    // should be false for RSJ hosts
 	SpecialFeatures string  `json:"features"`     // on Symitar hosts it names RSJ and its version
-	// name of its host as the agent reports it; "" when the server does not tell
+	// Host: name of its host as the agent reports it; "" when the server does not tell
 	Host string `json:"host,omitempty"`
-	// the line to the agent uses TLS, whose certificate differs per host
+	// TLS: the line to the agent uses TLS, whose certificate differs per host
 	TLS bool `json:"tls,omitempty"`
 
 	raw json.RawMessage // the record byte for byte, for the round trip of a PUT

@@ -18,7 +18,7 @@ type Record struct {
 	TakenAt   string     `json:"takenAt"`             // server time of the snapshot, RFC 3339
 	Reason    string     `json:"reason"`              // sent with every action
 	Schedules []Schedule `json:"schedules,omitempty"` // root schedules of the machine as they were
-	// jobs seen running on the machine at any time before it went down
+	// Running: jobs seen running on the machine at any time before it went down
 	Running []Job          `json:"running,omitempty"`
 	Before  []JobMark      `json:"before,omitempty"`  // jobs that had failed or were on another machine already
 	Held    []HeldSchedule `json:"held,omitempty"`    // what this run held, and only that

@@ -63,9 +63,10 @@ type Decision struct {
 	Job    JobID `json:"job"`    // id from the list of interrupted jobs
 	Number int64 `json:"number"` // Job.Number of the run decided upon
 	Action Rerun `json:"action"` // what is done, RerunLeave included
-	// the job is still shown running; OpCon restarts no running job, and marking it failed runs its failure events
+	// MarkFailedFirst: the job is still shown running; OpCon restarts no running job, and marking it failed runs its
+	// failure events
 	MarkFailedFirst bool `json:"markFailedFirst,omitempty"`
-	// restart on this step, one of Job.Steps; with RerunRestart only
+	// Step: restart on this step, one of Job.Steps; with RerunRestart only
 	Step   string `json:"step,omitempty"`
 	By     string `json:"by"`     // who decided
 	Reason string `json:"reason"` // why

@@ -93,7 +93,7 @@ type ScheduleID string
 // Schedule is one daily schedule: a schedule built for one date.
 type Schedule struct {
 	ID ScheduleID `json:"id"` // the server's
-	// a subschedule's is its container's with a suffix (documented)
+	// Name: a subschedule's is its container's with a suffix (documented)
 	Name        string        `json:"name"`
 	Date        Date          `json:"date"`                  // it was built for
 	State       ScheduleState `json:"state"`                 // what decides about a hold

@@ -205,18 +205,19 @@ type Verification struct {
 	Name  string // part of the step's ID, for example "alias-on-new-primary"
 	Title string // the sentence a runbook would have
 	On    On     // where it is asked, seen from the swap
-	// shell command line; it must change nothing and end with 0: a command that failed proves nothing
+	// Command: shell command line; it must change nothing and end with 0: a command that failed proves nothing
 	Command string
 	Want    string // regular expression the output must contain
-	// regular expression the output must not contain, which proves nothing where it is empty; Want or Reject is required
+	// Reject: regular expression the output must not contain, which proves nothing where it is empty; Want or Reject is
+	// required
 	Reject string
 	Within time.Duration // how long it may take to come true; default 5 minutes
 }
 
 // Limits are the figures of the preflight. Zero means the default.
 type Limits struct {
-	// a file system or its inodes may be filled to less than this; default 90 (documented as SMA's own figure before
-	// moves)
+	// DiskPercent: a file system or its inodes may be filled to less than this; default 90 (documented as SMA's own figure
+	// before moves)
 	DiskPercent int
 	DiskIgnore  []string      // mount points that are not looked at, for example a CD-ROM
 	ClockSkew   time.Duration // between the hosts; default 10 s

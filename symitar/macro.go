@@ -90,7 +90,7 @@ type Result struct {
 	State    State    `json:"state"`          // only Succeeded is success
 	Exit     *int     `json:"exit,omitempty"` // its exit status, where it ended and left one
 	Evidence []string `json:"evidence"`       // what the state was concluded from, in order
-	// the end of its output; answers of Prompts are redacted, fetched ones by the process that fired only
+	// LogTail: the end of its output; answers of Prompts are redacted, fetched ones by the process that fired only
 	LogTail string `json:"logTail,omitempty"`
 
 	cause error // why it was not executed

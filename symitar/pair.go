@@ -172,7 +172,8 @@ func (p *Pair) Void(ctx context.Context, run RunID, purpose Purpose) (Result, er
 // Left names what a person has found alive of a run, and lets be when acknowledging it. The zero value lets nothing be.
 type Left struct {
 	Processes []int64 // numbers of processes that the macro left behind on purpose, such as services it started
-	// nobody can tell from the list of processes whether the run lives, and a person answers for it that it does not
+	// Unseen: nobody can tell from the list of processes whether the run lives, and a person answers for it that it does
+	// not
 	Unseen   bool
 	services bool // everything that does not run the macro itself; behind a swap that was verified
 }

@@ -25,7 +25,7 @@ type opconSite struct {
 	Machine     string         `yaml:"machine"`     //
 	Reason      string         `yaml:"reason"`      // what OpCon's audit shows
 	Addresses   *addresses     `yaml:"addresses"`   // leave out when the record names an alias that is moved elsewhere
-	// file with a decision per interrupted job; leave out to decide in OpCon by hand
+	// Decisions: file with a decision per interrupted job; leave out to decide in OpCon by hand
 	Decisions string           `yaml:"decisions"`
 	KeepHeld  []string         `yaml:"keep_held"` // schedules that stay held
 	Drain     runbook.Duration `yaml:"drain"`     // wait for running jobs

@@ -42,7 +42,7 @@ type Hooks struct {
 type Config struct {
 	User, Password string // accepted login; default failover_svc and secret
 	External       string // an external token that is accepted from the start
-	// the server's clock, which stands still but for Midnight; default 2026-08-22 08:00 at -05:00
+	// Now: the server's clock, which stands still but for Midnight; default 2026-08-22 08:00 at -05:00
 	Now time.Time
 
 	Polls       int // requests an action stays submitted before it is carried out
