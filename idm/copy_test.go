@@ -116,7 +116,7 @@ func TestCopyBrokenInTheMiddleGoesOn(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
 	one, two := open(t, tree, "srv1"), open(t, tree, "srv2")
 	o := idm.ServerDataOptions{DriverSet: idmtest.DriverSetDN}
-	fault := tree.Inject(idmtest.Fault{Kind: idmtest.FaultDropReply, Server: "srv2", Op: idmtest.OperationModify, Skip: 3})
+	fault := tree.Inject(idmtest.Injection{Kind: idmtest.FaultDropReply, Server: "srv2", Op: idmtest.OperationModify, Skip: 3})
 	_, err := idm.CopyServerData(t.Context(), one, two, o)
 	require.Equal(t, 1, fault.Hits())
 	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
@@ -236,7 +236,7 @@ func TestAPasswordNeverShows(t *testing.T) {
 	two := open(t, tree, "srv2")
 	need := idm.SecretNeeded{Kind: idm.SecretApplication, Object: idmtest.DriverDN(0)}
 	for _, kind := range []idmtest.FaultKind{idmtest.FaultRefusal, idmtest.FaultDropReply, idmtest.FaultGarbage} {
-		tree.Inject(idmtest.Fault{Kind: kind, Extended: 67, NDS: -16049,
+		tree.Inject(idmtest.Injection{Kind: kind, Extended: 67, NDS: -16049,
 			Text: "the value app-Driver01 is not allowed (-16049)"})
 		_, err := two.SetSecret(t.Context(), need, passwords)
 		require.Error(t, err)

@@ -91,7 +91,7 @@ func TestFaultsOnTheWay(t *testing.T) {
 			t.Run(fmt.Sprintf("%d %s", op, kind), func(t *testing.T) {
 				t.Parallel()
 				m := newMove(t, smallPair())
-				m.tree.Inject(idmtest.Fault{Kind: kind, Extended: op, NDS: -654, Delay: 50 * time.Millisecond})
+				m.tree.Inject(idmtest.Injection{Kind: kind, Extended: op, NDS: -654, Delay: 50 * time.Millisecond})
 				limit := 10 * time.Second
 				if kind == idmtest.FaultMuteRequest || kind == idmtest.FaultMuteReply || kind == idmtest.FaultWrongMessageID {
 					limit = time.Second // nothing else ends the wait

@@ -159,7 +159,7 @@ func TestTreeImportSurvivesEveryFault(t *testing.T) {
 						limit = 2 * time.Second
 					}
 					to := open(t, tree, "srv1", callTimeout(limit))
-					fault := tree.Inject(idmtest.Fault{Kind: kind, Op: op, Skip: skip, Delay: time.Millisecond})
+					fault := tree.Inject(idmtest.Injection{Kind: kind, Op: op, Skip: skip, Delay: time.Millisecond})
 					_, err := to.Import(t.Context(), source(text, &m), idm.ImportOptions{Storage: idm.StorageWrite})
 					require.Equal(t, 1, fault.Hits())
 					if err != nil {

@@ -32,7 +32,7 @@ func patient(t *testing.T) (context.Context, *patience) {
 }
 
 // lie is the fault of a server that says success and does nothing.
-func (w *patience) lie(f idmtest.Fault) idmtest.Fault {
+func (w *patience) lie(f idmtest.Injection) idmtest.Injection {
 	is := f.If
 	f.Kind, f.Times = idmtest.FaultEmptySuccess, -1
 	f.If = func(r idmtest.Request) bool {
@@ -46,8 +46,8 @@ func (w *patience) lie(f idmtest.Fault) idmtest.Fault {
 }
 
 // asked is no fault: it sees the requests that come behind the lie, also those of a step that waits by itself.
-func (w *patience) asked() idmtest.Fault {
-	return idmtest.Fault{Times: -1, If: func(idmtest.Request) bool {
+func (w *patience) asked() idmtest.Injection {
+	return idmtest.Injection{Times: -1, If: func(idmtest.Request) bool {
 		w.count(&w.requests, requestsAtALie)
 		return false
 	}}

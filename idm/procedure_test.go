@@ -305,7 +305,7 @@ func TestOneDriverFailsToStart(t *testing.T) {
 // published. A server whose list cannot be read still gets its passwords, and what is not verified is said.
 func TestPasswordsAreSetWhereTheirListCannotBeRead(t *testing.T) {
 	m := newMove(t, pair())
-	m.tree.Inject(idmtest.Fault{Kind: idmtest.FaultRefusal, Extended: 81, Code: 2, Text: "unrecognized extended operation",
+	m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultRefusal, Extended: 81, Code: 2, Text: "unrecognized extended operation",
 		Times: -1})
 	r := m.mustRun(m.switchover("srv1", "srv2"), "x")
 	m.stand("srv2", "srv1", idmtest.StartAuto)
@@ -332,7 +332,7 @@ func TestAServerThatDoesNotTakeTheInferredOperations(t *testing.T) {
 	m := newMove(t, idmtest.Config{Association: idmtest.AssociationAfterRestart,
 		Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", Prepared: true, OutsideSet: true}}})
 	for _, op := range []int{3, 53} {
-		m.tree.Inject(idmtest.Fault{Kind: idmtest.FaultRefusal, Extended: op, Code: 2,
+		m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultRefusal, Extended: op, Code: 2,
 			Text: "unrecognized extended operation", Times: -1})
 	}
 	p := m.switchover("srv1", "srv2")
@@ -438,7 +438,7 @@ func TestStartsOverlap(t *testing.T) {
 	cfg.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
 	m := newMove(t, cfg)
 	var asked atomic.Int64
-	m.tree.Inject(idmtest.Fault{Server: "srv2", Extended: 15, Times: -1, Do: func() {
+	m.tree.Inject(idmtest.Injection{Server: "srv2", Extended: 15, Times: -1, Do: func() {
 		if asked.Add(1) == drivers {
 			later.Store(int64(2 * time.Hour)) // only now does any of them come up
 		}

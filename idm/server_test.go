@@ -230,7 +230,7 @@ func TestOutcomeOfEveryFault(t *testing.T) {
 				limit = 300 * time.Millisecond // nothing else ends the wait
 			}
 			s := open(t, tree, "srv2", callTimeout(limit))
-			fault := tree.Inject(idmtest.Fault{Kind: kind, Server: "srv2", Extended: 9, NDS: -672, Delay: delayOf(kind)})
+			fault := tree.Inject(idmtest.Injection{Kind: kind, Server: "srv2", Extended: 9, NDS: -672, Delay: delayOf(kind)})
 			err := s.SetStartOption(t.Context(), driver, idm.StartManual, idm.ResyncNone)
 			require.Equal(t, 1, fault.Hits(), "sent exactly once")
 			require.Equal(t, want[kind].outcome, failover.OutcomeOf(err), "%v", err)
@@ -265,13 +265,13 @@ func delayOf(kind idmtest.FaultKind) time.Duration {
 func TestReadsAreRepeatedOnceAfterARestedLineBroke(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
 	s := open(t, tree, "srv1")
-	fault := tree.Inject(idmtest.Fault{Kind: idmtest.FaultDropRequest, Server: "srv1", Extended: 13})
+	fault := tree.Inject(idmtest.Injection{Kind: idmtest.FaultDropRequest, Server: "srv1", Extended: 13})
 	state, err := s.State(t.Context(), idmtest.DriverDN(0))
 	require.NoError(t, err)
 	require.Equal(t, idm.StateRunning, state)
 	require.Equal(t, 1, fault.Hits())
 
-	fault = tree.Inject(idmtest.Fault{Kind: idmtest.FaultDropRequest, Server: "srv1", Op: idmtest.OperationSearch,
+	fault = tree.Inject(idmtest.Injection{Kind: idmtest.FaultDropRequest, Server: "srv1", Op: idmtest.OperationSearch,
 		DN: idmtest.DriverSetDN})
 	drivers, err := s.Drivers(t.Context(), idmtest.DriverSetDN)
 	require.NoError(t, err, "a search of which nothing came is a read like any other")
@@ -279,7 +279,7 @@ func TestReadsAreRepeatedOnceAfterARestedLineBroke(t *testing.T) {
 	require.Equal(t, 1, fault.Hits())
 
 	// Of one that broke in the middle the caller has entries already: that is his to repeat.
-	fault = tree.Inject(idmtest.Fault{Kind: idmtest.FaultTruncated, Server: "srv1", Op: idmtest.OperationSearch,
+	fault = tree.Inject(idmtest.Injection{Kind: idmtest.FaultTruncated, Server: "srv1", Op: idmtest.OperationSearch,
 		DN: idmtest.UsersDN})
 	seen := 0
 	for _, err = range s.Entries(t.Context(), idm.Query{Base: idmtest.UsersDN, Scope: idm.ScopeSubtree}) {
@@ -352,7 +352,7 @@ func TestCallsEndWithTheirContext(t *testing.T) {
 			ops := map[string]idmtest.Operation{"search": idmtest.OperationSearch, "extended": idmtest.OperationExtended,
 				"modify": idmtest.OperationModify}
 			mine := func(r idmtest.Request) bool { return r.DN != "" }
-			fault := tree.Inject(idmtest.Fault{Kind: idmtest.FaultMuteRequest, Server: "srv1", Op: ops[name], If: mine})
+			fault := tree.Inject(idmtest.Injection{Kind: idmtest.FaultMuteRequest, Server: "srv1", Op: ops[name], If: mine})
 			ctx, cancel := context.WithCancelCause(t.Context())
 			enough := errors.New("enough")
 			done := make(chan error, 1)

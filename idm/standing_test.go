@@ -22,7 +22,7 @@ func breakers(t *testing.T, m *move) map[string]func() {
 			require.NoError(t, open(t, m.tree, server).SetStartOption(t.Context(), driver, o, idm.ResyncNone))
 		}
 	}
-	refuse := func(f idmtest.Fault) func() {
+	refuse := func(f idmtest.Injection) func() {
 		return func() {
 			f.Kind, f.Times, f.NDS = idmtest.FaultRefusal, -1, -672
 			m.tree.Inject(f)
@@ -39,11 +39,11 @@ func breakers(t *testing.T, m *move) map[string]func() {
 		require.NoError(t, m.tree.WaitState(t.Context(), "srv1", driver, idmtest.StateStopped))
 	}
 	return map[string]func(){
-		"check/servers": refuse(idmtest.Fault{Server: "srv2", Extended: 11}), // a look that fails is no sight
+		"check/servers": refuse(idmtest.Injection{Server: "srv2", Extended: 11}), // a look that fails is no sight
 		"check/rights": refuse(
-			idmtest.Fault{Server: "srv2", If: func(r idmtest.Request) bool { return strings.HasSuffix(r.OID, ".27.100.33") }}),
+			idmtest.Injection{Server: "srv2", If: func(r idmtest.Request) bool { return strings.HasSuffix(r.OID, ".27.100.33") }}),
 		"check/replicas": refuse(
-			idmtest.Fault{Server: "srv2", If: func(r idmtest.Request) bool { return strings.HasSuffix(r.OID, ".27.100.17") }}),
+			idmtest.Injection{Server: "srv2", If: func(r idmtest.Request) bool { return strings.HasSuffix(r.OID, ".27.100.17") }}),
 		"prepare/references":    set("DirXML-ShimAuthServer", "REMOTE(hostname=rl port=8090 kmo='No Such')"),
 		"prepare/source-active": stop,
 		"stop/source-quiet":     option("srv1", idm.StartManual),

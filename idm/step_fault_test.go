@@ -24,21 +24,21 @@ type scene struct {
 	build  func(m *move, o ...func(*idm.Config)) (failover.Procedure, error)
 	moved  func(*move) // requires the end of an undisturbed run
 	back   func(*move) // requires what an undo leaves
-	steps  map[string]idmtest.Fault
+	steps  map[string]idmtest.Injection
 }
 
-func isModify(attribute string) idmtest.Fault {
-	return idmtest.Fault{Server: "srv2", Op: idmtest.OperationModify,
+func isModify(attribute string) idmtest.Injection {
+	return idmtest.Injection{Server: "srv2", Op: idmtest.OperationModify,
 		If: func(r idmtest.Request) bool { return slices.Contains(r.Attributes, attribute) }}
 }
 
-func on(server string, operation int) idmtest.Fault {
-	return idmtest.Fault{Server: server, Extended: operation}
+func on(server string, operation int) idmtest.Injection {
+	return idmtest.Injection{Server: server, Extended: operation}
 }
 
 // moveSteps are the steps that a planned move has in both directions.
-func moveSteps() map[string]idmtest.Fault {
-	return map[string]idmtest.Fault{"prepare/copy-data": isModify("DirXML-ShimConfigInfo"),
+func moveSteps() map[string]idmtest.Injection {
+	return map[string]idmtest.Injection{"prepare/copy-data": isModify("DirXML-ShimConfigInfo"),
 		"prepare/passwords": on("srv2", 75), "stop/stop": on("srv1", 17), "stop/disable-source": on("srv1", 9),
 		"start/enable-manual": on("srv2", 9), "start/start": on("srv2", 15), "moved/close-gap": on("srv2", 23),
 		"moved/jobs": isModify("DirXML-ServerList"), "moved/verify": on("srv2", 15), "finish/auto": on("srv2", 9)}
@@ -49,7 +49,7 @@ func scenes() []scene {
 	outside := func(c *idmtest.Config) {
 		c.Servers = []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}
 	}
-	with := func(steps map[string]idmtest.Fault, step string, f idmtest.Fault) map[string]idmtest.Fault {
+	with := func(steps map[string]idmtest.Injection, step string, f idmtest.Injection) map[string]idmtest.Injection {
 		steps[step] = f
 		return steps
 	}
@@ -84,7 +84,7 @@ func scenes() []scene {
 	}
 	return []scene{
 		{name: "prepare", cfg: outside, moved: home, back: home,
-			steps: map[string]idmtest.Fault{"prepare/add-server": on("srv2", 3),
+			steps: map[string]idmtest.Injection{"prepare/add-server": on("srv2", 3),
 				"prepare/copy-data": isModify("DirXML-ShimConfigInfo"), "prepare/passwords": on("srv2", 75)},
 			build: func(m *move, o ...func(*idm.Config)) (failover.Procedure, error) {
 				return idm.Prepare(idm.PrepareOptions{Route: m.route(open(m.t, m.tree, "srv2", o...)),
@@ -92,7 +92,7 @@ func scenes() []scene {
 			}},
 		{name: "prepare", cfg: unprepared, moved: home,
 			back:  func(m *move) { require.Equal(m.t, []string{"srv1"}, m.tree.Active(m.drivers[0])) },
-			steps: map[string]idmtest.Fault{"prepare/keep-disabled": on("srv2", 9)},
+			steps: map[string]idmtest.Injection{"prepare/keep-disabled": on("srv2", 9)},
 			before: func(m *move) {
 				require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[0], idm.StartManual,
 					idm.ResyncNone))
@@ -106,7 +106,7 @@ func scenes() []scene {
 		{name: "failback", cfg: unprepared, build: switchWith(idm.Failback), moved: away, back: home, steps: moveSteps()},
 		{name: "failover", before: func(m *move) { m.tree.Server("srv1").Kill() }, build: gone(idm.ServerDataFromPreparation),
 			moved: alone, back: out,
-			steps: map[string]idmtest.Fault{"prepare/passwords": on("srv2", 75), "start/enable-manual": on("srv2", 9),
+			steps: map[string]idmtest.Injection{"prepare/passwords": on("srv2", 75), "start/enable-manual": on("srv2", 9),
 				"start/start": on("srv2", 15), "moved/close-gap": on("srv2", 23),
 				"moved/jobs": isModify("DirXML-ServerList"), "moved/verify": on("srv2", 15), "finish/auto": on("srv2", 9)}},
 		{name: "failover", cfg: outside, build: gone(idm.ServerDataFromExport), moved: alone, back: out,
@@ -116,9 +116,9 @@ func scenes() []scene {
 				require.NoError(m.t, err)
 				m.tree.Server("srv1").Kill()
 			},
-			steps: map[string]idmtest.Fault{"prepare/add-server": on("srv2", 3),
+			steps: map[string]idmtest.Injection{"prepare/add-server": on("srv2", 3),
 				"prepare/server-data": isModify("DirXML-ShimConfigInfo")}},
-		{name: "guard", steps: map[string]idmtest.Fault{"guard/disable": on("srv2", 9)}, moved: home,
+		{name: "guard", steps: map[string]idmtest.Injection{"guard/disable": on("srv2", 9)}, moved: home,
 			before: func(m *move) {
 				require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[0], idm.StartManual,
 					idm.ResyncNone))
@@ -137,7 +137,7 @@ func scenes() []scene {
 // trouble is what happens to the request of a step.
 type trouble struct {
 	name string
-	arm  func(*faults, idmtest.Fault)
+	arm  func(*faults, idmtest.Injection)
 	// certain: the step's effect cannot be seen afterwards, or is not there: it ends in doubt, and with it the run.
 	certain bool
 	calls   time.Duration
@@ -151,7 +151,7 @@ type faults struct {
 	list []*idmtest.Injected
 }
 
-func (f *faults) inject(fault idmtest.Fault, kind idmtest.FaultKind, times int) {
+func (f *faults) inject(fault idmtest.Injection, kind idmtest.FaultKind, times int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fault.Kind, fault.Times = kind, times
@@ -174,26 +174,26 @@ func (f *faults) heal(t *testing.T) {
 
 func troubles() []trouble {
 	return []trouble{
-		{name: "reply lost, then everything refused", certain: true, arm: func(f *faults, at idmtest.Fault) {
+		{name: "reply lost, then everything refused", certain: true, arm: func(f *faults, at idmtest.Injection) {
 			at.Do = func() {
-				f.inject(idmtest.Fault{Server: at.Server, NDS: -672,
+				f.inject(idmtest.Injection{Server: at.Server, NDS: -672,
 					If: func(r idmtest.Request) bool { return r.Op != idmtest.OperationBind && r.DN != "" }}, idmtest.FaultRefusal, -1)
 			}
 			f.inject(at, idmtest.FaultDropReply, 1)
 		}},
 		{name: "reply lost, then unreachable", certain: true,
-			arm: func(f *faults, at idmtest.Fault) { f.inject(at, idmtest.FaultKillReply, 1) }},
-		{name: "unknown word, no effect", certain: true, arm: func(f *faults, at idmtest.Fault) {
+			arm: func(f *faults, at idmtest.Injection) { f.inject(at, idmtest.FaultKillReply, 1) }},
+		{name: "unknown word, no effect", certain: true, arm: func(f *faults, at idmtest.Injection) {
 			at.Code, at.Text = 79, "what happened has no name"
 			f.inject(at, idmtest.FaultRefusal, -1)
 		}},
 		{name: "unknown word, effect",
-			arm: func(f *faults, at idmtest.Fault) { f.inject(at, idmtest.FaultUnknownReply, -1) }},
-		{name: "empty success", certain: true, arm: func(f *faults, at idmtest.Fault) {
+			arm: func(f *faults, at idmtest.Injection) { f.inject(at, idmtest.FaultUnknownReply, -1) }},
+		{name: "empty success", certain: true, arm: func(f *faults, at idmtest.Injection) {
 			f.inject(f.lie(at), idmtest.FaultEmptySuccess, -1)
 			f.inject(f.asked(), 0, -1)
 		}},
-		{name: "late effect", calls: 3 * time.Second, arm: func(f *faults, at idmtest.Fault) {
+		{name: "late effect", calls: 3 * time.Second, arm: func(f *faults, at idmtest.Injection) {
 			hold, landed := make(chan struct{}), make(chan struct{})
 			at.Hold, at.Do = hold, func() { close(landed) }
 			f.inject(at, idmtest.FaultSlowRequest, 1)

@@ -151,7 +151,7 @@ func changed(p failover.Procedure, id string, change func(*failover.Step)) failo
 // A server that answers success and does nothing: the step is not called undone, and once the server does what it says
 // a second undo brings everything back.
 func TestAnUndoIsSeenNotBelieved(t *testing.T) {
-	for step, fault := range map[string]idmtest.Fault{
+	for step, fault := range map[string]idmtest.Injection{
 		"stop/stop":           {Server: "srv1", Extended: 15},
 		"stop/disable-source": {Server: "srv1", Extended: 9},
 		"start/enable-manual": {Server: "srv2", Extended: 9},

@@ -18,39 +18,11 @@ import (
 // drivers moves twelve drivers from a dead server to the standby, guards the old server when it comes back, and moves
 // them back.
 func drivers() scenario {
-	return scenario{name: "idm", open: openDrivers, faults: []fault{
-		{"start-reply-lost", "a driver starts and the line drops before the answer"},
-		{"option-reply-lost", "a start option is set and the line drops before the answer"},
-		{"start-request-lost", "the line drops before a driver is started"},
-		{"start-fails", "a driver does not start the first time"},
-		{"garbage", "a server answers bytes that mean nothing"},
-		{"password-refused", "the directory refuses to set a driver's password"},
-		{"source-returns", "somebody switches the dead server on in the middle of the failover"},
-	}}
-}
-
-func armDrivers(tree *idmtest.Tree, fault string) {
-	const setOption, start, setAppPassword = 9, 15, 67
-	switch fault {
-	case "start-reply-lost":
-		tree.Inject(idmtest.Fault{Kind: idmtest.FaultDropReply, Server: "srv2", Extended: start, Skip: 2})
-	case "option-reply-lost":
-		tree.Inject(idmtest.Fault{Kind: idmtest.FaultDropReply, Server: "srv2", Extended: setOption, Skip: 2})
-	case "start-request-lost":
-		tree.Inject(idmtest.Fault{Kind: idmtest.FaultDropRequest, Server: "srv2", Extended: start, Skip: 2})
-	case "start-fails":
-		tree.Server("srv2").Behave(idmtest.DriverDN(3), idmtest.Behaviour{FailStarts: 1})
-	case "garbage":
-		tree.Inject(idmtest.Fault{Kind: idmtest.FaultGarbage, Server: "srv2", Extended: setOption, Skip: 4})
-	case "source-returns":
-		tree.Inject(idmtest.Fault{Server: "srv2", Extended: setAppPassword, Do: func() { _ = tree.Server("srv1").Start() }})
-	case "password-refused":
-		tree.Inject(idmtest.Fault{Kind: idmtest.FaultRefusal, Server: "srv2", Op: idmtest.OperationExtended,
-			DN: idmtest.DriverDN(5), NDS: -672, Times: -1,
-			If: func(r idmtest.Request) bool {
-				return r.Extended != setOption && r.Extended != start && r.Extended >= setAppPassword && r.Extended <= 82
-			}})
+	sc := scenario{name: "idm", open: openDrivers}
+	for _, f := range idmtest.Faults() {
+		sc.faults = append(sc.faults, fault{f.Name, f.Title})
 	}
+	return sc
 }
 
 func openDrivers(_ context.Context, dir string, s settings) (*stage, error) {
@@ -80,7 +52,11 @@ func openTree(dir, fault string) (*driverSite, error) {
 	if err != nil {
 		return nil, err
 	}
-	armDrivers(tree, fault)
+	if fault != "" {
+		if err := tree.Arm(fault); err != nil {
+			return nil, errors.Join(err, tree.Close())
+		}
+	}
 	since, err := noted(filepath.Join(dir, "since"))
 	if err != nil {
 		return nil, errors.Join(err, tree.Close())

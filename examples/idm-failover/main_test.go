@@ -378,17 +378,17 @@ func TestTheProcedureMayBeNamedFirst(t *testing.T) {
 func TestTheExitStatusSaysWhatIsInEffect(t *testing.T) {
 	const done, notDone, inDoubt, person, partWay = 0, 1, 3, 4, 5
 	for name, tt := range map[string]struct {
-		fault idmtest.Fault
+		fault idmtest.Injection
 		want  int
 	}{
 		"nothing goes wrong": {want: done},
-		"every password is refused": {idmtest.Fault{Kind: idmtest.FaultRefusal, Server: "srv2", NDS: -672, Times: -1,
+		"every password is refused": {idmtest.Injection{Kind: idmtest.FaultRefusal, Server: "srv2", NDS: -672, Times: -1,
 			If: setsAPassword}, notDone},
-		"the stop is refused": {idmtest.Fault{Kind: idmtest.FaultRefusal, Server: "srv1", Extended: 17,
+		"the stop is refused": {idmtest.Injection{Kind: idmtest.FaultRefusal, Server: "srv1", Extended: 17,
 			NDS: -672, Times: -1}, partWay},
-		"the reply to the disabling is lost": {idmtest.Fault{Kind: idmtest.FaultKillReply, Server: "srv1", Extended: 9},
+		"the reply to the disabling is lost": {idmtest.Injection{Kind: idmtest.FaultKillReply, Server: "srv1", Extended: 9},
 			inDoubt},
-		"a start is answered with a riddle": {idmtest.Fault{Kind: idmtest.FaultRefusal, Server: "srv2", Extended: 15,
+		"a start is answered with a riddle": {idmtest.Injection{Kind: idmtest.FaultRefusal, Server: "srv2", Extended: 15,
 			Code: 79, Times: -1}, inDoubt},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -229,7 +229,7 @@ func TestAServerThatKnowsNothing(t *testing.T) {
 		idmtest.FaultEmptySuccess} {
 		t.Run(kind.String(), func(t *testing.T) {
 			b := newBench(t, idmtest.Config{})
-			b.tree.Inject(idmtest.Fault{Kind: kind, Op: idmtest.OperationExtended, Times: -1})
+			b.tree.Inject(idmtest.Injection{Kind: kind, Op: idmtest.OperationExtended, Times: -1})
 			status, r := b.result("-write-to-scratch-driver", idmtest.DriverDN(0))
 			require.Equal(t, 1, status)
 			require.Empty(t, r.Go)
@@ -241,7 +241,7 @@ func TestAServerThatKnowsNothing(t *testing.T) {
 func TestAnUnclearPolarityIsNotGuessed(t *testing.T) {
 	t.Run("nothing to synchronize", func(t *testing.T) {
 		b := newBench(t, idmtest.Config{})
-		b.tree.Inject(idmtest.Fault{Kind: idmtest.FaultEmptySuccess, Extended: 9, Times: -1}) // success, and nothing happens
+		b.tree.Inject(idmtest.Injection{Kind: idmtest.FaultEmptySuccess, Extended: 9, Times: -1}) // success, and nothing happens
 		status, r := b.result("-write-to-scratch-driver", idmtest.DriverDN(0))
 		require.Equal(t, 1, status)
 		require.Empty(t, r.Resync)
@@ -249,7 +249,7 @@ func TestAnUnclearPolarityIsNotGuessed(t *testing.T) {
 	})
 	t.Run("a lost answer puts the driver back", func(t *testing.T) {
 		b := newBench(t, idmtest.Config{})
-		b.tree.Inject(idmtest.Fault{Kind: idmtest.FaultDropReply, Extended: 9})
+		b.tree.Inject(idmtest.Injection{Kind: idmtest.FaultDropReply, Extended: 9})
 		status, out, complaints := b.program("-write-to-scratch-driver", idmtest.DriverDN(0))
 		require.Equal(t, 1, status)
 		require.Contains(t, complaints, "set start option of "+idmtest.DriverDN(0))
@@ -301,7 +301,7 @@ func TestOnlyAnIdleDriverNobodyUsesIsChanged(t *testing.T) {
 func TestAnInterruptPutsTheDriverBack(t *testing.T) {
 	b := newBench(t, idmtest.Config{}, "watch: 20ms", "watch: 1h")
 	ctx, cancel := context.WithCancel(t.Context())
-	b.tree.Inject(idmtest.Fault{Extended: 9, Do: cancel})
+	b.tree.Inject(idmtest.Injection{Extended: 9, Do: cancel})
 	var out, complaints bytes.Buffer
 	require.Equal(t, 1, program(ctx, []string{"-config", b.config, "-write-to-scratch-driver", idmtest.DriverDN(0)}, &out,
 		&complaints))

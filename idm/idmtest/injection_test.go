@@ -52,7 +52,7 @@ func TestFaultsOnAStartOptionChange(t *testing.T) {
 			case idmtest.FaultMuteRequest, idmtest.FaultMuteReply, idmtest.FaultWrongMessageID:
 				c = dialShort(t, tree, two) // nothing but its patience ends the wait
 			}
-			f := tree.Inject(idmtest.Fault{Kind: kind, Server: "srv2", Extended: 9, DN: driver, NDS: -641,
+			f := tree.Inject(idmtest.Injection{Kind: kind, Server: "srv2", Extended: 9, DN: driver, NDS: -641,
 				Delay: time.Millisecond})
 			_, err := c.ext(9, driver, 1, 1)
 			require.Equal(t, want.success, err == nil, "%v", err)
@@ -87,7 +87,7 @@ func TestSlowRequestTakesEffectAfterTheClientHasGone(t *testing.T) {
 	tree, _ := pair(t, nil)
 	two, driver := tree.Server("srv2"), idmtest.DriverDN(0)
 	c := dialShort(t, tree, two)
-	tree.Inject(idmtest.Fault{Kind: idmtest.FaultSlowRequest, Extended: 9, Delay: 2 * time.Second})
+	tree.Inject(idmtest.Injection{Kind: idmtest.FaultSlowRequest, Extended: 9, Delay: 2 * time.Second})
 	_, err := c.ext(9, driver, 1, 1)
 	require.Error(t, err)
 	require.NoError(t, c.Close())
@@ -102,10 +102,10 @@ func TestFaultsOnASearch(t *testing.T) {
 	search := func(c *client) (*ldap.SearchResult, error) {
 		return c.Search(ldap.NewSearchRequest(idmtest.UsersDN, ldap.ScopeSingleLevel, 0, 0, 0, false, "(cn=*)", nil, nil))
 	}
-	tree.Inject(idmtest.Fault{Kind: idmtest.FaultTruncated, Op: idmtest.OperationSearch})
+	tree.Inject(idmtest.Injection{Kind: idmtest.FaultTruncated, Op: idmtest.OperationSearch})
 	_, err := search(admin(t, tree, s))
 	require.Error(t, err)
-	tree.Inject(idmtest.Fault{Kind: idmtest.FaultEmptySuccess, Op: idmtest.OperationSearch})
+	tree.Inject(idmtest.Injection{Kind: idmtest.FaultEmptySuccess, Op: idmtest.OperationSearch})
 	c := admin(t, tree, s)
 	res, err := search(c)
 	require.NoError(t, err)
@@ -119,7 +119,7 @@ func TestFaultSelection(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
 	s := tree.Server("srv1")
 	c := admin(t, tree, s)
-	f := tree.Inject(idmtest.Fault{Kind: idmtest.FaultRefusal, Op: idmtest.OperationModify, Skip: 1, Times: 2, Code: 51,
+	f := tree.Inject(idmtest.Injection{Kind: idmtest.FaultRefusal, Op: idmtest.OperationModify, Skip: 1, Times: 2, Code: 51,
 		Text: "try later", If: func(r idmtest.Request) bool { return strings.HasSuffix(r.DN, idmtest.UsersDN) }})
 	user, driver := tree.Users()[0], idmtest.DriverDN(0)
 	require.NoError(t, c.replaceErr(driver, "DirXML-TraceLevel", "1"))
@@ -128,7 +128,7 @@ func TestFaultSelection(t *testing.T) {
 	require.ErrorContains(t, c.replaceErr(user, "title", "c"), "try later")
 	require.NoError(t, c.replaceErr(user, "title", "d"))
 	require.Equal(t, 2, f.Hits())
-	f = tree.Inject(idmtest.Fault{Kind: idmtest.FaultDropReply, Times: -1})
+	f = tree.Inject(idmtest.Injection{Kind: idmtest.FaultDropReply, Times: -1})
 	f.Remove()
 	require.NoError(t, c.replaceErr(user, "title", "e"))
 }

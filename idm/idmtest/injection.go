@@ -70,8 +70,8 @@ func FaultKinds() []FaultKind {
 	return kinds
 }
 
-// Fault says which request goes wrong and how. Fields left zero match everything.
-type Fault struct {
+// Injection says which request goes wrong and how. Fields left zero match everything.
+type Injection struct {
 	Kind FaultKind
 
 	Server   string             // short name of the server
@@ -98,7 +98,7 @@ type Fault struct {
 const codeUnknown = 79
 
 type armedFault struct {
-	Fault
+	Injection
 	left int
 	hits int
 }
@@ -110,10 +110,10 @@ type Injected struct {
 }
 
 // Inject arms a fault. Several can be armed; the first one that matches is taken.
-func (t *Tree) Inject(f Fault) *Injected {
+func (t *Tree) Inject(f Injection) *Injected {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	a := &armedFault{Fault: f, left: f.Times}
+	a := &armedFault{Injection: f, left: f.Times}
 	if f.Times == 0 {
 		a.left = 1
 	}
