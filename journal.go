@@ -186,8 +186,9 @@ func (j *Journal) parse(lines [][]byte) error {
 		return damaged(1, err)
 	}
 	j.last, j.lines, j.fold.lastAt = sum, 1, j.head.At
+	var rec record
 	for i, line := range lines[1:] {
-		var rec record
+		rec = record{}
 		sum, err := reads.unseal(line, &rec)
 		switch {
 		case err != nil:

@@ -128,6 +128,7 @@ func (f journalFile) writer(ctx context.Context, file *os.File) (_ StoreWriter, 
 
 // completeLines leaves out what has no line break: it was cut off while it was written, and nothing followed from it.
 func completeLines(raw []byte) (lines [][]byte, size int64) {
+	lines = make([][]byte, 0, bytes.Count(raw, []byte("\n")))
 	for {
 		end := bytes.IndexByte(raw, '\n')
 		if end < 0 {
