@@ -136,7 +136,10 @@ func TestCrashAtEveryRecordAndResume(t *testing.T) {
 			continue
 		}
 		t.Run(sc.name, func(t *testing.T) {
-			for _, crash := range crashes(t, sc.name) {
+			for n, crash := range crashes(t, sc.name) {
+				if sc.name == "symitar-failover" && n%2 == 1 { // its steps are those of symitar, where each one is played
+					continue
+				}
 				t.Run(strings.Join(crash[:], " "), func(t *testing.T) {
 					t.Parallel()
 					journal := filepath.Join(t.TempDir(), "journal")
