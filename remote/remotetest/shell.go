@@ -30,7 +30,11 @@ func (s *Shell) Handle(ctx context.Context, cmd *Command) Ending {
 	if env == nil {
 		env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.Dir}
 	}
-	child := exec.Command(shell, "-c", cmd.Line) //nolint:gosec,noctx // running what the client asks for is its purpose; it outlives ctx by design
+	args := []string{"-c", cmd.Line}
+	if cmd.Line == shell { // it would only put itself in its own place
+		args = nil
+	}
+	child := exec.Command(shell, args...) //nolint:gosec,noctx // what the client asks for; it outlives ctx by design
 	child.Dir, child.Env = s.Dir, env
 	ownGroup(child)
 	var copies sync.WaitGroup
