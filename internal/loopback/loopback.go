@@ -6,19 +6,23 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"time"
 )
 
 // Listen takes a port below the range from which the system gives ports to outgoing connections: a server that was
 // killed wants the same one again, and another process's connection must not sit on it by then.
-func Listen() (net.Listener, error) {
+func Listen() (net.Listener, error) { return ListenOn("127.0.0.1") }
+
+// ListenOn is Listen for another address of this machine.
+func ListenOn(host string) (net.Listener, error) {
 	const from, to = 10000, 32000
 	for range 50 {
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", from+rand.IntN(to-from))); err == nil {
+		if l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(from+rand.IntN(to-from)))); err == nil {
 			return l, nil
 		}
 	}
-	return Again("127.0.0.1:0")
+	return Again(net.JoinHostPort(host, "0"))
 }
 
 // Again listens at an address that was used before. It retries for a second: the port of a server that was just killed

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/loopback"
 )
 
 // SSHDOptions restrict a server or place it somewhere. The zero value is a modern server on a free port.
@@ -241,8 +242,9 @@ func answers(address string) bool {
 	return err == nil && strings.HasPrefix(line, "SSH-2.0-")
 }
 
+// freePort finds a port for a program that listens a moment later. No outgoing connection is given it meanwhile.
 func freePort(address string) (int, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
+	l, err := loopback.ListenOn(address)
 	if err != nil {
 		return 0, fmt.Errorf("peers: %w", err)
 	}

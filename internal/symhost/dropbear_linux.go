@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/loopback"
 	"github.com/01b61c5c/failover/internal/peers"
 )
 
@@ -19,7 +20,7 @@ func (m *Machine) Dropbear(tb testing.TB) failover.SSH {
 	tb.Helper()
 	program, err := peers.Path("dropbear")
 	must(tb, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a free port
+	l, err := loopback.Listen() // a free port
 	must(tb, err)
 	address := l.Addr().String()
 	must(tb, l.Close())
