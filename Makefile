@@ -8,8 +8,8 @@ MODULES = $(dir $(wildcard examples/*/go.mod))
 PEER_PACKAGES = openssh-server openssh-client openssh-sftp-server ksh dash bash expect mksh zsh yash posh busybox csh tcsh rc fish \
 	dropbear-bin procps slapd ldap-utils pacemaker corosync pacemaker-cli-utils iproute2 patroni postgresql-15 postgresql-client-15 etcd-server
 
-# Tests that go through every order, fault or crash, or do something very often. They run without the race detector, and not in
-# make quick.
+# Tests that go through every order, fault or crash, do something very often, or start very many programs. They run without the
+# race detector, and not in make quick.
 LONG_TESTS = Explore|KillAt|Crash|Fault|EveryStep|Launches|Races|FillsUp|Tombstones|Waited|Undo|Million|Thousand|HundredMeg|$\
 	TwoPairs|TwoDriver|TwoUpgrades|JobBegins|BehindASwitchover|AnswersReach|PlanIsRunAs|SwitchoverAndBack|PersonRunsTheInstaller|RollbackFrom|MarksThat|AtTheGate|RunByHand|PreflightLooks|Grammar|Cost
 

@@ -181,7 +181,7 @@ func TestHundredLaunchesGiveOneRun(t *testing.T) {
 func TestVoidRaces(t *testing.T) {
 	eachShell(t, raced, func(t *testing.T, shell string) {
 		l := newLab(t, shell, "exit 0")
-		rounds := 24 // each delay twice
+		rounds := 60
 		if testing.Short() {
 			rounds = 10
 		}

@@ -24,32 +24,37 @@ type Fault struct {
 	Name   string
 	Title  string // what happens, in one sentence
 	Ending Ending
+	Err    error // what the error of a [cluster.Transfer] wraps; nil where it completes
 }
 
 // Faults lists what [Sim.Arm] takes.
 func Faults() []Fault {
 	return []Fault{
-		{"slow", "the group stays pending for very long, at the source and at the target", EndingCompletes},
-		{"queued", "the cluster queues the move and carries it out later", EndingCompletes},
-		{"lost-reply", "the move takes effect and the line drops before the answer", EndingCompletes},
-		{"node-dies", "the move takes effect and the node that was asked stops answering", EndingCompletes},
-		{"garbage", "the move takes effect and the answer is no answer", EndingCompletes},
-		{"lost-request", "the line drops before the move takes effect, and nobody can tell from the line", EndingStops},
-		{"fails", "the service does not start on the target and the group stays failed there", EndingStops},
-		{"partial", "all of the group but the service comes up on the target", EndingStops},
-		{"returns", "the service fails on the target and the cluster takes the group back to its source", EndingStops},
-		{"elsewhere", "the group lands on a third node, or back at its source where there is none", EndingStops},
-		{"busy", "the cluster refuses the move because another one is under way", EndingStops},
-		{"unreachable", "the first node's address does not answer", EndingRefused},
-		{"locked", "the group is locked from moving", EndingRefused},
-		{"stranded-disk", "the group's disk lies in Available Storage", EndingRefused},
-		{"paused", "the target is paused", EndingRefused},
-		{"quarantined", "the target is quarantined", EndingRefused},
-		{"not-possible", "the service may not run on the target", EndingRefused},
-		{"no-quorum", "the cluster has lost its quorum", EndingRefused},
-		{"backup", "a backup of the cluster is in progress", EndingRefused},
-		{"reboot-pending", "the target waits for a reboot", EndingRefused},
-		{"owner-unknown", "no node has the group", EndingRefused},
+		{"slow", "the group stays pending for very long, at the source and at the target", EndingCompletes, nil},
+		{"queued", "the cluster queues the move and carries it out later", EndingCompletes, nil},
+		{"lost-reply", "the move takes effect and the line drops before the answer", EndingCompletes, nil},
+		{"node-dies", "the move takes effect and the node that was asked stops answering", EndingCompletes, nil},
+		{"garbage", "the move takes effect and the answer is no answer", EndingCompletes, nil},
+		{"lost-request", "the line drops before the move takes effect, and nobody can tell from the line", EndingStops,
+			cluster.ErrNotStarted},
+		{"fails", "the service does not start on the target and the group stays failed there", EndingStops,
+			cluster.ErrFailed},
+		{"partial", "all of the group but the service comes up on the target", EndingStops, cluster.ErrPartial},
+		{"returns", "the service fails on the target and the cluster takes the group back to its source", EndingStops,
+			cluster.ErrReturned},
+		{"elsewhere", "the group lands on a third node, or back at its source where there is none", EndingStops,
+			cluster.ErrReturned},
+		{"busy", "the cluster refuses the move because another one is under way", EndingStops, cluster.ErrBusy},
+		{"unreachable", "the first node's address does not answer", EndingRefused, cluster.ErrUnreachable},
+		{"locked", "the group is locked from moving", EndingRefused, cluster.ErrGroupLocked},
+		{"stranded-disk", "the group's disk lies in Available Storage", EndingRefused, cluster.ErrDisk},
+		{"paused", "the target is paused", EndingRefused, cluster.ErrNodePaused},
+		{"quarantined", "the target is quarantined", EndingRefused, cluster.ErrNodeQuarantined},
+		{"not-possible", "the service may not run on the target", EndingRefused, cluster.ErrNotPossibleOwner},
+		{"no-quorum", "the cluster has lost its quorum", EndingRefused, cluster.ErrNoQuorum},
+		{"backup", "a backup of the cluster is in progress", EndingRefused, cluster.ErrBackup},
+		{"reboot-pending", "the target waits for a reboot", EndingRefused, cluster.ErrRebootPending},
+		{"owner-unknown", "no node has the group", EndingRefused, cluster.ErrOwnerUnknown},
 	}
 }
 

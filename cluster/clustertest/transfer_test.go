@@ -58,16 +58,6 @@ func TestTransferThereAndBack(t *testing.T) {
 }
 
 func TestTransferEndsAsEachFaultSays(t *testing.T) {
-	want := map[string]error{
-		"locked": cluster.ErrGroupLocked, "stranded-disk": cluster.ErrDisk, "paused": cluster.ErrNodePaused,
-		"quarantined":  cluster.ErrNodeQuarantined,
-		"not-possible": cluster.ErrNotPossibleOwner, "no-quorum": cluster.ErrNoQuorum, "backup": cluster.ErrBackup,
-		"reboot-pending": cluster.ErrRebootPending,
-		"owner-unknown":  cluster.ErrOwnerUnknown, "unreachable": cluster.ErrUnreachable,
-		"lost-request": cluster.ErrNotStarted, "fails": cluster.ErrFailed, "partial": cluster.ErrPartial,
-		"returns":   cluster.ErrReturned,
-		"elsewhere": cluster.ErrReturned, "busy": cluster.ErrBusy,
-	}
 	for _, fault := range clustertest.Faults() {
 		t.Run(fault.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -83,12 +73,12 @@ func TestTransferEndsAsEachFaultSays(t *testing.T) {
 					require.Equal(t, "EFT02", m.Group(group).Owner)
 					require.Equal(t, cluster.FailbackAllowed, m.Group(group).Failback.Policy)
 				case clustertest.EndingRefused:
-					require.ErrorIs(t, err, want[fault.Name])
+					require.ErrorIs(t, err, fault.Err)
 					require.ErrorIs(t, err, failover.ErrPrecondition)
 					require.Zero(t, m.Counters.Moves[group])
 					require.Equal(t, cluster.FailbackAllowed, m.Group(group).Failback.Policy, "nothing was touched")
 				case clustertest.EndingStops:
-					require.ErrorIs(t, err, want[fault.Name])
+					require.ErrorIs(t, err, fault.Err)
 					require.NotEmpty(t, failover.NextOf(err))
 				}
 			})

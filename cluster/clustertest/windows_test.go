@@ -33,15 +33,6 @@ var slowMachine = cluster.MoveOptions{Timeout: time.Minute, Poll: 5 * time.Milli
 	Settle: 300 * time.Millisecond}
 
 func TestWindowsFaultsOverSSH(t *testing.T) {
-	want := map[string]error{
-		"locked": cluster.ErrGroupLocked, "stranded-disk": cluster.ErrDisk, "paused": cluster.ErrNodePaused,
-		"quarantined":  cluster.ErrNodeQuarantined,
-		"not-possible": cluster.ErrNotPossibleOwner, "backup": cluster.ErrBackup, "reboot-pending": cluster.ErrRebootPending,
-		"owner-unknown": cluster.ErrOwnerUnknown, "unreachable": cluster.ErrUnreachable,
-		"lost-request": cluster.ErrNotStarted, "fails": cluster.ErrFailed, "partial": cluster.ErrPartial,
-		"returns":   cluster.ErrReturned,
-		"elsewhere": cluster.ErrReturned, "busy": cluster.ErrBusy,
-	}
 	for _, fault := range clustertest.Faults() {
 		if fault.Name == "no-quorum" {
 			continue // a Windows node without quorum does not answer at all
@@ -62,7 +53,7 @@ func TestWindowsFaultsOverSSH(t *testing.T) {
 				require.Equal(t, "EFT02", m.Group(group).Owner)
 				return
 			}
-			require.ErrorIs(t, err, want[fault.Name])
+			require.ErrorIs(t, err, fault.Err)
 			if fault.Ending == clustertest.EndingRefused {
 				require.ErrorIs(t, err, failover.ErrPrecondition)
 				require.Zero(t, m.Counters.Moves[group])

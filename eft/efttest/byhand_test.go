@@ -17,7 +17,7 @@ import (
 // TestByHand leaves the installer and the comparison of settings to a person, as the vendor's page does: the run waits
 // for their word, does not take it without the new version on the node, and asks for nothing twice.
 func TestByHand(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LayoutLocal)
+	w := efttest.Start(t, efttest.LayoutLocal)
 	o, err := w.Options()
 	require.NoError(t, err)
 	o.Admin, o.Installer.Mode, o.Installer.Args = nil, eft.ModeByOperator, nil

@@ -21,7 +21,7 @@ import (
 func TestTheDocumentationListsTheSteps(t *testing.T) {
 	procedures := map[string]failover.Procedure{}
 	for name, l := range map[string]efttest.Layout{"Upgrade": efttest.LayoutLocal, "UpgradeShared": efttest.LayoutShared} {
-		w := open(t, t.TempDir(), l)
+		w := efttest.Start(t, l)
 		o, err := w.Options()
 		require.NoError(t, err)
 		o.Quiesce = eft.Quiesce{For: 1}

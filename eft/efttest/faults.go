@@ -5,8 +5,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
 	"github.com/01b61c5c/failover/cluster/clustertest"
+	"github.com/01b61c5c/failover/eft"
 )
 
 // Fault is one nasty thing the simulator can do, and how an upgrade ends when it meets it.
@@ -14,6 +16,7 @@ type Fault struct {
 	Name   string
 	Title  string
 	Ending clustertest.Ending
+	Err    error // what the error wraps; nil where it completes, or stops in a way that has no name of its own
 }
 
 // movePrefix marks the faults of clustertest.
@@ -25,41 +28,43 @@ const movePrefix = "move-"
 func Faults(l Layout) []Fault {
 	const completes, refused, stops = clustertest.EndingCompletes, clustertest.EndingRefused, clustertest.EndingStops
 	list := []Fault{
-		{"restarts-service", "the installer starts the service if it can be started", completes},
-		{"starts-anyway", "the installer sets the service to automatic and starts it", completes},
-		{"resets-service", "the installer resets account and start mode of the service", completes},
-		{"renames-service", "the new version registers the service under another name", completes},
-		{"exit-3010", "the installer asks for a reboot", completes},
-		{"lost-reply", "the installer starts and the line drops before the answer", completes},
-		{"lost-request", "the line drops before the installer starts, and nobody can tell from the line", stops},
-		{"hangs", "the installer never ends", stops},
-		{"installer-fails", "the installer ends with 1603", stops},
-		{"installer-dies", "the installer is gone without an exit code", stops},
-		{"half-installed", "the installer reports success and the uninstall entry is still the old one", stops},
-		{"clean-config", "an empty configuration appears on the disk of the wrong node", stops},
-		{"setting-lost", "a setting is lost and another one changed when the configuration is converted", stops},
-		{"licence-lost", "the licence falls back to the evaluation period", stops},
-		{"hash-differs", "another file lies where the installer goes on one node", refused},
-		{"older-installer", "one node has a newer version than the installer", refused},
-		{"wrong-product", "another product is installed", refused},
-		{"no-space", "the disk of the active node is full", refused},
-		{"ha", "EFT runs in HA (active-active) mode", refused},
-		{"two-groups", "a second group runs the service", refused},
-		{"both-running", "the service runs on the passive node too", refused},
-		{"busy", "an administration interface is open on a node", refused},
-		{"third-node", "a third node could take the group", refused},
+		{"restarts-service", "the installer starts the service if it can be started", completes, nil},
+		{"starts-anyway", "the installer sets the service to automatic and starts it", completes, nil},
+		{"resets-service", "the installer resets account and start mode of the service", completes, nil},
+		{"renames-service", "the new version registers the service under another name", completes, nil},
+		{"exit-3010", "the installer asks for a reboot", completes, nil},
+		{"lost-reply", "the installer starts and the line drops before the answer", completes, nil},
+		{"lost-request", "the line drops before the installer starts, and nobody can tell from the line", stops, nil},
+		{"hangs", "the installer never ends", stops, failover.ErrNotObserved},
+		{"installer-fails", "the installer ends with 1603", stops, eft.ErrInstallerFailed},
+		{"installer-dies", "the installer is gone without an exit code", stops, eft.ErrInstallerLost},
+		{"half-installed", "the installer reports success and the uninstall entry is still the old one", stops,
+			eft.ErrHalfInstalled},
+		{"clean-config", "an empty configuration appears on the disk of the wrong node", stops, eft.ErrCleanConfig},
+		{"setting-lost", "a setting is lost and another one changed when the configuration is converted", stops,
+			eft.ErrSettings},
+		{"licence-lost", "the licence falls back to the evaluation period", stops, eft.ErrLicence},
+		{"hash-differs", "another file lies where the installer goes on one node", refused, eft.ErrInstallerDiffers},
+		{"older-installer", "one node has a newer version than the installer", refused, eft.ErrOlderVersion},
+		{"wrong-product", "another product is installed", refused, eft.ErrWrongProduct},
+		{"no-space", "the disk of the active node is full", refused, eft.ErrNoSpace},
+		{"ha", "EFT runs in HA (active-active) mode", refused, eft.ErrActiveActive},
+		{"two-groups", "a second group runs the service", refused, cluster.ErrAmbiguous},
+		{"both-running", "the service runs on the passive node too", refused, eft.ErrServiceRunning},
+		{"busy", "an administration interface is open on a node", refused, eft.ErrNodeBusy},
+		{"third-node", "a third node could take the group", refused, eft.ErrOtherNodes},
 	}
 	for _, f := range clustertest.Faults() {
-		ending := f.Ending
+		ending, err := f.Ending, f.Err
 		switch f.Name {
 		case "node-dies":
 			ending = stops // the node that stopped answering cannot be seen to have stopped the service
 		case "fails", "partial", "returns", "elsewhere":
 			if l == LayoutShared {
-				ending = completes
+				ending, err = completes, nil
 			}
 		}
-		list = append(list, Fault{movePrefix + f.Name, f.Title, ending})
+		list = append(list, Fault{movePrefix + f.Name, f.Title, ending, err})
 	}
 	return list
 }

@@ -7,36 +7,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/cluster"
 	"github.com/01b61c5c/failover/cluster/clustertest"
 	"github.com/01b61c5c/failover/eft"
 	"github.com/01b61c5c/failover/eft/efttest"
 )
-
-// kinds is the error each fault must be told by.
-var kinds = map[string]error{
-	"lost-request": eft.ErrInstallerMissing, "hangs": failover.ErrNotObserved, "installer-fails": eft.ErrInstallerFailed,
-	"installer-dies": eft.ErrInstallerLost,
-	"half-installed": eft.ErrHalfInstalled, "clean-config": eft.ErrCleanConfig, "setting-lost": eft.ErrSettings,
-	"licence-lost": eft.ErrLicence,
-	"hash-differs": eft.ErrInstallerDiffers, "older-installer": eft.ErrOlderVersion, "wrong-product": eft.ErrWrongProduct,
-	"no-space": eft.ErrNoSpace,
-	"ha":       eft.ErrActiveActive, "two-groups": cluster.ErrAmbiguous, "both-running": eft.ErrServiceRunning,
-	"busy": eft.ErrNodeBusy, "third-node": eft.ErrOtherNodes,
-	"move-locked": cluster.ErrGroupLocked, "move-stranded-disk": cluster.ErrDisk, "move-paused": cluster.ErrNodePaused,
-	"move-quarantined":  cluster.ErrNodeQuarantined,
-	"move-not-possible": cluster.ErrNotPossibleOwner, "move-no-quorum": cluster.ErrNoQuorum,
-	"move-backup":         cluster.ErrBackup,
-	"move-reboot-pending": cluster.ErrRebootPending, "move-owner-unknown": cluster.ErrOwnerUnknown,
-	"move-unreachable": cluster.ErrUnreachable,
-}
 
 func TestFaults(t *testing.T) {
 	for name, l := range layouts {
 		for _, fault := range efttest.Faults(l) {
 			t.Run(name+"/"+fault.Name, func(t *testing.T) {
 				t.Parallel()
-				w := open(t, t.TempDir(), l)
+				w := efttest.Start(t, l)
 				require.NoError(t, w.Arm(fault.Name))
 				before, _, err := w.State()
 				require.NoError(t, err)
@@ -58,12 +39,10 @@ func TestFaults(t *testing.T) {
 					upgraded(t, w)
 				case clustertest.EndingRefused:
 					require.ErrorIs(t, err, failover.ErrPrecondition)
-					require.ErrorIs(t, err, kinds[fault.Name])
-					for other, kind := range kinds {
-						if kind != kinds[fault.Name] &&
-							(kind == eft.ErrNoSpace || kind == eft.ErrOlderVersion || kind == eft.ErrWrongProduct ||
-								kind == eft.ErrActiveActive) {
-							require.NotErrorIs(t, err, kind, "each has its own error, this is that of %s", other)
+					require.ErrorIs(t, err, fault.Err)
+					for _, kind := range []error{eft.ErrNoSpace, eft.ErrOlderVersion, eft.ErrWrongProduct, eft.ErrActiveActive} {
+						if kind != fault.Err { //nolint:errorlint // which of the four it is
+							require.NotErrorIs(t, err, kind, "each has its own error")
 						}
 					}
 					require.Empty(t, s.Counters.InstallerRuns)
@@ -72,8 +51,8 @@ func TestFaults(t *testing.T) {
 					require.NotEmpty(t, failover.NextOf(err))
 				case clustertest.EndingStops:
 					require.Error(t, err)
-					if kind := kinds[fault.Name]; kind != nil && fault.Name != "lost-request" {
-						require.ErrorIs(t, err, kind)
+					if fault.Err != nil {
+						require.ErrorIs(t, err, fault.Err)
 					}
 					require.NotEmpty(t, failover.NextOf(err))
 				}
@@ -85,7 +64,7 @@ func TestFaults(t *testing.T) {
 func TestALostRequestIsSentAgainByTheResume(t *testing.T) {
 	for name, l := range layouts {
 		t.Run(name, func(t *testing.T) {
-			w := open(t, t.TempDir(), l)
+			w := efttest.Start(t, l)
 			require.NoError(t, w.Arm("lost-request"))
 			journal := filepath.Join(t.TempDir(), "j")
 			_, err := run(t, t.Context(), w, journal, nil)

@@ -33,7 +33,7 @@ func done(id string, f func() error) failover.Step {
 func TestBeforePrecedesEveryChange(t *testing.T) {
 	for name, l := range layouts {
 		t.Run(name, func(t *testing.T) {
-			w := open(t, t.TempDir(), l)
+			w := efttest.Start(t, l)
 			first, cl, err := w.State()
 			require.NoError(t, err)
 			untouched := func() {
@@ -103,7 +103,7 @@ func TestBeforePrecedesEveryChange(t *testing.T) {
 // TestConsolesAreSeenWhereTheyCanBe wants an interface of the old version named, and a machine that is off to be waived
 // by a person only.
 func TestConsolesAreSeenWhereTheyCanBe(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LayoutLocal)
+	w := efttest.Start(t, efttest.LayoutLocal)
 	o, err := w.Options()
 	require.NoError(t, err)
 	const program = `C:\Admin\cftpsai.exe`

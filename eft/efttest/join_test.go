@@ -18,7 +18,7 @@ type pair map[string]*efttest.World
 
 func openPair(t *testing.T) pair {
 	t.Helper()
-	return pair{"local": open(t, t.TempDir(), efttest.LayoutLocal), "shared": open(t, t.TempDir(), efttest.LayoutShared)}
+	return pair{"local": efttest.Start(t, efttest.LayoutLocal), "shared": efttest.Start(t, efttest.LayoutShared)}
 }
 
 func (w pair) procedure(t *testing.T) failover.Procedure {

@@ -98,7 +98,7 @@ func TestRefusedBeforeAnythingMoves(t *testing.T) {
 			cluster.ErrStopTime},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := open(t, t.TempDir(), efttest.LayoutLocal)
+			w := efttest.Start(t, efttest.LayoutLocal)
 			o, err := w.Options()
 			require.NoError(t, err)
 			require.NoError(t, w.Update(func(m *clustertest.Model, s *efttest.State) error {
@@ -138,7 +138,7 @@ func (f flaky) Stage(ctx context.Context, i eft.Installer) error {
 
 func TestHarmlessStepsAreTriedAgain(t *testing.T) {
 	for attempts, wants := range map[int]bool{1: false, 2: false, 3: true} {
-		w := open(t, t.TempDir(), efttest.LayoutLocal)
+		w := efttest.Start(t, efttest.LayoutLocal)
 		o, err := w.Options()
 		require.NoError(t, err)
 		left := 2
@@ -155,7 +155,7 @@ func TestHarmlessStepsAreTriedAgain(t *testing.T) {
 
 // TestALongInstallerIsToldAndLeftAlone warns, then stops following it; the installer itself is not touched.
 func TestALongInstallerIsToldAndLeftAlone(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LayoutLocal)
+	w := efttest.Start(t, efttest.LayoutLocal)
 	require.NoError(t, w.Arm("hangs"))
 	o, err := w.Options()
 	require.NoError(t, err)
@@ -180,7 +180,7 @@ func TestALongInstallerIsToldAndLeftAlone(t *testing.T) {
 
 // TestLicencesAreLookedAtOnEachNode loses the one of the node that is upgraded last.
 func TestLicencesAreLookedAtOnEachNode(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LayoutLocal)
+	w := efttest.Start(t, efttest.LayoutLocal)
 	o, err := w.Options()
 	require.NoError(t, err)
 	o.Verify = 500 * time.Millisecond
@@ -203,7 +203,7 @@ func TestLicencesAreLookedAtOnEachNode(t *testing.T) {
 // TestEachNodeCanFetchTheInstaller stages by URL: the node is told where it lies and what it must be, and nothing is
 // sent.
 func TestEachNodeCanFetchTheInstaller(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LayoutLocal)
+	w := efttest.Start(t, efttest.LayoutLocal)
 	o, err := w.Options()
 	require.NoError(t, err)
 	srv, n := windows(t, w, efttest.PassiveNode)

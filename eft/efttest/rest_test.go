@@ -31,7 +31,7 @@ func rest(t *testing.T, w *efttest.World) (*efttest.REST, *eft.REST) {
 
 func TestUpgradeJudgedOverREST(t *testing.T) {
 	for _, fault := range []string{"", "setting-lost"} {
-		w := open(t, t.TempDir(), efttest.LayoutLocal)
+		w := efttest.Start(t, efttest.LayoutLocal)
 		srv, admin := rest(t, w)
 		if fault != "" {
 			require.NoError(t, w.Arm(fault))
@@ -75,7 +75,7 @@ func withoutNoise(list []eft.SettingChange) []eft.SettingChange {
 }
 
 func TestRESTLogsInAgainWhenTheServiceMoved(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LayoutLocal)
+	w := efttest.Start(t, efttest.LayoutLocal)
 	srv, admin := rest(t, w)
 	before, err := admin.Read(t.Context())
 	require.NoError(t, err)
@@ -106,7 +106,7 @@ func count(list []string, want string) int {
 
 // TestARefusedPasswordIsNotSentForEver looks as often as a verification does: the account must not be locked by it.
 func TestARefusedPasswordIsNotSentForEver(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LayoutLocal)
+	w := efttest.Start(t, efttest.LayoutLocal)
 	srv, _ := rest(t, w)
 	c, password := srv.Config(), "wr0ng"
 	c.Password = func(context.Context) (failover.Secret, error) { return failover.NewSecret(password), nil }
@@ -124,7 +124,7 @@ func TestARefusedPasswordIsNotSentForEver(t *testing.T) {
 }
 
 func TestRESTRefusals(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LayoutLocal)
+	w := efttest.Start(t, efttest.LayoutLocal)
 	srv, _ := rest(t, w)
 	good := srv.Config()
 	read := func(change func(*eft.RESTConfig)) error {
@@ -170,7 +170,7 @@ func TestRESTRefusals(t *testing.T) {
 
 func TestQuiesce(t *testing.T) {
 	for _, then := range []eft.QuiesceEnd{eft.QuiesceGiveUp, eft.QuiesceMoveAnyway} {
-		w := open(t, t.TempDir(), efttest.LayoutLocal)
+		w := efttest.Start(t, efttest.LayoutLocal)
 		require.NoError(t, w.Update(func(_ *clustertest.Model, s *efttest.State) error {
 			s.Activity.Users = 3
 			return nil

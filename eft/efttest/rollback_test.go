@@ -33,7 +33,7 @@ func rollback(t *testing.T, w *efttest.World) failover.Procedure {
 }
 
 func TestRollback(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LayoutLocal)
+	w := efttest.Start(t, efttest.LayoutLocal)
 	require.NoError(t, w.Arm("setting-lost"))
 	dir := t.TempDir()
 	_, err := run(t, t.Context(), w, filepath.Join(dir, "up"), nil)
@@ -73,7 +73,7 @@ func TestRollback(t *testing.T) {
 }
 
 func TestNoRollbackPastThePointOfNoReturn(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LayoutLocal)
+	w := efttest.Start(t, efttest.LayoutLocal)
 	_, err := run(t, t.Context(), w, filepath.Join(t.TempDir(), "up"), nil)
 	require.NoError(t, err)
 	_, before, err := w.State()
@@ -92,7 +92,7 @@ func TestUndoBeforeTheFirstInstaller(t *testing.T) {
 	for l, at := range map[efttest.Layout]struct{ step, node string }{
 		efttest.LayoutLocal:  {"passive/install", efttest.PassiveNode},
 		efttest.LayoutShared: {"active/install", efttest.ActiveNode}} {
-		w := open(t, t.TempDir(), l)
+		w := efttest.Start(t, l)
 		p, err := w.Procedure()
 		require.NoError(t, err)
 		j, err := failovertest.JournalAt(filepath.Join(t.TempDir(), "j"))
@@ -121,7 +121,7 @@ func TestUndoBeforeTheFirstInstaller(t *testing.T) {
 // TestRollbackFromTheLastMomentBeforeThePointOfNoReturn: the service that shall run again is disabled for an
 // installation that did not come.
 func TestRollbackFromTheLastMomentBeforeThePointOfNoReturn(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LayoutLocal)
+	w := efttest.Start(t, efttest.LayoutLocal)
 	p, err := w.Procedure()
 	require.NoError(t, err)
 	dir := t.TempDir()
@@ -157,7 +157,7 @@ func TestRollbackFromTheLastMomentBeforeThePointOfNoReturn(t *testing.T) {
 // for.
 func TestRollbackOfAnUpgradeThatNeverMoved(t *testing.T) {
 	for when, restored := range map[eft.RestoreWhen]bool{eft.RestoreWhenMoved: false, eft.RestoreAlways: true} {
-		w := open(t, t.TempDir(), efttest.LayoutLocal)
+		w := efttest.Start(t, efttest.LayoutLocal)
 		require.NoError(t, w.Arm("installer-fails"))
 		o, err := w.Options()
 		require.NoError(t, err)

@@ -222,7 +222,7 @@ func TestChecksStandUpToTheStepTheyGuard(t *testing.T) {
 func TestAPersonsInstallationMayMakeNoCheckFail(t *testing.T) {
 	for _, fault := range []string{"starts-anyway", "resets-service", "renames-service"} {
 		for name, l := range layouts {
-			w := open(t, t.TempDir(), l)
+			w := efttest.Start(t, l)
 			require.NoError(t, w.Arm(fault))
 			o, err := w.Options()
 			require.NoError(t, err)

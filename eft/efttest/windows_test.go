@@ -44,7 +44,7 @@ func TestUpgradeOverSSHAndREST(t *testing.T) {
 			}
 			t.Run(name+"/"+fault, func(t *testing.T) {
 				t.Parallel()
-				w := open(t, t.TempDir(), l)
+				w := efttest.Start(t, l)
 				if fault != "" {
 					require.NoError(t, w.Arm(fault))
 				}
@@ -83,7 +83,7 @@ func TestUpgradeOverSSHAndREST(t *testing.T) {
 }
 
 func TestTheSimulatedWindowsRefusesWhatItDoesNotKnow(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LayoutLocal)
+	w := efttest.Start(t, efttest.LayoutLocal)
 	srv, _ := windows(t, w, efttest.ActiveNode)
 	host, err := remote.New(remote.Config{SSH: srv.SSH()})
 	require.NoError(t, err)
@@ -97,7 +97,7 @@ func TestTheSimulatedWindowsRefusesWhatItDoesNotKnow(t *testing.T) {
 // TestNamesNeverBecomeCode sends names a careless program would execute: each arrives as one value of the document or
 // is refused before anything is sent.
 func TestNamesNeverBecomeCode(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LayoutLocal)
+	w := efttest.Start(t, efttest.LayoutLocal)
 	srv, n := windows(t, w, efttest.ActiveNode)
 	for _, name := range []string{"$(Stop-Computer)", "it's", "it\u2019s", "\u201cdouble\u201d", "`n", "a\nb", "a*b",
 		`a"b`, "a;b", "a|b", "%PATH%", "#<"} {
@@ -120,7 +120,7 @@ func TestNamesNeverBecomeCode(t *testing.T) {
 }
 
 func TestOptionsRefuseBadInput(t *testing.T) {
-	w := open(t, t.TempDir(), efttest.LayoutLocal)
+	w := efttest.Start(t, efttest.LayoutLocal)
 	source := func(context.Context) (io.ReadCloser, error) { return nil, io.EOF }
 	for field, change := range map[string]func(*eft.Options){
 		"Options.Cluster":       func(o *eft.Options) { o.Cluster = nil },

@@ -69,7 +69,7 @@ func upgraded(t *testing.T, w *efttest.World) {
 func TestUpgrade(t *testing.T) {
 	for name, l := range layouts {
 		t.Run(name, func(t *testing.T) {
-			w := open(t, t.TempDir(), l)
+			w := efttest.Start(t, l)
 			p, err := w.Procedure()
 			require.NoError(t, err)
 			plan, err := p.Plan(t.Context(), nil)
@@ -87,7 +87,7 @@ func TestUpgrade(t *testing.T) {
 
 func settingsBefore(t *testing.T, l efttest.Layout) map[string]string {
 	t.Helper()
-	s, err := open(t, t.TempDir(), l).Admin().Read(t.Context())
+	s, err := efttest.Start(t, l).Admin().Read(t.Context())
 	require.NoError(t, err)
 	return s.Values
 }

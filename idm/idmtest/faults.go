@@ -1,9 +1,6 @@
 package idmtest
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // Fault is one thing that can go wrong in a move of drivers, by name.
 type Fault struct {
@@ -62,19 +59,15 @@ func Faults() []Fault {
 
 // Arm prepares a fault for a move of at least six drivers from the tree's first server to its second one.
 func (t *Tree) Arm(name string) error {
-	i := slices.IndexFunc(faults, func(f struct {
-		Fault
-		arm func(t *Tree, source, target *Server)
-	}) bool {
-		return f.Name == name
-	})
 	servers := t.Servers()
-	switch {
-	case i < 0:
-		return fmt.Errorf("idmtest: no fault is called %q", name)
-	case len(servers) < 2:
+	if len(servers) < 2 {
 		return fmt.Errorf("idmtest: the fault %s needs two servers", name)
 	}
-	faults[i].arm(t, servers[0], servers[1])
-	return nil
+	for _, f := range faults {
+		if f.Name == name {
+			f.arm(t, servers[0], servers[1])
+			return nil
+		}
+	}
+	return fmt.Errorf("idmtest: no fault is called %q", name)
 }

@@ -3,8 +3,8 @@
 #
 # Usage: test.sh GO LONG PACKAGE…   With PEERS=required a missing real server is a failure; that is the default for root on Debian.
 #
-# Tests whose names match LONG go through every order, fault or crash, or do something very often. They run without the race
-# detector, which would allow a tenth of that in the same time; all others run with it. Two packages at a time, and one at a time
+# Tests whose names match LONG go through every order, fault or crash, do something very often, or start very many programs. They
+# run without the race detector, which would allow a tenth of that in the same time; all others run with it. Two packages at a time, and one at a time
 # where tests run against real servers, which want the machine for themselves. Nothing is run again: a test that fails has failed.
 set -uo pipefail
 go=$1 long=$2

@@ -2,7 +2,6 @@ package opcontest
 
 import (
 	"fmt"
-	"slices"
 )
 
 // Fault is something that goes wrong at the site as a whole, by its name.
@@ -59,22 +58,18 @@ func Faults() []Fault {
 
 // Arm prepares the fault of that name for the scenario of [Server.Symitar]. Arm it before anything is asked.
 func (s *Server) Arm(name string) error {
-	i := slices.IndexFunc(faults, func(f struct {
-		Fault
-		arm func(*Server, *Scenario)
-	}) bool {
-		return f.Name == name
-	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case i < 0:
-		return fmt.Errorf("opcontest: no fault is called %q", name)
-	case s.scenario == nil:
+	if s.scenario == nil {
 		return fmt.Errorf("opcontest: the fault %s needs the scenario of Symitar", name)
 	}
-	faults[i].arm(s, s.scenario)
-	return nil
+	for _, f := range faults {
+		if f.Name == name {
+			f.arm(s, s.scenario)
+			return nil
+		}
+	}
+	return fmt.Errorf("opcontest: no fault is called %q", name)
 }
 
 // Remedy does what a person does about an armed fault outside OpCon: the agent on the old host is stopped, and what
