@@ -70,9 +70,10 @@ func steps(t *testing.T, procedure string) []string {
 	return ids
 }
 
-// crashes lists the flags that kill the program at the records of a procedure's steps: at the intent of each change
-// and, of every third one, at its outcome. One step that changes nothing is enough: a process that dies there leaves
-// the world as it was. The packages' own tests let the process die at every record.
+// crashes lists the flags that kill the program at the records of a procedure's steps: at the intent of each change and, of
+// every third one, at its outcome. One step that changes nothing is enough: a process that dies there leaves the world as
+// it was. The packages' own tests let the process die at every record. With -all it is every outcome, and every fifth of the
+// steps that change nothing.
 func crashes(t *testing.T, procedure string) [][2]string {
 	t.Helper()
 	journal := filepath.Join(t.TempDir(), "journal")
@@ -99,10 +100,10 @@ func crashes(t *testing.T, procedure string) [][2]string {
 	require.NotEmpty(t, changes)
 	var flags [][2]string
 	for n, id := range steps(t, procedure) {
-		if changes[id] || n == 0 {
+		if changes[id] || n == 0 || *all && n%5 == 0 {
 			flags = append(flags, [2]string{"-crash", id})
 		}
-		if changes[id] && len(flags)%3 == 0 {
+		if changes[id] && (*all || len(flags)%3 == 0) {
 			flags = append(flags, [2]string{"-crash-after", id})
 		}
 	}
