@@ -178,7 +178,10 @@ func (f *fold) apply(rec record) {
 
 func (f *fold) define(def definition) {
 	f.defs = append(f.defs, def)
-	f.kinds = map[string]Kind{}
+	f.kinds = make(map[string]Kind, len(def.Steps))
+	if len(f.steps) == 0 {
+		f.steps = make(map[string]*stepState, len(def.Steps))
+	}
 	for _, s := range def.Steps {
 		f.kinds[s.ID] = s.Kind
 	}

@@ -173,8 +173,7 @@ func (j *Journal) parse(lines [][]byte) error {
 		return journalError("read journal", j.store.String(), "name a journal; nothing was changed",
 			fmt.Errorf("%w: it is not a journal", ErrJournalDamaged))
 	}
-	var reads unsealer
-	sum, err := reads.unseal(lines[0], &j.head)
+	sum, err := unseal(lines[0], &j.head)
 	switch {
 	case err == nil && j.head.Format == journalFormat && j.head.ID != "":
 	case err != nil && !looksLikeJournal(lines[0]):
@@ -189,7 +188,7 @@ func (j *Journal) parse(lines [][]byte) error {
 	var rec record
 	for i, line := range lines[1:] {
 		rec = record{}
-		sum, err := reads.unseal(line, &rec)
+		sum, err := unseal(line, &rec)
 		switch {
 		case err != nil:
 		case rec.N != i+1:
@@ -232,7 +231,7 @@ func (j *Journal) append(rec record) error {
 		return journalError("write journal", j.store.String(), "report this as a bug", err)
 	}
 	var written record
-	if _, err = new(unsealer).unseal(line, &written); err == nil {
+	if _, err = unseal(line, &written); err == nil {
 		err = written.check(j.fold.kinds)
 	}
 	if err != nil {

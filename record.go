@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 )
 
@@ -175,44 +174,29 @@ func seal(v any) (line []byte, sum string, err error) {
 	return append(append(raw[:len(raw)-1:len(raw)-1], sumField+sum...), sumEnd...), sum, nil
 }
 
-// unsealer reads lines one after the other, with one decoder for all of them. The zero value is ready.
-type unsealer struct {
-	dec *json.Decoder
-	raw []byte // the record that is being read
-	at  int    // how much of it the decoder has taken
-	end int64  // where the decoder stands
-}
-
-// Read gives the decoder the record, and nothing behind it.
-func (u *unsealer) Read(p []byte) (int, error) {
-	n := copy(p, u.raw[u.at:])
-	if u.at += n; n == 0 {
-		return 0, io.ErrUnexpectedEOF
-	}
-	return n, nil
-}
-
 // unseal checks the hash at the end of a line and decodes what stands before it into v.
-func (u *unsealer) unseal(line []byte, v any) (sum string, err error) {
+func unseal(line []byte, v any) (sum string, err error) {
 	at := len(line) - len(sumField) - sumLength - len(sumEnd)
 	if at < 1 || !bytes.HasSuffix(line, []byte(sumEnd)) || !bytes.HasPrefix(line[at:], []byte(sumField)) {
 		return "", errors.New("it does not end with a hash of itself")
 	}
-	u.raw, u.at = append(append(u.raw[:0], line[:at]...), '}'), 0
+	raw := append(bytes.Clone(line[:at]), '}')
 	sum = string(line[at+len(sumField) : len(line)-len(sumEnd)])
-	if hashLine(u.raw) != sum {
+	if hashLine(raw) != sum {
 		return "", errors.New("it is not what its own hash was made of")
 	}
-	if u.dec == nil {
-		u.dec, u.end = json.NewDecoder(u), 0
-		u.dec.DisallowUnknownFields()
+	if rec, ok := v.(*record); ok {
+		if rec.plain(raw) {
+			return sum, nil
+		}
+		*rec = record{}
 	}
-	if err := u.dec.Decode(v); err != nil {
-		u.dec = nil
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
 		return "", err
 	}
-	if u.end += int64(len(u.raw)); u.dec.InputOffset() != u.end {
-		u.dec = nil
+	if dec.InputOffset() != int64(len(raw)) {
 		return "", errors.New("text behind the record")
 	}
 	return sum, nil
