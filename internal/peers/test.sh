@@ -4,8 +4,8 @@
 # Usage: test.sh GO LONG PACKAGE…   With PEERS=required a missing real server is a failure; that is the default for root on Debian.
 #
 # Tests whose names match LONG go through every order, fault or crash, do something very often, or start very many programs. They
-# run without the race detector, which would allow a tenth of that in the same time; all others run with it. Two packages at a time, and one at a time
-# where tests run against real servers, which want the machine for themselves. Nothing is run again: a test that fails has failed.
+# run without the race detector, which would allow a tenth of that in the same time; all others run with it, four packages at a
+# time, because many of them wait for real servers. Nothing is run again: a test that fails has failed.
 set -uo pipefail
 go=$1 long=$2
 shift 2
@@ -19,26 +19,19 @@ trap 'rm -f "$log"' EXIT
 # lines of their own that begin with "ok" and "FAILS".
 lines=$'^(ok  \t|FAIL(\t|$)|panic|# )|^ *--- FAIL|[0-9] (histories|kills)'
 
-# pass N FLAGS PACKAGE… tests N packages at a time.
+# pass FLAGS PACKAGE…
 pass() {
-	local n=$1 flags=$2
-	shift 2
-	[ "$#" -gt 0 ] || return 0
+	local flags=$1
+	shift
 	# shellcheck disable=SC2086 # one word a flag; no pattern has a space
-	"$go" test -p "$n" -timeout 60m -count=1 -v $flags "$@" 2>&1 | tee -a "$log" | grep -a --line-buffered -E "$lines" |
+	"$go" test -timeout 60m -count=1 -v $flags "$@" 2>&1 | tee -a "$log" | grep -a --line-buffered -E "$lines" |
 		grep -a --line-buffered -v 'no tests to run'
 	return "${PIPESTATUS[0]}"
 }
 
-alone='/(cluster|eft|remote|symitar|internal/peers|examples/patroni|examples/symitar-failover)$'
-packages=$("$go" list "$@") || exit 1
 status=0
-for flags in "-run $long" "-race -skip $long"; do
-	# shellcheck disable=SC2046 # one word a package
-	pass 2 "$flags" $(printf '%s\n' "$packages" | grep -vE "$alone") || status=1
-	# shellcheck disable=SC2046 # as above
-	pass 1 "$flags" $(printf '%s\n' "$packages" | grep -E "$alone") || status=1
-done
+pass "-p 2 -run $long" "$@" || status=1
+pass "-p 4 -race -skip $long" "$@" || status=1
 if [ "$status" -ne 0 ]; then
 	grep -a -B2 -A40 -E '^(panic:|WARNING: DATA RACE)|^ *--- FAIL|Error Trace' "$log" | head -n 300
 fi
