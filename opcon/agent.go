@@ -57,10 +57,10 @@ func (o ResumeOptions) whoAnswers(ctx context.Context, rec Record, m Machine) an
 	found := "the agent that answers reports the host name " + shorten(told, 80)
 	stayed := o.Repoint == RepointHostStayed
 	switch {
-	case stayed && (told == "" || before == ""):
-		return answer{rightHost, "the record leads where it led before, and no host name is reported"}
-	case stayed && !sameHost(told, before):
-		return answer{wrongHost, found + ", not " + before}
+	case stayed && (told == "" || expected == ""):
+		return answer{rightHost, "the record leads where it led before, and nothing was reported to compare the host with"}
+	case stayed && !sameHost(told, expected):
+		return answer{wrongHost, found + ", not " + expected}
 	case told == "":
 		return answer{notTold, "OpCon does not tell on which host the agent that answers runs"}
 	case !stayed && sameHost(before, expected):

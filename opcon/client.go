@@ -47,7 +47,8 @@ func New(conf Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{base: u.String(), host: u.Host, set: conf.settings(), log: conf.Logger,
-		slots: make(chan struct{}, maxRequests), pause: pause}
+		slots: make(chan struct{}, maxRequests), pause: pause,
+		tokens: tokenState{turn: make(chan struct{}, 1)}}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}

@@ -47,13 +47,13 @@ type holding struct {
 }
 
 // lookHeld returns what the step has just read, or reads it.
-func (c *Client) lookHeld(ctx context.Context, h holding, m Machine) (scope, error) {
+func (c *Client) lookHeld(ctx context.Context, h holding, r Record) (scope, error) {
 	began := time.Now()
 	sc, ok := h.last.take(h.step, surveyAge)
 	if ok {
 		return sc, nil
 	}
-	sc, err := c.scopeOf(ctx, m, h.dates, surveyAge)
+	sc, err := c.scopeFor(ctx, r, h.dates, surveyAge)
 	if err == nil {
 		h.last.put(sc, began, surveyAge)
 	}
@@ -80,7 +80,7 @@ func (c *Client) holdAll(ctx context.Context, h holding, age time.Duration) (sco
 		began := time.Now()
 		sc, ok := h.last.take(h.step, age)
 		if !ok {
-			if sc, err = c.scopeOf(ctx, r.Machine, h.dates, age); err != nil {
+			if sc, err = c.scopeFor(ctx, r, h.dates, age); err != nil {
 				return sc, len(held), fail(failover.NotApplied, failover.NextOf(err), err)
 			}
 		}
@@ -155,8 +155,19 @@ func together(op, machine string, list []Schedule, failed map[ScheduleID]error) 
 // result the server reports decides nothing by itself: every schedule is read again.
 func (c *Client) setSchedules(ctx context.Context, v verb, reason string, list []Schedule) map[ScheduleID]error {
 	failed := map[ScheduleID]error{}
+	var shown []Schedule
+	for _, s := range list {
+		if !s.hidden {
+			shown = append(shown, s)
+			continue
+		}
+		failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.InDoubt,
+			"look in OpCon whether it is there: if it was deleted, name it in KeepHeld or resolve the step as applied; "+
+				"otherwise give the service account access to it and run again",
+			fmt.Errorf("%w: it is %s", failover.ErrNotObserved, s.words()))
+	}
 	var mu sync.Mutex
-	batches := slices.Collect(slices.Chunk(list, batchSize))
+	batches := slices.Collect(slices.Chunk(shown, batchSize))
 	_ = failover.EachTarget(ctx, 2, batches, func(b []Schedule) string { return string(b[0].ID) },
 		func(ctx context.Context, batch []Schedule) error {
 			got := c.setBatch(ctx, v, reason, batch)

@@ -132,10 +132,10 @@ func readJob(raw json.RawMessage) (Job, error) {
 		Description: status.text("description"), Number: o.number(&bad, "jobNumber"),
 		Started: start.text("time"), Termination: o.text("terminationDescription"),
 		StartedOn: machineName(o.get("startMachine")), Primary: machineName(o.get("primaryMachine", "machine")),
-		Group: o.object("machineGroup").text("name"),
+		Group: machineName(o.get("machineGroup")),
 	}
 	_ = j.Category.UnmarshalText([]byte(status.text("category")))
-	j.Date, _ = parseDate(schedule.text("date"))
+	j.Date = schedule.date(&bad, "date")
 	for _, key := range []string{"alternateMachine", "alternateMachine2", "alternateMachine3"} {
 		if name := machineName(o.get(key)); name != "" {
 			j.Alternates = append(j.Alternates, name)
@@ -199,10 +199,12 @@ func (c *Client) jobsByID(ctx context.Context, ids []JobID) (map[JobID]Job, erro
 			continue
 		}
 		j, err := c.jobByPath(ctx, id)
-		if err != nil {
+		switch {
+		case err == nil:
+			found[id] = j
+		case !errors.Is(err, ErrNotFound):
 			return nil, err
 		}
-		found[id] = j
 	}
 	for chunk := range slices.Chunk(easy, batchSize) {
 		if err := ask(joinIDs(chunk)); err != nil {

@@ -207,10 +207,9 @@ func (c *Client) Machine(ctx context.Context, id int64) (Machine, error) {
 	if err != nil {
 		return Machine{}, err
 	}
-	var rows []json.RawMessage
-	if err := json.Unmarshal(rep.body, &rows); err != nil {
-		return Machine{}, c.fail(op, target, failover.NotApplied, "check that the address is the OpCon API",
-			errors.New("the answer is not a list"))
+	rows, err := c.readList(op, target, rep.body)
+	if err != nil {
+		return Machine{}, err
 	}
 	for _, row := range rows {
 		if m, err := readMachine(row); m.ID == id {
@@ -226,6 +225,13 @@ func (c *Client) Machine(ctx context.Context, id int64) (Machine, error) {
 
 // groupsOf returns the names of the machine groups that m is a member of, in lower case.
 func (c *Client) groupsOf(ctx context.Context, m Machine) (map[string]bool, error) {
+	if m.raw == nil { // m stands in a record that was read back, and its own groups do not
+		now, err := c.Machine(ctx, m.ID)
+		if err != nil {
+			return nil, err
+		}
+		m.raw = now.raw
+	}
 	rows, err := c.list(ctx, "read machine groups", "/api/machinegroups", "name",
 		url.Values{"includeMachines": {"true"}})
 	if err != nil {

@@ -45,6 +45,7 @@ type HeldSchedule struct {
 	// NotApplied: the hold provably failed and the schedule is not ours to release
 	Outcome  failover.Outcome `json:"outcome"`
 	Released bool             `json:"released,omitempty"` // a release was sent
+	Free     bool             `json:"free,omitempty"`     // it was seen free after that
 }
 
 // String returns date and name.
@@ -118,7 +119,7 @@ func (r *Record) plan(list []Schedule, step string) map[ScheduleID]bool {
 			continue
 		}
 		fresh[s.ID] = !r.Held[i].Ours() || r.Held[i].Released
-		r.Held[i].Outcome, r.Held[i].Released = failover.InDoubt, false
+		r.Held[i].Outcome, r.Held[i].Released, r.Held[i].Free = failover.InDoubt, false, false
 	}
 	slices.SortFunc(r.Held, func(a, b HeldSchedule) int {
 		return cmp.Or(cmp.Compare(a.Date, b.Date), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))

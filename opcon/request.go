@@ -81,9 +81,14 @@ func (c *Client) do(ctx context.Context, in call) (reply, error) {
 					continue
 				}
 			}
+			api := c.apiError(rep.status, rep.body)
+			if !api.own && len(bytes.TrimSpace(rep.body)) > 0 {
+				return reply{}, c.fail(in.op, in.target, failover.NotApplied,
+					"check host and port of the address: what refuses the request is not the OpCon API", api)
+			}
 			return reply{}, c.fail(in.op, in.target, failover.NotApplied,
 				"check that the token is an API token, that external tokens are enabled for its user and that it was not revoked",
-				joinKind(ErrAuth, c.apiError(rep.status, rep.body)))
+				joinKind(ErrAuth, api))
 		case err == nil && !worthRetry(rep.status):
 			return rep, rep.refusal(in.op, c, in)
 		case err == nil:

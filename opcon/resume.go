@@ -50,7 +50,8 @@ type ResumeOptions struct {
 	// Decide is asked about the interrupted jobs. When it is nil, the steps hold a Manual step in its place, and Resume
 	// stops before anything is released if a job needs a decision; the error wraps failover.ErrWaiting and lists them.
 	Decide Decider
-	// KeepHeld names schedules that stay held although this run held them. They are for a person to release.
+	// KeepHeld names schedules that stay held although this run held them, all of that name or, as "2026-08-22 NAME", one.
+	// They are for a person to release.
 	KeepHeld []string
 
 	// UpTimeout limits each wait for the agent on the new host; 0 means 5 minutes.
@@ -102,7 +103,9 @@ func (o *ResumeOptions) complete() error {
 
 // keeps reports whether the schedule stays held by decision.
 func (o ResumeOptions) keeps(h HeldSchedule) bool {
-	return slices.ContainsFunc(o.KeepHeld, func(name string) bool { return sameName(name, h.Name) })
+	return slices.ContainsFunc(o.KeepHeld, func(name string) bool {
+		return sameName(name, h.Name) || sameName(name, h.String())
+	})
 }
 
 // Resume sets a quiesced machine going again: it holds what was built meanwhile, repoints the record, opens the line to
@@ -160,75 +163,45 @@ func (c *Client) alone(r Record, o ResumeOptions) (Stages, *memory, error) {
 	return s, st, err
 }
 
-// pending is what is ours to release and is not proven to be free.
-type pending struct {
-	// what is held, or in a state this package does not know, or not shown although nothing proves that it is gone
-	list []Schedule
-	gone map[ScheduleID]bool // what is gone
+// pendingRelease reads what is ours to release and is not proven to be free: it is held, or in a state this package does
+// not know, or not shown. Schedules that somebody else has released meanwhile are not in it.
+func (c *Client) pendingRelease(ctx context.Context, r Record, ours func(HeldSchedule) bool) ([]Schedule, error) {
+	return c.readHeld(ctx, r, func(h HeldSchedule) bool { return h.Ours() && ours(h) },
+		func(h HeldSchedule, s Schedule) bool {
+			return s.State == ScheduleHeld || (s.State == ScheduleUnknown && !(s.hidden && h.Free))
+		})
 }
 
-// pendingRelease reads what is still to be released. Schedules that somebody else has released meanwhile are not in it.
-func (c *Client) pendingRelease(ctx context.Context, r Record, ours func(HeldSchedule) bool) (pending, error) {
-	var mine []HeldSchedule
-	var ids []ScheduleID
-	for _, h := range r.Held {
-		if h.Ours() && ours(h) {
-			mine, ids = append(mine, h), append(ids, h.ID)
-		}
+// toHoldAgain returns what this run has released and what is neither held nor finished since.
+func (c *Client) toHoldAgain(ctx context.Context, r Record) ([]Schedule, error) {
+	return c.readHeld(ctx, r, func(h HeldSchedule) bool { return h.Released },
+		func(_ HeldSchedule, s Schedule) bool { return needsHold(s.State, false) })
+}
+
+// readHeld reads the record's schedules that of chooses, and returns those that want chooses by what they are now. One
+// that is not shown is in an unknown state: it was deleted, or the account may not see it, and nothing tells which.
+func (c *Client) readHeld(ctx context.Context, r Record, of func(HeldSchedule) bool,
+	want func(HeldSchedule, Schedule) bool) ([]Schedule, error) {
+	mine := slices.DeleteFunc(slices.Clone(r.Held), func(h HeldSchedule) bool { return !of(h) })
+	ids := make([]ScheduleID, len(mine))
+	for i, h := range mine {
+		ids[i] = h.ID
 	}
 	now, err := c.schedulesByID(ctx, ids)
 	if err != nil {
-		return pending{}, err
+		return nil, err
 	}
-	gone, err := c.goneSchedules(ctx, mine, now)
-	if err != nil {
-		return pending{}, err
-	}
-	p := pending{gone: gone}
+	var list []Schedule
 	for _, h := range mine {
 		s, shown := now[h.ID]
-		switch {
-		case gone[h.ID]:
-		case !shown:
-			p.list = append(p.list, Schedule{ID: h.ID, Name: h.Name, Date: h.Date, Description: "not shown by OpCon"})
-		case s.State == ScheduleHeld || s.State == ScheduleUnknown:
-			p.list = append(p.list, s)
+		if !shown {
+			s = Schedule{ID: h.ID, Name: h.Name, Date: h.Date, hidden: true}
+		}
+		if want(h, s) {
+			list = append(list, s)
 		}
 	}
-	return p, nil
-}
-
-// goneSchedules returns which of the schedules that are not shown by their id are gone: OpCon shows others of their
-// date without them, or has no such date any more. An account that lost its rights sees neither.
-func (c *Client) goneSchedules(ctx context.Context, mine []HeldSchedule,
-	shown map[ScheduleID]Schedule) (map[ScheduleID]bool, error) {
-	var dates []Date
-	missing := map[ScheduleID]Date{}
-	for _, h := range mine {
-		if _, ok := shown[h.ID]; !ok {
-			missing[h.ID] = h.Date
-			dates = append(dates, h.Date)
-		}
-	}
-	if len(missing) == 0 {
-		return nil, nil
-	}
-	built, err := c.BuiltDates(ctx)
-	if err != nil {
-		return nil, err
-	}
-	slices.Sort(dates)
-	others, err := c.Schedules(ctx, slices.Compact(dates))
-	if err != nil {
-		return nil, err
-	}
-	gone := map[ScheduleID]bool{}
-	for id, date := range missing {
-		there := slices.ContainsFunc(others, func(s Schedule) bool { return s.ID == id })
-		sees := slices.ContainsFunc(others, func(s Schedule) bool { return s.Date == date })
-		gone[id] = !there && (sees || (len(built) > 0 && !slices.Contains(built, date)))
-	}
-	return gone, nil
+	return list, nil
 }
 
 const opRelease = "release schedules of"
@@ -239,11 +212,11 @@ func (c *Client) release(ctx context.Context, st store, machine, reason string, 
 	if err != nil {
 		return err
 	}
-	p, err := c.pendingRelease(ctx, r, ours)
+	list, err := c.pendingRelease(ctx, r, ours)
 	if err != nil {
 		return c.fail(opRelease, machine, failover.NotApplied, failover.NextOf(err), err)
 	}
-	return c.releaseThese(ctx, st, r, reason, p.list)
+	return c.releaseThese(ctx, st, r, reason, list)
 }
 
 // releaseThese frees schedules in batches. One that fails holds up no other and is reported by its name.
@@ -252,19 +225,24 @@ func (c *Client) releaseThese(ctx context.Context, st store, r Record, reason st
 		return nil
 	}
 	machine := r.Machine.Name
-	mark := func(released func(ScheduleID) bool) error {
-		for k := range r.Held {
-			if slices.ContainsFunc(list, func(s Schedule) bool { return s.ID == r.Held[k].ID }) {
-				r.Held[k].Released = released(r.Held[k].ID)
-			}
+	fresh := map[ScheduleID]bool{} // only of these can a refusal say that no release is in effect
+	for i, h := range r.Held {
+		if slices.ContainsFunc(list, func(s Schedule) bool { return s.ID == h.ID && !s.hidden }) {
+			fresh[h.ID], r.Held[i].Released = !h.Released, true
 		}
-		return st.save(ctx, r)
 	}
-	if err := mark(func(ScheduleID) bool { return true }); err != nil {
-		return c.fail(opRelease, machine, failover.NotApplied, "make the journal writable and run again", err)
+	if err := st.keep(ctx, opRelease, r); err != nil {
+		return err
 	}
 	failed := c.setSchedules(ctx, verbRelease, reason, list)
-	if err := mark(func(id ScheduleID) bool { return failover.OutcomeOf(failed[id]) != failover.NotApplied }); err != nil {
+	for i, h := range r.Held {
+		err, tried := failed[h.ID]
+		r.Held[i].Free = h.Free || (tried && err == nil)
+		if fresh[h.ID] && failover.OutcomeOf(err) == failover.NotApplied {
+			r.Held[i].Released = false
+		}
+	}
+	if err := st.save(ctx, r); err != nil {
 		return c.fail(opRelease, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
 	}
 	return together(opRelease, machine, list, failed)
@@ -286,33 +264,13 @@ func (c *Client) holdAgain(ctx context.Context, st store, machine, reason string
 	}
 	failed := c.setSchedules(ctx, verbHold, reason, list)
 	for k := range r.Held {
-		if h := &r.Held[k]; h.Released && failed[h.ID] == nil {
-			h.Released = false
+		h := &r.Held[k]
+		if err, tried := failed[h.ID]; tried && err == nil {
+			h.Released, h.Free = false, false
 		}
 	}
 	if err := st.save(ctx, r); err != nil {
 		return c.fail(op, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
 	}
 	return together(op, machine, list, failed)
-}
-
-// toHoldAgain returns what this run has released and what is neither held nor finished since.
-func (c *Client) toHoldAgain(ctx context.Context, r Record) ([]Schedule, error) {
-	var ids []ScheduleID
-	for _, h := range r.Held {
-		if h.Released {
-			ids = append(ids, h.ID)
-		}
-	}
-	now, err := c.schedulesByID(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	var list []Schedule
-	for _, id := range ids {
-		if s, ok := now[id]; ok && needsHold(s.State, false) {
-			list = append(list, s)
-		}
-	}
-	return list, nil
 }

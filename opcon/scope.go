@@ -38,6 +38,22 @@ func (sc *scope) runningJobs() []Job {
 	return list
 }
 
+// scopeFor reads the scope of the record's machine, on the record's dates too. Where schedules were seen before and none
+// is shown any more, that is no proof that nothing can start.
+func (c *Client) scopeFor(ctx context.Context, r Record, extra []Date, age time.Duration) (scope, error) {
+	extra = slices.Clone(extra)
+	for _, s := range r.Schedules {
+		extra = append(extra, s.Date)
+	}
+	sc, err := c.scopeOf(ctx, r.Machine, extra, age)
+	if err == nil && len(sc.roots) == 0 && len(r.Schedules) > 0 {
+		err = c.fail("read daily schedules of", r.Machine.Name, failover.NotApplied,
+			"check the service account's schedule and department access, then run again",
+			fmt.Errorf("%w: OpCon shows none, and there were %d", ErrNotFound, len(r.Schedules)))
+	}
+	return sc, err
+}
+
 // scopeOf reads the scope. All built dates count. Of a date before yesterday the jobs are read only when one of its
 // schedules is unfinished: a finished one starts nothing. Dates and schedules are read every time. The jobs are those
 // of the last survey if it is no older than age, with the jobs of schedules that are new since; see [Client.jobsOf].
@@ -241,9 +257,9 @@ func (sc *scope) longest(match func(Schedule) (int, bool)) (Schedule, bool) {
 	return best, most > 0
 }
 
-// toHold returns what still has to be held so that no job of the machine starts: its root schedules, and below a held
-// root the subschedules that did not follow it. The vendor's pages differ on which subschedules follow, so none is
-// trusted to.
+// toHold returns what still has to be held so that no job of the machine starts: its root schedules, and below a root
+// that is held or finished the subschedules that can start jobs. The vendor's pages differ on which subschedules follow
+// their parent's hold, so none is trusted to, and a name alone may make one look like a subschedule.
 func (sc *scope) toHold() []Schedule {
 	var list []Schedule
 	for _, id := range sc.roots {
@@ -253,7 +269,7 @@ func (sc *scope) toHold() []Schedule {
 	}
 	for _, id := range sc.direct {
 		s, root := sc.schedules[id], sc.schedules[sc.rootOf[id]]
-		if id != root.ID && (root.State == ScheduleHeld || root.State == ScheduleParentHeld) &&
+		if id != root.ID && !needsHold(root.State, sc.running[root.ID]) &&
 			(s.State == ScheduleRunning || s.State == ScheduleWaiting || s.State == ScheduleUnknown) {
 			list = append(list, s)
 		}

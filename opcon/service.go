@@ -2,9 +2,10 @@ package opcon
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/01b61c5c/failover"
 )
@@ -35,7 +36,10 @@ func (c *Client) Service(ctx context.Context) (ServiceState, error) {
 	if err != nil {
 		return state, err
 	}
-	state.Running = readObject(json.RawMessage(rep.body)).truth("running")
+	if state.Running, err = strconv.ParseBool(strings.ToLower(readObject(rep.body).text("running"))); err != nil {
+		return state, c.fail(op, c.host, failover.NotApplied, "check in OpCon whether the scheduling engine (SAM) runs",
+			errors.New("the answer does not tell whether the scheduling engine runs"))
+	}
 	if now, ok := c.serverNow(); ok {
 		state.Time = now.Format(timeFormat)
 	}

@@ -97,11 +97,11 @@ func (q *quiesce) checkScope() failover.Step {
 	s := q.step("scope", "The machine has schedules that the service account can see", sourceOurs)
 	s.Kind, s.Entry = failover.Check, true // the hold reads the scope again by itself
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
-		m, err := q.machine(ctx)
+		r, err := q.record(ctx)
 		if err != nil {
 			return failover.Observation{}, err
 		}
-		sc, err := q.c.scopeOf(ctx, m, q.o.Dates, 0)
+		sc, err := q.c.scopeOf(ctx, r.Machine, q.o.Dates, 0)
 		if err != nil {
 			return failover.Observation{}, err
 		}
@@ -115,13 +115,13 @@ func (q *quiesce) checkScope() failover.Step {
 	return s
 }
 
-// machine returns the machine of the record, or finds it where there is no record yet.
-func (q *quiesce) machine(ctx context.Context) (Machine, error) {
+// record returns the record, or one with the machine alone where there is none yet.
+func (q *quiesce) record(ctx context.Context) (Record, error) {
 	r, ok, err := q.st.load(ctx)
 	if err == nil && !ok {
-		return q.find(ctx)
+		r.Machine, err = q.find(ctx)
 	}
-	return r.Machine, err
+	return r, err
 }
 
 func (q *quiesce) holding(step string) holding {
@@ -169,11 +169,11 @@ func (q *quiesce) hold(step, title string, ours func(HeldSchedule) bool) failove
 	s.Kind, s.Timeout = failover.Change, q.o.HoldTimeout
 	h := q.holding(step)
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
-		m, err := q.machine(ctx)
+		r, err := q.record(ctx)
 		if err != nil {
 			return failover.Observation{}, err
 		}
-		sc, err := q.c.lookHeld(ctx, h, m)
+		sc, err := q.c.lookHeld(ctx, h, r)
 		if err != nil {
 			return failover.Observation{}, err
 		}
@@ -233,9 +233,9 @@ func (c *Client) released(ctx context.Context, st store, ours func(HeldSchedule)
 	if err != nil || !ok {
 		return failover.Observation{Done: err == nil, Found: "nothing was held"}, err
 	}
-	p, err := c.pendingRelease(ctx, r, ours)
-	return failover.Observation{Done: err == nil && len(p.list) == 0,
-		Found: fmt.Sprintf("%d schedules held by this step are not free", len(p.list))}, err
+	list, err := c.pendingRelease(ctx, r, ours)
+	return failover.Observation{Done: err == nil && len(list) == 0,
+		Found: fmt.Sprintf("%d schedules held by this step are not free", len(list))}, err
 }
 
 func (q *quiesce) limited() failover.Step {
@@ -374,6 +374,13 @@ func (q *quiesce) down() failover.Step {
 			return err
 		}
 		r.addRunning(sc.runningJobs())
+		if held > 0 { // a job of what was held just now may have started before the hold took effect
+			more, err := q.c.runningOn(ctx, r.Machine, q.o.Dates)
+			if err != nil {
+				return lowered(err, true)
+			}
+			r.addRunning(more)
+		}
 		now, _ := q.c.serverNow()
 		r.DownAt = now.Format(timeFormat)
 		if err := q.st.keep(ctx, "take down machine", r); err != nil {

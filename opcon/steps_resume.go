@@ -15,7 +15,7 @@ type resume struct {
 	st      store
 	last    recent[scope]
 	machine recent[Machine]
-	waiting recent[pending]
+	waiting recent[[]Schedule]
 	alone   bool // without a journal, and so without anybody to ask
 }
 
@@ -55,7 +55,7 @@ func (r *resume) holdNew() failover.Step {
 	s := r.step("schedules", "Hold the schedules built while the machine was down", sourceOps,
 		"hold what was built meanwhile",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
-			sc, err := r.c.lookHeld(ctx, h, rec.Machine)
+			sc, err := r.c.lookHeld(ctx, h, rec)
 			if err != nil {
 				return failover.Observation{}, err
 			}
@@ -314,15 +314,14 @@ func (r *resume) release() failover.Step {
 	s := r.step("schedules", "Release exactly what was held, and nothing else", sourceOurs,
 		"release what this run has held",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
-			p, read := r.waiting.take("release", 0)
+			list, read := r.waiting.take("release", 0)
 			if !read {
 				var err error
-				if p, err = r.c.pendingRelease(ctx, rec, ours); err != nil {
+				if list, err = r.c.pendingRelease(ctx, rec, ours); err != nil {
 					return failover.Observation{}, err
 				}
-				r.waiting.put(p, time.Now(), 0)
+				r.waiting.put(list, time.Now(), 0)
 			}
-			list := p.list
 			held := map[ScheduleID]string{}
 			names := make([]string, len(list))
 			for i, sch := range list {
@@ -339,8 +338,6 @@ func (r *resume) release() failover.Step {
 					found = "stays held by decision"
 				case held[h.ID] != "":
 					found = held[h.ID]
-				case p.gone[h.ID]:
-					found = "is not there any more"
 				}
 				obs.Items = append(obs.Items, failover.Item{Target: h.String(), Done: held[h.ID] == "", Found: found})
 			}
@@ -380,15 +377,15 @@ func (r *resume) releaseHeld(ctx context.Context, ours func(HeldSchedule) bool) 
 	if err != nil {
 		return err
 	}
-	p, read := r.waiting.take("release", 0)
+	list, read := r.waiting.take("release", 0)
 	if !read {
-		if p, err = r.c.pendingRelease(ctx, rec, ours); err != nil {
+		if list, err = r.c.pendingRelease(ctx, rec, ours); err != nil {
 			return r.c.fail(opRelease, r.o.Machine, failover.NotApplied, failover.NextOf(err), err)
 		}
 	}
 	r.waiting.forget()
-	if err = r.c.releaseThese(ctx, r.st, rec, r.o.Reason, p.list); err == nil {
-		r.waiting.put(pending{gone: p.gone}, time.Now(), 0) // each was seen free
+	if err = r.c.releaseThese(ctx, r.st, rec, r.o.Reason, list); err == nil {
+		r.waiting.put(nil, time.Now(), 0) // each was seen free
 	}
 	return err
 }

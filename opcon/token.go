@@ -30,7 +30,7 @@ type login struct {
 
 // tokenState is the token in use. gen counts logins, so that of several requests refused at once only one logs in.
 type tokenState struct {
-	mu    sync.Mutex
+	turn  chan struct{} // held by who reads or changes what follows; a login may take long, so waiting for it ends with ctx
 	token failover.Secret
 	until time.Time // zero: unknown or never
 	gen   int
@@ -47,8 +47,10 @@ const tokenMargin = 20 * time.Second
 // token returns the token to use and its generation, logging in if there is none.
 func (c *Client) token(ctx context.Context) (failover.Secret, int, error) {
 	t := &c.tokens
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if err := c.takeTurn(ctx); err != nil {
+		return failover.Secret{}, 0, err
+	}
+	defer func() { <-t.turn }()
 	now, _ := c.serverNow()
 	if !t.token.Empty() && (t.until.IsZero() || now.Before(t.until.Add(-tokenMargin))) {
 		return t.token, t.gen, nil
@@ -59,12 +61,24 @@ func (c *Client) token(ctx context.Context) (failover.Secret, int, error) {
 	return t.token, t.gen, nil
 }
 
+// takeTurn waits until nobody else logs in.
+func (c *Client) takeTurn(ctx context.Context) error {
+	select {
+	case c.tokens.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return c.fail("log in to", c.host, failover.NotApplied, "run again with more time", context.Cause(ctx))
+	}
+}
+
 // renew replaces the token of generation gen after the server refused it. The bool is false when there is no other
 // token to be had.
 func (c *Client) renew(ctx context.Context, gen int) (bool, error) {
 	t := &c.tokens
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if err := c.takeTurn(ctx); err != nil {
+		return false, err
+	}
+	defer func() { <-t.turn }()
 	if t.gen != gen {
 		return true, nil // somebody else has renewed it meanwhile
 	}
@@ -195,10 +209,12 @@ func (c *Client) loginError(err error) error {
 // logoff ends a user token.
 func (c *Client) logoff(ctx context.Context) error {
 	t := &c.tokens
-	t.mu.Lock()
+	if err := c.takeTurn(ctx); err != nil {
+		return err
+	}
 	token := t.token
 	t.token, t.until = failover.Secret{}, time.Time{}
-	t.mu.Unlock()
+	<-t.turn
 	if token.Empty() || c.set.login.kind != loginUser {
 		return nil
 	}

@@ -52,6 +52,16 @@ func (o object) number(bad *error, names ...string) int64 {
 	return n
 }
 
+// date returns a date, and "" where it is absent. One that is there and cannot be read becomes *bad.
+func (o object) date(bad *error, names ...string) Date {
+	text := o.text(names...)
+	d, ok := parseDate(text)
+	if !ok && strings.TrimSpace(text) != "" && *bad == nil {
+		*bad = fmt.Errorf("the date %q in field %s cannot be read", shorten(text, 40), names[0])
+	}
+	return d
+}
+
 // rows returns a list within a record; absent is empty, and anything but a list becomes *bad.
 func (o object) rows(bad *error, name string) []json.RawMessage {
 	raw := o.get(name)
