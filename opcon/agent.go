@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // verdict says what is known of the agent that answers OpCon.
@@ -210,7 +211,7 @@ func (r *resume) await(ctx context.Context, rec Record, m Machine) (Machine, ans
 				return m, who, nil
 			}
 		}
-		err := r.c.pause(ctx, r.c.set.pollFirst)
+		err := waiting.For(ctx, r.c.conf.Poll)
 		if err == nil {
 			var now Machine
 			if now, err = r.c.Machine(ctx, m.ID); err == nil {

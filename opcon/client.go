@@ -7,8 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // maxRequests is how many requests are under way at once. Heavier use has exhausted the server's database pool
@@ -20,10 +18,9 @@ type Client struct {
 	base    string // without trailing slash
 	host    string // for error texts
 	http    *http.Client
-	set     settings
+	conf    Config // with its defaults
 	log     *slog.Logger
 	slots   chan struct{}
-	pause   func(context.Context, time.Duration) error // replaced in tests
 	idle    func()
 	tokens  tokenState
 	starts  starts
@@ -46,15 +43,14 @@ func New(conf Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{base: u.String(), host: u.Host, set: conf.settings(), log: conf.Logger,
-		slots: make(chan struct{}, maxRequests), pause: pause,
-		tokens: tokenState{turn: make(chan struct{}, 1)}}
+	c := &Client{base: u.String(), host: u.Host, conf: conf.complete(), log: conf.Logger,
+		slots: make(chan struct{}, maxRequests), tokens: tokenState{turn: make(chan struct{}, 1)}}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	rt := conf.Transport
 	if rt == nil {
-		own, err := conf.transport(u)
+		own, err := c.conf.transport(u)
 		if err != nil {
 			return nil, err
 		}
@@ -80,10 +76,6 @@ func (c *Client) Close(ctx context.Context) error {
 
 // Host returns the host and port of the API, for messages.
 func (c *Client) Host() string { return c.host }
-
-func pause(ctx context.Context, d time.Duration) error {
-	return waiting.For(ctx, d)
-}
 
 // noteClock reads the apiServerTime header (seen in client code), the only clock that decides what "today" is.
 func (c *Client) noteClock(h http.Header, now time.Time) {

@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // maxPasses limits how often the scope is read again while schedules keep appearing.
 const maxPasses = 10
 
 // settleTime is how long the state is watched after a result was lost or a success does not show yet.
-func (c *Client) settleTime() time.Duration { return min(c.set.actionWait, 5*c.set.pollMax) }
+func (c *Client) settleTime() time.Duration { return min(c.conf.ActionTimeout, 5*c.conf.MaxPoll) }
 
 // minLooks is how often the state is looked at at least before the settling time counts as over: on a slow line the
 // time may pass in a single look.
@@ -249,7 +250,7 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 		if open = left; len(open) == 0 {
 			return failed
 		}
-		if watch.over() || c.pause(ctx, c.set.pollFirst) != nil {
+		if watch.over() || waiting.For(ctx, c.conf.Poll) != nil {
 			for _, s := range open {
 				err := results[string(s.ID)]
 				if err == nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // setMachine asks the machine up, limited or down and reads the record until what was asked for stands there. Asking
@@ -48,7 +49,7 @@ func (c *Client) setState(ctx context.Context, m Machine, want MachineState) (Ma
 		case failover.OutcomeOf(res) == failover.NotApplied:
 			return now, res
 		}
-		if watch.over() || c.pause(ctx, c.set.pollFirst) != nil {
+		if watch.over() || waiting.For(ctx, c.conf.Poll) != nil {
 			if res == nil {
 				res = fmt.Errorf("%w: the server reported success and the machine is still asked %s",
 					failover.ErrNotObserved, now.Asked)
@@ -110,7 +111,7 @@ func (c *Client) setAddress(ctx context.Context, id int64, to Address) (Machine,
 		switch {
 		case err == nil && now.Address.equal(want):
 			return now, nil
-		case err == nil && putErr == nil && !watch.over() && c.pause(ctx, c.set.pollFirst) == nil:
+		case err == nil && putErr == nil && !watch.over() && waiting.For(ctx, c.conf.Poll) == nil:
 			continue
 		case err == nil:
 			err = fmt.Errorf("%w: its address is still %s", failover.ErrNotObserved, now.Address)

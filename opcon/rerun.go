@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // Rerun says what is done with an interrupted job.
@@ -304,13 +305,13 @@ func (d Decision) showsIn(j Job) bool {
 
 // settledJob reads a job and waits while its last events are worked on.
 func (c *Client) settledJob(ctx context.Context, id JobID) (Job, error) {
-	deadline := time.Now().Add(c.set.actionWait)
+	deadline := time.Now().Add(c.conf.ActionTimeout)
 	for {
 		j, err := c.jobByPath(ctx, id)
 		if err != nil || !j.processingEvents() {
 			return j, err
 		}
-		if !time.Now().Before(deadline) || c.pause(ctx, c.set.pollFirst) != nil {
+		if !time.Now().Before(deadline) || waiting.For(ctx, c.conf.Poll) != nil {
 			return j, c.fail("wait for the events of job", j.String(), failover.NotApplied,
 				"wait until OpCon has processed its events, then run again",
 				fmt.Errorf("%w: it is still %q", failover.ErrPrecondition, j.Description))
@@ -332,7 +333,7 @@ func (c *Client) jobAction(ctx context.Context, v verb, d Decision, j Job, shows
 		if err == nil && shows(now) {
 			return now, nil
 		}
-		if err != nil || watch.over() || c.pause(ctx, c.set.pollFirst) != nil {
+		if err != nil || watch.over() || waiting.For(ctx, c.conf.Poll) != nil {
 			if err == nil {
 				err = fmt.Errorf("%w: it is %s (%s)", failover.ErrNotObserved, now.Category, now.Description)
 			}

@@ -40,7 +40,7 @@ func quiesceStages(c *Client, o QuiesceOptions, st store) (Stages, error) {
 	if c == nil {
 		return Stages{}, failover.Invalid("client", "is nil", "make one with New")
 	}
-	if err := o.complete(c.set.pollMax); err != nil {
+	if err := o.complete(c.conf.MaxPoll); err != nil {
 		return Stages{}, err
 	}
 	q := &quiesce{c: c, o: o, st: st}

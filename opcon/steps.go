@@ -51,22 +51,15 @@ func (q *quiesce) find(ctx context.Context) (Machine, error) {
 
 func (q *quiesce) step(name, title, source string) failover.Step {
 	return failover.Step{ID: name, Title: title, Target: q.o.Machine, Source: source,
-		Timeout: time.Minute, Poll: q.c.set.pollFirst}
+		Timeout: time.Minute, Poll: q.c.conf.Poll}
 }
 
 func (q *quiesce) checkService() failover.Step {
 	s := q.step("service", "OpCon's API answers, the login works and the scheduling engine runs", sourceOurs)
 	s.Kind, s.Target, s.Entry = failover.Check, "OpCon", true // later steps say themselves when OpCon does not answer
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
-		state, err := q.c.Service(ctx)
-		if err != nil {
-			return failover.Observation{}, err
-		}
-		if !state.Running {
-			return failover.Observation{Found: "version " + state.Version +
-				", the scheduling engine (SAM) does not run: no action would be carried out"}, nil
-		}
-		return failover.Observation{Done: true, Found: "version " + state.Version + ", scheduling engine runs"}, nil
+		version, err := q.c.Service(ctx)
+		return failover.Observation{Done: err == nil, Found: "version " + version + ", scheduling engine runs"}, err
 	}
 	return s
 }

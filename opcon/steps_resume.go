@@ -23,7 +23,7 @@ type resume struct {
 func (r *resume) step(name, title, source, would string,
 	look func(context.Context, Record) (failover.Observation, error)) failover.Step {
 	s := failover.Step{ID: name, Title: title, Target: r.o.Machine, Kind: failover.Change, Source: source,
-		Timeout: time.Minute, Poll: r.c.set.pollFirst}
+		Timeout: time.Minute, Poll: r.c.conf.Poll}
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
 		rec, ok, err := r.st.load(ctx)
 		if err != nil {
