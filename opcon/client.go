@@ -23,9 +23,9 @@ type Client struct {
 	slots   chan struct{}
 	idle    func()
 	tokens  tokenState
-	starts  starts
+	starts  sync.Map    // startOf: sent, and its end was not seen
 	small   atomic.Bool // the server does not give large pages
-	surveys surveys
+	surveys sync.Map    // the last *survey of each machine, by its id
 
 	clockMu sync.Mutex
 	skew    time.Duration // server's clock minus ours

@@ -24,7 +24,7 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 	var list []Decided
 	sent := func(id JobID) int { return slices.IndexFunc(list, func(d Decided) bool { return d.Job == id }) }
 	for _, d := range rec.Decided {
-		if d.Phase == PhaseSending || d.Phase == PhaseDone {
+		if d.Phase == phaseSending || d.Phase == phaseDone {
 			list = append(list, d)
 		}
 	}
@@ -62,9 +62,9 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 		switch i := sent(d.Job); {
 		case i < 0:
 			list = append(list, Decided{Decision: d, Phase: rec.phase(d.Job)})
-		case list[i].Phase == PhaseSending && d.Action == RerunLeave:
+		case list[i].Phase == phaseSending && d.Action == RerunLeave:
 			list[i] = Decided{Decision: d} // settled by a person: nothing more is sent
-		case list[i].Phase == PhaseSending && d.Action != list[i].Action:
+		case list[i].Phase == phaseSending && d.Action != list[i].Action:
 			wrong = append(wrong,
 				fmt.Sprintf("%s: %s was sent and its end was not seen, so only leave can take its place", d.Job,
 					list[i].describe()))
@@ -98,7 +98,7 @@ func (r *resume) misfits(ctx context.Context, list []Decided, jobs []Interrupted
 	}
 	var ids []JobID
 	for _, d := range list {
-		if _, ok := now[d.Job]; !ok && d.Phase < PhaseSending && d.Action != RerunLeave {
+		if _, ok := now[d.Job]; !ok && d.Phase < phaseSending && d.Action != RerunLeave {
 			ids = append(ids, d.Job)
 		}
 	}
@@ -108,7 +108,7 @@ func (r *resume) misfits(ctx context.Context, list []Decided, jobs []Interrupted
 	}
 	var wrong []string
 	for _, d := range list {
-		if d.Phase >= PhaseSending || d.Action == RerunLeave {
+		if d.Phase >= phaseSending || d.Action == RerunLeave {
 			continue
 		}
 		j, ok := now[d.Job]
@@ -125,13 +125,13 @@ func (r *resume) misfits(ctx context.Context, list []Decided, jobs []Interrupted
 }
 
 // phase is how far the decision on the job came.
-func (r Record) phase(id JobID) Phase {
+func (r Record) phase(id JobID) phase {
 	for _, d := range r.Decided {
 		if d.Job == id {
 			return d.Phase
 		}
 	}
-	return PhaseDecided
+	return phaseDecided
 }
 
 const rerunHelp = "Look at the jobs that the step before this one lists, row by row, and at the schedules that stayed " +
@@ -208,7 +208,7 @@ func (r *resume) lookDecided(ctx context.Context, rec Record) (failover.Observat
 	}
 	var texts []string
 	for _, d := range list {
-		done := d.Phase == PhaseDone
+		done := d.Phase == phaseDone
 		obs.Items = append(obs.Items, failover.Item{Target: string(d.Job), Done: done, Found: d.describe() +
 			", decided by " + d.By + ": " + d.Reason})
 		if !done {
@@ -227,12 +227,12 @@ func (r *resume) carryOut(ctx context.Context, rec Record) error {
 	var list []Schedule
 	for i := range rec.Decided {
 		d := &rec.Decided[i]
-		if d.Phase == PhaseDone {
+		if d.Phase == phaseDone {
 			continue
 		}
 		key := Schedule{ID: ScheduleID(d.Job), Name: string(d.Job)}
 		list = append(list, key)
-		if err := r.c.rerun(ctx, d.Decision, d.Phase, func(p Phase) error {
+		if err := r.c.rerun(ctx, d.Decision, d.Phase, func(p phase) error {
 			d.Phase = p
 			return r.st.save(ctx, rec)
 		}); err != nil {

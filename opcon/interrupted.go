@@ -196,14 +196,14 @@ func startedAgain(was, now Job) bool {
 
 // knows reports whether the job already was as it is before anything was changed.
 func (r Record) knows(j Job) bool {
-	return slices.ContainsFunc(r.Before, func(m JobMark) bool {
+	return slices.ContainsFunc(r.Before, func(m jobMark) bool {
 		return m.ID == j.ID && m.Number == j.Number && m.Category == j.Category && sameName(m.StartedOn, j.StartedOn)
 	})
 }
 
 // settled reports whether the decision on the job was carried out.
 func (r Record) settled(id JobID) bool {
-	return slices.ContainsFunc(r.Decided, func(d Decided) bool { return d.Job == id && d.Phase == PhaseDone })
+	return slices.ContainsFunc(r.Decided, func(d Decided) bool { return d.Job == id && d.Phase == phaseDone })
 }
 
 // inTrouble reports what needs a person whether the machine moves or not.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,13 +51,7 @@ func (s *MachineState) UnmarshalText(text []byte) error {
 }
 
 func readMachineState(letter string) MachineState {
-	letter = strings.TrimSpace(letter)
-	for n, l := range machineLetters {
-		if n > 0 && strings.EqualFold(l, letter) {
-			return MachineState(n)
-		}
-	}
-	return MachineUnknown
+	return MachineState(max(0, slices.IndexFunc(machineLetters, func(l string) bool { return sameName(l, letter) })))
 }
 
 func word(words []string, n int) string {
@@ -66,8 +61,8 @@ func word(words []string, n int) string {
 	return words[n]
 }
 
-// TypeUNIX is the machine type of a Symitar host with RSJ (seen in client code).
-const TypeUNIX = 6
+// typeUNIX is the machine type of a Symitar host with RSJ (seen in client code).
+const typeUNIX = 6
 
 // Address is where OpCon looks for the agent: the FQDN field, then the TCP/IP field, then the machine's name
 // (documented). An unset field reads "<Default>".

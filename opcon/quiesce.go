@@ -28,7 +28,7 @@ type QuiesceOptions struct {
 	Reason  string // sent with every action, for example the change number; at most 255 bytes
 	Dates   []Date // dates to cover besides those OpCon says are built
 
-	// TypeID is the machine type expected; 0 means TypeUNIX, what a Symitar host is. Any other type is refused.
+	// TypeID is the machine type expected; 0 means 6, UNIX, what a Symitar host is (seen in client code). Any other type is refused.
 	TypeID int64
 	// DrainTimeout limits the wait for running jobs (Planned); 0 means 30 minutes.
 	DrainTimeout time.Duration
@@ -57,7 +57,7 @@ func (o *QuiesceOptions) complete(pollMax time.Duration) error {
 	if err := checkDates(o.Dates); err != nil {
 		return err
 	}
-	o.TypeID = or(o.TypeID, TypeUNIX)
+	o.TypeID = or(o.TypeID, typeUNIX)
 	o.DrainTimeout, o.HoldTimeout, o.DrainPoll = or(o.DrainTimeout, 30*time.Minute), or(o.HoldTimeout,
 		5*time.Minute), or(o.DrainPoll, pollMax)
 	o.Prefix = or(o.Prefix, "opcon-")

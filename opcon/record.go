@@ -20,15 +20,15 @@ type Record struct {
 	Schedules []Schedule `json:"schedules,omitempty"` // root schedules of the machine as they were
 	// Running: jobs seen running on the machine at any time before it went down
 	Running []Job          `json:"running,omitempty"`
-	Before  []JobMark      `json:"before,omitempty"`  // jobs that had failed or were on another machine already
+	Before  []jobMark      `json:"before,omitempty"`  // jobs that had failed or were on another machine already
 	Held    []HeldSchedule `json:"held,omitempty"`    // what this run held, and only that
 	DownAt  string         `json:"downAt,omitempty"`  // server time when the machine was about to be taken down
 	MovedTo *Address       `json:"movedTo,omitempty"` // address written into the machine record
 	Decided []Decided      `json:"decided,omitempty"` // decisions on interrupted jobs and how far they came
 }
 
-// JobMark names one run of a job.
-type JobMark struct {
+// jobMark names one run of a job.
+type jobMark struct {
 	ID        JobID       `json:"id"`                  // the server's
 	Number    int64       `json:"number"`              // of its start
 	Category  JobCategory `json:"category"`            // then
@@ -170,7 +170,7 @@ func (c *Client) snapshot(ctx context.Context, m Machine, reason string, extra [
 		case j.mayRunOn(m, sc.groups):
 			r.Running = append(r.Running, j)
 		case j.inTrouble(), j.StartedOn != "" && !sameName(j.StartedOn, m.Name):
-			r.Before = append(r.Before, JobMark{ID: j.ID, Number: j.Number, Category: j.Category,
+			r.Before = append(r.Before, jobMark{ID: j.ID, Number: j.Number, Category: j.Category,
 				StartedOn: j.StartedOn})
 		}
 	}

@@ -121,12 +121,9 @@ func (o ResumeOptions) keeps(h HeldSchedule) bool {
 // To look at what was interrupted in between, call [Client.Reconnect], [Client.Interrupted], [Client.Rerun] for each
 // decision and [Client.Release] instead.
 func (c *Client) Resume(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
-	s, st, err := c.alone(r, o)
-	if err != nil {
-		return r, err
-	}
-	err = c.play(ctx, "opcon.Resume", o.Reason, s.Repoint, s.Prove, s.Decide, s.Release)
-	return st.record, err
+	return c.alone(ctx, r, o, func(s Stages) []failover.Stage {
+		return []failover.Stage{s.Repoint, s.Prove, s.Decide, s.Release}
+	})
 }
 
 // Reconnect is the first part of Resume: hold what was built meanwhile, repoint the record, open the line to the agent
@@ -134,12 +131,7 @@ func (c *Client) Resume(ctx context.Context, r Record, o ResumeOptions) (Record,
 // repeat with the record it returned; after a broken line the error is InDoubt where reading the state could not settle
 // it. Errors: those of Resume.
 func (c *Client) Reconnect(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
-	s, st, err := c.alone(r, o)
-	if err != nil {
-		return r, err
-	}
-	err = c.play(ctx, "opcon.Resume", o.Reason, s.Repoint, s.Prove)
-	return st.record, err
+	return c.alone(ctx, r, o, func(s Stages) []failover.Stage { return []failover.Stage{s.Repoint, s.Prove} })
 }
 
 // Release is the last part of Resume: it sees once more that the right host answers, brings the machine up with
@@ -147,20 +139,19 @@ func (c *Client) Reconnect(ctx context.Context, r Record, o ResumeOptions) (Reco
 // while a wrong host's agent answers. Safe to repeat: what is free already is left alone. The error names every
 // schedule that was not released, each with its outcome.
 func (c *Client) Release(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
-	s, st, err := c.alone(r, o)
-	if err != nil {
-		return r, err
-	}
-	err = c.play(ctx, "opcon.Resume", o.Reason, s.Prove, s.Release)
-	return st.record, err
+	return c.alone(ctx, r, o, func(s Stages) []failover.Stage { return []failover.Stage{s.Prove, s.Release} })
 }
 
-// alone returns the stages that work on a record instead of a journal, and where they keep it.
-func (c *Client) alone(r Record, o ResumeOptions) (Stages, *memory, error) {
+// alone runs stages that work on a record instead of a journal.
+func (c *Client) alone(ctx context.Context, r Record, o ResumeOptions,
+	of func(Stages) []failover.Stage) (Record, error) {
 	o.Machine = or(o.Machine, r.Machine.Name)
 	st := &memory{record: r, have: true, keep: o.Keep}
 	s, err := resumeStages(c, o, st.store(), true)
-	return s, st, err
+	if err == nil {
+		err = c.play(ctx, "opcon.Resume", o.Reason, of(s)...)
+	}
+	return st.record, err
 }
 
 // pendingRelease reads what is ours to release and is not proven to be free: it is held, or in a state this package does

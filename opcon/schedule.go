@@ -166,54 +166,47 @@ func (c *Client) BuiltDates(ctx context.Context) ([]Date, error) {
 // mean all. Rows the account may not see are absent. Changes nothing. Errors: ErrAuth, ErrForbidden, ErrUnavailable;
 // NotApplied always.
 func (c *Client) Schedules(ctx context.Context, dates []Date) ([]Schedule, error) {
-	if len(dates) == 0 {
-		return nil, nil
-	}
-	wanted := map[Date]bool{}
-	for _, d := range dates {
-		wanted[d] = true
-	}
 	var all []Schedule
 	for chunk := range slices.Chunk(dates, 31) {
-		rows, err := c.list(ctx, "read daily schedules of", "/api/dailyschedules", "path",
-			url.Values{"dates": {joinDates(chunk)}})
+		list, err := c.schedulesWhere(ctx, url.Values{"dates": {joinIDs(chunk)}})
 		if err != nil {
 			return nil, err
 		}
-		for _, row := range rows {
-			s, err := readSchedule(row)
-			if err != nil {
-				return nil, c.unreadable("read daily schedules of", c.host, err)
-			}
-			if wanted[s.Date] {
-				all = append(all, s)
-			}
-		}
+		all = append(all, list...)
 	}
-	return all, nil
+	return slices.DeleteFunc(all, func(s Schedule) bool { return !slices.Contains(dates, s.Date) }), nil
 }
 
 // schedulesByID reads the named schedules again.
 func (c *Client) schedulesByID(ctx context.Context, ids []ScheduleID) (map[ScheduleID]Schedule, error) {
 	found := map[ScheduleID]Schedule{}
 	for chunk := range slices.Chunk(ids, batchSize) {
-		rows, err := c.list(ctx, "read daily schedules of", "/api/dailyschedules", "path",
-			url.Values{"ids": {joinIDs(chunk)}})
+		list, err := c.schedulesWhere(ctx, url.Values{"ids": {joinIDs(chunk)}})
 		if err != nil {
 			return nil, err
 		}
-		for _, row := range rows {
-			s, err := readSchedule(row)
-			if err != nil {
-				return nil, c.unreadable("read daily schedules of", c.host, err)
-			}
+		for _, s := range list {
 			found[s.ID] = s
 		}
 	}
 	return found, nil
 }
 
-func joinDates(dates []Date) string { return joinIDs(dates) }
+// schedulesWhere reads the daily schedules that the server gives for a query.
+func (c *Client) schedulesWhere(ctx context.Context, query url.Values) ([]Schedule, error) {
+	const op = "read daily schedules of"
+	rows, err := c.list(ctx, op, "/api/dailyschedules", "path", query)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Schedule, len(rows))
+	for i, row := range rows {
+		if list[i], err = readSchedule(row); err != nil {
+			return nil, c.unreadable(op, c.host, err)
+		}
+	}
+	return list, nil
+}
 
 func joinIDs[T ~string](ids []T) string {
 	texts := make([]string, len(ids))

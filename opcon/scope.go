@@ -298,7 +298,7 @@ func (c *Client) runningOn(ctx context.Context, m Machine, extra []Date) ([]Job,
 	slices.Sort(dates)
 	var running []Job
 	for chunk := range slices.Chunk(slices.Compact(dates), 31) {
-		jobs, err := c.jobsWhere(ctx, url.Values{"dates": {joinDates(chunk)}, "categories": {"Running"}})
+		jobs, err := c.jobsWhere(ctx, url.Values{"dates": {joinIDs(chunk)}, "categories": {"Running"}})
 		if err != nil {
 			return nil, err
 		}

@@ -59,7 +59,10 @@ func (q *quiesce) checkService() failover.Step {
 	s.Kind, s.Target, s.Entry = failover.Check, "OpCon", true // later steps say themselves when OpCon does not answer
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
 		version, err := q.c.Service(ctx)
-		return failover.Observation{Done: err == nil, Found: "version " + version + ", scheduling engine runs"}, err
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		return failover.Observation{Done: true, Found: "version " + version + ", scheduling engine runs"}, nil
 	}
 	return s
 }
