@@ -27,10 +27,13 @@ type Client struct {
 	small   atomic.Bool // the server does not give large pages
 	surveys sync.Map    // the last *survey of each machine, by its id
 
-	clockMu sync.Mutex
-	skew    time.Duration // server's clock minus ours
-	zone    *time.Location
-	clockOK bool
+	clock atomic.Pointer[clock] // nil until the server has told its time
+}
+
+// clock is how the server's time differs from this machine's.
+type clock struct {
+	skew time.Duration
+	zone *time.Location
 }
 
 // New prepares a client. It validates and reads the files that the configuration names, and does not connect. Errors
@@ -83,19 +86,14 @@ func (c *Client) noteClock(h http.Header, now time.Time) {
 	if !ok {
 		return
 	}
-	c.clockMu.Lock()
-	defer c.clockMu.Unlock()
-	c.skew, c.zone, c.clockOK = t.Sub(now), t.Location(), true
+	c.clock.Store(&clock{t.Sub(now), t.Location()})
 }
 
-// serverNow returns the server's time; the bool is false while no answer has told it and this machine's clock stands
-// in.
-func (c *Client) serverNow() (time.Time, bool) {
-	c.clockMu.Lock()
-	defer c.clockMu.Unlock()
+// serverNow returns the server's time; while no answer has told it, this machine's clock stands in.
+func (c *Client) serverNow() time.Time {
 	now := time.Now()
-	if !c.clockOK {
-		return now, false
+	if k := c.clock.Load(); k != nil {
+		return now.Add(k.skew).In(k.zone)
 	}
-	return now.Add(c.skew).In(c.zone), true
+	return now
 }

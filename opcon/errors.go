@@ -87,15 +87,6 @@ func (e *ActionError) Error() string {
 // Is makes it match ErrActionFailed.
 func (e *ActionError) Is(target error) bool { return target == ErrActionFailed } //nolint:errorlint // sentinel
 
-// kinded joins a sentinel to an error without changing what the error says about its outcome.
-type kinded struct {
-	kind, err error
-}
-
-func joinKind(kind, err error) error        { return &kinded{kind, err} }
-func (k *kinded) Error() string             { return k.kind.Error() + ": " + k.err.Error() }
-func (k *kinded) Unwrap() error             { return k.err }
-func (k *kinded) Is(target error) bool      { return errors.Is(k.kind, target) }
 func because(kind error, text string) error { return fmt.Errorf("%w: %s", kind, text) }
 
 // fail builds the package's error. Secrets are cut from the cause's text by whoever read it from the wire.

@@ -28,15 +28,23 @@ const minLooks = 5
 // settling watches a state for the settling time.
 type settling struct {
 	until time.Time
+	pause time.Duration
 	looks int
 }
 
-func (c *Client) settling() *settling { return &settling{until: time.Now().Add(c.settleTime())} }
+func (c *Client) settling() *settling {
+	return &settling{until: time.Now().Add(c.settleTime()), pause: c.conf.Poll}
+}
 
 // over reports whether it has been looked for long enough, after one more look.
 func (s *settling) over() bool {
 	s.looks++
 	return s.looks >= minLooks && !time.Now().Before(s.until)
+}
+
+// more waits for the next look, and returns false when there is to be none.
+func (s *settling) more(ctx context.Context) bool {
+	return !s.over() && waiting.For(ctx, s.pause) == nil
 }
 
 // holding is what a step that holds schedules works with.
@@ -174,13 +182,8 @@ func (c *Client) setSchedules(ctx context.Context, v verb, reason string, list [
 			got := c.setBatch(ctx, v, reason, batch)
 			mu.Lock()
 			defer mu.Unlock()
-			for id, err := range got {
-				failed[id] = err
-			}
 			for _, s := range batch {
-				if _, ok := got[s.ID]; !ok {
-					failed[s.ID] = nil
-				}
+				failed[s.ID] = got[s.ID]
 			}
 			return nil
 		})
@@ -250,7 +253,7 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 		if open = left; len(open) == 0 {
 			return failed
 		}
-		if watch.over() || waiting.For(ctx, c.conf.Poll) != nil {
+		if !watch.more(ctx) {
 			for _, s := range open {
 				err := results[string(s.ID)]
 				if err == nil {

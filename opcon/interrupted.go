@@ -101,7 +101,7 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 	if err != nil {
 		return nil, c.fail(op, r.Machine.Name, failover.NotApplied, failover.NextOf(err), err)
 	}
-	clock, _ := c.serverNow()
+	clock := c.serverNow()
 	var list []Interrupted
 	seen := map[JobID]bool{}
 	for _, was := range r.Running {

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // setMachine asks the machine up, limited or down and reads the record until what was asked for stands there. Asking
@@ -49,7 +48,7 @@ func (c *Client) setState(ctx context.Context, m Machine, want MachineState) (Ma
 		case failover.OutcomeOf(res) == failover.NotApplied:
 			return now, res
 		}
-		if watch.over() || waiting.For(ctx, c.conf.Poll) != nil {
+		if !watch.more(ctx) {
 			if res == nil {
 				res = fmt.Errorf("%w: the server reported success and the machine is still asked %s",
 					failover.ErrNotObserved, now.Asked)
@@ -111,7 +110,7 @@ func (c *Client) setAddress(ctx context.Context, id int64, to Address) (Machine,
 		switch {
 		case err == nil && now.Address.equal(want):
 			return now, nil
-		case err == nil && putErr == nil && !watch.over() && waiting.For(ctx, c.conf.Poll) == nil:
+		case err == nil && putErr == nil && watch.more(ctx):
 			continue
 		case err == nil:
 			err = fmt.Errorf("%w: its address is still %s", failover.ErrNotObserved, now.Address)

@@ -160,8 +160,7 @@ func (c *Client) snapshot(ctx context.Context, m Machine, reason string, extra [
 	if err != nil {
 		return Record{}, err
 	}
-	now, _ := c.serverNow()
-	r := Record{Machine: m, Reason: reason, TakenAt: now.Format(timeFormat)}
+	r := Record{Machine: m, Reason: reason, TakenAt: c.serverNow().Format(timeFormat)}
 	for _, id := range sc.roots {
 		r.Schedules = append(r.Schedules, sc.schedules[id])
 	}

@@ -89,7 +89,7 @@ func (c *Client) do(ctx context.Context, in call) (reply, error) {
 			}
 			return reply{}, c.fail(in.op, in.target, failover.NotApplied,
 				"check that the token is an API token, that external tokens are enabled for its user and that it was not revoked",
-				joinKind(ErrAuth, api))
+				fmt.Errorf("%w: %w", ErrAuth, api))
 		case err == nil && !worthRetry(rep.status):
 			return rep, c.refusal(in, rep)
 		case err == nil:
@@ -206,7 +206,7 @@ func (c *Client) lineError(outer context.Context, in call, outcome failover.Outc
 	if uerr, ok := errors.AsType[*url.Error](err); ok {
 		err = uerr.Err // its text repeats method and address
 	}
-	return c.fail(in.op, in.target, outcome, next, joinKind(ErrUnavailable, &wireError{c.redact(err.Error()), err}))
+	return c.fail(in.op, in.target, outcome, next, fmt.Errorf("%w: %w", ErrUnavailable, &wireError{c.redact(err.Error()), err}))
 }
 
 // wireError keeps an error's identity and shows its text without secrets.

@@ -321,7 +321,7 @@ func (c *Client) jobAction(ctx context.Context, v verb, d Decision, j Job, shows
 		if err == nil && shows(now) {
 			return now, nil
 		}
-		if err != nil || watch.over() || waiting.For(ctx, c.conf.Poll) != nil {
+		if err != nil || !watch.more(ctx) {
 			if err == nil {
 				err = fmt.Errorf("%w: it is %s (%s)", failover.ErrNotObserved, now.Category, now.Description)
 			}

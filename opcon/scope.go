@@ -69,7 +69,7 @@ func (c *Client) scopeOf(ctx context.Context, m Machine, extra []Date, age time.
 	if err != nil {
 		return scope{}, err
 	}
-	now, _ := c.serverNow()
+	now := c.serverNow()
 	yesterday := dateOf(now).addDays(-1)
 	open := map[Date]bool{}
 	sc := scope{machine: m, schedules: map[ScheduleID]Schedule{}, rootOf: map[ScheduleID]ScheduleID{},

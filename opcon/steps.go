@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -23,30 +22,14 @@ const (
 )
 
 type quiesce struct {
-	c  *Client
-	o  QuiesceOptions
-	st store
-
-	mu   sync.Mutex
-	seen Machine
-	at   time.Time // when seen was asked for
+	c    *Client
+	o    QuiesceOptions
+	st   store
 	last recent[scope]
 }
 
-// find returns the machine as it was read within the last second, or reads it: the checks and the snapshot follow each
-// other, and nothing was changed yet.
 func (q *quiesce) find(ctx context.Context) (Machine, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if time.Since(q.at) <= recentAge {
-		return q.seen, nil
-	}
-	began := time.Now()
-	m, err := q.c.FindMachine(ctx, q.o.Machine)
-	if err == nil {
-		q.seen, q.at = m, began
-	}
-	return m, err
+	return q.c.FindMachine(ctx, q.o.Machine)
 }
 
 func (q *quiesce) step(name, title, source string) failover.Step {
@@ -248,7 +231,7 @@ func (q *quiesce) limited() failover.Step {
 // the state before, which the steps in front change.
 func (q *quiesce) asked(what, would string, want ...MachineState) func(context.Context) (failover.Observation, error) {
 	return func(ctx context.Context) (failover.Observation, error) {
-		m, err := q.c.FindMachine(ctx, q.o.Machine)
+		m, err := q.find(ctx)
 		if err != nil {
 			return failover.Observation{}, err
 		}
@@ -302,7 +285,7 @@ func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error)
 	if _, ok, err := q.st.load(ctx); err != nil || !ok {
 		return failover.Observation{Found: "known once the machine takes no more jobs"}, err
 	}
-	m, err := q.c.FindMachine(ctx, q.o.Machine)
+	m, err := q.find(ctx)
 	if err != nil {
 		return failover.Observation{}, err
 	}
@@ -377,8 +360,7 @@ func (q *quiesce) down() failover.Step {
 			}
 			r.addRunning(more)
 		}
-		now, _ := q.c.serverNow()
-		r.DownAt = now.Format(timeFormat)
+		r.DownAt = q.c.serverNow().Format(timeFormat)
 		if err := q.st.keep(ctx, "take down machine", r); err != nil {
 			return lowered(err, held > 0)
 		}

@@ -36,7 +36,7 @@ func (c *Client) token(ctx context.Context) (failover.Secret, int, error) {
 		return failover.Secret{}, 0, err
 	}
 	defer func() { <-t.turn }()
-	now, _ := c.serverNow()
+	now := c.serverNow()
 	if !t.token.Empty() && (t.until.IsZero() || now.Before(t.until.Add(-tokenMargin))) {
 		return t.token, t.gen, nil
 	}
@@ -135,7 +135,7 @@ func (c *Client) loginLocked(ctx context.Context) error {
 	t.token, t.until = failover.NewSecret(got.text("id")), time.Time{}
 	t.remember(t.token)
 	// An end that has passed already comes from a clock or a zone that differs; then the server's 401 is what tells.
-	now, _ := c.serverNow()
+	now := c.serverNow()
 	if until, ok := parseTime(got.text("validUntil")); ok && c.conf.Application == "" &&
 		now.Before(until.Add(-tokenMargin)) {
 		t.until = until
@@ -166,17 +166,17 @@ func (c *Client) loginError(err error) error {
 	switch {
 	case slices.Contains(api.Codes, 2003):
 		return c.fail(op, c.host, failover.NotApplied, "have the service account enabled in OpCon",
-			joinKind(ErrAuth, api))
+			fmt.Errorf("%w: %w", ErrAuth, api))
 	case api.Status == http.StatusUnauthorized && api.own:
 		return c.fail(op, c.host, failover.NotApplied,
-			"check the service account's name and password; repeated attempts may lock it", joinKind(ErrAuth, api))
+			"check the service account's name and password; repeated attempts may lock it", fmt.Errorf("%w: %w", ErrAuth, api))
 	case api.Status == http.StatusBadRequest && strings.HasPrefix(c.base, "http:"):
 		return notAPI("what answers takes no request in clear text, or is not the OpCon API")
 	case !api.own && api.Status < http.StatusInternalServerError:
 		return notAPI("what answers is not the OpCon API")
 	case api.Status == http.StatusForbidden:
 		return c.fail(op, c.host, failover.NotApplied, "have the service account allowed to use the API",
-			joinKind(ErrForbidden, api))
+			fmt.Errorf("%w: %w", ErrForbidden, api))
 	}
 	return c.fail(op, c.host, failover.NotApplied, "read the server's message; the password was not judged", api)
 }
