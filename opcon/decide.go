@@ -19,7 +19,7 @@ type Decider func(context.Context, []Interrupted) ([]Decision, error)
 func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 	const op = "decide on interrupted jobs of"
 	refuse := func(next string, err error) error {
-		return &failover.Error{Op: op, Target: r.o.Machine, Outcome: failover.NotApplied, Next: next, Err: err}
+		return &failover.Error{Op: op, Target: r.machine, Outcome: failover.NotApplied, Next: next, Err: err}
 	}
 	var list []Decided
 	sent := func(id JobID) int { return slices.IndexFunc(list, func(d Decided) bool { return d.Job == id }) }
@@ -147,15 +147,15 @@ func (r *resume) rerun() failover.Step {
 		return r.nothingOpen(source)
 	case r.o.Decide == nil:
 		return failover.Step{ID: "rerun", Title: "Decide job by job what has to run again",
-			Target: r.o.Machine,
+			Target: r.machine,
 			Kind:   failover.Manual, Help: rerunHelp, Source: source}
 	}
-	s := r.step("rerun", "Carry out the decisions on interrupted jobs", source,
+	s := r.stepFor("rerun", "Carry out the decisions on interrupted jobs", source,
 		"carry out the decisions, job by job", r.lookDecided)
 	s.Timeout = r.o.HoldTimeout
 	s.Apply = func(ctx context.Context) error {
 		const op = "carry out decisions for"
-		rec, err := r.st.must(ctx, op, r.o.Machine)
+		rec, err := r.must(ctx, op)
 		if err != nil {
 			return err
 		}
@@ -164,13 +164,13 @@ func (r *resume) rerun() failover.Step {
 		}
 		_, who, err := r.look(ctx, rec)
 		if err == nil && who.verdict == wrongHost {
-			err = r.c.fail(op, r.o.Machine, failover.NotApplied, nextWrongHost,
+			err = r.c.fail(op, r.machine, failover.NotApplied, nextWrongHost,
 				because(failover.ErrPrecondition, who.found))
 		}
 		if err != nil {
 			return err
 		}
-		if err := r.st.keep(ctx, op, rec); err != nil {
+		if err := r.keep(ctx, op, rec); err != nil {
 			return err
 		}
 		return r.carryOut(ctx, rec)
@@ -180,7 +180,7 @@ func (r *resume) rerun() failover.Step {
 
 // nothingOpen is the step where there is nobody to ask: it holds when no job needs a decision.
 func (r *resume) nothingOpen(source string) failover.Step {
-	s := r.step("rerun", "No job needs a person's decision", source, "",
+	s := r.stepFor("rerun", "No job needs a person's decision", source, "",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
 			jobs, err := r.c.Interrupted(ctx, rec)
 			if err != nil || len(jobs) == 0 {
@@ -190,7 +190,7 @@ func (r *resume) nothingOpen(source string) failover.Step {
 			for i, in := range jobs {
 				rows[i] = in.String()
 			}
-			return failover.Observation{}, &failover.Error{Op: "decide on interrupted jobs of", Target: r.o.Machine,
+			return failover.Observation{}, &failover.Error{Op: "decide on interrupted jobs of", Target: r.machine,
 				Outcome: failover.NotApplied,
 				Next: "give ResumeOptions.Decide, or carry out each decision with Rerun and then call Release; every schedule " +
 					"stays held",
@@ -234,12 +234,12 @@ func (r *resume) carryOut(ctx context.Context, rec Record) error {
 		list = append(list, key)
 		if err := r.c.rerun(ctx, d.Decision, d.Phase, func(p phase) error {
 			d.Phase = p
-			return r.st.save(ctx, rec)
+			return r.save(ctx, rec)
 		}); err != nil {
 			failed[key.ID] = err
 			continue
 		}
 		failover.Progress(ctx, fmt.Sprintf("%s: %s, decided by %s", d.Job, d.describe(), d.By))
 	}
-	return together("carry out decisions for", r.o.Machine, list, failed)
+	return together("carry out decisions for", r.machine, list, failed)
 }

@@ -47,24 +47,16 @@ func (s *settling) more(ctx context.Context) bool {
 	return !s.over() && waiting.For(ctx, s.pause) == nil
 }
 
-// holding is what a step that holds schedules works with.
-type holding struct {
-	st                    store
-	machine, step, reason string
-	dates                 []Date
-	last                  *recent[scope]
-}
-
 // lookHeld returns what the step has just read, or reads it.
-func (c *Client) lookHeld(ctx context.Context, h holding, r Record) (scope, error) {
+func (w *work) lookHeld(ctx context.Context, step string, r Record) (scope, error) {
 	began := time.Now()
-	sc, ok := h.last.take(h.step, surveyAge)
+	sc, ok := w.last.take(step, surveyAge)
 	if ok {
 		return sc, nil
 	}
-	sc, err := c.scopeFor(ctx, r, h.dates, surveyAge)
+	sc, err := w.c.scopeFor(ctx, r, w.dates, surveyAge)
 	if err == nil {
-		h.last.put(sc, began, surveyAge)
+		w.last.put(sc, began, surveyAge)
 	}
 	return sc, err
 }
@@ -74,22 +66,21 @@ func (c *Client) lookHeld(ctx context.Context, h holding, r Record) (scope, erro
 // ago; later ones look for new schedules. What it is about to hold goes into the record first. Schedules held by
 // somebody else are left alone and not recorded. All schedules are tried; the error names what became of each. It
 // returns what the last pass found, and how many schedules it held.
-func (c *Client) holdAll(ctx context.Context, h holding, age time.Duration) (scope, int, error) {
+func (w *work) holdAll(ctx context.Context, step string, age time.Duration) (scope, int, error) {
 	const op = "hold schedules of"
-	st, machine := h.st, h.machine
-	r, err := st.must(ctx, op, machine)
+	r, err := w.must(ctx, op)
 	if err != nil {
 		return scope{}, 0, err
 	}
 	var held []Schedule // in earlier passes
 	fail := func(outcome failover.Outcome, next string, err error) error {
-		return lowered(c.fail(op, machine, outcome, next, err), len(held) > 0)
+		return lowered(w.c.fail(op, w.machine, outcome, next, err), len(held) > 0)
 	}
 	for range maxPasses {
 		began := time.Now()
-		sc, ok := h.last.take(h.step, age)
+		sc, ok := w.last.take(step, age)
 		if !ok {
-			if sc, err = c.scopeFor(ctx, r, h.dates, age); err != nil {
+			if sc, err = w.c.scopeFor(ctx, r, w.dates, age); err != nil {
 				return sc, len(held), fail(failover.NotApplied, failover.NextOf(err), err)
 			}
 		}
@@ -98,24 +89,23 @@ func (c *Client) holdAll(ctx context.Context, h holding, age time.Duration) (sco
 		list := r.withoutReleased(sc.toHold())
 		if len(list) == 0 {
 			if !ok {
-				h.last.put(sc, began, read)
+				w.last.put(sc, began, read)
 			}
 			return sc, len(held), nil
 		}
-		fresh := r.plan(list, h.step)
-		if err := st.save(ctx, r); err != nil {
-			return sc, len(held), fail(failover.NotApplied, "make the journal writable and run again", err)
+		fresh := r.plan(list, w.prefix+step)
+		if err := w.keep(ctx, op, r); err != nil {
+			return sc, len(held), lowered(err, len(held) > 0)
 		}
-		failed := c.setSchedules(ctx, verbHold, h.reason, list)
+		failed := w.c.setSchedules(ctx, verbHold, w.reason, list)
 		for _, s := range list {
 			r.settle(s.ID, failover.OutcomeOf(failed[s.ID]), fresh[s.ID])
 		}
-		if err := st.save(ctx, r); err != nil {
-			return sc, len(held), fail(failover.InDoubt, "make the journal writable and run again, which looks first",
-				err)
+		if err := w.save(ctx, r); err != nil {
+			return sc, len(held), fail(failover.InDoubt, nextWritable, err)
 		}
 		held = append(held, list...)
-		if err := together(op, machine, held, failed); err != nil {
+		if err := together(op, w.machine, held, failed); err != nil {
 			return sc, len(held), err
 		}
 		failover.Progress(ctx, fmt.Sprintf("held %d schedules, looking again for new ones", len(list)))

@@ -3,7 +3,6 @@ package opcon
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -77,28 +76,6 @@ func factStore(machine string, initial *Record) store {
 		},
 		save: f.Save,
 	}
-}
-
-// keep saves the record before a change; without it the change is not made.
-func (s store) keep(ctx context.Context, op string, r Record) error {
-	if err := s.save(ctx, r); err != nil {
-		return &failover.Error{Op: op, Target: r.Machine.Name, Outcome: failover.NotApplied,
-			Next: "make the journal writable and run again", Err: err}
-	}
-	return nil
-}
-
-// must loads a record that an earlier step has to have left.
-func (s store) must(ctx context.Context, op, machine string) (Record, error) {
-	r, ok, err := s.load(ctx)
-	if err == nil && !ok {
-		err = fmt.Errorf("%w: there is no record of this machine", failover.ErrPrecondition)
-	}
-	if err != nil {
-		return r, &failover.Error{Op: op, Target: machine, Outcome: failover.NotApplied,
-			Next: "run the steps that quiesce the machine first, with the same journal", Err: err}
-	}
-	return r, nil
 }
 
 // clone copies the lists that steps write to.

@@ -198,34 +198,33 @@ func (c *Client) readHeld(ctx context.Context, r Record, of func(HeldSchedule) b
 const opRelease = "release schedules of"
 
 // release frees the schedules that are ours.
-func (c *Client) release(ctx context.Context, st store, machine, reason string, ours func(HeldSchedule) bool) error {
-	r, err := st.must(ctx, opRelease, machine)
+func (w *work) release(ctx context.Context, ours func(HeldSchedule) bool) error {
+	r, err := w.must(ctx, opRelease)
 	if err != nil {
 		return err
 	}
-	list, err := c.pendingRelease(ctx, r, ours)
+	list, err := w.c.pendingRelease(ctx, r, ours)
 	if err != nil {
-		return c.fail(opRelease, machine, failover.NotApplied, failover.NextOf(err), err)
+		return w.c.fail(opRelease, w.machine, failover.NotApplied, failover.NextOf(err), err)
 	}
-	return c.releaseThese(ctx, st, r, reason, list)
+	return w.releaseThese(ctx, r, list)
 }
 
 // releaseThese frees schedules in batches. One that fails holds up no other and is reported by its name.
-func (c *Client) releaseThese(ctx context.Context, st store, r Record, reason string, list []Schedule) error {
+func (w *work) releaseThese(ctx context.Context, r Record, list []Schedule) error {
 	if len(list) == 0 {
 		return nil
 	}
-	machine := r.Machine.Name
 	fresh := map[ScheduleID]bool{} // only of these can a refusal say that no release is in effect
 	for i, h := range r.Held {
 		if slices.ContainsFunc(list, func(s Schedule) bool { return s.ID == h.ID && !s.hidden }) {
 			fresh[h.ID], r.Held[i].Released = !h.Released, true
 		}
 	}
-	if err := st.keep(ctx, opRelease, r); err != nil {
+	if err := w.keep(ctx, opRelease, r); err != nil {
 		return err
 	}
-	failed := c.setSchedules(ctx, verbRelease, reason, list)
+	failed := w.c.setSchedules(ctx, verbRelease, w.reason, list)
 	for i, h := range r.Held {
 		err, tried := failed[h.ID]
 		r.Held[i].Free = h.Free || (tried && err == nil)
@@ -233,35 +232,35 @@ func (c *Client) releaseThese(ctx context.Context, st store, r Record, reason st
 			r.Held[i].Released = false
 		}
 	}
-	if err := st.save(ctx, r); err != nil {
-		return c.fail(opRelease, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
+	if err := w.save(ctx, r); err != nil {
+		return w.c.fail(opRelease, w.machine, failover.InDoubt, nextWritable, err)
 	}
-	return together(opRelease, machine, list, failed)
+	return together(opRelease, w.machine, list, failed)
 }
 
 // holdAgain is the undo of a release: it holds what was released and has not been finished since.
-func (c *Client) holdAgain(ctx context.Context, st store, machine, reason string) error {
+func (w *work) holdAgain(ctx context.Context) error {
 	const op = "hold schedules again of"
-	r, err := st.must(ctx, op, machine)
+	r, err := w.must(ctx, op)
 	if err != nil {
 		return err
 	}
-	list, err := c.toHoldAgain(ctx, r)
+	list, err := w.c.toHoldAgain(ctx, r)
 	if err != nil {
-		return c.fail(op, machine, failover.NotApplied, failover.NextOf(err), err)
+		return w.c.fail(op, w.machine, failover.NotApplied, failover.NextOf(err), err)
 	}
 	if len(list) == 0 {
 		return failover.NothingToUndo(ctx)
 	}
-	failed := c.setSchedules(ctx, verbHold, reason, list)
+	failed := w.c.setSchedules(ctx, verbHold, w.reason, list)
 	for k := range r.Held {
 		h := &r.Held[k]
 		if err, tried := failed[h.ID]; tried && err == nil {
 			h.Released, h.Free = false, false
 		}
 	}
-	if err := st.save(ctx, r); err != nil {
-		return c.fail(op, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
+	if err := w.save(ctx, r); err != nil {
+		return w.c.fail(op, w.machine, failover.InDoubt, nextWritable, err)
 	}
-	return together(op, machine, list, failed)
+	return together(op, w.machine, list, failed)
 }
