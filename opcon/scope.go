@@ -47,6 +47,7 @@ func (c *Client) scopeFor(ctx context.Context, r Record, extra []Date, age time.
 	}
 	sc, err := c.scopeOf(ctx, r.Machine, extra, age)
 	if err == nil && len(sc.roots) == 0 && len(r.Schedules) > 0 {
+		c.surveys.Delete(r.Machine.ID) // what it rests on is not believed
 		err = c.fail("read daily schedules of", r.Machine.Name, failover.NotApplied,
 			"check the service account's schedule and department access, then run again",
 			fmt.Errorf("%w: OpCon shows none, and there were %d", ErrNotFound, len(r.Schedules)))

@@ -444,3 +444,39 @@ func TestDatesThatOnlyTheCallerKnows(t *testing.T) {
 	_, ok := find(list, "EARLY")
 	require.True(t, ok)
 }
+
+// TestAnyAnswerMayBeRubbish: whichever answer of a planned switchover is not what it should be, no job starts on the
+// wrong host, nothing is said to be done that is not, and the next run completes it.
+func TestAnyAnswerMayBeRubbish(t *testing.T) {
+	play := func(t *testing.T, at int, rubbish string) (requests int) {
+		t.Helper()
+		s, e := editedSite(t, opcontest.Config{})
+		s.quiet()
+		e.set(func(_ *http.Request, resp *http.Response, body string) string {
+			if requests++; requests == at {
+				resp.Header.Del("TotalResourceCount")
+				return rubbish
+			}
+			return body
+		})
+		p, j := procedure(t, s, planned(), resumed()), journal(t)
+		_, err := p.Run(context.Background(), options(j))
+		s.lawful(t)
+		if err != nil {
+			require.NotEmpty(t, failover.NextOf(err), err)
+			_, err = p.Run(context.Background(), options(j))
+			require.NoError(t, err)
+		}
+		s.ended(t)
+		return requests
+	}
+	n, each := play(t, 0, ""), 1
+	if testing.Short() {
+		each = 9
+	}
+	for _, rubbish := range []string{"", "null", "[]", "{}", `{"id":1}`, "<html>", `[{"id":1}`} {
+		for at := 1; at <= n; at += each {
+			t.Run(fmt.Sprintf("%q/%d", rubbish, at), func(t *testing.T) { t.Parallel(); play(t, at, rubbish) })
+		}
+	}
+}
