@@ -3,6 +3,7 @@ package opcon
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -93,14 +94,21 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 	if err != nil {
 		return nil, c.fail(op, r.Machine.Name, failover.NotApplied, failover.NextOf(err), err)
 	}
-	var ids []JobID // a job may have lost its tie to the machine, so those of the record are read by id
-	for _, j := range r.Running {
-		ids = append(ids, j.ID)
+	now := map[JobID]Job{}
+	for _, j := range sc.jobs {
+		now[j.ID] = j
 	}
-	now, err := c.jobsByID(ctx, ids)
+	var ids []JobID // jobs of the record that have lost their tie to the machine
+	for _, j := range r.Running {
+		if _, shown := now[j.ID]; !shown {
+			ids = append(ids, j.ID)
+		}
+	}
+	others, err := c.jobsByID(ctx, ids)
 	if err != nil {
 		return nil, c.fail(op, r.Machine.Name, failover.NotApplied, failover.NextOf(err), err)
 	}
+	maps.Copy(now, others)
 	clock := c.serverNow()
 	var list []Interrupted
 	seen := map[JobID]bool{}

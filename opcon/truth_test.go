@@ -480,3 +480,57 @@ func TestAnyAnswerMayBeRubbish(t *testing.T) {
 		}
 	}
 }
+
+// TestRubbishLosesNoInterruptedJob: whichever answer of an unplanned move is not what it should be, a person decides on
+// both jobs that were cut, and each is marked and restarted once.
+func TestRubbishLosesNoInterruptedJob(t *testing.T) {
+	play := func(t *testing.T, at int, rubbish string) (requests int) {
+		t.Helper()
+		s, e := editedSite(t, opcontest.Config{ReportAfter: 1_000_000})
+		e.set(func(_ *http.Request, resp *http.Response, body string) string {
+			if requests++; requests == at {
+				resp.Header.Del("TotalResourceCount")
+				return rubbish
+			}
+			return body
+		})
+		decided := map[string]bool{}
+		r := resumed()
+		r.Decide = func(_ context.Context, list []opcon.Interrupted) ([]opcon.Decision, error) {
+			var all []opcon.Decision
+			for _, in := range list {
+				d := in.Proposal
+				d.By, decided[in.Job.Name] = "jdoe", true
+				all = append(all, d)
+			}
+			return all, nil
+		}
+		p, j := procedure(t, s, unplanned(), r), journal(t)
+		var err error
+		for range 3 {
+			if _, err = p.Run(context.Background(), options(j)); err == nil {
+				break
+			}
+			require.NotEmpty(t, failover.NextOf(err), err)
+		}
+		require.NoError(t, err)
+		s.lawful(t)
+		require.Equal(t, map[string]bool{"GOODNIGHT": true, "CLOSEDAY": true}, decided)
+		for _, job := range []*opcontest.Job{s.Running, s.JustSent} {
+			status, _ := s.JobState(job)
+			require.Equal(t, opcontest.JobOnHold, status, job.Name)
+		}
+		require.Equal(t, 2, s.Count("markFailed", ""))
+		require.Equal(t, 2, s.Count("restartOnHold", ""))
+		return requests
+	}
+	n, each := play(t, 0, ""), 1
+	if testing.Short() {
+		each = 9
+	}
+	for _, rubbish := range []string{"", "null", "[]", "{}", `{"id":1}`, "<html>", `[{"id":1}`} {
+		for at := 1; at <= n; at += each {
+			t.Run(fmt.Sprintf("%q/%d", rubbish, at), func(t *testing.T) { t.Parallel(); play(t, at, rubbish) })
+		}
+	}
+}
