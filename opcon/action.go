@@ -110,24 +110,20 @@ func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string
 		if !p.submitted {
 			limit = c.settleTime() // only the state can tell, and the caller reads it
 		}
+		var lost error
 		if p.over || (looks >= minLooks && time.Since(began) >= limit) {
-			return c.underWay(op, items, results,
-				fmt.Errorf("%w: the server's word for action %s is still %s after %v", failover.ErrInDoubt, id,
-					p.words(), limit))
+			lost = fmt.Errorf("the server's word for action %s is still %s after %v", id, p.words(), limit)
+		} else if err := waiting.For(ctx, wait); err != nil {
+			lost = fmt.Errorf("action %s was still under way: %w", id, err)
+		} else if rep, err = c.do(ctx, call{op: op, target: items[0].name, method: http.MethodGet,
+			path: kind.path + "/" + segment(id)}); err != nil {
+			// The record may be gone (404) or the API out of reach: only the state tells.
+			lost = fmt.Errorf("the result of action %s was lost: %w", id, err)
 		}
-		if err := waiting.For(ctx, wait); err != nil {
-			return c.underWay(op, items, results, fmt.Errorf("%w: action %s was still under way: %w",
-				failover.ErrInDoubt, id, err))
+		if lost != nil {
+			return c.underWay(op, items, results, fmt.Errorf("%w: %w", failover.ErrInDoubt, lost))
 		}
 		wait = min(wait*3/2, c.conf.MaxPoll)
-		rep, err = c.do(ctx, call{op: op, target: items[0].name, method: http.MethodGet, path: kind.path + "/" +
-			segment(id)})
-		if err != nil {
-			// The record may be gone (404) or the API out of reach: either way its result is lost and only the state
-			// tells.
-			return c.underWay(op, items, results, fmt.Errorf("%w: the result of action %s was lost: %w",
-				failover.ErrInDoubt, id, err))
-		}
 		if next := readObject(rep.body); next != nil {
 			answer = next
 		}

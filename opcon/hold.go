@@ -205,6 +205,9 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 		reached = func(s ScheduleState) bool { return s != ScheduleHeld && s != ScheduleUnknown }
 	}
 	failed := map[ScheduleID]error{}
+	give := func(s Schedule, outcome failover.Outcome, next string, err error) {
+		failed[s.ID] = c.fail(string(v)+" schedule", s.String(), outcome, next, err)
+	}
 	open := slices.Clone(batch)
 	watch := c.settling()
 	for {
@@ -215,13 +218,12 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 		now, err := c.schedulesByID(ctx, ids)
 		if err != nil {
 			for _, s := range open {
+				res := results[string(s.ID)]
 				outcome := failover.InDoubt
-				if failover.OutcomeOf(results[string(s.ID)]) == failover.NotApplied {
+				if failover.OutcomeOf(res) == failover.NotApplied {
 					outcome = failover.NotApplied
 				}
-				failed[s.ID] = c.fail(string(v)+" schedule", s.String(), outcome,
-					"look at its state in OpCon, or run again, which looks first", errors.Join(results[string(s.ID)],
-						err))
+				give(s, outcome, nextLook, errors.Join(res, err))
 			}
 			return failed
 		}
@@ -231,30 +233,30 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 			switch res := results[string(s.ID)]; {
 			case seen && reached(state.State):
 				// as wanted, whoever did it
-			case failover.OutcomeOf(res) == failover.NotApplied:
-				if failed[s.ID] = res; seen && state.State == ScheduleUnknown {
-					failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.NotApplied, failover.NextOf(res),
-						fmt.Errorf("it is %s: %w", state.words(), res))
-				}
-			default:
+			case failover.OutcomeOf(res) != failover.NotApplied:
 				left = append(left, s)
+			case seen && state.State == ScheduleUnknown:
+				give(s, failover.NotApplied, failover.NextOf(res), fmt.Errorf("it is %s: %w", state.words(), res))
+			default:
+				failed[s.ID] = res
 			}
 		}
 		if open = left; len(open) == 0 {
 			return failed
 		}
-		if !watch.more(ctx) {
-			for _, s := range open {
-				err := results[string(s.ID)]
-				if err == nil {
-					err = fmt.Errorf("%w: the server reported success and it is %s", failover.ErrNotObserved,
-						describe(now, s.ID))
-				}
-				failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.InDoubt,
-					or(failover.NextOf(err), "look at its state in OpCon, or run again, which looks first"), err)
-			}
-			return failed
+		if watch.more(ctx) {
+			continue
 		}
+		for _, s := range open {
+			err := results[string(s.ID)]
+			if err == nil {
+				state, seen := now[s.ID]
+				state.hidden = !seen
+				err = fmt.Errorf("%w: the server reported success and it is %s", failover.ErrNotObserved, state.words())
+			}
+			give(s, failover.InDoubt, or(failover.NextOf(err), nextLook), err)
+		}
+		return failed
 	}
 }
 
@@ -263,12 +265,4 @@ func refusedWhole(err error) bool {
 	api, ok := errors.AsType[*APIError](err)
 	return ok && slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict,
 		http.StatusUnprocessableEntity}, api.Status)
-}
-
-func describe(now map[ScheduleID]Schedule, id ScheduleID) string {
-	s, ok := now[id]
-	if !ok {
-		return "not readable"
-	}
-	return s.words()
 }

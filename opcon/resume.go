@@ -90,15 +90,12 @@ func (o *ResumeOptions) complete() error {
 	if o.Record != nil && !sameName(o.Record.Machine.Name, o.Machine) {
 		return failover.Invalid("Record", "is of the machine "+o.Record.Machine.Name, "give the record of "+o.Machine)
 	}
-	if o.UpTimeout < 0 || o.HoldTimeout < 0 {
-		return failover.Invalid("ResumeOptions", "has a negative time", "use zero for the default")
-	}
-	if err := checkDates(o.Dates); err != nil {
+	if err := checkOptions("ResumeOptions", o.Reason, o.Dates, o.UpTimeout, o.HoldTimeout); err != nil {
 		return err
 	}
 	o.UpTimeout, o.HoldTimeout = or(o.UpTimeout, 5*time.Minute), or(o.HoldTimeout, 5*time.Minute)
 	o.Prefix = or(o.Prefix, "opcon-")
-	return cleanReason(o.Reason)
+	return nil
 }
 
 // keeps reports whether the schedule stays held by decision.

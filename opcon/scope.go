@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -19,12 +21,11 @@ type scope struct {
 	machine   Machine
 	dates     []Date
 	schedules map[ScheduleID]Schedule
-	jobs      []Job        // jobs that touch the machine
-	direct    []ScheduleID // schedules that hold such jobs, sorted by date and name
-	roots     []ScheduleID // their outermost schedules, sorted by date and name
-	rootOf    map[ScheduleID]ScheduleID
-	running   map[ScheduleID]bool // roots under which one of the jobs runs or may run
-	groups    map[string]bool     // the machine's groups, in lower case
+	jobs      []Job                     // jobs that touch the machine
+	rootOf    map[ScheduleID]ScheduleID // schedules that hold such jobs, and the outermost schedule of each
+	roots     []ScheduleID              // those outermost schedules, sorted by date and name
+	running   map[ScheduleID]bool       // roots under which one of the jobs runs or may run
+	groups    map[string]bool           // the machine's groups, in lower case
 }
 
 // runningJobs returns the jobs that run on the machine or may.
@@ -119,23 +120,17 @@ func (c *Client) climb(ctx context.Context, sc *scope) error {
 			return err
 		}
 		sc.rootOf[s.ID] = root
-		if !slices.Contains(sc.direct, s.ID) {
-			sc.direct = append(sc.direct, s.ID)
-		}
-		if !slices.Contains(sc.roots, root) {
-			sc.roots = append(sc.roots, root)
-		}
 		if j.Category == JobRunning || j.Category == JobUnknown {
 			sc.running[root] = true
 		}
 	}
-	sc.sortIDs(sc.direct)
-	sc.sortIDs(sc.roots)
+	sc.roots = slices.Compact(sc.sorted(maps.Values(sc.rootOf)))
 	return nil
 }
 
-func (sc *scope) sortIDs(ids []ScheduleID) {
-	slices.SortFunc(ids, func(a, b ScheduleID) int {
+// sorted returns ids in the order of date and name.
+func (sc *scope) sorted(ids iter.Seq[ScheduleID]) []ScheduleID {
+	return slices.SortedFunc(ids, func(a, b ScheduleID) int {
 		x, y := sc.schedules[a], sc.schedules[b]
 		return cmp.Or(cmp.Compare(x.Date, y.Date), cmp.Compare(x.Name, y.Name), cmp.Compare(a, b))
 	})
@@ -146,9 +141,7 @@ func (c *Client) fill(ctx context.Context, sc *scope, ids []ScheduleID) error {
 		return nil
 	}
 	more, err := c.schedulesByID(ctx, ids)
-	for id, s := range more {
-		sc.schedules[id] = s
-	}
+	maps.Copy(sc.schedules, more)
 	return err
 }
 
@@ -268,7 +261,7 @@ func (sc *scope) toHold() []Schedule {
 			list = append(list, s)
 		}
 	}
-	for _, id := range sc.direct {
+	for _, id := range sc.sorted(maps.Keys(sc.rootOf)) {
 		s, root := sc.schedules[id], sc.schedules[sc.rootOf[id]]
 		if id != root.ID && !needsHold(root.State, sc.running[root.ID]) &&
 			(s.State == ScheduleRunning || s.State == ScheduleWaiting || s.State == ScheduleUnknown) {
