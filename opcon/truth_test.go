@@ -534,3 +534,42 @@ func TestRubbishLosesNoInterruptedJob(t *testing.T) {
 		}
 	}
 }
+
+// TestUndoWithRubbish: whichever answer to an undo is not what it should be, the undo that says it has ended has taken
+// everything back.
+func TestUndoWithRubbish(t *testing.T) {
+	play := func(t *testing.T, at int, rubbish string) (requests int) {
+		t.Helper()
+		s, e := editedSite(t, opcontest.Config{})
+		s.quiet()
+		p, j := procedure(t, s, planned(), resumed()), journal(t)
+		_, err := p.Run(context.Background(), options(j))
+		require.NoError(t, err)
+		e.set(func(_ *http.Request, resp *http.Response, body string) string {
+			if requests++; requests == at {
+				resp.Header.Del("TotalResourceCount")
+				return rubbish
+			}
+			return body
+		})
+		s.goesBack()
+		for range 3 {
+			if _, err = p.Undo(context.Background(), options(j)); err == nil {
+				break
+			}
+			require.NotEmpty(t, failover.NextOf(err), err)
+		}
+		require.NoError(t, err)
+		s.asItWas(t)
+		return requests
+	}
+	n, each := play(t, 0, ""), 1
+	if testing.Short() {
+		each = 9
+	}
+	for _, rubbish := range []string{"", "[]", "{}"} {
+		for at := 1; at <= n; at += each {
+			t.Run(fmt.Sprintf("%q/%d", rubbish, at), func(t *testing.T) { t.Parallel(); play(t, at, rubbish) })
+		}
+	}
+}
