@@ -223,23 +223,20 @@ func (r *resume) lookDecided(ctx context.Context, rec Record) (failover.Observat
 
 // carryOut goes through the decisions in order. One that fails does not keep the others from being carried out.
 func (r *resume) carryOut(ctx context.Context, rec Record) error {
-	failed := map[ScheduleID]error{}
-	var list []Schedule
+	var targets failover.Targets
 	for i := range rec.Decided {
 		d := &rec.Decided[i]
 		if d.Phase == phaseDone {
 			continue
 		}
-		key := Schedule{ID: ScheduleID(d.Job), Name: string(d.Job)}
-		list = append(list, key)
-		if err := r.c.rerun(ctx, d.Decision, d.Phase, func(p phase) error {
+		err := r.c.rerun(ctx, d.Decision, d.Phase, func(p phase) error {
 			d.Phase = p
 			return r.save(ctx, rec)
-		}); err != nil {
-			failed[key.ID] = err
-			continue
+		})
+		targets = append(targets, failover.TargetResult{Target: string(d.Job), Err: err})
+		if err == nil {
+			failover.Progress(ctx, fmt.Sprintf("%s: %s, decided by %s", d.Job, d.describe(), d.By))
 		}
-		failover.Progress(ctx, fmt.Sprintf("%s: %s, decided by %s", d.Job, d.describe(), d.By))
 	}
-	return together("carry out decisions for", r.machine, list, failed)
+	return together("carry out decisions for", r.machine, targets)
 }

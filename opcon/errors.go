@@ -67,6 +67,13 @@ func (e *APIError) Is(target error) bool {
 	return false
 }
 
+// refusedContent reports whether the server refused a request for what it asks, so that nothing of it was done.
+func refusedContent(err error) bool {
+	api, ok := errors.AsType[*APIError](err)
+	return ok && slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict,
+		http.StatusUnprocessableEntity}, api.Status)
+}
+
 // ActionError is one item of an action that the server reported as failed.
 type ActionError struct {
 	Action  string // hold, release, down, …

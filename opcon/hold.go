@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -105,7 +104,7 @@ func (w *work) holdAll(ctx context.Context, step string, age time.Duration) (sco
 			return sc, len(held), fail(failover.InDoubt, nextWritable, err)
 		}
 		held = append(held, list...)
-		if err := together(op, w.machine, held, failed); err != nil {
+		if err := together(op, w.machine, targetsOf(held, failed)); err != nil {
 			return sc, len(held), err
 		}
 		failover.Progress(ctx, fmt.Sprintf("held %d schedules, looking again for new ones", len(list)))
@@ -127,20 +126,27 @@ func lowered(err error, changed bool) error {
 	return &failover.Error{Op: fe.Op, Target: fe.Target, Outcome: failover.InDoubt, Next: fe.Next, Err: err}
 }
 
-// together makes one error of what became of all schedules; its outcome is theirs if they agree.
-func together(op, machine string, list []Schedule, failed map[ScheduleID]error) error {
+// targetsOf is what became of schedules, each by its name.
+func targetsOf(list []Schedule, failed map[ScheduleID]error) failover.Targets {
 	targets := make(failover.Targets, len(list))
-	var names []string
-	own := ""
 	for i, s := range list {
 		targets[i] = failover.TargetResult{Target: s.String(), Err: failed[s.ID]}
-		if failed[s.ID] != nil {
-			names, own = append(names, s.String()), failover.NextOf(failed[s.ID])
-		}
 	}
+	return targets
+}
+
+// together makes one error of what became of all targets; its outcome is theirs if they agree.
+func together(op, machine string, targets failover.Targets) error {
 	err := targets.Err()
 	if err == nil {
 		return nil
+	}
+	var names []string
+	own := ""
+	for _, t := range targets {
+		if t.Err != nil {
+			names, own = append(names, t.Target), failover.NextOf(t.Err)
+		}
 	}
 	next := fmt.Sprintf("clear the reason for %s, then run again: the others are as wanted and are not sent again",
 		strings.Join(names, ", "))
@@ -192,7 +198,7 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 		items[i] = actionItem{id: string(s.ID), name: s.String()}
 	}
 	results := c.act(ctx, scheduleActions, v, reason, items)
-	if len(batch) > 1 && refusedWhole(results[items[0].id]) {
+	if len(batch) > 1 && refusedContent(results[items[0].id]) {
 		// One schedule may have spoilt the request for the others.
 		failed := map[ScheduleID]error{}
 		for _, s := range batch {
@@ -258,11 +264,4 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 		}
 		return failed
 	}
-}
-
-// refusedWhole reports whether the server refused a request for its content, so that nothing of it was done.
-func refusedWhole(err error) bool {
-	api, ok := errors.AsType[*APIError](err)
-	return ok && slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict,
-		http.StatusUnprocessableEntity}, api.Status)
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -90,7 +91,7 @@ func (c *Client) do(ctx context.Context, in call) (reply, error) {
 			return reply{}, c.fail(in.op, in.target, failover.NotApplied,
 				"check that the token is an API token, that external tokens are enabled for its user and that it was not revoked",
 				fmt.Errorf("%w: %w", ErrAuth, api))
-		case err == nil && !worthRetry(rep.status):
+		case err == nil && !slices.Contains(worthRetry, rep.status):
 			return rep, c.refusal(in, rep)
 		case err == nil:
 			err = c.refusal(in, rep)
@@ -104,10 +105,7 @@ func (c *Client) do(ctx context.Context, in call) (reply, error) {
 	}
 }
 
-func worthRetry(status int) bool {
-	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable ||
-		status == http.StatusGatewayTimeout
-}
+var worthRetry = []int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
 
 // passing reports whether a failure may be gone at the next try. A certificate that is not trusted stays so, and so
 // does a port without TLS.

@@ -232,7 +232,7 @@ func (w *work) releaseThese(ctx context.Context, r Record, list []Schedule) erro
 	if err := w.save(ctx, r); err != nil {
 		return w.c.fail(opRelease, w.machine, failover.InDoubt, nextWritable, err)
 	}
-	return together(opRelease, w.machine, list, failed)
+	return together(opRelease, w.machine, targetsOf(list, failed))
 }
 
 // holdAgain is the undo of a release: it holds what was released and has not been finished since.
@@ -259,5 +259,5 @@ func (w *work) holdAgain(ctx context.Context) error {
 	if err := w.save(ctx, r); err != nil {
 		return w.c.fail(op, w.machine, failover.InDoubt, nextWritable, err)
 	}
-	return together(op, w.machine, list, failed)
+	return together(op, w.machine, targetsOf(list, failed))
 }

@@ -2,9 +2,7 @@ package opcon
 
 import (
 	"context"
-	"errors"
 	"maps"
-	"net/http"
 	"net/url"
 	"slices"
 	"sync"
@@ -79,7 +77,7 @@ func (c *Client) addNew(ctx context.Context, m Machine, sc scope, s *survey) (*s
 	slices.Sort(ids)
 	for chunk := range slices.Chunk(ids, batchSize) {
 		jobs, err := c.jobsWhere(ctx, url.Values{"scheduleIds": {joinIDs(chunk)}})
-		if refusedFilter(err) {
+		if refusedContent(err) {
 			return nil, nil
 		}
 		if err != nil {
@@ -118,7 +116,7 @@ func (c *Client) refresh(ctx context.Context, m Machine, sc scope, s *survey) (*
 	before := s.jobs
 	s.jobs = map[JobID]Job{}
 	if _, err := c.readFiltered(ctx, m, sc, s, s.filter); err != nil {
-		if refusedFilter(err) {
+		if refusedContent(err) {
 			return nil, nil
 		}
 		return nil, err
@@ -208,7 +206,7 @@ func (c *Client) provenFilter(ctx context.Context, m Machine, sc scope, whole *s
 	for _, names := range machineFilters {
 		try := &survey{jobs: map[JobID]Job{}}
 		n, err := c.readFiltered(ctx, m, sc, try, names)
-		if refusedFilter(err) {
+		if refusedContent(err) {
 			continue
 		}
 		if err != nil {
@@ -224,13 +222,6 @@ func (c *Client) provenFilter(ctx context.Context, m Machine, sc scope, whole *s
 		}
 	}
 	return nil, nil
-}
-
-// refusedFilter reports whether the server does not know a parameter.
-func refusedFilter(err error) bool {
-	api, ok := errors.AsType[*APIError](err)
-	return ok && (api.Status == http.StatusBadRequest || api.Status == http.StatusNotFound ||
-		api.Status == http.StatusUnprocessableEntity)
 }
 
 // jobsWhere reads the daily jobs that the server gives for a query; whoever asks checks that they fit.
