@@ -29,7 +29,8 @@ type QuiesceOptions struct {
 	Reason  string // sent with every action, for example the change number; at most 255 bytes
 	Dates   []Date // dates to cover besides those OpCon says are built
 
-	// TypeID is the machine type expected; 0 means 6, UNIX, what a Symitar host is (seen in client code). Any other type is refused.
+	// TypeID is the machine type expected; 0 means 6, UNIX, which a Symitar host is (seen in client code). Any other
+	// type is refused.
 	TypeID int64
 	// DrainTimeout limits the wait for running jobs (Planned); 0 means 30 minutes.
 	DrainTimeout time.Duration

@@ -204,7 +204,8 @@ func (c *Client) lineError(outer context.Context, in call, outcome failover.Outc
 	if uerr, ok := errors.AsType[*url.Error](err); ok {
 		err = uerr.Err // its text repeats method and address
 	}
-	return c.fail(in.op, in.target, outcome, next, fmt.Errorf("%w: %w", ErrUnavailable, &wireError{c.redact(err.Error()), err}))
+	return c.fail(in.op, in.target, outcome, next,
+		fmt.Errorf("%w: %w", ErrUnavailable, &wireError{c.redact(err.Error()), err}))
 }
 
 // wireError keeps an error's identity and shows its text without secrets.

@@ -40,5 +40,6 @@ func (c *Client) Service(ctx context.Context) (string, error) {
 	default:
 		return version, nil
 	}
-	return version, c.fail(op, c.host, failover.NotApplied, "see that the scheduling engine (SAM) runs, then run again", err)
+	return version, c.fail(op, c.host, failover.NotApplied,
+		"see that the scheduling engine (SAM) runs, then run again", err)
 }

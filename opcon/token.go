@@ -15,7 +15,7 @@ import (
 
 // tokenState is the token in use. gen counts logins, so that of several requests refused at once only one logs in.
 type tokenState struct {
-	turn  chan struct{} // held by who reads or changes what follows; a login may take long, so waiting for it ends with ctx
+	turn  chan struct{} // held by who reads or changes what follows; a login may take long, so a wait for it ends with ctx
 	token failover.Secret
 	until time.Time // zero: unknown or never
 	gen   int
