@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // batchSize is how many schedules, jobs or ids go into one call. Servers before 26.1 limit a request's size
@@ -44,12 +44,22 @@ type actionKind struct {
 	path  string
 	items string // name of the list of items
 	noun  string
+	item  func(actionItem) map[string]any
 }
 
 var (
-	machineActions  = actionKind{"/api/machineactions", "machines", "machine"}
-	scheduleActions = actionKind{"/api/scheduleactions", "scheduleActionItems", "schedule"}
-	jobActions      = actionKind{"/api/jobactions", "jobs", "job"}
+	machineActions = actionKind{"/api/machineactions", "machines", "machine", func(it actionItem) map[string]any {
+		return map[string]any{"id": json.Number(it.id)}
+	}}
+	scheduleActions = actionKind{"/api/scheduleactions", "scheduleActionItems", "schedule",
+		func(it actionItem) map[string]any { return map[string]any{"id": it.id} }}
+	jobActions = actionKind{"/api/jobactions", "jobs", "job", func(it actionItem) map[string]any {
+		item := map[string]any{"id": it.id, "step": nil, "rebuildOnRestartIfContainer": false}
+		if it.step != "" {
+			item["step"] = it.step
+		}
+		return item
+	}}
 )
 
 // actionItem is one target of an action.
@@ -57,26 +67,6 @@ type actionItem struct {
 	id   string
 	name string // for errors
 	step string // jobs: restart on this step
-}
-
-func (k actionKind) marshal(items []actionItem) []any {
-	var list []any
-	for _, it := range items {
-		switch k.noun {
-		case "machine":
-			n, _ := strconv.ParseInt(it.id, 10, 64)
-			list = append(list, map[string]any{"id": n})
-		case "schedule":
-			list = append(list, map[string]any{"id": it.id})
-		default:
-			var step any
-			if it.step != "" {
-				step = it.step
-			}
-			list = append(list, map[string]any{"id": it.id, "step": step, "rebuildOnRestartIfContainer": false})
-		}
-	}
-	return list
 }
 
 // act posts one action and follows it until no item is under way. It returns one entry per item: nil when the server
@@ -92,7 +82,11 @@ func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string
 		}
 		return results
 	}
-	body := map[string]any{"action": string(v), kind.items: kind.marshal(items)}
+	var targets []any
+	for _, it := range items {
+		targets = append(targets, kind.item(it))
+	}
+	body := map[string]any{"action": string(v), kind.items: targets}
 	if kind.noun != "machine" {
 		body["reason"] = reason // mandatory by the policy of some sites (inferred)
 	}
@@ -106,34 +100,30 @@ func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string
 		return all(c.fail(op, c.host, failover.InDoubt, nextLook,
 			errors.New("the answer to the action is not one: "+shorten(c.redact(string(rep.body)), 120))))
 	}
-	began, wait := time.Now(), c.set.pollFirst
+	began, wait := time.Now(), c.conf.Poll
 	for looks := 1; ; looks++ {
 		p := c.readResults(kind, op, v, answer, items, results)
 		if len(p.open) == 0 {
 			return results
 		}
-		limit := c.set.actionWait
+		limit := c.conf.ActionTimeout
 		if !p.submitted {
 			limit = c.settleTime() // only the state can tell, and the caller reads it
 		}
+		var lost error
 		if p.over || (looks >= minLooks && time.Since(began) >= limit) {
-			return c.underWay(op, items, results,
-				fmt.Errorf("%w: the server's word for action %s is still %s after %v", failover.ErrInDoubt, id,
-					p.words(), limit))
+			lost = fmt.Errorf("the server's word for action %s is still %s after %v", id, p.words(), limit)
+		} else if err := waiting.For(ctx, wait); err != nil {
+			lost = fmt.Errorf("action %s was still under way: %w", id, err)
+		} else if rep, err = c.do(ctx, call{op: op, target: items[0].name, method: http.MethodGet,
+			path: kind.path + "/" + segment(id)}); err != nil {
+			// The record may be gone (404) or the API out of reach: only the state tells.
+			lost = fmt.Errorf("the result of action %s was lost: %w", id, err)
 		}
-		if err := c.pause(ctx, wait); err != nil {
-			return c.underWay(op, items, results, fmt.Errorf("%w: action %s was still under way: %w",
-				failover.ErrInDoubt, id, err))
+		if lost != nil {
+			return c.underWay(op, items, results, fmt.Errorf("%w: %w", failover.ErrInDoubt, lost))
 		}
-		wait = min(wait*3/2, c.set.pollMax)
-		rep, err = c.do(ctx, call{op: op, target: items[0].name, method: http.MethodGet, path: kind.path + "/" +
-			segment(id)})
-		if err != nil {
-			// The record may be gone (404) or the API out of reach: either way its result is lost and only the state
-			// tells.
-			return c.underWay(op, items, results, fmt.Errorf("%w: the result of action %s was lost: %w",
-				failover.ErrInDoubt, id, err))
-		}
+		wait = min(wait*3/2, c.conf.MaxPoll)
 		if next := readObject(rep.body); next != nil {
 			answer = next
 		}

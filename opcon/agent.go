@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // verdict says what is known of the agent that answers OpCon.
@@ -57,10 +58,10 @@ func (o ResumeOptions) whoAnswers(ctx context.Context, rec Record, m Machine) an
 	found := "the agent that answers reports the host name " + shorten(told, 80)
 	stayed := o.Repoint == RepointHostStayed
 	switch {
-	case stayed && (told == "" || before == ""):
-		return answer{rightHost, "the record leads where it led before, and no host name is reported"}
-	case stayed && !sameHost(told, before):
-		return answer{wrongHost, found + ", not " + before}
+	case stayed && (told == "" || expected == ""):
+		return answer{rightHost, "the record leads where it led before, and nothing was reported to compare the host with"}
+	case stayed && !sameHost(told, expected):
+		return answer{wrongHost, found + ", not " + expected}
 	case told == "":
 		return answer{notTold, "OpCon does not tell on which host the agent that answers runs"}
 	case !stayed && sameHost(before, expected):
@@ -125,7 +126,7 @@ const nextWrongHost = "see that the agent on the old host is stopped and that re
 // unless that happens. It reports whether something was changed that is not taken back.
 func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bool, error) {
 	const op = "open the line to the agent of"
-	r.machine.forget()
+	r.now.forget()
 	m, err := r.c.Machine(ctx, rec.Machine.ID)
 	if err != nil {
 		return false, err
@@ -133,23 +134,23 @@ func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bo
 	wasOpen := m.Asked == MachineUp || m.Asked == MachineLimited
 	for again := false; ; again = true {
 		if text := r.o.leadsWrong(rec, m); text != "" {
-			return false, r.c.fail(op, r.o.Machine, failover.NotApplied,
+			return false, r.c.fail(op, r.machine, failover.NotApplied,
 				"correct the address in the machine record, then run again", because(failover.ErrPrecondition, text))
 		}
 		var who answer
 		var changed bool
 		if m, who, changed, err = r.open(ctx, rec, m, want); err != nil || who.verdict != wrongHost {
 			if err == nil {
-				r.machine.put(m, time.Now(), 0)
+				r.now.put(m, time.Now(), 0)
 			}
 			return changed, err
 		}
 		if m, err = r.c.setState(ctx, m, MachineDown); err != nil {
-			return true, r.c.fail(op, r.o.Machine, failover.InDoubt, nextWrongHost,
+			return true, r.c.fail(op, r.machine, failover.InDoubt, nextWrongHost,
 				errors.Join(errors.New(who.found), err))
 		}
 		if again {
-			err := r.c.fail(op, r.o.Machine, failover.NotApplied, nextWrongHost,
+			err := r.c.fail(op, r.machine, failover.NotApplied, nextWrongHost,
 				fmt.Errorf("%w: %s; the machine was taken down again and every schedule stays held",
 					failover.ErrPrecondition, who.found))
 			return wasOpen, lowered(err, wasOpen)
@@ -182,7 +183,7 @@ func (r *resume) open(ctx context.Context, rec Record, m Machine, want MachineSt
 }
 
 func (r *resume) oldAgentStopped(ctx context.Context) error {
-	if r.o.OldAgent == nil || failover.Waived(ctx, r.o.Prefix+stepOldAgent) {
+	if r.o.OldAgent == nil || failover.Waived(ctx, r.prefix+stepOldAgent) {
 		return nil
 	}
 	obs, err := r.o.OldAgent(ctx)
@@ -190,7 +191,7 @@ func (r *resume) oldAgentStopped(ctx context.Context) error {
 		err = fmt.Errorf("%w: found %s", failover.ErrPrecondition, obs.Found)
 	}
 	if err != nil {
-		return r.c.fail("open the line to the agent of", r.o.Machine, failover.NotApplied,
+		return r.c.fail("open the line to the agent of", r.machine, failover.NotApplied,
 			"stop the agent on the old host, then run again", err)
 	}
 	return nil
@@ -210,7 +211,7 @@ func (r *resume) await(ctx context.Context, rec Record, m Machine) (Machine, ans
 				return m, who, nil
 			}
 		}
-		err := r.c.pause(ctx, r.c.set.pollFirst)
+		err := waiting.For(ctx, r.c.conf.Poll)
 		if err == nil {
 			var now Machine
 			if now, err = r.c.Machine(ctx, m.ID); err == nil {
@@ -219,9 +220,9 @@ func (r *resume) await(ctx context.Context, rec Record, m Machine) (Machine, ans
 			}
 		}
 		if ctx.Err() == nil {
-			return m, who, r.c.fail("wait for the agent of", r.o.Machine, failover.InDoubt, failover.NextOf(err), err)
+			return m, who, r.c.fail("wait for the agent of", r.machine, failover.InDoubt, failover.NextOf(err), err)
 		}
-		return m, who, r.c.fail("wait for the agent of", r.o.Machine, failover.InDoubt, helpAgent,
+		return m, who, r.c.fail("wait for the agent of", r.machine, failover.InDoubt, helpAgent,
 			fmt.Errorf("%w: asked %s, line %s, address %s: %w", failover.ErrNotObserved, m.Asked, m.State, m.Address,
 				err))
 	}

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // maxRequests is how many requests are under way at once. Heavier use has exhausted the server's database pool
@@ -20,20 +18,22 @@ type Client struct {
 	base    string // without trailing slash
 	host    string // for error texts
 	http    *http.Client
-	set     settings
+	conf    Config // with its defaults
 	log     *slog.Logger
 	slots   chan struct{}
-	pause   func(context.Context, time.Duration) error // replaced in tests
 	idle    func()
 	tokens  tokenState
-	starts  starts
+	starts  sync.Map    // startOf: sent, and its end was not seen
 	small   atomic.Bool // the server does not give large pages
-	surveys surveys
+	surveys sync.Map    // the last *survey of each machine, by its id
 
-	clockMu sync.Mutex
-	skew    time.Duration // server's clock minus ours
-	zone    *time.Location
-	clockOK bool
+	clock atomic.Pointer[clock] // nil until the server has told its time
+}
+
+// clock is how the server's time differs from this machine's.
+type clock struct {
+	skew time.Duration
+	zone *time.Location
 }
 
 // New prepares a client. It validates and reads the files that the configuration names, and does not connect. Errors
@@ -46,14 +46,14 @@ func New(conf Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{base: u.String(), host: u.Host, set: conf.settings(), log: conf.Logger,
-		slots: make(chan struct{}, maxRequests), pause: pause}
+	c := &Client{base: u.String(), host: u.Host, conf: conf.complete(), log: conf.Logger,
+		slots: make(chan struct{}, maxRequests), tokens: tokenState{turn: make(chan struct{}, 1)}}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	rt := conf.Transport
 	if rt == nil {
-		own, err := conf.transport(u)
+		own, err := c.conf.transport(u)
 		if err != nil {
 			return nil, err
 		}
@@ -80,29 +80,20 @@ func (c *Client) Close(ctx context.Context) error {
 // Host returns the host and port of the API, for messages.
 func (c *Client) Host() string { return c.host }
 
-func pause(ctx context.Context, d time.Duration) error {
-	return waiting.For(ctx, d)
-}
-
 // noteClock reads the apiServerTime header (seen in client code), the only clock that decides what "today" is.
 func (c *Client) noteClock(h http.Header, now time.Time) {
 	t, ok := parseTime(h.Get("apiServerTime"))
 	if !ok {
 		return
 	}
-	c.clockMu.Lock()
-	defer c.clockMu.Unlock()
-	c.skew, c.zone, c.clockOK = t.Sub(now), t.Location(), true
+	c.clock.Store(&clock{t.Sub(now), t.Location()})
 }
 
-// serverNow returns the server's time; the bool is false while no answer has told it and this machine's clock stands
-// in.
-func (c *Client) serverNow() (time.Time, bool) {
-	c.clockMu.Lock()
-	defer c.clockMu.Unlock()
+// serverNow returns the server's time; while no answer has told it, this machine's clock stands in.
+func (c *Client) serverNow() time.Time {
 	now := time.Now()
-	if !c.clockOK {
-		return now, false
+	if k := c.clock.Load(); k != nil {
+		return now.Add(k.skew).In(k.zone)
 	}
-	return now.Add(c.skew).In(c.zone), true
+	return now
 }

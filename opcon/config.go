@@ -104,27 +104,12 @@ const (
 	defaultMaxPoll = 3 * time.Second
 )
 
-// settings are a Config with its defaults.
-type settings struct {
-	login       login
-	callTimeout time.Duration
-	actionWait  time.Duration
-	pollFirst   time.Duration
-	pollMax     time.Duration
-	consumerID  string
-}
-
-func (c Config) settings() settings {
-	l := login{kind: loginFixed, secret: c.Token}
-	if c.Token == nil {
-		l = login{kind: loginUser, user: strings.TrimSpace(c.User), secret: c.Password}
-		if c.Application != "" {
-			l.kind, l.application = loginApplication, strings.TrimSpace(c.Application)
-		}
-	}
-	return settings{login: l, callTimeout: or(c.CallTimeout, 30*time.Second),
-		actionWait: or(c.ActionTimeout, time.Minute),
-		pollFirst:  or(c.Poll, defaultPoll), pollMax: or(c.MaxPoll, defaultMaxPoll), consumerID: c.ConsumerID}
+// complete fills in the defaults.
+func (c Config) complete() Config {
+	c.User, c.Application = strings.TrimSpace(c.User), strings.TrimSpace(c.Application)
+	c.CallTimeout, c.ActionTimeout = or(c.CallTimeout, 30*time.Second), or(c.ActionTimeout, time.Minute)
+	c.Poll, c.MaxPoll = or(c.Poll, defaultPoll), or(c.MaxPoll, defaultMaxPoll)
+	return c
 }
 
 // transport builds the client's own transport: HTTP/1.1 only, so that "the headers were never written" proves that the
@@ -143,7 +128,7 @@ func (c Config) transport(u *url.URL) (*http.Transport, error) {
 		MaxConnsPerHost:       maxRequests,
 		MaxIdleConnsPerHost:   maxRequests,
 		IdleConnTimeout:       30 * time.Second,
-		ResponseHeaderTimeout: or(c.CallTimeout, 30*time.Second),
+		ResponseHeaderTimeout: c.CallTimeout,
 		Protocols:             protocols,
 	}, nil
 }

@@ -19,12 +19,12 @@ type Decider func(context.Context, []Interrupted) ([]Decision, error)
 func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 	const op = "decide on interrupted jobs of"
 	refuse := func(next string, err error) error {
-		return &failover.Error{Op: op, Target: r.o.Machine, Outcome: failover.NotApplied, Next: next, Err: err}
+		return &failover.Error{Op: op, Target: r.machine, Outcome: failover.NotApplied, Next: next, Err: err}
 	}
 	var list []Decided
 	sent := func(id JobID) int { return slices.IndexFunc(list, func(d Decided) bool { return d.Job == id }) }
 	for _, d := range rec.Decided {
-		if d.Phase == PhaseSending || d.Phase == PhaseDone {
+		if d.Phase == phaseSending || d.Phase == phaseDone {
 			list = append(list, d)
 		}
 	}
@@ -62,9 +62,9 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 		switch i := sent(d.Job); {
 		case i < 0:
 			list = append(list, Decided{Decision: d, Phase: rec.phase(d.Job)})
-		case list[i].Phase == PhaseSending && d.Action == RerunLeave:
+		case list[i].Phase == phaseSending && d.Action == RerunLeave:
 			list[i] = Decided{Decision: d} // settled by a person: nothing more is sent
-		case list[i].Phase == PhaseSending && d.Action != list[i].Action:
+		case list[i].Phase == phaseSending && d.Action != list[i].Action:
 			wrong = append(wrong,
 				fmt.Sprintf("%s: %s was sent and its end was not seen, so only leave can take its place", d.Job,
 					list[i].describe()))
@@ -98,7 +98,7 @@ func (r *resume) misfits(ctx context.Context, list []Decided, jobs []Interrupted
 	}
 	var ids []JobID
 	for _, d := range list {
-		if _, ok := now[d.Job]; !ok && d.Phase < PhaseSending && d.Action != RerunLeave {
+		if _, ok := now[d.Job]; !ok && d.Phase < phaseSending && d.Action != RerunLeave {
 			ids = append(ids, d.Job)
 		}
 	}
@@ -108,7 +108,7 @@ func (r *resume) misfits(ctx context.Context, list []Decided, jobs []Interrupted
 	}
 	var wrong []string
 	for _, d := range list {
-		if d.Phase >= PhaseSending || d.Action == RerunLeave {
+		if d.Phase >= phaseSending || d.Action == RerunLeave {
 			continue
 		}
 		j, ok := now[d.Job]
@@ -125,13 +125,13 @@ func (r *resume) misfits(ctx context.Context, list []Decided, jobs []Interrupted
 }
 
 // phase is how far the decision on the job came.
-func (r Record) phase(id JobID) Phase {
+func (r Record) phase(id JobID) phase {
 	for _, d := range r.Decided {
 		if d.Job == id {
 			return d.Phase
 		}
 	}
-	return PhaseDecided
+	return phaseDecided
 }
 
 const rerunHelp = "Look at the jobs that the step before this one lists, row by row, and at the schedules that stayed " +
@@ -147,15 +147,15 @@ func (r *resume) rerun() failover.Step {
 		return r.nothingOpen(source)
 	case r.o.Decide == nil:
 		return failover.Step{ID: "rerun", Title: "Decide job by job what has to run again",
-			Target: r.o.Machine,
+			Target: r.machine,
 			Kind:   failover.Manual, Help: rerunHelp, Source: source}
 	}
-	s := r.step("rerun", "Carry out the decisions on interrupted jobs", source,
+	s := r.stepFor("rerun", "Carry out the decisions on interrupted jobs", source,
 		"carry out the decisions, job by job", r.lookDecided)
 	s.Timeout = r.o.HoldTimeout
 	s.Apply = func(ctx context.Context) error {
 		const op = "carry out decisions for"
-		rec, err := r.st.must(ctx, op, r.o.Machine)
+		rec, err := r.must(ctx, op)
 		if err != nil {
 			return err
 		}
@@ -164,13 +164,13 @@ func (r *resume) rerun() failover.Step {
 		}
 		_, who, err := r.look(ctx, rec)
 		if err == nil && who.verdict == wrongHost {
-			err = r.c.fail(op, r.o.Machine, failover.NotApplied, nextWrongHost,
+			err = r.c.fail(op, r.machine, failover.NotApplied, nextWrongHost,
 				because(failover.ErrPrecondition, who.found))
 		}
 		if err != nil {
 			return err
 		}
-		if err := r.st.keep(ctx, op, rec); err != nil {
+		if err := r.keep(ctx, op, rec); err != nil {
 			return err
 		}
 		return r.carryOut(ctx, rec)
@@ -180,7 +180,7 @@ func (r *resume) rerun() failover.Step {
 
 // nothingOpen is the step where there is nobody to ask: it holds when no job needs a decision.
 func (r *resume) nothingOpen(source string) failover.Step {
-	s := r.step("rerun", "No job needs a person's decision", source, "",
+	s := r.stepFor("rerun", "No job needs a person's decision", source, "",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
 			jobs, err := r.c.Interrupted(ctx, rec)
 			if err != nil || len(jobs) == 0 {
@@ -190,7 +190,7 @@ func (r *resume) nothingOpen(source string) failover.Step {
 			for i, in := range jobs {
 				rows[i] = in.String()
 			}
-			return failover.Observation{}, &failover.Error{Op: "decide on interrupted jobs of", Target: r.o.Machine,
+			return failover.Observation{}, &failover.Error{Op: "decide on interrupted jobs of", Target: r.machine,
 				Outcome: failover.NotApplied,
 				Next: "give ResumeOptions.Decide, or carry out each decision with Rerun and then call Release; every schedule " +
 					"stays held",
@@ -208,7 +208,7 @@ func (r *resume) lookDecided(ctx context.Context, rec Record) (failover.Observat
 	}
 	var texts []string
 	for _, d := range list {
-		done := d.Phase == PhaseDone
+		done := d.Phase == phaseDone
 		obs.Items = append(obs.Items, failover.Item{Target: string(d.Job), Done: done, Found: d.describe() +
 			", decided by " + d.By + ": " + d.Reason})
 		if !done {
@@ -223,23 +223,20 @@ func (r *resume) lookDecided(ctx context.Context, rec Record) (failover.Observat
 
 // carryOut goes through the decisions in order. One that fails does not keep the others from being carried out.
 func (r *resume) carryOut(ctx context.Context, rec Record) error {
-	failed := map[ScheduleID]error{}
-	var list []Schedule
+	var targets failover.Targets
 	for i := range rec.Decided {
 		d := &rec.Decided[i]
-		if d.Phase == PhaseDone {
+		if d.Phase == phaseDone {
 			continue
 		}
-		key := Schedule{ID: ScheduleID(d.Job), Name: string(d.Job)}
-		list = append(list, key)
-		if err := r.c.rerun(ctx, d.Decision, d.Phase, func(p Phase) error {
+		err := r.c.rerun(ctx, d.Decision, d.Phase, func(p phase) error {
 			d.Phase = p
-			return r.st.save(ctx, rec)
-		}); err != nil {
-			failed[key.ID] = err
-			continue
+			return r.save(ctx, rec)
+		})
+		targets = append(targets, failover.TargetResult{Target: string(d.Job), Err: err})
+		if err == nil {
+			failover.Progress(ctx, fmt.Sprintf("%s: %s, decided by %s", d.Job, d.describe(), d.By))
 		}
-		failover.Progress(ctx, fmt.Sprintf("%s: %s, decided by %s", d.Job, d.describe(), d.By))
 	}
-	return together("carry out decisions for", r.o.Machine, list, failed)
+	return together("carry out decisions for", r.machine, targets)
 }

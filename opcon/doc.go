@@ -57,9 +57,11 @@
 // # No job lost
 //
 // A job that was seen running or just sent before the machine went down stays in the list of interrupted jobs until
-// OpCon shows it Finished OK or a decision on it was carried out. A state or a count that is not known is never the
-// harmless one: it keeps the drain waiting, a schedule held, a job in the list. Jobs that fell due meanwhile would
-// start by themselves at the release, so they need a decision too. Decisions can be corrected until they were sent;
+// OpCon shows that run Finished OK or a decision on it was carried out. A state or a count that is not known is never
+// the harmless one: it keeps the drain waiting, a schedule held, a job in the list. A schedule that is not shown any
+// more may be held still: the release stays in doubt until a person has looked, since a deleted one and one that the
+// account may not see look the same. Jobs that fell due meanwhile would start by themselves at the release, so they
+// need a decision too. Decisions can be corrected until they were sent;
 // each is kept with its author.
 //
 // # How long a check counts

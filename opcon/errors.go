@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -32,10 +33,9 @@ var (
 // APIError is an answer other than 2xx. The server has two shapes for it, a list and a problem object, and whatever
 // stands before it has HTML (documented, seen in client code); all end here.
 type APIError struct {
-	Status  int      // HTTP status
-	Codes   []int    // OpCon's own codes, where it gave some
-	Message string   // its text, at most a few hundred bytes, secrets removed
-	Refers  []string // names or ids the message is about
+	Status  int    // HTTP status
+	Codes   []int  // OpCon's own codes, where it gave some
+	Message string // its text, at most a few hundred bytes, secrets removed
 
 	own bool // the answer has the form of the API's errors, so it is the API that answers
 }
@@ -67,13 +67,11 @@ func (e *APIError) Is(target error) bool {
 	return false
 }
 
-func (e *APIError) has(code int) bool {
-	for _, c := range e.Codes {
-		if c == code {
-			return true
-		}
-	}
-	return false
+// refusedContent reports whether the server refused a request for what it asks, so that nothing of it was done.
+func refusedContent(err error) bool {
+	api, ok := errors.AsType[*APIError](err)
+	return ok && slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict,
+		http.StatusUnprocessableEntity}, api.Status)
 }
 
 // ActionError is one item of an action that the server reported as failed.
@@ -96,15 +94,6 @@ func (e *ActionError) Error() string {
 // Is makes it match ErrActionFailed.
 func (e *ActionError) Is(target error) bool { return target == ErrActionFailed } //nolint:errorlint // sentinel
 
-// kinded joins a sentinel to an error without changing what the error says about its outcome.
-type kinded struct {
-	kind, err error
-}
-
-func joinKind(kind, err error) error        { return &kinded{kind, err} }
-func (k *kinded) Error() string             { return k.kind.Error() + ": " + k.err.Error() }
-func (k *kinded) Unwrap() error             { return k.err }
-func (k *kinded) Is(target error) bool      { return errors.Is(k.kind, target) }
 func because(kind error, text string) error { return fmt.Errorf("%w: %s", kind, text) }
 
 // fail builds the package's error. Secrets are cut from the cause's text by whoever read it from the wire.
@@ -126,53 +115,33 @@ const maxMessage = 400
 
 // apiError reads an answer other than 2xx: list, object, raw text, in this order.
 func (c *Client) apiError(status int, body []byte) *APIError {
-	e := &APIError{Status: status}
+	e := &APIError{Status: status, Message: http.StatusText(status)}
 	body = bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(body), []byte("\xef\xbb\xbf")))
-	var list []struct {
-		Resource string            `json:"resource"`
-		Name     string            `json:"name"`
-		Code     json.Number       `json:"code"`
-		Message  string            `json:"message"`
-		IDs      []json.RawMessage `json:"ids"`
+	var list []json.RawMessage
+	if json.Unmarshal(body, &list) != nil {
+		list = []json.RawMessage{body}
 	}
-	var object struct {
-		Title, Detail, Message string
-		Errors                 json.RawMessage
+	var texts []string
+	for _, raw := range list {
+		o := readObject(raw)
+		var bad error
+		if code := o.number(&bad, "code"); code != 0 {
+			e.Codes = append(e.Codes, int(code))
+		}
+		about := ""
+		if name := o.text("name"); name != "" {
+			about = strings.TrimSpace(o.text("resource") + " " + name)
+		}
+		says := []string{o.text("title"), o.text("detail"), o.text("message")}
+		e.own = e.own || strings.Join(says, "") != ""
+		parts := append(append([]string{about}, says...), o.text("errors"))
+		parts = slices.DeleteFunc(parts, func(part string) bool { return part == "" })
+		texts = append(texts, strings.Join(parts, ": "))
 	}
 	switch {
-	case len(body) == 0:
-		e.Message = http.StatusText(status)
-	case json.Unmarshal(body, &list) == nil && len(list) > 0:
-		e.own = list[0].Message != ""
-		var texts []string
-		for _, item := range list {
-			if code, err := item.Code.Int64(); err == nil && code != 0 {
-				e.Codes = append(e.Codes, int(code))
-			}
-			for _, id := range item.IDs {
-				e.Refers = append(e.Refers, rawText(id))
-			}
-			text := item.Message
-			if item.Name != "" {
-				text = strings.TrimSpace(item.Resource+" "+item.Name) + ": " + text
-				e.Refers = append(e.Refers, item.Name)
-			}
-			texts = append(texts, text)
-		}
+	case e.own:
 		e.Message = strings.Join(texts, "; ")
-	case json.Unmarshal(body, &object) == nil && (object.Title != "" || object.Detail != "" || object.Message != ""):
-		e.own = true
-		var texts []string
-		for _, t := range []string{object.Title, object.Detail, object.Message} {
-			if t != "" {
-				texts = append(texts, t)
-			}
-		}
-		if len(object.Errors) > 0 && string(object.Errors) != "null" {
-			texts = append(texts, string(object.Errors))
-		}
-		e.Message = strings.Join(texts, ": ")
-	default:
+	case len(body) > 0:
 		e.Message = strings.Join(strings.Fields(string(body)), " ")
 	}
 	e.Message = shorten(c.redact(e.Message), maxMessage)

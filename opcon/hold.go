@@ -5,20 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // maxPasses limits how often the scope is read again while schedules keep appearing.
 const maxPasses = 10
 
 // settleTime is how long the state is watched after a result was lost or a success does not show yet.
-func (c *Client) settleTime() time.Duration { return min(c.set.actionWait, 5*c.set.pollMax) }
+func (c *Client) settleTime() time.Duration { return min(c.conf.ActionTimeout, 5*c.conf.MaxPoll) }
 
 // minLooks is how often the state is looked at at least before the settling time counts as over: on a slow line the
 // time may pass in a single look.
@@ -27,10 +27,13 @@ const minLooks = 5
 // settling watches a state for the settling time.
 type settling struct {
 	until time.Time
+	pause time.Duration
 	looks int
 }
 
-func (c *Client) settling() *settling { return &settling{until: time.Now().Add(c.settleTime())} }
+func (c *Client) settling() *settling {
+	return &settling{until: time.Now().Add(c.settleTime()), pause: c.conf.Poll}
+}
 
 // over reports whether it has been looked for long enough, after one more look.
 func (s *settling) over() bool {
@@ -38,24 +41,21 @@ func (s *settling) over() bool {
 	return s.looks >= minLooks && !time.Now().Before(s.until)
 }
 
-// holding is what a step that holds schedules works with.
-type holding struct {
-	st                    store
-	machine, step, reason string
-	dates                 []Date
-	last                  *recent[scope]
+// more waits for the next look, and returns false when there is to be none.
+func (s *settling) more(ctx context.Context) bool {
+	return !s.over() && waiting.For(ctx, s.pause) == nil
 }
 
 // lookHeld returns what the step has just read, or reads it.
-func (c *Client) lookHeld(ctx context.Context, h holding, m Machine) (scope, error) {
+func (w *work) lookHeld(ctx context.Context, step string, r Record) (scope, error) {
 	began := time.Now()
-	sc, ok := h.last.take(h.step, surveyAge)
+	sc, ok := w.last.take(step, surveyAge)
 	if ok {
 		return sc, nil
 	}
-	sc, err := c.scopeOf(ctx, m, h.dates, surveyAge)
+	sc, err := w.c.scopeFor(ctx, r, w.dates, surveyAge)
 	if err == nil {
-		h.last.put(sc, began, surveyAge)
+		w.last.put(sc, began, surveyAge)
 	}
 	return sc, err
 }
@@ -65,22 +65,21 @@ func (c *Client) lookHeld(ctx context.Context, h holding, m Machine) (scope, err
 // ago; later ones look for new schedules. What it is about to hold goes into the record first. Schedules held by
 // somebody else are left alone and not recorded. All schedules are tried; the error names what became of each. It
 // returns what the last pass found, and how many schedules it held.
-func (c *Client) holdAll(ctx context.Context, h holding, age time.Duration) (scope, int, error) {
+func (w *work) holdAll(ctx context.Context, step string, age time.Duration) (scope, int, error) {
 	const op = "hold schedules of"
-	st, machine := h.st, h.machine
-	r, err := st.must(ctx, op, machine)
+	r, err := w.must(ctx, op)
 	if err != nil {
 		return scope{}, 0, err
 	}
 	var held []Schedule // in earlier passes
 	fail := func(outcome failover.Outcome, next string, err error) error {
-		return lowered(c.fail(op, machine, outcome, next, err), len(held) > 0)
+		return lowered(w.c.fail(op, w.machine, outcome, next, err), len(held) > 0)
 	}
 	for range maxPasses {
 		began := time.Now()
-		sc, ok := h.last.take(h.step, age)
+		sc, ok := w.last.take(step, age)
 		if !ok {
-			if sc, err = c.scopeOf(ctx, r.Machine, h.dates, age); err != nil {
+			if sc, err = w.c.scopeFor(ctx, r, w.dates, age); err != nil {
 				return sc, len(held), fail(failover.NotApplied, failover.NextOf(err), err)
 			}
 		}
@@ -89,24 +88,23 @@ func (c *Client) holdAll(ctx context.Context, h holding, age time.Duration) (sco
 		list := r.withoutReleased(sc.toHold())
 		if len(list) == 0 {
 			if !ok {
-				h.last.put(sc, began, read)
+				w.last.put(sc, began, read)
 			}
 			return sc, len(held), nil
 		}
-		fresh := r.plan(list, h.step)
-		if err := st.save(ctx, r); err != nil {
-			return sc, len(held), fail(failover.NotApplied, "make the journal writable and run again", err)
+		fresh := r.plan(list, w.prefix+step)
+		if err := w.keep(ctx, op, r); err != nil {
+			return sc, len(held), lowered(err, len(held) > 0)
 		}
-		failed := c.setSchedules(ctx, verbHold, h.reason, list)
+		failed := w.c.setSchedules(ctx, verbHold, w.reason, list)
 		for _, s := range list {
 			r.settle(s.ID, failover.OutcomeOf(failed[s.ID]), fresh[s.ID])
 		}
-		if err := st.save(ctx, r); err != nil {
-			return sc, len(held), fail(failover.InDoubt, "make the journal writable and run again, which looks first",
-				err)
+		if err := w.save(ctx, r); err != nil {
+			return sc, len(held), fail(failover.InDoubt, nextWritable, err)
 		}
 		held = append(held, list...)
-		if err := together(op, machine, held, failed); err != nil {
+		if err := together(op, w.machine, targetsOf(held, failed)); err != nil {
 			return sc, len(held), err
 		}
 		failover.Progress(ctx, fmt.Sprintf("held %d schedules, looking again for new ones", len(list)))
@@ -128,20 +126,27 @@ func lowered(err error, changed bool) error {
 	return &failover.Error{Op: fe.Op, Target: fe.Target, Outcome: failover.InDoubt, Next: fe.Next, Err: err}
 }
 
-// together makes one error of what became of all schedules; its outcome is theirs if they agree.
-func together(op, machine string, list []Schedule, failed map[ScheduleID]error) error {
+// targetsOf is what became of schedules, each by its name.
+func targetsOf(list []Schedule, failed map[ScheduleID]error) failover.Targets {
 	targets := make(failover.Targets, len(list))
-	var names []string
-	own := ""
 	for i, s := range list {
 		targets[i] = failover.TargetResult{Target: s.String(), Err: failed[s.ID]}
-		if failed[s.ID] != nil {
-			names, own = append(names, s.String()), failover.NextOf(failed[s.ID])
-		}
 	}
+	return targets
+}
+
+// together makes one error of what became of all targets; its outcome is theirs if they agree.
+func together(op, machine string, targets failover.Targets) error {
 	err := targets.Err()
 	if err == nil {
 		return nil
+	}
+	var names []string
+	own := ""
+	for _, t := range targets {
+		if t.Err != nil {
+			names, own = append(names, t.Target), failover.NextOf(t.Err)
+		}
 	}
 	next := fmt.Sprintf("clear the reason for %s, then run again: the others are as wanted and are not sent again",
 		strings.Join(names, ", "))
@@ -155,20 +160,26 @@ func together(op, machine string, list []Schedule, failed map[ScheduleID]error) 
 // result the server reports decides nothing by itself: every schedule is read again.
 func (c *Client) setSchedules(ctx context.Context, v verb, reason string, list []Schedule) map[ScheduleID]error {
 	failed := map[ScheduleID]error{}
+	var shown []Schedule
+	for _, s := range list {
+		if !s.hidden {
+			shown = append(shown, s)
+			continue
+		}
+		failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.InDoubt,
+			"look in OpCon whether it is there: if it was deleted, name it in KeepHeld or resolve the step as applied; "+
+				"otherwise give the service account access to it and run again",
+			fmt.Errorf("%w: it is %s", failover.ErrNotObserved, s.words()))
+	}
 	var mu sync.Mutex
-	batches := slices.Collect(slices.Chunk(list, batchSize))
+	batches := slices.Collect(slices.Chunk(shown, batchSize))
 	_ = failover.EachTarget(ctx, 2, batches, func(b []Schedule) string { return string(b[0].ID) },
 		func(ctx context.Context, batch []Schedule) error {
 			got := c.setBatch(ctx, v, reason, batch)
 			mu.Lock()
 			defer mu.Unlock()
-			for id, err := range got {
-				failed[id] = err
-			}
 			for _, s := range batch {
-				if _, ok := got[s.ID]; !ok {
-					failed[s.ID] = nil
-				}
+				failed[s.ID] = got[s.ID]
 			}
 			return nil
 		})
@@ -187,7 +198,7 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 		items[i] = actionItem{id: string(s.ID), name: s.String()}
 	}
 	results := c.act(ctx, scheduleActions, v, reason, items)
-	if len(batch) > 1 && refusedWhole(results[items[0].id]) {
+	if len(batch) > 1 && refusedContent(results[items[0].id]) {
 		// One schedule may have spoilt the request for the others.
 		failed := map[ScheduleID]error{}
 		for _, s := range batch {
@@ -200,6 +211,9 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 		reached = func(s ScheduleState) bool { return s != ScheduleHeld && s != ScheduleUnknown }
 	}
 	failed := map[ScheduleID]error{}
+	give := func(s Schedule, outcome failover.Outcome, next string, err error) {
+		failed[s.ID] = c.fail(string(v)+" schedule", s.String(), outcome, next, err)
+	}
 	open := slices.Clone(batch)
 	watch := c.settling()
 	for {
@@ -210,13 +224,12 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 		now, err := c.schedulesByID(ctx, ids)
 		if err != nil {
 			for _, s := range open {
+				res := results[string(s.ID)]
 				outcome := failover.InDoubt
-				if failover.OutcomeOf(results[string(s.ID)]) == failover.NotApplied {
+				if failover.OutcomeOf(res) == failover.NotApplied {
 					outcome = failover.NotApplied
 				}
-				failed[s.ID] = c.fail(string(v)+" schedule", s.String(), outcome,
-					"look at its state in OpCon, or run again, which looks first", errors.Join(results[string(s.ID)],
-						err))
+				give(s, outcome, nextLook, errors.Join(res, err))
 			}
 			return failed
 		}
@@ -226,44 +239,29 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 			switch res := results[string(s.ID)]; {
 			case seen && reached(state.State):
 				// as wanted, whoever did it
-			case failover.OutcomeOf(res) == failover.NotApplied:
-				if failed[s.ID] = res; seen && state.State == ScheduleUnknown {
-					failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.NotApplied, failover.NextOf(res),
-						fmt.Errorf("it is %s: %w", state.words(), res))
-				}
-			default:
+			case failover.OutcomeOf(res) != failover.NotApplied:
 				left = append(left, s)
+			case seen && state.State == ScheduleUnknown:
+				give(s, failover.NotApplied, failover.NextOf(res), fmt.Errorf("it is %s: %w", state.words(), res))
+			default:
+				failed[s.ID] = res
 			}
 		}
 		if open = left; len(open) == 0 {
 			return failed
 		}
-		if watch.over() || c.pause(ctx, c.set.pollFirst) != nil {
-			for _, s := range open {
-				err := results[string(s.ID)]
-				if err == nil {
-					err = fmt.Errorf("%w: the server reported success and it is %s", failover.ErrNotObserved,
-						describe(now, s.ID))
-				}
-				failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.InDoubt,
-					or(failover.NextOf(err), "look at its state in OpCon, or run again, which looks first"), err)
-			}
-			return failed
+		if watch.more(ctx) {
+			continue
 		}
+		for _, s := range open {
+			err := results[string(s.ID)]
+			if err == nil {
+				state, seen := now[s.ID]
+				state.hidden = !seen
+				err = fmt.Errorf("%w: the server reported success and it is %s", failover.ErrNotObserved, state.words())
+			}
+			give(s, failover.InDoubt, or(failover.NextOf(err), nextLook), err)
+		}
+		return failed
 	}
-}
-
-// refusedWhole reports whether the server refused a request for its content, so that nothing of it was done.
-func refusedWhole(err error) bool {
-	api, ok := errors.AsType[*APIError](err)
-	return ok && slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict,
-		http.StatusUnprocessableEntity}, api.Status)
-}
-
-func describe(now map[ScheduleID]Schedule, id ScheduleID) string {
-	s, ok := now[id]
-	if !ok {
-		return "not readable"
-	}
-	return s.words()
 }

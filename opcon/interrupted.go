@@ -3,6 +3,7 @@ package opcon
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -77,9 +78,9 @@ func (in Interrupted) row() string {
 
 // Interrupted lists the jobs of the record's machine that the move may have cut short, kept from running or sent to the
 // wrong machine, each with a proposal. Every job that was seen running or just sent before the machine went down is
-// listed unless OpCon now shows it Finished OK or its decision was carried out; with it those that failed, moved or
-// missed their start since, those in a state this package does not know, and those that fell due (which jobs these are
-// after a swap is inferred). It changes nothing.
+// listed unless OpCon now shows that run of it Finished OK or its decision was carried out; with it those that failed,
+// moved, were started or missed their start since, those in a state this package does not know, and those that fell due
+// (which jobs these are after a swap is inferred). It changes nothing.
 //
 // The new agent has no trace of the old host's jobs and reports them Failed when OpCon asks, by default within five
 // minutes of the machine being up (documented interval); before that they are still shown running.
@@ -89,19 +90,26 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 	if !ok {
 		return nil, c.unreadable(op, r.Machine.Name, fmt.Errorf("the record's time %q cannot be read", r.TakenAt))
 	}
-	sc, err := c.scopeOf(ctx, r.Machine, nil, 0)
+	sc, err := c.scopeFor(ctx, r, nil, 0)
 	if err != nil {
 		return nil, c.fail(op, r.Machine.Name, failover.NotApplied, failover.NextOf(err), err)
 	}
-	var ids []JobID // a job may have lost its tie to the machine, so those of the record are read by id
+	now := map[JobID]Job{}
+	for _, j := range sc.jobs {
+		now[j.ID] = j
+	}
+	var ids []JobID // jobs of the record that have lost their tie to the machine
 	for _, j := range r.Running {
-		ids = append(ids, j.ID)
+		if _, shown := now[j.ID]; !shown {
+			ids = append(ids, j.ID)
+		}
 	}
-	now, err := c.jobsByID(ctx, ids)
+	others, err := c.jobsByID(ctx, ids)
 	if err != nil {
 		return nil, c.fail(op, r.Machine.Name, failover.NotApplied, failover.NextOf(err), err)
 	}
-	clock, _ := c.serverNow()
+	maps.Copy(now, others)
+	clock := c.serverNow()
 	var list []Interrupted
 	seen := map[JobID]bool{}
 	for _, was := range r.Running {
@@ -109,7 +117,7 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 		j, shown := now[was.ID]
 		why := WhyEndNotProven
 		switch {
-		case r.settled(was.ID), shown && j.Category == JobFinishedOK:
+		case r.settled(was.ID), shown && j.Category == JobFinishedOK && !startedAgain(was, j):
 			continue
 		case !shown:
 			j = was
@@ -127,7 +135,7 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 		if seen[j.ID] || r.knows(j) || r.settled(j.ID) {
 			continue
 		}
-		if why := sc.since(j, taken, clock); why != 0 {
+		if why := sc.since(j, r, taken, clock); why != 0 {
 			list = append(list, proposal(j, why, r.Reason))
 		}
 	}
@@ -141,7 +149,7 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 }
 
 // since says what has happened to a job that was not seen running, or 0.
-func (sc *scope) since(j Job, taken, now time.Time) Why {
+func (sc *scope) since(j Job, r Record, taken, now time.Time) Why {
 	switch {
 	case j.StartedOn != "" && !sameName(j.StartedOn, sc.machine.Name) && !j.startsElsewhereByRule(sc.machine):
 		return WhyRanElsewhere
@@ -153,6 +161,8 @@ func (sc *scope) since(j Job, taken, now time.Time) Why {
 		return WhyEndNotProven
 	case j.mayRunOn(sc.machine, sc.groups) && j.JustSent():
 		return WhySentNotStarted
+	case j.mayRunOn(sc.machine, sc.groups) && !j.startedAfter(r.DownAt):
+		return WhyStillRunning // it began after the last look at what runs
 	case j.Category == JobWaiting && j.dueWithin(taken, now):
 		return WhyDueMeanwhile
 	}
@@ -179,16 +189,29 @@ func (j Job) dueWithin(from, to time.Time) bool {
 	return start.After(from) && start.Before(to)
 }
 
+// startedAfter reports whether the job provably started after a moment that the server told.
+func (j Job) startedAfter(moment string) bool {
+	from, told := parseTime(moment)
+	start, read := parseTime(j.Started)
+	return told && read && zoned(j.Started) && start.After(from)
+}
+
+// startedAgain reports whether the job was started once more since it was seen: that run's end says nothing of the one
+// that was seen.
+func startedAgain(was, now Job) bool {
+	return now.Number != was.Number && now.Number != 0 && was.Number != 0
+}
+
 // knows reports whether the job already was as it is before anything was changed.
 func (r Record) knows(j Job) bool {
-	return slices.ContainsFunc(r.Before, func(m JobMark) bool {
+	return slices.ContainsFunc(r.Before, func(m jobMark) bool {
 		return m.ID == j.ID && m.Number == j.Number && m.Category == j.Category && sameName(m.StartedOn, j.StartedOn)
 	})
 }
 
 // settled reports whether the decision on the job was carried out.
 func (r Record) settled(id JobID) bool {
-	return slices.ContainsFunc(r.Decided, func(d Decided) bool { return d.Job == id && d.Phase == PhaseDone })
+	return slices.ContainsFunc(r.Decided, func(d Decided) bool { return d.Job == id && d.Phase == phaseDone })
 }
 
 // inTrouble reports what needs a person whether the machine moves or not.
@@ -198,9 +221,8 @@ func (j Job) inTrouble() bool {
 
 // interruption compares a job seen running with what it is now. That it has ended well is not asked here.
 func interruption(was, now Job) Why {
-	again := now.Number != was.Number && now.Number != 0 && was.Number != 0
 	switch {
-	case again:
+	case startedAgain(was, now):
 		return WhyEndNotProven
 	case (now.Category == JobRunning || now.Category == JobFailed) && was.JustSent(), now.JustSent():
 		return WhySentNotStarted

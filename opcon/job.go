@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -42,12 +43,7 @@ func (j JobCategory) MarshalText() ([]byte, error) { return []byte(j.String()), 
 
 // UnmarshalText reads the category in words, ignoring case and blanks; others are JobUnknown.
 func (j *JobCategory) UnmarshalText(text []byte) error {
-	*j = JobUnknown
-	for n, w := range jobWords {
-		if plain(w) == plain(string(text)) {
-			*j = JobCategory(n)
-		}
-	}
+	*j = JobCategory(max(0, slices.IndexFunc(jobWords, func(w string) bool { return plain(w) == plain(string(text)) })))
 	return nil
 }
 
@@ -104,7 +100,12 @@ func (j Job) mayRunOn(m Machine, groups map[string]bool) bool {
 	if j.StartedOn != "" {
 		return sameName(j.StartedOn, m.Name)
 	}
-	return sameName(j.Primary, m.Name) || (j.Primary == "" && groups[strings.ToLower(strings.TrimSpace(j.Group))])
+	return sameName(j.Primary, m.Name) || (j.Primary == "" && j.inGroup(groups))
+}
+
+// inGroup reports whether the job goes to one of the groups, which are in lower case.
+func (j Job) inGroup(groups map[string]bool) bool {
+	return groups[strings.ToLower(strings.TrimSpace(j.Group))]
 }
 
 // words returns the category and the server's own words for it.
@@ -132,19 +133,21 @@ func readJob(raw json.RawMessage) (Job, error) {
 		Description: status.text("description"), Number: o.number(&bad, "jobNumber"),
 		Started: start.text("time"), Termination: o.text("terminationDescription"),
 		StartedOn: machineName(o.get("startMachine")), Primary: machineName(o.get("primaryMachine", "machine")),
-		Group: o.object("machineGroup").text("name"),
+		Group: machineName(o.get("machineGroup")),
 	}
 	_ = j.Category.UnmarshalText([]byte(status.text("category")))
-	j.Date, _ = parseDate(schedule.text("date"))
+	j.Date = schedule.date(&bad, "date")
 	for _, key := range []string{"alternateMachine", "alternateMachine2", "alternateMachine3"} {
 		if name := machineName(o.get(key)); name != "" {
 			j.Alternates = append(j.Alternates, name)
 		}
 	}
 	for _, s := range o.rows(&bad, "steps") {
-		if text := readObject(s).text("name", "step", "id"); text != "" {
-			j.Steps = append(j.Steps, text)
-		} else if text := rawText(s); text != "" && readObject(s) == nil {
+		text := rawText(s)
+		if o := readObject(s); o != nil {
+			text = o.text("name", "step", "id")
+		}
+		if text != "" {
 			j.Steps = append(j.Steps, text)
 		}
 	}
@@ -165,12 +168,8 @@ func machineName(raw json.RawMessage) string {
 // runsOn reports whether the job has run on, runs on or may be started on m: its start machine, primary machine, an
 // alternate, or its group. What the server's own machine filter matches is not documented, so this decides.
 func (j Job) runsOn(m Machine, groups map[string]bool) bool {
-	for _, name := range append([]string{j.StartedOn, j.Primary}, j.Alternates...) {
-		if name != "" && sameName(name, m.Name) {
-			return true
-		}
-	}
-	return j.Group != "" && groups[strings.ToLower(strings.TrimSpace(j.Group))]
+	return slices.ContainsFunc(append([]string{j.StartedOn, j.Primary}, j.Alternates...),
+		func(name string) bool { return sameName(name, m.Name) }) || j.inGroup(groups)
 }
 
 // Jobs returns every daily job of one date. It asks without a machine filter, since what that filter matches is not
@@ -181,52 +180,50 @@ func (c *Client) Jobs(ctx context.Context, date Date) ([]Job, error) {
 	return slices.DeleteFunc(jobs, func(j Job) bool { return j.Date != date && j.Date != "" }), err
 }
 
-// jobsByID reads the named jobs again. A job name may hold a comma, which a list of ids cannot, so ids are asked for
-// one by one where that is so.
+// jobsByID reads the named jobs again; those that are not shown are left out. A job name may hold a comma, which a list
+// of ids cannot, so such jobs are asked for one by one.
 func (c *Client) jobsByID(ctx context.Context, ids []JobID) (map[JobID]Job, error) {
 	found := map[JobID]Job{}
 	var easy []JobID
-	ask := func(q string) error {
-		jobs, err := c.jobsWhere(ctx, url.Values{"ids": {q}})
-		for _, j := range jobs {
-			found[j.ID] = j
-		}
-		return err
-	}
 	for _, id := range ids {
 		if !strings.Contains(string(id), ",") {
 			easy = append(easy, id)
 			continue
 		}
-		j, err := c.jobByPath(ctx, id)
+		j, err := c.Job(ctx, id)
+		switch {
+		case err == nil:
+			found[id] = j
+		case !errors.Is(err, ErrNotFound):
+			return nil, err
+		}
+	}
+	for chunk := range slices.Chunk(easy, batchSize) {
+		jobs, err := c.jobsWhere(ctx, url.Values{"ids": {joinIDs(chunk)}})
 		if err != nil {
 			return nil, err
 		}
-		found[id] = j
-	}
-	for chunk := range slices.Chunk(easy, batchSize) {
-		if err := ask(joinIDs(chunk)); err != nil {
-			return nil, err
+		for _, j := range jobs {
+			found[j.ID] = j
 		}
 	}
 	return found, nil
 }
 
-func (c *Client) jobByPath(ctx context.Context, id JobID) (Job, error) {
-	rep, err := c.do(ctx, call{op: "read daily job", target: string(id), method: "GET", path: "/api/dailyjobs/" +
-		segment(string(id))})
+// Job reads one job by id. Changes nothing. Errors: ErrNotFound.
+func (c *Client) Job(ctx context.Context, id JobID) (Job, error) {
+	const op = "read daily job"
+	rep, err := c.do(ctx, call{op: op, target: string(id), method: http.MethodGet,
+		path: "/api/dailyjobs/" + segment(string(id))})
 	if err != nil {
 		return Job{}, err
 	}
 	j, err := readJob(rep.body)
 	switch {
 	case err != nil:
-		return Job{}, c.unreadable("read daily job", string(id), err)
+		return Job{}, c.unreadable(op, string(id), err)
 	case j.ID != id:
-		return Job{}, c.fail("read daily job", string(id), failover.NotApplied, "check the id", ErrNotFound)
+		return Job{}, c.fail(op, string(id), failover.NotApplied, "check the id", ErrNotFound)
 	}
 	return j, nil
 }
-
-// Job reads one job by id. Changes nothing. Errors: ErrNotFound.
-func (c *Client) Job(ctx context.Context, id JobID) (Job, error) { return c.jobByPath(ctx, id) }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,13 +51,7 @@ func (s *MachineState) UnmarshalText(text []byte) error {
 }
 
 func readMachineState(letter string) MachineState {
-	letter = strings.TrimSpace(letter)
-	for n, l := range machineLetters {
-		if n > 0 && strings.EqualFold(l, letter) {
-			return MachineState(n)
-		}
-	}
-	return MachineUnknown
+	return MachineState(max(0, slices.IndexFunc(machineLetters, func(l string) bool { return sameName(l, letter) })))
 }
 
 func word(words []string, n int) string {
@@ -66,8 +61,8 @@ func word(words []string, n int) string {
 	return words[n]
 }
 
-// TypeUNIX is the machine type of a Symitar host with RSJ (seen in client code).
-const TypeUNIX = 6
+// typeUNIX is the machine type of a Symitar host with RSJ (seen in client code).
+const typeUNIX = 6
 
 // Address is where OpCon looks for the agent: the FQDN field, then the TCP/IP field, then the machine's name
 // (documented). An unset field reads "<Default>".
@@ -207,10 +202,9 @@ func (c *Client) Machine(ctx context.Context, id int64) (Machine, error) {
 	if err != nil {
 		return Machine{}, err
 	}
-	var rows []json.RawMessage
-	if err := json.Unmarshal(rep.body, &rows); err != nil {
-		return Machine{}, c.fail(op, target, failover.NotApplied, "check that the address is the OpCon API",
-			errors.New("the answer is not a list"))
+	rows, err := c.readList(op, target, rep.body)
+	if err != nil {
+		return Machine{}, err
 	}
 	for _, row := range rows {
 		if m, err := readMachine(row); m.ID == id {
@@ -226,6 +220,13 @@ func (c *Client) Machine(ctx context.Context, id int64) (Machine, error) {
 
 // groupsOf returns the names of the machine groups that m is a member of, in lower case.
 func (c *Client) groupsOf(ctx context.Context, m Machine) (map[string]bool, error) {
+	if m.raw == nil { // m stands in a record that was read back, and its own groups do not
+		now, err := c.Machine(ctx, m.ID)
+		if err != nil {
+			return nil, err
+		}
+		m.raw = now.raw
+	}
 	rows, err := c.list(ctx, "read machine groups", "/api/machinegroups", "name",
 		url.Values{"includeMachines": {"true"}})
 	if err != nil {

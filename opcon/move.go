@@ -48,7 +48,7 @@ func (c *Client) setState(ctx context.Context, m Machine, want MachineState) (Ma
 		case failover.OutcomeOf(res) == failover.NotApplied:
 			return now, res
 		}
-		if watch.over() || c.pause(ctx, c.set.pollFirst) != nil {
+		if !watch.more(ctx) {
 			if res == nil {
 				res = fmt.Errorf("%w: the server reported success and the machine is still asked %s",
 					failover.ErrNotObserved, now.Asked)
@@ -110,7 +110,7 @@ func (c *Client) setAddress(ctx context.Context, id int64, to Address) (Machine,
 		switch {
 		case err == nil && now.Address.equal(want):
 			return now, nil
-		case err == nil && putErr == nil && !watch.over() && c.pause(ctx, c.set.pollFirst) == nil:
+		case err == nil && putErr == nil && watch.more(ctx):
 			continue
 		case err == nil:
 			err = fmt.Errorf("%w: its address is still %s", failover.ErrNotObserved, now.Address)

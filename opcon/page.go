@@ -18,6 +18,8 @@ const (
 	largePage = 5000
 	smallPage = 300
 
+	maxRounds = 3 // how often a list is read whose rows shift meanwhile
+
 	maxPages = 4000      // of one list
 	maxList  = 256 << 20 // bytes of one list
 )
@@ -26,18 +28,33 @@ const (
 // (inferred), so neither a short nor a long page is believed: reading stops when the count the server names is
 // reached, or when a page brings nothing new. Rows that shift between two pages come twice and are dropped by id; rows
 // that fall through the gap are found by overlapping the pages by one row and reading once more when the rows at the
-// seam differ.
+// seam differ. A list that stays shorter than the server's own count is an error.
 func (c *Client) list(ctx context.Context, op, path, sortBy string, query url.Values) ([]json.RawMessage, error) {
 	var rows []json.RawMessage
 	seen := map[string]bool{}
-	for round := 0; round < 3; round++ {
-		shifted, err := c.listRound(ctx, op, path, sortBy, query, seen, &rows)
+	for round := 1; ; round++ {
+		total, shifted, err := c.listRound(ctx, op, path, sortBy, query, seen, &rows)
 		if err != nil {
 			return nil, err
 		}
-		if !shifted {
-			break
+		missing := len(rows) < total
+		if !missing && (!shifted || round == maxRounds) {
+			return rows, nil
 		}
+		if round == maxRounds {
+			return nil, c.fail(op, c.host, failover.NotApplied,
+				"run again; if it stays so, report the server's version: its lists cannot be read as a whole",
+				fmt.Errorf("the server counts %d rows and gives %d", total, len(rows)))
+		}
+	}
+}
+
+// readList reads an answer that has to be an array. Nothing at all and null are none.
+func (c *Client) readList(op, target string, body []byte) ([]json.RawMessage, error) {
+	var rows []json.RawMessage
+	if err := json.Unmarshal(body, &rows); err != nil || rows == nil {
+		return nil, c.fail(op, target, failover.NotApplied, "check that the address is the OpCon API",
+			fmt.Errorf("the answer is not a list: %q", shorten(c.redact(string(body)), 120)))
 	}
 	return rows, nil
 }
@@ -65,8 +82,10 @@ func tooMuch(err error) bool {
 	return passing(err) && !errors.Is(err, ErrAuth)
 }
 
+// listRound reads the pages once. It returns how many rows the server counts, 0 where its count was reached or is not
+// told, and whether rows shifted meanwhile.
 func (c *Client) listRound(ctx context.Context, op, path, sortBy string, query url.Values, seen map[string]bool,
-	rows *[]json.RawMessage) (bool, error) {
+	rows *[]json.RawMessage) (int, bool, error) {
 	shifted, offset, last, first, size := false, 0, "", "", 0
 	here := map[string]bool{} // ids of this round
 	for range maxPages {
@@ -81,18 +100,16 @@ func (c *Client) listRound(ctx context.Context, op, path, sortBy string, query u
 		}
 		rep, err := c.page(ctx, op, path, q)
 		if err != nil {
-			return false, err
+			return 0, false, err
 		}
 		if size += len(rep.body); size > maxList {
 			break
 		}
-		var page []json.RawMessage
-		if len(rep.body) > 0 {
-			if err := json.Unmarshal(rep.body, &page); err != nil {
-				return false, c.fail(op, c.host, failover.NotApplied, "check that the address is the OpCon API",
-					errors.New("the answer is not a list: "+shorten(c.redact(string(rep.body)), 120)))
-			}
+		page, err := c.readList(op, c.host, rep.body)
+		if err != nil {
+			return 0, false, err
 		}
+		total, _ := strconv.Atoi(rep.header.Get("TotalResourceCount")) // 0: not told
 		fresh := 0
 		for i, row := range page {
 			id := rowID(row)
@@ -100,8 +117,11 @@ func (c *Client) listRound(ctx context.Context, op, path, sortBy string, query u
 			case i > 0:
 			case first == "":
 				first = id
-			case id == first && len(here) > 1:
-				return false, nil // the server ignores the offset: everything has been seen
+			case id == first && len(here) > 1: // the server ignores the offset: nothing else will come
+				if len(page) >= total {
+					total = 0
+				}
+				return total, false, nil
 			case last != "" && id != last:
 				shifted = true
 			}
@@ -114,9 +134,11 @@ func (c *Client) listRound(ctx context.Context, op, path, sortBy string, query u
 				*rows = append(*rows, row)
 			}
 		}
-		total, err := strconv.Atoi(rep.header.Get("TotalResourceCount"))
-		if fresh == 0 || (err == nil && len(here) >= total) {
-			return shifted, nil
+		switch {
+		case total > 0 && len(here) >= total, fresh == 0 && offset+len(page) >= total:
+			return 0, shifted, nil
+		case fresh == 0:
+			return total, shifted, nil
 		}
 		last = rowID(page[len(page)-1])
 		offset += len(page) - 1
@@ -125,7 +147,7 @@ func (c *Client) listRound(ctx context.Context, op, path, sortBy string, query u
 			last = ""
 		}
 	}
-	return false, c.fail(op, c.host, failover.NotApplied, "narrow the request",
+	return 0, false, c.fail(op, c.host, failover.NotApplied, "narrow the request",
 		fmt.Errorf("the list does not end within %d pages and %d bytes", maxPages, maxList))
 }
 

@@ -3,6 +3,7 @@ package opcon
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -28,7 +29,8 @@ type QuiesceOptions struct {
 	Reason  string // sent with every action, for example the change number; at most 255 bytes
 	Dates   []Date // dates to cover besides those OpCon says are built
 
-	// TypeID is the machine type expected; 0 means TypeUNIX, what a Symitar host is. Any other type is refused.
+	// TypeID is the machine type expected; 0 means 6, UNIX, which a Symitar host is (seen in client code). Any other
+	// type is refused.
 	TypeID int64
 	// DrainTimeout limits the wait for running jobs (Planned); 0 means 30 minutes.
 	DrainTimeout time.Duration
@@ -51,26 +53,26 @@ func (o *QuiesceOptions) complete(pollMax time.Duration) error {
 	if o.Mode != ModePlanned && o.Mode != ModeUnplanned {
 		return failover.Invalid("Mode", "is not set", "use ModePlanned or ModeUnplanned")
 	}
-	if o.DrainTimeout < 0 || o.HoldTimeout < 0 || o.DrainPoll < 0 {
-		return failover.Invalid("QuiesceOptions", "has a negative time", "use zero for the default")
-	}
-	if err := checkDates(o.Dates); err != nil {
+	if err := checkOptions("QuiesceOptions", o.Reason, o.Dates, o.DrainTimeout, o.HoldTimeout, o.DrainPoll); err != nil {
 		return err
 	}
-	o.TypeID = or(o.TypeID, TypeUNIX)
-	o.DrainTimeout, o.HoldTimeout, o.DrainPoll = or(o.DrainTimeout, 30*time.Minute), or(o.HoldTimeout,
-		5*time.Minute), or(o.DrainPoll, pollMax)
-	o.Prefix = or(o.Prefix, "opcon-")
-	return cleanReason(o.Reason)
+	o.TypeID = or(o.TypeID, typeUNIX)
+	o.DrainTimeout, o.HoldTimeout = or(o.DrainTimeout, 30*time.Minute), or(o.HoldTimeout, 5*time.Minute)
+	o.DrainPoll, o.Prefix = or(o.DrainPoll, pollMax), or(o.Prefix, "opcon-")
+	return nil
 }
 
-func checkDates(dates []Date) error {
+// checkOptions refuses what is wrong in the options of either half.
+func checkOptions(name, reason string, dates []Date, times ...time.Duration) error {
+	if slices.ContainsFunc(times, func(d time.Duration) bool { return d < 0 }) {
+		return failover.Invalid(name, "has a negative time", "use zero for the default")
+	}
 	for _, d := range dates {
 		if p, ok := parseDate(string(d)); !ok || p != d {
 			return failover.Invalid("Dates", fmt.Sprintf("%q is not a date", d), "use the form 2026-08-22")
 		}
 	}
-	return nil
+	return cleanReason(reason)
 }
 
 func or[T comparable](value, standard T) T {

@@ -3,7 +3,6 @@ package opcon
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -20,15 +19,15 @@ type Record struct {
 	Schedules []Schedule `json:"schedules,omitempty"` // root schedules of the machine as they were
 	// Running: jobs seen running on the machine at any time before it went down
 	Running []Job          `json:"running,omitempty"`
-	Before  []JobMark      `json:"before,omitempty"`  // jobs that had failed or were on another machine already
+	Before  []jobMark      `json:"before,omitempty"`  // jobs that had failed or were on another machine already
 	Held    []HeldSchedule `json:"held,omitempty"`    // what this run held, and only that
 	DownAt  string         `json:"downAt,omitempty"`  // server time when the machine was about to be taken down
 	MovedTo *Address       `json:"movedTo,omitempty"` // address written into the machine record
 	Decided []Decided      `json:"decided,omitempty"` // decisions on interrupted jobs and how far they came
 }
 
-// JobMark names one run of a job.
-type JobMark struct {
+// jobMark names one run of a job.
+type jobMark struct {
 	ID        JobID       `json:"id"`                  // the server's
 	Number    int64       `json:"number"`              // of its start
 	Category  JobCategory `json:"category"`            // then
@@ -45,6 +44,7 @@ type HeldSchedule struct {
 	// NotApplied: the hold provably failed and the schedule is not ours to release
 	Outcome  failover.Outcome `json:"outcome"`
 	Released bool             `json:"released,omitempty"` // a release was sent
+	Free     bool             `json:"free,omitempty"`     // it was seen free after that
 }
 
 // String returns date and name.
@@ -78,28 +78,6 @@ func factStore(machine string, initial *Record) store {
 	}
 }
 
-// keep saves the record before a change; without it the change is not made.
-func (s store) keep(ctx context.Context, op string, r Record) error {
-	if err := s.save(ctx, r); err != nil {
-		return &failover.Error{Op: op, Target: r.Machine.Name, Outcome: failover.NotApplied,
-			Next: "make the journal writable and run again", Err: err}
-	}
-	return nil
-}
-
-// must loads a record that an earlier step has to have left.
-func (s store) must(ctx context.Context, op, machine string) (Record, error) {
-	r, ok, err := s.load(ctx)
-	if err == nil && !ok {
-		err = fmt.Errorf("%w: there is no record of this machine", failover.ErrPrecondition)
-	}
-	if err != nil {
-		return r, &failover.Error{Op: op, Target: machine, Outcome: failover.NotApplied,
-			Next: "run the steps that quiesce the machine first, with the same journal", Err: err}
-	}
-	return r, nil
-}
-
 // clone copies the lists that steps write to.
 func (r Record) clone() Record {
 	r.Held, r.Running, r.Decided = slices.Clone(r.Held), slices.Clone(r.Running), slices.Clone(r.Decided)
@@ -118,7 +96,7 @@ func (r *Record) plan(list []Schedule, step string) map[ScheduleID]bool {
 			continue
 		}
 		fresh[s.ID] = !r.Held[i].Ours() || r.Held[i].Released
-		r.Held[i].Outcome, r.Held[i].Released = failover.InDoubt, false
+		r.Held[i].Outcome, r.Held[i].Released, r.Held[i].Free = failover.InDoubt, false, false
 	}
 	slices.SortFunc(r.Held, func(a, b HeldSchedule) int {
 		return cmp.Or(cmp.Compare(a.Date, b.Date), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
@@ -159,8 +137,7 @@ func (c *Client) snapshot(ctx context.Context, m Machine, reason string, extra [
 	if err != nil {
 		return Record{}, err
 	}
-	now, _ := c.serverNow()
-	r := Record{Machine: m, Reason: reason, TakenAt: now.Format(timeFormat)}
+	r := Record{Machine: m, Reason: reason, TakenAt: c.serverNow().Format(timeFormat)}
 	for _, id := range sc.roots {
 		r.Schedules = append(r.Schedules, sc.schedules[id])
 	}
@@ -169,7 +146,7 @@ func (c *Client) snapshot(ctx context.Context, m Machine, reason string, extra [
 		case j.mayRunOn(m, sc.groups):
 			r.Running = append(r.Running, j)
 		case j.inTrouble(), j.StartedOn != "" && !sameName(j.StartedOn, m.Name):
-			r.Before = append(r.Before, JobMark{ID: j.ID, Number: j.Number, Category: j.Category,
+			r.Before = append(r.Before, jobMark{ID: j.ID, Number: j.Number, Category: j.Category,
 				StartedOn: j.StartedOn})
 		}
 	}

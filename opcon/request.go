@@ -12,11 +12,13 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // maxReply is how much of an answer is read. A page of jobs is far below it.
@@ -81,27 +83,29 @@ func (c *Client) do(ctx context.Context, in call) (reply, error) {
 					continue
 				}
 			}
+			api := c.apiError(rep.status, rep.body)
+			if !api.own && len(bytes.TrimSpace(rep.body)) > 0 {
+				return reply{}, c.fail(in.op, in.target, failover.NotApplied,
+					"check host and port of the address: what refuses the request is not the OpCon API", api)
+			}
 			return reply{}, c.fail(in.op, in.target, failover.NotApplied,
 				"check that the token is an API token, that external tokens are enabled for its user and that it was not revoked",
-				joinKind(ErrAuth, c.apiError(rep.status, rep.body)))
-		case err == nil && !worthRetry(rep.status):
-			return rep, rep.refusal(in.op, c, in)
+				fmt.Errorf("%w: %w", ErrAuth, api))
+		case err == nil && !slices.Contains(worthRetry, rep.status):
+			return rep, c.refusal(in, rep)
 		case err == nil:
-			err = rep.refusal(in.op, c, in)
+			err = c.refusal(in, rep)
 		}
 		if in.method != http.MethodGet || attempt >= or(in.tries, getAttempts) || ctx.Err() != nil || !passing(err) {
 			return rep, err
 		}
-		if c.pause(ctx, time.Duration(attempt)*c.set.pollFirst/2) != nil {
+		if waiting.For(ctx, time.Duration(attempt)*c.conf.Poll/2) != nil {
 			return rep, err
 		}
 	}
 }
 
-func worthRetry(status int) bool {
-	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable ||
-		status == http.StatusGatewayTimeout
-}
+var worthRetry = []int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
 
 // passing reports whether a failure may be gone at the next try. A certificate that is not trusted stays so, and so
 // does a port without TLS.
@@ -111,9 +115,6 @@ func passing(err error) bool {
 
 // exchange sends one request once.
 func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (reply, error) {
-	if in.target == "" {
-		in.target = c.host
-	}
 	body := in.raw
 	if body == nil && in.body != nil {
 		raw, err := json.Marshal(in.body)
@@ -129,7 +130,7 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 		return reply{}, c.fail(in.op, in.target, failover.NotApplied, "run again with more time", ctx.Err())
 	}
 	outer := ctx
-	ctx, cancel := context.WithTimeout(ctx, c.set.callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.conf.CallTimeout)
 	defer cancel()
 	var sent evidence
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, sent.trace()), in.method, c.base+in.path,
@@ -149,8 +150,8 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 	if !in.open {
 		req.Header.Set("Authorization", "Token "+token.Reveal())
 	}
-	if c.set.consumerID != "" {
-		req.Header.Set("ApiConsumerId", c.set.consumerID)
+	if c.conf.ConsumerID != "" {
+		req.Header.Set("ApiConsumerId", c.conf.ConsumerID)
 	}
 	begin := time.Now()
 	resp, err := c.http.Do(req)
@@ -200,11 +201,11 @@ func (c *Client) lineError(outer context.Context, in call, outcome failover.Outc
 	case outcome == failover.InDoubt:
 		next = "the request was sent and no answer came: look at the state in OpCon, or run again, which looks first"
 	}
-	var uerr *url.Error
-	if errors.As(err, &uerr) {
+	if uerr, ok := errors.AsType[*url.Error](err); ok {
 		err = uerr.Err // its text repeats method and address
 	}
-	return c.fail(in.op, in.target, outcome, next, joinKind(ErrUnavailable, &wireError{c.redact(err.Error()), err}))
+	return c.fail(in.op, in.target, outcome, next,
+		fmt.Errorf("%w: %w", ErrUnavailable, &wireError{c.redact(err.Error()), err}))
 }
 
 // wireError keeps an error's identity and shows its text without secrets.
@@ -219,16 +220,13 @@ func (w *wireError) Unwrap() error { return w.err }
 // refusal turns an answer other than 2xx into an error. A 4xx is a refusal: nothing happened. Anything else to a
 // request that changes something leaves its effect in doubt, since it may come from a proxy in front or from a
 // failure half-way.
-func (r reply) refusal(op string, c *Client, in ...call) error {
+func (c *Client) refusal(in call, r reply) error {
 	if r.status/100 == 2 {
 		return nil
 	}
-	target, outcome := c.host, failover.NotApplied
-	if len(in) > 0 {
-		target = in[0].target
-		if r.status/100 != 4 || r.status == http.StatusRequestTimeout {
-			outcome = changing(in[0].method, failover.InDoubt)
-		}
+	outcome := failover.NotApplied
+	if r.status/100 != 4 || r.status == http.StatusRequestTimeout {
+		outcome = changing(in.method, failover.InDoubt)
 	}
 	next := "read the server's message, correct the request and run again"
 	switch {
@@ -237,13 +235,13 @@ func (r reply) refusal(op string, c *Client, in ...call) error {
 	case r.status == http.StatusNotFound:
 		next = "check the name and the service account's access rights"
 	case outcome == failover.InDoubt:
-		next = "look at the state in OpCon, or run again, which looks first"
+		next = nextLook
 	case r.status >= 500:
 		next = "check the OpCon REST API service, then run again"
 	case r.status/100 == 3:
 		next = "give the API's own address; redirects are not followed"
 	}
-	return c.fail(op, target, outcome, next, c.apiError(r.status, r.body))
+	return c.fail(in.op, in.target, outcome, next, c.apiError(r.status, r.body))
 }
 
 // evidence notes how far a request got. GetConn proves that the transport reports at all: without it, silence proves
@@ -267,8 +265,8 @@ func (e *evidence) outcome(method string, err error) failover.Outcome {
 	if e.wrote.Load() {
 		return failover.InDoubt
 	}
-	var op *net.OpError
-	if e.asked.Load() || failover.TLSNext(err) != "" || (errors.As(err, &op) && op.Op == "dial") {
+	op, ok := errors.AsType[*net.OpError](err)
+	if e.asked.Load() || failover.TLSNext(err) != "" || (ok && op.Op == "dial") {
 		return failover.NotApplied
 	}
 	return failover.InDoubt

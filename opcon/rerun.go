@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // Rerun says what is done with an interrupted job.
@@ -35,23 +35,48 @@ const (
 	RerunCancel
 )
 
-var rerunWords = []string{0: "", RerunLeave: "leave", RerunRestartOnHold: "restart-on-hold", RerunRestart: "restart",
-	RerunForceRestart:   "force-restart",
-	RerunMarkFinishedOK: "mark-finished-ok", RerunMarkFailed: "mark-failed",
-	RerunHold: "hold", RerunCancel: "cancel"}
+// reruns has the word of each, the action sent for it, and the categories in which a job takes it (documented).
+var reruns = []struct {
+	word string
+	verb verb
+	from []JobCategory
+}{
+	RerunLeave:         {word: "leave"},
+	RerunRestartOnHold: {"restart-on-hold", verbRestartOnHold, restartable},
+	RerunRestart:       {"restart", verbRestart, restartable},
+	RerunForceRestart:  {"force-restart", verbForceRestart, restartable},
+	RerunMarkFinishedOK: {"mark-finished-ok", verbMarkFinishedOK, []JobCategory{JobRunning, JobFailed, JobHeld,
+		JobWaiting, JobUnderReview, JobFixed, JobMissedStart}},
+	RerunMarkFailed: {"mark-failed", verbMarkFailed, []JobCategory{JobRunning, JobHeld, JobWaiting, JobFinishedOK,
+		JobUnderReview, JobFixed, JobMissedStart}},
+	RerunHold: {"hold", verbHold, []JobCategory{JobWaiting}},
+	RerunCancel: {"cancel", verbCancel, []JobCategory{JobWaiting, JobHeld, JobFailed, JobUnderReview,
+		JobMissedStart}},
+}
+
+var restartable = []JobCategory{JobFailed, JobUnderReview, JobFixed, JobFinishedOK, JobCancelled, JobSkipped}
+
+func rerunWords() []string {
+	words := make([]string, len(reruns))
+	for i, r := range reruns {
+		words[i] = r.word
+	}
+	return words
+}
 
 // String returns the decision as a word, for example "restart-on-hold".
-func (r Rerun) String() string { return word(rerunWords, int(r)) }
+func (r Rerun) String() string { return word(rerunWords(), int(r)) }
 
 // MarshalText writes the word.
 func (r Rerun) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // UnmarshalText reads the word and refuses others.
 func (r *Rerun) UnmarshalText(text []byte) error {
-	n := slices.Index(rerunWords, string(text))
-	if n < 1 {
+	words := rerunWords()
+	n := slices.Index(words, string(text))
+	if n < int(RerunLeave) {
 		return failover.Invalid("Decision.Action", fmt.Sprintf("%q is not known", text),
-			"use one of "+strings.Join(rerunWords[1:], ", "))
+			"use one of "+strings.Join(words[RerunLeave:], ", "))
 	}
 	*r = Rerun(n)
 	return nil
@@ -90,21 +115,21 @@ func (d Decision) validate() error {
 // Decided is a decision and how far it came.
 type Decided struct {
 	Decision
-	Phase Phase `json:"phase"` // the last one that was written down
+	Phase phase `json:"phase"` // the last one that was written down
 }
 
-// Phase is how far a decision came.
-type Phase int
+// phase is how far a decision came.
+type phase int
 
 const (
-	// PhaseDecided: recorded, nothing sent.
-	PhaseDecided Phase = iota
-	// PhaseMarking: the job is about to be marked failed, or has been.
-	PhaseMarking
-	// PhaseSending: the decided action is about to be sent, or has been.
-	PhaseSending
-	// PhaseDone: its effect was seen.
-	PhaseDone
+	// phaseDecided: recorded, nothing sent.
+	phaseDecided phase = iota
+	// phaseMarking: the job is about to be marked failed, or has been.
+	phaseMarking
+	// phaseSending: the decided action is about to be sent, or has been.
+	phaseSending
+	// phaseDone: its effect was seen.
+	phaseDone
 )
 
 // Rerun carries out one decision. It reads the job first and sends nothing when the decision no longer fits the job, so
@@ -114,63 +139,47 @@ const (
 // failover.ErrPrecondition (the decision does not fit the job any more), failover.ErrInDoubt, failover.ErrNotObserved,
 // ErrActionFailed, ErrNotFound.
 func (c *Client) Rerun(ctx context.Context, d Decision) error {
-	return c.rerun(ctx, d, c.starts.phase(d), func(p Phase) error { c.starts.note(d, p); return nil })
+	key, from := startOf{d.Job, d.Number}, phaseDecided
+	if _, sent := c.starts.Load(key); sent {
+		from = phaseSending
+	}
+	return c.rerun(ctx, d, from, func(p phase) error {
+		if p == phaseSending && d.starts() {
+			c.starts.Store(key, true)
+		} else {
+			c.starts.Delete(key)
+		}
+		return nil
+	})
 }
 
-// starts remembers the starts of jobs that were sent and whose end was not seen, over all decisions on the same run.
-type starts struct {
-	mu   sync.Mutex
-	sent map[startOf]bool
-}
-
+// startOf is one run of a job, over all decisions on it.
 type startOf struct {
 	job    JobID
 	number int64
-}
-
-func (s *starts) phase(d Decision) Phase {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.sent[startOf{d.Job, d.Number}] {
-		return PhaseSending
-	}
-	return PhaseDecided
-}
-
-func (s *starts) note(d Decision, p Phase) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key := startOf{d.Job, d.Number}
-	delete(s.sent, key)
-	if p == PhaseSending && d.starts() {
-		if s.sent == nil {
-			s.sent = map[startOf]bool{}
-		}
-		s.sent[key] = true
-	}
 }
 
 // starts reports whether the decision makes the job run without another person's word.
 func (d Decision) starts() bool { return d.Action == RerunRestart || d.Action == RerunForceRestart }
 
 // rerun carries out a decision from the phase it has reached; reached records each phase before its effect.
-func (c *Client) rerun(ctx context.Context, d Decision, from Phase, reached func(Phase) error) error {
+func (c *Client) rerun(ctx context.Context, d Decision, from phase, reached func(phase) error) error {
 	op := "carry out " + d.Action.String() + " for job"
 	if err := d.validate(); err != nil {
 		return err
 	}
 	if d.Action == RerunLeave {
-		return reached(PhaseDone)
+		return reached(phaseDone)
 	}
 	j, err := c.settledJob(ctx, d.Job)
 	if err != nil {
 		return err
 	}
-	if from == PhaseSending {
+	if from == phaseSending {
 		// A run before this one sent the action and did not see its end.
 		switch {
 		case d.showsIn(j):
-			return reached(PhaseDone)
+			return reached(phaseDone)
 		case d.check(j) != nil, d.starts():
 			// A start may still stand in the queue, run and end; a second one would run the job twice. A job that is
 			// put on hold or marked twice is not harmed.
@@ -180,8 +189,8 @@ func (c *Client) rerun(ctx context.Context, d Decision, from Phase, reached func
 					j.Number))
 		}
 	}
-	if from == PhaseMarking && j.Category != JobRunning && d.showsIn(j) {
-		return reached(PhaseDone)
+	if from == phaseMarking && j.Category != JobRunning && d.showsIn(j) {
+		return reached(phaseDone)
 	}
 	if err := d.check(j); err != nil {
 		return c.fail(op, j.String(), failover.NotApplied,
@@ -189,7 +198,7 @@ func (c *Client) rerun(ctx context.Context, d Decision, from Phase, reached func
 	}
 	before, marked := from, false
 	if j.Category == JobRunning && !d.marks() {
-		if before, err = PhaseMarking, reached(PhaseMarking); err != nil {
+		if before, err = phaseMarking, reached(phaseMarking); err != nil {
 			return err
 		}
 		if j, err = c.jobAction(ctx, verbMarkFailed, d, j,
@@ -202,15 +211,11 @@ func (c *Client) rerun(ctx context.Context, d Decision, from Phase, reached func
 				"correct the decision by the list of interrupted jobs and run again", fmt.Errorf("it was marked failed: %w", err))
 		}
 	}
-	if err := reached(PhaseSending); err != nil {
+	if err := reached(phaseSending); err != nil {
 		return err
 	}
-	v := map[Rerun]verb{RerunRestartOnHold: verbRestartOnHold, RerunRestart: verbRestart,
-		RerunForceRestart:   verbForceRestart,
-		RerunMarkFinishedOK: verbMarkFinishedOK, RerunMarkFailed: verbMarkFailed, RerunHold: verbHold,
-		RerunCancel: verbCancel}[d.Action]
-	if _, err = c.jobAction(ctx, v, d, j, d.showsIn); err == nil {
-		return reached(PhaseDone)
+	if _, err = c.jobAction(ctx, reruns[d.Action].verb, d, j, d.showsIn); err == nil {
+		return reached(phaseDone)
 	}
 	if failover.OutcomeOf(err) != failover.NotApplied {
 		return err
@@ -251,23 +256,7 @@ func (d Decision) check(j Job) error {
 
 // allowed applies the table of status changes (documented) to the decision.
 func (d Decision) allowed(j Job) error {
-	ok := false
-	switch d.Action {
-	case RerunMarkFinishedOK:
-		ok = slices.Contains([]JobCategory{JobRunning, JobFailed, JobHeld, JobWaiting, JobUnderReview, JobFixed,
-			JobMissedStart}, j.Category)
-	case RerunMarkFailed:
-		ok = slices.Contains([]JobCategory{JobRunning, JobHeld, JobWaiting, JobFinishedOK, JobUnderReview, JobFixed,
-			JobMissedStart}, j.Category)
-	case RerunHold:
-		ok = j.Category == JobWaiting
-	case RerunCancel:
-		ok = slices.Contains([]JobCategory{JobWaiting, JobHeld, JobFailed, JobUnderReview, JobMissedStart}, j.Category)
-	default:
-		ok = slices.Contains([]JobCategory{JobFailed, JobUnderReview, JobFixed, JobFinishedOK, JobCancelled,
-			JobSkipped}, j.Category)
-	}
-	if !ok {
+	if !slices.Contains(reruns[d.Action].from, j.Category) {
 		return fmt.Errorf("%w: a job that is %s (%s) cannot be changed so", failover.ErrPrecondition, j.Category,
 			j.Description)
 	}
@@ -304,13 +293,13 @@ func (d Decision) showsIn(j Job) bool {
 
 // settledJob reads a job and waits while its last events are worked on.
 func (c *Client) settledJob(ctx context.Context, id JobID) (Job, error) {
-	deadline := time.Now().Add(c.set.actionWait)
+	deadline := time.Now().Add(c.conf.ActionTimeout)
 	for {
-		j, err := c.jobByPath(ctx, id)
+		j, err := c.Job(ctx, id)
 		if err != nil || !j.processingEvents() {
 			return j, err
 		}
-		if !time.Now().Before(deadline) || c.pause(ctx, c.set.pollFirst) != nil {
+		if !time.Now().Before(deadline) || waiting.For(ctx, c.conf.Poll) != nil {
 			return j, c.fail("wait for the events of job", j.String(), failover.NotApplied,
 				"wait until OpCon has processed its events, then run again",
 				fmt.Errorf("%w: it is still %q", failover.ErrPrecondition, j.Description))
@@ -328,11 +317,11 @@ func (c *Client) jobAction(ctx context.Context, v verb, d Decision, j Job, shows
 	}
 	watch := c.settling()
 	for {
-		now, err := c.jobByPath(ctx, j.ID)
+		now, err := c.Job(ctx, j.ID)
 		if err == nil && shows(now) {
 			return now, nil
 		}
-		if err != nil || watch.over() || c.pause(ctx, c.set.pollFirst) != nil {
+		if err != nil || !watch.more(ctx) {
 			if err == nil {
 				err = fmt.Errorf("%w: it is %s (%s)", failover.ErrNotObserved, now.Category, now.Description)
 			}

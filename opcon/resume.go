@@ -50,7 +50,8 @@ type ResumeOptions struct {
 	// Decide is asked about the interrupted jobs. When it is nil, the steps hold a Manual step in its place, and Resume
 	// stops before anything is released if a job needs a decision; the error wraps failover.ErrWaiting and lists them.
 	Decide Decider
-	// KeepHeld names schedules that stay held although this run held them. They are for a person to release.
+	// KeepHeld names schedules that stay held although this run held them, all of that name or, as "2026-08-22 NAME", one.
+	// They are for a person to release.
 	KeepHeld []string
 
 	// UpTimeout limits each wait for the agent on the new host; 0 means 5 minutes.
@@ -89,20 +90,19 @@ func (o *ResumeOptions) complete() error {
 	if o.Record != nil && !sameName(o.Record.Machine.Name, o.Machine) {
 		return failover.Invalid("Record", "is of the machine "+o.Record.Machine.Name, "give the record of "+o.Machine)
 	}
-	if o.UpTimeout < 0 || o.HoldTimeout < 0 {
-		return failover.Invalid("ResumeOptions", "has a negative time", "use zero for the default")
-	}
-	if err := checkDates(o.Dates); err != nil {
+	if err := checkOptions("ResumeOptions", o.Reason, o.Dates, o.UpTimeout, o.HoldTimeout); err != nil {
 		return err
 	}
 	o.UpTimeout, o.HoldTimeout = or(o.UpTimeout, 5*time.Minute), or(o.HoldTimeout, 5*time.Minute)
 	o.Prefix = or(o.Prefix, "opcon-")
-	return cleanReason(o.Reason)
+	return nil
 }
 
 // keeps reports whether the schedule stays held by decision.
 func (o ResumeOptions) keeps(h HeldSchedule) bool {
-	return slices.ContainsFunc(o.KeepHeld, func(name string) bool { return sameName(name, h.Name) })
+	return slices.ContainsFunc(o.KeepHeld, func(name string) bool {
+		return sameName(name, h.Name) || sameName(name, h.String())
+	})
 }
 
 // Resume sets a quiesced machine going again: it holds what was built meanwhile, repoints the record, opens the line to
@@ -118,12 +118,9 @@ func (o ResumeOptions) keeps(h HeldSchedule) bool {
 // To look at what was interrupted in between, call [Client.Reconnect], [Client.Interrupted], [Client.Rerun] for each
 // decision and [Client.Release] instead.
 func (c *Client) Resume(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
-	s, st, err := c.alone(r, o)
-	if err != nil {
-		return r, err
-	}
-	err = c.play(ctx, "opcon.Resume", o.Reason, s.Repoint, s.Prove, s.Decide, s.Release)
-	return st.record, err
+	return c.alone(ctx, r, o, func(s Stages) []failover.Stage {
+		return []failover.Stage{s.Repoint, s.Prove, s.Decide, s.Release}
+	})
 }
 
 // Reconnect is the first part of Resume: hold what was built meanwhile, repoint the record, open the line to the agent
@@ -131,12 +128,7 @@ func (c *Client) Resume(ctx context.Context, r Record, o ResumeOptions) (Record,
 // repeat with the record it returned; after a broken line the error is InDoubt where reading the state could not settle
 // it. Errors: those of Resume.
 func (c *Client) Reconnect(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
-	s, st, err := c.alone(r, o)
-	if err != nil {
-		return r, err
-	}
-	err = c.play(ctx, "opcon.Resume", o.Reason, s.Repoint, s.Prove)
-	return st.record, err
+	return c.alone(ctx, r, o, func(s Stages) []failover.Stage { return []failover.Stage{s.Repoint, s.Prove} })
 }
 
 // Release is the last part of Resume: it sees once more that the right host answers, brings the machine up with
@@ -144,175 +136,128 @@ func (c *Client) Reconnect(ctx context.Context, r Record, o ResumeOptions) (Reco
 // while a wrong host's agent answers. Safe to repeat: what is free already is left alone. The error names every
 // schedule that was not released, each with its outcome.
 func (c *Client) Release(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
-	s, st, err := c.alone(r, o)
-	if err != nil {
-		return r, err
-	}
-	err = c.play(ctx, "opcon.Resume", o.Reason, s.Prove, s.Release)
-	return st.record, err
+	return c.alone(ctx, r, o, func(s Stages) []failover.Stage { return []failover.Stage{s.Prove, s.Release} })
 }
 
-// alone returns the stages that work on a record instead of a journal, and where they keep it.
-func (c *Client) alone(r Record, o ResumeOptions) (Stages, *memory, error) {
+// alone runs stages that work on a record instead of a journal.
+func (c *Client) alone(ctx context.Context, r Record, o ResumeOptions,
+	of func(Stages) []failover.Stage) (Record, error) {
 	o.Machine = or(o.Machine, r.Machine.Name)
 	st := &memory{record: r, have: true, keep: o.Keep}
 	s, err := resumeStages(c, o, st.store(), true)
-	return s, st, err
+	if err == nil {
+		err = c.play(ctx, "opcon.Resume", o.Reason, of(s)...)
+	}
+	return st.record, err
 }
 
-// pending is what is ours to release and is not proven to be free.
-type pending struct {
-	// what is held, or in a state this package does not know, or not shown although nothing proves that it is gone
-	list []Schedule
-	gone map[ScheduleID]bool // what is gone
-}
-
-// pendingRelease reads what is still to be released. Schedules that somebody else has released meanwhile are not in it.
-func (c *Client) pendingRelease(ctx context.Context, r Record, ours func(HeldSchedule) bool) (pending, error) {
-	var mine []HeldSchedule
-	var ids []ScheduleID
-	for _, h := range r.Held {
-		if h.Ours() && ours(h) {
-			mine, ids = append(mine, h), append(ids, h.ID)
-		}
-	}
-	now, err := c.schedulesByID(ctx, ids)
-	if err != nil {
-		return pending{}, err
-	}
-	gone, err := c.goneSchedules(ctx, mine, now)
-	if err != nil {
-		return pending{}, err
-	}
-	p := pending{gone: gone}
-	for _, h := range mine {
-		s, shown := now[h.ID]
-		switch {
-		case gone[h.ID]:
-		case !shown:
-			p.list = append(p.list, Schedule{ID: h.ID, Name: h.Name, Date: h.Date, Description: "not shown by OpCon"})
-		case s.State == ScheduleHeld || s.State == ScheduleUnknown:
-			p.list = append(p.list, s)
-		}
-	}
-	return p, nil
-}
-
-// goneSchedules returns which of the schedules that are not shown by their id are gone: OpCon shows others of their
-// date without them, or has no such date any more. An account that lost its rights sees neither.
-func (c *Client) goneSchedules(ctx context.Context, mine []HeldSchedule,
-	shown map[ScheduleID]Schedule) (map[ScheduleID]bool, error) {
-	var dates []Date
-	missing := map[ScheduleID]Date{}
-	for _, h := range mine {
-		if _, ok := shown[h.ID]; !ok {
-			missing[h.ID] = h.Date
-			dates = append(dates, h.Date)
-		}
-	}
-	if len(missing) == 0 {
-		return nil, nil
-	}
-	built, err := c.BuiltDates(ctx)
-	if err != nil {
-		return nil, err
-	}
-	slices.Sort(dates)
-	others, err := c.Schedules(ctx, slices.Compact(dates))
-	if err != nil {
-		return nil, err
-	}
-	gone := map[ScheduleID]bool{}
-	for id, date := range missing {
-		there := slices.ContainsFunc(others, func(s Schedule) bool { return s.ID == id })
-		sees := slices.ContainsFunc(others, func(s Schedule) bool { return s.Date == date })
-		gone[id] = !there && (sees || (len(built) > 0 && !slices.Contains(built, date)))
-	}
-	return gone, nil
-}
-
-const opRelease = "release schedules of"
-
-// release frees the schedules that are ours.
-func (c *Client) release(ctx context.Context, st store, machine, reason string, ours func(HeldSchedule) bool) error {
-	r, err := st.must(ctx, opRelease, machine)
-	if err != nil {
-		return err
-	}
-	p, err := c.pendingRelease(ctx, r, ours)
-	if err != nil {
-		return c.fail(opRelease, machine, failover.NotApplied, failover.NextOf(err), err)
-	}
-	return c.releaseThese(ctx, st, r, reason, p.list)
-}
-
-// releaseThese frees schedules in batches. One that fails holds up no other and is reported by its name.
-func (c *Client) releaseThese(ctx context.Context, st store, r Record, reason string, list []Schedule) error {
-	if len(list) == 0 {
-		return nil
-	}
-	machine := r.Machine.Name
-	mark := func(released func(ScheduleID) bool) error {
-		for k := range r.Held {
-			if slices.ContainsFunc(list, func(s Schedule) bool { return s.ID == r.Held[k].ID }) {
-				r.Held[k].Released = released(r.Held[k].ID)
-			}
-		}
-		return st.save(ctx, r)
-	}
-	if err := mark(func(ScheduleID) bool { return true }); err != nil {
-		return c.fail(opRelease, machine, failover.NotApplied, "make the journal writable and run again", err)
-	}
-	failed := c.setSchedules(ctx, verbRelease, reason, list)
-	if err := mark(func(id ScheduleID) bool { return failover.OutcomeOf(failed[id]) != failover.NotApplied }); err != nil {
-		return c.fail(opRelease, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
-	}
-	return together(opRelease, machine, list, failed)
-}
-
-// holdAgain is the undo of a release: it holds what was released and has not been finished since.
-func (c *Client) holdAgain(ctx context.Context, st store, machine, reason string) error {
-	const op = "hold schedules again of"
-	r, err := st.must(ctx, op, machine)
-	if err != nil {
-		return err
-	}
-	list, err := c.toHoldAgain(ctx, r)
-	if err != nil {
-		return c.fail(op, machine, failover.NotApplied, failover.NextOf(err), err)
-	}
-	if len(list) == 0 {
-		return failover.NothingToUndo(ctx)
-	}
-	failed := c.setSchedules(ctx, verbHold, reason, list)
-	for k := range r.Held {
-		if h := &r.Held[k]; h.Released && failed[h.ID] == nil {
-			h.Released = false
-		}
-	}
-	if err := st.save(ctx, r); err != nil {
-		return c.fail(op, machine, failover.InDoubt, "make the journal writable and run again, which looks first", err)
-	}
-	return together(op, machine, list, failed)
+// pendingRelease reads what is ours to release and is not proven to be free: it is held, or in a state this package does
+// not know, or not shown. Schedules that somebody else has released meanwhile are not in it.
+func (c *Client) pendingRelease(ctx context.Context, r Record, ours func(HeldSchedule) bool) ([]Schedule, error) {
+	return c.readHeld(ctx, r, func(h HeldSchedule) bool { return h.Ours() && ours(h) },
+		func(h HeldSchedule, s Schedule) bool {
+			return s.State == ScheduleHeld || (s.State == ScheduleUnknown && !(s.hidden && h.Free))
+		})
 }
 
 // toHoldAgain returns what this run has released and what is neither held nor finished since.
 func (c *Client) toHoldAgain(ctx context.Context, r Record) ([]Schedule, error) {
-	var ids []ScheduleID
-	for _, h := range r.Held {
-		if h.Released {
-			ids = append(ids, h.ID)
-		}
+	return c.readHeld(ctx, r, func(h HeldSchedule) bool { return h.Released },
+		func(_ HeldSchedule, s Schedule) bool { return needsHold(s.State, false) })
+}
+
+// readHeld reads the record's schedules that of chooses, and returns those that want chooses by what they are now. One
+// that is not shown is in an unknown state: it was deleted, or the account may not see it, and nothing tells which.
+func (c *Client) readHeld(ctx context.Context, r Record, of func(HeldSchedule) bool,
+	want func(HeldSchedule, Schedule) bool) ([]Schedule, error) {
+	mine := slices.DeleteFunc(slices.Clone(r.Held), func(h HeldSchedule) bool { return !of(h) })
+	ids := make([]ScheduleID, len(mine))
+	for i, h := range mine {
+		ids[i] = h.ID
 	}
 	now, err := c.schedulesByID(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
 	var list []Schedule
-	for _, id := range ids {
-		if s, ok := now[id]; ok && needsHold(s.State, false) {
+	for _, h := range mine {
+		s, shown := now[h.ID]
+		if !shown {
+			s = Schedule{ID: h.ID, Name: h.Name, Date: h.Date, hidden: true}
+		}
+		if want(h, s) {
 			list = append(list, s)
 		}
 	}
 	return list, nil
+}
+
+const opRelease = "release schedules of"
+
+// release frees the schedules that are ours.
+func (w *work) release(ctx context.Context, ours func(HeldSchedule) bool) error {
+	r, err := w.must(ctx, opRelease)
+	if err != nil {
+		return err
+	}
+	list, err := w.c.pendingRelease(ctx, r, ours)
+	if err != nil {
+		return w.c.fail(opRelease, w.machine, failover.NotApplied, failover.NextOf(err), err)
+	}
+	return w.releaseThese(ctx, r, list)
+}
+
+// releaseThese frees schedules in batches. One that fails holds up no other and is reported by its name.
+func (w *work) releaseThese(ctx context.Context, r Record, list []Schedule) error {
+	if len(list) == 0 {
+		return nil
+	}
+	fresh := map[ScheduleID]bool{} // only of these can a refusal say that no release is in effect
+	for i, h := range r.Held {
+		if slices.ContainsFunc(list, func(s Schedule) bool { return s.ID == h.ID && !s.hidden }) {
+			fresh[h.ID], r.Held[i].Released = !h.Released, true
+		}
+	}
+	if err := w.keep(ctx, opRelease, r); err != nil {
+		return err
+	}
+	failed := w.c.setSchedules(ctx, verbRelease, w.reason, list)
+	for i, h := range r.Held {
+		err, tried := failed[h.ID]
+		r.Held[i].Free = h.Free || (tried && err == nil)
+		if fresh[h.ID] && failover.OutcomeOf(err) == failover.NotApplied {
+			r.Held[i].Released = false
+		}
+	}
+	if err := w.save(ctx, r); err != nil {
+		return w.c.fail(opRelease, w.machine, failover.InDoubt, nextWritable, err)
+	}
+	return together(opRelease, w.machine, targetsOf(list, failed))
+}
+
+// holdAgain is the undo of a release: it holds what was released and has not been finished since.
+func (w *work) holdAgain(ctx context.Context) error {
+	const op = "hold schedules again of"
+	r, err := w.must(ctx, op)
+	if err != nil {
+		return err
+	}
+	list, err := w.c.toHoldAgain(ctx, r)
+	if err != nil {
+		return w.c.fail(op, w.machine, failover.NotApplied, failover.NextOf(err), err)
+	}
+	if len(list) == 0 {
+		return failover.NothingToUndo(ctx)
+	}
+	failed := w.c.setSchedules(ctx, verbHold, w.reason, list)
+	for k := range r.Held {
+		h := &r.Held[k]
+		if err, tried := failed[h.ID]; tried && err == nil {
+			h.Released, h.Free = false, false
+		}
+	}
+	if err := w.save(ctx, r); err != nil {
+		return w.c.fail(op, w.machine, failover.InDoubt, nextWritable, err)
+	}
+	return together(op, w.machine, targetsOf(list, failed))
 }

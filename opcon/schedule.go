@@ -100,10 +100,15 @@ type Schedule struct {
 	Description string        `json:"description,omitempty"` // the server's own words for the state
 	Path        string        `json:"path,omitempty"`        // place among containers, where the server tells it
 	Container   string        `json:"container,omitempty"`   // id of the container job of a subschedule
+
+	hidden bool // OpCon does not show it any more
 }
 
 // words returns the state, and the server's own words where this package does not know them.
 func (s Schedule) words() string {
+	if s.hidden {
+		return "not shown by OpCon: it was deleted, or the service account may not see it"
+	}
 	if s.State == ScheduleUnknown {
 		return fmt.Sprintf("in a state this program does not know: %q", s.Description)
 	}
@@ -113,7 +118,7 @@ func (s Schedule) words() string {
 // String returns date and name.
 func (s Schedule) String() string { return strings.TrimSpace(string(s.Date) + " " + s.Name) }
 
-// readSchedule reads a row. A row without an id, or with a number that cannot be read, is an error.
+// readSchedule reads a row. A row without an id or a date, or with a number that cannot be read, is an error.
 func readSchedule(raw json.RawMessage) (Schedule, error) {
 	o := readObject(raw)
 	status := o.object("status", "state")
@@ -121,9 +126,9 @@ func readSchedule(raw json.RawMessage) (Schedule, error) {
 	s := Schedule{ID: ScheduleID(o.text("id")), Name: o.text("name", "scheduleName"),
 		State:       readScheduleState(status, &bad),
 		Description: status.text("description"), Path: o.text("path"), Container: o.text("containerJobId")}
-	s.Date, _ = parseDate(o.text("date", "scheduleDate"))
-	if bad == nil && s.ID == "" {
-		bad = errors.New("a daily schedule has no id: " + shorten(string(raw), 120))
+	s.Date = o.date(&bad, "date", "scheduleDate")
+	if bad == nil && (s.ID == "" || s.Date == "") {
+		bad = errors.New("a daily schedule has no id or no date: " + shorten(string(raw), 120))
 	}
 	return s, bad
 }
@@ -136,10 +141,9 @@ func (c *Client) BuiltDates(ctx context.Context) ([]Date, error) {
 	if err != nil {
 		return nil, err
 	}
-	var rows []json.RawMessage
-	if err := json.Unmarshal(rep.body, &rows); err != nil {
-		return nil, c.fail(op, c.host, failover.NotApplied, "check that the address is the OpCon API",
-			errors.New("the answer is not a list"))
+	rows, err := c.readList(op, c.host, rep.body)
+	if err != nil {
+		return nil, err
 	}
 	var dates []Date
 	for _, row := range rows {
@@ -162,54 +166,47 @@ func (c *Client) BuiltDates(ctx context.Context) ([]Date, error) {
 // mean all. Rows the account may not see are absent. Changes nothing. Errors: ErrAuth, ErrForbidden, ErrUnavailable;
 // NotApplied always.
 func (c *Client) Schedules(ctx context.Context, dates []Date) ([]Schedule, error) {
-	if len(dates) == 0 {
-		return nil, nil
-	}
-	wanted := map[Date]bool{}
-	for _, d := range dates {
-		wanted[d] = true
-	}
 	var all []Schedule
 	for chunk := range slices.Chunk(dates, 31) {
-		rows, err := c.list(ctx, "read daily schedules of", "/api/dailyschedules", "path",
-			url.Values{"dates": {joinDates(chunk)}})
+		list, err := c.schedulesWhere(ctx, url.Values{"dates": {joinIDs(chunk)}})
 		if err != nil {
 			return nil, err
 		}
-		for _, row := range rows {
-			s, err := readSchedule(row)
-			if err != nil {
-				return nil, c.unreadable("read daily schedules of", c.host, err)
-			}
-			if wanted[s.Date] || s.Date == "" {
-				all = append(all, s)
-			}
-		}
+		all = append(all, list...)
 	}
-	return all, nil
+	return slices.DeleteFunc(all, func(s Schedule) bool { return !slices.Contains(dates, s.Date) }), nil
 }
 
 // schedulesByID reads the named schedules again.
 func (c *Client) schedulesByID(ctx context.Context, ids []ScheduleID) (map[ScheduleID]Schedule, error) {
 	found := map[ScheduleID]Schedule{}
 	for chunk := range slices.Chunk(ids, batchSize) {
-		rows, err := c.list(ctx, "read daily schedules of", "/api/dailyschedules", "path",
-			url.Values{"ids": {joinIDs(chunk)}})
+		list, err := c.schedulesWhere(ctx, url.Values{"ids": {joinIDs(chunk)}})
 		if err != nil {
 			return nil, err
 		}
-		for _, row := range rows {
-			s, err := readSchedule(row)
-			if err != nil {
-				return nil, c.unreadable("read daily schedules of", c.host, err)
-			}
+		for _, s := range list {
 			found[s.ID] = s
 		}
 	}
 	return found, nil
 }
 
-func joinDates(dates []Date) string { return joinIDs(dates) }
+// schedulesWhere reads the daily schedules that the server gives for a query.
+func (c *Client) schedulesWhere(ctx context.Context, query url.Values) ([]Schedule, error) {
+	const op = "read daily schedules of"
+	rows, err := c.list(ctx, op, "/api/dailyschedules", "path", query)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Schedule, len(rows))
+	for i, row := range rows {
+		if list[i], err = readSchedule(row); err != nil {
+			return nil, c.unreadable(op, c.host, err)
+		}
+	}
+	return list, nil
+}
 
 func joinIDs[T ~string](ids []T) string {
 	texts := make([]string, len(ids))

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -19,12 +21,11 @@ type scope struct {
 	machine   Machine
 	dates     []Date
 	schedules map[ScheduleID]Schedule
-	jobs      []Job        // jobs that touch the machine
-	direct    []ScheduleID // schedules that hold such jobs, sorted by date and name
-	roots     []ScheduleID // their outermost schedules, sorted by date and name
-	rootOf    map[ScheduleID]ScheduleID
-	running   map[ScheduleID]bool // roots under which one of the jobs runs or may run
-	groups    map[string]bool     // the machine's groups, in lower case
+	jobs      []Job                     // jobs that touch the machine
+	rootOf    map[ScheduleID]ScheduleID // schedules that hold such jobs, and the outermost schedule of each
+	roots     []ScheduleID              // those outermost schedules, sorted by date and name
+	running   map[ScheduleID]bool       // roots under which one of the jobs runs or may run
+	groups    map[string]bool           // the machine's groups, in lower case
 }
 
 // runningJobs returns the jobs that run on the machine or may.
@@ -36,6 +37,23 @@ func (sc *scope) runningJobs() []Job {
 		}
 	}
 	return list
+}
+
+// scopeFor reads the scope of the record's machine, on the record's dates too. Where schedules were seen before and none
+// is shown any more, that is no proof that nothing can start.
+func (c *Client) scopeFor(ctx context.Context, r Record, extra []Date, age time.Duration) (scope, error) {
+	extra = slices.Clone(extra)
+	for _, s := range r.Schedules {
+		extra = append(extra, s.Date)
+	}
+	sc, err := c.scopeOf(ctx, r.Machine, extra, age)
+	if err == nil && len(sc.roots) == 0 && len(r.Schedules) > 0 {
+		c.surveys.Delete(r.Machine.ID) // what it rests on is not believed
+		err = c.fail("read daily schedules of", r.Machine.Name, failover.NotApplied,
+			"check the service account's schedule and department access, then run again",
+			fmt.Errorf("%w: OpCon shows none, and there were %d", ErrNotFound, len(r.Schedules)))
+	}
+	return sc, err
 }
 
 // scopeOf reads the scope. All built dates count. Of a date before yesterday the jobs are read only when one of its
@@ -53,7 +71,7 @@ func (c *Client) scopeOf(ctx context.Context, m Machine, extra []Date, age time.
 	if err != nil {
 		return scope{}, err
 	}
-	now, _ := c.serverNow()
+	now := c.serverNow()
 	yesterday := dateOf(now).addDays(-1)
 	open := map[Date]bool{}
 	sc := scope{machine: m, schedules: map[ScheduleID]Schedule{}, rootOf: map[ScheduleID]ScheduleID{},
@@ -102,23 +120,17 @@ func (c *Client) climb(ctx context.Context, sc *scope) error {
 			return err
 		}
 		sc.rootOf[s.ID] = root
-		if !slices.Contains(sc.direct, s.ID) {
-			sc.direct = append(sc.direct, s.ID)
-		}
-		if !slices.Contains(sc.roots, root) {
-			sc.roots = append(sc.roots, root)
-		}
 		if j.Category == JobRunning || j.Category == JobUnknown {
 			sc.running[root] = true
 		}
 	}
-	sc.sortIDs(sc.direct)
-	sc.sortIDs(sc.roots)
+	sc.roots = slices.Compact(sc.sorted(maps.Values(sc.rootOf)))
 	return nil
 }
 
-func (sc *scope) sortIDs(ids []ScheduleID) {
-	slices.SortFunc(ids, func(a, b ScheduleID) int {
+// sorted returns ids in the order of date and name.
+func (sc *scope) sorted(ids iter.Seq[ScheduleID]) []ScheduleID {
+	return slices.SortedFunc(ids, func(a, b ScheduleID) int {
 		x, y := sc.schedules[a], sc.schedules[b]
 		return cmp.Or(cmp.Compare(x.Date, y.Date), cmp.Compare(x.Name, y.Name), cmp.Compare(a, b))
 	})
@@ -129,9 +141,7 @@ func (c *Client) fill(ctx context.Context, sc *scope, ids []ScheduleID) error {
 		return nil
 	}
 	more, err := c.schedulesByID(ctx, ids)
-	for id, s := range more {
-		sc.schedules[id] = s
-	}
+	maps.Copy(sc.schedules, more)
 	return err
 }
 
@@ -241,9 +251,9 @@ func (sc *scope) longest(match func(Schedule) (int, bool)) (Schedule, bool) {
 	return best, most > 0
 }
 
-// toHold returns what still has to be held so that no job of the machine starts: its root schedules, and below a held
-// root the subschedules that did not follow it. The vendor's pages differ on which subschedules follow, so none is
-// trusted to.
+// toHold returns what still has to be held so that no job of the machine starts: its root schedules, and below a root
+// that is held or finished the subschedules that can start jobs. The vendor's pages differ on which subschedules follow
+// their parent's hold, so none is trusted to, and a name alone may make one look like a subschedule.
 func (sc *scope) toHold() []Schedule {
 	var list []Schedule
 	for _, id := range sc.roots {
@@ -251,9 +261,9 @@ func (sc *scope) toHold() []Schedule {
 			list = append(list, s)
 		}
 	}
-	for _, id := range sc.direct {
+	for _, id := range sc.sorted(maps.Keys(sc.rootOf)) {
 		s, root := sc.schedules[id], sc.schedules[sc.rootOf[id]]
-		if id != root.ID && (root.State == ScheduleHeld || root.State == ScheduleParentHeld) &&
+		if id != root.ID && !needsHold(root.State, sc.running[root.ID]) &&
 			(s.State == ScheduleRunning || s.State == ScheduleWaiting || s.State == ScheduleUnknown) {
 			list = append(list, s)
 		}
@@ -282,7 +292,7 @@ func (c *Client) runningOn(ctx context.Context, m Machine, extra []Date) ([]Job,
 	slices.Sort(dates)
 	var running []Job
 	for chunk := range slices.Chunk(slices.Compact(dates), 31) {
-		jobs, err := c.jobsWhere(ctx, url.Values{"dates": {joinDates(chunk)}, "categories": {"Running"}})
+		jobs, err := c.jobsWhere(ctx, url.Values{"dates": {joinIDs(chunk)}, "categories": {"Running"}})
 		if err != nil {
 			return nil, err
 		}

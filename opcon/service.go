@@ -2,42 +2,44 @@ package opcon
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/01b61c5c/failover"
 )
 
-// ServiceState is what the API says about itself.
-type ServiceState struct {
-	Version string // product version of the REST API
-	Running bool   // the scheduling engine (SAM) is alive; without it actions stay submitted
-	Time    string // server's time, RFC 3339, or "" when no answer told it
-}
-
-// Service reads version, login and engine state. Changes nothing. Errors: ErrAuth, ErrUnavailable.
-func (c *Client) Service(ctx context.Context) (ServiceState, error) {
+// Service asks whether the API answers, the login works and the scheduling engine (SAM) runs, and returns the product
+// version of the API. Changes nothing. Errors: ErrAuth; ErrUnavailable, also when the engine does not run, since no
+// action would be carried out.
+func (c *Client) Service(ctx context.Context) (string, error) {
 	const op = "look at"
 	rep, err := c.do(ctx, call{op: op, method: http.MethodGet, path: "/api/version", open: true})
 	if err != nil {
-		return ServiceState{}, err
+		return "", err
 	}
-	state := ServiceState{Version: readObject(rep.body).text("opConRestApiProductVersion")}
-	if state.Version == "" {
-		return state, c.fail(op, c.host, failover.NotApplied, "check that the address is the OpCon API",
+	version := readObject(rep.body).text("opConRestApiProductVersion")
+	if version == "" {
+		return "", c.fail(op, c.host, failover.NotApplied, "check that the address is the OpCon API",
 			errors.New("the answer names no version"))
 	}
 	if _, err := c.do(ctx, call{op: op, method: http.MethodGet, path: "/api/tokens"}); err != nil {
-		return state, err
+		return version, err
 	}
-	rep, err = c.do(ctx, call{op: op, method: http.MethodGet, path: "/api/servicestatus"})
-	if err != nil {
-		return state, err
+	if rep, err = c.do(ctx, call{op: op, method: http.MethodGet, path: "/api/servicestatus"}); err != nil {
+		return version, err
 	}
-	state.Running = readObject(json.RawMessage(rep.body)).truth("running")
-	if now, ok := c.serverNow(); ok {
-		state.Time = now.Format(timeFormat)
+	running, err := strconv.ParseBool(strings.ToLower(readObject(rep.body).text("running")))
+	switch {
+	case err != nil:
+		err = errors.New("the answer does not tell whether the scheduling engine (SAM) runs")
+	case !running:
+		err = because(ErrUnavailable, "version "+version+
+			", the scheduling engine (SAM) does not run: no action would be carried out")
+	default:
+		return version, nil
 	}
-	return state, nil
+	return version, c.fail(op, c.host, failover.NotApplied,
+		"see that the scheduling engine (SAM) runs, then run again", err)
 }

@@ -1,6 +1,11 @@
 package opcon
 
-import "github.com/01b61c5c/failover"
+import (
+	"context"
+	"time"
+
+	"github.com/01b61c5c/failover"
+)
 
 // Stages are the stages that hold a machine still and set it going again, for procedures that do something of their own
 // in between. [QuiesceStages] fills those up to Down, [ResumeStages] the others. They run in this order. A stage
@@ -40,13 +45,14 @@ func quiesceStages(c *Client, o QuiesceOptions, st store) (Stages, error) {
 	if c == nil {
 		return Stages{}, failover.Invalid("client", "is nil", "make one with New")
 	}
-	if err := o.complete(c.set.pollMax); err != nil {
+	if err := o.complete(c.conf.MaxPoll); err != nil {
 		return Stages{}, err
 	}
-	q := &quiesce{c: c, o: o, st: st}
+	q := &quiesce{o: o, work: work{store: st, c: c, machine: o.Machine, reason: o.Reason, prefix: o.Prefix,
+		dates: o.Dates}}
 	s := Stages{
 		Check: q.stage("check", q.checkService(), q.checkMachine(), q.checkScope()),
-		Hold:  q.stage("hold", q.snapshot(), q.holdAll()),
+		Hold:  q.stage("hold", q.snapshot(), q.holdFirst()),
 		Drain: q.stage("drain"),
 		Down:  q.stage("down", q.down()),
 	}
@@ -72,7 +78,8 @@ func resumeStages(c *Client, o ResumeOptions, st store, alone bool) (Stages, err
 	if err := o.complete(); err != nil {
 		return Stages{}, err
 	}
-	r := &resume{c: c, o: o, st: st, alone: alone}
+	r := &resume{o: o, alone: alone, work: work{store: st, c: c, machine: o.Machine, reason: o.Reason,
+		prefix: o.Prefix, dates: o.Dates}}
 	repoint, prove := []failover.Step{r.holdNew()}, []failover.Step{r.openLine(), r.checkAgent()}
 	if o.Repoint == RepointEditRecord {
 		repoint = append(repoint, r.repoint())
@@ -92,20 +99,61 @@ func resumeStages(c *Client, o ResumeOptions, st store, alone bool) (Stages, err
 	}, nil
 }
 
-func (q *quiesce) stage(name string, steps ...failover.Step) failover.Stage {
-	return stage(q.o.Prefix, name, q.o.Machine, steps)
+// work is what the steps of both halves have in common.
+type work struct {
+	store
+	c       *Client
+	machine string // by its name
+	reason  string
+	prefix  string
+	dates   []Date
+	last    recent[scope]
 }
 
-func (r *resume) stage(name string, steps ...failover.Step) failover.Stage {
-	return stage(r.o.Prefix, name, r.o.Machine, steps)
+// step is a step that changes something, to begin with.
+func (w *work) step(name, title, source string) failover.Step {
+	return failover.Step{ID: name, Title: title, Target: w.machine, Kind: failover.Change, Source: source,
+		Timeout: time.Minute, Poll: w.c.conf.Poll}
 }
 
 // stage puts steps into a stage. Each step that changes something keeps the record of the machine, and says so.
-func stage(prefix, name, machine string, steps []failover.Step) failover.Stage {
+func (w *work) stage(name string, steps ...failover.Step) failover.Stage {
 	for i, s := range steps {
 		if s.Kind == failover.Change {
-			steps[i].Shares = []string{RecordFact(machine).Name}
+			steps[i].Shares = []string{RecordFact(w.machine).Name}
 		}
 	}
-	return failover.Stage{Name: prefix + name, Steps: steps}
+	return failover.Stage{Name: w.prefix + name, Steps: steps}
+}
+
+const nextWritable = "make the journal writable and run again, which looks first"
+
+// keep saves the record before a change; without it the change is not made.
+func (w *work) keep(ctx context.Context, op string, r Record) error {
+	if err := w.save(ctx, r); err != nil {
+		return w.c.fail(op, w.machine, failover.NotApplied, "make the journal writable and run again", err)
+	}
+	return nil
+}
+
+// must loads a record that an earlier step has to have left.
+func (w *work) must(ctx context.Context, op string) (Record, error) {
+	r, ok, err := w.load(ctx)
+	if err == nil && !ok {
+		err = because(failover.ErrPrecondition, "there is no record of this machine")
+	}
+	if err != nil {
+		return r, w.c.fail(op, w.machine, failover.NotApplied,
+			"run the steps that quiesce the machine first, with the same journal", err)
+	}
+	return r, nil
+}
+
+// set asks the machine of the record up, limited or down.
+func (w *work) set(ctx context.Context, want MachineState) error {
+	r, err := w.must(ctx, "set "+want.String()+" machine")
+	if err != nil {
+		return err
+	}
+	return w.c.setMachine(ctx, r.Machine.ID, want)
 }

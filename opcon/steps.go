@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -23,57 +22,30 @@ const (
 )
 
 type quiesce struct {
-	c  *Client
-	o  QuiesceOptions
-	st store
-
-	mu   sync.Mutex
-	seen Machine
-	at   time.Time // when seen was asked for
-	last recent[scope]
+	work
+	o QuiesceOptions
 }
 
-// find returns the machine as it was read within the last second, or reads it: the checks and the snapshot follow each
-// other, and nothing was changed yet.
 func (q *quiesce) find(ctx context.Context) (Machine, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if time.Since(q.at) <= recentAge {
-		return q.seen, nil
-	}
-	began := time.Now()
-	m, err := q.c.FindMachine(ctx, q.o.Machine)
-	if err == nil {
-		q.seen, q.at = m, began
-	}
-	return m, err
-}
-
-func (q *quiesce) step(name, title, source string) failover.Step {
-	return failover.Step{ID: name, Title: title, Target: q.o.Machine, Source: source,
-		Timeout: time.Minute, Poll: q.c.set.pollFirst}
+	return q.c.FindMachine(ctx, q.machine)
 }
 
 func (q *quiesce) checkService() failover.Step {
 	s := q.step("service", "OpCon's API answers, the login works and the scheduling engine runs", sourceOurs)
 	s.Kind, s.Target, s.Entry = failover.Check, "OpCon", true // later steps say themselves when OpCon does not answer
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
-		state, err := q.c.Service(ctx)
+		version, err := q.c.Service(ctx)
 		if err != nil {
 			return failover.Observation{}, err
 		}
-		if !state.Running {
-			return failover.Observation{Found: "version " + state.Version +
-				", the scheduling engine (SAM) does not run: no action would be carried out"}, nil
-		}
-		return failover.Observation{Done: true, Found: "version " + state.Version + ", scheduling engine runs"}, nil
+		return failover.Observation{Done: true, Found: "version " + version + ", scheduling engine runs"}, nil
 	}
 	return s
 }
 
 func (q *quiesce) checkMachine() failover.Step {
 	s := q.step("machine", "Exactly one OpCon machine has this name and is of the type expected", sourceOurs)
-	s.Kind, s.Firm, s.Guards = failover.Check, true, q.o.Prefix+stepDown
+	s.Kind, s.Firm, s.Guards = failover.Check, true, q.prefix+stepDown
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
 		m, err := q.find(ctx)
 		if err != nil {
@@ -97,11 +69,11 @@ func (q *quiesce) checkScope() failover.Step {
 	s := q.step("scope", "The machine has schedules that the service account can see", sourceOurs)
 	s.Kind, s.Entry = failover.Check, true // the hold reads the scope again by itself
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
-		m, err := q.machine(ctx)
+		r, err := q.record(ctx)
 		if err != nil {
 			return failover.Observation{}, err
 		}
-		sc, err := q.c.scopeOf(ctx, m, q.o.Dates, 0)
+		sc, err := q.c.scopeOf(ctx, r.Machine, q.dates, 0)
 		if err != nil {
 			return failover.Observation{}, err
 		}
@@ -115,25 +87,20 @@ func (q *quiesce) checkScope() failover.Step {
 	return s
 }
 
-// machine returns the machine of the record, or finds it where there is no record yet.
-func (q *quiesce) machine(ctx context.Context) (Machine, error) {
-	r, ok, err := q.st.load(ctx)
+// record returns the record, or one with the machine alone where there is none yet.
+func (q *quiesce) record(ctx context.Context) (Record, error) {
+	r, ok, err := q.load(ctx)
 	if err == nil && !ok {
-		return q.find(ctx)
+		r.Machine, err = q.find(ctx)
 	}
-	return r.Machine, err
-}
-
-func (q *quiesce) holding(step string) holding {
-	return holding{st: q.st, machine: q.o.Machine, step: q.o.Prefix + step, reason: q.o.Reason, dates: q.o.Dates,
-		last: &q.last}
+	return r, err
 }
 
 func (q *quiesce) snapshot() failover.Step {
 	s := q.step("snapshot", "Record the machine, its address, its schedules and its running jobs", sourceOurs)
-	s.Kind, s.Undo = failover.Change, failover.NothingToUndo
+	s.Undo = failover.NothingToUndo
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
-		r, ok, err := q.st.load(ctx)
+		r, ok, err := q.load(ctx)
 		if err != nil || ok {
 			return failover.Observation{Done: ok, Found: "recorded", Note: r.TakenAt}, err
 		}
@@ -144,16 +111,16 @@ func (q *quiesce) snapshot() failover.Step {
 		if err != nil {
 			return err
 		}
-		r, err := q.c.snapshot(ctx, m, q.o.Reason, q.o.Dates)
+		r, err := q.c.snapshot(ctx, m, q.reason, q.dates)
 		if err != nil {
 			return err
 		}
-		return q.st.keep(ctx, "record", r)
+		return q.keep(ctx, "record", r)
 	}
 	return s
 }
 
-func (q *quiesce) holdAll() failover.Step {
+func (q *quiesce) holdFirst() failover.Step {
 	// The last undo of all: with the machine as it was, everything held on the way is released.
 	return q.hold(stepHold, "Hold every schedule that can start a job on the machine",
 		func(HeldSchedule) bool { return true })
@@ -166,31 +133,30 @@ func (q *quiesce) holdMore() failover.Step {
 // hold is a step that holds schedules; its undo releases those that are its own.
 func (q *quiesce) hold(step, title string, ours func(HeldSchedule) bool) failover.Step {
 	s := q.step("schedules", title, sourceEpisys+"; "+sourceOps)
-	s.Kind, s.Timeout = failover.Change, q.o.HoldTimeout
-	h := q.holding(step)
+	s.Timeout = q.o.HoldTimeout
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
-		m, err := q.machine(ctx)
+		r, err := q.record(ctx)
 		if err != nil {
 			return failover.Observation{}, err
 		}
-		sc, err := q.c.lookHeld(ctx, h, m)
+		sc, err := q.lookHeld(ctx, step, r)
 		if err != nil {
 			return failover.Observation{}, err
 		}
 		return holdObservation(sc, sc.toHold()), nil
 	}
 	s.Apply = func(ctx context.Context) error {
-		_, _, err := q.c.holdAll(ctx, h, surveyAge)
+		_, _, err := q.holdAll(ctx, step, surveyAge)
 		return err
 	}
-	s.Undo = func(ctx context.Context) error { return q.c.release(ctx, q.st, q.o.Machine, q.o.Reason, ours) }
-	s.Undone = func(ctx context.Context) (failover.Observation, error) { return q.c.released(ctx, q.st, ours) }
+	s.Undo = func(ctx context.Context) error { return q.release(ctx, ours) }
+	s.Undone = func(ctx context.Context) (failover.Observation, error) { return q.released(ctx, ours) }
 	return s
 }
 
 // heldBy tells what a step has held.
 func (q *quiesce) heldBy(step string) func(HeldSchedule) bool {
-	return func(h HeldSchedule) bool { return h.Step == q.o.Prefix+step }
+	return func(h HeldSchedule) bool { return h.Step == q.prefix+step }
 }
 
 // holdObservation has one row per root schedule, in the order of date and name.
@@ -228,20 +194,19 @@ func heldWord(s Schedule) string {
 }
 
 // released looks whether nothing of what this run held is held any more.
-func (c *Client) released(ctx context.Context, st store, ours func(HeldSchedule) bool) (failover.Observation, error) {
-	r, ok, err := st.load(ctx)
+func (w *work) released(ctx context.Context, ours func(HeldSchedule) bool) (failover.Observation, error) {
+	r, ok, err := w.load(ctx)
 	if err != nil || !ok {
 		return failover.Observation{Done: err == nil, Found: "nothing was held"}, err
 	}
-	p, err := c.pendingRelease(ctx, r, ours)
-	return failover.Observation{Done: err == nil && len(p.list) == 0,
-		Found: fmt.Sprintf("%d schedules held by this step are not free", len(p.list))}, err
+	list, err := w.c.pendingRelease(ctx, r, ours)
+	return failover.Observation{Done: err == nil && len(list) == 0,
+		Found: fmt.Sprintf("%d schedules held by this step are not free", len(list))}, err
 }
 
 func (q *quiesce) limited() failover.Step {
 	s := q.step("limited", "Let the machine start no more jobs",
 		"vendor, AIX and Symitar maintenance: stop job starts, let jobs end, mark down")
-	s.Kind = failover.Change
 	s.Observe = q.asked("limited", "let no more jobs start", MachineLimited, MachineDown)
 	s.Apply = func(ctx context.Context) error { return q.set(ctx, MachineLimited) }
 	s.Undo = func(ctx context.Context) error { return q.restore(ctx, false) }
@@ -252,7 +217,7 @@ func (q *quiesce) limited() failover.Step {
 // the state before, which the steps in front change.
 func (q *quiesce) asked(what, would string, want ...MachineState) func(context.Context) (failover.Observation, error) {
 	return func(ctx context.Context) (failover.Observation, error) {
-		m, err := q.c.FindMachine(ctx, q.o.Machine)
+		m, err := q.find(ctx)
 		if err != nil {
 			return failover.Observation{}, err
 		}
@@ -265,18 +230,10 @@ func (q *quiesce) asked(what, would string, want ...MachineState) func(context.C
 	}
 }
 
-func (q *quiesce) set(ctx context.Context, want MachineState) error {
-	r, err := q.st.must(ctx, "set "+want.String()+" machine", q.o.Machine)
-	if err != nil {
-		return err
-	}
-	return q.c.setMachine(ctx, r.Machine.ID, want)
-}
-
 // restore asks for what was asked for before. After a planned quiesce the way back from down leads over limited, whose
 // own undo opens it.
 func (q *quiesce) restore(ctx context.Context, fromDown bool) error {
-	r, err := q.st.must(ctx, "restore machine", q.o.Machine)
+	r, err := q.must(ctx, "restore machine")
 	if err != nil {
 		return err
 	}
@@ -285,7 +242,7 @@ func (q *quiesce) restore(ctx context.Context, fromDown bool) error {
 		want = MachineLimited
 	}
 	if want == MachineUnknown {
-		return q.c.fail("restore machine", q.o.Machine, failover.NotApplied, "bring the machine up by hand",
+		return q.c.fail("restore machine", q.machine, failover.NotApplied, "bring the machine up by hand",
 			fmt.Errorf("%w: what it was asked for before is not known", failover.ErrPrecondition))
 	}
 	return q.c.setMachine(ctx, r.Machine.ID, want)
@@ -295,7 +252,7 @@ func (q *quiesce) drain() failover.Step {
 	s := q.step("jobs", "Wait until no job runs on the machine",
 		"vendor, AIX and Symitar maintenance: let jobs end before the machine goes down")
 	s.Kind, s.Wait, s.Timeout, s.Poll = failover.Check, true, q.o.DrainTimeout, q.o.DrainPoll
-	s.Guards = q.o.Prefix + stepDown // down, OpCon hears nothing of the jobs any more
+	s.Guards = q.prefix + stepDown // down, OpCon hears nothing of the jobs any more
 	s.Help = "let the jobs end, or waive the step with a reason: what still runs then is listed as interrupted"
 	s.Observe = q.lookRunning
 	return s
@@ -303,16 +260,16 @@ func (q *quiesce) drain() failover.Step {
 
 func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error) {
 	// What runs changes by itself and has no place in a plan's findings.
-	if _, ok, err := q.st.load(ctx); err != nil || !ok {
+	if _, ok, err := q.load(ctx); err != nil || !ok {
 		return failover.Observation{Found: "known once the machine takes no more jobs"}, err
 	}
-	m, err := q.c.FindMachine(ctx, q.o.Machine)
+	m, err := q.find(ctx)
 	if err != nil {
 		return failover.Observation{}, err
 	}
 	var jobs []Job
 	if m.CurrentJobs == nil || *m.CurrentJobs != 0 {
-		if jobs, err = q.c.runningOn(ctx, m, q.o.Dates); err != nil {
+		if jobs, err = q.c.runningOn(ctx, m, q.dates); err != nil {
 			return failover.Observation{}, err
 		}
 	}
@@ -320,7 +277,7 @@ func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error)
 		// Nothing in the category asked for: before that is believed, every job of the machine is read, also those
 		// whose words are not known.
 		began := time.Now()
-		sc, err := q.c.scopeOf(ctx, m, q.o.Dates, 0)
+		sc, err := q.c.scopeOf(ctx, m, q.dates, 0)
 		if err != nil {
 			return failover.Observation{}, err
 		}
@@ -361,22 +318,28 @@ func jobNames(jobs []Job, most int) string {
 
 func (q *quiesce) down() failover.Step {
 	s := q.step("machine", "Take the machine down, with every schedule held", sourceEpisys+"; "+sourceMachine)
-	s.Kind, s.Timeout = failover.Change, q.o.HoldTimeout
+	s.Timeout = q.o.HoldTimeout
 	s.Observe = q.asked("down", "hold what is new, note what runs, then take the machine down", MachineDown)
 	s.Apply = func(ctx context.Context) error {
 		// A schedule built since the hold would send its jobs to their alternate machines the moment this one is down.
-		sc, held, err := q.c.holdAll(ctx, q.holding(stepDown), 0)
+		sc, held, err := q.holdAll(ctx, stepDown, 0)
 		if err != nil {
 			return err
 		}
-		r, err := q.st.must(ctx, "take down machine", q.o.Machine)
+		r, err := q.must(ctx, "take down machine")
 		if err != nil {
 			return err
 		}
 		r.addRunning(sc.runningJobs())
-		now, _ := q.c.serverNow()
-		r.DownAt = now.Format(timeFormat)
-		if err := q.st.keep(ctx, "take down machine", r); err != nil {
+		if held > 0 { // a job of what was held just now may have started before the hold took effect
+			more, err := q.c.runningOn(ctx, r.Machine, q.dates)
+			if err != nil {
+				return lowered(err, true)
+			}
+			r.addRunning(more)
+		}
+		r.DownAt = q.c.serverNow().Format(timeFormat)
+		if err := q.keep(ctx, "take down machine", r); err != nil {
 			return lowered(err, held > 0)
 		}
 		return lowered(q.c.setMachine(ctx, r.Machine.ID, MachineDown), held > 0)
@@ -386,7 +349,7 @@ func (q *quiesce) down() failover.Step {
 		if err := q.restore(ctx, true); err != nil {
 			return err
 		}
-		return q.c.release(ctx, q.st, q.o.Machine, q.o.Reason, ours)
+		return q.release(ctx, ours)
 	}
 	look := s.Observe
 	s.Undone = func(ctx context.Context) (failover.Observation, error) {
@@ -394,7 +357,7 @@ func (q *quiesce) down() failover.Step {
 		if err != nil || obs.Done {
 			return failover.Observation{Found: obs.Found}, err
 		}
-		return q.c.released(ctx, q.st, ours)
+		return q.released(ctx, ours)
 	}
 	return s
 }

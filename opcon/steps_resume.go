@@ -10,22 +10,19 @@ import (
 )
 
 type resume struct {
-	c       *Client
+	work
 	o       ResumeOptions
-	st      store
-	last    recent[scope]
-	machine recent[Machine]
-	waiting recent[pending]
+	now     recent[Machine]
+	waiting recent[[]Schedule]
 	alone   bool // without a journal, and so without anybody to ask
 }
 
-// step builds a step whose observation needs the record. In a plan made beforehand there is none yet.
-func (r *resume) step(name, title, source, would string,
+// stepFor builds a step whose observation needs the record. In a plan made beforehand there is none yet.
+func (r *resume) stepFor(name, title, source, would string,
 	look func(context.Context, Record) (failover.Observation, error)) failover.Step {
-	s := failover.Step{ID: name, Title: title, Target: r.o.Machine, Kind: failover.Change, Source: source,
-		Timeout: time.Minute, Poll: r.c.set.pollFirst}
+	s := r.step(name, title, source)
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
-		rec, ok, err := r.st.load(ctx)
+		rec, ok, err := r.load(ctx)
 		if err != nil {
 			return failover.Observation{}, err
 		}
@@ -42,20 +39,14 @@ func (r *resume) guards(step string) string {
 	if r.alone {
 		return ""
 	}
-	return r.o.Prefix + step
-}
-
-func (r *resume) holding(step string) holding {
-	return holding{st: r.st, machine: r.o.Machine, step: r.o.Prefix + step, reason: r.o.Reason, dates: r.o.Dates,
-		last: &r.last}
+	return r.prefix + step
 }
 
 func (r *resume) holdNew() failover.Step {
-	h := r.holding(stepHoldNew)
-	s := r.step("schedules", "Hold the schedules built while the machine was down", sourceOps,
+	s := r.stepFor("schedules", "Hold the schedules built while the machine was down", sourceOps,
 		"hold what was built meanwhile",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
-			sc, err := r.c.lookHeld(ctx, h, rec.Machine)
+			sc, err := r.lookHeld(ctx, stepHoldNew, rec)
 			if err != nil {
 				return failover.Observation{}, err
 			}
@@ -63,7 +54,7 @@ func (r *resume) holdNew() failover.Step {
 		})
 	s.Timeout = r.o.HoldTimeout
 	s.Apply = func(ctx context.Context) error {
-		_, _, err := r.c.holdAll(ctx, h, surveyAge)
+		_, _, err := r.holdAll(ctx, stepHoldNew, surveyAge)
 		return err
 	}
 	// What is held here stays held in an undo: with the machine down, a schedule that is free would send its jobs to
@@ -74,7 +65,7 @@ func (r *resume) holdNew() failover.Step {
 
 func (r *resume) repoint() failover.Step {
 	would := "write the address " + r.o.Address.String() + " into the machine record"
-	s := r.step("machine", "Point the machine record at the new host",
+	s := r.stepFor("machine", "Point the machine record at the new host",
 		"vendor, RSJ and FAILOVER, June 2026: update the UNIX machine record to the new host", would, nil)
 	s.Observe = r.onMachine("repoint", func(_ context.Context, m Machine, _ Record) failover.Observation {
 		obs := failover.Observation{Done: m.Address.equal(r.o.Address), Found: "address " + m.Address.String()}
@@ -88,19 +79,19 @@ func (r *resume) repoint() failover.Step {
 		return obs
 	})
 	s.Apply = func(ctx context.Context) error {
-		rec, err := r.st.must(ctx, "repoint machine", r.o.Machine)
+		rec, err := r.must(ctx, "repoint machine")
 		if err != nil {
 			return err
 		}
 		to := r.o.Address
 		rec.MovedTo = &to
-		if err := r.st.keep(ctx, "repoint machine", rec); err != nil {
+		if err := r.keep(ctx, "repoint machine", rec); err != nil {
 			return err
 		}
 		return r.setAddress(ctx, rec, to)
 	}
 	s.Undo = func(ctx context.Context) error {
-		rec, err := r.st.must(ctx, "repoint machine", r.o.Machine)
+		rec, err := r.must(ctx, "repoint machine")
 		if err != nil {
 			return err
 		}
@@ -110,16 +101,16 @@ func (r *resume) repoint() failover.Step {
 }
 
 func (r *resume) setAddress(ctx context.Context, rec Record, to Address) error {
-	r.machine.forget()
+	r.now.forget()
 	m, err := r.c.setAddress(ctx, rec.Machine.ID, to)
 	if err == nil {
-		r.machine.put(m, time.Now(), 0)
+		r.now.put(m, time.Now(), 0)
 	}
 	return err
 }
 
 func (r *resume) oldAgent() failover.Step {
-	s := r.step("old-agent", "The agent on the old host is stopped", sourceWrong, "",
+	s := r.stepFor("old-agent", "The agent on the old host is stopped", sourceWrong, "",
 		func(ctx context.Context, _ Record) (failover.Observation, error) { return r.o.OldAgent(ctx) })
 	s.Kind, s.Wait = failover.Check, true // waits, since before the quiesce the agent still runs
 	s.Guards = r.guards(stepRelease)      // it could take the line as long as nothing is released
@@ -128,7 +119,7 @@ func (r *resume) oldAgent() failover.Step {
 }
 
 func (r *resume) openLine() failover.Step {
-	s := r.step("line", "Open the line to the agent on the new host, with no job started", sourceWrong, "", nil)
+	s := r.stepFor("line", "Open the line to the agent on the new host, with no job started", sourceWrong, "", nil)
 	s.Observe = r.onMachine("line", func(ctx context.Context, m Machine, rec Record) failover.Observation {
 		who := r.o.whoAnswers(ctx, rec, m)
 		obs := failover.Observation{Done: m.communicating() && who.verdict != wrongHost, Found: "the agent answers",
@@ -142,7 +133,7 @@ func (r *resume) openLine() failover.Step {
 	})
 	s.Timeout, s.Help = r.o.UpTimeout, helpAgent
 	s.Apply = func(ctx context.Context) error {
-		rec, err := r.st.must(ctx, "open the line to the agent of", r.o.Machine)
+		rec, err := r.must(ctx, "open the line to the agent of")
 		if err != nil {
 			return err
 		}
@@ -158,17 +149,17 @@ func (r *resume) openLine() failover.Step {
 func (r *resume) onMachine(step string, look func(context.Context, Machine,
 	Record) failover.Observation) func(context.Context) (failover.Observation, error) {
 	return func(ctx context.Context) (failover.Observation, error) {
-		rec, ok, err := r.st.load(ctx)
+		rec, ok, err := r.load(ctx)
 		var m Machine
 		switch {
 		case err != nil:
 		case ok:
 			var read bool
-			if m, read = r.machine.take(step, 0); !read {
+			if m, read = r.now.take(step, 0); !read {
 				m, err = r.c.Machine(ctx, rec.Machine.ID)
 			}
 		default:
-			m, err = r.c.FindMachine(ctx, r.o.Machine)
+			m, err = r.c.FindMachine(ctx, r.machine)
 			rec.Machine = m
 		}
 		if err != nil {
@@ -195,16 +186,12 @@ func (r *resume) look(ctx context.Context, rec Record) (Machine, answer, error) 
 }
 
 func (r *resume) set(ctx context.Context, want MachineState) error {
-	rec, err := r.st.must(ctx, "set "+want.String()+" machine", r.o.Machine)
-	if err != nil {
-		return err
-	}
-	r.machine.forget()
-	return r.c.setMachine(ctx, rec.Machine.ID, want)
+	r.now.forget()
+	return r.work.set(ctx, want)
 }
 
 func (r *resume) checkAgent() failover.Step {
-	s := r.step("agent", "The agent that answers runs on the right host", sourceWrong, "",
+	s := r.stepFor("agent", "The agent that answers runs on the right host", sourceWrong, "",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
 			_, who, err := r.look(ctx, rec)
 			if err != nil {
@@ -231,7 +218,7 @@ func (r *resume) checkAgent() failover.Step {
 }
 
 func (r *resume) up() failover.Step {
-	s := r.step("machine", "Bring the machine up, with every schedule held and the right host's agent answering",
+	s := r.stepFor("machine", "Bring the machine up, with every schedule held and the right host's agent answering",
 		sourceMachine, "", nil)
 	s.Observe = r.onMachine("up", func(ctx context.Context, m Machine, rec Record) failover.Observation {
 		who := r.o.whoAnswers(ctx, rec, m)
@@ -245,8 +232,7 @@ func (r *resume) up() failover.Step {
 	})
 	s.Timeout, s.Help = r.o.UpTimeout, helpAgent
 	s.Apply = func(ctx context.Context) error {
-		h := r.holding(stepUp)
-		_, before, err := r.c.holdAll(ctx, h, surveyAge)
+		_, before, err := r.holdAll(ctx, stepUp, surveyAge)
 		if err != nil {
 			return err
 		}
@@ -254,8 +240,8 @@ func (r *resume) up() failover.Step {
 		if err != nil {
 			return lowered(err, changed || before > 0)
 		}
-		h.last.forget() // midnight may have come between the last pass and the machine being up
-		_, _, err = r.c.holdAll(ctx, h, surveyAge)
+		r.last.forget() // midnight may have come between the last pass and the machine being up
+		_, _, err = r.holdAll(ctx, stepUp, surveyAge)
 		return lowered(err, true)
 	}
 	s.Undo = func(ctx context.Context) error { return r.set(ctx, MachineLimited) }
@@ -265,7 +251,7 @@ func (r *resume) up() failover.Step {
 // bringUp brings the machine up once the agent that answers is not a wrong host's. It reports whether something was
 // changed.
 func (r *resume) bringUp(ctx context.Context) (bool, error) {
-	rec, err := r.st.must(ctx, "bring up machine", r.o.Machine)
+	rec, err := r.must(ctx, "bring up machine")
 	if err != nil {
 		return false, err
 	}
@@ -273,7 +259,7 @@ func (r *resume) bringUp(ctx context.Context) (bool, error) {
 }
 
 func (r *resume) interrupted() failover.Step {
-	s := r.step("interrupted", "List the jobs that need a person's decision",
+	s := r.stepFor("interrupted", "List the jobs that need a person's decision",
 		"vendor, RSJ and FAILOVER: think of jobs that were interrupted and of jobs that never ran", "",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
 			jobs, err := r.c.Interrupted(ctx, rec)
@@ -311,18 +297,17 @@ func (d Decision) describe() string {
 
 func (r *resume) release() failover.Step {
 	ours := func(h HeldSchedule) bool { return !r.o.keeps(h) }
-	s := r.step("schedules", "Release exactly what was held, and nothing else", sourceOurs,
+	s := r.stepFor("schedules", "Release exactly what was held, and nothing else", sourceOurs,
 		"release what this run has held",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
-			p, read := r.waiting.take("release", 0)
+			list, read := r.waiting.take("release", 0)
 			if !read {
 				var err error
-				if p, err = r.c.pendingRelease(ctx, rec, ours); err != nil {
+				if list, err = r.c.pendingRelease(ctx, rec, ours); err != nil {
 					return failover.Observation{}, err
 				}
-				r.waiting.put(p, time.Now(), 0)
+				r.waiting.put(list, time.Now(), 0)
 			}
-			list := p.list
 			held := map[ScheduleID]string{}
 			names := make([]string, len(list))
 			for i, sch := range list {
@@ -339,8 +324,6 @@ func (r *resume) release() failover.Step {
 					found = "stays held by decision"
 				case held[h.ID] != "":
 					found = held[h.ID]
-				case p.gone[h.ID]:
-					found = "is not there any more"
 				}
 				obs.Items = append(obs.Items, failover.Item{Target: h.String(), Done: held[h.ID] == "", Found: found})
 			}
@@ -360,10 +343,10 @@ func (r *resume) release() failover.Step {
 	}
 	s.Undo = func(ctx context.Context) error {
 		r.waiting.forget()
-		return r.c.holdAgain(ctx, r.st, r.o.Machine, r.o.Reason)
+		return r.holdAgain(ctx)
 	}
 	s.Undone = func(ctx context.Context) (failover.Observation, error) {
-		rec, err := r.st.must(ctx, "look at", r.o.Machine)
+		rec, err := r.must(ctx, "look at")
 		if err != nil {
 			return failover.Observation{}, err
 		}
@@ -376,19 +359,19 @@ func (r *resume) release() failover.Step {
 
 // releaseHeld releases what the step has just seen held, or looks first.
 func (r *resume) releaseHeld(ctx context.Context, ours func(HeldSchedule) bool) error {
-	rec, err := r.st.must(ctx, opRelease, r.o.Machine)
+	rec, err := r.must(ctx, opRelease)
 	if err != nil {
 		return err
 	}
-	p, read := r.waiting.take("release", 0)
+	list, read := r.waiting.take("release", 0)
 	if !read {
-		if p, err = r.c.pendingRelease(ctx, rec, ours); err != nil {
-			return r.c.fail(opRelease, r.o.Machine, failover.NotApplied, failover.NextOf(err), err)
+		if list, err = r.c.pendingRelease(ctx, rec, ours); err != nil {
+			return r.c.fail(opRelease, r.machine, failover.NotApplied, failover.NextOf(err), err)
 		}
 	}
 	r.waiting.forget()
-	if err = r.c.releaseThese(ctx, r.st, rec, r.o.Reason, p.list); err == nil {
-		r.waiting.put(pending{gone: p.gone}, time.Now(), 0) // each was seen free
+	if err = r.releaseThese(ctx, rec, list); err == nil {
+		r.waiting.put(nil, time.Now(), 0) // each was seen free
 	}
 	return err
 }

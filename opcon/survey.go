@@ -2,9 +2,7 @@ package opcon
 
 import (
 	"context"
-	"errors"
 	"maps"
-	"net/http"
 	"net/url"
 	"slices"
 	"sync"
@@ -37,31 +35,17 @@ func (s *survey) clone() *survey {
 	return &c
 }
 
-// surveys keeps the last survey of each machine.
-type surveys struct {
-	mu   sync.Mutex
-	last map[int64]*survey
-}
-
-func (s *surveys) get(machine int64) *survey {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.last[machine]
-}
-
-func (s *surveys) put(machine int64, v *survey) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.last == nil {
-		s.last = map[int64]*survey{}
-	}
-	s.last[machine] = v
+// surveyOf returns the last survey of a machine, or nil.
+func (c *Client) surveyOf(machine int64) *survey {
+	v, _ := c.surveys.Load(machine)
+	s, _ := v.(*survey)
+	return s
 }
 
 // jobsOf returns the machine's jobs, read at most age ago but for those of new schedules, and its groups.
 func (c *Client) jobsOf(ctx context.Context, m Machine, sc scope, age time.Duration) ([]Job, map[string]bool, error) {
 	var s *survey
-	if old := c.surveys.get(m.ID); old != nil && time.Since(old.whole) <= surveyAge {
+	if old := c.surveyOf(m.ID); old != nil && time.Since(old.whole) <= surveyAge {
 		var err error
 		if time.Since(old.at) <= age {
 			s, err = c.addNew(ctx, m, sc, old.clone())
@@ -78,7 +62,7 @@ func (c *Client) jobsOf(ctx context.Context, m Machine, sc scope, age time.Durat
 			return nil, nil, err
 		}
 	}
-	c.surveys.put(m.ID, s)
+	c.surveys.Store(m.ID, s)
 	return slices.Collect(maps.Values(s.jobs)), s.groups, nil
 }
 
@@ -93,7 +77,7 @@ func (c *Client) addNew(ctx context.Context, m Machine, sc scope, s *survey) (*s
 	slices.Sort(ids)
 	for chunk := range slices.Chunk(ids, batchSize) {
 		jobs, err := c.jobsWhere(ctx, url.Values{"scheduleIds": {joinIDs(chunk)}})
-		if refusedFilter(err) {
+		if refusedContent(err) {
 			return nil, nil
 		}
 		if err != nil {
@@ -132,7 +116,7 @@ func (c *Client) refresh(ctx context.Context, m Machine, sc scope, s *survey) (*
 	before := s.jobs
 	s.jobs = map[JobID]Job{}
 	if _, err := c.readFiltered(ctx, m, sc, s, s.filter); err != nil {
-		if refusedFilter(err) {
+		if refusedContent(err) {
 			return nil, nil
 		}
 		return nil, err
@@ -151,7 +135,7 @@ func (c *Client) readFiltered(ctx context.Context, m Machine, sc scope, s *surve
 	rows := 0
 	for _, name := range names {
 		for chunk := range slices.Chunk(sc.dates, 31) {
-			jobs, err := c.jobsWhere(ctx, url.Values{"dates": {joinDates(chunk)}, name: {m.Name}})
+			jobs, err := c.jobsWhere(ctx, url.Values{"dates": {joinIDs(chunk)}, name: {m.Name}})
 			if err != nil {
 				return rows, err
 			}
@@ -175,7 +159,7 @@ func (c *Client) readWhole(ctx context.Context, m Machine, sc scope) (*survey, e
 	s := &survey{whole: now, at: now, grouped: now, jobs: map[JobID]Job{}, read: map[ScheduleID]int{},
 		young: map[ScheduleID]bool{}}
 	var err error
-	if old := c.surveys.get(m.ID); old != nil && time.Since(old.grouped) <= surveyAge {
+	if old := c.surveyOf(m.ID); old != nil && time.Since(old.grouped) <= surveyAge {
 		s.groups, s.grouped = old.groups, old.grouped
 	} else if s.groups, err = c.groupsOf(ctx, m); err != nil {
 		return nil, err
@@ -186,9 +170,9 @@ func (c *Client) readWhole(ctx context.Context, m Machine, sc scope) (*survey, e
 	}
 	var mu sync.Mutex
 	rows := 0
-	err = failover.EachTarget(ctx, maxRequests, slices.Collect(slices.Chunk(sc.dates, size)), joinDates,
+	err = failover.EachTarget(ctx, maxRequests, slices.Collect(slices.Chunk(sc.dates, size)), joinIDs,
 		func(ctx context.Context, chunk []Date) error {
-			jobs, err := c.jobsWhere(ctx, url.Values{"dates": {joinDates(chunk)}})
+			jobs, err := c.jobsWhere(ctx, url.Values{"dates": {joinIDs(chunk)}})
 			if err != nil {
 				return err
 			}
@@ -222,7 +206,7 @@ func (c *Client) provenFilter(ctx context.Context, m Machine, sc scope, whole *s
 	for _, names := range machineFilters {
 		try := &survey{jobs: map[JobID]Job{}}
 		n, err := c.readFiltered(ctx, m, sc, try, names)
-		if refusedFilter(err) {
+		if refusedContent(err) {
 			continue
 		}
 		if err != nil {
@@ -238,13 +222,6 @@ func (c *Client) provenFilter(ctx context.Context, m Machine, sc scope, whole *s
 		}
 	}
 	return nil, nil
-}
-
-// refusedFilter reports whether the server does not know a parameter.
-func refusedFilter(err error) bool {
-	api, ok := errors.AsType[*APIError](err)
-	return ok && (api.Status == http.StatusBadRequest || api.Status == http.StatusNotFound ||
-		api.Status == http.StatusUnprocessableEntity)
 }
 
 // jobsWhere reads the daily jobs that the server gives for a query; whoever asks checks that they fit.

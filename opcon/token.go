@@ -2,10 +2,10 @@ package opcon
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,24 +13,9 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-type loginKind int
-
-const (
-	loginUser loginKind = iota + 1
-	loginApplication
-	loginFixed
-)
-
-type login struct {
-	kind        loginKind
-	user        string
-	application string
-	secret      failover.SecretFunc
-}
-
 // tokenState is the token in use. gen counts logins, so that of several requests refused at once only one logs in.
 type tokenState struct {
-	mu    sync.Mutex
+	turn  chan struct{} // held by who reads or changes what follows; a login may take long, so a wait for it ends with ctx
 	token failover.Secret
 	until time.Time // zero: unknown or never
 	gen   int
@@ -47,9 +32,11 @@ const tokenMargin = 20 * time.Second
 // token returns the token to use and its generation, logging in if there is none.
 func (c *Client) token(ctx context.Context) (failover.Secret, int, error) {
 	t := &c.tokens
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now, _ := c.serverNow()
+	if err := c.takeTurn(ctx); err != nil {
+		return failover.Secret{}, 0, err
+	}
+	defer func() { <-t.turn }()
+	now := c.serverNow()
 	if !t.token.Empty() && (t.until.IsZero() || now.Before(t.until.Add(-tokenMargin))) {
 		return t.token, t.gen, nil
 	}
@@ -59,12 +46,24 @@ func (c *Client) token(ctx context.Context) (failover.Secret, int, error) {
 	return t.token, t.gen, nil
 }
 
+// takeTurn waits until nobody else logs in.
+func (c *Client) takeTurn(ctx context.Context) error {
+	select {
+	case c.tokens.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return c.fail("log in to", c.host, failover.NotApplied, "run again with more time", context.Cause(ctx))
+	}
+}
+
 // renew replaces the token of generation gen after the server refused it. The bool is false when there is no other
 // token to be had.
 func (c *Client) renew(ctx context.Context, gen int) (bool, error) {
 	t := &c.tokens
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if err := c.takeTurn(ctx); err != nil {
+		return false, err
+	}
+	defer func() { <-t.turn }()
 	if t.gen != gen {
 		return true, nil // somebody else has renewed it meanwhile
 	}
@@ -72,12 +71,16 @@ func (c *Client) renew(ctx context.Context, gen int) (bool, error) {
 	if err := c.loginLocked(ctx); err != nil {
 		return false, err
 	}
-	return c.set.login.kind != loginFixed || t.token.Reveal() != old, nil
+	return c.conf.Token == nil || t.token.Reveal() != old, nil
 }
 
 func (c *Client) loginLocked(ctx context.Context) error {
 	t := &c.tokens
-	secret, err := c.set.login.secret(ctx)
+	fetch := c.conf.Password
+	if c.conf.Token != nil {
+		fetch = c.conf.Token
+	}
+	secret, err := fetch(ctx)
 	if err != nil {
 		return c.fail("fetch the secret for", c.host, failover.NotApplied,
 			"make the password or token available and run again", err)
@@ -87,7 +90,7 @@ func (c *Client) loginLocked(ctx context.Context) error {
 			errors.New("the secret is empty"))
 	}
 	t.remember(secret) // as it came and as it is sent
-	if c.set.login.kind == loginFixed {
+	if c.conf.Token != nil {
 		token, err := cleanToken(secret.Reveal())
 		if err != nil {
 			return c.fail("log in to", c.host, failover.NotApplied, failover.NextOf(err), err)
@@ -102,30 +105,21 @@ func (c *Client) loginLocked(ctx context.Context) error {
 			"correct the service account's name and password, then run again",
 			because(ErrAuth, "this password was refused before and is not sent again, so that the account is not locked"))
 	}
-	if c.set.login.kind == loginFixed {
+	if c.conf.Token != nil {
 		t.token, t.until = secret, time.Time{}
 		t.gen++
 		return nil
 	}
-	type tokenType struct {
-		Type string `json:"type"`
-		ID   string `json:"id,omitempty"`
+	kind := map[string]any{"type": "User"}
+	if c.conf.Application != "" {
+		kind = map[string]any{"type": "Application", "id": c.conf.Application}
 	}
-	body := struct {
-		User struct {
-			LoginName string `json:"loginName"`
-			Password  string `json:"password"`
-		} `json:"user"`
-		TokenType tokenType `json:"tokenType"`
-	}{TokenType: tokenType{Type: "User"}}
-	body.User.LoginName, body.User.Password = c.set.login.user, secret.Reveal()
-	if c.set.login.kind == loginApplication {
-		body.TokenType = tokenType{Type: "Application", ID: c.set.login.application}
-	}
-	rep, err := c.exchange(ctx, call{op: "log in to", method: http.MethodPost, path: "/api/tokens", body: body,
-		open: true}, failover.Secret{})
+	in := call{op: "log in to", target: c.host, method: http.MethodPost, path: "/api/tokens", open: true,
+		body: map[string]any{"tokenType": kind,
+			"user": map[string]any{"loginName": c.conf.User, "password": secret.Reveal()}}}
+	rep, err := c.exchange(ctx, in, failover.Secret{})
 	if err == nil {
-		err = rep.refusal("log in to", c)
+		err = c.refusal(in, rep)
 	}
 	if err != nil {
 		if err = c.loginError(err); errors.Is(err, ErrAuth) {
@@ -133,27 +127,22 @@ func (c *Client) loginLocked(ctx context.Context) error {
 		}
 		return err
 	}
-	var got struct {
-		ID              string `json:"id"`
-		ValidUntil      string `json:"validUntil"`
-		PasswordExpired bool   `json:"passwordExpired"`
-	}
-	if err := json.Unmarshal(rep.body, &got); err != nil || got.ID == "" {
+	got := readObject(rep.body)
+	if got.text("id") == "" {
 		return c.fail("log in to", c.host, failover.NotApplied, "check that the address is the OpCon API",
 			errors.New("the answer holds no token"))
 	}
-	t.token = failover.NewSecret(got.ID)
+	t.token, t.until = failover.NewSecret(got.text("id")), time.Time{}
 	t.remember(t.token)
-	t.until = time.Time{}
 	// An end that has passed already comes from a clock or a zone that differs; then the server's 401 is what tells.
-	now, _ := c.serverNow()
-	if until, ok := parseTime(got.ValidUntil); ok && c.set.login.kind == loginUser &&
+	now := c.serverNow()
+	if until, ok := parseTime(got.text("validUntil")); ok && c.conf.Application == "" &&
 		now.Before(until.Add(-tokenMargin)) {
 		t.until = until
 	}
 	t.gen++
-	if got.PasswordExpired {
-		c.log.WarnContext(ctx, "opcon: the service account's password has expired", "user", c.set.login.user)
+	if got.truth("passwordExpired") {
+		c.log.WarnContext(ctx, "opcon: the service account's password has expired", "user", c.conf.User)
 	}
 	return nil
 }
@@ -175,19 +164,19 @@ func (c *Client) loginError(err error) error {
 			"check host, port and scheme of the address; the password was not judged", fmt.Errorf("%s: %w", text, api))
 	}
 	switch {
-	case api.has(2003):
+	case slices.Contains(api.Codes, 2003):
 		return c.fail(op, c.host, failover.NotApplied, "have the service account enabled in OpCon",
-			joinKind(ErrAuth, api))
+			fmt.Errorf("%w: %w", ErrAuth, api))
 	case api.Status == http.StatusUnauthorized && api.own:
 		return c.fail(op, c.host, failover.NotApplied,
-			"check the service account's name and password; repeated attempts may lock it", joinKind(ErrAuth, api))
+			"check the service account's name and password; repeated attempts may lock it", fmt.Errorf("%w: %w", ErrAuth, api))
 	case api.Status == http.StatusBadRequest && strings.HasPrefix(c.base, "http:"):
 		return notAPI("what answers takes no request in clear text, or is not the OpCon API")
 	case !api.own && api.Status < http.StatusInternalServerError:
 		return notAPI("what answers is not the OpCon API")
 	case api.Status == http.StatusForbidden:
 		return c.fail(op, c.host, failover.NotApplied, "have the service account allowed to use the API",
-			joinKind(ErrForbidden, api))
+			fmt.Errorf("%w: %w", ErrForbidden, api))
 	}
 	return c.fail(op, c.host, failover.NotApplied, "read the server's message; the password was not judged", api)
 }
@@ -195,16 +184,19 @@ func (c *Client) loginError(err error) error {
 // logoff ends a user token.
 func (c *Client) logoff(ctx context.Context) error {
 	t := &c.tokens
-	t.mu.Lock()
+	if err := c.takeTurn(ctx); err != nil {
+		return err
+	}
 	token := t.token
 	t.token, t.until = failover.Secret{}, time.Time{}
-	t.mu.Unlock()
-	if token.Empty() || c.set.login.kind != loginUser {
+	<-t.turn
+	if token.Empty() || c.conf.Token != nil || c.conf.Application != "" {
 		return nil
 	}
-	rep, err := c.exchange(ctx, call{op: "log off from", method: http.MethodDelete, path: "/api/tokens"}, token)
+	in := call{op: "log off from", target: c.host, method: http.MethodDelete, path: "/api/tokens"}
+	rep, err := c.exchange(ctx, in, token)
 	if err == nil && rep.status != http.StatusUnauthorized && rep.status != http.StatusNotFound {
-		err = rep.refusal("log off from", c)
+		err = c.refusal(in, rep)
 	}
 	return err
 }
@@ -212,10 +204,8 @@ func (c *Client) logoff(ctx context.Context) error {
 func (t *tokenState) remember(s failover.Secret) {
 	t.knownMu.Lock()
 	defer t.knownMu.Unlock()
-	for _, k := range t.known {
-		if k.Reveal() == s.Reveal() {
-			return
-		}
+	if slices.ContainsFunc(t.known, func(k failover.Secret) bool { return k.Reveal() == s.Reveal() }) {
+		return
 	}
 	t.known = append(t.known, s)
 	if len(t.known) > 16 {

@@ -45,11 +45,28 @@ func (o object) number(bad *error, names ...string) int64 {
 	if raw == nil {
 		return 0
 	}
-	n, ok := rawNumber(raw)
-	if !ok && *bad == nil {
+	text := strings.TrimSpace(rawText(raw))
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return n
+	}
+	f, err := strconv.ParseFloat(text, 64) // 12.0 and 1.2e1 are whole numbers too
+	if err == nil && math.Abs(f) <= 1<<53 && f == math.Trunc(f) {
+		return int64(f)
+	}
+	if *bad == nil {
 		*bad = fmt.Errorf("the number %s in field %s cannot be read", shorten(string(raw), 40), names[0])
 	}
-	return n
+	return 0
+}
+
+// date returns a date, and "" where it is absent. One that is there and cannot be read becomes *bad.
+func (o object) date(bad *error, names ...string) Date {
+	text := o.text(names...)
+	d, ok := parseDate(text)
+	if !ok && strings.TrimSpace(text) != "" && *bad == nil {
+		*bad = fmt.Errorf("the date %q in field %s cannot be read", shorten(text, 40), names[0])
+	}
+	return d
 }
 
 // rows returns a list within a record; absent is empty, and anything but a list becomes *bad.
@@ -83,18 +100,6 @@ func rawText(raw json.RawMessage) string {
 		return ""
 	}
 	return string(raw)
-}
-
-func rawNumber(raw json.RawMessage) (int64, bool) {
-	text := strings.TrimSpace(rawText(raw))
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return n, true
-	}
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.Abs(f) > 1<<53 || f != math.Trunc(f) {
-		return 0, false
-	}
-	return int64(f), true
 }
 
 var timeLayouts = []string{

@@ -28,11 +28,6 @@ type actionItem struct {
 
 // tick moves everything one request on.
 func (s *Server) tick() {
-	if s.midnightIn > 0 {
-		if s.midnightIn--; s.midnightIn == 0 {
-			s.midnight()
-		}
-	}
 	if !s.SAMDown {
 		for _, a := range s.actions {
 			if a.over || a.forever {
@@ -98,7 +93,7 @@ func (s *Server) tickAgent(m *Machine) {
 }
 
 func (s *Server) tickJob(j *Job) {
-	if j.Status == JobFailedProcessing {
+	if j.Status == jobFailedProcessing {
 		j.Status = j.finalise
 		return
 	}
@@ -107,7 +102,7 @@ func (s *Server) tickJob(j *Job) {
 	}
 	if j.orphan > 0 {
 		if j.orphan--; j.orphan == 0 {
-			j.Status, j.finalise = JobFailedProcessing, JobFailed
+			j.Status, j.finalise = jobFailedProcessing, JobFailed
 			s.happened("reported failed", j.label(), j.StartedOn)
 		}
 		return
@@ -307,7 +302,7 @@ func (s *Server) jobAction(a *action, j *Job) (string, bool) {
 	}
 	category := jobStatus[j.Status].category
 	restartable := slices.Contains([]string{"Failed", "Under Review", "Fixed", "Finished Ok", "Cancelled", "Skipped"},
-		category) && j.Status != JobFailedProcessing
+		category) && j.Status != jobFailedProcessing
 	switch a.verb {
 	case "restart", "restartOnHold", "forceRestart":
 		if !restartable {
@@ -323,12 +318,12 @@ func (s *Server) jobAction(a *action, j *Job) (string, bool) {
 		if category == "Failed" || category == "Cancelled" || category == "Skipped" {
 			return "mark is not allowed in this status", true
 		}
-		j.Status, j.finalise, j.orphan = JobFailedProcessing, JobMarkedFailed, 0
+		j.Status, j.finalise, j.orphan = jobFailedProcessing, jobMarkedFailed, 0
 	case "markFinishedOk":
 		if category == "Finished Ok" || category == "Cancelled" || category == "Skipped" {
 			return "mark is not allowed in this status", true
 		}
-		j.Status, j.orphan = JobMarkedFinishedOK, 0
+		j.Status, j.orphan = jobMarkedFinishedOK, 0
 	case "hold":
 		if j.Status != JobQualifying {
 			return "hold is not allowed in this status", true
@@ -336,7 +331,7 @@ func (s *Server) jobAction(a *action, j *Job) (string, bool) {
 		j.Status = JobOnHold
 	case "cancel":
 		if !slices.Contains([]string{"Waiting", "Held", "Failed", "Under Review", "Missed Start Time"}, category) ||
-			j.Status == JobFailedProcessing {
+			j.Status == jobFailedProcessing {
 			return "cancel is not allowed in this status", true
 		}
 		j.Status = JobCancelled
@@ -353,13 +348,6 @@ func (s *Server) Midnight() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.midnight()
-}
-
-// MidnightIn lets midnight come with the n-th request from now.
-func (s *Server) MidnightIn(n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.midnightIn = n
 }
 
 func (s *Server) midnight() {

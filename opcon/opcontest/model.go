@@ -20,7 +20,7 @@ type Machine struct {
 
 	// AnswerAfter is how many ticks the agent takes to answer after "up"; state W meanwhile.
 	AnswerAfter int
-	// InjectionMute makes the agent never answer: W, then E.
+	// Mute makes the agent never answer: W, then E.
 	Mute bool
 	// StuckJobs is added to currentJobs for ever, as after a crash.
 	StuckJobs int
@@ -97,17 +97,14 @@ const (
 	JobQualifying JobStatus = iota
 	JobOnHold
 	JobStartAttempted
-	JobStillAttempting
 	JobRunning
-	JobFailedProcessing
+	jobFailedProcessing
 	JobFailed
-	JobMarkedFailed
+	jobMarkedFailed
 	JobFinishedOK
-	JobMarkedFinishedOK
+	jobMarkedFinishedOK
 	JobMissedStart
 	JobCancelled
-	JobSkipped
-	JobUnderReview
 	JobPrerunFailed
 )
 
@@ -115,18 +112,18 @@ var jobStatus = []struct {
 	id, start             int
 	description, category string
 }{
-	JobQualifying: {0, 90, "Qualifying", "Waiting"}, JobOnHold: {0, 0, "On Hold", "Held"},
-	JobStartAttempted: {200, 900, "Start Attempted", "Running"}, JobStillAttempting: {205, 900, "Still Attempting Start",
-		"Running"},
+	JobQualifying:       {0, 90, "Qualifying", "Waiting"},
+	JobOnHold:           {0, 0, "On Hold", "Held"},
+	JobStartAttempted:   {200, 900, "Start Attempted", "Running"},
 	JobRunning:          {500, 900, "Job Running", "Running"},
-	JobFailedProcessing: {821, 900, "Failed; Processing Events", "Failed"}, JobFailed: {910, 900, "Failed",
-		"Failed"}, JobMarkedFailed: {921, 900, "Marked Failed", "Failed"},
-	JobFinishedOK: {900, 900, "Finished OK", "Finished Ok"}, JobMarkedFinishedOK: {920, 900, "Marked Finished OK",
-		"Finished Ok"},
-	JobMissedStart: {960, 900, "Missed Start Time", "Missed Start Time"},
-	JobCancelled:   {950, 900, "Cancelled", "Cancelled"},
-	JobSkipped:     {940, 900, "Skipped", "Skipped"}, JobUnderReview: {942, 900, "Under Review", "Under Review"},
-	JobPrerunFailed: {0, 350, "Prerun Failed", "Waiting"},
+	jobFailedProcessing: {821, 900, "Failed; Processing Events", "Failed"},
+	JobFailed:           {910, 900, "Failed", "Failed"},
+	jobMarkedFailed:     {921, 900, "Marked Failed", "Failed"},
+	JobFinishedOK:       {900, 900, "Finished OK", "Finished Ok"},
+	jobMarkedFinishedOK: {920, 900, "Marked Finished OK", "Finished Ok"},
+	JobMissedStart:      {960, 900, "Missed Start Time", "Missed Start Time"},
+	JobCancelled:        {950, 900, "Cancelled", "Cancelled"},
+	JobPrerunFailed:     {0, 350, "Prerun Failed", "Waiting"},
 }
 
 func (j JobStatus) running() bool { return jobStatus[j].category == "Running" }

@@ -126,7 +126,7 @@ func (s *Server) jobRecord(j *Job) json.RawMessage {
 
 // termination is the agent's word on a job it has no trace of (documented code).
 func (j *Job) termination() string {
-	if j.Status == JobFailed || j.Status == JobFailedProcessing {
+	if j.Status == JobFailed || j.Status == jobFailedProcessing {
 		return "000010007"
 	}
 	return ""

@@ -108,7 +108,6 @@ type Server struct {
 	busy       int
 	busiest    int
 	bytes      int
-	midnightIn int
 	nextAction struct {
 		id    int
 		fault *Injection // hits the next action
