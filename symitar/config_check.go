@@ -73,7 +73,8 @@ func (c Config) Validate() error {
 	checks := []func() error{
 		func() error { return c.Home.validate("Config.Home") },
 		func() error { return c.Partner.validate("Config.Partner") },
-		c.validateHosts, c.Macro.validate, c.Role.validate, c.Replication.validate, c.validatePaths, c.validateLimits,
+		c.validateHosts, c.Macro.validate, c.Role.validate, c.Replication.validate, c.validatePaths, c.validatePrograms,
+		c.validateLimits,
 		c.Licence.validate, c.validateVerify, c.validateOpCon,
 	}
 	for _, check := range checks {
@@ -263,6 +264,24 @@ func (c Config) validatePaths() error {
 	return nil
 }
 
+// validatePrograms refuses names that could never be found in a list of processes, and would be absent for ever.
+func (c Config) validatePrograms() error {
+	if len(c.Agent.Must) == 0 {
+		return failover.Invalid("Config.Agent.Must", "is empty", "name the processes of a running agent, or leave it nil")
+	}
+	names := map[string]string{"Config.Macro.Path": c.Macro.name(), "Config.FailoverD.Match": c.FailoverD.Match}
+	for i, must := range c.Agent.Must {
+		names[fmt.Sprintf("Config.Agent.Must[%d]", i)] = must
+	}
+	for field, name := range names {
+		if !plainName.MatchString(name) {
+			return failover.Invalid(field, strconv.Quote(name)+" is not one plain word",
+				"a program is known by its name without folder: use letters, digits and ._+-")
+		}
+	}
+	return nil
+}
+
 func (c Config) validateLimits() error {
 	switch l := c.Limits; {
 	case l.DiskPercent < 1 || l.DiskPercent > 100:
@@ -307,6 +326,8 @@ func (c Config) validateVerify() error {
 }
 
 var plainPath = regexp.MustCompile(`^[A-Za-z0-9/._+-]+$`)
+
+var plainName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._+-]*$`)
 
 // notPosix are shells that do not read our scripts.
 var notPosix = []string{"csh", "tcsh", "bsd-csh", "fish", "rc", "es", "rbash", "rksh", "nologin", "false"}

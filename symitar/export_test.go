@@ -28,3 +28,19 @@ func (p *Pair) Changed(purpose Purpose, change func(*Stages)) (failover.Procedur
 	change(&s)
 	return f.procedure("changed", s)
 }
+
+// Look asks one check of a swap, by the ID of its step.
+func (p *Pair) Look(ctx context.Context, id string) (failover.Observation, error) {
+	_, s, err := p.swap(PurposeSwitchover)
+	if err != nil {
+		return failover.Observation{}, err
+	}
+	for _, stage := range []failover.Stage{s.Preflight, s.Quiet, s.Verify} {
+		for _, step := range stage.Steps {
+			if stage.Name+"/"+step.ID == id {
+				return step.Observe(ctx)
+			}
+		}
+	}
+	return failover.Observation{}, failover.Invalid("id", "is unknown", "give the ID of a check")
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -194,22 +195,36 @@ func noFailoverD(ctx context.Context, h *Host) (failover.Item, error) {
 }
 
 func (f firing) macroEqual(ctx context.Context) (failover.Observation, error) {
-	var sums set
-	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+	return f.sameFile(ctx, "the macro differs", func(ctx context.Context, h *Host) (sum, wrong string, err error) {
 		out, err := h.read(ctx, "look at the macro", macroScript, h.set.Macro.Path)
-		if err != nil {
-			return failover.Item{}, err
-		}
 		kv := keyValues(out)
 		if kv["executable"] != "yes" {
-			return failover.Item{Found: h.set.Macro.Path + " cannot be executed by " + kv["user"]}, nil
+			wrong = h.set.Macro.Path + " cannot be executed by " + kv["user"]
 		}
-		sums.add(kv["sum"])
-		return failover.Item{Done: kv["sum"] != "", Found: "executable, checksum " + kv["sum"]}, nil
+		return kv["sum"], wrong, err
+	})
+}
+
+// sameFile asks every host for the checksum of a file. differ is said when the hosts do not have the same.
+func (f firing) sameFile(ctx context.Context, differ string,
+	ask func(context.Context, *Host) (sum, wrong string, err error)) (failover.Observation, error) {
+	var sums set
+	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+		sum, wrong, err := ask(ctx, h)
+		switch {
+		case err != nil:
+			return failover.Item{}, err
+		case wrong != "":
+			return failover.Item{Found: wrong}, nil
+		case sum == "":
+			return failover.Item{Found: "its checksum cannot be read"}, nil
+		}
+		sums.add(sum)
+		return failover.Item{Done: true, Found: "checksum " + sum}, nil
 	})
 	if err == nil && sums.differ() {
 		obs.Done = false
-		obs.Found = "the macro differs: " + obs.Found
+		obs.Found = differ + ": " + obs.Found
 	}
 	return obs, err
 }
@@ -265,27 +280,19 @@ func (f firing) licences(ctx context.Context) (failover.Observation, error) {
 			Found: "not checked: no licence file is configured. Sites whose RSJ still reads licences need all of them in a " +
 				"single file on both systems"}, nil
 	}
-	var sums set
-	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+	return f.sameFile(ctx, "the licence files differ", func(ctx context.Context, h *Host) (sum, wrong string, err error) {
 		out, err := h.read(ctx, "look at the licence file", licenceScript, append([]string{l.Path, l.User}, l.Patterns...)...)
-		if err != nil {
-			return failover.Item{}, err
-		}
 		kv := keyValues(out)
-		if kv["state"] != "present" {
-			return failover.Item{Found: l.Path + " is " + kv["state"]}, nil
+		switch {
+		case kv["state"] != "present":
+			wrong = l.Path + " is " + kv["state"]
+		case kv["unread"] != "":
+			wrong = "Licence.Patterns: number " + kv["unread"] + " cannot be read by grep -E"
+		case kv["unmatched"] != "":
+			wrong = fmt.Sprintf("%d of %d patterns match no line of %s", strings.Count(out, "unmatched="), len(l.Patterns), l.Path)
 		}
-		sums.add(kv["sum"])
-		if n := strings.Count(out, "unmatched="); n > 0 {
-			return failover.Item{Found: fmt.Sprintf("%d of %d patterns match no line of %s", n, len(l.Patterns), l.Path)}, nil
-		}
-		return failover.Item{Done: true, Found: "present, checksum " + kv["sum"]}, nil
+		return kv["sum"], wrong, err
 	})
-	if err == nil && sums.differ() {
-		obs.Done = false
-		obs.Found = "the licence files differ: " + obs.Found
-	}
-	return obs, err
 }
 
 // replication is the check of the lag, or the statement that takes its place. Nil when nobody can be asked.
@@ -310,16 +317,11 @@ func (f firing) replication(wait bool) *failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			m := re.FindStringSubmatch(out)
-			if m == nil {
-				return failover.Observation{Found: "the lag cannot be read from the probe's answer" + tail(": ", out)}, nil
-			}
-			n, err := strconv.ParseFloat(m[1], 64)
-			if err != nil || n < 0 || n > 1e9 {
-				return failover.Observation{Found: "the lag is not a usable number: " + m[1]}, nil
-			}
-			lag := time.Duration(n * float64(r.Unit))
-			if lag > r.MaxLag {
+			lag, why := r.worst(re.FindAllStringSubmatch(out, -1))
+			switch {
+			case why != "":
+				return failover.Observation{Found: why + tail(": ", out)}, nil
+			case lag > r.MaxLag:
 				return failover.Observation{Found: fmt.Sprintf("the lag exceeds %s", r.MaxLag), Note: lag.String()}, nil
 			}
 			return failover.Observation{Done: true, Found: fmt.Sprintf("the lag is within %s", r.MaxLag), Note: lag.String()},
@@ -329,4 +331,20 @@ func (f firing) replication(wait bool) *failover.Step {
 		s.Timeout = f.on.set.Limits.Quiet
 	}
 	return &s
+}
+
+// worst returns the largest of the lags that the probe tells, one for each volume; or why they cannot be used.
+func (r Replication) worst(lags [][]string) (lag time.Duration, why string) {
+	if len(lags) == 0 {
+		return 0, "the lag cannot be read from the probe's answer"
+	}
+	for _, m := range lags {
+		n, err := strconv.ParseFloat(strings.TrimSpace(m[1]), 64)
+		if err != nil || !(n >= 0) { // NaN is no number either
+			return 0, "the lag is not a usable number: " + failover.Printable(m[1])
+		}
+		// What no duration can hold is more than is allowed.
+		lag = max(lag, time.Duration(min(n*float64(r.Unit), math.MaxInt64/2)))
+	}
+	return lag, ""
 }

@@ -1,6 +1,7 @@
 package symitar
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -15,11 +16,11 @@ var filesScript string
 
 // hostFiles is what a host needs to work as primary.
 type hostFiles struct {
-	rsj, control, version string   // checksums, and what the agent calls its version
-	missing               []string // what cannot be executed
-	configs               []string // the agent's configuration files that were read
-	servers, bound        []string // lines of them: OpCon servers that are accepted, the address that is bound
-	unreadable            []string
+	rsj, version   string   // the checksum, and what the agent calls its version
+	missing        []string // what cannot be executed
+	configs        []string // the agent's configuration files that were read
+	servers, bound []string // what they say: OpCon servers that are accepted, the address that is bound
+	unreadable     []string
 }
 
 func (h *Host) files(ctx context.Context) (hostFiles, error) {
@@ -31,21 +32,21 @@ func (h *Host) files(ctx context.Context) (hostFiles, error) {
 	for line := range strings.Lines(out) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		value = failover.Printable(strings.Join(strings.Fields(value), " "))
+		_, setting, _ := strings.Cut(value, "=") // of a line of the configuration
+		setting = strings.TrimSpace(setting)
 		switch key {
 		case "rsj":
 			f.rsj = value
-		case "control":
-			f.control = value
 		case "version":
 			f.version = value
-		case "rsj.missing", "control.missing":
+		case "missing":
 			f.missing = append(f.missing, value)
 		case "config":
 			f.configs = append(f.configs, value)
 		case "server":
-			f.servers = append(f.servers, value)
+			f.servers = append(f.servers, setting)
 		case "bound":
-			f.bound = append(f.bound, value)
+			f.bound = append(f.bound, setting)
 		case "unreadable":
 			f.unreadable = append(f.unreadable, value)
 		}
@@ -56,23 +57,13 @@ func (h *Host) files(ctx context.Context) (hostFiles, error) {
 
 // rsjEqual looks at RSJ itself. It cannot be tried out over SSH: it refuses to run outside the agent (documented).
 func (f firing) rsjEqual(ctx context.Context) (failover.Observation, error) {
-	var sums set
-	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+	return f.sameFile(ctx, "RSJ differs", func(ctx context.Context, h *Host) (sum, wrong string, err error) {
 		files, err := h.files(ctx)
-		switch {
-		case err != nil:
-			return failover.Item{}, err
-		case files.rsj == "":
-			return failover.Item{Found: h.set.RSJ + " is not there or cannot be executed; RSJ does not run here"}, nil
+		if slices.Contains(files.missing, h.set.RSJ) {
+			wrong = h.set.RSJ + " is not there or cannot be executed; RSJ does not run here"
 		}
-		sums.add(files.rsj)
-		return failover.Item{Done: true, Found: "executable, checksum " + files.rsj}, nil
+		return files.rsj, wrong, err
 	})
-	if err == nil && sums.differ() {
-		obs.Done = false
-		obs.Found = "RSJ differs: " + obs.Found
-	}
-	return obs, err
 }
 
 // agentFiles looks at what the new primary's agent needs before anybody waits for it behind the macro: its control
@@ -84,19 +75,21 @@ func (f firing) agentFiles(ctx context.Context) (failover.Observation, error) {
 		switch {
 		case err != nil:
 			return failover.Item{}, err
-		case files.control == "":
+		case slices.Contains(files.missing, h.set.Agent.Control):
 			return failover.Item{Found: h.set.Agent.Control +
 				" is not there or cannot be executed; the agent is not installed here"}, nil
 		case len(files.unreadable) > 0:
 			return failover.Item{Found: "its configuration cannot be read: " + strings.Join(files.unreadable, ", ")}, nil
 		case len(files.configs) == 0:
 			return failover.Item{Found: "no lsam.conf is found beside " + h.set.Agent.Control}, nil
+		case files.version == "":
+			return failover.Item{Found: h.set.Agent.Control + " version does not tell its version"}, nil
 		}
 		versions.add(files.version)
 		servers.add(strings.Join(files.servers, ", "))
 		addresses.add(strings.Join(files.bound, ", "))
-		found := fmt.Sprintf("installed, version %s, accepts %s", orNone(files.version),
-			orNone(strings.Join(files.servers, ", ")))
+		found := fmt.Sprintf("installed, version %s, accepts %s", files.version,
+			cmp.Or(strings.Join(files.servers, ", "), "not said"))
 		if len(files.bound) > 0 {
 			found += ", binds " + strings.Join(files.bound, ", ")
 		}
@@ -112,11 +105,4 @@ func (f firing) agentFiles(ctx context.Context) (failover.Observation, error) {
 		obs.Found = "the agents bind the same address, so one of them does not start on its host: " + obs.Found
 	}
 	return obs, err
-}
-
-func orNone(text string) string {
-	if text == "" {
-		return "not said"
-	}
-	return text
 }

@@ -97,22 +97,35 @@ func TestQueue(t *testing.T) {
 }
 
 func TestDF(t *testing.T) {
-	list, err := parseDF("Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n/dev/hd4 100 50 50% 1 9% " +
+	list, unread, err := parseDF("Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n/dev/hd4 100 50 50% 1 9% " +
 		"/\n/proc - - - - - /proc\n/dev/a_very_long_name\n      100 1 99% 1 2% /with blank\n")
 	require.NoError(t, err)
 	require.Equal(t, []filesystem{{"/", 50, 9}, {"/with blank", 99, 2}}, list)
-	list, err = parseDF("Filesystem     1K-blocks     Used Available Use% Mounted on\n/dev/root 100 90 10 90% /\n")
+	require.Empty(t, unread)
+	list, unread, err = parseDF("Filesystem     1K-blocks     Used Available Use% Mounted on\n/dev/root 100 90 10 90% /\nproc 0 0 0 - /proc\n")
 	require.NoError(t, err)
+	require.Empty(t, unread)
 	require.Equal(t, []filesystem{{"/", 90, -1}}, list)
-	_, err = parseDF("df: not found")
+	// AIX does not count the inodes of a remote file system.
+	list, _, err = parseDF("Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\nnim:/export 100 50 50% - - /mnt\n")
+	require.NoError(t, err)
+	require.Equal(t, []filesystem{{"/mnt", 50, -1}}, list)
+	_, unread, err = parseDF("Filesystem\n/dev/hd4 - - - - - /x\n100 5\n/dev/last\n")
+	require.NoError(t, err)
+	require.Equal(t, []string{"/dev/hd4 - - - - - /x", "100 5", "/dev/last"}, unread)
+	_, _, err = parseDF("df: not found")
 	require.Error(t, err)
 }
 
 func TestHardErrors(t *testing.T) {
-	require.Len(t, hardErrors("IDENTIFIER TIMESTAMP  T C RESOURCE_NAME  DESCRIPTION\nBFE4C025   1123041526 P H "+
-		"sysplanar0     UNDETERMINED ERROR\nA6DF45AA   1123041526 I O RMCdaemon      The daemon is started.\nB0EE9AF5   "+
-		"1123041526 P S SYSPROC SOFTWARE\n"), 1)
-	require.Empty(t, hardErrors(""))
+	rows, unread := hardErrors("IDENTIFIER TIMESTAMP  T C RESOURCE_NAME  DESCRIPTION\nBFE4C025   1123041526 P H " +
+		"sysplanar0     UNDETERMINED ERROR\nA6DF45AA   1123041526 I O RMCdaemon      The daemon is started.\nB0EE9AF5   " +
+		"1123041526 P S SYSPROC SOFTWARE\n")
+	require.Len(t, rows, 1)
+	require.Empty(t, unread)
+	rows, unread = hardErrors("")
+	require.Empty(t, rows)
+	require.Empty(t, unread, "documented: no output, no errors")
 }
 
 func TestVotes(t *testing.T) {

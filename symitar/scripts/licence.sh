@@ -1,7 +1,7 @@
 # licence.sh FILE USER [PATTERN...]
 #
-# Prints about the licence file: whether it is there, readable and not empty, its checksum, and how many of the PATTERNs
-# (extended regular expressions) match a line of it. Never prints its content.
+# Prints about the licence file: whether it is there, readable and not empty, its checksum, and which of the PATTERNs
+# (extended regular expressions) match no line of it, or cannot be looked for. Never prints its content.
 main() {
 	file=$1 user=$2
 	shift 2
@@ -17,7 +17,12 @@ main() {
 	n=0
 	for re in "$@"; do
 		n=$((n + 1))
-		grep -E -e "$re" "$file" >/dev/null 2>&1 || echo "unmatched=$n"
+		grep -E -e "$re" "$file" >/dev/null 2>&1
+		case $? in
+		0) ;;
+		1) echo "unmatched=$n" ;;
+		*) echo "unread=$n" ;;
+		esac
 	done
 }
 

@@ -1,0 +1,134 @@
+package symitar_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/symitar"
+	"github.com/01b61c5c/failover/symitar/symitartest"
+)
+
+// odd is something that a host says or holds, which proves nothing.
+type odd struct {
+	check string
+	home  map[string]string // files of the hosts' folders
+	both  map[string]string
+	tune  func(*symitar.Config)
+	says  string // part of what is found, or of the error
+	holds bool   // the check holds all the same
+}
+
+// TestWhatProvesNothingDoesNotPass: a list that is empty, cut or of another form, a number that is none, a file that
+// cannot be read. No check takes one of them for the comfortable answer.
+func TestWhatProvesNothingDoesNotPass(t *testing.T) {
+	const script = "#!/bin/sh\n"
+	for name, o := range map[string]odd{
+		"an empty lock, as a full disk leaves it": {check: "preflight/stale-locks",
+			home: map[string]string{"SYM/SYM001/sma_lock": ""}, says: "SYM001"},
+		"an empty lock of a job that begins": {check: "quiet/rsj", home: map[string]string{"SYM/SYM001/sma_lock": ""},
+			says: "SYM001"},
+		"no SYM at all": {check: "quiet/rsj", tune: func(c *symitar.Config) { c.SymRoot = symitartest.Root + "/etc" },
+			says: "no SYM"},
+		"a lag that is no number": {check: "preflight/replication", tune: func(c *symitar.Config) {
+			c.Replication.Command, c.Replication.Lag = "echo lag=nan", "lag=(.*)"
+		}, says: "not a usable number"},
+		"a lag of which no duration can be made": {check: "preflight/replication", tune: func(c *symitar.Config) {
+			c.Replication.Command, c.Replication.Unit = "echo lag=900000000", 60*60*1e9
+		}, says: "exceeds"},
+		"the lag of the second volume": {check: "preflight/replication", tune: func(c *symitar.Config) {
+			c.Replication.Command = "echo vg1 lag=0; echo vg2 lag=7200"
+		}, says: "exceeds"},
+		"a replicated volume without a number": {check: "preflight/replication", tune: func(c *symitar.Config) {
+			c.Replication.Command, c.Replication.Lag = "echo lag=0; echo lag=stopped", "lag=(.*)"
+		}, says: "not a usable number"},
+		"a licence file that the login may not read": {check: "preflight/licences", both: map[string]string{
+			"bin/cksum": script + "cat >/dev/null\necho 'cksum: read error' >&2\nexit 1\n"}, says: "checksum"},
+		"a pattern that grep does not read": {check: "preflight/licences", tune: func(c *symitar.Config) {
+			c.Licence.Patterns = []string{"RSJ (symaix1"}
+		}, says: "cannot be read"},
+		"an empty inittab": {check: "preflight/failoverd", home: map[string]string{"etc/inittab": ""}, says: "inittab"},
+		"no subsystems": {check: "preflight/failoverd", home: map[string]string{"bin/lssrc": script},
+			says: "src"},
+		"a crontab that may not be listed": {check: "preflight/failoverd", home: map[string]string{
+			"bin/crontab": script + "echo 'You are not allowed to use this program (crontab)' >&2\nexit 1\n"}, says: "crontab"},
+		"an account without a crontab, on Linux": {check: "preflight/failoverd", home: map[string]string{
+			"bin/crontab": script + "echo 'no crontab for symop' >&2\nexit 1\n"}, says: "absent", holds: true},
+		"an error log that cannot be read": {check: "preflight/errors", home: map[string]string{
+			"bin/errpt": script + "echo '0315-132 The supplied error log is not valid: /var/adm/ras/errlog.' >&2\nexit 0\n"},
+			says: "0315-132"},
+		"an error log of another form": {check: "preflight/errors", home: map[string]string{
+			"etc/errors": "BFE4C025   1123041526 P H sysplanar0     UNDETERMINED ERROR\n"}, says: "P H sysplanar0"},
+		"a file system of which df knows nothing": {check: "preflight/disk", home: map[string]string{"etc/filesystems": "Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n" +
+			"/dev/hd4 100 50 50% 1 9% /\n/dev/symlv - - - - - /SYM\n"}, says: "/SYM"},
+		"a row of df that is cut": {check: "preflight/disk", home: map[string]string{"etc/filesystems": "Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n" +
+			"/dev/hd4 100 50 50% 1 9% /\n/dev/symlv 100 1\n"}, says: "/dev/symlv"},
+		"an agent that does not tell its version": {check: "preflight/agent-files", both: map[string]string{
+			"bin/lsam3100": script + "echo usage: start stop status >&2\nexit 1\n"}, says: "version"},
+		"the same OpCon servers in another order": {check: "preflight/agent-files", home: map[string]string{
+			"config/3100/lsam.conf": "allowed_sam_ip_address_1=10.20.30.6\nallowed_sam_ip_address_2 =10.20.30.5\n"},
+			both: map[string]string{
+				"config/3100/lsam.conf": "allowed_sam_ip_address_1 = 10.20.30.5\nallowed_sam_ip_address_2\t= 10.20.30.6\r\n"},
+			says: "accepts 10.20.30.5, 10.20.30.6", holds: true},
+		"an idle row with a job's number": {check: "quiet/batch", home: map[string]string{
+			"etc/queue": "Queue Device   Status   Seq    Job Name             User\n" +
+				"----- -------- -------- ------ -------------------- --------\n0     BATCH0   Ready    001234\n"}, says: "001234"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sim := symitartest.Start(t)
+			for _, host := range []string{symitartest.Home, symitartest.Partner} {
+				for file, text := range o.both {
+					put(t, sim, host, file, text)
+				}
+			}
+			for file, text := range o.home {
+				put(t, sim, symitartest.Home, file, text)
+			}
+			cfg := sim.Config()
+			if o.tune != nil {
+				o.tune(&cfg)
+			}
+			pair, err := symitar.NewPair(cfg)
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = pair.Close() })
+			obs, err := pair.Look(t.Context(), o.check)
+			text := obs.Found
+			if err != nil {
+				text = err.Error()
+			}
+			require.Equal(t, o.holds, obs.Done && err == nil, text)
+			require.Contains(t, text, o.says)
+		})
+	}
+}
+
+// put writes a file of a host's folder; programs can be run.
+func put(t *testing.T, sim *symitartest.Pair, host, file, text string) {
+	t.Helper()
+	require.NoError(t, sim.Put(host, file, text))
+	if strings.HasPrefix(file, "bin/") {
+		require.NoError(t, os.Chmod(filepath.Join(sim.HostDir(host), file), 0o700))
+	}
+}
+
+// TestNamesThatWouldNeverBeFound: a program is known by one word of a list of processes, so a path or two words would
+// be absent for ever.
+func TestNamesThatWouldNeverBeFound(t *testing.T) {
+	for field, spoil := range map[string]func(*symitar.Config){
+		"Config.FailoverD.Match": func(c *symitar.Config) { c.FailoverD.Match = "/ops/bin/FAILOVERD" },
+		"Config.Macro.Path":      func(c *symitar.Config) { c.Macro.Path = "/SYM/MACROS/FAIL OVER" },
+		"Config.Agent.Must":      func(c *symitar.Config) { c.Agent.Must = []string{"/usr/local/lsam/bin/sma_lsam"} },
+		"is empty":               func(c *symitar.Config) { c.Agent.Must = []string{} },
+	} {
+		cfg := symitartest.Start(t).Config()
+		spoil(&cfg)
+		_, err := symitar.NewPair(cfg)
+		require.ErrorIs(t, err, failover.ErrInvalid, field)
+		require.ErrorContains(t, err, field)
+	}
+}
