@@ -96,6 +96,7 @@ func (h *Host) run(ctx context.Context, op, script string, stdin []byte, args ..
 		return answer{}, h.named(op, err)
 	}
 	out, exit, err := unframe(string(res.Stdout), nonce)
+	said := func(text []byte) string { return redactInput(string(text), stdin) }
 	switch {
 	case err == nil && exit == res.Exit:
 		return answer{out, exit}, nil
@@ -104,13 +105,25 @@ func (h *Host) run(ctx context.Context, op, script string, stdin []byte, args ..
 	case err == nil:
 		err = fmt.Errorf("%w: end mark says %d, SSH says %d", ErrAnswerIncomplete, exit, res.Exit)
 	case errors.Is(err, errNoBegin):
-		why, next := noShell(h.set.Shell, string(res.Stdout), string(res.Stderr), res.Exit)
+		why, next := noShell(h.set.Shell, said(res.Stdout), said(res.Stderr), res.Exit)
 		return answer{}, h.fail(op, failover.InDoubt, next, fmt.Errorf("%w: %w: %s", ErrAnswerIncomplete, ErrNoShell, why))
 	default:
-		err = fmt.Errorf("%w: exit status %d%s", err, res.Exit, tail(": ", string(res.Stderr)))
+		err = fmt.Errorf("%w: exit status %d%s", err, res.Exit, tail(": ", said(res.Stderr)))
 	}
 	return answer{}, h.fail(op, failover.InDoubt,
 		"look again; where it stays so, look what ends commands of this account on the host", err)
+}
+
+// redactInput takes out of text what was sent as input: what stands in the way of a shell may repeat it. A word of one or
+// two letters is no secret.
+func redactInput(text string, stdin []byte) string {
+	var secrets []failover.Secret
+	for line := range strings.Lines(string(stdin)) {
+		if line = strings.TrimSuffix(line, "\n"); len(line) > 2 {
+			secrets = append(secrets, failover.NewSecret(line))
+		}
+	}
+	return failover.Redact(text, secrets...)
 }
 
 // repeat runs a script that may run twice without harm, because it reads or because its marks let only one through. It

@@ -93,6 +93,7 @@ type firing struct {
 	pair *Pair
 
 	observeOnly bool     // never void a run that does not come to fire
+	seen        bool     // its folder was on the host: if it is gone, that proves nothing
 	fresh       bool     // the run id was made a moment ago; nobody else can have launched it
 	eyes        *watcher // nil outside a step
 
@@ -144,17 +145,10 @@ func (f firing) reserve(ctx context.Context, h *Host) error {
 func unnamed(a answer) bool { return strings.TrimSpace(a.out) == "@@HELD ?" }
 
 func (h *Host) heldError(a answer) error {
-	const op = "take the launcher's lock"
-	if unnamed(a) {
-		return h.fail(op, failover.NotApplied,
-			"somebody was stopped between making the lock and writing a name into it: when "+h.set.StateDir+
-				"/lock stays empty, remove that folder on the host",
-			fmt.Errorf("%w: by a run without a name", failover.ErrLocked))
-	}
 	_, owner, _ := strings.Cut(strings.TrimSpace(a.out), "@@HELD ")
-	return h.fail(op, failover.NotApplied,
-		"find out what became of run "+owner+" and acknowledge it; the lock never expires by itself",
-		fmt.Errorf("%w: run %s", failover.ErrLocked, owner))
+	owner = strings.TrimPrefix(owner, "void.")
+	return h.fail("take the launcher's lock", failover.NotApplied, h.freeLock(owner),
+		fmt.Errorf("%w: by run %s", failover.ErrLocked, owner))
 }
 
 // launch sends the launcher once. Sending it again for the same run is harmless: the marks let one through.
@@ -230,6 +224,7 @@ func (f firing) launched(ctx context.Context, res Result, secrets []failover.Sec
 			res.Evidence = append(res.Evidence, "not written down that it was launched: "+err.Error())
 		}
 	}
+	f.seen = true
 	return f.follow(ctx, res, secrets)
 }
 
@@ -265,6 +260,7 @@ func (f firing) never(ctx context.Context, res Result, why error, mine []*Host, 
 	proof, fired, err := f.conclude(ctx)
 	switch {
 	case fired && !proven:
+		f.seen = true
 		return f.follow(ctx, res, f.on.set.Macro.knownSecrets())
 	case err != nil && !proven:
 		res.Evidence = append(res.Evidence, plain(err))
@@ -355,8 +351,18 @@ func (h *Host) archive(ctx context.Context, run RunID, note string, allow Left) 
 	return h.refused(op, failover.InDoubt, a)
 }
 
-// lockOwner returns which run holds the launcher's lock on the host, "" when none does.
+// lockOwner returns which run holds the launcher's lock on the host: "" when none does, "?" when its name cannot be read.
+// A run that was voided holds it like another one, until it is acknowledged.
 func (h *Host) lockOwner(ctx context.Context) (string, error) {
 	s, err := h.runStatus(ctx, RunID(strings.Repeat("0", 32)))
-	return s.lock, err
+	return strings.TrimPrefix(s.lock, "void."), err
+}
+
+// freeLock is what helps against the launcher's lock of a run.
+func (h *Host) freeLock(owner string) string {
+	if owner == "?" {
+		return "somebody was stopped between making the lock and writing a name into it: when " + h.set.StateDir +
+			"/lock stays empty, remove that folder on the host"
+	}
+	return "find out what became of run " + owner + " and acknowledge it with a statement; the lock never expires by itself"
 }

@@ -34,13 +34,14 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 			said = text
 		}
 	}
-	var last status // the last look that succeeded
+	var last status  // the last look that succeeded
+	var unread error // why the output was not read to its end
 	for {
 		s, err := f.status(ctx)
-		seenFired := last.fired
 		if err == nil {
+			f.seen = f.seen || s.exists
 			last, lost = s, false
-			_ = log.readTo(ctx, s.logSize) // the marks are what counts; the rest of the output comes with the next look
+			unread = log.readTo(ctx, s) // the rest of the output comes with the next look
 			res.LogTail = log.tail()
 		}
 		switch {
@@ -53,7 +54,7 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 			res.State = StateNotExecuted
 			res.Evidence = append(res.Evidence, s.String())
 			return res
-		case seenFired && !s.exists:
+		case f.seen && !s.exists:
 			res.State = StateUnknown
 			res.Evidence = append(res.Evidence, errMarksGone.Error())
 			return res
@@ -78,6 +79,8 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 			if s.finished() {
 				tell("the macro has ended, and processes of it still run: " + s.who())
 			}
+		case s.finished() && s.hasLog && unread != nil:
+			tell("the macro has ended, and its output cannot be read: " + plain(unread))
 		case s.finished() && s.life == lives:
 			// Only what it left behind: services that it was to start, or a part of it that works on.
 			if swapped, _, err := f.roles(ctx); err == nil && swapped {
@@ -149,6 +152,9 @@ func (f firing) judge(ctx context.Context, res Result, s status, log *logReader)
 	}
 	res.Evidence = append(res.Evidence, found)
 	switch {
+	case !s.hasLog:
+		res.State = StateUnknown
+		res.Evidence = append(res.Evidence, "its output is gone from the host, so nobody can tell what it said")
 	case swapped && trouble == "":
 		res.State = StateSucceeded
 	case s.life == lifeUnknown:

@@ -169,19 +169,24 @@ func newLogReader(h *Host, run RunID, secrets []failover.Secret) *logReader {
 	return l
 }
 
-// readTo reads until size bytes were seen and reports whole lines as progress.
-func (l *logReader) readTo(ctx context.Context, size int64) error {
-	if l.offset == size {
+// readTo reads until all of the output was seen that a look has shown, and reports whole lines as progress.
+func (l *logReader) readTo(ctx context.Context, s status) error {
+	if !s.hasLog {
+		return l.host.fail("read the macro's output", failover.NotApplied, "look for it in "+l.host.set.StateDir+"/run."+
+			string(l.run)+" on the host", fmt.Errorf("%w: the file with it is gone", ErrAnswerIncomplete))
+	}
+	if l.offset == s.logSize {
 		l.stands(ctx)
 	}
-	for l.offset < size {
+	for l.offset < s.logSize {
 		a, err := l.host.repeat(ctx, "read the macro's output", logScript, l.host.set.StateDir, string(l.run),
 			fmt.Sprint(l.offset+1))
 		if err != nil {
 			return unchanged(err)
 		}
 		if a.out == "" {
-			return nil
+			return l.host.fail("read the macro's output", failover.NotApplied, "look again",
+				fmt.Errorf("%w: %d of %d bytes are there", ErrAnswerIncomplete, l.offset, s.logSize))
 		}
 		l.offset += int64(len(a.out))
 		l.take(ctx, a.out)

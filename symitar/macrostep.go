@@ -49,7 +49,7 @@ func (w *watcher) show(ctx context.Context, f firing, s status) {
 	if w.run != f.run {
 		w.run, w.log = f.run, newLogReader(f.on, f.run, f.on.set.Macro.knownSecrets())
 	}
-	_ = w.log.readTo(ctx, s.logSize) // the roles are what counts
+	_ = w.log.readTo(ctx, s) // the roles are what counts
 }
 
 // ends says how the output that was shown ends.
@@ -222,7 +222,7 @@ func (f firing) probeWithoutID(ctx context.Context) (failover.Outcome, error) {
 		}
 		if owner != "" {
 			return failover.InDoubt, h.fail("look for a run of the macro that the journal does not know", failover.InDoubt,
-				"find out what became of run "+owner+" and acknowledge it with a statement, then run again",
+				h.freeLock(owner)+"; then run again",
 				fmt.Errorf("%w: run %s has the launcher's lock", failover.ErrInDoubt, owner))
 		}
 	}

@@ -30,8 +30,7 @@ func NewPair(cfg Config) (*Pair, error) {
 	cfg = cfg.withDefaults()
 	// Each host knows the other's keys: meeting the partner's key at an address is an error of its own.
 	home, partner := cfg.Home, cfg.Partner
-	home.SSH.PeerKeys = append(slices.Clone(home.SSH.PeerKeys), partner.SSH.HostKeys...)
-	partner.SSH.PeerKeys = append(slices.Clone(partner.SSH.PeerKeys), home.SSH.HostKeys...)
+	home.SSH, partner.SSH = home.SSH.WithPeer(partner.SSH), partner.SSH.WithPeer(home.SSH)
 	a, err := newHost(home, cfg)
 	if err != nil {
 		return nil, err

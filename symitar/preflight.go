@@ -266,8 +266,7 @@ func (f firing) launcherFree(ctx context.Context) (failover.Observation, error) 
 			return failover.Item{}, err
 		}
 		if owner != "" && owner != string(mine.Run) {
-			return failover.Item{Found: "run " + owner +
-				" has the launcher's lock; find out what became of it and acknowledge it"}, nil
+			return failover.Item{Found: "run " + owner + " has the launcher's lock; " + h.freeLock(owner)}, nil
 		}
 		return failover.Item{Done: true, Found: noOpenRun}, nil
 	})

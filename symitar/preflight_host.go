@@ -171,7 +171,8 @@ func symDates(ctx context.Context, h *Host) (failover.Item, error) {
 
 func (f firing) clocks(ctx context.Context) (failover.Observation, error) {
 	offsets := make([]time.Duration, len(f.all))
-	_, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+	limit := f.on.set.Limits.ClockSkew
+	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
 		before := time.Now()
 		out, err := h.read(ctx, "read the clock", clockCommand)
 		if err != nil {
@@ -181,14 +182,17 @@ func (f firing) clocks(ctx context.Context) (failover.Observation, error) {
 		if err != nil {
 			return failover.Item{}, h.fail("read the clock", failover.NotApplied, "run date -u by hand", err)
 		}
-		offsets[slices.Index(f.all, h)] = at.Sub(before.Add(time.Since(before) / 2))
-		return failover.Item{Done: true}, nil
+		took := time.Since(before)
+		offsets[slices.Index(f.all, h)] = at.Sub(before.Add(took / 2))
+		if took > limit {
+			return failover.Item{Found: fmt.Sprintf("its clock took more than %s to answer, too long to compare", limit)}, nil
+		}
+		return failover.Item{Done: true, Found: "its clock answers"}, nil
 	})
-	if err != nil {
-		return failover.Observation{}, err
+	if err != nil || !obs.Done {
+		return obs, err
 	}
 	skew := (slices.Max(offsets) - slices.Min(offsets)).Abs().Round(time.Second)
-	limit := f.on.set.Limits.ClockSkew
 	if skew > limit {
 		return failover.Observation{Found: fmt.Sprintf("the clocks differ by more than %s", limit), Note: skew.String()}, nil
 	}

@@ -251,9 +251,17 @@ func (f firing) resultText(ctx context.Context) (failover.Observation, error) {
 	if err != nil {
 		return failover.Observation{}, err
 	}
+	switch {
+	case s.exists && !s.fired || !s.exists && !mine.Launched:
+		return f.withoutRun(ctx)
+	case !s.exists:
+		return failover.Observation{Found: errMarksGone.Error()}, f.on.fail("read the macro's output", failover.NotApplied,
+			"look at both hosts; when the swap is in order, run again and waive this check with a reason",
+			fmt.Errorf("%w: %w", failover.ErrPrecondition, errMarksGone))
+	}
 	log := newLogReader(f.on, f.run, f.on.set.Macro.knownSecrets())
 	log.quiet = true
-	if err := log.readTo(ctx, s.logSize); err != nil {
+	if err := log.readTo(ctx, s); err != nil {
 		return failover.Observation{}, err
 	}
 	log.flush(ctx)

@@ -1,6 +1,8 @@
 package symitar
 
 import (
+	"context"
+	"io"
 	"strings"
 	"testing"
 
@@ -8,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/remote/remotetest"
 )
 
 func TestUnframe(t *testing.T) {
@@ -165,4 +168,24 @@ func TestTheTailHoldsNoHalfAnswer(t *testing.T) {
 			require.NotContains(t, l.tail(), answer[from:from+4], "shift %d", shift)
 		}
 	}
+}
+
+// TestASecretIsNotEchoed: what reads our script may be a menu that repeats what it does not know, answers included.
+func TestASecretIsNotEchoed(t *testing.T) {
+	const secret = "s3cret-operator"
+	server, err := remotetest.NewServer(func(_ context.Context, cmd *remotetest.Command) remotetest.Ending {
+		_, _ = io.Copy(io.Discard, cmd.Stdin)
+		_, _ = io.WriteString(cmd.Stdout, "unknown command: "+secret+"\n")
+		_, _ = io.WriteString(cmd.Stderr, "Unmatched "+secret+"\n")
+		return remotetest.Exit(1)
+	})
+	require.NoError(t, err)
+	t.Cleanup(server.Close)
+	h, err := newHost(HostConfig{Name: "home", SSH: server.SSH()}, Config{Shell: "/bin/sh"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, h.remote.Close()) })
+	_, err = h.run(t.Context(), "launch the macro", "cat", []byte("1\nPassword:\n"+secret+"\n"))
+	require.ErrorIs(t, err, ErrNoShell)
+	require.ErrorContains(t, err, "unknown command")
+	require.NotContains(t, err.Error(), secret)
 }

@@ -5,10 +5,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/remote"
 	"github.com/01b61c5c/failover/symitar"
 	"github.com/01b61c5c/failover/symitar/symitartest"
 )
@@ -131,4 +135,77 @@ func TestNamesThatWouldNeverBeFound(t *testing.T) {
 		require.ErrorIs(t, err, failover.ErrInvalid, field)
 		require.ErrorContains(t, err, field)
 	}
+}
+
+// TestWhatIsGoneProvesNothing: the folder of a run, or the output in it, has been removed while the macro worked.
+func TestWhatIsGoneProvesNothing(t *testing.T) {
+	for what, c := range map[string]struct{ remove, says string }{
+		"the folder of the run": {"/var/tmp/failover/run.*", "has been removed"},
+		"its output":            {"/var/tmp/failover/run.*/log", "its output is gone"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			sim := symitartest.Start(t)
+			dir := sim.HostDir(symitartest.Home)
+			real, err := os.ReadFile(filepath.Join(dir, "SYM/MACROS/FAILOVER"))
+			require.NoError(t, err)
+			lines := strings.SplitAfterN(string(real), "\n", 2)
+			require.NoError(t, sim.Put(symitartest.Home, "SYM/MACROS/FAILOVER",
+				lines[0]+"rm -rf "+dir+c.remove+"\nsleep 2\n"+lines[1]))
+			pair, err := symitar.NewPair(sim.Config())
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = pair.Close() })
+			run, err := symitar.NewRunID()
+			require.NoError(t, err)
+			res, err := pair.Fire(t.Context(), run, symitar.PurposeSwitchover)
+			require.ErrorIs(t, err, symitar.ErrMacroUnknown, "%v", res)
+			require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+			require.ErrorContains(t, err, c.says)
+			require.Eventually(t, func() bool { return sim.Role(symitartest.Partner) == "primary" }, 30*time.Second,
+				20*time.Millisecond, "the macro was at work all the while")
+		})
+	}
+}
+
+// TestTheLockOfAVoidedRun is called by the run's own name, so that it can be acknowledged as it is said.
+func TestTheLockOfAVoidedRun(t *testing.T) {
+	sim := symitartest.Start(t)
+	pair, err := symitar.NewPair(sim.Config())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = pair.Close() })
+	run, err := symitar.NewRunID()
+	require.NoError(t, err)
+	_, err = pair.Void(t.Context(), run, symitar.PurposeSwitchover)
+	require.NoError(t, err)
+	obs, err := pair.Look(t.Context(), "preflight/launcher")
+	require.NoError(t, err)
+	require.False(t, obs.Done)
+	require.Contains(t, obs.Found, "what became of run "+string(run)+" ")
+	require.NoError(t, pair.Acknowledge(t.Context(), run, failover.Statement{By: "a", Says: "b", Reason: "c"}, symitar.Left{}))
+	obs, err = pair.Look(t.Context(), "preflight/launcher")
+	require.NoError(t, err)
+	require.True(t, obs.Done, obs.Found)
+}
+
+// TestThePartnersKeyOfAKnownHostsFile: the hosts are known by a file only, and the addresses are swapped.
+func TestThePartnersKeyOfAKnownHostsFile(t *testing.T) {
+	sim := symitartest.Start(t)
+	cfg := sim.Config()
+	known := filepath.Join(t.TempDir(), "known_hosts")
+	var text string
+	for _, h := range []*symitar.HostConfig{&cfg.Home, &cfg.Partner} {
+		pem, err := os.ReadFile(filepath.Join(sim.HostDir(h.Name), "etc/ssh_host_key"))
+		require.NoError(t, err)
+		key, err := ssh.ParsePrivateKey(pem)
+		require.NoError(t, err)
+		text += knownhosts.Line([]string{h.SSH.Address}, key.PublicKey()) + "\n"
+		h.SSH.HostKeys, h.SSH.KnownHosts = nil, known
+	}
+	require.NoError(t, os.WriteFile(known, []byte(text), 0o600))
+	require.NoError(t, sim.Arm("peer-key"))
+	pair, err := symitar.NewPair(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = pair.Close() })
+	_, _, err = pair.Partner.Role(t.Context())
+	require.ErrorIs(t, err, remote.ErrPeerHostKey)
 }
