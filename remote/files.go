@@ -165,7 +165,7 @@ func (h *Host) uploadPart(client *sftp.Client, src io.Reader, path string, mode 
 	if err != nil {
 		return part, File{}, h.writeError(client, op, "create", part, err)
 	}
-	sum := &counter{hash: sha256.New()}
+	sum := &counter{hash: sha256.New(), limit: -1}
 	_, err = out.ReadFromWithConcurrency(io.TeeReader(src, sum), 0)
 	sent = File{Path: part, Size: sum.size}
 	if err = errors.Join(err, out.Close()); err != nil {
@@ -297,7 +297,7 @@ func read(client *sftp.Client, path string, w io.Writer, limit int64) (File, err
 	return File{Path: path, Size: sum.size, SHA256: sum.sum()}, nil
 }
 
-// counter sums what passes and refuses more than limit, if that is positive.
+// counter sums what passes and refuses more than limit, unless that is negative.
 type counter struct {
 	hash  hash.Hash
 	size  int64
@@ -306,8 +306,8 @@ type counter struct {
 
 func (c *counter) Write(p []byte) (int, error) {
 	c.size += int64(len(p))
-	if c.limit > 0 && c.size > c.limit {
-		return 0, fmt.Errorf("%w: it grew beyond %d bytes while it was read", ErrTooLarge, c.limit)
+	if c.limit >= 0 && c.size > c.limit {
+		return 0, fmt.Errorf("%w: it holds more than the %d bytes that it is said to have", ErrTooLarge, c.limit)
 	}
 	return c.hash.Write(p)
 }

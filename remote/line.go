@@ -75,6 +75,10 @@ type line struct {
 
 // connect dials, checks the host key and logs in, all within ConnectTimeout.
 func (h *Host) connect(ctx context.Context) (*line, error) {
+	ctx, closed := context.WithCancel(ctx)
+	defer closed()
+	stop := context.AfterFunc(h.closing, closed)
+	defer stop()
 	login, err := h.prepareLogin(ctx)
 	if err != nil {
 		return nil, err
@@ -82,8 +86,6 @@ func (h *Host) connect(ctx context.Context) (*line, error) {
 	defer login.close()
 	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.ConnectTimeout, connectTimeout(h.cfg.ConnectTimeout))
 	defer cancel()
-	stop := context.AfterFunc(h.closing, cancel)
-	defer stop()
 	stopAgent := context.AfterFunc(ctx, login.close) // an agent may wait for a person to confirm
 	defer stopAgent()
 
