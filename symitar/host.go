@@ -56,8 +56,18 @@ const preamble = "unalias -a >/dev/null 2>&1\n[ -z \"${ZSH_VERSION-}\" ] || emul
 
 // answer is what a script printed and how it ended.
 type answer struct {
-	out  string
-	exit int
+	out       string
+	exit      int
+	complaint string // the last line of its standard error output, which the shell's start-up files may have written too
+}
+
+// ending says how it ended, with what it printed last: a command that fails says why on standard error.
+func (a answer) ending() string {
+	text := tail(": ", a.out)
+	if a.complaint != "" {
+		text += tail("; on standard error: ", a.complaint)
+	}
+	return fmt.Sprintf("exit status %d%s", a.exit, text)
 }
 
 // program is the text that the shell reads from its standard input. It is one compound command: a stream that is cut
@@ -99,7 +109,7 @@ func (h *Host) run(ctx context.Context, op, script string, stdin []byte, args ..
 	said := func(text []byte) string { return redactInput(string(text), stdin) }
 	switch {
 	case err == nil && exit == res.Exit:
-		return answer{out, exit}, nil
+		return answer{out, exit, tail("", said(res.Stderr))}, nil
 	case ctx.Err() != nil: // the exit status is that of a command whose line we gave up
 		return answer{}, h.fail(op, failover.InDoubt, "look again", fmt.Errorf("%w: %w", ctx.Err(), context.Cause(ctx)))
 	case err == nil:
@@ -167,7 +177,7 @@ func (h *Host) read(ctx context.Context, op, script string, args ...string) (str
 	}
 	if a.exit != 0 {
 		return a.out, h.fail(op, failover.NotApplied, "run the command by hand on the host",
-			fmt.Errorf("%w: exit status %d%s", ErrCommandFailed, a.exit, tail(": ", a.out)))
+			fmt.Errorf("%w: %s", ErrCommandFailed, a.ending()))
 	}
 	return a.out, nil
 }

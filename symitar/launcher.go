@@ -77,7 +77,7 @@ func (h *Host) refused(op string, outcome failover.Outcome, a answer) error {
 	r, known := refusals[a.exit]
 	if !known {
 		return h.fail(op, failover.InDoubt, "look at "+h.set.StateDir+" on the host",
-			fmt.Errorf("%w: exit status %d%s", ErrCommandFailed, a.exit, tail(": ", a.out)))
+			fmt.Errorf("%w: %s", ErrCommandFailed, a.ending()))
 	}
 	return h.fail(op, outcome, r.next+", then run again",
 		fmt.Errorf("%w: %s (exit status %d)%s", ErrCommandFailed, r.cause, a.exit, tail(": ", a.out)))
@@ -132,6 +132,8 @@ func (f firing) reserve(ctx context.Context, h *Host) error {
 		switch {
 		case a.exit == 0 && strings.Contains(a.out, "@@RESERVED "+string(f.run)):
 			return nil
+		case a.exit == exitKnown:
+			return h.fail(op, failover.NotApplied, "make a new run id", fmt.Errorf("%w: the run was voided", ErrNotExecuted))
 		case a.exit == exitHeld:
 			if unnamed(a) && try < startGrace && f.pair.pause(ctx) == nil {
 				continue

@@ -174,7 +174,11 @@ func noFailoverD(ctx context.Context, h *Host) (failover.Item, error) {
 	if err != nil {
 		return failover.Item{}, err
 	}
+	out, whole := strings.CutSuffix(out, "looked=yes\n")
 	found, dormant, unread, partly := parseRespawners(out, match)
+	if !whole {
+		unread = append(unread, "the answer is incomplete")
+	}
 	for _, r := range found {
 		bad = append(bad, "would be started by "+r.source+": "+failover.Printable(r.line))
 	}

@@ -343,5 +343,5 @@ func (v Verification) ask(ctx context.Context, h *Host) (failover.Item, error) {
 	if ok {
 		return failover.Item{Done: true, Found: "as wanted"}, nil
 	}
-	return failover.Item{Found: fmt.Sprintf("%s (exit status %d%s)", why, a.exit, tail(": ", a.out))}, nil
+	return failover.Item{Found: fmt.Sprintf("%s (%s)", why, a.ending())}, nil
 }

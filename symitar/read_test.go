@@ -133,11 +133,11 @@ func TestHardErrors(t *testing.T) {
 
 func TestVotes(t *testing.T) {
 	p := RoleProbe{Primary: "^primary", Secondary: "^secondary"}
-	require.Equal(t, RolePrimary, p.vote(answer{"primary\n", 0}))
-	require.Equal(t, RoleSecondary, p.vote(answer{"secondary\n", 0}))
-	require.Equal(t, RoleUnknown, p.vote(answer{"", 0}))
-	require.Equal(t, RoleUnknown, p.vote(answer{"primary\n", 1}), "a probe that failed has no vote")
-	require.Equal(t, RoleUnknown, RoleProbe{Primary: "p", Secondary: "s"}.vote(answer{"ps", 0}), "both is neither")
+	require.Equal(t, RolePrimary, p.vote(answer{out: "primary\n", exit: 0}))
+	require.Equal(t, RoleSecondary, p.vote(answer{out: "secondary\n", exit: 0}))
+	require.Equal(t, RoleUnknown, p.vote(answer{out: "", exit: 0}))
+	require.Equal(t, RoleUnknown, p.vote(answer{out: "primary\n", exit: 1}), "a probe that failed has no vote")
+	require.Equal(t, RoleUnknown, RoleProbe{Primary: "p", Secondary: "s"}.vote(answer{out: "ps", exit: 0}), "both is neither")
 }
 
 func TestLogReader(t *testing.T) {

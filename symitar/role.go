@@ -81,7 +81,7 @@ func (h *Host) askProbes(ctx context.Context) ([]answer, error) {
 			return nil, h.fail(op, failover.NotApplied, "run the probes by hand on the host",
 				fmt.Errorf("%w: probe %s gave no answer", ErrAnswerIncomplete, h.set.Role.Probes[i].Name))
 		}
-		answers[i], rest = answer{out, exit}, after
+		answers[i], rest = answer{out: out, exit: exit}, after
 	}
 	return answers, nil
 }

@@ -68,6 +68,9 @@ func usableShell(ctx context.Context, h *Host) (failover.Item, error) {
 			missing = append(missing, tool)
 		}
 	}
+	if kv["looked"] != "yes" {
+		return failover.Item{Found: "the account's shell answers, and does not carry out our script"}, nil
+	}
 	if len(missing) > 0 {
 		return failover.Item{Found: "not found with Config.Path: " + strings.Join(missing, ", ")}, nil
 	}

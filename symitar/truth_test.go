@@ -50,6 +50,9 @@ func TestWhatProvesNothingDoesNotPass(t *testing.T) {
 		"a replicated volume without a number": {check: "preflight/replication", tune: func(c *symitar.Config) {
 			c.Replication.Command, c.Replication.Lag = "echo lag=0; echo lag=stopped", "lag=(.*)"
 		}, says: "not a usable number"},
+		"a command that says why it fails": {check: "preflight/replication", tune: func(c *symitar.Config) {
+			c.Replication.Command = "echo 'rmgr: no such volume' >&2; exit 3"
+		}, says: "exit status 3; on standard error: rmgr: no such volume"},
 		"a licence file that the login may not read": {check: "preflight/licences", both: map[string]string{
 			"bin/cksum": script + "cat >/dev/null\necho 'cksum: read error' >&2\nexit 1\n"}, says: "checksum"},
 		"a pattern that grep does not read": {check: "preflight/licences", tune: func(c *symitar.Config) {
@@ -208,4 +211,48 @@ func TestThePartnersKeyOfAKnownHostsFile(t *testing.T) {
 	t.Cleanup(func() { _ = pair.Close() })
 	_, _, err = pair.Partner.Role(t.Context())
 	require.ErrorIs(t, err, remote.ErrPeerHostKey)
+}
+
+// TestAnEmptyAnswerTakesNoLock: a command that ends with 0 and prints nothing, or a word that nobody knows, has done
+// nothing that is proven.
+func TestAnEmptyAnswerTakesNoLock(t *testing.T) {
+	for _, how := range []symitartest.Break{symitartest.BreakIgnores, symitartest.BreakGarbles} {
+		t.Run(how.String(), func(t *testing.T) {
+			t.Parallel()
+			sim := symitartest.Start(t)
+			pair, err := symitar.NewPair(sim.Config())
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = pair.Close() })
+			proc, err := symitar.Switchover(pair)
+			require.NoError(t, err)
+			ours, other := failover.Claim{ID: "ours"}, failover.Claim{ID: "other"}
+			sim.Break("pairlock.sh", how)
+			require.Equal(t, failover.InDoubt, failover.OutcomeOf(proc.Lock.Acquire(t.Context(), ours)))
+			require.Error(t, proc.Lock.TakeOver(t.Context(), other, ours))
+			require.Error(t, proc.Lock.Check(t.Context(), ours))
+			require.Error(t, proc.Lock.Release(t.Context(), ours))
+			_, _, err = proc.Lock.Holder(t.Context())
+			require.Error(t, err)
+			require.NoError(t, sim.Heal())
+			require.NoError(t, proc.Lock.Release(t.Context(), ours))
+			require.NoError(t, proc.Lock.Acquire(t.Context(), other))
+		})
+	}
+}
+
+// TestAnEmptyAnswerPassesNoCheck lets every script of a check end with 0 and nothing said.
+func TestAnEmptyAnswerPassesNoCheck(t *testing.T) {
+	sim := symitartest.Start(t)
+	pair, err := symitar.NewPair(sim.Config())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = pair.Close() })
+	for check, script := range map[string]string{"shell": "shell.sh", "identity": "identity.sh", "roles": "roles.sh",
+		"failoverd": "respawn.sh", "foreign-macro": "programs.sh", "macro": "macro.sh", "launcher": "statedir.sh",
+		"licences": "licence.sh", "root-info": "rootinfo.sh", "rsj": "files.sh", "agent": "agent.sh", "agent-files": "files.sh",
+		"stale-locks": "symlocks.sh", "sym-dates": "symdates.sh"} {
+		sim.Break(script, symitartest.BreakIgnores)
+		obs, err := pair.Look(t.Context(), "preflight/"+check)
+		require.NotZero(t, sim.Struck(), "%s is not asked for %s", script, check)
+		require.False(t, obs.Done && err == nil, "%s: %s", check, obs.Found)
+	}
 }

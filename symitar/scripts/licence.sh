@@ -8,7 +8,7 @@ main() {
 	[ -f "$file" ] || { echo "state=missing"; return; }
 	[ -s "$file" ] || { echo "state=empty"; return; }
 	if [ -n "$user" ] && [ "$user" != "$(id -un)" ]; then
-		su "$user" -c 'test -r "$0"' "$file" </dev/null >/dev/null 2>&1 || { echo "state=unreadable"; return; }
+		su "$user" -c 'test -r "$0"' "$file" </dev/null >/dev/null 2>&1 || { echo "state=not shown to be readable by $user: su -c 'test -r' fails"; return; }
 	else
 		[ -r "$file" ] || { echo "state=unreadable"; return; }
 	fi

@@ -1,8 +1,8 @@
-# respawn.sh
+# respawn.sh without parameters
 #
 # Prints everything that could start a daemon by itself, each line behind the name of its source: inittab, the system
 # resource controller, crontabs. "SOURCE!" instead of "SOURCE:" means that the source could not be read, "SOURCE?" that
-# it could be read in part only, because the account is not root.
+# it could be read in part only, because the account is not root. The last line is "looked=yes".
 main() {
 	hidden=
 	if command -v lsitab >/dev/null 2>&1; then
@@ -38,6 +38,7 @@ main() {
 		fi
 	done
 	[ -z "$hidden" ] || echo "crontab? those of other accounts cannot be read as $(id -un)"
+	echo "looked=yes"
 }
 
 show() {
