@@ -7,65 +7,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/01b61c5c/failover"
 )
-
-// withDefaults fills in what a vendor states.
-func (c Config) withDefaults() Config {
-	text := func(field *string, value string) {
-		if *field == "" {
-			*field = value
-		}
-	}
-	text(&c.SymRoot, defaultSymRoot)
-	text(&c.RootInfoDir, defaultRootInfo)
-	text(&c.StateDir, defaultStateDir)
-	text(&c.Shell, defaultShell)
-	text(&c.RSJ, defaultRSJ)
-	text(&c.Path, defaultPath)
-	text(&c.Agent.Control, defaultControl)
-	text(&c.FailoverD.Match, defaultFailoverD)
-	text(&c.Macro.Expect, defaultExpect)
-	if c.Poll == 0 {
-		c.Poll = defaultPoll
-	}
-	if c.Agent.Must == nil {
-		c.Agent.Must = []string{"sma_lsam", "sma_disp", "sma_log"}
-	}
-	if c.Agent.Timeout == 0 {
-		c.Agent.Timeout = defaultAgentTime
-	}
-	if c.Macro.ExitOK == nil {
-		c.Macro.ExitOK = []int{0}
-	}
-	if c.Macro.Settle == 0 {
-		c.Macro.Settle = defaultSettle
-	}
-	if c.Limits.DiskPercent == 0 {
-		c.Limits.DiskPercent = 90
-	}
-	if c.Limits.ClockSkew == 0 {
-		c.Limits.ClockSkew = 10 * time.Second
-	}
-	if c.Limits.DatesAgeDays == 0 {
-		c.Limits.DatesAgeDays = 3
-	}
-	if c.Limits.ErrorsSince == 0 {
-		c.Limits.ErrorsSince = 24 * time.Hour
-	}
-	if c.Limits.Look == 0 {
-		c.Limits.Look = defaultLook
-	}
-	c.Verify = slices.Clone(c.Verify)
-	for i := range c.Verify {
-		if c.Verify[i].Within == 0 {
-			c.Verify[i].Within = defaultWithin
-		}
-	}
-	return c
-}
 
 // Validate refuses a configuration the procedures could not run safely with. It is called by [NewPair].
 func (c Config) Validate() error {
@@ -269,7 +213,7 @@ func (c Config) validatePrograms() error {
 	if len(c.Agent.Must) == 0 {
 		return failover.Invalid("Config.Agent.Must", "is empty", "name the processes of a running agent, or leave it nil")
 	}
-	names := map[string]string{"Config.Macro.Path": c.Macro.name(), "Config.FailoverD.Match": c.FailoverD.Match}
+	names := map[string]string{"Config.Macro.Path": c.Macro.name(), "Config.FailoverD": c.FailoverD}
 	for i, must := range c.Agent.Must {
 		names[fmt.Sprintf("Config.Agent.Must[%d]", i)] = must
 	}

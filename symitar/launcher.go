@@ -162,7 +162,7 @@ func (f firing) launch(ctx context.Context, stdin []byte) (launched bool, a answ
 	if m.Mode == ModeHostExpect {
 		expect, answerer = m.Expect, answerScript
 	}
-	names := m.name() + " " + f.on.set.FailoverD.Match
+	names := m.name() + " " + f.on.set.FailoverD
 	args := append([]string{f.on.set.StateDir, string(f.run), m.User, f.on.set.Shell, strconv.Itoa(len(stdin)),
 		runnerScript, names, expect, answerer, m.Path}, f.args...)
 	a, err = f.on.run(ctx, "launch the macro", launchScript, stdin, args...)

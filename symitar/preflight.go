@@ -161,7 +161,7 @@ func (f firing) rolesBefore(ctx context.Context) (failover.Observation, error) {
 }
 
 func noFailoverD(ctx context.Context, h *Host) (failover.Item, error) {
-	match := h.set.FailoverD.Match
+	match := h.set.FailoverD
 	list, err := h.programs(ctx, "", match)
 	if err != nil {
 		return failover.Item{}, err

@@ -68,7 +68,7 @@ func (f firing) parameters() []failover.Parameter {
 		{Name: "macro-host", Value: f.on.Name()},
 		{Name: "macro-user", Value: set.Macro.User}, {Name: "macro-mode", Value: set.Macro.Mode.String()},
 		{Name: "state-dir", Value: set.StateDir}, {Name: "sym-root", Value: set.SymRoot},
-		{Name: "role-probes", Value: list(set.Role)}, {Name: "failoverd", Value: set.FailoverD.Match},
+		{Name: "role-probes", Value: list(set.Role)}, {Name: "failoverd", Value: set.FailoverD},
 		{Name: "licence-file", Value: set.Licence.Path},
 	}
 	if o := set.OpCon; o != nil {

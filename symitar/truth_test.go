@@ -127,10 +127,10 @@ func put(t *testing.T, sim *symitartest.Pair, host, file, text string) {
 // be absent for ever.
 func TestNamesThatWouldNeverBeFound(t *testing.T) {
 	for field, spoil := range map[string]func(*symitar.Config){
-		"Config.FailoverD.Match": func(c *symitar.Config) { c.FailoverD.Match = "/ops/bin/FAILOVERD" },
-		"Config.Macro.Path":      func(c *symitar.Config) { c.Macro.Path = "/SYM/MACROS/FAIL OVER" },
-		"Config.Agent.Must":      func(c *symitar.Config) { c.Agent.Must = []string{"/usr/local/lsam/bin/sma_lsam"} },
-		"is empty":               func(c *symitar.Config) { c.Agent.Must = []string{} },
+		"Config.FailoverD":  func(c *symitar.Config) { c.FailoverD = "/ops/bin/FAILOVERD" },
+		"Config.Macro.Path": func(c *symitar.Config) { c.Macro.Path = "/SYM/MACROS/FAIL OVER" },
+		"Config.Agent.Must": func(c *symitar.Config) { c.Agent.Must = []string{"/usr/local/lsam/bin/sma_lsam"} },
+		"is empty":          func(c *symitar.Config) { c.Agent.Must = []string{} },
 	} {
 		cfg := symitartest.Start(t).Config()
 		spoil(&cfg)
