@@ -15,15 +15,15 @@ import (
 	"github.com/01b61c5c/failover/remote"
 )
 
-// Sentinels of what can be wrong with an answer of a host; test with errors.Is.
+// What can be wrong with an answer of a host.
 var (
-	// ErrAnswerIncomplete: the command's answer was cut short or carries no end mark; what it did is not known.
-	ErrAnswerIncomplete = errors.New("answer incomplete")
-	// ErrNoShell: the account's login does not lead to a shell that runs our scripts. The text says what stands in the
+	// errAnswerIncomplete: the command's answer was cut short or carries no end mark; what it did is not known.
+	errAnswerIncomplete = errors.New("answer incomplete")
+	// errNoShell: the account's login does not lead to a shell that runs our scripts. The text says what stands in the
 	// way.
-	ErrNoShell = errors.New("no usable shell")
-	// ErrCommandFailed: the command ran to its end with an exit status that is not accepted.
-	ErrCommandFailed = errors.New("command failed")
+	errNoShell = errors.New("no usable shell")
+	// errCommandFailed: the command ran to its end with an exit status that is not accepted.
+	errCommandFailed = errors.New("command failed")
 )
 
 // maxOutput bounds one answer. Process lists of busy hosts stay far below.
@@ -95,10 +95,7 @@ func program(nonce, path, script string, stdin []byte, args []string) []byte {
 // Without error the script ended and all of its output is here. An error is a *failover.Error: NotApplied if the
 // script did not start, InDoubt otherwise.
 func (h *Host) run(ctx context.Context, op, script string, stdin []byte, args ...string) (answer, error) {
-	nonce, err := newNonce()
-	if err != nil {
-		return answer{}, h.fail(op, failover.NotApplied, "try again", err)
-	}
+	nonce := newNonce()
 	res, err := h.remote.Run(ctx,
 		remote.Command{Name: op, Line: h.set.Shell, Stdin: program(nonce, h.set.Path, script, stdin, args),
 			MaxOutput: maxOutput})
@@ -113,10 +110,10 @@ func (h *Host) run(ctx context.Context, op, script string, stdin []byte, args ..
 	case ctx.Err() != nil: // the exit status is that of a command whose line we gave up
 		return answer{}, h.fail(op, failover.InDoubt, "look again", fmt.Errorf("%w: %w", ctx.Err(), context.Cause(ctx)))
 	case err == nil:
-		err = fmt.Errorf("%w: end mark says %d, SSH says %d", ErrAnswerIncomplete, exit, res.Exit)
+		err = fmt.Errorf("%w: end mark says %d, SSH says %d", errAnswerIncomplete, exit, res.Exit)
 	case errors.Is(err, errNoBegin):
 		why, next := noShell(h.set.Shell, said(res.Stdout), said(res.Stderr), res.Exit)
-		return answer{}, h.fail(op, failover.InDoubt, next, fmt.Errorf("%w: %w: %s", ErrAnswerIncomplete, ErrNoShell, why))
+		return answer{}, h.fail(op, failover.InDoubt, next, fmt.Errorf("%w: %w: %s", errAnswerIncomplete, errNoShell, why))
 	default:
 		err = fmt.Errorf("%w: exit status %d%s", err, res.Exit, tail(": ", said(res.Stderr)))
 	}
@@ -177,7 +174,7 @@ func (h *Host) read(ctx context.Context, op, script string, args ...string) (str
 	}
 	if a.exit != 0 {
 		return a.out, h.fail(op, failover.NotApplied, "run the command by hand on the host",
-			fmt.Errorf("%w: %s", ErrCommandFailed, a.ending()))
+			fmt.Errorf("%w: %s", errCommandFailed, a.ending()))
 	}
 	return a.out, nil
 }
@@ -201,7 +198,7 @@ func unchanged(err error) error {
 	if err == nil || errors.As(err, &e) && e.Outcome == failover.NotApplied {
 		return err
 	}
-	if e != nil && errors.Is(err, ErrNoShell) {
+	if e != nil && errors.Is(err, errNoShell) {
 		return &failover.Error{Op: e.Op, Target: e.Target, Outcome: failover.NotApplied, Next: e.Next, Err: e.Err}
 	}
 	if e == nil {
@@ -210,15 +207,13 @@ func unchanged(err error) error {
 	return &failover.Error{Op: e.Op, Target: e.Target, Outcome: failover.NotApplied, Next: "try again", Err: e.Err}
 }
 
-func newNonce() (string, error) {
+func newNonce() string {
 	var b [16]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		return "", fmt.Errorf("make a random number: %w", err)
-	}
-	return hex.EncodeToString(b[:]), nil
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
 }
 
-var errNoBegin = fmt.Errorf("%w: no begin mark", ErrAnswerIncomplete)
+var errNoBegin = fmt.Errorf("%w: no begin mark", errAnswerIncomplete)
 
 var endMark = regexp.MustCompile(`^ END rc=([0-9]{1,3})\n`)
 
@@ -230,11 +225,11 @@ func unframe(text, nonce string) (out string, exit int, err error) {
 	}
 	at := strings.LastIndex(rest, "\n@@"+nonce)
 	if at < 0 {
-		return "", 0, fmt.Errorf("%w: no end mark", ErrAnswerIncomplete)
+		return "", 0, fmt.Errorf("%w: no end mark", errAnswerIncomplete)
 	}
 	m := endMark.FindStringSubmatch(rest[at+len("\n@@"+nonce):])
 	if m == nil {
-		return "", 0, fmt.Errorf("%w: end mark cut", ErrAnswerIncomplete)
+		return "", 0, fmt.Errorf("%w: end mark cut", errAnswerIncomplete)
 	}
 	exit, _ = strconv.Atoi(m[1]) // up to three digits
 	return rest[:at], exit, nil

@@ -77,10 +77,10 @@ func (h *Host) refused(op string, outcome failover.Outcome, a answer) error {
 	r, known := refusals[a.exit]
 	if !known {
 		return h.fail(op, failover.InDoubt, "look at "+h.set.StateDir+" on the host",
-			fmt.Errorf("%w: %s", ErrCommandFailed, a.ending()))
+			fmt.Errorf("%w: %s", errCommandFailed, a.ending()))
 	}
 	return h.fail(op, outcome, r.next+", then run again",
-		fmt.Errorf("%w: %s (exit status %d)%s", ErrCommandFailed, r.cause, a.exit, tail(": ", a.out)))
+		fmt.Errorf("%w: %s (exit status %d)%s", errCommandFailed, r.cause, a.exit, tail(": ", a.out)))
 }
 
 // firing is one run of the macro: on which host, with which partner, for which direction.
@@ -254,7 +254,7 @@ func (f firing) never(ctx context.Context, res Result, why error, mine []*Host, 
 	res.Evidence = append(res.Evidence, plain(why))
 	res.cause = why
 	if proven {
-		res.State = StateNotExecuted
+		res.state = stateNotExecuted
 	}
 	if len(mine) == 0 {
 		return res // nothing was sent for this run besides a refused reservation
@@ -272,7 +272,7 @@ func (f firing) never(ctx context.Context, res Result, why error, mine []*Host, 
 	default:
 		res.Evidence = append(res.Evidence, proof)
 	}
-	res.State = StateNotExecuted
+	res.state = stateNotExecuted
 	for _, h := range mine {
 		if err := h.archive(ctx, f.run, "never fired: "+plain(why), Left{}); err != nil {
 			res.Evidence = append(res.Evidence, plain(err))

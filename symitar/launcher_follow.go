@@ -51,11 +51,11 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 				tell(f.on.Name() + " cannot be asked at the moment; a swap may cut lines, the macro is not touched by that")
 			}
 		case s.void:
-			res.State = StateNotExecuted
+			res.state = stateNotExecuted
 			res.Evidence = append(res.Evidence, s.String())
 			return res
 		case f.seen && !s.exists:
-			res.State = StateUnknown
+			res.state = stateUnknown
 			res.Evidence = append(res.Evidence, errMarksGone.Error())
 			return res
 		case !s.fired && s.exists && (s.refused != "" || s.life == lifeGone):
@@ -102,14 +102,14 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 
 // runnerGone ends a run whose runner is gone before it fired: its folder keeps every other launcher away.
 func (f firing) runnerGone(ctx context.Context, res Result, s status) Result {
-	why := fmt.Errorf("%w: %s", ErrCommandFailed, s)
+	why := fmt.Errorf("%w: %s", errCommandFailed, s)
 	next := "look at the log of the run on the host, and fix the cause"
 	if s.refused != "" {
 		next = "see to it that nothing runs that must not, then run again"
 	}
 	cause := f.on.fail("launch the macro", failover.NotApplied, next, why)
 	if f.observeOnly {
-		res.State, res.cause = StateNotExecuted, cause
+		res.state, res.cause = stateNotExecuted, cause
 		res.Evidence = append(res.Evidence, s.String())
 		return res
 	}
@@ -119,9 +119,9 @@ func (f firing) runnerGone(ctx context.Context, res Result, s status) Result {
 // outOfTime tells what the last successful look showed. A look that failed because time ran out says nothing; a host
 // that had stopped answering before does.
 func (f firing) outOfTime(res Result, last status, lost bool, err error) Result {
-	res.State = StateUnknown
+	res.state = stateUnknown
 	if last.fired && last.life == lives && !lost {
-		res.State = StateRunning
+		res.state = stateRunning
 	}
 	res.Evidence = append(res.Evidence, last.String())
 	if lost && err != nil {
@@ -146,29 +146,29 @@ func (f firing) judge(ctx context.Context, res Result, s status, log *logReader)
 	}
 	swapped, found, err := f.settled(ctx)
 	if err != nil {
-		res.State = StateUnknown
+		res.state = stateUnknown
 		res.Evidence = append(res.Evidence, plain(err))
 		return res
 	}
 	res.Evidence = append(res.Evidence, found)
 	switch {
 	case !s.hasLog:
-		res.State = StateUnknown
+		res.state = stateUnknown
 		res.Evidence = append(res.Evidence, "its output is gone from the host, so nobody can tell what it said")
 	case swapped && trouble == "":
-		res.State = StateSucceeded
+		res.state = stateSucceeded
 	case s.life == lifeUnknown:
-		res.State = StateUnknown
+		res.state = stateUnknown
 		res.Evidence = append(res.Evidence, "nobody can tell whether a part of it still works: "+s.unseen)
 	default:
-		res.State = StateFailed
+		res.state = stateFailed
 	}
 	return res
 }
 
 // judgeLost decides on a run whose processes are gone without an exit status.
 func (f firing) judgeLost(ctx context.Context, res Result, s status) Result {
-	res.State = StateUnknown
+	res.state = stateUnknown
 	res.Evidence = append(res.Evidence, s.String())
 	swapped, found, err := f.settled(ctx)
 	switch {
@@ -177,7 +177,7 @@ func (f firing) judgeLost(ctx context.Context, res Result, s status) Result {
 	default:
 		res.Evidence = append(res.Evidence, found)
 		if swapped {
-			res.State = StateSucceeded
+			res.state = stateSucceeded
 		}
 	}
 	return res

@@ -54,7 +54,7 @@ func (h *Host) pairLock(ctx context.Context, verb, id string, args ...string) (a
 	case "@@HOLDER":
 	default:
 		return a, held{}, h.fail(verb+" the pair lock", failover.InDoubt, "look at "+h.set.StateDir+" on the host",
-			fmt.Errorf("%w: it does not tell of the lock", ErrAnswerIncomplete))
+			fmt.Errorf("%w: it does not tell of the lock", errAnswerIncomplete))
 	}
 	_ = json.Unmarshal([]byte(strings.TrimSpace(rest)), &state.claim) // not readable yet: the id is what counts
 	return a, state, nil

@@ -109,10 +109,7 @@ func (f firing) apply(ctx context.Context) error {
 	if err := f.clear(ctx); err != nil {
 		return err
 	}
-	id, err := NewRunID()
-	if err != nil {
-		return err
-	}
+	id := NewRunID()
 	if err := macroRunFact.Save(ctx, macroRun{Run: id, Host: f.on.Name()}); err != nil {
 		return &failover.Error{Op: "write down the run id", Target: f.on.Name(), Outcome: failover.NotApplied,
 			Next: "fix the journal's disk and run again", Err: err}
@@ -122,8 +119,8 @@ func (f firing) apply(ctx context.Context) error {
 		return macroRunFact.Save(ctx, macroRun{Run: id, Host: f.on.Name(), Launched: true})
 	}
 	res := f.fire(ctx)
-	failover.Progress(ctx, "macro: "+res.State.String())
-	return res.Err()
+	failover.Progress(ctx, "macro: "+res.state.String())
+	return res.err()
 }
 
 // clear makes sure that an earlier run of this journal can never fire any more, and archives its lock.
@@ -205,10 +202,10 @@ func (f firing) probe(ctx context.Context) (failover.Outcome, error) {
 func (f firing) probeFired(ctx context.Context) (failover.Outcome, error) {
 	f.observeOnly = true
 	res := f.follow(ctx, Result{Run: f.run, Host: f.on.Name()}, f.on.set.Macro.knownSecrets())
-	if res.State == StateSucceeded {
+	if res.state == stateSucceeded {
 		return failover.Applied, nil
 	}
-	return failover.InDoubt, res.Err()
+	return failover.InDoubt, res.err()
 }
 
 // probeWithoutID is for a journal that knows of no firing, perhaps because its end was lost. The id is written down

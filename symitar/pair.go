@@ -119,19 +119,22 @@ func (p *Pair) firingOf(run RunID, purpose Purpose) (firing, error) {
 // lock on both hosts first (for PurposeFailover on the living one) and leaves it there: [Pair.Acknowledge] archives it.
 //
 // Calling it again with the same run id never fires a second time; it follows the first run. Write the id to disk
-// before calling. The error is Result.Err: nil only for StateSucceeded, else one of ErrMacroFailed, ErrMacroUnknown,
-// ErrMacroRunning and ErrNotExecuted. A line that breaks does not touch the macro; the marks on the host are read again
-// until they tell, and where they never do the state is StateUnknown and the outcome InDoubt. When ctx ends, the macro
-// runs on.
+// before calling.
+//
+// The error is nil only when the macro was fired and both hosts show the roles that were wanted. ErrNotExecuted is
+// NotApplied; ErrMacroFailed, ErrMacroRunning and ErrMacroUnknown are InDoubt, since what a macro leaves that did not swap
+// the roles is for a person to see, who then says whether it took effect. A line that breaks does not touch the macro; the
+// marks on the host are read again until they tell, and where they never do the error is ErrMacroUnknown. When ctx ends,
+// the macro runs on.
 //
 // Fire makes no preflight and does not ask anybody; the procedures do.
 func (p *Pair) Fire(ctx context.Context, run RunID, purpose Purpose) (Result, error) {
 	f, err := p.firingOf(run, purpose)
 	if err != nil {
-		return Result{Run: run, State: StateNotExecuted}, err
+		return Result{Run: run, state: stateNotExecuted}, err
 	}
 	res := f.fire(ctx)
-	return res, res.Err()
+	return res, res.err()
 }
 
 // Resume observes a run that was fired earlier, perhaps by another process, to its end or ctx's. It changes nothing and
@@ -143,29 +146,24 @@ func (p *Pair) Resume(ctx context.Context, run RunID, purpose Purpose) (Result, 
 	}
 	f.observeOnly = true
 	res := f.follow(ctx, Result{Run: run, Host: f.on.Name()}, p.cfg.Macro.knownSecrets())
-	return res, res.Err()
+	return res, res.err()
 }
 
-// Void makes sure that a run which has not fired yet never will, and returns StateNotExecuted without error. A run that
+// Void makes sure that a run which has not fired yet never will, and proves it by returning no error. A run that
 // fired cannot be called back: then the error wraps ErrRefired and the macro is left alone. Where the mark cannot be
 // written, for example on a full disk, the error names the cause and nothing is proven. Safe to repeat; after a broken
 // line the error is InDoubt, and calling again settles it.
-func (p *Pair) Void(ctx context.Context, run RunID, purpose Purpose) (Result, error) {
+func (p *Pair) Void(ctx context.Context, run RunID, purpose Purpose) error {
 	f, err := p.firingOf(run, purpose)
 	if err != nil {
-		return Result{Run: run}, err
+		return err
 	}
-	res := Result{Run: run, Host: f.on.Name()}
-	proof, fired, err := f.conclude(ctx)
-	switch {
-	case err != nil:
-		return res, err
-	case fired:
-		return res, f.on.fail("void the run", failover.NotApplied, "resume run "+string(run)+": it cannot be called back",
+	_, fired, err := f.conclude(ctx)
+	if fired {
+		return f.on.fail("void the run", failover.NotApplied, "resume run "+string(run)+": it cannot be called back",
 			ErrRefired)
 	}
-	res.State, res.Evidence = StateNotExecuted, []string{proof}
-	return res, nil
+	return err
 }
 
 // Left names what a person has found alive of a run, and lets be when acknowledging it. The zero value lets nothing be.

@@ -141,7 +141,7 @@ func agentChange(h *Host, id, title, source, verb, back string, wantRunning bool
 				return h.refused(verb+" the agent", failover.NotApplied, a)
 			case a.exit == 126 || a.exit == 127:
 				return h.fail(verb+" the agent", failover.NotApplied, "fill in Config.Agent.Control",
-					fmt.Errorf("%w: %s cannot be run%s", ErrCommandFailed, h.set.Agent.Control, tail(": ", out)))
+					fmt.Errorf("%w: %s cannot be run%s", errCommandFailed, h.set.Agent.Control, tail(": ", out)))
 			}
 			failover.Progress(ctx, strings.TrimSpace(tail("agent: ", out)))
 			return nil // what it says is no proof; the processes are

@@ -41,7 +41,7 @@ func (h *Host) programs(ctx context.Context, run RunID, names ...string) ([]prog
 		if why, ok := strings.CutPrefix(line, "unseen="); ok {
 			return nil, h.fail(op, failover.NotApplied,
 				"run ps -eo pid,ppid,pgid,user,etime,args by hand as "+h.set.Macro.User+" and see what is wrong",
-				fmt.Errorf("%w: nothing is proven by this list of processes: %s", ErrAnswerIncomplete, why))
+				fmt.Errorf("%w: nothing is proven by this list of processes: %s", errAnswerIncomplete, why))
 		}
 		if rest, ok := strings.CutPrefix(line, "named="); ok {
 			name, process, _ := strings.Cut(rest, " ")
@@ -51,7 +51,7 @@ func (h *Host) programs(ctx context.Context, run RunID, names ...string) ([]prog
 	}
 	if !me {
 		return nil, h.fail(op, failover.NotApplied, "see whether awk works on the host",
-			fmt.Errorf("%w: the list of processes was not read", ErrAnswerIncomplete))
+			fmt.Errorf("%w: the list of processes was not read", errAnswerIncomplete))
 	}
 	return found, nil
 }

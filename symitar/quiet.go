@@ -78,7 +78,7 @@ func (h *Host) symLocks(ctx context.Context) (locks []symLock, syms int, err err
 	syms, err = strconv.Atoi(keyValues(out)["syms"])
 	if err != nil {
 		return nil, 0, h.fail("look at the RSJ locks", failover.NotApplied, "look again",
-			fmt.Errorf("%w: it does not tell of the SYMs", ErrAnswerIncomplete))
+			fmt.Errorf("%w: it does not tell of the SYMs", errAnswerIncomplete))
 	}
 	return locks, syms, nil
 }

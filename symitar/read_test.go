@@ -39,7 +39,7 @@ func TestUnframe(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			out, exit, err := unframe(c.text, n)
 			if c.bad {
-				require.ErrorIs(t, err, ErrAnswerIncomplete)
+				require.ErrorIs(t, err, errAnswerIncomplete)
 				return
 			}
 			require.NoError(t, err)
@@ -185,7 +185,7 @@ func TestASecretIsNotEchoed(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, h.remote.Close()) })
 	_, err = h.run(t.Context(), "launch the macro", "cat", []byte("1\nPassword:\n"+secret+"\n"))
-	require.ErrorIs(t, err, ErrNoShell)
+	require.ErrorIs(t, err, errNoShell)
 	require.ErrorContains(t, err, "unknown command")
 	require.NotContains(t, err.Error(), secret)
 }

@@ -60,10 +60,7 @@ func (h *Host) Role(ctx context.Context) (role HostRole, why string, err error) 
 // askProbes runs all probes in one session.
 func (h *Host) askProbes(ctx context.Context) ([]answer, error) {
 	const op = "ask the role probes"
-	nonce, err := newNonce()
-	if err != nil {
-		return nil, h.fail(op, failover.NotApplied, "try again", err)
-	}
+	nonce := newNonce()
 	args := []string{nonce}
 	for _, p := range h.set.Role.Probes {
 		args = append(args, p.Command)
@@ -79,7 +76,7 @@ func (h *Host) askProbes(ctx context.Context) ([]answer, error) {
 		exit, err := strconv.Atoi(strings.TrimSpace(status))
 		if !found || err != nil {
 			return nil, h.fail(op, failover.NotApplied, "run the probes by hand on the host",
-				fmt.Errorf("%w: probe %s gave no answer", ErrAnswerIncomplete, h.set.Role.Probes[i].Name))
+				fmt.Errorf("%w: probe %s gave no answer", errAnswerIncomplete, h.set.Role.Probes[i].Name))
 		}
 		answers[i], rest = answer{out: out, exit: exit}, after
 	}

@@ -56,7 +56,7 @@ func (h *Host) runStatus(ctx context.Context, run RunID) (status, error) {
 	}
 	if !strings.Contains(out, "\nrun=") {
 		return status{}, h.fail("look at the macro's marks", failover.NotApplied, "look again",
-			fmt.Errorf("%w: it does not tell of the run", ErrAnswerIncomplete))
+			fmt.Errorf("%w: it does not tell of the run", errAnswerIncomplete))
 	}
 	return parseStatus(out), nil
 }
