@@ -83,14 +83,14 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 			tell("the macro has ended, and its output cannot be read: " + plain(unread))
 		case s.finished() && s.life == lives:
 			// Only what it left behind: services that it was to start, or a part of it that works on.
-			if swapped, _, err := f.roles(ctx); err == nil && swapped {
+			if roles, err := f.roles(ctx); err == nil && roles.Done {
 				return f.judge(ctx, res, s, log)
 			}
 			tell("the macro has ended and left processes at work: " + s.who())
 		case s.finished():
 			return f.judge(ctx, res, s, log)
-		case s.life == lifeGone:
-			return f.judgeLost(ctx, res, s)
+		case s.life == lifeGone: // its processes are gone without an exit status
+			return f.judge(ctx, res, s, log)
 		default:
 			tell("nobody can tell whether the macro lives: " + s.unseen)
 		}
@@ -131,34 +131,35 @@ func (f firing) outOfTime(res Result, last status, lost bool, err error) Result 
 	return res
 }
 
-// judge decides on a run that ended: by the roles both hosts show. The exit status alone proves nothing, either way.
+// judge decides on a run that ended, or whose processes are gone without an exit status: by the roles both hosts show.
+// The exit status alone proves nothing, either way.
 func (f firing) judge(ctx context.Context, res Result, s status, log *logReader) Result {
 	log.flush(ctx)
 	res.Exit, res.LogTail = s.rc, log.tail()
 	res.Evidence = append(res.Evidence, s.String())
-	accepted := slices.Contains(f.on.set.Macro.ExitOK, *s.rc)
-	if !accepted {
-		res.Evidence = append(res.Evidence, fmt.Sprintf("exit status %d is not an accepted one", *s.rc))
+	trouble := ""
+	if s.finished() {
+		trouble = log.textTrouble()
+		if !slices.Contains(f.on.set.Macro.ExitOK, *s.rc) {
+			res.Evidence = append(res.Evidence, fmt.Sprintf("exit status %d is not an accepted one", *s.rc))
+		}
 	}
-	trouble := log.textTrouble()
 	if trouble != "" {
 		res.Evidence = append(res.Evidence, trouble)
 	}
-	swapped, found, err := f.settled(ctx)
+	roles, err := f.settled(ctx)
 	if err != nil {
-		res.state = stateUnknown
 		res.Evidence = append(res.Evidence, plain(err))
-		return res
+		return res // Unknown
 	}
-	res.Evidence = append(res.Evidence, found)
+	res.Evidence = append(res.Evidence, roles.Found)
 	switch {
-	case !s.hasLog:
-		res.state = stateUnknown
+	case !s.finished() && !roles.Done: // Unknown
+	case s.finished() && !s.hasLog:
 		res.Evidence = append(res.Evidence, "its output is gone from the host, so nobody can tell what it said")
-	case swapped && trouble == "":
+	case roles.Done && trouble == "":
 		res.state = stateSucceeded
 	case s.life == lifeUnknown:
-		res.state = stateUnknown
 		res.Evidence = append(res.Evidence, "nobody can tell whether a part of it still works: "+s.unseen)
 	default:
 		res.state = stateFailed
@@ -166,35 +167,18 @@ func (f firing) judge(ctx context.Context, res Result, s status, log *logReader)
 	return res
 }
 
-// judgeLost decides on a run whose processes are gone without an exit status.
-func (f firing) judgeLost(ctx context.Context, res Result, s status) Result {
-	res.state = stateUnknown
-	res.Evidence = append(res.Evidence, s.String())
-	swapped, found, err := f.settled(ctx)
-	switch {
-	case err != nil:
-		res.Evidence = append(res.Evidence, plain(err))
-	default:
-		res.Evidence = append(res.Evidence, found)
-		if swapped {
-			res.state = stateSucceeded
-		}
-	}
-	return res
-}
-
 // settled looks at the roles until they are as wanted or Macro.Settle has passed. A look that hangs is given up after
 // Limits.Look, so it takes no longer than both together.
-func (f firing) settled(ctx context.Context) (swapped bool, found string, err error) {
+func (f firing) settled(ctx context.Context) (failover.Observation, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, f.on.set.Macro.Settle+f.on.set.Limits.Look,
 		errors.New("the roles did not settle in time"))
 	defer cancel()
 	deadline := time.Now().Add(f.on.set.Macro.Settle)
 	said := false
 	for {
-		swapped, found, err = f.roles(ctx)
-		if swapped && err == nil || time.Now().After(deadline) || f.pair.pause(ctx) != nil {
-			return swapped, found, err
+		roles, err := f.roles(ctx)
+		if roles.Done && err == nil || time.Now().After(deadline) || f.pair.pause(ctx) != nil {
+			return roles, err
 		}
 		if !said {
 			failover.Progress(ctx, fmt.Sprintf("the macro has ended; waiting up to %s for the roles to show",
@@ -205,9 +189,9 @@ func (f firing) settled(ctx context.Context) (swapped bool, found string, err er
 }
 
 // roles observes whether the roles are as wanted. In a Failover the dead host is not asked.
-func (f firing) roles(ctx context.Context) (bool, string, error) {
+func (f firing) roles(ctx context.Context) (failover.Observation, error) {
 	old := f.dir.old
-	if !slices.Contains(f.all, old) {
+	if !f.alive() {
 		old = nil
 	}
 	return rolesWanted(ctx, f.dir.next, old)

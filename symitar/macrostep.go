@@ -85,23 +85,23 @@ func (f firing) observe(ctx context.Context) (failover.Observation, error) {
 			}
 		}
 	}
-	done, found, err := f.roles(ctx)
-	obs.Done, obs.Found = done, found
+	roles, err := f.roles(ctx)
+	obs.Done, obs.Found, obs.Items = roles.Done, roles.Found, roles.Items
 	switch {
-	case err != nil || done || !known || !s.fired || s.acknowledged || s.finished() && s.sinceEnd <= f.on.set.Macro.Settle:
+	case err != nil || roles.Done || !known || !s.fired || s.acknowledged || s.finished() && s.sinceEnd <= f.on.set.Macro.Settle:
 		return obs, err
 	case s.life == lives: // what it left behind works on
-		obs.Found = "the macro " + s.String() + "; " + found
+		obs.Found = "the macro " + s.String() + "; " + roles.Found
 		return obs, nil
 	case s.life == lifeUnknown && !s.finished():
-		obs.Found = "nobody can tell whether the macro lives; " + found
+		obs.Found = "nobody can tell whether the macro lives; " + roles.Found
 		return obs, nil
 	}
 	return obs, f.on.fail("observe the roles", failover.NotApplied,
 		"look at the log "+f.on.set.StateDir+"/run."+string(f.run)+"/log and at both hosts; bring the roles in order by the "+
 			"site's runbook, then run again; "+
 			"only when run "+string(f.run)+" was acknowledged and the step resolved as not-applied the macro is fired once more",
-		fmt.Errorf("%w: %s, and %s%s", failover.ErrInDoubt, s, found, f.eyes.ends()))
+		fmt.Errorf("%w: %s, and %s%s", failover.ErrInDoubt, s, roles.Found, f.eyes.ends()))
 }
 
 // apply writes the run id down, then fires.

@@ -225,9 +225,18 @@ func (m Macro) knownSecrets() []failover.Secret {
 	return list
 }
 
+type (
+	observe = func(context.Context) (failover.Observation, error)
+	askHost = func(context.Context, *Host) (failover.Item, error)
+)
+
+// onEach is each as a step observes.
+func onEach(hosts []*Host, ask askHost) observe {
+	return func(ctx context.Context) (failover.Observation, error) { return each(ctx, hosts, ask) }
+}
+
 // each asks the hosts at the same time. ask must be safe for that.
-func each(ctx context.Context, hosts []*Host, ask func(context.Context, *Host) (failover.Item, error)) (
-	failover.Observation, error) {
+func each(ctx context.Context, hosts []*Host, ask askHost) (failover.Observation, error) {
 	items := make([]failover.Item, len(hosts))
 	results := make(failover.Targets, len(hosts))
 	var asking sync.WaitGroup

@@ -55,15 +55,13 @@ const (
 
 // preflight looks at the hosts before anything changes.
 func (f firing) preflight() failover.Stage {
-	hosts := f.all
-	step := func(id, title, source string, firm bool,
-		observe func(context.Context) (failover.Observation, error)) failover.Step {
-		return failover.Step{ID: id, Title: title, Target: targets(hosts), Kind: failover.Check, Firm: firm, Source: source,
-			Poll: f.pair.cfg.Poll, Observe: observe}
+	// What nobody can waive.
+	firm := func(s failover.Step) failover.Step {
+		s.Firm = true
+		return s
 	}
-	onAll := func(ask func(context.Context, *Host) (failover.Item, error)) func(context.Context) (failover.Observation,
-		error) {
-		return func(ctx context.Context) (failover.Observation, error) { return each(ctx, hosts, ask) }
+	step := func(id, title, source string, see observe) failover.Step {
+		return f.check(id, title, source, f.all, see)
 	}
 	// About the start: every later look goes through the shell; our own step stops the agent; dates and clocks are nothing
 	// that a swap could lose. All others stand until the macro is fired.
@@ -76,32 +74,32 @@ func (f firing) preflight() failover.Stage {
 		steps = append(steps, f.silentStep(f.silentBefore))
 	}
 	steps = append(steps,
-		entry(step("shell", "Every account leads to a shell that runs our scripts", sourceFactSheet, true,
-			onAll(usableShell))),
-		step("identity", "Each address leads to the machine it should: host key, machine id, host name, account",
-			sourceFactSheet, true, onAll(identity)),
-		step("roles", f.rolesTitle(), "ours: stop if there is not exactly one primary and one secondary", true,
-			f.rolesBefore),
-		step("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon, true, onAll(noFailoverD)),
-		step("foreign-macro", "Nobody runs the FAILOVER macro now", sourceForeign, true, f.noForeignMacro),
-		step("macro", "The FAILOVER macro is there, can be executed, and is the same on both hosts", sourceSystem, true,
-			f.macroEqual),
-		step("launcher", "No run of ours is open, and the state directory is local, ours and can be written", sourceFactSheet,
-			true, f.launcherFree),
-		step("licences", "All RSJ licences of both systems are in a single file on both systems", sourceLicence, false,
-			f.licences),
-		step("root-info", "RSJ's root information is on every host", sourceRootInfo, false, onAll(rootInfo)),
-		step("rsj", "RSJ is on every host and is the same", sourceSystem, false, f.rsjEqual),
-		entry(step("agent", "The OpCon agent answers", sourceAgent, false, f.agents)),
+		entry(firm(step("shell", "Every account leads to a shell that runs our scripts", sourceFactSheet,
+			onEach(f.all, usableShell)))),
+		firm(step("identity", "Each address leads to the machine it should: host key, machine id, host name, account",
+			sourceFactSheet, onEach(f.all, identity))),
+		firm(step("roles", f.rolesTitle(), "ours: stop if there is not exactly one primary and one secondary",
+			f.rolesBefore)),
+		firm(step("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon,
+			onEach(f.all, noFailoverD))),
+		firm(step("foreign-macro", "Nobody runs the FAILOVER macro now", sourceForeign, f.noForeignMacro)),
+		firm(step("macro", "The FAILOVER macro is there, can be executed, and is the same on both hosts", sourceSystem,
+			f.macroEqual)),
+		firm(step("launcher", "No run of ours is open, and the state directory is local, ours and can be written",
+			sourceFactSheet, f.launcherFree)),
+		step("licences", "All RSJ licences of both systems are in a single file on both systems", sourceLicence, f.licences),
+		step("root-info", "RSJ's root information is on every host", sourceRootInfo, onEach(f.all, rootInfo)),
+		step("rsj", "RSJ is on every host and is the same", sourceSystem, f.rsjEqual),
+		entry(step("agent", "The OpCon agent answers", sourceAgent, f.agents)),
 		step("agent-files", "The OpCon agent is installed on every host, in the same version, for the same OpCon servers",
-			sourceAgentFiles, false, f.agentFiles),
+			sourceAgentFiles, f.agentFiles),
 		step("stale-locks", "No RSJ job was cut short before: no stale sma_lock",
-			"vendor, RSJ: sma_lock holds the number of the process that made it", false, f.noStaleLocks),
-		step("disk", "No file system is nearly full", sourceMoves, false, onAll(diskRoom)),
-		entry(step("sym-dates", "SMA_DATES is present and current in every SYM", "ours: RSJ takes its dates from it", false,
+			"vendor, RSJ: sma_lock holds the number of the process that made it", f.noStaleLocks),
+		step("disk", "No file system is nearly full", sourceMoves, onEach(f.all, diskRoom)),
+		entry(step("sym-dates", "SMA_DATES is present and current in every SYM", "ours: RSJ takes its dates from it",
 			f.symDates)),
-		entry(step("clock", "The clocks of the hosts agree", sourceFactSheet, false, f.clocks)),
-		step("errors", "The hosts report no permanent hardware errors", sourceFactSheet, false, onAll(noHardErrors)),
+		entry(step("clock", "The clocks of the hosts agree", sourceFactSheet, f.clocks)),
+		step("errors", "The hosts report no permanent hardware errors", sourceFactSheet, onEach(f.all, noHardErrors)),
 	)
 	if lag := f.replication(false); lag != nil {
 		// Where the procedure waits for the lag later, that wait stands.
@@ -156,8 +154,7 @@ func (f firing) rolesBefore(ctx context.Context) (failover.Observation, error) {
 	if !f.alive() {
 		primary = nil
 	}
-	ok, found, err := rolesWanted(ctx, primary, f.dir.next)
-	return failover.Observation{Done: ok, Found: found}, err
+	return rolesWanted(ctx, primary, f.dir.next)
 }
 
 func noFailoverD(ctx context.Context, h *Host) (failover.Item, error) {
@@ -180,7 +177,7 @@ func noFailoverD(ctx context.Context, h *Host) (failover.Item, error) {
 		unread = append(unread, "the answer is incomplete")
 	}
 	for _, r := range found {
-		bad = append(bad, "would be started by "+r.source+": "+failover.Printable(r.line))
+		bad = append(bad, "would be started by "+failover.Printable(r))
 	}
 	for _, u := range unread {
 		bad = append(bad, "not proven, "+u)
@@ -189,8 +186,8 @@ func noFailoverD(ctx context.Context, h *Host) (failover.Item, error) {
 		return failover.Item{Found: match + " " + strings.Join(bad, "; ")}, nil
 	}
 	text := match + " absent"
-	if len(dormant) > 0 {
-		text += fmt.Sprintf(" (%d entries that are switched off)", len(dormant))
+	if dormant > 0 {
+		text += fmt.Sprintf(" (%d entries that are switched off)", dormant)
 	}
 	if len(partly) > 0 {
 		text += " as far as can be seen (" + strings.Join(partly, "; ") + ")"
@@ -312,10 +309,8 @@ func (f firing) replication(wait bool) *failover.Step {
 		return nil // the dead host cannot be asked; the statement about it covers the loss
 	}
 	re := regexp.MustCompile(r.Lag)
-	s := failover.Step{ID: id, Title: title, Target: host.Name(), Kind: failover.Check, Firm: true, Wait: wait,
-		Poll:   f.pair.cfg.Poll,
-		Source: "ours: what is not replicated is lost by the swap",
-		Observe: func(ctx context.Context) (failover.Observation, error) {
+	s := f.check(id, title, "ours: what is not replicated is lost by the swap", []*Host{host},
+		func(ctx context.Context) (failover.Observation, error) {
 			out, err := host.read(ctx, "read the replication lag", r.Command)
 			if err != nil {
 				return failover.Observation{}, err
@@ -329,7 +324,8 @@ func (f firing) replication(wait bool) *failover.Step {
 			}
 			return failover.Observation{Done: true, Found: fmt.Sprintf("the lag is within %s", r.MaxLag), Note: lag.String()},
 				nil
-		}}
+		})
+	s.Firm, s.Wait = true, wait
 	if wait {
 		s.Timeout = f.on.set.Limits.Quiet
 	}

@@ -111,18 +111,15 @@ func (f firing) quiet() failover.Stage {
 
 // idle waits until nothing works any more.
 func (f firing) idle() []failover.Step {
-	wait := func(id, title, source string, on []*Host,
-		observe func(context.Context) (failover.Observation, error)) failover.Step {
-		return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Wait: true,
-			Timeout: f.on.set.Limits.Quiet, Source: source, Poll: f.pair.cfg.Poll, Observe: observe}
-	}
-	steps := []failover.Step{wait("rsj", "No RSJ job runs",
+	steps := []failover.Step{f.check("rsj", "No RSJ job runs",
 		"vendor, RSJ: never kill a job; cancel_rsj ends one after its current program", f.all, f.rsjIdle)}
 	if f.alive() {
 		old := []*Host{f.dir.old}
-		steps = append(steps, wait("batch", "The batch queue is idle", "ours: QUEUECONTROL -BATCH shows what RSJ does not",
-			old,
-			func(ctx context.Context) (failover.Observation, error) { return each(ctx, old, batchIdle) }))
+		steps = append(steps, f.check("batch", "The batch queue is idle",
+			"ours: QUEUECONTROL -BATCH shows what RSJ does not", old, onEach(old, batchIdle)))
+	}
+	for i := range steps {
+		steps[i].Wait, steps[i].Timeout = true, f.on.set.Limits.Quiet
 	}
 	return steps
 }
@@ -180,22 +177,17 @@ func (f firing) agentStart() failover.Step {
 		"vendor, UNIX agent: RSJ runs only under the agent", "start", "stop", true, f.pair.cfg.Poll)
 }
 
-// after is a check behind the macro.
-func (f firing) after(id, title, source string, on []*Host,
-	observe func(context.Context) (failover.Observation, error)) failover.Step {
+// check is a step that looks at hosts.
+func (f firing) check(id, title, source string, on []*Host, see observe) failover.Step {
 	return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Source: source,
-		Poll: f.pair.cfg.Poll, Observe: observe}
+		Poll: f.pair.cfg.Poll, Observe: see}
 }
 
 // rolesStep ends the outage. Like the other checks of who is primary it holds until jobs are released: an old primary
 // that comes back while a person decides about jobs must stop the release.
 func (f firing) rolesStep() failover.Step {
-	s := f.after("roles", f.dir.next.Name()+" is primary, and nobody else",
-		"ours: an exit status proves nothing, the roles do", f.all,
-		func(ctx context.Context) (failover.Observation, error) {
-			ok, found, err := f.roles(ctx)
-			return failover.Observation{Done: ok, Found: found}, err
-		})
+	s := f.check("roles", f.dir.next.Name()+" is primary, and nobody else",
+		"ours: an exit status proves nothing, the roles do", f.all, f.roles)
 	s.Firm, s.Wait, s.Timeout, s.Guards = true, true, max(f.on.set.Macro.Settle, failover.DefaultTimeout), stepRelease
 	return s
 }
@@ -209,27 +201,23 @@ func (f firing) verify() failover.Stage {
 		steps = append(steps, silent)
 	}
 	// It waits, since a swap may still cut lines when it has ended; trouble in the output ends it at once.
-	result := f.after("macro-result", "The macro's output tells of no failure",
+	result := f.check("macro-result", "The macro's output tells of no failure",
 		"vendor, RSJ: texts that RSJ treats as fatal", []*Host{f.on}, f.resultText)
 	result.Wait, result.Entry = true, true // what was printed does not change any more
-	daemon := f.after("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon, f.all,
-		func(ctx context.Context) (failover.Observation, error) { return each(ctx, f.all, noFailoverD) })
+	daemon := f.check("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon, f.all,
+		onEach(f.all, noFailoverD))
 	daemon.Guards = stepRelease
 	next := []*Host{f.dir.next}
 	steps = append(steps, result, daemon,
-		f.after("sym-dates", "SMA_DATES is present and current in every SYM of the new primary",
-			"ours: RSJ takes its dates from it", next,
-			func(ctx context.Context) (failover.Observation, error) { return each(ctx, next, symDates) }))
+		f.check("sym-dates", "SMA_DATES is present and current in every SYM of the new primary",
+			"ours: RSJ takes its dates from it", next, onEach(next, symDates)))
 	for _, v := range f.on.set.Verify {
 		host := f.dir.host(v.On)
 		if !slices.Contains(f.all, host) {
 			continue
 		}
-		s := f.after(v.Name, v.Title, "site: Config.Verify", []*Host{host},
-			func(ctx context.Context) (failover.Observation, error) {
-				item, err := v.ask(ctx, host)
-				return failover.Observation{Done: item.Done, Found: item.Found}, err
-			})
+		on := []*Host{host}
+		s := f.check(v.Name, v.Title, "site: Config.Verify", on, onEach(on, v.ask))
 		s.Wait, s.Timeout = true, v.Within
 		steps = append(steps, s)
 	}
@@ -284,11 +272,11 @@ func (f firing) resultText(ctx context.Context) (failover.Observation, error) {
 // withoutRun is for a journal that has fired nothing: before the macro's step, or when the roles were swapped by other
 // means.
 func (f firing) withoutRun(ctx context.Context) (failover.Observation, error) {
-	swapped, found, err := f.roles(ctx)
-	if err != nil || !swapped {
+	roles, err := f.roles(ctx)
+	if err != nil || !roles.Done {
 		return failover.Observation{Found: "known once the macro has run"}, err
 	}
-	return failover.Observation{Done: true, Found: "this journal fired no macro; " + found}, nil
+	return failover.Observation{Done: true, Found: "this journal fired no macro; " + roles.Found}, nil
 }
 
 // archiveStep gives the launcher's lock back after a swap that was verified, so that the way back can be fired.

@@ -68,9 +68,9 @@ func TestRespawners(t *testing.T) {
 			"crontab: # 0 * * * * /SYM/FAILOVERD\ncrontab: root: 0 * * * * /SYM/FAILOVERD check\ncrontab: sys: # "+
 			"/SYM/FAILOVERD\nsrc! lssrc -a ended with an error\n"+
 			"crontab? those of other accounts cannot be read as symop\n", "FAILOVERD")
-	require.Len(t, found, 3)
-	require.Equal(t, []string{"inittab", "src", "crontab"}, []string{found[0].source, found[1].source, found[2].source})
-	require.Len(t, dormant, 2)
+	require.Equal(t, []string{"inittab: fod:2:respawn:/SYM/FAILOVERD", "src: failoverd  sym  1234 active",
+		"crontab: root: 0 * * * * /SYM/FAILOVERD check"}, found)
+	require.Equal(t, 2, dormant)
 	require.Equal(t, []string{"src (lssrc -a ended with an error)"}, unread)
 	require.Equal(t, []string{"crontab, those of other accounts cannot be read as symop"}, partly)
 }

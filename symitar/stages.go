@@ -1,7 +1,6 @@
 package symitar
 
 import (
-	"context"
 	"slices"
 	"time"
 
@@ -100,9 +99,9 @@ func (f firing) procedure(name string, s Stages) (failover.Procedure, error) {
 func (f firing) alive() bool { return slices.Contains(f.all, f.dir.old) }
 
 // silentStep is a check of an old primary that is gone.
-func (f firing) silentStep(observe func(context.Context) (failover.Observation, error)) failover.Step {
+func (f firing) silentStep(see observe) failover.Step {
 	return failover.Step{ID: "old-primary-silent", Title: f.dir.old.Name() + " does not act as primary any more",
 		Target: f.dir.old.Name(), Kind: failover.Check, Firm: true,
 		Timeout: f.dir.old.connectTimeout() + f.on.set.Limits.Look + 5*time.Second,
-		Source:  "ours: two active primaries are the worst outcome", Observe: observe}
+		Source:  "ours: two active primaries are the worst outcome", Observe: see}
 }
