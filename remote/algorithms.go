@@ -10,26 +10,19 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// hostKeyFamilies are the kinds of host key a server can hold, preferred first, each with its signature algorithms.
-var hostKeyFamilies = [][]string{
-	{ssh.KeyAlgoED25519},
-	{ssh.KeyAlgoECDSA256},
-	{ssh.KeyAlgoECDSA384},
-	{ssh.KeyAlgoECDSA521},
-	{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256},
-}
-
-// legacyHostKeyFamilies: the SHA-1 signatures of RSA keys. DSA, the only kind of some servers before OpenSSH 7, is no
-// longer implemented.
-var legacyHostKeyFamilies = [][]string{{ssh.KeyAlgoRSA}}
+// plainKeyAlgorithms are the signature algorithms of plain host keys, preferred first. SHA-1 signatures of RSA keys come
+// behind them for those who ask for legacy algorithms; DSA, the only kind of some servers before OpenSSH 7, is no longer
+// implemented.
+var plainKeyAlgorithms = []string{ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521,
+	ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
 
 // hostKeyAlgorithms are the algorithms asked for, in this order: those of the keys the known_hosts file has for the
 // machine, authorities first; the other plain ones; certificates, for a server that shows nothing else. A server takes
 // the first that it has a key for.
 func (h *Host) hostKeyAlgorithms() []string {
-	families := slices.Concat(hostKeyFamilies...)
+	families := slices.Clone(plainKeyAlgorithms)
 	if h.cfg.LegacyAlgorithms {
-		families = append(families, slices.Concat(legacyHostKeyFamilies...)...)
+		families = append(families, ssh.KeyAlgoRSA)
 	}
 	var certs, algos []string
 	for _, algo := range ssh.SupportedAlgorithms().HostKeys {

@@ -43,8 +43,8 @@ type UploadOptions struct {
 // further rights of a file that is replaced are not kept.
 //
 // It is safe to repeat. Before the rename is sent every error is NotApplied; a line that drops during the rename leaves
-// InDoubt, with either the old or the whole new file in place. ErrMismatch means the content differed, ErrNoSpace and
-// ErrReadOnly that the machine's file system takes nothing, fs.ErrPermission that the account may not write there. The
+// InDoubt, with either the old or the whole new file in place. ErrMismatch means the content differed, ErrNoSpace that the
+// machine's file system is full, fs.ErrPermission that the account may not write there. The
 // File returned with an error holds the bytes that were sent until then.
 func (h *Host) Upload(ctx context.Context, src io.Reader, path string, opt UploadOptions) (File, error) {
 	const op = "upload"
@@ -138,7 +138,7 @@ func (h *Host) writeError(client *sftp.Client, op, doing, path string, err error
 			doing, path, err)
 	case vfs.Flag&readOnly != 0:
 		return h.notApplied(op, "mount the file system for writing, or give another path", "%s %s: %w: %w", doing, path,
-			ErrReadOnly, err)
+			errReadOnly, err)
 	case vfs.Bavail*vfs.Frsize < packet:
 		return h.notApplied(op, "make room on the machine, then upload again", "%s %s: %w, %d bytes are free: %w", doing,
 			path, ErrNoSpace, vfs.Bavail*vfs.Frsize, err)
