@@ -22,11 +22,10 @@ func (p *Pair) Changed(purpose Purpose, change func(*Stages)) (failover.Procedur
 	if purpose == PurposeFailover {
 		f, s, err = p.emergency(failover.Statement{By: "a", Says: "b", Reason: "c"})
 	}
-	if err != nil {
-		return failover.Procedure{}, err
+	if err == nil {
+		change(&s)
 	}
-	change(&s)
-	return f.procedure("changed", s)
+	return f.procedure("changed", s, err)
 }
 
 // Look asks one check of a swap, by the ID of its step.

@@ -160,12 +160,6 @@ func (h *Host) limit(ctx context.Context) (context.Context, context.CancelFunc) 
 		fmt.Errorf("no answer within %s (Limits.Look)", h.set.Limits.Look))
 }
 
-// ask runs a command line of the configuration, which changes nothing.
-func (h *Host) ask(ctx context.Context, op, command string) (answer, error) {
-	a, err := h.repeat(ctx, op, `eval "$1"`, command)
-	return a, unchanged(err)
-}
-
 // read runs a script that changes nothing, and takes any exit status but 0 for a failure.
 func (h *Host) read(ctx context.Context, op, script string, args ...string) (string, error) {
 	a, err := h.repeat(ctx, op, script, args...)

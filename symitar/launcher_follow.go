@@ -17,14 +17,7 @@ const startGrace = 10
 // follow observes the run to its end or the context's. It changes nothing, except that a run which does not come to
 // fire is voided.
 func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secret) Result {
-	log := newLogReader(f.on, f.run, secrets)
-	switch {
-	case f.eyes == nil:
-	case f.eyes.run == f.run && f.eyes.log != nil:
-		log = f.eyes.log // what was shown is not shown again
-	default:
-		*f.eyes = watcher{run: f.run, log: log}
-	}
+	log := f.reader(secrets)
 	waits := 0
 	lost := false // the host does not answer
 	said := ""    // what is waited for
@@ -197,8 +190,8 @@ func (f firing) roles(ctx context.Context) (failover.Observation, error) {
 	return rolesWanted(ctx, f.dir.next, old)
 }
 
-// last returns the last lines of a text on one line.
-func last(text string) string {
+// ends says how an output ends, on one line.
+func ends(text string) string {
 	const most = 3
 	var lines []string
 	for line := range strings.Lines(text) {
@@ -206,5 +199,8 @@ func last(text string) string {
 			lines = append(lines, failover.Printable(line))
 		}
 	}
-	return strings.Join(lines[max(0, len(lines)-most):], " / ")
+	if len(lines) == 0 {
+		return ""
+	}
+	return "; its output ends: " + strings.Join(lines[max(0, len(lines)-most):], " / ")
 }

@@ -98,10 +98,8 @@ func (r Result) err() error {
 	if len(r.Evidence) > 0 {
 		cause = fmt.Errorf("%w: %s", cause, strings.Join(r.Evidence, "; "))
 	}
-	if text := last(r.LogTail); text != "" {
-		cause = fmt.Errorf("%w; its output ends: %s", cause, text)
-	}
-	return &failover.Error{Op: "run the macro", Target: r.Host, Outcome: outcome, Next: next, Err: cause}
+	return &failover.Error{Op: "run the macro", Target: r.Host, Outcome: outcome, Next: next,
+		Err: fmt.Errorf("%w%s", cause, ends(r.LogTail))}
 }
 
 // rsjFatal are the texts RSJ itself treats as fatal (documented, case-sensitive).

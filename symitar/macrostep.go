@@ -27,7 +27,7 @@ var macroRunFact = failover.NewFact[macroRun]("symitar/macro-run")
 // macroStep fires the macro, at most once over all runs of the journal.
 func (f firing) macroStep() failover.Step {
 	m := f.on.set.Macro
-	f.eyes = &watcher{}
+	f.eyes = &eyes{}
 	return failover.Step{ID: "run", Title: "Run the FAILOVER macro on " + f.on.Name() + ", once", Target: f.on.Name(),
 		Kind: failover.Once, Writes: []string{macroRunFact.Name},
 		Timeout: m.Timeout + m.Settle + f.on.set.Limits.Look, Poll: f.pair.cfg.Poll,
@@ -38,29 +38,19 @@ func (f firing) macroStep() failover.Step {
 	}
 }
 
-// watcher keeps how far the output of a run was shown, so that nobody who reads its first line a second time believes
-// that the macro was fired twice. It is for eyes only: another process shows the lines again.
-type watcher struct {
-	run RunID
-	log *logReader
-}
+// eyes keeps how far the output of a run was shown, so that nobody who reads its first line a second time believes that
+// the macro was fired twice. It is for eyes only: another process shows the lines again.
+type eyes struct{ log *logReader }
 
-func (w *watcher) show(ctx context.Context, f firing, s status) {
-	if w.run != f.run {
-		w.run, w.log = f.run, newLogReader(f.on, f.run, f.on.set.Macro.knownSecrets())
+// reader returns what reads the output of the run: within a step always the same.
+func (f firing) reader(secrets []failover.Secret) *logReader {
+	if f.eyes == nil {
+		return newLogReader(f.on, f.run, secrets)
 	}
-	_ = w.log.readTo(ctx, s) // the roles are what counts
-}
-
-// ends says how the output that was shown ends.
-func (w *watcher) ends() string {
-	if w == nil || w.log == nil {
-		return ""
+	if f.eyes.log == nil || f.eyes.log.run != f.run {
+		f.eyes.log = newLogReader(f.on, f.run, secrets)
 	}
-	if text := last(w.log.tail()); text != "" {
-		return "; its output ends: " + text
-	}
-	return ""
+	return f.eyes.log
 }
 
 // observe tells whether the roles are as wanted. A run of ours that still works is waited for; one that has ended
@@ -72,13 +62,15 @@ func (f firing) observe(ctx context.Context) (failover.Observation, error) {
 		return obs, unchanged(err)
 	}
 	var s status
+	var log *logReader
 	if known {
 		f.run = mine.Run
 		if s, err = f.status(ctx); err != nil {
 			return obs, err
 		}
 		if s.fired && !s.acknowledged {
-			f.eyes.show(ctx, f, s)
+			log = f.reader(f.on.set.Macro.knownSecrets())
+			_ = log.readTo(ctx, s) // the roles are what counts
 			if s.working() {
 				obs.Found = "the macro runs"
 				return obs, nil
@@ -101,7 +93,7 @@ func (f firing) observe(ctx context.Context) (failover.Observation, error) {
 		"look at the log "+f.on.set.StateDir+"/run."+string(f.run)+"/log and at both hosts; bring the roles in order by the "+
 			"site's runbook, then run again; "+
 			"only when run "+string(f.run)+" was acknowledged and the step resolved as not-applied the macro is fired once more",
-		fmt.Errorf("%w: %s, and %s%s", failover.ErrInDoubt, s, roles.Found, f.eyes.ends()))
+		fmt.Errorf("%w: %s, and %s%s", failover.ErrInDoubt, s, roles.Found, ends(log.tail())))
 }
 
 // apply writes the run id down, then fires.

@@ -260,24 +260,3 @@ func each(ctx context.Context, hosts []*Host, ask askHost) (failover.Observation
 	obs.Found = strings.Join(found, "; ")
 	return obs, nil
 }
-
-// set is what hosts said, for comparing; safe for concurrent use.
-type set struct {
-	mu   sync.Mutex
-	seen map[string]bool
-}
-
-func (s *set) add(text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.seen == nil {
-		s.seen = map[string]bool{}
-	}
-	s.seen[text] = true
-}
-
-// only reports whether all hosts said text.
-func (s *set) only(text string) bool { return len(s.seen) == 1 && s.seen[text] }
-
-// differ reports whether the hosts did not all say the same. Call it when all have answered.
-func (s *set) differ() bool { return len(s.seen) > 1 }

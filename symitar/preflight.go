@@ -209,7 +209,7 @@ func (f firing) macroEqual(ctx context.Context) (failover.Observation, error) {
 // sameFile asks every host for the checksum of a file. differ is said when the hosts do not have the same.
 func (f firing) sameFile(ctx context.Context, differ string,
 	ask func(context.Context, *Host) (sum, wrong string, err error)) (failover.Observation, error) {
-	var sums set
+	sums := make([]string, len(f.all))
 	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
 		sum, wrong, err := ask(ctx, h)
 		switch {
@@ -220,10 +220,10 @@ func (f firing) sameFile(ctx context.Context, differ string,
 		case sum == "":
 			return failover.Item{Found: "its checksum cannot be read"}, nil
 		}
-		sums.add(sum)
+		sums[slices.Index(f.all, h)] = sum
 		return failover.Item{Done: true, Found: "checksum " + sum}, nil
 	})
-	if err == nil && sums.differ() {
+	if err == nil && obs.Done && !same(sums) {
 		obs.Done = false
 		obs.Found = differ + ": " + obs.Found
 	}

@@ -17,10 +17,7 @@ import (
 // Errors wrap failover.ErrInvalid.
 func Switchover(p *Pair) (failover.Procedure, error) {
 	f, s, err := p.swap(PurposeSwitchover)
-	if err != nil {
-		return failover.Procedure{}, err
-	}
-	return f.procedure("symitar.Switchover", s)
+	return f.procedure("symitar.Switchover", s, err)
 }
 
 // Failback is the way back: Partner gives the primary role to Home, with the same holds, the macro "in reverse"
@@ -30,10 +27,7 @@ func Switchover(p *Pair) (failover.Procedure, error) {
 // Errors wrap failover.ErrInvalid.
 func Failback(p *Pair) (failover.Procedure, error) {
 	f, s, err := p.swap(PurposeFailback)
-	if err != nil {
-		return failover.Procedure{}, err
-	}
-	return f.procedure("symitar.Failback", s)
+	return f.procedure("symitar.Failback", s, err)
 }
 
 // Failover makes Partner primary when Home is gone. What cannot be observed on a dead host is replaced by a person's
@@ -44,10 +38,7 @@ func Failback(p *Pair) (failover.Procedure, error) {
 // It needs Macro.FailoverArgs. Errors wrap failover.ErrInvalid.
 func Failover(p *Pair, gone failover.Statement) (failover.Procedure, error) {
 	f, s, err := p.emergency(gone)
-	if err != nil {
-		return failover.Procedure{}, err
-	}
-	return f.procedure("symitar.Failover", s)
+	return f.procedure("symitar.Failover", s, err)
 }
 
 // parameters is what makes one swap another one than the next. Addresses and ports are not in it: a host may be reached
@@ -323,9 +314,9 @@ func (f firing) archiveStep() failover.Step {
 
 // ask runs one verification.
 func (v Verification) ask(ctx context.Context, h *Host) (failover.Item, error) {
-	a, err := h.ask(ctx, "verify "+v.Name, v.Command)
+	a, err := h.repeat(ctx, "verify "+v.Name, `eval "$1"`, v.Command)
 	if err != nil {
-		return failover.Item{}, err
+		return failover.Item{}, unchanged(err)
 	}
 	ok, why := v.judge(a)
 	if ok {
