@@ -224,7 +224,7 @@ func (l *logReader) line(ctx context.Context, line string) {
 		bad = bad || strings.Contains(line, text)
 	}
 	if bad && len(l.failures) < maxFailures {
-		l.failures = append(l.failures, strings.TrimSpace(line))
+		l.failures = append(l.failures, failover.Printable(strings.TrimSpace(line)))
 	}
 }
 

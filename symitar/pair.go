@@ -8,9 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // Pair is both hosts of a Symitar installation. It connects when it is first used; Close it when done.
@@ -48,16 +48,7 @@ func (p *Pair) Close() error {
 }
 
 // pause waits for the next look.
-func (p *Pair) pause(ctx context.Context) error {
-	t := time.NewTimer(p.cfg.Poll)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}
+func (p *Pair) pause(ctx context.Context) error { return waiting.For(ctx, p.cfg.Poll) }
 
 // inOrder returns hosts in the order in which they are locked, the same for every caller whichever way it swaps.
 func inOrder(hosts ...*Host) []*Host {
