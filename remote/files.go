@@ -43,9 +43,9 @@ type UploadOptions struct {
 // further rights of a file that is replaced are not kept.
 //
 // It is safe to repeat. Before the rename is sent every error is NotApplied; a line that drops during the rename leaves
-// InDoubt, with either the old or the whole new file in place. ErrMismatch means the content differed, ErrNoSpace that the
-// machine's file system is full, fs.ErrPermission that the account may not write there. The
-// File returned with an error holds the bytes that were sent until then.
+// InDoubt, with either the old or the whole new file in place. ErrMismatch means the content differed, ErrNoSpace that
+// the machine's file system is full, fs.ErrPermission that the account may not write there. The File returned with an
+// error holds the bytes that were sent until then.
 func (h *Host) Upload(ctx context.Context, src io.Reader, path string, opt UploadOptions) (File, error) {
 	const op = "upload"
 	want := strings.ToLower(opt.SHA256)
@@ -78,15 +78,20 @@ func (h *Host) Upload(ctx context.Context, src io.Reader, path string, opt Uploa
 			return err
 		}
 		rename := client.Rename
-		if _, ok := client.HasExtension("posix-rename@openssh.com"); ok {
+		_, replaces := client.HasExtension("posix-rename@openssh.com")
+		if replaces {
 			rename = client.PosixRename
 		}
 		if err := rename(part, path); err != nil {
 			if _, refused := errors.AsType[*sftp.StatusError](err); refused || errors.Is(err, fs.ErrPermission) ||
 				errors.Is(err, fs.ErrExist) {
-				err := h.writeError(client, op, "rename to", path, err)
+				bad := h.writeError(client, op, "rename to", path, err)
+				if _, there := client.Lstat(path); there == nil && !replaces {
+					bad = h.notApplied(op, "remove the file there, then upload again", "%s is there, and this SSH server "+
+						"cannot replace a file: %w", path, err)
+				}
 				_ = client.Remove(part)
-				return err
+				return bad
 			}
 			return h.inDoubt(op, "upload again; that is safe", "rename to %s: %w", path, err)
 		}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/pkg/sftp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
@@ -56,4 +58,25 @@ func TestCloseEndsACallThatWaitsForAPerson(t *testing.T) {
 	require.NoError(t, host.Close())
 	require.Less(t, time.Since(begun), 30*time.Second)
 	require.ErrorIs(t, <-result, ErrCredentials)
+}
+
+// TestAServerThatCannotReplaceAFile has only the rename of the protocol's version 3, which does not replace. It answers
+// "Failure", as to a full disk.
+func TestAServerThatCannotReplaceAFile(t *testing.T) {
+	require.NoError(t, sftp.SetSFTPExtensions("hardlink@openssh.com"))
+	t.Cleanup(func() {
+		require.NoError(t, sftp.SetSFTPExtensions("hardlink@openssh.com", "posix-rename@openssh.com", "statvfs@openssh.com"))
+	})
+	dir := t.TempDir()
+	host := open(t, serve(t, nil, remotetest.WithFiles(dir)).SSH())
+	_, err := host.Upload(soon(t), strings.NewReader("old"), "/setup.exe", UploadOptions{})
+	require.NoError(t, err)
+	_, err = host.Upload(soon(t), strings.NewReader("new"), "/setup.exe", UploadOptions{})
+	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+	require.ErrorContains(t, err, "cannot replace")
+	require.Contains(t, failover.NextOf(err), "remove")
+	text, err := os.ReadFile(filepath.Join(dir, "setup.exe"))
+	require.NoError(t, err)
+	require.Equal(t, "old", string(text))
+	require.Equal(t, []string{"setup.exe"}, names(t, dir))
 }

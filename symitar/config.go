@@ -171,7 +171,7 @@ type RoleProbe struct {
 type Replication struct {
 	Command string        // shell command line; it must change nothing
 	On      On            // where it runs, seen from the coming swap
-	Lag     string        // regular expression with one group: the number
+	Lag     string        // regular expression with one group: the number; where it matches often, the largest counts
 	Unit    time.Duration // what one of that number is, for example time.Second
 	MaxLag  time.Duration // accepted lag; 0 means none at all
 	// Waiver is a person's statement in place of the probe. Either Command or Waiver is required.
@@ -190,8 +190,10 @@ type Licence struct {
 
 // Agent is the OpCon UNIX agent (LSAM) on the hosts.
 type Agent struct {
-	Control string   // control script; default /usr/local/lsam/bin/lsam3100 (documented)
-	Must    []string // processes that make up a running agent; default sma_lsam, sma_disp, sma_log (documented)
+	Control string // control script; default /usr/local/lsam/bin/lsam3100 (documented)
+	// Must are the processes that make up a running agent, by name without folder; default sma_lsam, sma_disp, sma_log
+	// (documented)
+	Must []string
 	// Timeout limits starting and stopping it. Default 3 minutes; a start normally takes less than 30 seconds
 	// (documented).
 	Timeout time.Duration

@@ -79,8 +79,9 @@ func (f firing) observe(ctx context.Context) (failover.Observation, error) {
 	}
 	roles, err := f.roles(ctx)
 	obs.Done, obs.Found, obs.Items = roles.Done, roles.Found, roles.Items
+	settling := s.finished() && s.sinceEnd <= f.on.set.Macro.Settle
 	switch {
-	case err != nil || roles.Done || !known || !s.fired || s.acknowledged || s.finished() && s.sinceEnd <= f.on.set.Macro.Settle:
+	case err != nil || roles.Done || !known || !s.fired || s.acknowledged || settling:
 		return obs, err
 	case s.life == lives: // what it left behind works on
 		obs.Found = "the macro " + s.String() + "; " + roles.Found

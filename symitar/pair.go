@@ -113,10 +113,10 @@ func (p *Pair) firingOf(run RunID, purpose Purpose) (firing, error) {
 // before calling.
 //
 // The error is nil only when the macro was fired and both hosts show the roles that were wanted. ErrNotExecuted is
-// NotApplied; ErrMacroFailed, ErrMacroRunning and ErrMacroUnknown are InDoubt, since what a macro leaves that did not swap
-// the roles is for a person to see, who then says whether it took effect. A line that breaks does not touch the macro; the
-// marks on the host are read again until they tell, and where they never do the error is ErrMacroUnknown. When ctx ends,
-// the macro runs on.
+// NotApplied; ErrMacroFailed, ErrMacroRunning and ErrMacroUnknown are InDoubt, since what a macro leaves that did not
+// swap the roles is for a person to see, who then says whether it took effect. A line that breaks does not touch the
+// macro; the marks on the host are read again until they tell, and where they never do the error is ErrMacroUnknown. When
+// ctx ends, the macro runs on.
 //
 // Fire makes no preflight and does not ask anybody; the procedures do.
 func (p *Pair) Fire(ctx context.Context, run RunID, purpose Purpose) (Result, error) {

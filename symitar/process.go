@@ -83,8 +83,8 @@ func (f firing) noForeignMacro(ctx context.Context) (failover.Observation, error
 }
 
 // parseRespawners finds what would start the program called name: inittab lines that are not off, active subsystems,
-// crontab lines. dormant counts those that are switched off. unread lists the sources that could not be read, partly those
-// that could be read in part only.
+// crontab lines. dormant counts those that are switched off. unread lists the sources that could not be read, partly
+// those that could be read in part only.
 func parseRespawners(text, name string) (found []string, dormant int, unread, partly []string) {
 	name = strings.ToLower(name)
 	for line := range strings.SplitSeq(text, "\n") {
