@@ -312,7 +312,7 @@ type counter struct {
 func (c *counter) Write(p []byte) (int, error) {
 	c.size += int64(len(p))
 	if c.limit >= 0 && c.size > c.limit {
-		return 0, fmt.Errorf("%w: it holds more than the %d bytes that it is said to have", ErrTooLarge, c.limit)
+		return 0, fmt.Errorf("%w: it holds more than %d bytes", ErrTooLarge, c.limit)
 	}
 	return c.hash.Write(p)
 }
