@@ -149,7 +149,7 @@ func unnamed(a answer) bool { return strings.TrimSpace(a.out) == "@@HELD ?" }
 func (h *Host) heldError(a answer) error {
 	_, owner, _ := strings.Cut(strings.TrimSpace(a.out), "@@HELD ")
 	owner = strings.TrimPrefix(owner, "void.")
-	return h.fail("take the launcher's lock", failover.NotApplied, h.freeLock(owner),
+	return h.fail("look at the launcher's lock", failover.NotApplied, h.freeLock(owner),
 		fmt.Errorf("%w: by run %s", failover.ErrLocked, owner))
 }
 
@@ -330,6 +330,8 @@ func (h *Host) archive(ctx context.Context, run RunID, note string, allow Left) 
 	switch {
 	case err != nil:
 		return err
+	case a.exit == exitHeld && unnamed(a):
+		return h.heldError(a)
 	case a.exit == 0 && (strings.Contains(a.out, "@@ARCHIVED") || strings.Contains(a.out, "@@NOLOCK")), a.exit == exitHeld:
 		return nil
 	case a.exit == exitActive:

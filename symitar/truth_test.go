@@ -188,6 +188,23 @@ func TestTheLockOfAVoidedRun(t *testing.T) {
 	require.True(t, obs.Done, obs.Found)
 }
 
+// TestALockWithoutANameIsNotAcknowledged: whose it is cannot be told, so it is neither taken away nor said to be.
+func TestALockWithoutANameIsNotAcknowledged(t *testing.T) {
+	sim := symitartest.Start(t)
+	pair, err := symitar.NewPair(sim.Config())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = pair.Close() })
+	run, word := symitar.NewRunID(), failover.Statement{By: "a", Says: "b", Reason: "c"}
+	require.NoError(t, pair.Void(t.Context(), run, symitar.PurposeSwitchover))
+	lock := filepath.Join(sim.HostDir(symitartest.Home), "var/tmp/failover/lock")
+	require.NoError(t, os.Remove(filepath.Join(lock, "run"))) // as a job does that cleans up files
+	err = pair.Acknowledge(t.Context(), run, word, symitar.Left{})
+	require.ErrorIs(t, err, failover.ErrLocked)
+	require.Contains(t, err.Error(), "remove that folder")
+	require.NoError(t, os.Remove(lock))
+	require.NoError(t, pair.Acknowledge(t.Context(), run, word, symitar.Left{}))
+}
+
 // TestThePartnersKeyOfAKnownHostsFile: the hosts are known by a file only, and the addresses are swapped.
 func TestThePartnersKeyOfAKnownHostsFile(t *testing.T) {
 	sim := symitartest.Start(t)
