@@ -30,9 +30,6 @@ var roleNames = []string{RoleUnknown: "unknown", RolePrimary: "primary", RoleSec
 // String returns "unknown", "primary" or "secondary".
 func (r HostRole) String() string { return name(roleNames, int(r)) }
 
-// MarshalText implements encoding.TextMarshaler.
-func (r HostRole) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
-
 // Role asks every configured probe for the host's role. The role is known when at least Quorum probes agree; why
 // tells how each one voted. Errors mean that the host could not be asked; NotApplied always.
 func (h *Host) Role(ctx context.Context) (role HostRole, why string, err error) {
