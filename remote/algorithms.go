@@ -10,26 +10,19 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// hostKeyFamilies are the kinds of host key a server can hold, preferred first, each with its signature algorithms.
-var hostKeyFamilies = [][]string{
-	{ssh.KeyAlgoED25519},
-	{ssh.KeyAlgoECDSA256},
-	{ssh.KeyAlgoECDSA384},
-	{ssh.KeyAlgoECDSA521},
-	{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256},
-}
-
-// legacyHostKeyFamilies: the SHA-1 signatures of RSA keys. DSA, the only kind of some servers before OpenSSH 7, is no
-// longer implemented.
-var legacyHostKeyFamilies = [][]string{{ssh.KeyAlgoRSA}}
+// plainKeyAlgorithms are the signature algorithms of plain host keys, preferred first. SHA-1 signatures of RSA keys come
+// behind them for those who ask for legacy algorithms; DSA, the only kind of some servers before OpenSSH 7, is no longer
+// implemented.
+var plainKeyAlgorithms = []string{ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521,
+	ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
 
 // hostKeyAlgorithms are the algorithms asked for, in this order: those of the keys the known_hosts file has for the
 // machine, authorities first; the other plain ones; certificates, for a server that shows nothing else. A server takes
 // the first that it has a key for.
 func (h *Host) hostKeyAlgorithms() []string {
-	families := slices.Concat(hostKeyFamilies...)
+	families := slices.Clone(plainKeyAlgorithms)
 	if h.cfg.LegacyAlgorithms {
-		families = append(families, slices.Concat(legacyHostKeyFamilies...)...)
+		families = append(families, ssh.KeyAlgoRSA)
 	}
 	var certs, algos []string
 	for _, algo := range ssh.SupportedAlgorithms().HostKeys {
@@ -37,31 +30,32 @@ func (h *Host) hostKeyAlgorithms() []string {
 			certs = append(certs, algo)
 		}
 	}
-	add := func(list ...string) {
-		for _, algo := range list {
-			if !slices.Contains(algos, algo) {
-				algos = append(algos, algo)
-			}
-		}
-	}
 	if h.trust.known != nil && len(h.trust.pinned) == 0 {
 		for _, name := range knownNames(h.cfg.Address) {
 			for _, e := range h.trust.known.known(name) {
 				if e.marker == authority {
-					add(certs...) // an authority may certify keys of other kinds than its own
+					algos = addNew(algos, certs...) // an authority may certify keys of other kinds than its own
 				}
 			}
 		}
 		kinds := h.trust.known.keys(h.cfg.Address)
 		for _, algo := range families {
 			if slices.ContainsFunc(kinds, func(key ssh.PublicKey) bool { return ofKind(algo, key) }) {
-				add(algo)
+				algos = addNew(algos, algo)
 			}
 		}
 	}
-	add(families...)
-	add(certs...)
-	return algos
+	return addNew(algos, append(families, certs...)...)
+}
+
+// addNew appends what is not in the list yet.
+func addNew(list []string, more ...string) []string {
+	for _, name := range more {
+		if !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	return list
 }
 
 func isCertificate(algo string) bool { return strings.Contains(algo, "-cert-v01@") }
@@ -85,29 +79,21 @@ func withoutFamily(algos []string, key ssh.PublicKey) []string {
 func algorithms(cfg *ssh.Config, legacy bool) {
 	var defaults ssh.Config
 	defaults.SetDefaults()
-	add := func(list []string, more ...string) []string {
-		for _, name := range more {
-			if !slices.Contains(list, name) {
-				list = append(list, name)
-			}
-		}
-		return list
-	}
 	old := ssh.InsecureAlgorithms()
 	without := func(list, insecure []string) []string {
 		return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(insecure, s) })
 	}
 	// The library's defaults hold a few insecure ones; only those who ask for legacy algorithms get them. The two
 	// that are appended are safe, implemented, and the only ones some AIX servers are configured to offer.
-	cfg.KeyExchanges = add(without(defaults.KeyExchanges, old.KeyExchanges), ssh.KeyExchangeDHGEXSHA256,
+	cfg.KeyExchanges = addNew(without(defaults.KeyExchanges, old.KeyExchanges), ssh.KeyExchangeDHGEXSHA256,
 		ssh.KeyExchangeDH16SHA512)
 	cfg.Ciphers = without(defaults.Ciphers, old.Ciphers)
 	cfg.MACs = without(defaults.MACs, old.MACs)
 	if legacy {
-		cfg.KeyExchanges = add(cfg.KeyExchanges, ssh.InsecureKeyExchangeDH14SHA1, ssh.InsecureKeyExchangeDHGEXSHA1,
+		cfg.KeyExchanges = addNew(cfg.KeyExchanges, ssh.InsecureKeyExchangeDH14SHA1, ssh.InsecureKeyExchangeDHGEXSHA1,
 			ssh.InsecureKeyExchangeDH1SHA1)
-		cfg.Ciphers = add(cfg.Ciphers, ssh.InsecureCipherAES128CBC, ssh.InsecureCipherTripleDESCBC)
-		cfg.MACs = add(cfg.MACs, ssh.InsecureHMACSHA196)
+		cfg.Ciphers = addNew(cfg.Ciphers, ssh.InsecureCipherAES128CBC, ssh.InsecureCipherTripleDESCBC)
+		cfg.MACs = addNew(cfg.MACs, ssh.InsecureHMACSHA196)
 	}
 }
 

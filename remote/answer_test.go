@@ -66,15 +66,15 @@ func TestEveryWayALivingServerFails(t *testing.T) {
 		text    string
 		slow    bool // it takes the whole time
 	}{
-		{name: "port closed", address: gone, want: ErrPortClosed, text: "port is closed"},
-		{name: "accepts and says nothing", fault: remotetest.FaultMute, want: ErrNotServed, text: "it sent nothing",
+		{name: "port closed", address: gone, want: errPortClosed, text: "port is closed"},
+		{name: "accepts and says nothing", fault: remotetest.FaultMute, want: errNotServed, text: "it sent nothing",
 			slow: true},
-		{name: "accepts and hangs up", fault: remotetest.FaultHangUp, want: ErrNotServed, text: "without a word"},
-		{name: "full, as OpenSSH says it", address: tcpServer(t, "Exceeded MaxStartups\r\n", true), want: ErrNotServed,
+		{name: "accepts and hangs up", fault: remotetest.FaultHangUp, want: errNotServed, text: "without a word"},
+		{name: "full, as OpenSSH says it", address: tcpServer(t, "Exceeded MaxStartups\r\n", true), want: errNotServed,
 			text: "Exceeded MaxStartups"},
-		{name: "penalty, as OpenSSH says it", address: tcpServer(t, "Not allowed at this time\r\n", true), want: ErrNotServed,
+		{name: "penalty, as OpenSSH says it", address: tcpServer(t, "Not allowed at this time\r\n", true), want: errNotServed,
 			text: "Not allowed"},
-		{name: "another protocol", address: tcpServer(t, "220 mail\x1b[2J ready\r\n", false), want: ErrNotServed,
+		{name: "another protocol", address: tcpServer(t, "220 mail\x1b[2J ready\r\n", false), want: errNotServed,
 			text: `220 mail\x1b[2J ready`, slow: true},
 		{name: "version, then nothing", fault: remotetest.FaultMuteKex, want: ErrHandshake, text: "handshake", slow: true},
 		{name: "version, then hangs up", address: tcpServer(t, "SSH-2.0-OpenSSH_7.5\r\n", true), want: ErrHandshake,
@@ -102,7 +102,7 @@ func TestEveryWayALivingServerFails(t *testing.T) {
 			_, err := open(t, cfg).Run(soon(t), Command{Line: "x"})
 			require.ErrorIs(t, err, tc.want)
 			require.Contains(t, err.Error(), tc.text)
-			require.NotErrorIs(t, err, ErrNoAnswer)
+			require.NotErrorIs(t, err, errNoAnswer)
 			require.Equal(t, AnswerSome, AnswerOf(err))
 			require.Equal(t, AnswerSome, AnswerOf(fmt.Errorf("step: %w", err)))
 			require.Equal(t, tc.want == ErrLogin, errors.Is(err, ErrLogin), "a slow login is not a refused one")
@@ -119,7 +119,7 @@ func TestEveryWayALivingServerFails(t *testing.T) {
 			time.AfterFunc(50*time.Millisecond, func() { cancel(errors.New("operator pressed stop")) })
 			_, err = open(t, cfg).Run(ctx, Command{Line: "x"})
 			require.ErrorContains(t, err, "operator pressed stop")
-			require.NotErrorIs(t, err, ErrNoAnswer)
+			require.NotErrorIs(t, err, errNoAnswer)
 			hasEnded(t, err, cfg.Address, failover.NotApplied)
 		})
 	}
@@ -154,7 +154,7 @@ func TestOnlyTheWholeConnectTimeoutIsSilence(t *testing.T) {
 	host := open(t, cfg)
 	require.Equal(t, AnswerNone, AnswerOf(host.Reach(soon(t))))
 	_, err := host.Run(soon(t), Command{Line: "x"})
-	require.ErrorIs(t, err, ErrNoAnswer)
+	require.ErrorIs(t, err, errNoAnswer)
 	require.ErrorIs(t, err, ErrUnreachable)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Equal(t, AnswerNone, AnswerOf(err))
@@ -204,8 +204,8 @@ func TestAnswersOfDialers(t *testing.T) {
 			_, err := host.Run(soon(t), Command{Line: "x"})
 			require.ErrorIs(t, err, tc.err)
 			require.ErrorIs(t, err, ErrUnreachable)
-			require.Equal(t, tc.want == AnswerNone, errors.Is(err, ErrNoAnswer))
-			require.Equal(t, tc.want == AnswerSome, errors.Is(err, ErrPortClosed))
+			require.Equal(t, tc.want == AnswerNone, errors.Is(err, errNoAnswer))
+			require.Equal(t, tc.want == AnswerSome, errors.Is(err, errPortClosed))
 			require.Equal(t, tc.want, AnswerOf(err))
 			hasEnded(t, err, cfg.Address, failover.NotApplied)
 		})
@@ -253,11 +253,11 @@ func TestSSHDRefusesInItsOwnWords(t *testing.T) {
 		{"lets this user in never", peers.SSHDOptions{Lines: []string{"DenyUsers *"}}, ErrLogin, "login refused"},
 		{"one try only", peers.SSHDOptions{Lines: []string{"MaxAuthTries 1", "AuthorizedKeysFile none"}}, ErrLogin,
 			"login refused"},
-		{"full", peers.SSHDOptions{Lines: []string{"MaxStartups 1:100:1"}}, ErrNotServed, ""},
+		{"full", peers.SSHDOptions{Lines: []string{"MaxStartups 1:100:1"}}, errNotServed, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			server := peers.StartSSHD(t, tc.opt)
-			if tc.want == ErrNotServed {
+			if tc.want == errNotServed {
 				takePlace(t, server.Address)
 			}
 			err := open(t, server.SSH()).Connect(soon(t))

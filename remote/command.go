@@ -21,6 +21,16 @@ const (
 	defaultMaxOutput = 1 << 20
 )
 
+// closed reports whether a channel on which nothing is sent was closed.
+func closed(signal <-chan struct{}) bool {
+	select {
+	case <-signal:
+		return true
+	default:
+		return false
+	}
+}
+
 // Command is one command line for the login shell of the account.
 type Command struct {
 	Name      string // what it is for, in errors: "launch the macro"; empty means "run command"
@@ -28,9 +38,10 @@ type Command struct {
 	Stdin     []byte // what the command reads; the place for secrets; then end of file
 	MaxOutput int    // bytes kept of each of stdout and stderr; 0 means 1 MiB; the rest is read and dropped
 
-	// OnLine is called for every line of output as it arrives, without its line end, one call at a time and never
-	// after Run has returned. It must not block for long: the command waits meanwhile. Lines over 64 KiB come in pieces.
-	OnLine func(stream Stream, line string)
+	// OnLine is called for every line of stdout and stderr as it arrives, without its line end, one call at a time and
+	// never after Run has returned. It must not block for long: the command waits meanwhile. Lines over 64 KiB come in
+	// pieces.
+	OnLine func(line string)
 }
 
 // Result is what is known about a command. It is filled as far as known also when Run returns an error.
@@ -181,32 +192,38 @@ func (l *line) run(ctx context.Context, cmd Command) (Result, error) {
 
 // open opens a session channel. Failing here proves that no command was sent.
 func (l *line) open(ctx context.Context, op string) (ssh.Channel, <-chan *ssh.Request, error) {
-	type opened struct {
-		ch   ssh.Channel
-		reqs <-chan *ssh.Request
-		err  error
+	ch, reqs, err := l.channel(ctx, "session", nil)
+	refused, isRefusal := errors.AsType[*ssh.OpenChannelError](err)
+	switch {
+	case err == nil:
+		return ch, reqs, nil
+	case isRefusal:
+		l.retire(ErrRefused)
+		return nil, nil, l.host.notApplied(op, "lower the number of parallel sessions or raise MaxSessions in sshd_config",
+			"%w", withAnswer(AnswerSome, fmt.Errorf("%w: a session: %q", ErrRefused, refused.Message)))
+	case ctx.Err() != nil:
+		return nil, nil, l.host.notApplied(op, "try again with more time", "no session was opened, nothing was sent: %w", err)
 	}
-	result := make(chan opened, 1)
+	l.retire(ErrLineLost)
+	return nil, nil, l.host.notApplied(op, "try again", "%w before the command was sent: %w", l.why(), err)
+}
+
+// channel opens a channel of a kind. When ctx ends first, the line takes no more calls.
+func (l *line) channel(ctx context.Context, kind string, data []byte) (ssh.Channel, <-chan *ssh.Request, error) {
+	var ch ssh.Channel
+	var reqs <-chan *ssh.Request
+	var err error
+	opened := make(chan struct{})
 	l.host.lines.Go(func() {
-		ch, reqs, err := l.conn.OpenChannel("session", nil)
-		result <- opened{ch, reqs, err}
+		ch, reqs, err = l.conn.OpenChannel(kind, data)
+		close(opened)
 	})
 	select {
-	case o := <-result:
-		if o.err == nil {
-			return o.ch, o.reqs, nil
-		}
-		if refused, ok := errors.AsType[*ssh.OpenChannelError](o.err); ok {
-			l.retire(ErrRefused)
-			return nil, nil, l.host.notApplied(op, "lower the number of parallel sessions or raise MaxSessions in sshd_config",
-				"%w", withAnswer(AnswerSome, fmt.Errorf("%w: a session: %q", ErrRefused, refused.Message)))
-		}
-		l.retire(ErrLineLost)
-		return nil, nil, l.host.notApplied(op, "try again", "%w before the command was sent: %w", l.why(), o.err)
+	case <-opened:
+		return ch, reqs, err
 	case <-ctx.Done():
 		l.retire(ctx.Err())
-		return nil, nil, l.host.notApplied(op, "try again with more time", "no session was opened, nothing was sent: %w",
-			ended(ctx))
+		return nil, nil, ended(ctx)
 	}
 }
 
@@ -259,8 +276,8 @@ func (x *execution) wait(ctx context.Context) (Result, error) {
 		}
 		_ = x.ch.CloseWrite()
 	})
-	x.spawn(func() { x.out.drain(StreamStdout, x.ch) })
-	x.spawn(func() { x.out.drain(StreamStderr, x.ch.Stderr()) })
+	x.spawn(func() { x.out.drain(stdout, x.ch) })
+	x.spawn(func() { x.out.drain(stderr, x.ch.Stderr()) })
 	finished := make(chan struct{})
 	h.lines.Go(func() {
 		x.ends.Wait()
@@ -270,7 +287,7 @@ func (x *execution) wait(ctx context.Context) (Result, error) {
 	res := Result{}
 	select {
 	case <-finished:
-		if !x.told() { // a line that breaks closes its channels a moment before it is known to be dead
+		if !closed(x.exited) { // a line that breaks closes its channels a moment before it is known to be dead
 			select {
 			case <-x.line.dead:
 			case <-time.After(h.limits.closeGrace):
@@ -297,23 +314,13 @@ func (x *execution) wait(ctx context.Context) (Result, error) {
 	case res.Exited:
 		return res, nil
 	case res.Signal != "":
-		return res, h.inDoubt(op, next, "%w: SIG%s", ErrSignalled, res.Signal)
+		return res, h.inDoubt(op, next, "%w: SIG%s", errSignalled, res.Signal)
 	case ctx.Err() != nil:
 		return res, h.inDoubt(op, next, "sent, no exit status yet: %w", ended(ctx))
-	case x.line.isDead():
+	case closed(x.line.dead):
 		return res, h.inDoubt(op, next, "sent, then %w", x.line.why())
 	default:
 		return res, h.inDoubt(op, next, "%w: the server closed the channel without one", ErrNoExitStatus)
-	}
-}
-
-// told reports whether the server has told how the command ended.
-func (x *execution) told() bool {
-	select {
-	case <-x.exited:
-		return true
-	default:
-		return false
 	}
 }
 

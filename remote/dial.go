@@ -88,9 +88,9 @@ func (h *Host) tcp(ctx context.Context) (net.Conn, error) {
 	}
 	switch {
 	case answer == AnswerNone:
-		reason, next = ErrNoAnswer, "look at the machine's own console: it may be off, or the network between may be broken"
+		reason, next = errNoAnswer, "look at the machine's own console: it may be off, or the network between may be broken"
 	case answer == AnswerSome:
-		reason, next = ErrPortClosed, "the machine is alive: start its SSH server or correct the port"
+		reason, next = errPortClosed, "the machine is alive: start its SSH server or correct the port"
 	}
 	return nil, h.fail("connect", failover.NotApplied, next, withAnswer(answer, fmt.Errorf("%w: %w", reason, cause)))
 }

@@ -41,7 +41,7 @@ func TestSSHDUploadSaysWhatTheDiskSays(t *testing.T) {
 
 	require.NoError(t, syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
 	_, err = host.Upload(soon(t), strings.NewReader("newer"), path, UploadOptions{})
-	require.ErrorIs(t, err, ErrReadOnly)
+	require.ErrorIs(t, err, errReadOnly)
 	hasEnded(t, err, server.Address, failover.NotApplied)
 
 	_, err = host.Upload(soon(t), strings.NewReader("x"), "/nonexistent/f", UploadOptions{})

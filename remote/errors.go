@@ -10,21 +10,14 @@ import (
 // Sentinels; test with errors.Is. All of them up to ErrPasswordExpired happened before any command was sent. What they
 // say about the machine's life tells [AnswerOf].
 var (
-	// ErrUnreachable: no TCP connection came about.
+	// ErrUnreachable: no TCP connection came about: the port is closed, nothing answered, or nobody can tell.
 	ErrUnreachable = errors.New("no connection")
-	// ErrNoAnswer: nothing came back within ConnectTimeout, or there is no route. It wraps ErrUnreachable.
-	ErrNoAnswer = fmt.Errorf("%w: nothing answered", ErrUnreachable)
-	// ErrPortClosed: the machine refused the connection. It wraps ErrUnreachable, but the machine is alive.
-	ErrPortClosed = fmt.Errorf("%w: the port is closed", ErrUnreachable)
 	// ErrJumpHost: a jump host could not be reached, did not let us in, or did not pass the connection on. It says
 	// nothing about the machine behind it.
 	ErrJumpHost = errors.New("jump host")
 
 	// ErrHandshake: TCP connected, but the SSH handshake did not complete.
 	ErrHandshake = errors.New("SSH handshake failed")
-	// ErrNotServed: the server took the TCP connection and then closed it or stayed silent before it said anything of
-	// SSH: it is full (MaxStartups), hangs, or blocks this address. It wraps ErrHandshake.
-	ErrNotServed = fmt.Errorf("%w: the server does not serve this connection", ErrHandshake)
 	// ErrNoCommonAlgorithm: the server offers only algorithms this client does not. It wraps ErrHandshake.
 	ErrNoCommonAlgorithm = fmt.Errorf("%w: no common algorithm", ErrHandshake)
 
@@ -54,20 +47,26 @@ var (
 	ErrLineLost = errors.New("line lost")
 	// ErrNoExitStatus: the command's channel closed and the server never said how the command ended.
 	ErrNoExitStatus = errors.New("no exit status")
-	// ErrSignalled: a signal ended the command; Result.Signal has its name.
-	ErrSignalled = errors.New("ended by a signal")
 	// ErrMismatch: a file's size or SHA-256 at the other end is not what was sent or asked for.
 	ErrMismatch = errors.New("content differs")
 	// ErrNoSpace: the machine's file system is full. The rest of the upload was taken away again.
 	ErrNoSpace = errors.New("no space left on the machine")
-	// ErrReadOnly: the machine's file system is mounted read-only.
-	ErrReadOnly = errors.New("read-only file system")
 	// ErrNotRegular: at the path is something else than a regular file.
 	ErrNotRegular = errors.New("not a regular file")
 	// ErrTooLarge: a file is larger than the caller allows.
 	ErrTooLarge = errors.New("larger than allowed")
-	// ErrClosed: the Host was closed.
-	ErrClosed = errors.New("host closed")
+)
+
+// What no caller acts on, and is said in words only.
+var (
+	errNoAnswer   = fmt.Errorf("%w: nothing answered", ErrUnreachable)
+	errPortClosed = fmt.Errorf("%w: the port is closed", ErrUnreachable)
+	// The server closed the connection or stayed silent before it said anything of SSH: it is full (MaxStartups), hangs, or
+	// blocks this address.
+	errNotServed = fmt.Errorf("%w: the server does not serve this connection", ErrHandshake)
+	errSignalled = errors.New("ended by a signal")
+	errReadOnly  = errors.New("read-only file system")
+	errClosed    = errors.New("host closed")
 )
 
 func (h *Host) fail(op string, outcome failover.Outcome, next string, err error) *failover.Error {

@@ -43,9 +43,9 @@ type UploadOptions struct {
 // further rights of a file that is replaced are not kept.
 //
 // It is safe to repeat. Before the rename is sent every error is NotApplied; a line that drops during the rename leaves
-// InDoubt, with either the old or the whole new file in place. ErrMismatch means the content differed, ErrNoSpace and
-// ErrReadOnly that the machine's file system takes nothing, fs.ErrPermission that the account may not write there. The
-// File returned with an error holds the bytes that were sent until then.
+// InDoubt, with either the old or the whole new file in place. ErrMismatch means the content differed, ErrNoSpace that
+// the machine's file system is full, fs.ErrPermission that the account may not write there. The File returned with an
+// error holds the bytes that were sent until then.
 func (h *Host) Upload(ctx context.Context, src io.Reader, path string, opt UploadOptions) (File, error) {
 	const op = "upload"
 	want := strings.ToLower(opt.SHA256)
@@ -78,15 +78,20 @@ func (h *Host) Upload(ctx context.Context, src io.Reader, path string, opt Uploa
 			return err
 		}
 		rename := client.Rename
-		if _, ok := client.HasExtension("posix-rename@openssh.com"); ok {
+		_, replaces := client.HasExtension("posix-rename@openssh.com")
+		if replaces {
 			rename = client.PosixRename
 		}
 		if err := rename(part, path); err != nil {
 			if _, refused := errors.AsType[*sftp.StatusError](err); refused || errors.Is(err, fs.ErrPermission) ||
 				errors.Is(err, fs.ErrExist) {
-				err := h.writeError(client, op, "rename to", path, err)
+				bad := h.writeError(client, op, "rename to", path, err)
+				if _, there := client.Lstat(path); there == nil && !replaces {
+					bad = h.notApplied(op, "remove the file there, then upload again", "%s is there, and this SSH server "+
+						"cannot replace a file: %w", path, err)
+				}
 				_ = client.Remove(part)
-				return err
+				return bad
 			}
 			return h.inDoubt(op, "upload again; that is safe", "rename to %s: %w", path, err)
 		}
@@ -138,7 +143,7 @@ func (h *Host) writeError(client *sftp.Client, op, doing, path string, err error
 			doing, path, err)
 	case vfs.Flag&readOnly != 0:
 		return h.notApplied(op, "mount the file system for writing, or give another path", "%s %s: %w: %w", doing, path,
-			ErrReadOnly, err)
+			errReadOnly, err)
 	case vfs.Bavail*vfs.Frsize < packet:
 		return h.notApplied(op, "make room on the machine, then upload again", "%s %s: %w, %d bytes are free: %w", doing,
 			path, ErrNoSpace, vfs.Bavail*vfs.Frsize, err)
@@ -165,7 +170,7 @@ func (h *Host) uploadPart(client *sftp.Client, src io.Reader, path string, mode 
 	if err != nil {
 		return part, File{}, h.writeError(client, op, "create", part, err)
 	}
-	sum := &counter{hash: sha256.New()}
+	sum := &counter{hash: sha256.New(), limit: -1}
 	_, err = out.ReadFromWithConcurrency(io.TeeReader(src, sum), 0)
 	sent = File{Path: part, Size: sum.size}
 	if err = errors.Join(err, out.Close()); err != nil {
@@ -297,7 +302,7 @@ func read(client *sftp.Client, path string, w io.Writer, limit int64) (File, err
 	return File{Path: path, Size: sum.size, SHA256: sum.sum()}, nil
 }
 
-// counter sums what passes and refuses more than limit, if that is positive.
+// counter sums what passes and refuses more than limit, unless that is negative.
 type counter struct {
 	hash  hash.Hash
 	size  int64
@@ -306,8 +311,8 @@ type counter struct {
 
 func (c *counter) Write(p []byte) (int, error) {
 	c.size += int64(len(p))
-	if c.limit > 0 && c.size > c.limit {
-		return 0, fmt.Errorf("%w: it grew beyond %d bytes while it was read", ErrTooLarge, c.limit)
+	if c.limit >= 0 && c.size > c.limit {
+		return 0, fmt.Errorf("%w: it holds more than %d bytes", ErrTooLarge, c.limit)
 	}
 	return c.hash.Write(p)
 }

@@ -163,7 +163,7 @@ func (h *Host) Close() error {
 	}
 	h.mu.Unlock()
 	for _, l := range lines {
-		l.retire(ErrClosed)
+		l.retire(errClosed)
 		l.close()
 	}
 	h.calls.Wait()
@@ -179,7 +179,7 @@ func (h *Host) begin(op string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closing.Err() != nil {
-		return h.notApplied(op, "make a new Host", "%w", ErrClosed)
+		return h.notApplied(op, "make a new Host", "%w", errClosed)
 	}
 	h.calls.Add(1)
 	return nil
@@ -255,7 +255,7 @@ func (h *Host) register(ctx context.Context) (*line, error) {
 	h.dialErr = nil
 	if h.closing.Err() != nil {
 		l.close()
-		return nil, h.notApplied("connect", "make a new Host", "%w", ErrClosed)
+		return nil, h.notApplied("connect", "make a new Host", "%w", errClosed)
 	}
 	h.all[l] = struct{}{}
 	return l, nil

@@ -146,7 +146,7 @@ func TestClose(t *testing.T) {
 	require.ErrorIs(t, err, ErrLineLost)
 	hasEnded(t, err, server.Address(), failover.InDoubt)
 	_, err = host.Run(soon(t), Command{Line: "late"})
-	require.ErrorIs(t, err, ErrClosed)
+	require.ErrorIs(t, err, errClosed)
 	hasEnded(t, err, server.Address(), failover.NotApplied)
 	require.NoError(t, host.Close())
 	require.Len(t, server.Commands(), 1)

@@ -67,44 +67,30 @@ func (h *Host) forward(ctx context.Context, _, address string) (net.Conn, error)
 	if err != nil {
 		return nil, jumped(err)
 	}
-	type opened struct {
-		ch   ssh.Channel
-		reqs <-chan *ssh.Request
-		err  error
+	ch, reqs, err := l.channel(ctx, "direct-tcpip", ssh.Marshal(struct {
+		Host       string
+		Port       uint32
+		Origin     string
+		OriginPort uint32
+	}{host, uint32(port), "127.0.0.1", 0})) //nolint:gosec // a port
+	if err == nil {
+		h.lines.Go(func() { ssh.DiscardRequests(reqs) })
+		return h.pipe(l, ch), nil
 	}
-	result := make(chan opened, 1)
-	h.lines.Go(func() {
-		ch, reqs, err := l.conn.OpenChannel("direct-tcpip", ssh.Marshal(struct {
-			Host       string
-			Port       uint32
-			Origin     string
-			OriginPort uint32
-		}{host, uint32(port), "127.0.0.1", 0})) //nolint:gosec // a port
-		result <- opened{ch, reqs, err}
-	})
-	var o opened
-	select {
-	case o = <-result:
-	case <-ctx.Done():
-		l.retire(ctx.Err())
-		l.release()
-		return nil, jumped(h.notApplied("connect to "+address,
-			"look at the load of the jump host and at the network behind it",
-			"no word of the connection: %w", ended(ctx)))
+	l.release()
+	answer, next := AnswerUnknown, "try again"
+	refused, isRefusal := errors.AsType[*ssh.OpenChannelError](err)
+	switch {
+	case isRefusal:
+		answer, next = answerOfRefusal(refused),
+			"look from the jump host whether "+address+" answers, and whether its sshd_config allows AllowTcpForwarding and "+
+				"PermitOpen"
+		err = fmt.Errorf("it reports %q", refused.Message)
+	case ctx.Err() != nil:
+		next = "look at the load of the jump host and at the network behind it"
+		err = fmt.Errorf("no word of the connection: %w", err)
 	}
-	if o.err != nil {
-		l.release()
-		answer, next := AnswerUnknown, "try again"
-		if refused, ok := errors.AsType[*ssh.OpenChannelError](o.err); ok {
-			answer, next = answerOfRefusal(refused),
-				"look from the jump host whether "+address+" answers, and whether its sshd_config allows AllowTcpForwarding and "+
-					"PermitOpen"
-			o.err = fmt.Errorf("it reports %q", refused.Message)
-		}
-		return nil, withAnswer(answer, jumped(h.notApplied("connect to "+address, next, "%w", o.err)))
-	}
-	h.lines.Go(func() { ssh.DiscardRequests(o.reqs) })
-	return h.pipe(l, o.ch), nil
+	return nil, withAnswer(answer, jumped(h.notApplied("connect to "+address, next, "%w", err)))
 }
 
 // answerOfRefusal reads what a jump host reports of the machine behind it. OpenSSH sends the system's own text

@@ -49,16 +49,18 @@ func readKnownHosts(path string) (*knownHosts, error) {
 		if len(words) > 0 && (words[0] == authority || words[0] == revoked) {
 			entry.marker, words = words[0], words[1:]
 		}
-		if len(words) < 3 || strings.HasPrefix(words[0], "#") || strings.HasPrefix(words[0], "@") {
+		if len(words) < 3 && entry.marker != revoked || len(words) > 0 && strings.ContainsAny(words[0][:1], "#@") {
 			continue
 		}
+		words = append(words, "", "", "") // a line may be cut off
 		entry.hosts, entry.kind = words[0], words[1]
 		if blob, err := base64.StdEncoding.DecodeString(words[2]); err == nil {
 			if key, err := ssh.ParsePublicKey(blob); err == nil && key.Type() == entry.kind {
 				entry.key = key
 			}
 		}
-		if entry.key == nil && entry.marker == revoked && slices.Contains(ssh.SupportedAlgorithms().HostKeys, entry.kind) {
+		known := entry.kind == "" || slices.Contains(ssh.SupportedAlgorithms().HostKeys, entry.kind)
+		if entry.key == nil && entry.marker == revoked && known {
 			return nil, fmt.Errorf("%s:%d: the revoked key cannot be read, so it could not be recognised", path, entry.line)
 		}
 		k.entries = append(k.entries, entry)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -75,6 +74,10 @@ type line struct {
 
 // connect dials, checks the host key and logs in, all within ConnectTimeout.
 func (h *Host) connect(ctx context.Context) (*line, error) {
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	stop := context.AfterFunc(h.closing, giveUp)
+	defer stop()
 	login, err := h.prepareLogin(ctx)
 	if err != nil {
 		return nil, err
@@ -82,8 +85,6 @@ func (h *Host) connect(ctx context.Context) (*line, error) {
 	defer login.close()
 	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.ConnectTimeout, connectTimeout(h.cfg.ConnectTimeout))
 	defer cancel()
-	stop := context.AfterFunc(h.closing, cancel)
-	defer stop()
 	stopAgent := context.AfterFunc(ctx, login.close) // an agent may wait for a person to confirm
 	defer stopAgent()
 
@@ -131,7 +132,7 @@ func (h *Host) connect(ctx context.Context) (*line, error) {
 func (h *Host) verdictWithHint(verdict, negotiation error) error {
 	e, ok := errors.AsType[*ssh.AlgorithmNegotiationError](negotiation)
 	v, isError := errors.AsType[*failover.Error](verdict)
-	if !ok || !isError || !legacyOnly(e.RequestedAlgorithms, slices.Concat(hostKeyFamilies...)) || h.cfg.LegacyAlgorithms {
+	if !ok || !isError || !legacyOnly(e.RequestedAlgorithms, plainKeyAlgorithms) || h.cfg.LegacyAlgorithms {
 		return verdict
 	}
 	return h.fail(v.Op, v.Outcome, v.Next,
@@ -225,15 +226,15 @@ func (h *Host) handshakeError(ctx context.Context, err error, wire *wire, accept
 	case said != "":
 		return h.notApplied("connect", "see in the SSH server's log why it refuses connections (MaxStartups, penalties), "+
 			"and check that the port is that of an SSH server",
-			"%w: it said %q: %w", ErrNotServed, said, causeOf(ctx, err))
+			"%w: it said %q: %w", errNotServed, said, causeOf(ctx, err))
 	case ctx.Err() != nil:
 		return h.notApplied("connect", "the machine is alive, its SSH server hangs or is full: look at it on the machine's "+
 			"own console",
-			"%w: it sent nothing: %w", ErrNotServed, ended(ctx))
+			"%w: it sent nothing: %w", errNotServed, ended(ctx))
 	}
 	return h.notApplied("connect", "the machine is alive: see in its log whether the SSH server is full (MaxStartups) or "+
 		"blocks this address",
-		"%w: it closed the connection without a word: %w", ErrNotServed, err)
+		"%w: it closed the connection without a word: %w", errNotServed, err)
 }
 
 // causeOf prefers the context's reason to the network error it led to.
@@ -257,7 +258,7 @@ func ended(ctx context.Context) error {
 func (l *line) enter() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.retired || l.isDead() {
+	if l.retired || closed(l.dead) {
 		return false
 	}
 	l.users++
@@ -289,15 +290,6 @@ func (l *line) retire(cause error) {
 func (l *line) close() {
 	_ = l.wire.Close()
 	_ = l.conn.Close()
-}
-
-func (l *line) isDead() bool {
-	select {
-	case <-l.dead:
-		return true
-	default:
-		return false
-	}
 }
 
 func (h *Host) forget(l *line, err error) {

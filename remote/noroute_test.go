@@ -28,7 +28,7 @@ func TestNoRouteIsSilence(t *testing.T) {
 	case err := <-denied:
 		t.Skipf("needs the right to make a network name space: %v", err)
 	case err := <-result:
-		require.ErrorIs(t, err, ErrNoAnswer)
+		require.ErrorIs(t, err, errNoAnswer)
 		require.ErrorIs(t, err, syscall.ENETUNREACH)
 		require.Equal(t, AnswerNone, AnswerOf(err))
 	}

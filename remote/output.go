@@ -8,35 +8,21 @@ import (
 	"time"
 )
 
-// Stream tells which output of a command a line came from.
-type Stream int
-
-// The two outputs of a command.
-const (
-	StreamStdout Stream = iota + 1
-	StreamStderr
-)
-
-// String returns "stdout" or "stderr".
-func (s Stream) String() string {
-	switch s {
-	case StreamStdout:
-		return "stdout"
-	case StreamStderr:
-		return "stderr"
-	}
-	return "stream"
-}
-
 // maxLineLength bounds what is kept of a line that does not end.
 const maxLineLength = 64 << 10
+
+// The outputs of a command.
+const (
+	stdout = iota
+	stderr
+)
 
 // output keeps both streams up to a cap and counts the rest. It never stops reading: an unread stream fills the
 // channel's window and then the command blocks.
 type output struct {
 	mu        sync.Mutex
 	limit     int
-	onLine    func(Stream, string)
+	onLine    func(string)
 	kept      [2]bytes.Buffer
 	partial   [2][]byte
 	truncated bool
@@ -45,7 +31,7 @@ type output struct {
 }
 
 // drain reads r to its end.
-func (o *output) drain(stream Stream, r io.Reader) {
+func (o *output) drain(stream int, r io.Reader) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := r.Read(buf)
@@ -59,14 +45,14 @@ func (o *output) drain(stream Stream, r io.Reader) {
 	}
 }
 
-func (o *output) add(stream Stream, p []byte) {
+func (o *output) add(stream int, p []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.last = time.Now()
 	if o.closed {
 		return
 	}
-	kept := &o.kept[stream-1]
+	kept := &o.kept[stream]
 	room := o.limit - kept.Len()
 	if room < len(p) {
 		o.truncated = true
@@ -75,30 +61,30 @@ func (o *output) add(stream Stream, p []byte) {
 	if o.onLine == nil {
 		return
 	}
-	part := append(o.partial[stream-1], p...)
+	part := append(o.partial[stream], p...)
 	for {
 		end := bytes.IndexByte(part, '\n')
 		if end < 0 && len(part) <= maxLineLength {
 			break
 		}
 		if end < 0 || end > maxLineLength {
-			o.onLine(stream, string(part[:maxLineLength]))
+			o.onLine(string(part[:maxLineLength]))
 			part = part[maxLineLength:]
 			continue
 		}
-		o.onLine(stream, strings.TrimSuffix(string(part[:end]), "\r"))
+		o.onLine(strings.TrimSuffix(string(part[:end]), "\r"))
 		part = part[end+1:]
 	}
-	o.partial[stream-1] = append([]byte(nil), part...)
+	o.partial[stream] = append([]byte(nil), part...)
 }
 
-func (o *output) flush(stream Stream) {
+func (o *output) flush(stream int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if part := o.partial[stream-1]; o.onLine != nil && !o.closed && len(part) > 0 {
-		o.onLine(stream, strings.TrimSuffix(string(part), "\r"))
+	if part := o.partial[stream]; o.onLine != nil && !o.closed && len(part) > 0 {
+		o.onLine(strings.TrimSuffix(string(part), "\r"))
 	}
-	o.partial[stream-1] = nil
+	o.partial[stream] = nil
 }
 
 func (o *output) lastByte() time.Time {
@@ -112,5 +98,5 @@ func (o *output) seal(res *Result) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
-	res.Stdout, res.Stderr, res.Truncated = o.kept[0].Bytes(), o.kept[1].Bytes(), o.truncated
+	res.Stdout, res.Stderr, res.Truncated = o.kept[stdout].Bytes(), o.kept[stderr].Bytes(), o.truncated
 }

@@ -39,7 +39,7 @@ func TestSSHDRun(t *testing.T) {
 	}
 	host := open(t, server.SSH())
 	res, err := host.Run(soon(t), Command{Line: "kill -TERM $$"})
-	require.ErrorIs(t, err, ErrSignalled)
+	require.ErrorIs(t, err, errSignalled)
 	require.Equal(t, "TERM", res.Signal)
 	hasEnded(t, err, server.Address, failover.InDoubt)
 
@@ -265,7 +265,7 @@ func TestSSHDWhatCameAfterWeGaveUpSaysNothing(t *testing.T) {
 				res, err := host.Run(ctx, Command{Line: line, MaxOutput: 10})
 				cancel()
 				require.ErrorIs(t, err, want)
-				require.NotErrorIs(t, err, ErrSignalled)
+				require.NotErrorIs(t, err, errSignalled)
 				hasEnded(t, err, server.Address, failover.InDoubt)
 				require.True(t, res.Sent)
 				require.False(t, res.Exited)

@@ -1,9 +1,11 @@
 package symitar
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -19,12 +21,16 @@ type Config struct {
 	Macro       Macro          // how it is called; required
 	Role        Role           // how a host's role shows; required
 	Replication Replication    // how far the secondary is behind, or a person's statement; required
-	FailoverD   FailoverD      // how the daemon is recognised
 	Licence     Licence        // the optional check of RSJ's licences
 	Agent       Agent          // OpCon's agent on the hosts
 	Limits      Limits         // figures of the preflight; Quiet is required
 	Verify      []Verification // what else must hold after the swap; each becomes a step
 	OpCon       *OpCon         // nil: the procedures contain manual steps with the vendor's text instead
+
+	// FailoverD is the daemon's name, compared with the last part of every word of each command line, ignoring case, alone
+	// or with an ending such as .ksh; programs that only read files do not count. Default FAILOVERD (the name is
+	// documented, that the program is called so is inferred).
+	FailoverD string
 
 	// Logger is told what the connections do. Nil is silent.
 	Logger *slog.Logger
@@ -165,19 +171,11 @@ type RoleProbe struct {
 type Replication struct {
 	Command string        // shell command line; it must change nothing
 	On      On            // where it runs, seen from the coming swap
-	Lag     string        // regular expression with one group: the number
+	Lag     string        // regular expression with one group: the number; where it matches often, the largest counts
 	Unit    time.Duration // what one of that number is, for example time.Second
 	MaxLag  time.Duration // accepted lag; 0 means none at all
 	// Waiver is a person's statement in place of the probe. Either Command or Waiver is required.
 	Waiver failover.Statement
-}
-
-// FailoverD says how the daemon is recognised.
-type FailoverD struct {
-	// Match is the daemon's name, compared with the last part of every word of each command line, ignoring case, alone or
-	// with an ending such as .ksh; programs that only read files do not count. Default FAILOVERD (the name is documented,
-	// that the program is called so is inferred).
-	Match string
 }
 
 // Licence is the check of the RSJ licences. Until June 2026 the vendor demanded that both systems have all their RSJ
@@ -192,8 +190,10 @@ type Licence struct {
 
 // Agent is the OpCon UNIX agent (LSAM) on the hosts.
 type Agent struct {
-	Control string   // control script; default /usr/local/lsam/bin/lsam3100 (documented)
-	Must    []string // processes that make up a running agent; default sma_lsam, sma_disp, sma_log (documented)
+	Control string // control script; default /usr/local/lsam/bin/lsam3100 (documented)
+	// Must are the processes that make up a running agent, by name without folder; default sma_lsam, sma_disp, sma_log
+	// (documented)
+	Must []string
 	// Timeout limits starting and stopping it. Default 3 minutes; a start normally takes less than 30 seconds
 	// (documented).
 	Timeout time.Duration
@@ -232,20 +232,39 @@ type Limits struct {
 	Quiet time.Duration
 }
 
-// Documented or chosen defaults.
 const (
-	defaultSymRoot   = "/SYM"
-	defaultRootInfo  = "/ops/bin"
-	defaultStateDir  = "/var/tmp/failover-symitar"
-	defaultShell     = "/bin/sh"
-	defaultPath      = "/SYM/MACROS:/SYM/SYMPR:/usr/bin:/etc:/usr/sbin:/usr/ucb:/usr/bin/X11:/sbin:/SYM/OP/bin:/usr/local/bin:/bin"
-	defaultControl   = "/usr/local/lsam/bin/lsam3100"
-	defaultFailoverD = "FAILOVERD"
-	defaultExpect    = "/usr/bin/expect"
-	defaultSettle    = 2 * time.Minute
-	defaultWithin    = 5 * time.Minute
-	defaultAgentTime = 3 * time.Minute
-	defaultLook      = 30 * time.Second
-	defaultRSJ       = "/ops/bin/RSJ"
-	defaultPoll      = 2 * time.Second
+	defaultStateDir = "/var/tmp/failover-symitar"
+	defaultPath     = "/SYM/MACROS:/SYM/SYMPR:/usr/bin:/etc:/usr/sbin:/usr/ucb:/usr/bin/X11:/sbin:/SYM/OP/bin:/usr/local/bin:/bin"
 )
+
+// withDefaults fills in what a vendor states, and what was chosen here.
+func (c Config) withDefaults() Config {
+	c.SymRoot = cmp.Or(c.SymRoot, "/SYM")
+	c.RootInfoDir = cmp.Or(c.RootInfoDir, "/ops/bin")
+	c.StateDir = cmp.Or(c.StateDir, defaultStateDir)
+	c.Shell = cmp.Or(c.Shell, "/bin/sh")
+	c.RSJ = cmp.Or(c.RSJ, "/ops/bin/RSJ")
+	c.Path = cmp.Or(c.Path, defaultPath)
+	c.FailoverD = cmp.Or(c.FailoverD, "FAILOVERD")
+	c.Poll = cmp.Or(c.Poll, 2*time.Second)
+	c.Agent.Control = cmp.Or(c.Agent.Control, "/usr/local/lsam/bin/lsam3100")
+	c.Agent.Timeout = cmp.Or(c.Agent.Timeout, 3*time.Minute)
+	if c.Agent.Must == nil {
+		c.Agent.Must = []string{"sma_lsam", "sma_disp", "sma_log"}
+	}
+	c.Macro.Expect = cmp.Or(c.Macro.Expect, "/usr/bin/expect")
+	c.Macro.Settle = cmp.Or(c.Macro.Settle, 2*time.Minute)
+	if c.Macro.ExitOK == nil {
+		c.Macro.ExitOK = []int{0}
+	}
+	c.Limits.DiskPercent = cmp.Or(c.Limits.DiskPercent, 90)
+	c.Limits.ClockSkew = cmp.Or(c.Limits.ClockSkew, 10*time.Second)
+	c.Limits.DatesAgeDays = cmp.Or(c.Limits.DatesAgeDays, 3)
+	c.Limits.ErrorsSince = cmp.Or(c.Limits.ErrorsSince, 24*time.Hour)
+	c.Limits.Look = cmp.Or(c.Limits.Look, 30*time.Second)
+	c.Verify = slices.Clone(c.Verify)
+	for i := range c.Verify {
+		c.Verify[i].Within = cmp.Or(c.Verify[i].Within, 5*time.Minute)
+	}
+	return c
+}

@@ -7,65 +7,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/01b61c5c/failover"
 )
-
-// withDefaults fills in what a vendor states.
-func (c Config) withDefaults() Config {
-	text := func(field *string, value string) {
-		if *field == "" {
-			*field = value
-		}
-	}
-	text(&c.SymRoot, defaultSymRoot)
-	text(&c.RootInfoDir, defaultRootInfo)
-	text(&c.StateDir, defaultStateDir)
-	text(&c.Shell, defaultShell)
-	text(&c.RSJ, defaultRSJ)
-	text(&c.Path, defaultPath)
-	text(&c.Agent.Control, defaultControl)
-	text(&c.FailoverD.Match, defaultFailoverD)
-	text(&c.Macro.Expect, defaultExpect)
-	if c.Poll == 0 {
-		c.Poll = defaultPoll
-	}
-	if c.Agent.Must == nil {
-		c.Agent.Must = []string{"sma_lsam", "sma_disp", "sma_log"}
-	}
-	if c.Agent.Timeout == 0 {
-		c.Agent.Timeout = defaultAgentTime
-	}
-	if c.Macro.ExitOK == nil {
-		c.Macro.ExitOK = []int{0}
-	}
-	if c.Macro.Settle == 0 {
-		c.Macro.Settle = defaultSettle
-	}
-	if c.Limits.DiskPercent == 0 {
-		c.Limits.DiskPercent = 90
-	}
-	if c.Limits.ClockSkew == 0 {
-		c.Limits.ClockSkew = 10 * time.Second
-	}
-	if c.Limits.DatesAgeDays == 0 {
-		c.Limits.DatesAgeDays = 3
-	}
-	if c.Limits.ErrorsSince == 0 {
-		c.Limits.ErrorsSince = 24 * time.Hour
-	}
-	if c.Limits.Look == 0 {
-		c.Limits.Look = defaultLook
-	}
-	c.Verify = slices.Clone(c.Verify)
-	for i := range c.Verify {
-		if c.Verify[i].Within == 0 {
-			c.Verify[i].Within = defaultWithin
-		}
-	}
-	return c
-}
 
 // Validate refuses a configuration the procedures could not run safely with. It is called by [NewPair].
 func (c Config) Validate() error {
@@ -73,7 +17,8 @@ func (c Config) Validate() error {
 	checks := []func() error{
 		func() error { return c.Home.validate("Config.Home") },
 		func() error { return c.Partner.validate("Config.Partner") },
-		c.validateHosts, c.Macro.validate, c.Role.validate, c.Replication.validate, c.validatePaths, c.validateLimits,
+		c.validateHosts, c.Macro.validate, c.Role.validate, c.Replication.validate, c.validatePaths, c.validatePrograms,
+		c.validateLimits,
 		c.Licence.validate, c.validateVerify, c.validateOpCon,
 	}
 	for _, check := range checks {
@@ -263,6 +208,24 @@ func (c Config) validatePaths() error {
 	return nil
 }
 
+// validatePrograms refuses names that could never be found in a list of processes, and would be absent for ever.
+func (c Config) validatePrograms() error {
+	if len(c.Agent.Must) == 0 {
+		return failover.Invalid("Config.Agent.Must", "is empty", "name the processes of a running agent, or leave it nil")
+	}
+	names := map[string]string{"Config.Macro.Path": c.Macro.name(), "Config.FailoverD": c.FailoverD}
+	for i, must := range c.Agent.Must {
+		names[fmt.Sprintf("Config.Agent.Must[%d]", i)] = must
+	}
+	for field, name := range names {
+		if !plainName.MatchString(name) {
+			return failover.Invalid(field, strconv.Quote(name)+" is not one plain word",
+				"a program is known by its name without folder: use letters, digits and ._+-")
+		}
+	}
+	return nil
+}
+
 func (c Config) validateLimits() error {
 	switch l := c.Limits; {
 	case l.DiskPercent < 1 || l.DiskPercent > 100:
@@ -307,6 +270,8 @@ func (c Config) validateVerify() error {
 }
 
 var plainPath = regexp.MustCompile(`^[A-Za-z0-9/._+-]+$`)
+
+var plainName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._+-]*$`)
 
 // notPosix are shells that do not read our scripts.
 var notPosix = []string{"csh", "tcsh", "bsd-csh", "fish", "rc", "es", "rbash", "rksh", "nologin", "false"}

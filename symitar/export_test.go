@@ -22,9 +22,24 @@ func (p *Pair) Changed(purpose Purpose, change func(*Stages)) (failover.Procedur
 	if purpose == PurposeFailover {
 		f, s, err = p.emergency(failover.Statement{By: "a", Says: "b", Reason: "c"})
 	}
-	if err != nil {
-		return failover.Procedure{}, err
+	if err == nil {
+		change(&s)
 	}
-	change(&s)
-	return f.procedure("changed", s)
+	return f.procedure("changed", s, err)
+}
+
+// Look asks one check of a swap, by the ID of its step.
+func (p *Pair) Look(ctx context.Context, id string) (failover.Observation, error) {
+	_, s, err := p.swap(PurposeSwitchover)
+	if err != nil {
+		return failover.Observation{}, err
+	}
+	for _, stage := range []failover.Stage{s.Preflight, s.Quiet, s.Verify} {
+		for _, step := range stage.Steps {
+			if stage.Name+"/"+step.ID == id {
+				return step.Observe(ctx)
+			}
+		}
+	}
+	return failover.Observation{}, failover.Invalid("id", "is unknown", "give the ID of a check")
 }

@@ -15,15 +15,15 @@ import (
 	"github.com/01b61c5c/failover/remote"
 )
 
-// Sentinels of what can be wrong with an answer of a host; test with errors.Is.
+// What can be wrong with an answer of a host.
 var (
-	// ErrAnswerIncomplete: the command's answer was cut short or carries no end mark; what it did is not known.
-	ErrAnswerIncomplete = errors.New("answer incomplete")
-	// ErrNoShell: the account's login does not lead to a shell that runs our scripts. The text says what stands in the
+	// errAnswerIncomplete: the command's answer was cut short or carries no end mark; what it did is not known.
+	errAnswerIncomplete = errors.New("answer incomplete")
+	// errNoShell: the account's login does not lead to a shell that runs our scripts. The text says what stands in the
 	// way.
-	ErrNoShell = errors.New("no usable shell")
-	// ErrCommandFailed: the command ran to its end with an exit status that is not accepted.
-	ErrCommandFailed = errors.New("command failed")
+	errNoShell = errors.New("no usable shell")
+	// errCommandFailed: the command ran to its end with an exit status that is not accepted.
+	errCommandFailed = errors.New("command failed")
 )
 
 // maxOutput bounds one answer. Process lists of busy hosts stay far below.
@@ -56,8 +56,18 @@ const preamble = "unalias -a >/dev/null 2>&1\n[ -z \"${ZSH_VERSION-}\" ] || emul
 
 // answer is what a script printed and how it ended.
 type answer struct {
-	out  string
-	exit int
+	out       string
+	exit      int
+	complaint string // the last line of its standard error output, which the shell's start-up files may have written too
+}
+
+// ending says how it ended, with what it printed last: a command that fails says why on standard error.
+func (a answer) ending() string {
+	text := tail(": ", a.out)
+	if a.complaint != "" {
+		text += tail("; on standard error: ", a.complaint)
+	}
+	return fmt.Sprintf("exit status %d%s", a.exit, text)
 }
 
 // program is the text that the shell reads from its standard input. It is one compound command: a stream that is cut
@@ -85,10 +95,7 @@ func program(nonce, path, script string, stdin []byte, args []string) []byte {
 // Without error the script ended and all of its output is here. An error is a *failover.Error: NotApplied if the
 // script did not start, InDoubt otherwise.
 func (h *Host) run(ctx context.Context, op, script string, stdin []byte, args ...string) (answer, error) {
-	nonce, err := newNonce()
-	if err != nil {
-		return answer{}, h.fail(op, failover.NotApplied, "try again", err)
-	}
+	nonce := newNonce()
 	res, err := h.remote.Run(ctx,
 		remote.Command{Name: op, Line: h.set.Shell, Stdin: program(nonce, h.set.Path, script, stdin, args),
 			MaxOutput: maxOutput})
@@ -96,21 +103,34 @@ func (h *Host) run(ctx context.Context, op, script string, stdin []byte, args ..
 		return answer{}, h.named(op, err)
 	}
 	out, exit, err := unframe(string(res.Stdout), nonce)
+	said := func(text []byte) string { return redactInput(string(text), stdin) }
 	switch {
 	case err == nil && exit == res.Exit:
-		return answer{out, exit}, nil
+		return answer{out, exit, tail("", said(res.Stderr))}, nil
 	case ctx.Err() != nil: // the exit status is that of a command whose line we gave up
 		return answer{}, h.fail(op, failover.InDoubt, "look again", fmt.Errorf("%w: %w", ctx.Err(), context.Cause(ctx)))
 	case err == nil:
-		err = fmt.Errorf("%w: end mark says %d, SSH says %d", ErrAnswerIncomplete, exit, res.Exit)
+		err = fmt.Errorf("%w: end mark says %d, SSH says %d", errAnswerIncomplete, exit, res.Exit)
 	case errors.Is(err, errNoBegin):
-		why, next := noShell(h.set.Shell, string(res.Stdout), string(res.Stderr), res.Exit)
-		return answer{}, h.fail(op, failover.InDoubt, next, fmt.Errorf("%w: %w: %s", ErrAnswerIncomplete, ErrNoShell, why))
+		why, next := noShell(h.set.Shell, said(res.Stdout), said(res.Stderr), res.Exit)
+		return answer{}, h.fail(op, failover.InDoubt, next, fmt.Errorf("%w: %w: %s", errAnswerIncomplete, errNoShell, why))
 	default:
-		err = fmt.Errorf("%w: exit status %d%s", err, res.Exit, tail(": ", string(res.Stderr)))
+		err = fmt.Errorf("%w: exit status %d%s", err, res.Exit, tail(": ", said(res.Stderr)))
 	}
 	return answer{}, h.fail(op, failover.InDoubt,
 		"look again; where it stays so, look what ends commands of this account on the host", err)
+}
+
+// redactInput takes out of text what was sent as input: what stands in the way of a shell may repeat it. A word of one or
+// two letters is no secret.
+func redactInput(text string, stdin []byte) string {
+	var secrets []failover.Secret
+	for line := range strings.Lines(string(stdin)) {
+		if line = strings.TrimSuffix(line, "\n"); len(line) > 2 {
+			secrets = append(secrets, failover.NewSecret(line))
+		}
+	}
+	return failover.Redact(text, secrets...)
 }
 
 // repeat runs a script that may run twice without harm, because it reads or because its marks let only one through. It
@@ -140,12 +160,6 @@ func (h *Host) limit(ctx context.Context) (context.Context, context.CancelFunc) 
 		fmt.Errorf("no answer within %s (Limits.Look)", h.set.Limits.Look))
 }
 
-// ask runs a command line of the configuration, which changes nothing.
-func (h *Host) ask(ctx context.Context, op, command string) (answer, error) {
-	a, err := h.repeat(ctx, op, `eval "$1"`, command)
-	return a, unchanged(err)
-}
-
 // read runs a script that changes nothing, and takes any exit status but 0 for a failure.
 func (h *Host) read(ctx context.Context, op, script string, args ...string) (string, error) {
 	a, err := h.repeat(ctx, op, script, args...)
@@ -154,7 +168,7 @@ func (h *Host) read(ctx context.Context, op, script string, args ...string) (str
 	}
 	if a.exit != 0 {
 		return a.out, h.fail(op, failover.NotApplied, "run the command by hand on the host",
-			fmt.Errorf("%w: exit status %d%s", ErrCommandFailed, a.exit, tail(": ", a.out)))
+			fmt.Errorf("%w: %s", errCommandFailed, a.ending()))
 	}
 	return a.out, nil
 }
@@ -178,7 +192,7 @@ func unchanged(err error) error {
 	if err == nil || errors.As(err, &e) && e.Outcome == failover.NotApplied {
 		return err
 	}
-	if e != nil && errors.Is(err, ErrNoShell) {
+	if e != nil && errors.Is(err, errNoShell) {
 		return &failover.Error{Op: e.Op, Target: e.Target, Outcome: failover.NotApplied, Next: e.Next, Err: e.Err}
 	}
 	if e == nil {
@@ -187,15 +201,13 @@ func unchanged(err error) error {
 	return &failover.Error{Op: e.Op, Target: e.Target, Outcome: failover.NotApplied, Next: "try again", Err: e.Err}
 }
 
-func newNonce() (string, error) {
+func newNonce() string {
 	var b [16]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		return "", fmt.Errorf("make a random number: %w", err)
-	}
-	return hex.EncodeToString(b[:]), nil
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
 }
 
-var errNoBegin = fmt.Errorf("%w: no begin mark", ErrAnswerIncomplete)
+var errNoBegin = fmt.Errorf("%w: no begin mark", errAnswerIncomplete)
 
 var endMark = regexp.MustCompile(`^ END rc=([0-9]{1,3})\n`)
 
@@ -207,11 +219,11 @@ func unframe(text, nonce string) (out string, exit int, err error) {
 	}
 	at := strings.LastIndex(rest, "\n@@"+nonce)
 	if at < 0 {
-		return "", 0, fmt.Errorf("%w: no end mark", ErrAnswerIncomplete)
+		return "", 0, fmt.Errorf("%w: no end mark", errAnswerIncomplete)
 	}
 	m := endMark.FindStringSubmatch(rest[at+len("\n@@"+nonce):])
 	if m == nil {
-		return "", 0, fmt.Errorf("%w: end mark cut", ErrAnswerIncomplete)
+		return "", 0, fmt.Errorf("%w: end mark cut", errAnswerIncomplete)
 	}
 	exit, _ = strconv.Atoi(m[1]) // up to three digits
 	return rest[:at], exit, nil

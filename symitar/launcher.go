@@ -77,10 +77,10 @@ func (h *Host) refused(op string, outcome failover.Outcome, a answer) error {
 	r, known := refusals[a.exit]
 	if !known {
 		return h.fail(op, failover.InDoubt, "look at "+h.set.StateDir+" on the host",
-			fmt.Errorf("%w: exit status %d%s", ErrCommandFailed, a.exit, tail(": ", a.out)))
+			fmt.Errorf("%w: %s", errCommandFailed, a.ending()))
 	}
 	return h.fail(op, outcome, r.next+", then run again",
-		fmt.Errorf("%w: %s (exit status %d)%s", ErrCommandFailed, r.cause, a.exit, tail(": ", a.out)))
+		fmt.Errorf("%w: %s (exit status %d)%s", errCommandFailed, r.cause, a.exit, tail(": ", a.out)))
 }
 
 // firing is one run of the macro: on which host, with which partner, for which direction.
@@ -92,9 +92,10 @@ type firing struct {
 	args []string
 	pair *Pair
 
-	observeOnly bool     // never void a run that does not come to fire
-	fresh       bool     // the run id was made a moment ago; nobody else can have launched it
-	eyes        *watcher // nil outside a step
+	observeOnly bool  // never void a run that does not come to fire
+	seen        bool  // its folder was on the host: if it is gone, that proves nothing
+	fresh       bool  // the run id was made a moment ago; nobody else can have launched it
+	eyes        *eyes // nil outside a step
 
 	noteLaunched func(context.Context) error // called when the run's folder was seen on the host; nil outside a step
 }
@@ -131,6 +132,8 @@ func (f firing) reserve(ctx context.Context, h *Host) error {
 		switch {
 		case a.exit == 0 && strings.Contains(a.out, "@@RESERVED "+string(f.run)):
 			return nil
+		case a.exit == exitKnown:
+			return h.fail(op, failover.NotApplied, "make a new run id", fmt.Errorf("%w: the run was voided", ErrNotExecuted))
 		case a.exit == exitHeld:
 			if unnamed(a) && try < startGrace && f.pair.pause(ctx) == nil {
 				continue
@@ -144,17 +147,10 @@ func (f firing) reserve(ctx context.Context, h *Host) error {
 func unnamed(a answer) bool { return strings.TrimSpace(a.out) == "@@HELD ?" }
 
 func (h *Host) heldError(a answer) error {
-	const op = "take the launcher's lock"
-	if unnamed(a) {
-		return h.fail(op, failover.NotApplied,
-			"somebody was stopped between making the lock and writing a name into it: when "+h.set.StateDir+
-				"/lock stays empty, remove that folder on the host",
-			fmt.Errorf("%w: by a run without a name", failover.ErrLocked))
-	}
 	_, owner, _ := strings.Cut(strings.TrimSpace(a.out), "@@HELD ")
-	return h.fail(op, failover.NotApplied,
-		"find out what became of run "+owner+" and acknowledge it; the lock never expires by itself",
-		fmt.Errorf("%w: run %s", failover.ErrLocked, owner))
+	owner = strings.TrimPrefix(owner, "void.")
+	return h.fail("look at the launcher's lock", failover.NotApplied, h.freeLock(owner),
+		fmt.Errorf("%w: by run %s", failover.ErrLocked, owner))
 }
 
 // launch sends the launcher once. Sending it again for the same run is harmless: the marks let one through.
@@ -166,7 +162,7 @@ func (f firing) launch(ctx context.Context, stdin []byte) (launched bool, a answ
 	if m.Mode == ModeHostExpect {
 		expect, answerer = m.Expect, answerScript
 	}
-	names := m.name() + " " + f.on.set.FailoverD.Match
+	names := m.name() + " " + f.on.set.FailoverD
 	args := append([]string{f.on.set.StateDir, string(f.run), m.User, f.on.set.Shell, strconv.Itoa(len(stdin)),
 		runnerScript, names, expect, answerer, m.Path}, f.args...)
 	a, err = f.on.run(ctx, "launch the macro", launchScript, stdin, args...)
@@ -230,6 +226,7 @@ func (f firing) launched(ctx context.Context, res Result, secrets []failover.Sec
 			res.Evidence = append(res.Evidence, "not written down that it was launched: "+err.Error())
 		}
 	}
+	f.seen = true
 	return f.follow(ctx, res, secrets)
 }
 
@@ -257,7 +254,7 @@ func (f firing) never(ctx context.Context, res Result, why error, mine []*Host, 
 	res.Evidence = append(res.Evidence, plain(why))
 	res.cause = why
 	if proven {
-		res.State = StateNotExecuted
+		res.state = stateNotExecuted
 	}
 	if len(mine) == 0 {
 		return res // nothing was sent for this run besides a refused reservation
@@ -265,6 +262,7 @@ func (f firing) never(ctx context.Context, res Result, why error, mine []*Host, 
 	proof, fired, err := f.conclude(ctx)
 	switch {
 	case fired && !proven:
+		f.seen = true
 		return f.follow(ctx, res, f.on.set.Macro.knownSecrets())
 	case err != nil && !proven:
 		res.Evidence = append(res.Evidence, plain(err))
@@ -274,7 +272,7 @@ func (f firing) never(ctx context.Context, res Result, why error, mine []*Host, 
 	default:
 		res.Evidence = append(res.Evidence, proof)
 	}
-	res.State = StateNotExecuted
+	res.state = stateNotExecuted
 	for _, h := range mine {
 		if err := h.archive(ctx, f.run, "never fired: "+plain(why), Left{}); err != nil {
 			res.Evidence = append(res.Evidence, plain(err))
@@ -332,6 +330,8 @@ func (h *Host) archive(ctx context.Context, run RunID, note string, allow Left) 
 	switch {
 	case err != nil:
 		return err
+	case a.exit == exitHeld && unnamed(a):
+		return h.heldError(a)
 	case a.exit == 0 && (strings.Contains(a.out, "@@ARCHIVED") || strings.Contains(a.out, "@@NOLOCK")), a.exit == exitHeld:
 		return nil
 	case a.exit == exitActive:
@@ -355,8 +355,18 @@ func (h *Host) archive(ctx context.Context, run RunID, note string, allow Left) 
 	return h.refused(op, failover.InDoubt, a)
 }
 
-// lockOwner returns which run holds the launcher's lock on the host, "" when none does.
+// lockOwner returns which run holds the launcher's lock on the host: "" when none does, "?" when its name cannot be read.
+// A run that was voided holds it like another one, until it is acknowledged.
 func (h *Host) lockOwner(ctx context.Context) (string, error) {
 	s, err := h.runStatus(ctx, RunID(strings.Repeat("0", 32)))
-	return s.lock, err
+	return strings.TrimPrefix(s.lock, "void."), err
+}
+
+// freeLock is what helps against the launcher's lock of a run.
+func (h *Host) freeLock(owner string) string {
+	if owner == "?" {
+		return "somebody was stopped between making the lock and writing a name into it: when " + h.set.StateDir +
+			"/lock stays empty, remove that folder on the host"
+	}
+	return "find out what became of run " + owner + " and acknowledge it with a statement; the lock never expires by itself"
 }

@@ -17,14 +17,7 @@ const startGrace = 10
 // follow observes the run to its end or the context's. It changes nothing, except that a run which does not come to
 // fire is voided.
 func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secret) Result {
-	log := newLogReader(f.on, f.run, secrets)
-	switch {
-	case f.eyes == nil:
-	case f.eyes.run == f.run && f.eyes.log != nil:
-		log = f.eyes.log // what was shown is not shown again
-	default:
-		*f.eyes = watcher{run: f.run, log: log}
-	}
+	log := f.reader(secrets)
 	waits := 0
 	lost := false // the host does not answer
 	said := ""    // what is waited for
@@ -34,13 +27,14 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 			said = text
 		}
 	}
-	var last status // the last look that succeeded
+	var last status  // the last look that succeeded
+	var unread error // why the output was not read to its end
 	for {
 		s, err := f.status(ctx)
-		seenFired := last.fired
 		if err == nil {
+			f.seen = f.seen || s.exists
 			last, lost = s, false
-			_ = log.readTo(ctx, s.logSize) // the marks are what counts; the rest of the output comes with the next look
+			unread = log.readTo(ctx, s) // the rest of the output comes with the next look
 			res.LogTail = log.tail()
 		}
 		switch {
@@ -50,11 +44,11 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 				tell(f.on.Name() + " cannot be asked at the moment; a swap may cut lines, the macro is not touched by that")
 			}
 		case s.void:
-			res.State = StateNotExecuted
+			res.state = stateNotExecuted
 			res.Evidence = append(res.Evidence, s.String())
 			return res
-		case seenFired && !s.exists:
-			res.State = StateUnknown
+		case f.seen && !s.exists:
+			res.state = stateUnknown
 			res.Evidence = append(res.Evidence, errMarksGone.Error())
 			return res
 		case !s.fired && s.exists && (s.refused != "" || s.life == lifeGone):
@@ -78,16 +72,18 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 			if s.finished() {
 				tell("the macro has ended, and processes of it still run: " + s.who())
 			}
+		case s.finished() && s.hasLog && unread != nil:
+			tell("the macro has ended, and its output cannot be read: " + plain(unread))
 		case s.finished() && s.life == lives:
 			// Only what it left behind: services that it was to start, or a part of it that works on.
-			if swapped, _, err := f.roles(ctx); err == nil && swapped {
+			if roles, err := f.roles(ctx); err == nil && roles.Done {
 				return f.judge(ctx, res, s, log)
 			}
 			tell("the macro has ended and left processes at work: " + s.who())
 		case s.finished():
 			return f.judge(ctx, res, s, log)
-		case s.life == lifeGone:
-			return f.judgeLost(ctx, res, s)
+		case s.life == lifeGone: // its processes are gone without an exit status
+			return f.judge(ctx, res, s, log)
 		default:
 			tell("nobody can tell whether the macro lives: " + s.unseen)
 		}
@@ -99,14 +95,14 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 
 // runnerGone ends a run whose runner is gone before it fired: its folder keeps every other launcher away.
 func (f firing) runnerGone(ctx context.Context, res Result, s status) Result {
-	why := fmt.Errorf("%w: %s", ErrCommandFailed, s)
+	why := fmt.Errorf("%w: %s", errCommandFailed, s)
 	next := "look at the log of the run on the host, and fix the cause"
 	if s.refused != "" {
 		next = "see to it that nothing runs that must not, then run again"
 	}
 	cause := f.on.fail("launch the macro", failover.NotApplied, next, why)
 	if f.observeOnly {
-		res.State, res.cause = StateNotExecuted, cause
+		res.state, res.cause = stateNotExecuted, cause
 		res.Evidence = append(res.Evidence, s.String())
 		return res
 	}
@@ -116,9 +112,9 @@ func (f firing) runnerGone(ctx context.Context, res Result, s status) Result {
 // outOfTime tells what the last successful look showed. A look that failed because time ran out says nothing; a host
 // that had stopped answering before does.
 func (f firing) outOfTime(res Result, last status, lost bool, err error) Result {
-	res.State = StateUnknown
+	res.state = stateUnknown
 	if last.fired && last.life == lives && !lost {
-		res.State = StateRunning
+		res.state = stateRunning
 	}
 	res.Evidence = append(res.Evidence, last.String())
 	if lost && err != nil {
@@ -128,67 +124,54 @@ func (f firing) outOfTime(res Result, last status, lost bool, err error) Result 
 	return res
 }
 
-// judge decides on a run that ended: by the roles both hosts show. The exit status alone proves nothing, either way.
+// judge decides on a run that ended, or whose processes are gone without an exit status: by the roles both hosts show.
+// The exit status alone proves nothing, either way.
 func (f firing) judge(ctx context.Context, res Result, s status, log *logReader) Result {
 	log.flush(ctx)
 	res.Exit, res.LogTail = s.rc, log.tail()
 	res.Evidence = append(res.Evidence, s.String())
-	accepted := slices.Contains(f.on.set.Macro.ExitOK, *s.rc)
-	if !accepted {
-		res.Evidence = append(res.Evidence, fmt.Sprintf("exit status %d is not an accepted one", *s.rc))
+	trouble := ""
+	if s.finished() {
+		trouble = log.textTrouble()
+		if !slices.Contains(f.on.set.Macro.ExitOK, *s.rc) {
+			res.Evidence = append(res.Evidence, fmt.Sprintf("exit status %d is not an accepted one", *s.rc))
+		}
 	}
-	trouble := log.textTrouble()
 	if trouble != "" {
 		res.Evidence = append(res.Evidence, trouble)
 	}
-	swapped, found, err := f.settled(ctx)
+	roles, err := f.settled(ctx)
 	if err != nil {
-		res.State = StateUnknown
 		res.Evidence = append(res.Evidence, plain(err))
-		return res
+		return res // Unknown
 	}
-	res.Evidence = append(res.Evidence, found)
+	res.Evidence = append(res.Evidence, roles.Found)
 	switch {
-	case swapped && trouble == "":
-		res.State = StateSucceeded
+	case !s.finished() && !roles.Done: // Unknown
+	case s.finished() && !s.hasLog:
+		res.Evidence = append(res.Evidence, "its output is gone from the host, so nobody can tell what it said")
+	case roles.Done && trouble == "":
+		res.state = stateSucceeded
 	case s.life == lifeUnknown:
-		res.State = StateUnknown
 		res.Evidence = append(res.Evidence, "nobody can tell whether a part of it still works: "+s.unseen)
 	default:
-		res.State = StateFailed
-	}
-	return res
-}
-
-// judgeLost decides on a run whose processes are gone without an exit status.
-func (f firing) judgeLost(ctx context.Context, res Result, s status) Result {
-	res.State = StateUnknown
-	res.Evidence = append(res.Evidence, s.String())
-	swapped, found, err := f.settled(ctx)
-	switch {
-	case err != nil:
-		res.Evidence = append(res.Evidence, plain(err))
-	default:
-		res.Evidence = append(res.Evidence, found)
-		if swapped {
-			res.State = StateSucceeded
-		}
+		res.state = stateFailed
 	}
 	return res
 }
 
 // settled looks at the roles until they are as wanted or Macro.Settle has passed. A look that hangs is given up after
 // Limits.Look, so it takes no longer than both together.
-func (f firing) settled(ctx context.Context) (swapped bool, found string, err error) {
+func (f firing) settled(ctx context.Context) (failover.Observation, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, f.on.set.Macro.Settle+f.on.set.Limits.Look,
 		errors.New("the roles did not settle in time"))
 	defer cancel()
 	deadline := time.Now().Add(f.on.set.Macro.Settle)
 	said := false
 	for {
-		swapped, found, err = f.roles(ctx)
-		if swapped && err == nil || time.Now().After(deadline) || f.pair.pause(ctx) != nil {
-			return swapped, found, err
+		roles, err := f.roles(ctx)
+		if roles.Done && err == nil || time.Now().After(deadline) || f.pair.pause(ctx) != nil {
+			return roles, err
 		}
 		if !said {
 			failover.Progress(ctx, fmt.Sprintf("the macro has ended; waiting up to %s for the roles to show",
@@ -199,16 +182,16 @@ func (f firing) settled(ctx context.Context) (swapped bool, found string, err er
 }
 
 // roles observes whether the roles are as wanted. In a Failover the dead host is not asked.
-func (f firing) roles(ctx context.Context) (bool, string, error) {
+func (f firing) roles(ctx context.Context) (failover.Observation, error) {
 	old := f.dir.old
-	if !slices.Contains(f.all, old) {
+	if !f.alive() {
 		old = nil
 	}
 	return rolesWanted(ctx, f.dir.next, old)
 }
 
-// last returns the last lines of a text on one line.
-func last(text string) string {
+// ends says how an output ends, on one line.
+func ends(text string) string {
 	const most = 3
 	var lines []string
 	for line := range strings.Lines(text) {
@@ -216,5 +199,8 @@ func last(text string) string {
 			lines = append(lines, failover.Printable(line))
 		}
 	}
-	return strings.Join(lines[max(0, len(lines)-most):], " / ")
+	if len(lines) == 0 {
+		return ""
+	}
+	return "; its output ends: " + strings.Join(lines[max(0, len(lines)-most):], " / ")
 }

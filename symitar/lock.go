@@ -44,13 +44,17 @@ func (h *Host) pairLock(ctx context.Context, verb, id string, args ...string) (a
 		return a, held{}, h.refused(verb+" the pair lock", outcome, a)
 	}
 	first, rest, _ := strings.Cut(a.out, "\n")
-	first = strings.TrimSpace(first)
-	if first == "@@FREE" {
+	word, owner, _ := strings.Cut(strings.TrimSpace(first), " ")
+	state := held{id: owner}
+	switch word {
+	case "@@FREE":
 		return a, held{free: true}, nil
-	}
-	state := held{id: strings.TrimSpace(strings.TrimPrefix(first, "@@HOLDER"))}
-	if first == "@@OURS" {
+	case "@@OURS":
 		state.id = id
+	case "@@HOLDER":
+	default:
+		return a, held{}, h.fail(verb+" the pair lock", failover.InDoubt, "look at "+h.set.StateDir+" on the host",
+			fmt.Errorf("%w: it does not tell of the lock", errAnswerIncomplete))
 	}
 	_ = json.Unmarshal([]byte(strings.TrimSpace(rest)), &state.claim) // not readable yet: the id is what counts
 	return a, state, nil

@@ -5,56 +5,41 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/01b61c5c/failover"
 )
 
-// State says how a run of the macro stands. The zero value is StateUnknown.
-type State int
+// state says how a run of the macro stands. The zero value is stateUnknown.
+type state int
 
 const (
-	// StateUnknown: it may have fired; nothing at hand tells what became of it. Never a reason to fire again.
-	StateUnknown State = iota
-	// StateSucceeded: it was fired and both hosts show the roles that were wanted.
-	StateSucceeded
-	// StateFailed: it was fired and ended, and the roles are not as wanted, or its output tells of a failure.
-	StateFailed
-	// StateNotExecuted: it is proven that it did not fire and, for this run id, never will.
-	StateNotExecuted
-	// StateRunning: it was fired and lives: the macro, its runner, or what it left at work while the roles are not as
-	// wanted.
-	StateRunning
+	// It may have fired; nothing at hand tells what became of it. Never a reason to fire again.
+	stateUnknown state = iota
+	// It was fired and both hosts show the roles that were wanted.
+	stateSucceeded
+	// It was fired and ended, and the roles are not as wanted, or its output tells of a failure.
+	stateFailed
+	// It is proven that it did not fire and, for this run id, never will.
+	stateNotExecuted
+	// It was fired and lives: the macro, its runner, or what it left at work while the roles are not as wanted.
+	stateRunning
 )
 
-var stateNames = []string{"unknown", "succeeded", "failed", "not-executed", "running"}
-
-// String returns "unknown", "succeeded", "failed", "not-executed" or "running".
-func (s State) String() string { return name(stateNames, int(s)) }
-
-// MarshalText implements encoding.TextMarshaler.
-func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (s *State) UnmarshalText(text []byte) error {
-	n := slices.Index(stateNames, string(text))
-	if n < 0 {
-		return failover.Invalid("state", "is unknown", "use one of "+strings.Join(stateNames, ", "))
-	}
-	*s = State(n)
-	return nil
+func (s state) String() string {
+	return [...]string{"unknown", "succeeded", "failed", "not executed", "running"}[s]
 }
 
 // Sentinels of a macro run that did not succeed; test with errors.Is.
 var (
-	// ErrMacroFailed: fired and ended, without the roles that were wanted.
+	// ErrMacroFailed: fired and ended, without the roles that were wanted, or its output tells of a failure.
 	ErrMacroFailed = errors.New("the macro was fired and failed")
-	// ErrMacroUnknown: fired or perhaps fired, and nothing tells what became of it.
+	// ErrMacroUnknown: fired or perhaps fired, and nothing tells what became of it. Never a reason to fire again.
 	ErrMacroUnknown = errors.New("what became of the macro is not known")
-	// ErrMacroRunning: fired and still running. It is left alone.
+	// ErrMacroRunning: fired and alive: the macro, its runner, or what it left at work while the roles are not as wanted.
+	// It is left alone.
 	ErrMacroRunning = errors.New("the macro is still running")
-	// ErrNotExecuted: proven not to have fired.
+	// ErrNotExecuted: proven not to have fired, and that it never will for this run id.
 	ErrNotExecuted = errors.New("the macro was not executed")
 	// ErrRefired: the run was fired before; firing again is refused.
 	ErrRefired = errors.New("the macro was fired before and is not fired again")
@@ -66,13 +51,7 @@ type RunID string
 var runIDForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 // NewRunID makes a random 128-bit run id. Write it to disk before handing it to [Pair.Fire].
-func NewRunID() (RunID, error) {
-	id, err := newNonce()
-	if err != nil {
-		return "", &failover.Error{Op: "make a run id", Outcome: failover.NotApplied, Next: "try again", Err: err}
-	}
-	return RunID(id), nil
-}
+func NewRunID() RunID { return RunID(newNonce()) }
 
 // Validate refuses what NewRunID did not make.
 func (id RunID) Validate() error {
@@ -87,44 +66,40 @@ func (id RunID) Validate() error {
 type Result struct {
 	Run      RunID    `json:"run"`            // under which it was, or would have been, fired
 	Host     string   `json:"host"`           // where it was, or would have been, fired
-	State    State    `json:"state"`          // only Succeeded is success
 	Exit     *int     `json:"exit,omitempty"` // its exit status, where it ended and left one
-	Evidence []string `json:"evidence"`       // what the state was concluded from, in order
+	Evidence []string `json:"evidence"`       // what the error was concluded from, in order
 	// LogTail: the end of its output; answers of Prompts are redacted, fetched ones by the process that fired only
 	LogTail string `json:"logTail,omitempty"`
 
+	state state
 	cause error // why it was not executed
 }
 
-// Err returns nil only for StateSucceeded. Otherwise it is a *failover.Error wrapping the sentinel of the state:
-// StateNotExecuted is NotApplied; Failed, Running and Unknown are InDoubt, since what a macro leaves that did not swap
-// the roles is for a person to see, who then says whether it took effect.
-func (r Result) Err() error {
+// err is what Fire returns for it.
+func (r Result) err() error {
 	outcome, next := failover.InDoubt,
 		"look at the roles and the log on both hosts and bring the roles in order; then go on, or acknowledge run "+
 			string(r.Run)+" with what was found"
 	cause := ErrMacroUnknown
-	switch r.State {
-	case StateSucceeded:
+	switch r.state {
+	case stateSucceeded:
 		return nil
-	case StateFailed:
+	case stateFailed:
 		cause = ErrMacroFailed
-	case StateNotExecuted:
+	case stateNotExecuted:
 		outcome, cause, next = failover.NotApplied, ErrNotExecuted, failover.NextOf(r.cause)
 		if next == "" {
 			next = "fix the cause, then run again"
 		}
-	case StateRunning:
+	case stateRunning:
 		cause, next = ErrMacroRunning, "wait and resume run "+string(r.Run)+": it is neither killed nor fired again"
-	case StateUnknown:
+	case stateUnknown:
 	}
 	if len(r.Evidence) > 0 {
 		cause = fmt.Errorf("%w: %s", cause, strings.Join(r.Evidence, "; "))
 	}
-	if text := last(r.LogTail); text != "" {
-		cause = fmt.Errorf("%w; its output ends: %s", cause, text)
-	}
-	return &failover.Error{Op: "run the macro", Target: r.Host, Outcome: outcome, Next: next, Err: cause}
+	return &failover.Error{Op: "run the macro", Target: r.Host, Outcome: outcome, Next: next,
+		Err: fmt.Errorf("%w%s", cause, ends(r.LogTail))}
 }
 
 // rsjFatal are the texts RSJ itself treats as fatal (documented, case-sensitive).
@@ -169,19 +144,24 @@ func newLogReader(h *Host, run RunID, secrets []failover.Secret) *logReader {
 	return l
 }
 
-// readTo reads until size bytes were seen and reports whole lines as progress.
-func (l *logReader) readTo(ctx context.Context, size int64) error {
-	if l.offset == size {
+// readTo reads until all of the output was seen that a look has shown, and reports whole lines as progress.
+func (l *logReader) readTo(ctx context.Context, s status) error {
+	if !s.hasLog {
+		return l.host.fail("read the macro's output", failover.NotApplied, "look for it in "+l.host.set.StateDir+"/run."+
+			string(l.run)+" on the host", fmt.Errorf("%w: the file with it is gone", errAnswerIncomplete))
+	}
+	if l.offset == s.logSize {
 		l.stands(ctx)
 	}
-	for l.offset < size {
+	for l.offset < s.logSize {
 		a, err := l.host.repeat(ctx, "read the macro's output", logScript, l.host.set.StateDir, string(l.run),
 			fmt.Sprint(l.offset+1))
 		if err != nil {
 			return unchanged(err)
 		}
 		if a.out == "" {
-			return nil
+			return l.host.fail("read the macro's output", failover.NotApplied, "look again",
+				fmt.Errorf("%w: %d of %d bytes are there", errAnswerIncomplete, l.offset, s.logSize))
 		}
 		l.offset += int64(len(a.out))
 		l.take(ctx, a.out)
@@ -244,7 +224,7 @@ func (l *logReader) line(ctx context.Context, line string) {
 		bad = bad || strings.Contains(line, text)
 	}
 	if bad && len(l.failures) < maxFailures {
-		l.failures = append(l.failures, strings.TrimSpace(line))
+		l.failures = append(l.failures, failover.Printable(strings.TrimSpace(line)))
 	}
 }
 

@@ -27,7 +27,7 @@ var macroRunFact = failover.NewFact[macroRun]("symitar/macro-run")
 // macroStep fires the macro, at most once over all runs of the journal.
 func (f firing) macroStep() failover.Step {
 	m := f.on.set.Macro
-	f.eyes = &watcher{}
+	f.eyes = &eyes{}
 	return failover.Step{ID: "run", Title: "Run the FAILOVER macro on " + f.on.Name() + ", once", Target: f.on.Name(),
 		Kind: failover.Once, Writes: []string{macroRunFact.Name},
 		Timeout: m.Timeout + m.Settle + f.on.set.Limits.Look, Poll: f.pair.cfg.Poll,
@@ -38,29 +38,19 @@ func (f firing) macroStep() failover.Step {
 	}
 }
 
-// watcher keeps how far the output of a run was shown, so that nobody who reads its first line a second time believes
-// that the macro was fired twice. It is for eyes only: another process shows the lines again.
-type watcher struct {
-	run RunID
-	log *logReader
-}
+// eyes keeps how far the output of a run was shown, so that nobody who reads its first line a second time believes that
+// the macro was fired twice. It is for eyes only: another process shows the lines again.
+type eyes struct{ log *logReader }
 
-func (w *watcher) show(ctx context.Context, f firing, s status) {
-	if w.run != f.run {
-		w.run, w.log = f.run, newLogReader(f.on, f.run, f.on.set.Macro.knownSecrets())
+// reader returns what reads the output of the run: within a step always the same.
+func (f firing) reader(secrets []failover.Secret) *logReader {
+	if f.eyes == nil {
+		return newLogReader(f.on, f.run, secrets)
 	}
-	_ = w.log.readTo(ctx, s.logSize) // the roles are what counts
-}
-
-// ends says how the output that was shown ends.
-func (w *watcher) ends() string {
-	if w == nil || w.log == nil {
-		return ""
+	if f.eyes.log == nil || f.eyes.log.run != f.run {
+		f.eyes.log = newLogReader(f.on, f.run, secrets)
 	}
-	if text := last(w.log.tail()); text != "" {
-		return "; its output ends: " + text
-	}
-	return ""
+	return f.eyes.log
 }
 
 // observe tells whether the roles are as wanted. A run of ours that still works is waited for; one that has ended
@@ -72,36 +62,39 @@ func (f firing) observe(ctx context.Context) (failover.Observation, error) {
 		return obs, unchanged(err)
 	}
 	var s status
+	var log *logReader
 	if known {
 		f.run = mine.Run
 		if s, err = f.status(ctx); err != nil {
 			return obs, err
 		}
 		if s.fired && !s.acknowledged {
-			f.eyes.show(ctx, f, s)
+			log = f.reader(f.on.set.Macro.knownSecrets())
+			_ = log.readTo(ctx, s) // the roles are what counts
 			if s.working() {
 				obs.Found = "the macro runs"
 				return obs, nil
 			}
 		}
 	}
-	done, found, err := f.roles(ctx)
-	obs.Done, obs.Found = done, found
+	roles, err := f.roles(ctx)
+	obs.Done, obs.Found, obs.Items = roles.Done, roles.Found, roles.Items
+	settling := s.finished() && s.sinceEnd <= f.on.set.Macro.Settle
 	switch {
-	case err != nil || done || !known || !s.fired || s.acknowledged || s.finished() && s.sinceEnd <= f.on.set.Macro.Settle:
+	case err != nil || roles.Done || !known || !s.fired || s.acknowledged || settling:
 		return obs, err
 	case s.life == lives: // what it left behind works on
-		obs.Found = "the macro " + s.String() + "; " + found
+		obs.Found = "the macro " + s.String() + "; " + roles.Found
 		return obs, nil
 	case s.life == lifeUnknown && !s.finished():
-		obs.Found = "nobody can tell whether the macro lives; " + found
+		obs.Found = "nobody can tell whether the macro lives; " + roles.Found
 		return obs, nil
 	}
 	return obs, f.on.fail("observe the roles", failover.NotApplied,
 		"look at the log "+f.on.set.StateDir+"/run."+string(f.run)+"/log and at both hosts; bring the roles in order by the "+
 			"site's runbook, then run again; "+
 			"only when run "+string(f.run)+" was acknowledged and the step resolved as not-applied the macro is fired once more",
-		fmt.Errorf("%w: %s, and %s%s", failover.ErrInDoubt, s, found, f.eyes.ends()))
+		fmt.Errorf("%w: %s, and %s%s", failover.ErrInDoubt, s, roles.Found, ends(log.tail())))
 }
 
 // apply writes the run id down, then fires.
@@ -109,10 +102,7 @@ func (f firing) apply(ctx context.Context) error {
 	if err := f.clear(ctx); err != nil {
 		return err
 	}
-	id, err := NewRunID()
-	if err != nil {
-		return err
-	}
+	id := NewRunID()
 	if err := macroRunFact.Save(ctx, macroRun{Run: id, Host: f.on.Name()}); err != nil {
 		return &failover.Error{Op: "write down the run id", Target: f.on.Name(), Outcome: failover.NotApplied,
 			Next: "fix the journal's disk and run again", Err: err}
@@ -122,8 +112,8 @@ func (f firing) apply(ctx context.Context) error {
 		return macroRunFact.Save(ctx, macroRun{Run: id, Host: f.on.Name(), Launched: true})
 	}
 	res := f.fire(ctx)
-	failover.Progress(ctx, "macro: "+res.State.String())
-	return res.Err()
+	failover.Progress(ctx, "macro: "+res.state.String())
+	return res.err()
 }
 
 // clear makes sure that an earlier run of this journal can never fire any more, and archives its lock.
@@ -205,10 +195,10 @@ func (f firing) probe(ctx context.Context) (failover.Outcome, error) {
 func (f firing) probeFired(ctx context.Context) (failover.Outcome, error) {
 	f.observeOnly = true
 	res := f.follow(ctx, Result{Run: f.run, Host: f.on.Name()}, f.on.set.Macro.knownSecrets())
-	if res.State == StateSucceeded {
+	if res.state == stateSucceeded {
 		return failover.Applied, nil
 	}
-	return failover.InDoubt, res.Err()
+	return failover.InDoubt, res.err()
 }
 
 // probeWithoutID is for a journal that knows of no firing, perhaps because its end was lost. The id is written down
@@ -222,7 +212,7 @@ func (f firing) probeWithoutID(ctx context.Context) (failover.Outcome, error) {
 		}
 		if owner != "" {
 			return failover.InDoubt, h.fail("look for a run of the macro that the journal does not know", failover.InDoubt,
-				"find out what became of run "+owner+" and acknowledge it with a statement, then run again",
+				h.freeLock(owner)+"; then run again",
 				fmt.Errorf("%w: run %s has the launcher's lock", failover.ErrInDoubt, owner))
 		}
 	}

@@ -8,9 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // Pair is both hosts of a Symitar installation. It connects when it is first used; Close it when done.
@@ -30,8 +30,7 @@ func NewPair(cfg Config) (*Pair, error) {
 	cfg = cfg.withDefaults()
 	// Each host knows the other's keys: meeting the partner's key at an address is an error of its own.
 	home, partner := cfg.Home, cfg.Partner
-	home.SSH.PeerKeys = append(slices.Clone(home.SSH.PeerKeys), partner.SSH.HostKeys...)
-	partner.SSH.PeerKeys = append(slices.Clone(partner.SSH.PeerKeys), home.SSH.HostKeys...)
+	home.SSH, partner.SSH = home.SSH.WithPeer(partner.SSH), partner.SSH.WithPeer(home.SSH)
 	a, err := newHost(home, cfg)
 	if err != nil {
 		return nil, err
@@ -49,16 +48,7 @@ func (p *Pair) Close() error {
 }
 
 // pause waits for the next look.
-func (p *Pair) pause(ctx context.Context) error {
-	t := time.NewTimer(p.cfg.Poll)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}
+func (p *Pair) pause(ctx context.Context) error { return waiting.For(ctx, p.cfg.Poll) }
 
 // inOrder returns hosts in the order in which they are locked, the same for every caller whichever way it swaps.
 func inOrder(hosts ...*Host) []*Host {
@@ -120,19 +110,22 @@ func (p *Pair) firingOf(run RunID, purpose Purpose) (firing, error) {
 // lock on both hosts first (for PurposeFailover on the living one) and leaves it there: [Pair.Acknowledge] archives it.
 //
 // Calling it again with the same run id never fires a second time; it follows the first run. Write the id to disk
-// before calling. The error is Result.Err: nil only for StateSucceeded, else one of ErrMacroFailed, ErrMacroUnknown,
-// ErrMacroRunning and ErrNotExecuted. A line that breaks does not touch the macro; the marks on the host are read again
-// until they tell, and where they never do the state is StateUnknown and the outcome InDoubt. When ctx ends, the macro
-// runs on.
+// before calling.
+//
+// The error is nil only when the macro was fired and both hosts show the roles that were wanted. ErrNotExecuted is
+// NotApplied; ErrMacroFailed, ErrMacroRunning and ErrMacroUnknown are InDoubt, since what a macro leaves that did not
+// swap the roles is for a person to see, who then says whether it took effect. A line that breaks does not touch the
+// macro; the marks on the host are read again until they tell, and where they never do the error is ErrMacroUnknown. When
+// ctx ends, the macro runs on.
 //
 // Fire makes no preflight and does not ask anybody; the procedures do.
 func (p *Pair) Fire(ctx context.Context, run RunID, purpose Purpose) (Result, error) {
 	f, err := p.firingOf(run, purpose)
 	if err != nil {
-		return Result{Run: run, State: StateNotExecuted}, err
+		return Result{Run: run, state: stateNotExecuted}, err
 	}
 	res := f.fire(ctx)
-	return res, res.Err()
+	return res, res.err()
 }
 
 // Resume observes a run that was fired earlier, perhaps by another process, to its end or ctx's. It changes nothing and
@@ -144,29 +137,24 @@ func (p *Pair) Resume(ctx context.Context, run RunID, purpose Purpose) (Result, 
 	}
 	f.observeOnly = true
 	res := f.follow(ctx, Result{Run: run, Host: f.on.Name()}, p.cfg.Macro.knownSecrets())
-	return res, res.Err()
+	return res, res.err()
 }
 
-// Void makes sure that a run which has not fired yet never will, and returns StateNotExecuted without error. A run that
+// Void makes sure that a run which has not fired yet never will, and proves it by returning no error. A run that
 // fired cannot be called back: then the error wraps ErrRefired and the macro is left alone. Where the mark cannot be
 // written, for example on a full disk, the error names the cause and nothing is proven. Safe to repeat; after a broken
 // line the error is InDoubt, and calling again settles it.
-func (p *Pair) Void(ctx context.Context, run RunID, purpose Purpose) (Result, error) {
+func (p *Pair) Void(ctx context.Context, run RunID, purpose Purpose) error {
 	f, err := p.firingOf(run, purpose)
 	if err != nil {
-		return Result{Run: run}, err
+		return err
 	}
-	res := Result{Run: run, Host: f.on.Name()}
-	proof, fired, err := f.conclude(ctx)
-	switch {
-	case err != nil:
-		return res, err
-	case fired:
-		return res, f.on.fail("void the run", failover.NotApplied, "resume run "+string(run)+": it cannot be called back",
+	_, fired, err := f.conclude(ctx)
+	if fired {
+		return f.on.fail("void the run", failover.NotApplied, "resume run "+string(run)+": it cannot be called back",
 			ErrRefired)
 	}
-	res.State, res.Evidence = StateNotExecuted, []string{proof}
-	return res, nil
+	return err
 }
 
 // Left names what a person has found alive of a run, and lets be when acknowledging it. The zero value lets nothing be.
@@ -228,9 +216,18 @@ func (m Macro) knownSecrets() []failover.Secret {
 	return list
 }
 
+type (
+	observe = func(context.Context) (failover.Observation, error)
+	askHost = func(context.Context, *Host) (failover.Item, error)
+)
+
+// onEach is each as a step observes.
+func onEach(hosts []*Host, ask askHost) observe {
+	return func(ctx context.Context) (failover.Observation, error) { return each(ctx, hosts, ask) }
+}
+
 // each asks the hosts at the same time. ask must be safe for that.
-func each(ctx context.Context, hosts []*Host, ask func(context.Context, *Host) (failover.Item, error)) (
-	failover.Observation, error) {
+func each(ctx context.Context, hosts []*Host, ask askHost) (failover.Observation, error) {
 	items := make([]failover.Item, len(hosts))
 	results := make(failover.Targets, len(hosts))
 	var asking sync.WaitGroup
@@ -254,24 +251,3 @@ func each(ctx context.Context, hosts []*Host, ask func(context.Context, *Host) (
 	obs.Found = strings.Join(found, "; ")
 	return obs, nil
 }
-
-// set is what hosts said, for comparing; safe for concurrent use.
-type set struct {
-	mu   sync.Mutex
-	seen map[string]bool
-}
-
-func (s *set) add(text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.seen == nil {
-		s.seen = map[string]bool{}
-	}
-	s.seen[text] = true
-}
-
-// only reports whether all hosts said text.
-func (s *set) only(text string) bool { return len(s.seen) == 1 && s.seen[text] }
-
-// differ reports whether the hosts did not all say the same. Call it when all have answered.
-func (s *set) differ() bool { return len(s.seen) > 1 }

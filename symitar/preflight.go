@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -54,15 +55,13 @@ const (
 
 // preflight looks at the hosts before anything changes.
 func (f firing) preflight() failover.Stage {
-	hosts := f.all
-	step := func(id, title, source string, firm bool,
-		observe func(context.Context) (failover.Observation, error)) failover.Step {
-		return failover.Step{ID: id, Title: title, Target: targets(hosts), Kind: failover.Check, Firm: firm, Source: source,
-			Poll: f.pair.cfg.Poll, Observe: observe}
+	// What nobody can waive.
+	firm := func(s failover.Step) failover.Step {
+		s.Firm = true
+		return s
 	}
-	onAll := func(ask func(context.Context, *Host) (failover.Item, error)) func(context.Context) (failover.Observation,
-		error) {
-		return func(ctx context.Context) (failover.Observation, error) { return each(ctx, hosts, ask) }
+	step := func(id, title, source string, see observe) failover.Step {
+		return f.check(id, title, source, f.all, see)
 	}
 	// About the start: every later look goes through the shell; our own step stops the agent; dates and clocks are nothing
 	// that a swap could lose. All others stand until the macro is fired.
@@ -75,32 +74,32 @@ func (f firing) preflight() failover.Stage {
 		steps = append(steps, f.silentStep(f.silentBefore))
 	}
 	steps = append(steps,
-		entry(step("shell", "Every account leads to a shell that runs our scripts", sourceFactSheet, true,
-			onAll(usableShell))),
-		step("identity", "Each address leads to the machine it should: host key, machine id, host name, account",
-			sourceFactSheet, true, onAll(identity)),
-		step("roles", f.rolesTitle(), "ours: stop if there is not exactly one primary and one secondary", true,
-			f.rolesBefore),
-		step("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon, true, onAll(noFailoverD)),
-		step("foreign-macro", "Nobody runs the FAILOVER macro now", sourceForeign, true, f.noForeignMacro),
-		step("macro", "The FAILOVER macro is there, can be executed, and is the same on both hosts", sourceSystem, true,
-			f.macroEqual),
-		step("launcher", "No run of ours is open, and the state directory is local, ours and can be written", sourceFactSheet,
-			true, f.launcherFree),
-		step("licences", "All RSJ licences of both systems are in a single file on both systems", sourceLicence, false,
-			f.licences),
-		step("root-info", "RSJ's root information is on every host", sourceRootInfo, false, onAll(rootInfo)),
-		step("rsj", "RSJ is on every host and is the same", sourceSystem, false, f.rsjEqual),
-		entry(step("agent", "The OpCon agent answers", sourceAgent, false, f.agents)),
+		entry(firm(step("shell", "Every account leads to a shell that runs our scripts", sourceFactSheet,
+			onEach(f.all, usableShell)))),
+		firm(step("identity", "Each address leads to the machine it should: host key, machine id, host name, account",
+			sourceFactSheet, onEach(f.all, identity))),
+		firm(step("roles", f.rolesTitle(), "ours: stop if there is not exactly one primary and one secondary",
+			f.rolesBefore)),
+		firm(step("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon,
+			onEach(f.all, noFailoverD))),
+		firm(step("foreign-macro", "Nobody runs the FAILOVER macro now", sourceForeign, f.noForeignMacro)),
+		firm(step("macro", "The FAILOVER macro is there, can be executed, and is the same on both hosts", sourceSystem,
+			f.macroEqual)),
+		firm(step("launcher", "No run of ours is open, and the state directory is local, ours and can be written",
+			sourceFactSheet, f.launcherFree)),
+		step("licences", "All RSJ licences of both systems are in a single file on both systems", sourceLicence, f.licences),
+		step("root-info", "RSJ's root information is on every host", sourceRootInfo, onEach(f.all, rootInfo)),
+		step("rsj", "RSJ is on every host and is the same", sourceSystem, f.rsjEqual),
+		entry(step("agent", "The OpCon agent answers", sourceAgent, f.agents)),
 		step("agent-files", "The OpCon agent is installed on every host, in the same version, for the same OpCon servers",
-			sourceAgentFiles, false, f.agentFiles),
+			sourceAgentFiles, f.agentFiles),
 		step("stale-locks", "No RSJ job was cut short before: no stale sma_lock",
-			"vendor, RSJ: sma_lock holds the number of the process that made it", false, f.noStaleLocks),
-		step("disk", "No file system is nearly full", sourceMoves, false, onAll(diskRoom)),
-		entry(step("sym-dates", "SMA_DATES is present and current in every SYM", "ours: RSJ takes its dates from it", false,
+			"vendor, RSJ: sma_lock holds the number of the process that made it", f.noStaleLocks),
+		step("disk", "No file system is nearly full", sourceMoves, onEach(f.all, diskRoom)),
+		entry(step("sym-dates", "SMA_DATES is present and current in every SYM", "ours: RSJ takes its dates from it",
 			f.symDates)),
-		entry(step("clock", "The clocks of the hosts agree", sourceFactSheet, false, f.clocks)),
-		step("errors", "The hosts report no permanent hardware errors", sourceFactSheet, false, onAll(noHardErrors)),
+		entry(step("clock", "The clocks of the hosts agree", sourceFactSheet, f.clocks)),
+		step("errors", "The hosts report no permanent hardware errors", sourceFactSheet, onEach(f.all, noHardErrors)),
 	)
 	if lag := f.replication(false); lag != nil {
 		// Where the procedure waits for the lag later, that wait stands.
@@ -155,12 +154,11 @@ func (f firing) rolesBefore(ctx context.Context) (failover.Observation, error) {
 	if !f.alive() {
 		primary = nil
 	}
-	ok, found, err := rolesWanted(ctx, primary, f.dir.next)
-	return failover.Observation{Done: ok, Found: found}, err
+	return rolesWanted(ctx, primary, f.dir.next)
 }
 
 func noFailoverD(ctx context.Context, h *Host) (failover.Item, error) {
-	match := h.set.FailoverD.Match
+	match := h.set.FailoverD
 	list, err := h.programs(ctx, "", match)
 	if err != nil {
 		return failover.Item{}, err
@@ -173,9 +171,13 @@ func noFailoverD(ctx context.Context, h *Host) (failover.Item, error) {
 	if err != nil {
 		return failover.Item{}, err
 	}
+	out, whole := strings.CutSuffix(out, "looked=yes\n")
 	found, dormant, unread, partly := parseRespawners(out, match)
+	if !whole {
+		unread = append(unread, "the answer is incomplete")
+	}
 	for _, r := range found {
-		bad = append(bad, "would be started by "+r.source+": "+failover.Printable(r.line))
+		bad = append(bad, "would be started by "+failover.Printable(r))
 	}
 	for _, u := range unread {
 		bad = append(bad, "not proven, "+u)
@@ -184,8 +186,8 @@ func noFailoverD(ctx context.Context, h *Host) (failover.Item, error) {
 		return failover.Item{Found: match + " " + strings.Join(bad, "; ")}, nil
 	}
 	text := match + " absent"
-	if len(dormant) > 0 {
-		text += fmt.Sprintf(" (%d entries that are switched off)", len(dormant))
+	if dormant > 0 {
+		text += fmt.Sprintf(" (%d entries that are switched off)", dormant)
 	}
 	if len(partly) > 0 {
 		text += " as far as can be seen (" + strings.Join(partly, "; ") + ")"
@@ -194,22 +196,36 @@ func noFailoverD(ctx context.Context, h *Host) (failover.Item, error) {
 }
 
 func (f firing) macroEqual(ctx context.Context) (failover.Observation, error) {
-	var sums set
-	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+	return f.sameFile(ctx, "the macro differs", func(ctx context.Context, h *Host) (sum, wrong string, err error) {
 		out, err := h.read(ctx, "look at the macro", macroScript, h.set.Macro.Path)
-		if err != nil {
-			return failover.Item{}, err
-		}
 		kv := keyValues(out)
 		if kv["executable"] != "yes" {
-			return failover.Item{Found: h.set.Macro.Path + " cannot be executed by " + kv["user"]}, nil
+			wrong = h.set.Macro.Path + " cannot be executed by " + kv["user"]
 		}
-		sums.add(kv["sum"])
-		return failover.Item{Done: kv["sum"] != "", Found: "executable, checksum " + kv["sum"]}, nil
+		return kv["sum"], wrong, err
 	})
-	if err == nil && sums.differ() {
+}
+
+// sameFile asks every host for the checksum of a file. differ is said when the hosts do not have the same.
+func (f firing) sameFile(ctx context.Context, differ string,
+	ask func(context.Context, *Host) (sum, wrong string, err error)) (failover.Observation, error) {
+	sums := make([]string, len(f.all))
+	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+		sum, wrong, err := ask(ctx, h)
+		switch {
+		case err != nil:
+			return failover.Item{}, err
+		case wrong != "":
+			return failover.Item{Found: wrong}, nil
+		case sum == "":
+			return failover.Item{Found: "its checksum cannot be read"}, nil
+		}
+		sums[slices.Index(f.all, h)] = sum
+		return failover.Item{Done: true, Found: "checksum " + sum}, nil
+	})
+	if err == nil && obs.Done && !same(sums) {
 		obs.Done = false
-		obs.Found = "the macro differs: " + obs.Found
+		obs.Found = differ + ": " + obs.Found
 	}
 	return obs, err
 }
@@ -251,8 +267,7 @@ func (f firing) launcherFree(ctx context.Context) (failover.Observation, error) 
 			return failover.Item{}, err
 		}
 		if owner != "" && owner != string(mine.Run) {
-			return failover.Item{Found: "run " + owner +
-				" has the launcher's lock; find out what became of it and acknowledge it"}, nil
+			return failover.Item{Found: "run " + owner + " has the launcher's lock; " + h.freeLock(owner)}, nil
 		}
 		return failover.Item{Done: true, Found: noOpenRun}, nil
 	})
@@ -265,27 +280,19 @@ func (f firing) licences(ctx context.Context) (failover.Observation, error) {
 			Found: "not checked: no licence file is configured. Sites whose RSJ still reads licences need all of them in a " +
 				"single file on both systems"}, nil
 	}
-	var sums set
-	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+	return f.sameFile(ctx, "the licence files differ", func(ctx context.Context, h *Host) (sum, wrong string, err error) {
 		out, err := h.read(ctx, "look at the licence file", licenceScript, append([]string{l.Path, l.User}, l.Patterns...)...)
-		if err != nil {
-			return failover.Item{}, err
-		}
 		kv := keyValues(out)
-		if kv["state"] != "present" {
-			return failover.Item{Found: l.Path + " is " + kv["state"]}, nil
+		switch {
+		case kv["state"] != "present":
+			wrong = l.Path + " is " + kv["state"]
+		case kv["unread"] != "":
+			wrong = "Licence.Patterns: number " + kv["unread"] + " cannot be read by grep -E"
+		case kv["unmatched"] != "":
+			wrong = fmt.Sprintf("%d of %d patterns match no line of %s", strings.Count(out, "unmatched="), len(l.Patterns), l.Path)
 		}
-		sums.add(kv["sum"])
-		if n := strings.Count(out, "unmatched="); n > 0 {
-			return failover.Item{Found: fmt.Sprintf("%d of %d patterns match no line of %s", n, len(l.Patterns), l.Path)}, nil
-		}
-		return failover.Item{Done: true, Found: "present, checksum " + kv["sum"]}, nil
+		return kv["sum"], wrong, err
 	})
-	if err == nil && sums.differ() {
-		obs.Done = false
-		obs.Found = "the licence files differ: " + obs.Found
-	}
-	return obs, err
 }
 
 // replication is the check of the lag, or the statement that takes its place. Nil when nobody can be asked.
@@ -302,31 +309,41 @@ func (f firing) replication(wait bool) *failover.Step {
 		return nil // the dead host cannot be asked; the statement about it covers the loss
 	}
 	re := regexp.MustCompile(r.Lag)
-	s := failover.Step{ID: id, Title: title, Target: host.Name(), Kind: failover.Check, Firm: true, Wait: wait,
-		Poll:   f.pair.cfg.Poll,
-		Source: "ours: what is not replicated is lost by the swap",
-		Observe: func(ctx context.Context) (failover.Observation, error) {
+	s := f.check(id, title, "ours: what is not replicated is lost by the swap", []*Host{host},
+		func(ctx context.Context) (failover.Observation, error) {
 			out, err := host.read(ctx, "read the replication lag", r.Command)
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			m := re.FindStringSubmatch(out)
-			if m == nil {
-				return failover.Observation{Found: "the lag cannot be read from the probe's answer" + tail(": ", out)}, nil
-			}
-			n, err := strconv.ParseFloat(m[1], 64)
-			if err != nil || n < 0 || n > 1e9 {
-				return failover.Observation{Found: "the lag is not a usable number: " + m[1]}, nil
-			}
-			lag := time.Duration(n * float64(r.Unit))
-			if lag > r.MaxLag {
+			lag, why := r.worst(re.FindAllStringSubmatch(out, -1))
+			switch {
+			case why != "":
+				return failover.Observation{Found: why + tail(": ", out)}, nil
+			case lag > r.MaxLag:
 				return failover.Observation{Found: fmt.Sprintf("the lag exceeds %s", r.MaxLag), Note: lag.String()}, nil
 			}
 			return failover.Observation{Done: true, Found: fmt.Sprintf("the lag is within %s", r.MaxLag), Note: lag.String()},
 				nil
-		}}
+		})
+	s.Firm, s.Wait = true, wait
 	if wait {
 		s.Timeout = f.on.set.Limits.Quiet
 	}
 	return &s
+}
+
+// worst returns the largest of the lags that the probe tells, one for each volume; or why they cannot be used.
+func (r Replication) worst(lags [][]string) (lag time.Duration, why string) {
+	if len(lags) == 0 {
+		return 0, "the lag cannot be read from the probe's answer"
+	}
+	for _, m := range lags {
+		n, err := strconv.ParseFloat(strings.TrimSpace(m[1]), 64)
+		if err != nil || !(n >= 0) { // NaN is no number either
+			return 0, "the lag is not a usable number: " + failover.Printable(m[1])
+		}
+		// What no duration can hold is more than is allowed.
+		lag = max(lag, time.Duration(min(n*float64(r.Unit), math.MaxInt64/2)))
+	}
+	return lag, ""
 }

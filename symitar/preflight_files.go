@@ -1,6 +1,7 @@
 package symitar
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -13,110 +14,74 @@ import (
 //go:embed scripts/files.sh
 var filesScript string
 
-// hostFiles is what a host needs to work as primary.
-type hostFiles struct {
-	rsj, control, version string   // checksums, and what the agent calls its version
-	missing               []string // what cannot be executed
-	configs               []string // the agent's configuration files that were read
-	servers, bound        []string // lines of them: OpCon servers that are accepted, the address that is bound
-	unreadable            []string
-}
-
-func (h *Host) files(ctx context.Context) (hostFiles, error) {
+// files returns what a host needs to work as primary, by the words of files.sh.
+func (h *Host) files(ctx context.Context) (map[string][]string, error) {
 	out, err := h.read(ctx, "look at RSJ and the agent", filesScript, h.set.RSJ, h.set.Agent.Control)
 	if err != nil {
-		return hostFiles{}, err
+		return nil, err
 	}
-	var f hostFiles
+	found := map[string][]string{}
 	for line := range strings.Lines(out) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		value = failover.Printable(strings.Join(strings.Fields(value), " "))
-		switch key {
-		case "rsj":
-			f.rsj = value
-		case "control":
-			f.control = value
-		case "version":
-			f.version = value
-		case "rsj.missing", "control.missing":
-			f.missing = append(f.missing, value)
-		case "config":
-			f.configs = append(f.configs, value)
-		case "server":
-			f.servers = append(f.servers, value)
-		case "bound":
-			f.bound = append(f.bound, value)
-		case "unreadable":
-			f.unreadable = append(f.unreadable, value)
+		if key == "server" || key == "bound" { // a line of the configuration
+			_, value, _ = strings.Cut(value, "=")
 		}
+		found[key] = append(found[key], failover.Printable(strings.Join(strings.Fields(value), " ")))
 	}
-	slices.Sort(f.servers)
-	return f, nil
+	return found, nil
 }
 
 // rsjEqual looks at RSJ itself. It cannot be tried out over SSH: it refuses to run outside the agent (documented).
 func (f firing) rsjEqual(ctx context.Context) (failover.Observation, error) {
-	var sums set
-	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+	return f.sameFile(ctx, "RSJ differs", func(ctx context.Context, h *Host) (sum, wrong string, err error) {
 		files, err := h.files(ctx)
-		switch {
-		case err != nil:
-			return failover.Item{}, err
-		case files.rsj == "":
-			return failover.Item{Found: h.set.RSJ + " is not there or cannot be executed; RSJ does not run here"}, nil
+		if slices.Contains(files["missing"], h.set.RSJ) {
+			wrong = h.set.RSJ + " is not there or cannot be executed; RSJ does not run here"
 		}
-		sums.add(files.rsj)
-		return failover.Item{Done: true, Found: "executable, checksum " + files.rsj}, nil
+		return strings.Join(files["rsj"], ""), wrong, err
 	})
-	if err == nil && sums.differ() {
-		obs.Done = false
-		obs.Found = "RSJ differs: " + obs.Found
-	}
-	return obs, err
 }
 
 // agentFiles looks at what the new primary's agent needs before anybody waits for it behind the macro: its control
 // script and configuration, its version, the OpCon servers it accepts, and an address to bind that every host has.
 func (f firing) agentFiles(ctx context.Context) (failover.Observation, error) {
-	var versions, servers, addresses set
+	installed, bound := make([]string, len(f.all)), make([]string, len(f.all))
 	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
 		files, err := h.files(ctx)
+		version := strings.Join(files["version"], "")
 		switch {
 		case err != nil:
 			return failover.Item{}, err
-		case files.control == "":
+		case slices.Contains(files["missing"], h.set.Agent.Control):
 			return failover.Item{Found: h.set.Agent.Control +
 				" is not there or cannot be executed; the agent is not installed here"}, nil
-		case len(files.unreadable) > 0:
-			return failover.Item{Found: "its configuration cannot be read: " + strings.Join(files.unreadable, ", ")}, nil
-		case len(files.configs) == 0:
+		case len(files["unreadable"]) > 0:
+			return failover.Item{Found: "its configuration cannot be read: " + strings.Join(files["unreadable"], ", ")}, nil
+		case len(files["config"]) == 0:
 			return failover.Item{Found: "no lsam.conf is found beside " + h.set.Agent.Control}, nil
+		case version == "":
+			return failover.Item{Found: h.set.Agent.Control + " version does not tell its version"}, nil
 		}
-		versions.add(files.version)
-		servers.add(strings.Join(files.servers, ", "))
-		addresses.add(strings.Join(files.bound, ", "))
-		found := fmt.Sprintf("installed, version %s, accepts %s", orNone(files.version),
-			orNone(strings.Join(files.servers, ", ")))
-		if len(files.bound) > 0 {
-			found += ", binds " + strings.Join(files.bound, ", ")
+		i := slices.Index(f.all, h)
+		servers := slices.Sorted(slices.Values(files["server"])) // which stands first makes no difference
+		found := fmt.Sprintf("installed, version %s, accepts %s", version, cmp.Or(strings.Join(servers, ", "), "not said"))
+		installed[i], bound[i] = found, strings.Join(files["bound"], ", ")
+		if bound[i] != "" {
+			found += ", binds " + bound[i]
 		}
 		return failover.Item{Done: true, Found: found}, nil
 	})
 	switch {
-	case err != nil:
-	case versions.differ() || servers.differ():
+	case err != nil || !obs.Done:
+	case !same(installed):
 		obs.Done = false
 		obs.Found = "the agents differ: " + obs.Found
-	case len(f.all) > 1 && !addresses.differ() && !addresses.only(""):
+	case len(f.all) > 1 && same(bound) && bound[0] != "":
 		obs.Done = false
 		obs.Found = "the agents bind the same address, so one of them does not start on its host: " + obs.Found
 	}
 	return obs, err
 }
 
-func orNone(text string) string {
-	if text == "" {
-		return "not said"
-	}
-	return text
-}
+// same reports whether all hosts say the same.
+func same(list []string) bool { return len(slices.Compact(slices.Clone(list))) == 1 }

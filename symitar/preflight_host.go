@@ -109,12 +109,17 @@ func diskRoom(ctx context.Context, h *Host) (failover.Item, error) {
 	if err != nil {
 		return failover.Item{}, err
 	}
-	list, err := parseDF(out)
+	list, unread, err := parseDF(out)
 	if err != nil {
 		return failover.Item{}, h.fail("look at the file systems", failover.NotApplied, "run df -k by hand", err)
 	}
 	most := h.set.Limits.DiskPercent
 	var full []string
+	for _, row := range unread {
+		if mount := row[strings.LastIndex(row, " ")+1:]; !slices.Contains(h.set.Limits.DiskIgnore, mount) {
+			full = append(full, "perhaps, since df does not say: "+failover.Printable(row))
+		}
+	}
 	for _, fs := range list {
 		if (fs.space >= most || fs.inodes >= most) && !slices.Contains(h.set.Limits.DiskIgnore, fs.mount) {
 			full = append(full, fmt.Sprintf("%s %d %% (inodes %d %%)", fs.mount, fs.space, max(fs.inodes, 0)))
@@ -166,7 +171,8 @@ func symDates(ctx context.Context, h *Host) (failover.Item, error) {
 
 func (f firing) clocks(ctx context.Context) (failover.Observation, error) {
 	offsets := make([]time.Duration, len(f.all))
-	_, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+	limit := f.on.set.Limits.ClockSkew
+	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
 		before := time.Now()
 		out, err := h.read(ctx, "read the clock", clockCommand)
 		if err != nil {
@@ -176,14 +182,17 @@ func (f firing) clocks(ctx context.Context) (failover.Observation, error) {
 		if err != nil {
 			return failover.Item{}, h.fail("read the clock", failover.NotApplied, "run date -u by hand", err)
 		}
-		offsets[slices.Index(f.all, h)] = at.Sub(before.Add(time.Since(before) / 2))
-		return failover.Item{Done: true}, nil
+		took := time.Since(before)
+		offsets[slices.Index(f.all, h)] = at.Sub(before.Add(took / 2))
+		if took > limit {
+			return failover.Item{Found: fmt.Sprintf("its clock took more than %s to answer, too long to compare", limit)}, nil
+		}
+		return failover.Item{Done: true, Found: "its clock answers"}, nil
 	})
-	if err != nil {
-		return failover.Observation{}, err
+	if err != nil || !obs.Done {
+		return obs, err
 	}
 	skew := (slices.Max(offsets) - slices.Min(offsets)).Abs().Round(time.Second)
-	limit := f.on.set.Limits.ClockSkew
 	if skew > limit {
 		return failover.Observation{Found: fmt.Sprintf("the clocks differ by more than %s", limit), Note: skew.String()}, nil
 	}
@@ -202,11 +211,16 @@ func noHardErrors(ctx context.Context, h *Host) (failover.Item, error) {
 	}
 	// errpt takes the host's local time as mmddhhmmyy (documented).
 	since := now.Add(-h.set.Limits.ErrorsSince).Format("0102150406")
-	if out, err = h.read(ctx, "read the error log", "errpt -s "+since); err != nil {
+	if out, err = h.read(ctx, "read the error log", "errpt -s "+since+" 2>&1"); err != nil {
 		return failover.Item{}, err
 	}
-	if rows := hardErrors(out); len(rows) > 0 {
-		return failover.Item{Found: fmt.Sprintf("%d permanent hardware errors, the newest: %s", len(rows), rows[0])}, nil
+	rows, unread := hardErrors(out)
+	switch {
+	case unread != "":
+		return failover.Item{Found: "errpt does not list errors, so nothing is proven: " + failover.Printable(unread)}, nil
+	case len(rows) > 0:
+		return failover.Item{Found: fmt.Sprintf("%d permanent hardware errors, the newest: %s", len(rows),
+			failover.Printable(rows[0]))}, nil
 	}
 	return failover.Item{Done: true, Found: "no permanent hardware errors"}, nil
 }

@@ -17,10 +17,7 @@ import (
 // Errors wrap failover.ErrInvalid.
 func Switchover(p *Pair) (failover.Procedure, error) {
 	f, s, err := p.swap(PurposeSwitchover)
-	if err != nil {
-		return failover.Procedure{}, err
-	}
-	return f.procedure("symitar.Switchover", s)
+	return f.procedure("symitar.Switchover", s, err)
 }
 
 // Failback is the way back: Partner gives the primary role to Home, with the same holds, the macro "in reverse"
@@ -30,10 +27,7 @@ func Switchover(p *Pair) (failover.Procedure, error) {
 // Errors wrap failover.ErrInvalid.
 func Failback(p *Pair) (failover.Procedure, error) {
 	f, s, err := p.swap(PurposeFailback)
-	if err != nil {
-		return failover.Procedure{}, err
-	}
-	return f.procedure("symitar.Failback", s)
+	return f.procedure("symitar.Failback", s, err)
 }
 
 // Failover makes Partner primary when Home is gone. What cannot be observed on a dead host is replaced by a person's
@@ -44,10 +38,7 @@ func Failback(p *Pair) (failover.Procedure, error) {
 // It needs Macro.FailoverArgs. Errors wrap failover.ErrInvalid.
 func Failover(p *Pair, gone failover.Statement) (failover.Procedure, error) {
 	f, s, err := p.emergency(gone)
-	if err != nil {
-		return failover.Procedure{}, err
-	}
-	return f.procedure("symitar.Failover", s)
+	return f.procedure("symitar.Failover", s, err)
 }
 
 // parameters is what makes one swap another one than the next. Addresses and ports are not in it: a host may be reached
@@ -68,7 +59,7 @@ func (f firing) parameters() []failover.Parameter {
 		{Name: "macro-host", Value: f.on.Name()},
 		{Name: "macro-user", Value: set.Macro.User}, {Name: "macro-mode", Value: set.Macro.Mode.String()},
 		{Name: "state-dir", Value: set.StateDir}, {Name: "sym-root", Value: set.SymRoot},
-		{Name: "role-probes", Value: list(set.Role)}, {Name: "failoverd", Value: set.FailoverD.Match},
+		{Name: "role-probes", Value: list(set.Role)}, {Name: "failoverd", Value: set.FailoverD},
 		{Name: "licence-file", Value: set.Licence.Path},
 	}
 	if o := set.OpCon; o != nil {
@@ -111,18 +102,15 @@ func (f firing) quiet() failover.Stage {
 
 // idle waits until nothing works any more.
 func (f firing) idle() []failover.Step {
-	wait := func(id, title, source string, on []*Host,
-		observe func(context.Context) (failover.Observation, error)) failover.Step {
-		return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Wait: true,
-			Timeout: f.on.set.Limits.Quiet, Source: source, Poll: f.pair.cfg.Poll, Observe: observe}
-	}
-	steps := []failover.Step{wait("rsj", "No RSJ job runs",
+	steps := []failover.Step{f.check("rsj", "No RSJ job runs",
 		"vendor, RSJ: never kill a job; cancel_rsj ends one after its current program", f.all, f.rsjIdle)}
 	if f.alive() {
 		old := []*Host{f.dir.old}
-		steps = append(steps, wait("batch", "The batch queue is idle", "ours: QUEUECONTROL -BATCH shows what RSJ does not",
-			old,
-			func(ctx context.Context) (failover.Observation, error) { return each(ctx, old, batchIdle) }))
+		steps = append(steps, f.check("batch", "The batch queue is idle",
+			"ours: QUEUECONTROL -BATCH shows what RSJ does not", old, onEach(old, batchIdle)))
+	}
+	for i := range steps {
+		steps[i].Wait, steps[i].Timeout = true, f.on.set.Limits.Quiet
 	}
 	return steps
 }
@@ -141,7 +129,7 @@ func agentChange(h *Host, id, title, source, verb, back string, wantRunning bool
 				return h.refused(verb+" the agent", failover.NotApplied, a)
 			case a.exit == 126 || a.exit == 127:
 				return h.fail(verb+" the agent", failover.NotApplied, "fill in Config.Agent.Control",
-					fmt.Errorf("%w: %s cannot be run%s", ErrCommandFailed, h.set.Agent.Control, tail(": ", out)))
+					fmt.Errorf("%w: %s cannot be run%s", errCommandFailed, h.set.Agent.Control, tail(": ", out)))
 			}
 			failover.Progress(ctx, strings.TrimSpace(tail("agent: ", out)))
 			return nil // what it says is no proof; the processes are
@@ -180,22 +168,17 @@ func (f firing) agentStart() failover.Step {
 		"vendor, UNIX agent: RSJ runs only under the agent", "start", "stop", true, f.pair.cfg.Poll)
 }
 
-// after is a check behind the macro.
-func (f firing) after(id, title, source string, on []*Host,
-	observe func(context.Context) (failover.Observation, error)) failover.Step {
+// check is a step that looks at hosts.
+func (f firing) check(id, title, source string, on []*Host, see observe) failover.Step {
 	return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Source: source,
-		Poll: f.pair.cfg.Poll, Observe: observe}
+		Poll: f.pair.cfg.Poll, Observe: see}
 }
 
 // rolesStep ends the outage. Like the other checks of who is primary it holds until jobs are released: an old primary
 // that comes back while a person decides about jobs must stop the release.
 func (f firing) rolesStep() failover.Step {
-	s := f.after("roles", f.dir.next.Name()+" is primary, and nobody else",
-		"ours: an exit status proves nothing, the roles do", f.all,
-		func(ctx context.Context) (failover.Observation, error) {
-			ok, found, err := f.roles(ctx)
-			return failover.Observation{Done: ok, Found: found}, err
-		})
+	s := f.check("roles", f.dir.next.Name()+" is primary, and nobody else",
+		"ours: an exit status proves nothing, the roles do", f.all, f.roles)
 	s.Firm, s.Wait, s.Timeout, s.Guards = true, true, max(f.on.set.Macro.Settle, failover.DefaultTimeout), stepRelease
 	return s
 }
@@ -209,27 +192,23 @@ func (f firing) verify() failover.Stage {
 		steps = append(steps, silent)
 	}
 	// It waits, since a swap may still cut lines when it has ended; trouble in the output ends it at once.
-	result := f.after("macro-result", "The macro's output tells of no failure",
+	result := f.check("macro-result", "The macro's output tells of no failure",
 		"vendor, RSJ: texts that RSJ treats as fatal", []*Host{f.on}, f.resultText)
 	result.Wait, result.Entry = true, true // what was printed does not change any more
-	daemon := f.after("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon, f.all,
-		func(ctx context.Context) (failover.Observation, error) { return each(ctx, f.all, noFailoverD) })
+	daemon := f.check("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon, f.all,
+		onEach(f.all, noFailoverD))
 	daemon.Guards = stepRelease
 	next := []*Host{f.dir.next}
 	steps = append(steps, result, daemon,
-		f.after("sym-dates", "SMA_DATES is present and current in every SYM of the new primary",
-			"ours: RSJ takes its dates from it", next,
-			func(ctx context.Context) (failover.Observation, error) { return each(ctx, next, symDates) }))
+		f.check("sym-dates", "SMA_DATES is present and current in every SYM of the new primary",
+			"ours: RSJ takes its dates from it", next, onEach(next, symDates)))
 	for _, v := range f.on.set.Verify {
 		host := f.dir.host(v.On)
 		if !slices.Contains(f.all, host) {
 			continue
 		}
-		s := f.after(v.Name, v.Title, "site: Config.Verify", []*Host{host},
-			func(ctx context.Context) (failover.Observation, error) {
-				item, err := v.ask(ctx, host)
-				return failover.Observation{Done: item.Done, Found: item.Found}, err
-			})
+		on := []*Host{host}
+		s := f.check(v.Name, v.Title, "site: Config.Verify", on, onEach(on, v.ask))
 		s.Wait, s.Timeout = true, v.Within
 		steps = append(steps, s)
 	}
@@ -251,9 +230,17 @@ func (f firing) resultText(ctx context.Context) (failover.Observation, error) {
 	if err != nil {
 		return failover.Observation{}, err
 	}
+	switch {
+	case s.exists && !s.fired || !s.exists && !mine.Launched:
+		return f.withoutRun(ctx)
+	case !s.exists:
+		return failover.Observation{Found: errMarksGone.Error()}, f.on.fail("read the macro's output", failover.NotApplied,
+			"look at both hosts; when the swap is in order, run again and waive this check with a reason",
+			fmt.Errorf("%w: %w", failover.ErrPrecondition, errMarksGone))
+	}
 	log := newLogReader(f.on, f.run, f.on.set.Macro.knownSecrets())
 	log.quiet = true
-	if err := log.readTo(ctx, s.logSize); err != nil {
+	if err := log.readTo(ctx, s); err != nil {
 		return failover.Observation{}, err
 	}
 	log.flush(ctx)
@@ -276,11 +263,11 @@ func (f firing) resultText(ctx context.Context) (failover.Observation, error) {
 // withoutRun is for a journal that has fired nothing: before the macro's step, or when the roles were swapped by other
 // means.
 func (f firing) withoutRun(ctx context.Context) (failover.Observation, error) {
-	swapped, found, err := f.roles(ctx)
-	if err != nil || !swapped {
+	roles, err := f.roles(ctx)
+	if err != nil || !roles.Done {
 		return failover.Observation{Found: "known once the macro has run"}, err
 	}
-	return failover.Observation{Done: true, Found: "this journal fired no macro; " + found}, nil
+	return failover.Observation{Done: true, Found: "this journal fired no macro; " + roles.Found}, nil
 }
 
 // archiveStep gives the launcher's lock back after a swap that was verified, so that the way back can be fired.
@@ -327,13 +314,13 @@ func (f firing) archiveStep() failover.Step {
 
 // ask runs one verification.
 func (v Verification) ask(ctx context.Context, h *Host) (failover.Item, error) {
-	a, err := h.ask(ctx, "verify "+v.Name, v.Command)
+	a, err := h.repeat(ctx, "verify "+v.Name, `eval "$1"`, v.Command)
 	if err != nil {
-		return failover.Item{}, err
+		return failover.Item{}, unchanged(err)
 	}
 	ok, why := v.judge(a)
 	if ok {
 		return failover.Item{Done: true, Found: "as wanted"}, nil
 	}
-	return failover.Item{Found: fmt.Sprintf("%s (exit status %d%s)", why, a.exit, tail(": ", a.out))}, nil
+	return failover.Item{Found: fmt.Sprintf("%s (%s)", why, a.ending())}, nil
 }

@@ -41,7 +41,7 @@ func (h *Host) programs(ctx context.Context, run RunID, names ...string) ([]prog
 		if why, ok := strings.CutPrefix(line, "unseen="); ok {
 			return nil, h.fail(op, failover.NotApplied,
 				"run ps -eo pid,ppid,pgid,user,etime,args by hand as "+h.set.Macro.User+" and see what is wrong",
-				fmt.Errorf("%w: nothing is proven by this list of processes: %s", ErrAnswerIncomplete, why))
+				fmt.Errorf("%w: nothing is proven by this list of processes: %s", errAnswerIncomplete, why))
 		}
 		if rest, ok := strings.CutPrefix(line, "named="); ok {
 			name, process, _ := strings.Cut(rest, " ")
@@ -51,21 +51,9 @@ func (h *Host) programs(ctx context.Context, run RunID, names ...string) ([]prog
 	}
 	if !me {
 		return nil, h.fail(op, failover.NotApplied, "see whether awk works on the host",
-			fmt.Errorf("%w: the list of processes was not read", ErrAnswerIncomplete))
+			fmt.Errorf("%w: the list of processes was not read", errAnswerIncomplete))
 	}
 	return found, nil
-}
-
-// absent is a finding that none of the programs runs, or which ones do.
-func (h *Host) absent(ctx context.Context, run RunID, names ...string) (failover.Item, error) {
-	found, err := h.programs(ctx, run, names...)
-	if err != nil {
-		return failover.Item{}, err
-	}
-	if len(found) == 0 {
-		return failover.Item{Done: true, Found: strings.Join(names, " and ") + " absent"}, nil
-	}
-	return failover.Item{Found: "runs: " + listed(found) + "; wait for its end, then see what it did"}, nil
 }
 
 func listed(found []programRow) string {
@@ -86,19 +74,18 @@ func (f firing) noForeignMacro(ctx context.Context) (failover.Observation, error
 		return failover.Observation{}, unchanged(err)
 	}
 	return each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
-		return h.absent(ctx, mine.Run, h.set.Macro.name())
+		found, err := h.programs(ctx, mine.Run, h.set.Macro.name())
+		if err != nil || len(found) == 0 {
+			return failover.Item{Done: err == nil, Found: h.set.Macro.name() + " absent"}, err
+		}
+		return failover.Item{Found: "runs: " + listed(found) + "; wait for its end, then see what it did"}, nil
 	})
 }
 
-// respawner is something that would start a program again.
-type respawner struct {
-	source string // inittab, src, crontab
-	line   string
-}
-
 // parseRespawners finds what would start the program called name: inittab lines that are not off, active subsystems,
-// crontab lines. unread lists the sources that could not be read, partly those that could be read in part only.
-func parseRespawners(text, name string) (found, dormant []respawner, unread, partly []string) {
+// crontab lines. dormant counts those that are switched off. unread lists the sources that could not be read, partly
+// those that could be read in part only.
+func parseRespawners(text, name string) (found []string, dormant int, unread, partly []string) {
 	name = strings.ToLower(name)
 	for line := range strings.SplitSeq(text, "\n") {
 		if source, why, ok := strings.Cut(line, "? "); ok && source == "crontab" {
@@ -116,20 +103,19 @@ func parseRespawners(text, name string) (found, dormant []respawner, unread, par
 		if !strings.Contains(strings.ToLower(rest), name) {
 			continue
 		}
-		r := respawner{source, rest}
 		switch source {
 		case "inittab":
 			if strings.HasPrefix(rest, ":") || strings.HasPrefix(rest, "#") {
 				continue // a comment, on AIX and elsewhere
 			}
 			if f := strings.SplitN(rest, ":", 4); len(f) == 4 && f[2] == "off" {
-				dormant = append(dormant, r)
+				dormant++
 				continue
 			}
 		case "src":
 			f := strings.Fields(rest)
 			if f[len(f)-1] == "inoperative" {
-				dormant = append(dormant, r)
+				dormant++
 				continue
 			}
 		case "crontab":
@@ -141,7 +127,7 @@ func parseRespawners(text, name string) (found, dormant []respawner, unread, par
 				continue
 			}
 		}
-		found = append(found, r)
+		found = append(found, source+": "+rest)
 	}
 	return found, dormant, unread, partly
 }

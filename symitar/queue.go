@@ -3,6 +3,7 @@ package symitar
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -74,9 +75,10 @@ func dashGroups(line string) [][2]int {
 	return groups
 }
 
-// busy reports whether the row is a job that runs or waits. Only what is known to be at rest counts as idle.
+// busy reports whether the row is a job that runs or waits. Only what is known to be at rest counts as idle: a row that
+// ends behind the word Ready.
 func (r batchRow) busy() bool {
-	return !strings.EqualFold(r.status, "Ready") || r.job != ""
+	return !strings.EqualFold(r.status, "Ready") || r.seq+r.job+r.user != ""
 }
 
 func (r batchRow) String() string {
@@ -91,46 +93,61 @@ type filesystem struct {
 }
 
 // parseDF reads "df -k" of AIX (Filesystem, 1024-blocks, Free, %Used, Iused, %Iused, Mounted on) and of Linux. The
-// header tells how many percentages there are. A long device name may push its row to a second line.
-func parseDF(text string) ([]filesystem, error) {
+// header tells how many percentages there are. A long device name may push its row to a second line. unread are the rows
+// that tell nothing, but for those of pseudo file systems such as /proc.
+func parseDF(text string) (list []filesystem, unread []string, err error) {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
-	if len(lines) < 2 || !strings.HasPrefix(lines[0], "Filesystem") {
-		return nil, fmt.Errorf("not the output of df -k%s", tail(": ", text))
+	if !strings.HasPrefix(lines[0], "Filesystem") {
+		return nil, nil, fmt.Errorf("not the output of df -k%s", tail(": ", text))
 	}
-	var list []filesystem
-	for _, line := range lines[1:] {
-		f := strings.Fields(line)
-		fs := filesystem{space: -1, inodes: -1}
-		at := -1
-		for i, word := range f {
-			n, err := strconv.Atoi(strings.TrimSuffix(word, "%"))
-			if err != nil || !strings.HasSuffix(word, "%") {
-				continue
-			}
-			if fs.space < 0 {
-				fs.space = n
-			} else if fs.inodes < 0 {
-				fs.inodes = n
-			}
-			at = i
+	var words []string // of one row
+	for i, line := range lines[1:] {
+		words = append(words, strings.Fields(line)...)
+		if len(words) == 1 && i < len(lines)-2 {
+			continue // the first half of a broken row
 		}
-		if at < 0 || at == len(f)-1 {
-			continue // a pseudo file system such as /proc, or the first half of a broken row
+		if fs, ok := parseDFRow(words); ok {
+			list = append(list, fs)
+		} else if len(words) > 0 && (strings.HasPrefix(words[0], "/dev/") || !slices.Contains(words, "-")) {
+			unread = append(unread, strings.Join(words, " "))
 		}
-		fs.mount = strings.Join(f[at+1:], " ")
-		list = append(list, fs)
+		words = nil
 	}
-	return list, nil
+	return list, unread, nil
 }
 
-// hardErrors returns the rows of "errpt" that tell of permanent hardware errors: T is P (PERM), C is H.
-func hardErrors(text string) []string {
-	var rows []string
-	for line := range strings.SplitSeq(text, "\n") {
+func parseDFRow(words []string) (filesystem, bool) {
+	fs := filesystem{space: -1, inodes: -1}
+	for i, word := range words {
+		n, err := strconv.Atoi(strings.TrimSuffix(word, "%"))
+		switch {
+		case err == nil && strings.HasSuffix(word, "%") && fs.space < 0:
+			fs.space = n
+		case err == nil && strings.HasSuffix(word, "%"):
+			fs.inodes = n
+		case fs.space >= 0 && strings.HasPrefix(word, "/"):
+			fs.mount = strings.Join(words[i:], " ")
+			return fs, true
+		}
+	}
+	return fs, false
+}
+
+// hardErrors returns the rows of "errpt" that tell of permanent hardware errors: T is P (PERM), C is H. No output at all
+// is a log without entries (documented). unread is what is not of the documented form.
+func hardErrors(text string) (rows []string, unread string) {
+	header := false
+	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
-		if len(f) >= 5 && f[0] != "IDENTIFIER" && (f[2] == "P" || f[2] == "PERM") && f[3] == "H" {
+		switch {
+		case len(f) == 0:
+		case f[0] == "IDENTIFIER":
+			header = true
+		case !header || len(f) < 4:
+			return nil, strings.Join(f, " ")
+		case (f[2] == "P" || f[2] == "PERM") && f[3] == "H":
 			rows = append(rows, strings.Join(f, " "))
 		}
 	}
-	return rows
+	return rows, ""
 }

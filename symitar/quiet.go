@@ -1,8 +1,11 @@
 package symitar
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
+	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/01b61c5c/failover"
@@ -27,7 +30,7 @@ func (f firing) rsjIdle(ctx context.Context) (failover.Observation, error) {
 			busy = append(busy, listed(list))
 		}
 		if h == f.dir.old {
-			locks, err := h.symLocks(ctx)
+			locks, syms, err := h.symLocks(ctx)
 			if err != nil {
 				return failover.Item{}, err
 			}
@@ -39,6 +42,9 @@ func (f firing) rsjIdle(ctx context.Context) (failover.Observation, error) {
 				default:
 					busy = append(busy, l.sym+" locked, and nobody can tell whether its process lives: "+l.content)
 				}
+			}
+			if syms == 0 && len(busy) == 0 {
+				return failover.Item{Found: h.noSyms()}, nil
 			}
 		}
 		if len(busy) > 0 {
@@ -55,18 +61,30 @@ type symLock struct {
 	content string
 }
 
-func (h *Host) symLocks(ctx context.Context) ([]symLock, error) {
+// symLocks returns the locks of a host, and how many SYMs it has. A lock may be empty.
+func (h *Host) symLocks(ctx context.Context) (locks []symLock, syms int, err error) {
 	out, err := h.read(ctx, "look at the RSJ locks", symLocksScript, h.set.SymRoot)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var locks []symLock
 	for line := range strings.Lines(out) {
-		if f := strings.SplitN(strings.TrimSpace(line), "\t", 3); len(f) == 3 {
-			locks = append(locks, symLock{f[0], f[1], failover.Printable(strings.Join(strings.Fields(f[2]), " "))})
+		sym, rest, ok := strings.Cut(line, "\t")
+		state, content, whole := strings.Cut(rest, "\t")
+		if ok && whole {
+			content = cmp.Or(failover.Printable(strings.Join(strings.Fields(content), " ")), "nothing stands in it")
+			locks = append(locks, symLock{sym, state, content})
 		}
 	}
-	return locks, nil
+	syms, err = strconv.Atoi(keyValues(out)["syms"])
+	if err != nil {
+		return nil, 0, h.fail("look at the RSJ locks", failover.NotApplied, "look again",
+			fmt.Errorf("%w: it does not tell of the SYMs", errAnswerIncomplete))
+	}
+	return locks, syms, nil
+}
+
+func (h *Host) noSyms() string {
+	return "no SYM found below " + h.set.SymRoot + ", so nothing is proven"
 }
 
 // noStaleLocks looks for the locks of jobs that were cut short, on the host that is primary. Where that host is gone,
@@ -75,7 +93,7 @@ func (h *Host) symLocks(ctx context.Context) ([]symLock, error) {
 func (f firing) noStaleLocks(ctx context.Context) (failover.Observation, error) {
 	if !f.alive() {
 		return each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
-			locks, err := h.symLocks(ctx)
+			locks, _, err := h.symLocks(ctx)
 			if err != nil || len(locks) == 0 {
 				return failover.Item{Done: err == nil, Found: "no RSJ locks were replicated"}, err
 			}
@@ -88,9 +106,12 @@ func (f firing) noStaleLocks(ctx context.Context) (failover.Observation, error) 
 		})
 	}
 	return each(ctx, []*Host{f.dir.old}, func(ctx context.Context, h *Host) (failover.Item, error) {
-		locks, err := h.symLocks(ctx)
+		locks, syms, err := h.symLocks(ctx)
 		if err != nil {
 			return failover.Item{}, err
+		}
+		if syms == 0 {
+			return failover.Item{Found: h.noSyms()}, nil
 		}
 		var stale []string
 		for _, l := range locks {
@@ -99,8 +120,8 @@ func (f firing) noStaleLocks(ctx context.Context) (failover.Observation, error) 
 			}
 		}
 		if len(stale) > 0 {
-			return failover.Item{Found: "left behind by jobs that are gone: " + strings.Join(stale, ", ") +
-				"; such a job was cut short and needs a decision"}, nil
+			return failover.Item{Found: "left behind by jobs that are gone, as far as can be told: " +
+				strings.Join(stale, ", ") + "; such a job was cut short and needs a decision"}, nil
 		}
 		return failover.Item{Done: true, Found: "no stale RSJ locks"}, nil
 	})

@@ -1,6 +1,8 @@
 package symitar
 
 import (
+	"context"
+	"io"
 	"strings"
 	"testing"
 
@@ -8,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/remote/remotetest"
 )
 
 func TestUnframe(t *testing.T) {
@@ -36,7 +39,7 @@ func TestUnframe(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			out, exit, err := unframe(c.text, n)
 			if c.bad {
-				require.ErrorIs(t, err, ErrAnswerIncomplete)
+				require.ErrorIs(t, err, errAnswerIncomplete)
 				return
 			}
 			require.NoError(t, err)
@@ -65,9 +68,9 @@ func TestRespawners(t *testing.T) {
 			"crontab: # 0 * * * * /SYM/FAILOVERD\ncrontab: root: 0 * * * * /SYM/FAILOVERD check\ncrontab: sys: # "+
 			"/SYM/FAILOVERD\nsrc! lssrc -a ended with an error\n"+
 			"crontab? those of other accounts cannot be read as symop\n", "FAILOVERD")
-	require.Len(t, found, 3)
-	require.Equal(t, []string{"inittab", "src", "crontab"}, []string{found[0].source, found[1].source, found[2].source})
-	require.Len(t, dormant, 2)
+	require.Equal(t, []string{"inittab: fod:2:respawn:/SYM/FAILOVERD", "src: failoverd  sym  1234 active",
+		"crontab: root: 0 * * * * /SYM/FAILOVERD check"}, found)
+	require.Equal(t, 2, dormant)
 	require.Equal(t, []string{"src (lssrc -a ended with an error)"}, unread)
 	require.Equal(t, []string{"crontab, those of other accounts cannot be read as symop"}, partly)
 }
@@ -97,31 +100,44 @@ func TestQueue(t *testing.T) {
 }
 
 func TestDF(t *testing.T) {
-	list, err := parseDF("Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n/dev/hd4 100 50 50% 1 9% " +
+	list, unread, err := parseDF("Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n/dev/hd4 100 50 50% 1 9% " +
 		"/\n/proc - - - - - /proc\n/dev/a_very_long_name\n      100 1 99% 1 2% /with blank\n")
 	require.NoError(t, err)
 	require.Equal(t, []filesystem{{"/", 50, 9}, {"/with blank", 99, 2}}, list)
-	list, err = parseDF("Filesystem     1K-blocks     Used Available Use% Mounted on\n/dev/root 100 90 10 90% /\n")
+	require.Empty(t, unread)
+	list, unread, err = parseDF("Filesystem     1K-blocks     Used Available Use% Mounted on\n/dev/root 100 90 10 90% /\nproc 0 0 0 - /proc\n")
 	require.NoError(t, err)
+	require.Empty(t, unread)
 	require.Equal(t, []filesystem{{"/", 90, -1}}, list)
-	_, err = parseDF("df: not found")
+	// AIX does not count the inodes of a remote file system.
+	list, _, err = parseDF("Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\nnim:/export 100 50 50% - - /mnt\n")
+	require.NoError(t, err)
+	require.Equal(t, []filesystem{{"/mnt", 50, -1}}, list)
+	_, unread, err = parseDF("Filesystem\n/dev/hd4 - - - - - /x\n100 5\n/dev/last\n")
+	require.NoError(t, err)
+	require.Equal(t, []string{"/dev/hd4 - - - - - /x", "100 5", "/dev/last"}, unread)
+	_, _, err = parseDF("df: not found")
 	require.Error(t, err)
 }
 
 func TestHardErrors(t *testing.T) {
-	require.Len(t, hardErrors("IDENTIFIER TIMESTAMP  T C RESOURCE_NAME  DESCRIPTION\nBFE4C025   1123041526 P H "+
-		"sysplanar0     UNDETERMINED ERROR\nA6DF45AA   1123041526 I O RMCdaemon      The daemon is started.\nB0EE9AF5   "+
-		"1123041526 P S SYSPROC SOFTWARE\n"), 1)
-	require.Empty(t, hardErrors(""))
+	rows, unread := hardErrors("IDENTIFIER TIMESTAMP  T C RESOURCE_NAME  DESCRIPTION\nBFE4C025   1123041526 P H " +
+		"sysplanar0     UNDETERMINED ERROR\nA6DF45AA   1123041526 I O RMCdaemon      The daemon is started.\nB0EE9AF5   " +
+		"1123041526 P S SYSPROC SOFTWARE\n")
+	require.Len(t, rows, 1)
+	require.Empty(t, unread)
+	rows, unread = hardErrors("")
+	require.Empty(t, rows)
+	require.Empty(t, unread, "documented: no output, no errors")
 }
 
 func TestVotes(t *testing.T) {
 	p := RoleProbe{Primary: "^primary", Secondary: "^secondary"}
-	require.Equal(t, RolePrimary, p.vote(answer{"primary\n", 0}))
-	require.Equal(t, RoleSecondary, p.vote(answer{"secondary\n", 0}))
-	require.Equal(t, RoleUnknown, p.vote(answer{"", 0}))
-	require.Equal(t, RoleUnknown, p.vote(answer{"primary\n", 1}), "a probe that failed has no vote")
-	require.Equal(t, RoleUnknown, RoleProbe{Primary: "p", Secondary: "s"}.vote(answer{"ps", 0}), "both is neither")
+	require.Equal(t, RolePrimary, p.vote(answer{out: "primary\n", exit: 0}))
+	require.Equal(t, RoleSecondary, p.vote(answer{out: "secondary\n", exit: 0}))
+	require.Equal(t, RoleUnknown, p.vote(answer{out: "", exit: 0}))
+	require.Equal(t, RoleUnknown, p.vote(answer{out: "primary\n", exit: 1}), "a probe that failed has no vote")
+	require.Equal(t, RoleUnknown, RoleProbe{Primary: "p", Secondary: "s"}.vote(answer{out: "ps", exit: 0}), "both is neither")
 }
 
 func TestLogReader(t *testing.T) {
@@ -152,4 +168,24 @@ func TestTheTailHoldsNoHalfAnswer(t *testing.T) {
 			require.NotContains(t, l.tail(), answer[from:from+4], "shift %d", shift)
 		}
 	}
+}
+
+// TestASecretIsNotEchoed: what reads our script may be a menu that repeats what it does not know, answers included.
+func TestASecretIsNotEchoed(t *testing.T) {
+	const secret = "s3cret-operator"
+	server, err := remotetest.NewServer(func(_ context.Context, cmd *remotetest.Command) remotetest.Ending {
+		_, _ = io.Copy(io.Discard, cmd.Stdin)
+		_, _ = io.WriteString(cmd.Stdout, "unknown command: "+secret+"\n")
+		_, _ = io.WriteString(cmd.Stderr, "Unmatched "+secret+"\n")
+		return remotetest.Exit(1)
+	})
+	require.NoError(t, err)
+	t.Cleanup(server.Close)
+	h, err := newHost(HostConfig{Name: "home", SSH: server.SSH()}, Config{Shell: "/bin/sh"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, h.remote.Close()) })
+	_, err = h.run(t.Context(), "launch the macro", "cat", []byte("1\nPassword:\n"+secret+"\n"))
+	require.ErrorIs(t, err, errNoShell)
+	require.ErrorContains(t, err, "unknown command")
+	require.NotContains(t, err.Error(), secret)
 }

@@ -3,12 +3,11 @@ package symitar
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/01b61c5c/failover"
 )
@@ -30,9 +29,6 @@ var roleNames = []string{RoleUnknown: "unknown", RolePrimary: "primary", RoleSec
 
 // String returns "unknown", "primary" or "secondary".
 func (r HostRole) String() string { return name(roleNames, int(r)) }
-
-// MarshalText implements encoding.TextMarshaler.
-func (r HostRole) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // Role asks every configured probe for the host's role. The role is known when at least Quorum probes agree; why
 // tells how each one voted. Errors mean that the host could not be asked; NotApplied always.
@@ -60,10 +56,7 @@ func (h *Host) Role(ctx context.Context) (role HostRole, why string, err error) 
 // askProbes runs all probes in one session.
 func (h *Host) askProbes(ctx context.Context) ([]answer, error) {
 	const op = "ask the role probes"
-	nonce, err := newNonce()
-	if err != nil {
-		return nil, h.fail(op, failover.NotApplied, "try again", err)
-	}
+	nonce := newNonce()
 	args := []string{nonce}
 	for _, p := range h.set.Role.Probes {
 		args = append(args, p.Command)
@@ -79,9 +72,9 @@ func (h *Host) askProbes(ctx context.Context) ([]answer, error) {
 		exit, err := strconv.Atoi(strings.TrimSpace(status))
 		if !found || err != nil {
 			return nil, h.fail(op, failover.NotApplied, "run the probes by hand on the host",
-				fmt.Errorf("%w: probe %s gave no answer", ErrAnswerIncomplete, h.set.Role.Probes[i].Name))
+				fmt.Errorf("%w: probe %s gave no answer", errAnswerIncomplete, h.set.Role.Probes[i].Name))
 		}
-		answers[i], rest = answer{out, exit}, after
+		answers[i], rest = answer{out: out, exit: exit}, after
 	}
 	return answers, nil
 }
@@ -117,40 +110,20 @@ func (d direction) host(on On) *Host {
 	return d.next
 }
 
-// rolesWanted observes both hosts: whether the one that should be primary is, and the other is secondary.
-func rolesWanted(ctx context.Context, primary, secondary *Host) (ok bool, found string, err error) {
-	type wanted struct {
-		host *Host
-		role HostRole
-		text string
-		ok   bool
-		err  error
-	}
-	list := []*wanted{{host: primary, role: RolePrimary}, {host: secondary, role: RoleSecondary}}
-	var asking sync.WaitGroup
-	for _, w := range list {
-		if w.host == nil {
-			continue
+// rolesWanted observes whether the host that should be primary is, and the other one is secondary. A host that is nil is
+// not asked.
+func rolesWanted(ctx context.Context, primary, secondary *Host) (failover.Observation, error) {
+	hosts := slices.DeleteFunc([]*Host{primary, secondary}, func(h *Host) bool { return h == nil })
+	return each(ctx, hosts, func(ctx context.Context, h *Host) (failover.Item, error) {
+		want := RoleSecondary
+		if h == primary {
+			want = RolePrimary
 		}
-		asking.Go(func() {
-			role, why, err := w.host.Role(ctx)
-			w.ok, w.err, w.text = role == w.role, err, w.host.Name()+" is "+role.String()
-			if role == RoleUnknown {
-				w.text += " (" + why + ")"
-			}
-		})
-	}
-	asking.Wait()
-	ok = true
-	var parts []string
-	var errs []error
-	for _, w := range list {
-		if w.host != nil {
-			ok, parts, errs = ok && w.ok, append(parts, w.text), append(errs, w.err)
+		role, why, err := h.Role(ctx)
+		found := role.String()
+		if role == RoleUnknown {
+			found += " (" + why + ")"
 		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return false, "", err
-	}
-	return ok, strings.Join(parts, ", "), nil
+		return failover.Item{Done: role == want, Found: found}, err
+	})
 }

@@ -55,7 +55,7 @@ var menu = regexp.MustCompile(`selection ?:|menu|userid ?:|dedicate this console
 // here, before anything is sent that changes something.
 func usableShell(ctx context.Context, h *Host) (failover.Item, error) {
 	out, err := h.read(ctx, "try the account's shell", shellScript)
-	if errors.Is(err, ErrNoShell) || errors.Is(err, remote.ErrRefused) {
+	if errors.Is(err, errNoShell) || errors.Is(err, remote.ErrRefused) {
 		return failover.Item{Found: plain(err) + "; " + failover.NextOf(err)}, nil
 	}
 	if err != nil {
@@ -67,6 +67,9 @@ func usableShell(ctx context.Context, h *Host) (failover.Item, error) {
 		if tool, ok := strings.CutPrefix(strings.TrimSpace(line), "missing="); ok {
 			missing = append(missing, tool)
 		}
+	}
+	if kv["looked"] != "yes" {
+		return failover.Item{Found: "the account's shell answers, and does not carry out our script"}, nil
 	}
 	if len(missing) > 0 {
 		return failover.Item{Found: "not found with Config.Path: " + strings.Join(missing, ", ")}, nil

@@ -3,7 +3,6 @@ package symitar
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/remote"
@@ -51,11 +50,4 @@ func (f firing) oldPrimarySilent(ctx context.Context, moved bool) (failover.Obse
 		return failover.Observation{Found: "it answers and is still primary; switch it off, or use Switchover"}, nil
 	}
 	return failover.Observation{Found: "it answers, and its role is not clear (" + votes + "); " + off}, nil
-}
-
-func (h *Host) connectTimeout() time.Duration {
-	if h.cfg.SSH.ConnectTimeout > 0 {
-		return h.cfg.SSH.ConnectTimeout
-	}
-	return 20 * time.Second
 }

@@ -1,7 +1,7 @@
 package symitar
 
 import (
-	"context"
+	"cmp"
 	"slices"
 	"time"
 
@@ -85,8 +85,11 @@ func (f firing) stages() (Stages, error) {
 	}, nil
 }
 
-// procedure puts the stages together.
-func (f firing) procedure(name string, s Stages) (failover.Procedure, error) {
+// procedure puts the stages together, if they could be made.
+func (f firing) procedure(name string, s Stages, err error) (failover.Procedure, error) {
+	if err != nil {
+		return failover.Procedure{}, err
+	}
 	o := s.OpCon
 	list := []failover.Stage{s.Statement, s.Preflight, o.Check, o.Hold, o.Drain, o.Down, s.Quiet, s.Macro,
 		s.Verify, s.Archive,
@@ -100,9 +103,9 @@ func (f firing) procedure(name string, s Stages) (failover.Procedure, error) {
 func (f firing) alive() bool { return slices.Contains(f.all, f.dir.old) }
 
 // silentStep is a check of an old primary that is gone.
-func (f firing) silentStep(observe func(context.Context) (failover.Observation, error)) failover.Step {
+func (f firing) silentStep(see observe) failover.Step {
 	return failover.Step{ID: "old-primary-silent", Title: f.dir.old.Name() + " does not act as primary any more",
 		Target: f.dir.old.Name(), Kind: failover.Check, Firm: true,
-		Timeout: f.dir.old.connectTimeout() + f.on.set.Limits.Look + 5*time.Second,
-		Source:  "ours: two active primaries are the worst outcome", Observe: observe}
+		Timeout: cmp.Or(f.dir.old.cfg.SSH.ConnectTimeout, 20*time.Second) + f.on.set.Limits.Look + 5*time.Second,
+		Source:  "ours: two active primaries are the worst outcome", Observe: see}
 }

@@ -40,6 +40,7 @@ type status struct {
 	rc           *int
 	sinceEnd     time.Duration // by the host's own clock
 	logSize      int64
+	hasLog       bool
 	boot         string
 }
 
@@ -55,7 +56,7 @@ func (h *Host) runStatus(ctx context.Context, run RunID) (status, error) {
 	}
 	if !strings.Contains(out, "\nrun=") {
 		return status{}, h.fail("look at the macro's marks", failover.NotApplied, "look again",
-			fmt.Errorf("%w: it does not tell of the run", ErrAnswerIncomplete))
+			fmt.Errorf("%w: it does not tell of the run", errAnswerIncomplete))
 	}
 	return parseStatus(out), nil
 }
@@ -85,7 +86,8 @@ func parseStatus(out string) status {
 	if rc, err := strconv.Atoi(kv["rc"]); err == nil {
 		s.rc = &rc
 	}
-	s.logSize, _ = strconv.ParseInt(kv["log"], 10, 64) // no log yet
+	size, err := strconv.ParseInt(kv["log"], 10, 64)
+	s.logSize, s.hasLog = size, err == nil
 	ended, err1 := time.Parse(time.RFC3339, kv["ended"])
 	now, err2 := time.Parse(time.RFC3339, kv["now"])
 	if err1 == nil && err2 == nil {

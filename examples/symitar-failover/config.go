@@ -139,7 +139,7 @@ func (s site) config() (symitar.Config, error) {
 		Replication: symitar.Replication{Command: r.Command, On: r.On, Lag: r.Lag, Unit: time.Duration(r.Unit),
 			MaxLag: time.Duration(r.MaxLag),
 			Waiver: r.Waiver.value()},
-		FailoverD: symitar.FailoverD{Match: s.FailoverD},
+		FailoverD: s.FailoverD,
 		Licence:   symitar.Licence{Path: s.Licence.Path, User: s.Licence.User, Patterns: s.Licence.Patterns},
 		Agent:     symitar.Agent{Control: s.Agent.Control, Must: s.Agent.Must, Timeout: time.Duration(s.Agent.Timeout)},
 		Limits: symitar.Limits{DiskPercent: s.Limits.DiskPercent, DiskIgnore: s.Limits.DiskIgnore,

@@ -4,74 +4,45 @@ import (
 	"errors"
 	"net"
 	"sync"
-	"time"
 )
 
-// Conn is a connection with faults.
+// Conn is the client's side of a connection with faults: what is written goes Out, what is read comes In.
 type Conn struct {
 	net.Conn
-	net    *Net
-	server bool // this end is the server's
+	net *Net
 
 	once   sync.Once
 	closed chan struct{}
 
 	mu       sync.Mutex
 	muted    [2]bool
-	spare    []byte // read from below, not yet handed up
 	wasReset bool
-}
-
-func (c *Conn) dir(writing bool) Direction {
-	if writing != c.server {
-		return Out
-	}
-	return In
 }
 
 // Write implements net.Conn.
 func (c *Conn) Write(p []byte) (int, error) {
-	dir, total := c.dir(true), 0
-	for len(p) > 0 {
-		if c.silent(dir) {
-			return total + len(p), nil // swallowed: a black hole takes everything
-		}
-		through, strike := c.net.pass(dir, len(p))
-		if through > 0 {
-			n, err := c.Conn.Write(p[:through])
-			total += n
-			if err != nil {
-				return total, err
-			}
-			p = p[through:]
-		}
-		if strike == nil {
-			continue
-		}
-		if err := c.strike(strike); err != nil {
-			return total, err
-		}
-		if strike.Kind == Corrupt {
-			n, err := c.Conn.Write([]byte{^p[0]})
-			total += n
-			if err != nil {
-				return total, err
-			}
-			p = p[1:]
-		}
+	if c.silent(Out) {
+		return len(p), nil // swallowed: a black hole takes everything
 	}
-	return total, nil
+	through, strike := c.net.pass(Out, len(p))
+	n, err := 0, error(nil)
+	if through > 0 {
+		n, err = c.Conn.Write(p[:through])
+	}
+	if err != nil || strike == nil {
+		return n, err
+	}
+	if err := c.strike(strike); err != nil {
+		return n, err
+	}
+	return len(p), nil // silent from now on
 }
 
 // Read implements net.Conn.
 func (c *Conn) Read(p []byte) (int, error) {
-	dir := c.dir(false)
-	if len(p) == 0 {
-		return c.Conn.Read(p)
-	}
 	for {
-		fresh, err := c.take(p)
-		if c.silent(dir) {
+		n, err := c.Conn.Read(p)
+		if c.silent(In) {
 			if err == nil {
 				continue // swallowed
 			}
@@ -81,73 +52,29 @@ func (c *Conn) Read(p []byte) (int, error) {
 			<-c.closed // not even the end of the connection gets through
 			return 0, ErrCut
 		}
-		if err != nil {
+		if n == 0 {
 			return 0, err
 		}
-		through, strike := c.net.pass(dir, len(fresh))
+		through, strike := c.net.pass(In, n)
 		if strike == nil {
-			return copy(p, fresh), nil
+			return n, nil
 		}
-		rest := append([]byte(nil), fresh[through:]...)
-		n := copy(p, fresh[:through])
-		err = c.strike(strike)
-		if strike.Kind == Corrupt {
-			p[n] = ^rest[0]
-			n++
-			rest = rest[1:]
-		}
-		if err == nil && !c.silent(dir) {
-			c.mu.Lock()
-			c.spare = append(rest, c.spare...)
-			c.mu.Unlock()
-		}
-		if n > 0 {
-			return n, nil // the error, if any, is met by the next read
-		}
-		if err != nil {
-			return 0, err
+		if err := c.strike(strike); through > 0 || err != nil {
+			if through > 0 {
+				err = nil // it is met by the next read
+			}
+			return through, err
 		}
 	}
-}
-
-// take returns bytes put back earlier or reads new ones into p.
-func (c *Conn) take(p []byte) ([]byte, error) {
-	c.mu.Lock()
-	if len(c.spare) > 0 {
-		n := min(len(p), len(c.spare))
-		out := append([]byte(nil), c.spare[:n]...)
-		c.spare = c.spare[n:]
-		c.mu.Unlock()
-		return out, nil
-	}
-	c.mu.Unlock()
-	n, err := c.Conn.Read(p)
-	if n > 0 {
-		return p[:n], nil
-	}
-	return nil, err
 }
 
 func (c *Conn) strike(f *Fault) error {
-	switch f.Kind {
-	case Cut:
-		c.cut()
-		return ErrCut
-	case Reset:
-		c.reset()
-		return ErrCut
-	case Silence:
+	if f.Kind == Silence {
 		c.silence(f.Dir)
-	case Pause:
-		timer := time.NewTimer(f.Delay)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-c.closed:
-			return ErrCut
-		}
+		return nil
 	}
-	return nil
+	_ = c.Close()
+	return ErrCut
 }
 
 func (c *Conn) silence(dir Direction) {
@@ -161,8 +88,6 @@ func (c *Conn) silent(dir Direction) bool {
 	defer c.mu.Unlock()
 	return c.muted[dir]
 }
-
-func (c *Conn) cut() { _ = c.Close() }
 
 func (c *Conn) reset() {
 	c.mu.Lock()

@@ -5,7 +5,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Direction is a direction of traffic, seen from the client.
@@ -23,10 +22,7 @@ type Kind int
 // The kinds of fault.
 const (
 	Cut     Kind = iota + 1 // closes the connection
-	Reset                   // ends it with a TCP reset where possible
 	Silence                 // lets nothing through any more in this direction, and keeps the connection open
-	Corrupt                 // inverts one byte and goes on
-	Pause                   // holds the byte back for Delay, then goes on
 )
 
 // Fault strikes once, on the connection over which the byte number After in direction Dir passes. Bytes are counted
@@ -35,10 +31,9 @@ type Fault struct {
 	Kind  Kind
 	Dir   Direction
 	After int64
-	Delay time.Duration
 }
 
-// ErrCut is what the wrapped side sees after a Cut or Reset.
+// ErrCut is what the wrapped side sees after a Cut.
 var ErrCut = errors.New("faultnet: connection cut")
 
 // Net holds faults and the connections they strike. The zero value is ready and lets everything pass.
@@ -46,7 +41,6 @@ type Net struct {
 	mu     sync.Mutex
 	faults []*armed
 	conns  map[*Conn]struct{}
-	opened int
 	passed [2]atomic.Int64
 }
 
@@ -74,15 +68,8 @@ func (n *Net) Pending() int {
 // Passed returns the bytes that got through in one direction.
 func (n *Net) Passed(dir Direction) int64 { return n.passed[dir].Load() }
 
-// Opened returns how many connections there have been.
-func (n *Net) Opened() int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.opened
-}
-
 // CutAll closes every connection now.
-func (n *Net) CutAll() { n.each((*Conn).cut) }
+func (n *Net) CutAll() { n.each(func(c *Conn) { _ = c.Close() }) }
 
 // ResetAll ends every connection with a TCP reset now.
 func (n *Net) ResetAll() { n.each((*Conn).reset) }
@@ -140,26 +127,6 @@ func (n *Net) Wrap(conn net.Conn) *Conn {
 	if n.conns == nil {
 		n.conns = map[*Conn]struct{}{}
 	}
-	n.opened++
 	n.conns[c] = struct{}{}
 	return c
-}
-
-// Listen puts n's faults around every connection that l accepts. The accepted side is the server's, so what it
-// reads goes Out and what it writes comes In.
-func (n *Net) Listen(l net.Listener) net.Listener { return &listener{l, n} }
-
-type listener struct {
-	net.Listener
-	net *Net
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	c := l.net.Wrap(conn)
-	c.server = true
-	return c, nil
 }

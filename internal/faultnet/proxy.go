@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// Proxy forwards TCP connections from a port of 127.0.0.1 to a real server, through its Net's faults. A Reset is
-// passed on to both sides; a Silence in direction In or Out starves that direction only.
+// Proxy forwards TCP connections from a port of 127.0.0.1 to a real server, through its Net's faults. A
+// reset is passed on to both sides; a Silence in direction In or Out starves that direction only.
 type Proxy struct {
 	Net
 
@@ -36,11 +36,8 @@ func NewProxy(target string) (*Proxy, error) {
 // Address returns the proxy's host:port.
 func (p *Proxy) Address() string { return p.listener.Addr().String() }
 
-// Refuse makes the proxy close new connections at once; Accept lets them in again.
+// Refuse makes the proxy close new connections at once.
 func (p *Proxy) Refuse() { p.refusing.Store(true) }
-
-// Accept ends Refuse.
-func (p *Proxy) Accept() { p.refusing.Store(false) }
 
 // Close ends the proxy and every connection, and waits for its goroutines.
 func (p *Proxy) Close() {
@@ -100,8 +97,7 @@ func (p *Proxy) forward(client net.Conn) {
 			half(raw) // an ordinary end of one direction closes only that one
 		}
 	})
-	_, err = io.Copy(client, struct{ io.Reader }{server})
-	if err == nil {
+	if _, err = io.Copy(client, struct{ io.Reader }{server}); err == nil {
 		half(client)
 	} else {
 		server.mu.Lock()

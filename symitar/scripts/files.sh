@@ -1,20 +1,17 @@
 # files.sh RSJ CONTROL
 #
-# Prints what the host needs to work as primary: whether RSJ and the agent's control script can be executed and their
-# checksums, what the agent calls its version, and which lines of its configuration name the OpCon servers that it accepts
+# Prints what the host needs to work as primary: whether RSJ and the agent's control script can be executed, the checksum of
+# RSJ, what the agent calls its version, and which lines of its configuration name the OpCon servers that it accepts
 # and the address that it binds. The configuration is looked for beside the control script.
 main() {
 	rsj=$1 control=$2
 	for file in "$rsj" "$control"; do
-		name=control
-		[ "$file" != "$rsj" ] || name=rsj
-		if [ -x "$file" ] && [ ! -d "$file" ]; then
-			echo "$name=$(cksum <"$file")"
-		else
-			echo "$name.missing=$file"
-		fi
+		[ -x "$file" ] && [ ! -d "$file" ] || echo "missing=$file"
 	done
-	[ ! -x "$control" ] || echo "version=$("$control" version </dev/null 2>/dev/null | tr -s ' \n\t' '   ')"
+	echo "rsj=$(cksum <"$rsj")"
+	if [ -x "$control" ] && said=$("$control" version </dev/null 2>/dev/null); then
+		echo "version=$(printf '%s' "$said" | tr '\n' ' ')"
+	fi
 	root=${control%/*}
 	root=${root%/*}
 	for file in "$root"/config/*/lsam.conf; do

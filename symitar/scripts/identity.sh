@@ -1,4 +1,4 @@
-# identity.sh
+# identity.sh without parameters
 echo "machine=$(uname -m)"
 echo "hostname=$(hostname)"
 echo "user=$(id -un)"

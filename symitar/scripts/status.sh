@@ -36,9 +36,7 @@ alive="*) echo "life=lives" ;;
 	echo "rc=$(cat "$dir/rc" 2>/dev/null)"
 	echo "ended=$(cat "$dir/ended" 2>/dev/null)"
 	echo "now=$(date -u '+%Y-%m-%dT%H:%M:%SZ')"
-	size=0
-	[ ! -f "$dir/log" ] || size=$(wc -c <"$dir/log")
-	echo "log=$((size))"
+	[ ! -r "$dir/log" ] || echo "log=$(($(wc -c <"$dir/log")))"
 	echo "boot=$(who -b 2>/dev/null)"
 }
 
