@@ -112,7 +112,7 @@ func (c *core) Resume(ctx context.Context, node string, o StateOptions) error {
 }
 
 func (c *core) node(ctx context.Context, op, avoid, name string) (Snapshot, Node, error) {
-	s, err := c.snapshot(ctx, avoid)
+	s, err := c.snapshot(ctx, avoid, "")
 	if err != nil {
 		return s, Node{}, err
 	}

@@ -113,22 +113,22 @@ func (c *core) ask(ctx context.Context, via string, request func(context.Context
 	return err
 }
 
-func (c *core) snapshot(ctx context.Context, avoid string) (Snapshot, error) {
+// snapshot reads the cluster, or of its groups at least the one called group.
+func (c *core) snapshot(ctx context.Context, avoid, group string) (Snapshot, error) {
 	var s Snapshot
 	_, err := c.send(ctx, "read cluster", avoid, func(ctx context.Context, via string) (err error) {
-		s, err = c.d.ReadSnapshot(ctx, via)
+		s, err = c.d.ReadSnapshot(ctx, via, group)
 		return readError(ctx, "read cluster", via, err)
 	})
-	return s, err
+	return s.believed(), err
 }
 
 func (c *core) group(ctx context.Context, avoid, name string) (Group, error) {
-	var g Group
-	_, err := c.send(ctx, "read group", avoid, func(ctx context.Context, via string) (err error) {
-		g, err = c.d.ReadGroup(ctx, via, name)
-		return readError(ctx, "read group", name, err)
-	})
-	return g, err
+	s, err := c.snapshot(ctx, avoid, name)
+	if err != nil {
+		return Group{}, err
+	}
+	return s.named("read group", name)
 }
 
 // readError makes a lost reply to a read what it is: nothing happened, and another node can be asked.
@@ -143,7 +143,7 @@ func readError(ctx context.Context, op, target string, err error) error {
 }
 
 // Snapshot implements Cluster.
-func (c *core) Snapshot(ctx context.Context) (Snapshot, error) { return c.snapshot(ctx, "") }
+func (c *core) Snapshot(ctx context.Context) (Snapshot, error) { return c.snapshot(ctx, "", "") }
 
 // Group implements Cluster.
 func (c *core) Group(ctx context.Context, name string) (Group, error) {
@@ -155,7 +155,7 @@ func (c *core) Group(ctx context.Context, name string) (Group, error) {
 
 // Nodes implements Cluster.
 func (c *core) Nodes(ctx context.Context) ([]Node, error) {
-	s, err := c.snapshot(ctx, "")
+	s, err := c.snapshot(ctx, "", "")
 	return s.Nodes, err
 }
 
@@ -174,7 +174,7 @@ func (c *core) ServiceResources(ctx context.Context, service string) ([]Resource
 	if err := c.d.Check("service", service); err != nil {
 		return nil, err
 	}
-	s, err := c.snapshot(ctx, "")
+	s, err := c.snapshot(ctx, "", "")
 	if err != nil {
 		return nil, err
 	}
@@ -268,7 +268,7 @@ func (c *core) setting(ctx context.Context, op, target string, holds func(contex
 }
 
 func (c *core) resource(ctx context.Context, avoid, name string) (Resource, error) {
-	s, err := c.snapshot(ctx, avoid)
+	s, err := c.snapshot(ctx, avoid, "")
 	if err != nil {
 		return Resource{}, err
 	}

@@ -19,8 +19,8 @@ type Driver interface {
 	// Check refuses a group, node, resource or service name that could not be one in this make of cluster.
 	Check(field, name string) error
 
-	ReadSnapshot(ctx context.Context, via string) (Snapshot, error)
-	ReadGroup(ctx context.Context, via, group string) (Group, error)
+	// ReadSnapshot reads the cluster. When group is not "", groups of another name may be left out.
+	ReadSnapshot(ctx context.Context, via, group string) (Snapshot, error)
 	Inspect(ctx context.Context, via string) (Inspection, error)
 
 	StartMove(ctx context.Context, via, group, node string) error

@@ -79,7 +79,7 @@ var (
 
 // CodeError is a refusal by the cluster manager, judged by its number and never by its text, which is localised.
 type CodeError struct {
-	System string // "win32" or "pacemaker"
+	System string // "win32", "pacemaker", or "shell" for what the shell around Pacemaker's tools says
 	Code   int
 	Name   string // symbolic name, for example ERROR_CLUSTER_NODE_PAUSED; "" when the table does not have it
 	Text   string // what the cluster said, for people

@@ -119,9 +119,9 @@ type pacemakerDriver struct {
 }
 
 var (
-	// A resource id is an XML ID; a node name is a host name. So no name that a shell or XPath could take for
-	// something else exists in a Pacemaker cluster.
-	pacemakerID   = regexp.MustCompile(`\A[A-Za-z_][A-Za-z0-9_.-]*\z`)
+	// A resource id is an XML ID, of letters of any script; a node name is a host name. So no name that a shell or XPath
+	// could take for something else exists in a Pacemaker cluster.
+	pacemakerID   = regexp.MustCompile(`\A[\pL_][\pL\pM\p{Nd}_.-]*\z`)
 	pacemakerNode = regexp.MustCompile(`\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z`)
 )
 
@@ -180,7 +180,11 @@ func pacemakerError(op, via string, res remote.Result) error {
 	if len(text) > 400 {
 		text = strings.ToValidUTF8(text[:400], "") + "…"
 	}
-	err := error(&CodeError{System: "pacemaker", Code: res.Exit, Name: known.name, Text: text, Kind: known.kind})
+	system := "pacemaker"
+	if res.Exit >= 126 { // the shell's own; above 128 it names the signal that ended a tool
+		system = "shell"
+	}
+	err := error(&CodeError{System: system, Code: res.Exit, Name: known.name, Text: text, Kind: known.kind})
 	return &failover.Error{Op: op, Target: via, Outcome: known.outcome, Next: "act on what Pacemaker says", Err: err}
 }
 
@@ -233,24 +237,13 @@ func (d *pacemakerDriver) read(ctx context.Context, op, via string) (crmReading,
 	return r, nil
 }
 
-func (d *pacemakerDriver) ReadSnapshot(ctx context.Context, via string) (Snapshot, error) {
+// ReadSnapshot reads everything: crm_mon and cibadmin do, too.
+func (d *pacemakerDriver) ReadSnapshot(ctx context.Context, via, _ string) (Snapshot, error) {
 	r, err := d.read(ctx, "read cluster", via)
 	if err != nil {
 		return Snapshot{}, err
 	}
 	return r.snapshot(d.conf.Services), nil
-}
-
-func (d *pacemakerDriver) ReadGroup(ctx context.Context, via, group string) (Group, error) {
-	s, err := d.ReadSnapshot(ctx, via)
-	if err != nil {
-		return Group{}, err
-	}
-	g, ok := s.Group(group)
-	if !ok {
-		return g, refuse("read group", group, "use a name the snapshot shows", ErrNotFound, "the cluster has no such group")
-	}
-	return g, nil
 }
 
 func (d *pacemakerDriver) Inspect(ctx context.Context, via string) (Inspection, error) {
@@ -276,13 +269,15 @@ func (d *pacemakerDriver) StartMove(ctx context.Context, via, group, node string
 }
 
 func (d *pacemakerDriver) ClearMove(ctx context.Context, via, group string) error {
-	g, err := d.ReadGroup(ctx, via, group)
+	const op = "clear move request"
+	s, err := d.ReadSnapshot(ctx, via, group)
 	if err != nil {
-		return readError(ctx, "clear move request", group, err)
+		return readError(ctx, op, group, err)
 	}
+	g, err := s.named(op, group)
 	for _, m := range g.Standing {
 		if m.Ours {
-			_, err = d.run(ctx, "clear move request", via, clearScript, group, m.Node)
+			_, err = d.run(ctx, op, via, clearScript, group, m.Node)
 		}
 	}
 	return err

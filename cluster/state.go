@@ -139,10 +139,26 @@ type Node struct {
 	Draining    bool      `json:"draining,omitempty"`
 	DrainFailed bool      `json:"drainFailed,omitempty"` // the last drain ended with groups that would not leave
 	Isolated    bool      `json:"isolated,omitempty"`
+	Remote      bool      `json:"remote,omitempty"` // it runs resources without being a member (Pacemaker)
 	Quarantined bool      `json:"quarantined,omitempty"`
 	// Build: build of operating system or cluster software, where the cluster tells it
 	Build string `json:"build,omitempty"`
 	Raw   string `json:"raw,omitempty"`
+}
+
+// silent reports whether the cluster does not hear of the node, so that what it says of it may be out of date.
+func (n Node) silent() bool {
+	return n.Isolated || n.State != NodeUp && n.State != NodePaused
+}
+
+func (n Node) describe() string {
+	switch {
+	case n.Isolated:
+		return n.State.String() + " and isolated"
+	case n.Quarantined:
+		return n.State.String() + " and quarantined"
+	}
+	return n.State.String()
 }
 
 // Resource is one member of a group.
@@ -190,6 +206,7 @@ type Group struct {
 	Failback  Failback      `json:"failback"`
 	Members   []Resource    `json:"members,omitempty"`
 	Standing  []MoveRequest `json:"standing,omitempty"`
+	Failures  []string      `json:"failures,omitempty"` // of its members, as the cluster has them on record
 	Raw       string        `json:"raw,omitempty"`
 }
 
@@ -210,6 +227,9 @@ func (g Group) String() string {
 				text += fmt.Sprintf("; %s %s", m.Name, m.State)
 			}
 		}
+	}
+	if g.State == StateUnknown && g.Raw != "" {
+		text += " (" + g.Raw + ")"
 	}
 	return text
 }
@@ -269,6 +289,47 @@ func (s Snapshot) Group(name string) (Group, bool) {
 		}
 	}
 	return Group{}, false
+}
+
+// members returns the nodes that make up the cluster.
+func (s Snapshot) members() []Node {
+	return slices.DeleteFunc(slices.Clone(s.Nodes), func(n Node) bool { return n.Remote })
+}
+
+// named is Group with words for a group that is not there.
+func (s Snapshot) named(op, group string) (Group, error) {
+	g, ok := s.Group(group)
+	if !ok {
+		return g, refuse(op, group, "use a name the snapshot shows", ErrNotFound, "the cluster has no such group")
+	}
+	return g, nil
+}
+
+// believed takes back what is said of groups on nodes that the cluster does not reach. It keeps the last state that it
+// knew of them, which is history and no fact (seen: Pacemaker shows Started beside UNCLEAN). Nothing that waits for a
+// group to be up may end on it.
+func (s Snapshot) believed() Snapshot {
+	s.Groups = slices.Clone(s.Groups)
+	for i := range s.Groups {
+		g := &s.Groups[i]
+		g.Members = slices.Clone(g.Members)
+		for _, owner := range g.Owners {
+			n, ok := s.Node(owner)
+			if !ok || !n.silent() {
+				continue
+			}
+			for j := range g.Members {
+				if m := &g.Members[j]; m.Owner == owner && m.State == StateOnline {
+					m.State = StateUnknown
+				}
+			}
+			if g.State == StateOnline || g.State == StatePartial {
+				g.Raw = fmt.Sprintf("%s, and %s is %s", g.Raw, n.Name, n.describe())
+				g.State = StateUnknown
+			}
+		}
+	}
+	return s
 }
 
 // Inspection is what a node says about itself, asked at its own address.

@@ -427,10 +427,10 @@ func (t transfer) probe(ctx context.Context, to string) (failover.Outcome, error
 		case g.Owner == to && (g.State == StateOnline || g.State == StateFailed || g.State == StatePartial ||
 			g.State == StateOffline):
 			return failover.Applied, nil
-		case g.Owner != first.Owner || g.State != first.State || g.State == StatePending || g.Queued || acting(g) ||
-			since.IsZero():
+		case g.Owner != first.Owner || g.State != first.State || g.State == StatePending || g.State == StateUnknown ||
+			g.Queued || acting(g) || since.IsZero():
 			first, since = g, time.Now()
-		case g.Owner != "" && time.Since(since) >= t.o.Move.Settle:
+		case g.Owner != "" && g.Owner != to && time.Since(since) >= t.o.Move.Settle:
 			return failover.NotApplied, nil
 		}
 		if err := pause(ctx, t.o.Move.Poll); err != nil {

@@ -127,36 +127,16 @@ func (d *windowsDriver) run(ctx context.Context, op, via, script string, req wsf
 	return lineError(ctx, op, via, err)
 }
 
-func (d *windowsDriver) read(ctx context.Context, op, via, group string) (wsfc.State, error) {
+func (d *windowsDriver) ReadSnapshot(ctx context.Context, via, group string) (Snapshot, error) {
+	const op = "read cluster"
 	var s wsfc.State
 	if err := d.run(ctx, op, via, wsfc.Snapshot, wsfc.Request{Group: group}, &s); err != nil {
-		return s, readElsewhere(ctx, op, via, err)
+		return Snapshot{}, readElsewhere(ctx, op, via, err)
 	}
 	if !strings.EqualFold(s.Local, via) {
-		return s, wrongNode(op, via, s.Local)
-	}
-	return s, nil
-}
-
-func (d *windowsDriver) ReadSnapshot(ctx context.Context, via string) (Snapshot, error) {
-	s, err := d.read(ctx, "read cluster", via, "")
-	if err != nil {
-		return Snapshot{}, err
+		return Snapshot{}, wrongNode(op, via, s.Local)
 	}
 	return windowsSnapshot(s, via), nil
-}
-
-func (d *windowsDriver) ReadGroup(ctx context.Context, via, group string) (Group, error) {
-	s, err := d.read(ctx, "read group", via, group)
-	if err != nil {
-		return Group{}, err
-	}
-	g, ok := windowsSnapshot(s, via).Group(group)
-	if !ok {
-		return g, refuse("read group", group, "use a name the snapshot shows, in its spelling", ErrNotFound,
-			"the cluster has no such group")
-	}
-	return g, nil
 }
 
 func (d *windowsDriver) Inspect(ctx context.Context, via string) (Inspection, error) {

@@ -62,7 +62,7 @@ func (d *driver) simple(ctx context.Context, op, via string, request func(*Model
 	return d.ask(ctx, op, via, func(m *Model) (error, error) { return nil, request(m) }) //nolint:revive // loss first, refusal second
 }
 
-func (d *driver) ReadSnapshot(ctx context.Context, via string) (cluster.Snapshot, error) {
+func (d *driver) ReadSnapshot(ctx context.Context, via, _ string) (cluster.Snapshot, error) {
 	var s cluster.Snapshot
 	err := d.simple(ctx, "read cluster", via, func(m *Model) error {
 		m.tick()
@@ -70,20 +70,6 @@ func (d *driver) ReadSnapshot(ctx context.Context, via string) (cluster.Snapshot
 		return nil
 	})
 	return s, err
-}
-
-func (d *driver) ReadGroup(ctx context.Context, via, group string) (cluster.Group, error) {
-	var v cluster.Group
-	err := d.simple(ctx, "read group", via, func(m *Model) error {
-		m.tick()
-		g := m.Group(group)
-		if g == nil {
-			return noGroup(group)
-		}
-		v = m.view(g)
-		return nil
-	})
-	return v, err
 }
 
 func (d *driver) Inspect(ctx context.Context, via string) (cluster.Inspection, error) {
