@@ -235,7 +235,11 @@ func (t transfer) maintenance(_ context.Context, s Snapshot, g Group) (string, e
 }
 
 func (t transfer) backup(_ context.Context, s Snapshot, _ Group) (string, error) {
-	if s.BackupInProgress {
+	switch {
+	case s.BackupUnknown:
+		return "", refuse("check backup", s.Cluster, "see that no backup runs, then waive this step", ErrBackup,
+			"%s does not say whether one is", s.ReadFrom)
+	case s.BackupInProgress:
 		return "", refuse("check backup", s.Cluster, "wait for the backup to end", ErrBackup, "as seen from %s", s.ReadFrom)
 	}
 	return "none", nil

@@ -266,7 +266,8 @@ type Snapshot struct {
 	ReadFrom         string  `json:"readFrom"` // the node that answered
 	Quorum           Quorum  `json:"quorum"`
 	BackupInProgress bool    `json:"backupInProgress,omitempty"`
-	Maintenance      bool    `json:"maintenance,omitempty"` // the whole cluster was told to leave its resources alone
+	BackupUnknown    bool    `json:"backupUnknown,omitempty"` // the cluster did not say
+	Maintenance      bool    `json:"maintenance,omitempty"`   // the whole cluster was told to leave its resources alone
 	Nodes            []Node  `json:"nodes"`
 	Groups           []Group `json:"groups"`
 }

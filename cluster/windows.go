@@ -226,16 +226,24 @@ const (
 	nodeIsolated, nodeQuarantined, nodeDraining, nodeDrainFailed = 1, 2, 4, 16
 	drainInProgress, drainFailed                                 = 1, 3
 	groupLocked, groupQueued, groupWaiting                       = 1, 4, 16
+	groupEmbeddedFailure, groupNetworkFailure, groupUnmonitored  = 32, 128, 256
 )
 
 func windowsSnapshot(s wsfc.State, via string) Snapshot {
 	// The cluster service of a node without quorum stops, so an answer is proof of quorum.
-	v := Snapshot{Cluster: s.Cluster, ReadFrom: via, Quorum: QuorumPresent, BackupInProgress: s.Backup != 0}
+	v := Snapshot{Cluster: s.Cluster, ReadFrom: via, Quorum: QuorumPresent, BackupUnknown: s.Backup == nil,
+		BackupInProgress: s.Backup != nil && *s.Backup != 0}
 	for _, n := range s.Nodes {
 		state := known(n.Code, map[wsfc.Number]NodeState{0: NodeUp, 1: NodeDown, 2: NodePaused, 3: NodeJoining})
+		drain := wsfc.Number(-1)
+		if n.DrainCode == nil {
+			state = NodeUnknown
+		} else {
+			drain = *n.DrainCode
+		}
 		v.Nodes = append(v.Nodes,
-			Node{Name: n.Name, State: state, Draining: n.DrainCode == drainInProgress || n.Info&nodeDraining != 0,
-				DrainFailed: n.DrainCode == drainFailed || n.Info&nodeDrainFailed != 0, Isolated: n.Info&nodeIsolated != 0,
+			Node{Name: n.Name, State: state, Draining: drain == drainInProgress || n.Info&nodeDraining != 0,
+				DrainFailed: drain == drainFailed || n.Info&nodeDrainFailed != 0, Isolated: n.Info&nodeIsolated != 0,
 				Quarantined: n.Info&nodeQuarantined != 0, Build: n.Build,
 				Raw: fmt.Sprintf("%s (%s), drain %s", n.State, said(n.Code), n.Drain)})
 	}
@@ -243,18 +251,34 @@ func windowsSnapshot(s wsfc.State, via string) Snapshot {
 		state := known(g.Code, map[wsfc.Number]State{0: StateOnline, 1: StateOffline, 2: StateFailed, 3: StatePartial,
 			4: StatePending})
 		policy := known(g.Failback, map[wsfc.Number]FailbackPolicy{0: FailbackPrevented, 1: FailbackAllowed})
-		group := Group{Name: g.Name, Owner: g.Owner, State: state, Core: g.Core, Locked: g.Locked || g.Info > 0 &&
-			g.Info&groupLocked != 0,
-			Queued: g.Info > 0 && g.Info&(groupQueued|groupWaiting) != 0, Preferred: g.Preferred,
+		group := Group{Name: g.Name, Owner: g.Owner, State: state, Core: g.Core, Preferred: g.Preferred,
 			Failback: Failback{Policy: policy, Raw: said(g.Failback)},
-			Raw:      fmt.Sprintf("%s (%s), information %d", g.State, said(g.Code), g.Info)}
+			Raw:      fmt.Sprintf("%s (%s), information %s", g.State, said(g.Code), said(g.Info))}
+		info := wsfc.Number(groupUnmonitored) // what is not said
+		if g.Info != nil {
+			info = *g.Info
+		}
+		group.Locked, group.Queued = g.Locked || info&groupLocked != 0, info&(groupQueued|groupWaiting) != 0
+		switch {
+		case group.State == StateOnline && info&groupUnmonitored != 0, g.Failed != "":
+			group.State = StateUnknown
+		case group.State == StateOnline && info&(groupEmbeddedFailure|groupNetworkFailure) != 0:
+			group.State = StateFailed
+		}
 		if g.Owner != "" {
 			group.Owners = []string{g.Owner}
 		}
 		for _, r := range s.Resources {
-			if r.Group == g.Name {
-				group.Members = append(group.Members, windowsResource(r))
+			if r.Group != g.Name {
+				continue
 			}
+			group.Members = append(group.Members, windowsResource(r))
+			if r.Failed != "" {
+				group.State, g.Failed = StateUnknown, strings.TrimSpace(g.Failed+" "+r.Name+": "+r.Failed)
+			}
+		}
+		if g.Failed != "" {
+			group.Raw += "; could not be read: " + g.Failed
 		}
 		v.Groups = append(v.Groups, group)
 	}

@@ -87,7 +87,7 @@ var windowsCodes = map[int]windowsCode{
 func windowsError(op, via string, f *powershell.Failure, outcome failover.Outcome) error {
 	code := f.Win32()
 	known, ok := windowsCodes[code]
-	if ok && known.refused {
+	if ok && known.refused && !f.Changed {
 		outcome = failover.NotApplied
 	}
 	kind := known.kind

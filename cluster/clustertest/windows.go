@@ -288,17 +288,17 @@ var (
 func (m *Model) windows(local, only string) wsfc.State {
 	s := wsfc.State{Cluster: m.Cluster, Local: strings.ToUpper(local), Nodes: wsfc.List[wsfc.Node]{},
 		Groups: wsfc.List[wsfc.Group]{}, Resources: wsfc.List[wsfc.Resource]{}}
-	if m.Backup {
-		s.Backup = 1
+	if s.Backup = new(wsfc.Number); m.Backup {
+		*s.Backup = 1
 	}
 	for _, n := range m.Nodes {
 		v := wsfc.Node{Name: n.Name, State: n.State.String(), Code: new(nodeCodes[n.State]), Drain: "NotInitiated",
-			Build: n.Build}
+			DrainCode: new(wsfc.Number), Build: n.Build}
 		if n.Draining {
-			v.DrainCode, v.Info = 1, v.Info|4
+			*v.DrainCode, v.Info = 1, v.Info|4
 		}
 		if n.DrainFailed {
-			v.DrainCode, v.Info = 3, v.Info|16
+			*v.DrainCode, v.Info = 3, v.Info|16
 		}
 		if n.Quarantined {
 			v.Info |= 2
@@ -310,13 +310,13 @@ func (m *Model) windows(local, only string) wsfc.State {
 			continue
 		}
 		state := m.GroupState(g.Name)
-		v := wsfc.Group{Name: g.Name, State: state.String(), Code: new(groupCodes[state]), Failback: new(wsfc.Number),
+		v := wsfc.Group{Name: g.Name, State: state.String(), Code: new(groupCodes[state]), Failback: new(wsfc.Number), Info: new(wsfc.Number),
 			Owner: g.Owner, Core: g.Core, Locked: g.Locked, Preferred: g.Preferred}
 		if g.Failback.Policy == cluster.FailbackAllowed {
 			*v.Failback = 1
 		}
 		if g.Queued > 0 {
-			v.Info |= 4
+			*v.Info |= 4
 		}
 		s.Groups = append(s.Groups, v)
 		for _, r := range m.Members(g.Name) {

@@ -1,6 +1,7 @@
 package powershell
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"encoding/base64"
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf16"
 
@@ -36,6 +38,8 @@ var (
 	ErrNoAnswer = errors.New("no answer from PowerShell")
 	// ErrNoPowerShell: the machine does not find the program.
 	ErrNoPowerShell = errors.New("PowerShell not found")
+	// ErrRestricted: a policy of the machine keeps PowerShell from running scripts as they are written.
+	ErrRestricted = errors.New("PowerShell is restricted on this machine")
 	// ErrBadAnswer: the answer is not the document it should be.
 	ErrBadAnswer = errors.New("unreadable answer from PowerShell")
 )
@@ -64,7 +68,8 @@ const (
 // Failure is a script that ran and failed.
 type Failure struct {
 	Touched  bool    // it had begun to change something
-	FQID     string  // fully qualified error id, not localised
+	Changed  bool    // the last change had been made: what failed came after it
+	FQID     string  // fully qualified error id, not localised but where a script threw a text: then it is that text
 	Category string  // error category, not localised
 	Chain    []Cause // outermost first
 }
@@ -87,10 +92,17 @@ func (f *Failure) Error() string {
 	if code := f.Win32(); code != 0 {
 		text = fmt.Sprintf("Windows error %d: %s", code, text)
 	}
-	if f.FQID != "" {
+	if f.FQID != "" && !slices.Contains(texts, clip(f.FQID)) {
 		text += " [" + clip(f.FQID) + "]"
 	}
 	return text
+}
+
+// packs reports whether an exception of this type carries the code of a Windows call in its HRESULT. In others, for
+// example ArgumentException, the number is that of the type.
+func (c Cause) packs() bool {
+	return c.Type == "System.Runtime.InteropServices.COMException" || c.Type == "System.ComponentModel.Win32Exception" ||
+		strings.HasPrefix(c.Type, "Microsoft.FailoverClusters.")
 }
 
 // Win32 returns the first Win32 code in the chain, also one packed into an HRESULT of the Win32 facility; 0 when
@@ -103,7 +115,7 @@ func (f *Failure) Win32() int {
 	}
 	for _, c := range f.Chain {
 		var h uint32
-		if _, err := fmt.Sscanf(c.HResult, "0x%X", &h); err == nil && h>>16 == 0x8007 && h&0xffff != 0 {
+		if _, err := fmt.Sscanf(c.HResult, "0x%X", &h); err == nil && c.packs() && h>>16 == 0x8007 && h&0xffff != 0 {
 			return int(h & 0xffff)
 		}
 	}
@@ -142,20 +154,34 @@ func Run(ctx context.Context, r Runner, p Program, s Script, params, answer any)
 	if err != nil {
 		return err
 	}
-	return read(s, res, answer)
+	return read(p, s, res, answer)
+}
+
+// limited is what the frame prints where a policy (AppLocker, WDAC) restricts the language.
+var limited = regexp.MustCompile(`<<<L:(\w+)>>>`)
+
+// notFound reports whether a shell says that it has no such program: cmd.exe, a POSIX shell, or a PowerShell as the
+// login shell, whose error category is not localised (documented).
+func notFound(p Program, res remote.Result) bool {
+	return res.Exit == exitNoProgram || res.Exit == 126 || res.Exit == 127 ||
+		bytes.Contains(res.Stderr, []byte("CommandNotFoundException")) && bytes.Contains(res.Stderr, []byte(p))
 }
 
 var framed = regexp.MustCompile(`<<<R:([A-Za-z0-9+/=\s]*):R>>>`)
 
 // read finds the framed document in what came back.
-func read(s Script, res remote.Result, answer any) error {
+func read(p Program, s Script, res remote.Result, answer any) error {
 	fail := func(outcome failover.Outcome, next string, err error) error {
 		return &failover.Error{Op: s.Name, Target: "PowerShell", Outcome: outcome, Next: next, Err: err}
 	}
 	found := framed.FindAllSubmatch(StripCLIXML(res.Stdout), -1)
 	if len(found) == 0 {
 		said := clip(strings.TrimSpace(string(StripCLIXML(res.Stdout)) + " " + ErrorText(res.Stderr)))
-		if res.Exit == exitNoProgram {
+		if mode := limited.FindSubmatch(res.Stdout); mode != nil {
+			return fail(failover.NotApplied, "let the policy of the machine allow this account the full language",
+				fmt.Errorf("%w: language mode %s", ErrRestricted, mode[1]))
+		}
+		if notFound(p, res) {
 			return fail(failover.NotApplied, "install PowerShell or name the one that is there",
 				fmt.Errorf("%w: exit status %d: %s", ErrNoPowerShell, res.Exit, said))
 		}
@@ -166,6 +192,7 @@ func read(s Script, res remote.Result, answer any) error {
 		OK       *bool           `json:"ok"`
 		Data     json.RawMessage `json:"data"`
 		Touched  bool            `json:"touched"`
+		Changed  bool            `json:"changed"`
 		FQID     string          `json:"fqid"`
 		Category string          `json:"category"`
 		Chain    oneOrMany       `json:"chain"`
@@ -185,15 +212,13 @@ func read(s Script, res remote.Result, answer any) error {
 		return bad(errors.New("it answered more than once"))
 	case doc.OK == nil:
 		return bad(errors.New("it does not say whether it went well"))
-	case *doc.OK != (res.Exit == 0) || !*doc.OK && res.Exit != exitFailed:
-		return bad(errors.New("document and exit status contradict each other"))
-	case !*doc.OK:
+	case !*doc.OK: // whatever the exit status: a PowerShell as login shell turns 17 into 1 (seen)
 		outcome := failover.NotApplied
 		if doc.Touched {
 			outcome = failover.InDoubt
 		}
 		return fail(outcome, "act on what Windows says",
-			&Failure{Touched: doc.Touched, FQID: doc.FQID, Category: doc.Category, Chain: doc.Chain})
+			&Failure{Touched: doc.Touched, Changed: doc.Changed, FQID: doc.FQID, Category: doc.Category, Chain: doc.Chain})
 	case answer == nil:
 		return nil
 	}
@@ -271,7 +296,7 @@ func Answer(data any) (string, int, error) {
 
 // AnswerFailure returns what the frame writes for a script that failed, and its exit status.
 func AnswerFailure(f Failure) (string, int, error) {
-	return answer(map[string]any{"ok": false, "touched": f.Touched, "fqid": f.FQID, "category": f.Category,
+	return answer(map[string]any{"ok": false, "touched": f.Touched, "changed": f.Changed, "fqid": f.FQID, "category": f.Category,
 		"chain": f.Chain}, exitFailed)
 }
 

@@ -87,14 +87,21 @@ func TestOutcomes(t *testing.T) {
 			powershell.ErrNoAnswer, failover.InDoubt, "gesperrt"},
 		"no program of that name": {"", "not recognized", 9009, powershell.ErrNoPowerShell,
 			failover.NotApplied, "9009"},
-		"silence":                             {"", "", 0, powershell.ErrNoAnswer, failover.InDoubt, ""},
-		"an answer cut short":                 {ok[:len(ok)-3], "", 0, powershell.ErrNoAnswer, failover.InDoubt, ""},
-		"an answer that is no document":       {"<<<R:AAAA:R>>>", "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
-		"an answer that is no base64":         {"<<<R:A:R>>>", "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
-		"well by the document, not by status": {ok, "", 17, powershell.ErrBadAnswer, failover.InDoubt, ""},
-		"failed by the document, not by exit": {failed(denied), "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
-		"two answers":                         {ok + ok, "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
-		"another shape than expected":         {ok, "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
+		"silence":                              {"", "", 0, powershell.ErrNoAnswer, failover.InDoubt, ""},
+		"an answer cut short":                  {ok[:len(ok)-3], "", 0, powershell.ErrNoAnswer, failover.InDoubt, ""},
+		"an answer that is no document":        {"<<<R:AAAA:R>>>", "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
+		"an answer that is no base64":          {"<<<R:A:R>>>", "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
+		"refused, told by another exit status": {failed(denied), "", 1, nil, failover.NotApplied, "Windows error 5070"},
+		"failed by the document, not by exit":  {failed(touched), "", 0, nil, failover.InDoubt, "Windows error 5070"},
+		"not found by a PowerShell as shell": {"", "powershell.exe : …\r\n + FullyQualifiedErrorId : CommandNotFoundException",
+			1, powershell.ErrNoPowerShell, failover.NotApplied, ""},
+		"not found by a POSIX shell": {"", "bash: powershell.exe: command not found", 127, powershell.ErrNoPowerShell,
+			failover.NotApplied, ""},
+		"another command not found": {"", "x : CommandNotFoundException", 1, powershell.ErrNoAnswer, failover.InDoubt, ""},
+		"a policy": {"<<<L:ConstrainedLanguage>>>\r\n", "", 18, powershell.ErrRestricted, failover.NotApplied,
+			"ConstrainedLanguage"},
+		"two answers":                 {ok + ok, "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
+		"another shape than expected": {ok, "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			host := serve(t, func(_ context.Context, cmd *remotetest.Command) remotetest.Ending {
@@ -149,8 +156,11 @@ func TestACutInputIsRefused(t *testing.T) {
 func TestWin32CodeIsFoundInTheChain(t *testing.T) {
 	for want, chain := range map[int][]powershell.Cause{
 		5016: {{HResult: "0x80131500"}, {Win32: 5016, HResult: "0x80004005"}},
-		5908: {{HResult: "0x80131500"}, {HResult: "0x80071714"}},
-		0:    {{HResult: "0x80131500"}, {HResult: "garbage"}},
+		5908: {{HResult: "0x80131500"}, {Type: "System.Runtime.InteropServices.COMException", HResult: "0x80071714"}},
+		0: {{HResult: "0x80131500"}, {HResult: "garbage"},
+			// The number of the type, not the answer of Windows.
+			{Type: "System.ArgumentException", HResult: "0x80070057"},
+			{Type: "System.IO.FileNotFoundException", HResult: "0x80070002"}},
 	} {
 		require.Equal(t, want, (&powershell.Failure{Chain: chain}).Win32())
 	}

@@ -3,13 +3,14 @@
 param([string]$Document)
 $p = $Document | ConvertFrom-Json
 Import-Module FailoverClusters
-$node = Get-ClusterNode | Where-Object { $_.Name -eq $p.node }
-if (-not $node) { throw (New-Object ComponentModel.Win32Exception 5042) }
+if ('drain', 'pause', 'resume' -notcontains $p.want) { throw (New-Object ComponentModel.Win32Exception 87) }
+$nodes = @(Get-ClusterNode | Where-Object { [string]::Equals($_.Name, $p.node, 'OrdinalIgnoreCase') })
+if ($nodes.Count -eq 0) { throw (New-Object ComponentModel.Win32Exception 5042) }
+if ($nodes.Count -gt 1) { throw 'more than one node has this name' }
 $global:Touched = $true
 switch ($p.want) {
-  'drain' { $null = $node | Suspend-ClusterNode -Drain }
-  'pause' { $null = $node | Suspend-ClusterNode }
-  'resume' { $null = $node | Resume-ClusterNode -Failback NoFailback }
-  default { throw (New-Object ComponentModel.Win32Exception 87) }
+  'drain' { $null = $nodes[0] | Suspend-ClusterNode -Drain }
+  'pause' { $null = $nodes[0] | Suspend-ClusterNode }
+  'resume' { $null = $nodes[0] | Resume-ClusterNode -Failback NoFailback }
 }
 [pscustomobject]@{ asked = $true }
