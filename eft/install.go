@@ -273,7 +273,8 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 	}
 	obs.Found, obs.Note = "installed is "+f.installed().String(), f.String()
 	const op = "judge installer"
-	look := "look at the log of the installer, repair the node by hand, then resolve this step as applied"
+	look := "look at the log of the installer, and repair the node or run the installer by hand; then run again: what " +
+		"counts is what the node has"
 	switch run.State {
 	case RunUnknown:
 		return obs, &failover.Error{Op: op, Target: n.Name(), Outcome: failover.NotApplied, Next: "look at the node",
@@ -285,18 +286,25 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 		obs.Found = "the installer is running"
 		obs.Note = f.String() + ", since " + run.Began.UTC().Format("15:04:05")
 		return obs, nil
-	case RunLost:
-		return obs, refuse(op, n.Name(), look, ErrInstallerLost, "%s; %s", f, tail(run.Log))
-	case RunEnded:
+	case RunLost, RunEnded:
+	}
+	ending := "no exit code" // as after an installer that reboots the machine by itself
+	if run.State == RunEnded {
+		ending = fmt.Sprintf("exit code %d", run.Exit)
 	}
 	switch {
+	case f.has(i.Version) && len(f.Busy) == 0: // its effect is seen, also of a run that a person finished
+		obs.Done, obs.Found = true, ending+"; "+f.String()
+		return obs, nil
+	case run.State == RunLost:
+		return obs, refuse(op, n.Name(), look, ErrInstallerLost, "%s; %s", f, tail(run.Log))
 	case !i.success(run.Exit):
 		return obs, refuse(op, n.Name(), look, ErrInstallerFailed, "exit code %d; %s; %s", run.Exit, f, tail(run.Log))
 	case !f.has(i.Version):
 		return obs, refuse(op, n.Name(), look, ErrHalfInstalled, "exit code %d, wanted is %s; %s; %s", run.Exit, i.Version, f,
 			tail(run.Log))
 	}
-	obs.Done, obs.Found = true, fmt.Sprintf("exit code %d; %s", run.Exit, f)
+	obs.Done, obs.Found = true, ending+"; "+f.String()
 	return obs, nil
 }
 

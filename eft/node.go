@@ -105,12 +105,6 @@ type InstalledProduct struct {
 	Version Version `json:"version"`
 }
 
-// tells reports whether the entry can be that of version v. Windows Installer itself compares three parts only
-// (documented), and whether EFT's entry has the fourth is not published.
-func (p InstalledProduct) tells(v Version) bool {
-	return p.Version == v || p.Version == Version{v[0], v[1], v[2]}
-}
-
 // Facts is how the product is installed on a node. On a shared disk that the node does not have the program cannot be
 // seen: Program is then zero, and services and uninstall entries are still told.
 type Facts struct {
@@ -159,7 +153,7 @@ func (f Facts) has(v Version) bool {
 	if f.Program != v || len(f.Products) == 0 || len(f.Services) != 1 {
 		return false
 	}
-	return !slices.ContainsFunc(f.Products, func(p InstalledProduct) bool { return !p.tells(v) })
+	return !slices.ContainsFunc(f.Products, func(p InstalledProduct) bool { return !v.toldBy(p.Version) })
 }
 
 // String returns versions and service in one line.

@@ -57,7 +57,11 @@ func (u upgrade) prepare() failover.Stage {
 		s := u.change("settings", "Remember the settings, to compare them afterwards", u.o.Group,
 			u.vendor("7.1", "9.1", asExpected), func(ctx context.Context) (failover.Observation, error) {
 				s, ok, err := settingsFact.Load(ctx)
-				return failover.Observation{Done: ok, Found: fmt.Sprintf("%d values", len(s.Values)),
+				found := fmt.Sprintf("%d values", len(s.Values))
+				if len(s.Absent) > 0 {
+					found += "; not there in this version: " + strings.Join(s.Absent, ", ")
+				}
+				return failover.Observation{Done: ok, Found: found,
 					Would: "write the settings to the journal"}, err
 			}, func(ctx context.Context) error {
 				_, err := settingsFact.Capture(ctx, u.o.Admin.Read)

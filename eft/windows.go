@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,12 +88,26 @@ func NewWindowsNode(c WindowsNodeConfig) (*WindowsNode, error) {
 	return &WindowsNode{c: c, host: host}, nil
 }
 
-// localPath refuses a path that is not an absolute one on a drive, or that has characters no Windows file name has.
+// devices are names that no file can have, with or without an extension (documented: Naming Files, Paths, and
+// Namespaces).
+var devices = []string{"CON", "PRN", "AUX", "NUL", "COM1", "COM2", "COM3", "COM4", "COM5", "COM6", "COM7", "COM8", "COM9",
+	"LPT1", "LPT2", "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9"}
+
+// localPath refuses a path that is not an absolute one on a drive, that has characters no Windows file name has, or that
+// Windows reads as another one than it is written: texts of two paths could not be compared then.
 func localPath(field, path string) error {
 	ok := len(strings.TrimRight(path, `\`)) > 3 && path[1] == ':' && path[2] == '\\' && (path[0]|0x20) >= 'a' &&
 		(path[0]|0x20) <= 'z'
 	if !ok || strings.ContainsAny(path[2:], `:*?"<>|/`) || !cleanName(path) {
-		return failover.Invalid(field, fmt.Sprintf("%q is not a path on a local disk", path), `write it as C:\folder\file`)
+		return failover.Invalid(field, fmt.Sprintf("%q is not a path on a local disk", path),
+			`write it as C:\folder\file; shares are not reached without a password`)
+	}
+	for part := range strings.SplitSeq(strings.TrimSuffix(path[3:], `\`), `\`) {
+		base, _, _ := strings.Cut(strings.ToUpper(part), ".")
+		if part == "" || strings.TrimRight(part, ". ") != part || slices.Contains(devices, strings.TrimRight(base, " ")) {
+			return failover.Invalid(field, fmt.Sprintf("%q is another path for Windows: see %q in it", path, part),
+				"write it in full, without dots, blanks or backslashes to spare and without names of devices")
+		}
 	}
 	return nil
 }
@@ -166,6 +181,11 @@ func (n *WindowsNode) Stage(ctx context.Context, i Installer) error {
 // StartInstaller implements Node.
 func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
 	const op = "start installer"
+	if !strings.HasSuffix(strings.ToLower(s.Path), ".exe") {
+		return failover.Invalid("Installer.Path", fmt.Sprintf("%q is no .exe", s.Path),
+			"name a program: a .cmd or .bat would read its arguments a second time; for a .msi name msiexec.exe and give the "+
+				"package as an argument")
+	}
 	var answer struct{ Claimed, Missing, Differs bool }
 	err := n.run(ctx, op, scripts.Start,
 		map[string]any{"runs": n.c.RunsDir, "id": s.ID, "path": s.Path, "sha256": s.SHA256, "args": s.Args, "env": s.Env,

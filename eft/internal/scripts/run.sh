@@ -7,7 +7,7 @@ runs=$1 id=$2
 pid=$(sed -n 1p "$runs/$id.claim")
 began=$(sed -n 2p "$runs/$id.claim")
 boot=$(sed -n 3p "$runs/$id.claim")
-alive() { [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)" ] && kill -0 "$pid" 2>/dev/null; }
+alive() { [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)" ] && { kill -0 "$pid" 2>/dev/null || [ -d "/proc/$pid" ]; }; }
 # The order matters: a run that ends between two looks has written its exit code.
 if alive; then state="running $began"; else state="lost $began"; fi
 if [ -e "$runs/$id.exit" ]; then

@@ -1,0 +1,57 @@
+package eft
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/eft/internal/scripts"
+)
+
+// A link leads to what is there later, and sha256sum writes a name with a backslash in a way of its own.
+func TestABackupRefusesWhatItCouldNotPutBack(t *testing.T) {
+	for name, make := range map[string]func(dir string) error{
+		"a link":           func(dir string) error { return os.Symlink("/etc/hostname", filepath.Join(dir, "FTP.cfg")) },
+		"a backslash":      func(dir string) error { return os.WriteFile(filepath.Join(dir, `a\b`), nil, 0o600) },
+		"a line break":     func(dir string) error { return os.WriteFile(filepath.Join(dir, "a\nb"), nil, 0o600) },
+		"nothing of it":    func(dir string) error { return os.WriteFile(filepath.Join(dir, "FTP.cfg"), nil, 0o600) },
+		"one in Logs":      func(dir string) error { return os.Symlink("x", filepath.Join(dir, "Logs", "l")) },
+		"a link to a tree": func(dir string) error { return os.Symlink("/etc", filepath.Join(dir, "Sub")) },
+	} {
+		from, to := t.TempDir(), filepath.Join(t.TempDir(), "copy")
+		require.NoError(t, os.Mkdir(filepath.Join(from, "Logs"), 0o700))
+		require.NoError(t, make(from))
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", scripts.BackupSh, "sh", from, to, "Logs").CombinedOutput()
+		if name == "nothing of it" || name == "one in Logs" {
+			require.NoError(t, err, "%s: %s", name, out)
+			continue
+		}
+		require.ErrorContains(t, err, "exit status 24", "%s: %s", name, out)
+		require.NoDirExists(t, to)
+		require.NoDirExists(t, to+".part")
+	}
+}
+
+// What Windows reads as another path than it is written is refused: two texts could not be compared.
+func TestPathsAreWrittenAsWindowsReadsThem(t *testing.T) {
+	for path, ok := range map[string]bool{`C:\d\s7`: true, `C:\d\s7\`: true, `c:\Program Files\failover-eft`: true, `C:\d\\s7`: false,
+		`C:\d\s4.`: false, `C:\d\x\..\s6`: false, `C:\d\s8\.\t`: false, `C:\d \x`: false, `C:\d\NUL`: false, `C:\d\com1.txt`: false,
+		`C:\d\con`: false, `C:\d\console`: true, `S:\`: false, `\\srv\share\x`: false, `\\?\C:\d\x`: false, `C:d\x`: false,
+		`C:\d\x\\`: false, `C:\.hidden\a.b`: true} {
+		err := localPath("path", path)
+		require.Equal(t, ok, err == nil, "%q: %v", path, err)
+	}
+}
+
+func TestOnlyAProgramIsStarted(t *testing.T) {
+	n := &WindowsNode{}
+	for _, path := range []string{`C:\i\say.cmd`, `C:\i\say.BAT`, `C:\i\eft.msi`, `C:\i\run.ps1`, `C:\i\setup`, `C:\i\setup.exe.txt`} {
+		err := n.StartInstaller(t.Context(), Start{Path: path})
+		require.ErrorIs(t, err, failover.ErrInvalid, path)
+		require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+	}
+}
