@@ -57,16 +57,13 @@ func (c *core) resourceState(ctx context.Context, op, resource string, want Stat
 }
 
 // Pause implements Cluster.
-func (c *core) Pause(ctx context.Context, node string, o PauseOptions) error {
+func (c *core) Pause(ctx context.Context, node string, o StateOptions) error {
 	const op = "pause node"
 	if err := c.d.Check("node", node); err != nil {
 		return err
 	}
-	if o.Drain != DrainGroups && o.Drain != DrainNothing {
-		return failover.Invalid("PauseOptions.Drain", fmt.Sprintf("is %d", o.Drain), "use DrainGroups or DrainNothing")
-	}
 	drained := map[string]State{} // the groups that were seen on the node, with how they stood first
-	return c.change(ctx, op, node, "paused", StateOptions{Timeout: o.Timeout, Poll: o.Poll, Settle: o.Settle},
+	return c.change(ctx, op, node, "paused", o,
 		func(ctx context.Context, avoid string) (reading, error) {
 			s, n, err := c.node(ctx, op, avoid, node)
 			if err != nil {
@@ -89,9 +86,9 @@ func (c *core) Pause(ctx context.Context, node string, o PauseOptions) error {
 			}
 			paused := n.State == NodePaused
 			return reading{text: fmt.Sprintf("%s is %s with %d groups, %d on their way%s", n.Name, n.State, holds, moving, down),
-				done:   paused && !n.Draining && (o.Drain == DrainNothing || holds+moving == 0 && down == ""),
+				done:   paused && !n.Draining && holds+moving == 0 && down == "",
 				moving: n.Draining || paused && holds+moving > 0, failed: failed}, nil
-		}, func(ctx context.Context, via string) error { return c.d.StartPause(ctx, via, node, o.Drain) })
+		}, func(ctx context.Context, via string) error { return c.d.StartPause(ctx, via, node) })
 }
 
 // Resume implements Cluster.

@@ -189,30 +189,6 @@ func (c *core) ServiceResources(ctx context.Context, service string) ([]Resource
 	return found, nil
 }
 
-// GroupOfService returns the one group that runs the operating-system service. ErrNotFound when none does,
-// ErrAmbiguous when several do: then nobody can say which one a procedure is about.
-func GroupOfService(ctx context.Context, c Cluster, service string) (string, error) {
-	found, err := c.ServiceResources(ctx, service)
-	if err != nil {
-		return "", err
-	}
-	var groups []string
-	for _, r := range found {
-		if !slices.Contains(groups, r.Group) {
-			groups = append(groups, r.Group)
-		}
-	}
-	switch len(groups) {
-	case 0:
-		return "", refuse("find group of service", service, "give the service's own name, not its display name", ErrNotFound,
-			"no cluster resource runs it")
-	case 1:
-		return groups[0], nil
-	}
-	return "", refuse("find group of service", service, "name the group", ErrAmbiguous, "it is in %s",
-		strings.Join(groups, " and "))
-}
-
 // SetFailback implements Cluster.
 func (c *core) SetFailback(ctx context.Context, group string, f Failback) error {
 	const op = "set failback"

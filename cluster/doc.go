@@ -18,7 +18,7 @@
 //   - Never left its source for the time to settle: [ErrNotStarted], NotApplied. That nothing acts after that time is
 //     inferred; MoveOptions.Settle sets it.
 //   - Line lost or no answer after the request was sent: in doubt, then settled by reading from another node as above.
-//   - Time over before any of these: [ErrTimeout] or [ErrQueued], in doubt. Nothing is asked for again while the group
+//   - Time over before any of these: [ErrTimeout], in doubt. Nothing is asked for again while the group
 //     is changing: a second Move then returns [ErrBusy].
 //
 // A move request is sent at most once. It is offered to a second node only if it provably did not leave for the first.

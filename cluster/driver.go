@@ -29,7 +29,7 @@ type Driver interface {
 	StartOnline(ctx context.Context, via, group string) error
 	StartResourceOffline(ctx context.Context, via, resource string) error
 	StartResourceOnline(ctx context.Context, via, resource string) error
-	StartPause(ctx context.Context, via, node string, drain Drain) error
+	StartPause(ctx context.Context, via, node string) error // and moves its groups away
 	StartResume(ctx context.Context, via, node string) error
 	SetFailback(ctx context.Context, via, group string, f Failback) error
 	SetService(ctx context.Context, via, resource, service string) error

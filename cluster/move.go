@@ -169,7 +169,7 @@ func fitToTake(op string, s Snapshot, g Group, node string) error {
 	}
 	if names := g.Unwilling(node); len(names) > 0 {
 		return refuse(op, g.Name, "let every member run on the node: see possible owners, bans, and failures there that "+
-			"nobody cleared", ErrNotPossibleOwner, "%s may not run on %s", quoted(names), node)
+			"nobody cleared", ErrTargetUnfit, "%s may not run on %s", quoted(names), node)
 	}
 	return nil
 }
@@ -180,7 +180,7 @@ func fitNode(op string, s Snapshot, node string) error {
 	case !ok:
 		return refuse(op, node, "use a node the snapshot shows", ErrNotFound, "the cluster has no such node")
 	case n.Isolated || n.Quarantined:
-		return refuse(op, node, "find out why the cluster keeps the node out", ErrNodeQuarantined, "%s", n.Raw)
+		return refuse(op, node, "find out why the cluster keeps the node out", ErrTargetUnfit, "%s", n.Raw)
 	case n.State == NodePaused || n.Draining:
 		return refuse(op, node, "resume the node", ErrNodePaused, "%s", n.Raw)
 	case n.State != NodeUp:
@@ -356,14 +356,10 @@ func (f *follow) confirm(ctx context.Context) error {
 
 func (f *follow) timedOut(ctx context.Context, last Group, err error) error {
 	kind := ErrTimeout
-	if last.Name != "" {
-		err = nil // a reading that the end of the time cut off says less than the one before it
-	}
-	switch {
-	case last.Queued:
-		kind = ErrQueued
-	case last.Name == "":
+	if last.Name == "" {
 		kind = ErrUnreachable
+	} else {
+		err = nil // a reading that the end of the time cut off says less than the one before it
 	}
 	return f.fail(failover.InDoubt, "read the group from any node: the move may still end either way; do not ask for it "+
 		"again before it stands still",

@@ -80,8 +80,7 @@ const (
 // would hold the group for ever. A mark in the cluster's configuration (property failover-move-GROUP) tells our
 // constraint from an administrator's, so that a later run finds and clears what a crash left.
 //
-// Pausing is standby, which always moves the node's groups away: DrainNothing is refused with ErrNotSupported. Failback
-// is resource-stickiness. SetService is refused with ErrNotSupported: the service is part of the resource's type.
+// Pausing is standby. Failback is resource-stickiness. SetService is refused with ErrNotSupported: the service is part of the resource's type.
 // The lock is the cluster property failover-lock, changed by compare-and-set inside the cluster's configuration.
 // Clones and bundles are not read.
 type Pacemaker struct {
@@ -305,11 +304,7 @@ func (d *pacemakerDriver) meta(ctx context.Context, op, via, resource, name, val
 	return err
 }
 
-func (d *pacemakerDriver) StartPause(ctx context.Context, via, node string, drain Drain) error {
-	if drain == DrainNothing {
-		return &failover.Error{Op: "pause node", Target: node, Outcome: failover.NotApplied, Next: "use DrainGroups",
-			Err: fmt.Errorf("%w: standby always moves the groups away", ErrNotSupported)}
-	}
+func (d *pacemakerDriver) StartPause(ctx context.Context, via, node string) error {
 	_, err := d.run(ctx, "pause node", via, standbyScript, node, "on")
 	return err
 }

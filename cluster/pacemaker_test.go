@@ -191,7 +191,7 @@ func TestPacemakerRefusesNames(t *testing.T) {
 			func() error { _, err := c.Move(t.Context(), "g", name, MoveOptions{}); return err },
 			func() error { return c.Offline(t.Context(), name, StateOptions{}) },
 			func() error { return c.OnlineResource(t.Context(), name, StateOptions{}) },
-			func() error { return c.Pause(t.Context(), name, PauseOptions{}) },
+			func() error { return c.Pause(t.Context(), name, StateOptions{}) },
 			func() error { return c.SetFailback(t.Context(), name, NoFailback) },
 			func() error { return c.ClearMove(t.Context(), name) },
 		} {

@@ -222,12 +222,12 @@ func (s Snapshot) tellsDependencies() bool {
 
 func (t transfer) maintenance(_ context.Context, s Snapshot, g Group) (string, error) {
 	if s.Maintenance {
-		return "", refuse("check maintenance", s.Cluster, "end the maintenance of the cluster", ErrMaintenance,
+		return "", refuse("check maintenance", s.Cluster, "end the maintenance of the cluster", ErrUnmanaged,
 			"the whole cluster is in maintenance")
 	}
 	for _, m := range g.Members {
 		if m.Maintenance {
-			return "", refuse("check maintenance", m.Name, "end the maintenance of the resource", ErrMaintenance,
+			return "", refuse("check maintenance", m.Name, "end the maintenance of the resource", ErrUnmanaged,
 				"the resource is in maintenance")
 		}
 	}

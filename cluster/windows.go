@@ -17,21 +17,9 @@ import (
 	"github.com/01b61c5c/failover/internal/powershell"
 )
 
-// PowerShell is the program that runs the scripts on a Windows node.
-type PowerShell int
-
-const (
-	// PowerShell51 is Windows PowerShell 5.1, part of every Windows Server.
-	PowerShell51 PowerShell = iota
-	// PowerShell7 is pwsh, where it was installed. It hands the scripts that need the module FailoverClusters on to
-	// Windows PowerShell, because it has that module only as copies through its compatibility layer (documented).
-	PowerShell7
-)
-
 // WindowsConfig describes a Windows cluster. The zero value of a field but Nodes is the default that its comment names.
 type WindowsConfig struct {
-	Nodes      []Address  // every node that can be asked
-	PowerShell PowerShell // the zero value is Windows PowerShell 5.1
+	Nodes []Address // every node that can be asked
 
 	Logger      *slog.Logger  // see Config
 	CallTimeout time.Duration // see Config
@@ -41,7 +29,8 @@ type WindowsConfig struct {
 
 // Windows is a Windows Server Failover Cluster reached over SSH (Win32-OpenSSH) to any of its nodes.
 //
-// The scripts call the cmdlets of the module FailoverClusters without -Cluster, so each talks to its own node's cluster
+// The scripts run in Windows PowerShell 5.1, which is part of every Windows Server; PowerShell 7 has the module only as
+// copies through its compatibility layer (documented). They call the cmdlets of the module FailoverClusters without -Cluster, so each talks to its own node's cluster
 // service, which acts for the whole cluster (documented), and no credentials have to travel a second hop. A move is
 // started with -Wait 0 and followed by readings, so that no command is long and a dropped line ends nothing. What
 // Windows refuses is judged by Win32 code. The account must be a local administrator of the nodes.
@@ -61,15 +50,6 @@ type Windows struct {
 // NewWindows prepares a Windows cluster. It connects to nothing. Close it when done.
 func NewWindows(conf WindowsConfig) (*Windows, error) {
 	d := &windowsDriver{}
-	switch conf.PowerShell {
-	case PowerShell51:
-		d.program = powershell.Windows
-	case PowerShell7:
-		d.program = powershell.Seven
-	default:
-		return nil, failover.Invalid("WindowsConfig.PowerShell", fmt.Sprintf("is %d", conf.PowerShell),
-			"use PowerShell51 or PowerShell7")
-	}
 	hosts, err := openHosts(conf.Nodes, conf.Dial, conf.Logger, d.Check)
 	if err != nil {
 		return nil, err
@@ -85,10 +65,7 @@ func NewWindows(conf WindowsConfig) (*Windows, error) {
 // Close closes the connections.
 func (w *Windows) Close() error { return w.d.close() }
 
-type windowsDriver struct {
-	hosts
-	program powershell.Program
-}
+type windowsDriver struct{ hosts }
 
 var windowsNode = regexp.MustCompile(`\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z`)
 
@@ -113,7 +90,7 @@ func (d *windowsDriver) run(ctx context.Context, op, via, script string, req wsf
 	if err != nil {
 		return err
 	}
-	err = powershell.Run(ctx, host, d.program, wsfc.Script(script), req, answer)
+	err = powershell.Run(ctx, host, wsfc.Script(script), req, answer)
 	if err == nil {
 		return nil
 	}
@@ -174,12 +151,8 @@ func (d *windowsDriver) StartResourceOnline(ctx context.Context, via, resource s
 		nil)
 }
 
-func (d *windowsDriver) StartPause(ctx context.Context, via, node string, drain Drain) error {
-	want := "drain"
-	if drain == DrainNothing {
-		want = "pause"
-	}
-	return d.run(ctx, "pause node", via, wsfc.NodeState, wsfc.Request{Node: node, Want: want}, nil)
+func (d *windowsDriver) StartPause(ctx context.Context, via, node string) error {
+	return d.run(ctx, "pause node", via, wsfc.NodeState, wsfc.Request{Node: node, Want: "drain"}, nil)
 }
 
 func (d *windowsDriver) StartResume(ctx context.Context, via, node string) error {

@@ -119,7 +119,7 @@ func (n *WindowsNode) Close() error { return n.host.Close() }
 func (n *WindowsNode) Name() string { return n.c.Name }
 
 func (n *WindowsNode) run(ctx context.Context, name, text string, params, answer any) error {
-	err := powershell.Run(ctx, n.host, powershell.Windows, powershell.Script{Name: name, Text: text}, params, answer)
+	err := powershell.Run(ctx, n.host, powershell.Script{Name: name, Text: text}, params, answer)
 	if err == nil {
 		return nil
 	}

@@ -116,9 +116,6 @@ func failbackOf(policy, raw string) (cluster.Failback, error) {
 	return f, f.Policy.UnmarshalText([]byte(policy))
 }
 
-// drains is what a request to pause a node says of its groups.
-var drains = map[string]cluster.Drain{"drain": cluster.DrainGroups, "keep": cluster.DrainNothing}
-
 // perform does what a cluster does when it is asked.
 func (m *Model) perform(via, verb string, args []string) (loss, refusal error) {
 	states := map[string]cluster.State{"online": cluster.StateOnline, "offline": cluster.StateOffline,
@@ -133,7 +130,7 @@ func (m *Model) perform(via, verb string, args []string) (loss, refusal error) {
 	case "resource-online", "resource-offline":
 		return nil, m.switchResource(via, verb, args[0], states[verb])
 	case "pause":
-		return nil, m.pause(via, args[0], drains[args[1]])
+		return nil, m.pause(via, args[0])
 	case "resume":
 		return nil, m.resume(via, args[0])
 	case "set-failback":

@@ -114,12 +114,8 @@ func (d *driver) StartResourceOnline(ctx context.Context, via, resource string) 
 	return d.change(ctx, "bring resource online", via, "resource-online", resource)
 }
 
-func (d *driver) StartPause(ctx context.Context, via, node string, drain cluster.Drain) error {
-	how := "drain"
-	if drain == cluster.DrainNothing {
-		how = "keep"
-	}
-	return d.change(ctx, "pause node", via, "pause", node, how)
+func (d *driver) StartPause(ctx context.Context, via, node string) error {
+	return d.change(ctx, "pause node", via, "pause", node)
 }
 
 func (d *driver) StartResume(ctx context.Context, via, node string) error {

@@ -121,8 +121,7 @@ func (w *WindowsNodes) run(node string, cmd *remotetest.Command) remotetest.Endi
 		return remotetest.Drop() // a machine that is off; the simulated one cannot refuse the connection any more
 	}
 	frame, ok := powershell.Decode(cmd.Line)
-	known := cmd.Line == powershell.CommandLine(powershell.Windows) || cmd.Line == powershell.CommandLine(powershell.Seven)
-	if !ok || !known || frame != powershell.Frame() {
+	if !ok || cmd.Line != powershell.CommandLine() || frame != powershell.Frame() {
 		w.refuse(cmd.Line)
 		_, _ = io.WriteString(cmd.Stderr,
 			"is not recognized as an internal or external command,\r\noperable program or batch file.\r\n")
@@ -250,11 +249,8 @@ func (m *Model) script(name, node string, req wsfc.Request, asked any) (data any
 	case wsfc.ResourceState:
 		return asked, nil, m.switchResource(node, "resource-"+req.Want, req.Resource, want)
 	case wsfc.NodeState:
-		switch req.Want {
-		case "drain":
-			return asked, nil, m.pause(node, req.Node, cluster.DrainGroups)
-		case "pause":
-			return asked, nil, m.pause(node, req.Node, cluster.DrainNothing)
+		if req.Want == "drain" {
+			return asked, nil, m.pause(node, req.Node)
 		}
 		return asked, nil, m.resume(node, req.Node)
 	case wsfc.Failback:

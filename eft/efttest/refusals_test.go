@@ -93,7 +93,7 @@ func TestRefusedBeforeAnythingMoves(t *testing.T) {
 		}, cluster.ErrNotFound},
 		"a member in maintenance": {func(m *clustertest.Model, _ *efttest.State, _ *eft.Options) {
 			m.Resource(efttest.Group + " Disk").Maintenance = true
-		}, cluster.ErrMaintenance},
+		}, cluster.ErrUnmanaged},
 		"too little time to stop": {func(_ *clustertest.Model, _ *efttest.State, o *eft.Options) { o.StopTime = time.Hour },
 			cluster.ErrStopTime},
 	} {

@@ -10,8 +10,6 @@ if ($mode -ne 'FullLanguage') {
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 $WarningPreference = 'SilentlyContinue'
-# 7.4 and later may take a native program's exit status for an error; robocopy's 1 is none.
-$PSNativeCommandUseErrorActionPreference = $false
 # A script sets these to true immediately before its first change, and after its last one.
 $global:Touched = $false
 $global:Changed = $false
@@ -28,11 +26,6 @@ try {
   if ($lines.Count -lt 3 -or $lines[2].Trim() -ne 'end') { throw 'the input was cut off' }
   $utf8 = [Text.Encoding]::UTF8
   $text = $utf8.GetString([Convert]::FromBase64String($lines[0].Trim()))
-  if ($PSVersionTable.PSEdition -eq 'Core' -and $text.Contains('Import-Module FailoverClusters')) {
-    # PowerShell 7 has this module only as copies that cannot be piped back and that lose the Windows error codes.
-    $lines | & powershell.exe -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -OutputFormat Text -EncodedCommand ([Environment]::GetCommandLineArgs()[-1])
-    exit $LASTEXITCODE
-  }
   $script = [scriptblock]::Create($text)
   $document = $utf8.GetString([Convert]::FromBase64String($lines[1].Trim()))
   $data = & $script $document

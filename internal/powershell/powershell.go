@@ -55,15 +55,8 @@ type Script struct {
 	Text string
 }
 
-// Program is the PowerShell to start.
-type Program string
-
-const (
-	// Windows is Windows PowerShell 5.1, part of every Windows Server.
-	Windows Program = "powershell.exe"
-	// Seven is PowerShell 7, where it was installed.
-	Seven Program = "pwsh.exe"
-)
+// program is Windows PowerShell 5.1, part of every Windows Server.
+const program = "powershell.exe"
 
 // Failure is a script that ran and failed.
 type Failure struct {
@@ -122,9 +115,9 @@ func (f *Failure) Win32() int {
 	return 0
 }
 
-// CommandLine returns the command line that every call uses. It depends on the program alone.
-func CommandLine(p Program) string {
-	return string(p) + " -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -OutputFormat Text -EncodedCommand " +
+// CommandLine returns the command line that every call uses.
+func CommandLine() string {
+	return program + " -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -OutputFormat Text -EncodedCommand " +
 		encode(frame)
 }
 
@@ -145,16 +138,16 @@ func Input(s Script, params any) ([]byte, error) {
 // Errors are *failover.Error around *Failure (the script ran and failed: NotApplied when it had touched nothing, else
 // InDoubt, and the caller judges by the code), ErrNoPowerShell (NotApplied), ErrNoAnswer and ErrBadAnswer (InDoubt),
 // or those of the line. The script is never sent twice.
-func Run(ctx context.Context, r Runner, p Program, s Script, params, answer any) error {
+func Run(ctx context.Context, r Runner, s Script, params, answer any) error {
 	input, err := Input(s, params)
 	if err != nil {
 		return err
 	}
-	res, err := r.Run(ctx, remote.Command{Name: s.Name, Line: CommandLine(p), Stdin: input, MaxOutput: maxAnswer})
+	res, err := r.Run(ctx, remote.Command{Name: s.Name, Line: CommandLine(), Stdin: input, MaxOutput: maxAnswer})
 	if err != nil {
 		return err
 	}
-	return read(p, s, res, answer)
+	return read(s, res, answer)
 }
 
 // limited is what the frame prints where a policy (AppLocker, WDAC) restricts the language.
@@ -162,15 +155,15 @@ var limited = regexp.MustCompile(`<<<L:(\w+)>>>`)
 
 // notFound reports whether a shell says that it has no such program: cmd.exe, a POSIX shell, or a PowerShell as the
 // login shell, whose error category is not localised (documented).
-func notFound(p Program, res remote.Result) bool {
+func notFound(res remote.Result) bool {
 	return res.Exit == exitNoProgram || res.Exit == 126 || res.Exit == 127 ||
-		bytes.Contains(res.Stderr, []byte("CommandNotFoundException")) && bytes.Contains(res.Stderr, []byte(p))
+		bytes.Contains(res.Stderr, []byte("CommandNotFoundException")) && bytes.Contains(res.Stderr, []byte(program))
 }
 
 var framed = regexp.MustCompile(`<<<R:([A-Za-z0-9+/=\s]*):R>>>`)
 
 // read finds the framed document in what came back.
-func read(p Program, s Script, res remote.Result, answer any) error {
+func read(s Script, res remote.Result, answer any) error {
 	fail := func(outcome failover.Outcome, next string, err error) error {
 		return &failover.Error{Op: s.Name, Target: "PowerShell", Outcome: outcome, Next: next, Err: err}
 	}
@@ -181,7 +174,7 @@ func read(p Program, s Script, res remote.Result, answer any) error {
 			return fail(failover.NotApplied, "let the policy of the machine allow this account the full language",
 				fmt.Errorf("%w: language mode %s", ErrRestricted, mode[1]))
 		}
-		if notFound(p, res) {
+		if notFound(res) {
 			return fail(failover.NotApplied, "install PowerShell or name the one that is there",
 				fmt.Errorf("%w: exit status %d: %s", ErrNoPowerShell, res.Exit, said))
 		}

@@ -57,7 +57,7 @@ func TestScriptAndParametersArriveAndTheAnswerComesBack(t *testing.T) {
 	})
 	for _, name := range Nasty {
 		var out doc
-		require.NoError(t, powershell.Run(t.Context(), host, powershell.Windows, script, doc{name}, &out))
+		require.NoError(t, powershell.Run(t.Context(), host, script, doc{name}, &out))
 		require.Equal(t, strings.ToValidUTF8(name, "\ufffd")+"!", out.Name)
 	}
 }
@@ -110,7 +110,7 @@ func TestOutcomes(t *testing.T) {
 				return remotetest.Exit(c.exit)
 			})
 			var answer []string
-			err := powershell.Run(t.Context(), host, powershell.Windows, script, nil, &answer)
+			err := powershell.Run(t.Context(), host, script, nil, &answer)
 			require.Equal(t, c.outcome, failover.OutcomeOf(err), "%v", err)
 			if c.want != nil {
 				require.ErrorIs(t, err, c.want)
@@ -121,11 +121,9 @@ func TestOutcomes(t *testing.T) {
 }
 
 func TestTheLineIsShortAndTheSameForEveryCall(t *testing.T) {
-	for _, p := range []powershell.Program{powershell.Windows, powershell.Seven} {
-		line := `c:\windows\system32\cmd.exe /c "` + powershell.CommandLine(p) + `"`
-		require.Less(t, len(line), 8191-200)
-		require.NotContains(t, line, "\n")
-	}
+	line := `c:\windows\system32\cmd.exe /c "` + powershell.CommandLine() + `"`
+	require.Less(t, len(line), 8191-200)
+	require.NotContains(t, line, "\n")
 }
 
 func TestNoNameEverLeavesTheBase64(t *testing.T) {
@@ -167,7 +165,7 @@ func TestWin32CodeIsFoundInTheChain(t *testing.T) {
 }
 
 func TestEncodingAsDocumented(t *testing.T) {
-	line := powershell.CommandLine(powershell.Windows)
+	line := powershell.CommandLine()
 	decoded, ok := powershell.Decode(line)
 	require.True(t, ok)
 	require.Equal(t, powershell.Frame(), decoded)
