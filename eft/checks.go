@@ -229,7 +229,7 @@ func (u upgrade) runsOn(ctx context.Context, owner Node) (string, error) {
 		running := slices.ContainsFunc(f.Services, func(s Service) bool { return s.Running })
 		switch {
 		case n == owner && !running:
-			return "", refuse(op, n.Name(), "find out why the cluster does not run it", ErrServiceStopped, "%s", f)
+			return "", refuse(op, n.Name(), "find out why the cluster does not run it", cluster.ErrNotOnline, "%s", f)
 		case n != owner && running:
 			return "", refuse(op, n.Name(), "stop the service there at once and set it to manual", ErrServiceRunning, "%s", f)
 		case running:
@@ -293,7 +293,7 @@ func (u upgrade) versions(ctx context.Context) (string, error) {
 	return u.eachFacts(ctx, func(n Node, f Facts) (string, error) {
 		for _, v := range []Version{f.Program, f.installed()} {
 			if v.Compare(u.o.Installer.Version) > 0 {
-				return "", refuse("check versions", n.Name(), "use an installer that is newer", ErrOlderVersion,
+				return "", refuse("check versions", n.Name(), "use an installer that is newer", ErrWrongVersion,
 					"installed is %s, the installer has %s", v, u.o.Installer.Version)
 			}
 		}

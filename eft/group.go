@@ -151,7 +151,7 @@ func (u upgrade) disks(g cluster.Group) ([]cluster.Resource, error) {
 		}
 	}
 	if len(list) == 0 || len(u.o.Disks) > len(list) {
-		return nil, refuse("find disks", g.Name, "name the disk resources of the group", ErrNoDisk, "found %d, named %d",
+		return nil, refuse("find disks", g.Name, "name the disk resources of the group", cluster.ErrDisk, "found %d, named %d",
 			len(list), len(u.o.Disks))
 	}
 	return list, nil

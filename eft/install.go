@@ -293,19 +293,12 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 		ending = fmt.Sprintf("exit code %d", run.Exit)
 	}
 	switch {
-	case f.has(i.Version) && len(f.Busy) == 0: // its effect is seen, also of a run that a person finished
+	// What is seen counts, also of a run that a person finished; while another installer runs, only what it says too.
+	case f.has(i.Version) && (len(f.Busy) == 0 || run.State == RunEnded && i.success(run.Exit)):
 		obs.Done, obs.Found = true, ending+"; "+f.String()
 		return obs, nil
-	case run.State == RunLost:
-		return obs, refuse(op, n.Name(), look, ErrInstallerLost, "%s; %s", f, tail(run.Log))
-	case !i.success(run.Exit):
-		return obs, refuse(op, n.Name(), look, ErrInstallerFailed, "exit code %d; %s; %s", run.Exit, f, tail(run.Log))
-	case !f.has(i.Version):
-		return obs, refuse(op, n.Name(), look, ErrHalfInstalled, "exit code %d, wanted is %s; %s; %s", run.Exit, i.Version, f,
-			tail(run.Log))
 	}
-	obs.Done, obs.Found = true, ending+"; "+f.String()
-	return obs, nil
+	return obs, refuse(op, n.Name(), look, ErrInstallerFailed, "%s, wanted is %s; %s; %s", ending, i.Version, f, tail(run.Log))
 }
 
 const shownLog = 400

@@ -109,7 +109,7 @@ func (u upgrade) complete(role string, n Node, guards string) failover.Step {
 			case strayErr != nil:
 				return "", strayErr
 			case !f.has(u.o.Installer.Version):
-				return "", refuse(op, n.Name(), "repair the node by hand, then run again", ErrHalfInstalled, "%s", f)
+				return "", refuse(op, n.Name(), "repair the node by hand, then run again", ErrInstallerFailed, "%s", f)
 			case len(running) > 0:
 				return "", refuse(op, n.Name(), "stop the service and find out what started it", ErrServiceRunning, "%s", f)
 			case is.StartMode != was.StartMode || !sameAccount(is.Account, was.Account):

@@ -10,8 +10,8 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// Node is one cluster node as far as the upgrade needs it. [WindowsNode] and [ScriptNode] are the ones of this
-// package; efttest has one in memory.
+// Node is one cluster node as far as the upgrade needs it. [WindowsNode] is the one of this package; efttest
+// has one in memory and one for rehearsals on a Pacemaker cluster.
 //
 // Every error is a *failover.Error with its outcome. Reads change nothing and report NotApplied. Every change is safe
 // to repeat; a line that breaks in the middle leaves it in doubt, and reading again settles it.
@@ -133,7 +133,7 @@ func (f Facts) service(op string) (Service, error) {
 	for _, s := range f.Services {
 		names = append(names, s.Name)
 	}
-	return Service{}, refuse(op, f.Node, "remove the registration that is left over", ErrSeveralServices, "%q", names)
+	return Service{}, refuse(op, f.Node, "remove the registration that is left over", ErrServiceName, "%q", names)
 }
 
 // installed returns the version by the uninstall entry, which is there also without the shared disk.

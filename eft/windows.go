@@ -178,6 +178,25 @@ func (n *WindowsNode) Stage(ctx context.Context, i Installer) error {
 	return upload(ctx, n.host, n.c.Name, i)
 }
 
+// upload sends the installer over SFTP; it appears at its path only when it is right.
+func upload(ctx context.Context, host *remote.Host, node string, i Installer) error {
+	src, err := i.Source(ctx)
+	if err != nil {
+		return &failover.Error{Op: "stage", Target: node, Outcome: failover.NotApplied,
+			Next: "make the installer readable here", Err: err}
+	}
+	file, err := host.Upload(ctx, src, i.Path, remote.UploadOptions{Mode: 0o700, SHA256: i.SHA256})
+	if cerr := src.Close(); err == nil && cerr != nil {
+		err = &failover.Error{Op: "stage", Target: node, Outcome: failover.Applied, Next: "go on: the file arrived",
+			Err: cerr}
+	}
+	if err == nil && file.Size != i.Size {
+		err = refuse("stage", node, "correct Size", ErrInstallerDiffers, "it has %d bytes, specified are %d",
+			file.Size, i.Size)
+	}
+	return err
+}
+
 // StartInstaller implements Node.
 func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
 	const op = "start installer"
