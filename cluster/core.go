@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // Config says how the nodes of a [Driver] are asked. The zero value is the default.
@@ -257,9 +256,4 @@ func (c *core) resource(ctx context.Context, avoid, name string) (Resource, erro
 	}
 	return Resource{}, refuse("read resource", name, "use a name the snapshot shows", ErrNotFound,
 		"no resource of that name")
-}
-
-// pause waits for one poll interval or the end of the context.
-func pause(ctx context.Context, d time.Duration) error {
-	return waiting.For(ctx, d)
 }

@@ -25,10 +25,9 @@ type Driver interface {
 
 	StartMove(ctx context.Context, via, group, node string) error
 	ClearMove(ctx context.Context, via, group string) error
-	StartOffline(ctx context.Context, via, group string) error
-	StartOnline(ctx context.Context, via, group string) error
-	StartResourceOffline(ctx context.Context, via, resource string) error
-	StartResourceOnline(ctx context.Context, via, resource string) error
+	// StartState and StartResourceState ask for StateOnline or StateOffline.
+	StartState(ctx context.Context, via, group string, want State) error
+	StartResourceState(ctx context.Context, via, resource string, want State) error
 	StartPause(ctx context.Context, via, node string) error // and moves its groups away
 	StartResume(ctx context.Context, via, node string) error
 	SetFailback(ctx context.Context, via, group string, f Failback) error

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // badReadings is how often a bad state must have been read in a row before it counts.
@@ -105,22 +106,12 @@ func (c *core) beforeMove(ctx context.Context, group, node string, o MoveOptions
 
 // leftover reports whether a request of an earlier run of ours stands.
 func leftover(g Group) bool {
-	for _, m := range g.Standing {
-		if m.Ours {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(g.Standing, func(m MoveRequest) bool { return m.Ours })
 }
 
 // acting reports whether a request of ours stands that the cluster may still act on.
 func acting(g Group) bool {
-	for _, m := range g.Standing {
-		if m.Ours && !m.Inert {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(g.Standing, func(m MoveRequest) bool { return m.Ours && !m.Inert })
 }
 
 // fitToLeave says why the group cannot be moved off its owner now.
@@ -169,7 +160,7 @@ func fitToTake(op string, s Snapshot, g Group, node string) error {
 	}
 	if names := g.Unwilling(node); len(names) > 0 {
 		return refuse(op, g.Name, "let every member run on the node: see possible owners, bans, and failures there that "+
-			"nobody cleared", ErrTargetUnfit, "%s may not run on %s", quoted(names), node)
+			"nobody cleared", ErrTargetUnfit, "%q may not run on %s", names, node)
 	}
 	return nil
 }
@@ -263,7 +254,7 @@ func (f *follow) run(ctx context.Context) (outage time.Duration, err error) {
 				return outage, err
 			}
 		}
-		if err := pause(ctx, f.o.Poll); err != nil {
+		if err := waiting.For(ctx, f.o.Poll); err != nil {
 			return outage, f.timedOut(ctx, last, lastErr)
 		}
 	}
@@ -355,15 +346,14 @@ func (f *follow) confirm(ctx context.Context) error {
 }
 
 func (f *follow) timedOut(ctx context.Context, last Group, err error) error {
-	kind := ErrTimeout
-	if last.Name == "" {
-		kind = ErrUnreachable
-	} else {
-		err = nil // a reading that the end of the time cut off says less than the one before it
+	kind, seen := ErrUnreachable, "nothing"
+	if last.Name != "" {
+		// A reading that the end of the time cut off says less than the one before it.
+		kind, seen, err = ErrTimeout, last.String(), nil
 	}
 	return f.fail(failover.InDoubt, "read the group from any node: the move may still end either way; do not ask for it "+
 		"again before it stands still",
-		errors.Join(fmt.Errorf("%w: last seen: %s", kind, describe(last)), err, context.Cause(ctx)))
+		errors.Join(fmt.Errorf("%w: last seen: %s", kind, seen), err, context.Cause(ctx)))
 }
 
 func (f *follow) fail(outcome failover.Outcome, next string, err error) error {
@@ -371,22 +361,4 @@ func (f *follow) fail(outcome failover.Outcome, next string, err error) error {
 		err = fmt.Errorf("%w (the answer to the request was lost: %w)", err, f.doubt)
 	}
 	return &failover.Error{Op: f.op, Target: f.group + " to " + f.to, Outcome: outcome, Next: next, Err: err}
-}
-
-func describe(g Group) string {
-	if g.Name == "" {
-		return "nothing"
-	}
-	return g.String()
-}
-
-func quoted(names []string) string {
-	text := ""
-	for i, n := range names {
-		if i > 0 {
-			text += ", "
-		}
-		text += fmt.Sprintf("%q", n)
-	}
-	return text
 }

@@ -80,8 +80,8 @@ const (
 // would hold the group for ever. A mark in the cluster's configuration (property failover-move-GROUP) tells our
 // constraint from an administrator's, so that a later run finds and clears what a crash left.
 //
-// Pausing is standby. Failback is resource-stickiness. SetService is refused with ErrNotSupported: the service is part of the resource's type.
-// The lock is the cluster property failover-lock, changed by compare-and-set inside the cluster's configuration.
+// Pausing is standby. Failback is resource-stickiness. SetService is refused with ErrNotSupported: the service is part
+// of the resource's type. The lock is the cluster property failover-lock, changed by compare-and-set inside the cluster's configuration.
 // Clones and bundles are not read.
 type Pacemaker struct {
 	Cluster
@@ -282,21 +282,14 @@ func (d *pacemakerDriver) ClearMove(ctx context.Context, via, group string) erro
 	return err
 }
 
-// StartOffline sets target-role; StartOnline removes it, which lets the cluster's defaults rule again.
-func (d *pacemakerDriver) StartOffline(ctx context.Context, via, group string) error {
-	return d.meta(ctx, "take group offline", via, group, "target-role", "Stopped")
+// StartState sets target-role, and removes it to bring a group up, which lets the cluster's defaults rule again.
+func (d *pacemakerDriver) StartState(ctx context.Context, via, group string, want State) error {
+	return d.meta(ctx, "set state of group", via, group, "target-role", map[State]string{StateOffline: "Stopped"}[want])
 }
 
-func (d *pacemakerDriver) StartOnline(ctx context.Context, via, group string) error {
-	return d.meta(ctx, "bring group online", via, group, "target-role", "")
-}
-
-func (d *pacemakerDriver) StartResourceOffline(ctx context.Context, via, resource string) error {
-	return d.meta(ctx, "take resource offline", via, resource, "target-role", "Stopped")
-}
-
-func (d *pacemakerDriver) StartResourceOnline(ctx context.Context, via, resource string) error {
-	return d.meta(ctx, "bring resource online", via, resource, "target-role", "Started")
+func (d *pacemakerDriver) StartResourceState(ctx context.Context, via, resource string, want State) error {
+	return d.meta(ctx, "set state of resource", via, resource, "target-role",
+		map[State]string{StateOffline: "Stopped", StateOnline: "Started"}[want])
 }
 
 func (d *pacemakerDriver) meta(ctx context.Context, op, via, resource, name, value string) error {

@@ -210,14 +210,9 @@ func (t transfer) disks(_ context.Context, s Snapshot, g Group) (string, error) 
 
 // tellsDependencies reports whether this make of cluster says what depends on what.
 func (s Snapshot) tellsDependencies() bool {
-	for _, g := range s.Groups {
-		for _, m := range g.Members {
-			if len(m.DependsOn) > 0 {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.Groups, func(g Group) bool {
+		return slices.ContainsFunc(g.Members, func(m Resource) bool { return len(m.DependsOn) > 0 })
+	})
 }
 
 func (t transfer) maintenance(_ context.Context, s Snapshot, g Group) (string, error) {

@@ -32,11 +32,7 @@ func (s State) String() string { return enumName("State", stateNames, int(s)) }
 func (s State) MarshalText() ([]byte, error) { return enumMarshal("state", stateNames, int(s)) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (s *State) UnmarshalText(text []byte) error {
-	n, err := enumParse("state", stateNames, text)
-	*s = State(n)
-	return err
-}
+func (s *State) UnmarshalText(text []byte) error { return enumParse("state", stateNames, text, s) }
 
 // NodeState is how a cluster node stands.
 type NodeState int
@@ -63,9 +59,7 @@ func (s NodeState) MarshalText() ([]byte, error) {
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (s *NodeState) UnmarshalText(text []byte) error {
-	n, err := enumParse("node state", nodeStateNames, text)
-	*s = NodeState(n)
-	return err
+	return enumParse("node state", nodeStateNames, text, s)
 }
 
 // Quorum says whether the cluster has a majority.
@@ -87,11 +81,7 @@ func (q Quorum) String() string { return enumName("Quorum", quorumNames, int(q))
 func (q Quorum) MarshalText() ([]byte, error) { return enumMarshal("quorum", quorumNames, int(q)) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (q *Quorum) UnmarshalText(text []byte) error {
-	n, err := enumParse("quorum", quorumNames, text)
-	*q = Quorum(n)
-	return err
-}
+func (q *Quorum) UnmarshalText(text []byte) error { return enumParse("quorum", quorumNames, text, q) }
 
 // FailbackPolicy says whether the cluster may pull a group home by itself.
 type FailbackPolicy int
@@ -115,9 +105,7 @@ func (p FailbackPolicy) MarshalText() ([]byte, error) {
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (p *FailbackPolicy) UnmarshalText(text []byte) error {
-	n, err := enumParse("failback policy", failbackNames, text)
-	*p = FailbackPolicy(n)
-	return err
+	return enumParse("failback policy", failbackNames, text, p)
 }
 
 // Failback is a group's setting for going home by itself, complete enough to be put back as it was.
@@ -355,9 +343,12 @@ func enumMarshal(kind string, names []string, n int) ([]byte, error) {
 	return []byte(names[n]), nil
 }
 
-func enumParse(kind string, names []string, text []byte) (int, error) {
-	if n := slices.Index(names, string(text)); n >= 0 {
-		return n, nil
+// enumParse sets *into only when the text is one of the names.
+func enumParse[E ~int](kind string, names []string, text []byte, into *E) error {
+	n := slices.Index(names, string(text))
+	if n < 0 {
+		return fmt.Errorf("cluster: %q is no %s", text, kind)
 	}
-	return 0, fmt.Errorf("cluster: %q is no %s", text, kind)
+	*into = E(n)
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // AfterMove says where a transfer ends.
@@ -397,7 +398,7 @@ func arrived(g Group, to string) (failover.Observation, error) {
 func (t transfer) stays(ctx context.Context, to string) (failover.Observation, error) {
 	for look := range 2 {
 		if look > 0 {
-			if err := pause(ctx, t.o.Hold); err != nil {
+			if err := waiting.For(ctx, t.o.Hold); err != nil {
 				return failover.Observation{},
 					&failover.Error{Op: "verify group", Target: t.o.Group, Outcome: failover.NotApplied, Next: "run again", Err: err}
 			}
@@ -433,7 +434,7 @@ func (t transfer) probe(ctx context.Context, to string) (failover.Outcome, error
 		case g.Owner != "" && g.Owner != to && time.Since(since) >= t.o.Move.Settle:
 			return failover.NotApplied, nil
 		}
-		if err := pause(ctx, t.o.Move.Poll); err != nil {
+		if err := waiting.For(ctx, t.o.Move.Poll); err != nil {
 			return failover.InDoubt, &failover.Error{Op: "settle move", Target: t.o.Group, Outcome: failover.InDoubt,
 				Next: "wait until the group stands still, then run again",
 				Err:  fmt.Errorf("%w: last seen: %s: %w", failover.ErrInDoubt, g, err)}

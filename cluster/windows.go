@@ -29,11 +29,12 @@ type WindowsConfig struct {
 
 // Windows is a Windows Server Failover Cluster reached over SSH (Win32-OpenSSH) to any of its nodes.
 //
-// The scripts run in Windows PowerShell 5.1, which is part of every Windows Server; PowerShell 7 has the module only as
-// copies through its compatibility layer (documented). They call the cmdlets of the module FailoverClusters without -Cluster, so each talks to its own node's cluster
-// service, which acts for the whole cluster (documented), and no credentials have to travel a second hop. A move is
-// started with -Wait 0 and followed by readings, so that no command is long and a dropped line ends nothing. What
-// Windows refuses is judged by Win32 code. The account must be a local administrator of the nodes.
+// The scripts run in Windows PowerShell 5.1, which is part of every Windows Server; PowerShell 7 has the module
+// FailoverClusters only as copies through its compatibility layer (documented). They call its cmdlets without -Cluster,
+// so each talks to its own node's cluster service, which acts for the whole cluster (documented), and no credentials
+// have to travel a second hop. A move is started with -Wait 0 and followed by readings, so that no command is long and a
+// dropped line ends nothing. What Windows refuses is judged by Win32 code. The account must be a local administrator of
+// the nodes.
 //
 // The lock is a private property of the cluster object (Set-ClusterParameter; inferred: not tried on a live
 // cluster). It is read, written and read back after a pause, which is no true compare-and-set across two nodes;
@@ -133,22 +134,13 @@ func (d *windowsDriver) StartMove(ctx context.Context, via, group, node string) 
 
 func (d *windowsDriver) ClearMove(context.Context, string, string) error { return nil }
 
-func (d *windowsDriver) StartOffline(ctx context.Context, via, group string) error {
-	return d.run(ctx, "take group offline", via, wsfc.GroupState, wsfc.Request{Group: group, Want: "offline"}, nil)
+func (d *windowsDriver) StartState(ctx context.Context, via, group string, want State) error {
+	return d.run(ctx, "set state of group", via, wsfc.GroupState, wsfc.Request{Group: group, Want: want.String()}, nil)
 }
 
-func (d *windowsDriver) StartOnline(ctx context.Context, via, group string) error {
-	return d.run(ctx, "bring group online", via, wsfc.GroupState, wsfc.Request{Group: group, Want: "online"}, nil)
-}
-
-func (d *windowsDriver) StartResourceOffline(ctx context.Context, via, resource string) error {
-	return d.run(ctx, "take resource offline", via, wsfc.ResourceState, wsfc.Request{Resource: resource, Want: "offline"},
-		nil)
-}
-
-func (d *windowsDriver) StartResourceOnline(ctx context.Context, via, resource string) error {
-	return d.run(ctx, "bring resource online", via, wsfc.ResourceState, wsfc.Request{Resource: resource, Want: "online"},
-		nil)
+func (d *windowsDriver) StartResourceState(ctx context.Context, via, resource string, want State) error {
+	return d.run(ctx, "set state of resource", via, wsfc.ResourceState,
+		wsfc.Request{Resource: resource, Want: want.String()}, nil)
 }
 
 func (d *windowsDriver) StartPause(ctx context.Context, via, node string) error {

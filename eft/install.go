@@ -10,6 +10,7 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // install returns the steps that bring one node to the new version: role is "passive" or "active", by what the node
@@ -230,7 +231,7 @@ func (u upgrade) probeRun(ctx context.Context, n Node, id string) (failover.Outc
 		case time.Since(began) >= u.o.Installer.Settle:
 			return failover.NotApplied, nil
 		}
-		if err := wait(ctx, min(u.o.Poll, u.o.Installer.Settle)); err != nil {
+		if err := waiting.For(ctx, min(u.o.Poll, u.o.Installer.Settle)); err != nil {
 			return failover.InDoubt, err
 		}
 	}
@@ -298,7 +299,8 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 		obs.Done, obs.Found = true, ending+"; "+f.String()
 		return obs, nil
 	}
-	return obs, refuse(op, n.Name(), look, ErrInstallerFailed, "%s, wanted is %s; %s; %s", ending, i.Version, f, tail(run.Log))
+	return obs, refuse(op, n.Name(), look, ErrInstallerFailed, "%s, wanted is %s; %s; %s", ending, i.Version, f,
+		tail(run.Log))
 }
 
 const shownLog = 400

@@ -250,7 +250,7 @@ func (u upgrade) quiesce() failover.Stage {
 					return quiescedFact.Save(ctx, "nobody was connected")
 				}
 				failover.Progress(ctx, now.Activity.String())
-				if err := wait(limit, u.o.Poll); err != nil {
+				if err := waiting.For(limit, u.o.Poll); err != nil {
 					if ctx.Err() != nil {
 						return &failover.Error{Op: "wait for quiet", Target: u.o.Group, Outcome: failover.NotApplied,
 							Next: "run again", Err: err}
@@ -266,8 +266,4 @@ func (u upgrade) quiesce() failover.Stage {
 	s.Timeout, s.Writes = q.For+changeTime, []string{quiescedFact.Name}
 	stage.Steps = []failover.Step{s}
 	return stage
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	return waiting.For(ctx, d)
 }

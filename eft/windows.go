@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"regexp"
 	"strings"
 	"time"
 
@@ -88,13 +88,12 @@ func NewWindowsNode(c WindowsNodeConfig) (*WindowsNode, error) {
 	return &WindowsNode{c: c, host: host}, nil
 }
 
-// devices are names that no file can have, with or without an extension (documented: Naming Files, Paths, and
+// devices matches names that no file can have, with or without an extension (documented: Naming Files, Paths, and
 // Namespaces).
-var devices = []string{"CON", "PRN", "AUX", "NUL", "COM1", "COM2", "COM3", "COM4", "COM5", "COM6", "COM7", "COM8", "COM9",
-	"LPT1", "LPT2", "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9"}
+var devices = regexp.MustCompile(`(?i)\A(CON|PRN|AUX|NUL|COM[1-9]|LPT[1-9]) *(\.|\z)`)
 
-// localPath refuses a path that is not an absolute one on a drive, that has characters no Windows file name has, or that
-// Windows reads as another one than it is written: texts of two paths could not be compared then.
+// localPath refuses a path that is not an absolute one on a drive, that has characters no Windows file name has, or
+// that Windows reads as another one than it is written: texts of two paths could not be compared then.
 func localPath(field, path string) error {
 	ok := len(strings.TrimRight(path, `\`)) > 3 && path[1] == ':' && path[2] == '\\' && (path[0]|0x20) >= 'a' &&
 		(path[0]|0x20) <= 'z'
@@ -103,8 +102,7 @@ func localPath(field, path string) error {
 			`write it as C:\folder\file; shares are not reached without a password`)
 	}
 	for part := range strings.SplitSeq(strings.TrimSuffix(path[3:], `\`), `\`) {
-		base, _, _ := strings.Cut(strings.ToUpper(part), ".")
-		if part == "" || strings.TrimRight(part, ". ") != part || slices.Contains(devices, strings.TrimRight(base, " ")) {
+		if part == "" || strings.TrimRight(part, ". ") != part || devices.MatchString(part) {
 			return failover.Invalid(field, fmt.Sprintf("%q is another path for Windows: see %q in it", path, part),
 				"write it in full, without dots, blanks or backslashes to spare and without names of devices")
 		}

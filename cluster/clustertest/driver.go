@@ -98,20 +98,12 @@ func (d *driver) ClearMove(ctx context.Context, via, group string) error {
 	return d.change(ctx, "clear move request", via, "clear-move", group)
 }
 
-func (d *driver) StartOffline(ctx context.Context, via, group string) error {
-	return d.change(ctx, "take group offline", via, "offline", group)
+func (d *driver) StartState(ctx context.Context, via, group string, want cluster.State) error {
+	return d.change(ctx, "set state of group", via, want.String(), group)
 }
 
-func (d *driver) StartOnline(ctx context.Context, via, group string) error {
-	return d.change(ctx, "bring group online", via, "online", group)
-}
-
-func (d *driver) StartResourceOffline(ctx context.Context, via, resource string) error {
-	return d.change(ctx, "take resource offline", via, "resource-offline", resource)
-}
-
-func (d *driver) StartResourceOnline(ctx context.Context, via, resource string) error {
-	return d.change(ctx, "bring resource online", via, "resource-online", resource)
+func (d *driver) StartResourceState(ctx context.Context, via, resource string, want cluster.State) error {
+	return d.change(ctx, "set state of resource", via, "resource-"+want.String(), resource)
 }
 
 func (d *driver) StartPause(ctx context.Context, via, node string) error {
