@@ -1,10 +1,14 @@
 package eft
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -54,4 +58,47 @@ func TestOnlyAProgramIsStarted(t *testing.T) {
 		require.ErrorIs(t, err, failover.ErrInvalid, path)
 		require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
 	}
+}
+
+// A start that gives up takes the claim, so that "not started" stays true; the next start gives it back.
+func TestAStartThatGaveUpCannotComeLater(t *testing.T) {
+	dir := t.TempDir()
+	tool := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+text+"\n"), 0o700)) //nolint:gosec // a program
+	}
+	tool("setsid", "exit 0") // the queue that does not come to it
+	tool("sleep", "exit 0")
+	tool("control", "exit 0")
+	tool("installer", "echo ran >>"+dir+"/ran")
+	text, err := os.ReadFile(filepath.Join(dir, "installer"))
+	require.NoError(t, err)
+	runs := filepath.Join(dir, "runs")
+	start := func() ([]byte, error) {
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", scripts.StartSh, "sh", runs, "id", fmt.Sprintf("%x", sha256.Sum256(text)),
+			filepath.Join(dir, "control"), filepath.Join(dir, "installer"))
+		cmd.Env = []string{"PATH=" + dir + ":" + os.Getenv("PATH")}
+		return cmd.CombinedOutput()
+	}
+	state := func() string {
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", scripts.RunSh, "sh", runs, "id").CombinedOutput()
+		require.NoError(t, err)
+		word, _, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
+		return word
+	}
+	require.Equal(t, "none", state())
+	out, err := start()
+	require.ErrorContains(t, err, "exit status 31", "%s", out)
+	require.Equal(t, "none", state())
+	// What comes late finds the claim taken.
+	require.Error(t, os.Link(filepath.Join(dir, "control"), filepath.Join(runs, "id.claim")))
+	require.NoError(t, os.Remove(filepath.Join(dir, "setsid")))
+	require.NoError(t, os.Remove(filepath.Join(dir, "sleep")))
+	out, err = start()
+	require.NoError(t, err, "%s", out)
+	require.Eventually(t, func() bool { return state() == "ended" }, time.Minute, 20*time.Millisecond)
+	out, err = start()
+	require.NoError(t, err, "%s", out)
+	ran, err := os.ReadFile(filepath.Join(dir, "ran"))
+	require.NoError(t, err)
+	require.Equal(t, "ran\n", string(ran), "once")
 }

@@ -203,7 +203,10 @@ func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
 			"name a program: a .cmd or .bat would read its arguments a second time; for a .msi name msiexec.exe and give the "+
 				"package as an argument")
 	}
-	var answer struct{ Claimed, Missing, Differs bool }
+	var answer struct {
+		Claimed, Missing, Differs, Late bool
+		Result                          string // of the task that was late
+	}
 	err := n.run(ctx, op, scripts.Start,
 		map[string]any{"runs": n.c.RunsDir, "id": s.ID, "path": s.Path, "sha256": s.SHA256, "args": s.Args, "env": s.Env,
 			"logs":       s.Logs,
@@ -213,6 +216,9 @@ func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
 		return err
 	case answer.Claimed:
 		return nil
+	case answer.Late:
+		return refuse(op, n.c.Name, "see in Task Scheduler why it starts no task, then run again", ErrNodeBusy,
+			"the task did not start in time, its last result is %s; it cannot start any more", answer.Result)
 	case answer.Missing:
 		return refuse(op, n.c.Name, "stage it again", ErrInstallerMissing, "%s", s.Path)
 	case answer.Differs:

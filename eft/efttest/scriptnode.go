@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/eft"
@@ -51,8 +52,9 @@ var _ eft.Node = (*ScriptNode)(nil)
 func NewScriptNode(c ScriptNodeConfig) (*ScriptNode, error) {
 	for _, f := range []struct{ field, value string }{{"Name", c.Name}, {"VersionFile", c.VersionFile},
 		{"ProductsFile", c.ProductsFile}, {"RunsDir", c.RunsDir}, {"Control", c.Control}} {
-		if f.value == "" {
-			return nil, failover.Invalid("ScriptNodeConfig."+f.field, "is empty", "give a name or an absolute path")
+		if f.value == "" || strings.ContainsFunc(f.value, unicode.IsControl) {
+			return nil, failover.Invalid("ScriptNodeConfig."+f.field,
+				fmt.Sprintf("%q is empty or has control characters", f.value), "give a name or an absolute path")
 		}
 		if f.field != "Name" && !strings.HasPrefix(f.value, "/") {
 			return nil, failover.Invalid("ScriptNodeConfig."+f.field, fmt.Sprintf("%q is not absolute", f.value),
@@ -73,7 +75,8 @@ func (n *ScriptNode) Close() error { return n.host.Close() }
 func (n *ScriptNode) Name() string { return n.c.Name }
 
 // refusals are the exit statuses by which the scripts say that they changed nothing.
-var refusals = map[int]error{21: eft.ErrInstallerDiffers, 22: eft.ErrInstallerMissing, 23: eft.ErrNoSpace, 24: eft.ErrBackup}
+var refusals = map[int]error{21: eft.ErrInstallerDiffers, 22: eft.ErrInstallerMissing, 23: eft.ErrNoSpace, 24: eft.ErrBackup,
+	31: eft.ErrNodeBusy}
 
 // run runs one script. changes says whether an unknown exit status leaves doubt.
 func (n *ScriptNode) run(ctx context.Context, op, script string, unknown failover.Outcome,
@@ -198,7 +201,8 @@ func (n *ScriptNode) Stage(ctx context.Context, i eft.Installer) error {
 	}
 	src, err := i.Source(ctx)
 	if err != nil {
-		return err
+		return &failover.Error{Op: "stage", Target: n.c.Name, Outcome: failover.NotApplied,
+			Next: "make the installer readable here", Err: err}
 	}
 	_, err = n.host.Upload(ctx, src, i.Path, remote.UploadOptions{Mode: 0o700, SHA256: i.SHA256})
 	return errors.Join(err, src.Close())

@@ -18,6 +18,8 @@ function Read-File($path) {
 }
 if (-not [IO.File]::Exists($base + '.claim')) { return [pscustomobject]@{ state = 1; exit = 0; began = $null; ended = $null; log = '' } }
 $words = (Read-File ($base + '.claim')).Split(' ')
+# Taken by a start that gave up: nothing can start under it.
+if ($words[0] -eq 'void') { return [pscustomobject]@{ state = 1; exit = 0; began = $null; ended = $null; log = '' } }
 $alive = $false
 $number = 0
 $ticks = [long]0

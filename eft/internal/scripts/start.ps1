@@ -1,10 +1,12 @@
 # Starts the installer as a task of its own, because Windows ends what an SSH session started together with the session.
 # Document: runs, id, path, sha256, args, env, logs, executable, consoles, runner (the text of runner.ps1).
-# Whoever claims the run first runs the installer; a second start does nothing. Safe to repeat.
+# Whoever claims the run first runs the installer; a second start does nothing. A start that gives up takes the claim
+# itself, so that what it says of the run stays true; the next start gives it back. Safe to repeat.
 param([string]$Document)
 $d = ConvertFrom-Json -InputObject $Document
 $claim = [IO.Path]::Combine($d.runs, $d.id + '.claim')
-if ([IO.File]::Exists($claim)) { return [pscustomobject]@{ claimed = $true } }
+$void = [IO.File]::Exists($claim) -and [IO.File]::ReadAllText($claim) -eq 'void'
+if ([IO.File]::Exists($claim) -and -not $void) { return [pscustomobject]@{ claimed = $true } }
 $drive = [IO.Path]::GetPathRoot($d.runs)
 if (-not [IO.Directory]::Exists($drive)) { throw ('there is no drive ' + $drive) }
 if (-not (Test-Path -LiteralPath $d.path -PathType Leaf)) { return [pscustomobject]@{ claimed = $false; missing = $true } }
@@ -33,6 +35,7 @@ foreach ($file in @(@($runner, [string]$d.runner), @($spec, $Document))) {
   $stream = New-Object IO.FileStream $file[0], 'CreateNew', 'Write', 'None'
   try { $stream.Write($bytes, 0, $bytes.Length) } finally { $stream.Dispose() }
 }
+if ($void) { [IO.File]::Delete($claim) } # of a start that was given up
 $action = New-ScheduledTaskAction -Execute 'powershell.exe' -Argument ('-NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -File "' + $runner + '" "' + $spec + '"')
 $principal = New-ScheduledTaskPrincipal -UserId 'S-1-5-18' -LogonType ServiceAccount -RunLevel Highest
 $settings = New-ScheduledTaskSettingsSet -AllowStartIfOnBatteries -DontStopIfGoingOnBatteries -ExecutionTimeLimit ([TimeSpan]::Zero) -MultipleInstances IgnoreNew
@@ -42,8 +45,17 @@ Start-ScheduledTask -TaskName $task
 $end = [DateTime]::UtcNow.AddSeconds(20)
 while (-not [IO.File]::Exists($claim) -and [DateTime]::UtcNow -lt $end) { Start-Sleep -Milliseconds 200 }
 if (-not [IO.File]::Exists($claim)) {
-  # A policy for scripts that Group Policy sets beats the one in the command line; the result of the task tells.
-  $info = Get-ScheduledTaskInfo -TaskName $task
-  throw ('the task did not claim the run within 20 seconds; its last result is ' + $info.LastTaskResult)
+  # Whoever takes the claim decides: with it taken nothing can start any more, however late the task is.
+  $mine = $claim + '.' + [string]$PID
+  [IO.File]::WriteAllText($mine, 'void')
+  $late = $true
+  try { [IO.File]::Move($mine, $claim) } catch { $late = $false }
+  if ($late) {
+    # A policy for scripts that Group Policy sets beats the one in the command line; the result of the task tells.
+    $result = ''
+    try { $result = [string](Get-ScheduledTaskInfo -TaskName $task).LastTaskResult } catch { $result = 'not known' }
+    try { Unregister-ScheduledTask -TaskName $task -Confirm:$false } catch { $null = $_ }
+    return [pscustomobject]@{ claimed = $false; late = $true; result = $result }
+  }
 }
 [pscustomobject]@{ claimed = $true }
