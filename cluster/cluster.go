@@ -20,8 +20,6 @@ type Cluster interface {
 	Snapshot(ctx context.Context) (Snapshot, error)
 	// Group reads one group with its members. ErrNotFound when there is none of that name.
 	Group(ctx context.Context, name string) (Group, error)
-	// Nodes reads the cluster's nodes.
-	Nodes(ctx context.Context) ([]Node, error)
 	// Inspect asks the node at its own address what it says about itself. It does not fall back on another node.
 	Inspect(ctx context.Context, node string) (Inspection, error)
 	// ServiceResources returns the resources that run the operating-system service, over all groups.

@@ -152,12 +152,6 @@ func (c *core) Group(ctx context.Context, name string) (Group, error) {
 	return c.group(ctx, "", name)
 }
 
-// Nodes implements Cluster.
-func (c *core) Nodes(ctx context.Context) ([]Node, error) {
-	s, err := c.snapshot(ctx, "", "")
-	return s.Nodes, err
-}
-
 // Inspect implements Cluster.
 func (c *core) Inspect(ctx context.Context, node string) (Inspection, error) {
 	if !slices.Contains(c.d.Nodes(), node) {

@@ -383,12 +383,12 @@ func (u upgrade) reboot(role string, n Node) failover.Step {
 			if asked {
 				return failover.Observation{Found: "the installer asks for a reboot", Would: "wait for it"}, nil
 			}
-			nodes, err := u.o.Cluster.Nodes(ctx)
+			s, err := u.o.Cluster.Snapshot(ctx)
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			up := slices.ContainsFunc(nodes,
-				func(c cluster.Node) bool { return c.Name == n.Name() && c.State == cluster.NodeUp })
-			return failover.Observation{Done: up, Found: "no reboot is needed"}, nil
+			c, _ := s.Node(n.Name())
+			return failover.Observation{Done: c.State == cluster.NodeUp, Found: "no reboot is needed",
+				Note: "the cluster says the node is " + c.State.String()}, nil
 		})}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/01b61c5c/failover/cluster"
 	"github.com/01b61c5c/failover/cluster/internal/wsfc"
 	"github.com/01b61c5c/failover/internal/powershell"
+	"github.com/01b61c5c/failover/internal/powershell/powershelltest"
 	"github.com/01b61c5c/failover/remote/remotetest"
 )
 
@@ -120,7 +121,7 @@ func (w *WindowsNodes) run(node string, cmd *remotetest.Command) remotetest.Endi
 	if n := m.Node(node); n == nil || n.Unreachable || n.State == cluster.NodeDown {
 		return remotetest.Drop() // a machine that is off; the simulated one cannot refuse the connection any more
 	}
-	frame, ok := powershell.Decode(cmd.Line)
+	frame, ok := powershelltest.Decode(cmd.Line)
 	if !ok || cmd.Line != powershell.CommandLine() || frame != powershell.Frame() {
 		w.refuse(cmd.Line)
 		_, _ = io.WriteString(cmd.Stderr,
@@ -131,7 +132,7 @@ func (w *WindowsNodes) run(node string, cmd *remotetest.Command) remotetest.Endi
 	if err != nil {
 		return remotetest.Drop()
 	}
-	script, document, ok := powershell.Parse(input)
+	script, document, ok := powershelltest.Parse(input)
 	if !ok {
 		return w.answer(cmd, nil, errors.New("the input was cut off"))
 	}
@@ -188,7 +189,7 @@ func answerOf(data any, err error) Answer {
 	var a Answer
 	var merr error
 	if err == nil {
-		a.Output, a.Exit, merr = powershell.Answer(data)
+		a.Output, a.Exit, merr = powershelltest.Answer(data)
 	} else {
 		f := powershell.Failure{FQID: "Simulated,clustertest", Category: "NotSpecified",
 			Chain: []powershell.Cause{{Type: "Microsoft.FailoverClusters.PowerShell.ClusterCmdletException",
@@ -201,7 +202,7 @@ func answerOf(data any, err error) Answer {
 		} else {
 			f.Chain[0].Message = err.Error()
 		}
-		a.Output, a.Exit, merr = powershell.AnswerFailure(f)
+		a.Output, a.Exit, merr = powershelltest.AnswerFailure(f)
 	}
 	if merr != nil {
 		return Answer{Exit: 1}

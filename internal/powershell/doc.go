@@ -10,7 +10,8 @@
 // Exit status 17 says that the script ran and failed. The document then holds the chain of exceptions with HRESULT and
 // Win32 code, which is what callers judge by; texts are localised. It also says whether the script had touched
 // anything (it sets $global:Touched before its first change), so that a failure before that is known not to have
-// changed anything.
+// changed anything, and whether its last change was made ($global:Changed), so that the failure came after it. A complete
+// answer decides whatever the exit status: a PowerShell as login shell turns 17 into 1 (seen).
 //
 // The program is Windows PowerShell 5.1, which is part of every Windows Server. PowerShell 7 reaches the module
 // FailoverClusters only through its compatibility layer (documented: Microsoft lists the module as untested with it).

@@ -14,6 +14,7 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/internal/powershell"
+	"github.com/01b61c5c/failover/internal/powershell/powershelltest"
 	"github.com/01b61c5c/failover/remote"
 	"github.com/01b61c5c/failover/remote/remotetest"
 )
@@ -39,17 +40,17 @@ func serve(t *testing.T, reply remotetest.Handler) *remote.Host {
 func TestScriptAndParametersArriveAndTheAnswerComesBack(t *testing.T) {
 	type doc struct{ Name string }
 	host := serve(t, func(_ context.Context, cmd *remotetest.Command) remotetest.Ending {
-		frame, ok := powershell.Decode(cmd.Line)
+		frame, ok := powershelltest.Decode(cmd.Line)
 		if !ok || frame != powershell.Frame() {
 			return remotetest.Exit(9009)
 		}
 		input, _ := io.ReadAll(cmd.Stdin)
-		text, document, ok := powershell.Parse(input)
+		text, document, ok := powershelltest.Parse(input)
 		var in doc
 		if !ok || text != script.Text || json.Unmarshal(document, &in) != nil {
 			return remotetest.Exit(1)
 		}
-		framed, exit, _ := powershell.Answer(doc{in.Name + "!"})
+		framed, exit, _ := powershelltest.Answer(doc{in.Name + "!"})
 		// A banner, the noise of 5.1, the answer broken into lines, more noise.
 		_, _ = io.WriteString(cmd.Stdout,
 			"Welcome to \x84\x94 SRV\r\n#< CLIXML\r\n<Objs><S S=\"Error\">x</S></Objs>"+framed+"\r\nbye")
@@ -64,7 +65,7 @@ func TestScriptAndParametersArriveAndTheAnswerComesBack(t *testing.T) {
 
 func TestOutcomes(t *testing.T) {
 	failed := func(f powershell.Failure) string {
-		text, _, err := powershell.AnswerFailure(f)
+		text, _, err := powershelltest.AnswerFailure(f)
 		require.NoError(t, err)
 		return text
 	}
@@ -72,7 +73,7 @@ func TestOutcomes(t *testing.T) {
 		Chain: []powershell.Cause{{Type: "Outer", Message: "äußerer"}, {Type: "Inner", Win32: 5070, Message: "angehalten"}}}
 	touched := denied
 	touched.Touched = true
-	ok, _, err := powershell.Answer(map[string]int{"a": 1})
+	ok, _, err := powershelltest.Answer(map[string]int{"a": 1})
 	require.NoError(t, err)
 	for name, c := range map[string]struct {
 		out, stderr string
@@ -133,7 +134,7 @@ func TestNoNameEverLeavesTheBase64(t *testing.T) {
 		input, err := powershell.Input(script, map[string]string{"name": name})
 		require.NoError(t, err)
 		require.Regexp(t, plain, string(input))
-		text, document, ok := powershell.Parse(input)
+		text, document, ok := powershelltest.Parse(input)
 		require.True(t, ok)
 		require.Equal(t, script.Text, text)
 		var back map[string]string
@@ -146,7 +147,7 @@ func TestACutInputIsRefused(t *testing.T) {
 	input, err := powershell.Input(script, map[string]string{"name": "x"})
 	require.NoError(t, err)
 	for n := range len(input) - 1 {
-		_, _, ok := powershell.Parse(input[:n])
+		_, _, ok := powershelltest.Parse(input[:n])
 		require.False(t, ok, "cut at %d", n)
 	}
 }
@@ -166,10 +167,10 @@ func TestWin32CodeIsFoundInTheChain(t *testing.T) {
 
 func TestEncodingAsDocumented(t *testing.T) {
 	line := powershell.CommandLine()
-	decoded, ok := powershell.Decode(line)
+	decoded, ok := powershelltest.Decode(line)
 	require.True(t, ok)
 	require.Equal(t, powershell.Frame(), decoded)
-	decoded, ok = powershell.Decode("powershell.exe -EncodedCommand JwDpACcA")
+	decoded, ok = powershelltest.Decode("powershell.exe -EncodedCommand JwDpACcA")
 	require.True(t, ok)
 	require.Equal(t, "'é'", decoded)
 }
