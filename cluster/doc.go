@@ -63,6 +63,9 @@
 // and check/target stand until move/move, after which the group is no longer where it was; arrived/verify then stands
 // until back/move. [TransferStages] has the stages for procedures that do something of their own in between.
 //
+// Groups that nobody named are looked at before the first change and at the end; finish/verify tells which stand
+// otherwise. What a move will do to them is not known beforehand: colocation and order are not read.
+//
 // Until move/move everything can be taken back by Undo. After it, the way back is another Transfer.
 //
 // Checks 2, 4 and 5 and the verifications are firm. The others can be waived with a reason: check/build during a

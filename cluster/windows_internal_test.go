@@ -84,3 +84,16 @@ func TestARefusalAfterTheChangeProvesNothing(t *testing.T) {
 		}
 	}
 }
+
+// A move is a change of the whole cluster, also for groups that nobody named.
+func TestOtherGroupsThatStandOtherwiseAreTold(t *testing.T) {
+	move := transfer{o: TransferOptions{Group: "web"}}
+	group := func(name, owner string, s State) Group { return Group{Name: name, Owner: owner, State: s} }
+	before := move.others(Snapshot{Groups: []Group{group("web", "n1", StateOnline), group("app", "n2", StateOnline),
+		group("ftp", "n2", StateOnline), group("old", "n1", StateOffline)}})
+	require.Empty(t, differing(before, before))
+	after := move.others(Snapshot{Groups: []Group{group("web", "n2", StateOnline), group("app", "", StateOffline),
+		group("ftp", "n2", StateOnline), group("new", "n1", StateOnline)}})
+	require.Equal(t, "; app was online on n2 and is offline on no single node; old was offline on n1 and is not there",
+		differing(before, after))
+}
