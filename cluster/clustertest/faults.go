@@ -101,7 +101,7 @@ func (m *Model) arm(name, group string) error {
 	case "unreachable":
 		m.Nodes[0].Unreachable = true
 	default:
-		m.Armed = append(m.Armed, Armed{Name: name, Group: g.Name})
+		m.Armed = append(m.Armed, armedFault{Name: name, Group: g.Name})
 	}
 	return nil
 }

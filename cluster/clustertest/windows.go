@@ -16,10 +16,6 @@ import (
 	"github.com/01b61c5c/failover/remote/remotetest"
 )
 
-// ScriptHandler carries out one script on a node: the document is its parameter, the result its answer. A *Refusal is
-// answered as Windows would; any other error ends the line without an answer.
-type ScriptHandler func(node string, document []byte) (any, error)
-
 // WindowsNodes are the nodes of a Sim behind SSH servers on 127.0.0.1. Each accepts PowerShell command lines that
 // carry this module's frame and a script it knows, and nothing else: an unknown script is refused as PowerShell
 // refuses a command it does not know, and recorded.
@@ -28,7 +24,6 @@ type WindowsNodes struct {
 	servers []*windowsServer
 
 	mu      sync.Mutex
-	scripts map[string]ScriptHandler
 	refused []string
 }
 
@@ -43,13 +38,7 @@ func (s *Sim) ServeWindows() (*WindowsNodes, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &WindowsNodes{sim: s, scripts: map[string]ScriptHandler{}}
-	for _, name := range wsfc.Names() {
-		w.scripts[wsfc.Script(name).Text] = func(node string, document []byte) (any,
-			error) {
-			return s.serve(name, node, document)
-		}
-	}
+	w := &WindowsNodes{sim: s}
 	for _, n := range m.Nodes {
 		srv := &windowsServer{node: n.Name}
 		srv.server, err = remotetest.NewServer(
@@ -77,13 +66,6 @@ func (w *WindowsNodes) Addresses() []cluster.Address {
 		list = append(list, cluster.Address{Node: s.node, SSH: s.server.SSH()})
 	}
 	return list
-}
-
-// Handle makes every node know one more script, by its exact text.
-func (w *WindowsNodes) Handle(script string, h ScriptHandler) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.scripts[script] = h
 }
 
 // Refused returns what the nodes were asked and did not know.
@@ -136,15 +118,14 @@ func (w *WindowsNodes) run(node string, cmd *remotetest.Command) remotetest.Endi
 	if !ok {
 		return w.answer(cmd, nil, errors.New("the input was cut off"))
 	}
-	w.mu.Lock()
-	h := w.scripts[script]
-	w.mu.Unlock()
-	if h == nil {
-		w.refuse(script)
-		return w.answer(cmd, nil, fmt.Errorf("this node knows no such script: %.60q", script))
+	for _, name := range wsfc.Names() {
+		if wsfc.Script(name).Text == script {
+			data, err := w.sim.serve(name, node, document)
+			return w.answer(cmd, data, err)
+		}
 	}
-	data, err := h(node, document)
-	return w.answer(cmd, data, err)
+	w.refuse(script)
+	return w.answer(cmd, nil, fmt.Errorf("this node knows no such script: %.60q", script))
 }
 
 func (w *WindowsNodes) answer(cmd *remotetest.Command, data any, err error) remotetest.Ending {
