@@ -79,6 +79,11 @@ const (
 	maxRefused = 3
 )
 
+// refused is an HTTP status that is not success.
+type refused int
+
+func (s refused) Error() string { return fmt.Sprintf("HTTP status %d", int(s)) }
+
 // ErrREST: the API answered with an HTTP status that is not success, or with something that is not its document.
 var ErrREST = errors.New("EFT's administration API refuses")
 
@@ -241,7 +246,7 @@ func (r *REST) get(ctx context.Context, path string, doc any) (found bool, err e
 				r.token = failover.Secret{}
 				r.mu.Unlock()
 			}
-			return false, r.fail(op, "see what the server's log says", fmt.Errorf("%w: HTTP status %d", ErrREST, status))
+			return false, r.fail(op, "see what the server's log says", fmt.Errorf("%w: %w", ErrREST, refused(status)))
 		}
 		if err := json.Unmarshal(raw, doc); err != nil {
 			return false, r.fail(op, "see what answers at this address", fmt.Errorf("%w: unreadable answer: %w", ErrREST, err))

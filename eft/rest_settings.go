@@ -3,7 +3,9 @@ package eft
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -158,6 +160,9 @@ func (r *REST) sites(ctx context.Context, s *Settings) (map[string]string, error
 // other are second spellings: the vendor's reference has one in a heading and another one in the samples.
 var other = strings.NewReplacer("server/admin-users", "admin-users", "/connection-profiles", "/connection-Profiles")
 
+// withheld are the answers of a server that does not give this document, now or later.
+var withheld = []refused{http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusGone}
+
 // each at the end of a path means that the list carries little more than names, so that every document of it is read.
 const each = "/{id}"
 
@@ -171,10 +176,15 @@ func (r *REST) collect(ctx context.Context, s *Settings, path, under string) err
 		path = second
 		found, err = r.get(ctx, "v2/"+path, &doc)
 	}
-	if err != nil {
+	// A module without a licence, or one that this account may not see, is no reason to read nothing.
+	status, isStatus := errors.AsType[refused](err)
+	switch {
+	case isStatus && slices.Contains(withheld, status):
+		s.Absent = append(s.Absent, fmt.Sprintf("%s (%s)", under, status))
+		return nil
+	case err != nil:
 		return err
-	}
-	if !found {
+	case !found:
 		s.Absent = append(s.Absent, under)
 		return nil
 	}

@@ -44,6 +44,15 @@ func TestMembersAndDocumentsBehindAListAreCompared(t *testing.T) {
 		set(change.key, change.was)
 	}
 	require.Empty(t, srv.Unknown())
+	// A part that may not be read is told, and the rest is read.
+	srv.FailNext("/user-groups", 403)
+	partly, err := admin.Read(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, partly.Absent, "sites/MySite/user-groups (HTTP status 403)")
+	require.NotEmpty(t, eft.Diff(before, partly), "what was there before is missing")
+	srv.FailNext("/user-groups", 500)
+	_, err = admin.Read(t.Context())
+	require.ErrorIs(t, err, eft.ErrREST)
 }
 
 // An exit code proves nothing in either direction: a node that a person has finished by hand has the version.
