@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
@@ -107,10 +108,17 @@ func (u upgrade) after(ctx context.Context) (now, before Settings, err error) {
 // What it finds at the last look is what the error says.
 func (u upgrade) wait(id, title, target, source string, f firmness, guards string,
 	find func(context.Context) (string, error)) failover.Step {
+	// The look that the end of the time cuts off says nothing; the one before it says why.
+	var last atomic.Pointer[error]
 	return failover.Step{ID: id, Title: title, Target: target, Kind: failover.Check, Firm: bool(f), Guards: guards,
 		Source: source, Wait: true, Timeout: u.o.Verify, Poll: u.o.Poll,
 		Observe: later(func(ctx context.Context) (failover.Observation, error) {
 			found, err := find(ctx)
+			if ctx.Err() == nil {
+				last.Store(&err)
+			} else if before := last.Load(); err != nil && before != nil && *before != nil {
+				err = *before
+			}
 			return failover.Observation{Done: err == nil, Found: found}, soften(err)
 		})}
 }
