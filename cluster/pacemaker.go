@@ -81,8 +81,8 @@ const (
 // constraint from an administrator's, so that a later run finds and clears what a crash left.
 //
 // Pausing is standby. Failback is resource-stickiness. SetService is refused with ErrNotSupported: the service is part
-// of the resource's type. The lock is the cluster property failover-lock, changed by compare-and-set inside the cluster's configuration.
-// Clones and bundles are not read.
+// of the resource's type. The lock is the cluster property failover-lock, changed by compare-and-set inside the cluster's
+// configuration. Clones and bundles are not read.
 type Pacemaker struct {
 	Cluster
 

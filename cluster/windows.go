@@ -32,9 +32,9 @@ type WindowsConfig struct {
 // The scripts run in Windows PowerShell 5.1, which is part of every Windows Server; PowerShell 7 has the module
 // FailoverClusters only as copies through its compatibility layer (documented). They call its cmdlets without -Cluster,
 // so each talks to its own node's cluster service, which acts for the whole cluster (documented), and no credentials
-// have to travel a second hop. A move is started with -Wait 0 and followed by readings, so that no command is long and a
-// dropped line ends nothing. What Windows refuses is judged by Win32 code. The account must be a local administrator of
-// the nodes.
+// have to travel a second hop. A move is started with -Wait 0 and followed by readings, so that no command is long and
+// a dropped line ends nothing. What Windows refuses is judged by Win32 code. The account must be a local administrator
+// of the nodes.
 //
 // The lock is a private property of the cluster object (Set-ClusterParameter; inferred: not tried on a live
 // cluster). It is read, written and read back after a pause, which is no true compare-and-set across two nodes;

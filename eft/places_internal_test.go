@@ -102,3 +102,21 @@ func TestAStartThatGaveUpCannotComeLater(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "ran\n", string(ran), "once")
 }
+
+func TestSpaceIsReadAlsoWhereNamesHoldBlanks(t *testing.T) {
+	for line, want := range map[string]string{
+		"/dev/sda1 1000 400 600 40% /": "614400", "//srv/my share 1000 400 500 45% /mnt/my share": "512000",
+		"none - - - - /x": "",
+	} {
+		dir := t.TempDir()
+		tool := "#!/bin/sh\necho 'Filesystem 1024-blocks Used Available Capacity Mounted on'\necho '" + line + "'\n"
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "df"), []byte(tool), 0o700)) //nolint:gosec // it is a program
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", scripts.SpaceSh, "sh", filepath.Join(dir, "none"))
+		cmd.Env = []string{"PATH=" + dir + ":" + os.Getenv("PATH")}
+		out, err := cmd.Output()
+		require.Equal(t, want == "", err != nil, line)
+		if want != "" {
+			require.Equal(t, "0 "+want+"\n", string(out), line)
+		}
+	}
+}

@@ -264,7 +264,7 @@ func (r *REST) status(ctx context.Context, s *Settings) error {
 
 // volatile are attributes that must change in an upgrade (by their whole name: minTlsVersion is a setting) or change by
 // themselves; a count is one only with what it counts, because retryCount is a setting. eventRuleVersion is the format
-// of a rule, which the server writes itself (seen in the vendor's samples). hidden are those whose texts may be secrets.
+// of a rule, which the server writes itself (seen in the vendor's samples). hidden are those whose texts may be secret.
 var (
 	versions = []string{"version", "softwareversion", "eventruleversion"}
 	volatile = []string{"lastmodified", "starttime", "uptime", "lastuserlogin", "lastlogin"}

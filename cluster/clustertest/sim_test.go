@@ -249,3 +249,26 @@ func TestALeftoverIsClearedWhereTheGroupIsAlready(t *testing.T) {
 		require.Empty(t, m.Counters.Moves)
 	})
 }
+
+// The cluster still says online of a group whose node it does not reach; nothing ends on that.
+func TestAGroupOnANodeThatIsCutOffIsNotUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim, c := newSim(t, clustertest.StyleWindows)
+		require.NoError(t, sim.Update(func(m *clustertest.Model) error {
+			m.Node("EFT01").State = cluster.NodeDown
+			return nil
+		}))
+		require.Equal(t, cluster.StateOnline, state(t, sim).GroupState(group))
+		g, err := c.Group(t.Context(), group)
+		require.NoError(t, err)
+		require.Equal(t, cluster.StateUnknown, g.State)
+		for _, node := range []string{"EFT01", "EFT02"} {
+			_, err = c.Move(t.Context(), group, node, quick)
+			require.ErrorIs(t, err, cluster.ErrNotOnline)
+			require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+		}
+		require.Empty(t, state(t, sim).Counters.Moves)
+		o := cluster.StateOptions{Timeout: time.Second, Poll: time.Millisecond, Settle: 20 * time.Millisecond}
+		require.Error(t, c.Online(t.Context(), group, o), "it is not seen online")
+	})
+}

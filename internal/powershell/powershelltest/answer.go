@@ -1,5 +1,5 @@
-// Package powershelltest is the other side of package powershell: it takes apart what arrives on a machine and writes what
-// the frame answers, for simulators.
+// Package powershelltest is the other side of package powershell: it takes apart what arrives on a machine and writes
+// what the frame answers, for simulators.
 package powershelltest
 
 import (
@@ -44,8 +44,8 @@ func Answer(data any) (string, int, error) {
 
 // AnswerFailure returns what the frame writes for a script that failed, and its exit status.
 func AnswerFailure(f powershell.Failure) (string, int, error) {
-	return answer(map[string]any{"ok": false, "touched": f.Touched, "changed": f.Changed, "fqid": f.FQID, "category": f.Category,
-		"chain": f.Chain}, powershell.ExitFailed)
+	return answer(map[string]any{"ok": false, "touched": f.Touched, "changed": f.Changed, "fqid": f.FQID,
+		"category": f.Category, "chain": f.Chain}, powershell.ExitFailed)
 }
 
 func answer(doc map[string]any, exit int) (string, int, error) {
