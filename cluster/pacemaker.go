@@ -11,7 +11,6 @@ import (
 	"maps"
 	"net"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -369,8 +368,3 @@ func (d *pacemakerDriver) SwapMark(ctx context.Context, via, key, old, text stri
 }
 
 var _ Driver = (*pacemakerDriver)(nil)
-
-// sortedNodes is used in messages.
-func sortedNodes(names []string) string {
-	return strings.Join(slices.Sorted(slices.Values(names)), ", ")
-}

@@ -389,13 +389,10 @@ func (r crmResource) state() State {
 	return StateUnknown
 }
 
+// isStorage guesses by the agent's name; what an administrator names counts wherever it matters.
 func isStorage(agent string) bool {
-	for _, kind := range []string{":Filesystem", ":LVM", ":LVM-activate", ":ZFS", ":drbd"} {
-		if strings.HasSuffix(agent, kind) {
-			return true
-		}
-	}
-	return false
+	kind := agent[strings.LastIndexByte(agent, ':')+1:]
+	return slices.Contains([]string{"Filesystem", "LVM", "LVM-activate", "ZFS", "drbd"}, kind)
 }
 
 const infinity = 1000000

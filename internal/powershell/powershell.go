@@ -188,9 +188,9 @@ func read(s Script, res remote.Result, answer any) error {
 		Changed  bool            `json:"changed"`
 		FQID     string          `json:"fqid"`
 		Category string          `json:"category"`
-		Chain    oneOrMany       `json:"chain"`
+		Chain    []Cause         `json:"chain"`
 	}
-	raw, err := base64.StdEncoding.DecodeString(string(bytesWithoutSpace(found[len(found)-1][1])))
+	raw, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(found[len(found)-1][1])), ""))
 	if err == nil {
 		err = json.Unmarshal(raw, &doc)
 	}
@@ -219,29 +219,6 @@ func read(s Script, res remote.Result, answer any) error {
 		return bad(err)
 	}
 	return nil
-}
-
-// oneOrMany reads an array that PowerShell may have collapsed to its only element.
-type oneOrMany []Cause
-
-func (o *oneOrMany) UnmarshalJSON(raw []byte) error {
-	if len(raw) > 0 && raw[0] == '{' {
-		raw = append(append([]byte{'['}, raw...), ']')
-	}
-	var list []Cause
-	err := json.Unmarshal(raw, &list)
-	*o = list
-	return err
-}
-
-func bytesWithoutSpace(b []byte) []byte {
-	out := b[:0:0]
-	for _, c := range b {
-		if c != ' ' && c != '\r' && c != '\n' && c != '\t' {
-			out = append(out, c)
-		}
-	}
-	return out
 }
 
 // encode gives a script the form -EncodedCommand takes: base64 of UTF-16LE without a byte order mark (documented).
