@@ -7,20 +7,20 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // Offline implements Cluster.
 func (c *core) Offline(ctx context.Context, group string, o StateOptions) error {
-	return c.groupState(ctx, "take group offline", group, StateOffline, o, c.d.StartOffline)
+	return c.groupState(ctx, "take group offline", group, StateOffline, o)
 }
 
 // Online implements Cluster.
 func (c *core) Online(ctx context.Context, group string, o StateOptions) error {
-	return c.groupState(ctx, "bring group online", group, StateOnline, o, c.d.StartOnline)
+	return c.groupState(ctx, "bring group online", group, StateOnline, o)
 }
 
-func (c *core) groupState(ctx context.Context, op, group string, want State, o StateOptions,
-	start func(context.Context, string, string) error) error {
+func (c *core) groupState(ctx context.Context, op, group string, want State, o StateOptions) error {
 	if err := c.d.Check("group", group); err != nil {
 		return err
 	}
@@ -31,21 +31,20 @@ func (c *core) groupState(ctx context.Context, op, group string, want State, o S
 		}
 		return reading{text: g.String(), done: g.State == want, moving: g.State == StatePending || g.Queued,
 			failed: g.State == StateFailed && want != StateFailed}, err
-	}, func(ctx context.Context, via string) error { return start(ctx, via, group) })
+	}, func(ctx context.Context, via string) error { return c.d.StartState(ctx, via, group, want) })
 }
 
 // OfflineResource implements Cluster.
 func (c *core) OfflineResource(ctx context.Context, resource string, o StateOptions) error {
-	return c.resourceState(ctx, "take resource offline", resource, StateOffline, o, c.d.StartResourceOffline)
+	return c.resourceState(ctx, "take resource offline", resource, StateOffline, o)
 }
 
 // OnlineResource implements Cluster.
 func (c *core) OnlineResource(ctx context.Context, resource string, o StateOptions) error {
-	return c.resourceState(ctx, "bring resource online", resource, StateOnline, o, c.d.StartResourceOnline)
+	return c.resourceState(ctx, "bring resource online", resource, StateOnline, o)
 }
 
-func (c *core) resourceState(ctx context.Context, op, resource string, want State, o StateOptions,
-	start func(context.Context, string, string) error) error {
+func (c *core) resourceState(ctx context.Context, op, resource string, want State, o StateOptions) error {
 	if err := c.d.Check("resource", resource); err != nil {
 		return err
 	}
@@ -53,20 +52,17 @@ func (c *core) resourceState(ctx context.Context, op, resource string, want Stat
 		r, err := c.resource(ctx, avoid, resource)
 		return reading{text: fmt.Sprintf("%s is %s on %s", r.Name, r.State, r.Owner), done: r.State == want,
 			moving: r.State == StatePending, failed: r.State == StateFailed}, err
-	}, func(ctx context.Context, via string) error { return start(ctx, via, resource) })
+	}, func(ctx context.Context, via string) error { return c.d.StartResourceState(ctx, via, resource, want) })
 }
 
 // Pause implements Cluster.
-func (c *core) Pause(ctx context.Context, node string, o PauseOptions) error {
+func (c *core) Pause(ctx context.Context, node string, o StateOptions) error {
 	const op = "pause node"
 	if err := c.d.Check("node", node); err != nil {
 		return err
 	}
-	if o.Drain != DrainGroups && o.Drain != DrainNothing {
-		return failover.Invalid("PauseOptions.Drain", fmt.Sprintf("is %d", o.Drain), "use DrainGroups or DrainNothing")
-	}
 	drained := map[string]State{} // the groups that were seen on the node, with how they stood first
-	return c.change(ctx, op, node, "paused", StateOptions{Timeout: o.Timeout, Poll: o.Poll, Settle: o.Settle},
+	return c.change(ctx, op, node, "paused", o,
 		func(ctx context.Context, avoid string) (reading, error) {
 			s, n, err := c.node(ctx, op, avoid, node)
 			if err != nil {
@@ -89,9 +85,9 @@ func (c *core) Pause(ctx context.Context, node string, o PauseOptions) error {
 			}
 			paused := n.State == NodePaused
 			return reading{text: fmt.Sprintf("%s is %s with %d groups, %d on their way%s", n.Name, n.State, holds, moving, down),
-				done:   paused && !n.Draining && (o.Drain == DrainNothing || holds+moving == 0 && down == ""),
+				done:   paused && !n.Draining && holds+moving == 0 && down == "",
 				moving: n.Draining || paused && holds+moving > 0, failed: failed}, nil
-		}, func(ctx context.Context, via string) error { return c.d.StartPause(ctx, via, node, o.Drain) })
+		}, func(ctx context.Context, via string) error { return c.d.StartPause(ctx, via, node) })
 }
 
 // Resume implements Cluster.
@@ -112,7 +108,7 @@ func (c *core) Resume(ctx context.Context, node string, o StateOptions) error {
 }
 
 func (c *core) node(ctx context.Context, op, avoid, name string) (Snapshot, Node, error) {
-	s, err := c.snapshot(ctx, avoid)
+	s, err := c.snapshot(ctx, avoid, "")
 	if err != nil {
 		return s, Node{}, err
 	}
@@ -181,7 +177,7 @@ func (c *core) change(ctx context.Context, op, target, want string, o StateOptio
 				Next: "find out why the cluster did nothing, then ask again",
 				Err:  errors.Join(sent, fmt.Errorf("%w: still: %s", failover.ErrNotObserved, r.text))}
 		}
-		if waitErr := pause(ctx, o.Poll); waitErr != nil {
+		if waitErr := waiting.For(ctx, o.Poll); waitErr != nil {
 			return &failover.Error{Op: op, Target: target, Outcome: failover.InDoubt,
 				Next: "read the state from any node; it is safe to ask for " + want + " again",
 				Err:  errors.Join(sent, err, fmt.Errorf("%w: last seen: %s", ErrTimeout, r.text), context.Cause(ctx))}

@@ -20,8 +20,6 @@ type Cluster interface {
 	Snapshot(ctx context.Context) (Snapshot, error)
 	// Group reads one group with its members. ErrNotFound when there is none of that name.
 	Group(ctx context.Context, name string) (Group, error)
-	// Nodes reads the cluster's nodes.
-	Nodes(ctx context.Context) ([]Node, error)
 	// Inspect asks the node at its own address what it says about itself. It does not fall back on another node.
 	Inspect(ctx context.Context, node string) (Inspection, error)
 	// ServiceResources returns the resources that run the operating-system service, over all groups.
@@ -41,9 +39,9 @@ type Cluster interface {
 	OfflineResource(ctx context.Context, resource string, o StateOptions) error
 	// OnlineResource brings one resource up, with what it depends on and nothing else. Safe to repeat.
 	OnlineResource(ctx context.Context, resource string, o StateOptions) error
-	// Pause makes the node take no groups, moving its groups away first when told to: it returns when each of them is
-	// online elsewhere. Safe to repeat.
-	Pause(ctx context.Context, node string, o PauseOptions) error
+	// Pause makes the node take no groups and moves its groups away first: it returns when each of them is online
+	// elsewhere. Safe to repeat.
+	Pause(ctx context.Context, node string, o StateOptions) error
 	// Resume makes a paused node a full member again, without bringing anything back to it. Safe to repeat.
 	Resume(ctx context.Context, node string, o StateOptions) error
 	// SetFailback sets whether the group may go home by itself: NoFailback, or a value read earlier, to be put back
@@ -80,25 +78,6 @@ type StateOptions struct {
 	Poll    time.Duration // 0 means 2 s
 	// Settle: how long a state that does not change is watched before the request counts as lost; 0 means 30 s
 	Settle time.Duration
-}
-
-// Drain says what happens to the groups on a node that is paused.
-type Drain int
-
-const (
-	// DrainGroups moves the node's groups away first. It is the zero value because a paused node with groups on it
-	// is rarely what is wanted.
-	DrainGroups Drain = iota
-	// DrainNothing leaves them where they are. Pacemaker cannot do this: standby always moves them.
-	DrainNothing
-)
-
-// PauseOptions says how a node is paused.
-type PauseOptions struct {
-	Drain   Drain
-	Timeout time.Duration // 0 means 10 min
-	Poll    time.Duration // 0 means 2 s
-	Settle  time.Duration // 0 means 30 s
 }
 
 const (

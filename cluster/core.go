@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // Config says how the nodes of a [Driver] are asked. The zero value is the default.
@@ -113,22 +112,22 @@ func (c *core) ask(ctx context.Context, via string, request func(context.Context
 	return err
 }
 
-func (c *core) snapshot(ctx context.Context, avoid string) (Snapshot, error) {
+// snapshot reads the cluster, or of its groups at least the one called group.
+func (c *core) snapshot(ctx context.Context, avoid, group string) (Snapshot, error) {
 	var s Snapshot
 	_, err := c.send(ctx, "read cluster", avoid, func(ctx context.Context, via string) (err error) {
-		s, err = c.d.ReadSnapshot(ctx, via)
+		s, err = c.d.ReadSnapshot(ctx, via, group)
 		return readError(ctx, "read cluster", via, err)
 	})
-	return s, err
+	return s.believed(), err
 }
 
 func (c *core) group(ctx context.Context, avoid, name string) (Group, error) {
-	var g Group
-	_, err := c.send(ctx, "read group", avoid, func(ctx context.Context, via string) (err error) {
-		g, err = c.d.ReadGroup(ctx, via, name)
-		return readError(ctx, "read group", name, err)
-	})
-	return g, err
+	s, err := c.snapshot(ctx, avoid, name)
+	if err != nil {
+		return Group{}, err
+	}
+	return s.named("read group", name)
 }
 
 // readError makes a lost reply to a read what it is: nothing happened, and another node can be asked.
@@ -143,7 +142,7 @@ func readError(ctx context.Context, op, target string, err error) error {
 }
 
 // Snapshot implements Cluster.
-func (c *core) Snapshot(ctx context.Context) (Snapshot, error) { return c.snapshot(ctx, "") }
+func (c *core) Snapshot(ctx context.Context) (Snapshot, error) { return c.snapshot(ctx, "", "") }
 
 // Group implements Cluster.
 func (c *core) Group(ctx context.Context, name string) (Group, error) {
@@ -151,12 +150,6 @@ func (c *core) Group(ctx context.Context, name string) (Group, error) {
 		return Group{}, err
 	}
 	return c.group(ctx, "", name)
-}
-
-// Nodes implements Cluster.
-func (c *core) Nodes(ctx context.Context) ([]Node, error) {
-	s, err := c.snapshot(ctx, "")
-	return s.Nodes, err
 }
 
 // Inspect implements Cluster.
@@ -174,7 +167,7 @@ func (c *core) ServiceResources(ctx context.Context, service string) ([]Resource
 	if err := c.d.Check("service", service); err != nil {
 		return nil, err
 	}
-	s, err := c.snapshot(ctx, "")
+	s, err := c.snapshot(ctx, "", "")
 	if err != nil {
 		return nil, err
 	}
@@ -187,30 +180,6 @@ func (c *core) ServiceResources(ctx context.Context, service string) ([]Resource
 		}
 	}
 	return found, nil
-}
-
-// GroupOfService returns the one group that runs the operating-system service. ErrNotFound when none does,
-// ErrAmbiguous when several do: then nobody can say which one a procedure is about.
-func GroupOfService(ctx context.Context, c Cluster, service string) (string, error) {
-	found, err := c.ServiceResources(ctx, service)
-	if err != nil {
-		return "", err
-	}
-	var groups []string
-	for _, r := range found {
-		if !slices.Contains(groups, r.Group) {
-			groups = append(groups, r.Group)
-		}
-	}
-	switch len(groups) {
-	case 0:
-		return "", refuse("find group of service", service, "give the service's own name, not its display name", ErrNotFound,
-			"no cluster resource runs it")
-	case 1:
-		return groups[0], nil
-	}
-	return "", refuse("find group of service", service, "name the group", ErrAmbiguous, "it is in %s",
-		strings.Join(groups, " and "))
 }
 
 // SetFailback implements Cluster.
@@ -268,7 +237,7 @@ func (c *core) setting(ctx context.Context, op, target string, holds func(contex
 }
 
 func (c *core) resource(ctx context.Context, avoid, name string) (Resource, error) {
-	s, err := c.snapshot(ctx, avoid)
+	s, err := c.snapshot(ctx, avoid, "")
 	if err != nil {
 		return Resource{}, err
 	}
@@ -281,9 +250,4 @@ func (c *core) resource(ctx context.Context, avoid, name string) (Resource, erro
 	}
 	return Resource{}, refuse("read resource", name, "use a name the snapshot shows", ErrNotFound,
 		"no resource of that name")
-}
-
-// pause waits for one poll interval or the end of the context.
-func pause(ctx context.Context, d time.Duration) error {
-	return waiting.For(ctx, d)
 }

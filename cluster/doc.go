@@ -16,10 +16,15 @@
 //   - On the target, failed or only partly up for the time of grace: [ErrFailed], [ErrPartial]. The move took effect
 //     (Applied) and is not made again; a person repairs the group or moves it back.
 //   - Never left its source for the time to settle: [ErrNotStarted], NotApplied. That nothing acts after that time is
-//     inferred; MoveOptions.Settle sets it.
+//     inferred; MoveOptions.Settle sets it. On Pacemaker the time counts from the removal of the request.
+//   - Failed at its source without having left it, as after a stop that failed: [ErrFailed], in doubt.
 //   - Line lost or no answer after the request was sent: in doubt, then settled by reading from another node as above.
-//   - Time over before any of these: [ErrTimeout] or [ErrQueued], in doubt. Nothing is asked for again while the group
+//   - Time over before any of these: [ErrTimeout], in doubt. Nothing is asked for again while the group
 //     is changing: a second Move then returns [ErrBusy].
+//
+// A group is only as alive as its node: on one that the cluster does not reach its state is StateUnknown, whatever the
+// cluster remembers of it, and nothing that waits for the group ends on that. What the cluster has on record of members
+// that failed since the move began stands in the error, with the node, the reason and the time.
 //
 // A move request is sent at most once. It is offered to a second node only if it provably did not leave for the first.
 //
@@ -58,17 +63,23 @@
 // and check/target stand until move/move, after which the group is no longer where it was; arrived/verify then stands
 // until back/move. [TransferStages] has the stages for procedures that do something of their own in between.
 //
+// Groups that nobody named are looked at before the first change and at the end; finish/verify tells which stand
+// otherwise. What a move will do to them is not known beforehand: colocation and order are not read.
+//
 // Until move/move everything can be taken back by Undo. After it, the way back is another Transfer.
 //
 // Checks 2, 4 and 5 and the verifications are firm. The others can be waived with a reason: check/build during a
-// rolling upgrade of the operating system, check/reachable when a node has no SSH.
+// rolling upgrade of the operating system, check/reachable, check/reboot and check/build when a node has no SSH. What a
+// check could not read is told as not known and does not pass. check/stop-time compares the members that are known to
+// run a service; where none is known, all of them.
 //
 // # What a crash leaves
 //
 // On Pacemaker a move leaves a location constraint that would hold the group for ever. It is removed after every move,
 // also a failed one. A mark in the cluster's configuration, written before the constraint, tells ours from an
 // administrator's, so the next run finds and removes what a killed one left. An administrator's own constraint stops
-// the transfer with [ErrStandingRequest] and is left alone. A Windows cluster keeps nothing.
+// the transfer with [ErrStandingRequest] and is left alone, and so does what holds the group on its node as strongly as a
+// request draws it away: an infinite preference or an infinite stickiness. A Windows cluster keeps nothing.
 //
 // The failback guard is on the group until finish/failback; the setting to restore is in the journal. A run that is
 // given up after move/move leaves the guard: run it again, or set failback by hand.

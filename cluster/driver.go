@@ -19,17 +19,16 @@ type Driver interface {
 	// Check refuses a group, node, resource or service name that could not be one in this make of cluster.
 	Check(field, name string) error
 
-	ReadSnapshot(ctx context.Context, via string) (Snapshot, error)
-	ReadGroup(ctx context.Context, via, group string) (Group, error)
+	// ReadSnapshot reads the cluster. When group is not "", groups of another name may be left out.
+	ReadSnapshot(ctx context.Context, via, group string) (Snapshot, error)
 	Inspect(ctx context.Context, via string) (Inspection, error)
 
 	StartMove(ctx context.Context, via, group, node string) error
 	ClearMove(ctx context.Context, via, group string) error
-	StartOffline(ctx context.Context, via, group string) error
-	StartOnline(ctx context.Context, via, group string) error
-	StartResourceOffline(ctx context.Context, via, resource string) error
-	StartResourceOnline(ctx context.Context, via, resource string) error
-	StartPause(ctx context.Context, via, node string, drain Drain) error
+	// StartState and StartResourceState ask for StateOnline or StateOffline.
+	StartState(ctx context.Context, via, group string, want State) error
+	StartResourceState(ctx context.Context, via, resource string, want State) error
+	StartPause(ctx context.Context, via, node string) error // and moves its groups away
 	StartResume(ctx context.Context, via, node string) error
 	SetFailback(ctx context.Context, via, group string, f Failback) error
 	SetService(ctx context.Context, via, resource, service string) error

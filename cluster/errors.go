@@ -16,16 +16,13 @@ var (
 	ErrUnreachable = errors.New("cluster node not reachable")
 	// ErrWrongNode: the machine at a node's address says it is another node.
 	ErrWrongNode = errors.New("another node answers at this address")
-	// ErrTargetUnfit: the target cannot take the group. Every reason below that concerns the target wraps it.
+	// ErrTargetUnfit: the target cannot take the group: a member may not run there, or the cluster keeps the node out. The
+	// two reasons below wrap it.
 	ErrTargetUnfit = errors.New("the target cannot take the group")
 	// ErrNodeDown: the node is not a running member of the cluster.
 	ErrNodeDown = fmt.Errorf("%w: node is not up", ErrTargetUnfit)
 	// ErrNodePaused: the node is paused, in standby or draining.
 	ErrNodePaused = fmt.Errorf("%w: node is paused", ErrTargetUnfit)
-	// ErrNodeQuarantined: the cluster keeps the node out.
-	ErrNodeQuarantined = fmt.Errorf("%w: node is quarantined or isolated", ErrTargetUnfit)
-	// ErrNotPossibleOwner: a member of the group may not run on the target.
-	ErrNotPossibleOwner = fmt.Errorf("%w: not a possible owner", ErrTargetUnfit)
 	// ErrOwnerUnknown: no node, or more than one, has the group.
 	ErrOwnerUnknown = errors.New("the group has no single known owner")
 	// ErrOtherOwner: the group is not on the node the caller believed it to be on.
@@ -36,13 +33,15 @@ var (
 	ErrBusy = errors.New("the cluster is busy with this group")
 	// ErrGroupLocked: the group or a member is locked against moving.
 	ErrGroupLocked = errors.New("the group is locked from moving")
-	// ErrUnmanaged: the cluster was told to leave the group alone, so a move would never happen.
+	// ErrUnmanaged: the cluster was told to leave the group, a member or everything alone (maintenance), so a move would
+	// never happen.
 	ErrUnmanaged = errors.New("the cluster does not manage the group at the moment")
 	// ErrNoQuorum: the cluster has no majority.
 	ErrNoQuorum = errors.New("the cluster has no quorum")
 	// ErrPermission: the account may not do this.
 	ErrPermission = errors.New("no permission in the cluster")
-	// ErrTimeout: the time ended before the wanted state was seen.
+	// ErrTimeout: the time ended before the wanted state was seen, or the cluster has put the move off and may still carry
+	// it out.
 	ErrTimeout = errors.New("the wanted state was not seen in time")
 	// ErrFailed: the group or the resource is in the failed state.
 	ErrFailed = errors.New("the group failed")
@@ -55,14 +54,10 @@ var (
 	ErrElsewhere = errors.New("the group landed on another node")
 	// ErrNotStarted: the cluster accepted the request and the group never left.
 	ErrNotStarted = errors.New("the group did not begin to move")
-	// ErrQueued: the cluster has put the move off and may still carry it out.
-	ErrQueued = errors.New("the cluster queued the move")
 	// ErrStandingRequest: a move request that is not ours stands in the cluster's configuration.
 	ErrStandingRequest = errors.New("a move request of somebody else stands in the cluster")
 	// ErrAmbiguous: more than one group runs the service.
 	ErrAmbiguous = errors.New("more than one group has the service")
-	// ErrMaintenance: a member of the group or the whole cluster is in maintenance.
-	ErrMaintenance = fmt.Errorf("%w: maintenance", ErrUnmanaged)
 	// ErrDisk: a disk the group needs is not in the group, or nothing in the group is said to need a disk it has.
 	ErrDisk = errors.New("the group and its disks do not belong together")
 	// ErrBackup: a backup of the cluster database is in progress.
@@ -79,7 +74,7 @@ var (
 
 // CodeError is a refusal by the cluster manager, judged by its number and never by its text, which is localised.
 type CodeError struct {
-	System string // "win32" or "pacemaker"
+	System string // "win32", "pacemaker", or "shell" for what the shell around Pacemaker's tools says
 	Code   int
 	Name   string // symbolic name, for example ERROR_CLUSTER_NODE_PAUSED; "" when the table does not have it
 	Text   string // what the cluster said, for people

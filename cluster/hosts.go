@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/remote"
@@ -54,7 +55,7 @@ func (h hosts) host(via string) (*remote.Host, error) {
 	if host := h.byName[via]; host != nil {
 		return host, nil
 	}
-	return nil, failover.Invalid("node", via+" has no address", "use one of "+sortedNodes(h.names))
+	return nil, failover.Invalid("node", via+" has no address", "use one of "+strings.Join(h.names, ", "))
 }
 
 func (h hosts) close() error {

@@ -1,12 +1,15 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // badReadings is how often a bad state must have been read in a row before it counts.
@@ -30,7 +33,8 @@ func (c *core) Move(ctx context.Context, group, node string, o MoveOptions) (Mov
 		return MoveResult{}, err
 	}
 	res := MoveResult{From: g.Owner, To: node, State: g.State}
-	f := follow{c: c, op: op, group: group, from: g.Owner, to: node, want: g.State, o: o}
+	f := follow{c: c, op: op, group: group, from: g.Owner, to: node, want: g.State, o: o,
+		known: g.Failures}
 	switch {
 	case g.Owner == node && g.State == StatePending:
 		// Somebody's move is arriving; what it was before cannot be read any more, so up is what is waited for.
@@ -57,6 +61,8 @@ func (c *core) Move(ctx context.Context, group, node string, o MoveOptions) (Mov
 		if err == nil && clearErr == nil {
 			// The group stays only if nothing draws it home once the request is gone.
 			err = f.confirm(ctx)
+		} else if clearErr == nil && errors.Is(err, ErrTimeout) && !f.left {
+			err = f.notStarted(ctx, err)
 		} else if clearErr != nil {
 			outcome := failover.Applied
 			if err != nil {
@@ -73,13 +79,13 @@ func (c *core) Move(ctx context.Context, group, node string, o MoveOptions) (Mov
 // beforeMove reads the cluster and refuses what cannot end well, before anything is asked for.
 func (c *core) beforeMove(ctx context.Context, group, node string, o MoveOptions) (Group, error) {
 	const op = "move group"
-	s, err := c.snapshot(ctx, "")
+	s, err := c.snapshot(ctx, "", "")
 	if err != nil {
 		return Group{}, err
 	}
-	g, ok := s.Group(group)
-	if !ok {
-		return g, refuse(op, group, "use a name the snapshot shows", ErrNotFound, "the cluster has no such group")
+	g, err := s.named(op, group)
+	if err != nil {
+		return g, err
 	}
 	if leftover(g) && g.Owner != node {
 		if err := c.ClearMove(ctx, group); err != nil {
@@ -100,22 +106,12 @@ func (c *core) beforeMove(ctx context.Context, group, node string, o MoveOptions
 
 // leftover reports whether a request of an earlier run of ours stands.
 func leftover(g Group) bool {
-	for _, m := range g.Standing {
-		if m.Ours {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(g.Standing, func(m MoveRequest) bool { return m.Ours })
 }
 
 // acting reports whether a request of ours stands that the cluster may still act on.
 func acting(g Group) bool {
-	for _, m := range g.Standing {
-		if m.Ours && !m.Inert {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(g.Standing, func(m MoveRequest) bool { return m.Ours && !m.Inert })
 }
 
 // fitToLeave says why the group cannot be moved off its owner now.
@@ -123,6 +119,8 @@ func fitToLeave(op string, g Group, node, expect string) error {
 	switch {
 	case g.Owner == "":
 		return refuse(op, g.Name, "find out where the group runs before anything else", ErrOwnerUnknown, "%s", g)
+	case g.State == StateUnknown:
+		return refuse(op, g.Name, "find out how its node stands before anything else", ErrNotOnline, "%s", g)
 	case g.Owner == node && g.State == StateFailed:
 		return refuse(op, g.Name, "repair the group on its owner", ErrFailed, "%s", g)
 	case g.Owner == node && g.State != StateOnline && g.State != StateOffline && g.State != StatePending:
@@ -161,8 +159,8 @@ func fitToTake(op string, s Snapshot, g Group, node string) error {
 		return refuse(op, g.Name, "end the maintenance of the cluster", ErrUnmanaged, "the whole cluster is in maintenance")
 	}
 	if names := g.Unwilling(node); len(names) > 0 {
-		return refuse(op, g.Name, "add the node to the possible owners of every member", ErrNotPossibleOwner,
-			"%s may not run on %s", quoted(names), node)
+		return refuse(op, g.Name, "let every member run on the node: see possible owners, bans, and failures there that "+
+			"nobody cleared", ErrTargetUnfit, "%q may not run on %s", names, node)
 	}
 	return nil
 }
@@ -173,7 +171,7 @@ func fitNode(op string, s Snapshot, node string) error {
 	case !ok:
 		return refuse(op, node, "use a node the snapshot shows", ErrNotFound, "the cluster has no such node")
 	case n.Isolated || n.Quarantined:
-		return refuse(op, node, "find out why the cluster keeps the node out", ErrNodeQuarantined, "%s", n.Raw)
+		return refuse(op, node, "find out why the cluster keeps the node out", ErrTargetUnfit, "%s", n.Raw)
 	case n.State == NodePaused || n.Draining:
 		return refuse(op, node, "resume the node", ErrNodePaused, "%s", n.Raw)
 	case n.State != NodeUp:
@@ -205,7 +203,10 @@ type follow struct {
 	via      string // the node that had the request
 	doubt    error  // the answer to the request was lost
 	twice    bool   // the good reading must be seen twice
-	left     bool   // the group was seen to leave, so standing at the source again means it returned
+	left     bool   // the group was seen otherwise than it was, so standing at the source again means it returned
+	gone     bool   // it was seen down or on another node
+
+	known []string // failures that the cluster had on record before
 }
 
 // run reads until the group is on the target in the wanted state, or until it is certain that it will not be.
@@ -229,7 +230,7 @@ func (f *follow) run(ctx context.Context) (outage time.Duration, err error) {
 		now := time.Now()
 		if err != nil {
 			if ctx.Err() != nil {
-				return outage, f.timedOut(ctx, last, errors.Join(lastErr, err))
+				return outage, f.timedOut(ctx, last, cmp.Or(lastErr, err))
 			}
 			if !errors.Is(err, ErrUnreachable) {
 				return outage, f.fail(failover.InDoubt, "read the group from the cluster and judge by its owner and state", err)
@@ -253,7 +254,7 @@ func (f *follow) run(ctx context.Context) (outage time.Duration, err error) {
 				return outage, err
 			}
 		}
-		if err := pause(ctx, f.o.Poll); err != nil {
+		if err := waiting.For(ctx, f.o.Poll); err != nil {
 			return outage, f.timedOut(ctx, last, lastErr)
 		}
 	}
@@ -266,46 +267,75 @@ func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
 	case g.Owner == f.to && g.State == f.want:
 		return !f.twice || same >= 2, nil
 	case g.Owner == f.from && g.State == f.want && !f.left:
-		if g.Queued || g.Locked || since < f.o.Settle || same < 2 {
-			return false, nil
+		if failed := f.cause(g); failed != "" && same >= 2 {
+			// Stop, failed start and the start at the source lay between two readings; the record tells.
+			return true, f.fail(failover.NotApplied, "repair what failed on the target and clear the failure in the cluster",
+				fmt.Errorf("%w: %w: %s%s", failover.ErrReverted, ErrReturned, g, failed))
 		}
-		if acting(g) {
-			// The request stands, so the cluster may still act on it.
+		// While the request stands the cluster may still act on it.
+		if g.Queued || g.Locked || since < f.o.Settle || same < 2 || acting(g) {
 			return false, nil
 		}
 		return true, f.fail(failover.NotApplied, "find out why the cluster did not move the group, then run again",
 			fmt.Errorf("%w: %s for %s", ErrNotStarted, g, since.Round(time.Second)))
 	}
 	f.left = true
-	if same < 2 || g.State == StatePending || g.Owner == "" && g.State != StateFailed {
+	f.gone = f.gone || g.Owner != f.from || g.State == StateOffline
+	if same < 2 || g.State == StatePending || g.State == StateUnknown || g.Owner == "" && g.State != StateFailed {
 		return false, nil
 	}
 	switch {
 	case g.Owner == f.from && g.State == f.want:
 		return true, f.fail(failover.NotApplied, "look in the cluster's log for why the target gave the group up",
-			fmt.Errorf("%w: %w: %s", failover.ErrReverted, ErrReturned, g))
+			fmt.Errorf("%w: %w: %s%s", failover.ErrReverted, ErrReturned, g, f.cause(g)))
 	case same < badReadings || since < f.o.Grace:
 		return false, nil
 	case g.Owner == f.to && g.State == StateFailed:
 		return true, f.fail(failover.Applied,
 			"repair the group on the target or move it back; the members that failed are named",
-			fmt.Errorf("%w: %s", ErrFailed, g))
+			fmt.Errorf("%w: %s%s", ErrFailed, g, f.cause(g)))
 	case g.Owner == f.to:
 		return true, f.fail(failover.Applied, "bring up the members that are down, or move the group back",
-			fmt.Errorf("%w: %s", ErrPartial, g))
+			fmt.Errorf("%w: %s%s", ErrPartial, g, f.cause(g)))
+	case g.Owner == f.from && !f.gone:
+		return true, f.fail(failover.InDoubt, "find out why it does not stop, see that its process has ended, and clear the "+
+			"failure in the cluster; in a run, resolve the step as not applied then",
+			fmt.Errorf("%w before it left its node: %s%s", ErrFailed, g, f.cause(g)))
 	case g.Owner == f.from:
 		// The move is over, and the service is down because of it: only a person can say when that has ended.
 		return true, f.fail(failover.InDoubt,
 			"bring the group up again where it is; in a run, resolve the step as not applied then",
-			fmt.Errorf("%w: %s, and it did not come up again", ErrReturned, g))
+			fmt.Errorf("%w: %s, and it did not come up again%s", ErrReturned, g, f.cause(g)))
 	case g.State == StateFailed && g.Owner == "":
-		return true, f.fail(failover.Applied, "repair the group; no single node has it", fmt.Errorf("%w: %s", ErrFailed, g))
+		return true, f.fail(failover.Applied, "repair the group; no single node has it",
+			fmt.Errorf("%w: %s%s", ErrFailed, g, f.cause(g)))
 	}
-	err := fmt.Errorf("%w: %s", ErrElsewhere, g)
+	err := fmt.Errorf("%w: %s%s", ErrElsewhere, g, f.cause(g))
 	if g.State == f.want {
 		err = fmt.Errorf("%w: %w", failover.ErrReverted, err)
 	}
 	return true, f.fail(failover.NotApplied, "find out why the cluster placed the group there", err)
+}
+
+// cause tells what the cluster has recorded of members since before the move, in the cluster's own words.
+func (f *follow) cause(g Group) string {
+	text := ""
+	for _, failure := range g.Failures {
+		if !slices.Contains(f.known, failure) {
+			text += "; " + failure
+		}
+	}
+	return text
+}
+
+// notStarted watches a group that stood at its source until the time was over, now that no request stands any more: the
+// cluster has nothing left to act on.
+func (f *follow) notStarted(ctx context.Context, timedOut error) error {
+	f.o.Timeout = f.o.Settle + 4*f.o.Poll
+	if _, err := f.run(ctx); errors.Is(err, ErrNotStarted) {
+		return err
+	}
+	return timedOut
 }
 
 // confirm sees the group stay, twice, after the standing request was removed: what would draw it home does so at once.
@@ -316,16 +346,14 @@ func (f *follow) confirm(ctx context.Context) error {
 }
 
 func (f *follow) timedOut(ctx context.Context, last Group, err error) error {
-	kind := ErrTimeout
-	switch {
-	case last.Queued:
-		kind = ErrQueued
-	case last.Name == "":
-		kind = ErrUnreachable
+	kind, seen := ErrUnreachable, "nothing"
+	if last.Name != "" {
+		// A reading that the end of the time cut off says less than the one before it.
+		kind, seen, err = ErrTimeout, last.String(), nil
 	}
 	return f.fail(failover.InDoubt, "read the group from any node: the move may still end either way; do not ask for it "+
 		"again before it stands still",
-		errors.Join(fmt.Errorf("%w: last seen: %s", kind, describe(last)), err, context.Cause(ctx)))
+		errors.Join(fmt.Errorf("%w: last seen: %s", kind, seen), err, context.Cause(ctx)))
 }
 
 func (f *follow) fail(outcome failover.Outcome, next string, err error) error {
@@ -333,22 +361,4 @@ func (f *follow) fail(outcome failover.Outcome, next string, err error) error {
 		err = fmt.Errorf("%w (the answer to the request was lost: %w)", err, f.doubt)
 	}
 	return &failover.Error{Op: f.op, Target: f.group + " to " + f.to, Outcome: outcome, Next: next, Err: err}
-}
-
-func describe(g Group) string {
-	if g.Name == "" {
-		return "nothing"
-	}
-	return g.String()
-}
-
-func quoted(names []string) string {
-	text := ""
-	for i, n := range names {
-		if i > 0 {
-			text += ", "
-		}
-		text += fmt.Sprintf("%q", n)
-	}
-	return text
 }

@@ -11,7 +11,6 @@ import (
 	"maps"
 	"net"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,10 +79,9 @@ const (
 // would hold the group for ever. A mark in the cluster's configuration (property failover-move-GROUP) tells our
 // constraint from an administrator's, so that a later run finds and clears what a crash left.
 //
-// Pausing is standby, which always moves the node's groups away: DrainNothing is refused with ErrNotSupported. Failback
-// is resource-stickiness. SetService is refused with ErrNotSupported: the service is part of the resource's type.
-// The lock is the cluster property failover-lock, changed by compare-and-set inside the cluster's configuration.
-// Clones and bundles are not read.
+// Pausing is standby. Failback is resource-stickiness. SetService is refused with ErrNotSupported: the service is part
+// of the resource's type. The lock is the cluster property failover-lock, changed by compare-and-set inside the cluster's
+// configuration. Clones and bundles are not read.
 type Pacemaker struct {
 	Cluster
 
@@ -119,9 +117,9 @@ type pacemakerDriver struct {
 }
 
 var (
-	// A resource id is an XML ID; a node name is a host name. So no name that a shell or XPath could take for
-	// something else exists in a Pacemaker cluster.
-	pacemakerID   = regexp.MustCompile(`\A[A-Za-z_][A-Za-z0-9_.-]*\z`)
+	// A resource id is an XML ID, of letters of any script; a node name is a host name. So no name that a shell or XPath
+	// could take for something else exists in a Pacemaker cluster.
+	pacemakerID   = regexp.MustCompile(`\A[\pL_][\pL\pM\p{Nd}_.-]*\z`)
 	pacemakerNode = regexp.MustCompile(`\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z`)
 )
 
@@ -180,7 +178,11 @@ func pacemakerError(op, via string, res remote.Result) error {
 	if len(text) > 400 {
 		text = strings.ToValidUTF8(text[:400], "") + "…"
 	}
-	err := error(&CodeError{System: "pacemaker", Code: res.Exit, Name: known.name, Text: text, Kind: known.kind})
+	system := "pacemaker"
+	if res.Exit >= 126 { // the shell's own; above 128 it names the signal that ended a tool
+		system = "shell"
+	}
+	err := error(&CodeError{System: system, Code: res.Exit, Name: known.name, Text: text, Kind: known.kind})
 	return &failover.Error{Op: op, Target: via, Outcome: known.outcome, Next: "act on what Pacemaker says", Err: err}
 }
 
@@ -233,24 +235,13 @@ func (d *pacemakerDriver) read(ctx context.Context, op, via string) (crmReading,
 	return r, nil
 }
 
-func (d *pacemakerDriver) ReadSnapshot(ctx context.Context, via string) (Snapshot, error) {
+// ReadSnapshot reads everything: crm_mon and cibadmin do, too.
+func (d *pacemakerDriver) ReadSnapshot(ctx context.Context, via, _ string) (Snapshot, error) {
 	r, err := d.read(ctx, "read cluster", via)
 	if err != nil {
 		return Snapshot{}, err
 	}
 	return r.snapshot(d.conf.Services), nil
-}
-
-func (d *pacemakerDriver) ReadGroup(ctx context.Context, via, group string) (Group, error) {
-	s, err := d.ReadSnapshot(ctx, via)
-	if err != nil {
-		return Group{}, err
-	}
-	g, ok := s.Group(group)
-	if !ok {
-		return g, refuse("read group", group, "use a name the snapshot shows", ErrNotFound, "the cluster has no such group")
-	}
-	return g, nil
 }
 
 func (d *pacemakerDriver) Inspect(ctx context.Context, via string) (Inspection, error) {
@@ -276,33 +267,28 @@ func (d *pacemakerDriver) StartMove(ctx context.Context, via, group, node string
 }
 
 func (d *pacemakerDriver) ClearMove(ctx context.Context, via, group string) error {
-	g, err := d.ReadGroup(ctx, via, group)
+	const op = "clear move request"
+	s, err := d.ReadSnapshot(ctx, via, group)
 	if err != nil {
-		return readError(ctx, "clear move request", group, err)
+		return readError(ctx, op, group, err)
 	}
+	g, err := s.named(op, group)
 	for _, m := range g.Standing {
 		if m.Ours {
-			_, err = d.run(ctx, "clear move request", via, clearScript, group, m.Node)
+			_, err = d.run(ctx, op, via, clearScript, group, m.Node)
 		}
 	}
 	return err
 }
 
-// StartOffline sets target-role; StartOnline removes it, which lets the cluster's defaults rule again.
-func (d *pacemakerDriver) StartOffline(ctx context.Context, via, group string) error {
-	return d.meta(ctx, "take group offline", via, group, "target-role", "Stopped")
+// StartState sets target-role, and removes it to bring a group up, which lets the cluster's defaults rule again.
+func (d *pacemakerDriver) StartState(ctx context.Context, via, group string, want State) error {
+	return d.meta(ctx, "set state of group", via, group, "target-role", map[State]string{StateOffline: "Stopped"}[want])
 }
 
-func (d *pacemakerDriver) StartOnline(ctx context.Context, via, group string) error {
-	return d.meta(ctx, "bring group online", via, group, "target-role", "")
-}
-
-func (d *pacemakerDriver) StartResourceOffline(ctx context.Context, via, resource string) error {
-	return d.meta(ctx, "take resource offline", via, resource, "target-role", "Stopped")
-}
-
-func (d *pacemakerDriver) StartResourceOnline(ctx context.Context, via, resource string) error {
-	return d.meta(ctx, "bring resource online", via, resource, "target-role", "Started")
+func (d *pacemakerDriver) StartResourceState(ctx context.Context, via, resource string, want State) error {
+	return d.meta(ctx, "set state of resource", via, resource, "target-role",
+		map[State]string{StateOffline: "Stopped", StateOnline: "Started"}[want])
 }
 
 func (d *pacemakerDriver) meta(ctx context.Context, op, via, resource, name, value string) error {
@@ -310,11 +296,7 @@ func (d *pacemakerDriver) meta(ctx context.Context, op, via, resource, name, val
 	return err
 }
 
-func (d *pacemakerDriver) StartPause(ctx context.Context, via, node string, drain Drain) error {
-	if drain == DrainNothing {
-		return &failover.Error{Op: "pause node", Target: node, Outcome: failover.NotApplied, Next: "use DrainGroups",
-			Err: fmt.Errorf("%w: standby always moves the groups away", ErrNotSupported)}
-	}
+func (d *pacemakerDriver) StartPause(ctx context.Context, via, node string) error {
 	_, err := d.run(ctx, "pause node", via, standbyScript, node, "on")
 	return err
 }
@@ -386,8 +368,3 @@ func (d *pacemakerDriver) SwapMark(ctx context.Context, via, key, old, text stri
 }
 
 var _ Driver = (*pacemakerDriver)(nil)
-
-// sortedNodes is used in messages.
-func sortedNodes(names []string) string {
-	return strings.Join(slices.Sorted(slices.Values(names)), ", ")
-}

@@ -323,9 +323,10 @@ func (r *real) reads(t *testing.T, c cluster.Cluster) {
 	require.Contains(t, []string{"n1", "n2"}, g.Owner)
 	require.Equal(t, 30*time.Second, g.Members[1].PendingTimeout)
 	require.Equal(t, []string{"n1", "n2"}, g.Members[1].Possible)
-	name, err := cluster.GroupOfService(t.Context(), c, "store")
+	list, err := c.ServiceResources(t.Context(), "store")
 	require.NoError(t, err)
-	require.Equal(t, "eft", name)
+	require.Len(t, list, 1)
+	require.Equal(t, "eft", list[0].Group)
 	for _, n := range r.Nodes {
 		in, err := c.Inspect(t.Context(), n.Name)
 		require.NoError(t, err)
@@ -351,8 +352,7 @@ func (r *real) states(t *testing.T, c cluster.Cluster) {
 	require.NoError(t, c.Online(ctx, "eft", o))
 	g, err := c.Group(ctx, "eft")
 	require.NoError(t, err)
-	require.NoError(t, c.Pause(ctx, g.Owner,
-		cluster.PauseOptions{Timeout: 30 * time.Second, Poll: 100 * time.Millisecond}))
+	require.NoError(t, c.Pause(ctx, g.Owner, o))
 	after, err := c.Group(ctx, "eft")
 	require.NoError(t, err)
 	require.NotEqual(t, g.Owner, after.Owner)
@@ -367,7 +367,6 @@ func (r *real) states(t *testing.T, c cluster.Cluster) {
 	require.NoError(t, err)
 	require.Equal(t, g.Failback, back.Failback)
 	require.ErrorIs(t, c.SetService(ctx, "eft-svc", "other"), cluster.ErrNotSupported)
-	require.ErrorIs(t, c.Pause(ctx, g.Owner, cluster.PauseOptions{Drain: cluster.DrainNothing}), cluster.ErrNotSupported)
 }
 
 // lock has many takers ask both nodes at once: exactly one gets it, every time.
@@ -527,7 +526,7 @@ func (r *real) foreign(t *testing.T, c cluster.Cluster) {
 	require.NoError(t, err)
 	_, err = runTransfer(t, c, filepath.Join(t.TempDir(), "j"), cluster.TransferOptions{Group: "eft", Target: target})
 	require.ErrorIs(t, err, cluster.ErrStandingRequest)
-	require.ErrorIs(t, err, cluster.ErrNotPossibleOwner)
+	require.ErrorIs(t, err, cluster.ErrTargetUnfit)
 	require.NoError(t, c.ClearMove(t.Context(), "eft"))
 	out, err := r.live().Run("cibadmin", "-Q", "-o", "constraints")
 	require.NoError(t, err)

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/xml"
 	"errors"
@@ -35,10 +36,43 @@ type crmMon struct {
 		Node     string `xml:"node,attr"`
 		Weight   int    `xml:"weight,attr"`
 	} `xml:"bans>ban"`
-	Status *struct {
-		Code    int    `xml:"code,attr"`
-		Message string `xml:"message,attr"`
+	History  []crmHistory `xml:"node_history>node"`
+	Failures []crmFailure `xml:"failures>failure"`
+	Status   *struct {
+		Code    int      `xml:"code,attr"`
+		Message string   `xml:"message,attr"`
+		Errors  []string `xml:"errors>error"`
 	} `xml:"status"`
+}
+
+// crmHistory is what a node has tried. A member that failed as often as it may is not placed there again.
+type crmHistory struct {
+	Node      string `xml:"name,attr"`
+	Resources []struct {
+		ID        string `xml:"id,attr"`
+		Failed    string `xml:"fail-count,attr"`
+		Threshold string `xml:"migration-threshold,attr"`
+	} `xml:"resource_history"`
+}
+
+type crmFailure struct {
+	Op     string `xml:"op_key,attr"` // resource, task and interval
+	Node   string `xml:"node,attr"`
+	Status string `xml:"exitstatus,attr"`
+	Reason string `xml:"exitreason,attr"`
+	Task   string `xml:"task,attr"`
+	When   string `xml:"last-rc-change,attr"`
+}
+
+// of reports whether the failure is of the resource.
+func (f crmFailure) of(resource string) bool { return strings.HasPrefix(f.Op, resource+"_"+f.Task+"_") }
+
+func (f crmFailure) String() string {
+	text := fmt.Sprintf("%s of %s on %s failed: %s", f.Task, strings.SplitN(f.Op, "_"+f.Task+"_", 2)[0], f.Node, f.Status)
+	if f.Reason != "" {
+		text += " (" + f.Reason + ")"
+	}
+	return text + " at " + f.When
 }
 
 type crmNode struct {
@@ -64,6 +98,9 @@ type crmResource struct {
 	ID      string `xml:"id,attr"`
 	Agent   string `xml:"resource_agent,attr"`
 	Role    string `xml:"role,attr"`
+	Target  string `xml:"target_role,attr"`
+	Orphan  bool   `xml:"orphaned,attr"` // it is not in the configuration any more
+	Removed bool   `xml:"removed,attr"`  // the same, in version 3
 	Pending string `xml:"pending,attr"`
 	Active  bool   `xml:"active,attr"`
 	Blocked bool   `xml:"blocked,attr"`
@@ -87,16 +124,42 @@ type propertySet struct {
 	Pairs []nvpair `xml:"nvpair"`
 }
 
+// metaSet is one set of meta attributes. Rules and references make it depend on what is not read here.
+type metaSet struct {
+	Reference string    `xml:"id-ref,attr"`
+	Rule      *struct{} `xml:"rule"`
+	Pairs     []nvpair  `xml:"nvpair"`
+}
+
+// value returns what the sets say of an attribute. plain is false when it depends on more than one value without a
+// condition.
+func value(sets []metaSet, name string) (text string, plain bool) {
+	plain, found := true, 0
+	for _, set := range sets {
+		plain = plain && set.Reference == ""
+		for _, p := range set.Pairs {
+			if p.Name == name {
+				text = p.Value
+				found++
+				plain = plain && set.Rule == nil
+			}
+		}
+	}
+	return text, plain && found <= 1
+}
+
 type cib struct {
 	XMLName xml.Name
 	Config  struct {
 		Properties []propertySet `xml:"crm_config>cluster_property_set"`
 		Groups     []struct {
 			ID         string         `xml:"id,attr"`
-			Meta       []nvpair       `xml:"meta_attributes>nvpair"`
+			Meta       []metaSet      `xml:"meta_attributes"`
 			Primitives []cibPrimitive `xml:"primitive"`
 		} `xml:"resources>group"`
 		Primitives []cibPrimitive `xml:"resources>primitive"`
+		Templates  []cibPrimitive `xml:"resources>template"`
+		OpDefaults []metaSet      `xml:"op_defaults>meta_attributes"`
 		Locations  []struct {
 			ID    string `xml:"id,attr"`
 			Rsc   string `xml:"rsc,attr"`
@@ -107,12 +170,18 @@ type cib struct {
 }
 
 type cibPrimitive struct {
-	ID   string   `xml:"id,attr"`
-	Meta []nvpair `xml:"meta_attributes>nvpair"`
-	Ops  []struct {
-		Name    string `xml:"name,attr"`
-		Timeout string `xml:"timeout,attr"`
-	} `xml:"operations>op"`
+	ID         string    `xml:"id,attr"`
+	Template   string    `xml:"template,attr"`
+	Meta       []metaSet `xml:"meta_attributes"`
+	Operations []struct {
+		Reference string `xml:"id-ref,attr"`
+		Ops       []struct {
+			Reference string    `xml:"id-ref,attr"`
+			Name      string    `xml:"name,attr"`
+			Timeout   string    `xml:"timeout,attr"`
+			Meta      []metaSet `xml:"meta_attributes"`
+		} `xml:"op"`
+	} `xml:"operations"`
 }
 
 const cut = "=====failover====="
@@ -146,6 +215,8 @@ func parseReading(out []byte) (crmReading, error) {
 		return r, fmt.Errorf("crm_mon says %d %s", r.mon.Status.Code, r.mon.Status.Message)
 	case r.cib.XMLName.Local != "cib":
 		return r, fmt.Errorf("cibadmin answered with <%s>", r.cib.XMLName.Local)
+	case (r.local == "" || len(r.mon.Nodes) == 0) && r.mon.Status != nil && len(r.mon.Status.Errors) > 0:
+		return r, fmt.Errorf("crm_mon says: %s", strings.Join(r.mon.Status.Errors, "; "))
 	case r.local == "" || len(r.mon.Nodes) == 0:
 		return r, errors.New("the answer names no node")
 	}
@@ -190,9 +261,7 @@ func (r crmReading) snapshot(services map[string]string) Snapshot {
 		}
 	}
 	for _, n := range r.mon.Nodes {
-		if n.Type == "" || n.Type == "member" {
-			s.Nodes = append(s.Nodes, n.neutral())
-		}
+		s.Nodes = append(s.Nodes, n.neutral())
 	}
 	for _, g := range r.mon.Groups {
 		s.Groups = append(s.Groups, r.group(g, s, services))
@@ -206,7 +275,7 @@ func (r crmReading) snapshot(services map[string]string) Snapshot {
 }
 
 func (n crmNode) neutral() Node {
-	node := Node{Name: n.Name, State: NodeUp}
+	node := Node{Name: n.Name, State: NodeUp, Remote: n.Type != "" && n.Type != "member"}
 	raw := []string{}
 	for _, a := range []struct {
 		set  bool
@@ -239,6 +308,11 @@ func (r crmReading) group(g crmGroup, s Snapshot, services map[string]string) Gr
 	for _, res := range g.Resources {
 		m := Resource{Name: res.ID, Group: g.ID, Type: res.Agent, State: res.state(), Service: services[res.ID],
 			Maintenance: res.Maint, PendingTimeout: r.stopTimeout(res.ID), Raw: res.Role}
+		for _, f := range r.mon.Failures {
+			if f.of(res.ID) {
+				v.Failures = append(v.Failures, f.String())
+			}
+		}
 		if class, name, ok := strings.Cut(res.Agent, ":"); ok && m.Service == "" &&
 			(class == "systemd" || class == "lsb" || class == "service") {
 			m.Service = name
@@ -256,12 +330,12 @@ func (r crmReading) group(g crmGroup, s Snapshot, services map[string]string) Gr
 				v.Owners = append(v.Owners, n.Name)
 			}
 		}
-		if res.Managed != nil && !*res.Managed || res.Maint {
+		if res.Managed != nil && !*res.Managed || res.Maint || res.Orphan || res.Removed {
 			v.Unmanaged = true
 		}
 		count[m.State]++
 		pending = pending || m.State == StatePending
-		raw = append(raw, res.ID+"="+res.Role)
+		raw = append(raw, res.words())
 		v.Members = append(v.Members, m)
 	}
 	if len(v.Owners) == 1 {
@@ -285,11 +359,27 @@ func (r crmReading) group(g crmGroup, s Snapshot, services map[string]string) Gr
 	return v
 }
 
+// words are the role of a resource and what is unusual about it.
+func (r crmResource) words() string {
+	text := r.ID + "=" + r.Role
+	for _, mark := range []struct {
+		set  bool
+		word string
+	}{{r.Blocked, "blocked"}, {r.Orphan || r.Removed, "not in the configuration"},
+		{r.Target == "Stopped" && r.Role != r.Target, "about to stop"}} {
+		if mark.set {
+			text += " (" + mark.word + ")"
+		}
+	}
+	return text
+}
+
 func (r crmResource) state() State {
 	switch {
-	case r.Failed && !r.Ignored || r.Blocked:
+	case r.Failed && !r.Ignored || r.Blocked, r.Role == "Stopped" && r.Active: // the latter after a failed migration
 		return StateFailed
-	case r.Pending != "" && r.Pending != "Monitoring" || r.Role == "Starting" || r.Role == "Stopping":
+	case r.Pending != "" && r.Pending != "Monitoring" || r.Role == "Starting" || r.Role == "Stopping" ||
+		r.Role == "Migrating", r.Target == "Stopped" && r.Role != "Stopped": // the latter is about to stop
 		return StatePending
 	case r.Role == "Stopped":
 		return StateOffline
@@ -299,22 +389,42 @@ func (r crmResource) state() State {
 	return StateUnknown
 }
 
+// isStorage guesses by the agent's name; what an administrator names counts wherever it matters.
 func isStorage(agent string) bool {
-	for _, kind := range []string{":Filesystem", ":LVM", ":LVM-activate", ":ZFS", ":drbd"} {
-		if strings.HasSuffix(agent, kind) {
-			return true
+	kind := agent[strings.LastIndexByte(agent, ':')+1:]
+	return slices.Contains([]string{"Filesystem", "LVM", "LVM-activate", "ZFS", "drbd"}, kind)
+}
+
+const infinity = 1000000
+
+func infinite(score string) bool {
+	n, err := strconv.Atoi(score)
+	return err == nil && n >= infinity || score == "INFINITY" || score == "+INFINITY"
+}
+
+// spent reports whether a member has failed on a node as often as it may. The cluster does not place it there again
+// before somebody clears the failures.
+func (r crmReading) spent(node, member string) bool {
+	for _, h := range r.mon.History {
+		for _, res := range h.Resources {
+			if h.Node != node || res.ID != member {
+				continue
+			}
+			failed, err1 := strconv.Atoi(res.Failed)
+			threshold, err2 := strconv.Atoi(res.Threshold)
+			if infinite(res.Failed) || err1 == nil && err2 == nil && threshold > 0 && failed >= threshold {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-const infinity = 1000000
-
-// possible returns the nodes from which neither the member nor its group is banned.
+// possible returns the nodes from which neither the member nor its group is banned and where it may still be tried.
 func (r crmReading) possible(s Snapshot, group, member string) []string {
 	nodes := []string{}
 	for _, n := range s.Nodes {
-		banned := false
+		banned := r.spent(n.Name, member)
 		for _, b := range r.mon.Bans {
 			banned = banned || b.Weight <= -infinity && b.Node == n.Name && (b.Resource == group || b.Resource == member)
 		}
@@ -325,25 +435,72 @@ func (r crmReading) possible(s Snapshot, group, member string) []string {
 	return nodes
 }
 
-// stopTimeout returns how long the cluster lets a resource stop, 0 when its configuration does not say.
+// defaultStopTimeout is the time for an action when nothing is configured (documented: Pacemaker Explained).
+const defaultStopTimeout = 20 * time.Second
+
+// stopTimeout returns how long the cluster lets a resource stop, 0 when that depends on what is not read here: rules,
+// references, several values of one attribute.
 func (r crmReading) stopTimeout(id string) time.Duration {
-	all := slices.Clone(r.cib.Config.Primitives)
-	for _, g := range r.cib.Config.Groups {
-		all = append(all, g.Primitives...)
-	}
-	for _, p := range all {
-		for _, op := range p.Ops {
-			if p.ID == id && op.Name == "stop" {
-				if seconds, err := strconv.Atoi(strings.TrimSuffix(op.Timeout, "s")); err == nil {
-					return time.Duration(seconds) * time.Second
-				}
-				if d, err := time.ParseDuration(op.Timeout); err == nil {
-					return d
+	for {
+		p, ok := r.primitive(id)
+		if !ok {
+			return 0
+		}
+		for _, operations := range p.Operations {
+			if operations.Reference != "" {
+				return 0
+			}
+			for _, op := range operations.Ops {
+				text, plain := value(op.Meta, "timeout")
+				text = cmp.Or(op.Timeout, text)
+				switch {
+				case op.Reference != "", op.Name == "stop" && !plain:
+					return 0
+				case op.Name == "stop" && text != "":
+					return limit(text)
 				}
 			}
 		}
+		if p.Template == "" {
+			break
+		}
+		id = p.Template // which cannot have a template itself
 	}
-	return 0
+	switch text, plain := value(r.cib.Config.OpDefaults, "timeout"); {
+	case !plain:
+		return 0
+	case text != "":
+		return limit(text)
+	}
+	return defaultStopTimeout
+}
+
+func (r crmReading) primitive(id string) (cibPrimitive, bool) {
+	all := slices.Concat(r.cib.Config.Primitives, r.cib.Config.Templates)
+	for _, g := range r.cib.Config.Groups {
+		all = append(all, g.Primitives...)
+	}
+	at := slices.IndexFunc(all, func(p cibPrimitive) bool { return p.ID == id })
+	if at < 0 {
+		return cibPrimitive{}, false
+	}
+	return all[at], true
+}
+
+// units of a time in Pacemaker; a number without one is seconds (its lib/common/strings.c).
+var units = map[string]time.Duration{"": time.Second, "s": time.Second, "sec": time.Second, "ms": time.Millisecond,
+	"msec": time.Millisecond, "us": time.Microsecond, "usec": time.Microsecond, "m": time.Minute, "min": time.Minute,
+	"h": time.Hour, "hr": time.Hour}
+
+// limit reads a time as Pacemaker does, 0 for one that it writes otherwise.
+func limit(text string) time.Duration {
+	text = strings.TrimSpace(text)
+	end := strings.IndexFunc(text+"x", func(r rune) bool { return r < '0' || r > '9' })
+	n, err := strconv.ParseInt(text[:end], 10, 32)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(n) * units[strings.ToLower(strings.TrimSpace(text[end:]))]
 }
 
 const stickiness = "resource-stickiness"
@@ -352,48 +509,56 @@ const stickiness = "resource-stickiness"
 // which is infinite. At infinity it would hold the group against the request, too.
 const guardStickiness = 100000
 
+// failback reads the group's own setting. One that depends on rules or several values is not known.
 func (r crmReading) failback(group string) Failback {
-	f := Failback{Policy: FailbackAllowed}
-	var meta []nvpair
+	text, plain := value(r.meta(group), stickiness)
+	n, err := strconv.Atoi(text)
+	switch {
+	case !plain:
+		return Failback{}
+	case infinite(text), err == nil && n >= guardStickiness:
+		return Failback{Policy: FailbackPrevented, Raw: text}
+	}
+	return Failback{Policy: FailbackAllowed, Raw: text}
+}
+
+// meta returns the meta attributes of a group or of a resource.
+func (r crmReading) meta(id string) []metaSet {
 	for _, g := range r.cib.Config.Groups {
-		if g.ID == group {
-			meta = g.Meta
+		if g.ID == id {
+			return g.Meta
 		}
 	}
-	for _, p := range r.cib.Config.Primitives {
-		if p.ID == group {
-			meta = p.Meta
-		}
-	}
-	for _, p := range meta {
-		if p.Name == stickiness {
-			f.Raw = p.Value
-			if n, err := strconv.Atoi(p.Value); err == nil && n >= guardStickiness || p.Value == "INFINITY" ||
-				p.Value == "+INFINITY" {
-				f.Policy = FailbackPrevented
-			}
-		}
-	}
-	return f
+	p, _ := r.primitive(id)
+	return p.Meta
 }
 
 func moveKey(group string) string { return "failover-move-" + group }
 
-// standing returns the move requests for the group or one of its members. crm_resource names its constraints cli-….
-// One for the node our mark names is ours.
+// standing returns the move requests for the group or one of its members, and what holds it on its node as strongly as
+// a request draws it away. crm_resource names its constraints cli-…. One for the node our mark names is ours.
 func (r crmReading) standing(g Group) []MoveRequest {
 	var list []MoveRequest
 	target := r.mark(moveKey(g.Name))
 	effective := false
 	for _, l := range r.cib.Config.Locations {
-		if !strings.HasPrefix(l.ID, "cli-") || l.Rsc != g.Name &&
-			!slices.ContainsFunc(g.Members, func(m Resource) bool { return m.Name == l.Rsc }) {
+		if l.Rsc != g.Name && !slices.ContainsFunc(g.Members, func(m Resource) bool { return m.Name == l.Rsc }) ||
+			!strings.HasPrefix(l.ID, "cli-") && (!infinite(l.Score) || l.Node != g.Owner || g.Owner == "") {
 			continue
 		}
 		req := MoveRequest{ID: l.ID, Node: l.Node, Ban: strings.HasPrefix(l.ID, "cli-ban-")}
-		req.Ours = !req.Ban && l.Rsc == g.Name && target != "" && l.Node == target
+		req.Ours = l.ID == "cli-prefer-"+g.Name && l.Rsc == g.Name && target != "" && l.Node == target
 		effective = effective || req.Ours
 		list = append(list, req)
+	}
+	ids := []string{g.Name}
+	for _, m := range g.Members {
+		ids = append(ids, m.Name)
+	}
+	for _, id := range slices.Compact(ids) { // a resource outside every group is its only member
+		if text, _ := value(r.meta(id), stickiness); infinite(text) && g.Owner != "" {
+			list = append(list, MoveRequest{ID: stickiness + " " + text + " of " + id, Node: g.Owner})
+		}
 	}
 	if target != "" && !effective {
 		list = append(list, MoveRequest{ID: moveKey(g.Name), Node: target, Ours: true, Inert: true})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -34,10 +35,9 @@ func (t transfer) preflight() []failover.Step {
 				if err != nil {
 					return failover.Observation{}, err
 				}
-				g, ok := s.Group(t.o.Group)
-				if !ok {
-					return failover.Observation{},
-						refuse("check "+id, t.o.Group, "use a name the snapshot shows", ErrNotFound, "the cluster has no such group")
+				g, err := s.named("check "+id, t.o.Group)
+				if err != nil {
+					return failover.Observation{}, err
 				}
 				found, err := look(ctx, s, g)
 				return failover.Observation{Done: err == nil, Found: found}, err
@@ -103,7 +103,8 @@ func (v *sight) inspect(ctx context.Context, node string) (Inspection, error) {
 
 func (t transfer) reachable(ctx context.Context, s Snapshot, _ Group) (string, error) {
 	var errs []error
-	for _, n := range s.Nodes {
+	members := s.members()
+	for _, n := range members {
 		in, err := t.sight.inspect(ctx, n.Name)
 		switch {
 		case err != nil:
@@ -113,7 +114,7 @@ func (t transfer) reachable(ctx context.Context, s Snapshot, _ Group) (string, e
 				"it says it is %q", in.Node))
 		}
 	}
-	return fmt.Sprintf("%d nodes answer", len(s.Nodes)-len(errs)), errors.Join(errs...)
+	return fmt.Sprintf("%d nodes answer", len(members)-len(errs)), errors.Join(errs...)
 }
 
 func (t transfer) quorum(_ context.Context, s Snapshot, _ Group) (string, error) {
@@ -179,18 +180,11 @@ func (t transfer) disks(_ context.Context, s Snapshot, g Group) (string, error) 
 		return "no group has it"
 	}
 	var errs []error
-	for _, name := range slices.Sorted(func(yield func(string) bool) {
-		for n := range needed {
-			if !yield(n) {
-				return
-			}
-		}
-		for _, n := range t.o.Disks {
-			if !needed[n] && !yield(n) {
-				return
-			}
-		}
-	}) {
+	wanted := maps.Clone(needed)
+	for _, d := range t.o.Disks {
+		wanted[d] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
 		if _, ok := members[name]; !ok {
 			errs = append(errs, refuse(op, name, "move the resource into the group", ErrDisk, "%s needs it and %s", g.Name,
 				elsewhere(name)))
@@ -198,7 +192,7 @@ func (t transfer) disks(_ context.Context, s Snapshot, g Group) (string, error) 
 	}
 	count := 0
 	for _, m := range g.Members {
-		if !m.Disk {
+		if !m.Disk && !slices.Contains(t.o.Disks, m.Name) {
 			continue
 		}
 		count++
@@ -207,29 +201,28 @@ func (t transfer) disks(_ context.Context, s Snapshot, g Group) (string, error) 
 				"no member depends on it, so the service may start before the disk is there"))
 		}
 	}
-	return fmt.Sprintf("%d disks, all in the group", count), errors.Join(errs...)
+	found := fmt.Sprintf("%d disks, all in the group", count)
+	if count == 0 {
+		found = "no member is known to be a disk; name in Disks what the service uses"
+	}
+	return found, errors.Join(errs...)
 }
 
 // tellsDependencies reports whether this make of cluster says what depends on what.
 func (s Snapshot) tellsDependencies() bool {
-	for _, g := range s.Groups {
-		for _, m := range g.Members {
-			if len(m.DependsOn) > 0 {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.Groups, func(g Group) bool {
+		return slices.ContainsFunc(g.Members, func(m Resource) bool { return len(m.DependsOn) > 0 })
+	})
 }
 
 func (t transfer) maintenance(_ context.Context, s Snapshot, g Group) (string, error) {
 	if s.Maintenance {
-		return "", refuse("check maintenance", s.Cluster, "end the maintenance of the cluster", ErrMaintenance,
+		return "", refuse("check maintenance", s.Cluster, "end the maintenance of the cluster", ErrUnmanaged,
 			"the whole cluster is in maintenance")
 	}
 	for _, m := range g.Members {
 		if m.Maintenance {
-			return "", refuse("check maintenance", m.Name, "end the maintenance of the resource", ErrMaintenance,
+			return "", refuse("check maintenance", m.Name, "end the maintenance of the resource", ErrUnmanaged,
 				"the resource is in maintenance")
 		}
 	}
@@ -237,39 +230,60 @@ func (t transfer) maintenance(_ context.Context, s Snapshot, g Group) (string, e
 }
 
 func (t transfer) backup(_ context.Context, s Snapshot, _ Group) (string, error) {
-	if s.BackupInProgress {
+	switch {
+	case s.BackupUnknown:
+		return "", refuse("check backup", s.Cluster, "see that no backup runs, then waive this step", ErrBackup,
+			"%s does not say whether one is", s.ReadFrom)
+	case s.BackupInProgress:
 		return "", refuse("check backup", s.Cluster, "wait for the backup to end", ErrBackup, "as seen from %s", s.ReadFrom)
 	}
 	return "none", nil
 }
 
+// stopTime compares the limit of every member that is known to run a service. Where none is known, every member may be
+// the one, and a limit that is not known is not enough.
 func (t transfer) stopTime(_ context.Context, _ Snapshot, g Group) (string, error) {
 	if t.o.StopTime == 0 {
-		return "no stop time is configured", nil
+		return "not compared: no stop time is configured", nil
 	}
+	serves := func(m Resource) bool { return m.Service != "" }
+	anyone := !slices.ContainsFunc(g.Members, serves)
+	var errs []error
 	for _, m := range g.Members {
-		if m.Service != "" && m.PendingTimeout > 0 && m.PendingTimeout < t.o.StopTime {
-			return "", refuse("check stop time", m.Name, "raise the resource's pending timeout", ErrStopTime,
-				"it has %s, the service needs %s", m.PendingTimeout, t.o.StopTime)
+		limit := m.PendingTimeout.String()
+		switch {
+		case m.PendingTimeout >= t.o.StopTime || !anyone && !serves(m):
+			continue
+		case m.PendingTimeout <= 0:
+			limit = "an unknown time"
 		}
+		next := "raise the resource's pending timeout or the timeout of its stop operation"
+		if anyone {
+			next += "; if it is not the service, say which member is or waive this step with a reason"
+		}
+		errs = append(errs, refuse("check stop time", m.Name, next, ErrStopTime, "it has %s, the service needs %s", limit,
+			t.o.StopTime))
 	}
-	return "enough for " + t.o.StopTime.String(), nil
+	return "enough for " + t.o.StopTime.String(), errors.Join(errs...)
 }
 
-// inspections asks every node that can be asked; whether all can is the business of another check.
-func (t transfer) inspections(ctx context.Context, s Snapshot) []Inspection {
+// inspections asks every member of the cluster. One that cannot be asked is an error: nothing is known of it.
+func (t transfer) inspections(ctx context.Context, s Snapshot) ([]Inspection, []error) {
 	var list []Inspection
-	for _, n := range s.Nodes {
-		if in, err := t.sight.inspect(ctx, n.Name); err == nil {
+	var errs []error
+	for _, n := range s.members() {
+		in, err := t.sight.inspect(ctx, n.Name)
+		if err == nil {
 			list = append(list, in)
 		}
+		errs = append(errs, err)
 	}
-	return list
+	return list, errs
 }
 
 func (t transfer) reboot(ctx context.Context, s Snapshot, _ Group) (string, error) {
-	var errs []error
-	for _, in := range t.inspections(ctx, s) {
+	list, errs := t.inspections(ctx, s)
+	for _, in := range list {
 		if in.RebootPending {
 			errs = append(errs, refuse("check reboot", in.Node, "reboot the node while it is passive", ErrRebootPending, "%s",
 				strings.Join(in.Reasons, ", ")))
@@ -279,22 +293,23 @@ func (t transfer) reboot(ctx context.Context, s Snapshot, _ Group) (string, erro
 }
 
 func (t transfer) builds(ctx context.Context, s Snapshot, _ Group) (string, error) {
+	list, errs := t.inspections(ctx, s)
 	seen := map[string][]string{}
-	for _, in := range t.inspections(ctx, s) {
+	for _, in := range list {
 		seen[in.Build] = append(seen[in.Build], in.Node)
 	}
-	if len(seen) > 1 {
-		var texts []string
-		for b, nodes := range seen {
-			texts = append(texts, fmt.Sprintf("%s on %s", b, strings.Join(nodes, ", ")))
+	var texts []string
+	for build, nodes := range seen {
+		if build == "" {
+			build = "an unknown build"
 		}
-		slices.Sort(texts)
-		return "", refuse("check build", s.Cluster,
+		texts = append(texts, fmt.Sprintf("%s on %s", build, strings.Join(nodes, ", ")))
+	}
+	slices.Sort(texts)
+	if len(seen) > 1 || len(seen[""]) > 0 {
+		errs = append(errs, refuse("check build", s.Cluster,
 			"bring the nodes to one build, or waive this during a rolling upgrade of the operating system", ErrBuilds, "%s",
-			strings.Join(texts, "; "))
+			strings.Join(texts, "; ")))
 	}
-	for b := range seen {
-		return b, nil
-	}
-	return "no node tells its build", nil
+	return strings.Join(texts, "; "), errors.Join(errs...)
 }

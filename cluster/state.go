@@ -32,11 +32,7 @@ func (s State) String() string { return enumName("State", stateNames, int(s)) }
 func (s State) MarshalText() ([]byte, error) { return enumMarshal("state", stateNames, int(s)) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (s *State) UnmarshalText(text []byte) error {
-	n, err := enumParse("state", stateNames, text)
-	*s = State(n)
-	return err
-}
+func (s *State) UnmarshalText(text []byte) error { return enumParse("state", stateNames, text, s) }
 
 // NodeState is how a cluster node stands.
 type NodeState int
@@ -63,9 +59,7 @@ func (s NodeState) MarshalText() ([]byte, error) {
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (s *NodeState) UnmarshalText(text []byte) error {
-	n, err := enumParse("node state", nodeStateNames, text)
-	*s = NodeState(n)
-	return err
+	return enumParse("node state", nodeStateNames, text, s)
 }
 
 // Quorum says whether the cluster has a majority.
@@ -87,11 +81,7 @@ func (q Quorum) String() string { return enumName("Quorum", quorumNames, int(q))
 func (q Quorum) MarshalText() ([]byte, error) { return enumMarshal("quorum", quorumNames, int(q)) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (q *Quorum) UnmarshalText(text []byte) error {
-	n, err := enumParse("quorum", quorumNames, text)
-	*q = Quorum(n)
-	return err
-}
+func (q *Quorum) UnmarshalText(text []byte) error { return enumParse("quorum", quorumNames, text, q) }
 
 // FailbackPolicy says whether the cluster may pull a group home by itself.
 type FailbackPolicy int
@@ -115,9 +105,7 @@ func (p FailbackPolicy) MarshalText() ([]byte, error) {
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (p *FailbackPolicy) UnmarshalText(text []byte) error {
-	n, err := enumParse("failback policy", failbackNames, text)
-	*p = FailbackPolicy(n)
-	return err
+	return enumParse("failback policy", failbackNames, text, p)
 }
 
 // Failback is a group's setting for going home by itself, complete enough to be put back as it was.
@@ -139,10 +127,26 @@ type Node struct {
 	Draining    bool      `json:"draining,omitempty"`
 	DrainFailed bool      `json:"drainFailed,omitempty"` // the last drain ended with groups that would not leave
 	Isolated    bool      `json:"isolated,omitempty"`
+	Remote      bool      `json:"remote,omitempty"` // it runs resources without being a member (Pacemaker)
 	Quarantined bool      `json:"quarantined,omitempty"`
 	// Build: build of operating system or cluster software, where the cluster tells it
 	Build string `json:"build,omitempty"`
 	Raw   string `json:"raw,omitempty"`
+}
+
+// silent reports whether the cluster does not hear of the node, so that what it says of it may be out of date.
+func (n Node) silent() bool {
+	return n.Isolated || n.State != NodeUp && n.State != NodePaused
+}
+
+func (n Node) describe() string {
+	switch {
+	case n.Isolated:
+		return n.State.String() + " and isolated"
+	case n.Quarantined:
+		return n.State.String() + " and quarantined"
+	}
+	return n.State.String()
 }
 
 // Resource is one member of a group.
@@ -190,6 +194,7 @@ type Group struct {
 	Failback  Failback      `json:"failback"`
 	Members   []Resource    `json:"members,omitempty"`
 	Standing  []MoveRequest `json:"standing,omitempty"`
+	Failures  []string      `json:"failures,omitempty"` // of its members, as the cluster has them on record
 	Raw       string        `json:"raw,omitempty"`
 }
 
@@ -210,6 +215,9 @@ func (g Group) String() string {
 				text += fmt.Sprintf("; %s %s", m.Name, m.State)
 			}
 		}
+	}
+	if g.State == StateUnknown && g.Raw != "" {
+		text += " (" + g.Raw + ")"
 	}
 	return text
 }
@@ -246,7 +254,8 @@ type Snapshot struct {
 	ReadFrom         string  `json:"readFrom"` // the node that answered
 	Quorum           Quorum  `json:"quorum"`
 	BackupInProgress bool    `json:"backupInProgress,omitempty"`
-	Maintenance      bool    `json:"maintenance,omitempty"` // the whole cluster was told to leave its resources alone
+	BackupUnknown    bool    `json:"backupUnknown,omitempty"` // the cluster did not say
+	Maintenance      bool    `json:"maintenance,omitempty"`   // the whole cluster was told to leave its resources alone
 	Nodes            []Node  `json:"nodes"`
 	Groups           []Group `json:"groups"`
 }
@@ -271,6 +280,47 @@ func (s Snapshot) Group(name string) (Group, bool) {
 	return Group{}, false
 }
 
+// members returns the nodes that make up the cluster.
+func (s Snapshot) members() []Node {
+	return slices.DeleteFunc(slices.Clone(s.Nodes), func(n Node) bool { return n.Remote })
+}
+
+// named is Group with words for a group that is not there.
+func (s Snapshot) named(op, group string) (Group, error) {
+	g, ok := s.Group(group)
+	if !ok {
+		return g, refuse(op, group, "use a name the snapshot shows", ErrNotFound, "the cluster has no such group")
+	}
+	return g, nil
+}
+
+// believed takes back what is said of groups on nodes that the cluster does not reach. It keeps the last state that it
+// knew of them, which is history and no fact (seen: Pacemaker shows Started beside UNCLEAN). Nothing that waits for a
+// group to be up may end on it.
+func (s Snapshot) believed() Snapshot {
+	s.Groups = slices.Clone(s.Groups)
+	for i := range s.Groups {
+		g := &s.Groups[i]
+		g.Members = slices.Clone(g.Members)
+		for _, owner := range g.Owners {
+			n, ok := s.Node(owner)
+			if !ok || !n.silent() {
+				continue
+			}
+			for j := range g.Members {
+				if m := &g.Members[j]; m.Owner == owner && m.State == StateOnline {
+					m.State = StateUnknown
+				}
+			}
+			if g.State == StateOnline || g.State == StatePartial {
+				g.Raw = fmt.Sprintf("%s, and %s is %s", g.Raw, n.Name, n.describe())
+				g.State = StateUnknown
+			}
+		}
+	}
+	return s
+}
+
 // Inspection is what a node says about itself, asked at its own address.
 type Inspection struct {
 	Node          string   `json:"node"`  // the name the machine itself gives
@@ -293,9 +343,12 @@ func enumMarshal(kind string, names []string, n int) ([]byte, error) {
 	return []byte(names[n]), nil
 }
 
-func enumParse(kind string, names []string, text []byte) (int, error) {
-	if n := slices.Index(names, string(text)); n >= 0 {
-		return n, nil
+// enumParse sets *into only when the text is one of the names.
+func enumParse[E ~int](kind string, names []string, text []byte, into *E) error {
+	n := slices.Index(names, string(text))
+	if n < 0 {
+		return fmt.Errorf("cluster: %q is no %s", text, kind)
 	}
-	return 0, fmt.Errorf("cluster: %q is no %s", text, kind)
+	*into = E(n)
+	return nil
 }

@@ -4,11 +4,14 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // AfterMove says where a transfer ends.
@@ -83,6 +86,30 @@ func (o TransferOptions) validate() (TransferOptions, error) {
 type start struct {
 	Owner    string   `json:"owner"`
 	Failback Failback `json:"failback"`
+	// Others: how the groups stood that nobody named
+	Others map[string]string `json:"others,omitempty"`
+}
+
+// others tells how the groups stand that the procedure is not about.
+func (t transfer) others(s Snapshot) map[string]string {
+	list := map[string]string{}
+	for _, g := range s.Groups {
+		if g.Name != t.o.Group {
+			list[g.Name] = fmt.Sprintf("%s on %s", g.State, g.place())
+		}
+	}
+	return list
+}
+
+// differing tells which of those groups stand otherwise now, whether this move did it or something else.
+func differing(before, after map[string]string) string {
+	text := ""
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if now := cmp.Or(after[name], "not there"); now != before[name] {
+			text += fmt.Sprintf("; %s was %s and is %s", name, before[name], now)
+		}
+	}
+	return text
 }
 
 var startFact = failover.NewFact[start]("cluster/start")
@@ -190,11 +217,15 @@ func (t transfer) prepare() []failover.Step {
 			},
 			Apply: func(ctx context.Context) error {
 				_, err := startFact.Capture(ctx, func(ctx context.Context) (start, error) {
-					g, err := t.c.Group(ctx, t.o.Group)
+					snapshot, err := t.c.Snapshot(ctx)
+					if err != nil {
+						return start{}, err
+					}
+					g, err := snapshot.named("remember the owner", t.o.Group)
 					if err == nil && g.Owner == "" {
 						err = refuse("remember the owner", t.o.Group, "find out where the group runs", ErrOwnerUnknown, "%s", g)
 					}
-					return start{Owner: g.Owner, Failback: g.Failback}, err
+					return start{Owner: g.Owner, Failback: g.Failback, Others: t.others(snapshot)}, err
 				})
 				return err
 			}, Undo: failover.NothingToUndo},
@@ -397,7 +428,7 @@ func arrived(g Group, to string) (failover.Observation, error) {
 func (t transfer) stays(ctx context.Context, to string) (failover.Observation, error) {
 	for look := range 2 {
 		if look > 0 {
-			if err := pause(ctx, t.o.Hold); err != nil {
+			if err := waiting.For(ctx, t.o.Hold); err != nil {
 				return failover.Observation{},
 					&failover.Error{Op: "verify group", Target: t.o.Group, Outcome: failover.NotApplied, Next: "run again", Err: err}
 			}
@@ -427,13 +458,13 @@ func (t transfer) probe(ctx context.Context, to string) (failover.Outcome, error
 		case g.Owner == to && (g.State == StateOnline || g.State == StateFailed || g.State == StatePartial ||
 			g.State == StateOffline):
 			return failover.Applied, nil
-		case g.Owner != first.Owner || g.State != first.State || g.State == StatePending || g.Queued || acting(g) ||
-			since.IsZero():
+		case g.Owner != first.Owner || g.State != first.State || g.State == StatePending || g.State == StateUnknown ||
+			g.Queued || acting(g) || since.IsZero():
 			first, since = g, time.Now()
-		case g.Owner != "" && time.Since(since) >= t.o.Move.Settle:
+		case g.Owner != "" && g.Owner != to && time.Since(since) >= t.o.Move.Settle:
 			return failover.NotApplied, nil
 		}
-		if err := pause(ctx, t.o.Move.Poll); err != nil {
+		if err := waiting.For(ctx, t.o.Move.Poll); err != nil {
 			return failover.InDoubt, &failover.Error{Op: "settle move", Target: t.o.Group, Outcome: failover.InDoubt,
 				Next: "wait until the group stands still, then run again",
 				Err:  fmt.Errorf("%w: last seen: %s: %w", failover.ErrInDoubt, g, err)}
@@ -443,7 +474,6 @@ func (t transfer) probe(ctx context.Context, to string) (failover.Outcome, error
 
 // finish puts the failback setting back and looks once more.
 func (t transfer) finish() []failover.Step {
-	final := t.o.Target
 	return []failover.Step{
 		{ID: "failback", Title: "Put the failback setting back as it was", Target: t.o.Group, Kind: failover.Change,
 			Source: "added: the guard is ours, the setting is the administrator's",
@@ -467,10 +497,21 @@ func (t transfer) finish() []failover.Step {
 				if err != nil || !ok {
 					return failover.Observation{Found: "not moved yet"}, err
 				}
+				final := t.o.Target
 				if t.o.Then == AfterMoveBack {
-					return t.stays(ctx, s.Owner)
+					final = s.Owner
 				}
-				return t.stays(ctx, final)
+				obs, err := t.stays(ctx, final)
+				if err != nil || !obs.Done {
+					return obs, err
+				}
+				// A move is a change of the whole cluster: what became of groups that nobody named is told.
+				if now, err := t.c.Snapshot(ctx); err != nil {
+					obs.Found += "; how the other groups stand could not be read: " + err.Error()
+				} else {
+					obs.Found += differing(s.Others, t.others(now))
+				}
+				return obs, nil
 			}},
 	}
 }

@@ -17,21 +17,9 @@ import (
 	"github.com/01b61c5c/failover/internal/powershell"
 )
 
-// PowerShell is the program that runs the scripts on a Windows node.
-type PowerShell int
-
-const (
-	// PowerShell51 is Windows PowerShell 5.1, part of every Windows Server.
-	PowerShell51 PowerShell = iota
-	// PowerShell7 is pwsh, where it was installed. It hands the scripts that need the module FailoverClusters on to
-	// Windows PowerShell, because it has that module only as copies through its compatibility layer (documented).
-	PowerShell7
-)
-
 // WindowsConfig describes a Windows cluster. The zero value of a field but Nodes is the default that its comment names.
 type WindowsConfig struct {
-	Nodes      []Address  // every node that can be asked
-	PowerShell PowerShell // the zero value is Windows PowerShell 5.1
+	Nodes []Address // every node that can be asked
 
 	Logger      *slog.Logger  // see Config
 	CallTimeout time.Duration // see Config
@@ -41,10 +29,12 @@ type WindowsConfig struct {
 
 // Windows is a Windows Server Failover Cluster reached over SSH (Win32-OpenSSH) to any of its nodes.
 //
-// The scripts call the cmdlets of the module FailoverClusters without -Cluster, so each talks to its own node's cluster
-// service, which acts for the whole cluster (documented), and no credentials have to travel a second hop. A move is
-// started with -Wait 0 and followed by readings, so that no command is long and a dropped line ends nothing. What
-// Windows refuses is judged by Win32 code. The account must be a local administrator of the nodes.
+// The scripts run in Windows PowerShell 5.1, which is part of every Windows Server; PowerShell 7 has the module
+// FailoverClusters only as copies through its compatibility layer (documented). They call its cmdlets without -Cluster,
+// so each talks to its own node's cluster service, which acts for the whole cluster (documented), and no credentials
+// have to travel a second hop. A move is started with -Wait 0 and followed by readings, so that no command is long and
+// a dropped line ends nothing. What Windows refuses is judged by Win32 code. The account must be a local administrator
+// of the nodes.
 //
 // The lock is a private property of the cluster object (Set-ClusterParameter; inferred: not tried on a live
 // cluster). It is read, written and read back after a pause, which is no true compare-and-set across two nodes;
@@ -61,15 +51,6 @@ type Windows struct {
 // NewWindows prepares a Windows cluster. It connects to nothing. Close it when done.
 func NewWindows(conf WindowsConfig) (*Windows, error) {
 	d := &windowsDriver{}
-	switch conf.PowerShell {
-	case PowerShell51:
-		d.program = powershell.Windows
-	case PowerShell7:
-		d.program = powershell.Seven
-	default:
-		return nil, failover.Invalid("WindowsConfig.PowerShell", fmt.Sprintf("is %d", conf.PowerShell),
-			"use PowerShell51 or PowerShell7")
-	}
 	hosts, err := openHosts(conf.Nodes, conf.Dial, conf.Logger, d.Check)
 	if err != nil {
 		return nil, err
@@ -85,10 +66,7 @@ func NewWindows(conf WindowsConfig) (*Windows, error) {
 // Close closes the connections.
 func (w *Windows) Close() error { return w.d.close() }
 
-type windowsDriver struct {
-	hosts
-	program powershell.Program
-}
+type windowsDriver struct{ hosts }
 
 var windowsNode = regexp.MustCompile(`\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z`)
 
@@ -113,7 +91,7 @@ func (d *windowsDriver) run(ctx context.Context, op, via, script string, req wsf
 	if err != nil {
 		return err
 	}
-	err = powershell.Run(ctx, host, d.program, wsfc.Script(script), req, answer)
+	err = powershell.Run(ctx, host, wsfc.Script(script), req, answer)
 	if err == nil {
 		return nil
 	}
@@ -127,36 +105,16 @@ func (d *windowsDriver) run(ctx context.Context, op, via, script string, req wsf
 	return lineError(ctx, op, via, err)
 }
 
-func (d *windowsDriver) read(ctx context.Context, op, via, group string) (wsfc.State, error) {
+func (d *windowsDriver) ReadSnapshot(ctx context.Context, via, group string) (Snapshot, error) {
+	const op = "read cluster"
 	var s wsfc.State
 	if err := d.run(ctx, op, via, wsfc.Snapshot, wsfc.Request{Group: group}, &s); err != nil {
-		return s, readElsewhere(ctx, op, via, err)
+		return Snapshot{}, readElsewhere(ctx, op, via, err)
 	}
 	if !strings.EqualFold(s.Local, via) {
-		return s, wrongNode(op, via, s.Local)
-	}
-	return s, nil
-}
-
-func (d *windowsDriver) ReadSnapshot(ctx context.Context, via string) (Snapshot, error) {
-	s, err := d.read(ctx, "read cluster", via, "")
-	if err != nil {
-		return Snapshot{}, err
+		return Snapshot{}, wrongNode(op, via, s.Local)
 	}
 	return windowsSnapshot(s, via), nil
-}
-
-func (d *windowsDriver) ReadGroup(ctx context.Context, via, group string) (Group, error) {
-	s, err := d.read(ctx, "read group", via, group)
-	if err != nil {
-		return Group{}, err
-	}
-	g, ok := windowsSnapshot(s, via).Group(group)
-	if !ok {
-		return g, refuse("read group", group, "use a name the snapshot shows, in its spelling", ErrNotFound,
-			"the cluster has no such group")
-	}
-	return g, nil
 }
 
 func (d *windowsDriver) Inspect(ctx context.Context, via string) (Inspection, error) {
@@ -176,30 +134,17 @@ func (d *windowsDriver) StartMove(ctx context.Context, via, group, node string) 
 
 func (d *windowsDriver) ClearMove(context.Context, string, string) error { return nil }
 
-func (d *windowsDriver) StartOffline(ctx context.Context, via, group string) error {
-	return d.run(ctx, "take group offline", via, wsfc.GroupState, wsfc.Request{Group: group, Want: "offline"}, nil)
+func (d *windowsDriver) StartState(ctx context.Context, via, group string, want State) error {
+	return d.run(ctx, "set state of group", via, wsfc.GroupState, wsfc.Request{Group: group, Want: want.String()}, nil)
 }
 
-func (d *windowsDriver) StartOnline(ctx context.Context, via, group string) error {
-	return d.run(ctx, "bring group online", via, wsfc.GroupState, wsfc.Request{Group: group, Want: "online"}, nil)
+func (d *windowsDriver) StartResourceState(ctx context.Context, via, resource string, want State) error {
+	return d.run(ctx, "set state of resource", via, wsfc.ResourceState,
+		wsfc.Request{Resource: resource, Want: want.String()}, nil)
 }
 
-func (d *windowsDriver) StartResourceOffline(ctx context.Context, via, resource string) error {
-	return d.run(ctx, "take resource offline", via, wsfc.ResourceState, wsfc.Request{Resource: resource, Want: "offline"},
-		nil)
-}
-
-func (d *windowsDriver) StartResourceOnline(ctx context.Context, via, resource string) error {
-	return d.run(ctx, "bring resource online", via, wsfc.ResourceState, wsfc.Request{Resource: resource, Want: "online"},
-		nil)
-}
-
-func (d *windowsDriver) StartPause(ctx context.Context, via, node string, drain Drain) error {
-	want := "drain"
-	if drain == DrainNothing {
-		want = "pause"
-	}
-	return d.run(ctx, "pause node", via, wsfc.NodeState, wsfc.Request{Node: node, Want: want}, nil)
+func (d *windowsDriver) StartPause(ctx context.Context, via, node string) error {
+	return d.run(ctx, "pause node", via, wsfc.NodeState, wsfc.Request{Node: node, Want: "drain"}, nil)
 }
 
 func (d *windowsDriver) StartResume(ctx context.Context, via, node string) error {
@@ -246,16 +191,24 @@ const (
 	nodeIsolated, nodeQuarantined, nodeDraining, nodeDrainFailed = 1, 2, 4, 16
 	drainInProgress, drainFailed                                 = 1, 3
 	groupLocked, groupQueued, groupWaiting                       = 1, 4, 16
+	groupEmbeddedFailure, groupNetworkFailure, groupUnmonitored  = 32, 128, 256
 )
 
 func windowsSnapshot(s wsfc.State, via string) Snapshot {
 	// The cluster service of a node without quorum stops, so an answer is proof of quorum.
-	v := Snapshot{Cluster: s.Cluster, ReadFrom: via, Quorum: QuorumPresent, BackupInProgress: s.Backup != 0}
+	v := Snapshot{Cluster: s.Cluster, ReadFrom: via, Quorum: QuorumPresent, BackupUnknown: s.Backup == nil,
+		BackupInProgress: s.Backup != nil && *s.Backup != 0}
 	for _, n := range s.Nodes {
 		state := known(n.Code, map[wsfc.Number]NodeState{0: NodeUp, 1: NodeDown, 2: NodePaused, 3: NodeJoining})
+		drain := wsfc.Number(-1)
+		if n.DrainCode == nil {
+			state = NodeUnknown
+		} else {
+			drain = *n.DrainCode
+		}
 		v.Nodes = append(v.Nodes,
-			Node{Name: n.Name, State: state, Draining: n.DrainCode == drainInProgress || n.Info&nodeDraining != 0,
-				DrainFailed: n.DrainCode == drainFailed || n.Info&nodeDrainFailed != 0, Isolated: n.Info&nodeIsolated != 0,
+			Node{Name: n.Name, State: state, Draining: drain == drainInProgress || n.Info&nodeDraining != 0,
+				DrainFailed: drain == drainFailed || n.Info&nodeDrainFailed != 0, Isolated: n.Info&nodeIsolated != 0,
 				Quarantined: n.Info&nodeQuarantined != 0, Build: n.Build,
 				Raw: fmt.Sprintf("%s (%s), drain %s", n.State, said(n.Code), n.Drain)})
 	}
@@ -263,18 +216,34 @@ func windowsSnapshot(s wsfc.State, via string) Snapshot {
 		state := known(g.Code, map[wsfc.Number]State{0: StateOnline, 1: StateOffline, 2: StateFailed, 3: StatePartial,
 			4: StatePending})
 		policy := known(g.Failback, map[wsfc.Number]FailbackPolicy{0: FailbackPrevented, 1: FailbackAllowed})
-		group := Group{Name: g.Name, Owner: g.Owner, State: state, Core: g.Core, Locked: g.Locked || g.Info > 0 &&
-			g.Info&groupLocked != 0,
-			Queued: g.Info > 0 && g.Info&(groupQueued|groupWaiting) != 0, Preferred: g.Preferred,
+		group := Group{Name: g.Name, Owner: g.Owner, State: state, Core: g.Core, Preferred: g.Preferred,
 			Failback: Failback{Policy: policy, Raw: said(g.Failback)},
-			Raw:      fmt.Sprintf("%s (%s), information %d", g.State, said(g.Code), g.Info)}
+			Raw:      fmt.Sprintf("%s (%s), information %s", g.State, said(g.Code), said(g.Info))}
+		info := wsfc.Number(groupUnmonitored) // what is not said
+		if g.Info != nil {
+			info = *g.Info
+		}
+		group.Locked, group.Queued = g.Locked || info&groupLocked != 0, info&(groupQueued|groupWaiting) != 0
+		switch {
+		case group.State == StateOnline && info&groupUnmonitored != 0, g.Failed != "":
+			group.State = StateUnknown
+		case group.State == StateOnline && info&(groupEmbeddedFailure|groupNetworkFailure) != 0:
+			group.State = StateFailed
+		}
 		if g.Owner != "" {
 			group.Owners = []string{g.Owner}
 		}
 		for _, r := range s.Resources {
-			if r.Group == g.Name {
-				group.Members = append(group.Members, windowsResource(r))
+			if r.Group != g.Name {
+				continue
 			}
+			group.Members = append(group.Members, windowsResource(r))
+			if r.Failed != "" {
+				group.State, g.Failed = StateUnknown, strings.TrimSpace(g.Failed+" "+r.Name+": "+r.Failed)
+			}
+		}
+		if g.Failed != "" {
+			group.Raw += "; could not be read: " + g.Failed
 		}
 		v.Groups = append(v.Groups, group)
 	}

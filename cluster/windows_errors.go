@@ -30,8 +30,8 @@ var windowsCodes = map[int]windowsCode{
 	5012: {"ERROR_GROUP_NOT_AVAILABLE", ErrNotFound, true},
 	5013: {"ERROR_GROUP_NOT_FOUND", ErrNotFound, true},
 	5014: {"ERROR_GROUP_NOT_ONLINE", ErrNotOnline, true},
-	5015: {"ERROR_HOST_NODE_NOT_RESOURCE_OWNER", ErrNotPossibleOwner, true},
-	5016: {"ERROR_HOST_NODE_NOT_GROUP_OWNER", ErrNotPossibleOwner, true},
+	5015: {"ERROR_HOST_NODE_NOT_RESOURCE_OWNER", ErrTargetUnfit, true},
+	5016: {"ERROR_HOST_NODE_NOT_GROUP_OWNER", ErrTargetUnfit, true},
 	5018: {"ERROR_RESMON_ONLINE_FAILED", ErrFailed, false},
 	5019: {"ERROR_RESOURCE_ONLINE", failover.ErrPrecondition, true},
 	5020: {"ERROR_QUORUM_RESOURCE", failover.ErrPrecondition, true},
@@ -53,7 +53,7 @@ var windowsCodes = map[int]windowsCode{
 	5071: {"ERROR_NODE_CANT_HOST_RESOURCE", ErrTargetUnfit, true},
 	5072: {"ERROR_CLUSTER_NODE_NOT_READY", ErrBusy, true},
 	5073: {"ERROR_CLUSTER_NODE_SHUTTING_DOWN", ErrNodeDown, true},
-	5082: {"ERROR_CLUSTER_OWNER_NOT_IN_PREFLIST", ErrNotPossibleOwner, true},
+	5082: {"ERROR_CLUSTER_OWNER_NOT_IN_PREFLIST", ErrTargetUnfit, true},
 	5084: {"ERROR_RESMON_INVALID_STATE", ErrBusy, false},
 	5908: {"ERROR_CLUSTER_GROUP_MOVING", ErrBusy, true},
 	5910: {"ERROR_RESOURCE_CALL_TIMED_OUT", ErrTimeout, false},
@@ -68,18 +68,18 @@ var windowsCodes = map[int]windowsCode{
 	5956: {"ERROR_RESMON_SYSTEM_RESOURCES_LACKING", ErrTargetUnfit, false},
 	5957: {"ERROR_CLUSTER_RESOURCE_VETOED_MOVE_NOT_ENOUGH_RESOURCES_ON_DESTINATION", ErrTargetUnfit, true},
 	5958: {"ERROR_CLUSTER_RESOURCE_VETOED_MOVE_NOT_ENOUGH_RESOURCES_ON_SOURCE", failover.ErrPrecondition, true},
-	5959: {"ERROR_CLUSTER_GROUP_QUEUED", ErrQueued, false},
+	5959: {"ERROR_CLUSTER_GROUP_QUEUED", ErrTimeout, false},
 	5960: {"ERROR_CLUSTER_RESOURCE_LOCKED_STATUS", ErrGroupLocked, true},
 	5961: {"ERROR_CLUSTER_SHARED_VOLUME_FAILOVER_NOT_ALLOWED", failover.ErrPrecondition, true},
 	5962: {"ERROR_CLUSTER_NODE_DRAIN_IN_PROGRESS", ErrBusy, true},
 	5963: {"ERROR_CLUSTER_DISK_NOT_CONNECTED", ErrTargetUnfit, true},
-	5970: {"ERROR_CLUSTER_RESOURCE_IS_IN_MAINTENANCE_MODE", ErrMaintenance, true},
+	5970: {"ERROR_CLUSTER_RESOURCE_IS_IN_MAINTENANCE_MODE", ErrUnmanaged, true},
 	5971: {"ERROR_CLUSTER_AFFINITY_CONFLICT", ErrTargetUnfit, true},
 	5976: {"ERROR_CLUSTER_UPGRADE_IN_PROGRESS", failover.ErrPrecondition, true},
 	5977: {"ERROR_CLUSTER_UPGRADE_INCOMPLETE", failover.ErrPrecondition, true},
 	5978: {"ERROR_CLUSTER_NODE_IN_GRACE_PERIOD", ErrBusy, true},
-	5984: {"ERROR_CLUSTER_NODE_ISOLATED", ErrNodeQuarantined, true},
-	5985: {"ERROR_CLUSTER_NODE_QUARANTINED", ErrNodeQuarantined, true},
+	5984: {"ERROR_CLUSTER_NODE_ISOLATED", ErrTargetUnfit, true},
+	5985: {"ERROR_CLUSTER_NODE_QUARANTINED", ErrTargetUnfit, true},
 }
 
 // windowsError gives a failed script its meaning, by number. outcome is what the frame knows: NotApplied when the
@@ -87,7 +87,7 @@ var windowsCodes = map[int]windowsCode{
 func windowsError(op, via string, f *powershell.Failure, outcome failover.Outcome) error {
 	code := f.Win32()
 	known, ok := windowsCodes[code]
-	if ok && known.refused {
+	if ok && known.refused && !f.Changed {
 		outcome = failover.NotApplied
 	}
 	kind := known.kind

@@ -229,7 +229,7 @@ func (u upgrade) runsOn(ctx context.Context, owner Node) (string, error) {
 		running := slices.ContainsFunc(f.Services, func(s Service) bool { return s.Running })
 		switch {
 		case n == owner && !running:
-			return "", refuse(op, n.Name(), "find out why the cluster does not run it", ErrServiceStopped, "%s", f)
+			return "", refuse(op, n.Name(), "find out why the cluster does not run it", cluster.ErrNotOnline, "%s", f)
 		case n != owner && running:
 			return "", refuse(op, n.Name(), "stop the service there at once and set it to manual", ErrServiceRunning, "%s", f)
 		case running:
@@ -277,18 +277,23 @@ func (u upgrade) mode(ctx context.Context) (string, error) {
 		return "not asked: there is no Admin; a service that the cluster starts on one node only is not HA", nil
 	}
 	s, err := u.o.Admin.Read(ctx)
-	if err == nil && s.HA {
-		err = refuse("check mode", u.o.Group, "use the vendor's zero-downtime upgrade for HA", ErrActiveActive,
+	switch {
+	case err != nil:
+		return "", err
+	case s.HA:
+		return "", refuse("check mode", u.o.Group, "use the vendor's zero-downtime upgrade for HA", ErrActiveActive,
 			"the server says that it is part of an EFT cluster")
+	case slices.Contains(s.Absent, nodesPath):
+		return "not told by this version; a service that the cluster starts on one node only is not HA", nil
 	}
-	return "active-passive", err
+	return "active-passive", nil
 }
 
 func (u upgrade) versions(ctx context.Context) (string, error) {
 	return u.eachFacts(ctx, func(n Node, f Facts) (string, error) {
 		for _, v := range []Version{f.Program, f.installed()} {
 			if v.Compare(u.o.Installer.Version) > 0 {
-				return "", refuse("check versions", n.Name(), "use an installer that is newer", ErrOlderVersion,
+				return "", refuse("check versions", n.Name(), "use an installer that is newer", ErrWrongVersion,
 					"installed is %s, the installer has %s", v, u.o.Installer.Version)
 			}
 		}
@@ -328,7 +333,7 @@ func (u upgrade) rightFile(n Node, f File) error {
 	case i.Product != "" && f.Product != "" && !strings.Contains(strings.ToLower(f.Product), strings.ToLower(i.Product)):
 		return refuse(op, n.Name(), "use the installer of the right product", ErrWrongProduct,
 			"the file says it is %q", f.Product)
-	case !f.Version.IsZero() && f.Version != i.Version:
+	case !f.Version.IsZero() && !i.Version.toldBy(f.Version): // what identifies the file is its sum
 		return refuse(op, n.Name(), "use the installer of the right version, or correct Version", ErrWrongVersion,
 			"the file says %s, specified is %s", f.Version, i.Version)
 	}

@@ -48,9 +48,20 @@ installer no check stands that this can make untrue.
 
 Neither switches nor exit codes of the EFT installer are published. [Installer] is therefore a specification, and by
 default a person runs it. A silent run is started at most once per node and journal: the node itself claims the run
-before it starts anything. Where the answer to the start is lost, its trace is looked for during Installer.Settle; none by then counts as
-not started (inferred), and the same run can be started again. It is judged by file version, uninstall entry and service; the
-exit code alone proves nothing in either direction, but a bad one stops the run. An installer that takes too long is never killed.
+before it starts anything. Where the answer to the start is lost, its trace is looked for during Installer.Settle; none by
+then counts as not started (inferred), and the same run can be started again. A start that nothing came of in time takes the
+claim itself, so that nothing can come of it later. It is judged by file version, uninstall entry and service; the exit code
+proves nothing in either direction. A bad one stops the run where the node does not have the new version; once a person has
+finished the work by hand, the next run goes on. An installer that takes too long is never killed.
+
+On Windows the installer is an .exe: a .cmd or .bat would read its arguments a second time, and a .msi is an argument of
+msiexec.exe.
+
+# The comparison of settings
+
+What is compared are the documents of [DefaultSettings], with what belongs to each object. Below a name that sounds like a
+secret texts are not kept, and only their being there is compared; switches and numbers are. What the server does not have
+is named beside the result. The formats that the server writes itself, counters and times are left out.
 
 # Order and time
 
@@ -63,7 +74,7 @@ installer, which takes most of the time; closing failover.RunOptions.Stop ends a
 
 There are exactly two nodes. HA (active-active) installations are refused. The ARM database is not touched: put its
 backup into Options.Before. Configuration and program on a shared disk are not copied together, so UpgradeShared has no
-rollback. A backup made while the service runs can miss changes that EFT writes at shutdown (documented); make EFT's own
+rollback. Rights of files are not in the backup, and links are refused: they lead to what is there later. A backup made while the service runs can miss changes that EFT writes at shutdown (documented); make EFT's own
 backup too, in Options.Before, when the last minute matters. Branding under web\custom is per node and not touched.
 
 # Steps of Upgrade

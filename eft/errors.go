@@ -9,19 +9,15 @@ import (
 
 // Sentinels for what a node, an installer or a verification can come to. They are wrapped in *failover.Error, which
 // carries outcome and next action; test with errors.Is. What the cluster itself refuses carries a sentinel of package
-// cluster instead: ErrOwnerUnknown, ErrNodePaused, ErrNotPossibleOwner, ErrAmbiguous and so on.
+// cluster instead: ErrOwnerUnknown, ErrNodePaused, ErrAmbiguous, ErrDisk and so on.
 var (
 	// ErrNotInstalled: the node has no service with the product's program, or no uninstall entry.
 	ErrNotInstalled = errors.New("EFT Server is not installed on the node")
-	// ErrSeveralServices: more than one service runs the product's program, so it is not clear which one is meant.
-	ErrSeveralServices = errors.New("more than one service runs EFT Server's program")
 	// ErrActiveActive: EFT is its own cluster manager here (HA mode); this procedure would break it.
 	ErrActiveActive = errors.New("EFT Server runs in HA (active-active) mode")
-	// ErrOlderVersion: the installer carries an older version than the node has.
-	ErrOlderVersion = errors.New("the installer is older than what is installed")
 	// ErrWrongProduct: the installer or the installation is another product.
 	ErrWrongProduct = errors.New("another product")
-	// ErrWrongVersion: another version was found than the one that must be there.
+	// ErrWrongVersion: another version was found than the one that must be there, or a newer one than the installer's.
 	ErrWrongVersion = errors.New("another version than expected")
 	// ErrInstallerDiffers: the installer on the node is not the one that was specified, by size or SHA-256.
 	ErrInstallerDiffers = errors.New("the installer on the node is another file")
@@ -34,24 +30,20 @@ var (
 	// ErrServiceRunning: the service runs on a node that does not own the group. Without the shared disk it makes
 	// itself an empty configuration (documented: HA FAQ, eft8-1).
 	ErrServiceRunning = errors.New("the service runs on a node that does not own the group")
-	// ErrServiceStopped: the service does not run where it should.
-	ErrServiceStopped = errors.New("the service does not run on the owner of the group")
 	// ErrOtherNodes: nodes that are not part of the upgrade could take the group with the old program.
 	ErrOtherNodes = errors.New("other nodes could take the group")
 	// ErrAccount: the log-on account of the service cannot be put back without its password.
 	ErrAccount = errors.New("the password of the service account is not known")
 	// ErrConfigDir: the installation reads its configuration from another directory than given.
 	ErrConfigDir = errors.New("the configuration is in another directory")
-	// ErrInstallerFailed: the installer ended with an exit code that is not in the lists of the specification.
-	ErrInstallerFailed = errors.New("the installer reported a failure")
-	// ErrInstallerLost: the installer was started and is gone without an exit code.
-	ErrInstallerLost = errors.New("the installer ended without saying how")
-	// ErrHalfInstalled: the installer ended and the node does not have the new version completely.
-	ErrHalfInstalled = errors.New("the node is half installed")
+	// ErrInstallerFailed: the installer ended, with whatever exit code or with none, and the node does not have the new
+	// version completely.
+	ErrInstallerFailed = errors.New("the node does not have the new version completely")
 	// ErrCleanConfig: an empty configuration appeared on the node's own disk.
 	ErrCleanConfig = errors.New("an empty configuration was created on the node")
-	// ErrServiceName: the nodes register the service under names that one cluster resource cannot serve.
-	ErrServiceName = errors.New("the service has another name")
+	// ErrServiceName: more than one service runs the product's program, or the nodes register it under names that one
+	// cluster resource cannot serve.
+	ErrServiceName = errors.New("the service does not have one name")
 	// ErrServiceSettings: account or start mode of the service are not what they were.
 	ErrServiceSettings = errors.New("account or start mode of the service changed")
 	// ErrBackup: the backup is missing, incomplete or not what was copied.
@@ -60,10 +52,6 @@ var (
 	ErrSettings = errors.New("settings differ from before")
 	// ErrLicence: a licence is not in the state it had before.
 	ErrLicence = errors.New("a licence is not as before")
-	// ErrNoDisk: the group has no disk to bring online alone.
-	ErrNoDisk = errors.New("the group has no disk")
-	// ErrNothingLeft: no node carries the old version any more, so there is nothing to roll back to.
-	ErrNothingLeft = errors.New("no node carries the old version any more")
 )
 
 // refuse builds the error for something that was looked at and does not hold. Nothing was changed.

@@ -146,13 +146,14 @@ func (u upgrade) down() failover.Step {
 func (u upgrade) disks(g cluster.Group) ([]cluster.Resource, error) {
 	var list []cluster.Resource
 	for _, m := range g.Members {
-		if m.Disk && (len(u.o.Disks) == 0 || slices.Contains(u.o.Disks, m.Name)) {
+		// A name that was given is the fact; the type, which third parties choose, is a guess.
+		if m.Disk && len(u.o.Disks) == 0 || slices.Contains(u.o.Disks, m.Name) {
 			list = append(list, m)
 		}
 	}
 	if len(list) == 0 || len(u.o.Disks) > len(list) {
-		return nil, refuse("find disks", g.Name, "name the disk resources of the group", ErrNoDisk, "found %d, named %d",
-			len(list), len(u.o.Disks))
+		return nil, refuse("find disks", g.Name, "name the disk resources of the group", cluster.ErrDisk,
+			"found %d, named %d", len(list), len(u.o.Disks))
 	}
 	return list, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
+	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // install returns the steps that bring one node to the new version: role is "passive" or "active", by what the node
@@ -230,7 +231,7 @@ func (u upgrade) probeRun(ctx context.Context, n Node, id string) (failover.Outc
 		case time.Since(began) >= u.o.Installer.Settle:
 			return failover.NotApplied, nil
 		}
-		if err := wait(ctx, min(u.o.Poll, u.o.Installer.Settle)); err != nil {
+		if err := waiting.For(ctx, min(u.o.Poll, u.o.Installer.Settle)); err != nil {
 			return failover.InDoubt, err
 		}
 	}
@@ -273,7 +274,8 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 	}
 	obs.Found, obs.Note = "installed is "+f.installed().String(), f.String()
 	const op = "judge installer"
-	look := "look at the log of the installer, repair the node by hand, then resolve this step as applied"
+	look := "look at the log of the installer, and repair the node or run the installer by hand; then run again: what " +
+		"counts is what the node has"
 	switch run.State {
 	case RunUnknown:
 		return obs, &failover.Error{Op: op, Target: n.Name(), Outcome: failover.NotApplied, Next: "look at the node",
@@ -285,19 +287,20 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 		obs.Found = "the installer is running"
 		obs.Note = f.String() + ", since " + run.Began.UTC().Format("15:04:05")
 		return obs, nil
-	case RunLost:
-		return obs, refuse(op, n.Name(), look, ErrInstallerLost, "%s; %s", f, tail(run.Log))
-	case RunEnded:
+	case RunLost, RunEnded:
+	}
+	ending := "no exit code" // as after an installer that reboots the machine by itself
+	if run.State == RunEnded {
+		ending = fmt.Sprintf("exit code %d", run.Exit)
 	}
 	switch {
-	case !i.success(run.Exit):
-		return obs, refuse(op, n.Name(), look, ErrInstallerFailed, "exit code %d; %s; %s", run.Exit, f, tail(run.Log))
-	case !f.has(i.Version):
-		return obs, refuse(op, n.Name(), look, ErrHalfInstalled, "exit code %d, wanted is %s; %s; %s", run.Exit, i.Version, f,
-			tail(run.Log))
+	// What is seen counts, also of a run that a person finished; while another installer runs, only what it says too.
+	case f.has(i.Version) && (len(f.Busy) == 0 || run.State == RunEnded && i.success(run.Exit)):
+		obs.Done, obs.Found = true, ending+"; "+f.String()
+		return obs, nil
 	}
-	obs.Done, obs.Found = true, fmt.Sprintf("exit code %d; %s", run.Exit, f)
-	return obs, nil
+	return obs, refuse(op, n.Name(), look, ErrInstallerFailed, "%s, wanted is %s; %s; %s", ending, i.Version, f,
+		tail(run.Log))
 }
 
 const shownLog = 400
@@ -380,12 +383,12 @@ func (u upgrade) reboot(role string, n Node) failover.Step {
 			if asked {
 				return failover.Observation{Found: "the installer asks for a reboot", Would: "wait for it"}, nil
 			}
-			nodes, err := u.o.Cluster.Nodes(ctx)
+			s, err := u.o.Cluster.Snapshot(ctx)
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			up := slices.ContainsFunc(nodes,
-				func(c cluster.Node) bool { return c.Name == n.Name() && c.State == cluster.NodeUp })
-			return failover.Observation{Done: up, Found: "no reboot is needed"}, nil
+			c, _ := s.Node(n.Name())
+			return failover.Observation{Done: c.State == cluster.NodeUp, Found: "no reboot is needed",
+				Note: "the cluster says the node is " + c.State.String()}, nil
 		})}
 }

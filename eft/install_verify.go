@@ -21,11 +21,10 @@ func (u upgrade) noCleanConfig(n Node, next string) failover.Step {
 			if err != nil {
 				return "", err
 			}
-			for _, dir := range f.LocalConfigs {
-				if !slices.Contains(before.Nodes[n.Name()].LocalConfigs, dir) {
-					return "", refuse("check configuration", n.Name(),
-						"remove that directory: it is an empty configuration, not yours; then run again", ErrCleanConfig, "%s", dir)
-				}
+			if dir := strange(f.LocalConfigs, before.Nodes[n.Name()].LocalConfigs, u.o.ConfigDir); dir != "" {
+				return "", refuse("check configuration", n.Name(), "see that it was made after the installer began, is on the "+
+					"node's own disk and holds no site of yours; then move it aside, without deleting it, and run again",
+					ErrCleanConfig, "%s", dir)
 			}
 			if was := before.Nodes[n.Name()].ConfigDir; was != "" && f.ConfigDir != "" && !sameDir(was, f.ConfigDir) {
 				return "", refuse("check configuration", n.Name(), "set the configuration directory back", ErrConfigDir,
@@ -36,6 +35,17 @@ func (u upgrade) noCleanConfig(n Node, next string) failover.Step {
 	s.Observe, s.Wait, s.Poll = later(s.Observe), true, u.o.Poll
 	s.Timeout = u.o.Verify
 	return s
+}
+
+// strange returns a default configuration directory that was not there before. The shared disk may be mounted at one:
+// then it is the configuration itself that came into sight.
+func strange(now, before []string, config string) string {
+	for _, dir := range now {
+		if !slices.Contains(before, dir) && !inside(dir, config) && !inside(config, dir) {
+			return dir
+		}
+	}
+	return ""
 }
 
 // service puts start mode and account back as they were.
@@ -99,7 +109,7 @@ func (u upgrade) complete(role string, n Node, guards string) failover.Step {
 			case strayErr != nil:
 				return "", strayErr
 			case !f.has(u.o.Installer.Version):
-				return "", refuse(op, n.Name(), "repair the node by hand, then run again", ErrHalfInstalled, "%s", f)
+				return "", refuse(op, n.Name(), "repair the node by hand, then run again", ErrInstallerFailed, "%s", f)
 			case len(running) > 0:
 				return "", refuse(op, n.Name(), "stop the service and find out what started it", ErrServiceRunning, "%s", f)
 			case is.StartMode != was.StartMode || !sameAccount(is.Account, was.Account):

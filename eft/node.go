@@ -10,8 +10,8 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// Node is one cluster node as far as the upgrade needs it. [WindowsNode] and [ScriptNode] are the ones of this
-// package; efttest has one in memory.
+// Node is one cluster node as far as the upgrade needs it. [WindowsNode] is the one of this package; efttest
+// has one in memory and one for rehearsals on a Pacemaker cluster.
 //
 // Every error is a *failover.Error with its outcome. Reads change nothing and report NotApplied. Every change is safe
 // to repeat; a line that breaks in the middle leaves it in doubt, and reading again settles it.
@@ -105,12 +105,6 @@ type InstalledProduct struct {
 	Version Version `json:"version"`
 }
 
-// tells reports whether the entry can be that of version v. Windows Installer itself compares three parts only
-// (documented), and whether EFT's entry has the fourth is not published.
-func (p InstalledProduct) tells(v Version) bool {
-	return p.Version == v || p.Version == Version{v[0], v[1], v[2]}
-}
-
 // Facts is how the product is installed on a node. On a shared disk that the node does not have the program cannot be
 // seen: Program is then zero, and services and uninstall entries are still told.
 type Facts struct {
@@ -139,7 +133,7 @@ func (f Facts) service(op string) (Service, error) {
 	for _, s := range f.Services {
 		names = append(names, s.Name)
 	}
-	return Service{}, refuse(op, f.Node, "remove the registration that is left over", ErrSeveralServices, "%q", names)
+	return Service{}, refuse(op, f.Node, "remove the registration that is left over", ErrServiceName, "%q", names)
 }
 
 // installed returns the version by the uninstall entry, which is there also without the shared disk.
@@ -159,7 +153,7 @@ func (f Facts) has(v Version) bool {
 	if f.Program != v || len(f.Products) == 0 || len(f.Services) != 1 {
 		return false
 	}
-	return !slices.ContainsFunc(f.Products, func(p InstalledProduct) bool { return !p.tells(v) })
+	return !slices.ContainsFunc(f.Products, func(p InstalledProduct) bool { return !v.toldBy(p.Version) })
 }
 
 // String returns versions and service in one line.

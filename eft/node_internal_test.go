@@ -59,3 +59,13 @@ func TestANodeHasAVersionByEverySign(t *testing.T) {
 		require.Equal(t, tt.want, tt.f.has(v), name)
 	}
 }
+
+// A person is asked to move something away only where it cannot be the configuration that is served.
+func TestTheConfigurationItselfIsNoEmptyOne(t *testing.T) {
+	const dir = `C:\ProgramData\Globalscape\EFT Server`
+	for config, want := range map[string]string{`E:\Config`: dir, dir: "", `c:\programdata\globalscape\eft server\`: "",
+		dir + `\Config`: "", `C:\ProgramData`: ""} {
+		require.Equal(t, want, strange([]string{dir}, nil, config), config)
+	}
+	require.Empty(t, strange([]string{dir}, []string{dir}, `E:\Config`))
+}

@@ -20,6 +20,7 @@ import (
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
 	"github.com/01b61c5c/failover/eft"
+	"github.com/01b61c5c/failover/eft/efttest"
 	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/internal/peers"
 )
@@ -148,8 +149,8 @@ func TestUpgradeOnARealCluster(t *testing.T) {
 	for _, n := range p.Nodes {
 		addresses = append(addresses, cluster.Address{Node: n.Name, SSH: n.SSHD.SSH()})
 		own := filepath.Join(plain, n.Name)
-		node, err := eft.NewScriptNode(
-			eft.ScriptNodeConfig{Name: n.Name, SSH: n.SSHD.SSH(), VersionFile: filepath.Join(own, "version"),
+		node, err := efttest.NewScriptNode(
+			efttest.ScriptNodeConfig{Name: n.Name, SSH: n.SSHD.SSH(), VersionFile: filepath.Join(own, "version"),
 				ProductsFile: filepath.Join(own, "products"), RunsDir: filepath.Join(root, n.Name, "runs"),
 				Control: filepath.Join(plain, "control")})
 		require.NoError(t, err)

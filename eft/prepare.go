@@ -57,7 +57,11 @@ func (u upgrade) prepare() failover.Stage {
 		s := u.change("settings", "Remember the settings, to compare them afterwards", u.o.Group,
 			u.vendor("7.1", "9.1", asExpected), func(ctx context.Context) (failover.Observation, error) {
 				s, ok, err := settingsFact.Load(ctx)
-				return failover.Observation{Done: ok, Found: fmt.Sprintf("%d values", len(s.Values)),
+				found := fmt.Sprintf("%d values", len(s.Values))
+				if len(s.Absent) > 0 {
+					found += "; not there in this version: " + strings.Join(s.Absent, ", ")
+				}
+				return failover.Observation{Done: ok, Found: found,
 					Would: "write the settings to the journal"}, err
 			}, func(ctx context.Context) error {
 				_, err := settingsFact.Capture(ctx, u.o.Admin.Read)
@@ -246,7 +250,7 @@ func (u upgrade) quiesce() failover.Stage {
 					return quiescedFact.Save(ctx, "nobody was connected")
 				}
 				failover.Progress(ctx, now.Activity.String())
-				if err := wait(limit, u.o.Poll); err != nil {
+				if err := waiting.For(limit, u.o.Poll); err != nil {
 					if ctx.Err() != nil {
 						return &failover.Error{Op: "wait for quiet", Target: u.o.Group, Outcome: failover.NotApplied,
 							Next: "run again", Err: err}
@@ -262,8 +266,4 @@ func (u upgrade) quiesce() failover.Stage {
 	s.Timeout, s.Writes = q.For+changeTime, []string{quiescedFact.Name}
 	stage.Steps = []failover.Step{s}
 	return stage
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	return waiting.For(ctx, d)
 }

@@ -39,17 +39,23 @@ type RESTConfig struct {
 	TLS failover.TLS // whom to trust; pin the self-signed certificate that EFT makes by its fingerprint
 
 	Timeout time.Duration // for one request; 0 means 60 s
-	// Settings names what is read besides server and sites, below /admin/v2/ and, with {site}, once per site. An
-	// endpoint the server does not have (404) is left out. nil means DefaultSettings.
+	// Settings names what is read besides server and sites, below /admin/v2/ and, with {site}, once per site. At the end
+	// of a list {id} reads each of its documents too, where the list carries names only. An endpoint the server does not
+	// have (404) is told in [Settings.Absent]. nil means DefaultSettings.
 	Settings []string
 }
 
 // DefaultSettings are the endpoints that REST reads besides the server, its nodes and its sites. Which of them a
 // version has differs: most came with 8.1 (documented).
 func DefaultSettings() []string {
-	return []string{"server/security/tls", "server/security/ssh", "server/admin-users",
-		"sites/{site}/users", "sites/{site}/event-rules", "sites/{site}/connection-profiles", "sites/{site}/user-templates",
-		"sites/{site}/user-groups", "sites/{site}/custom-commands"}
+	list := []string{"server/security/tls", "server/security/ssh", "server/admin-users/{id}", "server/admin-users-policy"}
+	for _, name := range []string{"general", "authentication", "ftps", "https", "networkAndSecurity", "accountSecurity",
+		"ipAccess", "dmz", "workspaces", "sendPortal", "dropOffPortal", "gdpr", "privacyPolicy", "termsOfService", "users",
+		"event-rules", "event-rule-folders", "connection-profiles", "user-templates", "user-groups/{id}",
+		"custom-commands/{id}", "awe-tasks/{id}", "contentIntegrity/{id}", "sms"} {
+		list = append(list, "sites/{site}/"+name)
+	}
+	return list
 }
 
 // REST is the administration API of a running server. It only reads. It is safe for concurrent use.
@@ -72,6 +78,11 @@ const (
 	maxBody    = 32 << 20
 	maxRefused = 3
 )
+
+// refused is an HTTP status that is not success.
+type refused int
+
+func (s refused) Error() string { return fmt.Sprintf("HTTP status %d", int(s)) }
 
 // ErrREST: the API answered with an HTTP status that is not success, or with something that is not its document.
 var ErrREST = errors.New("EFT's administration API refuses")
@@ -235,7 +246,7 @@ func (r *REST) get(ctx context.Context, path string, doc any) (found bool, err e
 				r.token = failover.Secret{}
 				r.mu.Unlock()
 			}
-			return false, r.fail(op, "see what the server's log says", fmt.Errorf("%w: HTTP status %d", ErrREST, status))
+			return false, r.fail(op, "see what the server's log says", fmt.Errorf("%w: %w", ErrREST, refused(status)))
 		}
 		if err := json.Unmarshal(raw, doc); err != nil {
 			return false, r.fail(op, "see what answers at this address", fmt.Errorf("%w: unreadable answer: %w", ErrREST, err))

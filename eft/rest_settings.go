@@ -3,26 +3,57 @@ package eft
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// object is one resource of the API's documents.
+// object is one resource of the API's documents. What belongs to it, for example the members of a group, stands in its
+// relationships and not among its attributes.
 type object struct {
-	ID         string         `json:"id"`
-	Attributes map[string]any `json:"attributes"`
+	ID            string         `json:"id"`
+	Attributes    map[string]any `json:"attributes"`
+	Relationships map[string]any `json:"relationships"`
 }
 
 func (o object) name() string {
-	for _, key := range []string{"name", "loginName", "userName"} {
-		if s, ok := o.Attributes[key].(string); ok && s != "" {
+	info, _ := o.Attributes["info"].(map[string]any) // of an event rule
+	for _, name := range []any{o.Attributes["name"], o.Attributes["loginName"], o.Attributes["userName"],
+		o.Attributes["profileName"], info["Name"], info["name"]} {
+		if s, ok := name.(string); ok && s != "" {
 			return s
 		}
 	}
 	return o.ID
+}
+
+// write puts the object under its path.
+func (o object) write(into map[string]string, path string) {
+	flatten(into, path, o.Attributes, shown)
+	if len(o.Relationships) > 0 {
+		flatten(into, path+"/relationships", o.Relationships, shown)
+	}
+}
+
+// paths names each object of a list by its name, and by its ID too where two have one name.
+func paths(list []object) []string {
+	count := map[string]int{}
+	for _, o := range list {
+		count[o.name()]++
+	}
+	var names []string
+	for _, o := range list {
+		name := o.name()
+		if count[name] > 1 {
+			name += " (" + o.ID + ")"
+		}
+		names = append(names, strings.ReplaceAll(name, "/", "%2F")) // it is one part of a path
+	}
+	return names
 }
 
 // Read implements Admin.
@@ -40,7 +71,7 @@ func (r *REST) Read(ctx context.Context) (Settings, error) {
 	if general, ok := server.Data.Attributes["general"].(map[string]any); ok {
 		s.ConfigDir, _ = general["configFilePath"].(string)
 	}
-	flatten(s.Values, "server", server.Data.Attributes)
+	server.Data.write(s.Values, "server")
 	if err := r.nodes(ctx, &s); err != nil {
 		return s, err
 	}
@@ -50,25 +81,38 @@ func (r *REST) Read(ctx context.Context) (Settings, error) {
 	}
 	for _, path := range r.c.Settings {
 		if !strings.Contains(path, "{site}") {
-			if err := r.collect(ctx, &s, "v2/"+path, path); err != nil {
+			if err := r.collect(ctx, &s, path, path); err != nil {
 				return s, err
 			}
 			continue
 		}
 		for id, name := range sites {
-			if err := r.collect(ctx, &s, "v2/"+strings.ReplaceAll(path, "{site}", url.PathEscape(id)),
+			if err := r.collect(ctx, &s, strings.ReplaceAll(path, "{site}", url.PathEscape(id)),
 				strings.ReplaceAll(path, "{site}", name)); err != nil {
 				return s, err
 			}
 		}
 	}
-	return s, r.status(ctx, &s)
+	err = r.status(ctx, &s)
+	slices.Sort(s.Absent)
+	return s, err
 }
+
+// optional is get for a document that not every version has. That it is not there is told.
+func (r *REST) optional(ctx context.Context, s *Settings, path string, doc any) (bool, error) {
+	found, err := r.get(ctx, path, doc)
+	if err == nil && !found {
+		s.Absent = append(s.Absent, path)
+	}
+	return found, err
+}
+
+const nodesPath = "v2/nodes"
 
 // nodes reads whether EFT is its own cluster manager, and the licences of the node that answers.
 func (r *REST) nodes(ctx context.Context, s *Settings) error {
 	var nodes struct{ Data []object }
-	found, err := r.get(ctx, "v2/nodes", &nodes)
+	found, err := r.optional(ctx, s, nodesPath, &nodes)
 	if err != nil || !found {
 		return err
 	}
@@ -80,11 +124,8 @@ func (r *REST) nodes(ctx context.Context, s *Settings) error {
 			continue
 		}
 		var licences struct{ Data []object }
-		if found, err := r.get(ctx, "v2/nodes/"+url.PathEscape(n.ID)+"/licenses", &licences); err != nil || !found {
-			if err != nil {
-				return err
-			}
-			continue
+		if _, err := r.optional(ctx, s, nodesPath+"/"+url.PathEscape(n.ID)+"/licenses", &licences); err != nil {
+			return err
 		}
 		for _, l := range licences.Data {
 			for _, key := range []string{"registrationState", "registrationStatus"} {
@@ -103,30 +144,68 @@ func (r *REST) sites(ctx context.Context, s *Settings) (map[string]string, error
 		return nil, err
 	}
 	names := map[string]string{}
-	for _, o := range list.Data {
+	for i, name := range paths(list.Data) {
+		o := list.Data[i]
 		var site struct{ Data object }
 		if err := r.must(ctx, "v2/sites/"+url.PathEscape(o.ID), &site); err != nil {
 			return nil, err
 		}
-		names[o.ID] = o.name()
-		flatten(s.Values, "sites/"+o.name(), site.Data.Attributes)
-		s.Values["sites/"+o.name()+"/id"] = o.ID
+		names[o.ID] = name
+		site.Data.write(s.Values, "sites/"+name)
+		s.Values["sites/"+name+"/id"] = o.ID
 	}
 	return names, nil
 }
 
-// collect reads one object or a list of them below a path of ours. A version that lacks the endpoint has nothing there.
+// other are second spellings: the vendor's reference has one in a heading and another one in the samples.
+var other = strings.NewReplacer("server/admin-users", "admin-users", "/connection-profiles", "/connection-Profiles")
+
+// withheld are the answers of a server that does not give this document, now or later.
+var withheld = []refused{http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusGone}
+
+// each at the end of a path means that the list carries little more than names, so that every document of it is read.
+const each = "/{id}"
+
+// collect reads one object, a list of them, or the documents of a list, below a path of ours.
 func (r *REST) collect(ctx context.Context, s *Settings, path, under string) error {
+	path, documents := strings.CutSuffix(path, each)
+	under = strings.TrimSuffix(under, each)
 	var doc struct{ Data json.RawMessage }
-	found, err := r.get(ctx, path, &doc)
-	if err != nil || !found {
+	found, err := r.get(ctx, "v2/"+path, &doc)
+	if second := other.Replace(path); err == nil && !found && second != path {
+		path = second
+		found, err = r.get(ctx, "v2/"+path, &doc)
+	}
+	// A module without a licence, or one that this account may not see, is no reason to read nothing.
+	status, isStatus := errors.AsType[refused](err)
+	switch {
+	case isStatus && slices.Contains(withheld, status):
+		s.Absent = append(s.Absent, fmt.Sprintf("%s (%s)", under, status))
+		return nil
+	case err != nil:
 		return err
+	case !found:
+		s.Absent = append(s.Absent, under)
+		return nil
 	}
 	var list []object
 	if err := json.Unmarshal(doc.Data, &list); err == nil {
-		for _, o := range list {
-			s.Values[under+"/"+o.name()+"/id"] = o.ID
-			flatten(s.Values, under+"/"+o.name(), o.Attributes)
+		for i, name := range paths(list) {
+			o := list[i]
+			s.Values[under+"/"+name+"/id"] = o.ID
+			o.write(s.Values, under+"/"+name)
+			if !documents || o.ID == "" {
+				continue
+			}
+			var whole struct{ Data object }
+			found, err := r.get(ctx, "v2/"+path+"/"+url.PathEscape(o.ID), &whole)
+			if err != nil {
+				return err
+			}
+			if !found {
+				s.Absent = append(s.Absent, under+"/"+name)
+			}
+			whole.Data.write(s.Values, under+"/"+name)
 		}
 		return nil
 	}
@@ -134,7 +213,7 @@ func (r *REST) collect(ctx context.Context, s *Settings, path, under string) err
 	if err := json.Unmarshal(doc.Data, &one); err != nil {
 		return r.fail("read "+path, "see what the API answers", fmt.Errorf("%w: neither object nor list", ErrREST))
 	}
-	flatten(s.Values, under, one.Attributes)
+	one.write(s.Values, under)
 	return nil
 }
 
@@ -149,7 +228,7 @@ func (r *REST) status(ctx context.Context, s *Settings) error {
 			}
 		}
 	}
-	if _, err := r.get(ctx, "v1/sites/status", &sites); err != nil {
+	if _, err := r.optional(ctx, s, "v1/sites/status", &sites); err != nil {
 		return err
 	}
 	for _, node := range sites.Info {
@@ -169,7 +248,7 @@ func (r *REST) status(ctx context.Context, s *Settings) error {
 			Licenses []struct{ Module, RegistrationState string }
 		}
 	}
-	if _, err := r.get(ctx, "v1/server/status", &server); err != nil {
+	if _, err := r.optional(ctx, s, "v1/server/status", &server); err != nil {
 		return err
 	}
 	for _, n := range server.Nodes {
@@ -184,10 +263,10 @@ func (r *REST) status(ctx context.Context, s *Settings) error {
 }
 
 // volatile are attributes that must change in an upgrade (by their whole name: minTlsVersion is a setting) or change by
-// themselves; a count is one only with what it counts, because retryCount is a setting. hidden are those that may hold
-// secrets.
+// themselves; a count is one only with what it counts, because retryCount is a setting. eventRuleVersion is the format
+// of a rule, which the server writes itself (seen in the vendor's samples). hidden are those whose texts may be secret.
 var (
-	versions = []string{"version", "softwareversion"}
+	versions = []string{"version", "softwareversion", "eventruleversion"}
 	volatile = []string{"lastmodified", "starttime", "uptime", "lastuserlogin", "lastlogin"}
 	counted  = []string{"connected", "active", "running", "defined", "disabled"}
 	hidden   = []string{"password", "passphrase", "secret", "token", "privatekey"}
@@ -200,27 +279,47 @@ func isVolatile(key string) bool {
 	return slices.Contains(versions, key) || counts || holds(volatile, key)
 }
 
-// flatten writes the scalars of a document under their paths. Of what may hold a secret only its being there is kept.
-func flatten(into map[string]string, path string, v any) {
+// visibility says whether the texts of a document may be kept.
+type visibility int
+
+const (
+	shown visibility = iota
+	secret
+)
+
+// redacted stands for a text that may be a secret; only its being there is compared.
+const redacted = "[redacted]"
+
+// flatten writes the scalars of a document under their paths. Below a name that may hold a secret, texts are hidden;
+// switches, numbers and structure are policy there, as the expiry of passwords is, and are compared like all others.
+func flatten(into map[string]string, path string, v any, see visibility) {
 	switch v := v.(type) {
 	case map[string]any:
 		for key, inner := range v {
 			switch {
 			case isVolatile(key):
 			case holds(hidden, key):
-				into[path+"/"+key] = presence(inner)
+				flatten(into, path+"/"+key, inner, secret)
 			default:
-				flatten(into, path+"/"+key, inner)
+				flatten(into, path+"/"+key, inner, see)
 			}
 		}
 	case []any:
 		names := elementNames(v)
+		if see == secret {
+			names = numbers(v) // a name may be the secret
+		}
 		for i, inner := range v {
-			flatten(into, path+"/"+names[i], inner)
+			flatten(into, path+"/"+names[i], inner, see)
 		}
 	case nil:
 	case float64:
 		into[path] = strconv.FormatFloat(v, 'f', -1, 64)
+	case string:
+		if see == secret && v != "" {
+			v = redacted
+		}
+		into[path] = v
 	default:
 		into[path] = fmt.Sprint(v)
 	}
@@ -243,22 +342,15 @@ func elementNames(list []any) []string {
 			return names
 		}
 	}
-	numbers := make([]string, len(list))
-	for i := range list {
-		numbers[i] = strconv.Itoa(i)
-	}
-	return numbers
+	return numbers(list)
 }
 
-// presence says whether something is there, and of a switch, which is no secret, how it stands.
-func presence(v any) string {
-	if on, ok := v.(bool); ok {
-		return strconv.FormatBool(on)
+func numbers(list []any) []string {
+	names := make([]string, len(list))
+	for i := range list {
+		names[i] = strconv.Itoa(i)
 	}
-	if v == nil || v == "" {
-		return ""
-	}
-	return "[redacted]"
+	return names
 }
 
 func holds(words []string, key string) bool {

@@ -131,7 +131,8 @@ func (o RollbackOptions) oldVersion(ctx context.Context) (string, error) {
 	f, err := o.Active.Facts(ctx)
 	if err == nil && !f.has(o.Old) {
 		err = refuse("check old version", o.Active.Name(),
-			"finish the upgrade instead, or reinstall the old version from a copy", ErrNothingLeft, "%s, wanted is %s", f, o.Old)
+			"finish the upgrade instead, or reinstall the old version from a copy", ErrWrongVersion,
+			"%s, wanted is %s", f, o.Old)
 	}
 	return f.String(), err
 }

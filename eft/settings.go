@@ -21,6 +21,7 @@ type Settings struct {
 	ConfigDir string            `json:"configDir,omitempty"` // where the server says its configuration is
 	Licences  map[string]string `json:"licences,omitempty"`  // module → state on the node that answered
 	Values    map[string]string `json:"values"`              // path → value, for example "sites/MySite/state" → "Running"
+	Absent    []string          `json:"absent,omitempty"`    // what was asked for and is not there in this version
 	Activity  Activity          `json:"activity"`
 }
 
@@ -65,6 +66,24 @@ func Diff(before, after Settings) []SettingChange {
 		}
 	}
 	return list
+}
+
+// compared says in one line what an equal comparison covers, and what it does not.
+func (s Settings) compared() string {
+	secrets := 0
+	for _, v := range s.Values {
+		if v == redacted {
+			secrets++
+		}
+	}
+	text := fmt.Sprintf("all %d values as before", len(s.Values))
+	if secrets > 0 {
+		text += fmt.Sprintf("; of %d of them, which may be secrets, only that they are there", secrets)
+	}
+	if len(s.Absent) > 0 {
+		text += "; not there to compare: " + strings.Join(s.Absent, ", ")
+	}
+	return text
 }
 
 // SettingsError lists the settings that an upgrade lost or changed. It wraps ErrSettings.

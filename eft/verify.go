@@ -63,7 +63,7 @@ func (u upgrade) verify(stage, sentence string, n Node, guards string) failover.
 						Next: "read the differences; set them right, roll back, or waive this step with a reason",
 						Err:  &SettingsError{changes}}
 				}
-				return fmt.Sprintf("all %d values as before", len(before.Values)), nil
+				return before.compared(), nil
 			}),
 		u.wait("licence", "See the licences as they were"+title, n.Name(),
 			"activatingthesoftware, eft8-0-7: each node needs its own activation (documented)", waivable, guards,
@@ -81,6 +81,9 @@ func (u upgrade) verify(stage, sentence string, n Node, guards string) failover.
 				if len(worse) > 0 {
 					err = refuse("verify licences", n.Name(), "activate the licence on this node, or waive this step with a reason",
 						ErrLicence, "%s", strings.Join(worse, "; "))
+				}
+				if len(before.Licences) == 0 {
+					return "not compared: no licence was told before", err
 				}
 				return fmt.Sprintf("%d modules as before", len(before.Licences)), err
 			}),

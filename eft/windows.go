@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -87,12 +88,24 @@ func NewWindowsNode(c WindowsNodeConfig) (*WindowsNode, error) {
 	return &WindowsNode{c: c, host: host}, nil
 }
 
-// localPath refuses a path that is not an absolute one on a drive, or that has characters no Windows file name has.
+// devices matches names that no file can have, with or without an extension (documented: Naming Files, Paths, and
+// Namespaces).
+var devices = regexp.MustCompile(`(?i)\A(CON|PRN|AUX|NUL|COM[1-9]|LPT[1-9]) *(\.|\z)`)
+
+// localPath refuses a path that is not an absolute one on a drive, that has characters no Windows file name has, or
+// that Windows reads as another one than it is written: texts of two paths could not be compared then.
 func localPath(field, path string) error {
 	ok := len(strings.TrimRight(path, `\`)) > 3 && path[1] == ':' && path[2] == '\\' && (path[0]|0x20) >= 'a' &&
 		(path[0]|0x20) <= 'z'
 	if !ok || strings.ContainsAny(path[2:], `:*?"<>|/`) || !cleanName(path) {
-		return failover.Invalid(field, fmt.Sprintf("%q is not a path on a local disk", path), `write it as C:\folder\file`)
+		return failover.Invalid(field, fmt.Sprintf("%q is not a path on a local disk", path),
+			`write it as C:\folder\file; shares are not reached without a password`)
+	}
+	for part := range strings.SplitSeq(strings.TrimSuffix(path[3:], `\`), `\`) {
+		if part == "" || strings.TrimRight(part, ". ") != part || devices.MatchString(part) {
+			return failover.Invalid(field, fmt.Sprintf("%q is another path for Windows: see %q in it", path, part),
+				"write it in full, without dots, blanks or backslashes to spare and without names of devices")
+		}
 	}
 	return nil
 }
@@ -104,7 +117,7 @@ func (n *WindowsNode) Close() error { return n.host.Close() }
 func (n *WindowsNode) Name() string { return n.c.Name }
 
 func (n *WindowsNode) run(ctx context.Context, name, text string, params, answer any) error {
-	err := powershell.Run(ctx, n.host, powershell.Windows, powershell.Script{Name: name, Text: text}, params, answer)
+	err := powershell.Run(ctx, n.host, powershell.Script{Name: name, Text: text}, params, answer)
 	if err == nil {
 		return nil
 	}
@@ -163,10 +176,37 @@ func (n *WindowsNode) Stage(ctx context.Context, i Installer) error {
 	return upload(ctx, n.host, n.c.Name, i)
 }
 
+// upload sends the installer over SFTP; it appears at its path only when it is right.
+func upload(ctx context.Context, host *remote.Host, node string, i Installer) error {
+	src, err := i.Source(ctx)
+	if err != nil {
+		return &failover.Error{Op: "stage", Target: node, Outcome: failover.NotApplied,
+			Next: "make the installer readable here", Err: err}
+	}
+	file, err := host.Upload(ctx, src, i.Path, remote.UploadOptions{Mode: 0o700, SHA256: i.SHA256})
+	if cerr := src.Close(); err == nil && cerr != nil {
+		err = &failover.Error{Op: "stage", Target: node, Outcome: failover.Applied, Next: "go on: the file arrived",
+			Err: cerr}
+	}
+	if err == nil && file.Size != i.Size {
+		err = refuse("stage", node, "correct Size", ErrInstallerDiffers, "it has %d bytes, specified are %d",
+			file.Size, i.Size)
+	}
+	return err
+}
+
 // StartInstaller implements Node.
 func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
 	const op = "start installer"
-	var answer struct{ Claimed, Missing, Differs bool }
+	if !strings.HasSuffix(strings.ToLower(s.Path), ".exe") {
+		return failover.Invalid("Installer.Path", fmt.Sprintf("%q is no .exe", s.Path),
+			"name a program: a .cmd or .bat would read its arguments a second time; for a .msi name msiexec.exe and give the "+
+				"package as an argument")
+	}
+	var answer struct {
+		Claimed, Missing, Differs, Late bool
+		Result                          string // of the task that was late
+	}
 	err := n.run(ctx, op, scripts.Start,
 		map[string]any{"runs": n.c.RunsDir, "id": s.ID, "path": s.Path, "sha256": s.SHA256, "args": s.Args, "env": s.Env,
 			"logs":       s.Logs,
@@ -176,6 +216,9 @@ func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
 		return err
 	case answer.Claimed:
 		return nil
+	case answer.Late:
+		return refuse(op, n.c.Name, "see in Task Scheduler why it starts no task, then run again", ErrNodeBusy,
+			"the task did not start in time, its last result is %s; it cannot start any more", answer.Result)
 	case answer.Missing:
 		return refuse(op, n.c.Name, "stage it again", ErrInstallerMissing, "%s", s.Path)
 	case answer.Differs:

@@ -31,14 +31,14 @@ const (
 // delayReadings is how many readings a delayed request takes.
 const delayReadings = 3
 
-// Broken is a kind of request that something is wrong with.
-type Broken struct {
+// brokenRequest is a kind of request that something is wrong with.
+type brokenRequest struct {
 	Verb string // as in Request
 	How  Break
 }
 
-// Delayed is a request that is on its way.
-type Delayed struct {
+// delayedRequest is a request that is on its way.
+type delayedRequest struct {
 	Request
 	Left int // readings until it arrives
 }
@@ -46,7 +46,7 @@ type Delayed struct {
 // Break makes the requests with this verb end like that, until the simulator is healed.
 func (s *Sim) Break(verb string, how Break) error {
 	return s.Update(func(m *Model) error {
-		m.Broken = append(m.Broken, Broken{verb, how})
+		m.Broken = append(m.Broken, brokenRequest{verb, how})
 		return nil
 	})
 }
@@ -79,7 +79,7 @@ func (m *Model) request(via, verb string, args ...string) (loss, refusal error) 
 		m.record(via, verb, args...)
 		return nil, nil
 	case BreakDelays:
-		m.Delayed = append(m.Delayed, Delayed{Request{via, verb, args}, delayReadings})
+		m.Delayed = append(m.Delayed, delayedRequest{Request{via, verb, args}, delayReadings})
 		return errLostReply, nil
 	case BreakNothing, BreakLosesReply, BreakLosesNodes, BreakGarbles:
 	}
@@ -102,7 +102,7 @@ func (m *Model) arrive() {
 		m.Delayed[i].Left--
 	}
 	due := slices.Clone(m.Delayed)
-	m.Delayed = slices.DeleteFunc(m.Delayed, func(d Delayed) bool { return d.Left <= 0 })
+	m.Delayed = slices.DeleteFunc(m.Delayed, func(d delayedRequest) bool { return d.Left <= 0 })
 	for _, d := range due {
 		if d.Left <= 0 {
 			_, _ = m.perform(d.Node, d.Verb, d.Args) // nobody waits for its answer
@@ -115,9 +115,6 @@ func failbackOf(policy, raw string) (cluster.Failback, error) {
 	f := cluster.Failback{Raw: raw}
 	return f, f.Policy.UnmarshalText([]byte(policy))
 }
-
-// drains is what a request to pause a node says of its groups.
-var drains = map[string]cluster.Drain{"drain": cluster.DrainGroups, "keep": cluster.DrainNothing}
 
 // perform does what a cluster does when it is asked.
 func (m *Model) perform(via, verb string, args []string) (loss, refusal error) {
@@ -133,7 +130,7 @@ func (m *Model) perform(via, verb string, args []string) (loss, refusal error) {
 	case "resource-online", "resource-offline":
 		return nil, m.switchResource(via, verb, args[0], states[verb])
 	case "pause":
-		return nil, m.pause(via, args[0], drains[args[1]])
+		return nil, m.pause(via, args[0])
 	case "resume":
 		return nil, m.resume(via, args[0])
 	case "set-failback":

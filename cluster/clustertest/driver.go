@@ -62,7 +62,7 @@ func (d *driver) simple(ctx context.Context, op, via string, request func(*Model
 	return d.ask(ctx, op, via, func(m *Model) (error, error) { return nil, request(m) }) //nolint:revive // loss first, refusal second
 }
 
-func (d *driver) ReadSnapshot(ctx context.Context, via string) (cluster.Snapshot, error) {
+func (d *driver) ReadSnapshot(ctx context.Context, via, _ string) (cluster.Snapshot, error) {
 	var s cluster.Snapshot
 	err := d.simple(ctx, "read cluster", via, func(m *Model) error {
 		m.tick()
@@ -70,20 +70,6 @@ func (d *driver) ReadSnapshot(ctx context.Context, via string) (cluster.Snapshot
 		return nil
 	})
 	return s, err
-}
-
-func (d *driver) ReadGroup(ctx context.Context, via, group string) (cluster.Group, error) {
-	var v cluster.Group
-	err := d.simple(ctx, "read group", via, func(m *Model) error {
-		m.tick()
-		g := m.Group(group)
-		if g == nil {
-			return noGroup(group)
-		}
-		v = m.view(g)
-		return nil
-	})
-	return v, err
 }
 
 func (d *driver) Inspect(ctx context.Context, via string) (cluster.Inspection, error) {
@@ -112,28 +98,16 @@ func (d *driver) ClearMove(ctx context.Context, via, group string) error {
 	return d.change(ctx, "clear move request", via, "clear-move", group)
 }
 
-func (d *driver) StartOffline(ctx context.Context, via, group string) error {
-	return d.change(ctx, "take group offline", via, "offline", group)
+func (d *driver) StartState(ctx context.Context, via, group string, want cluster.State) error {
+	return d.change(ctx, "set state of group", via, want.String(), group)
 }
 
-func (d *driver) StartOnline(ctx context.Context, via, group string) error {
-	return d.change(ctx, "bring group online", via, "online", group)
+func (d *driver) StartResourceState(ctx context.Context, via, resource string, want cluster.State) error {
+	return d.change(ctx, "set state of resource", via, "resource-"+want.String(), resource)
 }
 
-func (d *driver) StartResourceOffline(ctx context.Context, via, resource string) error {
-	return d.change(ctx, "take resource offline", via, "resource-offline", resource)
-}
-
-func (d *driver) StartResourceOnline(ctx context.Context, via, resource string) error {
-	return d.change(ctx, "bring resource online", via, "resource-online", resource)
-}
-
-func (d *driver) StartPause(ctx context.Context, via, node string, drain cluster.Drain) error {
-	how := "drain"
-	if drain == cluster.DrainNothing {
-		how = "keep"
-	}
-	return d.change(ctx, "pause node", via, "pause", node, how)
+func (d *driver) StartPause(ctx context.Context, via, node string) error {
+	return d.change(ctx, "pause node", via, "pause", node)
 }
 
 func (d *driver) StartResume(ctx context.Context, via, node string) error {

@@ -49,8 +49,8 @@ func Faults() []Fault {
 		{"locked", "the group is locked from moving", EndingRefused, cluster.ErrGroupLocked},
 		{"stranded-disk", "the group's disk lies in Available Storage", EndingRefused, cluster.ErrDisk},
 		{"paused", "the target is paused", EndingRefused, cluster.ErrNodePaused},
-		{"quarantined", "the target is quarantined", EndingRefused, cluster.ErrNodeQuarantined},
-		{"not-possible", "the service may not run on the target", EndingRefused, cluster.ErrNotPossibleOwner},
+		{"quarantined", "the target is quarantined", EndingRefused, cluster.ErrTargetUnfit},
+		{"not-possible", "the service may not run on the target", EndingRefused, cluster.ErrTargetUnfit},
 		{"no-quorum", "the cluster has lost its quorum", EndingRefused, cluster.ErrNoQuorum},
 		{"backup", "a backup of the cluster is in progress", EndingRefused, cluster.ErrBackup},
 		{"reboot-pending", "the target waits for a reboot", EndingRefused, cluster.ErrRebootPending},
@@ -101,7 +101,7 @@ func (m *Model) arm(name, group string) error {
 	case "unreachable":
 		m.Nodes[0].Unreachable = true
 	default:
-		m.Armed = append(m.Armed, Armed{Name: name, Group: g.Name})
+		m.Armed = append(m.Armed, armedFault{Name: name, Group: g.Name})
 	}
 	return nil
 }

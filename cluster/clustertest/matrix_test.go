@@ -139,7 +139,7 @@ func TestEveryChangeOfStateUnderEveryFault(t *testing.T) {
 			return c.OfflineResource(ctx, group+" Service", o)
 		},
 		"pause": func(ctx context.Context, c cluster.Cluster) error {
-			return c.Pause(ctx, "EFT02", cluster.PauseOptions{Timeout: o.Timeout, Poll: o.Poll, Settle: o.Settle})
+			return c.Pause(ctx, "EFT02", o)
 		},
 		"online": func(ctx context.Context, c cluster.Cluster) error { return c.Online(ctx, group, o) },
 		"resource-online": func(ctx context.Context,

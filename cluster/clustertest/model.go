@@ -35,9 +35,9 @@ type Model struct {
 	// StopReadings and StartReadings say for how many readings a group is pending at the source and at the target.
 	StopReadings, StartReadings int
 
-	Armed    []Armed
-	Broken   []Broken
-	Delayed  []Delayed
+	Armed    []armedFault
+	Broken   []brokenRequest
+	Delayed  []delayedRequest
 	Cut      bool // no node answers
 	Counters Counters
 	Requests []Request
@@ -122,8 +122,8 @@ type Event struct {
 	Online   bool
 }
 
-// Armed is a fault waiting for its moment.
-type Armed struct {
+// armedFault is a fault waiting for its moment.
+type armedFault struct {
 	Name  string
 	Group string
 	Node  string

@@ -83,8 +83,8 @@ func TestFaultsEndAsNamed(t *testing.T) {
 		"locked":        {cluster.ErrGroupLocked, failover.NotApplied, 0},
 		"stranded-disk": {cluster.ErrFailed, failover.Applied, 1}, // Transfer's preflight refuses it; a bare move cannot know
 		"paused":        {cluster.ErrNodePaused, failover.NotApplied, 0},
-		"quarantined":   {cluster.ErrNodeQuarantined, failover.NotApplied, 0},
-		"not-possible":  {cluster.ErrNotPossibleOwner, failover.NotApplied, 0},
+		"quarantined":   {cluster.ErrTargetUnfit, failover.NotApplied, 0},
+		"not-possible":  {cluster.ErrTargetUnfit, failover.NotApplied, 0},
 		"no-quorum":     {cluster.ErrNoQuorum, failover.NotApplied, 0},
 		"owner-unknown": {cluster.ErrOwnerUnknown, failover.NotApplied, 0},
 		// Only the preflight of Transfer looks at these two.
@@ -181,11 +181,12 @@ func TestStates(t *testing.T) {
 		require.Equal(t, cluster.StateOffline, state(t, sim).GroupState(group))
 		require.NoError(t, c.Online(t.Context(), group, o))
 		require.True(t, state(t, sim).Node("EFT02").Services["EFT Server"])
-		name, err := cluster.GroupOfService(t.Context(), c, "eft server")
+		list, err := c.ServiceResources(t.Context(), "eft server")
 		require.NoError(t, err)
-		require.Equal(t, group, name)
+		require.Len(t, list, 1)
+		require.Equal(t, group, list[0].Group)
 
-		require.NoError(t, c.Pause(t.Context(), "EFT02", cluster.PauseOptions{Timeout: time.Second, Poll: time.Millisecond}))
+		require.NoError(t, c.Pause(t.Context(), "EFT02", cluster.StateOptions{Timeout: time.Second, Poll: time.Millisecond}))
 		require.Equal(t, "EFT01", state(t, sim).Group(group).Owner, "drained")
 		require.Equal(t, cluster.StateOnline, state(t, sim).GroupState(group),
 			"what was drained is up again before the call ends")
@@ -198,14 +199,9 @@ func TestStates(t *testing.T) {
 		require.NoError(t, c.SetFailback(t.Context(), group, before.Failback))
 		require.Equal(t, before.Failback, state(t, sim).Group(group).Failback)
 
-		_, err = cluster.GroupOfService(t.Context(), c, "Nothing")
-		require.ErrorIs(t, err, cluster.ErrNotFound)
-		require.NoError(t, sim.Update(func(m *clustertest.Model) error {
-			m.Resource("Cluster Name").Service = "EFT Server"
-			return nil
-		}))
-		_, err = cluster.GroupOfService(t.Context(), c, "EFT Server")
-		require.ErrorIs(t, err, cluster.ErrAmbiguous)
+		list, err = c.ServiceResources(t.Context(), "Nothing")
+		require.NoError(t, err)
+		require.Empty(t, list)
 	})
 }
 
@@ -251,5 +247,28 @@ func TestALeftoverIsClearedWhereTheGroupIsAlready(t *testing.T) {
 		m := state(t, sim)
 		require.Empty(t, m.Group(group).Standing)
 		require.Empty(t, m.Counters.Moves)
+	})
+}
+
+// The cluster still says online of a group whose node it does not reach; nothing ends on that.
+func TestAGroupOnANodeThatIsCutOffIsNotUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim, c := newSim(t, clustertest.StyleWindows)
+		require.NoError(t, sim.Update(func(m *clustertest.Model) error {
+			m.Node("EFT01").State = cluster.NodeDown
+			return nil
+		}))
+		require.Equal(t, cluster.StateOnline, state(t, sim).GroupState(group))
+		g, err := c.Group(t.Context(), group)
+		require.NoError(t, err)
+		require.Equal(t, cluster.StateUnknown, g.State)
+		for _, node := range []string{"EFT01", "EFT02"} {
+			_, err = c.Move(t.Context(), group, node, quick)
+			require.ErrorIs(t, err, cluster.ErrNotOnline)
+			require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+		}
+		require.Empty(t, state(t, sim).Counters.Moves)
+		o := cluster.StateOptions{Timeout: time.Second, Poll: time.Millisecond, Settle: 20 * time.Millisecond}
+		require.Error(t, c.Online(t.Context(), group, o), "it is not seen online")
 	})
 }

@@ -112,7 +112,7 @@ func (m *Model) mayMove(g *Group, n *Node) error {
 	case g.Locked:
 		return &Refusal{5960, cluster.ErrGroupLocked, "the group is locked"}
 	case n.Quarantined:
-		return &Refusal{5985, cluster.ErrNodeQuarantined, "the node is quarantined"}
+		return &Refusal{5985, cluster.ErrTargetUnfit, "the node is quarantined"}
 	case n.State == cluster.NodePaused:
 		return &Refusal{5070, cluster.ErrNodePaused, "the node is paused"}
 	case n.State != cluster.NodeUp:
@@ -120,7 +120,7 @@ func (m *Model) mayMove(g *Group, n *Node) error {
 	}
 	for _, r := range m.Members(g.Name) {
 		if r.Possible != nil && !slices.Contains(r.Possible, n.Name) {
-			return &Refusal{5016, cluster.ErrNotPossibleOwner, "the node is not a possible owner"}
+			return &Refusal{5016, cluster.ErrTargetUnfit, "the node is not a possible owner"}
 		}
 	}
 	return nil
@@ -189,7 +189,7 @@ func (m *Model) reaches(a, b *Resource) bool {
 	return false
 }
 
-func (m *Model) pause(via, node string, drain cluster.Drain) error {
+func (m *Model) pause(via, node string) error {
 	m.record(via, "pause", node)
 	n := m.Node(node)
 	if n == nil {
@@ -199,9 +199,6 @@ func (m *Model) pause(via, node string, drain cluster.Drain) error {
 		return &Refusal{5050, cluster.ErrNodeDown, "the node is down"}
 	}
 	n.State = cluster.NodePaused
-	if drain == cluster.DrainNothing {
-		return nil
-	}
 	for _, g := range m.Groups {
 		if g.Owner != n.Name || g.Core || m.GroupState(g.Name) == cluster.StateOffline {
 			continue

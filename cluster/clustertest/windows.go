@@ -12,12 +12,9 @@ import (
 	"github.com/01b61c5c/failover/cluster"
 	"github.com/01b61c5c/failover/cluster/internal/wsfc"
 	"github.com/01b61c5c/failover/internal/powershell"
+	"github.com/01b61c5c/failover/internal/powershell/powershelltest"
 	"github.com/01b61c5c/failover/remote/remotetest"
 )
-
-// ScriptHandler carries out one script on a node: the document is its parameter, the result its answer. A *Refusal is
-// answered as Windows would; any other error ends the line without an answer.
-type ScriptHandler func(node string, document []byte) (any, error)
 
 // WindowsNodes are the nodes of a Sim behind SSH servers on 127.0.0.1. Each accepts PowerShell command lines that
 // carry this module's frame and a script it knows, and nothing else: an unknown script is refused as PowerShell
@@ -27,7 +24,6 @@ type WindowsNodes struct {
 	servers []*windowsServer
 
 	mu      sync.Mutex
-	scripts map[string]ScriptHandler
 	refused []string
 }
 
@@ -42,13 +38,7 @@ func (s *Sim) ServeWindows() (*WindowsNodes, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &WindowsNodes{sim: s, scripts: map[string]ScriptHandler{}}
-	for _, name := range wsfc.Names() {
-		w.scripts[wsfc.Script(name).Text] = func(node string, document []byte) (any,
-			error) {
-			return s.serve(name, node, document)
-		}
-	}
+	w := &WindowsNodes{sim: s}
 	for _, n := range m.Nodes {
 		srv := &windowsServer{node: n.Name}
 		srv.server, err = remotetest.NewServer(
@@ -76,13 +66,6 @@ func (w *WindowsNodes) Addresses() []cluster.Address {
 		list = append(list, cluster.Address{Node: s.node, SSH: s.server.SSH()})
 	}
 	return list
-}
-
-// Handle makes every node know one more script, by its exact text.
-func (w *WindowsNodes) Handle(script string, h ScriptHandler) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.scripts[script] = h
 }
 
 // Refused returns what the nodes were asked and did not know.
@@ -120,9 +103,8 @@ func (w *WindowsNodes) run(node string, cmd *remotetest.Command) remotetest.Endi
 	if n := m.Node(node); n == nil || n.Unreachable || n.State == cluster.NodeDown {
 		return remotetest.Drop() // a machine that is off; the simulated one cannot refuse the connection any more
 	}
-	frame, ok := powershell.Decode(cmd.Line)
-	known := cmd.Line == powershell.CommandLine(powershell.Windows) || cmd.Line == powershell.CommandLine(powershell.Seven)
-	if !ok || !known || frame != powershell.Frame() {
+	frame, ok := powershelltest.Decode(cmd.Line)
+	if !ok || cmd.Line != powershell.CommandLine() || frame != powershell.Frame() {
 		w.refuse(cmd.Line)
 		_, _ = io.WriteString(cmd.Stderr,
 			"is not recognized as an internal or external command,\r\noperable program or batch file.\r\n")
@@ -132,19 +114,18 @@ func (w *WindowsNodes) run(node string, cmd *remotetest.Command) remotetest.Endi
 	if err != nil {
 		return remotetest.Drop()
 	}
-	script, document, ok := powershell.Parse(input)
+	script, document, ok := powershelltest.Parse(input)
 	if !ok {
 		return w.answer(cmd, nil, errors.New("the input was cut off"))
 	}
-	w.mu.Lock()
-	h := w.scripts[script]
-	w.mu.Unlock()
-	if h == nil {
-		w.refuse(script)
-		return w.answer(cmd, nil, fmt.Errorf("this node knows no such script: %.60q", script))
+	for _, name := range wsfc.Names() {
+		if wsfc.Script(name).Text == script {
+			data, err := w.sim.serve(name, node, document)
+			return w.answer(cmd, data, err)
+		}
 	}
-	data, err := h(node, document)
-	return w.answer(cmd, data, err)
+	w.refuse(script)
+	return w.answer(cmd, nil, fmt.Errorf("this node knows no such script: %.60q", script))
 }
 
 func (w *WindowsNodes) answer(cmd *remotetest.Command, data any, err error) remotetest.Ending {
@@ -189,7 +170,7 @@ func answerOf(data any, err error) Answer {
 	var a Answer
 	var merr error
 	if err == nil {
-		a.Output, a.Exit, merr = powershell.Answer(data)
+		a.Output, a.Exit, merr = powershelltest.Answer(data)
 	} else {
 		f := powershell.Failure{FQID: "Simulated,clustertest", Category: "NotSpecified",
 			Chain: []powershell.Cause{{Type: "Microsoft.FailoverClusters.PowerShell.ClusterCmdletException",
@@ -202,7 +183,7 @@ func answerOf(data any, err error) Answer {
 		} else {
 			f.Chain[0].Message = err.Error()
 		}
-		a.Output, a.Exit, merr = powershell.AnswerFailure(f)
+		a.Output, a.Exit, merr = powershelltest.AnswerFailure(f)
 	}
 	if merr != nil {
 		return Answer{Exit: 1}
@@ -250,11 +231,8 @@ func (m *Model) script(name, node string, req wsfc.Request, asked any) (data any
 	case wsfc.ResourceState:
 		return asked, nil, m.switchResource(node, "resource-"+req.Want, req.Resource, want)
 	case wsfc.NodeState:
-		switch req.Want {
-		case "drain":
-			return asked, nil, m.pause(node, req.Node, cluster.DrainGroups)
-		case "pause":
-			return asked, nil, m.pause(node, req.Node, cluster.DrainNothing)
+		if req.Want == "drain" {
+			return asked, nil, m.pause(node, req.Node)
 		}
 		return asked, nil, m.resume(node, req.Node)
 	case wsfc.Failback:
@@ -288,17 +266,17 @@ var (
 func (m *Model) windows(local, only string) wsfc.State {
 	s := wsfc.State{Cluster: m.Cluster, Local: strings.ToUpper(local), Nodes: wsfc.List[wsfc.Node]{},
 		Groups: wsfc.List[wsfc.Group]{}, Resources: wsfc.List[wsfc.Resource]{}}
-	if m.Backup {
-		s.Backup = 1
+	if s.Backup = new(wsfc.Number); m.Backup {
+		*s.Backup = 1
 	}
 	for _, n := range m.Nodes {
 		v := wsfc.Node{Name: n.Name, State: n.State.String(), Code: new(nodeCodes[n.State]), Drain: "NotInitiated",
-			Build: n.Build}
+			DrainCode: new(wsfc.Number), Build: n.Build}
 		if n.Draining {
-			v.DrainCode, v.Info = 1, v.Info|4
+			*v.DrainCode, v.Info = 1, v.Info|4
 		}
 		if n.DrainFailed {
-			v.DrainCode, v.Info = 3, v.Info|16
+			*v.DrainCode, v.Info = 3, v.Info|16
 		}
 		if n.Quarantined {
 			v.Info |= 2
@@ -310,13 +288,13 @@ func (m *Model) windows(local, only string) wsfc.State {
 			continue
 		}
 		state := m.GroupState(g.Name)
-		v := wsfc.Group{Name: g.Name, State: state.String(), Code: new(groupCodes[state]), Failback: new(wsfc.Number),
+		v := wsfc.Group{Name: g.Name, State: state.String(), Code: new(groupCodes[state]), Failback: new(wsfc.Number), Info: new(wsfc.Number),
 			Owner: g.Owner, Core: g.Core, Locked: g.Locked, Preferred: g.Preferred}
 		if g.Failback.Policy == cluster.FailbackAllowed {
 			*v.Failback = 1
 		}
 		if g.Queued > 0 {
-			v.Info |= 4
+			*v.Info |= 4
 		}
 		s.Groups = append(s.Groups, v)
 		for _, r := range m.Members(g.Name) {

@@ -74,10 +74,10 @@ func TestWindowsStatesOverSSH(t *testing.T) {
 	require.NoError(t, c.Online(ctx, group, o))
 	require.ErrorIs(t, c.SetService(ctx, group+" Service", "Other"), failover.ErrPrecondition,
 		"a service resource that is online is left alone")
-	name, err := cluster.GroupOfService(ctx, c, "EFT Server")
+	list, err := c.ServiceResources(ctx, "EFT Server")
 	require.NoError(t, err)
-	require.Equal(t, group, name)
-	require.NoError(t, c.Pause(ctx, "EFT01", cluster.PauseOptions{Timeout: time.Minute, Poll: 5 * time.Millisecond}))
+	require.Equal(t, group, list[0].Group)
+	require.NoError(t, c.Pause(ctx, "EFT01", cluster.StateOptions{Timeout: time.Minute, Poll: 5 * time.Millisecond}))
 	require.Equal(t, "EFT02", state(t, sim).Group(group).Owner)
 	require.NoError(t, c.Resume(ctx, "EFT01", o))
 	require.NoError(t, c.SetFailback(ctx, group, cluster.NoFailback))

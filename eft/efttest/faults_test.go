@@ -40,7 +40,7 @@ func TestFaults(t *testing.T) {
 				case clustertest.EndingRefused:
 					require.ErrorIs(t, err, failover.ErrPrecondition)
 					require.ErrorIs(t, err, fault.Err)
-					for _, kind := range []error{eft.ErrNoSpace, eft.ErrOlderVersion, eft.ErrWrongProduct, eft.ErrActiveActive} {
+					for _, kind := range []error{eft.ErrNoSpace, eft.ErrWrongVersion, eft.ErrWrongProduct, eft.ErrActiveActive} {
 						if kind != fault.Err { //nolint:errorlint // which of the four it is
 							require.NotErrorIs(t, err, kind, "each has its own error")
 						}

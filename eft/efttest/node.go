@@ -56,7 +56,7 @@ const delay = 3
 
 // arrive carries out what was delayed long enough.
 func (w *World) arrive(m *clustertest.Model, s *State) {
-	var left []Delayed
+	var left []delayedRequest
 	for _, d := range s.Delayed {
 		if d.Left--; d.Left > 0 {
 			left = append(left, d)
@@ -77,7 +77,7 @@ func (n *node) change(ctx context.Context, op string, c Call) error {
 		case clustertest.BreakIgnores:
 			return nil, nil
 		case clustertest.BreakDelays:
-			s.Delayed = append(s.Delayed, Delayed{Call: c, Node: n.name, Left: delay})
+			s.Delayed = append(s.Delayed, delayedRequest{Call: c, Node: n.name, Left: delay})
 			return errLost, nil
 		case clustertest.BreakNothing, clustertest.BreakLosesReply, clustertest.BreakLosesNodes, clustertest.BreakGarbles:
 		}
@@ -264,7 +264,7 @@ func (n *node) finish(m *clustertest.Model, s *State, st *NodeState, r *Run) {
 	st.Products = []eft.InstalledProduct{{Name: "EFT Server", Version: NewVersion}}
 	if s.armed("renames-service") {
 		setRunning(m, n.name, st.Service, false)
-		st.Service = NewService
+		st.Service = newService
 	}
 	if s.armed("resets-service") {
 		st.Account, st.StartMode = "LocalSystem", eft.StartAutomatic
@@ -280,7 +280,7 @@ func (n *node) finish(m *clustertest.Model, s *State, st *NodeState, r *Run) {
 		}
 	}
 	if s.take("clean-config") {
-		st.LocalConfigs = append(st.LocalConfigs, LocalConfig)
+		st.LocalConfigs = append(st.LocalConfigs, localConfig)
 	}
 	if s.armed("exit-3010") {
 		st.Reboot = true

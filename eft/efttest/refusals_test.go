@@ -80,7 +80,7 @@ func TestRefusedBeforeAnythingMoves(t *testing.T) {
 		}, eft.ErrServiceSettings},
 		"the service is stopped behind the cluster": {func(m *clustertest.Model, _ *efttest.State, _ *eft.Options) {
 			m.Node(efttest.ActiveNode).Services = nil
-		}, eft.ErrServiceStopped},
+		}, cluster.ErrNotOnline},
 		"a node that is down": {func(m *clustertest.Model, _ *efttest.State, _ *eft.Options) {
 			m.Nodes = append(m.Nodes, &clustertest.Node{Name: "EFT03", State: cluster.NodeDown, Build: m.Nodes[0].Build})
 		}, cluster.ErrNodeDown},
@@ -93,7 +93,7 @@ func TestRefusedBeforeAnythingMoves(t *testing.T) {
 		}, cluster.ErrNotFound},
 		"a member in maintenance": {func(m *clustertest.Model, _ *efttest.State, _ *eft.Options) {
 			m.Resource(efttest.Group + " Disk").Maintenance = true
-		}, cluster.ErrMaintenance},
+		}, cluster.ErrUnmanaged},
 		"too little time to stop": {func(_ *clustertest.Model, _ *efttest.State, o *eft.Options) { o.StopTime = time.Hour },
 			cluster.ErrStopTime},
 	} {

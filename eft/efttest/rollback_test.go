@@ -82,7 +82,7 @@ func TestNoRollbackPastThePointOfNoReturn(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, j.Close()) }()
 	_, err = rollback(t, w).Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "too late"})
-	require.ErrorIs(t, err, eft.ErrNothingLeft)
+	require.ErrorIs(t, err, eft.ErrWrongVersion)
 	_, after, err := w.State()
 	require.NoError(t, err)
 	require.Equal(t, before.Groups, after.Groups)

@@ -20,13 +20,13 @@ const (
 	PassiveNode = "EFT02"
 
 	OldService = "EFT Server Enterprise"
-	NewService = "EFT Server" // what the service is called after the fault renames-service
+	newService = "EFT Server" // what the service is called after the fault renames-service
 	Account    = `CORP\svc-eft`
 
 	ConfigDir     = `E:\EFT\Config`
 	BackupDir     = `C:\Backup`
 	InstallerPath = `C:\Install\eft.exe`
-	LocalConfig   = `C:\ProgramData\Globalscape\EFT Server`
+	localConfig   = `C:\ProgramData\Globalscape\EFT Server`
 )
 
 // The versions before and after.
@@ -52,8 +52,8 @@ type State struct {
 	Shared   eft.Version // program on the shared disk, with LayoutShared
 	Config   Config
 	Armed    []string
-	Delayed  []Delayed // requests to nodes that are on their way
-	Ever     []string  // faults that were armed at any time
+	Delayed  []delayedRequest // requests to nodes that are on their way
+	Ever     []string         // faults that were armed at any time
 	Counters Counters
 	Activity eft.Activity // of the running service
 }
@@ -67,8 +67,8 @@ type Call struct {
 	Backup                           eft.Backup
 }
 
-// Delayed is a request that is on its way to a node.
-type Delayed struct {
+// delayedRequest is a request that is on its way to a node.
+type delayedRequest struct {
 	Call
 	Node string
 	Left int // requests that the node still gets before
@@ -181,7 +181,7 @@ func store(m *clustertest.Model, s *State) error {
 // running reports whether EFT's service runs on the node, under either name.
 func running(m *clustertest.Model, node string) bool {
 	n := m.Node(node)
-	return n.Services[OldService] || n.Services[NewService]
+	return n.Services[OldService] || n.Services[newService]
 }
 
 func setRunning(m *clustertest.Model, node, service string, up bool) {

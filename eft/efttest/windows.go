@@ -18,6 +18,7 @@ import (
 	"github.com/01b61c5c/failover/eft"
 	"github.com/01b61c5c/failover/eft/internal/scripts"
 	"github.com/01b61c5c/failover/internal/powershell"
+	"github.com/01b61c5c/failover/internal/powershell/powershelltest"
 	"github.com/01b61c5c/failover/remote/remotetest"
 )
 
@@ -81,9 +82,9 @@ func (s *WindowsNode) serve(ctx context.Context, cmd *remotetest.Command) remote
 	if err != nil || m.Node(s.n.name).Unreachable || m.Node(s.n.name).State == cluster.NodeDown {
 		return remotetest.Drop() // a machine that is off; the simulated one cannot refuse the connection any more
 	}
-	frame, ok := powershell.Decode(cmd.Line)
+	frame, ok := powershelltest.Decode(cmd.Line)
 	input, err := io.ReadAll(cmd.Stdin)
-	script, document, parsed := powershell.Parse(input)
+	script, document, parsed := powershelltest.Parse(input)
 	name := ""
 	for candidate, text := range verbs {
 		if text == script {
@@ -117,11 +118,11 @@ func (s *WindowsNode) serve(ctx context.Context, cmd *remotetest.Command) remote
 	case errors.Is(err, errLost):
 		return remotetest.Drop()
 	case err != nil:
-		out, exit, err = powershell.AnswerFailure(
+		out, exit, err = powershelltest.AnswerFailure(
 			powershell.Failure{FQID: "RuntimeException",
 				Chain: []powershell.Cause{{Type: "System.Exception", Message: err.Error()}}})
 	default:
-		out, exit, err = powershell.Answer(data)
+		out, exit, err = powershelltest.Answer(data)
 	}
 	if err != nil {
 		return remotetest.Exit(1)

@@ -36,9 +36,7 @@ type clusterSite struct {
 	Nodes          []node           `yaml:"nodes"`
 }
 
-type windowsSite struct {
-	PowerShell7 bool `yaml:"powershell7"`
-}
+type windowsSite struct{}
 
 type pacemakerSite struct {
 	Sudo     bool              `yaml:"sudo"`
@@ -65,11 +63,7 @@ func (s clusterSite) open() (cluster.Cluster, io.Closer, error) {
 	case s.Windows != nil && s.Pacemaker != nil:
 		return nil, nil, failover.Invalid("cluster", "is both windows and pacemaker", "leave one of them out")
 	case s.Windows != nil:
-		conf := cluster.WindowsConfig{Nodes: s.addresses(), CallTimeout: limit}
-		if s.Windows.PowerShell7 {
-			conf.PowerShell = cluster.PowerShell7
-		}
-		c, err := cluster.NewWindows(conf)
+		c, err := cluster.NewWindows(cluster.WindowsConfig{Nodes: s.addresses(), CallTimeout: limit})
 		if err != nil {
 			return nil, nil, err
 		}

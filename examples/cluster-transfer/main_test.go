@@ -48,7 +48,6 @@ func replaced(t *testing.T, from, to string) string {
 func TestTheExampleFileBuildsEveryProcedure(t *testing.T) {
 	for make, path := range map[string]string{
 		"windows":   filled(t, func(s string) string { return s }),
-		"pwsh":      replaced(t, "  windows: {}", "  windows: {powershell7: true}"),
 		"pacemaker": replaced(t, "  windows: {}", pacemaker),
 	} {
 		steps := map[string]int{}

@@ -105,7 +105,6 @@ type admin struct {
 
 // windows is what differs between versions and sites.
 type windows struct {
-	PowerShell7    bool             `yaml:"powershell7"`
 	RequestTimeout runbook.Duration `yaml:"request_timeout"`
 	Executable     string           `yaml:"executable"`
 	Uninstall      string           `yaml:"uninstall"`
@@ -170,13 +169,9 @@ func (s site) options(open *connections) (eft.Options, error) {
 }
 
 func (s site) cluster() (*cluster.Windows, error) {
-	conf := cluster.WindowsConfig{CallTimeout: time.Duration(s.Windows.RequestTimeout), Nodes: []cluster.Address{
-		{Node: s.Active.Name, SSH: s.Active.SSH.Target(s.Passive.SSH)},
-		{Node: s.Passive.Name, SSH: s.Passive.SSH.Target(s.Active.SSH)}}}
-	if s.Windows.PowerShell7 {
-		conf.PowerShell = cluster.PowerShell7
-	}
-	return cluster.NewWindows(conf)
+	return cluster.NewWindows(cluster.WindowsConfig{CallTimeout: time.Duration(s.Windows.RequestTimeout),
+		Nodes: []cluster.Address{{Node: s.Active.Name, SSH: s.Active.SSH.Target(s.Passive.SSH)},
+			{Node: s.Passive.Name, SSH: s.Passive.SSH.Target(s.Active.SSH)}}})
 }
 
 // open prepares one node. It knows the keys of the other one, so that a machine found at the wrong address is named.

@@ -10,12 +10,11 @@
 // Exit status 17 says that the script ran and failed. The document then holds the chain of exceptions with HRESULT and
 // Win32 code, which is what callers judge by; texts are localised. It also says whether the script had touched
 // anything (it sets $global:Touched before its first change), so that a failure before that is known not to have
-// changed anything.
+// changed anything, and whether its last change was made ($global:Changed), so that the failure came after it. A complete
+// answer decides whatever the exit status: a PowerShell as login shell turns 17 into 1 (seen).
 //
-// PowerShell 7 reaches the module FailoverClusters only through its compatibility layer (documented: Microsoft lists
-// the module as untested with it). What comes back are copies, which cannot be piped into the module's commands (seen
-// in reports of users), and errors lose their Win32 code. Under PowerShell 7 the frame therefore hands a script that
-// imports the module on to Windows PowerShell, which every Windows Server has; all other scripts run where they are.
+// The program is Windows PowerShell 5.1, which is part of every Windows Server. PowerShell 7 reaches the module
+// FailoverClusters only through its compatibility layer (documented: Microsoft lists the module as untested with it).
 //
 // Nothing here was run by a real PowerShell in this project's tests; the scripts pass a PowerShell grammar and use what
 // Windows PowerShell 5.1 and PowerShell 7 share. The host reads standard input itself for a command that uses $input

@@ -1,13 +1,18 @@
 # Runs the script that arrives on standard input and answers with one framed JSON document.
 # Input, three lines: script as base64 of UTF-8, its JSON parameter document as base64 of UTF-8, the word end.
 # Output: <<<R:base64 of UTF-8 JSON:R>>>. Exit 0: it ran. Exit 17: it ran and failed, and the document says how.
+# Exit 18 and <<<L:mode>>>: a policy keeps PowerShell from doing what scripts need; nothing was run.
+$mode = $ExecutionContext.SessionState.LanguageMode
+if ($mode -ne 'FullLanguage') {
+  Write-Output "<<<L:$mode>>>"
+  exit 18
+}
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 $WarningPreference = 'SilentlyContinue'
-# 7.4 and later may take a native program's exit status for an error; robocopy's 1 is none.
-$PSNativeCommandUseErrorActionPreference = $false
-# A script sets this to true immediately before its first change.
+# A script sets these to true immediately before its first change, and after its last one.
 $global:Touched = $false
+$global:Changed = $false
 function Out-Result($o) {
   $j = ConvertTo-Json -InputObject $o -Depth 6 -Compress
   [Console]::Out.Write('<<<R:' + [Convert]::ToBase64String([Text.Encoding]::UTF8.GetBytes($j)) + ':R>>>')
@@ -21,11 +26,6 @@ try {
   if ($lines.Count -lt 3 -or $lines[2].Trim() -ne 'end') { throw 'the input was cut off' }
   $utf8 = [Text.Encoding]::UTF8
   $text = $utf8.GetString([Convert]::FromBase64String($lines[0].Trim()))
-  if ($PSVersionTable.PSEdition -eq 'Core' -and $text.Contains('Import-Module FailoverClusters')) {
-    # PowerShell 7 has this module only as copies that cannot be piped back and that lose the Windows error codes.
-    $lines | & powershell.exe -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -OutputFormat Text -EncodedCommand ([Environment]::GetCommandLineArgs()[-1])
-    exit $LASTEXITCODE
-  }
   $script = [scriptblock]::Create($text)
   $document = $utf8.GetString([Convert]::FromBase64String($lines[1].Trim()))
   $data = & $script $document
@@ -38,7 +38,7 @@ try {
     if ($e -is [ComponentModel.Win32Exception]) { $n = $e.NativeErrorCode }
     $chain += [pscustomobject]@{ type = $e.GetType().FullName; hresult = '0x{0:X8}' -f $e.HResult; win32 = $n; message = [string]$e.Message }
   }
-  Out-Result ([pscustomobject]@{ ok = $false; touched = [bool]$global:Touched; fqid = [string]$_.FullyQualifiedErrorId
+  Out-Result ([pscustomobject]@{ ok = $false; touched = [bool]$global:Touched; changed = [bool]$global:Changed; fqid = [string]$_.FullyQualifiedErrorId
     category = [string]$_.CategoryInfo.Category; chain = @($chain) })
   exit 17
 }

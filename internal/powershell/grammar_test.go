@@ -207,24 +207,6 @@ func TestGrammar(t *testing.T) {
 	})
 }
 
-// PowerShell 7 has the module FailoverClusters only through a session of Windows PowerShell, so the frame hands such
-// scripts on. It knows them by one line, which none may write differently.
-func TestTheFrameKnowsEveryScriptForTheCluster(t *testing.T) {
-	const line = "Import-Module FailoverClusters"
-	require.Contains(t, powershell.Frame(), "'"+line+"'")
-	cmdlet := regexp.MustCompile(`(?i)\b[a-z]+-cluster[a-z]*\b`)
-	cluster := 0
-	for _, file := range scripts(t) {
-		source, err := os.ReadFile(file)
-		require.NoError(t, err)
-		if cmdlet.Match(source) {
-			cluster++
-			require.Contains(t, string(source), "\n"+line+"\n", file)
-		}
-	}
-	require.Greater(t, cluster, 5)
-}
-
 func TestQuoteRefusesWhatAPersonCannotCopy(t *testing.T) {
 	for _, name := range []string{"a\nb", "a\rb", "a\x00b", "a\u2028b", "a\x1b[2Jb", "\xff"} {
 		_, err := powershell.Quote(name)

@@ -1,6 +1,7 @@
 package powershell
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"encoding/base64"
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf16"
 
@@ -20,9 +22,9 @@ import (
 var frame string
 
 const (
-	// exitFailed is the frame's exit status for a script that ran and failed. PowerShell itself ends with 1 and
+	// ExitFailed is the frame's exit status for a script that ran and failed. PowerShell itself ends with 1 and
 	// cmd.exe with 9009 when they could not start anything.
-	exitFailed = 17
+	ExitFailed = 17
 	// exitNoProgram is cmd.exe's exit status for a program it does not find (documented).
 	exitNoProgram = 9009
 
@@ -36,6 +38,8 @@ var (
 	ErrNoAnswer = errors.New("no answer from PowerShell")
 	// ErrNoPowerShell: the machine does not find the program.
 	ErrNoPowerShell = errors.New("PowerShell not found")
+	// ErrRestricted: a policy of the machine keeps PowerShell from running scripts as they are written.
+	ErrRestricted = errors.New("PowerShell is restricted on this machine")
 	// ErrBadAnswer: the answer is not the document it should be.
 	ErrBadAnswer = errors.New("unreadable answer from PowerShell")
 )
@@ -51,20 +55,14 @@ type Script struct {
 	Text string
 }
 
-// Program is the PowerShell to start.
-type Program string
-
-const (
-	// Windows is Windows PowerShell 5.1, part of every Windows Server.
-	Windows Program = "powershell.exe"
-	// Seven is PowerShell 7, where it was installed.
-	Seven Program = "pwsh.exe"
-)
+// program is Windows PowerShell 5.1, part of every Windows Server.
+const program = "powershell.exe"
 
 // Failure is a script that ran and failed.
 type Failure struct {
 	Touched  bool    // it had begun to change something
-	FQID     string  // fully qualified error id, not localised
+	Changed  bool    // the last change had been made: what failed came after it
+	FQID     string  // fully qualified error id, not localised but where a script threw a text: then it is that text
 	Category string  // error category, not localised
 	Chain    []Cause // outermost first
 }
@@ -87,10 +85,17 @@ func (f *Failure) Error() string {
 	if code := f.Win32(); code != 0 {
 		text = fmt.Sprintf("Windows error %d: %s", code, text)
 	}
-	if f.FQID != "" {
+	if f.FQID != "" && !slices.Contains(texts, clip(f.FQID)) {
 		text += " [" + clip(f.FQID) + "]"
 	}
 	return text
+}
+
+// packs reports whether an exception of this type carries the code of a Windows call in its HRESULT. In others, for
+// example ArgumentException, the number is that of the type.
+func (c Cause) packs() bool {
+	return c.Type == "System.Runtime.InteropServices.COMException" || c.Type == "System.ComponentModel.Win32Exception" ||
+		strings.HasPrefix(c.Type, "Microsoft.FailoverClusters.")
 }
 
 // Win32 returns the first Win32 code in the chain, also one packed into an HRESULT of the Win32 facility; 0 when
@@ -103,16 +108,16 @@ func (f *Failure) Win32() int {
 	}
 	for _, c := range f.Chain {
 		var h uint32
-		if _, err := fmt.Sscanf(c.HResult, "0x%X", &h); err == nil && h>>16 == 0x8007 && h&0xffff != 0 {
+		if _, err := fmt.Sscanf(c.HResult, "0x%X", &h); err == nil && c.packs() && h>>16 == 0x8007 && h&0xffff != 0 {
 			return int(h & 0xffff)
 		}
 	}
 	return 0
 }
 
-// CommandLine returns the command line that every call uses. It depends on the program alone.
-func CommandLine(p Program) string {
-	return string(p) + " -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -OutputFormat Text -EncodedCommand " +
+// CommandLine returns the command line that every call uses.
+func CommandLine() string {
+	return program + " -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -OutputFormat Text -EncodedCommand " +
 		encode(frame)
 }
 
@@ -133,16 +138,26 @@ func Input(s Script, params any) ([]byte, error) {
 // Errors are *failover.Error around *Failure (the script ran and failed: NotApplied when it had touched nothing, else
 // InDoubt, and the caller judges by the code), ErrNoPowerShell (NotApplied), ErrNoAnswer and ErrBadAnswer (InDoubt),
 // or those of the line. The script is never sent twice.
-func Run(ctx context.Context, r Runner, p Program, s Script, params, answer any) error {
+func Run(ctx context.Context, r Runner, s Script, params, answer any) error {
 	input, err := Input(s, params)
 	if err != nil {
 		return err
 	}
-	res, err := r.Run(ctx, remote.Command{Name: s.Name, Line: CommandLine(p), Stdin: input, MaxOutput: maxAnswer})
+	res, err := r.Run(ctx, remote.Command{Name: s.Name, Line: CommandLine(), Stdin: input, MaxOutput: maxAnswer})
 	if err != nil {
 		return err
 	}
 	return read(s, res, answer)
+}
+
+// limited is what the frame prints where a policy (AppLocker, WDAC) restricts the language.
+var limited = regexp.MustCompile(`<<<L:(\w+)>>>`)
+
+// notFound reports whether a shell says that it has no such program: cmd.exe, a POSIX shell, or a PowerShell as the
+// login shell, whose error category is not localised (documented).
+func notFound(res remote.Result) bool {
+	return res.Exit == exitNoProgram || res.Exit == 126 || res.Exit == 127 ||
+		bytes.Contains(res.Stderr, []byte("CommandNotFoundException")) && bytes.Contains(res.Stderr, []byte(program))
 }
 
 var framed = regexp.MustCompile(`<<<R:([A-Za-z0-9+/=\s]*):R>>>`)
@@ -155,7 +170,11 @@ func read(s Script, res remote.Result, answer any) error {
 	found := framed.FindAllSubmatch(StripCLIXML(res.Stdout), -1)
 	if len(found) == 0 {
 		said := clip(strings.TrimSpace(string(StripCLIXML(res.Stdout)) + " " + ErrorText(res.Stderr)))
-		if res.Exit == exitNoProgram {
+		if mode := limited.FindSubmatch(res.Stdout); mode != nil {
+			return fail(failover.NotApplied, "let the policy of the machine allow this account the full language",
+				fmt.Errorf("%w: language mode %s", ErrRestricted, mode[1]))
+		}
+		if notFound(res) {
 			return fail(failover.NotApplied, "install PowerShell or name the one that is there",
 				fmt.Errorf("%w: exit status %d: %s", ErrNoPowerShell, res.Exit, said))
 		}
@@ -166,11 +185,12 @@ func read(s Script, res remote.Result, answer any) error {
 		OK       *bool           `json:"ok"`
 		Data     json.RawMessage `json:"data"`
 		Touched  bool            `json:"touched"`
+		Changed  bool            `json:"changed"`
 		FQID     string          `json:"fqid"`
 		Category string          `json:"category"`
-		Chain    oneOrMany       `json:"chain"`
+		Chain    []Cause         `json:"chain"`
 	}
-	raw, err := base64.StdEncoding.DecodeString(string(bytesWithoutSpace(found[len(found)-1][1])))
+	raw, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(found[len(found)-1][1])), ""))
 	if err == nil {
 		err = json.Unmarshal(raw, &doc)
 	}
@@ -185,15 +205,13 @@ func read(s Script, res remote.Result, answer any) error {
 		return bad(errors.New("it answered more than once"))
 	case doc.OK == nil:
 		return bad(errors.New("it does not say whether it went well"))
-	case *doc.OK != (res.Exit == 0) || !*doc.OK && res.Exit != exitFailed:
-		return bad(errors.New("document and exit status contradict each other"))
-	case !*doc.OK:
+	case !*doc.OK: // whatever the exit status: a PowerShell as login shell turns 17 into 1 (seen)
 		outcome := failover.NotApplied
 		if doc.Touched {
 			outcome = failover.InDoubt
 		}
 		return fail(outcome, "act on what Windows says",
-			&Failure{Touched: doc.Touched, FQID: doc.FQID, Category: doc.Category, Chain: doc.Chain})
+			&Failure{Touched: doc.Touched, Changed: doc.Changed, FQID: doc.FQID, Category: doc.Category, Chain: doc.Chain})
 	case answer == nil:
 		return nil
 	}
@@ -201,29 +219,6 @@ func read(s Script, res remote.Result, answer any) error {
 		return bad(err)
 	}
 	return nil
-}
-
-// oneOrMany reads an array that PowerShell may have collapsed to its only element.
-type oneOrMany []Cause
-
-func (o *oneOrMany) UnmarshalJSON(raw []byte) error {
-	if len(raw) > 0 && raw[0] == '{' {
-		raw = append(append([]byte{'['}, raw...), ']')
-	}
-	var list []Cause
-	err := json.Unmarshal(raw, &list)
-	*o = list
-	return err
-}
-
-func bytesWithoutSpace(b []byte) []byte {
-	out := b[:0:0]
-	for _, c := range b {
-		if c != ' ' && c != '\r' && c != '\n' && c != '\t' {
-			out = append(out, c)
-		}
-	}
-	return out
 }
 
 // encode gives a script the form -EncodedCommand takes: base64 of UTF-16LE without a byte order mark (documented).
@@ -236,49 +231,8 @@ func encode(script string) string {
 	return base64.StdEncoding.EncodeToString(raw)
 }
 
-// Decode returns the script in a command line made by CommandLine, for simulators that must know what they are asked.
-func Decode(line string) (string, bool) {
-	_, b64, ok := strings.Cut(line, " -EncodedCommand ")
-	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(b64))
-	if !ok || err != nil || len(raw)%2 != 0 {
-		return "", false
-	}
-	units := make([]uint16, len(raw)/2)
-	for i := range units {
-		units[i] = binary.LittleEndian.Uint16(raw[2*i:])
-	}
-	return string(utf16.Decode(units)), true
-}
-
-// Frame returns the text of frame.ps1.
+// Frame returns the text of frame.ps1, for simulators that must know what they are asked.
 func Frame() string { return frame }
-
-// Parse takes standard input apart as the frame does. The bool is false for input the frame would refuse.
-func Parse(input []byte) (script string, document []byte, ok bool) {
-	lines := strings.Split(string(input), "\n")
-	if len(lines) < 3 || strings.TrimSpace(lines[2]) != "end" {
-		return "", nil, false
-	}
-	text, err1 := base64.StdEncoding.DecodeString(strings.TrimSpace(lines[0]))
-	document, err2 := base64.StdEncoding.DecodeString(strings.TrimSpace(lines[1]))
-	return string(text), document, err1 == nil && err2 == nil
-}
-
-// Answer returns what the frame writes for a script that returned data, and its exit status.
-func Answer(data any) (string, int, error) {
-	return answer(map[string]any{"ok": true, "data": data}, 0)
-}
-
-// AnswerFailure returns what the frame writes for a script that failed, and its exit status.
-func AnswerFailure(f Failure) (string, int, error) {
-	return answer(map[string]any{"ok": false, "touched": f.Touched, "fqid": f.FQID, "category": f.Category,
-		"chain": f.Chain}, exitFailed)
-}
-
-func answer(doc map[string]any, exit int) (string, int, error) {
-	raw, err := json.Marshal(doc)
-	return "<<<R:" + base64.StdEncoding.EncodeToString(raw) + ":R>>>", exit, err
-}
 
 func clip(s string) string {
 	if len(s) > maxQuoted {

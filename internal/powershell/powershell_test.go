@@ -14,6 +14,7 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/internal/powershell"
+	"github.com/01b61c5c/failover/internal/powershell/powershelltest"
 	"github.com/01b61c5c/failover/remote"
 	"github.com/01b61c5c/failover/remote/remotetest"
 )
@@ -39,17 +40,17 @@ func serve(t *testing.T, reply remotetest.Handler) *remote.Host {
 func TestScriptAndParametersArriveAndTheAnswerComesBack(t *testing.T) {
 	type doc struct{ Name string }
 	host := serve(t, func(_ context.Context, cmd *remotetest.Command) remotetest.Ending {
-		frame, ok := powershell.Decode(cmd.Line)
+		frame, ok := powershelltest.Decode(cmd.Line)
 		if !ok || frame != powershell.Frame() {
 			return remotetest.Exit(9009)
 		}
 		input, _ := io.ReadAll(cmd.Stdin)
-		text, document, ok := powershell.Parse(input)
+		text, document, ok := powershelltest.Parse(input)
 		var in doc
 		if !ok || text != script.Text || json.Unmarshal(document, &in) != nil {
 			return remotetest.Exit(1)
 		}
-		framed, exit, _ := powershell.Answer(doc{in.Name + "!"})
+		framed, exit, _ := powershelltest.Answer(doc{in.Name + "!"})
 		// A banner, the noise of 5.1, the answer broken into lines, more noise.
 		_, _ = io.WriteString(cmd.Stdout,
 			"Welcome to \x84\x94 SRV\r\n#< CLIXML\r\n<Objs><S S=\"Error\">x</S></Objs>"+framed+"\r\nbye")
@@ -57,14 +58,14 @@ func TestScriptAndParametersArriveAndTheAnswerComesBack(t *testing.T) {
 	})
 	for _, name := range Nasty {
 		var out doc
-		require.NoError(t, powershell.Run(t.Context(), host, powershell.Windows, script, doc{name}, &out))
+		require.NoError(t, powershell.Run(t.Context(), host, script, doc{name}, &out))
 		require.Equal(t, strings.ToValidUTF8(name, "\ufffd")+"!", out.Name)
 	}
 }
 
 func TestOutcomes(t *testing.T) {
 	failed := func(f powershell.Failure) string {
-		text, _, err := powershell.AnswerFailure(f)
+		text, _, err := powershelltest.AnswerFailure(f)
 		require.NoError(t, err)
 		return text
 	}
@@ -72,7 +73,7 @@ func TestOutcomes(t *testing.T) {
 		Chain: []powershell.Cause{{Type: "Outer", Message: "äußerer"}, {Type: "Inner", Win32: 5070, Message: "angehalten"}}}
 	touched := denied
 	touched.Touched = true
-	ok, _, err := powershell.Answer(map[string]int{"a": 1})
+	ok, _, err := powershelltest.Answer(map[string]int{"a": 1})
 	require.NoError(t, err)
 	for name, c := range map[string]struct {
 		out, stderr string
@@ -87,14 +88,21 @@ func TestOutcomes(t *testing.T) {
 			powershell.ErrNoAnswer, failover.InDoubt, "gesperrt"},
 		"no program of that name": {"", "not recognized", 9009, powershell.ErrNoPowerShell,
 			failover.NotApplied, "9009"},
-		"silence":                             {"", "", 0, powershell.ErrNoAnswer, failover.InDoubt, ""},
-		"an answer cut short":                 {ok[:len(ok)-3], "", 0, powershell.ErrNoAnswer, failover.InDoubt, ""},
-		"an answer that is no document":       {"<<<R:AAAA:R>>>", "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
-		"an answer that is no base64":         {"<<<R:A:R>>>", "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
-		"well by the document, not by status": {ok, "", 17, powershell.ErrBadAnswer, failover.InDoubt, ""},
-		"failed by the document, not by exit": {failed(denied), "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
-		"two answers":                         {ok + ok, "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
-		"another shape than expected":         {ok, "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
+		"silence":                              {"", "", 0, powershell.ErrNoAnswer, failover.InDoubt, ""},
+		"an answer cut short":                  {ok[:len(ok)-3], "", 0, powershell.ErrNoAnswer, failover.InDoubt, ""},
+		"an answer that is no document":        {"<<<R:AAAA:R>>>", "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
+		"an answer that is no base64":          {"<<<R:A:R>>>", "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
+		"refused, told by another exit status": {failed(denied), "", 1, nil, failover.NotApplied, "Windows error 5070"},
+		"failed by the document, not by exit":  {failed(touched), "", 0, nil, failover.InDoubt, "Windows error 5070"},
+		"not found by a PowerShell as shell": {"", "powershell.exe : …\r\n + FullyQualifiedErrorId : CommandNotFoundException",
+			1, powershell.ErrNoPowerShell, failover.NotApplied, ""},
+		"not found by a POSIX shell": {"", "bash: powershell.exe: command not found", 127, powershell.ErrNoPowerShell,
+			failover.NotApplied, ""},
+		"another command not found": {"", "x : CommandNotFoundException", 1, powershell.ErrNoAnswer, failover.InDoubt, ""},
+		"a policy": {"<<<L:ConstrainedLanguage>>>\r\n", "", 18, powershell.ErrRestricted, failover.NotApplied,
+			"ConstrainedLanguage"},
+		"two answers":                 {ok + ok, "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
+		"another shape than expected": {ok, "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			host := serve(t, func(_ context.Context, cmd *remotetest.Command) remotetest.Ending {
@@ -103,7 +111,7 @@ func TestOutcomes(t *testing.T) {
 				return remotetest.Exit(c.exit)
 			})
 			var answer []string
-			err := powershell.Run(t.Context(), host, powershell.Windows, script, nil, &answer)
+			err := powershell.Run(t.Context(), host, script, nil, &answer)
 			require.Equal(t, c.outcome, failover.OutcomeOf(err), "%v", err)
 			if c.want != nil {
 				require.ErrorIs(t, err, c.want)
@@ -114,11 +122,9 @@ func TestOutcomes(t *testing.T) {
 }
 
 func TestTheLineIsShortAndTheSameForEveryCall(t *testing.T) {
-	for _, p := range []powershell.Program{powershell.Windows, powershell.Seven} {
-		line := `c:\windows\system32\cmd.exe /c "` + powershell.CommandLine(p) + `"`
-		require.Less(t, len(line), 8191-200)
-		require.NotContains(t, line, "\n")
-	}
+	line := `c:\windows\system32\cmd.exe /c "` + powershell.CommandLine() + `"`
+	require.Less(t, len(line), 8191-200)
+	require.NotContains(t, line, "\n")
 }
 
 func TestNoNameEverLeavesTheBase64(t *testing.T) {
@@ -128,7 +134,7 @@ func TestNoNameEverLeavesTheBase64(t *testing.T) {
 		input, err := powershell.Input(script, map[string]string{"name": name})
 		require.NoError(t, err)
 		require.Regexp(t, plain, string(input))
-		text, document, ok := powershell.Parse(input)
+		text, document, ok := powershelltest.Parse(input)
 		require.True(t, ok)
 		require.Equal(t, script.Text, text)
 		var back map[string]string
@@ -141,7 +147,7 @@ func TestACutInputIsRefused(t *testing.T) {
 	input, err := powershell.Input(script, map[string]string{"name": "x"})
 	require.NoError(t, err)
 	for n := range len(input) - 1 {
-		_, _, ok := powershell.Parse(input[:n])
+		_, _, ok := powershelltest.Parse(input[:n])
 		require.False(t, ok, "cut at %d", n)
 	}
 }
@@ -149,19 +155,22 @@ func TestACutInputIsRefused(t *testing.T) {
 func TestWin32CodeIsFoundInTheChain(t *testing.T) {
 	for want, chain := range map[int][]powershell.Cause{
 		5016: {{HResult: "0x80131500"}, {Win32: 5016, HResult: "0x80004005"}},
-		5908: {{HResult: "0x80131500"}, {HResult: "0x80071714"}},
-		0:    {{HResult: "0x80131500"}, {HResult: "garbage"}},
+		5908: {{HResult: "0x80131500"}, {Type: "System.Runtime.InteropServices.COMException", HResult: "0x80071714"}},
+		0: {{HResult: "0x80131500"}, {HResult: "garbage"},
+			// The number of the type, not the answer of Windows.
+			{Type: "System.ArgumentException", HResult: "0x80070057"},
+			{Type: "System.IO.FileNotFoundException", HResult: "0x80070002"}},
 	} {
 		require.Equal(t, want, (&powershell.Failure{Chain: chain}).Win32())
 	}
 }
 
 func TestEncodingAsDocumented(t *testing.T) {
-	line := powershell.CommandLine(powershell.Windows)
-	decoded, ok := powershell.Decode(line)
+	line := powershell.CommandLine()
+	decoded, ok := powershelltest.Decode(line)
 	require.True(t, ok)
 	require.Equal(t, powershell.Frame(), decoded)
-	decoded, ok = powershell.Decode("powershell.exe -EncodedCommand JwDpACcA")
+	decoded, ok = powershelltest.Decode("powershell.exe -EncodedCommand JwDpACcA")
 	require.True(t, ok)
 	require.Equal(t, "'é'", decoded)
 }

@@ -3,8 +3,10 @@
 param([string]$Document)
 $p = $Document | ConvertFrom-Json
 Import-Module FailoverClusters
-$group = Get-ClusterGroup | Where-Object { $_.Name -eq $p.group }
-if (-not $group) { throw (New-Object ComponentModel.Win32Exception 5013) }
+if ($p.want -ne 'online' -and $p.want -ne 'offline') { throw (New-Object ComponentModel.Win32Exception 87) }
+$found = @(Get-ClusterGroup | Where-Object { [string]::Equals($_.Name, $p.group, 'OrdinalIgnoreCase') })
+if ($found.Count -eq 0) { throw (New-Object ComponentModel.Win32Exception 5013) }
+if ($found.Count -gt 1) { throw 'more than one group has this name' }
 $global:Touched = $true
-if ($p.want -eq 'online') { $null = $group | Start-ClusterGroup -Wait 0 } else { $null = $group | Stop-ClusterGroup -Wait 0 }
+if ($p.want -eq 'online') { $null = $found[0] | Start-ClusterGroup -Wait 0 } else { $null = $found[0] | Stop-ClusterGroup -Wait 0 }
 [pscustomobject]@{ asked = $true }

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Number is a whole number that PowerShell may have rendered as text. Unsigned values above the range of int64 become
-// -1, which is what "unlimited" is in the other rendering.
+// Number is a whole number that PowerShell may have rendered as text. Unsigned values above the range of int64 keep
+// their bits, so that the largest is -1: what "unlimited" is in the other rendering.
 type Number int64
 
 // MarshalJSON renders the number as text, as the scripts do.
@@ -26,8 +26,8 @@ func (n *Number) UnmarshalJSON(raw []byte) error {
 		*n = Number(v)
 		return nil
 	}
-	if _, err := strconv.ParseUint(text, 10, 64); err == nil {
-		*n = -1
+	if v, err := strconv.ParseUint(text, 10, 64); err == nil {
+		*n = Number(v) //nolint:gosec // the bits are what counts
 		return nil
 	}
 	return fmt.Errorf("%.40q is no whole number", raw)

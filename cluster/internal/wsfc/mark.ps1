@@ -6,8 +6,11 @@ param([string]$Document)
 $p = $Document | ConvertFrom-Json
 Import-Module FailoverClusters
 function Read-Mark {
-  $found = Get-Cluster | Get-ClusterParameter | Where-Object { $_.Name -eq $p.key }
-  if ($found) { [string]$found.Value } else { '' }
+  $found = @(Get-Cluster | Get-ClusterParameter | Where-Object { [string]::Equals($_.Name, $p.key, 'OrdinalIgnoreCase') })
+  if ($found.Count -eq 0) { return '' }
+  # A mark that cannot be read is somebody's: it must not look like none.
+  if ($found.Count -gt 1 -or $null -eq $found[0].Value) { throw 'the mark is there and cannot be read' }
+  [string]$found[0].Value
 }
 if (-not $p.swap) {
   [pscustomobject]@{ text = Read-Mark; swapped = $false }
@@ -19,7 +22,7 @@ try {
   try { $held = $mutex.WaitOne(10000) } catch [Threading.AbandonedMutexException] { $held = $true }
   if (-not $held) { throw (New-Object ComponentModel.Win32Exception 170) }
   $now = Read-Mark
-  $swapped = $now -ceq [string]$p.old
+  $swapped = [string]::Equals($now, [string]$p.old, 'Ordinal')
   if ($swapped) {
     $global:Touched = $true
     if ($p.text) {
@@ -27,9 +30,10 @@ try {
     } else {
       Get-Cluster | Set-ClusterParameter -Name $p.key -Delete
     }
+    $global:Changed = $true
     Start-Sleep -Seconds 2
     $now = Read-Mark
-    $swapped = $now -ceq [string]$p.text
+    $swapped = [string]::Equals($now, [string]$p.text, 'Ordinal')
   }
   [pscustomobject]@{ text = $now; swapped = $swapped }
 } finally {

@@ -3,13 +3,17 @@
 param([string]$Document)
 $p = $Document | ConvertFrom-Json
 Import-Module FailoverClusters
-$group = Get-ClusterGroup | Where-Object { $_.Name -eq $p.group }
-if (-not $group) { throw (New-Object ComponentModel.Win32Exception 5013) }
-$node = Get-ClusterNode | Where-Object { $_.Name -eq $p.node }
-if (-not $node) { throw (New-Object ComponentModel.Win32Exception 5042) }
-$started = [string]$group.OwnerNode.Name -ne [string]$node.Name
+$found = @(Get-ClusterGroup | Where-Object { [string]::Equals($_.Name, $p.group, 'OrdinalIgnoreCase') })
+if ($found.Count -eq 0) { throw (New-Object ComponentModel.Win32Exception 5013) }
+if ($found.Count -gt 1) { throw 'more than one group has this name' }
+$nodes = @(Get-ClusterNode | Where-Object { [string]::Equals($_.Name, $p.node, 'OrdinalIgnoreCase') })
+if ($nodes.Count -eq 0) { throw (New-Object ComponentModel.Win32Exception 5042) }
+if ($nodes.Count -gt 1) { throw 'more than one node has this name' }
+$owner = [string]$found[0].OwnerNode.Name
+if (-not $owner) { throw 'the owner of the group cannot be read' }
+$started = -not [string]::Equals($owner, $nodes[0].Name, 'OrdinalIgnoreCase')
 if ($started) {
   $global:Touched = $true
-  $null = $group | Move-ClusterGroup -Node $node.Name -Wait 0
+  $null = $found[0] | Move-ClusterGroup -Node $nodes[0].Name -Wait 0
 }
 [pscustomobject]@{ started = $started }

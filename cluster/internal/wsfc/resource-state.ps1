@@ -3,8 +3,10 @@
 param([string]$Document)
 $p = $Document | ConvertFrom-Json
 Import-Module FailoverClusters
-$resource = Get-ClusterResource | Where-Object { $_.Name -eq $p.resource }
-if (-not $resource) { throw (New-Object ComponentModel.Win32Exception 5007) }
+if ($p.want -ne 'online' -and $p.want -ne 'offline') { throw (New-Object ComponentModel.Win32Exception 87) }
+$found = @(Get-ClusterResource | Where-Object { [string]::Equals($_.Name, $p.resource, 'OrdinalIgnoreCase') })
+if ($found.Count -eq 0) { throw (New-Object ComponentModel.Win32Exception 5007) }
+if ($found.Count -gt 1) { throw 'more than one resource has this name' }
 $global:Touched = $true
-if ($p.want -eq 'online') { $null = $resource | Start-ClusterResource -Wait 0 } else { $null = $resource | Stop-ClusterResource -Wait 0 }
+if ($p.want -eq 'online') { $null = $found[0] | Start-ClusterResource -Wait 0 } else { $null = $found[0] | Stop-ClusterResource -Wait 0 }
 [pscustomobject]@{ asked = $true }

@@ -1,25 +1,40 @@
-# Reads the cluster as the local node sees it. Changes nothing.
+# Reads the cluster as the local node sees it. Changes nothing. What was not said is null, never a number or an empty list.
 # Parameter document: {"group": "name of one group, or empty for all"}
 param([string]$Document)
 $p = $Document | ConvertFrom-Json
 Import-Module FailoverClusters
-function Get-Number($value) { if ($null -eq $value) { $null } else { [string][int64]$value } }
+function Get-Number($value) {
+  if ($null -eq $value) { $null } elseif ($value -is [Enum]) { $value.ToString('D') } else { [string]$value }
+}
+function Get-Names($owners) { if ($null -eq $owners) { $null } else { , @($owners | ForEach-Object { [string]$_.Name }) } }
+function Test-Wanted($name) { -not $p.group -or [string]::Equals($name, $p.group, 'OrdinalIgnoreCase') }
 $cluster = Get-Cluster
 $nodes = @(Get-ClusterNode | ForEach-Object {
   [pscustomobject]@{ name = [string]$_.Name; state = [string]$_.State; code = Get-Number $_.State; drain = [string]$_.DrainStatus
     drainCode = Get-Number $_.DrainStatus; info = Get-Number $_.StatusInformation; build = [string]$_.BuildNumber } })
-$groups = @(Get-ClusterGroup | Where-Object { -not $p.group -or $_.Name -eq $p.group } | ForEach-Object {
-  $preferred = @(($_ | Get-ClusterOwnerNode).OwnerNodes | ForEach-Object { [string]$_.Name })
-  [pscustomobject]@{ name = [string]$_.Name; state = [string]$_.State; code = Get-Number $_.State; owner = [string]$_.OwnerNode.Name
-    type = [string]$_.GroupType; core = [bool]$_.IsCoreGroup; locked = [bool]$_.LockedFromMoving; info = Get-Number $_.StatusInformation
-    failback = Get-Number $_.AutoFailbackType; preferred = $preferred } })
-$resources = @(Get-ClusterResource | Where-Object { -not $p.group -or $_.OwnerGroup.Name -eq $p.group } | ForEach-Object {
-  $possible = @(($_ | Get-ClusterOwnerNode).OwnerNodes | ForEach-Object { [string]$_.Name })
+$groups = @(Get-ClusterGroup | Where-Object { Test-Wanted $_.Name } | ForEach-Object {
+  $group = $_
+  # An object that is being deleted must not end the reading of all others: what failed is told with it.
+  $failed = ''
+  $preferred = $null
+  try { $preferred = Get-Names ($group | Get-ClusterOwnerNode).OwnerNodes } catch { $failed = [string]$_ }
+  [pscustomobject]@{ name = [string]$group.Name; state = [string]$group.State; code = Get-Number $group.State; owner = [string]$group.OwnerNode.Name
+    type = [string]$group.GroupType; core = [bool]$group.IsCoreGroup; locked = [bool]$group.LockedFromMoving; info = Get-Number $group.StatusInformation
+    failback = Get-Number $group.AutoFailbackType; preferred = $preferred; failed = $failed } })
+$resources = @(Get-ClusterResource | Where-Object { Test-Wanted $_.OwnerGroup.Name } | ForEach-Object {
+  $resource = $_
+  $failed = ''
+  $possible = $null
   $service = ''
-  if ($_.ResourceType.Name -eq 'Generic Service') { $service = [string]($_ | Get-ClusterParameter -Name ServiceName).Value }
-  [pscustomobject]@{ name = [string]$_.Name; group = [string]$_.OwnerGroup.Name; type = [string]$_.ResourceType.Name
-    state = [string]$_.State; code = Get-Number $_.State; owner = [string]$_.OwnerNode.Name; core = [bool]$_.IsCoreResource
-    maintenance = [bool]$_.MaintenanceMode; pendingMs = Get-Number $_.PendingTimeout; info = Get-Number $_.StatusInformation
-    depends = [string]($_ | Get-ClusterResourceDependency).DependencyExpression; service = $service; possible = $possible } })
+  $depends = ''
+  try {
+    $possible = Get-Names ($resource | Get-ClusterOwnerNode).OwnerNodes
+    $depends = [string]($resource | Get-ClusterResourceDependency).DependencyExpression
+    if ($resource.ResourceType.Name -eq 'Generic Service') { $service = [string]($resource | Get-ClusterParameter -Name ServiceName).Value }
+  } catch { $failed = [string]$_ }
+  [pscustomobject]@{ name = [string]$resource.Name; group = [string]$resource.OwnerGroup.Name; type = [string]$resource.ResourceType.Name
+    state = [string]$resource.State; code = Get-Number $resource.State; owner = [string]$resource.OwnerNode.Name; core = [bool]$resource.IsCoreResource
+    maintenance = [bool]$resource.MaintenanceMode; pendingMs = Get-Number $resource.PendingTimeout
+    depends = $depends; service = $service; possible = $possible; failed = $failed } })
 [pscustomobject]@{ cluster = [string]$cluster.Name; local = [string]$env:COMPUTERNAME; backup = Get-Number $cluster.BackupInProgress
   nodes = $nodes; groups = $groups; resources = $resources }

@@ -57,7 +57,7 @@ type Request struct {
 type State struct {
 	Cluster   string         `json:"cluster"`
 	Local     string         `json:"local"`
-	Backup    Number         `json:"backup"`
+	Backup    *Number        `json:"backup"` // nil: not said
 	Nodes     List[Node]     `json:"nodes"`
 	Groups    List[Group]    `json:"groups"`
 	Resources List[Resource] `json:"resources"`
@@ -69,8 +69,8 @@ type Node struct {
 	State     string  `json:"state"`
 	Code      *Number `json:"code"` // nil: not said
 	Drain     string  `json:"drain"`
-	DrainCode Number  `json:"drainCode"`
-	Info      Number  `json:"info"`
+	DrainCode *Number `json:"drainCode"` // nil: not said
+	Info      Number  `json:"info"`      // a node before Windows Server 2016 has none
 	Build     string  `json:"build"`
 }
 
@@ -83,9 +83,10 @@ type Group struct {
 	Type      string       `json:"type"`
 	Core      bool         `json:"core"`
 	Locked    bool         `json:"locked"`
-	Info      Number       `json:"info"`
+	Info      *Number      `json:"info"`     // nil: not said
 	Failback  *Number      `json:"failback"` // nil: not said
 	Preferred List[string] `json:"preferred"`
+	Failed    string       `json:"failed"` // why some of it could not be read
 }
 
 // Resource is one resource.
@@ -99,10 +100,10 @@ type Resource struct {
 	Core        bool         `json:"core"`
 	Maintenance bool         `json:"maintenance"`
 	PendingMs   Number       `json:"pendingMs"`
-	Info        Number       `json:"info"`
 	Depends     string       `json:"depends"`
 	Service     string       `json:"service"`
-	Possible    List[string] `json:"possible"`
+	Possible    List[string] `json:"possible"` // nil: not said; empty: nobody may own it
+	Failed      string       `json:"failed"`   // why some of it could not be read
 }
 
 // Inspection is the answer of inspect.ps1.

@@ -4,7 +4,8 @@
 param([string]$Document)
 $d = ConvertFrom-Json -InputObject $Document
 function Get-Version([string]$text) {
-  if ($text -match '^\s*(\d+(\.\d+){0,3})') { $Matches[1] } else { '' }
+  # Numbers beyond 31 bits are no version of this product.
+  if ($text -match '^\s*(\d{1,9}(\.\d{1,9}){0,3})(?![\d.])') { $Matches[1] } else { '' }
 }
 $services = @()
 $program = ''
@@ -13,16 +14,18 @@ foreach ($s in @(Get-CimInstance -ClassName Win32_Service)) {
   # The path may be quoted and may be followed by arguments.
   $path = $s.PathName
   if ($path -match '^\s*"([^"]+)"') { $path = $Matches[1] } elseif ($path -match '^\s*(.+?\.exe)(\s|$)') { $path = $Matches[1] }
-  if ([IO.Path]::GetFileName($path) -ne $d.executable) { continue }
+  if (-not [string]::Equals([IO.Path]::GetFileName($path), $d.executable, 'OrdinalIgnoreCase')) { continue }
   $services += [pscustomobject]@{ name = [string]$s.Name; running = ($s.State -ne 'Stopped'); startMode = [string]$s.StartMode; account = [string]$s.StartName; path = $path }
   if (Test-Path -LiteralPath $path) { $program = Get-Version ([Diagnostics.FileVersionInfo]::GetVersionInfo($path).ProductVersion) }
 }
 $products = @()
+# Invariant, because the letter i has another capital in Turkish.
+$pattern = New-Object Management.Automation.WildcardPattern $d.product, 'IgnoreCase, CultureInvariant'
 foreach ($key in 'HKLM:\SOFTWARE\Microsoft\Windows\CurrentVersion\Uninstall', 'HKLM:\SOFTWARE\Wow6432Node\Microsoft\Windows\CurrentVersion\Uninstall') {
   if (-not (Test-Path -LiteralPath $key)) { continue }
   foreach ($entry in @(Get-ChildItem -LiteralPath $key)) {
     $name = [string]$entry.GetValue('DisplayName')
-    if ($name -like $d.product) { $products += [pscustomobject]@{ name = $name; version = Get-Version ([string]$entry.GetValue('DisplayVersion')) } }
+    if ($pattern.IsMatch($name)) { $products += [pscustomobject]@{ name = $name; version = Get-Version ([string]$entry.GetValue('DisplayVersion')) } }
   }
 }
 $configDir = ''
@@ -32,7 +35,7 @@ foreach ($key in @($d.configKeys)) {
 $locals = @()
 foreach ($dir in @($d.localConfigs)) {
   foreach ($file in 'FTP.cfg', 'ServerConfig.db') {
-    if (Test-Path -LiteralPath (Join-Path $dir $file)) { $locals += [string]$dir; break }
+    if ([IO.File]::Exists([IO.Path]::Combine($dir, $file))) { $locals += [string]$dir; break }
   }
 }
 $reboot = (Test-Path -LiteralPath 'HKLM:\SOFTWARE\Microsoft\Windows\CurrentVersion\Component Based Servicing\RebootPending') -or
@@ -62,11 +65,22 @@ if (-not $free) { $busy += 'an installation by Windows Installer' }
 # Runs of our own that were claimed, have not ended and whose process is alive: the start time tells which process it is.
 if (Test-Path -LiteralPath $d.runs) {
   foreach ($claim in @(Get-ChildItem -LiteralPath $d.runs -Filter '*.claim' -File)) {
-    if (Test-Path -LiteralPath ([IO.Path]::ChangeExtension($claim.FullName, '.exit'))) { continue }
-    $words = [IO.File]::ReadAllText($claim.FullName).Split(' ')
-    if ($words.Count -ne 3) { continue }
-    $p = Get-Process -Id ([int]$words[0]) -ErrorAction SilentlyContinue
-    if ($p -and ($p.StartTime.ToUniversalTime().Ticks -eq [long]$words[1])) { $busy += 'installer, process ' + $words[0] }
+    if ([IO.File]::Exists([IO.Path]::ChangeExtension($claim.FullName, '.exit'))) { continue }
+    try {
+      $words = [IO.File]::ReadAllText($claim.FullName).Split(' ')
+    } catch {
+      # It is being written at this moment, or somebody holds it: an installer may be running.
+      $busy += 'installer, whose claim ' + $claim.Name + ' cannot be read'
+      continue
+    }
+    $number = 0
+    $ticks = [long]0
+    if ($words.Count -ne 3 -or -not [int]::TryParse($words[0], [ref]$number) -or -not [long]::TryParse($words[1], [ref]$ticks)) { continue }
+    $alive = $false
+    # The start time tells which process it is. Without one it has ended, or may be ours.
+    $p = Get-Process -Id $number -ErrorAction SilentlyContinue
+    if ($p -and $null -eq $p.StartTime) { $alive = -not $p.HasExited } elseif ($p) { $alive = $p.StartTime.ToUniversalTime().Ticks -eq $ticks }
+    if ($alive) { $busy += 'installer, process ' + $words[0] }
   }
 }
 $boot = (Get-CimInstance -ClassName Win32_OperatingSystem).LastBootUpTime.ToUniversalTime().ToString('o')

@@ -21,6 +21,8 @@ if [ -r /proc/stat ]; then sed -n 's/^btime \([0-9]*\)$/booted \1/p' /proc/stat;
 for claim in "$runs"/*.claim; do
 	[ -e "$claim" ] || continue
 	pid=$(sed -n 1p "$claim")
-	if [ ! -e "${claim%.claim}.exit" ] && kill -0 "$pid" 2>/dev/null; then printf 'busy installer, process %s\n' "$pid"; fi
+	# A number is used again after a reboot; a process of another account cannot be signalled.
+	[ "$(sed -n 3p "$claim")" = "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)" ] || continue
+	if [ ! -e "${claim%.claim}.exit" ] && { kill -0 "$pid" 2>/dev/null || [ -d "/proc/$pid" ]; }; then printf 'busy installer, process %s\n' "$pid"; fi
 done
 exit 0

@@ -3,6 +3,7 @@
 param([string]$Document)
 $d = ConvertFrom-Json -InputObject $Document
 if (-not $d.url.StartsWith('https://')) { throw 'the address is not https' }
+if (-not [IO.Directory]::Exists([IO.Path]::GetDirectoryName($d.path))) { throw 'the folder for the file is not there' }
 $part = $d.path + '.part-' + [Guid]::NewGuid().ToString('N')
 $global:Touched = $true
 try {

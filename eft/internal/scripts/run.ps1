@@ -3,23 +3,40 @@
 # answer that says nothing.
 param([string]$Document)
 $d = ConvertFrom-Json -InputObject $Document
-$base = Join-Path $d.runs $d.id
-if (-not (Test-Path -LiteralPath ($base + '.claim'))) { return [pscustomobject]@{ state = 1; exit = 0; began = $null; ended = $null; log = '' } }
-$words = [IO.File]::ReadAllText($base + '.claim').Split(' ')
+$base = [IO.Path]::Combine($d.runs, $d.id)
+# Whoever writes or moves a file may hold it for a moment, and a virus scanner does so afterwards.
+function Read-File($path) {
+  for ($n = 0; ; $n++) {
+    try {
+      $stream = New-Object IO.FileStream $path, 'Open', 'Read', 'ReadWrite, Delete'
+      try { return (New-Object IO.StreamReader $stream).ReadToEnd() } finally { $stream.Dispose() }
+    } catch {
+      if ($n -ge 20) { throw }
+      Start-Sleep -Milliseconds 100
+    }
+  }
+}
+if (-not [IO.File]::Exists($base + '.claim')) { return [pscustomobject]@{ state = 1; exit = 0; began = $null; ended = $null; log = '' } }
+$words = (Read-File ($base + '.claim')).Split(' ')
+# Taken by a start that gave up: nothing can start under it.
+if ($words[0] -eq 'void') { return [pscustomobject]@{ state = 1; exit = 0; began = $null; ended = $null; log = '' } }
 $alive = $false
-if ($words.Count -eq 3) {
-  $p = Get-Process -Id ([int]$words[0]) -ErrorAction SilentlyContinue
-  # A number is used again; the start time tells which process it is.
-  $alive = $p -and ($p.StartTime.ToUniversalTime().Ticks -eq [long]$words[1])
-} else { $alive = $true }
-# The order matters: a run that ends between two looks has written its result.
-if (Test-Path -LiteralPath ($base + '.exit')) {
-  $r = ConvertFrom-Json -InputObject ([IO.File]::ReadAllText($base + '.exit'))
-  if ($null -eq $r.exit) { return [pscustomobject]@{ state = 4; exit = 0; began = $words[2]; ended = $null; log = [string]$r.log } }
-  return [pscustomobject]@{ state = 3; exit = [int]$r.exit; began = $words[2]; ended = ([DateTime]$r.ended).ToUniversalTime().ToString('o'); log = [string]$r.log }
+$number = 0
+$ticks = [long]0
+$whole = $words.Count -eq 3 -and [int]::TryParse($words[0], [ref]$number) -and [long]::TryParse($words[1], [ref]$ticks)
+if ($whole) {
+  # A number is used again; the start time tells which process it is. Without one it has ended, or may be ours.
+  $p = Get-Process -Id $number -ErrorAction SilentlyContinue
+  if ($p -and $null -eq $p.StartTime) { $alive = -not $p.HasExited } elseif ($p) { $alive = $p.StartTime.ToUniversalTime().Ticks -eq $ticks }
 }
 $began = $null
-if ($words.Count -eq 3) { $began = $words[2] }
+if ($whole) { $began = $words[2] }
+# The order matters: a run that ends between two looks has written its result.
+if ([IO.File]::Exists($base + '.exit')) {
+  $r = ConvertFrom-Json -InputObject (Read-File ($base + '.exit'))
+  if ($null -eq $r.exit) { return [pscustomobject]@{ state = 4; exit = 0; began = $began; ended = $null; log = [string]$r.log } }
+  return [pscustomobject]@{ state = 3; exit = [int]$r.exit; began = $began; ended = ([DateTime]$r.ended).ToUniversalTime().ToString('o'); log = [string]$r.log }
+}
 $state = 4
 if ($alive) { $state = 2 }
 [pscustomobject]@{ state = $state; exit = 0; began = $began; ended = $null; log = '' }

@@ -5,9 +5,10 @@ export LC_ALL
 runs=$1 id=$2
 [ -e "$runs/$id.claim" ] || { echo none; exit 0; }
 pid=$(sed -n 1p "$runs/$id.claim")
+[ "$pid" = void ] && { echo none; exit 0; } # taken by a start that gave up
 began=$(sed -n 2p "$runs/$id.claim")
 boot=$(sed -n 3p "$runs/$id.claim")
-alive() { [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)" ] && kill -0 "$pid" 2>/dev/null; }
+alive() { [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)" ] && { kill -0 "$pid" 2>/dev/null || [ -d "/proc/$pid" ]; }; }
 # The order matters: a run that ends between two looks has written its exit code.
 if alive; then state="running $began"; else state="lost $began"; fi
 if [ -e "$runs/$id.exit" ]; then

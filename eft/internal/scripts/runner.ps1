@@ -4,11 +4,11 @@ param([string]$Spec)
 $ErrorActionPreference = 'Stop'
 $d = ConvertFrom-Json -InputObject ([IO.File]::ReadAllText($Spec))
 $base = Join-Path $d.runs $d.id
-try { $claim = New-Object IO.FileStream ($base + '.claim'), 'CreateNew', 'Write', 'Read' } catch { exit 0 }
 $began = [DateTime]::UtcNow
-$text = [Text.Encoding]::ASCII.GetBytes([string]$PID + ' ' + (Get-Process -Id $PID).StartTime.ToUniversalTime().Ticks + ' ' + $began.ToString('o'))
-$claim.Write($text, 0, $text.Length)
-$claim.Close()
+# The claim is complete or not there: it is written beside and moved, and a move to a name that is taken fails.
+$mine = $base + '.' + [string]$PID
+[IO.File]::WriteAllText($mine, [string]$PID + ' ' + (Get-Process -Id $PID).StartTime.ToUniversalTime().Ticks + ' ' + $began.ToString('o'))
+try { [IO.File]::Move($mine, $base + '.claim') } catch { [IO.File]::Delete($mine); exit 0 }
 $code = $null
 $log = ''
 # What cannot be read or stopped for a moment, as may happen while programs are exchanged, must not end the run: the
@@ -41,13 +41,15 @@ function Update-Family {
   @($all | Where-Object { $family[[int]$_.ProcessId] -and $family[[int]$_.ProcessId] -eq $_.CreationDate -and @($d.consoles) -notcontains $_.Name }).Count
 }
 try {
+  # Open for reading and not for writing until the program has been started: it cannot be exchanged after the look.
+  $held = New-Object IO.FileStream $d.path, 'Open', 'Read', 'Read'
   if ((Get-FileHash -LiteralPath $d.path -Algorithm SHA256).Hash -ne $d.sha256) { throw 'the installer was exchanged' }
   if ($d.env) { foreach ($p in $d.env.PSObject.Properties) { [Environment]::SetEnvironmentVariable($p.Name, [string]$p.Value) } }
   $start = New-Object Diagnostics.ProcessStartInfo
   $start.FileName = $d.path
   # Quoted as CommandLineToArgvW reads it: backslashes count only before a quote.
   $quoted = @()
-  foreach ($a in @($d.args)) {
+  foreach ($a in @($d.args | Where-Object { $null -ne $_ })) {
     if ($a -match '^[^\s"]+$') { $quoted += $a; continue }
     $a = $a -replace '(\\*)"', '$1$1\"'
     $quoted += '"' + ($a -replace '(\\+)$', '$1$1') + '"'
@@ -57,6 +59,7 @@ try {
   $start.CreateNoWindow = $true
   $start.WorkingDirectory = [IO.Path]::GetDirectoryName($d.path)
   $p = [Diagnostics.Process]::Start($start)
+  $held.Close()
   $family[$p.Id] = $null
   # Meanwhile the service is stopped as often as the installer starts it.
   while (-not $p.WaitForExit(500)) {
@@ -74,17 +77,30 @@ try {
   }
 } catch { $log = [string]$_.Exception.Message }
 Stop-Strays
+# The result comes first: whatever goes wrong with the logs, it is there. It is written beside and moved, so that nobody
+# reads half of it. Both are written anew when the logs have been read.
+function Write-Result {
+  $result = ConvertTo-Json -Compress -InputObject ([pscustomobject]@{ exit = $code; ended = $ended; log = $log })
+  [IO.File]::WriteAllText($base + '.part', $result)
+  if ([IO.File]::Exists($base + '.exit')) { [IO.File]::Replace($base + '.part', $base + '.exit', [NullString]::Value) } else { [IO.File]::Move($base + '.part', $base + '.exit') }
+}
+$ended = [DateTime]::UtcNow.ToString('o')
+Write-Result
+$kept = 0
 foreach ($pattern in @($d.logs)) {
   if (-not $pattern) { continue }
-  foreach ($f in @(Get-ChildItem -Path $pattern -File -ErrorAction SilentlyContinue)) {
-    if ($f.LastWriteTimeUtc -lt $began) { continue }
-    try {
-      $log += [string]::Join([Environment]::NewLine, @(Get-Content -LiteralPath $f.FullName -Tail 20))
-      Copy-Item -LiteralPath $f.FullName -Destination ($base + '-' + $f.Name) -Force
-    } catch { $log += $f.Name + ' cannot be read' }
-  }
+  # A pattern may be on a drive that is not here, as the shared disk on the passive node.
+  try {
+    foreach ($f in @(Get-ChildItem -Path $pattern | Where-Object { -not $_.PSIsContainer -and $_.LastWriteTimeUtc -ge $began })) {
+      try {
+        $tail = [string]::Join([Environment]::NewLine, @(Get-Content -LiteralPath $f.FullName -Tail 20))
+        if ($tail.Length -gt 4000) { $tail = $tail.Substring($tail.Length - 4000) }
+        $log += [Environment]::NewLine + $f.Name + ':' + [Environment]::NewLine + $tail
+        $kept++
+        Copy-Item -LiteralPath $f.FullName -Destination ($base + '-' + $kept + '-' + $f.Name) -Force
+      } catch { $log += [Environment]::NewLine + $f.Name + ' cannot be read' }
+    }
+  } catch { $log += [Environment]::NewLine + $pattern + ' cannot be read' }
 }
-$result = ConvertTo-Json -Compress -InputObject ([pscustomobject]@{ exit = $code; ended = [DateTime]::UtcNow.ToString('o'); log = $log })
-[IO.File]::WriteAllText($base + '.part', $result)
-Move-Item -LiteralPath ($base + '.part') -Destination ($base + '.exit')
+try { Write-Result } catch { $null = $_ }
 Unregister-ScheduledTask -TaskName ('failover-eft-' + $d.id) -Confirm:$false

@@ -2,16 +2,17 @@
 # installer, its arguments. Whoever links the claim first runs the installer; everybody else does nothing. The
 # installer outlives this session.
 # Exit status: 0 it was claimed, by this call or an earlier one; 21 the file is another one; 22 it is not there;
-# 23 the runs folder cannot be made; 31 nobody claimed it within ten seconds.
+# 23 the runs folder cannot be made; 31 nobody claimed it within ten seconds, and nobody can any more.
 LC_ALL=C
 export LC_ALL
 runs=$1 id=$2 want=$3 control=$4 program=$5
 shift 5
-[ -e "$runs/$id.claim" ] && exit 0
+[ -e "$runs/$id.claim" ] && [ "$(cat "$runs/$id.claim")" != void ] && exit 0
 [ -f "$program" ] || exit 22
 sum=$(sha256sum <"$program") || exit 22
 [ "${sum%% *}" = "$want" ] || exit 21
 mkdir -p -- "$runs" || exit 23
+rm -f -- "$runs/$id.claim" # of a start that was given up
 # shellcheck disable=SC2016
 setsid /bin/sh -c '
 	runs=$1 id=$2 control=$3
@@ -33,7 +34,14 @@ setsid /bin/sh -c '
 n=0
 while [ ! -e "$runs/$id.claim" ]; do
 	n=$((n + 1))
-	[ "$n" -le 100 ] || exit 31
+	if [ "$n" -gt 100 ]; then
+		# Whoever takes the claim decides: with it taken nothing can start any more, however late it is.
+		echo void >"$runs/$id.void.$$"
+		ln "$runs/$id.void.$$" "$runs/$id.claim" 2>/dev/null
+		rm -f -- "$runs/$id.void.$$"
+		[ "$(cat "$runs/$id.claim")" = void ] && exit 31
+		break
+	fi
 	sleep 0.1
 done
 exit 0

@@ -1,4 +1,4 @@
-package eft_test
+package efttest_test
 
 import (
 	"bytes"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/eft"
+	"github.com/01b61c5c/failover/eft/efttest"
 	"github.com/01b61c5c/failover/internal/peers"
 )
 
@@ -39,12 +40,12 @@ func TestScriptNode(t *testing.T) {
 	write("mode", "manual")
 	srv := peers.StartSSHD(t, peers.SSHDOptions{})
 	// A path of ours may hold a line break; a configured one may not.
-	_, err := eft.NewScriptNode(eft.ScriptNodeConfig{Name: "n", SSH: srv.SSH(), VersionFile: filepath.Join(dir, "version"),
+	_, err := efttest.NewScriptNode(efttest.ScriptNodeConfig{Name: "n", SSH: srv.SSH(), VersionFile: filepath.Join(dir, "version"),
 		ProductsFile: "/p", RunsDir: "/r", Control: "/c"})
 	require.ErrorIs(t, err, failover.ErrInvalid)
 	require.NoError(t, os.Symlink(dir, filepath.Join(plain, "it's $(touch pwned) `x`")))
 	dir = filepath.Join(plain, "it's $(touch pwned) `x`")
-	n, err := eft.NewScriptNode(eft.ScriptNodeConfig{Name: "n", SSH: srv.SSH(), VersionFile: filepath.Join(dir, "version"),
+	n, err := efttest.NewScriptNode(efttest.ScriptNodeConfig{Name: "n", SSH: srv.SSH(), VersionFile: filepath.Join(dir, "version"),
 		ProductsFile: filepath.Join(dir, "products"),
 		RunsDir:      filepath.Join(dir, "runs"), Control: filepath.Join(plain, "control")})
 	require.NoError(t, err)

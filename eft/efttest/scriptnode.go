@@ -1,4 +1,4 @@
-package eft
+package efttest
 
 import (
 	"bytes"
@@ -10,8 +10,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/eft"
 	"github.com/01b61c5c/failover/eft/internal/scripts"
 	"github.com/01b61c5c/failover/remote"
 )
@@ -44,13 +46,13 @@ type ScriptNode struct {
 	host *remote.Host
 }
 
-var _ Node = (*ScriptNode)(nil)
+var _ eft.Node = (*ScriptNode)(nil)
 
 // NewScriptNode checks the configuration; it does not connect.
 func NewScriptNode(c ScriptNodeConfig) (*ScriptNode, error) {
 	for _, f := range []struct{ field, value string }{{"Name", c.Name}, {"VersionFile", c.VersionFile},
 		{"ProductsFile", c.ProductsFile}, {"RunsDir", c.RunsDir}, {"Control", c.Control}} {
-		if !cleanName(f.value) {
+		if f.value == "" || strings.ContainsFunc(f.value, unicode.IsControl) {
 			return nil, failover.Invalid("ScriptNodeConfig."+f.field,
 				fmt.Sprintf("%q is empty or has control characters", f.value), "give a name or an absolute path")
 		}
@@ -73,7 +75,8 @@ func (n *ScriptNode) Close() error { return n.host.Close() }
 func (n *ScriptNode) Name() string { return n.c.Name }
 
 // refusals are the exit statuses by which the scripts say that they changed nothing.
-var refusals = map[int]error{21: ErrInstallerDiffers, 22: ErrInstallerMissing, 23: ErrNoSpace, 24: ErrBackup}
+var refusals = map[int]error{21: eft.ErrInstallerDiffers, 22: eft.ErrInstallerMissing, 23: eft.ErrNoSpace, 24: eft.ErrBackup,
+	31: eft.ErrNodeBusy}
 
 // run runs one script. changes says whether an unknown exit status leaves doubt.
 func (n *ScriptNode) run(ctx context.Context, op, script string, unknown failover.Outcome,
@@ -99,7 +102,7 @@ func (n *ScriptNode) line(ctx context.Context, op, line string, unknown failover
 			Err: errors.New("the answer is too long")}
 	}
 	if res.Exit != 0 {
-		outcome, cause := unknown, fmt.Errorf("exit status %d: %s", res.Exit, tail(string(res.Stderr)))
+		outcome, cause := unknown, fmt.Errorf("exit status %d: %s", res.Exit, bytes.TrimSpace(res.Stderr))
 		if kind := refusals[res.Exit]; kind != nil {
 			outcome, cause = failover.NotApplied, fmt.Errorf("%w: %w: %w", failover.ErrPrecondition, kind, cause)
 		}
@@ -114,32 +117,32 @@ func (n *ScriptNode) garbage(op string, what any) error {
 }
 
 // Facts implements Node.
-func (n *ScriptNode) Facts(ctx context.Context) (Facts, error) {
+func (n *ScriptNode) Facts(ctx context.Context) (eft.Facts, error) {
 	const op = "read facts"
 	out, err := n.run(ctx, op, scripts.FactsSh, failover.NotApplied, n.c.VersionFile, n.c.ProductsFile, n.c.Control,
 		n.c.RunsDir)
 	if err != nil {
-		return Facts{}, err
+		return eft.Facts{}, err
 	}
 	// The name in the cluster need not be that of the machine; the address is pinned by its host key.
-	f := Facts{ConfigDir: n.c.ConfigDir}
+	f := eft.Facts{ConfigDir: n.c.ConfigDir}
 	for line := range strings.Lines(string(out)) {
 		key, value, _ := strings.Cut(strings.TrimRight(line, "\n"), " ")
 		var bad error
 		switch key {
 		case "program":
-			f.Program, bad = ParseVersion(value)
+			f.Program, bad = eft.ParseVersion(value)
 		case "product":
 			text, name, _ := strings.Cut(value, " ")
-			p := InstalledProduct{Name: name}
-			p.Version, bad = ParseVersion(text)
+			p := eft.InstalledProduct{Name: name}
+			p.Version, bad = eft.ParseVersion(text)
 			f.Products = append(f.Products, p)
 		case "service":
 			parts := strings.Split(value, "\t")
 			if len(parts) != 4 || parts[0] == "" || parts[1] != "running" && parts[1] != "stopped" {
-				return Facts{}, n.garbage(op, line)
+				return eft.Facts{}, n.garbage(op, line)
 			}
-			s := Service{Name: parts[0], Running: parts[1] == "running", Account: parts[3]}
+			s := eft.Service{Name: parts[0], Running: parts[1] == "running", Account: parts[3]}
 			bad = s.StartMode.UnmarshalText([]byte(parts[2]))
 			f.Services = append(f.Services, s)
 		case "reboot":
@@ -150,10 +153,10 @@ func (n *ScriptNode) Facts(ctx context.Context) (Facts, error) {
 			f.Booted, bad = unixTime(value)
 		case "node":
 		default:
-			return Facts{}, n.garbage(op, line)
+			return eft.Facts{}, n.garbage(op, line)
 		}
 		if bad != nil {
-			return Facts{}, n.garbage(op, line)
+			return eft.Facts{}, n.garbage(op, line)
 		}
 	}
 	return f, nil
@@ -165,60 +168,48 @@ func unixTime(text string) (time.Time, error) {
 }
 
 // File implements Node.
-func (n *ScriptNode) File(ctx context.Context, path string) (File, error) {
+func (n *ScriptNode) File(ctx context.Context, path string) (eft.File, error) {
 	out, err := n.run(ctx, "read file", scripts.FileSh, failover.NotApplied, path)
 	if err != nil || len(out) == 0 {
-		return File{}, err
+		return eft.File{}, err
 	}
-	var f File
+	var f eft.File
 	if _, err := fmt.Sscanf(string(out), "%d %s", &f.Size, &f.SHA256); err != nil {
-		return File{}, n.garbage("read file", string(out))
+		return eft.File{}, n.garbage("read file", string(out))
 	}
 	return f, nil
 }
 
 // Space implements Node.
-func (n *ScriptNode) Space(ctx context.Context, path string) (Space, error) {
+func (n *ScriptNode) Space(ctx context.Context, path string) (eft.Space, error) {
 	out, err := n.run(ctx, "read space", scripts.SpaceSh, failover.NotApplied, path)
 	if err != nil {
-		return Space{}, err
+		return eft.Space{}, err
 	}
-	var s Space
+	var s eft.Space
 	if _, err := fmt.Sscanf(string(out), "%d %d", &s.Used, &s.Free); err != nil {
-		return Space{}, n.garbage("read space", string(out))
+		return eft.Space{}, n.garbage("read space", string(out))
 	}
 	return s, nil
 }
 
 // Stage implements Node. It uploads; letting the node fetch from a URL is not supported here.
-func (n *ScriptNode) Stage(ctx context.Context, i Installer) error {
+func (n *ScriptNode) Stage(ctx context.Context, i eft.Installer) error {
 	if i.Source == nil {
-		return refuse("stage", n.c.Name, "give Source", ErrInstallerMissing, "a script node fetches nothing itself")
+		return &failover.Error{Op: "stage", Target: n.c.Name, Outcome: failover.NotApplied, Next: "give Source",
+			Err: fmt.Errorf("%w: a script node fetches nothing itself", eft.ErrInstallerMissing)}
 	}
-	return upload(ctx, n.host, n.c.Name, i)
-}
-
-// upload sends the installer over SFTP; it appears at its path only when it is right.
-func upload(ctx context.Context, host *remote.Host, node string, i Installer) error {
 	src, err := i.Source(ctx)
 	if err != nil {
-		return &failover.Error{Op: "stage", Target: node, Outcome: failover.NotApplied,
+		return &failover.Error{Op: "stage", Target: n.c.Name, Outcome: failover.NotApplied,
 			Next: "make the installer readable here", Err: err}
 	}
-	file, err := host.Upload(ctx, src, i.Path, remote.UploadOptions{Mode: 0o700, SHA256: i.SHA256})
-	if cerr := src.Close(); err == nil && cerr != nil {
-		err = &failover.Error{Op: "stage", Target: node, Outcome: failover.Applied, Next: "go on: the file arrived",
-			Err: cerr}
-	}
-	if err == nil && file.Size != i.Size {
-		err = refuse("stage", node, "correct Size", ErrInstallerDiffers, "it has %d bytes, specified are %d",
-			file.Size, i.Size)
-	}
-	return err
+	_, err = n.host.Upload(ctx, src, i.Path, remote.UploadOptions{Mode: 0o700, SHA256: i.SHA256})
+	return errors.Join(err, src.Close())
 }
 
 // StartInstaller implements Node.
-func (n *ScriptNode) StartInstaller(ctx context.Context, s Start) error {
+func (n *ScriptNode) StartInstaller(ctx context.Context, s eft.Start) error {
 	args := append([]string{n.c.RunsDir, s.ID, s.SHA256, n.c.Control, s.Path}, s.Args...)
 	var env []string
 	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
@@ -230,32 +221,32 @@ func (n *ScriptNode) StartInstaller(ctx context.Context, s Start) error {
 }
 
 // InstallerRun implements Node.
-func (n *ScriptNode) InstallerRun(ctx context.Context, id string) (InstallerRun, error) {
+func (n *ScriptNode) InstallerRun(ctx context.Context, id string) (eft.InstallerRun, error) {
 	const op = "read installer run"
 	out, err := n.run(ctx, op, scripts.RunSh, failover.NotApplied, n.c.RunsDir, id)
 	if err != nil {
-		return InstallerRun{}, err
+		return eft.InstallerRun{}, err
 	}
 	first, log, _ := bytes.Cut(out, []byte("\n"))
 	words := strings.Fields(string(first))
-	run := InstallerRun{Log: string(log)}
+	run := eft.InstallerRun{Log: string(log)}
 	var errs [3]error
 	switch {
 	case len(words) == 1 && words[0] == "none":
-		return InstallerRun{State: RunNotStarted}, nil
+		return eft.InstallerRun{State: eft.RunNotStarted}, nil
 	case len(words) == 2 && words[0] == "running":
-		run.State = RunRunning
+		run.State = eft.RunRunning
 	case len(words) == 2 && words[0] == "lost":
-		run.State = RunLost
+		run.State = eft.RunLost
 	case len(words) == 4 && words[0] == "ended":
-		run.State = RunEnded
+		run.State = eft.RunEnded
 		run.Exit, errs[0] = strconv.Atoi(words[2])
 		run.Ended, errs[1] = unixTime(words[3])
 	default:
-		return InstallerRun{}, n.garbage(op, string(first))
+		return eft.InstallerRun{}, n.garbage(op, string(first))
 	}
 	if run.Began, errs[2] = unixTime(words[1]); errors.Join(errs[:]...) != nil {
-		return InstallerRun{}, n.garbage(op, string(first))
+		return eft.InstallerRun{}, n.garbage(op, string(first))
 	}
 	return run, nil
 }
@@ -267,12 +258,12 @@ func (n *ScriptNode) StopService(ctx context.Context, _ string) error {
 }
 
 // ConfigureService implements Node. The account cannot be changed on such a node.
-func (n *ScriptNode) ConfigureService(ctx context.Context, service string, c ServiceConfig) error {
+func (n *ScriptNode) ConfigureService(ctx context.Context, service string, c eft.ServiceConfig) error {
 	if c.Account != "" {
-		return refuse("configure service", n.c.Name, "set the account by hand", ErrAccount,
-			"the account of %q cannot be changed here", service)
+		return &failover.Error{Op: "configure service", Target: n.c.Name, Outcome: failover.NotApplied,
+			Next: "set the account by hand", Err: fmt.Errorf("%w: that of %q cannot be changed here", eft.ErrAccount, service)}
 	}
-	if c.StartMode == StartUnknown {
+	if c.StartMode == eft.StartUnknown {
 		return nil
 	}
 	_, err := n.line(ctx, "configure service", remote.Quote(n.c.Control)+" mode "+c.StartMode.String()+" </dev/null",
@@ -281,34 +272,34 @@ func (n *ScriptNode) ConfigureService(ctx context.Context, service string, c Ser
 }
 
 // Backup implements Node.
-func (n *ScriptNode) Backup(ctx context.Context, b Backup) error {
+func (n *ScriptNode) Backup(ctx context.Context, b eft.Backup) error {
 	_, err := n.run(ctx, "back up", scripts.BackupSh, failover.InDoubt, append([]string{b.From, b.To}, b.Exclude...)...)
 	return err
 }
 
 // ReadBackup implements Node.
-func (n *ScriptNode) ReadBackup(ctx context.Context, dir string) (Manifest, error) {
+func (n *ScriptNode) ReadBackup(ctx context.Context, dir string) (eft.Manifest, error) {
 	out, err := n.run(ctx, "read backup", scripts.ManifestSh, failover.NotApplied, dir)
 	if err != nil || len(out) == 0 {
-		return Manifest{}, err
+		return eft.Manifest{}, err
 	}
-	var files []ManifestFile
+	var files []eft.ManifestFile
 	for line := range strings.Lines(string(out)) {
 		parts := strings.SplitN(strings.TrimRight(line, "\n"), " ", 3)
 		if len(parts) != 3 {
-			return Manifest{}, n.garbage("read backup", line)
+			return eft.Manifest{}, n.garbage("read backup", line)
 		}
 		size, err := strconv.ParseInt(parts[1], 10, 64)
 		if err != nil {
-			return Manifest{}, n.garbage("read backup", line)
+			return eft.Manifest{}, n.garbage("read backup", line)
 		}
-		files = append(files, ManifestFile{Path: parts[2], Size: size, SHA256: parts[0]})
+		files = append(files, eft.ManifestFile{Path: parts[2], Size: size, SHA256: parts[0]})
 	}
-	return NewManifest(files), nil
+	return eft.NewManifest(files), nil
 }
 
 // Restore implements Node.
-func (n *ScriptNode) Restore(ctx context.Context, b Backup) error {
+func (n *ScriptNode) Restore(ctx context.Context, b eft.Backup) error {
 	_, err := n.run(ctx, "restore", scripts.RestoreSh, failover.InDoubt, b.To, b.From)
 	return err
 }
