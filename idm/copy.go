@@ -322,8 +322,12 @@ func (r *ServerDataReport) broken(err error) error {
 	if len(r.Written) > 0 {
 		outcome = failover.InDoubt
 	}
+	next := "copy again"
+	if refusedForGood(err) {
+		next = failover.NextOf(err) + "; then copy again"
+	}
 	return &failover.Error{Op: "copy per-server values to", Target: r.To, Outcome: outcome,
-		Next: fmt.Sprintf("copy again: it goes on behind the %d objects already written", len(r.Written)), Err: err}
+		Next: fmt.Sprintf("%s: it goes on behind the %d objects already written", next, len(r.Written)), Err: err}
 }
 
 func groupByObject(list []ServerDifference) [][]ServerDifference {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/01b61c5c/failover/internal/drivercfg"
 )
 
 // DifferenceKind says on which side something is.
@@ -188,7 +190,7 @@ func compareAttributes(want, have []Attribute, partial, perServer bool) []delta 
 			if len(d.missing) == 0 {
 				continue
 			}
-		} else if sameNamed(w.Name, w.Values, h) {
+		} else if sameNamed(w.Name, w.Values, h) || partial && sameDocument(w.Values, h) {
 			continue
 		}
 		deltas = append(deltas, d)
@@ -264,6 +266,13 @@ func sameNamed(name string, a, b [][]byte) bool {
 		}
 	}
 	return len(x) == len(y)
+}
+
+// sameDocument reports whether two values differ only in what a driver configuration does not keep: the declaration in
+// front of an XML document, and white space around it.
+func sameDocument(a, b [][]byte) bool {
+	return len(a) == 1 && len(b) == 1 && bytes.HasPrefix(drivercfg.Core(a[0]), []byte("<")) &&
+		bytes.Equal(drivercfg.Core(a[0]), drivercfg.Core(b[0]))
 }
 
 func missingValues(name string, want, have [][]byte) [][]byte {
