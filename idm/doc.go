@@ -22,7 +22,8 @@
 //
 // # Prepare
 //
-// Step 0, while all is well. Nothing changes on the source and users notice nothing. Repeat it after every change of
+// Step 0, while all is well, which is looked at: the drivers are enabled on the source, and nothing waits on the
+// target. Nothing changes on the source and users notice nothing. Repeat it after every change of
 // configuration. An undo leaves what was prepared where it is: disabled drivers do nothing.
 //
 //  1. check/servers: Check that the right servers answer and the target's engine is as new as the source's (check)
@@ -32,14 +33,16 @@
 //  5. prepare/export: Keep a working export of the drivers with the source's values (change)
 //  6. prepare/add-server: Add the target to the driver set (change)
 //  7. prepare/engine-serves: Have the target's engine serve the drivers (manual) [by hand only where the engine must be restarted]
-//  8. prepare/keep-disabled: Keep the drivers disabled on the target (change)
-//  9. prepare/copy-data: Copy the per-server values from the source to the target (change)
-//  10. prepare/passwords-needed: List the passwords the target needs (check)
-//  11. prepare/passwords: Set the passwords on the target (change)
-//  12. prepare/passwords-complete: Check that no password is missing on the target (check)
-//  13. prepare/references: Check Remote Loader and certificate references as far as the directory shows them (check)
-//  14. prepare/references-by-hand: Make sure the references work from the target (manual)
-//  15. prepare/trial: Try a start on the standby in a quiet hour (manual)
+//  8. prepare/source-enabled: Check that the drivers are enabled on the source (check)
+//  9. prepare/target-passive: Check that no driver runs on the target and no events wait there (check)
+//  10. prepare/keep-disabled: Keep the drivers disabled on the target (change)
+//  11. prepare/copy-data: Copy the per-server values from the source to the target (change)
+//  12. prepare/passwords-needed: List the passwords the target needs (check)
+//  13. prepare/passwords: Set the passwords on the target (change)
+//  14. prepare/passwords-complete: Check that no password is missing on the target (check)
+//  15. prepare/references: Check Remote Loader and certificate references as far as the directory shows them (check)
+//  16. prepare/references-by-hand: Make sure the references work from the target (manual)
+//  17. prepare/trial: Try a start on the standby in a quiet hour (manual)
 //
 // # Failover
 //
@@ -138,7 +141,8 @@
 // # GuardOldServer
 //
 // A server that comes back after a failover still has its drivers on Auto, in its own values, and starts them by
-// itself. The guard disables them as soon as the server answers; between the start of its engine and the guard's first
+// itself. The guard sets them to Manual as soon as the server answers, stops and disables them. What waits in their
+// queues goes with that: it is told, and saved where there is a folder for it. Between the start of its engine and the guard's first
 // look both sides can be active. [WatchOldServer] makes that time short, power and network make it impossible.
 //
 //  1. guard/active-elsewhere: Check that the drivers are enabled on the active server (check)

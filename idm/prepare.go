@@ -107,7 +107,8 @@ func (m *mover) prepare(o PrepareOptions) Stages {
 	return Stages{
 		Check: failover.Stage{Name: "check", Steps: []failover.Step{m.servers(), m.rights(), m.replicas(), m.health()}},
 		Prepare: failover.Stage{Name: stagePrepare, Steps: slices.Concat(
-			[]failover.Step{m.keepExport(o.Export), m.inSet(), m.engineServes(), m.disableOnTarget(), m.copyData(o.OnRequest)},
+			[]failover.Step{m.keepExport(o.Export), m.inSet(), m.engineServes(), m.sourceEnabled(), m.targetPassive(),
+				m.disableOnTarget(), m.copyData(o.OnRequest)},
 			m.passwords(), m.references(), []failover.Step{m.trial()})},
 	}
 }

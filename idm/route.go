@@ -114,6 +114,7 @@ type mover struct {
 	trySource func(context.Context) (*Server, error)
 	gap       GapPolicy // whether what went past a server is caught up, there and by an undo here
 	export    string    // file whose manifest lists secrets; "" for none
+	cacheDir  string    // folder for the events that wait where a driver is disabled; "" for none
 
 	// needed and served are the IDs of the steps up to which Checks must hold: of what is to be set right before anything
 	// is stopped, and of what the drivers rest on when they start.
@@ -260,6 +261,10 @@ func (m *mover) ofDrivers(name string) []string {
 
 func (m *mover) factResynced(driver string) failover.Fact[time.Time] {
 	return failover.NewFact[time.Time](m.ofDriver("idm/resynced", driver))
+}
+
+func (m *mover) factQueue(driver string) failover.Fact[string] {
+	return failover.NewFact[string](m.ofDriver("idm/queue", driver))
 }
 
 func (m *mover) factCache(driver string) failover.Fact[string] {

@@ -22,12 +22,14 @@ const (
 	stageStart   = "start"
 	stageFinish  = "finish"
 
+	stepCopy   = "copy-data"
 	stepTrial  = "trial"
 	stepStop   = "stop"
 	stepEnable = "enable-manual"
 	stepStart  = "start"
 	stepAuto   = "auto"
 
+	untilCopy   = stagePrepare + "/" + stepCopy
 	untilTrial  = stagePrepare + "/" + stepTrial
 	untilStop   = stageStop + "/" + stepStop
 	untilEnable = stageStart + "/" + stepEnable

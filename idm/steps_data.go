@@ -13,7 +13,7 @@ import (
 // copyData copies the per-server values from the source to the target.
 func (m *mover) copyData(onRequest []string) failover.Step {
 	o := ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: onRequest}
-	return failover.Step{ID: "copy-data", Title: "Copy the per-server values from the source to the target",
+	return failover.Step{ID: stepCopy, Title: "Copy the per-server values from the source to the target",
 		Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll, Timeout: m.allDrivers(m.StopTimeout),
 		Source: fromWiki + `"Once that server is in the DriverSet you can click on a driver and 'Copy Data' from the source server to the destination server so that the second server has the server-specific information that does not replicate."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {

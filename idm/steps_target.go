@@ -190,6 +190,26 @@ func (m *mover) engineServes() failover.Step {
 			"Its engine serves the driver set only after that. The run then waits until it answers for each driver."})
 }
 
+// sourceEnabled is the check that the drivers belong on the source: what is disabled or overwritten on the target must
+// not be what is in use.
+func (m *mover) sourceEnabled() failover.Step {
+	return m.perDriver("enabled on the source", func(ctx context.Context, driver string) (failover.Item, error) {
+		o, err := m.source.StartOption(ctx, driver)
+		return failover.Item{Done: o != StartDisabled, Found: o.String()}, err
+	}).Step(failover.Step{ID: "source-enabled", Title: "Check that the drivers are enabled on the source",
+		Target: m.sourceDN, Kind: failover.Check, Firm: true, Guards: untilCopy,
+		Source: fromVendor + `start options: "Disabled: no events are cached"; a driver that is disabled here has its events elsewhere`})
+}
+
+// targetPassive is the check that the target is the passive server. A driver that is stopped there, enabled and with a
+// queue is active: disabling it would lose the queue.
+func (m *mover) targetPassive() failover.Step {
+	step := m.targetQuiet()
+	step.ID, step.Firm, step.Guards = "target-passive", true, untilCopy
+	step.Title = "Check that no driver runs on the target and no events wait there"
+	return step
+}
+
 // disableOnTarget disables the drivers on the target, so that it neither starts nor caches anything.
 func (m *mover) disableOnTarget() failover.Step {
 	return failover.Step{ID: "keep-disabled", Title: "Keep the drivers disabled on the target", Target: m.Target.DN(),
@@ -217,6 +237,9 @@ func (m *mover) disableOnTarget() failover.Step {
 					return &failover.Error{Op: "disable driver", Target: driver, Outcome: failover.NotApplied,
 						Next: "find out on which server the driver should run before going on",
 						Err:  fmt.Errorf("%w: it is %s on the standby", failover.ErrPrecondition, st.State)}
+				}
+				if err := passive(ctx, m.source, m.Target, st); err != nil {
+					return err
 				}
 				return m.Target.SetStartOption(ctx, driver, StartDisabled, ResyncNone)
 			})
@@ -299,7 +322,8 @@ func (m *mover) enable() failover.Step {
 				if before[driver] != StartDisabled {
 					return nil // it was enabled here before the run
 				}
-				return m.Target.SetStartOption(ctx, driver, StartDisabled, ResyncNone)
+				_, err := m.disable(ctx, m.Target, driver)
+				return err
 			})
 		},
 		Undone: func(ctx context.Context) (failover.Observation, error) {

@@ -3,7 +3,6 @@ package idm
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -84,22 +83,12 @@ func newSwitch(o SwitchoverOptions) (*mover, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.gap, m.needed, m.served = o.Gap, untilStop, untilStart
+	m.gap, m.needed, m.served, m.cacheDir = o.Gap, untilStop, untilStart, o.CacheDir
 	if o.Gap != GapClose && o.Gap != GapLeave {
 		return nil, failover.Invalid(field+".Gap", fmt.Sprintf("is %d", o.Gap), "use GapClose or GapLeave")
 	}
-	if o.CacheDir != "" {
-		if info, err := os.Stat(o.CacheDir); err != nil || !info.IsDir() {
-			return nil, failover.Invalid(field+".CacheDir", o.CacheDir+" is no folder", "name a folder that exists")
-		}
-		seen := map[string]string{}
-		for _, d := range m.Drivers {
-			if other, twice := seen[fileName(d)]; twice {
-				return nil, failover.Invalid(field+".CacheDir", d+" and "+other+" would share a file",
-					"move them in two runs, with two folders")
-			}
-			seen[fileName(d)] = d
-		}
+	if err := m.checkCacheDir(field + ".CacheDir"); err != nil {
+		return nil, err
 	}
 	return m, (ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: o.OnRequest}).validate()
 }
@@ -108,7 +97,7 @@ func newSwitch(o SwitchoverOptions) (*mover, error) {
 func (m *mover) away(o SwitchoverOptions, check, prepare []failover.Step) Stages {
 	stop := []failover.Step{m.stop()}
 	if o.CacheDir != "" {
-		stop = append(stop, m.saveCaches(o.CacheDir))
+		stop = append(stop, m.saveCaches())
 	}
 	return Stages{
 		Check:   failover.Stage{Name: "check", Steps: check},
