@@ -354,7 +354,7 @@ func quietOn(ctx context.Context, from, to *Server, o ServerDataOptions) error {
 	for _, dn := range drivers {
 		st, err := to.Status(ctx, dn)
 		switch {
-		case errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) || unsupported(err):
+		case errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing):
 			continue
 		case err != nil:
 			return notApplied(err)
@@ -400,7 +400,7 @@ func passive(ctx context.Context, from, to *Server, st DriverStatus) error {
 // stateIfServed returns the state of a driver; where no engine serves it, it is stopped.
 func (s *Server) stateIfServed(ctx context.Context, driverDN string) (State, error) {
 	state, err := s.State(ctx, driverDN)
-	if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) || unsupported(err) {
+	if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
 		return StateStopped, nil
 	}
 	return state, err

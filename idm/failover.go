@@ -194,7 +194,7 @@ func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) 
 	dialling, cancel := context.WithTimeout(ctx, sourceTime)
 	defer cancel()
 	s, err := m.trySource(dialling)
-	if errors.Is(err, ErrUnreachable) {
+	if away(ctx, err) {
 		return failover.Observation{Done: true, Found: "the source does not answer"}, nil
 	}
 	if errors.Is(err, ErrWrongServer) {
@@ -222,6 +222,11 @@ func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) 
 		})
 	obs.Note = "while the source lives use Switchover; or switch it off and run again"
 	return obs, err
+}
+
+// away reports whether err says that no server is there. A look that was cut short says nothing.
+func away(ctx context.Context, err error) bool {
+	return errors.Is(err, ErrUnreachable) && ctx.Err() == nil
 }
 
 // sourceStillOut looks once more right before something is enabled or started: a source that somebody switched on

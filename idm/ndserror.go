@@ -54,11 +54,13 @@ var (
 	// ErrWrongServer: this is not the server that was asked for: a referral came back, the entry is not local (-781),
 	// or dsaName names another server.
 	ErrWrongServer = errors.New("wrong server")
-	// ErrUnreachable: no connection to the server. Nothing was sent.
+	// ErrUnreachable: no TCP connection to the server. Nothing was sent. A server that takes the connection and then says
+	// nothing, or refuses our algorithms, is alive: that is ErrLineLost.
 	ErrUnreachable = errors.New("server not reachable")
 	// ErrUntrusted: the certificate of the server is not the one that was asked for. Nothing was sent.
 	ErrUntrusted = errors.New("server certificate not trusted")
-	// ErrLineLost: the connection broke or the time ran out while an answer was awaited.
+	// ErrLineLost: the connection broke or the time ran out while an answer was awaited, also to the handshake and the
+	// login.
 	ErrLineLost = errors.New("no answer from the server")
 	// ErrUnknownLayout: an answer came whose layout nobody has published. It is not guessed at.
 	ErrUnknownLayout = errors.New("answer in an unknown layout")

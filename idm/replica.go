@@ -169,7 +169,7 @@ func rootName(dn string) string {
 
 // RingDelta returns how long ago the replicas of this server were synchronized with their rings, the worst of them,
 // from the monitor of the server (documented: MaxRingDelta, in seconds). The bool is false where the server or the
-// rights of the user do not show it.
+// rights of the user do not show it, or one of them is no number.
 func (s *Server) RingDelta(ctx context.Context) (time.Duration, bool, error) {
 	worst, known := int64(0), false
 	for e, err := range s.Entries(ctx,
@@ -180,9 +180,11 @@ func (s *Server) RingDelta(ctx context.Context) (time.Duration, bool, error) {
 		if err != nil {
 			return 0, false, err
 		}
-		if seconds, err := strconv.ParseInt(e.Text("MaxRingDelta"), 10, 32); err == nil && seconds >= 0 {
-			worst, known = max(worst, seconds), true
+		seconds, err := strconv.ParseInt(e.Text("MaxRingDelta"), 10, 32)
+		if err != nil || seconds < 0 {
+			return 0, false, nil
 		}
+		worst, known = max(worst, seconds), true
 	}
 	return time.Duration(worst) * time.Second, known, nil
 }

@@ -35,7 +35,8 @@ type Server struct {
 
 // Dial connects to the eDirectory server that c names. It changes nothing on the server.
 //
-// Errors: failover.ErrInvalid, [ErrUnreachable], [ErrUntrusted], [ErrLogin], [ErrWrongServer].
+// Errors: failover.ErrInvalid, [ErrUnreachable], [ErrLineLost], [ErrUntrusted], [ErrLogin],
+// [ErrWrongServer].
 func Dial(ctx context.Context, c Config) (*Server, error) {
 	s, err := newServer(c)
 	if err != nil {
@@ -136,7 +137,7 @@ func (s *Server) identify(ctx context.Context, l *link) error {
 		if r := refusal(err, false, nil); r != nil {
 			return fail(r, r.next())
 		}
-		return fail(fmt.Errorf("%w: %w", ErrUnreachable, ended(ctx, err)), "check that the server answers")
+		return fail(fmt.Errorf("%w: %w", ErrLineLost, ended(ctx, err)), "check that the server answers")
 	}
 	if len(result.Entries) != 1 {
 		return fail(fmt.Errorf("%w: the root DSE cannot be read", ErrWrongServer),

@@ -23,6 +23,7 @@ const (
 	stageFinish  = "finish"
 
 	stepCopy   = "copy-data"
+	stepByHand = "passwords-by-hand"
 	stepTrial  = "trial"
 	stepStop   = "stop"
 	stepEnable = "enable-manual"

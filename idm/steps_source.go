@@ -18,7 +18,7 @@ func (m *mover) sourceInactive(ctx context.Context, driver string) error {
 	}
 	st, err := m.source.Status(ctx, driver)
 	switch {
-	case errors.Is(err, ErrUnreachable):
+	case away(ctx, err):
 		// An earlier step observed it stopped and disabled, and the start option outlives a restart.
 		failover.Progress(ctx, commonName(driver)+": the source does not answer any more; it was observed disabled")
 		return nil
@@ -244,7 +244,7 @@ func (m *mover) sourceQuiet() failover.Step {
 			return m.look(ctx, "stopped and disabled on the source",
 				func(ctx context.Context, driver string) (failover.Item, error) {
 					st, err := m.source.Status(ctx, driver)
-					if seen && errors.Is(err, ErrUnreachable) {
+					if seen && away(ctx, err) {
 						// The start option outlives a restart, and a source that has died must not keep the target from starting.
 						return failover.Item{Done: true, Found: "the source does not answer any more; it was seen stopped and disabled"},
 							nil

@@ -61,7 +61,7 @@ func (m *mover) rights() failover.Step {
 				missing, err := s.MissingRights(ctx, m.DriverSet)
 				switch {
 				case err != nil && (unsupported(err) || errors.Is(err, ErrNoAttribute)):
-					rows = append(rows, failover.Item{Target: s.DN(), Done: true, Found: "does not tell rights; they are not checked"})
+					rows = append(rows, failover.Item{Target: s.DN(), Found: "does not tell rights in a known form: look in iManager, and waive"})
 				case err != nil:
 					return failover.Observation{}, err
 				case len(missing) > 0:
@@ -96,8 +96,8 @@ func (m *mover) replicas() failover.Step {
 					rows = append(rows, failover.Item{Target: dn,
 						Found: "no replica here: add a read/write replica with iManager or ndsrepair, and wait until it is on"})
 				case err != nil && unsupported(err):
-					rows = append(rows, failover.Item{Target: dn, Done: true,
-						Found: "the server does not tell its replicas in a known form: look with iMonitor"})
+					rows = append(rows, failover.Item{Target: dn,
+						Found: "the server does not tell its replicas in a known form: look with iMonitor, and waive"})
 				case err != nil:
 					return failover.Observation{}, err
 				default:
@@ -111,14 +111,15 @@ func (m *mover) replicas() failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			if known {
-				// With a server gone, the rings it belongs to are behind by the time it has been gone.
-				row := failover.Item{Target: m.Target.DN(), Done: m.source == nil || behind <= ringLimit,
-					Found: fmt.Sprintf("its replicas are up to %s behind their rings", behind)}
-				obs.Items = append(obs.Items, row)
-				if !row.Done {
-					obs.Done, obs.Found = false, obs.Found+"; "+row.Found+": see that they synchronize"
-				}
+			// With a server gone, the rings it belongs to are behind by the time it has been gone.
+			row := failover.Item{Target: m.Target.DN(), Done: m.source == nil || known && behind <= ringLimit,
+				Found: fmt.Sprintf("its replicas are up to %s behind their rings", behind)}
+			if !known {
+				row.Found = "it does not tell how far its replicas are behind their rings"
+			}
+			obs.Items = append(obs.Items, row)
+			if !row.Done {
+				obs.Done, obs.Found = false, obs.Found+"; "+row.Found+": see in iMonitor that they synchronize"
 			}
 			return obs, nil
 		}}
