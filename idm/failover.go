@@ -89,8 +89,7 @@ func Failover(o FailoverOptions) (failover.Procedure, error) {
 	}
 	return m.failover(o).procedure(failover.Procedure{Name: "idm.Failover", Lock: m.Lock,
 		Parameters: m.parameters(failover.Parameter{Name: "since", Value: o.sinceText()},
-			failover.Parameter{Name: "data", Value: o.Data.String()},
-			failover.Parameter{Name: "export", Value: o.Export.Path})})
+			failover.Parameter{Name: "data", Value: o.Data.String()})})
 }
 
 // FailoverStages returns the stages of [Failover]. It refuses options that could not work, and touches nothing.

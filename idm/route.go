@@ -141,13 +141,14 @@ func newMover(r Route, source *Server, sourceDN string) (*mover, error) {
 	return &mover{Route: r, source: source, sourceDN: sourceDN}, nil
 }
 
+// parameters is what a run that has begun cannot change. What is repaired at night is none of it: passwords, limits,
+// folders, the margin.
 func (m *mover) parameters(more ...failover.Parameter) []failover.Parameter {
+	d := m.Target.Dialect()
 	list := []failover.Parameter{{Name: "driver set", Value: m.DriverSet},
 		{Name: "drivers", Value: strings.Join(m.Drivers, "; ")},
 		{Name: "source", Value: m.sourceDN}, {Name: "target", Value: m.Target.DN()},
-		{Name: "dialect", Value: fmt.Sprintf("framing %d, resync flag %d", m.Target.Dialect().Framing,
-			m.Target.Dialect().Resync)},
-		{Name: "margin", Value: m.Margin.String()}}
+		{Name: "dialect", Value: d.Framing.String() + ", " + d.Resync.String()}}
 	return append(list, more...)
 }
 

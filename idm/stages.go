@@ -24,18 +24,18 @@ const (
 
 	stepCopy   = "copy-data"
 	stepByHand = "passwords-by-hand"
-	stepTrial  = "trial"
+	stepWorks  = "references-by-hand"
 	stepStop   = "stop"
 	stepEnable = "enable-manual"
 	stepStart  = "start"
 	stepAuto   = "auto"
 
-	untilCopy   = stagePrepare + "/" + stepCopy
-	untilTrial  = stagePrepare + "/" + stepTrial
-	untilStop   = stageStop + "/" + stepStop
-	untilEnable = stageStart + "/" + stepEnable
-	untilStart  = stageStart + "/" + stepStart
-	untilAuto   = stageFinish + "/" + stepAuto // the last step that can make the target active
+	untilCopy     = stagePrepare + "/" + stepCopy
+	untilPrepared = stagePrepare + "/" + stepWorks // the last step of Prepare
+	untilStop     = stageStop + "/" + stepStop
+	untilEnable   = stageStart + "/" + stepEnable
+	untilStart    = stageStart + "/" + stepStart
+	untilAuto     = stageFinish + "/" + stepAuto // the last step that can make the target active
 )
 
 // procedure makes one of the stages that have steps.

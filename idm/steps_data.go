@@ -51,6 +51,17 @@ func (m *mover) copyData(onRequest []string) failover.Step {
 		Undo: failover.NothingToUndo}
 }
 
+// positions is where a person decides from where the shims of a returned server go on.
+func (m *mover) positions() failover.Step {
+	return failover.Step{ID: "positions", Title: "Decide from which position in its application each shim goes on",
+		Target: m.Target.DN(), Kind: failover.Manual,
+		Source: "vendor KB 7000882: DirXML-DriverStorage is removed where a driver moves to another server",
+		Help: "The step " + stagePrepare + "/" + stepCopy + " names the drivers whose DirXML-DriverStorage on " + m.Target.DN() +
+			" is another than on the server they run on: it is the shim's position from before the crash, and a shim that " +
+			"goes on from there reads again or misses. For each of them keep it, have it copied (OnRequest), or remove the " +
+			"value on " + m.Target.DN() + ", as the shim's guide says. If it names none, there is nothing to do."}
+}
+
 func differenceText(list []ServerDifference) string {
 	texts := make([]string, len(list))
 	for i, d := range list {
@@ -132,18 +143,29 @@ func (m *mover) passwords() []failover.Step {
 			}
 			return obs, nil
 		}}
-	if m.Passwords == nil {
-		return []failover.Step{needed,
-			{ID: stepByHand, Title: "Set the passwords on the target by hand", Target: m.Target.DN(),
-				Kind: failover.Manual, Source: source,
-				Help: "Set each password that the step before lists, on " + m.Target.DN() + ": in iManager or Designer choose " +
-					"this server, then the driver's properties, " +
-					"Driver Configuration (application password, Remote Loader password, driver object password) and Named " +
-					"Passwords. Passwords are values of one server; the driver object password is not. " +
-					"Nothing but the names of named passwords can be read back: only a start of the driver proves them."},
-			m.passwordsComplete(source)}
+	steps := []failover.Step{needed}
+	if m.Passwords != nil {
+		steps = append(steps, m.setPasswords(source))
 	}
-	return []failover.Step{needed, m.setPasswords(source), m.passwordsComplete(source)}
+	// The manual step stands in every procedure: who adds passwords to the file of a run that has begun goes on with it.
+	return append(steps, m.passwordsByHand(source), m.passwordsComplete(source))
+}
+
+// passwordsByHand is a person's word where there is no source of passwords.
+func (m *mover) passwordsByHand(source string) failover.Step {
+	step := failover.Step{ID: stepByHand, Title: "Set the passwords on the target by hand", Target: m.Target.DN(),
+		Kind: failover.Manual, Source: source,
+		Help: "Set each password that " + stagePrepare + "/passwords-needed lists, on " + m.Target.DN() + ": in iManager or " +
+			"Designer choose this server, then the driver's properties, " +
+			"Driver Configuration (application password, Remote Loader password, driver object password) and Named " +
+			"Passwords. Passwords are values of one server; the driver object password is not. " +
+			"Nothing but the names of named passwords can be read back: only a start of the driver proves them."}
+	if m.Passwords != nil {
+		step.Observe = func(context.Context) (failover.Observation, error) {
+			return failover.Observation{Done: true, Found: "nothing to do by hand: there is a source of passwords"}, nil
+		}
+	}
+	return step
 }
 
 func needText(n SecretNeeded) string {
@@ -311,7 +333,7 @@ func (m *mover) references() []failover.Step {
 						return m.reference(ctx, driver, ports)
 					})
 			}},
-		{ID: "references-by-hand", Title: "Make sure the references work from the target", Target: m.Target.DN(),
+		{ID: stepWorks, Title: "Make sure the references work from the target", Target: m.Target.DN(),
 			Kind: failover.Manual, Source: source,
 			Help: "For each driver the step before calls Remote Loader: from " + m.Target.DN() + " reach the host and port it " +
 				"names (firewall, certificate), and see that the old engine holds no connection there. " +

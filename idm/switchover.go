@@ -71,7 +71,8 @@ func FailbackStages(o SwitchoverOptions) (Stages, error) {
 
 func (m *mover) failback(o SwitchoverOptions) Stages {
 	return m.away(o, []failover.Step{m.servers(), m.returnedQuiet(), m.rights(), m.replicas(), m.health()},
-		[]failover.Step{m.inSet(), m.engineServes(), m.sourceActive(), m.copyData(o.OnRequest)})
+		[]failover.Step{m.inSet(), m.engineServes(), m.sourceActive(), m.copyData(o.OnRequest),
+			m.positions()})
 }
 
 func newSwitch(o SwitchoverOptions) (*mover, error) {
@@ -112,8 +113,7 @@ func (m *mover) away(o SwitchoverOptions, check, prepare []failover.Step) Stages
 // switched is the procedure of both directions, without its stages.
 func (m *mover) switched(name string, o SwitchoverOptions) failover.Procedure {
 	return failover.Procedure{Name: name, Lock: m.Lock,
-		Parameters: m.parameters(failover.Parameter{Name: "caches", Value: o.CacheDir},
-			failover.Parameter{Name: "gap", Value: o.Gap.String()})}
+		Parameters: m.parameters(failover.Parameter{Name: "gap", Value: o.Gap.String()})}
 }
 
 // moved is the stage behind the start. since tells where the gap of a driver begins.

@@ -74,3 +74,36 @@ func TestAPasswordForgottenByHandStopsBeforeTheOutage(t *testing.T) {
 	require.ErrorContains(t, err, `named password "svc-account": missing`)
 	m.stand("srv1", "srv2", idmtest.StartAuto)
 }
+
+// What is repaired at night does not end the run that has begun: passwords, limits, the folder for the queues.
+func TestACorrectedConfigurationGoesOn(t *testing.T) {
+	m := newMove(t, smallPair())
+	one, two := open(t, m.tree, "srv1"), open(t, m.tree, "srv2")
+	require.NoError(t, two.RemoveAllNamedPasswords(t.Context(), m.drivers[0]))
+	o := idm.SwitchoverOptions{Route: m.route(two), Source: one}
+	o.Passwords, o.Margin, o.Limit = nil, time.Minute, 1
+	first, err := idm.Switchover(o)
+	require.NoError(t, err)
+	_, err = m.run(first, "x")
+	require.ErrorContains(t, err, "prepare/passwords-complete")
+	o.Passwords, o.Margin, o.Limit, o.StartTimeout, o.CacheDir = passwords, time.Hour, 2, time.Hour, m.dir
+	second, err := idm.Switchover(o)
+	require.NoError(t, err)
+	m.mustRun(second, "x")
+	m.stand("srv2", "srv1", idmtest.StartAuto)
+
+	o.Drivers = m.drivers[:1]
+	other, err := idm.Switchover(o)
+	require.NoError(t, err)
+	_, err = m.run(other, "x")
+	require.ErrorIs(t, err, failover.ErrWrongJournal, "which drivers move is what the journal is about")
+}
+
+// A preparation asks for nothing that its own lock forbids: it ends, and the trial is a run of its own.
+func TestNoPreparationWaitsForASwitchover(t *testing.T) {
+	m := newMove(t, smallPair())
+	m.mustRun(m.prepare(), "prepare")
+	m.mustRun(m.switchover("srv1", "srv2"), "trial")
+	m.mustRun(m.failback(), "back")
+	m.stand("srv1", "srv2", idmtest.StartAuto)
+}
