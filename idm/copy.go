@@ -391,8 +391,8 @@ func passive(ctx context.Context, from, to *Server, st DriverStatus) error {
 	if err != nil {
 		return notApplied(err)
 	}
-	if other == StartDisabled {
-		return refuse(", and disabled on " + from.DN())
+	if !other.enabled() {
+		return refuse(", and " + other.String() + " on " + from.DN())
 	}
 	return nil
 }

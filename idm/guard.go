@@ -116,7 +116,7 @@ const guardSource = fromWiki +
 func (g *guard) activeElsewhere() failover.Step {
 	return g.m.perDriver("enabled on the active server", func(ctx context.Context, driver string) (failover.Item, error) {
 		st, err := g.Active.Status(ctx, driver)
-		return failover.Item{Done: st.Option != StartDisabled, Found: st.String()}, err
+		return failover.Item{Done: st.Option.enabled(), Found: st.String()}, err
 	}).Step(failover.Step{ID: "active-elsewhere", Title: "Check that the drivers are enabled on the active server",
 		Target: g.Active.DN(), Kind: failover.Check, Firm: true,
 		Guards: stepDisable, // which looks again, driver by driver
@@ -223,10 +223,10 @@ func (g *guard) silence(ctx context.Context, tell func(ctx context.Context, driv
 		if err != nil {
 			return notApplied(err)
 		}
-		if active.Option == StartDisabled {
+		if !active.Option.enabled() {
 			return &failover.Error{Op: "guard driver", Target: driver, Outcome: failover.NotApplied,
 				Next: "enable it on the active server first, or leave it out of the guard",
-				Err:  fmt.Errorf("%w: it is disabled on %s too", failover.ErrPrecondition, g.Active.DN())}
+				Err:  fmt.Errorf("%w: it is %s on %s", failover.ErrPrecondition, active, g.Active.DN())}
 		}
 		return g.m.silenceOn(ctx, s, driver, tell)
 	})

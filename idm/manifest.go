@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -98,12 +99,12 @@ func (m Manifest) Write(w io.Writer) error {
 	return err
 }
 
-// maxManifest bounds what ReadManifest takes in.
+// maxManifest bounds what readManifest takes in.
 const maxManifest = 64 << 20
 
-// ReadManifest reads what [Manifest.Write] wrote; name is the file name errors carry. Unknown fields, another version
+// readManifest reads what [Manifest.Write] wrote; name is the file name errors carry. Unknown fields, another version
 // and missing fields are refused.
-func ReadManifest(name string, r io.Reader) (Manifest, error) {
+func readManifest(name string, r io.Reader) (Manifest, error) {
 	var m Manifest
 	refuse := func(field, reason string, args ...any) (Manifest, error) {
 		return Manifest{}, refused("read manifest",
@@ -229,7 +230,7 @@ func OpenExport(path string) (ExportSource, io.Closer, error) {
 		return fail(err)
 	}
 	defer mf.Close() //nolint:errcheck // only read
-	m, err := ReadManifest(path+manifestSuffix, mf)
+	m, err := readManifest(path+manifestSuffix, mf)
 	if err != nil {
 		return fail(err)
 	}
@@ -253,7 +254,7 @@ func CheckExport(path string, now time.Time, maxAge time.Duration) ExportCheck {
 	if err != nil {
 		c.Problem = err.Error()
 		_, statErr := os.Stat(path)
-		c.Present = statErr == nil
+		c.Present = !errors.Is(statErr, os.ErrNotExist) // a folder that cannot be looked into may hold it
 		return c
 	}
 	defer closer.Close() //nolint:errcheck // only read

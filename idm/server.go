@@ -97,8 +97,8 @@ type RootDSE struct {
 // HasExtension reports whether the server lists the extended operation.
 func (r RootDSE) HasExtension(oid string) bool { return slices.Contains(r.Extensions, oid) }
 
-// HasControl reports whether the server lists the control.
-func (r RootDSE) HasControl(oid string) bool { return slices.Contains(r.Controls, oid) }
+// hasControl reports whether the server lists the control.
+func (r RootDSE) hasControl(oid string) bool { return slices.Contains(r.Controls, oid) }
 
 // HasEngine reports whether the DirXML LDAP extension is loaded (seen: the OIDs are listed only there). Ask
 // [Server.EngineVersion] to be sure.

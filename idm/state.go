@@ -64,6 +64,9 @@ func (o StartOption) String() string {
 	return fmt.Sprintf("start option %d", int(o))
 }
 
+// enabled reports whether a driver with this option caches events. A number that nobody has published says nothing.
+func (o StartOption) enabled() bool { return o >= StartManual && o <= StartOverflowAuto }
+
 // settable is the start option that is set to get this one: the two overflow options are reported, never set.
 func (o StartOption) settable() StartOption {
 	switch o {

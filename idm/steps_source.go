@@ -36,7 +36,7 @@ func (m *mover) sourceInactive(ctx context.Context, driver string) error {
 func (m *mover) sourceActive() failover.Step {
 	return m.perDriver("running on the source", func(ctx context.Context, driver string) (failover.Item, error) {
 		st, err := m.source.Status(ctx, driver)
-		return failover.Item{Done: st.State == StateRunning && st.Option != StartDisabled, Found: st.String()}, err
+		return failover.Item{Done: st.State == StateRunning && st.Option.enabled(), Found: st.String()}, err
 	}).Step(failover.Step{ID: "source-active", Title: "Check that the drivers run on the source", Target: m.sourceDN,
 		Kind:   failover.Check,
 		Guards: untilStop, // which makes it untrue

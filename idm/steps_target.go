@@ -102,7 +102,7 @@ func (m *mover) replicas() failover.Step {
 					return failover.Observation{}, err
 				default:
 					// The driver set and the server's own object need a full replica; a filtered one may do for data.
-					fits := r.Type.Full() || i > 1 && (r.Type == ReplicaFilteredWrite || r.Type == ReplicaReadOnly)
+					fits := r.Type.Full() || i > 1 && r.Type == replicaFilteredWrite
 					rows = append(rows, failover.Item{Target: dn, Done: r.On && fits, Found: r.String()})
 				}
 			}
@@ -196,7 +196,7 @@ func (m *mover) engineServes() failover.Step {
 func (m *mover) sourceEnabled() failover.Step {
 	return m.perDriver("enabled on the source", func(ctx context.Context, driver string) (failover.Item, error) {
 		o, err := m.source.StartOption(ctx, driver)
-		return failover.Item{Done: o != StartDisabled, Found: o.String()}, err
+		return failover.Item{Done: o.enabled(), Found: o.String()}, err
 	}).Step(failover.Step{ID: "source-enabled", Title: "Check that the drivers are enabled on the source",
 		Target: m.sourceDN, Kind: failover.Check, Firm: true, Guards: untilCopy,
 		Source: fromVendor + `start options: "Disabled: no events are cached"; a driver that is disabled here has its events elsewhere`})
@@ -284,7 +284,7 @@ func (m *mover) enable() failover.Step {
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "enabled on the target", func(ctx context.Context, driver string) (failover.Item, error) {
 				o, err := m.Target.optionIfServed(ctx, driver)
-				return failover.Item{Done: o != StartDisabled, Found: o.String()}, err
+				return failover.Item{Done: o.enabled(), Found: o.String()}, err
 			})
 			if err != nil {
 				return obs, err
@@ -392,7 +392,7 @@ func (m *mover) finalOption(ctx context.Context, driver string) (StartOption, er
 		return StartAuto, err
 	}
 	if ok {
-		if n.Options[driver] == StartManual {
+		if n.Options[driver].settable() == StartManual {
 			return StartManual, nil
 		}
 		return StartAuto, nil
@@ -406,7 +406,8 @@ func (m *mover) finalOption(ctx context.Context, driver string) (StartOption, er
 	}
 	defer closer.Close() //nolint:errcheck // only read
 	for _, d := range src.Manifest.Drivers {
-		if SameDN(d.DN, driver) && d.StartOption == StartManual.String() {
+		manual := d.StartOption == StartManual.String() || d.StartOption == StartOverflowManual.String()
+		if SameDN(d.DN, driver) && manual {
 			return StartManual, nil
 		}
 	}
