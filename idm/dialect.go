@@ -1,8 +1,6 @@
 package idm
 
 import (
-	"fmt"
-
 	ber "github.com/go-asn1-ber/asn1-ber"
 )
 
@@ -33,13 +31,7 @@ const (
 
 // String returns the word the configuration files of the reference programs use.
 func (f Framing) String() string {
-	switch f {
-	case FramingConcatenated:
-		return "concatenated"
-	case FramingSequence:
-		return "sequence"
-	}
-	return fmt.Sprintf("framing %d", int(f))
+	return nameOf(map[Framing]string{FramingConcatenated: "concatenated", FramingSequence: "sequence"}, f)
 }
 
 // ResyncFlag is the polarity of the third argument of SetDriverStartOption.
@@ -54,13 +46,7 @@ const (
 
 // String returns the word the configuration files of the reference programs use.
 func (r ResyncFlag) String() string {
-	switch r {
-	case ResyncFlagOneSkips:
-		return "one-skips"
-	case ResyncFlagOneSyncs:
-		return "one-syncs"
-	}
-	return fmt.Sprintf("resync flag %d", int(r))
+	return nameOf(map[ResyncFlag]string{ResyncFlagOneSkips: "one-skips", ResyncFlagOneSyncs: "one-syncs"}, r)
 }
 
 // flag returns the integer that travels for the wanted behaviour.

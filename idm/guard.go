@@ -1,6 +1,7 @@
 package idm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,7 +60,7 @@ func newGuard(o GuardOptions) (*guard, error) {
 	if SameDN(o.OldDN, o.Active.DN()) {
 		return nil, failover.Invalid("GuardOptions.OldDN", o.OldDN+" is also the active server", "name two servers")
 	}
-	defaultTo(&o.Wait, defaultGuardWait)
+	o.Wait = cmp.Or(o.Wait, defaultGuardWait)
 	g := &guard{GuardOptions: o, m: mover{Route: r, sourceDN: o.OldDN, cacheDir: o.CacheDir}}
 	return g, g.m.checkCacheDir("GuardOptions.CacheDir")
 }

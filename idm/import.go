@@ -42,7 +42,7 @@ const (
 	StorageWrite
 )
 
-// ImportOptions says what of an export is written, and what must hold for it.
+// ImportOptions says what of an export is written, or compared by [Server.Verify], and what must hold for it.
 type ImportOptions struct {
 	// Driver limits the import of a driver set's LDIF to this driver. For a driver configuration it is the DN of the
 	// driver to write to; empty means the one the file names.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,7 +91,7 @@ func (c *Comparison) String() string {
 	if c.Unlisted > 0 {
 		fmt.Fprintf(&b, "… and %d more differences\n", c.Unlisted)
 	}
-	for _, name := range sortedKeys(c.Ignored) {
+	for _, name := range slices.Sorted(maps.Keys(c.Ignored)) {
 		fmt.Fprintf(&b, "! left alone: %s, on %d objects: the engine's own, computed, or a secret\n", name, c.Ignored[name])
 	}
 	for _, text := range c.Skipped {

@@ -31,31 +31,13 @@ const (
 var formatNames = map[ExportFormat]string{FormatLDIF: "ldif", FormatDriverConfiguration: "driver-configuration"}
 
 // String returns "ldif" or "driver-configuration".
-func (f ExportFormat) String() string {
-	if name, ok := formatNames[f]; ok {
-		return name
-	}
-	return fmt.Sprintf("ExportFormat(%d)", int(f))
-}
+func (f ExportFormat) String() string { return nameOf(formatNames, f) }
 
 // MarshalText implements encoding.TextMarshaler.
-func (f ExportFormat) MarshalText() ([]byte, error) {
-	if _, ok := formatNames[f]; !ok {
-		return nil, fmt.Errorf("idm: no export format has the number %d", f)
-	}
-	return []byte(f.String()), nil
-}
+func (f ExportFormat) MarshalText() ([]byte, error) { return marshalName(formatNames, f) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (f *ExportFormat) UnmarshalText(text []byte) error {
-	for format, name := range formatNames {
-		if name == string(text) {
-			*f = format
-			return nil
-		}
-	}
-	return fmt.Errorf("idm: no export format is called %q", text)
-}
+func (f *ExportFormat) UnmarshalText(text []byte) error { return unmarshalName(formatNames, text, f) }
 
 // Manifest says what an export is: whence, when, how much, and the SHA-256 of its bytes. It is kept beside the export,
 // so that a later check can say whether the export is present and complete and how old it is, and so that an import

@@ -1,11 +1,11 @@
 package idm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
@@ -32,16 +32,11 @@ const (
 	replicaFilteredWrite ReplicaType = 4
 )
 
-var replicaTypeNames = []string{"master", "read/write", "read-only", "subordinate reference", "filtered read/write",
-	"filtered read-only"}
+var replicaTypeNames = map[ReplicaType]string{replicaMaster: "master", replicaReadWrite: "read/write", 2: "read-only",
+	3: "subordinate reference", replicaFilteredWrite: "filtered read/write", 5: "filtered read-only"}
 
 // String returns the kind in words.
-func (t ReplicaType) String() string {
-	if t < 0 || int(t) >= len(replicaTypeNames) {
-		return fmt.Sprintf("replica type %d", int(t))
-	}
-	return replicaTypeNames[t]
-}
+func (t ReplicaType) String() string { return nameOf(replicaTypeNames, t) }
 
 // Full reports whether the replica is complete and writable, as a driver set needs it.
 func (t ReplicaType) Full() bool { return t == replicaMaster || t == replicaReadWrite }
@@ -151,16 +146,10 @@ func (s *Server) ReplicaOf(ctx context.Context, dn string) (Replica, error) {
 			return s.replica(ctx, p)
 		}
 	}
+	root := cmp.Or(partition, "[Root]")
 	return Replica{}, &failover.Error{Op: "find a replica of", Target: dn, Outcome: failover.NotApplied,
-		Next: "add a read/write replica of " + rootName(partition) + " to " + s.DN(),
-		Err:  fmt.Errorf("%w: it holds no replica of %s", ErrWrongServer, rootName(partition))}
-}
-
-func rootName(dn string) string {
-	if dn == "" {
-		return "[Root]"
-	}
-	return dn
+		Next: "add a read/write replica of " + root + " to " + s.DN(),
+		Err:  fmt.Errorf("%w: it holds no replica of %s", ErrWrongServer, root)}
 }
 
 // RingDelta returns how long ago the replicas of this server were synchronized with their rings, the worst of them,
@@ -254,5 +243,3 @@ func (s *Server) ServerAddress(ctx context.Context, serverDN string) ([]string, 
 func unsupported(err error) bool {
 	return errors.Is(err, ErrNotSupported) || errors.Is(err, ErrUnknownLayout)
 }
-
-func names(list []string) string { return strings.Join(list, ", ") }

@@ -1,6 +1,7 @@
 package idm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,23 +87,16 @@ func (r Route) withDefaults() (Route, error) {
 		return r, failover.Invalid("Route.Limit", fmt.Sprintf("is %d", r.Limit),
 			"allow at least one driver at a time, or zero for the default")
 	}
-	defaultTo(&r.Limit, defaultLimit)
-	defaultTo(&r.StartTimeout, defaultStartTimeout)
-	defaultTo(&r.StopTimeout, defaultStopTimeout)
-	defaultTo(&r.Settle, defaultSettle)
-	defaultTo(&r.Margin, defaultMargin)
-	defaultTo(&r.Poll, failover.DefaultPoll)
+	r.Limit = cmp.Or(r.Limit, defaultLimit)
+	r.StartTimeout = cmp.Or(r.StartTimeout, defaultStartTimeout)
+	r.StopTimeout = cmp.Or(r.StopTimeout, defaultStopTimeout)
+	r.Settle = cmp.Or(r.Settle, defaultSettle)
+	r.Margin = cmp.Or(r.Margin, defaultMargin)
+	r.Poll = cmp.Or(r.Poll, failover.DefaultPoll)
 	if r.Lock == nil {
 		r.Lock = DirectoryLock{Server: r.Target, Entry: r.DriverSet}
 	}
 	return r, nil
-}
-
-func defaultTo[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // mover builds the steps the procedures have in common. source is nil when the source is gone.

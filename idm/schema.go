@@ -23,15 +23,11 @@ const (
 	CopyingNever
 )
 
-var copyingNames = []string{"replicated", "copied", "copied on request", "set again", "not copied"}
+var copyingNames = map[Copying]string{CopyingReplicated: "replicated", CopyingValue: "copied",
+	CopyingOnRequest: "copied on request", CopyingSecret: "set again", CopyingNever: "not copied"}
 
 // String returns the rule in words.
-func (c Copying) String() string {
-	if c < 0 || int(c) >= len(copyingNames) {
-		return fmt.Sprintf("Copying(%d)", int(c))
-	}
-	return copyingNames[c]
-}
+func (c Copying) String() string { return nameOf(copyingNames, c) }
 
 // AttributeType is what is known about one attribute.
 type AttributeType struct {

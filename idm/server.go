@@ -1,6 +1,7 @@
 package idm
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -159,7 +160,7 @@ func (s *Server) identify(ctx context.Context, l *link) error {
 	defer s.mu.Unlock()
 	switch {
 	case s.conf.ExpectedServer != "" && !SameDN(dse.DSAName, s.conf.ExpectedServer):
-		return fail(fmt.Errorf("%w: %s answers, expected %s", ErrWrongServer, orNobody(dse.DSAName), s.conf.ExpectedServer),
+		return fail(fmt.Errorf("%w: %s answers, expected %s", ErrWrongServer, cmp.Or(dse.DSAName, "a server without a name"), s.conf.ExpectedServer),
 			"connect to the server itself, not to a load balancer or an alias")
 	case dse.DSAName == "":
 		return fail(fmt.Errorf("%w: the root DSE has no dsaName", ErrWrongServer), "connect to an eDirectory server")
@@ -169,13 +170,6 @@ func (s *Server) identify(ctx context.Context, l *link) error {
 	}
 	s.rootDSE, s.known = dse, true
 	return nil
-}
-
-func orNobody(dn string) string {
-	if dn == "" {
-		return "a server without a name"
-	}
-	return dn
 }
 
 // SameDN reports whether two LDAP DNs name the same entry: case and spaces around separators do not count.

@@ -1,6 +1,7 @@
 package idm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ func (m *mover) saveCaches() failover.Step {
 				if err != nil {
 					return failover.Observation{}, err
 				}
-				rows = append(rows, failover.Item{Target: driver, Done: saved != "", Found: orText(saved, "not saved")})
+				rows = append(rows, failover.Item{Target: driver, Done: saved != "", Found: cmp.Or(saved, "not saved")})
 			}
 			obs := summary(rows, "caches saved")
 			obs.Would = "write them to " + m.cacheDir
@@ -120,13 +121,6 @@ func fileName(dn string) string {
 		}
 		return '_'
 	}, commonName(dn))
-}
-
-func orText(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }
 
 // waits says what waits in a driver's queue on a server.

@@ -398,7 +398,7 @@ func (m *mover) reference(ctx context.Context, driver string, ports map[string][
 	case module == remoteLoaderShim:
 		f = failover.Item{Found: "works through a Remote Loader, whose address is not set on this server"}
 	case isEdirDriver(module):
-		f.Found = "eDir-to-eDir driver to " + orText(address, "an address that is not set on this server")
+		f.Found = "eDir-to-eDir driver to " + cmp.Or(address, "an address that is not set on this server")
 		port := localPort(address)
 		if f.Done = port != ""; address != "" && port == "" {
 			f.Found += ", which is neither host:port nor host:port:port"

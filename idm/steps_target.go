@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -65,7 +65,7 @@ func (m *mover) rights() failover.Step {
 				case err != nil:
 					return failover.Observation{}, err
 				case len(missing) > 0:
-					rows = append(rows, failover.Item{Target: s.DN(), Found: "no write right on " + names(missing)})
+					rows = append(rows, failover.Item{Target: s.DN(), Found: "no write right on " + strings.Join(missing, ", ")})
 				default:
 					rows = append(rows, failover.Item{Target: s.DN(), Done: true, Found: "all rights"})
 				}
@@ -500,13 +500,4 @@ func behind(target string, err error) error {
 		return err
 	}
 	return &failover.Error{Op: "finish", Target: target, Outcome: failover.InDoubt, Next: failover.NextOf(err), Err: err}
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

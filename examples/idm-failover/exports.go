@@ -250,7 +250,7 @@ func (k kept) verify(ctx context.Context, out io.Writer, server *idm.Server) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, closer.Close()) }()
-	c, err := server.Verify(ctx, src, idm.VerifyOptions{Driver: k.driver, ValuesOf: values})
+	c, err := server.Verify(ctx, src, idm.ImportOptions{Driver: k.driver, ValuesOf: values})
 	if err != nil {
 		return err
 	}

@@ -412,8 +412,9 @@ func (w *Writer) split(value []byte) (document, error) {
 	return d, w.embeddable(d.prolog, d.core)
 }
 
-// plainDeclaration says what the file's own declaration says.
-var plainDeclaration = regexp.MustCompile(`^<\?xml version=["']1\.0["'] encoding=["'](?i:utf-8)["']\s*\?>`)
+// plainDeclaration says what the file's own declaration says, and what XML means without one.
+var plainDeclaration = regexp.MustCompile(
+	`^\x{FEFF}?(?:<\?xml version=["']1\.0["'](?: encoding=["'](?i:utf-8)["'])?\s*\?>)?`)
 
 // Core cuts off what a value has around its document and no file keeps: the declaration that the file itself has, and
 // white space. Values with the same core are the same document.
