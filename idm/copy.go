@@ -280,9 +280,10 @@ func sameTree(from, to *Server) error {
 // the copy run on to. What exists only on to is removed there. Start option and state are never copied, passwords
 // cannot be (the report lists them), and the shims' own state only when o.OnRequest names it.
 //
-// The server to must be the passive one: its drivers stopped and, where they are enabled, without a queue and enabled on
-// the server from as well. Copying in the wrong direction would overwrite the configuration that is in use. It writes only what differs, one object at a time, and reads everything again afterwards. It is safe to repeat,
-// also after a break in the middle; such a break leaves [failover.InDoubt] as soon as something was written.
+// The server to must be the passive one: its drivers stopped and, where they are enabled, without a queue and enabled
+// on the server from as well. Copying in the wrong direction would overwrite the configuration that is in use. It
+// writes only what differs, one object at a time, and reads everything again afterwards. It is safe to repeat, also
+// after a break in the middle; such a break leaves [failover.InDoubt] as soon as something was written.
 //
 // Errors: failover.ErrPrecondition when a driver is active on to, failover.ErrNotObserved when values did not stay,
 // [ErrNoEntry], [ErrNoAccess].
@@ -323,7 +324,7 @@ func (r *ServerDataReport) broken(err error) error {
 		outcome = failover.InDoubt
 	}
 	next := "copy again"
-	if refusedForGood(err) {
+	if errors.Is(err, ErrSchema) {
 		next = failover.NextOf(err) + "; then copy again"
 	}
 	return &failover.Error{Op: "copy per-server values to", Target: r.To, Outcome: outcome,

@@ -27,7 +27,8 @@ import (
 // Real directories: two OpenLDAP servers whose replication leaves the per-server attributes apart.
 
 // matchPolicy is a policy with a byte order mark, a declaration and the ends of lines of Windows.
-const matchPolicy = "\xef\xbb\xbf<?xml version=\"1.0\"?>\r\n<policy>\r\n\t<token-named-password name=\"smtp\"/>\r\n</policy>\n"
+const matchPolicy = "\xef\xbb\xbf<?xml version=\"1.0\"?>\r\n<policy>\r\n\t<token-named-password " +
+	"name=\"smtp\"/>\r\n</policy>\n"
 
 const (
 	serverA = "cn=srv-a,ou=servers,o=system"

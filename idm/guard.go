@@ -22,8 +22,9 @@ type GuardOptions struct {
 	OldDN string
 	Dial  func(context.Context) (*Server, error)
 
-	// CacheDir is the folder for the events that wait on the old server, which go when a driver is disabled there: what was
-	// deleted before the crash stands nowhere else. See [SwitchoverOptions]. "" saves none; what waited is told in any case.
+	// CacheDir is the folder for the events that wait on the old server, which go when a driver is disabled there: what
+	// was deleted before the crash stands nowhere else. See [SwitchoverOptions]. "" saves none; what waited is told in
+	// any case.
 	CacheDir string
 
 	Limit       int           // drivers at the same time; 0 means 4

@@ -369,17 +369,12 @@ func (imp *importer) broken(err error) error {
 		return err
 	}
 	next := "run the same import again"
-	if refusedForGood(err) {
+	if errors.Is(err, ErrSchema) {
 		next = failover.NextOf(err) + ", in the file or on the server; then run the import again"
 	}
 	return &failover.Error{Op: "import", Target: imp.top, Outcome: failover.InDoubt,
 		Next: fmt.Sprintf("%s: what was written (%d objects created, %d changed) is not written twice", next,
 			imp.report.Created, imp.report.Changed), Err: err}
-}
-
-// refusedForGood reports whether the server refused what was written for what it is: the same will be refused again.
-func refusedForGood(err error) bool {
-	return errors.Is(err, ErrSchema) || errors.Is(err, ErrMissingTarget)
 }
 
 // observe reads everything again: an answer of the server is no proof of what it holds.

@@ -286,7 +286,7 @@ func TestAPasswordInTheFileIsANeedAndNeverShown(t *testing.T) {
 }
 
 func TestADeclarationInFrontIsNoDifference(t *testing.T) {
-	have := []Attribute{{Name: "XmlData", Values: [][]byte{[]byte("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<policy/>\n")}}}
+	have := []Attribute{Text("XmlData", "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<policy/>\n")}
 	want := []Attribute{{Name: "XmlData", Values: [][]byte{[]byte("<policy/>")}}}
 	require.Empty(t, compareAttributes(want, have, true, false))
 	require.NotEmpty(t, compareAttributes(want, have, false, false), "LDIF keeps every byte")

@@ -22,12 +22,9 @@ var (
 	ErrNotServed = errors.New("the engine on this server does not serve the driver")
 	// ErrExists: the entry or value is there already (-606, -614).
 	ErrExists = errors.New("exists already")
-	// ErrSchema: the schema forbids it (-608, -609, -611, -612).
-	ErrSchema = errors.New("refused by the schema")
-	// ErrMissingTarget: a DN-valued attribute names an entry that does not exist, or the syntax is wrong (-613).
-	ErrMissingTarget = errors.New("wrong syntax or the entry it names is missing")
-	// ErrChainBroken: the server could not reach another one it needed (-625, -626, -634, -636).
-	ErrChainBroken = errors.New("the server could not reach another server it needed")
+	// ErrSchema: the schema forbids it, the syntax is wrong, or it names an entry that does not exist (-608 to -613). It
+	// will be refused again until the value or the directory is another.
+	ErrSchema = errors.New("refused by the schema, or names an entry that is missing")
 	// ErrWrongState: invalid request: wrong state of the driver or a malformed request, documented as possibly passing
 	// (-641).
 	ErrWrongState = errors.New("invalid request: wrong state of the driver or a malformed request")
@@ -76,15 +73,15 @@ var ndsReadings = map[int]ndsReading{
 	-606: {"entry already exists", ErrExists, "read the entry again", false},
 	-608: {"illegal attribute", ErrSchema, "compare the schema of the two servers", false},
 	-609: {"missing mandatory attribute", ErrSchema, "add the attribute the class demands", false},
-	-610: {"illegal DS name", ErrMissingTarget, "correct the DN", false},
+	-610: {"illegal DS name", ErrSchema, "correct the DN", false},
 	-611: {"illegal containment", ErrSchema, "put the object under a class that may contain it", false},
 	-612: {"multiple values for a single-valued attribute", ErrSchema, "write one value", false},
-	-613: {"syntax violation", ErrMissingTarget, "create the entry the value names first, or correct the value", false},
+	-613: {"syntax violation", ErrSchema, "create the entry the value names first, or correct the value", false},
 	-614: {"duplicate value", ErrExists, "read the entry again", false},
-	-625: {"transport failure", ErrChainBroken, "observe the entry on a server that holds it", true},
-	-626: {"all referrals failed", ErrChainBroken, "use a server that holds a replica", true},
-	-634: {"no referrals", ErrChainBroken, "use a server that holds a replica", false},
-	-636: {"unreachable server", ErrChainBroken, "observe the entry on a server that holds it", true},
+	-625: {"transport failure", nil, "observe the entry on a server that holds it", true},
+	-626: {"all referrals failed", nil, "use a server that holds a replica", true},
+	-634: {"no referrals", nil, "use a server that holds a replica", false},
+	-636: {"unreachable server", nil, "observe the entry on a server that holds it", true},
 	-641: {"invalid request", ErrWrongState, "read state and start option of the driver again, then repeat", false},
 	-649: {"insufficient buffer", nil, "ask for less at once", false},
 	-654: {"partition busy", ErrBusy, "wait and repeat", false},
@@ -153,10 +150,9 @@ func (e *ResultError) sentinel() error {
 		return ErrNoAttribute
 	case ldap.LDAPResultEntryAlreadyExists, ldap.LDAPResultAttributeOrValueExists:
 		return ErrExists
-	case ldap.LDAPResultObjectClassViolation, ldap.LDAPResultUndefinedAttributeType, ldap.LDAPResultNamingViolation:
+	case ldap.LDAPResultObjectClassViolation, ldap.LDAPResultUndefinedAttributeType, ldap.LDAPResultNamingViolation,
+		ldap.LDAPResultConstraintViolation, ldap.LDAPResultInvalidAttributeSyntax:
 		return ErrSchema
-	case ldap.LDAPResultConstraintViolation, ldap.LDAPResultInvalidAttributeSyntax:
-		return ErrMissingTarget
 	case ldap.LDAPResultInvalidCredentials, ldap.LDAPResultInappropriateAuthentication:
 		return ErrLogin
 	case ldap.LDAPResultInsufficientAccessRights, ldap.LDAPResultConfidentialityRequired,

@@ -78,7 +78,8 @@ func TestValuesAreNotCopiedOverTheActiveServer(t *testing.T) {
 	require.NoError(t, two.Start(t.Context(), m.drivers[0]))
 	eventually(t, two, m.drivers[0], idm.StateRunning)
 	copyOver("running")
-	require.Eventually(t, func() bool { return m.tree.Server("srv2").Cached(m.drivers[0]) == 0 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return m.tree.Server("srv2").Cached(m.drivers[0]) == 0 }, time.Minute,
+		time.Millisecond)
 	require.NoError(t, two.Stop(t.Context(), m.drivers[0]))
 	eventually(t, two, m.drivers[0], idm.StateStopped)
 	copyOver("disabled on " + one.DN())

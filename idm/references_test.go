@@ -89,7 +89,8 @@ func TestReferencesAreCheckedAsFarAsTheDirectoryShowsThem(t *testing.T) {
 		"bad: Remote Loader REMOTE(hostname=rl port=8090 kmo='No Such'), certificate No Such is not on this server: create " +
 			"it, or name another one",
 		"good: local shim com.novell.nds.dirxml.driver.ldap.LDAPDriverShim; what it refers to was not looked at",
-		"good: Remote Loader REMOTE(hostname=rl port=8090 kmo='IDM RL'), certificate IDM RL is on this server; when it ends cannot be read",
+		"good: Remote Loader REMOTE(hostname=rl port=8090 kmo='IDM RL'), certificate IDM RL is on this server; when " +
+			"it ends cannot be read",
 		"bad: eDir-to-eDir driver to 10.9.9.1:8200, whose local port 8200 is also that of Driver11, certificate No Such is " +
 			"not on this server: create it, or name another one",
 		"bad: eDir-to-eDir driver to 10.9.9.2:8200, whose local port 8200 is also that of Driver10",

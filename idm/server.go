@@ -160,7 +160,8 @@ func (s *Server) identify(ctx context.Context, l *link) error {
 	defer s.mu.Unlock()
 	switch {
 	case s.conf.ExpectedServer != "" && !SameDN(dse.DSAName, s.conf.ExpectedServer):
-		return fail(fmt.Errorf("%w: %s answers, expected %s", ErrWrongServer, cmp.Or(dse.DSAName, "a server without a name"), s.conf.ExpectedServer),
+		return fail(fmt.Errorf("%w: %s answers, expected %s", ErrWrongServer,
+			cmp.Or(dse.DSAName, "a server without a name"), s.conf.ExpectedServer),
 			"connect to the server itself, not to a load balancer or an alias")
 	case dse.DSAName == "":
 		return fail(fmt.Errorf("%w: the root DSE has no dsaName", ErrWrongServer), "connect to an eDirectory server")

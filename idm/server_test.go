@@ -422,7 +422,7 @@ func TestEntryOperations(t *testing.T) {
 	require.ErrorIs(t, s.Modify(ctx, dn, idm.AttributeChange{Kind: idm.ChangeDelete, Attribute: idm.Text("mail", "a@b")}),
 		idm.ErrNoAttribute)
 	require.ErrorIs(t, s.Modify(ctx, dn,
-		idm.AttributeChange{Kind: idm.ChangeAdd, Attribute: idm.Text("seeAlso", "cn=nobody,o=x")}), idm.ErrMissingTarget)
+		idm.AttributeChange{Kind: idm.ChangeAdd, Attribute: idm.Text("seeAlso", "cn=nobody,o=x")}), idm.ErrSchema)
 	require.NoError(t, s.Delete(ctx, dn))
 	require.ErrorIs(t, s.Modify(ctx, idmtest.DriverDN(0),
 		idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-State", "2")}), idm.ErrNoAccess)

@@ -51,11 +51,11 @@ func (m *mover) saveCaches() failover.Step {
 		Undo: failover.NothingToUndo}
 }
 
-// saveCache writes one cache, or says why it could not be read: the gap is closed by time, not by the file. Server and
-// time of the stop are in the file's name: the events of an earlier move are nobody's to overwrite.
+// saveCache writes one cache, or says why it could not be read: the gap is closed by time, not by the file. Driver set,
+// server and time of the stop are in the file's name: the events of an earlier move are nobody's to overwrite.
 func (m *mover) saveCache(ctx context.Context, s *Server, driver string, stopped time.Time) (string, error) {
-	path := filepath.Join(m.cacheDir, fileName(driver)+"-"+fileName(s.DN())+"-"+stopped.UTC().Format("20060102T150405Z")+
-		".cache.xml")
+	name := []string{fileName(driver), fileName(m.DriverSet), fileName(s.DN()), stopped.UTC().Format("20060102T150405Z")}
+	path := filepath.Join(m.cacheDir, strings.Join(name, "-")+".cache.xml")
 	f, err := os.CreateTemp(m.cacheDir, ".cache-*")
 	if err != nil {
 		return "", &failover.Error{Op: "save cache of", Target: driver, Outcome: failover.NotApplied,

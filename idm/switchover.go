@@ -14,9 +14,9 @@ type SwitchoverOptions struct {
 	Route
 	// Source is the server the drivers run on now.
 	Source *Server
-	// CacheDir is the folder for the events that wait on the source, one file for each driver, named by driver, source and
-	// time of the stop. They hold what users' data hold: the files are readable by this user only. "" saves none; the gap
-	// is closed by time in any case.
+	// CacheDir is the folder for the events that wait on the source, one file for each driver, named by driver, driver
+	// set, source and time of the stop. They hold what users' data hold: the files are readable by this user only. ""
+	// saves none; the gap is closed by time in any case.
 	CacheDir string
 	// OnRequest names per-server values to be copied only on request, see [ServerDataOptions].
 	OnRequest []string

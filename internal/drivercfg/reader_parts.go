@@ -185,8 +185,8 @@ func (r *Reader) dsValues(o *Object, b *budget, name string) error {
 			if value, err = decodeBase64(c.text); err != nil || c.elements > 0 {
 				return r.refuse(line, name, "bad base64: %v", err)
 			}
-		} else {
-			value = orNil(value)
+		} else if blank(value) {
+			value = nil
 		}
 		if len(value) == 0 {
 			continue // not set: the directory has no values of zero bytes
@@ -197,10 +197,4 @@ func (r *Reader) dsValues(o *Object, b *budget, name string) error {
 	}
 }
 
-// orNil returns nil for a text that is nothing but white space.
-func orNil(text []byte) []byte {
-	if len(trimXML(text)) == 0 {
-		return nil
-	}
-	return text
-}
+func blank(text []byte) bool { return len(trimXML(text)) == 0 }

@@ -361,7 +361,7 @@ func (w *Writer) generic(o *Object, indent, name string) {
 		}
 		w.print(indent, "\t\t", `<ds-attribute ds-attr-name="`, escape(a.Name), `">`, "\n")
 		for _, v := range a.Values {
-			if a.Name != "XmlData" && clean(v) && orNil(v) != nil {
+			if a.Name != "XmlData" && clean(v) && !blank(v) {
 				w.print(indent, "\t\t\t<ds-value>", textEscaper.Replace(string(v)), "</ds-value>\n")
 				continue
 			}
