@@ -56,8 +56,8 @@ func (m *mover) positions() failover.Step {
 	return failover.Step{ID: "positions", Title: "Decide from which position in its application each shim goes on",
 		Target: m.Target.DN(), Kind: failover.Manual,
 		Source: "vendor KB 7000882: DirXML-DriverStorage is removed where a driver moves to another server",
-		Help: "The step " + stagePrepare + "/" + stepCopy + " names the drivers whose DirXML-DriverStorage on " + m.Target.DN() +
-			" is another than on the server they run on: it is the shim's position from before the crash, and a shim that " +
+		Help: "The step " + stagePrepare + "/" + stepCopy + " names the drivers whose DirXML-DriverStorage on " +
+			m.Target.DN() + " is another than on the server they run on: it is the shim's position from before the crash, and a shim that " +
 			"goes on from there reads again or misses. For each of them keep it, have it copied (OnRequest), or remove the " +
 			"value on " + m.Target.DN() + ", as the shim's guide says. If it names none, there is nothing to do."}
 }
@@ -131,7 +131,8 @@ func (m *mover) passwords() []failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			obs := failover.Observation{Done: len(list.Gaps) == 0, Found: fmt.Sprintf("%d passwords are needed", len(list.Needs))}
+			obs := failover.Observation{Done: len(list.Gaps) == 0,
+				Found: fmt.Sprintf("%d passwords are needed", len(list.Needs))}
 			if len(list.Gaps) > 0 {
 				obs.Found += fmt.Sprintf("; %d things are not known and left to a person, who waives this check", len(list.Gaps))
 			}
@@ -155,8 +156,8 @@ func (m *mover) passwords() []failover.Step {
 func (m *mover) passwordsByHand(source string) failover.Step {
 	step := failover.Step{ID: stepByHand, Title: "Set the passwords on the target by hand", Target: m.Target.DN(),
 		Kind: failover.Manual, Source: source,
-		Help: "Set each password that " + stagePrepare + "/passwords-needed lists, on " + m.Target.DN() + ": in iManager or " +
-			"Designer choose this server, then the driver's properties, " +
+		Help: "Set each password that " + stagePrepare + "/passwords-needed lists, on " + m.Target.DN() + ": in iManager " +
+			"or Designer choose this server, then the driver's properties, " +
 			"Driver Configuration (application password, Remote Loader password, driver object password) and Named " +
 			"Passwords. Passwords are values of one server; the driver object password is not. " +
 			"Nothing but the names of named passwords can be read back: only a start of the driver proves them."}
@@ -309,8 +310,8 @@ func (m *mover) passwordsComplete(source string) failover.Step {
 		}}
 }
 
-// edirShim is a part of the class name of the eDir-to-eDir driver (inferred). The bidirectional driver is another one: it
-// is a client of LDAP and listens on no port.
+// edirShim is a part of the class name of the eDir-to-eDir driver (inferred). The bidirectional driver is another one:
+// it is a client of LDAP and listens on no port.
 const edirShim = ".driver.nds."
 
 var kmoName = regexp.MustCompile(`(?i)\bkmo='([^']*)'|\bkmo=([^\s)]+)`)

@@ -55,7 +55,8 @@ func (m *mover) jobs() failover.Step {
 
 // changed returns the jobs whose lists the step changes.
 func (m *mover) changed(before map[string][]string) []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(before)), func(job string) bool { return !containsDN(before[job], m.sourceDN) })
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(before)),
+		func(job string) bool { return !containsDN(before[job], m.sourceDN) })
 }
 
 func sameNames(a, b []string) bool {

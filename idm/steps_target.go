@@ -61,7 +61,8 @@ func (m *mover) rights() failover.Step {
 				missing, err := s.MissingRights(ctx, m.DriverSet)
 				switch {
 				case err != nil && (unsupported(err) || errors.Is(err, ErrNoAttribute)):
-					rows = append(rows, failover.Item{Target: s.DN(), Found: "does not tell rights in a known form: look in iManager, and waive"})
+					rows = append(rows, failover.Item{Target: s.DN(),
+						Found: "does not tell rights in a known form: look in iManager, and waive"})
 				case err != nil:
 					return failover.Observation{}, err
 				case len(missing) > 0:

@@ -17,8 +17,9 @@ import (
 // A check that could not look does not pass.
 func TestNoCheckPassesThatCouldNotLook(t *testing.T) {
 	replicaOperation := func(n string) idmtest.Injection {
-		return idmtest.Injection{Kind: idmtest.FaultRefusal, Server: "srv2", Times: -1, Code: 2, Text: "unrecognized extended operation",
-			If: func(r idmtest.Request) bool { return strings.HasSuffix(r.OID, ".27.100."+n) }}
+		return idmtest.Injection{Kind: idmtest.FaultRefusal, Server: "srv2", Times: -1, Code: 2,
+			Text: "unrecognized extended operation",
+			If:   func(r idmtest.Request) bool { return strings.HasSuffix(r.OID, ".27.100."+n) }}
 	}
 	for check, f := range map[string]idmtest.Injection{
 		"check/rights":   replicaOperation("33"),

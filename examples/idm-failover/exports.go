@@ -316,16 +316,16 @@ func apply(ctx context.Context, out io.Writer, config string, args []string, act
 	return errors.Join(append(problems, lock.Release(context.WithoutCancel(ctx), claim))...)
 }
 
-// idle refuses the server that is taken when none is named, if the drivers are enabled there: after a failover it is the
-// one that is in use.
+// idle refuses the server that is taken when none is named, if the drivers are enabled there: after a failover it is
+// the one that is in use.
 func (s site) idle(ctx context.Context, r request, server *idm.Server) error {
 	for _, driver := range s.chosenDrivers(r) {
 		st, err := server.Status(ctx, driver)
 		switch {
 		case errors.Is(err, idm.ErrNoEntry) || errors.Is(err, idm.ErrNotServed) || errors.Is(err, idm.ErrEngineMissing):
 		case err != nil:
-			return &failover.Error{Op: "import to", Target: server.DN(), Outcome: failover.NotApplied, Next: failover.NextOf(err),
-				Err: err}
+			return &failover.Error{Op: "import to", Target: server.DN(), Outcome: failover.NotApplied,
+				Next: failover.NextOf(err), Err: err}
 		case st.Option != idm.StartDisabled:
 			return &failover.Error{Op: "import to", Target: server.DN(), Outcome: failover.NotApplied,
 				Next: "if it is meant, name the server: say " + r.server + " behind import",

@@ -99,8 +99,8 @@ func (s scratchDriver) whileDisabled(ctx context.Context) {
 	s.add(5, "start a driver that is disabled", learned, "%s", inWords(s.server.Start(ctx, s.dn)))
 }
 
-// polarity is item 4. Nobody has published on which act the flag counts, when the driver leaves Disabled or already when
-// it is disabled, so all four ways are tried. The connection sends 1 for ResyncNone and 0 for ResyncEvents.
+// polarity is item 4. Nobody has published on which act the flag counts, when the driver leaves Disabled or already
+// when it is disabled, so all four ways are tried. The connection sends 1 for ResyncNone and 0 for ResyncEvents.
 func (s scratchDriver) polarity(ctx context.Context) error {
 	if err := s.until(ctx, idm.StateStopped); err != nil { // a start that was taken although the driver is disabled
 		return err

@@ -65,7 +65,8 @@ func (r *Reader) begin(root xml.StartElement) error {
 	kind := attr(root, "config-type")
 	if kind != "" || err == nil && len(dn.RDNs) > 0 && !strings.EqualFold(dn.RDNs[0].Attributes[0].Value, h.Name) {
 		return r.refuse(r.line, field,
-			"the file holds %q of %q%s, which is a part and no whole driver; export the driver, or import the part with Designer",
+			"the file holds %q of %q%s, which is a part and no whole driver; "+
+				"export the driver, or import the part with Designer",
 			clip(h.Name), clip(h.DN), orNothing(" of type ", kind))
 	}
 	o := &Object{Line: r.line}

@@ -35,7 +35,8 @@ func (r *Reader) record() (*Record, error) {
 			return nil, r.refuse(r.first, clip([]byte(name)), "is no record: output of ldapsearch; take it with -LLL")
 		}
 		if strings.EqualFold(name, "include") {
-			return nil, r.refuse(r.first, "include", "an extension of other tools that names another file; give that file itself")
+			return nil, r.refuse(r.first, "include",
+				"an extension of other tools that names another file; give that file itself")
 		}
 		if !strings.EqualFold(name, "dn") {
 			return nil, r.refuse(r.first, clip([]byte(name)), "a record begins with \"dn:\"")
@@ -272,7 +273,8 @@ func (r *Reader) changeValues(rec *Record, change *Change, spent *budget) error 
 			return err
 		}
 		if !more {
-			return r.refuse(rec.Line, change.Name, "the change does not end with a line \"-\": the record was cut off, or lacks its last \"-\"")
+			return r.refuse(rec.Line, change.Name,
+				"the change does not end with a line \"-\": the record was cut off, or lacks its last \"-\"")
 		}
 		if string(r.buf) == "-" {
 			return nil
