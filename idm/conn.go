@@ -64,7 +64,7 @@ func (s *Server) connect(ctx context.Context) (*link, error) {
 	if s.startTLS {
 		if err := requestTLS(raw); err != nil {
 			_ = raw.Close()
-			return nil, fail(fmt.Errorf("%w: StartTLS: %w", ErrUnreachable, ended(ctx, err)),
+			return nil, fail(fmt.Errorf("%w: StartTLS: %w", ErrLineLost, ended(ctx, err)),
 				"check that the server offers StartTLS, or use ldaps")
 		}
 	}
@@ -74,7 +74,7 @@ func (s *Server) connect(ctx context.Context) (*link, error) {
 		if reason := failover.TLSNext(err); reason != "" {
 			return nil, fail(fmt.Errorf("%w: %w", ErrUntrusted, err), reason)
 		}
-		return nil, fail(fmt.Errorf("%w: TLS handshake: %w", ErrUnreachable, ended(ctx, err)),
+		return nil, fail(fmt.Errorf("%w: TLS handshake: %w", ErrLineLost, ended(ctx, err)),
 			"check the port; an old server may need LegacyAlgorithms in Config.TLS")
 	}
 	l := &link{ldap: ldap.NewConn(secured, true), raw: raw, used: time.Now()}
@@ -89,7 +89,7 @@ func (s *Server) connect(ctx context.Context) (*link, error) {
 	}
 	if !stop() {
 		l.cut()
-		return nil, fail(fmt.Errorf("%w: %w", ErrUnreachable, context.Cause(ctx)), "try again with more time")
+		return nil, fail(fmt.Errorf("%w: %w", ErrLineLost, context.Cause(ctx)), "try again with more time")
 	}
 	return l, nil
 }
@@ -114,7 +114,7 @@ func (s *Server) login(ctx context.Context, l *link) error {
 		if r := refusal(err, false, []failover.Secret{password}); r != nil {
 			return fail(fmt.Errorf("%w as %s: %w", ErrLogin, s.conf.UserDN, r), r.next())
 		}
-		return fail(fmt.Errorf("%w: %w", ErrUnreachable, ended(ctx, err)), "check that the server answers")
+		return fail(fmt.Errorf("%w: %w", ErrLineLost, ended(ctx, err)), "check that the server answers")
 	}
 	return nil
 }
@@ -155,7 +155,7 @@ func (s *Server) acquire(ctx context.Context) (*link, bool, error) {
 	case <-ctx.Done():
 		return nil, false, &failover.Error{Op: "connect to", Target: s.address, Outcome: failover.NotApplied,
 			Next: "try again with more time",
-			Err:  fmt.Errorf("%w: every connection is in use: %w", ErrUnreachable, context.Cause(ctx))}
+			Err:  fmt.Errorf("%w: every connection is in use: %w", ErrLineLost, context.Cause(ctx))}
 	}
 	for {
 		l := s.takeIdle()

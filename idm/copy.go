@@ -280,9 +280,10 @@ func sameTree(from, to *Server) error {
 // the copy run on to. What exists only on to is removed there. Start option and state are never copied, passwords
 // cannot be (the report lists them), and the shims' own state only when o.OnRequest names it.
 //
-// Drivers must be stopped on to: copying in the wrong direction would overwrite the configuration of the drivers that
-// run. It writes only what differs, one object at a time, and reads everything again afterwards. It is safe to repeat,
-// also after a break in the middle; such a break leaves [failover.InDoubt] as soon as something was written.
+// The server to must be the passive one: its drivers stopped and, where they are enabled, without a queue and enabled
+// on the server from as well. Copying in the wrong direction would overwrite the configuration that is in use. It
+// writes only what differs, one object at a time, and reads everything again afterwards. It is safe to repeat, also
+// after a break in the middle; such a break leaves [failover.InDoubt] as soon as something was written.
 //
 // Errors: failover.ErrPrecondition when a driver is active on to, failover.ErrNotObserved when values did not stay,
 // [ErrNoEntry], [ErrNoAccess].
@@ -291,7 +292,7 @@ func CopyServerData(ctx context.Context, from, to *Server, o ServerDataOptions) 
 	if err != nil || r.Equal() {
 		return r, err
 	}
-	if err := quietOn(ctx, to, o); err != nil {
+	if err := quietOn(ctx, from, to, o); err != nil {
 		return r, err
 	}
 	for _, group := range groupByObject(r.Differences) {
@@ -322,8 +323,12 @@ func (r *ServerDataReport) broken(err error) error {
 	if len(r.Written) > 0 {
 		outcome = failover.InDoubt
 	}
+	next := "copy again"
+	if errors.Is(err, ErrSchema) {
+		next = failover.NextOf(err) + "; then copy again"
+	}
 	return &failover.Error{Op: "copy per-server values to", Target: r.To, Outcome: outcome,
-		Next: fmt.Sprintf("copy again: it goes on behind the %d objects already written", len(r.Written)), Err: err}
+		Next: fmt.Sprintf("%s: it goes on behind the %d objects already written", next, len(r.Written)), Err: err}
 }
 
 func groupByObject(list []ServerDifference) [][]ServerDifference {
@@ -339,7 +344,7 @@ func groupByObject(list []ServerDifference) [][]ServerDifference {
 }
 
 // quietOn refuses to write over the configuration of drivers that are active.
-func quietOn(ctx context.Context, to *Server, o ServerDataOptions) error {
+func quietOn(ctx context.Context, from, to *Server, o ServerDataOptions) error {
 	drivers := o.Drivers
 	if len(drivers) == 0 {
 		var err error
@@ -348,15 +353,47 @@ func quietOn(ctx context.Context, to *Server, o ServerDataOptions) error {
 		}
 	}
 	for _, dn := range drivers {
-		state, err := to.stateIfServed(ctx, dn)
+		st, err := to.Status(ctx, dn)
 		switch {
+		case errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing):
+			continue
 		case err != nil:
-			return err
-		case state != StateStopped:
-			return &failover.Error{Op: "copy per-server values to", Target: to.DN(), Outcome: failover.NotApplied,
-				Next: "check the direction of the copy; stop the driver there if it is right",
-				Err:  fmt.Errorf("%w: %s is %s on the server to be written to", failover.ErrPrecondition, dn, state)}
+			return notApplied(err)
 		}
+		if err := passive(ctx, from, to, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// passive refuses to write over, or to disable, a driver on the server to unless that is the passive one: it is stopped
+// there, and where it is enabled, no events wait there and the server from has it enabled too.
+func passive(ctx context.Context, from, to *Server, st DriverStatus) error {
+	refuse := func(why string) error {
+		return &failover.Error{Op: "write to " + to.DN() + " for", Target: st.Driver, Outcome: failover.NotApplied,
+			Next: "check the direction; if it is right, stop the driver there and let what waits be worked off",
+			Err:  fmt.Errorf("%w: it is %s there%s", failover.ErrPrecondition, st, why)}
+	}
+	switch {
+	case st.State != StateStopped:
+		return refuse("")
+	case st.Option == StartDisabled:
+		return nil
+	}
+	stats, err := to.Stats(ctx, st.Driver)
+	if err != nil {
+		return notApplied(err)
+	}
+	if stats.CacheBytes > 0 {
+		return refuse(fmt.Sprintf(", and %d bytes of events wait", stats.CacheBytes))
+	}
+	other, err := from.StartOption(ctx, st.Driver)
+	if err != nil {
+		return notApplied(err)
+	}
+	if !other.enabled() {
+		return refuse(", and " + other.String() + " on " + from.DN())
 	}
 	return nil
 }
@@ -364,7 +401,7 @@ func quietOn(ctx context.Context, to *Server, o ServerDataOptions) error {
 // stateIfServed returns the state of a driver; where no engine serves it, it is stopped.
 func (s *Server) stateIfServed(ctx context.Context, driverDN string) (State, error) {
 	state, err := s.State(ctx, driverDN)
-	if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) || unsupported(err) {
+	if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
 		return StateStopped, nil
 	}
 	return state, err

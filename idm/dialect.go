@@ -1,8 +1,6 @@
 package idm
 
 import (
-	"fmt"
-
 	ber "github.com/go-asn1-ber/asn1-ber"
 )
 
@@ -10,10 +8,10 @@ import (
 // by what is published. It is a plain value, a field of [Config].
 //
 // examples/labcheck settles both fields on a lab server and prints the value to use. The framing it finds by reading
-// the statistics of a driver both ways. The polarity it finds on a scratch driver: enabled from Disabled with the flag
-// 1 and then with 0, one leaves the driver's cache empty and the other makes it grow. Prove it there before the first
-// real run: the wrong framing is refused, the wrong polarity is not, and "do not synchronize" then synchronizes
-// everything.
+// the statistics of a driver both ways. The polarity it finds on a scratch driver: disabled and enabled with 1 and with
+// 0, one leaves the driver's cache empty and the other makes it grow, on whichever of the two acts the flag counts.
+// Prove it there before the first real run: the wrong framing is refused, the wrong polarity is not, and "do not
+// synchronize" then synchronizes everything.
 type Dialect struct {
 	Framing Framing
 	Resync  ResyncFlag
@@ -33,13 +31,7 @@ const (
 
 // String returns the word the configuration files of the reference programs use.
 func (f Framing) String() string {
-	switch f {
-	case FramingConcatenated:
-		return "concatenated"
-	case FramingSequence:
-		return "sequence"
-	}
-	return fmt.Sprintf("framing %d", int(f))
+	return nameOf(map[Framing]string{FramingConcatenated: "concatenated", FramingSequence: "sequence"}, f)
 }
 
 // ResyncFlag is the polarity of the third argument of SetDriverStartOption.
@@ -54,13 +46,7 @@ const (
 
 // String returns the word the configuration files of the reference programs use.
 func (r ResyncFlag) String() string {
-	switch r {
-	case ResyncFlagOneSkips:
-		return "one-skips"
-	case ResyncFlagOneSyncs:
-		return "one-syncs"
-	}
-	return fmt.Sprintf("resync flag %d", int(r))
+	return nameOf(map[ResyncFlag]string{ResyncFlagOneSkips: "one-skips", ResyncFlagOneSyncs: "one-syncs"}, r)
 }
 
 // flag returns the integer that travels for the wanted behaviour.

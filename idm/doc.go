@@ -22,8 +22,10 @@
 //
 // # Prepare
 //
-// Step 0, while all is well. Nothing changes on the source and users notice nothing. Repeat it after every change of
-// configuration. An undo leaves what was prepared where it is: disabled drivers do nothing.
+// Step 0, while all is well, which is looked at: the drivers are enabled on the source, and nothing waits on the
+// target. Nothing changes on the source and users notice nothing. Repeat it after every change of configuration. Then,
+// in a quiet hour, try a start with [Switchover] and [Failback]: what was prepared is not proven until then. An undo
+// leaves what was prepared where it is: disabled drivers do nothing.
 //
 //  1. check/servers: Check that the right servers answer and the target's engine is as new as the source's (check)
 //  2. check/rights: Check the rights of the user on the driver set (check)
@@ -32,14 +34,16 @@
 //  5. prepare/export: Keep a working export of the drivers with the source's values (change)
 //  6. prepare/add-server: Add the target to the driver set (change)
 //  7. prepare/engine-serves: Have the target's engine serve the drivers (manual) [by hand only where the engine must be restarted]
-//  8. prepare/keep-disabled: Keep the drivers disabled on the target (change)
-//  9. prepare/copy-data: Copy the per-server values from the source to the target (change)
-//  10. prepare/passwords-needed: List the passwords the target needs (check)
-//  11. prepare/passwords: Set the passwords on the target (change)
-//  12. prepare/passwords-complete: Check that no password is missing on the target (check)
-//  13. prepare/references: Check Remote Loader and certificate references as far as the directory shows them (check)
-//  14. prepare/references-by-hand: Make sure the references work from the target (manual)
-//  15. prepare/trial: Try a start on the standby in a quiet hour (manual)
+//  8. prepare/source-enabled: Check that the drivers are enabled on the source (check)
+//  9. prepare/target-passive: Check that no driver runs on the target and no events wait there (check)
+//  10. prepare/keep-disabled: Keep the drivers disabled on the target (change)
+//  11. prepare/copy-data: Copy the per-server values from the source to the target (change)
+//  12. prepare/passwords-needed: List the passwords the target needs (check)
+//  13. prepare/passwords: Set the passwords on the target (change)
+//  14. prepare/passwords-by-hand: Set the passwords on the target by hand (manual) [without a PasswordSource]
+//  15. prepare/passwords-complete: Check that no password is missing on the target (check)
+//  16. prepare/references: Check Remote Loader and certificate references as far as the directory shows them (check)
+//  17. prepare/references-by-hand: Make sure the references work from the target (manual)
 //
 // # Failover
 //
@@ -59,17 +63,18 @@
 //  9. prepare/server-data: Have the per-server values on the target (check) [a change where it is imported from an export]
 //  10. prepare/passwords-needed: List the passwords the target needs (check)
 //  11. prepare/passwords: Set the passwords on the target (change)
-//  12. prepare/passwords-complete: Check that no password is missing on the target (check)
-//  13. prepare/references: Check Remote Loader and certificate references as far as the directory shows them (check)
-//  14. prepare/references-by-hand: Make sure the references work from the target (manual)
-//  15. start/enable-manual: Enable the drivers on the target: Manual, without synchronization (change)
-//  16. start/start: Start the drivers on the target and see that they stay up (change)
-//  17. moved/close-gap: Close the gap: synchronize what changed since the noted time (change) [unless the gap is left]
-//  18. moved/jobs: Let the jobs run on the target instead of the source (change)
-//  19. moved/verify: Observe that every driver runs on the target and nowhere else (change)
-//  20. guard/guard-old-server: Set the guard over the old server (manual)
-//  21. finish/all-good: Say that all is good before the drivers start by themselves (manual)
-//  22. finish/auto: Let the drivers start by themselves on the target (change)
+//  12. prepare/passwords-by-hand: Set the passwords on the target by hand (manual) [without a PasswordSource]
+//  13. prepare/passwords-complete: Check that no password is missing on the target (check)
+//  14. prepare/references: Check Remote Loader and certificate references as far as the directory shows them (check)
+//  15. prepare/references-by-hand: Make sure the references work from the target (manual)
+//  16. start/enable-manual: Enable the drivers on the target: Manual, without synchronization (change)
+//  17. start/start: Start the drivers on the target and see that they stay up (change)
+//  18. moved/close-gap: Close the gap: synchronize what changed since the noted time (change) [unless the gap is left]
+//  19. moved/jobs: Let the jobs run on the target instead of the source (change)
+//  20. moved/verify: Observe that every driver runs on the target and nowhere else (change)
+//  21. guard/guard-old-server: Set the guard over the old server (manual)
+//  22. finish/all-good: Say that all is good before the drivers start by themselves (manual)
+//  23. finish/auto: Let the drivers start by themselves on the target (change)
 //
 // # Switchover
 //
@@ -88,38 +93,7 @@
 //  8. prepare/copy-data: Copy the per-server values from the source to the target (change)
 //  9. prepare/passwords-needed: List the passwords the target needs (check)
 //  10. prepare/passwords: Set the passwords on the target (change)
-//  11. prepare/passwords-complete: Check that no password is missing on the target (check)
-//  12. prepare/references: Check Remote Loader and certificate references as far as the directory shows them (check)
-//  13. prepare/references-by-hand: Make sure the references work from the target (manual)
-//  14. stop/stop: Note the time and stop the drivers on the source (change)
-//  15. stop/save-caches: Save the events that wait on the source (change) [with CacheDir]
-//  16. stop/disable-source: Disable the drivers on the source (change)
-//  17. stop/source-quiet: Observe that every driver is stopped and disabled on the source (check)
-//  18. start/enable-manual: Enable the drivers on the target: Manual, without synchronization (change)
-//  19. start/start: Start the drivers on the target and see that they stay up (change)
-//  20. moved/close-gap: Close the gap: synchronize what changed since the noted time (change) [unless the gap is left]
-//  21. moved/jobs: Let the jobs run on the target instead of the source (change)
-//  22. moved/verify: Observe that every driver runs on the target and nowhere else (change)
-//  23. finish/all-good: Say that all is good before the drivers start by themselves (manual)
-//  24. finish/auto: Let the drivers start by themselves on the target (change)
-//
-// # Failback
-//
-// The way back to a server that has returned, after [GuardOldServer]. It is a switchover in the other direction with
-// two checks more; the returned server's own values are older than what happened since and are replaced. The drivers
-// are down in the stages stop and start.
-//
-//  1. check/servers: Check that the right servers answer and the target's engine is as new as the source's (check)
-//  2. check/returned-quiet: Check that the returned server has every driver stopped and disabled (check)
-//  3. check/rights: Check the rights of the user on the driver set (check)
-//  4. check/replicas: Check that the target holds the replicas the drivers need (check)
-//  5. check/health: Look at time and replication between the servers (manual)
-//  6. prepare/add-server: Add the target to the driver set (change)
-//  7. prepare/engine-serves: Have the target's engine serve the drivers (manual) [by hand only where the engine must be restarted]
-//  8. prepare/source-active: Check that the drivers run on the source (check)
-//  9. prepare/copy-data: Copy the per-server values from the source to the target (change)
-//  10. prepare/passwords-needed: List the passwords the target needs (check)
-//  11. prepare/passwords: Set the passwords on the target (change)
+//  11. prepare/passwords-by-hand: Set the passwords on the target by hand (manual) [without a PasswordSource]
 //  12. prepare/passwords-complete: Check that no password is missing on the target (check)
 //  13. prepare/references: Check Remote Loader and certificate references as far as the directory shows them (check)
 //  14. prepare/references-by-hand: Make sure the references work from the target (manual)
@@ -135,11 +109,47 @@
 //  24. finish/all-good: Say that all is good before the drivers start by themselves (manual)
 //  25. finish/auto: Let the drivers start by themselves on the target (change)
 //
+// # Failback
+//
+// The way back to a server that has returned, after [GuardOldServer]. It is a switchover in the other direction with
+// two checks more; the returned server's own values are older than what happened since and are replaced, but for the
+// positions of the shims, about which a person decides. The drivers are down in the stages stop and start.
+//
+//  1. check/servers: Check that the right servers answer and the target's engine is as new as the source's (check)
+//  2. check/returned-quiet: Check that the returned server has every driver stopped and disabled (check)
+//  3. check/rights: Check the rights of the user on the driver set (check)
+//  4. check/replicas: Check that the target holds the replicas the drivers need (check)
+//  5. check/health: Look at time and replication between the servers (manual)
+//  6. prepare/add-server: Add the target to the driver set (change)
+//  7. prepare/engine-serves: Have the target's engine serve the drivers (manual) [by hand only where the engine must be restarted]
+//  8. prepare/source-active: Check that the drivers run on the source (check)
+//  9. prepare/copy-data: Copy the per-server values from the source to the target (change)
+//  10. prepare/positions: Decide from which position in its application each shim goes on (manual)
+//  11. prepare/passwords-needed: List the passwords the target needs (check)
+//  12. prepare/passwords: Set the passwords on the target (change)
+//  13. prepare/passwords-by-hand: Set the passwords on the target by hand (manual) [without a PasswordSource]
+//  14. prepare/passwords-complete: Check that no password is missing on the target (check)
+//  15. prepare/references: Check Remote Loader and certificate references as far as the directory shows them (check)
+//  16. prepare/references-by-hand: Make sure the references work from the target (manual)
+//  17. stop/stop: Note the time and stop the drivers on the source (change)
+//  18. stop/save-caches: Save the events that wait on the source (change) [with CacheDir]
+//  19. stop/disable-source: Disable the drivers on the source (change)
+//  20. stop/source-quiet: Observe that every driver is stopped and disabled on the source (check)
+//  21. start/enable-manual: Enable the drivers on the target: Manual, without synchronization (change)
+//  22. start/start: Start the drivers on the target and see that they stay up (change)
+//  23. moved/close-gap: Close the gap: synchronize what changed since the noted time (change) [unless the gap is left]
+//  24. moved/jobs: Let the jobs run on the target instead of the source (change)
+//  25. moved/verify: Observe that every driver runs on the target and nowhere else (change)
+//  26. finish/all-good: Say that all is good before the drivers start by themselves (manual)
+//  27. finish/auto: Let the drivers start by themselves on the target (change)
+//
 // # GuardOldServer
 //
 // A server that comes back after a failover still has its drivers on Auto, in its own values, and starts them by
-// itself. The guard disables them as soon as the server answers; between the start of its engine and the guard's first
-// look both sides can be active. [WatchOldServer] makes that time short, power and network make it impossible.
+// itself. The guard sets them to Manual as soon as the server answers, stops and disables them. What waits in their
+// queues goes with that: it is told, and saved where there is a folder for it. Between the start of its engine and the
+// guard's first look both sides can be active. [WatchOldServer] makes that time short, power and network make it
+// impossible.
 //
 //  1. guard/active-elsewhere: Check that the drivers are enabled on the active server (check)
 //  2. guard/comes-back: Wait until the old server answers (check)
@@ -153,7 +163,7 @@
 // hold until the drivers are stopped there, in a failover until they are started. The engine, the replicas and the
 // per-server values of the target must hold until the drivers are started. That the source is out must hold until the
 // last step, and nobody may waive it. A source that dies after it was seen stopped and disabled counts as out. In
-// [Prepare] every check must hold until the trial.
+// [Prepare] every check must hold until its last step.
 //
 // # Passwords
 //

@@ -147,7 +147,8 @@ const (
 	statsTime  = "20060102150405"
 )
 
-// Stats returns the driver's figures (operation 19). The layout of the XML was seen, not documented.
+// Stats returns the driver's figures (operation 19). The layout of the XML was seen, not documented; one that does not
+// say how much waits is [ErrUnknownLayout].
 func (s *Server) Stats(ctx context.Context, driverDN string) (Stats, error) {
 	if err := checkDN("driver", driverDN); err != nil {
 		return Stats{}, err
@@ -172,11 +173,14 @@ func parseStats(doc []byte) (Stats, error) {
 	var stats Stats
 	var path []string
 	d := xml.NewDecoder(bytes.NewReader(doc))
-	seen := false
+	sized := false
 	for {
 		tok, err := d.Token()
-		if errors.Is(err, io.EOF) && seen {
+		if errors.Is(err, io.EOF) && sized {
 			return stats, nil
+		}
+		if errors.Is(err, io.EOF) {
+			err = errors.New("they do not say how much waits")
 		}
 		if err != nil {
 			return Stats{}, fmt.Errorf("%w: statistics: %w", ErrUnknownLayout, err)
@@ -185,7 +189,6 @@ func parseStats(doc []byte) (Stats, error) {
 		case xml.StartElement:
 			path = append(path, t.Name.Local)
 			if t.Name.Local == "driver-info" {
-				seen = true
 				stats.DriverDN, stats.ServerDN = xmlAttr(t, "driver-dn"), xmlAttr(t, "server-dn")
 			}
 		case xml.EndElement:
@@ -195,9 +198,11 @@ func parseStats(doc []byte) (Stats, error) {
 			if text == "" || !slices.Contains(path, "subscriber") || !slices.Contains(path, "cache") {
 				continue
 			}
-			if err := stats.set(path[len(path)-1], text); err != nil {
+			name := path[len(path)-1]
+			if err := stats.set(name, text); err != nil {
 				return Stats{}, err
 			}
+			sized = sized || name == "size"
 		}
 	}
 }

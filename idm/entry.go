@@ -148,7 +148,7 @@ func (s *Server) searchOnce(ctx context.Context, q Query, yield func(Entry) bool
 
 	req := q.request()
 	var paging *ldap.ControlPaging
-	if q.PageSize > 0 && s.RootDSE().HasControl(ldap.ControlTypePaging) {
+	if q.PageSize > 0 && s.RootDSE().hasControl(ldap.ControlTypePaging) {
 		paging = ldap.NewControlPaging(uint32(q.PageSize)) //nolint:gosec // positive and small
 		req.Controls = append(req.Controls, paging)
 	}

@@ -42,7 +42,7 @@ func BenchmarkPolicies(b *testing.B) {
 		b.SetBytes(m.Size)
 		dir := b.TempDir()
 		for b.Loop() {
-			drift, err := from.Verify(b.Context(), source(out.String(), &m), idm.VerifyOptions{TempDir: dir})
+			drift, err := from.Verify(b.Context(), source(out.String(), &m), idm.ImportOptions{TempDir: dir})
 			if err != nil || !drift.Equal() {
 				b.Fatal(err, drift)
 			}

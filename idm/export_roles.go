@@ -23,7 +23,10 @@ const (
 )
 
 // attributeRoles is what exports and imports know about attributes, by lower-case name.
-type attributeRoles struct{ byName map[string]attributeRole }
+type attributeRoles struct {
+	byName map[string]attributeRole
+	schema Schema
+}
 
 func (r attributeRoles) of(name string) attributeRole {
 	base, _, _ := strings.Cut(strings.ToLower(name), ";")
@@ -60,7 +63,7 @@ var computed = strings.Fields(`GUID revision localEntryID creatorsName modifiers
 
 // rolesFrom reads the roles off the schema.
 func rolesFrom(schema Schema) attributeRoles {
-	r, table := attributeRoles{byName: map[string]attributeRole{}}, TableSchema()
+	r, table := attributeRoles{byName: map[string]attributeRole{}, schema: schema}, TableSchema()
 	for key, t := range schema.types {
 		_, known := table.types[key]
 		r.byName[key] = roleOfType(t, known)
@@ -126,7 +129,7 @@ func (r attributeRoles) split(e Entry, server string) *object {
 	job := e.HasClass("DirXML-Job")
 	var values []Attribute
 	for _, a := range e.Attributes {
-		if a.Values = withoutLocks(a.Values); len(a.Values) == 0 {
+		if a.Values = withoutEmpty(withoutLocks(a.Values)); len(a.Values) == 0 {
 			continue
 		}
 		switch r.in(a.Name, job) {

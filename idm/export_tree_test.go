@@ -66,7 +66,7 @@ func TestTreeImportOnTheOtherServer(t *testing.T) {
 	driver := idmtest.DriverDN(0)
 	require.NotEqual(t, tree.Get("srv1", driver, "DirXML-ShimConfigInfo"),
 		tree.Get("srv2", driver, "DirXML-ShimConfigInfo"))
-	drift, err := two.Verify(t.Context(), source(text, &m), idm.VerifyOptions{ValuesOf: one.DN()})
+	drift, err := two.Verify(t.Context(), source(text, &m), idm.ImportOptions{ValuesOf: one.DN()})
 	require.NoError(t, err)
 	require.False(t, drift.Equal())
 	before := tree.Get("srv1", driver, "DirXML-ShimConfigInfo")
@@ -79,7 +79,7 @@ func TestTreeImportOnTheOtherServer(t *testing.T) {
 	for _, s := range tree.Drivers() {
 		require.Equal(t, []string{"srv1"}, tree.Active(s))
 	}
-	drift, err = two.Verify(t.Context(), source(text, &m), idm.VerifyOptions{ValuesOf: one.DN()})
+	drift, err = two.Verify(t.Context(), source(text, &m), idm.ImportOptions{ValuesOf: one.DN()})
 	require.NoError(t, err)
 	require.True(t, drift.Equal(), drift.String())
 }
@@ -117,7 +117,7 @@ func TestTreeDriverConfigurations(t *testing.T) {
 	src := func() idm.ExportSource {
 		return idm.ExportSource{Name: "driver.xml", Content: strings.NewReader(text), Manifest: &m}
 	}
-	drift, err := one.Verify(t.Context(), src(), idm.VerifyOptions{})
+	drift, err := one.Verify(t.Context(), src(), idm.ImportOptions{})
 	require.NoError(t, err)
 	require.True(t, drift.Equal(), drift.String())
 	two := open(t, tree, "srv2")
@@ -133,7 +133,7 @@ func TestTreeDriverConfigurations(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{two.DN()}, tree.Get("srv1", job, "DirXML-ServerList"),
 		"a new job needs a server, and the file names none")
-	drift, err = one.Verify(t.Context(), src(), idm.VerifyOptions{})
+	drift, err = one.Verify(t.Context(), src(), idm.ImportOptions{})
 	require.NoError(t, err)
 	require.True(t, drift.Equal(), "the file says nothing of servers: %s", drift)
 	require.NotEmpty(t, report.Secrets)

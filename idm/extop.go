@@ -69,15 +69,9 @@ type Answer struct {
 	Value Raw    // responseValue, nil when there was none
 }
 
-// Extended sends any extended operation and returns the response value, nil when the server sent none. The SDK knows
-// nothing about its effect and calls a lost answer in doubt.
-func (s *Server) Extended(ctx context.Context, oid string, value []byte) ([]byte, error) {
-	answer, err := s.ExtendedAnswer(ctx, oid, value)
-	return answer.Value, err
-}
-
-// ExtendedAnswer is [Server.Extended] with the name of the response, for finding out how a server answers.
-func (s *Server) ExtendedAnswer(ctx context.Context, oid string, value []byte) (Answer, error) {
+// Extended sends any extended operation and returns the answer as it came. The SDK knows nothing about its effect and
+// calls a lost answer in doubt.
+func (s *Server) Extended(ctx context.Context, oid string, value []byte) (Answer, error) {
 	return s.extended(ctx, request{op: "extended operation " + oid + " on", target: s.address, effect: writes}, oid, value)
 }
 

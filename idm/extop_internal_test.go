@@ -126,12 +126,12 @@ func TestNamedPasswordListShapes(t *testing.T) {
 }
 
 func TestNDSCodes(t *testing.T) {
-	for text, want := range map[string]NDSCode{"NDS error: no such entry (-601)": -601,
+	for text, want := range map[string]int{"NDS error: no such entry (-601)": -601,
 		"NDS error: no access (-672)": -672, "NMAS (-16049)": -16049,
 		"(-601) after all (-672)": -672, "no number": 0, "(-12)": 0, "-601": 0} {
 		require.Equal(t, want, parseNDS(text), text)
 	}
-	require.Equal(t, "VRDIM not initialized", NDSCode(-783).Name())
+	require.Equal(t, "VRDIM not initialized", ndsReadings[-783].name)
 }
 
 func TestStatistics(t *testing.T) {
@@ -174,4 +174,14 @@ func FuzzAnswers(f *testing.F) {
 		_, _ = parseStats(answer)
 		parseAttributeType(string(answer))
 	})
+}
+
+// A figure that is not there is not zero, and a number nobody has published is neither on nor off.
+func TestWhatIsNotSaidIsNotRead(t *testing.T) {
+	_, err := parseStats([]byte(`<driver-info driver-dn="d"><subscriber><cache/></subscriber></driver-info>`))
+	require.ErrorIs(t, err, ErrUnknownLayout)
+	for option, enabled := range map[StartOption]bool{StartDisabled: false, StartManual: true, StartAuto: true,
+		StartOverflowManual: true, StartOverflowAuto: true, 5: false, -1: false} {
+		require.Equal(t, enabled, option.enabled(), option.String())
+	}
 }

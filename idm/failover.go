@@ -1,6 +1,7 @@
 package idm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,13 +23,7 @@ const (
 
 // String returns "close" or "leave".
 func (g GapPolicy) String() string {
-	switch g {
-	case GapClose:
-		return "close"
-	case GapLeave:
-		return "leave"
-	}
-	return fmt.Sprintf("gap policy %d", int(g))
+	return nameOf(map[GapPolicy]string{GapClose: "close", GapLeave: "leave"}, g)
 }
 
 // ServerDataFrom says where the target's per-server values come from in a failover.
@@ -44,18 +39,11 @@ const (
 	ServerDataFromExportWhole
 )
 
+var serverDataNames = map[ServerDataFrom]string{ServerDataFromPreparation: "preparation",
+	ServerDataFromExport: "export", ServerDataFromExportWhole: "whole export"}
+
 // String returns "preparation", "export" or "whole export".
-func (d ServerDataFrom) String() string {
-	switch d {
-	case ServerDataFromPreparation:
-		return "preparation"
-	case ServerDataFromExport:
-		return "export"
-	case ServerDataFromExportWhole:
-		return "whole export"
-	}
-	return fmt.Sprintf("server data from %d", int(d))
-}
+func (d ServerDataFrom) String() string { return nameOf(serverDataNames, d) }
 
 // FailoverOptions says what is failed over.
 type FailoverOptions struct {
@@ -89,8 +77,7 @@ func Failover(o FailoverOptions) (failover.Procedure, error) {
 	}
 	return m.failover(o).procedure(failover.Procedure{Name: "idm.Failover", Lock: m.Lock,
 		Parameters: m.parameters(failover.Parameter{Name: "since", Value: o.sinceText()},
-			failover.Parameter{Name: "data", Value: o.Data.String()},
-			failover.Parameter{Name: "export", Value: o.Export.Path})})
+			failover.Parameter{Name: "data", Value: o.Data.String()})})
 }
 
 // FailoverStages returns the stages of [Failover]. It refuses options that could not work, and touches nothing.
@@ -194,7 +181,7 @@ func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) 
 	dialling, cancel := context.WithTimeout(ctx, sourceTime)
 	defer cancel()
 	s, err := m.trySource(dialling)
-	if errors.Is(err, ErrUnreachable) {
+	if away(ctx, err) {
 		return failover.Observation{Done: true, Found: "the source does not answer"}, nil
 	}
 	if errors.Is(err, ErrWrongServer) {
@@ -222,6 +209,11 @@ func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) 
 		})
 	obs.Note = "while the source lives use Switchover; or switch it off and run again"
 	return obs, err
+}
+
+// away reports whether err says that no server is there. A look that was cut short says nothing.
+func away(ctx context.Context, err error) bool {
+	return errors.Is(err, ErrUnreachable) && ctx.Err() == nil
 }
 
 // sourceStillOut looks once more right before something is enabled or started: a source that somebody switched on
@@ -291,7 +283,7 @@ func (m *mover) compareExport(ctx context.Context, o FailoverOptions) (failover.
 	replicated := 0
 	for _, driver := range parts {
 		c, err := m.withExport(o, func(src ExportSource) (*Comparison, error) {
-			return m.Target.Verify(ctx, src, VerifyOptions{Driver: driver, ValuesOf: m.sourceDN})
+			return m.Target.Verify(ctx, src, ImportOptions{Driver: driver, ValuesOf: m.sourceDN})
 		})
 		if err != nil {
 			return failover.Observation{}, err
@@ -309,7 +301,7 @@ func (m *mover) compareExport(ctx context.Context, o FailoverOptions) (failover.
 		if c.Unlisted > 0 {
 			replicated, text = replicated+1, text+" and more"
 		}
-		rows = append(rows, failover.Item{Target: orText(driver, m.DriverSet), Done: open == 0 && c.Unlisted == 0,
+		rows = append(rows, failover.Item{Target: cmp.Or(driver, m.DriverSet), Done: open == 0 && c.Unlisted == 0,
 			Found: text})
 	}
 	obs := summary(rows, "with the export's values")

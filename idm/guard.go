@@ -1,10 +1,12 @@
 package idm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -19,6 +21,11 @@ type GuardOptions struct {
 	// OldDN is the DN of the old server, Dial connects to it; it is called again and again until the server answers.
 	OldDN string
 	Dial  func(context.Context) (*Server, error)
+
+	// CacheDir is the folder for the events that wait on the old server, which go when a driver is disabled there: what
+	// was deleted before the crash stands nowhere else. See [SwitchoverOptions]. "" saves none; what waited is told in
+	// any case.
+	CacheDir string
 
 	Limit       int           // drivers at the same time; 0 means 4
 	StopTimeout time.Duration // per driver; 0 means 3 minutes
@@ -54,8 +61,9 @@ func newGuard(o GuardOptions) (*guard, error) {
 	if SameDN(o.OldDN, o.Active.DN()) {
 		return nil, failover.Invalid("GuardOptions.OldDN", o.OldDN+" is also the active server", "name two servers")
 	}
-	defaultTo(&o.Wait, defaultGuardWait)
-	return &guard{GuardOptions: o, m: mover{Route: r, sourceDN: o.OldDN}}, nil
+	o.Wait = cmp.Or(o.Wait, defaultGuardWait)
+	g := &guard{GuardOptions: o, m: mover{Route: r, sourceDN: o.OldDN, cacheDir: o.CacheDir}}
+	return g, g.m.checkCacheDir("GuardOptions.CacheDir")
 }
 
 // old connects to the old server and makes sure that it is the one.
@@ -110,7 +118,7 @@ const guardSource = fromWiki +
 func (g *guard) activeElsewhere() failover.Step {
 	return g.m.perDriver("enabled on the active server", func(ctx context.Context, driver string) (failover.Item, error) {
 		st, err := g.Active.Status(ctx, driver)
-		return failover.Item{Done: st.Option != StartDisabled, Found: st.String()}, err
+		return failover.Item{Done: st.Option.enabled(), Found: st.String()}, err
 	}).Step(failover.Step{ID: "active-elsewhere", Title: "Check that the drivers are enabled on the active server",
 		Target: g.Active.DN(), Kind: failover.Check, Firm: true,
 		Guards: stepDisable, // which looks again, driver by driver
@@ -154,7 +162,14 @@ func (g *guard) look(ctx context.Context) (failover.Observation, error) {
 func (g *guard) disable() failover.Step {
 	return failover.Step{ID: stepDisable, Title: "Disable and stop the drivers on the old server", Target: g.OldDN,
 		Kind: failover.Change, Timeout: g.m.allDrivers(g.m.StopTimeout), Poll: g.m.Poll, Source: guardSource,
-		Observe: g.lookOrGone, Apply: g.silence}
+		Writes:  g.m.ofDrivers("idm/queue"),
+		Observe: g.lookOrGone,
+		Apply: func(ctx context.Context) error {
+			return g.silence(ctx, func(ctx context.Context, driver, queue string) error {
+				_, err := g.m.factQueue(driver).Capture(ctx, func(context.Context) (string, error) { return queue, nil })
+				return err
+			})
+		}}
 }
 
 // lookOrGone is what an approval is given for: whatever is active on the old server when it comes back, also when it
@@ -177,6 +192,15 @@ func (g *guard) lookOrGone(ctx context.Context) (failover.Observation, error) {
 			obs.Items[i].Found = "not seen stopped and disabled"
 		}
 	}
+	for _, driver := range g.Drivers {
+		queue, acted, err := g.m.factQueue(driver).Load(ctx)
+		if err != nil {
+			return obs, err
+		}
+		if acted {
+			obs.Note += "; " + commonName(driver) + ": " + queue
+		}
+	}
 	note := obs.Note
 	would := obs.Would
 	obs = summary(obs.Items, "stopped and disabled on the old server")
@@ -189,8 +213,8 @@ func (g *guard) quiet() failover.Step {
 		Kind: failover.Check, Firm: true, Source: guardSource, Observe: g.look}
 }
 
-// silence disables first, which keeps a driver that has not started yet from starting, and stops what runs.
-func (g *guard) silence(ctx context.Context) error {
+// silence keeps the drivers from starting, stops what runs and disables them. It tells what waited there.
+func (g *guard) silence(ctx context.Context, tell func(ctx context.Context, driver, queue string) error) error {
 	s, err := g.old(ctx)
 	if err != nil {
 		return notApplied(err)
@@ -201,25 +225,30 @@ func (g *guard) silence(ctx context.Context) error {
 		if err != nil {
 			return notApplied(err)
 		}
-		if active.Option == StartDisabled {
+		if !active.Option.enabled() {
 			return &failover.Error{Op: "guard driver", Target: driver, Outcome: failover.NotApplied,
 				Next: "enable it on the active server first, or leave it out of the guard",
-				Err:  fmt.Errorf("%w: it is disabled on %s too", failover.ErrPrecondition, g.Active.DN())}
+				Err:  fmt.Errorf("%w: it is %s on %s", failover.ErrPrecondition, active, g.Active.DN())}
 		}
-		return g.m.silenceOn(ctx, s, driver)
+		return g.m.silenceOn(ctx, s, driver, tell)
 	})
 }
 
-// silenceOn disables a driver, stops it, and makes sure that it stayed disabled.
-func (m *mover) silenceOn(ctx context.Context, s *Server, driver string) error {
+// silenceOn keeps a driver from starting by itself, stops it and disables it. Manual comes first: it keeps the queue,
+// which can be saved then, and a driver that is about to start stays down as with Disabled.
+func (m *mover) silenceOn(ctx context.Context, s *Server, driver string,
+	tell func(ctx context.Context, driver, queue string) error) error {
 	st, err := s.Status(ctx, driver)
 	if err != nil {
 		return notApplied(err)
 	}
-	// Whether a running driver can be disabled is not published: a refusal counts only when the driver was stopped.
-	early := s.SetStartOption(ctx, driver, StartDisabled, ResyncNone)
-	if early != nil && st.State == StateStopped && !errors.Is(early, ErrWrongState) {
-		return early
+	var early error
+	if st.Option.settable() == StartAuto {
+		// Whether it can be set while the driver runs is not published: a refusal counts only when the driver was stopped.
+		early = s.SetStartOption(ctx, driver, StartManual, ResyncNone)
+		if early != nil && st.State == StateStopped && !errors.Is(early, ErrWrongState) {
+			return early
+		}
 	}
 	if err := m.stopOn(ctx, s, driver); err != nil {
 		if early == nil {
@@ -231,7 +260,11 @@ func (m *mover) silenceOn(ctx context.Context, s *Server, driver string) error {
 	if err != nil || option == StartDisabled {
 		return behind(driver, err)
 	}
-	return behind(driver, s.SetStartOption(ctx, driver, StartDisabled, ResyncNone))
+	queue, err := m.disable(ctx, s, driver)
+	if err == nil && tell != nil {
+		err = tell(ctx, driver, queue)
+	}
+	return behind(driver, err)
 }
 
 // GuardSighting is what [WatchOldServer] saw or did in one round.
@@ -241,7 +274,9 @@ type GuardSighting struct {
 	// Acted is true when something had to be disabled or stopped.
 	Acted bool
 	Found failover.Observation // before acting; rows per driver
-	Err   error                // why the round could not be finished; the next one tries again
+	// Waited says per driver what waited in its queue, which is gone with the disabling, and where it was saved.
+	Waited map[string]string
+	Err    error // why the round could not be finished; the next one tries again
 }
 
 // WatchOldServer looks every interval at the old server and disables there what comes up, until ctx ends. It reports
@@ -280,7 +315,13 @@ func (g *guard) round(ctx context.Context) GuardSighting {
 	if err != nil || obs.Done {
 		return seen
 	}
-	seen.Acted = true
-	seen.Err = g.silence(ctx)
+	seen.Acted, seen.Waited = true, map[string]string{}
+	var mu sync.Mutex
+	seen.Err = g.silence(ctx, func(_ context.Context, driver, queue string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		seen.Waited[driver] = queue
+		return nil
+	})
 	return seen
 }

@@ -42,7 +42,7 @@ const (
 	StorageWrite
 )
 
-// ImportOptions says what of an export is written, and what must hold for it.
+// ImportOptions says what of an export is written, or compared by [Server.Verify], and what must hold for it.
 type ImportOptions struct {
 	// Driver limits the import of a driver set's LDIF to this driver. For a driver configuration it is the DN of the
 	// driver to write to; empty means the one the file names.
@@ -306,6 +306,16 @@ func (imp *importer) preflight(ctx context.Context) error {
 	if err := imp.parents(ctx); err != nil {
 		return err
 	}
+	if imp.in.bare != "" {
+		known, err := imp.server.Exists(ctx, imp.in.bare)
+		if err != nil {
+			return err
+		}
+		if !known {
+			return imp.in.refuse(1, "<attributes>", "the file has no settings of the driver %s, which does not exist: "+
+				"it is a part of a driver and cannot create one", imp.in.bare)
+		}
+	}
 	if err := imp.in.unresolved(ctx, imp.server, imp.have, imp.scope, imp.tempDir); err != nil {
 		return err
 	}
@@ -358,8 +368,12 @@ func (imp *importer) broken(err error) error {
 	if imp.written.Load() == 0 && failover.OutcomeOf(err) == failover.NotApplied {
 		return err
 	}
+	next := "run the same import again"
+	if errors.Is(err, ErrSchema) {
+		next = failover.NextOf(err) + ", in the file or on the server; then run the import again"
+	}
 	return &failover.Error{Op: "import", Target: imp.top, Outcome: failover.InDoubt,
-		Next: fmt.Sprintf("run the same import again: what was written (%d objects created, %d changed) is not written twice",
+		Next: fmt.Sprintf("%s: what was written (%d objects created, %d changed) is not written twice", next,
 			imp.report.Created, imp.report.Changed), Err: err}
 }
 

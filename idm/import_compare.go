@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/01b61c5c/failover/internal/drivercfg"
 )
 
 // DifferenceKind says on which side something is.
@@ -88,7 +91,7 @@ func (c *Comparison) String() string {
 	if c.Unlisted > 0 {
 		fmt.Fprintf(&b, "… and %d more differences\n", c.Unlisted)
 	}
-	for _, name := range sortedKeys(c.Ignored) {
+	for _, name := range slices.Sorted(maps.Keys(c.Ignored)) {
 		fmt.Fprintf(&b, "! left alone: %s, on %d objects: the engine's own, computed, or a secret\n", name, c.Ignored[name])
 	}
 	for _, text := range c.Skipped {
@@ -188,7 +191,7 @@ func compareAttributes(want, have []Attribute, partial, perServer bool) []delta 
 			if len(d.missing) == 0 {
 				continue
 			}
-		} else if sameNamed(w.Name, w.Values, h) {
+		} else if sameNamed(w.Name, w.Values, h) || partial && sameDocument(w.Values, h) {
 			continue
 		}
 		deltas = append(deltas, d)
@@ -264,6 +267,13 @@ func sameNamed(name string, a, b [][]byte) bool {
 		}
 	}
 	return len(x) == len(y)
+}
+
+// sameDocument reports whether two values differ only in what a driver configuration does not keep: the declaration in
+// front of an XML document, and white space around it.
+func sameDocument(a, b [][]byte) bool {
+	return len(a) == 1 && len(b) == 1 && bytes.HasPrefix(drivercfg.Core(a[0]), []byte("<")) &&
+		bytes.Equal(drivercfg.Core(a[0]), drivercfg.Core(b[0]))
 }
 
 func missingValues(name string, want, have [][]byte) [][]byte {

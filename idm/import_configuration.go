@@ -41,6 +41,9 @@ func (in *incoming) readConfiguration(content io.Reader, o readOptions) error {
 			return err
 		}
 		in.note("")
+		if len(from.Path) == 0 && len(from.Attributes) == 0 {
+			in.bare = obj.dn
+		}
 		if err := in.objects.add(obj); err != nil {
 			return in.refuse(from.Line, "name", "%v", err)
 		}
@@ -66,7 +69,7 @@ func (in *incoming) fromConfiguration(from *drivercfg.Object, h drivercfg.Header
 		if strings.EqualFold(a.Name, "cn") || strings.EqualFold(a.Name, "objectClass") {
 			return nil, in.refuse(a.Line, a.Name, "follows from the place in the file and cannot stand in it")
 		}
-		if err := in.distinct(a.Line, attribute); err != nil {
+		if err := in.acceptable(a.Line, attribute, o.roles); err != nil {
 			return nil, err
 		}
 		switch o.roles.in(a.Name, job) {
@@ -173,6 +176,10 @@ func (in *incoming) queries(from *drivercfg.Object, dn string) error {
 	for _, q := range from.Queries {
 		n := SecretNeeded{Object: dn, Name: q.Name, DisplayName: q.DisplayName,
 			Because: fmt.Sprintf("%s:%d: the file asks for it (%s)", in.name, q.Line, q.Element)}
+		if q.InClear {
+			n.Because = fmt.Sprintf("%s:%d: the file carries it in clear text (%s), from where it is not taken", in.name, q.Line,
+				q.Element)
+		}
 		switch q.Kind {
 		case drivercfg.QueryApplicationPassword:
 			n.Kind = SecretApplication

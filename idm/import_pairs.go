@@ -9,19 +9,11 @@ import (
 // visit returns, the objects longer.
 func pairs(ctx context.Context, want, have *objects, scope []byte,
 	visit func(want, have *object, key []byte) error) error {
-	w, err := want.walk()
+	x, err := newSide(want, scope)
 	if err != nil {
 		return err
 	}
-	h, err := have.walk()
-	if err != nil {
-		return err
-	}
-	x, err := newSide(w, scope)
-	if err != nil {
-		return err
-	}
-	y, err := newSide(h, scope)
+	y, err := newSide(have, scope)
 	if err != nil {
 		return err
 	}
@@ -71,7 +63,11 @@ type side struct {
 	key   []byte
 }
 
-func newSide(w *walker, scope []byte) (*side, error) {
+func newSide(c *objects, scope []byte) (*side, error) {
+	w, err := c.walk()
+	if err != nil {
+		return nil, err
+	}
 	s := &side{w: w, scope: scope}
 	return s, s.next()
 }

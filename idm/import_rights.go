@@ -13,8 +13,8 @@ import (
 const entryRights = "[Entry Rights]"
 
 const (
-	entryRightAdd        Right = 2
-	entryRightSupervisor Right = 16
+	entryRightAdd        right = 2
+	entryRightSupervisor right = 16
 )
 
 // rights asks the server, where it can tell, whether the user may make the changes this import has to make. Where it
@@ -35,7 +35,7 @@ func (imp *importer) rights(ctx context.Context) error {
 		}
 	}
 	for _, w := range writes {
-		if err := s.demandRight(ctx, w.dn, w.attribute, RightWrite|RightSupervisor, "write "+w.attribute+" of"); err != nil {
+		if err := s.demandRight(ctx, w.dn, w.attribute, rightsToWrite, "write "+w.attribute+" of"); err != nil {
 			return err
 		}
 	}
@@ -81,8 +81,8 @@ func (imp *importer) demands(ctx context.Context) (below string, writes []demand
 	return below, writes, err
 }
 
-func (s *Server) demandRight(ctx context.Context, dn, attribute string, enough Right, what string) error {
-	have, err := s.Privileges(ctx, dn, s.conf.UserDN, attribute)
+func (s *Server) demandRight(ctx context.Context, dn, attribute string, enough right, what string) error {
+	have, err := s.privileges(ctx, dn, s.conf.UserDN, attribute)
 	if err != nil {
 		return err
 	}

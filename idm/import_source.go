@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +30,7 @@ type incoming struct {
 	count   int64
 	servers []string // whose per-server values it holds; "" for the values of whatever server they are written to
 	partial bool     // absence of an attribute means nothing
+	bare    string   // DN of a driver of which the file has no settings at all
 	ignored map[string]int64
 	skipped []string
 	more    int // skipped parts beyond those listed
@@ -188,7 +190,10 @@ func (in *incoming) fromRecord(rec *ldif.Record, roles attributeRoles) (*object,
 			return nil, in.refuse(c.Line, c.Name, "an export deletes no values")
 		}
 		a := Attribute{Name: c.Name, Values: c.Values}
-		if err := in.distinct(c.Line, a); err != nil {
+		if a.Values = withoutEmpty(a.Values); len(a.Values) == 0 {
+			continue
+		}
+		if err := in.acceptable(c.Line, a, roles); err != nil {
 			return nil, err
 		}
 		switch role := roles.of(c.Name); {
@@ -241,11 +246,11 @@ func (in *incoming) creation(o *object, rec *ldif.Record, roles attributeRoles) 
 	var values []Attribute
 	for _, from := range rec.Attributes {
 		a := Attribute{Name: from.Name, Values: from.Values}
-		if err := in.distinct(from.Line, a); err != nil {
-			return nil, err
-		}
-		if a.Values = withoutLocks(a.Values); len(a.Values) == 0 && len(from.Values) > 0 {
+		if a.Values = withoutEmpty(withoutLocks(a.Values)); len(a.Values) == 0 {
 			continue
+		}
+		if err := in.acceptable(from.Line, a, roles); err != nil {
+			return nil, err
 		}
 		switch roles.in(a.Name, job) {
 		case roleReplicated:
@@ -268,19 +273,45 @@ func (in *incoming) creation(o *object, rec *ldif.Record, roles attributeRoles) 
 	return o, nil
 }
 
-func (in *incoming) distinct(line int, a Attribute) error {
-	if len(a.Values) < 2 {
-		return nil
+// withoutEmpty leaves out values of zero bytes. They mean "not set", and a server refuses to be given one.
+func withoutEmpty(values [][]byte) [][]byte {
+	empty := func(v []byte) bool { return len(v) == 0 }
+	if !slices.ContainsFunc(values, empty) {
+		return values
 	}
+	return slices.DeleteFunc(slices.Clone(values), empty)
+}
+
+// acceptable refuses what a server would refuse when half of the file is written: values that stand twice, that are too
+// many, or that the syntax does not allow.
+func (in *incoming) acceptable(line int, a Attribute, roles attributeRoles) error {
 	seen := make(map[string]bool, len(a.Values))
 	for _, v := range a.Values {
-		if seen[string(v)] {
+		if len(a.Values) > 1 && seen[string(v)] {
 			return in.refuse(line, a.Name, "has the same value twice")
 		}
 		seen[string(v)] = true
 	}
+	if role := roles.of(a.Name); role == roleNote || role == roleOmit {
+		return nil // it is not written
+	}
+	t, _ := roles.schema.Attribute(a.Name)
+	if t.SingleValue && len(a.Values) > 1 {
+		return in.refuse(line, a.Name, "has %d values and may have one", len(a.Values))
+	}
+	for _, v := range a.Values {
+		switch {
+		case t.Syntax == syntaxInteger && !integerText.Match(v):
+			return in.refuse(line, a.Name, "must be a number, and is %q", clipText(string(v), 40))
+		case t.Syntax == syntaxBoolean && string(v) != "TRUE" && string(v) != "FALSE":
+			return in.refuse(line, a.Name, "must be TRUE or FALSE, and is %q", clipText(string(v), 40))
+		}
+	}
 	return nil
 }
+
+// integerText is a number as RFC 4517 section 3.3.16 writes it.
+var integerText = regexp.MustCompile(`^(0|-?[1-9][0-9]*)$`)
 
 // references checks that what names other objects does.
 func (in *incoming) references(line int, a Attribute) error {

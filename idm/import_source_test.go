@@ -57,6 +57,17 @@ func TestBadFilesAreRefusedWithFileLineFieldAndReason(t *testing.T) {
 		{"wrong dn", ldifSet + "dn: cn=d,,o=x\nchangetype: add\nobjectClass: top\n", 6, "dn", "not a distinguished name"},
 		{"no class", "dn: cn=ds,o=x\nchangetype: add\ncn: ds\n", 1, "objectClass", "is missing"},
 		{"value twice", "dn: cn=ds,o=x\nchangetype: add\nobjectClass: top\nDirXML-JavaTraceFile: a\nDirXML-JavaTraceFile: a\n", 4, "DirXML-JavaTraceFile", "same value twice"},
+		{"no number", ldifSet + "dn: cn=d,cn=ds,o=x\nchangetype: add\nobjectClass: DirXML-Driver\nDirXML-TraceLevel: high\n",
+			9, "DirXML-TraceLevel", `must be a number, and is "high"`},
+		{"two values of one", ldifSet +
+			"dn: cn=d,cn=ds,o=x\nchangetype: add\nobjectClass: DirXML-Driver\nDirXML-TraceLevel: 1\nDirXML-TraceLevel: 2\n", 9,
+			"DirXML-TraceLevel", "has 2 values and may have one"},
+		{"no number in xml", configuration("<attributes><trace-level value=\"high\"/></attributes>"), 2, "DirXML-TraceLevel",
+			"must be a number"},
+		{"a whole set in xml", "<driver-set-configuration dn=\"cn=ds,o=x\" name=\"ds\"/>", 1, "<driver-set-configuration>",
+			"export each driver by itself"},
+		{"a part in xml", "<driver-configuration dn=\"cn=lib,cn=ds,o=x\" name=\"Tools\"/>", 1, "<driver-configuration>",
+			"a part and no whole driver"},
 		{"delete", ldifSet + "dn: cn=d,cn=ds,o=x\nchangetype: delete\n", 6, "changetype", "neither deletes nor renames"},
 		{"rename", ldifSet + "dn: cn=d,cn=ds,o=x\nchangetype: modrdn\nnewrdn: cn=e\ndeleteoldrdn: 1\n", 6, "changetype",
 			"neither deletes nor renames"},
@@ -235,6 +246,52 @@ func TestDriverConfigurationIsMovedToItsDriver(t *testing.T) {
 	require.NotNil(t, rule, got)
 	require.Equal(t, "<policy/>", string(first(rule.plain, "XmlData")))
 	require.Equal(t, "cn=srv,o=y", string(first(got["cn=j,cn=New,cn=Set,ou=idm,o=y"].plain, "DirXML-ServerList")))
+}
+
+func TestValuesOfZeroBytesAreNotSet(t *testing.T) {
+	for _, text := range []string{
+		"dn: cn=ds,o=x\nchangetype: add\nobjectClass: DirXML-DriverSet\nDirXML-JavaTraceFile:\nDirXML-DriverTraceLevel:: \n",
+		"dn: cn=ds,o=x\nobjectClass: DirXML-DriverSet\nDirXML-ConfigValues:\nDirXML-ServerList:\n",
+		"dn: cn=ds,o=x\nobjectClass: DirXML-DriverSet\n\n",
+	} {
+		in, err := readText(t, text, nil, readOptions{})
+		require.NoError(t, err)
+		w, err := in.objects.walk()
+		require.NoError(t, err)
+		o, _, err := w.take()
+		require.NoError(t, err)
+		require.Equal(t, []Attribute{Text("objectClass", "DirXML-DriverSet")}, o.plain)
+		require.Empty(t, o.refs)
+		require.Empty(t, o.local)
+	}
+}
+
+func TestAPasswordInTheFileIsANeedAndNeverShown(t *testing.T) {
+	const canary = "Kanari3nvogel"
+	in, err := readText(t, configuration("<attributes><shim-auth-password>"+canary+"</shim-auth-password>"+
+		"<named-password name=\"smtp\">"+canary+"</named-password></attributes>"), nil, readOptions{})
+	require.NoError(t, err)
+	needs := in.secrets.sorted()
+	require.Len(t, needs, 2)
+	require.Equal(t, []SecretKind{SecretApplication, SecretNamed}, []SecretKind{needs[0].Kind, needs[1].Kind})
+	for _, n := range needs {
+		require.Contains(t, n.String(), "the file carries it in clear text")
+	}
+	require.NotContains(t, fmt.Sprintf("%+v", in), canary)
+	w, err := in.objects.walk()
+	require.NoError(t, err)
+	o, _, err := w.take()
+	require.NoError(t, err)
+	require.NotContains(t, fmt.Sprintf("%+v", o), canary)
+}
+
+func TestADeclarationInFrontIsNoDifference(t *testing.T) {
+	have := []Attribute{Text("XmlData", "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<policy/>\n")}
+	want := []Attribute{{Name: "XmlData", Values: [][]byte{[]byte("<policy/>")}}}
+	require.Empty(t, compareAttributes(want, have, true, false))
+	require.NotEmpty(t, compareAttributes(want, have, false, false), "LDIF keeps every byte")
+	want[0].Values[0] = []byte("<policy />")
+	require.NotEmpty(t, compareAttributes(want, have, true, false))
 }
 
 func TestWhatIsSkippedIsListedUpToALimit(t *testing.T) {

@@ -2,6 +2,7 @@ package idm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -45,12 +46,7 @@ func withoutLocks(values [][]byte) [][]byte {
 	return slices.DeleteFunc(slices.Clone(values), isLock)
 }
 
-func (l DirectoryLock) attribute() string {
-	if l.Attribute == "" {
-		return defaultLockAttribute
-	}
-	return l.Attribute
-}
+func (l DirectoryLock) attribute() string { return cmp.Or(l.Attribute, defaultLockAttribute) }
 
 func (l DirectoryLock) fail(op, next string, outcome failover.Outcome, err error) error {
 	return &failover.Error{Op: op, Target: l.Entry, Outcome: outcome, Next: next, Err: err}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -30,31 +31,13 @@ const (
 var formatNames = map[ExportFormat]string{FormatLDIF: "ldif", FormatDriverConfiguration: "driver-configuration"}
 
 // String returns "ldif" or "driver-configuration".
-func (f ExportFormat) String() string {
-	if name, ok := formatNames[f]; ok {
-		return name
-	}
-	return fmt.Sprintf("ExportFormat(%d)", int(f))
-}
+func (f ExportFormat) String() string { return nameOf(formatNames, f) }
 
 // MarshalText implements encoding.TextMarshaler.
-func (f ExportFormat) MarshalText() ([]byte, error) {
-	if _, ok := formatNames[f]; !ok {
-		return nil, fmt.Errorf("idm: no export format has the number %d", f)
-	}
-	return []byte(f.String()), nil
-}
+func (f ExportFormat) MarshalText() ([]byte, error) { return marshalName(formatNames, f) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (f *ExportFormat) UnmarshalText(text []byte) error {
-	for format, name := range formatNames {
-		if name == string(text) {
-			*f = format
-			return nil
-		}
-	}
-	return fmt.Errorf("idm: no export format is called %q", text)
-}
+func (f *ExportFormat) UnmarshalText(text []byte) error { return unmarshalName(formatNames, text, f) }
 
 // Manifest says what an export is: whence, when, how much, and the SHA-256 of its bytes. It is kept beside the export,
 // so that a later check can say whether the export is present and complete and how old it is, and so that an import
@@ -98,12 +81,12 @@ func (m Manifest) Write(w io.Writer) error {
 	return err
 }
 
-// maxManifest bounds what ReadManifest takes in.
+// maxManifest bounds what readManifest takes in.
 const maxManifest = 64 << 20
 
-// ReadManifest reads what [Manifest.Write] wrote; name is the file name errors carry. Unknown fields, another version
+// readManifest reads what [Manifest.Write] wrote; name is the file name errors carry. Unknown fields, another version
 // and missing fields are refused.
-func ReadManifest(name string, r io.Reader) (Manifest, error) {
+func readManifest(name string, r io.Reader) (Manifest, error) {
 	var m Manifest
 	refuse := func(field, reason string, args ...any) (Manifest, error) {
 		return Manifest{}, refused("read manifest",
@@ -229,7 +212,7 @@ func OpenExport(path string) (ExportSource, io.Closer, error) {
 		return fail(err)
 	}
 	defer mf.Close() //nolint:errcheck // only read
-	m, err := ReadManifest(path+manifestSuffix, mf)
+	m, err := readManifest(path+manifestSuffix, mf)
 	if err != nil {
 		return fail(err)
 	}
@@ -253,7 +236,7 @@ func CheckExport(path string, now time.Time, maxAge time.Duration) ExportCheck {
 	if err != nil {
 		c.Problem = err.Error()
 		_, statErr := os.Stat(path)
-		c.Present = statErr == nil
+		c.Present = !errors.Is(statErr, os.ErrNotExist) // a folder that cannot be looked into may hold it
 		return c
 	}
 	defer closer.Close() //nolint:errcheck // only read

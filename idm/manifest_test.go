@@ -22,7 +22,7 @@ func TestManifestComesBack(t *testing.T) {
 	var b bytes.Buffer
 	require.NoError(t, m.Write(&b))
 	require.Contains(t, b.String(), `"kind": "named password"`)
-	got, err := ReadManifest("m", bytes.NewReader(b.Bytes()))
+	got, err := readManifest("m", bytes.NewReader(b.Bytes()))
 	require.NoError(t, err)
 	require.Equal(t, m, got)
 
@@ -39,7 +39,7 @@ func TestManifestComesBack(t *testing.T) {
 	} {
 		text := strings.Replace(b.String(), change[0], change[1], 1)
 		require.NotEqual(t, b.String(), text, name)
-		_, err := ReadManifest("m.json", strings.NewReader(text))
+		_, err := readManifest("m.json", strings.NewReader(text))
 		require.Error(t, err, name)
 		require.Contains(t, err.Error(), "m.json", name)
 		require.Equal(t, failover.NotApplied, failover.OutcomeOf(err), name)

@@ -22,50 +22,39 @@ var (
 	ErrNotServed = errors.New("the engine on this server does not serve the driver")
 	// ErrExists: the entry or value is there already (-606, -614).
 	ErrExists = errors.New("exists already")
-	// ErrSchema: the schema forbids it (-608, -609, -611, -612).
-	ErrSchema = errors.New("refused by the schema")
-	// ErrMissingTarget: a DN-valued attribute names an entry that does not exist, or the syntax is wrong (-613).
-	ErrMissingTarget = errors.New("wrong syntax or the entry it names is missing")
-	// ErrChainBroken: the server could not reach another one it needed (-625, -626, -634, -636).
-	ErrChainBroken = errors.New("the server could not reach another server it needed")
+	// ErrSchema: the schema forbids it, the syntax is wrong, or it names an entry that does not exist (-608 to -613). It
+	// will be refused again until the value or the directory is another.
+	ErrSchema = errors.New("refused by the schema, or names an entry that is missing")
 	// ErrWrongState: invalid request: wrong state of the driver or a malformed request, documented as possibly passing
 	// (-641).
 	ErrWrongState = errors.New("invalid request: wrong state of the driver or a malformed request")
-	// ErrBusy: the partition is busy or the replica is being synchronized (-654, -698).
-	ErrBusy = errors.New("partition busy")
-	// ErrTime: time is not synchronized between the servers (-659).
-	ErrTime = errors.New("time is not synchronized")
-	// ErrLocked: the database is locked (-663).
-	ErrLocked = errors.New("the directory database is locked")
+	// ErrBusy: the partition is busy, the replica is not on or being synchronized, or the database is locked (-654, -663,
+	// -673, -698): wait and repeat.
+	ErrBusy = errors.New("the directory is busy")
 	// ErrLogin: the login was refused (-669).
 	ErrLogin = errors.New("login refused")
 	// ErrNoAccess: missing right, or an attribute that belongs to the engine (-672).
 	ErrNoAccess = errors.New("no access: a right is missing or the attribute belongs to the engine")
-	// ErrReplicaNotOn: the replica is not ready (-673).
-	ErrReplicaNotOn = errors.New("the replica is not on")
 	// ErrNotSupported: the server does not know the request (-780, LDAP 2 or 53 to an extended operation).
 	ErrNotSupported = errors.New("request not supported by this server")
 	// ErrEngineMissing: the DirXML module is not loaded on this server, or its server-centric data was lost (-783).
 	ErrEngineMissing = errors.New("no Identity Manager engine is loaded on this server")
-	// ErrDatabase: trouble in the directory database (-785, -786); never a driver state.
-	ErrDatabase = errors.New("directory database error")
 	// ErrPasswordPolicy: a password policy refused the value (NMAS, -16000 and below).
 	ErrPasswordPolicy = errors.New("refused by a password policy")
 	// ErrWrongServer: this is not the server that was asked for: a referral came back, the entry is not local (-781),
 	// or dsaName names another server.
 	ErrWrongServer = errors.New("wrong server")
-	// ErrUnreachable: no connection to the server. Nothing was sent.
+	// ErrUnreachable: no TCP connection to the server. Nothing was sent. A server that takes the connection and then says
+	// nothing, or refuses our algorithms, is alive: that is ErrLineLost.
 	ErrUnreachable = errors.New("server not reachable")
 	// ErrUntrusted: the certificate of the server is not the one that was asked for. Nothing was sent.
 	ErrUntrusted = errors.New("server certificate not trusted")
-	// ErrLineLost: the connection broke or the time ran out while an answer was awaited.
+	// ErrLineLost: the connection broke or the time ran out while an answer was awaited, also to the handshake and the
+	// login.
 	ErrLineLost = errors.New("no answer from the server")
 	// ErrUnknownLayout: an answer came whose layout nobody has published. It is not guessed at.
 	ErrUnknownLayout = errors.New("answer in an unknown layout")
 )
-
-// NDSCode is an error number of eDirectory, always negative; 0 means the server gave none.
-type NDSCode int
 
 type ndsReading struct {
 	name string
@@ -75,7 +64,7 @@ type ndsReading struct {
 	lost bool
 }
 
-var ndsReadings = map[NDSCode]ndsReading{
+var ndsReadings = map[int]ndsReading{
 	-601: {"no such entry", ErrNoEntry, "check the DN and whether this server holds a replica of it", false},
 	-602: {"no such value", ErrNoAttribute, "read the entry again", false},
 	-603: {"no such attribute", ErrNoAttribute,
@@ -84,40 +73,37 @@ var ndsReadings = map[NDSCode]ndsReading{
 	-606: {"entry already exists", ErrExists, "read the entry again", false},
 	-608: {"illegal attribute", ErrSchema, "compare the schema of the two servers", false},
 	-609: {"missing mandatory attribute", ErrSchema, "add the attribute the class demands", false},
-	-610: {"illegal DS name", ErrMissingTarget, "correct the DN", false},
+	-610: {"illegal DS name", ErrSchema, "correct the DN", false},
 	-611: {"illegal containment", ErrSchema, "put the object under a class that may contain it", false},
 	-612: {"multiple values for a single-valued attribute", ErrSchema, "write one value", false},
-	-613: {"syntax violation", ErrMissingTarget, "create the entry the value names first, or correct the value", false},
+	-613: {"syntax violation", ErrSchema, "create the entry the value names first, or correct the value", false},
 	-614: {"duplicate value", ErrExists, "read the entry again", false},
-	-625: {"transport failure", ErrChainBroken, "observe the entry on a server that holds it", true},
-	-626: {"all referrals failed", ErrChainBroken, "use a server that holds a replica", true},
-	-634: {"no referrals", ErrChainBroken, "use a server that holds a replica", false},
-	-636: {"unreachable server", ErrChainBroken, "observe the entry on a server that holds it", true},
+	-625: {"transport failure", nil, "observe the entry on a server that holds it", true},
+	-626: {"all referrals failed", nil, "use a server that holds a replica", true},
+	-634: {"no referrals", nil, "use a server that holds a replica", false},
+	-636: {"unreachable server", nil, "observe the entry on a server that holds it", true},
 	-641: {"invalid request", ErrWrongState, "read state and start option of the driver again, then repeat", false},
-	-649: {"insufficient buffer", ErrDatabase, "ask for less at once", false},
+	-649: {"insufficient buffer", nil, "ask for less at once", false},
 	-654: {"partition busy", ErrBusy, "wait and repeat", false},
-	-659: {"time not synchronized", ErrTime, "repair time synchronization before any failover", false},
-	-663: {"DS locked", ErrLocked, "wait until the database is open and repeat", false},
+	-659: {"time not synchronized", nil, "repair time synchronization before any failover", false},
+	-663: {"DS locked", ErrBusy, "wait until the database is open and repeat", false},
 	-669: {"failed authentication", ErrLogin, "check user and password", false},
 	-672: {"no access", ErrNoAccess, "grant the right, or use the operation that owns the attribute", false},
-	-673: {"replica not on", ErrReplicaNotOn, "wait until the replica is on", false},
+	-673: {"replica not on", ErrBusy, "wait until the replica is on", false},
 	-698: {"replica in skulk", ErrBusy, "wait and repeat", false},
 	-780: {"request not supported", ErrNotSupported, "use a server with the engine", false},
 	-781: {"entry not local", ErrWrongServer, "add a replica to this server or use one that holds it", false},
 	-783: {"VRDIM not initialized", ErrEngineMissing,
 		"install or start the engine on this server; after loss of server-centric data import the export of every driver again", false},
 	-784: {"wait timeout", ErrLineLost, "observe before repeating", true},
-	-785: {"DIB error", ErrDatabase, "look at the directory database of this server", true},
-	-786: {"DIB I/O failure", ErrDatabase, "look at the disk of this server", true},
+	-785: {"DIB error", nil, "look at the directory database of this server", true},
+	-786: {"DIB I/O failure", nil, "look at the disk of this server", true},
 }
-
-// Name returns the vendor's name of the code, or "" for one that has no reading here.
-func (c NDSCode) Name() string { return ndsReadings[c].name }
 
 // ResultError is a refusal by the server: it answered, and the answer was no.
 type ResultError struct {
-	Result    uint16  // LDAP result code
-	NDS       NDSCode // number in the server's text, 0 when it gave none
+	Result    uint16 // LDAP result code
+	NDS       int    // eDirectory's number in the server's text, negative; 0 when it gave none
 	MatchedDN string
 	Text      string // the server's words, with secrets of the request redacted
 	driverOp  bool
@@ -132,8 +118,8 @@ func (e *ResultError) Error() string {
 	text := fmt.Sprintf("LDAP %d %s", e.Result, name)
 	if e.NDS != 0 {
 		text += fmt.Sprintf(", NDS %d", e.NDS)
-		if e.NDS.Name() != "" {
-			text += " " + e.NDS.Name()
+		if name := ndsReadings[e.NDS].name; name != "" {
+			text += " " + name
 		}
 	}
 	if e.Text != "" {
@@ -164,10 +150,9 @@ func (e *ResultError) sentinel() error {
 		return ErrNoAttribute
 	case ldap.LDAPResultEntryAlreadyExists, ldap.LDAPResultAttributeOrValueExists:
 		return ErrExists
-	case ldap.LDAPResultObjectClassViolation, ldap.LDAPResultUndefinedAttributeType, ldap.LDAPResultNamingViolation:
+	case ldap.LDAPResultObjectClassViolation, ldap.LDAPResultUndefinedAttributeType, ldap.LDAPResultNamingViolation,
+		ldap.LDAPResultConstraintViolation, ldap.LDAPResultInvalidAttributeSyntax:
 		return ErrSchema
-	case ldap.LDAPResultConstraintViolation, ldap.LDAPResultInvalidAttributeSyntax:
-		return ErrMissingTarget
 	case ldap.LDAPResultInvalidCredentials, ldap.LDAPResultInappropriateAuthentication:
 		return ErrLogin
 	case ldap.LDAPResultInsufficientAccessRights, ldap.LDAPResultConfidentialityRequired,
@@ -229,7 +214,7 @@ func (e *ResultError) next() string {
 var ndsNumber = regexp.MustCompile(`\(-(\d{3,5})\)`)
 
 // parseNDS finds the error number in a server's text such as "NDS error: no such entry (-601)".
-func parseNDS(text string) NDSCode {
+func parseNDS(text string) int {
 	found := ndsNumber.FindAllStringSubmatch(text, -1)
 	if len(found) == 0 {
 		return 0
@@ -238,7 +223,7 @@ func parseNDS(text string) NDSCode {
 	if err != nil {
 		return 0
 	}
-	return NDSCode(-n)
+	return -n
 }
 
 // refusal turns a result of the LDAP library into a ResultError, or returns nil when err is no result of the server.

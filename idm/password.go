@@ -209,18 +209,12 @@ const (
 	PasswordUnverified
 )
 
+var passwordStateNames = map[PasswordState]string{PasswordMissing: "missing",
+	PasswordListed:     "set, verified by name; the value is proven only by a start of the driver",
+	PasswordUnverified: "set, accepted by the server; proven only by a start of the driver"}
+
 // String returns the state in words.
-func (p PasswordState) String() string {
-	switch p {
-	case PasswordMissing:
-		return "missing"
-	case PasswordListed:
-		return "set, verified by name; the value is proven only by a start of the driver"
-	case PasswordUnverified:
-		return "set, accepted by the server; proven only by a start of the driver"
-	}
-	return fmt.Sprintf("PasswordState(%d)", int(p))
-}
+func (p PasswordState) String() string { return nameOf(passwordStateNames, p) }
 
 // SetSecret sets the password of one need on this server and says what is proven about it afterwards: PasswordMissing
 // when source has none. A named password that the server accepts and does not list is failover.ErrNotObserved, in

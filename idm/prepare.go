@@ -65,7 +65,8 @@ type PrepareOptions struct {
 
 // Prepare is step 0 of the published failover, done while all is well: replicas, exports, the standby in the driver set
 // with its own values and passwords, its drivers disabled. It touches nothing on the source and causes no outage. It is
-// to be repeated after every change of configuration.
+// to be repeated after every change of configuration. What it prepared is proven only by a start: move the drivers in a
+// quiet hour with [Switchover] and [Failback], which a run that waited for that would keep from their lock.
 func Prepare(o PrepareOptions) (failover.Procedure, error) {
 	m, err := newPrepare(o)
 	if err != nil {
@@ -93,7 +94,7 @@ func newPrepare(o PrepareOptions) (*mover, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.needed, m.served = untilTrial, untilTrial // what was prepared counts only while they hold
+	m.needed, m.served = untilPrepared, untilPrepared // what was prepared counts only while they hold
 	if err := o.Export.validate("PrepareOptions.Export"); err != nil {
 		return nil, err
 	}
@@ -107,8 +108,9 @@ func (m *mover) prepare(o PrepareOptions) Stages {
 	return Stages{
 		Check: failover.Stage{Name: "check", Steps: []failover.Step{m.servers(), m.rights(), m.replicas(), m.health()}},
 		Prepare: failover.Stage{Name: stagePrepare, Steps: slices.Concat(
-			[]failover.Step{m.keepExport(o.Export), m.inSet(), m.engineServes(), m.disableOnTarget(), m.copyData(o.OnRequest)},
-			m.passwords(), m.references(), []failover.Step{m.trial()})},
+			[]failover.Step{m.keepExport(o.Export), m.inSet(), m.engineServes(), m.sourceEnabled(), m.targetPassive(),
+				m.disableOnTarget(), m.copyData(o.OnRequest)},
+			m.passwords(), m.references())},
 	}
 }
 
@@ -135,13 +137,4 @@ func (m *mover) keepExport(k KeptExport) failover.Step {
 			return err
 		},
 		Undo: failover.NothingToUndo}
-}
-
-func (m *mover) trial() failover.Step {
-	return failover.Step{ID: stepTrial, Title: "Try a start on the standby in a quiet hour", Target: m.Target.DN(),
-		Kind:   failover.Manual,
-		Source: ours + "passwords, certificates and Remote Loader references are proven only by a start",
-		Help: "In a quiet hour run Switchover and Failback for one driver after the other, or for all. If there is no such " +
-			"hour now, say when there will be one: " +
-			"what was prepared is not proven until then."}
 }

@@ -1,11 +1,11 @@
 package idm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
@@ -17,38 +17,29 @@ import (
 const replicaOID = "2.16.840.1.113719.1.27.100."
 
 const (
-	oidReplicaInfo  = replicaOID + "17"
-	oidReplicaList  = replicaOID + "19"
-	oidPrivileges   = replicaOID + "33"
-	entryRightsName = "[Entry Rights]"
+	oidReplicaInfo = replicaOID + "17"
+	oidReplicaList = replicaOID + "19"
+	oidPrivileges  = replicaOID + "33"
 )
 
-// ReplicaType is the kind of a replica (numbers inferred from the constants of the vendor's LDAP classes).
+// ReplicaType is the kind of a replica (numbers of the vendor's C header).
 type ReplicaType int
 
-// The kinds of replicas.
+// The kinds that matter here; the others are only named.
 const (
-	ReplicaMaster ReplicaType = iota
-	ReplicaReadWrite
-	ReplicaReadOnly
-	ReplicaSubordinate
-	ReplicaFilteredWrite
-	ReplicaFilteredRead
+	replicaMaster        ReplicaType = 0
+	replicaReadWrite     ReplicaType = 1
+	replicaFilteredWrite ReplicaType = 4
 )
 
-var replicaTypeNames = []string{"master", "read/write", "read-only", "subordinate reference", "filtered read/write",
-	"filtered read-only"}
+var replicaTypeNames = map[ReplicaType]string{replicaMaster: "master", replicaReadWrite: "read/write", 2: "read-only",
+	3: "subordinate reference", replicaFilteredWrite: "filtered read/write", 5: "filtered read-only"}
 
 // String returns the kind in words.
-func (t ReplicaType) String() string {
-	if t < 0 || int(t) >= len(replicaTypeNames) {
-		return fmt.Sprintf("replica type %d", int(t))
-	}
-	return replicaTypeNames[t]
-}
+func (t ReplicaType) String() string { return nameOf(replicaTypeNames, t) }
 
 // Full reports whether the replica is complete and writable, as a driver set needs it.
-func (t ReplicaType) Full() bool { return t == ReplicaMaster || t == ReplicaReadWrite }
+func (t ReplicaType) Full() bool { return t == replicaMaster || t == replicaReadWrite }
 
 // Replica is one replica on this server.
 type Replica struct {
@@ -73,8 +64,8 @@ func (s *Server) askReplica(ctx context.Context, words, oid, target string, args
 	return answer.Value, err
 }
 
-// Partitions returns the DNs of the partitions this server holds replicas of, "" for [Root].
-func (s *Server) Partitions(ctx context.Context) ([]string, error) {
+// partitions returns the DNs of the partitions this server holds replicas of, "" for [Root].
+func (s *Server) partitions(ctx context.Context) ([]string, error) {
 	answer, err := s.askReplica(ctx, "list replicas of", oidReplicaList, s.DN(), octets(s.DN()))
 	if err != nil || len(answer) == 0 {
 		return nil, err
@@ -95,10 +86,10 @@ func (s *Server) Partitions(ctx context.Context) ([]string, error) {
 	return list, nil
 }
 
-// Replica returns what kind of replica of the partition this server holds. [ErrNoEntry] or another refusal when it
+// replica returns what kind of replica of the partition this server holds. [ErrNoEntry] or another refusal when it
 // holds none. The order of the fields in the answer is partly inferred; an answer of another shape is
 // [ErrUnknownLayout].
-func (s *Server) Replica(ctx context.Context, partitionDN string) (Replica, error) {
+func (s *Server) replica(ctx context.Context, partitionDN string) (Replica, error) {
 	answer, err := s.askReplica(ctx, "read replica of", oidReplicaInfo, partitionDN, octets(s.DN()), octets(partitionDN))
 	if err != nil {
 		return Replica{}, err
@@ -125,8 +116,8 @@ func (s *Server) Replica(ctx context.Context, partitionDN string) (Replica, erro
 	return Replica{Partition: dn, Type: ReplicaType(kind), State: state, On: state == 0}, nil
 }
 
-// PartitionOf returns the root of the partition that holds the entry, "" for [Root].
-func (s *Server) PartitionOf(ctx context.Context, dn string) (string, error) {
+// partitionOf returns the root of the partition that holds the entry, "" for [Root].
+func (s *Server) partitionOf(ctx context.Context, dn string) (string, error) {
 	for at := dn; at != ""; at = ParentDN(at) {
 		e, err := s.Read(ctx, at, "objectClass")
 		if err != nil {
@@ -142,34 +133,28 @@ func (s *Server) PartitionOf(ctx context.Context, dn string) (string, error) {
 // ReplicaOf returns the replica on this server that holds the entry. An error wrapping [ErrWrongServer] says that there
 // is none.
 func (s *Server) ReplicaOf(ctx context.Context, dn string) (Replica, error) {
-	partition, err := s.PartitionOf(ctx, dn)
+	partition, err := s.partitionOf(ctx, dn)
 	if err != nil {
 		return Replica{}, err
 	}
-	held, err := s.Partitions(ctx)
+	held, err := s.partitions(ctx)
 	if err != nil {
 		return Replica{}, err
 	}
 	for _, p := range held {
 		if SameDN(p, partition) {
-			return s.Replica(ctx, p)
+			return s.replica(ctx, p)
 		}
 	}
+	root := cmp.Or(partition, "[Root]")
 	return Replica{}, &failover.Error{Op: "find a replica of", Target: dn, Outcome: failover.NotApplied,
-		Next: "add a read/write replica of " + rootName(partition) + " to " + s.DN(),
-		Err:  fmt.Errorf("%w: it holds no replica of %s", ErrWrongServer, rootName(partition))}
-}
-
-func rootName(dn string) string {
-	if dn == "" {
-		return "[Root]"
-	}
-	return dn
+		Next: "add a read/write replica of " + root + " to " + s.DN(),
+		Err:  fmt.Errorf("%w: it holds no replica of %s", ErrWrongServer, root)}
 }
 
 // RingDelta returns how long ago the replicas of this server were synchronized with their rings, the worst of them,
 // from the monitor of the server (documented: MaxRingDelta, in seconds). The bool is false where the server or the
-// rights of the user do not show it.
+// rights of the user do not show it, or one of them is no number.
 func (s *Server) RingDelta(ctx context.Context) (time.Duration, bool, error) {
 	worst, known := int64(0), false
 	for e, err := range s.Entries(ctx,
@@ -180,27 +165,23 @@ func (s *Server) RingDelta(ctx context.Context) (time.Duration, bool, error) {
 		if err != nil {
 			return 0, false, err
 		}
-		if seconds, err := strconv.ParseInt(e.Text("MaxRingDelta"), 10, 32); err == nil && seconds >= 0 {
-			worst, known = max(worst, seconds), true
+		seconds, err := strconv.ParseInt(e.Text("MaxRingDelta"), 10, 32)
+		if err != nil || seconds < 0 {
+			return 0, false, nil
 		}
+		worst, known = max(worst, seconds), true
 	}
 	return time.Duration(worst) * time.Second, known, nil
 }
 
-// Right is one bit of a privilege mask on an attribute.
-type Right int64
+// right is a privilege mask on an attribute (seen in published ACL values).
+type right int64
 
-// Rights on attributes (seen in published ACL values).
-const (
-	RightCompare    Right = 1
-	RightRead       Right = 2
-	RightWrite      Right = 4
-	RightSelf       Right = 8
-	RightSupervisor Right = 32
-)
+// rightsToWrite are write and supervisor, of which one is enough.
+const rightsToWrite right = 4 | 32
 
-// Privileges returns the effective rights of trustee to an attribute of an entry.
-func (s *Server) Privileges(ctx context.Context, dn, trusteeDN, attribute string) (Right, error) {
+// privileges returns the effective rights of trustee to an attribute of an entry.
+func (s *Server) privileges(ctx context.Context, dn, trusteeDN, attribute string) (right, error) {
 	answer, err := s.askReplica(ctx, "read rights to "+attribute+" of", oidPrivileges, dn, octets(dn), octets(trusteeDN),
 		octets(attribute))
 	if err != nil {
@@ -219,7 +200,7 @@ func (s *Server) Privileges(ctx context.Context, dn, trusteeDN, attribute string
 	if !ok {
 		return 0, unknownLayout(layout, dn, answer)
 	}
-	return Right(n), nil
+	return right(n), nil
 }
 
 // rightsNeeded are the attributes that guard the operations of the procedures, and the server list, which is written on
@@ -235,11 +216,11 @@ func (s *Server) MissingRights(ctx context.Context, setDN string) ([]string, err
 	}
 	var missing []string
 	for _, attribute := range rightsNeeded {
-		r, err := s.Privileges(ctx, setDN, s.conf.UserDN, attribute)
+		r, err := s.privileges(ctx, setDN, s.conf.UserDN, attribute)
 		if err != nil {
 			return nil, err
 		}
-		if r&(RightWrite|RightSupervisor) == 0 {
+		if r&rightsToWrite == 0 {
 			missing = append(missing, attribute)
 		}
 	}
@@ -262,5 +243,3 @@ func (s *Server) ServerAddress(ctx context.Context, serverDN string) ([]string, 
 func unsupported(err error) bool {
 	return errors.Is(err, ErrNotSupported) || errors.Is(err, ErrUnknownLayout)
 }
-
-func names(list []string) string { return strings.Join(list, ", ") }

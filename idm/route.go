@@ -1,6 +1,7 @@
 package idm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,23 +87,16 @@ func (r Route) withDefaults() (Route, error) {
 		return r, failover.Invalid("Route.Limit", fmt.Sprintf("is %d", r.Limit),
 			"allow at least one driver at a time, or zero for the default")
 	}
-	defaultTo(&r.Limit, defaultLimit)
-	defaultTo(&r.StartTimeout, defaultStartTimeout)
-	defaultTo(&r.StopTimeout, defaultStopTimeout)
-	defaultTo(&r.Settle, defaultSettle)
-	defaultTo(&r.Margin, defaultMargin)
-	defaultTo(&r.Poll, failover.DefaultPoll)
+	r.Limit = cmp.Or(r.Limit, defaultLimit)
+	r.StartTimeout = cmp.Or(r.StartTimeout, defaultStartTimeout)
+	r.StopTimeout = cmp.Or(r.StopTimeout, defaultStopTimeout)
+	r.Settle = cmp.Or(r.Settle, defaultSettle)
+	r.Margin = cmp.Or(r.Margin, defaultMargin)
+	r.Poll = cmp.Or(r.Poll, failover.DefaultPoll)
 	if r.Lock == nil {
 		r.Lock = DirectoryLock{Server: r.Target, Entry: r.DriverSet}
 	}
 	return r, nil
-}
-
-func defaultTo[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // mover builds the steps the procedures have in common. source is nil when the source is gone.
@@ -114,6 +108,7 @@ type mover struct {
 	trySource func(context.Context) (*Server, error)
 	gap       GapPolicy // whether what went past a server is caught up, there and by an undo here
 	export    string    // file whose manifest lists secrets; "" for none
+	cacheDir  string    // folder for the events that wait where a driver is disabled; "" for none
 
 	// needed and served are the IDs of the steps up to which Checks must hold: of what is to be set right before anything
 	// is stopped, and of what the drivers rest on when they start.
@@ -140,13 +135,14 @@ func newMover(r Route, source *Server, sourceDN string) (*mover, error) {
 	return &mover{Route: r, source: source, sourceDN: sourceDN}, nil
 }
 
+// parameters is what a run that has begun cannot change. What is repaired at night is none of it: passwords, limits,
+// folders, the margin.
 func (m *mover) parameters(more ...failover.Parameter) []failover.Parameter {
+	d := m.Target.Dialect()
 	list := []failover.Parameter{{Name: "driver set", Value: m.DriverSet},
 		{Name: "drivers", Value: strings.Join(m.Drivers, "; ")},
 		{Name: "source", Value: m.sourceDN}, {Name: "target", Value: m.Target.DN()},
-		{Name: "dialect", Value: fmt.Sprintf("framing %d, resync flag %d", m.Target.Dialect().Framing,
-			m.Target.Dialect().Resync)},
-		{Name: "margin", Value: m.Margin.String()}}
+		{Name: "dialect", Value: d.Framing.String() + ", " + d.Resync.String()}}
 	return append(list, more...)
 }
 
@@ -260,6 +256,10 @@ func (m *mover) ofDrivers(name string) []string {
 
 func (m *mover) factResynced(driver string) failover.Fact[time.Time] {
 	return failover.NewFact[time.Time](m.ofDriver("idm/resynced", driver))
+}
+
+func (m *mover) factQueue(driver string) failover.Fact[string] {
+	return failover.NewFact[string](m.ofDriver("idm/queue", driver))
 }
 
 func (m *mover) factCache(driver string) failover.Fact[string] {

@@ -23,15 +23,11 @@ const (
 	CopyingNever
 )
 
-var copyingNames = []string{"replicated", "copied", "copied on request", "set again", "not copied"}
+var copyingNames = map[Copying]string{CopyingReplicated: "replicated", CopyingValue: "copied",
+	CopyingOnRequest: "copied on request", CopyingSecret: "set again", CopyingNever: "not copied"}
 
 // String returns the rule in words.
-func (c Copying) String() string {
-	if c < 0 || int(c) >= len(copyingNames) {
-		return fmt.Sprintf("Copying(%d)", int(c))
-	}
-	return copyingNames[c]
-}
+func (c Copying) String() string { return nameOf(copyingNames, c) }
 
 // AttributeType is what is known about one attribute.
 type AttributeType struct {
@@ -54,6 +50,7 @@ const (
 	syntaxOctets    = "1.3.6.1.4.1.1466.115.121.1.40"
 	syntaxString    = "1.3.6.1.4.1.1466.115.121.1.15"
 	syntaxInteger   = "1.3.6.1.4.1.1466.115.121.1.27"
+	syntaxBoolean   = "1.3.6.1.4.1.1466.115.121.1.7"
 	syntaxDN        = "1.3.6.1.4.1.1466.115.121.1.12"
 	syntaxTime      = "1.3.6.1.4.1.1466.115.121.1.24"
 	syntaxList      = "2.16.840.1.113719.1.1.5.1.6"

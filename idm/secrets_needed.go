@@ -29,31 +29,13 @@ var secretKindNames = map[SecretKind]string{SecretApplication: "application pass
 	SecretDriverObject: "driver object password", SecretNamed: "named password"}
 
 // String returns the kind in words.
-func (k SecretKind) String() string {
-	if name, ok := secretKindNames[k]; ok {
-		return name
-	}
-	return fmt.Sprintf("SecretKind(%d)", int(k))
-}
+func (k SecretKind) String() string { return nameOf(secretKindNames, k) }
 
 // MarshalText implements encoding.TextMarshaler.
-func (k SecretKind) MarshalText() ([]byte, error) {
-	if secretKindNames[k] == "" {
-		return nil, fmt.Errorf("idm: no kind of secret has the number %d", k)
-	}
-	return []byte(k.String()), nil
-}
+func (k SecretKind) MarshalText() ([]byte, error) { return marshalName(secretKindNames, k) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (k *SecretKind) UnmarshalText(text []byte) error {
-	for kind, name := range secretKindNames {
-		if name == string(text) {
-			*k = kind
-			return nil
-		}
-	}
-	return fmt.Errorf("idm: no kind of secret is called %q", text)
-}
+func (k *SecretKind) UnmarshalText(text []byte) error { return unmarshalName(secretKindNames, text, k) }
 
 // SecretNeeded is one password that has to be set on a server, who needs it, and how that is known.
 type SecretNeeded struct {

@@ -1,6 +1,7 @@
 package idm
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -35,7 +36,8 @@ type Server struct {
 
 // Dial connects to the eDirectory server that c names. It changes nothing on the server.
 //
-// Errors: failover.ErrInvalid, [ErrUnreachable], [ErrUntrusted], [ErrLogin], [ErrWrongServer].
+// Errors: failover.ErrInvalid, [ErrUnreachable], [ErrLineLost], [ErrUntrusted], [ErrLogin],
+// [ErrWrongServer].
 func Dial(ctx context.Context, c Config) (*Server, error) {
 	s, err := newServer(c)
 	if err != nil {
@@ -96,8 +98,8 @@ type RootDSE struct {
 // HasExtension reports whether the server lists the extended operation.
 func (r RootDSE) HasExtension(oid string) bool { return slices.Contains(r.Extensions, oid) }
 
-// HasControl reports whether the server lists the control.
-func (r RootDSE) HasControl(oid string) bool { return slices.Contains(r.Controls, oid) }
+// hasControl reports whether the server lists the control.
+func (r RootDSE) hasControl(oid string) bool { return slices.Contains(r.Controls, oid) }
 
 // HasEngine reports whether the DirXML LDAP extension is loaded (seen: the OIDs are listed only there). Ask
 // [Server.EngineVersion] to be sure.
@@ -136,7 +138,7 @@ func (s *Server) identify(ctx context.Context, l *link) error {
 		if r := refusal(err, false, nil); r != nil {
 			return fail(r, r.next())
 		}
-		return fail(fmt.Errorf("%w: %w", ErrUnreachable, ended(ctx, err)), "check that the server answers")
+		return fail(fmt.Errorf("%w: %w", ErrLineLost, ended(ctx, err)), "check that the server answers")
 	}
 	if len(result.Entries) != 1 {
 		return fail(fmt.Errorf("%w: the root DSE cannot be read", ErrWrongServer),
@@ -158,7 +160,8 @@ func (s *Server) identify(ctx context.Context, l *link) error {
 	defer s.mu.Unlock()
 	switch {
 	case s.conf.ExpectedServer != "" && !SameDN(dse.DSAName, s.conf.ExpectedServer):
-		return fail(fmt.Errorf("%w: %s answers, expected %s", ErrWrongServer, orNobody(dse.DSAName), s.conf.ExpectedServer),
+		return fail(fmt.Errorf("%w: %s answers, expected %s", ErrWrongServer,
+			cmp.Or(dse.DSAName, "a server without a name"), s.conf.ExpectedServer),
 			"connect to the server itself, not to a load balancer or an alias")
 	case dse.DSAName == "":
 		return fail(fmt.Errorf("%w: the root DSE has no dsaName", ErrWrongServer), "connect to an eDirectory server")
@@ -168,13 +171,6 @@ func (s *Server) identify(ctx context.Context, l *link) error {
 	}
 	s.rootDSE, s.known = dse, true
 	return nil
-}
-
-func orNobody(dn string) string {
-	if dn == "" {
-		return "a server without a name"
-	}
-	return dn
 }
 
 // SameDN reports whether two LDAP DNs name the same entry: case and spaces around separators do not count.

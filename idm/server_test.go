@@ -151,7 +151,7 @@ func TestNoLoginInTheClear(t *testing.T) {
 func TestLegacyTLS(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{LegacyTLS: true})
 	_, err := idm.Dial(t.Context(), asAdmin(tree, "srv1"))
-	require.ErrorIs(t, err, idm.ErrUnreachable)
+	require.ErrorIs(t, err, idm.ErrLineLost)
 	require.Contains(t, failover.NextOf(err), "LegacyAlgorithms")
 	s, err := idm.Dial(t.Context(), asAdmin(tree, "srv1", func(c *idm.Config) { c.TLS.LegacyAlgorithms = true }))
 	require.NoError(t, err)
@@ -190,7 +190,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 		_, err := idm.Dial(ctx, idm.Config{URL: scheme + "://" + l.Addr().String(),
 			TLS:    failover.TLS{Roots: x509.NewCertPool()},
 			UserDN: idmtest.AdminDN, Password: secret(idmtest.AdminPassword)})
-		require.ErrorIs(t, err, idm.ErrUnreachable)
+		require.ErrorIs(t, err, idm.ErrLineLost)
 		require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
 	}
 }
@@ -422,7 +422,7 @@ func TestEntryOperations(t *testing.T) {
 	require.ErrorIs(t, s.Modify(ctx, dn, idm.AttributeChange{Kind: idm.ChangeDelete, Attribute: idm.Text("mail", "a@b")}),
 		idm.ErrNoAttribute)
 	require.ErrorIs(t, s.Modify(ctx, dn,
-		idm.AttributeChange{Kind: idm.ChangeAdd, Attribute: idm.Text("seeAlso", "cn=nobody,o=x")}), idm.ErrMissingTarget)
+		idm.AttributeChange{Kind: idm.ChangeAdd, Attribute: idm.Text("seeAlso", "cn=nobody,o=x")}), idm.ErrSchema)
 	require.NoError(t, s.Delete(ctx, dn))
 	require.ErrorIs(t, s.Modify(ctx, idmtest.DriverDN(0),
 		idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-State", "2")}), idm.ErrNoAccess)

@@ -22,17 +22,20 @@ const (
 	stageStart   = "start"
 	stageFinish  = "finish"
 
-	stepTrial  = "trial"
+	stepCopy   = "copy-data"
+	stepByHand = "passwords-by-hand"
+	stepWorks  = "references-by-hand"
 	stepStop   = "stop"
 	stepEnable = "enable-manual"
 	stepStart  = "start"
 	stepAuto   = "auto"
 
-	untilTrial  = stagePrepare + "/" + stepTrial
-	untilStop   = stageStop + "/" + stepStop
-	untilEnable = stageStart + "/" + stepEnable
-	untilStart  = stageStart + "/" + stepStart
-	untilAuto   = stageFinish + "/" + stepAuto // the last step that can make the target active
+	untilCopy     = stagePrepare + "/" + stepCopy
+	untilPrepared = stagePrepare + "/" + stepWorks // the last step of Prepare
+	untilStop     = stageStop + "/" + stepStop
+	untilEnable   = stageStart + "/" + stepEnable
+	untilStart    = stageStart + "/" + stepStart
+	untilAuto     = stageFinish + "/" + stepAuto // the last step that can make the target active
 )
 
 // procedure makes one of the stages that have steps.

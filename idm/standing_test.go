@@ -61,6 +61,14 @@ func breakers(t *testing.T, m *move) map[string]func() {
 			require.NotEmpty(t, list)
 			require.NoError(t, two.RemoveAllNamedPasswords(t.Context(), driver))
 		},
+		"prepare/source-enabled": func() {
+			stop()
+			option("srv1", idm.StartDisabled)()
+		},
+		"prepare/target-passive": func() {
+			option("srv2", idm.StartManual)()
+			m.tree.Change(m.tree.Users()...)
+		},
 		"guard/active-elsewhere": func() {
 			stop()
 			option("srv1", idm.StartDisabled)()

@@ -14,22 +14,11 @@ const (
 	StateGettingSchema State = 11
 )
 
+var stateNames = map[State]string{StateStopped: "stopped", StateStarting: "starting", StateRunning: "running",
+	StateStopping: "stopping", StateGettingSchema: "getting schema"}
+
 // String returns the state in words.
-func (s State) String() string {
-	switch s {
-	case StateStopped:
-		return "stopped"
-	case StateStarting:
-		return "starting"
-	case StateRunning:
-		return "running"
-	case StateStopping:
-		return "stopping"
-	case StateGettingSchema:
-		return "getting schema"
-	}
-	return fmt.Sprintf("state %d", int(s))
-}
+func (s State) String() string { return nameOf(stateNames, s) }
 
 // StartOption says what the engine of one server does with a driver. It is a per-server value.
 type StartOption int
@@ -47,22 +36,14 @@ const (
 	StartOverflowAuto StartOption = 4
 )
 
+var startOptionNames = map[StartOption]string{StartDisabled: "disabled", StartManual: "manual", StartAuto: "auto",
+	StartOverflowManual: "manual (cache overflow)", StartOverflowAuto: "auto (cache overflow)"}
+
 // String returns the start option in words.
-func (o StartOption) String() string {
-	switch o {
-	case StartDisabled:
-		return "disabled"
-	case StartManual:
-		return "manual"
-	case StartAuto:
-		return "auto"
-	case StartOverflowManual:
-		return "manual (cache overflow)"
-	case StartOverflowAuto:
-		return "auto (cache overflow)"
-	}
-	return fmt.Sprintf("start option %d", int(o))
-}
+func (o StartOption) String() string { return nameOf(startOptionNames, o) }
+
+// enabled reports whether a driver with this option caches events. A number that nobody has published says nothing.
+func (o StartOption) enabled() bool { return o >= StartManual && o <= StartOverflowAuto }
 
 // settable is the start option that is set to get this one: the two overflow options are reported, never set.
 func (o StartOption) settable() StartOption {

@@ -1,11 +1,14 @@
 package idm
 
 import (
+	"cmp"
 	"context"
+	"crypto/x509"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/01b61c5c/failover"
 )
@@ -13,7 +16,7 @@ import (
 // copyData copies the per-server values from the source to the target.
 func (m *mover) copyData(onRequest []string) failover.Step {
 	o := ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: onRequest}
-	return failover.Step{ID: "copy-data", Title: "Copy the per-server values from the source to the target",
+	return failover.Step{ID: stepCopy, Title: "Copy the per-server values from the source to the target",
 		Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll, Timeout: m.allDrivers(m.StopTimeout),
 		Source: fromWiki + `"Once that server is in the DriverSet you can click on a driver and 'Copy Data' from the source server to the destination server so that the second server has the server-specific information that does not replicate."`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
@@ -27,9 +30,16 @@ func (m *mover) copyData(onRequest []string) failover.Step {
 			for _, group := range groupByObject(r.Differences) {
 				obs.Items = append(obs.Items, failover.Item{Target: group[0].Object, Found: differenceText(group)})
 			}
+			var byHand []string
 			for _, group := range groupByObject(r.ByHand) {
 				obs.Items = append(obs.Items,
 					failover.Item{Target: group[0].Object, Done: true, Found: "by hand: " + differenceText(group)})
+				for _, d := range group {
+					byHand = append(byHand, commonName(d.Object)+" "+d.Attribute)
+				}
+			}
+			if len(byHand) > 0 {
+				obs.Note = "not copied, to be decided by hand: " + strings.Join(byHand, ", ")
 			}
 			return obs, nil
 		},
@@ -39,6 +49,17 @@ func (m *mover) copyData(onRequest []string) failover.Step {
 		},
 		// The values lie on a server whose drivers are disabled; they do nothing there.
 		Undo: failover.NothingToUndo}
+}
+
+// positions is where a person decides from where the shims of a returned server go on.
+func (m *mover) positions() failover.Step {
+	return failover.Step{ID: "positions", Title: "Decide from which position in its application each shim goes on",
+		Target: m.Target.DN(), Kind: failover.Manual,
+		Source: "vendor KB 7000882: DirXML-DriverStorage is removed where a driver moves to another server",
+		Help: "The step " + stagePrepare + "/" + stepCopy + " names the drivers whose DirXML-DriverStorage on " +
+			m.Target.DN() + " is another than on the server they run on: it is the shim's position from before the crash, and a shim that " +
+			"goes on from there reads again or misses. For each of them keep it, have it copied (OnRequest), or remove the " +
+			"value on " + m.Target.DN() + ", as the shim's guide says. If it names none, there is nothing to do."}
 }
 
 func differenceText(list []ServerDifference) string {
@@ -110,7 +131,11 @@ func (m *mover) passwords() []failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			obs := failover.Observation{Done: true, Found: fmt.Sprintf("%d passwords are needed", len(list.Needs))}
+			obs := failover.Observation{Done: len(list.Gaps) == 0,
+				Found: fmt.Sprintf("%d passwords are needed", len(list.Needs))}
+			if len(list.Gaps) > 0 {
+				obs.Found += fmt.Sprintf("; %d things are not known and left to a person, who waives this check", len(list.Gaps))
+			}
 			for _, n := range list.Needs {
 				obs.Items = append(obs.Items, failover.Item{Target: n.Object, Done: true, Found: needText(n)})
 			}
@@ -119,17 +144,29 @@ func (m *mover) passwords() []failover.Step {
 			}
 			return obs, nil
 		}}
-	if m.Passwords == nil {
-		return []failover.Step{needed,
-			{ID: "passwords-by-hand", Title: "Set the passwords on the target by hand", Target: m.Target.DN(),
-				Kind: failover.Manual, Source: source,
-				Help: "Set each password that the step before lists, on " + m.Target.DN() + ": in iManager or Designer choose " +
-					"this server, then the driver's properties, " +
-					"Driver Configuration (application password, Remote Loader password, driver object password) and Named " +
-					"Passwords. Passwords are values of one server; the driver object password is not. " +
-					"Nothing can read them back: only a start of the driver proves them."}}
+	steps := []failover.Step{needed}
+	if m.Passwords != nil {
+		steps = append(steps, m.setPasswords(source))
 	}
-	return []failover.Step{needed, m.setPasswords(source), m.passwordsComplete(source)}
+	// The manual step stands in every procedure: who adds passwords to the file of a run that has begun goes on with it.
+	return append(steps, m.passwordsByHand(source), m.passwordsComplete(source))
+}
+
+// passwordsByHand is a person's word where there is no source of passwords.
+func (m *mover) passwordsByHand(source string) failover.Step {
+	step := failover.Step{ID: stepByHand, Title: "Set the passwords on the target by hand", Target: m.Target.DN(),
+		Kind: failover.Manual, Source: source,
+		Help: "Set each password that " + stagePrepare + "/passwords-needed lists, on " + m.Target.DN() + ": in iManager " +
+			"or Designer choose this server, then the driver's properties, " +
+			"Driver Configuration (application password, Remote Loader password, driver object password) and Named " +
+			"Passwords. Passwords are values of one server; the driver object password is not. " +
+			"Nothing but the names of named passwords can be read back: only a start of the driver proves them."}
+	if m.Passwords != nil {
+		step.Observe = func(context.Context) (failover.Observation, error) {
+			return failover.Observation{Done: true, Found: "nothing to do by hand: there is a source of passwords"}, nil
+		}
+	}
+	return step
 }
 
 func needText(n SecretNeeded) string {
@@ -144,7 +181,8 @@ func needText(n SecretNeeded) string {
 	return text
 }
 
-// passwordRows tells for every need how far its password has come.
+// passwordRows tells for every need how far its password has come. Where a person sets them, the check stands behind
+// that person's word, and only the named ones can be looked at.
 func (m *mover) passwordRows(ctx context.Context) ([]failover.Item, error) {
 	list, err := m.secretsNeeded(ctx)
 	if err != nil {
@@ -174,6 +212,11 @@ func (m *mover) passwordRows(ctx context.Context) ([]failover.Item, error) {
 			} else if state == PasswordListed {
 				state = PasswordMissing
 			}
+		}
+		if m.Passwords == nil && (n.Kind != SecretNamed || failed[n.Object] != nil) {
+			rows = append(rows, failover.Item{Target: secretName(n), Done: true,
+				Found: n.Kind.String() + named(n) + ": set by hand, as was confirmed; proven only by a start of the driver"})
+			continue
 		}
 		if state == 0 {
 			state = PasswordMissing
@@ -267,8 +310,9 @@ func (m *mover) passwordsComplete(source string) failover.Step {
 		}}
 }
 
-// eDirectory's own driver shims, by parts of their class names (inferred).
-var edirShims = []string{".driver.nds.", ".driver.edir"}
+// edirShim is a part of the class name of the eDir-to-eDir driver (inferred). The bidirectional driver is another one:
+// it is a client of LDAP and listens on no port.
+const edirShim = ".driver.nds."
 
 var kmoName = regexp.MustCompile(`(?i)\bkmo='([^']*)'|\bkmo=([^\s)]+)`)
 
@@ -290,7 +334,7 @@ func (m *mover) references() []failover.Step {
 						return m.reference(ctx, driver, ports)
 					})
 			}},
-		{ID: "references-by-hand", Title: "Make sure the references work from the target", Target: m.Target.DN(),
+		{ID: stepWorks, Title: "Make sure the references work from the target", Target: m.Target.DN(),
 			Kind: failover.Manual, Source: source,
 			Help: "For each driver the step before calls Remote Loader: from " + m.Target.DN() + " reach the host and port it " +
 				"names (firewall, certificate), and see that the old engine holds no connection there. " +
@@ -304,12 +348,21 @@ func (m *mover) references() []failover.Step {
 	}
 }
 
-// edirAddress is the address of an eDir-to-eDir driver, "remote address:remote port:local port" (documented).
-var edirAddress = regexp.MustCompile(`^(?:.+):\d+:(\d+)$`)
+// edirAddress is the address of an eDir-to-eDir driver, "remote address:remote port:local port"; without the third the
+// driver listens on the same port (documented).
+var edirAddress = regexp.MustCompile(`^.+?:(\d+)(?::(\d+))?$`)
+
+// localPort returns the port an eDir-to-eDir driver listens on, "" for an address of another form.
+func localPort(address string) string {
+	found := edirAddress.FindStringSubmatch(strings.TrimSpace(address))
+	if found == nil {
+		return ""
+	}
+	return cmp.Or(found[2], found[1])
+}
 
 func isEdirDriver(module string) bool {
-	return slices.ContainsFunc(edirShims,
-		func(part string) bool { return strings.Contains(strings.ToLower(module), part) })
+	return strings.Contains(strings.ToLower(module), edirShim)
 }
 
 // localPorts returns the eDir-to-eDir drivers of the driver set by the port each listens on, as set on the target: two
@@ -322,9 +375,9 @@ func (m *mover) localPorts(ctx context.Context) (map[string][]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		port := edirAddress.FindStringSubmatch(e.Text("DirXML-ShimAuthServer"))
-		if port != nil && isEdirDriver(e.Text("DirXML-JavaModule")+e.Text("DirXML-NativeModule")) {
-			ports[port[1]] = append(ports[port[1]], e.DN)
+		port := localPort(e.Text("DirXML-ShimAuthServer"))
+		if port != "" && isEdirDriver(e.Text("DirXML-JavaModule")+e.Text("DirXML-NativeModule")) {
+			ports[port] = append(ports[port], e.DN)
 		}
 	}
 	return ports, nil
@@ -332,49 +385,63 @@ func (m *mover) localPorts(ctx context.Context) (map[string][]string, error) {
 
 // reference looks at one driver's address. Per-server values are read on the target: they are what the start will use.
 func (m *mover) reference(ctx context.Context, driver string, ports map[string][]string) (failover.Item, error) {
-	e, err := m.Target.Read(ctx, driver, "DirXML-JavaModule", "DirXML-NativeModule", "DirXML-ShimAuthServer")
+	e, err := m.Target.Read(ctx, driver, "DirXML-JavaModule", "DirXML-NativeModule", "DirXML-ShimAuthServer",
+		"DirXML-ShimAuthID")
 	if err != nil {
 		return failover.Item{}, err
 	}
 	address, module := e.Text("DirXML-ShimAuthServer"), e.Text("DirXML-JavaModule")+e.Text("DirXML-NativeModule")
-	f := failover.Item{Done: true, Found: "local shim " + module}
+	f := failover.Item{Done: true, Found: "local shim " + module + "; what it refers to was not looked at"}
+	certificate := ""
 	switch {
 	case strings.Contains(address, "REMOTE("):
 		f.Found = "Remote Loader " + address
 	case module == remoteLoaderShim:
 		f = failover.Item{Found: "works through a Remote Loader, whose address is not set on this server"}
 	case isEdirDriver(module):
-		f.Found = "eDir-to-eDir driver to " + orText(address, "an address that is not set on this server")
-		f.Done = address != ""
-		if port := edirAddress.FindStringSubmatch(address); port != nil {
-			for _, other := range ports[port[1]] {
-				if !SameDN(other, driver) {
-					f.Done, f.Found = false, f.Found+", whose local port "+port[1]+" is also that of "+commonName(other)
-				}
+		f.Found = "eDir-to-eDir driver to " + cmp.Or(address, "an address that is not set on this server")
+		port := localPort(address)
+		if f.Done = port != ""; address != "" && port == "" {
+			f.Found += ", which is neither host:port nor host:port:port"
+		}
+		for _, other := range ports[port] {
+			if !SameDN(other, driver) {
+				f.Done, f.Found = false, f.Found+", whose local port "+port+" is also that of "+commonName(other)
 			}
 		}
+		// The certificate wizard writes the name of the certificate into the authentication ID (documented).
+		certificate = strings.TrimSpace(e.Text("DirXML-ShimAuthID"))
 	}
 	if found := kmoName.FindStringSubmatch(address); found != nil {
-		name := strings.Trim(found[1]+found[2], `"`)
-		have, err := m.hasCertificate(ctx, name)
-		if err != nil {
-			return failover.Item{}, err
-		}
-		if have {
-			f.Found += ", certificate " + name + " is on this server"
-		} else {
-			f.Done, f.Found = false, f.Found+", certificate "+name+" is not on this server: create it, or name another one"
-		}
+		certificate = strings.Trim(found[1]+found[2], `"`)
 	}
-	return f, nil
+	if certificate == "" {
+		return f, nil
+	}
+	good, text, err := m.certificate(ctx, certificate)
+	f.Done, f.Found = f.Done && good, f.Found+", certificate "+certificate+" "+text
+	return f, err
 }
 
-// hasCertificate looks for the certificate object of this server: "<name> - <server>" beside the server (seen names;
-// the class is inferred).
-func (m *mover) hasCertificate(ctx context.Context, name string) (bool, error) {
+// certificate looks for the certificate object of this server, "<name> - <server>" beside the server (seen names), and
+// at its end date (class and attribute are inferred).
+func (m *mover) certificate(ctx context.Context, name string) (good bool, text string, err error) {
 	server := m.Target.DN()
-	cn := escapeFilter(name + " - " + commonName(server))
-	entries, err := m.Target.Find(ctx, Query{Base: ParentDN(server), Scope: ScopeOne, Attributes: []string{"1.1"},
-		Filter: "(&(objectClass=nDSPKIKeyMaterial)(cn=" + cn + "))"})
-	return len(entries) > 0, err
+	entries, err := m.Target.Find(ctx, Query{Base: ParentDN(server), Scope: ScopeOne,
+		Attributes: []string{"nDSPKIPublicKeyCertificate"},
+		Filter:     "(&(objectClass=nDSPKIKeyMaterial)(cn=" + escapeFilter(name+" - "+commonName(server)) + "))"})
+	switch {
+	case err != nil:
+		return false, "", err
+	case len(entries) == 0:
+		return false, "is not on this server: create it, or name another one", nil
+	}
+	parsed, err := x509.ParseCertificate(entries[0].Value("nDSPKIPublicKeyCertificate"))
+	switch {
+	case err != nil:
+		return true, "is on this server; when it ends cannot be read", nil
+	case time.Now().After(parsed.NotAfter):
+		return false, "has ended on " + parsed.NotAfter.UTC().Format(time.DateOnly) + ": create it again", nil
+	}
+	return true, "is on this server and ends on " + parsed.NotAfter.UTC().Format(time.DateOnly), nil
 }

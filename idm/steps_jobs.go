@@ -3,6 +3,7 @@ package idm
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -54,7 +55,8 @@ func (m *mover) jobs() failover.Step {
 
 // changed returns the jobs whose lists the step changes.
 func (m *mover) changed(before map[string][]string) []string {
-	return slices.DeleteFunc(sortedKeys(before), func(job string) bool { return !containsDN(before[job], m.sourceDN) })
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(before)),
+		func(job string) bool { return !containsDN(before[job], m.sourceDN) })
 }
 
 func sameNames(a, b []string) bool {
@@ -115,7 +117,7 @@ func (m *mover) lookJobs(ctx context.Context) (failover.Observation, error) {
 		return failover.Observation{}, err
 	}
 	var rows []failover.Item
-	for _, job := range sortedKeys(lists) {
+	for _, job := range slices.Sorted(maps.Keys(lists)) {
 		row := failover.Item{Target: job, Done: !containsDN(lists[job], m.sourceDN),
 			Found: "runs on " + strings.Join(lists[job], " and ")}
 		if was, changed := before[job]; row.Done && changed && containsDN(was, m.sourceDN) {

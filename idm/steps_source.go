@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -21,7 +18,7 @@ func (m *mover) sourceInactive(ctx context.Context, driver string) error {
 	}
 	st, err := m.source.Status(ctx, driver)
 	switch {
-	case errors.Is(err, ErrUnreachable):
+	case away(ctx, err):
 		// An earlier step observed it stopped and disabled, and the start option outlives a restart.
 		failover.Progress(ctx, commonName(driver)+": the source does not answer any more; it was observed disabled")
 		return nil
@@ -39,7 +36,7 @@ func (m *mover) sourceInactive(ctx context.Context, driver string) error {
 func (m *mover) sourceActive() failover.Step {
 	return m.perDriver("running on the source", func(ctx context.Context, driver string) (failover.Item, error) {
 		st, err := m.source.Status(ctx, driver)
-		return failover.Item{Done: st.State == StateRunning && st.Option != StartDisabled, Found: st.String()}, err
+		return failover.Item{Done: st.State == StateRunning && st.Option.enabled(), Found: st.String()}, err
 	}).Step(failover.Step{ID: "source-active", Title: "Check that the drivers run on the source", Target: m.sourceDN,
 		Kind:   failover.Check,
 		Guards: untilStop, // which makes it untrue
@@ -187,109 +184,6 @@ func (m *mover) targetInactive(ctx context.Context, driver string) error {
 	return nil
 }
 
-// saveCaches writes the events that wait on the source into files.
-func (m *mover) saveCaches(dir string) failover.Step {
-	return failover.Step{ID: "save-caches", Writes: m.ofDrivers("idm/cache"),
-		Title: "Save the events that wait on the source", Target: m.sourceDN, Kind: failover.Change,
-		Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
-		Source: ours + "the queue is a file of one server (ldapwiki \"TAO Files\"); disabling a driver ends it",
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			var rows []failover.Item
-			for _, driver := range m.Drivers {
-				saved, _, err := m.factCache(driver).Load(ctx)
-				if err != nil {
-					return failover.Observation{}, err
-				}
-				rows = append(rows, failover.Item{Target: driver, Done: saved != "", Found: orText(saved, "not saved")})
-			}
-			obs := summary(rows, "caches saved")
-			obs.Would = "write them to " + dir
-			return obs, nil
-		},
-		Apply: func(ctx context.Context) error {
-			noted, _, err := factNoted.Load(ctx)
-			if err != nil {
-				return notApplied(err)
-			}
-			return m.each(ctx, func(ctx context.Context, driver string) error {
-				_, err := m.factCache(driver).Capture(ctx, func(ctx context.Context) (string, error) {
-					saved, err := m.saveCache(ctx, dir, driver, noted.At)
-					if err == nil {
-						failover.Progress(ctx, commonName(driver)+": "+saved)
-					}
-					return saved, notApplied(err)
-				})
-				return err
-			})
-		},
-		Undo: failover.NothingToUndo}
-}
-
-// saveCache writes one cache, or says why it could not be read: the gap is closed by time, not by the file. Server and
-// time of the stop are in the file's name: the events of an earlier move are nobody's to overwrite.
-func (m *mover) saveCache(ctx context.Context, dir, driver string, stopped time.Time) (string, error) {
-	path := filepath.Join(dir, fileName(driver)+"-"+fileName(m.sourceDN)+"-"+stopped.UTC().Format("20060102T150405Z")+
-		".cache.xml")
-	f, err := os.CreateTemp(dir, ".cache-*")
-	if err != nil {
-		return "", &failover.Error{Op: "save cache of", Target: driver, Outcome: failover.NotApplied,
-			Next: "make the folder writable", Err: err}
-	}
-	defer os.Remove(f.Name()) //nolint:errcheck // gone after the rename
-	defer f.Close()           //nolint:errcheck // closed before the rename
-	pages := 0
-	view := func() error {
-		return m.source.ViewCache(ctx, driver, func(page []byte) error {
-			pages++
-			_, err := f.Write(append(page, '\n'))
-			return err
-		})
-	}
-	err = view()
-	if errors.Is(err, ErrWrongState) && pages == 0 {
-		// Right after a stop the view was seen to fail once.
-		if err = pause(ctx, m.Poll); err == nil {
-			err = view()
-		}
-	}
-	if err != nil {
-		if _, refused := errors.AsType[*ResultError](err); !refused {
-			return "", err
-		}
-		text := "not readable: " + err.Error()
-		if stats, statsErr := m.source.Stats(ctx, driver); statsErr == nil {
-			text += fmt.Sprintf("; %d bytes wait there", stats.CacheBytes)
-		}
-		return text, nil
-	}
-	if pages == 0 {
-		return "empty", nil
-	}
-	if err := errors.Join(f.Sync(), f.Close(), os.Rename(f.Name(), path)); err != nil {
-		return "", &failover.Error{Op: "save cache of", Target: driver, Outcome: failover.NotApplied,
-			Next: "make room and repeat", Err: err}
-	}
-	return "in " + path, nil
-}
-
-// fileName makes a name for a file from a DN: the common name with everything unusual replaced.
-func fileName(dn string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
-			return r
-		}
-		return '_'
-	}, commonName(dn))
-}
-
-func orText(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
-}
-
 // disableSource disables the drivers on the source.
 func (m *mover) disableSource() failover.Step {
 	return failover.Step{ID: "disable-source", Writes: []string{factDisabled.Name},
@@ -310,7 +204,9 @@ func (m *mover) disableSource() failover.Step {
 				return err
 			}
 			// A server that was restarted since the stop has started its drivers again: they are stopped once more.
-			return m.each(ctx, func(ctx context.Context, driver string) error { return m.silenceOn(ctx, m.source, driver) })
+			return m.each(ctx, func(ctx context.Context, driver string) error {
+				return m.silenceOn(ctx, m.source, driver, nil)
+			})
 		},
 		Undo: func(ctx context.Context) error {
 			n, written, err := factNoted.Load(ctx)
@@ -348,7 +244,7 @@ func (m *mover) sourceQuiet() failover.Step {
 			return m.look(ctx, "stopped and disabled on the source",
 				func(ctx context.Context, driver string) (failover.Item, error) {
 					st, err := m.source.Status(ctx, driver)
-					if seen && errors.Is(err, ErrUnreachable) {
+					if seen && away(ctx, err) {
 						// The start option outlives a restart, and a source that has died must not keep the target from starting.
 						return failover.Item{Done: true, Found: "the source does not answer any more; it was seen stopped and disabled"},
 							nil

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -61,11 +61,12 @@ func (m *mover) rights() failover.Step {
 				missing, err := s.MissingRights(ctx, m.DriverSet)
 				switch {
 				case err != nil && (unsupported(err) || errors.Is(err, ErrNoAttribute)):
-					rows = append(rows, failover.Item{Target: s.DN(), Done: true, Found: "does not tell rights; they are not checked"})
+					rows = append(rows, failover.Item{Target: s.DN(),
+						Found: "does not tell rights in a known form: look in iManager, and waive"})
 				case err != nil:
 					return failover.Observation{}, err
 				case len(missing) > 0:
-					rows = append(rows, failover.Item{Target: s.DN(), Found: "no write right on " + names(missing)})
+					rows = append(rows, failover.Item{Target: s.DN(), Found: "no write right on " + strings.Join(missing, ", ")})
 				default:
 					rows = append(rows, failover.Item{Target: s.DN(), Done: true, Found: "all rights"})
 				}
@@ -96,13 +97,13 @@ func (m *mover) replicas() failover.Step {
 					rows = append(rows, failover.Item{Target: dn,
 						Found: "no replica here: add a read/write replica with iManager or ndsrepair, and wait until it is on"})
 				case err != nil && unsupported(err):
-					rows = append(rows, failover.Item{Target: dn, Done: true,
-						Found: "the server does not tell its replicas in a known form: look with iMonitor"})
+					rows = append(rows, failover.Item{Target: dn,
+						Found: "the server does not tell its replicas in a known form: look with iMonitor, and waive"})
 				case err != nil:
 					return failover.Observation{}, err
 				default:
 					// The driver set and the server's own object need a full replica; a filtered one may do for data.
-					fits := r.Type.Full() || i > 1 && (r.Type == ReplicaFilteredWrite || r.Type == ReplicaReadOnly)
+					fits := r.Type.Full() || i > 1 && r.Type == replicaFilteredWrite
 					rows = append(rows, failover.Item{Target: dn, Done: r.On && fits, Found: r.String()})
 				}
 			}
@@ -111,14 +112,15 @@ func (m *mover) replicas() failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			if known {
-				// With a server gone, the rings it belongs to are behind by the time it has been gone.
-				row := failover.Item{Target: m.Target.DN(), Done: m.source == nil || behind <= ringLimit,
-					Found: fmt.Sprintf("its replicas are up to %s behind their rings", behind)}
-				obs.Items = append(obs.Items, row)
-				if !row.Done {
-					obs.Done, obs.Found = false, obs.Found+"; "+row.Found+": see that they synchronize"
-				}
+			// With a server gone, the rings it belongs to are behind by the time it has been gone.
+			row := failover.Item{Target: m.Target.DN(), Done: m.source == nil || known && behind <= ringLimit,
+				Found: fmt.Sprintf("its replicas are up to %s behind their rings", behind)}
+			if !known {
+				row.Found = "it does not tell how far its replicas are behind their rings"
+			}
+			obs.Items = append(obs.Items, row)
+			if !row.Done {
+				obs.Done, obs.Found = false, obs.Found+"; "+row.Found+": see in iMonitor that they synchronize"
 			}
 			return obs, nil
 		}}
@@ -190,6 +192,26 @@ func (m *mover) engineServes() failover.Step {
 			"Its engine serves the driver set only after that. The run then waits until it answers for each driver."})
 }
 
+// sourceEnabled is the check that the drivers belong on the source: what is disabled or overwritten on the target must
+// not be what is in use.
+func (m *mover) sourceEnabled() failover.Step {
+	return m.perDriver("enabled on the source", func(ctx context.Context, driver string) (failover.Item, error) {
+		o, err := m.source.StartOption(ctx, driver)
+		return failover.Item{Done: o.enabled(), Found: o.String()}, err
+	}).Step(failover.Step{ID: "source-enabled", Title: "Check that the drivers are enabled on the source",
+		Target: m.sourceDN, Kind: failover.Check, Firm: true, Guards: untilCopy,
+		Source: fromVendor + `start options: "Disabled: no events are cached"; a driver that is disabled here has its events elsewhere`})
+}
+
+// targetPassive is the check that the target is the passive server. A driver that is stopped there, enabled and with a
+// queue is active: disabling it would lose the queue.
+func (m *mover) targetPassive() failover.Step {
+	step := m.targetQuiet()
+	step.ID, step.Firm, step.Guards = "target-passive", true, untilCopy
+	step.Title = "Check that no driver runs on the target and no events wait there"
+	return step
+}
+
 // disableOnTarget disables the drivers on the target, so that it neither starts nor caches anything.
 func (m *mover) disableOnTarget() failover.Step {
 	return failover.Step{ID: "keep-disabled", Title: "Keep the drivers disabled on the target", Target: m.Target.DN(),
@@ -217,6 +239,9 @@ func (m *mover) disableOnTarget() failover.Step {
 					return &failover.Error{Op: "disable driver", Target: driver, Outcome: failover.NotApplied,
 						Next: "find out on which server the driver should run before going on",
 						Err:  fmt.Errorf("%w: it is %s on the standby", failover.ErrPrecondition, st.State)}
+				}
+				if err := passive(ctx, m.source, m.Target, st); err != nil {
+					return err
 				}
 				return m.Target.SetStartOption(ctx, driver, StartDisabled, ResyncNone)
 			})
@@ -260,7 +285,7 @@ func (m *mover) enable() failover.Step {
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "enabled on the target", func(ctx context.Context, driver string) (failover.Item, error) {
 				o, err := m.Target.optionIfServed(ctx, driver)
-				return failover.Item{Done: o != StartDisabled, Found: o.String()}, err
+				return failover.Item{Done: o.enabled(), Found: o.String()}, err
 			})
 			if err != nil {
 				return obs, err
@@ -299,7 +324,8 @@ func (m *mover) enable() failover.Step {
 				if before[driver] != StartDisabled {
 					return nil // it was enabled here before the run
 				}
-				return m.Target.SetStartOption(ctx, driver, StartDisabled, ResyncNone)
+				_, err := m.disable(ctx, m.Target, driver)
+				return err
 			})
 		},
 		Undone: func(ctx context.Context) (failover.Observation, error) {
@@ -367,7 +393,7 @@ func (m *mover) finalOption(ctx context.Context, driver string) (StartOption, er
 		return StartAuto, err
 	}
 	if ok {
-		if n.Options[driver] == StartManual {
+		if n.Options[driver].settable() == StartManual {
 			return StartManual, nil
 		}
 		return StartAuto, nil
@@ -381,7 +407,8 @@ func (m *mover) finalOption(ctx context.Context, driver string) (StartOption, er
 	}
 	defer closer.Close() //nolint:errcheck // only read
 	for _, d := range src.Manifest.Drivers {
-		if SameDN(d.DN, driver) && d.StartOption == StartManual.String() {
+		manual := d.StartOption == StartManual.String() || d.StartOption == StartOverflowManual.String()
+		if SameDN(d.DN, driver) && manual {
 			return StartManual, nil
 		}
 	}
@@ -474,13 +501,4 @@ func behind(target string, err error) error {
 		return err
 	}
 	return &failover.Error{Op: "finish", Target: target, Outcome: failover.InDoubt, Next: failover.NextOf(err), Err: err}
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

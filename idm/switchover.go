@@ -3,7 +3,6 @@ package idm
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -15,9 +14,9 @@ type SwitchoverOptions struct {
 	Route
 	// Source is the server the drivers run on now.
 	Source *Server
-	// CacheDir is the folder for the events that wait on the source, one file for each driver, named by driver, source and
-	// time of the stop. They hold what users' data hold: the files are readable by this user only. "" saves none; the gap
-	// is closed by time in any case.
+	// CacheDir is the folder for the events that wait on the source, one file for each driver, named by driver, driver
+	// set, source and time of the stop. They hold what users' data hold: the files are readable by this user only. ""
+	// saves none; the gap is closed by time in any case.
 	CacheDir string
 	// OnRequest names per-server values to be copied only on request, see [ServerDataOptions].
 	OnRequest []string
@@ -72,7 +71,8 @@ func FailbackStages(o SwitchoverOptions) (Stages, error) {
 
 func (m *mover) failback(o SwitchoverOptions) Stages {
 	return m.away(o, []failover.Step{m.servers(), m.returnedQuiet(), m.rights(), m.replicas(), m.health()},
-		[]failover.Step{m.inSet(), m.engineServes(), m.sourceActive(), m.copyData(o.OnRequest)})
+		[]failover.Step{m.inSet(), m.engineServes(), m.sourceActive(), m.copyData(o.OnRequest),
+			m.positions()})
 }
 
 func newSwitch(o SwitchoverOptions) (*mover, error) {
@@ -84,22 +84,12 @@ func newSwitch(o SwitchoverOptions) (*mover, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.gap, m.needed, m.served = o.Gap, untilStop, untilStart
+	m.gap, m.needed, m.served, m.cacheDir = o.Gap, untilStop, untilStart, o.CacheDir
 	if o.Gap != GapClose && o.Gap != GapLeave {
 		return nil, failover.Invalid(field+".Gap", fmt.Sprintf("is %d", o.Gap), "use GapClose or GapLeave")
 	}
-	if o.CacheDir != "" {
-		if info, err := os.Stat(o.CacheDir); err != nil || !info.IsDir() {
-			return nil, failover.Invalid(field+".CacheDir", o.CacheDir+" is no folder", "name a folder that exists")
-		}
-		seen := map[string]string{}
-		for _, d := range m.Drivers {
-			if other, twice := seen[fileName(d)]; twice {
-				return nil, failover.Invalid(field+".CacheDir", d+" and "+other+" would share a file",
-					"move them in two runs, with two folders")
-			}
-			seen[fileName(d)] = d
-		}
+	if err := m.checkCacheDir(field + ".CacheDir"); err != nil {
+		return nil, err
 	}
 	return m, (ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: o.OnRequest}).validate()
 }
@@ -108,7 +98,7 @@ func newSwitch(o SwitchoverOptions) (*mover, error) {
 func (m *mover) away(o SwitchoverOptions, check, prepare []failover.Step) Stages {
 	stop := []failover.Step{m.stop()}
 	if o.CacheDir != "" {
-		stop = append(stop, m.saveCaches(o.CacheDir))
+		stop = append(stop, m.saveCaches())
 	}
 	return Stages{
 		Check:   failover.Stage{Name: "check", Steps: check},
@@ -123,8 +113,7 @@ func (m *mover) away(o SwitchoverOptions, check, prepare []failover.Step) Stages
 // switched is the procedure of both directions, without its stages.
 func (m *mover) switched(name string, o SwitchoverOptions) failover.Procedure {
 	return failover.Procedure{Name: name, Lock: m.Lock,
-		Parameters: m.parameters(failover.Parameter{Name: "caches", Value: o.CacheDir},
-			failover.Parameter{Name: "gap", Value: o.Gap.String()})}
+		Parameters: m.parameters(failover.Parameter{Name: "gap", Value: o.Gap.String()})}
 }
 
 // moved is the stage behind the start. since tells where the gap of a driver begins.

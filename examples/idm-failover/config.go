@@ -143,6 +143,6 @@ func (s site) failover() (idm.FailoverOptions, error) {
 
 func (s site) guard(active *idm.Server, dial dialer) idm.GuardOptions {
 	return idm.GuardOptions{DriverSet: s.DriverSet, Drivers: s.Drivers, Active: active, OldDN: s.Home.DN, Dial: dial,
-		Limit:       s.Limits.Drivers,
+		CacheDir: s.CacheDir, Limit: s.Limits.Drivers,
 		StopTimeout: time.Duration(s.Limits.Stop), Wait: time.Duration(s.Guard.Wait), Poll: time.Duration(s.Limits.Poll)}
 }

@@ -22,6 +22,7 @@ import (
 // request is what the words behind export, verify and import ask for.
 type request struct {
 	server string // home or standby
+	named  bool   // the server was named, not taken because nothing else was said
 	xml    bool   // the kept driver configurations instead of the kept LDIF
 	file   string // a file of another tool instead of what is kept
 	driver string // only this driver
@@ -45,7 +46,7 @@ func requestOf(s site, args []string, server string, allowed ...string) (request
 			if r.server != "" {
 				return invalid("names a second server")
 			}
-			r.server = a
+			r.server, r.named = a, true
 			continue
 		case slices.ContainsFunc(s.Drivers, func(dn string) bool { return idm.SameDN(dn, a) }):
 			if r.driver != "" {
@@ -249,7 +250,7 @@ func (k kept) verify(ctx context.Context, out io.Writer, server *idm.Server) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, closer.Close()) }()
-	c, err := server.Verify(ctx, src, idm.VerifyOptions{Driver: k.driver, ValuesOf: values})
+	c, err := server.Verify(ctx, src, idm.ImportOptions{Driver: k.driver, ValuesOf: values})
 	if err != nil {
 		return err
 	}
@@ -291,6 +292,11 @@ func apply(ctx context.Context, out io.Writer, config string, args []string, act
 	if err != nil {
 		return err
 	}
+	if !r.named {
+		if err := s.idle(ctx, r, server); err != nil {
+			return err
+		}
+	}
 	// The claim is the same for each import of one person on one machine: who repeats one that died half-way gives the
 	// lock back.
 	host, err := os.Hostname()
@@ -308,6 +314,25 @@ func apply(ctx context.Context, out io.Writer, config string, args []string, act
 		problems = append(problems, k.write(ctx, out, server))
 	}
 	return errors.Join(append(problems, lock.Release(context.WithoutCancel(ctx), claim))...)
+}
+
+// idle refuses the server that is taken when none is named, if the drivers are enabled there: after a failover it is
+// the one that is in use.
+func (s site) idle(ctx context.Context, r request, server *idm.Server) error {
+	for _, driver := range s.chosenDrivers(r) {
+		st, err := server.Status(ctx, driver)
+		switch {
+		case errors.Is(err, idm.ErrNoEntry) || errors.Is(err, idm.ErrNotServed) || errors.Is(err, idm.ErrEngineMissing):
+		case err != nil:
+			return &failover.Error{Op: "import to", Target: server.DN(), Outcome: failover.NotApplied,
+				Next: failover.NextOf(err), Err: err}
+		case st.Option != idm.StartDisabled:
+			return &failover.Error{Op: "import to", Target: server.DN(), Outcome: failover.NotApplied,
+				Next: "if it is meant, name the server: say " + r.server + " behind import",
+				Err:  fmt.Errorf("%w: %s is %s there, and no server was named", failover.ErrPrecondition, driver, st)}
+		}
+	}
+	return nil
 }
 
 // planned shows what each file would write. Every file is looked at before the first one is written: what one of them

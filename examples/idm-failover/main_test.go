@@ -191,6 +191,22 @@ func TestExportVerifyImport(t *testing.T) {
 	}
 }
 
+// After a failover the server that is taken when none is named is the one in use.
+func TestAnImportOverTheActiveServerNamesIt(t *testing.T) {
+	p := newPlace(t, idmtest.ServerConfig{})
+	config := p.config()
+	require.NoError(t, export(t.Context(), &bytes.Buffer{}, config, nil))
+	p.run(config, "switchover")
+	p.tree.ForgetRequests()
+	err := apply(t.Context(), &bytes.Buffer{}, config, []string{"apply"}, "ann", "CHG1")
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+	require.Contains(t, failover.NextOf(err), "say standby")
+	require.Empty(t, p.tree.Asked(
+		func(r idmtest.Request) bool { return r.Op == idmtest.OperationModify || r.Op == idmtest.OperationAdd }))
+	require.NoError(t, apply(t.Context(), &bytes.Buffer{}, config, []string{"standby", "apply"}, "ann", "CHG1"))
+}
+
 // What writes is asked for: a reason, a person's consent, and the lock of the procedures.
 func TestAnImportAndTheWatchNeedConsent(t *testing.T) {
 	const done, notDone, usage, person = 0, 1, 2, 4

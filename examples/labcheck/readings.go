@@ -115,7 +115,7 @@ func (r *result) shapes(ctx context.Context, server *idm.Server, driver string) 
 			func() (string, error) { o, err := server.StartOption(ctx, driver); return o.String(), err }},
 	} {
 		question := fmt.Sprintf("%s (%d)", q.what, q.number)
-		answer, err := server.ExtendedAnswer(ctx, prefix+strconv.Itoa(q.number), q.value)
+		answer, err := server.Extended(ctx, prefix+strconv.Itoa(q.number), q.value)
 		if err != nil {
 			r.add(q.item, question, open, "%s", inWords(err))
 			continue
@@ -206,7 +206,7 @@ func (r *result) codes(ctx context.Context, conf idm.Config, server *idm.Server,
 func (r *result) passwords(ctx context.Context, server *idm.Server, driver string) {
 	one := ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, driver, "").Bytes()
 	const list, state = "ListNamedPasswords (81): layout", "GetPasswordsState (45): layout"
-	answer, err := server.ExtendedAnswer(ctx, prefix+"81", one)
+	answer, err := server.Extended(ctx, prefix+"81", one)
 	switch names, typed := server.NamedPasswords(ctx, driver); {
 	case err != nil:
 		r.add(8, list, open, "%s", inWords(err))

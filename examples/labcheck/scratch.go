@@ -99,44 +99,67 @@ func (s scratchDriver) whileDisabled(ctx context.Context) {
 	s.add(5, "start a driver that is disabled", learned, "%s", inWords(s.server.Start(ctx, s.dn)))
 }
 
-// polarity is item 4. The connection sends 1 for ResyncNone and 0 for ResyncEvents.
+// polarity is item 4. Nobody has published on which act the flag counts, when the driver leaves Disabled or already
+// when it is disabled, so all four ways are tried. The connection sends 1 for ResyncNone and 0 for ResyncEvents.
 func (s scratchDriver) polarity(ctx context.Context) error {
 	if err := s.until(ctx, idm.StateStopped); err != nil { // a start that was taken although the driver is disabled
 		return err
 	}
-	one, err := s.fills(ctx, idm.ResyncNone)
-	if err != nil {
+	if err := s.server.SetStartOption(ctx, s.dn, idm.StartManual, idm.ResyncNone); err != nil {
 		return err
 	}
-	zero, err := s.fills(ctx, idm.ResyncEvents)
-	if err != nil {
+	const one, zero = 0, 1
+	var grown [2][2]int64 // by the flag of disabling, by the flag of enabling
+	flags := [2]idm.Resync{one: idm.ResyncNone, zero: idm.ResyncEvents}
+	for i, disabling := range flags {
+		for k, enabling := range flags {
+			bytes, err := s.fills(ctx, disabling, enabling)
+			if err != nil {
+				return err
+			}
+			grown[i][k] = bytes
+		}
+	}
+	if err := s.server.SetStartOption(ctx, s.dn, idm.StartDisabled, idm.ResyncNone); err != nil {
 		return err
 	}
-	found := fmt.Sprintf("flag 1: the cache grew by %d bytes; flag 0: by %d bytes", one, zero)
+	found := fmt.Sprintf("the cache grew by, in bytes: disabled with 1 and enabled with 1: %d, 1 and 0: %d, 0 and 1: %d, "+
+		"0 and 0: %d", grown[one][one], grown[one][zero], grown[zero][one], grown[zero][zero])
+	fills := func(disabling, enabling int) bool { return grown[disabling][enabling] > 0 }
+	act := "both acts count"
 	switch {
-	case one == 0 && zero > 0:
+	case fills(one, one) == fills(zero, one) && fills(one, zero) == fills(zero, zero):
+		act = "the act of enabling counts"
+	case fills(one, one) == fills(one, zero) && fills(zero, one) == fills(zero, zero):
+		act = "the act of disabling counts"
+	}
+	switch {
+	case !fills(one, one) && fills(zero, zero):
 		s.Resync = idm.ResyncFlagOneSkips.String()
-		s.add(4, askPolarity, expected, "%s; 1 means do not synchronize", found)
-	case one > 0 && zero == 0:
+		s.add(4, askPolarity, expected, "%s; 1 means do not synchronize, %s", found, act)
+	case fills(one, one) && !fills(zero, zero):
 		s.Resync = idm.ResyncFlagOneSyncs.String()
-		s.add(4, askPolarity, learned, "%s; 1 means synchronize", found)
-	case one > 0:
+		s.add(4, askPolarity, learned, "%s; 1 means synchronize, %s", found, act)
+	case fills(one, one):
 		s.add(4, askPolarity, open, "%s; repeat it while nothing changes in the tree", found)
 	default:
-		s.add(4, askPolarity, open, "%s; give the driver a subscriber filter with a class that has objects, or a longer "+
-			"scratch.watch",
+		s.add(4, askPolarity, open, "%s; see that the driver has a subscriber filter with a class that has objects, and "+
+			"give a longer scratch.watch; if nothing changes, the flag means something nobody has thought of: ask the vendor",
 			found)
 	}
 	return nil
 }
 
-// fills enables the driver, watches by how much its cache grows, and disables it again, which empties the cache.
-func (s scratchDriver) fills(ctx context.Context, r idm.Resync) (int64, error) {
+// fills disables the driver, which empties the cache, enables it and watches by how much the cache grows.
+func (s scratchDriver) fills(ctx context.Context, disabling, enabling idm.Resync) (int64, error) {
+	if err := s.server.SetStartOption(ctx, s.dn, idm.StartDisabled, disabling); err != nil {
+		return 0, err
+	}
 	before := int64(0)
 	if stats, err := s.server.Stats(ctx, s.dn); err == nil { // an engine may refuse the figures of a disabled driver
 		before = stats.CacheBytes
 	}
-	if err := s.server.SetStartOption(ctx, s.dn, idm.StartManual, r); err != nil {
+	if err := s.server.SetStartOption(ctx, s.dn, idm.StartManual, enabling); err != nil {
 		return 0, err
 	}
 	grown := int64(0)
@@ -145,15 +168,15 @@ func (s scratchDriver) fills(ctx context.Context, r idm.Resync) (int64, error) {
 		if err != nil && !errors.Is(err, idm.ErrWrongState) {
 			return 0, err
 		}
-		if grown = stats.CacheBytes - before; err == nil && grown > 0 || time.Now().After(until) {
+		if err == nil {
+			grown = stats.CacheBytes - before
+		}
+		if grown > 0 || time.Now().After(until) {
 			break
 		}
 		if err := wait(ctx, s.poll); err != nil {
 			return 0, err
 		}
-	}
-	if err := s.server.SetStartOption(ctx, s.dn, idm.StartDisabled, idm.ResyncNone); err != nil {
-		return 0, err
 	}
 	return max(grown, 0), nil
 }

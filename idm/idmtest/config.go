@@ -41,7 +41,20 @@ const (
 	ResyncFlagOneMeansNot ResyncFlag = iota
 	// ResyncFlagZeroMeansNot is the other reading.
 	ResyncFlagZeroMeansNot
+	// ResyncFlagOneMeansNotOfDisabling is the first reading, of the flag that was given when the driver was disabled; the
+	// one given when it is enabled means nothing.
+	ResyncFlagOneMeansNotOfDisabling
+	// ResyncFlagZeroMeansNotOfDisabling is the second reading, of the same act.
+	ResyncFlagZeroMeansNotOfDisabling
 )
+
+// ofDisabling reports whether the flag counts when a driver is disabled.
+func (f ResyncFlag) ofDisabling() bool { return f >= ResyncFlagOneMeansNotOfDisabling }
+
+// meansNot reports whether a value of the flag means "do not synchronize".
+func (f ResyncFlag) meansNot(value int64) bool {
+	return (value == 1) == (f == ResyncFlagOneMeansNot || f == ResyncFlagOneMeansNotOfDisabling)
+}
 
 // Association says when the engine of a server starts to serve a driver set it was associated with.
 type Association int

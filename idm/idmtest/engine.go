@@ -84,6 +84,7 @@ type engineDriver struct {
 	Reason      string // why the last start failed
 	JustStopped bool   // the cache cannot be read for a moment
 	CacheLimit  int
+	SyncNext    bool // said when it was disabled, where the flag counts then
 	Behaviour   Behaviour
 }
 
@@ -327,6 +328,12 @@ func (t *Tree) setOption(s *Server, n *node, d *engineDriver, option StartOption
 	d.Option = option
 	c := t.counters(n.id)
 	c.OptionChanges++
+	if t.cfg.ResyncFlag.ofDisabling() {
+		if option == StartDisabled {
+			d.SyncNext = !noResync
+		}
+		noResync = !d.SyncNext
+	}
 	switch {
 	case option == StartDisabled:
 		d.Cache, d.Next = nil, nil // also a start that waits for its time

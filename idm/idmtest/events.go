@@ -260,7 +260,7 @@ func (s *Server) Behave(driver string, b Behaviour) bool {
 }
 
 // Serves tells whether the engine of this server works for the driver set.
-func (s *Server) Serves(driverSet string) bool {
+func (s *Server) serves(driverSet string) bool {
 	s.tree.lock()
 	defer s.tree.mu.Unlock()
 	n := s.tree.find(driverSet)

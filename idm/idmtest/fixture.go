@@ -14,7 +14,7 @@ const (
 	AdminDN       = "cn=admin,o=system"
 	AdminPassword = "admin-secret"
 	DriverSetDN   = "cn=ds1,o=system"
-	LibraryDN     = "cn=Library,cn=ds1,o=system"
+	libraryDN     = "cn=Library,cn=ds1,o=system"
 	UsersDN       = "ou=users,o=data"
 )
 
@@ -165,11 +165,11 @@ func (f *fixture) partitions() {
 	}
 }
 
-// DriverName is the common name of driver number i, counted from 0.
-func DriverName(i int) string { return fmt.Sprintf("Driver%02d", i+1) }
+// driverName is the common name of driver number i, counted from 0.
+func driverName(i int) string { return fmt.Sprintf("Driver%02d", i+1) }
 
 // DriverDN is the distinguished name of driver number i, counted from 0.
-func DriverDN(i int) string { return "cn=" + DriverName(i) + "," + DriverSetDN }
+func DriverDN(i int) string { return "cn=" + driverName(i) + "," + DriverSetDN }
 
 // remoteCertificate is the certificate that the drivers with a Remote Loader name; every server has one of its own.
 const remoteCertificate = "IDM RL"
@@ -181,11 +181,11 @@ func remoteDriver(i int) bool { return i%2 == 1 }
 // for a driver that runs inside the engine.
 func DriverPasswords(i int) Passwords {
 	p := Passwords{
-		Application: "app-" + DriverName(i),
-		Named:       map[string]string{"svc-account": "svc-" + DriverName(i), "policy-token": "token-" + DriverName(i)},
+		Application: "app-" + driverName(i),
+		Named:       map[string]string{"svc-account": "svc-" + driverName(i), "policy-token": "token-" + driverName(i)},
 	}
 	if remoteDriver(i) {
-		p.RemoteLoader, p.Object = "rl-"+DriverName(i), "obj-"+DriverName(i)
+		p.RemoteLoader, p.Object = "rl-"+driverName(i), "obj-"+driverName(i)
 	}
 	return p
 }
@@ -206,10 +206,10 @@ func (f *fixture) driverSet() {
 		v["DirXML-ServerList"] = list
 	}
 	f.put(DriverSetDN, "DirXML-DriverSet Partition", v)
-	f.put(LibraryDN, "DirXML-Library", nil)
-	f.put("cn=lib-common,"+LibraryDN, "DirXML-Rule", values{"XmlData": {policyXML("common checks", 0)}})
-	f.put("cn=lib-report,"+LibraryDN, "DirXML-StyleSheet", values{"XmlData": {styleSheetXML}})
-	f.put("cn=lib-mapping,"+LibraryDN, "DirXML-Resource",
+	f.put(libraryDN, "DirXML-Library", nil)
+	f.put("cn=lib-common,"+libraryDN, "DirXML-Rule", values{"XmlData": {policyXML("common checks", 0)}})
+	f.put("cn=lib-report,"+libraryDN, "DirXML-StyleSheet", values{"XmlData": {styleSheetXML}})
+	f.put("cn=lib-mapping,"+libraryDN, "DirXML-Resource",
 		values{"DirXML-Data": {"<mapping-table/>"},
 			"DirXML-ContentType": {"application/vnd.novell.dirxml.mapping-table+xml"}})
 	f.put("cn=SetGCV,"+DriverSetDN, "DirXML-GlobalConfigDef", nil)
@@ -222,7 +222,7 @@ func (f *fixture) driverSet() {
 
 func (f *fixture) driver(i int) {
 	t := f.t
-	name, dn := DriverName(i), DriverDN(i)
+	name, dn := driverName(i), DriverDN(i)
 	v := values{
 		"DirXML-DriverFilter": {"<filter><filter-class class-name=\"User\" publisher=\"sync\" " +
 			"subscriber=\"sync\"/></filter>"},
@@ -252,7 +252,7 @@ func (f *fixture) driver(i int) {
 	}
 	link("cn=SchemaMap,"+dn, 0, 0)
 	link("cn=InputTransform,"+dn, 0, 1)
-	link("cn=lib-common,"+LibraryDN, 1, 1)
+	link("cn=lib-common,"+libraryDN, 1, 1)
 	for p := range t.cfg.Policies {
 		channel, set := "Subscriber", 4
 		if p%2 == 1 {
@@ -306,17 +306,17 @@ func (f *fixture) prepare(s *Server) {
 		Digest: digest("named", []byte(SetPassword))}
 	for i := range t.cfg.Drivers {
 		dn := DriverDN(i)
-		t.setLocal(s, dn, "DirXML-ShimAuthID", "cn=idm-"+strings.ToLower(DriverName(i)))
+		t.setLocal(s, dn, "DirXML-ShimAuthID", "cn=idm-"+strings.ToLower(driverName(i)))
 		address := fmt.Sprintf("app%02d.example.com:636", i+1)
 		if remoteDriver(i) {
 			address = fmt.Sprintf("REMOTE(hostname=rl%02d.example.com port=8090 kmo='"+remoteCertificate+"')", i+1) + address
 		}
 		t.setLocal(s, dn, "DirXML-ShimAuthServer", address)
-		t.setLocal(s, dn, "DirXML-ShimConfigInfo", shimConfig(DriverName(i)))
-		t.setLocal(s, dn, "DirXML-ConfigValues", configValues("driver.base", "ou="+DriverName(i)+",o=app", ""))
+		t.setLocal(s, dn, "DirXML-ShimConfigInfo", shimConfig(driverName(i)))
+		t.setLocal(s, dn, "DirXML-ConfigValues", configValues("driver.base", "ou="+driverName(i)+",o=app", ""))
 		t.setLocal(s, dn, "DirXML-EngineControlValues", engineControl)
 		t.setLocal(s, dn, "DirXML-DriverStorage", "<driver-state><changelog position=\""+s.name+"-4711\"/></driver-state>")
-		t.setLocal(s, "cn=GCV,"+dn, "DirXML-ConfigValues", configValues("driver.prefix", strings.ToLower(DriverName(i)), ""))
+		t.setLocal(s, "cn=GCV,"+dn, "DirXML-ConfigValues", configValues("driver.prefix", strings.ToLower(driverName(i)), ""))
 		p, n := DriverPasswords(i), t.find(dn)
 		v := s.engine.vaultOf(n.id)
 		v.Application = digest("application", []byte(p.Application))
@@ -325,7 +325,7 @@ func (f *fixture) prepare(s *Server) {
 			v.RemoteLoader = digest("remote loader", []byte(p.RemoteLoader))
 		}
 		for name, value := range p.Named {
-			v.Named[foldCase(name)] = namedPassword{Name: name, Display: name + " of " + DriverName(i),
+			v.Named[foldCase(name)] = namedPassword{Name: name, Display: name + " of " + driverName(i),
 				Digest: digest("named", []byte(value))}
 		}
 	}

@@ -94,8 +94,7 @@ func setStartOption(k *call) *result {
 	if StartOption(option) == StartDisabled && k.d.State != StateStopped {
 		return nds(-641)
 	}
-	noResync := (flag == 1) == (k.tree.cfg.ResyncFlag == ResyncFlagOneMeansNot)
-	k.tree.setOption(k.srv, k.n, k.d, StartOption(option), noResync)
+	k.tree.setOption(k.srv, k.n, k.d, StartOption(option), k.tree.cfg.ResyncFlag.meansNot(flag))
 	return &result{}
 }
 

@@ -49,6 +49,7 @@ var baseAttributes = []struct {
 	{"version", "2.16.840.1.113719.1.1.4.1.107", synString, single},
 	{"status", "2.16.840.1.113719.1.1.4.1.91", synInteger, single},
 	{"hostServer", "2.16.840.1.113719.1.1.4.1.29", synName, single},
+	{"nDSPKIPublicKeyCertificate", "2.16.840.1.113719.1.48.4.1.4", synOctets, single}, // the number is inferred
 	{"ldapHostServer", "2.16.840.1.113719.1.27.4.2", synName, single},
 	{"ldapGroupDN", "2.16.840.1.113719.1.27.4.3", synName, single},
 	{"ldapInterfaces", "2.16.840.1.113719.1.27.4.79", synString, 0},

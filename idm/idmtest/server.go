@@ -75,13 +75,13 @@ func (s *Server) DN() string { return s.dn }
 func (s *Server) URL() string { return "ldaps://" + s.TLSAddr() }
 
 // ClearURL is the ldap address; StartTLS works on it and a simple bind with a password is refused before.
-func (s *Server) ClearURL() string { return "ldap://" + s.ClearAddr() }
+func (s *Server) ClearURL() string { return "ldap://" + s.clearAddr() }
 
 // TLSAddr is host and port of the ldaps listener.
 func (s *Server) TLSAddr() string { return s.addr(tlsPort) }
 
-// ClearAddr is host and port of the ldap listener.
-func (s *Server) ClearAddr() string { return s.addr(clearPort) }
+// clearAddr is host and port of the ldap listener.
+func (s *Server) clearAddr() string { return s.addr(clearPort) }
 
 func (s *Server) addr(which int) string {
 	s.tree.mu.Lock()

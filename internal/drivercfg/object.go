@@ -37,13 +37,14 @@ const (
 	QueryOther
 )
 
-// Query is one placeholder.
+// Query is one placeholder, or a password that somebody wrote into the file in its place.
 type Query struct {
 	Kind        QueryKind
 	Line        int
 	Element     string
 	Name        string // of a named password
 	DisplayName string
+	InClear     bool // the file carries the password itself, which is not taken over
 }
 
 // Skipped is an element that was not taken over, and why.
@@ -78,20 +79,24 @@ func (o *Object) Get(name string) *Attribute {
 type form int
 
 const (
-	asXML     form = iota // the value is the XML inside
-	asValue               // the value is in the attribute "value"
-	asBase64              // the text inside is base64
-	asLinkage             // a list of linkage-item elements
-	asQuery               // a placeholder
-	asNothing             // the engine's own, not carried over
+	asXML      form = iota // the value is the XML inside
+	asValue                // the value is in the attribute "value"
+	asBase64               // the text inside is base64
+	asLinkage              // a list of linkage-item elements
+	asQuery                // a placeholder
+	asPassword             // a password in clear, in the place of its placeholder
+	asNothing              // the engine's own, not carried over
+	asStamps               // what Designer notes of packages, not carried over
 )
 
-// element is one row of what stands inside <attributes>, in the order in which exports have it.
+// element is one row of what stands inside <attributes>, in the order in which exports of the vendor's tools have it.
 type element struct {
 	name      string
 	attribute string
 	form      form
 	query     QueryKind
+	inherits  bool // where it is not set, exports say inherit="true"
+	old       bool // only in files that earlier versions of this library wrote
 }
 
 var attributeElements = []element{
@@ -99,30 +104,37 @@ var attributeElements = []element{
 	{name: "driver-filter-xml", attribute: "DirXML-DriverFilter", form: asXML},
 	{name: "reciprocal-links", attribute: "DirXML-ReciprocalAttrMap", form: asXML},
 	{name: "driver-image", attribute: "DirXML-DriverImage", form: asBase64},
-	{name: "log-events", form: asNothing}, // DirXML-LogEvents is set by an extended operation only
-	{name: "trace-file", attribute: "DirXML-TraceFile", form: asValue},
-	{name: "trace-size-limit", attribute: "DirXML-TraceSizeLimit", form: asValue},
-	{name: "trace-level", attribute: "DirXML-TraceLevel", form: asValue},
-	{name: "trace-name", attribute: "DirXML-TraceName", form: asValue},
-	{name: "driver-trace-level", attribute: "DirXML-DriverTraceLevel", form: asValue},
-	{name: "log-limit", attribute: "DirXML-LogLimit", form: asValue},
-	{name: "log-events-type", attribute: "DirXML-LogEventsType", form: asValue},
+	// DirXML-LogEvents is set by an extended operation only.
+	{name: "log-events", form: asNothing, inherits: true},
+	{name: "trace-file", attribute: "DirXML-TraceFile", form: asValue, inherits: true},
+	{name: "trace-size-limit", attribute: "DirXML-TraceSizeLimit", form: asValue, inherits: true},
+	{name: "trace-level", attribute: "DirXML-TraceLevel", form: asValue, inherits: true},
+	{name: "driver-trace-level", attribute: "DirXML-DriverTraceLevel", form: asValue, inherits: true},
+	{name: "log-limit", attribute: "DirXML-LogLimit", form: asValue, inherits: true},
+	{name: "log-events-type", attribute: "DirXML-LogEventsType", form: asValue, inherits: true},
 	{name: "java-module", attribute: "DirXML-JavaModule", form: asValue},
 	{name: "native-module", attribute: "DirXML-NativeModule", form: asValue},
+	{name: "trace-name", attribute: "DirXML-TraceName", form: asValue},
 	{name: "policy-linkage", attribute: "DirXML-Policies", form: asLinkage},
 	{name: "driver-cache-limit", attribute: "DirXML-DriverCacheLimit", form: asValue},
 	{name: "shim-auth-id", attribute: "DirXML-ShimAuthID", form: asValue},
-	{name: "shim-auth-server", attribute: "DirXML-ShimAuthServer", form: asValue},
 	{name: "shim-auth-password-query", form: asQuery, query: QueryApplicationPassword},
+	{name: "shim-auth-password", form: asPassword, query: QueryApplicationPassword},
+	{name: "shim-auth-server", attribute: "DirXML-ShimAuthServer", form: asValue},
 	{name: "driver-password-query", form: asQuery, query: QueryDriverPassword},
-	{name: "remote-loader-password-query", form: asQuery, query: QueryRemoteLoaderPassword},
-	{name: "driver-start-option", attribute: "DirXML-DriverStartOption", form: asValue},
+	{name: "driver-password", form: asPassword, query: QueryDriverPassword},
+	{name: startOption, attribute: "DirXML-DriverStartOption", form: asValue},
 	{name: "shim-config-info-xml", attribute: "DirXML-ShimConfigInfo", form: asXML},
 	{name: "global-engine-values", attribute: "DirXML-EngineControlValues", form: asXML},
 	{name: "global-config-values", attribute: "DirXML-ConfigValues", form: asXML},
 	{name: "named-password-query", form: asQuery, query: QueryNamedPassword},
+	{name: "named-password", form: asPassword, query: QueryNamedPassword},
 	{name: "application-schema", attribute: "DirXML-ApplicationSchema", form: asXML},
+	{name: "pkg-initial-states", form: asStamps},
+	{name: "remote-loader-password-query", form: asQuery, query: QueryRemoteLoaderPassword, old: true},
 }
+
+const startOption = "driver-start-option"
 
 func elementNamed(name string) *element {
 	for i := range attributeElements {
@@ -146,20 +158,28 @@ var jobQueries = map[string]QueryKind{"job-servers-query": QueryJobServers, "job
 	"job-email-server-query": QueryJobEmailServer}
 
 // container is an element of <children> that holds one XML value.
-type container struct{ name, class, attribute string }
-
-var containers = []container{
-	{"rule", "DirXML-Rule", "XmlData"},
-	{"style-sheet", "DirXML-StyleSheet", "XmlData"},
-	{"global-config-def", "DirXML-GlobalConfigDef", "DirXML-ConfigValues"},
-	{"entitlement-definition", "DirXML-Entitlement", "XmlData"},
+type container struct {
+	name, class, attribute string
+	old                    string // its name in files that earlier versions of this library wrote
+	wrappers               []string
 }
 
-// policySets names the numbers of linkage-item/@policy-set; the names are for people and not read back.
-var policySets = [...]string{0: "Schema Mapping", 1: "Input Transformation", 2: "Output Transformation",
-	3: "ECMAScript",
-	4: "Subscriber Event Transformation", 5: "Publisher Event Transformation", 6: "Subscriber Matching",
-	7: "Publisher Matching",
-	8: "Subscriber Creation", 9: "Publisher Creation", 10: "Subscriber Command Transformation",
-	11: "Publisher Command Transformation",
-	12: "Subscriber Placement", 13: "Publisher Placement", 14: "Global Configuration", 15: "Startup"}
+var containers = []container{
+	{name: "rule", class: "DirXML-Rule", attribute: "XmlData"},
+	{name: "stylesheet", class: "DirXML-StyleSheet", attribute: "XmlData", old: "style-sheet"},
+	// The directory holds the configuration-values alone.
+	{name: "global-config-def", class: "DirXML-GlobalConfigDef", attribute: "DirXML-ConfigValues",
+		wrappers: []string{"attributes", "global-config-values"}},
+	{name: "entitlement-definition", class: "DirXML-Entitlement", attribute: "XmlData"},
+}
+
+// stamps are the attributes by which an object of a package carries its mark.
+var stamps = []string{"checksum", "package-id", "pkg-assoc-id"}
+
+const stampsLost = "package stamps are not taken over: Designer shows the content as customized"
+
+// policySets names the numbers of linkage-item/@policy-set in the words of the vendor's tools, which programs read.
+var policySets = [...]string{0: "Schema Mapping", 1: "Input", 2: "Output", 3: "ECMAScript",
+	4: "Subscriber Event", 5: "Publisher Event", 6: "Subscriber Matching", 7: "Publisher Matching",
+	8: "Subscriber Create", 9: "Publisher Create", 10: "Subscriber Command", 11: "Publisher Command",
+	12: "Subscriber Placement", 13: "Publisher Placement", 14: "Global Configs", 15: "Startup"}

@@ -1,13 +1,17 @@
 package drivercfg
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/go-ldap/ldap/v3"
 )
 
 // Reader reads one file.
@@ -17,6 +21,7 @@ type Reader struct {
 	emit   func(*Object) error
 	depth  []string    // names of the objects we are in
 	parts  map[int]int // elements seen inside of the open element at that depth
+	root   []Skipped   // what the root element itself carries and is not taken over
 }
 
 // NewReader reads up to the root element of r; file is the name errors carry.
@@ -31,16 +36,72 @@ func NewReader(file string, r io.Reader, limits Limits) (*Reader, error) {
 		if !ok {
 			continue
 		}
-		if full(root.Name) != "driver-configuration" {
-			return nil, rd.refuse(rd.line, "<"+clip(full(root.Name))+">", "the root element is not <driver-configuration>")
-		}
-		rd.header = Header{DN: attr(root, "dn"), DriverSetDN: attr(root, "driver-set-dn"), Name: attr(root, "name"),
-			PackageID: attr(root, "package-id")}
-		if rd.header.Name == "" {
-			return nil, rd.refuse(rd.line, "<driver-configuration>", "the attribute \"name\" is missing")
+		if err := rd.begin(root); err != nil {
+			return nil, err
 		}
 		return rd, nil
 	}
+}
+
+// begin reads the root element.
+func (r *Reader) begin(root xml.StartElement) error {
+	field := "<" + clip(full(root.Name)) + ">"
+	switch full(root.Name) {
+	case "driver-configuration":
+	case "driver-set-configuration":
+		return r.refuse(r.line, field,
+			"the file holds a whole driver set; export each driver by itself, or the set as LDIF")
+	default:
+		return r.refuse(r.line, field, "the root element is not <driver-configuration>")
+	}
+	h := Header{DN: attr(root, "dn"), DriverSetDN: attr(root, "driver-set-dn"), Name: attr(root, "name"),
+		PackageID: attr(root, "package-id")}
+	r.header = h
+	if h.Name == "" {
+		return r.refuse(r.line, field, "the attribute \"name\" is missing")
+	}
+	// In an export of one channel, policy or resource the DN is that of its parent.
+	dn, err := ldap.ParseDN(h.DN)
+	kind := attr(root, "config-type")
+	if kind != "" || err == nil && len(dn.RDNs) > 0 && !strings.EqualFold(dn.RDNs[0].Attributes[0].Value, h.Name) {
+		return r.refuse(r.line, field,
+			"the file holds %q of %q%s, which is a part and no whole driver; "+
+				"export the driver, or import the part with Designer",
+			clip(h.Name), clip(h.DN), orNothing(" of type ", kind))
+	}
+	o := &Object{Line: r.line}
+	o.unknown(root, r.line, "dn", "driver-set-dn", "name", "package-id", "package-version", "modified")
+	r.root = o.Skipped
+	return nil
+}
+
+func orNothing(before, text string) string {
+	if text == "" {
+		return ""
+	}
+	return before + clip(text)
+}
+
+// unknown reports the XML attributes of e that are none of known, and the package stamps of e together.
+func (o *Object) unknown(e xml.StartElement, line int, known ...string) {
+	stamped := false
+	for _, a := range e.Attr {
+		name := full(a.Name)
+		switch {
+		case slices.Contains(known, name), name == "xmlns", a.Name.Space == "xmlns", a.Name.Space == "xml":
+		case slices.Contains(stamps, name):
+			stamped = true
+		default:
+			o.skipped(line, full(e.Name), "unknown attribute "+clip(name))
+		}
+	}
+	if stamped {
+		o.skipped(line, full(e.Name), stampsLost)
+	}
+}
+
+func (o *Object) skipped(line int, element, reason string) {
+	o.Skipped = append(o.Skipped, Skipped{Line: line, Element: clip(element), Reason: reason})
 }
 
 // Header returns what the root element says.
@@ -63,7 +124,7 @@ func attr(e xml.StartElement, name string) string {
 func (r *Reader) Each(fn func(*Object) error) error {
 	r.emit = fn
 	root := len(r.stack)
-	var skipped []Skipped
+	outside := &Object{Skipped: r.root}
 	driver := false
 	for {
 		e, err := r.part(root)
@@ -76,38 +137,42 @@ func (r *Reader) Each(fn func(*Object) error) error {
 		line, name := r.line, full(e.Name)
 		switch name {
 		case "packages":
-			err = r.skip()
+			var filled bool
+			if filled, err = r.skip(); filled {
+				outside.skipped(line, name, stampsLost)
+			}
 		case "attributes":
 			if driver {
 				return r.refuse(line, "<attributes>", "the driver has two of them")
 			}
 			driver = true
-			o := &Object{Line: line, Class: "DirXML-Driver", Skipped: skipped}
-			skipped = nil
+			o := &Object{Line: line, Class: "DirXML-Driver", Skipped: outside.Skipped}
+			outside = &Object{}
+			o.unknown(*e, line, "package-id", "package-version")
 			if err = r.attributes(o); err == nil {
 				err = r.emit(o)
 			}
 		case "children":
+			outside.unknown(*e, line)
 			err = r.children()
 		case "global-config-values":
-			skipped = append(skipped,
-				Skipped{Line: line, Element: name,
-					Reason: "values of the driver set, for information; import them with the driver set"})
-			err = r.skip()
+			var filled bool
+			if filled, err = r.skip(); filled {
+				outside.skipped(line, name, "values of the driver set, for information; import them with the driver set")
+			}
 		default:
-			skipped = append(skipped, Skipped{Line: line, Element: clip(name), Reason: "unknown element"})
-			err = r.skip()
+			outside.skipped(line, name, unknownElement)
+			_, err = r.skip()
 		}
 		if err != nil {
 			return err
 		}
 	}
 	if !driver {
-		if err := r.emit(&Object{Line: 1, Class: "DirXML-Driver", Skipped: skipped}); err != nil {
-			return err
-		}
-	} else if len(skipped) > 0 {
-		if err := r.emit(&Object{Class: "", Skipped: skipped}); err != nil {
+		outside.Line, outside.Class = 1, "DirXML-Driver"
+	}
+	if !driver || len(outside.Skipped) > 0 {
+		if err := r.emit(outside); err != nil {
 			return err
 		}
 	}
@@ -119,6 +184,8 @@ func (r *Reader) Each(fn func(*Object) error) error {
 		}
 	}
 }
+
+const unknownElement = "unknown element"
 
 // part returns the next element inside of the one at depth, as child does, and ends the reading of an element that has
 // more parts than anything real: each of them may be remembered and compared with the others.
@@ -171,56 +238,90 @@ func (r *Reader) attribute(o *Object, e xml.StartElement, b *budget) error {
 	known := elementNamed(name)
 	if known == nil {
 		if strings.HasSuffix(name, "-query") {
-			o.Queries = append(o.Queries,
-				Query{Kind: QueryOther, Line: line, Element: name, Name: attr(e, "name"), DisplayName: attr(e, "display-name")})
+			o.query(e, line, QueryOther)
 		} else {
-			o.Skipped = append(o.Skipped, Skipped{Line: line, Element: clip(name), Reason: "unknown element"})
+			o.skipped(line, name, unknownElement)
 		}
-		return r.skip()
+		_, err := r.skip()
+		return err
 	}
-	if known.form != asQuery && known.form != asNothing && o.Get(known.attribute) != nil {
+	if known.attribute != "" && o.Get(known.attribute) != nil {
 		return r.refuse(line, "<"+name+">", "stands twice in one object")
 	}
 	switch known.form {
 	case asXML:
+		o.unknown(e, line)
 		value, err := r.xmlValue(name)
 		if err != nil || value == nil {
 			return err
 		}
 		return r.add(o, b, line, known.attribute, value)
 	case asValue:
+		if name == startOption { // "no-resync" is no value of the directory: it belongs to the act of setting
+			o.unknown(e, line, "value", "no-resync")
+		} else {
+			o.unknown(e, line, "value", "inherit")
+		}
 		value := attr(e, "value")
-		if err := r.skip(); err != nil || attr(e, "inherit") == "true" || value == "" {
+		if _, err := r.skip(); err != nil || attr(e, "inherit") == "true" || value == "" {
 			return err
 		}
 		return r.add(o, b, line, known.attribute, []byte(value))
 	case asBase64:
-		c, err := r.inside()
-		if err != nil {
-			return err
-		}
-		value, err := decodeBase64(c.text)
-		if err != nil || c.elements > 0 {
-			return r.refuse(line, "<"+name+">", "bad base64: %v", err)
-		}
-		if len(value) == 0 {
-			return nil
-		}
-		return r.add(o, b, line, known.attribute, value)
+		return r.image(o, e, b, known.attribute)
 	case asLinkage:
+		o.unknown(e, line)
 		return r.linkage(o, b, known.attribute)
-	case asQuery:
-		q := Query{Kind: known.query, Line: line, Element: name, Name: attr(e, "name"), DisplayName: attr(e, "display-name")}
+	case asQuery, asPassword:
+		o.unknown(e, line, "name", "display-name")
+		o.query(e, line, known.query)
+		q := &o.Queries[len(o.Queries)-1]
+		q.InClear = known.form == asPassword
 		if q.Kind == QueryNamedPassword && q.Name == "" {
 			return r.refuse(line, "<"+name+">", "the attribute \"name\" is missing")
 		}
-		o.Queries = append(o.Queries, q)
 	case asNothing:
+		o.unknown(e, line, "value", "inherit")
 		if attr(e, "inherit") != "true" {
-			o.Skipped = append(o.Skipped, Skipped{Line: line, Element: name, Reason: "owned by the engine; set it there"})
+			o.skipped(line, name, "owned by the engine; set it there")
 		}
+	case asStamps:
+		filled, err := r.skip()
+		if filled {
+			o.skipped(line, name, stampsLost)
+		}
+		return err
 	}
-	return r.skip()
+	_, err := r.skip()
+	return err
+}
+
+// query notes what an importer has to ask for.
+func (o *Object) query(e xml.StartElement, line int, kind QueryKind) {
+	o.Queries = append(o.Queries, Query{Kind: kind, Line: line, Element: full(e.Name), Name: attr(e, "name"),
+		DisplayName: attr(e, "display-name")})
+}
+
+// image reads an element whose text is base64.
+func (r *Reader) image(o *Object, e xml.StartElement, b *budget, attribute string) error {
+	line, name := r.line, full(e.Name)
+	o.unknown(e, line, "delete-value")
+	c, err := r.inside()
+	if err != nil {
+		return err
+	}
+	value, err := decodeBase64(c.text)
+	if err != nil || c.elements > 0 {
+		return r.refuse(line, "<"+name+">", "bad base64: %v", err)
+	}
+	if attr(e, "delete-value") == "true" {
+		o.skipped(line, name, "the file says that there is none; an import removes nothing")
+		return nil
+	}
+	if len(value) == 0 {
+		return nil
+	}
+	return r.add(o, b, line, attribute, value)
 }
 
 func (r *Reader) linkage(o *Object, b *budget, attribute string) error {
@@ -234,6 +335,7 @@ func (r *Reader) linkage(o *Object, b *budget, attribute string) error {
 		if full(e.Name) != "linkage-item" {
 			return r.refuse(line, "<"+clip(full(e.Name))+">", "only <linkage-item> stands in <policy-linkage>")
 		}
+		o.unknown(*e, line, "dn", "order", "policy-set", "policy-set-name")
 		dn, order, set := attr(*e, "dn"), attr(*e, "order"), attr(*e, "policy-set")
 		if dn == "" {
 			return r.refuse(line, "<linkage-item>", "the attribute \"dn\" is missing")
@@ -246,7 +348,7 @@ func (r *Reader) linkage(o *Object, b *budget, attribute string) error {
 		if err := r.add(o, b, line, attribute, []byte(dn+"#"+order+"#"+set)); err != nil {
 			return err
 		}
-		if err := r.skip(); err != nil {
+		if _, err := r.skip(); err != nil {
 			return err
 		}
 	}
@@ -302,8 +404,8 @@ func (r *Reader) object(e xml.StartElement) error {
 	switch {
 	case fixed == nil && kind != "resource" && kind != "publisher" && kind != "subscriber":
 		o.Class, o.Path = "", append([]string(nil), r.depth...)
-		o.Skipped = []Skipped{{Line: line, Element: clip(kind), Reason: "unknown element"}}
-		if err := r.skip(); err != nil {
+		o.skipped(line, kind, unknownElement)
+		if _, err := r.skip(); err != nil {
 			return err
 		}
 		return r.emit(o)
@@ -311,7 +413,11 @@ func (r *Reader) object(e xml.StartElement) error {
 		return r.refuse(line, "<"+kind+">", "the attribute \"name\" is missing")
 	case fixed != nil:
 		o.Class = fixed.class
+		o.unknown(e, line, "name")
 		value, err := r.xmlValue(kind)
+		if err == nil {
+			value, err = r.unwrap(line, kind, value, fixed.wrappers)
+		}
 		if err != nil {
 			return err
 		}
@@ -321,16 +427,44 @@ func (r *Reader) object(e xml.StartElement) error {
 		return r.emit(o)
 	case kind == "resource":
 		o.Class = "DirXML-Resource"
+		o.unknown(e, line, "name", "content-type")
 		return r.resource(o, e)
 	}
 	o.Class = map[string]string{"publisher": "DirXML-Publisher", "subscriber": "DirXML-Subscriber"}[kind]
+	o.unknown(e, line, "name")
 	return r.channel(o)
+}
+
+// unwrap takes the elements off a value that the file puts around it and the directory does not hold, in whatever
+// number they stand there. It returns nil when there is nothing inside.
+func (r *Reader) unwrap(line int, kind string, value []byte, wrappers []string) ([]byte, error) {
+	for len(wrappers) > 0 && value != nil {
+		in := &Reader{scanner: newScanner(r.file, bytes.NewReader(value), r.limits)}
+		var begin xml.StartElement
+		for begin.Name.Local == "" {
+			tok, err := in.next()
+			if err != nil {
+				return nil, r.refuse(line, "<"+kind+">", "%v", err)
+			}
+			begin, _ = tok.(xml.StartElement)
+		}
+		name := full(begin.Name)
+		if !slices.Contains(wrappers, name) {
+			break
+		}
+		inner, err := in.xmlValue(name)
+		if err != nil {
+			return nil, r.refuse(line, "<"+kind+">", "%v", err)
+		}
+		value = inner
+	}
+	return value, nil
 }
 
 func containerNamed(name string) *container {
 	for i := range containers {
-		if containers[i].name == name {
-			return &containers[i]
+		if c := &containers[i]; c.name == name || c.old != "" && c.old == name {
+			return c
 		}
 	}
 	return nil

@@ -22,12 +22,13 @@ func (r *Reader) resource(o *Object, e xml.StartElement) error {
 		}
 		line, name := r.line, full(child.Name)
 		if name != "content" {
-			o.Skipped = append(o.Skipped, Skipped{Line: line, Element: clip(name), Reason: "unknown element"})
-			if err := r.skip(); err != nil {
+			o.skipped(line, name, unknownElement)
+			if _, err := r.skip(); err != nil {
 				return err
 			}
 			continue
 		}
+		o.unknown(*child, line, "contains")
 		if o.Get("DirXML-Data") != nil {
 			return r.refuse(line, "<content>", "stands twice in one resource")
 		}
@@ -35,11 +36,7 @@ func (r *Reader) resource(o *Object, e xml.StartElement) error {
 		if err != nil {
 			return err
 		}
-		value := c.text
-		if c.elements > 0 {
-			value = append(append(c.prolog, trimXML(c.raw)...), c.epilog...)
-		}
-		if len(value) > 0 {
+		if value := c.value(); len(value) > 0 {
 			o.Attributes = append(o.Attributes, Attribute{Name: "DirXML-Data", Line: line, Values: [][]byte{value}})
 		}
 	}
@@ -67,6 +64,7 @@ func (r *Reader) channel(o *Object) error {
 		line, name := r.line, full(child.Name)
 		switch {
 		case name == "attributes" && !given:
+			o.unknown(*child, line, "package-id", "package-version")
 			err = r.attributes(o)
 		case name == "attributes":
 			err = r.refuse(line, "<attributes>", "stands behind the children")
@@ -78,8 +76,8 @@ func (r *Reader) channel(o *Object) error {
 				r.depth = outer
 			}
 		default:
-			o.Skipped = append(o.Skipped, Skipped{Line: line, Element: clip(name), Reason: "unknown element"})
-			err = r.skip()
+			o.skipped(line, name, unknownElement)
+			_, err = r.skip()
 		}
 		if err != nil {
 			return err
@@ -95,6 +93,7 @@ func (r *Reader) generic(e xml.StartElement) error {
 			"the attribute \"ds-object-name\" or \"ds-object-class\" is missing or no name")
 	}
 	o := &Object{Line: r.line, Path: append(append([]string(nil), r.depth...), name), Class: class}
+	o.unknown(e, r.line, "ds-object-class", "ds-object-name")
 	b := budget{left: r.limits.Object}
 	depth := len(r.stack)
 	for {
@@ -105,14 +104,11 @@ func (r *Reader) generic(e xml.StartElement) error {
 		if child == nil {
 			return r.emit(o)
 		}
-		line, kind := r.line, full(child.Name)
-		if kind == "ds-attributes" {
+		if full(child.Name) == "ds-attributes" {
+			o.unknown(*child, r.line)
 			err = r.dsAttributes(o, &b)
-		} else if !r.jobQuery(o, kind, line) {
-			o.Skipped = append(o.Skipped, Skipped{Line: line, Element: clip(kind), Reason: "unknown element"})
-			err = r.skip()
 		} else {
-			err = r.skip()
+			err = r.besideAttributes(o, *child)
 		}
 		if err != nil {
 			return err
@@ -120,16 +116,19 @@ func (r *Reader) generic(e xml.StartElement) error {
 	}
 }
 
-func (r *Reader) jobQuery(o *Object, kind string, line int) bool {
-	q, known := jobQueries[kind]
-	if !known {
-		if !strings.HasSuffix(kind, "-query") {
-			return false
-		}
-		q = QueryOther
+// besideAttributes reads what stands in an object and is no attribute: something to ask for, or unknown.
+func (r *Reader) besideAttributes(o *Object, e xml.StartElement) error {
+	kind := full(e.Name)
+	if q, known := jobQueries[kind]; known {
+		o.unknown(e, r.line, "job-name", "job-display-name")
+		o.query(e, r.line, q)
+	} else if strings.HasSuffix(kind, "-query") {
+		o.query(e, r.line, QueryOther)
+	} else {
+		o.skipped(r.line, kind, unknownElement)
 	}
-	o.Queries = append(o.Queries, Query{Kind: q, Line: line, Element: kind})
-	return true
+	_, err := r.skip()
+	return err
 }
 
 func (r *Reader) dsAttributes(o *Object, b *budget) error {
@@ -139,22 +138,19 @@ func (r *Reader) dsAttributes(o *Object, b *budget) error {
 		if err != nil || e == nil {
 			return err
 		}
-		line, kind := r.line, full(e.Name)
-		if kind != "ds-attribute" {
-			if !r.jobQuery(o, kind, line) {
-				o.Skipped = append(o.Skipped, Skipped{Line: line, Element: clip(kind), Reason: "unknown element"})
-			}
-			if err := r.skip(); err != nil {
+		if full(e.Name) != "ds-attribute" {
+			if err := r.besideAttributes(o, *e); err != nil {
 				return err
 			}
 			continue
 		}
+		o.unknown(*e, r.line, "ds-attr-name")
 		name := attr(*e, "ds-attr-name")
 		if !ldif.ValidName(name) {
-			return r.refuse(line, "<ds-attribute>", "%q is not an attribute name", clip(name))
+			return r.refuse(r.line, "<ds-attribute>", "%q is not an attribute name", clip(name))
 		}
 		if o.Get(name) != nil {
-			return r.refuse(line, name, "stands twice in one object")
+			return r.refuse(r.line, name, "stands twice in one object")
 		}
 		if err := r.dsValues(o, b, name); err != nil {
 			return err
@@ -171,29 +167,34 @@ func (r *Reader) dsValues(o *Object, b *budget, name string) error {
 		}
 		line := r.line
 		if kind := full(e.Name); kind != "ds-value" {
-			if !r.jobQuery(o, kind, line) {
+			if !strings.HasSuffix(kind, "-query") {
 				return r.refuse(line, name, "<%s> stands in the place of <ds-value>", clip(kind))
 			}
-			if err := r.skip(); err != nil {
+			if err := r.besideAttributes(o, *e); err != nil {
 				return err
 			}
 			continue
 		}
+		o.unknown(*e, line, "base64-encoded")
 		c, err := r.inside()
 		if err != nil {
 			return err
 		}
-		value := c.text
-		switch {
-		case attr(*e, "base64-encoded") == "true":
+		value := c.value()
+		if attr(*e, "base64-encoded") == "true" {
 			if value, err = decodeBase64(c.text); err != nil || c.elements > 0 {
 				return r.refuse(line, name, "bad base64: %v", err)
 			}
-		case c.elements > 0:
-			value = append(append(c.prolog, trimXML(c.raw)...), c.epilog...)
+		} else if blank(value) {
+			value = nil
+		}
+		if len(value) == 0 {
+			continue // not set: the directory has no values of zero bytes
 		}
 		if err := r.add(o, b, line, name, value); err != nil {
 			return err
 		}
 	}
 }
+
+func blank(text []byte) bool { return len(trimXML(text)) == 0 }

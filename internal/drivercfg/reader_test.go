@@ -86,7 +86,8 @@ func TestReadExport(t *testing.T) {
 		{Kind: QueryNamedPassword, Line: 41, Element: "named-password-query", Name: "door-key",
 			DisplayName: "Door controller key"},
 		{Kind: QueryNamedPassword, Line: 42, Element: "named-password-query", Name: "smtp"}}, d.Queries)
-	require.Equal(t, []Skipped{{Line: 44, Element: "future-setting", Reason: "unknown element"}}, d.Skipped)
+	require.Equal(t, []Skipped{{Line: 3, Element: "packages", Reason: stampsLost},
+		{Line: 44, Element: "future-setting", Reason: "unknown element"}}, d.Skipped)
 
 	require.Equal(t, "<attr-name-map>\n\t<class-name><nds-name>User</nds-name><app-name>Holder</app-name></class-name>\n</attr-name-map>", value(t, one(t, all, "Schema Map"), "XmlData"))
 	require.Equal(t, "function before(a, b) { return a < b && a != \"\"; }\n// Zürich\n",
@@ -114,7 +115,7 @@ func TestReadExport(t *testing.T) {
 			skipped = append(skipped, s.Element)
 		}
 	}
-	require.Equal(t, []string{"future-setting", "new-thing", "global-config-values"}, skipped)
+	require.Equal(t, []string{"packages", "future-setting", "new-thing", "global-config-values"}, skipped)
 }
 
 func wrap(inside string) string {

@@ -321,14 +321,15 @@ func (s *scanner) child(depth int) (*xml.StartElement, error) {
 	}
 }
 
-// skip reads to the end of the element just begun.
-func (s *scanner) skip() error {
+// skip reads to the end of the element just begun and reports whether other elements stood in it.
+func (s *scanner) skip() (filled bool, err error) {
 	for depth := len(s.stack); len(s.stack) >= depth; {
 		if _, err := s.next(); err != nil {
-			return err
+			return filled, err
 		}
+		filled = filled || len(s.stack) > depth
 	}
-	return nil
+	return filled, nil
 }
 
 // content is what stood inside of an element.
@@ -341,10 +342,18 @@ type content struct {
 	epilog   []byte
 }
 
-// Processing instructions by which the writer keeps what the format has no room for.
+// value is what stood inside: the one element as it is written, or the text.
+func (c content) value() []byte {
+	if c.elements == 0 {
+		return c.text
+	}
+	return append(append(c.prolog, trimXML(c.raw)...), c.epilog...)
+}
+
+// Processing instructions for what the format has no room for.
 const (
 	piProlog = "failover-prolog"
-	piEpilog = "failover-epilog"
+	piEpilog = "failover-epilog" // only in files that earlier versions of this library wrote
 )
 
 // inside reads to the end of the element just begun and returns what stood in it.

@@ -3,15 +3,19 @@ package drivercfg
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/go-ldap/ldap/v3"
 )
 
 // Lost is a value the format has no place for.
@@ -96,7 +100,7 @@ func (w *Writer) driver(o *Object) error {
 	if w.state != beforeDriver {
 		return errors.New("drivercfg: a second driver")
 	}
-	w.print(`<?xml version="1.0" encoding="UTF-8"?>`, "\n<driver-configuration")
+	w.print(`<?xml version="1.0" encoding="UTF-8"?><driver-configuration`)
 	for _, a := range [][2]string{{"dn", w.header.DN}, {"driver-set-dn", w.header.DriverSetDN}, {"name", w.header.Name},
 		{"package-id", w.header.PackageID}} {
 		if a[1] != "" {
@@ -114,28 +118,40 @@ func (w *Writer) driver(o *Object) error {
 func (w *Writer) attributes(o *Object, indent string) {
 	w.print(indent, "<attributes>\n")
 	in := indent + "\t"
+	driver := len(o.Path) == 0
 	for i := range attributeElements {
 		e := &attributeElements[i]
-		if e.form == asQuery {
+		a := o.Get(e.attribute)
+		switch {
+		case e.form == asQuery && !e.old:
 			for _, q := range o.Queries {
 				if q.Kind == e.query {
 					w.query(in, e.name, q)
 				}
 			}
-			continue
+		case e.form == asXML || e.form == asValue || e.form == asBase64 || e.form == asLinkage:
+			if a != nil && w.attribute(o, in, e, a) {
+				continue
+			}
 		}
-		a := o.Get(e.attribute)
-		if a == nil || e.form == asNothing {
-			continue
+		if driver && e.inherits {
+			w.print(in, "<", e.name, ` inherit="true"/>`, "\n")
 		}
-		w.attribute(o, in, e, a)
 	}
 	for _, a := range o.Attributes {
-		if e := elementFor(a.Name); (e == nil || e.form == asNothing) && !isNaming(a.Name) {
-			w.lose(o, a.Name, "the format has no element for it")
+		if e := elementFor(a.Name); e == nil && !isNaming(a.Name) {
+			w.lose(o, a.Name, noElement(a.Name))
 		}
 	}
 	w.print(indent, "</attributes>\n")
+}
+
+// noElement says why an attribute is not in the file.
+func noElement(attribute string) string {
+	if strings.HasPrefix(strings.ToLower(attribute), "dirxml-pkg") {
+		return "package stamps are not written: Designer shows the content without its package"
+	}
+	return "the format has no element for it"
 }
 
 // isNaming reports attributes that every object has and that the place in the file expresses.
@@ -154,73 +170,85 @@ func (w *Writer) query(indent, element string, q Query) {
 	w.print("/>\n")
 }
 
-func (w *Writer) attribute(o *Object, indent string, e *element, a *Attribute) {
+// attribute writes one attribute and reports whether it stands in the file.
+func (w *Writer) attribute(o *Object, indent string, e *element, a *Attribute) bool {
 	if e.form == asLinkage {
 		w.linkage(o, indent, e, a)
-		return
+		return true
+	}
+	lose := func(reason string) bool {
+		w.lose(o, a.Name, reason)
+		return false
 	}
 	if len(a.Values) != 1 {
-		w.lose(o, a.Name, "has "+strconv.Itoa(len(a.Values))+" values where the format holds one")
-		return
+		return lose("has " + strconv.Itoa(len(a.Values)) + " values where the format holds one")
 	}
 	value := a.Values[0]
-	switch e.form {
-	case asXML:
+	switch {
+	case e.form == asXML:
 		doc, err := w.split(value)
 		if err != nil {
-			w.lose(o, a.Name, err.Error())
-			return
+			return lose(err.Error())
 		}
 		w.print(indent, "<", e.name, ">")
 		w.document(doc)
 		w.print("</", e.name, ">\n")
-	case asBase64:
+	case e.form == asBase64:
 		w.print(indent, "<", e.name, ">", base64.StdEncoding.EncodeToString(value), "</", e.name, ">\n")
-	case asValue:
-		if !clean(value) {
-			w.lose(o, a.Name, "holds characters XML cannot carry")
-			return
-		}
+	case !clean(value):
+		return lose("holds characters XML cannot carry")
+	case e.name == startOption:
+		// Without "no-resync" another importer may synchronize everything.
+		w.print(indent, "<", e.name, ` no-resync="true" value="`, escape(string(value)), `"/>`, "\n")
+	default:
 		w.print(indent, "<", e.name, ` value="`, escape(string(value)), `"/>`, "\n")
 	}
+	return true
 }
 
 func (w *Writer) linkage(o *Object, indent string, e *element, a *Attribute) {
-	w.print(indent, "<", e.name, ">\n")
+	var items []linkageItem
 	for _, v := range a.Values {
 		item, err := parseLinkage(v)
 		if err != nil {
 			w.lose(o, a.Name, err.Error())
 			continue
 		}
-		w.print(indent, `	<linkage-item dn="`, escape(item.dn), `" order="`, item.order, `" policy-set="`, item.set, `"`)
-		if n, err := strconv.Atoi(item.set); err == nil && n < len(policySets) {
-			w.print(` policy-set-name="`, policySets[n], `"`)
+		items = append(items, item)
+	}
+	slices.SortStableFunc(items, func(a, b linkageItem) int {
+		return cmp.Or(cmp.Compare(a.set, b.set), cmp.Compare(a.order, b.order))
+	})
+	w.print(indent, "<", e.name, ">\n")
+	for _, item := range items {
+		w.print(indent, `	<linkage-item dn="`, escape(item.dn), `" order="`, strconv.Itoa(item.order), `" policy-set="`,
+			strconv.Itoa(item.set), `"`)
+		if item.set < len(policySets) {
+			w.print(` policy-set-name="`, policySets[item.set], `"`)
 		}
 		w.print("/>\n")
 	}
 	w.print(indent, "</", e.name, ">\n")
 }
 
-type linkageItem struct{ dn, order, set string }
+type linkageItem struct {
+	dn         string
+	order, set int
+}
 
+// parseLinkage reads "dn#order#set".
 func parseLinkage(v []byte) (linkageItem, error) {
-	s := string(v)
-	j := strings.LastIndexByte(s, '#')
-	if j < 0 {
+	parts := strings.Split(string(v), "#")
+	n := len(parts)
+	if n < 3 || parts[0] == "" || !clean(v) {
 		return linkageItem{}, errors.New("a policy link without order and set")
 	}
-	i := strings.LastIndexByte(s[:j], '#')
-	if i <= 0 || !clean(v) {
-		return linkageItem{}, errors.New("a policy link without order and set")
+	order, err1 := strconv.ParseUint(parts[n-2], 10, 31)
+	set, err2 := strconv.ParseUint(parts[n-1], 10, 31)
+	if err1 != nil || err2 != nil {
+		return linkageItem{}, fmt.Errorf("a policy link whose order or set is %q", clip(parts[n-2]+"#"+parts[n-1]))
 	}
-	item := linkageItem{s[:i], s[i+1 : j], s[j+1:]}
-	for _, number := range []string{item.order, item.set} {
-		if _, err := strconv.ParseUint(number, 10, 31); err != nil {
-			return item, fmt.Errorf("a policy link whose order or set is %q", clip(number))
-		}
-	}
-	return item, nil
+	return linkageItem{strings.Join(parts[:n-2], "#"), int(order), int(set)}, nil
 }
 
 func (w *Writer) child(o *Object) error {
@@ -275,11 +303,17 @@ func (w *Writer) leaf(o *Object, indent, name string) {
 			}
 		}
 		w.print(indent, "<", c.name, ` name="`, escape(name), `">`)
+		for _, wrapper := range c.wrappers {
+			w.print("<", wrapper, ">")
+		}
 		w.document(doc)
+		for _, wrapper := range slices.Backward(c.wrappers) {
+			w.print("</", wrapper, ">")
+		}
 		w.print("</", c.name, ">\n")
 		for _, other := range o.Attributes {
 			if other.Name != c.attribute && !isNaming(other.Name) {
-				w.lose(o, other.Name, "the format has no element for it")
+				w.lose(o, other.Name, noElement(other.Name))
 			}
 		}
 		return
@@ -290,27 +324,27 @@ func (w *Writer) leaf(o *Object, indent, name string) {
 func (w *Writer) resource(o *Object, indent, name string) {
 	data, kind := o.Get("DirXML-Data"), o.Get("DirXML-ContentType")
 	for _, a := range o.Attributes {
-		if a.Name != "DirXML-Data" && a.Name != "DirXML-ContentType" && !isNaming(a.Name) || len(a.Values) != 1 &&
-			!isNaming(a.Name) {
+		switch own := a.Name == "DirXML-Data" || a.Name == "DirXML-ContentType"; {
+		case isNaming(a.Name):
+		case !own && strings.HasPrefix(strings.ToLower(a.Name), "dirxml-pkg"):
+			w.lose(o, a.Name, noElement(a.Name))
+		case !own || len(a.Values) != 1 || !clean(a.Values[0]):
 			w.generic(o, indent, name)
 			return
 		}
 	}
-	if data != nil && !clean(data.Values[0]) || kind != nil && !clean(kind.Values[0]) {
-		w.generic(o, indent, name)
-		return
-	}
-	w.print(indent, `<resource name="`, escape(name), `"`)
+	w.print(indent, "<resource")
 	if kind != nil {
 		w.print(` content-type="`, escape(string(kind.Values[0])), `"`)
 	}
-	w.print(">\n")
+	w.print(` name="`, escape(name), `">`, "\n")
 	if data != nil {
-		w.print(indent, "\t<content>")
+		w.print(indent, "\t<content contains=\"")
 		if doc, err := w.split(data.Values[0]); err == nil {
+			w.print(`xml">`)
 			w.document(doc)
 		} else {
-			w.print(textEscaper.Replace(string(data.Values[0])))
+			w.print(`text">`, textEscaper.Replace(string(data.Values[0])))
 		}
 		w.print("</content>\n")
 	}
@@ -327,19 +361,32 @@ func (w *Writer) generic(o *Object, indent, name string) {
 		}
 		w.print(indent, "\t\t", `<ds-attribute ds-attr-name="`, escape(a.Name), `">`, "\n")
 		for _, v := range a.Values {
+			if a.Name != "XmlData" && clean(v) && !blank(v) {
+				w.print(indent, "\t\t\t<ds-value>", textEscaper.Replace(string(v)), "</ds-value>\n")
+				continue
+			}
 			w.print(indent, "\t\t\t", `<ds-value base64-encoded="true">`, base64.StdEncoding.EncodeToString(v), "</ds-value>\n")
 		}
 		w.print(indent, "\t\t</ds-attribute>\n")
 	}
-	w.print(indent, "\t</ds-attributes>\n")
 	if o.Class == "DirXML-Job" {
-		w.print(indent, "\t<job-servers-query/>\n")
+		w.print(indent, "\t\t", `<job-servers-query job-display-name="`, escape(name), `" job-name="`,
+			escape(w.dn(o.Path)), `"/>`, "\n")
 	}
-	w.print(indent, "</ds-object>\n")
+	w.print(indent, "\t</ds-attributes>\n", indent, "</ds-object>\n")
+}
+
+// dn is the name of an object of the driver in the directory.
+func (w *Writer) dn(path []string) string {
+	dn := w.header.DN
+	for _, name := range path {
+		dn = "cn=" + ldap.EscapeDN(name) + "," + dn
+	}
+	return dn
 }
 
 // document is an XML value taken apart into what can stand inside an element and what cannot.
-type document struct{ prolog, core, epilog []byte }
+type document struct{ prolog, core []byte }
 
 // split takes value apart and proves that its core can stand inside another document unchanged.
 func (w *Writer) split(value []byte) (document, error) {
@@ -361,10 +408,17 @@ func (w *Writer) split(value []byte) (document, error) {
 	rest := value[begin:]
 	begin += len(rest) - len(bytes.TrimLeft(rest, " \t\r\n"))
 	d.prolog, d.core = value[:begin], value[begin:]
-	d.core = bytes.TrimRight(d.core, " \t\r\n")
-	d.epilog = value[begin+len(d.core):]
+	d.core = trimXML(d.core)
 	return d, w.embeddable(d.prolog, d.core)
 }
+
+// plainDeclaration says what the file's own declaration says, and what XML means without one.
+var plainDeclaration = regexp.MustCompile(
+	`^\x{FEFF}?(?:<\?xml version=["']1\.0["'](?: encoding=["'](?i:utf-8)["'])?\s*\?>)?`)
+
+// Core cuts off what a value has around its document and no file keeps: the declaration that the file itself has, and
+// white space. Values with the same core are the same document.
+func Core(value []byte) []byte { return trimXML(value[len(plainDeclaration.Find(value)):]) }
 
 // embeddable reads the core back the way a reader of the file would.
 func (w *Writer) embeddable(prolog, core []byte) error {
@@ -396,13 +450,10 @@ func (w *Writer) embeddable(prolog, core []byte) error {
 }
 
 func (w *Writer) document(d document) {
-	if len(d.prolog) > 0 {
+	if len(Core(d.prolog)) > 0 {
 		w.print("<?", piProlog, " ", base64.StdEncoding.EncodeToString(d.prolog), "?>")
 	}
 	_, _ = w.out.Write(d.core)
-	if len(d.epilog) > 0 {
-		w.print("<?", piEpilog, " ", base64.StdEncoding.EncodeToString(d.epilog), "?>")
-	}
 }
 
 // clean reports whether XML can carry the bytes as characters.

@@ -252,13 +252,7 @@ func indent(folded bool) int {
 	return 0
 }
 
-func leadingSpaces(b []byte) int {
-	n := 0
-	for n < len(b) && b[n] == ' ' {
-		n++
-	}
-	return n
-}
+func leadingSpaces(b []byte) int { return len(b) - len(bytes.TrimLeft(b, " ")) }
 
 func clip(b []byte) string {
 	const most = 60

@@ -31,6 +31,13 @@ func (r *Reader) record() (*Record, error) {
 			continue
 		}
 		r.begun = true
+		if key := strings.ToLower(name); key == "search" || key == "result" {
+			return nil, r.refuse(r.first, clip([]byte(name)), "is no record: output of ldapsearch; take it with -LLL")
+		}
+		if strings.EqualFold(name, "include") {
+			return nil, r.refuse(r.first, "include",
+				"an extension of other tools that names another file; give that file itself")
+		}
 		if !strings.EqualFold(name, "dn") {
 			return nil, r.refuse(r.first, clip([]byte(name)), "a record begins with \"dn:\"")
 		}
@@ -241,7 +248,7 @@ func (r *Reader) changes(rec *Record) error {
 		case "replace":
 			change.Op = OpReplace
 		default:
-			return r.refuse(r.first, clip([]byte(verb)), "is none of add, delete, replace")
+			return r.refuse(r.first, clip([]byte(verb)), "is none of add, delete, replace (increment is an extension, RFC 4525)")
 		}
 		if !ValidName(change.Name) {
 			return r.refuse(r.first, clip(attr), "not an attribute description")
@@ -266,7 +273,8 @@ func (r *Reader) changeValues(rec *Record, change *Change, spent *budget) error 
 			return err
 		}
 		if !more {
-			return r.refuse(rec.Line, change.Name, "the change does not end with a line \"-\": the record was cut off")
+			return r.refuse(rec.Line, change.Name,
+				"the change does not end with a line \"-\": the record was cut off, or lacks its last \"-\"")
 		}
 		if string(r.buf) == "-" {
 			return nil
