@@ -1,6 +1,7 @@
 package failover_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -227,4 +228,13 @@ func TestAPanicIsLoggedWithoutItsValue(t *testing.T) {
 	rep, err := procedure(s).Run(t.Context(), options(failovertest.Journal(t)))
 	require.ErrorIs(t, err, failover.ErrPanicked)
 	assert.NotContains(t, rep.String(), "hunter2")
+
+	var log bytes.Buffer
+	o := options(failovertest.Journal(t))
+	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	o.Observer = func(failover.Event) { panic(errors.New("the password is hunter2")) }
+	_, err = procedure(w.change("b")).Run(t.Context(), o)
+	require.NoError(t, err)
+	assert.Contains(t, log.String(), "the observer panicked")
+	assert.NotContains(t, log.String(), "hunter2")
 }

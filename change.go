@@ -108,6 +108,7 @@ func (r *run) act(limit context.Context, i int, what string, fn func(context.Con
 	facts.writes = true
 	err := do(r.stepContext(limit, i, facts), what+" "+r.p.Steps[i].ID, fn)
 	facts.over.Store(true)
+	facts.targets = outcomesIn(err)
 	return facts, err
 }
 
@@ -132,11 +133,11 @@ func (r *run) outcome(i int, o Outcome, by proof, obs Observation, facts *stepFa
 	if facts != nil {
 		rec.Said = facts.lines()
 	}
-	if targets, ok := errors.AsType[Targets](err); ok {
-		rec.Targets = targets.outcomes()
-	}
 	if err != nil {
 		rec.Error = bareText(err)
+	}
+	if err != nil && facts != nil {
+		rec.Targets = facts.targets
 	}
 	if jerr := r.j.append(rec); jerr != nil {
 		return stepError(s, InDoubt, "make the journal writable and run again with the same journal: what became of the "+

@@ -286,3 +286,58 @@ func TestTheDefinitionCoversWhatAnApprovalMeans(t *testing.T) {
 		seen[p.Definition()] = true
 	}
 }
+
+// Consent to a run is no consent to its undo, and the other way round.
+func TestTheHashOfARunApprovesNoUndo(t *testing.T) {
+	w := newWorld()
+	w.on["ready"] = true
+	p, j := procedure(w.check("ready"), w.change("a"), w.change("b")), failovertest.Journal(t)
+	plan, err := p.Plan(t.Context(), nil)
+	require.NoError(t, err)
+	o := options(j)
+	o.Approved = plan.Findings
+	_, err = p.Run(t.Context(), o)
+	require.NoError(t, err)
+	_, err = p.Undo(t.Context(), o)
+	require.ErrorIs(t, err, failover.ErrPlanChanged)
+	assert.Empty(t, w.undone)
+}
+
+// An approval of rows covers fewer of them, and nothing else that would be done about the same ones.
+func TestWhatWouldBeDoneAboutTheSameRowsIsAskedAgain(t *testing.T) {
+	w := newWorld()
+	would := "set the limit to 5"
+	a := w.change("a")
+	a.Observe = func(context.Context) (failover.Observation, error) {
+		return failover.Observation{Done: w.on["a"], Found: "1 of 2", Would: would,
+			Items: []failover.Item{{Target: "one", Done: true}, {Target: "two", Done: w.on["a"], Found: "unlimited"}}}, nil
+	}
+	first := w.change("first")
+	first.Apply = func(ctx context.Context) error {
+		would = "set the limit to 500"
+		return w.throw("first")(ctx)
+	}
+	p := procedure(first, a)
+	plan, err := p.Plan(t.Context(), nil)
+	require.NoError(t, err)
+	o := options(failovertest.Journal(t))
+	o.Approved = plan.Findings
+	_, err = p.Run(t.Context(), o)
+	require.ErrorIs(t, err, failover.ErrPlanChanged)
+	assert.Zero(t, w.thrown["a"])
+}
+
+func TestBlanksAreNoNameAndNoReason(t *testing.T) {
+	w := newWorld()
+	p := procedure(w.check("c"), w.change("a"))
+	for name, spoil := range map[string]func(*failover.RunOptions){
+		"actor":  func(o *failover.RunOptions) { o.Actor = " " },
+		"reason": func(o *failover.RunOptions) { o.Reason = "\t " },
+		"waiver": func(o *failover.RunOptions) { o.Waive = map[string]string{"c": " "} },
+	} {
+		o := options(failovertest.Journal(t))
+		spoil(&o)
+		_, err := p.Run(t.Context(), o)
+		require.ErrorIs(t, err, failover.ErrInvalid, name)
+	}
+}

@@ -30,7 +30,7 @@ func (r *run) approve(ctx context.Context) error {
 func (r *run) recall() bool {
 	r.j.mu.Lock()
 	defer r.j.mu.Unlock()
-	r.approved = r.j.fold.shown[r.o.Approved]
+	r.approved = r.j.fold.shown[approval{r.o.Approved, r.undo}]
 	return r.approved != nil
 }
 
@@ -175,14 +175,11 @@ func (r *run) ask(i, attempt int, obs Observation, planned bool) error {
 	return errors.Join(err, r.j.append(rec))
 }
 
-// covers reports whether an observation is what was shown: the same, or of a step over many targets only targets that
-// were shown with the same finding.
+// covers reports whether an observation is what was shown: the same, or of a step over many targets fewer targets, each
+// with the finding that was shown.
 func (line shownStep) covers(obs Observation) bool {
-	if line.Action != ActionApply {
+	if line.Action != ActionApply || (len(obs.Items) == 0) != (len(line.Items) == 0) {
 		return false
-	}
-	if len(obs.Items) == 0 || len(line.Items) == 0 {
-		return line.Found == jsonText(obs.Found) && line.Would == jsonText(obs.Would) && len(obs.Items) == len(line.Items)
 	}
 	shown := map[string]string{}
 	for _, item := range line.Items {
@@ -190,11 +187,18 @@ func (line shownStep) covers(obs Observation) bool {
 			shown[item.Target] = item.Found
 		}
 	}
+	open := 0
 	for _, item := range obs.Items {
-		was, known := shown[jsonText(item.Target)]
-		if !item.Done && (!known || was != jsonText(item.Found)) {
+		if item.Done {
+			continue
+		}
+		open++
+		if was, known := shown[jsonText(item.Target)]; !known || was != jsonText(item.Found) {
 			return false
 		}
 	}
-	return true
+	if open < len(shown) {
+		return true // what would be done is said of more targets than are left
+	}
+	return line.Would == jsonText(obs.Would) && (len(obs.Items) > 0 || line.Found == jsonText(obs.Found))
 }

@@ -417,3 +417,41 @@ func TestAPersonSettlesAFiringThatCannotBeTold(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 1, w.thrown["macro"])
 }
+
+// What stands beside a fan-out in an error is as little known as the least known of its targets.
+func TestWhatIsLostBesideAFanOutIsInDoubt(t *testing.T) {
+	mixed := failover.Targets{{Target: "one"}, {Target: "two", Err: refusal("two")}}.Err()
+	for name, err := range map[string]error{
+		"joined":        errors.Join(mixed, errLost),
+		"in front":      errors.Join(errLost, mixed),
+		"wrapped":       &failover.Error{Op: "both", Outcome: failover.InDoubt, Err: fmt.Errorf("%w; and: %w", mixed, errLost)},
+		"two fan-outs":  errors.Join(mixed, failover.Targets{{Target: "three", Err: errLost}}.Err()),
+		"a bare second": errors.Join(mixed, errors.New("and then the line broke")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				s := w.change("a")
+				s.Attempts = 1
+				s.Apply = func(context.Context) error { return err }
+				rep, err := procedure(s).Run(t.Context(), options(failovertest.Journal(t)))
+				require.Error(t, err)
+				assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "a"))
+				assert.Equal(t, failover.ResultInDoubt, rep.Result)
+				assert.GreaterOrEqual(t, len(rep.Steps[0].Targets), 2, "and the targets are named")
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		s := w.change("a")
+		s.Attempts = 1
+		s.Apply = func(context.Context) error {
+			return errors.Join(mixed, failover.Targets{{Target: "three", Err: refusal("three")}}.Err())
+		}
+		rep, err := procedure(s).Run(t.Context(), options(failovertest.Journal(t)))
+		require.Error(t, err)
+		assert.Equal(t, failover.StatusPartly, statusOf(t, rep, "a"), "all that is said is proven")
+		assert.Len(t, rep.Steps[0].Targets, 3)
+	})
+}

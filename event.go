@@ -2,6 +2,7 @@ package failover
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -181,7 +182,7 @@ func (e *events) one(ev Event) {
 		defer close(over)
 		defer func() {
 			if v := recover(); v != nil {
-				e.log.Error("the observer panicked", "event", ev.Kind.String(), "value", v)
+				e.log.Error("the observer panicked", "event", ev.Kind.String(), "type", fmt.Sprintf("%T", v))
 			}
 		}()
 		e.see(ev)

@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -72,6 +73,11 @@ func saveFact(ctx context.Context, name, key string, value any) error {
 	if err != nil {
 		return &Error{Op: "save fact", Target: name, Outcome: NotApplied, Next: "make the type marshal to JSON", Err: err}
 	}
+	// The encoder writes U+FFFD for a byte that is not UTF-8, and as an escape only then.
+	if bytes.Contains(bytes.ReplaceAll(raw, []byte(`\\`), nil), []byte(`\ufffd`)) {
+		return factError(name, "save text that is UTF-8; encode other bytes, for example as []byte",
+			"the value would not be read back as it is")
+	}
 	return store.saveFact(name, key, raw)
 }
 
@@ -135,8 +141,10 @@ type stepFacts struct {
 	part   string      // of a joined procedure: its facts are its own
 	writes bool        // Apply and Undo
 	over   atomic.Bool // the run has stopped waiting for the function
-	mu     sync.Mutex
-	said   []string // the newest progress lines
+	// what the function's error says of the targets of a fan-out
+	targets []TargetOutcome
+	mu      sync.Mutex
+	said    []string // the newest progress lines
 }
 
 // keptLines is how many of a step's progress lines the journal keeps.

@@ -26,14 +26,21 @@ type fold struct {
 	entries map[string]map[string]json.RawMessage // of facts that gain entries
 	defs    []definition                          // the newest is the last
 	runs    []runState
-	shown   map[PlanHash]map[string]shownStep // plans that were approved
+	shown   map[approval]map[string]shownStep // plans that were approved
 	log     []Decision
 	kinds   map[string]Kind
 	outages map[string]*outageState // by part
 	parts   map[string]string       // of each step of a joined procedure
+	holders map[string]bool         // who has written to the journal: what they left is ours to take over
 	epoch   int
 	lastAt  time.Time
 	undoing bool // an undo has begun to take something back
+}
+
+// approval is what a consent to a whole plan was given for.
+type approval struct {
+	hash PlanHash
+	undo bool
 }
 
 // runState is one run or undo.
@@ -69,7 +76,8 @@ type stepState struct {
 }
 
 func newFold() *fold {
-	return &fold{steps: map[string]*stepState{}, kinds: map[string]Kind{}, outages: map[string]*outageState{}}
+	return &fold{steps: map[string]*stepState{}, shown: map[approval]map[string]shownStep{}, kinds: map[string]Kind{},
+		outages: map[string]*outageState{}, holders: map[string]bool{}}
 }
 
 func (f *fold) keepFact(rec record) {
@@ -129,7 +137,7 @@ func (f *fold) apply(rec record) {
 		f.define(*rec.Def)
 		return
 	case recRun, recUndo:
-		f.epoch = rec.Epoch
+		f.epoch, f.holders[rec.Holder.Token] = rec.Epoch, true
 		run := RunReport{Number: len(f.runs) + 1, Undo: rec.Type == recUndo, Actor: rec.Actor, Reason: rec.Reason,
 			Approved: rec.Hash,
 			Began:    rec.At, Ended: rec.At, Result: ResultInterrupted, Holder: *rec.Holder}
@@ -150,13 +158,13 @@ func (f *fold) apply(rec record) {
 		for _, line := range rec.Shown {
 			lines[line.Step] = line
 		}
-		if f.shown == nil {
-			f.shown = map[PlanHash]map[string]shownStep{}
-		}
-		f.shown[rec.Hash] = lines
+		f.shown[approval{rec.Hash, rec.Undo}] = lines
 	}
 	if rec.Type == recUndoIntent {
 		f.undoing = true
+	}
+	if rec.Type == recTakeOver && rec.Holder != nil {
+		f.holders[rec.Holder.Token] = true
 	}
 	if !rec.Type.forStep() {
 		return
@@ -176,11 +184,20 @@ func (f *fold) apply(rec record) {
 	}
 }
 
+// define takes the procedure, or another version of it. What was found of a step on another target, or of another kind,
+// says nothing of the step there is now.
 func (f *fold) define(def definition) {
+	was := map[string]StepInfo{}
+	for _, s := range f.def().Steps {
+		was[s.ID] = s
+	}
 	f.defs = append(f.defs, def)
 	f.kinds = map[string]Kind{}
 	for _, s := range def.Steps {
 		f.kinds[s.ID] = s.Kind
+		if old, known := was[s.ID]; known && (old.Kind != s.Kind || old.Target != s.Target) && !f.step(s.ID).touched() {
+			delete(f.steps, s.ID)
+		}
 	}
 	f.parts = nil
 	byPart := map[string][]StepInfo{}
@@ -442,7 +459,10 @@ func (o *outageState) apply(rec record, was, is stepState) {
 	} else {
 		delete(o.touched, rec.Step)
 	}
-	if rec.Step == o.end {
+	switch {
+	case rec.Type == recUndoIntent:
+		o.up = false // a Check that saw the service up says nothing of what is taken back now
+	case rec.Step == o.end:
 		o.up = is.done()
 	}
 	down := len(o.touched) > 0 && !o.up
@@ -450,9 +470,9 @@ func (o *outageState) apply(rec record, was, is stepState) {
 	switch {
 	case down && !open:
 		o.list = append(o.list, Outage{Part: o.part, From: rec.At})
-	case !down && open && len(o.touched) == 0 && was.touched() && !is.undone && rec.Type == recOutcome &&
-		rec.Proof != proofReverted:
-		o.list = o.list[:len(o.list)-1] // it is proven that nothing was taken down
+	case !down && open && len(o.touched) == 0 && was.touched() && !is.undone &&
+		(rec.Type == recOutcome && rec.Proof != proofReverted || rec.Type == recResolve):
+		o.list = o.list[:len(o.list)-1] // it is proven, or a person says, that nothing was taken down
 	case !down && open:
 		last := &o.list[len(o.list)-1]
 		last.To, last.Ended = rec.At, true

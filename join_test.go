@@ -239,3 +239,53 @@ func TestJoinedPartsSurviveACrashAtEveryRecord(t *testing.T) {
 	})
 	assert.Greater(t, n, 20)
 }
+
+// The checks at the head of every part are made before the first change of any, and the plan says so.
+func TestAPlanStopsAtTheHeadOfEveryPart(t *testing.T) {
+	w := newWorld()
+	head, tail := w.check("head"), w.check("tail")
+	build := func(steps ...failover.Step) failover.Procedure {
+		return failover.Procedure{Name: "p", Stages: []failover.Stage{{Name: "s", Steps: steps}}}
+	}
+	p, err := failover.Join(failover.JoinOptions{Name: "site.Move"},
+		failover.Part{Name: "one", Procedure: build(w.change("a"))},
+		failover.Part{Name: "two", Procedure: build(head, w.change("b"), tail)})
+	require.NoError(t, err)
+	plan, err := p.Plan(t.Context(), nil)
+	require.NoError(t, err)
+	require.Len(t, plan.Blockers(), 1)
+	assert.Equal(t, "two/s/head", plan.Blockers()[0].ID)
+	assert.Equal(t, failover.ActionLater, plan.Steps[3].Action)
+}
+
+// A lock of several that was taken while its answer was lost is not left behind.
+func TestALostAnswerLeavesNoneOfSeveralLocks(t *testing.T) {
+	w := newWorld()
+	one, two := &failovertest.Lock{}, &lossyLock{}
+	part := func(name string, lock failover.Lock) failover.Part {
+		return failover.Part{Name: name, Procedure: failover.Procedure{Name: "p", Lock: lock,
+			Stages: []failover.Stage{{Name: "s", Steps: []failover.Step{w.change(name)}}}}}
+	}
+	p, err := failover.Join(failover.JoinOptions{Name: "site.Move"}, part("a", two), part("b", one))
+	require.NoError(t, err)
+	rep, err := p.Run(t.Context(), options(failovertest.Journal(t)))
+	require.NoError(t, err, "it is ours, and the target system says so")
+	assert.Empty(t, rep.Decisions)
+	one.Fail = func(call string) error {
+		if call == "acquire" {
+			return errors.New("the line broke")
+		}
+		return nil
+	}
+	_, err = p.Run(t.Context(), options(failovertest.Journal(t)))
+	require.Error(t, err)
+	assert.False(t, one.Held())
+	assert.False(t, two.Held())
+}
+
+// lossyLock takes the lock and loses the answer.
+type lossyLock struct{ failovertest.Lock }
+
+func (l *lossyLock) Acquire(ctx context.Context, c failover.Claim) error {
+	return errors.Join(l.Lock.Acquire(ctx, c), errors.New("the line broke"))
+}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -271,6 +272,23 @@ func (j *Journal) begin(p Procedure) error {
 		return nil
 	}
 	return j.append(record{Type: recProcedure, Def: &def})
+}
+
+// with is the journal as it would be read with a procedure, for a plan. It writes nothing.
+func (j *Journal) with(def definition) (*Journal, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	known, err := j.fold.fits(def)
+	if err != nil {
+		return nil, err
+	}
+	f := *j.fold
+	f.steps = maps.Clone(f.steps)
+	if !known {
+		f.outages = map[string]*outageState{}
+		f.define(def)
+	}
+	return &Journal{store: j.store, head: j.head, fold: &f}, nil
 }
 
 func (p Procedure) definition() definition {

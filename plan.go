@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -81,13 +82,11 @@ func (p Procedure) Plan(ctx context.Context, j *Journal) (Plan, error) {
 	if j == nil {
 		j = &Journal{fold: newFold()}
 	}
-	j.mu.Lock()
-	_, err := j.fold.fits(p.definition())
-	runs := len(j.fold.runs)
-	j.mu.Unlock()
+	j, err := j.with(p.definition())
 	if err != nil {
 		return Plan{}, err
 	}
+	runs := len(j.fold.runs)
 	if err := j.undoBegun("plan"); err != nil {
 		return Plan{}, err
 	}
@@ -97,7 +96,7 @@ func (p Procedure) Plan(ctx context.Context, j *Journal) (Plan, error) {
 	if runs > 0 {
 		plan.Journal = j.ID()
 	}
-	pending := false // a step before this one would do something
+	pending, head := false, r.head() // a step before this one would do something
 	for i, s := range r.p.Steps {
 		ps := PlanStep{StepInfo: r.info[i], waits: s.Kind == Check && s.Wait}
 		if st := j.state(s.ID); st.done() && (s.Kind != Check || !r.due(i)) {
@@ -118,7 +117,7 @@ func (p Procedure) Plan(ctx context.Context, j *Journal) (Plan, error) {
 		ps.Action = s.action(obs, err)
 		ps.Later = pending && (s.Kind == Change || s.Kind == Once)
 		switch {
-		case ps.Action == ActionBlock && pending:
+		case ps.Action == ActionBlock && pending && !slices.Contains(head, i):
 			ps.Action = ActionLater
 		case ps.Action == ActionApply || ps.Action == ActionConfirm:
 			pending = true

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -53,9 +54,9 @@ func (o RunOptions) validate(p Procedure) error {
 	switch {
 	case o.Journal == nil:
 		return Invalid("RunOptions.Journal", "is nil", "create or open one: without it a crash could fire a step twice")
-	case o.Actor == "":
+	case strings.TrimSpace(o.Actor) == "":
 		return Invalid("RunOptions.Actor", "is empty", "name who runs the procedure")
-	case o.Reason == "":
+	case strings.TrimSpace(o.Reason) == "":
 		return Invalid("RunOptions.Reason", "is empty", "give the reason, for example the change ticket")
 	case o.WarnAfter < 0 || o.StopAfter < 0:
 		return Invalid("RunOptions", "has a negative time", "use zero for no limit")
@@ -70,7 +71,7 @@ func (o RunOptions) validate(p Procedure) error {
 			return Invalid("RunOptions.Waive", id+" is a "+p.Steps[i].Kind.String(), "only a check can be waived")
 		case p.Steps[i].Firm:
 			return Invalid("RunOptions.Waive", id+" may not be waived", "make it hold")
-		case o.Waive[id] == "":
+		case strings.TrimSpace(o.Waive[id]) == "":
 			return Invalid("RunOptions.Waive", "no reason for "+id, "say why the check need not hold")
 		}
 	}

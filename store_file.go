@@ -121,8 +121,9 @@ func (f journalFile) writer(ctx context.Context, file *os.File) (_ StoreWriter, 
 	raw = raw[:n]
 	w.lines, w.size = completeLines(raw)
 	w.torn = w.size < int64(len(raw))
-	host, _ := os.Hostname()
-	w.place = host + ":" + fileIdentity(w.info, w.path)
+	if host, err := os.Hostname(); err == nil { // without it, two machines could share a place
+		w.place = host + ":" + fileIdentity(w.info, w.path)
+	}
 	return w, nil
 }
 

@@ -363,3 +363,44 @@ func (w *fullWriter) Append(line []byte) error {
 	}
 	return w.StoreWriter.Append(line)
 }
+
+// A machine that was cloned has the name, the disk and the journal of the first one.
+func TestACloneDoesNotTakeTheLockOver(t *testing.T) {
+	w := newWorld()
+	lock := &failovertest.Lock{}
+	build := func() failover.Procedure {
+		p := procedure(w.change("a"), w.check("go"), w.once("b"))
+		p.Lock = lock
+		return p
+	}
+	store := failovertest.NewStore("disk")
+	j, err := store.Journal()
+	require.NoError(t, err)
+	require.NoError(t, j.Close())
+	clone := store.Copy("disk")
+	for range 2 {
+		j, err = store.Journal()
+		require.NoError(t, err)
+		_, err = build().Run(t.Context(), options(j))
+		require.ErrorIs(t, err, failover.ErrPrecondition, "half-way, with the lock")
+		require.NoError(t, j.Close())
+	}
+	w.on["go"] = true
+	second, err := clone.Journal()
+	require.NoError(t, err)
+	defer func() { _ = second.Close() }()
+	_, err = build().Run(t.Context(), options(second))
+	require.ErrorIs(t, err, failover.ErrLocked)
+	assert.Zero(t, w.thrown["b"])
+
+	holder, held, err := lock.Holder(t.Context())
+	require.NoError(t, err)
+	require.True(t, held)
+	require.NoError(t, build().TakeOverLock(t.Context(), holder, options(second)))
+	require.NoError(t, second.Close())
+	third, err := clone.Journal()
+	require.NoError(t, err)
+	defer func() { _ = third.Close() }()
+	_, err = build().Run(t.Context(), options(third))
+	require.NoError(t, err, "what this journal took over is its own")
+}

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
@@ -165,4 +167,18 @@ func TestAStepOverManyTargets(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, map[string]bool{"a": false, "b": false, "c": false}, on)
 	})
+}
+
+func TestAnEndedGoroutineIsOneTargetsFailure(t *testing.T) {
+	for _, limit := range []int{1, 2} {
+		err := failover.EachTarget(t.Context(), limit, []string{"a", "b", "c", "d"}, self, func(_ context.Context, s string) error {
+			if s != "d" {
+				runtime.Goexit()
+			}
+			return nil
+		})
+		require.ErrorIs(t, err, failover.ErrPanicked)
+		assert.Equal(t, []string{"a", "b", "c"}, failedTargets(t, err))
+		assert.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -66,8 +67,7 @@ func (t TLS) Validate(field string) error {
 		return Invalid(field+".Fingerprints", "are given beside roots", "choose one: roots, or the certificate itself")
 	case t.InsecureAnyCertificate && (rooted || len(t.Fingerprints) > 0):
 		return Invalid(field+".InsecureAnyCertificate", "is set beside roots or fingerprints", "leave it out")
-	case strings.TrimSpace(t.ServerName) != t.ServerName || strings.ContainsAny(t.ServerName, "/: ") &&
-		!strings.Contains(t.ServerName, "::"):
+	case strings.ContainsAny(t.ServerName, "/: \t\r\n") && net.ParseIP(t.ServerName) == nil:
 		return Invalid(field+".ServerName", fmt.Sprintf("%q is no host name", t.ServerName),
 			"give the DNS name or address in the certificate, without a port")
 	case t.CertificateFile != "" && t.Key == nil:

@@ -210,3 +210,15 @@ func TestTLSNamesTheField(t *testing.T) {
 	require.NoError(t, failover.TLS{ServerName: "fd00::1"}.Validate("x"))
 	require.NoError(t, failover.TLS{}.Validate("x"))
 }
+
+func TestAServerNameMayBeAnyAddress(t *testing.T) {
+	for name, fits := range map[string]bool{"eft.example.org": true, "10.0.0.1": true, "fe80::1": true,
+		"2001:db8:1:2:3:4:5:6": true, "host:443": false, "[::1]": false, "a::b/c": false, "https://h": false} {
+		err := failover.TLS{ServerName: name}.Validate("TLS")
+		if fits {
+			require.NoError(t, err, name)
+		} else {
+			require.ErrorIs(t, err, failover.ErrInvalid, name)
+		}
+	}
+}

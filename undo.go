@@ -247,12 +247,10 @@ func takenBack(obs Observation, before []Item) bool {
 func (r *run) undoOutcome(i int, o Outcome, obs Observation, facts *stepFacts, err error) error {
 	s := r.p.Steps[i]
 	rec := record{Type: recUndoOutcome, Step: s.ID, Outcome: &o, Found: obs.Found, Items: obs.Items, Said: facts.lines()}
-	if targets, ok := errors.AsType[Targets](err); ok {
-		rec.Targets = targets.outcomes()
-	}
 	if err == nil {
 		return r.j.append(rec)
 	}
+	rec.Targets = facts.targets
 	err = stepError(s, o, "undo again with the same journal: an undo is safe to repeat", fmt.Errorf("undo: %w", err))
 	rec.Error, rec.Next = bareText(err), NextOf(err)
 	return errors.Join(err, r.j.append(rec))
