@@ -213,8 +213,10 @@ func (w *fileWriter) Append(line []byte) error {
 		err = w.file.Sync()
 	}
 	if err != nil {
-		// What stands there now is not known. It goes before anything else is written, so that nothing follows a torn line.
+		// What stands there now is not known. It goes at once, or before anything else is written: what was told as not
+		// written is not to be found by the next one who opens the file.
 		w.torn = true
+		_ = w.file.Truncate(w.size)
 		return fileError("write journal", w.path, err)
 	}
 	w.size += int64(len(line)) + 1

@@ -261,6 +261,8 @@ func (c call) own(ctx context.Context, stop <-chan struct{}, verb string, v Verb
 		return v.Run(ctx, c.config, c.args)
 	case c.reason == "":
 		return usage("-reason is empty; give the change ticket")
+	case c.actor == "":
+		return usage("-actor is empty; name who answers for it")
 	}
 	word := verb
 	if len(c.args) > 0 {
@@ -272,7 +274,10 @@ func (c call) own(ctx context.Context, stop <-chan struct{}, verb string, v Verb
 			return err
 		}
 	}
-	return v.Answer(ctx, c.config, c.args, c.actor, c.reason)
+	if err := v.Answer(ctx, c.config, c.args, c.actor, c.reason); err != nil {
+		return refusal{answered(err), err}
+	}
+	return nil
 }
 
 // interruptible makes the first interrupt stop the run at its next safe point and the second one end it at once; a

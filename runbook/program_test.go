@@ -272,3 +272,55 @@ func TestAVerbOfAProgramsOwnThatChangesSomethingNeedsConsent(t *testing.T) {
 	require.Equal(t, ExitDone, o.call("import", "x.ldif", "apply", "-reason", "CHG-1", "-approve", "x.ldif"))
 	require.Equal(t, []string{"x.ldif", "ann", "CHG-1"}, answered)
 }
+
+// No journal tells what became of such a verb: its error does, and one that says nothing is in doubt.
+func TestTheStatusOfAVerbOfItsOwnFollowsFromItsError(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want ExitStatus
+	}{
+		{nil, ExitDone},
+		{&failover.Error{Op: "write", Outcome: failover.NotApplied, Err: errors.New("refused")}, ExitNotDone},
+		{&failover.Error{Op: "write", Outcome: failover.InDoubt, Err: errors.New("line lost")}, ExitInDoubt},
+		{errors.New("line lost"), ExitInDoubt},
+		{failover.Targets{{Target: "a"}, {Target: "b", Err: failover.Invalid("b", "is bad", "mend it")}}.Err(), ExitInDoubt},
+		{&failover.Error{Op: "write", Outcome: failover.Applied, Err: errors.New("not seen")}, ExitPartWay},
+		{fmt.Errorf("%w: ask", failover.ErrWaiting), ExitWaiting},
+	} {
+		p := Program{Name: "own", Procedures: []string{"move"}, Verbs: []Verb{{Name: "write",
+			Answer: func(context.Context, string, []string, string, string) error { return c.err }}}}
+		o := &operator{t: t, program: p, flags: []string{"-actor", "ann"}}
+		assert.Equal(t, c.want, o.call("write", "-reason", "CHG-1", "-approve", "write"), "%v", c.err)
+		assert.Equal(t, ExitUsage, o.call("write", "-reason", "CHG-1", "-approve", "write", "-actor", ""))
+	}
+}
+
+// A run of a joined procedure makes the checks at the head of every part first; check does not pass without them.
+func TestCheckLooksAtTheHeadOfEveryPart(t *testing.T) {
+	step := func(id string, kind failover.Kind, see error) failover.Step {
+		s := failover.Step{ID: id, Title: id, Kind: kind, Observe: func(context.Context) (failover.Observation, error) {
+			return failover.Observation{Found: "seen"}, see
+		}}
+		if kind == failover.Once {
+			s.Timeout, s.Apply = time.Second, func(context.Context) error { return nil }
+			s.Probe = func(context.Context) (failover.Outcome, error) { return failover.InDoubt, nil }
+		}
+		return s
+	}
+	part := func(name string, steps ...failover.Step) failover.Part {
+		return failover.Part{Name: name,
+			Procedure: failover.Procedure{Name: "p", Stages: []failover.Stage{{Name: "s", Steps: steps}}}}
+	}
+	p, err := failover.Join(failover.JoinOptions{Name: "both"}, part("one", step("fire", failover.Once, nil)),
+		part("two", step("head", failover.Check, nil), step("blind", failover.Check, errors.New("no route")),
+			step("fire", failover.Once, nil), step("behind", failover.Check, nil)))
+	require.NoError(t, err)
+	o := &operator{t: t, program: Program{Name: "own", Procedures: []string{"both"},
+		Build: func(context.Context, string, string) (failover.Procedure, io.Closer, error) {
+			return p, io.NopCloser(nil), nil
+		}}, flags: []string{"-journal", filepath.Join(t.TempDir(), "journal")}}
+	require.Equal(t, ExitBlocked, o.call("check"))
+	assert.Regexp(t, `FAILS +two/s/head`, o.out)
+	assert.Regexp(t, `unknown +two/s/blind`, o.out)
+	assert.NotContains(t, o.out, "behind")
+}
