@@ -455,3 +455,20 @@ func TestWhatIsLostBesideAFanOutIsInDoubt(t *testing.T) {
 		assert.Len(t, rep.Steps[0].Targets, 3)
 	})
 }
+
+// A process that dies in an undo leaves a journal that cannot be run.
+func TestAKilledUndoIsUndoneAgain(t *testing.T) {
+	w := newWorld()
+	p, store := procedure(w.change("a"), w.check("no")), failovertest.NewStore("x")
+	j, err := store.Journal()
+	require.NoError(t, err)
+	_, err = p.Run(t.Context(), options(j))
+	require.Error(t, err)
+	store.KillAt(2, failovertest.DurabilityKept)
+	_, err = p.Undo(t.Context(), options(j))
+	require.ErrorIs(t, err, failovertest.ErrKilled)
+	again, err := store.Journal()
+	require.NoError(t, err)
+	defer func() { _ = again.Close() }()
+	assert.Equal(t, "undo again with the same journal", again.Report().Next)
+}

@@ -141,7 +141,7 @@ func (f *fold) apply(rec record) {
 		run := RunReport{Number: len(f.runs) + 1, Undo: rec.Type == recUndo, Actor: rec.Actor, Reason: rec.Reason,
 			Approved: rec.Hash,
 			Began:    rec.At, Ended: rec.At, Result: ResultInterrupted, Holder: *rec.Holder}
-		f.runs = append(f.runs, runState{RunReport: run, next: "run again with the same journal"})
+		f.runs = append(f.runs, runState{RunReport: run, next: again(run.Undo)})
 		return
 	case recEnd:
 		f.endRun(rec)
@@ -261,9 +261,14 @@ func (f *fold) word(kind recordType) {
 	}
 	run := &f.runs[len(f.runs)-1]
 	run.settled = run.settled || kind == recResolve
-	if run.next = "run again with the same journal"; f.undoing {
-		run.next = "undo again with the same journal"
+	run.next = again(f.undoing)
+}
+
+func again(undo bool) string {
+	if undo {
+		return "undo again with the same journal"
 	}
+	return "run again with the same journal"
 }
 
 func (st *stepState) apply(rec record, run int) {

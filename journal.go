@@ -279,15 +279,12 @@ func (j *Journal) with(def definition) (*Journal, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	known, err := j.fold.fits(def)
-	if err != nil {
-		return nil, err
+	if err != nil || known || len(j.fold.defs) == 0 {
+		return j, err
 	}
 	f := *j.fold
-	f.steps = maps.Clone(f.steps)
-	if !known {
-		f.outages = map[string]*outageState{}
-		f.define(def)
-	}
+	f.steps, f.outages = maps.Clone(f.steps), map[string]*outageState{}
+	f.define(def)
 	return &Journal{store: j.store, head: j.head, fold: &f}, nil
 }
 

@@ -115,9 +115,10 @@ type Observation struct {
 
 // Item is what was found on one target of a fan-out.
 type Item struct {
-	Target string `json:"target"`          // one of the targets, for example a driver
-	Done   bool   `json:"done"`            // the wanted state holds there
-	Found  string `json:"found,omitempty"` // what was found there; part of the findings hash
+	Target  string `json:"target"`            // one of the targets, for example a driver
+	Done    bool   `json:"done"`              // the wanted state holds there
+	Unknown bool   `json:"unknown,omitempty"` // it could not be looked at: neither done nor taken back
+	Found   string `json:"found,omitempty"`   // what was found there; part of the findings hash
 }
 
 func (s Step) timeout() time.Duration {

@@ -100,7 +100,7 @@ func (t PerTarget) Look(ctx context.Context, see func(ctx context.Context, targe
 	err := t.Each(ctx, func(ctx context.Context, target string) error {
 		row, err := see(ctx, target)
 		if err != nil {
-			row = Item{Found: "not observed: " + err.Error()}
+			row = Item{Unknown: true, Found: "not observed: " + err.Error()}
 		}
 		row.Target = target
 		mu.Lock()
@@ -116,7 +116,7 @@ func (t PerTarget) Look(ctx context.Context, see func(ctx context.Context, targe
 	for _, target := range t.Targets {
 		row, seen := rows[target]
 		if !seen {
-			row = Item{Target: target, Found: "not observed"}
+			row = Item{Target: target, Unknown: true, Found: "not observed"}
 		}
 		if obs.Items = append(obs.Items, row); !row.Done {
 			open = append(open, t.name(target)+" "+row.Found)

@@ -182,3 +182,32 @@ func TestAnEndedGoroutineIsOneTargetsFailure(t *testing.T) {
 		assert.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
 	}
 }
+
+// A target that cannot be looked at is not one on which nothing is left.
+func TestATargetThatCannotBeObservedIsNotUndone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		on, blind := map[string]bool{}, false
+		s := failover.PerTarget{Targets: []string{"a", "b"}, Wanted: "on",
+			Observe: func(_ context.Context, target string) (failover.Item, error) {
+				if blind && target == "b" {
+					return failover.Item{}, errors.New("no route to host")
+				}
+				return failover.Item{Done: on[target], Found: fmt.Sprint(on[target])}, nil
+			},
+			Apply: func(_ context.Context, target string) error {
+				on[target] = true
+				return nil
+			},
+			Undo: func(_ context.Context, target string) error {
+				on[target], blind = target == "b", true // b answers that it is done, and does nothing
+				return nil
+			}}.Step(failover.Step{ID: "a", Title: "Turn them on", Kind: failover.Change})
+		p, j := procedure(s), failovertest.Journal(t)
+		_, err := p.Run(t.Context(), options(j))
+		require.NoError(t, err)
+		rep, err := p.Undo(t.Context(), options(j))
+		require.ErrorIs(t, err, failover.ErrNotObserved)
+		assert.Equal(t, failover.ResultInDoubt, rep.Result)
+		assert.True(t, on["b"])
+	})
+}

@@ -229,15 +229,15 @@ func (r *run) untilUndone(limit context.Context, i int) (Observation, error) {
 	}
 }
 
-// takenBack reports whether an observation shows nothing of the change: the wanted state does not hold, and no target
-// has it that did not have it before.
+// takenBack reports whether an observation shows nothing of the change: every target was looked at, the wanted state
+// does not hold, and no target has it that did not have it before.
 func takenBack(obs Observation, before []Item) bool {
 	had := map[string]bool{}
 	for _, item := range before {
 		had[item.Target] = item.Done
 	}
 	for _, item := range obs.Items {
-		if item.Done && !had[item.Target] {
+		if item.Unknown || item.Done && !had[item.Target] {
 			return false
 		}
 	}

@@ -65,7 +65,7 @@ func (w waivers) String() string { return "" }
 
 func (w waivers) Set(text string) error {
 	id, reason, ok := strings.Cut(text, "=")
-	if !ok || reason == "" {
+	if !ok || strings.TrimSpace(reason) == "" {
 		return errors.New("write STEP=REASON")
 	}
 	w[id] = reason
@@ -150,6 +150,7 @@ func (p Program) call(args []string, con console) (c call, verb string, err erro
 	if len(words) > 0 {
 		verb, c.args = words[0], words[1:]
 	}
+	c.actor, c.reason = strings.TrimSpace(c.actor), strings.TrimSpace(c.reason)
 	if c.journal == "" {
 		c.journal = c.procedure + ".journal"
 	}

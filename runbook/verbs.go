@@ -176,7 +176,7 @@ func (c call) settle(verb string) (err error) {
 	if err != nil {
 		return err
 	}
-	say(c.con.out, "%s: written down for %s. Run again with the same journal to go on.", step, c.actor)
+	say(c.con.out, "%s: written down for %s. Next: %s.", step, c.actor, journal.Report().Next)
 	return nil
 }
 
