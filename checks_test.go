@@ -2,6 +2,7 @@ package failover_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -340,4 +341,23 @@ func TestBlanksAreNoNameAndNoReason(t *testing.T) {
 		_, err := p.Run(t.Context(), o)
 		require.ErrorIs(t, err, failover.ErrInvalid, name)
 	}
+}
+
+// Who approves the text of a plan has seen every target that will be changed.
+func TestAPlanShowsEveryTargetItWouldChange(t *testing.T) {
+	w := newWorld()
+	hold := w.change("hold")
+	hold.Observe = func(context.Context) (failover.Observation, error) {
+		obs := failover.Observation{Done: w.on["hold"], Found: "1 of 60 held", Would: "hold the others"}
+		for n := range 60 {
+			obs.Items = append(obs.Items, failover.Item{Target: fmt.Sprintf("schedule-%02d", n), Done: n == 0, Found: "open"})
+		}
+		return obs, nil
+	}
+	plan, err := procedure(hold).Plan(t.Context(), nil)
+	require.NoError(t, err)
+	text := plan.String()
+	assert.NotContains(t, text, "schedule-00")
+	assert.Contains(t, text, "- schedule-01: open")
+	assert.Contains(t, text, "and 9 more")
 }

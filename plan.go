@@ -235,6 +235,9 @@ func (p Plan) String() string {
 		}
 	}
 	_ = w.Flush()
+	for _, s := range p.Steps {
+		s.rows(&b)
+	}
 	if s, ok := p.PointOfNoReturn(); ok {
 		fmt.Fprintf(&b, "\nPoint of no return: %s (%s)\n", oneLine(s.Title), s.ID)
 	}
@@ -252,6 +255,25 @@ func (p Plan) String() string {
 	}
 	fmt.Fprintf(&b, "Findings: %s\n", p.Findings)
 	return b.String()
+}
+
+// rows shows the targets that would be changed and that stand nowhere else in the plan: what is approved is shown.
+func (s PlanStep) rows(b *strings.Builder) {
+	open := slices.DeleteFunc(slices.Clone(s.Observation.Items), func(item Item) bool {
+		return item.Done || strings.Contains(s.Observation.Found, item.Target) ||
+			strings.Contains(s.Observation.Would, item.Target)
+	})
+	if s.Action != ActionApply || len(open) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n%s (%s):\n", oneLine(s.Title), s.ID)
+	for i, item := range open {
+		if i == shownRows {
+			fmt.Fprintf(b, "    and %d more; the JSON plan has all of them\n", len(open)-i)
+			return
+		}
+		fmt.Fprintf(b, "    - %s: %s\n", oneLine(item.Target), oneLine(item.Found))
+	}
 }
 
 // later lists the steps whose findings the steps before them may alter.

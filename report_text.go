@@ -109,7 +109,7 @@ func (r *Report) table(b *strings.Builder) {
 	_ = w.Flush()
 }
 
-// shownRows is how many rows of a step that is done are shown.
+// shownRows is how many rows of a step are shown: in a plan, and in a report of a step that is done.
 const shownRows = 50
 
 // details says of a step what does not fit into the table: its error, its targets, and the rows a person may have to
@@ -140,8 +140,11 @@ func (s StepReport) details(b *strings.Builder) {
 			break
 		}
 		mark := "-"
-		if item.Done {
+		switch {
+		case item.Done:
 			mark = "+"
+		case item.Unknown:
+			mark = "?"
 		}
 		fmt.Fprintf(b, "    %s %s: %s\n", mark, oneLine(item.Target), oneLine(item.Found))
 	}
