@@ -156,6 +156,10 @@ func localFiles(field string, v reflect.Value) (wrong []error) {
 			if s.KnownHosts != "" {
 				wrong = append(wrong, plainHosts(dot("known_hosts"), s.KnownHosts))
 			}
+			if s.Certificate != "" {
+				_, err := localFile(dot("certificate"), s.Certificate, trustLimit, notWritable(dot("certificate"), s.Certificate))
+				wrong = append(wrong, err)
+			}
 		}
 		for i := range v.NumField() {
 			f := v.Type().Field(i)
@@ -239,8 +243,8 @@ func (s Secret) Func() failover.SecretFunc {
 		return func(context.Context) (failover.Secret, error) { return secretFile("secret file", s.File) }
 	case s.Env != "":
 		return func(context.Context) (failover.Secret, error) {
-			value, ok := os.LookupEnv(s.Env)
-			if !ok || value == "" {
+			value := firstLine(os.Getenv(s.Env)) // a container's secret ends as its file does
+			if value == "" {
 				return failover.Secret{}, failover.Invalid("environment variable "+s.Env, "is not set", "set it to the secret")
 			}
 			return failover.NewSecret(value), nil

@@ -133,14 +133,19 @@ func secretFile(field, path string) (failover.Secret, error) {
 	if err != nil {
 		return failover.Secret{}, err
 	}
-	if !strings.HasPrefix(text, "-----BEGIN") { // a private key has many lines, a password has one
-		text, _, _ = strings.Cut(text, "\n")
-		text = strings.TrimSuffix(text, "\r")
-	}
-	if text == "" {
+	if text = firstLine(text); text == "" {
 		return failover.Secret{}, failover.Invalid(field, path+" is empty on its first line", "put the secret there")
 	}
 	return failover.NewSecret(text), nil
+}
+
+// firstLine is the secret in a text: a private key has many lines, a password has one.
+func firstLine(text string) string {
+	if strings.HasPrefix(text, "-----BEGIN") {
+		return text
+	}
+	text, _, _ = strings.Cut(text, "\n")
+	return strings.TrimSuffix(text, "\r")
 }
 
 // plainHosts refuses a known_hosts file that its readers would misread without a word.

@@ -126,7 +126,8 @@ func TestAllLocalFilesAreLookedAtBeforeAnythingIsDialled(t *testing.T) {
 		SSH SSH `yaml:"ssh"`
 	}{SSH{Key: Secret{File: dir}, Password: Secret{File: write("empty", "\nsecret\n", 0o600)},
 		Passphrase: Secret{Env: "A", Prompt: "B"},
-		KnownHosts: write("hosts", "\ufeffnode1 ssh-ed25519 AAAA\n", 0o644)}})
+		KnownHosts:  write("hosts", "\ufeffnode1 ssh-ed25519 AAAA\n", 0o644),
+		Certificate: filepath.Join(dir, "id-cert.pub")}})
 	var wrong error
 	for _, err := range localFiles("", reflect.ValueOf(&f)) {
 		wrong = errors.Join(wrong, err)
@@ -134,7 +135,7 @@ func TestAllLocalFilesAreLookedAtBeforeAnythingIsDialled(t *testing.T) {
 	for _, part := range []string{"password.file: invalid input: " + filepath.Join(dir, "none") + " is not there",
 		"nodes[0].ssh.key.file", "is a folder",
 		"nodes[0].ssh.password.file", "is empty on its first line", "nodes[0].ssh.passphrase", "several sources",
-		"nodes[0].ssh.known_hosts", "byte order mark"} {
+		"nodes[0].ssh.known_hosts", "byte order mark", "nodes[0].ssh.certificate: invalid input: "} {
 		assert.ErrorContains(t, wrong, part)
 	}
 }
