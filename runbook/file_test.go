@@ -125,7 +125,7 @@ func TestAllLocalFilesAreLookedAtBeforeAnythingIsDialled(t *testing.T) {
 	f.Nodes = append(f.Nodes, struct {
 		SSH SSH `yaml:"ssh"`
 	}{SSH{Key: Secret{File: dir}, Password: Secret{File: write("empty", "\nsecret\n", 0o600)},
-		Passphrase: Secret{Env: "A", Prompt: "B"},
+		Passphrase:  Secret{Env: "A", Prompt: "B"},
 		KnownHosts:  write("hosts", "\ufeffnode1 ssh-ed25519 AAAA\n", 0o644),
 		Certificate: filepath.Join(dir, "id-cert.pub")}})
 	var wrong error
