@@ -83,20 +83,20 @@ func TestForeignCodeCannotHarmTheRun(t *testing.T) {
 					p.Lock = lock
 					switch where {
 					case "observe":
-						p.Steps[0].Observe = func(context.Context) (failover.Observation, error) {
+						p.Stages[0].Steps[0].Observe = func(context.Context) (failover.Observation, error) {
 							act()
 							return failover.Observation{},
 								nil
 						}
 					case "apply":
-						p.Steps[2].Apply = func(context.Context) error { act(); return nil }
-						p.Steps[2].Probe = func(context.Context) (failover.Outcome, error) { return failover.InDoubt, nil }
+						p.Stages[0].Steps[2].Apply = func(context.Context) error { act(); return nil }
+						p.Stages[0].Steps[2].Probe = func(context.Context) (failover.Outcome, error) { return failover.InDoubt, nil }
 					case "probe":
-						p.Steps[2].Apply = func(context.Context) error { return errLost }
-						p.Steps[2].Probe = func(context.Context) (failover.Outcome, error) { act(); return failover.NotApplied, nil }
+						p.Stages[0].Steps[2].Apply = func(context.Context) error { return errLost }
+						p.Stages[0].Steps[2].Probe = func(context.Context) (failover.Outcome, error) { act(); return failover.NotApplied, nil }
 					case "undo":
 						p = procedure(a, w.check("no"))
-						p.Steps[0].Undo = func(context.Context) error { act(); return nil }
+						p.Stages[0].Steps[0].Undo = func(context.Context) error { act(); return nil }
 					case "gate":
 						o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) {
 							act()
@@ -109,7 +109,7 @@ func TestForeignCodeCannotHarmTheRun(t *testing.T) {
 						}
 					case "observer":
 						o.Observer = func(failover.Event) { act() }
-						p.Steps[0].WarnAfter = time.Nanosecond
+						p.Stages[0].Steps[0].WarnAfter = time.Nanosecond
 					case "logger":
 						o.Logger = slog.New(badHandler{act, slog.NewTextHandler(io.Discard, nil)})
 					}
@@ -145,7 +145,7 @@ func TestForeignCodeCannotHarmTheRun(t *testing.T) {
 							break // it says later that all is well, and nothing shows it: in doubt as well
 						}
 						require.ErrorIs(t, err, failover.ErrInDoubt)
-						assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "b"))
+						assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "s/b"))
 						assert.Contains(t, err.Error(), "b")
 					default:
 						require.Error(t, err)
@@ -211,7 +211,7 @@ func TestASlowObserverLosesProgressAndNoRecords(t *testing.T) {
 		rep, err := procedure(s).Run(t.Context(), o)
 		require.NoError(t, err)
 		assert.Less(t, time.Since(began), time.Minute)
-		assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "a"))
+		assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "s/a"))
 		time.Sleep(24 * time.Hour)
 		mu.Lock()
 		defer mu.Unlock()

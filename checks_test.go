@@ -53,7 +53,7 @@ func TestChecksAreLookedAtAgain(t *testing.T) {
 				}
 				require.ErrorIs(t, err, failover.ErrPrecondition)
 				assert.Zero(t, w.thrown["macro"])
-				assert.Equal(t, failover.StatusFailed, statusOf(t, rep, "one primary"))
+				assert.Equal(t, failover.StatusFailed, statusOf(t, rep, "s/one primary"))
 				w.on["one primary"] = true
 				_, err = p.Run(t.Context(), o)
 				require.NoError(t, err)
@@ -108,7 +108,7 @@ func TestAWaiverCountsForItsRun(t *testing.T) {
 	p := procedure(w.check("drained"), w.change("hold"), w.once("macro"))
 	j := failovertest.Journal(t)
 	o := options(j)
-	o.Waive = map[string]string{"drained": "one job may be cut"}
+	o.Waive = map[string]string{"s/drained": "one job may be cut"}
 	o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
 		if q.Step.Kind == failover.Once {
 			return failover.Approval{}, failover.ErrWaiting
@@ -150,11 +150,11 @@ func TestAConfirmationIsGivenWhenTheRunAsksAndCountsOnce(t *testing.T) {
 	word := failover.Statement{By: "ann", Says: "plugged", Reason: "saw the light"}
 	_, err := p.Run(t.Context(), options(j))
 	require.ErrorIs(t, err, failover.ErrPrecondition)
-	require.ErrorIs(t, j.Confirm("cable", word), failover.ErrPrecondition, "the run has not come to the step")
+	require.ErrorIs(t, j.Confirm("s/cable", word), failover.ErrPrecondition, "the run has not come to the step")
 	w.on["ready"] = true
 	_, err = p.Run(t.Context(), options(j))
 	require.ErrorIs(t, err, failover.ErrWaiting)
-	require.NoError(t, j.Confirm("cable", word))
+	require.NoError(t, j.Confirm("s/cable", word))
 	_, err = p.Run(t.Context(), options(j))
 	require.ErrorIs(t, err, failover.ErrPrecondition, "it is not so")
 	_, err = p.Run(t.Context(), options(j))
@@ -269,16 +269,16 @@ func TestTheDefinitionCoversWhatAnApprovalMeans(t *testing.T) {
 	base := procedure(w.check("c"), w.change("a"), w.once("b"))
 	seen := map[string]bool{base.Definition(): true}
 	for name, change := range map[string]func(p *failover.Procedure){
-		"firm":     func(p *failover.Procedure) { p.Steps[0].Firm = true },
-		"entry":    func(p *failover.Procedure) { p.Steps[0].Entry = true },
-		"guards":   func(p *failover.Procedure) { p.Steps[0].Guards = "b" },
-		"undo":     func(p *failover.Procedure) { p.Steps[1].Undo = nil },
-		"attempts": func(p *failover.Procedure) { p.Steps[1].Attempts = 7 },
-		"stage":    func(p *failover.Procedure) { p.Stages, p.Steps = []failover.Stage{{Name: "x", Steps: p.Steps}}, nil },
+		"firm":     func(p *failover.Procedure) { p.Stages[0].Steps[0].Firm = true },
+		"entry":    func(p *failover.Procedure) { p.Stages[0].Steps[0].Entry = true },
+		"guards":   func(p *failover.Procedure) { p.Stages[0].Steps[0].Guards = "b" },
+		"undo":     func(p *failover.Procedure) { p.Stages[0].Steps[1].Undo = nil },
+		"attempts": func(p *failover.Procedure) { p.Stages[0].Steps[1].Attempts = 7 },
+		"stage":    func(p *failover.Procedure) { p.Stages[0].Name = "x" },
 		"outage": func(p *failover.Procedure) {
-			p.Stages, p.Steps = []failover.Stage{{Name: "x", Outage: true, Steps: p.Steps}}, nil
+			p.Stages[0].Outage = true
 		},
-		"target": func(p *failover.Procedure) { p.Steps[1].Target = "elsewhere" },
+		"target": func(p *failover.Procedure) { p.Stages[0].Steps[1].Target = "elsewhere" },
 	} {
 		w := newWorld()
 		p := procedure(w.check("c"), w.change("a"), w.once("b"))
@@ -334,7 +334,7 @@ func TestBlanksAreNoNameAndNoReason(t *testing.T) {
 	for name, spoil := range map[string]func(*failover.RunOptions){
 		"actor":  func(o *failover.RunOptions) { o.Actor = " " },
 		"reason": func(o *failover.RunOptions) { o.Reason = "\t " },
-		"waiver": func(o *failover.RunOptions) { o.Waive = map[string]string{"c": " "} },
+		"waiver": func(o *failover.RunOptions) { o.Waive = map[string]string{"s/c": " "} },
 	} {
 		o := options(failovertest.Journal(t))
 		spoil(&o)

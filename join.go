@@ -57,13 +57,13 @@ func Join(o JoinOptions, parts ...Part) (Procedure, error) {
 		if len(inner.parts) > 0 {
 			return Procedure{}, Invalid("part "+p.Name, "is itself joined", "name its parts here")
 		}
-		from := len(joined.Steps)
-		for i, s := range inner.Steps {
+		from := len(joined.steps)
+		for i, s := range inner.steps {
 			s.ID = p.Name + "/" + s.ID
 			if s.Guards != "" {
 				s.Guards = p.Name + "/" + s.Guards
 			}
-			joined.Steps = append(joined.Steps, s)
+			joined.steps = append(joined.steps, s)
 			joined.down, joined.in = append(joined.down, inner.down[i]), append(joined.in, n)
 		}
 		joined.Parameters = append(joined.Parameters, Parameter{Name: p.Name, Value: inner.Name})
@@ -74,7 +74,7 @@ func Join(o JoinOptions, parts ...Part) (Procedure, error) {
 			locks = append(locks, inner.Lock)
 		}
 		joined.parts = append(joined.parts,
-			part{name: p.Name, after: slices.Clone(p.After), from: from, to: len(joined.Steps)})
+			part{name: p.Name, after: slices.Clone(p.After), from: from, to: len(joined.steps)})
 	}
 	if len(locks) > 0 {
 		joined.Lock = allLocks(locks)
@@ -118,7 +118,7 @@ type lane struct {
 
 func (p Procedure) lanes() []lane {
 	if len(p.parts) == 0 {
-		return []lane{{to: len(p.Steps), begun: -1, pending: -1}}
+		return []lane{{to: len(p.steps), begun: -1, pending: -1}}
 	}
 	lanes := make([]lane, len(p.parts))
 	for n, part := range p.parts {

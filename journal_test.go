@@ -59,7 +59,7 @@ func TestAJournalServesOneRunAtATime(t *testing.T) {
 	s := w.once("a")
 	p := procedure(s)
 	var inner error
-	p.Steps[0].Apply = func(ctx context.Context) error {
+	p.Stages[0].Steps[0].Apply = func(ctx context.Context) error {
 		_, inner = p.Run(ctx, options(j))
 		return w.throw("a")(ctx)
 	}
@@ -74,8 +74,8 @@ func TestAJournalServesOneRunAtATime(t *testing.T) {
 func TestOnlyManualStepsAreConfirmed(t *testing.T) {
 	path, _, _ := ran(t)
 	j := openJournal(t, path)
-	require.ErrorIs(t, j.Confirm("a", failover.Statement{By: "ann", Says: "done", Reason: "saw it"}), failover.ErrInvalid)
-	require.ErrorIs(t, j.Confirm("nonsense", failover.Statement{By: "ann", Says: "done", Reason: "saw it"}),
+	require.ErrorIs(t, j.Confirm("s/a", failover.Statement{By: "ann", Says: "done", Reason: "saw it"}), failover.ErrInvalid)
+	require.ErrorIs(t, j.Confirm("s/nonsense", failover.Statement{By: "ann", Says: "done", Reason: "saw it"}),
 		failover.ErrInvalid)
 }
 
@@ -93,7 +93,7 @@ func TestJournalBelongsToOneProcedure(t *testing.T) {
 	assert.Contains(t, err.Error(), "host")
 	_, err = procedure(w.change("a")).Run(t.Context(), options(j))
 	require.ErrorIs(t, err, failover.ErrWrongJournal)
-	assert.Contains(t, err.Error(), "the step b was begun")
+	assert.Contains(t, err.Error(), "the step s/b was begun")
 }
 
 func TestReadJournalCannotBeRunWith(t *testing.T) {

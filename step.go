@@ -211,8 +211,8 @@ type StepInfo struct {
 // info describes every step.
 func (p Procedure) info() []StepInfo {
 	p = p.flatten()
-	list := make([]StepInfo, len(p.Steps))
-	for i, s := range p.Steps {
+	list := make([]StepInfo, len(p.steps))
+	for i, s := range p.steps {
 		list[i] = StepInfo{ID: s.ID, Part: p.part(i), Title: s.Title, Target: s.Target, Kind: s.Kind, CanUndo: s.canUndo(),
 			Firm: s.Firm, Outage: p.down[i],
 			Timeout: s.timeout().String(), Source: s.Source, Help: s.Help}

@@ -24,9 +24,9 @@ import (
 func shapes(t *testing.T) map[string][]byte {
 	t.Helper()
 	shapes := map[string][]byte{}
-	for name, at := range map[string]string{"finished": "", "intent": `"type":"outcome","step":"b"`,
-		"fact": `"type":"outcome","step":"a"`,
-		"run":  `"type":"intent","step":"a"`, "undo-intent": ""} {
+	for name, at := range map[string]string{"finished": "", "intent": `"type":"outcome","step":"s/b"`,
+		"fact": `"type":"outcome","step":"s/a"`,
+		"run":  `"type":"intent","step":"s/a"`, "undo-intent": ""} {
 		w := newWorld()
 		p := tampered(w)
 		store := failovertest.NewStore(name)
@@ -70,10 +70,10 @@ func fires(t *testing.T, content []byte) (again bool, err error) {
 	w.on["a"], w.on["b"] = true, true
 	p := tampered(w)
 	// The observation is behind: only the probe knows.
-	p.Steps[1].Observe = func(context.Context) (failover.Observation, error) {
+	p.Stages[0].Steps[1].Observe = func(context.Context) (failover.Observation, error) {
 		return failover.Observation{Done: w.thrown["c"] > 0, Found: "not seen yet"}, nil
 	}
-	p.Steps[1].Timeout, p.Steps[1].Poll = time.Millisecond, time.Millisecond
+	p.Stages[0].Steps[1].Timeout, p.Stages[0].Steps[1].Poll = time.Millisecond, time.Millisecond
 	_, err = p.Run(t.Context(), options(j))
 	return w.thrown["b"] > 0, err
 }

@@ -144,7 +144,7 @@ func TestAStepOverManyTargets(t *testing.T) {
 		p, j := procedure(s), failovertest.Journal(t)
 		rep, err := p.Run(t.Context(), options(j))
 		require.Equal(t, []string{"b"}, failedTargets(t, err))
-		step, _ := rep.Step("stop")
+		step, _ := rep.Step("s/stop")
 		require.Equal(t, failover.StatusPartly, step.Status)
 		obs, err := s.Observe(t.Context())
 		require.NoError(t, err)

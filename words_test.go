@@ -39,7 +39,7 @@ func TestNamesThatWouldNotStayTheSameAreRefused(t *testing.T) {
 		p.Parameters = []failover.Parameter{{Name: bad}}
 		require.ErrorIs(t, p.Validate(), failover.ErrInvalid)
 		p = procedure(w.change("a"))
-		p.Steps[0].Writes = []string{bad}
+		p.Stages[0].Steps[0].Writes = []string{bad}
 		require.ErrorIs(t, p.Validate(), failover.ErrInvalid)
 		p = procedure(w.change("a"))
 		p.Name = bad
@@ -231,14 +231,14 @@ func TestTheReportAnswersAnExaminer(t *testing.T) {
 		failover.Step{ID: "m", Title: "M", Kind: failover.Manual, Help: "Do it."}, w.change("b"))
 	p.Parameters = []failover.Parameter{{Name: "from", Value: "symaix1"}}
 	blind := true
-	p.Steps[3].Attempts = 1
-	p.Steps[3].Observe = func(context.Context) (failover.Observation, error) {
+	p.Stages[0].Steps[3].Attempts = 1
+	p.Stages[0].Steps[3].Observe = func(context.Context) (failover.Observation, error) {
 		if blind && w.thrown["b"] > 0 {
 			return failover.Observation{}, refusal("b")
 		}
 		return failover.Observation{Done: w.on["b"]}, nil
 	}
-	p.Steps[3].Apply = func(ctx context.Context) error { return errors.Join(w.throw("b")(ctx), errLost) }
+	p.Stages[0].Steps[3].Apply = func(ctx context.Context) error { return errors.Join(w.throw("b")(ctx), errLost) }
 	j := failovertest.Journal(t)
 	call := func(actor, reason string, change func(*failover.RunOptions)) error {
 		o := failover.RunOptions{Journal: j, Actor: actor, Reason: reason}
@@ -246,17 +246,17 @@ func TestTheReportAnswersAnExaminer(t *testing.T) {
 		_, err := p.Run(t.Context(), o)
 		return err
 	}
-	waive := func(o *failover.RunOptions) { o.Waive = map[string]string{"quiet": "one job may be cut"} }
+	waive := func(o *failover.RunOptions) { o.Waive = map[string]string{"s/quiet": "one job may be cut"} }
 	require.ErrorIs(t, call("ann", "undo: CHG-7", waive), failover.ErrWaiting)
 	assert.False(t, j.Report().Undo, "a reason is only a reason")
-	require.NoError(t, j.Confirm("m", failover.Statement{By: "carl", Says: "cable is in", Reason: "saw it"}))
+	require.NoError(t, j.Confirm("s/m", failover.Statement{By: "carl", Says: "cable is in", Reason: "saw it"}))
 	require.ErrorIs(t, call("bob", "CHG-8", func(o *failover.RunOptions) {
 		o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) {
 			return failover.Approval{By: "policy"}, errors.New("not on Sunday")
 		})
 	}), failover.ErrRejected)
 	require.ErrorIs(t, call("bob", "CHG-9", func(*failover.RunOptions) {}), failover.ErrInDoubt)
-	require.NoError(t, j.Resolve("b", failover.Applied, "dora", "looked at the target"))
+	require.NoError(t, j.Resolve("s/b", failover.Applied, "dora", "looked at the target"))
 	blind = false
 	_, err := p.Undo(t.Context(), failover.RunOptions{Journal: j, Actor: "eve", Reason: "CHG-10"})
 	require.NoError(t, err)
@@ -294,7 +294,7 @@ func TestAnotherVersionGoesOnWhereItCan(t *testing.T) {
 	w.on["no"] = true
 	rep, err := newer.Run(t.Context(), options(j))
 	require.NoError(t, err)
-	assert.Equal(t, []string{"step added was added"}, rep.Changed)
+	assert.Equal(t, []string{"step s/added was added"}, rep.Changed)
 	assert.Equal(t, failover.ResultCompleted, rep.Result)
 
 	j = begin()
@@ -306,7 +306,7 @@ func TestAnotherVersionGoesOnWhereItCan(t *testing.T) {
 	j = begin()
 	_, err = procedure(w.check("no"), w.once("b")).Run(t.Context(), options(j))
 	require.ErrorIs(t, err, failover.ErrWrongJournal)
-	assert.Contains(t, err.Error(), "step a")
+	assert.Contains(t, err.Error(), "step s/a")
 	_, err = procedure(w.once("a"), w.once("b")).Undo(t.Context(), options(j))
 	require.ErrorIs(t, err, failover.ErrWrongJournal)
 	assert.NotContains(t, failover.NextOf(err), "new journal", "a new one forgets what is in effect")
@@ -449,7 +449,7 @@ func TestAnotherVersionLooksAtAnotherTargetItself(t *testing.T) {
 	rep, err := newer.Run(t.Context(), options(j))
 	require.NoError(t, err)
 	assert.Equal(t, map[string]int{"stop": 1, "ready": 1}, w.thrown, "already so on the old target is no word on the new")
-	assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "stop"))
+	assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "s/stop"))
 }
 
 func TestASecretIsRedactedAsOthersEscapeIt(t *testing.T) {

@@ -36,7 +36,7 @@ func (s *site) program() Program {
 			if !s.reachable {
 				return failover.Procedure{}, nil, errors.New("the target is down")
 			}
-			return failover.Procedure{Name: "test.Move", Lock: s, Steps: []failover.Step{
+			return failover.Procedure{Name: "test.Move", Lock: s, Stages: []failover.Stage{{Name: "s", Steps: []failover.Step{
 				{ID: "check", Title: "Check", Kind: failover.Check, Observe: s.sees(&s.checked)},
 				{ID: "call", Title: "Call the branch", Kind: failover.Manual, Help: "Call."},
 				{ID: "fire", Title: "Fire", Kind: failover.Once, Timeout: time.Second, Poll: time.Millisecond,
@@ -61,7 +61,7 @@ func (s *site) program() Program {
 					Observe: func(context.Context) (failover.Observation, error) {
 						return failover.Observation{Done: s.fired > 0}, nil
 					}},
-			}}, io.NopCloser(nil), nil
+			}}}}, io.NopCloser(nil), nil
 		}}
 }
 
@@ -155,22 +155,22 @@ func TestAnOperatorReadsAndSettlesAJournalWhileTheTargetIsDown(t *testing.T) {
 	o := s.operator(t)
 	journal := o.flags[1]
 	require.Equal(t, ExitNotDone, o.call("status"), "there is no journal")
-	require.Equal(t, ExitNotDone, o.call("resolve", "fire", "applied"), "there is no journal")
+	require.Equal(t, ExitNotDone, o.call("resolve", "s/fire", "applied"), "there is no journal")
 	require.Equal(t, ExitNotDone, o.call("undo"), "there is no journal")
 	require.Equal(t, ExitWaiting, o.call("run"), "nobody consents")
 	require.NoFileExists(t, journal, "asking makes none")
 	require.Empty(t, s.holder.ID)
 	require.Equal(t, ExitUsage, o.call("run", "-waive", "call=why"), "no check")
 	require.Equal(t, ExitUsage, o.call("run", "-waive", "nothing=why"))
-	require.Equal(t, ExitWaiting, o.call("run", "-waive", "check=why"))
-	require.Contains(t, o.err, "Waived: check: why")
+	require.Equal(t, ExitWaiting, o.call("run", "-waive", "s/check=why"))
+	require.Contains(t, o.err, "Waived: s/check: why")
 	require.NoFileExists(t, journal)
 
 	require.Equal(t, ExitWaiting, o.call("run", "-approve", o.hash()), "the call waits for a person")
-	require.Equal(t, ExitUsage, o.call("confirm", "call"))
-	require.Equal(t, ExitUsage, o.call("confirm", "fire", "done"), "not a manual step")
+	require.Equal(t, ExitUsage, o.call("confirm", "s/call"))
+	require.Equal(t, ExitUsage, o.call("confirm", "s/fire", "done"), "not a manual step")
 	s.reachable, s.built = false, 0
-	require.Equal(t, ExitDone, o.call("confirm", "call", "called", "them"))
+	require.Equal(t, ExitDone, o.call("confirm", "s/call", "called", "them"))
 	require.Zero(t, s.built)
 	s.reachable = true
 	require.Equal(t, ExitWaiting, o.call("run"), "nobody is there to approve the firing")
@@ -181,9 +181,9 @@ func TestAnOperatorReadsAndSettlesAJournalWhileTheTargetIsDown(t *testing.T) {
 		require.Equal(t, ExitDone, o.call(args...), args)
 	}
 	require.Equal(t, ExitUsage, o.call("-html", "-json", "report"))
-	require.Equal(t, ExitUsage, o.call("resolve", "check", "applied"), "not in doubt")
-	require.Equal(t, ExitUsage, o.call("resolve", "fire", "perhaps"))
-	require.Equal(t, ExitDone, o.call("resolve", "fire", "not-applied"))
+	require.Equal(t, ExitUsage, o.call("resolve", "s/check", "applied"), "not in doubt")
+	require.Equal(t, ExitUsage, o.call("resolve", "s/fire", "perhaps"))
+	require.Equal(t, ExitDone, o.call("resolve", "s/fire", "not-applied"))
 	require.Zero(t, s.built, "nothing of that needs the target")
 	require.Equal(t, ExitNotDone, o.call("run"), "running does; what was in doubt is settled as not applied")
 

@@ -286,13 +286,19 @@ func gone(p *symitar.Pair) (failover.Procedure, error) {
 func alone(build func(*symitar.Pair) (failover.Procedure, error)) func(*symitar.Pair) (failover.Procedure, error) {
 	return func(pair *symitar.Pair) (failover.Procedure, error) {
 		p, err := build(pair)
-		steps := slices.DeleteFunc(p.AllSteps(), func(s failover.Step) bool { return s.Kind == failover.Manual })
-		for i := range steps {
-			if !slices.ContainsFunc(steps, func(s failover.Step) bool { return s.ID == steps[i].Guards }) {
-				steps[i].Guards = "" // what it guards is a person's
+		byHand := func(s failover.Step) bool { return s.Kind == failover.Manual }
+		theirs := slices.DeleteFunc(p.AllSteps(), func(s failover.Step) bool { return !byHand(s) })
+		for n, stage := range p.Stages {
+			p.Stages[n].Steps = slices.DeleteFunc(stage.Steps, byHand)
+			for i, s := range p.Stages[n].Steps {
+				if slices.ContainsFunc(theirs, func(h failover.Step) bool {
+					return h.ID == s.Guards || h.ID == stage.Name+"/"+s.Guards
+				}) {
+					p.Stages[n].Steps[i].Guards = ""
+				}
 			}
 		}
-		return failover.Procedure{Name: p.Name, Parameters: p.Parameters, Lock: p.Lock, Steps: steps}, err
+		return p, err
 	}
 }
 

@@ -131,7 +131,7 @@ func TestTheFiveStepsRun(t *testing.T) {
 	require.Contains(t, run(), "waiting")
 	j, err := failover.OpenJournal(filepath.Join(dir, "move.journal"))
 	require.NoError(t, err)
-	require.NoError(t, j.Confirm("tell", failover.Statement{By: "ann", Says: "posted", Reason: "did it myself"}))
+	require.NoError(t, j.Confirm("move/tell", failover.Statement{By: "ann", Says: "posted", Reason: "did it myself"}))
 	require.NoError(t, j.Close())
 	require.Contains(t, run(), "completed")
 	for name, want := range map[string]string{"door": "closed", "active": "green", "lamp": "green"} {
