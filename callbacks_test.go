@@ -98,10 +98,10 @@ func TestForeignCodeCannotHarmTheRun(t *testing.T) {
 						p = procedure(a, w.check("no"))
 						p.Stages[0].Steps[0].Undo = func(context.Context) error { act(); return nil }
 					case "gate":
-						o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) {
+						o.Gate = func(context.Context, failover.Request) (failover.Approval, error) {
 							act()
 							return failover.Approval{}, nil
-						})
+						}
 					case "confirm":
 						o.Confirm = func(context.Context, failover.Request) (failover.Statement, error) {
 							act()
@@ -171,7 +171,7 @@ func (h badHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
 // A function that is not waited for any more cannot write into the journal.
 func TestWhatIsLeftBehindWritesNoFacts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fact := failover.NewFact[int]("late")
+		fact := failover.Fact[int]{Name: "late"}
 		w := newWorld()
 		s := w.once("a")
 		s.Writes = []string{"late"}

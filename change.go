@@ -119,7 +119,6 @@ func (r *run) intent(i int, obs Observation, attempt int) error {
 		return err
 	}
 	r.stepEvent(i, Event{Kind: EventIntent, Observation: obs, Attempt: attempt})
-	r.stepEvent(i, Event{Kind: EventAttempt, Observation: obs, Attempt: attempt})
 	return nil
 }
 

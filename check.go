@@ -163,7 +163,7 @@ func (r *run) until(ctx context.Context, i int) (Observation, error) {
 func permanent(err error) bool {
 	for _, kind := range []error{ErrPrecondition, ErrRejected, ErrInvalid, ErrLocked, ErrLockLost, ErrWaiting, ErrInDoubt,
 		ErrPlanChanged,
-		ErrUnresponsive, ErrStopped, ErrJournalGone, ErrJournalBusy} {
+		ErrUnresponsive, ErrStopped, ErrJournalDamaged, ErrJournalBusy} {
 		if errors.Is(err, kind) {
 			return true
 		}

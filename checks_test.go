@@ -36,12 +36,12 @@ func TestChecksAreLookedAtAgain(t *testing.T) {
 				j := failovertest.Journal(t)
 				o := options(j)
 				asked := 0
-				o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+				o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 					if asked++; q.Step.Kind == failover.Once && asked == 2 {
 						return failover.Approval{}, failover.ErrWaiting
 					}
 					return failover.Approval{By: "lead", From: "desk"}, nil
-				})
+				}
 				_, err := p.Run(t.Context(), o)
 				require.ErrorIs(t, err, failover.ErrWaiting)
 				w.on["one primary"] = false
@@ -72,13 +72,13 @@ func TestAnEntryCheckHoldsUntilTheFirstChange(t *testing.T) {
 	j := failovertest.Journal(t)
 	o := options(j)
 	parked := true
-	o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) {
+	o.Gate = func(context.Context, failover.Request) (failover.Approval, error) {
 		if parked {
 			return failover.Approval{}, failover.ErrWaiting
 		}
 		w.on["ready"] = false // while the person thinks
 		return failover.Approval{}, nil
-	})
+	}
 	_, err := p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrWaiting)
 	parked = false
@@ -109,12 +109,12 @@ func TestAWaiverCountsForItsRun(t *testing.T) {
 	j := failovertest.Journal(t)
 	o := options(j)
 	o.Waive = map[string]string{"s/drained": "one job may be cut"}
-	o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+	o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 		if q.Step.Kind == failover.Once {
 			return failover.Approval{}, failover.ErrWaiting
 		}
 		return failover.Approval{}, nil
-	})
+	}
 	_, err := p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrWaiting)
 	_, err = p.Run(t.Context(), options(j))
@@ -180,14 +180,14 @@ func TestEachAttemptIsComparedWithWhatWasShown(t *testing.T) {
 		}
 		o := options(failovertest.Journal(t))
 		var shown []string
-		o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+		o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 			shown = append(shown, q.Observation.Found)
 			assert.Equal(t, "tester", q.Actor)
 			assert.NotEmpty(t, q.Journal)
 			assert.NotEmpty(t, q.Definition)
 			assert.NotEmpty(t, q.Findings)
 			return failover.Approval{By: "lead", From: "desk"}, nil
-		})
+		}
 		rep, err := procedure(s).Run(t.Context(), o)
 		require.NoError(t, err)
 		assert.Equal(t, []string{"A", "B", "C"}, shown)
@@ -248,10 +248,10 @@ func TestAnUndoIsAskedAndApprovedToo(t *testing.T) {
 	_, err := p.Run(t.Context(), options(j))
 	require.Error(t, err)
 	o := options(j)
-	o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+	o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 		assert.True(t, q.Undo)
 		return failover.Approval{}, failover.ErrWaiting
-	})
+	}
 	rep, err := p.Undo(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrWaiting)
 	assert.Equal(t, failover.ResultWaiting, rep.Result)

@@ -153,7 +153,7 @@ func (r *run) ask(i, attempt int, obs Observation, planned bool) error {
 	s, req := r.p.steps[i], r.request(i, attempt, obs)
 	req.Planned = planned
 	answer, err := call(r.pause, "ask about "+s.ID,
-		func(ctx context.Context) (Approval, error) { return r.o.Gate.Approve(ctx, req) })
+		func(ctx context.Context) (Approval, error) { return r.o.Gate(ctx, req) })
 	if answer.By == "" {
 		answer.By = r.o.Actor
 	}

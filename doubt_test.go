@@ -96,8 +96,8 @@ func TestTheGateDoesNotCloseADoubt(t *testing.T) {
 			j, err = store.Journal()
 			require.NoError(t, err)
 			o := options(j)
-			o.Gate = failover.GateFunc(
-				func(context.Context, failover.Request) (failover.Approval, error) { return failover.Approval{}, answer })
+			o.Gate =
+				func(context.Context, failover.Request) (failover.Approval, error) { return failover.Approval{}, answer }
 			rep, err := p.Run(t.Context(), o)
 			require.ErrorIs(t, err, failover.ErrInDoubt)
 			assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "s/hold"))

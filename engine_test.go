@@ -394,13 +394,13 @@ func TestGateSeesWhatWillBeDoneAndCanPark(t *testing.T) {
 	var asked []string
 	parked := true
 	o := options(journal(t))
-	o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+	o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 		asked = append(asked, q.Step.ID+": "+q.Observation.Would)
 		if q.Step.Kind == failover.Once && parked {
 			return failover.Approval{}, fmt.Errorf("ask the shift lead: %w", failover.ErrWaiting)
 		}
 		return failover.Approval{By: "shift lead", From: "desk"}, nil
-	})
+	}
 	rep, err := p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrWaiting)
 	assert.Equal(t, failover.ResultWaiting, rep.Result)
@@ -413,9 +413,9 @@ func TestGateSeesWhatWillBeDoneAndCanPark(t *testing.T) {
 
 	o = options(journal(t))
 	w.on["a"] = false
-	o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) {
+	o.Gate = func(context.Context, failover.Request) (failover.Approval, error) {
 		return failover.Approval{}, assert.AnError
-	})
+	}
 	_, err = p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrRejected)
 	require.ErrorIs(t, err, assert.AnError)
@@ -430,8 +430,8 @@ func TestApprovalIsVoidWhenTheTargetMovesWhileThePersonThinks(t *testing.T) {
 		return failover.Observation{Found: fmt.Sprint("state ", moving)}, nil
 	}
 	o := options(journal(t))
-	o.Gate = failover.GateFunc(
-		func(context.Context, failover.Request) (failover.Approval, error) { return failover.Approval{}, nil })
+	o.Gate =
+		func(context.Context, failover.Request) (failover.Approval, error) { return failover.Approval{}, nil }
 	_, err := procedure(s).Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrPlanChanged)
 	assert.Zero(t, w.thrown["macro"])
@@ -592,10 +592,10 @@ func TestTheTimeAPersonTakesAtTheGateIsNotTheSteps(t *testing.T) {
 			}
 		}
 		o := options(openJournal(t, path))
-		o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) {
+		o.Gate = func(context.Context, failover.Request) (failover.Approval, error) {
 			time.Sleep(8 * time.Hour)
 			return failover.Approval{}, nil
-		})
+		}
 		_, err := procedure(change, once).Run(t.Context(), o)
 		require.NoError(t, err)
 		assert.Equal(t, map[string]int{"a": 1, "b": 1}, w.thrown)

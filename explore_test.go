@@ -298,7 +298,7 @@ func (w *explored) act(ctx context.Context, action string) (end bool, err error)
 	defer func() { _ = j.Close() }()
 	p := w.procedure()
 	o := options(j)
-	o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+	o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 		if w.dead {
 			return failover.Approval{}, errDead
 		}
@@ -311,7 +311,7 @@ func (w *explored) act(ctx context.Context, action string) (end bool, err error)
 			w.faulty["ready"] = true
 		}
 		return failover.Approval{By: "gate"}, nil
-	})
+	}
 	if strings.HasPrefix(action, "resolve") {
 		w.resolve(j)
 	}

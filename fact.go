@@ -19,11 +19,10 @@ import (
 // Facts are reached through the context the engine hands to Observe, Apply, Undo and Probe. T must survive a JSON
 // round trip and must hold no secret.
 type Fact[T any] struct {
-	Name string // shows itself, at most 200 bytes; a step that writes it names it in Writes
+	// Name, for example "opcon/held", is the fact's own within a procedure. It shows itself, with at most 200 bytes; a
+	// step that writes it names it in Writes.
+	Name string
 }
-
-// NewFact names a fact, for example "opcon/held". The name is the fact's own within a procedure.
-func NewFact[T any](name string) Fact[T] { return Fact[T]{Name: name} }
 
 // factStore is what a run puts into the context of its steps.
 type factStore interface {
@@ -99,9 +98,6 @@ func (f Fact[T]) Capture(ctx context.Context, observe func(context.Context) (T, 
 type FactMap[T any] struct {
 	Name string // as that of a Fact
 }
-
-// NewFactMap names a fact that gains entries.
-func NewFactMap[T any](name string) FactMap[T] { return FactMap[T]{Name: name} }
 
 // Load returns the entries written so far; none in a plan.
 func (f FactMap[T]) Load(ctx context.Context) (map[string]T, error) {

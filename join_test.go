@@ -25,7 +25,7 @@ type mover struct {
 }
 
 func newMover(mu *sync.Mutex, log *[]string) *mover {
-	m := &mover{w: newWorld(), lock: &failovertest.Lock{}, fact: failover.NewFact[string]("start"), mu: mu, log: log}
+	m := &mover{w: newWorld(), lock: &failovertest.Lock{}, fact: failover.Fact[string]{Name: "start"}, mu: mu, log: log}
 	m.w.on["ready"] = true
 	return m
 }

@@ -109,7 +109,7 @@ func TestReadJournalCannotBeRunWith(t *testing.T) {
 // Each entry costs one line, the last one as much as the first, and what was written before a stop is there behind it.
 func TestEntriesAreAppended(t *testing.T) {
 	const entries = 600
-	told, path := failover.NewFactMap[bool]("told"), filepath.Join(t.TempDir(), "journal")
+	told, path := failover.FactMap[bool]{Name: "told"}, filepath.Join(t.TempDir(), "journal")
 	w := newWorld()
 	tell, stop := w.change("tell"), true
 	tell.Writes = []string{told.Name}
@@ -154,7 +154,7 @@ func TestEntriesAreAppended(t *testing.T) {
 }
 
 func TestFactsSurviveTheProcessAndOnlyApplyWritesThem(t *testing.T) {
-	held := failover.NewFact[[]string]("held")
+	held := failover.Fact[[]string]{Name: "held"}
 	w := newWorld()
 	hold, release := w.change("hold"), w.change("release")
 	hold.Writes = []string{"held"}

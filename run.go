@@ -111,7 +111,7 @@ type run struct {
 // ErrInDoubt (a step may have taken effect and nothing settles it: look, then Journal.Resolve),
 // ErrPrecondition (a check does not hold), ErrNotObserved (changed, without the effect), ErrWaiting (a person is
 // needed; run again), ErrRejected (the gate said no), ErrLocked, ErrLockLost, ErrPlanChanged, ErrWrongJournal,
-// ErrJournalBusy, ErrJournalGone, ErrUndone, ErrStopped, ErrUnresponsive, ErrPanicked and ErrInvalid.
+// ErrJournalBusy, ErrJournalDamaged, ErrUndone, ErrStopped, ErrUnresponsive, ErrPanicked and ErrInvalid.
 //
 // When ctx ends, Run stops at once; a change under way is then in doubt, and the next run settles it. A function of a
 // step that does not return when its context ends is left behind soon after: the run ends and names it.

@@ -107,7 +107,7 @@ func (f journalFile) writer(ctx context.Context, file *os.File) (_ StoreWriter, 
 	now, err := os.Stat(w.path)
 	if err != nil || !os.SameFile(w.info, now) {
 		return nil, journalError("open journal", string(f), "open it again",
-			fmt.Errorf("%w while it was opened", ErrJournalGone))
+			fmt.Errorf("%w: it was replaced while it was opened", ErrJournalDamaged))
 	}
 	if err := private(w.info); err != nil {
 		return nil, journalError("open journal", string(f), "make the file private to the account that runs the procedure",
@@ -230,14 +230,14 @@ func (w *fileWriter) still() error {
 	now, err := os.Stat(w.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return journalError("write journal", w.path, next, fmt.Errorf("%w: no file has its name any more", ErrJournalGone))
+		return journalError("write journal", w.path, next, fmt.Errorf("%w: no file has its name any more", ErrJournalDamaged))
 	case err != nil:
 		return fileError("look at journal", w.path, err)
 	case !os.SameFile(w.info, now):
-		return journalError("write journal", w.path, next, fmt.Errorf("%w: another file has its name", ErrJournalGone))
+		return journalError("write journal", w.path, next, fmt.Errorf("%w: another file has its name", ErrJournalDamaged))
 	case now.Size() < w.size || now.Size() > w.size && !w.torn:
 		return journalError("write journal", w.path, next,
-			fmt.Errorf("%w: it has %d bytes, and %d were written", ErrJournalGone, now.Size(), w.size))
+			fmt.Errorf("%w: it has %d bytes, and %d were written", ErrJournalDamaged, now.Size(), w.size))
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func shapes(t *testing.T) map[string][]byte {
 }
 
 func tampered(w *world) failover.Procedure {
-	fact := failover.NewFact[int]("noted")
+	fact := failover.Fact[int]{Name: "noted"}
 	a := w.change("a")
 	a.Writes = []string{"noted"}
 	apply := a.Apply
@@ -212,7 +212,7 @@ func TestARemovedOrReplacedJournalStopsTheRun(t *testing.T) {
 			a := w.change("a")
 			a.Apply = func(ctx context.Context) error { return errors.Join(w.throw("a")(ctx), harm(path)) }
 			_, err = procedure(a, w.once("b")).Run(t.Context(), options(j))
-			require.ErrorIs(t, err, failover.ErrJournalGone)
+			require.ErrorIs(t, err, failover.ErrJournalDamaged)
 			assert.Zero(t, w.thrown["b"])
 		})
 	}

@@ -163,8 +163,7 @@ func (r *run) undoStep(ctx context.Context, i int) error {
 	if err := r.j.append(record{Type: recUndoIntent, Step: s.ID}); err != nil {
 		return err
 	}
-	r.stepEvent(i, Event{Kind: EventIntent, Observation: obs})
-	r.stepEvent(i, Event{Kind: EventAttempt, Observation: obs, Attempt: 1})
+	r.stepEvent(i, Event{Kind: EventIntent, Observation: obs, Attempt: 1})
 	limit, end := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
 	defer end()
 	facts, err := r.act(limit, i, "undo", s.Undo)

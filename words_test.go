@@ -142,9 +142,9 @@ func TestForeignTextStaysText(t *testing.T) {
 		o := options(failovertest.Journal(t))
 		o.Actor, o.Reason = hostile, hostile
 		o.Observer = func(e failover.Event) { clean("event error", e.Error) }
-		o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) {
+		o.Gate = func(context.Context, failover.Request) (failover.Approval, error) {
 			return failover.Approval{By: hostile, From: hostile}, nil
-		})
+		}
 		rep, err := p.Run(t.Context(), o)
 		require.Error(t, err)
 		clean("error", err.Error())
@@ -251,9 +251,9 @@ func TestTheReportAnswersAnExaminer(t *testing.T) {
 	assert.False(t, j.Report().Undo, "a reason is only a reason")
 	require.NoError(t, j.Confirm("s/m", failover.Statement{By: "carl", Says: "cable is in", Reason: "saw it"}))
 	require.ErrorIs(t, call("bob", "CHG-8", func(o *failover.RunOptions) {
-		o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) {
+		o.Gate = func(context.Context, failover.Request) (failover.Approval, error) {
 			return failover.Approval{By: "policy"}, errors.New("not on Sunday")
-		})
+		}
 	}), failover.ErrRejected)
 	require.ErrorIs(t, call("bob", "CHG-9", func(*failover.RunOptions) {}), failover.ErrInDoubt)
 	require.NoError(t, j.Resolve("s/b", failover.Applied, "dora", "looked at the target"))
@@ -517,10 +517,10 @@ func TestValuesThatWouldNotStayTheSameAreNoFacts(t *testing.T) {
 		s := w.change("a")
 		s.Writes = []string{"owner", "owners"}
 		s.Apply = func(ctx context.Context) error {
-			if err := failover.NewFactMap[string]("owners").Put(ctx, "k", value); err != nil {
+			if err := (failover.FactMap[string]{Name: "owners"}).Put(ctx, "k", value); err != nil {
 				return err
 			}
-			if err := failover.NewFact[string]("owner").Save(ctx, value); err != nil {
+			if err := (failover.Fact[string]{Name: "owner"}).Save(ctx, value); err != nil {
 				return err
 			}
 			return w.throw("a")(ctx)

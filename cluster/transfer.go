@@ -85,7 +85,7 @@ type start struct {
 	Failback Failback `json:"failback"`
 }
 
-var startFact = failover.NewFact[start]("cluster/start")
+var startFact = failover.Fact[start]{Name: "cluster/start"}
 
 // transfer holds what the steps of one procedure share: values that never change, and what was just seen.
 type transfer struct {

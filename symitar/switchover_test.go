@@ -181,12 +181,12 @@ func TestThePrimaryComesBackAtTheGate(t *testing.T) {
 	b := newBench(t, "")
 	require.NoError(t, b.sim.PowerOff(symitartest.Home))
 	_, err := b.run(t, gone, func(o *failover.RunOptions) {
-		o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+		o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 			if q.Step.Kind != failover.Once {
 				return failover.Approval{}, nil
 			}
 			return failover.Approval{}, b.sim.PowerOn(symitartest.Home, "primary")
-		})
+		}
 	})
 	require.ErrorIs(t, err, failover.ErrPrecondition)
 	require.ErrorContains(t, err, "still primary")
@@ -202,14 +202,14 @@ func TestAJobBeginsWhileThePersonThinks(t *testing.T) {
 	quiet, err := os.ReadFile(processes)
 	require.NoError(t, err)
 	gate := func(o *failover.RunOptions) {
-		o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+		o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 			if q.Step.Kind != failover.Once {
 				return failover.Approval{}, nil
 			}
 			return failover.Approval{},
 				os.WriteFile(processes, append(bytes.Clone(quiet), "34567890 1 SYM000 /usr/bin/perl /ops/bin/RSJ 000 NIGHTLY\n"...),
 					0o600)
-		})
+		}
 	}
 	_, err = b.run(t, symitar.Switchover, gate)
 	require.ErrorIs(t, err, failover.ErrPrecondition)
@@ -263,13 +263,13 @@ func TestUndoBeforeTheMacro(t *testing.T) {
 func TestWaitAtTheGate(t *testing.T) {
 	b := newBench(t, "")
 	_, err := b.run(t, symitar.Switchover, func(o *failover.RunOptions) {
-		o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+		o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 			if q.Step.ID == "macro/run" {
 				return failover.Approval{},
 					b.sim.Put(symitartest.Partner, "etc/processes", "1 0 root /etc/init\n23456789 1 root /SYM/SYMPR/FAILOVERD\n")
 			}
 			return failover.Approval{}, nil
-		})
+		}
 	})
 	require.ErrorIs(t, err, failover.ErrPrecondition)
 	require.ErrorContains(t, err, "FAILOVERD")

@@ -72,7 +72,7 @@ func TestTheToolMovesEverythingAndAsksOverHTTP(t *testing.T) {
 	t.Cleanup(web.Close)
 	ended := make(chan error, 1)
 	go func() {
-		_, err := p.Run(t.Context(), failover.RunOptions{Journal: d.journal, Actor: "tool", Reason: "CHG-1", Gate: failover.GateFunc(d.ask), Confirm: d.confirm,
+		_, err := p.Run(t.Context(), failover.RunOptions{Journal: d.journal, Actor: "tool", Reason: "CHG-1", Gate: d.ask, Confirm: d.confirm,
 			Observer: func(e failover.Event) { d.last.Store(&e) }})
 		ended <- err
 	}()
