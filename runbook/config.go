@@ -153,13 +153,7 @@ func localFiles(field string, v reflect.Value) (wrong []error) {
 		case Secret:
 			return append(wrong, s.check(field))
 		case SSH:
-			if s.KnownHosts != "" {
-				wrong = append(wrong, plainHosts(dot("known_hosts"), s.KnownHosts))
-			}
-			if s.Certificate != "" {
-				_, err := localFile(dot("certificate"), s.Certificate, trustLimit, notWritable(dot("certificate"), s.Certificate))
-				wrong = append(wrong, err)
-			}
+			wrong = append(wrong, trusted(dot("known_hosts"), s.KnownHosts), trusted(dot("certificate"), s.Certificate))
 		}
 		for i := range v.NumField() {
 			f := v.Type().Field(i)
