@@ -43,7 +43,7 @@ func (r *run) attempt(ctx context.Context, i, attempt int, left time.Duration, o
 	}
 	limit, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
-	facts, applyErr := r.apply(limit, i)
+	facts, applyErr := r.act(limit, i, "apply", s.Apply)
 	refused := OutcomeOf(applyErr) == NotApplied
 	err := applyErr
 	if !errors.Is(applyErr, ErrUnresponsive) && ctx.Err() == nil && (!refused || before != effectNone) {
@@ -98,11 +98,7 @@ func (r *run) effect(ctx, limit context.Context, i int, applyErr error) (Observa
 	return fresh, err
 }
 
-// apply calls the step's Apply. Facts of a call that is not waited for any more are refused.
-func (r *run) apply(limit context.Context, i int) (*stepFacts, error) {
-	return r.act(limit, i, "apply", r.p.steps[i].Apply)
-}
-
+// act calls Apply or Undo of a step. Facts of a call that is not waited for any more are refused.
 func (r *run) act(limit context.Context, i int, what string, fn func(context.Context) error) (*stepFacts, error) {
 	facts := r.facts(i)
 	facts.writes = true
@@ -177,7 +173,7 @@ func (r *run) once(ctx context.Context, i int) error {
 	began := time.Now()
 	limit, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
-	facts, applyErr := r.apply(limit, i)
+	facts, applyErr := r.act(limit, i, "apply", s.Apply)
 	outcome, by := OutcomeOf(applyErr), proofAnswer
 	if outcome == InDoubt && ctx.Err() == nil && !errors.Is(applyErr, ErrUnresponsive) {
 		probed, probeErr := r.probe(ctx, i)

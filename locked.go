@@ -46,8 +46,14 @@ func (r *run) acquire(ctx context.Context) error {
 		return nil
 	}
 	if OutcomeOf(err) != NotApplied {
-		if ours, lookErr := r.lockIsOurs(ctx); ours || lookErr != nil {
-			return r.lockDoubt(err, lookErr)
+		switch ours, lookErr := r.lockIsOurs(ctx); {
+		case ours:
+			return nil
+		case lookErr != nil:
+			return &Error{Op: "take the lock", Target: r.p.Name, Outcome: InDoubt,
+				Next: "run again with the same journal once the target can be reached: it knows its own lock; nothing else was " +
+					"changed",
+				Err: fmt.Errorf("%w: %w; and: %w", ErrInDoubt, err, lookErr)}
 		}
 	}
 	holder, held, holderErr := r.lockHolder(ctx)
@@ -81,15 +87,6 @@ func (r *run) lockHolder(ctx context.Context) (claim Claim, held bool, err error
 		return Claim{}, false, err // the call may still write what it was given
 	}
 	return claim, held, err
-}
-
-func (r *run) lockDoubt(err, lookErr error) error {
-	if lookErr == nil {
-		return nil
-	}
-	return &Error{Op: "take the lock", Target: r.p.Name, Outcome: InDoubt,
-		Next: "run again with the same journal once the target can be reached: it knows its own lock; nothing else was changed",
-		Err:  fmt.Errorf("%w: %w; and: %w", ErrInDoubt, err, lookErr)}
 }
 
 // takeOver replaces the holder of the lock and records how that ended.
