@@ -48,7 +48,6 @@ type runState struct {
 	RunReport
 	ended   bool
 	settled bool // a person has settled since what was in doubt at its end
-	error   string
 	next    string
 }
 
@@ -234,8 +233,7 @@ func (f *fold) endRun(rec record) {
 		return
 	}
 	run := &f.runs[len(f.runs)-1]
-	run.Ended, run.Result, run.ended, run.error, run.next = rec.At, rec.Result, true, rec.Error, rec.Next
-	run.Error = rec.Error
+	run.Ended, run.Result, run.Error, run.ended, run.next = rec.At, rec.Result, rec.Error, true, rec.Next
 }
 
 // result is the word for a run as things are known now: a process that died said none, and a person may have settled a
@@ -327,7 +325,8 @@ func (st *stepState) outcome(rec record) {
 	case *rec.Outcome == Applied:
 		st.effect = effectFired
 	default:
-		st.effect, st.looked = joinEffects(st.before, effectOf(*rec.Outcome, rec.Targets)), StatusFailed
+		// What two attempts leave together is the greater of both: doubt is sticky.
+		st.effect, st.looked = max(st.before, effectOf(*rec.Outcome, rec.Targets)), StatusFailed
 	}
 	st.before = st.effect
 }
@@ -355,9 +354,6 @@ func effectOf(o Outcome, targets []TargetOutcome) effect {
 	}
 	return effectDoubt
 }
-
-// joinEffects is what two attempts leave together. Doubt is sticky.
-func joinEffects(earlier, newest effect) effect { return max(earlier, newest) }
 
 func (st *stepState) resolve(rec record) {
 	st.by, st.reason = rec.Actor, rec.Reason
@@ -387,7 +383,7 @@ func (st *stepState) undoOutcome(rec record) {
 	case effectOf(*rec.Outcome, rec.Targets) == effectNone:
 		st.undoOpen = st.undoBefore
 	case effectOf(*rec.Outcome, rec.Targets) == effectPartly:
-		st.undoOpen, st.effect = st.undoBefore, joinEffects(effectPartly, st.effect)
+		st.undoOpen, st.effect = st.undoBefore, max(effectPartly, st.effect)
 		if st.effect == effectApplied {
 			st.effect = effectPartly
 		}
