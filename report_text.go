@@ -19,7 +19,8 @@ func (r *Report) String() string {
 	for _, p := range r.Parameters {
 		fmt.Fprintf(&b, "  %s: %s\n", oneLine(p.Name), oneLine(p.Value))
 	}
-	fmt.Fprintf(&b, "  journal %s, %s to %s\n", oneLine(r.Journal), r.Began.Format(time.RFC3339), r.Ended.Format(time.RFC3339))
+	fmt.Fprintf(&b, "  journal %s, %s to %s\n", oneLine(r.Journal), r.Began.Format(time.RFC3339),
+		r.Ended.Format(time.RFC3339))
 	for _, run := range r.Runs {
 		fmt.Fprintf(&b, "  %s\n", run)
 	}

@@ -171,12 +171,13 @@ func TestAStepOverManyTargets(t *testing.T) {
 
 func TestAnEndedGoroutineIsOneTargetsFailure(t *testing.T) {
 	for _, limit := range []int{1, 2} {
-		err := failover.EachTarget(t.Context(), limit, []string{"a", "b", "c", "d"}, self, func(_ context.Context, s string) error {
-			if s != "d" {
-				runtime.Goexit()
-			}
-			return nil
-		})
+		err := failover.EachTarget(t.Context(), limit, []string{"a", "b", "c", "d"}, self,
+			func(_ context.Context, s string) error {
+				if s != "d" {
+					runtime.Goexit()
+				}
+				return nil
+			})
 		require.ErrorIs(t, err, failover.ErrPanicked)
 		assert.Equal(t, []string{"a", "b", "c"}, failedTargets(t, err))
 		assert.Equal(t, failover.InDoubt, failover.OutcomeOf(err))

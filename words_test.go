@@ -458,15 +458,17 @@ func TestASecretIsRedactedAsOthersEscapeIt(t *testing.T) {
 		// System.Text.Json escapes everything that is not ASCII, and quotes, plus and ampersand.
 		".NET": `P\u0022\u00E4\u002B\u0027\uD834\uDD1E\u0026z`,
 		// Python's json.dumps and JavaScriptSerializer write small digits.
-		"Python":          `P\"\u00e4+'\ud834\udd1e&z`,
-		"PowerShell 5.1":  `P\"ä+\u0027𝄞\u0026z`,
-		"XML in numbers":  `P&#34;&#228;+&#39;&#119070;&#38;z`,
-		"XML in hex":      `P&#x22;&#xE4;&#x2B;&#x27;&#x1D11E;&#x26;z`,
-		"LDAP in hex":     `P\22\c3\a4\2b\27\f0\9d\84\9e\26z`,
-		"query, mixed":    `P%22%C3%a4%2B'%F0%9D%84%9E%26z`,
-		"JSON in JSON":    `P\\\"ä+'𝄞&z`,
-		"EncodedCommand":  base64.StdEncoding.EncodeToString([]byte("P\x00\"\x00\xe4\x00+\x00'\x00\x34\xd8\x1e\xdd&\x00z\x00")),
-		"inside PS UTF16": base64.StdEncoding.EncodeToString([]byte("x\x00P\x00\"\x00\xe4\x00+\x00'\x00\x34\xd8\x1e\xdd&\x00z\x00x\x00")),
+		"Python":         `P\"\u00e4+'\ud834\udd1e&z`,
+		"PowerShell 5.1": `P\"ä+\u0027𝄞\u0026z`,
+		"XML in numbers": `P&#34;&#228;+&#39;&#119070;&#38;z`,
+		"XML in hex":     `P&#x22;&#xE4;&#x2B;&#x27;&#x1D11E;&#x26;z`,
+		"LDAP in hex":    `P\22\c3\a4\2b\27\f0\9d\84\9e\26z`,
+		"query, mixed":   `P%22%C3%a4%2B'%F0%9D%84%9E%26z`,
+		"JSON in JSON":   `P\\\"ä+'𝄞&z`,
+		"EncodedCommand": base64.StdEncoding.EncodeToString(
+			[]byte("P\x00\"\x00\xe4\x00+\x00'\x00\x34\xd8\x1e\xdd&\x00z\x00")),
+		"inside PS UTF16": base64.StdEncoding.EncodeToString(
+			[]byte("x\x00P\x00\"\x00\xe4\x00+\x00'\x00\x34\xd8\x1e\xdd&\x00z\x00x\x00")),
 	} {
 		got := failover.Redact("before "+text+" after", s)
 		assert.Contains(t, got, "[redacted]", what)
@@ -512,7 +514,8 @@ func TestThePageSaysWhatTheTextSays(t *testing.T) {
 }
 
 func TestValuesThatWouldNotStayTheSameAreNoFacts(t *testing.T) {
-	for value, fits := range map[string]bool{"M\xfcller": false, "Müller": true, "\ufffd": true, `a \ufffd`: true, `\\ufffd`: true} {
+	for value, fits := range map[string]bool{"M\xfcller": false, "Müller": true, "\ufffd": true, `a \ufffd`: true,
+		`\\ufffd`: true} {
 		w := newWorld()
 		s := w.change("a")
 		s.Writes = []string{"owner", "owners"}
