@@ -93,7 +93,10 @@ func TestForeignCodeCannotHarmTheRun(t *testing.T) {
 						p.Stages[0].Steps[2].Probe = func(context.Context) (failover.Outcome, error) { return failover.InDoubt, nil }
 					case "probe":
 						p.Stages[0].Steps[2].Apply = func(context.Context) error { return errLost }
-						p.Stages[0].Steps[2].Probe = func(context.Context) (failover.Outcome, error) { act(); return failover.NotApplied, nil }
+						p.Stages[0].Steps[2].Probe = func(context.Context) (failover.Outcome, error) {
+							act()
+							return failover.NotApplied, nil
+						}
 					case "undo":
 						p = procedure(a, w.check("no"))
 						p.Stages[0].Steps[0].Undo = func(context.Context) error { act(); return nil }

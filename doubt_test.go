@@ -422,9 +422,10 @@ func TestAPersonSettlesAFiringThatCannotBeTold(t *testing.T) {
 func TestWhatIsLostBesideAFanOutIsInDoubt(t *testing.T) {
 	mixed := failover.Targets{{Target: "one"}, {Target: "two", Err: refusal("two")}}.Err()
 	for name, err := range map[string]error{
-		"joined":        errors.Join(mixed, errLost),
-		"in front":      errors.Join(errLost, mixed),
-		"wrapped":       &failover.Error{Op: "both", Outcome: failover.InDoubt, Err: fmt.Errorf("%w; and: %w", mixed, errLost)},
+		"joined":   errors.Join(mixed, errLost),
+		"in front": errors.Join(errLost, mixed),
+		"wrapped": &failover.Error{Op: "both", Outcome: failover.InDoubt,
+			Err: fmt.Errorf("%w; and: %w", mixed, errLost)},
 		"two fan-outs":  errors.Join(mixed, failover.Targets{{Target: "three", Err: errLost}}.Err()),
 		"a bare second": errors.Join(mixed, errors.New("and then the line broke")),
 	} {
