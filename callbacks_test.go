@@ -1,6 +1,7 @@
 package failover_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -82,25 +83,28 @@ func TestForeignCodeCannotHarmTheRun(t *testing.T) {
 					p.Lock = lock
 					switch where {
 					case "observe":
-						p.Steps[0].Observe = func(context.Context) (failover.Observation, error) {
+						p.Stages[0].Steps[0].Observe = func(context.Context) (failover.Observation, error) {
 							act()
 							return failover.Observation{},
 								nil
 						}
 					case "apply":
-						p.Steps[2].Apply = func(context.Context) error { act(); return nil }
-						p.Steps[2].Probe = func(context.Context) (failover.Outcome, error) { return failover.InDoubt, nil }
+						p.Stages[0].Steps[2].Apply = func(context.Context) error { act(); return nil }
+						p.Stages[0].Steps[2].Probe = func(context.Context) (failover.Outcome, error) { return failover.InDoubt, nil }
 					case "probe":
-						p.Steps[2].Apply = func(context.Context) error { return errLost }
-						p.Steps[2].Probe = func(context.Context) (failover.Outcome, error) { act(); return failover.NotApplied, nil }
+						p.Stages[0].Steps[2].Apply = func(context.Context) error { return errLost }
+						p.Stages[0].Steps[2].Probe = func(context.Context) (failover.Outcome, error) {
+							act()
+							return failover.NotApplied, nil
+						}
 					case "undo":
 						p = procedure(a, w.check("no"))
-						p.Steps[0].Undo = func(context.Context) error { act(); return nil }
+						p.Stages[0].Steps[0].Undo = func(context.Context) error { act(); return nil }
 					case "gate":
-						o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) {
+						o.Gate = func(context.Context, failover.Request) (failover.Approval, error) {
 							act()
 							return failover.Approval{}, nil
-						})
+						}
 					case "confirm":
 						o.Confirm = func(context.Context, failover.Request) (failover.Statement, error) {
 							act()
@@ -108,7 +112,7 @@ func TestForeignCodeCannotHarmTheRun(t *testing.T) {
 						}
 					case "observer":
 						o.Observer = func(failover.Event) { act() }
-						p.Steps[0].WarnAfter = time.Nanosecond
+						p.Stages[0].Steps[0].WarnAfter = time.Nanosecond
 					case "logger":
 						o.Logger = slog.New(badHandler{act, slog.NewTextHandler(io.Discard, nil)})
 					}
@@ -144,7 +148,7 @@ func TestForeignCodeCannotHarmTheRun(t *testing.T) {
 							break // it says later that all is well, and nothing shows it: in doubt as well
 						}
 						require.ErrorIs(t, err, failover.ErrInDoubt)
-						assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "b"))
+						assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "s/b"))
 						assert.Contains(t, err.Error(), "b")
 					default:
 						require.Error(t, err)
@@ -170,7 +174,7 @@ func (h badHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
 // A function that is not waited for any more cannot write into the journal.
 func TestWhatIsLeftBehindWritesNoFacts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fact := failover.NewFact[int]("late")
+		fact := failover.Fact[int]{Name: "late"}
 		w := newWorld()
 		s := w.once("a")
 		s.Writes = []string{"late"}
@@ -210,7 +214,7 @@ func TestASlowObserverLosesProgressAndNoRecords(t *testing.T) {
 		rep, err := procedure(s).Run(t.Context(), o)
 		require.NoError(t, err)
 		assert.Less(t, time.Since(began), time.Minute)
-		assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "a"))
+		assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "s/a"))
 		time.Sleep(24 * time.Hour)
 		mu.Lock()
 		defer mu.Unlock()
@@ -227,4 +231,13 @@ func TestAPanicIsLoggedWithoutItsValue(t *testing.T) {
 	rep, err := procedure(s).Run(t.Context(), options(failovertest.Journal(t)))
 	require.ErrorIs(t, err, failover.ErrPanicked)
 	assert.NotContains(t, rep.String(), "hunter2")
+
+	var log bytes.Buffer
+	o := options(failovertest.Journal(t))
+	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	o.Observer = func(failover.Event) { panic(errors.New("the password is hunter2")) }
+	_, err = procedure(w.change("b")).Run(t.Context(), o)
+	require.NoError(t, err)
+	assert.Contains(t, log.String(), "the observer panicked")
+	assert.NotContains(t, log.String(), "hunter2")
 }

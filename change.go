@@ -9,7 +9,7 @@ import (
 
 // change applies an idempotent step until its observation holds.
 func (r *run) change(ctx context.Context, i int) error {
-	s := r.p.Steps[i]
+	s := r.p.steps[i]
 	left := s.timeout()
 	var before error // of the attempt before
 	for attempt := 1; ; attempt++ {
@@ -36,14 +36,14 @@ func (r *run) change(ctx context.Context, i int) error {
 
 // attempt applies a Change once, looks for its effect and records what is known.
 func (r *run) attempt(ctx context.Context, i, attempt int, left time.Duration, obs Observation) error {
-	s := r.p.Steps[i]
+	s := r.p.steps[i]
 	before := r.j.state(s.ID).effect
 	if err := r.intent(i, obs, attempt); err != nil {
 		return err
 	}
 	limit, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
-	facts, applyErr := r.apply(limit, i)
+	facts, applyErr := r.act(limit, i, "apply", s.Apply)
 	refused := OutcomeOf(applyErr) == NotApplied
 	err := applyErr
 	if !errors.Is(applyErr, ErrUnresponsive) && ctx.Err() == nil && (!refused || before != effectNone) {
@@ -98,32 +98,28 @@ func (r *run) effect(ctx, limit context.Context, i int, applyErr error) (Observa
 	return fresh, err
 }
 
-// apply calls the step's Apply. Facts of a call that is not waited for any more are refused.
-func (r *run) apply(limit context.Context, i int) (*stepFacts, error) {
-	return r.act(limit, i, "apply", r.p.Steps[i].Apply)
-}
-
+// act calls Apply or Undo of a step. Facts of a call that is not waited for any more are refused.
 func (r *run) act(limit context.Context, i int, what string, fn func(context.Context) error) (*stepFacts, error) {
 	facts := r.facts(i)
 	facts.writes = true
-	err := do(r.stepContext(limit, i, facts), what+" "+r.p.Steps[i].ID, fn)
+	err := do(r.stepContext(limit, i, facts), what+" "+r.p.steps[i].ID, fn)
 	facts.over.Store(true)
+	facts.targets = outcomesIn(err)
 	return facts, err
 }
 
 func (r *run) intent(i int, obs Observation, attempt int) error {
-	rec := observed(r.p.Steps[i], 0, obs, nil)
+	rec := observed(r.p.steps[i], 0, obs, nil)
 	rec.Type, rec.Would = recIntent, obs.Would
 	if err := r.j.append(rec); err != nil {
 		return err
 	}
 	r.stepEvent(i, Event{Kind: EventIntent, Observation: obs, Attempt: attempt})
-	r.stepEvent(i, Event{Kind: EventAttempt, Observation: obs, Attempt: attempt})
 	return nil
 }
 
 func (r *run) outcome(i int, o Outcome, by proof, obs Observation, facts *stepFacts, err error) error {
-	s := r.p.Steps[i]
+	s := r.p.steps[i]
 	rec := observed(s, 0, obs, err)
 	rec.Type, rec.Outcome, rec.Proof = recOutcome, &o, by
 	if by == proofAnswer && o == NotApplied && errors.Is(err, ErrReverted) {
@@ -132,11 +128,11 @@ func (r *run) outcome(i int, o Outcome, by proof, obs Observation, facts *stepFa
 	if facts != nil {
 		rec.Said = facts.lines()
 	}
-	if targets, ok := errors.AsType[Targets](err); ok {
-		rec.Targets = targets.outcomes()
-	}
 	if err != nil {
 		rec.Error = bareText(err)
+	}
+	if err != nil && facts != nil {
+		rec.Targets = facts.targets
 	}
 	if jerr := r.j.append(rec); jerr != nil {
 		return stepError(s, InDoubt, "make the journal writable and run again with the same journal: what became of the "+
@@ -148,7 +144,7 @@ func (r *run) outcome(i int, o Outcome, by proof, obs Observation, facts *stepFa
 
 // once fires a step that must not be fired twice, or finds out what became of an earlier firing.
 func (r *run) once(ctx context.Context, i int) error {
-	s, st := r.p.Steps[i], r.j.state(r.p.Steps[i].ID)
+	s, st := r.p.steps[i], r.j.state(r.p.steps[i].ID)
 	switch {
 	case st.effect == effectFired:
 		return r.confirmed(ctx, i, s.timeout(), proofProbed, nil, nil)
@@ -177,7 +173,7 @@ func (r *run) once(ctx context.Context, i int) error {
 	began := time.Now()
 	limit, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
-	facts, applyErr := r.apply(limit, i)
+	facts, applyErr := r.act(limit, i, "apply", s.Apply)
 	outcome, by := OutcomeOf(applyErr), proofAnswer
 	if outcome == InDoubt && ctx.Err() == nil && !errors.Is(applyErr, ErrUnresponsive) {
 		probed, probeErr := r.probe(ctx, i)
@@ -197,7 +193,7 @@ func (r *run) once(ctx context.Context, i int) error {
 }
 
 func (r *run) probe(ctx context.Context, i int) (Outcome, error) {
-	s := r.p.Steps[i]
+	s := r.p.steps[i]
 	ctx = r.stepContext(ctx, i, r.facts(i))
 	limit, cancel := context.WithTimeout(ctx, min(s.timeout(), DefaultTimeout))
 	defer cancel()
@@ -213,7 +209,7 @@ func (r *run) probe(ctx context.Context, i int) (Outcome, error) {
 // the roles unchanged is a fact for a person, not a reason to fire twice.
 func (r *run) confirmed(ctx context.Context, i int, left time.Duration, by proof, facts *stepFacts,
 	applyErr error) error {
-	s := r.p.Steps[i]
+	s := r.p.steps[i]
 	if r.j.state(s.ID).effect != effectFired {
 		if err := r.outcome(i, Applied, by, Observation{}, facts, nil); err != nil {
 			return err
@@ -242,7 +238,7 @@ func (r *run) inDoubt(i int, by proof, facts *stepFacts, cause error) error {
 	if cause != nil {
 		err = fmt.Errorf("%w: %w", ErrInDoubt, cause)
 	}
-	err = stepError(r.p.Steps[i], InDoubt,
+	err = stepError(r.p.steps[i], InDoubt,
 		"look at the target; run again when it can be reached, or resolve the step as applied or not-applied", err)
 	return errors.Join(err, r.outcome(i, InDoubt, by, Observation{}, facts, err))
 }

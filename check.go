@@ -8,7 +8,7 @@ import (
 
 // due reports whether the Check at index i has to be looked at in this run, when the run comes to it.
 func (r *run) due(i int) bool {
-	s, st := r.p.Steps[i], r.j.state(r.p.Steps[i].ID)
+	s, st := r.p.steps[i], r.j.state(r.p.steps[i].ID)
 	switch {
 	case !st.done():
 		return true
@@ -22,7 +22,7 @@ func (r *run) due(i int) bool {
 
 // open reports whether the step at index i was neither begun nor done.
 func (r *run) open(i int) bool {
-	st := r.j.state(r.p.Steps[i].ID)
+	st := r.j.state(r.p.steps[i].ID)
 	return st.attempts == 0 && !st.done()
 }
 
@@ -30,7 +30,7 @@ func (r *run) open(i int) bool {
 func (r *run) standing(ctx context.Context, i int) error {
 	var checks []int
 	for k := r.lanes[r.p.in[i]].from; k < i; k++ {
-		s := r.p.Steps[k]
+		s := r.p.steps[k]
 		if s.Kind != Check {
 			continue
 		}
@@ -63,7 +63,7 @@ func (r *run) standing(ctx context.Context, i int) error {
 
 // lastBegun reports whether a step between two others was begun.
 func (r *run) lastBegun(k, i int) bool {
-	for _, s := range r.p.Steps[k+1 : i] {
+	for _, s := range r.p.steps[k+1 : i] {
 		if r.j.state(s.ID).attempts > 0 {
 			return true
 		}
@@ -74,7 +74,7 @@ func (r *run) lastBegun(k, i int) bool {
 // check looks whether the condition holds, once or until the step's timeout. What was waited for in vain before and is
 // waived now is not waited for again.
 func (r *run) check(ctx context.Context, i int) error {
-	s, st := r.p.Steps[i], r.j.state(r.p.Steps[i].ID)
+	s, st := r.p.steps[i], r.j.state(r.p.steps[i].ID)
 	reason, waived := r.o.Waive[s.ID]
 	var obs Observation
 	var err error
@@ -111,7 +111,7 @@ func waiverHint(s Step) string {
 
 // observe looks once, within the step's timeout and never longer than DefaultTimeout.
 func (r *run) observe(ctx context.Context, i int) (Observation, error) {
-	obs, err := observe(r.stepContext(ctx, i, r.facts(i)), r.p.Steps[i])
+	obs, err := observe(r.stepContext(ctx, i, r.facts(i)), r.p.steps[i])
 	if err == nil {
 		r.stepEvent(i, Event{Kind: EventObserved, Observation: obs})
 	}
@@ -135,7 +135,7 @@ func look(ctx context.Context, s Step, what string, fn func(context.Context) (Ob
 // until looks again and again until the wanted state holds, the deadline of ctx passes or looking is refused. The
 // last observation is returned also on error. A failed look is repeated: on a network it says little.
 func (r *run) until(ctx context.Context, i int) (Observation, error) {
-	s := r.p.Steps[i]
+	s := r.p.steps[i]
 	var last Observation
 	seen := false
 	for {
@@ -163,7 +163,7 @@ func (r *run) until(ctx context.Context, i int) (Observation, error) {
 func permanent(err error) bool {
 	for _, kind := range []error{ErrPrecondition, ErrRejected, ErrInvalid, ErrLocked, ErrLockLost, ErrWaiting, ErrInDoubt,
 		ErrPlanChanged,
-		ErrUnresponsive, ErrStopped, ErrJournalGone, ErrJournalBusy} {
+		ErrUnresponsive, ErrStopped, ErrJournalDamaged, ErrJournalBusy} {
 		if errors.Is(err, kind) {
 			return true
 		}
@@ -180,7 +180,7 @@ func found(o Observation) string {
 
 // manual asks a person for their word and verifies it where it can be observed.
 func (r *run) manual(ctx context.Context, i int) error {
-	s, st := r.p.Steps[i], r.j.state(r.p.Steps[i].ID)
+	s, st := r.p.steps[i], r.j.state(r.p.steps[i].ID)
 	obs, err := r.observe(r.pause, i)
 	if errors.Is(err, ErrUnresponsive) {
 		return stepError(s, NotApplied, "run again with the same journal", err)
@@ -238,7 +238,7 @@ func (r *run) manual(ctx context.Context, i int) error {
 func (r *run) confirm(i int, obs Observation) (Statement, error) {
 	r.asking.Lock()
 	defer r.asking.Unlock()
-	return call(r.pause, "confirm "+r.p.Steps[i].ID,
+	return call(r.pause, "confirm "+r.p.steps[i].ID,
 		func(ctx context.Context) (Statement, error) { return r.o.Confirm(ctx, r.request(i, 1, obs)) })
 }
 
@@ -259,7 +259,7 @@ func observed(s Step, status StepStatus, obs Observation, err error) record {
 
 // facts is what an observation of the step sees.
 func (r *run) facts(i int) *stepFacts {
-	return &stepFacts{j: r.j, step: r.p.Steps[i], part: r.p.part(i)}
+	return &stepFacts{j: r.j, step: r.p.steps[i], part: r.p.part(i)}
 }
 
 // stepContext gives the functions of a step its facts and its way to tell progress.

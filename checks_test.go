@@ -2,6 +2,7 @@ package failover_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,12 +36,12 @@ func TestChecksAreLookedAtAgain(t *testing.T) {
 				j := failovertest.Journal(t)
 				o := options(j)
 				asked := 0
-				o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+				o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 					if asked++; q.Step.Kind == failover.Once && asked == 2 {
 						return failover.Approval{}, failover.ErrWaiting
 					}
 					return failover.Approval{By: "lead", From: "desk"}, nil
-				})
+				}
 				_, err := p.Run(t.Context(), o)
 				require.ErrorIs(t, err, failover.ErrWaiting)
 				w.on["one primary"] = false
@@ -52,7 +53,7 @@ func TestChecksAreLookedAtAgain(t *testing.T) {
 				}
 				require.ErrorIs(t, err, failover.ErrPrecondition)
 				assert.Zero(t, w.thrown["macro"])
-				assert.Equal(t, failover.StatusFailed, statusOf(t, rep, "one primary"))
+				assert.Equal(t, failover.StatusFailed, statusOf(t, rep, "s/one primary"))
 				w.on["one primary"] = true
 				_, err = p.Run(t.Context(), o)
 				require.NoError(t, err)
@@ -71,13 +72,13 @@ func TestAnEntryCheckHoldsUntilTheFirstChange(t *testing.T) {
 	j := failovertest.Journal(t)
 	o := options(j)
 	parked := true
-	o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) {
+	o.Gate = func(context.Context, failover.Request) (failover.Approval, error) {
 		if parked {
 			return failover.Approval{}, failover.ErrWaiting
 		}
 		w.on["ready"] = false // while the person thinks
 		return failover.Approval{}, nil
-	})
+	}
 	_, err := p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrWaiting)
 	parked = false
@@ -107,13 +108,13 @@ func TestAWaiverCountsForItsRun(t *testing.T) {
 	p := procedure(w.check("drained"), w.change("hold"), w.once("macro"))
 	j := failovertest.Journal(t)
 	o := options(j)
-	o.Waive = map[string]string{"drained": "one job may be cut"}
-	o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+	o.Waive = map[string]string{"s/drained": "one job may be cut"}
+	o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 		if q.Step.Kind == failover.Once {
 			return failover.Approval{}, failover.ErrWaiting
 		}
 		return failover.Approval{}, nil
-	})
+	}
 	_, err := p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrWaiting)
 	_, err = p.Run(t.Context(), options(j))
@@ -149,11 +150,11 @@ func TestAConfirmationIsGivenWhenTheRunAsksAndCountsOnce(t *testing.T) {
 	word := failover.Statement{By: "ann", Says: "plugged", Reason: "saw the light"}
 	_, err := p.Run(t.Context(), options(j))
 	require.ErrorIs(t, err, failover.ErrPrecondition)
-	require.ErrorIs(t, j.Confirm("cable", word), failover.ErrPrecondition, "the run has not come to the step")
+	require.ErrorIs(t, j.Confirm("s/cable", word), failover.ErrPrecondition, "the run has not come to the step")
 	w.on["ready"] = true
 	_, err = p.Run(t.Context(), options(j))
 	require.ErrorIs(t, err, failover.ErrWaiting)
-	require.NoError(t, j.Confirm("cable", word))
+	require.NoError(t, j.Confirm("s/cable", word))
 	_, err = p.Run(t.Context(), options(j))
 	require.ErrorIs(t, err, failover.ErrPrecondition, "it is not so")
 	_, err = p.Run(t.Context(), options(j))
@@ -179,14 +180,14 @@ func TestEachAttemptIsComparedWithWhatWasShown(t *testing.T) {
 		}
 		o := options(failovertest.Journal(t))
 		var shown []string
-		o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+		o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 			shown = append(shown, q.Observation.Found)
 			assert.Equal(t, "tester", q.Actor)
 			assert.NotEmpty(t, q.Journal)
 			assert.NotEmpty(t, q.Definition)
 			assert.NotEmpty(t, q.Findings)
 			return failover.Approval{By: "lead", From: "desk"}, nil
-		})
+		}
 		rep, err := procedure(s).Run(t.Context(), o)
 		require.NoError(t, err)
 		assert.Equal(t, []string{"A", "B", "C"}, shown)
@@ -247,10 +248,10 @@ func TestAnUndoIsAskedAndApprovedToo(t *testing.T) {
 	_, err := p.Run(t.Context(), options(j))
 	require.Error(t, err)
 	o := options(j)
-	o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+	o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 		assert.True(t, q.Undo)
 		return failover.Approval{}, failover.ErrWaiting
-	})
+	}
 	rep, err := p.Undo(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrWaiting)
 	assert.Equal(t, failover.ResultWaiting, rep.Result)
@@ -268,16 +269,16 @@ func TestTheDefinitionCoversWhatAnApprovalMeans(t *testing.T) {
 	base := procedure(w.check("c"), w.change("a"), w.once("b"))
 	seen := map[string]bool{base.Definition(): true}
 	for name, change := range map[string]func(p *failover.Procedure){
-		"firm":     func(p *failover.Procedure) { p.Steps[0].Firm = true },
-		"entry":    func(p *failover.Procedure) { p.Steps[0].Entry = true },
-		"guards":   func(p *failover.Procedure) { p.Steps[0].Guards = "b" },
-		"undo":     func(p *failover.Procedure) { p.Steps[1].Undo = nil },
-		"attempts": func(p *failover.Procedure) { p.Steps[1].Attempts = 7 },
-		"stage":    func(p *failover.Procedure) { p.Stages, p.Steps = []failover.Stage{{Name: "x", Steps: p.Steps}}, nil },
+		"firm":     func(p *failover.Procedure) { p.Stages[0].Steps[0].Firm = true },
+		"entry":    func(p *failover.Procedure) { p.Stages[0].Steps[0].Entry = true },
+		"guards":   func(p *failover.Procedure) { p.Stages[0].Steps[0].Guards = "b" },
+		"undo":     func(p *failover.Procedure) { p.Stages[0].Steps[1].Undo = nil },
+		"attempts": func(p *failover.Procedure) { p.Stages[0].Steps[1].Attempts = 7 },
+		"stage":    func(p *failover.Procedure) { p.Stages[0].Name = "x" },
 		"outage": func(p *failover.Procedure) {
-			p.Stages, p.Steps = []failover.Stage{{Name: "x", Outage: true, Steps: p.Steps}}, nil
+			p.Stages[0].Outage = true
 		},
-		"target": func(p *failover.Procedure) { p.Steps[1].Target = "elsewhere" },
+		"target": func(p *failover.Procedure) { p.Stages[0].Steps[1].Target = "elsewhere" },
 	} {
 		w := newWorld()
 		p := procedure(w.check("c"), w.change("a"), w.once("b"))
@@ -285,4 +286,78 @@ func TestTheDefinitionCoversWhatAnApprovalMeans(t *testing.T) {
 		assert.False(t, seen[p.Definition()], name)
 		seen[p.Definition()] = true
 	}
+}
+
+// Consent to a run is no consent to its undo, and the other way round.
+func TestTheHashOfARunApprovesNoUndo(t *testing.T) {
+	w := newWorld()
+	w.on["ready"] = true
+	p, j := procedure(w.check("ready"), w.change("a"), w.change("b")), failovertest.Journal(t)
+	plan, err := p.Plan(t.Context(), nil)
+	require.NoError(t, err)
+	o := options(j)
+	o.Approved = plan.Findings
+	_, err = p.Run(t.Context(), o)
+	require.NoError(t, err)
+	_, err = p.Undo(t.Context(), o)
+	require.ErrorIs(t, err, failover.ErrPlanChanged)
+	assert.Empty(t, w.undone)
+}
+
+// An approval of rows covers fewer of them, and nothing else that would be done about the same ones.
+func TestWhatWouldBeDoneAboutTheSameRowsIsAskedAgain(t *testing.T) {
+	w := newWorld()
+	would := "set the limit to 5"
+	a := w.change("a")
+	a.Observe = func(context.Context) (failover.Observation, error) {
+		return failover.Observation{Done: w.on["a"], Found: "1 of 2", Would: would,
+			Items: []failover.Item{{Target: "one", Done: true}, {Target: "two", Done: w.on["a"], Found: "unlimited"}}}, nil
+	}
+	first := w.change("first")
+	first.Apply = func(ctx context.Context) error {
+		would = "set the limit to 500"
+		return w.throw("first")(ctx)
+	}
+	p := procedure(first, a)
+	plan, err := p.Plan(t.Context(), nil)
+	require.NoError(t, err)
+	o := options(failovertest.Journal(t))
+	o.Approved = plan.Findings
+	_, err = p.Run(t.Context(), o)
+	require.ErrorIs(t, err, failover.ErrPlanChanged)
+	assert.Zero(t, w.thrown["a"])
+}
+
+func TestBlanksAreNoNameAndNoReason(t *testing.T) {
+	w := newWorld()
+	p := procedure(w.check("c"), w.change("a"))
+	for name, spoil := range map[string]func(*failover.RunOptions){
+		"actor":  func(o *failover.RunOptions) { o.Actor = " " },
+		"reason": func(o *failover.RunOptions) { o.Reason = "\t " },
+		"waiver": func(o *failover.RunOptions) { o.Waive = map[string]string{"s/c": " "} },
+	} {
+		o := options(failovertest.Journal(t))
+		spoil(&o)
+		_, err := p.Run(t.Context(), o)
+		require.ErrorIs(t, err, failover.ErrInvalid, name)
+	}
+}
+
+// Who approves the text of a plan has seen every target that will be changed.
+func TestAPlanShowsEveryTargetItWouldChange(t *testing.T) {
+	w := newWorld()
+	hold := w.change("hold")
+	hold.Observe = func(context.Context) (failover.Observation, error) {
+		obs := failover.Observation{Done: w.on["hold"], Found: "1 of 60 held", Would: "hold the others"}
+		for n := range 60 {
+			obs.Items = append(obs.Items, failover.Item{Target: fmt.Sprintf("schedule-%02d", n), Done: n == 0, Found: "open"})
+		}
+		return obs, nil
+	}
+	plan, err := procedure(hold).Plan(t.Context(), nil)
+	require.NoError(t, err)
+	text := plan.String()
+	assert.NotContains(t, text, "schedule-00")
+	assert.Contains(t, text, "- schedule-01: open")
+	assert.Contains(t, text, "and 9 more")
 }

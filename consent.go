@@ -30,7 +30,7 @@ func (r *run) approve(ctx context.Context) error {
 func (r *run) recall() bool {
 	r.j.mu.Lock()
 	defer r.j.mu.Unlock()
-	r.approved = r.j.fold.shown[r.o.Approved]
+	r.approved = r.j.fold.shown[approval{r.o.Approved, r.undo}]
 	return r.approved != nil
 }
 
@@ -48,7 +48,7 @@ func (r *run) remember(shown []shownStep) error {
 // ready brings a Change or Once to the point where it may be applied: what is found right now was approved, the lock is
 // ours and the Checks that guard it hold. The bool is true when nothing is left to do; that is recorded.
 func (r *run) ready(ctx context.Context, i, attempt int) (obs Observation, done bool, err error) {
-	s := r.p.Steps[i]
+	s := r.p.steps[i]
 	if obs, err = r.observe(ctx, i); err != nil {
 		return obs, false, r.unseen(i, err)
 	}
@@ -93,12 +93,12 @@ func (r *run) unseen(i int, err error) error {
 	if outcome == InDoubt {
 		err = fmt.Errorf("%w: %w", ErrInDoubt, err)
 	}
-	return stepError(r.p.Steps[i], outcome, "make the target observable and run again with the same journal", err)
+	return stepError(r.p.steps[i], outcome, "make the target observable and run again with the same journal", err)
 }
 
 // outcomeOf is what is known of a step that was not applied right now.
 func (r *run) outcomeOf(i int) Outcome {
-	if r.j.state(r.p.Steps[i].ID).touched() {
+	if r.j.state(r.p.steps[i].ID).touched() {
 		return InDoubt
 	}
 	return NotApplied
@@ -110,12 +110,12 @@ func (r *run) findings(i int, obs Observation) PlanHash {
 		Step       string
 		Undo       bool
 		Found      Observation
-	}{r.definition, r.p.Steps[i].ID, r.undo, obs.hashed()}))
+	}{r.definition, r.p.steps[i].ID, r.undo, obs.hashed()}))
 }
 
 // consent sees to it that somebody agreed to what was found. The bool reports whether a gate was asked.
 func (r *run) consent(i, attempt int, obs Observation) (asked bool, err error) {
-	s := r.p.Steps[i]
+	s := r.p.steps[i]
 	if r.approved == nil && r.o.Gate == nil {
 		return false, nil
 	}
@@ -150,10 +150,10 @@ func (r *run) request(i, attempt int, obs Observation) Request {
 
 // ask puts the question to the gate and records the answer.
 func (r *run) ask(i, attempt int, obs Observation, planned bool) error {
-	s, req := r.p.Steps[i], r.request(i, attempt, obs)
+	s, req := r.p.steps[i], r.request(i, attempt, obs)
 	req.Planned = planned
 	answer, err := call(r.pause, "ask about "+s.ID,
-		func(ctx context.Context) (Approval, error) { return r.o.Gate.Approve(ctx, req) })
+		func(ctx context.Context) (Approval, error) { return r.o.Gate(ctx, req) })
 	if answer.By == "" {
 		answer.By = r.o.Actor
 	}
@@ -175,14 +175,11 @@ func (r *run) ask(i, attempt int, obs Observation, planned bool) error {
 	return errors.Join(err, r.j.append(rec))
 }
 
-// covers reports whether an observation is what was shown: the same, or of a step over many targets only targets that
-// were shown with the same finding.
+// covers reports whether an observation is what was shown: the same, or of a step over many targets fewer targets, each
+// with the finding that was shown.
 func (line shownStep) covers(obs Observation) bool {
-	if line.Action != ActionApply {
+	if line.Action != ActionApply || (len(obs.Items) == 0) != (len(line.Items) == 0) {
 		return false
-	}
-	if len(obs.Items) == 0 || len(line.Items) == 0 {
-		return line.Found == jsonText(obs.Found) && line.Would == jsonText(obs.Would) && len(obs.Items) == len(line.Items)
 	}
 	shown := map[string]string{}
 	for _, item := range line.Items {
@@ -190,11 +187,18 @@ func (line shownStep) covers(obs Observation) bool {
 			shown[item.Target] = item.Found
 		}
 	}
+	open := 0
 	for _, item := range obs.Items {
-		was, known := shown[jsonText(item.Target)]
-		if !item.Done && (!known || was != jsonText(item.Found)) {
+		if item.Done {
+			continue
+		}
+		open++
+		if was, known := shown[jsonText(item.Target)]; !known || was != jsonText(item.Found) {
 			return false
 		}
 	}
-	return true
+	if open < len(shown) {
+		return true // what would be done is said of more targets than are left
+	}
+	return line.Would == jsonText(obs.Would) && (len(obs.Items) > 0 || line.Found == jsonText(obs.Found))
 }

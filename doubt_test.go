@@ -51,7 +51,7 @@ func TestALaterRefusalDoesNotCloseADoubt(t *testing.T) {
 		rep, err := p.Run(t.Context(), options(j))
 		require.ErrorIs(t, err, failover.ErrInDoubt)
 		assert.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
-		assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "a"))
+		assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "s/a"))
 		assert.Equal(t, failover.ResultInDoubt, rep.Result)
 		assert.True(t, lock.Held())
 		require.Len(t, p.UndoPlan(j).Steps, 1)
@@ -96,15 +96,15 @@ func TestTheGateDoesNotCloseADoubt(t *testing.T) {
 			j, err = store.Journal()
 			require.NoError(t, err)
 			o := options(j)
-			o.Gate = failover.GateFunc(
-				func(context.Context, failover.Request) (failover.Approval, error) { return failover.Approval{}, answer })
+			o.Gate =
+				func(context.Context, failover.Request) (failover.Approval, error) { return failover.Approval{}, answer }
 			rep, err := p.Run(t.Context(), o)
 			require.ErrorIs(t, err, failover.ErrInDoubt)
-			assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "hold"))
+			assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "s/hold"))
 			_, err = p.Undo(t.Context(), options(j))
 			require.ErrorIs(t, err, failover.ErrInDoubt, "neither all nor nothing is seen")
 			assert.Len(t, done, 2)
-			require.NoError(t, j.Resolve("hold", failover.Applied, "op", "looked: two are held"))
+			require.NoError(t, j.Resolve("s/hold", failover.Applied, "op", "looked: two are held"))
 			_, err = p.Undo(t.Context(), options(j))
 			require.NoError(t, err)
 			assert.Empty(t, done)
@@ -132,14 +132,14 @@ func TestARunIsRefusedAfterAnUndoHasBegun(t *testing.T) {
 				require.Error(t, err)
 				switch name {
 				case "refused":
-					assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "a"))
+					assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "s/a"))
 				case "half done":
-					assert.Equal(t, failover.StatusPartly, statusOf(t, rep, "a"))
-					step, _ := rep.Step("a")
+					assert.Equal(t, failover.StatusPartly, statusOf(t, rep, "s/a"))
+					step, _ := rep.Step("s/a")
 					assert.Len(t, step.Targets, 2)
 					assert.Equal(t, failover.ResultPartWay, rep.Result)
 				case "lost":
-					assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "a"))
+					assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "s/a"))
 				}
 				w.on["no"] = true
 				assert.True(t, rep.UndoBegun)
@@ -177,7 +177,7 @@ func TestARefusedUndoDoesNotCloseAnEarlierOne(t *testing.T) {
 		for len(answers) > 0 {
 			rep, err := p.Undo(t.Context(), options(j))
 			require.ErrorIs(t, err, failover.ErrInDoubt, "the first undo may still take effect")
-			assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "a"))
+			assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "s/a"))
 			assert.Equal(t, failover.ResultInDoubt, rep.Result)
 			assert.True(t, lock.Held())
 		}
@@ -231,7 +231,7 @@ func TestThePersonsWordIsInTheResult(t *testing.T) {
 			}
 			require.ErrorIs(t, err, failover.ErrInDoubt)
 			assert.Equal(t, failover.ResultInDoubt, rep.Result)
-			require.NoError(t, j.Resolve("a", c.outcome, "op", "looked at the target"))
+			require.NoError(t, j.Resolve("s/a", c.outcome, "op", "looked at the target"))
 			assert.Equal(t, c.want, j.Report().Result)
 			assert.Equal(t, failover.ResultInDoubt, j.Report().Runs[len(rep.Runs)-1].Result, "the run ended as it did")
 			assert.Equal(t, c.next, j.Report().Next)
@@ -250,9 +250,9 @@ func TestAnUndoThatDoesNothingIsNotBelieved(t *testing.T) {
 		require.Error(t, err)
 		rep, err := p.Undo(t.Context(), options(j))
 		require.ErrorIs(t, err, failover.ErrNotObserved)
-		assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "a"))
+		assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "s/a"))
 		assert.Len(t, p.UndoPlan(j).Steps, 1)
-		p.Steps[0].Undo = w.back("a")
+		p.Stages[0].Steps[0].Undo = w.back("a")
 		_, err = p.Undo(t.Context(), options(j))
 		require.NoError(t, err)
 	})
@@ -280,7 +280,7 @@ func TestWhatUsesUpItsLimitIsStillLookedAt(t *testing.T) {
 			}
 			rep, err := procedure(s).Run(t.Context(), options(failovertest.Journal(t)))
 			require.NoError(t, err)
-			assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "a"))
+			assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "s/a"))
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -322,7 +322,7 @@ func TestAFanOutIsJudgedByAllItsMembers(t *testing.T) {
 					failover.OutcomeOf(one) == failover.NotApplied:
 					want = failover.StatusPartly
 				}
-				assert.Equal(t, want, statusOf(t, rep, "a"), "%v, %v", one, two)
+				assert.Equal(t, want, statusOf(t, rep, "s/a"), "%v, %v", one, two)
 				assert.Equal(t, want != failover.StatusFailed, len(p.UndoPlan(j).Steps) == 1)
 			})
 		}
@@ -340,8 +340,8 @@ func TestAResolvedStepForgetsItsTargets(t *testing.T) {
 		p, j := procedure(s), failovertest.Journal(t)
 		_, err := p.Run(t.Context(), options(j))
 		require.Error(t, err)
-		require.NoError(t, j.Resolve("a", failover.NotApplied, "op", "looked"))
-		step, _ := j.Report().Step("a")
+		require.NoError(t, j.Resolve("s/a", failover.NotApplied, "op", "looked"))
+		step, _ := j.Report().Step("s/a")
 		assert.Empty(t, step.Targets)
 		assert.Empty(t, p.UndoPlan(j).Steps)
 	})
@@ -357,8 +357,8 @@ func TestAProvenFiringIsNotResolvedAsNotApplied(t *testing.T) {
 		require.ErrorIs(t, err, failover.ErrNotObserved)
 		require.ErrorIs(t, err, failover.ErrInDoubt)
 		assert.Equal(t, failover.ResultInDoubt, rep.Result, "it took effect: that is no failure")
-		require.ErrorIs(t, j.Resolve("a", failover.NotApplied, "op", "looked"), failover.ErrPrecondition)
-		require.NoError(t, j.Resolve("a", failover.Applied, "op", "looked"))
+		require.ErrorIs(t, j.Resolve("s/a", failover.NotApplied, "op", "looked"), failover.ErrPrecondition)
+		require.NoError(t, j.Resolve("s/a", failover.Applied, "op", "looked"))
 		_, err = p.Run(t.Context(), options(j))
 		require.NoError(t, err)
 	})
@@ -411,9 +411,65 @@ func TestAPersonSettlesAFiringThatCannotBeTold(t *testing.T) {
 	w.on["go"] = true
 	_, err = p.Run(t.Context(), options(j))
 	require.ErrorIs(t, err, failover.ErrInDoubt, "a resumed run asks the probe first")
-	require.NoError(t, j.Resolve("macro", failover.NotApplied, "op", "looked at the target"))
+	require.NoError(t, j.Resolve("s/macro", failover.NotApplied, "op", "looked at the target"))
 	assert.Equal(t, failover.ResultFailed, j.Report().Result)
 	_, err = p.Run(t.Context(), options(j))
 	require.NoError(t, err)
 	assert.Equal(t, 1, w.thrown["macro"])
+}
+
+// What stands beside a fan-out in an error is as little known as the least known of its targets.
+func TestWhatIsLostBesideAFanOutIsInDoubt(t *testing.T) {
+	mixed := failover.Targets{{Target: "one"}, {Target: "two", Err: refusal("two")}}.Err()
+	for name, err := range map[string]error{
+		"joined":   errors.Join(mixed, errLost),
+		"in front": errors.Join(errLost, mixed),
+		"wrapped": &failover.Error{Op: "both", Outcome: failover.InDoubt,
+			Err: fmt.Errorf("%w; and: %w", mixed, errLost)},
+		"two fan-outs":  errors.Join(mixed, failover.Targets{{Target: "three", Err: errLost}}.Err()),
+		"a bare second": errors.Join(mixed, errors.New("and then the line broke")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				s := w.change("a")
+				s.Attempts = 1
+				s.Apply = func(context.Context) error { return err }
+				rep, err := procedure(s).Run(t.Context(), options(failovertest.Journal(t)))
+				require.Error(t, err)
+				assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "s/a"))
+				assert.Equal(t, failover.ResultInDoubt, rep.Result)
+				assert.GreaterOrEqual(t, len(rep.Steps[0].Targets), 2, "and the targets are named")
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		s := w.change("a")
+		s.Attempts = 1
+		s.Apply = func(context.Context) error {
+			return errors.Join(mixed, failover.Targets{{Target: "three", Err: refusal("three")}}.Err())
+		}
+		rep, err := procedure(s).Run(t.Context(), options(failovertest.Journal(t)))
+		require.Error(t, err)
+		assert.Equal(t, failover.StatusPartly, statusOf(t, rep, "s/a"), "all that is said is proven")
+		assert.Len(t, rep.Steps[0].Targets, 3)
+	})
+}
+
+// A process that dies in an undo leaves a journal that cannot be run.
+func TestAKilledUndoIsUndoneAgain(t *testing.T) {
+	w := newWorld()
+	p, store := procedure(w.change("a"), w.check("no")), failovertest.NewStore("x")
+	j, err := store.Journal()
+	require.NoError(t, err)
+	_, err = p.Run(t.Context(), options(j))
+	require.Error(t, err)
+	store.KillAt(2, failovertest.DurabilityKept)
+	_, err = p.Undo(t.Context(), options(j))
+	require.ErrorIs(t, err, failovertest.ErrKilled)
+	again, err := store.Journal()
+	require.NoError(t, err)
+	defer func() { _ = again.Close() }()
+	assert.Equal(t, "undo again with the same journal", again.Report().Next)
 }

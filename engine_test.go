@@ -74,7 +74,7 @@ func (w *world) check(name string) failover.Step {
 }
 
 func procedure(steps ...failover.Step) failover.Procedure {
-	return failover.Procedure{Name: "test", Steps: steps}
+	return failover.Procedure{Name: "test", Stages: []failover.Stage{{Name: "s", Steps: steps}}}
 }
 
 // downWhile is a procedure during whose steps the service is down.
@@ -115,10 +115,10 @@ func TestRunAppliesOnlyWhatIsNotSoAndRunningAgainDoesNothing(t *testing.T) {
 	rep, err := p.Run(t.Context(), options(j))
 	require.NoError(t, err)
 	assert.Equal(t, failover.ResultCompleted, rep.Result)
-	assert.Equal(t, failover.StatusAlready, statusOf(t, rep, "check"))
-	assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "a"))
-	assert.Equal(t, failover.StatusAlready, statusOf(t, rep, "b"))
-	assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "c"))
+	assert.Equal(t, failover.StatusAlready, statusOf(t, rep, "s/check"))
+	assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "s/a"))
+	assert.Equal(t, failover.StatusAlready, statusOf(t, rep, "s/b"))
+	assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "s/c"))
 	assert.Equal(t, map[string]int{"a": 1, "c": 1}, w.thrown)
 
 	w.on["a"], w.on["c"] = false, false
@@ -202,16 +202,16 @@ func TestAllChecksOfABlockAreReportedTogether(t *testing.T) {
 	assert.Empty(t, w.thrown)
 
 	o := options(journal(t))
-	o.Waive = map[string]string{"firm": "hurry"}
+	o.Waive = map[string]string{"s/firm": "hurry"}
 	_, err = p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrInvalid)
 
 	w.on["firm"] = true
 	o = options(journal(t))
-	o.Waive = map[string]string{"one": "known", "three": "known too"}
+	o.Waive = map[string]string{"s/one": "known", "s/three": "known too"}
 	rep, err = p.Run(t.Context(), o)
 	require.NoError(t, err)
-	assert.Equal(t, failover.StatusWaived, statusOf(t, rep, "one"))
+	assert.Equal(t, failover.StatusWaived, statusOf(t, rep, "s/one"))
 	assert.Equal(t, 1, w.thrown["a"])
 }
 
@@ -251,7 +251,7 @@ func TestOnceInDoubt(t *testing.T) {
 				require.ErrorIs(t, err, tt.wantErr)
 				assert.NotEmpty(t, failover.NextOf(err))
 			}
-			assert.Equal(t, tt.wantStatus, statusOf(t, rep, "macro"))
+			assert.Equal(t, tt.wantStatus, statusOf(t, rep, "s/macro"))
 
 			_, err = procedure(s).Run(t.Context(), options(j))
 			switch {
@@ -285,14 +285,14 @@ func TestResolveLetsTheRunGoOn(t *testing.T) {
 			j := journal(t)
 			_, err := p.Run(t.Context(), options(j))
 			require.ErrorIs(t, err, failover.ErrInDoubt)
-			require.ErrorIs(t, j.Resolve("after", outcome, "op", "looked"), failover.ErrPrecondition)
-			require.ErrorIs(t, j.Resolve("nonsense", outcome, "op", "looked"), failover.ErrInvalid)
-			require.ErrorIs(t, j.Resolve("macro", failover.InDoubt, "op", "looked"), failover.ErrInvalid)
-			require.ErrorIs(t, j.Resolve("macro", outcome, "", "looked"), failover.ErrInvalid)
-			require.NoError(t, j.Resolve("macro", outcome, "op", "looked"))
+			require.ErrorIs(t, j.Resolve("s/after", outcome, "op", "looked"), failover.ErrPrecondition)
+			require.ErrorIs(t, j.Resolve("s/nonsense", outcome, "op", "looked"), failover.ErrInvalid)
+			require.ErrorIs(t, j.Resolve("s/macro", failover.InDoubt, "op", "looked"), failover.ErrInvalid)
+			require.ErrorIs(t, j.Resolve("s/macro", outcome, "", "looked"), failover.ErrInvalid)
+			require.NoError(t, j.Resolve("s/macro", outcome, "op", "looked"))
 			rep, err := p.Run(t.Context(), options(j))
 			require.NoError(t, err)
-			assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "macro"))
+			assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "s/macro"))
 			assert.Equal(t, map[failover.Outcome]int{failover.Applied: 1, failover.NotApplied: 2}[outcome], fired)
 			assert.Equal(t, 1, w.thrown["after"])
 		})
@@ -313,7 +313,7 @@ func TestChangeIsAppliedUntilItHolds(t *testing.T) {
 	rep, err := procedure(s).Run(t.Context(), options(journal(t)))
 	require.NoError(t, err)
 	assert.Equal(t, 3, calls)
-	got, _ := rep.Step("a")
+	got, _ := rep.Step("s/a")
 	assert.Equal(t, 3, got.Attempts)
 
 	calls = 0
@@ -330,7 +330,7 @@ func TestChangeIsAppliedUntilItHolds(t *testing.T) {
 	s.Apply = func(context.Context) error { return nil }
 	rep, err = procedure(s).Run(t.Context(), options(journal(t)))
 	require.ErrorIs(t, err, failover.ErrNotObserved)
-	assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "a"))
+	assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "s/a"))
 }
 
 func TestUndoTakesBackInReverseAndStopsAtTheOnce(t *testing.T) {
@@ -338,7 +338,7 @@ func TestUndoTakesBackInReverseAndStopsAtTheOnce(t *testing.T) {
 	w.on["held before"] = true
 	p := procedure(w.change("a"), w.change("held before"), w.change("b"), w.once("macro"), w.change("c"),
 		w.change("never"))
-	p.Steps[5].Apply = func(context.Context) error {
+	p.Stages[0].Steps[5].Apply = func(context.Context) error {
 		return &failover.Error{Op: "apply", Outcome: failover.NotApplied, Err: failover.ErrRejected}
 	}
 	j := journal(t)
@@ -394,28 +394,28 @@ func TestGateSeesWhatWillBeDoneAndCanPark(t *testing.T) {
 	var asked []string
 	parked := true
 	o := options(journal(t))
-	o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+	o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 		asked = append(asked, q.Step.ID+": "+q.Observation.Would)
 		if q.Step.Kind == failover.Once && parked {
 			return failover.Approval{}, fmt.Errorf("ask the shift lead: %w", failover.ErrWaiting)
 		}
 		return failover.Approval{By: "shift lead", From: "desk"}, nil
-	})
+	}
 	rep, err := p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrWaiting)
 	assert.Equal(t, failover.ResultWaiting, rep.Result)
-	assert.Contains(t, failover.NextOf(err), "approve c", "nobody is told to do a step that fires once by hand")
+	assert.Contains(t, failover.NextOf(err), "approve s/c", "nobody is told to do a step that fires once by hand")
 	assert.Zero(t, w.thrown["c"])
 	parked = false
 	_, err = p.Run(t.Context(), o)
 	require.NoError(t, err)
-	assert.Equal(t, []string{"a: throw a", "c: throw c", "c: throw c"}, asked)
+	assert.Equal(t, []string{"s/a: throw a", "s/c: throw c", "s/c: throw c"}, asked)
 
 	o = options(journal(t))
 	w.on["a"] = false
-	o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) {
+	o.Gate = func(context.Context, failover.Request) (failover.Approval, error) {
 		return failover.Approval{}, assert.AnError
-	})
+	}
 	_, err = p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrRejected)
 	require.ErrorIs(t, err, assert.AnError)
@@ -430,8 +430,8 @@ func TestApprovalIsVoidWhenTheTargetMovesWhileThePersonThinks(t *testing.T) {
 		return failover.Observation{Found: fmt.Sprint("state ", moving)}, nil
 	}
 	o := options(journal(t))
-	o.Gate = failover.GateFunc(
-		func(context.Context, failover.Request) (failover.Approval, error) { return failover.Approval{}, nil })
+	o.Gate =
+		func(context.Context, failover.Request) (failover.Approval, error) { return failover.Approval{}, nil }
 	_, err := procedure(s).Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrPlanChanged)
 	assert.Zero(t, w.thrown["macro"])
@@ -480,7 +480,7 @@ func TestAWaiverAfterAVainWaitIsNotWaitedForAgain(t *testing.T) {
 	}
 	p := procedure(s, w.change("a"))
 	o := options(journal(t))
-	o.Waive = map[string]string{"drained": "may go on"}
+	o.Waive = map[string]string{"s/drained": "may go on"}
 	_, err := p.Run(t.Context(), options(o.Journal))
 	require.ErrorIs(t, err, failover.ErrPrecondition)
 	assert.Greater(t, looks, 1)
@@ -488,7 +488,7 @@ func TestAWaiverAfterAVainWaitIsNotWaitedForAgain(t *testing.T) {
 	rep, err := p.Run(t.Context(), o)
 	require.NoError(t, err)
 	assert.Equal(t, 1, looks)
-	assert.Equal(t, failover.StatusWaived, statusOf(t, rep, "drained"))
+	assert.Equal(t, failover.StatusWaived, statusOf(t, rep, "s/drained"))
 }
 
 func TestManualWaitsForAWordAndVerifiesIt(t *testing.T) {
@@ -501,7 +501,7 @@ func TestManualWaitsForAWordAndVerifiesIt(t *testing.T) {
 	_, err := p.Run(t.Context(), options(j))
 	require.ErrorIs(t, err, failover.ErrWaiting)
 	word := failover.Statement{By: "ann", Says: "plugged", Reason: "saw the light"}
-	require.NoError(t, j.Confirm("cable", word))
+	require.NoError(t, j.Confirm("s/cable", word))
 	_, err = p.Run(t.Context(), options(j))
 	require.ErrorIs(t, err, failover.ErrPrecondition, "the observation does not bear the word out")
 	w.on["cable"] = true
@@ -513,8 +513,8 @@ func TestManualWaitsForAWordAndVerifiesIt(t *testing.T) {
 	}
 	rep, err := p.Run(t.Context(), o)
 	require.NoError(t, err)
-	assert.Equal(t, failover.StatusAlready, statusOf(t, rep, "cable"))
-	assert.Equal(t, failover.StatusConfirmed, statusOf(t, rep, "call"))
+	assert.Equal(t, failover.StatusAlready, statusOf(t, rep, "s/cable"))
+	assert.Equal(t, failover.StatusConfirmed, statusOf(t, rep, "s/call"))
 }
 
 func TestOnlyTargetsAreAFanOut(t *testing.T) {
@@ -530,7 +530,7 @@ func TestOnlyTargetsAreAFanOut(t *testing.T) {
 		}
 		rep, err := procedure(s).Run(t.Context(), options(journal(t)))
 		require.ErrorIs(t, err, failover.ErrRejected)
-		step, _ := rep.Step("a")
+		step, _ := rep.Step("s/a")
 		assert.Len(t, step.Targets, want)
 	}
 }
@@ -592,10 +592,10 @@ func TestTheTimeAPersonTakesAtTheGateIsNotTheSteps(t *testing.T) {
 			}
 		}
 		o := options(openJournal(t, path))
-		o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) {
+		o.Gate = func(context.Context, failover.Request) (failover.Approval, error) {
 			time.Sleep(8 * time.Hour)
 			return failover.Approval{}, nil
-		})
+		}
 		_, err := procedure(change, once).Run(t.Context(), o)
 		require.NoError(t, err)
 		assert.Equal(t, map[string]int{"a": 1, "b": 1}, w.thrown)
@@ -626,8 +626,8 @@ func TestARunThatTakesLongIsToldAndStoppedBetweenTwoSteps(t *testing.T) {
 		assert.Contains(t, err.Error(), "1h30m")
 		assert.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
 		assert.Equal(t, failover.ResultPartWay, rep.Result)
-		assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "a"), "a step under way is not cut short")
-		assert.Equal(t, failover.StatusNotReached, statusOf(t, rep, "b"))
+		assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "s/a"), "a step under way is not cut short")
+		assert.Equal(t, failover.StatusNotReached, statusOf(t, rep, "s/b"))
 		assert.Equal(t, 1, slow)
 
 		_, err = p.Run(t.Context(), o)

@@ -2,6 +2,7 @@ package failover
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -16,8 +17,7 @@ const (
 	EventStepStarted
 	EventObserved  // an observation was made
 	EventWaiting   // the wanted state does not hold yet; the run looks again
-	EventIntent    // the intent is durable; the effect follows
-	EventAttempt   // Apply or Undo is called
+	EventIntent    // the intent is durable; Apply or Undo is called now
 	EventProgress  // a step tells what it sees, by Progress
 	EventSlow      // the step, or without a step the run, has passed its WarnAfter
 	EventStepEnded // the outcome was written
@@ -26,7 +26,7 @@ const (
 
 var eventNames = []string{0: "", EventRunStarted: "run-started", EventStepStarted: "step-started",
 	EventObserved: "observed",
-	EventWaiting:  "waiting", EventIntent: "intent", EventAttempt: "attempt", EventProgress: "progress", EventSlow: "slow",
+	EventWaiting:  "waiting", EventIntent: "intent", EventProgress: "progress", EventSlow: "slow",
 	EventStepEnded: "step-ended", EventRunEnded: "run-ended"}
 
 // String returns the event's name, for example "step-started".
@@ -49,7 +49,7 @@ type Event struct {
 	Step        StepInfo    `json:"step,omitzero"`        // zero for events of the whole run
 	Number      int         `json:"number,omitempty"`     // position of the step, counted from 1
 	Total       int         `json:"total"`                // how many steps the procedure has
-	Attempt     int         `json:"attempt,omitempty"`    // EventIntent, EventAttempt: counted from 1
+	Attempt     int         `json:"attempt,omitempty"`    // EventIntent: counted from 1
 	Observation Observation `json:"observation,omitzero"` // EventObserved, EventWaiting, EventIntent
 	Status      StepStatus  `json:"status,omitempty"`     // EventStepEnded
 	Text        string      `json:"text,omitempty"`       // EventProgress
@@ -181,7 +181,7 @@ func (e *events) one(ev Event) {
 		defer close(over)
 		defer func() {
 			if v := recover(); v != nil {
-				e.log.Error("the observer panicked", "event", ev.Kind.String(), "value", v)
+				e.log.Error("the observer panicked", "event", ev.Kind.String(), "type", fmt.Sprintf("%T", v))
 			}
 		}()
 		e.see(ev)

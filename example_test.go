@@ -20,7 +20,7 @@ type site struct {
 
 // moveProcedure is five steps of a team's own, with no package of this module besides failover.
 func moveProcedure(s *site, from, to string) failover.Procedure {
-	drainedAt := failover.NewFact[string]("site/old-config")
+	drainedAt := failover.Fact[string]{Name: "site/old-config"}
 	is := func(ok bool, found string) (failover.Observation, error) {
 		return failover.Observation{Done: ok, Found: found}, nil
 	}

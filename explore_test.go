@@ -213,7 +213,8 @@ func (w *explored) procedure() failover.Procedure {
 			return failover.NotApplied, nil
 		}}
 	return failover.Procedure{Name: "explored", Lock: w.lock,
-		Steps: []failover.Step{check("entry", true), check("ready", false), change("hold"), swap, change("start")}}
+		Stages: []failover.Stage{{Name: "s",
+			Steps: []failover.Step{check("entry", true), check("ready", false), change("hold"), swap, change("start")}}}}
 }
 
 // history plays actions until the procedure is at an end or there were enough, and checks what the engine says after
@@ -297,7 +298,7 @@ func (w *explored) act(ctx context.Context, action string) (end bool, err error)
 	defer func() { _ = j.Close() }()
 	p := w.procedure()
 	o := options(j)
-	o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+	o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 		if w.dead {
 			return failover.Approval{}, errDead
 		}
@@ -310,7 +311,7 @@ func (w *explored) act(ctx context.Context, action string) (end bool, err error)
 			w.faulty["ready"] = true
 		}
 		return failover.Approval{By: "gate"}, nil
-	})
+	}
 	if strings.HasPrefix(action, "resolve") {
 		w.resolve(j)
 	}
@@ -342,7 +343,7 @@ func (w *explored) resolve(j *failover.Journal) {
 			continue
 		}
 		there, all := false, true
-		for _, key := range w.keys(s.ID) {
+		for _, key := range w.keys(strings.TrimPrefix(s.ID, "s/")) {
 			there, all = there || w.effect[key], all && w.effect[key]
 		}
 		if there && !all {
@@ -369,6 +370,7 @@ func (w *explored) judge(rep *failover.Report, err error, undo bool) {
 	}
 	ours := w.pending("hold") || w.pending("swap") || w.pending("start")
 	for _, s := range rep.Steps {
+		s.ID = strings.TrimPrefix(s.ID, "s/")
 		whole := true
 		for _, key := range w.keys(s.ID) {
 			whole = whole && (w.effect[key] || s.Kind == failover.Check)

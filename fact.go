@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,11 +19,10 @@ import (
 // Facts are reached through the context the engine hands to Observe, Apply, Undo and Probe. T must survive a JSON
 // round trip and must hold no secret.
 type Fact[T any] struct {
-	Name string // shows itself, at most 200 bytes; a step that writes it names it in Writes
+	// Name, for example "opcon/held", is the fact's own within a procedure. It shows itself, with at most 200 bytes; a
+	// step that writes it names it in Writes.
+	Name string
 }
-
-// NewFact names a fact, for example "opcon/held". The name is the fact's own within a procedure.
-func NewFact[T any](name string) Fact[T] { return Fact[T]{Name: name} }
 
 // factStore is what a run puts into the context of its steps.
 type factStore interface {
@@ -72,6 +72,11 @@ func saveFact(ctx context.Context, name, key string, value any) error {
 	if err != nil {
 		return &Error{Op: "save fact", Target: name, Outcome: NotApplied, Next: "make the type marshal to JSON", Err: err}
 	}
+	// The encoder writes U+FFFD for a byte that is not UTF-8, and as an escape only then.
+	if bytes.Contains(bytes.ReplaceAll(raw, []byte(`\\`), nil), []byte(`\ufffd`)) {
+		return factError(name, "save text that is UTF-8; encode other bytes, for example as []byte",
+			"the value would not be read back as it is")
+	}
 	return store.saveFact(name, key, raw)
 }
 
@@ -93,9 +98,6 @@ func (f Fact[T]) Capture(ctx context.Context, observe func(context.Context) (T, 
 type FactMap[T any] struct {
 	Name string // as that of a Fact
 }
-
-// NewFactMap names a fact that gains entries.
-func NewFactMap[T any](name string) FactMap[T] { return FactMap[T]{Name: name} }
 
 // Load returns the entries written so far; none in a plan.
 func (f FactMap[T]) Load(ctx context.Context) (map[string]T, error) {
@@ -135,8 +137,10 @@ type stepFacts struct {
 	part   string      // of a joined procedure: its facts are its own
 	writes bool        // Apply and Undo
 	over   atomic.Bool // the run has stopped waiting for the function
-	mu     sync.Mutex
-	said   []string // the newest progress lines
+	// what the function's error says of the targets of a fan-out
+	targets []TargetOutcome
+	mu      sync.Mutex
+	said    []string // the newest progress lines
 }
 
 // keptLines is how many of a step's progress lines the journal keeps.

@@ -26,14 +26,21 @@ type fold struct {
 	entries map[string]map[string]json.RawMessage // of facts that gain entries
 	defs    []definition                          // the newest is the last
 	runs    []runState
-	shown   map[PlanHash]map[string]shownStep // plans that were approved
+	shown   map[approval]map[string]shownStep // plans that were approved
 	log     []Decision
 	kinds   map[string]Kind
 	outages map[string]*outageState // by part
 	parts   map[string]string       // of each step of a joined procedure
+	holders map[string]bool         // who has written to the journal: what they left is ours to take over
 	epoch   int
 	lastAt  time.Time
 	undoing bool // an undo has begun to take something back
+}
+
+// approval is what a consent to a whole plan was given for.
+type approval struct {
+	hash PlanHash
+	undo bool
 }
 
 // runState is one run or undo.
@@ -41,7 +48,6 @@ type runState struct {
 	RunReport
 	ended   bool
 	settled bool // a person has settled since what was in doubt at its end
-	error   string
 	next    string
 }
 
@@ -69,7 +75,8 @@ type stepState struct {
 }
 
 func newFold() *fold {
-	return &fold{steps: map[string]*stepState{}, kinds: map[string]Kind{}, outages: map[string]*outageState{}}
+	return &fold{steps: map[string]*stepState{}, shown: map[approval]map[string]shownStep{}, kinds: map[string]Kind{},
+		outages: map[string]*outageState{}, holders: map[string]bool{}}
 }
 
 func (f *fold) keepFact(rec record) {
@@ -129,11 +136,11 @@ func (f *fold) apply(rec record) {
 		f.define(*rec.Def)
 		return
 	case recRun, recUndo:
-		f.epoch = rec.Epoch
+		f.epoch, f.holders[rec.Holder.Token] = rec.Epoch, true
 		run := RunReport{Number: len(f.runs) + 1, Undo: rec.Type == recUndo, Actor: rec.Actor, Reason: rec.Reason,
 			Approved: rec.Hash,
 			Began:    rec.At, Ended: rec.At, Result: ResultInterrupted, Holder: *rec.Holder}
-		f.runs = append(f.runs, runState{RunReport: run, next: "run again with the same journal"})
+		f.runs = append(f.runs, runState{RunReport: run, next: again(run.Undo)})
 		return
 	case recEnd:
 		f.endRun(rec)
@@ -150,13 +157,13 @@ func (f *fold) apply(rec record) {
 		for _, line := range rec.Shown {
 			lines[line.Step] = line
 		}
-		if f.shown == nil {
-			f.shown = map[PlanHash]map[string]shownStep{}
-		}
-		f.shown[rec.Hash] = lines
+		f.shown[approval{rec.Hash, rec.Undo}] = lines
 	}
 	if rec.Type == recUndoIntent {
 		f.undoing = true
+	}
+	if rec.Type == recTakeOver && rec.Holder != nil {
+		f.holders[rec.Holder.Token] = true
 	}
 	if !rec.Type.forStep() {
 		return
@@ -176,7 +183,13 @@ func (f *fold) apply(rec record) {
 	}
 }
 
+// define takes the procedure, or another version of it. What was found of a step on another target, or of another kind,
+// says nothing of the step there is now.
 func (f *fold) define(def definition) {
+	was := map[string]StepInfo{}
+	for _, s := range f.def().Steps {
+		was[s.ID] = s
+	}
 	f.defs = append(f.defs, def)
 	f.kinds = make(map[string]Kind, len(def.Steps))
 	if len(f.steps) == 0 {
@@ -184,6 +197,9 @@ func (f *fold) define(def definition) {
 	}
 	for _, s := range def.Steps {
 		f.kinds[s.ID] = s.Kind
+		if old, known := was[s.ID]; known && (old.Kind != s.Kind || old.Target != s.Target) && !f.step(s.ID).touched() {
+			delete(f.steps, s.ID)
+		}
 	}
 	f.parts = nil
 	byPart := map[string][]StepInfo{}
@@ -220,8 +236,7 @@ func (f *fold) endRun(rec record) {
 		return
 	}
 	run := &f.runs[len(f.runs)-1]
-	run.Ended, run.Result, run.ended, run.error, run.next = rec.At, rec.Result, true, rec.Error, rec.Next
-	run.Error = rec.Error
+	run.Ended, run.Result, run.Error, run.ended, run.next = rec.At, rec.Result, rec.Error, true, rec.Next
 }
 
 // result is the word for a run as things are known now: a process that died said none, and a person may have settled a
@@ -247,9 +262,14 @@ func (f *fold) word(kind recordType) {
 	}
 	run := &f.runs[len(f.runs)-1]
 	run.settled = run.settled || kind == recResolve
-	if run.next = "run again with the same journal"; f.undoing {
-		run.next = "undo again with the same journal"
+	run.next = again(f.undoing)
+}
+
+func again(undo bool) string {
+	if undo {
+		return "undo again with the same journal"
 	}
+	return "run again with the same journal"
 }
 
 func (st *stepState) apply(rec record, run int) {
@@ -308,7 +328,8 @@ func (st *stepState) outcome(rec record) {
 	case *rec.Outcome == Applied:
 		st.effect = effectFired
 	default:
-		st.effect, st.looked = joinEffects(st.before, effectOf(*rec.Outcome, rec.Targets)), StatusFailed
+		// What two attempts leave together is the greater of both: doubt is sticky.
+		st.effect, st.looked = max(st.before, effectOf(*rec.Outcome, rec.Targets)), StatusFailed
 	}
 	st.before = st.effect
 }
@@ -336,9 +357,6 @@ func effectOf(o Outcome, targets []TargetOutcome) effect {
 	}
 	return effectDoubt
 }
-
-// joinEffects is what two attempts leave together. Doubt is sticky.
-func joinEffects(earlier, newest effect) effect { return max(earlier, newest) }
 
 func (st *stepState) resolve(rec record) {
 	st.by, st.reason = rec.Actor, rec.Reason
@@ -368,7 +386,7 @@ func (st *stepState) undoOutcome(rec record) {
 	case effectOf(*rec.Outcome, rec.Targets) == effectNone:
 		st.undoOpen = st.undoBefore
 	case effectOf(*rec.Outcome, rec.Targets) == effectPartly:
-		st.undoOpen, st.effect = st.undoBefore, joinEffects(effectPartly, st.effect)
+		st.undoOpen, st.effect = st.undoBefore, max(effectPartly, st.effect)
 		if st.effect == effectApplied {
 			st.effect = effectPartly
 		}
@@ -445,7 +463,10 @@ func (o *outageState) apply(rec record, was, is stepState) {
 	} else {
 		delete(o.touched, rec.Step)
 	}
-	if rec.Step == o.end {
+	switch {
+	case rec.Type == recUndoIntent:
+		o.up = false // a Check that saw the service up says nothing of what is taken back now
+	case rec.Step == o.end:
 		o.up = is.done()
 	}
 	down := len(o.touched) > 0 && !o.up
@@ -453,9 +474,9 @@ func (o *outageState) apply(rec record, was, is stepState) {
 	switch {
 	case down && !open:
 		o.list = append(o.list, Outage{Part: o.part, From: rec.At})
-	case !down && open && len(o.touched) == 0 && was.touched() && !is.undone && rec.Type == recOutcome &&
-		rec.Proof != proofReverted:
-		o.list = o.list[:len(o.list)-1] // it is proven that nothing was taken down
+	case !down && open && len(o.touched) == 0 && was.touched() && !is.undone &&
+		(rec.Type == recOutcome && rec.Proof != proofReverted || rec.Type == recResolve):
+		o.list = o.list[:len(o.list)-1] // it is proven, or a person says, that nothing was taken down
 	case !down && open:
 		last := &o.list[len(o.list)-1]
 		last.To, last.Ended = rec.At, true

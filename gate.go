@@ -10,17 +10,9 @@ import (
 // findings it has not seen. With RunOptions.Approved it is asked only for what that plan did not show, and for each
 // step that cannot be undone. Checks, observations, probes and Manual steps do not pass the gate.
 //
-// Approve returns who agreed, which is recorded. An error wrapping ErrWaiting parks the run: run again with the same
+// It returns who agreed, which is recorded. An error wrapping ErrWaiting parks the run: run again with the same
 // journal to be asked again, also from another process. Any other error stops the run as rejected.
-type Gate interface {
-	Approve(context.Context, Request) (Approval, error)
-}
-
-// GateFunc makes a function a Gate.
-type GateFunc func(context.Context, Request) (Approval, error)
-
-// Approve calls f.
-func (f GateFunc) Approve(ctx context.Context, r Request) (Approval, error) { return f(ctx, r) }
+type Gate func(context.Context, Request) (Approval, error)
 
 // Request is what a person or a policy is asked about.
 type Request struct {

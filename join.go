@@ -57,13 +57,13 @@ func Join(o JoinOptions, parts ...Part) (Procedure, error) {
 		if len(inner.parts) > 0 {
 			return Procedure{}, Invalid("part "+p.Name, "is itself joined", "name its parts here")
 		}
-		from := len(joined.Steps)
-		for i, s := range inner.Steps {
+		from := len(joined.steps)
+		for i, s := range inner.steps {
 			s.ID = p.Name + "/" + s.ID
 			if s.Guards != "" {
 				s.Guards = p.Name + "/" + s.Guards
 			}
-			joined.Steps = append(joined.Steps, s)
+			joined.steps = append(joined.steps, s)
 			joined.down, joined.in = append(joined.down, inner.down[i]), append(joined.in, n)
 		}
 		joined.Parameters = append(joined.Parameters, Parameter{Name: p.Name, Value: inner.Name})
@@ -74,7 +74,7 @@ func Join(o JoinOptions, parts ...Part) (Procedure, error) {
 			locks = append(locks, inner.Lock)
 		}
 		joined.parts = append(joined.parts,
-			part{name: p.Name, after: slices.Clone(p.After), from: from, to: len(joined.Steps)})
+			part{name: p.Name, after: slices.Clone(p.After), from: from, to: len(joined.steps)})
 	}
 	if len(locks) > 0 {
 		joined.Lock = allLocks(locks)
@@ -118,7 +118,7 @@ type lane struct {
 
 func (p Procedure) lanes() []lane {
 	if len(p.parts) == 0 {
-		return []lane{{to: len(p.Steps), begun: -1, pending: -1}}
+		return []lane{{to: len(p.steps), begun: -1, pending: -1}}
 	}
 	lanes := make([]lane, len(p.parts))
 	for n, part := range p.parts {
@@ -127,15 +127,19 @@ func (p Procedure) lanes() []lane {
 	return lanes
 }
 
-// parts makes the checks at the head of all parts, then runs the parts, each behind those it depends on.
-func (r *run) parts(ctx context.Context) error {
-	var head []int
-	for _, part := range r.p.parts {
-		for i := part.from; i < part.to && r.p.Steps[i].Kind == Check && !r.p.Steps[i].Wait; i++ {
-			head = append(head, i)
+// head lists the checks at the head of all parts, which are made before anything else.
+func (r *run) head() (checks []int) {
+	for _, lane := range r.lanes {
+		for i := range r.checksFrom(lane.from, lane.to) {
+			checks = append(checks, lane.from+i)
 		}
 	}
-	if err := r.together(ctx, head); err != nil {
+	return checks
+}
+
+// parts makes the checks at the head of all parts, then runs the parts, each behind those it depends on.
+func (r *run) parts(ctx context.Context) error {
+	if err := r.together(ctx, r.head()); err != nil {
 		return err
 	}
 	limit := r.p.limit
@@ -193,11 +197,16 @@ var errBefore = errors.New("waits for another part")
 // allLocks is the lock of a joined procedure: it is held when every one of them is.
 type allLocks []Lock
 
-// Acquire takes the locks in order. When one is refused, those before it are given back.
+// Acquire takes the locks in order. When one is refused, all are given back, that one included: the answer may have been
+// lost behind it.
 func (l allLocks) Acquire(ctx context.Context, c Claim) error {
 	for n, lock := range l {
-		if err := lock.Acquire(ctx, c); err != nil {
-			return errors.Join(err, l[:n].Release(context.WithoutCancel(ctx), c))
+		err := lock.Acquire(ctx, c)
+		if err != nil && OutcomeOf(err) != NotApplied && lock.Check(context.WithoutCancel(ctx), c) == nil {
+			err = nil
+		}
+		if err != nil {
+			return errors.Join(err, l[:n+1].Release(context.WithoutCancel(ctx), c))
 		}
 	}
 	return nil

@@ -25,7 +25,7 @@ type mover struct {
 }
 
 func newMover(mu *sync.Mutex, log *[]string) *mover {
-	m := &mover{w: newWorld(), lock: &failovertest.Lock{}, fact: failover.NewFact[string]("start"), mu: mu, log: log}
+	m := &mover{w: newWorld(), lock: &failovertest.Lock{}, fact: failover.Fact[string]{Name: "start"}, mu: mu, log: log}
 	m.w.on["ready"] = true
 	return m
 }
@@ -82,9 +82,7 @@ func TestStagesNameTheirSteps(t *testing.T) {
 		"twice": {Name: "p", Stages: []failover.Stage{{Name: "a", Steps: []failover.Step{w.check("x")}},
 			{Name: "a", Steps: []failover.Step{w.check("y")}}}},
 		"slash": {Name: "p", Stages: []failover.Stage{{Name: "a/b", Steps: []failover.Step{w.check("x")}}}},
-		"both": {Name: "p", Stages: []failover.Stage{{Name: "a", Steps: []failover.Step{w.check("x")}}},
-			Steps: []failover.Step{w.check("y")}},
-		"none": {Name: "p", Stages: []failover.Stage{{Name: "a"}}},
+		"none":  {Name: "p", Stages: []failover.Stage{{Name: "a"}}},
 	} {
 		require.ErrorIs(t, bad.Validate(), failover.ErrInvalid, name)
 	}
@@ -176,11 +174,11 @@ func TestAPartThatStopsStopsOnlyWhatDependsOnIt(t *testing.T) {
 func TestUndoOfAJoinedProcedureGoesBackInReverse(t *testing.T) {
 	w, v := newWorld(), newWorld()
 	part := func(w *world, names ...string) failover.Procedure {
-		p := failover.Procedure{Name: "p"}
+		var steps []failover.Step
 		for _, name := range names {
-			p.Steps = append(p.Steps, w.change(name))
+			steps = append(steps, w.change(name))
 		}
-		return p
+		return procedure(steps...)
 	}
 	p, err := failover.Join(failover.JoinOptions{Name: "j"}, failover.Part{Name: "one", Procedure: part(w, "a", "b")},
 		failover.Part{Name: "two", Procedure: part(w, "c"), After: []string{"one"}},
@@ -238,4 +236,54 @@ func TestJoinedPartsSurviveACrashAtEveryRecord(t *testing.T) {
 		}
 	})
 	assert.Greater(t, n, 20)
+}
+
+// The checks at the head of every part are made before the first change of any, and the plan says so.
+func TestAPlanStopsAtTheHeadOfEveryPart(t *testing.T) {
+	w := newWorld()
+	head, tail := w.check("head"), w.check("tail")
+	build := func(steps ...failover.Step) failover.Procedure {
+		return failover.Procedure{Name: "p", Stages: []failover.Stage{{Name: "s", Steps: steps}}}
+	}
+	p, err := failover.Join(failover.JoinOptions{Name: "site.Move"},
+		failover.Part{Name: "one", Procedure: build(w.change("a"))},
+		failover.Part{Name: "two", Procedure: build(head, w.change("b"), tail)})
+	require.NoError(t, err)
+	plan, err := p.Plan(t.Context(), nil)
+	require.NoError(t, err)
+	require.Len(t, plan.Blockers(), 1)
+	assert.Equal(t, "two/s/head", plan.Blockers()[0].ID)
+	assert.Equal(t, failover.ActionLater, plan.Steps[3].Action)
+}
+
+// A lock of several that was taken while its answer was lost is not left behind.
+func TestALostAnswerLeavesNoneOfSeveralLocks(t *testing.T) {
+	w := newWorld()
+	one, two := &failovertest.Lock{}, &lossyLock{}
+	part := func(name string, lock failover.Lock) failover.Part {
+		return failover.Part{Name: name, Procedure: failover.Procedure{Name: "p", Lock: lock,
+			Stages: []failover.Stage{{Name: "s", Steps: []failover.Step{w.change(name)}}}}}
+	}
+	p, err := failover.Join(failover.JoinOptions{Name: "site.Move"}, part("a", two), part("b", one))
+	require.NoError(t, err)
+	rep, err := p.Run(t.Context(), options(failovertest.Journal(t)))
+	require.NoError(t, err, "it is ours, and the target system says so")
+	assert.Empty(t, rep.Decisions)
+	one.Fail = func(call string) error {
+		if call == "acquire" {
+			return errors.New("the line broke")
+		}
+		return nil
+	}
+	_, err = p.Run(t.Context(), options(failovertest.Journal(t)))
+	require.Error(t, err)
+	assert.False(t, one.Held())
+	assert.False(t, two.Held())
+}
+
+// lossyLock takes the lock and loses the answer.
+type lossyLock struct{ failovertest.Lock }
+
+func (l *lossyLock) Acquire(ctx context.Context, c failover.Claim) error {
+	return errors.Join(l.Lock.Acquire(ctx, c), errors.New("the line broke"))
 }

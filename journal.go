@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -270,6 +271,20 @@ func (j *Journal) begin(p Procedure) error {
 		return nil
 	}
 	return j.append(record{Type: recProcedure, Def: &def})
+}
+
+// with is the journal as it would be read with a procedure, for a plan. It writes nothing.
+func (j *Journal) with(def definition) (*Journal, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	known, err := j.fold.fits(def)
+	if err != nil || known || len(j.fold.defs) == 0 {
+		return j, err
+	}
+	f := *j.fold
+	f.steps, f.outages = maps.Clone(f.steps), map[string]*outageState{}
+	f.define(def)
+	return &Journal{store: j.store, head: j.head, fold: &f}, nil
 }
 
 func (p Procedure) definition() definition {

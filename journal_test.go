@@ -59,7 +59,7 @@ func TestAJournalServesOneRunAtATime(t *testing.T) {
 	s := w.once("a")
 	p := procedure(s)
 	var inner error
-	p.Steps[0].Apply = func(ctx context.Context) error {
+	p.Stages[0].Steps[0].Apply = func(ctx context.Context) error {
 		_, inner = p.Run(ctx, options(j))
 		return w.throw("a")(ctx)
 	}
@@ -74,8 +74,8 @@ func TestAJournalServesOneRunAtATime(t *testing.T) {
 func TestOnlyManualStepsAreConfirmed(t *testing.T) {
 	path, _, _ := ran(t)
 	j := openJournal(t, path)
-	require.ErrorIs(t, j.Confirm("a", failover.Statement{By: "ann", Says: "done", Reason: "saw it"}), failover.ErrInvalid)
-	require.ErrorIs(t, j.Confirm("nonsense", failover.Statement{By: "ann", Says: "done", Reason: "saw it"}),
+	require.ErrorIs(t, j.Confirm("s/a", failover.Statement{By: "ann", Says: "done", Reason: "saw it"}), failover.ErrInvalid)
+	require.ErrorIs(t, j.Confirm("s/nonsense", failover.Statement{By: "ann", Says: "done", Reason: "saw it"}),
 		failover.ErrInvalid)
 }
 
@@ -93,7 +93,7 @@ func TestJournalBelongsToOneProcedure(t *testing.T) {
 	assert.Contains(t, err.Error(), "host")
 	_, err = procedure(w.change("a")).Run(t.Context(), options(j))
 	require.ErrorIs(t, err, failover.ErrWrongJournal)
-	assert.Contains(t, err.Error(), "the step b was begun")
+	assert.Contains(t, err.Error(), "the step s/b was begun")
 }
 
 func TestReadJournalCannotBeRunWith(t *testing.T) {
@@ -109,7 +109,7 @@ func TestReadJournalCannotBeRunWith(t *testing.T) {
 // Each entry costs one line, the last one as much as the first, and what was written before a stop is there behind it.
 func TestEntriesAreAppended(t *testing.T) {
 	const entries = 600
-	told, path := failover.NewFactMap[bool]("told"), filepath.Join(t.TempDir(), "journal")
+	told, path := failover.FactMap[bool]{Name: "told"}, filepath.Join(t.TempDir(), "journal")
 	w := newWorld()
 	tell, stop := w.change("tell"), true
 	tell.Writes = []string{told.Name}
@@ -154,7 +154,7 @@ func TestEntriesAreAppended(t *testing.T) {
 }
 
 func TestFactsSurviveTheProcessAndOnlyApplyWritesThem(t *testing.T) {
-	held := failover.NewFact[[]string]("held")
+	held := failover.Fact[[]string]{Name: "held"}
 	w := newWorld()
 	hold, release := w.change("hold"), w.change("release")
 	hold.Writes = []string{"held"}

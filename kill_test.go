@@ -46,7 +46,7 @@ func killed(dir string) failover.Procedure {
 			return err
 		}
 	}
-	p := failover.Procedure{Name: "killed"}
+	var steps []failover.Step
 	for _, id := range []string{"a", "b", "c", "d"} {
 		s := failover.Step{ID: id, Title: id, Kind: failover.Change, Poll: time.Millisecond, Observe: observe(id),
 			Apply: apply(id)}
@@ -59,9 +59,9 @@ func killed(dir string) failover.Procedure {
 				return failover.NotApplied, nil
 			}
 		}
-		p.Steps = append(p.Steps, s)
+		steps = append(steps, s)
 	}
-	return p
+	return failover.Procedure{Name: "killed", Stages: []failover.Stage{{Name: "s", Steps: steps}}}
 }
 
 // TestKilledProcess is the process that is killed; it does nothing on its own.

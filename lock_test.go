@@ -108,7 +108,7 @@ func TestNothingIsChangedUnderSomebodyElsesLock(t *testing.T) {
 	assert.Empty(t, w.thrown)
 
 	require.NoError(t, p.TakeOverLock(t.Context(), other, options(j)))
-	p.Steps[0].Apply = func(ctx context.Context) error {
+	p.Stages[0].Steps[0].Apply = func(ctx context.Context) error {
 		lock.held = other
 		return w.throw("a")(ctx)
 	}

@@ -38,19 +38,29 @@ func (r *run) lockCall(ctx context.Context, what string, fn func(context.Context
 }
 
 // acquire takes the lock. Where the answer was lost, the target system knows whose it is. What an earlier holder of
-// this very journal left is taken over: the store lets only one holder write at a time, so that one is gone.
+// this very journal left is taken over: the store lets only one holder write at a time, so that one is gone. A holder
+// that the journal does not know has a copy of it, perhaps on a cloned machine that has the same name and disk.
 func (r *run) acquire(ctx context.Context) error {
 	err := r.lockCall(ctx, "take the lock", func(ctx context.Context) error { return r.p.Lock.Acquire(ctx, r.claim) })
 	if err == nil {
 		return nil
 	}
 	if OutcomeOf(err) != NotApplied {
-		if ours, lookErr := r.lockIsOurs(ctx); ours || lookErr != nil {
-			return r.lockDoubt(err, lookErr)
+		switch ours, lookErr := r.lockIsOurs(ctx); {
+		case ours:
+			return nil
+		case lookErr != nil:
+			return &Error{Op: "take the lock", Target: r.p.Name, Outcome: InDoubt,
+				Next: "run again with the same journal once the target can be reached: it knows its own lock; nothing else was " +
+					"changed",
+				Err: fmt.Errorf("%w: %w; and: %w", ErrInDoubt, err, lookErr)}
 		}
 	}
 	holder, held, holderErr := r.lockHolder(ctx)
-	if holderErr == nil && held && holder.Journal == r.claim.Journal && holder.Place != "" &&
+	r.j.mu.Lock()
+	ours := r.j.fold.holders[holder.Holder.Token]
+	r.j.mu.Unlock()
+	if holderErr == nil && held && ours && holder.Journal == r.claim.Journal && holder.Place != "" &&
 		holder.Place == r.claim.Place {
 		return r.takeOver(ctx, holder, "the journal is open for this run only, so the holder of the lock is gone")
 	}
@@ -79,15 +89,6 @@ func (r *run) lockHolder(ctx context.Context) (claim Claim, held bool, err error
 	return claim, held, err
 }
 
-func (r *run) lockDoubt(err, lookErr error) error {
-	if lookErr == nil {
-		return nil
-	}
-	return &Error{Op: "take the lock", Target: r.p.Name, Outcome: InDoubt,
-		Next: "run again with the same journal once the target can be reached: it knows its own lock; nothing else was changed",
-		Err:  fmt.Errorf("%w: %w; and: %w", ErrInDoubt, err, lookErr)}
-}
-
 // takeOver replaces the holder of the lock and records how that ended.
 func (r *run) takeOver(ctx context.Context, from Claim, evidence string) error {
 	err := r.lockCall(ctx, "take the lock over",
@@ -102,7 +103,8 @@ func (r *run) takeOver(ctx context.Context, from Claim, evidence string) error {
 			outcome = NotApplied
 		}
 	}
-	rec := record{Type: recTakeOver, Outcome: &outcome, Actor: r.o.Actor, From: r.claim.Holder.from(), Reason: r.o.Reason,
+	rec := record{Type: recTakeOver, Outcome: &outcome, Holder: &r.claim.Holder, Actor: r.o.Actor,
+		From: r.claim.Holder.from(), Reason: r.o.Reason,
 		Found: fmt.Sprintf("held by %s for %s since %s (%s on %s): %s", from.Owner, from.Purpose,
 			from.Since.UTC().Format(time.RFC3339), from.ID,
 			from.Holder.from(), evidence)}

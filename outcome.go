@@ -175,10 +175,9 @@ var (
 	ErrPlanChanged = errors.New("findings differ from the approved plan")
 	// ErrWrongJournal: the journal belongs to another procedure, to other parameters or to steps that are no longer there.
 	ErrWrongJournal = errors.New("journal belongs to another procedure")
-	// ErrJournalDamaged: the journal was altered or lost part of its middle, or the file is not a journal.
+	// ErrJournalDamaged: the journal was altered or lost part of its middle, the file is not a journal, or it was removed
+	// or replaced while a run used it. Nothing further is changed.
 	ErrJournalDamaged = errors.New("journal damaged")
-	// ErrJournalGone: the journal was removed or replaced while a run used it. Nothing further is changed.
-	ErrJournalGone = errors.New("journal removed or replaced")
 	// ErrJournalBusy: another process has the journal open, or another run in this one uses it.
 	ErrJournalBusy = errors.New("journal in use by another run")
 	// ErrUndone: the journal records an undo; a new run needs a new journal.

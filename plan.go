@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -81,13 +82,11 @@ func (p Procedure) Plan(ctx context.Context, j *Journal) (Plan, error) {
 	if j == nil {
 		j = &Journal{fold: newFold()}
 	}
-	j.mu.Lock()
-	_, err := j.fold.fits(p.definition())
-	runs := len(j.fold.runs)
-	j.mu.Unlock()
+	j, err := j.with(p.definition())
 	if err != nil {
 		return Plan{}, err
 	}
+	runs := len(j.fold.runs)
 	if err := j.undoBegun("plan"); err != nil {
 		return Plan{}, err
 	}
@@ -97,8 +96,8 @@ func (p Procedure) Plan(ctx context.Context, j *Journal) (Plan, error) {
 	if runs > 0 {
 		plan.Journal = j.ID()
 	}
-	pending := false // a step before this one would do something
-	for i, s := range r.p.Steps {
+	pending, head := false, r.head() // a step before this one would do something
+	for i, s := range r.p.steps {
 		ps := PlanStep{StepInfo: r.info[i], waits: s.Kind == Check && s.Wait}
 		if st := j.state(s.ID); st.done() && (s.Kind != Check || !r.due(i)) {
 			ps.Action = ActionDone
@@ -118,7 +117,7 @@ func (p Procedure) Plan(ctx context.Context, j *Journal) (Plan, error) {
 		ps.Action = s.action(obs, err)
 		ps.Later = pending && (s.Kind == Change || s.Kind == Once)
 		switch {
-		case ps.Action == ActionBlock && pending:
+		case ps.Action == ActionBlock && pending && !slices.Contains(head, i):
 			ps.Action = ActionLater
 		case ps.Action == ActionApply || ps.Action == ActionConfirm:
 			pending = true
@@ -236,6 +235,9 @@ func (p Plan) String() string {
 		}
 	}
 	_ = w.Flush()
+	for _, s := range p.Steps {
+		s.rows(&b)
+	}
 	if s, ok := p.PointOfNoReturn(); ok {
 		fmt.Fprintf(&b, "\nPoint of no return: %s (%s)\n", oneLine(s.Title), s.ID)
 	}
@@ -253,6 +255,25 @@ func (p Plan) String() string {
 	}
 	fmt.Fprintf(&b, "Findings: %s\n", p.Findings)
 	return b.String()
+}
+
+// rows shows the targets that would be changed and that stand nowhere else in the plan: what is approved is shown.
+func (s PlanStep) rows(b *strings.Builder) {
+	open := slices.DeleteFunc(slices.Clone(s.Observation.Items), func(item Item) bool {
+		return item.Done || strings.Contains(s.Observation.Found, item.Target) ||
+			strings.Contains(s.Observation.Would, item.Target)
+	})
+	if s.Action != ActionApply || len(open) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n%s (%s):\n", oneLine(s.Title), s.ID)
+	for i, item := range open {
+		if i == shownRows {
+			fmt.Fprintf(b, "    and %d more; the JSON plan has all of them\n", len(open)-i)
+			return
+		}
+		fmt.Fprintf(b, "    - %s: %s\n", oneLine(item.Target), oneLine(item.Found))
+	}
 }
 
 // later lists the steps whose findings the steps before them may alter.

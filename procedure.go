@@ -22,54 +22,43 @@ type Stage struct {
 	Steps  []Step // in order; their IDs are unique within the stage
 }
 
-// Procedure is an ordered list of steps and the lock under which they run. It is a value: copy it, insert steps of
-// your own, run it.
+// Procedure is an ordered list of stages and the lock under which their steps run. It is a value: copy it, insert steps
+// of your own, run it.
 type Procedure struct {
 	Name       string      // for example symitar.Switchover; part of the definition hash; shows itself, at most 200 bytes
 	Parameters []Parameter // part of the definition hash; names are unique
 	Stages     []Stage     // in order; the ID of a step is its stage's name, a slash and its own ID
-	Steps      []Step      // in order, of a procedure without stages, whose users notice nothing; IDs are unique
 	Lock       Lock        // nil: nothing to lock, for example in a single-operator lab
 
 	parts []part // of a joined procedure
 	limit int    // how many parts run side by side
-	flat  bool   // Steps holds the steps of all stages and parts, and down and partOf belong to it
+	flat  bool   // what follows is filled in
+	steps []Step // of all stages and parts, under their whole IDs
 	down  []bool // per step: the service is down while it runs
 	in    []int  // per step: the part it belongs to
 }
 
-// flatten puts the steps of all stages into one list, under their whole IDs. It does nothing to a list that is one.
+// flatten puts the steps of all stages into one list.
 func (p Procedure) flatten() Procedure {
 	if p.flat {
 		return p
 	}
 	p.flat = true
-	if len(p.Stages) == 0 {
-		p.down, p.in = make([]bool, len(p.Steps)), make([]int, len(p.Steps))
-		return p
-	}
-	loose, n := p.Steps, len(p.Steps)
-	for _, stage := range p.Stages {
-		n += len(stage.Steps)
-	}
-	p.Steps, p.down, p.in = make([]Step, 0, n), make([]bool, 0, n), make([]int, n)
 	for _, stage := range p.Stages {
 		for _, s := range stage.Steps {
 			if s.Guards != "" && slices.ContainsFunc(stage.Steps, func(g Step) bool { return g.ID == s.Guards }) {
 				s.Guards = stage.Name + "/" + s.Guards
 			}
 			s.ID = stage.Name + "/" + s.ID
-			p.Steps, p.down = append(p.Steps, s), append(p.down, stage.Outage)
+			p.steps, p.down = append(p.steps, s), append(p.down, stage.Outage)
 		}
 	}
-	for _, s := range loose { // refused by Validate; kept, so that it can be named
-		p.Steps, p.down = append(p.Steps, s), append(p.down, false)
-	}
+	p.in = make([]int, len(p.steps))
 	return p
 }
 
 // AllSteps returns the steps of all stages and parts in order, under their whole IDs: what a plan lists.
-func (p Procedure) AllSteps() []Step { return slices.Clone(p.flatten().Steps) }
+func (p Procedure) AllSteps() []Step { return slices.Clone(p.flatten().steps) }
 
 // Validate refuses a procedure the engine could not run safely: a step without a way to observe it, a name that would
 // not stay the same in a journal, an ID, parameter or fact used twice, a guard that names no step.
@@ -77,12 +66,12 @@ func (p Procedure) Validate() error {
 	if err := checkName("Procedure.Name", p.Name); err != nil {
 		return err
 	}
-	if err := p.validateStages(); err != nil {
+	if err := validateStages(p.Stages); err != nil {
 		return err
 	}
 	p = p.flatten()
-	if len(p.Steps) == 0 {
-		return Invalid("Procedure.Steps", "is empty", "add steps")
+	if len(p.steps) == 0 {
+		return Invalid("Procedure.Stages", "have no steps", "add steps")
 	}
 	parameters := map[string]bool{}
 	for _, param := range p.Parameters {
@@ -95,7 +84,7 @@ func (p Procedure) Validate() error {
 		parameters[param.Name] = true
 	}
 	index, writer := map[string]int{}, map[string]string{}
-	for i, s := range p.Steps {
+	for i, s := range p.steps {
 		if err := s.validate(); err != nil {
 			return err
 		}
@@ -112,7 +101,7 @@ func (p Procedure) Validate() error {
 			writer[scoped] = s.ID
 		}
 	}
-	for i, s := range p.Steps {
+	for i, s := range p.steps {
 		if at, known := index[s.Guards]; s.Guards != "" && (!known || at <= i) {
 			return Invalid("step "+s.ID+".Guards", s.Guards+" is no step behind it", "name a step that comes later")
 		}
@@ -120,15 +109,9 @@ func (p Procedure) Validate() error {
 	return nil
 }
 
-func (p Procedure) validateStages() error {
-	if len(p.Stages) == 0 || p.flat {
-		return nil
-	}
-	if len(p.Steps) > 0 {
-		return Invalid("Procedure.Steps", "is set beside Stages", "put every step into a stage, and mark stages as outage")
-	}
+func validateStages(stages []Stage) error {
 	seen := map[string]bool{}
-	for _, stage := range p.Stages {
+	for _, stage := range stages {
 		if err := checkName("Stage.Name", stage.Name); err != nil {
 			return err
 		}
@@ -139,6 +122,11 @@ func (p Procedure) validateStages() error {
 			return Invalid("stage "+stage.Name, "appears twice", "give each stage its own name")
 		}
 		seen[stage.Name] = true
+		for _, s := range stage.Steps {
+			if err := checkName("Step.ID", s.ID); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -162,7 +150,7 @@ func (p Procedure) Definition() string {
 		After      map[string][]string
 	}{Name: p.Name, Parameters: p.Parameters, After: map[string][]string{}}
 	p = p.flatten()
-	for i, s := range p.Steps {
+	for i, s := range p.steps {
 		def.Steps = append(def.Steps,
 			stepDefinition{ID: s.ID, Target: s.Target, Guards: s.Guards, Part: p.part(i), Kind: s.Kind, Firm: s.Firm,
 				Entry: s.Entry, Wait: s.Wait, Attempts: s.attempts(), Timeout: s.timeout().String(), CanUndo: s.canUndo(),
@@ -196,10 +184,6 @@ func (p Procedure) edit(id string, change func(list []Step, at int) []Step) (Pro
 	if len(p.parts) > 0 {
 		return p, Invalid("Procedure", p.Name+" is joined", "insert the steps into its part before it is joined")
 	}
-	if at := slices.IndexFunc(p.Steps, func(s Step) bool { return s.ID == id }); at >= 0 {
-		p.Steps = change(slices.Clone(p.Steps), at)
-		return p, nil
-	}
 	stageName, stepID, _ := strings.Cut(id, "/")
 	for n, stage := range p.Stages {
 		at := slices.IndexFunc(stage.Steps, func(s Step) bool { return s.ID == stepID })
@@ -214,7 +198,7 @@ func (p Procedure) edit(id string, change func(list []Step, at int) []Step) (Pro
 }
 
 func (p Procedure) index(id string) int {
-	return slices.IndexFunc(p.flatten().Steps, func(s Step) bool { return s.ID == id })
+	return slices.IndexFunc(p.flatten().steps, func(s Step) bool { return s.ID == id })
 }
 
 func unknownStep(procedure, id string) error {

@@ -96,7 +96,7 @@ func (j *Journal) Report() *Report {
 	for i, run := range f.runs {
 		rep.Runs = append(rep.Runs, run.RunReport)
 		if i == len(f.runs)-1 {
-			rep.Result, rep.Undo, rep.Error, rep.Next = f.result(run), run.Undo, run.error, run.next
+			rep.Result, rep.Undo, rep.Error, rep.Next = f.result(run), run.Undo, run.Error, run.next
 			if !run.ended {
 				rep.Runs[i].Ended = f.lastAt
 			}

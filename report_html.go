@@ -13,10 +13,10 @@ var reportPage string
 // WriteHTML writes the report as one self-contained page with the timeline: no script, nothing to load.
 func (r *Report) WriteHTML(w io.Writer) error {
 	page, err := template.New("report").Funcs(template.FuncMap{
-		"line": oneLine, "number": func(i int) int { return i + 1 },
+		"line": oneLine, "of": of, "number": func(i int) int { return i + 1 },
 		"clock": func(t time.Time) string { return t.Format("2006-01-02 15:04:05 MST") },
 		"ms":    func(d time.Duration) string { return d.Round(time.Millisecond).String() },
-		"bar":   r.bar,
+		"bar":   r.bar, "onlyUndo": r.onlyUndo,
 	}).Parse(reportPage)
 	if err != nil {
 		return &Error{Op: "write report", Target: r.Procedure, Outcome: NotApplied, Next: "report this as a bug", Err: err}

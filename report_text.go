@@ -19,7 +19,8 @@ func (r *Report) String() string {
 	for _, p := range r.Parameters {
 		fmt.Fprintf(&b, "  %s: %s\n", oneLine(p.Name), oneLine(p.Value))
 	}
-	fmt.Fprintf(&b, "  journal %s, %s to %s\n", r.Journal, r.Began.Format(time.RFC3339), r.Ended.Format(time.RFC3339))
+	fmt.Fprintf(&b, "  journal %s, %s to %s\n", oneLine(r.Journal), r.Began.Format(time.RFC3339),
+		r.Ended.Format(time.RFC3339))
 	for _, run := range r.Runs {
 		fmt.Fprintf(&b, "  %s\n", run)
 	}
@@ -34,7 +35,7 @@ func (r *Report) String() string {
 	for _, d := range r.Decisions {
 		fmt.Fprintf(&b, "  %s\n", d)
 	}
-	if r.UndoBegun && r.Result != ResultUndone {
+	if r.onlyUndo() {
 		b.WriteString("  an undo was begun: the journal can only be undone\n")
 	}
 	for _, c := range r.Changed {
@@ -58,11 +59,14 @@ func (r *Report) String() string {
 	return b.String()
 }
 
+// onlyUndo reports whether an undo was begun and is not finished.
+func (r *Report) onlyUndo() bool { return r.UndoBegun && r.Result != ResultUndone }
+
 func of(part string) string {
 	if part == "" {
 		return ""
 	}
-	return " of " + part
+	return " of " + oneLine(part)
 }
 
 // String returns the run as one line.
@@ -106,7 +110,7 @@ func (r *Report) table(b *strings.Builder) {
 	_ = w.Flush()
 }
 
-// shownRows is how many rows of a step that is done are shown.
+// shownRows is how many rows of a step are shown: in a plan, and in a report of a step that is done.
 const shownRows = 50
 
 // details says of a step what does not fit into the table: its error, its targets, and the rows a person may have to
@@ -120,7 +124,7 @@ func (s StepReport) details(b *strings.Builder) {
 	if s.Error == "" && len(rows) == 0 && len(s.Targets) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\n%s (%s):\n", oneLine(s.Title), s.ID)
+	fmt.Fprintf(b, "\n%s (%s):\n", oneLine(s.Title), oneLine(s.ID))
 	if s.Error != "" {
 		fmt.Fprintf(b, "  %s\n", oneLine(s.Error))
 	}
@@ -137,8 +141,11 @@ func (s StepReport) details(b *strings.Builder) {
 			break
 		}
 		mark := "-"
-		if item.Done {
+		switch {
+		case item.Done:
 			mark = "+"
+		case item.Unknown:
+			mark = "?"
 		}
 		fmt.Fprintf(b, "    %s %s: %s\n", mark, oneLine(item.Target), oneLine(item.Found))
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -53,9 +54,9 @@ func (o RunOptions) validate(p Procedure) error {
 	switch {
 	case o.Journal == nil:
 		return Invalid("RunOptions.Journal", "is nil", "create or open one: without it a crash could fire a step twice")
-	case o.Actor == "":
+	case strings.TrimSpace(o.Actor) == "":
 		return Invalid("RunOptions.Actor", "is empty", "name who runs the procedure")
-	case o.Reason == "":
+	case strings.TrimSpace(o.Reason) == "":
 		return Invalid("RunOptions.Reason", "is empty", "give the reason, for example the change ticket")
 	case o.WarnAfter < 0 || o.StopAfter < 0:
 		return Invalid("RunOptions", "has a negative time", "use zero for no limit")
@@ -66,11 +67,11 @@ func (o RunOptions) validate(p Procedure) error {
 		switch {
 		case i < 0:
 			return unknownStep(p.Name, id)
-		case p.Steps[i].Kind != Check:
-			return Invalid("RunOptions.Waive", id+" is a "+p.Steps[i].Kind.String(), "only a check can be waived")
-		case p.Steps[i].Firm:
+		case p.steps[i].Kind != Check:
+			return Invalid("RunOptions.Waive", id+" is a "+p.steps[i].Kind.String(), "only a check can be waived")
+		case p.steps[i].Firm:
 			return Invalid("RunOptions.Waive", id+" may not be waived", "make it hold")
-		case o.Waive[id] == "":
+		case strings.TrimSpace(o.Waive[id]) == "":
 			return Invalid("RunOptions.Waive", "no reason for "+id, "say why the check need not hold")
 		}
 	}
@@ -110,7 +111,7 @@ type run struct {
 // ErrInDoubt (a step may have taken effect and nothing settles it: look, then Journal.Resolve),
 // ErrPrecondition (a check does not hold), ErrNotObserved (changed, without the effect), ErrWaiting (a person is
 // needed; run again), ErrRejected (the gate said no), ErrLocked, ErrLockLost, ErrPlanChanged, ErrWrongJournal,
-// ErrJournalBusy, ErrJournalGone, ErrUndone, ErrStopped, ErrUnresponsive, ErrPanicked and ErrInvalid.
+// ErrJournalBusy, ErrJournalDamaged, ErrUndone, ErrStopped, ErrUnresponsive, ErrPanicked and ErrInvalid.
 //
 // When ctx ends, Run stops at once; a change under way is then in doubt, and the next run settles it. A function of a
 // step that does not return when its context ends is left behind soon after: the run ends and names it.
@@ -153,10 +154,10 @@ func (p Procedure) start(o RunOptions) (*run, error) {
 // over is the procedure beside what a journal says of it.
 func (p Procedure) over(j *Journal) *run {
 	p = p.flatten()
-	r := &run{p: p, j: j, info: p.info(), index: make(map[string]int, len(p.Steps)), agreed: map[string]PlanHash{},
+	r := &run{p: p, j: j, info: p.info(), index: make(map[string]int, len(p.steps)), agreed: map[string]PlanHash{},
 		began:      time.Now(),
 		definition: p.Definition(), lanes: p.lanes()}
-	for i, s := range p.Steps {
+	for i, s := range p.steps {
 		r.index[s.ID] = i
 		st, lane := j.state(s.ID), &r.lanes[p.in[i]]
 		if st.attempts > 0 {
@@ -166,7 +167,7 @@ func (p Procedure) over(j *Journal) *run {
 			lane.pending = i
 		}
 	}
-	r.guards = make([]int, len(p.Steps))
+	r.guards = make([]int, len(p.steps))
 	for _, lane := range r.lanes {
 		p.guards(lane.from, lane.to, r.index, r.guards)
 	}
@@ -177,7 +178,7 @@ func (p Procedure) over(j *Journal) *run {
 func (p Procedure) guards(from, to int, index map[string]int, guards []int) {
 	once, change := -1, -1
 	for i := to - 1; i >= from; i-- {
-		s := p.Steps[i]
+		s := p.steps[i]
 		guards[i] = -1
 		switch {
 		case s.Kind == Once:
@@ -309,7 +310,7 @@ func (r *run) steps(ctx context.Context) error {
 	if len(r.p.parts) > 0 {
 		return r.parts(ctx)
 	}
-	return r.between(ctx, 0, len(r.p.Steps))
+	return r.between(ctx, 0, len(r.p.steps))
 }
 
 // between goes through the steps of one part in order.
@@ -361,7 +362,7 @@ func (r *run) together(ctx context.Context, checks []int) error {
 func (r *run) checksFrom(i, to int) int {
 	n := 0
 	for ; i+n < to; n++ {
-		if s := r.p.Steps[i+n]; s.Kind != Check || s.Wait {
+		if s := r.p.steps[i+n]; s.Kind != Check || s.Wait {
 			break
 		}
 	}
@@ -395,7 +396,7 @@ func (r *run) slowAfter(d time.Duration, i int) (end func()) {
 
 // step brings the step at index i to its end, from wherever the journal says it stands.
 func (r *run) step(ctx context.Context, i int) error {
-	s := r.p.Steps[i]
+	s := r.p.steps[i]
 	if s.Kind == Check && !r.due(i) || s.Kind != Check && r.j.state(s.ID).done() {
 		return nil
 	}
@@ -417,7 +418,7 @@ func (r *run) step(ctx context.Context, i int) error {
 }
 
 func (r *run) ended(ctx context.Context, i int, err error) {
-	s, status := r.p.Steps[i], r.j.state(r.p.Steps[i].ID).status()
+	s, status := r.p.steps[i], r.j.state(r.p.steps[i].ID).status()
 	r.stepEvent(i, Event{Kind: EventStepEnded, Status: status, Err: err})
 	level := slog.LevelInfo
 	args := []any{"id", s.ID, "status", status.String(), "target", s.Target, "undo", r.undo}
@@ -440,7 +441,7 @@ func (r *run) stepEvent(i int, e Event) {
 }
 
 func (r *run) event(e Event) {
-	e.At, e.Journal, e.Run, e.Procedure, e.Undo, e.Total = time.Now(), r.j.ID(), r.number, r.p.Name, r.undo, len(r.p.Steps)
+	e.At, e.Journal, e.Run, e.Procedure, e.Undo, e.Total = time.Now(), r.j.ID(), r.number, r.p.Name, r.undo, len(r.p.steps)
 	if e.Err != nil {
 		e.Error = e.Err.Error()
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 )
 
 const redacted = "[redacted]"
@@ -14,6 +15,7 @@ const redacted = "[redacted]"
 type Secret struct {
 	// A closure, so that neither fmt nor a dumper that follows pointers of unexported fields finds the value.
 	reveal func() string
+	forms  func() []form // what Redact looks for; made when it is first needed
 }
 
 // SecretFunc fetches a secret when it is needed, so that it lives in memory no longer than necessary.
@@ -24,7 +26,8 @@ func NewSecret(value string) Secret {
 	if value == "" {
 		return Secret{}
 	}
-	return Secret{reveal: func() string { return value }}
+	return Secret{reveal: func() string { return value },
+		forms: sync.OnceValue(func() []form { return formsOf(value) })}
 }
 
 // Reveal returns the value. Hand it straight to the protocol that needs it.

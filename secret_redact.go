@@ -3,60 +3,71 @@ package failover
 import (
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
-	"html"
-	"net/url"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // Redact replaces every occurrence of the given secrets in text, so that transcripts and error texts of other systems
 // can be kept: as they are, and as JSON, URLs, base64, hexadecimal, HTML, XML, shells, PowerShell and LDAP write them.
 // The longest form goes first. Redact before a text is cut: a part of a secret is not recognised.
 func Redact(text string, secrets ...Secret) string {
-	var forms []string
-	for _, s := range secrets {
-		if !s.Empty() {
-			forms = append(forms, encodings(s.Reveal())...)
-		}
-	}
-	slices.SortFunc(forms, func(a, b string) int { return len(b) - len(a) })
-	for _, form := range slices.Compact(forms) {
-		if form != "" {
-			text = strings.ReplaceAll(text, form, redacted)
+	known := slices.DeleteFunc(slices.Clone(secrets), Secret.Empty)
+	slices.SortStableFunc(known, func(a, b Secret) int { return len(b.Reveal()) - len(a.Reveal()) })
+	for _, s := range known {
+		for _, form := range s.forms() {
+			if strings.Contains(text, form.plain) {
+				text = form.pattern.ReplaceAllLiteralString(text, redacted)
+			}
 		}
 	}
 	return text
 }
 
-// encodings lists what a secret looks like in the transports that carry it.
-func encodings(secret string) []string {
-	raw, _ := json.Marshal(secret) // a string always marshals
-	escaped := string(raw[1 : len(raw)-1])
-	plain := strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(escaped)
-	forms := []string{secret, escaped, plain, strings.ReplaceAll(plain, "/", `\/`), url.QueryEscape(secret),
-		url.PathEscape(secret),
-		lowerEscapes(url.QueryEscape(secret)), lowerEscapes(url.PathEscape(secret)),
-		url.UserPassword("", secret).String()[1:],
-		html.EscapeString(secret), xmlEscape(secret), strings.ReplaceAll(secret, "'", `'\''`),
-		strings.ReplaceAll(secret, "'", `'"'"'`),
-		strings.ReplaceAll(secret, "'", "''"), strings.ReplaceAll(secret, `"`, `""`), powershellEscape(secret),
-		shellEscape(secret),
-		hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret))),
-		ldapEscape(secret, false), ldapEscape(secret, true), goEscape(secret)}
+// form is one of the ways in which transports write a secret.
+type form struct {
+	plain   string // the longest part of it that every transport leaves as it is: what is without it is passed fast
+	pattern *regexp.Regexp
+}
+
+// formsOf is what a secret looks like in the transports that carry it.
+func formsOf(secret string) []form {
+	var wide []byte // as PowerShell's -EncodedCommand has it
+	for _, unit := range utf16.Encode([]rune(secret)) {
+		wide = append(wide, byte(unit), byte(unit>>8))
+	}
+	digits := hex.EncodeToString([]byte(secret))
+	codes := []string{secret, digits, strings.ToUpper(digits)}
 	for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
-		forms = append(forms, aligned(enc, secret)...)
-		forms = append(forms, aligned(enc, utf16LE(secret))...)
+		codes = append(append(codes, aligned(enc, []byte(secret))...), aligned(enc, wide)...)
+	}
+	slices.SortStableFunc(codes, func(a, b string) int { return len(b) - len(a) })
+	var forms []form
+	for _, code := range slices.Compact(codes) {
+		plain := ""
+		for run := range strings.FieldsFuncSeq(code, func(r rune) bool { return !isPlain(r) }) {
+			if len(run) > len(plain) {
+				plain = run
+			}
+		}
+		f := form{plain, regexp.MustCompile(escaped(code))}
+		f.pattern.Longest()
+		forms = append(forms, f)
 	}
 	return forms
 }
 
-// aligned returns what base64 makes of a secret that stands anywhere in a longer text, for example behind the name and
-// the colon of a Basic login, without the signs that depend on what stands beside it.
-func aligned(enc *base64.Encoding, secret string) []string {
-	var forms []string
-	forms = append(forms, enc.EncodeToString([]byte(secret)),
-		enc.WithPadding(base64.NoPadding).EncodeToString([]byte(secret)))
+// isPlain reports whether every transport leaves a sign as it is.
+func isPlain(r rune) bool { return r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r)) }
+
+// aligned is what base64 makes of a secret that stands anywhere in a longer text, for example behind the name and the
+// colon of a Basic login, without the signs that depend on what stands beside it.
+func aligned(enc *base64.Encoding, secret []byte) []string {
+	forms := []string{enc.EncodeToString(secret), enc.WithPadding(base64.NoPadding).EncodeToString(secret)}
 	for skip := range 3 {
 		code := enc.WithPadding(base64.NoPadding).EncodeToString(append(make([]byte, skip), secret...))
 		from := (skip*8 + 5) / 6
@@ -68,61 +79,38 @@ func aligned(enc *base64.Encoding, secret string) []string {
 	return forms
 }
 
-func utf16LE(s string) string {
+// escaped is a pattern for a text in which each sign may be written in any way that some transport has for it.
+func escaped(text string) string {
 	var b strings.Builder
-	for _, r := range s {
-		b.WriteByte(byte(r))
-		b.WriteByte(byte(r >> 8))
-	}
-	return b.String()
-}
-
-// lowerEscapes writes the digits of %XX small, as some servers do.
-func lowerEscapes(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && i+2 < len(s) {
-			b.WriteString(strings.ToLower(s[i : i+3]))
-			i += 2
-			continue
+	for len(text) > 0 {
+		r, size := utf8.DecodeRuneInString(text)
+		if isPlain(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString("(?:" + strings.Join(ways(r, text[:size]), "|") + ")")
 		}
-		b.WriteByte(s[i])
+		text = text[size:]
 	}
 	return b.String()
 }
 
-func xmlEscape(s string) string {
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&apos;").Replace(s)
-}
-
-func powershellEscape(s string) string {
-	return strings.NewReplacer("`", "``", `"`, "`\"", "$", "`$").Replace(s)
-}
-
-func shellEscape(s string) string {
-	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`").Replace(s)
-}
-
-func goEscape(s string) string {
-	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\t", `\t`).Replace(s)
-}
-
-// ldapEscape writes a value as a filter (RFC 4515) or a distinguished name (RFC 4514) has it.
-func ldapEscape(s string, name bool) string {
-	special := "*()\\\x00"
-	if name {
-		special = `,+"\<>;=#`
+// ways are patterns for one sign: behind backslashes (JSON, shells, distinguished names) or a grave accent (PowerShell),
+// doubled, as an escape with its number, or by a name of its own. A byte that is not UTF-8 is read as U+FFFD.
+func ways(r rune, raw string) []string {
+	units, percent, slash := "", "", ""
+	for _, unit := range utf16.Encode([]rune{r}) {
+		units += fmt.Sprintf(`\\+u%04x`, unit)
 	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		switch {
-		case !strings.Contains(special, s[i:i+1]):
-			b.WriteByte(s[i])
-		case name:
-			b.WriteString(`\` + s[i:i+1])
-		default:
-			b.WriteString(`\` + hex.EncodeToString([]byte{s[i]}))
-		}
+	for _, c := range []byte(raw) {
+		percent += fmt.Sprintf("%%%02x", c)
+		slash += fmt.Sprintf(`\\+x?%02x`, c) // RFC 4515 and RFC 4514, Go and C
 	}
-	return b.String()
+	list := []string{"[\\\\`]*" + regexp.QuoteMeta(string(r)),
+		fmt.Sprintf("(?i:%s|%s|%s|&#0*%d;|&#x0*%x;|_x%04x_)", units, percent, slash, r, r, r)}
+	return append(list, named[r]...)
 }
+
+// named are the ways to write a sign that do not follow from its number.
+var named = map[rune][]string{' ': {`\+`}, '\n': {`\\+n`}, '\t': {`\\+t`}, '\r': {`\\+r`},
+	'&': {"&amp;"}, '<': {"&lt;"}, '>': {"&gt;"},
+	'"': {"&quot;", `""`}, '\'': {"&apos;", "''", `'\\''`, `'"'"'`}}

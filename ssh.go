@@ -77,7 +77,7 @@ func (s SSH) Validate(field string) error {
 	case len(s.PeerAddresses) > 0 && s.KnownHosts == "":
 		return Invalid(field+".PeerAddresses", "is given without KnownHosts",
 			"name the known_hosts file, or pin the partner's keys with PeerKeys")
-	case slices.Contains(s.PeerAddresses, s.Address):
+	case slices.ContainsFunc(s.PeerAddresses, func(a string) bool { return strings.EqualFold(a, s.Address) }):
 		return Invalid(field+".PeerAddresses", "holds the machine's own address", "give the address of the partner machine")
 	case s.Key == nil && s.Agent == "" && s.Password == nil:
 		return Invalid(field+".Key", "is empty, and so are Agent and Password", "give one way to log in")
@@ -86,6 +86,12 @@ func (s SSH) Validate(field string) error {
 			"give the private key the certificate was made for")
 	case s.ConnectTimeout < 0 || s.KeepaliveEvery < 0 || s.KeepaliveMisses < 0:
 		return Invalid(field, "has a negative time or count", "use zero for the default")
+	}
+	for _, key := range s.HostKeys {
+		if slices.Contains(s.PeerKeys, key) {
+			return Invalid(field+".PeerKeys", "holds a key of HostKeys: the two machines cannot be told apart",
+				"make a host key of its own on the machine that was cloned from the other")
+		}
 	}
 	for name, list := range map[string][]string{".HostKeys": s.HostKeys, ".PeerKeys": s.PeerKeys} {
 		for _, fp := range list {

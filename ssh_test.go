@@ -2,8 +2,10 @@ package failover_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
@@ -50,4 +52,16 @@ func TestSSHWithPeer(t *testing.T) {
 	require.Equal(t, "/k", a.WithPeer(known).KnownHosts)
 	a.KnownHosts = "/another"
 	require.Empty(t, a.WithPeer(known).PeerAddresses)
+}
+
+func TestMachinesThatCannotBeToldApartAreRefused(t *testing.T) {
+	key := "SHA256:" + strings.Repeat("A", 43)
+	target := failover.SSH{Address: "One.example:22", User: "u", Agent: "/agent", HostKeys: []string{key}}
+	twin := target
+	twin.PeerKeys = []string{key}
+	err := twin.Validate("Host")
+	require.ErrorIs(t, err, failover.ErrInvalid, "a cloned machine has the host key of its original")
+	assert.Contains(t, err.Error(), "Host.PeerKeys")
+	target.KnownHosts, target.PeerAddresses = "known_hosts", []string{"one.EXAMPLE:22"}
+	require.ErrorIs(t, target.Validate("Host"), failover.ErrInvalid, "host names have no case")
 }

@@ -115,9 +115,10 @@ type Observation struct {
 
 // Item is what was found on one target of a fan-out.
 type Item struct {
-	Target string `json:"target"`          // one of the targets, for example a driver
-	Done   bool   `json:"done"`            // the wanted state holds there
-	Found  string `json:"found,omitempty"` // what was found there; part of the findings hash
+	Target  string `json:"target"`            // one of the targets, for example a driver
+	Done    bool   `json:"done"`              // the wanted state holds there
+	Unknown bool   `json:"unknown,omitempty"` // it could not be looked at: neither done nor taken back
+	Found   string `json:"found,omitempty"`   // what was found there; part of the findings hash
 }
 
 func (s Step) timeout() time.Duration {
@@ -210,8 +211,8 @@ type StepInfo struct {
 // info describes every step.
 func (p Procedure) info() []StepInfo {
 	p = p.flatten()
-	list := make([]StepInfo, len(p.Steps))
-	for i, s := range p.Steps {
+	list := make([]StepInfo, len(p.steps))
+	for i, s := range p.steps {
 		list[i] = StepInfo{ID: s.ID, Part: p.part(i), Title: s.Title, Target: s.Target, Kind: s.Kind, CanUndo: s.canUndo(),
 			Firm: s.Firm, Outage: p.down[i],
 			Timeout: s.timeout().String(), Source: s.Source, Help: s.Help}

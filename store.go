@@ -34,7 +34,7 @@ type StoreWriter interface {
 	// Lines returns the complete lines that were there when it was opened, each without its line break.
 	Lines() [][]byte
 	// Append adds one line and returns when it is durable. On an error nothing of the line stays, so that the next Append
-	// may follow, or every further Append fails too. It fails with ErrJournalGone when the journal is no longer what was
+	// may follow, or every further Append fails too. It fails with ErrJournalDamaged when the journal is no longer what was
 	// opened.
 	Append(line []byte) error
 	// Place names the store in the same way on every machine and differs for every copy of it; "" when it cannot. A lock

@@ -107,7 +107,7 @@ func (f journalFile) writer(ctx context.Context, file *os.File) (_ StoreWriter, 
 	now, err := os.Stat(w.path)
 	if err != nil || !os.SameFile(w.info, now) {
 		return nil, journalError("open journal", string(f), "open it again",
-			fmt.Errorf("%w while it was opened", ErrJournalGone))
+			fmt.Errorf("%w: it was replaced while it was opened", ErrJournalDamaged))
 	}
 	if err := private(w.info); err != nil {
 		return nil, journalError("open journal", string(f), "make the file private to the account that runs the procedure",
@@ -121,8 +121,9 @@ func (f journalFile) writer(ctx context.Context, file *os.File) (_ StoreWriter, 
 	raw = raw[:n]
 	w.lines, w.size = completeLines(raw)
 	w.torn = w.size < int64(len(raw))
-	host, _ := os.Hostname()
-	w.place = host + ":" + fileIdentity(w.info, w.path)
+	if host, err := os.Hostname(); err == nil { // without it, two machines could share a place
+		w.place = host + ":" + fileIdentity(w.info, w.path)
+	}
 	return w, nil
 }
 
@@ -212,8 +213,10 @@ func (w *fileWriter) Append(line []byte) error {
 		err = w.file.Sync()
 	}
 	if err != nil {
-		// What stands there now is not known. It goes before anything else is written, so that nothing follows a torn line.
+		// What stands there now is not known. It goes at once, or before anything else is written: what was told as not
+		// written is not to be found by the next one who opens the file.
 		w.torn = true
+		_ = w.file.Truncate(w.size)
 		return fileError("write journal", w.path, err)
 	}
 	w.size += int64(len(line)) + 1
@@ -227,14 +230,14 @@ func (w *fileWriter) still() error {
 	now, err := os.Stat(w.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return journalError("write journal", w.path, next, fmt.Errorf("%w: no file has its name any more", ErrJournalGone))
+		return journalError("write journal", w.path, next, fmt.Errorf("%w: no file has its name any more", ErrJournalDamaged))
 	case err != nil:
 		return fileError("look at journal", w.path, err)
 	case !os.SameFile(w.info, now):
-		return journalError("write journal", w.path, next, fmt.Errorf("%w: another file has its name", ErrJournalGone))
+		return journalError("write journal", w.path, next, fmt.Errorf("%w: another file has its name", ErrJournalDamaged))
 	case now.Size() < w.size || now.Size() > w.size && !w.torn:
 		return journalError("write journal", w.path, next,
-			fmt.Errorf("%w: it has %d bytes, and %d were written", ErrJournalGone, now.Size(), w.size))
+			fmt.Errorf("%w: it has %d bytes, and %d were written", ErrJournalDamaged, now.Size(), w.size))
 	}
 	return nil
 }

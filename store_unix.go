@@ -27,18 +27,11 @@ func private(info fs.FileInfo) error {
 	if mode := info.Mode().Perm(); mode&0o022 != 0 {
 		return fmt.Errorf("%w: other accounts can write it (mode %04o)", fs.ErrPermission, mode)
 	}
-	owner, me := ownerOf(info), os.Geteuid()
-	if me != 0 && owner != me && owner >= 0 {
-		return fmt.Errorf("%w: it belongs to the account with the number %d", fs.ErrPermission, owner)
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if me := os.Geteuid(); ok && me != 0 && int(st.Uid) != me {
+		return fmt.Errorf("%w: it belongs to the account with the number %d", fs.ErrPermission, st.Uid)
 	}
 	return nil
-}
-
-func ownerOf(info fs.FileInfo) int {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return int(st.Uid)
-	}
-	return -1
 }
 
 // fileIdentity differs for every copy of a file on a machine.

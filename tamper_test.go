@@ -24,9 +24,9 @@ import (
 func shapes(t *testing.T) map[string][]byte {
 	t.Helper()
 	shapes := map[string][]byte{}
-	for name, at := range map[string]string{"finished": "", "intent": `"type":"outcome","step":"b"`,
-		"fact": `"type":"outcome","step":"a"`,
-		"run":  `"type":"intent","step":"a"`, "undo-intent": ""} {
+	for name, at := range map[string]string{"finished": "", "intent": `"type":"outcome","step":"s/b"`,
+		"fact": `"type":"outcome","step":"s/a"`,
+		"run":  `"type":"intent","step":"s/a"`, "undo-intent": ""} {
 		w := newWorld()
 		p := tampered(w)
 		store := failovertest.NewStore(name)
@@ -50,7 +50,7 @@ func shapes(t *testing.T) map[string][]byte {
 }
 
 func tampered(w *world) failover.Procedure {
-	fact := failover.NewFact[int]("noted")
+	fact := failover.Fact[int]{Name: "noted"}
 	a := w.change("a")
 	a.Writes = []string{"noted"}
 	apply := a.Apply
@@ -70,10 +70,10 @@ func fires(t *testing.T, content []byte) (again bool, err error) {
 	w.on["a"], w.on["b"] = true, true
 	p := tampered(w)
 	// The observation is behind: only the probe knows.
-	p.Steps[1].Observe = func(context.Context) (failover.Observation, error) {
+	p.Stages[0].Steps[1].Observe = func(context.Context) (failover.Observation, error) {
 		return failover.Observation{Done: w.thrown["c"] > 0, Found: "not seen yet"}, nil
 	}
-	p.Steps[1].Timeout, p.Steps[1].Poll = time.Millisecond, time.Millisecond
+	p.Stages[0].Steps[1].Timeout, p.Stages[0].Steps[1].Poll = time.Millisecond, time.Millisecond
 	_, err = p.Run(t.Context(), options(j))
 	return w.thrown["b"] > 0, err
 }
@@ -212,7 +212,7 @@ func TestARemovedOrReplacedJournalStopsTheRun(t *testing.T) {
 			a := w.change("a")
 			a.Apply = func(ctx context.Context) error { return errors.Join(w.throw("a")(ctx), harm(path)) }
 			_, err = procedure(a, w.once("b")).Run(t.Context(), options(j))
-			require.ErrorIs(t, err, failover.ErrJournalGone)
+			require.ErrorIs(t, err, failover.ErrJournalDamaged)
 			assert.Zero(t, w.thrown["b"])
 		})
 	}
@@ -362,4 +362,45 @@ func (w *fullWriter) Append(line []byte) error {
 		return &fs.PathError{Op: "write", Path: "journal", Err: syscall.ENOSPC}
 	}
 	return w.StoreWriter.Append(line)
+}
+
+// A machine that was cloned has the name, the disk and the journal of the first one.
+func TestACloneDoesNotTakeTheLockOver(t *testing.T) {
+	w := newWorld()
+	lock := &failovertest.Lock{}
+	build := func() failover.Procedure {
+		p := procedure(w.change("a"), w.check("go"), w.once("b"))
+		p.Lock = lock
+		return p
+	}
+	store := failovertest.NewStore("disk")
+	j, err := store.Journal()
+	require.NoError(t, err)
+	require.NoError(t, j.Close())
+	clone := store.Copy("disk")
+	for range 2 {
+		j, err = store.Journal()
+		require.NoError(t, err)
+		_, err = build().Run(t.Context(), options(j))
+		require.ErrorIs(t, err, failover.ErrPrecondition, "half-way, with the lock")
+		require.NoError(t, j.Close())
+	}
+	w.on["go"] = true
+	second, err := clone.Journal()
+	require.NoError(t, err)
+	defer func() { _ = second.Close() }()
+	_, err = build().Run(t.Context(), options(second))
+	require.ErrorIs(t, err, failover.ErrLocked)
+	assert.Zero(t, w.thrown["b"])
+
+	holder, held, err := lock.Holder(t.Context())
+	require.NoError(t, err)
+	require.True(t, held)
+	require.NoError(t, build().TakeOverLock(t.Context(), holder, options(second)))
+	require.NoError(t, second.Close())
+	third, err := clone.Journal()
+	require.NoError(t, err)
+	defer func() { _ = third.Close() }()
+	_, err = build().Run(t.Context(), options(third))
+	require.NoError(t, err, "what this journal took over is its own")
 }

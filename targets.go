@@ -93,6 +93,32 @@ type TargetOutcome struct {
 	Next    string  `json:"next,omitempty"`  // the next action for it
 }
 
+// outcomesIn is what an error says of every target of the fan-outs in it. What stands beside a fan-out, and may be the
+// loss of a reply, is a row too; a word for the kind of error is none.
+func outcomesIn(err error) (rows []TargetOutcome) {
+	switch e := err.(type) { //nolint:errorlint // the tree is walked by hand to see every branch
+	case Targets:
+		return e.outcomes()
+	case interface{ Unwrap() error }:
+		return outcomesIn(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		var beside Targets
+		for _, inner := range e.Unwrap() {
+			switch told := outcomesIn(inner); {
+			case told != nil:
+				rows = append(rows, told...)
+			case inner == ErrRejected, inner == ErrPrecondition, inner == ErrNotObserved: //nolint:errorlint // itself
+			default:
+				beside = append(beside, TargetResult{Target: "beside these targets", Err: inner})
+			}
+		}
+		if rows != nil {
+			rows = append(rows, beside.outcomes()...)
+		}
+	}
+	return rows
+}
+
 func (t Targets) outcomes() []TargetOutcome {
 	rows := make([]TargetOutcome, len(t))
 	for i, r := range t {

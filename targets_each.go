@@ -17,37 +17,39 @@ func EachTarget[T any](ctx context.Context, limit int, targets []T, name func(T)
 		return Invalid("limit", fmt.Sprintf("is %d", limit), "allow at least one at a time")
 	}
 	results := make(Targets, len(targets))
-	next := make(chan int)
+	place := make(chan struct{}, limit)
 	var workers sync.WaitGroup
-	for range min(limit, len(targets)) {
+	for i, target := range targets {
+		place <- struct{}{}
 		workers.Go(func() {
-			for i := range next {
-				results[i] = TargetResult{Target: name(targets[i]), Err: oneTarget(ctx, targets[i], name, do)}
-			}
+			defer func() { <-place }()
+			oneTarget(ctx, target, name, do, &results[i])
 		})
 	}
-	for i := range targets {
-		next <- i
-	}
-	close(next)
 	workers.Wait()
 	return results.Err()
 }
 
-func oneTarget[T any](ctx context.Context, target T, name func(T) string, do func(context.Context, T) error) (
-	err error) {
-	if cause := context.Cause(ctx); cause != nil {
-		return &Error{Op: "begin", Target: name(target), Outcome: NotApplied, Next: "run again for this target",
-			Err: fmt.Errorf("not begun: %w", cause)}
+// oneTarget fills in the result from the beginning: do may end its goroutine.
+func oneTarget[T any](ctx context.Context, target T, name func(T) string, do func(context.Context, T) error,
+	result *TargetResult) {
+	broken := func(what string) error {
+		return &Error{Op: "call", Target: result.Target, Outcome: InDoubt,
+			Next: "report this as a defect and observe the target", Err: fmt.Errorf("%w%s", ErrPanicked, what)}
 	}
+	result.Err = broken(": it ended its goroutine")
 	defer func() {
 		if v := recover(); v != nil {
-			err = &Error{Op: "call", Target: name(target), Outcome: InDoubt,
-				Next: "report this as a defect and observe the target",
-				Err:  fmt.Errorf("%w with a value of type %T", ErrPanicked, v)}
+			result.Err = broken(fmt.Sprintf(" with a value of type %T", v))
 		}
 	}()
-	return do(ctx, target)
+	result.Target = name(target)
+	if cause := context.Cause(ctx); cause != nil {
+		result.Err = &Error{Op: "begin", Target: result.Target, Outcome: NotApplied, Next: "run again for this target",
+			Err: fmt.Errorf("not begun: %w", cause)}
+		return
+	}
+	result.Err = do(ctx, target)
 }
 
 // PerTarget makes a step over many targets from what it does on each. Its functions have the meaning and the rules of
@@ -98,7 +100,7 @@ func (t PerTarget) Look(ctx context.Context, see func(ctx context.Context, targe
 	err := t.Each(ctx, func(ctx context.Context, target string) error {
 		row, err := see(ctx, target)
 		if err != nil {
-			row = Item{Found: "not observed: " + err.Error()}
+			row = Item{Unknown: true, Found: "not observed: " + err.Error()}
 		}
 		row.Target = target
 		mu.Lock()
@@ -114,7 +116,7 @@ func (t PerTarget) Look(ctx context.Context, see func(ctx context.Context, targe
 	for _, target := range t.Targets {
 		row, seen := rows[target]
 		if !seen {
-			row = Item{Target: target, Found: "not observed"}
+			row = Item{Target: target, Unknown: true, Found: "not observed"}
 		}
 		if obs.Items = append(obs.Items, row); !row.Done {
 			open = append(open, t.name(target)+" "+row.Found)

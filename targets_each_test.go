@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
@@ -142,7 +144,7 @@ func TestAStepOverManyTargets(t *testing.T) {
 		p, j := procedure(s), failovertest.Journal(t)
 		rep, err := p.Run(t.Context(), options(j))
 		require.Equal(t, []string{"b"}, failedTargets(t, err))
-		step, _ := rep.Step("stop")
+		step, _ := rep.Step("s/stop")
 		require.Equal(t, failover.StatusPartly, step.Status)
 		obs, err := s.Observe(t.Context())
 		require.NoError(t, err)
@@ -164,5 +166,49 @@ func TestAStepOverManyTargets(t *testing.T) {
 		_, err = p.Undo(t.Context(), options(j))
 		require.NoError(t, err)
 		require.Equal(t, map[string]bool{"a": false, "b": false, "c": false}, on)
+	})
+}
+
+func TestAnEndedGoroutineIsOneTargetsFailure(t *testing.T) {
+	for _, limit := range []int{1, 2} {
+		err := failover.EachTarget(t.Context(), limit, []string{"a", "b", "c", "d"}, self,
+			func(_ context.Context, s string) error {
+				if s != "d" {
+					runtime.Goexit()
+				}
+				return nil
+			})
+		require.ErrorIs(t, err, failover.ErrPanicked)
+		assert.Equal(t, []string{"a", "b", "c"}, failedTargets(t, err))
+		assert.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+	}
+}
+
+// A target that cannot be looked at is not one on which nothing is left.
+func TestATargetThatCannotBeObservedIsNotUndone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		on, blind := map[string]bool{}, false
+		s := failover.PerTarget{Targets: []string{"a", "b"}, Wanted: "on",
+			Observe: func(_ context.Context, target string) (failover.Item, error) {
+				if blind && target == "b" {
+					return failover.Item{}, errors.New("no route to host")
+				}
+				return failover.Item{Done: on[target], Found: fmt.Sprint(on[target])}, nil
+			},
+			Apply: func(_ context.Context, target string) error {
+				on[target] = true
+				return nil
+			},
+			Undo: func(_ context.Context, target string) error {
+				on[target], blind = target == "b", true // b answers that it is done, and does nothing
+				return nil
+			}}.Step(failover.Step{ID: "a", Title: "Turn them on", Kind: failover.Change})
+		p, j := procedure(s), failovertest.Journal(t)
+		_, err := p.Run(t.Context(), options(j))
+		require.NoError(t, err)
+		rep, err := p.Undo(t.Context(), options(j))
+		require.ErrorIs(t, err, failover.ErrNotObserved)
+		assert.Equal(t, failover.ResultInDoubt, rep.Result)
+		assert.True(t, on["b"])
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -50,9 +51,9 @@ type TLS struct {
 	InsecureAnyCertificate bool
 }
 
-// ErrUntrusted: the server's certificate is not the pinned one. For the other reasons not to trust a certificate see
+// errUntrusted: the server's certificate is not the pinned one. For the other reasons not to trust a certificate see
 // the errors of crypto/tls and crypto/x509; [TLSNext] knows them all.
-var ErrUntrusted = errors.New("the certificate has another fingerprint")
+var errUntrusted = errors.New("the certificate has another fingerprint")
 
 // maxPEM bounds a certificate file. The bundle of all public authorities has about 250 KB.
 const maxPEM = 8 << 20
@@ -66,8 +67,7 @@ func (t TLS) Validate(field string) error {
 		return Invalid(field+".Fingerprints", "are given beside roots", "choose one: roots, or the certificate itself")
 	case t.InsecureAnyCertificate && (rooted || len(t.Fingerprints) > 0):
 		return Invalid(field+".InsecureAnyCertificate", "is set beside roots or fingerprints", "leave it out")
-	case strings.TrimSpace(t.ServerName) != t.ServerName || strings.ContainsAny(t.ServerName, "/: ") &&
-		!strings.Contains(t.ServerName, "::"):
+	case strings.ContainsAny(t.ServerName, "/: \t\r\n") && net.ParseIP(t.ServerName) == nil:
 		return Invalid(field+".ServerName", fmt.Sprintf("%q is no host name", t.ServerName),
 			"give the DNS name or address in the certificate, without a port")
 	case t.CertificateFile != "" && t.Key == nil:
@@ -170,11 +170,11 @@ func (t TLS) Config(field, host string) (*tls.Config, error) {
 
 func pinned(s tls.ConnectionState, pins [][sha256.Size]byte) error {
 	if len(s.PeerCertificates) == 0 {
-		return fmt.Errorf("%w: it showed none", ErrUntrusted)
+		return fmt.Errorf("%w: it showed none", errUntrusted)
 	}
 	sum := sha256.Sum256(s.PeerCertificates[0].Raw)
 	if !slices.Contains(pins, sum) {
-		return fmt.Errorf("%w: %x", ErrUntrusted, sum)
+		return fmt.Errorf("%w: %x", errUntrusted, sum)
 	}
 	return nil
 }
@@ -194,7 +194,7 @@ func (t TLS) clientCertificate(ctx context.Context, chain []byte) (*tls.Certific
 // TLSNext returns what to do about a TLS handshake that failed because the certificate is not trusted, or "" when err
 // is something else.
 func TLSNext(err error) string {
-	if errors.Is(err, ErrUntrusted) {
+	if errors.Is(err, errUntrusted) {
 		return "compare the fingerprint with the one on the server's console before trusting the new one"
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {

@@ -119,7 +119,7 @@ func TestTLSTrusts(t *testing.T) {
 			}
 			require.Error(t, err)
 			require.Contains(t, failover.TLSNext(err), tc.next)
-			require.Equal(t, name == "another fingerprint", errors.Is(err, failover.ErrUntrusted))
+			require.Equal(t, name == "another fingerprint", strings.Contains(err.Error(), "has another fingerprint"))
 		})
 	}
 	if openssl, err := exec.LookPath("openssl"); err == nil {
@@ -209,4 +209,16 @@ func TestTLSNamesTheField(t *testing.T) {
 	}
 	require.NoError(t, failover.TLS{ServerName: "fd00::1"}.Validate("x"))
 	require.NoError(t, failover.TLS{}.Validate("x"))
+}
+
+func TestAServerNameMayBeAnyAddress(t *testing.T) {
+	for name, fits := range map[string]bool{"eft.example.org": true, "10.0.0.1": true, "fe80::1": true,
+		"2001:db8:1:2:3:4:5:6": true, "host:443": false, "[::1]": false, "a::b/c": false, "https://h": false} {
+		err := failover.TLS{ServerName: name}.Validate("TLS")
+		if fits {
+			require.NoError(t, err, name)
+		} else {
+			require.ErrorIs(t, err, failover.ErrInvalid, name)
+		}
+	}
 }

@@ -27,7 +27,7 @@ func (p Procedure) UndoPlan(j *Journal) UndoPlan {
 	plan := UndoPlan{Steps: []UndoStep{}}
 	p = p.flatten()
 	infos := p.info()
-	for i, s := range slices.Backward(p.Steps) {
+	for i, s := range slices.Backward(p.steps) {
 		st := j.state(s.ID)
 		if !st.touched() {
 			continue
@@ -88,7 +88,7 @@ func (r *run) undoAll(ctx context.Context) error {
 			return err
 		}
 		i := r.index[u.ID]
-		s := r.p.Steps[i]
+		s := r.p.steps[i]
 		if !u.Undo {
 			return stepError(s, r.outcomeOf(i), u.Why, fmt.Errorf("%w: %s is in effect and stays", ErrIrreversible, s.ID))
 		}
@@ -113,7 +113,7 @@ func (p UndoPlan) shown() []shownStep {
 // settleDoubts looks at every step that may be in effect. Only the wanted state closes a doubt here: a change that was
 // not seen may still come, and an undo that came before it would be taken back by it.
 func (r *run) settleDoubts(ctx context.Context) error {
-	for i, s := range r.p.Steps {
+	for i, s := range r.p.steps {
 		st := r.j.state(s.ID)
 		if st.effect != effectDoubt || st.undoOpen {
 			continue
@@ -146,7 +146,7 @@ func (r *run) settleDoubts(ctx context.Context) error {
 }
 
 func (r *run) undoStep(ctx context.Context, i int) error {
-	s := r.p.Steps[i]
+	s := r.p.steps[i]
 	fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
 	defer cancel()
 	obs, lookErr := r.observe(fresh, i)
@@ -163,8 +163,7 @@ func (r *run) undoStep(ctx context.Context, i int) error {
 	if err := r.j.append(record{Type: recUndoIntent, Step: s.ID}); err != nil {
 		return err
 	}
-	r.stepEvent(i, Event{Kind: EventIntent, Observation: obs})
-	r.stepEvent(i, Event{Kind: EventAttempt, Observation: obs, Attempt: 1})
+	r.stepEvent(i, Event{Kind: EventIntent, Observation: obs, Attempt: 1})
 	limit, end := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
 	defer end()
 	facts, err := r.act(limit, i, "undo", s.Undo)
@@ -188,12 +187,12 @@ func (r *run) undoStep(ctx context.Context, i int) error {
 
 // consentToUndo asks the gate about a step that no approved plan of the undo has shown.
 func (r *run) consentToUndo(i int, obs Observation) error {
-	_, planned := r.approved[r.p.Steps[i].ID]
+	_, planned := r.approved[r.p.steps[i].ID]
 	if planned || r.o.Gate == nil && r.approved == nil {
 		return nil
 	}
 	if r.o.Gate == nil {
-		return stepError(r.p.Steps[i], r.outcomeOf(i), "read the new plan of the undo and approve that one",
+		return stepError(r.p.steps[i], r.outcomeOf(i), "read the new plan of the undo and approve that one",
 			fmt.Errorf("%w: %w: the approved undo did not show it", ErrWaiting, ErrPlanChanged))
 	}
 	r.asking.Lock()
@@ -203,7 +202,7 @@ func (r *run) consentToUndo(i int, obs Observation) error {
 
 // untilUndone looks until nothing of the change is left, at least once on time of its own.
 func (r *run) untilUndone(limit context.Context, i int) (Observation, error) {
-	s := r.p.Steps[i]
+	s := r.p.steps[i]
 	before := r.j.state(s.ID).before0
 	own := context.WithoutCancel(limit)
 	for {
@@ -229,15 +228,15 @@ func (r *run) untilUndone(limit context.Context, i int) (Observation, error) {
 	}
 }
 
-// takenBack reports whether an observation shows nothing of the change: the wanted state does not hold, and no target
-// has it that did not have it before.
+// takenBack reports whether an observation shows nothing of the change: every target was looked at, the wanted state
+// does not hold, and no target has it that did not have it before.
 func takenBack(obs Observation, before []Item) bool {
 	had := map[string]bool{}
 	for _, item := range before {
 		had[item.Target] = item.Done
 	}
 	for _, item := range obs.Items {
-		if item.Done && !had[item.Target] {
+		if item.Unknown || item.Done && !had[item.Target] {
 			return false
 		}
 	}
@@ -245,14 +244,12 @@ func takenBack(obs Observation, before []Item) bool {
 }
 
 func (r *run) undoOutcome(i int, o Outcome, obs Observation, facts *stepFacts, err error) error {
-	s := r.p.Steps[i]
+	s := r.p.steps[i]
 	rec := record{Type: recUndoOutcome, Step: s.ID, Outcome: &o, Found: obs.Found, Items: obs.Items, Said: facts.lines()}
-	if targets, ok := errors.AsType[Targets](err); ok {
-		rec.Targets = targets.outcomes()
-	}
 	if err == nil {
 		return r.j.append(rec)
 	}
+	rec.Targets = facts.targets
 	err = stepError(s, o, "undo again with the same journal: an undo is safe to repeat", fmt.Errorf("undo: %w", err))
 	rec.Error, rec.Next = bareText(err), NextOf(err)
 	return errors.Join(err, r.j.append(rec))

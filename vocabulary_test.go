@@ -96,7 +96,8 @@ func TestProceduresThatCannotBeRunSafelyAreRefused(t *testing.T) {
 		return procedure(s)
 	}
 	tests := map[string]failover.Procedure{
-		"no name":          {Steps: []failover.Step{w.check("a")}},
+		"no name":          {Stages: procedure(w.check("a")).Stages},
+		"no stage name":    {Name: "p", Stages: []failover.Stage{{Steps: []failover.Step{w.check("a")}}}},
 		"no steps":         procedure(),
 		"twice":            procedure(w.check("a"), w.check("a")),
 		"no ID":            edit(w.check("a"), func(s *failover.Step) { s.ID = "" }),
@@ -123,8 +124,8 @@ func TestProceduresThatCannotBeRunSafelyAreRefused(t *testing.T) {
 		"no journal": func(o *failover.RunOptions) { o.Journal = nil },
 		"no actor":   func(o *failover.RunOptions) { o.Actor = "" },
 		"no reason":  func(o *failover.RunOptions) { o.Reason = "" },
-		"waive what": func(o *failover.RunOptions) { o.Waive = map[string]string{"nothing": "x"} },
-		"waive why":  func(o *failover.RunOptions) { o.Waive = map[string]string{"a": ""} },
+		"waive what": func(o *failover.RunOptions) { o.Waive = map[string]string{"s/nothing": "x"} },
+		"waive why":  func(o *failover.RunOptions) { o.Waive = map[string]string{"s/a": ""} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := options(journal(t))
@@ -138,20 +139,20 @@ func TestProceduresThatCannotBeRunSafelyAreRefused(t *testing.T) {
 func TestStepsOfYourOwnAreInsertedByName(t *testing.T) {
 	w := newWorld()
 	p := procedure(w.check("a"), w.check("c"))
-	q, err := p.InsertBefore("c", w.check("b"))
+	q, err := p.InsertBefore("s/c", w.check("b"))
 	require.NoError(t, err)
-	q, err = q.InsertAfter("c", w.check("d"))
+	q, err = q.InsertAfter("s/c", w.check("d"))
 	require.NoError(t, err)
-	q, err = q.Replace("a", w.check("z"))
+	q, err = q.Replace("s/a", w.check("z"))
 	require.NoError(t, err)
 	var ids []string
-	for _, s := range q.Steps {
+	for _, s := range q.Stages[0].Steps {
 		ids = append(ids, s.ID)
 	}
 	assert.Equal(t, []string{"z", "b", "c", "d"}, ids)
-	assert.Len(t, p.Steps, 2, "the original is untouched")
-	assert.Equal(t, "a", p.Steps[0].ID)
-	_, err = p.InsertAfter("nothing", w.check("b"))
+	assert.Len(t, p.Stages[0].Steps, 2, "the original is untouched")
+	assert.Equal(t, "a", p.Stages[0].Steps[0].ID)
+	_, err = p.InsertAfter("s/nothing", w.check("b"))
 	require.ErrorIs(t, err, failover.ErrInvalid)
 }
 

@@ -39,7 +39,7 @@ func TestNamesThatWouldNotStayTheSameAreRefused(t *testing.T) {
 		p.Parameters = []failover.Parameter{{Name: bad}}
 		require.ErrorIs(t, p.Validate(), failover.ErrInvalid)
 		p = procedure(w.change("a"))
-		p.Steps[0].Writes = []string{bad}
+		p.Stages[0].Steps[0].Writes = []string{bad}
 		require.ErrorIs(t, p.Validate(), failover.ErrInvalid)
 		p = procedure(w.change("a"))
 		p.Name = bad
@@ -142,9 +142,9 @@ func TestForeignTextStaysText(t *testing.T) {
 		o := options(failovertest.Journal(t))
 		o.Actor, o.Reason = hostile, hostile
 		o.Observer = func(e failover.Event) { clean("event error", e.Error) }
-		o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) {
+		o.Gate = func(context.Context, failover.Request) (failover.Approval, error) {
 			return failover.Approval{By: hostile, From: hostile}, nil
-		})
+		}
 		rep, err := p.Run(t.Context(), o)
 		require.Error(t, err)
 		clean("error", err.Error())
@@ -170,7 +170,7 @@ func TestForeignTextStaysText(t *testing.T) {
 // The awkward characters are those that some transport writes in another way.
 func TestASecretIsRedactedInEveryEncoding(t *testing.T) {
 	for _, secret := range []string{`CNRYp&Q7`, `p"a'ss\w0rd`, "a/b+c=d?e", "$HOME`id`", "pass word%20", "ümlaut<>",
-		"tab\tand\nline", "(*)\\"} {
+		"tab\tand\nline", "(*)\\", "not\xffUTF-8"} {
 		s := failover.NewSecret(secret)
 		raw, err := json.Marshal(map[string]string{"password": secret})
 		require.NoError(t, err)
@@ -231,14 +231,14 @@ func TestTheReportAnswersAnExaminer(t *testing.T) {
 		failover.Step{ID: "m", Title: "M", Kind: failover.Manual, Help: "Do it."}, w.change("b"))
 	p.Parameters = []failover.Parameter{{Name: "from", Value: "symaix1"}}
 	blind := true
-	p.Steps[3].Attempts = 1
-	p.Steps[3].Observe = func(context.Context) (failover.Observation, error) {
+	p.Stages[0].Steps[3].Attempts = 1
+	p.Stages[0].Steps[3].Observe = func(context.Context) (failover.Observation, error) {
 		if blind && w.thrown["b"] > 0 {
 			return failover.Observation{}, refusal("b")
 		}
 		return failover.Observation{Done: w.on["b"]}, nil
 	}
-	p.Steps[3].Apply = func(ctx context.Context) error { return errors.Join(w.throw("b")(ctx), errLost) }
+	p.Stages[0].Steps[3].Apply = func(ctx context.Context) error { return errors.Join(w.throw("b")(ctx), errLost) }
 	j := failovertest.Journal(t)
 	call := func(actor, reason string, change func(*failover.RunOptions)) error {
 		o := failover.RunOptions{Journal: j, Actor: actor, Reason: reason}
@@ -246,17 +246,17 @@ func TestTheReportAnswersAnExaminer(t *testing.T) {
 		_, err := p.Run(t.Context(), o)
 		return err
 	}
-	waive := func(o *failover.RunOptions) { o.Waive = map[string]string{"quiet": "one job may be cut"} }
+	waive := func(o *failover.RunOptions) { o.Waive = map[string]string{"s/quiet": "one job may be cut"} }
 	require.ErrorIs(t, call("ann", "undo: CHG-7", waive), failover.ErrWaiting)
 	assert.False(t, j.Report().Undo, "a reason is only a reason")
-	require.NoError(t, j.Confirm("m", failover.Statement{By: "carl", Says: "cable is in", Reason: "saw it"}))
+	require.NoError(t, j.Confirm("s/m", failover.Statement{By: "carl", Says: "cable is in", Reason: "saw it"}))
 	require.ErrorIs(t, call("bob", "CHG-8", func(o *failover.RunOptions) {
-		o.Gate = failover.GateFunc(func(context.Context, failover.Request) (failover.Approval, error) {
+		o.Gate = func(context.Context, failover.Request) (failover.Approval, error) {
 			return failover.Approval{By: "policy"}, errors.New("not on Sunday")
-		})
+		}
 	}), failover.ErrRejected)
 	require.ErrorIs(t, call("bob", "CHG-9", func(*failover.RunOptions) {}), failover.ErrInDoubt)
-	require.NoError(t, j.Resolve("b", failover.Applied, "dora", "looked at the target"))
+	require.NoError(t, j.Resolve("s/b", failover.Applied, "dora", "looked at the target"))
 	blind = false
 	_, err := p.Undo(t.Context(), failover.RunOptions{Journal: j, Actor: "eve", Reason: "CHG-10"})
 	require.NoError(t, err)
@@ -294,7 +294,7 @@ func TestAnotherVersionGoesOnWhereItCan(t *testing.T) {
 	w.on["no"] = true
 	rep, err := newer.Run(t.Context(), options(j))
 	require.NoError(t, err)
-	assert.Equal(t, []string{"step added was added"}, rep.Changed)
+	assert.Equal(t, []string{"step s/added was added"}, rep.Changed)
 	assert.Equal(t, failover.ResultCompleted, rep.Result)
 
 	j = begin()
@@ -306,7 +306,7 @@ func TestAnotherVersionGoesOnWhereItCan(t *testing.T) {
 	j = begin()
 	_, err = procedure(w.check("no"), w.once("b")).Run(t.Context(), options(j))
 	require.ErrorIs(t, err, failover.ErrWrongJournal)
-	assert.Contains(t, err.Error(), "step a")
+	assert.Contains(t, err.Error(), "step s/a")
 	_, err = procedure(w.once("a"), w.once("b")).Undo(t.Context(), options(j))
 	require.ErrorIs(t, err, failover.ErrWrongJournal)
 	assert.NotContains(t, failover.NextOf(err), "new journal", "a new one forgets what is in effect")
@@ -381,4 +381,159 @@ func TestEveryWayBackEndsTheOutage(t *testing.T) {
 		assert.True(t, rep.Outages[0].Ended)
 		assert.Equal(t, time.Minute, rep.Outages[0].Duration())
 	})
+}
+
+// A service that is taken down again by an undo was down, also where a Check had seen it up.
+func TestAnUndoBehindTheWindowIsAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		start := w.change("start")
+		start.Undo = func(ctx context.Context) error {
+			time.Sleep(time.Minute)
+			return w.back("start")(ctx)
+		}
+		start.Timeout = time.Hour
+		stop := w.change("stop")
+		stop.Undo = func(ctx context.Context) error {
+			time.Sleep(time.Minute)
+			return w.back("stop")(ctx)
+		}
+		stop.Timeout = time.Hour
+		seen := failover.Step{ID: "seen", Title: "It is up", Kind: failover.Check, Observe: w.observe("start")}
+		p, j := downWhile(stop, start, seen), failovertest.Journal(t)
+		rep, err := p.Run(t.Context(), options(j))
+		require.NoError(t, err)
+		require.Len(t, rep.Outages, 1)
+		time.Sleep(time.Hour)
+		rep, err = p.Undo(t.Context(), options(j))
+		require.NoError(t, err)
+		require.Len(t, rep.Outages, 2)
+		assert.True(t, rep.Outages[1].Ended)
+		assert.Equal(t, 2*time.Minute, rep.Outages[1].Duration())
+	})
+}
+
+// A person who says that nothing was done says that nothing was down.
+func TestAnOutageThatAPersonRulesOutWasNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		p, j := downWhile(w.change("stop"), w.change("start")), failovertest.Journal(t)
+		p.Stages[0].Steps[0].Attempts = 1
+		p.Stages[0].Steps[0].Apply = func(context.Context) error { return errLost }
+		_, err := p.Run(t.Context(), options(j))
+		require.ErrorIs(t, err, failover.ErrInDoubt)
+		time.Sleep(72 * time.Hour)
+		require.NoError(t, j.Resolve("down/stop", failover.NotApplied, "op", "it never stopped"))
+		assert.Empty(t, j.Report().Outages)
+	})
+}
+
+// What holds for one target says nothing of another one that a later version of the program means by the same ID.
+func TestAnotherVersionLooksAtAnotherTargetItself(t *testing.T) {
+	w := newWorld()
+	w.on["stop"], w.on["ready"] = true, true
+	old, j := procedure(w.change("stop"), w.check("ready"), w.check("no")), failovertest.Journal(t)
+	_, err := old.Run(t.Context(), options(j))
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	w.on["no"], w.on["stop"] = true, false
+	elsewhere := w.change("stop")
+	elsewhere.Target = "another box"
+	ready := w.check("ready")
+	ready.Kind, ready.Apply, ready.Undo = failover.Change, w.throw("ready"), w.back("ready")
+	w.on["ready"] = false
+	newer := procedure(elsewhere, ready, w.check("no"))
+	plan, err := newer.Plan(t.Context(), j)
+	require.NoError(t, err)
+	assert.Equal(t, failover.ActionApply, plan.Steps[0].Action)
+	assert.Equal(t, failover.ActionApply, plan.Steps[1].Action)
+	rep, err := newer.Run(t.Context(), options(j))
+	require.NoError(t, err)
+	assert.Equal(t, map[string]int{"stop": 1, "ready": 1}, w.thrown, "already so on the old target is no word on the new")
+	assert.Equal(t, failover.StatusApplied, statusOf(t, rep, "s/stop"))
+}
+
+func TestASecretIsRedactedAsOthersEscapeIt(t *testing.T) {
+	s := failover.NewSecret(`P"ä+'𝄞&z`)
+	for what, text := range map[string]string{
+		// System.Text.Json escapes everything that is not ASCII, and quotes, plus and ampersand.
+		".NET": `P\u0022\u00E4\u002B\u0027\uD834\uDD1E\u0026z`,
+		// Python's json.dumps and JavaScriptSerializer write small digits.
+		"Python":         `P\"\u00e4+'\ud834\udd1e&z`,
+		"PowerShell 5.1": `P\"ä+\u0027𝄞\u0026z`,
+		"XML in numbers": `P&#34;&#228;+&#39;&#119070;&#38;z`,
+		"XML in hex":     `P&#x22;&#xE4;&#x2B;&#x27;&#x1D11E;&#x26;z`,
+		"LDAP in hex":    `P\22\c3\a4\2b\27\f0\9d\84\9e\26z`,
+		"query, mixed":   `P%22%C3%a4%2B'%F0%9D%84%9E%26z`,
+		"JSON in JSON":   `P\\\"ä+'𝄞&z`,
+		"EncodedCommand": base64.StdEncoding.EncodeToString(
+			[]byte("P\x00\"\x00\xe4\x00+\x00'\x00\x34\xd8\x1e\xdd&\x00z\x00")),
+		"inside PS UTF16": base64.StdEncoding.EncodeToString(
+			[]byte("x\x00P\x00\"\x00\xe4\x00+\x00'\x00\x34\xd8\x1e\xdd&\x00z\x00x\x00")),
+	} {
+		got := failover.Redact("before "+text+" after", s)
+		assert.Contains(t, got, "[redacted]", what)
+		assert.NotContains(t, got, "z ", what)
+	}
+}
+
+// The file of a journal comes from elsewhere: from a ticket, from another machine.
+func TestAForeignJournalForgesNoRow(t *testing.T) {
+	rep := &failover.Report{Procedure: "p", Journal: "J\n 1  applied  FAKE ROW", Definition: "d\x1b[2J",
+		Outages: []failover.Outage{{Part: "a\x1b[2J", From: time.Now()}},
+		Steps: []failover.StepReport{{StepInfo: failover.StepInfo{ID: "a\nFAKE ROW", Title: "t", Kind: failover.Check},
+			Error: "e"}}}
+	var page bytes.Buffer
+	require.NoError(t, rep.WriteHTML(&page))
+	for _, text := range []string{rep.String(), page.String()} {
+		assert.NotContains(t, text, "\x1b")
+		for line := range strings.Lines(text) {
+			assert.False(t, strings.HasPrefix(strings.TrimSpace(line), "FAKE ROW"), text)
+			assert.False(t, strings.HasPrefix(strings.TrimSpace(line), "1  applied"), text)
+		}
+	}
+}
+
+func TestThePageSaysWhatTheTextSays(t *testing.T) {
+	w := newWorld()
+	a := w.change("a")
+	a.Undo = func(context.Context) error { return errLost }
+	a.Timeout = 20 * time.Millisecond
+	p, j := downWhile(a, w.check("no")), failovertest.Journal(t)
+	_, err := p.Run(t.Context(), options(j))
+	require.Error(t, err)
+	rep, err := p.Undo(t.Context(), options(j))
+	require.Error(t, err)
+	rep.Outages = append(rep.Outages, failover.Outage{Part: "mail", From: rep.Began})
+	var page bytes.Buffer
+	require.NoError(t, rep.WriteHTML(&page))
+	for _, text := range []string{rep.String(), page.String()} {
+		assert.Contains(t, text, "the journal can only be undone")
+		assert.Contains(t, text, "whether it was taken back is in doubt")
+		assert.Contains(t, text, "utage of mail since")
+	}
+}
+
+func TestValuesThatWouldNotStayTheSameAreNoFacts(t *testing.T) {
+	for value, fits := range map[string]bool{"M\xfcller": false, "Müller": true, "\ufffd": true, `a \ufffd`: true,
+		`\\ufffd`: true} {
+		w := newWorld()
+		s := w.change("a")
+		s.Writes = []string{"owner", "owners"}
+		s.Apply = func(ctx context.Context) error {
+			if err := (failover.FactMap[string]{Name: "owners"}).Put(ctx, "k", value); err != nil {
+				return err
+			}
+			if err := (failover.Fact[string]{Name: "owner"}).Save(ctx, value); err != nil {
+				return err
+			}
+			return w.throw("a")(ctx)
+		}
+		_, err := procedure(s).Run(t.Context(), options(failovertest.Journal(t)))
+		if fits {
+			require.NoError(t, err, "%q", value)
+			continue
+		}
+		require.ErrorIs(t, err, failover.ErrPrecondition, "%q", value)
+		assert.Empty(t, w.thrown)
+	}
 }

@@ -112,7 +112,7 @@ func differing(before, after map[string]string) string {
 	return text
 }
 
-var startFact = failover.NewFact[start]("cluster/start")
+var startFact = failover.Fact[start]{Name: "cluster/start"}
 
 // transfer holds what the steps of one procedure share: values that never change, and what was just seen.
 type transfer struct {

@@ -194,11 +194,11 @@ type copied struct {
 }
 
 var (
-	startFact    = failover.NewFact[start]("eft/start")
-	settingsFact = failover.NewFact[Settings]("eft/settings")
-	backupFact   = failover.NewFact[string]("eft/backup") // hash of the manifest
-	copyFact     = failover.NewFact[copied]("eft/copy")
-	quiescedFact = failover.NewFact[string]("eft/quiesced")
+	startFact    = failover.Fact[start]{Name: "eft/start"}
+	settingsFact = failover.Fact[Settings]{Name: "eft/settings"}
+	backupFact   = failover.Fact[string]{Name: "eft/backup"} // hash of the manifest
+	copyFact     = failover.Fact[copied]{Name: "eft/copy"}
+	quiescedFact = failover.Fact[string]{Name: "eft/quiesced"}
 )
 
 // remembered returns what was remembered; in a plan nothing is yet.

@@ -40,8 +40,8 @@ const (
 )
 
 var (
-	restoredFact = failover.NewFact[string]("eft/restored")
-	stayedFact   = failover.NewFact[bool]("eft/stayed")
+	restoredFact = failover.Fact[string]{Name: "eft/restored"}
+	stayedFact   = failover.Fact[bool]{Name: "eft/stayed"}
 )
 
 // Rollback returns the procedure that gives the group back to the node with the old version, with the configuration

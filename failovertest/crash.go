@@ -81,19 +81,13 @@ func crashAt(t *testing.T, open func(testing.TB) World, at int, durable Durabili
 		case w.Settle == nil || errors.Is(err, ErrKilled):
 			t.Fatalf("crash at record %d: begun again, and it stopped: %v", at, err)
 		}
-		if j, err = store.settled(t, w, err); err != nil {
+		cause := err
+		if j, err = store.Journal(); err != nil {
 			t.Fatal(err)
 		}
+		w.Settle(t, j, cause)
 		_ = j.Close()
 	}
 	t.Fatalf("crash at record %d: it has not completed after %d runs", at, runsAtMost)
 	return false
-}
-
-func (s *Store) settled(tb testing.TB, w World, cause error) (*failover.Journal, error) {
-	j, err := s.Journal()
-	if err == nil {
-		w.Settle(tb, j, cause)
-	}
-	return j, err
 }

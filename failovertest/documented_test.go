@@ -39,6 +39,17 @@ var pages = map[string]string{
 		"(manual): Call\n*/\npackage p\n",
 }
 
+// staged is a procedure of steps that are given under their whole IDs.
+func staged(steps []failover.Step) failover.Procedure {
+	var p failover.Procedure
+	for _, s := range steps {
+		stage, id, _ := strings.Cut(s.ID, "/")
+		s.ID = id
+		p.Stages = append(p.Stages, failover.Stage{Name: stage, Steps: []failover.Step{s}})
+	}
+	return p
+}
+
 func TestDocumentedComparesNumberIDKindAndTitle(t *testing.T) {
 	steps := []failover.Step{{ID: "check/one", Title: "Look", Kind: failover.Check},
 		{ID: "move/two", Title: "Move it", Kind: failover.Once},
@@ -47,14 +58,14 @@ func TestDocumentedComparesNumberIDKindAndTitle(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "doc.go")
 		require.NoError(t, os.WriteFile(file, []byte(page), 0o600))
 		c := &complaints{TB: t}
-		failovertest.Documented(c, file, map[string]failover.Procedure{"Move": {Steps: steps}})
+		failovertest.Documented(c, file, map[string]failover.Procedure{"Move": staged(steps)})
 		return strings.Join(c.said, "\n")
 	}
 	for name, page := range pages {
 		require.Empty(t, says(page, steps), name)
 		assert.Contains(t, says(page, steps[:2]), "row 3, call/three, is no step", name)
-		assert.Contains(t, says(page, append(steps[:3:3], failover.Step{ID: "new", Kind: failover.Check})),
-			"step 4, new (check), is not listed", name)
+		assert.Contains(t, says(page, append(steps[:3:3], failover.Step{ID: "new/four", Kind: failover.Check})),
+			"step 4, new/four (check), is not listed", name)
 		assert.Contains(t, says(page, []failover.Step{steps[0], steps[2], steps[1]}),
 			"row 2 is move/two, and the step is call/three", name)
 		assert.Contains(t, says(strings.Replace(page, "2. move", "4. move", 1), steps), "has the wrong number; it is 2", name)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 
@@ -26,6 +27,7 @@ type Store struct {
 	watch   chan struct{}
 	killAt  int  // so many more records are written, then the process dies; negative: never
 	durable bool // the record at which it dies is on disk, and only the answer is lost
+	killed  bool // the process that opened it last has died
 }
 
 // NewStore returns an empty store with a name for messages.
@@ -35,13 +37,12 @@ func NewStore(name string) *Store { return &Store{name: name, watch: make(chan s
 func StoreOf(name string, content []byte) *Store {
 	s := NewStore(name)
 	s.exists = true
-	for {
-		end := bytes.IndexByte(content, '\n')
-		if end < 0 {
-			return s
+	for line := range bytes.Lines(content) {
+		if whole, ok := bytes.CutSuffix(line, []byte("\n")); ok {
+			s.lines = append(s.lines, bytes.Clone(whole))
 		}
-		s.lines, content = append(s.lines, bytes.Clone(content[:end])), content[end+1:]
 	}
+	return s
 }
 
 // KillAt lets the process of the holder die when it writes one more record than after: without that record, or with
@@ -70,8 +71,7 @@ func (s *Store) Kill() {
 
 func (s *Store) kill() {
 	if s.writer != nil {
-		s.writer.dead = true
-		s.writer = nil
+		s.writer, s.killed = nil, true
 	}
 	s.killAt = -1
 }
@@ -108,7 +108,7 @@ func (s *Store) Crash(tb testing.TB, at int, durable Durability, do func(*failov
 func (s *Store) Killed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.exists && s.writer == nil
+	return s.killed
 }
 
 // Bytes returns what is on disk.
@@ -123,10 +123,7 @@ func (s *Store) Copy(name string) *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := NewStore(name)
-	c.exists = s.exists
-	for _, line := range s.lines {
-		c.lines = append(c.lines, bytes.Clone(line))
-	}
+	c.exists, c.lines = s.exists, slices.Clone(s.lines) // a line is never altered
 	return c
 }
 
@@ -169,7 +166,8 @@ func (s *Store) Open(_ context.Context, h failover.Holder) (failover.StoreWriter
 }
 
 func (s *Store) take(h failover.Holder) *writer {
-	s.writer = &writer{store: s, holder: h, lines: append([][]byte{}, s.lines...)}
+	s.killed = false
+	s.writer = &writer{store: s, holder: h, lines: slices.Clone(s.lines)}
 	return s.writer
 }
 
@@ -181,7 +179,7 @@ func (s *Store) Read(context.Context) ([][]byte, error) {
 		return nil, &failover.Error{Op: "read journal", Target: s.name, Outcome: failover.NotApplied, Next: "create it",
 			Err: fs.ErrNotExist}
 	}
-	return append([][]byte{}, s.lines...), nil
+	return slices.Clone(s.lines), nil
 }
 
 // Watch implements failover.Store.
@@ -212,7 +210,6 @@ type writer struct {
 	store  *Store
 	holder failover.Holder
 	lines  [][]byte
-	dead   bool
 }
 
 func (w *writer) Lines() [][]byte { return w.lines }
@@ -222,7 +219,7 @@ func (w *writer) Append(line []byte) error {
 	s := w.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w.dead || s.writer != w {
+	if s.writer != w {
 		return ErrKilled
 	}
 	dies := s.killAt == 0

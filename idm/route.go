@@ -232,12 +232,12 @@ type stopNote struct {
 }
 
 var (
-	factNoted      = failover.NewFact[stopNote]("idm/noted")
-	factDisabled   = failover.NewFact[time.Time]("idm/source-disabled")
-	factPasswords  = failover.NewFactMap[PasswordState]("idm/passwords")
-	factJobsBefore = failover.NewFact[map[string][]string]("idm/jobs-before")
-	factJobsTold   = failover.NewFactMap[bool]("idm/jobs-told")
-	factBefore     = failover.NewFact[map[string]StartOption]("idm/target-before")
+	factNoted      = failover.Fact[stopNote]{Name: "idm/noted"}
+	factDisabled   = failover.Fact[time.Time]{Name: "idm/source-disabled"}
+	factPasswords  = failover.FactMap[PasswordState]{Name: "idm/passwords"}
+	factJobsBefore = failover.Fact[map[string][]string]{Name: "idm/jobs-before"}
+	factJobsTold   = failover.FactMap[bool]{Name: "idm/jobs-told"}
+	factBefore     = failover.Fact[map[string]StartOption]{Name: "idm/target-before"}
 )
 
 // ofDriver is the name of a fact that each driver has of its own: a write costs the same for the last driver as for the
@@ -255,7 +255,7 @@ func (m *mover) ofDrivers(name string) []string {
 }
 
 func (m *mover) factResynced(driver string) failover.Fact[time.Time] {
-	return failover.NewFact[time.Time](m.ofDriver("idm/resynced", driver))
+	return failover.Fact[time.Time]{Name: m.ofDriver("idm/resynced", driver)}
 }
 
 func (m *mover) factQueue(driver string) failover.Fact[string] {
@@ -263,5 +263,5 @@ func (m *mover) factQueue(driver string) failover.Fact[string] {
 }
 
 func (m *mover) factCache(driver string) failover.Fact[string] {
-	return failover.NewFact[string](m.ofDriver("idm/cache", driver))
+	return failover.Fact[string]{Name: m.ofDriver("idm/cache", driver)}
 }

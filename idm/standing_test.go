@@ -152,7 +152,7 @@ func goesOnWithout(t *testing.T, s scene, change, check string) {
 	require.NoError(t, err)
 	j := failovertest.Journal(t)
 	o := options(j)
-	o.Gate = failover.GateFunc(func(ctx context.Context, q failover.Request) (failover.Approval, error) {
+	o.Gate = func(ctx context.Context, q failover.Request) (failover.Approval, error) {
 		if q.Step.ID == change {
 			return failover.Approval{}, failover.ErrWaiting
 		}
@@ -161,7 +161,7 @@ func goesOnWithout(t *testing.T, s scene, change, check string) {
 			require.NoError(t, m.tree.WaitState(ctx, "srv2", m.drivers[0], idmtest.StateStopped))
 		}
 		return failover.Approval{By: "ann"}, nil
-	})
+	}
 	_, err = p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrWaiting)
 
@@ -224,12 +224,12 @@ func TestASourceThatDiesOnTheWayKeepsNobody(t *testing.T) {
 			m := newMove(t, smallPair())
 			j, p := failovertest.Journal(t), m.switchover("srv1", "srv2")
 			o := options(j)
-			o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+			o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 				if q.Step.ID == step {
 					return failover.Approval{}, failover.ErrWaiting
 				}
 				return failover.Approval{By: "ann"}, nil
-			})
+			}
 			_, err := p.Run(t.Context(), o)
 			require.ErrorIs(t, err, failover.ErrWaiting)
 			m.tree.Server("srv1").Kill()

@@ -279,7 +279,7 @@ func stepInTrouble(t *testing.T, s scene, step string, tr trouble, undo bool) {
 	p = w.watch(p, id)
 	j, f := failovertest.Journal(t), &faults{patience: w, tree: m.tree}
 	o := options(j)
-	o.Gate = failover.GateFunc(func(ctx context.Context, q failover.Request) (failover.Approval, error) {
+	o.Gate = func(ctx context.Context, q failover.Request) (failover.Approval, error) {
 		switch {
 		case q.Step.ID == id && len(f.list) == 0:
 			tr.arm(f, s.steps[step])
@@ -289,7 +289,7 @@ func stepInTrouble(t *testing.T, s scene, step string, tr trouble, undo bool) {
 			require.NoError(t, m.tree.WaitState(ctx, "srv2", m.drivers[0], idmtest.StateStopped))
 		}
 		return failover.Approval{By: "ann"}, nil
-	})
+	}
 	o.Observer = func(e failover.Event) {
 		if e.Kind == failover.EventStepEnded && e.Step.ID == id {
 			w.over.Store(true)

@@ -217,10 +217,10 @@ func TestDecisionsWithinAProcedure(t *testing.T) {
 	}
 	var asked []string
 	o := options(j)
-	o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+	o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 		asked = append(asked, q.Observation.Would)
 		return failover.Approval{}, nil
-	})
+	}
 	_, err = p.Run(ctx, o)
 	require.NoError(t, err)
 	require.Contains(t, asked[0], "mark failed, then restart-on-hold 2026",

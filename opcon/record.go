@@ -55,7 +55,7 @@ func (h HeldSchedule) Ours() bool { return h.Outcome != failover.NotApplied }
 
 // RecordFact is where the steps keep the record of one machine in the journal.
 func RecordFact(machine string) failover.Fact[Record] {
-	return failover.NewFact[Record]("opcon/record/" + strings.ToUpper(strings.TrimSpace(machine)))
+	return failover.Fact[Record]{Name: "opcon/record/" + strings.ToUpper(strings.TrimSpace(machine))}
 }
 
 // store keeps the record: in the journal for steps, at the caller's for the primitives.

@@ -153,7 +153,7 @@ func (c call) options(journal *failover.Journal, approved failover.PlanHash, at 
 		WarnAfter: c.warnAfter, StopAfter: c.stopAfter,
 		Observer: at.screen.Event}
 	if at.there {
-		o.Gate = failover.GateFunc(at.approve)
+		o.Gate = at.approve
 	}
 	return o
 }

@@ -153,9 +153,7 @@ func localFiles(field string, v reflect.Value) (wrong []error) {
 		case Secret:
 			return append(wrong, s.check(field))
 		case SSH:
-			if s.KnownHosts != "" {
-				wrong = append(wrong, plainHosts(dot("known_hosts"), s.KnownHosts))
-			}
+			wrong = append(wrong, trusted(dot("known_hosts"), s.KnownHosts), trusted(dot("certificate"), s.Certificate))
 		}
 		for i := range v.NumField() {
 			f := v.Type().Field(i)
@@ -239,8 +237,8 @@ func (s Secret) Func() failover.SecretFunc {
 		return func(context.Context) (failover.Secret, error) { return secretFile("secret file", s.File) }
 	case s.Env != "":
 		return func(context.Context) (failover.Secret, error) {
-			value, ok := os.LookupEnv(s.Env)
-			if !ok || value == "" {
+			value := firstLine(os.Getenv(s.Env)) // a container's secret ends as its file does
+			if value == "" {
 				return failover.Secret{}, failover.Invalid("environment variable "+s.Env, "is not set", "set it to the secret")
 			}
 			return failover.NewSecret(value), nil

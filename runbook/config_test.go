@@ -69,7 +69,7 @@ func TestSecretsComeFromWhereTheyAreSafe(t *testing.T) {
 	t.Setenv("A_SECRET", "")
 	_, err = Secret{Env: "A_SECRET"}.Func()(t.Context())
 	require.ErrorIs(t, err, failover.ErrInvalid)
-	t.Setenv("A_SECRET", "x")
+	t.Setenv("A_SECRET", "x\n")
 	value, err = Secret{Env: "A_SECRET"}.Func()(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, "x", value.Reveal())

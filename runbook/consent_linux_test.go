@@ -129,7 +129,7 @@ func TestOnATerminalThePlanIsAgreedToAndThenEachStepWithoutUndo(t *testing.T) {
 		require.NotEmpty(t, d.Findings)
 		agreed = append(agreed, d.Step)
 	}
-	require.Equal(t, []string{"", "wipe", "fire"}, agreed)
+	require.Equal(t, []string{"", "s/wipe", "s/fire"}, agreed)
 }
 
 func TestAnApprovedPlanIsNotAskedAboutAgainAndTheStepsWithoutUndoAre(t *testing.T) {
@@ -157,10 +157,10 @@ func TestWhatWasTypedAheadAnswersNothing(t *testing.T) {
 	p.types("yes\n")
 	require.Equal(t, ExitPartWay, <-status, "%s", p.all())
 	require.Equal(t, []string{"stop"}, m.changes())
-	require.Contains(t, p.all(), `ann answered "yes"`)
+	p.sees(`(ann answered "yes")`)
 
 	status = p.runs(m.program(), append(args[:len(args)-1:len(args)-1], "undo")...)
-	p.sees(`(take back: Stop \(stop\) on NODE1: applied)`)
+	p.sees(`(take back: Stop \(s/stop\) on NODE1: applied)`)
 	word = p.sees(typeIt)
 	require.Equal(t, []string{"stop"}, m.changes(), "the plan of the undo is shown first")
 	p.types("no\n")

@@ -20,7 +20,7 @@ func TestWhatIsNoFileOfOursIsRefused(t *testing.T) {
 	require.NoError(t, os.WriteFile(path("open"), []byte("s\n"), 0o640))
 	require.NoError(t, os.WriteFile(path("large"), []byte(strings.Repeat("x", 1<<20)), 0o600))
 	wants := map[string]string{path("queue"): "no regular file", "/dev/zero": "no regular file",
-		path("open"): "is open to others", path("large"): "more than 64 KiB",
+		path("open"): "is open to others", path("large"): "more than 65536 bytes",
 		dir: "is a folder", path("none"): "is not there"}
 	if os.Geteuid() == 0 { // only root can give a file away
 		require.NoError(t, os.WriteFile(path("theirs"), []byte("s\n"), 0o600))

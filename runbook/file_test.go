@@ -74,15 +74,15 @@ func TestWhatIsNoConfigurationIsRefusedByName(t *testing.T) {
 		"empty":              {"", "holds 0 documents"},
 		"comments only":      {"# nothing\n", "holds 0 documents"},
 		"two documents":      {"name: a\n---\nname: b\n", "holds 2 documents"},
-		"UTF-16 unmarked":    {utf16File(binary.LittleEndian, "name: a\n")[2:], "zero bytes"},
+		"UTF-16 unmarked":    {utf16File(binary.LittleEndian, "name: a\n")[2:], "NUL bytes"},
 		"UTF-16 cut":         {utf16File(binary.BigEndian, "name: a\n") + "x", "odd number of bytes"},
 		"UTF-16 broken":      {"\xff\xfe\x00\xd8n\x00", "begins as UTF-16 and is not"},
 		"Latin-1":            {"name: B\xe4r\n", "is not UTF-8"},
-		"binary":             {"\x00\x01\x02", "zero bytes"},
+		"binary":             {"\x00\x01\x02", "NUL bytes"},
 		"deep flow":          {"name: " + strings.Repeat("[", 100000), "nested too deeply at line 1"},
 		"deep lists":         {strings.Repeat("- ", 100000), "nested too deeply at line 1"},
 		"deep blocks":        {deepBlocks(400), "nested too deeply at line 202"},
-		"a line of 1 MB":     {"name: " + strings.Repeat("x", 1<<20) + "\n", "more than 512 KiB"},
+		"a line of 1 MB":     {"name: " + strings.Repeat("x", 1<<20) + "\n", "more than 524288 bytes"},
 		"a text for a truth": {"name: a\nsudo: perhaps\n", `[2:7] "perhaps" is a text, and true or false is wanted`},
 		"a list for a text":  {"name: [a]\n", "[1:"},
 		"a key twice":        {"name: a\nname: b\n", "name"},
@@ -125,8 +125,9 @@ func TestAllLocalFilesAreLookedAtBeforeAnythingIsDialled(t *testing.T) {
 	f.Nodes = append(f.Nodes, struct {
 		SSH SSH `yaml:"ssh"`
 	}{SSH{Key: Secret{File: dir}, Password: Secret{File: write("empty", "\nsecret\n", 0o600)},
-		Passphrase: Secret{Env: "A", Prompt: "B"},
-		KnownHosts: write("hosts", "\ufeffnode1 ssh-ed25519 AAAA\n", 0o644)}})
+		Passphrase:  Secret{Env: "A", Prompt: "B"},
+		KnownHosts:  write("hosts", "node1 ssh-ed25519 AAAA\n", 0o666),
+		Certificate: filepath.Join(dir, "id-cert.pub")}})
 	var wrong error
 	for _, err := range localFiles("", reflect.ValueOf(&f)) {
 		wrong = errors.Join(wrong, err)
@@ -134,7 +135,7 @@ func TestAllLocalFilesAreLookedAtBeforeAnythingIsDialled(t *testing.T) {
 	for _, part := range []string{"password.file: invalid input: " + filepath.Join(dir, "none") + " is not there",
 		"nodes[0].ssh.key.file", "is a folder",
 		"nodes[0].ssh.password.file", "is empty on its first line", "nodes[0].ssh.passphrase", "several sources",
-		"nodes[0].ssh.known_hosts", "byte order mark"} {
+		"nodes[0].ssh.known_hosts", "can be written by every account", "nodes[0].ssh.certificate: invalid input: "} {
 		assert.ErrorContains(t, wrong, part)
 	}
 }

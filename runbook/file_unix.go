@@ -8,9 +8,6 @@ import (
 	"syscall"
 )
 
-// openFlags keeps an open from waiting for the other end of a queue that took the file's place.
-const openFlags = syscall.O_NONBLOCK
-
 // foreign reports whether a file belongs neither to this account nor to root.
 func foreign(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)

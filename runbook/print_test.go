@@ -57,14 +57,15 @@ func (m *moving) program() Program {
 	}
 	return Program{Name: "moving", Procedures: []string{"move"},
 		Build: func(context.Context, string, string) (failover.Procedure, io.Closer, error) {
-			return failover.Procedure{Name: "test.Moving", Lock: &m.lock, Steps: []failover.Step{
-				{ID: "stop", Title: "Stop", Target: "NODE1", Kind: failover.Change, Observe: see("stop"), Apply: m.does("stop"),
-					Undo: m.does("not stop")},
-				{ID: "wipe", Title: "Wipe", Target: "NODE2", Kind: failover.Change, Observe: see("wipe"), Apply: m.does("wipe")},
-				{ID: "fire", Title: "Fire", Target: "symaix1", Kind: failover.Once, Timeout: time.Second, Observe: see("fire"),
-					Apply: m.does("fire"),
-					Probe: func(context.Context) (failover.Outcome, error) { return failover.NotApplied, nil }},
-			}}, io.NopCloser(nil), nil
+			return failover.Procedure{Name: "test.Moving", Lock: &m.lock,
+				Stages: []failover.Stage{{Name: "s", Steps: []failover.Step{
+					{ID: "stop", Title: "Stop", Target: "NODE1", Kind: failover.Change, Observe: see("stop"), Apply: m.does("stop"),
+						Undo: m.does("not stop")},
+					{ID: "wipe", Title: "Wipe", Target: "NODE2", Kind: failover.Change, Observe: see("wipe"), Apply: m.does("wipe")},
+					{ID: "fire", Title: "Fire", Target: "symaix1", Kind: failover.Once, Timeout: time.Second, Observe: see("fire"),
+						Apply: m.does("fire"),
+						Probe: func(context.Context) (failover.Outcome, error) { return failover.NotApplied, nil }},
+				}}}}, io.NopCloser(nil), nil
 		}}
 }
 
@@ -98,7 +99,8 @@ func hostileProgram(lock failover.Lock) Program {
 	return Program{Name: "hostile", Procedures: []string{"move"},
 		Build: func(context.Context, string, string) (failover.Procedure, io.Closer, error) {
 			return failover.Procedure{Name: "test.Hostile", Lock: lock,
-				Parameters: []failover.Parameter{{Name: "p", Value: hostile}}, Steps: []failover.Step{
+				Parameters: []failover.Parameter{{Name: "p", Value: hostile}},
+				Stages: []failover.Stage{{Name: "s", Steps: []failover.Step{
 					{ID: "check", Title: hostile, Target: hostile, Kind: failover.Check, Observe: see(&yes)},
 					{ID: "stop", Title: hostile, Target: hostile, Kind: failover.Change, Observe: see(&stopped),
 						Undo: failover.NothingToUndo,
@@ -114,7 +116,7 @@ func hostileProgram(lock failover.Lock) Program {
 							return &failover.Error{Op: hostile, Target: hostile, Outcome: failover.NotApplied, Next: hostile,
 								Err: errors.Join(failover.ErrRejected, errors.New(hostile), fmt.Errorf("%s", hostile))}
 						}},
-				}}, io.NopCloser(nil), nil
+				}}}}, io.NopCloser(nil), nil
 		}}
 }
 
@@ -136,14 +138,14 @@ func TestHostileTextIsVisibleInEverySink(t *testing.T) {
 	call(ExitWaiting, "run")
 	call(ExitWaiting, "run", "-approve", o.hash())
 	require.Contains(t, o.err, `a\x1b[2K`)
-	call(ExitDone, "confirm", "call", hostile)
+	call(ExitDone, "confirm", "s/call", hostile)
 	call(ExitWaiting, "run")
 	call(ExitPartWay, "run", "-approve", o.hash())
 	for _, args := range [][]string{{"status"}, {"report"}, {"-json", "report"}, {"-html", "report"}} {
 		call(ExitDone, args...)
 	}
 	call(ExitUsage, "resolve", hostile, "applied")
-	call(ExitUsage, "resolve", "call", hostile)
+	call(ExitUsage, "resolve", "s/call", hostile)
 	call(ExitWaiting, "undo")
 	require.Contains(t, o.err, "take back: ")
 	call(ExitDone, "undo", "-approve", o.hash())

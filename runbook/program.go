@@ -65,7 +65,7 @@ func (w waivers) String() string { return "" }
 
 func (w waivers) Set(text string) error {
 	id, reason, ok := strings.Cut(text, "=")
-	if !ok || reason == "" {
+	if !ok || strings.TrimSpace(reason) == "" {
 		return errors.New("write STEP=REASON")
 	}
 	w[id] = reason
@@ -150,6 +150,7 @@ func (p Program) call(args []string, con console) (c call, verb string, err erro
 	if len(words) > 0 {
 		verb, c.args = words[0], words[1:]
 	}
+	c.actor, c.reason = strings.TrimSpace(c.actor), strings.TrimSpace(c.reason)
 	if c.journal == "" {
 		c.journal = c.procedure + ".journal"
 	}
@@ -261,6 +262,8 @@ func (c call) own(ctx context.Context, stop <-chan struct{}, verb string, v Verb
 		return v.Run(ctx, c.config, c.args)
 	case c.reason == "":
 		return usage("-reason is empty; give the change ticket")
+	case c.actor == "":
+		return usage("-actor is empty; name who answers for it")
 	}
 	word := verb
 	if len(c.args) > 0 {
@@ -272,7 +275,10 @@ func (c call) own(ctx context.Context, stop <-chan struct{}, verb string, v Verb
 			return err
 		}
 	}
-	return v.Answer(ctx, c.config, c.args, c.actor, c.reason)
+	if err := v.Answer(ctx, c.config, c.args, c.actor, c.reason); err != nil {
+		return refusal{answered(err), err}
+	}
+	return nil
 }
 
 // interruptible makes the first interrupt stop the run at its next safe point and the second one end it at once; a

@@ -36,7 +36,7 @@ func (s *site) program() Program {
 			if !s.reachable {
 				return failover.Procedure{}, nil, errors.New("the target is down")
 			}
-			return failover.Procedure{Name: "test.Move", Lock: s, Steps: []failover.Step{
+			return failover.Procedure{Name: "test.Move", Lock: s, Stages: []failover.Stage{{Name: "s", Steps: []failover.Step{
 				{ID: "check", Title: "Check", Kind: failover.Check, Observe: s.sees(&s.checked)},
 				{ID: "call", Title: "Call the branch", Kind: failover.Manual, Help: "Call."},
 				{ID: "fire", Title: "Fire", Kind: failover.Once, Timeout: time.Second, Poll: time.Millisecond,
@@ -61,7 +61,7 @@ func (s *site) program() Program {
 					Observe: func(context.Context) (failover.Observation, error) {
 						return failover.Observation{Done: s.fired > 0}, nil
 					}},
-			}}, io.NopCloser(nil), nil
+			}}}}, io.NopCloser(nil), nil
 		}}
 }
 
@@ -155,22 +155,22 @@ func TestAnOperatorReadsAndSettlesAJournalWhileTheTargetIsDown(t *testing.T) {
 	o := s.operator(t)
 	journal := o.flags[1]
 	require.Equal(t, ExitNotDone, o.call("status"), "there is no journal")
-	require.Equal(t, ExitNotDone, o.call("resolve", "fire", "applied"), "there is no journal")
+	require.Equal(t, ExitNotDone, o.call("resolve", "s/fire", "applied"), "there is no journal")
 	require.Equal(t, ExitNotDone, o.call("undo"), "there is no journal")
 	require.Equal(t, ExitWaiting, o.call("run"), "nobody consents")
 	require.NoFileExists(t, journal, "asking makes none")
 	require.Empty(t, s.holder.ID)
 	require.Equal(t, ExitUsage, o.call("run", "-waive", "call=why"), "no check")
 	require.Equal(t, ExitUsage, o.call("run", "-waive", "nothing=why"))
-	require.Equal(t, ExitWaiting, o.call("run", "-waive", "check=why"))
-	require.Contains(t, o.err, "Waived: check: why")
+	require.Equal(t, ExitWaiting, o.call("run", "-waive", "s/check=why"))
+	require.Contains(t, o.err, "Waived: s/check: why")
 	require.NoFileExists(t, journal)
 
 	require.Equal(t, ExitWaiting, o.call("run", "-approve", o.hash()), "the call waits for a person")
-	require.Equal(t, ExitUsage, o.call("confirm", "call"))
-	require.Equal(t, ExitUsage, o.call("confirm", "fire", "done"), "not a manual step")
+	require.Equal(t, ExitUsage, o.call("confirm", "s/call"))
+	require.Equal(t, ExitUsage, o.call("confirm", "s/fire", "done"), "not a manual step")
 	s.reachable, s.built = false, 0
-	require.Equal(t, ExitDone, o.call("confirm", "call", "called", "them"))
+	require.Equal(t, ExitDone, o.call("confirm", "s/call", "called", "them"))
 	require.Zero(t, s.built)
 	s.reachable = true
 	require.Equal(t, ExitWaiting, o.call("run"), "nobody is there to approve the firing")
@@ -181,9 +181,9 @@ func TestAnOperatorReadsAndSettlesAJournalWhileTheTargetIsDown(t *testing.T) {
 		require.Equal(t, ExitDone, o.call(args...), args)
 	}
 	require.Equal(t, ExitUsage, o.call("-html", "-json", "report"))
-	require.Equal(t, ExitUsage, o.call("resolve", "check", "applied"), "not in doubt")
-	require.Equal(t, ExitUsage, o.call("resolve", "fire", "perhaps"))
-	require.Equal(t, ExitDone, o.call("resolve", "fire", "not-applied"))
+	require.Equal(t, ExitUsage, o.call("resolve", "s/check", "applied"), "not in doubt")
+	require.Equal(t, ExitUsage, o.call("resolve", "s/fire", "perhaps"))
+	require.Equal(t, ExitDone, o.call("resolve", "s/fire", "not-applied"))
 	require.Zero(t, s.built, "nothing of that needs the target")
 	require.Equal(t, ExitNotDone, o.call("run"), "running does; what was in doubt is settled as not applied")
 
@@ -271,4 +271,56 @@ func TestAVerbOfAProgramsOwnThatChangesSomethingNeedsConsent(t *testing.T) {
 	require.Empty(t, answered)
 	require.Equal(t, ExitDone, o.call("import", "x.ldif", "apply", "-reason", "CHG-1", "-approve", "x.ldif"))
 	require.Equal(t, []string{"x.ldif", "ann", "CHG-1"}, answered)
+}
+
+// No journal tells what became of such a verb: its error does, and one that says nothing is in doubt.
+func TestTheStatusOfAVerbOfItsOwnFollowsFromItsError(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want ExitStatus
+	}{
+		{nil, ExitDone},
+		{&failover.Error{Op: "write", Outcome: failover.NotApplied, Err: errors.New("refused")}, ExitNotDone},
+		{&failover.Error{Op: "write", Outcome: failover.InDoubt, Err: errors.New("line lost")}, ExitInDoubt},
+		{errors.New("line lost"), ExitInDoubt},
+		{failover.Targets{{Target: "a"}, {Target: "b", Err: failover.Invalid("b", "is bad", "mend it")}}.Err(), ExitInDoubt},
+		{&failover.Error{Op: "write", Outcome: failover.Applied, Err: errors.New("not seen")}, ExitPartWay},
+		{fmt.Errorf("%w: ask", failover.ErrWaiting), ExitWaiting},
+	} {
+		p := Program{Name: "own", Procedures: []string{"move"}, Verbs: []Verb{{Name: "write",
+			Answer: func(context.Context, string, []string, string, string) error { return c.err }}}}
+		o := &operator{t: t, program: p, flags: []string{"-actor", "ann"}}
+		assert.Equal(t, c.want, o.call("write", "-reason", "CHG-1", "-approve", "write"), "%v", c.err)
+		assert.Equal(t, ExitUsage, o.call("write", "-reason", "CHG-1", "-approve", "write", "-actor", ""))
+	}
+}
+
+// A run of a joined procedure makes the checks at the head of every part first; check does not pass without them.
+func TestCheckLooksAtTheHeadOfEveryPart(t *testing.T) {
+	step := func(id string, kind failover.Kind, see error) failover.Step {
+		s := failover.Step{ID: id, Title: id, Kind: kind, Observe: func(context.Context) (failover.Observation, error) {
+			return failover.Observation{Found: "seen"}, see
+		}}
+		if kind == failover.Once {
+			s.Timeout, s.Apply = time.Second, func(context.Context) error { return nil }
+			s.Probe = func(context.Context) (failover.Outcome, error) { return failover.InDoubt, nil }
+		}
+		return s
+	}
+	part := func(name string, steps ...failover.Step) failover.Part {
+		return failover.Part{Name: name,
+			Procedure: failover.Procedure{Name: "p", Stages: []failover.Stage{{Name: "s", Steps: steps}}}}
+	}
+	p, err := failover.Join(failover.JoinOptions{Name: "both"}, part("one", step("fire", failover.Once, nil)),
+		part("two", step("head", failover.Check, nil), step("blind", failover.Check, errors.New("no route")),
+			step("fire", failover.Once, nil), step("behind", failover.Check, nil)))
+	require.NoError(t, err)
+	o := &operator{t: t, program: Program{Name: "own", Procedures: []string{"both"},
+		Build: func(context.Context, string, string) (failover.Procedure, io.Closer, error) {
+			return p, io.NopCloser(nil), nil
+		}}, flags: []string{"-journal", filepath.Join(t.TempDir(), "journal")}}
+	require.Equal(t, ExitBlocked, o.call("check"))
+	assert.Regexp(t, `FAILS +two/s/head`, o.out)
+	assert.Regexp(t, `unknown +two/s/blind`, o.out)
+	assert.NotContains(t, o.out, "behind")
 }

@@ -39,7 +39,24 @@ func StatusOf(r *failover.Report) ExitStatus {
 	return ExitNotDone
 }
 
-// refusal is an error of a call that was ended before it changed anything.
+// answered is the exit status of a verb of the program's own that changes something. No journal tells about it: its
+// error does.
+func answered(err error) ExitStatus {
+	if errors.Is(err, failover.ErrWaiting) {
+		return ExitWaiting
+	}
+	switch failover.OutcomeOf(err) {
+	case failover.NotApplied:
+		return ExitNotDone
+	case failover.Applied:
+		return ExitPartWay
+	case failover.InDoubt:
+	}
+	return ExitInDoubt
+}
+
+// refusal is an error with the exit status of its call: one that was ended before it changed anything, or one that no
+// journal tells about.
 type refusal struct {
 	status ExitStatus
 	error

@@ -47,7 +47,7 @@ func (w *world) program() Program {
 			if w.undoLost {
 				limit = 50 * time.Millisecond // nothing is going to be seen
 			}
-			return failover.Procedure{Name: w.name, Lock: &w.lock, Steps: []failover.Step{
+			return failover.Procedure{Name: w.name, Lock: &w.lock, Stages: []failover.Stage{{Name: "s", Steps: []failover.Step{
 				{ID: "check", Title: "Check", Kind: failover.Check, Observe: func(context.Context) (failover.Observation, error) {
 					return failover.Observation{Done: !w.blocked}, nil
 				}},
@@ -88,7 +88,7 @@ func (w *world) program() Program {
 						}
 						return failover.NotApplied, nil
 					}},
-			}}, io.NopCloser(nil), nil
+			}}}}, io.NopCloser(nil), nil
 		}}
 }
 
@@ -174,8 +174,8 @@ func (o *operator) approved(t *testing.T, verb string, want ExitStatus) {
 
 // calls are the columns of the table. "run approved" takes the hash that run has shown.
 var calls = [][]string{{"check"}, {"plan"}, {"run"}, {"run", "approved"}, {"undo"}, {"undo", "approved"}, {"status"},
-	{"resolve", "fire", "applied"},
-	{"confirm", "call", "done"}, {"lock"}, {"take-over", "DEAD"}}
+	{"resolve", "s/fire", "applied"},
+	{"confirm", "s/call", "done"}, {"lock"}, {"take-over", "DEAD"}}
 
 // statusTable says with what each verb ends in each situation.
 var statusTable = `

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -14,51 +13,37 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// check looks at every Check up to the point of no return. Those that stand before the first change have to hold now;
-// the others may come to hold by what the run does before it reaches them.
+// check looks at every Check up to the point of no return. Those at which a run would stop have to hold now; the others
+// may come to hold by what the run does before it reaches them.
 func (c call) check(ctx context.Context, proc failover.Procedure) error {
-	steps := proc.AllSteps()
-	first := slices.IndexFunc(steps, func(s failover.Step) bool { return s.Kind != failover.Check })
-	if first < 0 {
-		first = len(steps)
-	}
-	end := slices.IndexFunc(steps, func(s failover.Step) bool { return s.Kind == failover.Once })
-	if end < 0 {
-		end = first
-	}
-	before := map[string]bool{}
-	for _, s := range steps[:first] {
-		before[s.ID] = true
-	}
-	var checks []failover.Step
-	for _, s := range steps[:end] {
-		if s.Kind == failover.Check {
-			s.Guards = "" // the step it guards is not among them
-			checks = append(checks, s)
-		}
-	}
-	proc = failover.Procedure{Name: proc.Name, Parameters: proc.Parameters, Steps: checks}
-	if len(checks) == 0 {
-		say(c.con.out, "there is nothing to check before the first change; plan shows the steps")
-		return nil
-	}
 	plan, err := proc.Plan(ctx, nil)
 	if err != nil {
 		return err
 	}
+	// Nobody has been shown the rest of the plan: it is not to be approved.
+	plan.Steps, plan.Findings = checksAhead(plan.Steps), ""
+	if len(plan.Steps) == 0 {
+		say(c.con.out, "there is nothing to check before the first change; plan shows the steps")
+		return nil
+	}
 	w := tabwriter.NewWriter(c.con.out, 0, 0, 2, ' ', 0)
 	var failed []string
 	for _, s := range plan.Steps {
-		word, found := "ok", s.Observation.Found
-		if s.Error != "" {
-			found = "cannot be observed: " + s.Error
+		word, found := "not yet", s.Observation.Found
+		switch s.Action {
+		case failover.ActionNone:
+			word = "ok"
+		case failover.ActionBlock:
+			word = "FAILS"
+		case failover.ActionWait:
+			word = "waits"
+		case failover.ActionDone, failover.ActionApply, failover.ActionConfirm, failover.ActionLater:
 		}
-		switch {
-		case s.Action == failover.ActionNone:
-		case before[s.ID]:
-			word, failed = "FAILS", append(failed, s.ID)
-		default:
-			word = "not yet"
+		if s.Error != "" {
+			word, found = "unknown", "cannot be observed: "+s.Error
+		}
+		if s.Action == failover.ActionBlock || s.Action == failover.ActionWait && s.Error != "" {
+			failed = append(failed, s.ID)
 		}
 		if !c.json {
 			say(w, "%s\t%s\t%s\t%s", word, s.ID, oneLine(s.Title), oneLine(found))
@@ -74,10 +59,25 @@ func (c call) check(ctx context.Context, proc failover.Procedure) error {
 	if len(failed) == 0 {
 		return nil
 	}
-	return refuse(ExitBlocked, "check", proc.Name,
+	return refuse(ExitBlocked, "check", plan.Procedure,
 		"make them hold; what may be waived is waived by run with -waive STEP=REASON",
 		fmt.Errorf("%w: %d of %d checks: %s", failover.ErrPrecondition, len(failed), len(plan.Steps),
 			strings.Join(failed, ", ")))
+}
+
+// checksAhead are the Checks of each part up to its point of no return, or up to its first change where it has none.
+func checksAhead(steps []failover.PlanStep) (checks []failover.PlanStep) {
+	fires, over := map[string]bool{}, map[string]bool{}
+	for _, s := range steps {
+		fires[s.Part] = fires[s.Part] || s.Kind == failover.Once
+	}
+	for _, s := range steps {
+		over[s.Part] = over[s.Part] || s.Kind == failover.Once || s.Kind != failover.Check && !fires[s.Part]
+		if s.Kind == failover.Check && !over[s.Part] {
+			checks = append(checks, s)
+		}
+	}
+	return checks
 }
 
 // plan shows what a run with the journal would do. A journal that records the end of a run is not gone on with: what is
@@ -176,7 +176,7 @@ func (c call) settle(verb string) (err error) {
 	if err != nil {
 		return err
 	}
-	say(c.con.out, "%s: written down for %s. Run again with the same journal to go on.", step, c.actor)
+	say(c.con.out, "%s: written down for %s. Next: %s.", step, c.actor, journal.Report().Next)
 	return nil
 }
 

@@ -48,7 +48,7 @@ func (p process) live(t *testing.T, store *failovertest.Store, sims map[string]*
 	require.NoError(t, err)
 	defer func() { _ = j.Close() }() // after a kill it says that the process is dead
 	o := failover.RunOptions{Journal: j, Actor: "tester", Reason: "test", Gate: p.gate, Observer: func(e failover.Event) {
-		if e.Step.ID == p.die && (e.Kind == failover.EventIntent || e.Kind == failover.EventAttempt) {
+		if e.Step.ID == p.die && e.Kind == failover.EventIntent {
 			store.Kill()
 		}
 	}}
@@ -93,12 +93,12 @@ func TestTwoPairsInOneProcedure(t *testing.T) {
 func TestTwoPairsAreUndone(t *testing.T) {
 	t.Parallel()
 	sims, store := twoPairs(t), failovertest.NewStore("both")
-	refuse := failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+	refuse := func(_ context.Context, q failover.Request) (failover.Approval, error) {
 		if q.Step.Kind == failover.Once {
 			return failover.Approval{}, failover.ErrRejected
 		}
 		return failover.Approval{}, nil
-	})
+	}
 	require.ErrorIs(t, process{gate: refuse}.live(t, store, sims), failover.ErrRejected)
 	for _, sim := range sims {
 		require.False(t, sim.AgentRuns(symitartest.Home))

@@ -22,7 +22,7 @@ type macroRun struct {
 // errMarksGone: the run was launched, and what it left on the host has been removed.
 var errMarksGone = errors.New("it was launched, and its folder on the host has been removed since")
 
-var macroRunFact = failover.NewFact[macroRun]("symitar/macro-run")
+var macroRunFact = failover.Fact[macroRun]{Name: "symitar/macro-run"}
 
 // macroStep fires the macro, at most once over all runs of the journal.
 func (f firing) macroStep() failover.Step {

@@ -157,9 +157,11 @@ func (th theater) under(t *testing.T, b *bench, how symitartest.Break) {
 func (th theater) procedure(t *testing.T, pair *symitar.Pair) failover.Procedure {
 	p, err := th.build(pair)
 	require.NoError(t, err)
-	steps := slices.DeleteFunc(p.AllSteps(),
-		func(s failover.Step) bool { return s.Kind != failover.Change && s.Kind != failover.Once })
-	return failover.Procedure{Name: p.Name, Parameters: p.Parameters, Lock: p.Lock, Steps: steps}
+	for n, stage := range p.Stages {
+		p.Stages[n].Steps = slices.DeleteFunc(stage.Steps,
+			func(s failover.Step) bool { return s.Kind != failover.Change && s.Kind != failover.Once })
+	}
+	return p
 }
 
 // cells are the requests of the procedure that change something, in order.
@@ -168,7 +170,7 @@ func (th theater) cells(t *testing.T, b *bench, how symitartest.Break) []cell {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, pair.Close()) }()
 	var list []cell
-	for i, s := range th.procedure(t, pair).Steps {
+	for i, s := range th.procedure(t, pair).AllSteps() {
 		require.NotEmpty(t, requests[s.ID], "%s changes something, and nobody has said by which request", s.ID)
 		for _, r := range requests[s.ID] {
 			want := r.row[how]
@@ -190,10 +192,10 @@ func (th theater) run(t *testing.T, b *bench, how symitartest.Break, cells []cel
 	p := th.procedure(t, pair)
 	vain, looked := context.WithCancel(t.Context()) // ends when the host was looked at in vain
 	defer looked()
-	for i := range p.Steps {
-		s, apply, struck := &p.Steps[i], p.Steps[i].Apply, false
+	breaking := func(id string, s *failover.Step) {
+		apply, struck := s.Apply, false
 		s.Apply = func(ctx context.Context) error {
-			if !struck && *next < len(cells) && cells[*next].step == s.ID {
+			if !struck && *next < len(cells) && cells[*next].step == id {
 				c := cells[*next]
 				struck = true
 				*next++
@@ -205,6 +207,11 @@ func (th theater) run(t *testing.T, b *bench, how symitartest.Break, cells []cel
 				}
 			}
 			return apply(ctx)
+		}
+	}
+	for _, stage := range p.Stages {
+		for i := range stage.Steps {
+			breaking(stage.Name+"/"+stage.Steps[i].ID, &stage.Steps[i])
 		}
 	}
 	j, err := failovertest.JournalAt(b.journal)

@@ -181,12 +181,12 @@ func TestThePrimaryComesBackAtTheGate(t *testing.T) {
 	b := newBench(t, "")
 	require.NoError(t, b.sim.PowerOff(symitartest.Home))
 	_, err := b.run(t, gone, func(o *failover.RunOptions) {
-		o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+		o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 			if q.Step.Kind != failover.Once {
 				return failover.Approval{}, nil
 			}
 			return failover.Approval{}, b.sim.PowerOn(symitartest.Home, "primary")
-		})
+		}
 	})
 	require.ErrorIs(t, err, failover.ErrPrecondition)
 	require.ErrorContains(t, err, "still primary")
@@ -202,14 +202,14 @@ func TestAJobBeginsWhileThePersonThinks(t *testing.T) {
 	quiet, err := os.ReadFile(processes)
 	require.NoError(t, err)
 	gate := func(o *failover.RunOptions) {
-		o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+		o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 			if q.Step.Kind != failover.Once {
 				return failover.Approval{}, nil
 			}
 			return failover.Approval{},
 				os.WriteFile(processes, append(bytes.Clone(quiet), "34567890 1 SYM000 /usr/bin/perl /ops/bin/RSJ 000 NIGHTLY\n"...),
 					0o600)
-		})
+		}
 	}
 	_, err = b.run(t, symitar.Switchover, gate)
 	require.ErrorIs(t, err, failover.ErrPrecondition)
@@ -263,13 +263,13 @@ func TestUndoBeforeTheMacro(t *testing.T) {
 func TestWaitAtTheGate(t *testing.T) {
 	b := newBench(t, "")
 	_, err := b.run(t, symitar.Switchover, func(o *failover.RunOptions) {
-		o.Gate = failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+		o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 			if q.Step.ID == "macro/run" {
 				return failover.Approval{},
 					b.sim.Put(symitartest.Partner, "etc/processes", "1 0 root /etc/init\n23456789 1 root /SYM/SYMPR/FAILOVERD\n")
 			}
 			return failover.Approval{}, nil
-		})
+		}
 	})
 	require.ErrorIs(t, err, failover.ErrPrecondition)
 	require.ErrorContains(t, err, "FAILOVERD")
@@ -286,13 +286,19 @@ func gone(p *symitar.Pair) (failover.Procedure, error) {
 func alone(build func(*symitar.Pair) (failover.Procedure, error)) func(*symitar.Pair) (failover.Procedure, error) {
 	return func(pair *symitar.Pair) (failover.Procedure, error) {
 		p, err := build(pair)
-		steps := slices.DeleteFunc(p.AllSteps(), func(s failover.Step) bool { return s.Kind == failover.Manual })
-		for i := range steps {
-			if !slices.ContainsFunc(steps, func(s failover.Step) bool { return s.ID == steps[i].Guards }) {
-				steps[i].Guards = "" // what it guards is a person's
+		byHand := func(s failover.Step) bool { return s.Kind == failover.Manual }
+		theirs := slices.DeleteFunc(p.AllSteps(), func(s failover.Step) bool { return !byHand(s) })
+		for n, stage := range p.Stages {
+			p.Stages[n].Steps = slices.DeleteFunc(stage.Steps, byHand)
+			for i, s := range p.Stages[n].Steps {
+				if slices.ContainsFunc(theirs, func(h failover.Step) bool {
+					return h.ID == s.Guards || h.ID == stage.Name+"/"+s.Guards
+				}) {
+					p.Stages[n].Steps[i].Guards = ""
+				}
 			}
 		}
-		return failover.Procedure{Name: p.Name, Parameters: p.Parameters, Lock: p.Lock, Steps: steps}, err
+		return p, err
 	}
 }
 

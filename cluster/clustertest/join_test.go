@@ -81,12 +81,12 @@ func TestTwoGroupsInOneProcedure(t *testing.T) {
 // TestTheUndoOfTwoGroups stops before both moves, takes back what was prepared, and dies at each record of that.
 func TestTheUndoOfTwoGroups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		no := failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+		no := func(_ context.Context, q failover.Request) (failover.Approval, error) {
 			if q.Step.Kind == failover.Once {
 				return failover.Approval{}, failover.ErrRejected
 			}
 			return failover.Approval{}, nil
-		})
+		}
 		deaths := 0
 		for at, died := 0, true; died; at++ {
 			sim, build := twoGroups(t)

@@ -34,12 +34,12 @@ func edit(t *testing.T, p failover.Procedure, id string, change func(*failover.S
 
 // park agrees to every change but one.
 func park(id string) failover.Gate {
-	return failover.GateFunc(func(_ context.Context, r failover.Request) (failover.Approval, error) {
+	return func(_ context.Context, r failover.Request) (failover.Approval, error) {
 		if r.Step.ID == id {
 			return failover.Approval{}, failover.ErrWaiting
 		}
 		return failover.Approval{By: "ben"}, nil
-	})
+	}
 }
 
 func by(j *failover.Journal, gate failover.Gate) failover.RunOptions {
@@ -109,10 +109,10 @@ func TestAMoveThatWaitedIsNotMadeWhenACheckFailsMeanwhile(t *testing.T) {
 				})
 				asked := false
 				_, err = p.Run(t.Context(),
-					by(j, failover.GateFunc(func(_ context.Context, r failover.Request) (failover.Approval, error) {
+					by(j, func(_ context.Context, r failover.Request) (failover.Approval, error) {
 						asked, fails = asked || r.Step.ID == move, true
 						return failover.Approval{By: "ben"}, nil
-					})))
+					}))
 				require.True(t, asked, "%s %s", move, check)
 				require.ErrorIs(t, err, failover.ErrPrecondition, "%s %s", move, check)
 				require.Equal(t, before, state(t, sim).Counters.MovesByTarget, "%s %s", move, check)

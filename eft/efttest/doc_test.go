@@ -56,9 +56,10 @@ func TestTheDocumentationListsTheSteps(t *testing.T) {
 	}
 	role := strings.NewReplacer(efttest.ActiveNode, "the active node", efttest.PassiveNode, "the passive node")
 	for name, p := range procedures {
-		p = failover.Procedure{Steps: p.AllSteps()}
-		for i := range p.Steps {
-			p.Steps[i].Title = role.Replace(p.Steps[i].Title)
+		for _, stage := range p.Stages {
+			for i := range stage.Steps {
+				stage.Steps[i].Title = role.Replace(stage.Steps[i].Title)
+			}
 		}
 		failovertest.Documented(t, "../doc.go", map[string]failover.Procedure{"Steps of " + name: p})
 	}

@@ -60,12 +60,12 @@ func TestTwoUpgradesInOneProcedure(t *testing.T) {
 // TestTheUndoOfTwoUpgrades stops before everything that happens once, takes back what was prepared, and dies in
 // between.
 func TestTheUndoOfTwoUpgrades(t *testing.T) {
-	no := failover.GateFunc(func(_ context.Context, q failover.Request) (failover.Approval, error) {
+	no := func(_ context.Context, q failover.Request) (failover.Approval, error) {
 		if q.Step.Kind == failover.Once {
 			return failover.Approval{}, failover.ErrRejected
 		}
 		return failover.Approval{}, nil
-	})
+	}
 	for at, died := 0, true; died; at += 5 {
 		w, store := openPair(t), failovertest.NewStore("undo")
 		_, err := store.Crash(t, -1, failovertest.DurabilityKept, func(j *failover.Journal) error {

@@ -126,7 +126,7 @@ func edit(t *testing.T, p failover.Procedure, id string, change func(*failover.S
 
 // agree agrees to every change but the one that is called park, and calls at before it agrees.
 func agree(park string, at func(id string)) failover.Gate {
-	return failover.GateFunc(func(_ context.Context, r failover.Request) (failover.Approval, error) {
+	return func(_ context.Context, r failover.Request) (failover.Approval, error) {
 		if r.Step.ID == park {
 			return failover.Approval{}, failover.ErrWaiting
 		}
@@ -134,7 +134,7 @@ func agree(park string, at func(id string)) failover.Gate {
 			at(r.Step.ID)
 		}
 		return failover.Approval{By: "ben"}, nil
-	})
+	}
 }
 
 func options(w *efttest.World, j *failover.Journal, gate failover.Gate) failover.RunOptions {

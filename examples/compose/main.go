@@ -41,7 +41,7 @@ func main() {
 	d := &desk{journal: must(j, err), answers: make(chan failover.Approval)}
 	go func() { log.Fatal(http.ListenAndServe("127.0.0.1:8080", d)) }() // behind a proxy that names the person in X-Remote-User
 	log.Print(must(p.Run(context.Background(), failover.RunOptions{Journal: d.journal, Actor: os.Getenv("USER"), Reason: os.Args[2],
-		Gate: failover.GateFunc(d.ask), Confirm: d.confirm, Observer: func(e failover.Event) { d.last.Store(&e) }})))
+		Gate: d.ask, Confirm: d.confirm, Observer: func(e failover.Event) { d.last.Store(&e) }})))
 }
 
 func must[T any](value T, err error) T {

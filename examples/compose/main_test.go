@@ -72,7 +72,7 @@ func TestTheToolMovesEverythingAndAsksOverHTTP(t *testing.T) {
 	t.Cleanup(web.Close)
 	ended := make(chan error, 1)
 	go func() {
-		_, err := p.Run(t.Context(), failover.RunOptions{Journal: d.journal, Actor: "tool", Reason: "CHG-1", Gate: failover.GateFunc(d.ask), Confirm: d.confirm,
+		_, err := p.Run(t.Context(), failover.RunOptions{Journal: d.journal, Actor: "tool", Reason: "CHG-1", Gate: d.ask, Confirm: d.confirm,
 			Observer: func(e failover.Event) { d.last.Store(&e) }})
 		ended <- err
 	}()
@@ -131,7 +131,7 @@ func TestTheFiveStepsRun(t *testing.T) {
 	require.Contains(t, run(), "waiting")
 	j, err := failover.OpenJournal(filepath.Join(dir, "move.journal"))
 	require.NoError(t, err)
-	require.NoError(t, j.Confirm("tell", failover.Statement{By: "ann", Says: "posted", Reason: "did it myself"}))
+	require.NoError(t, j.Confirm("move/tell", failover.Statement{By: "ann", Says: "posted", Reason: "did it myself"}))
 	require.NoError(t, j.Close())
 	require.Contains(t, run(), "completed")
 	for name, want := range map[string]string{"door": "closed", "active": "green", "lamp": "green"} {

@@ -116,13 +116,12 @@ func (d *desk) toTheMacro(t *testing.T) error {
 	j, err := failovertest.JournalAt(d.journal)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, j.Close()) }()
-	_, err = p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "ann", Reason: "CHG-1", Gate: failover.GateFunc(
-		func(_ context.Context, q failover.Request) (failover.Approval, error) {
-			if q.Step.Kind == failover.Once {
-				return failover.Approval{}, failover.ErrWaiting
-			}
-			return failover.Approval{By: "ann"}, nil
-		})})
+	_, err = p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "ann", Reason: "CHG-1", Gate: func(_ context.Context, q failover.Request) (failover.Approval, error) {
+		if q.Step.Kind == failover.Once {
+			return failover.Approval{}, failover.ErrWaiting
+		}
+		return failover.Approval{By: "ann"}, nil
+	}})
 	return err
 }
 

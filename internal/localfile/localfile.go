@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"unicode"
 	"unicode/utf16"
 )
 
@@ -16,18 +17,31 @@ import (
 // with one is converted: PowerShell 5.1 and Notepad write both. Folders, pipes, devices and files that are no text are
 // refused; a pipe is never opened, so that nothing waits for its writer.
 func Read(path string, limit int64) ([]byte, error) {
+	return ReadJudged(path, limit, func(fs.FileInfo) error { return nil })
+}
+
+// ReadJudged is Read for a file that judge may refuse, with its own error, when it is open.
+func ReadJudged(path string, limit int64, judge func(fs.FileInfo) error) ([]byte, error) {
 	info, err := os.Stat(path)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if !info.Mode().IsRegular() {
+	case info.IsDir():
+		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("is no regular file: it is a folder")}
+	case !info.Mode().IsRegular():
 		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("is no regular file")}
 	}
-	file, err := os.Open(path)
+	file, err := os.OpenFile(path, os.O_RDONLY|openFlags, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }()
+	if info, err = file.Stat(); err == nil {
+		err = judge(info)
+	}
+	if err != nil {
+		return nil, err
+	}
 	data, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err != nil {
 		return nil, err
@@ -61,7 +75,13 @@ func decode(data []byte) ([]byte, error) {
 		for i := range units {
 			units[i] = order.Uint16(data[2*i:])
 		}
-		data = []byte(string(utf16.Decode(units)))
+		text := utf16.Decode(units)
+		for i, r := range text {
+			if r == unicode.ReplacementChar && (i >= len(units) || units[i] != unicode.ReplacementChar) {
+				return nil, errors.New("begins as UTF-16 and is not")
+			}
+		}
+		data = []byte(string(text))
 	}
 	if bytes.IndexByte(data, 0) >= 0 {
 		return nil, errors.New("is no text: it holds NUL bytes; save it as UTF-8")

@@ -1,0 +1,3 @@
+package localfile
+
+const openFlags = 0
