@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/eft/internal/scripts"
@@ -60,7 +61,8 @@ func TestOnlyAProgramIsStarted(t *testing.T) {
 	}
 }
 
-// A start that gives up takes the claim, so that "not started" stays true; the next start gives it back.
+// A start that gives up takes the claim, so that "not started" stays true; of the next starts, however many there are at
+// once, one takes the next claim.
 func TestAStartThatGaveUpCannotComeLater(t *testing.T) {
 	dir := t.TempDir()
 	tool := func(name, text string) {
@@ -93,8 +95,17 @@ func TestAStartThatGaveUpCannotComeLater(t *testing.T) {
 	require.Error(t, os.Link(filepath.Join(dir, "control"), filepath.Join(runs, "id.claim")))
 	require.NoError(t, os.Remove(filepath.Join(dir, "setsid")))
 	require.NoError(t, os.Remove(filepath.Join(dir, "sleep")))
-	out, err = start()
-	require.NoError(t, err, "%s", out)
+	var starts errgroup.Group
+	for range 8 {
+		starts.Go(func() error {
+			out, err := start()
+			if err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			return nil
+		})
+	}
+	require.NoError(t, starts.Wait())
 	require.Eventually(t, func() bool { return state() == "ended" }, time.Minute, 20*time.Millisecond)
 	out, err = start()
 	require.NoError(t, err, "%s", out)

@@ -259,7 +259,7 @@ func (m *mover) factResynced(driver string) failover.Fact[time.Time] {
 }
 
 func (m *mover) factQueue(driver string) failover.Fact[string] {
-	return failover.NewFact[string](m.ofDriver("idm/queue", driver))
+	return failover.Fact[string]{Name: m.ofDriver("idm/queue", driver)}
 }
 
 func (m *mover) factCache(driver string) failover.Fact[string] {

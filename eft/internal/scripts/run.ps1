@@ -16,10 +16,11 @@ function Read-File($path) {
     }
   }
 }
-if (-not [IO.File]::Exists($base + '.claim')) { return [pscustomobject]@{ state = 1; exit = 0; began = $null; ended = $null; log = '' } }
-$words = (Read-File ($base + '.claim')).Split(' ')
-# Taken by a start that gave up: nothing can start under it.
-if ($words[0] -eq 'void') { return [pscustomobject]@{ state = 1; exit = 0; began = $null; ended = $null; log = '' } }
+$claim = $base + '.claim'
+# A claim that a start took which gave up says void: nothing can start under it.
+while ([IO.File]::Exists($claim) -and (Read-File $claim) -eq 'void') { $claim += '.next' }
+if (-not [IO.File]::Exists($claim)) { return [pscustomobject]@{ state = 1; exit = 0; began = $null; ended = $null; log = '' } }
+$words = (Read-File $claim).Split(' ')
 $alive = $false
 $number = 0
 $ticks = [long]0

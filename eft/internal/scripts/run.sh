@@ -3,11 +3,12 @@
 LC_ALL=C
 export LC_ALL
 runs=$1 id=$2
-[ -e "$runs/$id.claim" ] || { echo none; exit 0; }
-pid=$(sed -n 1p "$runs/$id.claim")
-[ "$pid" = void ] && { echo none; exit 0; } # taken by a start that gave up
-began=$(sed -n 2p "$runs/$id.claim")
-boot=$(sed -n 3p "$runs/$id.claim")
+claim=$runs/$id.claim
+while [ "$(cat "$claim" 2>/dev/null)" = void ]; do claim=$claim.next; done # taken by starts that gave up
+[ -e "$claim" ] || { echo none; exit 0; }
+pid=$(sed -n 1p "$claim")
+began=$(sed -n 2p "$claim")
+boot=$(sed -n 3p "$claim")
 alive() { [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)" ] && { kill -0 "$pid" 2>/dev/null || [ -d "/proc/$pid" ]; }; }
 # The order matters: a run that ends between two looks has written its exit code.
 if alive; then state="running $began"; else state="lost $began"; fi

@@ -1,6 +1,6 @@
-# Runs the installer once, as a scheduled task. Argument: the JSON file that start.ps1 wrote.
+# Runs the installer once, as a scheduled task. Arguments: the JSON file that start.ps1 wrote, and the claim to take.
 # The claim is created exclusively: the first one runs the installer, everybody else ends here.
-param([string]$Spec)
+param([string]$Spec, [string]$Claim)
 $ErrorActionPreference = 'Stop'
 $d = ConvertFrom-Json -InputObject ([IO.File]::ReadAllText($Spec))
 $base = Join-Path $d.runs $d.id
@@ -8,7 +8,7 @@ $began = [DateTime]::UtcNow
 # The claim is complete or not there: it is written beside and moved, and a move to a name that is taken fails.
 $mine = $base + '.' + [string]$PID
 [IO.File]::WriteAllText($mine, [string]$PID + ' ' + (Get-Process -Id $PID).StartTime.ToUniversalTime().Ticks + ' ' + $began.ToString('o'))
-try { [IO.File]::Move($mine, $base + '.claim') } catch { [IO.File]::Delete($mine); exit 0 }
+try { [IO.File]::Move($mine, $Claim) } catch { [IO.File]::Delete($mine); exit 0 }
 $code = $null
 $log = ''
 # What cannot be read or stopped for a moment, as may happen while programs are exchanged, must not end the run: the

@@ -1,12 +1,12 @@
 # Starts the installer as a task of its own, because Windows ends what an SSH session started together with the session.
 # Document: runs, id, path, sha256, args, env, logs, executable, consoles, runner (the text of runner.ps1).
 # Whoever claims the run first runs the installer; a second start does nothing. A start that gives up takes the claim
-# itself, so that what it says of the run stays true; the next start gives it back. Safe to repeat.
+# itself, so that what it says of the run stays true; that claim stays, and the next start takes the next one. Safe to repeat.
 param([string]$Document)
 $d = ConvertFrom-Json -InputObject $Document
 $claim = [IO.Path]::Combine($d.runs, $d.id + '.claim')
-$void = [IO.File]::Exists($claim) -and [IO.File]::ReadAllText($claim) -eq 'void'
-if ([IO.File]::Exists($claim) -and -not $void) { return [pscustomobject]@{ claimed = $true } }
+while ([IO.File]::Exists($claim) -and [IO.File]::ReadAllText($claim) -eq 'void') { $claim += '.next' }
+if ([IO.File]::Exists($claim)) { return [pscustomobject]@{ claimed = $true } }
 $drive = [IO.Path]::GetPathRoot($d.runs)
 if (-not [IO.Directory]::Exists($drive)) { throw ('there is no drive ' + $drive) }
 if (-not (Test-Path -LiteralPath $d.path -PathType Leaf)) { return [pscustomobject]@{ claimed = $false; missing = $true } }
@@ -35,8 +35,7 @@ foreach ($file in @(@($runner, [string]$d.runner), @($spec, $Document))) {
   $stream = New-Object IO.FileStream $file[0], 'CreateNew', 'Write', 'None'
   try { $stream.Write($bytes, 0, $bytes.Length) } finally { $stream.Dispose() }
 }
-if ($void) { [IO.File]::Delete($claim) } # of a start that was given up
-$action = New-ScheduledTaskAction -Execute 'powershell.exe' -Argument ('-NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -File "' + $runner + '" "' + $spec + '"')
+$action = New-ScheduledTaskAction -Execute 'powershell.exe' -Argument ('-NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -File "' + $runner + '" "' + $spec + '" "' + $claim + '"')
 $principal = New-ScheduledTaskPrincipal -UserId 'S-1-5-18' -LogonType ServiceAccount -RunLevel Highest
 $settings = New-ScheduledTaskSettingsSet -AllowStartIfOnBatteries -DontStopIfGoingOnBatteries -ExecutionTimeLimit ([TimeSpan]::Zero) -MultipleInstances IgnoreNew
 $task = 'failover-eft-' + $d.id
@@ -48,14 +47,13 @@ if (-not [IO.File]::Exists($claim)) {
   # Whoever takes the claim decides: with it taken nothing can start any more, however late the task is.
   $mine = $claim + '.' + [string]$PID
   [IO.File]::WriteAllText($mine, 'void')
-  $late = $true
-  try { [IO.File]::Move($mine, $claim) } catch { $late = $false }
-  if ($late) {
-    # A policy for scripts that Group Policy sets beats the one in the command line; the result of the task tells.
-    $result = ''
-    try { $result = [string](Get-ScheduledTaskInfo -TaskName $task).LastTaskResult } catch { $result = 'not known' }
-    try { Unregister-ScheduledTask -TaskName $task -Confirm:$false } catch { $null = $_ }
-    return [pscustomobject]@{ claimed = $false; late = $true; result = $result }
-  }
+  try { [IO.File]::Move($mine, $claim) } catch { [IO.File]::Delete($mine) }
+}
+if ([IO.File]::ReadAllText($claim) -eq 'void') {
+  # A policy for scripts that Group Policy sets beats the one in the command line; the result of the task tells.
+  $result = ''
+  try { $result = [string](Get-ScheduledTaskInfo -TaskName $task).LastTaskResult } catch { $result = 'not known' }
+  try { Unregister-ScheduledTask -TaskName $task -Confirm:$false } catch { $null = $_ }
+  return [pscustomobject]@{ claimed = $false; late = $true; result = $result }
 }
 [pscustomobject]@{ claimed = $true }

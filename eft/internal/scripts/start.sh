@@ -1,25 +1,27 @@
 # Starts the installer in the background, once for a run ID. Arguments: runs folder, run ID, SHA-256, control program,
-# installer, its arguments. Whoever links the claim first runs the installer; everybody else does nothing. The
-# installer outlives this session.
+# installer, its arguments. Whoever links the claim first runs the installer; everybody else does nothing. A claim that says
+# void was taken by a start that gave up: it stays, and the next start takes the next claim. The installer outlives this
+# session.
 # Exit status: 0 it was claimed, by this call or an earlier one; 21 the file is another one; 22 it is not there;
 # 23 the runs folder cannot be made; 31 nobody claimed it within ten seconds, and nobody can any more.
 LC_ALL=C
 export LC_ALL
 runs=$1 id=$2 want=$3 control=$4 program=$5
 shift 5
-[ -e "$runs/$id.claim" ] && [ "$(cat "$runs/$id.claim")" != void ] && exit 0
+claim=$runs/$id.claim
+while [ "$(cat "$claim" 2>/dev/null)" = void ]; do claim=$claim.next; done
+[ -e "$claim" ] && exit 0
 [ -f "$program" ] || exit 22
 sum=$(sha256sum <"$program") || exit 22
 [ "${sum%% *}" = "$want" ] || exit 21
 mkdir -p -- "$runs" || exit 23
-rm -f -- "$runs/$id.claim" # of a start that was given up
 # shellcheck disable=SC2016
 setsid /bin/sh -c '
-	runs=$1 id=$2 control=$3
-	shift 3
+	runs=$1 id=$2 claim=$3 control=$4
+	shift 4
 	mine=$runs/$id.$$
 	{ echo $$; date +%s; cat /proc/sys/kernel/random/boot_id 2>/dev/null; } >"$mine" || exit 1
-	ln "$mine" "$runs/$id.claim" || { rm -f "$mine"; exit 0; }
+	ln "$mine" "$claim" || { rm -f "$mine"; exit 0; }
 	rm -f "$mine"
 	# Meanwhile the service is stopped as often as the installer starts it.
 	while :; do "$control" stop; sleep 1; done </dev/null >/dev/null 2>&1 &
@@ -30,18 +32,17 @@ setsid /bin/sh -c '
 	wait "$guard" 2>/dev/null
 	"$control" stop </dev/null >/dev/null 2>&1
 	{ echo "$code"; date +%s; } >"$runs/$id.exit.new" && mv "$runs/$id.exit.new" "$runs/$id.exit"
-' eft "$runs" "$id" "$control" "$program" "$@" </dev/null >/dev/null 2>&1 &
+' eft "$runs" "$id" "$claim" "$control" "$program" "$@" </dev/null >/dev/null 2>&1 &
 n=0
-while [ ! -e "$runs/$id.claim" ]; do
+while [ ! -e "$claim" ]; do
 	n=$((n + 1))
 	if [ "$n" -gt 100 ]; then
 		# Whoever takes the claim decides: with it taken nothing can start any more, however late it is.
 		echo void >"$runs/$id.void.$$"
-		ln "$runs/$id.void.$$" "$runs/$id.claim" 2>/dev/null
+		ln "$runs/$id.void.$$" "$claim" 2>/dev/null
 		rm -f -- "$runs/$id.void.$$"
-		[ "$(cat "$runs/$id.claim")" = void ] && exit 31
-		break
 	fi
 	sleep 0.1
 done
+[ "$(cat "$claim")" = void ] && exit 31
 exit 0
