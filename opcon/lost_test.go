@@ -135,7 +135,7 @@ func TestUnknownScheduleIsNotFree(t *testing.T) {
 
 	s.Change(func() { s.Branch.Says = nil; s.Branch.Status = opcontest.ScheduleOnHold })
 	s.Delete(s.Statements) // deleted by somebody
-	rec, err = s.client.Release(ctx, rec, resumed())
+	_, err = s.client.Release(ctx, rec, resumed())
 	require.NoError(t, err, "it had been seen free")
 	require.NotEqual(t, opcontest.ScheduleOnHold, s.Status(s.Branch))
 	s.lawful(t)

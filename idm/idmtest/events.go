@@ -259,14 +259,6 @@ func (s *Server) Behave(driver string, b Behaviour) bool {
 	return true
 }
 
-// Serves tells whether the engine of this server works for the driver set.
-func (s *Server) serves(driverSet string) bool {
-	s.tree.lock()
-	defer s.tree.mu.Unlock()
-	n := s.tree.find(driverSet)
-	return n != nil && s.engine.Serves[n.id]
-}
-
 func sortedKeys[V any](m map[int]V) []int {
 	keys := make([]int, 0, len(m))
 	for k := range m {
