@@ -180,7 +180,8 @@ func unseal(line []byte, v any) (sum string, err error) {
 	if at < 1 || !bytes.HasSuffix(line, []byte(sumEnd)) || !bytes.HasPrefix(line[at:], []byte(sumField)) {
 		return "", errors.New("it does not end with a hash of itself")
 	}
-	raw := append(bytes.Clone(line[:at]), '}')
+	raw := make([]byte, at+1)
+	raw[copy(raw, line[:at])] = '}'
 	sum = string(line[at+len(sumField) : len(line)-len(sumEnd)])
 	if hashLine(raw) != sum {
 		return "", errors.New("it is not what its own hash was made of")
