@@ -1,12 +1,10 @@
-// Compose is a team's own tool in a module of its own: one joined procedure of three packages, with steps of its own over SSH. A person
-// approves each change over HTTP, sees the progress there and reads the report. Started again, it goes on: compose site.json CHG-1042
+// Compose is a team's own tool in a module of its own: three packages joined, a step of its own over SSH; approval,
+// progress and report over HTTP. Started again, it goes on: compose site.json CHG-1042
 package main
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"io/fs"
 	"log"
 	"net/http"
 	"os"
@@ -17,6 +15,7 @@ import (
 	"github.com/01b61c5c/failover/cluster"
 	"github.com/01b61c5c/failover/opcon"
 	"github.com/01b61c5c/failover/remote"
+	"github.com/01b61c5c/failover/runbook"
 	"github.com/01b61c5c/failover/symitar"
 )
 
@@ -32,16 +31,17 @@ type site struct {
 func main() {
 	var s site
 	must(0, json.Unmarshal(must(os.ReadFile(os.Args[1])), &s))
-	p := s.procedure(must(opcon.New(opcon.Config{URL: s.OpCon, TLS: s.Trust, Token: token})),
-		must(cluster.NewWindows(cluster.WindowsConfig{Nodes: s.Nodes})), must(symitar.NewPair(s.Core)), must(remote.New(remote.Config{SSH: s.App})))
-	j, err := failover.OpenJournal("compose.journal")
-	if errors.Is(err, fs.ErrNotExist) {
-		j, err = failover.CreateJournal("compose.journal")
+	p := s.procedure(must(opcon.New(opcon.Config{URL: s.OpCon, TLS: s.Trust, Token: runbook.Secret{Env: "TOKEN"}.Func()})),
+		must(cluster.NewWindows(cluster.WindowsConfig{Nodes: s.Nodes})), must(symitar.NewPair(s.Core)),
+		must(remote.New(remote.Config{SSH: s.App})))
+	open := failover.OpenJournal
+	if _, err := os.Stat("compose.journal"); err != nil {
+		open = failover.CreateJournal
 	}
-	d := &desk{journal: must(j, err), answers: make(chan failover.Approval)}
-	go func() { log.Fatal(http.ListenAndServe("127.0.0.1:8080", d)) }() // behind a proxy that names the person in X-Remote-User
-	log.Print(must(p.Run(context.Background(), failover.RunOptions{Journal: d.journal, Actor: os.Getenv("USER"), Reason: os.Args[2],
-		Gate: d.ask, Confirm: d.confirm, Observer: func(e failover.Event) { d.last.Store(&e) }})))
+	d := &desk{journal: must(open("compose.journal")), answers: make(chan failover.Approval)}
+	go func() { log.Fatal(http.ListenAndServe("127.0.0.1:8080", d)) }()
+	log.Print(must(p.Run(context.Background(), failover.RunOptions{Journal: d.journal, Actor: os.Getenv("USER"),
+		Reason: os.Args[2], Gate: d.ask, Confirm: d.confirm, Observer: func(e failover.Event) { d.last.Store(&e) }})))
 }
 
 func must[T any](value T, err error) T {
@@ -51,33 +51,32 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-func token(context.Context) (failover.Secret, error) {
-	return failover.NewSecret(os.Getenv("OPCON_TOKEN")), nil
-}
-
 // procedure moves group and core side by side, and then lets the application stand still while its page changes.
-func (s site) procedure(oc *opcon.Client, groups cluster.Cluster, core *symitar.Pair, app *remote.Host) failover.Procedure {
-	files := must(cluster.Transfer(groups, cluster.TransferOptions{Group: s.Group, Target: s.Target}))
-	held := must(opcon.QuiesceStages(oc, opcon.QuiesceOptions{Machine: s.Machine, Mode: opcon.ModePlanned, Reason: "site move"}))
-	free := must(opcon.ResumeStages(oc, opcon.ResumeOptions{Machine: s.Machine, Repoint: opcon.RepointHostStayed, Reason: "site move"}))
+func (s site) procedure(oc *opcon.Client, c cluster.Cluster, core *symitar.Pair, app *remote.Host) failover.Procedure {
+	off := must(opcon.QuiesceStages(oc, opcon.QuiesceOptions{Machine: s.Machine, Mode: opcon.ModePlanned, Reason: "move"}))
+	on := must(opcon.ResumeStages(oc, opcon.ResumeOptions{Machine: s.Machine, Repoint: opcon.RepointHostStayed,
+		Reason: "move"}))
 	page := failover.Stage{Name: "page", Outage: true, Steps: []failover.Step{show(app, "moved", "here")}}
-	batch := failover.Procedure{Name: "batch", Stages: []failover.Stage{held.Check, held.Hold, held.Drain, held.Down, page,
-		free.Repoint, free.Prove, free.Decide, free.Release}}
+	batch := failover.Procedure{Name: "batch", Stages: []failover.Stage{off.Check, off.Hold, off.Drain, off.Down, page,
+		on.Repoint, on.Prove, on.Decide, on.Release}}
+	files := must(cluster.Transfer(c, cluster.TransferOptions{Group: s.Group, Target: s.Target}))
 	return must(failover.Join(failover.JoinOptions{Name: "site.Move"}, failover.Part{Name: "files", Procedure: files},
-		failover.Part{Name: "core", Procedure: must(symitar.Switchover(core))}, failover.Part{Name: "batch", Procedure: batch, After: []string{"files", "core"}}))
+		failover.Part{Name: "core", Procedure: must(symitar.Switchover(core))},
+		failover.Part{Name: "batch", Procedure: batch, After: []string{"files", "core"}}))
 }
 
-// show is a step of the team's own: the application shows a page. Writing it again is harmless; its outcome is that of the upload.
+// show is a step of the team's own. Writing the page again is harmless; the outcome is that of the upload.
 func show(app *remote.Host, page, before string) failover.Step {
 	put := func(ctx context.Context, text string) error {
 		_, err := app.Upload(ctx, strings.NewReader(text), "/page", remote.UploadOptions{Mode: 0o644})
 		return err
 	}
 	return failover.Step{ID: page, Title: "Show the page " + page, Target: app.Address(), Kind: failover.Change,
-		Apply: func(ctx context.Context) error { return put(ctx, page) }, Undo: func(ctx context.Context) error { return put(ctx, before) },
+		Apply: func(ctx context.Context) error { return put(ctx, page) },
+		Undo:  func(ctx context.Context) error { return put(ctx, before) },
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			text, err := app.ReadFile(ctx, "/page", 64)
-			return failover.Observation{Done: string(text) == page, Found: "it shows " + string(text), Would: "show " + page}, err
+			return failover.Observation{Done: string(text) == page, Found: "it is " + string(text), Would: "show " + page}, err
 		}}
 }
 
@@ -90,9 +89,10 @@ type desk struct {
 }
 
 func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	q, by := d.asked.Load(), r.Header.Get("X-Remote-User")
+	q, by := d.asked.Load(), r.Header.Get("X-Remote-User") // set by the proxy in front
+	asked := q != nil && string(q.Findings) == r.URL.Query().Get("findings")
 	switch {
-	case r.Method == http.MethodPost && by != "" && q != nil && string(q.Findings) == r.URL.Query().Get("findings") && d.asked.CompareAndSwap(q, nil):
+	case r.Method == http.MethodPost && by != "" && asked && d.asked.CompareAndSwap(q, nil):
 		d.answers <- failover.Approval{By: by, From: "http"}
 	case r.Method == http.MethodPost:
 		http.Error(w, "this is not asked, or nobody is logged in", http.StatusConflict)

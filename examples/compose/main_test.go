@@ -44,10 +44,12 @@ func call(t *testing.T, method, url, user string) (int, string) {
 
 func TestTheToolMovesEverythingAndAsksOverHTTP(t *testing.T) {
 	oc := opcontest.Start(t, opcontest.Config{Hooks: opcontest.Hooks{
-		Agent: func(string) bool { return true }, Host: func(a string) string { return a }, Right: func(string) bool { return true }}})
+		Agent: func(string) bool { return true }, Host: func(a string) string { return a },
+		Right: func(string) bool { return true }}})
 	jobs := oc.Symitar("APP1", "app1.example.org")
 	oc.Change(func() { jobs.Running.Ticks, jobs.JustSent.Ticks, jobs.JustSent.Status = 30, 30, opcontest.JobRunning })
-	client, err := opcon.New(opcon.Config{URL: oc.URL, TLS: failover.TLS{Fingerprints: []string{oc.Fingerprint()}}, User: "failover_svc", Poll: 1, MaxPoll: 1,
+	client, err := opcon.New(opcon.Config{URL: oc.URL, TLS: failover.TLS{Fingerprints: []string{oc.Fingerprint()}},
+		User: "failover_svc", Poll: 1, MaxPoll: 1,
 		Password: func(context.Context) (failover.Secret, error) { return failover.NewSecret("secret"), nil }})
 	require.NoError(t, err)
 	sim := clustertest.Start(t, clustertest.TwoNodes("NODE1", "NODE2", "FILES", "File Server"))
@@ -72,7 +74,8 @@ func TestTheToolMovesEverythingAndAsksOverHTTP(t *testing.T) {
 	t.Cleanup(web.Close)
 	ended := make(chan error, 1)
 	go func() {
-		_, err := p.Run(t.Context(), failover.RunOptions{Journal: d.journal, Actor: "tool", Reason: "CHG-1", Gate: d.ask, Confirm: d.confirm,
+		_, err := p.Run(t.Context(), failover.RunOptions{Journal: d.journal, Actor: "tool", Reason: "CHG-1",
+			Gate: d.ask, Confirm: d.confirm,
 			Observer: func(e failover.Event) { d.last.Store(&e) }})
 		ended <- err
 	}()
