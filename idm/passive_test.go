@@ -2,6 +2,8 @@ package idm_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -104,23 +106,34 @@ func TestTheGuardTellsAndSavesWhatWaited(t *testing.T) {
 				Dial: func(ctx context.Context) (*idm.Server, error) {
 					return idm.Dial(ctx, asAdmin(m.tree, "srv1", callTimeout(10*time.Second)))
 				}, Poll: 2 * time.Millisecond, Wait: time.Minute, StopTimeout: time.Minute}
+			cache := move{t: t, dir: filepath.Join(m.dir, "cache")}
 			if folder {
-				o.CacheDir = m.dir
+				require.NoError(t, os.Mkdir(cache.dir, 0o700))
+				o.CacheDir = cache.dir
 			}
 			p, err := idm.GuardOldServer(o)
 			require.NoError(t, err)
 			require.NoError(t, old.Start())
+			if folder {
+				require.NoError(t, os.Remove(cache.dir))
+				_, err := m.run(p, "guard")
+				require.ErrorIs(t, err, os.ErrNotExist)
+				require.Contains(t, failover.NextOf(err), "make the folder writable")
+				require.Equal(t, idmtest.StartManual, old.StartOption(m.drivers[0]))
+				require.NotZero(t, m.waiting("srv1"), "what cannot be saved is not thrown away")
+				require.NoError(t, os.Mkdir(cache.dir, 0o700))
+			}
 			r := m.mustRun(p, "guard")
 			require.Equal(t, idmtest.StartDisabled, old.StartOption(m.drivers[0]))
 			text := r.String()
 			require.Contains(t, text, "bytes wait there, the oldest since")
 			if !folder {
 				require.Contains(t, text, "there is no folder to save it in")
-				require.Empty(t, m.saved())
+				require.Empty(t, cache.saved())
 				return
 			}
-			require.Len(t, m.saved(), 1)
-			for _, events := range m.saved() {
+			require.Len(t, cache.saved(), 1)
+			for _, events := range cache.saved() {
 				for _, user := range m.tree.Users() {
 					require.Contains(t, events, strings.TrimPrefix(strings.SplitN(user, ",", 2)[0], "cn="))
 				}

@@ -59,7 +59,7 @@ func (m *mover) saveCache(ctx context.Context, s *Server, driver string, stopped
 	f, err := os.CreateTemp(m.cacheDir, ".cache-*")
 	if err != nil {
 		return "", &failover.Error{Op: "save cache of", Target: driver, Outcome: failover.NotApplied,
-			Next: "make the folder writable", Err: err}
+			Next: "make the folder writable, then run again", Err: err}
 	}
 	defer os.Remove(f.Name()) //nolint:errcheck // gone after the rename
 	defer f.Close()           //nolint:errcheck // closed before the rename
@@ -141,13 +141,14 @@ func waits(ctx context.Context, s *Server, driver string) string {
 const nothingWaits = "nothing waits there"
 
 // disable sets a stopped driver to Disabled, which ends its queue: what waits is told first, and saved where there is a
-// folder for it. A queue that cannot be read keeps nobody: a damaged one is a usual mark of a crash.
+// folder for it. A queue that the server cannot read keeps nobody: a damaged one is a usual mark of a crash. A folder that
+// cannot be written to does: the driver is stopped and manual, and the queue waits.
 func (m *mover) disable(ctx context.Context, s *Server, driver string) (queue string, err error) {
 	if queue = waits(ctx, s, driver); queue != nothingWaits {
 		saved := "there is no folder to save it in"
 		if m.cacheDir != "" {
 			if saved, err = m.saveCache(ctx, s, driver, time.Now()); err != nil {
-				saved = "not saved: " + err.Error()
+				return "", err
 			}
 		}
 		queue += ", gone with the disabling; the queue: " + saved
