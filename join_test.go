@@ -258,11 +258,10 @@ func TestAPlanStopsAtTheHeadOfEveryPart(t *testing.T) {
 
 // A lock of several that was taken while its answer was lost is not left behind.
 func TestALostAnswerLeavesNoneOfSeveralLocks(t *testing.T) {
-	w := newWorld()
 	one, two := &failovertest.Lock{}, &lossyLock{}
 	part := func(name string, lock failover.Lock) failover.Part {
 		return failover.Part{Name: name, Procedure: failover.Procedure{Name: "p", Lock: lock,
-			Stages: []failover.Stage{{Name: "s", Steps: []failover.Step{w.change(name)}}}}}
+			Stages: []failover.Stage{{Name: "s", Steps: []failover.Step{newWorld().change(name)}}}}}
 	}
 	p, err := failover.Join(failover.JoinOptions{Name: "site.Move"}, part("a", two), part("b", one))
 	require.NoError(t, err)
