@@ -2,6 +2,7 @@ package failover_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -360,4 +361,20 @@ func TestAPlanShowsEveryTargetItWouldChange(t *testing.T) {
 	assert.NotContains(t, text, "schedule-00")
 	assert.Contains(t, text, "- schedule-01: open")
 	assert.Contains(t, text, "and 9 more")
+}
+
+// A check that waits and cannot be observed yet, because a step before it has something to do, is no obstacle.
+func TestAPlanDoesNotStopAtWhatCannotBeObservedYet(t *testing.T) {
+	w := newWorld()
+	blind := w.check("blind")
+	blind.Wait, blind.Timeout = true, time.Minute
+	blind.Observe = func(context.Context) (failover.Observation, error) {
+		return failover.Observation{}, errors.New("it is not there")
+	}
+	plan, err := procedure(w.change("copy"), blind).Plan(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Equal(t, failover.ActionLater, plan.Steps[1].Action)
+	plan, err = procedure(blind, w.change("copy")).Plan(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Equal(t, failover.ActionWait, plan.Steps[0].Action)
 }

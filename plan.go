@@ -117,7 +117,7 @@ func (p Procedure) Plan(ctx context.Context, j *Journal) (Plan, error) {
 		ps.Action = s.action(obs, err)
 		ps.Later = pending && (s.Kind == Change || s.Kind == Once)
 		switch {
-		case ps.Action == ActionBlock && pending && !slices.Contains(head, i):
+		case (ps.Action == ActionBlock || ps.Action == ActionWait && err != nil) && pending && !slices.Contains(head, i):
 			ps.Action = ActionLater
 		case ps.Action == ActionApply || ps.Action == ActionConfirm:
 			pending = true

@@ -159,11 +159,11 @@ func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Ti
 					earliest = at
 				}
 			}
-			obs.Would = fmt.Sprintf("ask for everything created or changed since the time noted at the stop, or since the "+
-				"oldest event that waited then, less %s",
-				m.Margin)
+			// An approved plan holds for it: the time itself, which no plan of a switchover knows, stands in the note.
+			obs.Would = fmt.Sprintf("ask for everything created or changed since that time, or since the oldest event that "+
+				"waited then, less %s", m.Margin)
 			if !earliest.IsZero() {
-				obs.Would = fmt.Sprintf("ask for everything created or changed since %s at the earliest, a margin of %s included",
+				obs.Note = fmt.Sprintf("since %s at the earliest, a margin of %s included",
 					earliest.UTC().Format(time.RFC3339), m.Margin)
 			}
 			return obs, nil
