@@ -37,7 +37,7 @@ func (t Targets) Error() string {
 		for i, err := range errs {
 			texts[i] = err.Error()
 		}
-		if len(t) == 1 {
+		if len(t) == 1 && len(texts) == 1 {
 			return texts[0]
 		}
 		return fmt.Sprintf("%d of %d targets: %s", len(errs), len(t), strings.Join(texts, "; "))

@@ -212,3 +212,8 @@ func TestATargetThatCannotBeObservedIsNotUndone(t *testing.T) {
 		assert.True(t, on["b"])
 	})
 }
+
+func TestTargetsWithoutAFailureHaveText(t *testing.T) {
+	assert.NotPanics(t, func() { _ = failover.Targets{{Target: "a"}}.Error() })
+	assert.NotPanics(t, func() { _ = failover.Targets{}.Error() })
+}

@@ -283,7 +283,9 @@ func TestTheStatusOfAVerbOfItsOwnFollowsFromItsError(t *testing.T) {
 		{&failover.Error{Op: "write", Outcome: failover.NotApplied, Err: errors.New("refused")}, ExitNotDone},
 		{&failover.Error{Op: "write", Outcome: failover.InDoubt, Err: errors.New("line lost")}, ExitInDoubt},
 		{errors.New("line lost"), ExitInDoubt},
-		{failover.Targets{{Target: "a"}, {Target: "b", Err: failover.Invalid("b", "is bad", "mend it")}}.Err(), ExitInDoubt},
+		{failover.Targets{{Target: "a"}, {Target: "b", Err: failover.Invalid("b", "is bad", "mend it")}}.Err(), ExitPartWay},
+		{failover.Targets{{Target: "a"}, {Target: "b", Err: errors.New("line lost")}}.Err(), ExitInDoubt},
+		{errors.Join(failover.Targets{{Target: "a"}}, errors.New("line lost")), ExitInDoubt},
 		{&failover.Error{Op: "write", Outcome: failover.Applied, Err: errors.New("not seen")}, ExitPartWay},
 		{fmt.Errorf("%w: ask", failover.ErrWaiting), ExitWaiting},
 	} {

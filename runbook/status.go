@@ -45,6 +45,9 @@ func answered(err error) ExitStatus {
 	if errors.Is(err, failover.ErrWaiting) {
 		return ExitWaiting
 	}
+	if doneOnSome(err) {
+		return ExitPartWay
+	}
 	switch failover.OutcomeOf(err) {
 	case failover.NotApplied:
 		return ExitNotDone
@@ -53,6 +56,21 @@ func answered(err error) ExitStatus {
 	case failover.InDoubt:
 	}
 	return ExitInDoubt
+}
+
+// doneOnSome reports whether err is a fan-out and nothing beside it, of which something was done and nothing is in doubt.
+func doneOnSome(err error) bool {
+	switch e := err.(type) { //nolint:errorlint // the chain is walked by hand to see that nothing stands beside it
+	case failover.Targets:
+		seen := map[failover.Outcome]bool{}
+		for _, t := range e {
+			seen[failover.OutcomeOf(t.Err)] = true
+		}
+		return seen[failover.Applied] && !seen[failover.InDoubt]
+	case interface{ Unwrap() []error }:
+		return len(e.Unwrap()) == 1 && doneOnSome(e.Unwrap()[0])
+	}
+	return false
 }
 
 // refusal is an error with the exit status of its call: one that was ended before it changed anything, or one that no
