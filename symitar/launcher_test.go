@@ -216,7 +216,7 @@ func TestVoidRaces(t *testing.T) {
 	})
 }
 
-// TestTombstones voids a run at each stage its launcher can stand at.
+// TestTombstones voids a run at each stage its launcher can stand at, and behind a call to void it that was cut.
 func TestTombstones(t *testing.T) {
 	eachShell(t, shells, func(t *testing.T, shell string) {
 		for name, c := range map[string]struct {
@@ -233,6 +233,11 @@ func TestTombstones(t *testing.T) {
 				_, rc := l.script(reserveScript, id(1))
 				require.Zero(t, rc)
 				require.NoError(t, os.Mkdir(filepath.Join(l.state, "run."+id(1)), 0o700))
+			}, "fired", exitKnown},
+			"voided, and cut in between": {func(t *testing.T, l *lab) {
+				_, rc := l.script(reserveScript, id(1))
+				require.Zero(t, rc)
+				require.NoError(t, os.MkdirAll(filepath.Join(l.state, "run."+id(1), "fired"), 0o700))
 			}, "fired", exitKnown},
 		} {
 			t.Run(name, func(t *testing.T) {

@@ -22,7 +22,7 @@ main() {
 		echo "@@VOID $stage"
 	elif [ -d "$dir/void" ]; then
 		echo "@@VOID before"
-	elif mark "$dir/fired"; then
+	elif mark "$dir/fired" || ours; then
 		mark "$dir/void"
 		rm -f "$dir/answers"
 		echo "@@VOID fired"
@@ -30,6 +30,16 @@ main() {
 		echo "@@FIRED"
 		exit 83
 	fi
+}
+
+# ours reports whether "fired" was made by a call like this one that was cut behind it: the runner writes "started" first.
+ours() {
+	marks=$(ls "$dir") || return 1
+	case " $(echo $marks) " in
+	*" started "*) return 1 ;;
+	*" fired "*) return 0 ;;
+	esac
+	return 1
 }
 
 main "$@"
