@@ -234,6 +234,9 @@ func TestNumbersThatWereGivenAwayAreNotOurs(t *testing.T) {
 			`"600 1 600 root 30:00 /usr/bin/ksh /S/MACRO -x"`, lives},
 		"the macro, older than the run": {"runner 500 400 1000", "01:00:00",
 			`"600 1 600 root 59:00 /usr/bin/ksh /S/MACRO -x"`, lifeGone},
+		"it began while ps looked": {"runner 500 400 3599", "01:00:00", `"500 1 500 root 441077234-21:10:15 sh"`, lives},
+		"the macro began while ps looked": {"runner 500 400 3599", "01:00:00",
+			`"600 1 600 root 441077234-21:10:15 /usr/bin/ksh /S/MACRO -x"`, lives},
 		"nothing was written down": {"", "01:00:00", "", lifeUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -249,6 +252,24 @@ func TestNumbersThatWereGivenAwayAreNotOurs(t *testing.T) {
 			require.Equal(t, c.want, got, "%v", alive)
 		})
 	}
+}
+
+// TestAnAskerThatBeganWhilePsLooked: procps takes the time before it looks, and an age of less than nothing is printed as a
+// huge one (seen: 441077234 days). What is written down then is when the process began.
+func TestAnAskerThatBeganWhilePsLooked(t *testing.T) {
+	l := newLab(t, "dash", "exit 7")
+	l.session = true
+	real, err := exec.LookPath("ps")
+	require.NoError(t, err)
+	l.table(t, real+` "$@" | awk '$6 ~ /dash|sh$/ { $5 = "441077234-21:10:15" } { print }'`)
+	_, rc := l.launch(id(1))
+	require.Zero(t, rc)
+	l.ended(t, id(1))
+	records, err := os.ReadFile(filepath.Join(l.state, "run."+id(1), "processes"))
+	require.NoError(t, err)
+	require.NotContains(t, string(records), "-", "%s", records)
+	out, rc := l.acknowledge(id(1), "")
+	require.Zero(t, rc, out)
 }
 
 // TestPrograms is which command lines run a program, and which only name it.
