@@ -3,6 +3,8 @@ package failover
 import (
 	"fmt"
 	"time"
+
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // DecisionKind says what a person or a policy decided.
@@ -23,16 +25,16 @@ var decisionNames = []string{0: "", DecisionConsent: "consent", DecisionReject: 
 	DecisionResolve: "resolve", DecisionTakeOver: "take-over"}
 
 // String returns the decision as a word, for example "waive".
-func (k DecisionKind) String() string { return enumName("DecisionKind", decisionNames, int(k)) }
+func (k DecisionKind) String() string { return enum.Name(decisionNames, k) }
 
 // MarshalText implements encoding.TextMarshaler.
 func (k DecisionKind) MarshalText() ([]byte, error) {
-	return enumMarshal("decision", decisionNames, int(k))
+	return enum.Marshal(decisionNames, k)
 }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (k *DecisionKind) UnmarshalText(text []byte) error {
-	return enumParse("decision", decisionNames, text, k)
+	return enum.Parse(decisionNames, text, k)
 }
 
 // Decision is what a person or a policy decided, as the journal has it.

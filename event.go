@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // EventKind says what an [Event] reports.
@@ -30,13 +32,13 @@ var eventNames = []string{0: "", EventRunStarted: "run-started", EventStepStarte
 	EventStepEnded: "step-ended", EventRunEnded: "run-ended"}
 
 // String returns the event's name, for example "step-started".
-func (k EventKind) String() string { return enumName("EventKind", eventNames, int(k)) }
+func (k EventKind) String() string { return enum.Name(eventNames, k) }
 
 // MarshalText implements encoding.TextMarshaler.
-func (k EventKind) MarshalText() ([]byte, error) { return enumMarshal("event", eventNames, int(k)) }
+func (k EventKind) MarshalText() ([]byte, error) { return enum.Marshal(eventNames, k) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (k *EventKind) UnmarshalText(text []byte) error { return enumParse("event", eventNames, text, k) }
+func (k *EventKind) UnmarshalText(text []byte) error { return enum.Parse(eventNames, text, k) }
 
 // Event is one thing that happened in a run. Events are for eyes; the journal is the record.
 type Event struct {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // Outcome says what is known about the effect of a call that changes something.
@@ -24,14 +26,14 @@ const (
 var outcomeNames = []string{InDoubt: "in-doubt", NotApplied: "not-applied", Applied: "applied"}
 
 // String returns "in-doubt", "not-applied" or "applied".
-func (o Outcome) String() string { return enumName("Outcome", outcomeNames, int(o)) }
+func (o Outcome) String() string { return enum.Name(outcomeNames, o) }
 
 // MarshalText implements encoding.TextMarshaler.
-func (o Outcome) MarshalText() ([]byte, error) { return enumMarshal("outcome", outcomeNames, int(o)) }
+func (o Outcome) MarshalText() ([]byte, error) { return enum.Marshal(outcomeNames, o) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (o *Outcome) UnmarshalText(text []byte) error {
-	return enumParse("outcome", outcomeNames, text, o)
+	return enum.Parse(outcomeNames, text, o)
 }
 
 // OutcomeOf reads the outcome an error carries. A nil error is Applied. The outermost *Error says it; [Targets] say

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // PlanHash is what an approval is given for: a hash over everything that makes it mean something.
@@ -47,14 +49,14 @@ var actionNames = []string{0: "", ActionNone: "none", ActionDone: "done", Action
 	ActionWait:    "wait", ActionLater: "later", ActionBlock: "block"}
 
 // String returns the action as a word, for example "apply".
-func (a PlanAction) String() string { return enumName("PlanAction", actionNames, int(a)) }
+func (a PlanAction) String() string { return enum.Name(actionNames, a) }
 
 // MarshalText implements encoding.TextMarshaler.
-func (a PlanAction) MarshalText() ([]byte, error) { return enumMarshal("action", actionNames, int(a)) }
+func (a PlanAction) MarshalText() ([]byte, error) { return enum.Marshal(actionNames, a) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (a *PlanAction) UnmarshalText(text []byte) error {
-	return enumParse("action", actionNames, text, a)
+	return enum.Parse(actionNames, text, a)
 }
 
 // PlanStep is one line of a plan.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // recordType says what a line of the journal records.
@@ -37,10 +39,10 @@ var recordNames = []string{0: "", recProcedure: "procedure", recRun: "run", recU
 	recResolve: "resolve", recTakeOver: "take-over", recUndoIntent: "undo-intent", recUndoOutcome: "undo-outcome",
 	recEnd: "end"}
 
-func (t recordType) String() string               { return enumName("recordType", recordNames, int(t)) }
-func (t recordType) MarshalText() ([]byte, error) { return enumMarshal("record", recordNames, int(t)) }
+func (t recordType) String() string               { return enum.Name(recordNames, t) }
+func (t recordType) MarshalText() ([]byte, error) { return enum.Marshal(recordNames, t) }
 func (t *recordType) UnmarshalText(text []byte) error {
-	return enumParse("record", recordNames, text, t)
+	return enum.Parse(recordNames, text, t)
 }
 
 // proof says what an outcome rests on.
@@ -56,8 +58,8 @@ const (
 var proofNames = []string{proofAnswer: "answer", proofObserved: "observed", proofProbed: "probed",
 	proofReverted: "reverted"}
 
-func (p proof) MarshalText() ([]byte, error)     { return enumMarshal("proof", proofNames, int(p)) }
-func (p *proof) UnmarshalText(text []byte) error { return enumParse("proof", proofNames, text, p) }
+func (p proof) MarshalText() ([]byte, error)     { return enum.Marshal(proofNames, p) }
+func (p *proof) UnmarshalText(text []byte) error { return enum.Parse(proofNames, text, p) }
 
 // record is one line of the journal behind the first.
 type record struct {

@@ -1,5 +1,7 @@
 package failover
 
+import "github.com/01b61c5c/failover/internal/enum"
+
 // StepStatus says how far a step has come over all runs of one journal.
 type StepStatus int
 
@@ -32,14 +34,14 @@ var statusNames = []string{StatusNotReached: "not-reached", StatusApplied: "appl
 	StatusWaiting: "waiting", StatusUndone: "undone"}
 
 // String returns the status as a word, for example "already".
-func (s StepStatus) String() string { return enumName("StepStatus", statusNames, int(s)) }
+func (s StepStatus) String() string { return enum.Name(statusNames, s) }
 
 // MarshalText implements encoding.TextMarshaler.
-func (s StepStatus) MarshalText() ([]byte, error) { return enumMarshal("status", statusNames, int(s)) }
+func (s StepStatus) MarshalText() ([]byte, error) { return enum.Marshal(statusNames, s) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (s *StepStatus) UnmarshalText(text []byte) error {
-	return enumParse("status", statusNames, text, s)
+	return enum.Parse(statusNames, text, s)
 }
 
 // Result says how the newest run of a journal ended. It is read from what is known of all steps.
@@ -65,10 +67,10 @@ var resultNames = []string{ResultNone: "not-begun", ResultCompleted: "completed"
 	ResultUndone: "undone"}
 
 // String returns the result as a word, for example "part-way".
-func (r Result) String() string { return enumName("Result", resultNames, int(r)) }
+func (r Result) String() string { return enum.Name(resultNames, r) }
 
 // MarshalText implements encoding.TextMarshaler.
-func (r Result) MarshalText() ([]byte, error) { return enumMarshal("result", resultNames, int(r)) }
+func (r Result) MarshalText() ([]byte, error) { return enum.Marshal(resultNames, r) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (r *Result) UnmarshalText(text []byte) error { return enumParse("result", resultNames, text, r) }
+func (r *Result) UnmarshalText(text []byte) error { return enum.Parse(resultNames, text, r) }

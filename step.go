@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // Kind says how the engine treats a step.
@@ -24,14 +26,14 @@ const (
 var kindNames = []string{0: "", Check: "check", Change: "change", Once: "once", Manual: "manual"}
 
 // String returns "check", "change", "once" or "manual".
-func (k Kind) String() string { return enumName("Kind", kindNames, int(k)) }
+func (k Kind) String() string { return enum.Name(kindNames, k) }
 
 // MarshalText implements encoding.TextMarshaler.
-func (k Kind) MarshalText() ([]byte, error) { return enumMarshal("kind", kindNames, int(k)) }
+func (k Kind) MarshalText() ([]byte, error) { return enum.Marshal(kindNames, k) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (k *Kind) UnmarshalText(text []byte) error {
-	return enumParse("kind", kindNames, text, k)
+	return enum.Parse(kindNames, text, k)
 }
 
 // DefaultTimeout limits a step that names no timeout of its own, and every single observation.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // State is how a group or one of its resources stands, in words that hold for every cluster manager. The vendor's own
@@ -26,13 +28,13 @@ var stateNames = []string{StateUnknown: "unknown", StateOnline: "online", StateO
 	StatePartial: "partial", StatePending: "pending", StateFailed: "failed"}
 
 // String returns the state as a word, for example "online".
-func (s State) String() string { return enumName("State", stateNames, int(s)) }
+func (s State) String() string { return enum.Name(stateNames, s) }
 
 // MarshalText implements encoding.TextMarshaler.
-func (s State) MarshalText() ([]byte, error) { return enumMarshal("state", stateNames, int(s)) }
+func (s State) MarshalText() ([]byte, error) { return enum.Marshal(stateNames, s) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (s *State) UnmarshalText(text []byte) error { return enumParse("state", stateNames, text, s) }
+func (s *State) UnmarshalText(text []byte) error { return enum.Parse(stateNames, text, s) }
 
 // NodeState is how a cluster node stands.
 type NodeState int
@@ -50,16 +52,16 @@ var nodeStateNames = []string{NodeUnknown: "unknown", NodeUp: "up", NodePaused: 
 	NodeJoining: "joining"}
 
 // String returns the state as a word, for example "up".
-func (s NodeState) String() string { return enumName("NodeState", nodeStateNames, int(s)) }
+func (s NodeState) String() string { return enum.Name(nodeStateNames, s) }
 
 // MarshalText implements encoding.TextMarshaler.
 func (s NodeState) MarshalText() ([]byte, error) {
-	return enumMarshal("node state", nodeStateNames, int(s))
+	return enum.Marshal(nodeStateNames, s)
 }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (s *NodeState) UnmarshalText(text []byte) error {
-	return enumParse("node state", nodeStateNames, text, s)
+	return enum.Parse(nodeStateNames, text, s)
 }
 
 // Quorum says whether the cluster has a majority.
@@ -75,13 +77,13 @@ const (
 var quorumNames = []string{QuorumUnknown: "unknown", QuorumPresent: "present", QuorumLost: "lost"}
 
 // String returns the quorum as a word, for example "present".
-func (q Quorum) String() string { return enumName("Quorum", quorumNames, int(q)) }
+func (q Quorum) String() string { return enum.Name(quorumNames, q) }
 
 // MarshalText implements encoding.TextMarshaler.
-func (q Quorum) MarshalText() ([]byte, error) { return enumMarshal("quorum", quorumNames, int(q)) }
+func (q Quorum) MarshalText() ([]byte, error) { return enum.Marshal(quorumNames, q) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (q *Quorum) UnmarshalText(text []byte) error { return enumParse("quorum", quorumNames, text, q) }
+func (q *Quorum) UnmarshalText(text []byte) error { return enum.Parse(quorumNames, text, q) }
 
 // FailbackPolicy says whether the cluster may pull a group home by itself.
 type FailbackPolicy int
@@ -96,16 +98,16 @@ const (
 var failbackNames = []string{FailbackUnknown: "unknown", FailbackPrevented: "prevented", FailbackAllowed: "allowed"}
 
 // String returns the policy as a word, for example "prevented".
-func (p FailbackPolicy) String() string { return enumName("FailbackPolicy", failbackNames, int(p)) }
+func (p FailbackPolicy) String() string { return enum.Name(failbackNames, p) }
 
 // MarshalText implements encoding.TextMarshaler.
 func (p FailbackPolicy) MarshalText() ([]byte, error) {
-	return enumMarshal("failback policy", failbackNames, int(p))
+	return enum.Marshal(failbackNames, p)
 }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (p *FailbackPolicy) UnmarshalText(text []byte) error {
-	return enumParse("failback policy", failbackNames, text, p)
+	return enum.Parse(failbackNames, text, p)
 }
 
 // Failback is a group's setting for going home by itself, complete enough to be put back as it was.
@@ -327,28 +329,4 @@ type Inspection struct {
 	Build         string   `json:"build"` // operating system build
 	RebootPending bool     `json:"rebootPending"`
 	Reasons       []string `json:"reasons,omitempty"` // why a reboot is pending
-}
-
-func enumName(kind string, names []string, n int) string {
-	if n < 0 || n >= len(names) {
-		return fmt.Sprintf("%s(%d)", kind, n)
-	}
-	return names[n]
-}
-
-func enumMarshal(kind string, names []string, n int) ([]byte, error) {
-	if n < 0 || n >= len(names) {
-		return nil, fmt.Errorf("cluster: no %s has the number %d", kind, n)
-	}
-	return []byte(names[n]), nil
-}
-
-// enumParse sets *into only when the text is one of the names.
-func enumParse[E ~int](kind string, names []string, text []byte, into *E) error {
-	n := slices.Index(names, string(text))
-	if n < 0 {
-		return fmt.Errorf("cluster: %q is no %s", text, kind)
-	}
-	*into = E(n)
-	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // Node is one cluster node as far as the upgrade needs it. [WindowsNode] is the one of this package; efttest
@@ -63,10 +64,7 @@ var startModeNames = []string{StartUnknown: "unknown", StartManual: "manual", St
 
 // String returns the mode as a word, for example "manual".
 func (m StartMode) String() string {
-	if m < 0 || int(m) >= len(startModeNames) {
-		return fmt.Sprintf("StartMode(%d)", int(m))
-	}
-	return startModeNames[m]
+	return enum.Name(startModeNames, m)
 }
 
 // MarshalText implements encoding.TextMarshaler.

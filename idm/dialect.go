@@ -2,6 +2,8 @@ package idm
 
 import (
 	ber "github.com/go-asn1-ber/asn1-ber"
+
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // Dialect holds what the vendor's texts leave open about the wire format. The zero value is the reading best supported
@@ -31,7 +33,7 @@ const (
 
 // String returns the word the configuration files of the reference programs use.
 func (f Framing) String() string {
-	return nameOf(map[Framing]string{FramingConcatenated: "concatenated", FramingSequence: "sequence"}, f)
+	return enum.Name([]string{FramingConcatenated: "concatenated", FramingSequence: "sequence"}, f)
 }
 
 // ResyncFlag is the polarity of the third argument of SetDriverStartOption.
@@ -46,7 +48,7 @@ const (
 
 // String returns the word the configuration files of the reference programs use.
 func (r ResyncFlag) String() string {
-	return nameOf(map[ResyncFlag]string{ResyncFlagOneSkips: "one-skips", ResyncFlagOneSyncs: "one-syncs"}, r)
+	return enum.Name([]string{ResyncFlagOneSkips: "one-skips", ResyncFlagOneSyncs: "one-syncs"}, r)
 }
 
 // flag returns the integer that travels for the wanted behaviour.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // GapPolicy says whether the events lost with the source are caught up.
@@ -23,7 +24,7 @@ const (
 
 // String returns "close" or "leave".
 func (g GapPolicy) String() string {
-	return nameOf(map[GapPolicy]string{GapClose: "close", GapLeave: "leave"}, g)
+	return enum.Name([]string{GapClose: "close", GapLeave: "leave"}, g)
 }
 
 // ServerDataFrom says where the target's per-server values come from in a failover.
@@ -39,11 +40,11 @@ const (
 	ServerDataFromExportWhole
 )
 
-var serverDataNames = map[ServerDataFrom]string{ServerDataFromPreparation: "preparation",
+var serverDataNames = []string{ServerDataFromPreparation: "preparation",
 	ServerDataFromExport: "export", ServerDataFromExportWhole: "whole export"}
 
 // String returns "preparation", "export" or "whole export".
-func (d ServerDataFrom) String() string { return nameOf(serverDataNames, d) }
+func (d ServerDataFrom) String() string { return enum.Name(serverDataNames, d) }
 
 // FailoverOptions says what is failed over.
 type FailoverOptions struct {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/internal/badinput"
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // ExportFormat is the kind of file an export is.
@@ -28,16 +29,16 @@ const (
 	FormatDriverConfiguration
 )
 
-var formatNames = map[ExportFormat]string{FormatLDIF: "ldif", FormatDriverConfiguration: "driver-configuration"}
+var formatNames = []string{FormatLDIF: "ldif", FormatDriverConfiguration: "driver-configuration"}
 
 // String returns "ldif" or "driver-configuration".
-func (f ExportFormat) String() string { return nameOf(formatNames, f) }
+func (f ExportFormat) String() string { return enum.Name(formatNames, f) }
 
 // MarshalText implements encoding.TextMarshaler.
-func (f ExportFormat) MarshalText() ([]byte, error) { return marshalName(formatNames, f) }
+func (f ExportFormat) MarshalText() ([]byte, error) { return enum.Marshal(formatNames, f) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (f *ExportFormat) UnmarshalText(text []byte) error { return unmarshalName(formatNames, text, f) }
+func (f *ExportFormat) UnmarshalText(text []byte) error { return enum.Parse(formatNames, text, f) }
 
 // Manifest says what an export is: whence, when, how much, and the SHA-256 of its bytes. It is kept beside the export,
 // so that a later check can say whether the export is present and complete and how old it is, and so that an import

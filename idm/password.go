@@ -9,6 +9,7 @@ import (
 	ber "github.com/go-asn1-ber/asn1-ber"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // SetApplicationPassword sets the password with which the driver's shim logs in to its application, on this server only
@@ -209,12 +210,12 @@ const (
 	PasswordUnverified
 )
 
-var passwordStateNames = map[PasswordState]string{PasswordMissing: "missing",
+var passwordStateNames = []string{PasswordMissing: "missing",
 	PasswordListed:     "set, verified by name; the value is proven only by a start of the driver",
 	PasswordUnverified: "set, accepted by the server; proven only by a start of the driver"}
 
 // String returns the state in words.
-func (p PasswordState) String() string { return nameOf(passwordStateNames, p) }
+func (p PasswordState) String() string { return enum.Name(passwordStateNames, p) }
 
 // SetSecret sets the password of one need on this server and says what is proven about it afterwards: PasswordMissing
 // when source has none. A named password that the server accepts and does not list is failover.ErrNotObserved, in

@@ -11,6 +11,7 @@ import (
 	ber "github.com/go-asn1-ber/asn1-ber"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // replicaOID is the arc of eDirectory's partition operations.
@@ -32,11 +33,11 @@ const (
 	replicaFilteredWrite ReplicaType = 4
 )
 
-var replicaTypeNames = map[ReplicaType]string{replicaMaster: "master", replicaReadWrite: "read/write", 2: "read-only",
+var replicaTypeNames = []string{replicaMaster: "master", replicaReadWrite: "read/write", 2: "read-only",
 	3: "subordinate reference", replicaFilteredWrite: "filtered read/write", 5: "filtered read-only"}
 
 // String returns the kind in words.
-func (t ReplicaType) String() string { return nameOf(replicaTypeNames, t) }
+func (t ReplicaType) String() string { return enum.Name(replicaTypeNames, t) }
 
 // Full reports whether the replica is complete and writable, as a driver set needs it.
 func (t ReplicaType) Full() bool { return t == replicaMaster || t == replicaReadWrite }

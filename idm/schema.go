@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // Copying says what CopyServerData does with an attribute, and so what a person has to do about it.
@@ -23,11 +25,11 @@ const (
 	CopyingNever
 )
 
-var copyingNames = map[Copying]string{CopyingReplicated: "replicated", CopyingValue: "copied",
+var copyingNames = []string{CopyingReplicated: "replicated", CopyingValue: "copied",
 	CopyingOnRequest: "copied on request", CopyingSecret: "set again", CopyingNever: "not copied"}
 
 // String returns the rule in words.
-func (c Copying) String() string { return nameOf(copyingNames, c) }
+func (c Copying) String() string { return enum.Name(copyingNames, c) }
 
 // AttributeType is what is known about one attribute.
 type AttributeType struct {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // SecretKind is a kind of password no export carries.
@@ -24,18 +26,18 @@ const (
 	SecretNamed
 )
 
-var secretKindNames = map[SecretKind]string{SecretApplication: "application password",
+var secretKindNames = []string{SecretApplication: "application password",
 	SecretRemoteLoader: "Remote Loader password",
 	SecretDriverObject: "driver object password", SecretNamed: "named password"}
 
 // String returns the kind in words.
-func (k SecretKind) String() string { return nameOf(secretKindNames, k) }
+func (k SecretKind) String() string { return enum.Name(secretKindNames, k) }
 
 // MarshalText implements encoding.TextMarshaler.
-func (k SecretKind) MarshalText() ([]byte, error) { return marshalName(secretKindNames, k) }
+func (k SecretKind) MarshalText() ([]byte, error) { return enum.Marshal(secretKindNames, k) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (k *SecretKind) UnmarshalText(text []byte) error { return unmarshalName(secretKindNames, text, k) }
+func (k *SecretKind) UnmarshalText(text []byte) error { return enum.Parse(secretKindNames, text, k) }
 
 // SecretNeeded is one password that has to be set on a server, who needs it, and how that is known.
 type SecretNeeded struct {

@@ -1,6 +1,10 @@
 package idm
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/01b61c5c/failover/internal/enum"
+)
 
 // State is what a driver does on one server.
 type State int
@@ -14,11 +18,11 @@ const (
 	StateGettingSchema State = 11
 )
 
-var stateNames = map[State]string{StateStopped: "stopped", StateStarting: "starting", StateRunning: "running",
+var stateNames = []string{StateStopped: "stopped", StateStarting: "starting", StateRunning: "running",
 	StateStopping: "stopping", StateGettingSchema: "getting schema"}
 
 // String returns the state in words.
-func (s State) String() string { return nameOf(stateNames, s) }
+func (s State) String() string { return enum.Name(stateNames, s) }
 
 // StartOption says what the engine of one server does with a driver. It is a per-server value.
 type StartOption int
@@ -36,11 +40,11 @@ const (
 	StartOverflowAuto StartOption = 4
 )
 
-var startOptionNames = map[StartOption]string{StartDisabled: "disabled", StartManual: "manual", StartAuto: "auto",
+var startOptionNames = []string{StartDisabled: "disabled", StartManual: "manual", StartAuto: "auto",
 	StartOverflowManual: "manual (cache overflow)", StartOverflowAuto: "auto (cache overflow)"}
 
 // String returns the start option in words.
-func (o StartOption) String() string { return nameOf(startOptionNames, o) }
+func (o StartOption) String() string { return enum.Name(startOptionNames, o) }
 
 // enabled reports whether a driver with this option caches events. A number that nobody has published says nothing.
 func (o StartOption) enabled() bool { return o >= StartManual && o <= StartOverflowAuto }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // Config describes one Symitar host pair. What a vendor states has a default; what no public text states (how the
@@ -83,7 +84,7 @@ const (
 var onNames = []string{0: "", OnOldPrimary: "old-primary", OnNewPrimary: "new-primary"}
 
 // String returns "old-primary" or "new-primary".
-func (o On) String() string { return name(onNames, int(o)) }
+func (o On) String() string { return enum.Name(onNames, o) }
 
 // MarshalText implements encoding.TextMarshaler.
 func (o On) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
@@ -108,7 +109,7 @@ const (
 var modeNames = []string{0: "", ModeDetached: "detached", ModeAnswers: "answers", ModeHostExpect: "host-expect"}
 
 // String returns "detached", "answers" or "host-expect".
-func (m Mode) String() string { return name(modeNames, int(m)) }
+func (m Mode) String() string { return enum.Name(modeNames, m) }
 
 // MarshalText implements encoding.TextMarshaler.
 func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }

@@ -285,13 +285,6 @@ func compiles(fields map[string]string) error {
 	return nil
 }
 
-func name(names []string, n int) string {
-	if n < 0 || n >= len(names) {
-		return strconv.Itoa(n)
-	}
-	return names[n]
-}
-
 func parseName(into *int, kind string, names []string, text []byte) error {
 	if n := slices.Index(names, string(text)); n > 0 {
 		*into = n

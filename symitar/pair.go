@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/enum"
 	"github.com/01b61c5c/failover/internal/waiting"
 )
 
@@ -71,7 +72,7 @@ var purposeNames = []string{0: "", PurposeSwitchover: "switchover", PurposeFailo
 	PurposeFailback: "failback"}
 
 // String returns "switchover", "failover" or "failback".
-func (p Purpose) String() string { return name(purposeNames, int(p)) }
+func (p Purpose) String() string { return enum.Name(purposeNames, p) }
 
 // firing prepares one run of the macro.
 func (p *Pair) firing(run RunID, purpose Purpose) (firing, error) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 //go:embed scripts/roles.sh
@@ -28,7 +29,7 @@ const (
 var roleNames = []string{RoleUnknown: "unknown", RolePrimary: "primary", RoleSecondary: "secondary"}
 
 // String returns "unknown", "primary" or "secondary".
-func (r HostRole) String() string { return name(roleNames, int(r)) }
+func (r HostRole) String() string { return enum.Name(roleNames, r) }
 
 // Role asks every configured probe for the host's role. The role is known when at least Quorum probes agree; why
 // tells how each one voted. Errors mean that the host could not be asked; NotApplied always.
