@@ -21,15 +21,18 @@ func call[T any](ctx context.Context, what string, fn func(context.Context) (T, 
 	}
 	done := make(chan answer, 1)
 	go func() {
-		a := answer{err: fmt.Errorf("%s: %w: it ended its goroutine", what, ErrPanicked)}
-		defer func() { done <- a }()
+		var a answer
+		returned := false
 		defer func() {
 			if v := recover(); v != nil {
 				a.err = fmt.Errorf("%s: %w with a value of type %T", what, ErrPanicked, v)
+			} else if !returned {
+				a.err = fmt.Errorf("%s: %w: it ended its goroutine", what, ErrPanicked)
 			}
+			done <- a
 		}()
-		value, err := fn(ctx)
-		a = answer{value, err}
+		a.value, a.err = fn(ctx)
+		returned = true
 	}()
 	select {
 	case a := <-done:

@@ -188,7 +188,7 @@ func (r *run) manual(ctx context.Context, i int) error {
 	if err == nil && s.Observe != nil && obs.Done {
 		return r.j.append(observed(s, StatusAlready, obs, nil))
 	}
-	says := st.last.Found
+	says := st.found
 	if !st.confirmed {
 		if r.o.Confirm == nil {
 			return r.waiting(s, obs, nextManual, fmt.Errorf("%w: %s", ErrWaiting, s.Help))

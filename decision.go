@@ -52,7 +52,7 @@ type Decision struct {
 	Error    string       `json:"error,omitempty"`    // why a take-over did not succeed
 }
 
-func decisionOf(rec record) Decision {
+func decisionOf(rec *record) Decision {
 	kinds := map[recordType]DecisionKind{recConsent: DecisionConsent, recReject: DecisionReject, recWaive: DecisionWaive,
 		recConfirm: DecisionConfirm, recResolve: DecisionResolve, recTakeOver: DecisionTakeOver}
 	d := Decision{At: rec.At, Kind: kinds[rec.Type], Step: rec.Step, By: rec.Actor, From: rec.From, Reason: rec.Reason,

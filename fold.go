@@ -21,16 +21,14 @@ const (
 // fold is what the records of a journal say. It is a pure function of them, kept as they come: undo, the release of the
 // lock, results, reports and a resume read this and nothing else.
 type fold struct {
-	steps   map[string]*stepState
+	steps   map[string]*stepState // all of the newest procedure
 	facts   map[string]json.RawMessage
 	entries map[string]map[string]json.RawMessage // of facts that gain entries
 	defs    []definition                          // the newest is the last
 	runs    []runState
 	shown   map[approval]map[string]shownStep // plans that were approved
 	log     []Decision
-	kinds   map[string]Kind
 	outages map[string]*outageState // by part
-	parts   map[string]string       // of each step of a joined procedure
 	holders map[string]bool         // who has written to the journal: what they left is ours to take over
 	epoch   int
 	lastAt  time.Time
@@ -53,6 +51,10 @@ type runState struct {
 
 // stepState is what the records say about one step.
 type stepState struct {
+	kind       Kind
+	target     string
+	window     *outageState // the outage window it lies in
+	counted    bool         // by it, as touched
 	effect     effect
 	before     effect // what it was before the attempt that is under way
 	looked     StepStatus
@@ -67,19 +69,22 @@ type stepState struct {
 	waitedOut  bool   // a Check that waits was waited for in vain
 	begun      time.Time
 	ended      time.Time
-	last       record // the newest observation, outcome or word
-	by, reason string // who waived, confirmed or resolved
+	found      string // the newest observation, or what a person said
+	note       string
+	items      []Item
+	said       []string // the newest progress lines
+	by, reason string   // who waived, confirmed or resolved
 	error      string
 	next       string
 	targets    []TargetOutcome
 }
 
 func newFold() *fold {
-	return &fold{steps: map[string]*stepState{}, shown: map[approval]map[string]shownStep{}, kinds: map[string]Kind{},
+	return &fold{steps: map[string]*stepState{}, shown: map[approval]map[string]shownStep{},
 		outages: map[string]*outageState{}, holders: map[string]bool{}}
 }
 
-func (f *fold) keepFact(rec record) {
+func (f *fold) keepFact(rec *record) {
 	if f.facts == nil {
 		f.facts, f.entries = map[string]json.RawMessage{}, map[string]map[string]json.RawMessage{}
 	}
@@ -129,7 +134,7 @@ func (f *fold) def() definition {
 }
 
 // apply takes one more record into account.
-func (f *fold) apply(rec record) {
+func (f *fold) apply(rec *record) {
 	f.lastAt = rec.At
 	switch rec.Type {
 	case recProcedure:
@@ -169,54 +174,47 @@ func (f *fold) apply(rec record) {
 		return
 	}
 	st := f.steps[rec.Step]
-	if st == nil {
-		st = &stepState{begun: rec.At}
-		f.steps[rec.Step] = st
+	if st.begun.IsZero() {
+		st.begun = rec.At
 	}
-	was := *st
+	touched := st.touched()
 	st.apply(rec, len(f.runs))
 	if rec.Type == recConfirm || rec.Type == recResolve {
 		f.word(rec.Type)
 	}
-	if o := f.outages[f.parts[rec.Step]]; o != nil {
-		o.apply(rec, was, *st)
+	if st.window != nil {
+		st.window.apply(rec, touched, st)
 	}
 }
 
 // define takes the procedure, or another version of it. What was found of a step on another target, or of another kind,
 // says nothing of the step there is now.
 func (f *fold) define(def definition) {
-	was := map[string]StepInfo{}
-	for _, s := range f.def().Steps {
-		was[s.ID] = s
-	}
 	f.defs = append(f.defs, def)
-	f.kinds = make(map[string]Kind, len(def.Steps))
-	if len(f.steps) == 0 {
-		f.steps = make(map[string]*stepState, len(def.Steps))
+	was, states := f.steps, make([]stepState, len(def.Steps))
+	f.steps = make(map[string]*stepState, len(def.Steps))
+	for _, o := range f.outages {
+		o.end = ""
 	}
-	for _, s := range def.Steps {
-		f.kinds[s.ID] = s.Kind
-		if old, known := was[s.ID]; known && (old.Kind != s.Kind || old.Target != s.Target) && !f.step(s.ID).touched() {
-			delete(f.steps, s.ID)
+	for i, s := range def.Steps {
+		st := &states[i]
+		if old := was[s.ID]; old != nil && (old.kind == s.Kind && old.target == s.Target || old.touched()) {
+			*st = *old
 		}
-	}
-	f.parts = nil
-	byPart := map[string][]StepInfo{}
-	for _, s := range def.Steps {
-		if s.Part != "" {
-			if f.parts == nil {
-				f.parts = map[string]string{}
+		st.kind, st.target, st.window = s.Kind, s.Target, nil
+		if s.Outage {
+			if f.outages[s.Part] == nil {
+				f.outages[s.Part] = &outageState{part: s.Part}
 			}
-			f.parts[s.ID] = s.Part
+			st.window = f.outages[s.Part]
+			st.window.end = s.ID
 		}
-		byPart[s.Part] = append(byPart[s.Part], s)
+		f.steps[s.ID] = st
 	}
-	for name, steps := range byPart {
-		if f.outages[name] == nil {
-			f.outages[name] = &outageState{part: name, touched: map[string]bool{}}
+	for _, o := range f.outages {
+		if st := f.steps[o.end]; st != nil {
+			o.up = st.done()
 		}
-		f.outages[name].define(steps, f.steps)
 	}
 }
 
@@ -231,7 +229,7 @@ func (f *fold) outageList() []Outage {
 	return list
 }
 
-func (f *fold) endRun(rec record) {
+func (f *fold) endRun(rec *record) {
 	if len(f.runs) == 0 {
 		return
 	}
@@ -272,7 +270,7 @@ func again(undo bool) string {
 	return "run again with the same journal"
 }
 
-func (st *stepState) apply(rec record, run int) {
+func (st *stepState) apply(rec *record, run int) {
 	st.ended = rec.At
 	switch rec.Type {
 	case recObserved:
@@ -296,7 +294,7 @@ func (st *stepState) apply(rec record, run int) {
 		st.take(rec)
 	case recConfirm:
 		st.confirmed, st.by, st.reason = true, rec.Actor, rec.Reason
-		st.last.Found = rec.Found
+		st.found = rec.Found
 	case recResolve:
 		st.resolve(rec)
 	case recUndoIntent:
@@ -308,7 +306,7 @@ func (st *stepState) apply(rec record, run int) {
 }
 
 // look takes an observation. It closes a doubt only when the wanted state was seen.
-func (st *stepState) look(rec record, run int) {
+func (st *stepState) look(rec *record, run int) {
 	st.looked, st.run = rec.Status, run
 	if rec.Status == StatusAlready && st.effect != effectNone {
 		st.effect = effectApplied
@@ -319,7 +317,7 @@ func (st *stepState) look(rec record, run int) {
 }
 
 // outcome takes what is known of the newest attempt. What an earlier attempt may have done stays.
-func (st *stepState) outcome(rec record) {
+func (st *stepState) outcome(rec *record) {
 	switch {
 	case rec.Proof == proofObserved && *rec.Outcome == Applied:
 		st.effect = effectApplied
@@ -358,7 +356,7 @@ func effectOf(o Outcome, targets []TargetOutcome) effect {
 	return effectDoubt
 }
 
-func (st *stepState) resolve(rec record) {
+func (st *stepState) resolve(rec *record) {
 	st.by, st.reason = rec.Actor, rec.Reason
 	st.error, st.next, st.targets = "", "", nil
 	applied := *rec.Outcome == Applied
@@ -375,10 +373,10 @@ func (st *stepState) resolve(rec record) {
 	st.before = st.effect
 }
 
-func (st *stepState) undoOutcome(rec record) {
+func (st *stepState) undoOutcome(rec *record) {
 	st.error, st.next, st.targets = rec.Error, rec.Next, rec.Targets
 	if rec.Found != "" {
-		st.last.Found, st.last.Items = rec.Found, rec.Items
+		st.found, st.items = rec.Found, rec.Items
 	}
 	switch {
 	case *rec.Outcome == Applied:
@@ -399,8 +397,9 @@ func (st *stepState) taken() {
 	st.targets = nil
 }
 
-func (st *stepState) take(rec record) {
-	st.last, st.error, st.next, st.targets = rec, rec.Error, rec.Next, rec.Targets
+func (st *stepState) take(rec *record) {
+	st.found, st.note, st.items, st.said = rec.Found, rec.Note, rec.Items, rec.Said
+	st.error, st.next, st.targets = rec.Error, rec.Next, rec.Targets
 }
 
 // touched reports whether the step's change may be in effect because of us.
@@ -435,46 +434,32 @@ func (st stepState) done() bool {
 // step that may be in effect until the last step of the window is done, or until all of them are taken back.
 type outageState struct {
 	part    string
-	in      map[string]bool
 	end     string // the last step of the window
-	touched map[string]bool
-	up      bool // the last step is done
+	touched int    // steps of the window that may be in effect
+	up      bool   // the last step is done
 	list    []Outage
 }
 
-func (o *outageState) define(steps []StepInfo, states map[string]*stepState) {
-	o.in, o.end = map[string]bool{}, ""
-	for _, s := range steps {
-		if s.Outage {
-			o.in[s.ID], o.end = true, s.ID
-		}
+func (o *outageState) apply(rec *record, touched bool, is *stepState) {
+	switch {
+	case is.touched() && !is.counted:
+		o.touched++
+	case is.counted && !is.touched():
+		o.touched--
 	}
-	if st := states[o.end]; st != nil {
-		o.up = st.done()
-	}
-}
-
-func (o *outageState) apply(rec record, was, is stepState) {
-	if !o.in[rec.Step] {
-		return
-	}
-	if is.touched() {
-		o.touched[rec.Step] = true
-	} else {
-		delete(o.touched, rec.Step)
-	}
+	is.counted = is.touched()
 	switch {
 	case rec.Type == recUndoIntent:
 		o.up = false // a Check that saw the service up says nothing of what is taken back now
 	case rec.Step == o.end:
 		o.up = is.done()
 	}
-	down := len(o.touched) > 0 && !o.up
+	down := o.touched > 0 && !o.up
 	open := len(o.list) > 0 && !o.list[len(o.list)-1].Ended
 	switch {
 	case down && !open:
 		o.list = append(o.list, Outage{Part: o.part, From: rec.At})
-	case !down && open && len(o.touched) == 0 && was.touched() && !is.undone &&
+	case !down && open && o.touched == 0 && touched && !is.undone &&
 		(rec.Type == recOutcome && rec.Proof != proofReverted || rec.Type == recResolve):
 		o.list = o.list[:len(o.list)-1] // it is proven, or a person says, that nothing was taken down
 	case !down && open:

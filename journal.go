@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -76,15 +75,17 @@ func CreateJournalIn(ctx context.Context, store Store) (*Journal, error) {
 	}
 	j.writer = w
 	h := header{Format: journalFormat, ID: rand.Text(), At: time.Now().UTC()}
-	line, sum, err := seal(h)
+	raw, err := json.Marshal(h)
 	if err == nil {
+		var line []byte
+		line, j.last = seal(raw)
 		err = w.Append(line)
 	}
 	if err != nil {
 		_ = w.Close()
 		return nil, journalError("create journal", store.String(), "remove what was made of it and create it again", err)
 	}
-	j.head, j.last, j.lines = h, sum, 1
+	j.head, j.lines = h, 1
 	j.fold.lastAt = h.At
 	return j, nil
 }
@@ -174,7 +175,10 @@ func (j *Journal) parse(lines [][]byte) error {
 		return journalError("read journal", j.store.String(), "name a journal; nothing was changed",
 			fmt.Errorf("%w: it is not a journal", ErrJournalDamaged))
 	}
-	sum, err := unseal(lines[0], &j.head)
+	raw, sum, err := unseal(lines[0], nil)
+	if err == nil {
+		err = decode(raw, &j.head)
+	}
 	switch {
 	case err == nil && j.head.Format == journalFormat && j.head.ID != "":
 	case err != nil && !looksLikeJournal(lines[0]):
@@ -186,10 +190,11 @@ func (j *Journal) parse(lines [][]byte) error {
 		return damaged(1, err)
 	}
 	j.last, j.lines, j.fold.lastAt = sum, 1, j.head.At
-	var rec record
 	for i, line := range lines[1:] {
-		rec = record{}
-		sum, err := unseal(line, &rec)
+		var rec record
+		if raw, sum, err = unseal(line, raw); err == nil {
+			err = decode(raw, &rec)
+		}
 		switch {
 		case err != nil:
 		case rec.N != i+1:
@@ -197,12 +202,12 @@ func (j *Journal) parse(lines [][]byte) error {
 		case rec.Prev != j.last:
 			err = errors.New("it does not follow from the line before")
 		default:
-			err = rec.check(j.fold.kinds)
+			err = rec.check(j.fold.steps)
 		}
 		if err != nil {
 			return damaged(i+2, err)
 		}
-		j.fold.apply(rec)
+		j.fold.apply(&rec)
 		j.last, j.lines = sum, i+2
 	}
 	return nil
@@ -227,23 +232,24 @@ func (j *Journal) append(rec record) error {
 		return journalError("write journal", j.store.String(), "open it again", errors.New("it is closed"))
 	}
 	rec.N, rec.Prev, rec.At = j.lines, j.last, time.Now().UTC()
-	line, sum, err := seal(rec)
-	if err != nil {
-		return journalError("write journal", j.store.String(), "report this as a bug", err)
-	}
+	raw, err := json.Marshal(rec)
 	var written record
-	if _, err = unseal(line, &written); err == nil {
-		err = written.check(j.fold.kinds)
+	if err == nil {
+		err = decode(raw, &written)
+	}
+	if err == nil {
+		err = written.check(j.fold.steps)
 	}
 	if err != nil {
 		return journalError("write journal", j.store.String(), "report this as a bug", err)
 	}
+	line, sum := seal(raw)
 	if err := j.write(line); err != nil {
 		return journalError("write journal", j.store.String(),
 			"find out why it cannot be written, then run again with the same journal", err)
 	}
 	j.last, j.lines = sum, j.lines+1
-	j.fold.apply(written)
+	j.fold.apply(&written)
 	return nil
 }
 
@@ -259,8 +265,7 @@ func (j *Journal) write(line []byte) (err error) {
 
 // begin ties a fresh journal to the procedure, or checks that it belongs to it. Another version of the program may go
 // on when it still has every step that was touched.
-func (j *Journal) begin(p Procedure) error {
-	def := p.definition()
+func (j *Journal) begin(def definition) error {
 	j.mu.Lock()
 	known, err := j.fold.fits(def)
 	j.mu.Unlock()
@@ -282,7 +287,7 @@ func (j *Journal) with(def definition) (*Journal, error) {
 		return j, err
 	}
 	f := *j.fold
-	f.steps, f.outages = maps.Clone(f.steps), map[string]*outageState{}
+	f.defs, f.outages = slices.Clip(f.defs), map[string]*outageState{}
 	f.define(def)
 	return &Journal{store: j.store, head: j.head, fold: &f}, nil
 }

@@ -78,13 +78,15 @@ type PlanStep struct {
 //
 // Later steps are observed before the earlier ones have run, so a plan shows where things stand, not a simulation.
 func (p Procedure) Plan(ctx context.Context, j *Journal) (Plan, error) {
+	p = p.flatten()
 	if err := p.Validate(); err != nil {
 		return Plan{}, err
 	}
+	def := p.definition()
 	if j == nil {
 		j = &Journal{fold: newFold()}
 	}
-	j, err := j.with(p.definition())
+	j, err := j.with(def)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -92,7 +94,7 @@ func (p Procedure) Plan(ctx context.Context, j *Journal) (Plan, error) {
 	if err := j.undoBegun("plan"); err != nil {
 		return Plan{}, err
 	}
-	r := p.over(j)
+	r := p.over(def, j)
 	r.number = runs + 1
 	plan := Plan{Procedure: p.Name, Definition: r.definition, Parameters: p.Parameters, Made: time.Now().UTC()}
 	if runs > 0 {
@@ -103,7 +105,7 @@ func (p Procedure) Plan(ctx context.Context, j *Journal) (Plan, error) {
 		ps := PlanStep{StepInfo: r.info[i], waits: s.Kind == Check && s.Wait}
 		if st := j.state(s.ID); st.done() && (s.Kind != Check || !r.due(i)) {
 			ps.Action = ActionDone
-			ps.Observation = Observation{Done: true, Found: st.last.Found}
+			ps.Observation = Observation{Done: true, Found: st.found}
 			plan.Steps = append(plan.Steps, ps)
 			continue
 		}

@@ -2,6 +2,8 @@ package failover
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -125,14 +127,18 @@ func (t recordType) forStep() bool {
 }
 
 // check refuses a record that this program would not have written.
-func (rec record) check(kinds map[string]Kind) error {
-	kind, known := kinds[rec.Step]
+func (rec *record) check(steps map[string]*stepState) error {
+	var kind Kind
+	st, known := steps[rec.Step]
+	if known {
+		kind = st.kind
+	}
 	changes := kind == Change || kind == Once
 	settles := rec.Type == recOutcome || rec.Type == recResolve || rec.Type == recUndoOutcome
 	switch {
 	case rec.Type == 0:
 		return errors.New("a record without a type")
-	case len(kinds) == 0 && rec.Type != recProcedure:
+	case len(steps) == 0 && rec.Type != recProcedure:
 		return fmt.Errorf("a record of type %s before the procedure", rec.Type)
 	case rec.Type == recProcedure && (rec.Def == nil || len(rec.Def.Steps) == 0):
 		return errors.New("a procedure without steps")
@@ -166,41 +172,41 @@ const (
 	sumEnd    = `"}`
 )
 
-// seal marshals v and puts the hash of what that gives at its end.
-func seal(v any) (line []byte, sum string, err error) {
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return nil, "", err
-	}
+// seal puts the hash of a marshaled record at its end.
+func seal(raw []byte) (line []byte, sum string) {
 	sum = hashLine(raw)
-	return append(append(raw[:len(raw)-1:len(raw)-1], sumField+sum...), sumEnd...), sum, nil
+	return append(append(raw[:len(raw)-1:len(raw)-1], sumField+sum...), sumEnd...), sum
 }
 
-// unseal checks the hash at the end of a line and decodes what stands before it into v.
-func unseal(line []byte, v any) (sum string, err error) {
+// unseal checks the hash at the end of a line and returns what it was made of, in the memory of buf.
+func unseal(line, buf []byte) (raw []byte, sum string, err error) {
 	at := len(line) - len(sumField) - sumLength - len(sumEnd)
 	if at < 1 || !bytes.HasSuffix(line, []byte(sumEnd)) || !bytes.HasPrefix(line[at:], []byte(sumField)) {
-		return "", errors.New("it does not end with a hash of itself")
+		return buf, "", errors.New("it does not end with a hash of itself")
 	}
-	raw := make([]byte, at+1)
-	raw[copy(raw, line[:at])] = '}'
+	raw = append(append(buf[:0], line[:at]...), '}')
 	sum = string(line[at+len(sumField) : len(line)-len(sumEnd)])
-	if hashLine(raw) != sum {
-		return "", errors.New("it is not what its own hash was made of")
+	hash := sha256.Sum256(raw)
+	var text [sumLength]byte
+	if hex.Encode(text[:], hash[:]); string(text[:]) != sum {
+		return raw, "", errors.New("it is not what its own hash was made of")
 	}
-	if rec, ok := v.(*record); ok {
-		if rec.plain(raw) {
-			return sum, nil
-		}
-		*rec = record{}
+	return raw, sum, nil
+}
+
+// decode reads a marshaled record, strictly. It keeps nothing of raw.
+func decode[T any](raw []byte, into *T) error {
+	if rec, ok := any(into).(*record); ok && rec.plain(string(raw)) {
+		return nil
 	}
+	*into = *new(T)
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
-		return "", err
+	if err := dec.Decode(into); err != nil {
+		return err
 	}
 	if dec.InputOffset() != int64(len(raw)) {
-		return "", errors.New("text behind the record")
+		return errors.New("text behind the record")
 	}
-	return sum, nil
+	return nil
 }

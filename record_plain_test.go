@@ -20,7 +20,7 @@ func FuzzPlainRecord(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var got, want record
-		if !got.plain(raw) {
+		if !got.plain(string(raw)) {
 			return
 		}
 		dec := json.NewDecoder(bytes.NewReader(raw))
@@ -38,6 +38,10 @@ var plainRecords = []string{
 	plainHead + `,"type":"outcome","step":"a/b","outcome":"applied","proof":"observed","found":"up","note":"n"}`,
 	plainHead + `,"type":"confirm","step":"a","actor":"kim","from":"tty","reason":"done"}`,
 	plainHead + `,"type":"end","result":"completed"}`,
+	plainHead + `,"type":"procedure","procedure":{"name":"p","hash":"h","parameters":[{"name":"a","value":""},` +
+		`{"name":"b","value":"1"}],"steps":[{"id":"a/b","part":"a","title":"A","target":"t","kind":"change",` +
+		`"can_undo":true,"firm":true,"outage":true,"timeout":"1m0s","source":"s","help":"h"},` +
+		`{"id":"b","title":"B","kind":"check","can_undo":false}],"program":"p","library":"l"}}`,
 }
 
 var otherRecords = []string{
@@ -54,23 +58,33 @@ var otherRecords = []string{
 	plainHead + `,"type":"end",}`,
 	plainHead + `, "type":"end"}`,
 	plainHead + `,"type":7}`,
+	plainHead + `,"procedure":{}}`,
+	plainHead + `,"procedure":}}`,
+	plainHead + `,"procedure":null}`,
+	plainHead + `,"procedure":{"name":"p","steps":null}}`,
+	plainHead + `,"procedure":{"name":"p","steps":[]}}`,
+	plainHead + `,"procedure":{"name":"p","steps":[}]}}`,
+	plainHead + `,"procedure":{"name":"p","steps":[{}]}}`,
+	plainHead + `,"procedure":{"name":"p","steps":[{"id":"a"},]}}`,
+	plainHead + `,"procedure":{"name":"p","steps":[{"id":"a","firm":1}]}}`,
+	plainHead + `,"procedure":{"name":"p","steps":[{"id":"a"}}}`,
 	strings.Replace(plainHead, "12", "012", 1) + `}`,
 	strings.Replace(plainHead, "12", "-12", 1) + `}`,
 	strings.Replace(plainHead, "12", "1e1", 1) + `}`,
 	strings.Replace(plainHead, "12", `"12"`, 1) + `}`,
 	strings.Replace(plainHead, "T02:", " 02:", 1) + `}`,
-	``, `{`, `{}x`,
+	``, `{`, `}`, `{}`, `{}x`,
 }
 
 func TestMostRecordsAreReadTheShortWay(t *testing.T) {
 	for _, raw := range plainRecords {
 		var rec record
-		require.True(t, rec.plain([]byte(raw)), raw)
+		require.True(t, rec.plain(raw), raw)
 		back, err := json.Marshal(rec)
 		require.NoError(t, err)
 		assert.Equal(t, raw, string(back))
 	}
 	for _, raw := range otherRecords {
-		assert.False(t, new(record).plain([]byte(raw)), raw)
+		assert.False(t, new(record).plain(raw), raw)
 	}
 }

@@ -106,8 +106,7 @@ func (j *Journal) Report() *Report {
 		sr := StepReport{StepInfo: info}
 		if st := f.steps[info.ID]; st != nil {
 			sr.Status, sr.Undoing, sr.Attempts, sr.Began, sr.Ended = st.status(), st.undoOpen, st.attempts, st.begun, st.ended
-			sr.Found, sr.Note, sr.Items, sr.Said, sr.Targets = st.last.Found, st.last.Note, st.last.Items,
-				st.last.Said, st.targets
+			sr.Found, sr.Note, sr.Items, sr.Said, sr.Targets = st.found, st.note, st.items, st.said, st.targets
 			sr.By, sr.Reason, sr.Error, sr.Next = st.by, st.reason, st.error, st.next
 		}
 		rep.Steps = append(rep.Steps, sr)

@@ -61,7 +61,6 @@ func (o RunOptions) validate(p Procedure) error {
 	case o.WarnAfter < 0 || o.StopAfter < 0:
 		return Invalid("RunOptions", "has a negative time", "use zero for no limit")
 	}
-	p = p.flatten()
 	for _, id := range slices.Sorted(maps.Keys(o.Waive)) {
 		i := p.index(id)
 		switch {
@@ -129,6 +128,7 @@ func (p Procedure) Run(ctx context.Context, o RunOptions) (*Report, error) {
 
 // start checks the call and enters the journal; the caller leaves it.
 func (p Procedure) start(o RunOptions) (*run, error) {
+	p = p.flatten()
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
@@ -138,7 +138,8 @@ func (p Procedure) start(o RunOptions) (*run, error) {
 	if err := o.Journal.enter(); err != nil {
 		return nil, err
 	}
-	if err := o.Journal.begin(p); err != nil {
+	def := p.definition()
+	if err := o.Journal.begin(def); err != nil {
 		o.Journal.leave()
 		return nil, err
 	}
@@ -146,17 +147,15 @@ func (p Procedure) start(o RunOptions) (*run, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	r := p.over(o.Journal)
+	r := p.over(def, o.Journal)
 	r.o, r.log = o, log.With("procedure", p.Name, "journal", o.Journal.ID())
 	return r, nil
 }
 
-// over is the procedure beside what a journal says of it.
-func (p Procedure) over(j *Journal) *run {
-	p = p.flatten()
-	r := &run{p: p, j: j, info: p.info(), index: make(map[string]int, len(p.steps)), agreed: map[string]PlanHash{},
-		began:      time.Now(),
-		definition: p.Definition(), lanes: p.lanes()}
+// over is the procedure, defined so, beside what a journal says of it.
+func (p Procedure) over(def definition, j *Journal) *run {
+	r := &run{p: p, j: j, info: def.Steps, index: make(map[string]int, len(p.steps)), agreed: map[string]PlanHash{},
+		began: time.Now(), definition: def.Hash, lanes: p.lanes()}
 	for i, s := range p.steps {
 		r.index[s.ID] = i
 		st, lane := j.state(s.ID), &r.lanes[p.in[i]]
@@ -232,6 +231,9 @@ func (r *run) do(ctx context.Context, kind recordType, work func(context.Context
 // pausing derives the context of everything that only waits: it ends when Stop is closed.
 func (r *run) pausing(ctx context.Context) (context.Context, func()) {
 	pause, cancel := context.WithCancelCause(ctx)
+	if r.o.Stop == nil {
+		return pause, func() { cancel(nil) }
+	}
 	over := make(chan struct{})
 	gone := make(chan struct{})
 	go func() {
@@ -420,6 +422,9 @@ func (r *run) step(ctx context.Context, i int) error {
 func (r *run) ended(ctx context.Context, i int, err error) {
 	s, status := r.p.steps[i], r.j.state(r.p.steps[i].ID).status()
 	r.stepEvent(i, Event{Kind: EventStepEnded, Status: status, Err: err})
+	if r.o.Logger == nil {
+		return
+	}
 	level := slog.LevelInfo
 	args := []any{"id", s.ID, "status", status.String(), "target", s.Target, "undo", r.undo}
 	if err != nil {

@@ -24,7 +24,7 @@ func Marshal[E ~int](names []string, e E) ([]byte, error) {
 }
 
 // Parse is the UnmarshalText of a constant. It sets *into only when the text is one of the words.
-func Parse[E ~int](names []string, text []byte, into *E) error {
+func Parse[E ~int, S string | []byte](names []string, text S, into *E) error {
 	for n, name := range names {
 		if name == string(text) && known(names, n) {
 			*into = E(n)

@@ -26,6 +26,6 @@ func TestWords(t *testing.T) {
 	assert.Equal(t, colour(1), c)
 	assert.NoError(t, Parse(names, []byte("blue"), &c))
 	assert.Equal(t, colour(3), c)
-	assert.NoError(t, Parse(names, nil, &c))
+	assert.NoError(t, Parse(names, "", &c))
 	assert.Zero(t, c)
 }
