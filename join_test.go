@@ -3,6 +3,7 @@ package failover_test
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -285,4 +286,92 @@ type lossyLock struct{ failovertest.Lock }
 
 func (l *lossyLock) Acquire(ctx context.Context, c failover.Claim) error {
 	return errors.Join(l.Lock.Acquire(ctx, c), errors.New("the line broke"))
+}
+
+// Of several locks none is taken over when one belongs to somebody else; where one was taken over and another refused
+// afterwards, the outcome is not "not applied".
+func TestSeveralLocksAreTakenOverTogether(t *testing.T) {
+	gone := failover.Claim{ID: "gone", Owner: "ann", Purpose: "site.Move: night"}
+	setUp := func(second failover.Claim) (one, two *failovertest.Lock, p failover.Procedure) {
+		one, two = &failovertest.Lock{}, &failovertest.Lock{}
+		require.NoError(t, one.Acquire(t.Context(), gone))
+		require.NoError(t, two.Acquire(t.Context(), second))
+		part := func(name string, lock failover.Lock) failover.Part {
+			return failover.Part{Name: name, Procedure: failover.Procedure{Name: "p", Lock: lock,
+				Stages: []failover.Stage{{Name: "s", Steps: []failover.Step{newWorld().change(name)}}}}}
+		}
+		p, err := failover.Join(failover.JoinOptions{Name: "site.Move"}, part("a", one), part("b", two))
+		require.NoError(t, err)
+		return one, two, p
+	}
+	t.Run("one belongs to somebody else", func(t *testing.T) {
+		one, _, p := setUp(failover.Claim{ID: "other", Owner: "bob", Purpose: "upgrade"})
+		err := p.TakeOverLock(t.Context(), gone, options(failovertest.Journal(t)))
+		require.ErrorIs(t, err, failover.ErrLocked)
+		assert.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+		assert.Contains(t, err.Error(), "bob")
+		holder, _, err := one.Holder(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, "gone", holder.ID)
+	})
+	t.Run("one is refused behind the other", func(t *testing.T) {
+		_, two, p := setUp(gone)
+		two.Fail = func(call string) error {
+			if call == "take-over" {
+				return failover.Invalid("two", "is read-only", "make it writable")
+			}
+			return nil
+		}
+		path := filepath.Join(t.TempDir(), "journal")
+		j, err := failover.CreateJournal(path)
+		require.NoError(t, err)
+		err = p.TakeOverLock(t.Context(), gone, options(j))
+		require.ErrorIs(t, err, failover.ErrInvalid)
+		assert.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+		assert.Equal(t, failover.InDoubt, *j.Report().Decisions[0].Outcome)
+		require.NoError(t, j.Close())
+		two.Fail = nil
+		j, err = failover.OpenJournal(path)
+		require.NoError(t, err)
+		require.NoError(t, p.TakeOverLock(t.Context(), gone, options(j)), "another process takes the rest")
+	})
+}
+
+// What was taken of several locks and could not be given back is not told as not taken.
+func TestALockThatCannotBeGivenBackIsTold(t *testing.T) {
+	one, two := &failovertest.Lock{}, &failovertest.Lock{}
+	require.NoError(t, two.Acquire(t.Context(), failover.Claim{ID: "other", Owner: "bob", Purpose: "upgrade"}))
+	one.Fail = func(call string) error {
+		if call == "release" {
+			return failover.Invalid("one", "is read-only", "make it writable")
+		}
+		return nil
+	}
+	part := func(name string, lock failover.Lock) failover.Part {
+		return failover.Part{Name: name, Procedure: failover.Procedure{Name: "p", Lock: lock,
+			Stages: []failover.Stage{{Name: "s", Steps: []failover.Step{newWorld().change(name)}}}}}
+	}
+	p, err := failover.Join(failover.JoinOptions{Name: "site.Move"}, part("a", one), part("b", two))
+	require.NoError(t, err)
+	j := failovertest.Journal(t)
+	rep, err := p.Run(t.Context(), options(j))
+	require.ErrorIs(t, err, failover.ErrLocked)
+	assert.Contains(t, err.Error(), "bob")
+	assert.Contains(t, err.Error(), "read-only")
+	assert.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+	assert.Equal(t, failover.ResultInDoubt, rep.Result)
+
+	one.Fail = nil
+	two.Fail = func(call string) error {
+		if call == "release" {
+			return failover.Invalid("two", "is read-only", "make it writable")
+		}
+		return nil
+	}
+	require.NoError(t, p.TakeOverLock(t.Context(), failover.Claim{ID: "other"}, options(j)))
+	_, err = p.Run(t.Context(), options(j))
+	require.ErrorContains(t, err, "read-only")
+	assert.Equal(t, failover.InDoubt, failover.OutcomeOf(err), "the first is given back, the second is not")
+	assert.False(t, one.Held())
+	assert.True(t, two.Held())
 }

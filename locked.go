@@ -45,27 +45,32 @@ func (r *run) acquire(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
+	const next = "run again with the same journal once the target can be reached: it knows its own lock; nothing else was " +
+		"changed"
 	if OutcomeOf(err) != NotApplied {
 		switch ours, lookErr := r.lockIsOurs(ctx); {
 		case ours:
 			return nil
 		case lookErr != nil:
-			return &Error{Op: "take the lock", Target: r.p.Name, Outcome: InDoubt,
-				Next: "run again with the same journal once the target can be reached: it knows its own lock; nothing else was " +
-					"changed",
+			return &Error{Op: "take the lock", Target: r.p.Name, Outcome: InDoubt, Next: next,
 				Err: fmt.Errorf("%w: %w; and: %w", ErrInDoubt, err, lookErr)}
+		case outcomesIn(err) != nil: // of several locks, some may be ours
+			return &Error{Op: "take the lock", Target: r.p.Name, Outcome: InDoubt, Next: next,
+				Err: fmt.Errorf("%w: %w", ErrInDoubt, err)}
 		}
 	}
-	holder, held, holderErr := r.lockHolder(ctx)
-	r.j.mu.Lock()
-	ours := r.j.fold.holders[holder.Holder.Token]
-	r.j.mu.Unlock()
-	if holderErr == nil && held && ours && holder.Journal == r.claim.Journal && holder.Place != "" &&
-		holder.Place == r.claim.Place {
+	if holder, held, holderErr := r.lockHolder(ctx); holderErr == nil && held && r.left(holder) {
 		return r.takeOver(ctx, holder, "the journal is open for this run only, so the holder of the lock is gone")
 	}
 	return r.fail("take the lock",
 		"find out what the holder does; take the lock over only when it is certain that nothing runs", NotApplied, err)
+}
+
+// left reports whether a lock was left by an earlier holder of this very journal.
+func (r *run) left(by Claim) bool {
+	r.j.mu.Lock()
+	defer r.j.mu.Unlock()
+	return r.j.fold.holders[by.Holder.Token] && by.Journal == r.claim.Journal && by.Place != "" && by.Place == r.claim.Place
 }
 
 // lockIsOurs reads whose the lock is. The caller's deadline may be what cut an answer off.
@@ -91,15 +96,19 @@ func (r *run) lockHolder(ctx context.Context) (claim Claim, held bool, err error
 
 // takeOver replaces the holder of the lock and records how that ended.
 func (r *run) takeOver(ctx context.Context, from Claim, evidence string) error {
-	err := r.lockCall(ctx, "take the lock over",
-		func(ctx context.Context) error { return r.p.Lock.TakeOver(ctx, from, r.claim) })
+	err := r.lockCall(ctx, "take the lock over", func(ctx context.Context) error {
+		if all, joined := r.p.Lock.(allLocks); joined {
+			return all.takeOver(ctx, from, r.claim, r.left)
+		}
+		return r.p.Lock.TakeOver(ctx, from, r.claim)
+	})
 	outcome := OutcomeOf(err)
 	if err != nil && outcome != NotApplied {
 		ours, lookErr := r.lockIsOurs(ctx)
 		switch {
 		case ours:
 			err, outcome = nil, Applied
-		case lookErr == nil:
+		case lookErr == nil && outcomesIn(err) == nil: // of several locks, some may be ours
 			outcome = NotApplied
 		}
 	}
