@@ -473,3 +473,28 @@ func TestAKilledUndoIsUndoneAgain(t *testing.T) {
 	defer func() { _ = again.Close() }()
 	assert.Equal(t, "undo again with the same journal", again.Report().Next)
 }
+
+// A target that was changed and is missing in what is seen after the undo was not looked at.
+func TestATargetThatIsNoLongerListedIsNotTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		on, listed := map[string]bool{}, []string{"a", "b"}
+		s := failover.Step{ID: "both", Title: "Switch both on", Kind: failover.Change, Timeout: 5 * time.Second,
+			Observe: func(context.Context) (failover.Observation, error) {
+				obs := failover.Observation{Done: true}
+				for _, target := range listed {
+					obs.Items = append(obs.Items, failover.Item{Target: target, Done: on[target]})
+					obs.Done = obs.Done && on[target]
+				}
+				return obs, nil
+			},
+			Apply: func(context.Context) error { on["a"], on["b"] = true, true; return nil },
+			Undo:  func(context.Context) error { on["a"], listed = false, []string{"a"}; return nil }}
+		p, j := procedure(s), failovertest.Journal(t)
+		_, err := p.Run(t.Context(), options(j))
+		require.NoError(t, err)
+		rep, err := p.Undo(t.Context(), options(j))
+		require.ErrorIs(t, err, failover.ErrNotObserved)
+		assert.ErrorContains(t, err, "b")
+		assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "s/both"))
+	})
+}

@@ -93,7 +93,7 @@ type Step struct {
 	Probe func(context.Context) (Outcome, error)
 
 	// Undone looks whether the undo has taken effect: Done means that nothing of the change is left. Nil means that
-	// Observe tells it: no longer Done, and no item Done any more that was not Done before the change.
+	// Observe tells it: no longer Done, and every item that was not Done before the change is listed and not Done.
 	Undone func(context.Context) (Observation, error)
 }
 

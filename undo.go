@@ -214,7 +214,9 @@ func (r *run) untilUndone(limit context.Context, i int) (Observation, error) {
 			obs, err = look(ctx, s, "observe the undo of", s.Undone)
 			done = obs.Done
 		} else if obs, err = observe(ctx, s); err == nil {
-			done = takenBack(obs, before)
+			if done = takenBack(obs, before); !done {
+				obs.Found += unlisted(obs, before)
+			}
 		}
 		switch {
 		case err == nil && done:
@@ -236,11 +238,21 @@ func takenBack(obs Observation, before []Item) bool {
 		had[item.Target] = item.Done
 	}
 	for _, item := range obs.Items {
-		if item.Unknown || item.Done && !had[item.Target] {
+		if item.Unknown || item.Done && !had[jsonText(item.Target)] {
 			return false
 		}
 	}
-	return !obs.Done
+	return !obs.Done && unlisted(obs, before) == ""
+}
+
+// unlisted tells of a target that may have been changed and that an observation does not show any more.
+func unlisted(obs Observation, before []Item) string {
+	for _, was := range before {
+		if !was.Done && !slices.ContainsFunc(obs.Items, func(item Item) bool { return jsonText(item.Target) == was.Target }) {
+			return "; " + was.Target + " is not listed any more"
+		}
+	}
+	return ""
 }
 
 func (r *run) undoOutcome(i int, o Outcome, obs Observation, facts *stepFacts, err error) error {
