@@ -9,7 +9,7 @@ import (
 
 // change applies an idempotent step until its observation holds.
 func (r *run) change(ctx context.Context, i int) error {
-	s := r.p.steps[i]
+	s := &r.p.steps[i]
 	left := s.timeout()
 	var before error // of the attempt before
 	for attempt := 1; ; attempt++ {
@@ -36,7 +36,7 @@ func (r *run) change(ctx context.Context, i int) error {
 
 // attempt applies a Change once, looks for its effect and records what is known.
 func (r *run) attempt(ctx context.Context, i, attempt int, left time.Duration, obs Observation) error {
-	s := r.p.steps[i]
+	s := &r.p.steps[i]
 	before := r.j.state(s.ID).effect
 	if err := r.intent(i, obs, attempt); err != nil {
 		return err
@@ -109,7 +109,7 @@ func (r *run) act(limit context.Context, i int, what string, fn func(context.Con
 }
 
 func (r *run) intent(i int, obs Observation, attempt int) error {
-	rec := observed(r.p.steps[i], 0, obs, nil)
+	rec := observed(&r.p.steps[i], 0, obs, nil)
 	rec.Type, rec.Would = recIntent, obs.Would
 	if err := r.j.append(rec); err != nil {
 		return err
@@ -119,7 +119,7 @@ func (r *run) intent(i int, obs Observation, attempt int) error {
 }
 
 func (r *run) outcome(i int, o Outcome, by proof, obs Observation, facts *stepFacts, err error) error {
-	s := r.p.steps[i]
+	s := &r.p.steps[i]
 	rec := observed(s, 0, obs, err)
 	rec.Type, rec.Outcome, rec.Proof = recOutcome, &o, by
 	if by == proofAnswer && o == NotApplied && errors.Is(err, ErrReverted) {
@@ -144,7 +144,7 @@ func (r *run) outcome(i int, o Outcome, by proof, obs Observation, facts *stepFa
 
 // once fires a step that must not be fired twice, or finds out what became of an earlier firing.
 func (r *run) once(ctx context.Context, i int) error {
-	s, st := r.p.steps[i], r.j.state(r.p.steps[i].ID)
+	s, st := &r.p.steps[i], r.j.state(r.p.steps[i].ID)
 	switch {
 	case st.effect == effectFired:
 		return r.confirmed(ctx, i, s.timeout(), proofProbed, nil, nil)
@@ -193,7 +193,7 @@ func (r *run) once(ctx context.Context, i int) error {
 }
 
 func (r *run) probe(ctx context.Context, i int) (Outcome, error) {
-	s := r.p.steps[i]
+	s := &r.p.steps[i]
 	ctx = r.stepContext(ctx, i, r.facts(i))
 	limit, cancel := context.WithTimeout(ctx, min(s.timeout(), DefaultTimeout))
 	defer cancel()
@@ -209,7 +209,7 @@ func (r *run) probe(ctx context.Context, i int) (Outcome, error) {
 // the roles unchanged is a fact for a person, not a reason to fire twice.
 func (r *run) confirmed(ctx context.Context, i int, left time.Duration, by proof, facts *stepFacts,
 	applyErr error) error {
-	s := r.p.steps[i]
+	s := &r.p.steps[i]
 	if r.j.state(s.ID).effect != effectFired {
 		if err := r.outcome(i, Applied, by, Observation{}, facts, nil); err != nil {
 			return err
@@ -238,7 +238,7 @@ func (r *run) inDoubt(i int, by proof, facts *stepFacts, cause error) error {
 	if cause != nil {
 		err = fmt.Errorf("%w: %w", ErrInDoubt, cause)
 	}
-	err = stepError(r.p.steps[i], InDoubt,
+	err = stepError(&r.p.steps[i], InDoubt,
 		"look at the target; run again when it can be reached, or resolve the step as applied or not-applied", err)
 	return errors.Join(err, r.outcome(i, InDoubt, by, Observation{}, facts, err))
 }

@@ -8,7 +8,7 @@ import (
 
 // due reports whether the Check at index i has to be looked at in this run, when the run comes to it.
 func (r *run) due(i int) bool {
-	s, st := r.p.steps[i], r.j.state(r.p.steps[i].ID)
+	s, st := &r.p.steps[i], r.j.state(r.p.steps[i].ID)
 	switch {
 	case !st.done():
 		return true
@@ -30,7 +30,7 @@ func (r *run) open(i int) bool {
 func (r *run) standing(ctx context.Context, i int) error {
 	var checks []int
 	for k := r.lanes[r.p.in[i]].from; k < i; k++ {
-		s := r.p.steps[k]
+		s := &r.p.steps[k]
 		if s.Kind != Check {
 			continue
 		}
@@ -74,7 +74,7 @@ func (r *run) lastBegun(k, i int) bool {
 // check looks whether the condition holds, once or until the step's timeout. What was waited for in vain before and is
 // waived now is not waited for again.
 func (r *run) check(ctx context.Context, i int) error {
-	s, st := r.p.steps[i], r.j.state(r.p.steps[i].ID)
+	s, st := &r.p.steps[i], r.j.state(r.p.steps[i].ID)
 	reason, waived := r.o.Waive[s.ID]
 	var obs Observation
 	var err error
@@ -102,7 +102,7 @@ func (r *run) check(ctx context.Context, i int) error {
 	return r.j.append(rec)
 }
 
-func waiverHint(s Step) string {
+func waiverHint(s *Step) string {
 	if s.Firm {
 		return ""
 	}
@@ -111,21 +111,21 @@ func waiverHint(s Step) string {
 
 // observe looks once, within the step's timeout and never longer than DefaultTimeout.
 func (r *run) observe(ctx context.Context, i int) (Observation, error) {
-	obs, err := observe(r.stepContext(ctx, i, r.facts(i)), r.p.steps[i])
+	obs, err := observe(r.stepContext(ctx, i, r.facts(i)), &r.p.steps[i])
 	if err == nil {
 		r.stepEvent(i, Event{Kind: EventObserved, Observation: obs})
 	}
 	return obs, err
 }
 
-func observe(ctx context.Context, s Step) (Observation, error) {
+func observe(ctx context.Context, s *Step) (Observation, error) {
 	if s.Observe == nil {
 		return Observation{}, nil
 	}
 	return look(ctx, s, "observe", s.Observe)
 }
 
-func look(ctx context.Context, s Step, what string, fn func(context.Context) (Observation, error)) (Observation,
+func look(ctx context.Context, s *Step, what string, fn func(context.Context) (Observation, error)) (Observation,
 	error) {
 	limit, cancel := context.WithTimeout(ctx, min(s.timeout(), DefaultTimeout))
 	defer cancel()
@@ -135,7 +135,7 @@ func look(ctx context.Context, s Step, what string, fn func(context.Context) (Ob
 // until looks again and again until the wanted state holds, the deadline of ctx passes or looking is refused. The
 // last observation is returned also on error. A failed look is repeated: on a network it says little.
 func (r *run) until(ctx context.Context, i int) (Observation, error) {
-	s := r.p.steps[i]
+	s := &r.p.steps[i]
 	var last Observation
 	seen := false
 	for {
@@ -180,7 +180,7 @@ func found(o Observation) string {
 
 // manual asks a person for their word and verifies it where it can be observed.
 func (r *run) manual(ctx context.Context, i int) error {
-	s, st := r.p.steps[i], r.j.state(r.p.steps[i].ID)
+	s, st := &r.p.steps[i], r.j.state(r.p.steps[i].ID)
 	obs, err := r.observe(r.pause, i)
 	if errors.Is(err, ErrUnresponsive) {
 		return stepError(s, NotApplied, "run again with the same journal", err)
@@ -244,12 +244,12 @@ func (r *run) confirm(i int, obs Observation) (Statement, error) {
 
 const nextManual = "do what the step says, confirm it, and run again with the same journal"
 
-func (r *run) waiting(s Step, obs Observation, next string, err error) error {
+func (r *run) waiting(s *Step, obs Observation, next string, err error) error {
 	err = stepError(s, NotApplied, next, err)
 	return errors.Join(err, r.j.append(observed(s, StatusWaiting, obs, err)))
 }
 
-func observed(s Step, status StepStatus, obs Observation, err error) record {
+func observed(s *Step, status StepStatus, obs Observation, err error) record {
 	rec := record{Type: recObserved, Step: s.ID, Status: status, Found: obs.Found, Note: obs.Note, Items: obs.Items}
 	if err != nil {
 		rec.Error, rec.Next = err.Error(), NextOf(err)
@@ -259,7 +259,7 @@ func observed(s Step, status StepStatus, obs Observation, err error) record {
 
 // facts is what an observation of the step sees.
 func (r *run) facts(i int) *stepFacts {
-	return &stepFacts{j: r.j, step: r.p.steps[i], part: r.p.part(i)}
+	return &stepFacts{j: r.j, step: &r.p.steps[i], part: r.p.part(i)}
 }
 
 // stepContext gives the functions of a step its facts and its way to tell progress.

@@ -48,7 +48,7 @@ func (r *run) remember(shown []shownStep) error {
 // ready brings a Change or Once to the point where it may be applied: what is found right now was approved, the lock is
 // ours and the Checks that guard it hold. The bool is true when nothing is left to do; that is recorded.
 func (r *run) ready(ctx context.Context, i, attempt int) (obs Observation, done bool, err error) {
-	s := r.p.steps[i]
+	s := &r.p.steps[i]
 	if obs, err = r.observe(ctx, i); err != nil {
 		return obs, false, r.unseen(i, err)
 	}
@@ -93,7 +93,7 @@ func (r *run) unseen(i int, err error) error {
 	if outcome == InDoubt {
 		err = fmt.Errorf("%w: %w", ErrInDoubt, err)
 	}
-	return stepError(r.p.steps[i], outcome, "make the target observable and run again with the same journal", err)
+	return stepError(&r.p.steps[i], outcome, "make the target observable and run again with the same journal", err)
 }
 
 // outcomeOf is what is known of a step that was not applied right now.
@@ -115,7 +115,7 @@ func (r *run) findings(i int, obs Observation) PlanHash {
 
 // consent sees to it that somebody agreed to what was found. The bool reports whether a gate was asked.
 func (r *run) consent(i, attempt int, obs Observation) (asked bool, err error) {
-	s := r.p.steps[i]
+	s := &r.p.steps[i]
 	if r.approved == nil && r.o.Gate == nil {
 		return false, nil
 	}
@@ -150,7 +150,7 @@ func (r *run) request(i, attempt int, obs Observation) Request {
 
 // ask puts the question to the gate and records the answer.
 func (r *run) ask(i, attempt int, obs Observation, planned bool) error {
-	s, req := r.p.steps[i], r.request(i, attempt, obs)
+	s, req := &r.p.steps[i], r.request(i, attempt, obs)
 	req.Planned = planned
 	answer, err := call(r.pause, "ask about "+s.ID,
 		func(ctx context.Context) (Approval, error) { return r.o.Gate(ctx, req) })

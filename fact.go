@@ -133,7 +133,7 @@ func factError(name, next, why string) error {
 // stepFacts is the factStore of one call of a step's function.
 type stepFacts struct {
 	j      *Journal
-	step   Step
+	step   *Step
 	part   string      // of a joined procedure: its facts are its own
 	writes bool        // Apply and Undo
 	over   atomic.Bool // the run has stopped waiting for the function

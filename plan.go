@@ -101,7 +101,8 @@ func (p Procedure) Plan(ctx context.Context, j *Journal) (Plan, error) {
 		plan.Journal = j.ID()
 	}
 	pending, head := false, r.head() // a step before this one would do something
-	for i, s := range r.p.steps {
+	for i := range r.p.steps {
+		s := &r.p.steps[i]
 		ps := PlanStep{StepInfo: r.info[i], waits: s.Kind == Check && s.Wait}
 		if st := j.state(s.ID); st.done() && (s.Kind != Check || !r.due(i)) {
 			ps.Action = ActionDone

@@ -364,7 +364,7 @@ func (r *run) together(ctx context.Context, checks []int) error {
 func (r *run) checksFrom(i, to int) int {
 	n := 0
 	for ; i+n < to; n++ {
-		if s := r.p.steps[i+n]; s.Kind != Check || s.Wait {
+		if s := &r.p.steps[i+n]; s.Kind != Check || s.Wait {
 			break
 		}
 	}
@@ -398,7 +398,7 @@ func (r *run) slowAfter(d time.Duration, i int) (end func()) {
 
 // step brings the step at index i to its end, from wherever the journal says it stands.
 func (r *run) step(ctx context.Context, i int) error {
-	s := r.p.steps[i]
+	s := &r.p.steps[i]
 	if s.Kind == Check && !r.due(i) || s.Kind != Check && r.j.state(s.ID).done() {
 		return nil
 	}
@@ -420,7 +420,7 @@ func (r *run) step(ctx context.Context, i int) error {
 }
 
 func (r *run) ended(ctx context.Context, i int, err error) {
-	s, status := r.p.steps[i], r.j.state(r.p.steps[i].ID).status()
+	s, status := &r.p.steps[i], r.j.state(r.p.steps[i].ID).status()
 	r.stepEvent(i, Event{Kind: EventStepEnded, Status: status, Err: err})
 	if r.o.Logger == nil {
 		return
@@ -454,7 +454,7 @@ func (r *run) event(e Event) {
 }
 
 // stepError gives an error of a step its frame: the step, the target, the outcome and the next action.
-func stepError(s Step, outcome Outcome, next string, err error) error {
+func stepError(s *Step, outcome Outcome, next string, err error) error {
 	if n := NextOf(err); n != "" {
 		next = n
 	}

@@ -88,7 +88,7 @@ func (r *run) undoAll(ctx context.Context) error {
 			return err
 		}
 		i := r.index[u.ID]
-		s := r.p.steps[i]
+		s := &r.p.steps[i]
 		if !u.Undo {
 			return stepError(s, r.outcomeOf(i), u.Why, fmt.Errorf("%w: %s is in effect and stays", ErrIrreversible, s.ID))
 		}
@@ -113,7 +113,8 @@ func (p UndoPlan) shown() []shownStep {
 // settleDoubts looks at every step that may be in effect. Only the wanted state closes a doubt here: a change that was
 // not seen may still come, and an undo that came before it would be taken back by it.
 func (r *run) settleDoubts(ctx context.Context) error {
-	for i, s := range r.p.steps {
+	for i := range r.p.steps {
+		s := &r.p.steps[i]
 		st := r.j.state(s.ID)
 		if st.effect != effectDoubt || st.undoOpen {
 			continue
@@ -146,7 +147,7 @@ func (r *run) settleDoubts(ctx context.Context) error {
 }
 
 func (r *run) undoStep(ctx context.Context, i int) error {
-	s := r.p.steps[i]
+	s := &r.p.steps[i]
 	fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
 	defer cancel()
 	obs, lookErr := r.observe(fresh, i)
@@ -192,7 +193,7 @@ func (r *run) consentToUndo(i int, obs Observation) error {
 		return nil
 	}
 	if r.o.Gate == nil {
-		return stepError(r.p.steps[i], r.outcomeOf(i), "read the new plan of the undo and approve that one",
+		return stepError(&r.p.steps[i], r.outcomeOf(i), "read the new plan of the undo and approve that one",
 			fmt.Errorf("%w: %w: the approved undo did not show it", ErrWaiting, ErrPlanChanged))
 	}
 	r.asking.Lock()
@@ -202,7 +203,7 @@ func (r *run) consentToUndo(i int, obs Observation) error {
 
 // untilUndone looks until nothing of the change is left, at least once on time of its own.
 func (r *run) untilUndone(limit context.Context, i int) (Observation, error) {
-	s := r.p.steps[i]
+	s := &r.p.steps[i]
 	before := r.j.state(s.ID).before0
 	own := context.WithoutCancel(limit)
 	for {
@@ -256,7 +257,7 @@ func unlisted(obs Observation, before []Item) string {
 }
 
 func (r *run) undoOutcome(i int, o Outcome, obs Observation, facts *stepFacts, err error) error {
-	s := r.p.steps[i]
+	s := &r.p.steps[i]
 	rec := record{Type: recUndoOutcome, Step: s.ID, Outcome: &o, Found: obs.Found, Items: obs.Items, Said: facts.lines()}
 	if err == nil {
 		return r.j.append(rec)
