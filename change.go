@@ -136,8 +136,7 @@ func (r *run) outcome(i int, o Outcome, by proof, obs Observation, facts *stepFa
 	}
 	if jerr := r.j.append(rec); jerr != nil {
 		return stepError(s, InDoubt, "make the journal writable and run again with the same journal: what became of the "+
-			"step is not on record",
-			jerr)
+			"step is not on record", jerr)
 	}
 	return nil
 }
@@ -228,8 +227,7 @@ func (r *run) confirmed(ctx context.Context, i int, left time.Duration, by proof
 		err = fmt.Errorf("%w; and: %w", applyErr, err)
 	}
 	err = stepError(s, Applied, "it took effect and is not fired again; look at the target, then run again, or resolve "+
-		"the step",
-		fmt.Errorf("%w: %w", ErrNotObserved, err))
+		"the step", fmt.Errorf("%w: %w", ErrNotObserved, err))
 	return errors.Join(err, r.outcome(i, Applied, proofAnswer, obs, facts, err))
 }
 

@@ -57,8 +57,7 @@ func (r *run) standing(ctx context.Context, i int) error {
 		return errors.Join(failed...)
 	}
 	return &Error{Op: "check again", Target: r.p.Name, Outcome: NotApplied,
-		Next: "make every check hold, then run again with the same journal",
-		Err:  errors.Join(failed...)}
+		Next: "make every check hold, then run again with the same journal", Err: errors.Join(failed...)}
 }
 
 // lastBegun reports whether a step between two others was begun.
@@ -162,8 +161,7 @@ func (r *run) until(ctx context.Context, i int) (Observation, error) {
 // permanent reports whether looking or applying again cannot help.
 func permanent(err error) bool {
 	for _, kind := range []error{ErrPrecondition, ErrRejected, ErrInvalid, ErrLocked, ErrLockLost, ErrWaiting, ErrInDoubt,
-		ErrPlanChanged,
-		ErrUnresponsive, ErrStopped, ErrJournalDamaged, ErrJournalBusy} {
+		ErrPlanChanged, ErrUnresponsive, ErrStopped, ErrJournalDamaged, ErrJournalBusy} {
 		if errors.Is(err, kind) {
 			return true
 		}

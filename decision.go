@@ -21,8 +21,7 @@ const (
 )
 
 var decisionNames = []string{0: "", DecisionConsent: "consent", DecisionReject: "reject", DecisionWaive: "waive",
-	DecisionConfirm: "confirm",
-	DecisionResolve: "resolve", DecisionTakeOver: "take-over"}
+	DecisionConfirm: "confirm", DecisionResolve: "resolve", DecisionTakeOver: "take-over"}
 
 // String returns the decision as a word, for example "waive".
 func (k DecisionKind) String() string { return enum.Name(decisionNames, k) }
@@ -56,8 +55,7 @@ func decisionOf(rec *record) Decision {
 	kinds := map[recordType]DecisionKind{recConsent: DecisionConsent, recReject: DecisionReject, recWaive: DecisionWaive,
 		recConfirm: DecisionConfirm, recResolve: DecisionResolve, recTakeOver: DecisionTakeOver}
 	d := Decision{At: rec.At, Kind: kinds[rec.Type], Step: rec.Step, By: rec.Actor, From: rec.From, Reason: rec.Reason,
-		Says:     rec.Found,
-		Findings: rec.Hash, Undo: rec.Undo, Outcome: rec.Outcome}
+		Says: rec.Found, Findings: rec.Hash, Undo: rec.Undo, Outcome: rec.Outcome}
 	if rec.Type == recTakeOver {
 		d.Error = rec.Error
 	}

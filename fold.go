@@ -143,8 +143,7 @@ func (f *fold) apply(rec *record) {
 	case recRun, recUndo:
 		f.epoch, f.holders[rec.Holder.Token] = rec.Epoch, true
 		run := RunReport{Number: len(f.runs) + 1, Undo: rec.Type == recUndo, Actor: rec.Actor, Reason: rec.Reason,
-			Approved: rec.Hash,
-			Began:    rec.At, Ended: rec.At, Result: ResultInterrupted, Holder: *rec.Holder}
+			Approved: rec.Hash, Began: rec.At, Ended: rec.At, Result: ResultInterrupted, Holder: *rec.Holder}
 		f.runs = append(f.runs, runState{RunReport: run, next: again(run.Undo)})
 		return
 	case recEnd:

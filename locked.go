@@ -115,8 +115,7 @@ func (r *run) takeOver(ctx context.Context, from Claim, evidence string) error {
 	rec := record{Type: recTakeOver, Outcome: &outcome, Holder: &r.claim.Holder, Actor: r.o.Actor,
 		From: r.claim.Holder.from(), Reason: r.o.Reason,
 		Found: fmt.Sprintf("held by %s for %s since %s (%s on %s): %s", from.Owner, from.Purpose,
-			from.Since.UTC().Format(time.RFC3339), from.ID,
-			from.Holder.from(), evidence)}
+			from.Since.UTC().Format(time.RFC3339), from.ID, from.Holder.from(), evidence)}
 	if err != nil {
 		rec.Error, rec.Next = err.Error(), NextOf(err)
 	}

@@ -45,8 +45,7 @@ const (
 )
 
 var actionNames = []string{0: "", ActionNone: "none", ActionDone: "done", ActionApply: "apply",
-	ActionConfirm: "confirm",
-	ActionWait:    "wait", ActionLater: "later", ActionBlock: "block"}
+	ActionConfirm: "confirm", ActionWait: "wait", ActionLater: "later", ActionBlock: "block"}
 
 // String returns the action as a word, for example "apply".
 func (a PlanAction) String() string { return enum.Name(actionNames, a) }

@@ -356,8 +356,7 @@ func (r *run) together(ctx context.Context, checks []int) error {
 		return errors.Join(failed...)
 	}
 	return &Error{Op: "check", Target: r.p.Name, Outcome: NotApplied,
-		Next: "make every check hold, or waive those that may be waived",
-		Err:  errors.Join(failed...)}
+		Next: "make every check hold, or waive those that may be waived", Err: errors.Join(failed...)}
 }
 
 // checksFrom counts the Checks from step i up to step to that are looked at once.

@@ -112,5 +112,4 @@ func ways(r rune, raw string) []string {
 
 // named are the ways to write a sign that do not follow from its number.
 var named = map[rune][]string{' ': {`\+`}, '\n': {`\\+n`}, '\t': {`\\+t`}, '\r': {`\\+r`},
-	'&': {"&amp;"}, '<': {"&lt;"}, '>': {"&gt;"},
-	'"': {"&quot;", `""`}, '\'': {"&apos;", "''", `'\\''`, `'"'"'`}}
+	'&': {"&amp;"}, '<': {"&lt;"}, '>': {"&gt;"}, '"': {"&quot;", `""`}, '\'': {"&apos;", "''", `'\\''`, `'"'"'`}}

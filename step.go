@@ -216,8 +216,7 @@ func (p Procedure) info() []StepInfo {
 	list := make([]StepInfo, len(p.steps))
 	for i, s := range p.steps {
 		list[i] = StepInfo{ID: s.ID, Part: p.part(i), Title: s.Title, Target: s.Target, Kind: s.Kind, CanUndo: s.canUndo(),
-			Firm: s.Firm, Outage: p.down[i],
-			Timeout: s.timeout().String(), Source: s.Source, Help: s.Help}
+			Firm: s.Firm, Outage: p.down[i], Timeout: s.timeout().String(), Source: s.Source, Help: s.Help}
 	}
 	return list
 }

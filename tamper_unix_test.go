@@ -1,4 +1,4 @@
-//go:build !windows
+//go:build !windows && !aix
 
 package failover_test
 
