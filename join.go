@@ -77,7 +77,7 @@ func Join(o JoinOptions, parts ...Part) (Procedure, error) {
 			part{name: p.Name, after: slices.Clone(p.After), from: from, to: len(joined.steps)})
 	}
 	if len(locks) > 0 {
-		joined.Lock = allLocks(locks)
+		joined.Lock = Locks(locks...)
 	}
 	return joined, joined.Validate()
 }
@@ -193,98 +193,3 @@ func (r *run) one(ctx context.Context, part part, place chan struct{}, ended map
 
 // errBefore marks a part that was not begun because of another one.
 var errBefore = errors.New("waits for another part")
-
-// allLocks is the lock of a joined procedure: it is held when every one of them is.
-type allLocks []Lock
-
-// name is what a lock is called beside the others.
-func (l allLocks) name(n int) string { return fmt.Sprintf("lock %d of %d", n+1, len(l)) }
-
-// Acquire takes the locks in order. When one is refused, all are given back, that one included: the answer may have been
-// lost behind it. The error then tells which could not be given back.
-func (l allLocks) Acquire(ctx context.Context, c Claim) error {
-	for n, lock := range l {
-		err := lock.Acquire(ctx, c)
-		ctx := context.WithoutCancel(ctx)
-		if err == nil || OutcomeOf(err) != NotApplied && lock.Check(ctx, c) == nil {
-			continue
-		}
-		results := Targets{{Target: l.name(n), Err: err}}
-		for k := n; k >= 0; k-- {
-			if left := l[k].Release(ctx, c); left != nil && k < n {
-				left = &Error{Op: "give back", Outcome: Applied, Next: NextOf(left), Err: left}
-				results = append(results, TargetResult{Target: l.name(k), Err: left})
-			}
-		}
-		return results.Err()
-	}
-	return nil
-}
-
-// Check looks at every lock.
-func (l allLocks) Check(ctx context.Context, c Claim) error {
-	for _, lock := range l {
-		if err := lock.Check(ctx, c); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Release gives them back the other way round.
-func (l allLocks) Release(ctx context.Context, c Claim) error {
-	var results Targets
-	for n, lock := range slices.Backward(l) {
-		results = append(results, TargetResult{Target: l.name(n), Err: lock.Release(ctx, c)})
-	}
-	return results.Err()
-}
-
-// Holder returns the first holder.
-func (l allLocks) Holder(ctx context.Context) (Claim, bool, error) {
-	for _, lock := range l {
-		if c, held, err := lock.Holder(ctx); err != nil || held {
-			return c, held, err
-		}
-	}
-	return Claim{}, false, nil
-}
-
-// TakeOver takes every lock over that from holds, and takes those that are free: the earlier holder may have been
-// stopped between two locks.
-func (l allLocks) TakeOver(ctx context.Context, from, to Claim) error {
-	return l.takeOver(ctx, from, to, func(Claim) bool { return false })
-}
-
-// takeOver also takes what an earlier holder of our journal left. It looks at all locks before it touches one.
-func (l allLocks) takeOver(ctx context.Context, from, to Claim, left func(Claim) bool) error {
-	holders := make([]Claim, len(l))
-	for n, lock := range l {
-		holder, held, err := lock.Holder(ctx)
-		if err != nil {
-			return &Error{Op: "read the lock", Target: to.Purpose, Outcome: NotApplied, Err: err}
-		}
-		if held && holder.ID != from.ID && holder.ID != to.ID && !left(holder) {
-			return &Error{Op: "take the lock over", Target: to.Purpose, Outcome: NotApplied,
-				Next: "find out what that one does too: none of the locks is taken over without the others",
-				Err:  fmt.Errorf("%w: %s holds %s for %s", ErrLocked, holder.Owner, l.name(n), holder.Purpose)}
-		}
-		holders[n] = holder
-	}
-	var results Targets
-	for n, lock := range l {
-		var err error
-		switch holders[n].ID {
-		case "":
-			err = lock.Acquire(ctx, to)
-		case to.ID:
-		default:
-			err = lock.TakeOver(ctx, holders[n], to)
-		}
-		results = append(results, TargetResult{Target: l.name(n), Err: err})
-		if err != nil {
-			break
-		}
-	}
-	return results.Err()
-}

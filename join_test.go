@@ -304,6 +304,12 @@ func TestSeveralLocksAreTakenOverTogether(t *testing.T) {
 		require.NoError(t, err)
 		return one, two, p
 	}
+	t.Run("one of several is one of the others", func(t *testing.T) {
+		one, two, three := &failovertest.Lock{}, &failovertest.Lock{}, &failovertest.Lock{}
+		failovertest.TestLock(t, func(testing.TB) failover.Lock {
+			return failover.Locks(one, failover.Locks(two, three), failover.Locks(two))
+		})
+	})
 	t.Run("one belongs to somebody else", func(t *testing.T) {
 		one, _, p := setUp(failover.Claim{ID: "other", Owner: "bob", Purpose: "upgrade"})
 		err := p.TakeOverLock(t.Context(), gone, options(failovertest.Journal(t)))
