@@ -40,7 +40,8 @@ type Lock interface {
 }
 
 // Locks makes one lock of several: it is held when every one of them is. They are taken in their order, and taken over
-// all or none. Where only some could be taken, given back or taken over, the error is [Targets] and tells of each.
+// all or none. Where only some could be taken, given back or taken over, the error is [Targets] and tells of each, by its
+// name where it has a String method.
 func Locks(locks ...Lock) Lock {
 	var all allLocks
 	for _, lock := range locks {
@@ -58,8 +59,13 @@ func Locks(locks ...Lock) Lock {
 
 type allLocks []Lock
 
-// name is what a lock is called beside the others.
-func (l allLocks) name(n int) string { return fmt.Sprintf("lock %d of %d", n+1, len(l)) }
+// name is what a lock is called beside the others: by itself, where it has a String method.
+func (l allLocks) name(n int) string {
+	if named, ok := l[n].(fmt.Stringer); ok {
+		return named.String()
+	}
+	return fmt.Sprintf("lock %d of %d", n+1, len(l))
+}
 
 // Acquire takes the locks in order. When one is refused, all are given back, that one included: the answer may have been
 // lost behind it. The error then tells which could not be given back.
@@ -73,8 +79,7 @@ func (l allLocks) Acquire(ctx context.Context, c Claim) error {
 		results := Targets{{Target: l.name(n), Err: err}}
 		for k := n; k >= 0; k-- {
 			if left := l[k].Release(ctx, c); left != nil && k < n {
-				left = &Error{Op: "give back", Outcome: Applied, Next: NextOf(left), Err: left}
-				results = append(results, TargetResult{Target: l.name(k), Err: left})
+				results.Add(l.name(k), &Error{Op: "give back", Outcome: Applied, Next: NextOf(left), Err: left})
 			}
 		}
 		return results.Err()
@@ -96,7 +101,7 @@ func (l allLocks) Check(ctx context.Context, c Claim) error {
 func (l allLocks) Release(ctx context.Context, c Claim) error {
 	var results Targets
 	for n, lock := range slices.Backward(l) {
-		results = append(results, TargetResult{Target: l.name(n), Err: lock.Release(ctx, c)})
+		results.Add(l.name(n), lock.Release(ctx, c))
 	}
 	return results.Err()
 }
@@ -119,7 +124,7 @@ func (l allLocks) TakeOver(ctx context.Context, from, to Claim) error {
 
 // takeOver also takes what an earlier holder of our journal left. It looks at all locks before it touches one.
 func (l allLocks) takeOver(ctx context.Context, from, to Claim, left func(Claim) bool) error {
-	holders := make([]Claim, len(l))
+	holders, free := make([]Claim, len(l)), make([]bool, len(l))
 	for n, lock := range l {
 		holder, held, err := lock.Holder(ctx)
 		if err != nil {
@@ -130,20 +135,18 @@ func (l allLocks) takeOver(ctx context.Context, from, to Claim, left func(Claim)
 				Next: "find out what that one does too: none of the locks is taken over without the others",
 				Err:  fmt.Errorf("%w: %s holds %s for %s", ErrLocked, holder.Owner, l.name(n), holder.Purpose)}
 		}
-		holders[n] = holder
+		holders[n], free[n] = holder, !held
 	}
 	var results Targets
 	for n, lock := range l {
 		var err error
-		switch holders[n].ID {
-		case "":
+		switch {
+		case free[n]:
 			err = lock.Acquire(ctx, to)
-		case to.ID:
-		default:
+		case holders[n].ID != to.ID:
 			err = lock.TakeOver(ctx, holders[n], to)
 		}
-		results = append(results, TargetResult{Target: l.name(n), Err: err})
-		if err != nil {
+		if !results.Add(l.name(n), err) {
 			break
 		}
 	}

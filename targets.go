@@ -19,6 +19,13 @@ type TargetResult struct {
 // failed. errors.Is and errors.As look at the failures.
 type Targets []TargetResult
 
+// Add puts one more result behind the others, and reports whether it is a success. A change of several requests is told
+// by them, too: one that was refused behind one that was taken does not make the whole unchanged.
+func (t *Targets) Add(target string, err error) bool {
+	*t = append(*t, TargetResult{Target: target, Err: err})
+	return err == nil
+}
+
 // Err returns the targets as an error, sorted by name, or nil when none of them failed.
 func (t Targets) Err() error {
 	if !slices.ContainsFunc(t, func(r TargetResult) bool { return r.Err != nil }) {
