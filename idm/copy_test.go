@@ -346,3 +346,31 @@ func TestOnlyOneOfManyGetsTheLock(t *testing.T) {
 	}
 	require.LessOrEqual(t, got, 1)
 }
+
+// Whichever request is refused: a lock that is ours then was not called "not applied".
+func TestALockThatWasTakenIsNotCalledRefused(t *testing.T) {
+	mine, other := failover.Claim{ID: "a", Owner: "ann", Purpose: "p"}, failover.Claim{ID: "b", Owner: "bob", Purpose: "q"}
+	for name, call := range map[string]func(context.Context, idm.DirectoryLock) error{
+		"acquire": func(ctx context.Context, l idm.DirectoryLock) error { return l.Acquire(ctx, mine) },
+		"take over": func(ctx context.Context, l idm.DirectoryLock) error {
+			return l.TakeOver(ctx, other, mine)
+		},
+	} {
+		for skip := 0; ; skip++ {
+			tree := idmtest.Start(t, idmtest.Config{})
+			lock := idm.DirectoryLock{Server: open(t, tree, "srv1"), Entry: idmtest.DriverSetDN}
+			if name == "take over" {
+				require.NoError(t, lock.Acquire(t.Context(), other))
+			}
+			fault := tree.Inject(idmtest.Injection{Kind: idmtest.FaultRefusal, Code: 50, DN: idmtest.DriverSetDN, Skip: skip, Times: -1})
+			err := call(t.Context(), lock)
+			fault.Remove()
+			if err == nil {
+				break
+			}
+			if failover.OutcomeOf(err) == failover.NotApplied {
+				require.Error(t, lock.Check(t.Context(), mine), "%s, refused behind %d requests: %v", name, skip, err)
+			}
+		}
+	}
+}

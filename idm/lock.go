@@ -137,12 +137,12 @@ func (l DirectoryLock) Acquire(ctx context.Context, claim failover.Claim) error 
 	// Two runs that both found no mark may both have put one there. The later one sees the earlier one here and gives way.
 	claims, _, _, err = l.values(ctx)
 	if err != nil {
-		return err
+		return behind(l.Entry, err)
 	}
 	for _, c := range claims {
 		if c.ID != claim.ID {
 			if err := l.Server.Modify(ctx, l.Entry, AttributeChange{ChangeDelete, Text(l.attribute(), mine)}); err != nil {
-				return err
+				return behind(l.Entry, err)
 			}
 			return l.held(c)
 		}
