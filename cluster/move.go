@@ -64,9 +64,9 @@ func (c *core) Move(ctx context.Context, group, node string, o MoveOptions) (Mov
 		} else if clearErr == nil && errors.Is(err, ErrTimeout) && !f.left {
 			err = f.notStarted(ctx, err)
 		} else if clearErr != nil {
-			outcome := failover.Applied
-			if err != nil {
-				outcome = failover.OutcomeOf(err)
+			outcome := failover.OutcomeOf(err)
+			if outcome == failover.NotApplied {
+				outcome = failover.InDoubt // the request that stands can still move the group
 			}
 			err = &failover.Error{Op: op, Target: group, Outcome: outcome,
 				Next: "clear the move request (ClearMove); it holds the group where it is",

@@ -273,12 +273,17 @@ func (d *pacemakerDriver) ClearMove(ctx context.Context, via, group string) erro
 		return readError(ctx, op, group, err)
 	}
 	g, err := s.named(op, group)
+	if err != nil {
+		return err
+	}
+	var cleared failover.Targets
 	for _, m := range g.Standing {
 		if m.Ours {
 			_, err = d.run(ctx, op, via, clearScript, group, m.Node)
+			cleared.Add(m.ID, err)
 		}
 	}
-	return err
+	return cleared.Err()
 }
 
 // StartState sets target-role, and removes it to bring a group up, which lets the cluster's defaults rule again.

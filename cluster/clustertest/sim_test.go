@@ -272,3 +272,17 @@ func TestAGroupOnANodeThatIsCutOffIsNotUp(t *testing.T) {
 		require.Error(t, c.Online(t.Context(), group, o), "it is not seen online")
 	})
 }
+
+// A request that stands still acts on its own later: a move that came back under it is not over.
+func TestAMoveWhoseRequestStandsIsNotOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim, c := newSim(t, clustertest.StylePacemaker)
+		require.NoError(t, sim.Arm("returns", group))
+		require.NoError(t, sim.Break("clear-move", clustertest.BreakUnsent))
+		_, err := c.Move(t.Context(), group, "EFT02", quick)
+		require.ErrorIs(t, err, cluster.ErrReturned)
+		require.ErrorIs(t, err, cluster.ErrUnreachable)
+		require.NotEmpty(t, state(t, sim).Group(group).Standing)
+		require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+	})
+}
