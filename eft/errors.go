@@ -56,6 +56,11 @@ var (
 
 // refuse builds the error for something that was looked at and does not hold. Nothing was changed.
 func refuse(op, target, next string, kind error, format string, args ...any) error {
-	return &failover.Error{Op: op, Target: target, Outcome: failover.NotApplied, Next: next,
-		Err: fmt.Errorf("%w: %w: %s", failover.ErrPrecondition, kind, fmt.Sprintf(format, args...))}
+	return unchanged(op, target, next,
+		fmt.Errorf("%w: %w: %s", failover.ErrPrecondition, kind, fmt.Sprintf(format, args...)))
+}
+
+// unchanged builds the error for something that could not be read or done. Nothing was changed.
+func unchanged(op, target, next string, err error) error {
+	return &failover.Error{Op: op, Target: target, Outcome: failover.NotApplied, Next: next, Err: err}
 }

@@ -34,9 +34,7 @@ func (o object) name() string {
 // write puts the object under its path.
 func (o object) write(into map[string]string, path string) {
 	flatten(into, path, o.Attributes, shown)
-	if len(o.Relationships) > 0 {
-		flatten(into, path+"/relationships", o.Relationships, shown)
-	}
+	flatten(into, path+"/relationships", o.Relationships, shown)
 }
 
 // paths names each object of a list by its name, and by its ID too where two have one name.
@@ -80,13 +78,11 @@ func (r *REST) Read(ctx context.Context) (Settings, error) {
 		return s, err
 	}
 	for _, path := range r.c.Settings {
+		of := sites
 		if !strings.Contains(path, "{site}") {
-			if err := r.collect(ctx, &s, path, path); err != nil {
-				return s, err
-			}
-			continue
+			of = map[string]string{"": ""} // it is read once
 		}
-		for id, name := range sites {
+		for id, name := range of {
 			if err := r.collect(ctx, &s, strings.ReplaceAll(path, "{site}", url.PathEscape(id)),
 				strings.ReplaceAll(path, "{site}", name)); err != nil {
 				return s, err
@@ -117,9 +113,8 @@ func (r *REST) nodes(ctx context.Context, s *Settings) error {
 		return err
 	}
 	for _, n := range nodes.Data {
-		if in, ok := n.Attributes["isInCluster"].(bool); ok && in {
-			s.HA = true
-		}
+		in, _ := n.Attributes["isInCluster"].(bool)
+		s.HA = s.HA || in
 		if started, ok := n.Attributes["isStarted"].(bool); ok && !started {
 			continue
 		}
@@ -242,8 +237,7 @@ func (r *REST) status(ctx context.Context, s *Settings) error {
 	var server struct {
 		Nodes []struct {
 			Activity struct {
-				ActiveClientUploadCount, ActiveClientDownloadCount, ActiveServerDownloadCount,
-				ActiveServerUploadCount int
+				ActiveClientUploadCount, ActiveClientDownloadCount, ActiveServerDownloadCount, ActiveServerUploadCount int
 			}
 			Licenses []struct{ Module, RegistrationState string }
 		}
@@ -355,10 +349,6 @@ func numbers(list []any) []string {
 
 func holds(words []string, key string) bool {
 	key = strings.ToLower(key)
-	for _, w := range words {
-		if strings.HasPrefix(key, w) || strings.HasSuffix(key, w) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(words,
+		func(w string) bool { return strings.HasPrefix(key, w) || strings.HasSuffix(key, w) })
 }

@@ -1,12 +1,12 @@
 package eft
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/eft/internal/scripts"
@@ -49,14 +49,8 @@ var _ Node = (*WindowsNode)(nil)
 
 // NewWindowsNode checks the configuration; it does not connect.
 func NewWindowsNode(c WindowsNodeConfig) (*WindowsNode, error) {
-	def := func(s *string, value string) {
-		if *s == "" {
-			*s = value
-		}
-	}
-	def(&c.Executable, "cftpstes.exe")
-	def(&c.Product, "EFT Server*")
-	def(&c.RunsDir, `C:\Program Files\failover-eft`)
+	c.Executable, c.Product = cmp.Or(c.Executable, "cftpstes.exe"), cmp.Or(c.Product, "EFT Server*")
+	c.RunsDir = cmp.Or(c.RunsDir, `C:\Program Files\failover-eft`)
 	if c.Consoles == nil {
 		c.Consoles = []string{"cftpsai.exe"}
 	}
@@ -92,12 +86,13 @@ func NewWindowsNode(c WindowsNodeConfig) (*WindowsNode, error) {
 // Namespaces).
 var devices = regexp.MustCompile(`(?i)\A(CON|PRN|AUX|NUL|COM[1-9]|LPT[1-9]) *(\.|\z)`)
 
+var drive = regexp.MustCompile(`\A[A-Za-z]:\\`)
+
 // localPath refuses a path that is not an absolute one on a drive, that has characters no Windows file name has, or
 // that Windows reads as another one than it is written: texts of two paths could not be compared then.
 func localPath(field, path string) error {
-	ok := len(strings.TrimRight(path, `\`)) > 3 && path[1] == ':' && path[2] == '\\' && (path[0]|0x20) >= 'a' &&
-		(path[0]|0x20) <= 'z'
-	if !ok || strings.ContainsAny(path[2:], `:*?"<>|/`) || !cleanName(path) {
+	if len(strings.TrimRight(path, `\`)) <= 3 || !drive.MatchString(path) || strings.ContainsAny(path[2:], `:*?"<>|/`) ||
+		!cleanName(path) {
 		return failover.Invalid(field, fmt.Sprintf("%q is not a path on a local disk", path),
 			`write it as C:\folder\file; shares are not reached without a password`)
 	}
@@ -121,14 +116,14 @@ func (n *WindowsNode) run(ctx context.Context, name, text string, params, answer
 	if err == nil {
 		return nil
 	}
-	return &failover.Error{Op: name, Target: n.c.Name, Outcome: failover.OutcomeOf(err),
-		Next: failover.NextOf(err), Err: err}
+	return &failover.Error{Op: name, Target: n.c.Name, Outcome: failover.OutcomeOf(err), Next: failover.NextOf(err),
+		Err: err}
 }
 
 // read is run for scripts that change nothing: whatever became of them, nothing happened.
 func (n *WindowsNode) read(ctx context.Context, name, text string, params, answer any) error {
 	if err := n.run(ctx, name, text, params, answer); err != nil {
-		return &failover.Error{Op: name, Target: n.c.Name, Outcome: failover.NotApplied, Next: "read again", Err: err}
+		return unchanged(name, n.c.Name, "read again", err)
 	}
 	return nil
 }
@@ -136,29 +131,31 @@ func (n *WindowsNode) read(ctx context.Context, name, text string, params, answe
 // Facts implements Node.
 func (n *WindowsNode) Facts(ctx context.Context) (Facts, error) {
 	var f Facts
-	err := n.read(ctx, "read facts", scripts.Facts,
-		map[string]any{"executable": n.c.Executable, "product": n.c.Product, "consoles": n.c.Consoles,
-			"runs": n.c.RunsDir, "localConfigs": n.c.LocalConfigs, "configKeys": n.c.ConfigKeys}, &f)
+	err := n.read(ctx, "read facts", scripts.Facts, map[string]any{"executable": n.c.Executable,
+		"product": n.c.Product, "consoles": n.c.Consoles, "runs": n.c.RunsDir, "localConfigs": n.c.LocalConfigs,
+		"configKeys": n.c.ConfigKeys}, &f)
 	return f, err
+}
+
+// readPath is read for one path on the node.
+func (n *WindowsNode) readPath(ctx context.Context, name, text, field, path string, answer any) error {
+	if err := localPath(field, path); err != nil {
+		return err
+	}
+	return n.read(ctx, name, text, map[string]string{field: path}, answer)
 }
 
 // File implements Node.
 func (n *WindowsNode) File(ctx context.Context, path string) (File, error) {
 	var f File
-	if err := localPath("path", path); err != nil {
-		return f, err
-	}
-	err := n.read(ctx, "read file", scripts.File, map[string]string{"path": path}, &f)
+	err := n.readPath(ctx, "read file", scripts.File, "path", path, &f)
 	return f, err
 }
 
 // Space implements Node.
 func (n *WindowsNode) Space(ctx context.Context, path string) (Space, error) {
 	var s Space
-	if err := localPath("path", path); err != nil {
-		return s, err
-	}
-	err := n.read(ctx, "read space", scripts.Space, map[string]string{"path": path}, &s)
+	err := n.readPath(ctx, "read space", scripts.Space, "path", path, &s)
 	return s, err
 }
 
@@ -180,13 +177,12 @@ func (n *WindowsNode) Stage(ctx context.Context, i Installer) error {
 func upload(ctx context.Context, host *remote.Host, node string, i Installer) error {
 	src, err := i.Source(ctx)
 	if err != nil {
-		return &failover.Error{Op: "stage", Target: node, Outcome: failover.NotApplied,
-			Next: "make the installer readable here", Err: err}
+		return unchanged("stage", node, "make the installer readable here", err)
 	}
 	file, err := host.Upload(ctx, src, i.Path, remote.UploadOptions{Mode: 0o700, SHA256: i.SHA256})
 	if cerr := src.Close(); err == nil && cerr != nil {
-		err = &failover.Error{Op: "stage", Target: node, Outcome: failover.Applied, Next: "go on: the file arrived",
-			Err: cerr}
+		err = &failover.Error{Op: "stage", Target: node, Outcome: failover.Applied, Err: cerr,
+			Next: "go on: the file arrived"}
 	}
 	if err == nil && file.Size != i.Size {
 		err = refuse("stage", node, "correct Size", ErrInstallerDiffers, "it has %d bytes, specified are %d",
@@ -207,10 +203,9 @@ func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
 		Claimed, Missing, Differs, Late bool
 		Result                          string // of the task that was late
 	}
-	err := n.run(ctx, op, scripts.Start,
-		map[string]any{"runs": n.c.RunsDir, "id": s.ID, "path": s.Path, "sha256": s.SHA256, "args": s.Args, "env": s.Env,
-			"logs":       s.Logs,
-			"executable": n.c.Executable, "consoles": n.c.Consoles, "runner": scripts.Runner}, &answer)
+	err := n.run(ctx, op, scripts.Start, map[string]any{"runs": n.c.RunsDir, "id": s.ID, "path": s.Path,
+		"sha256": s.SHA256, "args": s.Args, "env": s.Env, "logs": s.Logs, "executable": n.c.Executable,
+		"consoles": n.c.Consoles, "runner": scripts.Runner}, &answer)
 	switch {
 	case err != nil:
 		return err
@@ -230,25 +225,14 @@ func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
 
 // InstallerRun implements Node.
 func (n *WindowsNode) InstallerRun(ctx context.Context, id string) (InstallerRun, error) {
-	var answer struct {
-		State, Exit  int
-		Began, Ended *time.Time
-		Log          string
+	const op = "read installer run"
+	var run InstallerRun
+	err := n.read(ctx, op, scripts.Run, map[string]string{"runs": n.c.RunsDir, "id": id}, &run)
+	if err == nil && (run.State < RunNotStarted || run.State > RunLost) {
+		err = unchanged(op, n.c.Name, "read again", fmt.Errorf("state %d is unknown", run.State))
 	}
-	if err := n.read(ctx, "read installer run", scripts.Run, map[string]string{"runs": n.c.RunsDir, "id": id},
-		&answer); err != nil {
+	if err != nil {
 		return InstallerRun{}, err
-	}
-	if answer.State < int(RunNotStarted) || answer.State > int(RunLost) {
-		return InstallerRun{}, &failover.Error{Op: "read installer run", Target: n.c.Name, Outcome: failover.NotApplied,
-			Next: "read again", Err: fmt.Errorf("state %d is unknown", answer.State)}
-	}
-	run := InstallerRun{State: RunState(answer.State), Exit: answer.Exit, Log: answer.Log}
-	if answer.Began != nil {
-		run.Began = *answer.Began
-	}
-	if answer.Ended != nil {
-		run.Ended = *answer.Ended
 	}
 	return run, nil
 }
@@ -260,15 +244,15 @@ func (n *WindowsNode) StopService(ctx context.Context, service string) error {
 
 // ConfigureService implements Node. The password travels on standard input, never in a command line.
 func (n *WindowsNode) ConfigureService(ctx context.Context, service string, c ServiceConfig) error {
+	const op = "configure service"
 	mode := map[StartMode]string{StartManual: "Manual", StartAutomatic: "Automatic",
 		StartDisabled: "Disabled"}[c.StartMode]
-	err := n.run(ctx, "configure service", scripts.Service,
-		map[string]any{"name": service, "stop": false, "startMode": mode, "account": c.Account,
-			"password": c.Password.Reveal()}, nil)
+	err := n.run(ctx, op, scripts.Service, map[string]any{"name": service, "stop": false, "startMode": mode,
+		"account": c.Account, "password": c.Password.Reveal()}, nil)
 	if err != nil && !c.Password.Empty() {
 		// What Windows quotes in its texts is not ours to trust.
-		return &failover.Error{Op: "configure service", Target: n.c.Name, Outcome: failover.OutcomeOf(err),
-			Next: failover.NextOf(err), Err: errors.New(failover.Redact(err.Error(), c.Password))}
+		return &failover.Error{Op: op, Target: n.c.Name, Outcome: failover.OutcomeOf(err), Next: failover.NextOf(err),
+			Err: errors.New(failover.Redact(err.Error(), c.Password))}
 	}
 	return err
 }
@@ -284,14 +268,11 @@ func (n *WindowsNode) Backup(ctx context.Context, b Backup) error {
 // ReadBackup implements Node.
 func (n *WindowsNode) ReadBackup(ctx context.Context, dir string) (Manifest, error) {
 	const op = "read backup"
-	if err := localPath("dir", dir); err != nil {
-		return Manifest{}, err
-	}
 	var answer struct {
 		There         bool
 		Listed, Found []ManifestFile
 	}
-	if err := n.read(ctx, op, scripts.Manifest, map[string]string{"dir": dir}, &answer); err != nil || !answer.There {
+	if err := n.readPath(ctx, op, scripts.Manifest, "dir", dir, &answer); err != nil || !answer.There {
 		return Manifest{}, err
 	}
 	listed := NewManifest(answer.Listed)
