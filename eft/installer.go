@@ -111,15 +111,18 @@ func (i Installer) validate() (Installer, error) {
 	}
 	i.SHA256 = strings.ToLower(i.SHA256)
 	i.Args = slices.Clone(i.Args)
-	if i.ExitOK == nil {
-		i.ExitOK = []int{0}
-	}
-	if i.ExitReboot == nil {
-		i.ExitReboot = []int{3010, 1641}
-	}
+	i.ExitOK, i.ExitReboot = given(i.ExitOK, 0), given(i.ExitReboot, 3010, 1641)
 	i.StopAfter, i.Settle = cmp.Or(i.StopAfter, 30*time.Minute), cmp.Or(i.Settle, 30*time.Second)
 	i.WarnAfter, i.Space = cmp.Or(i.WarnAfter, i.StopAfter/2), cmp.Or(i.Space, 3*i.Size)
 	return i, nil
+}
+
+// given returns a list or, where none was given, the default. An empty one was given.
+func given[T any](list []T, standard ...T) []T {
+	if list == nil {
+		return standard
+	}
+	return list
 }
 
 func (i Installer) success(exit int) bool {

@@ -134,9 +134,7 @@ func (o Options) validate() (Options, error) {
 		return o, err
 	}
 	o.Product, o.Verify, o.Poll = cmp.Or(o.Product, "EFT"), cmp.Or(o.Verify, 5*time.Minute), cmp.Or(o.Poll, 5*time.Second)
-	if o.BackupExclude == nil {
-		o.BackupExclude = []string{"Logs"}
-	}
+	o.BackupExclude = given(o.BackupExclude, "Logs")
 	return o, nil
 }
 
@@ -146,19 +144,6 @@ func inside(path, dir string) bool {
 		return strings.TrimRight(strings.ToLower(strings.ReplaceAll(s, `\`, "/")), "/") + "/"
 	}
 	return strings.HasPrefix(norm(path), norm(dir))
-}
-
-func (o Options) parameters() []failover.Parameter {
-	mode := "run by a person"
-	if o.Installer.Mode == ModeSilent {
-		mode = "silent: " + strings.Join(o.Installer.Args, " ")
-	}
-	return []failover.Parameter{
-		{Name: "group", Value: o.Group}, {Name: "active", Value: o.Active.Name()}, {Name: "passive", Value: o.Passive.Name()},
-		{Name: "version", Value: o.Installer.Version.String()}, {Name: "installer", Value: o.Installer.Path},
-		{Name: "sha256", Value: o.Installer.SHA256}, {Name: "installer mode", Value: mode},
-		{Name: "configuration", Value: o.ConfigDir}, {Name: "backup", Value: o.BackupDir},
-	}
 }
 
 // start is what an upgrade remembers before it changes anything.

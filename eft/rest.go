@@ -108,9 +108,7 @@ func NewREST(c RESTConfig) (*REST, error) {
 		return bad("Timeout", "is negative", "use zero for the default")
 	}
 	c.Login, c.Timeout = cmp.Or(c.Login, LoginEFT), cmp.Or(c.Timeout, time.Minute)
-	if c.Settings == nil {
-		c.Settings = DefaultSettings()
-	}
+	c.Settings = given(c.Settings, DefaultSettings()...)
 	trust, err := c.TLS.Config("RESTConfig.TLS", base.Hostname())
 	if err != nil {
 		return nil, err

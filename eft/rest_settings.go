@@ -184,31 +184,31 @@ func (r *REST) collect(ctx context.Context, s *Settings, path, under string) err
 		return nil
 	}
 	var list []object
-	if err := json.Unmarshal(doc.Data, &list); err == nil {
-		for i, name := range paths(list) {
-			o := list[i]
-			s.Values[under+"/"+name+"/id"] = o.ID
-			o.write(s.Values, under+"/"+name)
-			if !documents || o.ID == "" {
-				continue
-			}
-			var whole struct{ Data object }
-			found, err := r.get(ctx, "v2/"+path+"/"+url.PathEscape(o.ID), &whole)
-			if err != nil {
-				return err
-			}
-			if !found {
-				s.Absent = append(s.Absent, under+"/"+name)
-			}
-			whole.Data.write(s.Values, under+"/"+name)
+	if json.Unmarshal(doc.Data, &list) != nil {
+		var one object
+		if err := json.Unmarshal(doc.Data, &one); err != nil {
+			return r.fail("read "+path, "see what the API answers", fmt.Errorf("%w: neither object nor list", ErrREST))
 		}
+		one.write(s.Values, under)
 		return nil
 	}
-	var one object
-	if err := json.Unmarshal(doc.Data, &one); err != nil {
-		return r.fail("read "+path, "see what the API answers", fmt.Errorf("%w: neither object nor list", ErrREST))
+	for i, name := range paths(list) {
+		o, at := list[i], under+"/"+name
+		s.Values[at+"/id"] = o.ID
+		o.write(s.Values, at)
+		if !documents || o.ID == "" {
+			continue
+		}
+		var whole struct{ Data object }
+		found, err := r.get(ctx, "v2/"+path+"/"+url.PathEscape(o.ID), &whole)
+		if err != nil {
+			return err
+		}
+		if !found {
+			s.Absent = append(s.Absent, at)
+		}
+		whole.Data.write(s.Values, at)
 	}
-	one.write(s.Values, under)
 	return nil
 }
 
@@ -276,10 +276,7 @@ func isVolatile(key string) bool {
 // visibility says whether the texts of a document may be kept.
 type visibility int
 
-const (
-	shown visibility = iota
-	secret
-)
+const shown, secret visibility = 0, 1
 
 // redacted stands for a text that may be a secret; only its being there is compared.
 const redacted = "[redacted]"

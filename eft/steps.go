@@ -19,10 +19,7 @@ type (
 // firmness says whether a person may waive a check.
 type firmness bool
 
-const (
-	firm     firmness = true
-	waivable firmness = false
-)
+const firm, waivable firmness = true, false
 
 const added = "added: "
 

@@ -140,9 +140,17 @@ func outage(name string, steps ...failover.Step) failover.Stage {
 
 // procedure puts what every upgrade begins with in front of the stages.
 func (u upgrade) procedure(name, noReturn string, stages ...failover.Stage) (failover.Procedure, error) {
-	params := append(u.parameters(),
-		failover.Parameter{Name: "order", Value: u.node(u.first).Name() + ", " + u.node(u.last).Name()},
-		failover.Parameter{Name: "point of no return", Value: noReturn})
+	mode := "run by a person"
+	if u.Installer.Mode == ModeSilent {
+		mode = "silent: " + strings.Join(u.Installer.Args, " ")
+	}
+	params := []failover.Parameter{
+		{Name: "group", Value: u.Group}, {Name: "active", Value: u.Active.Name()}, {Name: "passive", Value: u.Passive.Name()},
+		{Name: "version", Value: u.Installer.Version.String()}, {Name: "installer", Value: u.Installer.Path},
+		{Name: "sha256", Value: u.Installer.SHA256}, {Name: "installer mode", Value: mode},
+		{Name: "configuration", Value: u.ConfigDir}, {Name: "backup", Value: u.BackupDir},
+		{Name: "order", Value: u.node(u.first).Name() + ", " + u.node(u.last).Name()},
+		{Name: "point of no return", Value: noReturn}}
 	if len(u.Consoles) > 0 {
 		var names []string
 		for _, c := range u.Consoles {

@@ -32,9 +32,7 @@ func (v Version) Compare(w Version) int { return slices.Compare(v[:], w[:]) }
 
 // toldBy reports whether a text that says told can be about v. Windows Installer itself compares three parts only
 // (documented), and set-up builders write three.
-func (v Version) toldBy(told Version) bool {
-	return told == v || told == Version{v[0], v[1], v[2]}
-}
+func (v Version) toldBy(told Version) bool { return told == v || told == Version{v[0], v[1], v[2]} }
 
 // IsZero reports whether there is no version.
 func (v Version) IsZero() bool { return v == Version{} }

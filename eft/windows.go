@@ -51,18 +51,13 @@ var _ Node = (*WindowsNode)(nil)
 func NewWindowsNode(c WindowsNodeConfig) (*WindowsNode, error) {
 	c.Executable, c.Product = cmp.Or(c.Executable, "cftpstes.exe"), cmp.Or(c.Product, "EFT Server*")
 	c.RunsDir = cmp.Or(c.RunsDir, `C:\Program Files\failover-eft`)
-	if c.Consoles == nil {
-		c.Consoles = []string{"cftpsai.exe"}
-	}
-	if c.LocalConfigs == nil {
-		c.LocalConfigs = []string{`C:\ProgramData\Globalscape\EFT Server`, `C:\ProgramData\Globalscape\EFT Server Enterprise`}
-	}
-	if c.ConfigKeys == nil {
-		c.ConfigKeys = []string{`HKLM:\SOFTWARE\Wow6432Node\GlobalSCAPE Inc.\EFT Server 4.0`,
-			`HKLM:\SOFTWARE\GlobalSCAPE Inc.\EFT Server 4.0`}
-	}
+	c.Consoles = given(c.Consoles, "cftpsai.exe")
+	c.LocalConfigs = given(c.LocalConfigs, `C:\ProgramData\Globalscape\EFT Server`,
+		`C:\ProgramData\Globalscape\EFT Server Enterprise`)
+	c.ConfigKeys = given(c.ConfigKeys, `HKLM:\SOFTWARE\Wow6432Node\GlobalSCAPE Inc.\EFT Server 4.0`,
+		`HKLM:\SOFTWARE\GlobalSCAPE Inc.\EFT Server 4.0`)
 	for _, f := range []struct{ field, value string }{{"Name", c.Name}, {"Executable", c.Executable},
-		{"Product", c.Product}, {"RunsDir", c.RunsDir}} {
+		{"Product", c.Product}} {
 		if !cleanName(f.value) {
 			return nil, failover.Invalid("WindowsNodeConfig."+f.field,
 				fmt.Sprintf("%q is empty or has control characters", f.value), "give a name as Windows shows it")
@@ -159,8 +154,10 @@ func (n *WindowsNode) Space(ctx context.Context, path string) (Space, error) {
 	return s, err
 }
 
-// Stage implements Node, by SFTP or by letting the node fetch from the URL.
+// Stage implements Node, by SFTP or by letting the node fetch from the URL. The file appears at its path only when it is
+// right.
 func (n *WindowsNode) Stage(ctx context.Context, i Installer) error {
+	const op = "stage"
 	if err := localPath("Installer.Path", i.Path); err != nil {
 		return err
 	}
@@ -168,24 +165,18 @@ func (n *WindowsNode) Stage(ctx context.Context, i Installer) error {
 		return n.run(ctx, "fetch installer", scripts.Fetch,
 			map[string]string{"url": i.URL, "path": i.Path, "sha256": i.SHA256}, nil)
 	}
-	// Win32-OpenSSH's SFTP server writes drives as /C:/ (documented).
-	i.Path = "/" + strings.ReplaceAll(i.Path, `\`, "/")
-	return upload(ctx, n.host, n.c.Name, i)
-}
-
-// upload sends the installer over SFTP; it appears at its path only when it is right.
-func upload(ctx context.Context, host *remote.Host, node string, i Installer) error {
 	src, err := i.Source(ctx)
 	if err != nil {
-		return unchanged("stage", node, "make the installer readable here", err)
+		return unchanged(op, n.c.Name, "make the installer readable here", err)
 	}
-	file, err := host.Upload(ctx, src, i.Path, remote.UploadOptions{Mode: 0o700, SHA256: i.SHA256})
+	path := "/" + strings.ReplaceAll(i.Path, `\`, "/") // Win32-OpenSSH's SFTP server writes drives as /C:/ (documented)
+	file, err := n.host.Upload(ctx, src, path, remote.UploadOptions{Mode: 0o700, SHA256: i.SHA256})
 	if cerr := src.Close(); err == nil && cerr != nil {
-		err = &failover.Error{Op: "stage", Target: node, Outcome: failover.Applied, Err: cerr,
+		err = &failover.Error{Op: op, Target: n.c.Name, Outcome: failover.Applied, Err: cerr,
 			Next: "go on: the file arrived"}
 	}
 	if err == nil && file.Size != i.Size {
-		err = refuse("stage", node, "correct Size", ErrInstallerDiffers, "it has %d bytes, specified are %d",
+		err = refuse(op, n.c.Name, "correct Size", ErrInstallerDiffers, "it has %d bytes, specified are %d",
 			file.Size, i.Size)
 	}
 	return err
