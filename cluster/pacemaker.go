@@ -2,7 +2,7 @@ package cluster
 
 import (
 	"context"
-	_ "embed"
+	"embed"
 	"encoding/base64"
 	"encoding/xml"
 	"errors"
@@ -20,25 +20,10 @@ import (
 	"github.com/01b61c5c/failover/remote"
 )
 
-// Scripts for Pacemaker nodes. Each can be read and run by an administrator alone.
-var (
-	//go:embed scripts/read.sh
-	readScript string
-	//go:embed scripts/inspect.sh
-	inspectScript string
-	//go:embed scripts/move.sh
-	moveScript string
-	//go:embed scripts/clear.sh
-	clearScript string
-	//go:embed scripts/meta.sh
-	metaScript string
-	//go:embed scripts/standby.sh
-	standbyScript string
-	//go:embed scripts/readmark.sh
-	readMarkScript string
-	//go:embed scripts/mark.sh
-	markScript string
-)
+// scripts are for Pacemaker nodes. Each can be read and run by an administrator alone.
+//
+//go:embed scripts/*.sh
+var scripts embed.FS
 
 // Address says how to reach one cluster node: by its own fixed address, never by one that moves with a group.
 type Address struct {
@@ -142,7 +127,11 @@ func (d *pacemakerDriver) run(ctx context.Context, op, via, script string, args 
 	if err != nil {
 		return nil, err
 	}
-	line := remote.ShellLine("/bin/sh", script, args...)
+	text, err := scripts.ReadFile("scripts/" + script + ".sh")
+	if err != nil {
+		return nil, unchanged(op, via, "report this", err)
+	}
+	line := remote.ShellLine("/bin/sh", string(text), args...)
 	if d.conf.Privilege == PrivilegeSudo {
 		line = "sudo -n " + line
 	}
@@ -217,7 +206,7 @@ func ended(err error, status int) bool {
 }
 
 func (d *pacemakerDriver) read(ctx context.Context, op, via string) (crmReading, error) {
-	out, err := d.run(ctx, op, via, readScript)
+	out, err := d.run(ctx, op, via, "read")
 	var r crmReading
 	if err == nil {
 		r, err = parseReading(out)
@@ -239,7 +228,7 @@ func (d *pacemakerDriver) ReadSnapshot(ctx context.Context, via, _ string) (Snap
 
 func (d *pacemakerDriver) Inspect(ctx context.Context, via string) (Inspection, error) {
 	const op = "inspect node"
-	out, err := d.run(ctx, op, via, inspectScript)
+	out, err := d.run(ctx, op, via, "inspect")
 	if err != nil {
 		return Inspection{}, err
 	}
@@ -252,7 +241,7 @@ func (d *pacemakerDriver) Inspect(ctx context.Context, via string) (Inspection, 
 }
 
 func (d *pacemakerDriver) StartMove(ctx context.Context, via, group, node string) error {
-	_, err := d.run(ctx, "move group", via, moveScript, group, node, base64.StdEncoding.EncodeToString([]byte(node)))
+	_, err := d.run(ctx, "move group", via, "move", group, node, base64.StdEncoding.EncodeToString([]byte(node)))
 	if ended(err, exists) {
 		return nil // it is there already
 	}
@@ -268,7 +257,7 @@ func (d *pacemakerDriver) ClearMove(ctx context.Context, via, group string) erro
 	g, err := s.named(op, group)
 	for _, m := range g.Standing {
 		if m.Ours {
-			_, err = d.run(ctx, op, via, clearScript, group, m.Node)
+			_, err = d.run(ctx, op, via, "clear", group, m.Node)
 		}
 	}
 	return err
@@ -285,17 +274,17 @@ func (d *pacemakerDriver) StartResourceState(ctx context.Context, via, resource 
 }
 
 func (d *pacemakerDriver) meta(ctx context.Context, op, via, resource, name, value string) error {
-	_, err := d.run(ctx, op, via, metaScript, resource, name, value)
+	_, err := d.run(ctx, op, via, "meta", resource, name, value)
 	return err
 }
 
 func (d *pacemakerDriver) StartPause(ctx context.Context, via, node string) error {
-	_, err := d.run(ctx, "pause node", via, standbyScript, node, "on")
+	_, err := d.run(ctx, "pause node", via, "standby", node, "on")
 	return err
 }
 
 func (d *pacemakerDriver) StartResume(ctx context.Context, via, node string) error {
-	_, err := d.run(ctx, "resume node", via, standbyScript, node, "off")
+	_, err := d.run(ctx, "resume node", via, "standby", node, "off")
 	return err
 }
 
@@ -322,7 +311,7 @@ func (d *pacemakerDriver) ReadMark(ctx context.Context, via, key string) (string
 	if err := d.Check("mark", key); err != nil {
 		return "", err
 	}
-	out, err := d.run(ctx, op, via, readMarkScript, key)
+	out, err := d.run(ctx, op, via, "readmark", key)
 	var set propertySet
 	switch {
 	case ended(err, noSuch):
@@ -347,7 +336,7 @@ func (d *pacemakerDriver) SwapMark(ctx context.Context, via, key, old, text stri
 		return err
 	}
 	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
-	_, err := d.run(ctx, op, via, markScript, key, encode(old), encode(text))
+	_, err := d.run(ctx, op, via, "mark", key, encode(old), encode(text))
 	if ended(err, noSuch) || ended(err, exists) {
 		return unchanged(op, key, "read the mark", fmt.Errorf("%w: %w", ErrMarkChanged, err))
 	}

@@ -37,6 +37,15 @@ func (u upgrade) runID(ctx context.Context, role string) (string, start, error) 
 	return s.Run + "-" + role, s, err
 }
 
+// run tells what became of the installer. Without an ID nothing can have been started.
+func (u upgrade) run(ctx context.Context, role string, n Node) (InstallerRun, error) {
+	id, _, err := u.runID(ctx, role)
+	if err != nil {
+		return InstallerRun{State: RunNotStarted}, err
+	}
+	return n.InstallerRun(ctx, id)
+}
+
 // guard makes the service unstartable while the installer works: installers are known to start what they installed.
 func (u upgrade) guard(n Node) failover.Step {
 	return u.unstartable("guard", "Make the service on "+n.Name()+" unstartable during the installation", n,
@@ -55,18 +64,10 @@ func (u upgrade) guard(n Node) failover.Step {
 func (u upgrade) unstartable(id, title string, n Node, source string, observe observing) failover.Step {
 	s := u.change(id, title, n.Name(), source, observe, func(ctx context.Context) error {
 		f, err := n.Facts(ctx)
-		for _, s := range f.Services {
-			if err == nil {
-				err = u.mayNotRun(ctx, n, s)
-			}
-			if err == nil {
-				err = n.ConfigureService(ctx, s.Name, ServiceConfig{StartMode: StartDisabled})
-			}
-			if err == nil && s.Running {
-				err = n.StopService(ctx, s.Name)
-			}
+		if err != nil {
+			return err
 		}
-		return err
+		return u.stop(ctx, n, f.Services, StartDisabled)
 	}, func(ctx context.Context) error {
 		was, is, err := startModes(ctx, n)
 		if err != nil || is.StartMode == was.StartMode {
@@ -135,6 +136,23 @@ func (u upgrade) ready(n Node) failover.Step {
 			}
 			return f.String(), u.mayNotRun(ctx, n, s)
 		})
+}
+
+// stop stops services that do not serve their users; a start mode that is known is set before.
+func (u upgrade) stop(ctx context.Context, n Node, list []Service, mode StartMode) error {
+	for _, s := range list {
+		err := u.mayNotRun(ctx, n, s)
+		if err == nil && mode != StartUnknown {
+			err = n.ConfigureService(ctx, s.Name, ServiceConfig{StartMode: mode})
+		}
+		if err == nil && s.Running {
+			err = n.StopService(ctx, s.Name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mayNotRun refuses to touch a service that serves its users.
@@ -235,11 +253,7 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 	i := u.Installer
 	obs := failover.Observation{Would: "start " + i.Path + " " + strings.Join(i.Args, " ")}
 	// The run is read before its effects: the other way round an installer that ends in between looks half done.
-	run := InstallerRun{State: RunNotStarted} // without an ID nothing can have been started
-	id, _, err := u.runID(ctx, role)
-	if err == nil {
-		run, err = n.InstallerRun(ctx, id)
-	}
+	run, err := u.run(ctx, role, n)
 	if err != nil && !errors.Is(err, errNotYet) { // not yet is the rule in a plan
 		return obs, err
 	}
@@ -295,15 +309,10 @@ func (u upgrade) settle(n Node) failover.Step {
 			return failover.Observation{Done: len(running) == 0, Found: f.String(), Would: "stop it"}, err
 		}, func(ctx context.Context) error {
 			running, _, err := u.strays(ctx, n)
-			for _, s := range running {
-				if err == nil {
-					err = u.mayNotRun(ctx, n, s)
-				}
-				if err == nil {
-					err = n.StopService(ctx, s.Name)
-				}
+			if err != nil {
+				return err
 			}
-			return err
+			return u.stop(ctx, n, running, StartUnknown)
 		}, failover.NothingToUndo)
 }
 
@@ -332,11 +341,7 @@ func (u upgrade) reboot(role string, n Node) failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			id, _, err := u.runID(ctx, role)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			run, err := n.InstallerRun(ctx, id)
+			run, err := u.run(ctx, role, n)
 			if err != nil {
 				return failover.Observation{}, err
 			}

@@ -29,11 +29,7 @@ func (u upgrade) verify(stage, sentence string, n Node, guards string) failover.
 				n.Name(), u.Installer.Version)}}}
 	}
 	return failover.Stage{Name: stage, Steps: []failover.Step{service,
-		u.tells("See the running server tell the new version"+title, sentence, n, u.Installer.Version, guards,
-			func(ctx context.Context) (Settings, error) {
-				now, _, err := u.after(ctx)
-				return now, err
-			}),
+		u.tells("See the running server tell the new version"+title, sentence, n, u.Installer.Version, guards),
 		u.wait("settings", "See the settings as they were"+title, n.Name(), sentence, waivable, guards,
 			func(ctx context.Context) (string, error) {
 				now, before, err := u.after(ctx)
@@ -86,11 +82,13 @@ func (u upgrade) serves(n Node, guards, source string, first func(context.Contex
 		})
 }
 
-// tells is the check that the running server, as read, tells a version.
-func (u upgrade) tells(title, source string, n Node, want Version, guards string,
-	read func(context.Context) (Settings, error)) failover.Step {
+// tells is the check that the running server tells a version.
+func (u upgrade) tells(title, source string, n Node, want Version, guards string) failover.Step {
 	return u.wait("version", title, n.Name(), source, firm, guards, func(ctx context.Context) (string, error) {
-		s, err := read(ctx)
+		if _, err := remembered(ctx); err != nil {
+			return "", err
+		}
+		s, err := u.Admin.Read(ctx)
 		switch {
 		case err != nil:
 			return "", err

@@ -106,8 +106,8 @@ func (n *WindowsNode) Close() error { return n.host.Close() }
 // Name implements Node.
 func (n *WindowsNode) Name() string { return n.c.Name }
 
-func (n *WindowsNode) run(ctx context.Context, name, text string, params, answer any) error {
-	err := powershell.Run(ctx, n.host, powershell.Script{Name: name, Text: text}, params, answer)
+func (n *WindowsNode) run(ctx context.Context, name, file string, params, answer any) error {
+	err := powershell.Run(ctx, n.host, powershell.Script{Name: name, Text: scripts.Text(file)}, params, answer)
 	if err == nil {
 		return nil
 	}
@@ -116,8 +116,8 @@ func (n *WindowsNode) run(ctx context.Context, name, text string, params, answer
 }
 
 // read is run for scripts that change nothing: whatever became of them, nothing happened.
-func (n *WindowsNode) read(ctx context.Context, name, text string, params, answer any) error {
-	if err := n.run(ctx, name, text, params, answer); err != nil {
+func (n *WindowsNode) read(ctx context.Context, name, file string, params, answer any) error {
+	if err := n.run(ctx, name, file, params, answer); err != nil {
 		return unchanged(name, n.c.Name, "read again", err)
 	}
 	return nil
@@ -126,31 +126,31 @@ func (n *WindowsNode) read(ctx context.Context, name, text string, params, answe
 // Facts implements Node.
 func (n *WindowsNode) Facts(ctx context.Context) (Facts, error) {
 	var f Facts
-	err := n.read(ctx, "read facts", scripts.Facts, map[string]any{"executable": n.c.Executable,
+	err := n.read(ctx, "read facts", "facts.ps1", map[string]any{"executable": n.c.Executable,
 		"product": n.c.Product, "consoles": n.c.Consoles, "runs": n.c.RunsDir, "localConfigs": n.c.LocalConfigs,
 		"configKeys": n.c.ConfigKeys}, &f)
 	return f, err
 }
 
 // readPath is read for one path on the node.
-func (n *WindowsNode) readPath(ctx context.Context, name, text, field, path string, answer any) error {
+func (n *WindowsNode) readPath(ctx context.Context, name, file, field, path string, answer any) error {
 	if err := localPath(field, path); err != nil {
 		return err
 	}
-	return n.read(ctx, name, text, map[string]string{field: path}, answer)
+	return n.read(ctx, name, file, map[string]string{field: path}, answer)
 }
 
 // File implements Node.
 func (n *WindowsNode) File(ctx context.Context, path string) (File, error) {
 	var f File
-	err := n.readPath(ctx, "read file", scripts.File, "path", path, &f)
+	err := n.readPath(ctx, "read file", "file.ps1", "path", path, &f)
 	return f, err
 }
 
 // Space implements Node.
 func (n *WindowsNode) Space(ctx context.Context, path string) (Space, error) {
 	var s Space
-	err := n.readPath(ctx, "read space", scripts.Space, "path", path, &s)
+	err := n.readPath(ctx, "read space", "space.ps1", "path", path, &s)
 	return s, err
 }
 
@@ -162,7 +162,7 @@ func (n *WindowsNode) Stage(ctx context.Context, i Installer) error {
 		return err
 	}
 	if i.Source == nil {
-		return n.run(ctx, "fetch installer", scripts.Fetch,
+		return n.run(ctx, "fetch installer", "fetch.ps1",
 			map[string]string{"url": i.URL, "path": i.Path, "sha256": i.SHA256}, nil)
 	}
 	src, err := i.Source(ctx)
@@ -194,9 +194,9 @@ func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
 		Claimed, Missing, Differs, Late bool
 		Result                          string // of the task that was late
 	}
-	err := n.run(ctx, op, scripts.Start, map[string]any{"runs": n.c.RunsDir, "id": s.ID, "path": s.Path,
+	err := n.run(ctx, op, "start.ps1", map[string]any{"runs": n.c.RunsDir, "id": s.ID, "path": s.Path,
 		"sha256": s.SHA256, "args": s.Args, "env": s.Env, "logs": s.Logs, "executable": n.c.Executable,
-		"consoles": n.c.Consoles, "runner": scripts.Runner}, &answer)
+		"consoles": n.c.Consoles, "runner": scripts.Text("runner.ps1")}, &answer)
 	switch {
 	case err != nil:
 		return err
@@ -218,7 +218,7 @@ func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
 func (n *WindowsNode) InstallerRun(ctx context.Context, id string) (InstallerRun, error) {
 	const op = "read installer run"
 	var run InstallerRun
-	err := n.read(ctx, op, scripts.Run, map[string]string{"runs": n.c.RunsDir, "id": id}, &run)
+	err := n.read(ctx, op, "run.ps1", map[string]string{"runs": n.c.RunsDir, "id": id}, &run)
 	if err == nil && (run.State < RunNotStarted || run.State > RunLost) {
 		err = unchanged(op, n.c.Name, "read again", fmt.Errorf("state %d is unknown", run.State))
 	}
@@ -230,7 +230,7 @@ func (n *WindowsNode) InstallerRun(ctx context.Context, id string) (InstallerRun
 
 // StopService implements Node.
 func (n *WindowsNode) StopService(ctx context.Context, service string) error {
-	return n.run(ctx, "stop service", scripts.Service, map[string]any{"name": service, "stop": true}, nil)
+	return n.run(ctx, "stop service", "service.ps1", map[string]any{"name": service, "stop": true}, nil)
 }
 
 // ConfigureService implements Node. The password travels on standard input, never in a command line.
@@ -238,7 +238,7 @@ func (n *WindowsNode) ConfigureService(ctx context.Context, service string, c Se
 	const op = "configure service"
 	mode := map[StartMode]string{StartManual: "Manual", StartAutomatic: "Automatic",
 		StartDisabled: "Disabled"}[c.StartMode]
-	err := n.run(ctx, op, scripts.Service, map[string]any{"name": service, "stop": false, "startMode": mode,
+	err := n.run(ctx, op, "service.ps1", map[string]any{"name": service, "stop": false, "startMode": mode,
 		"account": c.Account, "password": c.Password.Reveal()}, nil)
 	if err != nil && !c.Password.Empty() {
 		// What Windows quotes in its texts is not ours to trust.
@@ -253,7 +253,7 @@ func (n *WindowsNode) Backup(ctx context.Context, b Backup) error {
 	if err := errors.Join(localPath("Backup.From", b.From), localPath("Backup.To", b.To)); err != nil {
 		return err
 	}
-	return n.run(ctx, "back up", scripts.Backup, map[string]any{"from": b.From, "to": b.To, "exclude": b.Exclude}, nil)
+	return n.run(ctx, "back up", "backup.ps1", map[string]any{"from": b.From, "to": b.To, "exclude": b.Exclude}, nil)
 }
 
 // ReadBackup implements Node.
@@ -263,7 +263,7 @@ func (n *WindowsNode) ReadBackup(ctx context.Context, dir string) (Manifest, err
 		There         bool
 		Listed, Found []ManifestFile
 	}
-	if err := n.readPath(ctx, op, scripts.Manifest, "dir", dir, &answer); err != nil || !answer.There {
+	if err := n.readPath(ctx, op, "manifest.ps1", "dir", dir, &answer); err != nil || !answer.There {
 		return Manifest{}, err
 	}
 	listed := NewManifest(answer.Listed)
@@ -279,5 +279,5 @@ func (n *WindowsNode) Restore(ctx context.Context, b Backup) error {
 	if err := errors.Join(localPath("Backup.From", b.From), localPath("Backup.To", b.To)); err != nil {
 		return err
 	}
-	return n.run(ctx, "restore", scripts.Restore, map[string]string{"dir": b.To, "to": b.From}, nil)
+	return n.run(ctx, "restore", "restore.ps1", map[string]string{"dir": b.To, "to": b.From}, nil)
 }

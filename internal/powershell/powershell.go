@@ -124,9 +124,12 @@ func CommandLine() string {
 // which the frame runs nothing.
 func Input(s Script, params any) ([]byte, error) {
 	document, err := json.Marshal(params)
+	if s.Text == "" {
+		err = errors.Join(err, errors.New("there is no such script"))
+	}
 	if err != nil {
-		return nil, &failover.Error{Op: s.Name, Outcome: failover.NotApplied, Next: "make the parameters marshal to JSON",
-			Err: err}
+		return nil, &failover.Error{Op: s.Name, Outcome: failover.NotApplied, Err: err,
+			Next: "give a script, and parameters that marshal to JSON"}
 	}
 	b64 := base64.StdEncoding.EncodeToString
 	return []byte(b64([]byte(s.Text)) + "\n" + b64(document) + "\nend\n"), nil
