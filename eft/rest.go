@@ -248,13 +248,3 @@ func (r *REST) get(ctx context.Context, path string, doc any) (found bool, err e
 		return true, nil
 	}
 }
-
-// must is get for a document every version has.
-func (r *REST) must(ctx context.Context, path string, doc any) error {
-	found, err := r.get(ctx, path, doc)
-	if err == nil && !found {
-		err = r.fail("read "+path, "see that this is EFT 8.0 or newer with the REST API enabled",
-			fmt.Errorf("%w: HTTP status 404", ErrREST))
-	}
-	return err
-}

@@ -154,8 +154,7 @@ func (n *WindowsNode) Space(ctx context.Context, path string) (Space, error) {
 	return s, err
 }
 
-// Stage implements Node, by SFTP or by letting the node fetch from the URL. The file appears at its path only when it is
-// right.
+// Stage implements Node, by SFTP or by letting the node fetch from the URL. Only the right file appears there.
 func (n *WindowsNode) Stage(ctx context.Context, i Installer) error {
 	const op = "stage"
 	if err := localPath("Installer.Path", i.Path); err != nil {
