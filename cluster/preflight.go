@@ -37,7 +37,10 @@ func (t transfer) preflight() []failover.Step {
 					return failover.Observation{}, err
 				}
 				found, err := look(ctx, s, g)
-				return failover.Observation{Done: err == nil, Found: found}, err
+				if err != nil {
+					return failover.Observation{}, err // "enough" beside it would be untrue
+				}
+				return failover.Observation{Done: true, Found: found}, nil
 			}}
 	}
 	first := "move/move"

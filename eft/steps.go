@@ -44,7 +44,10 @@ func look(id, title, target, source string, f firmness, guards string, find find
 	return failover.Step{ID: id, Title: title, Target: target, Kind: failover.Check, Firm: bool(f), Guards: guards,
 		Source: source, Timeout: readTime, Observe: later(func(ctx context.Context) (failover.Observation, error) {
 			found, err := find(ctx)
-			return failover.Observation{Done: err == nil, Found: found}, err
+			if err != nil {
+				return failover.Observation{}, err // "enough" beside it would be untrue
+			}
+			return failover.Observation{Done: true, Found: found}, nil
 		})}
 }
 
