@@ -10,12 +10,10 @@ import (
 	"github.com/01b61c5c/failover/internal/waiting"
 )
 
-// Offline implements Cluster.
 func (c *core) Offline(ctx context.Context, group string, o StateOptions) error {
 	return c.groupState(ctx, "take group offline", group, StateOffline, o)
 }
 
-// Online implements Cluster.
 func (c *core) Online(ctx context.Context, group string, o StateOptions) error {
 	return c.groupState(ctx, "bring group online", group, StateOnline, o)
 }
@@ -34,12 +32,10 @@ func (c *core) groupState(ctx context.Context, op, group string, want State, o S
 	}, func(ctx context.Context, via string) error { return c.d.StartState(ctx, via, group, want) })
 }
 
-// OfflineResource implements Cluster.
 func (c *core) OfflineResource(ctx context.Context, resource string, o StateOptions) error {
 	return c.resourceState(ctx, "take resource offline", resource, StateOffline, o)
 }
 
-// OnlineResource implements Cluster.
 func (c *core) OnlineResource(ctx context.Context, resource string, o StateOptions) error {
 	return c.resourceState(ctx, "bring resource online", resource, StateOnline, o)
 }
@@ -55,7 +51,6 @@ func (c *core) resourceState(ctx context.Context, op, resource string, want Stat
 	}, func(ctx context.Context, via string) error { return c.d.StartResourceState(ctx, via, resource, want) })
 }
 
-// Pause implements Cluster.
 func (c *core) Pause(ctx context.Context, node string, o StateOptions) error {
 	const op = "pause node"
 	if err := c.d.Check("node", node); err != nil {
@@ -90,7 +85,6 @@ func (c *core) Pause(ctx context.Context, node string, o StateOptions) error {
 		}, func(ctx context.Context, via string) error { return c.d.StartPause(ctx, via, node) })
 }
 
-// Resume implements Cluster.
 func (c *core) Resume(ctx context.Context, node string, o StateOptions) error {
 	const op = "resume node"
 	if err := c.d.Check("node", node); err != nil {
@@ -114,9 +108,9 @@ func (c *core) node(ctx context.Context, op, avoid, name string) (Snapshot, Node
 	}
 	n, ok := s.Node(name)
 	if !ok {
-		return s, n, refuse(op, name, "use a node the snapshot shows", ErrNotFound, "the cluster has no such node")
+		err = refuse(op, name, "use a node the snapshot shows", ErrNotFound, "the cluster has no such node")
 	}
-	return s, n, nil
+	return s, n, err
 }
 
 // reading is what a change of state watches.
@@ -129,8 +123,7 @@ type reading struct {
 // request that was taken and shows no effect is in doubt: silence is no proof that nothing will come, and a part may
 // have changed.
 func (c *core) change(ctx context.Context, op, target, want string, o StateOptions,
-	read func(ctx context.Context, avoid string) (reading, error),
-	request func(ctx context.Context, via string) error) error {
+	read func(ctx context.Context, avoid string) (reading, error), request asking) error {
 	o, err := o.withDefaults()
 	if err != nil {
 		return err
@@ -140,7 +133,7 @@ func (c *core) change(ctx context.Context, op, target, want string, o StateOptio
 		return err
 	}
 	via, sent := c.send(ctx, op, "", request)
-	if sent != nil && stays(sent) {
+	if stays(sent) {
 		return sent
 	}
 	avoid := ""
@@ -157,14 +150,13 @@ func (c *core) change(ctx context.Context, op, target, want string, o StateOptio
 		case errors.Is(err, ErrUnreachable): // keep asking: the request is out and only a reading settles it
 			still = time.Now()
 		case err != nil:
-			return &failover.Error{Op: op, Target: target, Outcome: failover.InDoubt, Next: "read the state from the cluster",
-				Err: errors.Join(sent, err)}
+			return doubt(op, target, "read the state from the cluster", errors.Join(sent, err))
 		case r.done:
 			return nil
 		case r.failed:
 			if failed++; failed >= 2 && r.text != started || time.Since(still) >= o.Settle {
-				return &failover.Error{Op: op, Target: target, Outcome: failover.InDoubt,
-					Next: "repair what failed, then ask again", Err: errors.Join(sent, fmt.Errorf("%w: %s", ErrFailed, r.text))}
+				return doubt(op, target, "repair what failed, then ask again",
+					errors.Join(sent, fmt.Errorf("%w: %s", ErrFailed, r.text)))
 			}
 		case r.moving || r.text != started:
 			still, failed = time.Now(), 0
@@ -173,14 +165,12 @@ func (c *core) change(ctx context.Context, op, target, want string, o StateOptio
 				failover.Progress(ctx, r.text)
 			}
 		case time.Since(still) >= o.Settle:
-			return &failover.Error{Op: op, Target: target, Outcome: failover.InDoubt,
-				Next: "find out why the cluster did nothing, then ask again",
-				Err:  errors.Join(sent, fmt.Errorf("%w: still: %s", failover.ErrNotObserved, r.text))}
+			return doubt(op, target, "find out why the cluster did nothing, then ask again",
+				errors.Join(sent, fmt.Errorf("%w: still: %s", failover.ErrNotObserved, r.text)))
 		}
 		if waitErr := waiting.For(ctx, o.Poll); waitErr != nil {
-			return &failover.Error{Op: op, Target: target, Outcome: failover.InDoubt,
-				Next: "read the state from any node; it is safe to ask for " + want + " again",
-				Err:  errors.Join(sent, err, fmt.Errorf("%w: last seen: %s", ErrTimeout, r.text), context.Cause(ctx))}
+			return doubt(op, target, "read the state from any node; it is safe to ask for "+want+" again",
+				errors.Join(sent, err, fmt.Errorf("%w: last seen: %s", ErrTimeout, r.text), context.Cause(ctx)))
 		}
 	}
 }

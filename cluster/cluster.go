@@ -80,19 +80,12 @@ type StateOptions struct {
 	Settle time.Duration
 }
 
-const (
-	defaultTimeout = 10 * time.Minute
-	defaultPoll    = 2 * time.Second
-	defaultGrace   = 10 * time.Second
-	defaultSettle  = 30 * time.Second
-)
-
 func (o MoveOptions) withDefaults() (MoveOptions, error) {
-	if o.Timeout < 0 || o.Poll < 0 || o.Grace < 0 || o.Settle < 0 {
+	s, err := StateOptions{Timeout: o.Timeout, Poll: o.Poll, Settle: o.Settle}.withDefaults()
+	if err != nil || o.Grace < 0 {
 		return o, failover.Invalid("MoveOptions", "has a negative time", "use zero for the default")
 	}
-	o.Timeout, o.Poll = cmp.Or(o.Timeout, defaultTimeout), cmp.Or(o.Poll, defaultPoll)
-	o.Grace, o.Settle = cmp.Or(o.Grace, defaultGrace), cmp.Or(o.Settle, defaultSettle)
+	o.Timeout, o.Poll, o.Settle, o.Grace = s.Timeout, s.Poll, s.Settle, cmp.Or(o.Grace, 10*time.Second)
 	return o, nil
 }
 
@@ -100,7 +93,6 @@ func (o StateOptions) withDefaults() (StateOptions, error) {
 	if o.Timeout < 0 || o.Poll < 0 || o.Settle < 0 {
 		return o, failover.Invalid("StateOptions", "has a negative time", "use zero for the default")
 	}
-	o.Timeout, o.Poll, o.Settle = cmp.Or(o.Timeout, defaultTimeout), cmp.Or(o.Poll, defaultPoll),
-		cmp.Or(o.Settle, defaultSettle)
-	return o, nil
+	return StateOptions{Timeout: cmp.Or(o.Timeout, 10*time.Minute), Poll: cmp.Or(o.Poll, 2*time.Second),
+		Settle: cmp.Or(o.Settle, 30*time.Second)}, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"strings"
 
@@ -18,17 +17,17 @@ type hosts struct {
 	byName map[string]*remote.Host
 }
 
-func openHosts(nodes []Address, dial func(ctx context.Context, network, address string) (net.Conn, error),
-	log *slog.Logger,
-	check func(field, name string) error) (hosts, error) {
-	h := hosts{byName: map[string]*remote.Host{}}
+// open gets the nodes ready to be asked and builds a Cluster on their driver, which has them as its hosts.
+func (h *hosts) open(d Driver, nodes []Address, dial func(context.Context, string, string) (net.Conn, error),
+	conf Config) (Cluster, error) {
+	h.byName = map[string]*remote.Host{}
 	if len(nodes) == 0 {
-		return h, failover.Invalid("nodes", "is empty", "give the address of every node; one that is down is passed over")
+		return nil, failover.Invalid("nodes", "is empty", "give the address of every node; one that is down is passed over")
 	}
-	fail := func(err error) (hosts, error) { return h, errors.Join(err, h.close()) }
+	fail := func(err error) (Cluster, error) { return nil, errors.Join(err, h.close()) }
 	addresses := map[string]string{}
 	for _, n := range nodes {
-		if err := check("node", n.Node); err != nil {
+		if err := d.Check("node", n.Node); err != nil {
 			return fail(err)
 		}
 		if h.byName[n.Node] != nil {
@@ -38,14 +37,18 @@ func openHosts(nodes []Address, dial func(ctx context.Context, network, address 
 			return fail(failover.Invalid("nodes", other+" and "+n.Node+" have the same address",
 				"give each node its own fixed address, not one that moves with a group"))
 		}
-		addresses[n.SSH.Address] = n.Node
-		host, err := remote.New(remote.Config{SSH: n.SSH, Dial: dial, Logger: log})
+		host, err := remote.New(remote.Config{SSH: n.SSH, Dial: dial, Logger: conf.Logger})
 		if err != nil {
 			return fail(fmt.Errorf("node %s: %w", n.Node, err))
 		}
-		h.names, h.byName[n.Node] = append(h.names, n.Node), host
+		addresses[n.SSH.Address], h.byName[n.Node] = n.Node, host
+		h.names = append(h.names, n.Node)
 	}
-	return h, nil
+	c, err := New(d, conf)
+	if err != nil {
+		return fail(err)
+	}
+	return c, nil
 }
 
 // Nodes returns the nodes in the order they were given.
@@ -76,6 +79,5 @@ func lineError(ctx context.Context, op, via string, err error) error {
 }
 
 func wrongNode(op, want, got string) error {
-	return &failover.Error{Op: op, Target: want, Outcome: failover.NotApplied, Next: "correct the node's address",
-		Err: fmt.Errorf("%w: it says it is %q", ErrWrongNode, got)}
+	return unchanged(op, want, "correct the node's address", fmt.Errorf("%w: it says it is %q", ErrWrongNode, got))
 }

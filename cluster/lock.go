@@ -16,7 +16,6 @@ const lockKey = "failover-lock"
 // clusterLock keeps a claim in the cluster's configuration, by compare-and-set.
 type clusterLock struct{ c *core }
 
-// Lock implements Cluster.
 func (c *core) Lock() failover.Lock { return clusterLock{c} }
 
 func (l clusterLock) Acquire(ctx context.Context, claim failover.Claim) error {
@@ -41,8 +40,7 @@ func (l clusterLock) swap(ctx context.Context, op, old string, claim failover.Cl
 	}
 	raw, err := json.Marshal(claim)
 	if err != nil {
-		return &failover.Error{Op: op, Target: "cluster", Outcome: failover.NotApplied,
-			Next: "make the claim marshal to JSON", Err: err}
+		return unchanged(op, "cluster", "make the claim marshal to JSON", err)
 	}
 	text, holder, err := l.read(ctx)
 	switch {
@@ -53,24 +51,28 @@ func (l clusterLock) swap(ctx context.Context, op, old string, claim failover.Cl
 	case text != old:
 		return locked(op, holder)
 	}
-	_, sent := l.c.send(ctx, op, "", func(ctx context.Context, via string) error {
-		return l.c.d.SwapMark(ctx, via, lockKey, old, string(raw))
-	})
-	if sent != nil && stays(sent) && !errors.Is(sent, ErrMarkChanged) {
+	sent := l.store(ctx, op, old, string(raw))
+	if stays(sent) && !errors.Is(sent, ErrMarkChanged) {
 		return sent
 	}
+	const next = "run again: the lock is recognised by its ID"
 	text, holder, err = l.read(ctx)
 	switch {
 	case err != nil:
-		return &failover.Error{Op: op, Target: "cluster", Outcome: failover.InDoubt,
-			Next: "run again: the lock is recognised by its ID", Err: errors.Join(sent, err)}
+		return doubt(op, "cluster", next, errors.Join(sent, err))
 	case text != "" && holder.ID == claim.ID:
 		return nil
 	case text == old:
-		return &failover.Error{Op: op, Target: "cluster", Outcome: failover.InDoubt,
-			Next: "run again: the lock is recognised by its ID", Err: errors.Join(sent, failover.ErrNotObserved)}
+		return doubt(op, "cluster", next, errors.Join(sent, failover.ErrNotObserved))
 	}
 	return locked(op, holder)
+}
+
+// store asks for the mark to be changed.
+func (l clusterLock) store(ctx context.Context, op, old, text string) error {
+	_, err := l.c.send(ctx, op, "",
+		func(ctx context.Context, via string) error { return l.c.d.SwapMark(ctx, via, lockKey, old, text) })
+	return err
 }
 
 func (l clusterLock) Check(ctx context.Context, claim failover.Claim) error {
@@ -82,8 +84,8 @@ func (l clusterLock) Check(ctx context.Context, claim failover.Claim) error {
 	if text != "" {
 		found = "it is held by " + whose(holder)
 	}
-	return &failover.Error{Op: "check cluster lock", Target: "cluster", Outcome: failover.NotApplied,
-		Next: "find out who took it before going on", Err: fmt.Errorf("%w: %s", failover.ErrLockLost, found)}
+	return unchanged("check cluster lock", "cluster", "find out who took it before going on",
+		fmt.Errorf("%w: %s", failover.ErrLockLost, found))
 }
 
 func (l clusterLock) Release(ctx context.Context, claim failover.Claim) error {
@@ -92,17 +94,15 @@ func (l clusterLock) Release(ctx context.Context, claim failover.Claim) error {
 	if err != nil || text == "" || holder.ID != claim.ID {
 		return err
 	}
-	_, sent := l.c.send(ctx, op, "",
-		func(ctx context.Context, via string) error { return l.c.d.SwapMark(ctx, via, lockKey, text, "") })
-	if sent != nil && stays(sent) && !errors.Is(sent, ErrMarkChanged) {
+	sent := l.store(ctx, op, text, "")
+	if stays(sent) && !errors.Is(sent, ErrMarkChanged) {
 		return sent
 	}
 	text, holder, err = l.read(ctx)
 	if err == nil && (text == "" || holder.ID != claim.ID) {
 		return nil
 	}
-	return &failover.Error{Op: op, Target: "cluster", Outcome: failover.InDoubt, Next: "release again: it is safe",
-		Err: errors.Join(sent, err, failover.ErrNotObserved)}
+	return doubt(op, "cluster", "release again: it is safe", errors.Join(sent, err, failover.ErrNotObserved))
 }
 
 func (l clusterLock) Holder(ctx context.Context) (failover.Claim, bool, error) {
@@ -125,9 +125,8 @@ func (l clusterLock) read(ctx context.Context) (string, failover.Claim, error) {
 }
 
 func locked(op string, holder failover.Claim) error {
-	return &failover.Error{Op: op, Target: "cluster", Outcome: failover.NotApplied,
-		Next: "wait for that run to end, or take its lock over if it is dead",
-		Err:  fmt.Errorf("%w: held by %s", failover.ErrLocked, whose(holder))}
+	return unchanged(op, "cluster", "wait for that run to end, or take its lock over if it is dead",
+		fmt.Errorf("%w: held by %s", failover.ErrLocked, whose(holder)))
 }
 
 func whose(c failover.Claim) string {

@@ -18,7 +18,6 @@ const badReadings = 4
 // clearTime bounds the removal of a standing move request after the caller's own context has ended.
 const clearTime = time.Minute
 
-// Move implements Cluster.
 func (c *core) Move(ctx context.Context, group, node string, o MoveOptions) (MoveResult, error) {
 	const op = "move group"
 	o, err := o.withDefaults()
@@ -33,8 +32,7 @@ func (c *core) Move(ctx context.Context, group, node string, o MoveOptions) (Mov
 		return MoveResult{}, err
 	}
 	res := MoveResult{From: g.Owner, To: node, State: g.State}
-	f := follow{c: c, op: op, group: group, from: g.Owner, to: node, want: g.State, o: o,
-		known: g.Failures}
+	f := follow{c: c, op: op, group: group, from: g.Owner, to: node, want: g.State, o: o, known: g.Failures}
 	switch {
 	case g.Owner == node && g.State == StatePending:
 		// Somebody's move is arriving; what it was before cannot be read any more, so up is what is waited for.
@@ -46,7 +44,7 @@ func (c *core) Move(ctx context.Context, group, node string, o MoveOptions) (Mov
 	default:
 		f.via, f.doubt = c.send(ctx, op, "",
 			func(ctx context.Context, via string) error { return c.d.StartMove(ctx, via, group, node) })
-		if f.doubt != nil && stays(f.doubt) {
+		if stays(f.doubt) {
 			return res, f.doubt
 		}
 		res.Moved = true
@@ -58,19 +56,19 @@ func (c *core) Move(ctx context.Context, group, node string, o MoveOptions) (Mov
 		clearCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearTime)
 		clearErr := c.ClearMove(clearCtx, group)
 		cancel()
-		if err == nil && clearErr == nil {
-			// The group stays only if nothing draws it home once the request is gone.
-			err = f.confirm(ctx)
-		} else if clearErr == nil && errors.Is(err, ErrTimeout) && !f.left {
-			err = f.notStarted(ctx, err)
-		} else if clearErr != nil {
+		switch {
+		case clearErr != nil:
 			outcome := failover.OutcomeOf(err)
 			if outcome == failover.NotApplied {
 				outcome = failover.InDoubt // the request that stands can still move the group
 			}
-			err = &failover.Error{Op: op, Target: group, Outcome: outcome,
-				Next: "clear the move request (ClearMove); it holds the group where it is",
-				Err:  errors.Join(err, clearErr)}
+			err = &failover.Error{Op: op, Target: group, Outcome: outcome, Err: errors.Join(err, clearErr),
+				Next: "clear the move request (ClearMove); it holds the group where it is"}
+		case err == nil:
+			// The group stays only if nothing draws it home once the request is gone.
+			err = f.confirm(ctx)
+		case errors.Is(err, ErrTimeout) && !f.left:
+			err = f.notStarted(ctx, err)
 		}
 	}
 	return res, err
@@ -180,7 +178,6 @@ func fitNode(op string, s Snapshot, node string) error {
 	return nil
 }
 
-// ClearMove implements Cluster.
 func (c *core) ClearMove(ctx context.Context, group string) error {
 	const op = "clear move request"
 	if err := c.d.Check("group", group); err != nil || !c.d.KeepsMoves() {
@@ -263,14 +260,19 @@ func (f *follow) run(ctx context.Context) (outage time.Duration, err error) {
 // judge says whether a reading ends the move. A bad state must have been read several times and for the time of grace:
 // the cluster may be restarting the group or taking it back.
 func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
+	failed := f.cause(g)
+	end := func(outcome failover.Outcome, kind error, next string) (bool, error) {
+		return true, f.fail(outcome, next, fmt.Errorf("%w: %s%s", kind, g, failed))
+	}
+	reverted := func(kind error) error { return fmt.Errorf("%w: %w", failover.ErrReverted, kind) }
 	switch {
 	case g.Owner == f.to && g.State == f.want:
 		return !f.twice || same >= 2, nil
 	case g.Owner == f.from && g.State == f.want && !f.left:
-		if failed := f.cause(g); failed != "" && same >= 2 {
+		if failed != "" && same >= 2 {
 			// Stop, failed start and the start at the source lay between two readings; the record tells.
-			return true, f.fail(failover.NotApplied, "repair what failed on the target and clear the failure in the cluster",
-				fmt.Errorf("%w: %w: %s%s", failover.ErrReverted, ErrReturned, g, failed))
+			return end(failover.NotApplied, reverted(ErrReturned),
+				"repair what failed on the target and clear the failure in the cluster")
 		}
 		// While the request stands the cluster may still act on it.
 		if g.Queued || g.Locked || since < f.o.Settle || same < 2 || acting(g) {
@@ -286,35 +288,32 @@ func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
 	}
 	switch {
 	case g.Owner == f.from && g.State == f.want:
-		return true, f.fail(failover.NotApplied, "look in the cluster's log for why the target gave the group up",
-			fmt.Errorf("%w: %w: %s%s", failover.ErrReverted, ErrReturned, g, f.cause(g)))
+		return end(failover.NotApplied, reverted(ErrReturned),
+			"look in the cluster's log for why the target gave the group up")
 	case same < badReadings || since < f.o.Grace:
 		return false, nil
 	case g.Owner == f.to && g.State == StateFailed:
-		return true, f.fail(failover.Applied,
-			"repair the group on the target or move it back; the members that failed are named",
-			fmt.Errorf("%w: %s%s", ErrFailed, g, f.cause(g)))
+		return end(failover.Applied, ErrFailed,
+			"repair the group on the target or move it back; the members that failed are named")
 	case g.Owner == f.to:
-		return true, f.fail(failover.Applied, "bring up the members that are down, or move the group back",
-			fmt.Errorf("%w: %s%s", ErrPartial, g, f.cause(g)))
+		return end(failover.Applied, ErrPartial, "bring up the members that are down, or move the group back")
 	case g.Owner == f.from && !f.gone:
-		return true, f.fail(failover.InDoubt, "find out why it does not stop, see that its process has ended, and clear the "+
-			"failure in the cluster; in a run, resolve the step as not applied then",
-			fmt.Errorf("%w before it left its node: %s%s", ErrFailed, g, f.cause(g)))
+		return end(failover.InDoubt, fmt.Errorf("%w before it left its node", ErrFailed), "find out why it does not stop, "+
+			"see that its process has ended, and clear the failure in the cluster; in a run, resolve the step as not applied "+
+			"then")
 	case g.Owner == f.from:
 		// The move is over, and the service is down because of it: only a person can say when that has ended.
-		return true, f.fail(failover.InDoubt,
-			"bring the group up again where it is; in a run, resolve the step as not applied then",
-			fmt.Errorf("%w: %s, and it did not come up again%s", ErrReturned, g, f.cause(g)))
+		failed = ", and it did not come up again" + failed
+		return end(failover.InDoubt, ErrReturned,
+			"bring the group up again where it is; in a run, resolve the step as not applied then")
 	case g.State == StateFailed && g.Owner == "":
-		return true, f.fail(failover.Applied, "repair the group; no single node has it",
-			fmt.Errorf("%w: %s%s", ErrFailed, g, f.cause(g)))
+		return end(failover.Applied, ErrFailed, "repair the group; no single node has it")
 	}
-	err := fmt.Errorf("%w: %s%s", ErrElsewhere, g, f.cause(g))
+	kind := ErrElsewhere
 	if g.State == f.want {
-		err = fmt.Errorf("%w: %w", failover.ErrReverted, err)
+		kind = reverted(kind)
 	}
-	return true, f.fail(failover.NotApplied, "find out why the cluster placed the group there", err)
+	return end(failover.NotApplied, kind, "find out why the cluster placed the group there")
 }
 
 // cause tells what the cluster has recorded of members since before the move, in the cluster's own words.

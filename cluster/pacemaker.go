@@ -2,7 +2,7 @@ package cluster
 
 import (
 	"context"
-	_ "embed"
+	"embed"
 	"encoding/base64"
 	"encoding/xml"
 	"errors"
@@ -20,25 +20,10 @@ import (
 	"github.com/01b61c5c/failover/remote"
 )
 
-// Scripts for Pacemaker nodes. Each can be read and run by an administrator alone.
-var (
-	//go:embed scripts/read.sh
-	readScript string
-	//go:embed scripts/inspect.sh
-	inspectScript string
-	//go:embed scripts/move.sh
-	moveScript string
-	//go:embed scripts/clear.sh
-	clearScript string
-	//go:embed scripts/meta.sh
-	metaScript string
-	//go:embed scripts/standby.sh
-	standbyScript string
-	//go:embed scripts/readmark.sh
-	readMarkScript string
-	//go:embed scripts/mark.sh
-	markScript string
-)
+// scripts are for Pacemaker nodes. Each can be read and run by an administrator alone.
+//
+//go:embed scripts/*.sh
+var scripts embed.FS
 
 // Address says how to reach one cluster node: by its own fixed address, never by one that moves with a group.
 type Address struct {
@@ -96,14 +81,9 @@ func NewPacemaker(conf PacemakerConfig) (*Pacemaker, error) {
 			"use PrivilegeOwn or PrivilegeSudo")
 	}
 	d.conf.Services = maps.Clone(conf.Services)
-	hosts, err := openHosts(conf.Nodes, conf.Dial, conf.Logger, d.Check)
+	c, err := d.open(d, conf.Nodes, conf.Dial, Config{Logger: conf.Logger, CallTimeout: conf.CallTimeout})
 	if err != nil {
 		return nil, err
-	}
-	d.hosts = hosts
-	c, err := New(d, Config{Logger: conf.Logger, CallTimeout: conf.CallTimeout})
-	if err != nil {
-		return nil, errors.Join(err, hosts.close())
 	}
 	return &Pacemaker{Cluster: c, d: d}, nil
 }
@@ -125,16 +105,13 @@ var (
 
 // Check refuses names that could not exist in a Pacemaker cluster.
 func (d *pacemakerDriver) Check(field, name string) error {
-	ok := false
+	ok := pacemakerID.MatchString(name)
 	right := "use the id that crm_mon shows: letters, digits, dot, hyphen and underscore"
 	switch field {
 	case "node":
 		ok = pacemakerNode.MatchString(name)
 	case "service":
-		ok = name != "" && !strings.ContainsFunc(name, unicode.IsControl)
-		right = "use the service's name"
-	default:
-		ok = pacemakerID.MatchString(name)
+		ok, right = name != "" && !strings.ContainsFunc(name, unicode.IsControl), "use the service's name"
 	}
 	if !ok {
 		return failover.Invalid(field, fmt.Sprintf("%q cannot be a name in a Pacemaker cluster", name), right)
@@ -150,7 +127,11 @@ func (d *pacemakerDriver) run(ctx context.Context, op, via, script string, args 
 	if err != nil {
 		return nil, err
 	}
-	line := remote.ShellLine("/bin/sh", script, args...)
+	text, err := scripts.ReadFile("scripts/" + script + ".sh")
+	if err != nil {
+		return nil, unchanged(op, via, "report this", err)
+	}
+	line := remote.ShellLine("/bin/sh", string(text), args...)
 	if d.conf.Privilege == PrivilegeSudo {
 		line = "sudo -n " + line
 	}
@@ -158,11 +139,10 @@ func (d *pacemakerDriver) run(ctx context.Context, op, via, script string, args 
 	if err != nil {
 		return nil, lineError(ctx, op, via, err)
 	}
-	if res.Truncated {
-		return nil, &failover.Error{Op: op, Target: via, Outcome: failover.InDoubt, Next: "read the state",
-			Err: errors.New("the answer is too long")}
-	}
-	if res.Exit != 0 {
+	switch {
+	case res.Truncated:
+		return nil, doubt(op, via, "read the state", errors.New("the answer is too long"))
+	case res.Exit != 0:
 		return res.Stdout, pacemakerError(op, via, res)
 	}
 	return res.Stdout, nil
@@ -170,10 +150,7 @@ func (d *pacemakerDriver) run(ctx context.Context, op, via, script string, args 
 
 // pacemakerError gives an exit status its meaning and its outcome (documented: Pacemaker's results.h).
 func pacemakerError(op, via string, res remote.Result) error {
-	known, ok := pacemakerCodes[res.Exit]
-	if !ok {
-		known = pacemakerCode{outcome: failover.InDoubt}
-	}
+	known := pacemakerCodes[res.Exit] // in doubt where it is none of these
 	text := strings.TrimSpace(string(res.Stderr))
 	if len(text) > 400 {
 		text = strings.ToValidUTF8(text[:400], "") + "…"
@@ -182,8 +159,8 @@ func pacemakerError(op, via string, res remote.Result) error {
 	if res.Exit >= 126 { // the shell's own; above 128 it names the signal that ended a tool
 		system = "shell"
 	}
-	err := error(&CodeError{System: system, Code: res.Exit, Name: known.name, Text: text, Kind: known.kind})
-	return &failover.Error{Op: op, Target: via, Outcome: known.outcome, Next: "act on what Pacemaker says", Err: err}
+	return &failover.Error{Op: op, Target: via, Outcome: known.outcome, Next: "act on what Pacemaker says",
+		Err: &CodeError{System: system, Code: res.Exit, Name: known.name, Text: text, Kind: known.kind}}
 }
 
 type pacemakerCode struct {
@@ -220,19 +197,24 @@ var pacemakerCodes = map[int]pacemakerCode{
 	127: {"", ErrUnreachable, failover.NotApplied},
 }
 
+// Exit statuses that are an answer.
+const noSuch, exists = 105, 108
+
+func ended(err error, status int) bool {
+	code, ok := errors.AsType[*CodeError](err)
+	return ok && code.Code == status
+}
+
 func (d *pacemakerDriver) read(ctx context.Context, op, via string) (crmReading, error) {
-	out, err := d.run(ctx, op, via, readScript)
-	if err != nil {
-		return crmReading{}, readElsewhere(ctx, op, via, err)
+	out, err := d.run(ctx, op, via, "read")
+	var r crmReading
+	if err == nil {
+		r, err = parseReading(out)
 	}
-	r, err := parseReading(out)
-	if err != nil {
-		return r, readElsewhere(ctx, op, via, err)
-	}
-	if r.local != via {
+	if err == nil && r.local != via {
 		return r, wrongNode(op, via, r.local)
 	}
-	return r, nil
+	return r, readElsewhere(ctx, op, via, err)
 }
 
 // ReadSnapshot reads everything: crm_mon and cibadmin do, too.
@@ -245,22 +227,22 @@ func (d *pacemakerDriver) ReadSnapshot(ctx context.Context, via, _ string) (Snap
 }
 
 func (d *pacemakerDriver) Inspect(ctx context.Context, via string) (Inspection, error) {
-	out, err := d.run(ctx, "inspect node", via, inspectScript)
+	const op = "inspect node"
+	out, err := d.run(ctx, op, via, "inspect")
 	if err != nil {
 		return Inspection{}, err
 	}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	if len(lines) < 2 {
-		return Inspection{}, &failover.Error{Op: "inspect node", Target: via, Outcome: failover.NotApplied,
-			Next: "log in by hand and see what it answers",
-			Err:  fmt.Errorf("unreadable answer %.80q", out)}
+		return Inspection{}, unchanged(op, via, "log in by hand and see what it answers",
+			fmt.Errorf("unreadable answer %.80q", out))
 	}
 	return Inspection{Node: lines[0], Build: lines[1], RebootPending: len(lines) > 2, Reasons: lines[2:]}, nil
 }
 
 func (d *pacemakerDriver) StartMove(ctx context.Context, via, group, node string) error {
-	_, err := d.run(ctx, "move group", via, moveScript, group, node, base64.StdEncoding.EncodeToString([]byte(node)))
-	if code, ok := errors.AsType[*CodeError](err); ok && code.Code == 108 {
+	_, err := d.run(ctx, "move group", via, "move", group, node, base64.StdEncoding.EncodeToString([]byte(node)))
+	if ended(err, exists) {
 		return nil // it is there already
 	}
 	return err
@@ -279,7 +261,7 @@ func (d *pacemakerDriver) ClearMove(ctx context.Context, via, group string) erro
 	var cleared failover.Targets
 	for _, m := range g.Standing {
 		if m.Ours {
-			_, err = d.run(ctx, op, via, clearScript, group, m.Node)
+			_, err = d.run(ctx, op, via, "clear", group, m.Node)
 			cleared.Add(m.ID, err)
 		}
 	}
@@ -297,17 +279,17 @@ func (d *pacemakerDriver) StartResourceState(ctx context.Context, via, resource 
 }
 
 func (d *pacemakerDriver) meta(ctx context.Context, op, via, resource, name, value string) error {
-	_, err := d.run(ctx, op, via, metaScript, resource, name, value)
+	_, err := d.run(ctx, op, via, "meta", resource, name, value)
 	return err
 }
 
 func (d *pacemakerDriver) StartPause(ctx context.Context, via, node string) error {
-	_, err := d.run(ctx, "pause node", via, standbyScript, node, "on")
+	_, err := d.run(ctx, "pause node", via, "standby", node, "on")
 	return err
 }
 
 func (d *pacemakerDriver) StartResume(ctx context.Context, via, node string) error {
-	_, err := d.run(ctx, "resume node", via, standbyScript, node, "off")
+	_, err := d.run(ctx, "resume node", via, "standby", node, "off")
 	return err
 }
 
@@ -325,9 +307,8 @@ func (d *pacemakerDriver) SetFailback(ctx context.Context, via, group string, f 
 }
 
 func (d *pacemakerDriver) SetService(_ context.Context, _, resource, _ string) error {
-	return &failover.Error{Op: "set service of resource", Target: resource, Outcome: failover.NotApplied,
-		Next: "configure another resource for the other service",
-		Err:  fmt.Errorf("%w: the service is part of the resource's type", ErrNotSupported)}
+	return unchanged("set service of resource", resource, "configure another resource for the other service",
+		fmt.Errorf("%w: the service is part of the resource's type", ErrNotSupported))
 }
 
 func (d *pacemakerDriver) ReadMark(ctx context.Context, via, key string) (string, error) {
@@ -335,27 +316,23 @@ func (d *pacemakerDriver) ReadMark(ctx context.Context, via, key string) (string
 	if err := d.Check("mark", key); err != nil {
 		return "", err
 	}
-	out, err := d.run(ctx, op, via, readMarkScript, key)
-	if code, ok := errors.AsType[*CodeError](err); ok && code.Code == 105 {
-		return "", nil
-	}
-	if err != nil {
-		return "", readElsewhere(ctx, op, via, err)
-	}
+	out, err := d.run(ctx, op, via, "readmark", key)
 	var set propertySet
-	if err := xml.Unmarshal(out, &set); err != nil {
-		return "", readElsewhere(ctx, op, via, err)
+	switch {
+	case ended(err, noSuch):
+		return "", nil
+	case err == nil:
+		err = xml.Unmarshal(out, &set)
 	}
-	return set.text(key), nil
+	return set.text(key), readElsewhere(ctx, op, via, err)
 }
 
 // readElsewhere makes what spoiled a read a reason to ask another node; only rights are the same everywhere.
 func readElsewhere(ctx context.Context, op, via string, err error) error {
-	if errors.Is(err, ErrPermission) || errors.Is(err, ErrNotFound) || ctx.Err() != nil {
+	if err == nil || errors.Is(err, ErrPermission) || errors.Is(err, ErrNotFound) || ctx.Err() != nil {
 		return err
 	}
-	return &failover.Error{Op: op, Target: via, Outcome: failover.NotApplied, Next: "ask another node",
-		Err: fmt.Errorf("%w: %w", ErrUnreachable, err)}
+	return unchanged(op, via, "ask another node", fmt.Errorf("%w: %w", ErrUnreachable, err))
 }
 
 func (d *pacemakerDriver) SwapMark(ctx context.Context, via, key, old, text string) error {
@@ -364,10 +341,9 @@ func (d *pacemakerDriver) SwapMark(ctx context.Context, via, key, old, text stri
 		return err
 	}
 	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
-	_, err := d.run(ctx, op, via, markScript, key, encode(old), encode(text))
-	if code, ok := errors.AsType[*CodeError](err); ok && (code.Code == 105 || code.Code == 108) {
-		return &failover.Error{Op: op, Target: key, Outcome: failover.NotApplied, Next: "read the mark",
-			Err: fmt.Errorf("%w: %w", ErrMarkChanged, err)}
+	_, err := d.run(ctx, op, via, "mark", key, encode(old), encode(text))
+	if ended(err, noSuch) || ended(err, exists) {
+		return unchanged(op, key, "read the mark", fmt.Errorf("%w: %w", ErrMarkChanged, err))
 	}
 	return err
 }

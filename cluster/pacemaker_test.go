@@ -219,10 +219,12 @@ func TestScriptsTakeAnyArgumentOnARealShell(t *testing.T) {
 			for _, name := range []string{"crm_resource", "crm_standby", "cibadmin", "crm_node", "crm_mon"} {
 				require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(tool), 0o755)) //nolint:gosec // it is a program
 			}
-			for script, args := range map[string][]string{moveScript: {nasty, nasty, "bjI="}, clearScript: {nasty, nasty},
-				metaScript:    {nasty, "target-role", nasty},
-				standbyScript: {nasty, "on"}, markScript: {"key", "", "dGV4dA=="}, readMarkScript: {"key"}} {
-				cmd := exec.Command(path, "-c", remote.ShellLine(path, script, args...)) //nolint:gosec,noctx // the point of the test
+			for script, args := range map[string][]string{"move": {nasty, nasty, "bjI="}, "clear": {nasty, nasty},
+				"meta":    {nasty, "target-role", nasty},
+				"standby": {nasty, "on"}, "mark": {"key", "", "dGV4dA=="}, "readmark": {"key"}} {
+				text, err := scripts.ReadFile("scripts/" + script + ".sh")
+				require.NoError(t, err)
+				cmd := exec.Command(path, "-c", remote.ShellLine(path, string(text), args...)) //nolint:gosec,noctx // the point of the test
 				cmd.Dir, cmd.Env = dir, []string{"PATH=" + dir + ":/usr/bin:/bin", "HOME=/nowhere"}
 				out, err := cmd.CombinedOutput()
 				require.NoError(t, err, "%s %q: %s", shell, nasty, out)

@@ -207,17 +207,17 @@ func parseReading(out []byte) (crmReading, error) {
 	if err := xml.Unmarshal(parts[2], &r.cib); err != nil {
 		return r, fmt.Errorf("read cibadmin: %w", err)
 	}
+	nameless := r.local == "" || len(r.mon.Nodes) == 0
 	switch {
-	case r.mon.XMLName.Local != "pacemaker-result" && r.mon.XMLName.Local != "pacemaker-status" &&
-		r.mon.XMLName.Local != "crm_mon":
+	case !slices.Contains([]string{"pacemaker-result", "pacemaker-status", "crm_mon"}, r.mon.XMLName.Local):
 		return r, fmt.Errorf("crm_mon answered with <%s>", r.mon.XMLName.Local)
 	case r.mon.Status != nil && r.mon.Status.Code != 0:
 		return r, fmt.Errorf("crm_mon says %d %s", r.mon.Status.Code, r.mon.Status.Message)
 	case r.cib.XMLName.Local != "cib":
 		return r, fmt.Errorf("cibadmin answered with <%s>", r.cib.XMLName.Local)
-	case (r.local == "" || len(r.mon.Nodes) == 0) && r.mon.Status != nil && len(r.mon.Status.Errors) > 0:
+	case nameless && r.mon.Status != nil && len(r.mon.Status.Errors) > 0:
 		return r, fmt.Errorf("crm_mon says: %s", strings.Join(r.mon.Status.Errors, "; "))
-	case r.local == "" || len(r.mon.Nodes) == 0:
+	case nameless:
 		return r, errors.New("the answer names no node")
 	}
 	return r, nil
@@ -225,25 +225,17 @@ func parseReading(out []byte) (crmReading, error) {
 
 // mark returns the text stored under a key.
 func (r crmReading) mark(key string) string {
-	for _, set := range r.cib.Config.Properties {
-		if set.ID == key {
-			return set.text(key)
-		}
-	}
-	return ""
+	set, _ := find(r.cib.Config.Properties, func(p propertySet) bool { return p.ID == key })
+	return set.text(key)
 }
 
 // text returns the text a property set of ours holds. What is not in our encoding is somebody else's, but not nothing.
 func (p propertySet) text(key string) string {
-	for _, pair := range p.Pairs {
-		if pair.Name == key {
-			if text, err := base64.StdEncoding.DecodeString(pair.Value); err == nil {
-				return string(text)
-			}
-			return pair.Value
-		}
+	pair, _ := find(p.Pairs, func(n nvpair) bool { return n.Name == key })
+	if text, err := base64.StdEncoding.DecodeString(pair.Value); err == nil {
+		return string(text)
 	}
-	return ""
+	return pair.Value
 }
 
 func (r crmReading) snapshot(services map[string]string) Snapshot {
@@ -276,18 +268,9 @@ func (r crmReading) snapshot(services map[string]string) Snapshot {
 
 func (n crmNode) neutral() Node {
 	node := Node{Name: n.Name, State: NodeUp, Remote: n.Type != "" && n.Type != "member"}
-	raw := []string{}
-	for _, a := range []struct {
-		set  bool
-		name string
-	}{{n.Online, "online"}, {n.Standby, "standby"}, {n.OnFail, "standby_onfail"}, {n.Maintenance, "maintenance"},
-		{n.Pending, "pending"},
-		{n.Unclean, "unclean"}, {n.Shutdown, "shutdown"}} {
-		if a.set {
-			raw = append(raw, a.name)
-		}
-	}
-	node.Raw = strings.Join(raw, " ")
+	node.Raw = strings.Join(words(mark{n.Online, "online"}, mark{n.Standby, "standby"}, mark{n.OnFail, "standby_onfail"},
+		mark{n.Maintenance, "maintenance"}, mark{n.Pending, "pending"}, mark{n.Unclean, "unclean"},
+		mark{n.Shutdown, "shutdown"}), " ")
 	switch {
 	case n.Pending:
 		node.State = NodeJoining
@@ -302,12 +285,10 @@ func (n crmNode) neutral() Node {
 func (r crmReading) group(g crmGroup, s Snapshot, services map[string]string) Group {
 	v := Group{Name: g.ID, Unmanaged: g.Managed != nil && !*g.Managed || g.Maint || s.Maintenance}
 	count := map[State]int{}
-	pending := false
-	raw := []string{}
-	before := ""
-	for _, res := range g.Resources {
+	var raw []string
+	for i, res := range g.Resources {
 		m := Resource{Name: res.ID, Group: g.ID, Type: res.Agent, State: res.state(), Service: services[res.ID],
-			Maintenance: res.Maint, PendingTimeout: r.stopTimeout(res.ID), Raw: res.Role}
+			Maintenance: res.Maint, PendingTimeout: r.stopTimeout(res.ID), Disk: isStorage(res.Agent), Raw: res.Role}
 		for _, f := range r.mon.Failures {
 			if f.of(res.ID) {
 				v.Failures = append(v.Failures, f.String())
@@ -317,11 +298,9 @@ func (r crmReading) group(g crmGroup, s Snapshot, services map[string]string) Gr
 			(class == "systemd" || class == "lsb" || class == "service") {
 			m.Service = name
 		}
-		m.Disk = isStorage(res.Agent)
-		if before != "" {
-			m.DependsOn = []string{before} // members of a group start in order
+		if i > 0 {
+			m.DependsOn = []string{g.Resources[i-1].ID} // members of a group start in order
 		}
-		before = res.ID
 		if r.mon.Summary.Options.Symmetric {
 			m.Possible = r.possible(s, g.ID, res.ID)
 		}
@@ -334,7 +313,6 @@ func (r crmReading) group(g crmGroup, s Snapshot, services map[string]string) Gr
 			v.Unmanaged = true
 		}
 		count[m.State]++
-		pending = pending || m.State == StatePending
 		raw = append(raw, res.words())
 		v.Members = append(v.Members, m)
 	}
@@ -345,7 +323,7 @@ func (r crmReading) group(g crmGroup, s Snapshot, services map[string]string) Gr
 	switch {
 	case count[StateFailed] > 0:
 		v.State = StateFailed
-	case pending:
+	case count[StatePending] > 0:
 		v.State = StatePending
 	case len(v.Members) == 0 || count[StateOffline] == len(v.Members):
 		v.State = StateOffline
@@ -354,22 +332,16 @@ func (r crmReading) group(g crmGroup, s Snapshot, services map[string]string) Gr
 	default:
 		v.State = StatePartial
 	}
-	v.Failback = r.failback(g.ID)
-	v.Standing = r.standing(v)
+	v.Failback, v.Standing = r.failback(g.ID), r.standing(v)
 	return v
 }
 
 // words are the role of a resource and what is unusual about it.
 func (r crmResource) words() string {
 	text := r.ID + "=" + r.Role
-	for _, mark := range []struct {
-		set  bool
-		word string
-	}{{r.Blocked, "blocked"}, {r.Orphan || r.Removed, "not in the configuration"},
-		{r.Target == "Stopped" && r.Role != r.Target, "about to stop"}} {
-		if mark.set {
-			text += " (" + mark.word + ")"
-		}
+	for _, word := range words(mark{r.Blocked, "blocked"}, mark{r.Orphan || r.Removed, "not in the configuration"},
+		mark{r.Target == "Stopped" && r.Role != r.Target, "about to stop"}) {
+		text += " (" + word + ")"
 	}
 	return text
 }
@@ -480,11 +452,7 @@ func (r crmReading) primitive(id string) (cibPrimitive, bool) {
 	for _, g := range r.cib.Config.Groups {
 		all = append(all, g.Primitives...)
 	}
-	at := slices.IndexFunc(all, func(p cibPrimitive) bool { return p.ID == id })
-	if at < 0 {
-		return cibPrimitive{}, false
-	}
-	return all[at], true
+	return find(all, func(p cibPrimitive) bool { return p.ID == id })
 }
 
 // units of a time in Pacemaker; a number without one is seconds (its lib/common/strings.c).
@@ -546,10 +514,9 @@ func (r crmReading) standing(g Group) []MoveRequest {
 			!strings.HasPrefix(l.ID, "cli-") && (!infinite(l.Score) || l.Node != g.Owner || g.Owner == "") {
 			continue
 		}
-		req := MoveRequest{ID: l.ID, Node: l.Node, Ban: strings.HasPrefix(l.ID, "cli-ban-")}
-		req.Ours = l.ID == "cli-prefer-"+g.Name && l.Rsc == g.Name && target != "" && l.Node == target
-		effective = effective || req.Ours
-		list = append(list, req)
+		ours := l.ID == "cli-prefer-"+g.Name && l.Rsc == g.Name && target != "" && l.Node == target
+		effective = effective || ours
+		list = append(list, MoveRequest{ID: l.ID, Node: l.Node, Ban: strings.HasPrefix(l.ID, "cli-ban-"), Ours: ours})
 	}
 	ids := []string{g.Name}
 	for _, m := range g.Members {

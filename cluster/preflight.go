@@ -17,10 +17,7 @@ import (
 // firmness says whether a person may waive a check.
 type firmness bool
 
-const (
-	firm     firmness = true
-	waivable firmness = false
-)
+const firm, waivable firmness = true, false
 
 // preflight returns the checks that precede a transfer. Each reports its own error. All of them stand until the last
 // move, since what they look at can change while a run waits for a person; the two that are about leaving the source
@@ -40,11 +37,14 @@ func (t transfer) preflight() []failover.Step {
 					return failover.Observation{}, err
 				}
 				found, err := look(ctx, s, g)
-				return failover.Observation{Done: err == nil, Found: found}, err
+				if err != nil {
+					return failover.Observation{}, err // "enough" beside it would be untrue
+				}
+				return failover.Observation{Done: true, Found: found}, nil
 			}}
 	}
 	first := "move/move"
-	last := cmp.Or(t.afterMove(), first)
+	last := cmp.Or(t.second, first)
 	whole := cmp.Or(t.o.DownFrom, first) // the group is taken down there, by a procedure that does
 	return []failover.Step{
 		check("reachable", "Each node answers at its own address and says its own name", waivable, last, t.reachable),
@@ -101,20 +101,29 @@ func (v *sight) inspect(ctx context.Context, node string) (Inspection, error) {
 	return in, err
 }
 
-func (t transfer) reachable(ctx context.Context, s Snapshot, _ Group) (string, error) {
+// inspectEach asks every member of the cluster. One that cannot be asked is an error: nothing is known of it.
+func (t transfer) inspectEach(ctx context.Context, s Snapshot, judge func(node string, in Inspection) error) []error {
 	var errs []error
-	members := s.members()
-	for _, n := range members {
+	for _, n := range s.members() {
 		in, err := t.sight.inspect(ctx, n.Name)
-		switch {
-		case err != nil:
+		if err == nil {
+			err = judge(n.Name, in)
+		}
+		if err != nil {
 			errs = append(errs, err)
-		case in.Node != n.Name:
-			errs = append(errs, refuse("check reachable", n.Name, "correct the node's address", ErrWrongNode,
-				"it says it is %q", in.Node))
 		}
 	}
-	return fmt.Sprintf("%d nodes answer", len(members)-len(errs)), errors.Join(errs...)
+	return errs
+}
+
+func (t transfer) reachable(ctx context.Context, s Snapshot, _ Group) (string, error) {
+	errs := t.inspectEach(ctx, s, func(node string, in Inspection) error {
+		if in.Node == node {
+			return nil
+		}
+		return refuse("check reachable", node, "correct the node's address", ErrWrongNode, "it says it is %q", in.Node)
+	})
+	return fmt.Sprintf("%d nodes answer", len(s.members())-len(errs)), errors.Join(errs...)
 }
 
 func (t transfer) quorum(_ context.Context, s Snapshot, _ Group) (string, error) {
@@ -122,11 +131,9 @@ func (t transfer) quorum(_ context.Context, s Snapshot, _ Group) (string, error)
 		return "", refuse("check quorum", s.Cluster, "restore the quorum first", ErrNoQuorum, "quorum is %s as seen from %s",
 			s.Quorum, s.ReadFrom)
 	}
-	for _, g := range s.Groups {
-		for _, m := range g.Members {
-			if m.Core && (m.Disk || strings.Contains(m.Type, "Witness")) && m.State != StateOnline {
-				return "", refuse("check quorum", m.Name, "bring the witness online", ErrNoQuorum, "the witness is %s", m.State)
-			}
+	for _, m := range s.resources() {
+		if m.Core && (m.Disk || strings.Contains(m.Type, "Witness")) && m.State != StateOnline {
+			return "", refuse("check quorum", m.Name, "bring the witness online", ErrNoQuorum, "the witness is %s", m.State)
 		}
 	}
 	return "quorum is present", nil
@@ -147,9 +154,6 @@ func (t transfer) groupFree(_ context.Context, _ Snapshot, g Group) (string, err
 	}
 	if g.State != StateOnline && g.State != StatePending && g.Owner != "" {
 		kind := map[State]error{StateFailed: ErrFailed, StatePartial: ErrPartial}[g.State]
-		if kind == nil {
-			kind = ErrNotOnline
-		}
 		return "", refuse(op, g.Name, "bring the group up first", errors.Join(ErrNotOnline, kind), "%s", g)
 	}
 	return g.String(), fitToLeave(op, g, t.o.Target, t.o.From)
@@ -161,34 +165,27 @@ func (t transfer) targetFit(_ context.Context, s Snapshot, g Group) (string, err
 
 func (t transfer) disks(_ context.Context, s Snapshot, g Group) (string, error) {
 	const op = "check disks"
-	members := map[string]Resource{}
-	needed := map[string]bool{}
+	wanted, needed := map[string]bool{}, map[string]bool{}
 	for _, m := range g.Members {
-		members[m.Name] = m
 		for _, d := range m.DependsOn {
-			needed[d] = true
+			wanted[d], needed[d] = true, true
 		}
 	}
-	elsewhere := func(name string) string {
-		for _, other := range s.Groups {
-			for _, m := range other.Members {
-				if m.Name == name {
-					return "it is in " + other.Name
-				}
-			}
-		}
-		return "no group has it"
-	}
-	var errs []error
-	wanted := maps.Clone(needed)
 	for _, d := range t.o.Disks {
 		wanted[d] = true
 	}
+	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {
-		if _, ok := members[name]; !ok {
-			errs = append(errs, refuse(op, name, "move the resource into the group", ErrDisk, "%s needs it and %s", g.Name,
-				elsewhere(name)))
+		is := func(m Resource) bool { return m.Name == name }
+		if slices.ContainsFunc(g.Members, is) {
+			continue
 		}
+		where := "no group has it"
+		if m, ok := find(s.resources(), is); ok {
+			where = "it is in " + m.Group
+		}
+		errs = append(errs,
+			refuse(op, name, "move the resource into the group", ErrDisk, "%s needs it and %s", g.Name, where))
 	}
 	count := 0
 	for _, m := range g.Members {
@@ -210,32 +207,29 @@ func (t transfer) disks(_ context.Context, s Snapshot, g Group) (string, error) 
 
 // tellsDependencies reports whether this make of cluster says what depends on what.
 func (s Snapshot) tellsDependencies() bool {
-	return slices.ContainsFunc(s.Groups, func(g Group) bool {
-		return slices.ContainsFunc(g.Members, func(m Resource) bool { return len(m.DependsOn) > 0 })
-	})
+	return slices.ContainsFunc(s.resources(), func(m Resource) bool { return len(m.DependsOn) > 0 })
 }
 
 func (t transfer) maintenance(_ context.Context, s Snapshot, g Group) (string, error) {
+	const op = "check maintenance"
 	if s.Maintenance {
-		return "", refuse("check maintenance", s.Cluster, "end the maintenance of the cluster", ErrUnmanaged,
+		return "", refuse(op, s.Cluster, "end the maintenance of the cluster", ErrUnmanaged,
 			"the whole cluster is in maintenance")
 	}
-	for _, m := range g.Members {
-		if m.Maintenance {
-			return "", refuse("check maintenance", m.Name, "end the maintenance of the resource", ErrUnmanaged,
-				"the resource is in maintenance")
-		}
+	if m, ok := find(g.Members, func(m Resource) bool { return m.Maintenance }); ok {
+		return "", refuse(op, m.Name, "end the maintenance of the resource", ErrUnmanaged, "the resource is in maintenance")
 	}
 	return "none", nil
 }
 
 func (t transfer) backup(_ context.Context, s Snapshot, _ Group) (string, error) {
+	const op = "check backup"
 	switch {
 	case s.BackupUnknown:
-		return "", refuse("check backup", s.Cluster, "see that no backup runs, then waive this step", ErrBackup,
+		return "", refuse(op, s.Cluster, "see that no backup runs, then waive this step", ErrBackup,
 			"%s does not say whether one is", s.ReadFrom)
 	case s.BackupInProgress:
-		return "", refuse("check backup", s.Cluster, "wait for the backup to end", ErrBackup, "as seen from %s", s.ReadFrom)
+		return "", refuse(op, s.Cluster, "wait for the backup to end", ErrBackup, "as seen from %s", s.ReadFrom)
 	}
 	return "none", nil
 }
@@ -267,37 +261,22 @@ func (t transfer) stopTime(_ context.Context, _ Snapshot, g Group) (string, erro
 	return "enough for " + t.o.StopTime.String(), errors.Join(errs...)
 }
 
-// inspections asks every member of the cluster. One that cannot be asked is an error: nothing is known of it.
-func (t transfer) inspections(ctx context.Context, s Snapshot) ([]Inspection, []error) {
-	var list []Inspection
-	var errs []error
-	for _, n := range s.members() {
-		in, err := t.sight.inspect(ctx, n.Name)
-		if err == nil {
-			list = append(list, in)
-		}
-		errs = append(errs, err)
-	}
-	return list, errs
-}
-
 func (t transfer) reboot(ctx context.Context, s Snapshot, _ Group) (string, error) {
-	list, errs := t.inspections(ctx, s)
-	for _, in := range list {
-		if in.RebootPending {
-			errs = append(errs, refuse("check reboot", in.Node, "reboot the node while it is passive", ErrRebootPending, "%s",
-				strings.Join(in.Reasons, ", ")))
+	return "no reboot is pending", errors.Join(t.inspectEach(ctx, s, func(_ string, in Inspection) error {
+		if !in.RebootPending {
+			return nil
 		}
-	}
-	return "no reboot is pending", errors.Join(errs...)
+		return refuse("check reboot", in.Node, "reboot the node while it is passive", ErrRebootPending, "%s",
+			strings.Join(in.Reasons, ", "))
+	})...)
 }
 
 func (t transfer) builds(ctx context.Context, s Snapshot, _ Group) (string, error) {
-	list, errs := t.inspections(ctx, s)
 	seen := map[string][]string{}
-	for _, in := range list {
+	errs := t.inspectEach(ctx, s, func(_ string, in Inspection) error {
 		seen[in.Build] = append(seen[in.Build], in.Node)
-	}
+		return nil
+	})
 	var texts []string
 	for build, nodes := range seen {
 		if build == "" {

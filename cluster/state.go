@@ -55,14 +55,10 @@ var nodeStateNames = []string{NodeUnknown: "unknown", NodeUp: "up", NodePaused: 
 func (s NodeState) String() string { return enum.Name(nodeStateNames, s) }
 
 // MarshalText implements encoding.TextMarshaler.
-func (s NodeState) MarshalText() ([]byte, error) {
-	return enum.Marshal(nodeStateNames, s)
-}
+func (s NodeState) MarshalText() ([]byte, error) { return enum.Marshal(nodeStateNames, s) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (s *NodeState) UnmarshalText(text []byte) error {
-	return enum.Parse(nodeStateNames, text, s)
-}
+func (s *NodeState) UnmarshalText(text []byte) error { return enum.Parse(nodeStateNames, text, s) }
 
 // Quorum says whether the cluster has a majority.
 type Quorum int
@@ -101,14 +97,10 @@ var failbackNames = []string{FailbackUnknown: "unknown", FailbackPrevented: "pre
 func (p FailbackPolicy) String() string { return enum.Name(failbackNames, p) }
 
 // MarshalText implements encoding.TextMarshaler.
-func (p FailbackPolicy) MarshalText() ([]byte, error) {
-	return enum.Marshal(failbackNames, p)
-}
+func (p FailbackPolicy) MarshalText() ([]byte, error) { return enum.Marshal(failbackNames, p) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (p *FailbackPolicy) UnmarshalText(text []byte) error {
-	return enum.Parse(failbackNames, text, p)
-}
+func (p *FailbackPolicy) UnmarshalText(text []byte) error { return enum.Parse(failbackNames, text, p) }
 
 // Failback is a group's setting for going home by itself, complete enough to be put back as it was.
 //
@@ -137,9 +129,7 @@ type Node struct {
 }
 
 // silent reports whether the cluster does not hear of the node, so that what it says of it may be out of date.
-func (n Node) silent() bool {
-	return n.Isolated || n.State != NodeUp && n.State != NodePaused
-}
+func (n Node) silent() bool { return n.Isolated || n.State != NodeUp && n.State != NodePaused }
 
 func (n Node) describe() string {
 	switch {
@@ -203,13 +193,8 @@ type Group struct {
 // String returns "group on owner: state" with what is unusual about it.
 func (g Group) String() string {
 	text := fmt.Sprintf("%s is %s on %s", g.Name, g.State, g.place())
-	for _, mark := range []struct {
-		set  bool
-		word string
-	}{{g.Locked, "locked"}, {g.Queued, "queued"}, {g.Unmanaged, "unmanaged"}} {
-		if mark.set {
-			text += ", " + mark.word
-		}
+	for _, word := range words(mark{g.Locked, "locked"}, mark{g.Queued, "queued"}, mark{g.Unmanaged, "unmanaged"}) {
+		text += ", " + word
 	}
 	if g.State != StateOnline && g.State != StateOffline {
 		for _, m := range g.Members {
@@ -222,6 +207,23 @@ func (g Group) String() string {
 		text += " (" + g.Raw + ")"
 	}
 	return text
+}
+
+// mark is a word for what may be so.
+type mark struct {
+	set  bool
+	word string
+}
+
+// words returns the words of what is so.
+func words(marks ...mark) []string {
+	var list []string
+	for _, m := range marks {
+		if m.set {
+			list = append(list, m.word)
+		}
+	}
+	return list
 }
 
 // place names the node the group is on.
@@ -264,22 +266,29 @@ type Snapshot struct {
 
 // Node returns the node called name.
 func (s Snapshot) Node(name string) (Node, bool) {
-	for _, n := range s.Nodes {
-		if n.Name == name {
-			return n, true
-		}
-	}
-	return Node{}, false
+	return find(s.Nodes, func(n Node) bool { return n.Name == name })
 }
 
 // Group returns the group called name.
 func (s Snapshot) Group(name string) (Group, bool) {
-	for _, g := range s.Groups {
-		if g.Name == name {
-			return g, true
-		}
+	return find(s.Groups, func(g Group) bool { return g.Name == name })
+}
+
+func find[T any](list []T, is func(T) bool) (T, bool) {
+	if at := slices.IndexFunc(list, is); at >= 0 {
+		return list[at], true
 	}
-	return Group{}, false
+	var none T
+	return none, false
+}
+
+// resources returns the members of all groups.
+func (s Snapshot) resources() []Resource {
+	var all []Resource
+	for _, g := range s.Groups {
+		all = append(all, g.Members...)
+	}
+	return all
 }
 
 // members returns the nodes that make up the cluster.

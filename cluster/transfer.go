@@ -47,47 +47,42 @@ type TransferOptions struct {
 	Disks []string
 }
 
-const (
-	defaultHold = 5 * time.Second
-	maxHold     = 30 * time.Second
-)
+const maxHold = 30 * time.Second
 
 func (o TransferOptions) validate() (TransferOptions, error) {
-	for _, f := range []struct{ field, name string }{{"TransferOptions.Group", o.Group},
-		{"TransferOptions.Target", o.Target}} {
+	bad := func(field, wrong, right string) (TransferOptions, error) {
+		return o, failover.Invalid("TransferOptions."+field, wrong, right)
+	}
+	for _, f := range []struct{ field, name string }{{"Group", o.Group}, {"Target", o.Target}} {
 		if f.name == "" || strings.ContainsFunc(f.name, unicode.IsControl) {
-			return o, failover.Invalid(f.field, fmt.Sprintf("%q is empty or has control characters", f.name),
-				"use the name the cluster shows")
+			return bad(f.field, fmt.Sprintf("%q is empty or has control characters", f.name), "use the name the cluster shows")
 		}
 	}
 	switch {
 	case o.From == o.Target:
-		return o, failover.Invalid("TransferOptions.From", "is the target", "name the node the group is on now, or none")
+		return bad("From", "is the target", "name the node the group is on now, or none")
 	case o.Then != AfterMoveStay && o.Then != AfterMoveBack:
-		return o, failover.Invalid("TransferOptions.Then", fmt.Sprintf("is %d", o.Then), "use AfterMoveStay or AfterMoveBack")
+		return bad("Then", fmt.Sprintf("is %d", o.Then), "use AfterMoveStay or AfterMoveBack")
 	case o.Hold < 0 || o.Hold > maxHold:
-		return o, failover.Invalid("TransferOptions.Hold", "is "+o.Hold.String(),
-			"use zero for the default, or up to "+maxHold.String())
+		return bad("Hold", "is "+o.Hold.String(), "use zero for the default, or up to "+maxHold.String())
 	case o.Failback.Policy < FailbackUnknown || o.Failback.Policy > FailbackAllowed:
-		return o, failover.Invalid("TransferOptions.Failback", "is "+o.Failback.Policy.String(),
-			"use a value read from the group, or none")
+		return bad("Failback", "is "+o.Failback.Policy.String(), "use a value read from the group, or none")
 	case o.StopTime < 0:
-		return o, failover.Invalid("TransferOptions.StopTime", "is negative", "use zero to leave the check out")
+		return bad("StopTime", "is negative", "use zero to leave the check out")
 	case o.Move.Expect != "":
-		return o, failover.Invalid("TransferOptions.Move.Expect", "is set", "use From")
+		return bad("Move.Expect", "is set", "use From")
 	}
 	var err error
 	o.Move, err = o.Move.withDefaults()
-	o.Hold = cmp.Or(o.Hold, defaultHold)
+	o.Hold = cmp.Or(o.Hold, 5*time.Second)
 	return o, err
 }
 
 // start is what a transfer remembers of the group before it changes anything.
 type start struct {
-	Owner    string   `json:"owner"`
-	Failback Failback `json:"failback"`
-	// Others: how the groups stood that nobody named
-	Others map[string]string `json:"others,omitempty"`
+	Owner    string            `json:"owner"`
+	Failback Failback          `json:"failback"`
+	Others   map[string]string `json:"others,omitempty"` // how the groups stood that nobody named
 }
 
 // others tells how the groups stand that the procedure is not about.
@@ -116,9 +111,10 @@ var startFact = failover.Fact[start]{Name: "cluster/start"}
 
 // transfer holds what the steps of one procedure share: values that never change, and what was just seen.
 type transfer struct {
-	c     Cluster
-	o     TransferOptions
-	sight *sight
+	c      Cluster
+	o      TransferOptions
+	sight  *sight
+	second string // the ID of the second move, up to which the group has to stay where it was brought; "" without one
 }
 
 // Stages are the stages of a transfer, for procedures that do something of their own in between. A stage without steps
@@ -135,20 +131,32 @@ type Stages struct {
 
 // TransferStages returns the stages of [Transfer]. It refuses options that could not work, and touches nothing.
 func TransferStages(c Cluster, o TransferOptions) (Stages, error) {
-	t, err := newTransfer(c, o)
+	if c == nil {
+		return Stages{}, failover.Invalid("Cluster", "is nil", "give a cluster")
+	}
+	o, err := o.validate()
 	if err != nil {
 		return Stages{}, err
 	}
+	t := transfer{c: c, o: o, sight: &sight{c: c}}
+	if o.Then == AfterMoveBack {
+		t.second = "back/move"
+	}
+	const title, source = "See the group stay up on the node with all its members",
+		"added: a cluster may take a group back after it was up"
+	there, home := t.there(), t.home()
 	s := Stages{
 		Check:   failover.Stage{Name: "check", Steps: t.preflight()},
 		Prepare: failover.Stage{Name: "prepare", Steps: t.prepare()},
-		Move:    failover.Stage{Name: "move", Outage: true, Steps: t.move(t.there())},
-		Arrived: failover.Stage{Name: "arrived", Outage: true, Steps: []failover.Step{t.verify(t.there(), t.afterMove())}},
-		Finish:  failover.Stage{Name: "finish", Steps: t.finish()},
+		Move:    failover.Stage{Name: "move", Outage: true, Steps: t.move(there)},
+		Arrived: failover.Stage{Name: "arrived", Outage: true,
+			Steps: []failover.Step{t.verify(title, there.where, source, there, t.second)}},
+		Finish: failover.Stage{Name: "finish", Steps: t.finish()},
 	}
-	if t.o.Then == AfterMoveBack {
-		s.Back = failover.Stage{Name: "back", Outage: true, Steps: t.move(t.home())}
-		s.Returned = failover.Stage{Name: "returned", Outage: true, Steps: []failover.Step{t.verify(t.home(), "")}}
+	if t.second != "" {
+		s.Back = failover.Stage{Name: "back", Outage: true, Steps: t.move(home)}
+		s.Returned = failover.Stage{Name: "returned", Outage: true,
+			Steps: []failover.Step{t.verify(title, home.where, source, home, "")}}
 	}
 	return s, nil
 }
@@ -156,8 +164,7 @@ func TransferStages(c Cluster, o TransferOptions) (Stages, error) {
 // Transfer returns the procedure that moves a group to another node of its cluster; the package documentation lists
 // its steps. It refuses options that could not work, and touches nothing.
 //
-// Undo takes the failback guard back as long as the move was not made. The way back after the move is another
-// Transfer.
+// Undo takes the failback guard back as long as the move was not made. The way back after the move is another Transfer.
 func Transfer(c Cluster, o TransferOptions) (failover.Procedure, error) {
 	s, err := TransferStages(c, o)
 	if err != nil {
@@ -167,32 +174,25 @@ func Transfer(c Cluster, o TransferOptions) (failover.Procedure, error) {
 	if o.Then == AfterMoveBack {
 		then, stages = "move back", append(stages, s.Back, s.Returned)
 	}
-	return failover.Procedure{
-		Name: "cluster.Transfer",
+	return failover.Procedure{Name: "cluster.Transfer",
 		Parameters: []failover.Parameter{{Name: "group", Value: o.Group}, {Name: "target", Value: o.Target},
-			{Name: "from", Value: o.From},
-			{Name: "then", Value: then}, {Name: "stop time", Value: o.StopTime.String()},
+			{Name: "from", Value: o.From}, {Name: "then", Value: then}, {Name: "stop time", Value: o.StopTime.String()},
 			{Name: "disks", Value: strings.Join(o.Disks, ", ")},
 			{Name: "failback afterwards", Value: strings.TrimSpace(o.Failback.Policy.String() + " " + o.Failback.Raw)}},
-		Stages: append(stages, s.Finish),
-		Lock:   c.Lock(),
-	}, nil
+		Stages: append(stages, s.Finish), Lock: c.Lock()}, nil
 }
 
-func newTransfer(c Cluster, o TransferOptions) (transfer, error) {
-	if c == nil {
-		return transfer{}, failover.Invalid("Cluster", "is nil", "give a cluster")
-	}
-	o, err := o.validate()
-	return transfer{c, o, &sight{c: c}}, err
-}
+type observing = func(context.Context) (failover.Observation, error)
 
-// afterMove is the ID of the second move, up to which the group has to stay where it was brought; "" without one.
-func (t transfer) afterMove() string {
-	if t.o.Then == AfterMoveBack {
-		return "back/move"
+// onGroup reads the group and judges that.
+func (t transfer) onGroup(judge func(Group) (failover.Observation, error)) observing {
+	return func(ctx context.Context) (failover.Observation, error) {
+		g, err := t.c.Group(ctx, t.o.Group)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		return judge(g)
 	}
-	return ""
 }
 
 // prepare remembers the start, removes what an earlier run left and keeps the group from going home by itself.
@@ -204,26 +204,26 @@ func (t transfer) prepare() []failover.Step {
 			Writes: []string{startFact.Name},
 			Source: "added: a later process must know where the group came from and what to put back",
 			Observe: func(ctx context.Context) (failover.Observation, error) {
-				if s, ok, err := startFact.Load(ctx); err != nil || ok {
+				s, ok, err := startFact.Load(ctx)
+				if err != nil || ok {
 					return failover.Observation{Done: ok,
 						Found: fmt.Sprintf("it was on %s with failback %s", s.Owner, s.Failback.Policy)}, err
 				}
-				g, err := t.c.Group(ctx, t.o.Group)
-				if err != nil {
-					return failover.Observation{}, err
-				}
-				return failover.Observation{Found: fmt.Sprintf("on %s with failback %s", g.Owner, g.Failback.Policy),
-					Would: "write this to the journal"}, nil
+				return t.onGroup(func(g Group) (failover.Observation, error) {
+					return failover.Observation{Found: fmt.Sprintf("on %s with failback %s", g.Owner, g.Failback.Policy),
+						Would: "write this to the journal"}, nil
+				})(ctx)
 			},
 			Apply: func(ctx context.Context) error {
+				const op = "remember the owner"
 				_, err := startFact.Capture(ctx, func(ctx context.Context) (start, error) {
 					snapshot, err := t.c.Snapshot(ctx)
 					if err != nil {
 						return start{}, err
 					}
-					g, err := snapshot.named("remember the owner", t.o.Group)
+					g, err := snapshot.named(op, t.o.Group)
 					if err == nil && g.Owner == "" {
-						err = refuse("remember the owner", t.o.Group, "find out where the group runs", ErrOwnerUnknown, "%s", g)
+						err = refuse(op, t.o.Group, "find out where the group runs", ErrOwnerUnknown, "%s", g)
 					}
 					return start{Owner: g.Owner, Failback: g.Failback, Others: t.others(snapshot)}, err
 				})
@@ -232,41 +232,36 @@ func (t transfer) prepare() []failover.Step {
 		clear,
 		{ID: "failback", Title: "Keep the group from going home by itself", Target: t.o.Group, Kind: failover.Change,
 			Source: "the cluster may pull the group to a preferred owner that returns (documented: failback policies)",
-			Observe: func(ctx context.Context) (failover.Observation, error) {
-				g, err := t.c.Group(ctx, t.o.Group)
-				if err != nil {
-					return failover.Observation{}, err
-				}
+			Observe: t.onGroup(func(g Group) (failover.Observation, error) {
 				return failover.Observation{Done: g.Failback.Policy == FailbackPrevented,
 					Found: "failback is " + g.Failback.Policy.String(), Would: "prevent it until the end of the run"}, nil
-			},
-			Apply: func(ctx context.Context) error { return t.c.SetFailback(ctx, t.o.Group, NoFailback) },
-			Undo:  t.restore, Undone: t.restored},
+			}),
+			Apply:  func(ctx context.Context) error { return t.c.SetFailback(ctx, t.o.Group, NoFailback) },
+			Undo:   func(ctx context.Context) error { return t.putBack(ctx, Failback{}) },
+			Undone: func(ctx context.Context) (failover.Observation, error) { return t.isBack(ctx, Failback{}) }},
 	}
 }
 
 func (t transfer) clear(ctx context.Context) error { return t.c.ClearMove(ctx, t.o.Group) }
 
 func (t transfer) cleared(title string, undo func(context.Context) error) failover.Step {
-	return failover.Step{ID: "clear", Title: title, Target: t.o.Group, Kind: failover.Change,
-		Source: "crm_resource(8): a move leaves a constraint that holds until it is cleared; nothing to do on a Windows cluster",
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			g, err := t.c.Group(ctx, t.o.Group)
-			if err != nil {
-				return failover.Observation{}, err
-			}
+	return failover.Step{ID: "clear", Title: title, Target: t.o.Group, Kind: failover.Change, Apply: t.clear, Undo: undo,
+		Source: "crm_resource(8): a move leaves a constraint that holds until it is cleared; nothing to do on a Windows " +
+			"cluster",
+		Observe: t.onGroup(func(g Group) (failover.Observation, error) {
 			if !leftover(g) {
 				return failover.Observation{Done: true, Found: "no move request of ours stands"}, nil
 			}
 			return failover.Observation{Found: "a move request of ours stands", Would: "remove it"}, nil
-		},
-		Apply: t.clear, Undo: undo}
+		})}
 }
 
-// restore puts the remembered failback setting back.
-func (t transfer) restore(ctx context.Context) error {
+// putBack sets failback as it was given or, where nothing was, as it was remembered.
+func (t transfer) putBack(ctx context.Context, given Failback) error {
 	s, ok, err := startFact.Load(ctx)
 	switch {
+	case given.Policy != FailbackUnknown:
+		s.Failback = given
 	case err != nil:
 		return err
 	case !ok || s.Failback.Policy == FailbackUnknown:
@@ -276,43 +271,24 @@ func (t transfer) restore(ctx context.Context) error {
 	return t.c.SetFailback(ctx, t.o.Group, s.Failback)
 }
 
-// restored reports whether failback is as it was remembered. In a plan nothing is remembered yet; what is found then is
-// what will be.
-func (t transfer) restored(ctx context.Context) (failover.Observation, error) {
-	g, err := t.c.Group(ctx, t.o.Group)
-	if err != nil {
-		return failover.Observation{}, err
-	}
+// isBack reports whether failback is as putBack sets it. Before the start was remembered a setting that was given is
+// not the end yet; without one, what is found in a plan is what will be.
+func (t transfer) isBack(ctx context.Context, given Failback) (failover.Observation, error) {
 	s, remembered, err := startFact.Load(ctx)
 	if err != nil {
 		return failover.Observation{}, err
 	}
-	done := g.Failback == s.Failback
-	if !remembered {
-		s.Failback, done = g.Failback, g.Failback.Policy != FailbackAllowed
-	}
-	return failover.Observation{Done: done, Note: "failback is " + g.Failback.Policy.String(),
-		Would: "set failback to " + s.Failback.Policy.String() + " again"}, nil
-}
-
-// atEnd sets failback as it has to be at the end.
-func (t transfer) atEnd(ctx context.Context) error {
-	if t.o.Failback.Policy != FailbackUnknown {
-		return t.c.SetFailback(ctx, t.o.Group, t.o.Failback)
-	}
-	return t.restore(ctx)
-}
-
-// failbackIs compares the setting with one that was given; before the start was remembered it is not the end yet.
-func (t transfer) failbackIs(ctx context.Context, want Failback) (failover.Observation, error) {
-	_, remembered, err := startFact.Load(ctx)
-	if err != nil {
-		return failover.Observation{}, err
-	}
-	g, err := t.c.Group(ctx, t.o.Group)
-	return failover.Observation{Done: err == nil && remembered && g.Failback == want,
-		Note:  "failback is " + g.Failback.Policy.String(),
-		Would: "set failback to " + want.Policy.String()}, err
+	return t.onGroup(func(g Group) (failover.Observation, error) {
+		want, done, again := s.Failback, g.Failback == s.Failback, " again"
+		switch {
+		case given.Policy != FailbackUnknown:
+			want, done, again = given, remembered && g.Failback == given, ""
+		case !remembered:
+			want, done = g.Failback, g.Failback.Policy != FailbackAllowed
+		}
+		return failover.Observation{Done: done, Note: "failback is " + g.Failback.Policy.String(),
+			Would: "set failback to " + want.Policy.String() + again}, nil
+	})(ctx)
 }
 
 // goal is where a move goes.
@@ -326,8 +302,8 @@ type goal struct {
 
 func (t transfer) there() goal {
 	return goal{title: "Move the group to " + t.o.Target, where: t.o.Group + " to " + t.o.Target,
-		offline: t.o.DownFrom != "",
-		target:  func(start) string { return t.o.Target }, expect: func(s start) string { return s.Owner }}
+		target: func(start) string { return t.o.Target }, expect: func(s start) string { return s.Owner },
+		offline: t.o.DownFrom != ""}
 }
 
 func (t transfer) home() goal {
@@ -350,9 +326,9 @@ func (t transfer) aim(ctx context.Context, g goal) (s start, remembered bool, to
 // move is one move: the request and the removal of what it leaves.
 func (t transfer) move(way goal) []failover.Step {
 	return []failover.Step{
-		{ID: "move", Title: way.title, Target: way.where, Kind: failover.Once, Timeout: t.o.Move.Timeout + clearTime,
-			Poll:   t.o.Move.Poll,
-			Source: "Move-ClusterGroup and crm_resource --move report success before the group is up; owner and state are what counts",
+		{ID: "move", Title: way.title, Target: way.where, Kind: failover.Once, Poll: t.o.Move.Poll,
+			Timeout: t.o.Move.Timeout + clearTime,
+			Source:  "Move-ClusterGroup and crm_resource --move report success before the group is up; owner and state are what counts",
 			Observe: func(ctx context.Context) (failover.Observation, error) {
 				s, remembered, to, err := t.aim(ctx, way)
 				if err != nil {
@@ -394,18 +370,16 @@ func (t transfer) move(way goal) []failover.Step {
 	}
 }
 
-// verify sees the group stay where the move brought it.
-func (t transfer) verify(way goal, guards string) failover.Step {
-	return failover.Step{ID: "verify", Title: "See the group stay up on the node with all its members", Target: way.where,
-		Kind: failover.Check, Firm: true,
-		Guards: guards, Wait: true, Timeout: time.Minute + 4*t.o.Hold, Poll: t.o.Move.Poll,
-		Source: "added: a cluster may take a group back after it was up",
+// verify sees the group stay where a move brought it.
+func (t transfer) verify(title, target, source string, way goal, guards string) failover.Step {
+	return failover.Step{ID: "verify", Title: title, Target: target, Kind: failover.Check, Firm: true, Guards: guards,
+		Wait: true, Timeout: time.Minute + 4*t.o.Hold, Poll: t.o.Move.Poll, Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			_, remembered, to, err := t.aim(ctx, way)
+			s, remembered, err := startFact.Load(ctx)
 			if err != nil || !remembered {
 				return failover.Observation{Found: "not moved yet"}, err
 			}
-			return t.stays(ctx, to)
+			return t.stays(ctx, way.target(s))
 		}}
 }
 
@@ -418,8 +392,8 @@ func arrived(g Group, to string) (failover.Observation, error) {
 	case g.State == StateFailed:
 		return failover.Observation{}, refuse("read group", g.Name, "repair what failed, then run again", ErrFailed, "%s", g)
 	case g.State == StatePartial:
-		return failover.Observation{},
-			refuse("read group", g.Name, "bring up the members that are down, then run again", ErrPartial, "%s", g)
+		return failover.Observation{}, refuse("read group", g.Name, "bring up the members that are down, then run again",
+			ErrPartial, "%s", g)
 	}
 	return failover.Observation{Done: g.State == StateOnline, Found: g.String(), Would: "wait until it is up"}, nil
 }
@@ -429,8 +403,7 @@ func (t transfer) stays(ctx context.Context, to string) (failover.Observation, e
 	for look := range 2 {
 		if look > 0 {
 			if err := waiting.For(ctx, t.o.Hold); err != nil {
-				return failover.Observation{},
-					&failover.Error{Op: "verify group", Target: t.o.Group, Outcome: failover.NotApplied, Next: "run again", Err: err}
+				return failover.Observation{}, unchanged("verify group", t.o.Group, "run again", err)
 			}
 		}
 		g, err := t.c.Group(ctx, t.o.Group)
@@ -465,53 +438,47 @@ func (t transfer) probe(ctx context.Context, to string) (failover.Outcome, error
 			return failover.NotApplied, nil
 		}
 		if err := waiting.For(ctx, t.o.Move.Poll); err != nil {
-			return failover.InDoubt, &failover.Error{Op: "settle move", Target: t.o.Group, Outcome: failover.InDoubt,
-				Next: "wait until the group stands still, then run again",
-				Err:  fmt.Errorf("%w: last seen: %s: %w", failover.ErrInDoubt, g, err)}
+			return failover.InDoubt, doubt("settle move", t.o.Group, "wait until the group stands still, then run again",
+				fmt.Errorf("%w: last seen: %s: %w", failover.ErrInDoubt, g, err))
 		}
 	}
 }
 
 // finish puts the failback setting back and looks once more.
 func (t transfer) finish() []failover.Step {
+	way := t.there()
+	if t.second != "" {
+		way = t.home()
+	}
+	last := t.verify("See the group stay where it belongs without the guard", t.o.Group,
+		"added: the restored setting may draw the group home", way, "")
+	stays := last.Observe
+	last.Observe = func(ctx context.Context) (failover.Observation, error) {
+		obs, err := stays(ctx)
+		if err != nil || !obs.Done {
+			return obs, err
+		}
+		// A move is a change of the whole cluster: what became of groups that nobody named is told.
+		s, _, err := startFact.Load(ctx)
+		if now, readErr := t.c.Snapshot(ctx); readErr != nil {
+			obs.Found += "; how the other groups stand could not be read: " + readErr.Error()
+		} else {
+			obs.Found += differing(s.Others, t.others(now))
+		}
+		return obs, err
+	}
 	return []failover.Step{
 		{ID: "failback", Title: "Put the failback setting back as it was", Target: t.o.Group, Kind: failover.Change,
 			Source: "added: the guard is ours, the setting is the administrator's",
 			Observe: func(ctx context.Context) (failover.Observation, error) {
-				if t.o.Failback.Policy != FailbackUnknown {
-					return t.failbackIs(ctx, t.o.Failback)
-				}
-				obs, err := t.restored(ctx)
-				if s, ok, loadErr := startFact.Load(ctx); loadErr == nil && ok && s.Failback.Policy == FailbackUnknown {
+				obs, err := t.isBack(ctx, t.o.Failback)
+				s, ok, loadErr := startFact.Load(ctx)
+				if loadErr == nil && ok && s.Failback.Policy == FailbackUnknown && t.o.Failback.Policy == FailbackUnknown {
 					obs.Done = err == nil // nothing can be put back
 				}
 				return obs, err
 			},
-			Apply: t.atEnd, Undo: failover.NothingToUndo},
-		{ID: "verify", Title: "See the group stay where it belongs without the guard", Target: t.o.Group,
-			Kind: failover.Check, Firm: true,
-			Wait: true, Timeout: time.Minute + 4*t.o.Hold, Poll: t.o.Move.Poll,
-			Source: "added: the restored setting may draw the group home",
-			Observe: func(ctx context.Context) (failover.Observation, error) {
-				s, ok, err := startFact.Load(ctx)
-				if err != nil || !ok {
-					return failover.Observation{Found: "not moved yet"}, err
-				}
-				final := t.o.Target
-				if t.o.Then == AfterMoveBack {
-					final = s.Owner
-				}
-				obs, err := t.stays(ctx, final)
-				if err != nil || !obs.Done {
-					return obs, err
-				}
-				// A move is a change of the whole cluster: what became of groups that nobody named is told.
-				if now, err := t.c.Snapshot(ctx); err != nil {
-					obs.Found += "; how the other groups stand could not be read: " + err.Error()
-				} else {
-					obs.Found += differing(s.Others, t.others(now))
-				}
-				return obs, nil
-			}},
+			Apply: func(ctx context.Context) error { return t.putBack(ctx, t.o.Failback) }, Undo: failover.NothingToUndo},
+		last,
 	}
 }

@@ -51,14 +51,9 @@ type Windows struct {
 // NewWindows prepares a Windows cluster. It connects to nothing. Close it when done.
 func NewWindows(conf WindowsConfig) (*Windows, error) {
 	d := &windowsDriver{}
-	hosts, err := openHosts(conf.Nodes, conf.Dial, conf.Logger, d.Check)
+	c, err := d.open(d, conf.Nodes, conf.Dial, Config{Logger: conf.Logger, CallTimeout: conf.CallTimeout})
 	if err != nil {
 		return nil, err
-	}
-	d.hosts = hosts
-	c, err := New(d, Config{Logger: conf.Logger, CallTimeout: conf.CallTimeout})
-	if err != nil {
-		return nil, errors.Join(err, hosts.close())
 	}
 	return &Windows{Cluster: c, d: d}, nil
 }
@@ -92,14 +87,14 @@ func (d *windowsDriver) run(ctx context.Context, op, via, script string, req wsf
 		return err
 	}
 	err = powershell.Run(ctx, host, wsfc.Script(script), req, answer)
-	if err == nil {
-		return nil
-	}
 	outcome := failover.OutcomeOf(err)
-	if f, ok := errors.AsType[*powershell.Failure](err); ok {
+	f, failed := errors.AsType[*powershell.Failure](err)
+	switch {
+	case err == nil:
+		return nil
+	case failed:
 		return windowsError(op, via, f, outcome)
-	}
-	if errors.Is(err, powershell.ErrNoAnswer) || errors.Is(err, powershell.ErrBadAnswer) {
+	case errors.Is(err, powershell.ErrNoAnswer) || errors.Is(err, powershell.ErrBadAnswer):
 		return &failover.Error{Op: op, Target: via, Outcome: outcome, Next: failover.NextOf(err), Err: err}
 	}
 	return lineError(ctx, op, via, err)
@@ -166,10 +161,8 @@ func (d *windowsDriver) SetService(ctx context.Context, via, resource, service s
 
 func (d *windowsDriver) ReadMark(ctx context.Context, via, key string) (string, error) {
 	var m wsfc.Marked
-	if err := d.run(ctx, "read mark", via, wsfc.Mark, wsfc.Request{Key: key}, &m); err != nil {
-		return "", readElsewhere(ctx, "read mark", via, err)
-	}
-	return m.Text, nil
+	err := d.run(ctx, "read mark", via, wsfc.Mark, wsfc.Request{Key: key}, &m)
+	return m.Text, readElsewhere(ctx, "read mark", via, err)
 }
 
 func (d *windowsDriver) SwapMark(ctx context.Context, via, key, old, text string) error {
@@ -179,7 +172,7 @@ func (d *windowsDriver) SwapMark(ctx context.Context, via, key, old, text string
 		return err
 	}
 	if !m.Swapped {
-		return &failover.Error{Op: op, Target: key, Outcome: failover.NotApplied, Next: "read the mark", Err: ErrMarkChanged}
+		return unchanged(op, key, "read the mark", ErrMarkChanged)
 	}
 	return nil
 }
@@ -199,18 +192,16 @@ func windowsSnapshot(s wsfc.State, via string) Snapshot {
 	v := Snapshot{Cluster: s.Cluster, ReadFrom: via, Quorum: QuorumPresent, BackupUnknown: s.Backup == nil,
 		BackupInProgress: s.Backup != nil && *s.Backup != 0}
 	for _, n := range s.Nodes {
-		state := known(n.Code, map[wsfc.Number]NodeState{0: NodeUp, 1: NodeDown, 2: NodePaused, 3: NodeJoining})
-		drain := wsfc.Number(-1)
-		if n.DrainCode == nil {
-			state = NodeUnknown
-		} else {
+		state, drain := NodeUnknown, wsfc.Number(-1)
+		if n.DrainCode != nil {
 			drain = *n.DrainCode
+			state = known(n.Code, map[wsfc.Number]NodeState{0: NodeUp, 1: NodeDown, 2: NodePaused, 3: NodeJoining})
 		}
-		v.Nodes = append(v.Nodes,
-			Node{Name: n.Name, State: state, Draining: drain == drainInProgress || n.Info&nodeDraining != 0,
-				DrainFailed: drain == drainFailed || n.Info&nodeDrainFailed != 0, Isolated: n.Info&nodeIsolated != 0,
-				Quarantined: n.Info&nodeQuarantined != 0, Build: n.Build,
-				Raw: fmt.Sprintf("%s (%s), drain %s", n.State, said(n.Code), n.Drain)})
+		v.Nodes = append(v.Nodes, Node{Name: n.Name, State: state, Build: n.Build,
+			Draining:    drain == drainInProgress || n.Info&nodeDraining != 0,
+			DrainFailed: drain == drainFailed || n.Info&nodeDrainFailed != 0,
+			Isolated:    n.Info&nodeIsolated != 0, Quarantined: n.Info&nodeQuarantined != 0,
+			Raw: fmt.Sprintf("%s (%s), drain %s", n.State, said(n.Code), n.Drain)})
 	}
 	for _, g := range s.Groups {
 		state := known(g.Code, map[wsfc.Number]State{0: StateOnline, 1: StateOffline, 2: StateFailed, 3: StatePartial,
@@ -273,11 +264,9 @@ func windowsResource(r wsfc.Resource) Resource {
 	state := known(r.Code, map[wsfc.Number]State{1: StatePending, 2: StateOnline, 3: StateOffline, 4: StateFailed,
 		128: StatePending, 129: StatePending, 130: StatePending})
 	v := Resource{Name: r.Name, Group: r.Group, Owner: r.Owner, Type: r.Type, State: state, Possible: r.Possible,
-		Service: r.Service, Core: r.Core,
-		Disk: r.Type == "Physical Disk", Maintenance: r.Maintenance, Raw: fmt.Sprintf("%s (%s)", r.State, said(r.Code))}
-	if r.PendingMs > 0 {
-		v.PendingTimeout = time.Duration(r.PendingMs) * time.Millisecond
-	}
+		Service: r.Service, Core: r.Core, Disk: r.Type == "Physical Disk", Maintenance: r.Maintenance,
+		PendingTimeout: time.Duration(max(0, r.PendingMs)) * time.Millisecond,
+		Raw:            fmt.Sprintf("%s (%s)", r.State, said(r.Code))}
 	for _, m := range dependency.FindAllStringSubmatch(r.Depends, -1) {
 		v.DependsOn = append(v.DependsOn, m[1])
 	}

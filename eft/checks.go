@@ -11,46 +11,10 @@ import (
 	"github.com/01b61c5c/failover/cluster"
 )
 
-// firmness says whether a person may waive a check.
-type firmness bool
-
-const (
-	firm     firmness = true
-	waivable firmness = false
-)
-
-const added = "added: "
-
-// vendor names the sentence of the vendor's page that asks for a step, which has another number in the procedure for a
-// program on the shared disk.
-func (u upgrade) vendor(local, shared, sentence string) string {
-	if u.shared {
-		return "Upgrading the Server in a Cluster, shared storage, step " + shared + ": " + sentence
-	}
-	return "Upgrading the Server in a Cluster, local disk, step " + local + ": " + sentence
-}
-
-const (
-	download   = "download the new version's installation file to each of the two nodes"
-	asExpected = "double-check that the settings are as expected"
-)
-
-// look builds a Check whose condition is that look returns no error.
-// guards is the step up to which it has to hold; "" is the next Once, or the next Change where there is none.
-func look(id, title, target, source string, f firmness, guards string,
-	find func(context.Context) (string, error)) failover.Step {
-	return failover.Step{ID: id, Title: title, Target: target, Kind: failover.Check, Firm: bool(f), Guards: guards,
-		Source: source, Timeout: readTime,
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			found, err := find(ctx)
-			return failover.Observation{Done: err == nil, Found: found}, err
-		}}
-}
-
 // until is the step up to which a check has to hold that a run of the installer may make untrue. A person's run begins
 // while the procedure waits for their word, so there it ends before.
 func (u upgrade) until(role string) string {
-	if u.o.Installer.Mode == ModeByOperator {
+	if u.Installer.Mode == ModeByOperator {
 		return role + "/guard"
 	}
 	return role + "/install"
@@ -60,38 +24,34 @@ func (u upgrade) until(role string) string {
 // these stands as long as the steps behind it leave it true.
 func (u upgrade) preflight() failover.Stage {
 	stage := u.transfer.Check
-	both := u.o.Active.Name() + ", " + u.o.Passive.Name()
-	untouched, firstRun, group := "passive/guard", u.until(u.firstRole()), "back/move"
+	both := u.Active.Name() + ", " + u.Passive.Name()
+	firstRun, lastRun := u.until(u.first), u.until(u.last)
+	untouched, service, group, tell := "passive/guard", firstRun, "back/move", "prepare/facts"
 	if u.shared {
-		untouched = u.downFrom()
-		group = u.until(u.lastRole()) // a new service name is known to the cluster only after both installations
+		// A new service name is known to the cluster only after both installations.
+		untouched, service, group = u.downFrom, u.downFrom, lastRun
 	}
-	service, tell := firstRun, "prepare/facts"
-	if u.shared {
-		service = u.downFrom()
-	}
-	if u.o.Admin != nil {
+	if u.Admin != nil {
 		tell = "prepare/settings"
 	}
 	stage.Steps = append(stage.Steps,
-		look("owner", "The active node owns the group and the other one does not", u.o.Group,
+		look("owner", "The active node owns the group and the other one does not", u.Group,
 			u.vendor("3", "4", "verify which node is currently the passive node and which the active one, and begin with the "+
 				"right one"), firm, "move/move", u.owner),
-		look("other-nodes", "Both nodes are up, and no other node could take the group", u.o.Group,
+		look("other-nodes", "Both nodes are up, and no other node could take the group", u.Group,
 			added+"a node that is down cannot be upgraded; a third one would start the group with the old program on the "+
-				"converted configuration",
-			firm, "back/move", u.otherNodes),
+				"converted configuration", firm, "back/move", u.otherNodes),
 		look("installed", "Each node has the product once", both,
 			added+"a wrong host or a half-removed installation is found before anything moves", firm, untouched, u.installed),
 		look("service", "The service runs on the active node and nowhere else", both,
 			"HA FAQ, eft8-1: without the shared disk the service makes itself an empty configuration (documented)", firm,
-			service, u.serviceWhereItBelongs),
-		look("service-group", "One group runs the service, and it is this one", u.o.Group,
+			service, func(ctx context.Context) (string, error) { return u.runsOn(ctx, u.Active) }),
+		look("service-group", "One group runs the service, and it is this one", u.Group,
 			added+"the group is found by the service, not by its name", firm, group, u.serviceGroup),
-		look("mode", "EFT is not its own cluster manager", u.o.Group,
-			"HA FAQ, eft8-1: HA nodes are upgraded another way (documented)", firm, u.downFrom(), u.mode),
+		look("mode", "EFT is not its own cluster manager", u.Group,
+			"HA FAQ, eft8-1: HA nodes are upgraded another way (documented)", firm, u.downFrom, u.mode),
 		look("versions", "The new version is newer than what is installed", both,
-			added+"an older program cannot read a converted configuration (inferred)", firm, u.until(u.lastRole()), u.versions),
+			added+"an older program cannot read a converted configuration (inferred)", firm, lastRun, u.versions),
 		look("files", "No other file lies where the installer goes", both, u.vendor("1", "1", download), firm,
 			"stage/active", u.files),
 		look("busy", "No installer runs and no administration interface is open", both,
@@ -101,83 +61,86 @@ func (u upgrade) preflight() failover.Stage {
 		look("account", "The password of the service account is at hand", both,
 			"windowsaccountfortheeftservice, eft82: the account is lost in an upgrade (documented)", waivable, firstRun,
 			u.account),
-		look("settings", "The running server tells its settings and its version", u.o.Group,
-			added+"what cannot be read before cannot be compared afterwards", firm, tell, u.settingsReadable),
-	)
+		look("settings", "The running server tells its settings and its version", u.Group,
+			added+"what cannot be read before cannot be compared afterwards", firm, tell, u.settingsReadable))
 	return stage
 }
 
 func (u upgrade) owner(ctx context.Context) (string, error) {
 	const op = "check owner"
-	g, err := u.o.Cluster.Group(ctx, u.o.Group)
+	g, err := u.group(ctx)
 	switch {
 	case err != nil:
 		return "", err
 	case g.Owner == "":
-		return "", refuse(op, u.o.Group, "find out where the group runs", cluster.ErrOwnerUnknown, "%s", g)
-	case g.Owner == u.o.Passive.Name():
-		return "", refuse(op, u.o.Group, "exchange Active and Passive", cluster.ErrOtherOwner,
+		return "", refuse(op, u.Group, "find out where the group runs", cluster.ErrOwnerUnknown, "%s", g)
+	case g.Owner == u.Passive.Name():
+		return "", refuse(op, u.Group, "exchange Active and Passive", cluster.ErrOtherOwner,
 			"%s, which was given as the passive node", g)
-	case g.Owner != u.o.Active.Name():
-		return "", refuse(op, u.o.Group, "name the nodes of this cluster", cluster.ErrOtherOwner,
+	case g.Owner != u.Active.Name():
+		return "", refuse(op, u.Group, "name the nodes of this cluster", cluster.ErrOtherOwner,
 			"%s, which is neither of the two", g)
 	}
-	return fmt.Sprintf("%s owns the group, %s is passive", g.Owner, u.o.Passive.Name()), nil
+	return fmt.Sprintf("%s owns the group, %s is passive", g.Owner, u.Passive.Name()), nil
 }
 
 func (u upgrade) otherNodes(ctx context.Context) (string, error) {
-	s, err := u.o.Cluster.Snapshot(ctx)
+	const op = "check other nodes"
+	s, err := u.Cluster.Snapshot(ctx)
 	if err != nil {
 		return "", err
 	}
-	g, ok := s.Group(u.o.Group)
+	g, ok := s.Group(u.Group)
 	if !ok {
-		return "", refuse("check other nodes", u.o.Group, "use a name the snapshot shows", cluster.ErrNotFound,
-			"the cluster has no such group")
+		return "", refuse(op, u.Group, "use a name the snapshot shows", cluster.ErrNotFound, "the cluster has no such group")
 	}
-	up := map[string]bool{}
 	var others []string
 	for _, n := range s.Nodes {
-		up[n.Name] = n.State == cluster.NodeUp
-		if n.Name != u.o.Active.Name() && n.Name != u.o.Passive.Name() && n.State == cluster.NodeUp && g.MayOwn(n.Name) {
+		if n.Name != u.Active.Name() && n.Name != u.Passive.Name() && n.State == cluster.NodeUp && g.MayOwn(n.Name) {
 			others = append(others, n.Name)
 		}
 	}
 	if len(others) > 0 {
-		return "", refuse("check other nodes", u.o.Group, "pause them or take them off the possible owners", ErrOtherNodes,
-			"%q", others)
+		return "", refuse(op, u.Group, "pause them or take them off the possible owners", ErrOtherNodes, "%q", others)
 	}
 	for _, n := range u.nodes() {
-		if !up[n.Name()] {
-			return "", refuse("check other nodes", n.Name(), "start the cluster service on the node, and end its pause",
-				cluster.ErrNodeDown, "it is not up")
+		if c, _ := s.Node(n.Name()); c.State != cluster.NodeUp {
+			return "", refuse(op, n.Name(), "start the cluster service on the node, and end its pause", cluster.ErrNodeDown,
+				"it is not up")
 		}
 	}
 	return "none", nil
 }
 
-// eachFacts reads both nodes and collects what is wrong with each.
-func (u upgrade) eachFacts(ctx context.Context, judge func(Node, Facts) (string, error)) (string, error) {
+// each looks at both nodes and collects what is found and what is wrong.
+func (u upgrade) each(look func(Node) (string, error)) (string, error) {
 	var found []string
 	var errs []error
 	for _, n := range u.nodes() {
-		f, err := n.Facts(ctx)
-		if err == nil {
-			var text string
-			if text, err = judge(n, f); text != "" {
-				found = append(found, n.Name()+": "+text)
-			}
+		text, err := look(n)
+		if text != "" {
+			found = append(found, n.Name()+": "+text)
 		}
 		errs = append(errs, err)
 	}
 	return strings.Join(found, "; "), errors.Join(errs...)
 }
 
+func (u upgrade) eachFacts(ctx context.Context, judge func(Node, Facts) (string, error)) (string, error) {
+	return u.each(func(n Node) (string, error) {
+		f, err := n.Facts(ctx)
+		if err != nil {
+			return "", err
+		}
+		return judge(n, f)
+	})
+}
+
 func (u upgrade) installed(ctx context.Context) (string, error) {
 	return u.eachFacts(ctx, func(n Node, f Facts) (string, error) {
 		const op = "check installation"
-		if f.Node != "" && !strings.EqualFold(f.Node, n.Name()) {
-			return "", refuse(op, n.Name(), "correct the node's address", cluster.ErrWrongNode, "it says it is %q", f.Node)
+		if err := rightNode(op, n, f); err != nil {
+			return "", err
 		}
 		s, err := f.service(op)
 		if err != nil {
@@ -190,16 +153,24 @@ func (u upgrade) installed(ctx context.Context) (string, error) {
 		if err := u.product(op, n, f); err != nil {
 			return "", err
 		}
-		if f.Program.IsZero() && (!u.shared || n == u.o.Active) {
+		if f.Program.IsZero() && (!u.shared || n == u.Active) {
 			return "", refuse(op, n.Name(), "use UpgradeShared when the program lies on the shared disk", ErrNotInstalled,
 				"the program file cannot be read")
 		}
-		if f.ConfigDir != "" && !sameDir(f.ConfigDir, u.o.ConfigDir) {
+		if f.ConfigDir != "" && !sameDir(f.ConfigDir, u.ConfigDir) {
 			return "", refuse(op, n.Name(), "give the directory the installation uses", ErrConfigDir, "it uses %q, given was %q",
-				f.ConfigDir, u.o.ConfigDir)
+				f.ConfigDir, u.ConfigDir)
 		}
 		return f.String(), nil
 	})
+}
+
+// rightNode refuses a machine that says it is another one.
+func rightNode(op string, n Node, f Facts) error {
+	if f.Node == "" || strings.EqualFold(f.Node, n.Name()) {
+		return nil
+	}
+	return refuse(op, n.Name(), "correct the node's address", cluster.ErrWrongNode, "it says it is %q", f.Node)
 }
 
 // product refuses a node that has none or another one.
@@ -208,19 +179,15 @@ func (u upgrade) product(op string, n Node, f Facts) error {
 		return refuse(op, n.Name(), "install EFT Server on the node first", ErrNotInstalled, "there is no uninstall entry")
 	}
 	for _, p := range f.Products {
-		if !strings.Contains(strings.ToLower(p.Name), strings.ToLower(u.o.Product)) {
+		if !strings.Contains(strings.ToLower(p.Name), strings.ToLower(u.Product)) {
 			return refuse(op, n.Name(), "set Product to what the uninstall entries call it", ErrWrongProduct,
-				"%q does not contain %q", p.Name, u.o.Product)
+				"%q does not contain %q", p.Name, u.Product)
 		}
 	}
 	return nil
 }
 
 func sameDir(a, b string) bool { return inside(a, b) && inside(b, a) }
-
-func (u upgrade) serviceWhereItBelongs(ctx context.Context) (string, error) {
-	return u.runsOn(ctx, u.o.Active)
-}
 
 // runsOn wants the service running on the owner and stopped on the other node.
 func (u upgrade) runsOn(ctx context.Context, owner Node) (string, error) {
@@ -241,47 +208,46 @@ func (u upgrade) runsOn(ctx context.Context, owner Node) (string, error) {
 
 func (u upgrade) serviceGroup(ctx context.Context) (string, error) {
 	const op = "check group of the service"
-	seen := map[string]bool{}
+	seen, groups := map[string]bool{}, map[string]bool{}
 	_, err := u.eachFacts(ctx, func(_ Node, f Facts) (string, error) {
 		for _, s := range f.Services {
+			if seen[s.Name] {
+				continue
+			}
 			seen[s.Name] = true
+			list, err := u.Cluster.ServiceResources(ctx, s.Name)
+			if err != nil {
+				return "", err
+			}
+			for _, r := range list {
+				groups[r.Group] = true
+			}
 		}
 		return "", nil
 	})
-	if err != nil {
-		return "", err
-	}
-	groups := map[string]bool{}
-	for name := range seen {
-		list, err := u.o.Cluster.ServiceResources(ctx, name)
-		if err != nil {
-			return "", err
-		}
-		for _, r := range list {
-			groups[r.Group] = true
-		}
-	}
 	switch {
+	case err != nil:
+		return "", err
 	case len(groups) > 1:
-		return "", refuse(op, u.o.Group, "remove the resource that is left over", cluster.ErrAmbiguous, "%d groups have it",
+		return "", refuse(op, u.Group, "remove the resource that is left over", cluster.ErrAmbiguous, "%d groups have it",
 			len(groups))
-	case !groups[u.o.Group]:
-		return "", refuse(op, u.o.Group, "name the group that runs the service", cluster.ErrNotFound,
+	case !groups[u.Group]:
+		return "", refuse(op, u.Group, "name the group that runs the service", cluster.ErrNotFound,
 			"no resource of the group runs the service")
 	}
 	return "this group alone", nil
 }
 
 func (u upgrade) mode(ctx context.Context) (string, error) {
-	if u.o.Admin == nil {
+	if u.Admin == nil {
 		return "not asked: there is no Admin; a service that the cluster starts on one node only is not HA", nil
 	}
-	s, err := u.o.Admin.Read(ctx)
+	s, err := u.Admin.Read(ctx)
 	switch {
 	case err != nil:
 		return "", err
 	case s.HA:
-		return "", refuse("check mode", u.o.Group, "use the vendor's zero-downtime upgrade for HA", ErrActiveActive,
+		return "", refuse("check mode", u.Group, "use the vendor's zero-downtime upgrade for HA", ErrActiveActive,
 			"the server says that it is part of an EFT cluster")
 	case slices.Contains(s.Absent, nodesPath):
 		return "not told by this version; a service that the cluster starts on one node only is not HA", nil
@@ -292,9 +258,9 @@ func (u upgrade) mode(ctx context.Context) (string, error) {
 func (u upgrade) versions(ctx context.Context) (string, error) {
 	return u.eachFacts(ctx, func(n Node, f Facts) (string, error) {
 		for _, v := range []Version{f.Program, f.installed()} {
-			if v.Compare(u.o.Installer.Version) > 0 {
+			if v.Compare(u.Installer.Version) > 0 {
 				return "", refuse("check versions", n.Name(), "use an installer that is newer", ErrWrongVersion,
-					"installed is %s, the installer has %s", v, u.o.Installer.Version)
+					"installed is %s, the installer has %s", v, u.Installer.Version)
 			}
 		}
 		return f.installed().String(), nil
@@ -302,32 +268,27 @@ func (u upgrade) versions(ctx context.Context) (string, error) {
 }
 
 func (u upgrade) files(ctx context.Context) (string, error) {
-	var found []string
-	var errs []error
-	for _, n := range u.nodes() {
-		file, err := n.File(ctx, u.o.Installer.Path)
+	return u.each(func(n Node) (string, error) {
+		file, err := n.File(ctx, u.Installer.Path)
 		switch {
 		case err != nil:
-		case file == File{} && u.o.Installer.Source == nil && u.o.Installer.URL == "":
-			err = refuse("check installer", n.Name(), "copy it there, or give Source or URL", ErrInstallerMissing, "%s",
-				u.o.Installer.Path)
-		case file == File{}:
-			found = append(found, n.Name()+": not there yet")
-		default:
-			found = append(found, n.Name()+": there")
-			err = u.rightFile(n, file)
+			return "", err
+		case file != File{}:
+			return "there", u.rightFile(n, file)
+		case u.Installer.Source == nil && u.Installer.URL == "":
+			return "", refuse("check installer", n.Name(), "copy it there, or give Source or URL", ErrInstallerMissing, "%s",
+				u.Installer.Path)
 		}
-		errs = append(errs, err)
-	}
-	return strings.Join(found, "; "), errors.Join(errs...)
+		return "not there yet", nil
+	})
 }
 
 // rightFile refuses a file that is not the specified installer, by content and by what it says of itself.
 func (u upgrade) rightFile(n Node, f File) error {
 	const op = "check installer"
-	i := u.o.Installer
+	i := u.Installer
 	switch {
-	case !i.matches(f):
+	case f.Size != i.Size || !strings.EqualFold(f.SHA256, i.SHA256):
 		return refuse(op, n.Name(), "remove the file, or correct size and SHA-256", ErrInstallerDiffers,
 			"%s has %d bytes and SHA-256 %.16s…, specified are %d and %.16s…", i.Path, f.Size, f.SHA256, i.Size, i.SHA256)
 	case i.Product != "" && f.Product != "" && !strings.Contains(strings.ToLower(f.Product), strings.ToLower(i.Product)):
@@ -351,34 +312,32 @@ func (u upgrade) busy(ctx context.Context) (string, error) {
 
 func (u upgrade) space(ctx context.Context) (string, error) {
 	const op = "check space"
-	var errs []error
-	for _, n := range u.nodes() {
-		s, err := n.Space(ctx, u.o.Installer.Path)
-		if err == nil && s.Free < u.o.Installer.Space {
+	_, short := u.each(func(n Node) (string, error) {
+		s, err := n.Space(ctx, u.Installer.Path)
+		if err == nil && s.Free < u.Installer.Space {
 			err = refuse(op, n.Name(), "free some space", ErrNoSpace, "%d bytes are free beside %s, needed are %d", s.Free,
-				u.o.Installer.Path, u.o.Installer.Space)
+				u.Installer.Path, u.Installer.Space)
 		}
-		errs = append(errs, err)
+		return "", err
+	})
+	config, empty := u.Active.Space(ctx, u.ConfigDir)
+	if empty == nil && config.Used == 0 {
+		empty = refuse(op, u.Active.Name(), "name the directory that holds the configuration", ErrConfigDir,
+			"%s holds nothing", u.ConfigDir)
 	}
-	config, err := u.o.Active.Space(ctx, u.o.ConfigDir)
-	if err == nil && config.Used == 0 {
-		err = refuse(op, u.o.Active.Name(), "name the directory that holds the configuration", ErrConfigDir,
-			"%s holds nothing", u.o.ConfigDir)
-	}
-	errs = append(errs, err)
-	room, err := u.o.Active.Space(ctx, u.o.BackupDir)
+	room, err := u.Active.Space(ctx, u.BackupDir)
 	// Twice: the copy, and what may be added while it is made.
 	if err == nil && room.Free < 2*config.Used {
-		err = refuse(op, u.o.Active.Name(), "free some space, or use another directory", ErrNoSpace,
-			"%d bytes are free for %s, needed are %d", room.Free, u.o.BackupDir, 2*config.Used)
+		err = refuse(op, u.Active.Name(), "free some space, or use another directory", ErrNoSpace,
+			"%d bytes are free for %s, needed are %d", room.Free, u.BackupDir, 2*config.Used)
 	}
-	return "enough", errors.Join(append(errs, err)...)
+	return "enough", errors.Join(short, empty, err)
 }
 
 func (u upgrade) account(ctx context.Context) (string, error) {
 	return u.eachFacts(ctx, func(n Node, f Facts) (string, error) {
 		s, err := f.service("check account")
-		if err == nil && needsPassword(s.Account) && u.o.AccountPassword == nil {
+		if err == nil && needsPassword(s.Account) && u.AccountPassword == nil {
 			err = refuse("check account", n.Name(), "give AccountPassword", ErrAccount, "the service logs on as %s", s.Account)
 		}
 		return s.Account, err
@@ -396,23 +355,23 @@ func needsPassword(account string) bool {
 }
 
 func (u upgrade) settingsReadable(ctx context.Context) (string, error) {
-	if u.o.Admin == nil {
+	if u.Admin == nil {
 		return "a person compares them", nil
 	}
-	s, err := u.o.Admin.Read(ctx)
+	s, err := u.Admin.Read(ctx)
 	if err != nil {
 		return "", err
 	}
-	f, err := u.o.Active.Facts(ctx)
+	f, err := u.Active.Facts(ctx)
 	switch {
 	case err != nil:
 		return "", err
 	case s.Version != f.Program:
-		return "", refuse("check settings", u.o.Group, "see which server the Admin reaches", ErrWrongVersion,
-			"the running server says %s, the program on %s is %s", s.Version, u.o.Active.Name(), f.Program)
-	case s.ConfigDir != "" && !sameDir(s.ConfigDir, u.o.ConfigDir):
-		return "", refuse("check settings", u.o.Group, "give the directory the server uses", ErrConfigDir,
-			"the server uses %q, given was %q", s.ConfigDir, u.o.ConfigDir)
+		return "", refuse("check settings", u.Group, "see which server the Admin reaches", ErrWrongVersion,
+			"the running server says %s, the program on %s is %s", s.Version, u.Active.Name(), f.Program)
+	case s.ConfigDir != "" && !sameDir(s.ConfigDir, u.ConfigDir):
+		return "", refuse("check settings", u.Group, "give the directory the server uses", ErrConfigDir,
+			"the server uses %q, given was %q", s.ConfigDir, u.ConfigDir)
 	}
 	return fmt.Sprintf("%d values, version %s", len(s.Values), s.Version), nil
 }

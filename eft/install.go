@@ -13,11 +13,11 @@ import (
 	"github.com/01b61c5c/failover/internal/waiting"
 )
 
-// install returns the steps that bring one node to the new version: role is "passive" or "active", by what the node
-// was at the start. sentence is the one of the vendor's text that asks for it, next the move that follows.
-func (u upgrade) install(role string, n Node, sentence, next string) []failover.Step {
-	complete := next
-	if u.shared && role == u.firstRole() {
+// install returns the steps that bring the node of a role to the new version. sentence is the one of the vendor's text
+// that asks for it, next the move that follows.
+func (u upgrade) install(role, sentence, next string) []failover.Step {
+	n, complete := u.node(role), next
+	if u.shared && role == u.first {
 		complete = "disk-offline" // without the disk the program cannot be read
 	}
 	return []failover.Step{
@@ -37,75 +37,72 @@ func (u upgrade) runID(ctx context.Context, role string) (string, start, error) 
 	return s.Run + "-" + role, s, err
 }
 
+// run tells what became of the installer. Without an ID nothing can have been started.
+func (u upgrade) run(ctx context.Context, role string, n Node) (InstallerRun, error) {
+	id, _, err := u.runID(ctx, role)
+	if err != nil {
+		return InstallerRun{State: RunNotStarted}, err
+	}
+	return n.InstallerRun(ctx, id)
+}
+
 // guard makes the service unstartable while the installer works: installers are known to start what they installed.
 func (u upgrade) guard(n Node) failover.Step {
-	return u.unstartable("guard", "Make the service on "+n.Name()+" unstartable during the installation", n.Name(),
+	return u.unstartable("guard", "Make the service on "+n.Name()+" unstartable during the installation", n,
 		added+"the service must not start on a node without the shared disk, and an installer may start it",
-		func(ctx context.Context) (failover.Observation, error) {
-			f, err := n.Facts(ctx)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			if f.has(u.o.Installer.Version) {
+		onNode(n, func(f Facts) (failover.Observation, error) {
+			if f.has(u.Installer.Version) {
 				return failover.Observation{Done: true, Found: "the node has the new version already"}, nil
 			}
 			s, err := f.service("guard service")
 			return failover.Observation{Done: s.StartMode == StartDisabled && !s.Running,
-				Found: fmt.Sprintf("the service %q is not guarded", s.Name), Note: f.String(),
-				Would: "set it to disabled"}, err
-		}, n)
+				Found: fmt.Sprintf("the service %q is not guarded", s.Name), Note: f.String(), Would: "set it to disabled"}, err
+		}))
 }
 
 // unstartable is a Change that disables and stops the service of a node; observe says whether that has to be done.
-func (u upgrade) unstartable(id, title, target, source string,
-	observe func(context.Context) (failover.Observation, error), n Node) failover.Step {
-	s := u.change(id, title, target, source, observe, func(ctx context.Context) error {
+func (u upgrade) unstartable(id, title string, n Node, source string, observe observing) failover.Step {
+	s := u.change(id, title, n.Name(), source, observe, func(ctx context.Context) error {
 		f, err := n.Facts(ctx)
 		if err != nil {
 			return err
 		}
-		for _, s := range f.Services {
-			if err == nil {
-				err = u.mayNotRun(ctx, n, s)
-			}
-			if err == nil {
-				err = n.ConfigureService(ctx, s.Name, ServiceConfig{StartMode: StartDisabled})
-			}
-			if err == nil && s.Running {
-				err = n.StopService(ctx, s.Name)
-			}
-		}
-		return err
+		return u.stop(ctx, n, f.Services, StartDisabled)
 	}, func(ctx context.Context) error {
-		was, is, err := u.startModes(ctx, n)
+		was, is, err := startModes(ctx, n)
 		if err != nil || is.StartMode == was.StartMode {
 			return err
 		}
 		return n.ConfigureService(ctx, is.Name, ServiceConfig{StartMode: was.StartMode})
 	})
 	s.Undone = func(ctx context.Context) (failover.Observation, error) {
-		was, is, err := u.startModes(ctx, n)
+		was, is, err := startModes(ctx, n)
 		return failover.Observation{Done: err == nil && was.StartMode == is.StartMode,
 			Found: fmt.Sprintf("%s, it was %s", is.StartMode, was.StartMode)}, err
 	}
 	return s
 }
 
-// startModes returns the service as it was and as it is.
-func (u upgrade) startModes(ctx context.Context, n Node) (was, is Service, err error) {
-	const op = "compare start mode"
+// since returns how the product was installed on a node at the start, and how it is now.
+func since(ctx context.Context, n Node) (was, is Facts, err error) {
 	before, err := remembered(ctx)
-	if err != nil {
-		return was, is, err
+	if err == nil {
+		was = before.Nodes[n.Name()]
+		is, err = n.Facts(ctx)
 	}
-	if was, err = before.Nodes[n.Name()].service(op); err != nil {
-		return was, is, err
+	return was, is, err
+}
+
+// startModes returns the service as it was and as it is.
+func startModes(ctx context.Context, n Node) (was, is Service, err error) {
+	const op = "compare start mode"
+	before, now, err := since(ctx, n)
+	if err == nil {
+		was, err = before.service(op)
 	}
-	f, err := n.Facts(ctx)
-	if err != nil {
-		return was, is, err
+	if err == nil {
+		is, err = now.service(op)
 	}
-	is, err = f.service(op)
 	return was, is, err
 }
 
@@ -116,12 +113,13 @@ func (u upgrade) ready(n Node) failover.Step {
 		"install", func(ctx context.Context) (string, error) {
 			const op = "check guard"
 			f, err := n.Facts(ctx)
+			if err == nil {
+				err = rightNode(op, n, f)
+			}
 			switch {
 			case err != nil:
 				return "", err
-			case f.Node != "" && !strings.EqualFold(f.Node, n.Name()):
-				return "", refuse(op, n.Name(), "correct the node's address", cluster.ErrWrongNode, "it says it is %q", f.Node)
-			case f.has(u.o.Installer.Version):
+			case f.has(u.Installer.Version):
 				return "the node has the new version already", nil
 			}
 			if err := u.product(op, n, f); err != nil {
@@ -140,9 +138,26 @@ func (u upgrade) ready(n Node) failover.Step {
 		})
 }
 
+// stop stops services that do not serve their users; a start mode that is known is set before.
+func (u upgrade) stop(ctx context.Context, n Node, list []Service, mode StartMode) error {
+	for _, s := range list {
+		err := u.mayNotRun(ctx, n, s)
+		if err == nil && mode != StartUnknown {
+			err = n.ConfigureService(ctx, s.Name, ServiceConfig{StartMode: mode})
+		}
+		if err == nil && s.Running {
+			err = n.StopService(ctx, s.Name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // mayNotRun refuses to touch a service that serves its users.
 func (u upgrade) mayNotRun(ctx context.Context, n Node, s Service) error {
-	g, err := u.o.Cluster.Group(ctx, u.o.Group)
+	g, err := u.group(ctx)
 	if err == nil && g.Owner == n.Name() && g.State != cluster.StateOffline && serviceOnline(g) {
 		err = refuse("install", n.Name(), "move the group off the node, or take it offline", cluster.ErrOtherOwner,
 			"%s, and the service %q belongs to it", g, s.Name)
@@ -158,23 +173,21 @@ func serviceOnline(g cluster.Group) bool {
 
 // installer is the one run of the installer on this node.
 func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
-	i := u.o.Installer
+	const op = "run installer"
+	i := u.Installer
 	s := failover.Step{ID: "install", Title: "Run the installer on " + n.Name() + ", Repair", Target: n.Name(),
-		Source:  sentence,
-		Timeout: i.StopAfter, WarnAfter: i.WarnAfter, Poll: u.o.Poll}
-	if role == u.lastRole() {
+		Source: sentence, Timeout: i.StopAfter, WarnAfter: i.WarnAfter, Poll: u.Poll}
+	if role == u.last {
 		s.Title += "; afterwards no node carries the old version"
 	}
 	if i.Mode == ModeByOperator {
 		s.Kind, s.Wait = failover.Manual, true
 		s.Help = fmt.Sprintf("Log in to the desktop of %s as an administrator, run %s, choose Repair, and confirm when it "+
-			"has finished. Do not start the service.",
-			n.Name(), i.Path)
-		s.Observe = func(ctx context.Context) (failover.Observation, error) {
-			f, err := n.Facts(ctx)
+			"has finished. Do not start the service.", n.Name(), i.Path)
+		s.Observe = onNode(n, func(f Facts) (failover.Observation, error) {
 			return failover.Observation{Done: f.has(i.Version), Found: f.String(),
-				Would: "wait for version " + i.Version.String()}, err
-		}
+				Would: "wait for version " + i.Version.String()}, nil
+		})
 		return s
 	}
 	s.Kind = failover.Once
@@ -182,13 +195,11 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 	s.Apply = func(ctx context.Context) error {
 		id, before, err := u.runID(ctx, role)
 		if err != nil {
-			return &failover.Error{Op: "run installer", Target: n.Name(), Outcome: failover.NotApplied,
-				Next: "run from the beginning", Err: err}
+			return unchanged(op, n.Name(), "run from the beginning", err)
 		}
 		f, err := n.Facts(ctx)
 		if err != nil {
-			return &failover.Error{Op: "run installer", Target: n.Name(), Outcome: failover.NotApplied,
-				Next: "make the node readable and run again", Err: err}
+			return unchanged(op, n.Name(), "make the node readable and run again", err)
 		}
 		var guarded []string
 		for _, service := range append(before.Nodes[n.Name()].Services, f.Services...) {
@@ -196,15 +207,14 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 				guarded = append(guarded, service.Name)
 			}
 		}
-		if err := n.StartInstaller(ctx,
-			Start{ID: id, Path: i.Path, SHA256: i.SHA256, Args: i.Args, Env: i.Env, Logs: i.Logs, Guard: guarded}); err != nil {
+		if err := n.StartInstaller(ctx, Start{ID: id, Path: i.Path, SHA256: i.SHA256, Args: i.Args, Env: i.Env,
+			Logs: i.Logs, Guard: guarded}); err != nil {
 			return err
 		}
 		// That it was taken is the node's word; that it runs or ran is what counts.
 		if run, err := n.InstallerRun(ctx, id); err != nil || run.State <= RunNotStarted {
-			return &failover.Error{Op: "run installer", Target: n.Name(), Outcome: failover.InDoubt,
-				Next: "look whether an installer runs on the node",
-				Err:  errors.Join(failover.ErrNotObserved, err)}
+			return &failover.Error{Op: op, Target: n.Name(), Outcome: failover.InDoubt,
+				Next: "look whether an installer runs on the node", Err: errors.Join(failover.ErrNotObserved, err)}
 		}
 		return nil
 	}
@@ -228,44 +238,23 @@ func (u upgrade) probeRun(ctx context.Context, n Node, id string) (failover.Outc
 			return failover.InDoubt, err
 		case run.State != RunNotStarted:
 			return failover.Applied, nil
-		case time.Since(began) >= u.o.Installer.Settle:
+		case time.Since(began) >= u.Installer.Settle:
 			return failover.NotApplied, nil
 		}
-		if err := waiting.For(ctx, min(u.o.Poll, u.o.Installer.Settle)); err != nil {
+		if err := waiting.For(ctx, min(u.Poll, u.Installer.Settle)); err != nil {
 			return failover.InDoubt, err
 		}
 	}
 }
 
-// firstRole is the node that is upgraded first.
-func (u upgrade) firstRole() string {
-	if u.shared {
-		return "active"
-	}
-	return "passive"
-}
-
-// lastRole is the node that is upgraded last; until then the old version can be gone back to.
-func (u upgrade) lastRole() string {
-	if u.shared {
-		return "passive"
-	}
-	return "active"
-}
-
 // installerState judges an installer by what it left, and its exit code by the lists of the specification.
 func (u upgrade) installerState(ctx context.Context, role string, n Node) (failover.Observation, error) {
-	i := u.o.Installer
+	const op = "judge installer"
+	i := u.Installer
 	obs := failover.Observation{Would: "start " + i.Path + " " + strings.Join(i.Args, " ")}
 	// The run is read before its effects: the other way round an installer that ends in between looks half done.
-	run := InstallerRun{State: RunNotStarted} // without an ID nothing can have been started
-	id, _, err := u.runID(ctx, role)
-	switch {
-	case err == nil:
-		if run, err = n.InstallerRun(ctx, id); err != nil {
-			return obs, err
-		}
-	case !errors.Is(err, errNotYet): // not yet is the rule in a plan
+	run, err := u.run(ctx, role, n)
+	if err != nil && !errors.Is(err, errNotYet) { // not yet is the rule in a plan
 		return obs, err
 	}
 	f, err := n.Facts(ctx)
@@ -273,13 +262,10 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 		return obs, err
 	}
 	obs.Found, obs.Note = "installed is "+f.installed().String(), f.String()
-	const op = "judge installer"
-	look := "look at the log of the installer, and repair the node or run the installer by hand; then run again: what " +
-		"counts is what the node has"
+	ending := "no exit code" // as after an installer that reboots the machine by itself
 	switch run.State {
 	case RunUnknown:
-		return obs, &failover.Error{Op: op, Target: n.Name(), Outcome: failover.NotApplied, Next: "look at the node",
-			Err: errors.New("the node does not say what became of the run")}
+		return obs, unchanged(op, n.Name(), "look at the node", errors.New("the node does not say what became of the run"))
 	case RunNotStarted:
 		obs.Done = f.has(i.Version)
 		return obs, nil
@@ -287,20 +273,18 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 		obs.Found = "the installer is running"
 		obs.Note = f.String() + ", since " + run.Began.UTC().Format("15:04:05")
 		return obs, nil
-	case RunLost, RunEnded:
-	}
-	ending := "no exit code" // as after an installer that reboots the machine by itself
-	if run.State == RunEnded {
+	case RunEnded:
 		ending = fmt.Sprintf("exit code %d", run.Exit)
+	case RunLost:
 	}
-	switch {
 	// What is seen counts, also of a run that a person finished; while another installer runs, only what it says too.
-	case f.has(i.Version) && (len(f.Busy) == 0 || run.State == RunEnded && i.success(run.Exit)):
+	if f.has(i.Version) && (len(f.Busy) == 0 || run.State == RunEnded && i.success(run.Exit)) {
 		obs.Done, obs.Found = true, ending+"; "+f.String()
 		return obs, nil
 	}
-	return obs, refuse(op, n.Name(), look, ErrInstallerFailed, "%s, wanted is %s; %s; %s", ending, i.Version, f,
-		tail(run.Log))
+	return obs, refuse(op, n.Name(), "look at the log of the installer, and repair the node or run the installer by "+
+		"hand; then run again: what counts is what the node has", ErrInstallerFailed, "%s, wanted is %s; %s; %s", ending,
+		i.Version, f, tail(run.Log))
 }
 
 const shownLog = 400
@@ -325,15 +309,10 @@ func (u upgrade) settle(n Node) failover.Step {
 			return failover.Observation{Done: len(running) == 0, Found: f.String(), Would: "stop it"}, err
 		}, func(ctx context.Context) error {
 			running, _, err := u.strays(ctx, n)
-			for _, s := range running {
-				if err == nil {
-					err = u.mayNotRun(ctx, n, s)
-				}
-				if err == nil {
-					err = n.StopService(ctx, s.Name)
-				}
+			if err != nil {
+				return err
 			}
-			return err
+			return u.stop(ctx, n, running, StartUnknown)
 		}, failover.NothingToUndo)
 }
 
@@ -343,52 +322,36 @@ func (u upgrade) strays(ctx context.Context, n Node) ([]Service, Facts, error) {
 	if err != nil {
 		return nil, f, err
 	}
-	g, err := u.o.Cluster.Group(ctx, u.o.Group)
+	g, err := u.group(ctx)
 	if err != nil || g.Owner == n.Name() && serviceOnline(g) {
 		return nil, f, err
 	}
-	var running []Service
-	for _, s := range f.Services {
-		if s.Running {
-			running = append(running, s)
-		}
-	}
-	return running, f, nil
+	return slices.DeleteFunc(slices.Clone(f.Services), func(s Service) bool { return !s.Running }), f, nil
 }
 
 // reboot lets a person reboot a node whose installer asked for it.
 func (u upgrade) reboot(role string, n Node) failover.Step {
 	return failover.Step{ID: "reboot", Title: "Reboot " + n.Name() + " if the installer asks for it", Target: n.Name(),
-		Kind: failover.Manual,
-		Wait: true, Timeout: u.o.Installer.StopAfter, Poll: u.o.Poll,
+		Kind: failover.Manual, Wait: true, Timeout: u.Installer.StopAfter, Poll: u.Poll,
 		Source: added + "the new program may not be complete before the reboot; now the node serves nobody",
 		Help: "Reboot " + n.Name() + " now, while it does not run the service, wait until it is a member of the cluster " +
 			"again, and confirm.",
 		Observe: later(func(ctx context.Context) (failover.Observation, error) {
-			f, err := n.Facts(ctx)
+			was, is, err := since(ctx, n)
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			id, before, err := u.runID(ctx, role)
+			run, err := u.run(ctx, role, n)
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			run, err := n.InstallerRun(ctx, id)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			asked := run.State == RunEnded && slices.Contains(u.o.Installer.ExitReboot, run.Exit) &&
-				!f.Booted.After(run.Ended) ||
-				f.RebootPending && !before.Nodes[n.Name()].RebootPending
-			if asked {
+			if is.RebootPending && !was.RebootPending || run.State == RunEnded &&
+				slices.Contains(u.Installer.ExitReboot, run.Exit) && !is.Booted.After(run.Ended) {
 				return failover.Observation{Found: "the installer asks for a reboot", Would: "wait for it"}, nil
 			}
-			s, err := u.o.Cluster.Snapshot(ctx)
-			if err != nil {
-				return failover.Observation{}, err
-			}
+			s, err := u.Cluster.Snapshot(ctx)
 			c, _ := s.Node(n.Name())
-			return failover.Observation{Done: c.State == cluster.NodeUp, Found: "no reboot is needed",
-				Note: "the cluster says the node is " + c.State.String()}, nil
+			return failover.Observation{Done: err == nil && c.State == cluster.NodeUp, Found: "no reboot is needed",
+				Note: "the cluster says the node is " + c.State.String()}, err
 		})}
 }

@@ -1,6 +1,7 @@
 package eft
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -26,12 +27,6 @@ const (
 	// published for EFT Server, and an installer that shows a window where nobody sees it hangs for ever.
 	ModeSilent
 )
-
-// defaultStopAfter is how long an installer is followed when nothing else is said.
-const defaultStopAfter = 30 * time.Minute
-
-// defaultSettle is how long the trace of an installer is waited for whose start was not answered.
-const defaultSettle = 30 * time.Second
 
 const maxSettle = 45 * time.Second // a probe has a minute
 
@@ -116,33 +111,22 @@ func (i Installer) validate() (Installer, error) {
 	}
 	i.SHA256 = strings.ToLower(i.SHA256)
 	i.Args = slices.Clone(i.Args)
-	if i.ExitOK == nil {
-		i.ExitOK = []int{0}
-	}
-	if i.ExitReboot == nil {
-		i.ExitReboot = []int{3010, 1641}
-	}
-	if i.StopAfter == 0 {
-		i.StopAfter = defaultStopAfter
-	}
-	if i.Settle == 0 {
-		i.Settle = defaultSettle
-	}
-	if i.WarnAfter == 0 {
-		i.WarnAfter = i.StopAfter / 2
-	}
-	if i.Space == 0 {
-		i.Space = 3 * i.Size
-	}
+	i.ExitOK, i.ExitReboot = given(i.ExitOK, 0), given(i.ExitReboot, 3010, 1641)
+	i.StopAfter, i.Settle = cmp.Or(i.StopAfter, 30*time.Minute), cmp.Or(i.Settle, 30*time.Second)
+	i.WarnAfter, i.Space = cmp.Or(i.WarnAfter, i.StopAfter/2), cmp.Or(i.Space, 3*i.Size)
 	return i, nil
 }
 
-func (i Installer) success(exit int) bool {
-	return slices.Contains(i.ExitOK, exit) || slices.Contains(i.ExitReboot, exit) || slices.Contains(i.ExitSkip, exit)
+// given returns a list or, where none was given, the default. An empty one was given.
+func given[T any](list []T, standard ...T) []T {
+	if list == nil {
+		return standard
+	}
+	return list
 }
 
-func (i Installer) matches(f File) bool {
-	return f.Size == i.Size && strings.EqualFold(f.SHA256, i.SHA256)
+func (i Installer) success(exit int) bool {
+	return slices.Contains(slices.Concat(i.ExitOK, i.ExitReboot, i.ExitSkip), exit)
 }
 
 func cleanName(s string) bool {

@@ -63,9 +63,7 @@ var startModeNames = []string{StartUnknown: "unknown", StartManual: "manual", St
 	StartDisabled: "disabled"}
 
 // String returns the mode as a word, for example "manual".
-func (m StartMode) String() string {
-	return enum.Name(startModeNames, m)
-}
+func (m StartMode) String() string { return enum.Name(startModeNames, m) }
 
 // MarshalText implements encoding.TextMarshaler.
 func (m StartMode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
@@ -122,8 +120,8 @@ type Facts struct {
 func (f Facts) service(op string) (Service, error) {
 	switch len(f.Services) {
 	case 0:
-		return Service{}, refuse(op, f.Node, "install EFT Server on the node first, or name the right node", ErrNotInstalled,
-			"no service runs its program")
+		return Service{}, refuse(op, f.Node, "install EFT Server on the node first, or name the right node",
+			ErrNotInstalled, "no service runs its program")
 	case 1:
 		return f.Services[0], nil
 	}
@@ -132,6 +130,15 @@ func (f Facts) service(op string) (Service, error) {
 		names = append(names, s.Name)
 	}
 	return Service{}, refuse(op, f.Node, "remove the registration that is left over", ErrServiceName, "%q", names)
+}
+
+// service reads the one service of a node.
+func service(ctx context.Context, n Node, op string) (Service, error) {
+	f, err := n.Facts(ctx)
+	if err != nil {
+		return Service{}, err
+	}
+	return f.service(op)
 }
 
 // installed returns the version by the uninstall entry, which is there also without the shared disk.
@@ -148,10 +155,8 @@ func (f Facts) installed() Version {
 // has reports whether the node carries exactly this version, by every sign there is. The program file decides; the
 // entry must not contradict it.
 func (f Facts) has(v Version) bool {
-	if f.Program != v || len(f.Products) == 0 || len(f.Services) != 1 {
-		return false
-	}
-	return !slices.ContainsFunc(f.Products, func(p InstalledProduct) bool { return !v.toldBy(p.Version) })
+	return f.Program == v && len(f.Products) > 0 && len(f.Services) == 1 &&
+		!slices.ContainsFunc(f.Products, func(p InstalledProduct) bool { return !v.toldBy(p.Version) })
 }
 
 // String returns versions and service in one line.

@@ -1,6 +1,7 @@
 package eft
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -84,10 +85,8 @@ const (
 )
 
 const (
-	defaultVerify = 5 * time.Minute
-	defaultPoll   = 5 * time.Second
-	readTime      = time.Minute
-	changeTime    = 10 * time.Minute
+	readTime   = time.Minute
+	changeTime = 10 * time.Minute
 )
 
 func (o Options) validate() (Options, error) {
@@ -134,18 +133,8 @@ func (o Options) validate() (Options, error) {
 	if o.Installer, err = o.Installer.validate(); err != nil {
 		return o, err
 	}
-	if o.Product == "" {
-		o.Product = "EFT"
-	}
-	if o.BackupExclude == nil {
-		o.BackupExclude = []string{"Logs"}
-	}
-	if o.Verify == 0 {
-		o.Verify = defaultVerify
-	}
-	if o.Poll == 0 {
-		o.Poll = defaultPoll
-	}
+	o.Product, o.Verify, o.Poll = cmp.Or(o.Product, "EFT"), cmp.Or(o.Verify, 5*time.Minute), cmp.Or(o.Poll, 5*time.Second)
+	o.BackupExclude = given(o.BackupExclude, "Logs")
 	return o, nil
 }
 
@@ -156,29 +145,6 @@ func inside(path, dir string) bool {
 	}
 	return strings.HasPrefix(norm(path), norm(dir))
 }
-
-func (o Options) parameters() []failover.Parameter {
-	mode := "run by a person"
-	if o.Installer.Mode == ModeSilent {
-		mode = "silent: " + strings.Join(o.Installer.Args, " ")
-	}
-	return []failover.Parameter{
-		{Name: "group", Value: o.Group}, {Name: "active", Value: o.Active.Name()}, {Name: "passive", Value: o.Passive.Name()},
-		{Name: "version", Value: o.Installer.Version.String()}, {Name: "installer", Value: o.Installer.Path},
-		{Name: "sha256", Value: o.Installer.SHA256}, {Name: "installer mode", Value: mode},
-		{Name: "configuration", Value: o.ConfigDir}, {Name: "backup", Value: o.BackupDir},
-	}
-}
-
-// upgrade holds what the steps of one procedure share: values that never change.
-type upgrade struct {
-	o      Options
-	shared bool // the program lies on the shared disk
-
-	transfer cluster.Stages // of cluster.Transfer there and back
-}
-
-func (u upgrade) nodes() []Node { return []Node{u.o.Passive, u.o.Active} }
 
 // start is what an upgrade remembers before it changes anything.
 type start struct {

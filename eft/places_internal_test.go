@@ -30,7 +30,7 @@ func TestABackupRefusesWhatItCouldNotPutBack(t *testing.T) {
 		from, to := t.TempDir(), filepath.Join(t.TempDir(), "copy")
 		require.NoError(t, os.Mkdir(filepath.Join(from, "Logs"), 0o700))
 		require.NoError(t, make(from))
-		out, err := exec.CommandContext(t.Context(), "sh", "-c", scripts.BackupSh, "sh", from, to, "Logs").CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", scripts.Text("backup.sh"), "sh", from, to, "Logs").CombinedOutput()
 		if name == "nothing of it" || name == "one in Logs" {
 			require.NoError(t, err, "%s: %s", name, out)
 			continue
@@ -76,13 +76,13 @@ func TestAStartThatGaveUpCannotComeLater(t *testing.T) {
 	require.NoError(t, err)
 	runs := filepath.Join(dir, "runs")
 	start := func() ([]byte, error) {
-		cmd := exec.CommandContext(t.Context(), "sh", "-c", scripts.StartSh, "sh", runs, "id", fmt.Sprintf("%x", sha256.Sum256(text)),
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", scripts.Text("start.sh"), "sh", runs, "id", fmt.Sprintf("%x", sha256.Sum256(text)),
 			filepath.Join(dir, "control"), filepath.Join(dir, "installer"))
 		cmd.Env = []string{"PATH=" + dir + ":" + os.Getenv("PATH")}
 		return cmd.CombinedOutput()
 	}
 	state := func() string {
-		out, err := exec.CommandContext(t.Context(), "sh", "-c", scripts.RunSh, "sh", runs, "id").CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", scripts.Text("run.sh"), "sh", runs, "id").CombinedOutput()
 		require.NoError(t, err)
 		word, _, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
 		return word
@@ -122,7 +122,7 @@ func TestSpaceIsReadAlsoWhereNamesHoldBlanks(t *testing.T) {
 		dir := t.TempDir()
 		tool := "#!/bin/sh\necho 'Filesystem 1024-blocks Used Available Capacity Mounted on'\necho '" + line + "'\n"
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "df"), []byte(tool), 0o700)) //nolint:gosec // it is a program
-		cmd := exec.CommandContext(t.Context(), "sh", "-c", scripts.SpaceSh, "sh", filepath.Join(dir, "none"))
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", scripts.Text("space.sh"), "sh", filepath.Join(dir, "none"))
 		cmd.Env = []string{"PATH=" + dir + ":" + os.Getenv("PATH")}
 		out, err := cmd.Output()
 		require.Equal(t, want == "", err != nil, line)

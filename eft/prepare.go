@@ -12,87 +12,55 @@ import (
 	"github.com/01b61c5c/failover/internal/waiting"
 )
 
-// errNotYet: an earlier step has not run, which is the rule in a plan.
-var errNotYet = errors.New("eft: not remembered yet")
-
-// change builds a harmless, repeatable Change.
-func (u upgrade) change(id, title, target, source string, observe func(context.Context) (failover.Observation, error),
-	apply, undo func(context.Context) error) failover.Step {
-	return failover.Step{ID: id, Title: title, Target: target, Kind: failover.Change, Source: source, Timeout: changeTime,
-		Poll:     u.o.Poll,
-		Attempts: u.o.Attempts, Observe: later(observe), Apply: apply, Undo: undo}
-}
-
-// later turns "an earlier step has not run" into an observation that is not done.
-func later(observe func(context.Context) (failover.Observation, error)) func(context.Context) (failover.Observation,
-	error) {
-	return func(ctx context.Context) (failover.Observation, error) {
-		obs, err := observe(ctx)
-		if errors.Is(err, errNotYet) {
-			return failover.Observation{Found: obs.Found, Note: "not yet", Would: obs.Would}, nil
-		}
-		return obs, err
-	}
-}
-
 // remember writes to the journal how things are.
 func (u upgrade) remember() failover.Step {
-	s := u.change("facts", "Remember how EFT Server is installed on each node", u.o.Active.Name()+", "+u.o.Passive.Name(),
-		added+"account and start mode are put back as they were", func(ctx context.Context) (failover.Observation, error) {
-			s, ok, err := startFact.Load(ctx)
-			return failover.Observation{Done: ok, Found: "run " + s.Run,
-				Would: "write service, versions and configuration directories to the journal"}, err
+	return record(u, "facts", "Remember how EFT Server is installed on each node", u.Active.Name()+", "+u.Passive.Name(),
+		added+"account and start mode are put back as they were", startFact, func(s start) failover.Observation {
+			return failover.Observation{Found: "run " + s.Run,
+				Would: "write service, versions and configuration directories to the journal"}
 		}, func(ctx context.Context) error {
-			_, err := startFact.Capture(ctx, u.readStart)
+			_, err := startFact.Capture(ctx, func(ctx context.Context) (start, error) {
+				nodes, err := u.facts(ctx)
+				return start{Run: strings.ToLower(rand.Text()[:12]), Nodes: nodes}, err
+			})
 			return err
-		}, failover.NothingToUndo)
-	s.Writes = []string{startFact.Name}
-	return s
+		})
 }
 
 // prepare remembers how things are and keeps the group from going home.
 func (u upgrade) prepare() failover.Stage {
-	stage := failover.Stage{Name: "prepare", Steps: []failover.Step{u.remember()}}
-	if u.o.Admin != nil {
-		s := u.change("settings", "Remember the settings, to compare them afterwards", u.o.Group,
-			u.vendor("7.1", "9.1", asExpected), func(ctx context.Context) (failover.Observation, error) {
-				s, ok, err := settingsFact.Load(ctx)
+	steps := []failover.Step{u.remember()}
+	if u.Admin != nil {
+		steps = append(steps, record(u, "settings", "Remember the settings, to compare them afterwards", u.Group,
+			u.vendor("7.1", "9.1", asExpected), settingsFact, func(s Settings) failover.Observation {
 				found := fmt.Sprintf("%d values", len(s.Values))
 				if len(s.Absent) > 0 {
 					found += "; not there in this version: " + strings.Join(s.Absent, ", ")
 				}
-				return failover.Observation{Done: ok, Found: found,
-					Would: "write the settings to the journal"}, err
+				return failover.Observation{Found: found, Would: "write the settings to the journal"}
 			}, func(ctx context.Context) error {
-				_, err := settingsFact.Capture(ctx, u.o.Admin.Read)
+				_, err := settingsFact.Capture(ctx, u.Admin.Read)
 				return err
-			}, failover.NothingToUndo)
-		s.Writes = []string{settingsFact.Name}
-		stage.Steps = append(stage.Steps, s)
+			}))
 	}
-	stage.Steps = append(stage.Steps, u.transfer.Prepare.Steps...)
-	return stage
+	return failover.Stage{Name: "prepare", Steps: append(steps, u.transfer.Prepare.Steps...)}
 }
 
 // staging brings the installer to both nodes.
 func (u upgrade) staging() failover.Stage {
-	compare := look("compare", "The same installer lies on both nodes and is the right one", u.o.Installer.Path,
-		u.vendor("1", "1", download), firm, u.until(u.lastRole()), func(ctx context.Context) (string, error) {
-			var errs []error
-			for _, n := range u.nodes() {
-				errs = append(errs, u.rightInstaller(ctx, n))
-			}
-			return fmt.Sprintf("%d bytes, SHA-256 %.16s…", u.o.Installer.Size, u.o.Installer.SHA256), errors.Join(errs...)
+	compare := look("compare", "The same installer lies on both nodes and is the right one", u.Installer.Path,
+		u.vendor("1", "1", download), firm, u.until(u.last), func(ctx context.Context) (string, error) {
+			_, err := u.each(func(n Node) (string, error) { return "", u.rightInstaller(ctx, n) })
+			return fmt.Sprintf("%d bytes, SHA-256 %.16s…", u.Installer.Size, u.Installer.SHA256), err
 		})
 	// In a plan nothing was copied yet: the run waits for the step before, so this is no obstacle.
 	compare.Wait = true
-	return failover.Stage{Name: "stage",
-		Steps: []failover.Step{u.stage("passive", u.o.Passive), u.stage("active", u.o.Active), compare}}
+	return failover.Stage{Name: "stage", Steps: []failover.Step{u.stage("passive"), u.stage("active"), compare}}
 }
 
 // rightInstaller refuses another file than the specified one, on a node that has yet to run it.
 func (u upgrade) rightInstaller(ctx context.Context, n Node) error {
-	f, err := n.File(ctx, u.o.Installer.Path)
+	f, err := n.File(ctx, u.Installer.Path)
 	if err != nil {
 		return err
 	}
@@ -101,41 +69,43 @@ func (u upgrade) rightInstaller(ctx context.Context, n Node) error {
 		return nil
 	}
 	facts, err := n.Facts(ctx)
-	if err == nil && facts.has(u.o.Installer.Version) {
+	if err == nil && facts.has(u.Installer.Version) {
 		return nil
 	}
 	return errors.Join(wrong, err)
 }
 
-func (u upgrade) readStart(ctx context.Context) (start, error) {
-	s := start{Run: strings.ToLower(rand.Text()[:12]), Nodes: map[string]Facts{}}
+// facts reads how the product is installed on each node.
+func (u upgrade) facts(ctx context.Context) (map[string]Facts, error) {
+	nodes := map[string]Facts{}
 	for _, n := range u.nodes() {
 		f, err := n.Facts(ctx)
 		if err != nil {
-			return s, err
+			return nil, err
 		}
 		f.Busy = nil
-		s.Nodes[n.Name()] = f
+		nodes[n.Name()] = f
 	}
-	return s, nil
+	return nodes, nil
 }
 
-func (u upgrade) stage(role string, n Node) failover.Step {
+func (u upgrade) stage(role string) failover.Step {
+	n, i := u.node(role), u.Installer
 	s := u.change(role, "Bring the installer to "+n.Name(), n.Name(), u.vendor("1", "1", download),
 		func(ctx context.Context) (failover.Observation, error) {
-			f, err := n.File(ctx, u.o.Installer.Path)
-			if err != nil {
+			f, err := n.File(ctx, i.Path)
+			switch {
+			case err != nil:
 				return failover.Observation{}, err
-			}
-			if f != (File{}) {
+			case f != File{}:
 				return failover.Observation{Done: true, Found: "there, with the right size and SHA-256"}, u.rightFile(n, f)
 			}
 			how := "upload it"
-			if u.o.Installer.Source == nil {
-				how = "let the node fetch it from " + u.o.Installer.URL
+			if i.Source == nil {
+				how = "let the node fetch it from " + i.URL
 			}
-			return failover.Observation{Found: "not there", Would: how + " to " + u.o.Installer.Path}, nil
-		}, func(ctx context.Context) error { return n.Stage(ctx, u.o.Installer) }, failover.NothingToUndo)
+			return failover.Observation{Found: "not there", Would: how + " to " + i.Path}, nil
+		}, func(ctx context.Context) error { return n.Stage(ctx, i) }, failover.NothingToUndo)
 	s.Timeout = time.Hour
 	return s
 }
@@ -146,7 +116,7 @@ func (u upgrade) backupAt(ctx context.Context) (Backup, error) {
 	if err != nil {
 		return Backup{}, err
 	}
-	return Backup{From: u.o.ConfigDir, To: joinPath(u.o.BackupDir, "eft-"+s.Run), Exclude: u.o.BackupExclude}, nil
+	return Backup{From: u.ConfigDir, To: joinPath(u.BackupDir, "eft-"+s.Run), Exclude: u.BackupExclude}, nil
 }
 
 // joinPath appends a name to a directory in the style of the directory.
@@ -158,26 +128,33 @@ func joinPath(dir, name string) string {
 	return strings.TrimRight(dir, `\/`) + sep + name
 }
 
+// readCopy reads a copy and refuses one from which nothing could be restored.
+func readCopy(ctx context.Context, n Node, dir string) (Manifest, error) {
+	m, err := n.ReadBackup(ctx, dir)
+	if err == nil {
+		err = m.usable(n.Name(), dir)
+	}
+	return m, err
+}
+
 func (u upgrade) backup() failover.Stage {
-	node := u.o.Active
+	node := u.Active
 	source := u.vendor("2", "2", "back up the configuration files directory on the shared resource")
 	run := u.change("copy", "Back up the configuration directory on the node that has the shared disk",
-		node.Name(), source,
-		func(ctx context.Context) (failover.Observation, error) {
-			would := failover.Observation{Found: "there is none of this run",
-				Would: "copy " + u.o.ConfigDir + " into " + u.o.BackupDir}
+		node.Name(), source, func(ctx context.Context) (failover.Observation, error) {
+			obs := failover.Observation{Found: "there is none of this run",
+				Would: "copy " + u.ConfigDir + " into " + u.BackupDir}
 			b, err := u.backupAt(ctx)
 			if err != nil {
-				return would, err
+				return obs, err
 			}
 			// What was copied is read in Apply, which has the time for many gigabytes. A copy of which nothing is on record
 			// is asked for again, which leaves a complete one as it is.
 			c, ok, err := copyFact.Load(ctx)
-			if ok {
-				would.Done, would.Found = true,
-					fmt.Sprintf("%s: %d files, %d bytes, manifest %.16s…", b.To, c.Files, c.Bytes, c.Hash)
+			if obs.Done = ok; ok {
+				obs.Found = fmt.Sprintf("%s: %d files, %d bytes, manifest %.16s…", b.To, c.Files, c.Bytes, c.Hash)
 			}
-			return would, err
+			return obs, err
 		}, func(ctx context.Context) error {
 			b, err := u.backupAt(ctx)
 			if err == nil {
@@ -186,10 +163,7 @@ func (u upgrade) backup() failover.Stage {
 			if err != nil {
 				return err
 			}
-			m, err := node.ReadBackup(ctx, b.To)
-			if err == nil {
-				err = m.usable(node.Name(), b.To)
-			}
+			m, err := readCopy(ctx, node, b.To)
 			if err != nil { // it was asked for, so something of it may be there or come
 				return &failover.Error{Op: "back up", Target: node.Name(), Outcome: failover.InDoubt,
 					Next: failover.NextOf(err), Err: err}
@@ -197,19 +171,15 @@ func (u upgrade) backup() failover.Stage {
 			return copyFact.Save(ctx, copied{Files: len(m.Files), Bytes: m.Bytes(), Hash: m.Hash})
 		}, failover.NothingToUndo)
 	run.Timeout, run.Writes = time.Hour, []string{copyFact.Name}
-	verify := u.change("verify", "Read the backup again and compare it with its manifest", node.Name(), source,
-		func(ctx context.Context) (failover.Observation, error) {
-			hash, ok, err := backupFact.Load(ctx)
-			return failover.Observation{Done: ok, Found: "manifest " + hash, Would: "read every file of the copy"}, err
+	verify := record(u, "verify", "Read the backup again and compare it with its manifest", node.Name(), source,
+		backupFact, func(hash string) failover.Observation {
+			return failover.Observation{Found: "manifest " + hash, Would: "read every file of the copy"}
 		}, func(ctx context.Context) error {
 			b, err := u.backupAt(ctx)
 			if err != nil {
 				return err
 			}
-			m, err := node.ReadBackup(ctx, b.To)
-			if err == nil {
-				err = m.usable(node.Name(), b.To)
-			}
+			m, err := readCopy(ctx, node, b.To)
 			c, _, loadErr := copyFact.Load(ctx)
 			switch {
 			case err != nil || loadErr != nil:
@@ -221,28 +191,28 @@ func (u upgrade) backup() failover.Stage {
 			failover.Progress(ctx, fmt.Sprintf("%d files, %d bytes, manifest %s in %s on %s", len(m.Files), m.Bytes(), m.Hash,
 				b.To, node.Name()))
 			return backupFact.Save(ctx, m.Hash)
-		}, failover.NothingToUndo)
-	verify.Timeout, verify.Writes = run.Timeout, []string{backupFact.Name}
+		})
+	verify.Timeout = run.Timeout
 	return failover.Stage{Name: "backup", Steps: []failover.Step{run, verify}}
 }
 
 // quiesce waits until nobody would be cut off, if that is wanted.
 func (u upgrade) quiesce() failover.Stage {
-	q := u.o.Quiesce
+	const op = "wait for quiet"
+	q := u.Quiesce
 	stage := failover.Stage{Name: "quiesce"}
 	if q.For == 0 {
 		return stage
 	}
-	s := u.change("wait", "Wait until nobody is connected", u.o.Group, added+"a move cuts every connection",
-		func(ctx context.Context) (failover.Observation, error) {
-			// Users come and go: whether somebody is connected is looked at while it waits.
-			text, ok, err := quiescedFact.Load(ctx)
-			return failover.Observation{Done: ok, Note: text, Would: "wait up to " + q.For.String()}, err
+	// Users come and go: whether somebody is connected is looked at while it waits.
+	s := record(u, "wait", "Wait until nobody is connected", u.Group, added+"a move cuts every connection", quiescedFact,
+		func(text string) failover.Observation {
+			return failover.Observation{Note: text, Would: "wait up to " + q.For.String()}
 		}, func(ctx context.Context) error {
 			limit, cancel := context.WithTimeout(ctx, q.For)
 			defer cancel()
 			for {
-				now, err := u.o.Admin.Read(ctx)
+				now, err := u.Admin.Read(ctx)
 				if err != nil {
 					return err
 				}
@@ -250,20 +220,19 @@ func (u upgrade) quiesce() failover.Stage {
 					return quiescedFact.Save(ctx, "nobody was connected")
 				}
 				failover.Progress(ctx, now.Activity.String())
-				if err := waiting.For(limit, u.o.Poll); err != nil {
+				if err := waiting.For(limit, u.Poll); err != nil {
 					if ctx.Err() != nil {
-						return &failover.Error{Op: "wait for quiet", Target: u.o.Group, Outcome: failover.NotApplied,
-							Next: "run again", Err: err}
+						return unchanged(op, u.Group, "run again", err)
 					}
 					if q.Then == QuiesceMoveAnyway {
 						return quiescedFact.Save(ctx, "moved in spite of "+now.Activity.String())
 					}
-					return refuse("wait for quiet", u.o.Group, "run again at a quieter time, or use QuiesceMoveAnyway", ErrNodeBusy,
+					return refuse(op, u.Group, "run again at a quieter time, or use QuiesceMoveAnyway", ErrNodeBusy,
 						"still %s after %s", now.Activity, q.For)
 				}
 			}
-		}, failover.NothingToUndo)
-	s.Timeout, s.Writes = q.For+changeTime, []string{quiescedFact.Name}
+		})
+	s.Timeout = q.For + changeTime
 	stage.Steps = []failover.Step{s}
 	return stage
 }

@@ -107,15 +107,8 @@ func NewREST(c RESTConfig) (*REST, error) {
 	case c.Timeout < 0:
 		return bad("Timeout", "is negative", "use zero for the default")
 	}
-	if c.Login == "" {
-		c.Login = LoginEFT
-	}
-	if c.Timeout == 0 {
-		c.Timeout = time.Minute
-	}
-	if c.Settings == nil {
-		c.Settings = DefaultSettings()
-	}
+	c.Login, c.Timeout = cmp.Or(c.Login, LoginEFT), cmp.Or(c.Timeout, time.Minute)
+	c.Settings = given(c.Settings, DefaultSettings()...)
 	trust, err := c.TLS.Config("RESTConfig.TLS", base.Hostname())
 	if err != nil {
 		return nil, err
@@ -127,8 +120,11 @@ func NewREST(c RESTConfig) (*REST, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil
 }
 
-func (r *REST) fail(op, next string, err error) error {
-	return &failover.Error{Op: op, Target: r.base.Host, Outcome: failover.NotApplied, Next: next, Err: err}
+func (r *REST) fail(op, next string, err error) error { return unchanged(op, r.base.Host, next, err) }
+
+// lineFailed is fail for a request that got no answer.
+func (r *REST) lineFailed(op string, err error) error {
+	return r.fail(op, cmp.Or(failover.TLSNext(err), "see that the service runs and the address is that of the group"), err)
 }
 
 // send makes one request and returns status and body.
@@ -158,37 +154,35 @@ func (r *REST) send(ctx context.Context, method, path string, token failover.Sec
 }
 
 func (r *REST) login(ctx context.Context) (failover.Secret, error) {
-	const op = "log in to EFT"
+	fail := func(next string, err error) (failover.Secret, error) {
+		return failover.Secret{}, r.fail("log in to EFT", next, err)
+	}
 	password, err := r.c.Password(ctx)
 	if err != nil {
-		return failover.Secret{}, r.fail(op, "make the password available", err)
+		return fail("make the password available", err)
 	}
 	if r.spent(password) {
-		return failover.Secret{},
-			r.fail(op, "correct the password or unlock the account, then run again",
-				fmt.Errorf("%w: it refused this password %d times and is not asked again", ErrREST, maxRefused))
+		return fail("correct the password or unlock the account, then run again",
+			fmt.Errorf("%w: it refused this password %d times and is not asked again", ErrREST, maxRefused))
 	}
 	body, err := json.Marshal(map[string]string{"userName": r.c.User, "password": password.Reveal(),
 		"authType": string(r.c.Login)})
 	if err != nil {
-		return failover.Secret{}, r.fail(op, "report this", err)
+		return fail("report this", err)
 	}
 	status, raw, err := r.send(ctx, http.MethodPost, "v1/authentication", failover.Secret{}, body)
 	if err != nil {
-		return failover.Secret{},
-			r.fail(op, cmp.Or(failover.TLSNext(err), "see that the service runs and the address is that of the group"), err)
+		return failover.Secret{}, r.lineFailed("log in to EFT", err)
+	}
+	r.judged(password, status)
+	if status != http.StatusOK {
+		return fail("see that the account has REST access", fmt.Errorf("%w: HTTP status %d", ErrREST, status))
 	}
 	var answer struct {
 		AuthToken string `json:"authToken"`
 	}
-	r.judged(password, status)
-	if status != http.StatusOK {
-		return failover.Secret{},
-			r.fail(op, "see that the account has REST access", fmt.Errorf("%w: HTTP status %d", ErrREST, status))
-	}
 	if err := json.Unmarshal(raw, &answer); err != nil || answer.AuthToken == "" {
-		return failover.Secret{},
-			r.fail(op, "see what answers at this address", fmt.Errorf("%w: no token in the answer", ErrREST))
+		return fail("see what answers at this address", fmt.Errorf("%w: no token in the answer", ErrREST))
 	}
 	return failover.NewSecret(answer.AuthToken), nil
 }
@@ -211,6 +205,12 @@ func (r *REST) judged(password failover.Secret, status int) {
 	}
 }
 
+func (r *REST) keep(token failover.Secret) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.token = token
+}
+
 // get reads one document. A token that is not taken any more, which is the rule after a move and after a minute of
 // idling, is replaced once. found is false on 404.
 func (r *REST) get(ctx context.Context, path string, doc any) (found bool, err error) {
@@ -224,28 +224,22 @@ func (r *REST) get(ctx context.Context, path string, doc any) (found bool, err e
 			if token, err = r.login(ctx); err != nil {
 				return false, err
 			}
-			r.mu.Lock()
-			r.token = token
-			r.mu.Unlock()
+			r.keep(token)
 		}
 		status, raw, err := r.send(ctx, http.MethodGet, path, token, nil)
+		if err != nil {
+			return false, r.lineFailed(op, err)
+		}
+		if status == http.StatusUnauthorized {
+			r.keep(failover.Secret{})
+			if attempt == 0 && !fresh {
+				continue
+			}
+		}
 		switch {
-		case err != nil:
-			return false, r.fail(op, cmp.Or(failover.TLSNext(err),
-				"see that the service runs and the address is that of the group"), err)
-		case status == http.StatusUnauthorized && attempt == 0 && !fresh:
-			r.mu.Lock()
-			r.token = failover.Secret{}
-			r.mu.Unlock()
-			continue
 		case status == http.StatusNotFound:
 			return false, nil
 		case status != http.StatusOK:
-			if status == http.StatusUnauthorized {
-				r.mu.Lock()
-				r.token = failover.Secret{}
-				r.mu.Unlock()
-			}
 			return false, r.fail(op, "see what the server's log says", fmt.Errorf("%w: %w", ErrREST, refused(status)))
 		}
 		if err := json.Unmarshal(raw, doc); err != nil {
@@ -253,14 +247,4 @@ func (r *REST) get(ctx context.Context, path string, doc any) (found bool, err e
 		}
 		return true, nil
 	}
-}
-
-// must is get for a document every version has.
-func (r *REST) must(ctx context.Context, path string, doc any) error {
-	found, err := r.get(ctx, path, doc)
-	if err == nil && !found {
-		err = r.fail("read "+path, "see that this is EFT 8.0 or newer with the REST API enabled",
-			fmt.Errorf("%w: HTTP status 404", ErrREST))
-	}
-	return err
 }

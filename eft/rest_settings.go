@@ -34,9 +34,7 @@ func (o object) name() string {
 // write puts the object under its path.
 func (o object) write(into map[string]string, path string) {
 	flatten(into, path, o.Attributes, shown)
-	if len(o.Relationships) > 0 {
-		flatten(into, path+"/relationships", o.Relationships, shown)
-	}
+	flatten(into, path+"/relationships", o.Relationships, shown)
 }
 
 // paths names each object of a list by its name, and by its ID too where two have one name.
@@ -56,105 +54,108 @@ func paths(list []object) []string {
 	return names
 }
 
-// Read implements Admin.
-func (r *REST) Read(ctx context.Context) (Settings, error) {
-	s := Settings{Values: map[string]string{}, Licences: map[string]string{}}
-	var server struct{ Data object }
-	if err := r.must(ctx, "v2/server", &server); err != nil {
-		return s, err
+// reading collects what a server tells. After the first error nothing more is asked.
+type reading struct {
+	*REST
+	Settings
+	err error
+}
+
+// get is REST.get.
+func (r *reading) get(ctx context.Context, path string, doc any) (found bool) {
+	if r.err == nil {
+		found, r.err = r.REST.get(ctx, path, doc)
 	}
-	version, _ := server.Data.Attributes["version"].(string)
-	var err error
-	if s.Version, err = ParseVersion(version); err != nil {
-		return s, r.fail("read version", "see what answers at this address", fmt.Errorf("%w: version %q", ErrREST, version))
+	return found
+}
+
+// must is get for a document every version has.
+func (r *reading) must(ctx context.Context, path string, doc any) {
+	if !r.get(ctx, path, doc) && r.err == nil {
+		r.err = r.fail("read "+path, "see that this is EFT 8.0 or newer with the REST API enabled",
+			fmt.Errorf("%w: HTTP status 404", ErrREST))
 	}
-	if general, ok := server.Data.Attributes["general"].(map[string]any); ok {
-		s.ConfigDir, _ = general["configFilePath"].(string)
-	}
-	server.Data.write(s.Values, "server")
-	if err := r.nodes(ctx, &s); err != nil {
-		return s, err
-	}
-	sites, err := r.sites(ctx, &s)
-	if err != nil {
-		return s, err
-	}
-	for _, path := range r.c.Settings {
-		if !strings.Contains(path, "{site}") {
-			if err := r.collect(ctx, &s, path, path); err != nil {
-				return s, err
-			}
-			continue
-		}
-		for id, name := range sites {
-			if err := r.collect(ctx, &s, strings.ReplaceAll(path, "{site}", url.PathEscape(id)),
-				strings.ReplaceAll(path, "{site}", name)); err != nil {
-				return s, err
-			}
-		}
-	}
-	err = r.status(ctx, &s)
-	slices.Sort(s.Absent)
-	return s, err
 }
 
 // optional is get for a document that not every version has. That it is not there is told.
-func (r *REST) optional(ctx context.Context, s *Settings, path string, doc any) (bool, error) {
-	found, err := r.get(ctx, path, doc)
-	if err == nil && !found {
-		s.Absent = append(s.Absent, path)
+func (r *reading) optional(ctx context.Context, path string, doc any) {
+	if !r.get(ctx, path, doc) && r.err == nil {
+		r.Absent = append(r.Absent, path)
 	}
-	return found, err
+}
+
+// Read implements Admin.
+func (r *REST) Read(ctx context.Context) (Settings, error) {
+	now := reading{REST: r, Settings: Settings{Values: map[string]string{}, Licences: map[string]string{}}}
+	now.server(ctx)
+	now.nodes(ctx)
+	sites := now.sites(ctx)
+	for _, path := range r.c.Settings {
+		of := sites
+		if !strings.Contains(path, "{site}") {
+			of = map[string]string{"": ""} // it is read once
+		}
+		for id, name := range of {
+			now.collect(ctx, strings.ReplaceAll(path, "{site}", url.PathEscape(id)), strings.ReplaceAll(path, "{site}", name))
+		}
+	}
+	now.status(ctx)
+	slices.Sort(now.Absent)
+	return now.Settings, now.err
+}
+
+func (r *reading) server(ctx context.Context) {
+	var server struct{ Data object }
+	if r.must(ctx, "v2/server", &server); r.err != nil {
+		return
+	}
+	version, _ := server.Data.Attributes["version"].(string)
+	var err error
+	if r.Version, err = ParseVersion(version); err != nil {
+		r.err = r.fail("read version", "see what answers at this address", fmt.Errorf("%w: version %q", ErrREST, version))
+	}
+	general, _ := server.Data.Attributes["general"].(map[string]any)
+	r.ConfigDir, _ = general["configFilePath"].(string)
+	server.Data.write(r.Values, "server")
 }
 
 const nodesPath = "v2/nodes"
 
 // nodes reads whether EFT is its own cluster manager, and the licences of the node that answers.
-func (r *REST) nodes(ctx context.Context, s *Settings) error {
+func (r *reading) nodes(ctx context.Context) {
 	var nodes struct{ Data []object }
-	found, err := r.optional(ctx, s, nodesPath, &nodes)
-	if err != nil || !found {
-		return err
-	}
+	r.optional(ctx, nodesPath, &nodes)
 	for _, n := range nodes.Data {
-		if in, ok := n.Attributes["isInCluster"].(bool); ok && in {
-			s.HA = true
-		}
+		in, _ := n.Attributes["isInCluster"].(bool)
+		r.HA = r.HA || in
 		if started, ok := n.Attributes["isStarted"].(bool); ok && !started {
 			continue
 		}
 		var licences struct{ Data []object }
-		if _, err := r.optional(ctx, s, nodesPath+"/"+url.PathEscape(n.ID)+"/licenses", &licences); err != nil {
-			return err
-		}
+		r.optional(ctx, nodesPath+"/"+url.PathEscape(n.ID)+"/licenses", &licences)
 		for _, l := range licences.Data {
 			for _, key := range []string{"registrationState", "registrationStatus"} {
 				if state, ok := l.Attributes[key].(string); ok {
-					s.Licences[l.ID] = state
+					r.Licences[l.ID] = state
 				}
 			}
 		}
 	}
-	return nil
 }
 
-func (r *REST) sites(ctx context.Context, s *Settings) (map[string]string, error) {
+func (r *reading) sites(ctx context.Context) map[string]string {
 	var list struct{ Data []object }
-	if err := r.must(ctx, "v2/sites", &list); err != nil {
-		return nil, err
-	}
+	r.must(ctx, "v2/sites", &list)
 	names := map[string]string{}
 	for i, name := range paths(list.Data) {
-		o := list.Data[i]
+		id := list.Data[i].ID
 		var site struct{ Data object }
-		if err := r.must(ctx, "v2/sites/"+url.PathEscape(o.ID), &site); err != nil {
-			return nil, err
-		}
-		names[o.ID] = name
-		site.Data.write(s.Values, "sites/"+name)
-		s.Values["sites/"+name+"/id"] = o.ID
+		r.must(ctx, "v2/sites/"+url.PathEscape(id), &site)
+		names[id] = name
+		site.Data.write(r.Values, "sites/"+name)
+		r.Values["sites/"+name+"/id"] = id
 	}
-	return names, nil
+	return names
 }
 
 // other are second spellings: the vendor's reference has one in a heading and another one in the samples.
@@ -167,58 +168,55 @@ var withheld = []refused{http.StatusBadRequest, http.StatusForbidden, http.Statu
 const each = "/{id}"
 
 // collect reads one object, a list of them, or the documents of a list, below a path of ours.
-func (r *REST) collect(ctx context.Context, s *Settings, path, under string) error {
+func (r *reading) collect(ctx context.Context, path, under string) {
+	if r.err != nil {
+		return
+	}
 	path, documents := strings.CutSuffix(path, each)
 	under = strings.TrimSuffix(under, each)
 	var doc struct{ Data json.RawMessage }
-	found, err := r.get(ctx, "v2/"+path, &doc)
-	if second := other.Replace(path); err == nil && !found && second != path {
+	found := r.get(ctx, "v2/"+path, &doc)
+	if second := other.Replace(path); r.err == nil && !found && second != path {
 		path = second
-		found, err = r.get(ctx, "v2/"+path, &doc)
+		found = r.get(ctx, "v2/"+path, &doc)
 	}
 	// A module without a licence, or one that this account may not see, is no reason to read nothing.
-	status, isStatus := errors.AsType[refused](err)
-	switch {
-	case isStatus && slices.Contains(withheld, status):
-		s.Absent = append(s.Absent, fmt.Sprintf("%s (%s)", under, status))
-		return nil
-	case err != nil:
-		return err
-	case !found:
-		s.Absent = append(s.Absent, under)
-		return nil
+	if status, ok := errors.AsType[refused](r.err); ok && slices.Contains(withheld, status) {
+		r.Absent, r.err = append(r.Absent, fmt.Sprintf("%s (%s)", under, status)), nil
+		return
+	}
+	if !found {
+		if r.err == nil {
+			r.Absent = append(r.Absent, under)
+		}
+		return
 	}
 	var list []object
-	if err := json.Unmarshal(doc.Data, &list); err == nil {
-		for i, name := range paths(list) {
-			o := list[i]
-			s.Values[under+"/"+name+"/id"] = o.ID
-			o.write(s.Values, under+"/"+name)
-			if !documents || o.ID == "" {
-				continue
-			}
-			var whole struct{ Data object }
-			found, err := r.get(ctx, "v2/"+path+"/"+url.PathEscape(o.ID), &whole)
-			if err != nil {
-				return err
-			}
-			if !found {
-				s.Absent = append(s.Absent, under+"/"+name)
-			}
-			whole.Data.write(s.Values, under+"/"+name)
+	if json.Unmarshal(doc.Data, &list) != nil {
+		var one object
+		if err := json.Unmarshal(doc.Data, &one); err != nil {
+			r.err = r.fail("read "+path, "see what the API answers", fmt.Errorf("%w: neither object nor list", ErrREST))
 		}
-		return nil
+		one.write(r.Values, under)
+		return
 	}
-	var one object
-	if err := json.Unmarshal(doc.Data, &one); err != nil {
-		return r.fail("read "+path, "see what the API answers", fmt.Errorf("%w: neither object nor list", ErrREST))
+	for i, name := range paths(list) {
+		o, at := list[i], under+"/"+name
+		r.Values[at+"/id"] = o.ID
+		o.write(r.Values, at)
+		if !documents || o.ID == "" {
+			continue
+		}
+		var whole struct{ Data object }
+		if !r.get(ctx, "v2/"+path+"/"+url.PathEscape(o.ID), &whole) && r.err == nil {
+			r.Absent = append(r.Absent, at)
+		}
+		whole.Data.write(r.Values, at)
 	}
-	one.write(s.Values, under)
-	return nil
 }
 
 // status reads which sites run, whether their gateway is connected, and who is working.
-func (r *REST) status(ctx context.Context, s *Settings) error {
+func (r *reading) status(ctx context.Context) {
 	var sites struct {
 		Info []struct {
 			Sites []struct {
@@ -228,38 +226,32 @@ func (r *REST) status(ctx context.Context, s *Settings) error {
 			}
 		}
 	}
-	if _, err := r.optional(ctx, s, "v1/sites/status", &sites); err != nil {
-		return err
-	}
+	r.optional(ctx, "v1/sites/status", &sites)
 	for _, node := range sites.Info {
 		for _, site := range node.Sites {
-			s.Values["sites/"+site.Name+"/state"] = site.State
-			s.Values["sites/"+site.Name+"/dmz/connected"] = strconv.FormatBool(site.DMZConnected)
-			s.Activity.Users += site.Activity.ConnectedUserCount
-			s.Activity.Rules += site.Activity.RunningEventRuleCount
+			r.Values["sites/"+site.Name+"/state"] = site.State
+			r.Values["sites/"+site.Name+"/dmz/connected"] = strconv.FormatBool(site.DMZConnected)
+			r.Activity.Users += site.Activity.ConnectedUserCount
+			r.Activity.Rules += site.Activity.RunningEventRuleCount
 		}
 	}
 	var server struct {
 		Nodes []struct {
 			Activity struct {
-				ActiveClientUploadCount, ActiveClientDownloadCount, ActiveServerDownloadCount,
-				ActiveServerUploadCount int
+				ActiveClientUploadCount, ActiveClientDownloadCount, ActiveServerDownloadCount, ActiveServerUploadCount int
 			}
 			Licenses []struct{ Module, RegistrationState string }
 		}
 	}
-	if _, err := r.optional(ctx, s, "v1/server/status", &server); err != nil {
-		return err
-	}
+	r.optional(ctx, "v1/server/status", &server)
 	for _, n := range server.Nodes {
 		a := n.Activity
-		s.Activity.Transfers += a.ActiveClientUploadCount + a.ActiveClientDownloadCount + a.ActiveServerDownloadCount +
+		r.Activity.Transfers += a.ActiveClientUploadCount + a.ActiveClientDownloadCount + a.ActiveServerDownloadCount +
 			a.ActiveServerUploadCount
 		for _, l := range n.Licenses {
-			s.Licences[l.Module] = l.RegistrationState
+			r.Licences[l.Module] = l.RegistrationState
 		}
 	}
-	return nil
 }
 
 // volatile are attributes that must change in an upgrade (by their whole name: minTlsVersion is a setting) or change by
@@ -282,10 +274,7 @@ func isVolatile(key string) bool {
 // visibility says whether the texts of a document may be kept.
 type visibility int
 
-const (
-	shown visibility = iota
-	secret
-)
+const shown, secret visibility = 0, 1
 
 // redacted stands for a text that may be a secret; only its being there is compared.
 const redacted = "[redacted]"
@@ -355,10 +344,6 @@ func numbers(list []any) []string {
 
 func holds(words []string, key string) bool {
 	key = strings.ToLower(key)
-	for _, w := range words {
-		if strings.HasPrefix(key, w) || strings.HasSuffix(key, w) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(words,
+		func(w string) bool { return strings.HasPrefix(key, w) || strings.HasSuffix(key, w) })
 }

@@ -1,10 +1,12 @@
 package eft
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
@@ -55,164 +57,144 @@ var (
 // version stays disabled, so that the cluster cannot start the new program on the old configuration.
 func Rollback(o RollbackOptions) (failover.Procedure, error) {
 	opts, err := o.validate()
-	switch {
-	case err != nil:
-		return failover.Procedure{}, err
-	case o.Old.IsZero() || o.Old.Compare(opts.Installer.Version) >= 0:
-		return failover.Procedure{},
-			failover.Invalid("RollbackOptions.Old", fmt.Sprintf("%s is not older than %s", o.Old, opts.Installer.Version),
-				"give the version to go back to")
-	case !cleanName(o.Copy):
-		return failover.Procedure{},
-			failover.Invalid("RollbackOptions.Copy", "is empty or has control characters",
-				"take it from the report of the upgrade")
-	case len(o.Manifest) != 64:
-		return failover.Procedure{},
-			failover.Invalid("RollbackOptions.Manifest", "is no SHA-256", "take it from the report of the upgrade")
-	case o.Restore != RestoreWhenMoved && o.Restore != RestoreAlways:
-		return failover.Procedure{},
-			failover.Invalid("RollbackOptions.Restore", fmt.Sprintf("is %d", o.Restore), "use RestoreWhenMoved or RestoreAlways")
-	case o.Failback.Policy < cluster.FailbackUnknown || o.Failback.Policy > cluster.FailbackAllowed:
-		return failover.Procedure{},
-			failover.Invalid("RollbackOptions.Failback", "is "+o.Failback.Policy.String(),
-				"take it from the report of the upgrade, or leave it out")
-	}
-	const added = "added: stop the group, restore the backup, move to the node with the old version, start (inferred)"
-	o.Options = opts
-	u := upgrade{o: opts}
-	// The group may be on either node.
-	u.transfer, err = cluster.TransferStages(opts.Cluster,
-		cluster.TransferOptions{Group: opts.Group, Target: opts.Active.Name(), Move: opts.Move, Hold: opts.Hold,
-			Failback: o.Failback, DownFrom: "offline/group"})
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	stages := []failover.Stage{{Name: "check", Steps: []failover.Step{
-		look("old-version", "One node still carries the old version", opts.Active.Name(), added, firm, "online/group",
-			o.oldVersion),
-		look("backup", "The backup is complete and the one that was made", opts.Active.Name(), added, firm, "restore/config",
-			o.backupGood),
-	}}}
-	stages = append(stages, opts.Before...)
-	stages = append(stages,
-		failover.Stage{Name: "prepare",
-			Steps: append([]failover.Step{u.remember(), o.where(u, added)}, u.transfer.Prepare.Steps...)},
-		failover.Stage{Name: "offline", Outage: true, Steps: []failover.Step{
-			o.unlessStayed(u.offline("Take the group offline", added)), u.disabled(opts.Passive, added),
-			o.unlessStayed(u.down())}},
-		o.unlessStayedAll(asked(u.transfer.Move, added)),
-		failover.Stage{Name: "restore", Outage: true,
-			Steps: []failover.Step{o.unlessStayed(u.diskAlone(opts.Active)), o.unlessStayed(o.restore(u, added)),
-				u.startable(opts.Active, added)}},
-		u.rename(opts.Active),
-		failover.Stage{Name: "online", Outage: true,
-			Steps: []failover.Step{u.online("Bring the group online on "+opts.Active.Name(), added, opts.Active, nil)}},
-		u.transfer.Arrived,
-		failover.Stage{Name: "verify", Outage: true, Steps: []failover.Step{
-			u.wait("service", "See the service run on "+opts.Active.Name()+" and nowhere else", opts.Active.Name(),
-				added, firm, "",
-				func(ctx context.Context) (string, error) { return u.runsOnceMoved(ctx, opts.Active) }),
-			o.verify(u, added)}},
-		u.transfer.Finish,
-	)
-	p := failover.Procedure{Name: "eft.Rollback",
-		Parameters: []failover.Parameter{{Name: "group", Value: opts.Group}, {Name: "to", Value: opts.Active.Name()},
-			{Name: "from", Value: opts.Passive.Name()}, {Name: "version", Value: o.Old.String()}, {Name: "copy", Value: o.Copy},
-			{Name: "manifest", Value: o.Manifest},
-			{Name: "restore", Value: map[RestoreWhen]string{RestoreWhenMoved: "when the new version had the group",
-				RestoreAlways: "always"}[o.Restore]},
+	bad := func(field, wrong, right string) (failover.Procedure, error) {
+		return failover.Procedure{}, failover.Invalid("RollbackOptions."+field, wrong, right)
+	}
+	switch {
+	case o.Old.IsZero() || o.Old.Compare(opts.Installer.Version) >= 0:
+		return bad("Old", fmt.Sprintf("%s is not older than %s", o.Old, opts.Installer.Version),
+			"give the version to go back to")
+	case !cleanName(o.Copy):
+		return bad("Copy", "is empty or has control characters", "take it from the report of the upgrade")
+	case len(o.Manifest) != 64:
+		return bad("Manifest", "is no SHA-256", "take it from the report of the upgrade")
+	case o.Restore != RestoreWhenMoved && o.Restore != RestoreAlways:
+		return bad("Restore", fmt.Sprintf("is %d", o.Restore), "use RestoreWhenMoved or RestoreAlways")
+	case o.Failback.Policy < cluster.FailbackUnknown || o.Failback.Policy > cluster.FailbackAllowed:
+		return bad("Failback", "is "+o.Failback.Policy.String(), "take it from the report of the upgrade, or leave it out")
+	}
+	const source = "added: stop the group, restore the backup, move to the node with the old version, start (inferred)"
+	old := opts.Active
+	r := rollback{upgrade: upgrade{Options: opts}, way: o}
+	// The group may be on either node.
+	r.transfer, err = cluster.TransferStages(opts.Cluster, cluster.TransferOptions{Group: opts.Group,
+		Target: old.Name(), Move: opts.Move, Hold: opts.Hold, Failback: o.Failback, DownFrom: "offline/group"})
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	move := asked(r.transfer.Move, source)
+	for i, s := range move.Steps {
+		move.Steps[i] = r.unlessStayed(s)
+	}
+	check := failover.Stage{Name: "check", Steps: []failover.Step{
+		look("old-version", "One node still carries the old version", old.Name(), source, firm, "online/group", r.oldVersion),
+		look("backup", "The backup is complete and the one that was made", old.Name(), source, firm, "restore/config",
+			r.backupGood)}}
+	when := "when the new version had the group"
+	if o.Restore == RestoreAlways {
+		when = "always"
+	}
+	p := failover.Procedure{Name: "eft.Rollback", Lock: opts.Cluster.Lock(),
+		Parameters: []failover.Parameter{{Name: "group", Value: opts.Group}, {Name: "to", Value: old.Name()},
+			{Name: "from", Value: opts.Passive.Name()}, {Name: "version", Value: o.Old.String()},
+			{Name: "copy", Value: o.Copy}, {Name: "manifest", Value: o.Manifest}, {Name: "restore", Value: when},
 			{Name: "failback afterwards", Value: o.Failback.Policy.String() + " " + o.Failback.Raw},
 			{Name: "point of no return", Value: "restore/config: what was changed since the backup is lost to the service"}},
-		Stages: append(stages, opts.After...), Lock: opts.Cluster.Lock()}
+		Stages: slices.Concat([]failover.Stage{check}, opts.Before, []failover.Stage{
+			{Name: "prepare", Steps: append([]failover.Step{r.remember(), r.where(source)}, r.transfer.Prepare.Steps...)},
+			outage("offline", r.unlessStayed(r.offline("Take the group offline", source)), r.disabled(source),
+				r.unlessStayed(r.down())),
+			move,
+			outage("restore", r.unlessStayed(r.diskAlone(old)), r.unlessStayed(r.restore(source)), r.startable(source)),
+			r.rename(old),
+			outage("online", r.online("Bring the group online on "+old.Name(), source, old, nil)),
+			r.transfer.Arrived,
+			outage("verify", r.serves(old, "", source, func(context.Context) error { return nil }), r.verify(source)),
+			r.transfer.Finish,
+		}, opts.After)}
 	return p, p.Validate()
 }
 
-func (o RollbackOptions) oldVersion(ctx context.Context) (string, error) {
-	f, err := o.Active.Facts(ctx)
-	if err == nil && !f.has(o.Old) {
-		err = refuse("check old version", o.Active.Name(),
-			"finish the upgrade instead, or reinstall the old version from a copy", ErrWrongVersion,
-			"%s, wanted is %s", f, o.Old)
+// rollback holds what the steps share. Active is the node that still carries the old version.
+type rollback struct {
+	upgrade
+	way RollbackOptions
+}
+
+func (r rollback) oldVersion(ctx context.Context) (string, error) {
+	f, err := r.Active.Facts(ctx)
+	if err == nil && !f.has(r.way.Old) {
+		err = refuse("check old version", r.Active.Name(), "finish the upgrade instead, or reinstall the old version from a "+
+			"copy", ErrWrongVersion, "%s, wanted is %s", f, r.way.Old)
 	}
 	return f.String(), err
 }
 
-func (o RollbackOptions) backupGood(ctx context.Context) (string, error) {
-	m, err := o.Active.ReadBackup(ctx, o.Copy)
-	if err == nil {
-		err = m.usable(o.Active.Name(), o.Copy)
-	}
-	if err == nil && m.Hash != o.Manifest {
-		err = refuse("check backup", o.Active.Name(), "name the copy of this upgrade", ErrBackup,
-			"its manifest is %.16s…, wanted is %.16s…", m.Hash, o.Manifest)
+func (r rollback) backupGood(ctx context.Context) (string, error) {
+	m, err := readCopy(ctx, r.Active, r.way.Copy)
+	if err == nil && m.Hash != r.way.Manifest {
+		err = refuse("check backup", r.Active.Name(), "name the copy of this upgrade", ErrBackup,
+			"its manifest is %.16s…, wanted is %.16s…", m.Hash, r.way.Manifest)
 	}
 	return fmt.Sprintf("%d files, %d bytes", len(m.Files), m.Bytes()), err
 }
 
 // disabled keeps the service of the new version from starting; it stays so.
-func (u upgrade) disabled(n Node, source string) failover.Step {
-	return u.unstartable("guard", "Make the new version's service on "+n.Name()+" unstartable", n.Name(), source,
-		func(ctx context.Context) (failover.Observation, error) {
-			f, err := n.Facts(ctx)
-			ok := !slices.ContainsFunc(f.Services, func(s Service) bool { return s.Running || s.StartMode != StartDisabled })
-			return failover.Observation{Done: err == nil && ok, Note: f.String(), Would: "stop and disable it"}, err
-		}, n)
+func (r rollback) disabled(source string) failover.Step {
+	n := r.Passive
+	return r.unstartable("guard", "Make the new version's service on "+n.Name()+" unstartable", n, source,
+		onNode(n, func(f Facts) (failover.Observation, error) {
+			free := slices.ContainsFunc(f.Services, func(s Service) bool { return s.Running || s.StartMode != StartDisabled })
+			return failover.Observation{Done: !free, Note: f.String(), Would: "stop and disable it"}, nil
+		}))
 }
 
 // where remembers whether the node with the old version has the group and serves.
-func (o RollbackOptions) where(u upgrade, source string) failover.Step {
-	s := u.change("where", "Remember whether the old version serves", o.Group, source,
-		func(ctx context.Context) (failover.Observation, error) {
-			_, ok, err := stayedFact.Load(ctx)
-			return failover.Observation{Done: ok, Would: "write it to the journal"}, err
-		}, func(ctx context.Context) error {
-			_, err := stayedFact.Capture(ctx, o.serves)
+func (r rollback) where(source string) failover.Step {
+	return record(r.upgrade, "where", "Remember whether the old version serves", r.Group, source, stayedFact,
+		func(bool) failover.Observation { return failover.Observation{Would: "write it to the journal"} },
+		func(ctx context.Context) error {
+			_, err := stayedFact.Capture(ctx, r.stayed)
 			return err
-		}, failover.NothingToUndo)
-	s.Writes = []string{stayedFact.Name}
-	return s
+		})
 }
 
-// serves reports whether the group is online where the old version is.
-func (o RollbackOptions) serves(ctx context.Context) (bool, error) {
-	g, err := o.Cluster.Group(ctx, o.Group)
-	return err == nil && g.Owner == o.Active.Name() && g.State == cluster.StateOnline, err
+// stayed reports whether the group is online where the old version is.
+func (r rollback) stayed(ctx context.Context) (bool, error) {
+	g, err := r.group(ctx)
+	return err == nil && g.Owner == r.Active.Name() && g.State == cluster.StateOnline, err
 }
 
 // unlessStayed makes a step of the way back unnecessary for a group that never left.
-func (o RollbackOptions) unlessStayed(s failover.Step) failover.Step {
+func (r rollback) unlessStayed(s failover.Step) failover.Step {
 	inner := s.Observe
 	s.Observe = func(ctx context.Context) (failover.Observation, error) {
 		stayed, ok, err := stayedFact.Load(ctx)
 		if err == nil && !ok { // in a plan
-			stayed, err = o.serves(ctx)
+			stayed, err = r.stayed(ctx)
 		}
-		if err != nil || o.Restore == RestoreAlways || !stayed {
+		if err != nil || r.way.Restore == RestoreAlways || !stayed {
 			obs, innerErr := inner(ctx)
 			return obs, errors.Join(err, innerErr)
 		}
-		return failover.Observation{Done: true, Found: "the old version on " + o.Active.Name() + " served all the time"}, nil
+		return failover.Observation{Done: true, Found: "the old version on " + r.Active.Name() + " served all the time"}, nil
 	}
 	return s
 }
 
 // startable lets the cluster start a service that an upgrade disabled for an installation that did not come.
-func (u upgrade) startable(n Node, source string) failover.Step {
-	return u.change("start-mode", "Let the cluster start the service on "+n.Name(), n.Name(), source,
-		func(ctx context.Context) (failover.Observation, error) {
-			f, err := n.Facts(ctx)
-			if err != nil {
-				return failover.Observation{}, err
-			}
+func (r rollback) startable(source string) failover.Step {
+	n := r.Active
+	return r.change("start-mode", "Let the cluster start the service on "+n.Name(), n.Name(), source,
+		onNode(n, func(f Facts) (failover.Observation, error) {
 			s, err := f.service("see start mode")
 			return failover.Observation{Done: err == nil && s.StartMode != StartDisabled, Note: f.String(),
 				Would: "set it to manual"}, err
-		}, func(ctx context.Context) error {
-			f, err := n.Facts(ctx)
-			if err != nil {
-				return err
-			}
-			s, err := f.service("set start mode")
+		}), func(ctx context.Context) error {
+			s, err := service(ctx, n, "set start mode")
 			if err != nil {
 				return err
 			}
@@ -220,62 +202,34 @@ func (u upgrade) startable(n Node, source string) failover.Step {
 		}, nil)
 }
 
-// unlessStayedAll does it to every step of a stage.
-func (o RollbackOptions) unlessStayedAll(stage failover.Stage) failover.Stage {
-	for i, s := range stage.Steps {
-		stage.Steps[i] = o.unlessStayed(s)
-	}
-	return stage
-}
-
-func (o RollbackOptions) restore(u upgrade, source string) failover.Step {
-	s := u.change("config", "Put the configuration back as it was backed up; what was changed since is lost",
-		o.Active.Name(), source,
-		func(ctx context.Context) (failover.Observation, error) {
-			hash, ok, err := restoredFact.Load(ctx)
-			return failover.Observation{Done: ok, Note: "restored: " + hash,
-				Would: "replace " + o.ConfigDir + " by " + o.Copy + " and keep what is there beside it"}, err
+func (r rollback) restore(source string) failover.Step {
+	s := record(r.upgrade, "config", "Put the configuration back as it was backed up; what was changed since is lost",
+		r.Active.Name(), source, restoredFact, func(hash string) failover.Observation {
+			return failover.Observation{Note: "restored: " + hash,
+				Would: "replace " + r.ConfigDir + " by " + r.way.Copy + " and keep what is there beside it"}
 		}, func(ctx context.Context) error {
-			g, err := o.Cluster.Group(ctx, o.Group)
+			g, err := r.group(ctx)
 			if err == nil && serviceOnline(g) {
-				err = refuse("restore", o.Active.Name(), "take the group offline first", ErrServiceRunning, "%s", g)
+				err = refuse("restore", r.Active.Name(), "take the group offline first", ErrServiceRunning, "%s", g)
 			}
 			if err == nil {
-				err = o.Active.Restore(ctx, Backup{From: o.ConfigDir, To: o.Copy, Exclude: o.BackupExclude})
+				err = r.Active.Restore(ctx, Backup{From: r.ConfigDir, To: r.way.Copy, Exclude: r.BackupExclude})
 			}
 			if err != nil {
 				return err
 			}
-			return restoredFact.Save(ctx, o.Manifest)
-		}, nil)
-	s.Timeout, s.Writes = moveTime(o.Move)*3, []string{restoredFact.Name}
+			return restoredFact.Save(ctx, r.way.Manifest)
+		})
+	s.Undo, s.Timeout = nil, 3*(cmp.Or(r.Move.Timeout, 10*time.Minute)+time.Minute)
 	return s
 }
 
-func (u upgrade) runsOnceMoved(ctx context.Context, n Node) (string, error) {
-	if _, err := remembered(ctx); err != nil {
-		return "", err
+func (r rollback) verify(source string) failover.Step {
+	n, old := r.Active, r.way.Old
+	if r.Admin == nil {
+		return failover.Step{ID: "version", Title: "See the old version and its settings", Target: n.Name(),
+			Kind: failover.Manual, Source: source, Help: fmt.Sprintf(
+				"Log in through the administration interface of version %s, compare the settings, and confirm.", old)}
 	}
-	return u.runsOn(ctx, n)
-}
-
-func (o RollbackOptions) verify(u upgrade, source string) failover.Step {
-	if o.Admin == nil {
-		return failover.Step{ID: "version", Title: "See the old version and its settings", Target: o.Active.Name(),
-			Kind: failover.Manual, Source: source,
-			Help: fmt.Sprintf("Log in through the administration interface of version %s, compare the settings, and confirm.",
-				o.Old)}
-	}
-	return u.wait("version", "See the running server tell the old version", o.Active.Name(), source, firm, "",
-		func(ctx context.Context) (string, error) {
-			if _, err := remembered(ctx); err != nil {
-				return "", err
-			}
-			s, err := o.Admin.Read(ctx)
-			if err == nil && s.Version != o.Old {
-				err = refuse("verify version", o.Active.Name(), "find out which program the service runs", ErrWrongVersion,
-					"it says %s, wanted is %s", s.Version, o.Old)
-			}
-			return s.Version.String(), err
-		})
+	return r.tells("See the running server tell the old version", source, n, old, "")
 }

@@ -9,25 +9,39 @@ import (
 	"github.com/01b61c5c/failover/cluster"
 )
 
+// upgrade holds what the steps of one procedure share: values that never change.
+type upgrade struct {
+	Options
+	shared      bool   // the program lies on the shared disk
+	first, last string // roles in the vendor's order; until the last one is upgraded Rollback is possible
+	downFrom    string // the step that takes the group offline, where that has to be
+
+	transfer cluster.Stages // of cluster.Transfer there and back
+}
+
 func newUpgrade(o Options, shared bool) (upgrade, error) {
 	o, err := o.validate()
 	if err != nil {
 		return upgrade{}, err
 	}
-	u := upgrade{o: o, shared: shared}
-	u.transfer, err = cluster.TransferStages(o.Cluster,
-		cluster.TransferOptions{Group: o.Group, Target: o.Passive.Name(), From: o.Active.Name(),
-			Then: cluster.AfterMoveBack, Move: o.Move, Hold: o.Hold, StopTime: o.StopTime, Disks: o.Disks,
-			DownFrom: u.downFrom()})
+	u := upgrade{Options: o, first: "passive", last: "active", downFrom: "rename/resource"}
+	if shared {
+		u.shared, u.first, u.last, u.downFrom = true, u.last, u.first, "offline/group"
+	}
+	u.transfer, err = cluster.TransferStages(o.Cluster, cluster.TransferOptions{Group: o.Group,
+		Target: o.Passive.Name(), From: o.Active.Name(), Then: cluster.AfterMoveBack, Move: o.Move, Hold: o.Hold,
+		StopTime: o.StopTime, Disks: o.Disks, DownFrom: u.downFrom})
 	return u, err
 }
 
-// downFrom is the step that takes the group offline, where that has to be.
-func (u upgrade) downFrom() string {
-	if u.shared {
-		return "offline/group"
+func (u upgrade) nodes() []Node { return []Node{u.Passive, u.Active} }
+
+// node returns the node that had a role at the start, "active" or "passive".
+func (u upgrade) node(role string) Node {
+	if role == "active" {
+		return u.Active
 	}
-	return "rename/resource"
+	return u.Passive
 }
 
 // Upgrade returns the procedure for a program that lies on each node's own disk, with only the configuration on the
@@ -46,41 +60,30 @@ func Upgrade(o Options) (failover.Procedure, error) {
 
 // local puts the stages together for a program on each node's own disk.
 func (u upgrade) local() (failover.Procedure, error) {
-	var (
-		o      = u.o
-		move   = u.vendor("5", "", "change ownership of the EFT Server service and its resources to the newly upgraded node")
-		verify = u.vendor("7.1", "", "double-check that the settings are as expected, including checking the version")
-		back   = u.vendor("7.2", "", "change ownership to the passive node, and then repeat step A")
-	)
-	stages := u.begin()
-	stages = append(stages,
-		failover.Stage{Name: "passive",
-			Steps: u.install("passive", o.Passive,
-				u.vendor("4", "", "run the new installation file on the passive node, selecting Repair when prompted"),
-				"move/move")},
+	move := u.vendor("5", "", "change ownership of the EFT Server service and its resources to the newly upgraded node")
+	verify := u.vendor("7.1", "", asExpected+", including checking the version")
+	back := u.vendor("7.2", "", "change ownership to the passive node, and then repeat step A")
+	return u.procedure("eft.Upgrade",
+		"active/install: from then on no node carries the old version; before it, Rollback goes back",
+		failover.Stage{Name: "passive", Steps: u.install("passive",
+			u.vendor("4", "", "run the new installation file on the passive node, selecting Repair when prompted"),
+			"move/move")},
 		u.quiesce(),
-		u.rename(o.Passive),
+		u.rename(u.Passive),
 		asked(u.transfer.Move, move),
-		failover.Stage{Name: "online", Outage: true,
-			Steps: []failover.Step{u.online("See the group online on "+o.Passive.Name(), move, o.Passive,
-				failover.NothingToUndo)}},
+		outage("online", u.online("See the group online on "+u.Passive.Name(), move, u.Passive, failover.NothingToUndo)),
 		u.transfer.Arrived,
-		u.verify("moved", added+"verified already now, while the other node still carries the old version", o.Passive,
+		u.verify("moved", added+"verified already now, while the other node still carries the old version", u.Passive,
 			u.until("active")),
-		failover.Stage{Name: "active",
-			Steps: u.install("active", o.Active,
-				u.vendor("6", "", "run the new installation file on what is now the passive node with the older version, "+
-					"selecting Repair when prompted"), "back/move")},
-		u.verify("upgraded", verify, o.Passive, "back/move"),
+		failover.Stage{Name: "active", Steps: u.install("active",
+			u.vendor("6", "", "run the new installation file on what is now the passive node with the older version, "+
+				"selecting Repair when prompted"), "back/move")},
+		u.verify("upgraded", verify, u.Passive, "back/move"),
 		asked(u.transfer.Back, back),
 		u.transfer.Returned,
-		u.verify("home", back, o.Active, ""),
+		u.verify("home", back, u.Active, ""),
 		u.transfer.Finish,
-		u.consoles(u.vendor("8", "", "upgrade to the same version any installations of the Administrative Interface on any "+
-			"other systems")),
-	)
-	return u.procedure("eft.Upgrade", stages,
-		"active/install: from then on no node carries the old version; before it, Rollback goes back")
+		u.consoles())
 }
 
 // UpgradeShared returns the procedure for a program that lies on the shared disk itself, which the vendor does not
@@ -99,73 +102,67 @@ func UpgradeShared(o Options) (failover.Procedure, error) {
 
 // onSharedDisk puts the stages together for a program on the shared disk.
 func (u upgrade) onSharedDisk() (failover.Procedure, error) {
-	var (
-		o      = u.o
-		online = u.vendor("", "8", "bring the EFT Server group online")
-		verify = u.vendor("", "9.1", "double-check that the settings are as expected, including checking the version")
-		back   = u.vendor("", "9.2", "change ownership to the passive node, and then repeat step A")
-	)
-	first := []failover.Step{u.diskAlone(o.Active)}
-	first = append(first, u.install("active", o.Active,
+	online := u.vendor("", "8", "bring the EFT Server group online")
+	verify := u.vendor("", "9.1", asExpected+", including checking the version")
+	back := u.vendor("", "9.2", "change ownership to the passive node, and then repeat step A")
+	first := append([]failover.Step{u.diskAlone(u.Active)}, u.install("active",
 		u.vendor("", "5", "run the new installation file on the active node, selecting Repair when prompted"),
 		"move/move")...)
-	second := []failover.Step{u.diskAlone(o.Passive)}
-	second = append(second, u.install("passive", o.Passive,
+	second := append([]failover.Step{u.diskAlone(u.Passive)}, u.install("passive",
 		u.vendor("", "7", "run the new installation file on what is now the active node, selecting Repair when prompted"),
 		"back/move")...)
-	stages := u.begin()
-	stages = append(stages,
+	return u.procedure("eft.UpgradeShared",
+		"active/install: the program on the shared disk is replaced for both nodes",
 		u.quiesce(),
-		failover.Stage{Name: "offline", Outage: true, Steps: []failover.Step{
-			u.offline("Take the group offline", u.vendor("", "3", "take the EFT Server group offline")),
-			look("active", "The active node still owns the group", o.Group,
+		outage("offline", u.offline("Take the group offline", u.vendor("", "3", "take the EFT Server group offline")),
+			look("active", "The active node still owns the group", u.Group,
 				u.vendor("", "4", "verify which node is currently the active node, and begin with that one"), firm,
-				"move/move", u.owner),
-		}},
-		failover.Stage{Name: "active", Outage: true, Steps: append(first, u.diskAway(o.Active), u.down())},
+				"move/move", u.owner)),
+		outage("active", append(first, u.diskAway(u.Active), u.down())...),
 		asked(u.transfer.Move, u.vendor("", "6",
 			"change ownership of the EFT Server service and its resources to the previously passive node")),
-		failover.Stage{Name: "passive", Outage: true, Steps: second},
-		u.rename(o.Passive),
-		failover.Stage{Name: "online", Outage: true,
-			Steps: []failover.Step{u.online("Bring the group online on "+o.Passive.Name(), online, o.Passive, nil)}},
+		outage("passive", second...),
+		u.rename(u.Passive),
+		outage("online", u.online("Bring the group online on "+u.Passive.Name(), online, u.Passive, nil)),
 		u.transfer.Arrived,
-		u.verify("upgraded", verify, o.Passive, "back/move"),
+		u.verify("upgraded", verify, u.Passive, "back/move"),
 		asked(u.transfer.Back, back),
 		u.transfer.Returned,
-		u.verify("home", back, o.Active, ""),
+		u.verify("home", back, u.Active, ""),
 		u.transfer.Finish,
-		u.consoles(u.vendor("", "10", "upgrade to the same version any installations of the Administrative Interface on any "+
-			"other systems")),
-	)
-	return u.procedure("eft.UpgradeShared", stages,
-		"active/install: the program on the shared disk is replaced for both nodes")
+		u.consoles())
 }
 
-// begin returns the stages in front of the first installation.
-func (u upgrade) begin() []failover.Stage {
-	stages := append([]failover.Stage{u.preflight()}, u.o.Before...)
-	return append(stages, u.prepare(), u.staging(), u.backup())
+// outage is a stage during which the service is down.
+func outage(name string, steps ...failover.Step) failover.Stage {
+	return failover.Stage{Name: name, Outage: true, Steps: steps}
 }
 
-// procedure puts the parts together and gives the steps what they lack.
-func (u upgrade) procedure(name string, stages []failover.Stage, noReturn string) (failover.Procedure, error) {
-	var ids []string
-	for _, c := range u.o.Consoles {
-		ids = append(ids, c.Name)
+// procedure puts what every upgrade begins with in front of the stages.
+func (u upgrade) procedure(name, noReturn string, stages ...failover.Stage) (failover.Procedure, error) {
+	mode := "run by a person"
+	if u.Installer.Mode == ModeSilent {
+		mode = "silent: " + strings.Join(u.Installer.Args, " ")
 	}
-	order := []string{u.o.Passive.Name(), u.o.Active.Name()}
-	if u.shared {
-		slices.Reverse(order)
+	params := []failover.Parameter{
+		{Name: "group", Value: u.Group}, {Name: "active", Value: u.Active.Name()}, {Name: "passive", Value: u.Passive.Name()},
+		{Name: "version", Value: u.Installer.Version.String()}, {Name: "installer", Value: u.Installer.Path},
+		{Name: "sha256", Value: u.Installer.SHA256}, {Name: "installer mode", Value: mode},
+		{Name: "configuration", Value: u.ConfigDir}, {Name: "backup", Value: u.BackupDir},
+		{Name: "order", Value: u.node(u.first).Name() + ", " + u.node(u.last).Name()},
+		{Name: "point of no return", Value: noReturn}}
+	if len(u.Consoles) > 0 {
+		var names []string
+		for _, c := range u.Consoles {
+			names = append(names, c.Name)
+		}
+		params = append(params, failover.Parameter{Name: "consoles", Value: strings.Join(names, ", ")})
 	}
-	params := append(u.o.parameters(), failover.Parameter{Name: "order", Value: strings.Join(order, ", ")},
-		failover.Parameter{Name: "point of no return", Value: noReturn})
-	if len(ids) > 0 {
-		params = append(params, failover.Parameter{Name: "consoles", Value: strings.Join(ids, ", ")})
+	if len(u.Disks) > 0 {
+		params = append(params, failover.Parameter{Name: "disks", Value: fmt.Sprintf("%q", u.Disks)})
 	}
-	if len(u.o.Disks) > 0 {
-		params = append(params, failover.Parameter{Name: "disks", Value: fmt.Sprintf("%q", u.o.Disks)})
-	}
-	p := failover.Procedure{Name: name, Parameters: params, Stages: append(stages, u.o.After...), Lock: u.o.Cluster.Lock()}
+	begin := append([]failover.Stage{u.preflight()}, u.Before...)
+	p := failover.Procedure{Name: name, Parameters: params, Lock: u.Cluster.Lock(),
+		Stages: slices.Concat(begin, []failover.Stage{u.prepare(), u.staging(), u.backup()}, stages, u.After)}
 	return p, p.Validate()
 }

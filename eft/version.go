@@ -1,8 +1,8 @@
 package eft
 
 import (
-	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,40 +16,23 @@ type Version [4]int
 // version that is guessed compares wrongly.
 func ParseVersion(text string) (Version, error) {
 	var v Version
-	parts := strings.Split(strings.TrimSpace(text), ".")
-	if len(parts) > len(v) {
-		return Version{}, badVersion(text)
-	}
-	for i, p := range parts {
+	for i, p := range strings.Split(strings.TrimSpace(text), ".") {
 		n, err := strconv.ParseUint(p, 10, 31)
-		if err != nil {
-			return Version{}, badVersion(text)
+		if err != nil || i >= len(v) {
+			return Version{}, failover.Invalid("Version", fmt.Sprintf("%q is not a version", text),
+				"write it as major.minor.patch.build, for example 8.1.0.16")
 		}
 		v[i] = int(n)
 	}
 	return v, nil
 }
 
-func badVersion(text string) error {
-	return failover.Invalid("Version", fmt.Sprintf("%q is not a version", text),
-		"write it as major.minor.patch.build, for example 8.1.0.16")
-}
-
 // Compare returns a negative number when v is older than w, a positive one when it is newer.
-func (v Version) Compare(w Version) int {
-	for i := range v {
-		if c := cmp.Compare(v[i], w[i]); c != 0 {
-			return c
-		}
-	}
-	return 0
-}
+func (v Version) Compare(w Version) int { return slices.Compare(v[:], w[:]) }
 
 // toldBy reports whether a text that says told can be about v. Windows Installer itself compares three parts only
 // (documented), and set-up builders write three.
-func (v Version) toldBy(told Version) bool {
-	return told == v || told == Version{v[0], v[1], v[2]}
-}
+func (v Version) toldBy(told Version) bool { return told == v || told == Version{v[0], v[1], v[2]} }
 
 // IsZero reports whether there is no version.
 func (v Version) IsZero() bool { return v == Version{} }

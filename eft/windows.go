@@ -1,12 +1,12 @@
 package eft
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/eft/internal/scripts"
@@ -49,26 +49,15 @@ var _ Node = (*WindowsNode)(nil)
 
 // NewWindowsNode checks the configuration; it does not connect.
 func NewWindowsNode(c WindowsNodeConfig) (*WindowsNode, error) {
-	def := func(s *string, value string) {
-		if *s == "" {
-			*s = value
-		}
-	}
-	def(&c.Executable, "cftpstes.exe")
-	def(&c.Product, "EFT Server*")
-	def(&c.RunsDir, `C:\Program Files\failover-eft`)
-	if c.Consoles == nil {
-		c.Consoles = []string{"cftpsai.exe"}
-	}
-	if c.LocalConfigs == nil {
-		c.LocalConfigs = []string{`C:\ProgramData\Globalscape\EFT Server`, `C:\ProgramData\Globalscape\EFT Server Enterprise`}
-	}
-	if c.ConfigKeys == nil {
-		c.ConfigKeys = []string{`HKLM:\SOFTWARE\Wow6432Node\GlobalSCAPE Inc.\EFT Server 4.0`,
-			`HKLM:\SOFTWARE\GlobalSCAPE Inc.\EFT Server 4.0`}
-	}
+	c.Executable, c.Product = cmp.Or(c.Executable, "cftpstes.exe"), cmp.Or(c.Product, "EFT Server*")
+	c.RunsDir = cmp.Or(c.RunsDir, `C:\Program Files\failover-eft`)
+	c.Consoles = given(c.Consoles, "cftpsai.exe")
+	c.LocalConfigs = given(c.LocalConfigs, `C:\ProgramData\Globalscape\EFT Server`,
+		`C:\ProgramData\Globalscape\EFT Server Enterprise`)
+	c.ConfigKeys = given(c.ConfigKeys, `HKLM:\SOFTWARE\Wow6432Node\GlobalSCAPE Inc.\EFT Server 4.0`,
+		`HKLM:\SOFTWARE\GlobalSCAPE Inc.\EFT Server 4.0`)
 	for _, f := range []struct{ field, value string }{{"Name", c.Name}, {"Executable", c.Executable},
-		{"Product", c.Product}, {"RunsDir", c.RunsDir}} {
+		{"Product", c.Product}} {
 		if !cleanName(f.value) {
 			return nil, failover.Invalid("WindowsNodeConfig."+f.field,
 				fmt.Sprintf("%q is empty or has control characters", f.value), "give a name as Windows shows it")
@@ -92,12 +81,13 @@ func NewWindowsNode(c WindowsNodeConfig) (*WindowsNode, error) {
 // Namespaces).
 var devices = regexp.MustCompile(`(?i)\A(CON|PRN|AUX|NUL|COM[1-9]|LPT[1-9]) *(\.|\z)`)
 
+var drive = regexp.MustCompile(`\A[A-Za-z]:\\`)
+
 // localPath refuses a path that is not an absolute one on a drive, that has characters no Windows file name has, or
 // that Windows reads as another one than it is written: texts of two paths could not be compared then.
 func localPath(field, path string) error {
-	ok := len(strings.TrimRight(path, `\`)) > 3 && path[1] == ':' && path[2] == '\\' && (path[0]|0x20) >= 'a' &&
-		(path[0]|0x20) <= 'z'
-	if !ok || strings.ContainsAny(path[2:], `:*?"<>|/`) || !cleanName(path) {
+	if len(strings.TrimRight(path, `\`)) <= 3 || !drive.MatchString(path) || strings.ContainsAny(path[2:], `:*?"<>|/`) ||
+		!cleanName(path) {
 		return failover.Invalid(field, fmt.Sprintf("%q is not a path on a local disk", path),
 			`write it as C:\folder\file; shares are not reached without a password`)
 	}
@@ -116,19 +106,19 @@ func (n *WindowsNode) Close() error { return n.host.Close() }
 // Name implements Node.
 func (n *WindowsNode) Name() string { return n.c.Name }
 
-func (n *WindowsNode) run(ctx context.Context, name, text string, params, answer any) error {
-	err := powershell.Run(ctx, n.host, powershell.Script{Name: name, Text: text}, params, answer)
+func (n *WindowsNode) run(ctx context.Context, name, file string, params, answer any) error {
+	err := powershell.Run(ctx, n.host, powershell.Script{Name: name, Text: scripts.Text(file)}, params, answer)
 	if err == nil {
 		return nil
 	}
-	return &failover.Error{Op: name, Target: n.c.Name, Outcome: failover.OutcomeOf(err),
-		Next: failover.NextOf(err), Err: err}
+	return &failover.Error{Op: name, Target: n.c.Name, Outcome: failover.OutcomeOf(err), Next: failover.NextOf(err),
+		Err: err}
 }
 
 // read is run for scripts that change nothing: whatever became of them, nothing happened.
-func (n *WindowsNode) read(ctx context.Context, name, text string, params, answer any) error {
-	if err := n.run(ctx, name, text, params, answer); err != nil {
-		return &failover.Error{Op: name, Target: n.c.Name, Outcome: failover.NotApplied, Next: "read again", Err: err}
+func (n *WindowsNode) read(ctx context.Context, name, file string, params, answer any) error {
+	if err := n.run(ctx, name, file, params, answer); err != nil {
+		return unchanged(name, n.c.Name, "read again", err)
 	}
 	return nil
 }
@@ -136,60 +126,56 @@ func (n *WindowsNode) read(ctx context.Context, name, text string, params, answe
 // Facts implements Node.
 func (n *WindowsNode) Facts(ctx context.Context) (Facts, error) {
 	var f Facts
-	err := n.read(ctx, "read facts", scripts.Facts,
-		map[string]any{"executable": n.c.Executable, "product": n.c.Product, "consoles": n.c.Consoles,
-			"runs": n.c.RunsDir, "localConfigs": n.c.LocalConfigs, "configKeys": n.c.ConfigKeys}, &f)
+	err := n.read(ctx, "read facts", "facts.ps1", map[string]any{"executable": n.c.Executable,
+		"product": n.c.Product, "consoles": n.c.Consoles, "runs": n.c.RunsDir, "localConfigs": n.c.LocalConfigs,
+		"configKeys": n.c.ConfigKeys}, &f)
 	return f, err
+}
+
+// readPath is read for one path on the node.
+func (n *WindowsNode) readPath(ctx context.Context, name, file, field, path string, answer any) error {
+	if err := localPath(field, path); err != nil {
+		return err
+	}
+	return n.read(ctx, name, file, map[string]string{field: path}, answer)
 }
 
 // File implements Node.
 func (n *WindowsNode) File(ctx context.Context, path string) (File, error) {
 	var f File
-	if err := localPath("path", path); err != nil {
-		return f, err
-	}
-	err := n.read(ctx, "read file", scripts.File, map[string]string{"path": path}, &f)
+	err := n.readPath(ctx, "read file", "file.ps1", "path", path, &f)
 	return f, err
 }
 
 // Space implements Node.
 func (n *WindowsNode) Space(ctx context.Context, path string) (Space, error) {
 	var s Space
-	if err := localPath("path", path); err != nil {
-		return s, err
-	}
-	err := n.read(ctx, "read space", scripts.Space, map[string]string{"path": path}, &s)
+	err := n.readPath(ctx, "read space", "space.ps1", "path", path, &s)
 	return s, err
 }
 
-// Stage implements Node, by SFTP or by letting the node fetch from the URL.
+// Stage implements Node, by SFTP or by letting the node fetch from the URL. Only the right file appears there.
 func (n *WindowsNode) Stage(ctx context.Context, i Installer) error {
+	const op = "stage"
 	if err := localPath("Installer.Path", i.Path); err != nil {
 		return err
 	}
 	if i.Source == nil {
-		return n.run(ctx, "fetch installer", scripts.Fetch,
+		return n.run(ctx, "fetch installer", "fetch.ps1",
 			map[string]string{"url": i.URL, "path": i.Path, "sha256": i.SHA256}, nil)
 	}
-	// Win32-OpenSSH's SFTP server writes drives as /C:/ (documented).
-	i.Path = "/" + strings.ReplaceAll(i.Path, `\`, "/")
-	return upload(ctx, n.host, n.c.Name, i)
-}
-
-// upload sends the installer over SFTP; it appears at its path only when it is right.
-func upload(ctx context.Context, host *remote.Host, node string, i Installer) error {
 	src, err := i.Source(ctx)
 	if err != nil {
-		return &failover.Error{Op: "stage", Target: node, Outcome: failover.NotApplied,
-			Next: "make the installer readable here", Err: err}
+		return unchanged(op, n.c.Name, "make the installer readable here", err)
 	}
-	file, err := host.Upload(ctx, src, i.Path, remote.UploadOptions{Mode: 0o700, SHA256: i.SHA256})
+	path := "/" + strings.ReplaceAll(i.Path, `\`, "/") // Win32-OpenSSH's SFTP server writes drives as /C:/ (documented)
+	file, err := n.host.Upload(ctx, src, path, remote.UploadOptions{Mode: 0o700, SHA256: i.SHA256})
 	if cerr := src.Close(); err == nil && cerr != nil {
-		err = &failover.Error{Op: "stage", Target: node, Outcome: failover.Applied, Next: "go on: the file arrived",
-			Err: cerr}
+		err = &failover.Error{Op: op, Target: n.c.Name, Outcome: failover.Applied, Err: cerr,
+			Next: "go on: the file arrived"}
 	}
 	if err == nil && file.Size != i.Size {
-		err = refuse("stage", node, "correct Size", ErrInstallerDiffers, "it has %d bytes, specified are %d",
+		err = refuse(op, n.c.Name, "correct Size", ErrInstallerDiffers, "it has %d bytes, specified are %d",
 			file.Size, i.Size)
 	}
 	return err
@@ -207,10 +193,9 @@ func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
 		Claimed, Missing, Differs, Late bool
 		Result                          string // of the task that was late
 	}
-	err := n.run(ctx, op, scripts.Start,
-		map[string]any{"runs": n.c.RunsDir, "id": s.ID, "path": s.Path, "sha256": s.SHA256, "args": s.Args, "env": s.Env,
-			"logs":       s.Logs,
-			"executable": n.c.Executable, "consoles": n.c.Consoles, "runner": scripts.Runner}, &answer)
+	err := n.run(ctx, op, "start.ps1", map[string]any{"runs": n.c.RunsDir, "id": s.ID, "path": s.Path,
+		"sha256": s.SHA256, "args": s.Args, "env": s.Env, "logs": s.Logs, "executable": n.c.Executable,
+		"consoles": n.c.Consoles, "runner": scripts.Text("runner.ps1")}, &answer)
 	switch {
 	case err != nil:
 		return err
@@ -230,45 +215,34 @@ func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
 
 // InstallerRun implements Node.
 func (n *WindowsNode) InstallerRun(ctx context.Context, id string) (InstallerRun, error) {
-	var answer struct {
-		State, Exit  int
-		Began, Ended *time.Time
-		Log          string
+	const op = "read installer run"
+	var run InstallerRun
+	err := n.read(ctx, op, "run.ps1", map[string]string{"runs": n.c.RunsDir, "id": id}, &run)
+	if err == nil && (run.State < RunNotStarted || run.State > RunLost) {
+		err = unchanged(op, n.c.Name, "read again", fmt.Errorf("state %d is unknown", run.State))
 	}
-	if err := n.read(ctx, "read installer run", scripts.Run, map[string]string{"runs": n.c.RunsDir, "id": id},
-		&answer); err != nil {
+	if err != nil {
 		return InstallerRun{}, err
-	}
-	if answer.State < int(RunNotStarted) || answer.State > int(RunLost) {
-		return InstallerRun{}, &failover.Error{Op: "read installer run", Target: n.c.Name, Outcome: failover.NotApplied,
-			Next: "read again", Err: fmt.Errorf("state %d is unknown", answer.State)}
-	}
-	run := InstallerRun{State: RunState(answer.State), Exit: answer.Exit, Log: answer.Log}
-	if answer.Began != nil {
-		run.Began = *answer.Began
-	}
-	if answer.Ended != nil {
-		run.Ended = *answer.Ended
 	}
 	return run, nil
 }
 
 // StopService implements Node.
 func (n *WindowsNode) StopService(ctx context.Context, service string) error {
-	return n.run(ctx, "stop service", scripts.Service, map[string]any{"name": service, "stop": true}, nil)
+	return n.run(ctx, "stop service", "service.ps1", map[string]any{"name": service, "stop": true}, nil)
 }
 
 // ConfigureService implements Node. The password travels on standard input, never in a command line.
 func (n *WindowsNode) ConfigureService(ctx context.Context, service string, c ServiceConfig) error {
+	const op = "configure service"
 	mode := map[StartMode]string{StartManual: "Manual", StartAutomatic: "Automatic",
 		StartDisabled: "Disabled"}[c.StartMode]
-	err := n.run(ctx, "configure service", scripts.Service,
-		map[string]any{"name": service, "stop": false, "startMode": mode, "account": c.Account,
-			"password": c.Password.Reveal()}, nil)
+	err := n.run(ctx, op, "service.ps1", map[string]any{"name": service, "stop": false, "startMode": mode,
+		"account": c.Account, "password": c.Password.Reveal()}, nil)
 	if err != nil && !c.Password.Empty() {
 		// What Windows quotes in its texts is not ours to trust.
-		return &failover.Error{Op: "configure service", Target: n.c.Name, Outcome: failover.OutcomeOf(err),
-			Next: failover.NextOf(err), Err: errors.New(failover.Redact(err.Error(), c.Password))}
+		return &failover.Error{Op: op, Target: n.c.Name, Outcome: failover.OutcomeOf(err), Next: failover.NextOf(err),
+			Err: errors.New(failover.Redact(err.Error(), c.Password))}
 	}
 	return err
 }
@@ -278,20 +252,17 @@ func (n *WindowsNode) Backup(ctx context.Context, b Backup) error {
 	if err := errors.Join(localPath("Backup.From", b.From), localPath("Backup.To", b.To)); err != nil {
 		return err
 	}
-	return n.run(ctx, "back up", scripts.Backup, map[string]any{"from": b.From, "to": b.To, "exclude": b.Exclude}, nil)
+	return n.run(ctx, "back up", "backup.ps1", map[string]any{"from": b.From, "to": b.To, "exclude": b.Exclude}, nil)
 }
 
 // ReadBackup implements Node.
 func (n *WindowsNode) ReadBackup(ctx context.Context, dir string) (Manifest, error) {
 	const op = "read backup"
-	if err := localPath("dir", dir); err != nil {
-		return Manifest{}, err
-	}
 	var answer struct {
 		There         bool
 		Listed, Found []ManifestFile
 	}
-	if err := n.read(ctx, op, scripts.Manifest, map[string]string{"dir": dir}, &answer); err != nil || !answer.There {
+	if err := n.readPath(ctx, op, "manifest.ps1", "dir", dir, &answer); err != nil || !answer.There {
 		return Manifest{}, err
 	}
 	listed := NewManifest(answer.Listed)
@@ -307,5 +278,5 @@ func (n *WindowsNode) Restore(ctx context.Context, b Backup) error {
 	if err := errors.Join(localPath("Backup.From", b.From), localPath("Backup.To", b.To)); err != nil {
 		return err
 	}
-	return n.run(ctx, "restore", scripts.Restore, map[string]string{"dir": b.To, "to": b.From}, nil)
+	return n.run(ctx, "restore", "restore.ps1", map[string]string{"dir": b.To, "to": b.From}, nil)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -53,6 +54,18 @@ func status(r *failover.Report, id string) failover.StepStatus {
 		}
 	}
 	return failover.StatusNotReached
+}
+
+// What a check says that does not hold is its error: "enough" beside it would be untrue.
+func TestACheckThatFailsTellsNoFinding(t *testing.T) {
+	c, err := clustertest.Start(t, clustertest.TwoNodes("a", "b", "g", "s")).Cluster()
+	require.NoError(t, err)
+	s, err := cluster.TransferStages(c, cluster.TransferOptions{Group: "g", Target: "b", StopTime: 1000 * time.Hour})
+	require.NoError(t, err)
+	at := slices.IndexFunc(s.Check.Steps, func(s failover.Step) bool { return s.ID == "stop-time" })
+	obs, err := s.Check.Steps[at].Observe(t.Context())
+	require.ErrorIs(t, err, cluster.ErrStopTime)
+	require.Empty(t, obs)
 }
 
 // stands is up to which move each check of a transfer there and back has to hold. The two of the first move are made

@@ -149,6 +149,11 @@ func TestRESTRefusals(t *testing.T) {
 	}
 	srv.FailNext("/server", http.StatusInternalServerError)
 	require.ErrorIs(t, read(func(*eft.RESTConfig) {}), eft.ErrREST)
+	// What every version has must be there: only a setting may be withheld.
+	for _, path := range []string{"/server", "/nodes", "/sites"} {
+		srv.FailNext(path, http.StatusForbidden)
+		require.ErrorIs(t, read(func(*eft.RESTConfig) {}), eft.ErrREST, path)
+	}
 	srv.FailNext("/sites", http.StatusNotFound)
 	require.ErrorIs(t, read(func(*eft.RESTConfig) {}), eft.ErrREST)
 	require.NoError(t, read(func(*eft.RESTConfig) {}))

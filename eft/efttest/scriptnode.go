@@ -119,7 +119,7 @@ func (n *ScriptNode) garbage(op string, what any) error {
 // Facts implements Node.
 func (n *ScriptNode) Facts(ctx context.Context) (eft.Facts, error) {
 	const op = "read facts"
-	out, err := n.run(ctx, op, scripts.FactsSh, failover.NotApplied, n.c.VersionFile, n.c.ProductsFile, n.c.Control,
+	out, err := n.run(ctx, op, scripts.Text("facts.sh"), failover.NotApplied, n.c.VersionFile, n.c.ProductsFile, n.c.Control,
 		n.c.RunsDir)
 	if err != nil {
 		return eft.Facts{}, err
@@ -169,7 +169,7 @@ func unixTime(text string) (time.Time, error) {
 
 // File implements Node.
 func (n *ScriptNode) File(ctx context.Context, path string) (eft.File, error) {
-	out, err := n.run(ctx, "read file", scripts.FileSh, failover.NotApplied, path)
+	out, err := n.run(ctx, "read file", scripts.Text("file.sh"), failover.NotApplied, path)
 	if err != nil || len(out) == 0 {
 		return eft.File{}, err
 	}
@@ -182,7 +182,7 @@ func (n *ScriptNode) File(ctx context.Context, path string) (eft.File, error) {
 
 // Space implements Node.
 func (n *ScriptNode) Space(ctx context.Context, path string) (eft.Space, error) {
-	out, err := n.run(ctx, "read space", scripts.SpaceSh, failover.NotApplied, path)
+	out, err := n.run(ctx, "read space", scripts.Text("space.sh"), failover.NotApplied, path)
 	if err != nil {
 		return eft.Space{}, err
 	}
@@ -215,7 +215,7 @@ func (n *ScriptNode) StartInstaller(ctx context.Context, s eft.Start) error {
 	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
 		env = append(env, k+"="+s.Env[k])
 	}
-	_, err := n.line(ctx, "start installer", remote.EnvLine(remote.ShellLine("/bin/sh", scripts.StartSh, args...), env...),
+	_, err := n.line(ctx, "start installer", remote.EnvLine(remote.ShellLine("/bin/sh", scripts.Text("start.sh"), args...), env...),
 		failover.InDoubt)
 	return err
 }
@@ -223,7 +223,7 @@ func (n *ScriptNode) StartInstaller(ctx context.Context, s eft.Start) error {
 // InstallerRun implements Node.
 func (n *ScriptNode) InstallerRun(ctx context.Context, id string) (eft.InstallerRun, error) {
 	const op = "read installer run"
-	out, err := n.run(ctx, op, scripts.RunSh, failover.NotApplied, n.c.RunsDir, id)
+	out, err := n.run(ctx, op, scripts.Text("run.sh"), failover.NotApplied, n.c.RunsDir, id)
 	if err != nil {
 		return eft.InstallerRun{}, err
 	}
@@ -273,13 +273,13 @@ func (n *ScriptNode) ConfigureService(ctx context.Context, service string, c eft
 
 // Backup implements Node.
 func (n *ScriptNode) Backup(ctx context.Context, b eft.Backup) error {
-	_, err := n.run(ctx, "back up", scripts.BackupSh, failover.InDoubt, append([]string{b.From, b.To}, b.Exclude...)...)
+	_, err := n.run(ctx, "back up", scripts.Text("backup.sh"), failover.InDoubt, append([]string{b.From, b.To}, b.Exclude...)...)
 	return err
 }
 
 // ReadBackup implements Node.
 func (n *ScriptNode) ReadBackup(ctx context.Context, dir string) (eft.Manifest, error) {
-	out, err := n.run(ctx, "read backup", scripts.ManifestSh, failover.NotApplied, dir)
+	out, err := n.run(ctx, "read backup", scripts.Text("manifest.sh"), failover.NotApplied, dir)
 	if err != nil || len(out) == 0 {
 		return eft.Manifest{}, err
 	}
@@ -300,6 +300,6 @@ func (n *ScriptNode) ReadBackup(ctx context.Context, dir string) (eft.Manifest, 
 
 // Restore implements Node.
 func (n *ScriptNode) Restore(ctx context.Context, b eft.Backup) error {
-	_, err := n.run(ctx, "restore", scripts.RestoreSh, failover.InDoubt, b.To, b.From)
+	_, err := n.run(ctx, "restore", scripts.Text("restore.sh"), failover.InDoubt, b.To, b.From)
 	return err
 }

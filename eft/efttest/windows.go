@@ -86,9 +86,9 @@ func (s *WindowsNode) serve(ctx context.Context, cmd *remotetest.Command) remote
 	input, err := io.ReadAll(cmd.Stdin)
 	script, document, parsed := powershelltest.Parse(input)
 	name := ""
-	for candidate, text := range verbs {
-		if text == script {
-			name = candidate
+	for _, verb := range verbs {
+		if scripts.Text(verb+".ps1") == script {
+			name = verb
 		}
 	}
 	known := ok && err == nil && frame == powershell.Frame() && parsed
@@ -132,10 +132,8 @@ func (s *WindowsNode) serve(ctx context.Context, cmd *remotetest.Command) remote
 	return remotetest.Exit(exit)
 }
 
-var verbs = map[string]string{"facts": scripts.Facts, "file": scripts.File, "space": scripts.Space,
-	"fetch": scripts.Fetch, "start": scripts.Start,
-	"run": scripts.Run, "service": scripts.Service, "backup": scripts.Backup, "manifest": scripts.Manifest,
-	"restore": scripts.Restore}
+// verbs are the names of the scripts that a node answers.
+var verbs = []string{"facts", "file", "space", "fetch", "start", "run", "service", "backup", "manifest", "restore"}
 
 // document is the union of the scripts' parameters.
 type document struct {

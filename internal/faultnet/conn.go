@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // Conn is the client's side of a connection with faults: what is written goes Out, what is read comes In.
@@ -11,17 +12,15 @@ type Conn struct {
 	net.Conn
 	net *Net
 
-	once   sync.Once
-	closed chan struct{}
-
-	mu       sync.Mutex
-	muted    [2]bool
-	wasReset bool
+	once     sync.Once
+	closed   chan struct{}
+	muted    [2]atomic.Bool // by direction
+	wasReset atomic.Bool
 }
 
 // Write implements net.Conn.
 func (c *Conn) Write(p []byte) (int, error) {
-	if c.silent(Out) {
+	if c.muted[Out].Load() {
 		return len(p), nil // swallowed: a black hole takes everything
 	}
 	through, strike := c.net.pass(Out, len(p))
@@ -42,7 +41,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 func (c *Conn) Read(p []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(p)
-		if c.silent(In) {
+		if c.muted[In].Load() {
 			if err == nil {
 				continue // swallowed
 			}
@@ -70,29 +69,15 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 func (c *Conn) strike(f *Fault) error {
 	if f.Kind == Silence {
-		c.silence(f.Dir)
+		c.muted[f.Dir].Store(true)
 		return nil
 	}
 	_ = c.Close()
 	return ErrCut
 }
 
-func (c *Conn) silence(dir Direction) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.muted[dir] = true
-}
-
-func (c *Conn) silent(dir Direction) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.muted[dir]
-}
-
 func (c *Conn) reset() {
-	c.mu.Lock()
-	c.wasReset = true
-	c.mu.Unlock()
+	c.wasReset.Store(true)
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}

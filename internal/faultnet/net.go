@@ -2,7 +2,9 @@ package faultnet
 
 import (
 	"errors"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -77,17 +79,14 @@ func (n *Net) ResetAll() { n.each((*Conn).reset) }
 // SilenceAll makes every connection of now mute in both directions.
 func (n *Net) SilenceAll() {
 	n.each(func(c *Conn) {
-		c.silence(In)
-		c.silence(Out)
+		c.muted[In].Store(true)
+		c.muted[Out].Store(true)
 	})
 }
 
 func (n *Net) each(do func(*Conn)) {
 	n.mu.Lock()
-	conns := make([]*Conn, 0, len(n.conns))
-	for c := range n.conns {
-		conns = append(conns, c)
-	}
+	conns := slices.Collect(maps.Keys(n.conns))
 	n.mu.Unlock()
 	for _, c := range conns {
 		do(c)
@@ -115,7 +114,7 @@ func (n *Net) pass(dir Direction, size int) (through int, strike *Fault) {
 		return through, nil
 	}
 	fault := n.faults[hit].Fault
-	n.faults = append(n.faults[:hit], n.faults[hit+1:]...)
+	n.faults = slices.Delete(n.faults, hit, hit+1)
 	return through, &fault
 }
 

@@ -93,17 +93,14 @@ func (p *Proxy) forward(client net.Conn) {
 		switch {
 		case err != nil:
 			_ = server.Close()
-		case !server.silent(Out):
+		case !server.muted[Out].Load():
 			half(raw) // an ordinary end of one direction closes only that one
 		}
 	})
 	if _, err = io.Copy(client, struct{ io.Reader }{server}); err == nil {
 		half(client)
 	} else {
-		server.mu.Lock()
-		reset := server.wasReset
-		server.mu.Unlock()
-		if tcp, ok := client.(*net.TCPConn); ok && reset {
+		if tcp, ok := client.(*net.TCPConn); ok && server.wasReset.Load() {
 			_ = tcp.SetLinger(0)
 		}
 		_ = client.Close()

@@ -12,8 +12,8 @@ import (
 // PowerShell issue 5912).
 var blocks = regexp.MustCompile(`(?s)#<\s*CLIXML\b.*?</Objs>\s*`)
 
-// escaped matches one UTF-16 unit as CLIXML writes it.
-var escaped = regexp.MustCompile(`_x([0-9A-Fa-f]{4})_`)
+// escaped matches UTF-16 units as CLIXML writes them. Two of them can be one character.
+var escaped = regexp.MustCompile(`(?:_x[0-9A-Fa-f]{4}_)+`)
 
 // StripCLIXML removes CLIXML blocks.
 func StripCLIXML(out []byte) []byte { return blocks.ReplaceAll(out, nil) }
@@ -56,27 +56,14 @@ func errorTexts(block string) []string {
 	}
 }
 
-// unescape decodes _xHHHH_, which are UTF-16 units: two of them can be one character.
 func unescape(s string) string {
-	var b strings.Builder
-	var units []uint16
-	flush := func() {
-		b.WriteString(string(utf16.Decode(units)))
-		units = units[:0]
-	}
-	at := 0
-	for _, m := range escaped.FindAllStringSubmatchIndex(s, -1) {
-		if m[0] != at {
-			flush()
-			b.WriteString(s[at:m[0]])
+	return escaped.ReplaceAllStringFunc(s, func(run string) string {
+		var units []uint16
+		for ; run != ""; run = run[len("_xHHHH_"):] {
+			if u, err := strconv.ParseUint(run[2:6], 16, 16); err == nil {
+				units = append(units, uint16(u))
+			}
 		}
-		u, err := strconv.ParseUint(s[m[2]:m[3]], 16, 16)
-		if err == nil {
-			units = append(units, uint16(u))
-		}
-		at = m[1]
-	}
-	flush()
-	b.WriteString(s[at:])
-	return b.String()
+		return string(utf16.Decode(units))
+	})
 }

@@ -22,6 +22,8 @@ import (
 var frame string
 
 const (
+	program = "powershell.exe" // Windows PowerShell 5.1, part of every Windows Server
+
 	// ExitFailed is the frame's exit status for a script that ran and failed. PowerShell itself ends with 1 and
 	// cmd.exe with 9009 when they could not start anything.
 	ExitFailed = 17
@@ -55,16 +57,13 @@ type Script struct {
 	Text string
 }
 
-// program is Windows PowerShell 5.1, part of every Windows Server.
-const program = "powershell.exe"
-
 // Failure is a script that ran and failed.
 type Failure struct {
-	Touched  bool    // it had begun to change something
-	Changed  bool    // the last change had been made: what failed came after it
-	FQID     string  // fully qualified error id, not localised but where a script threw a text: then it is that text
-	Category string  // error category, not localised
-	Chain    []Cause // outermost first
+	Touched  bool    `json:"touched"`  // it had begun to change something
+	Changed  bool    `json:"changed"`  // the last change had been made: what failed came after it
+	FQID     string  `json:"fqid"`     // fully qualified error id, not localised; the text where a script threw one
+	Category string  `json:"category"` // error category, not localised
+	Chain    []Cause `json:"chain"`    // outermost first
 }
 
 // Cause is one exception of the chain.
@@ -125,9 +124,12 @@ func CommandLine() string {
 // which the frame runs nothing.
 func Input(s Script, params any) ([]byte, error) {
 	document, err := json.Marshal(params)
+	if s.Text == "" {
+		err = errors.Join(err, errors.New("there is no such script"))
+	}
 	if err != nil {
-		return nil, &failover.Error{Op: s.Name, Outcome: failover.NotApplied, Next: "make the parameters marshal to JSON",
-			Err: err}
+		return nil, &failover.Error{Op: s.Name, Outcome: failover.NotApplied, Err: err,
+			Next: "give a script, and parameters that marshal to JSON"}
 	}
 	b64 := base64.StdEncoding.EncodeToString
 	return []byte(b64([]byte(s.Text)) + "\n" + b64(document) + "\nend\n"), nil
@@ -182,13 +184,9 @@ func read(s Script, res remote.Result, answer any) error {
 			fmt.Errorf("%w: exit status %d: %s", ErrNoAnswer, res.Exit, said))
 	}
 	var doc struct {
-		OK       *bool           `json:"ok"`
-		Data     json.RawMessage `json:"data"`
-		Touched  bool            `json:"touched"`
-		Changed  bool            `json:"changed"`
-		FQID     string          `json:"fqid"`
-		Category string          `json:"category"`
-		Chain    []Cause         `json:"chain"`
+		OK   *bool           `json:"ok"`
+		Data json.RawMessage `json:"data"`
+		Failure
 	}
 	raw, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(found[len(found)-1][1])), ""))
 	if err == nil {
@@ -210,8 +208,7 @@ func read(s Script, res remote.Result, answer any) error {
 		if doc.Touched {
 			outcome = failover.InDoubt
 		}
-		return fail(outcome, "act on what Windows says",
-			&Failure{Touched: doc.Touched, Changed: doc.Changed, FQID: doc.FQID, Category: doc.Category, Chain: doc.Chain})
+		return fail(outcome, "act on what Windows says", &doc.Failure)
 	case answer == nil:
 		return nil
 	}

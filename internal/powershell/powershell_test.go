@@ -143,6 +143,13 @@ func TestNoNameEverLeavesTheBase64(t *testing.T) {
 	})
 }
 
+// What is not there must not look like something that was done.
+func TestAnEmptyScriptIsRefused(t *testing.T) {
+	err := powershell.Run(t.Context(), nil, powershell.Script{Name: "stop service"}, nil, nil)
+	require.ErrorContains(t, err, "no such script")
+	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+}
+
 func TestACutInputIsRefused(t *testing.T) {
 	input, err := powershell.Input(script, map[string]string{"name": "x"})
 	require.NoError(t, err)

@@ -24,11 +24,11 @@ const (
 	Mark          = "mark"
 )
 
-// Script returns the script of that name.
+// Script returns the script of that name; an empty one, which is refused, when there is none.
 func Script(name string) powershell.Script {
 	text, err := files.ReadFile(name + ".ps1")
 	if err != nil {
-		return powershell.Script{Name: name} // an empty script does nothing; a test goes through all names
+		return powershell.Script{Name: name}
 	}
 	return powershell.Script{Name: name, Text: string(text)}
 }

@@ -44,11 +44,13 @@ func Answer(data any) (string, int, error) {
 
 // AnswerFailure returns what the frame writes for a script that failed, and its exit status.
 func AnswerFailure(f powershell.Failure) (string, int, error) {
-	return answer(map[string]any{"ok": false, "touched": f.Touched, "changed": f.Changed, "fqid": f.FQID,
-		"category": f.Category, "chain": f.Chain}, powershell.ExitFailed)
+	return answer(struct {
+		OK bool `json:"ok"`
+		powershell.Failure
+	}{Failure: f}, powershell.ExitFailed)
 }
 
-func answer(doc map[string]any, exit int) (string, int, error) {
+func answer(doc any, exit int) (string, int, error) {
 	raw, err := json.Marshal(doc)
 	return "<<<R:" + base64.StdEncoding.EncodeToString(raw) + ":R>>>", exit, err
 }
