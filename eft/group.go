@@ -61,14 +61,15 @@ func (u upgrade) rename(n Node) failover.Stage {
 				Would: "take the group offline and change the resource"}, err
 		}, func(ctx context.Context) error {
 			r, name, err := read(ctx)
-			// A resource takes another service only while it is down, and the old node cannot start the new name.
-			if err == nil && r.State != cluster.StateOffline {
-				err = u.Cluster.Offline(ctx, u.Group, u.State)
-			}
 			if err != nil {
 				return err
 			}
-			return u.Cluster.SetService(ctx, r.Name, name)
+			var did failover.Targets
+			// A resource takes another service only while it is down, and the old node cannot start the new name.
+			if r.State == cluster.StateOffline || did.Add("take "+u.Group+" offline", u.Cluster.Offline(ctx, u.Group, u.State)) {
+				did.Add("change "+r.Name, u.Cluster.SetService(ctx, r.Name, name))
+			}
+			return did.Err()
 		}, nil))
 }
 
@@ -161,12 +162,16 @@ func (u upgrade) disksAre(g cluster.Group, want cluster.State) (bool, error) {
 func (u upgrade) disksTo(ctx context.Context, g cluster.Group,
 	change func(context.Context, string, cluster.StateOptions) error) error {
 	list, err := u.disks(g)
+	if err != nil {
+		return err
+	}
+	var did failover.Targets
 	for _, d := range list {
-		if err == nil {
-			err = change(ctx, d.Name, u.State)
+		if !did.Add(d.Name, change(ctx, d.Name, u.State)) {
+			break
 		}
 	}
-	return err
+	return did.Err()
 }
 
 // diskAlone brings the shared disk online on the node, and nothing else of the group.

@@ -140,19 +140,19 @@ func (u upgrade) ready(n Node) failover.Step {
 
 // stop stops services that do not serve their users; a start mode that is known is set before.
 func (u upgrade) stop(ctx context.Context, n Node, list []Service, mode StartMode) error {
+	var did failover.Targets
 	for _, s := range list {
-		err := u.mayNotRun(ctx, n, s)
-		if err == nil && mode != StartUnknown {
-			err = n.ConfigureService(ctx, s.Name, ServiceConfig{StartMode: mode})
+		if err := u.mayNotRun(ctx, n, s); err != nil {
+			did.Add("touch "+s.Name, err)
+			break
 		}
-		if err == nil && s.Running {
-			err = n.StopService(ctx, s.Name)
-		}
-		if err != nil {
-			return err
+		if mode != StartUnknown &&
+			!did.Add("set start mode of "+s.Name, n.ConfigureService(ctx, s.Name, ServiceConfig{StartMode: mode})) ||
+			s.Running && !did.Add("stop "+s.Name, n.StopService(ctx, s.Name)) {
+			break
 		}
 	}
-	return nil
+	return did.Err()
 }
 
 // mayNotRun refuses to touch a service that serves its users.

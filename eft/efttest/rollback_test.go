@@ -18,13 +18,18 @@ import (
 
 func rollback(t *testing.T, w *efttest.World) failover.Procedure {
 	t.Helper()
+	o, err := w.Options()
+	require.NoError(t, err)
+	return rollbackWith(t, w, o)
+}
+
+func rollbackWith(t *testing.T, w *efttest.World, o eft.Options) failover.Procedure {
+	t.Helper()
 	s, _, err := w.State()
 	require.NoError(t, err)
 	copies := s.Nodes[efttest.ActiveNode].Backups
 	dir := slices.Collect(maps.Keys(copies))
 	require.Len(t, dir, 1)
-	o, err := w.Options()
-	require.NoError(t, err)
 	p, err := eft.Rollback(eft.RollbackOptions{Options: o, Old: efttest.OldVersion, Copy: dir[0],
 		Manifest: copies[dir[0]].Manifest.Hash,
 		Failback: cluster.Failback{Policy: cluster.FailbackAllowed, Raw: "1"}})
