@@ -27,6 +27,7 @@ type fake struct {
 	off    string // the member that does not answer
 	config map[string]any
 	moves  int
+	closed int // how many changes of the configuration are let through before the door closes; 0: all
 }
 
 func newFake(tb testing.TB) *fake {
@@ -71,6 +72,11 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request, name string) {
 		f.leader = fmt.Sprint(body["candidate"])
 		f.moves++
 	case "PATCH /config":
+		if f.closed == 1 {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		f.closed--
 		merge(f.config, body)
 		_ = json.NewEncoder(w).Encode(f.config)
 	case "GET /cluster":
@@ -178,6 +184,39 @@ func TestTheLockOfASimulatedCluster(t *testing.T) {
 			failovertest.TestLock(t, lock)
 		}
 	}
+}
+
+// TestAClaimThatStandsIsNotCalledRefused: whichever change is refused, a claim that was written and not taken back is
+// not told as not written.
+func TestAClaimThatStandsIsNotCalledRefused(t *testing.T) {
+	mine, other := failover.Claim{ID: "mine", Owner: "ann"}, failover.Claim{ID: "other", Owner: "bob"}
+	for _, held := range []bool{false, true} {
+		for let := 1; ; let++ {
+			f := newFake(t)
+			if held {
+				require.NoError(t, f.cluster.Lock().Acquire(t.Context(), other))
+			}
+			f.closed = let
+			err := f.cluster.Lock().Acquire(t.Context(), mine)
+			if f.closed > 1 {
+				break
+			}
+			if failover.OutcomeOf(err) == failover.NotApplied {
+				raw, _ := json.Marshal(f.config)
+				require.NotContains(t, string(raw), `"ann"`, "%d were let through: %v", let-1, err)
+			}
+		}
+	}
+}
+
+// TestALaterRefusalKeepsTheDoubt: one member may have written what the other one refuses.
+func TestALaterRefusalKeepsTheDoubt(t *testing.T) {
+	f := newFake(t)
+	require.NoError(t, f.doors["pg1"].Arm(http.MethodPatch, "lost-reply"))
+	f.closed = 2
+	err := f.cluster.Lock().Acquire(t.Context(), failover.Claim{ID: "mine", Owner: "ann"})
+	require.ErrorIs(t, err, failover.ErrRejected)
+	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
 }
 
 // TestASecondMoveIsRefused: whoever leads by now is not moved away from by an old plan.

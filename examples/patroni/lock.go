@@ -46,19 +46,22 @@ func (l lock) patch(ctx context.Context, change map[string]any) (lockState, erro
 	} else {
 		change["turn"] = rand.Text()
 	}
-	var err error
+	var tried []error // an earlier one may have been carried out, whatever becomes of the last
 	for _, m := range slices.Repeat(l.cluster.config.Members, 5) {
 		var config struct {
 			Lock lockState `json:"failover_lock"`
 		}
-		err = l.cluster.ask(ctx, m, http.MethodPatch, "/config", body, &config)
+		err := l.cluster.ask(ctx, m, http.MethodPatch, "/config", body, &config)
 		// What was to be removed where nothing was stays as a null.
 		maps.DeleteFunc(config.Lock.Claims, func(_ string, c failover.Claim) bool { return c.ID == "" })
-		if err == nil || ctx.Err() != nil || errors.Is(err, failover.ErrRejected) {
-			return config.Lock, err
+		if err == nil {
+			return config.Lock, nil
+		}
+		if tried = append(tried, err); ctx.Err() != nil || errors.Is(err, failover.ErrRejected) {
+			break
 		}
 	}
-	return lockState{}, err
+	return lockState{}, errors.Join(tried...)
 }
 
 // claim writes a claim, or removes it when c is nil.
@@ -70,8 +73,8 @@ func (l lock) claim(ctx context.Context, id string, c *failover.Claim) (lockStat
 func (l lock) Acquire(ctx context.Context, c failover.Claim) error { return l.take(ctx, c, "") }
 
 // TakeOver implements failover.Lock. The new claim stands beside the old one first: of two that do so, one withdraws.
-func (l lock) TakeOver(ctx context.Context, from, to failover.Claim) error {
-	return l.take(ctx, to, from.ID)
+func (l lock) TakeOver(ctx context.Context, old, c failover.Claim) error {
+	return l.take(ctx, c, old.ID)
 }
 
 // take writes a claim and makes it the holder's, in the place of from where there is one. It takes the claim back when
@@ -83,15 +86,18 @@ func (l lock) take(ctx context.Context, c failover.Claim, from string) error {
 	}
 	other, taken := s.besides(c.ID, from)
 	if taken || from != "" && s.Claims[from].ID == "" {
-		_, err := l.claim(ctx, c.ID, nil)
-		return errors.Join(refused(failover.ErrLocked, other), err)
+		did := failover.Targets{{Target: "the lock", Err: refused(failover.ErrLocked, other)}}
+		if _, err := l.claim(ctx, c.ID, nil); err != nil {
+			did.Add("the claim beside it", &failover.Error{Op: "take it back", Outcome: failover.Applied, Err: err})
+		}
+		return did.Err()
 	}
 	change := map[string]any{"holder": c.ID}
 	if from != "" {
 		change["claims"] = map[string]any{from: nil}
 	}
 	_, err = l.patch(ctx, change)
-	return err
+	return failover.Targets{{Target: "the claim"}, {Target: "the holder", Err: err}}.Err()
 }
 
 func refused(kind error, by failover.Claim) error {

@@ -59,21 +59,16 @@ func SwitchoverStages(o SwitchoverOptions) (Stages, error) {
 		o.From+" steps down, "+o.To+" is promoted")
 	move.Undo = func(ctx context.Context) error { return c.move(ctx, "/switchover", o.To, o.From) }
 	move.Undone = c.look(leads)
-	return Stages{
-		Check: failover.Stage{Name: "check", Steps: []failover.Step{
-			c.answering(nil),
-			c.check("leader", o.From+" leads", "documented: POST /switchover needs the leader", leads),
-			c.check("candidate", o.To+" streams from the leader and is not behind", "documented: healthy standby",
-				func(v View) failover.Observation {
-					lag, streams := v.follows(o.From, o.To)
-					ready := streams && lag <= c.config.MaxLag
-					return holds(ready, fmt.Sprintf("ready: %t", ready), fmt.Sprintf("%d bytes behind", lag))
-				}),
-			quiet,
-		}},
-		Move:   failover.Stage{Name: "move", Outage: true, Steps: []failover.Step{move}},
-		Verify: c.verify(o.To, nil),
-	}, nil
+	return Stages{Check: failover.Stage{Name: "check", Steps: []failover.Step{c.answering(nil),
+		c.check("leader", o.From+" leads", "documented: POST /switchover needs the leader", leads),
+		c.check("candidate", o.To+" streams from the leader and is not behind", "documented: healthy standby",
+			func(v View) failover.Observation {
+				lag, streams := v.follows(o.From, o.To)
+				ready := streams && lag <= c.config.MaxLag
+				return holds(ready, fmt.Sprintf("ready: %t", ready), fmt.Sprintf("%d bytes behind", lag))
+			}),
+		quiet}},
+		Move: failover.Stage{Name: "move", Outage: true, Steps: []failover.Step{move}}, Verify: c.verify(o.To, nil)}, nil
 }
 
 // Switchover hands the leadership of a healthy cluster to another member. Errors wrap failover.ErrInvalid.
@@ -108,30 +103,29 @@ func FailoverStages(o FailoverOptions) (Stages, error) {
 	case slices.Contains(o.Dead, o.To):
 		return Stages{}, failover.Invalid("FailoverOptions.To", "is among the dead", "name a member that runs")
 	}
-	return Stages{
-		Check: failover.Stage{Name: "check", Steps: []failover.Step{
-			o.Gone.Step("gone", "A person answers for it that "+dead+" is off", dead),
-			c.check("silent", "Nothing of the dead members answers", "ours: a statement does not stand against what is seen",
-				func(v View) failover.Observation {
-					alive := v.names(func(m MemberState) bool { return m.Answers && slices.Contains(o.Dead, m.Name) })
-					return holds(len(alive) == 0, "still answers: "+list(alive))
-				}),
-			c.answering(o.Dead),
-			// Until the dead leader's key has run out the order would wait for it, too.
-			c.wait("unled", "Nobody leads, or "+o.To+" does already", "documented: the leader key expires after ttl",
-				func(v View) failover.Observation {
-					return holds(v.Leader == "" && len(v.primaries()) == 0 || v.leads(o.To), v.leader())
-				}),
-			c.check("newest", "No other member has more of the data than "+o.To,
-				"documented: a manual failover without a leader ignores lag and timeline", func(v View) failover.Observation {
-					mine := v.of(o.To)
-					ahead := v.names(func(m MemberState) bool {
-						more := cmp.Or(cmp.Compare(m.Timeline, mine.Timeline), cmp.Compare(m.Position, mine.Position))
-						return m.Role != RoleUnknown && more > 0
-					})
-					return holds(mine.Role != RoleUnknown && len(ahead) == 0, "ahead: "+list(ahead))
-				}),
-		}},
+	return Stages{Check: failover.Stage{Name: "check", Steps: []failover.Step{
+		o.Gone.Step("gone", "A person answers for it that "+dead+" is off", dead),
+		c.check("silent", "Nothing of the dead members answers", "ours: a statement does not stand against what is seen",
+			func(v View) failover.Observation {
+				alive := v.names(func(m MemberState) bool { return m.Answers && slices.Contains(o.Dead, m.Name) })
+				return holds(len(alive) == 0, "still answers: "+list(alive))
+			}),
+		c.answering(o.Dead),
+		// Until the dead leader's key has run out the order would wait for it, too.
+		c.wait("unled", "Nobody leads, or "+o.To+" does already", "documented: the leader key expires after ttl",
+			func(v View) failover.Observation {
+				return holds(v.Leader == "" && len(v.primaries()) == 0 || v.leads(o.To), v.leader())
+			}),
+		c.check("newest", "No other member has more of the data than "+o.To,
+			"documented: a manual failover without a leader ignores lag and timeline", func(v View) failover.Observation {
+				mine := v.of(o.To)
+				ahead := v.names(func(m MemberState) bool {
+					more := cmp.Or(cmp.Compare(m.Timeline, mine.Timeline), cmp.Compare(m.Position, mine.Position))
+					return m.Role != RoleUnknown && more > 0
+				})
+				return holds(mine.Role != RoleUnknown && len(ahead) == 0, "ahead: "+list(ahead))
+			}),
+	}},
 		Move: failover.Stage{Name: "move", Outage: true, Steps: []failover.Step{
 			c.order("failover", "Promote "+o.To, "documented: POST /failover", "", o.To, o.To+" is promoted"),
 		}},

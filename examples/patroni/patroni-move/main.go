@@ -21,8 +21,7 @@ import (
 func main() { os.Exit(program().Main(os.Args[1:])) }
 
 func program() runbook.Program {
-	return runbook.Program{
-		Name:       "patroni-move",
+	return runbook.Program{Name: "patroni-move",
 		About:      "move the leadership of a PostgreSQL cluster that Patroni runs",
 		Procedures: []string{"switchover", "failover"},
 		Site:       func() any { return new(site) },

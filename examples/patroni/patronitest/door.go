@@ -19,8 +19,7 @@ type Fault struct {
 
 // Faults lists what [Door.Arm] takes.
 func Faults() []Fault {
-	return []Fault{
-		{"lost-reply", "the order takes effect and the line drops before the answer", true, 0},
+	return []Fault{{"lost-reply", "the order takes effect and the line drops before the answer", true, 0},
 		{"lost-request", "the line drops before the order arrives, and nobody can tell from the line", false, 0},
 		{"unclear", "the order takes effect and the answer is 503, status unknown", true, http.StatusServiceUnavailable},
 		{"garbage", "the order takes effect and the answer is no answer", true, http.StatusOK},
