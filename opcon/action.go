@@ -1,6 +1,7 @@
 package opcon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -97,7 +98,7 @@ func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string
 	answer := readObject(rep.body)
 	id := answer.text("id")
 	if answer == nil || id == "" {
-		return all(c.fail(op, c.host, failover.InDoubt, nextLook,
+		return all(inDoubt(op, c.host, nextLook,
 			errors.New("the answer to the action is not one: "+shorten(c.redact(string(rep.body)), 120))))
 	}
 	began, wait := time.Now(), c.conf.Poll
@@ -173,12 +174,12 @@ func (c *Client) readResults(kind actionKind, op string, v verb, answer object, 
 		case isSuccess(result):
 			results[it.id] = nil
 		case isRefusal(result):
-			results[it.id] = c.fail(op, it.name, failover.NotApplied,
+			results[it.id] = unchanged(op, it.name,
 				"read the server's reason, clear it or decide otherwise, then run again",
 				&ActionError{Action: string(v), Item: it.name, Result: plain(result),
-					Message: shorten(or(text, overallText), maxMessage)})
+					Message: shorten(cmp.Or(text, overallText), maxMessage)})
 		default:
-			word := or(result, overall)
+			word := cmp.Or(result, overall)
 			p.open = append(p.open, fmt.Sprintf("%q", shorten(c.redact(word), 60)))
 			p.submitted = p.submitted || plain(word) == "submitted"
 		}
@@ -194,7 +195,7 @@ func isRefusal(word string) bool { return plain(word) == "failed" || plain(word)
 func (c *Client) underWay(op string, items []actionItem, results map[string]error, cause error) map[string]error {
 	for _, it := range items {
 		if _, ok := results[it.id]; !ok {
-			results[it.id] = c.fail(op, it.name, failover.InDoubt,
+			results[it.id] = inDoubt(op, it.name,
 				"check that OpCon's scheduling engine (SAM) runs, look at the state in OpCon, then run again, which looks first",
 				cause)
 		}
@@ -205,9 +206,9 @@ func (c *Client) underWay(op string, items []actionItem, results map[string]erro
 // retarget gives an error that concerns a whole request the name of one of its items.
 func (c *Client) retarget(err error, op, target string) error {
 	if fe, ok := errors.AsType[*failover.Error](err); ok {
-		return c.fail(op, target, failover.OutcomeOf(err), fe.Next, fe.Err)
+		return fail(op, target, failover.OutcomeOf(err), fe.Next, fe.Err)
 	}
-	return c.fail(op, target, failover.OutcomeOf(err), "", err)
+	return fail(op, target, failover.OutcomeOf(err), "", err)
 }
 
 func cleanReason(reason string) error {

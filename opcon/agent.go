@@ -134,7 +134,7 @@ func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bo
 	wasOpen := m.Asked == MachineUp || m.Asked == MachineLimited
 	for again := false; ; again = true {
 		if text := r.o.leadsWrong(rec, m); text != "" {
-			return false, r.c.fail(op, r.machine, failover.NotApplied,
+			return false, unchanged(op, r.machine,
 				"correct the address in the machine record, then run again", because(failover.ErrPrecondition, text))
 		}
 		var who answer
@@ -146,11 +146,11 @@ func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bo
 			return changed, err
 		}
 		if m, err = r.c.setState(ctx, m, MachineDown); err != nil {
-			return true, r.c.fail(op, r.machine, failover.InDoubt, nextWrongHost,
+			return true, inDoubt(op, r.machine, nextWrongHost,
 				errors.Join(errors.New(who.found), err))
 		}
 		if again {
-			err := r.c.fail(op, r.machine, failover.NotApplied, nextWrongHost,
+			err := unchanged(op, r.machine, nextWrongHost,
 				fmt.Errorf("%w: %s; the machine was taken down again and every schedule stays held",
 					failover.ErrPrecondition, who.found))
 			return wasOpen, lowered(err, wasOpen)
@@ -191,7 +191,7 @@ func (r *resume) oldAgentStopped(ctx context.Context) error {
 		err = fmt.Errorf("%w: found %s", failover.ErrPrecondition, obs.Found)
 	}
 	if err != nil {
-		return r.c.fail("open the line to the agent of", r.machine, failover.NotApplied,
+		return unchanged("open the line to the agent of", r.machine,
 			"stop the agent on the old host, then run again", err)
 	}
 	return nil
@@ -220,9 +220,9 @@ func (r *resume) await(ctx context.Context, rec Record, m Machine) (Machine, ans
 			}
 		}
 		if ctx.Err() == nil {
-			return m, who, r.c.fail("wait for the agent of", r.machine, failover.InDoubt, failover.NextOf(err), err)
+			return m, who, inDoubt("wait for the agent of", r.machine, failover.NextOf(err), err)
 		}
-		return m, who, r.c.fail("wait for the agent of", r.machine, failover.InDoubt, helpAgent,
+		return m, who, inDoubt("wait for the agent of", r.machine, helpAgent,
 			fmt.Errorf("%w: asked %s, line %s, address %s: %w", failover.ErrNotObserved, m.Asked, m.State, m.Address,
 				err))
 	}

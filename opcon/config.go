@@ -1,6 +1,7 @@
 package opcon
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -93,7 +94,7 @@ func (c Config) Validate() error {
 		return failover.Invalid("Config.TLS", "is set beside Transport", "configure trust in the transport")
 	case c.CallTimeout < 0 || c.ActionTimeout < 0 || c.Poll < 0 || c.MaxPoll < 0:
 		return failover.Invalid("Config", "has a negative time", "use zero for the default")
-	case or(c.MaxPoll, defaultMaxPoll) < or(c.Poll, defaultPoll):
+	case cmp.Or(c.MaxPoll, defaultMaxPoll) < cmp.Or(c.Poll, defaultPoll):
 		return failover.Invalid("Config.MaxPoll", "is shorter than Poll", "give two pauses in order")
 	}
 	return c.TLS.Validate("Config.TLS")
@@ -107,8 +108,8 @@ const (
 // complete fills in the defaults.
 func (c Config) complete() Config {
 	c.User, c.Application = strings.TrimSpace(c.User), strings.TrimSpace(c.Application)
-	c.CallTimeout, c.ActionTimeout = or(c.CallTimeout, 30*time.Second), or(c.ActionTimeout, time.Minute)
-	c.Poll, c.MaxPoll = or(c.Poll, defaultPoll), or(c.MaxPoll, defaultMaxPoll)
+	c.CallTimeout, c.ActionTimeout = cmp.Or(c.CallTimeout, 30*time.Second), cmp.Or(c.ActionTimeout, time.Minute)
+	c.Poll, c.MaxPoll = cmp.Or(c.Poll, defaultPoll), cmp.Or(c.MaxPoll, defaultMaxPoll)
 	return c
 }
 

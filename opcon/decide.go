@@ -164,7 +164,7 @@ func (r *resume) rerun() failover.Step {
 		}
 		_, who, err := r.look(ctx, rec)
 		if err == nil && who.verdict == wrongHost {
-			err = r.c.fail(op, r.machine, failover.NotApplied, nextWrongHost,
+			err = unchanged(op, r.machine, nextWrongHost,
 				because(failover.ErrPrecondition, who.found))
 		}
 		if err != nil {

@@ -97,7 +97,7 @@ func (e *ActionError) Is(target error) bool { return target == ErrActionFailed }
 func because(kind error, text string) error { return fmt.Errorf("%w: %s", kind, text) }
 
 // fail builds the package's error. Secrets are cut from the cause's text by whoever read it from the wire.
-func (c *Client) fail(op, target string, outcome failover.Outcome, next string, err error) error {
+func fail(op, target string, outcome failover.Outcome, next string, err error) error {
 	//nolint:errorlint // only the outermost may repeat what this one says
 	if inner, ok := err.(*failover.Error); ok && inner.Op == op && inner.Target == target {
 		err = inner.Err
@@ -105,10 +105,20 @@ func (c *Client) fail(op, target string, outcome failover.Outcome, next string, 
 	return &failover.Error{Op: op, Target: target, Outcome: outcome, Next: next, Err: err}
 }
 
+// unchanged is fail where it is proven that nothing was done, and inDoubt where something may have been.
+func unchanged(op, target, next string, err error) error {
+	return fail(op, target, failover.NotApplied, next, err)
+}
+func inDoubt(op, target, next string, err error) error {
+	return fail(op, target, failover.InDoubt, next, err)
+}
+
+// notDone reports whether err proves that nothing was done.
+func notDone(err error) bool { return failover.OutcomeOf(err) == failover.NotApplied }
+
 // unreadable builds the error for an answer that is JSON and not what a record looks like.
-func (c *Client) unreadable(op, target string, err error) error {
-	return c.fail(op, target, failover.NotApplied,
-		"report the server's version and this text: its records have another form", err)
+func unreadable(op, target string, err error) error {
+	return unchanged(op, target, "report the server's version and this text: its records have another form", err)
 }
 
 const maxMessage = 400

@@ -1,6 +1,7 @@
 package opcon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,7 +74,7 @@ func (w *work) holdAll(ctx context.Context, step string, age time.Duration) (sco
 	}
 	var held []Schedule // in earlier passes
 	fail := func(outcome failover.Outcome, next string, err error) error {
-		return lowered(w.c.fail(op, w.machine, outcome, next, err), len(held) > 0)
+		return lowered(fail(op, w.machine, outcome, next, err), len(held) > 0)
 	}
 	for range maxPasses {
 		began := time.Now()
@@ -166,7 +167,7 @@ func (c *Client) setSchedules(ctx context.Context, v verb, reason string, list [
 			shown = append(shown, s)
 			continue
 		}
-		failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.InDoubt,
+		failed[s.ID] = inDoubt(string(v)+" schedule", s.String(),
 			"look in OpCon whether it is there: if it was deleted, name it in KeepHeld or resolve the step as applied; "+
 				"otherwise give the service account access to it and run again",
 			fmt.Errorf("%w: it is %s", failover.ErrNotObserved, s.words()))
@@ -185,7 +186,7 @@ func (c *Client) setSchedules(ctx context.Context, v verb, reason string, list [
 		})
 	for _, s := range list { // a batch whose turn never came
 		if _, ok := failed[s.ID]; !ok {
-			failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.NotApplied, "run again with more time",
+			failed[s.ID] = unchanged(string(v)+" schedule", s.String(), "run again with more time",
 				context.Cause(ctx))
 		}
 	}
@@ -212,7 +213,7 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 	}
 	failed := map[ScheduleID]error{}
 	give := func(s Schedule, outcome failover.Outcome, next string, err error) {
-		failed[s.ID] = c.fail(string(v)+" schedule", s.String(), outcome, next, err)
+		failed[s.ID] = fail(string(v)+" schedule", s.String(), outcome, next, err)
 	}
 	open := slices.Clone(batch)
 	watch := c.settling()
@@ -260,7 +261,7 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 				state.hidden = !seen
 				err = fmt.Errorf("%w: the server reported success and it is %s", failover.ErrNotObserved, state.words())
 			}
-			give(s, failover.InDoubt, or(failover.NextOf(err), nextLook), err)
+			give(s, failover.InDoubt, cmp.Or(failover.NextOf(err), nextLook), err)
 		}
 		return failed
 	}

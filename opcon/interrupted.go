@@ -88,11 +88,11 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 	const op = "list interrupted jobs of"
 	taken, ok := parseTime(r.TakenAt)
 	if !ok {
-		return nil, c.unreadable(op, r.Machine.Name, fmt.Errorf("the record's time %q cannot be read", r.TakenAt))
+		return nil, unreadable(op, r.Machine.Name, fmt.Errorf("the record's time %q cannot be read", r.TakenAt))
 	}
 	sc, err := c.scopeFor(ctx, r, nil, 0)
 	if err != nil {
-		return nil, c.fail(op, r.Machine.Name, failover.NotApplied, failover.NextOf(err), err)
+		return nil, unchanged(op, r.Machine.Name, failover.NextOf(err), err)
 	}
 	now := map[JobID]Job{}
 	for _, j := range sc.jobs {
@@ -106,7 +106,7 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 	}
 	others, err := c.jobsByID(ctx, ids)
 	if err != nil {
-		return nil, c.fail(op, r.Machine.Name, failover.NotApplied, failover.NextOf(err), err)
+		return nil, unchanged(op, r.Machine.Name, failover.NextOf(err), err)
 	}
 	maps.Copy(now, others)
 	clock := c.serverNow()

@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
+
 	"slices"
 	"strings"
-
-	"github.com/01b61c5c/failover"
 )
 
 // JobCategory is the group a job's status belongs to. The words on the wire are the API's (seen in client code).
@@ -176,7 +174,7 @@ func (j Job) runsOn(m Machine, groups map[string]bool) bool {
 // documented, and leaves the choice to the caller. Changes nothing. Errors: ErrAuth, ErrForbidden, ErrUnavailable;
 // NotApplied always.
 func (c *Client) Jobs(ctx context.Context, date Date) ([]Job, error) {
-	jobs, err := c.jobsWhere(ctx, url.Values{"dates": {string(date)}})
+	jobs, err := rowsBy(ctx, c, dailyJobs, "dates", []Date{date}, nil)
 	return slices.DeleteFunc(jobs, func(j Job) bool { return j.Date != date && j.Date != "" }), err
 }
 
@@ -198,16 +196,11 @@ func (c *Client) jobsByID(ctx context.Context, ids []JobID) (map[JobID]Job, erro
 			return nil, err
 		}
 	}
-	for chunk := range slices.Chunk(easy, batchSize) {
-		jobs, err := c.jobsWhere(ctx, url.Values{"ids": {joinIDs(chunk)}})
-		if err != nil {
-			return nil, err
-		}
-		for _, j := range jobs {
-			found[j.ID] = j
-		}
+	jobs, err := rowsBy(ctx, c, dailyJobs, "ids", easy, nil)
+	for _, j := range jobs {
+		found[j.ID] = j
 	}
-	return found, nil
+	return found, err
 }
 
 // Job reads one job by id. Changes nothing. Errors: ErrNotFound.
@@ -221,9 +214,9 @@ func (c *Client) Job(ctx context.Context, id JobID) (Job, error) {
 	j, err := readJob(rep.body)
 	switch {
 	case err != nil:
-		return Job{}, c.unreadable(op, string(id), err)
+		return Job{}, unreadable(op, string(id), err)
 	case j.ID != id:
-		return Job{}, c.fail(op, string(id), failover.NotApplied, "check the id", ErrNotFound)
+		return Job{}, unchanged(op, string(id), "check the id", ErrNotFound)
 	}
 	return j, nil
 }

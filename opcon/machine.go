@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -175,7 +174,7 @@ func (c *Client) FindMachine(ctx context.Context, name string) (Machine, error) 
 		m, err := readMachine(row)
 		if sameName(m.Name, name) {
 			if err != nil {
-				return Machine{}, c.unreadable(op, name, err)
+				return Machine{}, unreadable(op, name, err)
 			}
 			hits = append(hits, m)
 		}
@@ -184,11 +183,11 @@ func (c *Client) FindMachine(ctx context.Context, name string) (Machine, error) 
 	case 1:
 		return hits[0], nil
 	case 0:
-		return Machine{}, c.fail(op, name, failover.NotApplied,
+		return Machine{}, unchanged(op, name,
 			"check the name and the service account's machine access",
 			fmt.Errorf("%w: no machine has this exact name (%d resemble it)", ErrNotFound, len(rows)))
 	}
-	return Machine{}, c.fail(op, name, failover.NotApplied, "give the machines distinct names",
+	return Machine{}, unchanged(op, name, "give the machines distinct names",
 		fmt.Errorf("%w: %d machines have this name", ErrAmbiguous, len(hits)))
 }
 
@@ -197,7 +196,7 @@ func (c *Client) FindMachine(ctx context.Context, name string) (Machine, error) 
 func (c *Client) Machine(ctx context.Context, id int64) (Machine, error) {
 	const op = "read machine"
 	target := strconv.FormatInt(id, 10)
-	rep, err := c.do(ctx, call{op: op, target: target, method: http.MethodGet, path: "/api/machines",
+	rep, err := c.do(ctx, call{op: op, target: target, path: "/api/machines",
 		query: url.Values{"ids": {target}, "extendedProperties": {"true"}}})
 	if err != nil {
 		return Machine{}, err
@@ -209,12 +208,12 @@ func (c *Client) Machine(ctx context.Context, id int64) (Machine, error) {
 	for _, row := range rows {
 		if m, err := readMachine(row); m.ID == id {
 			if err != nil {
-				return Machine{}, c.unreadable(op, target, err)
+				return Machine{}, unreadable(op, target, err)
 			}
 			return m, nil
 		}
 	}
-	return Machine{}, c.fail(op, target, failover.NotApplied, "check the id and the service account's machine access",
+	return Machine{}, unchanged(op, target, "check the id and the service account's machine access",
 		ErrNotFound)
 }
 
@@ -248,7 +247,7 @@ func (c *Client) groupsOf(ctx context.Context, m Machine) (map[string]bool, erro
 		add(readObject(g).text("name"))
 	}
 	if bad != nil {
-		return nil, c.unreadable("read machine groups of", m.Name, bad)
+		return nil, unreadable("read machine groups of", m.Name, bad)
 	}
 	return groups, nil
 }

@@ -1,6 +1,7 @@
 package opcon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ func (c *Client) setState(ctx context.Context, m Machine, want MachineState) (Ma
 			if failover.OutcomeOf(res) == failover.NotApplied {
 				outcome = failover.NotApplied
 			}
-			return m, c.fail(op, m.Name, outcome, nextLook, errors.Join(res, err))
+			return m, fail(op, m.Name, outcome, nextLook, errors.Join(res, err))
 		case now.Asked == want:
 			return now, nil
 		case failover.OutcomeOf(res) == failover.NotApplied:
@@ -53,7 +54,7 @@ func (c *Client) setState(ctx context.Context, m Machine, want MachineState) (Ma
 				res = fmt.Errorf("%w: the server reported success and the machine is still asked %s",
 					failover.ErrNotObserved, now.Asked)
 			}
-			return now, c.fail(op, m.Name, failover.InDoubt, or(failover.NextOf(res), nextLook), res)
+			return now, inDoubt(op, m.Name, cmp.Or(failover.NextOf(res), nextLook), res)
 		}
 	}
 }
@@ -91,13 +92,13 @@ func (c *Client) setAddress(ctx context.Context, id int64, to Address) (Machine,
 		return m, nil
 	}
 	if m.Asked != MachineDown {
-		return m, c.fail(op, m.Name, failover.NotApplied,
+		return m, unchanged(op, m.Name,
 			"take the machine down first; its record can only be edited then",
 			fmt.Errorf("%w: the machine is asked %s", failover.ErrPrecondition, m.Asked))
 	}
 	raw, err := editRecord(m.raw, want)
 	if err != nil {
-		return m, c.fail(op, m.Name, failover.NotApplied, "edit the record by hand, or use a host alias", err)
+		return m, unchanged(op, m.Name, "edit the record by hand, or use a host alias", err)
 	}
 	_, putErr := c.do(ctx, call{op: op, target: m.Name, method: http.MethodPut, path: "/api/machines/" +
 		strconv.FormatInt(id, 10), raw: raw})
@@ -115,7 +116,7 @@ func (c *Client) setAddress(ctx context.Context, id int64, to Address) (Machine,
 		case err == nil:
 			err = fmt.Errorf("%w: its address is still %s", failover.ErrNotObserved, now.Address)
 		}
-		return now, c.fail(op, m.Name, failover.InDoubt,
+		return now, inDoubt(op, m.Name,
 			"look at the machine's address in OpCon, or run again, which looks first; where the server takes no edit, edit the "+
 				"record by hand",
 			errors.Join(putErr, err))

@@ -1,6 +1,7 @@
 package opcon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -56,9 +57,9 @@ func (o *QuiesceOptions) complete(pollMax time.Duration) error {
 	if err := checkOptions("QuiesceOptions", o.Reason, o.Dates, o.DrainTimeout, o.HoldTimeout, o.DrainPoll); err != nil {
 		return err
 	}
-	o.TypeID = or(o.TypeID, typeUNIX)
-	o.DrainTimeout, o.HoldTimeout = or(o.DrainTimeout, 30*time.Minute), or(o.HoldTimeout, 5*time.Minute)
-	o.DrainPoll, o.Prefix = or(o.DrainPoll, pollMax), or(o.Prefix, "opcon-")
+	o.TypeID = cmp.Or(o.TypeID, typeUNIX)
+	o.DrainTimeout, o.HoldTimeout = cmp.Or(o.DrainTimeout, 30*time.Minute), cmp.Or(o.HoldTimeout, 5*time.Minute)
+	o.DrainPoll, o.Prefix = cmp.Or(o.DrainPoll, pollMax), cmp.Or(o.Prefix, "opcon-")
 	return nil
 }
 

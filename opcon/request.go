@@ -2,6 +2,7 @@ package opcon
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -30,7 +31,7 @@ const getAttempts = 3
 type call struct {
 	op     string // for errors: "hold schedules of"
 	target string // for errors; the API's host when empty
-	method string
+	method string // GET when empty
 	path   string // already escaped
 	query  url.Values
 	body   any    // marshalled to JSON
@@ -54,9 +55,7 @@ func segment(id string) string {
 // do sends a call with the token, renews the token once after 401, and repeats a GET that failed on the way. A call
 // refused with 401 was not executed, so it is safe to send again whatever its method (seen in client code).
 func (c *Client) do(ctx context.Context, in call) (reply, error) {
-	if in.target == "" {
-		in.target = c.host
-	}
+	in.target, in.method = cmp.Or(in.target, c.host), cmp.Or(in.method, http.MethodGet)
 	var token failover.Secret
 	var gen int
 	var err error
@@ -85,10 +84,10 @@ func (c *Client) do(ctx context.Context, in call) (reply, error) {
 			}
 			api := c.apiError(rep.status, rep.body)
 			if !api.own && len(bytes.TrimSpace(rep.body)) > 0 {
-				return reply{}, c.fail(in.op, in.target, failover.NotApplied,
+				return reply{}, unchanged(in.op, in.target,
 					"check host and port of the address: what refuses the request is not the OpCon API", api)
 			}
-			return reply{}, c.fail(in.op, in.target, failover.NotApplied,
+			return reply{}, unchanged(in.op, in.target,
 				"check that the token is an API token, that external tokens are enabled for its user and that it was not revoked",
 				fmt.Errorf("%w: %w", ErrAuth, api))
 		case err == nil && !slices.Contains(worthRetry, rep.status):
@@ -96,7 +95,7 @@ func (c *Client) do(ctx context.Context, in call) (reply, error) {
 		case err == nil:
 			err = c.refusal(in, rep)
 		}
-		if in.method != http.MethodGet || attempt >= or(in.tries, getAttempts) || ctx.Err() != nil || !passing(err) {
+		if in.method != http.MethodGet || attempt >= cmp.Or(in.tries, getAttempts) || ctx.Err() != nil || !passing(err) {
 			return rep, err
 		}
 		if waiting.For(ctx, time.Duration(attempt)*c.conf.Poll/2) != nil {
@@ -119,7 +118,7 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 	if body == nil && in.body != nil {
 		raw, err := json.Marshal(in.body)
 		if err != nil {
-			return reply{}, c.fail(in.op, in.target, failover.NotApplied, "report this as a defect", err)
+			return reply{}, unchanged(in.op, in.target, "report this as a defect", err)
 		}
 		body = raw
 	}
@@ -127,7 +126,7 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-ctx.Done():
-		return reply{}, c.fail(in.op, in.target, failover.NotApplied, "run again with more time", ctx.Err())
+		return reply{}, unchanged(in.op, in.target, "run again with more time", ctx.Err())
 	}
 	outer := ctx
 	ctx, cancel := context.WithTimeout(ctx, c.conf.CallTimeout)
@@ -136,7 +135,7 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, sent.trace()), in.method, c.base+in.path,
 		bytes.NewReader(body))
 	if err != nil {
-		return reply{}, c.fail(in.op, in.target, failover.NotApplied, "report this as a defect", err)
+		return reply{}, unchanged(in.op, in.target, "report this as a defect", err)
 	}
 	if len(in.query) > 0 {
 		req.URL.RawQuery = strings.ReplaceAll(in.query.Encode(), "+", "%20")
@@ -172,7 +171,7 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 	case err != nil:
 		return rep, c.lineError(outer, in, changing(in.method, failover.InDoubt), err)
 	case len(content) > maxReply:
-		return rep, c.fail(in.op, in.target, changing(in.method, failover.InDoubt),
+		return rep, fail(in.op, in.target, changing(in.method, failover.InDoubt),
 			"look at what answers at this address",
 			fmt.Errorf("the answer is longer than %d bytes", maxReply))
 	}
@@ -190,7 +189,7 @@ func changing(method string, o failover.Outcome) failover.Outcome {
 func (c *Client) lineError(outer context.Context, in call, outcome failover.Outcome, err error) error {
 	if outer.Err() != nil && outcome == failover.NotApplied {
 		// The caller's time is over; that says nothing about the server.
-		return c.fail(in.op, in.target, outcome, "run again with more time", context.Cause(outer))
+		return fail(in.op, in.target, outcome, "run again with more time", context.Cause(outer))
 	}
 	next := "check that the API runs and is reachable, then run again"
 	switch {
@@ -204,7 +203,7 @@ func (c *Client) lineError(outer context.Context, in call, outcome failover.Outc
 	if uerr, ok := errors.AsType[*url.Error](err); ok {
 		err = uerr.Err // its text repeats method and address
 	}
-	return c.fail(in.op, in.target, outcome, next,
+	return fail(in.op, in.target, outcome, next,
 		fmt.Errorf("%w: %w", ErrUnavailable, &wireError{c.redact(err.Error()), err}))
 }
 
@@ -241,7 +240,7 @@ func (c *Client) refusal(in call, r reply) error {
 	case r.status/100 == 3:
 		next = "give the API's own address; redirects are not followed"
 	}
-	return c.fail(in.op, in.target, outcome, next, c.apiError(r.status, r.body))
+	return fail(in.op, in.target, outcome, next, c.apiError(r.status, r.body))
 }
 
 // evidence notes how far a request got. GetConn proves that the transport reports at all: without it, silence proves

@@ -183,7 +183,7 @@ func (c *Client) rerun(ctx context.Context, d Decision, from phase, reached func
 		case d.check(j) != nil, d.starts():
 			// A start may still stand in the queue, run and end; a second one would run the job twice. A job that is
 			// put on hold or marked twice is not harmed.
-			return c.fail(op, j.String(), failover.InDoubt,
+			return inDoubt(op, j.String(),
 				"look at the job in OpCon and settle it there, then decide to leave it and run again",
 				fmt.Errorf("%w: it was sent, and the job is now %s, number %d", failover.ErrInDoubt, j.Category,
 					j.Number))
@@ -193,7 +193,7 @@ func (c *Client) rerun(ctx context.Context, d Decision, from phase, reached func
 		return reached(phaseDone)
 	}
 	if err := d.check(j); err != nil {
-		return c.fail(op, j.String(), failover.NotApplied,
+		return unchanged(op, j.String(),
 			"correct the decision by the list of interrupted jobs and run again", err)
 	}
 	before, marked := from, false
@@ -207,7 +207,7 @@ func (c *Client) rerun(ctx context.Context, d Decision, from phase, reached func
 		}
 		marked = true
 		if err := d.allowed(j); err != nil {
-			return c.fail(op, j.String(), failover.InDoubt,
+			return inDoubt(op, j.String(),
 				"correct the decision by the list of interrupted jobs and run again", fmt.Errorf("it was marked failed: %w", err))
 		}
 	}
@@ -225,7 +225,7 @@ func (c *Client) rerun(ctx context.Context, d Decision, from phase, reached func
 		err = errors.Join(err, backErr)
 	}
 	if marked {
-		return c.fail(op, j.String(), failover.InDoubt,
+		return inDoubt(op, j.String(),
 			"correct the decision by the list of interrupted jobs and run again", fmt.Errorf("it was marked failed: %w", err))
 	}
 	return err
@@ -300,7 +300,7 @@ func (c *Client) settledJob(ctx context.Context, id JobID) (Job, error) {
 			return j, err
 		}
 		if !time.Now().Before(deadline) || waiting.For(ctx, c.conf.Poll) != nil {
-			return j, c.fail("wait for the events of job", j.String(), failover.NotApplied,
+			return j, unchanged("wait for the events of job", j.String(),
 				"wait until OpCon has processed its events, then run again",
 				fmt.Errorf("%w: it is still %q", failover.ErrPrecondition, j.Description))
 		}
@@ -325,7 +325,7 @@ func (c *Client) jobAction(ctx context.Context, v verb, d Decision, j Job, shows
 			if err == nil {
 				err = fmt.Errorf("%w: it is %s (%s)", failover.ErrNotObserved, now.Category, now.Description)
 			}
-			return now, c.fail(op, j.String(), failover.InDoubt,
+			return now, inDoubt(op, j.String(),
 				"look at the job in OpCon and settle it there; it is not sent again", errors.Join(res, err))
 		}
 	}

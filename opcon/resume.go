@@ -1,6 +1,7 @@
 package opcon
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -93,8 +94,8 @@ func (o *ResumeOptions) complete() error {
 	if err := checkOptions("ResumeOptions", o.Reason, o.Dates, o.UpTimeout, o.HoldTimeout); err != nil {
 		return err
 	}
-	o.UpTimeout, o.HoldTimeout = or(o.UpTimeout, 5*time.Minute), or(o.HoldTimeout, 5*time.Minute)
-	o.Prefix = or(o.Prefix, "opcon-")
+	o.UpTimeout, o.HoldTimeout = cmp.Or(o.UpTimeout, 5*time.Minute), cmp.Or(o.HoldTimeout, 5*time.Minute)
+	o.Prefix = cmp.Or(o.Prefix, "opcon-")
 	return nil
 }
 
@@ -142,7 +143,7 @@ func (c *Client) Release(ctx context.Context, r Record, o ResumeOptions) (Record
 // alone runs stages that work on a record instead of a journal.
 func (c *Client) alone(ctx context.Context, r Record, o ResumeOptions,
 	of func(Stages) []failover.Stage) (Record, error) {
-	o.Machine = or(o.Machine, r.Machine.Name)
+	o.Machine = cmp.Or(o.Machine, r.Machine.Name)
 	st := &memory{record: r, have: true, keep: o.Keep}
 	s, err := resumeStages(c, o, st.store(), true)
 	if err == nil {
@@ -202,7 +203,7 @@ func (w *work) release(ctx context.Context, ours func(HeldSchedule) bool) error 
 	}
 	list, err := w.c.pendingRelease(ctx, r, ours)
 	if err != nil {
-		return w.c.fail(opRelease, w.machine, failover.NotApplied, failover.NextOf(err), err)
+		return unchanged(opRelease, w.machine, failover.NextOf(err), err)
 	}
 	return w.releaseThese(ctx, r, list)
 }
@@ -230,7 +231,7 @@ func (w *work) releaseThese(ctx context.Context, r Record, list []Schedule) erro
 		}
 	}
 	if err := w.save(ctx, r); err != nil {
-		return w.c.fail(opRelease, w.machine, failover.InDoubt, nextWritable, err)
+		return inDoubt(opRelease, w.machine, nextWritable, err)
 	}
 	return together(opRelease, w.machine, targetsOf(list, failed))
 }
@@ -244,7 +245,7 @@ func (w *work) holdAgain(ctx context.Context) error {
 	}
 	list, err := w.c.toHoldAgain(ctx, r)
 	if err != nil {
-		return w.c.fail(op, w.machine, failover.NotApplied, failover.NextOf(err), err)
+		return unchanged(op, w.machine, failover.NextOf(err), err)
 	}
 	if len(list) == 0 {
 		return failover.NothingToUndo(ctx)
@@ -257,7 +258,7 @@ func (w *work) holdAgain(ctx context.Context) error {
 		}
 	}
 	if err := w.save(ctx, r); err != nil {
-		return w.c.fail(op, w.machine, failover.InDoubt, nextWritable, err)
+		return inDoubt(op, w.machine, nextWritable, err)
 	}
 	return together(op, w.machine, targetsOf(list, failed))
 }

@@ -5,12 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
+
 	"slices"
 	"strings"
-
-	"github.com/01b61c5c/failover"
 )
 
 // ScheduleState is a daily schedule's status, reduced to what decides about a hold.
@@ -137,7 +134,7 @@ func readSchedule(raw json.RawMessage) (Schedule, error) {
 // ErrUnavailable; NotApplied always.
 func (c *Client) BuiltDates(ctx context.Context) ([]Date, error) {
 	const op = "read the built dates of"
-	rep, err := c.do(ctx, call{op: op, method: http.MethodGet, path: "/api/dailyschedules/dates"})
+	rep, err := c.do(ctx, call{op: op, path: "/api/dailyschedules/dates"})
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +150,7 @@ func (c *Client) BuiltDates(ctx context.Context) ([]Date, error) {
 		}
 		d, ok := parseDate(text)
 		if !ok {
-			return nil, c.fail(op, c.host, failover.NotApplied,
+			return nil, unchanged(op, c.host,
 				"report the server's version: its dates have another form", errors.New("cannot read the date "+shorten(text, 60)))
 		}
 		dates = append(dates, d)
@@ -162,56 +159,28 @@ func (c *Client) BuiltDates(ctx context.Context) ([]Date, error) {
 	return slices.Compact(dates), nil
 }
 
+// allDates returns the built dates and others, in order.
+func (c *Client) allDates(ctx context.Context, others []Date) ([]Date, error) {
+	dates, err := c.BuiltDates(ctx)
+	dates = append(dates, others...)
+	slices.Sort(dates)
+	return slices.Compact(dates), err
+}
+
 // Schedules returns every daily schedule of the dates. Dates must be given: leaving them out is not documented to
 // mean all. Rows the account may not see are absent. Changes nothing. Errors: ErrAuth, ErrForbidden, ErrUnavailable;
 // NotApplied always.
 func (c *Client) Schedules(ctx context.Context, dates []Date) ([]Schedule, error) {
-	var all []Schedule
-	for chunk := range slices.Chunk(dates, 31) {
-		list, err := c.schedulesWhere(ctx, url.Values{"dates": {joinIDs(chunk)}})
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, list...)
-	}
-	return slices.DeleteFunc(all, func(s Schedule) bool { return !slices.Contains(dates, s.Date) }), nil
+	all, err := rowsBy(ctx, c, dailySchedules, "dates", dates, nil)
+	return slices.DeleteFunc(all, func(s Schedule) bool { return !slices.Contains(dates, s.Date) }), err
 }
 
 // schedulesByID reads the named schedules again.
 func (c *Client) schedulesByID(ctx context.Context, ids []ScheduleID) (map[ScheduleID]Schedule, error) {
+	list, err := rowsBy(ctx, c, dailySchedules, "ids", ids, nil)
 	found := map[ScheduleID]Schedule{}
-	for chunk := range slices.Chunk(ids, batchSize) {
-		list, err := c.schedulesWhere(ctx, url.Values{"ids": {joinIDs(chunk)}})
-		if err != nil {
-			return nil, err
-		}
-		for _, s := range list {
-			found[s.ID] = s
-		}
+	for _, s := range list {
+		found[s.ID] = s
 	}
-	return found, nil
-}
-
-// schedulesWhere reads the daily schedules that the server gives for a query.
-func (c *Client) schedulesWhere(ctx context.Context, query url.Values) ([]Schedule, error) {
-	const op = "read daily schedules of"
-	rows, err := c.list(ctx, op, "/api/dailyschedules", "path", query)
-	if err != nil {
-		return nil, err
-	}
-	list := make([]Schedule, len(rows))
-	for i, row := range rows {
-		if list[i], err = readSchedule(row); err != nil {
-			return nil, c.unreadable(op, c.host, err)
-		}
-	}
-	return list, nil
-}
-
-func joinIDs[T ~string](ids []T) string {
-	texts := make([]string, len(ids))
-	for i, id := range ids {
-		texts[i] = string(id)
-	}
-	return strings.Join(texts, ",")
+	return found, err
 }

@@ -3,11 +3,8 @@ package opcon
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strconv"
 	"strings"
-
-	"github.com/01b61c5c/failover"
 )
 
 // Service asks whether the API answers, the login works and the scheduling engine (SAM) runs, and returns the product
@@ -15,19 +12,19 @@ import (
 // action would be carried out.
 func (c *Client) Service(ctx context.Context) (string, error) {
 	const op = "look at"
-	rep, err := c.do(ctx, call{op: op, method: http.MethodGet, path: "/api/version", open: true})
+	rep, err := c.do(ctx, call{op: op, path: "/api/version", open: true})
 	if err != nil {
 		return "", err
 	}
 	version := readObject(rep.body).text("opConRestApiProductVersion")
 	if version == "" {
-		return "", c.fail(op, c.host, failover.NotApplied, "check that the address is the OpCon API",
+		return "", unchanged(op, c.host, "check that the address is the OpCon API",
 			errors.New("the answer names no version"))
 	}
-	if _, err := c.do(ctx, call{op: op, method: http.MethodGet, path: "/api/tokens"}); err != nil {
+	if _, err := c.do(ctx, call{op: op, path: "/api/tokens"}); err != nil {
 		return version, err
 	}
-	if rep, err = c.do(ctx, call{op: op, method: http.MethodGet, path: "/api/servicestatus"}); err != nil {
+	if rep, err = c.do(ctx, call{op: op, path: "/api/servicestatus"}); err != nil {
 		return version, err
 	}
 	running, err := strconv.ParseBool(strings.ToLower(readObject(rep.body).text("running")))
@@ -40,6 +37,6 @@ func (c *Client) Service(ctx context.Context) (string, error) {
 	default:
 		return version, nil
 	}
-	return version, c.fail(op, c.host, failover.NotApplied,
+	return version, unchanged(op, c.host,
 		"see that the scheduling engine (SAM) runs, then run again", err)
 }

@@ -131,7 +131,7 @@ const nextWritable = "make the journal writable and run again, which looks first
 // keep saves the record before a change; without it the change is not made.
 func (w *work) keep(ctx context.Context, op string, r Record) error {
 	if err := w.save(ctx, r); err != nil {
-		return w.c.fail(op, w.machine, failover.NotApplied, "make the journal writable and run again", err)
+		return unchanged(op, w.machine, "make the journal writable and run again", err)
 	}
 	return nil
 }
@@ -143,7 +143,7 @@ func (w *work) must(ctx context.Context, op string) (Record, error) {
 		err = because(failover.ErrPrecondition, "there is no record of this machine")
 	}
 	if err != nil {
-		return r, w.c.fail(op, w.machine, failover.NotApplied,
+		return r, unchanged(op, w.machine,
 			"run the steps that quiesce the machine first, with the same journal", err)
 	}
 	return r, nil

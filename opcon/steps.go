@@ -242,7 +242,7 @@ func (q *quiesce) restore(ctx context.Context, fromDown bool) error {
 		want = MachineLimited
 	}
 	if want == MachineUnknown {
-		return q.c.fail("restore machine", q.machine, failover.NotApplied, "bring the machine up by hand",
+		return unchanged("restore machine", q.machine, "bring the machine up by hand",
 			fmt.Errorf("%w: what it was asked for before is not known", failover.ErrPrecondition))
 	}
 	return q.c.setMachine(ctx, r.Machine.ID, want)

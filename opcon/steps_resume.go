@@ -366,7 +366,7 @@ func (r *resume) releaseHeld(ctx context.Context, ours func(HeldSchedule) bool) 
 	list, read := r.waiting.take("release", 0)
 	if !read {
 		if list, err = r.c.pendingRelease(ctx, rec, ours); err != nil {
-			return r.c.fail(opRelease, r.machine, failover.NotApplied, failover.NextOf(err), err)
+			return unchanged(opRelease, r.machine, failover.NextOf(err), err)
 		}
 	}
 	r.waiting.forget()

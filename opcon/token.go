@@ -52,7 +52,7 @@ func (c *Client) takeTurn(ctx context.Context) error {
 	case c.tokens.turn <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return c.fail("log in to", c.host, failover.NotApplied, "run again with more time", context.Cause(ctx))
+		return unchanged("log in to", c.host, "run again with more time", context.Cause(ctx))
 	}
 }
 
@@ -82,18 +82,18 @@ func (c *Client) loginLocked(ctx context.Context) error {
 	}
 	secret, err := fetch(ctx)
 	if err != nil {
-		return c.fail("fetch the secret for", c.host, failover.NotApplied,
+		return unchanged("fetch the secret for", c.host,
 			"make the password or token available and run again", err)
 	}
 	if secret.Empty() {
-		return c.fail("log in to", c.host, failover.NotApplied, "make the password or token available and run again",
+		return unchanged("log in to", c.host, "make the password or token available and run again",
 			errors.New("the secret is empty"))
 	}
 	t.remember(secret) // as it came and as it is sent
 	if c.conf.Token != nil {
 		token, err := cleanToken(secret.Reveal())
 		if err != nil {
-			return c.fail("log in to", c.host, failover.NotApplied, failover.NextOf(err), err)
+			return unchanged("log in to", c.host, failover.NextOf(err), err)
 		}
 		secret = failover.NewSecret(token)
 	} else {
@@ -101,7 +101,7 @@ func (c *Client) loginLocked(ctx context.Context) error {
 	}
 	t.remember(secret)
 	if !t.refused.Empty() && t.refused.Reveal() == secret.Reveal() {
-		return c.fail("log in to", c.host, failover.NotApplied,
+		return unchanged("log in to", c.host,
 			"correct the service account's name and password, then run again",
 			because(ErrAuth, "this password was refused before and is not sent again, so that the account is not locked"))
 	}
@@ -129,7 +129,7 @@ func (c *Client) loginLocked(ctx context.Context) error {
 	}
 	got := readObject(rep.body)
 	if got.text("id") == "" {
-		return c.fail("log in to", c.host, failover.NotApplied, "check that the address is the OpCon API",
+		return unchanged("log in to", c.host, "check that the address is the OpCon API",
 			errors.New("the answer holds no token"))
 	}
 	t.token, t.until = failover.NewSecret(got.text("id")), time.Time{}
@@ -155,30 +155,30 @@ func (c *Client) loginError(err error) error {
 	if !ok {
 		// No login changes anything an operator would have to settle.
 		if fe, isOurs := errors.AsType[*failover.Error](err); isOurs {
-			return c.fail(op, c.host, failover.NotApplied, fe.Next, fe.Err)
+			return unchanged(op, c.host, fe.Next, fe.Err)
 		}
-		return c.fail(op, c.host, failover.NotApplied, "check address and certificate, then run again", err)
+		return unchanged(op, c.host, "check address and certificate, then run again", err)
 	}
 	notAPI := func(text string) error {
-		return c.fail(op, c.host, failover.NotApplied,
+		return unchanged(op, c.host,
 			"check host, port and scheme of the address; the password was not judged", fmt.Errorf("%s: %w", text, api))
 	}
 	switch {
 	case slices.Contains(api.Codes, 2003):
-		return c.fail(op, c.host, failover.NotApplied, "have the service account enabled in OpCon",
+		return unchanged(op, c.host, "have the service account enabled in OpCon",
 			fmt.Errorf("%w: %w", ErrAuth, api))
 	case api.Status == http.StatusUnauthorized && api.own:
-		return c.fail(op, c.host, failover.NotApplied,
+		return unchanged(op, c.host,
 			"check the service account's name and password; repeated attempts may lock it", fmt.Errorf("%w: %w", ErrAuth, api))
 	case api.Status == http.StatusBadRequest && strings.HasPrefix(c.base, "http:"):
 		return notAPI("what answers takes no request in clear text, or is not the OpCon API")
 	case !api.own && api.Status < http.StatusInternalServerError:
 		return notAPI("what answers is not the OpCon API")
 	case api.Status == http.StatusForbidden:
-		return c.fail(op, c.host, failover.NotApplied, "have the service account allowed to use the API",
+		return unchanged(op, c.host, "have the service account allowed to use the API",
 			fmt.Errorf("%w: %w", ErrForbidden, api))
 	}
-	return c.fail(op, c.host, failover.NotApplied, "read the server's message; the password was not judged", api)
+	return unchanged(op, c.host, "read the server's message; the password was not judged", api)
 }
 
 // logoff ends a user token.

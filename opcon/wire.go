@@ -145,14 +145,6 @@ func parseDate(text string) (Date, bool) {
 
 func dateOf(t time.Time) Date { return Date(t.Format(time.DateOnly)) }
 
-func (d Date) addDays(n int) Date {
-	t, err := time.Parse(time.DateOnly, string(d))
-	if err != nil {
-		return d
-	}
-	return dateOf(t.AddDate(0, 0, n))
-}
-
 // sameName compares names as OpCon does: case and surrounding blanks do not count (inferred).
 func sameName(a, b string) bool {
 	return strings.EqualFold(strings.TrimSpace(a), strings.TrimSpace(b))
