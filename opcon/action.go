@@ -3,7 +3,6 @@ package opcon
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -45,29 +44,19 @@ type actionKind struct {
 	path  string
 	items string // name of the list of items
 	noun  string
-	item  func(actionItem) map[string]any
 }
 
 var (
-	machineActions = actionKind{"/api/machineactions", "machines", "machine", func(it actionItem) map[string]any {
-		return map[string]any{"id": json.Number(it.id)}
-	}}
-	scheduleActions = actionKind{"/api/scheduleactions", "scheduleActionItems", "schedule",
-		func(it actionItem) map[string]any { return map[string]any{"id": it.id} }}
-	jobActions = actionKind{"/api/jobactions", "jobs", "job", func(it actionItem) map[string]any {
-		item := map[string]any{"id": it.id, "step": nil, "rebuildOnRestartIfContainer": false}
-		if it.step != "" {
-			item["step"] = it.step
-		}
-		return item
-	}}
+	machineActions  = actionKind{"/api/machineactions", "machines", "machine"}
+	scheduleActions = actionKind{"/api/scheduleactions", "scheduleActionItems", "schedule"}
+	jobActions      = actionKind{"/api/jobactions", "jobs", "job"}
 )
 
 // actionItem is one target of an action.
 type actionItem struct {
 	id   string
-	name string // for errors
-	step string // jobs: restart on this step
+	name string         // for errors
+	sent map[string]any // the target as the server wants it
 }
 
 // act posts one action and follows it until no item is under way. It returns one entry per item: nil when the server
@@ -77,15 +66,18 @@ type actionItem struct {
 func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string, items []actionItem) map[string]error {
 	op := string(v) + " " + kind.noun
 	results := make(map[string]error, len(items))
-	all := func(err error) map[string]error {
+	// rest gives the items without a result what is known of all of them.
+	rest := func(o failover.Outcome, next string, err error) map[string]error {
 		for _, it := range items {
-			results[it.id] = c.retarget(err, op, it.name)
+			if _, ok := results[it.id]; !ok {
+				results[it.id] = fail(op, it.name, o, next, err)
+			}
 		}
 		return results
 	}
-	var targets []any
-	for _, it := range items {
-		targets = append(targets, kind.item(it))
+	targets := make([]any, len(items))
+	for i, it := range items {
+		targets[i] = it.sent
 	}
 	body := map[string]any{"action": string(v), kind.items: targets}
 	if kind.noun != "machine" {
@@ -93,13 +85,17 @@ func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string
 	}
 	rep, err := c.do(ctx, call{op: op, target: items[0].name, method: http.MethodPost, path: kind.path, body: body})
 	if err != nil {
-		return all(err)
+		outcome, next := failover.OutcomeOf(err), failover.NextOf(err)
+		if fe, ok := errors.AsType[*failover.Error](err); ok {
+			err = fe.Err // what it says of the whole request, each item says of itself
+		}
+		return rest(outcome, next, err)
 	}
 	answer := readObject(rep.body)
 	id := answer.text("id")
-	if answer == nil || id == "" {
-		return all(inDoubt(op, c.host, nextLook,
-			errors.New("the answer to the action is not one: "+shorten(c.redact(string(rep.body)), 120))))
+	if id == "" {
+		return rest(failover.InDoubt, nextLook,
+			errors.New("the answer to the action is not one: "+shorten(c.redact(string(rep.body)), 120)))
 	}
 	began, wait := time.Now(), c.conf.Poll
 	for looks := 1; ; looks++ {
@@ -116,13 +112,13 @@ func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string
 			lost = fmt.Errorf("the server's word for action %s is still %s after %v", id, p.words(), limit)
 		} else if err := waiting.For(ctx, wait); err != nil {
 			lost = fmt.Errorf("action %s was still under way: %w", id, err)
-		} else if rep, err = c.do(ctx, call{op: op, target: items[0].name, method: http.MethodGet,
-			path: kind.path + "/" + segment(id)}); err != nil {
+		} else if rep, err = c.do(ctx, call{op: op, target: items[0].name, path: kind.path + "/" + segment(id)}); err != nil {
 			// The record may be gone (404) or the API out of reach: only the state tells.
 			lost = fmt.Errorf("the result of action %s was lost: %w", id, err)
 		}
 		if lost != nil {
-			return c.underWay(op, items, results, fmt.Errorf("%w: %w", failover.ErrInDoubt, lost))
+			return rest(failover.InDoubt, "check that OpCon's scheduling engine (SAM) runs, look at the state in OpCon, then run "+
+				"again, which looks first", fmt.Errorf("%w: %w", failover.ErrInDoubt, lost))
 		}
 		wait = min(wait*3/2, c.conf.MaxPoll)
 		if next := readObject(rep.body); next != nil {
@@ -152,18 +148,12 @@ func (c *Client) readResults(kind actionKind, op string, v verb, answer object, 
 	results map[string]error) progress {
 	overall, overallText := answer.text("result"), c.redact(answer.text("message"))
 	byID := map[string]object{}
-	var list []json.RawMessage
-	_ = json.Unmarshal(answer.get(kind.items), &list) // absent: the overall result counts
-	for _, raw := range list {
+	var ignored error // without a list the overall result counts
+	for _, raw := range answer.rows(&ignored, kind.items) {
 		o := readObject(raw)
-		id := o.text("id")
-		if id == "" {
-			id = o.object(kind.noun).text("id")
-		}
-		byID[id] = o
+		byID[cmp.Or(o.text("id"), o.object(kind.noun).text("id"))] = o
 	}
-	var p progress
-	p.over = isSuccess(overall) || isRefusal(overall)
+	p := progress{over: isSuccess(overall) || isRefusal(overall)}
 	for _, it := range items {
 		result, text := byID[it.id].text("result"), c.redact(byID[it.id].text("message"))
 		if result == "" && (isSuccess(overall) || (isRefusal(overall) && len(items) == 1)) {
@@ -190,26 +180,6 @@ func (c *Client) readResults(kind actionKind, op string, v verb, answer object, 
 // isSuccess and isRefusal know the documented and seen words for an end. No other word proves anything.
 func isSuccess(word string) bool { return plain(word) == "success" }
 func isRefusal(word string) bool { return plain(word) == "failed" || plain(word) == "error" }
-
-// underWay marks the items without a result as in doubt.
-func (c *Client) underWay(op string, items []actionItem, results map[string]error, cause error) map[string]error {
-	for _, it := range items {
-		if _, ok := results[it.id]; !ok {
-			results[it.id] = inDoubt(op, it.name,
-				"check that OpCon's scheduling engine (SAM) runs, look at the state in OpCon, then run again, which looks first",
-				cause)
-		}
-	}
-	return results
-}
-
-// retarget gives an error that concerns a whole request the name of one of its items.
-func (c *Client) retarget(err error, op, target string) error {
-	if fe, ok := errors.AsType[*failover.Error](err); ok {
-		return fail(op, target, failover.OutcomeOf(err), fe.Next, fe.Err)
-	}
-	return fail(op, target, failover.OutcomeOf(err), "", err)
-}
 
 func cleanReason(reason string) error {
 	if strings.TrimSpace(reason) == "" {

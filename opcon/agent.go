@@ -124,8 +124,12 @@ const nextWrongHost = "see that the agent on the old host is stopped and that re
 // machine up if up is wanted. OpCon keeps a line open while it works (inferred), so a line to a wrong host is closed
 // and opened once more, and closed for good when the wrong host answers again. A machine that is up already stays up
 // unless that happens. It reports whether something was changed that is not taken back.
-func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bool, error) {
+func (r *resume) connect(ctx context.Context, want MachineState) (bool, error) {
 	const op = "open the line to the agent of"
+	rec, err := r.must(ctx, op)
+	if err != nil {
+		return false, err
+	}
 	r.now.forget()
 	m, err := r.c.Machine(ctx, rec.Machine.ID)
 	if err != nil {
@@ -167,7 +171,7 @@ func (r *resume) open(ctx context.Context, rec Record, m Machine, want MachineSt
 			return m, who, false, err
 		}
 		if m, err = r.c.setState(ctx, m, MachineLimited); err != nil {
-			return m, who, failover.OutcomeOf(err) != failover.NotApplied, err
+			return m, who, !notDone(err), err
 		}
 		changed = true
 	}
@@ -176,7 +180,7 @@ func (r *resume) open(ctx context.Context, rec Record, m Machine, want MachineSt
 		return m, who, changed, err
 	}
 	if m, err = r.c.setState(ctx, m, MachineUp); err != nil {
-		return m, who, changed || failover.OutcomeOf(err) != failover.NotApplied, err
+		return m, who, changed || !notDone(err), err
 	}
 	m, who, err = r.await(ctx, rec, m)
 	return m, who, true, err
@@ -219,12 +223,11 @@ func (r *resume) await(ctx context.Context, rec Record, m Machine) (Machine, ans
 				continue
 			}
 		}
-		if ctx.Err() == nil {
-			return m, who, inDoubt("wait for the agent of", r.machine, failover.NextOf(err), err)
+		next := failover.NextOf(err)
+		if ctx.Err() != nil {
+			next, err = helpAgent, fmt.Errorf("%w: %s: %w", failover.ErrNotObserved, m.line(), err)
 		}
-		return m, who, inDoubt("wait for the agent of", r.machine, helpAgent,
-			fmt.Errorf("%w: asked %s, line %s, address %s: %w", failover.ErrNotObserved, m.Asked, m.State, m.Address,
-				err))
+		return m, who, inDoubt("wait for the agent of", r.machine, next, err)
 	}
 }
 

@@ -18,21 +18,14 @@ type Decider func(context.Context, []Interrupted) ([]Decision, error)
 // and before any is carried out, unless every interrupted job has one and each fits its job as it is now.
 func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 	const op = "decide on interrupted jobs of"
-	refuse := func(next string, err error) error {
-		return &failover.Error{Op: op, Target: r.machine, Outcome: failover.NotApplied, Next: next, Err: err}
-	}
-	var list []Decided
+	// What was sent is carried on with, or seen to be done.
+	list := slices.DeleteFunc(slices.Clone(rec.Decided), func(d Decided) bool { return d.Phase < phaseSending })
 	sent := func(id JobID) int { return slices.IndexFunc(list, func(d Decided) bool { return d.Job == id }) }
-	for _, d := range rec.Decided {
-		if d.Phase == phaseSending || d.Phase == phaseDone {
-			list = append(list, d)
-		}
-	}
 	jobs, err := r.c.Interrupted(ctx, rec)
 	if err != nil {
 		return nil, err
 	}
-	// What was sent is carried on with, or seen to be done. A start that does not show is for a person to settle.
+	// A start that does not show is for a person to settle.
 	jobs = slices.DeleteFunc(jobs, func(in Interrupted) bool {
 		i := sent(in.Job.ID)
 		return i >= 0 && (!list[i].starts() || list[i].showsIn(in.Job))
@@ -46,7 +39,7 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 	}
 	given, err := r.o.Decide(ctx, jobs)
 	if err != nil {
-		return nil, refuse("give the decisions and run again with the same journal", err)
+		return nil, unchanged(op, r.machine, "give the decisions and run again with the same journal", err)
 	}
 	var wrong, open []string
 	decided := map[JobID]bool{}
@@ -76,7 +69,7 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 		}
 	}
 	if len(open) > 0 {
-		return nil, refuse("decide on every job, leave included, then run again with the same journal",
+		return nil, unchanged(op, r.machine, "decide on every job, leave included, then run again with the same journal",
 			because(failover.ErrWaiting, "no decision for "+strings.Join(open, "; ")))
 	}
 	more, err := r.misfits(ctx, list, jobs)
@@ -84,7 +77,7 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 		return nil, err
 	}
 	if wrong = append(wrong, more...); len(wrong) > 0 {
-		return nil, refuse("correct these decisions and run again with the same journal: nothing was sent for them",
+		return nil, unchanged(op, r.machine, "correct these decisions and run again with the same journal: nothing was sent for them",
 			because(failover.ErrPrecondition, strings.Join(wrong, "; ")))
 	}
 	return list, nil
@@ -124,12 +117,22 @@ func (r *resume) misfits(ctx context.Context, list []Decided, jobs []Interrupted
 	return wrong, nil
 }
 
+// describe says what a decision does, in one phrase.
+func (d Decision) describe() string {
+	text := d.Action.String()
+	if d.MarkFailedFirst {
+		text = "mark failed, then " + text
+	}
+	if d.Step != "" {
+		text += " on step " + d.Step
+	}
+	return text
+}
+
 // phase is how far the decision on the job came.
 func (r Record) phase(id JobID) phase {
-	for _, d := range r.Decided {
-		if d.Job == id {
-			return d.Phase
-		}
+	if i := slices.IndexFunc(r.Decided, func(d Decided) bool { return d.Job == id }); i >= 0 {
+		return r.Decided[i].Phase
 	}
 	return phaseDecided
 }
@@ -153,30 +156,26 @@ func (r *resume) rerun() failover.Step {
 	s := r.stepFor("rerun", "Carry out the decisions on interrupted jobs", source,
 		"carry out the decisions, job by job", r.lookDecided)
 	s.Timeout = r.o.HoldTimeout
-	s.Apply = func(ctx context.Context) error {
-		const op = "carry out decisions for"
-		rec, err := r.must(ctx, op)
-		if err != nil {
-			return err
-		}
+	s.Apply = r.with(opDecisions, func(ctx context.Context, rec Record) (err error) {
 		if rec.Decided, err = r.decisions(ctx, rec); err != nil {
 			return err
 		}
-		_, who, err := r.look(ctx, rec)
+		who, err := r.look(ctx, rec)
 		if err == nil && who.verdict == wrongHost {
-			err = unchanged(op, r.machine, nextWrongHost,
-				because(failover.ErrPrecondition, who.found))
+			err = unchanged(opDecisions, r.machine, nextWrongHost, because(failover.ErrPrecondition, who.found))
+		}
+		if err == nil {
+			err = r.keep(ctx, opDecisions, rec)
 		}
 		if err != nil {
 			return err
 		}
-		if err := r.keep(ctx, op, rec); err != nil {
-			return err
-		}
 		return r.carryOut(ctx, rec)
-	}
+	})
 	return s
 }
+
+const opDecisions = "carry out decisions for"
 
 // nothingOpen is the step where there is nobody to ask: it holds when no job needs a decision.
 func (r *resume) nothingOpen(source string) failover.Step {
@@ -190,11 +189,9 @@ func (r *resume) nothingOpen(source string) failover.Step {
 			for i, in := range jobs {
 				rows[i] = in.String()
 			}
-			return failover.Observation{}, &failover.Error{Op: "decide on interrupted jobs of", Target: r.machine,
-				Outcome: failover.NotApplied,
-				Next: "give ResumeOptions.Decide, or carry out each decision with Rerun and then call Release; every schedule " +
-					"stays held",
-				Err: because(failover.ErrWaiting, "no decision for "+strings.Join(rows, "; "))}
+			return failover.Observation{}, unchanged("decide on interrupted jobs of", r.machine, "give ResumeOptions.Decide, or "+
+				"carry out each decision with Rerun and then call Release; every schedule stays held",
+				because(failover.ErrWaiting, "no decision for "+strings.Join(rows, "; ")))
 		})
 	s.Kind = failover.Check
 	return s
@@ -238,5 +235,5 @@ func (r *resume) carryOut(ctx context.Context, rec Record) error {
 			failover.Progress(ctx, fmt.Sprintf("%s: %s, decided by %s", d.Job, d.describe(), d.By))
 		}
 	}
-	return together("carry out decisions for", r.machine, targets)
+	return together(opDecisions, r.machine, targets)
 }

@@ -33,8 +33,7 @@ func editRecord(raw json.RawMessage, to Address) ([]byte, error) {
 			return nil, fmt.Errorf("the record names %s twice", f.name)
 		}
 		found[key] = true
-		out = append(out, raw[at:f.from]...)
-		out = append(out, quoteJSON(value)...)
+		out = append(append(out, raw[at:f.from]...), quoteJSON(value)...)
 		at = f.to
 	}
 	for key := range values {

@@ -1,6 +1,7 @@
 package opcon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // Why says what happened to a job because of the move.
@@ -43,7 +45,7 @@ var whyWords = []string{0: "unknown", WhySentNotStarted: "sent, maybe never begu
 	WhyDueMeanwhile: "was due meanwhile"}
 
 // String returns the reason in words.
-func (w Why) String() string { return word(whyWords, int(w)) }
+func (w Why) String() string { return enum.Name(whyWords, w) }
 
 // MarshalText writes the reason in words.
 func (w Why) MarshalText() ([]byte, error) { return []byte(w.String()), nil }
@@ -117,7 +119,7 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 		j, shown := now[was.ID]
 		why := WhyEndNotProven
 		switch {
-		case r.settled(was.ID), shown && j.Category == JobFinishedOK && !startedAgain(was, j):
+		case r.phase(was.ID) == phaseDone, shown && j.Category == JobFinishedOK && !j.startedSince(was.Number):
 			continue
 		case !shown:
 			j = was
@@ -132,7 +134,7 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 		list = append(list, in)
 	}
 	for _, j := range sc.jobs {
-		if seen[j.ID] || r.knows(j) || r.settled(j.ID) {
+		if seen[j.ID] || r.knows(j) || r.phase(j.ID) == phaseDone {
 			continue
 		}
 		if why := sc.since(j, r, taken, clock); why != 0 {
@@ -140,24 +142,22 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 		}
 	}
 	slices.SortFunc(list, func(a, b Interrupted) int {
-		if a.Why != b.Why {
-			return int(a.Why) - int(b.Why)
-		}
-		return strings.Compare(a.Job.String(), b.Job.String())
+		return cmp.Or(cmp.Compare(a.Why, b.Why), cmp.Compare(a.Job.String(), b.Job.String()))
 	})
 	return list, nil
 }
 
 // since says what has happened to a job that was not seen running, or 0.
 func (sc *scope) since(j Job, r Record, taken, now time.Time) Why {
+	elsewhere := j.StartedOn != "" && !sameName(j.StartedOn, sc.machine.Name)
 	switch {
-	case j.StartedOn != "" && !sameName(j.StartedOn, sc.machine.Name) && !j.startsElsewhereByRule(sc.machine):
+	case elsewhere && !j.startsElsewhereByRule(sc.machine):
 		return WhyRanElsewhere
-	case (j.Category == JobFailed || j.prerunFailed()) && (j.StartedOn == "" || sameName(j.StartedOn, sc.machine.Name)):
+	case (j.Category == JobFailed || j.prerunFailed()) && !elsewhere:
 		return WhyReportedFailed
 	case j.Category == JobMissedStart:
 		return WhyNeverStarted
-	case j.Category == JobUnknown && (j.StartedOn == "" || sameName(j.StartedOn, sc.machine.Name)):
+	case j.Category == JobUnknown && !elsewhere:
 		return WhyEndNotProven
 	case j.mayRunOn(sc.machine, sc.groups) && j.JustSent():
 		return WhySentNotStarted
@@ -196,10 +196,10 @@ func (j Job) startedAfter(moment string) bool {
 	return told && read && zoned(j.Started) && start.After(from)
 }
 
-// startedAgain reports whether the job was started once more since it was seen: that run's end says nothing of the one
-// that was seen.
-func startedAgain(was, now Job) bool {
-	return now.Number != was.Number && now.Number != 0 && was.Number != 0
+// startedSince reports whether the job was started once more since the run of that number: the end of the one says
+// nothing of the other.
+func (j Job) startedSince(number int64) bool {
+	return j.Number != number && j.Number != 0 && number != 0
 }
 
 // knows reports whether the job already was as it is before anything was changed.
@@ -207,11 +207,6 @@ func (r Record) knows(j Job) bool {
 	return slices.ContainsFunc(r.Before, func(m jobMark) bool {
 		return m.ID == j.ID && m.Number == j.Number && m.Category == j.Category && sameName(m.StartedOn, j.StartedOn)
 	})
-}
-
-// settled reports whether the decision on the job was carried out.
-func (r Record) settled(id JobID) bool {
-	return slices.ContainsFunc(r.Decided, func(d Decided) bool { return d.Job == id && d.Phase == phaseDone })
 }
 
 // inTrouble reports what needs a person whether the machine moves or not.
@@ -222,7 +217,7 @@ func (j Job) inTrouble() bool {
 // interruption compares a job seen running with what it is now. That it has ended well is not asked here.
 func interruption(was, now Job) Why {
 	switch {
-	case startedAgain(was, now):
+	case now.startedSince(was.Number):
 		return WhyEndNotProven
 	case (now.Category == JobRunning || now.Category == JobFailed) && was.JustSent(), now.JustSent():
 		return WhySentNotStarted
@@ -235,14 +230,16 @@ func interruption(was, now Job) Why {
 }
 
 func proposal(j Job, why Why, reason string) Interrupted {
-	in := Interrupted{Job: j, Why: why, Proposal: Decision{Job: j.ID, Number: j.Number, Action: RerunRestartOnHold,
-		Reason: reason}}
-	steps := ""
-	if len(j.Steps) > 0 {
-		steps = " The server offers the restart steps " + strings.Join(j.Steps, ", ") + "."
-	}
+	in := Interrupted{Job: j, Why: why,
+		Proposal: Decision{Job: j.ID, Number: j.Number, Action: RerunLeave, Reason: reason}}
 	point := " A long RSJ job may name a ;RESTART_POINT in its job file: add it to the job's parameters for this run and " +
-		"take it out again afterwards." + steps
+		"take it out again afterwards."
+	if len(j.Steps) > 0 {
+		point += " The server offers the restart steps " + strings.Join(j.Steps, ", ") + "."
+	}
+	if why == WhySentNotStarted || why == WhyStillRunning || why == WhyReportedFailed {
+		in.Proposal.Action = RerunRestartOnHold
+	}
 	switch why {
 	case WhySentNotStarted:
 		in.Hint = "Look in the RSJ output of the old host whether it began; if it did, treat it as cut off." + point
@@ -253,19 +250,15 @@ func proposal(j Job, why Why, reason string) Interrupted {
 		in.Hint = "It may have ended well on the old host after the line went down: look at its output and at what the new " +
 			"host holds." + point
 	case WhyEndNotProven:
-		in.Proposal.Action = RerunLeave
 		in.Hint = fmt.Sprintf("OpCon shows it %s, as number %d: find out on the old host and from whoever changed it "+
 			"whether it ended, and what has to run again.",
 			j.words(), j.Number) + point
 	case WhyRanElsewhere:
-		in.Proposal.Action = RerunLeave
 		in.Hint = fmt.Sprintf("It was started on %s instead: find out what it did there before anything is run again.",
 			j.StartedOn)
 	case WhyNeverStarted:
-		in.Proposal.Action = RerunLeave
 		in.Hint = "It never ran. Decide whether it still has to; start it by hand when its schedule is released."
 	case WhyDueMeanwhile:
-		in.Proposal.Action = RerunLeave
 		in.Hint = "Left as it is, it starts by itself when its schedule is released. Hold or cancel it if it must not run now."
 	}
 	in.Proposal.MarkFailedFirst = in.Proposal.Action != RerunLeave && j.Category == JobRunning

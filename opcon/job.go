@@ -8,6 +8,8 @@ import (
 
 	"slices"
 	"strings"
+
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // JobCategory is the group a job's status belongs to. The words on the wire are the API's (seen in client code).
@@ -34,7 +36,7 @@ var jobWords = []string{JobUnknown: "unknown", JobHeld: "held", JobWaiting: "wai
 	JobUnderReview: "under review", JobFixed: "fixed"}
 
 // String returns the category in words.
-func (j JobCategory) String() string { return word(jobWords, int(j)) }
+func (j JobCategory) String() string { return enum.Name(jobWords, j) }
 
 // MarshalText writes the category in words.
 func (j JobCategory) MarshalText() ([]byte, error) { return []byte(j.String()), nil }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // MachineState is what OpCon says about its line to an agent (documented).
@@ -38,10 +39,10 @@ var machineWords = []string{MachineUnknown: "unknown", MachineUp: "up", MachineL
 	MachineWaitingForAgent: "waiting for the agent", MachineNotResponding: "not responding"}
 
 // String returns the state in words.
-func (s MachineState) String() string { return word(machineWords, int(s)) }
+func (s MachineState) String() string { return enum.Name(machineWords, s) }
 
 // MarshalText writes the API's letter.
-func (s MachineState) MarshalText() ([]byte, error) { return []byte(word(machineLetters, int(s))), nil }
+func (s MachineState) MarshalText() ([]byte, error) { return enum.Marshal(machineLetters, s) }
 
 // UnmarshalText reads the API's letter; one it does not know is MachineUnknown.
 func (s *MachineState) UnmarshalText(text []byte) error {
@@ -51,13 +52,6 @@ func (s *MachineState) UnmarshalText(text []byte) error {
 
 func readMachineState(letter string) MachineState {
 	return MachineState(max(0, slices.IndexFunc(machineLetters, func(l string) bool { return sameName(l, letter) })))
-}
-
-func word(words []string, n int) string {
-	if n < 0 || n >= len(words) {
-		return words[0]
-	}
-	return words[n]
 }
 
 // typeUNIX is the machine type of a Symitar host with RSJ (seen in client code).

@@ -33,30 +33,22 @@ func (c *Client) setState(ctx context.Context, m Machine, want MachineState) (Ma
 		return m, nil
 	}
 	op, key := string(v)+" machine", strconv.FormatInt(m.ID, 10)
-	res := c.act(ctx, machineActions, v, "", []actionItem{{id: key, name: m.Name}})[key]
-	watch := c.settling()
-	for {
-		now, err := c.Machine(ctx, m.ID)
-		switch {
-		case err != nil:
-			outcome := failover.InDoubt
-			if failover.OutcomeOf(res) == failover.NotApplied {
-				outcome = failover.NotApplied
-			}
-			return m, fail(op, m.Name, outcome, nextLook, errors.Join(res, err))
-		case now.Asked == want:
-			return now, nil
-		case failover.OutcomeOf(res) == failover.NotApplied:
-			return now, res
-		}
-		if !watch.more(ctx) {
-			if res == nil {
-				res = fmt.Errorf("%w: the server reported success and the machine is still asked %s",
-					failover.ErrNotObserved, now.Asked)
-			}
-			return now, inDoubt(op, m.Name, cmp.Or(failover.NextOf(res), nextLook), res)
-		}
+	res := c.act(ctx, machineActions, v, "",
+		[]actionItem{{id: key, name: m.Name, sent: map[string]any{"id": m.ID}}})[key]
+	now, err := watch(ctx, c, func() (Machine, error) { return c.Machine(ctx, m.ID) },
+		func(now Machine) bool { return now.Asked == want || notDone(res) })
+	switch {
+	case err != nil:
+		return m, notSeen(op, m.Name, res, err)
+	case now.Asked == want:
+		return now, nil
+	case notDone(res):
+		return now, res
+	case res == nil:
+		res = fmt.Errorf("%w: the server reported success and the machine is still asked %s", failover.ErrNotObserved,
+			now.Asked)
 	}
+	return now, inDoubt(op, m.Name, cmp.Or(failover.NextOf(res), nextLook), res)
 }
 
 // checkAddress refuses an address with both or neither of its parts.
@@ -102,23 +94,17 @@ func (c *Client) setAddress(ctx context.Context, id int64, to Address) (Machine,
 	}
 	_, putErr := c.do(ctx, call{op: op, target: m.Name, method: http.MethodPut, path: "/api/machines/" +
 		strconv.FormatInt(id, 10), raw: raw})
-	if failover.OutcomeOf(putErr) == failover.NotApplied {
+	if notDone(putErr) {
 		return m, putErr
 	}
-	watch := c.settling()
-	for {
-		now, err := c.Machine(ctx, id)
-		switch {
-		case err == nil && now.Address.equal(want):
-			return now, nil
-		case err == nil && putErr == nil && watch.more(ctx):
-			continue
-		case err == nil:
-			err = fmt.Errorf("%w: its address is still %s", failover.ErrNotObserved, now.Address)
-		}
-		return now, inDoubt(op, m.Name,
-			"look at the machine's address in OpCon, or run again, which looks first; where the server takes no edit, edit the "+
-				"record by hand",
-			errors.Join(putErr, err))
+	now, err := watch(ctx, c, func() (Machine, error) { return c.Machine(ctx, id) },
+		func(now Machine) bool { return now.Address.equal(want) || putErr != nil })
+	switch {
+	case err == nil && now.Address.equal(want):
+		return now, nil
+	case err == nil:
+		err = fmt.Errorf("%w: its address is still %s", failover.ErrNotObserved, now.Address)
 	}
+	return now, inDoubt(op, m.Name, "look at the machine's address in OpCon, or run again, which looks first; where the "+
+		"server takes no edit, edit the record by hand", errors.Join(putErr, err))
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // Mode says whether the machine's running jobs may be waited for.
@@ -21,7 +22,9 @@ const (
 )
 
 // String returns "planned" or "unplanned".
-func (m Mode) String() string { return word([]string{"", "planned", "unplanned"}, int(m)) }
+func (m Mode) String() string {
+	return enum.Name([]string{ModePlanned: "planned", ModeUnplanned: "unplanned"}, m)
+}
 
 // QuiesceOptions says what is quiesced and how.
 type QuiesceOptions struct {
@@ -76,14 +79,6 @@ func checkOptions(name, reason string, dates []Date, times ...time.Duration) err
 	return cleanReason(reason)
 }
 
-func or[T comparable](value, standard T) T {
-	var zero T
-	if value == zero {
-		return standard
-	}
-	return value
-}
-
 // Quiesce holds the machine still: it records how things stand, holds every schedule from which a job could start
 // there, drains it if planned, and takes it down. The record is returned also on error and is what Resume needs. It
 // runs the same steps as [QuiesceStages], without a journal; give Keep so that the record survives the process.
@@ -95,35 +90,24 @@ func or[T comparable](value, standard T) T {
 // Errors wrap, among others, failover.ErrInvalid, failover.ErrPrecondition, failover.ErrNotObserved, ErrAuth,
 // ErrForbidden, ErrNotFound, ErrAmbiguous, ErrActionFailed and ErrUnavailable.
 func (c *Client) Quiesce(ctx context.Context, o QuiesceOptions) (Record, error) {
-	st := &memory{keep: o.Keep}
-	s, err := quiesceStages(c, o, st.store())
-	if err != nil {
-		return Record{}, err
+	var r Record
+	s, err := quiesceStages(c, o, store{fact: RecordFact(o.Machine), hand: r.followed(o.Keep)})
+	if err == nil {
+		err = c.play(ctx, "opcon.Quiesce", o.Reason, s.Check, s.Hold, s.Drain, s.Down)
 	}
-	err = c.play(ctx, "opcon.Quiesce", o.Reason, s.Check, s.Hold, s.Drain, s.Down)
-	return st.record, err
+	return r, err
 }
 
-// memory keeps the record of a primitive and hands every version to the caller.
-type memory struct {
-	record Record
-	have   bool
-	keep   func(context.Context, Record) error
-}
-
-func (m *memory) store() store {
-	return store{
-		load: func(context.Context) (Record, bool, error) { return m.record, m.have, nil },
-		save: func(ctx context.Context, r Record) error {
-			r = r.clone() // the caller's copy must not change under its hands
-			if m.keep != nil {
-				if err := m.keep(ctx, r); err != nil {
-					return fmt.Errorf("keep the record: %w", err)
-				}
+// followed makes r each version of the record that keep has taken.
+func (r *Record) followed(keep func(context.Context, Record) error) func(context.Context, Record) error {
+	return func(ctx context.Context, now Record) error {
+		if keep != nil {
+			if err := keep(ctx, now.clone()); err != nil { // the caller's copy must not change under its hands
+				return fmt.Errorf("keep the record: %w", err)
 			}
-			m.record, m.have = r.clone(), true
-			return nil
-		},
+		}
+		*r = now.clone()
+		return nil
 	}
 }
 

@@ -58,24 +58,28 @@ func RecordFact(machine string) failover.Fact[Record] {
 	return failover.Fact[Record]{Name: "opcon/record/" + strings.ToUpper(strings.TrimSpace(machine))}
 }
 
-// store keeps the record: in the journal for steps, at the caller's for the primitives.
+// store keeps the record in the journal.
 type store struct {
-	load func(context.Context) (Record, bool, error)
-	save func(context.Context, Record) error
+	fact    failover.Fact[Record]
+	initial *Record                             // where the journal has none; nil: none
+	hand    func(context.Context, Record) error // takes each version before it is written; nil: nobody
 }
 
-func factStore(machine string, initial *Record) store {
-	f := RecordFact(machine)
-	return store{
-		load: func(ctx context.Context) (Record, bool, error) {
-			r, ok, err := f.Load(ctx)
-			if err == nil && !ok && initial != nil {
-				return *initial, true, nil
-			}
-			return r, ok, err
-		},
-		save: f.Save,
+func (s store) load(ctx context.Context) (Record, bool, error) {
+	r, ok, err := s.fact.Load(ctx)
+	if err == nil && !ok && s.initial != nil {
+		return s.initial.clone(), true, nil
 	}
+	return r, ok, err
+}
+
+func (s store) save(ctx context.Context, r Record) error {
+	if s.hand != nil {
+		if err := s.hand(ctx, r); err != nil {
+			return err
+		}
+	}
+	return s.fact.Save(ctx, r)
 }
 
 // clone copies the lists that steps write to.
@@ -109,15 +113,6 @@ func (r Record) withoutReleased(list []Schedule) []Schedule {
 	return slices.DeleteFunc(list, func(s Schedule) bool {
 		return slices.ContainsFunc(r.Held, func(h HeldSchedule) bool { return h.ID == s.ID && h.Released })
 	})
-}
-
-// settle notes what became of a hold. A refusal of this hold lowers no earlier one.
-func (r *Record) settle(id ScheduleID, o failover.Outcome, fresh bool) {
-	for i := range r.Held {
-		if r.Held[i].ID == id && (o != failover.NotApplied || fresh) {
-			r.Held[i].Outcome = o
-		}
-	}
 }
 
 // addRunning merges jobs seen running; a later sight of the same job replaces the earlier one.

@@ -60,45 +60,30 @@ func (c *Client) do(ctx context.Context, in call) (reply, error) {
 	var gen int
 	var err error
 	if !in.open {
-		if token, gen, err = c.token(ctx); err != nil {
+		if token, gen, err = c.token(ctx, 0); err != nil {
 			return reply{}, err
 		}
 	}
 	renewed := in.open
 	for attempt := 1; ; attempt++ {
 		rep, err := c.exchange(ctx, in, token)
-		switch {
-		case err == nil && rep.status == http.StatusUnauthorized:
-			if !renewed {
-				renewed = true
-				fresh, renewErr := c.renew(ctx, gen)
-				if renewErr != nil {
-					return reply{}, renewErr
-				}
-				if fresh {
-					if token, gen, err = c.token(ctx); err != nil {
-						return reply{}, err
-					}
-					continue
-				}
+		if err == nil && rep.status == http.StatusUnauthorized && !renewed {
+			renewed = true
+			old := token
+			if token, gen, err = c.token(ctx, gen); err != nil {
+				return reply{}, err
 			}
-			api := c.apiError(rep.status, rep.body)
-			if !api.own && len(bytes.TrimSpace(rep.body)) > 0 {
-				return reply{}, unchanged(in.op, in.target,
-					"check host and port of the address: what refuses the request is not the OpCon API", api)
+			if c.conf.Token == nil || token.Reveal() != old.Reveal() {
+				continue
 			}
-			return reply{}, unchanged(in.op, in.target,
-				"check that the token is an API token, that external tokens are enabled for its user and that it was not revoked",
-				fmt.Errorf("%w: %w", ErrAuth, api))
-		case err == nil && !slices.Contains(worthRetry, rep.status):
-			return rep, c.refusal(in, rep)
-		case err == nil:
-			err = c.refusal(in, rep)
 		}
-		if in.method != http.MethodGet || attempt >= cmp.Or(in.tries, getAttempts) || ctx.Err() != nil || !passing(err) {
-			return rep, err
+		if err == nil {
+			if err = c.refusal(in, rep); !slices.Contains(worthRetry, rep.status) {
+				return rep, err
+			}
 		}
-		if waiting.For(ctx, time.Duration(attempt)*c.conf.Poll/2) != nil {
+		if in.method != http.MethodGet || attempt >= cmp.Or(in.tries, getAttempts) || ctx.Err() != nil || !passing(err) ||
+			waiting.For(ctx, time.Duration(attempt)*c.conf.Poll/2) != nil {
 			return rep, err
 		}
 	}
@@ -169,27 +154,27 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 	case err != nil && resp.StatusCode/100 == 4:
 		// The status line alone says that it was refused.
 	case err != nil:
-		return rep, c.lineError(outer, in, changing(in.method, failover.InDoubt), err)
+		return rep, c.lineError(outer, in, unanswered(in.method), err)
 	case len(content) > maxReply:
-		return rep, fail(in.op, in.target, changing(in.method, failover.InDoubt),
+		return rep, fail(in.op, in.target, unanswered(in.method),
 			"look at what answers at this address",
 			fmt.Errorf("the answer is longer than %d bytes", maxReply))
 	}
 	return rep, nil
 }
 
-// changing returns o for a request that could change something; a read never does.
-func changing(method string, o failover.Outcome) failover.Outcome {
+// unanswered is what is known of a request whose answer is lost: a read changes nothing.
+func unanswered(method string) failover.Outcome {
 	if method == http.MethodGet {
 		return failover.NotApplied
 	}
-	return o
+	return failover.InDoubt
 }
 
 func (c *Client) lineError(outer context.Context, in call, outcome failover.Outcome, err error) error {
 	if outer.Err() != nil && outcome == failover.NotApplied {
 		// The caller's time is over; that says nothing about the server.
-		return fail(in.op, in.target, outcome, "run again with more time", context.Cause(outer))
+		return unchanged(in.op, in.target, "run again with more time", context.Cause(outer))
 	}
 	next := "check that the API runs and is reachable, then run again"
 	switch {
@@ -223,12 +208,19 @@ func (c *Client) refusal(in call, r reply) error {
 	if r.status/100 == 2 {
 		return nil
 	}
+	api := c.apiError(r.status, r.body)
+	var err error = api
 	outcome := failover.NotApplied
 	if r.status/100 != 4 || r.status == http.StatusRequestTimeout {
-		outcome = changing(in.method, failover.InDoubt)
+		outcome = unanswered(in.method)
 	}
 	next := "read the server's message, correct the request and run again"
 	switch {
+	case r.status == http.StatusUnauthorized && !api.own && len(bytes.TrimSpace(r.body)) > 0:
+		next = "check host and port of the address: what refuses the request is not the OpCon API"
+	case r.status == http.StatusUnauthorized:
+		next = "check that the token is an API token, that external tokens are enabled for its user and that it was not revoked"
+		err = fmt.Errorf("%w: %w", ErrAuth, api)
 	case r.status == http.StatusForbidden:
 		next = "give the service account the privilege and run again"
 	case r.status == http.StatusNotFound:
@@ -240,7 +232,7 @@ func (c *Client) refusal(in call, r reply) error {
 	case r.status/100 == 3:
 		next = "give the API's own address; redirects are not followed"
 	}
-	return fail(in.op, in.target, outcome, next, c.apiError(r.status, r.body))
+	return fail(in.op, in.target, outcome, next, err)
 }
 
 // evidence notes how far a request got. GetConn proves that the transport reports at all: without it, silence proves
@@ -258,17 +250,11 @@ func (e *evidence) trace() *httptrace.ClientTrace {
 
 // outcome tells what a failed exchange proves: headers never written means the server saw no request.
 func (e *evidence) outcome(method string, err error) failover.Outcome {
-	if method == http.MethodGet {
-		return failover.NotApplied
-	}
-	if e.wrote.Load() {
-		return failover.InDoubt
-	}
 	op, ok := errors.AsType[*net.OpError](err)
-	if e.asked.Load() || failover.TLSNext(err) != "" || (ok && op.Op == "dial") {
+	if !e.wrote.Load() && (e.asked.Load() || failover.TLSNext(err) != "" || ok && op.Op == "dial") {
 		return failover.NotApplied
 	}
-	return failover.InDoubt
+	return unanswered(method)
 }
 
 // speaksNoTLS reports whether err says that something without TLS answered.

@@ -144,12 +144,12 @@ func (c *Client) Release(ctx context.Context, r Record, o ResumeOptions) (Record
 func (c *Client) alone(ctx context.Context, r Record, o ResumeOptions,
 	of func(Stages) []failover.Stage) (Record, error) {
 	o.Machine = cmp.Or(o.Machine, r.Machine.Name)
-	st := &memory{record: r, have: true, keep: o.Keep}
-	s, err := resumeStages(c, o, st.store(), true)
+	initial := r.clone()
+	s, err := resumeStages(c, o, store{RecordFact(o.Machine), &initial, r.followed(o.Keep)}, true)
 	if err == nil {
 		err = c.play(ctx, "opcon.Resume", o.Reason, of(s)...)
 	}
-	return st.record, err
+	return r, err
 }
 
 // pendingRelease reads what is ours to release and is not proven to be free: it is held, or in a state this package does
@@ -193,23 +193,18 @@ func (c *Client) readHeld(ctx context.Context, r Record, of func(HeldSchedule) b
 	return list, nil
 }
 
-const opRelease = "release schedules of"
-
-// release frees the schedules that are ours.
-func (w *work) release(ctx context.Context, ours func(HeldSchedule) bool) error {
-	r, err := w.must(ctx, opRelease)
+// release frees the schedules that are ours, as pending returns them. One that fails holds up no other and is reported
+// by its name.
+func (w *work) release(ctx context.Context, pending func(context.Context, Record) ([]Schedule, error)) error {
+	const op = "release schedules of"
+	r, err := w.must(ctx, op)
 	if err != nil {
 		return err
 	}
-	list, err := w.c.pendingRelease(ctx, r, ours)
+	list, err := pending(ctx, r)
 	if err != nil {
-		return unchanged(opRelease, w.machine, failover.NextOf(err), err)
+		return unchanged(op, w.machine, failover.NextOf(err), err)
 	}
-	return w.releaseThese(ctx, r, list)
-}
-
-// releaseThese frees schedules in batches. One that fails holds up no other and is reported by its name.
-func (w *work) releaseThese(ctx context.Context, r Record, list []Schedule) error {
 	if len(list) == 0 {
 		return nil
 	}
@@ -219,21 +214,13 @@ func (w *work) releaseThese(ctx context.Context, r Record, list []Schedule) erro
 			fresh[h.ID], r.Held[i].Released = !h.Released, true
 		}
 	}
-	if err := w.keep(ctx, opRelease, r); err != nil {
+	if err := w.keep(ctx, op, r); err != nil {
 		return err
 	}
-	failed := w.c.setSchedules(ctx, verbRelease, w.reason, list)
-	for i, h := range r.Held {
-		err, tried := failed[h.ID]
-		r.Held[i].Free = h.Free || (tried && err == nil)
-		if fresh[h.ID] && failover.OutcomeOf(err) == failover.NotApplied {
-			r.Held[i].Released = false
-		}
-	}
-	if err := w.save(ctx, r); err != nil {
-		return inDoubt(opRelease, w.machine, nextWritable, err)
-	}
-	return together(opRelease, w.machine, targetsOf(list, failed))
+	return w.setAll(ctx, op, verbRelease, r, list, list, func(h *HeldSchedule, err error) {
+		h.Free = h.Free || err == nil
+		h.Released = h.Released && !(fresh[h.ID] && notDone(err))
+	})
 }
 
 // holdAgain is the undo of a release: it holds what was released and has not been finished since.
@@ -244,21 +231,15 @@ func (w *work) holdAgain(ctx context.Context) error {
 		return err
 	}
 	list, err := w.c.toHoldAgain(ctx, r)
-	if err != nil {
+	switch {
+	case err != nil:
 		return unchanged(op, w.machine, failover.NextOf(err), err)
-	}
-	if len(list) == 0 {
+	case len(list) == 0:
 		return failover.NothingToUndo(ctx)
 	}
-	failed := w.c.setSchedules(ctx, verbHold, w.reason, list)
-	for k := range r.Held {
-		h := &r.Held[k]
-		if err, tried := failed[h.ID]; tried && err == nil {
+	return w.setAll(ctx, op, verbHold, r, list, list, func(h *HeldSchedule, err error) {
+		if err == nil {
 			h.Released, h.Free = false, false
 		}
-	}
-	if err := w.save(ctx, r); err != nil {
-		return inDoubt(op, w.machine, nextWritable, err)
-	}
-	return together(op, w.machine, targetsOf(list, failed))
+	})
 }

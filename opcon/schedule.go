@@ -8,6 +8,8 @@ import (
 
 	"slices"
 	"strings"
+
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // ScheduleState is a daily schedule's status, reduced to what decides about a hold.
@@ -36,7 +38,7 @@ var scheduleWords = []string{ScheduleUnknown: "unknown", ScheduleWaiting: "waiti
 	ScheduleFinished: "finished"}
 
 // String returns the state in words.
-func (s ScheduleState) String() string { return word(scheduleWords, int(s)) }
+func (s ScheduleState) String() string { return enum.Name(scheduleWords, s) }
 
 // MarshalText writes the state in words.
 func (s ScheduleState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

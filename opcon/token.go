@@ -29,21 +29,19 @@ type tokenState struct {
 // tokenMargin is how long before its end a token counts as expired.
 const tokenMargin = 20 * time.Second
 
-// token returns the token to use and its generation, logging in if there is none.
-func (c *Client) token(ctx context.Context) (failover.Secret, int, error) {
+// token returns the token to use and its generation, logging in if there is none, or if the server has refused that of
+// the generation refused and nobody else has renewed it meanwhile.
+func (c *Client) token(ctx context.Context, refused int) (failover.Secret, int, error) {
 	t := &c.tokens
 	if err := c.takeTurn(ctx); err != nil {
 		return failover.Secret{}, 0, err
 	}
 	defer func() { <-t.turn }()
-	now := c.serverNow()
-	if !t.token.Empty() && (t.until.IsZero() || now.Before(t.until.Add(-tokenMargin))) {
+	if !t.token.Empty() && t.gen != refused && (t.until.IsZero() || c.serverNow().Before(t.until.Add(-tokenMargin))) {
 		return t.token, t.gen, nil
 	}
-	if err := c.loginLocked(ctx); err != nil {
-		return failover.Secret{}, t.gen, err
-	}
-	return t.token, t.gen, nil
+	err := c.loginLocked(ctx)
+	return t.token, t.gen, err
 }
 
 // takeTurn waits until nobody else logs in.
@@ -56,25 +54,13 @@ func (c *Client) takeTurn(ctx context.Context) error {
 	}
 }
 
-// renew replaces the token of generation gen after the server refused it. The bool is false when there is no other
-// token to be had.
-func (c *Client) renew(ctx context.Context, gen int) (bool, error) {
-	t := &c.tokens
-	if err := c.takeTurn(ctx); err != nil {
-		return false, err
-	}
-	defer func() { <-t.turn }()
-	if t.gen != gen {
-		return true, nil // somebody else has renewed it meanwhile
-	}
-	old := t.token.Reveal()
-	if err := c.loginLocked(ctx); err != nil {
-		return false, err
-	}
-	return c.conf.Token == nil || t.token.Reveal() != old, nil
+// noLogin is the error of a login that failed. None changes anything that an operator would have to settle.
+func (c *Client) noLogin(next string, err error) error {
+	return unchanged("log in to", c.host, next, err)
 }
 
 func (c *Client) loginLocked(ctx context.Context) error {
+	const nextSecret = "make the password or token available and run again"
 	t := &c.tokens
 	fetch := c.conf.Password
 	if c.conf.Token != nil {
@@ -82,33 +68,27 @@ func (c *Client) loginLocked(ctx context.Context) error {
 	}
 	secret, err := fetch(ctx)
 	if err != nil {
-		return unchanged("fetch the secret for", c.host,
-			"make the password or token available and run again", err)
+		return unchanged("fetch the secret for", c.host, nextSecret, err)
 	}
 	if secret.Empty() {
-		return unchanged("log in to", c.host, "make the password or token available and run again",
-			errors.New("the secret is empty"))
+		return c.noLogin(nextSecret, errors.New("the secret is empty"))
 	}
 	t.remember(secret) // as it came and as it is sent
 	if c.conf.Token != nil {
 		token, err := cleanToken(secret.Reveal())
 		if err != nil {
-			return unchanged("log in to", c.host, failover.NextOf(err), err)
+			return c.noLogin(failover.NextOf(err), err)
 		}
-		secret = failover.NewSecret(token)
-	} else {
-		secret = failover.NewSecret(cleanPassword(secret.Reveal()))
-	}
-	t.remember(secret)
-	if !t.refused.Empty() && t.refused.Reveal() == secret.Reveal() {
-		return unchanged("log in to", c.host,
-			"correct the service account's name and password, then run again",
-			because(ErrAuth, "this password was refused before and is not sent again, so that the account is not locked"))
-	}
-	if c.conf.Token != nil {
-		t.token, t.until = secret, time.Time{}
+		t.token, t.until = failover.NewSecret(token), time.Time{}
+		t.remember(t.token)
 		t.gen++
 		return nil
+	}
+	secret = failover.NewSecret(cleanPassword(secret.Reveal()))
+	t.remember(secret)
+	if !t.refused.Empty() && t.refused.Reveal() == secret.Reveal() {
+		return c.noLogin("correct the service account's name and password, then run again", because(ErrAuth,
+			"this password was refused before and is not sent again, so that the account is not locked"))
 	}
 	kind := map[string]any{"type": "User"}
 	if c.conf.Application != "" {
@@ -129,8 +109,7 @@ func (c *Client) loginLocked(ctx context.Context) error {
 	}
 	got := readObject(rep.body)
 	if got.text("id") == "" {
-		return unchanged("log in to", c.host, "check that the address is the OpCon API",
-			errors.New("the answer holds no token"))
+		return c.noLogin("check that the address is the OpCon API", errors.New("the answer holds no token"))
 	}
 	t.token, t.until = failover.NewSecret(got.text("id")), time.Time{}
 	t.remember(t.token)
@@ -150,35 +129,31 @@ func (c *Client) loginLocked(ctx context.Context) error {
 // loginError judges a failed login. Only the API's own words prove that it knows the password to be wrong: 401, or the
 // code 2003 for a disabled user (seen in client code). Any other refusal says nothing about the password.
 func (c *Client) loginError(err error) error {
-	const op = "log in to"
 	api, ok := errors.AsType[*APIError](err)
 	if !ok {
-		// No login changes anything an operator would have to settle.
 		if fe, isOurs := errors.AsType[*failover.Error](err); isOurs {
-			return unchanged(op, c.host, fe.Next, fe.Err)
+			return c.noLogin(fe.Next, fe.Err)
 		}
-		return unchanged(op, c.host, "check address and certificate, then run again", err)
+		return c.noLogin("check address and certificate, then run again", err)
 	}
 	notAPI := func(text string) error {
-		return unchanged(op, c.host,
-			"check host, port and scheme of the address; the password was not judged", fmt.Errorf("%s: %w", text, api))
+		return c.noLogin("check host, port and scheme of the address; the password was not judged",
+			fmt.Errorf("%s: %w", text, api))
 	}
 	switch {
 	case slices.Contains(api.Codes, 2003):
-		return unchanged(op, c.host, "have the service account enabled in OpCon",
-			fmt.Errorf("%w: %w", ErrAuth, api))
+		return c.noLogin("have the service account enabled in OpCon", fmt.Errorf("%w: %w", ErrAuth, api))
 	case api.Status == http.StatusUnauthorized && api.own:
-		return unchanged(op, c.host,
-			"check the service account's name and password; repeated attempts may lock it", fmt.Errorf("%w: %w", ErrAuth, api))
+		return c.noLogin("check the service account's name and password; repeated attempts may lock it",
+			fmt.Errorf("%w: %w", ErrAuth, api))
 	case api.Status == http.StatusBadRequest && strings.HasPrefix(c.base, "http:"):
 		return notAPI("what answers takes no request in clear text, or is not the OpCon API")
 	case !api.own && api.Status < http.StatusInternalServerError:
 		return notAPI("what answers is not the OpCon API")
 	case api.Status == http.StatusForbidden:
-		return unchanged(op, c.host, "have the service account allowed to use the API",
-			fmt.Errorf("%w: %w", ErrForbidden, api))
+		return c.noLogin("have the service account allowed to use the API", fmt.Errorf("%w: %w", ErrForbidden, api))
 	}
-	return unchanged(op, c.host, "read the server's message; the password was not judged", api)
+	return c.noLogin("read the server's message; the password was not judged", api)
 }
 
 // logoff ends a user token.
