@@ -164,8 +164,7 @@ func (c *Client) readResults(kind actionKind, op string, v verb, answer object, 
 		case isSuccess(result):
 			results[it.id] = nil
 		case isRefusal(result):
-			results[it.id] = unchanged(op, it.name,
-				"read the server's reason, clear it or decide otherwise, then run again",
+			results[it.id] = unchanged(op, it.name, "read the server's reason, clear it or decide otherwise, then run again",
 				&ActionError{Action: string(v), Item: it.name, Result: plain(result),
 					Message: shorten(cmp.Or(text, overallText), maxMessage)})
 		default:

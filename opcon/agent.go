@@ -150,8 +150,7 @@ func (r *resume) connect(ctx context.Context, want MachineState) (bool, error) {
 			return changed, err
 		}
 		if m, err = r.c.setState(ctx, m, MachineDown); err != nil {
-			return true, inDoubt(op, r.machine, nextWrongHost,
-				errors.Join(errors.New(who.found), err))
+			return true, inDoubt(op, r.machine, nextWrongHost, errors.Join(errors.New(who.found), err))
 		}
 		if again {
 			err := unchanged(op, r.machine, nextWrongHost,
@@ -195,8 +194,7 @@ func (r *resume) oldAgentStopped(ctx context.Context) error {
 		err = fmt.Errorf("%w: found %s", failover.ErrPrecondition, obs.Found)
 	}
 	if err != nil {
-		return unchanged("open the line to the agent of", r.machine,
-			"stop the agent on the old host, then run again", err)
+		return unchanged("open the line to the agent of", r.machine, "stop the agent on the old host, then run again", err)
 	}
 	return nil
 }

@@ -60,8 +60,7 @@ func New(conf Config) (*Client, error) {
 		rt, c.idle = own, own.CloseIdleConnections
 	}
 	// A redirect would carry the token elsewhere or repeat a POST.
-	c.http = &http.Client{Transport: rt, CheckRedirect: func(*http.Request,
-		[]*http.Request) error {
+	c.http = &http.Client{Transport: rt, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
 	}}
 	return c, nil

@@ -78,11 +78,9 @@ func (c Config) Validate() error {
 	user := strings.TrimSpace(c.User) != ""
 	switch {
 	case c.Token != nil && (user || c.Password != nil || c.Application != ""):
-		return failover.Invalid("Config.Token", "is set beside User, Password or Application",
-			"choose one way to log in")
+		return failover.Invalid("Config.Token", "is set beside User, Password or Application", "choose one way to log in")
 	case c.Token == nil && !user:
-		return failover.Invalid("Config.User", "is empty, and there is no Token",
-			"name the service account, or give a Token")
+		return failover.Invalid("Config.User", "is empty, and there is no Token", "name the service account, or give a Token")
 	case c.Token == nil && c.Password == nil:
 		return failover.Invalid("Config.Password", "is missing", "give a function that returns the password")
 	case c.Application != "" && strings.TrimSpace(c.Application) == "":

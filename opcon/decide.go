@@ -58,9 +58,8 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 		case list[i].Phase == phaseSending && d.Action == RerunLeave:
 			list[i] = Decided{Decision: d} // settled by a person: nothing more is sent
 		case list[i].Phase == phaseSending && d.Action != list[i].Action:
-			wrong = append(wrong,
-				fmt.Sprintf("%s: %s was sent and its end was not seen, so only leave can take its place", d.Job,
-					list[i].describe()))
+			wrong = append(wrong, fmt.Sprintf("%s: %s was sent and its end was not seen, so only leave can take its place",
+				d.Job, list[i].describe()))
 		}
 	}
 	for _, in := range jobs {
@@ -149,9 +148,8 @@ func (r *resume) rerun() failover.Step {
 	case r.o.Decide == nil && r.alone:
 		return r.nothingOpen(source)
 	case r.o.Decide == nil:
-		return failover.Step{ID: "rerun", Title: "Decide job by job what has to run again",
-			Target: r.machine,
-			Kind:   failover.Manual, Help: rerunHelp, Source: source}
+		return failover.Step{ID: "rerun", Title: "Decide job by job what has to run again", Target: r.machine,
+			Kind: failover.Manual, Help: rerunHelp, Source: source}
 	}
 	s := r.stepFor("rerun", "Carry out the decisions on interrupted jobs", source,
 		"carry out the decisions, job by job", r.lookDecided)

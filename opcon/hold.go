@@ -187,9 +187,8 @@ func (c *Client) setSchedules(ctx context.Context, v verb, reason string, list [
 			shown = append(shown, s)
 			continue
 		}
-		failed[s.ID] = inDoubt(string(v)+" schedule", s.String(),
-			"look in OpCon whether it is there: if it was deleted, name it in KeepHeld or resolve the step as applied; "+
-				"otherwise give the service account access to it and run again",
+		failed[s.ID] = inDoubt(string(v)+" schedule", s.String(), "look in OpCon whether it is there: if it was deleted, "+
+			"name it in KeepHeld or resolve the step as applied; otherwise give the service account access to it and run again",
 			fmt.Errorf("%w: it is %s", failover.ErrNotObserved, s.words()))
 	}
 	var mu sync.Mutex
@@ -206,8 +205,7 @@ func (c *Client) setSchedules(ctx context.Context, v verb, reason string, list [
 		})
 	for _, s := range list { // a batch whose turn never came
 		if _, ok := failed[s.ID]; !ok {
-			failed[s.ID] = unchanged(string(v)+" schedule", s.String(), "run again with more time",
-				context.Cause(ctx))
+			failed[s.ID] = unchanged(string(v)+" schedule", s.String(), "run again with more time", context.Cause(ctx))
 		}
 	}
 	return failed

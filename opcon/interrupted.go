@@ -39,9 +39,8 @@ const (
 )
 
 var whyWords = []string{0: "unknown", WhySentNotStarted: "sent, maybe never begun",
-	WhyStillRunning:   "still shown running",
-	WhyEndNotProven:   "its end is not proven",
-	WhyReportedFailed: "failed since", WhyRanElsewhere: "ran on another machine", WhyNeverStarted: "missed its start time",
+	WhyStillRunning: "still shown running", WhyEndNotProven: "its end is not proven", WhyReportedFailed: "failed since",
+	WhyRanElsewhere: "ran on another machine", WhyNeverStarted: "missed its start time",
 	WhyDueMeanwhile: "was due meanwhile"}
 
 // String returns the reason in words.
@@ -251,8 +250,7 @@ func proposal(j Job, why Why, reason string) Interrupted {
 			"host holds." + point
 	case WhyEndNotProven:
 		in.Hint = fmt.Sprintf("OpCon shows it %s, as number %d: find out on the old host and from whoever changed it "+
-			"whether it ended, and what has to run again.",
-			j.words(), j.Number) + point
+			"whether it ended, and what has to run again.", j.words(), j.Number) + point
 	case WhyRanElsewhere:
 		in.Hint = fmt.Sprintf("It was started on %s instead: find out what it did there before anything is run again.",
 			j.StartedOn)

@@ -31,9 +31,8 @@ const (
 )
 
 var jobWords = []string{JobUnknown: "unknown", JobHeld: "held", JobWaiting: "waiting", JobRunning: "running",
-	JobFinishedOK: "finished ok",
-	JobFailed:     "failed", JobMissedStart: "missed start time", JobCancelled: "cancelled", JobSkipped: "skipped",
-	JobUnderReview: "under review", JobFixed: "fixed"}
+	JobFinishedOK: "finished ok", JobFailed: "failed", JobMissedStart: "missed start time", JobCancelled: "cancelled",
+	JobSkipped: "skipped", JobUnderReview: "under review", JobFixed: "fixed"}
 
 // String returns the category in words.
 func (j JobCategory) String() string { return enum.Name(jobWords, j) }

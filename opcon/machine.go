@@ -33,8 +33,7 @@ const (
 )
 
 var machineLetters = []string{MachineUnknown: "", MachineUp: "U", MachineLimited: "L", MachineDown: "D",
-	MachineWaitingForAgent: "W",
-	MachineNotResponding:   "E"}
+	MachineWaitingForAgent: "W", MachineNotResponding: "E"}
 var machineWords = []string{MachineUnknown: "unknown", MachineUp: "up", MachineLimited: "limited", MachineDown: "down",
 	MachineWaitingForAgent: "waiting for the agent", MachineNotResponding: "not responding"}
 
@@ -177,8 +176,7 @@ func (c *Client) FindMachine(ctx context.Context, name string) (Machine, error) 
 	case 1:
 		return hits[0], nil
 	case 0:
-		return Machine{}, unchanged(op, name,
-			"check the name and the service account's machine access",
+		return Machine{}, unchanged(op, name, "check the name and the service account's machine access",
 			fmt.Errorf("%w: no machine has this exact name (%d resemble it)", ErrNotFound, len(rows)))
 	}
 	return Machine{}, unchanged(op, name, "give the machines distinct names",
@@ -207,8 +205,7 @@ func (c *Client) Machine(ctx context.Context, id int64) (Machine, error) {
 			return m, nil
 		}
 	}
-	return Machine{}, unchanged(op, target, "check the id and the service account's machine access",
-		ErrNotFound)
+	return Machine{}, unchanged(op, target, "check the id and the service account's machine access", ErrNotFound)
 }
 
 // groupsOf returns the names of the machine groups that m is a member of, in lower case.
@@ -220,8 +217,7 @@ func (c *Client) groupsOf(ctx context.Context, m Machine) (map[string]bool, erro
 		}
 		m.raw = now.raw
 	}
-	rows, err := c.list(ctx, "read machine groups", "/api/machinegroups", "name",
-		url.Values{"includeMachines": {"true"}})
+	rows, err := c.list(ctx, "read machine groups", "/api/machinegroups", "name", url.Values{"includeMachines": {"true"}})
 	if err != nil {
 		return nil, err
 	}

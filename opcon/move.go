@@ -33,8 +33,7 @@ func (c *Client) setState(ctx context.Context, m Machine, want MachineState) (Ma
 		return m, nil
 	}
 	op, key := string(v)+" machine", strconv.FormatInt(m.ID, 10)
-	res := c.act(ctx, machineActions, v, "",
-		[]actionItem{{id: key, name: m.Name, sent: map[string]any{"id": m.ID}}})[key]
+	res := c.act(ctx, machineActions, v, "", []actionItem{{id: key, name: m.Name, sent: map[string]any{"id": m.ID}}})[key]
 	now, err := watch(ctx, c, func() (Machine, error) { return c.Machine(ctx, m.ID) },
 		func(now Machine) bool { return now.Asked == want || notDone(res) })
 	switch {
@@ -84,8 +83,7 @@ func (c *Client) setAddress(ctx context.Context, id int64, to Address) (Machine,
 		return m, nil
 	}
 	if m.Asked != MachineDown {
-		return m, unchanged(op, m.Name,
-			"take the machine down first; its record can only be edited then",
+		return m, unchanged(op, m.Name, "take the machine down first; its record can only be edited then",
 			fmt.Errorf("%w: the machine is asked %s", failover.ErrPrecondition, m.Asked))
 	}
 	raw, err := editRecord(m.raw, want)

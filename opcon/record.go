@@ -141,8 +141,7 @@ func (c *Client) snapshot(ctx context.Context, m Machine, reason string, extra [
 		case j.mayRunOn(m, sc.groups):
 			r.Running = append(r.Running, j)
 		case j.inTrouble(), j.StartedOn != "" && !sameName(j.StartedOn, m.Name):
-			r.Before = append(r.Before, jobMark{ID: j.ID, Number: j.Number, Category: j.Category,
-				StartedOn: j.StartedOn})
+			r.Before = append(r.Before, jobMark{ID: j.ID, Number: j.Number, Category: j.Category, StartedOn: j.StartedOn})
 		}
 	}
 	return r, nil

@@ -156,8 +156,7 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 	case err != nil:
 		return rep, c.lineError(outer, in, unanswered(in.method), err)
 	case len(content) > maxReply:
-		return rep, fail(in.op, in.target, unanswered(in.method),
-			"look at what answers at this address",
+		return rep, fail(in.op, in.target, unanswered(in.method), "look at what answers at this address",
 			fmt.Errorf("the answer is longer than %d bytes", maxReply))
 	}
 	return rep, nil

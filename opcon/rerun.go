@@ -17,8 +17,7 @@ import (
 type Rerun int
 
 const (
-	// RerunLeave: nothing is sent. It is a decision like the others: a job that waits runs when its schedule is
-	// released.
+	// RerunLeave: nothing is sent. It is a decision like the others: a job that waits runs when its schedule is released.
 	RerunLeave Rerun = iota + 1
 	// RerunRestartOnHold puts the job back to On Hold; a person releases it. The best default after a swap.
 	RerunRestartOnHold

@@ -36,16 +36,14 @@ type ResumeOptions struct {
 	// (field hostname); "" means Address.FQDN, or, with RepointHostStayed, the name reported before. An agent that reports
 	// the old host's name is disconnected; any other name is no proof. Domains count only where both names have one.
 	Host string
-	// AskAgent is the site's own question, which host the agent that answers now runs on, for example by the agent's
-	// log or a harmless job; nil: none. It counts before what OpCon reports. "" means that it cannot tell. It changes
-	// nothing.
+	// AskAgent is the site's own question, which host the agent that answers now runs on, for example by the agent's log
+	// or a harmless job; nil: none. It counts before what OpCon reports. "" means that it cannot tell. It changes nothing.
 	AskAgent func(context.Context, Machine) (string, error)
 	// Vouch is a person's word that the agent that answers runs on the right host. It is used only where neither OpCon
 	// nor AskAgent tells, and it never outweighs a wrong name.
 	Vouch *failover.Statement
-	// OldAgent looks whether the agent on the old host is stopped; Done means that it is. It is asked in a step of its
-	// own and again right before the line is opened; nil: it is not asked, for example since the old host is switched
-	// off.
+	// OldAgent looks whether the agent on the old host is stopped; Done means that it is. It is asked in a step of its own
+	// and again right before the line is opened; nil: it is not asked, for example since the old host is switched off.
 	OldAgent func(context.Context) (failover.Observation, error)
 
 	// Decide is asked about the interrupted jobs. When it is nil, the steps hold a Manual step in its place, and Resume

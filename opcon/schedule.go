@@ -33,9 +33,8 @@ const (
 )
 
 var scheduleWords = []string{ScheduleUnknown: "unknown", ScheduleWaiting: "waiting",
-	ScheduleWaitsForContainer: "waits for its container",
-	ScheduleRunning:           "running", ScheduleHeld: "held", ScheduleParentHeld: "held by its parent",
-	ScheduleFinished: "finished"}
+	ScheduleWaitsForContainer: "waits for its container", ScheduleRunning: "running", ScheduleHeld: "held",
+	ScheduleParentHeld: "held by its parent", ScheduleFinished: "finished"}
 
 // String returns the state in words.
 func (s ScheduleState) String() string { return enum.Name(scheduleWords, s) }

@@ -99,8 +99,7 @@ func (c *Client) climb(ctx context.Context, sc *scope) error {
 	for _, j := range sc.jobs {
 		s, ok := sc.schedules[j.Schedule]
 		if !ok {
-			return unchanged("read daily schedules of", sc.machine.Name,
-				"check the service account's schedule access",
+			return unchanged("read daily schedules of", sc.machine.Name, "check the service account's schedule access",
 				fmt.Errorf("%w: job %s belongs to schedule %s, which cannot be read", ErrNotFound, j, j.Schedule))
 		}
 		root, err := c.rootOf(ctx, sc, s)

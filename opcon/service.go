@@ -18,8 +18,7 @@ func (c *Client) Service(ctx context.Context) (string, error) {
 	}
 	version := readObject(rep.body).text("opConRestApiProductVersion")
 	if version == "" {
-		return "", unchanged(op, c.host, "check that the address is the OpCon API",
-			errors.New("the answer names no version"))
+		return "", unchanged(op, c.host, "check that the address is the OpCon API", errors.New("the answer names no version"))
 	}
 	if _, err := c.do(ctx, call{op: op, path: "/api/tokens"}); err != nil {
 		return version, err
@@ -37,6 +36,5 @@ func (c *Client) Service(ctx context.Context) (string, error) {
 	default:
 		return version, nil
 	}
-	return version, unchanged(op, c.host,
-		"see that the scheduling engine (SAM) runs, then run again", err)
+	return version, unchanged(op, c.host, "see that the scheduling engine (SAM) runs, then run again", err)
 }

@@ -174,8 +174,7 @@ func holdObservation(sc scope, list []Schedule) failover.Observation {
 	}
 	for _, sch := range list {
 		if sc.rootOf[sch.ID] != "" && sc.rootOf[sch.ID] != sch.ID {
-			obs.Items = append(obs.Items, failover.Item{Target: sch.String(),
-				Found: "did not follow its parent's hold"})
+			obs.Items = append(obs.Items, failover.Item{Target: sch.String(), Found: "did not follow its parent's hold"})
 		}
 	}
 	if len(list) > 0 {
@@ -275,8 +274,7 @@ func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error)
 			"host, and waive the step with a reason if none runs"
 	case *m.CurrentJobs != 0:
 		obs.Found = fmt.Sprintf("OpCon %s and shows none running; the count may be stale, which only \"re-synchronize "+
-			"running jobs\" of the desktop client corrects",
-			m.jobs())
+			"running jobs\" of the desktop client corrects", m.jobs())
 	default:
 		obs.Done, obs.Found = true, "no job runs"
 	}
