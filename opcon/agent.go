@@ -91,8 +91,8 @@ func (o ResumeOptions) expectedHost(rec Record) string {
 
 // sameHost compares two host names. Where only one of them names a domain, the first labels decide.
 func sameHost(a, b string) bool {
-	a, b = strings.ToLower(strings.Trim(strings.TrimSpace(a), ".")), strings.ToLower(strings.Trim(strings.TrimSpace(b),
-		"."))
+	plain := func(s string) string { return strings.ToLower(strings.Trim(strings.TrimSpace(s), ".")) }
+	a, b = plain(a), plain(b)
 	if a == "" || b == "" || a == b {
 		return a == b && a != ""
 	}

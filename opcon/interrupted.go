@@ -50,10 +50,7 @@ func (w Why) String() string { return enum.Name(whyWords, w) }
 func (w Why) MarshalText() ([]byte, error) { return []byte(w.String()), nil }
 
 // UnmarshalText reads the reason in words.
-func (w *Why) UnmarshalText(text []byte) error {
-	*w = Why(max(0, slices.Index(whyWords, string(text))))
-	return nil
-}
+func (w *Why) UnmarshalText(text []byte) error { return placeOf(whyWords, text, w, sameName) }
 
 // Interrupted is one job that needs a person's decision.
 type Interrupted struct {

@@ -42,8 +42,7 @@ func (j JobCategory) MarshalText() ([]byte, error) { return []byte(j.String()), 
 
 // UnmarshalText reads the category in words, ignoring case and blanks; others are JobUnknown.
 func (j *JobCategory) UnmarshalText(text []byte) error {
-	*j = JobCategory(max(0, slices.IndexFunc(jobWords, func(w string) bool { return plain(w) == plain(string(text)) })))
-	return nil
+	return placeOf(jobWords, text, j, func(a, b string) bool { return plain(a) == plain(b) })
 }
 
 // JobID is the server's id of a daily job. It is opaque: reuse it, never build it.
@@ -78,25 +77,20 @@ func (j Job) String() string {
 // JustSent reports whether the job was sent to the agent and no start was reported: it may or may not have begun. It
 // is the worst case of the vendor's text. Decided by description (documented words).
 func (j Job) JustSent() bool {
-	switch plain(j.Description) {
-	case "attempttostart", "startattempted", "stillattemptingstart":
-		return j.Category == JobRunning
-	}
-	return false
+	return j.Category == JobRunning &&
+		slices.Contains([]string{"attempttostart", "startattempted", "stillattemptingstart"}, plain(j.Description))
 }
 
 // prerunFailed reports a job whose preparation failed; OpCon counts it as waiting (documented words).
-func (j Job) prerunFailed() bool {
-	return plain(j.Description) == "prerunfailed"
-}
+func (j Job) prerunFailed() bool { return plain(j.Description) == "prerunfailed" }
 
 // mayRunOn reports whether the job runs on m or may: it was sent there, or is about to be sent and m is its primary
 // machine or one of its group. A category that is not known counts as running.
 func (j Job) mayRunOn(m Machine, groups map[string]bool) bool {
-	if j.Category != JobRunning && j.Category != JobUnknown {
+	switch {
+	case j.Category != JobRunning && j.Category != JobUnknown:
 		return false
-	}
-	if j.StartedOn != "" {
+	case j.StartedOn != "":
 		return sameName(j.StartedOn, m.Name)
 	}
 	return sameName(j.Primary, m.Name) || (j.Primary == "" && j.inGroup(groups))

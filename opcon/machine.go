@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -45,12 +44,7 @@ func (s MachineState) MarshalText() ([]byte, error) { return enum.Marshal(machin
 
 // UnmarshalText reads the API's letter; one it does not know is MachineUnknown.
 func (s *MachineState) UnmarshalText(text []byte) error {
-	*s = readMachineState(string(text))
-	return nil
-}
-
-func readMachineState(letter string) MachineState {
-	return MachineState(max(0, slices.IndexFunc(machineLetters, func(l string) bool { return sameName(l, letter) })))
+	return placeOf(machineLetters, text, s, sameName)
 }
 
 // typeUNIX is the machine type of a Symitar host with RSJ (seen in client code).
@@ -117,7 +111,6 @@ func readMachine(raw json.RawMessage) (Machine, error) {
 	var bad error
 	m := Machine{
 		ID: o.number(&bad, "id"), Name: o.text("name"), TypeID: o.object("type").number(&bad, "id"),
-		State: readMachineState(status.text("state")), Asked: readMachineState(status.text("operationStatus")),
 		Address:      Address{FQDN: o.text("fullyQualifiedDomainName"), IP: o.text("tcpIpAddress")},
 		AgentVersion: o.text("version", "agentVersion"), AllowKill: o.truth("allowKillJob"),
 		SpecialFeatures: o.text("agentSpecialFeatures"), Host: strings.TrimSpace(o.text("hostname")),
@@ -128,11 +121,13 @@ func readMachine(raw json.RawMessage) (Machine, error) {
 		n := o.number(&bad, "currentJobs")
 		m.CurrentJobs = &n
 	}
+	state, asked := status.text("state"), status.text("operationStatus")
 	if status == nil { // some releases give the letter alone
-		m.State = readMachineState(o.text("status", "state"))
+		state = o.text("status", "state")
 	}
-	if m.Asked == MachineUnknown {
-		m.Asked = readMachineState(o.text("operationStatus"))
+	_ = m.State.UnmarshalText([]byte(state)) // another letter is MachineUnknown
+	if _ = m.Asked.UnmarshalText([]byte(asked)); m.Asked == MachineUnknown {
+		_ = m.Asked.UnmarshalText([]byte(o.text("operationStatus")))
 	}
 	if bad == nil && m.ID <= 0 {
 		bad = errors.New("a machine record has no id")

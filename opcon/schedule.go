@@ -44,8 +44,7 @@ func (s ScheduleState) MarshalText() ([]byte, error) { return []byte(s.String())
 
 // UnmarshalText reads the state in words; others are ScheduleUnknown.
 func (s *ScheduleState) UnmarshalText(text []byte) error {
-	*s = ScheduleState(max(0, slices.Index(scheduleWords, string(text))))
-	return nil
+	return placeOf(scheduleWords, text, s, sameName)
 }
 
 // parentHoldID is the one status number that is public (seen in client code).
