@@ -30,12 +30,12 @@ type person struct {
 	stop    <-chan struct{}
 }
 
-// newPerson looks whether somebody can read a question and answer it.
-func newPerson(con console, screen *Screen, actor string, stop <-chan struct{}) *person {
-	p := &person{in: bufio.NewReader(con.in), out: con.err, screen: screen, actor: actor, stop: stop,
-		there: term.IsTerminal(int(con.in.Fd())) && term.IsTerminal(int(con.err.Fd()))}
+// person looks whether somebody can read a question and answer it.
+func (c call) person() *person {
+	p := &person{in: bufio.NewReader(c.con.in), out: c.con.err, screen: NewScreen(c.con.err), actor: c.actor, stop: c.stop,
+		there: term.IsTerminal(int(c.con.in.Fd())) && term.IsTerminal(int(c.con.err.Fd()))}
 	p.discard = func() {
-		flushInput(con.in)
+		flushInput(c.con.in)
 		_, _ = p.in.Discard(p.in.Buffered())
 	}
 	return p

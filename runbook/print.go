@@ -1,7 +1,6 @@
 package runbook
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -46,5 +45,3 @@ func block(w io.Writer, front, text string) {
 
 // oneLine folds the blanks and line breaks of a text.
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
-
-func textError(format string, args ...any) error { return errors.New(clean(format, args...)) }

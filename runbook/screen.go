@@ -62,7 +62,6 @@ func (s *Screen) Event(e failover.Event) {
 		if e.Err != nil {
 			s.Line("          %v", e.Err)
 		}
-	case failover.EventRunStarted, failover.EventObserved, failover.EventRunEnded:
 	}
 }
 

@@ -1,6 +1,7 @@
 package runbook
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,6 @@ func (c call) check(ctx context.Context, proc failover.Procedure) error {
 			word = "FAILS"
 		case failover.ActionWait:
 			word = "waits"
-		case failover.ActionDone, failover.ActionApply, failover.ActionConfirm, failover.ActionLater:
 		}
 		if s.Error != "" {
 			word, found = "unknown", "cannot be observed: "+s.Error
@@ -154,14 +154,14 @@ func (c call) report(ctx context.Context) error {
 }
 
 // settle writes a person's word into an existing journal.
-func (c call) settle(verb string) (err error) {
+func (c call) settle(context.Context) (err error) {
 	journal, err := failover.OpenJournal(c.journal)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, journal.Close()) }()
 	step := c.args[0]
-	if verb == "confirm" {
+	if c.verb == "confirm" {
 		err = journal.Confirm(step, failover.Statement{By: c.actor, Says: strings.Join(c.args[1:], " "), Reason: c.reason})
 	} else {
 		var outcome failover.Outcome
@@ -188,20 +188,17 @@ func (c call) show(rep *failover.Report) error {
 	return nil
 }
 
-// unnamed stands for a holder that never came to write its name.
-const unnamed = "unnamed"
-
 // holder shows who has the lock. A run that was stopped half-way keeps it until it is run again or undone.
 func (c call) holder(ctx context.Context, proc failover.Procedure) error {
 	claim, held, err := holding(ctx, proc)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if !held {
+	case held:
+		c.showClaim(c.con.out, claim)
+	default:
 		say(c.con.out, "nobody holds the lock")
-		return nil
 	}
-	c.showClaim(c.con.out, claim)
 	return nil
 }
 
@@ -224,9 +221,5 @@ func holding(ctx context.Context, proc failover.Procedure) (failover.Claim, bool
 	return proc.Lock.Holder(ctx)
 }
 
-func name(c failover.Claim) string {
-	if c.ID == "" {
-		return unnamed
-	}
-	return c.ID
-}
+// name is what a holder is called; one that never came to write its name is unnamed.
+func name(c failover.Claim) string { return cmp.Or(c.ID, "unnamed") }
