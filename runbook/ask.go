@@ -93,8 +93,7 @@ const longest = 40
 // word is what a person has to type: the name of the target where it can be typed, otherwise the beginning of the hash.
 func word(target string, hash failover.PlanHash) string {
 	if target == "" || len([]rune(target)) > longest || oneLine(target) != target ||
-		failover.Printable(target) != target ||
-		strings.EqualFold(target, "yes") || strings.EqualFold(target, "y") {
+		failover.Printable(target) != target || strings.EqualFold(target, "yes") || strings.EqualFold(target, "y") {
 		return fmt.Sprintf("%.8s", string(hash))
 	}
 	return target

@@ -15,13 +15,13 @@ import (
 )
 
 // agree asks the person for the consent to what was shown. It returns a refusal where nobody is there to ask.
-func (c call) agree(ctx context.Context, at *person, what, word, approve string) error {
-	if !at.there {
+func (c call) agree(ctx context.Context, what, word, approve string) error {
+	if !c.at.there {
 		return refuse(ExitWaiting, "consent to "+what, c.procedure,
 			"read what is shown above, then call it again with -approve "+approve+", or on a terminal",
 			fmt.Errorf("%w: nobody is here to consent; nothing was changed", failover.ErrWaiting))
 	}
-	err := at.consent(ctx, "", word)
+	err := c.at.consent(ctx, "", word)
 	switch {
 	case err == nil:
 		return nil
@@ -103,7 +103,7 @@ func (c call) run(ctx context.Context, proc failover.Procedure) (err error) {
 	if err := c.waivable(proc); err != nil {
 		return err
 	}
-	at, approved := c.person(), failover.PlanHash(c.approve)
+	approved := failover.PlanHash(c.approve)
 	if approved == "" {
 		plan, err := proc.Plan(ctx, journal)
 		if err != nil {
@@ -116,7 +116,7 @@ func (c call) run(ctx context.Context, proc failover.Procedure) (err error) {
 		if err := c.blocked(plan); err != nil {
 			return err
 		}
-		if err := c.agree(ctx, at, "the plan", word("", plan.Findings), string(plan.Findings)); err != nil {
+		if err := c.agree(ctx, "the plan", word("", plan.Findings), string(plan.Findings)); err != nil {
 			return err
 		}
 		approved = plan.Findings
@@ -124,8 +124,8 @@ func (c call) run(ctx context.Context, proc failover.Procedure) (err error) {
 	if journal, err = c.begin(journal); err != nil {
 		return err
 	}
-	o := c.options(journal, approved, at)
-	o.Waive, o.Confirm = c.waive, at.confirm
+	o := c.options(journal, approved)
+	o.Waive, o.Confirm = c.waive, c.at.confirm
 	rep, err := proc.Run(ctx, o)
 	return c.ended(rep, err)
 }
@@ -144,11 +144,11 @@ func (c call) waivable(proc failover.Procedure) error {
 
 // options are what run and undo have in common. Somebody at the terminal is asked about each step that cannot be taken
 // back and each that the plan did not show as it is; without a terminal the run stops there.
-func (c call) options(journal *failover.Journal, approved failover.PlanHash, at *person) failover.RunOptions {
+func (c call) options(journal *failover.Journal, approved failover.PlanHash) failover.RunOptions {
 	o := failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason, Approved: approved,
-		WarnAfter: c.warnAfter, StopAfter: c.stopAfter, Observer: at.screen.Event, Stop: c.stop}
-	if at.there {
-		o.Gate = at.approve
+		WarnAfter: c.warnAfter, StopAfter: c.stopAfter, Observer: c.at.screen.Event, Stop: c.stop}
+	if c.at.there {
+		o.Gate = c.at.approve
 	}
 	return o
 }
@@ -187,7 +187,7 @@ func (c call) undo(ctx context.Context, proc failover.Procedure) (err error) {
 			"name the procedure of this journal with -procedure, or the journal of this procedure with -journal",
 			fmt.Errorf("%w: it was begun for %s, this is %s", failover.ErrWrongJournal, name, proc.Name))
 	}
-	at, approved := c.person(), failover.PlanHash(c.approve)
+	approved := failover.PlanHash(c.approve)
 	if approved == "" {
 		plan := proc.UndoPlan(journal)
 		c.showUndo(proc, plan, journal)
@@ -195,12 +195,12 @@ func (c call) undo(ctx context.Context, proc failover.Procedure) (err error) {
 			return refuse(ExitBlocked, "undo", proc.Name, plan.Steps[0].Why,
 				fmt.Errorf("%w: %s; nothing was changed", failover.ErrIrreversible, plan.Steps[0].ID))
 		}
-		if err := c.agree(ctx, at, "the undo", word("", plan.Findings), string(plan.Findings)); err != nil {
+		if err := c.agree(ctx, "the undo", word("", plan.Findings), string(plan.Findings)); err != nil {
 			return err
 		}
 		approved = plan.Findings
 	}
-	rep, err := proc.Undo(ctx, c.options(journal, approved, at))
+	rep, err := proc.Undo(ctx, c.options(journal, approved))
 	return c.ended(rep, err)
 }
 
@@ -244,7 +244,7 @@ func (c call) takeOver(ctx context.Context, proc failover.Procedure) (err error)
 	say(c.con.err, "Take it over only when it is certain that this run is dead: two runs at once is what the lock "+
 		"prevents.")
 	if c.approve != name(claim) {
-		if err := c.agree(ctx, c.person(), "the take-over", name(claim), name(claim)); err != nil {
+		if err := c.agree(ctx, "the take-over", name(claim), name(claim)); err != nil {
 			return err
 		}
 	}

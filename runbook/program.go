@@ -59,6 +59,7 @@ type call struct {
 	waive                                                    waivers
 	args                                                     []string
 	stop                                                     <-chan struct{} // closed by the first interrupt
+	at                                                       *person
 }
 
 type waivers map[string]string
@@ -104,6 +105,7 @@ func (p Program) main(args []string, con console) ExitStatus {
 	ctx, stop, end := interruptible(con.err)
 	defer end()
 	c.stop = stop
+	c.at = c.person()
 	if err = p.do(ctx, c); err == nil {
 		return ExitDone
 	}
@@ -140,8 +142,7 @@ func (p Program) call(args []string, con console) (call, error) {
 			fmt.Fprintf(flags.Output(), "  %-24s %s\n", v.Name, v.About)
 		}
 		fmt.Fprintf(flags.Output(), "status, report, resolve and confirm need the journal only: they work when no machine "+
-			"can be reached.\n\n%s\n",
-			statuses)
+			"can be reached.\n\n%s\n", statuses)
 		flags.PrintDefaults()
 	}
 	words, err := parse(flags, args)
@@ -272,7 +273,7 @@ func (c call) own(ctx context.Context, v Verb) error {
 	}
 	if c.approve != word {
 		say(c.con.err, "%s %s\n  %s", c.verb, strings.Join(c.args, " "), v.About)
-		if err := c.agree(ctx, c.person(), c.verb, word, word); err != nil {
+		if err := c.agree(ctx, c.verb, word, word); err != nil {
 			return err
 		}
 	}
@@ -289,19 +290,19 @@ func interruptible(out io.Writer) (context.Context, <-chan struct{}, func()) {
 	stop, signals, ended := make(chan struct{}), make(chan os.Signal, 2), make(chan struct{})
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		for n := 0; ; n++ {
+		for n := range 2 {
 			select {
 			case <-ended:
 				return
 			case <-signals:
-				if n == 0 {
-					say(out, "stopping at the next safe point; interrupt again to end at once")
-					close(stop)
-				} else {
-					say(out, "ending at once; interrupt again to kill this process")
-					cancel()
-					signal.Stop(signals)
-				}
+			}
+			if n == 0 {
+				say(out, "stopping at the next safe point; interrupt again to end at once")
+				close(stop)
+			} else {
+				say(out, "ending at once; interrupt again to kill this process")
+				cancel()
+				signal.Stop(signals)
 			}
 		}
 	}()
