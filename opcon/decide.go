@@ -3,6 +3,7 @@ package opcon
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -84,36 +85,30 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 
 // misfits says which decisions that were not sent yet do not fit their jobs as they are now.
 func (r *resume) misfits(ctx context.Context, list []Decided, jobs []Interrupted) ([]string, error) {
+	list = slices.DeleteFunc(slices.Clone(list), func(d Decided) bool {
+		return d.Phase >= phaseSending || d.Action == RerunLeave
+	})
 	now := map[JobID]Job{}
 	for _, in := range jobs {
 		now[in.Job.ID] = in.Job
 	}
 	var ids []JobID
 	for _, d := range list {
-		if _, ok := now[d.Job]; !ok && d.Phase < phaseSending && d.Action != RerunLeave {
+		if _, ok := now[d.Job]; !ok {
 			ids = append(ids, d.Job)
 		}
 	}
 	others, err := r.c.jobsByID(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
+	maps.Copy(now, others)
 	var wrong []string
 	for _, d := range list {
-		if d.Phase >= phaseSending || d.Action == RerunLeave {
-			continue
-		}
-		j, ok := now[d.Job]
-		if !ok {
-			j, ok = others[d.Job]
-		}
-		if !ok {
+		if j, ok := now[d.Job]; !ok {
 			wrong = append(wrong, string(d.Job)+": OpCon shows no such job")
 		} else if err := d.check(j); err != nil {
 			wrong = append(wrong, j.String()+": "+d.describe()+": "+err.Error())
 		}
 	}
-	return wrong, nil
+	return wrong, err
 }
 
 // describe says what a decision does, in one phrase.
@@ -196,24 +191,21 @@ func (r *resume) nothingOpen(source string) failover.Step {
 }
 
 func (r *resume) lookDecided(ctx context.Context, rec Record) (failover.Observation, error) {
-	obs := failover.Observation{Done: true}
 	list, err := r.decisions(ctx, rec)
-	if err != nil {
-		return obs, err
-	}
+	var obs failover.Observation
 	var texts []string
 	for _, d := range list {
 		done := d.Phase == phaseDone
-		obs.Items = append(obs.Items, failover.Item{Target: string(d.Job), Done: done, Found: d.describe() +
-			", decided by " + d.By + ": " + d.Reason})
+		obs.Items = append(obs.Items, failover.Item{Target: string(d.Job), Done: done,
+			Found: d.describe() + ", decided by " + d.By + ": " + d.Reason})
 		if !done {
-			obs.Done = false
 			texts = append(texts, d.describe()+" "+string(d.Job)+" (decided by "+d.By+")")
 		}
 	}
+	obs.Done = len(texts) == 0
 	obs.Found = fmt.Sprintf("%d decisions, %d to carry out", len(list), len(texts))
 	obs.Would = strings.Join(texts, "; ")
-	return obs, nil
+	return obs, err
 }
 
 // carryOut goes through the decisions in order. One that fails does not keep the others from being carried out.

@@ -89,9 +89,6 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 		return nil, unreadable(op, r.Machine.Name, fmt.Errorf("the record's time %q cannot be read", r.TakenAt))
 	}
 	sc, err := c.scopeFor(ctx, r, nil, 0)
-	if err != nil {
-		return nil, unchanged(op, r.Machine.Name, failover.NextOf(err), err)
-	}
 	now := map[JobID]Job{}
 	for _, j := range sc.jobs {
 		now[j.ID] = j
@@ -102,7 +99,10 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 			ids = append(ids, j.ID)
 		}
 	}
-	others, err := c.jobsByID(ctx, ids)
+	var others map[JobID]Job
+	if err == nil {
+		others, err = c.jobsByID(ctx, ids)
+	}
 	if err != nil {
 		return nil, unchanged(op, r.Machine.Name, failover.NextOf(err), err)
 	}
