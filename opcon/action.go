@@ -75,11 +75,7 @@ func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string
 		}
 		return results
 	}
-	targets := make([]any, len(items))
-	for i, it := range items {
-		targets[i] = it.sent
-	}
-	body := map[string]any{"action": string(v), kind.items: targets}
+	body := map[string]any{"action": string(v), kind.items: convert(items, func(it actionItem) any { return it.sent })}
 	if kind.noun != "machine" {
 		body["reason"] = reason // mandatory by the policy of some sites (inferred)
 	}
@@ -117,8 +113,8 @@ func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string
 			lost = fmt.Errorf("the result of action %s was lost: %w", id, err)
 		}
 		if lost != nil {
-			return rest(failover.InDoubt, "check that OpCon's scheduling engine (SAM) runs, look at the state in OpCon, then run "+
-				"again, which looks first", fmt.Errorf("%w: %w", failover.ErrInDoubt, lost))
+			return rest(failover.InDoubt, "check that OpCon's scheduling engine (SAM) runs, look at the state in OpCon, then "+
+				"run again, which looks first", fmt.Errorf("%w: %w", failover.ErrInDoubt, lost))
 		}
 		wait = min(wait*3/2, c.conf.MaxPoll)
 		if next := readObject(rep.body); next != nil {

@@ -30,6 +30,9 @@ type answer struct {
 // communicating reports whether the agent answers, so that the record tells of it.
 func (m Machine) communicating() bool { return m.State == MachineUp || m.State == MachineLimited }
 
+// open reports whether OpCon was asked to talk to the agent.
+func (m Machine) open() bool { return m.Asked == MachineUp || m.Asked == MachineLimited }
+
 // whoAnswers judges the agent that answers behind the record: by where the record leads, by the site's own question
 // where there is one, and by the host name the agent reports (field hostname of the whole record, seen in client code;
 // that it follows the agent is inferred).
@@ -135,11 +138,11 @@ func (r *resume) connect(ctx context.Context, want MachineState) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	wasOpen := m.Asked == MachineUp || m.Asked == MachineLimited
+	wasOpen, closed := m.open(), false
 	for again := false; ; again = true {
 		if text := r.o.leadsWrong(rec, m); text != "" {
-			return false, unchanged(op, r.machine,
-				"correct the address in the machine record, then run again", because(failover.ErrPrecondition, text))
+			return closed, unchanged(op, r.machine, "correct the address in the machine record, then run again",
+				because(failover.ErrPrecondition, text))
 		}
 		var who answer
 		var changed bool
@@ -147,16 +150,14 @@ func (r *resume) connect(ctx context.Context, want MachineState) (bool, error) {
 			if err == nil {
 				r.now.put(m, time.Now(), 0)
 			}
-			return changed, err
+			return changed || closed, err
 		}
 		if m, err = r.c.setState(ctx, m, MachineDown); err != nil {
 			return true, inDoubt(op, r.machine, nextWrongHost, errors.Join(errors.New(who.found), err))
 		}
-		if again {
-			err := unchanged(op, r.machine, nextWrongHost,
-				fmt.Errorf("%w: %s; the machine was taken down again and every schedule stays held",
-					failover.ErrPrecondition, who.found))
-			return wasOpen, lowered(err, wasOpen)
+		if closed = wasOpen; again {
+			return closed, unchanged(op, r.machine, nextWrongHost, because(failover.ErrPrecondition,
+				who.found+"; the machine was taken down again and every schedule stays held"))
 		}
 	}
 }
@@ -165,7 +166,7 @@ func (r *resume) connect(ctx context.Context, want MachineState) (bool, error) {
 // before a closed line is opened it asks once more whether the old host's agent is stopped.
 func (r *resume) open(ctx context.Context, rec Record, m Machine, want MachineState) (_ Machine, who answer,
 	changed bool, err error) {
-	if m.Asked != MachineUp && m.Asked != MachineLimited {
+	if !m.open() {
 		if err := r.oldAgentStopped(ctx); err != nil {
 			return m, who, false, err
 		}

@@ -18,7 +18,6 @@ type Decider func(context.Context, []Interrupted) ([]Decision, error)
 // decisions asks for the decisions anew and joins them with those that were sent already. It refuses them, all together
 // and before any is carried out, unless every interrupted job has one and each fits its job as it is now.
 func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
-	const op = "decide on interrupted jobs of"
 	// What was sent is carried on with, or seen to be done.
 	list := slices.DeleteFunc(slices.Clone(rec.Decided), func(d Decided) bool { return d.Phase < phaseSending })
 	sent := func(id JobID) int { return slices.IndexFunc(list, func(d Decided) bool { return d.Job == id }) }
@@ -40,9 +39,9 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 	}
 	given, err := r.o.Decide(ctx, jobs)
 	if err != nil {
-		return nil, unchanged(op, r.machine, "give the decisions and run again with the same journal", err)
+		return nil, unchanged(opDecide, r.machine, "give the decisions and run again with the same journal", err)
 	}
-	var wrong, open []string
+	var wrong []string
 	decided := map[JobID]bool{}
 	for _, d := range given {
 		if err := d.validate(); err != nil {
@@ -63,22 +62,19 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 				d.Job, list[i].describe()))
 		}
 	}
-	for _, in := range jobs {
-		if !decided[in.Job.ID] && sent(in.Job.ID) < 0 {
-			open = append(open, in.String())
-		}
-	}
+	open := slices.DeleteFunc(slices.Clone(jobs),
+		func(in Interrupted) bool { return decided[in.Job.ID] || sent(in.Job.ID) >= 0 })
 	if len(open) > 0 {
-		return nil, unchanged(op, r.machine, "decide on every job, leave included, then run again with the same journal",
-			because(failover.ErrWaiting, "no decision for "+strings.Join(open, "; ")))
+		return nil, unchanged(opDecide, r.machine, "decide on every job, leave included, then run again with the same journal",
+			because(failover.ErrWaiting, "no decision for "+strings.Join(convert(open, Interrupted.String), "; ")))
 	}
 	more, err := r.misfits(ctx, list, jobs)
 	if err != nil {
 		return nil, err
 	}
 	if wrong = append(wrong, more...); len(wrong) > 0 {
-		return nil, unchanged(op, r.machine, "correct these decisions and run again with the same journal: nothing was sent for them",
-			because(failover.ErrPrecondition, strings.Join(wrong, "; ")))
+		return nil, unchanged(opDecide, r.machine,
+			"correct these decisions and run again with the same journal: nothing was sent for them", because(failover.ErrPrecondition, strings.Join(wrong, "; ")))
 	}
 	return list, nil
 }
@@ -132,10 +128,10 @@ func (r Record) phase(id JobID) phase {
 }
 
 const rerunHelp = "Look at the jobs that the step before this one lists, row by row, and at the schedules that stayed " +
-	"held. Decide job by job what must be run again; mark what OpCon " +
-	"still shows running as failed before you restart it, and restart on hold. A job that fell due meanwhile starts when " +
-	"its schedule is released: hold or cancel it if it " +
-	"must not. Rerun SMA_DATES if the date has changed. Confirm when it is determined what runs once the schedules are released."
+	"held. Decide job by job what must be run again; mark what OpCon still shows running as failed before you restart " +
+	"it, and restart on hold. A job that fell due meanwhile starts when its schedule is released: hold or cancel it if " +
+	"it must not. Rerun SMA_DATES if the date has changed. Confirm when it is determined what runs once the schedules " +
+	"are released."
 
 func (r *resume) rerun() failover.Step {
 	const source = "vendor, RSJ and FAILOVER: hold all schedules until it is determined what needs to run or be rerun"
@@ -168,7 +164,10 @@ func (r *resume) rerun() failover.Step {
 	return s
 }
 
-const opDecisions = "carry out decisions for"
+const (
+	opDecide    = "decide on interrupted jobs of"
+	opDecisions = "carry out decisions for"
+)
 
 // nothingOpen is the step where there is nobody to ask: it holds when no job needs a decision.
 func (r *resume) nothingOpen(source string) failover.Step {
@@ -178,13 +177,10 @@ func (r *resume) nothingOpen(source string) failover.Step {
 			if err != nil || len(jobs) == 0 {
 				return failover.Observation{Done: err == nil, Found: "no job needs a decision"}, err
 			}
-			rows := make([]string, len(jobs))
-			for i, in := range jobs {
-				rows[i] = in.String()
-			}
-			return failover.Observation{}, unchanged("decide on interrupted jobs of", r.machine, "give ResumeOptions.Decide, or "+
-				"carry out each decision with Rerun and then call Release; every schedule stays held",
-				because(failover.ErrWaiting, "no decision for "+strings.Join(rows, "; ")))
+
+			return failover.Observation{}, unchanged(opDecide, r.machine, "give ResumeOptions.Decide, or carry out each "+
+				"decision with Rerun and then call Release; every schedule stays held",
+				because(failover.ErrWaiting, "no decision for "+strings.Join(convert(jobs, Interrupted.String), "; ")))
 		})
 	s.Kind = failover.Check
 	return s

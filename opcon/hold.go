@@ -136,11 +136,9 @@ func (w *work) setAll(ctx context.Context, op string, v verb, r Record, list, al
 	if err := w.save(ctx, r); err != nil {
 		return inDoubt(op, w.machine, "make the journal writable and run again, which looks first", err)
 	}
-	targets := make(failover.Targets, len(all))
-	for i, s := range all {
-		targets[i] = failover.TargetResult{Target: s.String(), Err: failed[s.ID]}
-	}
-	return together(op, w.machine, targets)
+	return together(op, w.machine, convert(all, func(s Schedule) failover.TargetResult {
+		return failover.TargetResult{Target: s.String(), Err: failed[s.ID]}
+	}))
 }
 
 // lowered makes a refusal part of what is in effect: where something was changed before it, it is not true that nothing
@@ -212,10 +210,9 @@ func (c *Client) setSchedules(ctx context.Context, v verb, reason string, list [
 }
 
 func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Schedule) map[ScheduleID]error {
-	items := make([]actionItem, len(batch))
-	for i, s := range batch {
-		items[i] = actionItem{id: string(s.ID), name: s.String(), sent: map[string]any{"id": s.ID}}
-	}
+	items := convert(batch, func(s Schedule) actionItem {
+		return actionItem{id: string(s.ID), name: s.String(), sent: map[string]any{"id": s.ID}}
+	})
 	results := c.act(ctx, scheduleActions, v, reason, items)
 	if len(batch) > 1 && refusedContent(results[items[0].id]) {
 		// One schedule may have spoilt the request for the others.
@@ -233,11 +230,7 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 	op := string(v) + " schedule"
 	open := slices.Clone(batch)
 	now, err := watch(ctx, c, func() (map[ScheduleID]Schedule, error) {
-		ids := make([]ScheduleID, len(open))
-		for i, s := range open {
-			ids[i] = s.ID
-		}
-		return c.schedulesByID(ctx, ids)
+		return c.schedulesByID(ctx, convert(open, func(s Schedule) ScheduleID { return s.ID }))
 	}, func(now map[ScheduleID]Schedule) bool {
 		open = slices.DeleteFunc(open, func(s Schedule) bool {
 			state, seen := now[s.ID]

@@ -119,8 +119,13 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 			continue
 		case !shown:
 			j = was
-		default:
-			why = interruption(was, j)
+		case j.startedSince(was.Number):
+		case (j.Category == JobRunning || j.Category == JobFailed) && was.JustSent(), j.JustSent():
+			why = WhySentNotStarted
+		case j.Category == JobRunning:
+			why = WhyStillRunning
+		case j.Category == JobFailed, j.prerunFailed():
+			why = WhyReportedFailed
 		}
 		in := proposal(j, why, r.Reason)
 		in.Seen = was.words()
@@ -208,21 +213,6 @@ func (r Record) knows(j Job) bool {
 // inTrouble reports what needs a person whether the machine moves or not.
 func (j Job) inTrouble() bool {
 	return j.Category == JobFailed || j.Category == JobMissedStart || j.prerunFailed()
-}
-
-// interruption compares a job seen running with what it is now. That it has ended well is not asked here.
-func interruption(was, now Job) Why {
-	switch {
-	case now.startedSince(was.Number):
-		return WhyEndNotProven
-	case (now.Category == JobRunning || now.Category == JobFailed) && was.JustSent(), now.JustSent():
-		return WhySentNotStarted
-	case now.Category == JobRunning:
-		return WhyStillRunning
-	case now.Category == JobFailed, now.prerunFailed():
-		return WhyReportedFailed
-	}
-	return WhyEndNotProven
 }
 
 func proposal(j Job, why Why, reason string) Interrupted {

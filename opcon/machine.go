@@ -149,11 +149,13 @@ func (m Machine) jobs() string {
 // Errors: ErrNotFound (also when the account may not see it), ErrAmbiguous.
 func (c *Client) FindMachine(ctx context.Context, name string) (Machine, error) {
 	const op = "find machine"
+	// Brackets misbehave in a name filter, and scripts replace them by the wildcard for one character (seen in client
+	// code). The exact match follows on this side.
+	filter := strings.NewReplacer("[", "?", "]", "?").Replace(strings.TrimSpace(name))
 	if err := checkMachineName(name); err != nil {
 		return Machine{}, err
 	}
-	rows, err := c.list(ctx, op, "/api/machines", "name",
-		url.Values{"name": {filterName(name)}, "extendedProperties": {"true"}})
+	rows, err := c.list(ctx, op, "/api/machines", "name", url.Values{"name": {filter}, "extendedProperties": {"true"}})
 	if err != nil {
 		return Machine{}, err
 	}
@@ -251,10 +253,4 @@ func checkMachineName(name string) error {
 			"give the machine's exact name, without wildcards")
 	}
 	return nil
-}
-
-// filterName makes a name safe for a name filter: brackets misbehave there and scripts replace them by the wildcard
-// for one character (seen in client code). The exact match follows on this side.
-func filterName(name string) string {
-	return strings.NewReplacer("[", "?", "]", "?").Replace(strings.TrimSpace(name))
 }

@@ -103,11 +103,16 @@ func rowsBy[K ~string, T any](ctx context.Context, c *Client, of collection[T], 
 }
 
 func joinIDs[T ~string](ids []T) string {
-	texts := make([]string, len(ids))
-	for i, id := range ids {
-		texts[i] = string(id)
+	return strings.Join(convert(ids, func(id T) string { return string(id) }), ",")
+}
+
+// convert returns what of makes of each element.
+func convert[T, U any](list []T, of func(T) U) []U {
+	made := make([]U, len(list))
+	for i, x := range list {
+		made[i] = of(x)
 	}
-	return strings.Join(texts, ",")
+	return made
 }
 
 // page asks for one page.

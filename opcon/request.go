@@ -116,18 +116,17 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 	outer := ctx
 	ctx, cancel := context.WithTimeout(ctx, c.conf.CallTimeout)
 	defer cancel()
-	var sent evidence
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, sent.trace()), in.method, c.base+in.path,
-		bytes.NewReader(body))
+	var asked, wrote atomic.Bool // a connection, and the headers
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { asked.Store(true) }, WroteHeaders: func() { wrote.Store(true) }}),
+		in.method, c.base+in.path, bytes.NewReader(body))
 	if err != nil {
 		return reply{}, unchanged(in.op, in.target, "report this as a defect", err)
 	}
 	if len(in.query) > 0 {
 		req.URL.RawQuery = strings.ReplaceAll(in.query.Encode(), "+", "%20")
 	}
-	if len(body) == 0 {
-		req.Body, req.GetBody, req.ContentLength = http.NoBody, nil, 0
-	} else {
+	if len(body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("Accept", "application/json")
@@ -142,7 +141,14 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 	if err != nil {
 		c.log.DebugContext(ctx, "opcon request failed", "method", in.method, "path", in.path, "took",
 			time.Since(begin), "err", c.redact(err.Error()))
-		return reply{}, c.lineError(outer, in, sent.outcome(in.method, err), err)
+		// Headers never written means that the server saw no request. That a connection was asked for proves that the
+		// transport reports at all: without it, silence proves nothing.
+		outcome := unanswered(in.method)
+		op, ok := errors.AsType[*net.OpError](err)
+		if !wrote.Load() && (asked.Load() || failover.TLSNext(err) != "" || ok && op.Op == "dial") {
+			outcome = failover.NotApplied
+		}
+		return reply{}, c.lineError(outer, in, outcome, err)
 	}
 	defer resp.Body.Close()
 	c.noteClock(resp.Header, time.Now())
@@ -218,7 +224,8 @@ func (c *Client) refusal(in call, r reply) error {
 	case r.status == http.StatusUnauthorized && !api.own && len(bytes.TrimSpace(r.body)) > 0:
 		next = "check host and port of the address: what refuses the request is not the OpCon API"
 	case r.status == http.StatusUnauthorized:
-		next = "check that the token is an API token, that external tokens are enabled for its user and that it was not revoked"
+		next = "check that the token is an API token, that external tokens are enabled for its user and that it was not " +
+			"revoked"
 		err = fmt.Errorf("%w: %w", ErrAuth, api)
 	case r.status == http.StatusForbidden:
 		next = "give the service account the privilege and run again"
@@ -232,28 +239,6 @@ func (c *Client) refusal(in call, r reply) error {
 		next = "give the API's own address; redirects are not followed"
 	}
 	return fail(in.op, in.target, outcome, next, err)
-}
-
-// evidence notes how far a request got. GetConn proves that the transport reports at all: without it, silence proves
-// nothing.
-type evidence struct {
-	asked, wrote atomic.Bool
-}
-
-func (e *evidence) trace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
-		GetConn:      func(string) { e.asked.Store(true) },
-		WroteHeaders: func() { e.wrote.Store(true) },
-	}
-}
-
-// outcome tells what a failed exchange proves: headers never written means the server saw no request.
-func (e *evidence) outcome(method string, err error) failover.Outcome {
-	op, ok := errors.AsType[*net.OpError](err)
-	if !e.wrote.Load() && (e.asked.Load() || failover.TLSNext(err) != "" || ok && op.Op == "dial") {
-		return failover.NotApplied
-	}
-	return unanswered(method)
 }
 
 // speaksNoTLS reports whether err says that something without TLS answered.

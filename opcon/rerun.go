@@ -236,8 +236,8 @@ func (d Decision) check(j Job) error {
 	case j.Category != JobRunning || d.marks():
 		return d.allowed(j)
 	case !d.MarkFailedFirst:
-		return because(failover.ErrPrecondition, "OpCon restarts no job that it shows running; decide to mark it failed first, "+
-			"once it is certain that it does not run on the old host")
+		return because(failover.ErrPrecondition, "OpCon restarts no job that it shows running; decide to mark it failed "+
+			"first, once it is certain that it does not run on the old host")
 	}
 	return d.offered(j)
 }

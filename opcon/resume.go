@@ -170,11 +170,7 @@ func (c *Client) toHoldAgain(ctx context.Context, r Record) ([]Schedule, error) 
 func (c *Client) readHeld(ctx context.Context, r Record, of func(HeldSchedule) bool,
 	want func(HeldSchedule, Schedule) bool) ([]Schedule, error) {
 	mine := slices.DeleteFunc(slices.Clone(r.Held), func(h HeldSchedule) bool { return !of(h) })
-	ids := make([]ScheduleID, len(mine))
-	for i, h := range mine {
-		ids[i] = h.ID
-	}
-	now, err := c.schedulesByID(ctx, ids)
+	now, err := c.schedulesByID(ctx, convert(mine, func(h HeldSchedule) ScheduleID { return h.ID }))
 	if err != nil {
 		return nil, err
 	}

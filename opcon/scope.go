@@ -62,7 +62,7 @@ func (c *Client) scopeOf(ctx context.Context, m Machine, extra []Date, age time.
 	if err != nil {
 		return scope{}, err
 	}
-	yesterday := dateOf(c.serverNow().AddDate(0, 0, -1))
+	yesterday := Date(c.serverNow().AddDate(0, 0, -1).Format(time.DateOnly))
 	open := map[Date]bool{}
 	sc := scope{machine: m, schedules: map[ScheduleID]Schedule{}, rootOf: map[ScheduleID]ScheduleID{},
 		running: map[ScheduleID]bool{}}

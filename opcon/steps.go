@@ -162,9 +162,8 @@ func (q *quiesce) freed(ours func(HeldSchedule) bool) looker {
 // holdObservation has one row per root schedule, in the order of date and name.
 func holdObservation(sc scope, list []Schedule) failover.Observation {
 	open := map[ScheduleID]bool{}
-	names := make([]string, len(list))
-	for i, sch := range list {
-		open[sch.ID], names[i] = true, sch.String()
+	for _, sch := range list {
+		open[sch.ID] = true
 	}
 	obs := failover.Observation{Done: len(list) == 0, Found: fmt.Sprintf("%d of %d schedules can start jobs",
 		len(list), len(sc.roots))}
@@ -178,7 +177,7 @@ func holdObservation(sc scope, list []Schedule) failover.Observation {
 		}
 	}
 	if len(list) > 0 {
-		obs.Would = "hold " + strings.Join(names, ", ")
+		obs.Would = "hold " + strings.Join(convert(list, Schedule.String), ", ")
 	}
 	return obs
 }
@@ -265,10 +264,14 @@ func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error)
 		q.last.put(sc, began, 0)
 		jobs = sc.runningJobs()
 	}
+	names := strings.Join(convert(jobs[:min(10, len(jobs))], Job.String), ", ")
+	if n := len(jobs) - 10; n > 0 {
+		names += fmt.Sprintf(", and %d more", n)
+	}
 	var obs failover.Observation
 	switch {
 	case len(jobs) > 0:
-		obs.Found = fmt.Sprintf("%d jobs run or may run (OpCon %s): %s", len(jobs), m.jobs(), jobNames(jobs, 10))
+		obs.Found = fmt.Sprintf("%d jobs run or may run (OpCon %s): %s", len(jobs), m.jobs(), names)
 	case m.CurrentJobs == nil:
 		obs.Found = "OpCon shows no running job, but does not tell how many jobs it counts on the machine; look on the " +
 			"host, and waive the step with a reason if none runs"
@@ -282,18 +285,6 @@ func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error)
 		obs.Items = append(obs.Items, failover.Item{Target: j.String(), Found: j.words()})
 	}
 	return obs, nil
-}
-
-// jobNames lists the first so many jobs.
-func jobNames(jobs []Job, most int) string {
-	var names []string
-	for _, j := range jobs[:min(most, len(jobs))] {
-		names = append(names, j.String())
-	}
-	if n := len(jobs) - most; n > 0 {
-		names = append(names, fmt.Sprintf("and %d more", n))
-	}
-	return strings.Join(names, ", ")
 }
 
 func (q *quiesce) down() failover.Step {

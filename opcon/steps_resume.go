@@ -102,13 +102,14 @@ func (r *resume) oldAgent() failover.Step {
 // lineStep is a step that brings the machine to a state in which the agent answers. is and isNot say whether it is
 // there, would what is done about it.
 func (r *resume) lineStep(name, title, source string, there func(Machine) bool, is, isNot, would string) failover.Step {
-	s := r.step(name, title, source, r.onMachine(name, func(ctx context.Context, m Machine, rec Record) failover.Observation {
+	look := func(ctx context.Context, m Machine, rec Record) failover.Observation {
 		who := r.o.whoAnswers(ctx, rec, m)
 		if there(m) && who.verdict != wrongHost {
 			return failover.Observation{Done: true, Found: is, Note: m.line()}
 		}
 		return failover.Observation{Found: isNot, Would: would, Note: m.line() + "; " + who.found}
-	}))
+	}
+	s := r.step(name, title, source, r.onMachine(name, look))
 	s.Timeout, s.Help = r.o.UpTimeout, helpAgent
 	return s
 }
@@ -234,9 +235,8 @@ func (r *resume) releaseHeld() failover.Step {
 		"release what this run has held", func(ctx context.Context, rec Record) (failover.Observation, error) {
 			list, err := r.toRelease(ctx, rec)
 			held := map[ScheduleID]string{}
-			names := make([]string, len(list))
-			for i, sch := range list {
-				held[sch.ID], names[i] = sch.words(), sch.String()
+			for _, sch := range list {
+				held[sch.ID] = sch.words()
 			}
 			obs := failover.Observation{Done: len(list) == 0,
 				Found: fmt.Sprintf("%d of %d schedules held by this run are not free", len(list), len(rec.Held))}
@@ -251,7 +251,7 @@ func (r *resume) releaseHeld() failover.Step {
 				obs.Items = append(obs.Items, failover.Item{Target: h.String(), Done: held[h.ID] == "", Found: found})
 			}
 			if len(list) > 0 {
-				obs.Would = "release " + strings.Join(names, ", ")
+				obs.Would = "release " + strings.Join(convert(list, Schedule.String), ", ")
 			}
 			return obs, err
 		})

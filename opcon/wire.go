@@ -143,8 +143,6 @@ func parseDate(text string) (Date, bool) {
 	return Date(text), true
 }
 
-func dateOf(t time.Time) Date { return Date(t.Format(time.DateOnly)) }
-
 // placeOf finds a word among words, by what same says; where it is none of them, *into becomes unknown.
 func placeOf[E ~int](words []string, text []byte, into *E, same func(a, b string) bool) error {
 	*into = E(max(0, slices.IndexFunc(words, func(w string) bool { return same(w, string(text)) })))

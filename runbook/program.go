@@ -174,8 +174,9 @@ func parse(flags *flag.FlagSet, args []string) (words []string, err error) {
 
 // commonVerb is a verb that every program has.
 type commonVerb struct {
-	words   int                                                   // that it takes behind it; confirm takes at least so many
-	changes bool                                                  // it needs somebody who answers for it, and its failure is judged by what the journal says is in effect
+	words int // that it takes behind it; confirm takes at least so many
+	// changes: it needs somebody who answers for it, and its failure is judged by what the journal says is in effect
+	changes bool
 	local   func(call, context.Context) error                     // needs the journal only
 	does    func(call, context.Context, failover.Procedure) error // where it is not local
 }
