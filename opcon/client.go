@@ -100,6 +100,9 @@ func (c *Client) serverNow() time.Time {
 	return now
 }
 
+// stamp is that time as a record keeps it.
+func (c *Client) stamp() string { return c.serverNow().Format(time.RFC3339Nano) }
+
 // Service asks whether the API answers, the login works and the scheduling engine (SAM) runs, and returns the product
 // version of the API. Changes nothing. Errors: ErrAuth; ErrUnavailable, also when the engine does not run, since no
 // action would be carried out.

@@ -3,7 +3,6 @@ package opcon
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -88,14 +87,7 @@ func (r *resume) misfits(ctx context.Context, list []Decided, jobs []Interrupted
 	for _, in := range jobs {
 		now[in.Job.ID] = in.Job
 	}
-	var ids []JobID
-	for _, d := range list {
-		if _, ok := now[d.Job]; !ok {
-			ids = append(ids, d.Job)
-		}
-	}
-	others, err := r.c.jobsByID(ctx, ids)
-	maps.Copy(now, others)
+	err := r.c.addJobs(ctx, now, convert(list, func(d Decided) JobID { return d.Job }))
 	var wrong []string
 	for _, d := range list {
 		if j, ok := now[d.Job]; !ok {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -93,20 +92,12 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 	for _, j := range sc.jobs {
 		now[j.ID] = j
 	}
-	var ids []JobID // jobs of the record that have lost their tie to the machine
-	for _, j := range r.Running {
-		if _, shown := now[j.ID]; !shown {
-			ids = append(ids, j.ID)
-		}
-	}
-	var others map[JobID]Job
-	if err == nil {
-		others, err = c.jobsByID(ctx, ids)
+	if err == nil { // also those that have lost their tie to the machine
+		err = c.addJobs(ctx, now, convert(r.Running, func(j Job) JobID { return j.ID }))
 	}
 	if err != nil {
 		return nil, unchanged(op, r.Machine.Name, failover.NextOf(err), err)
 	}
-	maps.Copy(now, others)
 	clock := c.serverNow()
 	var list []Interrupted
 	seen := map[JobID]bool{}
@@ -135,10 +126,8 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 		list = append(list, in)
 	}
 	for _, j := range sc.jobs {
-		if seen[j.ID] || r.knows(j) || r.phase(j.ID) == phaseDone {
-			continue
-		}
-		if why := sc.since(j, r, taken, clock); why != 0 {
+		why := sc.since(j, r, taken, clock)
+		if why != 0 && !seen[j.ID] && !r.knows(j) && r.phase(j.ID) != phaseDone {
 			list = append(list, proposal(j, why, r.Reason))
 		}
 	}

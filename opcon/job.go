@@ -173,12 +173,14 @@ func (c *Client) Jobs(ctx context.Context, date Date) ([]Job, error) {
 	return slices.DeleteFunc(jobs, func(j Job) bool { return j.Date != date && j.Date != "" }), err
 }
 
-// jobsByID reads the named jobs again; those that are not shown are left out. A job name may hold a comma, which a list
-// of ids cannot, so such jobs are asked for one by one.
-func (c *Client) jobsByID(ctx context.Context, ids []JobID) (map[JobID]Job, error) {
-	found := map[JobID]Job{}
+// addJobs reads the named jobs that are not among those found; what is not shown is left out. A job name may hold a
+// comma, which a list of ids cannot, so such jobs are asked for one by one.
+func (c *Client) addJobs(ctx context.Context, found map[JobID]Job, ids []JobID) error {
 	var easy []JobID
 	for _, id := range ids {
+		if _, ok := found[id]; ok {
+			continue
+		}
 		if !strings.Contains(string(id), ",") {
 			easy = append(easy, id)
 			continue
@@ -188,14 +190,14 @@ func (c *Client) jobsByID(ctx context.Context, ids []JobID) (map[JobID]Job, erro
 		case err == nil:
 			found[id] = j
 		case !errors.Is(err, ErrNotFound):
-			return nil, err
+			return err
 		}
 	}
 	jobs, err := rowsBy(ctx, c, dailyJobs, "ids", easy, nil)
 	for _, j := range jobs {
 		found[j.ID] = j
 	}
-	return found, err
+	return err
 }
 
 // Job reads one job by id. Changes nothing. Errors: ErrNotFound.

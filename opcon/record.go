@@ -132,10 +132,8 @@ func (c *Client) snapshot(ctx context.Context, m Machine, reason string, extra [
 	if err != nil {
 		return Record{}, err
 	}
-	r := Record{Machine: m, Reason: reason, TakenAt: c.serverNow().Format(timeFormat)}
-	for _, id := range sc.roots {
-		r.Schedules = append(r.Schedules, sc.schedules[id])
-	}
+	r := Record{Machine: m, Reason: reason, TakenAt: c.stamp(),
+		Schedules: convert(sc.roots, func(id ScheduleID) Schedule { return sc.schedules[id] })}
 	for _, j := range sc.jobs {
 		switch {
 		case j.mayRunOn(m, sc.groups):
@@ -146,5 +144,3 @@ func (c *Client) snapshot(ctx context.Context, m Machine, reason string, extra [
 	}
 	return r, nil
 }
-
-const timeFormat = time.RFC3339Nano

@@ -171,20 +171,15 @@ func (c *Client) rerun(ctx context.Context, d Decision, from phase, reached func
 	if err != nil {
 		return err
 	}
-	if from == phaseSending {
-		// A run before this one sent the action and did not see its end.
-		switch {
-		case d.showsIn(j):
-			return reached(phaseDone)
-		case d.check(j) != nil, d.starts():
-			// A start may still stand in the queue, run and end; a second one would run the job twice. A job that is
-			// put on hold or marked twice is not harmed.
-			return inDoubt(op, j.String(), "look at the job in OpCon and settle it there, then decide to leave it and run again",
-				fmt.Errorf("%w: it was sent, and the job is now %s, number %d", failover.ErrInDoubt, j.Category, j.Number))
-		}
-	}
-	if from == phaseMarking && j.Category != JobRunning && d.showsIn(j) {
+	// In a later phase a run before this one sent the action, or the mark, and did not see its end.
+	switch {
+	case d.showsIn(j) && (from == phaseSending || from == phaseMarking && j.Category != JobRunning):
 		return reached(phaseDone)
+	case from == phaseSending && (d.check(j) != nil || d.starts()):
+		// A start may still stand in the queue, run and end; a second one would run the job twice. A job that is put on
+		// hold or marked twice is not harmed.
+		return inDoubt(op, j.String(), "look at the job in OpCon and settle it there, then decide to leave it and run again",
+			fmt.Errorf("%w: it was sent, and the job is now %s, number %d", failover.ErrInDoubt, j.Category, j.Number))
 	}
 	if err := d.check(j); err != nil {
 		return unchanged(op, j.String(), nextDecision, err)
@@ -213,9 +208,7 @@ func (c *Client) rerun(ctx context.Context, d Decision, from phase, reached func
 		return err
 	}
 	// Refused: nothing of this action is in effect, so the decision can be corrected. A mark sent before it stays.
-	if backErr := reached(before); backErr != nil {
-		err = errors.Join(err, backErr)
-	}
+	err = errors.Join(err, reached(before))
 	if marked {
 		return inDoubt(op, j.String(), nextDecision, fmt.Errorf("it was marked failed: %w", err))
 	}

@@ -87,13 +87,7 @@ func (c *Client) scopeOf(ctx context.Context, m Machine, extra []Date, age time.
 
 // climb finds the schedules of the jobs and their outermost schedules.
 func (c *Client) climb(ctx context.Context, sc *scope) error {
-	var missing []ScheduleID
-	for _, j := range sc.jobs {
-		if _, ok := sc.schedules[j.Schedule]; !ok && j.Schedule != "" && !slices.Contains(missing, j.Schedule) {
-			missing = append(missing, j.Schedule)
-		}
-	}
-	if err := c.fill(ctx, sc, missing); err != nil {
+	if err := c.fill(ctx, sc, convert(sc.jobs, func(j Job) ScheduleID { return j.Schedule })); err != nil {
 		return err
 	}
 	for _, j := range sc.jobs {
@@ -123,7 +117,13 @@ func (sc *scope) sorted(ids iter.Seq[ScheduleID]) []ScheduleID {
 	})
 }
 
+// fill reads the schedules that were not read with their dates.
 func (c *Client) fill(ctx context.Context, sc *scope, ids []ScheduleID) error {
+	slices.Sort(ids)
+	ids = slices.DeleteFunc(slices.Compact(ids), func(id ScheduleID) bool {
+		_, known := sc.schedules[id]
+		return known || id == ""
+	})
 	more, err := c.schedulesByID(ctx, ids)
 	maps.Copy(sc.schedules, more)
 	return err

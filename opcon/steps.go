@@ -244,14 +244,12 @@ func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error)
 		return failover.Observation{Found: "known once the machine takes no more jobs"}, err
 	}
 	m, err := q.find(ctx)
+	var jobs []Job
+	if err == nil && (m.CurrentJobs == nil || *m.CurrentJobs != 0) {
+		jobs, err = q.c.runningOn(ctx, m, q.dates)
+	}
 	if err != nil {
 		return failover.Observation{}, err
-	}
-	var jobs []Job
-	if m.CurrentJobs == nil || *m.CurrentJobs != 0 {
-		if jobs, err = q.c.runningOn(ctx, m, q.dates); err != nil {
-			return failover.Observation{}, err
-		}
 	}
 	if len(jobs) == 0 {
 		// Nothing in the category asked for: before that is believed, every job of the machine is read, also those
@@ -307,7 +305,7 @@ func (q *quiesce) down() failover.Step {
 				}
 				r.addRunning(more)
 			}
-			r.DownAt = q.c.serverNow().Format(timeFormat)
+			r.DownAt = q.c.stamp()
 			if err := q.keep(ctx, op, r); err != nil {
 				return err
 			}
