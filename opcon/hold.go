@@ -196,9 +196,7 @@ func (c *Client) setSchedules(ctx context.Context, v verb, reason string, list [
 			got := c.setBatch(ctx, v, reason, batch)
 			mu.Lock()
 			defer mu.Unlock()
-			for _, s := range batch {
-				failed[s.ID] = got[s.ID]
-			}
+			maps.Copy(failed, got)
 			return nil
 		})
 	for _, s := range list { // a batch whose turn never came
@@ -237,7 +235,7 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 			res := results[string(s.ID)]
 			switch {
 			case seen && reached(state.State):
-				return true // as wanted, whoever did it
+				res = nil // as wanted, whoever did it
 			case !notDone(res):
 				return false
 			case seen && state.State == ScheduleUnknown:

@@ -51,23 +51,21 @@ type QuiesceOptions struct {
 }
 
 func (o *QuiesceOptions) complete(pollMax time.Duration) error {
-	if err := checkMachineName(o.Machine); err != nil {
-		return err
-	}
 	if o.Mode != ModePlanned && o.Mode != ModeUnplanned {
 		return failover.Invalid("Mode", "is not set", "use ModePlanned or ModeUnplanned")
 	}
-	if err := checkOptions("QuiesceOptions", o.Reason, o.Dates, o.DrainTimeout, o.HoldTimeout, o.DrainPoll); err != nil {
-		return err
-	}
+	err := checkOptions("QuiesceOptions", o.Machine, o.Reason, o.Dates, o.DrainTimeout, o.HoldTimeout, o.DrainPoll)
 	o.TypeID = cmp.Or(o.TypeID, typeUNIX)
 	o.DrainTimeout, o.HoldTimeout = cmp.Or(o.DrainTimeout, 30*time.Minute), cmp.Or(o.HoldTimeout, 5*time.Minute)
 	o.DrainPoll, o.Prefix = cmp.Or(o.DrainPoll, pollMax), cmp.Or(o.Prefix, "opcon-")
-	return nil
+	return err
 }
 
 // checkOptions refuses what is wrong in the options of either half.
-func checkOptions(name, reason string, dates []Date, times ...time.Duration) error {
+func checkOptions(name, machine, reason string, dates []Date, times ...time.Duration) error {
+	if err := checkMachineName(machine); err != nil {
+		return err
+	}
 	if slices.ContainsFunc(times, func(d time.Duration) bool { return d < 0 }) {
 		return failover.Invalid(name, "has a negative time", "use zero for the default")
 	}

@@ -67,9 +67,6 @@ type ResumeOptions struct {
 }
 
 func (o *ResumeOptions) complete() error {
-	if err := checkMachineName(o.Machine); err != nil {
-		return err
-	}
 	switch {
 	case o.Repoint == RepointEditRecord:
 		if err := checkAddress(o.Address); err != nil {
@@ -89,12 +86,9 @@ func (o *ResumeOptions) complete() error {
 	if o.Record != nil && !sameName(o.Record.Machine.Name, o.Machine) {
 		return failover.Invalid("Record", "is of the machine "+o.Record.Machine.Name, "give the record of "+o.Machine)
 	}
-	if err := checkOptions("ResumeOptions", o.Reason, o.Dates, o.UpTimeout, o.HoldTimeout); err != nil {
-		return err
-	}
 	o.UpTimeout, o.HoldTimeout = cmp.Or(o.UpTimeout, 5*time.Minute), cmp.Or(o.HoldTimeout, 5*time.Minute)
 	o.Prefix = cmp.Or(o.Prefix, "opcon-")
-	return nil
+	return checkOptions("ResumeOptions", o.Machine, o.Reason, o.Dates, o.UpTimeout, o.HoldTimeout)
 }
 
 // keeps reports whether the schedule stays held by decision.
