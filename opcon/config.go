@@ -50,8 +50,7 @@ type Config struct {
 	// grows from one to the other. 0 means 1 s and 3 s. Shorter pauses exhausted the database connections of servers
 	// before 25.3 (documented).
 	Poll, MaxPoll time.Duration
-	// ConsumerID is sent as the header ApiConsumerId, which some sites ask of trusted consumers (seen in client code).
-	ConsumerID string
+	ConsumerID    string // sent as ApiConsumerId, which some sites ask of trusted consumers (seen in client code)
 
 	// InsecureClearText allows an http:// address, as releases before 20 had it. For a lab only: password and token
 	// travel readable.

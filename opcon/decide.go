@@ -64,8 +64,8 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 	open := slices.DeleteFunc(slices.Clone(jobs),
 		func(in Interrupted) bool { return decided[in.Job.ID] || sent(in.Job.ID) >= 0 })
 	if len(open) > 0 {
-		return nil, unchanged(opDecide, r.machine, "decide on every job, leave included, then run again with the same journal",
-			because(failover.ErrWaiting, "no decision for "+strings.Join(convert(open, Interrupted.String), "; ")))
+		return nil, unchanged(opDecide, r.machine,
+			"decide on every job, leave included, then run again with the same journal", because(failover.ErrWaiting, "no decision for "+strings.Join(convert(open, Interrupted.String), "; ")))
 	}
 	more, err := r.misfits(ctx, list, jobs)
 	if err != nil {
@@ -73,7 +73,8 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 	}
 	if wrong = append(wrong, more...); len(wrong) > 0 {
 		return nil, unchanged(opDecide, r.machine,
-			"correct these decisions and run again with the same journal: nothing was sent for them", because(failover.ErrPrecondition, strings.Join(wrong, "; ")))
+			"correct these decisions and run again with the same journal: nothing was sent for them",
+			because(failover.ErrPrecondition, strings.Join(wrong, "; ")))
 	}
 	return list, nil
 }

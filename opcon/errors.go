@@ -17,17 +17,14 @@ import (
 // Sentinels of this package, beside those of package failover. Test with errors.Is.
 var (
 	// ErrAuth: the server does not take the login or the token, also after one renewal.
-	ErrAuth = errors.New("login or token refused")
-	// ErrForbidden: the service account lacks a privilege.
-	ErrForbidden = errors.New("the service account may not do this")
+	ErrAuth      = errors.New("login or token refused")
+	ErrForbidden = errors.New("the service account may not do this") // it lacks a privilege
 	// ErrNotFound: nothing has that exact name or id, or the account may not see it.
-	ErrNotFound = errors.New("not found")
-	// ErrAmbiguous: more than one thing has that exact name.
-	ErrAmbiguous = errors.New("more than one match")
+	ErrNotFound  = errors.New("not found")
+	ErrAmbiguous = errors.New("more than one match") // more than one thing has that exact name
 	// ErrActionFailed: the server took the action and reported that it failed; see [ActionError].
 	ErrActionFailed = errors.New("action failed")
-	// ErrUnavailable: the API or its scheduling engine does not answer.
-	ErrUnavailable = errors.New("OpCon does not answer")
+	ErrUnavailable  = errors.New("OpCon does not answer") // the API, or its scheduling engine
 )
 
 // APIError is an answer other than 2xx. The server has two shapes for it, a list and a problem object, and whatever

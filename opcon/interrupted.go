@@ -20,8 +20,7 @@ const (
 	// WhySentNotStarted: sent to the old host just before the line went down; whether it began is not known. The vendor's
 	// worst case.
 	WhySentNotStarted Why = iota + 1
-	// WhyStillRunning: OpCon still shows it running; on the old host it was cut off, or it goes on there unseen.
-	WhyStillRunning
+	WhyStillRunning       // OpCon still shows it running; on the old host it was cut off, or it goes on there unseen
 	// WhyEndNotProven: seen running before the machine went down, and what OpCon shows now does not prove that it ended:
 	// it waits, is held, cancelled, skipped or under review, was started again, is gone, or is in a state this package
 	// does not know.
@@ -29,10 +28,8 @@ const (
 	// WhyReportedFailed: failed since, or failed in its preparation. The agent on the new host knows nothing of jobs of
 	// the old one and reports them so.
 	WhyReportedFailed
-	// WhyRanElsewhere: has run or runs on another machine since, as an alternate or through a group.
-	WhyRanElsewhere
-	// WhyNeverStarted: missed its start time meanwhile.
-	WhyNeverStarted
+	WhyRanElsewhere // has run or runs on another machine since, as an alternate or through a group
+	WhyNeverStarted // missed its start time meanwhile
 	// WhyDueMeanwhile: should have started meanwhile and still waits. It starts by itself when its schedule is released.
 	WhyDueMeanwhile
 )

@@ -17,18 +17,12 @@ import (
 type MachineState int
 
 const (
-	// MachineUnknown: the server said something this package does not know.
-	MachineUnknown MachineState = iota
-	// MachineUp: communicating.
-	MachineUp
-	// MachineLimited: communicating, and no job is started.
-	MachineLimited
-	// MachineDown: communication stopped by an operator. Running jobs carry on; OpCon stops hearing of them.
-	MachineDown
-	// MachineWaitingForAgent: asked up, and the agent has not answered yet. It passes.
-	MachineWaitingForAgent
-	// MachineNotResponding: asked up, and the agent does not answer.
-	MachineNotResponding
+	MachineUnknown         MachineState = iota // the server said something this package does not know
+	MachineUp                                  // communicating
+	MachineLimited                             // communicating, and no job is started
+	MachineDown                                // communication stopped by an operator; running jobs carry on unheard
+	MachineWaitingForAgent                     // asked up, and the agent has not answered yet; it passes
+	MachineNotResponding                       // asked up, and the agent does not answer
 )
 
 var machineLetters = []string{MachineUnknown: "", MachineUp: "U", MachineLimited: "L", MachineDown: "D",

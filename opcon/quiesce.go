@@ -15,10 +15,8 @@ import (
 type Mode int
 
 const (
-	// ModePlanned: limited, drained, then down.
-	ModePlanned Mode = iota + 1
-	// ModeUnplanned: the host is gone or going; down as soon as the schedules are held.
-	ModeUnplanned
+	ModePlanned   Mode = iota + 1 // limited, drained, then down
+	ModeUnplanned                 // the host is gone or going; down as soon as the schedules are held
 )
 
 // String returns "planned" or "unplanned".
@@ -35,16 +33,12 @@ type QuiesceOptions struct {
 
 	// TypeID is the machine type expected; 0 means 6, UNIX, which a Symitar host is (seen in client code). Any other
 	// type is refused.
-	TypeID int64
-	// DrainTimeout limits the wait for running jobs (Planned); 0 means 30 minutes.
-	DrainTimeout time.Duration
-	// HoldTimeout limits each step that holds schedules; 0 means 5 minutes.
-	HoldTimeout time.Duration
-	// DrainPoll is the pause between two looks at running jobs; 0 means the client's longest pause, 3 s by default.
-	DrainPoll time.Duration
+	TypeID       int64
+	DrainTimeout time.Duration // limits the wait for running jobs (ModePlanned); 0 means 30 minutes
+	HoldTimeout  time.Duration // limits each step that holds schedules; 0 means 5 minutes
+	DrainPoll    time.Duration // pause between two looks at running jobs; 0 means the client's longest, 3 s by default
 
-	// Prefix begins the names of the stages; empty means "opcon-".
-	Prefix string
+	Prefix string // begins the names of the stages; empty means "opcon-"
 	// Keep, for Quiesce only, is called with the record before every change that needs it and must return when it is
 	// on disk. Steps keep the record in the journal instead.
 	Keep func(context.Context, Record) error

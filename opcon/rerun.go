@@ -18,21 +18,16 @@ type Rerun int
 
 const (
 	// RerunLeave: nothing is sent. It is a decision like the others: a job that waits runs when its schedule is released.
-	RerunLeave Rerun = iota + 1
-	// RerunRestartOnHold puts the job back to On Hold; a person releases it. The best default after a swap.
-	RerunRestartOnHold
+	RerunLeave         Rerun = iota + 1
+	RerunRestartOnHold       // puts the job back to On Hold; a person releases it: the best default after a swap
 	// RerunRestart puts it back to the start of its dependencies; it runs as soon as they hold and its schedule is free.
 	RerunRestart
-	// RerunForceRestart runs it at once, ignoring start time and dependencies.
-	RerunForceRestart
-	// RerunMarkFinishedOK ends it as finished, with all its events: for a job that is known to have ended well.
-	RerunMarkFinishedOK
-	// RerunMarkFailed ends it as failed, with all its events.
-	RerunMarkFailed
+	RerunForceRestart   // runs it at once, ignoring start time and dependencies
+	RerunMarkFinishedOK // ends it as finished, with all its events: for a job that is known to have ended well
+	RerunMarkFailed     // ends it as failed, with all its events
 	// RerunHold holds a job that waits, so that the release of its schedule does not start it; a person releases it.
 	RerunHold
-	// RerunCancel takes a job out of processing; jobs that depend on it are not satisfied.
-	RerunCancel
+	RerunCancel // takes a job out of processing; jobs that depend on it are not satisfied
 )
 
 var restartable = []JobCategory{JobFailed, JobUnderReview, JobFixed, JobFinishedOK, JobCancelled, JobSkipped}
@@ -116,14 +111,10 @@ type Decided struct {
 type phase int
 
 const (
-	// phaseDecided: recorded, nothing sent.
-	phaseDecided phase = iota
-	// phaseMarking: the job is about to be marked failed, or has been.
-	phaseMarking
-	// phaseSending: the decided action is about to be sent, or has been.
-	phaseSending
-	// phaseDone: its effect was seen.
-	phaseDone
+	phaseDecided phase = iota // recorded, nothing sent
+	phaseMarking              // the job is about to be marked failed, or has been
+	phaseSending              // the decided action is about to be sent, or has been
+	phaseDone                 // its effect was seen
 )
 
 // Rerun carries out one decision. It reads the job first and sends nothing when the decision no longer fits the job, so

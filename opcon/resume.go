@@ -53,17 +53,13 @@ type ResumeOptions struct {
 	// They are for a person to release.
 	KeepHeld []string
 
-	// UpTimeout limits each wait for the agent on the new host; 0 means 5 minutes.
-	UpTimeout time.Duration
-	// HoldTimeout limits each step that holds or releases schedules or carries out decisions; 0 means 5 minutes.
-	HoldTimeout time.Duration
+	UpTimeout   time.Duration // limits each wait for the agent on the new host; 0 means 5 minutes
+	HoldTimeout time.Duration // limits each step that holds or releases schedules or carries out decisions; 0: 5 minutes
 
-	// Prefix begins the names of the stages; empty means "opcon-".
-	Prefix string
+	Prefix string // begins the names of the stages; empty means "opcon-"
 	// Record, for steps in a journal of their own, is what an earlier quiesce left; the journal's record comes first.
 	Record *Record
-	// Keep, for Resume only, is as in QuiesceOptions.
-	Keep func(context.Context, Record) error
+	Keep   func(context.Context, Record) error // for Resume only, as in QuiesceOptions
 }
 
 func (o *ResumeOptions) complete() error {

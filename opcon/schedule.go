@@ -16,20 +16,14 @@ import (
 type ScheduleState int
 
 const (
-	// ScheduleUnknown: the server said something this package does not know.
-	ScheduleUnknown ScheduleState = iota
-	// ScheduleWaiting: built, not started.
-	ScheduleWaiting
+	ScheduleUnknown ScheduleState = iota // the server said something this package does not know
+	ScheduleWaiting                      // built, not started
 	// ScheduleWaitsForContainer: a subschedule whose container job starts it; it can be neither held nor started.
 	ScheduleWaitsForContainer
-	// ScheduleRunning: in process.
-	ScheduleRunning
-	// ScheduleHeld: held on its own; a release frees it.
-	ScheduleHeld
-	// ScheduleParentHeld: held through its parent; only the parent's release frees it.
-	ScheduleParentHeld
-	// ScheduleFinished: completed.
-	ScheduleFinished
+	ScheduleRunning    // in process
+	ScheduleHeld       // held on its own; a release frees it
+	ScheduleParentHeld // held through its parent; only the parent's release frees it
+	ScheduleFinished   // completed
 )
 
 var scheduleWords = []string{ScheduleUnknown: "unknown", ScheduleWaiting: "waiting",
