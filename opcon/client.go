@@ -84,11 +84,9 @@ func (c *Client) Host() string { return c.host }
 
 // noteClock reads the apiServerTime header (seen in client code), the only clock that decides what "today" is.
 func (c *Client) noteClock(h http.Header, now time.Time) {
-	t, ok := parseTime(h.Get("apiServerTime"))
-	if !ok {
-		return
+	if t, ok := parseTime(h.Get("apiServerTime")); ok {
+		c.clock.Store(&clock{t.Sub(now), t.Location()})
 	}
-	c.clock.Store(&clock{t.Sub(now), t.Location()})
 }
 
 // serverNow returns the server's time; while no answer has told it, this machine's clock stands in.

@@ -91,22 +91,17 @@ func (c Config) Validate() error {
 		return failover.Invalid("Config.TLS", "is set beside Transport", "configure trust in the transport")
 	case c.CallTimeout < 0 || c.ActionTimeout < 0 || c.Poll < 0 || c.MaxPoll < 0:
 		return failover.Invalid("Config", "has a negative time", "use zero for the default")
-	case cmp.Or(c.MaxPoll, defaultMaxPoll) < cmp.Or(c.Poll, defaultPoll):
+	case c.complete().MaxPoll < c.complete().Poll:
 		return failover.Invalid("Config.MaxPoll", "is shorter than Poll", "give two pauses in order")
 	}
 	return c.TLS.Validate("Config.TLS")
 }
 
-const (
-	defaultPoll    = time.Second
-	defaultMaxPoll = 3 * time.Second
-)
-
 // complete fills in the defaults.
 func (c Config) complete() Config {
 	c.User, c.Application = strings.TrimSpace(c.User), strings.TrimSpace(c.Application)
 	c.CallTimeout, c.ActionTimeout = cmp.Or(c.CallTimeout, 30*time.Second), cmp.Or(c.ActionTimeout, time.Minute)
-	c.Poll, c.MaxPoll = cmp.Or(c.Poll, defaultPoll), cmp.Or(c.MaxPoll, defaultMaxPoll)
+	c.Poll, c.MaxPoll = cmp.Or(c.Poll, time.Second), cmp.Or(c.MaxPoll, 3*time.Second)
 	return c
 }
 

@@ -161,7 +161,7 @@ func (c *Client) listRound(ctx context.Context, op, path, sortBy string, query u
 			return 0, false, err
 		}
 		total, _ := strconv.Atoi(rep.header.Get("TotalResourceCount")) // 0: not told
-		fresh := 0
+		before := len(here)
 		for i, row := range page {
 			id := rowID(row)
 			switch {
@@ -176,26 +176,21 @@ func (c *Client) listRound(ctx context.Context, op, path, sortBy string, query u
 			case last != "" && id != last:
 				shifted = true
 			}
-			if !here[id] {
-				here[id] = true
-				fresh++
-			}
+			here[id] = true
 			if !seen[id] {
 				seen[id] = true
 				*rows = append(*rows, row)
 			}
 		}
-		switch {
-		case total > 0 && len(here) >= total, fresh == 0 && offset+len(page) >= total:
+		switch nothingNew := len(here) == before; {
+		case total > 0 && len(here) >= total, nothingNew && offset+len(page) >= total:
 			return 0, shifted, nil
-		case fresh == 0:
+		case nothingNew:
 			return total, shifted, nil
 		}
-		last = rowID(page[len(page)-1])
-		offset += len(page) - 1
-		if len(page) == 1 {
-			offset++
-			last = ""
+		offset, last = offset+max(1, len(page)-1), ""
+		if len(page) > 1 {
+			last = rowID(page[len(page)-1])
 		}
 	}
 	return 0, false, unchanged(op, c.host, "narrow the request",

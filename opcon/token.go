@@ -84,7 +84,8 @@ func (c *Client) loginLocked(ctx context.Context) error {
 		t.gen++
 		return nil
 	}
-	secret = failover.NewSecret(cleanPassword(secret.Reveal()))
+	// An editor adds a mark and line ends to a file with one line.
+	secret = failover.NewSecret(strings.TrimRight(strings.TrimPrefix(secret.Reveal(), "\ufeff"), "\r\n"))
 	t.remember(secret)
 	if !t.refused.Empty() && t.refused.Reveal() == secret.Reveal() {
 		return c.noLogin("correct the service account's name and password, then run again", because(ErrAuth,
@@ -217,11 +218,6 @@ func cleanToken(text string) (string, error) {
 			"give the token's id alone, on one line")
 	}
 	return text, nil
-}
-
-// cleanPassword takes off what an editor adds to a file with one line.
-func cleanPassword(text string) string {
-	return strings.TrimRight(strings.TrimPrefix(text, "\ufeff"), "\r\n")
 }
 
 // unquote takes off white space, a byte order mark and one pair of quotes.

@@ -99,12 +99,15 @@ func (c call) run(ctx context.Context, proc failover.Procedure) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeJournal(journal)) }()
+	defer func() {
+		if journal != nil {
+			err = errors.Join(err, journal.Close())
+		}
+	}()
 	if err := c.waivable(proc); err != nil {
 		return err
 	}
-	approved := failover.PlanHash(c.approve)
-	if approved == "" {
+	if c.approve == "" {
 		plan, err := proc.Plan(ctx, journal)
 		if err != nil {
 			return err
@@ -119,12 +122,12 @@ func (c call) run(ctx context.Context, proc failover.Procedure) (err error) {
 		if err := c.agree(ctx, "the plan", word("", plan.Findings), string(plan.Findings)); err != nil {
 			return err
 		}
-		approved = plan.Findings
+		c.approve = string(plan.Findings)
 	}
 	if journal, err = c.begin(journal); err != nil {
 		return err
 	}
-	o := c.options(journal, approved)
+	o := c.options(journal)
 	o.Waive, o.Confirm = c.waive, c.at.confirm
 	rep, err := proc.Run(ctx, o)
 	return c.ended(rep, err)
@@ -144,20 +147,14 @@ func (c call) waivable(proc failover.Procedure) error {
 
 // options are what run and undo have in common. Somebody at the terminal is asked about each step that cannot be taken
 // back and each that the plan did not show as it is; without a terminal the run stops there.
-func (c call) options(journal *failover.Journal, approved failover.PlanHash) failover.RunOptions {
-	o := failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason, Approved: approved,
-		WarnAfter: c.warnAfter, StopAfter: c.stopAfter, Observer: c.at.screen.Event, Stop: c.stop}
+func (c call) options(journal *failover.Journal) failover.RunOptions {
+	o := failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason,
+		Approved: failover.PlanHash(c.approve), WarnAfter: c.warnAfter, StopAfter: c.stopAfter,
+		Observer: c.at.screen.Event, Stop: c.stop}
 	if c.at.there {
 		o.Gate = c.at.approve
 	}
 	return o
-}
-
-func closeJournal(journal *failover.Journal) error {
-	if journal == nil {
-		return nil
-	}
-	return journal.Close()
 }
 
 // blocked refuses a plan with a step that stands in the way.
@@ -181,14 +178,13 @@ func (c call) undo(ctx context.Context, proc failover.Procedure) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeJournal(journal)) }()
+	defer func() { err = errors.Join(err, journal.Close()) }()
 	if name, _ := journal.Procedure(); name != "" && name != proc.Name {
 		return refuse(ExitUsage, "undo with", c.journal,
 			"name the procedure of this journal with -procedure, or the journal of this procedure with -journal",
 			fmt.Errorf("%w: it was begun for %s, this is %s", failover.ErrWrongJournal, name, proc.Name))
 	}
-	approved := failover.PlanHash(c.approve)
-	if approved == "" {
+	if c.approve == "" {
 		plan := proc.UndoPlan(journal)
 		c.showUndo(proc, plan, journal)
 		if len(plan.Steps) > 0 && !plan.Steps[0].Undo {
@@ -198,9 +194,9 @@ func (c call) undo(ctx context.Context, proc failover.Procedure) (err error) {
 		if err := c.agree(ctx, "the undo", word("", plan.Findings), string(plan.Findings)); err != nil {
 			return err
 		}
-		approved = plan.Findings
+		c.approve = string(plan.Findings)
 	}
-	rep, err := proc.Undo(ctx, c.options(journal, approved))
+	rep, err := proc.Undo(ctx, c.options(journal))
 	return c.ended(rep, err)
 }
 

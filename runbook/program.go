@@ -56,23 +56,10 @@ type call struct {
 	verb, config, procedure, journal, actor, reason, approve string
 	json, html                                               bool
 	warnAfter, stopAfter                                     time.Duration
-	waive                                                    waivers
+	waive                                                    map[string]string
 	args                                                     []string
 	stop                                                     <-chan struct{} // closed by the first interrupt
 	at                                                       *person
-}
-
-type waivers map[string]string
-
-func (w waivers) String() string { return "" }
-
-func (w waivers) Set(text string) error {
-	id, reason, ok := strings.Cut(text, "=")
-	if !ok || strings.TrimSpace(reason) == "" {
-		return errors.New("write STEP=REASON")
-	}
-	w[id] = reason
-	return nil
 }
 
 const commonVerbs = `  check                    look at every precondition, change nothing
@@ -118,7 +105,7 @@ func (p Program) main(args []string, con console) ExitStatus {
 
 // call reads the command line.
 func (p Program) call(args []string, con console) (call, error) {
-	c := call{con: con, verb: "plan", waive: waivers{}}
+	c := call{con: con, verb: "plan", waive: map[string]string{}}
 	flags := flag.NewFlagSet(p.Name, flag.ContinueOnError)
 	flags.SetOutput(con.err)
 	flags.StringVar(&c.config, "config", p.Name+".yaml", "configuration `file`, YAML or JSON; unknown keys are refused")
@@ -135,7 +122,14 @@ func (p Program) call(args []string, con console) (call, error) {
 		"say so when a run takes longer than this `time`, for example 90m; 0 is never")
 	flags.DurationVar(&c.stopAfter, "stop-after", 0,
 		"stop at the next safe point when a run has taken this `time`; 0 is never")
-	flags.Var(c.waive, "waive", "let a check fail: `STEP=REASON`; may be repeated")
+	flags.Func("waive", "let a check fail: `STEP=REASON`; may be repeated", func(text string) error {
+		id, reason, ok := strings.Cut(text, "=")
+		if !ok || strings.TrimSpace(reason) == "" {
+			return errors.New("write STEP=REASON")
+		}
+		c.waive[id] = reason
+		return nil
+	})
 	flags.Usage = func() {
 		fmt.Fprintf(flags.Output(), "%s: %s\n\nusage: %s [flags] [verb]\n%s", p.Name, p.About, p.Name, commonVerbs)
 		for _, v := range p.Verbs {
