@@ -261,3 +261,91 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 	}
 	return failed
 }
+
+// pendingRelease reads what is ours to release and is not proven to be free: it is held, or in a state this package does
+// not know, or not shown. Schedules that somebody else has released meanwhile are not in it.
+func (c *Client) pendingRelease(ctx context.Context, r Record, ours func(HeldSchedule) bool) ([]Schedule, error) {
+	return c.readHeld(ctx, r, func(h HeldSchedule) bool { return h.Ours() && ours(h) },
+		func(h HeldSchedule, s Schedule) bool {
+			return s.State == ScheduleHeld || (s.State == ScheduleUnknown && !(s.hidden && h.Free))
+		})
+}
+
+// toHoldAgain returns what this run has released and what is neither held nor finished since.
+func (c *Client) toHoldAgain(ctx context.Context, r Record) ([]Schedule, error) {
+	return c.readHeld(ctx, r, func(h HeldSchedule) bool { return h.Released },
+		func(_ HeldSchedule, s Schedule) bool { return needsHold(s.State, false) })
+}
+
+// readHeld reads the record's schedules that of chooses, and returns those that want chooses by what they are now. One
+// that is not shown is in an unknown state: it was deleted, or the account may not see it, and nothing tells which.
+func (c *Client) readHeld(ctx context.Context, r Record, of func(HeldSchedule) bool,
+	want func(HeldSchedule, Schedule) bool) ([]Schedule, error) {
+	mine := slices.DeleteFunc(slices.Clone(r.Held), func(h HeldSchedule) bool { return !of(h) })
+	now, err := c.schedulesByID(ctx, convert(mine, func(h HeldSchedule) ScheduleID { return h.ID }))
+	if err != nil {
+		return nil, err
+	}
+	var list []Schedule
+	for _, h := range mine {
+		s, shown := now[h.ID]
+		if !shown {
+			s = Schedule{ID: h.ID, Name: h.Name, Date: h.Date, hidden: true}
+		}
+		if want(h, s) {
+			list = append(list, s)
+		}
+	}
+	return list, nil
+}
+
+// release frees the schedules that are ours, as pending returns them. One that fails holds up no other and is reported
+// by its name.
+func (w *work) release(ctx context.Context, pending func(context.Context, Record) ([]Schedule, error)) error {
+	const op = "release schedules of"
+	r, err := w.must(ctx, op)
+	if err != nil {
+		return err
+	}
+	list, err := pending(ctx, r)
+	if err != nil {
+		return unchanged(op, w.machine, failover.NextOf(err), err)
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	fresh := map[ScheduleID]bool{} // only of these can a refusal say that no release is in effect
+	for i, h := range r.Held {
+		if slices.ContainsFunc(list, func(s Schedule) bool { return s.ID == h.ID && !s.hidden }) {
+			fresh[h.ID], r.Held[i].Released = !h.Released, true
+		}
+	}
+	if err := w.keep(ctx, op, r); err != nil {
+		return err
+	}
+	return w.setAll(ctx, op, verbRelease, r, list, list, func(h *HeldSchedule, err error) {
+		h.Free = h.Free || err == nil
+		h.Released = h.Released && !(fresh[h.ID] && notDone(err))
+	})
+}
+
+// holdAgain is the undo of a release: it holds what was released and has not been finished since.
+func (w *work) holdAgain(ctx context.Context) error {
+	const op = "hold schedules again of"
+	r, err := w.must(ctx, op)
+	if err != nil {
+		return err
+	}
+	list, err := w.c.toHoldAgain(ctx, r)
+	switch {
+	case err != nil:
+		return unchanged(op, w.machine, failover.NextOf(err), err)
+	case len(list) == 0:
+		return failover.NothingToUndo(ctx)
+	}
+	return w.setAll(ctx, op, verbHold, r, list, list, func(h *HeldSchedule, err error) {
+		if err == nil {
+			h.Released, h.Free = false, false
+		}
+	})
+}
