@@ -68,16 +68,7 @@ func notSeen(op, target string, res, err error) error {
 
 // lookHeld returns the scope that was just read, if the step may take it, or reads it.
 func (w *work) lookHeld(ctx context.Context, step string, r Record, age time.Duration) (scope, error) {
-	sc, ok := w.last.take(step, age)
-	if ok {
-		return sc, nil
-	}
-	began := time.Now()
-	sc, err := w.c.scopeFor(ctx, r, w.dates, age)
-	if err == nil {
-		w.last.put(sc, began, age)
-	}
-	return sc, err
+	return w.last.get(step, age, func() (scope, error) { return w.c.scopeFor(ctx, r, w.dates, age) })
 }
 
 // holdAll holds every schedule from which a job could start on the machine and looks again until a pass finds nothing

@@ -159,6 +159,20 @@ func (r *recent[T]) take(step string, age time.Duration) (T, bool) {
 	return r.value, true
 }
 
+// get takes what was read last, or reads it.
+func (r *recent[T]) get(step string, age time.Duration, read func() (T, error)) (T, error) {
+	value, ok := r.take(step, age)
+	if ok {
+		return value, nil
+	}
+	began := time.Now()
+	value, err := read()
+	if err == nil {
+		r.put(value, began, age)
+	}
+	return value, err
+}
+
 // forget is called before a change: what was read before says nothing of how things stand behind it.
 func (r *recent[T]) forget() {
 	r.mu.Lock()

@@ -148,15 +148,16 @@ func (q *quiesce) free(ours func(HeldSchedule) bool) func(context.Context) error
 }
 
 func (q *quiesce) freed(ours func(HeldSchedule) bool) looker {
-	return func(ctx context.Context) (failover.Observation, error) {
+	return seen(func(ctx context.Context) ([]Schedule, error) {
 		r, ok, err := q.load(ctx)
 		if err != nil || !ok {
-			return failover.Observation{Done: err == nil, Found: "nothing was held"}, err
+			return nil, err
 		}
-		list, err := q.c.pendingRelease(ctx, r, ours)
-		return failover.Observation{Done: err == nil && len(list) == 0,
-			Found: fmt.Sprintf("%d schedules held by this step are not free", len(list))}, err
-	}
+		return q.c.pendingRelease(ctx, r, ours)
+	}, func(list []Schedule) failover.Observation {
+		return failover.Observation{Done: len(list) == 0,
+			Found: fmt.Sprintf("%d schedules held by this step are not free", len(list))}
+	})
 }
 
 // holdObservation has one row per root schedule, in the order of date and name.

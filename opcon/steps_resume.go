@@ -274,27 +274,22 @@ func (r *resume) releaseHeld() failover.Step {
 		r.waiting.forget()
 		return r.holdAgain(ctx)
 	}
-	s.Undone = func(ctx context.Context) (failover.Observation, error) {
+	s.Undone = seen(func(ctx context.Context) ([]Schedule, error) {
 		rec, err := r.must(ctx, "look at")
 		if err != nil {
-			return failover.Observation{}, err
+			return nil, err
 		}
-		list, err := r.c.toHoldAgain(ctx, rec)
-		return failover.Observation{Done: err == nil && len(list) == 0,
-			Found: fmt.Sprintf("%d released schedules are not held", len(list))}, err
-	}
+		return r.c.toHoldAgain(ctx, rec)
+	}, func(list []Schedule) failover.Observation {
+		return failover.Observation{Done: len(list) == 0,
+			Found: fmt.Sprintf("%d released schedules are not held", len(list))}
+	})
 	return s
 }
 
 // toRelease returns what is to be released: what was just read, or reads it.
 func (r *resume) toRelease(ctx context.Context, rec Record) ([]Schedule, error) {
-	list, ok := r.waiting.take("release", 0)
-	if ok {
-		return list, nil
-	}
-	list, err := r.c.pendingRelease(ctx, rec, func(h HeldSchedule) bool { return !r.o.keeps(h) })
-	if err == nil {
-		r.waiting.put(list, time.Now(), 0)
-	}
-	return list, err
+	return r.waiting.get("release", 0, func() ([]Schedule, error) {
+		return r.c.pendingRelease(ctx, rec, func(h HeldSchedule) bool { return !r.o.keeps(h) })
+	})
 }
