@@ -135,15 +135,14 @@ func (c *Client) apiError(status int, body []byte) *APIError {
 		if code := o.number(&bad, "code"); code != 0 {
 			e.Codes = append(e.Codes, int(code))
 		}
-		about := ""
-		if name := o.text("name"); name != "" {
-			about = strings.TrimSpace(o.text("resource") + " " + name)
+		about := o.text("name")
+		if about != "" {
+			about = strings.TrimSpace(o.text("resource") + " " + about)
 		}
 		says := []string{o.text("title"), o.text("detail"), o.text("message")}
 		e.own = e.own || strings.Join(says, "") != ""
-		parts := append(append([]string{about}, says...), o.text("errors"))
-		parts = slices.DeleteFunc(parts, func(part string) bool { return part == "" })
-		texts = append(texts, strings.Join(parts, ": "))
+		parts := slices.Concat([]string{about}, says, []string{o.text("errors")})
+		texts = append(texts, strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ": "))
 	}
 	switch {
 	case e.own:

@@ -56,11 +56,10 @@ const unset = "<Default>"
 
 // String returns the address OpCon will use.
 func (a Address) String() string {
-	switch {
-	case a.FQDN != "" && a.FQDN != unset:
-		return a.FQDN
-	case a.IP != "" && a.IP != unset:
-		return a.IP
+	for _, s := range []string{a.FQDN, a.IP} {
+		if s != "" && s != unset {
+			return s
+		}
 	}
 	return "the machine's name"
 }

@@ -93,9 +93,7 @@ var worthRetry = []int{http.StatusBadGateway, http.StatusServiceUnavailable, htt
 
 // passing reports whether a failure may be gone at the next try. A certificate that is not trusted stays so, and so
 // does a port without TLS.
-func passing(err error) bool {
-	return failover.TLSNext(err) == "" && !speaksNoTLS(err)
-}
+func passing(err error) bool { return failover.TLSNext(err) == "" && !speaksNoTLS(err) }
 
 // exchange sends one request once.
 func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (reply, error) {
