@@ -105,7 +105,8 @@ func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string
 		}
 		var lost error
 		if p.over || (looks >= minLooks && time.Since(began) >= limit) {
-			lost = fmt.Errorf("the server's word for action %s is still %s after %v", id, p.words(), limit)
+			words := slices.Compact(slices.Sorted(slices.Values(p.open)))
+			lost = fmt.Errorf("the server's word for action %s is still %s after %v", id, strings.Join(words, ", "), limit)
 		} else if err := waiting.For(ctx, wait); err != nil {
 			lost = fmt.Errorf("action %s was still under way: %w", id, err)
 		} else if rep, err = c.do(ctx, call{op: op, target: items[0].name, path: kind.path + "/" + segment(id)}); err != nil {
@@ -131,10 +132,6 @@ type progress struct {
 	open      []string // the server's words for the items without a result
 	submitted bool     // the server says in a documented word that it is still at work
 	over      bool     // the whole action has ended, so nothing more will be said about the items
-}
-
-func (p progress) words() string {
-	return strings.Join(slices.Compact(slices.Sorted(slices.Values(p.open))), ", ")
 }
 
 // readResults fills results from the action's record and returns what is still under way. The word for the whole action

@@ -65,7 +65,8 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 		func(in Interrupted) bool { return decided[in.Job.ID] || sent(in.Job.ID) >= 0 })
 	if len(open) > 0 {
 		return nil, unchanged(opDecide, r.machine,
-			"decide on every job, leave included, then run again with the same journal", because(failover.ErrWaiting, "no decision for "+strings.Join(convert(open, Interrupted.String), "; ")))
+			"decide on every job, leave included, then run again with the same journal",
+			because(failover.ErrWaiting, "no decision for "+strings.Join(convert(open, Interrupted.String), "; ")))
 	}
 	more, err := r.misfits(ctx, list, jobs)
 	if err != nil {

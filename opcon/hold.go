@@ -15,9 +15,6 @@ import (
 	"github.com/01b61c5c/failover/internal/waiting"
 )
 
-// maxPasses limits how often the scope is read again while schedules keep appearing.
-const maxPasses = 10
-
 // settleTime is how long the state is watched after a result was lost or a success does not show yet.
 func (c *Client) settleTime() time.Duration { return min(c.conf.ActionTimeout, 5*c.conf.MaxPoll) }
 
@@ -77,7 +74,7 @@ func (w *work) lookHeld(ctx context.Context, step string, r Record, age time.Dur
 // somebody else are left alone and not recorded. All schedules are tried; the error names what became of each. It
 // returns what the last pass found, and how many schedules it held.
 func (w *work) holdAll(ctx context.Context, step string, age time.Duration) (sc scope, held int, err error) {
-	const op = "hold schedules of"
+	const op, maxPasses = "hold schedules of", 10 // while schedules keep appearing
 	defer func() { err = lowered(err, held > 0) }()
 	r, err := w.must(ctx, op)
 	if err != nil {

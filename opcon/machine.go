@@ -41,9 +41,6 @@ func (s *MachineState) UnmarshalText(text []byte) error {
 	return placeOf(machineLetters, text, s, sameName)
 }
 
-// typeUNIX is the machine type of a Symitar host with RSJ (seen in client code).
-const typeUNIX = 6
-
 // Address is where OpCon looks for the agent: the FQDN field, then the TCP/IP field, then the machine's name
 // (documented). An unset field reads "<Default>".
 type Address struct {

@@ -49,7 +49,7 @@ func (o *QuiesceOptions) complete(pollMax time.Duration) error {
 		return failover.Invalid("Mode", "is not set", "use ModePlanned or ModeUnplanned")
 	}
 	err := checkOptions("QuiesceOptions", o.Machine, o.Reason, o.Dates, o.DrainTimeout, o.HoldTimeout, o.DrainPoll)
-	o.TypeID = cmp.Or(o.TypeID, typeUNIX)
+	o.TypeID = cmp.Or(o.TypeID, 6)
 	o.DrainTimeout, o.HoldTimeout = cmp.Or(o.DrainTimeout, 30*time.Minute), cmp.Or(o.HoldTimeout, 5*time.Minute)
 	o.DrainPoll, o.Prefix = cmp.Or(o.DrainPoll, pollMax), cmp.Or(o.Prefix, "opcon-")
 	return err

@@ -25,9 +25,6 @@ import (
 // maxReply is how much of an answer is read. A page of jobs is far below it.
 const maxReply = 32 << 20
 
-// getAttempts is how often a GET is tried. Nothing but a GET is ever repeated.
-const getAttempts = 3
-
 type call struct {
 	op     string // for errors: "hold schedules of"
 	target string // for errors; the API's host when empty
@@ -37,7 +34,7 @@ type call struct {
 	body   any    // marshalled to JSON
 	raw    []byte // sent as it is, in place of body
 	open   bool   // needs no token
-	tries  int    // of a GET; 0 means getAttempts
+	tries  int    // of a GET; 0 means 3; nothing but a GET is ever repeated
 }
 
 type reply struct {
@@ -78,18 +75,18 @@ func (c *Client) do(ctx context.Context, in call) (reply, error) {
 			}
 		}
 		if err == nil {
-			if err = c.refusal(in, rep); !slices.Contains(worthRetry, rep.status) {
+			err = c.refusal(in, rep)
+			if !slices.Contains([]int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout},
+				rep.status) {
 				return rep, err
 			}
 		}
-		if in.method != http.MethodGet || attempt >= cmp.Or(in.tries, getAttempts) || ctx.Err() != nil || !passing(err) ||
+		if in.method != http.MethodGet || attempt >= cmp.Or(in.tries, 3) || ctx.Err() != nil || !passing(err) ||
 			waiting.For(ctx, time.Duration(attempt)*c.conf.Poll/2) != nil {
 			return rep, err
 		}
 	}
 }
-
-var worthRetry = []int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
 
 // passing reports whether a failure may be gone at the next try. A certificate that is not trusted stays so, and so
 // does a port without TLS.

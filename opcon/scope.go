@@ -139,9 +139,6 @@ type recent[T any] struct {
 	taken map[string]bool
 }
 
-// recentAge is how long after a reading it may be taken.
-const recentAge = time.Second
-
 func (r *recent[T]) put(value T, at time.Time, age time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -151,7 +148,7 @@ func (r *recent[T]) put(value T, at time.Time, age time.Duration) {
 func (r *recent[T]) take(step string, age time.Duration) (T, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if time.Since(r.at) > recentAge || r.taken[step] || (age == 0 && !r.whole) {
+	if time.Since(r.at) > time.Second || r.taken[step] || (age == 0 && !r.whole) {
 		var none T
 		return none, false
 	}
@@ -180,11 +177,9 @@ func (r *recent[T]) forget() {
 	r.at = time.Time{}
 }
 
-// maxDepth is how many containers deep a subschedule may lie.
-const maxDepth = 32
-
 func (c *Client) rootOf(ctx context.Context, sc *scope, s Schedule) (ScheduleID, error) {
-	for range maxDepth {
+	const depth = 32 // how many containers deep a subschedule may lie
+	for range depth {
 		parent, ok, err := c.parentOf(ctx, sc, s)
 		if err != nil {
 			return "", err
@@ -195,8 +190,7 @@ func (c *Client) rootOf(ctx context.Context, sc *scope, s Schedule) (ScheduleID,
 		s = parent
 	}
 	return "", unchanged("find the outermost schedule of", s.Name,
-		"report the server's version: its container ids have another form",
-		fmt.Errorf("no end after %d containers", maxDepth))
+		"report the server's version: its container ids have another form", fmt.Errorf("no end after %d containers", depth))
 }
 
 // parentOf finds the schedule around s: the one whose id, with a bar, begins the container job's id; where a release

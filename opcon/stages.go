@@ -50,6 +50,8 @@ func quiesceStages(c *Client, o QuiesceOptions, st store) (Stages, error) {
 	}
 	q := &quiesce{o: o, work: work{store: st, c: c, machine: o.Machine, reason: o.Reason, prefix: o.Prefix,
 		dates: o.Dates}}
+	// The last undo of all: with the machine as it was, everything held on the way is released.
+	everything := func(HeldSchedule) bool { return true }
 	s := Stages{
 		Check: q.stage("check", q.checkService(), q.checkMachine(), q.checkScope()),
 		Hold: q.stage("hold", q.snapshot(),

@@ -130,9 +130,6 @@ func (w *work) holdNew(step string) func(context.Context) error {
 	}
 }
 
-// everything is what the last undo of all frees: with the machine as it was, all that was held on the way.
-func everything(HeldSchedule) bool { return true }
-
 // heldBy tells what a step has held.
 func (q *quiesce) heldBy(step string) func(HeldSchedule) bool {
 	return func(h HeldSchedule) bool { return h.Step == q.prefix+step }
@@ -166,11 +163,16 @@ func holdObservation(sc scope, list []Schedule) failover.Observation {
 	for _, sch := range list {
 		open[sch.ID] = true
 	}
+	telling := []ScheduleState{ScheduleHeld, ScheduleParentHeld, ScheduleFinished, ScheduleUnknown}
 	obs := failover.Observation{Done: len(list) == 0, Found: fmt.Sprintf("%d of %d schedules can start jobs",
 		len(list), len(sc.roots))}
 	for _, id := range sc.roots {
-		sch := sc.schedules[id]
-		obs.Items = append(obs.Items, failover.Item{Target: sch.String(), Done: !open[id], Found: heldWord(sch)})
+		sch, found := sc.schedules[id], "not held"
+		// What changes by itself, such as waiting becoming running, is left out, since it is hashed into the plan.
+		if slices.Contains(telling, sch.State) {
+			found = sch.words()
+		}
+		obs.Items = append(obs.Items, failover.Item{Target: sch.String(), Done: !open[id], Found: found})
 	}
 	for _, sch := range list {
 		if sc.rootOf[sch.ID] != "" && sc.rootOf[sch.ID] != sch.ID {
@@ -181,15 +183,6 @@ func holdObservation(sc scope, list []Schedule) failover.Observation {
 		obs.Would = "hold " + strings.Join(convert(list, Schedule.String), ", ")
 	}
 	return obs
-}
-
-// heldWord leaves out what changes by itself, such as waiting becoming running, since it is hashed into the plan.
-func heldWord(s Schedule) string {
-	switch s.State {
-	case ScheduleHeld, ScheduleParentHeld, ScheduleFinished, ScheduleUnknown:
-		return s.words()
-	}
-	return "not held"
 }
 
 func (q *quiesce) limited() failover.Step {

@@ -281,8 +281,7 @@ func (r *resume) releaseHeld() failover.Step {
 		}
 		return r.c.toHoldAgain(ctx, rec)
 	}, func(list []Schedule) failover.Observation {
-		return failover.Observation{Done: len(list) == 0,
-			Found: fmt.Sprintf("%d released schedules are not held", len(list))}
+		return failover.Observation{Done: len(list) == 0, Found: fmt.Sprintf("%d released schedules are not held", len(list))}
 	})
 	return s
 }

@@ -26,8 +26,7 @@ type tokenState struct {
 	known   []failover.Secret // everything that must not show in an error text
 }
 
-// tokenMargin is how long before its end a token counts as expired.
-const tokenMargin = 20 * time.Second
+const tokenMargin = 20 * time.Second // so long before its end a token counts as expired
 
 // token returns the token to use and its generation, logging in if there is none, or if the server has refused that of
 // the generation refused and nobody else has renewed it meanwhile.

@@ -148,9 +148,8 @@ func (c call) waivable(proc failover.Procedure) error {
 // options are what run and undo have in common. Somebody at the terminal is asked about each step that cannot be taken
 // back and each that the plan did not show as it is; without a terminal the run stops there.
 func (c call) options(journal *failover.Journal) failover.RunOptions {
-	o := failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason,
-		Approved: failover.PlanHash(c.approve), WarnAfter: c.warnAfter, StopAfter: c.stopAfter,
-		Observer: c.at.screen.Event, Stop: c.stop}
+	o := failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason, Approved: failover.PlanHash(c.approve),
+		WarnAfter: c.warnAfter, StopAfter: c.stopAfter, Observer: c.at.screen.Event, Stop: c.stop}
 	if c.at.there {
 		o.Gate = c.at.approve
 	}
