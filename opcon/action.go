@@ -1,8 +1,8 @@
 package opcon
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -44,29 +44,19 @@ type actionKind struct {
 	path  string
 	items string // name of the list of items
 	noun  string
-	item  func(actionItem) map[string]any
 }
 
 var (
-	machineActions = actionKind{"/api/machineactions", "machines", "machine", func(it actionItem) map[string]any {
-		return map[string]any{"id": json.Number(it.id)}
-	}}
-	scheduleActions = actionKind{"/api/scheduleactions", "scheduleActionItems", "schedule",
-		func(it actionItem) map[string]any { return map[string]any{"id": it.id} }}
-	jobActions = actionKind{"/api/jobactions", "jobs", "job", func(it actionItem) map[string]any {
-		item := map[string]any{"id": it.id, "step": nil, "rebuildOnRestartIfContainer": false}
-		if it.step != "" {
-			item["step"] = it.step
-		}
-		return item
-	}}
+	machineActions  = actionKind{"/api/machineactions", "machines", "machine"}
+	scheduleActions = actionKind{"/api/scheduleactions", "scheduleActionItems", "schedule"}
+	jobActions      = actionKind{"/api/jobactions", "jobs", "job"}
 )
 
 // actionItem is one target of an action.
 type actionItem struct {
 	id   string
-	name string // for errors
-	step string // jobs: restart on this step
+	name string         // for errors
+	sent map[string]any // the target as the server wants it
 }
 
 // act posts one action and follows it until no item is under way. It returns one entry per item: nil when the server
@@ -76,29 +66,32 @@ type actionItem struct {
 func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string, items []actionItem) map[string]error {
 	op := string(v) + " " + kind.noun
 	results := make(map[string]error, len(items))
-	all := func(err error) map[string]error {
+	// rest gives the items without a result what is known of all of them.
+	rest := func(o failover.Outcome, next string, err error) map[string]error {
 		for _, it := range items {
-			results[it.id] = c.retarget(err, op, it.name)
+			if _, ok := results[it.id]; !ok {
+				results[it.id] = fail(op, it.name, o, next, err)
+			}
 		}
 		return results
 	}
-	var targets []any
-	for _, it := range items {
-		targets = append(targets, kind.item(it))
-	}
-	body := map[string]any{"action": string(v), kind.items: targets}
+	body := map[string]any{"action": string(v), kind.items: convert(items, func(it actionItem) any { return it.sent })}
 	if kind.noun != "machine" {
 		body["reason"] = reason // mandatory by the policy of some sites (inferred)
 	}
 	rep, err := c.do(ctx, call{op: op, target: items[0].name, method: http.MethodPost, path: kind.path, body: body})
 	if err != nil {
-		return all(err)
+		outcome, next := failover.OutcomeOf(err), failover.NextOf(err)
+		if fe, ok := errors.AsType[*failover.Error](err); ok {
+			err = fe.Err // what it says of the whole request, each item says of itself
+		}
+		return rest(outcome, next, err)
 	}
 	answer := readObject(rep.body)
 	id := answer.text("id")
-	if answer == nil || id == "" {
-		return all(c.fail(op, c.host, failover.InDoubt, nextLook,
-			errors.New("the answer to the action is not one: "+shorten(c.redact(string(rep.body)), 120))))
+	if id == "" {
+		return rest(failover.InDoubt, nextLook,
+			errors.New("the answer to the action is not one: "+shorten(c.redact(string(rep.body)), 120)))
 	}
 	began, wait := time.Now(), c.conf.Poll
 	for looks := 1; ; looks++ {
@@ -112,16 +105,17 @@ func (c *Client) act(ctx context.Context, kind actionKind, v verb, reason string
 		}
 		var lost error
 		if p.over || (looks >= minLooks && time.Since(began) >= limit) {
-			lost = fmt.Errorf("the server's word for action %s is still %s after %v", id, p.words(), limit)
+			words := slices.Compact(slices.Sorted(slices.Values(p.open)))
+			lost = fmt.Errorf("the server's word for action %s is still %s after %v", id, strings.Join(words, ", "), limit)
 		} else if err := waiting.For(ctx, wait); err != nil {
 			lost = fmt.Errorf("action %s was still under way: %w", id, err)
-		} else if rep, err = c.do(ctx, call{op: op, target: items[0].name, method: http.MethodGet,
-			path: kind.path + "/" + segment(id)}); err != nil {
+		} else if rep, err = c.do(ctx, call{op: op, target: items[0].name, path: kind.path + "/" + segment(id)}); err != nil {
 			// The record may be gone (404) or the API out of reach: only the state tells.
 			lost = fmt.Errorf("the result of action %s was lost: %w", id, err)
 		}
 		if lost != nil {
-			return c.underWay(op, items, results, fmt.Errorf("%w: %w", failover.ErrInDoubt, lost))
+			return rest(failover.InDoubt, "check that OpCon's scheduling engine (SAM) runs, look at the state in OpCon, then "+
+				"run again, which looks first", fmt.Errorf("%w: %w", failover.ErrInDoubt, lost))
 		}
 		wait = min(wait*3/2, c.conf.MaxPoll)
 		if next := readObject(rep.body); next != nil {
@@ -140,10 +134,6 @@ type progress struct {
 	over      bool     // the whole action has ended, so nothing more will be said about the items
 }
 
-func (p progress) words() string {
-	return strings.Join(slices.Compact(slices.Sorted(slices.Values(p.open))), ", ")
-}
-
 // readResults fills results from the action's record and returns what is still under way. The word for the whole action
 // counts for an item without a word of its own only where that word can mean nothing else: success, or the refusal of
 // an action with this one item.
@@ -151,18 +141,12 @@ func (c *Client) readResults(kind actionKind, op string, v verb, answer object, 
 	results map[string]error) progress {
 	overall, overallText := answer.text("result"), c.redact(answer.text("message"))
 	byID := map[string]object{}
-	var list []json.RawMessage
-	_ = json.Unmarshal(answer.get(kind.items), &list) // absent: the overall result counts
-	for _, raw := range list {
+	var ignored error // without a list the overall result counts
+	for _, raw := range answer.rows(&ignored, kind.items) {
 		o := readObject(raw)
-		id := o.text("id")
-		if id == "" {
-			id = o.object(kind.noun).text("id")
-		}
-		byID[id] = o
+		byID[cmp.Or(o.text("id"), o.object(kind.noun).text("id"))] = o
 	}
-	var p progress
-	p.over = isSuccess(overall) || isRefusal(overall)
+	p := progress{over: isSuccess(overall) || isRefusal(overall)}
 	for _, it := range items {
 		result, text := byID[it.id].text("result"), c.redact(byID[it.id].text("message"))
 		if result == "" && (isSuccess(overall) || (isRefusal(overall) && len(items) == 1)) {
@@ -173,12 +157,11 @@ func (c *Client) readResults(kind actionKind, op string, v verb, answer object, 
 		case isSuccess(result):
 			results[it.id] = nil
 		case isRefusal(result):
-			results[it.id] = c.fail(op, it.name, failover.NotApplied,
-				"read the server's reason, clear it or decide otherwise, then run again",
+			results[it.id] = unchanged(op, it.name, "read the server's reason, clear it or decide otherwise, then run again",
 				&ActionError{Action: string(v), Item: it.name, Result: plain(result),
-					Message: shorten(or(text, overallText), maxMessage)})
+					Message: shorten(cmp.Or(text, overallText), maxMessage)})
 		default:
-			word := or(result, overall)
+			word := cmp.Or(result, overall)
 			p.open = append(p.open, fmt.Sprintf("%q", shorten(c.redact(word), 60)))
 			p.submitted = p.submitted || plain(word) == "submitted"
 		}
@@ -189,26 +172,6 @@ func (c *Client) readResults(kind actionKind, op string, v verb, answer object, 
 // isSuccess and isRefusal know the documented and seen words for an end. No other word proves anything.
 func isSuccess(word string) bool { return plain(word) == "success" }
 func isRefusal(word string) bool { return plain(word) == "failed" || plain(word) == "error" }
-
-// underWay marks the items without a result as in doubt.
-func (c *Client) underWay(op string, items []actionItem, results map[string]error, cause error) map[string]error {
-	for _, it := range items {
-		if _, ok := results[it.id]; !ok {
-			results[it.id] = c.fail(op, it.name, failover.InDoubt,
-				"check that OpCon's scheduling engine (SAM) runs, look at the state in OpCon, then run again, which looks first",
-				cause)
-		}
-	}
-	return results
-}
-
-// retarget gives an error that concerns a whole request the name of one of its items.
-func (c *Client) retarget(err error, op, target string) error {
-	if fe, ok := errors.AsType[*failover.Error](err); ok {
-		return c.fail(op, target, failover.OutcomeOf(err), fe.Next, fe.Err)
-	}
-	return c.fail(op, target, failover.OutcomeOf(err), "", err)
-}
 
 func cleanReason(reason string) error {
 	if strings.TrimSpace(reason) == "" {

@@ -30,6 +30,9 @@ type answer struct {
 // communicating reports whether the agent answers, so that the record tells of it.
 func (m Machine) communicating() bool { return m.State == MachineUp || m.State == MachineLimited }
 
+// open reports whether OpCon was asked to talk to the agent.
+func (m Machine) open() bool { return m.Asked == MachineUp || m.Asked == MachineLimited }
+
 // whoAnswers judges the agent that answers behind the record: by where the record leads, by the site's own question
 // where there is one, and by the host name the agent reports (field hostname of the whole record, seen in client code;
 // that it follows the agent is inferred).
@@ -91,8 +94,8 @@ func (o ResumeOptions) expectedHost(rec Record) string {
 
 // sameHost compares two host names. Where only one of them names a domain, the first labels decide.
 func sameHost(a, b string) bool {
-	a, b = strings.ToLower(strings.Trim(strings.TrimSpace(a), ".")), strings.ToLower(strings.Trim(strings.TrimSpace(b),
-		"."))
+	plain := func(s string) string { return strings.ToLower(strings.Trim(strings.TrimSpace(s), ".")) }
+	a, b = plain(a), plain(b)
 	if a == "" || b == "" || a == b {
 		return a == b && a != ""
 	}
@@ -124,18 +127,22 @@ const nextWrongHost = "see that the agent on the old host is stopped and that re
 // machine up if up is wanted. OpCon keeps a line open while it works (inferred), so a line to a wrong host is closed
 // and opened once more, and closed for good when the wrong host answers again. A machine that is up already stays up
 // unless that happens. It reports whether something was changed that is not taken back.
-func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bool, error) {
+func (r *resume) connect(ctx context.Context, want MachineState) (bool, error) {
 	const op = "open the line to the agent of"
+	rec, err := r.must(ctx, op)
+	if err != nil {
+		return false, err
+	}
 	r.now.forget()
 	m, err := r.c.Machine(ctx, rec.Machine.ID)
 	if err != nil {
 		return false, err
 	}
-	wasOpen := m.Asked == MachineUp || m.Asked == MachineLimited
+	wasOpen, closed := m.open(), false
 	for again := false; ; again = true {
 		if text := r.o.leadsWrong(rec, m); text != "" {
-			return false, r.c.fail(op, r.machine, failover.NotApplied,
-				"correct the address in the machine record, then run again", because(failover.ErrPrecondition, text))
+			return closed, unchanged(op, r.machine, "correct the address in the machine record, then run again",
+				because(failover.ErrPrecondition, text))
 		}
 		var who answer
 		var changed bool
@@ -143,17 +150,14 @@ func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bo
 			if err == nil {
 				r.now.put(m, time.Now(), 0)
 			}
-			return changed, err
+			return changed || closed, err
 		}
 		if m, err = r.c.setState(ctx, m, MachineDown); err != nil {
-			return true, r.c.fail(op, r.machine, failover.InDoubt, nextWrongHost,
-				errors.Join(errors.New(who.found), err))
+			return true, inDoubt(op, r.machine, nextWrongHost, errors.Join(errors.New(who.found), err))
 		}
-		if again {
-			err := r.c.fail(op, r.machine, failover.NotApplied, nextWrongHost,
-				fmt.Errorf("%w: %s; the machine was taken down again and every schedule stays held",
-					failover.ErrPrecondition, who.found))
-			return wasOpen, lowered(err, wasOpen)
+		if closed = wasOpen; again {
+			return closed, unchanged(op, r.machine, nextWrongHost, because(failover.ErrPrecondition,
+				who.found+"; the machine was taken down again and every schedule stays held"))
 		}
 	}
 }
@@ -162,12 +166,12 @@ func (r *resume) connect(ctx context.Context, rec Record, want MachineState) (bo
 // before a closed line is opened it asks once more whether the old host's agent is stopped.
 func (r *resume) open(ctx context.Context, rec Record, m Machine, want MachineState) (_ Machine, who answer,
 	changed bool, err error) {
-	if m.Asked != MachineUp && m.Asked != MachineLimited {
+	if !m.open() {
 		if err := r.oldAgentStopped(ctx); err != nil {
 			return m, who, false, err
 		}
 		if m, err = r.c.setState(ctx, m, MachineLimited); err != nil {
-			return m, who, failover.OutcomeOf(err) != failover.NotApplied, err
+			return m, who, !notDone(err), err
 		}
 		changed = true
 	}
@@ -176,7 +180,7 @@ func (r *resume) open(ctx context.Context, rec Record, m Machine, want MachineSt
 		return m, who, changed, err
 	}
 	if m, err = r.c.setState(ctx, m, MachineUp); err != nil {
-		return m, who, changed || failover.OutcomeOf(err) != failover.NotApplied, err
+		return m, who, changed || !notDone(err), err
 	}
 	m, who, err = r.await(ctx, rec, m)
 	return m, who, true, err
@@ -191,8 +195,7 @@ func (r *resume) oldAgentStopped(ctx context.Context) error {
 		err = fmt.Errorf("%w: found %s", failover.ErrPrecondition, obs.Found)
 	}
 	if err != nil {
-		return r.c.fail("open the line to the agent of", r.machine, failover.NotApplied,
-			"stop the agent on the old host, then run again", err)
+		return unchanged("open the line to the agent of", r.machine, "stop the agent on the old host, then run again", err)
 	}
 	return nil
 }
@@ -219,12 +222,11 @@ func (r *resume) await(ctx context.Context, rec Record, m Machine) (Machine, ans
 				continue
 			}
 		}
-		if ctx.Err() == nil {
-			return m, who, r.c.fail("wait for the agent of", r.machine, failover.InDoubt, failover.NextOf(err), err)
+		next := failover.NextOf(err)
+		if ctx.Err() != nil {
+			next, err = helpAgent, fmt.Errorf("%w: %s: %w", failover.ErrNotObserved, m.line(), err)
 		}
-		return m, who, r.c.fail("wait for the agent of", r.machine, failover.InDoubt, helpAgent,
-			fmt.Errorf("%w: asked %s, line %s, address %s: %w", failover.ErrNotObserved, m.Asked, m.State, m.Address,
-				err))
+		return m, who, inDoubt("wait for the agent of", r.machine, next, err)
 	}
 }
 

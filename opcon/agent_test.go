@@ -3,6 +3,7 @@ package opcon_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,6 +171,40 @@ func TestTheOldAgentReturns(t *testing.T) {
 			s.lawful(t)
 		})
 	}
+}
+
+// TestTheLineThatWasClosedIsToldOf: the old host's agent takes the line of a machine that is up, and still runs when
+// the line is to be opened anew. The machine is down then, so it is not true that nothing was changed.
+func TestTheLineThatWasClosedIsToldOf(t *testing.T) {
+	s := aliased(t, opcontest.Config{})
+	s.Before("POST", "/api/machineactions", "limited", 0, func() { s.point(newHost) })
+	var runs atomic.Bool
+	r := aliasMoves()
+	r.OldAgent = func(ctx context.Context) (failover.Observation, error) { return still(!runs.Load())(ctx) }
+	o := options(journal(t))
+	o.Observer = func(e failover.Event) {
+		if e.Kind == failover.EventStepEnded && e.Step.ID == "opcon-release/machine" {
+			s.point(oldHost)
+			s.Reconnect(s.Machine)
+			runs.Store(true)
+		}
+	}
+	p := procedure(t, s, unplanned(), r)
+	rep, err := p.Run(context.Background(), o)
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	_, asked, _ := s.MachineState(s.Machine)
+	require.Equal(t, "D", asked)
+	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err), "%v", err)
+	for _, st := range rep.Steps {
+		if st.ID == "opcon-release/schedules" {
+			require.Equal(t, failover.StatusInDoubt, st.Status)
+		}
+	}
+	s.point(newHost)
+	runs.Store(false)
+	_, err = p.Run(context.Background(), o)
+	require.NoError(t, err)
+	s.lawful(t)
 }
 
 // TestNothingStartsWhileAPersonDecides: what midnight builds between the move and the decision waits too.

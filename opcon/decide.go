@@ -17,22 +17,14 @@ type Decider func(context.Context, []Interrupted) ([]Decision, error)
 // decisions asks for the decisions anew and joins them with those that were sent already. It refuses them, all together
 // and before any is carried out, unless every interrupted job has one and each fits its job as it is now.
 func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
-	const op = "decide on interrupted jobs of"
-	refuse := func(next string, err error) error {
-		return &failover.Error{Op: op, Target: r.machine, Outcome: failover.NotApplied, Next: next, Err: err}
-	}
-	var list []Decided
+	// What was sent is carried on with, or seen to be done.
+	list := slices.DeleteFunc(slices.Clone(rec.Decided), func(d Decided) bool { return d.Phase < phaseSending })
 	sent := func(id JobID) int { return slices.IndexFunc(list, func(d Decided) bool { return d.Job == id }) }
-	for _, d := range rec.Decided {
-		if d.Phase == phaseSending || d.Phase == phaseDone {
-			list = append(list, d)
-		}
-	}
 	jobs, err := r.c.Interrupted(ctx, rec)
 	if err != nil {
 		return nil, err
 	}
-	// What was sent is carried on with, or seen to be done. A start that does not show is for a person to settle.
+	// A start that does not show is for a person to settle.
 	jobs = slices.DeleteFunc(jobs, func(in Interrupted) bool {
 		i := sent(in.Job.ID)
 		return i >= 0 && (!list[i].starts() || list[i].showsIn(in.Job))
@@ -46,9 +38,9 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 	}
 	given, err := r.o.Decide(ctx, jobs)
 	if err != nil {
-		return nil, refuse("give the decisions and run again with the same journal", err)
+		return nil, unchanged(opDecide, r.machine, "give the decisions and run again with the same journal", err)
 	}
-	var wrong, open []string
+	var wrong []string
 	decided := map[JobID]bool{}
 	for _, d := range given {
 		if err := d.validate(); err != nil {
@@ -65,26 +57,24 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 		case list[i].Phase == phaseSending && d.Action == RerunLeave:
 			list[i] = Decided{Decision: d} // settled by a person: nothing more is sent
 		case list[i].Phase == phaseSending && d.Action != list[i].Action:
-			wrong = append(wrong,
-				fmt.Sprintf("%s: %s was sent and its end was not seen, so only leave can take its place", d.Job,
-					list[i].describe()))
+			wrong = append(wrong, fmt.Sprintf("%s: %s was sent and its end was not seen, so only leave can take its place",
+				d.Job, list[i].describe()))
 		}
 	}
-	for _, in := range jobs {
-		if !decided[in.Job.ID] && sent(in.Job.ID) < 0 {
-			open = append(open, in.String())
-		}
-	}
+	open := slices.DeleteFunc(slices.Clone(jobs),
+		func(in Interrupted) bool { return decided[in.Job.ID] || sent(in.Job.ID) >= 0 })
 	if len(open) > 0 {
-		return nil, refuse("decide on every job, leave included, then run again with the same journal",
-			because(failover.ErrWaiting, "no decision for "+strings.Join(open, "; ")))
+		return nil, unchanged(opDecide, r.machine,
+			"decide on every job, leave included, then run again with the same journal",
+			because(failover.ErrWaiting, "no decision for "+strings.Join(convert(open, Interrupted.String), "; ")))
 	}
 	more, err := r.misfits(ctx, list, jobs)
 	if err != nil {
 		return nil, err
 	}
 	if wrong = append(wrong, more...); len(wrong) > 0 {
-		return nil, refuse("correct these decisions and run again with the same journal: nothing was sent for them",
+		return nil, unchanged(opDecide, r.machine,
+			"correct these decisions and run again with the same journal: nothing was sent for them",
 			because(failover.ErrPrecondition, strings.Join(wrong, "; ")))
 	}
 	return list, nil
@@ -92,53 +82,50 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 
 // misfits says which decisions that were not sent yet do not fit their jobs as they are now.
 func (r *resume) misfits(ctx context.Context, list []Decided, jobs []Interrupted) ([]string, error) {
+	list = slices.DeleteFunc(slices.Clone(list), func(d Decided) bool {
+		return d.Phase >= phaseSending || d.Action == RerunLeave
+	})
 	now := map[JobID]Job{}
 	for _, in := range jobs {
 		now[in.Job.ID] = in.Job
 	}
-	var ids []JobID
-	for _, d := range list {
-		if _, ok := now[d.Job]; !ok && d.Phase < phaseSending && d.Action != RerunLeave {
-			ids = append(ids, d.Job)
-		}
-	}
-	others, err := r.c.jobsByID(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
+	err := r.c.addJobs(ctx, now, convert(list, func(d Decided) JobID { return d.Job }))
 	var wrong []string
 	for _, d := range list {
-		if d.Phase >= phaseSending || d.Action == RerunLeave {
-			continue
-		}
-		j, ok := now[d.Job]
-		if !ok {
-			j, ok = others[d.Job]
-		}
-		if !ok {
+		if j, ok := now[d.Job]; !ok {
 			wrong = append(wrong, string(d.Job)+": OpCon shows no such job")
 		} else if err := d.check(j); err != nil {
 			wrong = append(wrong, j.String()+": "+d.describe()+": "+err.Error())
 		}
 	}
-	return wrong, nil
+	return wrong, err
+}
+
+// describe says what a decision does, in one phrase.
+func (d Decision) describe() string {
+	text := d.Action.String()
+	if d.MarkFailedFirst {
+		text = "mark failed, then " + text
+	}
+	if d.Step != "" {
+		text += " on step " + d.Step
+	}
+	return text
 }
 
 // phase is how far the decision on the job came.
 func (r Record) phase(id JobID) phase {
-	for _, d := range r.Decided {
-		if d.Job == id {
-			return d.Phase
-		}
+	if i := slices.IndexFunc(r.Decided, func(d Decided) bool { return d.Job == id }); i >= 0 {
+		return r.Decided[i].Phase
 	}
 	return phaseDecided
 }
 
 const rerunHelp = "Look at the jobs that the step before this one lists, row by row, and at the schedules that stayed " +
-	"held. Decide job by job what must be run again; mark what OpCon " +
-	"still shows running as failed before you restart it, and restart on hold. A job that fell due meanwhile starts when " +
-	"its schedule is released: hold or cancel it if it " +
-	"must not. Rerun SMA_DATES if the date has changed. Confirm when it is determined what runs once the schedules are released."
+	"held. Decide job by job what must be run again; mark what OpCon still shows running as failed before you restart " +
+	"it, and restart on hold. A job that fell due meanwhile starts when its schedule is released: hold or cancel it if " +
+	"it must not. Rerun SMA_DATES if the date has changed. Confirm when it is determined what runs once the schedules " +
+	"are released."
 
 func (r *resume) rerun() failover.Step {
 	const source = "vendor, RSJ and FAILOVER: hold all schedules until it is determined what needs to run or be rerun"
@@ -146,37 +133,35 @@ func (r *resume) rerun() failover.Step {
 	case r.o.Decide == nil && r.alone:
 		return r.nothingOpen(source)
 	case r.o.Decide == nil:
-		return failover.Step{ID: "rerun", Title: "Decide job by job what has to run again",
-			Target: r.machine,
-			Kind:   failover.Manual, Help: rerunHelp, Source: source}
+		return failover.Step{ID: "rerun", Title: "Decide job by job what has to run again", Target: r.machine,
+			Kind: failover.Manual, Help: rerunHelp, Source: source}
 	}
 	s := r.stepFor("rerun", "Carry out the decisions on interrupted jobs", source,
 		"carry out the decisions, job by job", r.lookDecided)
 	s.Timeout = r.o.HoldTimeout
-	s.Apply = func(ctx context.Context) error {
-		const op = "carry out decisions for"
-		rec, err := r.must(ctx, op)
-		if err != nil {
-			return err
-		}
+	s.Apply = r.with(opDecisions, func(ctx context.Context, rec Record) (err error) {
 		if rec.Decided, err = r.decisions(ctx, rec); err != nil {
 			return err
 		}
-		_, who, err := r.look(ctx, rec)
+		who, err := r.look(ctx, rec)
 		if err == nil && who.verdict == wrongHost {
-			err = r.c.fail(op, r.machine, failover.NotApplied, nextWrongHost,
-				because(failover.ErrPrecondition, who.found))
+			err = unchanged(opDecisions, r.machine, nextWrongHost, because(failover.ErrPrecondition, who.found))
+		}
+		if err == nil {
+			err = r.keep(ctx, opDecisions, rec)
 		}
 		if err != nil {
 			return err
 		}
-		if err := r.keep(ctx, op, rec); err != nil {
-			return err
-		}
 		return r.carryOut(ctx, rec)
-	}
+	})
 	return s
 }
+
+const (
+	opDecide    = "decide on interrupted jobs of"
+	opDecisions = "carry out decisions for"
+)
 
 // nothingOpen is the step where there is nobody to ask: it holds when no job needs a decision.
 func (r *resume) nothingOpen(source string) failover.Step {
@@ -186,39 +171,31 @@ func (r *resume) nothingOpen(source string) failover.Step {
 			if err != nil || len(jobs) == 0 {
 				return failover.Observation{Done: err == nil, Found: "no job needs a decision"}, err
 			}
-			rows := make([]string, len(jobs))
-			for i, in := range jobs {
-				rows[i] = in.String()
-			}
-			return failover.Observation{}, &failover.Error{Op: "decide on interrupted jobs of", Target: r.machine,
-				Outcome: failover.NotApplied,
-				Next: "give ResumeOptions.Decide, or carry out each decision with Rerun and then call Release; every schedule " +
-					"stays held",
-				Err: because(failover.ErrWaiting, "no decision for "+strings.Join(rows, "; "))}
+
+			return failover.Observation{}, unchanged(opDecide, r.machine, "give ResumeOptions.Decide, or carry out each "+
+				"decision with Rerun and then call Release; every schedule stays held",
+				because(failover.ErrWaiting, "no decision for "+strings.Join(convert(jobs, Interrupted.String), "; ")))
 		})
 	s.Kind = failover.Check
 	return s
 }
 
 func (r *resume) lookDecided(ctx context.Context, rec Record) (failover.Observation, error) {
-	obs := failover.Observation{Done: true}
 	list, err := r.decisions(ctx, rec)
-	if err != nil {
-		return obs, err
-	}
+	var obs failover.Observation
 	var texts []string
 	for _, d := range list {
 		done := d.Phase == phaseDone
-		obs.Items = append(obs.Items, failover.Item{Target: string(d.Job), Done: done, Found: d.describe() +
-			", decided by " + d.By + ": " + d.Reason})
+		obs.Items = append(obs.Items, failover.Item{Target: string(d.Job), Done: done,
+			Found: d.describe() + ", decided by " + d.By + ": " + d.Reason})
 		if !done {
-			obs.Done = false
 			texts = append(texts, d.describe()+" "+string(d.Job)+" (decided by "+d.By+")")
 		}
 	}
+	obs.Done = len(texts) == 0
 	obs.Found = fmt.Sprintf("%d decisions, %d to carry out", len(list), len(texts))
 	obs.Would = strings.Join(texts, "; ")
-	return obs, nil
+	return obs, err
 }
 
 // carryOut goes through the decisions in order. One that fails does not keep the others from being carried out.
@@ -238,5 +215,5 @@ func (r *resume) carryOut(ctx context.Context, rec Record) error {
 			failover.Progress(ctx, fmt.Sprintf("%s: %s, decided by %s", d.Job, d.describe(), d.By))
 		}
 	}
-	return together("carry out decisions for", r.machine, targets)
+	return together(opDecisions, r.machine, targets)
 }

@@ -61,8 +61,7 @@
 // the harmless one: it keeps the drain waiting, a schedule held, a job in the list. A schedule that is not shown any
 // more may be held still: the release stays in doubt until a person has looked, since a deleted one and one that the
 // account may not see look the same. Jobs that fell due meanwhile would start by themselves at the release, so they
-// need a decision too. Decisions can be corrected until they were sent;
-// each is kept with its author.
+// need a decision too. Decisions can be corrected until they were sent; each is kept with its author.
 //
 // # How long a check counts
 //

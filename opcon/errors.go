@@ -17,17 +17,14 @@ import (
 // Sentinels of this package, beside those of package failover. Test with errors.Is.
 var (
 	// ErrAuth: the server does not take the login or the token, also after one renewal.
-	ErrAuth = errors.New("login or token refused")
-	// ErrForbidden: the service account lacks a privilege.
-	ErrForbidden = errors.New("the service account may not do this")
+	ErrAuth      = errors.New("login or token refused")
+	ErrForbidden = errors.New("the service account may not do this") // it lacks a privilege
 	// ErrNotFound: nothing has that exact name or id, or the account may not see it.
-	ErrNotFound = errors.New("not found")
-	// ErrAmbiguous: more than one thing has that exact name.
-	ErrAmbiguous = errors.New("more than one match")
+	ErrNotFound  = errors.New("not found")
+	ErrAmbiguous = errors.New("more than one match") // more than one thing has that exact name
 	// ErrActionFailed: the server took the action and reported that it failed; see [ActionError].
 	ErrActionFailed = errors.New("action failed")
-	// ErrUnavailable: the API or its scheduling engine does not answer.
-	ErrUnavailable = errors.New("OpCon does not answer")
+	ErrUnavailable  = errors.New("OpCon does not answer") // the API, or its scheduling engine
 )
 
 // APIError is an answer other than 2xx. The server has two shapes for it, a list and a problem object, and whatever
@@ -97,7 +94,7 @@ func (e *ActionError) Is(target error) bool { return target == ErrActionFailed }
 func because(kind error, text string) error { return fmt.Errorf("%w: %s", kind, text) }
 
 // fail builds the package's error. Secrets are cut from the cause's text by whoever read it from the wire.
-func (c *Client) fail(op, target string, outcome failover.Outcome, next string, err error) error {
+func fail(op, target string, outcome failover.Outcome, next string, err error) error {
 	//nolint:errorlint // only the outermost may repeat what this one says
 	if inner, ok := err.(*failover.Error); ok && inner.Op == op && inner.Target == target {
 		err = inner.Err
@@ -105,10 +102,20 @@ func (c *Client) fail(op, target string, outcome failover.Outcome, next string, 
 	return &failover.Error{Op: op, Target: target, Outcome: outcome, Next: next, Err: err}
 }
 
+// unchanged is fail where it is proven that nothing was done, and inDoubt where something may have been.
+func unchanged(op, target, next string, err error) error {
+	return fail(op, target, failover.NotApplied, next, err)
+}
+func inDoubt(op, target, next string, err error) error {
+	return fail(op, target, failover.InDoubt, next, err)
+}
+
+// notDone reports whether err proves that nothing was done.
+func notDone(err error) bool { return failover.OutcomeOf(err) == failover.NotApplied }
+
 // unreadable builds the error for an answer that is JSON and not what a record looks like.
-func (c *Client) unreadable(op, target string, err error) error {
-	return c.fail(op, target, failover.NotApplied,
-		"report the server's version and this text: its records have another form", err)
+func unreadable(op, target string, err error) error {
+	return unchanged(op, target, "report the server's version and this text: its records have another form", err)
 }
 
 const maxMessage = 400
@@ -128,15 +135,14 @@ func (c *Client) apiError(status int, body []byte) *APIError {
 		if code := o.number(&bad, "code"); code != 0 {
 			e.Codes = append(e.Codes, int(code))
 		}
-		about := ""
-		if name := o.text("name"); name != "" {
-			about = strings.TrimSpace(o.text("resource") + " " + name)
+		about := o.text("name")
+		if about != "" {
+			about = strings.TrimSpace(o.text("resource") + " " + about)
 		}
 		says := []string{o.text("title"), o.text("detail"), o.text("message")}
 		e.own = e.own || strings.Join(says, "") != ""
-		parts := append(append([]string{about}, says...), o.text("errors"))
-		parts = slices.DeleteFunc(parts, func(part string) bool { return part == "" })
-		texts = append(texts, strings.Join(parts, ": "))
+		parts := slices.Concat([]string{about}, says, []string{o.text("errors")})
+		texts = append(texts, strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ": "))
 	}
 	switch {
 	case e.own:

@@ -1,6 +1,7 @@
 package opcon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,9 +14,6 @@ import (
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/internal/waiting"
 )
-
-// maxPasses limits how often the scope is read again while schedules keep appearing.
-const maxPasses = 10
 
 // settleTime is how long the state is watched after a result was lost or a success does not show yet.
 func (c *Client) settleTime() time.Duration { return min(c.conf.ActionTimeout, 5*c.conf.MaxPoll) }
@@ -46,18 +44,28 @@ func (s *settling) more(ctx context.Context) bool {
 	return !s.over() && waiting.For(ctx, s.pause) == nil
 }
 
-// lookHeld returns what the step has just read, or reads it.
-func (w *work) lookHeld(ctx context.Context, step string, r Record) (scope, error) {
-	began := time.Now()
-	sc, ok := w.last.take(step, surveyAge)
-	if ok {
-		return sc, nil
+// watch reads the state until seen says that it need not be read again, the settling time is over, or a reading fails.
+func watch[T any](ctx context.Context, c *Client, read func() (T, error), seen func(T) bool) (T, error) {
+	for s := c.settling(); ; {
+		now, err := read()
+		if err != nil || seen(now) || !s.more(ctx) {
+			return now, err
+		}
 	}
-	sc, err := w.c.scopeFor(ctx, r, w.dates, surveyAge)
-	if err == nil {
-		w.last.put(sc, began, surveyAge)
+}
+
+// notSeen is the error of an order behind which the state could not be read: then only a refusal proves something.
+func notSeen(op, target string, res, err error) error {
+	outcome := failover.InDoubt
+	if notDone(res) {
+		outcome = failover.NotApplied
 	}
-	return sc, err
+	return fail(op, target, outcome, nextLook, errors.Join(res, err))
+}
+
+// lookHeld returns the scope that was just read, if the step may take it, or reads it.
+func (w *work) lookHeld(ctx context.Context, step string, r Record, age time.Duration) (scope, error) {
+	return w.last.get(step, age, func() (scope, error) { return w.c.scopeFor(ctx, r, w.dates, age) })
 }
 
 // holdAll holds every schedule from which a job could start on the machine and looks again until a pass finds nothing
@@ -65,58 +73,66 @@ func (w *work) lookHeld(ctx context.Context, step string, r Record) (scope, erro
 // ago; later ones look for new schedules. What it is about to hold goes into the record first. Schedules held by
 // somebody else are left alone and not recorded. All schedules are tried; the error names what became of each. It
 // returns what the last pass found, and how many schedules it held.
-func (w *work) holdAll(ctx context.Context, step string, age time.Duration) (scope, int, error) {
-	const op = "hold schedules of"
+func (w *work) holdAll(ctx context.Context, step string, age time.Duration) (sc scope, held int, err error) {
+	const op, maxPasses = "hold schedules of", 10 // while schedules keep appearing
+	defer func() { err = lowered(err, held > 0) }()
 	r, err := w.must(ctx, op)
 	if err != nil {
-		return scope{}, 0, err
+		return sc, held, err
 	}
-	var held []Schedule // in earlier passes
-	fail := func(outcome failover.Outcome, next string, err error) error {
-		return lowered(w.c.fail(op, w.machine, outcome, next, err), len(held) > 0)
-	}
+	var all []Schedule
 	for range maxPasses {
-		began := time.Now()
-		sc, ok := w.last.take(step, age)
-		if !ok {
-			if sc, err = w.c.scopeFor(ctx, r, w.dates, age); err != nil {
-				return sc, len(held), fail(failover.NotApplied, failover.NextOf(err), err)
-			}
+		if sc, err = w.lookHeld(ctx, step, r, age); err != nil {
+			return sc, held, unchanged(op, w.machine, failover.NextOf(err), err)
 		}
-		read := age
 		age = surveyAge
 		list := r.withoutReleased(sc.toHold())
 		if len(list) == 0 {
-			if !ok {
-				w.last.put(sc, began, read)
-			}
-			return sc, len(held), nil
+			return sc, held, nil
 		}
 		fresh := r.plan(list, w.prefix+step)
 		if err := w.keep(ctx, op, r); err != nil {
-			return sc, len(held), lowered(err, len(held) > 0)
+			return sc, held, err
 		}
-		failed := w.c.setSchedules(ctx, verbHold, w.reason, list)
-		for _, s := range list {
-			r.settle(s.ID, failover.OutcomeOf(failed[s.ID]), fresh[s.ID])
+		w.last.forget()
+		all = append(all, list...)
+		err := w.setAll(ctx, op, verbHold, r, list, all, func(h *HeldSchedule, err error) {
+			if !notDone(err) || fresh[h.ID] { // a refusal of this hold lowers no earlier one
+				h.Outcome = failover.OutcomeOf(err)
+			}
+		})
+		if err != nil {
+			return sc, held, err
 		}
-		if err := w.save(ctx, r); err != nil {
-			return sc, len(held), fail(failover.InDoubt, nextWritable, err)
-		}
-		held = append(held, list...)
-		if err := together(op, w.machine, targetsOf(held, failed)); err != nil {
-			return sc, len(held), err
-		}
+		held = len(all)
 		failover.Progress(ctx, fmt.Sprintf("held %d schedules, looking again for new ones", len(list)))
 	}
-	return scope{}, len(held), fail(failover.InDoubt, "stop whoever builds schedules, then run again",
+	return sc, held, inDoubt(op, w.machine, "stop whoever builds schedules, then run again",
 		fmt.Errorf("%w: new schedules still appear after %d passes", failover.ErrNotObserved, maxPasses))
+}
+
+// setAll holds or releases the schedules in list, notes in the record what became of each, and makes one error of what
+// became of all.
+func (w *work) setAll(ctx context.Context, op string, v verb, r Record, list, all []Schedule,
+	note func(*HeldSchedule, error)) error {
+	failed := w.c.setSchedules(ctx, v, w.reason, list)
+	for i := range r.Held {
+		if err, tried := failed[r.Held[i].ID]; tried {
+			note(&r.Held[i], err)
+		}
+	}
+	if err := w.save(ctx, r); err != nil {
+		return inDoubt(op, w.machine, "make the journal writable and run again, which looks first", err)
+	}
+	return together(op, w.machine, convert(all, func(s Schedule) failover.TargetResult {
+		return failover.TargetResult{Target: s.String(), Err: failed[s.ID]}
+	}))
 }
 
 // lowered makes a refusal part of what is in effect: where something was changed before it, it is not true that nothing
 // was.
 func lowered(err error, changed bool) error {
-	if err == nil || !changed || failover.OutcomeOf(err) != failover.NotApplied {
+	if !changed || !notDone(err) {
 		return err
 	}
 	fe, ok := errors.AsType[*failover.Error](err)
@@ -124,15 +140,6 @@ func lowered(err error, changed bool) error {
 		return err
 	}
 	return &failover.Error{Op: fe.Op, Target: fe.Target, Outcome: failover.InDoubt, Next: fe.Next, Err: err}
-}
-
-// targetsOf is what became of schedules, each by its name.
-func targetsOf(list []Schedule, failed map[ScheduleID]error) failover.Targets {
-	targets := make(failover.Targets, len(list))
-	for i, s := range list {
-		targets[i] = failover.TargetResult{Target: s.String(), Err: failed[s.ID]}
-	}
-	return targets
 }
 
 // together makes one error of what became of all targets; its outcome is theirs if they agree.
@@ -166,9 +173,8 @@ func (c *Client) setSchedules(ctx context.Context, v verb, reason string, list [
 			shown = append(shown, s)
 			continue
 		}
-		failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.InDoubt,
-			"look in OpCon whether it is there: if it was deleted, name it in KeepHeld or resolve the step as applied; "+
-				"otherwise give the service account access to it and run again",
+		failed[s.ID] = inDoubt(string(v)+" schedule", s.String(), "look in OpCon whether it is there: if it was deleted, "+
+			"name it in KeepHeld or resolve the step as applied; otherwise give the service account access to it and run again",
 			fmt.Errorf("%w: it is %s", failover.ErrNotObserved, s.words()))
 	}
 	var mu sync.Mutex
@@ -178,25 +184,21 @@ func (c *Client) setSchedules(ctx context.Context, v verb, reason string, list [
 			got := c.setBatch(ctx, v, reason, batch)
 			mu.Lock()
 			defer mu.Unlock()
-			for _, s := range batch {
-				failed[s.ID] = got[s.ID]
-			}
+			maps.Copy(failed, got)
 			return nil
 		})
 	for _, s := range list { // a batch whose turn never came
 		if _, ok := failed[s.ID]; !ok {
-			failed[s.ID] = c.fail(string(v)+" schedule", s.String(), failover.NotApplied, "run again with more time",
-				context.Cause(ctx))
+			failed[s.ID] = unchanged(string(v)+" schedule", s.String(), "run again with more time", context.Cause(ctx))
 		}
 	}
 	return failed
 }
 
 func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Schedule) map[ScheduleID]error {
-	items := make([]actionItem, len(batch))
-	for i, s := range batch {
-		items[i] = actionItem{id: string(s.ID), name: s.String()}
-	}
+	items := convert(batch, func(s Schedule) actionItem {
+		return actionItem{id: string(s.ID), name: s.String(), sent: map[string]any{"id": s.ID}}
+	})
 	results := c.act(ctx, scheduleActions, v, reason, items)
 	if len(batch) > 1 && refusedContent(results[items[0].id]) {
 		// One schedule may have spoilt the request for the others.
@@ -211,57 +213,127 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 		reached = func(s ScheduleState) bool { return s != ScheduleHeld && s != ScheduleUnknown }
 	}
 	failed := map[ScheduleID]error{}
-	give := func(s Schedule, outcome failover.Outcome, next string, err error) {
-		failed[s.ID] = c.fail(string(v)+" schedule", s.String(), outcome, next, err)
-	}
+	op := string(v) + " schedule"
 	open := slices.Clone(batch)
-	watch := c.settling()
-	for {
-		ids := make([]ScheduleID, len(open))
-		for i, s := range open {
-			ids[i] = s.ID
-		}
-		now, err := c.schedulesByID(ctx, ids)
-		if err != nil {
-			for _, s := range open {
-				res := results[string(s.ID)]
-				outcome := failover.InDoubt
-				if failover.OutcomeOf(res) == failover.NotApplied {
-					outcome = failover.NotApplied
-				}
-				give(s, outcome, nextLook, errors.Join(res, err))
-			}
-			return failed
-		}
-		var left []Schedule
-		for _, s := range open {
+	now, err := watch(ctx, c, func() (map[ScheduleID]Schedule, error) {
+		return c.schedulesByID(ctx, convert(open, func(s Schedule) ScheduleID { return s.ID }))
+	}, func(now map[ScheduleID]Schedule) bool {
+		open = slices.DeleteFunc(open, func(s Schedule) bool {
 			state, seen := now[s.ID]
-			switch res := results[string(s.ID)]; {
+			res := results[string(s.ID)]
+			switch {
 			case seen && reached(state.State):
-				// as wanted, whoever did it
-			case failover.OutcomeOf(res) != failover.NotApplied:
-				left = append(left, s)
+				res = nil // as wanted, whoever did it
+			case !notDone(res):
+				return false
 			case seen && state.State == ScheduleUnknown:
-				give(s, failover.NotApplied, failover.NextOf(res), fmt.Errorf("it is %s: %w", state.words(), res))
-			default:
-				failed[s.ID] = res
+				res = unchanged(op, s.String(), failover.NextOf(res), fmt.Errorf("it is %s: %w", state.words(), res))
 			}
-		}
-		if open = left; len(open) == 0 {
-			return failed
-		}
-		if watch.more(ctx) {
+			failed[s.ID] = res
+			return true
+		})
+		return len(open) == 0
+	})
+	for _, s := range open {
+		res := results[string(s.ID)]
+		if err != nil {
+			failed[s.ID] = notSeen(op, s.String(), res, err)
 			continue
 		}
-		for _, s := range open {
-			err := results[string(s.ID)]
-			if err == nil {
-				state, seen := now[s.ID]
-				state.hidden = !seen
-				err = fmt.Errorf("%w: the server reported success and it is %s", failover.ErrNotObserved, state.words())
-			}
-			give(s, failover.InDoubt, or(failover.NextOf(err), nextLook), err)
+		if res == nil {
+			state, seen := now[s.ID]
+			state.hidden = !seen
+			res = fmt.Errorf("%w: the server reported success and it is %s", failover.ErrNotObserved, state.words())
 		}
-		return failed
+		failed[s.ID] = inDoubt(op, s.String(), cmp.Or(failover.NextOf(res), nextLook), res)
 	}
+	return failed
+}
+
+// pendingRelease reads what is ours to release and is not proven to be free: it is held, or in a state this package does
+// not know, or not shown. Schedules that somebody else has released meanwhile are not in it.
+func (c *Client) pendingRelease(ctx context.Context, r Record, ours func(HeldSchedule) bool) ([]Schedule, error) {
+	return c.readHeld(ctx, r, func(h HeldSchedule) bool { return h.Ours() && ours(h) },
+		func(h HeldSchedule, s Schedule) bool {
+			return s.State == ScheduleHeld || (s.State == ScheduleUnknown && !(s.hidden && h.Free))
+		})
+}
+
+// toHoldAgain returns what this run has released and what is neither held nor finished since.
+func (c *Client) toHoldAgain(ctx context.Context, r Record) ([]Schedule, error) {
+	return c.readHeld(ctx, r, func(h HeldSchedule) bool { return h.Released },
+		func(_ HeldSchedule, s Schedule) bool { return needsHold(s.State, false) })
+}
+
+// readHeld reads the record's schedules that of chooses, and returns those that want chooses by what they are now. One
+// that is not shown is in an unknown state: it was deleted, or the account may not see it, and nothing tells which.
+func (c *Client) readHeld(ctx context.Context, r Record, of func(HeldSchedule) bool,
+	want func(HeldSchedule, Schedule) bool) ([]Schedule, error) {
+	mine := slices.DeleteFunc(slices.Clone(r.Held), func(h HeldSchedule) bool { return !of(h) })
+	now, err := c.schedulesByID(ctx, convert(mine, func(h HeldSchedule) ScheduleID { return h.ID }))
+	if err != nil {
+		return nil, err
+	}
+	var list []Schedule
+	for _, h := range mine {
+		s, shown := now[h.ID]
+		if !shown {
+			s = Schedule{ID: h.ID, Name: h.Name, Date: h.Date, hidden: true}
+		}
+		if want(h, s) {
+			list = append(list, s)
+		}
+	}
+	return list, nil
+}
+
+// release frees the schedules that are ours, as pending returns them. One that fails holds up no other and is reported
+// by its name.
+func (w *work) release(ctx context.Context, pending func(context.Context, Record) ([]Schedule, error)) error {
+	const op = "release schedules of"
+	r, err := w.must(ctx, op)
+	if err != nil {
+		return err
+	}
+	list, err := pending(ctx, r)
+	if err != nil {
+		return unchanged(op, w.machine, failover.NextOf(err), err)
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	fresh := map[ScheduleID]bool{} // only of these can a refusal say that no release is in effect
+	for i, h := range r.Held {
+		if slices.ContainsFunc(list, func(s Schedule) bool { return s.ID == h.ID && !s.hidden }) {
+			fresh[h.ID], r.Held[i].Released = !h.Released, true
+		}
+	}
+	if err := w.keep(ctx, op, r); err != nil {
+		return err
+	}
+	return w.setAll(ctx, op, verbRelease, r, list, list, func(h *HeldSchedule, err error) {
+		h.Free = h.Free || err == nil
+		h.Released = h.Released && !(fresh[h.ID] && notDone(err))
+	})
+}
+
+// holdAgain is the undo of a release: it holds what was released and has not been finished since.
+func (w *work) holdAgain(ctx context.Context) error {
+	const op = "hold schedules again of"
+	r, err := w.must(ctx, op)
+	if err != nil {
+		return err
+	}
+	list, err := w.c.toHoldAgain(ctx, r)
+	switch {
+	case err != nil:
+		return unchanged(op, w.machine, failover.NextOf(err), err)
+	case len(list) == 0:
+		return failover.NothingToUndo(ctx)
+	}
+	return w.setAll(ctx, op, verbHold, r, list, list, func(h *HeldSchedule, err error) {
+		if err == nil {
+			h.Released, h.Free = false, false
+		}
+	})
 }

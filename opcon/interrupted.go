@@ -1,14 +1,15 @@
 package opcon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // Why says what happened to a job because of the move.
@@ -19,8 +20,7 @@ const (
 	// WhySentNotStarted: sent to the old host just before the line went down; whether it began is not known. The vendor's
 	// worst case.
 	WhySentNotStarted Why = iota + 1
-	// WhyStillRunning: OpCon still shows it running; on the old host it was cut off, or it goes on there unseen.
-	WhyStillRunning
+	WhyStillRunning       // OpCon still shows it running; on the old host it was cut off, or it goes on there unseen
 	// WhyEndNotProven: seen running before the machine went down, and what OpCon shows now does not prove that it ended:
 	// it waits, is held, cancelled, skipped or under review, was started again, is gone, or is in a state this package
 	// does not know.
@@ -28,31 +28,25 @@ const (
 	// WhyReportedFailed: failed since, or failed in its preparation. The agent on the new host knows nothing of jobs of
 	// the old one and reports them so.
 	WhyReportedFailed
-	// WhyRanElsewhere: has run or runs on another machine since, as an alternate or through a group.
-	WhyRanElsewhere
-	// WhyNeverStarted: missed its start time meanwhile.
-	WhyNeverStarted
+	WhyRanElsewhere // has run or runs on another machine since, as an alternate or through a group
+	WhyNeverStarted // missed its start time meanwhile
 	// WhyDueMeanwhile: should have started meanwhile and still waits. It starts by itself when its schedule is released.
 	WhyDueMeanwhile
 )
 
 var whyWords = []string{0: "unknown", WhySentNotStarted: "sent, maybe never begun",
-	WhyStillRunning:   "still shown running",
-	WhyEndNotProven:   "its end is not proven",
-	WhyReportedFailed: "failed since", WhyRanElsewhere: "ran on another machine", WhyNeverStarted: "missed its start time",
+	WhyStillRunning: "still shown running", WhyEndNotProven: "its end is not proven", WhyReportedFailed: "failed since",
+	WhyRanElsewhere: "ran on another machine", WhyNeverStarted: "missed its start time",
 	WhyDueMeanwhile: "was due meanwhile"}
 
 // String returns the reason in words.
-func (w Why) String() string { return word(whyWords, int(w)) }
+func (w Why) String() string { return enum.Name(whyWords, w) }
 
 // MarshalText writes the reason in words.
 func (w Why) MarshalText() ([]byte, error) { return []byte(w.String()), nil }
 
 // UnmarshalText reads the reason in words.
-func (w *Why) UnmarshalText(text []byte) error {
-	*w = Why(max(0, slices.Index(whyWords, string(text))))
-	return nil
-}
+func (w *Why) UnmarshalText(text []byte) error { return placeOf(whyWords, text, w, sameName) }
 
 // Interrupted is one job that needs a person's decision.
 type Interrupted struct {
@@ -88,27 +82,19 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 	const op = "list interrupted jobs of"
 	taken, ok := parseTime(r.TakenAt)
 	if !ok {
-		return nil, c.unreadable(op, r.Machine.Name, fmt.Errorf("the record's time %q cannot be read", r.TakenAt))
+		return nil, unreadable(op, r.Machine.Name, fmt.Errorf("the record's time %q cannot be read", r.TakenAt))
 	}
 	sc, err := c.scopeFor(ctx, r, nil, 0)
-	if err != nil {
-		return nil, c.fail(op, r.Machine.Name, failover.NotApplied, failover.NextOf(err), err)
-	}
 	now := map[JobID]Job{}
 	for _, j := range sc.jobs {
 		now[j.ID] = j
 	}
-	var ids []JobID // jobs of the record that have lost their tie to the machine
-	for _, j := range r.Running {
-		if _, shown := now[j.ID]; !shown {
-			ids = append(ids, j.ID)
-		}
+	if err == nil { // also those that have lost their tie to the machine
+		err = c.addJobs(ctx, now, convert(r.Running, func(j Job) JobID { return j.ID }))
 	}
-	others, err := c.jobsByID(ctx, ids)
 	if err != nil {
-		return nil, c.fail(op, r.Machine.Name, failover.NotApplied, failover.NextOf(err), err)
+		return nil, unchanged(op, r.Machine.Name, failover.NextOf(err), err)
 	}
-	maps.Copy(now, others)
 	clock := c.serverNow()
 	var list []Interrupted
 	seen := map[JobID]bool{}
@@ -117,12 +103,17 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 		j, shown := now[was.ID]
 		why := WhyEndNotProven
 		switch {
-		case r.settled(was.ID), shown && j.Category == JobFinishedOK && !startedAgain(was, j):
+		case r.phase(was.ID) == phaseDone, shown && j.Category == JobFinishedOK && !j.startedSince(was.Number):
 			continue
 		case !shown:
 			j = was
-		default:
-			why = interruption(was, j)
+		case j.startedSince(was.Number):
+		case (j.Category == JobRunning || j.Category == JobFailed) && was.JustSent(), j.JustSent():
+			why = WhySentNotStarted
+		case j.Category == JobRunning:
+			why = WhyStillRunning
+		case j.Category == JobFailed, j.prerunFailed():
+			why = WhyReportedFailed
 		}
 		in := proposal(j, why, r.Reason)
 		in.Seen = was.words()
@@ -132,32 +123,28 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 		list = append(list, in)
 	}
 	for _, j := range sc.jobs {
-		if seen[j.ID] || r.knows(j) || r.settled(j.ID) {
-			continue
-		}
-		if why := sc.since(j, r, taken, clock); why != 0 {
+		why := sc.since(j, r, taken, clock)
+		if why != 0 && !seen[j.ID] && !r.knows(j) && r.phase(j.ID) != phaseDone {
 			list = append(list, proposal(j, why, r.Reason))
 		}
 	}
 	slices.SortFunc(list, func(a, b Interrupted) int {
-		if a.Why != b.Why {
-			return int(a.Why) - int(b.Why)
-		}
-		return strings.Compare(a.Job.String(), b.Job.String())
+		return cmp.Or(cmp.Compare(a.Why, b.Why), cmp.Compare(a.Job.String(), b.Job.String()))
 	})
 	return list, nil
 }
 
 // since says what has happened to a job that was not seen running, or 0.
 func (sc *scope) since(j Job, r Record, taken, now time.Time) Why {
+	elsewhere := j.StartedOn != "" && !sameName(j.StartedOn, sc.machine.Name)
 	switch {
-	case j.StartedOn != "" && !sameName(j.StartedOn, sc.machine.Name) && !j.startsElsewhereByRule(sc.machine):
+	case elsewhere && !j.startsElsewhereByRule(sc.machine):
 		return WhyRanElsewhere
-	case (j.Category == JobFailed || j.prerunFailed()) && (j.StartedOn == "" || sameName(j.StartedOn, sc.machine.Name)):
+	case (j.Category == JobFailed || j.prerunFailed()) && !elsewhere:
 		return WhyReportedFailed
 	case j.Category == JobMissedStart:
 		return WhyNeverStarted
-	case j.Category == JobUnknown && (j.StartedOn == "" || sameName(j.StartedOn, sc.machine.Name)):
+	case j.Category == JobUnknown && !elsewhere:
 		return WhyEndNotProven
 	case j.mayRunOn(sc.machine, sc.groups) && j.JustSent():
 		return WhySentNotStarted
@@ -196,10 +183,10 @@ func (j Job) startedAfter(moment string) bool {
 	return told && read && zoned(j.Started) && start.After(from)
 }
 
-// startedAgain reports whether the job was started once more since it was seen: that run's end says nothing of the one
-// that was seen.
-func startedAgain(was, now Job) bool {
-	return now.Number != was.Number && now.Number != 0 && was.Number != 0
+// startedSince reports whether the job was started once more since the run of that number: the end of the one says
+// nothing of the other.
+func (j Job) startedSince(number int64) bool {
+	return j.Number != number && j.Number != 0 && number != 0
 }
 
 // knows reports whether the job already was as it is before anything was changed.
@@ -209,40 +196,22 @@ func (r Record) knows(j Job) bool {
 	})
 }
 
-// settled reports whether the decision on the job was carried out.
-func (r Record) settled(id JobID) bool {
-	return slices.ContainsFunc(r.Decided, func(d Decided) bool { return d.Job == id && d.Phase == phaseDone })
-}
-
 // inTrouble reports what needs a person whether the machine moves or not.
 func (j Job) inTrouble() bool {
 	return j.Category == JobFailed || j.Category == JobMissedStart || j.prerunFailed()
 }
 
-// interruption compares a job seen running with what it is now. That it has ended well is not asked here.
-func interruption(was, now Job) Why {
-	switch {
-	case startedAgain(was, now):
-		return WhyEndNotProven
-	case (now.Category == JobRunning || now.Category == JobFailed) && was.JustSent(), now.JustSent():
-		return WhySentNotStarted
-	case now.Category == JobRunning:
-		return WhyStillRunning
-	case now.Category == JobFailed, now.prerunFailed():
-		return WhyReportedFailed
-	}
-	return WhyEndNotProven
-}
-
 func proposal(j Job, why Why, reason string) Interrupted {
-	in := Interrupted{Job: j, Why: why, Proposal: Decision{Job: j.ID, Number: j.Number, Action: RerunRestartOnHold,
-		Reason: reason}}
-	steps := ""
-	if len(j.Steps) > 0 {
-		steps = " The server offers the restart steps " + strings.Join(j.Steps, ", ") + "."
-	}
+	in := Interrupted{Job: j, Why: why,
+		Proposal: Decision{Job: j.ID, Number: j.Number, Action: RerunLeave, Reason: reason}}
 	point := " A long RSJ job may name a ;RESTART_POINT in its job file: add it to the job's parameters for this run and " +
-		"take it out again afterwards." + steps
+		"take it out again afterwards."
+	if len(j.Steps) > 0 {
+		point += " The server offers the restart steps " + strings.Join(j.Steps, ", ") + "."
+	}
+	if why == WhySentNotStarted || why == WhyStillRunning || why == WhyReportedFailed {
+		in.Proposal.Action = RerunRestartOnHold
+	}
 	switch why {
 	case WhySentNotStarted:
 		in.Hint = "Look in the RSJ output of the old host whether it began; if it did, treat it as cut off." + point
@@ -253,19 +222,14 @@ func proposal(j Job, why Why, reason string) Interrupted {
 		in.Hint = "It may have ended well on the old host after the line went down: look at its output and at what the new " +
 			"host holds." + point
 	case WhyEndNotProven:
-		in.Proposal.Action = RerunLeave
 		in.Hint = fmt.Sprintf("OpCon shows it %s, as number %d: find out on the old host and from whoever changed it "+
-			"whether it ended, and what has to run again.",
-			j.words(), j.Number) + point
+			"whether it ended, and what has to run again.", j.words(), j.Number) + point
 	case WhyRanElsewhere:
-		in.Proposal.Action = RerunLeave
 		in.Hint = fmt.Sprintf("It was started on %s instead: find out what it did there before anything is run again.",
 			j.StartedOn)
 	case WhyNeverStarted:
-		in.Proposal.Action = RerunLeave
 		in.Hint = "It never ran. Decide whether it still has to; start it by hand when its schedule is released."
 	case WhyDueMeanwhile:
-		in.Proposal.Action = RerunLeave
 		in.Hint = "Left as it is, it starts by itself when its schedule is released. Hold or cancel it if it must not run now."
 	}
 	in.Proposal.MarkFailedFirst = in.Proposal.Action != RerunLeave && j.Category == JobRunning

@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
+
 	"slices"
 	"strings"
 
-	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // JobCategory is the group a job's status belongs to. The words on the wire are the API's (seen in client code).
@@ -31,20 +31,18 @@ const (
 )
 
 var jobWords = []string{JobUnknown: "unknown", JobHeld: "held", JobWaiting: "waiting", JobRunning: "running",
-	JobFinishedOK: "finished ok",
-	JobFailed:     "failed", JobMissedStart: "missed start time", JobCancelled: "cancelled", JobSkipped: "skipped",
-	JobUnderReview: "under review", JobFixed: "fixed"}
+	JobFinishedOK: "finished ok", JobFailed: "failed", JobMissedStart: "missed start time", JobCancelled: "cancelled",
+	JobSkipped: "skipped", JobUnderReview: "under review", JobFixed: "fixed"}
 
 // String returns the category in words.
-func (j JobCategory) String() string { return word(jobWords, int(j)) }
+func (j JobCategory) String() string { return enum.Name(jobWords, j) }
 
 // MarshalText writes the category in words.
 func (j JobCategory) MarshalText() ([]byte, error) { return []byte(j.String()), nil }
 
 // UnmarshalText reads the category in words, ignoring case and blanks; others are JobUnknown.
 func (j *JobCategory) UnmarshalText(text []byte) error {
-	*j = JobCategory(max(0, slices.IndexFunc(jobWords, func(w string) bool { return plain(w) == plain(string(text)) })))
-	return nil
+	return placeOf(jobWords, text, j, func(a, b string) bool { return plain(a) == plain(b) })
 }
 
 // JobID is the server's id of a daily job. It is opaque: reuse it, never build it.
@@ -79,25 +77,20 @@ func (j Job) String() string {
 // JustSent reports whether the job was sent to the agent and no start was reported: it may or may not have begun. It
 // is the worst case of the vendor's text. Decided by description (documented words).
 func (j Job) JustSent() bool {
-	switch plain(j.Description) {
-	case "attempttostart", "startattempted", "stillattemptingstart":
-		return j.Category == JobRunning
-	}
-	return false
+	return j.Category == JobRunning &&
+		slices.Contains([]string{"attempttostart", "startattempted", "stillattemptingstart"}, plain(j.Description))
 }
 
 // prerunFailed reports a job whose preparation failed; OpCon counts it as waiting (documented words).
-func (j Job) prerunFailed() bool {
-	return plain(j.Description) == "prerunfailed"
-}
+func (j Job) prerunFailed() bool { return plain(j.Description) == "prerunfailed" }
 
 // mayRunOn reports whether the job runs on m or may: it was sent there, or is about to be sent and m is its primary
 // machine or one of its group. A category that is not known counts as running.
 func (j Job) mayRunOn(m Machine, groups map[string]bool) bool {
-	if j.Category != JobRunning && j.Category != JobUnknown {
+	switch {
+	case j.Category != JobRunning && j.Category != JobUnknown:
 		return false
-	}
-	if j.StartedOn != "" {
+	case j.StartedOn != "":
 		return sameName(j.StartedOn, m.Name)
 	}
 	return sameName(j.Primary, m.Name) || (j.Primary == "" && j.inGroup(groups))
@@ -176,16 +169,18 @@ func (j Job) runsOn(m Machine, groups map[string]bool) bool {
 // documented, and leaves the choice to the caller. Changes nothing. Errors: ErrAuth, ErrForbidden, ErrUnavailable;
 // NotApplied always.
 func (c *Client) Jobs(ctx context.Context, date Date) ([]Job, error) {
-	jobs, err := c.jobsWhere(ctx, url.Values{"dates": {string(date)}})
+	jobs, err := rowsBy(ctx, c, dailyJobs, "dates", []Date{date}, nil)
 	return slices.DeleteFunc(jobs, func(j Job) bool { return j.Date != date && j.Date != "" }), err
 }
 
-// jobsByID reads the named jobs again; those that are not shown are left out. A job name may hold a comma, which a list
-// of ids cannot, so such jobs are asked for one by one.
-func (c *Client) jobsByID(ctx context.Context, ids []JobID) (map[JobID]Job, error) {
-	found := map[JobID]Job{}
+// addJobs reads the named jobs that are not among those found; what is not shown is left out. A job name may hold a
+// comma, which a list of ids cannot, so such jobs are asked for one by one.
+func (c *Client) addJobs(ctx context.Context, found map[JobID]Job, ids []JobID) error {
 	var easy []JobID
 	for _, id := range ids {
+		if _, ok := found[id]; ok {
+			continue
+		}
 		if !strings.Contains(string(id), ",") {
 			easy = append(easy, id)
 			continue
@@ -195,19 +190,14 @@ func (c *Client) jobsByID(ctx context.Context, ids []JobID) (map[JobID]Job, erro
 		case err == nil:
 			found[id] = j
 		case !errors.Is(err, ErrNotFound):
-			return nil, err
+			return err
 		}
 	}
-	for chunk := range slices.Chunk(easy, batchSize) {
-		jobs, err := c.jobsWhere(ctx, url.Values{"ids": {joinIDs(chunk)}})
-		if err != nil {
-			return nil, err
-		}
-		for _, j := range jobs {
-			found[j.ID] = j
-		}
+	jobs, err := rowsBy(ctx, c, dailyJobs, "ids", easy, nil)
+	for _, j := range jobs {
+		found[j.ID] = j
 	}
-	return found, nil
+	return err
 }
 
 // Job reads one job by id. Changes nothing. Errors: ErrNotFound.
@@ -221,9 +211,9 @@ func (c *Client) Job(ctx context.Context, id JobID) (Job, error) {
 	j, err := readJob(rep.body)
 	switch {
 	case err != nil:
-		return Job{}, c.unreadable(op, string(id), err)
+		return Job{}, unreadable(op, string(id), err)
 	case j.ID != id:
-		return Job{}, c.fail(op, string(id), failover.NotApplied, "check the id", ErrNotFound)
+		return Job{}, unchanged(op, string(id), "check the id", ErrNotFound)
 	}
 	return j, nil
 }

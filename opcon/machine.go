@@ -5,64 +5,41 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // MachineState is what OpCon says about its line to an agent (documented).
 type MachineState int
 
 const (
-	// MachineUnknown: the server said something this package does not know.
-	MachineUnknown MachineState = iota
-	// MachineUp: communicating.
-	MachineUp
-	// MachineLimited: communicating, and no job is started.
-	MachineLimited
-	// MachineDown: communication stopped by an operator. Running jobs carry on; OpCon stops hearing of them.
-	MachineDown
-	// MachineWaitingForAgent: asked up, and the agent has not answered yet. It passes.
-	MachineWaitingForAgent
-	// MachineNotResponding: asked up, and the agent does not answer.
-	MachineNotResponding
+	MachineUnknown         MachineState = iota // the server said something this package does not know
+	MachineUp                                  // communicating
+	MachineLimited                             // communicating, and no job is started
+	MachineDown                                // communication stopped by an operator; running jobs carry on unheard
+	MachineWaitingForAgent                     // asked up, and the agent has not answered yet; it passes
+	MachineNotResponding                       // asked up, and the agent does not answer
 )
 
 var machineLetters = []string{MachineUnknown: "", MachineUp: "U", MachineLimited: "L", MachineDown: "D",
-	MachineWaitingForAgent: "W",
-	MachineNotResponding:   "E"}
+	MachineWaitingForAgent: "W", MachineNotResponding: "E"}
 var machineWords = []string{MachineUnknown: "unknown", MachineUp: "up", MachineLimited: "limited", MachineDown: "down",
 	MachineWaitingForAgent: "waiting for the agent", MachineNotResponding: "not responding"}
 
 // String returns the state in words.
-func (s MachineState) String() string { return word(machineWords, int(s)) }
+func (s MachineState) String() string { return enum.Name(machineWords, s) }
 
 // MarshalText writes the API's letter.
-func (s MachineState) MarshalText() ([]byte, error) { return []byte(word(machineLetters, int(s))), nil }
+func (s MachineState) MarshalText() ([]byte, error) { return enum.Marshal(machineLetters, s) }
 
 // UnmarshalText reads the API's letter; one it does not know is MachineUnknown.
 func (s *MachineState) UnmarshalText(text []byte) error {
-	*s = readMachineState(string(text))
-	return nil
+	return placeOf(machineLetters, text, s, sameName)
 }
-
-func readMachineState(letter string) MachineState {
-	return MachineState(max(0, slices.IndexFunc(machineLetters, func(l string) bool { return sameName(l, letter) })))
-}
-
-func word(words []string, n int) string {
-	if n < 0 || n >= len(words) {
-		return words[0]
-	}
-	return words[n]
-}
-
-// typeUNIX is the machine type of a Symitar host with RSJ (seen in client code).
-const typeUNIX = 6
 
 // Address is where OpCon looks for the agent: the FQDN field, then the TCP/IP field, then the machine's name
 // (documented). An unset field reads "<Default>".
@@ -76,11 +53,10 @@ const unset = "<Default>"
 
 // String returns the address OpCon will use.
 func (a Address) String() string {
-	switch {
-	case a.FQDN != "" && a.FQDN != unset:
-		return a.FQDN
-	case a.IP != "" && a.IP != unset:
-		return a.IP
+	for _, s := range []string{a.FQDN, a.IP} {
+		if s != "" && s != unset {
+			return s
+		}
 	}
 	return "the machine's name"
 }
@@ -125,7 +101,6 @@ func readMachine(raw json.RawMessage) (Machine, error) {
 	var bad error
 	m := Machine{
 		ID: o.number(&bad, "id"), Name: o.text("name"), TypeID: o.object("type").number(&bad, "id"),
-		State: readMachineState(status.text("state")), Asked: readMachineState(status.text("operationStatus")),
 		Address:      Address{FQDN: o.text("fullyQualifiedDomainName"), IP: o.text("tcpIpAddress")},
 		AgentVersion: o.text("version", "agentVersion"), AllowKill: o.truth("allowKillJob"),
 		SpecialFeatures: o.text("agentSpecialFeatures"), Host: strings.TrimSpace(o.text("hostname")),
@@ -136,11 +111,13 @@ func readMachine(raw json.RawMessage) (Machine, error) {
 		n := o.number(&bad, "currentJobs")
 		m.CurrentJobs = &n
 	}
+	state, asked := status.text("state"), status.text("operationStatus")
 	if status == nil { // some releases give the letter alone
-		m.State = readMachineState(o.text("status", "state"))
+		state = o.text("status", "state")
 	}
-	if m.Asked == MachineUnknown {
-		m.Asked = readMachineState(o.text("operationStatus"))
+	_ = m.State.UnmarshalText([]byte(state)) // another letter is MachineUnknown
+	if _ = m.Asked.UnmarshalText([]byte(asked)); m.Asked == MachineUnknown {
+		_ = m.Asked.UnmarshalText([]byte(o.text("operationStatus")))
 	}
 	if bad == nil && m.ID <= 0 {
 		bad = errors.New("a machine record has no id")
@@ -162,11 +139,13 @@ func (m Machine) jobs() string {
 // Errors: ErrNotFound (also when the account may not see it), ErrAmbiguous.
 func (c *Client) FindMachine(ctx context.Context, name string) (Machine, error) {
 	const op = "find machine"
+	// Brackets misbehave in a name filter, and scripts replace them by the wildcard for one character (seen in client
+	// code). The exact match follows on this side.
+	filter := strings.NewReplacer("[", "?", "]", "?").Replace(strings.TrimSpace(name))
 	if err := checkMachineName(name); err != nil {
 		return Machine{}, err
 	}
-	rows, err := c.list(ctx, op, "/api/machines", "name",
-		url.Values{"name": {filterName(name)}, "extendedProperties": {"true"}})
+	rows, err := c.list(ctx, op, "/api/machines", "name", url.Values{"name": {filter}, "extendedProperties": {"true"}})
 	if err != nil {
 		return Machine{}, err
 	}
@@ -175,7 +154,7 @@ func (c *Client) FindMachine(ctx context.Context, name string) (Machine, error) 
 		m, err := readMachine(row)
 		if sameName(m.Name, name) {
 			if err != nil {
-				return Machine{}, c.unreadable(op, name, err)
+				return Machine{}, unreadable(op, name, err)
 			}
 			hits = append(hits, m)
 		}
@@ -184,11 +163,10 @@ func (c *Client) FindMachine(ctx context.Context, name string) (Machine, error) 
 	case 1:
 		return hits[0], nil
 	case 0:
-		return Machine{}, c.fail(op, name, failover.NotApplied,
-			"check the name and the service account's machine access",
+		return Machine{}, unchanged(op, name, "check the name and the service account's machine access",
 			fmt.Errorf("%w: no machine has this exact name (%d resemble it)", ErrNotFound, len(rows)))
 	}
-	return Machine{}, c.fail(op, name, failover.NotApplied, "give the machines distinct names",
+	return Machine{}, unchanged(op, name, "give the machines distinct names",
 		fmt.Errorf("%w: %d machines have this name", ErrAmbiguous, len(hits)))
 }
 
@@ -197,7 +175,7 @@ func (c *Client) FindMachine(ctx context.Context, name string) (Machine, error) 
 func (c *Client) Machine(ctx context.Context, id int64) (Machine, error) {
 	const op = "read machine"
 	target := strconv.FormatInt(id, 10)
-	rep, err := c.do(ctx, call{op: op, target: target, method: http.MethodGet, path: "/api/machines",
+	rep, err := c.do(ctx, call{op: op, target: target, path: "/api/machines",
 		query: url.Values{"ids": {target}, "extendedProperties": {"true"}}})
 	if err != nil {
 		return Machine{}, err
@@ -209,13 +187,12 @@ func (c *Client) Machine(ctx context.Context, id int64) (Machine, error) {
 	for _, row := range rows {
 		if m, err := readMachine(row); m.ID == id {
 			if err != nil {
-				return Machine{}, c.unreadable(op, target, err)
+				return Machine{}, unreadable(op, target, err)
 			}
 			return m, nil
 		}
 	}
-	return Machine{}, c.fail(op, target, failover.NotApplied, "check the id and the service account's machine access",
-		ErrNotFound)
+	return Machine{}, unchanged(op, target, "check the id and the service account's machine access", ErrNotFound)
 }
 
 // groupsOf returns the names of the machine groups that m is a member of, in lower case.
@@ -227,8 +204,7 @@ func (c *Client) groupsOf(ctx context.Context, m Machine) (map[string]bool, erro
 		}
 		m.raw = now.raw
 	}
-	rows, err := c.list(ctx, "read machine groups", "/api/machinegroups", "name",
-		url.Values{"includeMachines": {"true"}})
+	rows, err := c.list(ctx, "read machine groups", "/api/machinegroups", "name", url.Values{"includeMachines": {"true"}})
 	if err != nil {
 		return nil, err
 	}
@@ -248,7 +224,7 @@ func (c *Client) groupsOf(ctx context.Context, m Machine) (map[string]bool, erro
 		add(readObject(g).text("name"))
 	}
 	if bad != nil {
-		return nil, c.unreadable("read machine groups of", m.Name, bad)
+		return nil, unreadable("read machine groups of", m.Name, bad)
 	}
 	return groups, nil
 }
@@ -267,10 +243,4 @@ func checkMachineName(name string) error {
 			"give the machine's exact name, without wildcards")
 	}
 	return nil
-}
-
-// filterName makes a name safe for a name filter: brackets misbehave there and scripts replace them by the wildcard
-// for one character (seen in client code). The exact match follows on this side.
-func filterName(name string) string {
-	return strings.NewReplacer("[", "?", "]", "?").Replace(strings.TrimSpace(name))
 }

@@ -1,7 +1,10 @@
 package opcon
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -32,30 +35,21 @@ func (c *Client) setState(ctx context.Context, m Machine, want MachineState) (Ma
 		return m, nil
 	}
 	op, key := string(v)+" machine", strconv.FormatInt(m.ID, 10)
-	res := c.act(ctx, machineActions, v, "", []actionItem{{id: key, name: m.Name}})[key]
-	watch := c.settling()
-	for {
-		now, err := c.Machine(ctx, m.ID)
-		switch {
-		case err != nil:
-			outcome := failover.InDoubt
-			if failover.OutcomeOf(res) == failover.NotApplied {
-				outcome = failover.NotApplied
-			}
-			return m, c.fail(op, m.Name, outcome, nextLook, errors.Join(res, err))
-		case now.Asked == want:
-			return now, nil
-		case failover.OutcomeOf(res) == failover.NotApplied:
-			return now, res
-		}
-		if !watch.more(ctx) {
-			if res == nil {
-				res = fmt.Errorf("%w: the server reported success and the machine is still asked %s",
-					failover.ErrNotObserved, now.Asked)
-			}
-			return now, c.fail(op, m.Name, failover.InDoubt, or(failover.NextOf(res), nextLook), res)
-		}
+	res := c.act(ctx, machineActions, v, "", []actionItem{{id: key, name: m.Name, sent: map[string]any{"id": m.ID}}})[key]
+	now, err := watch(ctx, c, func() (Machine, error) { return c.Machine(ctx, m.ID) },
+		func(now Machine) bool { return now.Asked == want || notDone(res) })
+	switch {
+	case err != nil:
+		return m, notSeen(op, m.Name, res, err)
+	case now.Asked == want:
+		return now, nil
+	case notDone(res):
+		return now, res
+	case res == nil:
+		res = fmt.Errorf("%w: the server reported success and the machine is still asked %s", failover.ErrNotObserved,
+			now.Asked)
 	}
+	return now, inDoubt(op, m.Name, cmp.Or(failover.NextOf(res), nextLook), res)
 }
 
 // checkAddress refuses an address with both or neither of its parts.
@@ -91,33 +85,99 @@ func (c *Client) setAddress(ctx context.Context, id int64, to Address) (Machine,
 		return m, nil
 	}
 	if m.Asked != MachineDown {
-		return m, c.fail(op, m.Name, failover.NotApplied,
-			"take the machine down first; its record can only be edited then",
+		return m, unchanged(op, m.Name, "take the machine down first; its record can only be edited then",
 			fmt.Errorf("%w: the machine is asked %s", failover.ErrPrecondition, m.Asked))
 	}
 	raw, err := editRecord(m.raw, want)
 	if err != nil {
-		return m, c.fail(op, m.Name, failover.NotApplied, "edit the record by hand, or use a host alias", err)
+		return m, unchanged(op, m.Name, "edit the record by hand, or use a host alias", err)
 	}
 	_, putErr := c.do(ctx, call{op: op, target: m.Name, method: http.MethodPut, path: "/api/machines/" +
 		strconv.FormatInt(id, 10), raw: raw})
-	if failover.OutcomeOf(putErr) == failover.NotApplied {
+	if notDone(putErr) {
 		return m, putErr
 	}
-	watch := c.settling()
-	for {
-		now, err := c.Machine(ctx, id)
-		switch {
-		case err == nil && now.Address.equal(want):
-			return now, nil
-		case err == nil && putErr == nil && watch.more(ctx):
-			continue
-		case err == nil:
-			err = fmt.Errorf("%w: its address is still %s", failover.ErrNotObserved, now.Address)
-		}
-		return now, c.fail(op, m.Name, failover.InDoubt,
-			"look at the machine's address in OpCon, or run again, which looks first; where the server takes no edit, edit the "+
-				"record by hand",
-			errors.Join(putErr, err))
+	now, err := watch(ctx, c, func() (Machine, error) { return c.Machine(ctx, id) },
+		func(now Machine) bool { return now.Address.equal(want) || putErr != nil })
+	switch {
+	case err == nil && now.Address.equal(want):
+		return now, nil
+	case err == nil:
+		err = fmt.Errorf("%w: its address is still %s", failover.ErrNotObserved, now.Address)
 	}
+	return now, inDoubt(op, m.Name, "look at the machine's address in OpCon, or run again, which looks first; where the "+
+		"server takes no edit, edit the record by hand", errors.Join(putErr, err))
+}
+
+// editRecord replaces the two address fields in a machine's record and leaves every other byte as it is. It refuses a
+// record that lacks one of them, names one twice or says "type": null, which some releases take as an order
+// (documented).
+func editRecord(raw json.RawMessage, to Address) ([]byte, error) {
+	fields, err := fieldsOf(raw)
+	if err != nil {
+		return nil, err
+	}
+	values := map[string]string{"fullyqualifieddomainname": to.FQDN, "tcpipaddress": to.IP}
+	found := map[string]bool{}
+	var out []byte
+	at := 0
+	for _, f := range fields {
+		key := strings.ToLower(f.name)
+		if key == "type" && string(raw[f.from:f.to]) == "null" {
+			return nil, errors.New("the record says type null; sending that back would damage it")
+		}
+		value, ok := values[key]
+		if !ok {
+			continue
+		}
+		if found[key] {
+			return nil, fmt.Errorf("the record names %s twice", f.name)
+		}
+		found[key] = true
+		out = append(append(out, raw[at:f.from]...), quoteJSON(value)...)
+		at = f.to
+	}
+	for key := range values {
+		if !found[key] {
+			return nil, fmt.Errorf("the record lacks %s: the account may not see it, or the release names it otherwise", key)
+		}
+	}
+	return append(out, raw[at:]...), nil
+}
+
+type field struct {
+	name     string
+	from, to int // the value's bytes
+}
+
+// fieldsOf finds the values of an object's own fields.
+func fieldsOf(raw json.RawMessage) ([]field, error) {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+		return nil, errors.New("the record is not an object")
+	}
+	var fields []field
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return nil, err
+		}
+		name, _ := key.(string)
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return nil, err
+		}
+		end := int(dec.InputOffset())
+		fields = append(fields, field{name: name, from: end - len(value), to: end})
+	}
+	return fields, nil
+}
+
+// quoteJSON writes a string without escaping < and >, which the server's own "<Default>" holds.
+func quoteJSON(s string) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(s) // a string always encodes
+	return bytes.TrimSpace(b.Bytes())
 }

@@ -1,15 +1,17 @@
 package opcon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
-
-	"github.com/01b61c5c/failover"
+	"strings"
 )
 
 const (
@@ -37,12 +39,12 @@ func (c *Client) list(ctx context.Context, op, path, sortBy string, query url.Va
 		if err != nil {
 			return nil, err
 		}
-		missing := len(rows) < total
-		if !missing && (!shifted || round == maxRounds) {
+		last := round == maxRounds
+		if len(rows) >= total && (!shifted || last) {
 			return rows, nil
 		}
-		if round == maxRounds {
-			return nil, c.fail(op, c.host, failover.NotApplied,
+		if last {
+			return nil, unchanged(op, c.host,
 				"run again; if it stays so, report the server's version: its lists cannot be read as a whole",
 				fmt.Errorf("the server counts %d rows and gives %d", total, len(rows)))
 		}
@@ -53,24 +55,78 @@ func (c *Client) list(ctx context.Context, op, path, sortBy string, query url.Va
 func (c *Client) readList(op, target string, body []byte) ([]json.RawMessage, error) {
 	var rows []json.RawMessage
 	if err := json.Unmarshal(body, &rows); err != nil || rows == nil {
-		return nil, c.fail(op, target, failover.NotApplied, "check that the address is the OpCon API",
+		return nil, unchanged(op, target, "check that the address is the OpCon API",
 			fmt.Errorf("the answer is not a list: %q", shorten(c.redact(string(body)), 120)))
 	}
 	return rows, nil
+}
+
+// collection is the daily records of one kind.
+type collection[T any] struct {
+	op, path string
+	read     func(json.RawMessage) (T, error)
+}
+
+var (
+	dailySchedules = collection[Schedule]{"read daily schedules of", "/api/dailyschedules", readSchedule}
+	dailyJobs      = collection[Job]{"read daily jobs of", "/api/dailyjobs", readJob}
+)
+
+// datesPerCall is how many dates go into one call.
+const datesPerCall = 31
+
+// rowsBy reads the records that the server gives for the values of one parameter, together with other parameters;
+// whoever asks checks that they fit.
+func rowsBy[K ~string, T any](ctx context.Context, c *Client, of collection[T], param string, values []K,
+	also url.Values) ([]T, error) {
+	size := batchSize
+	if param == "dates" {
+		size = datesPerCall
+	}
+	var all []T
+	for chunk := range slices.Chunk(values, size) {
+		query := url.Values{param: {joinIDs(chunk)}}
+		maps.Copy(query, also)
+		rows, err := c.list(ctx, of.op, of.path, "path", query)
+		if err != nil {
+			return nil, err
+		}
+		for _, raw := range rows {
+			row, err := of.read(raw)
+			if err != nil {
+				return nil, unreadable(of.op, c.host, err)
+			}
+			all = append(all, row)
+		}
+	}
+	return all, nil
+}
+
+func joinIDs[T ~string](ids []T) string {
+	return strings.Join(convert(ids, func(id T) string { return string(id) }), ",")
+}
+
+// convert returns what of makes of each element.
+func convert[T, U any](list []T, of func(T) U) []U {
+	made := make([]U, len(list))
+	for i, x := range list {
+		made[i] = of(x)
+	}
+	return made
 }
 
 // page asks for one page.
 func (c *Client) page(ctx context.Context, op, path string, q url.Values) (reply, error) {
 	if !c.small.Load() {
 		q.Set("limit", strconv.Itoa(largePage))
-		rep, err := c.do(ctx, call{op: op, method: http.MethodGet, path: path, query: q, tries: 1})
+		rep, err := c.do(ctx, call{op: op, path: path, query: q, tries: 1})
 		if err == nil || ctx.Err() != nil || !tooMuch(err) {
 			return rep, err
 		}
 		c.small.Store(true)
 	}
 	q.Set("limit", strconv.Itoa(smallPage))
-	return c.do(ctx, call{op: op, method: http.MethodGet, path: path, query: q})
+	return c.do(ctx, call{op: op, path: path, query: q})
 }
 
 // tooMuch reports whether a smaller page may succeed where this one failed.
@@ -89,15 +145,10 @@ func (c *Client) listRound(ctx context.Context, op, path, sortBy string, query u
 	shifted, offset, last, first, size := false, 0, "", "", 0
 	here := map[string]bool{} // ids of this round
 	for range maxPages {
-		q := url.Values{}
-		for k, v := range query {
-			q[k] = v
-		}
+		q := maps.Clone(query)
 		q.Set("offset", strconv.Itoa(offset))
 		q.Set("includeCount", "true")
-		if sortBy != "" {
-			q.Set("sortBy", sortBy)
-		}
+		q.Set("sortBy", sortBy)
 		rep, err := c.page(ctx, op, path, q)
 		if err != nil {
 			return 0, false, err
@@ -110,7 +161,7 @@ func (c *Client) listRound(ctx context.Context, op, path, sortBy string, query u
 			return 0, false, err
 		}
 		total, _ := strconv.Atoi(rep.header.Get("TotalResourceCount")) // 0: not told
-		fresh := 0
+		before := len(here)
 		for i, row := range page {
 			id := rowID(row)
 			switch {
@@ -125,38 +176,28 @@ func (c *Client) listRound(ctx context.Context, op, path, sortBy string, query u
 			case last != "" && id != last:
 				shifted = true
 			}
-			if !here[id] {
-				here[id] = true
-				fresh++
-			}
+			here[id] = true
 			if !seen[id] {
 				seen[id] = true
 				*rows = append(*rows, row)
 			}
 		}
-		switch {
-		case total > 0 && len(here) >= total, fresh == 0 && offset+len(page) >= total:
+		switch nothingNew := len(here) == before; {
+		case total > 0 && len(here) >= total, nothingNew && offset+len(page) >= total:
 			return 0, shifted, nil
-		case fresh == 0:
+		case nothingNew:
 			return total, shifted, nil
 		}
-		last = rowID(page[len(page)-1])
-		offset += len(page) - 1
-		if len(page) == 1 {
-			offset++
-			last = ""
+		offset, last = offset+max(1, len(page)-1), ""
+		if len(page) > 1 {
+			last = rowID(page[len(page)-1])
 		}
 	}
-	return 0, false, c.fail(op, c.host, failover.NotApplied, "narrow the request",
+	return 0, false, unchanged(op, c.host, "narrow the request",
 		fmt.Errorf("the list does not end within %d pages and %d bytes", maxPages, maxList))
 }
 
 // rowID is what makes a row the same row: its id, or its whole text where it has none.
 func rowID(row json.RawMessage) string {
-	if o := readObject(row); o != nil {
-		if id := o.text("id"); id != "" {
-			return id
-		}
-	}
-	return string(row)
+	return cmp.Or(readObject(row).text("id"), string(row))
 }

@@ -58,24 +58,28 @@ func RecordFact(machine string) failover.Fact[Record] {
 	return failover.Fact[Record]{Name: "opcon/record/" + strings.ToUpper(strings.TrimSpace(machine))}
 }
 
-// store keeps the record: in the journal for steps, at the caller's for the primitives.
+// store keeps the record in the journal.
 type store struct {
-	load func(context.Context) (Record, bool, error)
-	save func(context.Context, Record) error
+	fact    failover.Fact[Record]
+	initial *Record                             // where the journal has none; nil: none
+	hand    func(context.Context, Record) error // takes each version before it is written; nil: nobody
 }
 
-func factStore(machine string, initial *Record) store {
-	f := RecordFact(machine)
-	return store{
-		load: func(ctx context.Context) (Record, bool, error) {
-			r, ok, err := f.Load(ctx)
-			if err == nil && !ok && initial != nil {
-				return *initial, true, nil
-			}
-			return r, ok, err
-		},
-		save: f.Save,
+func (s store) load(ctx context.Context) (Record, bool, error) {
+	r, ok, err := s.fact.Load(ctx)
+	if err == nil && !ok && s.initial != nil {
+		return s.initial.clone(), true, nil
 	}
+	return r, ok, err
+}
+
+func (s store) save(ctx context.Context, r Record) error {
+	if s.hand != nil {
+		if err := s.hand(ctx, r); err != nil {
+			return err
+		}
+	}
+	return s.fact.Save(ctx, r)
 }
 
 // clone copies the lists that steps write to.
@@ -111,15 +115,6 @@ func (r Record) withoutReleased(list []Schedule) []Schedule {
 	})
 }
 
-// settle notes what became of a hold. A refusal of this hold lowers no earlier one.
-func (r *Record) settle(id ScheduleID, o failover.Outcome, fresh bool) {
-	for i := range r.Held {
-		if r.Held[i].ID == id && (o != failover.NotApplied || fresh) {
-			r.Held[i].Outcome = o
-		}
-	}
-}
-
 // addRunning merges jobs seen running; a later sight of the same job replaces the earlier one.
 func (r *Record) addRunning(jobs []Job) {
 	for _, j := range jobs {
@@ -137,20 +132,15 @@ func (c *Client) snapshot(ctx context.Context, m Machine, reason string, extra [
 	if err != nil {
 		return Record{}, err
 	}
-	r := Record{Machine: m, Reason: reason, TakenAt: c.serverNow().Format(timeFormat)}
-	for _, id := range sc.roots {
-		r.Schedules = append(r.Schedules, sc.schedules[id])
-	}
+	r := Record{Machine: m, Reason: reason, TakenAt: c.stamp(),
+		Schedules: convert(sc.roots, func(id ScheduleID) Schedule { return sc.schedules[id] })}
 	for _, j := range sc.jobs {
 		switch {
 		case j.mayRunOn(m, sc.groups):
 			r.Running = append(r.Running, j)
 		case j.inTrouble(), j.StartedOn != "" && !sameName(j.StartedOn, m.Name):
-			r.Before = append(r.Before, jobMark{ID: j.ID, Number: j.Number, Category: j.Category,
-				StartedOn: j.StartedOn})
+			r.Before = append(r.Before, jobMark{ID: j.ID, Number: j.Number, Category: j.Category, StartedOn: j.StartedOn})
 		}
 	}
 	return r, nil
 }
-
-const timeFormat = time.RFC3339Nano

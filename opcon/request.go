@@ -2,6 +2,7 @@ package opcon
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -24,19 +25,16 @@ import (
 // maxReply is how much of an answer is read. A page of jobs is far below it.
 const maxReply = 32 << 20
 
-// getAttempts is how often a GET is tried. Nothing but a GET is ever repeated.
-const getAttempts = 3
-
 type call struct {
 	op     string // for errors: "hold schedules of"
 	target string // for errors; the API's host when empty
-	method string
+	method string // GET when empty
 	path   string // already escaped
 	query  url.Values
 	body   any    // marshalled to JSON
 	raw    []byte // sent as it is, in place of body
 	open   bool   // needs no token
-	tries  int    // of a GET; 0 means getAttempts
+	tries  int    // of a GET; 0 means 3; nothing but a GET is ever repeated
 }
 
 type reply struct {
@@ -54,64 +52,45 @@ func segment(id string) string {
 // do sends a call with the token, renews the token once after 401, and repeats a GET that failed on the way. A call
 // refused with 401 was not executed, so it is safe to send again whatever its method (seen in client code).
 func (c *Client) do(ctx context.Context, in call) (reply, error) {
-	if in.target == "" {
-		in.target = c.host
-	}
+	in.target, in.method = cmp.Or(in.target, c.host), cmp.Or(in.method, http.MethodGet)
 	var token failover.Secret
 	var gen int
 	var err error
 	if !in.open {
-		if token, gen, err = c.token(ctx); err != nil {
+		if token, gen, err = c.token(ctx, 0); err != nil {
 			return reply{}, err
 		}
 	}
 	renewed := in.open
 	for attempt := 1; ; attempt++ {
 		rep, err := c.exchange(ctx, in, token)
-		switch {
-		case err == nil && rep.status == http.StatusUnauthorized:
-			if !renewed {
-				renewed = true
-				fresh, renewErr := c.renew(ctx, gen)
-				if renewErr != nil {
-					return reply{}, renewErr
-				}
-				if fresh {
-					if token, gen, err = c.token(ctx); err != nil {
-						return reply{}, err
-					}
-					continue
-				}
+		if err == nil && rep.status == http.StatusUnauthorized && !renewed {
+			renewed = true
+			old := token
+			if token, gen, err = c.token(ctx, gen); err != nil {
+				return reply{}, err
 			}
-			api := c.apiError(rep.status, rep.body)
-			if !api.own && len(bytes.TrimSpace(rep.body)) > 0 {
-				return reply{}, c.fail(in.op, in.target, failover.NotApplied,
-					"check host and port of the address: what refuses the request is not the OpCon API", api)
+			if c.conf.Token == nil || token.Reveal() != old.Reveal() {
+				continue
 			}
-			return reply{}, c.fail(in.op, in.target, failover.NotApplied,
-				"check that the token is an API token, that external tokens are enabled for its user and that it was not revoked",
-				fmt.Errorf("%w: %w", ErrAuth, api))
-		case err == nil && !slices.Contains(worthRetry, rep.status):
-			return rep, c.refusal(in, rep)
-		case err == nil:
+		}
+		if err == nil {
 			err = c.refusal(in, rep)
+			if !slices.Contains([]int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout},
+				rep.status) {
+				return rep, err
+			}
 		}
-		if in.method != http.MethodGet || attempt >= or(in.tries, getAttempts) || ctx.Err() != nil || !passing(err) {
-			return rep, err
-		}
-		if waiting.For(ctx, time.Duration(attempt)*c.conf.Poll/2) != nil {
+		if in.method != http.MethodGet || attempt >= cmp.Or(in.tries, 3) || ctx.Err() != nil || !passing(err) ||
+			waiting.For(ctx, time.Duration(attempt)*c.conf.Poll/2) != nil {
 			return rep, err
 		}
 	}
 }
 
-var worthRetry = []int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
-
 // passing reports whether a failure may be gone at the next try. A certificate that is not trusted stays so, and so
 // does a port without TLS.
-func passing(err error) bool {
-	return failover.TLSNext(err) == "" && !speaksNoTLS(err)
-}
+func passing(err error) bool { return failover.TLSNext(err) == "" && !speaksNoTLS(err) }
 
 // exchange sends one request once.
 func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (reply, error) {
@@ -119,7 +98,7 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 	if body == nil && in.body != nil {
 		raw, err := json.Marshal(in.body)
 		if err != nil {
-			return reply{}, c.fail(in.op, in.target, failover.NotApplied, "report this as a defect", err)
+			return reply{}, unchanged(in.op, in.target, "report this as a defect", err)
 		}
 		body = raw
 	}
@@ -127,23 +106,22 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-ctx.Done():
-		return reply{}, c.fail(in.op, in.target, failover.NotApplied, "run again with more time", ctx.Err())
+		return reply{}, unchanged(in.op, in.target, "run again with more time", ctx.Err())
 	}
 	outer := ctx
 	ctx, cancel := context.WithTimeout(ctx, c.conf.CallTimeout)
 	defer cancel()
-	var sent evidence
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, sent.trace()), in.method, c.base+in.path,
-		bytes.NewReader(body))
+	var asked, wrote atomic.Bool // a connection, and the headers
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { asked.Store(true) }, WroteHeaders: func() { wrote.Store(true) }}),
+		in.method, c.base+in.path, bytes.NewReader(body))
 	if err != nil {
-		return reply{}, c.fail(in.op, in.target, failover.NotApplied, "report this as a defect", err)
+		return reply{}, unchanged(in.op, in.target, "report this as a defect", err)
 	}
 	if len(in.query) > 0 {
 		req.URL.RawQuery = strings.ReplaceAll(in.query.Encode(), "+", "%20")
 	}
-	if len(body) == 0 {
-		req.Body, req.GetBody, req.ContentLength = http.NoBody, nil, 0
-	} else {
+	if len(body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("Accept", "application/json")
@@ -158,7 +136,14 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 	if err != nil {
 		c.log.DebugContext(ctx, "opcon request failed", "method", in.method, "path", in.path, "took",
 			time.Since(begin), "err", c.redact(err.Error()))
-		return reply{}, c.lineError(outer, in, sent.outcome(in.method, err), err)
+		// Headers never written means that the server saw no request. That a connection was asked for proves that the
+		// transport reports at all: without it, silence proves nothing.
+		outcome := unanswered(in.method)
+		op, ok := errors.AsType[*net.OpError](err)
+		if !wrote.Load() && (asked.Load() || failover.TLSNext(err) != "" || ok && op.Op == "dial") {
+			outcome = failover.NotApplied
+		}
+		return reply{}, c.lineError(outer, in, outcome, err)
 	}
 	defer resp.Body.Close()
 	c.noteClock(resp.Header, time.Now())
@@ -170,27 +155,26 @@ func (c *Client) exchange(ctx context.Context, in call, token failover.Secret) (
 	case err != nil && resp.StatusCode/100 == 4:
 		// The status line alone says that it was refused.
 	case err != nil:
-		return rep, c.lineError(outer, in, changing(in.method, failover.InDoubt), err)
+		return rep, c.lineError(outer, in, unanswered(in.method), err)
 	case len(content) > maxReply:
-		return rep, c.fail(in.op, in.target, changing(in.method, failover.InDoubt),
-			"look at what answers at this address",
+		return rep, fail(in.op, in.target, unanswered(in.method), "look at what answers at this address",
 			fmt.Errorf("the answer is longer than %d bytes", maxReply))
 	}
 	return rep, nil
 }
 
-// changing returns o for a request that could change something; a read never does.
-func changing(method string, o failover.Outcome) failover.Outcome {
+// unanswered is what is known of a request whose answer is lost: a read changes nothing.
+func unanswered(method string) failover.Outcome {
 	if method == http.MethodGet {
 		return failover.NotApplied
 	}
-	return o
+	return failover.InDoubt
 }
 
 func (c *Client) lineError(outer context.Context, in call, outcome failover.Outcome, err error) error {
 	if outer.Err() != nil && outcome == failover.NotApplied {
 		// The caller's time is over; that says nothing about the server.
-		return c.fail(in.op, in.target, outcome, "run again with more time", context.Cause(outer))
+		return unchanged(in.op, in.target, "run again with more time", context.Cause(outer))
 	}
 	next := "check that the API runs and is reachable, then run again"
 	switch {
@@ -204,7 +188,7 @@ func (c *Client) lineError(outer context.Context, in call, outcome failover.Outc
 	if uerr, ok := errors.AsType[*url.Error](err); ok {
 		err = uerr.Err // its text repeats method and address
 	}
-	return c.fail(in.op, in.target, outcome, next,
+	return fail(in.op, in.target, outcome, next,
 		fmt.Errorf("%w: %w", ErrUnavailable, &wireError{c.redact(err.Error()), err}))
 }
 
@@ -224,12 +208,20 @@ func (c *Client) refusal(in call, r reply) error {
 	if r.status/100 == 2 {
 		return nil
 	}
+	api := c.apiError(r.status, r.body)
+	var err error = api
 	outcome := failover.NotApplied
 	if r.status/100 != 4 || r.status == http.StatusRequestTimeout {
-		outcome = changing(in.method, failover.InDoubt)
+		outcome = unanswered(in.method)
 	}
 	next := "read the server's message, correct the request and run again"
 	switch {
+	case r.status == http.StatusUnauthorized && !api.own && len(bytes.TrimSpace(r.body)) > 0:
+		next = "check host and port of the address: what refuses the request is not the OpCon API"
+	case r.status == http.StatusUnauthorized:
+		next = "check that the token is an API token, that external tokens are enabled for its user and that it was not " +
+			"revoked"
+		err = fmt.Errorf("%w: %w", ErrAuth, api)
 	case r.status == http.StatusForbidden:
 		next = "give the service account the privilege and run again"
 	case r.status == http.StatusNotFound:
@@ -241,35 +233,7 @@ func (c *Client) refusal(in call, r reply) error {
 	case r.status/100 == 3:
 		next = "give the API's own address; redirects are not followed"
 	}
-	return c.fail(in.op, in.target, outcome, next, c.apiError(r.status, r.body))
-}
-
-// evidence notes how far a request got. GetConn proves that the transport reports at all: without it, silence proves
-// nothing.
-type evidence struct {
-	asked, wrote atomic.Bool
-}
-
-func (e *evidence) trace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
-		GetConn:      func(string) { e.asked.Store(true) },
-		WroteHeaders: func() { e.wrote.Store(true) },
-	}
-}
-
-// outcome tells what a failed exchange proves: headers never written means the server saw no request.
-func (e *evidence) outcome(method string, err error) failover.Outcome {
-	if method == http.MethodGet {
-		return failover.NotApplied
-	}
-	if e.wrote.Load() {
-		return failover.InDoubt
-	}
-	op, ok := errors.AsType[*net.OpError](err)
-	if e.asked.Load() || failover.TLSNext(err) != "" || (ok && op.Op == "dial") {
-		return failover.NotApplied
-	}
-	return failover.InDoubt
+	return fail(in.op, in.target, outcome, next, err)
 }
 
 // speaksNoTLS reports whether err says that something without TLS answered.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/enum"
 	"github.com/01b61c5c/failover/internal/waiting"
 )
 
@@ -16,67 +17,55 @@ import (
 type Rerun int
 
 const (
-	// RerunLeave: nothing is sent. It is a decision like the others: a job that waits runs when its schedule is
-	// released.
-	RerunLeave Rerun = iota + 1
-	// RerunRestartOnHold puts the job back to On Hold; a person releases it. The best default after a swap.
-	RerunRestartOnHold
+	// RerunLeave: nothing is sent. It is a decision like the others: a job that waits runs when its schedule is released.
+	RerunLeave         Rerun = iota + 1
+	RerunRestartOnHold       // puts the job back to On Hold; a person releases it: the best default after a swap
 	// RerunRestart puts it back to the start of its dependencies; it runs as soon as they hold and its schedule is free.
 	RerunRestart
-	// RerunForceRestart runs it at once, ignoring start time and dependencies.
-	RerunForceRestart
-	// RerunMarkFinishedOK ends it as finished, with all its events: for a job that is known to have ended well.
-	RerunMarkFinishedOK
-	// RerunMarkFailed ends it as failed, with all its events.
-	RerunMarkFailed
+	RerunForceRestart   // runs it at once, ignoring start time and dependencies
+	RerunMarkFinishedOK // ends it as finished, with all its events: for a job that is known to have ended well
+	RerunMarkFailed     // ends it as failed, with all its events
 	// RerunHold holds a job that waits, so that the release of its schedule does not start it; a person releases it.
 	RerunHold
-	// RerunCancel takes a job out of processing; jobs that depend on it are not satisfied.
-	RerunCancel
+	RerunCancel // takes a job out of processing; jobs that depend on it are not satisfied
 )
-
-// reruns has the word of each, the action sent for it, and the categories in which a job takes it (documented).
-var reruns = []struct {
-	word string
-	verb verb
-	from []JobCategory
-}{
-	RerunLeave:         {word: "leave"},
-	RerunRestartOnHold: {"restart-on-hold", verbRestartOnHold, restartable},
-	RerunRestart:       {"restart", verbRestart, restartable},
-	RerunForceRestart:  {"force-restart", verbForceRestart, restartable},
-	RerunMarkFinishedOK: {"mark-finished-ok", verbMarkFinishedOK, []JobCategory{JobRunning, JobFailed, JobHeld,
-		JobWaiting, JobUnderReview, JobFixed, JobMissedStart}},
-	RerunMarkFailed: {"mark-failed", verbMarkFailed, []JobCategory{JobRunning, JobHeld, JobWaiting, JobFinishedOK,
-		JobUnderReview, JobFixed, JobMissedStart}},
-	RerunHold: {"hold", verbHold, []JobCategory{JobWaiting}},
-	RerunCancel: {"cancel", verbCancel, []JobCategory{JobWaiting, JobHeld, JobFailed, JobUnderReview,
-		JobMissedStart}},
-}
 
 var restartable = []JobCategory{JobFailed, JobUnderReview, JobFixed, JobFinishedOK, JobCancelled, JobSkipped}
 
-func rerunWords() []string {
-	words := make([]string, len(reruns))
-	for i, r := range reruns {
-		words[i] = r.word
-	}
-	return words
+// reruns has the action sent for each, the categories in which a job takes it (documented), and those in which its
+// effect shows.
+var reruns = []struct {
+	verb        verb
+	from, shows []JobCategory
+}{
+	RerunRestartOnHold: {verbRestartOnHold, restartable, []JobCategory{JobHeld}},
+	RerunRestart:       {verbRestart, restartable, []JobCategory{JobWaiting, JobRunning, JobHeld}},
+	RerunForceRestart:  {verbForceRestart, restartable, []JobCategory{JobWaiting, JobRunning, JobHeld}},
+	RerunMarkFinishedOK: {verbMarkFinishedOK, []JobCategory{JobRunning, JobFailed, JobHeld, JobWaiting, JobUnderReview,
+		JobFixed, JobMissedStart}, []JobCategory{JobFinishedOK}},
+	RerunMarkFailed: {verbMarkFailed, []JobCategory{JobRunning, JobHeld, JobWaiting, JobFinishedOK, JobUnderReview,
+		JobFixed, JobMissedStart}, []JobCategory{JobFailed}},
+	RerunHold: {verbHold, []JobCategory{JobWaiting}, []JobCategory{JobHeld}},
+	RerunCancel: {verbCancel, []JobCategory{JobWaiting, JobHeld, JobFailed, JobUnderReview, JobMissedStart},
+		[]JobCategory{JobCancelled}},
 }
 
+var rerunWords = []string{RerunLeave: "leave", RerunRestartOnHold: "restart-on-hold", RerunRestart: "restart",
+	RerunForceRestart: "force-restart", RerunMarkFinishedOK: "mark-finished-ok", RerunMarkFailed: "mark-failed",
+	RerunHold: "hold", RerunCancel: "cancel"}
+
 // String returns the decision as a word, for example "restart-on-hold".
-func (r Rerun) String() string { return word(rerunWords(), int(r)) }
+func (r Rerun) String() string { return enum.Name(rerunWords, r) }
 
 // MarshalText writes the word.
 func (r Rerun) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // UnmarshalText reads the word and refuses others.
 func (r *Rerun) UnmarshalText(text []byte) error {
-	words := rerunWords()
-	n := slices.Index(words, string(text))
+	n := slices.Index(rerunWords, string(text))
 	if n < int(RerunLeave) {
 		return failover.Invalid("Decision.Action", fmt.Sprintf("%q is not known", text),
-			"use one of "+strings.Join(words[RerunLeave:], ", "))
+			"use one of "+strings.Join(rerunWords[RerunLeave:], ", "))
 	}
 	*r = Rerun(n)
 	return nil
@@ -122,14 +111,10 @@ type Decided struct {
 type phase int
 
 const (
-	// phaseDecided: recorded, nothing sent.
-	phaseDecided phase = iota
-	// phaseMarking: the job is about to be marked failed, or has been.
-	phaseMarking
-	// phaseSending: the decided action is about to be sent, or has been.
-	phaseSending
-	// phaseDone: its effect was seen.
-	phaseDone
+	phaseDecided phase = iota // recorded, nothing sent
+	phaseMarking              // the job is about to be marked failed, or has been
+	phaseSending              // the decided action is about to be sent, or has been
+	phaseDone                 // its effect was seen
 )
 
 // Rerun carries out one decision. It reads the job first and sends nothing when the decision no longer fits the job, so
@@ -159,6 +144,8 @@ type startOf struct {
 	number int64
 }
 
+const nextDecision = "correct the decision by the list of interrupted jobs and run again"
+
 // starts reports whether the decision makes the job run without another person's word.
 func (d Decision) starts() bool { return d.Action == RerunRestart || d.Action == RerunForceRestart }
 
@@ -175,26 +162,18 @@ func (c *Client) rerun(ctx context.Context, d Decision, from phase, reached func
 	if err != nil {
 		return err
 	}
-	if from == phaseSending {
-		// A run before this one sent the action and did not see its end.
-		switch {
-		case d.showsIn(j):
-			return reached(phaseDone)
-		case d.check(j) != nil, d.starts():
-			// A start may still stand in the queue, run and end; a second one would run the job twice. A job that is
-			// put on hold or marked twice is not harmed.
-			return c.fail(op, j.String(), failover.InDoubt,
-				"look at the job in OpCon and settle it there, then decide to leave it and run again",
-				fmt.Errorf("%w: it was sent, and the job is now %s, number %d", failover.ErrInDoubt, j.Category,
-					j.Number))
-		}
-	}
-	if from == phaseMarking && j.Category != JobRunning && d.showsIn(j) {
+	// In a later phase a run before this one sent the action, or the mark, and did not see its end.
+	switch {
+	case d.showsIn(j) && (from == phaseSending || from == phaseMarking && j.Category != JobRunning):
 		return reached(phaseDone)
+	case from == phaseSending && (d.check(j) != nil || d.starts()):
+		// A start may still stand in the queue, run and end; a second one would run the job twice. A job that is put on
+		// hold or marked twice is not harmed.
+		return inDoubt(op, j.String(), "look at the job in OpCon and settle it there, then decide to leave it and run again",
+			fmt.Errorf("%w: it was sent, and the job is now %s, number %d", failover.ErrInDoubt, j.Category, j.Number))
 	}
 	if err := d.check(j); err != nil {
-		return c.fail(op, j.String(), failover.NotApplied,
-			"correct the decision by the list of interrupted jobs and run again", err)
+		return unchanged(op, j.String(), nextDecision, err)
 	}
 	before, marked := from, false
 	if j.Category == JobRunning && !d.marks() {
@@ -207,8 +186,7 @@ func (c *Client) rerun(ctx context.Context, d Decision, from phase, reached func
 		}
 		marked = true
 		if err := d.allowed(j); err != nil {
-			return c.fail(op, j.String(), failover.InDoubt,
-				"correct the decision by the list of interrupted jobs and run again", fmt.Errorf("it was marked failed: %w", err))
+			return inDoubt(op, j.String(), nextDecision, fmt.Errorf("it was marked failed: %w", err))
 		}
 	}
 	if err := reached(phaseSending); err != nil {
@@ -217,39 +195,33 @@ func (c *Client) rerun(ctx context.Context, d Decision, from phase, reached func
 	if _, err = c.jobAction(ctx, reruns[d.Action].verb, d, j, d.showsIn); err == nil {
 		return reached(phaseDone)
 	}
-	if failover.OutcomeOf(err) != failover.NotApplied {
+	if !notDone(err) {
 		return err
 	}
 	// Refused: nothing of this action is in effect, so the decision can be corrected. A mark sent before it stays.
-	if backErr := reached(before); backErr != nil {
-		err = errors.Join(err, backErr)
-	}
+	err = errors.Join(err, reached(before))
 	if marked {
-		return c.fail(op, j.String(), failover.InDoubt,
-			"correct the decision by the list of interrupted jobs and run again", fmt.Errorf("it was marked failed: %w", err))
+		return inDoubt(op, j.String(), nextDecision, fmt.Errorf("it was marked failed: %w", err))
 	}
 	return err
 }
 
 // marks reports whether the action is sent for a job as it is, without marking it failed first.
-func (d Decision) marks() bool {
-	return slices.Contains([]Rerun{RerunMarkFinishedOK, RerunMarkFailed, RerunHold, RerunCancel}, d.Action)
-}
+func (d Decision) marks() bool { return d.Action > RerunForceRestart }
 
 // check reports why the decision cannot be carried out for the job as it is now.
 func (d Decision) check(j Job) error {
 	switch {
 	case d.Action == RerunLeave:
 		return nil
-	case d.Number != 0 && j.Number != 0 && d.Number != j.Number:
+	case j.startedSince(d.Number):
 		return fmt.Errorf("%w: the job has been started again since (number %d, decided upon %d)",
 			failover.ErrPrecondition, j.Number, d.Number)
 	case j.Category != JobRunning || d.marks():
 		return d.allowed(j)
 	case !d.MarkFailedFirst:
-		return fmt.Errorf("%w: OpCon restarts no job that it shows running; decide to mark it failed first, once it is "+
-			"certain that it does not run on the old host",
-			failover.ErrPrecondition)
+		return because(failover.ErrPrecondition, "OpCon restarts no job that it shows running; decide to mark it failed "+
+			"first, once it is certain that it does not run on the old host")
 	}
 	return d.offered(j)
 }
@@ -273,22 +245,8 @@ func (d Decision) offered(j Job) error {
 
 // showsIn reports whether the job's state shows the decision's effect.
 func (d Decision) showsIn(j Job) bool {
-	again := d.Number != 0 && j.Number != 0 && j.Number != d.Number
-	switch d.Action {
-	case RerunRestartOnHold:
-		return j.Category == JobHeld || again
-	case RerunRestart, RerunForceRestart:
-		return j.Category == JobWaiting || j.Category == JobRunning || j.Category == JobHeld || again
-	case RerunMarkFinishedOK:
-		return j.Category == JobFinishedOK
-	case RerunMarkFailed:
-		return j.Category == JobFailed
-	case RerunHold:
-		return j.Category == JobHeld
-	case RerunCancel:
-		return j.Category == JobCancelled
-	}
-	return true
+	return d.Action == RerunLeave || !d.marks() && j.startedSince(d.Number) ||
+		slices.Contains(reruns[d.Action].shows, j.Category)
 }
 
 // settledJob reads a job and waits while its last events are worked on.
@@ -300,7 +258,7 @@ func (c *Client) settledJob(ctx context.Context, id JobID) (Job, error) {
 			return j, err
 		}
 		if !time.Now().Before(deadline) || waiting.For(ctx, c.conf.Poll) != nil {
-			return j, c.fail("wait for the events of job", j.String(), failover.NotApplied,
+			return j, unchanged("wait for the events of job", j.String(),
 				"wait until OpCon has processed its events, then run again",
 				fmt.Errorf("%w: it is still %q", failover.ErrPrecondition, j.Description))
 		}
@@ -309,24 +267,22 @@ func (c *Client) settledJob(ctx context.Context, id JobID) (Job, error) {
 
 // jobAction sends one action for one job and reads the job until the effect shows.
 func (c *Client) jobAction(ctx context.Context, v verb, d Decision, j Job, shows func(Job) bool) (Job, error) {
-	op := string(v) + " job"
-	res := c.act(ctx, jobActions, v, d.Reason, []actionItem{{id: string(j.ID), name: j.String(),
-		step: d.Step}})[string(j.ID)]
-	if failover.OutcomeOf(res) == failover.NotApplied {
+	op, id := string(v)+" job", string(j.ID)
+	sent := map[string]any{"id": id, "step": nil, "rebuildOnRestartIfContainer": false}
+	if d.Step != "" {
+		sent["step"] = d.Step
+	}
+	res := c.act(ctx, jobActions, v, d.Reason, []actionItem{{id: id, name: j.String(), sent: sent}})[id]
+	if notDone(res) {
 		return j, res
 	}
-	watch := c.settling()
-	for {
-		now, err := c.Job(ctx, j.ID)
-		if err == nil && shows(now) {
-			return now, nil
-		}
-		if err != nil || !watch.more(ctx) {
-			if err == nil {
-				err = fmt.Errorf("%w: it is %s (%s)", failover.ErrNotObserved, now.Category, now.Description)
-			}
-			return now, c.fail(op, j.String(), failover.InDoubt,
-				"look at the job in OpCon and settle it there; it is not sent again", errors.Join(res, err))
-		}
+	now, err := watch(ctx, c, func() (Job, error) { return c.Job(ctx, j.ID) }, shows)
+	switch {
+	case err == nil && shows(now):
+		return now, nil
+	case err == nil:
+		err = fmt.Errorf("%w: it is %s (%s)", failover.ErrNotObserved, now.Category, now.Description)
 	}
+	return now, inDoubt(op, j.String(), "look at the job in OpCon and settle it there; it is not sent again",
+		errors.Join(res, err))
 }

@@ -5,49 +5,40 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
+
 	"slices"
 	"strings"
 
-	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // ScheduleState is a daily schedule's status, reduced to what decides about a hold.
 type ScheduleState int
 
 const (
-	// ScheduleUnknown: the server said something this package does not know.
-	ScheduleUnknown ScheduleState = iota
-	// ScheduleWaiting: built, not started.
-	ScheduleWaiting
+	ScheduleUnknown ScheduleState = iota // the server said something this package does not know
+	ScheduleWaiting                      // built, not started
 	// ScheduleWaitsForContainer: a subschedule whose container job starts it; it can be neither held nor started.
 	ScheduleWaitsForContainer
-	// ScheduleRunning: in process.
-	ScheduleRunning
-	// ScheduleHeld: held on its own; a release frees it.
-	ScheduleHeld
-	// ScheduleParentHeld: held through its parent; only the parent's release frees it.
-	ScheduleParentHeld
-	// ScheduleFinished: completed.
-	ScheduleFinished
+	ScheduleRunning    // in process
+	ScheduleHeld       // held on its own; a release frees it
+	ScheduleParentHeld // held through its parent; only the parent's release frees it
+	ScheduleFinished   // completed
 )
 
 var scheduleWords = []string{ScheduleUnknown: "unknown", ScheduleWaiting: "waiting",
-	ScheduleWaitsForContainer: "waits for its container",
-	ScheduleRunning:           "running", ScheduleHeld: "held", ScheduleParentHeld: "held by its parent",
-	ScheduleFinished: "finished"}
+	ScheduleWaitsForContainer: "waits for its container", ScheduleRunning: "running", ScheduleHeld: "held",
+	ScheduleParentHeld: "held by its parent", ScheduleFinished: "finished"}
 
 // String returns the state in words.
-func (s ScheduleState) String() string { return word(scheduleWords, int(s)) }
+func (s ScheduleState) String() string { return enum.Name(scheduleWords, s) }
 
 // MarshalText writes the state in words.
 func (s ScheduleState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText reads the state in words; others are ScheduleUnknown.
 func (s *ScheduleState) UnmarshalText(text []byte) error {
-	*s = ScheduleState(max(0, slices.Index(scheduleWords, string(text))))
-	return nil
+	return placeOf(scheduleWords, text, s, sameName)
 }
 
 // parentHoldID is the one status number that is public (seen in client code).
@@ -137,7 +128,7 @@ func readSchedule(raw json.RawMessage) (Schedule, error) {
 // ErrUnavailable; NotApplied always.
 func (c *Client) BuiltDates(ctx context.Context) ([]Date, error) {
 	const op = "read the built dates of"
-	rep, err := c.do(ctx, call{op: op, method: http.MethodGet, path: "/api/dailyschedules/dates"})
+	rep, err := c.do(ctx, call{op: op, path: "/api/dailyschedules/dates"})
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +144,7 @@ func (c *Client) BuiltDates(ctx context.Context) ([]Date, error) {
 		}
 		d, ok := parseDate(text)
 		if !ok {
-			return nil, c.fail(op, c.host, failover.NotApplied,
+			return nil, unchanged(op, c.host,
 				"report the server's version: its dates have another form", errors.New("cannot read the date "+shorten(text, 60)))
 		}
 		dates = append(dates, d)
@@ -162,56 +153,28 @@ func (c *Client) BuiltDates(ctx context.Context) ([]Date, error) {
 	return slices.Compact(dates), nil
 }
 
+// allDates returns the built dates and others, in order.
+func (c *Client) allDates(ctx context.Context, others []Date) ([]Date, error) {
+	dates, err := c.BuiltDates(ctx)
+	dates = append(dates, others...)
+	slices.Sort(dates)
+	return slices.Compact(dates), err
+}
+
 // Schedules returns every daily schedule of the dates. Dates must be given: leaving them out is not documented to
 // mean all. Rows the account may not see are absent. Changes nothing. Errors: ErrAuth, ErrForbidden, ErrUnavailable;
 // NotApplied always.
 func (c *Client) Schedules(ctx context.Context, dates []Date) ([]Schedule, error) {
-	var all []Schedule
-	for chunk := range slices.Chunk(dates, 31) {
-		list, err := c.schedulesWhere(ctx, url.Values{"dates": {joinIDs(chunk)}})
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, list...)
-	}
-	return slices.DeleteFunc(all, func(s Schedule) bool { return !slices.Contains(dates, s.Date) }), nil
+	all, err := rowsBy(ctx, c, dailySchedules, "dates", dates, nil)
+	return slices.DeleteFunc(all, func(s Schedule) bool { return !slices.Contains(dates, s.Date) }), err
 }
 
 // schedulesByID reads the named schedules again.
 func (c *Client) schedulesByID(ctx context.Context, ids []ScheduleID) (map[ScheduleID]Schedule, error) {
+	list, err := rowsBy(ctx, c, dailySchedules, "ids", ids, nil)
 	found := map[ScheduleID]Schedule{}
-	for chunk := range slices.Chunk(ids, batchSize) {
-		list, err := c.schedulesWhere(ctx, url.Values{"ids": {joinIDs(chunk)}})
-		if err != nil {
-			return nil, err
-		}
-		for _, s := range list {
-			found[s.ID] = s
-		}
+	for _, s := range list {
+		found[s.ID] = s
 	}
-	return found, nil
-}
-
-// schedulesWhere reads the daily schedules that the server gives for a query.
-func (c *Client) schedulesWhere(ctx context.Context, query url.Values) ([]Schedule, error) {
-	const op = "read daily schedules of"
-	rows, err := c.list(ctx, op, "/api/dailyschedules", "path", query)
-	if err != nil {
-		return nil, err
-	}
-	list := make([]Schedule, len(rows))
-	for i, row := range rows {
-		if list[i], err = readSchedule(row); err != nil {
-			return nil, c.unreadable(op, c.host, err)
-		}
-	}
-	return list, nil
-}
-
-func joinIDs[T ~string](ids []T) string {
-	texts := make([]string, len(ids))
-	for i, id := range ids {
-		texts[i] = string(id)
-	}
-	return strings.Join(texts, ",")
+	return found, err
 }

@@ -30,13 +30,7 @@ type scope struct {
 
 // runningJobs returns the jobs that run on the machine or may.
 func (sc *scope) runningJobs() []Job {
-	var list []Job
-	for _, j := range sc.jobs {
-		if j.mayRunOn(sc.machine, sc.groups) {
-			list = append(list, j)
-		}
-	}
-	return list
+	return slices.DeleteFunc(slices.Clone(sc.jobs), func(j Job) bool { return !j.mayRunOn(sc.machine, sc.groups) })
 }
 
 // scopeFor reads the scope of the record's machine, on the record's dates too. Where schedules were seen before and none
@@ -49,7 +43,7 @@ func (c *Client) scopeFor(ctx context.Context, r Record, extra []Date, age time.
 	sc, err := c.scopeOf(ctx, r.Machine, extra, age)
 	if err == nil && len(sc.roots) == 0 && len(r.Schedules) > 0 {
 		c.surveys.Delete(r.Machine.ID) // what it rests on is not believed
-		err = c.fail("read daily schedules of", r.Machine.Name, failover.NotApplied,
+		err = unchanged("read daily schedules of", r.Machine.Name,
 			"check the service account's schedule and department access, then run again",
 			fmt.Errorf("%w: OpCon shows none, and there were %d", ErrNotFound, len(r.Schedules)))
 	}
@@ -60,19 +54,15 @@ func (c *Client) scopeFor(ctx context.Context, r Record, extra []Date, age time.
 // schedules is unfinished: a finished one starts nothing. Dates and schedules are read every time. The jobs are those
 // of the last survey if it is no older than age, with the jobs of schedules that are new since; see [Client.jobsOf].
 func (c *Client) scopeOf(ctx context.Context, m Machine, extra []Date, age time.Duration) (scope, error) {
-	dates, err := c.BuiltDates(ctx)
+	dates, err := c.allDates(ctx, extra)
 	if err != nil {
 		return scope{}, err
 	}
-	dates = append(dates, extra...)
-	slices.Sort(dates)
-	dates = slices.Compact(dates)
 	list, err := c.Schedules(ctx, dates)
 	if err != nil {
 		return scope{}, err
 	}
-	now := c.serverNow()
-	yesterday := dateOf(now).addDays(-1)
+	yesterday := Date(c.serverNow().AddDate(0, 0, -1).Format(time.DateOnly))
 	open := map[Date]bool{}
 	sc := scope{machine: m, schedules: map[ScheduleID]Schedule{}, rootOf: map[ScheduleID]ScheduleID{},
 		running: map[ScheduleID]bool{}}
@@ -88,31 +78,22 @@ func (c *Client) scopeOf(ctx context.Context, m Machine, extra []Date, age time.
 		}
 	}
 	if sc.jobs, sc.groups, err = c.jobsOf(ctx, m, sc, age); err != nil {
-		return scope{}, c.fail("read daily jobs of", m.Name, failover.NotApplied, failover.NextOf(err), err)
+		return scope{}, unchanged("read daily jobs of", m.Name, failover.NextOf(err), err)
 	}
 	slices.SortFunc(sc.jobs, func(a, b Job) int { return cmp.Compare(a.ID, b.ID) })
-	if err := c.climb(ctx, &sc); err != nil {
-		return scope{}, err
-	}
-	return sc, nil
+	err = c.climb(ctx, &sc)
+	return sc, err
 }
 
 // climb finds the schedules of the jobs and their outermost schedules.
 func (c *Client) climb(ctx context.Context, sc *scope) error {
-	var missing []ScheduleID
-	for _, j := range sc.jobs {
-		if _, ok := sc.schedules[j.Schedule]; !ok && j.Schedule != "" && !slices.Contains(missing, j.Schedule) {
-			missing = append(missing, j.Schedule)
-		}
-	}
-	if err := c.fill(ctx, sc, missing); err != nil {
+	if err := c.fill(ctx, sc, convert(sc.jobs, func(j Job) ScheduleID { return j.Schedule })); err != nil {
 		return err
 	}
 	for _, j := range sc.jobs {
 		s, ok := sc.schedules[j.Schedule]
 		if !ok {
-			return c.fail("read daily schedules of", sc.machine.Name, failover.NotApplied,
-				"check the service account's schedule access",
+			return unchanged("read daily schedules of", sc.machine.Name, "check the service account's schedule access",
 				fmt.Errorf("%w: job %s belongs to schedule %s, which cannot be read", ErrNotFound, j, j.Schedule))
 		}
 		root, err := c.rootOf(ctx, sc, s)
@@ -136,10 +117,13 @@ func (sc *scope) sorted(ids iter.Seq[ScheduleID]) []ScheduleID {
 	})
 }
 
+// fill reads the schedules that were not read with their dates.
 func (c *Client) fill(ctx context.Context, sc *scope, ids []ScheduleID) error {
-	if len(ids) == 0 {
-		return nil
-	}
+	slices.Sort(ids)
+	ids = slices.DeleteFunc(slices.Compact(ids), func(id ScheduleID) bool {
+		_, known := sc.schedules[id]
+		return known || id == ""
+	})
 	more, err := c.schedulesByID(ctx, ids)
 	maps.Copy(sc.schedules, more)
 	return err
@@ -155,9 +139,6 @@ type recent[T any] struct {
 	taken map[string]bool
 }
 
-// recentAge is how long after a reading it may be taken.
-const recentAge = time.Second
-
 func (r *recent[T]) put(value T, at time.Time, age time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -167,12 +148,26 @@ func (r *recent[T]) put(value T, at time.Time, age time.Duration) {
 func (r *recent[T]) take(step string, age time.Duration) (T, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if time.Since(r.at) > recentAge || r.taken[step] || (age == 0 && !r.whole) {
+	if time.Since(r.at) > time.Second || r.taken[step] || (age == 0 && !r.whole) {
 		var none T
 		return none, false
 	}
 	r.taken[step] = true
 	return r.value, true
+}
+
+// get takes what was read last, or reads it.
+func (r *recent[T]) get(step string, age time.Duration, read func() (T, error)) (T, error) {
+	value, ok := r.take(step, age)
+	if ok {
+		return value, nil
+	}
+	began := time.Now()
+	value, err := read()
+	if err == nil {
+		r.put(value, began, age)
+	}
+	return value, err
 }
 
 // forget is called before a change: what was read before says nothing of how things stand behind it.
@@ -182,11 +177,9 @@ func (r *recent[T]) forget() {
 	r.at = time.Time{}
 }
 
-// maxDepth is how many containers deep a subschedule may lie.
-const maxDepth = 32
-
 func (c *Client) rootOf(ctx context.Context, sc *scope, s Schedule) (ScheduleID, error) {
-	for range maxDepth {
+	const depth = 32 // how many containers deep a subschedule may lie
+	for range depth {
 		parent, ok, err := c.parentOf(ctx, sc, s)
 		if err != nil {
 			return "", err
@@ -196,9 +189,8 @@ func (c *Client) rootOf(ctx context.Context, sc *scope, s Schedule) (ScheduleID,
 		}
 		s = parent
 	}
-	return "", c.fail("find the outermost schedule of", s.Name, failover.NotApplied,
-		"report the server's version: its container ids have another form",
-		fmt.Errorf("no end after %d containers", maxDepth))
+	return "", unchanged("find the outermost schedule of", s.Name,
+		"report the server's version: its container ids have another form", fmt.Errorf("no end after %d containers", depth))
 }
 
 // parentOf finds the schedule around s: the one whose id, with a bar, begins the container job's id; where a release
@@ -284,24 +276,12 @@ func needsHold(s ScheduleState, jobRuns bool) bool {
 // runningOn returns the jobs that OpCon shows running on m now. It asks for the category and checks on this side. A job
 // whose category is not known, or that waits to be sent to a group, is not among them: see scope.runningJobs.
 func (c *Client) runningOn(ctx context.Context, m Machine, extra []Date) ([]Job, error) {
-	dates, err := c.BuiltDates(ctx)
+	dates, err := c.allDates(ctx, extra)
 	if err != nil {
 		return nil, err
 	}
-	dates = append(dates, extra...)
-	slices.Sort(dates)
-	var running []Job
-	for chunk := range slices.Chunk(slices.Compact(dates), 31) {
-		jobs, err := c.jobsWhere(ctx, url.Values{"dates": {joinIDs(chunk)}, "categories": {"Running"}})
-		if err != nil {
-			return nil, err
-		}
-		for _, j := range jobs {
-			if j.mayRunOn(m, nil) {
-				running = append(running, j)
-			}
-		}
-	}
-	slices.SortFunc(running, func(a, b Job) int { return cmp.Compare(a.ID, b.ID) })
-	return running, nil
+	jobs, err := rowsBy(ctx, c, dailyJobs, "dates", dates, url.Values{"categories": {"Running"}})
+	jobs = slices.DeleteFunc(jobs, func(j Job) bool { return !j.mayRunOn(m, nil) })
+	slices.SortFunc(jobs, func(a, b Job) int { return cmp.Compare(a.ID, b.ID) })
+	return jobs, err
 }

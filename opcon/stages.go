@@ -38,7 +38,7 @@ const (
 // them is safe to repeat; what a broken line leaves is settled by reading the state. It refuses options that could not
 // work, with an error that wraps failover.ErrInvalid, and asks OpCon nothing.
 func QuiesceStages(c *Client, o QuiesceOptions) (Stages, error) {
-	return quiesceStages(c, o, factStore(o.Machine, nil))
+	return quiesceStages(c, o, store{fact: RecordFact(o.Machine)})
 }
 
 func quiesceStages(c *Client, o QuiesceOptions, st store) (Stages, error) {
@@ -50,14 +50,18 @@ func quiesceStages(c *Client, o QuiesceOptions, st store) (Stages, error) {
 	}
 	q := &quiesce{o: o, work: work{store: st, c: c, machine: o.Machine, reason: o.Reason, prefix: o.Prefix,
 		dates: o.Dates}}
+	// The last undo of all: with the machine as it was, everything held on the way is released.
+	everything := func(HeldSchedule) bool { return true }
 	s := Stages{
 		Check: q.stage("check", q.checkService(), q.checkMachine(), q.checkScope()),
-		Hold:  q.stage("hold", q.snapshot(), q.holdFirst()),
+		Hold: q.stage("hold", q.snapshot(),
+			q.hold(stepHold, "Hold every schedule that can start a job on the machine", everything)),
 		Drain: q.stage("drain"),
 		Down:  q.stage("down", q.down()),
 	}
 	if o.Mode == ModePlanned {
-		s.Drain = q.stage("drain", q.limited(), q.drain(), q.holdMore())
+		s.Drain = q.stage("drain", q.limited(), q.drain(),
+			q.hold(stepHoldMore, "Hold the schedules built while the machine was drained", q.heldBy(stepHoldMore)))
 	}
 	return s, nil
 }
@@ -68,7 +72,7 @@ func quiesceStages(c *Client, o QuiesceOptions, st store) (Stages, error) {
 // is built meanwhile. It refuses options that could not work, with an error that wraps failover.ErrInvalid, and asks
 // OpCon nothing.
 func ResumeStages(c *Client, o ResumeOptions) (Stages, error) {
-	return resumeStages(c, o, factStore(o.Machine, o.Record), false)
+	return resumeStages(c, o, store{fact: RecordFact(o.Machine), initial: o.Record}, false)
 }
 
 func resumeStages(c *Client, o ResumeOptions, st store, alone bool) (Stages, error) {
@@ -80,7 +84,7 @@ func resumeStages(c *Client, o ResumeOptions, st store, alone bool) (Stages, err
 	}
 	r := &resume{o: o, alone: alone, work: work{store: st, c: c, machine: o.Machine, reason: o.Reason,
 		prefix: o.Prefix, dates: o.Dates}}
-	repoint, prove := []failover.Step{r.holdNew()}, []failover.Step{r.openLine(), r.checkAgent()}
+	repoint, prove := []failover.Step{r.hold()}, []failover.Step{r.openLine(), r.checkAgent()}
 	if o.Repoint == RepointEditRecord {
 		repoint = append(repoint, r.repoint())
 	}
@@ -95,7 +99,7 @@ func resumeStages(c *Client, o ResumeOptions, st store, alone bool) (Stages, err
 		Repoint: r.stage("repoint", repoint...),
 		Prove:   r.stage("prove", prove...),
 		Decide:  r.stage("decide", decide...),
-		Release: r.stage("release", r.up(), r.release()),
+		Release: r.stage("release", r.up(), r.releaseHeld()),
 	}, nil
 }
 
@@ -108,30 +112,43 @@ type work struct {
 	prefix  string
 	dates   []Date
 	last    recent[scope]
+	now     recent[Machine]
 }
 
 // step is a step that changes something, to begin with.
-func (w *work) step(name, title, source string) failover.Step {
+func (w *work) step(name, title, source string, observe looker) failover.Step {
 	return failover.Step{ID: name, Title: title, Target: w.machine, Kind: failover.Change, Source: source,
-		Timeout: time.Minute, Poll: w.c.conf.Poll}
+		Timeout: time.Minute, Poll: w.c.conf.Poll, Observe: observe}
+}
+
+// looker is the Observe of a step.
+type looker = func(context.Context) (failover.Observation, error)
+
+// seen is what look says of what was read.
+func seen[T any](read func(context.Context) (T, error), look func(T) failover.Observation) looker {
+	return func(ctx context.Context) (failover.Observation, error) {
+		now, err := read(ctx)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		return look(now), nil
+	}
 }
 
 // stage puts steps into a stage. Each step that changes something keeps the record of the machine, and says so.
 func (w *work) stage(name string, steps ...failover.Step) failover.Stage {
 	for i, s := range steps {
 		if s.Kind == failover.Change {
-			steps[i].Shares = []string{RecordFact(w.machine).Name}
+			steps[i].Shares = []string{w.fact.Name}
 		}
 	}
 	return failover.Stage{Name: w.prefix + name, Steps: steps}
 }
 
-const nextWritable = "make the journal writable and run again, which looks first"
-
 // keep saves the record before a change; without it the change is not made.
 func (w *work) keep(ctx context.Context, op string, r Record) error {
 	if err := w.save(ctx, r); err != nil {
-		return w.c.fail(op, w.machine, failover.NotApplied, "make the journal writable and run again", err)
+		return unchanged(op, w.machine, "make the journal writable and run again", err)
 	}
 	return nil
 }
@@ -143,17 +160,26 @@ func (w *work) must(ctx context.Context, op string) (Record, error) {
 		err = because(failover.ErrPrecondition, "there is no record of this machine")
 	}
 	if err != nil {
-		return r, w.c.fail(op, w.machine, failover.NotApplied,
-			"run the steps that quiesce the machine first, with the same journal", err)
+		err = unchanged(op, w.machine, "run the steps that quiesce the machine first, with the same journal", err)
 	}
-	return r, nil
+	return r, err
+}
+
+// with is a function of a step that needs that record.
+func (w *work) with(op string, do func(context.Context, Record) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		r, err := w.must(ctx, op)
+		if err != nil {
+			return err
+		}
+		return do(ctx, r)
+	}
 }
 
 // set asks the machine of the record up, limited or down.
-func (w *work) set(ctx context.Context, want MachineState) error {
-	r, err := w.must(ctx, "set "+want.String()+" machine")
-	if err != nil {
-		return err
-	}
-	return w.c.setMachine(ctx, r.Machine.ID, want)
+func (w *work) set(want MachineState) func(context.Context) error {
+	return w.with("set "+want.String()+" machine", func(ctx context.Context, r Record) error {
+		w.now.forget()
+		return w.c.setMachine(ctx, r.Machine.ID, want)
+	})
 }

@@ -1,6 +1,7 @@
 package opcon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -12,26 +13,25 @@ import (
 type resume struct {
 	work
 	o       ResumeOptions
-	now     recent[Machine]
 	waiting recent[[]Schedule]
 	alone   bool // without a journal, and so without anybody to ask
 }
 
-// stepFor builds a step whose observation needs the record. In a plan made beforehand there is none yet.
+// stepFor builds a step whose observation needs the record. In a plan made beforehand there is none yet. What look
+// returns beside an error does not count.
 func (r *resume) stepFor(name, title, source, would string,
 	look func(context.Context, Record) (failover.Observation, error)) failover.Step {
-	s := r.step(name, title, source)
-	s.Observe = func(ctx context.Context) (failover.Observation, error) {
+	return r.step(name, title, source, func(ctx context.Context) (failover.Observation, error) {
+		obs := failover.Observation{Found: "known once the machine is quiesced", Would: would}
 		rec, ok, err := r.load(ctx)
+		if err == nil && ok {
+			obs, err = look(ctx, rec)
+		}
 		if err != nil {
 			return failover.Observation{}, err
 		}
-		if !ok {
-			return failover.Observation{Found: "known once the machine is quiesced", Would: would}, nil
-		}
-		return look(ctx, rec)
-	}
-	return s
+		return obs, nil
+	})
 }
 
 // guards is the step that a check guards. Without a journal nothing is looked at again, and that step may be left out.
@@ -42,21 +42,13 @@ func (r *resume) guards(step string) string {
 	return r.prefix + step
 }
 
-func (r *resume) holdNew() failover.Step {
+func (r *resume) hold() failover.Step {
 	s := r.stepFor("schedules", "Hold the schedules built while the machine was down", sourceOps,
-		"hold what was built meanwhile",
-		func(ctx context.Context, rec Record) (failover.Observation, error) {
-			sc, err := r.lookHeld(ctx, stepHoldNew, rec)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			return holdObservation(sc, rec.withoutReleased(sc.toHold())), nil
+		"hold what was built meanwhile", func(ctx context.Context, rec Record) (failover.Observation, error) {
+			sc, err := r.lookHeld(ctx, stepHoldNew, rec, surveyAge)
+			return holdObservation(sc, rec.withoutReleased(sc.toHold())), err
 		})
-	s.Timeout = r.o.HoldTimeout
-	s.Apply = func(ctx context.Context) error {
-		_, _, err := r.holdAll(ctx, stepHoldNew, surveyAge)
-		return err
-	}
+	s.Timeout, s.Apply = r.o.HoldTimeout, r.holdNew(stepHoldNew)
 	// What is held here stays held in an undo: with the machine down, a schedule that is free would send its jobs to
 	// their alternate machines. The undo of the quiesce's first hold releases it with the others.
 	s.Undo = failover.NothingToUndo
@@ -64,39 +56,28 @@ func (r *resume) holdNew() failover.Step {
 }
 
 func (r *resume) repoint() failover.Step {
-	would := "write the address " + r.o.Address.String() + " into the machine record"
-	s := r.stepFor("machine", "Point the machine record at the new host",
-		"vendor, RSJ and FAILOVER, June 2026: update the UNIX machine record to the new host", would, nil)
-	s.Observe = r.onMachine("repoint", func(_ context.Context, m Machine, _ Record) failover.Observation {
-		obs := failover.Observation{Done: m.Address.equal(r.o.Address), Found: "address " + m.Address.String()}
-		if m.TLS {
-			obs.Note = "the line to the agent uses TLS: the agent on the new host has a certificate of its own, and the " +
-				"record's TLS fields may have to follow"
+	const op = "repoint machine"
+	s := r.step("machine", "Point the machine record at the new host",
+		"vendor, RSJ and FAILOVER, June 2026: update the UNIX machine record to the new host",
+		r.onMachine("repoint", func(_ context.Context, m Machine, _ Record) failover.Observation {
+			obs := failover.Observation{Done: m.Address.equal(r.o.Address), Found: "address " + m.Address.String()}
+			if m.TLS {
+				obs.Note = "the line to the agent uses TLS: the agent on the new host has a certificate of its own, and the " +
+					"record's TLS fields may have to follow"
+			}
+			if !obs.Done {
+				obs.Would = "write the address " + r.o.Address.String() + " into the machine record"
+			}
+			return obs
+		}))
+	s.Apply = r.with(op, func(ctx context.Context, rec Record) error {
+		rec.MovedTo = &r.o.Address
+		if err := r.keep(ctx, op, rec); err != nil {
+			return err
 		}
-		if !obs.Done {
-			obs.Would = would
-		}
-		return obs
+		return r.setAddress(ctx, rec, r.o.Address)
 	})
-	s.Apply = func(ctx context.Context) error {
-		rec, err := r.must(ctx, "repoint machine")
-		if err != nil {
-			return err
-		}
-		to := r.o.Address
-		rec.MovedTo = &to
-		if err := r.keep(ctx, "repoint machine", rec); err != nil {
-			return err
-		}
-		return r.setAddress(ctx, rec, to)
-	}
-	s.Undo = func(ctx context.Context) error {
-		rec, err := r.must(ctx, "repoint machine")
-		if err != nil {
-			return err
-		}
-		return r.setAddress(ctx, rec, rec.Machine.Address)
-	}
+	s.Undo = r.with(op, func(ctx context.Context, rec Record) error { return r.setAddress(ctx, rec, rec.Machine.Address) })
 	return s
 }
 
@@ -118,49 +99,67 @@ func (r *resume) oldAgent() failover.Step {
 	return s
 }
 
-func (r *resume) openLine() failover.Step {
-	s := r.stepFor("line", "Open the line to the agent on the new host, with no job started", sourceWrong, "", nil)
-	s.Observe = r.onMachine("line", func(ctx context.Context, m Machine, rec Record) failover.Observation {
+// lineStep is a step that brings the machine to a state in which the agent answers. is and isNot say whether it is
+// there, would what is done about it.
+func (r *resume) lineStep(name, title, source string, there func(Machine) bool, is, isNot, would string) failover.Step {
+	look := func(ctx context.Context, m Machine, rec Record) failover.Observation {
 		who := r.o.whoAnswers(ctx, rec, m)
-		obs := failover.Observation{Done: m.communicating() && who.verdict != wrongHost, Found: "the agent answers",
-			Note: m.line()}
-		if !obs.Done {
-			obs.Found, obs.Would = "the line to the agent is not open",
-				"set the machine to limited and wait for the agent on the new host"
-			obs.Note += "; " + who.found
+		if there(m) && who.verdict != wrongHost {
+			return failover.Observation{Done: true, Found: is, Note: m.line()}
 		}
-		return obs
-	})
+		return failover.Observation{Found: isNot, Would: would, Note: m.line() + "; " + who.found}
+	}
+	s := r.step(name, title, source, r.onMachine(name, look))
 	s.Timeout, s.Help = r.o.UpTimeout, helpAgent
+	return s
+}
+
+func (r *resume) openLine() failover.Step {
+	s := r.lineStep("line", "Open the line to the agent on the new host, with no job started", sourceWrong,
+		Machine.communicating, "the agent answers", "the line to the agent is not open",
+		"set the machine to limited and wait for the agent on the new host")
 	s.Apply = func(ctx context.Context) error {
-		rec, err := r.must(ctx, "open the line to the agent of")
+		changed, err := r.connect(ctx, MachineLimited)
+		return lowered(err, changed)
+	}
+	s.Undo = r.set(MachineDown)
+	return s
+}
+
+func (r *resume) up() failover.Step {
+	s := r.lineStep("machine", "Bring the machine up, with every schedule held and the right host's agent answering",
+		sourceMachine, func(m Machine) bool { return m.Asked == MachineUp && m.State == MachineUp },
+		"the machine is up", "the machine is not up for the new host", "hold what is new, then bring the machine up")
+	s.Apply = func(ctx context.Context) error {
+		_, before, err := r.holdAll(ctx, stepUp, surveyAge)
 		if err != nil {
 			return err
 		}
-		changed, err := r.connect(ctx, rec, MachineLimited)
-		return lowered(err, changed)
+		changed, err := r.connect(ctx, MachineUp)
+		if err != nil {
+			return lowered(err, changed || before > 0)
+		}
+		r.last.forget() // midnight may have come between the last pass and the machine being up
+		return lowered(r.holdNew(stepUp)(ctx), true)
 	}
-	s.Undo = func(ctx context.Context) error { return r.set(ctx, MachineDown) }
+	s.Undo = r.set(MachineLimited)
 	return s
 }
 
 // onMachine observes the machine, also in a plan made before there is a record: what it finds then is what the step
 // will find, since the finding does not name what earlier steps change.
-func (r *resume) onMachine(step string, look func(context.Context, Machine,
-	Record) failover.Observation) func(context.Context) (failover.Observation, error) {
+func (r *resume) onMachine(step string, look func(context.Context, Machine, Record) failover.Observation) looker {
 	return func(ctx context.Context) (failover.Observation, error) {
 		rec, ok, err := r.load(ctx)
 		var m Machine
-		switch {
-		case err != nil:
-		case ok:
+		if err == nil && !ok {
+			m, err = r.c.FindMachine(ctx, r.machine)
+			rec.Machine = m
+		} else if err == nil {
 			var read bool
 			if m, read = r.now.take(step, 0); !read {
 				m, err = r.c.Machine(ctx, rec.Machine.ID)
 			}
-		default:
-			m, err = r.c.FindMachine(ctx, r.machine)
-			rec.Machine = m
 		}
 		if err != nil {
 			return failover.Observation{}, err
@@ -173,43 +172,35 @@ func (r *resume) onMachine(step string, look func(context.Context, Machine,
 
 // line says how the line to the agent stands.
 func (m Machine) line() string {
-	return "asked " + m.Asked.String() + ", line " + m.State.String() + ", address " + m.Address.String()
+	return fmt.Sprintf("asked %s, line %s, address %s", m.Asked, m.State, m.Address)
 }
 
 // look reads the machine and judges who answers.
-func (r *resume) look(ctx context.Context, rec Record) (Machine, answer, error) {
+func (r *resume) look(ctx context.Context, rec Record) (answer, error) {
 	m, err := r.c.Machine(ctx, rec.Machine.ID)
 	if err != nil {
-		return m, answer{}, err
+		return answer{}, err
 	}
-	return m, r.o.whoAnswers(ctx, rec, m), nil
-}
-
-func (r *resume) set(ctx context.Context, want MachineState) error {
-	r.now.forget()
-	return r.work.set(ctx, want)
+	return r.o.whoAnswers(ctx, rec, m), nil
 }
 
 func (r *resume) checkAgent() failover.Step {
 	s := r.stepFor("agent", "The agent that answers runs on the right host", sourceWrong, "",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
-			_, who, err := r.look(ctx, rec)
-			if err != nil {
-				return failover.Observation{}, err
-			}
+			who, err := r.look(ctx, rec)
 			obs := failover.Observation{Done: who.verdict == rightHost, Found: who.found}
 			switch {
 			case obs.Done:
-			case who.verdict == notTold && r.o.Vouch != nil:
-				obs.Done, obs.Found = true, who.found+"; "+r.o.Vouch.String()
-			case who.verdict == notTold:
-				obs.Found += "; not proven, so every schedule stays held: look in the agent's log on the new host whether OpCon " +
-					"is connected, and if it is, waive the step with that as the reason"
-			default:
+			case who.verdict == wrongHost:
 				obs.Found += "; every schedule stays held: stop the agent there, and see that record and alias lead to the " +
 					"new host, then run again: OpCon opens the line anew"
+			case r.o.Vouch != nil:
+				obs.Done, obs.Found = true, who.found+"; "+r.o.Vouch.String()
+			default:
+				obs.Found += "; not proven, so every schedule stays held: look in the agent's log on the new host whether OpCon " +
+					"is connected, and if it is, waive the step with that as the reason"
 			}
-			return obs, nil
+			return obs, err
 		})
 	s.Kind, s.Wait, s.Timeout = failover.Check, true, max(r.c.settleTime(), time.Second)
 	// From the decisions on the steps ask by themselves, and open the line anew where the wrong host answers.
@@ -217,61 +208,17 @@ func (r *resume) checkAgent() failover.Step {
 	return s
 }
 
-func (r *resume) up() failover.Step {
-	s := r.stepFor("machine", "Bring the machine up, with every schedule held and the right host's agent answering",
-		sourceMachine, "", nil)
-	s.Observe = r.onMachine("up", func(ctx context.Context, m Machine, rec Record) failover.Observation {
-		who := r.o.whoAnswers(ctx, rec, m)
-		obs := failover.Observation{Done: m.Asked == MachineUp && m.State == MachineUp && who.verdict != wrongHost,
-			Found: "the machine is up", Note: m.line()}
-		if !obs.Done {
-			obs.Found, obs.Would = "the machine is not up for the new host", "hold what is new, then bring the machine up"
-			obs.Note += "; " + who.found
-		}
-		return obs
-	})
-	s.Timeout, s.Help = r.o.UpTimeout, helpAgent
-	s.Apply = func(ctx context.Context) error {
-		_, before, err := r.holdAll(ctx, stepUp, surveyAge)
-		if err != nil {
-			return err
-		}
-		changed, err := r.bringUp(ctx)
-		if err != nil {
-			return lowered(err, changed || before > 0)
-		}
-		r.last.forget() // midnight may have come between the last pass and the machine being up
-		_, _, err = r.holdAll(ctx, stepUp, surveyAge)
-		return lowered(err, true)
-	}
-	s.Undo = func(ctx context.Context) error { return r.set(ctx, MachineLimited) }
-	return s
-}
-
-// bringUp brings the machine up once the agent that answers is not a wrong host's. It reports whether something was
-// changed.
-func (r *resume) bringUp(ctx context.Context) (bool, error) {
-	rec, err := r.must(ctx, "bring up machine")
-	if err != nil {
-		return false, err
-	}
-	return r.connect(ctx, rec, MachineUp)
-}
-
 func (r *resume) interrupted() failover.Step {
 	s := r.stepFor("interrupted", "List the jobs that need a person's decision",
 		"vendor, RSJ and FAILOVER: think of jobs that were interrupted and of jobs that never ran", "",
 		func(ctx context.Context, rec Record) (failover.Observation, error) {
 			jobs, err := r.c.Interrupted(ctx, rec)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			obs := failover.Observation{Done: true, Found: fmt.Sprintf("%d jobs need a decision", len(jobs))}
+			obs := failover.Observation{Found: fmt.Sprintf("%d jobs need a decision", len(jobs))}
 			for _, j := range jobs {
 				failover.Progress(ctx, j.String()) // for who is asked next, before there is a report
 				obs.Items = append(obs.Items, failover.Item{Target: j.Job.String(), Found: j.row() + ". " + j.Hint})
 			}
-			return obs, nil
+			return obs, err
 		})
 	s.Kind, s.Guards = failover.Check, r.guards(stepUp) // listed anew whenever the run is resumed
 	look := s.Observe
@@ -283,61 +230,43 @@ func (r *resume) interrupted() failover.Step {
 	return s
 }
 
-// describe says what a decision does, in one phrase.
-func (d Decision) describe() string {
-	text := d.Action.String()
-	if d.MarkFailedFirst {
-		text = "mark failed, then " + text
-	}
-	if d.Step != "" {
-		text += " on step " + d.Step
-	}
-	return text
-}
-
-func (r *resume) release() failover.Step {
-	ours := func(h HeldSchedule) bool { return !r.o.keeps(h) }
+func (r *resume) releaseHeld() failover.Step {
 	s := r.stepFor("schedules", "Release exactly what was held, and nothing else", sourceOurs,
-		"release what this run has held",
-		func(ctx context.Context, rec Record) (failover.Observation, error) {
-			list, read := r.waiting.take("release", 0)
-			if !read {
-				var err error
-				if list, err = r.c.pendingRelease(ctx, rec, ours); err != nil {
-					return failover.Observation{}, err
-				}
-				r.waiting.put(list, time.Now(), 0)
-			}
+		"release what this run has held", func(ctx context.Context, rec Record) (failover.Observation, error) {
+			list, err := r.toRelease(ctx, rec)
 			held := map[ScheduleID]string{}
-			names := make([]string, len(list))
-			for i, sch := range list {
-				held[sch.ID], names[i] = sch.words(), sch.String()
+			for _, sch := range list {
+				held[sch.ID] = sch.words()
 			}
 			obs := failover.Observation{Done: len(list) == 0,
 				Found: fmt.Sprintf("%d of %d schedules held by this run are not free", len(list), len(rec.Held))}
 			for _, h := range rec.Held {
-				found := "not held"
+				found := cmp.Or(held[h.ID], "not held")
 				switch {
 				case !h.Ours():
 					found = "its hold had failed, so it is not ours"
 				case r.o.keeps(h):
 					found = "stays held by decision"
-				case held[h.ID] != "":
-					found = held[h.ID]
 				}
 				obs.Items = append(obs.Items, failover.Item{Target: h.String(), Done: held[h.ID] == "", Found: found})
 			}
 			if len(list) > 0 {
-				obs.Would = "release " + strings.Join(names, ", ")
+				obs.Would = "release " + strings.Join(convert(list, Schedule.String), ", ")
 			}
-			return obs, nil
+			return obs, err
 		})
 	s.Timeout = r.o.HoldTimeout
 	s.Apply = func(ctx context.Context) error {
 		// The decisions may have taken hours, in which the old host's agent came back or the machine was taken down.
-		changed, err := r.bringUp(ctx)
+		changed, err := r.connect(ctx, MachineUp)
 		if err == nil {
-			err = r.releaseHeld(ctx, ours)
+			err = r.release(ctx, func(ctx context.Context, rec Record) ([]Schedule, error) {
+				defer r.waiting.forget()
+				return r.toRelease(ctx, rec)
+			})
+		}
+		if err == nil {
+			r.waiting.put(nil, time.Now(), 0) // each was seen free
 		}
 		return lowered(err, changed)
 	}
@@ -345,33 +274,21 @@ func (r *resume) release() failover.Step {
 		r.waiting.forget()
 		return r.holdAgain(ctx)
 	}
-	s.Undone = func(ctx context.Context) (failover.Observation, error) {
+	s.Undone = seen(func(ctx context.Context) ([]Schedule, error) {
 		rec, err := r.must(ctx, "look at")
 		if err != nil {
-			return failover.Observation{}, err
+			return nil, err
 		}
-		list, err := r.c.toHoldAgain(ctx, rec)
-		return failover.Observation{Done: err == nil && len(list) == 0,
-			Found: fmt.Sprintf("%d released schedules are not held", len(list))}, err
-	}
+		return r.c.toHoldAgain(ctx, rec)
+	}, func(list []Schedule) failover.Observation {
+		return failover.Observation{Done: len(list) == 0, Found: fmt.Sprintf("%d released schedules are not held", len(list))}
+	})
 	return s
 }
 
-// releaseHeld releases what the step has just seen held, or looks first.
-func (r *resume) releaseHeld(ctx context.Context, ours func(HeldSchedule) bool) error {
-	rec, err := r.must(ctx, opRelease)
-	if err != nil {
-		return err
-	}
-	list, read := r.waiting.take("release", 0)
-	if !read {
-		if list, err = r.c.pendingRelease(ctx, rec, ours); err != nil {
-			return r.c.fail(opRelease, r.machine, failover.NotApplied, failover.NextOf(err), err)
-		}
-	}
-	r.waiting.forget()
-	if err = r.releaseThese(ctx, rec, list); err == nil {
-		r.waiting.put(nil, time.Now(), 0) // each was seen free
-	}
-	return err
+// toRelease returns what is to be released: what was just read, or reads it.
+func (r *resume) toRelease(ctx context.Context, rec Record) ([]Schedule, error) {
+	return r.waiting.get("release", 0, func() ([]Schedule, error) {
+		return r.c.pendingRelease(ctx, rec, func(h HeldSchedule) bool { return !r.o.keeps(h) })
+	})
 }

@@ -45,22 +45,23 @@ func (c *Client) surveyOf(machine int64) *survey {
 // jobsOf returns the machine's jobs, read at most age ago but for those of new schedules, and its groups.
 func (c *Client) jobsOf(ctx context.Context, m Machine, sc scope, age time.Duration) ([]Job, map[string]bool, error) {
 	var s *survey
+	var err error
 	if old := c.surveyOf(m.ID); old != nil && time.Since(old.whole) <= surveyAge {
-		var err error
-		if time.Since(old.at) <= age {
+		switch {
+		case time.Since(old.at) <= age:
 			s, err = c.addNew(ctx, m, sc, old.clone())
-		} else if len(old.filter) > 0 {
+		case len(old.filter) > 0:
 			s, err = c.refresh(ctx, m, sc, old.clone())
 		}
-		if err != nil {
-			return nil, nil, err
+		if refusedContent(err) {
+			s, err = nil, nil
 		}
 	}
-	if s == nil {
-		var err error
-		if s, err = c.readWhole(ctx, m, sc); err != nil {
-			return nil, nil, err
-		}
+	if s == nil && err == nil {
+		s, err = c.readWhole(ctx, m, sc)
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	c.surveys.Store(m.ID, s)
 	return slices.Collect(maps.Values(s.jobs)), s.groups, nil
@@ -76,10 +77,7 @@ func (c *Client) addNew(ctx context.Context, m Machine, sc scope, s *survey) (*s
 	}
 	slices.Sort(ids)
 	for chunk := range slices.Chunk(ids, batchSize) {
-		jobs, err := c.jobsWhere(ctx, url.Values{"scheduleIds": {joinIDs(chunk)}})
-		if refusedContent(err) {
-			return nil, nil
-		}
+		jobs, err := rowsBy(ctx, c, dailyJobs, "scheduleIds", chunk, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -95,10 +93,7 @@ func (c *Client) addNew(ctx context.Context, m Machine, sc scope, s *survey) (*s
 		}
 		for _, id := range chunk {
 			before, known := s.read[id]
-			s.read[id] = rows[id]
-			if s.young[id] = !known || before != rows[id]; !s.young[id] {
-				delete(s.young, id)
-			}
+			s.read[id], s.young[id] = rows[id], !known || before != rows[id]
 		}
 	}
 	return s, nil
@@ -116,9 +111,6 @@ func (c *Client) refresh(ctx context.Context, m Machine, sc scope, s *survey) (*
 	before := s.jobs
 	s.jobs = map[JobID]Job{}
 	if _, err := c.readFiltered(ctx, m, sc, s, s.filter); err != nil {
-		if refusedContent(err) {
-			return nil, nil
-		}
 		return nil, err
 	}
 	for id, j := range before {
@@ -134,15 +126,13 @@ func (c *Client) refresh(ctx context.Context, m Machine, sc scope, s *survey) (*
 func (c *Client) readFiltered(ctx context.Context, m Machine, sc scope, s *survey, names []string) (int, error) {
 	rows := 0
 	for _, name := range names {
-		for chunk := range slices.Chunk(sc.dates, 31) {
-			jobs, err := c.jobsWhere(ctx, url.Values{"dates": {joinIDs(chunk)}, name: {m.Name}})
-			if err != nil {
-				return rows, err
-			}
-			rows += len(jobs)
-			for _, j := range jobs {
-				s.note(m, j)
-			}
+		jobs, err := rowsBy(ctx, c, dailyJobs, "dates", sc.dates, url.Values{name: {m.Name}})
+		if err != nil {
+			return rows, err
+		}
+		rows += len(jobs)
+		for _, j := range jobs {
+			s.note(m, j)
 		}
 	}
 	return rows, nil
@@ -164,7 +154,7 @@ func (c *Client) readWhole(ctx context.Context, m Machine, sc scope) (*survey, e
 	} else if s.groups, err = c.groupsOf(ctx, m); err != nil {
 		return nil, err
 	}
-	size := 31
+	size := datesPerCall
 	if c.small.Load() {
 		size = 1 // many pages each: side by side
 	}
@@ -172,7 +162,7 @@ func (c *Client) readWhole(ctx context.Context, m Machine, sc scope) (*survey, e
 	rows := 0
 	err = failover.EachTarget(ctx, maxRequests, slices.Collect(slices.Chunk(sc.dates, size)), joinIDs,
 		func(ctx context.Context, chunk []Date) error {
-			jobs, err := c.jobsWhere(ctx, url.Values{"dates": {joinIDs(chunk)}})
+			jobs, err := rowsBy(ctx, c, dailyJobs, "dates", chunk, nil)
 			if err != nil {
 				return err
 			}
@@ -212,29 +202,10 @@ func (c *Client) provenFilter(ctx context.Context, m Machine, sc scope, whole *s
 		if err != nil {
 			return nil, err
 		}
-		missing := 2*n > rows
-		for id := range whole.jobs {
-			_, ok := try.jobs[id]
-			missing = missing || !ok
-		}
-		if !missing {
+		maps.DeleteFunc(try.jobs, func(id JobID, _ Job) bool { _, ok := whole.jobs[id]; return !ok })
+		if 2*n <= rows && len(try.jobs) == len(whole.jobs) {
 			return names, nil
 		}
 	}
 	return nil, nil
-}
-
-// jobsWhere reads the daily jobs that the server gives for a query; whoever asks checks that they fit.
-func (c *Client) jobsWhere(ctx context.Context, query url.Values) ([]Job, error) {
-	rows, err := c.list(ctx, "read daily jobs of", "/api/dailyjobs", "path", query)
-	if err != nil {
-		return nil, err
-	}
-	jobs := make([]Job, len(rows))
-	for i, row := range rows {
-		if jobs[i], err = readJob(row); err != nil {
-			return nil, c.unreadable("read daily jobs of", c.host, err)
-		}
-	}
-	return jobs, nil
 }

@@ -26,24 +26,21 @@ type tokenState struct {
 	known   []failover.Secret // everything that must not show in an error text
 }
 
-// tokenMargin is how long before its end a token counts as expired.
-const tokenMargin = 20 * time.Second
+const tokenMargin = 20 * time.Second // so long before its end a token counts as expired
 
-// token returns the token to use and its generation, logging in if there is none.
-func (c *Client) token(ctx context.Context) (failover.Secret, int, error) {
+// token returns the token to use and its generation, logging in if there is none, or if the server has refused that of
+// the generation refused and nobody else has renewed it meanwhile.
+func (c *Client) token(ctx context.Context, refused int) (failover.Secret, int, error) {
 	t := &c.tokens
 	if err := c.takeTurn(ctx); err != nil {
 		return failover.Secret{}, 0, err
 	}
 	defer func() { <-t.turn }()
-	now := c.serverNow()
-	if !t.token.Empty() && (t.until.IsZero() || now.Before(t.until.Add(-tokenMargin))) {
+	if !t.token.Empty() && t.gen != refused && (t.until.IsZero() || c.serverNow().Before(t.until.Add(-tokenMargin))) {
 		return t.token, t.gen, nil
 	}
-	if err := c.loginLocked(ctx); err != nil {
-		return failover.Secret{}, t.gen, err
-	}
-	return t.token, t.gen, nil
+	err := c.loginLocked(ctx)
+	return t.token, t.gen, err
 }
 
 // takeTurn waits until nobody else logs in.
@@ -52,29 +49,17 @@ func (c *Client) takeTurn(ctx context.Context) error {
 	case c.tokens.turn <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return c.fail("log in to", c.host, failover.NotApplied, "run again with more time", context.Cause(ctx))
+		return unchanged("log in to", c.host, "run again with more time", context.Cause(ctx))
 	}
 }
 
-// renew replaces the token of generation gen after the server refused it. The bool is false when there is no other
-// token to be had.
-func (c *Client) renew(ctx context.Context, gen int) (bool, error) {
-	t := &c.tokens
-	if err := c.takeTurn(ctx); err != nil {
-		return false, err
-	}
-	defer func() { <-t.turn }()
-	if t.gen != gen {
-		return true, nil // somebody else has renewed it meanwhile
-	}
-	old := t.token.Reveal()
-	if err := c.loginLocked(ctx); err != nil {
-		return false, err
-	}
-	return c.conf.Token == nil || t.token.Reveal() != old, nil
+// noLogin is the error of a login that failed. None changes anything that an operator would have to settle.
+func (c *Client) noLogin(next string, err error) error {
+	return unchanged("log in to", c.host, next, err)
 }
 
 func (c *Client) loginLocked(ctx context.Context) error {
+	const nextSecret = "make the password or token available and run again"
 	t := &c.tokens
 	fetch := c.conf.Password
 	if c.conf.Token != nil {
@@ -82,33 +67,28 @@ func (c *Client) loginLocked(ctx context.Context) error {
 	}
 	secret, err := fetch(ctx)
 	if err != nil {
-		return c.fail("fetch the secret for", c.host, failover.NotApplied,
-			"make the password or token available and run again", err)
+		return unchanged("fetch the secret for", c.host, nextSecret, err)
 	}
 	if secret.Empty() {
-		return c.fail("log in to", c.host, failover.NotApplied, "make the password or token available and run again",
-			errors.New("the secret is empty"))
+		return c.noLogin(nextSecret, errors.New("the secret is empty"))
 	}
 	t.remember(secret) // as it came and as it is sent
 	if c.conf.Token != nil {
 		token, err := cleanToken(secret.Reveal())
 		if err != nil {
-			return c.fail("log in to", c.host, failover.NotApplied, failover.NextOf(err), err)
+			return c.noLogin(failover.NextOf(err), err)
 		}
-		secret = failover.NewSecret(token)
-	} else {
-		secret = failover.NewSecret(cleanPassword(secret.Reveal()))
-	}
-	t.remember(secret)
-	if !t.refused.Empty() && t.refused.Reveal() == secret.Reveal() {
-		return c.fail("log in to", c.host, failover.NotApplied,
-			"correct the service account's name and password, then run again",
-			because(ErrAuth, "this password was refused before and is not sent again, so that the account is not locked"))
-	}
-	if c.conf.Token != nil {
-		t.token, t.until = secret, time.Time{}
+		t.token, t.until = failover.NewSecret(token), time.Time{}
+		t.remember(t.token)
 		t.gen++
 		return nil
+	}
+	// An editor adds a mark and line ends to a file with one line.
+	secret = failover.NewSecret(strings.TrimRight(strings.TrimPrefix(secret.Reveal(), "\ufeff"), "\r\n"))
+	t.remember(secret)
+	if !t.refused.Empty() && t.refused.Reveal() == secret.Reveal() {
+		return c.noLogin("correct the service account's name and password, then run again", because(ErrAuth,
+			"this password was refused before and is not sent again, so that the account is not locked"))
 	}
 	kind := map[string]any{"type": "User"}
 	if c.conf.Application != "" {
@@ -129,8 +109,7 @@ func (c *Client) loginLocked(ctx context.Context) error {
 	}
 	got := readObject(rep.body)
 	if got.text("id") == "" {
-		return c.fail("log in to", c.host, failover.NotApplied, "check that the address is the OpCon API",
-			errors.New("the answer holds no token"))
+		return c.noLogin("check that the address is the OpCon API", errors.New("the answer holds no token"))
 	}
 	t.token, t.until = failover.NewSecret(got.text("id")), time.Time{}
 	t.remember(t.token)
@@ -150,35 +129,31 @@ func (c *Client) loginLocked(ctx context.Context) error {
 // loginError judges a failed login. Only the API's own words prove that it knows the password to be wrong: 401, or the
 // code 2003 for a disabled user (seen in client code). Any other refusal says nothing about the password.
 func (c *Client) loginError(err error) error {
-	const op = "log in to"
 	api, ok := errors.AsType[*APIError](err)
 	if !ok {
-		// No login changes anything an operator would have to settle.
 		if fe, isOurs := errors.AsType[*failover.Error](err); isOurs {
-			return c.fail(op, c.host, failover.NotApplied, fe.Next, fe.Err)
+			return c.noLogin(fe.Next, fe.Err)
 		}
-		return c.fail(op, c.host, failover.NotApplied, "check address and certificate, then run again", err)
+		return c.noLogin("check address and certificate, then run again", err)
 	}
 	notAPI := func(text string) error {
-		return c.fail(op, c.host, failover.NotApplied,
-			"check host, port and scheme of the address; the password was not judged", fmt.Errorf("%s: %w", text, api))
+		return c.noLogin("check host, port and scheme of the address; the password was not judged",
+			fmt.Errorf("%s: %w", text, api))
 	}
 	switch {
 	case slices.Contains(api.Codes, 2003):
-		return c.fail(op, c.host, failover.NotApplied, "have the service account enabled in OpCon",
-			fmt.Errorf("%w: %w", ErrAuth, api))
+		return c.noLogin("have the service account enabled in OpCon", fmt.Errorf("%w: %w", ErrAuth, api))
 	case api.Status == http.StatusUnauthorized && api.own:
-		return c.fail(op, c.host, failover.NotApplied,
-			"check the service account's name and password; repeated attempts may lock it", fmt.Errorf("%w: %w", ErrAuth, api))
+		return c.noLogin("check the service account's name and password; repeated attempts may lock it",
+			fmt.Errorf("%w: %w", ErrAuth, api))
 	case api.Status == http.StatusBadRequest && strings.HasPrefix(c.base, "http:"):
 		return notAPI("what answers takes no request in clear text, or is not the OpCon API")
 	case !api.own && api.Status < http.StatusInternalServerError:
 		return notAPI("what answers is not the OpCon API")
 	case api.Status == http.StatusForbidden:
-		return c.fail(op, c.host, failover.NotApplied, "have the service account allowed to use the API",
-			fmt.Errorf("%w: %w", ErrForbidden, api))
+		return c.noLogin("have the service account allowed to use the API", fmt.Errorf("%w: %w", ErrForbidden, api))
 	}
-	return c.fail(op, c.host, failover.NotApplied, "read the server's message; the password was not judged", api)
+	return c.noLogin("read the server's message; the password was not judged", api)
 }
 
 // logoff ends a user token.
@@ -218,4 +193,37 @@ func (c *Client) redact(text string) string {
 	c.tokens.knownMu.Lock()
 	defer c.tokens.knownMu.Unlock()
 	return failover.Redact(text, c.tokens.known...)
+}
+
+// Texts that a person pastes come as other programs show them. What is certain to be packing is taken off; anything
+// else that cannot be right is refused by its name.
+
+// cleanToken takes a token out of what the vendor's tools and scripts write: "Token <id>", the whole header line,
+// quotes, line ends, a byte order mark.
+func cleanToken(text string) (string, error) {
+	text = unquote(text)
+	if n := len("authorization:"); len(text) > n && strings.EqualFold(text[:n], "authorization:") {
+		text = unquote(text[n:])
+	}
+	if n := len("token"); len(text) >= n && strings.EqualFold(text[:n], "token") &&
+		(len(text) == n || text[n] == ' ' || text[n] == '\t') {
+		text = unquote(text[n:])
+	}
+	switch {
+	case text == "":
+		return "", failover.Invalid("token", "is empty", "give the token's id alone")
+	case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "", failover.Invalid("token", "holds blanks or characters that no token has",
+			"give the token's id alone, on one line")
+	}
+	return text, nil
+}
+
+// unquote takes off white space, a byte order mark and one pair of quotes.
+func unquote(text string) string {
+	text = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text), "\ufeff"))
+	if n := len(text); n >= 2 && (text[0] == '"' || text[0] == '\'') && text[n-1] == text[0] {
+		text = strings.TrimSpace(text[1 : n-1])
+	}
+	return text
 }

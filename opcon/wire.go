@@ -2,9 +2,11 @@ package opcon
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,9 +55,7 @@ func (o object) number(bad *error, names ...string) int64 {
 	if err == nil && math.Abs(f) <= 1<<53 && f == math.Trunc(f) {
 		return int64(f)
 	}
-	if *bad == nil {
-		*bad = fmt.Errorf("the number %s in field %s cannot be read", shorten(string(raw), 40), names[0])
-	}
+	*bad = cmp.Or(*bad, fmt.Errorf("the number %s in field %s cannot be read", shorten(string(raw), 40), names[0]))
 	return 0
 }
 
@@ -63,8 +63,8 @@ func (o object) number(bad *error, names ...string) int64 {
 func (o object) date(bad *error, names ...string) Date {
 	text := o.text(names...)
 	d, ok := parseDate(text)
-	if !ok && strings.TrimSpace(text) != "" && *bad == nil {
-		*bad = fmt.Errorf("the date %q in field %s cannot be read", shorten(text, 40), names[0])
+	if !ok && strings.TrimSpace(text) != "" {
+		*bad = cmp.Or(*bad, fmt.Errorf("the date %q in field %s cannot be read", shorten(text, 40), names[0]))
 	}
 	return d
 }
@@ -76,14 +76,14 @@ func (o object) rows(bad *error, name string) []json.RawMessage {
 		return nil
 	}
 	var list []json.RawMessage
-	if err := json.Unmarshal(raw, &list); err != nil && *bad == nil {
-		*bad = fmt.Errorf("field %s is not a list", name)
+	if json.Unmarshal(raw, &list) != nil {
+		*bad = cmp.Or(*bad, fmt.Errorf("field %s is not a list", name))
 	}
 	return list
 }
 
-func (o object) truth(names ...string) bool {
-	b, _ := strconv.ParseBool(strings.ToLower(rawText(o.get(names...))))
+func (o object) truth(name string) bool {
+	b, _ := strconv.ParseBool(strings.ToLower(o.text(name)))
 	return b
 }
 
@@ -143,14 +143,10 @@ func parseDate(text string) (Date, bool) {
 	return Date(text), true
 }
 
-func dateOf(t time.Time) Date { return Date(t.Format(time.DateOnly)) }
-
-func (d Date) addDays(n int) Date {
-	t, err := time.Parse(time.DateOnly, string(d))
-	if err != nil {
-		return d
-	}
-	return dateOf(t.AddDate(0, 0, n))
+// placeOf finds a word among words, by what same says; where it is none of them, *into becomes unknown.
+func placeOf[E ~int](words []string, text []byte, into *E, same func(a, b string) bool) error {
+	*into = E(max(0, slices.IndexFunc(words, func(w string) bool { return same(w, string(text)) })))
+	return nil
 }
 
 // sameName compares names as OpCon does: case and surrounding blanks do not count (inferred).

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 
 	"golang.org/x/term"
@@ -30,12 +31,12 @@ type person struct {
 	stop    <-chan struct{}
 }
 
-// newPerson looks whether somebody can read a question and answer it.
-func newPerson(con console, screen *Screen, actor string, stop <-chan struct{}) *person {
-	p := &person{in: bufio.NewReader(con.in), out: con.err, screen: screen, actor: actor, stop: stop,
-		there: term.IsTerminal(int(con.in.Fd())) && term.IsTerminal(int(con.err.Fd()))}
+// person looks whether somebody can read a question and answer it.
+func (c call) person() *person {
+	p := &person{in: bufio.NewReader(c.con.in), out: c.con.err, screen: NewScreen(c.con.err), actor: c.actor, stop: c.stop,
+		there: term.IsTerminal(int(c.con.in.Fd())) && term.IsTerminal(int(c.con.err.Fd()))}
 	p.discard = func() {
-		flushInput(con.in)
+		flushInput(c.con.in)
 		_, _ = p.in.Discard(p.in.Buffered())
 	}
 	return p
@@ -87,32 +88,23 @@ func (p *person) consent(ctx context.Context, why, word string) error {
 	return err
 }
 
-// longest is how many characters a person is asked to type at most.
-const longest = 40
-
 // word is what a person has to type: the name of the target where it can be typed, otherwise the beginning of the hash.
 func word(target string, hash failover.PlanHash) string {
+	const longest = 40 // that a person is asked to type
 	if target == "" || len([]rune(target)) > longest || oneLine(target) != target ||
-		failover.Printable(target) != target ||
-		strings.EqualFold(target, "yes") || strings.EqualFold(target, "y") {
+		failover.Printable(target) != target || strings.EqualFold(target, "yes") || strings.EqualFold(target, "y") {
 		return fmt.Sprintf("%.8s", string(hash))
 	}
 	return target
 }
 
-// shownTargets is how many targets of a fan-out a question shows.
-const shownTargets = 20
-
 // approve asks about a step that cannot be taken back, or that is not as the plan has shown it.
 func (p *person) approve(ctx context.Context, q failover.Request) (failover.Approval, error) {
 	s, obs := q.Step, q.Observation
 	p.screen.Line("\n%s (%s)\n  target: %s\n  found:  %s", oneLine(s.Title), s.ID, oneLine(s.Target), oneLine(obs.Found))
-	rows := 0
-	for _, item := range obs.Items {
-		if item.Done {
-			continue
-		}
-		if rows++; rows > shownTargets {
+	open := slices.DeleteFunc(slices.Clone(obs.Items), func(item failover.Item) bool { return item.Done })
+	for i, item := range open {
+		if i == 20 {
 			p.screen.Line("          and others; the JSON plan has all of them")
 			break
 		}

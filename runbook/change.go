@@ -15,23 +15,22 @@ import (
 )
 
 // agree asks the person for the consent to what was shown. It returns a refusal where nobody is there to ask.
-func (c call) agree(ctx context.Context, at *person, what, word, approve string) error {
-	if !at.there {
+func (c call) agree(ctx context.Context, what, word, approve string) error {
+	if !c.at.there {
 		return refuse(ExitWaiting, "consent to "+what, c.procedure,
 			"read what is shown above, then call it again with -approve "+approve+", or on a terminal",
 			fmt.Errorf("%w: nobody is here to consent; nothing was changed", failover.ErrWaiting))
 	}
-	err := at.consent(ctx, "", word)
-	if errors.Is(err, failover.ErrWaiting) {
+	err := c.at.consent(ctx, "", word)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, failover.ErrWaiting):
 		return refuse(ExitWaiting, "consent to "+what, c.procedure, "call it again",
 			fmt.Errorf("%w; nothing was changed", err))
 	}
-	if err != nil {
-		return &failover.Error{Op: "consent to " + what, Target: c.procedure, Outcome: failover.NotApplied,
-			Next: "settle the objection, then call it again",
-			Err:  fmt.Errorf("%w; nothing was changed", err)}
-	}
-	return nil
+	return unchanged("consent to "+what, c.procedure, "settle the objection, then call it again",
+		fmt.Errorf("%w; nothing was changed", err))
 }
 
 // existing opens the journal; nil where there is none yet.
@@ -57,34 +56,33 @@ func (c call) begin(journal *failover.Journal) (*failover.Journal, error) {
 
 // finished says what a journal records that no run can go on with; "" where one can.
 func finished(rep *failover.Report) string {
+	what := "a run"
 	switch {
-	case rep.Result == failover.ResultUndone || rep.Result == failover.ResultCompleted && rep.Undo:
-		return "an undo that was completed at " + rep.Ended.Format(time.RFC3339)
-	case rep.Result == failover.ResultCompleted:
-		return "a run that was completed at " + rep.Ended.Format(time.RFC3339)
+	case rep.Result == failover.ResultUndone, rep.Result == failover.ResultCompleted && rep.Undo:
+		what = "an undo"
+	case rep.Result != failover.ResultCompleted:
+		return ""
 	}
-	return ""
+	return what + " that was completed at " + rep.Ended.Format(time.RFC3339)
 }
 
 // usable says what is wrong with the journal before anything is dialled.
-func (c call) usable(verb string) error {
+func (c call) usable() error {
 	journal, err := failover.ReadJournal(c.journal)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && verb != "undo":
+	case errors.Is(err, fs.ErrNotExist) && c.verb != "undo":
 		return nil
-	case err != nil:
+	case err != nil || c.verb != "run":
 		return err
 	}
+	rep := journal.Report()
 	// Last year's journal under the usual name must not make tonight's run look done.
-	if what := finished(journal.Report()); what != "" && verb == "run" {
+	if what := finished(rep); what != "" {
 		return refuse(ExitUsage, "run with", c.journal,
 			"name a new journal with -journal; status shows what this one records",
 			fmt.Errorf("%w: it records %s, nothing was done now", failover.ErrPrecondition, what))
 	}
-	if verb == "run" {
-		return c.undoing(journal.Report())
-	}
-	return nil
+	return c.undoing(rep)
 }
 
 // undoing refuses to go on behind an undo that has begun.
@@ -96,19 +94,20 @@ func (c call) undoing(rep *failover.Report) error {
 		fmt.Errorf("%w; nothing was done now", failover.ErrUndone))
 }
 
-func (c call) run(ctx context.Context, stop <-chan struct{}, proc failover.Procedure) (err error) {
+func (c call) run(ctx context.Context, proc failover.Procedure) (err error) {
 	journal, err := c.existing()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeJournal(journal)) }()
+	defer func() {
+		if journal != nil {
+			err = errors.Join(err, journal.Close())
+		}
+	}()
 	if err := c.waivable(proc); err != nil {
 		return err
 	}
-	screen := NewScreen(c.con.err)
-	at := newPerson(c.con, screen, c.actor, stop)
-	approved := failover.PlanHash(c.approve)
-	if approved == "" {
+	if c.approve == "" {
 		plan, err := proc.Plan(ctx, journal)
 		if err != nil {
 			return err
@@ -120,16 +119,16 @@ func (c call) run(ctx context.Context, stop <-chan struct{}, proc failover.Proce
 		if err := c.blocked(plan); err != nil {
 			return err
 		}
-		if err := c.agree(ctx, at, "the plan", word("", plan.Findings), string(plan.Findings)); err != nil {
+		if err := c.agree(ctx, "the plan", word("", plan.Findings), string(plan.Findings)); err != nil {
 			return err
 		}
-		approved = plan.Findings
+		c.approve = string(plan.Findings)
 	}
 	if journal, err = c.begin(journal); err != nil {
 		return err
 	}
-	o := c.options(journal, approved, at)
-	o.Waive, o.Confirm, o.Stop = c.waive, at.confirm, stop
+	o := c.options(journal)
+	o.Waive, o.Confirm = c.waive, c.at.confirm
 	rep, err := proc.Run(ctx, o)
 	return c.ended(rep, err)
 }
@@ -148,21 +147,13 @@ func (c call) waivable(proc failover.Procedure) error {
 
 // options are what run and undo have in common. Somebody at the terminal is asked about each step that cannot be taken
 // back and each that the plan did not show as it is; without a terminal the run stops there.
-func (c call) options(journal *failover.Journal, approved failover.PlanHash, at *person) failover.RunOptions {
-	o := failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason, Approved: approved,
-		WarnAfter: c.warnAfter, StopAfter: c.stopAfter,
-		Observer: at.screen.Event}
-	if at.there {
-		o.Gate = at.approve
+func (c call) options(journal *failover.Journal) failover.RunOptions {
+	o := failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason, Approved: failover.PlanHash(c.approve),
+		WarnAfter: c.warnAfter, StopAfter: c.stopAfter, Observer: c.at.screen.Event, Stop: c.stop}
+	if c.at.there {
+		o.Gate = c.at.approve
 	}
 	return o
-}
-
-func closeJournal(journal *failover.Journal) error {
-	if journal == nil {
-		return nil
-	}
-	return journal.Close()
 }
 
 // blocked refuses a plan with a step that stands in the way.
@@ -181,35 +172,30 @@ func (c call) blocked(plan failover.Plan) error {
 		fmt.Errorf("%w: a run would stop at %s; nothing was changed", failover.ErrPrecondition, strings.Join(ids, ", ")))
 }
 
-func (c call) undo(ctx context.Context, stop <-chan struct{}, proc failover.Procedure) (err error) {
+func (c call) undo(ctx context.Context, proc failover.Procedure) (err error) {
 	journal, err := failover.OpenJournal(c.journal)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeJournal(journal)) }()
+	defer func() { err = errors.Join(err, journal.Close()) }()
 	if name, _ := journal.Procedure(); name != "" && name != proc.Name {
 		return refuse(ExitUsage, "undo with", c.journal,
 			"name the procedure of this journal with -procedure, or the journal of this procedure with -journal",
 			fmt.Errorf("%w: it was begun for %s, this is %s", failover.ErrWrongJournal, name, proc.Name))
 	}
-	screen := NewScreen(c.con.err)
-	at := newPerson(c.con, screen, c.actor, stop)
-	approved := failover.PlanHash(c.approve)
-	if approved == "" {
+	if c.approve == "" {
 		plan := proc.UndoPlan(journal)
 		c.showUndo(proc, plan, journal)
 		if len(plan.Steps) > 0 && !plan.Steps[0].Undo {
 			return refuse(ExitBlocked, "undo", proc.Name, plan.Steps[0].Why,
 				fmt.Errorf("%w: %s; nothing was changed", failover.ErrIrreversible, plan.Steps[0].ID))
 		}
-		if err := c.agree(ctx, at, "the undo", word("", plan.Findings), string(plan.Findings)); err != nil {
+		if err := c.agree(ctx, "the undo", word("", plan.Findings), string(plan.Findings)); err != nil {
 			return err
 		}
-		approved = plan.Findings
+		c.approve = string(plan.Findings)
 	}
-	o := c.options(journal, approved, at)
-	o.Stop = stop
-	rep, err := proc.Undo(ctx, o)
+	rep, err := proc.Undo(ctx, c.options(journal))
 	return c.ended(rep, err)
 }
 
@@ -237,7 +223,7 @@ func (c call) showUndo(proc failover.Procedure, plan failover.UndoPlan, journal 
 
 // takeOver replaces a holder of the lock that is known to be dead. Who calls it names the holder twice: as the argument
 // and as the answer or with -approve.
-func (c call) takeOver(ctx context.Context, stop <-chan struct{}, proc failover.Procedure) (err error) {
+func (c call) takeOver(ctx context.Context, proc failover.Procedure) (err error) {
 	claim, held, err := holding(ctx, proc)
 	switch {
 	case err != nil:
@@ -246,16 +232,14 @@ func (c call) takeOver(ctx context.Context, stop <-chan struct{}, proc failover.
 		say(c.con.out, "nobody holds the lock; run takes it")
 		return nil
 	case name(claim) != c.args[0]:
-		return &failover.Error{Op: "take the lock over", Target: proc.Name, Outcome: failover.NotApplied,
-			Next: "find out what the holder does, then name exactly this one",
-			Err:  fmt.Errorf("%w: by %s (%s)", failover.ErrLocked, name(claim), claim.Owner)}
+		return unchanged("take the lock over", proc.Name, "find out what the holder does, then name exactly this one",
+			fmt.Errorf("%w: by %s (%s)", failover.ErrLocked, name(claim), claim.Owner))
 	}
 	c.showClaim(c.con.err, claim)
 	say(c.con.err, "Take it over only when it is certain that this run is dead: two runs at once is what the lock "+
 		"prevents.")
 	if c.approve != name(claim) {
-		at := newPerson(c.con, NewScreen(c.con.err), c.actor, stop)
-		if err := c.agree(ctx, at, "the take-over", name(claim), name(claim)); err != nil {
+		if err := c.agree(ctx, "the take-over", name(claim), name(claim)); err != nil {
 			return err
 		}
 	}
@@ -267,8 +251,8 @@ func (c call) takeOver(ctx context.Context, stop <-chan struct{}, proc failover.
 		return err
 	}
 	defer func() { err = errors.Join(err, journal.Close()) }()
-	if err := proc.TakeOverLock(ctx, claim,
-		failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason}); err != nil {
+	o := failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason}
+	if err := proc.TakeOverLock(ctx, claim, o); err != nil {
 		return err
 	}
 	say(c.con.out, "taken over from %s. Run with the same journal to go on.", name(claim))
@@ -280,13 +264,11 @@ func (c call) ended(rep *failover.Report, err error) error {
 	if rep == nil {
 		return err
 	}
-	if shown := c.show(rep); shown != nil {
+	shown := c.show(rep)
+	if err == nil || shown != nil {
 		return errors.Join(err, shown)
 	}
-	if err != nil {
-		return reported{rep, err}
-	}
-	return nil
+	return reported{rep, err}
 }
 
 // reported is an error that stands in the report above.

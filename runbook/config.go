@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -41,22 +42,29 @@ func ReadConfig(path string, v any) error {
 			"write it as in the program's site.example.yaml")
 	}
 	raw := []byte(text)
-	if n := documents(raw); n != 1 {
-		return failover.Invalid(field, fmt.Sprintf("holds %d documents", n), "keep exactly one: the lines with --- part them")
+	file, err := parser.ParseBytes(raw, 0)
+	if err != nil {
+		file = new(ast.File) // the decoder says what is wrong
+	} else {
+		file.Docs = slices.DeleteFunc(file.Docs, func(d *ast.DocumentNode) bool { return d.Body == nil })
+		if n := len(file.Docs); n != 1 {
+			return failover.Invalid(field, fmt.Sprintf("holds %d documents", n),
+				"keep exactly one: the lines with --- part them")
+		}
 	}
-	if left := places(raw, func(text string) bool { return strings.Contains(text, fillIn) }); len(left) > 0 {
+	if left := places(file, func(text string) bool { return strings.Contains(text, fillIn) }); len(left) > 0 {
 		return failover.Invalid(field, "still says "+fillIn+" at "+strings.Join(left, ", "),
 			"fill in what the comments there ask for")
 	}
 	if err := yaml.UnmarshalWithOptions(raw, v, yaml.Strict()); err != nil {
-		return failover.Invalid(field, wrongValue(raw, err),
+		return failover.Invalid(field, wrongValue(file, err),
 			"correct it there; the program's site.example.yaml explains each key")
 	}
 	return nil
 }
 
 // wrongValue says in words of the file what the decoder did not take.
-func wrongValue(raw []byte, err error) string {
+func wrongValue(file *ast.File, err error) string {
 	if wrong, ok := errors.AsType[*yaml.TypeError](err); ok && wrong.Token != nil {
 		return fmt.Sprintf("[%d:%d] %s is %s, and %s is wanted", wrong.Token.Position.Line, wrong.Token.Position.Column,
 			strconv.Quote(wrong.Token.Value), kindWord(wrong.SrcType), kindWord(wrong.DstType))
@@ -66,31 +74,24 @@ func wrongValue(raw []byte, err error) string {
 		return strconv.Quote(wrong.Token.Prev.Prev.Value) + ": " + oneLine(yaml.FormatError(err, false, false))
 	}
 	if _, placed := err.(yaml.Error); !placed { //nolint:errorlint // the decoder's own errors name the place
-		if at := places(raw, func(text string) bool { return strings.Contains(err.Error(), strconv.Quote(text)) }); len(
-			at) > 0 {
+		quoted := func(text string) bool { return strings.Contains(err.Error(), strconv.Quote(text)) }
+		if at := places(file, quoted); len(at) > 0 {
 			return "at " + strings.Join(at, " or ") + ": " + err.Error()
 		}
 	}
 	return oneLine(yaml.FormatError(err, false, false)) // without the lines around the place
 }
 
+var kindWords = map[reflect.Kind]string{reflect.Bool: "true or false", reflect.String: "a text",
+	reflect.Int: "a number", reflect.Int64: "a number", reflect.Uint: "a number", reflect.Uint64: "a number",
+	reflect.Float64: "a number", reflect.Slice: "a list", reflect.Array: "a list", reflect.Struct: "a block of keys",
+	reflect.Map: "a block of keys", reflect.Pointer: "a block of keys"}
+
 func kindWord(t reflect.Type) string {
 	if t == nil {
 		return "another value"
 	}
-	switch t.Kind() {
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Int, reflect.Int64, reflect.Uint, reflect.Uint64, reflect.Float64:
-		return "a number"
-	case reflect.String:
-		return "a text"
-	case reflect.Slice, reflect.Array:
-		return "a list"
-	case reflect.Struct, reflect.Map, reflect.Pointer:
-		return "a block of keys"
-	}
-	return "another value"
+	return cmp.Or(kindWords[t.Kind()], "another value")
 }
 
 // deepest is how many levels a configuration file may have.
@@ -115,21 +116,6 @@ func tooDeep(text string) int {
 		}
 	}
 	return 0
-}
-
-// documents counts the documents that say something.
-func documents(raw []byte) int {
-	file, err := parser.ParseBytes(raw, 0)
-	if err != nil {
-		return 1 // the decoder says what is wrong
-	}
-	n := 0
-	for _, doc := range file.Docs {
-		if doc.Body != nil {
-			n++
-		}
-	}
-	return n
 }
 
 // localFiles looks at every file that the configuration names for a secret or for host keys.
@@ -171,43 +157,32 @@ func localFiles(field string, v reflect.Value) (wrong []error) {
 }
 
 // places names the keys whose values are wanted, with their lines.
-func places(raw []byte, wanted func(string) bool) []string {
-	file, err := parser.ParseBytes(raw, 0)
-	if err != nil {
-		return nil // the decoder says what is wrong
-	}
-	p := &placer{wanted: wanted}
+func places(file *ast.File, wanted func(string) bool) (found []string) {
 	for _, doc := range file.Docs {
-		if doc.Body != nil {
-			ast.Walk(p, doc.Body)
-		}
+		ast.Walk(placer(func(n ast.Node) {
+			if _, scalar := n.(ast.ScalarNode); scalar && wanted(n.GetToken().Value) {
+				found = append(found,
+					fmt.Sprintf("%s (line %d)", strings.TrimPrefix(n.GetPath(), "$."), n.GetToken().Position.Line))
+			}
+		}), doc.Body)
 	}
-	return p.found
+	return found
 }
 
-type placer struct {
-	wanted func(string) bool
-	found  []string
-}
+// placer is called with each value of a file, and with no key.
+type placer func(ast.Node)
 
 // Visit implements ast.Visitor.
-func (p *placer) Visit(n ast.Node) ast.Visitor {
-	if pair, ok := n.(*ast.MappingValueNode); ok {
-		p.look(pair.Value)
-	}
-	if list, ok := n.(*ast.SequenceNode); ok {
-		for _, v := range list.Values {
-			p.look(v)
+func (p placer) Visit(n ast.Node) ast.Visitor {
+	switch n := n.(type) {
+	case *ast.MappingValueNode:
+		p(n.Value)
+	case *ast.SequenceNode:
+		for _, v := range n.Values {
+			p(v)
 		}
 	}
 	return p
-}
-
-func (p *placer) look(n ast.Node) {
-	if _, scalar := n.(ast.ScalarNode); scalar && p.wanted(n.GetToken().Value) {
-		p.found = append(p.found,
-			fmt.Sprintf("%s (line %d)", strings.TrimPrefix(n.GetPath(), "$."), n.GetToken().Position.Line))
-	}
 }
 
 // Duration is a length of time written as in "90s", "30m" or "1h30m".
@@ -251,14 +226,9 @@ func (s Secret) Func() failover.SecretFunc {
 
 // check refuses a secret with several sources, and a file that could not be used.
 func (s Secret) check(field string) error {
-	sources := 0
-	for _, source := range []string{s.File, s.Env, s.Prompt} {
-		if source != "" {
-			sources++
-		}
-	}
+	sources := slices.DeleteFunc([]string{s.File, s.Env, s.Prompt}, func(s string) bool { return s == "" })
 	switch {
-	case sources > 1:
+	case len(sources) > 1:
 		return failover.Invalid(field, "names several sources", "name a file, an environment variable or a prompt")
 	case s.File == "":
 		return nil
@@ -291,9 +261,8 @@ func askedOnce(ask func() (failover.Secret, error)) failover.SecretFunc {
 func secretPrompt(question string) (failover.Secret, error) {
 	fd := int(os.Stdin.Fd())
 	if !term.IsTerminal(fd) {
-		return failover.Secret{},
-			failover.Invalid("secret "+question, "cannot be asked for",
-				"run on a terminal, or name a file or an environment variable")
+		return failover.Secret{}, failover.Invalid("secret "+question, "cannot be asked for",
+			"run on a terminal, or name a file or an environment variable")
 	}
 	fmt.Fprintf(os.Stderr, "%s: ", failover.Printable(question))
 	raw, err := term.ReadPassword(fd)
@@ -324,9 +293,8 @@ type SSH struct {
 func (s SSH) Target(peers ...SSH) failover.SSH {
 	target := failover.SSH{Address: s.Address, User: s.User, HostKeys: s.HostKeys, KnownHosts: s.KnownHosts,
 		Key: s.Key.Func(), Passphrase: s.Passphrase.Func(), Certificate: s.Certificate, Agent: s.Agent,
-		Password:       s.Password.Func(),
-		ConnectTimeout: time.Duration(s.ConnectTimeout), KeepaliveEvery: time.Duration(s.KeepaliveEvery),
-		KeepaliveMisses:  s.KeepaliveMisses,
+		Password: s.Password.Func(), ConnectTimeout: time.Duration(s.ConnectTimeout),
+		KeepaliveEvery: time.Duration(s.KeepaliveEvery), KeepaliveMisses: s.KeepaliveMisses,
 		LegacyAlgorithms: s.LegacyAlgorithms}
 	for _, hop := range s.Jump {
 		target.Jump = append(target.Jump, hop.Target())

@@ -1,6 +1,7 @@
 package runbook
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -51,25 +52,14 @@ func (v Verb) changes(args []string) bool {
 }
 
 type call struct {
-	con                                                console
-	config, procedure, journal, actor, reason, approve string
-	json, html                                         bool
-	warnAfter, stopAfter                               time.Duration
-	waive                                              waivers
-	args                                               []string
-}
-
-type waivers map[string]string
-
-func (w waivers) String() string { return "" }
-
-func (w waivers) Set(text string) error {
-	id, reason, ok := strings.Cut(text, "=")
-	if !ok || strings.TrimSpace(reason) == "" {
-		return errors.New("write STEP=REASON")
-	}
-	w[id] = reason
-	return nil
+	con                                                      console
+	verb, config, procedure, journal, actor, reason, approve string
+	json, html                                               bool
+	warnAfter, stopAfter                                     time.Duration
+	waive                                                    map[string]string
+	args                                                     []string
+	stop                                                     <-chan struct{} // closed by the first interrupt
+	at                                                       *person
 }
 
 const commonVerbs = `  check                    look at every precondition, change nothing
@@ -92,7 +82,7 @@ func (p Program) Main(args []string) int {
 }
 
 func (p Program) main(args []string, con console) ExitStatus {
-	c, verb, err := p.call(args, con)
+	c, err := p.call(args, con)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return ExitDone
@@ -101,20 +91,21 @@ func (p Program) main(args []string, con console) ExitStatus {
 	}
 	ctx, stop, end := interruptible(con.err)
 	defer end()
-	err = p.do(ctx, stop, verb, c)
-	if err == nil {
+	c.stop = stop
+	c.at = c.person()
+	if err = p.do(ctx, c); err == nil {
 		return ExitDone
 	}
 	say(con.err, "%s: %v", p.Name, err)
 	if next := failover.NextOf(err); next != "" {
 		say(con.err, "next: %s", next)
 	}
-	return c.status(verb, err)
+	return c.status(err)
 }
 
 // call reads the command line.
-func (p Program) call(args []string, con console) (c call, verb string, err error) {
-	c = call{con: con, waive: waivers{}}
+func (p Program) call(args []string, con console) (call, error) {
+	c := call{con: con, verb: "plan", waive: map[string]string{}}
 	flags := flag.NewFlagSet(p.Name, flag.ContinueOnError)
 	flags.SetOutput(con.err)
 	flags.StringVar(&c.config, "config", p.Name+".yaml", "configuration `file`, YAML or JSON; unknown keys are refused")
@@ -131,30 +122,30 @@ func (p Program) call(args []string, con console) (c call, verb string, err erro
 		"say so when a run takes longer than this `time`, for example 90m; 0 is never")
 	flags.DurationVar(&c.stopAfter, "stop-after", 0,
 		"stop at the next safe point when a run has taken this `time`; 0 is never")
-	flags.Var(c.waive, "waive", "let a check fail: `STEP=REASON`; may be repeated")
+	flags.Func("waive", "let a check fail: `STEP=REASON`; may be repeated", func(text string) error {
+		id, reason, ok := strings.Cut(text, "=")
+		if !ok || strings.TrimSpace(reason) == "" {
+			return errors.New("write STEP=REASON")
+		}
+		c.waive[id] = reason
+		return nil
+	})
 	flags.Usage = func() {
 		fmt.Fprintf(flags.Output(), "%s: %s\n\nusage: %s [flags] [verb]\n%s", p.Name, p.About, p.Name, commonVerbs)
 		for _, v := range p.Verbs {
 			fmt.Fprintf(flags.Output(), "  %-24s %s\n", v.Name, v.About)
 		}
 		fmt.Fprintf(flags.Output(), "status, report, resolve and confirm need the journal only: they work when no machine "+
-			"can be reached.\n\n%s\n",
-			statuses)
+			"can be reached.\n\n%s\n", statuses)
 		flags.PrintDefaults()
 	}
 	words, err := parse(flags, args)
-	if err != nil {
-		return c, "", err
-	}
-	verb = "plan"
 	if len(words) > 0 {
-		verb, c.args = words[0], words[1:]
+		c.verb, c.args = words[0], words[1:]
 	}
 	c.actor, c.reason = strings.TrimSpace(c.actor), strings.TrimSpace(c.reason)
-	if c.journal == "" {
-		c.journal = c.procedure + ".journal"
-	}
-	return c, verb, nil
+	c.journal = cmp.Or(c.journal, c.procedure+".journal")
+	return c, err
 }
 
 const statuses = `exit status: 0 done; 1 not done, nothing in effect; 2 called wrongly; 3 in doubt; 4 a person is needed;
@@ -175,48 +166,57 @@ func parse(flags *flag.FlagSet, args []string) (words []string, err error) {
 	}
 }
 
-// arity says how many words a common verb takes behind it; confirm takes at least so many.
-func arity(verb string) (n int, known bool) {
-	switch verb {
-	case "check", "plan", "run", "undo", "status", "report", "lock":
-		return 0, true
-	case "take-over":
-		return 1, true
-	case "resolve", "confirm":
-		return 2, true
-	}
-	return 0, false
+// commonVerb is a verb that every program has.
+type commonVerb struct {
+	words int // that it takes behind it; confirm takes at least so many
+	// changes: it needs somebody who answers for it, and its failure is judged by what the journal says is in effect
+	changes bool
+	local   func(call, context.Context) error                     // needs the journal only
+	does    func(call, context.Context, failover.Procedure) error // where it is not local
 }
 
-func (p Program) do(ctx context.Context, stop <-chan struct{}, verb string, c call) (err error) {
+var common = map[string]commonVerb{
+	"check":     {does: call.check},
+	"plan":      {does: call.plan},
+	"run":       {changes: true, does: call.run},
+	"undo":      {changes: true, does: call.undo},
+	"status":    {local: call.report},
+	"report":    {local: call.report},
+	"resolve":   {words: 2, changes: true, local: call.settle},
+	"confirm":   {words: 2, changes: true, local: call.settle},
+	"lock":      {does: call.holder},
+	"take-over": {words: 1, changes: true, does: call.takeOver},
+}
+
+func (p Program) do(ctx context.Context, c call) (err error) {
 	if i := slices.IndexFunc(p.Verbs,
-		func(v Verb) bool { name, _, _ := strings.Cut(v.Name, " "); return name == verb }); i >= 0 {
-		return c.own(ctx, stop, verb, p.Verbs[i])
+		func(v Verb) bool { name, _, _ := strings.Cut(v.Name, " "); return name == c.verb }); i >= 0 {
+		return c.own(ctx, p.Verbs[i])
 	}
-	n, known := arity(verb)
+	verb, known := common[c.verb]
 	switch {
 	case !known:
-		return usage("no verb is called %s; -h lists them", verb)
-	case len(c.args) < n || len(c.args) > n && verb != "confirm":
-		return usage("%s takes %d words behind it, not %d; -h shows them", verb, n, len(c.args))
+		return usage("no verb is called %s; -h lists them", c.verb)
+	case len(c.args) < verb.words || len(c.args) > verb.words && c.verb != "confirm":
+		return usage("%s takes %d words behind it, not %d; -h shows them", c.verb, verb.words, len(c.args))
 	case !slices.Contains(p.Procedures, c.procedure):
 		return usage("no procedure is called %s; there are %s", c.procedure, strings.Join(p.Procedures, ", "))
-	case slices.Contains(changing, verb) && c.reason == "":
-		return usage("-reason is empty; give the change ticket")
-	case slices.Contains(changing, verb) && c.actor == "":
-		return usage("-actor is empty; name who answers for it")
 	}
-	switch verb {
-	case "status", "report":
-		return c.report(ctx)
-	case "resolve", "confirm":
-		return c.settle(verb)
-	case "run", "undo", "take-over":
-		if err := c.usable(verb); err != nil {
-			return err
-		}
+	if verb.changes {
+		err = c.answeredFor()
 	}
-	if err := p.lookAtFiles(c.config); err != nil {
+	switch {
+	case err != nil:
+		return err
+	case verb.local != nil:
+		return verb.local(c, ctx)
+	case verb.changes:
+		err = c.usable()
+	}
+	if err == nil {
+		err = p.lookAtFiles(c.config)
+	}
+	if err != nil {
 		return err
 	}
 	proc, closer, err := p.Build(ctx, c.config, c.procedure)
@@ -228,19 +228,18 @@ func (p Program) do(ctx context.Context, stop <-chan struct{}, verb string, c ca
 			say(c.con.err, "close the connections: %v", err) // what was asked for is done or not, all the same
 		}
 	}()
-	switch verb {
-	case "check":
-		return c.check(ctx, proc)
-	case "plan":
-		return c.plan(ctx, proc)
-	case "lock":
-		return c.holder(ctx, proc)
-	case "take-over":
-		return c.takeOver(ctx, stop, proc)
-	case "undo":
-		return c.undo(ctx, stop, proc)
+	return verb.does(c, ctx, proc)
+}
+
+// answeredFor refuses to change something for nobody, or for no reason.
+func (c call) answeredFor() error {
+	switch {
+	case c.reason == "":
+		return usage("-reason is empty; give the change ticket")
+	case c.actor == "":
+		return usage("-actor is empty; name who answers for it")
 	}
-	return c.run(ctx, stop, proc)
+	return nil
 }
 
 // lookAtFiles says what is wrong with a file of this machine, all of it at once.
@@ -256,22 +255,20 @@ func (p Program) lookAtFiles(config string) error {
 }
 
 // own calls a verb of the program's own. One that changes something is called with consent only.
-func (c call) own(ctx context.Context, stop <-chan struct{}, verb string, v Verb) error {
-	switch {
-	case !v.changes(c.args):
+func (c call) own(ctx context.Context, v Verb) error {
+	if !v.changes(c.args) {
 		return v.Run(ctx, c.config, c.args)
-	case c.reason == "":
-		return usage("-reason is empty; give the change ticket")
-	case c.actor == "":
-		return usage("-actor is empty; name who answers for it")
 	}
-	word := verb
+	if err := c.answeredFor(); err != nil {
+		return err
+	}
+	word := c.verb
 	if len(c.args) > 0 {
 		word = c.args[0]
 	}
 	if c.approve != word {
-		say(c.con.err, "%s %s\n  %s", verb, strings.Join(c.args, " "), v.About)
-		if err := c.agree(ctx, newPerson(c.con, NewScreen(c.con.err), c.actor, stop), verb, word, word); err != nil {
+		say(c.con.err, "%s %s\n  %s", c.verb, strings.Join(c.args, " "), v.About)
+		if err := c.agree(ctx, c.verb, word, word); err != nil {
 			return err
 		}
 	}
@@ -288,19 +285,19 @@ func interruptible(out io.Writer) (context.Context, <-chan struct{}, func()) {
 	stop, signals, ended := make(chan struct{}), make(chan os.Signal, 2), make(chan struct{})
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		for n := 0; ; n++ {
+		for n := range 2 {
 			select {
 			case <-ended:
 				return
 			case <-signals:
-				if n == 0 {
-					say(out, "stopping at the next safe point; interrupt again to end at once")
-					close(stop)
-				} else {
-					say(out, "ending at once; interrupt again to kill this process")
-					cancel()
-					signal.Stop(signals)
-				}
+			}
+			if n == 0 {
+				say(out, "stopping at the next safe point; interrupt again to end at once")
+				close(stop)
+			} else {
+				say(out, "ending at once; interrupt again to kill this process")
+				cancel()
+				signal.Stop(signals)
 			}
 		}
 	}()

@@ -3,7 +3,6 @@ package runbook
 import (
 	"errors"
 	"io/fs"
-	"slices"
 
 	"github.com/01b61c5c/failover"
 )
@@ -34,7 +33,6 @@ func StatusOf(r *failover.Report) ExitStatus {
 		return ExitWaiting
 	case failover.ResultPartWay, failover.ResultInterrupted:
 		return ExitPartWay
-	case failover.ResultNone, failover.ResultFailed, failover.ResultStopped:
 	}
 	return ExitNotDone
 }
@@ -42,18 +40,13 @@ func StatusOf(r *failover.Report) ExitStatus {
 // answered is the exit status of a verb of the program's own that changes something. No journal tells about it: its
 // error does.
 func answered(err error) ExitStatus {
-	if errors.Is(err, failover.ErrWaiting) {
+	switch outcome := failover.OutcomeOf(err); {
+	case errors.Is(err, failover.ErrWaiting):
 		return ExitWaiting
-	}
-	if doneOnSome(err) {
+	case doneOnSome(err), outcome == failover.Applied:
 		return ExitPartWay
-	}
-	switch failover.OutcomeOf(err) {
-	case failover.NotApplied:
+	case outcome == failover.NotApplied:
 		return ExitNotDone
-	case failover.Applied:
-		return ExitPartWay
-	case failover.InDoubt:
 	}
 	return ExitInDoubt
 }
@@ -84,25 +77,25 @@ func (r refusal) Unwrap() error { return r.error }
 
 // refuse ends a call before it changes anything.
 func refuse(status ExitStatus, op, target, next string, err error) error {
-	return refusal{status, &failover.Error{Op: op, Target: target, Outcome: failover.NotApplied, Next: next, Err: err}}
+	return refusal{status, unchanged(op, target, next, err)}
+}
+
+func unchanged(op, target, next string, err error) error {
+	return &failover.Error{Op: op, Target: target, Outcome: failover.NotApplied, Next: next, Err: err}
 }
 
 // usage refuses a call that was written wrongly.
-func usage(format string, args ...any) error { return refusal{ExitUsage, textError(format, args...)} }
-
-// changing are the verbs whose failure is judged by what the journal says is in effect.
-var changing = []string{"run", "undo", "resolve", "confirm", "take-over"}
+func usage(format string, args ...any) error {
+	return refusal{ExitUsage, errors.New(clean(format, args...))}
+}
 
 // status is the exit status of a verb that ended with err. What is in effect is read from the journal: the error only
 // says why the verb ended.
-func (c call) status(verb string, err error) ExitStatus {
-	if err == nil {
-		return ExitDone
-	}
+func (c call) status(err error) ExitStatus {
 	if r, ok := errors.AsType[refusal](err); ok {
 		return r.status
 	}
-	if !slices.Contains(changing, verb) {
+	if !common[c.verb].changes {
 		return ExitNotDone
 	}
 	journal, err := failover.ReadJournal(c.journal)
@@ -113,7 +106,7 @@ func (c call) status(verb string, err error) ExitStatus {
 		return ExitInDoubt
 	}
 	rep := journal.Report()
-	if n := len(rep.Decisions); verb == "take-over" && n > 0 {
+	if n := len(rep.Decisions); c.verb == "take-over" && n > 0 {
 		last := rep.Decisions[n-1]
 		if last.Kind == failover.DecisionTakeOver && last.Outcome != nil && *last.Outcome == failover.InDoubt {
 			return ExitInDoubt
@@ -124,9 +117,6 @@ func (c call) status(verb string, err error) ExitStatus {
 		return ExitPartWay // all of it is in effect, and the verb did not do what was asked for
 	case failover.ResultUndone:
 		return ExitNotDone
-	case failover.ResultNone, failover.ResultFailed, failover.ResultPartWay, failover.ResultInDoubt,
-		failover.ResultWaiting, failover.ResultStopped,
-		failover.ResultInterrupted:
 	}
 	return StatusOf(rep)
 }

@@ -1,6 +1,7 @@
 package runbook
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,18 +28,11 @@ func (c call) check(ctx context.Context, proc failover.Procedure) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(c.con.out, 0, 0, 2, ' ', 0)
+	words := map[failover.PlanAction]string{failover.ActionNone: "ok", failover.ActionBlock: "FAILS",
+		failover.ActionWait: "waits"}
 	var failed []string
 	for _, s := range plan.Steps {
-		word, found := "not yet", s.Observation.Found
-		switch s.Action {
-		case failover.ActionNone:
-			word = "ok"
-		case failover.ActionBlock:
-			word = "FAILS"
-		case failover.ActionWait:
-			word = "waits"
-		case failover.ActionDone, failover.ActionApply, failover.ActionConfirm, failover.ActionLater:
-		}
+		word, found := cmp.Or(words[s.Action], "not yet"), s.Observation.Found
 		if s.Error != "" {
 			word, found = "unknown", "cannot be observed: "+s.Error
 		}
@@ -50,19 +44,16 @@ func (c call) check(ctx context.Context, proc failover.Procedure) error {
 		}
 	}
 	if c.json {
-		if err := c.document(plan.JSON()); err != nil {
-			return err
-		}
-	} else if err := w.Flush(); err != nil {
+		err = c.document(plan.JSON())
+	} else {
+		err = w.Flush()
+	}
+	if err != nil || len(failed) == 0 {
 		return err
 	}
-	if len(failed) == 0 {
-		return nil
-	}
 	return refuse(ExitBlocked, "check", plan.Procedure,
-		"make them hold; what may be waived is waived by run with -waive STEP=REASON",
-		fmt.Errorf("%w: %d of %d checks: %s", failover.ErrPrecondition, len(failed), len(plan.Steps),
-			strings.Join(failed, ", ")))
+		"make them hold; what may be waived is waived by run with -waive STEP=REASON", fmt.Errorf("%w: %d of %d checks: %s",
+			failover.ErrPrecondition, len(failed), len(plan.Steps), strings.Join(failed, ", ")))
 }
 
 // checksAhead are the Checks of each part up to its point of no return, or up to its first change where it has none.
@@ -104,17 +95,17 @@ func (c call) plan(ctx context.Context, proc failover.Procedure) error {
 		return err
 	}
 	if c.json {
-		if err := c.document(plan.JSON()); err != nil {
-			return err
-		}
-		return c.blocked(plan)
+		err = c.document(plan.JSON())
+	} else {
+		say(c.con.out, "%v", plan)
 	}
-	say(c.con.out, "%v", plan)
-	if err := c.blocked(plan); err != nil {
-		return err
+	if err == nil {
+		err = c.blocked(plan)
 	}
-	say(c.con.out, "Nothing was changed. To do this: run %s-reason … -approve %s", path, plan.Findings)
-	return nil
+	if err == nil && !c.json {
+		say(c.con.out, "Nothing was changed. To do this: run %s-reason … -approve %s", path, plan.Findings)
+	}
+	return err
 }
 
 func (c call) document(raw []byte, err error) error {
@@ -154,14 +145,14 @@ func (c call) report(ctx context.Context) error {
 }
 
 // settle writes a person's word into an existing journal.
-func (c call) settle(verb string) (err error) {
+func (c call) settle(context.Context) (err error) {
 	journal, err := failover.OpenJournal(c.journal)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, journal.Close()) }()
 	step := c.args[0]
-	if verb == "confirm" {
+	if c.verb == "confirm" {
 		err = journal.Confirm(step, failover.Statement{By: c.actor, Says: strings.Join(c.args[1:], " "), Reason: c.reason})
 	} else {
 		var outcome failover.Outcome
@@ -170,14 +161,13 @@ func (c call) settle(verb string) (err error) {
 		}
 		err = journal.Resolve(step, outcome, c.actor, c.reason)
 	}
-	if errors.Is(err, failover.ErrPrecondition) || errors.Is(err, failover.ErrInvalid) {
+	switch {
+	case errors.Is(err, failover.ErrPrecondition), errors.Is(err, failover.ErrInvalid):
 		return refusal{ExitUsage, err}
+	case err == nil:
+		say(c.con.out, "%s: written down for %s. Next: %s.", step, c.actor, journal.Report().Next)
 	}
-	if err != nil {
-		return err
-	}
-	say(c.con.out, "%s: written down for %s. Next: %s.", step, c.actor, journal.Report().Next)
-	return nil
+	return err
 }
 
 func (c call) show(rep *failover.Report) error {
@@ -188,20 +178,17 @@ func (c call) show(rep *failover.Report) error {
 	return nil
 }
 
-// unnamed stands for a holder that never came to write its name.
-const unnamed = "unnamed"
-
 // holder shows who has the lock. A run that was stopped half-way keeps it until it is run again or undone.
 func (c call) holder(ctx context.Context, proc failover.Procedure) error {
 	claim, held, err := holding(ctx, proc)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if !held {
+	case held:
+		c.showClaim(c.con.out, claim)
+	default:
 		say(c.con.out, "nobody holds the lock")
-		return nil
 	}
-	c.showClaim(c.con.out, claim)
 	return nil
 }
 
@@ -224,9 +211,5 @@ func holding(ctx context.Context, proc failover.Procedure) (failover.Claim, bool
 	return proc.Lock.Holder(ctx)
 }
 
-func name(c failover.Claim) string {
-	if c.ID == "" {
-		return unnamed
-	}
-	return c.ID
-}
+// name is what a holder is called; one that never came to write its name is unnamed.
+func name(c failover.Claim) string { return cmp.Or(c.ID, "unnamed") }
