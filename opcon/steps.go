@@ -311,7 +311,7 @@ func (q *quiesce) down() failover.Step {
 		if err := q.restore(true)(ctx); err != nil {
 			return err
 		}
-		return q.free(ours)(ctx)
+		return lowered(q.free(ours)(ctx), true)
 	}
 	s.Undone = func(ctx context.Context) (failover.Observation, error) {
 		obs, err := look(ctx)

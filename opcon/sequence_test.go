@@ -1,0 +1,65 @@
+package opcon_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/opcon/opcontest"
+)
+
+// Whichever request is refused: a step, or an undo, that has changed something is not told as if it had not.
+func TestNothingIsCalledUnchangedBehindARequestThatWasTaken(t *testing.T) {
+	for _, undo := range []bool{false, true} {
+		t.Run(fmt.Sprintf("undo %t", undo), func(t *testing.T) {
+			for skip := 0; ; skip++ {
+				s := newSite(t, opcontest.Config{})
+				s.quiet()
+				p, j := procedure(t, s, unplanned(), resumed()), journal(t)
+				before, changing := 0, ""
+				o, stop := options(j), make(chan struct{})
+				if undo {
+					o.Stop = stop
+				}
+				o.Observer = func(e failover.Event) {
+					switch {
+					case e.Kind == failover.EventIntent:
+						before, changing = len(s.Effects()), e.Step.ID
+					case e.Kind == failover.EventStepStarted && e.Step.ID == "opcon-down/machine" && !e.Undo:
+						x := s.AddSchedule(&opcontest.Schedule{Name: "BUILT LATE", Status: opcontest.ScheduleInProcess})
+						s.AddJob(&opcontest.Job{Name: "LATE", Schedule: x, Primary: "SYMAIX1"})
+						if undo {
+							close(stop)
+						}
+					}
+				}
+				play := p.Run
+				if undo {
+					_, err := p.Run(context.Background(), o)
+					require.ErrorIs(t, err, failover.ErrStopped)
+					o.Stop, play = nil, p.Undo
+				}
+				s.Inject(opcontest.Injection{Kind: opcontest.InjectionStatus, Method: http.MethodPost,
+					Code: http.StatusForbidden, Skip: skip, Times: -1})
+				rep, err := play(context.Background(), o)
+				if err == nil {
+					require.GreaterOrEqual(t, skip, 3)
+					return
+				}
+				for _, step := range rep.Steps {
+					unchanged := step.Status == failover.StatusFailed || undo && step.Status == failover.StatusApplied
+					if step.ID == changing && step.Error != "" && unchanged {
+						require.Len(t, s.Effects(), before, "%s is %s behind %d requests: %v", step.ID, step.Status, skip, err)
+					}
+				}
+				s.Heal()
+				_, err = play(context.Background(), o)
+				require.NoError(t, err, "behind %d requests", skip)
+			}
+		})
+	}
+}
