@@ -6,6 +6,8 @@ import (
 	"net"
 	"slices"
 	"syscall"
+
+	"github.com/01b61c5c/failover/internal/enum"
 )
 
 // Answer says whether anything at a machine's address gave a sign of life in a call that failed.
@@ -23,16 +25,10 @@ const (
 	AnswerSome
 )
 
+var answerNames = []string{AnswerUnknown: "unknown", AnswerNone: "none", AnswerSome: "some"}
+
 // String returns "unknown", "none" or "some".
-func (a Answer) String() string {
-	switch a {
-	case AnswerNone:
-		return "none"
-	case AnswerSome:
-		return "some"
-	}
-	return "unknown"
-}
+func (a Answer) String() string { return enum.Name(answerNames, a) }
 
 // AnswerOf tells from the error of one call to one [Host] whether the machine answered. Only AnswerNone is a proof of
 // silence. A nil error is AnswerSome.
@@ -67,7 +63,17 @@ func answerOfDial(ctx context.Context, err error) Answer {
 		return AnswerUnknown
 	}
 	if all, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // one error for each address of a name
-		return answerOfAll(ctx, all.Unwrap())
+		var answers []Answer
+		for _, err := range all.Unwrap() {
+			answers = append(answers, answerOfDial(ctx, err))
+		}
+		switch { // one answer is enough for life, and every address must be silent for silence
+		case slices.Contains(answers, AnswerSome):
+			return AnswerSome
+		case slices.Contains(answers, AnswerUnknown) || len(answers) == 0:
+			return AnswerUnknown
+		}
+		return AnswerNone
 	}
 	// Only an error of the form of net.Dialer's own is read; a proxy's error may speak of the proxy.
 	op, ok := err.(*net.OpError) //nolint:errorlint // as said
@@ -91,21 +97,4 @@ func answerOfDial(ctx context.Context, err error) Answer {
 		return AnswerNone
 	}
 	return AnswerUnknown
-}
-
-// answerOfAll: one answer is enough for life, and every address must be silent for silence.
-func answerOfAll(ctx context.Context, errs []error) Answer {
-	answer := AnswerNone
-	for _, err := range errs {
-		switch answerOfDial(ctx, err) {
-		case AnswerSome:
-			return AnswerSome
-		case AnswerUnknown:
-			answer = AnswerUnknown
-		}
-	}
-	if len(errs) == 0 {
-		return AnswerUnknown
-	}
-	return answer
 }

@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
-
-	"github.com/01b61c5c/failover"
 )
 
 // connectTimeout is the cause of a context that ended because ConnectTimeout was over.
@@ -27,7 +24,7 @@ func dialTCP(ctx context.Context, network, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := lookup(ctx, host)
+	addrs, err := net.DefaultResolver.LookupIPAddr(ctx, host)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
@@ -37,38 +34,31 @@ func dialTCP(ctx context.Context, network, address string) (net.Conn, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	conns, errs := make([]net.Conn, len(addrs)), make([]error, len(addrs))
+	errs := make([]error, len(addrs))
+	var mu sync.Mutex
+	var won net.Conn
 	var dials sync.WaitGroup
 	for i, addr := range addrs {
 		dials.Go(func() {
-			conns[i], errs[i] = dialer.DialContext(ctx, network, net.JoinHostPort(addr.String(), port))
-			if errs[i] == nil {
+			conn, err := dialer.DialContext(ctx, network, net.JoinHostPort(addr.String(), port))
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err != nil:
+				errs[i] = err
+			case won != nil:
+				_ = conn.Close()
+			default:
+				won = conn
 				cancel()
 			}
 		})
 	}
 	dials.Wait()
-	var won net.Conn
-	for _, conn := range conns {
-		switch {
-		case conn == nil:
-		case won == nil:
-			won = conn
-		default:
-			_ = conn.Close()
-		}
-	}
 	if won != nil {
 		return won, nil
 	}
 	return nil, errors.Join(errs...)
-}
-
-func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return []netip.Addr{addr}, nil
-	}
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
 // tcp makes the TCP connection and sorts what went wrong.
@@ -80,17 +70,16 @@ func (h *Host) tcp(ctx context.Context) (net.Conn, error) {
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		<-ctx.Done() // due; the dialer's own timer was a little faster
 	}
-	cause := causeOf(ctx, err)
-	answer, reason, next := answerOfDial(ctx, err), ErrUnreachable,
-		"check that the machine is up and that its address and port are reachable from here"
+	cause, next := causeOf(ctx, err), "check that the machine is up and that its address and port are reachable from here"
 	if jump, ok := errors.AsType[*jumpError](err); ok {
 		cause, next = err, jump.next
 	}
-	switch {
-	case answer == AnswerNone:
+	answer, reason := answerOfDial(ctx, err), ErrUnreachable
+	switch answer {
+	case AnswerNone:
 		reason, next = errNoAnswer, "look at the machine's own console: it may be off, or the network between may be broken"
-	case answer == AnswerSome:
+	case AnswerSome:
 		reason, next = errPortClosed, "the machine is alive: start its SSH server or correct the port"
 	}
-	return nil, h.fail("connect", failover.NotApplied, next, withAnswer(answer, fmt.Errorf("%w: %w", reason, cause)))
+	return nil, h.notApplied("connect", next, "%w", withAnswer(answer, fmt.Errorf("%w: %w", reason, cause)))
 }

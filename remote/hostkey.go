@@ -106,21 +106,18 @@ func (t trust) judge(key ssh.PublicKey) error {
 // by the authorities, then by the plain key in it; each with the port, and without it when the port has no key. In one
 // case it is stricter: a key of the port counts for a certificate too.
 func (t trust) judgeKnown(key, plain ssh.PublicKey, fp string) error {
-	cert, certified := key.(*ssh.Certificate)
+	names := knownNames(t.address)
 	var badCert error
-	var lines, unusable []string
-	for _, name := range knownNames(t.address) {
-		for _, e := range t.known.known(name) {
-			if !certified || e.marker != authority || e.key == nil || !same(e.key, cert.SignatureKey) {
-				continue
-			}
-			checker := ssh.CertChecker{IsHostAuthority: func(ssh.PublicKey, string) bool { return true }}
-			if badCert = checker.CheckHostKey(strings.ToLower(t.address), &net.TCPAddr{}, cert); badCert == nil {
-				return nil
-			}
+	if cert, ok := key.(*ssh.Certificate); ok && slices.ContainsFunc(t.known.known(names...), func(e knownEntry) bool {
+		return e.marker == authority && e.key != nil && same(e.key, cert.SignatureKey)
+	}) {
+		checker := ssh.CertChecker{IsHostAuthority: func(ssh.PublicKey, string) bool { return true }}
+		if badCert = checker.CheckHostKey(strings.ToLower(t.address), &net.TCPAddr{}, cert); badCert == nil {
+			return nil
 		}
 	}
-	for _, name := range knownNames(t.address) {
+	var lines, unusable []string
+	for _, name := range names {
 		other := false
 		for _, e := range t.known.known(name) {
 			switch {

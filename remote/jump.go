@@ -6,30 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/01b61c5c/failover"
 )
-
-// newHops makes a Host for each jump host and returns the last one, or nil. Each is dialled through the one before.
-func newHops(config Config) (*Host, error) {
-	var last *Host
-	for i, hop := range config.SSH.Jump {
-		next := Config{SSH: hop, Logger: config.Logger, Dial: config.Dial}
-		h, err := newHost(next, fmt.Sprintf("SSH.Jump[%d]", i))
-		if err != nil {
-			return nil, err
-		}
-		if h.via = last; last != nil {
-			h.dial = last.forward
-		}
-		last = h
-	}
-	return last, nil
-}
 
 // jumpError is what went wrong on a jump host. Its cause is told and not found by errors.Is: a host key or a login that
 // is wrong there must not be taken for one of the machine behind it.
@@ -82,9 +65,8 @@ func (h *Host) forward(ctx context.Context, _, address string) (net.Conn, error)
 	refused, isRefusal := errors.AsType[*ssh.OpenChannelError](err)
 	switch {
 	case isRefusal:
-		answer, next = answerOfRefusal(refused),
-			"look from the jump host whether "+address+" answers, and whether its sshd_config allows AllowTcpForwarding and "+
-				"PermitOpen"
+		answer, next = answerOfRefusal(refused), "look from the jump host whether "+address+" answers, and whether its "+
+			"sshd_config allows AllowTcpForwarding and PermitOpen"
 		err = fmt.Errorf("it reports %q", refused.Message)
 	case ctx.Err() != nil:
 		next = "look at the load of the jump host and at the network behind it"
@@ -96,20 +78,14 @@ func (h *Host) forward(ctx context.Context, _, address string) (net.Conn, error)
 // answerOfRefusal reads what a jump host reports of the machine behind it. OpenSSH sends the system's own text
 // (channels.c: strerror).
 func answerOfRefusal(e *ssh.OpenChannelError) Answer {
-	if e.Reason != ssh.ConnectionFailed {
-		return AnswerUnknown
-	}
-	text := strings.ToLower(e.Message)
-	for _, words := range []string{"connection refused", "connection reset"} {
-		if strings.Contains(text, words) {
-			return AnswerSome
-		}
-	}
-	for _, words := range []string{"no route to host", "network is unreachable", "host is unreachable", "host is down",
-		"connection timed out", "operation timed out"} {
-		if strings.Contains(text, words) {
-			return AnswerNone
-		}
+	said := func(words string) bool { return strings.Contains(strings.ToLower(e.Message), words) }
+	switch {
+	case e.Reason != ssh.ConnectionFailed:
+	case slices.ContainsFunc([]string{"connection refused", "connection reset"}, said):
+		return AnswerSome
+	case slices.ContainsFunc([]string{"no route to host", "network is unreachable", "host is unreachable", "host is down",
+		"connection timed out", "operation timed out"}, said):
+		return AnswerNone
 	}
 	return AnswerUnknown
 }
@@ -118,28 +94,17 @@ func answerOfRefusal(e *ssh.OpenChannelError) Answer {
 // of a net.Pipe does.
 func (h *Host) pipe(l *line, ch ssh.Channel) net.Conn {
 	near, far := net.Pipe()
-	gone := make(chan struct{})
-	h.lines.Go(func() {
+	received := h.background(func() {
 		_, _ = io.Copy(far, ch)
 		_ = far.Close()
-		close(gone)
 	})
-	h.lines.Go(func() {
+	h.background(func() {
 		_, _ = io.Copy(ch, far)
 		_ = far.Close()
-		closed, ended := make(chan struct{}), make(chan struct{})
-		h.lines.Go(func() {
+		if !h.ends(h.background(func() {
 			_ = ch.Close()
-			close(closed)
-		})
-		h.lines.Go(func() {
-			<-closed
-			<-gone
-			close(ended)
-		})
-		select {
-		case <-ended:
-		case <-time.After(h.limits.closeGrace):
+			<-received
+		})) {
 			l.retire(ErrLineLost) // it closes behind its last user, and with it this channel
 		}
 		l.release()

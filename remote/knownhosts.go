@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net"
+	"path"
 	"slices"
 	"strings"
 
@@ -33,18 +34,16 @@ type knownEntry struct {
 const (
 	authority = "@cert-authority"
 	revoked   = "@revoked"
-
-	maxKnownHosts = 16 << 20
 )
 
-func readKnownHosts(path string) (*knownHosts, error) {
-	text, err := localfile.Read(path, maxKnownHosts)
+func readKnownHosts(file string) (*knownHosts, error) {
+	text, err := localfile.Read(file, 16<<20)
 	if err != nil {
 		return nil, err
 	}
-	k := &knownHosts{path: path}
-	for i, line := range bytes.Split(text, []byte("\n")) {
-		words := strings.Fields(string(line))
+	k := &knownHosts{path: file}
+	for i, line := range strings.Split(string(text), "\n") {
+		words := strings.Fields(line)
 		entry := knownEntry{line: i + 1}
 		if len(words) > 0 && (words[0] == authority || words[0] == revoked) {
 			entry.marker, words = words[0], words[1:]
@@ -61,7 +60,7 @@ func readKnownHosts(path string) (*knownHosts, error) {
 		}
 		known := entry.kind == "" || slices.Contains(ssh.SupportedAlgorithms().HostKeys, entry.kind)
 		if entry.key == nil && entry.marker == revoked && known {
-			return nil, fmt.Errorf("%s:%d: the revoked key cannot be read, so it could not be recognised", path, entry.line)
+			return nil, fmt.Errorf("%s:%d: the revoked key cannot be read, so it could not be recognised", file, entry.line)
 		}
 		k.entries = append(k.entries, entry)
 	}
@@ -82,20 +81,18 @@ func knownNames(address string) []string {
 	return []string{"[" + host + "]:" + port, host}
 }
 
-// known are the entries for one name.
-func (k *knownHosts) known(name string) []knownEntry {
+// known are the entries for any of the names.
+func (k *knownHosts) known(names ...string) []knownEntry {
 	return slices.DeleteFunc(slices.Clone(k.entries),
-		func(e knownEntry) bool { return e.marker == revoked || !e.matches(name) })
+		func(e knownEntry) bool { return e.marker == revoked || !slices.ContainsFunc(names, e.matches) })
 }
 
 // keys are the plain keys the file has for an address, in whatever form.
 func (k *knownHosts) keys(address string) []ssh.PublicKey {
 	var keys []ssh.PublicKey
-	for _, name := range knownNames(address) {
-		for _, e := range k.known(name) {
-			if e.marker == "" && e.key != nil {
-				keys = append(keys, e.key)
-			}
+	for _, e := range k.known(knownNames(address)...) {
+		if e.marker == "" && e.key != nil {
+			keys = append(keys, e.key)
 		}
 	}
 	return keys
@@ -103,9 +100,7 @@ func (k *knownHosts) keys(address string) []ssh.PublicKey {
 
 // certified reports whether the file has an authority for an address.
 func (k *knownHosts) certified(address string) bool {
-	return slices.ContainsFunc(knownNames(address), func(name string) bool {
-		return slices.ContainsFunc(k.known(name), func(e knownEntry) bool { return e.marker == authority })
-	})
+	return slices.ContainsFunc(k.known(knownNames(address)...), func(e knownEntry) bool { return e.marker == authority })
 }
 
 // revokes returns the line that revokes the key, the key in the certificate, or the authority that signed it. For which
@@ -138,7 +133,8 @@ func (e knownEntry) matches(name string) bool {
 	found := false
 	for pattern := range strings.SplitSeq(strings.ToLower(e.hosts), ",") {
 		pattern, not := strings.CutPrefix(pattern, "!")
-		if pattern == "" || !wildcard(pattern, name) {
+		// A pattern holds only * and ? (ssh_config(5), PATTERNS); the brackets are those of "[host]:port".
+		if ok, _ := path.Match(strings.NewReplacer("[", `\[`, `\`, `\\`).Replace(pattern), name); !ok {
 			continue
 		}
 		if not {
@@ -147,25 +143,4 @@ func (e knownEntry) matches(name string) bool {
 		found = true
 	}
 	return found
-}
-
-// wildcard matches with * and ?, which are all that a pattern can hold (ssh_config(5), PATTERNS).
-func wildcard(pattern, name string) bool {
-	star, mark := -1, 0
-	p, n := 0, 0
-	for n < len(name) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, n
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == name[n]):
-			p, n = p+1, n+1
-		case star >= 0:
-			mark++
-			p, n = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }
