@@ -119,8 +119,7 @@ type execution struct {
 
 	exited chan struct{} // closed when the server told how the command ended
 	mu     sync.Mutex
-	status *uint32
-	signal string
+	res    Result
 	gaveUp bool // this end closed the session; what the server reports from then on may be our own doing
 }
 
@@ -130,7 +129,7 @@ func (l *line) run(ctx context.Context, cmd Command) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	x := &execution{line: l, cmd: cmd, ch: ch, exited: make(chan struct{}),
+	x := &execution{line: l, cmd: cmd, ch: ch, exited: make(chan struct{}), res: Result{Sent: true},
 		out: &output{limit: cmp.Or(cmd.MaxOutput, 1<<20), onLine: cmd.OnLine}}
 	x.spawn(func() { x.watch(reqs) })
 
@@ -209,12 +208,12 @@ func (x *execution) spawn(f func()) (done <-chan struct{}) {
 func (x *execution) watch(reqs <-chan *ssh.Request) {
 	for req := range reqs {
 		x.mu.Lock()
-		known := x.status != nil || x.signal != "" || x.gaveUp
+		known := x.res.Exited || x.res.Signal != "" || x.gaveUp
 		switch req.Type {
 		case "exit-status":
 			var msg struct{ Status uint32 }
 			if ssh.Unmarshal(req.Payload, &msg) == nil && !known {
-				x.status = &msg.Status
+				x.res.Exited, x.res.Exit = true, int(msg.Status)
 				close(x.exited)
 			}
 		case "exit-signal":
@@ -224,7 +223,7 @@ func (x *execution) watch(reqs <-chan *ssh.Request) {
 				Message, Lang string
 			}
 			if ssh.Unmarshal(req.Payload, &msg) == nil && !known && msg.Signal != "" {
-				x.signal = msg.Signal
+				x.res.Signal = msg.Signal
 				close(x.exited)
 			}
 		}
@@ -248,27 +247,24 @@ func (x *execution) wait(ctx context.Context) (Result, error) {
 	x.spawn(func() { x.out.drain(stderr, x.ch.Stderr()) })
 	finished := h.background(x.ends.Wait)
 
-	res := Result{Sent: true}
+	open := false
 	select {
 	case <-finished:
 		if !closed(x.exited) { // a line that breaks closes its channels a moment before it is known to be dead
 			h.ends(x.line.dead)
 		}
 	case <-x.exited:
-		if !x.linger(ctx, finished) {
-			res.StreamOpen = true
+		if open = !x.linger(ctx, finished); open {
 			x.abandon(nil)
 		}
 	case <-ctx.Done():
 		x.abandon(ctx.Err())
 	}
-	x.out.seal(&res)
 	x.mu.Lock()
-	if x.status != nil {
-		res.Exited, res.Exit = true, int(*x.status)
-	}
-	res.Signal = x.signal
+	res := x.res
 	x.mu.Unlock()
+	res.StreamOpen = open
+	x.out.seal(&res)
 	const next = "observe the machine to see whether the command ran and what it did"
 	switch {
 	case res.Exited:

@@ -60,7 +60,7 @@ type line struct {
 	host *Host
 	wire *wire
 	conn ssh.Conn
-	dead chan struct{} // closed when the transport has ended
+	dead <-chan struct{} // closed when the transport has ended
 
 	mu      sync.Mutex
 	users   int
@@ -95,9 +95,8 @@ func (h *Host) connect(ctx context.Context) (*line, error) {
 			h.algos = algos
 			return l, nil
 		}
-		// A server has several host keys and shows the one that was negotiated. Before a pinned key counts as
-		// changed the others are asked for, and so they are to tell the partner's machine; the handshake ends before
-		// any login.
+		// A server has several host keys and shows the one that was negotiated. Before a pinned key counts as changed
+		// the others are asked for, and so they are to tell the partner's machine; the handshake ends before any login.
 		if seen != nil && errors.Is(err, ErrHostKeyChanged) && !errors.Is(err, errRevoked) &&
 			len(h.trust.pinned)+len(h.trust.peer) > 0 {
 			if verdict == nil {
@@ -126,8 +125,8 @@ func (h *Host) verdictWithHint(verdict, negotiation error) error {
 	if !ok || !isError || !legacyOnly(e.RequestedAlgorithms, plainKeyAlgorithms) || h.cfg.LegacyAlgorithms {
 		return verdict
 	}
-	return h.fail(v.Op, v.Outcome, v.Next, fmt.Errorf("%w; it has a further key that it shows only under old algorithms, set "+
-		"LegacyAlgorithms if that one is pinned", v.Err))
+	return h.notApplied(v.Op, v.Next, "%w; it has a further key that it shows only under old algorithms, set "+
+		"LegacyAlgorithms if that one is pinned", v.Err)
 }
 
 // handshake makes one connection and logs in. When the host key was the reason to stop, seen is that key.
@@ -163,10 +162,10 @@ func (h *Host) handshake(ctx context.Context, hostKeyAlgos []string, login *logi
 	if err != nil {
 		stop()
 		_ = raw.Close()
-		key, accepted, verdict := check.state()
-		e := h.handshakeError(ctx, err, wire, accepted, verdict, login)
+		e := h.handshakeError(ctx, err, wire, check, login)
 		e.Err = withAnswer(AnswerSome, e.Err)
-		return nil, key, e
+		seen, _, _ := check.state()
+		return nil, seen, e
 	}
 	if !stop() {
 		_ = conn.Close()
@@ -177,30 +176,27 @@ func (h *Host) handshake(ctx context.Context, hostKeyAlgos []string, login *logi
 
 	key, _, _ := check.state()
 	h.log.Info("connected", "server", string(conn.ServerVersion()), "hostkey", ssh.FingerprintSHA256(plainKey(key)))
-	l := &line{host: h, wire: wire, conn: conn, dead: make(chan struct{})}
+	l := &line{host: h, wire: wire, conn: conn}
+	l.dead = h.background(func() { h.forget(l, conn.Wait()) })
 	h.lines.Go(func() { ssh.DiscardRequests(reqs) })
 	h.lines.Go(func() {
 		for ch := range chans {
 			_ = ch.Reject(ssh.Prohibited, "no channels are accepted from the server")
 		}
 	})
-	h.lines.Go(func() {
-		err := conn.Wait()
-		close(l.dead)
-		h.forget(l, err)
-	})
 	h.lines.Go(func() { l.keepalive(h.cfg.KeepaliveEvery, h.cfg.KeepaliveMisses) })
 	return l, nil, nil
 }
 
 // handshakeError sorts what went wrong between TCP connect and the end of the login.
-func (h *Host) handshakeError(ctx context.Context, err error, wire *wire, accepted bool, verdict error,
+func (h *Host) handshakeError(ctx context.Context, err error, wire *wire, check *hostKeyCheck,
 	login *login) *failover.Error {
+	_, accepted, verdict := check.state()
 	negotiation, disagreed := errors.AsType[*ssh.AlgorithmNegotiationError](err)
 	said, spoke := wire.greeting()
 	switch {
 	case verdict != nil:
-		return h.fail("connect", failover.NotApplied, hostKeyNext(verdict), verdict)
+		return h.notApplied("connect", hostKeyNext(verdict), "%w", verdict)
 	case disagreed:
 		return h.negotiationError(negotiation)
 	case accepted:

@@ -132,7 +132,9 @@ func (h *Host) certify(l *login) error {
 		return h.unusable(op, next, errors.New(h.cfg.Certificate+": "+what))
 	}
 	date := func(t uint64) string { return time.Unix(int64(t), 0).UTC().Format(time.RFC3339) } //nolint:gosec // a time
-	text, err := localfile.Read(h.cfg.Certificate, 64<<10)                                     // OpenSSH's own limit of a key's text is 16 KiB
+
+	// OpenSSH's own limit of a key's text is 16 KiB.
+	text, err := localfile.Read(h.cfg.Certificate, 64<<10)
 	if err != nil {
 		return h.unusable(op, "give the path of the -cert.pub file", err)
 	}

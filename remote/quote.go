@@ -15,16 +15,10 @@ func Quote(s string) string {
 // The script travels as one argument inside the exec request, so it arrives whole or not at all. It must not be
 // piped to "sh -s": a cut stream runs the part that arrived.
 func ShellLine(shell, script string, args ...string) string {
-	var b strings.Builder
-	b.WriteString(word(shell))
-	b.WriteString(" -c ")
-	b.WriteString(Quote(script))
-	b.WriteString(" failover")
-	for _, arg := range args {
-		b.WriteByte(' ')
-		b.WriteString(Quote(arg))
+	if strings.Trim(shell, plain) != "" || shell == "" {
+		shell = Quote(shell)
 	}
-	return b.String()
+	return shell + " -c " + Quote(script) + " failover" + quoteAll(args)
 }
 
 // EnvLine puts environment variables, given as NAME=value, in front of a command line of one simple command, such as
@@ -35,24 +29,16 @@ func EnvLine(line string, env ...string) string {
 	if len(env) == 0 {
 		return line
 	}
+	return "/usr/bin/env" + quoteAll(env) + " " + line
+}
+
+func quoteAll(words []string) string {
 	var b strings.Builder
-	b.WriteString("/usr/bin/env")
-	for _, kv := range env {
-		b.WriteByte(' ')
-		b.WriteString(Quote(kv))
+	for _, word := range words {
+		b.WriteString(" " + Quote(word))
 	}
-	b.WriteByte(' ')
-	b.WriteString(line)
 	return b.String()
 }
 
-// word leaves plain paths unquoted so that command lines stay readable in ps and logs.
-func word(s string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+", r)
-	}
-	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
-		return Quote(s)
-	}
-	return s
-}
+// plain are the characters of a shell's path that stays unquoted, so that command lines are readable in ps and logs.
+const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+"
