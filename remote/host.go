@@ -252,16 +252,3 @@ func (h *Host) register(ctx context.Context) (*line, error) {
 	h.all[l] = struct{}{}
 	return l, nil
 }
-
-// slot waits for a free session on the connection.
-func (h *Host) slot(ctx context.Context, op string) error {
-	if ctx.Err() != nil {
-		return h.notApplied(op, "try again with more time", "not begun: %w", ended(ctx))
-	}
-	select {
-	case h.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return h.notApplied(op, "try again with more time", "not begun, all sessions are busy: %w", ended(ctx))
-	}
-}

@@ -325,10 +325,7 @@ func (h *Host) forget(l *line, err error) {
 func (l *line) keepalive(every time.Duration, misses int) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	answered := make(chan struct{}, 1)
-	answered <- struct{}{}
-	var asking sync.WaitGroup
-	defer asking.Wait()
+	var asked <-chan struct{}
 	missed, seen := 0, l.wire.reads.Load()
 	for {
 		select {
@@ -343,13 +340,8 @@ func (l *line) keepalive(every time.Duration, misses int) {
 			l.close()
 			return
 		}
-		select {
-		case <-answered: // one question at a time: the request blocks while the line is dead
-			asking.Go(func() {
-				_, _, _ = l.conn.SendRequest("keepalive@openssh.com", true, nil)
-				answered <- struct{}{}
-			})
-		default:
+		if asked == nil || closed(asked) { // one question at a time: the request blocks while the line is dead
+			asked = l.host.background(func() { _, _, _ = l.conn.SendRequest("keepalive@openssh.com", true, nil) })
 		}
 	}
 }
