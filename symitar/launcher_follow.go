@@ -20,13 +20,7 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 	log := f.reader(secrets)
 	waits := 0
 	lost := false // the host does not answer
-	said := ""    // what is waited for
-	tell := func(text string) {
-		if text != said {
-			failover.Progress(ctx, text)
-			said = text
-		}
-	}
+	tell := teller(ctx)
 	var last status  // the last look that succeeded
 	var unread error // why the output was not read to its end
 	for {
@@ -45,20 +39,17 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 			}
 		case s.void:
 			res.state = stateNotExecuted
-			res.Evidence = append(res.Evidence, s.String())
-			return res
+			return res.with(s.String())
 		case f.seen && !s.exists:
 			res.state = stateUnknown
-			res.Evidence = append(res.Evidence, errMarksGone.Error())
-			return res
+			return res.with(errMarksGone.Error())
 		case !s.fired && s.exists && (s.refused != "" || s.life == lifeGone):
 			return f.runnerGone(ctx, res, s)
 		case !s.fired:
 			tell("waiting for the launched macro to begin")
 			if waits++; waits > startGrace {
 				if f.observeOnly {
-					res.Evidence = append(res.Evidence, s.String())
-					return res
+					return res.with(s.String())
 				}
 				proof, fired, err := f.conclude(ctx)
 				if err == nil && !fired {
@@ -80,15 +71,24 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 				return f.judge(ctx, res, s, log)
 			}
 			tell("the macro has ended and left processes at work: " + s.who())
-		case s.finished():
-			return f.judge(ctx, res, s, log)
-		case s.life == lifeGone: // its processes are gone without an exit status
+		case s.finished() || s.life == lifeGone: // or gone without an exit status
 			return f.judge(ctx, res, s, log)
 		default:
 			tell("nobody can tell whether the macro lives: " + s.unseen)
 		}
 		if f.pair.pause(ctx) != nil {
 			return f.outOfTime(res, last, lost, err)
+		}
+	}
+}
+
+// teller returns what says, once each time it changes, what is waited for.
+func teller(ctx context.Context) func(string) {
+	said := ""
+	return func(text string) {
+		if text != said {
+			failover.Progress(ctx, text)
+			said = text
 		}
 	}
 }
@@ -103,8 +103,7 @@ func (f firing) runnerGone(ctx context.Context, res Result, s status) Result {
 	cause := f.on.fail("launch the macro", failover.NotApplied, next, why)
 	if f.observeOnly {
 		res.state, res.cause = stateNotExecuted, cause
-		res.Evidence = append(res.Evidence, s.String())
-		return res
+		return res.with(s.String())
 	}
 	return f.never(ctx, res, cause, f.all, true)
 }
@@ -116,12 +115,11 @@ func (f firing) outOfTime(res Result, last status, lost bool, err error) Result 
 	if last.fired && last.life == lives && !lost {
 		res.state = stateRunning
 	}
-	res.Evidence = append(res.Evidence, last.String())
+	res = res.with(last.String())
 	if lost && err != nil {
-		res.Evidence = append(res.Evidence, "last look: "+plain(err))
+		res = res.with("last look: " + plain(err))
 	}
-	res.Evidence = append(res.Evidence, "time is up; the macro was left alone")
-	return res
+	return res.with("time is up; the macro was left alone")
 }
 
 // judge decides on a run that ended, or whose processes are gone without an exit status: by the roles both hosts show.
@@ -129,31 +127,30 @@ func (f firing) outOfTime(res Result, last status, lost bool, err error) Result 
 func (f firing) judge(ctx context.Context, res Result, s status, log *logReader) Result {
 	log.flush(ctx)
 	res.Exit, res.LogTail = s.rc, log.tail()
-	res.Evidence = append(res.Evidence, s.String())
+	res = res.with(s.String())
 	trouble := ""
 	if s.finished() {
 		trouble = log.textTrouble()
 		if !slices.Contains(f.on.set.Macro.ExitOK, *s.rc) {
-			res.Evidence = append(res.Evidence, fmt.Sprintf("exit status %d is not an accepted one", *s.rc))
+			res = res.with(fmt.Sprintf("exit status %d is not an accepted one", *s.rc))
 		}
 	}
 	if trouble != "" {
-		res.Evidence = append(res.Evidence, trouble)
+		res = res.with(trouble)
 	}
 	roles, err := f.settled(ctx)
 	if err != nil {
-		res.Evidence = append(res.Evidence, plain(err))
-		return res // Unknown
+		return res.with(plain(err)) // unknown
 	}
-	res.Evidence = append(res.Evidence, roles.Found)
+	res = res.with(roles.Found)
 	switch {
-	case !s.finished() && !roles.Done: // Unknown
+	case !s.finished() && !roles.Done: // unknown
 	case s.finished() && !s.hasLog:
-		res.Evidence = append(res.Evidence, "its output is gone from the host, so nobody can tell what it said")
+		return res.with("its output is gone from the host, so nobody can tell what it said")
 	case roles.Done && trouble == "":
 		res.state = stateSucceeded
 	case s.life == lifeUnknown:
-		res.Evidence = append(res.Evidence, "nobody can tell whether a part of it still works: "+s.unseen)
+		return res.with("nobody can tell whether a part of it still works: " + s.unseen)
 	default:
 		res.state = stateFailed
 	}
@@ -167,27 +164,19 @@ func (f firing) settled(ctx context.Context) (failover.Observation, error) {
 		errors.New("the roles did not settle in time"))
 	defer cancel()
 	deadline := time.Now().Add(f.on.set.Macro.Settle)
-	said := false
+	tell := teller(ctx)
 	for {
 		roles, err := f.roles(ctx)
 		if roles.Done && err == nil || time.Now().After(deadline) || f.pair.pause(ctx) != nil {
 			return roles, err
 		}
-		if !said {
-			failover.Progress(ctx, fmt.Sprintf("the macro has ended; waiting up to %s for the roles to show",
-				f.on.set.Macro.Settle))
-			said = true
-		}
+		tell(fmt.Sprintf("the macro has ended; waiting up to %s for the roles to show", f.on.set.Macro.Settle))
 	}
 }
 
-// roles observes whether the roles are as wanted. In a Failover the dead host is not asked.
+// roles observes whether the roles are as wanted behind the swap.
 func (f firing) roles(ctx context.Context) (failover.Observation, error) {
-	old := f.dir.old
-	if !f.alive() {
-		old = nil
-	}
-	return rolesWanted(ctx, f.dir.next, old)
+	return f.rolesWanted(ctx, f.dir.next, f.dir.old)
 }
 
 // ends says how an output ends, on one line.

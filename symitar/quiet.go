@@ -3,55 +3,45 @@ package symitar
 import (
 	"cmp"
 	"context"
-	_ "embed"
-	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/01b61c5c/failover"
 )
 
-//go:embed scripts/symlocks.sh
-var symLocksScript string
-
 // rsjPrograms are RSJ and SAJ, which is a wrapper around RSJ by the same vendor.
 var rsjPrograms = []string{"RSJ", "SAJ"}
 
 // rsjIdle looks for RSJ jobs on every host, and for the locks of living ones on the old primary: a lock holds the
 // number of a process of the host that wrote it, and says nothing on a host to which it was replicated.
-func (f firing) rsjIdle(ctx context.Context) (failover.Observation, error) {
-	return each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
-		list, err := h.programs(ctx, "", rsjPrograms...)
+func (f firing) rsjIdle(ctx context.Context, h *Host) (failover.Item, error) {
+	list, err := h.programs(ctx, "", rsjPrograms...)
+	if err != nil {
+		return failover.Item{}, err
+	}
+	var busy []string
+	if len(list) > 0 {
+		busy = append(busy, listed(list))
+	}
+	if h == f.dir.old {
+		locks, syms, err := h.symLocks(ctx)
 		if err != nil {
 			return failover.Item{}, err
 		}
-		var busy []string
-		if len(list) > 0 {
-			busy = append(busy, listed(list))
-		}
-		if h == f.dir.old {
-			locks, syms, err := h.symLocks(ctx)
-			if err != nil {
-				return failover.Item{}, err
-			}
-			for _, l := range locks {
-				switch l.state {
-				case "stale":
-				case "alive":
-					busy = append(busy, l.sym+" locked by "+l.content)
-				default:
-					busy = append(busy, l.sym+" locked, and nobody can tell whether its process lives: "+l.content)
-				}
-			}
-			if syms == 0 && len(busy) == 0 {
-				return failover.Item{Found: h.noSyms()}, nil
+		for _, l := range locks {
+			switch l.state {
+			case "stale":
+			case "alive":
+				busy = append(busy, l.sym+" locked by "+l.content)
+			default:
+				busy = append(busy, l.sym+" locked, and nobody can tell whether its process lives: "+l.content)
 			}
 		}
-		if len(busy) > 0 {
-			return failover.Item{Found: "RSJ works: " + strings.Join(busy, ", ")}, nil
+		if syms == 0 && len(busy) == 0 {
+			return unwanted(h.noSyms())
 		}
-		return failover.Item{Done: true, Found: "no RSJ job"}, nil
-	})
+	}
+	return unless(busy, "RSJ works: ", "no RSJ job")
 }
 
 // symLock is one sma_lock file.
@@ -77,8 +67,8 @@ func (h *Host) symLocks(ctx context.Context) (locks []symLock, syms int, err err
 	}
 	syms, err = strconv.Atoi(keyValues(out)["syms"])
 	if err != nil {
-		return nil, 0, h.fail("look at the RSJ locks", failover.NotApplied, "look again",
-			fmt.Errorf("%w: it does not tell of the SYMs", errAnswerIncomplete))
+		return nil, 0, h.notApplied("look at the RSJ locks", "look again", "%w: it does not tell of the SYMs",
+			errAnswerIncomplete)
 	}
 	return locks, syms, nil
 }
@@ -91,53 +81,49 @@ func (h *Host) noSyms() string {
 // the locks that were replicated tell which of its jobs were cut short by that: they are named, and decided upon after
 // the swap.
 func (f firing) noStaleLocks(ctx context.Context) (failover.Observation, error) {
-	if !f.alive() {
-		return each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
-			locks, _, err := h.symLocks(ctx)
-			if err != nil || len(locks) == 0 {
-				return failover.Item{Done: err == nil, Found: "no RSJ locks were replicated"}, err
-			}
-			var cut []string
-			for _, l := range locks {
-				cut = append(cut, l.sym+" ("+l.content+")")
-			}
-			return failover.Item{Done: true, Found: "jobs of " + f.dir.old.Name() + " that were cut short, to be decided upon " +
-				"after the swap: " + strings.Join(cut, ", ")}, nil
-		})
+	on := f.all
+	if f.alive() {
+		on = []*Host{f.dir.old}
 	}
-	return each(ctx, []*Host{f.dir.old}, func(ctx context.Context, h *Host) (failover.Item, error) {
+	return each(ctx, on, func(ctx context.Context, h *Host) (failover.Item, error) {
 		locks, syms, err := h.symLocks(ctx)
 		if err != nil {
 			return failover.Item{}, err
 		}
-		if syms == 0 {
-			return failover.Item{Found: h.noSyms()}, nil
-		}
-		var stale []string
+		var cut, stale []string
 		for _, l := range locks {
+			cut = append(cut, l.sym+" ("+l.content+")")
 			if l.state != "alive" {
 				stale = append(stale, l.sym+" ("+l.state+": "+l.content+")")
 			}
 		}
-		if len(stale) > 0 {
-			return failover.Item{Found: "left behind by jobs that are gone, as far as can be told: " +
-				strings.Join(stale, ", ") + "; such a job was cut short and needs a decision"}, nil
+		switch {
+		case !f.alive() && len(cut) > 0:
+			return wanted("jobs of " + f.dir.old.Name() + " that were cut short, to be decided upon after the swap: " +
+				strings.Join(cut, ", "))
+		case !f.alive():
+			return wanted("no RSJ locks were replicated")
+		case syms == 0:
+			return unwanted(h.noSyms())
+		case len(stale) > 0:
+			return unwanted("left behind by jobs that are gone, as far as can be told: " + strings.Join(stale, ", ") +
+				"; such a job was cut short and needs a decision")
 		}
-		return failover.Item{Done: true, Found: "no stale RSJ locks"}, nil
+		return wanted("no stale RSJ locks")
 	})
 }
 
 func batchIdle(ctx context.Context, h *Host) (failover.Item, error) {
-	out, err := h.read(ctx, "look at the batch queue", queueCommand)
+	out, err := h.read(ctx, "look at the batch queue", "QUEUECONTROL -BATCH")
 	if err != nil {
 		return failover.Item{}, err
 	}
 	rows, err := parseQueue(out)
 	if err != nil {
-		return failover.Item{}, h.fail("look at the batch queue", failover.NotApplied, "run QUEUECONTROL -BATCH by hand", err)
+		return failover.Item{}, h.notApplied("look at the batch queue", "run QUEUECONTROL -BATCH by hand", "%w", err)
 	}
 	if len(rows) == 0 {
-		return failover.Item{Found: "QUEUECONTROL -BATCH lists no queue at all, so nothing is proven"}, nil
+		return unwanted("QUEUECONTROL -BATCH lists no queue at all, so nothing is proven")
 	}
 	var busy []string
 	for _, r := range rows {
@@ -145,8 +131,5 @@ func batchIdle(ctx context.Context, h *Host) (failover.Item, error) {
 			busy = append(busy, failover.Printable(r.String()))
 		}
 	}
-	if len(busy) > 0 {
-		return failover.Item{Found: strings.Join(busy, ", ")}, nil
-	}
-	return failover.Item{Done: true, Found: "batch queue idle"}, nil
+	return unless(busy, "", "batch queue idle")
 }

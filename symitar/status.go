@@ -3,6 +3,7 @@ package symitar
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,27 +28,23 @@ type process struct {
 
 // status is how the marks and processes of a run stand on the host where it is fired.
 type status struct {
-	lock         string // "" no lock, "?" owner unreadable
-	exists       bool
-	void         bool
-	acknowledged bool
-	refused      string // why the runner did not fire
-	fired        bool
-	life         life
-	alive        []process
-	unseen       string // why the list of processes cannot be trusted
-	started      string
-	rc           *int
-	sinceEnd     time.Duration // by the host's own clock
-	logSize      int64
-	hasLog       bool
-	boot         string
+	lock    string // "" no lock, "?" owner unreadable
+	refused string // why the runner did not fire
+	life    life
+	alive   []process
+	unseen  string // why the list of processes cannot be trusted
+
+	exists, void, acknowledged, fired bool
+
+	started, boot string
+	rc            *int
+	sinceEnd      time.Duration // by the host's own clock
+	logSize       int64
+	hasLog        bool
 }
 
 // status reads the marks on the firing host.
-func (f firing) status(ctx context.Context) (status, error) {
-	return f.on.runStatus(ctx, f.run)
-}
+func (f firing) status(ctx context.Context) (status, error) { return f.on.runStatus(ctx, f.run) }
 
 func (h *Host) runStatus(ctx context.Context, run RunID) (status, error) {
 	out, err := h.read(ctx, "look at the macro's marks", statusScript, h.set.StateDir, string(run), h.set.Macro.Path)
@@ -55,8 +52,8 @@ func (h *Host) runStatus(ctx context.Context, run RunID) (status, error) {
 		return status{}, err
 	}
 	if !strings.Contains(out, "\nrun=") {
-		return status{}, h.fail("look at the macro's marks", failover.NotApplied, "look again",
-			fmt.Errorf("%w: it does not tell of the run", errAnswerIncomplete))
+		return status{}, h.notApplied("look at the macro's marks", "look again", "%w: it does not tell of the run",
+			errAnswerIncomplete)
 	}
 	return parseStatus(out), nil
 }
@@ -64,16 +61,9 @@ func (h *Host) runStatus(ctx context.Context, run RunID) (status, error) {
 func parseStatus(out string) status {
 	kv := keyValues(out)
 	s := status{lock: kv["lock"], exists: kv["run"] == "yes", void: kv["void"] == "yes",
-		acknowledged: kv["acknowledged"] == "yes",
-		refused:      kv["refused"], fired: kv["fired"] == "yes" && kv["void"] != "yes", unseen: kv["unseen"],
-		started: kv["started"],
-		boot:    strings.Join(strings.Fields(kv["boot"]), " ")}
-	switch kv["life"] {
-	case "lives":
-		s.life = lives
-	case "gone":
-		s.life = lifeGone
-	}
+		acknowledged: kv["acknowledged"] == "yes", fired: kv["fired"] == "yes" && kv["void"] != "yes",
+		life: map[string]life{"lives": lives, "gone": lifeGone}[kv["life"]], refused: kv["refused"], unseen: kv["unseen"],
+		started: kv["started"], boot: strings.Join(strings.Fields(kv["boot"]), " ")}
 	for line := range strings.Lines(out) {
 		if rest, ok := strings.CutPrefix(strings.TrimRight(line, "\n"), "alive="); ok {
 			kind, command, _ := strings.Cut(rest, " ")
@@ -86,8 +76,9 @@ func parseStatus(out string) status {
 	if rc, err := strconv.Atoi(kv["rc"]); err == nil {
 		s.rc = &rc
 	}
-	size, err := strconv.ParseInt(kv["log"], 10, 64)
-	s.logSize, s.hasLog = size, err == nil
+	var err error
+	s.logSize, err = strconv.ParseInt(kv["log"], 10, 64)
+	s.hasLog = err == nil
 	ended, err1 := time.Parse(time.RFC3339, kv["ended"])
 	now, err2 := time.Parse(time.RFC3339, kv["now"])
 	if err1 == nil && err2 == nil {
@@ -100,15 +91,8 @@ func (s status) finished() bool { return s.rc != nil }
 
 // working reports whether the macro itself, or its runner, lives.
 func (s status) working() bool {
-	if s.life != lives {
-		return false
-	}
-	for _, p := range s.alive {
-		if p.kind != "left" {
-			return true
-		}
-	}
-	return !s.finished()
+	return s.life == lives &&
+		(!s.finished() || slices.ContainsFunc(s.alive, func(p process) bool { return p.kind != "left" }))
 }
 
 // who names the processes that live, at most five.
