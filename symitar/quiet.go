@@ -3,6 +3,11 @@ package symitar
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -132,4 +137,121 @@ func batchIdle(ctx context.Context, h *Host) (failover.Item, error) {
 		}
 	}
 	return unless(busy, "", "batch queue idle")
+}
+
+// batchRow is one row of the batch queue.
+type batchRow struct{ queue, device, status, seq, job, user string }
+
+var errQueueFormat = errors.New("not the output of QUEUECONTROL -BATCH")
+
+// parseQueue reads "QUEUECONTROL -BATCH" (seen in a public client): a header line, a line of six groups of dashes that
+// give the columns, then rows. Idle rows are shorter; the queue number is blank where a row continues the one above.
+func parseQueue(text string) ([]batchRow, error) {
+	var columns [][]int
+	var rows []batchRow
+	queue := ""
+	for line := range strings.SplitSeq(text, "\n") {
+		line = strings.TrimRight(line, " \r\t")
+		switch {
+		case len(columns) == 0:
+			if sixGroups.MatchString(line) {
+				columns = append(dashes.FindAllStringIndex(line, -1), []int{math.MaxInt})
+			}
+			continue
+		case line == "":
+			continue
+		}
+		cell := func(i int) string {
+			return strings.TrimSpace(line[min(columns[i][0], len(line)):min(columns[i+1][0], len(line))])
+		}
+		row := batchRow{cmp.Or(cell(0), queue), cell(1), cell(2), cell(3), cell(4), cell(5)}
+		queue = row.queue
+		rows = append(rows, row)
+	}
+	if len(columns) == 0 {
+		return nil, fmt.Errorf("%w: no line with six groups of dashes%s", errQueueFormat, tail(", got: ", text))
+	}
+	return rows, nil
+}
+
+var (
+	dashes    = regexp.MustCompile(`-+`)
+	sixGroups = regexp.MustCompile(`^[ \r\t]*(-+[ \r\t]+){5}-+$`)
+)
+
+// busy reports whether the row is a job that runs or waits. Only what is known to be at rest counts as idle: a row that
+// ends behind the word Ready.
+func (r batchRow) busy() bool {
+	return !strings.EqualFold(r.status, "Ready") || r.seq+r.job+r.user != ""
+}
+
+func (r batchRow) String() string {
+	return strings.TrimSpace(fmt.Sprintf("queue %s: %s job %s %s of %s", r.queue, r.status, r.seq, r.job, r.user))
+}
+
+// filesystem is one row of "df -k" with what is filled, in percent; -1 where the system does not say.
+type filesystem struct {
+	mount         string
+	space, inodes int
+}
+
+// parseDF reads "df -k" of AIX (Filesystem, 1024-blocks, Free, %Used, Iused, %Iused, Mounted on) and of Linux. The
+// header tells how many percentages there are. A long device name may push its row to a second line. unread are the
+// rows that tell nothing, but for those of pseudo file systems such as /proc.
+func parseDF(text string) (list []filesystem, unread []string, err error) {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	if !strings.HasPrefix(lines[0], "Filesystem") {
+		return nil, nil, fmt.Errorf("not the output of df -k%s", tail(": ", text))
+	}
+	var words []string // of one row
+	for i, line := range lines[1:] {
+		words = append(words, strings.Fields(line)...)
+		if len(words) == 1 && i < len(lines)-2 {
+			continue // the first half of a broken row
+		}
+		if fs, ok := parseDFRow(words); ok {
+			list = append(list, fs)
+		} else if len(words) > 0 && (strings.HasPrefix(words[0], "/dev/") || !slices.Contains(words, "-")) {
+			unread = append(unread, strings.Join(words, " "))
+		}
+		words = nil
+	}
+	return list, unread, nil
+}
+
+func parseDFRow(words []string) (filesystem, bool) {
+	fs := filesystem{space: -1, inodes: -1}
+	for i, word := range words {
+		figure, percent := strings.CutSuffix(word, "%")
+		n, err := strconv.Atoi(figure)
+		switch {
+		case err == nil && percent && fs.space < 0:
+			fs.space = n
+		case err == nil && percent:
+			fs.inodes = n
+		case fs.space >= 0 && strings.HasPrefix(word, "/"):
+			fs.mount = strings.Join(words[i:], " ")
+			return fs, true
+		}
+	}
+	return fs, false
+}
+
+// hardErrors returns the rows of "errpt" that tell of permanent hardware errors: T is P (PERM), C is H. No output at
+// all is a log without entries (documented). unread is what is not of the documented form.
+func hardErrors(text string) (rows []string, unread string) {
+	header := false
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		switch {
+		case len(f) == 0:
+		case f[0] == "IDENTIFIER":
+			header = true
+		case !header || len(f) < 4:
+			return nil, strings.Join(f, " ")
+		case (f[2] == "P" || f[2] == "PERM") && f[3] == "H":
+			rows = append(rows, strings.Join(f, " "))
+		}
+	}
+	return rows, ""
 }
