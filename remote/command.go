@@ -115,7 +115,6 @@ func (l *line) refusesAll(ctx context.Context) bool {
 	return err == nil && looksExpired(res)
 }
 
-// execution is one command under way.
 type execution struct {
 	line *line
 	cmd  Command

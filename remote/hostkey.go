@@ -263,7 +263,6 @@ func knownNames(address string) []string {
 	return []string{"[" + host + "]:" + port, host}
 }
 
-// known are the entries for any of the names.
 func (k *knownHosts) known(names ...string) []knownEntry {
 	return slices.DeleteFunc(slices.Clone(k.entries),
 		func(e knownEntry) bool { return e.marker == revoked || !slices.ContainsFunc(names, e.matches) })

@@ -55,7 +55,6 @@ func (w *wire) greeting() (text string, ssh bool) {
 	return strings.TrimSpace(string(w.first)), false
 }
 
-// line is one SSH connection.
 type line struct {
 	host *Host
 	wire *wire

@@ -48,7 +48,6 @@ func newHost(cfg HostConfig, set Config) (*Host, error) {
 // preamble makes every shell read what follows the same way: no aliases of an ENV file, and zsh as a POSIX shell.
 const preamble = "unalias -a >/dev/null 2>&1\n[ -z \"${ZSH_VERSION-}\" ] || emulate sh\n"
 
-// answer is what a script printed and how it ended.
 type answer struct {
 	out       string
 	exit      int
@@ -240,7 +239,6 @@ func tail(lead, text string) string {
 	return lead + failover.Printable(last)
 }
 
-// keyValues reads lines of the form key=value.
 func keyValues(text string) map[string]string {
 	values := map[string]string{}
 	for line := range strings.SplitSeq(text, "\n") {

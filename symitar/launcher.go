@@ -64,10 +64,10 @@ type firing struct {
 	args []string
 	pair *Pair
 
-	observeOnly bool  // never void a run that does not come to fire
-	seen        bool  // its folder was on the host: if it is gone, that proves nothing
-	fresh       bool  // the run id was made a moment ago; nobody else can have launched it
-	eyes        *eyes // nil outside a step
+	observeOnly bool       // never void a run that does not come to fire
+	seen        bool       // its folder was on the host: if it is gone, that proves nothing
+	fresh       bool       // the run id was made a moment ago; nobody else can have launched it
+	log         *logReader // nil outside a step
 
 	noteLaunched func(context.Context) error // called when the run's folder was seen on the host; nil outside a step
 }

@@ -180,7 +180,6 @@ func (f firing) roles(ctx context.Context) (failover.Observation, error) {
 	return f.rolesWanted(ctx, f.dir.next, f.dir.old)
 }
 
-// ends says how an output ends, on one line.
 func ends(text string) string {
 	const most = 3
 	var lines []string
@@ -227,7 +226,6 @@ type status struct {
 	hasLog        bool
 }
 
-// status reads the marks on the firing host.
 func (f firing) status(ctx context.Context) (status, error) { return f.on.runStatus(ctx, f.run) }
 
 func (h *Host) runStatus(ctx context.Context, run RunID) (status, error) {

@@ -26,7 +26,7 @@ var macroRunFact = failover.Fact[macroRun]{Name: "symitar/macro-run"}
 // macroStep fires the macro, at most once over all runs of the journal.
 func (f firing) macroStep() failover.Step {
 	m := f.on.set.Macro
-	f.eyes = &eyes{}
+	f.log = &logReader{}
 	return failover.Step{ID: "run", Title: "Run the FAILOVER macro on " + f.on.Name() + ", once", Target: f.on.Name(),
 		Kind: failover.Once, Writes: []string{macroRunFact.Name}, Poll: f.pair.cfg.Poll,
 		Timeout: m.Timeout + m.Settle + f.on.set.Limits.Look,
@@ -34,17 +34,14 @@ func (f firing) macroStep() failover.Step {
 		Observe: f.observe, Apply: f.apply, Probe: f.probe}
 }
 
-// eyes keeps how far the output of a run was shown, so that nobody who reads its first line a second time believes that
-// the macro was fired twice. It is for eyes only: another process shows the lines again.
-type eyes struct{ log *logReader }
-
-// reader returns what reads the output of the run: within a step always the same.
+// reader returns what reads the output of the run. Within a step it is always the same, so that nobody who reads its
+// first line a second time believes that the macro was fired twice; another process shows the lines again.
 func (f firing) reader(secrets []failover.Secret) *logReader {
-	e := cmp.Or(f.eyes, &eyes{})
-	if e.log == nil || e.log.run != f.run {
-		e.log = newLogReader(f.on, f.run, secrets)
+	log := cmp.Or(f.log, &logReader{})
+	if log.host == nil || log.run != f.run {
+		*log = *newLogReader(f.on, f.run, secrets)
 	}
-	return e.log
+	return log
 }
 
 // observe tells whether the roles are as wanted. A run of ours that still works is waited for; one that has ended

@@ -47,7 +47,6 @@ func (p *Pair) Close() error {
 	return errors.Join(p.Home.remote.Close(), p.Partner.remote.Close())
 }
 
-// pause waits for the next look.
 func (p *Pair) pause(ctx context.Context) error { return waiting.For(ctx, p.cfg.Poll) }
 
 // inOrder returns hosts in the order in which they are locked, the same for every caller whichever way it swaps.
@@ -73,7 +72,6 @@ var purposeNames = []string{0: "", PurposeSwitchover: "switchover", PurposeFailo
 // String returns "switchover", "failover" or "failback".
 func (p Purpose) String() string { return enum.Name(purposeNames, p) }
 
-// firing prepares one run of the macro.
 func (p *Pair) firing(run RunID, purpose Purpose) (firing, error) {
 	m := p.cfg.Macro
 	f := firing{run: run, pair: p, dir: direction{old: p.Home, next: p.Partner}, all: inOrder(p.Home, p.Partner)}

@@ -96,7 +96,6 @@ func (f firing) quiet() failover.Stage {
 	return failover.Stage{Name: quietStage, Steps: steps}
 }
 
-// idle waits until nothing works any more.
 func (f firing) idle() []failover.Step {
 	steps := []failover.Step{f.check("rsj", "No RSJ job runs",
 		"vendor, RSJ: never kill a job; cancel_rsj ends one after its current program", f.all, onEach(f.all, f.rsjIdle))}
@@ -162,7 +161,6 @@ func (f firing) agentStart() failover.Step {
 		"vendor, UNIX agent: RSJ runs only under the agent", "start", "stop")
 }
 
-// check is a step that looks at hosts.
 func (f firing) check(id, title, source string, on []*Host, see observe) failover.Step {
 	return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Source: source,
 		Poll: f.pair.cfg.Poll, Observe: see}
@@ -177,7 +175,6 @@ func (f firing) rolesStep() failover.Step {
 	return s
 }
 
-// verify lies behind the outage.
 func (f firing) verify() failover.Stage {
 	var steps []failover.Step
 	if !f.alive() {
@@ -304,7 +301,6 @@ func (f firing) archiveStep() failover.Step {
 		}}
 }
 
-// ask runs one verification.
 func (v Verification) ask(ctx context.Context, h *Host) (failover.Item, error) {
 	a, err := h.repeat(ctx, "verify "+v.Name, `eval "$1"`, v.Command)
 	if err != nil {

@@ -49,7 +49,6 @@ func (f firing) rsjIdle(ctx context.Context, h *Host) (failover.Item, error) {
 	return unless(busy, "RSJ works: ", "no RSJ job")
 }
 
-// symLock is one sma_lock file.
 type symLock struct {
 	sym     string
 	state   string // alive, stale or unknown
@@ -139,7 +138,6 @@ func batchIdle(ctx context.Context, h *Host) (failover.Item, error) {
 	return unless(busy, "", "batch queue idle")
 }
 
-// batchRow is one row of the batch queue.
 type batchRow struct{ queue, device, status, seq, job, user string }
 
 var errQueueFormat = errors.New("not the output of QUEUECONTROL -BATCH")

@@ -92,13 +92,11 @@ func (p RoleProbe) vote(a answer) HostRole {
 	return RoleSecondary
 }
 
-// direction is one way of the swap.
 type direction struct {
 	old  *Host // gives the primary role up
 	next *Host // takes it
 }
 
-// String returns "old → next".
 func (d direction) String() string { return d.old.Name() + " → " + d.next.Name() }
 
 func (d direction) host(on On) *Host {

@@ -36,7 +36,6 @@ var (
 	symLocksScript    = script("symlocks.sh")
 )
 
-// script puts files together.
 func script(files ...string) string {
 	var b strings.Builder
 	for _, file := range files {

@@ -168,7 +168,6 @@ func (s *Spool) inMemory() source {
 	}
 }
 
-// inFile gives what is in a run.
 func inFile(f *os.File) source {
 	in := bufio.NewReaderSize(io.NewSectionReader(f, 0, 1<<62), readBuffer)
 	var buf []byte
