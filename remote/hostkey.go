@@ -160,10 +160,9 @@ type hostKeyCheck struct {
 	trust
 	instead error // what is said of a key that would be accepted: another one was refused already
 
-	mu       sync.Mutex
-	seen     ssh.PublicKey
-	accepted bool
-	verdict  error
+	mu      sync.Mutex
+	seen    ssh.PublicKey
+	verdict error
 }
 
 func (c *hostKeyCheck) callback(_ string, _ net.Addr, key ssh.PublicKey) error {
@@ -173,14 +172,14 @@ func (c *hostKeyCheck) callback(_ string, _ net.Addr, key ssh.PublicKey) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen, c.accepted, c.verdict = key, err == nil, err
+	c.seen, c.verdict = key, err
 	return err
 }
 
-func (c *hostKeyCheck) state() (seen ssh.PublicKey, accepted bool, verdict error) {
+func (c *hostKeyCheck) state() (seen ssh.PublicKey, verdict error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.seen, c.accepted, c.verdict
+	return c.seen, c.verdict
 }
 
 // hostKeyNext is the next action for a verdict.
@@ -192,10 +191,9 @@ func hostKeyNext(err error) string {
 		return "read the key with ssh-keygen -lf on the machine's own console and pin it; no login was tried"
 	case errors.Is(err, errRevoked):
 		return "do not use this machine until its administrator has renewed its key; no login was tried"
-	default:
-		return "find out on the machine's own console whether its key was renewed (ssh-keygen -lf) before pinning another; " +
-			"no login was tried"
 	}
+	return "find out on the machine's own console whether its key was renewed (ssh-keygen -lf) before pinning another; " +
+		"no login was tried"
 }
 
 // knownHosts is a known_hosts file, read as OpenSSH does (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"): a line that cannot

@@ -163,7 +163,7 @@ func (h *Host) handshake(ctx context.Context, hostKeyAlgos []string, login *logi
 		_ = raw.Close()
 		e := h.handshakeError(ctx, err, wire, check, login)
 		e.Err = withAnswer(AnswerSome, e.Err)
-		seen, _, _ := check.state()
+		seen, _ := check.state()
 		return nil, seen, e
 	}
 	if !stop() {
@@ -173,7 +173,7 @@ func (h *Host) handshake(ctx context.Context, hostKeyAlgos []string, login *logi
 	}
 	_ = raw.SetDeadline(time.Time{})
 
-	key, _, _ := check.state()
+	key, _ := check.state()
 	h.log.Info("connected", "server", string(conn.ServerVersion()), "hostkey", ssh.FingerprintSHA256(plainKey(key)))
 	l := &line{host: h, wire: wire, conn: conn}
 	l.dead = h.background(func() { h.forget(l, conn.Wait()) })
@@ -190,7 +190,7 @@ func (h *Host) handshake(ctx context.Context, hostKeyAlgos []string, login *logi
 // handshakeError sorts what went wrong between TCP connect and the end of the login.
 func (h *Host) handshakeError(ctx context.Context, err error, wire *wire, check *hostKeyCheck,
 	login *login) *failover.Error {
-	_, accepted, verdict := check.state()
+	seen, verdict := check.state()
 	negotiation, disagreed := errors.AsType[*ssh.AlgorithmNegotiationError](err)
 	said, spoke := wire.greeting()
 	switch {
@@ -198,7 +198,7 @@ func (h *Host) handshakeError(ctx context.Context, err error, wire *wire, check 
 		return h.notApplied("connect", hostKeyNext(verdict), "%w", verdict)
 	case disagreed:
 		return h.negotiationError(negotiation)
-	case accepted:
+	case seen != nil:
 		return h.loginError(ctx, err, login)
 	case spoke:
 		return h.notApplied("connect", "look at the load of the machine and at what its SSH server's log says", "%w: %w",

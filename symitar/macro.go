@@ -12,19 +12,14 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// state says how a run of the macro stands. The zero value is stateUnknown.
+// state says how a run of the macro stands; what that means stands at its error.
 type state int
 
 const (
-	// It may have fired; nothing at hand tells what became of it. Never a reason to fire again.
-	stateUnknown state = iota
-	// It was fired and both hosts show the roles that were wanted.
-	stateSucceeded
-	// It was fired and ended, and the roles are not as wanted, or its output tells of a failure.
+	stateUnknown   state = iota
+	stateSucceeded       // it was fired and both hosts show the roles that were wanted
 	stateFailed
-	// It is proven that it did not fire and, for this run id, never will.
 	stateNotExecuted
-	// It was fired and lives: the macro, its runner, or what it left at work while the roles are not as wanted.
 	stateRunning
 )
 
