@@ -10,9 +10,9 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// plainKeyAlgorithms are the signature algorithms of plain host keys, preferred first. SHA-1 signatures of RSA keys come
-// behind them for those who ask for legacy algorithms; DSA, the only kind of some servers before OpenSSH 7, is no longer
-// implemented.
+// plainKeyAlgorithms are the signature algorithms of plain host keys, preferred first. SHA-1 signatures of RSA keys
+// come behind them for those who ask for legacy algorithms; DSA, the only kind of some servers before OpenSSH 7, is no
+// longer implemented.
 var plainKeyAlgorithms = []string{ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521,
 	ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
 

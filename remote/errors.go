@@ -61,8 +61,8 @@ var (
 var (
 	errNoAnswer   = fmt.Errorf("%w: nothing answered", ErrUnreachable)
 	errPortClosed = fmt.Errorf("%w: the port is closed", ErrUnreachable)
-	// The server closed the connection or stayed silent before it said anything of SSH: it is full (MaxStartups), hangs, or
-	// blocks this address.
+	// The server closed the connection or stayed silent before it said anything of SSH: it is full (MaxStartups), hangs,
+	// or blocks this address.
 	errNotServed = fmt.Errorf("%w: the server does not serve this connection", ErrHandshake)
 	errSignalled = errors.New("ended by a signal")
 	errReadOnly  = errors.New("read-only file system")

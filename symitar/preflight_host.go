@@ -24,17 +24,22 @@ func rootInfo(ctx context.Context, h *Host) (failover.Item, error) {
 	return wanted(strings.Join(names, " and ") + " present")
 }
 
-// agentProcesses returns which of the processes that make up the agent run, and which do not.
-func (h *Host) agentProcesses(ctx context.Context) (running, missing []string, err error) {
+// agent looks for the processes that make up the agent. It returns agentRuns, agentStopped, or which ones are missing.
+func (h *Host) agent(ctx context.Context) (found string, err error) {
 	list, err := h.programs(ctx, "", h.set.Agent.Must...)
-	for _, must := range h.set.Agent.Must {
-		if slices.ContainsFunc(list, func(r programRow) bool { return r.program == must }) {
-			running = append(running, must)
-		} else {
-			missing = append(missing, must)
-		}
+	if err != nil {
+		return "", err
 	}
-	return running, missing, err
+	missing := slices.DeleteFunc(slices.Clone(h.set.Agent.Must), func(must string) bool {
+		return slices.ContainsFunc(list, func(r programRow) bool { return r.program == must })
+	})
+	switch len(missing) {
+	case 0:
+		return agentRuns, nil
+	case len(h.set.Agent.Must):
+		return agentStopped, nil
+	}
+	return "agent runs in part, without " + strings.Join(missing, ", "), nil
 }
 
 // agents asks every agent, and notes what jobs those that run say to track. How that is written is not public, so
@@ -78,16 +83,8 @@ func agentKnown(ctx context.Context, h *Host) (failover.Item, error) {
 	case a.exit == 126 || a.exit == 127:
 		return unwanted(h.set.Agent.Control + " cannot be run" + tail(": ", out))
 	}
-	running, missing, err := h.agentProcesses(ctx)
-	switch {
-	case err != nil:
-		return failover.Item{}, err
-	case len(running) == 0:
-		return wanted(agentStopped)
-	case len(missing) > 0:
-		return unwanted("agent runs in part: only " + strings.Join(running, ", "))
-	}
-	return wanted(agentRuns)
+	found, err := h.agent(ctx)
+	return failover.Item{Done: found == agentRuns || found == agentStopped, Found: found}, err
 }
 
 func diskRoom(ctx context.Context, h *Host) (failover.Item, error) {

@@ -133,21 +133,9 @@ func (f firing) agentChange(h *Host, id, title, source, verb, back string) failo
 	return failover.Step{ID: id, Title: title + h.Name(), Target: h.Name(), Kind: failover.Change,
 		Timeout: h.set.Agent.Timeout, Poll: f.pair.cfg.Poll, Source: source, Apply: control(verb), Undo: control(back),
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			running, missing, err := h.agentProcesses(ctx)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			obs := failover.Observation{Done: len(missing) == 0, Found: agentRuns, Would: verb + " the agent"}
-			if verb == "stop" {
-				obs.Done = len(running) == 0
-			}
-			switch {
-			case len(running) == 0:
-				obs.Found = agentStopped
-			case len(missing) > 0:
-				obs.Found = "agent runs in part, without " + strings.Join(missing, ", ")
-			}
-			return obs, nil
+			found, err := h.agent(ctx)
+			wanted := map[string]string{"start": agentRuns, "stop": agentStopped}[verb]
+			return failover.Observation{Done: found == wanted, Found: found, Would: verb + " the agent"}, err
 		}}
 }
 

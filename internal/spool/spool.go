@@ -191,7 +191,8 @@ func inFile(f *os.File) source {
 	}
 }
 
-// merge gives the records of all runs, and of memory if there is one, in order. Equal keys come from the older run first.
+// merge gives the records of all runs, and of memory if there is one, in order. Equal keys come from the older run
+// first.
 func merge(files []*os.File, memory source) (source, error) {
 	type head struct {
 		next      source
