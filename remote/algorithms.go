@@ -10,9 +10,9 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// plainKeyAlgorithms are the signature algorithms of plain host keys, preferred first. SHA-1 signatures of RSA keys come
-// behind them for those who ask for legacy algorithms; DSA, the only kind of some servers before OpenSSH 7, is no longer
-// implemented.
+// plainKeyAlgorithms are the signature algorithms of plain host keys, preferred first. SHA-1 signatures of RSA keys
+// come behind them for those who ask for legacy algorithms; DSA, the only kind of some servers before OpenSSH 7, is no
+// longer implemented.
 var plainKeyAlgorithms = []string{ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521,
 	ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
 
@@ -31,12 +31,8 @@ func (h *Host) hostKeyAlgorithms() []string {
 		}
 	}
 	if h.trust.known != nil && len(h.trust.pinned) == 0 {
-		for _, name := range knownNames(h.cfg.Address) {
-			for _, e := range h.trust.known.known(name) {
-				if e.marker == authority {
-					algos = addNew(algos, certs...) // an authority may certify keys of other kinds than its own
-				}
-			}
+		if h.trust.known.certified(h.cfg.Address) {
+			algos = slices.Clone(certs) // an authority may certify keys of other kinds than its own
 		}
 		kinds := h.trust.known.keys(h.cfg.Address)
 		for _, algo := range families {
@@ -99,21 +95,16 @@ func algorithms(cfg *ssh.Config, legacy bool) {
 
 // negotiationError says which algorithm is missing and what would help.
 func (h *Host) negotiationError(e *ssh.AlgorithmNegotiationError) *failover.Error {
-	ask := "let the machine's administrator allow newer algorithms in sshd_config"
 	old := ssh.InsecureAlgorithms()
 	legacy := slices.Concat(old.KeyExchanges, old.Ciphers, old.MACs, old.HostKeys)
-	usable := func(list []string) bool {
-		return slices.ContainsFunc(e.RequestedAlgorithms, func(name string) bool {
-			return slices.Contains(list, name) && !strings.HasPrefix(name, "arcfour")
-		})
+	advice := "this client implements none of them: "
+	if !h.cfg.LegacyAlgorithms && slices.ContainsFunc(e.RequestedAlgorithms, func(name string) bool {
+		return slices.Contains(legacy, name) && !strings.HasPrefix(name, "arcfour")
+	}) {
+		advice = "set LegacyAlgorithms for this machine, or "
 	}
-	switch {
-	case usable(legacy) && !h.cfg.LegacyAlgorithms:
-		ask = "set LegacyAlgorithms for this machine, or " + ask
-	default:
-		ask = "this client implements none of them: " + ask
-	}
-	return h.notApplied("connect", ask, "%w", algorithmError{e})
+	return h.notApplied("connect", advice+"let the machine's administrator allow newer algorithms in sshd_config", "%w",
+		algorithmError{e})
 }
 
 // algorithmError leaves our own long list out of the text.
@@ -130,7 +121,6 @@ func (e algorithmError) Unwrap() []error { return []error{ErrNoCommonAlgorithm, 
 
 // legacyOnly reports whether the offer holds an old host key algorithm and none of the safe ones.
 func legacyOnly(offer, safe []string) bool {
-	return slices.ContainsFunc(offer, func(name string) bool { return name == ssh.KeyAlgoRSA }) &&
-		!slices.ContainsFunc(offer,
-			func(name string) bool { return name != ssh.KeyAlgoED25519 && slices.Contains(safe, name) })
+	return slices.Contains(offer, ssh.KeyAlgoRSA) && !slices.ContainsFunc(offer,
+		func(name string) bool { return name != ssh.KeyAlgoED25519 && slices.Contains(safe, name) })
 }

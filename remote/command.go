@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,23 +14,9 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-const (
-	// maxCommandLine keeps the exec request in one packet and one shell argument: Linux takes 128 KiB per argument
-	// (documented), an SSH packet 256 KiB.
-	maxCommandLine = 128<<10 - 1
-
-	defaultMaxOutput = 1 << 20
-)
-
-// closed reports whether a channel on which nothing is sent was closed.
-func closed(signal <-chan struct{}) bool {
-	select {
-	case <-signal:
-		return true
-	default:
-		return false
-	}
-}
+// maxCommandLine keeps the exec request in one packet and one shell argument: Linux takes 128 KiB per argument
+// (documented), an SSH packet 256 KiB.
+const maxCommandLine = 128<<10 - 1
 
 // Command is one command line for the login shell of the account.
 type Command struct {
@@ -56,13 +43,6 @@ type Result struct {
 	StreamOpen bool // the command ended, but a process it left behind keeps its output open; more may have followed
 }
 
-func (c Command) op() string {
-	if c.Name == "" {
-		return "run command"
-	}
-	return c.Name
-}
-
 func (c Command) validate() error {
 	switch {
 	case strings.TrimSpace(c.Line) == "":
@@ -87,14 +67,21 @@ func (h *Host) Run(ctx context.Context, cmd Command) (Result, error) {
 	if err := cmd.validate(); err != nil {
 		return Result{}, err
 	}
-	if err := h.begin(cmd.op()); err != nil {
+	cmd.Name = cmp.Or(cmd.Name, "run command")
+	if err := h.begin(cmd.Name); err != nil {
 		return Result{}, err
 	}
 	defer h.calls.Done()
-	if err := h.slot(ctx, cmd.op()); err != nil {
-		return Result{}, err
+	if ctx.Err() != nil {
+		return Result{}, h.notApplied(cmd.Name, "try again with more time", "not begun: %w", ended(ctx))
 	}
-	defer func() { <-h.slots }()
+	select {
+	case h.slots <- struct{}{}:
+		defer func() { <-h.slots }()
+	case <-ctx.Done():
+		return Result{}, h.notApplied(cmd.Name, "try again with more time", "not begun, all sessions are busy: %w",
+			ended(ctx))
+	}
 	for again := false; ; again = true {
 		l, fresh, err := h.acquire(ctx)
 		if err != nil {
@@ -102,9 +89,8 @@ func (h *Host) Run(ctx context.Context, cmd Command) (Result, error) {
 		}
 		res, err := l.run(ctx, cmd)
 		if err == nil && looksExpired(res) && l.refusesAll(ctx) {
-			err = h.notApplied(cmd.op(),
-				"log in with a terminal, change the password of "+h.cfg.User+" and configure the new one",
-				"%w: the server runs nothing for %s until its password is changed", ErrPasswordExpired, h.cfg.User)
+			err = h.notApplied(cmd.Name, "log in with a terminal, change the password of "+h.cfg.User+" and configure the new "+
+				"one", "%w: the server runs nothing for %s until its password is changed", ErrPasswordExpired, h.cfg.User)
 		}
 		l.release()
 		if err != nil && !res.Sent && !fresh && !again && ctx.Err() == nil {
@@ -129,7 +115,6 @@ func (l *line) refusesAll(ctx context.Context) bool {
 	return err == nil && looksExpired(res)
 }
 
-// execution is one command under way.
 type execution struct {
 	line *line
 	cmd  Command
@@ -139,37 +124,32 @@ type execution struct {
 
 	exited chan struct{} // closed when the server told how the command ended
 	mu     sync.Mutex
-	status *uint32
-	signal string
+	res    Result
 	gaveUp bool // this end closed the session; what the server reports from then on may be our own doing
 }
 
 func (l *line) run(ctx context.Context, cmd Command) (Result, error) {
 	h := l.host
-	ch, reqs, err := l.open(ctx, cmd.op())
+	ch, reqs, err := l.open(ctx, cmd.Name)
 	if err != nil {
 		return Result{}, err
 	}
-	limit := cmd.MaxOutput
-	if limit == 0 {
-		limit = defaultMaxOutput
-	}
-	x := &execution{line: l, cmd: cmd, ch: ch, exited: make(chan struct{}), out: &output{limit: limit, onLine: cmd.OnLine}}
+	x := &execution{line: l, cmd: cmd, ch: ch, exited: make(chan struct{}), res: Result{Sent: true},
+		out: &output{limit: cmp.Or(cmd.MaxOutput, 1<<20), onLine: cmd.OnLine}}
 	x.spawn(func() { x.watch(reqs) })
 
+	const next = "observe the machine to see whether the command ran"
 	before := l.wire.writes.Load()
 	var accepted bool
 	var sendErr error
-	finished := make(chan struct{})
-	x.spawn(func() {
-		defer close(finished)
+	replied := x.spawn(func() {
 		accepted, sendErr = ch.SendRequest("exec", true, ssh.Marshal(struct{ Command string }{cmd.Line}))
 	})
 	select {
-	case <-finished:
+	case <-replied:
 	case <-ctx.Done():
-		res := x.abandon(ctx.Err())
-		return res, h.inDoubt(cmd.op(), "observe the machine to see whether the command ran", "sent, then %w", ended(ctx))
+		x.abandon(ctx.Err())
+		return Result{Sent: true}, h.inDoubt(cmd.Name, next, "sent, then %w", ended(ctx))
 	}
 	switch {
 	case sendErr != nil:
@@ -178,14 +158,13 @@ func (l *line) run(ctx context.Context, cmd Command) (Result, error) {
 		sent := l.wire.writes.Load() != before
 		x.ends.Wait()
 		if !sent {
-			return Result{}, h.notApplied(cmd.op(), "try again", "%w before the command was sent", l.why())
+			return Result{}, h.notApplied(cmd.Name, "try again", "%w before the command was sent", l.why())
 		}
-		return Result{Sent: true},
-			h.inDoubt(cmd.op(), "observe the machine to see whether the command ran", "%w after the command was sent", l.why())
+		return Result{Sent: true}, h.inDoubt(cmd.Name, next, "%w after the command was sent", l.why())
 	case !accepted:
-		return x.abandon(ErrRefused),
-			h.notApplied(cmd.op(), "see in the SSH server's log why it does not run commands for this account", "%w",
-				withAnswer(AnswerSome, fmt.Errorf("%w: the exec request", ErrRefused)))
+		x.abandon(ErrRefused)
+		return Result{Sent: true}, h.refusal(cmd.Name, "see in the SSH server's log why it does not run commands for this "+
+			"account", "the exec request")
 	}
 	return x.wait(ctx)
 }
@@ -199,8 +178,8 @@ func (l *line) open(ctx context.Context, op string) (ssh.Channel, <-chan *ssh.Re
 		return ch, reqs, nil
 	case isRefusal:
 		l.retire(ErrRefused)
-		return nil, nil, l.host.notApplied(op, "lower the number of parallel sessions or raise MaxSessions in sshd_config",
-			"%w", withAnswer(AnswerSome, fmt.Errorf("%w: a session: %q", ErrRefused, refused.Message)))
+		return nil, nil, l.host.refusal(op, "lower the number of parallel sessions or raise MaxSessions in sshd_config",
+			fmt.Sprintf("a session: %q", refused.Message))
 	case ctx.Err() != nil:
 		return nil, nil, l.host.notApplied(op, "try again with more time", "no session was opened, nothing was sent: %w", err)
 	}
@@ -213,13 +192,8 @@ func (l *line) channel(ctx context.Context, kind string, data []byte) (ssh.Chann
 	var ch ssh.Channel
 	var reqs <-chan *ssh.Request
 	var err error
-	opened := make(chan struct{})
-	l.host.lines.Go(func() {
-		ch, reqs, err = l.conn.OpenChannel(kind, data)
-		close(opened)
-	})
 	select {
-	case <-opened:
+	case <-l.host.background(func() { ch, reqs, err = l.conn.OpenChannel(kind, data) }):
 		return ch, reqs, err
 	case <-ctx.Done():
 		l.retire(ctx.Err())
@@ -227,10 +201,9 @@ func (l *line) channel(ctx context.Context, kind string, data []byte) (ssh.Chann
 	}
 }
 
-// spawn runs f; the line outlives it.
-func (x *execution) spawn(f func()) {
+func (x *execution) spawn(f func()) (done <-chan struct{}) {
 	x.ends.Add(1)
-	x.line.host.lines.Go(func() {
+	return x.line.host.background(func() {
 		defer x.ends.Done()
 		f()
 	})
@@ -240,23 +213,22 @@ func (x *execution) spawn(f func()) {
 func (x *execution) watch(reqs <-chan *ssh.Request) {
 	for req := range reqs {
 		x.mu.Lock()
-		known := x.status != nil || x.signal != "" || x.gaveUp
+		known := x.res.Exited || x.res.Signal != "" || x.gaveUp
 		switch req.Type {
 		case "exit-status":
 			var msg struct{ Status uint32 }
 			if ssh.Unmarshal(req.Payload, &msg) == nil && !known {
-				x.status = &msg.Status
+				x.res.Exited, x.res.Exit = true, int(msg.Status)
 				close(x.exited)
 			}
 		case "exit-signal":
 			var msg struct {
-				Signal     string
-				CoreDumped bool
-				Message    string
-				Lang       string
+				Signal        string
+				CoreDumped    bool
+				Message, Lang string
 			}
 			if ssh.Unmarshal(req.Payload, &msg) == nil && !known && msg.Signal != "" {
-				x.signal = msg.Signal
+				x.res.Signal = msg.Signal
 				close(x.exited)
 			}
 		}
@@ -269,7 +241,7 @@ func (x *execution) watch(reqs <-chan *ssh.Request) {
 
 // wait follows a command that the server has started.
 func (x *execution) wait(ctx context.Context) (Result, error) {
-	h, op := x.line.host, x.cmd.op()
+	h, op := x.line.host, x.cmd.Name
 	x.spawn(func() {
 		if len(x.cmd.Stdin) > 0 {
 			_, _ = x.ch.Write(x.cmd.Stdin)
@@ -278,38 +250,27 @@ func (x *execution) wait(ctx context.Context) (Result, error) {
 	})
 	x.spawn(func() { x.out.drain(stdout, x.ch) })
 	x.spawn(func() { x.out.drain(stderr, x.ch.Stderr()) })
-	finished := make(chan struct{})
-	h.lines.Go(func() {
-		x.ends.Wait()
-		close(finished)
-	})
+	finished := h.background(x.ends.Wait)
 
-	res := Result{}
+	open := false
 	select {
 	case <-finished:
 		if !closed(x.exited) { // a line that breaks closes its channels a moment before it is known to be dead
-			select {
-			case <-x.line.dead:
-			case <-time.After(h.limits.closeGrace):
-			}
+			h.ends(x.line.dead)
 		}
 	case <-x.exited:
-		if !x.linger(ctx, finished) {
-			res.StreamOpen = true
+		if open = !x.linger(ctx, finished); open {
 			x.abandon(nil)
 		}
 	case <-ctx.Done():
 		x.abandon(ctx.Err())
 	}
-	x.out.seal(&res)
-	res.Sent = true
 	x.mu.Lock()
-	if x.status != nil {
-		res.Exited, res.Exit = true, int(*x.status)
-	}
-	res.Signal = x.signal
+	res := x.res
 	x.mu.Unlock()
-	next := "observe the machine to see whether the command ran and what it did"
+	res.StreamOpen = open
+	x.out.seal(&res)
+	const next = "observe the machine to see whether the command ran and what it did"
 	switch {
 	case res.Exited:
 		return res, nil
@@ -319,9 +280,8 @@ func (x *execution) wait(ctx context.Context) (Result, error) {
 		return res, h.inDoubt(op, next, "sent, no exit status yet: %w", ended(ctx))
 	case closed(x.line.dead):
 		return res, h.inDoubt(op, next, "sent, then %w", x.line.why())
-	default:
-		return res, h.inDoubt(op, next, "%w: the server closed the channel without one", ErrNoExitStatus)
 	}
+	return res, h.inDoubt(op, next, "%w: the server closed the channel without one", ErrNoExitStatus)
 }
 
 // linger waits for the rest of the output after the exit status. A process left in the background can hold the
@@ -347,33 +307,54 @@ func (x *execution) linger(ctx context.Context, finished <-chan struct{}) bool {
 // abandon gives a session up without stopping the command, and hears no more of what becomes of it. If the server does
 // not end it soon (OpenSSH waits for the process), the line takes no more calls and closes behind its last user, and
 // with it this session.
-func (x *execution) abandon(cause error) Result {
+func (x *execution) abandon(cause error) {
 	h := x.line.host
 	x.mu.Lock()
 	x.gaveUp = true
 	x.mu.Unlock()
-	ended := make(chan struct{})
-	h.lines.Go(func() { _ = x.ch.Close() })
-	h.lines.Go(func() {
-		x.ends.Wait()
-		close(ended)
-	})
-	timer := time.NewTimer(h.limits.closeGrace)
-	defer timer.Stop()
-	select {
-	case <-ended:
-	case <-timer.C:
+	h.background(func() { _ = x.ch.Close() })
+	if !h.ends(h.background(x.ends.Wait)) {
 		x.line.retire(cause)
 	}
-	return Result{Sent: true}
 }
 
-// why says how the line came to be lost.
-func (l *line) why() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cause != nil && errors.Is(l.cause, ErrLineLost) {
-		return l.cause
-	}
-	return ErrLineLost
+// Quote makes s one word of a POSIX shell command line, whatever it contains. It uses single quotes only, which
+// every Bourne-like shell reads the same way. A NUL byte cannot be passed to any command; [Host.Run] refuses it.
+func Quote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
+
+// ShellLine builds the command line that lets shell run script with args as its positional parameters $1, $2, …:
+//
+//	/bin/sh -c 'script' failover 'arg' 'arg'
+//
+// The script travels as one argument inside the exec request, so it arrives whole or not at all. It must not be
+// piped to "sh -s": a cut stream runs the part that arrived.
+func ShellLine(shell, script string, args ...string) string {
+	if strings.Trim(shell, plain) != "" || shell == "" {
+		shell = Quote(shell)
+	}
+	return shell + " -c " + Quote(script) + " failover" + quoteAll(args)
+}
+
+// EnvLine puts environment variables, given as NAME=value, in front of a command line of one simple command, such as
+// ShellLine builds. It goes through /usr/bin/env, because not every login shell takes NAME=value in front of a command;
+// the SSH protocol's own way needs the server's consent (AcceptEnv). Never pass a secret: command lines are visible in
+// ps.
+func EnvLine(line string, env ...string) string {
+	if len(env) == 0 {
+		return line
+	}
+	return "/usr/bin/env" + quoteAll(env) + " " + line
+}
+
+func quoteAll(words []string) string {
+	var b strings.Builder
+	for _, word := range words {
+		b.WriteString(" " + Quote(word))
+	}
+	return b.String()
+}
+
+// plain are the characters of a shell's path that stays unquoted, so that command lines are readable in ps and logs.
+const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+"

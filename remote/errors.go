@@ -61,8 +61,8 @@ var (
 var (
 	errNoAnswer   = fmt.Errorf("%w: nothing answered", ErrUnreachable)
 	errPortClosed = fmt.Errorf("%w: the port is closed", ErrUnreachable)
-	// The server closed the connection or stayed silent before it said anything of SSH: it is full (MaxStartups), hangs, or
-	// blocks this address.
+	// The server closed the connection or stayed silent before it said anything of SSH: it is full (MaxStartups), hangs,
+	// or blocks this address.
 	errNotServed = fmt.Errorf("%w: the server does not serve this connection", ErrHandshake)
 	errSignalled = errors.New("ended by a signal")
 	errReadOnly  = errors.New("read-only file system")
@@ -73,10 +73,15 @@ func (h *Host) fail(op string, outcome failover.Outcome, next string, err error)
 	return &failover.Error{Op: op, Target: h.cfg.Address, Outcome: outcome, Next: next, Err: err}
 }
 
-func (h *Host) notApplied(op, next string, format string, args ...any) *failover.Error {
+func (h *Host) notApplied(op, next, format string, args ...any) *failover.Error {
 	return h.fail(op, failover.NotApplied, next, fmt.Errorf(format, args...))
 }
 
-func (h *Host) inDoubt(op, next string, format string, args ...any) *failover.Error {
+func (h *Host) inDoubt(op, next, format string, args ...any) *failover.Error {
 	return h.fail(op, failover.InDoubt, next, fmt.Errorf(format, args...))
+}
+
+// refusal is the error of a server that answers and does not do what was asked.
+func (h *Host) refusal(op, next, what string) *failover.Error {
+	return h.notApplied(op, next, "%w", withAnswer(AnswerSome, fmt.Errorf("%w: %s", ErrRefused, what)))
 }

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -13,7 +14,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
@@ -34,6 +34,8 @@ type UploadOptions struct {
 	SHA256 string      // what the content must be, in hexadecimal; empty means whatever the source holds
 }
 
+const upload = "upload" // in errors
+
 // Upload writes src to path over SFTP. The bytes go into a new file beside it, are read back from the machine and
 // compared by size and SHA-256, and only then replace path in one rename, so that no reader sees half a file. When
 // SHA256 is given and path holds that content already, nothing is sent.
@@ -47,34 +49,32 @@ type UploadOptions struct {
 // the machine's file system is full, fs.ErrPermission that the account may not write there. The File returned with an
 // error holds the bytes that were sent until then.
 func (h *Host) Upload(ctx context.Context, src io.Reader, path string, opt UploadOptions) (File, error) {
-	const op = "upload"
 	want := strings.ToLower(opt.SHA256)
 	if want != "" && (len(want) != sha256.Size*2 || strings.Trim(want, "0123456789abcdef") != "") {
-		return File{}, failover.Invalid("UploadOptions.SHA256", "is not a SHA-256 in hexadecimal",
-			"give 64 hexadecimal digits")
+		return File{}, failover.Invalid("UploadOptions.SHA256", "is not a SHA-256 in hexadecimal", "give 64 hexadecimal "+
+			"digits")
 	}
 	if src == nil || path == "" || strings.ContainsRune(path, 0) {
 		return File{}, failover.Invalid("path", "is empty or holds a NUL byte, or there is no source",
 			"name the file to write and its content")
 	}
-	mode := opt.Mode.Perm()
-	if mode == 0 {
-		mode = 0o600
-	}
+	mode := cmp.Or(opt.Mode.Perm(), 0o600)
 	var file File
-	err := h.files(ctx, op, func(client *sftp.Client) error {
-		if err := h.replaceable(client, op, path); err != nil {
+	err := h.files(ctx, upload, func(client *sftp.Client) error {
+		if err := h.replaceable(client, path); err != nil {
 			return err
 		}
 		if want != "" {
 			if there, err := read(client, path, io.Discard, -1); err == nil && there.SHA256 == want {
 				file = there
-				return h.setMode(client, op, path, mode)
+				return h.setMode(client, path, mode)
 			}
 		}
-		part, sent, err := h.uploadPart(client, src, path, mode, want)
+		part := path + ".part-" + rand.Text()[:10]
+		sent, err := h.uploadPart(client, src, part, mode, want)
 		file = File{Path: path, Size: sent.Size, SHA256: sent.SHA256}
 		if err != nil {
+			_ = client.Remove(part)
 			return err
 		}
 		rename := client.Rename
@@ -82,26 +82,26 @@ func (h *Host) Upload(ctx context.Context, src io.Reader, path string, opt Uploa
 		if replaces {
 			rename = client.PosixRename
 		}
-		if err := rename(part, path); err != nil {
-			if _, refused := errors.AsType[*sftp.StatusError](err); refused || errors.Is(err, fs.ErrPermission) ||
-				errors.Is(err, fs.ErrExist) {
-				bad := h.writeError(client, op, "rename to", path, err)
-				if _, there := client.Lstat(path); there == nil && !replaces {
-					bad = h.notApplied(op, "remove the file there, then upload again", "%s is there, and this SSH server "+
-						"cannot replace a file: %w", path, err)
-				}
-				_ = client.Remove(part)
-				return bad
-			}
-			return h.inDoubt(op, "upload again; that is safe", "rename to %s: %w", path, err)
+		err = rename(part, path)
+		_, refused := errors.AsType[*sftp.StatusError](err)
+		switch {
+		case err == nil:
+			return nil
+		case !refused && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrExist):
+			return h.inDoubt(upload, "upload again; that is safe", "rename to %s: %w", path, err)
 		}
-		return nil
+		defer func() { _ = client.Remove(part) }()
+		if _, missing := client.Lstat(path); missing == nil && !replaces {
+			return h.notApplied(upload, "remove the file there, then upload again", "%s is there, and this SSH server cannot "+
+				"replace a file: %w", path, err)
+		}
+		return h.writeError(client, "rename to", path, err)
 	})
 	return file, err
 }
 
 // replaceable refuses to put a file in the place of something else.
-func (h *Host) replaceable(client *sftp.Client, op, path string) error {
+func (h *Host) replaceable(client *sftp.Client, path string) error {
 	info, err := client.Lstat(path)
 	switch {
 	case err != nil || info.Mode().IsRegular():
@@ -111,94 +111,82 @@ func (h *Host) replaceable(client *sftp.Client, op, path string) error {
 		if err != nil {
 			target = "somewhere"
 		}
-		return h.notApplied(op, "give the path of the file itself", "%w: %s is a symbolic link to %q", ErrNotRegular,
+		return h.notApplied(upload, "give the path of the file itself", "%w: %s is a symbolic link to %q", ErrNotRegular,
 			path, target)
+	case info.IsDir():
+		return h.notApplied(upload, "give the path of a file", "%w: %s is a folder", ErrNotRegular, path)
 	}
-	return h.notApplied(op, "give the path of a file", "%w: %s is a %s", ErrNotRegular, path,
-		map[bool]string{true: "folder", false: "device or pipe"}[info.IsDir()])
+	return h.notApplied(upload, "give the path of a file", "%w: %s is a device or pipe", ErrNotRegular, path)
 }
 
 // writeError finds words for a write that the machine refused. SFTP has no status for a full disk: OpenSSH answers
 // "Failure" to it and to much else (sftp-server.c, errno_to_portable), so the file system is asked.
-func (h *Host) writeError(client *sftp.Client, op, doing, path string, err error) error {
+func (h *Host) writeError(client *sftp.Client, doing, path string, err error) error {
 	status, refused := errors.AsType[*sftp.StatusError](err)
+	bad := func(next, format string, args ...any) error {
+		return h.notApplied(upload, next, "%s %s: %w", doing, path, fmt.Errorf(format, args...))
+	}
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return h.notApplied(op, "give the account "+h.cfg.User+" the right to write there, or another path", "%s %s: %w",
-			doing, path, err)
+		return bad("give the account "+h.cfg.User+" the right to write there, or another path", "%w", err)
 	case errors.Is(err, fs.ErrNotExist):
-		return h.notApplied(op, "make the folder first", "%s %s: %w", doing, path, err)
+		return bad("make the folder first", "%w", err)
 	case !refused || status.FxCode() != sftp.ErrSSHFxFailure:
-		return h.notApplied(op, "upload again; a part of it may be left behind", "%s %s: %w", doing, path, err)
+		return bad("upload again; a part of it may be left behind", "%w", err)
 	}
-	folder := path[:max(strings.LastIndexAny(path, `/\`), 0)] + "/"
-	if !strings.ContainsAny(path, `/\`) {
-		folder = "."
+	folder := path[:strings.LastIndexAny(path, `/\`)+1]
+	vfs, verr := client.StatVFS(cmp.Or(folder, "."))
+	if verr != nil {
+		return bad("look on the machine for a full disk, a quota, a read-only file system", "%w", err)
 	}
-	vfs, verr := client.StatVFS(folder)
 	const readOnly, packet = 1, 32 << 10 // a flag of statvfs; the size of one write
+	free := vfs.Bavail * vfs.Frsize
 	switch {
-	case verr != nil:
-		return h.notApplied(op, "look on the machine for a full disk, a quota, a read-only file system", "%s %s: %w",
-			doing, path, err)
 	case vfs.Flag&readOnly != 0:
-		return h.notApplied(op, "mount the file system for writing, or give another path", "%s %s: %w: %w", doing, path,
-			errReadOnly, err)
-	case vfs.Bavail*vfs.Frsize < packet:
-		return h.notApplied(op, "make room on the machine, then upload again", "%s %s: %w, %d bytes are free: %w", doing,
-			path, ErrNoSpace, vfs.Bavail*vfs.Frsize, err)
+		return bad("mount the file system for writing, or give another path", "%w: %w", errReadOnly, err)
+	case free < packet:
+		return bad("make room on the machine, then upload again", "%w, %d bytes are free: %w", ErrNoSpace, free, err)
 	case vfs.Files > 0 && vfs.Favail == 0:
-		return h.notApplied(op, "remove files on the machine, then upload again", "%s %s: %w for another file: %w", doing,
-			path, ErrNoSpace, err)
+		return bad("remove files on the machine, then upload again", "%w for another file: %w", ErrNoSpace, err)
 	}
-	return h.notApplied(op, "look on the machine for a quota, a limit of file size, a broken disk",
-		"%s %s: %w (%d bytes are free)", doing, path, err, vfs.Bavail*vfs.Frsize)
+	return bad("look on the machine for a quota, a limit of file size, a broken disk", "%w (%d bytes are free)", err, free)
 }
 
-// uploadPart brings the content into a new file beside path and verifies it there.
-func (h *Host) uploadPart(client *sftp.Client, src io.Reader, path string, mode fs.FileMode, want string) (part string,
-	sent File, err error) {
-	const op = "upload"
-	part = path + ".part-" + rand.Text()[:10]
-	defer func() {
-		if err != nil {
-			_ = client.Remove(part)
-		}
-	}()
-	again := "upload again; a file " + part + " may be left behind"
+// uploadPart brings the content into the new file part and verifies it there.
+func (h *Host) uploadPart(client *sftp.Client, src io.Reader, part string, mode fs.FileMode, want string) (sent File,
+	err error) {
 	out, err := client.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
-		return part, File{}, h.writeError(client, op, "create", part, err)
+		return File{}, h.writeError(client, "create", part, err)
 	}
 	sum := &counter{hash: sha256.New(), limit: -1}
 	_, err = out.ReadFromWithConcurrency(io.TeeReader(src, sum), 0)
-	sent = File{Path: part, Size: sum.size}
+	sent.Size = sum.size
 	if err = errors.Join(err, out.Close()); err != nil {
-		return part, sent, h.writeError(client, op, "write", part, err)
+		return sent, h.writeError(client, "write", part, err)
 	}
-	if err := h.setMode(client, op, part, mode); err != nil {
-		return part, sent, err
+	if err := h.setMode(client, part, mode); err != nil {
+		return sent, err
 	}
 	sent.SHA256 = sum.sum()
 	if want != "" && want != sent.SHA256 {
-		return part, sent, h.notApplied(op, "get the right file", "%w: the source has SHA-256 %s, wanted %s", ErrMismatch,
+		return sent, h.notApplied(upload, "get the right file", "%w: the source has SHA-256 %s, wanted %s", ErrMismatch,
 			sent.SHA256, want)
 	}
 	there, err := read(client, part, io.Discard, -1)
 	if err != nil {
-		return part, sent, h.notApplied(op, again, "read back %s: %w", part, err)
+		return sent, h.notApplied(upload, "upload again; a file "+part+" may be left behind", "read back %s: %w", part, err)
 	}
 	if there.Size != sent.Size || there.SHA256 != sent.SHA256 {
-		return part, sent, h.notApplied(op, "look at the machine's disk and try again",
-			"%w: sent %d bytes %s, found %d bytes %s", ErrMismatch,
-			sent.Size, sent.SHA256, there.Size, there.SHA256)
+		return sent, h.notApplied(upload, "look at the machine's disk and try again", "%w: sent %d bytes %s, found %d bytes "+
+			"%s", ErrMismatch, sent.Size, sent.SHA256, there.Size, there.SHA256)
 	}
-	return part, sent, nil
+	return sent, nil
 }
 
-func (h *Host) setMode(client *sftp.Client, op, path string, mode fs.FileMode) error {
+func (h *Host) setMode(client *sftp.Client, path string, mode fs.FileMode) error {
 	if err := client.Chmod(path, mode); err != nil {
-		return h.notApplied(op, "see whether the account may change the mode", "set mode %o of %s: %w", mode, path, err)
+		return h.notApplied(upload, "see whether the account may change the mode", "set mode %o of %s: %w", mode, path, err)
 	}
 	return nil
 }
@@ -223,8 +211,7 @@ func (h *Host) Download(ctx context.Context, path string, w io.Writer, limit int
 // ReadFile returns the content of a file of at most limit bytes, as Download does.
 func (h *Host) ReadFile(ctx context.Context, path string, limit int64) ([]byte, error) {
 	var buf bytes.Buffer
-	_, err := h.Download(ctx, path, &buf, limit)
-	if err != nil {
+	if _, err := h.Download(ctx, path, &buf, limit); err != nil {
 		return nil, err
 	}
 	return buf.Bytes(), nil
@@ -255,7 +242,7 @@ func (h *Host) files(ctx context.Context, op string, use func(*sftp.Client) erro
 			return h.notApplied(op, "try again", "%w: %w", l.why(), err)
 		}
 		if !ok {
-			return h.notApplied(op, "enable the sftp subsystem in sshd_config", "%w: the sftp subsystem", ErrRefused)
+			return h.refusal(op, "enable the sftp subsystem in sshd_config", "the sftp subsystem")
 		}
 		h.lines.Go(func() { _, _ = io.Copy(io.Discard, ch.Stderr()) })
 		client, err := sftp.NewClientPipe(ch, ch, sftp.UseConcurrentWrites(true))
@@ -263,17 +250,8 @@ func (h *Host) files(ctx context.Context, op string, use func(*sftp.Client) erro
 			return h.notApplied(op, "see in the SSH server's log why sftp does not start", "%w: the sftp subsystem: %w",
 				ErrRefused, err)
 		}
-		err = use(client)
-		done := make(chan struct{})
-		h.lines.Go(func() {
-			_ = client.Close()
-			close(done)
-		})
-		select {
-		case <-done:
-		case <-time.After(h.limits.closeGrace):
-		}
-		return err
+		defer func() { h.ends(h.background(func() { _ = client.Close() })) }()
+		return use(client)
 	}()
 	if err != nil && ctx.Err() != nil {
 		return h.fail(op, failover.OutcomeOf(err), failover.NextOf(err), fmt.Errorf("%w (%w)", ended(ctx), err))

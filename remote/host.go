@@ -1,9 +1,13 @@
 package remote
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,10 +40,9 @@ type Host struct {
 	all     map[*line]struct{}
 	refused failover.Secret // the password that was refused
 
-	dialled   int      // dials that have ended
-	dialErr   error    // why the last one failed
-	dialErrAt int      // its number
-	algos     []string // host key algorithms that led to a pinned key
+	dialled int      // dials that have ended
+	dialErr error    // why the last one failed, if it did
+	algos   []string // host key algorithms that led to a pinned key; of whoever may dial
 }
 
 type limits struct {
@@ -68,50 +71,44 @@ func New(config Config) (*Host, error) {
 	if err := config.SSH.Validate("SSH"); err != nil {
 		return nil, err
 	}
-	via, err := newHops(config)
-	if err != nil {
-		return nil, err
+	var h *Host
+	for i, hop := range config.SSH.Jump {
+		next, err := newHost(config, hop, fmt.Sprintf("SSH.Jump[%d]", i), h)
+		if err != nil {
+			return nil, err
+		}
+		h = next
 	}
-	h, err := newHost(config, "SSH")
-	if err == nil && via != nil {
-		h.via, h.dial = via, via.forward
-	}
-	return h, err
+	return newHost(config, config.SSH, "SSH", h)
 }
 
-func newHost(config Config, field string) (*Host, error) {
-	cfg := config.SSH
+// newHost makes the Host of a machine or a jump host, which is dialled through the one before it, if there is one.
+func newHost(config Config, cfg failover.SSH, field string, via *Host) (*Host, error) {
 	known, err := newTrust(cfg, field)
 	if err != nil {
 		return nil, err
 	}
-	if cfg.ConnectTimeout == 0 {
-		cfg.ConnectTimeout = 20 * time.Second
-	}
-	if cfg.KeepaliveEvery == 0 {
-		cfg.KeepaliveEvery = 15 * time.Second
-	}
-	if cfg.KeepaliveMisses == 0 {
-		cfg.KeepaliveMisses = 3
-	}
+	cfg.ConnectTimeout = cmp.Or(cfg.ConnectTimeout, 20*time.Second)
+	cfg.KeepaliveEvery = cmp.Or(cfg.KeepaliveEvery, 15*time.Second)
+	cfg.KeepaliveMisses = cmp.Or(cfg.KeepaliveMisses, 3)
 	h := &Host{
 		cfg:     cfg,
 		trust:   known,
-		log:     config.Logger,
+		log:     cmp.Or(config.Logger, slog.New(slog.DiscardHandler)).With("host", cfg.Address),
 		dial:    config.Dial,
+		via:     via,
 		limits:  limits{closeGrace: 500 * time.Millisecond, lingerIdle: 2 * time.Second, lingerMax: 30 * time.Second},
 		slots:   make(chan struct{}, maxSessions),
 		dialing: make(chan struct{}, 1),
 		all:     map[*line]struct{}{},
 	}
 	h.closing, h.close = context.WithCancel(context.Background())
-	if h.log == nil {
-		h.log = slog.New(slog.DiscardHandler)
-	}
-	if h.dial == nil {
+	switch {
+	case via != nil:
+		h.dial = via.forward
+	case h.dial == nil:
 		h.dial = dialTCP
 	}
-	h.log = h.log.With("host", cfg.Address)
 	return h, nil
 }
 
@@ -157,10 +154,7 @@ func (h *Host) Reach(ctx context.Context) error {
 func (h *Host) Close() error {
 	h.mu.Lock()
 	h.close()
-	lines := make([]*line, 0, len(h.all))
-	for l := range h.all {
-		lines = append(lines, l)
-	}
+	lines := slices.Collect(maps.Keys(h.all))
 	h.mu.Unlock()
 	for _, l := range lines {
 		l.retire(errClosed)
@@ -188,11 +182,10 @@ func (h *Host) begin(op string) error {
 // acquire returns a live line, dialling one if there is none, and whether it was dialled just now. The caller
 // releases it.
 func (h *Host) acquire(ctx context.Context) (l *line, fresh bool, err error) {
-	done, err := h.dialTurn(ctx)
-	if err != nil {
+	if err := h.dialTurn(ctx); err != nil {
 		return nil, false, err
 	}
-	defer done()
+	defer func() { <-h.dialing }()
 	h.mu.Lock()
 	l = h.current
 	h.mu.Unlock()
@@ -211,33 +204,32 @@ func (h *Host) acquire(ctx context.Context) (l *line, fresh bool, err error) {
 
 // dedicated dials a line that nobody shares. The caller closes it.
 func (h *Host) dedicated(ctx context.Context) (*line, error) {
-	done, err := h.dialTurn(ctx)
-	if err != nil {
+	if err := h.dialTurn(ctx); err != nil {
 		return nil, err
 	}
-	defer done()
+	defer func() { <-h.dialing }()
 	return h.register(ctx)
 }
 
-// dialTurn waits until nobody else dials. Whoever waited for a dial that failed shares its error: many calls at once
-// make one login, not many, and wait for one machine that does not answer once.
-func (h *Host) dialTurn(ctx context.Context) (done func(), err error) {
+// dialTurn puts a token into h.dialing as soon as nobody else dials. Whoever waited for a dial that failed shares its
+// error: many calls at once make one login, not many, and wait for one machine that does not answer once.
+func (h *Host) dialTurn(ctx context.Context) error {
 	h.mu.Lock()
 	arrival := h.dialled
 	h.mu.Unlock()
 	select {
 	case h.dialing <- struct{}{}:
 	case <-ctx.Done():
-		return nil, h.notApplied("connect", "try again with more time", "%w: waiting for another call to connect: %w",
+		return h.notApplied("connect", "try again with more time", "%w: waiting for another call to connect: %w",
 			ErrUnreachable, ended(ctx))
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.dialErr != nil && h.dialErrAt > arrival {
+	if h.dialErr != nil && h.dialled > arrival {
 		<-h.dialing
-		return nil, h.dialErr
+		return h.dialErr
 	}
-	return func() { <-h.dialing }, nil
+	return nil
 }
 
 // register dials and enters the line in the books. The caller has the turn.
@@ -246,30 +238,17 @@ func (h *Host) register(ctx context.Context) (*line, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.dialled++
+	h.dialErr = nil
 	if err != nil {
-		if h.dialErr = nil; ctx.Err() == nil { // a caller who gave up says nothing about the machine
-			h.dialErr, h.dialErrAt = err, h.dialled
+		if ctx.Err() == nil { // a caller who gave up says nothing about the machine
+			h.dialErr = err
 		}
 		return nil, err
 	}
-	h.dialErr = nil
 	if h.closing.Err() != nil {
 		l.close()
 		return nil, h.notApplied("connect", "make a new Host", "%w", errClosed)
 	}
 	h.all[l] = struct{}{}
 	return l, nil
-}
-
-// slot waits for a free session on the connection.
-func (h *Host) slot(ctx context.Context, op string) error {
-	if ctx.Err() != nil {
-		return h.notApplied(op, "try again with more time", "not begun: %w", ended(ctx))
-	}
-	select {
-	case h.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return h.notApplied(op, "try again with more time", "not begun, all sessions are busy: %w", ended(ctx))
-	}
 }

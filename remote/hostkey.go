@@ -1,9 +1,14 @@
 package remote
 
 import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha1" //nolint:gosec // the format's own choice; it hides names, it protects no key
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/localfile"
 )
 
 // trust is what is known of the keys of one machine and of its partner.
@@ -106,21 +112,18 @@ func (t trust) judge(key ssh.PublicKey) error {
 // by the authorities, then by the plain key in it; each with the port, and without it when the port has no key. In one
 // case it is stricter: a key of the port counts for a certificate too.
 func (t trust) judgeKnown(key, plain ssh.PublicKey, fp string) error {
-	cert, certified := key.(*ssh.Certificate)
+	names := knownNames(t.address)
 	var badCert error
-	var lines, unusable []string
-	for _, name := range knownNames(t.address) {
-		for _, e := range t.known.known(name) {
-			if !certified || e.marker != authority || e.key == nil || !same(e.key, cert.SignatureKey) {
-				continue
-			}
-			checker := ssh.CertChecker{IsHostAuthority: func(ssh.PublicKey, string) bool { return true }}
-			if badCert = checker.CheckHostKey(strings.ToLower(t.address), &net.TCPAddr{}, cert); badCert == nil {
-				return nil
-			}
+	if cert, ok := key.(*ssh.Certificate); ok && slices.ContainsFunc(t.known.known(names...), func(e knownEntry) bool {
+		return e.marker == authority && e.key != nil && same(e.key, cert.SignatureKey)
+	}) {
+		checker := ssh.CertChecker{IsHostAuthority: func(ssh.PublicKey, string) bool { return true }}
+		if badCert = checker.CheckHostKey(strings.ToLower(t.address), &net.TCPAddr{}, cert); badCert == nil {
+			return nil
 		}
 	}
-	for _, name := range knownNames(t.address) {
+	var lines, unusable []string
+	for _, name := range names {
 		other := false
 		for _, e := range t.known.known(name) {
 			switch {
@@ -157,10 +160,9 @@ type hostKeyCheck struct {
 	trust
 	instead error // what is said of a key that would be accepted: another one was refused already
 
-	mu       sync.Mutex
-	seen     ssh.PublicKey
-	accepted bool
-	verdict  error
+	mu      sync.Mutex
+	seen    ssh.PublicKey
+	verdict error
 }
 
 func (c *hostKeyCheck) callback(_ string, _ net.Addr, key ssh.PublicKey) error {
@@ -170,14 +172,14 @@ func (c *hostKeyCheck) callback(_ string, _ net.Addr, key ssh.PublicKey) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen, c.accepted, c.verdict = key, err == nil, err
+	c.seen, c.verdict = key, err
 	return err
 }
 
-func (c *hostKeyCheck) state() (seen ssh.PublicKey, accepted bool, verdict error) {
+func (c *hostKeyCheck) state() (seen ssh.PublicKey, verdict error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.seen, c.accepted, c.verdict
+	return c.seen, c.verdict
 }
 
 // hostKeyNext is the next action for a verdict.
@@ -189,8 +191,135 @@ func hostKeyNext(err error) string {
 		return "read the key with ssh-keygen -lf on the machine's own console and pin it; no login was tried"
 	case errors.Is(err, errRevoked):
 		return "do not use this machine until its administrator has renewed its key; no login was tried"
-	default:
-		return "find out on the machine's own console whether its key was renewed (ssh-keygen -lf) before pinning another; " +
-			"no login was tried"
 	}
+	return "find out on the machine's own console whether its key was renewed (ssh-keygen -lf) before pinning another; " +
+		"no login was tried"
+}
+
+// knownHosts is a known_hosts file, read as OpenSSH does (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"): a line that cannot
+// be used, for example one with a DSA key, is passed over and the others count.
+type knownHosts struct {
+	path    string
+	entries []knownEntry
+}
+
+type knownEntry struct {
+	line   int
+	marker string // "", authority or revoked
+	hosts  string // patterns, or one hashed name
+	kind   string // of the key, as the line says
+	key    ssh.PublicKey
+}
+
+const (
+	authority = "@cert-authority"
+	revoked   = "@revoked"
+)
+
+func readKnownHosts(file string) (*knownHosts, error) {
+	text, err := localfile.Read(file, 16<<20)
+	if err != nil {
+		return nil, err
+	}
+	k := &knownHosts{path: file}
+	for i, line := range strings.Split(string(text), "\n") {
+		words := strings.Fields(line)
+		entry := knownEntry{line: i + 1}
+		if len(words) > 0 && (words[0] == authority || words[0] == revoked) {
+			entry.marker, words = words[0], words[1:]
+		}
+		if len(words) < 3 && entry.marker != revoked || len(words) > 0 && strings.ContainsAny(words[0][:1], "#@") {
+			continue
+		}
+		words = append(words, "", "", "") // a line may be cut off
+		entry.hosts, entry.kind = words[0], words[1]
+		if blob, err := base64.StdEncoding.DecodeString(words[2]); err == nil {
+			if key, err := ssh.ParsePublicKey(blob); err == nil && key.Type() == entry.kind {
+				entry.key = key
+			}
+		}
+		known := entry.kind == "" || slices.Contains(ssh.SupportedAlgorithms().HostKeys, entry.kind)
+		if entry.key == nil && entry.marker == revoked && known {
+			return nil, fmt.Errorf("%s:%d: the revoked key cannot be read, so it could not be recognised", file, entry.line)
+		}
+		k.entries = append(k.entries, entry)
+	}
+	return k, nil
+}
+
+// knownNames are the forms under which a file can know an address: with its port, and, as ssh looks a second time,
+// without.
+func knownNames(address string) []string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil
+	}
+	host = strings.ToLower(host)
+	if port == "22" {
+		return []string{host}
+	}
+	return []string{"[" + host + "]:" + port, host}
+}
+
+func (k *knownHosts) known(names ...string) []knownEntry {
+	return slices.DeleteFunc(slices.Clone(k.entries),
+		func(e knownEntry) bool { return e.marker == revoked || !slices.ContainsFunc(names, e.matches) })
+}
+
+// keys are the plain keys the file has for an address, in whatever form.
+func (k *knownHosts) keys(address string) []ssh.PublicKey {
+	var keys []ssh.PublicKey
+	for _, e := range k.known(knownNames(address)...) {
+		if e.marker == "" && e.key != nil {
+			keys = append(keys, e.key)
+		}
+	}
+	return keys
+}
+
+// certified reports whether the file has an authority for an address.
+func (k *knownHosts) certified(address string) bool {
+	return slices.ContainsFunc(k.known(knownNames(address)...), func(e knownEntry) bool { return e.marker == authority })
+}
+
+// revokes returns the line that revokes the key, the key in the certificate, or the authority that signed it. For which
+// host it stands there makes no difference: a revoked key is in wrong hands.
+func (k *knownHosts) revokes(key ssh.PublicKey) (line int) {
+	cert, certified := key.(*ssh.Certificate)
+	for _, e := range k.entries {
+		if e.marker != revoked || e.key == nil {
+			continue
+		}
+		bad := plainKey(e.key)
+		if same(bad, plainKey(key)) || certified && same(bad, cert.SignatureKey) {
+			return e.line
+		}
+	}
+	return 0
+}
+
+func same(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }
+
+func (e knownEntry) matches(name string) bool {
+	if strings.HasPrefix(e.hosts, "|1|") {
+		salt, hash, _ := strings.Cut(e.hosts[len("|1|"):], "|")
+		key, err1 := base64.StdEncoding.DecodeString(salt)
+		want, err2 := base64.StdEncoding.DecodeString(hash)
+		mac := hmac.New(sha1.New, key)
+		mac.Write([]byte(name))
+		return err1 == nil && err2 == nil && hmac.Equal(mac.Sum(nil), want)
+	}
+	found := false
+	for pattern := range strings.SplitSeq(strings.ToLower(e.hosts), ",") {
+		pattern, not := strings.CutPrefix(pattern, "!")
+		// A pattern holds only * and ? (ssh_config(5), PATTERNS); the brackets are those of "[host]:port".
+		if ok, _ := path.Match(strings.NewReplacer("[", `\[`, `\`, `\\`).Replace(pattern), name); !ok {
+			continue
+		}
+		if not {
+			return false
+		}
+		found = true
+	}
+	return found
 }

@@ -22,11 +22,8 @@ type wire struct {
 	reads  atomic.Int64 // bytes received
 
 	mu    sync.Mutex
-	first []byte // of what was received
+	first []byte // of what was received; a version line has at most 255 (RFC 4253, 4.2)
 }
-
-// maxGreeting bounds what is kept of the first bytes. A version line has at most 255 (RFC 4253, 4.2).
-const maxGreeting = 512
 
 func (w *wire) Write(p []byte) (int, error) {
 	w.writes.Add(1)
@@ -39,11 +36,10 @@ func (w *wire) Write(p []byte) (int, error) {
 
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
-	if seen := w.reads.Add(int64(n)); seen-int64(n) < maxGreeting {
-		w.mu.Lock()
-		w.first = append(w.first, p[:min(n, maxGreeting-len(w.first))]...)
-		w.mu.Unlock()
-	}
+	w.reads.Add(int64(n))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.first = append(w.first, p[:min(n, 512-len(w.first))]...)
 	return n, err
 }
 
@@ -59,12 +55,11 @@ func (w *wire) greeting() (text string, ssh bool) {
 	return strings.TrimSpace(string(w.first)), false
 }
 
-// line is one SSH connection.
 type line struct {
 	host *Host
 	wire *wire
 	conn ssh.Conn
-	dead chan struct{} // closed when the transport has ended
+	dead <-chan struct{} // closed when the transport has ended
 
 	mu      sync.Mutex
 	users   int
@@ -88,25 +83,19 @@ func (h *Host) connect(ctx context.Context) (*line, error) {
 	stopAgent := context.AfterFunc(ctx, login.close) // an agent may wait for a person to confirm
 	defer stopAgent()
 
-	algos := h.hostKeyAlgorithms()
-	h.mu.Lock()
-	if h.algos != nil {
-		algos = h.algos
+	algos := h.algos
+	if h.algos = nil; algos == nil {
+		algos = h.hostKeyAlgorithms()
 	}
-	h.algos = nil
-	h.mu.Unlock()
 	var verdict error
 	for {
 		l, seen, err := h.handshake(ctx, algos, login, verdict)
 		if err == nil {
-			h.mu.Lock()
 			h.algos = algos
-			h.mu.Unlock()
 			return l, nil
 		}
-		// A server has several host keys and shows the one that was negotiated. Before a pinned key counts as
-		// changed the others are asked for, and so they are to tell the partner's machine; the handshake ends before
-		// any login.
+		// A server has several host keys and shows the one that was negotiated. Before a pinned key counts as changed
+		// the others are asked for, and so they are to tell the partner's machine; the handshake ends before any login.
 		if seen != nil && errors.Is(err, ErrHostKeyChanged) && !errors.Is(err, errRevoked) &&
 			len(h.trust.pinned)+len(h.trust.peer) > 0 {
 			if verdict == nil {
@@ -135,8 +124,8 @@ func (h *Host) verdictWithHint(verdict, negotiation error) error {
 	if !ok || !isError || !legacyOnly(e.RequestedAlgorithms, plainKeyAlgorithms) || h.cfg.LegacyAlgorithms {
 		return verdict
 	}
-	return h.fail(v.Op, v.Outcome, v.Next,
-		fmt.Errorf("%w; it has a further key that it shows only under old algorithms, set LegacyAlgorithms if that one is pinned", v.Err))
+	return h.notApplied(v.Op, v.Next, "%w; it has a further key that it shows only under old algorithms, set "+
+		"LegacyAlgorithms if that one is pinned", v.Err)
 }
 
 // handshake makes one connection and logs in. When the host key was the reason to stop, seen is that key.
@@ -172,69 +161,87 @@ func (h *Host) handshake(ctx context.Context, hostKeyAlgos []string, login *logi
 	if err != nil {
 		stop()
 		_ = raw.Close()
-		key, accepted, verdict := check.state()
-		e := h.handshakeError(ctx, err, wire, accepted, verdict, login)
+		e := h.handshakeError(ctx, err, wire, check, login)
 		e.Err = withAnswer(AnswerSome, e.Err)
-		return nil, key, e
+		seen, _ := check.state()
+		return nil, seen, e
 	}
 	if !stop() {
 		_ = conn.Close()
-		return nil, nil, h.fail("connect", failover.NotApplied, "try again with more time",
+		return nil, nil, h.notApplied("connect", "try again with more time", "%w",
 			withAnswer(AnswerSome, fmt.Errorf("%w: %w", ErrLoginUnfinished, ended(ctx))))
 	}
 	_ = raw.SetDeadline(time.Time{})
 
-	key, _, _ := check.state()
+	key, _ := check.state()
 	h.log.Info("connected", "server", string(conn.ServerVersion()), "hostkey", ssh.FingerprintSHA256(plainKey(key)))
-	l := &line{host: h, wire: wire, conn: conn, dead: make(chan struct{})}
-	h.lines.Go(func() {
-		ssh.DiscardRequests(reqs)
-	})
+	l := &line{host: h, wire: wire, conn: conn}
+	l.dead = h.background(func() { h.forget(l, conn.Wait()) })
+	h.lines.Go(func() { ssh.DiscardRequests(reqs) })
 	h.lines.Go(func() {
 		for ch := range chans {
 			_ = ch.Reject(ssh.Prohibited, "no channels are accepted from the server")
 		}
 	})
-	h.lines.Go(func() {
-		err := conn.Wait()
-		close(l.dead)
-		h.forget(l, err)
-	})
-	h.lines.Go(func() {
-		l.keepalive(h.cfg.KeepaliveEvery, h.cfg.KeepaliveMisses)
-	})
+	h.lines.Go(func() { l.keepalive(h.cfg.KeepaliveEvery, h.cfg.KeepaliveMisses) })
 	return l, nil, nil
 }
 
 // handshakeError sorts what went wrong between TCP connect and the end of the login.
-func (h *Host) handshakeError(ctx context.Context, err error, wire *wire, accepted bool, verdict error,
+func (h *Host) handshakeError(ctx context.Context, err error, wire *wire, check *hostKeyCheck,
 	login *login) *failover.Error {
-	if verdict != nil {
-		return h.fail("connect", failover.NotApplied, hostKeyNext(verdict), verdict)
-	}
-	if e, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err); ok {
-		return h.negotiationError(e)
-	}
-	if accepted {
-		return h.loginError(ctx, err, login)
-	}
+	seen, verdict := check.state()
+	negotiation, disagreed := errors.AsType[*ssh.AlgorithmNegotiationError](err)
 	said, spoke := wire.greeting()
 	switch {
+	case verdict != nil:
+		return h.notApplied("connect", hostKeyNext(verdict), "%w", verdict)
+	case disagreed:
+		return h.negotiationError(negotiation)
+	case seen != nil:
+		return h.loginError(ctx, err, login)
 	case spoke:
 		return h.notApplied("connect", "look at the load of the machine and at what its SSH server's log says", "%w: %w",
 			ErrHandshake, causeOf(ctx, err))
 	case said != "":
 		return h.notApplied("connect", "see in the SSH server's log why it refuses connections (MaxStartups, penalties), "+
-			"and check that the port is that of an SSH server",
-			"%w: it said %q: %w", errNotServed, said, causeOf(ctx, err))
+			"and check that the port is that of an SSH server", "%w: it said %q: %w", errNotServed, said, causeOf(ctx, err))
 	case ctx.Err() != nil:
 		return h.notApplied("connect", "the machine is alive, its SSH server hangs or is full: look at it on the machine's "+
-			"own console",
-			"%w: it sent nothing: %w", errNotServed, ended(ctx))
+			"own console", "%w: it sent nothing: %w", errNotServed, ended(ctx))
 	}
 	return h.notApplied("connect", "the machine is alive: see in its log whether the SSH server is full (MaxStartups) or "+
-		"blocks this address",
-		"%w: it closed the connection without a word: %w", errNotServed, err)
+		"blocks this address", "%w: it closed the connection without a word: %w", errNotServed, err)
+}
+
+// background runs f beside the calls; Close waits for it. The channel is closed when f has returned.
+func (h *Host) background(f func()) <-chan struct{} {
+	done := make(chan struct{})
+	h.lines.Go(func() {
+		defer close(done)
+		f()
+	})
+	return done
+}
+
+// ends reports whether what the signal tells of came within the grace time.
+func (h *Host) ends(signal <-chan struct{}) bool {
+	select {
+	case <-signal:
+		return true
+	case <-time.After(h.limits.closeGrace):
+		return false
+	}
+}
+
+// closed reports whether a channel on which nothing is sent was closed.
+func closed(signal <-chan struct{}) bool {
+	select {
+	case <-signal:
+		return true
+	default:
+		return false
+	}
 }
 
 // causeOf prefers the context's reason to the network error it led to.
@@ -287,6 +294,16 @@ func (l *line) retire(cause error) {
 	l.mu.Unlock()
 }
 
+// why says how the line came to be lost.
+func (l *line) why() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if errors.Is(l.cause, ErrLineLost) {
+		return l.cause
+	}
+	return ErrLineLost
+}
+
 func (l *line) close() {
 	_ = l.wire.Close()
 	_ = l.conn.Close()
@@ -307,10 +324,7 @@ func (h *Host) forget(l *line, err error) {
 func (l *line) keepalive(every time.Duration, misses int) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	answered := make(chan struct{}, 1)
-	answered <- struct{}{}
-	var asking sync.WaitGroup
-	defer asking.Wait()
+	var asked <-chan struct{}
 	missed, seen := 0, l.wire.reads.Load()
 	for {
 		select {
@@ -325,13 +339,8 @@ func (l *line) keepalive(every time.Duration, misses int) {
 			l.close()
 			return
 		}
-		select {
-		case <-answered: // one question at a time: the request blocks while the line is dead
-			asking.Go(func() {
-				_, _, _ = l.conn.SendRequest("keepalive@openssh.com", true, nil)
-				answered <- struct{}{}
-			})
-		default:
+		if asked == nil || closed(asked) { // one question at a time: the request blocks while the line is dead
+			asked = l.host.background(func() { _, _, _ = l.conn.SendRequest("keepalive@openssh.com", true, nil) })
 		}
 	}
 }

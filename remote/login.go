@@ -41,38 +41,38 @@ var (
 
 // prepareLogin fetches the secrets. It happens before the dial, so that a person who types a passphrase does not
 // race with the server's login grace time.
-func (h *Host) prepareLogin(ctx context.Context) (*login, error) {
-	l := &login{}
+func (h *Host) prepareLogin(ctx context.Context) (l *login, err error) {
+	l = &login{}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
 	if h.cfg.Key != nil {
 		signer, err := h.signer(ctx)
 		if err != nil {
-			return nil, err
+			return l, err
 		}
 		l.signers = append(l.signers, signer)
 	}
 	if h.cfg.Agent != "" {
 		if err := h.useAgent(ctx, l); err != nil {
-			return nil, err
+			return l, err
 		}
 	}
 	if h.cfg.Certificate != "" {
 		if err := h.certify(l); err != nil {
-			l.close()
-			return nil, err
+			return l, err
 		}
 	}
 	if h.cfg.Password != nil {
-		secret, err := h.cfg.Password(ctx)
+		l.password, err = h.cfg.Password(ctx)
+		if err == nil && l.password.Empty() {
+			err = errors.New("the password is empty")
+		}
 		if err != nil {
-			l.close()
-			return nil, h.notApplied("fetch the password", "make the password available", "%w: %w", ErrCredentials, err)
+			return l, h.unusable("fetch the password", "make the password available", err)
 		}
-		if secret.Empty() {
-			l.close()
-			return nil, h.notApplied("fetch the password", "make the password available", "%w: the password is empty",
-				ErrCredentials)
-		}
-		l.password = secret
 		h.mu.Lock()
 		l.refused = h.refused
 		h.mu.Unlock()
@@ -86,18 +86,14 @@ func (h *Host) useAgent(ctx context.Context, l *login) error {
 	defer cancel()
 	conn, err := dialAgent(ctx, h.cfg.Agent)
 	if err != nil {
-		return h.notApplied("connect to the SSH agent", "start the agent or correct its path", "%w: %w", ErrCredentials,
-			causeOf(ctx, err))
+		return h.unusable("connect to the SSH agent", "start the agent or correct its path", causeOf(ctx, err))
 	}
 	l.agent = conn
 	stop := context.AfterFunc(ctx, l.close)
 	defer stop()
 	signers, err := agent.NewClient(conn).Signers()
 	if err != nil {
-		err = causeOf(ctx, err)
-		l.close()
-		return h.notApplied("read keys from the SSH agent", "look at the agent with ssh-add -l", "%w: %w",
-			ErrCredentials, err)
+		return h.unusable("read keys from the SSH agent", "look at the agent with ssh-add -l", causeOf(ctx, err))
 	}
 	l.signers = append(l.signers, signers...)
 	return nil
@@ -106,25 +102,24 @@ func (h *Host) useAgent(ctx context.Context, l *login) error {
 func (h *Host) signer(ctx context.Context) (ssh.Signer, error) {
 	secret, err := h.cfg.Key(ctx)
 	if err != nil {
-		return nil, h.notApplied("fetch the private key", "make the key available", "%w: %w", ErrCredentials, err)
+		return nil, h.unusable("fetch the private key", "make the key available", err)
 	}
 	pem := []byte(secret.Reveal())
 	defer clear(pem)
 	signer, err := ssh.ParsePrivateKey(pem)
 	if _, encrypted := errors.AsType[*ssh.PassphraseMissingError](err); encrypted {
 		if h.cfg.Passphrase == nil {
-			return nil, h.notApplied("open the private key", "set Passphrase for this host",
-				"%w: the key is encrypted and no passphrase is configured", ErrCredentials)
+			return nil, h.unusable("open the private key", "set Passphrase for this host",
+				errors.New("the key is encrypted and no passphrase is configured"))
 		}
 		phrase, ferr := h.cfg.Passphrase(ctx)
 		if ferr != nil {
-			return nil, h.notApplied("fetch the passphrase", "make the passphrase available", "%w: %w", ErrCredentials, ferr)
+			return nil, h.unusable("fetch the passphrase", "make the passphrase available", ferr)
 		}
 		signer, err = ssh.ParsePrivateKeyWithPassphrase(pem, []byte(phrase.Reveal()))
 	}
 	if err != nil {
-		return nil, h.notApplied("open the private key", "give a key in PEM or OpenSSH format and its passphrase", "%w: %w",
-			ErrCredentials, err)
+		return nil, h.unusable("open the private key", "give a key in PEM or OpenSSH format and its passphrase", err)
 	}
 	return signer, nil
 }
@@ -132,13 +127,16 @@ func (h *Host) signer(ctx context.Context) (ssh.Signer, error) {
 // certify puts the certificate of the configuration in front of the key it was made for. The file is read anew each
 // time: certificates of an authority often live for hours only.
 func (h *Host) certify(l *login) error {
-	bad := func(next, format string, args ...any) error {
-		return h.notApplied("read the user certificate", next, "%w: %s: "+format,
-			append([]any{ErrCredentials, h.cfg.Certificate}, args...)...)
+	const op = "read the user certificate"
+	bad := func(next, what string) error {
+		return h.unusable(op, next, errors.New(h.cfg.Certificate+": "+what))
 	}
-	text, err := localfile.Read(h.cfg.Certificate, maxCertificate)
+	date := func(t uint64) string { return time.Unix(int64(t), 0).UTC().Format(time.RFC3339) } //nolint:gosec // a time
+
+	// OpenSSH's own limit of a key's text is 16 KiB.
+	text, err := localfile.Read(h.cfg.Certificate, 64<<10)
 	if err != nil {
-		return h.notApplied("read the user certificate", "give the path of the -cert.pub file", "%w: %w", ErrCredentials, err)
+		return h.unusable(op, "give the path of the -cert.pub file", err)
 	}
 	key, _, _, _, err := ssh.ParseAuthorizedKey(text)
 	cert, ok := key.(*ssh.Certificate)
@@ -148,9 +146,9 @@ func (h *Host) certify(l *login) error {
 	case cert.CertType != ssh.UserCert:
 		return bad("give a certificate for a user", "is a certificate for a host")
 	case now < cert.ValidAfter:
-		return bad("check this machine's clock", "is valid only from %s", time.Unix(int64(cert.ValidAfter), 0).UTC().Format(time.RFC3339)) //nolint:gosec // a time
+		return bad("check this machine's clock", "is valid only from "+date(cert.ValidAfter))
 	case cert.ValidBefore != ssh.CertTimeInfinity && now >= cert.ValidBefore:
-		return bad("renew the certificate", "expired at %s", time.Unix(int64(cert.ValidBefore), 0).UTC().Format(time.RFC3339)) //nolint:gosec // a time
+		return bad("renew the certificate", "expired at "+date(cert.ValidBefore))
 	}
 	for _, signer := range l.signers {
 		if certified, err := ssh.NewCertSigner(cert, signer); err == nil {
@@ -158,12 +156,13 @@ func (h *Host) certify(l *login) error {
 			return nil
 		}
 	}
-	return bad("give the private key the certificate was made for", "belongs to none of the keys at hand; it is for %s",
-		ssh.FingerprintSHA256(cert.Key))
+	return bad("give the private key the certificate was made for",
+		"belongs to none of the keys at hand; it is for "+ssh.FingerprintSHA256(cert.Key))
 }
 
-// maxCertificate bounds a certificate file; OpenSSH's own limit of a key's text is 16 KiB.
-const maxCertificate = 64 << 10
+func (h *Host) unusable(op, next string, err error) *failover.Error {
+	return h.notApplied(op, next, "%w: %w", ErrCredentials, err)
+}
 
 // methods offers public keys first, then the password, directly or as the answer to a question.
 func (l *login) methods() []ssh.AuthMethod {
@@ -238,18 +237,6 @@ func (l *login) progress(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	return nil, nil
 }
 
-// configured are the methods there is something to log in with for.
-func (l *login) configured() []string {
-	var list []string
-	if len(l.signers) > 0 {
-		list = append(list, "publickey")
-	}
-	if !l.password.Empty() {
-		list = append(list, "password", "keyboard-interactive")
-	}
-	return list
-}
-
 // loginError sorts what went wrong after the host key was accepted.
 func (h *Host) loginError(ctx context.Context, err error, login *login) *failover.Error {
 	login.mu.Lock()
@@ -270,8 +257,10 @@ func (h *Host) loginError(ctx context.Context, err error, login *login) *failove
 	if len(login.passed) > 0 {
 		so = " the server accepted " + strings.Join(login.passed, " and ") + ","
 	}
-	usable := slices.ContainsFunc(login.allowed,
-		func(method string) bool { return slices.Contains(login.configured(), method) })
+	usable := slices.ContainsFunc(login.allowed, func(method string) bool {
+		return method == "publickey" && len(login.signers) > 0 ||
+			(method == "password" || method == "keyboard-interactive") && !login.password.Empty()
+	})
 	switch {
 	case login.withheld:
 		return h.notApplied(op, "correct the password or unlock the account, then make a new Host", "%w as %s: %w", ErrLogin,
@@ -281,20 +270,17 @@ func (h *Host) loginError(ctx context.Context, err error, login *login) *failove
 			"%w as %s:%s it asks %q, which is not answered", ErrLoginIncomplete, h.cfg.User, so, login.asked)
 	case ctx.Err() != nil:
 		return h.notApplied(op, "look at the load of the machine and at what its logins wait for (directory, name service, "+
-			"agent); raise ConnectTimeout",
-			"%w as %s:%s %w", ErrLoginUnfinished, h.cfg.User, so, ended(ctx))
+			"agent); raise ConnectTimeout", "%w as %s:%s %w", ErrLoginUnfinished, h.cfg.User, so, ended(ctx))
 	case !given && !hungUp:
 		return h.notApplied(op, "see in the SSH server's log why it ended the connection, then try again",
 			"%w as %s:%s %w: %w", ErrLoginUnfinished, h.cfg.User, so, ErrLineLost, err)
 	case given && !usable && len(login.allowed) > 0 && !login.spent:
 		return h.notApplied(op, "configure what the server wants, or let its administrator change AuthenticationMethods for "+
-			"this account",
-			"%w as %s:%s it wants %s, which is not configured", ErrLoginIncomplete, h.cfg.User, so,
+			"this account", "%w as %s:%s it wants %s, which is not configured", ErrLoginIncomplete, h.cfg.User, so,
 			strings.Join(login.allowed, " or "))
 	case errors.Is(err, errPasswordSpent):
 		err = errors.New("the password was refused")
 	}
 	return h.notApplied(op, "check the account on the machine (locked, expired, failed logins, login hours) before "+
-		"trying again: failed tries count",
-		"%w as %s:%s %w", ErrLogin, h.cfg.User, so, err)
+		"trying again: failed tries count", "%w as %s:%s %w", ErrLogin, h.cfg.User, so, err)
 }

@@ -30,7 +30,6 @@ type output struct {
 	last      time.Time // of the last byte
 }
 
-// drain reads r to its end.
 func (o *output) drain(stream int, r io.Reader) {
 	buf := make([]byte, 32<<10)
 	for {

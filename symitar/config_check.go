@@ -15,8 +15,8 @@ import (
 func (c Config) Validate() error {
 	c = c.withDefaults()
 	checks := []func() error{
-		func() error { return c.Home.validate("Config.Home") },
-		func() error { return c.Partner.validate("Config.Partner") },
+		func() error { return c.Home.validate("Home") },
+		func() error { return c.Partner.validate("Partner") },
 		c.validateHosts, c.Macro.validate, c.Role.validate, c.Replication.validate, c.validatePaths, c.validatePrograms,
 		c.validateLimits,
 		c.Licence.validate, c.validateVerify, c.validateOpCon,
@@ -29,244 +29,214 @@ func (c Config) Validate() error {
 	return nil
 }
 
-func (h HostConfig) validate(field string) error {
-	switch {
-	case h.Name == "":
-		return failover.Invalid(field+".Name", "is empty", "give the machine the name people use for it")
-	case strings.ContainsAny(h.Name, " \t\n/"):
-		return failover.Invalid(field+".Name", strconv.Quote(h.Name)+" contains a blank or a slash", "use one word")
-	case h.MachineID == "":
-		return failover.Invalid(field+".MachineID", "is empty", "fill in what \"uname -m\" prints on "+h.Name)
-	}
-	return h.SSH.Validate(field + ".SSH")
+// rule is something that makes a configuration unusable. Of several that are broken the first is told.
+type rule struct {
+	broken              bool
+	field, wrong, right string
 }
 
-func (c Config) validateHosts() error {
-	switch {
-	case c.Home.Name == c.Partner.Name:
-		return failover.Invalid("Config.Partner.Name", "is the same as Home.Name", "give each machine its own name")
-	case c.Home.SSH.Address == c.Partner.SSH.Address:
-		return failover.Invalid("Config.Partner.SSH.Address", "is the same as Home's",
-			"give each machine's own fixed administration address, never an alias that moves")
-	case c.Home.MachineID == c.Partner.MachineID:
-		return failover.Invalid("Config.Partner.MachineID", "is the same as Home's",
-			"fill in what \"uname -m\" prints on "+c.Partner.Name)
-	}
-	for _, key := range c.Home.SSH.HostKeys {
-		if slices.Contains(c.Partner.SSH.HostKeys, key) {
-			return failover.Invalid("Config.Partner.SSH.HostKeys", "contains a key of Home",
-				"pin each machine's own key; two machines must not share one")
+func firstBroken(rules ...rule) error {
+	for _, r := range rules {
+		if r.broken {
+			return failover.Invalid("Config."+r.field, r.wrong, r.right)
 		}
 	}
 	return nil
+}
+
+// pattern is broken where the text is no regular expression.
+func pattern(field, text string) rule {
+	_, err := regexp.Compile(text)
+	return rule{err != nil, field, fmt.Sprint(err), "write a regular expression in Go's syntax"}
+}
+
+func (o On) missing() bool { return o != OnOldPrimary && o != OnNewPrimary }
+
+const chooseSide = "say where the command runs, OnOldPrimary or OnNewPrimary"
+
+func (h HostConfig) validate(field string) error {
+	if err := firstBroken(
+		rule{h.Name == "", field + ".Name", "is empty", "give the machine the name people use for it"},
+		rule{strings.ContainsAny(h.Name, " \t\n/"), field + ".Name", strconv.Quote(h.Name) + " contains a blank or a slash",
+			"use one word"},
+		rule{h.MachineID == "", field + ".MachineID", "is empty", "fill in what \"uname -m\" prints on " + h.Name},
+	); err != nil {
+		return err
+	}
+	return h.SSH.Validate("Config." + field + ".SSH")
+}
+
+func (c Config) validateHosts() error {
+	shared := slices.ContainsFunc(c.Home.SSH.HostKeys,
+		func(key string) bool { return slices.Contains(c.Partner.SSH.HostKeys, key) })
+	return firstBroken(
+		rule{c.Home.Name == c.Partner.Name, "Partner.Name", "is the same as Home.Name", "give each machine its own name"},
+		rule{c.Home.SSH.Address == c.Partner.SSH.Address, "Partner.SSH.Address", "is the same as Home's",
+			"give each machine's own fixed administration address, never an alias that moves"},
+		rule{c.Home.MachineID == c.Partner.MachineID, "Partner.MachineID", "is the same as Home's",
+			"fill in what \"uname -m\" prints on " + c.Partner.Name},
+		rule{shared, "Partner.SSH.HostKeys", "contains a key of Home",
+			"pin each machine's own key; two machines must not share one"},
+	)
 }
 
 func (m Macro) validate() error {
 	const ask = "; no public text says, ask Jack Henry or look into your own runbook"
-	switch {
-	case m.Path == "":
-		return failover.Invalid("Config.Macro.Path", "is empty",
-			"fill in the absolute path of the FAILOVER macro, probably /SYM/MACROS/FAILOVER"+ask)
-	case !path.IsAbs(m.Path) || strings.ContainsAny(m.Path, "\n"):
-		return failover.Invalid("Config.Macro.Path", strconv.Quote(m.Path)+" is not an absolute path",
-			"write the path from / on")
-	case m.User == "":
-		return failover.Invalid("Config.Macro.User", "is empty", "fill in the account that must run the macro"+ask)
-	case m.On != OnOldPrimary && m.On != OnNewPrimary:
-		return failover.Invalid("Config.Macro.On", "is not set",
-			"say on which host the macro is started, OnOldPrimary or OnNewPrimary"+ask)
-	case m.SwitchoverArgs == nil:
-		return failover.Invalid("Config.Macro.SwitchoverArgs", "is not set",
-			"fill in the macro's arguments, an empty list where it takes none"+ask)
-	case m.Mode < ModeDetached || m.Mode > ModeHostExpect:
-		return failover.Invalid("Config.Macro.Mode", "is not set",
-			"say whether the macro asks questions: ModeDetached, ModeAnswers or ModeHostExpect"+ask)
-	case m.Mode == ModeDetached && len(m.Prompts) > 0:
-		return failover.Invalid("Config.Macro.Prompts", "is set, but Mode is detached",
-			"use ModeAnswers or ModeHostExpect, or remove the prompts")
-	case m.Mode != ModeDetached && len(m.Prompts) == 0:
-		return failover.Invalid("Config.Macro.Prompts", "is empty, but Mode is "+m.Mode.String(),
-			"list the questions and answers, or use ModeDetached")
-	case m.Timeout <= 0:
-		return failover.Invalid("Config.Macro.Timeout", "is not set",
-			"choose how long to follow the macro, for example 60 minutes"+ask)
-	case m.Settle < 0:
-		return failover.Invalid("Config.Macro.Settle", "is negative", "use zero for the default")
+	rules := []rule{
+		{m.Path == "", "Macro.Path", "is empty",
+			"fill in the absolute path of the FAILOVER macro, probably /SYM/MACROS/FAILOVER" + ask},
+		{!path.IsAbs(m.Path) || strings.Contains(m.Path, "\n"), "Macro.Path",
+			strconv.Quote(m.Path) + " is not an absolute path", "write the path from / on"},
+		{m.User == "", "Macro.User", "is empty", "fill in the account that must run the macro" + ask},
+		{m.On.missing(), "Macro.On", "is not set",
+			"say on which host the macro is started, OnOldPrimary or OnNewPrimary" + ask},
+		{m.SwitchoverArgs == nil, "Macro.SwitchoverArgs", "is not set",
+			"fill in the macro's arguments, an empty list where it takes none" + ask},
+		{m.Mode < ModeDetached || m.Mode > ModeHostExpect, "Macro.Mode", "is not set",
+			"say whether the macro asks questions: ModeDetached, ModeAnswers or ModeHostExpect" + ask},
+		{m.Mode == ModeDetached && len(m.Prompts) > 0, "Macro.Prompts", "is set, but Mode is detached",
+			"use ModeAnswers or ModeHostExpect, or remove the prompts"},
+		{m.Mode != ModeDetached && len(m.Prompts) == 0, "Macro.Prompts", "is empty, but Mode is " + m.Mode.String(),
+			"list the questions and answers, or use ModeDetached"},
+		{m.Timeout <= 0, "Macro.Timeout", "is not set", "choose how long to follow the macro, for example 60 minutes" + ask},
+		{m.Settle < 0, "Macro.Settle", "is negative", "use zero for the default"},
 	}
 	for i, p := range m.Prompts {
-		field := fmt.Sprintf("Config.Macro.Prompts[%d]", i)
-		switch {
-		case m.Mode == ModeHostExpect && p.Question == "":
-			return failover.Invalid(field+".Question", "is empty", "write a regular expression for the question")
-		case p.Answer.Empty() && p.Fetch == nil:
-			return failover.Invalid(field+".Answer", "is empty", "give the answer, or a function that fetches it")
-		case strings.ContainsAny(p.Answer.Reveal(), "\n\r"):
-			return failover.Invalid(field+".Answer", "contains a line end", "give one line; the line end is added")
-		}
+		field := fmt.Sprintf("Macro.Prompts[%d]", i)
+		rules = append(rules,
+			rule{m.Mode == ModeHostExpect && p.Question == "", field + ".Question", "is empty",
+				"write a regular expression for the question"},
+			rule{p.Answer.Empty() && p.Fetch == nil, field + ".Answer", "is empty",
+				"give the answer, or a function that fetches it"},
+			rule{strings.ContainsAny(p.Answer.Reveal(), "\n\r"), field + ".Answer", "contains a line end",
+				"give one line; the line end is added"})
 	}
-	for _, args := range [][]string{m.SwitchoverArgs, m.FailoverArgs, m.FailbackArgs, {m.Path}} {
-		for _, arg := range args {
-			if strings.ContainsRune(arg, 0) {
-				return failover.Invalid("Config.Macro", "an argument contains a NUL byte", "remove it")
-			}
-		}
+	for _, arg := range slices.Concat(m.SwitchoverArgs, m.FailoverArgs, m.FailbackArgs, []string{m.Path}) {
+		rules = append(rules,
+			rule{strings.ContainsRune(arg, 0), "Macro", "an argument contains a NUL byte", "remove it"})
 	}
-	return compiles(map[string]string{"Config.Macro.Success": m.Success, "Config.Macro.Failure": m.Failure})
+	return firstBroken(append(rules, pattern("Macro.Success", m.Success),
+		pattern("Macro.Failure", m.Failure))...)
 }
 
 func (r Role) validate() error {
-	const ask = "no public text says how a role shows; candidates are a marker file, the service address in netstat -in, " +
-		"lsvg -o, a mounted /SYM"
-	if len(r.Probes) == 0 {
-		return failover.Invalid("Config.Role.Probes", "is empty", "fill in at least one command that tells the role; "+ask)
+	const ask = "no public text says how a role shows; candidates are a marker file, the service address in " +
+		"netstat -in, lsvg -o, a mounted /SYM"
+	rules := []rule{
+		{len(r.Probes) == 0, "Role.Probes", "is empty", "fill in at least one command that tells the role; " + ask},
+		{r.Quorum <= len(r.Probes)/2 || r.Quorum > len(r.Probes), "Role.Quorum",
+			fmt.Sprintf("is %d of %d probes", r.Quorum, len(r.Probes)),
+			"choose more than half of the probes and not more than there are"},
 	}
-	if r.Quorum <= len(r.Probes)/2 || r.Quorum > len(r.Probes) {
-		return failover.Invalid("Config.Role.Quorum", fmt.Sprintf("is %d of %d probes", r.Quorum, len(r.Probes)),
-			"choose more than half of the probes and not more than there are")
-	}
-	seen := map[string]bool{}
+	seen := map[string]bool{"": true}
 	for i, p := range r.Probes {
-		field := fmt.Sprintf("Config.Role.Probes[%d]", i)
-		switch {
-		case p.Name == "" || seen[p.Name]:
-			return failover.Invalid(field+".Name", "is empty or used twice", "give each probe its own name")
-		case p.Command == "":
-			return failover.Invalid(field+".Command", "is empty", ask)
-		case p.Primary == "" || p.Secondary == "":
-			return failover.Invalid(field, "does not say both what a primary and what a secondary shows",
-				"fill in the regular expressions Primary and Secondary")
-		}
+		field := fmt.Sprintf("Role.Probes[%d]", i)
+		rules = append(rules,
+			rule{seen[p.Name], field + ".Name", "is empty or used twice", "give each probe its own name"},
+			rule{p.Command == "", field + ".Command", "is empty", ask},
+			rule{p.Primary == "" || p.Secondary == "", field, "does not say both what a primary and what a secondary shows",
+				"fill in the regular expressions Primary and Secondary"},
+			pattern(field+".Primary", p.Primary), pattern(field+".Secondary", p.Secondary))
 		seen[p.Name] = true
-		if err := compiles(map[string]string{field + ".Primary": p.Primary, field + ".Secondary": p.Secondary}); err != nil {
-			return err
-		}
 	}
-	return nil
+	return firstBroken(rules...)
 }
 
 func (r Replication) validate() error {
-	const field = "Config.Replication"
-	if r.Command == "" {
-		if r.Waiver == (failover.Statement{}) {
-			return failover.Invalid(field+".Command", "is empty",
-				"fill in the command that shows how far the secondary is behind, or give a Waiver with a person's statement; no "+
-					"public command shows it")
-		}
-		return r.Waiver.Validate(field + ".Waiver")
+	const field = "Replication"
+	waived := r.Waiver != (failover.Statement{})
+	if r.Command == "" && waived {
+		return r.Waiver.Validate("Config." + field + ".Waiver")
 	}
-	switch {
-	case r.Waiver != (failover.Statement{}):
-		return failover.Invalid(field+".Waiver", "is set together with Command", "choose one of them")
-	case r.On != OnOldPrimary && r.On != OnNewPrimary:
-		return failover.Invalid(field+".On", "is not set", "say where the command runs, OnOldPrimary or OnNewPrimary")
-	case r.Unit <= 0:
-		return failover.Invalid(field+".Unit", "is not set", "say what one of the number is, for example a second")
-	case r.MaxLag < 0:
-		return failover.Invalid(field+".MaxLag", "is negative", "use zero for no lag at all")
-	}
-	re, err := regexp.Compile(r.Lag)
-	if err != nil || re.NumSubexp() != 1 {
-		return failover.Invalid(field+".Lag", strconv.Quote(r.Lag)+" is not a regular expression with exactly one group",
-			"write for example lag=([0-9]+)")
-	}
-	return nil
+	lag, err := regexp.Compile(r.Lag)
+	return firstBroken(
+		rule{r.Command == "", field + ".Command", "is empty", "fill in the command that shows how far the secondary is " +
+			"behind, or give a Waiver with a person's statement; no public command shows it"},
+		rule{waived, field + ".Waiver", "is set together with Command", "choose one of them"},
+		rule{r.On.missing(), field + ".On", "is not set", chooseSide},
+		rule{r.Unit <= 0, field + ".Unit", "is not set", "say what one of the number is, for example a second"},
+		rule{r.MaxLag < 0, field + ".MaxLag", "is negative", "use zero for no lag at all"},
+		rule{err != nil || lag.NumSubexp() != 1, field + ".Lag",
+			strconv.Quote(r.Lag) + " is not a regular expression with exactly one group", "write for example lag=([0-9]+)"},
+	)
 }
 
 func (l Licence) validate() error {
-	if l.Path == "" && (l.User != "" || len(l.Patterns) > 0) {
-		return failover.Invalid("Config.Licence.Path", "is empty, but User or Patterns is set",
-			"fill in the path of the licence file")
-	}
-	if l.Path != "" && !path.IsAbs(l.Path) {
-		return failover.Invalid("Config.Licence.Path", strconv.Quote(l.Path)+" is not an absolute path",
-			"write the path from / on")
-	}
-	return nil
+	return firstBroken(
+		rule{l.Path == "" && (l.User != "" || len(l.Patterns) > 0), "Licence.Path",
+			"is empty, but User or Patterns is set", "fill in the path of the licence file"},
+		rule{l.Path != "" && !path.IsAbs(l.Path), "Licence.Path", strconv.Quote(l.Path) + " is not an absolute path",
+			"write the path from / on"},
+	)
 }
 
 func (c Config) validatePaths() error {
-	for field, value := range map[string]string{"Config.SymRoot": c.SymRoot, "Config.RootInfoDir": c.RootInfoDir,
-		"Config.StateDir": c.StateDir, "Config.Shell": c.Shell, "Config.RSJ": c.RSJ,
-		"Config.Agent.Control": c.Agent.Control} {
-		if !path.IsAbs(value) || path.Clean(value) != value || strings.ContainsAny(value, "\n\t") {
-			return failover.Invalid(field, strconv.Quote(value)+" is not a clean absolute path",
-				"write the path from / on, without . or .. or a slash at the end")
-		}
+	var rules []rule
+	for field, value := range map[string]string{"SymRoot": c.SymRoot, "RootInfoDir": c.RootInfoDir,
+		"StateDir": c.StateDir, "Shell": c.Shell, "RSJ": c.RSJ,
+		"Agent.Control": c.Agent.Control} {
+		clean := path.IsAbs(value) && path.Clean(value) == value && !strings.ContainsAny(value, "\n\t")
+		rules = append(rules, rule{!clean, field, strconv.Quote(value) + " is not a clean absolute path",
+			"write the path from / on, without . or .. or a slash at the end"})
 	}
-	if !plainPath.MatchString(c.Shell) {
-		return failover.Invalid("Config.Shell", strconv.Quote(c.Shell)+" holds more than letters, digits and ._-+/",
-			"the login shell gets it as one plain word, so give a plain path")
-	}
-	if base := path.Base(c.Shell); slices.Contains(notPosix, base) {
-		return failover.Invalid("Config.Shell", base+" is no POSIX shell",
-			"give /bin/sh or /usr/bin/ksh; the account's login shell may be "+base)
-	}
-	if c.StateDir == "/" || c.StateDir == c.SymRoot || strings.HasPrefix(c.StateDir, c.SymRoot+"/") {
-		return failover.Invalid("Config.StateDir", strconv.Quote(c.StateDir)+" is below "+c.SymRoot,
-			"choose a local folder that does not move or replicate with the service, for example "+defaultStateDir)
-	}
-	return nil
+	shell := path.Base(c.Shell)
+	return firstBroken(append(rules,
+		rule{!plainPath.MatchString(c.Shell), "Shell", strconv.Quote(c.Shell) + " holds more than letters, digits and ._-+/",
+			"the login shell gets it as one plain word, so give a plain path"},
+		rule{slices.Contains(notPosix, shell), "Shell", shell + " is no POSIX shell",
+			"give /bin/sh or /usr/bin/ksh; the account's login shell may be " + shell},
+		rule{c.StateDir == "/" || c.StateDir == c.SymRoot || strings.HasPrefix(c.StateDir, c.SymRoot+"/"), "StateDir",
+			strconv.Quote(c.StateDir) + " is below " + c.SymRoot,
+			"choose a local folder that does not move or replicate with the service, for example " + defaultStateDir})...)
 }
 
 // validatePrograms refuses names that could never be found in a list of processes, and would be absent for ever.
 func (c Config) validatePrograms() error {
-	if len(c.Agent.Must) == 0 {
-		return failover.Invalid("Config.Agent.Must", "is empty", "name the processes of a running agent, or leave it nil")
-	}
-	names := map[string]string{"Config.Macro.Path": c.Macro.name(), "Config.FailoverD": c.FailoverD}
+	rules := []rule{{len(c.Agent.Must) == 0, "Agent.Must", "is empty",
+		"name the processes of a running agent, or leave it nil"}}
+	names := map[string]string{"Macro.Path": c.Macro.name(), "FailoverD": c.FailoverD}
 	for i, must := range c.Agent.Must {
-		names[fmt.Sprintf("Config.Agent.Must[%d]", i)] = must
+		names[fmt.Sprintf("Agent.Must[%d]", i)] = must
 	}
 	for field, name := range names {
-		if !plainName.MatchString(name) {
-			return failover.Invalid(field, strconv.Quote(name)+" is not one plain word",
-				"a program is known by its name without folder: use letters, digits and ._+-")
-		}
+		rules = append(rules, rule{!plainName.MatchString(name), field, strconv.Quote(name) + " is not one plain word",
+			"a program is known by its name without folder: use letters, digits and ._+-"})
 	}
-	return nil
+	return firstBroken(rules...)
 }
 
 func (c Config) validateLimits() error {
-	switch l := c.Limits; {
-	case l.DiskPercent < 1 || l.DiskPercent > 100:
-		return failover.Invalid("Config.Limits.DiskPercent", "is "+strconv.Itoa(l.DiskPercent), "choose 1 to 100")
-	case l.ClockSkew < 0 || l.DatesAgeDays < 0 || l.ErrorsSince < 0 || l.Look < 0 || c.Agent.Timeout < 0:
-		return failover.Invalid("Config.Limits or Config.Agent.Timeout", "is negative", "use zero for the default")
-	case c.Poll < 0:
-		return failover.Invalid("Config.Poll", "is negative", "use zero for the default")
-	case l.Quiet <= 0:
-		return failover.Invalid("Config.Limits.Quiet", "is not set",
-			"choose how long to wait for jobs and batch queue to come to rest, for example 30 minutes")
-	}
-	return nil
+	l := c.Limits
+	return firstBroken(
+		rule{l.DiskPercent < 1 || l.DiskPercent > 100, "Limits.DiskPercent", "is " + strconv.Itoa(l.DiskPercent),
+			"choose 1 to 100"},
+		rule{min(l.ClockSkew, l.ErrorsSince, l.Look, c.Agent.Timeout) < 0 || l.DatesAgeDays < 0,
+			"Limits or Config.Agent.Timeout", "is negative", "use zero for the default"},
+		rule{c.Poll < 0, "Poll", "is negative", "use zero for the default"},
+		rule{l.Quiet <= 0, "Limits.Quiet", "is not set",
+			"choose how long to wait for jobs and batch queue to come to rest, for example 30 minutes"},
+	)
 }
 
 func (c Config) validateVerify() error {
-	seen := map[string]bool{"roles": true, "macro-result": true, "failoverd": true, "sym-dates": true,
+	var rules []rule
+	seen := map[string]bool{"": true, "roles": true, "macro-result": true, "failoverd": true, "sym-dates": true,
 		"old-primary-silent": true}
 	for i, v := range c.Verify {
-		field := fmt.Sprintf("Config.Verify[%d]", i)
-		switch {
-		case v.Name == "" || seen[v.Name] || strings.ContainsAny(v.Name, " \t\n/"):
-			return failover.Invalid(field+".Name", strconv.Quote(v.Name)+" is empty, taken or not one word",
-				"give each verification its own name")
-		case v.Title == "":
-			return failover.Invalid(field+".Title", "is empty", "write the sentence a runbook would have")
-		case v.On != OnOldPrimary && v.On != OnNewPrimary:
-			return failover.Invalid(field+".On", "is not set", "say where the command runs, OnOldPrimary or OnNewPrimary")
-		case v.Command == "":
-			return failover.Invalid(field+".Command", "is empty", "fill in a command that changes nothing")
-		case v.Want == "" && v.Reject == "":
-			return failover.Invalid(field+".Want", "is empty, and so is Reject", "say what the output must or must not contain")
-		case v.Within < 0:
-			return failover.Invalid(field+".Within", "is negative", "use zero for the default")
-		}
+		field := fmt.Sprintf("Verify[%d]", i)
+		rules = append(rules,
+			rule{seen[v.Name] || strings.ContainsAny(v.Name, " \t\n/"), field + ".Name",
+				strconv.Quote(v.Name) + " is empty, taken or not one word", "give each verification its own name"},
+			rule{v.Title == "", field + ".Title", "is empty", "write the sentence a runbook would have"},
+			rule{v.On.missing(), field + ".On", "is not set", chooseSide},
+			rule{v.Command == "", field + ".Command", "is empty", "fill in a command that changes nothing"},
+			rule{v.Want == "" && v.Reject == "", field + ".Want", "is empty, and so is Reject",
+				"say what the output must or must not contain"},
+			rule{v.Within < 0, field + ".Within", "is negative", "use zero for the default"},
+			pattern(field+".Want", v.Want), pattern(field+".Reject", v.Reject))
 		seen[v.Name] = true
-		if err := compiles(map[string]string{field + ".Want": v.Want, field + ".Reject": v.Reject}); err != nil {
-			return err
-		}
 	}
-	return nil
+	return firstBroken(rules...)
 }
 
 var plainPath = regexp.MustCompile(`^[A-Za-z0-9/._+-]+$`)
@@ -275,15 +245,6 @@ var plainName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._+-]*$`)
 
 // notPosix are shells that do not read our scripts.
 var notPosix = []string{"csh", "tcsh", "bsd-csh", "fish", "rc", "es", "rbash", "rksh", "nologin", "false"}
-
-func compiles(fields map[string]string) error {
-	for field, text := range fields {
-		if _, err := regexp.Compile(text); err != nil {
-			return failover.Invalid(field, err.Error(), "write a regular expression in Go's syntax")
-		}
-	}
-	return nil
-}
 
 func parseName(into *int, kind string, names []string, text []byte) error {
 	if n := slices.Index(names, string(text)); n > 0 {

@@ -1,13 +1,13 @@
 package symitar
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
-	_ "embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,9 +25,6 @@ var (
 	// errCommandFailed: the command ran to its end with an exit status that is not accepted.
 	errCommandFailed = errors.New("command failed")
 )
-
-// maxOutput bounds one answer. Process lists of busy hosts stay far below.
-const maxOutput = 4 << 20
 
 // Host is one AIX machine of the pair, reached over SSH. Its methods are safe for concurrent use. Reading methods may
 // be repeated freely.
@@ -48,13 +45,9 @@ func newHost(cfg HostConfig, set Config) (*Host, error) {
 	return &Host{cfg: cfg, set: set, remote: r}, nil
 }
 
-//go:embed scripts/frame.sh
-var frameScript string
-
 // preamble makes every shell read what follows the same way: no aliases of an ENV file, and zsh as a POSIX shell.
 const preamble = "unalias -a >/dev/null 2>&1\n[ -z \"${ZSH_VERSION-}\" ] || emulate sh\n"
 
-// answer is what a script printed and how it ended.
 type answer struct {
 	out       string
 	exit      int
@@ -76,17 +69,17 @@ func (a answer) ending() string {
 // The login shell only gets the path of the shell, one plain word, which csh, fish and rc read like the others. Nothing
 // of the text stands in a list of processes.
 func program(nonce, path, script string, stdin []byte, args []string) []byte {
-	var b strings.Builder
+	var b bytes.Buffer
 	b.WriteString(preamble + "{\n" + frameScript + "script() {\n" + script + "\n}\nframe")
 	for _, arg := range append([]string{nonce, path}, args...) {
 		b.WriteString(" " + remote.Quote(arg))
 	}
 	if len(stdin) == 0 {
 		b.WriteString(" </dev/null\n}\n")
-		return []byte(b.String())
+	} else {
+		fmt.Fprintf(&b, " <<'@@%s'\n%s@@%s\n}\n", nonce, stdin, nonce)
 	}
-	fmt.Fprintf(&b, " <<'@@%s'\n%s@@%s\n}\n", nonce, stdin, nonce)
-	return []byte(b.String())
+	return b.Bytes()
 }
 
 // run runs one of our scripts with a shell of its own and returns what it printed. stdin is empty or ends with a line
@@ -96,9 +89,9 @@ func program(nonce, path, script string, stdin []byte, args []string) []byte {
 // script did not start, InDoubt otherwise.
 func (h *Host) run(ctx context.Context, op, script string, stdin []byte, args ...string) (answer, error) {
 	nonce := newNonce()
-	res, err := h.remote.Run(ctx,
-		remote.Command{Name: op, Line: h.set.Shell, Stdin: program(nonce, h.set.Path, script, stdin, args),
-			MaxOutput: maxOutput})
+	// Process lists of busy hosts stay far below 4 MiB.
+	res, err := h.remote.Run(ctx, remote.Command{Name: op, Line: h.set.Shell,
+		Stdin: program(nonce, h.set.Path, script, stdin, args), MaxOutput: 4 << 20})
 	if err != nil {
 		return answer{}, h.named(op, err)
 	}
@@ -121,16 +114,13 @@ func (h *Host) run(ctx context.Context, op, script string, stdin []byte, args ..
 		"look again; where it stays so, look what ends commands of this account on the host", err)
 }
 
-// redactInput takes out of text what was sent as input: what stands in the way of a shell may repeat it. A word of one or
-// two letters is no secret.
+// redactInput takes out of text what was sent as input: what stands in the way of a shell may repeat it.
 func redactInput(text string, stdin []byte) string {
 	var secrets []failover.Secret
 	for line := range strings.Lines(string(stdin)) {
-		if line = strings.TrimSuffix(line, "\n"); len(line) > 2 {
-			secrets = append(secrets, failover.NewSecret(line))
-		}
+		secrets = append(secrets, failover.NewSecret(strings.TrimSuffix(line, "\n")))
 	}
-	return failover.Redact(text, secrets...)
+	return failover.Redact(text, telling(secrets)...)
 }
 
 // repeat runs a script that may run twice without harm, because it reads or because its marks let only one through. It
@@ -167,8 +157,7 @@ func (h *Host) read(ctx context.Context, op, script string, args ...string) (str
 		return "", unchanged(err)
 	}
 	if a.exit != 0 {
-		return a.out, h.fail(op, failover.NotApplied, "run the command by hand on the host",
-			fmt.Errorf("%w: %s", errCommandFailed, a.ending()))
+		return a.out, h.notApplied(op, "run the command by hand on the host", "%w: %s", errCommandFailed, a.ending())
 	}
 	return a.out, nil
 }
@@ -177,34 +166,41 @@ func (h *Host) fail(op string, outcome failover.Outcome, next string, err error)
 	return &failover.Error{Op: op, Target: h.cfg.Name, Outcome: outcome, Next: next, Err: err}
 }
 
+// runFolder is where a run keeps its marks and its output.
+func (h *Host) runFolder(run RunID) string { return h.set.StateDir + "/run." + string(run) }
+
+func (h *Host) notApplied(op, next, format string, args ...any) error {
+	return h.fail(op, failover.NotApplied, next, fmt.Errorf(format, args...))
+}
+
 // named puts the machine's name, which does not change, in place of its address.
 func (h *Host) named(op string, err error) error {
-	var e *failover.Error
-	if !errors.As(err, &e) {
-		return h.fail(op, failover.InDoubt, "look at the host", err)
+	if e, ok := errors.AsType[*failover.Error](err); ok {
+		return h.fail(op, e.Outcome, e.Next, e.Err)
 	}
-	return h.fail(op, e.Outcome, e.Next, e.Err)
+	return h.fail(op, failover.InDoubt, "look at the host", err)
 }
 
 // unchanged marks the failure of something that only reads: whatever happened to it, nothing changed.
 func unchanged(err error) error {
-	var e *failover.Error
-	if err == nil || errors.As(err, &e) && e.Outcome == failover.NotApplied {
+	e, known := errors.AsType[*failover.Error](err)
+	if err == nil || known && e.Outcome == failover.NotApplied {
 		return err
 	}
-	if e != nil && errors.Is(err, errNoShell) {
-		return &failover.Error{Op: e.Op, Target: e.Target, Outcome: failover.NotApplied, Next: e.Next, Err: e.Err}
+	if !known {
+		e = &failover.Error{Op: "observe", Err: err}
 	}
-	if e == nil {
-		return &failover.Error{Op: "observe", Outcome: failover.NotApplied, Next: "try again", Err: err}
+	next := "try again"
+	if errors.Is(err, errNoShell) {
+		next = e.Next
 	}
-	return &failover.Error{Op: e.Op, Target: e.Target, Outcome: failover.NotApplied, Next: "try again", Err: e.Err}
+	return &failover.Error{Op: e.Op, Target: e.Target, Outcome: failover.NotApplied, Next: next, Err: e.Err}
 }
 
 func newNonce() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
+	return fmt.Sprintf("%x", b)
 }
 
 var errNoBegin = fmt.Errorf("%w: no begin mark", errAnswerIncomplete)
@@ -231,19 +227,18 @@ func unframe(text, nonce string) (out string, exit int, err error) {
 
 // tail returns the last line of text that says something, shortened, with lead before it; or "".
 func tail(lead, text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	last := strings.TrimSpace(lines[len(lines)-1])
-	if last == "" {
-		return ""
-	}
+	text = strings.TrimSpace(text)
+	last := strings.TrimSpace(text[strings.LastIndex(text, "\n")+1:])
 	const most = 200
-	if len(last) > most {
+	switch {
+	case last == "":
+		return ""
+	case len(last) > most:
 		last = last[:most] + "…"
 	}
 	return lead + failover.Printable(last)
 }
 
-// keyValues reads lines of the form key=value.
 func keyValues(text string) map[string]string {
 	values := map[string]string{}
 	for line := range strings.SplitSeq(text, "\n") {
@@ -252,4 +247,69 @@ func keyValues(text string) map[string]string {
 		}
 	}
 	return values
+}
+
+// noShell says in words what an answer without a begin mark tells, and what helps.
+func noShell(shell, stdout, stderr string, exit int) (why, next string) {
+	text := strings.ToLower(stdout + "\n" + stderr)
+	said := fmt.Sprintf(" (exit status %d%s%s)", exit, tail(", it printed: ", stdout), tail(", and: ", stderr))
+	has := func(list ...string) bool {
+		return slices.ContainsFunc(list, func(s string) bool { return strings.Contains(text, s) })
+	}
+	for _, c := range []struct {
+		hit       bool
+		why, next string
+	}{
+		{has("restricted"), "the account has a restricted shell, which does not run " + shell,
+			"give the account an ordinary login shell, or use another account"},
+		{has("not currently available", "currently not available", "nologin"), "the account is closed for logins",
+			"give the account a login shell, or use another account"},
+		{menu.MatchString(text), "a menu stands before the shell",
+			"let the account run commands over SSH without the menu, or use another account"},
+		{has("syntax error", "parse error", "unexpected", "unmatched", "missing }"),
+			shell + " does not read our scripts: it is no POSIX shell, or what was sent did not arrive whole",
+			"set Config.Shell to a POSIX shell such as /bin/sh or /usr/bin/ksh"},
+		{exit == 126 || exit == 127 || has("not found", "no such file", "unknown command"),
+			"the login shell does not find or run " + shell, "set Config.Shell to a POSIX shell that is on the host"},
+		{has("password"), "a question about the password stands before the shell",
+			"log in by hand once and change the password"},
+	} {
+		if c.hit {
+			return c.why + said, c.next
+		}
+	}
+	return "what was sent did not come to a shell: a forced command (ForceCommand, or command= at the key) or a profile " +
+		"that ends the session stands before it" + said, "let the account run commands over SSH, or use another account"
+}
+
+var menu = regexp.MustCompile(`selection ?:|menu|userid ?:|dedicate this console|choose an? `)
+
+// usableShell proves that the account runs our scripts, and has the programs they need. What is in the way is said
+// here, before anything is sent that changes something.
+func usableShell(ctx context.Context, h *Host) (failover.Item, error) {
+	out, err := h.read(ctx, "try the account's shell", shellScript)
+	if errors.Is(err, errNoShell) || errors.Is(err, remote.ErrRefused) {
+		return unwanted(plain(err) + "; " + failover.NextOf(err))
+	}
+	if err != nil {
+		return failover.Item{}, err
+	}
+	kv := keyValues(out)
+	var missing []string
+	for line := range strings.Lines(out) {
+		if tool, ok := strings.CutPrefix(strings.TrimSpace(line), "missing="); ok {
+			missing = append(missing, tool)
+		}
+	}
+	if kv["looked"] != "yes" {
+		return unwanted("the account's shell answers, and does not carry out our script")
+	}
+	found := "scripts run with " + h.set.Shell
+	if kv["login"] != "" {
+		found += " behind the login shell " + kv["login"]
+	}
+	if kv["forced"] != "" {
+		found += "; a forced command stands before it and passes them on"
+	}
+	return unless(missing, "not found with Config.Path: ", found)
 }

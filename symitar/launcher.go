@@ -1,42 +1,14 @@
 package symitar
 
 import (
+	"bytes"
 	"context"
-	_ "embed"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/01b61c5c/failover"
-)
-
-// The launcher's scripts. Each begins with what it does, what its exit statuses mean and what has to stand before it.
-var (
-	//go:embed scripts/marks.sh
-	marksText string
-	//go:embed scripts/launch.sh
-	launchText string
-	//go:embed scripts/runner.sh
-	runnerText string
-	//go:embed scripts/answer.exp
-	answerScript string
-	//go:embed scripts/reserve.sh
-	reserveText string
-	//go:embed scripts/status.sh
-	statusText string
-	//go:embed scripts/conclude.sh
-	concludeText string
-	//go:embed scripts/acknowledge.sh
-	acknowledgeText string
-	//go:embed scripts/log.sh
-	logScript string
-
-	launchScript      = marksText + processesText + launchText
-	runnerScript      = preamble + marksText + processesText + runnerText
-	reserveScript     = marksText + reserveText
-	statusScript      = processesText + statusText
-	concludeScript    = marksText + concludeText
-	acknowledgeScript = marksText + processesText + acknowledgeText
 )
 
 // Exit statuses of the scripts that are asked for by name.
@@ -92,10 +64,10 @@ type firing struct {
 	args []string
 	pair *Pair
 
-	observeOnly bool  // never void a run that does not come to fire
-	seen        bool  // its folder was on the host: if it is gone, that proves nothing
-	fresh       bool  // the run id was made a moment ago; nobody else can have launched it
-	eyes        *eyes // nil outside a step
+	observeOnly bool       // never void a run that does not come to fire
+	seen        bool       // its folder was on the host: if it is gone, that proves nothing
+	fresh       bool       // the run id was made a moment ago; nobody else can have launched it
+	log         *logReader // nil outside a step
 
 	noteLaunched func(context.Context) error // called when the run's folder was seen on the host; nil outside a step
 }
@@ -105,16 +77,15 @@ type firing struct {
 func (f firing) conclude(ctx context.Context) (proof string, fired bool, err error) {
 	const op = "void the run"
 	a, err := f.on.repeat(ctx, op, concludeScript, f.on.set.StateDir, string(f.run))
+	_, stage, said := strings.Cut(strings.TrimSpace(a.out), "@@VOID ")
 	switch {
 	case err != nil:
 		return "", false, err
 	case a.exit == exitFired:
 		return "", true, nil
-	case a.exit >= exitReadOnly && a.exit <= exitNoMark:
+	case a.unwritten():
 		return "", false, f.on.refused(op, failover.NotApplied, a)
-	}
-	_, stage, said := strings.Cut(strings.TrimSpace(a.out), "@@VOID ")
-	if a.exit != 0 || !said {
+	case a.exit != 0 || !said:
 		return "", false, f.on.refused(op, failover.InDoubt, a)
 	}
 	return "voided at mark " + stage, false, nil
@@ -126,31 +97,30 @@ func (f firing) reserve(ctx context.Context, h *Host) error {
 	const op = "take the launcher's lock"
 	for try := 1; ; try++ {
 		a, err := h.repeat(ctx, op, reserveScript, h.set.StateDir, string(f.run))
-		if err != nil {
-			return err
-		}
 		switch {
+		case err != nil:
+			return err
 		case a.exit == 0 && strings.Contains(a.out, "@@RESERVED "+string(f.run)):
 			return nil
 		case a.exit == exitKnown:
-			return h.fail(op, failover.NotApplied, "make a new run id", fmt.Errorf("%w: the run was voided", ErrNotExecuted))
-		case a.exit == exitHeld:
-			if unnamed(a) && try < startGrace && f.pair.pause(ctx) == nil {
-				continue
-			}
+			return h.notApplied(op, "make a new run id", "%w: the run was voided", ErrNotExecuted)
+		case a.exit != exitHeld:
+			return h.refused(op, failover.NotApplied, a)
+		case !unnamed(a) || try >= startGrace || f.pair.pause(ctx) != nil:
 			return h.heldError(a)
 		}
-		return h.refused(op, failover.NotApplied, a)
 	}
 }
 
 func unnamed(a answer) bool { return strings.TrimSpace(a.out) == "@@HELD ?" }
 
+// unwritten reports whether a mark could not be made.
+func (a answer) unwritten() bool { return a.exit >= exitReadOnly && a.exit <= exitNoMark }
+
 func (h *Host) heldError(a answer) error {
 	_, owner, _ := strings.Cut(strings.TrimSpace(a.out), "@@HELD ")
 	owner = strings.TrimPrefix(owner, "void.")
-	return h.fail("look at the launcher's lock", failover.NotApplied, h.freeLock(owner),
-		fmt.Errorf("%w: by run %s", failover.ErrLocked, owner))
+	return h.notApplied("look at the launcher's lock", h.freeLock(owner), "%w: by run %s", failover.ErrLocked, owner)
 }
 
 // launch sends the launcher once. Sending it again for the same run is harmless: the marks let one through.
@@ -162,9 +132,8 @@ func (f firing) launch(ctx context.Context, stdin []byte) (launched bool, a answ
 	if m.Mode == ModeHostExpect {
 		expect, answerer = m.Expect, answerScript
 	}
-	names := m.name() + " " + f.on.set.FailoverD
 	args := append([]string{f.on.set.StateDir, string(f.run), m.User, f.on.set.Shell, strconv.Itoa(len(stdin)),
-		runnerScript, names, expect, answerer, m.Path}, f.args...)
+		runnerScript, m.name() + " " + f.on.set.FailoverD, expect, answerer, m.Path}, f.args...)
 	a, err = f.on.run(ctx, "launch the macro", launchScript, stdin, args...)
 	return err == nil && a.exit == 0 && strings.Contains(a.out, "@@LAUNCHED "+string(f.run)), a, err
 }
@@ -192,8 +161,7 @@ func (f firing) fire(ctx context.Context) Result {
 		launched, a, err := f.launch(ctx, stdin)
 		switch {
 		case launched:
-			res.Evidence = append(res.Evidence, "launched")
-			return f.launched(ctx, res, secrets)
+			return f.launched(ctx, res.with("launched"), secrets)
 		case err == nil && a.exit == exitKnown:
 			return f.launched(ctx, res, secrets)
 		case err == nil && a.exit == exitHeld:
@@ -203,19 +171,17 @@ func (f firing) fire(ctx context.Context) Result {
 			_, known := refusals[a.exit]
 			return f.never(ctx, res, f.on.refused("launch the macro", failover.NotApplied, a), mine, known && try == 1)
 		}
-		res.Evidence = append(res.Evidence, plain(err))
+		res = res.with(plain(err))
 		s, seen := f.lookAgain(ctx)
 		switch {
 		case !seen:
-			res.Evidence = append(res.Evidence, f.on.Name()+" cannot be asked any more")
-			return res // Unknown
+			return res.with(f.on.Name() + " cannot be asked any more") // unknown
 		case s.exists:
 			return f.launched(ctx, res, secrets)
 		case try == tries:
 			return f.never(ctx, res, fmt.Errorf("the launcher did not arrive: %w", err), mine, false)
 		}
-		res.Evidence = append(res.Evidence,
-			"not launched so far; launched again under the same run id, which lets only one through")
+		res = res.with("not launched so far; launched again under the same run id, which lets only one through")
 	}
 }
 
@@ -223,7 +189,7 @@ func (f firing) fire(ctx context.Context) Result {
 func (f firing) launched(ctx context.Context, res Result, secrets []failover.Secret) Result {
 	if f.noteLaunched != nil {
 		if err := f.noteLaunched(ctx); err != nil {
-			res.Evidence = append(res.Evidence, "not written down that it was launched: "+err.Error())
+			res = res.with("not written down that it was launched: " + err.Error())
 		}
 	}
 	f.seen = true
@@ -232,16 +198,13 @@ func (f firing) launched(ctx context.Context, res Result, secrets []failover.Sec
 
 // lookAgain reads the marks until the host answers or ctx ends.
 func (f firing) lookAgain(ctx context.Context) (status, bool) {
-	said := false
+	tell := teller(ctx)
 	for {
 		s, err := f.status(ctx)
 		if err == nil {
 			return s, true
 		}
-		if !said {
-			failover.Progress(ctx, "waiting for "+f.on.Name()+" to answer, to see whether the macro was launched")
-			said = true
-		}
+		tell("waiting for " + f.on.Name() + " to answer, to see whether the macro was launched")
 		if f.pair.pause(ctx) != nil {
 			return status{}, false
 		}
@@ -251,9 +214,8 @@ func (f firing) lookAgain(ctx context.Context) (status, bool) {
 // never ends a run that does not come to fire, and gives the locks back that were taken for it. proven tells that it is
 // proven already; then a tombstone is left as well, but what becomes of it changes nothing.
 func (f firing) never(ctx context.Context, res Result, why error, mine []*Host, proven bool) Result {
-	res.Evidence = append(res.Evidence, plain(why))
-	res.cause = why
-	if proven {
+	res = res.with(plain(why))
+	if res.cause = why; proven {
 		res.state = stateNotExecuted
 	}
 	if len(mine) == 0 {
@@ -265,17 +227,15 @@ func (f firing) never(ctx context.Context, res Result, why error, mine []*Host, 
 		f.seen = true
 		return f.follow(ctx, res, f.on.set.Macro.knownSecrets())
 	case err != nil && !proven:
-		res.Evidence = append(res.Evidence, plain(err))
-		return res
+		return res.with(plain(err))
 	case err != nil:
-		res.Evidence = append(res.Evidence, "no tombstone was left: "+plain(err))
-	default:
-		res.Evidence = append(res.Evidence, proof)
+		proof = "no tombstone was left: " + plain(err)
 	}
+	res = res.with(proof)
 	res.state = stateNotExecuted
 	for _, h := range mine {
 		if err := h.archive(ctx, f.run, "never fired: "+plain(why), Left{}); err != nil {
-			res.Evidence = append(res.Evidence, plain(err))
+			res = res.with(plain(err))
 		}
 	}
 	return res
@@ -294,7 +254,7 @@ func (m Macro) input(ctx context.Context) ([]byte, []failover.Secret, error) {
 	if m.Mode == ModeDetached {
 		return nil, nil, nil
 	}
-	var b strings.Builder
+	var b bytes.Buffer
 	var secrets []failover.Secret
 	if m.Mode == ModeHostExpect {
 		fmt.Fprintln(&b, len(m.Prompts))
@@ -315,12 +275,24 @@ func (m Macro) input(ctx context.Context) ([]byte, []failover.Secret, error) {
 			fmt.Fprintln(&b, p.Question)
 		}
 		fmt.Fprintln(&b, answer.Reveal())
-		// A single letter is no secret, and redacting every "y" would make the log unreadable.
-		if len(answer.Reveal()) > 2 {
-			secrets = append(secrets, answer)
-		}
+		secrets = append(secrets, answer)
 	}
-	return []byte(b.String()), secrets, nil
+	return b.Bytes(), telling(secrets), nil
+}
+
+// telling are the secrets that are worth hiding: a word of one or two letters is none, and redacting every "y" would
+// make a text unreadable.
+func telling(secrets []failover.Secret) []failover.Secret {
+	return slices.DeleteFunc(secrets, func(s failover.Secret) bool { return len(s.Reveal()) <= 2 })
+}
+
+// knownSecrets are the fixed answers, which may stand in the macro's output.
+func (m Macro) knownSecrets() []failover.Secret {
+	var list []failover.Secret
+	for _, p := range m.Prompts {
+		list = append(list, p.Answer)
+	}
+	return telling(list)
 }
 
 // archive moves the launcher's lock of a run out of the way on one host. A lock of another run is left alone.
@@ -339,24 +311,20 @@ func (h *Host) archive(ctx context.Context, run RunID, note string, allow Left) 
 		for i, line := range list {
 			list[i] = "process " + failover.Printable(strings.TrimPrefix(line, "@@ALIVE "))
 		}
-		return h.fail(op, failover.NotApplied,
-			"wait for their end; what the macro was to leave running may be named by its process number when the run is "+
-				"acknowledged",
-			fmt.Errorf("%w: %s", ErrMacroRunning, strings.Join(list, ", ")))
+		return h.notApplied(op, "wait for their end; what the macro was to leave running may be named by its process number "+
+			"when the run is acknowledged", "%w: %s", ErrMacroRunning, strings.Join(list, ", "))
 	case a.exit == exitUnseen:
-		return h.fail(op, failover.NotApplied,
-			"look on the host whether the macro lives; when it is certain that nothing of it does, say so by the word unseen "+
-				"when the run is acknowledged",
-			fmt.Errorf("%w: nobody can tell whether it lives: %s", ErrMacroUnknown,
-				failover.Printable(strings.TrimPrefix(strings.TrimSpace(a.out), "@@UNSEEN "))))
-	case a.exit >= exitReadOnly && a.exit <= exitNoMark || a.exit == 77:
+		return h.notApplied(op, "look on the host whether the macro lives; when it is certain that nothing of it does, say "+
+			"so by the word unseen when the run is acknowledged", "%w: nobody can tell whether it lives: %s", ErrMacroUnknown,
+			failover.Printable(strings.TrimPrefix(strings.TrimSpace(a.out), "@@UNSEEN ")))
+	case a.unwritten() || a.exit == 77:
 		return h.refused(op, failover.NotApplied, a)
 	}
 	return h.refused(op, failover.InDoubt, a)
 }
 
-// lockOwner returns which run holds the launcher's lock on the host: "" when none does, "?" when its name cannot be read.
-// A run that was voided holds it like another one, until it is acknowledged.
+// lockOwner returns which run holds the launcher's lock on the host: "" when none does, "?" when its name cannot be
+// read. A run that was voided holds it like another one, until it is acknowledged.
 func (h *Host) lockOwner(ctx context.Context) (string, error) {
 	s, err := h.runStatus(ctx, RunID(strings.Repeat("0", 32)))
 	return strings.TrimPrefix(s.lock, "void."), err
@@ -368,5 +336,6 @@ func (h *Host) freeLock(owner string) string {
 		return "somebody was stopped between making the lock and writing a name into it: when " + h.set.StateDir +
 			"/lock stays empty, remove that folder on the host"
 	}
-	return "find out what became of run " + owner + " and acknowledge it with a statement; the lock never expires by itself"
+	return "find out what became of run " + owner + " and acknowledge it with a statement; the lock never expires by " +
+		"itself"
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,13 +21,7 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 	log := f.reader(secrets)
 	waits := 0
 	lost := false // the host does not answer
-	said := ""    // what is waited for
-	tell := func(text string) {
-		if text != said {
-			failover.Progress(ctx, text)
-			said = text
-		}
-	}
+	tell := teller(ctx)
 	var last status  // the last look that succeeded
 	var unread error // why the output was not read to its end
 	for {
@@ -45,20 +40,17 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 			}
 		case s.void:
 			res.state = stateNotExecuted
-			res.Evidence = append(res.Evidence, s.String())
-			return res
+			return res.with(s.String())
 		case f.seen && !s.exists:
 			res.state = stateUnknown
-			res.Evidence = append(res.Evidence, errMarksGone.Error())
-			return res
+			return res.with(errMarksGone.Error())
 		case !s.fired && s.exists && (s.refused != "" || s.life == lifeGone):
 			return f.runnerGone(ctx, res, s)
 		case !s.fired:
 			tell("waiting for the launched macro to begin")
 			if waits++; waits > startGrace {
 				if f.observeOnly {
-					res.Evidence = append(res.Evidence, s.String())
-					return res
+					return res.with(s.String())
 				}
 				proof, fired, err := f.conclude(ctx)
 				if err == nil && !fired {
@@ -80,15 +72,24 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 				return f.judge(ctx, res, s, log)
 			}
 			tell("the macro has ended and left processes at work: " + s.who())
-		case s.finished():
-			return f.judge(ctx, res, s, log)
-		case s.life == lifeGone: // its processes are gone without an exit status
+		case s.finished() || s.life == lifeGone: // or gone without an exit status
 			return f.judge(ctx, res, s, log)
 		default:
 			tell("nobody can tell whether the macro lives: " + s.unseen)
 		}
 		if f.pair.pause(ctx) != nil {
 			return f.outOfTime(res, last, lost, err)
+		}
+	}
+}
+
+// teller returns what says, once each time it changes, what is waited for.
+func teller(ctx context.Context) func(string) {
+	said := ""
+	return func(text string) {
+		if text != said {
+			failover.Progress(ctx, text)
+			said = text
 		}
 	}
 }
@@ -103,8 +104,7 @@ func (f firing) runnerGone(ctx context.Context, res Result, s status) Result {
 	cause := f.on.fail("launch the macro", failover.NotApplied, next, why)
 	if f.observeOnly {
 		res.state, res.cause = stateNotExecuted, cause
-		res.Evidence = append(res.Evidence, s.String())
-		return res
+		return res.with(s.String())
 	}
 	return f.never(ctx, res, cause, f.all, true)
 }
@@ -116,12 +116,11 @@ func (f firing) outOfTime(res Result, last status, lost bool, err error) Result 
 	if last.fired && last.life == lives && !lost {
 		res.state = stateRunning
 	}
-	res.Evidence = append(res.Evidence, last.String())
+	res = res.with(last.String())
 	if lost && err != nil {
-		res.Evidence = append(res.Evidence, "last look: "+plain(err))
+		res = res.with("last look: " + plain(err))
 	}
-	res.Evidence = append(res.Evidence, "time is up; the macro was left alone")
-	return res
+	return res.with("time is up; the macro was left alone")
 }
 
 // judge decides on a run that ended, or whose processes are gone without an exit status: by the roles both hosts show.
@@ -129,31 +128,30 @@ func (f firing) outOfTime(res Result, last status, lost bool, err error) Result 
 func (f firing) judge(ctx context.Context, res Result, s status, log *logReader) Result {
 	log.flush(ctx)
 	res.Exit, res.LogTail = s.rc, log.tail()
-	res.Evidence = append(res.Evidence, s.String())
+	res = res.with(s.String())
 	trouble := ""
 	if s.finished() {
 		trouble = log.textTrouble()
 		if !slices.Contains(f.on.set.Macro.ExitOK, *s.rc) {
-			res.Evidence = append(res.Evidence, fmt.Sprintf("exit status %d is not an accepted one", *s.rc))
+			res = res.with(fmt.Sprintf("exit status %d is not an accepted one", *s.rc))
 		}
 	}
 	if trouble != "" {
-		res.Evidence = append(res.Evidence, trouble)
+		res = res.with(trouble)
 	}
 	roles, err := f.settled(ctx)
 	if err != nil {
-		res.Evidence = append(res.Evidence, plain(err))
-		return res // Unknown
+		return res.with(plain(err)) // unknown
 	}
-	res.Evidence = append(res.Evidence, roles.Found)
+	res = res.with(roles.Found)
 	switch {
-	case !s.finished() && !roles.Done: // Unknown
+	case !s.finished() && !roles.Done: // unknown
 	case s.finished() && !s.hasLog:
-		res.Evidence = append(res.Evidence, "its output is gone from the host, so nobody can tell what it said")
+		return res.with("its output is gone from the host, so nobody can tell what it said")
 	case roles.Done && trouble == "":
 		res.state = stateSucceeded
 	case s.life == lifeUnknown:
-		res.Evidence = append(res.Evidence, "nobody can tell whether a part of it still works: "+s.unseen)
+		return res.with("nobody can tell whether a part of it still works: " + s.unseen)
 	default:
 		res.state = stateFailed
 	}
@@ -167,30 +165,21 @@ func (f firing) settled(ctx context.Context) (failover.Observation, error) {
 		errors.New("the roles did not settle in time"))
 	defer cancel()
 	deadline := time.Now().Add(f.on.set.Macro.Settle)
-	said := false
+	tell := teller(ctx)
 	for {
 		roles, err := f.roles(ctx)
 		if roles.Done && err == nil || time.Now().After(deadline) || f.pair.pause(ctx) != nil {
 			return roles, err
 		}
-		if !said {
-			failover.Progress(ctx, fmt.Sprintf("the macro has ended; waiting up to %s for the roles to show",
-				f.on.set.Macro.Settle))
-			said = true
-		}
+		tell(fmt.Sprintf("the macro has ended; waiting up to %s for the roles to show", f.on.set.Macro.Settle))
 	}
 }
 
-// roles observes whether the roles are as wanted. In a Failover the dead host is not asked.
+// roles observes whether the roles are as wanted behind the swap.
 func (f firing) roles(ctx context.Context) (failover.Observation, error) {
-	old := f.dir.old
-	if !f.alive() {
-		old = nil
-	}
-	return rolesWanted(ctx, f.dir.next, old)
+	return f.rolesWanted(ctx, f.dir.next, f.dir.old)
 }
 
-// ends says how an output ends, on one line.
 func ends(text string) string {
 	const most = 3
 	var lines []string
@@ -203,4 +192,134 @@ func ends(text string) string {
 		return ""
 	}
 	return "; its output ends: " + strings.Join(lines[max(0, len(lines)-most):], " / ")
+}
+
+// life says whether anything of a run lives on its host. What could not be seen is unknown, never gone.
+type life int
+
+const (
+	lifeUnknown life = iota
+	lifeGone
+	lives
+)
+
+// process is one that belongs to a run, or may belong to it.
+type process struct {
+	kind    string // launcher, runner, macro, or left: started by the macro, and not the macro itself
+	command string // number and command line
+}
+
+// status is how the marks and processes of a run stand on the host where it is fired.
+type status struct {
+	lock    string // "" no lock, "?" owner unreadable
+	refused string // why the runner did not fire
+	life    life
+	alive   []process
+	unseen  string // why the list of processes cannot be trusted
+
+	exists, void, acknowledged, fired bool
+
+	started, boot string
+	rc            *int
+	sinceEnd      time.Duration // by the host's own clock
+	logSize       int64
+	hasLog        bool
+}
+
+func (f firing) status(ctx context.Context) (status, error) { return f.on.runStatus(ctx, f.run) }
+
+func (h *Host) runStatus(ctx context.Context, run RunID) (status, error) {
+	out, err := h.read(ctx, "look at the macro's marks", statusScript, h.set.StateDir, string(run), h.set.Macro.Path)
+	if err != nil {
+		return status{}, err
+	}
+	if !strings.Contains(out, "\nrun=") {
+		return status{}, h.notApplied("look at the macro's marks", "look again", "%w: it does not tell of the run",
+			errAnswerIncomplete)
+	}
+	return parseStatus(out), nil
+}
+
+func parseStatus(out string) status {
+	kv := keyValues(out)
+	s := status{lock: kv["lock"], exists: kv["run"] == "yes", void: kv["void"] == "yes",
+		acknowledged: kv["acknowledged"] == "yes", fired: kv["fired"] == "yes" && kv["void"] != "yes",
+		life: map[string]life{"lives": lives, "gone": lifeGone}[kv["life"]], refused: kv["refused"], unseen: kv["unseen"],
+		started: kv["started"], boot: strings.Join(strings.Fields(kv["boot"]), " ")}
+	for line := range strings.Lines(out) {
+		if rest, ok := strings.CutPrefix(strings.TrimRight(line, "\n"), "alive="); ok {
+			kind, command, _ := strings.Cut(rest, " ")
+			s.alive = append(s.alive, process{kind, failover.Printable(command)})
+		}
+	}
+	if s.lock == "-" {
+		s.lock = ""
+	}
+	if rc, err := strconv.Atoi(kv["rc"]); err == nil {
+		s.rc = &rc
+	}
+	var err error
+	s.logSize, err = strconv.ParseInt(kv["log"], 10, 64)
+	s.hasLog = err == nil
+	ended, err1 := time.Parse(time.RFC3339, kv["ended"])
+	now, err2 := time.Parse(time.RFC3339, kv["now"])
+	if err1 == nil && err2 == nil {
+		s.sinceEnd = now.Sub(ended)
+	}
+	return s
+}
+
+func (s status) finished() bool { return s.rc != nil }
+
+// working reports whether the macro itself, or its runner, lives.
+func (s status) working() bool {
+	return s.life == lives &&
+		(!s.finished() || slices.ContainsFunc(s.alive, func(p process) bool { return p.kind != "left" }))
+}
+
+// who names the processes that live, at most five.
+func (s status) who() string {
+	const most = 5
+	var list []string
+	for _, p := range s.alive[:min(most, len(s.alive))] {
+		list = append(list, p.command)
+	}
+	text := strings.Join(list, ", ")
+	if n := len(s.alive) - most; n > 0 {
+		text += fmt.Sprintf(" and %d more", n)
+	}
+	return text
+}
+
+func (s status) String() string {
+	switch {
+	case s.void:
+		return "voided, it never fires"
+	case !s.exists:
+		return "not launched so far"
+	case !s.fired && s.refused != "":
+		return "launched, and not fired: " + failover.Printable(s.refused)
+	case !s.fired && s.life == lifeGone:
+		return "launched, and its runner is gone without having fired"
+	case !s.fired:
+		return "launched, not fired yet"
+	}
+	text := "fired at " + s.started
+	if s.finished() {
+		text += fmt.Sprintf(", ended with exit status %d", *s.rc)
+	}
+	switch {
+	case s.life == lives && s.finished():
+		text += ", and left processes: " + s.who()
+	case s.life == lives:
+		text += ", runs: " + s.who()
+	case s.life == lifeUnknown && !s.finished():
+		text += ", and nobody can tell whether it lives (" + s.unseen + ")"
+	case !s.finished():
+		text += ", no process of it lives, and it left no exit status"
+		if s.boot != "" {
+			text += " (" + s.boot + ")"
+		}
+	}
+	return text
 }

@@ -1,8 +1,8 @@
 package symitar
 
 import (
+	"cmp"
 	"context"
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,17 +12,9 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-//go:embed scripts/pairlock.sh
-var pairLockText string
-
-var pairLockScript = marksText + pairLockText
-
 // pairLock is the lock of a whole procedure: a folder in the state directory of each host, taken in fixed order. It
 // is separate from the launcher's lock, which outlives the run until it is acknowledged.
 type pairLock struct{ hosts []*Host }
-
-// lock is the lock the procedures run under, on every host that takes part.
-func (f firing) lock() failover.Lock { return pairLock{f.all} }
 
 // held is what one host says about the lock.
 type held struct {
@@ -31,36 +23,37 @@ type held struct {
 	claim failover.Claim
 }
 
-func (h *Host) pairLock(ctx context.Context, verb, id string, args ...string) (answer, held, error) {
-	a, err := h.repeat(ctx, verb+" the pair lock", pairLockScript, append([]string{h.set.StateDir, verb, id}, args...)...)
-	if err != nil {
-		return a, held{}, err
-	}
-	if a.exit != 0 && a.exit != exitHeld {
-		outcome := failover.InDoubt // a take-over may have moved the lock away before it could not make its own
-		if verb != "takeover" && a.exit >= exitReadOnly && a.exit <= exitNoMark {
-			outcome = failover.NotApplied
-		}
-		return a, held{}, h.refused(verb+" the pair lock", outcome, a)
+// pairLock runs the script. That the lock is somebody else's is an error of acquire and takeover.
+func (h *Host) pairLock(ctx context.Context, verb, id string, args ...string) (held, error) {
+	op := strings.Replace(verb, "takeover", "take over", 1) + " the pair lock"
+	a, err := h.repeat(ctx, op, pairLockScript, append([]string{h.set.StateDir, verb, id}, args...)...)
+	switch {
+	case err != nil:
+		return held{}, err
+	case a.unwritten() && verb != "takeover":
+		return held{}, h.refused(op, failover.NotApplied, a)
+	case a.exit != 0 && a.exit != exitHeld: // a take-over may have moved the lock away before it could not make its own
+		return held{}, h.refused(op, failover.InDoubt, a)
 	}
 	first, rest, _ := strings.Cut(a.out, "\n")
 	word, owner, _ := strings.Cut(strings.TrimSpace(first), " ")
-	state := held{id: owner}
+	state := held{id: owner, free: word == "@@FREE"}
 	switch word {
-	case "@@FREE":
-		return a, held{free: true}, nil
 	case "@@OURS":
 		state.id = id
-	case "@@HOLDER":
+	case "@@FREE", "@@HOLDER":
 	default:
-		return a, held{}, h.fail(verb+" the pair lock", failover.InDoubt, "look at "+h.set.StateDir+" on the host",
+		return held{}, h.fail(op, failover.InDoubt, "look at "+h.set.StateDir+" on the host",
 			fmt.Errorf("%w: it does not tell of the lock", errAnswerIncomplete))
 	}
 	_ = json.Unmarshal([]byte(strings.TrimSpace(rest)), &state.claim) // not readable yet: the id is what counts
-	return a, state, nil
+	if a.exit == exitHeld && verb != "release" {
+		return state, h.lockedBy(op, state)
+	}
+	return state, nil
 }
 
-func (l pairLock) lockedBy(h *Host, verb string, s held) error {
+func (h *Host) lockedBy(op string, s held) error {
 	owner := "an owner not readable yet"
 	if s.claim.Owner != "" {
 		owner = fmt.Sprintf("%s for %s since %s", s.claim.Owner, s.claim.Purpose,
@@ -68,43 +61,45 @@ func (l pairLock) lockedBy(h *Host, verb string, s held) error {
 	} else if s.id != "" {
 		owner = "claim " + s.id
 	}
-	return h.fail(verb+" the pair lock", failover.NotApplied,
-		"ask the holder, or take the lock over when it is certain that nothing runs",
-		fmt.Errorf("%w: %s", failover.ErrLocked, owner))
+	return h.notApplied(op, "ask the holder, or take the lock over when it is certain that nothing runs", "%w: %s",
+		failover.ErrLocked, owner)
 }
 
 // Acquire implements failover.Lock. When the second host refuses, the first is given back.
 func (l pairLock) Acquire(ctx context.Context, claim failover.Claim) error {
-	text, err := json.Marshal(claim)
+	text, err := written(claim)
 	if err != nil {
-		return &failover.Error{Op: "acquire the pair lock", Outcome: failover.NotApplied, Next: "report this", Err: err}
+		return err
 	}
 	for i, h := range l.hosts {
-		a, s, err := h.pairLock(ctx, "acquire", claim.ID, string(text))
-		if err == nil && a.exit == 0 {
-			continue
+		if _, err := h.pairLock(ctx, "acquire", claim.ID, text); err != nil {
+			fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), failover.DefaultTimeout)
+			defer cancel()
+			return errors.Join(err, pairLock{l.hosts[:i]}.Release(fresh, claim))
 		}
-		if err == nil {
-			err = l.lockedBy(h, "acquire", s)
-		}
-		fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), failover.DefaultTimeout)
-		defer cancel()
-		return errors.Join(err, pairLock{l.hosts[:i]}.Release(fresh, claim))
 	}
 	return nil
+}
+
+func written(claim failover.Claim) (string, error) {
+	text, err := json.Marshal(claim)
+	if err != nil {
+		return "", &failover.Error{Op: "write the claim", Outcome: failover.NotApplied, Next: "report this", Err: err}
+	}
+	return string(text), nil
 }
 
 // Check implements failover.Lock.
 func (l pairLock) Check(ctx context.Context, claim failover.Claim) error {
 	_, err := each(ctx, l.hosts, func(ctx context.Context, h *Host) (failover.Item, error) {
-		_, s, err := h.pairLock(ctx, "holder", claim.ID)
+		s, err := h.pairLock(ctx, "holder", claim.ID)
 		if err == nil && (s.free || s.id != claim.ID) {
 			who := "nobody holds it"
 			if !s.free {
-				who = l.lockedBy(h, "check", s).Error()
+				who = h.lockedBy("check the pair lock", s).Error()
 			}
-			err = h.fail("check the pair lock", failover.NotApplied, "change nothing until it is clear who works on the pair",
-				fmt.Errorf("%w: %s", failover.ErrLockLost, who))
+			err = h.notApplied("check the pair lock", "change nothing until it is clear who works on the pair", "%w: %s",
+				failover.ErrLockLost, who)
 		}
 		return failover.Item{}, err
 	})
@@ -115,9 +110,8 @@ func (l pairLock) Check(ctx context.Context, claim failover.Claim) error {
 func (l pairLock) Release(ctx context.Context, claim failover.Claim) error {
 	var errs []error
 	for _, h := range slices.Backward(l.hosts) {
-		if _, _, err := h.pairLock(ctx, "release", claim.ID); err != nil {
-			errs = append(errs, err)
-		}
+		_, err := h.pairLock(ctx, "release", claim.ID)
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -125,14 +119,12 @@ func (l pairLock) Release(ctx context.Context, claim failover.Claim) error {
 // Holder implements failover.Lock. A holder on one host only is a holder.
 func (l pairLock) Holder(ctx context.Context) (failover.Claim, bool, error) {
 	for _, h := range l.hosts {
-		_, s, err := h.pairLock(ctx, "holder", "")
+		s, err := h.pairLock(ctx, "holder", "")
 		if err != nil {
 			return failover.Claim{}, false, unchanged(err)
 		}
 		if !s.free {
-			if s.claim.ID == "" {
-				s.claim.ID = s.id
-			}
+			s.claim.ID = cmp.Or(s.claim.ID, s.id)
 			return s.claim, true, nil
 		}
 	}
@@ -142,17 +134,13 @@ func (l pairLock) Holder(ctx context.Context) (failover.Claim, bool, error) {
 // TakeOver implements failover.Lock. A host without a lock is locked too: the earlier owner may have been stopped
 // between the hosts. A from without ID stands for an owner that never came to write its name. Safe to repeat.
 func (l pairLock) TakeOver(ctx context.Context, from, to failover.Claim) error {
-	text, err := json.Marshal(to)
+	text, err := written(to)
 	if err != nil {
-		return &failover.Error{Op: "take over the pair lock", Outcome: failover.NotApplied, Next: "report this", Err: err}
+		return err
 	}
 	for _, h := range l.hosts {
-		a, s, err := h.pairLock(ctx, "takeover", to.ID, from.ID, string(text))
-		if err != nil {
+		if _, err := h.pairLock(ctx, "takeover", to.ID, from.ID, text); err != nil {
 			return err
-		}
-		if a.exit != 0 {
-			return l.lockedBy(h, "take over", s)
 		}
 	}
 	return nil

@@ -1,28 +1,25 @@
 package symitar
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/01b61c5c/failover"
 )
 
-// state says how a run of the macro stands. The zero value is stateUnknown.
+// state says how a run of the macro stands; what that means stands at its error.
 type state int
 
 const (
-	// It may have fired; nothing at hand tells what became of it. Never a reason to fire again.
-	stateUnknown state = iota
-	// It was fired and both hosts show the roles that were wanted.
-	stateSucceeded
-	// It was fired and ended, and the roles are not as wanted, or its output tells of a failure.
+	stateUnknown   state = iota
+	stateSucceeded       // it was fired and both hosts show the roles that were wanted
 	stateFailed
-	// It is proven that it did not fire and, for this run id, never will.
 	stateNotExecuted
-	// It was fired and lives: the macro, its runner, or what it left at work while the roles are not as wanted.
 	stateRunning
 )
 
@@ -75,22 +72,24 @@ type Result struct {
 	cause error // why it was not executed
 }
 
+// with is the result with more evidence.
+func (r Result) with(evidence ...string) Result {
+	r.Evidence = append(r.Evidence, evidence...)
+	return r
+}
+
 // err is what Fire returns for it.
 func (r Result) err() error {
-	outcome, next := failover.InDoubt,
-		"look at the roles and the log on both hosts and bring the roles in order; then go on, or acknowledge run "+
-			string(r.Run)+" with what was found"
-	cause := ErrMacroUnknown
+	outcome, cause, next := failover.InDoubt, ErrMacroUnknown, "look at the roles and the log on both hosts and bring "+
+		"the roles in order; then go on, or acknowledge run "+string(r.Run)+" with what was found"
 	switch r.state {
 	case stateSucceeded:
 		return nil
 	case stateFailed:
 		cause = ErrMacroFailed
 	case stateNotExecuted:
-		outcome, cause, next = failover.NotApplied, ErrNotExecuted, failover.NextOf(r.cause)
-		if next == "" {
-			next = "fix the cause, then run again"
-		}
+		outcome, cause = failover.NotApplied, ErrNotExecuted
+		next = cmp.Or(failover.NextOf(r.cause), "fix the cause, then run again")
 	case stateRunning:
 		cause, next = ErrMacroRunning, "wait and resume run "+string(r.Run)+": it is neither killed nor fired again"
 	case stateUnknown:
@@ -106,38 +105,33 @@ func (r Result) err() error {
 var rsjFatal = []string{
 	"This batch job stream is now terminated", "Entire Batch Job File Terminated!", "CURRENT BATCH JOB TERMINATED",
 	"REMAINDER OF BATCH JOB FILE TERMINATED", "System Is Not Available", "Error 13: Permission denied",
-	"System logon problem:",
-	"Unspecified error result code of", "DISKBACKUP FAILED", "No space left on device", "Failed -  On Host failed",
+	"System logon problem:", "Unspecified error result code of", "DISKBACKUP FAILED", "No space left on device",
+	"Failed -  On Host failed",
 }
 
 // logReader reads the macro's output piece by piece and judges it line by line.
 type logReader struct {
-	host     *Host
-	run      RunID
-	secrets  []failover.Secret
-	success  *regexp.Regexp
-	failure  *regexp.Regexp
-	offset   int64 // bytes read so far
-	partial  string
-	still    int  // looks for which partial has not grown
-	quiet    bool // its lines were shown before
-	kept     string
-	failures []string
-	succeeds bool
+	host             *Host
+	run              RunID
+	secrets          []failover.Secret
+	success, failure *regexp.Regexp
+	offset           int64 // bytes read so far
+	partial          string
+	still            int  // looks for which partial has not grown
+	quiet            bool // its lines were shown before
+	kept             string
+	failures         []string
+	succeeds         bool
 }
 
 const (
-	maxLogLine  = 64 << 10
-	maxLogTail  = 4 << 10
-	maxFailures = 5
+	maxLogLine = 64 << 10
+	maxLogTail = 4 << 10
 )
 
 func newLogReader(h *Host, run RunID, secrets []failover.Secret) *logReader {
-	l := &logReader{host: h, run: run, secrets: secrets}
 	m := h.set.Macro
-	if m.Success != "" {
-		l.success = regexp.MustCompile(m.Success)
-	}
+	l := &logReader{host: h, run: run, secrets: secrets, success: regexp.MustCompile(m.Success), succeeds: m.Success == ""}
 	if m.Failure != "" {
 		l.failure = regexp.MustCompile(m.Failure)
 	}
@@ -146,22 +140,21 @@ func newLogReader(h *Host, run RunID, secrets []failover.Secret) *logReader {
 
 // readTo reads until all of the output was seen that a look has shown, and reports whole lines as progress.
 func (l *logReader) readTo(ctx context.Context, s status) error {
+	const op = "read the macro's output"
 	if !s.hasLog {
-		return l.host.fail("read the macro's output", failover.NotApplied, "look for it in "+l.host.set.StateDir+"/run."+
-			string(l.run)+" on the host", fmt.Errorf("%w: the file with it is gone", errAnswerIncomplete))
+		return l.host.notApplied(op, "look for it in "+l.host.runFolder(l.run)+" on the host",
+			"%w: the file with it is gone", errAnswerIncomplete)
 	}
 	if l.offset == s.logSize {
 		l.stands(ctx)
 	}
 	for l.offset < s.logSize {
-		a, err := l.host.repeat(ctx, "read the macro's output", logScript, l.host.set.StateDir, string(l.run),
-			fmt.Sprint(l.offset+1))
+		a, err := l.host.repeat(ctx, op, logScript, l.host.set.StateDir, string(l.run), fmt.Sprint(l.offset+1))
 		if err != nil {
 			return unchanged(err)
 		}
 		if a.out == "" {
-			return l.host.fail("read the macro's output", failover.NotApplied, "look again",
-				fmt.Errorf("%w: %d of %d bytes are there", errAnswerIncomplete, l.offset, s.logSize))
+			return l.host.notApplied(op, "look again", "%w: %d of %d bytes are there", errAnswerIncomplete, l.offset, s.logSize)
 		}
 		l.offset += int64(len(a.out))
 		l.take(ctx, a.out)
@@ -188,22 +181,16 @@ func (l *logReader) take(ctx context.Context, piece string) {
 		l.kept = failover.Redact(l.kept, l.secrets...)
 		l.kept = l.kept[max(0, len(l.kept)-maxLogTail):]
 	}
-	l.partial += piece
-	for {
-		line, rest, ok := strings.Cut(l.partial, "\n")
-		if !ok {
-			if len(l.partial) > maxLogLine {
-				l.line(ctx, l.partial)
-				l.partial = ""
-			}
-			return
-		}
-		l.partial = rest
+	lines := strings.Split(l.partial+piece, "\n")
+	for _, line := range lines[:len(lines)-1] {
 		l.line(ctx, line)
+	}
+	if l.partial = lines[len(lines)-1]; len(l.partial) > maxLogLine {
+		l.flush(ctx)
 	}
 }
 
-// flush judges a last line without an end.
+// flush judges a line without an end.
 func (l *logReader) flush(ctx context.Context) {
 	if l.partial != "" {
 		l.line(ctx, l.partial)
@@ -216,14 +203,10 @@ func (l *logReader) line(ctx context.Context, line string) {
 	if !l.quiet {
 		failover.Progress(ctx, shown(line))
 	}
-	if l.success != nil && l.success.MatchString(line) {
-		l.succeeds = true
-	}
-	bad := l.failure != nil && l.failure.MatchString(line)
-	for _, text := range rsjFatal {
-		bad = bad || strings.Contains(line, text)
-	}
-	if bad && len(l.failures) < maxFailures {
+	l.succeeds = l.succeeds || l.success.MatchString(line)
+	bad := l.failure != nil && l.failure.MatchString(line) ||
+		slices.ContainsFunc(rsjFatal, func(text string) bool { return strings.Contains(line, text) })
+	if bad && len(l.failures) < 5 {
 		l.failures = append(l.failures, failover.Printable(strings.TrimSpace(line)))
 	}
 }
@@ -248,7 +231,7 @@ func (l *logReader) textTrouble() string {
 	switch {
 	case len(l.failures) > 0:
 		return "the output says " + strings.Join(l.failures, " / ")
-	case l.success != nil && !l.succeeds:
+	case !l.succeeds:
 		return "the output lacks the text of success"
 	}
 	return ""

@@ -1,11 +1,10 @@
 package symitar
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
-	"strings"
 
 	"github.com/01b61c5c/failover"
 )
@@ -27,30 +26,22 @@ var macroRunFact = failover.Fact[macroRun]{Name: "symitar/macro-run"}
 // macroStep fires the macro, at most once over all runs of the journal.
 func (f firing) macroStep() failover.Step {
 	m := f.on.set.Macro
-	f.eyes = &eyes{}
+	f.log = &logReader{}
 	return failover.Step{ID: "run", Title: "Run the FAILOVER macro on " + f.on.Name() + ", once", Target: f.on.Name(),
-		Kind: failover.Once, Writes: []string{macroRunFact.Name},
-		Timeout: m.Timeout + m.Settle + f.on.set.Limits.Look, Poll: f.pair.cfg.Poll,
+		Kind: failover.Once, Writes: []string{macroRunFact.Name}, Poll: f.pair.cfg.Poll,
+		Timeout: m.Timeout + m.Settle + f.on.set.Limits.Look,
 		Source:  vendorFailover + "FAILOVER allows a user to swap a primary and secondary machine",
-		Observe: f.observe,
-		Apply:   f.apply,
-		Probe:   f.probe,
-	}
+		Observe: f.observe, Apply: f.apply, Probe: f.probe}
 }
 
-// eyes keeps how far the output of a run was shown, so that nobody who reads its first line a second time believes that
-// the macro was fired twice. It is for eyes only: another process shows the lines again.
-type eyes struct{ log *logReader }
-
-// reader returns what reads the output of the run: within a step always the same.
+// reader returns what reads the output of the run. Within a step it is always the same, so that nobody who reads its
+// first line a second time believes that the macro was fired twice; another process shows the lines again.
 func (f firing) reader(secrets []failover.Secret) *logReader {
-	if f.eyes == nil {
-		return newLogReader(f.on, f.run, secrets)
+	log := cmp.Or(f.log, &logReader{})
+	if log.host == nil || log.run != f.run {
+		*log = *newLogReader(f.on, f.run, secrets)
 	}
-	if f.eyes.log == nil || f.eyes.log.run != f.run {
-		f.eyes.log = newLogReader(f.on, f.run, secrets)
-	}
-	return f.eyes.log
+	return log
 }
 
 // observe tells whether the roles are as wanted. A run of ours that still works is waited for; one that has ended
@@ -90,11 +81,10 @@ func (f firing) observe(ctx context.Context) (failover.Observation, error) {
 		obs.Found = "nobody can tell whether the macro lives; " + roles.Found
 		return obs, nil
 	}
-	return obs, f.on.fail("observe the roles", failover.NotApplied,
-		"look at the log "+f.on.set.StateDir+"/run."+string(f.run)+"/log and at both hosts; bring the roles in order by the "+
-			"site's runbook, then run again; "+
-			"only when run "+string(f.run)+" was acknowledged and the step resolved as not-applied the macro is fired once more",
-		fmt.Errorf("%w: %s, and %s%s", failover.ErrInDoubt, s, roles.Found, ends(log.tail())))
+	return obs, f.on.notApplied("observe the roles", "look at the log "+f.on.runFolder(f.run)+"/log and at both hosts; "+
+		"bring the roles in order by the site's runbook, then run again; only when run "+string(f.run)+" was acknowledged "+
+		"and the step resolved as not-applied the macro is fired once more",
+		"%w: %s, and %s%s", failover.ErrInDoubt, s, roles.Found, ends(log.tail()))
 }
 
 // apply writes the run id down, then fires.
@@ -119,11 +109,8 @@ func (f firing) apply(ctx context.Context) error {
 // clear makes sure that an earlier run of this journal can never fire any more, and archives its lock.
 func (f firing) clear(ctx context.Context) error {
 	mine, known, err := macroRunFact.Load(ctx)
-	if err != nil {
+	if err != nil || !known {
 		return unchanged(err)
-	}
-	if !known {
-		return nil
 	}
 	f.run = mine.Run
 	s, err := f.status(ctx)
@@ -139,14 +126,11 @@ func (f firing) clear(ctx context.Context) error {
 			return unchanged(err)
 		}
 		if fired {
-			return f.on.fail("run the macro", failover.NotApplied,
-				"find out what run "+string(f.run)+" did and acknowledge it with a statement", fmt.Errorf("%w: %s", ErrRefired, s))
+			return f.on.notApplied("run the macro", "find out what run "+string(f.run)+" did and acknowledge it with a "+
+				"statement", "%w: %s", ErrRefired, s)
 		}
 	}
-	if err := f.pair.archive(ctx, f.run, "the run never fired, or was acknowledged", f.all, Left{}); err != nil {
-		return unchanged(err)
-	}
-	return nil
+	return unchanged(f.pair.archive(ctx, f.run, "the run never fired, or was acknowledged", f.all, Left{}))
 }
 
 // probe settles a firing whose end this process did not see, by the marks on the host, and follows it where it runs. A
@@ -171,7 +155,12 @@ func (f firing) probe(ctx context.Context) (failover.Outcome, error) {
 		case s.void:
 			return failover.NotApplied, nil
 		case s.fired:
-			return f.probeFired(ctx)
+			f.observeOnly = true
+			res := f.follow(ctx, Result{Run: f.run, Host: f.on.Name()}, f.on.set.Macro.knownSecrets())
+			if res.state == stateSucceeded {
+				return failover.Applied, nil
+			}
+			return failover.InDoubt, res.err()
 		}
 		// Launched and about to fire, or not there at all: a runner gets a moment, nothing gets none.
 		if !s.exists || s.life == lifeGone || look >= startGrace {
@@ -191,16 +180,6 @@ func (f firing) probe(ctx context.Context) (failover.Outcome, error) {
 	}
 }
 
-// probeFired follows a run that was fired.
-func (f firing) probeFired(ctx context.Context) (failover.Outcome, error) {
-	f.observeOnly = true
-	res := f.follow(ctx, Result{Run: f.run, Host: f.on.Name()}, f.on.set.Macro.knownSecrets())
-	if res.state == stateSucceeded {
-		return failover.Applied, nil
-	}
-	return failover.InDoubt, res.err()
-}
-
 // probeWithoutID is for a journal that knows of no firing, perhaps because its end was lost. The id is written down
 // before the launcher's lock is taken, and the lock stays until the swap was verified: without a lock nothing was
 // fired.
@@ -212,33 +191,14 @@ func (f firing) probeWithoutID(ctx context.Context) (failover.Outcome, error) {
 		}
 		if owner != "" {
 			return failover.InDoubt, h.fail("look for a run of the macro that the journal does not know", failover.InDoubt,
-				h.freeLock(owner)+"; then run again",
-				fmt.Errorf("%w: run %s has the launcher's lock", failover.ErrInDoubt, owner))
+				h.freeLock(owner)+"; then run again", fmt.Errorf("%w: run %s has the launcher's lock", failover.ErrInDoubt, owner))
 		}
 	}
 	return failover.NotApplied, nil
 }
 
 func (f firing) marksGone() error {
-	return f.on.fail("look at the macro's marks", failover.InDoubt,
-		"look at both hosts and find out who cleans "+f.on.set.StateDir+"; then acknowledge run "+string(f.run)+
-			" and resolve the step",
+	return f.on.fail("look at the macro's marks", failover.InDoubt, "look at both hosts and find out who cleans "+
+		f.on.set.StateDir+"; then acknowledge run "+string(f.run)+" and resolve the step",
 		fmt.Errorf("%w: %w", failover.ErrInDoubt, errMarksGone))
-}
-
-// judge tells whether a verification's output is as wanted. A command that failed, or printed nothing, has shown
-// nothing: what must not be there is then not proven absent. A command that ends with another status for a reason is
-// written so that it ends with 0, for example by "; true" behind it, and prints something.
-func (v Verification) judge(a answer) (bool, string) {
-	switch {
-	case a.exit != 0:
-		return false, "the command failed, so it proves nothing"
-	case v.Want == "" && strings.TrimSpace(a.out) == "":
-		return false, "the command printed nothing, so it proves nothing absent"
-	case v.Want != "" && !regexp.MustCompile(v.Want).MatchString(a.out):
-		return false, "the output lacks " + v.Want
-	case v.Reject != "" && regexp.MustCompile(v.Reject).MatchString(a.out):
-		return false, "the output contains what it must not: " + v.Reject
-	}
-	return true, ""
 }

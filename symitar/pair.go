@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/internal/enum"
@@ -48,7 +47,6 @@ func (p *Pair) Close() error {
 	return errors.Join(p.Home.remote.Close(), p.Partner.remote.Close())
 }
 
-// pause waits for the next look.
 func (p *Pair) pause(ctx context.Context) error { return waiting.For(ctx, p.cfg.Poll) }
 
 // inOrder returns hosts in the order in which they are locked, the same for every caller whichever way it swaps.
@@ -74,7 +72,6 @@ var purposeNames = []string{0: "", PurposeSwitchover: "switchover", PurposeFailo
 // String returns "switchover", "failover" or "failback".
 func (p Purpose) String() string { return enum.Name(purposeNames, p) }
 
-// firing prepares one run of the macro.
 func (p *Pair) firing(run RunID, purpose Purpose) (firing, error) {
 	m := p.cfg.Macro
 	f := firing{run: run, pair: p, dir: direction{old: p.Home, next: p.Partner}, all: inOrder(p.Home, p.Partner)}
@@ -83,21 +80,15 @@ func (p *Pair) firing(run RunID, purpose Purpose) (firing, error) {
 	case PurposeSwitchover:
 		f.args = m.SwitchoverArgs
 	case PurposeFailover:
-		f.args, f.all, field = m.FailoverArgs, []*Host{p.Partner}, "Config.Macro.FailoverArgs"
+		f.args, f.all, f.on, field = m.FailoverArgs, []*Host{p.Partner}, p.Partner, "Macro.FailoverArgs"
 	case PurposeFailback:
-		f.args, f.dir, field = m.FailbackArgs, direction{old: p.Partner, next: p.Home}, "Config.Macro.FailbackArgs"
+		f.args, f.dir, field = m.FailbackArgs, direction{old: p.Partner, next: p.Home}, "Macro.FailbackArgs"
 	default:
 		return f, failover.Invalid("Purpose", "is not set", "use PurposeSwitchover, PurposeFailover or PurposeFailback")
 	}
-	if f.args == nil {
-		return f, failover.Invalid(field, "is not set",
-			"fill in the macro's arguments for this procedure, an empty list where it takes none; no public text says")
-	}
-	f.on = f.dir.host(m.On)
-	if purpose == PurposeFailover {
-		f.on = p.Partner
-	}
-	return f, nil
+	f.on = cmp.Or(f.on, f.dir.host(m.On))
+	return f, firstBroken(rule{f.args == nil, field, "is not set",
+		"fill in the macro's arguments for this procedure, an empty list where it takes none; no public text says"})
 }
 
 func (p *Pair) firingOf(run RunID, purpose Purpose) (firing, error) {
@@ -116,8 +107,8 @@ func (p *Pair) firingOf(run RunID, purpose Purpose) (firing, error) {
 // The error is nil only when the macro was fired and both hosts show the roles that were wanted. ErrNotExecuted is
 // NotApplied; ErrMacroFailed, ErrMacroRunning and ErrMacroUnknown are InDoubt, since what a macro leaves that did not
 // swap the roles is for a person to see, who then says whether it took effect. A line that breaks does not touch the
-// macro; the marks on the host are read again until they tell, and where they never do the error is ErrMacroUnknown. When
-// ctx ends, the macro runs on.
+// macro; the marks on the host are read again until they tell, and where they never do the error is ErrMacroUnknown.
+// When ctx ends, the macro runs on.
 //
 // Fire makes no preflight and does not ask anybody; the procedures do.
 func (p *Pair) Fire(ctx context.Context, run RunID, purpose Purpose) (Result, error) {
@@ -152,8 +143,7 @@ func (p *Pair) Void(ctx context.Context, run RunID, purpose Purpose) error {
 	}
 	_, fired, err := f.conclude(ctx)
 	if fired {
-		return f.on.fail("void the run", failover.NotApplied, "resume run "+string(run)+": it cannot be called back",
-			ErrRefired)
+		return f.on.notApplied("void the run", "resume run "+string(run)+": it cannot be called back", "%w", ErrRefired)
 	}
 	return err
 }
@@ -206,21 +196,23 @@ func (p *Pair) archive(ctx context.Context, run RunID, note string, hosts []*Hos
 	})
 }
 
-// knownSecrets are the fixed answers, which may stand in the macro's output.
-func (m Macro) knownSecrets() []failover.Secret {
-	var list []failover.Secret
-	for _, p := range m.Prompts {
-		if len(p.Answer.Reveal()) > 2 {
-			list = append(list, p.Answer)
-		}
-	}
-	return list
-}
-
 type (
 	observe = func(context.Context) (failover.Observation, error)
 	askHost = func(context.Context, *Host) (failover.Item, error)
 )
+
+// wanted is what a host shows that is as it should be.
+func wanted(found string) (failover.Item, error) { return failover.Item{Done: true, Found: found}, nil }
+
+func unwanted(found string) (failover.Item, error) { return failover.Item{Found: found}, nil }
+
+// unless is good unless there is something bad.
+func unless(bad []string, lead, good string) (failover.Item, error) {
+	if len(bad) > 0 {
+		return unwanted(lead + strings.Join(bad, ", "))
+	}
+	return wanted(good)
+}
 
 // onEach is each as a step observes.
 func onEach(hosts []*Host, ask askHost) observe {
@@ -230,17 +222,13 @@ func onEach(hosts []*Host, ask askHost) observe {
 // each asks the hosts at the same time. ask must be safe for that.
 func each(ctx context.Context, hosts []*Host, ask askHost) (failover.Observation, error) {
 	items := make([]failover.Item, len(hosts))
-	results := make(failover.Targets, len(hosts))
-	var asking sync.WaitGroup
-	for i, h := range hosts {
-		asking.Go(func() {
-			item, err := ask(ctx, h)
-			item.Target = h.Name()
-			items[i], results[i] = item, failover.TargetResult{Target: h.Name(), Err: unchanged(err)}
-		})
-	}
-	asking.Wait()
-	if err := results.Err(); err != nil {
+	err := failover.EachTarget(ctx, len(hosts), hosts, (*Host).Name, func(ctx context.Context, h *Host) error {
+		item, err := ask(ctx, h)
+		item.Target = h.Name()
+		items[slices.Index(hosts, h)] = item
+		return unchanged(err)
+	})
+	if err != nil {
 		return failover.Observation{}, err
 	}
 	obs := failover.Observation{Done: true, Items: items}

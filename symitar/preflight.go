@@ -2,7 +2,6 @@ package symitar
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 	"math"
 	"regexp"
@@ -14,93 +13,65 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// The probes' scripts. None of them changes anything, but statedir.sh, which writes and takes away what it wrote.
-var (
-	//go:embed scripts/identity.sh
-	identityScript string
-	//go:embed scripts/respawn.sh
-	respawnScript string
-	//go:embed scripts/macro.sh
-	macroScript string
-	//go:embed scripts/licence.sh
-	licenceScript string
-	//go:embed scripts/statedir.sh
-	stateDirText string
-
-	stateDirScript = marksText + stateDirText
-)
-
-const (
-	queueCommand = "QUEUECONTROL -BATCH"
-	dfCommand    = "df -k"
-	clockCommand = "date -u '+%Y-%m-%dT%H:%M:%SZ'"
-	localCommand = "date '+%Y-%m-%dT%H:%M:%S'"
-)
-
 const (
 	sourceFactSheet = "ours: read-only preflight, so that nothing is begun that cannot be finished"
 	sourceDaemon    = "vendor, RSJ and FAILOVER: it is the recommendation that FAILOVERD not be run, but FAILOVER be " +
 		"run manually, since nothing notifies OpCon that the primary was replaced"
-	sourceLicence = "vendor, RSJ and FAILOVER, until June 2026: both the primary and the secondary system have all of " +
-		"their RSJ licenses in a single file on both systems, or RSJ will not run after the macro"
-	sourceSystem = "vendor, RSJ and FAILOVER: if FAILOVER or FAILOVERD is configured, the complete FAILOVER system " +
-		"must be implemented as Symitar's technical discussion describes it, or RSJ will not run"
-	sourceRootInfo   = "vendor, RSJ and FAILOVER: the encrypted root information is not replicated; check both hosts"
-	sourceForeign    = "ours: no public text says that running FAILOVER twice at once is harmless"
-	sourceAgent      = "vendor, UNIX agent: lsam status, dumptracking"
-	sourceAgentFiles = "vendor, move of an AIX system with Symitar: /ops/bin and the agent have to be on the box; " +
-		"copying folders alone does not install it"
-	sourceMoves = "vendor, host moves: file systems below 90 % before a move"
+	sourceSystem = "vendor, RSJ and FAILOVER: if FAILOVER or FAILOVERD is configured, the complete FAILOVER system must " +
+		"be implemented as Symitar's technical discussion describes it, or RSJ will not run"
 )
 
 // preflight looks at the hosts before anything changes.
 func (f firing) preflight() failover.Stage {
-	// What nobody can waive.
-	firm := func(s failover.Step) failover.Step {
-		s.Firm = true
-		return s
-	}
-	step := func(id, title, source string, see observe) failover.Step {
-		return f.check(id, title, source, f.all, see)
-	}
-	// About the start: every later look goes through the shell; our own step stops the agent; dates and clocks are nothing
-	// that a swap could lose. All others stand until the macro is fired.
-	entry := func(s failover.Step) failover.Step {
-		s.Entry = true
-		return s
-	}
 	var steps []failover.Step
-	if !f.alive() {
-		steps = append(steps, f.silentStep(f.silentBefore))
+	roles := f.dir.next.Name() + " is secondary"
+	if f.alive() {
+		roles = f.dir.old.Name() + " is primary and " + roles
+	} else {
+		steps = append(steps, f.silentStep(false))
 	}
-	steps = append(steps,
-		entry(firm(step("shell", "Every account leads to a shell that runs our scripts", sourceFactSheet,
-			onEach(f.all, usableShell)))),
-		firm(step("identity", "Each address leads to the machine it should: host key, machine id, host name, account",
-			sourceFactSheet, onEach(f.all, identity))),
-		firm(step("roles", f.rolesTitle(), "ours: stop if there is not exactly one primary and one secondary",
-			f.rolesBefore)),
-		firm(step("failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon,
-			onEach(f.all, noFailoverD))),
-		firm(step("foreign-macro", "Nobody runs the FAILOVER macro now", sourceForeign, f.noForeignMacro)),
-		firm(step("macro", "The FAILOVER macro is there, can be executed, and is the same on both hosts", sourceSystem,
-			f.macroEqual)),
-		firm(step("launcher", "No run of ours is open, and the state directory is local, ours and can be written",
-			sourceFactSheet, f.launcherFree)),
-		step("licences", "All RSJ licences of both systems are in a single file on both systems", sourceLicence, f.licences),
-		step("root-info", "RSJ's root information is on every host", sourceRootInfo, onEach(f.all, rootInfo)),
-		step("rsj", "RSJ is on every host and is the same", sourceSystem, f.rsjEqual),
-		entry(step("agent", "The OpCon agent answers", sourceAgent, f.agents)),
-		step("agent-files", "The OpCon agent is installed on every host, in the same version, for the same OpCon servers",
-			sourceAgentFiles, f.agentFiles),
-		step("stale-locks", "No RSJ job was cut short before: no stale sma_lock",
-			"vendor, RSJ: sma_lock holds the number of the process that made it", f.noStaleLocks),
-		step("disk", "No file system is nearly full", sourceMoves, onEach(f.all, diskRoom)),
-		entry(step("sym-dates", "SMA_DATES is present and current in every SYM", "ours: RSJ takes its dates from it",
-			f.symDates)),
-		entry(step("clock", "The clocks of the hosts agree", sourceFactSheet, f.clocks)),
-		step("errors", "The hosts report no permanent hardware errors", sourceFactSheet, onEach(f.all, noHardErrors)),
-	)
+	// A check that is firm nobody can waive. An entry check is about the start: every later look goes through the shell;
+	// our own step stops the agent; dates and clocks are nothing that a swap could lose. All others stand until the macro
+	// is fired.
+	const firm, entry = 1, 2
+	add := func(marks int, id, title, source string, see observe) {
+		s := f.check(id, title, source, f.all, see)
+		s.Firm, s.Entry = marks&firm != 0, marks&entry != 0
+		steps = append(steps, s)
+	}
+	on := func(ask askHost) observe { return onEach(f.all, ask) }
+	add(firm|entry, "shell", "Every account leads to a shell that runs our scripts", sourceFactSheet, on(usableShell))
+	add(firm, "identity", "Each address leads to the machine it should: host key, machine id, host name, account",
+		sourceFactSheet, on(identity))
+	add(firm, "roles", roles, "ours: stop if there is not exactly one primary and one secondary",
+		func(ctx context.Context) (failover.Observation, error) {
+			return f.rolesWanted(ctx, f.dir.old, f.dir.next)
+		})
+	add(firm, "failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon, on(noFailoverD))
+	add(firm, "foreign-macro", "Nobody runs the FAILOVER macro now",
+		"ours: no public text says that running FAILOVER twice at once is harmless", on(noForeignMacro))
+	add(firm, "macro", "The FAILOVER macro is there, can be executed, and is the same on both hosts", sourceSystem,
+		f.macroEqual)
+	add(firm, "launcher", "No run of ours is open, and the state directory is local, ours and can be written",
+		sourceFactSheet, on(launcherFree))
+	add(0, "licences", "All RSJ licences of both systems are in a single file on both systems", "vendor, RSJ and "+
+		"FAILOVER, until June 2026: both the primary and the secondary system have all of their RSJ licenses in a single "+
+		"file on both systems, or RSJ will not run after the macro", f.licences)
+	add(0, "root-info", "RSJ's root information is on every host",
+		"vendor, RSJ and FAILOVER: the encrypted root information is not replicated; check both hosts", on(rootInfo))
+	add(0, "rsj", "RSJ is on every host and is the same", sourceSystem, f.rsjEqual)
+	add(entry, "agent", "The OpCon agent answers", "vendor, UNIX agent: lsam status, dumptracking", f.agents)
+	add(0, "agent-files", "The OpCon agent is installed on every host, in the same version, for the same OpCon servers",
+		"vendor, move of an AIX system with Symitar: /ops/bin and the agent have to be on the box; copying folders alone "+
+			"does not install it", f.agentFiles)
+	add(0, "stale-locks", "No RSJ job was cut short before: no stale sma_lock",
+		"vendor, RSJ: sma_lock holds the number of the process that made it", f.noStaleLocks)
+	add(0, "disk", "No file system is nearly full", "vendor, host moves: file systems below 90 % before a move",
+		on(diskRoom))
+	add(entry, "sym-dates", "SMA_DATES is present and current in every SYM", "ours: RSJ takes its dates from it",
+		f.symDates)
+	add(entry, "clock", "The clocks of the hosts agree", sourceFactSheet, f.clocks)
+	add(0, "errors", "The hosts report no permanent hardware errors", sourceFactSheet, on(noHardErrors))
 	if lag := f.replication(false); lag != nil {
 		// Where the procedure waits for the lag later, that wait stands.
 		lag.Entry = f.on.set.Replication.Command != "" && f.alive()
@@ -123,8 +94,7 @@ func identity(ctx context.Context, h *Host) (failover.Item, error) {
 		return failover.Item{}, err
 	}
 	kv := keyValues(out)
-	item := failover.Item{Done: true,
-		Found: fmt.Sprintf("machine %s, host name %s, logged in as %s", kv["machine"], kv["hostname"], kv["user"])}
+	found := fmt.Sprintf("machine %s, host name %s, logged in as %s", kv["machine"], kv["hostname"], kv["user"])
 	var wrong []string
 	if kv["machine"] != h.cfg.MachineID {
 		wrong = append(wrong, "machine id should be "+h.cfg.MachineID)
@@ -135,26 +105,7 @@ func identity(ctx context.Context, h *Host) (failover.Item, error) {
 	if kv["user"] != h.set.Macro.User {
 		wrong = append(wrong, "account should be "+h.set.Macro.User)
 	}
-	if len(wrong) > 0 {
-		item.Done = false
-		item.Found += ", but " + strings.Join(wrong, ", ")
-	}
-	return item, nil
-}
-
-func (f firing) rolesTitle() string {
-	if len(f.all) == 1 {
-		return f.dir.next.Name() + " is secondary"
-	}
-	return f.dir.old.Name() + " is primary and " + f.dir.next.Name() + " is secondary"
-}
-
-func (f firing) rolesBefore(ctx context.Context) (failover.Observation, error) {
-	primary := f.dir.old
-	if !f.alive() {
-		primary = nil
-	}
-	return rolesWanted(ctx, primary, f.dir.next)
+	return unless(wrong, found+", but ", found)
 }
 
 func noFailoverD(ctx context.Context, h *Host) (failover.Item, error) {
@@ -183,7 +134,7 @@ func noFailoverD(ctx context.Context, h *Host) (failover.Item, error) {
 		bad = append(bad, "not proven, "+u)
 	}
 	if len(bad) > 0 {
-		return failover.Item{Found: match + " " + strings.Join(bad, "; ")}, nil
+		return unwanted(match + " " + strings.Join(bad, "; "))
 	}
 	text := match + " absent"
 	if dormant > 0 {
@@ -192,7 +143,7 @@ func noFailoverD(ctx context.Context, h *Host) (failover.Item, error) {
 	if len(partly) > 0 {
 		text += " as far as can be seen (" + strings.Join(partly, "; ") + ")"
 	}
-	return failover.Item{Done: true, Found: text}, nil
+	return wanted(text)
 }
 
 func (f firing) macroEqual(ctx context.Context) (failover.Observation, error) {
@@ -216,69 +167,63 @@ func (f firing) sameFile(ctx context.Context, differ string,
 		case err != nil:
 			return failover.Item{}, err
 		case wrong != "":
-			return failover.Item{Found: wrong}, nil
+			return unwanted(wrong)
 		case sum == "":
-			return failover.Item{Found: "its checksum cannot be read"}, nil
+			return unwanted("its checksum cannot be read")
 		}
 		sums[slices.Index(f.all, h)] = sum
-		return failover.Item{Done: true, Found: "checksum " + sum}, nil
+		return wanted("checksum " + sum)
 	})
-	if err == nil && obs.Done && !same(sums) {
-		obs.Done = false
-		obs.Found = differ + ": " + obs.Found
+	if same(sums) {
+		differ = ""
 	}
-	return obs, err
+	return unlike(obs, err, differ)
 }
 
 // noOpenRun is said with and without a state directory: the pair lock of a run makes it, and that must not void an
 // approval given before.
 const noOpenRun = "no open run"
 
-func (f firing) launcherFree(ctx context.Context) (failover.Observation, error) {
+func launcherFree(ctx context.Context, h *Host) (failover.Item, error) {
+	const op = "look at the state directory"
 	mine, _, err := macroRunFact.Load(ctx)
 	if err != nil {
-		return failover.Observation{}, unchanged(err)
+		return failover.Item{}, err
 	}
-	return each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
-		a, err := h.repeat(ctx, "look at the state directory", stateDirScript, h.set.StateDir)
-		if err != nil {
-			return failover.Item{}, unchanged(err)
-		}
-		if r, known := refusals[a.exit]; known {
-			return failover.Item{Found: h.set.StateDir + ": " + r.cause + "; " + r.next + tail(" (", a.out) + ")"}, nil
-		}
-		kv := keyValues(a.out)
-		switch {
-		case a.exit != 0:
-			return failover.Item{}, h.refused("look at the state directory", failover.NotApplied, a)
-		case kv["filesystem"] == "":
-			return failover.Item{Found: "df does not say on which file system " + h.set.StateDir + " is; it must be local"}, nil
-		case strings.Contains(kv["filesystem"], ":"):
-			return failover.Item{Found: h.set.StateDir + " is on the remote file system " + kv["filesystem"] +
-				"; it must be local"}, nil
-		case kv["state"] == "absent":
-			return failover.Item{Done: true, Found: noOpenRun}, nil
-		case kv["state"] != "ours":
-			return failover.Item{Found: h.set.StateDir + " is " + kv["state"] + "; it must belong to " + h.set.Macro.User +
-				" with mode 0700"}, nil
-		}
-		owner, err := h.lockOwner(ctx)
-		if err != nil {
-			return failover.Item{}, err
-		}
-		if owner != "" && owner != string(mine.Run) {
-			return failover.Item{Found: "run " + owner + " has the launcher's lock; " + h.freeLock(owner)}, nil
-		}
-		return failover.Item{Done: true, Found: noOpenRun}, nil
-	})
+	a, err := h.repeat(ctx, op, stateDirScript, h.set.StateDir)
+	dir, kv := h.set.StateDir, keyValues(a.out)
+	r, known := refusals[a.exit]
+	switch {
+	case err != nil:
+		return failover.Item{}, err
+	case known:
+		return unwanted(dir + ": " + r.cause + "; " + r.next + tail(" (", a.out) + ")")
+	case a.exit != 0:
+		return failover.Item{}, h.refused(op, failover.NotApplied, a)
+	case kv["filesystem"] == "":
+		return unwanted("df does not say on which file system " + dir + " is; it must be local")
+	case strings.Contains(kv["filesystem"], ":"):
+		return unwanted(dir + " is on the remote file system " + kv["filesystem"] + "; it must be local")
+	case kv["state"] == "absent":
+		return wanted(noOpenRun)
+	case kv["state"] != "ours":
+		return unwanted(dir + " is " + kv["state"] + "; it must belong to " + h.set.Macro.User + " with mode 0700")
+	}
+	owner, err := h.lockOwner(ctx)
+	switch {
+	case err != nil:
+		return failover.Item{}, err
+	case owner != "" && owner != string(mine.Run):
+		return unwanted("run " + owner + " has the launcher's lock; " + h.freeLock(owner))
+	}
+	return wanted(noOpenRun)
 }
 
 func (f firing) licences(ctx context.Context) (failover.Observation, error) {
 	l := f.on.set.Licence
 	if l.Path == "" {
-		return failover.Observation{Done: true,
-			Found: "not checked: no licence file is configured. Sites whose RSJ still reads licences need all of them in a " +
-				"single file on both systems"}, nil
+		return failover.Observation{Done: true, Found: "not checked: no licence file is configured. Sites whose RSJ still " +
+			"reads licences need all of them in a single file on both systems"}, nil
 	}
 	return f.sameFile(ctx, "the licence files differ", func(ctx context.Context, h *Host) (sum, wrong string, err error) {
 		out, err := h.read(ctx, "look at the licence file", licenceScript, append([]string{l.Path, l.User}, l.Patterns...)...)
@@ -289,7 +234,8 @@ func (f firing) licences(ctx context.Context) (failover.Observation, error) {
 		case kv["unread"] != "":
 			wrong = "Licence.Patterns: number " + kv["unread"] + " cannot be read by grep -E"
 		case kv["unmatched"] != "":
-			wrong = fmt.Sprintf("%d of %d patterns match no line of %s", strings.Count(out, "unmatched="), len(l.Patterns), l.Path)
+			n := strings.Count(out, "unmatched=")
+			wrong = fmt.Sprintf("%d of %d patterns match no line of %s", n, len(l.Patterns), l.Path)
 		}
 		return kv["sum"], wrong, err
 	})
@@ -320,13 +266,11 @@ func (f firing) replication(wait bool) *failover.Step {
 			case why != "":
 				return failover.Observation{Found: why + tail(": ", out)}, nil
 			case lag > r.MaxLag:
-				return failover.Observation{Found: fmt.Sprintf("the lag exceeds %s", r.MaxLag), Note: lag.String()}, nil
+				return failover.Observation{Found: "the lag exceeds " + r.MaxLag.String(), Note: lag.String()}, nil
 			}
-			return failover.Observation{Done: true, Found: fmt.Sprintf("the lag is within %s", r.MaxLag), Note: lag.String()},
-				nil
+			return failover.Observation{Done: true, Found: "the lag is within " + r.MaxLag.String(), Note: lag.String()}, nil
 		})
-	s.Firm, s.Wait = true, wait
-	if wait {
+	if s.Firm, s.Wait = true, wait; wait {
 		s.Timeout = f.on.set.Limits.Quiet
 	}
 	return &s

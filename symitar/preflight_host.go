@@ -1,8 +1,8 @@
 package symitar
 
 import (
+	"cmp"
 	"context"
-	_ "embed"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,17 +12,6 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-var (
-	//go:embed scripts/symdates.sh
-	symDatesScript string
-	//go:embed scripts/rootinfo.sh
-	rootInfoScript string
-	//go:embed scripts/agent.sh
-	agentText string
-
-	agentScript = marksText + agentText
-)
-
 func rootInfo(ctx context.Context, h *Host) (failover.Item, error) {
 	out, err := h.read(ctx, "look for the root information", rootInfoScript, h.set.RootInfoDir)
 	if err != nil {
@@ -30,25 +19,27 @@ func rootInfo(ctx context.Context, h *Host) (failover.Item, error) {
 	}
 	names := strings.Fields(out)
 	if len(names) == 0 {
-		return failover.Item{Found: "neither rootInfo nor rootInfo.encrypted in " + h.set.RootInfoDir}, nil
+		return unwanted("neither rootInfo nor rootInfo.encrypted in " + h.set.RootInfoDir)
 	}
-	return failover.Item{Done: true, Found: strings.Join(names, " and ") + " present"}, nil
+	return wanted(strings.Join(names, " and ") + " present")
 }
 
-// agentProcesses returns which of the processes that make up the agent run, and which do not.
-func (h *Host) agentProcesses(ctx context.Context) (running, missing []string, err error) {
+// agent looks for the processes that make up the agent. It returns agentRuns, agentStopped, or which ones are missing.
+func (h *Host) agent(ctx context.Context) (found string, err error) {
 	list, err := h.programs(ctx, "", h.set.Agent.Must...)
 	if err != nil {
-		return nil, nil, err
+		return "", err
 	}
-	for _, must := range h.set.Agent.Must {
-		if slices.ContainsFunc(list, func(r programRow) bool { return r.program == must }) {
-			running = append(running, must)
-		} else {
-			missing = append(missing, must)
-		}
+	missing := slices.DeleteFunc(slices.Clone(h.set.Agent.Must), func(must string) bool {
+		return slices.ContainsFunc(list, func(r programRow) bool { return r.program == must })
+	})
+	switch len(missing) {
+	case 0:
+		return agentRuns, nil
+	case len(h.set.Agent.Must):
+		return agentStopped, nil
 	}
-	return running, missing, nil
+	return "agent runs in part, without " + strings.Join(missing, ", "), nil
 }
 
 // agents asks every agent, and notes what jobs those that run say to track. How that is written is not public, so
@@ -83,35 +74,30 @@ const (
 func agentKnown(ctx context.Context, h *Host) (failover.Item, error) {
 	a, err := h.repeat(ctx, "ask the agent's state", agentScript, h.set.Agent.Control, "status")
 	if err != nil {
-		return failover.Item{}, unchanged(err)
+		return failover.Item{}, err
 	}
 	out, begun := strings.CutPrefix(a.out, agentBegun)
 	switch {
 	case !begun:
 		return failover.Item{}, h.refused("ask the agent's state", failover.NotApplied, a)
 	case a.exit == 126 || a.exit == 127:
-		return failover.Item{Found: h.set.Agent.Control + " cannot be run" + tail(": ", out)}, nil
+		return unwanted(h.set.Agent.Control + " cannot be run" + tail(": ", out))
 	}
-	running, missing, err := h.agentProcesses(ctx)
-	switch {
-	case err != nil:
-		return failover.Item{}, err
-	case len(running) == 0:
-		return failover.Item{Done: true, Found: agentStopped}, nil
-	case len(missing) > 0:
-		return failover.Item{Found: "agent runs in part: only " + strings.Join(running, ", ")}, nil
-	}
-	return failover.Item{Done: true, Found: agentRuns}, nil
+	found, err := h.agent(ctx)
+	return failover.Item{Done: found == agentRuns || found == agentStopped, Found: found}, err
 }
 
 func diskRoom(ctx context.Context, h *Host) (failover.Item, error) {
-	out, err := h.read(ctx, "look at the file systems", dfCommand)
+	out, err := h.read(ctx, "look at the file systems", "df -k")
 	if err != nil {
 		return failover.Item{}, err
 	}
 	list, unread, err := parseDF(out)
 	if err != nil {
-		return failover.Item{}, h.fail("look at the file systems", failover.NotApplied, "run df -k by hand", err)
+		return failover.Item{}, h.notApplied("look at the file systems", "run df -k by hand", "%w", err)
+	}
+	if len(list) == 0 {
+		return unwanted("df -k lists no file system, so nothing is proven")
 	}
 	most := h.set.Limits.DiskPercent
 	var full []string
@@ -121,17 +107,11 @@ func diskRoom(ctx context.Context, h *Host) (failover.Item, error) {
 		}
 	}
 	for _, fs := range list {
-		if (fs.space >= most || fs.inodes >= most) && !slices.Contains(h.set.Limits.DiskIgnore, fs.mount) {
+		if max(fs.space, fs.inodes) >= most && !slices.Contains(h.set.Limits.DiskIgnore, fs.mount) {
 			full = append(full, fmt.Sprintf("%s %d %% (inodes %d %%)", fs.mount, fs.space, max(fs.inodes, 0)))
 		}
 	}
-	if len(list) == 0 {
-		return failover.Item{Found: "df -k lists no file system, so nothing is proven"}, nil
-	}
-	if len(full) > 0 {
-		return failover.Item{Found: "nearly full: " + strings.Join(full, ", ")}, nil
-	}
-	return failover.Item{Done: true, Found: fmt.Sprintf("%d file systems below %d %%", len(list), most)}, nil
+	return unless(full, "nearly full: ", fmt.Sprintf("%d file systems below %d %%", len(list), most))
 }
 
 // symDates looks at the host that is, or becomes, primary: the SYM file systems may be mounted there only.
@@ -160,13 +140,10 @@ func symDates(ctx context.Context, h *Host) (failover.Item, error) {
 			bad = append(bad, sym+" "+state)
 		}
 	}
-	switch {
-	case n == 0:
-		return failover.Item{Found: "no SYM found below " + h.set.SymRoot}, nil
-	case len(bad) > 0:
-		return failover.Item{Found: "SMA_DATES: " + strings.Join(bad, ", ")}, nil
+	if n == 0 {
+		return unwanted("no SYM found below " + h.set.SymRoot)
 	}
-	return failover.Item{Done: true, Found: fmt.Sprintf("SMA_DATES current in %d SYMs", n)}, nil
+	return unless(bad, "SMA_DATES: ", fmt.Sprintf("SMA_DATES current in %d SYMs", n))
 }
 
 func (f firing) clocks(ctx context.Context) (failover.Observation, error) {
@@ -174,53 +151,133 @@ func (f firing) clocks(ctx context.Context) (failover.Observation, error) {
 	limit := f.on.set.Limits.ClockSkew
 	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
 		before := time.Now()
-		out, err := h.read(ctx, "read the clock", clockCommand)
+		at, err := h.clock(ctx, "date -u '+%Y-%m-%dT%H:%M:%SZ'", time.RFC3339)
 		if err != nil {
 			return failover.Item{}, err
-		}
-		at, err := time.Parse(time.RFC3339, strings.TrimSpace(out))
-		if err != nil {
-			return failover.Item{}, h.fail("read the clock", failover.NotApplied, "run date -u by hand", err)
 		}
 		took := time.Since(before)
 		offsets[slices.Index(f.all, h)] = at.Sub(before.Add(took / 2))
 		if took > limit {
-			return failover.Item{Found: fmt.Sprintf("its clock took more than %s to answer, too long to compare", limit)}, nil
+			return unwanted(fmt.Sprintf("its clock took more than %s to answer, too long to compare", limit))
 		}
-		return failover.Item{Done: true, Found: "its clock answers"}, nil
+		return wanted("its clock answers")
 	})
 	if err != nil || !obs.Done {
 		return obs, err
 	}
 	skew := (slices.Max(offsets) - slices.Min(offsets)).Abs().Round(time.Second)
 	if skew > limit {
-		return failover.Observation{Found: fmt.Sprintf("the clocks differ by more than %s", limit), Note: skew.String()}, nil
+		return failover.Observation{Found: "the clocks differ by more than " + limit.String(), Note: skew.String()}, nil
 	}
-	return failover.Observation{Done: true, Found: fmt.Sprintf("the clocks agree within %s", limit), Note: skew.String()},
-		nil
+	return failover.Observation{Done: true, Found: "the clocks agree within " + limit.String(), Note: skew.String()}, nil
+}
+
+func (h *Host) clock(ctx context.Context, command, layout string) (time.Time, error) {
+	out, err := h.read(ctx, "read the clock", command)
+	if err != nil {
+		return time.Time{}, err
+	}
+	at, err := time.Parse(layout, strings.TrimSpace(out))
+	if err != nil {
+		return at, h.notApplied("read the clock", "run "+command+" by hand", "%w", err)
+	}
+	return at, nil
 }
 
 func noHardErrors(ctx context.Context, h *Host) (failover.Item, error) {
-	out, err := h.read(ctx, "read the clock", localCommand)
+	now, err := h.clock(ctx, "date '+%Y-%m-%dT%H:%M:%S'", "2006-01-02T15:04:05")
 	if err != nil {
 		return failover.Item{}, err
 	}
-	now, err := time.Parse("2006-01-02T15:04:05", strings.TrimSpace(out))
-	if err != nil {
-		return failover.Item{}, h.fail("read the clock", failover.NotApplied, "run date by hand", err)
-	}
 	// errpt takes the host's local time as mmddhhmmyy (documented).
 	since := now.Add(-h.set.Limits.ErrorsSince).Format("0102150406")
-	if out, err = h.read(ctx, "read the error log", "errpt -s "+since+" 2>&1"); err != nil {
+	out, err := h.read(ctx, "read the error log", "errpt -s "+since+" 2>&1")
+	if err != nil {
 		return failover.Item{}, err
 	}
 	rows, unread := hardErrors(out)
 	switch {
 	case unread != "":
-		return failover.Item{Found: "errpt does not list errors, so nothing is proven: " + failover.Printable(unread)}, nil
+		return unwanted("errpt does not list errors, so nothing is proven: " + failover.Printable(unread))
 	case len(rows) > 0:
-		return failover.Item{Found: fmt.Sprintf("%d permanent hardware errors, the newest: %s", len(rows),
-			failover.Printable(rows[0]))}, nil
+		return unwanted(fmt.Sprintf("%d permanent hardware errors, the newest: %s", len(rows), failover.Printable(rows[0])))
 	}
-	return failover.Item{Done: true, Found: "no permanent hardware errors"}, nil
+	return wanted("no permanent hardware errors")
 }
+
+// files returns what a host needs to work as primary, by the words of files.sh.
+func (h *Host) files(ctx context.Context) (map[string][]string, error) {
+	out, err := h.read(ctx, "look at RSJ and the agent", filesScript, h.set.RSJ, h.set.Agent.Control)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string][]string{}
+	for line := range strings.Lines(out) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		if key == "server" || key == "bound" { // a line of the configuration
+			_, value, _ = strings.Cut(value, "=")
+		}
+		found[key] = append(found[key], failover.Printable(strings.Join(strings.Fields(value), " ")))
+	}
+	return found, nil
+}
+
+// rsjEqual looks at RSJ itself. It cannot be tried out over SSH: it refuses to run outside the agent (documented).
+func (f firing) rsjEqual(ctx context.Context) (failover.Observation, error) {
+	return f.sameFile(ctx, "RSJ differs", func(ctx context.Context, h *Host) (sum, wrong string, err error) {
+		files, err := h.files(ctx)
+		if slices.Contains(files["missing"], h.set.RSJ) {
+			wrong = h.set.RSJ + " is not there or cannot be executed; RSJ does not run here"
+		}
+		return strings.Join(files["rsj"], ""), wrong, err
+	})
+}
+
+// agentFiles looks at what the new primary's agent needs before anybody waits for it behind the macro: its control
+// script and configuration, its version, the OpCon servers it accepts, and an address to bind that every host has.
+func (f firing) agentFiles(ctx context.Context) (failover.Observation, error) {
+	installed, bound := make([]string, len(f.all)), make([]string, len(f.all))
+	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+		files, err := h.files(ctx)
+		version := strings.Join(files["version"], "")
+		switch {
+		case err != nil:
+			return failover.Item{}, err
+		case slices.Contains(files["missing"], h.set.Agent.Control):
+			return unwanted(h.set.Agent.Control + " is not there or cannot be executed; the agent is not installed here")
+		case len(files["unreadable"]) > 0:
+			return unwanted("its configuration cannot be read: " + strings.Join(files["unreadable"], ", "))
+		case len(files["config"]) == 0:
+			return unwanted("no lsam.conf is found beside " + h.set.Agent.Control)
+		case version == "":
+			return unwanted(h.set.Agent.Control + " version does not tell its version")
+		}
+		i := slices.Index(f.all, h)
+		servers := slices.Sorted(slices.Values(files["server"])) // which stands first makes no difference
+		found := fmt.Sprintf("installed, version %s, accepts %s", version, cmp.Or(strings.Join(servers, ", "), "not said"))
+		installed[i], bound[i] = found, strings.Join(files["bound"], ", ")
+		if bound[i] != "" {
+			found += ", binds " + bound[i]
+		}
+		return wanted(found)
+	})
+	differ := ""
+	switch {
+	case !same(installed):
+		differ = "the agents differ"
+	case len(f.all) > 1 && same(bound) && bound[0] != "":
+		differ = "the agents bind the same address, so one of them does not start on its host"
+	}
+	return unlike(obs, err, differ)
+}
+
+// unlike puts first what is wrong between hosts, unless it is "" or something is wrong on one of them already.
+func unlike(obs failover.Observation, err error, what string) (failover.Observation, error) {
+	if err == nil && obs.Done && what != "" {
+		obs.Done, obs.Found = false, what+": "+obs.Found
+	}
+	return obs, err
+}
+
+// same reports whether all hosts say the same.
+func same(list []string) bool { return len(slices.Compact(slices.Clone(list))) == 1 }

@@ -3,10 +3,9 @@ package symitar
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/01b61c5c/failover"
 )
@@ -52,26 +51,23 @@ func (f firing) parameters() []failover.Parameter {
 		}
 		return string(text)
 	}
-	params := []failover.Parameter{
-		{Name: "direction", Value: f.dir.String()},
+	params := []failover.Parameter{{Name: "direction", Value: f.dir.String()},
 		{Name: "machine-ids", Value: f.dir.old.cfg.MachineID + " → " + f.dir.next.cfg.MachineID},
 		{Name: "macro", Value: set.Macro.Path}, {Name: "macro-arguments", Value: list(f.args)},
-		{Name: "macro-host", Value: f.on.Name()},
-		{Name: "macro-user", Value: set.Macro.User}, {Name: "macro-mode", Value: set.Macro.Mode.String()},
-		{Name: "state-dir", Value: set.StateDir}, {Name: "sym-root", Value: set.SymRoot},
-		{Name: "role-probes", Value: list(set.Role)}, {Name: "failoverd", Value: set.FailoverD},
-		{Name: "licence-file", Value: set.Licence.Path},
-	}
+		{Name: "macro-host", Value: f.on.Name()}, {Name: "macro-user", Value: set.Macro.User},
+		{Name: "macro-mode", Value: set.Macro.Mode.String()}, {Name: "state-dir", Value: set.StateDir},
+		{Name: "sym-root", Value: set.SymRoot}, {Name: "role-probes", Value: list(set.Role)},
+		{Name: "failoverd", Value: set.FailoverD}, {Name: "licence-file", Value: set.Licence.Path}}
 	if o := set.OpCon; o != nil {
-		params = append(params, failover.Parameter{Name: "opcon-machine", Value: o.Machine},
-			failover.Parameter{Name: "opcon-repoint", Value: list([]any{o.Repoint, o.Home, o.Partner})},
-			failover.Parameter{Name: "opcon-keep-held", Value: strings.Join(o.KeepHeld, ",")})
+		params = append(params, []failover.Parameter{{Name: "opcon-machine", Value: o.Machine},
+			{Name: "opcon-repoint", Value: list([]any{o.Repoint, o.Home, o.Partner})},
+			{Name: "opcon-keep-held", Value: strings.Join(o.KeepHeld, ",")}}...)
 	}
 	return params
 }
 
-// Preflight looks at everything the procedure for this purpose checks before it changes anything. Its plan has one step a
-// check, in order, also for those that could not be asked. It changes nothing.
+// Preflight looks at everything the procedure for this purpose checks before it changes anything. Its plan has one step
+// a check, in order, also for those that could not be asked. It changes nothing.
 func (p *Pair) Preflight(ctx context.Context, purpose Purpose) (failover.Plan, error) {
 	f, err := p.firing("", purpose)
 	if err != nil {
@@ -100,10 +96,9 @@ func (f firing) quiet() failover.Stage {
 	return failover.Stage{Name: quietStage, Steps: steps}
 }
 
-// idle waits until nothing works any more.
 func (f firing) idle() []failover.Step {
 	steps := []failover.Step{f.check("rsj", "No RSJ job runs",
-		"vendor, RSJ: never kill a job; cancel_rsj ends one after its current program", f.all, f.rsjIdle)}
+		"vendor, RSJ: never kill a job; cancel_rsj ends one after its current program", f.all, onEach(f.all, f.rsjIdle))}
 	if f.alive() {
 		old := []*Host{f.dir.old}
 		steps = append(steps, f.check("batch", "The batch queue is idle",
@@ -116,7 +111,7 @@ func (f firing) idle() []failover.Step {
 }
 
 // agentChange is a step that starts or stops the agent of a host; both are safe to repeat.
-func agentChange(h *Host, id, title, source, verb, back string, wantRunning bool, poll time.Duration) failover.Step {
+func (f firing) agentChange(h *Host, id, title, source, verb, back string) failover.Step {
 	control := func(verb string) func(context.Context) error {
 		return func(ctx context.Context) error {
 			a, err := h.run(ctx, verb+" the agent", agentScript, nil, h.set.Agent.Control, verb)
@@ -128,47 +123,32 @@ func agentChange(h *Host, id, title, source, verb, back string, wantRunning bool
 			case !begun:
 				return h.refused(verb+" the agent", failover.NotApplied, a)
 			case a.exit == 126 || a.exit == 127:
-				return h.fail(verb+" the agent", failover.NotApplied, "fill in Config.Agent.Control",
-					fmt.Errorf("%w: %s cannot be run%s", errCommandFailed, h.set.Agent.Control, tail(": ", out)))
+				return h.notApplied(verb+" the agent", "fill in Config.Agent.Control", "%w: %s cannot be run%s", errCommandFailed,
+					h.set.Agent.Control, tail(": ", out))
 			}
 			failover.Progress(ctx, strings.TrimSpace(tail("agent: ", out)))
 			return nil // what it says is no proof; the processes are
 		}
 	}
-	return failover.Step{ID: id, Title: title, Target: h.Name(), Kind: failover.Change, Timeout: h.set.Agent.Timeout,
-		Poll: poll, Source: source,
+	return failover.Step{ID: id, Title: title + h.Name(), Target: h.Name(), Kind: failover.Change,
+		Timeout: h.set.Agent.Timeout, Poll: f.pair.cfg.Poll, Source: source, Apply: control(verb), Undo: control(back),
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			running, missing, err := h.agentProcesses(ctx)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			obs := failover.Observation{Done: len(missing) == 0, Found: "agent runs", Would: verb + " the agent"}
-			if !wantRunning {
-				obs.Done = len(running) == 0
-			}
-			switch {
-			case len(running) == 0:
-				obs.Found = "agent stopped"
-			case len(missing) > 0:
-				obs.Found = "agent runs in part, without " + strings.Join(missing, ", ")
-			}
-			return obs, nil
-		},
-		Apply: control(verb), Undo: control(back)}
+			found, err := h.agent(ctx)
+			wanted := map[string]string{"start": agentRuns, "stop": agentStopped}[verb]
+			return failover.Observation{Done: found == wanted, Found: found, Would: verb + " the agent"}, err
+		}}
 }
 
 func (f firing) agentStop() failover.Step {
-	return agentChange(f.dir.old, "stop-agent", "Stop the OpCon agent on "+f.dir.old.Name(),
-		"vendor, UNIX agent: stop the agent for work on the host, setting up a failover system included", "stop", "start",
-		false, f.pair.cfg.Poll)
+	return f.agentChange(f.dir.old, "stop-agent", "Stop the OpCon agent on ",
+		"vendor, UNIX agent: stop the agent for work on the host, setting up a failover system included", "stop", "start")
 }
 
 func (f firing) agentStart() failover.Step {
-	return agentChange(f.dir.next, "start", "Start the OpCon agent on "+f.dir.next.Name(),
-		"vendor, UNIX agent: RSJ runs only under the agent", "start", "stop", true, f.pair.cfg.Poll)
+	return f.agentChange(f.dir.next, "start", "Start the OpCon agent on ",
+		"vendor, UNIX agent: RSJ runs only under the agent", "start", "stop")
 }
 
-// check is a step that looks at hosts.
 func (f firing) check(id, title, source string, on []*Host, see observe) failover.Step {
 	return failover.Step{ID: id, Title: title, Target: targets(on), Kind: failover.Check, Source: source,
 		Poll: f.pair.cfg.Poll, Observe: see}
@@ -183,11 +163,10 @@ func (f firing) rolesStep() failover.Step {
 	return s
 }
 
-// verify lies behind the outage.
 func (f firing) verify() failover.Stage {
 	var steps []failover.Step
 	if !f.alive() {
-		silent := f.silentStep(f.silentAfter)
+		silent := f.silentStep(true)
 		silent.Guards = stepRelease
 		steps = append(steps, silent)
 	}
@@ -227,16 +206,16 @@ func (f firing) resultText(ctx context.Context) (failover.Observation, error) {
 	}
 	f.run = mine.Run
 	s, err := f.status(ctx)
-	if err != nil {
-		return failover.Observation{}, err
-	}
+	const op = "read the macro's output"
 	switch {
+	case err != nil:
+		return failover.Observation{}, err
 	case s.exists && !s.fired || !s.exists && !mine.Launched:
 		return f.withoutRun(ctx)
 	case !s.exists:
-		return failover.Observation{Found: errMarksGone.Error()}, f.on.fail("read the macro's output", failover.NotApplied,
+		return failover.Observation{Found: errMarksGone.Error()}, f.on.notApplied(op,
 			"look at both hosts; when the swap is in order, run again and waive this check with a reason",
-			fmt.Errorf("%w: %w", failover.ErrPrecondition, errMarksGone))
+			"%w: %w", failover.ErrPrecondition, errMarksGone)
 	}
 	log := newLogReader(f.on, f.run, f.on.set.Macro.knownSecrets())
 	log.quiet = true
@@ -252,10 +231,9 @@ func (f firing) resultText(ctx context.Context) (failover.Observation, error) {
 		text += ", which is not an accepted one; judged by the roles"
 	}
 	if trouble := log.textTrouble(); trouble != "" {
-		return failover.Observation{Found: text + "; " + trouble}, f.on.fail("read the macro's output", failover.NotApplied,
-			"read "+f.on.set.StateDir+"/run."+string(f.run)+"/log on the host; when the swap is in order all the same, run "+
-				"again and waive this check with a reason",
-			fmt.Errorf("%w: %s; %s", failover.ErrPrecondition, text, trouble))
+		return failover.Observation{Found: text + "; " + trouble}, f.on.notApplied(op, "read "+f.on.runFolder(f.run)+
+			"/log on the host; when the swap is in order all the same, run again and waive this check with a reason",
+			"%w: %s; %s", failover.ErrPrecondition, text, trouble)
 	}
 	return failover.Observation{Done: true, Found: text}, nil
 }
@@ -273,9 +251,8 @@ func (f firing) withoutRun(ctx context.Context) (failover.Observation, error) {
 // archiveStep gives the launcher's lock back after a swap that was verified, so that the way back can be fired.
 func (f firing) archiveStep() failover.Step {
 	return failover.Step{ID: "lock", Title: "Archive the launcher's lock of this run", Target: targets(f.all),
-		Kind: failover.Change, Poll: f.pair.cfg.Poll,
-		Source: "ours: the lock never expires by itself",
-		Undo:   failover.NothingToUndo,
+		Kind: failover.Change, Poll: f.pair.cfg.Poll, Source: "ours: the lock never expires by itself",
+		Undo: failover.NothingToUndo,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			mine, ok, err := macroRunFact.Load(ctx)
 			if err != nil {
@@ -294,7 +271,7 @@ func (f firing) archiveStep() failover.Step {
 				if err != nil || owner != string(mine.Run) {
 					return failover.Item{Done: err == nil, Found: "lock free of this run"}, err
 				}
-				return failover.Item{Found: "this run has the launcher's lock"}, nil
+				return unwanted("this run has the launcher's lock")
 			})
 			if err == nil && !obs.Done {
 				planned.Note = obs.Found
@@ -312,15 +289,30 @@ func (f firing) archiveStep() failover.Step {
 		}}
 }
 
-// ask runs one verification.
 func (v Verification) ask(ctx context.Context, h *Host) (failover.Item, error) {
 	a, err := h.repeat(ctx, "verify "+v.Name, `eval "$1"`, v.Command)
 	if err != nil {
-		return failover.Item{}, unchanged(err)
+		return failover.Item{}, err
 	}
-	ok, why := v.judge(a)
-	if ok {
-		return failover.Item{Done: true, Found: "as wanted"}, nil
+	if why := v.judge(a); why != "" {
+		return unwanted(why + " (" + a.ending() + ")")
 	}
-	return failover.Item{Found: fmt.Sprintf("%s (%s)", why, a.ending())}, nil
+	return wanted("as wanted")
+}
+
+// judge says why a verification's output is not as wanted, or "". A command that failed, or printed nothing, has shown
+// nothing: what must not be there is then not proven absent. A command that ends with another status for a reason is
+// written so that it ends with 0, for example by "; true" behind it, and prints something.
+func (v Verification) judge(a answer) string {
+	switch {
+	case a.exit != 0:
+		return "the command failed, so it proves nothing"
+	case v.Want == "" && strings.TrimSpace(a.out) == "":
+		return "the command printed nothing, so it proves nothing absent"
+	case v.Want != "" && !regexp.MustCompile(v.Want).MatchString(a.out):
+		return "the output lacks " + v.Want
+	case v.Reject != "" && regexp.MustCompile(v.Reject).MatchString(a.out):
+		return "the output contains what it must not: " + v.Reject
+	}
+	return ""
 }

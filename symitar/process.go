@@ -2,21 +2,11 @@ package symitar
 
 import (
 	"context"
-	_ "embed"
-	"fmt"
 	"path"
+	"regexp"
 	"strings"
 
 	"github.com/01b61c5c/failover"
-)
-
-var (
-	//go:embed scripts/processes.sh
-	processesText string
-	//go:embed scripts/programs.sh
-	programsText string
-
-	programsScript = processesText + programsText
 )
 
 // programRow is a process that runs a program, or may run it.
@@ -39,9 +29,8 @@ func (h *Host) programs(ctx context.Context, run RunID, names ...string) ([]prog
 	for line := range strings.Lines(out) {
 		line = strings.TrimRight(line, "\n")
 		if why, ok := strings.CutPrefix(line, "unseen="); ok {
-			return nil, h.fail(op, failover.NotApplied,
-				"run ps -eo pid,ppid,pgid,user,etime,args by hand as "+h.set.Macro.User+" and see what is wrong",
-				fmt.Errorf("%w: nothing is proven by this list of processes: %s", errAnswerIncomplete, why))
+			return nil, h.notApplied(op, "run ps -eo pid,ppid,pgid,user,etime,args by hand as "+h.set.Macro.User+" and see "+
+				"what is wrong", "%w: nothing is proven by this list of processes: %s", errAnswerIncomplete, why)
 		}
 		if rest, ok := strings.CutPrefix(line, "named="); ok {
 			name, process, _ := strings.Cut(rest, " ")
@@ -50,8 +39,8 @@ func (h *Host) programs(ctx context.Context, run RunID, names ...string) ([]prog
 		me = me || strings.HasPrefix(line, "me=")
 	}
 	if !me {
-		return nil, h.fail(op, failover.NotApplied, "see whether awk works on the host",
-			fmt.Errorf("%w: the list of processes was not read", errAnswerIncomplete))
+		return nil, h.notApplied(op, "see whether awk works on the host", "%w: the list of processes was not read",
+			errAnswerIncomplete)
 	}
 	return found, nil
 }
@@ -68,66 +57,62 @@ func listed(found []programRow) string {
 func (m Macro) name() string { return path.Base(m.Path) }
 
 // noForeignMacro makes sure that nobody else runs the macro: a colleague who typed it, or FAILOVERD a moment ago.
-func (f firing) noForeignMacro(ctx context.Context) (failover.Observation, error) {
+func noForeignMacro(ctx context.Context, h *Host) (failover.Item, error) {
 	mine, _, err := macroRunFact.Load(ctx)
 	if err != nil {
-		return failover.Observation{}, unchanged(err)
+		return failover.Item{}, err
 	}
-	return each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
-		found, err := h.programs(ctx, mine.Run, h.set.Macro.name())
-		if err != nil || len(found) == 0 {
-			return failover.Item{Done: err == nil, Found: h.set.Macro.name() + " absent"}, err
-		}
-		return failover.Item{Found: "runs: " + listed(found) + "; wait for its end, then see what it did"}, nil
-	})
+	found, err := h.programs(ctx, mine.Run, h.set.Macro.name())
+	if err != nil || len(found) == 0 {
+		return failover.Item{Done: err == nil, Found: h.set.Macro.name() + " absent"}, err
+	}
+	return unwanted("runs: " + listed(found) + "; wait for its end, then see what it did")
 }
 
 // parseRespawners finds what would start the program called name: inittab lines that are not off, active subsystems,
 // crontab lines. dormant counts those that are switched off. unread lists the sources that could not be read, partly
 // those that could be read in part only.
 func parseRespawners(text, name string) (found []string, dormant int, unread, partly []string) {
-	name = strings.ToLower(name)
 	for line := range strings.SplitSeq(text, "\n") {
-		if source, why, ok := strings.Cut(line, "? "); ok && source == "crontab" {
-			partly = append(partly, source+", "+why)
+		m := respawnLine.FindStringSubmatch(line)
+		if m == nil {
 			continue
 		}
-		source, rest, ok := strings.Cut(line, ": ")
-		if !ok || strings.ContainsAny(source, " !") {
-			if source, why, ok := strings.Cut(line, "! "); ok && !strings.Contains(source, " ") {
-				unread = append(unread, source+" ("+why+")")
-			}
-			continue
+		source, rest := m[1], strings.TrimSpace(m[3])
+		switch {
+		case m[2] == "?" && source == "crontab":
+			partly = append(partly, source+", "+m[3])
+		case m[2] == "!":
+			unread = append(unread, source+" ("+m[3]+")")
+		case m[2] != ":" || !strings.Contains(strings.ToLower(rest), strings.ToLower(name)) || comment(source, rest):
+		case switchedOff(source, rest):
+			dormant++
+		default:
+			found = append(found, source+": "+rest)
 		}
-		rest = strings.TrimSpace(rest)
-		if !strings.Contains(strings.ToLower(rest), name) {
-			continue
-		}
-		switch source {
-		case "inittab":
-			if strings.HasPrefix(rest, ":") || strings.HasPrefix(rest, "#") {
-				continue // a comment, on AIX and elsewhere
-			}
-			if f := strings.SplitN(rest, ":", 4); len(f) == 4 && f[2] == "off" {
-				dormant++
-				continue
-			}
-		case "src":
-			f := strings.Fields(rest)
-			if f[len(f)-1] == "inoperative" {
-				dormant++
-				continue
-			}
-		case "crontab":
-			command := rest
-			if user, after, ok := strings.Cut(rest, ": "); ok && !strings.ContainsAny(user, " *") {
-				command = after
-			}
-			if strings.HasPrefix(strings.TrimSpace(command), "#") {
-				continue
-			}
-		}
-		found = append(found, source+": "+rest)
 	}
 	return found, dormant, unread, partly
+}
+
+// respawnLine is the source, ":" before one of its lines, and "!" or "?" before the reason why it was not read, or not
+// read whole.
+var respawnLine = regexp.MustCompile(`^([^ :!?]+)([:!?]) (.*)$`)
+
+func comment(source, line string) bool {
+	switch source {
+	case "inittab": // on AIX and elsewhere
+		return strings.HasPrefix(line, ":") || strings.HasPrefix(line, "#")
+	case "crontab":
+		if user, command, ok := strings.Cut(line, ": "); ok && !strings.ContainsAny(user, " *") {
+			line = command
+		}
+		return strings.HasPrefix(strings.TrimSpace(line), "#")
+	}
+	return false
+}
+
+func switchedOff(source, line string) bool {
+	f := strings.SplitN(line, ":", 4)
+	return source == "inittab" && len(f) == 4 && f[2] == "off" ||
+		source == "src" && line[strings.LastIndexAny(line, " \t")+1:] == "inoperative"
 }

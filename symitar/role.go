@@ -1,20 +1,19 @@
 package symitar
 
 import (
+	"cmp"
 	"context"
-	_ "embed"
-	"fmt"
+	"errors"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/internal/enum"
+	"github.com/01b61c5c/failover/remote"
 )
-
-//go:embed scripts/roles.sh
-var rolesScript string
 
 // HostRole is what a host is in the pair.
 type HostRole int
@@ -72,8 +71,8 @@ func (h *Host) askProbes(ctx context.Context) ([]answer, error) {
 		status, after, _ := strings.Cut(after, "\n")
 		exit, err := strconv.Atoi(strings.TrimSpace(status))
 		if !found || err != nil {
-			return nil, h.fail(op, failover.NotApplied, "run the probes by hand on the host",
-				fmt.Errorf("%w: probe %s gave no answer", errAnswerIncomplete, h.set.Role.Probes[i].Name))
+			return nil, h.notApplied(op, "run the probes by hand on the host", "%w: probe %s gave no answer",
+				errAnswerIncomplete, h.set.Role.Probes[i].Name)
 		}
 		answers[i], rest = answer{out: out, exit: exit}, after
 	}
@@ -82,7 +81,6 @@ func (h *Host) askProbes(ctx context.Context) ([]answer, error) {
 
 // vote judges one answer. Both expressions matching is as undecided as none, and a command that failed has no vote.
 func (p RoleProbe) vote(a answer) HostRole {
-	// The expressions were compiled once by Validate.
 	primary := regexp.MustCompile(p.Primary).MatchString(a.out)
 	secondary := regexp.MustCompile(p.Secondary).MatchString(a.out)
 	switch {
@@ -90,18 +88,15 @@ func (p RoleProbe) vote(a answer) HostRole {
 		return RoleUnknown
 	case primary:
 		return RolePrimary
-	default:
-		return RoleSecondary
 	}
+	return RoleSecondary
 }
 
-// direction is one way of the swap.
 type direction struct {
 	old  *Host // gives the primary role up
 	next *Host // takes it
 }
 
-// String returns "old → next".
 func (d direction) String() string { return d.old.Name() + " → " + d.next.Name() }
 
 func (d direction) host(on On) *Host {
@@ -111,10 +106,10 @@ func (d direction) host(on On) *Host {
 	return d.next
 }
 
-// rolesWanted observes whether the host that should be primary is, and the other one is secondary. A host that is nil is
-// not asked.
-func rolesWanted(ctx context.Context, primary, secondary *Host) (failover.Observation, error) {
-	hosts := slices.DeleteFunc([]*Host{primary, secondary}, func(h *Host) bool { return h == nil })
+// rolesWanted observes whether the host that should be primary is, and the other one is secondary. In a Failover the
+// dead host is not asked.
+func (f firing) rolesWanted(ctx context.Context, primary, secondary *Host) (failover.Observation, error) {
+	hosts := slices.DeleteFunc([]*Host{primary, secondary}, func(h *Host) bool { return !slices.Contains(f.all, h) })
 	return each(ctx, hosts, func(ctx context.Context, h *Host) (failover.Item, error) {
 		want := RoleSecondary
 		if h == primary {
@@ -127,4 +122,48 @@ func rolesWanted(ctx context.Context, primary, secondary *Host) (failover.Observ
 		}
 		return failover.Item{Done: role == want, Found: found}, err
 	})
+}
+
+// silentStep makes sure that the host said to be gone does not act as primary. Behind the macro it looks again: that
+// may have moved the address of the old primary to the new one.
+func (f firing) silentStep(moved bool) failover.Step {
+	old := f.dir.old
+	return failover.Step{ID: "old-primary-silent", Title: old.Name() + " does not act as primary any more",
+		Target: old.Name(), Kind: failover.Check, Firm: true, Source: "ours: two active primaries are the worst outcome",
+		Timeout: cmp.Or(old.cfg.SSH.ConnectTimeout, 20*time.Second) + f.on.set.Limits.Look + 5*time.Second,
+		Observe: func(ctx context.Context) (failover.Observation, error) { return f.oldPrimarySilent(ctx, moved) }}
+}
+
+// oldPrimarySilent proves silence, and takes everything else for life. Silent is an address to which no TCP connection
+// comes about because there is no route or nothing answers at all: that is what a machine without power does. A refused
+// port, any byte, a handshake or login that fails, and a server that is full or hangs come from a machine that lives.
+// Then only an observed role that is not primary serves.
+func (f firing) oldPrimarySilent(ctx context.Context, moved bool) (failover.Observation, error) {
+	old := f.dir.old
+	const off = "switch it off, or make its role readable"
+	err := old.remote.Reach(ctx)
+	switch remote.AnswerOf(err) {
+	case remote.AnswerNone:
+		return failover.Observation{Done: true, Found: "nothing answers at its address", Note: plain(err)}, nil
+	case remote.AnswerUnknown:
+		return failover.Observation{}, unchanged(old.named("see whether it is silent", err))
+	case remote.AnswerSome:
+	}
+	role, votes, err := old.Role(ctx)
+	switch {
+	case errors.Is(err, remote.ErrPeerHostKey) && moved:
+		return failover.Observation{Done: true, Found: "its address is answered by " + f.dir.next.Name()}, nil
+	case errors.Is(err, remote.ErrPeerHostKey):
+		return failover.Observation{Found: "its address is answered by " + f.dir.next.Name() +
+			", so nothing is known about " + old.Name() + "; correct its address"}, nil
+	case err != nil && ctx.Err() == nil:
+		return failover.Observation{Found: "it lives, and its role is not known; " + off + ": " + plain(err)}, nil
+	case err != nil:
+		return failover.Observation{}, err
+	case role == RoleSecondary:
+		return failover.Observation{Done: true, Found: "it answers and is secondary"}, nil
+	case role == RolePrimary:
+		return failover.Observation{Found: "it answers and is still primary; switch it off, or use Switchover"}, nil
+	}
+	return failover.Observation{Found: "it answers, and its role is not clear (" + votes + "); " + off}, nil
 }

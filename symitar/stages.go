@@ -1,9 +1,7 @@
 package symitar
 
 import (
-	"cmp"
 	"slices"
-	"time"
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/opcon"
@@ -42,14 +40,20 @@ func FailoverStages(p *Pair, gone failover.Statement) (Stages, error) {
 	return s, err
 }
 
-// swap returns a swap with its stages.
+// swap returns a swap with its stages. What they do depends on whether the old primary takes part.
 func (p *Pair) swap(purpose Purpose) (firing, Stages, error) {
 	f, err := p.firing("", purpose)
 	if err != nil {
 		return f, Stages{}, err
 	}
-	s, err := f.stages()
-	return f, s, err
+	held, err := f.held()
+	if err != nil {
+		return f, Stages{}, err
+	}
+	return f, Stages{Preflight: f.preflight(), OpCon: held, Quiet: f.quiet(), Verify: f.verify(),
+		Macro:   failover.Stage{Name: "macro", Outage: true, Steps: []failover.Step{f.macroStep(), f.rolesStep()}},
+		Archive: failover.Stage{Name: "archive", Steps: []failover.Step{f.archiveStep()}},
+		Agent:   failover.Stage{Name: "agent", Steps: []failover.Step{f.agentStart()}}}, nil
 }
 
 // emergency returns the swap without the old primary, behind a person's word for what cannot be observed there.
@@ -68,44 +72,18 @@ func (p *Pair) emergency(gone failover.Statement) (firing, Stages, error) {
 	return f, s, nil
 }
 
-// stages returns the stages of a swap; what they do depends on whether the old primary takes part.
-func (f firing) stages() (Stages, error) {
-	held, err := f.held()
-	if err != nil {
-		return Stages{}, err
-	}
-	return Stages{
-		Preflight: f.preflight(),
-		OpCon:     held,
-		Quiet:     f.quiet(),
-		Macro:     failover.Stage{Name: "macro", Outage: true, Steps: []failover.Step{f.macroStep(), f.rolesStep()}},
-		Verify:    f.verify(),
-		Archive:   failover.Stage{Name: "archive", Steps: []failover.Step{f.archiveStep()}},
-		Agent:     failover.Stage{Name: "agent", Steps: []failover.Step{f.agentStart()}},
-	}, nil
-}
-
 // procedure puts the stages together, if they could be made.
 func (f firing) procedure(name string, s Stages, err error) (failover.Procedure, error) {
 	if err != nil {
 		return failover.Procedure{}, err
 	}
 	o := s.OpCon
-	list := []failover.Stage{s.Statement, s.Preflight, o.Check, o.Hold, o.Drain, o.Down, s.Quiet, s.Macro,
-		s.Verify, s.Archive,
-		o.Repoint, s.Agent, o.Prove, o.Decide, o.Release}
-	proc := failover.Procedure{Name: name, Parameters: f.parameters(), Lock: f.lock(),
+	list := []failover.Stage{s.Statement, s.Preflight, o.Check, o.Hold, o.Drain, o.Down, s.Quiet, s.Macro, s.Verify,
+		s.Archive, o.Repoint, s.Agent, o.Prove, o.Decide, o.Release}
+	proc := failover.Procedure{Name: name, Parameters: f.parameters(), Lock: pairLock{f.all},
 		Stages: slices.DeleteFunc(list, func(s failover.Stage) bool { return len(s.Steps) == 0 })}
 	return proc, proc.Validate()
 }
 
 // alive reports whether the old primary takes part.
 func (f firing) alive() bool { return slices.Contains(f.all, f.dir.old) }
-
-// silentStep is a check of an old primary that is gone.
-func (f firing) silentStep(see observe) failover.Step {
-	return failover.Step{ID: "old-primary-silent", Title: f.dir.old.Name() + " does not act as primary any more",
-		Target: f.dir.old.Name(), Kind: failover.Check, Firm: true,
-		Timeout: cmp.Or(f.dir.old.cfg.SSH.ConnectTimeout, 20*time.Second) + f.on.set.Limits.Look + 5*time.Second,
-		Source:  "ours: two active primaries are the worst outcome", Observe: see}
-}

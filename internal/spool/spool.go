@@ -9,7 +9,6 @@ package spool
 import (
 	"bufio"
 	"bytes"
-	"container/heap"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -40,15 +39,10 @@ type span struct{ key, data, end int }
 
 // New returns an empty spool that keeps about memory bytes before it uses temporary files in dir (the system's
 // folder when empty).
-func New(dir string, memory int) *Spool {
-	return &Spool{dir: dir, memory: max(memory, 1<<16)}
-}
+func New(dir string, memory int) *Spool { return &Spool{dir: dir, memory: max(memory, 1<<16)} }
 
 // Len returns how many records were added.
 func (s *Spool) Len() int64 { return s.count }
-
-// OnDisk reports whether temporary files are in use.
-func (s *Spool) OnDisk() bool { return len(s.runs) > 0 }
 
 // Add puts one record in. It copies key and data.
 func (s *Spool) Add(key, data []byte) error {
@@ -68,19 +62,9 @@ func (s *Spool) Add(key, data []byte) error {
 	return nil
 }
 
-func (s *Spool) sort() {
-	if !s.sorted {
-		slices.SortStableFunc(s.index, func(a, b span) int {
-			return bytes.Compare(s.arena[a.key:a.data], s.arena[b.key:b.data])
-		})
-		s.sorted = true
-	}
-}
-
 // flush writes what is in memory as one run.
 func (s *Spool) flush() error {
-	s.sort()
-	if err := s.write(&memoryRun{spool: s}); err != nil {
+	if err := s.write(s.inMemory()); err != nil {
 		return err
 	}
 	if cap(s.arena) > 2*s.memory { // one huge record must not stay for ever
@@ -99,11 +83,10 @@ func (s *Spool) flush() error {
 	return errors.Join(err, remove(old))
 }
 
-type run interface {
-	next() (key, data []byte, err error)
-}
+// A source gives one record after the other, and io.EOF behind the last. The slices hold until the next call.
+type source func() (key, data []byte, err error)
 
-func (s *Spool) write(from run) (err error) {
+func (s *Spool) write(next source) (err error) {
 	f, err := os.CreateTemp(s.dir, "failover-spool-*")
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
@@ -112,7 +95,7 @@ func (s *Spool) write(from run) (err error) {
 	out := bufio.NewWriterSize(f, 256<<10)
 	var head []byte
 	for {
-		key, data, err := from.next()
+		key, data, err := next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -151,7 +134,7 @@ func remove(files []*os.File) error {
 }
 
 // Iterator walks over the records in order.
-type Iterator struct{ from run }
+type Iterator struct{ next source }
 
 // Iterator returns a new iterator over what was added so far; the spool must not be added to while it is used. Several
 // may be used at once.
@@ -159,125 +142,93 @@ func (s *Spool) Iterator() (*Iterator, error) {
 	if s.closed {
 		return nil, os.ErrClosed
 	}
-	s.sort()
-	last := &memoryRun{spool: s}
-	if len(s.runs) == 0 {
-		return &Iterator{from: last}, nil
-	}
-	m, err := merge(s.runs, last)
-	if err != nil {
-		return nil, err
-	}
-	return &Iterator{from: m}, nil
+	next, err := merge(s.runs, s.inMemory())
+	return &Iterator{next}, err
 }
 
 // Next returns the next record or io.EOF. The slices hold until the next call.
-func (it *Iterator) Next() (key, data []byte, err error) { return it.from.next() }
+func (it *Iterator) Next() (key, data []byte, err error) { return it.next() }
 
-type memoryRun struct {
-	spool *Spool
-	at    int
-}
-
-func (m *memoryRun) next() ([]byte, []byte, error) {
-	if m.at >= len(m.spool.index) {
-		return nil, nil, io.EOF
+// inMemory gives what is in memory, in order.
+func (s *Spool) inMemory() source {
+	if !s.sorted {
+		slices.SortStableFunc(s.index, func(a, b span) int {
+			return bytes.Compare(s.arena[a.key:a.data], s.arena[b.key:b.data])
+		})
+		s.sorted = true
 	}
-	e := m.spool.index[m.at]
-	m.at++
-	return m.spool.arena[e.key:e.data], m.spool.arena[e.data:e.end], nil
+	at := 0
+	return func() ([]byte, []byte, error) {
+		if at >= len(s.index) {
+			return nil, nil, io.EOF
+		}
+		e := s.index[at]
+		at++
+		return s.arena[e.key:e.data], s.arena[e.data:e.end], nil
+	}
 }
 
-type fileRun struct {
-	in  *bufio.Reader
-	buf []byte
-}
-
-func (f *fileRun) next() ([]byte, []byte, error) {
-	keyLen, err := binary.ReadUvarint(f.in)
-	if errors.Is(err, io.EOF) {
-		return nil, nil, io.EOF
-	}
-	var dataLen uint64
-	if err == nil {
-		dataLen, err = binary.ReadUvarint(f.in)
-	}
-	if err == nil {
-		f.buf = slices.Grow(f.buf[:0], int(keyLen+dataLen))[:keyLen+dataLen]
-		_, err = io.ReadFull(f.in, f.buf)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("spool: temporary file damaged: %w", err)
-	}
-	return f.buf[:keyLen], f.buf[keyLen:], nil
-}
-
-// merged is a heap of runs by their first record.
-type merged struct {
-	heads []head
-	drawn bool
-}
-
-type head struct {
-	run       run
-	order     int // of the run; keeps equal keys in the order they came in
-	key, data []byte
-}
-
-func (m *merged) Len() int { return len(m.heads) }
-func (m *merged) Less(i, j int) bool {
-	c := bytes.Compare(m.heads[i].key, m.heads[j].key)
-	return c < 0 || c == 0 && m.heads[i].order < m.heads[j].order
-}
-func (m *merged) Swap(i, j int) { m.heads[i], m.heads[j] = m.heads[j], m.heads[i] }
-func (m *merged) Push(x any)    { m.heads = append(m.heads, x.(head)) }
-func (m *merged) Pop() any {
-	last := m.heads[len(m.heads)-1]
-	m.heads = m.heads[:len(m.heads)-1]
-	return last
-}
-
-func merge(files []*os.File, memory run) (*merged, error) {
-	m := &merged{}
-	runs := make([]run, 0, len(files)+1)
-	for _, f := range files {
-		runs = append(runs, &fileRun{in: bufio.NewReaderSize(io.NewSectionReader(f, 0, 1<<62), readBuffer)})
-	}
-	if memory != nil {
-		runs = append(runs, memory)
-	}
-	for i, r := range runs {
-		key, data, err := r.next()
+func inFile(f *os.File) source {
+	in := bufio.NewReaderSize(io.NewSectionReader(f, 0, 1<<62), readBuffer)
+	var buf []byte
+	return func() ([]byte, []byte, error) {
+		keyLen, err := binary.ReadUvarint(in)
 		if errors.Is(err, io.EOF) {
-			continue
+			return nil, nil, io.EOF
+		}
+		var dataLen uint64
+		if err == nil {
+			dataLen, err = binary.ReadUvarint(in)
+		}
+		if err == nil {
+			buf = slices.Grow(buf[:0], int(keyLen+dataLen))[:keyLen+dataLen]
+			_, err = io.ReadFull(in, buf)
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, fmt.Errorf("spool: temporary file damaged: %w", err)
 		}
-		m.heads = append(m.heads, head{r, i, key, data})
+		return buf[:keyLen], buf[keyLen:], nil
 	}
-	heap.Init(m)
-	return m, nil
 }
 
-func (m *merged) next() ([]byte, []byte, error) {
-	if m.drawn { // only now may the slices handed out last be overwritten
-		h := &m.heads[0]
-		var err error
-		h.key, h.data, err = h.run.next()
-		switch {
-		case errors.Is(err, io.EOF):
-			heap.Pop(m)
-		case err != nil:
-			return nil, nil, err
-		default:
-			heap.Fix(m, 0)
+// merge gives the records of all runs, and of memory if there is one, in order. Equal keys come from the older run
+// first.
+func merge(files []*os.File, memory source) (source, error) {
+	type head struct {
+		next      source
+		key, data []byte
+	}
+	var heads []*head
+	draw := func(h *head) (err error) {
+		h.key, h.data, err = h.next()
+		if errors.Is(err, io.EOF) {
+			heads = slices.DeleteFunc(heads, func(other *head) bool { return other == h })
+			return nil
 		}
-		m.drawn = false
+		return err
 	}
-	if len(m.heads) == 0 {
-		return nil, nil, io.EOF
+	for _, f := range files {
+		heads = append(heads, &head{next: inFile(f)})
 	}
-	m.drawn = true
-	return m.heads[0].key, m.heads[0].data, nil
+	if memory != nil {
+		heads = append(heads, &head{next: memory})
+	}
+	for _, h := range slices.Clone(heads) {
+		if err := draw(h); err != nil {
+			return nil, err
+		}
+	}
+	var last *head // what it gave may be overwritten only when the next record is asked for
+	return func() ([]byte, []byte, error) {
+		if last != nil {
+			if err := draw(last); err != nil {
+				return nil, nil, err
+			}
+		}
+		if last = nil; len(heads) == 0 {
+			return nil, nil, io.EOF
+		}
+		last = slices.MinFunc(heads, func(a, b *head) int { return bytes.Compare(a.key, b.key) })
+		return last.key, last.data, nil
+	}, nil
 }

@@ -73,9 +73,9 @@ remove() {
 	esac
 }
 
-# move is remove's work, in a shell of its own, which ends with 1 where the lock is not OWNER's. The lock may change hands between a look and the move, so the
-# look is taken inside the very folder, and only who made "ending" there moves it. Who was stopped behind that leaves
-# "ending"; a take-over waits for a moment and goes on in its place.
+# move is remove's work, in a shell of its own, which ends with 1 where the lock is not OWNER's. The lock may change
+# hands between a look and the move, so the look is taken inside the very folder, and only who made "ending" there moves
+# it. Who was stopped behind that leaves "ending"; a take-over waits for a moment and goes on in its place.
 move() (
 	cd "$lock" 2>/dev/null || exit 1
 	[ "$(cat id 2>/dev/null)" = "$1" ] || exit 1

@@ -7,9 +7,16 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/windows"
+)
+
+// What the system says when the other machine refused a connection, and when nothing answered.
+var (
+	refusals = []syscall.Errno{windows.WSAECONNREFUSED, windows.WSAECONNRESET}
+	silences = []syscall.Errno{windows.WSAEHOSTUNREACH, windows.WSAENETUNREACH, windows.WSAEHOSTDOWN, windows.WSAETIMEDOUT}
 )
 
 // dialAgent connects to an agent's named pipe (the OpenSSH service, Pageant), or to a socket.
