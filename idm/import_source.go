@@ -170,12 +170,8 @@ func (in *incoming) note(server string) {
 
 func (in *incoming) fromRecord(rec *ldif.Record, roles attributeRoles) (*object, error) {
 	o := &object{dn: rec.DN, line: rec.Line}
-	switch rec.Kind {
-	case ldif.Content, ldif.Add:
+	if rec.Kind != ldif.Modify {
 		return in.creation(o, rec, roles)
-	case ldif.Modify:
-	case ldif.Delete, ldif.Rename:
-		return nil, in.refuse(rec.Line, "changetype", "an export neither deletes nor renames")
 	}
 	server, marked, err := in.markOf(rec)
 	if err != nil {
