@@ -67,9 +67,14 @@ type Object struct {
 
 // Get returns the attribute of that exact name, or nil.
 func (o *Object) Get(name string) *Attribute {
-	for i := range o.Attributes {
-		if o.Attributes[i].Name == name {
-			return &o.Attributes[i]
+	return first(o.Attributes, func(a *Attribute) bool { return a.Name == name })
+}
+
+// first returns the first of the list that is meant, or nil.
+func first[T any](list []T, is func(*T) bool) *T {
+	for i := range list {
+		if is(&list[i]) {
+			return &list[i]
 		}
 	}
 	return nil
@@ -137,21 +142,11 @@ var attributeElements = []element{
 const startOption = "driver-start-option"
 
 func elementNamed(name string) *element {
-	for i := range attributeElements {
-		if attributeElements[i].name == name {
-			return &attributeElements[i]
-		}
-	}
-	return nil
+	return first(attributeElements, func(e *element) bool { return e.name == name })
 }
 
 func elementFor(attribute string) *element {
-	for i := range attributeElements {
-		if attributeElements[i].attribute == attribute {
-			return &attributeElements[i]
-		}
-	}
-	return nil
+	return first(attributeElements, func(e *element) bool { return e.attribute == attribute })
 }
 
 var jobQueries = map[string]QueryKind{"job-servers-query": QueryJobServers, "job-scope-query": QueryJobScope,
@@ -171,6 +166,10 @@ var containers = []container{
 	{name: "global-config-def", class: "DirXML-GlobalConfigDef", attribute: "DirXML-ConfigValues",
 		wrappers: []string{"attributes", "global-config-values"}},
 	{name: "entitlement-definition", class: "DirXML-Entitlement", attribute: "XmlData"},
+}
+
+func containerNamed(name string) *container {
+	return first(containers, func(c *container) bool { return c.name == name || c.old != "" && c.old == name })
 }
 
 // stamps are the attributes by which an object of a package carries its mark.
