@@ -1,11 +1,8 @@
 package idm
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-
-	"github.com/01b61c5c/failover"
 )
 
 const (
@@ -20,28 +17,18 @@ const (
 // driver can be viewed, and right after a stop the view may fail once: a refusal ([ErrWrongState] as a rule) means "not
 // readable now"; [Server.Stats] gives the figures then.
 func (s *Server) ViewCache(ctx context.Context, driverDN string, page func([]byte) error) error {
-	if err := checkDN("driver", driverDN); err != nil {
-		return err
-	}
 	for position := int64(0); ; {
-		c, err := s.askChunked(ctx, opViewCache, driverDN, octets(driverDN), integer(resultMinutes), integer(position),
-			integer(cachePage), integer(0))
+		c, err := s.askChunked(ctx, opViewCache, driverDN, integer(resultMinutes), integer(position), integer(cachePage),
+			integer(0))
 		if err != nil {
 			return err
 		}
-		if c.handle == 0 || c.size == 0 {
-			return nil
-		}
-		var doc bytes.Buffer
-		if err := s.fetch(ctx, driverDN, c, &limited{w: &doc, left: cachePageLimit}); err != nil {
+		doc, err := s.fetch(ctx, driverDN, c, cachePageLimit)
+		if err != nil || len(doc) == 0 {
 			return err
 		}
-		if doc.Len() == 0 {
-			return nil
-		}
-		if err := page(doc.Bytes()); err != nil {
-			return &failover.Error{Op: "keep cache of", Target: driverDN, Outcome: failover.NotApplied,
-				Next: "make room and repeat", Err: err}
+		if err := page(doc); err != nil {
+			return notDone("keep cache of", driverDN, "make room and repeat", err)
 		}
 		if len(c.rest) == 0 {
 			return unknownLayout(opViewCache, driverDN, fmt.Appendf(nil, "no next position behind handle %d", c.handle))

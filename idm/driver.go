@@ -18,26 +18,25 @@ import (
 // EngineVersion returns the version of the engine on this server (operation 11). It works without any driver set.
 // [ErrEngineMissing] and [ErrNotSupported] mean that there is no engine.
 func (s *Server) EngineVersion(ctx context.Context) (Version, error) {
-	n, err := s.askInt(ctx, opGetVersion, s.DN())
+	answer, err := s.perform(ctx, opGetVersion, s.DN(), nil)
+	r, err := sequence(opGetVersion, s.DN(), answer, err)
+	if err != nil {
+		return 0, err
+	}
+	n, err := r.number(0)
 	return Version(n), err //nolint:gosec // the packed version uses all 32 bits
 }
 
 // State returns what the driver does on this server (operation 13).
 func (s *Server) State(ctx context.Context, driverDN string) (State, error) {
-	if err := checkDN("driver", driverDN); err != nil {
-		return 0, err
-	}
-	n, err := s.askInt(ctx, opGetDriverState, driverDN, octets(driverDN))
+	n, err := s.askInt(ctx, opGetDriverState, driverDN)
 	return State(n), err
 }
 
 // StartOption returns the driver's start option on this server (operation 7). [ErrNotServed] means that the engine
 // of this server does not serve the driver set.
 func (s *Server) StartOption(ctx context.Context, driverDN string) (StartOption, error) {
-	if err := checkDN("driver", driverDN); err != nil {
-		return 0, err
-	}
-	n, err := s.askInt(ctx, opGetStartOption, driverDN, octets(driverDN))
+	n, err := s.askInt(ctx, opGetStartOption, driverDN)
 	return StartOption(n), err
 }
 
@@ -46,67 +45,51 @@ func (s *Server) StartOption(ctx context.Context, driverDN string) (StartOption,
 // prove it on a lab server first, the wrong one synchronizes everything. Safe to repeat; a lost answer leaves
 // [failover.InDoubt], read it with [Server.StartOption].
 func (s *Server) SetStartOption(ctx context.Context, driverDN string, option StartOption, resync Resync) error {
-	if err := checkDN("driver", driverDN); err != nil {
-		return err
-	}
 	if option < StartDisabled || option > StartAuto {
 		return failover.Invalid("start option", option.String()+" is only ever reported",
 			"use StartDisabled, StartManual or StartAuto")
 	}
-	_, err := s.perform(ctx, opSetStartOption, driverDN, nil, octets(driverDN), integer(int64(option)),
-		integer(s.conf.Dialect.flag(resync)))
-	return err
+	return s.order(ctx, opSetStartOption, driverDN, integer(int64(option)), integer(s.conf.Dialect.flag(resync)))
 }
 
 // Start asks the engine to start the driver (operation 15). It returns before the driver runs: watch [Server.State], a
 // failed start goes from starting back to stopped. What a running or a disabled driver answers is not published; look
 // before, and take [ErrWrongState] as "look again".
 func (s *Server) Start(ctx context.Context, driverDN string) error {
-	return s.driver(ctx, opStartDriver, driverDN)
+	return s.order(ctx, opStartDriver, driverDN)
 }
 
 // Stop asks the engine to stop the driver (operation 17). It returns before the driver has stopped; some shims need
 // more than a minute. Safe to repeat.
 func (s *Server) Stop(ctx context.Context, driverDN string) error {
-	return s.driver(ctx, opStopDriver, driverDN)
+	return s.order(ctx, opStopDriver, driverDN)
 }
 
 // Restart stops and starts the driver (operation 101, seen to work).
 func (s *Server) Restart(ctx context.Context, driverDN string) error {
-	return s.driver(ctx, opRestartDriver, driverDN)
+	return s.order(ctx, opRestartDriver, driverDN)
 }
 
 // ReadApplicationSchema makes the shim read the application's schema into DirXML-ApplicationSchema (operation 21); the
 // driver shows StateGettingSchema meanwhile.
 func (s *Server) ReadApplicationSchema(ctx context.Context, driverDN string) error {
-	return s.driver(ctx, opGetSchema, driverDN)
+	return s.order(ctx, opGetSchema, driverDN)
 }
 
 // InitDriver makes the engine of this server initialise a driver object that is new to it (operation 39).
 func (s *Server) InitDriver(ctx context.Context, driverDN string) error {
-	return s.driver(ctx, opInitDriver, driverDN)
+	return s.order(ctx, opInitDriver, driverDN)
 }
 
 // NotifyJob tells the engine that a job object changed (operation 53; its argument is inferred). Safe to repeat.
 func (s *Server) NotifyJob(ctx context.Context, jobDN string) error {
-	return s.driver(ctx, opNotifyJob, jobDN)
+	return s.order(ctx, opNotifyJob, jobDN)
 }
 
 // JobRunning reports whether a job runs on this server (operation 59).
 func (s *Server) JobRunning(ctx context.Context, jobDN string) (bool, error) {
-	if err := checkDN("job", jobDN); err != nil {
-		return false, err
-	}
-	n, err := s.askInt(ctx, opGetJobState, jobDN, octets(jobDN))
+	n, err := s.askInt(ctx, opGetJobState, jobDN)
 	return n != 0, err
-}
-
-func (s *Server) driver(ctx context.Context, o extop, dn string) error {
-	if err := checkDN("dn", dn); err != nil {
-		return err
-	}
-	_, err := s.perform(ctx, o, dn, nil, octets(dn))
-	return err
 }
 
 // ResyncSince synchronizes what was created or changed since the given time (operation 23). A zero time is refused: it
@@ -116,20 +99,12 @@ func (s *Server) ResyncSince(ctx context.Context, driverDN string, since time.Ti
 		return failover.Invalid("since", fmt.Sprintf("is %s, which the engine reads as everything", since),
 			"give the time of the stop, or call ResyncAll")
 	}
-	return s.resync(ctx, driverDN, since.Unix())
+	return s.order(ctx, opResync, driverDN, integer(since.Unix()))
 }
 
 // ResyncAll synchronizes everything (operation 23 with zero).
 func (s *Server) ResyncAll(ctx context.Context, driverDN string) error {
-	return s.resync(ctx, driverDN, 0)
-}
-
-func (s *Server) resync(ctx context.Context, driverDN string, seconds int64) error {
-	if err := checkDN("driver", driverDN); err != nil {
-		return err
-	}
-	_, err := s.perform(ctx, opResync, driverDN, nil, octets(driverDN), integer(seconds))
-	return err
+	return s.order(ctx, opResync, driverDN, integer(0))
 }
 
 // Stats are the figures of one driver on one server.
@@ -150,21 +125,17 @@ const (
 // Stats returns the driver's figures (operation 19). The layout of the XML was seen, not documented; one that does not
 // say how much waits is [ErrUnknownLayout].
 func (s *Server) Stats(ctx context.Context, driverDN string) (Stats, error) {
-	if err := checkDN("driver", driverDN); err != nil {
-		return Stats{}, err
-	}
-	c, err := s.askChunked(ctx, opGetDriverStats, driverDN, octets(driverDN), integer(resultMinutes), integer(0))
+	c, err := s.askChunked(ctx, opGetDriverStats, driverDN, integer(resultMinutes), integer(0))
 	if err != nil {
 		return Stats{}, err
 	}
-	var doc bytes.Buffer
-	if err := s.fetch(ctx, driverDN, c, &limited{w: &doc, left: statsLimit}); err != nil {
+	doc, err := s.fetch(ctx, driverDN, c, statsLimit)
+	if err != nil {
 		return Stats{}, err
 	}
-	stats, err := parseStats(doc.Bytes())
+	stats, err := parseStats(doc)
 	if err != nil {
-		return Stats{}, &failover.Error{Op: opGetDriverStats.words, Target: driverDN, Outcome: failover.NotApplied,
-			Next: "compare with examples/labcheck", Err: err}
+		return Stats{}, notDone(opGetDriverStats.words, driverDN, "compare with examples/labcheck", err)
 	}
 	return stats, nil
 }
@@ -214,21 +185,14 @@ func (s *Stats) set(name, text string) (err error) {
 	case "unprocessed-size":
 		s.Unprocessed, err = strconv.ParseInt(text, 10, 64)
 	case "oldest":
-		s.Oldest, err = statsMoment(text)
+		s.Oldest, err = time.Parse(statsTime, text[:min(len(text), len(statsTime))])
 	case "newest":
-		s.Newest, err = statsMoment(text)
+		s.Newest, err = time.Parse(statsTime, text[:min(len(text), len(statsTime))])
 	}
 	if err != nil {
 		return fmt.Errorf("%w: statistics: %s: %w", ErrUnknownLayout, name, err)
 	}
 	return nil
-}
-
-func statsMoment(text string) (time.Time, error) {
-	if len(text) > len(statsTime) {
-		text = text[:len(statsTime)]
-	}
-	return time.Parse(statsTime, text)
 }
 
 // DriverStatus is how a driver stands on one server.
@@ -250,17 +214,4 @@ func (s *Server) Status(ctx context.Context, driverDN string) (DriverStatus, err
 	}
 	state, err := s.State(ctx, driverDN)
 	return DriverStatus{Driver: driverDN, Server: s.DN(), State: state, Option: option}, err
-}
-
-// limited refuses more than a document of that kind can be.
-type limited struct {
-	w    io.Writer
-	left int
-}
-
-func (l *limited) Write(p []byte) (int, error) {
-	if l.left -= len(p); l.left < 0 {
-		return 0, errors.New("the result is larger than any such document")
-	}
-	return l.w.Write(p)
 }

@@ -485,20 +485,3 @@ func (s *Server) optionIfServed(ctx context.Context, driverDN string) (StartOpti
 	}
 	return o, err
 }
-
-// notApplied marks a failure before anything was changed.
-func notApplied(err error) error {
-	if err == nil || failover.OutcomeOf(err) == failover.NotApplied {
-		return err
-	}
-	return &failover.Error{Op: "prepare", Outcome: failover.NotApplied, Next: failover.NextOf(err), Err: err}
-}
-
-// behind gives the failure of a later part of a change its outcome: the part before it has taken effect, so nothing is
-// proven to be as it was.
-func behind(target string, err error) error {
-	if failover.OutcomeOf(err) != failover.NotApplied {
-		return err
-	}
-	return &failover.Error{Op: "finish", Target: target, Outcome: failover.InDoubt, Next: failover.NextOf(err), Err: err}
-}
