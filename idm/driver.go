@@ -206,6 +206,9 @@ type DriverStatus struct {
 // String returns for example "running, auto".
 func (d DriverStatus) String() string { return d.State.String() + ", " + d.Option.String() }
 
+// out reports whether the driver neither runs nor will.
+func (d DriverStatus) out() bool { return d.State == StateStopped && d.Option == StartDisabled }
+
 // Status returns state and start option of a driver on this server.
 func (s *Server) Status(ctx context.Context, driverDN string) (DriverStatus, error) {
 	option, err := s.StartOption(ctx, driverDN)

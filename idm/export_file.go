@@ -29,21 +29,12 @@ func (s *Server) SaveExport(ctx context.Context, path string, o ExportOptions) (
 		return fail(err)
 	}
 	defer beside.discard()
-	if err := m.Write(beside.f); err != nil {
-		return fail(err)
-	}
-	if err := data.sync(); err != nil {
-		return fail(err)
-	}
-	if err := beside.sync(); err != nil {
-		return fail(err)
-	}
 	// Between the two renames the manifest does not fit its file; a check then says so instead of trusting it.
-	if err := data.rename(); err != nil {
-		return fail(err)
-	}
-	if err := beside.rename(); err != nil {
-		return fail(err)
+	for _, do := range []func() error{func() error { return m.Write(beside.f) }, data.sync, beside.sync, data.rename,
+		beside.rename} {
+		if err := do(); err != nil {
+			return fail(err)
+		}
 	}
 	return m, nil
 }
@@ -62,9 +53,7 @@ func newFile(path string) (*file, error) {
 	return &file{f: f, path: path}, nil
 }
 
-func (f *file) sync() error {
-	return errors.Join(f.f.Sync(), f.f.Close())
-}
+func (f *file) sync() error { return errors.Join(f.f.Sync(), f.f.Close()) }
 
 func (f *file) rename() error {
 	err := os.Rename(f.f.Name(), f.path)

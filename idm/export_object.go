@@ -2,6 +2,7 @@ package idm
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -42,22 +43,40 @@ func (o *object) valuesOf(server string) []Attribute {
 	return nil
 }
 
+// put adds an attribute where its role places it; server is whose value it is, of a per-server one.
+func (o *object) put(role attributeRole, a Attribute, server string) {
+	switch role {
+	case roleReplicated:
+		o.plain = append(o.plain, a)
+	case roleReference:
+		o.refs = append(o.refs, a)
+	case rolePerServer:
+		if o.local == nil {
+			o.local = []local{{server: server, line: o.line}}
+		}
+		o.local[0].values = append(o.local[0].values, a)
+	case roleNote:
+		o.notes = append(o.notes, a)
+	case roleOmit:
+	}
+}
+
 func find(attributes []Attribute, name string) [][]byte {
 	return Entry{Attributes: attributes}.Get(name)
 }
 
 // class returns the most telling object class: the first of this package's classes, else the last one named.
 func (o *object) class() string {
-	values := find(o.plain, "objectClass")
-	for _, v := range values {
-		if name, ok := idmClass(string(v)); ok {
-			return name
+	class := ""
+	for _, v := range find(o.plain, "objectClass") {
+		class = string(v)
+		for _, known := range idmClasses {
+			if strings.EqualFold(known, class) {
+				return known
+			}
 		}
 	}
-	if len(values) == 0 {
-		return ""
-	}
-	return string(values[len(values)-1])
+	return class
 }
 
 // canonical puts attributes and values into the one order exports have, so that the same objects give the same bytes
@@ -69,28 +88,15 @@ func (o *object) canonical() {
 	for i := range o.local {
 		canonicalAttributes(o.local[i].values)
 	}
-	slices.SortFunc(o.local, func(a,
-		b local) int {
-		return strings.Compare(strings.ToLower(a.server), strings.ToLower(b.server))
-	})
+	slices.SortFunc(o.local, func(a, b local) int { return byName(a.server, b.server) })
 }
 
 func canonicalAttributes(list []Attribute) {
+	// rank says how far in front a name stands.
 	rank := func(a Attribute) int {
-		switch {
-		case strings.EqualFold(a.Name, "objectClass"):
-			return 0
-		case strings.EqualFold(a.Name, "cn"):
-			return 1
-		}
-		return 2
+		return slices.IndexFunc([]string{"cn", "objectClass"}, func(n string) bool { return strings.EqualFold(n, a.Name) })
 	}
-	slices.SortFunc(list, func(a, b Attribute) int {
-		if d := rank(a) - rank(b); d != 0 {
-			return d
-		}
-		return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
-	})
+	slices.SortFunc(list, func(a, b Attribute) int { return cmp.Or(rank(b)-rank(a), byName(a.Name, b.Name)) })
 	for _, a := range list {
 		slices.SortFunc(a.Values, bytes.Compare)
 	}
@@ -161,11 +167,11 @@ func packAttributes(b []byte, list []Attribute) []byte {
 func (o *object) pack(b []byte) []byte {
 	b = packBytes(b, []byte(o.dn))
 	b = binary.AppendUvarint(b, uint64(o.line))
-	made := uint64(0)
+	made := byte(0)
 	if o.made {
 		made = 1
 	}
-	b = binary.AppendUvarint(b, made)
+	b = append(b, made)
 	for _, list := range [][]Attribute{o.plain, o.refs, o.notes} {
 		b = packAttributes(b, list)
 	}
@@ -287,8 +293,7 @@ func (w *walker) fill() error {
 	if err != nil {
 		return err
 	}
-	w.nextKey = append(w.nextKey[:0], key...)
-	w.ready = true
+	w.nextKey, w.ready = append(w.nextKey[:0], key...), true
 	return w.next.unpack(data)
 }
 
@@ -332,13 +337,12 @@ func (o *object) merge(other *object) error {
 	if other.made {
 		o.dn, o.line, o.made = other.dn, other.line, true
 	}
-	for _, pair := range []struct{ to, from *[]Attribute }{{&o.plain, &other.plain}, {&o.refs, &other.refs},
-		{&o.notes, &other.notes}} {
-		for _, a := range *pair.from {
-			if find(*pair.to, a.Name) != nil {
+	for _, pair := range [][2]*[]Attribute{{&o.plain, &other.plain}, {&o.refs, &other.refs}, {&o.notes, &other.notes}} {
+		for _, a := range *pair[1] {
+			if find(*pair[0], a.Name) != nil {
 				return fmt.Errorf("%s: %s stands in two records", o.dn, a.Name)
 			}
-			*pair.to = append(*pair.to, a)
+			*pair[0] = append(*pair[0], a)
 		}
 	}
 	for _, l := range other.local {

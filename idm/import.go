@@ -1,6 +1,7 @@
 package idm
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -159,8 +160,8 @@ func notWritten(err error) error {
 
 // pair reads file and server and compares them. Import and Verify share it.
 func (s *Server) pair(ctx context.Context, src ExportSource, o ImportOptions) (*importer, error) {
-	if o.Driver != "" && checkDN("ImportOptions.Driver", o.Driver) != nil {
-		return nil, checkDN("ImportOptions.Driver", o.Driver)
+	if err := checkDN("ImportOptions.Driver", o.Driver); o.Driver != "" && err != nil {
+		return nil, err
 	}
 	if err := s.acceptable(src, o); err != nil {
 		return nil, err
@@ -184,9 +185,7 @@ func (s *Server) pair(ctx context.Context, src ExportSource, o ImportOptions) (*
 
 // acceptable looks at the manifest: origin and age.
 func (s *Server) acceptable(src ExportSource, o ImportOptions) error {
-	refuse := func(next string, err error) error {
-		return &failover.Error{Op: "check export", Target: src.Name, Outcome: failover.NotApplied, Next: next, Err: err}
-	}
+	refuse := func(next string, err error) error { return notDone("check export", src.Name, next, err) }
 	if src.Manifest == nil {
 		if o.MaxAge > 0 {
 			return refuse("give the manifest that was saved with the export, or allow any age",
@@ -230,13 +229,11 @@ func (imp *importer) load(ctx context.Context, o ImportOptions) error {
 		return err
 	}
 	imp.have = newObjects(imp.tempDir)
-	err := s.readObjects(ctx, imp.top, imp.roles, imp.have, func(string) {})
-	if err != nil && !errors.Is(err, ErrNoEntry) {
+	if err := unless(ErrNoEntry, s.readObjects(ctx, imp.top, imp.roles, imp.have, func(string) {})); err != nil {
 		return err
 	}
 	imp.report = &ImportReport{Comparison: Comparison{Source: in.name, Base: imp.top, Server: s.DN(),
-		ValuesOf: imp.pairing.valuesOf,
-		Ignored:  in.ignored, Skipped: in.skipped}}
+		ValuesOf: imp.pairing.valuesOf, Ignored: in.ignored, Skipped: in.skipped}}
 	if err := imp.pairing.compare(ctx, &imp.report.Comparison, in.objects, imp.have, imp.scope); err != nil {
 		return err
 	}
@@ -249,20 +246,19 @@ func (imp *importer) load(ctx context.Context, o ImportOptions) error {
 // chooseValues settles whose per-server values count.
 func (imp *importer) chooseValues(o ImportOptions) error {
 	in, here := imp.in, imp.server.DN()
+	refuse := func(next, what string) error {
+		return notDone("check export", in.name, next+strings.Join(in.servers, ", "), fmt.Errorf("%w: %s", ErrNotInExport, what))
+	}
 	switch {
 	case o.ValuesOf != "" && !in.hasServer(o.ValuesOf):
-		return &failover.Error{Op: "check export", Target: in.name, Outcome: failover.NotApplied,
-			Next: "name one of the servers whose values it holds: " + strings.Join(in.servers, ", "),
-			Err:  fmt.Errorf("%w: values of %s", ErrNotInExport, o.ValuesOf)}
+		return refuse("name one of the servers whose values it holds: ", "values of "+o.ValuesOf)
 	case o.ValuesOf != "" || len(in.servers) == 0:
 	case in.hasServer(here):
 		imp.pairing.valuesOf = here
 	case slices.Contains(in.servers, ""):
 		imp.pairing.valuesOf = ""
 	default:
-		return &failover.Error{Op: "check export", Target: in.name, Outcome: failover.NotApplied,
-			Next: "name the server whose values are to be used: " + strings.Join(in.servers, ", "),
-			Err:  fmt.Errorf("%w: values of the connected server %s", ErrNotInExport, here)}
+		return refuse("name the server whose values are to be used: ", "values of the connected server "+here)
 	}
 	return nil
 }
@@ -297,7 +293,7 @@ func (imp *importer) needs(ctx context.Context) error {
 			n.Server = imp.server.DN()
 		}
 	}
-	imp.report.Secrets = imp.in.secrets.unique()
+	imp.report.Secrets = joined(imp.in.secrets.list)
 	return err
 }
 
@@ -330,7 +326,7 @@ func (imp *importer) parents(ctx context.Context) error {
 			path = path[:len(path)-1]
 		}
 		defer func() { path = append(path, slices.Clone(key)) }()
-		if h != nil || len(path) > 0 && keyEqual(path[len(path)-1], parentKey(key)) {
+		if h != nil || len(path) > 0 && bytes.Equal(path[len(path)-1], parentKey(key)) {
 			return nil
 		}
 		parent := ParentDN(w.dn)
@@ -372,46 +368,34 @@ func (imp *importer) broken(err error) error {
 	if errors.Is(err, ErrSchema) {
 		next = failover.NextOf(err) + ", in the file or on the server; then run the import again"
 	}
-	return &failover.Error{Op: "import", Target: imp.top, Outcome: failover.InDoubt,
-		Next: fmt.Sprintf("%s: what was written (%d objects created, %d changed) is not written twice", next,
-			imp.report.Created, imp.report.Changed), Err: err}
+	return inDoubt("import", imp.top, fmt.Sprintf("%s: what was written (%d objects created, %d changed) is not written twice",
+		next, imp.report.Created, imp.report.Changed), err)
 }
 
 // observe reads everything again: an answer of the server is no proof of what it holds.
 func (imp *importer) observe(ctx context.Context) error {
 	imp.tally()
-	fail := func(err error) error {
-		return &failover.Error{Op: "import", Target: imp.top, Outcome: failover.InDoubt,
-			Next: "verify the export against the server", Err: err}
-	}
 	_ = imp.have.close()
 	imp.have = newObjects(imp.tempDir)
-	if err := imp.server.readObjects(ctx, imp.top, imp.roles, imp.have, func(string) {}); err != nil {
-		return fail(err)
-	}
-	lacking := errors.New("lacking")
-	var first string
-	err := pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, h *object, _ []byte) error {
-		if w == nil {
-			return nil
-		}
-		if h == nil {
-			first = w.dn
-			return lacking
-		}
-		for _, d := range imp.pairing.all(w, h) {
-			if d.want != nil {
-				first = h.dn + ": " + d.name + ": " + d.describe()
-				return lacking
+	err := imp.server.readObjects(ctx, imp.top, imp.roles, imp.have, func(string) {})
+	if err == nil {
+		err = pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, h *object, _ []byte) error {
+			if w == nil {
+				return nil
 			}
-		}
-		return nil
-	})
-	if errors.Is(err, lacking) {
-		return fail(fmt.Errorf("%w: %s", failover.ErrNotObserved, first))
+			if h == nil {
+				return fmt.Errorf("%w: %s", failover.ErrNotObserved, w.dn)
+			}
+			for _, d := range imp.pairing.all(w, h) {
+				if d.want != nil {
+					return fmt.Errorf("%w: %s: %s: %s", failover.ErrNotObserved, h.dn, d.name, d.describe())
+				}
+			}
+			return nil
+		})
 	}
 	if err != nil {
-		return fail(err)
+		return inDoubt("import", imp.top, "verify the export against the server", err)
 	}
 	return nil
 }

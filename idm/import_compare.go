@@ -2,6 +2,7 @@ package idm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/01b61c5c/failover/internal/drivercfg"
+	"github.com/01b61c5c/failover/internal/spool"
 )
 
 // DifferenceKind says on which side something is.
@@ -129,12 +131,16 @@ func (d delta) mayStandBesideALock() bool {
 func (d delta) swap() []AttributeChange {
 	var changes []AttributeChange
 	if old := missingValues(d.name, d.have, d.want); len(old) > 0 {
-		changes = append(changes, AttributeChange{Kind: ChangeDelete, Attribute: Attribute{Name: d.name, Values: old}})
+		changes = append(changes, d.change(ChangeDelete, old))
 	}
 	if added := missingValues(d.name, d.want, d.have); len(added) > 0 {
-		changes = append(changes, AttributeChange{Kind: ChangeAdd, Attribute: Attribute{Name: d.name, Values: added}})
+		changes = append(changes, d.change(ChangeAdd, added))
 	}
 	return changes
+}
+
+func (d delta) change(kind ChangeKind, values [][]byte) AttributeChange {
+	return AttributeChange{Kind: kind, Attribute: Attribute{Name: d.name, Values: values}}
 }
 
 // merged are attributes whose present values stay when an import adds its own: a server that joined the driver set
@@ -207,42 +213,21 @@ func compareAttributes(want, have []Attribute, partial, perServer bool) []delta 
 	return deltas
 }
 
-// comparableValue returns what of a value counts: names without case and spaces, everything else byte by byte.
-func comparableValue(name string, v []byte) string {
+// comparableOf returns what of a value counts: names without case and spaces, everything else byte by byte.
+func comparableOf(name string, v []byte) string {
 	switch strings.ToLower(name) {
 	case "objectclass":
 		return strings.ToLower(string(v))
 	case "cn":
 		return fold(string(v))
+	case "dirxml-policies", "dirxml-serverlist", "securityequals", "member", "seealso":
+		if dn, ok := referenceTarget(name, string(v)); ok && dn != "" {
+			if key, err := sortKey(dn); err == nil {
+				return string(key) + string(v[len(dn):])
+			}
+		}
 	}
 	return string(v)
-}
-
-func comparableReference(name string, v []byte) string {
-	dn, ok := referenceTarget(name, string(v))
-	if !ok || dn == "" {
-		return string(v)
-	}
-	key, err := sortKey(dn)
-	if err != nil {
-		return string(v)
-	}
-	return string(key) + string(v[len(dn):])
-}
-
-func isReference(name string) bool {
-	switch strings.ToLower(name) {
-	case "dirxml-policies", "dirxml-serverlist", "securityequals", "member", "seealso":
-		return true
-	}
-	return false
-}
-
-func comparableOf(name string, v []byte) string {
-	if isReference(name) {
-		return comparableReference(name, v)
-	}
-	return comparableValue(name, v)
 }
 
 func comparables(name string, values [][]byte) map[string]bool {
@@ -257,16 +242,7 @@ func sameNamed(name string, a, b [][]byte) bool {
 	if len(a) == 1 && len(b) == 1 && bytes.Equal(a[0], b[0]) {
 		return true
 	}
-	if len(a) != len(b) {
-		return false
-	}
-	x, y := comparables(name, a), comparables(name, b)
-	for v := range x {
-		if !y[v] {
-			return false
-		}
-	}
-	return len(x) == len(y)
+	return len(a) == len(b) && maps.Equal(comparables(name, a), comparables(name, b))
 }
 
 // sameDocument reports whether two values differ only in what a driver configuration does not keep: the declaration in
@@ -327,10 +303,7 @@ func (p pairing) difference(d delta, w, h *object) Difference {
 	diff := Difference{Kind: DifferenceInValue, DN: h.dn, Class: h.class(), Attribute: d.name, Line: w.line,
 		Detail: d.describe()}
 	if d.perServer {
-		diff.Server = p.valuesOf
-		if diff.Server == "" {
-			diff.Server = p.server
-		}
+		diff.Server = cmp.Or(p.valuesOf, p.server)
 	}
 	switch {
 	case d.want == nil:
@@ -343,35 +316,31 @@ func (p pairing) difference(d delta, w, h *object) Difference {
 
 // unresolved finds the first reference to something that neither the export nor the server has.
 func (in *incoming) unresolved(ctx context.Context, s *Server, have *objects, scope []byte, dir string) error {
-	t := newTargets(dir)
-	defer t.close()
+	named := spool.New(dir, spoolMemory/4)
+	defer named.Close() //nolint:errcheck // temporary files
 	err := pairs(ctx, in.objects, have, scope, func(w, _ *object, _ []byte) error {
 		if w == nil {
 			return nil
 		}
-		return t.add(w)
+		return w.named(named)
 	})
 	if err != nil {
 		return err
 	}
-	named, err := t.spool.Iterator()
+	all, err := named.Iterator()
 	if err != nil {
 		return err
 	}
-	key, what, err := named.Next()
-	step := func() error {
-		last := bytes.Clone(key)
-		for err == nil && bytes.Equal(key, last) {
-			key, what, err = named.Next()
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		return err
-	}
-	missing := func() error {
+	key, what, end := all.Next()
+	next := func() (dn, attribute, line string) {
 		u := unpacker{b: what}
-		dn, attribute, line := string(u.bytes()), string(u.bytes()), string(u.bytes())
+		dn, attribute, line = string(u.bytes()), string(u.bytes()), string(u.bytes())
+		for last := bytes.Clone(key); end == nil && bytes.Equal(key, last); {
+			key, what, end = all.Next()
+		}
+		return dn, attribute, line
+	}
+	lookUp := func(dn, attribute, line string) error {
 		known, err := s.Exists(ctx, dn)
 		if err != nil || known {
 			return err
@@ -379,29 +348,22 @@ func (in *incoming) unresolved(ctx context.Context, s *Server, have *objects, sc
 		n, _ := strconv.Atoi(line)
 		return in.refuse(n, attribute, "names %s, which neither the file nor the directory has", dn)
 	}
-	if err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		return err
-	}
-	failed := pairs(ctx, in.objects, have, scope, func(_, _ *object, at []byte) error {
-		for err == nil && bytes.Compare(key, at) <= 0 {
-			if !bytes.Equal(key, at) {
-				if err := missing(); err != nil {
+	err = pairs(ctx, in.objects, have, scope, func(_, _ *object, at []byte) error {
+		for end == nil && bytes.Compare(key, at) <= 0 {
+			there := bytes.Equal(key, at)
+			if dn, attribute, line := next(); !there {
+				if err := lookUp(dn, attribute, line); err != nil {
 					return err
 				}
-			}
-			if err := step(); err != nil {
-				return err
 			}
 		}
 		return nil
 	})
-	for failed == nil && err == nil {
-		if failed = missing(); failed == nil {
-			failed = step()
-		}
+	for err == nil && end == nil {
+		err = lookUp(next())
 	}
-	return failed
+	if err == nil && !errors.Is(end, io.EOF) {
+		err = end
+	}
+	return err
 }

@@ -1,6 +1,7 @@
 package idm
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -18,10 +19,7 @@ func (in *incoming) readConfiguration(content io.Reader, o readOptions) error {
 		return err
 	}
 	h := r.Header()
-	in.base = o.target
-	if in.base == "" {
-		in.base = h.DN
-	}
+	in.base = cmp.Or(o.target, h.DN)
 	if checkDN("dn", in.base) != nil {
 		return in.refuse(1, "<driver-configuration>",
 			"the file does not say which driver it is (dn is %q): name it in ImportOptions.Driver", h.DN)
@@ -60,35 +58,19 @@ func (in *incoming) fromConfiguration(from *drivercfg.Object, h drivercfg.Header
 	for _, name := range from.Path {
 		obj.dn = childDN(obj.dn, name)
 	}
-	class := from.Class
-	obj.plain = []Attribute{Text("objectClass", "Top", class), Text("cn", commonName(obj.dn))}
-	job := class == "DirXML-Job"
-	var values []Attribute
+	obj.plain = []Attribute{Text("objectClass", "Top", from.Class), Text("cn", commonName(obj.dn))}
+	job := from.Class == "DirXML-Job"
 	for _, a := range from.Attributes {
-		attribute := Attribute{Name: a.Name, Values: a.Values}
 		if strings.EqualFold(a.Name, "cn") || strings.EqualFold(a.Name, "objectClass") {
 			return nil, in.refuse(a.Line, a.Name, "follows from the place in the file and cannot stand in it")
 		}
-		if err := in.acceptable(a.Line, attribute, o.roles); err != nil {
+		role := o.roles.in(a.Name, job)
+		if role == roleReference {
+			a.Values = moved(a.Name, a.Values, h, in.base)
+		}
+		if err := in.take(obj, a.Line, Attribute{Name: a.Name, Values: a.Values}, o.roles, role); err != nil {
 			return nil, err
 		}
-		switch o.roles.in(a.Name, job) {
-		case roleReplicated:
-			obj.plain = append(obj.plain, attribute)
-		case roleReference:
-			attribute.Values = moved(a.Name, a.Values, h, in.base)
-			if err := in.references(a.Line, attribute); err != nil {
-				return nil, err
-			}
-			obj.refs = append(obj.refs, attribute)
-		case rolePerServer:
-			values = append(values, attribute)
-		case roleNote, roleOmit:
-			in.ignored[a.Name]++
-		}
-	}
-	if len(values) > 0 {
-		obj.local = []local{{line: from.Line, values: values}}
 	}
 	if job && find(obj.plain, serverList) == nil {
 		switch {
@@ -140,22 +122,14 @@ func moved(attribute string, values [][]byte, h drivercfg.Header, base string) [
 
 // rebase replaces the ancestor from of dn by to. It leaves the names below as they are written.
 func rebase(dn, from, to string) (string, bool) {
-	if from == "" || to == "" || !SameDN(dn, from) && !belowDN(dn, from) {
+	if from == "" || to == "" || checkDN("dn", dn) != nil || !SameDN(dn, from) && !belowDN(dn, from) {
 		return "", false
 	}
-	head := dn
-	rest, err := ldap.ParseDN(dn)
-	above, err2 := ldap.ParseDN(from)
-	if err != nil || err2 != nil {
-		return "", false
-	}
-	keep := len(rest.RDNs) - len(above.RDNs)
 	cut := 0
-	for ; keep > 0; keep-- { // find the comma behind the last name that stays
-		n := nextComma(head[cut:])
-		cut += n + 1
+	for range pathBelow(dn, from) { // find the comma behind the last name that stays
+		cut += nextComma(dn[cut:]) + 1
 	}
-	return head[:cut] + to, true
+	return dn[:cut] + to, true
 }
 
 // nextComma returns where the first RDN of dn ends.
@@ -180,16 +154,7 @@ func (in *incoming) queries(from *drivercfg.Object, dn string) error {
 			n.Because = fmt.Sprintf("%s:%d: the file carries it in clear text (%s), from where it is not taken", in.name, q.Line,
 				q.Element)
 		}
-		switch q.Kind {
-		case drivercfg.QueryApplicationPassword:
-			n.Kind = SecretApplication
-		case drivercfg.QueryDriverPassword:
-			n.Kind = SecretDriverObject
-		case drivercfg.QueryRemoteLoaderPassword:
-			n.Kind = SecretRemoteLoader
-		case drivercfg.QueryNamedPassword:
-			n.Kind = SecretNamed
-		case drivercfg.QueryJobServers, drivercfg.QueryJobScope, drivercfg.QueryJobEmailServer, drivercfg.QueryOther:
+		if n.Kind = secretOf[q.Kind]; n.Kind == 0 {
 			in.skip("%d: <%s> of %s: to be set by hand", q.Line, q.Element, dn)
 			continue
 		}

@@ -21,35 +21,29 @@ func pairs(ctx context.Context, want, have *objects, scope []byte,
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		order := 0
+		order := bytes.Compare(x.key, y.key)
 		switch {
 		case x.o == nil:
 			order = 1
 		case y.o == nil:
 			order = -1
-		default:
-			order = bytes.Compare(x.key, y.key)
 		}
-		var a, b *object
-		key := x.key
-		if order <= 0 {
-			a = x.o
+		w, h, key := x.o, y.o, x.key
+		if order < 0 {
+			h = nil
 		}
-		if order >= 0 {
-			b, key = y.o, y.key
+		if order > 0 {
+			w, key = nil, y.key
 		}
-		if err := visit(a, b, key); err != nil {
+		err := visit(w, h, key)
+		if err == nil && order <= 0 {
+			err = x.next()
+		}
+		if err == nil && order >= 0 {
+			err = y.next()
+		}
+		if err != nil {
 			return err
-		}
-		if order <= 0 {
-			if err := x.next(); err != nil {
-				return err
-			}
-		}
-		if order >= 0 {
-			if err := y.next(); err != nil {
-				return err
-			}
 		}
 	}
 	return nil

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-
-	"github.com/01b61c5c/failover"
 )
 
 // entryRights is the name under which the rights to an entry itself are asked for, and the bits that allow to create
@@ -89,7 +87,6 @@ func (s *Server) demandRight(ctx context.Context, dn, attribute string, enough r
 	if have&enough != 0 {
 		return nil
 	}
-	return &failover.Error{Op: "check rights", Target: dn, Outcome: failover.NotApplied,
-		Next: "grant " + s.conf.UserDN + " the right; nothing was written",
-		Err:  fmt.Errorf("%w: %s may not %s %s", ErrNoAccess, s.conf.UserDN, what, dn)}
+	return notDone("check rights", dn, "grant "+s.conf.UserDN+" the right; nothing was written",
+		fmt.Errorf("%w: %s may not %s %s", ErrNoAccess, s.conf.UserDN, what, dn))
 }

@@ -3,6 +3,7 @@ package idm
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,9 +50,7 @@ func (in *incoming) skip(format string, args ...any) {
 	}
 }
 
-func (in *incoming) close() {
-	_ = in.objects.close()
-}
+func (in *incoming) close() { _ = in.objects.close() }
 
 func (in *incoming) refuse(line int, field, format string, args ...any) error {
 	return &badinput.Error{File: in.name, Line: line, Field: field, Reason: fmt.Sprintf(format, args...)}
@@ -76,10 +75,7 @@ func readSource(ctx context.Context, src ExportSource, o readOptions) (*incoming
 	if src.Content == nil {
 		return nil, failover.Invalid("ExportSource.Content", "is nil", "open the export file")
 	}
-	in := &incoming{name: src.Name, objects: newObjects(o.tempDir), ignored: map[string]int64{}}
-	if in.name == "" {
-		in.name = "export"
-	}
+	in := &incoming{name: cmp.Or(src.Name, "export"), objects: newObjects(o.tempDir), ignored: map[string]int64{}}
 	if err := in.read(ctx, src, o); err != nil {
 		in.close()
 		if _, ok := errors.AsType[*failover.Error](err); ok {
@@ -182,32 +178,23 @@ func (in *incoming) fromRecord(rec *ldif.Record, roles attributeRoles) (*object,
 		o.local = []local{{server: server, line: rec.Line}}
 	}
 	for _, c := range rec.Changes {
-		if c.Op == ldif.OpDelete || len(c.Values) == 0 {
+		role := roles.of(c.Name)
+		noted := role == roleOmit || role == roleNote
+		switch {
+		case c.Op == ldif.OpDelete || len(c.Values) == 0:
 			return nil, in.refuse(c.Line, c.Name, "an export deletes no values")
-		}
-		a := Attribute{Name: c.Name, Values: c.Values}
-		if a.Values = withoutEmpty(a.Values); len(a.Values) == 0 {
+		case len(withoutEmpty(c.Values)) == 0:
 			continue
-		}
-		if err := in.acceptable(c.Line, a, roles); err != nil {
-			return nil, err
-		}
-		switch role := roles.of(c.Name); {
-		case role == roleOmit || role == roleNote:
-			in.ignored[c.Name]++
-		case marked && role == rolePerServer:
-			o.local[0].values = append(o.local[0].values, a)
-		case !marked && role == roleReference:
-			if err := in.references(c.Line, a); err != nil {
-				return nil, err
-			}
-			o.refs = append(o.refs, a)
+		case noted, marked && role == rolePerServer, !marked && role == roleReference:
 		case marked:
 			return nil, in.refuse(c.Line, c.Name, "stands among the values of %s and is no per-server attribute", server)
 		case role == rolePerServer:
 			return nil, in.refuse(c.Line, c.Name, "is a per-server attribute, and nothing says of which server")
 		default:
 			return nil, in.refuse(c.Line, c.Name, "is changed where only references are: not an export of this kind")
+		}
+		if err := in.take(o, c.Line, Attribute{Name: c.Name, Values: c.Values}, roles, role); err != nil {
+			return nil, err
 		}
 	}
 	return o, nil
@@ -239,34 +226,38 @@ func (in *incoming) creation(o *object, rec *ldif.Record, roles attributeRoles) 
 		return nil, in.refuse(rec.Line, "objectClass", "is missing")
 	}
 	job := slices.ContainsFunc(class.Values, func(v []byte) bool { return strings.EqualFold(string(v), "DirXML-Job") })
-	var values []Attribute
-	for _, from := range rec.Attributes {
-		a := Attribute{Name: from.Name, Values: from.Values}
-		if a.Values = withoutEmpty(withoutLocks(a.Values)); len(a.Values) == 0 {
-			continue
-		}
-		if err := in.acceptable(from.Line, a, roles); err != nil {
+	for _, a := range rec.Attributes {
+		role := roles.in(a.Name, job)
+		if err := in.take(o, a.Line, Attribute{Name: a.Name, Values: withoutLocks(a.Values)}, roles, role); err != nil {
 			return nil, err
 		}
-		switch roles.in(a.Name, job) {
-		case roleReplicated:
-			o.plain = append(o.plain, a)
-		case roleReference:
-			if err := in.references(from.Line, a); err != nil {
-				return nil, err
-			}
-			o.refs = append(o.refs, a)
-		case rolePerServer:
-			values = append(values, a)
-		case roleNote, roleOmit:
-			in.ignored[a.Name]++
-		}
 	}
-	if len(values) > 0 { // a file of another tool, which does not say whose values these are
+	if o.local != nil { // a file of another tool, which does not say whose values these are
 		in.note("")
-		o.local = []local{{line: rec.Line, values: values}}
 	}
 	return o, nil
+}
+
+// take checks an attribute of an object and adds it.
+func (in *incoming) take(o *object, line int, a Attribute, roles attributeRoles, role attributeRole) error {
+	if a.Values = withoutEmpty(a.Values); len(a.Values) == 0 {
+		return nil
+	}
+	if err := in.acceptable(line, a, roles); err != nil {
+		return err
+	}
+	switch role {
+	case roleNote, roleOmit:
+		in.ignored[a.Name]++
+		return nil
+	case roleReference:
+		if err := in.references(line, a); err != nil {
+			return err
+		}
+	case roleReplicated, rolePerServer:
+	}
+	o.put(role, a, "")
+	return nil
 }
 
 // withoutEmpty leaves out values of zero bytes. They mean "not set", and a server refuses to be given one.
@@ -390,7 +381,7 @@ func (in *incoming) check() error {
 		if !keyBelow(key, in.baseKey) {
 			return in.refuse(line, "dn", "%s lies outside of %s", o.dn, in.base)
 		}
-		if in.count == 0 && !keyEqual(key, in.baseKey) {
+		if in.count == 0 && !bytes.Equal(key, in.baseKey) {
 			return in.refuse(line, "dn", "%s stands in the file and %s, above it, does not", o.dn, in.base)
 		}
 		in.count++
@@ -401,35 +392,24 @@ func (in *incoming) check() error {
 	return nil
 }
 
-// targets collects what the objects in scope name, for a check against what exists.
-type targets struct{ spool *spool.Spool }
-
-func newTargets(dir string) *targets { return &targets{spool.New(dir, spoolMemory/4)} }
-
-func (t *targets) add(o *object) error {
-	lists := [][]Attribute{o.refs}
-	if servers := find(o.plain, "DirXML-ServerList"); servers != nil {
-		lists = append(lists, []Attribute{{Name: "DirXML-ServerList", Values: servers}})
-	}
-	for _, list := range lists {
-		for _, a := range list {
-			for _, v := range a.Values {
-				dn, ok := referenceTarget(a.Name, string(v))
-				if !ok || dn == "" {
-					continue
-				}
-				key, err := sortKey(dn)
-				if err != nil {
-					return fmt.Errorf("%s: %s: %w", o.dn, a.Name, err)
-				}
-				what := packBytes(packBytes(packBytes(nil, []byte(dn)), []byte(a.Name)), []byte(strconv.Itoa(o.line)))
-				if err := t.spool.Add(key, what); err != nil {
-					return err
-				}
+// named collects what an object names, for a check against what exists.
+func (o *object) named(into *spool.Spool) error {
+	servers := Attribute{Name: serverList, Values: find(o.plain, serverList)}
+	for _, a := range append(slices.Clone(o.refs), servers) {
+		for _, v := range a.Values {
+			dn, ok := referenceTarget(a.Name, string(v))
+			if !ok || dn == "" {
+				continue
+			}
+			key, err := sortKey(dn)
+			if err != nil {
+				return fmt.Errorf("%s: %s: %w", o.dn, a.Name, err)
+			}
+			what := packBytes(packBytes(packBytes(nil, []byte(dn)), []byte(a.Name)), []byte(strconv.Itoa(o.line)))
+			if err := into.Add(key, what); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
 }
-
-func (t *targets) close() { _ = t.spool.Close() }

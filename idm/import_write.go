@@ -128,11 +128,11 @@ func (imp *importer) modify(ctx context.Context, o *object, deltas []delta) func
 	for _, d := range deltas {
 		switch {
 		case d.missing != nil && len(d.have) > 0:
-			changes = append(changes, AttributeChange{Kind: ChangeAdd, Attribute: Attribute{Name: d.name, Values: d.missing}})
+			changes = append(changes, d.change(ChangeAdd, d.missing))
 		case d.want != nil && d.mayStandBesideALock():
 			changes = append(changes, d.swap()...)
 		case d.want != nil:
-			changes = append(changes, AttributeChange{Kind: ChangeReplace, Attribute: Attribute{Name: d.name, Values: d.want}})
+			changes = append(changes, d.change(ChangeReplace, d.want))
 		}
 	}
 	if len(changes) == 0 {
@@ -165,17 +165,15 @@ func (imp *importer) again(ctx context.Context, dn string, changes []AttributeCh
 	}
 	var rest []AttributeChange
 	for _, c := range changes {
-		if c.Kind == ChangeAdd {
-			if c.Values = missingValues(c.Name, c.Values, e.Get(c.Name)); len(c.Values) == 0 {
-				continue
-			}
+		switch c.Kind {
+		case ChangeAdd:
+			c.Values = missingValues(c.Name, c.Values, e.Get(c.Name))
+		case ChangeDelete:
+			c.Values = presentValues(c.Name, c.Values, e.Get(c.Name))
 		}
-		if c.Kind == ChangeDelete {
-			if c.Values = presentValues(c.Name, c.Values, e.Get(c.Name)); len(c.Values) == 0 {
-				continue
-			}
+		if c.Kind == ChangeReplace || len(c.Values) > 0 {
+			rest = append(rest, c)
 		}
-		rest = append(rest, c)
 	}
 	if len(rest) == 0 {
 		return nil

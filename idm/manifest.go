@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/internal/badinput"
 	"github.com/01b61c5c/failover/internal/enum"
 )
@@ -129,9 +128,7 @@ func readManifest(name string, r io.Reader) (Manifest, error) {
 
 // refused wraps why input was refused: nothing was written.
 func refused(op string, err error) error {
-	e := &failover.Error{Op: op, Outcome: failover.NotApplied,
-		Next: "repair the file or take another export; nothing was written", Err: err}
-	return e
+	return notDone(op, "", "repair the file or take another export; nothing was written", err)
 }
 
 // ExportCheck is the state of an export that is kept for a bad day.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 
@@ -109,17 +108,8 @@ func (s *Server) NamedPasswords(ctx context.Context, dn string) ([]NamedPassword
 // namedPasswordsOf asks for the named passwords of many objects, a few at a time. An object is in exactly one of the
 // two maps.
 func (s *Server) namedPasswordsOf(ctx context.Context, dns []string) (map[string][]NamedPassword, map[string]error) {
-	lists, failed := map[string][]NamedPassword{}, map[string]error{}
-	var mu sync.Mutex
-	err := failover.EachTarget(ctx, defaultLimit, dns, self, func(ctx context.Context, dn string) error {
-		list, err := s.NamedPasswords(ctx, dn)
-		mu.Lock()
-		defer mu.Unlock()
-		if err == nil {
-			lists[dn] = list
-		}
-		return err
-	})
+	lists, err := ofEach(ctx, defaultLimit, dns, s.NamedPasswords)
+	failed := map[string]error{}
 	if all, ok := errors.AsType[failover.Targets](err); ok {
 		for _, r := range all {
 			if r.Err != nil {

@@ -3,6 +3,7 @@ package idm
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -34,21 +35,11 @@ func (k KeptExport) check(now time.Time, sourceDN string, drivers []string) fail
 	if !c.Present || !c.Complete {
 		return obs
 	}
-	if !SameDN(c.Manifest.Server, sourceDN) {
-		holds := false
-		for server := range c.Manifest.PerServer {
-			holds = holds || SameDN(server, sourceDN)
-		}
-		if !holds {
-			obs.Done, obs.Found = false, obs.Found+"; it holds no values of "+sourceDN
-		}
+	if servers := slices.Collect(maps.Keys(c.Manifest.PerServer)); !containsDN(append(servers, c.Manifest.Server), sourceDN) {
+		obs.Done, obs.Found = false, obs.Found+"; it holds no values of "+sourceDN
 	}
 	for _, driver := range drivers {
-		in := false
-		for _, d := range c.Manifest.Drivers {
-			in = in || SameDN(d.DN, driver)
-		}
-		if !in {
+		if !slices.ContainsFunc(c.Manifest.Drivers, func(d ManifestDriver) bool { return SameDN(d.DN, driver) }) {
 			obs.Done, obs.Found = false, obs.Found+"; "+driver+" is not in it"
 		}
 	}
@@ -68,50 +59,30 @@ type PrepareOptions struct {
 // to be repeated after every change of configuration. What it prepared is proven only by a start: move the drivers in a
 // quiet hour with [Switchover] and [Failback], which a run that waited for that would keep from their lock.
 func Prepare(o PrepareOptions) (failover.Procedure, error) {
-	m, err := newPrepare(o)
+	stages, err := PrepareStages(o)
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	return m.prepare(o).procedure(
-		failover.Procedure{Name: "idm.Prepare", Lock: m.Lock,
-			Parameters: m.parameters(failover.Parameter{Name: "export", Value: o.Export.Path})})
+	return o.procedure("idm.Prepare", o.Source.DN(), stages, failover.Parameter{Name: "export", Value: o.Export.Path})
 }
 
 // PrepareStages returns the stages of [Prepare]. It refuses options that could not work, and touches nothing.
 func PrepareStages(o PrepareOptions) (Stages, error) {
-	m, err := newPrepare(o)
+	m, err := o.mover("PrepareOptions", o.Source, o.OnRequest)
+	if err == nil {
+		err = o.Export.validate("PrepareOptions.Export")
+	}
 	if err != nil {
 		return Stages{}, err
 	}
-	return m.prepare(o), nil
-}
-
-func newPrepare(o PrepareOptions) (*mover, error) {
-	if o.Source == nil {
-		return nil, failover.Invalid("PrepareOptions.Source", "is nil", "dial the server the drivers run on")
-	}
-	m, err := newMover(o.Route, o.Source, o.Source.DN())
-	if err != nil {
-		return nil, err
-	}
 	m.needed, m.served = untilPrepared, untilPrepared // what was prepared counts only while they hold
-	if err := o.Export.validate("PrepareOptions.Export"); err != nil {
-		return nil, err
-	}
-	if err := (ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: o.OnRequest}).validate(); err != nil {
-		return nil, err
-	}
-	return m, nil
-}
-
-func (m *mover) prepare(o PrepareOptions) Stages {
 	return Stages{
 		Check: failover.Stage{Name: "check", Steps: []failover.Step{m.servers(), m.rights(), m.replicas(), m.health()}},
 		Prepare: failover.Stage{Name: stagePrepare, Steps: slices.Concat(
 			[]failover.Step{m.keepExport(o.Export), m.inSet(), m.engineServes(), m.sourceEnabled(), m.targetPassive(),
 				m.disableOnTarget(), m.copyData(o.OnRequest)},
 			m.passwords(), m.references())},
-	}
+	}, nil
 }
 
 func (m *mover) health() failover.Step {
@@ -119,8 +90,7 @@ func (m *mover) health() failover.Step {
 		Kind:   failover.Manual,
 		Source: fromVendor + "preconditions: time in sync, replica ring healthy",
 		Help: "In iMonitor on both servers look at Agent Synchronization and at the partitions of the drivers: no errors, " +
-			"time in sync, no old obituaries. " +
-			"On " + m.Target.DN() + " see that every shim of the source is installed (jar files and native modules)."}
+			"time in sync, no old obituaries. On " + m.Target.DN() + " see that every shim of the source is installed (jar files and native modules)."}
 }
 
 func (m *mover) keepExport(k KeptExport) failover.Step {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -93,10 +94,21 @@ func (r Route) withDefaults() (Route, error) {
 	r.Settle = cmp.Or(r.Settle, defaultSettle)
 	r.Margin = cmp.Or(r.Margin, defaultMargin)
 	r.Poll = cmp.Or(r.Poll, failover.DefaultPoll)
-	if r.Lock == nil {
-		r.Lock = DirectoryLock{Server: r.Target, Entry: r.DriverSet}
-	}
 	return r, nil
+}
+
+// procedure makes one of the stages that have steps. Its parameters are what a run that has begun cannot change; what is
+// repaired at night is none of it: passwords, limits, folders, the margin.
+func (r Route) procedure(name, sourceDN string, stages Stages, more ...failover.Parameter) (failover.Procedure, error) {
+	d := r.Target.Dialect()
+	p := failover.Procedure{Name: name, Lock: r.Lock, Parameters: append([]failover.Parameter{
+		{Name: "driver set", Value: r.DriverSet}, {Name: "drivers", Value: strings.Join(r.Drivers, "; ")},
+		{Name: "source", Value: sourceDN}, {Name: "target", Value: r.Target.DN()},
+		{Name: "dialect", Value: d.Framing.String() + ", " + d.Resync.String()}}, more...)}
+	if p.Lock == nil {
+		p.Lock = DirectoryLock{Server: r.Target, Entry: r.DriverSet}
+	}
+	return stages.procedure(p)
 }
 
 // mover builds the steps the procedures have in common. source is nil when the source is gone.
@@ -115,35 +127,19 @@ type mover struct {
 	needed, served string
 }
 
-func newMover(r Route, source *Server, sourceDN string) (*mover, error) {
+// mover checks the options of a move from a server that takes part; options is what errors call them.
+func (r Route) mover(options string, source *Server, onRequest []string) (*mover, error) {
+	if source == nil {
+		return nil, failover.Invalid(options+".Source", "is nil", "dial the server the drivers run on")
+	}
 	r, err := r.withDefaults()
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = sameTree(source, r.Target)
 	}
-	if source != nil {
-		if err := sameTree(source, r.Target); err != nil {
-			return nil, err
-		}
-	} else {
-		if err := checkDN("source", sourceDN); err != nil {
-			return nil, err
-		}
-		if SameDN(sourceDN, r.Target.DN()) {
-			return nil, failover.Invalid("source", sourceDN+" is also the target", "name two servers")
-		}
+	if err == nil {
+		err = ServerDataOptions{DriverSet: r.DriverSet, Drivers: r.Drivers, OnRequest: onRequest}.validate()
 	}
-	return &mover{Route: r, source: source, sourceDN: sourceDN}, nil
-}
-
-// parameters is what a run that has begun cannot change. What is repaired at night is none of it: passwords, limits,
-// folders, the margin.
-func (m *mover) parameters(more ...failover.Parameter) []failover.Parameter {
-	d := m.Target.Dialect()
-	list := []failover.Parameter{{Name: "driver set", Value: m.DriverSet},
-		{Name: "drivers", Value: strings.Join(m.Drivers, "; ")},
-		{Name: "source", Value: m.sourceDN}, {Name: "target", Value: m.Target.DN()},
-		{Name: "dialect", Value: d.Framing.String() + ", " + d.Resync.String()}}
-	return append(list, more...)
+	return &mover{Route: r, source: source, sourceDN: source.DN()}, err
 }
 
 // allDrivers returns the time a step over all drivers may take when one may take d.
@@ -167,8 +163,7 @@ func (m *mover) each(ctx context.Context, do func(ctx context.Context, driver st
 			t <- struct{}{}
 			defer func() { <-t }()
 			if ctx.Err() != nil {
-				return &failover.Error{Op: "begin", Target: driver, Outcome: failover.NotApplied, Next: "run again for this driver",
-					Err: fmt.Errorf("not begun: %w", context.Cause(ctx))}
+				return notDone("begin", driver, "run again for this driver", fmt.Errorf("not begun: %w", context.Cause(ctx)))
 			}
 			err := do(ctx, driver)
 			if err == nil {
@@ -177,36 +172,108 @@ func (m *mover) each(ctx context.Context, do func(ctx context.Context, driver st
 			}
 			failover.Progress(ctx, commonName(driver)+": "+err.Error())
 			if _, ok := errors.AsType[*failover.Error](err); !ok {
-				err = &failover.Error{Op: "move", Target: driver, Outcome: failover.InDoubt, Next: "observe the driver", Err: err}
+				err = inDoubt("move", driver, "observe the driver", err)
 			}
 			return err
 		})
 }
 
-// look observes every driver.
-func (m *mover) look(ctx context.Context, wanted string,
-	see func(ctx context.Context, driver string) (failover.Item, error)) (failover.Observation, error) {
-	return m.perDriver(wanted, see).Look(ctx, see)
+// forEach is the Apply or Undo of a step that does something for every driver.
+func (m *mover) forEach(do func(ctx context.Context, driver string) error) func(context.Context) error {
+	return func(ctx context.Context) error { return m.each(ctx, do) }
 }
 
-// perDriver is what a step over all drivers has of its observation.
-func (m *mover) perDriver(wanted string,
-	see func(ctx context.Context, driver string) (failover.Item, error)) failover.PerTarget {
-	return failover.PerTarget{Targets: m.Drivers, Limit: m.Limit, Name: commonName, Wanted: wanted, Observe: see}
+// see looks at one driver.
+type see = func(ctx context.Context, driver string) (failover.Item, error)
+
+// looks is what a step over all drivers has of its observation: how a driver stands in the end, what is done about the
+// others, and how it is seen.
+func (m *mover) looks(wanted, would string, see see) failover.PerTarget {
+	return failover.PerTarget{Targets: m.Drivers, Limit: m.Limit, Name: commonName, Wanted: wanted, Would: would,
+		Observe: see}
+}
+
+// look observes every driver.
+func (m *mover) look(ctx context.Context, wanted string, see see) (failover.Observation, error) {
+	return m.looks(wanted, "", see).Look(ctx, see)
+}
+
+// row sees of a driver what read tells, and whether that is good.
+func row[V fmt.Stringer](read func(ctx context.Context, driver string) (V, error), good func(V) bool) see {
+	return func(ctx context.Context, driver string) (failover.Item, error) {
+		v, err := read(ctx, driver)
+		return failover.Item{Done: good(v), Found: v.String()}, err
+	}
+}
+
+func is[V comparable](want V) func(V) bool { return func(v V) bool { return v == want } }
+
+// noted looks at every driver, and is done only when the fact was written too: later steps need it, also when there was
+// nothing to change.
+func noted[T any](f failover.Fact[T], t failover.PerTarget) func(context.Context) (failover.Observation, error) {
+	return func(ctx context.Context) (failover.Observation, error) {
+		obs, err := t.Look(ctx, t.Observe)
+		if err != nil {
+			return obs, err
+		}
+		_, written, err := f.Load(ctx)
+		obs.Done = obs.Done && written
+		return obs, err
+	}
+}
+
+// undoing is an Undo by what was noted in a fact. Where nothing was, there is nothing to take back.
+func undoing[T any](f failover.Fact[T], undo func(context.Context, T) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		before, written, err := f.Load(ctx)
+		switch {
+		case err != nil:
+			return notApplied(err)
+		case !written:
+			return failover.NothingToUndo(ctx)
+		}
+		return undo(ctx, before)
+	}
+}
+
+// undone is the look behind an Undo by what was noted in a fact.
+func undone[T any](f failover.Fact[T], look func(context.Context, T) (failover.Observation, error)) func(
+	context.Context) (failover.Observation, error) {
+	return func(ctx context.Context) (failover.Observation, error) {
+		before, _, err := f.Load(ctx)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		return look(ctx, before)
+	}
+}
+
+// ofEach asks something about each target, at most limit at a time.
+func ofEach[V any](ctx context.Context, limit int, targets []string,
+	ask func(ctx context.Context, target string) (V, error)) (map[string]V, error) {
+	answers := map[string]V{}
+	var mu sync.Mutex
+	err := failover.EachTarget(ctx, limit, targets, self, func(ctx context.Context, target string) error {
+		answer, err := ask(ctx, target)
+		if err == nil {
+			mu.Lock()
+			defer mu.Unlock()
+			answers[target] = answer
+		}
+		return err
+	})
+	return answers, err
 }
 
 func summary(rows []failover.Item, wanted string) failover.Observation {
-	good := 0
 	var open []string
 	for _, row := range rows {
-		if row.Done {
-			good++
-		} else {
+		if !row.Done {
 			open = append(open, commonName(row.Target)+" "+row.Found)
 		}
 	}
-	obs := failover.Observation{Done: good == len(rows), Found: fmt.Sprintf("%d of %d %s", good, len(rows), wanted),
-		Items: rows}
+	obs := failover.Observation{Done: len(open) == 0, Items: rows,
+		Found: fmt.Sprintf("%d of %d %s", len(rows)-len(open), len(rows), wanted)}
 	if len(open) > 0 {
 		obs.Found += ": " + strings.Join(open, "; ")
 	}

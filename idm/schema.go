@@ -1,8 +1,10 @@
 package idm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -201,15 +203,7 @@ func (s Schema) Attribute(name string) (AttributeType, bool) {
 
 // Attributes returns everything known, by name.
 func (s Schema) Attributes() []AttributeType {
-	list := make([]AttributeType, 0, len(s.types))
-	for _, t := range s.types {
-		list = append(list, t)
-	}
-	slices.SortFunc(list, func(a,
-		b AttributeType) int {
-		return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
-	})
-	return list
+	return slices.SortedFunc(maps.Values(s.types), func(a, b AttributeType) int { return byName(a.Name, b.Name) })
 }
 
 // PerServer returns the attributes of which each server has its own value, by name.
@@ -220,8 +214,7 @@ func (s Schema) PerServer() []AttributeType {
 // copied returns the attributes CopyServerData compares and writes.
 func (s Schema) copied(onRequest []string) []AttributeType {
 	return slices.DeleteFunc(s.PerServer(), func(t AttributeType) bool {
-		wanted := t.Copying == CopyingValue || t.Copying == CopyingOnRequest &&
-			slices.ContainsFunc(onRequest, func(n string) bool { return strings.EqualFold(n, t.Name) })
+		wanted := t.Copying == CopyingValue || t.Copying == CopyingOnRequest && containsName(onRequest, t.Name)
 		return !wanted || t.EngineOwned
 	})
 }
@@ -231,22 +224,15 @@ func (s Schema) copied(onRequest []string) []AttributeType {
 // the table counts.
 func (s *Server) Schema(ctx context.Context) (Schema, error) {
 	schema := TableSchema()
-	dn := s.RootDSE().Schema
-	if dn == "" {
-		dn = "cn=schema"
-	}
-	e, err := s.Read(ctx, dn, "attributeTypes")
+	e, err := s.Read(ctx, cmp.Or(s.RootDSE().Schema, "cn=schema"), "attributeTypes")
 	if err != nil {
 		return schema, err
 	}
 	var read []AttributeType
-	marked := false
 	for _, definition := range e.Texts("attributeTypes") {
-		t := parseAttributeType(definition)
-		marked = marked || t.PerServer
-		read = append(read, t)
+		read = append(read, parseAttributeType(definition))
 	}
-	if !marked {
+	if !slices.ContainsFunc(read, func(t AttributeType) bool { return t.PerServer }) {
 		return schema, nil
 	}
 	schema.Read = true
@@ -294,12 +280,8 @@ func parseAttributeType(definition string) AttributeType {
 	words := schemaWords(definition)
 	for i, w := range words {
 		next := func() string {
-			for _, v := range words[i+1:] {
-				if v != "(" {
-					return v
-				}
-			}
-			return ""
+			rest := slices.DeleteFunc(slices.Clone(words[i+1:]), func(v string) bool { return v == "(" })
+			return append(rest, "")[0]
 		}
 		switch strings.ToUpper(w) {
 		case "NAME":

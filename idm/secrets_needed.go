@@ -27,8 +27,8 @@ const (
 )
 
 var secretKindNames = []string{SecretApplication: "application password",
-	SecretRemoteLoader: "Remote Loader password",
-	SecretDriverObject: "driver object password", SecretNamed: "named password"}
+	SecretRemoteLoader: "Remote Loader password", SecretDriverObject: "driver object password",
+	SecretNamed: "named password"}
 
 // String returns the kind in words.
 func (k SecretKind) String() string { return enum.Name(secretKindNames, k) }
@@ -50,13 +50,17 @@ type SecretNeeded struct {
 	Because     string     `json:"because"`
 }
 
+// title is the kind, with the name of a named one.
+func (n SecretNeeded) title() string {
+	if n.Name == "" {
+		return n.Kind.String()
+	}
+	return fmt.Sprintf("%s %q", n.Kind, n.Name)
+}
+
 // String returns one line for people.
 func (n SecretNeeded) String() string {
-	text := n.Kind.String()
-	if n.Name != "" {
-		text += fmt.Sprintf(" %q", n.Name)
-	}
-	text += " of " + n.Object
+	text := n.title() + " of " + n.Object
 	if n.Server != "" {
 		text += " on " + n.Server
 	}
@@ -81,34 +85,30 @@ func (l *secretList) add(n SecretNeeded, by string) {
 		l.list = append(l.list, n)
 	}
 	have := &l.list[i]
-	if have.DisplayName == "" {
-		have.DisplayName = n.DisplayName
-	}
+	have.DisplayName = cmp.Or(have.DisplayName, n.DisplayName)
 	if by != "" && !slices.Contains(have.NeededBy, by) && len(have.NeededBy) < 100 {
 		have.NeededBy = append(have.NeededBy, by)
 	}
 }
 
-// unique joins needs that became the same when the server was filled in.
-func (l *secretList) unique() []SecretNeeded {
-	var joined secretList
-	for _, n := range l.list {
+// joined makes one need of those that are the same.
+func joined(needs []SecretNeeded) []SecretNeeded {
+	var l secretList
+	for _, n := range needs {
 		by := n.NeededBy
 		n.NeededBy = nil
-		if len(by) == 0 {
-			by = []string{""}
-		}
+		l.add(n, "")
 		for _, dn := range by {
-			joined.add(n, dn)
+			l.add(n, dn)
 		}
 	}
-	return joined.sorted()
+	return l.sorted()
 }
 
 func (l *secretList) sorted() []SecretNeeded {
 	slices.SortStableFunc(l.list, func(a, b SecretNeeded) int {
-		return cmp.Or(strings.Compare(strings.ToLower(a.Object), strings.ToLower(b.Object)), cmp.Compare(a.Kind, b.Kind),
-			strings.Compare(a.Name, b.Name), strings.Compare(a.Server, b.Server))
+		return cmp.Or(byName(a.Object, b.Object), cmp.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name),
+			strings.Compare(a.Server, b.Server))
 	})
 	return l.list
 }
@@ -126,35 +126,30 @@ func (l *secretList) collect(o *object, values []Attribute, server, driver strin
 	if o.class() == "DirXML-Driver" {
 		auth, address := string(first(values, "DirXML-ShimAuthID")), string(first(values, "DirXML-ShimAuthServer"))
 		remote := strings.Contains(address, "REMOTE(") || string(first(o.plain, "DirXML-JavaModule")) == remoteLoaderShim
+		need := func(kind SecretKind, server, because string) {
+			l.add(SecretNeeded{Kind: kind, Object: o.dn, Server: server, Because: because}, o.dn)
+		}
 		if auth != "" || address != "" {
-			l.add(SecretNeeded{Kind: SecretApplication, Object: o.dn, Server: server,
-				Because: "the driver logs in to its application"}, o.dn)
+			need(SecretApplication, server, "the driver logs in to its application")
 		}
 		if remote {
-			l.add(SecretNeeded{Kind: SecretRemoteLoader, Object: o.dn, Server: server,
-				Because: "the driver works through a Remote Loader"}, o.dn)
-			l.add(SecretNeeded{Kind: SecretDriverObject, Object: o.dn,
-				Because: "the Remote Loader knows the driver by it; it replicates"}, o.dn)
+			need(SecretRemoteLoader, server, "the driver works through a Remote Loader")
+			need(SecretDriverObject, "", "the Remote Loader knows the driver by it; it replicates")
 		}
 	}
 	if driver == "" {
 		return
 	}
-	for _, name := range []string{"DirXML-ConfigValues", "DirXML-ShimConfigInfo"} {
-		for _, v := range find(values, name) {
-			for _, n := range passwordRefs(v) {
-				n.Kind, n.Object, n.Server = SecretNamed, driver, server
-				l.add(n, o.dn)
-			}
-		}
+	var found []SecretNeeded
+	for _, v := range slices.Concat(find(values, "DirXML-ConfigValues"), find(values, "DirXML-ShimConfigInfo")) {
+		found = append(found, passwordRefs(v)...)
 	}
-	for _, name := range []string{"XmlData", "DirXML-Data"} {
-		for _, v := range find(o.plain, name) {
-			for _, n := range namedPasswordTokens(v) {
-				n.Kind, n.Object, n.Server = SecretNamed, driver, server
-				l.add(n, o.dn)
-			}
-		}
+	for _, v := range slices.Concat(find(o.plain, "XmlData"), find(o.plain, "DirXML-Data")) {
+		found = append(found, namedPasswordTokens(v)...)
+	}
+	for _, n := range found {
+		n.Kind, n.Object, n.Server = SecretNamed, driver, server
+		l.add(n, o.dn)
 	}
 }
 

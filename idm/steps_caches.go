@@ -58,8 +58,7 @@ func (m *mover) saveCache(ctx context.Context, s *Server, driver string, stopped
 	path := filepath.Join(m.cacheDir, strings.Join(name, "-")+".cache.xml")
 	f, err := os.CreateTemp(m.cacheDir, ".cache-*")
 	if err != nil {
-		return "", &failover.Error{Op: "save cache of", Target: driver, Outcome: failover.NotApplied,
-			Next: "make the folder writable, then run again", Err: err}
+		return "", notDone("save cache of", driver, "make the folder writable, then run again", err)
 	}
 	defer os.Remove(f.Name()) //nolint:errcheck // gone after the rename
 	defer f.Close()           //nolint:errcheck // closed before the rename
@@ -88,8 +87,7 @@ func (m *mover) saveCache(ctx context.Context, s *Server, driver string, stopped
 		return "empty", nil
 	}
 	if err := errors.Join(f.Sync(), f.Close(), os.Rename(f.Name(), path)); err != nil {
-		return "", &failover.Error{Op: "save cache of", Target: driver, Outcome: failover.NotApplied,
-			Next: "make room and repeat", Err: err}
+		return "", notDone("save cache of", driver, "make room and repeat", err)
 	}
 	return "in " + path, nil
 }

@@ -14,18 +14,10 @@ import (
 func (m *mover) jobs() failover.Step {
 	return failover.Step{ID: "jobs", Writes: []string{factJobsBefore.Name, factJobsTold.Name},
 		Title: "Let the jobs run on the target instead of the source", Target: m.DriverSet, Kind: failover.Change,
-		Poll: m.Poll,
+		Poll: m.Poll, Observe: m.lookJobs, Apply: m.moveJobs,
 		Source: ours + "a DirXML-Job runs only on the servers in its DirXML-ServerList (schema), which no export of the " +
 			"vendor's tools carries",
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			return m.lookJobs(ctx)
-		},
-		Apply: m.moveJobs,
-		Undo: func(ctx context.Context) error {
-			before, written, err := factJobsBefore.Load(ctx)
-			if err != nil || !written {
-				return orNothing(ctx, err)
-			}
+		Undo: undoing(factJobsBefore, func(ctx context.Context, before map[string][]string) error {
 			return failover.EachTarget(ctx, m.Limit, m.changed(before), self, func(ctx context.Context, job string) error {
 				if _, err := m.setServerList(ctx, job, before[job]); err != nil {
 					return err
@@ -33,12 +25,8 @@ func (m *mover) jobs() failover.Step {
 				_, err := m.tellEngine(ctx, job)
 				return err
 			})
-		},
-		Undone: func(ctx context.Context) (failover.Observation, error) {
-			before, _, err := factJobsBefore.Load(ctx)
-			if err != nil {
-				return failover.Observation{}, err
-			}
+		}),
+		Undone: undone(factJobsBefore, func(ctx context.Context, before map[string][]string) (failover.Observation, error) {
 			lists, _, err := m.jobLists(ctx)
 			if err != nil {
 				return failover.Observation{}, err
@@ -50,7 +38,7 @@ func (m *mover) jobs() failover.Step {
 					Found: "runs on " + strings.Join(list, " and ")})
 			}
 			return summary(rows, "jobs name the servers they named before"), nil
-		}}
+		})}
 }
 
 // changed returns the jobs whose lists the step changes.
@@ -109,11 +97,8 @@ func (m *mover) lookJobs(ctx context.Context) (failover.Observation, error) {
 		return failover.Observation{}, err
 	}
 	before, _, err := factJobsBefore.Load(ctx)
-	if err != nil {
-		return failover.Observation{}, err
-	}
-	told, err := factJobsTold.Load(ctx)
-	if err != nil {
+	told, errTold := factJobsTold.Load(ctx)
+	if err := errors.Join(err, errTold); err != nil {
 		return failover.Observation{}, err
 	}
 	var rows []failover.Item
