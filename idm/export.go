@@ -204,7 +204,7 @@ func (s *Server) readObjects(ctx context.Context, base string, roles attributeRo
 
 // each walks over the collected objects in order.
 func (x *exporter) each(ctx context.Context, visit func(o *object, key []byte) error) error {
-	w, err := x.objects.walk()
+	w, err := x.objects.walk(nil)
 	if err != nil {
 		return err
 	}

@@ -266,6 +266,7 @@ func (c *objects) close() error { return c.spool.Close() }
 // walker goes over a collection; parts of one object that stood apart in a file come as one.
 type walker struct {
 	it      *spool.Iterator
+	scope   []byte // key of the topmost object wanted; nil for all
 	key     []byte // of the object handed out last
 	nextKey []byte
 	next    object
@@ -273,28 +274,25 @@ type walker struct {
 	done    bool
 }
 
-func (c *objects) walk() (*walker, error) {
+func (c *objects) walk(scope []byte) (*walker, error) {
 	it, err := c.spool.Iterator()
-	if err != nil {
-		return nil, err
-	}
-	return &walker{it: it}, nil
+	return &walker{it: it, scope: scope}, err
 }
 
 func (w *walker) fill() error {
-	if w.ready || w.done {
-		return nil
+	for !w.ready && !w.done {
+		key, data, err := w.it.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			w.done = true
+		case err != nil:
+			return err
+		case w.scope == nil || keyBelow(key, w.scope):
+			w.nextKey, w.ready = append(w.nextKey[:0], key...), true
+			return w.next.unpack(data)
+		}
 	}
-	key, data, err := w.it.Next()
-	if errors.Is(err, io.EOF) {
-		w.done = true
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	w.nextKey, w.ready = append(w.nextKey[:0], key...), true
-	return w.next.unpack(data)
+	return nil
 }
 
 // duplicate is the refusal of an object that a file creates twice.

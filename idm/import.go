@@ -84,6 +84,18 @@ func (s *Server) PlanImport(ctx context.Context, src ExportSource, o ImportOptio
 	return imp.report, nil
 }
 
+// Verify compares an export with what the connected server holds and returns the drift. It changes nothing. The first
+// file problem, another tree and an age above MaxAge are errors, as in [Server.Import]; a difference is none: look at
+// [Comparison.Equal]. What a driver configuration has no room for is not compared.
+func (s *Server) Verify(ctx context.Context, src ExportSource, o ImportOptions) (*Comparison, error) {
+	imp, err := s.pair(ctx, src, o)
+	if err != nil {
+		return nil, err
+	}
+	defer imp.close()
+	return &imp.report.Comparison, nil
+}
+
 // Import makes the connected server hold what the export holds: objects that are missing are created, parents first;
 // then what names other objects and the per-server values are written. Over existing objects only what differs is
 // written. It never deletes an object or a whole attribute; what the server has beyond the export stays and is listed.

@@ -348,7 +348,7 @@ func clipText(s string, most int) string {
 // check goes over all objects in order: doubles, objects outside of the base, and records that change what the file
 // does not create.
 func (in *incoming) check() error {
-	w, err := in.objects.walk()
+	w, err := in.objects.walk(nil)
 	if err != nil {
 		return err
 	}

@@ -56,17 +56,16 @@ func (m *mover) saveCaches() failover.Step {
 func (m *mover) saveCache(ctx context.Context, s *Server, driver string, stopped time.Time) (string, error) {
 	name := []string{fileName(driver), fileName(m.DriverSet), fileName(s.DN()), stopped.UTC().Format("20060102T150405Z")}
 	path := filepath.Join(m.cacheDir, strings.Join(name, "-")+".cache.xml")
-	f, err := os.CreateTemp(m.cacheDir, ".cache-*")
+	f, err := newFile(path)
 	if err != nil {
 		return "", notDone("save cache of", driver, "make the folder writable, then run again", err)
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // gone after the rename
-	defer f.Close()           //nolint:errcheck // closed before the rename
+	defer f.discard()
 	pages := 0
 	view := func() error {
 		return s.ViewCache(ctx, driver, func(page []byte) error {
 			pages++
-			_, err := f.Write(append(page, '\n'))
+			_, err := f.f.Write(append(page, '\n'))
 			return err
 		})
 	}
@@ -86,7 +85,10 @@ func (m *mover) saveCache(ctx context.Context, s *Server, driver string, stopped
 	if pages == 0 {
 		return "empty", nil
 	}
-	if err := errors.Join(f.Sync(), f.Close(), os.Rename(f.Name(), path)); err != nil {
+	if err = f.sync(); err == nil {
+		err = f.rename()
+	}
+	if err != nil {
 		return "", notDone("save cache of", driver, "make room and repeat", err)
 	}
 	return "in " + path, nil
