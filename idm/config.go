@@ -96,7 +96,6 @@ func (c Config) Validate() error {
 	return t.Validate("Config.TLS")
 }
 
-// endpoint is what a URL says.
 type endpoint struct {
 	host, port string
 	startTLS   bool

@@ -48,7 +48,6 @@ const idleCheck = 10 * time.Second
 
 const startTLS = "1.3.6.1.4.1.1466.20037"
 
-// connect opens a connection, secures it, logs in and makes sure which server answers.
 func (s *Server) connect(ctx context.Context) (*link, error) {
 	fail := func(err error, next string) error { return notDone("connect to", s.address, next, err) }
 	conn, err := s.conf.Dial(ctx, "tcp", s.address)
@@ -199,7 +198,6 @@ func (s *Server) release(l *link, keep bool) {
 	<-s.slots
 }
 
-// effect says whether a call can change something.
 type effect int
 
 const (

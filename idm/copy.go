@@ -55,13 +55,10 @@ func (s *Server) selection(ctx context.Context, o ServerDataOptions) (selection,
 	if err != nil || len(o.Drivers) == 0 {
 		return selection{set: o.DriverSet, chosen: all}, err
 	}
-	for _, dn := range o.Drivers {
-		if !containsDN(all, dn) {
-			return selection{}, notDone("find driver", dn, "check the DN", ErrNoEntry)
-		}
+	if unknown := lacking(o.Drivers, all); len(unknown) > 0 {
+		return selection{}, notDone("find driver", unknown[0], "check the DN", ErrNoEntry)
 	}
-	return selection{set: o.DriverSet, chosen: o.Drivers,
-		leftOut: slices.DeleteFunc(all, func(dn string) bool { return containsDN(o.Drivers, dn) })}, nil
+	return selection{set: o.DriverSet, chosen: o.Drivers, leftOut: lacking(all, o.Drivers)}, nil
 }
 
 func (sel selection) includes(dn string) bool { return driverOf(sel.leftOut, dn) == "" }
@@ -166,10 +163,7 @@ func CompareServerData(ctx context.Context, from, to *Server, o ServerDataOption
 
 func compareServerData(ctx context.Context, from, to *Server, o ServerDataOptions) (*ServerDataReport, error) {
 	const op = "compare per-server values of"
-	if err := o.validate(); err != nil {
-		return nil, err
-	}
-	if err := sameTree(from, to); err != nil {
+	if err := cmp.Or(o.validate(), sameTree(from, to)); err != nil {
 		return nil, err
 	}
 	schema, err := from.Schema(ctx)
@@ -383,7 +377,6 @@ func (s *Server) stateIfServed(ctx context.Context, driverDN string) (State, err
 	return state, err
 }
 
-// anyActive reports whether one of the drivers runs on the server.
 func (s *Server) anyActive(ctx context.Context, drivers []string) (bool, error) {
 	for _, dn := range drivers {
 		if state, err := s.stateIfServed(ctx, dn); err != nil || state != StateStopped {
@@ -391,74 +384,4 @@ func (s *Server) anyActive(ctx context.Context, drivers []string) (bool, error) 
 		}
 	}
 	return false, nil
-}
-
-// SecretList is what passwords a server needs, and where that could not be found out.
-type SecretList struct {
-	Needs []SecretNeeded
-	Gaps  []string
-}
-
-// SecretsNeeded computes which passwords have to be set on the server forServer before the drivers can start there, and
-// who needs them: from the lists of named passwords this server has, from settings of type password-ref, from policies
-// that ask for a named password, and from the settings of shim and Remote Loader. This server should be the one the
-// drivers ran on; where it is gone, the lists of the other server together with an export's manifest are what is left.
-// It changes nothing and never sees a password.
-func (s *Server) SecretsNeeded(ctx context.Context, setDN string, drivers []string, forServer string) (SecretList,
-	error) {
-	o := ServerDataOptions{DriverSet: setDN, Drivers: drivers}
-	if err := o.validate(); err != nil {
-		return SecretList{}, err
-	}
-	sel, err := s.selection(ctx, o)
-	if err != nil {
-		return SecretList{}, err
-	}
-	roles := fallbackRoles() // every attribute asked for is in the table
-	var needs secretList
-	var holders []string
-	q := Query{Base: setDN, Scope: ScopeSubtree, Attributes: []string{"objectClass", "XmlData", "DirXML-Data",
-		"DirXML-ConfigValues", "DirXML-ShimConfigInfo", "DirXML-JavaModule", "DirXML-ShimAuthID", "DirXML-ShimAuthServer"}}
-	for e, err := range s.Entries(ctx, q) {
-		if err != nil {
-			return SecretList{}, err
-		}
-		if !sel.includes(e.DN) {
-			continue
-		}
-		object := roles.split(e, forServer)
-		needs.collect(object, object.valuesOf(forServer), forServer, sel.holder(e.DN))
-		if slices.ContainsFunc([]string{"DirXML-DriverSet", "DirXML-Driver", "DirXML-Job", "DirXML-Resource"}, e.HasClass) {
-			holders = append(holders, e.DN)
-		}
-	}
-	var list SecretList
-	// What the engine lists is the only first-hand source.
-	slices.Sort(holders)
-	stored, failed := s.namedPasswordsOf(ctx, holders)
-	for _, dn := range holders {
-		if err := failed[dn]; err != nil {
-			if ctx.Err() != nil || unanswered(err) {
-				return SecretList{}, err
-			}
-			list.Gaps = append(list.Gaps, fmt.Sprintf("the named passwords of %s on %s cannot be listed: %v", dn, s.DN(), err))
-		}
-		for _, p := range stored[dn] {
-			needs.add(SecretNeeded{Kind: SecretNamed, Object: dn, Server: forServer, Name: p.Name, DisplayName: p.DisplayName,
-				Because: "it is set on " + s.DN()}, dn)
-		}
-	}
-	// For the password of mutual authentication no operation is published. Only whether there is one is asked.
-	q.Filter, q.Attributes = "(DirXML-MutualAuthPassword=*)", []string{"1.1"}
-	for e, err := range s.Entries(ctx, q) {
-		if err != nil {
-			return SecretList{}, err
-		}
-		if sel.includes(e.DN) {
-			list.Gaps = append(list.Gaps, e.DN+" has a password for mutual authentication with its Remote Loader on "+s.DN()+
-				": set it again in the administration tool, no operation for it is published")
-		}
-	}
-	list.Needs = needs.sorted()
-	return list, nil
 }

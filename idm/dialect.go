@@ -60,7 +60,6 @@ func (d Dialect) flag(r Resync) int64 {
 	return 0
 }
 
-// argument is one element of an extended request.
 type argument struct{ packet *ber.Packet }
 
 func octets(s string) argument {

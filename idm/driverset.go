@@ -78,6 +78,11 @@ func containsDN(list []string, dn string) bool {
 	return slices.ContainsFunc(list, func(d string) bool { return SameDN(d, dn) })
 }
 
+// lacking returns the DNs of want that are not in have.
+func lacking(want, have []string) []string {
+	return slices.DeleteFunc(slices.Clone(want), func(dn string) bool { return containsDN(have, dn) })
+}
+
 // Drivers returns the DNs of the drivers of a driver set, sorted.
 func (s *Server) Drivers(ctx context.Context, setDN string) ([]string, error) {
 	return s.names(ctx, setDN, ScopeOne, "(objectClass=DirXML-Driver)")

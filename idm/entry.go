@@ -241,7 +241,6 @@ func (s *Server) Add(ctx context.Context, dn string, attributes ...Attribute) er
 	return s.write(ctx, request{op: "add", target: dn}, func(c *ldap.Conn) error { return c.Add(req) })
 }
 
-// write performs an operation that changes an entry.
 func (s *Server) write(ctx context.Context, r request, call func(*ldap.Conn) error) error {
 	if err := checkDN("dn", r.target); err != nil {
 		return err

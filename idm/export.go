@@ -88,7 +88,6 @@ func exportFailed(base string, err error) error {
 	return notDone("export", base, "repeat the export; do not use the unfinished file", err)
 }
 
-// exporter is one export under way.
 type exporter struct {
 	server   *Server
 	others   []*Server
@@ -97,11 +96,11 @@ type exporter struct {
 	roles    attributeRoles
 	objects  *objects
 	manifest Manifest
+	owners   owners
 	secrets  secretList
 }
 
 func (s *Server) newExporter(ctx context.Context, o ExportOptions) (*exporter, error) {
-	now := time.Now().UTC().Truncate(time.Second)
 	key, err := sortKey(o.Base)
 	if err != nil {
 		return nil, failover.Invalid("ExportOptions.Base", err.Error(), "write it like cn=Driver Set,o=system")
@@ -112,8 +111,8 @@ func (s *Server) newExporter(ctx context.Context, o ExportOptions) (*exporter, e
 	}
 	x := &exporter{server: s, others: o.Others, base: o.Base, baseKey: key, roles: roles, objects: newObjects(o.TempDir),
 		manifest: Manifest{Version: manifestVersion, Format: o.Format, Base: o.Base, Tree: s.RootDSE().TreeName,
-			Server: s.DN(), Time: now,
-			Classes: map[string]int64{}, PerServer: map[string]int64{}, LeftOut: map[string]int64{}}}
+			Server: s.DN(), Time: time.Now().UTC().Truncate(time.Second), Classes: map[string]int64{},
+			PerServer: map[string]int64{}, LeftOut: map[string]int64{}}}
 	if s.RootDSE().HasEngine() {
 		v, err := s.EngineVersion(ctx)
 		if err != nil {
@@ -128,7 +127,6 @@ func (s *Server) newExporter(ctx context.Context, o ExportOptions) (*exporter, e
 	return x, nil
 }
 
-// read fetches everything into the sorted collection.
 func (x *exporter) read(ctx context.Context) error {
 	if err := x.server.readObjects(ctx, x.base, x.roles, x.objects, x.leftOut); err != nil {
 		return err
@@ -202,7 +200,6 @@ func (s *Server) readObjects(ctx context.Context, base string, roles attributeRo
 	return nil
 }
 
-// each walks over the collected objects in order.
 func (x *exporter) each(ctx context.Context, visit func(o *object, key []byte) error) error {
 	w, err := x.objects.walk(nil)
 	if err != nil {
@@ -225,44 +222,46 @@ func (x *exporter) each(ctx context.Context, visit func(o *object, key []byte) e
 	}
 }
 
-// counter fills the manifest. Objects come parents first.
-type counter struct {
-	x         *exporter
-	driver    *ManifestDriver
-	driverKey []byte
-	set       string
+// owners tells to which driver an object belongs, or else to which driver set. Objects come parents first.
+type owners struct {
+	set, driver string
+	driverKey   []byte
 }
 
-// count takes one object in.
-func (c *counter) count(o *object, key []byte) error {
-	m := &c.x.manifest
-	if m.Objects == 0 && !bytes.Equal(key, c.x.baseKey) {
-		return fmt.Errorf("the server answers %s for the base %s", o.dn, c.x.base)
+func (w *owners) of(o *object, key []byte) string {
+	switch o.class() {
+	case "DirXML-DriverSet":
+		w.set = o.dn
+	case "DirXML-Driver":
+		w.driver, w.driverKey = o.dn, bytes.Clone(key)
+	}
+	if w.driver != "" && keyBelow(key, w.driverKey) {
+		return w.driver
+	}
+	return w.set
+}
+
+func (x *exporter) count(o *object, key []byte) error {
+	m := &x.manifest
+	if m.Objects == 0 && !bytes.Equal(key, x.baseKey) {
+		return fmt.Errorf("the server answers %s for the base %s", o.dn, x.base)
 	}
 	m.Objects++
-	class := o.class()
+	class, owner := o.class(), x.owners.of(o, key)
 	m.Classes[class]++
-	for _, l := range o.local {
-		m.PerServer[l.server]++
-	}
-	switch class {
-	case "DirXML-DriverSet":
-		c.set = o.dn
-	case "DirXML-Driver":
+	if class == "DirXML-Driver" {
 		m.Drivers = append(m.Drivers, ManifestDriver{DN: o.dn, CacheLimit: string(first(o.notes, "DirXML-DriverCacheLimit")),
 			StartOption: startOptionName(string(first(o.notes, "DirXML-DriverStartOption")))})
-		c.driver, c.driverKey = &m.Drivers[len(m.Drivers)-1], bytes.Clone(key)
 	}
-	owner := c.set
-	if c.driver != nil && keyBelow(key, c.driverKey) {
-		c.driver.Objects++
-		owner = c.driver.DN
+	if owner == x.owners.driver && owner != "" {
+		m.Drivers[len(m.Drivers)-1].Objects++
 	}
 	for _, l := range o.local {
-		c.x.secrets.collect(o, l.values, l.server, owner)
+		m.PerServer[l.server]++
+		x.secrets.collect(o, l.values, l.server, owner)
 	}
 	if len(o.local) == 0 {
-		c.x.secrets.collect(o, nil, c.x.server.DN(), owner)
+		x.secrets.collect(o, nil, x.server.DN(), owner)
 	}
 	return nil
 }
@@ -277,7 +276,6 @@ func startOptionName(number string) string {
 
 func (x *exporter) writeLDIF(ctx context.Context, out io.Writer) error {
 	w := ldif.NewWriter(out)
-	tally := &counter{x: x}
 	// part writes a comment and what record makes of each object; nil is nothing.
 	part := func(comment string, record func(o *object, key []byte) (*ldif.Record, error)) error {
 		if err := w.Comment(comment); err != nil {
@@ -293,7 +291,7 @@ func (x *exporter) writeLDIF(ctx context.Context, out io.Writer) error {
 	}
 	err := part("Identity Manager: "+x.base+". First the objects, parents before children.",
 		func(o *object, key []byte) (*ldif.Record, error) {
-			return &ldif.Record{DN: o.dn, Kind: ldif.Add, Attributes: toLDIF(o.plain)}, tally.count(o, key)
+			return &ldif.Record{DN: o.dn, Kind: ldif.Add, Attributes: toLDIF(o.plain)}, x.count(o, key)
 		})
 	if err == nil {
 		err = part("What names other objects, now that all of them exist.",
@@ -337,11 +335,10 @@ func toLDIF(list []Attribute) []ldif.Attribute {
 // writeConfiguration writes the one driver at base in the XML of Designer and iManager.
 func (x *exporter) writeConfiguration(ctx context.Context, out io.Writer) error {
 	w := drivercfg.NewWriter(out, drivercfg.Header{DN: x.base, DriverSetDN: ParentDN(x.base), Name: commonName(x.base)})
-	tally := &counter{x: x}
 	for _, jobs := range []bool{false, true} { // the jobs come last in files of this kind
 		err := x.each(ctx, func(o *object, key []byte) error {
 			if !jobs {
-				if err := tally.count(o, key); err != nil {
+				if err := x.count(o, key); err != nil {
 					return err
 				}
 			}

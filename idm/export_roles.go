@@ -51,7 +51,6 @@ var computed = strings.Fields(`GUID revision localEntryID creatorsName modifiers
 	subordinateCount entryFlags backLink obituary reference usedBy privateKey publicKey userPassword federationBoundary auxClassFlag
 	objectVersion contextCSN passwordExpirationTime loginGraceRemaining equivalentToMe`)
 
-// rolesFrom reads the roles off the schema.
 func rolesFrom(schema Schema) attributeRoles {
 	r, table := attributeRoles{byName: map[string]attributeRole{}, schema: schema}, TableSchema()
 	for key, t := range schema.types {
@@ -83,7 +82,6 @@ func roleOfType(t AttributeType, known bool) attributeRole {
 	return roleReplicated
 }
 
-// attributeRoles returns what is known about attributes on this server.
 func (s *Server) attributeRoles(ctx context.Context) (attributeRoles, error) {
 	schema, err := s.Schema(ctx)
 	if err != nil {
@@ -110,7 +108,6 @@ func (r attributeRoles) names(roles ...attributeRole) []string {
 	return names
 }
 
-// split takes an entry of a server apart.
 func (r attributeRoles) split(e Entry, server string) *object {
 	o := &object{dn: e.DN, made: true}
 	job := e.HasClass("DirXML-Job")

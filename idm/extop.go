@@ -16,7 +16,6 @@ import (
 // dirxmlOID is the arc of the engine's extended operations; the response to N is N+1.
 const dirxmlOID = "2.16.840.1.113719.1.14.100."
 
-// extop is one extended operation of the engine.
 type extop struct {
 	number int
 	words  string // for errors
@@ -102,7 +101,6 @@ func requestValue(value []byte) *ber.Packet {
 	return ber.NewString(ber.ClassContext, ber.TypePrimitive, 1, string(value), "")
 }
 
-// perform sends one of the engine's operations.
 func (s *Server) perform(ctx context.Context, o extop, target string, secrets []failover.Secret,
 	args ...argument) ([]byte, error) {
 	r := request{op: o.words, target: target, effect: o.effect, driverOp: true, secrets: secrets}
@@ -125,7 +123,6 @@ func (s *Server) order(ctx context.Context, o extop, dn string, args ...argument
 	return err
 }
 
-// reply is an answer that is a SEQUENCE.
 type reply struct {
 	o        extop
 	target   string

@@ -88,10 +88,7 @@ func Failover(o FailoverOptions) (failover.Procedure, error) {
 func FailoverStages(o FailoverOptions) (Stages, error) {
 	r, err := o.withDefaults()
 	if err == nil {
-		err = checkDN("source", o.SourceDN)
-	}
-	if err == nil {
-		err = o.validate()
+		err = cmp.Or(checkDN("source", o.SourceDN), o.validate())
 	}
 	if err != nil {
 		return Stages{}, err
@@ -118,7 +115,6 @@ func FailoverStages(o FailoverOptions) (Stages, error) {
 	}, nil
 }
 
-// sourceDead is the statement without which nothing begins.
 func (m *mover) sourceDead(said failover.Statement) failover.Step {
 	dead := said.Step("source-dead", "State that the source is down and cannot come back by itself", m.sourceDN)
 	dead.Source = fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready as it may try to create connections to the applications and cause some fun there."`

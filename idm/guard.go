@@ -33,7 +33,6 @@ type GuardOptions struct {
 	Poll        time.Duration // between two tries; 0 means failover.DefaultPoll
 }
 
-// defaultGuardWait is how long [GuardOldServer] waits for the old server to come back.
 const defaultGuardWait = 24 * time.Hour
 
 // guard works on the old server, whenever it is there.

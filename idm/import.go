@@ -157,17 +157,9 @@ func (s *Server) newImporter(ctx context.Context, src ExportSource, o ImportOpti
 	}
 	if err := imp.preflight(ctx); err != nil {
 		imp.close()
-		return nil, notWritten(err)
+		return nil, refused("import", err)
 	}
 	return imp, nil
-}
-
-// notWritten gives a refusal its outcome: nothing was written.
-func notWritten(err error) error {
-	if _, ok := errors.AsType[*failover.Error](err); ok {
-		return err
-	}
-	return refused("import", err)
 }
 
 // pair reads file and server and compares them. Import and Verify share it.
@@ -190,7 +182,7 @@ func (s *Server) pair(ctx context.Context, src ExportSource, o ImportOptions) (*
 	imp := &importer{server: s, in: in, roles: roles, tempDir: o.TempDir, top: in.base, scope: in.baseKey}
 	if err := imp.load(ctx, o); err != nil {
 		imp.close()
-		return nil, notWritten(err)
+		return nil, refused("import", err)
 	}
 	return imp, nil
 }
@@ -262,10 +254,10 @@ func (imp *importer) chooseValues(o ImportOptions) error {
 		return notDone("check export", in.name, next+strings.Join(in.servers, ", "), fmt.Errorf("%w: %s", ErrNotInExport, what))
 	}
 	switch {
-	case o.ValuesOf != "" && !in.hasServer(o.ValuesOf):
+	case o.ValuesOf != "" && !containsDN(in.servers, o.ValuesOf):
 		return refuse("name one of the servers whose values it holds: ", "values of "+o.ValuesOf)
 	case o.ValuesOf != "" || len(in.servers) == 0:
-	case in.hasServer(here):
+	case containsDN(in.servers, here):
 		imp.pairing.valuesOf = here
 	case slices.Contains(in.servers, ""):
 		imp.pairing.valuesOf = ""
@@ -277,23 +269,12 @@ func (imp *importer) chooseValues(o ImportOptions) error {
 
 // needs lists the secrets the objects in scope ask for on this server.
 func (imp *importer) needs(ctx context.Context) error {
-	owner, set := "", ""
-	var ownerKey []byte
+	var by owners
 	err := pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, _ *object, key []byte) error {
 		if w == nil {
 			return nil
 		}
-		switch w.class() {
-		case "DirXML-DriverSet":
-			set = w.dn
-		case "DirXML-Driver":
-			owner, ownerKey = w.dn, append(ownerKey[:0], key...)
-		}
-		by := set
-		if owner != "" && keyBelow(key, ownerKey) {
-			by = owner
-		}
-		imp.in.secrets.collect(w, w.valuesOf(imp.pairing.valuesOf), imp.server.DN(), by)
+		imp.in.secrets.collect(w, w.valuesOf(imp.pairing.valuesOf), imp.server.DN(), by.of(w, key))
 		if len(imp.in.secrets.list) > maxSecrets {
 			return imp.in.refuse(w.line, w.dn, "the file asks for more than %d passwords", maxSecrets)
 		}
@@ -315,16 +296,14 @@ func (imp *importer) preflight(ctx context.Context) error {
 		return err
 	}
 	if imp.in.bare != "" {
-		known, err := imp.server.Exists(ctx, imp.in.bare)
-		if err != nil {
+		if known, err := imp.server.Exists(ctx, imp.in.bare); err != nil {
 			return err
-		}
-		if !known {
+		} else if !known {
 			return imp.in.refuse(1, "<attributes>", "the file has no settings of the driver %s, which does not exist: "+
 				"it is a part of a driver and cannot create one", imp.in.bare)
 		}
 	}
-	if err := imp.in.unresolved(ctx, imp.server, imp.have, imp.scope, imp.tempDir); err != nil {
+	if err := imp.unresolved(ctx); err != nil {
 		return err
 	}
 	return imp.rights(ctx)
@@ -354,7 +333,7 @@ func (imp *importer) parents(ctx context.Context) error {
 
 // at adds the place in the file to a refusal of the server.
 func (imp *importer) at(line int, err error) error {
-	if line == 0 {
+	if line == 0 || err == nil {
 		return err
 	}
 	return fmt.Errorf("%s:%d: %w", imp.in.name, line, err)

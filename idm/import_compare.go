@@ -267,7 +267,7 @@ func missingValues(name string, want, have [][]byte) [][]byte {
 // presentValues returns the values that are among those present.
 func presentValues(name string, values, present [][]byte) [][]byte {
 	there := comparables(name, present)
-	return slices.DeleteFunc(slices.Clone(values), func(v []byte) bool { return !there[comparableOf(name, v)] })
+	return without(values, func(v []byte) bool { return !there[comparableOf(name, v)] })
 }
 
 // pairs walks over both collections and calls visit for each object of either side, within scope. The key holds until
@@ -359,10 +359,10 @@ func (p pairing) difference(d delta, w, h *object) Difference {
 }
 
 // unresolved finds the first reference to something that neither the export nor the server has.
-func (in *incoming) unresolved(ctx context.Context, s *Server, have *objects, scope []byte, dir string) error {
-	named := spool.New(dir, spoolMemory/4)
+func (imp *importer) unresolved(ctx context.Context) error {
+	named := spool.New(imp.tempDir, spoolMemory/4)
 	defer named.Close() //nolint:errcheck // temporary files
-	err := pairs(ctx, in.objects, have, scope, func(w, _ *object, _ []byte) error {
+	err := pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, _ *object, _ []byte) error {
 		if w == nil {
 			return nil
 		}
@@ -385,14 +385,14 @@ func (in *incoming) unresolved(ctx context.Context, s *Server, have *objects, sc
 		return dn, attribute, line
 	}
 	lookUp := func(dn, attribute, line string) error {
-		known, err := s.Exists(ctx, dn)
+		known, err := imp.server.Exists(ctx, dn)
 		if err != nil || known {
 			return err
 		}
 		n, _ := strconv.Atoi(line)
-		return in.refuse(n, attribute, "names %s, which neither the file nor the directory has", dn)
+		return imp.in.refuse(n, attribute, "names %s, which neither the file nor the directory has", dn)
 	}
-	err = pairs(ctx, in.objects, have, scope, func(_, _ *object, at []byte) error {
+	err = pairs(ctx, imp.in.objects, imp.have, imp.scope, func(_, _ *object, at []byte) error {
 		for end == nil && bytes.Compare(key, at) <= 0 {
 			there := bytes.Equal(key, at)
 			if dn, attribute, line := next(); !there {

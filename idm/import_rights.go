@@ -23,14 +23,11 @@ func (imp *importer) rights(ctx context.Context) error {
 		return nil
 	}
 	below, writes, err := imp.demands(ctx)
+	if err == nil && below != "" {
+		err = s.demandRight(ctx, below, entryRights, entryRightAdd|entryRightSupervisor, "create objects below")
+	}
 	if err != nil {
 		return err
-	}
-	if below != "" {
-		if err := s.demandRight(ctx, below, entryRights, entryRightAdd|entryRightSupervisor,
-			"create objects below"); err != nil {
-			return err
-		}
 	}
 	for _, w := range writes {
 		if err := s.demandRight(ctx, w.dn, w.attribute, rightsToWrite, "write "+w.attribute+" of"); err != nil {
@@ -81,11 +78,8 @@ func (imp *importer) demands(ctx context.Context) (below string, writes []demand
 
 func (s *Server) demandRight(ctx context.Context, dn, attribute string, enough right, what string) error {
 	have, err := s.privileges(ctx, dn, s.conf.UserDN, attribute)
-	if err != nil {
+	if err != nil || have&enough != 0 {
 		return err
-	}
-	if have&enough != 0 {
-		return nil
 	}
 	return notDone("check rights", dn, "grant "+s.conf.UserDN+" the right; nothing was written",
 		fmt.Errorf("%w: %s may not %s %s", ErrNoAccess, s.conf.UserDN, what, dn))

@@ -38,7 +38,6 @@ type incoming struct {
 	secrets secretList
 }
 
-// maxSecrets is how many passwords one file may ask for.
 const maxSecrets = 100_000
 
 // skip notes what was not taken over, the first 1000 of it.
@@ -56,11 +55,6 @@ func (in *incoming) refuse(line int, field, format string, args ...any) error {
 	return &badinput.Error{File: in.name, Line: line, Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-func (in *incoming) hasServer(server string) bool {
-	return slices.ContainsFunc(in.servers, func(s string) bool { return SameDN(s, server) })
-}
-
-// readOptions is what the reading of a file needs to know.
 type readOptions struct {
 	roles      attributeRoles
 	target     string // DN of the driver a driver configuration is written to; "" for the one it names
@@ -78,9 +72,6 @@ func readSource(ctx context.Context, src ExportSource, o readOptions) (*incoming
 	in := &incoming{name: cmp.Or(src.Name, "export"), objects: newObjects(o.tempDir), ignored: map[string]int64{}}
 	if err := in.read(ctx, src, o); err != nil {
 		in.close()
-		if _, ok := errors.AsType[*failover.Error](err); ok {
-			return nil, err
-		}
 		return nil, refused("read export", err)
 	}
 	return in, nil
@@ -159,7 +150,7 @@ func (in *incoming) readLDIF(content io.Reader, o readOptions) error {
 }
 
 func (in *incoming) note(server string) {
-	if !in.hasServer(server) {
+	if !containsDN(in.servers, server) {
 		in.servers = append(in.servers, server)
 	}
 }
@@ -238,7 +229,6 @@ func (in *incoming) creation(o *object, rec *ldif.Record, roles attributeRoles) 
 	return o, nil
 }
 
-// take checks an attribute of an object and adds it.
 func (in *incoming) take(o *object, line int, a Attribute, roles attributeRoles, role attributeRole) error {
 	if a.Values = withoutEmpty(a.Values); len(a.Values) == 0 {
 		return nil
@@ -262,11 +252,15 @@ func (in *incoming) take(o *object, line int, a Attribute, roles attributeRoles,
 
 // withoutEmpty leaves out values of zero bytes. They mean "not set", and a server refuses to be given one.
 func withoutEmpty(values [][]byte) [][]byte {
-	empty := func(v []byte) bool { return len(v) == 0 }
-	if !slices.ContainsFunc(values, empty) {
+	return without(values, func(v []byte) bool { return len(v) == 0 })
+}
+
+// without leaves the list itself as it is.
+func without(values [][]byte, drop func([]byte) bool) [][]byte {
+	if !slices.ContainsFunc(values, drop) {
 		return values
 	}
-	return slices.DeleteFunc(slices.Clone(values), empty)
+	return slices.DeleteFunc(slices.Clone(values), drop)
 }
 
 // acceptable refuses what a server would refuse when half of the file is written: values that stand twice, that are too

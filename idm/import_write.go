@@ -1,19 +1,18 @@
 package idm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/01b61c5c/failover"
 )
 
-// write makes the two passes.
 func (imp *importer) write(ctx context.Context) error {
 	if imp.report.Differing+imp.report.OnlyInExport == 0 {
 		return nil
@@ -34,8 +33,8 @@ func (imp *importer) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	failover.Progress(ctx, "all objects exist on "+imp.server.DN()+"; writing what names other objects and the "+
-		"per-server values")
+	failover.Progress(ctx, "all objects exist on "+imp.server.DN()+
+		"; writing what names other objects and the per-server values")
 	return imp.pass(ctx, func(w, h *object) func() error {
 		target := h
 		if h == nil {
@@ -59,37 +58,22 @@ func isContainer(o *object) bool {
 // the objects behind have to wait for it. After a failure nothing more is begun and what runs is waited for.
 func (imp *importer) pass(ctx context.Context, change func(want, have *object) func() error,
 	alone func(*object) bool) error {
-	var g errgroup.Group
+	g, going := errgroup.WithContext(ctx) // ends with the first failure, and with it the walk
 	g.SetLimit(defaultConnections)
-	var failed atomic.Bool
-	errStop := errors.New("stop")
-	err := pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, h *object, _ []byte) error {
-		if failed.Load() {
-			return errStop
-		}
+	err := pairs(going, imp.in.objects, imp.have, imp.scope, func(w, h *object, _ []byte) error {
 		if w == nil {
 			return nil
 		}
 		do := change(w, h)
-		if do == nil {
-			return nil
-		}
-		if alone(w) {
+		if do != nil && alone(w) {
 			return do()
 		}
-		g.Go(func() error {
-			err := do()
-			if err != nil {
-				failed.Store(true)
-			}
-			return err
-		})
+		if do != nil {
+			g.Go(do)
+		}
 		return nil
 	})
-	if running := g.Wait(); running != nil {
-		return running
-	}
-	return err
+	return cmp.Or(g.Wait(), err)
 }
 
 func (imp *importer) create(ctx context.Context, w *object) error {
@@ -98,7 +82,7 @@ func (imp *importer) create(ctx context.Context, w *object) error {
 		attributes = append(slices.Clone(attributes), Attribute{Name: serverList, Values: own})
 	}
 	err := imp.server.Add(ctx, w.dn, attributes...)
-	lost := err != nil && failover.OutcomeOf(err) == failover.InDoubt
+	lost := failover.OutcomeOf(err) == failover.InDoubt
 	if (lost || errors.Is(err, ErrExists)) && ctx.Err() == nil {
 		// Lost answer, or the object of a run that broke: what counts is what is there.
 		e, rerr := imp.server.Read(ctx, w.dn, imp.roles.requested()...)
@@ -111,13 +95,11 @@ func (imp *importer) create(ctx context.Context, w *object) error {
 			}
 		}
 	}
-	if err == nil {
-		imp.written.Add(1)
-		imp.created.Add(1)
-		return nil
-	}
 	if failover.OutcomeOf(err) != failover.NotApplied {
 		imp.written.Add(1)
+	}
+	if err == nil {
+		imp.created.Add(1)
 	}
 	return imp.at(w.line, err)
 }
@@ -140,19 +122,16 @@ func (imp *importer) modify(ctx context.Context, o *object, deltas []delta) func
 	}
 	return func() error {
 		err := imp.server.Modify(ctx, o.dn, changes...)
-		if err != nil && failover.OutcomeOf(err) == failover.InDoubt && ctx.Err() == nil {
+		if failover.OutcomeOf(err) == failover.InDoubt && ctx.Err() == nil {
 			err = imp.again(ctx, o.dn, changes)
 		}
-		if err == nil || failover.OutcomeOf(err) != failover.NotApplied {
+		if failover.OutcomeOf(err) != failover.NotApplied {
 			imp.written.Add(1)
 		}
-		if err != nil {
-			return imp.at(o.line, err)
-		}
-		if o.line == 0 { // it was on the server before
+		if err == nil && o.line == 0 { // it was on the server before
 			imp.changed.Store(strings.ToLower(o.dn), true)
 		}
-		return nil
+		return imp.at(o.line, err)
 	}
 }
 
@@ -175,8 +154,8 @@ func (imp *importer) again(ctx context.Context, dn string, changes []AttributeCh
 			rest = append(rest, c)
 		}
 	}
-	if len(rest) == 0 {
-		return nil
+	if len(rest) > 0 {
+		err = behind(dn, imp.server.Modify(ctx, dn, rest...))
 	}
-	return behind(dn, imp.server.Modify(ctx, dn, rest...))
+	return err
 }

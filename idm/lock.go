@@ -39,16 +39,11 @@ var _ failover.Lock = DirectoryLock{}
 
 // withoutLocks returns the values without those of a lock: they are of the moment, and no part of a configuration.
 func withoutLocks(values [][]byte) [][]byte {
-	isLock := func(v []byte) bool { return bytes.HasPrefix(v, []byte(lockPrefix)) }
-	if !slices.ContainsFunc(values, isLock) {
-		return values
-	}
-	return slices.DeleteFunc(slices.Clone(values), isLock)
+	return without(values, func(v []byte) bool { return bytes.HasPrefix(v, []byte(lockPrefix)) })
 }
 
 func (l DirectoryLock) attribute() string { return cmp.Or(l.Attribute, defaultLockAttribute) }
 
-// value is the lock's attribute with one value.
 func (l DirectoryLock) value(kind ChangeKind, text string) AttributeChange {
 	return AttributeChange{kind, Text(l.attribute(), text)}
 }

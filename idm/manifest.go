@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/internal/badinput"
 	"github.com/01b61c5c/failover/internal/enum"
 )
@@ -81,16 +82,16 @@ func (m Manifest) Write(w io.Writer) error {
 	return err
 }
 
-// maxManifest bounds what readManifest takes in.
 const maxManifest = 64 << 20
 
 // readManifest reads what [Manifest.Write] wrote; name is the file name errors carry. Unknown fields, another version
 // and missing fields are refused.
 func readManifest(name string, r io.Reader) (Manifest, error) {
 	var m Manifest
+	line := 0
 	refuse := func(field, reason string, args ...any) (Manifest, error) {
 		return Manifest{}, refused("read manifest",
-			&badinput.Error{File: name, Field: field, Reason: fmt.Sprintf(reason, args...)})
+			&badinput.Error{File: name, Line: line, Field: field, Reason: fmt.Sprintf(reason, args...)})
 	}
 	text, err := io.ReadAll(io.LimitReader(r, maxManifest+1))
 	if err != nil {
@@ -102,9 +103,8 @@ func readManifest(name string, r io.Reader) (Manifest, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&m); err != nil {
-		line := 1 + bytes.Count(text[:min(d.InputOffset(), int64(len(text)))], []byte("\n"))
-		return Manifest{}, refused("read manifest",
-			&badinput.Error{File: name, Line: line, Reason: "not a manifest: " + err.Error()})
+		line = 1 + bytes.Count(text[:min(d.InputOffset(), int64(len(text)))], []byte("\n"))
+		return refuse("", "not a manifest: %v", err)
 	}
 	if d.More() {
 		return refuse("", "something follows the manifest")
@@ -126,8 +126,11 @@ func readManifest(name string, r io.Reader) (Manifest, error) {
 	return m, nil
 }
 
-// refused wraps why input was refused: nothing was written.
+// refused gives a refusal its outcome: nothing was written.
 func refused(op string, err error) error {
+	if _, told := errors.AsType[*failover.Error](err); told {
+		return err
+	}
 	return notDone(op, "", "repair the file or take another export; nothing was written", err)
 }
 
@@ -161,7 +164,6 @@ func (c ExportCheck) String() string {
 	return text
 }
 
-// meter counts and hashes what passes.
 type meter struct {
 	n   int64
 	sum hash.Hash

@@ -134,10 +134,8 @@ func (r Route) mover(options string, source *Server, onRequest []string) (*mover
 	}
 	r, err := r.withDefaults()
 	if err == nil {
-		err = sameTree(source, r.Target)
-	}
-	if err == nil {
-		err = ServerDataOptions{DriverSet: r.DriverSet, Drivers: r.Drivers, OnRequest: onRequest}.validate()
+		err = cmp.Or(sameTree(source, r.Target),
+			ServerDataOptions{DriverSet: r.DriverSet, Drivers: r.Drivers, OnRequest: onRequest}.validate())
 	}
 	return &mover{Route: r, source: source, sourceDN: source.DN()}, err
 }

@@ -3,6 +3,7 @@ package idm
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/xml"
 	"fmt"
 	"slices"
@@ -65,6 +66,76 @@ func (n SecretNeeded) String() string {
 		text += " on " + n.Server
 	}
 	return text + ": " + n.Because
+}
+
+// SecretList is what passwords a server needs, and where that could not be found out.
+type SecretList struct {
+	Needs []SecretNeeded
+	Gaps  []string
+}
+
+// SecretsNeeded computes which passwords have to be set on the server forServer before the drivers can start there, and
+// who needs them: from the lists of named passwords this server has, from settings of type password-ref, from policies
+// that ask for a named password, and from the settings of shim and Remote Loader. This server should be the one the
+// drivers ran on; where it is gone, the lists of the other server together with an export's manifest are what is left.
+// It changes nothing and never sees a password.
+func (s *Server) SecretsNeeded(ctx context.Context, setDN string, drivers []string, forServer string) (SecretList,
+	error) {
+	o := ServerDataOptions{DriverSet: setDN, Drivers: drivers}
+	if err := o.validate(); err != nil {
+		return SecretList{}, err
+	}
+	sel, err := s.selection(ctx, o)
+	if err != nil {
+		return SecretList{}, err
+	}
+	roles := fallbackRoles() // every attribute asked for is in the table
+	var needs secretList
+	var holders []string
+	q := Query{Base: setDN, Scope: ScopeSubtree, Attributes: []string{"objectClass", "XmlData", "DirXML-Data",
+		"DirXML-ConfigValues", "DirXML-ShimConfigInfo", "DirXML-JavaModule", "DirXML-ShimAuthID", "DirXML-ShimAuthServer"}}
+	for e, err := range s.Entries(ctx, q) {
+		if err != nil {
+			return SecretList{}, err
+		}
+		if !sel.includes(e.DN) {
+			continue
+		}
+		object := roles.split(e, forServer)
+		needs.collect(object, object.valuesOf(forServer), forServer, sel.holder(e.DN))
+		if slices.ContainsFunc([]string{"DirXML-DriverSet", "DirXML-Driver", "DirXML-Job", "DirXML-Resource"}, e.HasClass) {
+			holders = append(holders, e.DN)
+		}
+	}
+	var list SecretList
+	// What the engine lists is the only first-hand source.
+	slices.Sort(holders)
+	stored, failed := s.namedPasswordsOf(ctx, holders)
+	for _, dn := range holders {
+		if err := failed[dn]; err != nil {
+			if ctx.Err() != nil || unanswered(err) {
+				return SecretList{}, err
+			}
+			list.Gaps = append(list.Gaps, fmt.Sprintf("the named passwords of %s on %s cannot be listed: %v", dn, s.DN(), err))
+		}
+		for _, p := range stored[dn] {
+			needs.add(SecretNeeded{Kind: SecretNamed, Object: dn, Server: forServer, Name: p.Name, DisplayName: p.DisplayName,
+				Because: "it is set on " + s.DN()}, dn)
+		}
+	}
+	// For the password of mutual authentication no operation is published. Only whether there is one is asked.
+	q.Filter, q.Attributes = "(DirXML-MutualAuthPassword=*)", []string{"1.1"}
+	for e, err := range s.Entries(ctx, q) {
+		if err != nil {
+			return SecretList{}, err
+		}
+		if sel.includes(e.DN) {
+			list.Gaps = append(list.Gaps, e.DN+" has a password for mutual authentication with its Remote Loader on "+s.DN()+
+				": set it again in the administration tool, no operation for it is published")
+		}
+	}
+	list.Needs = needs.sorted()
+	return list, nil
 }
 
 // secretList collects needs without doubles.

@@ -13,25 +13,14 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// saveCaches writes the events that wait on the source into files.
 func (m *mover) saveCaches() failover.Step {
-	return failover.Step{ID: "save-caches", Writes: m.ofDrivers("idm/cache"),
+	return m.looks("caches saved", "write them to "+m.cacheDir, func(ctx context.Context, driver string) (failover.Item, error) {
+		saved, _, err := m.factCache(driver).Load(ctx)
+		return failover.Item{Done: saved != "", Found: cmp.Or(saved, "not saved")}, err
+	}).Step(failover.Step{ID: "save-caches", Writes: m.ofDrivers("idm/cache"),
 		Title: "Save the events that wait on the source", Target: m.sourceDN, Kind: failover.Change,
 		Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
 		Source: ours + "the queue is a file of one server (ldapwiki \"TAO Files\"); disabling a driver ends it",
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			var rows []failover.Item
-			for _, driver := range m.Drivers {
-				saved, _, err := m.factCache(driver).Load(ctx)
-				if err != nil {
-					return failover.Observation{}, err
-				}
-				rows = append(rows, failover.Item{Target: driver, Done: saved != "", Found: cmp.Or(saved, "not saved")})
-			}
-			obs := summary(rows, "caches saved")
-			obs.Would = "write them to " + m.cacheDir
-			return obs, nil
-		},
 		Apply: func(ctx context.Context) error {
 			noted, _, err := factNoted.Load(ctx)
 			if err != nil {
@@ -48,7 +37,7 @@ func (m *mover) saveCaches() failover.Step {
 				return err
 			})
 		},
-		Undo: failover.NothingToUndo}
+		Undo: failover.NothingToUndo})
 }
 
 // saveCache writes one cache, or says why it could not be read: the gap is closed by time, not by the file. Driver set,

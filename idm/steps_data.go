@@ -13,7 +13,6 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// copyData copies the per-server values from the source to the target.
 func (m *mover) copyData(onRequest []string) failover.Step {
 	o := ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: onRequest}
 	return failover.Step{ID: stepCopy, Title: "Copy the per-server values from the source to the target",
@@ -51,7 +50,6 @@ func (m *mover) copyData(onRequest []string) failover.Step {
 		Undo: failover.NothingToUndo}
 }
 
-// positions is where a person decides from where the shims of a returned server go on.
 func (m *mover) positions() failover.Step {
 	return failover.Step{ID: "positions", Title: "Decide from which position in its application each shim goes on",
 		Target: m.Target.DN(), Kind: failover.Manual,

@@ -10,7 +10,6 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// jobs lets the jobs run on the target.
 func (m *mover) jobs() failover.Step {
 	return failover.Step{ID: "jobs", Writes: []string{factJobsBefore.Name, factJobsTold.Name},
 		Title: "Let the jobs run on the target instead of the source", Target: m.DriverSet, Kind: failover.Change,
@@ -34,7 +33,8 @@ func (m *mover) jobs() failover.Step {
 			var rows []failover.Item
 			for _, job := range m.changed(before) {
 				list, exists := lists[job]
-				rows = append(rows, failover.Item{Target: job, Done: !exists || sameNames(list, before[job]),
+				back := len(lacking(list, before[job]))+len(lacking(before[job], list)) == 0
+				rows = append(rows, failover.Item{Target: job, Done: !exists || back,
 					Found: "runs on " + strings.Join(list, " and ")})
 			}
 			return summary(rows, "jobs name the servers they named before"), nil
@@ -45,13 +45,6 @@ func (m *mover) jobs() failover.Step {
 func (m *mover) changed(before map[string][]string) []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(before)),
 		func(job string) bool { return !containsDN(before[job], m.sourceDN) })
-}
-
-func sameNames(a, b []string) bool {
-	inBoth := func(list, other []string) bool {
-		return !slices.ContainsFunc(list, func(dn string) bool { return !containsDN(other, dn) })
-	}
-	return inBoth(a, b) && inBoth(b, a)
 }
 
 // jobLists returns the server lists of the jobs that move: those of the drivers, and those of the driver set when every
@@ -84,11 +77,8 @@ func (m *mover) wantedList(list []string) []string {
 	if !containsDN(list, m.sourceDN) {
 		return list
 	}
-	list = slices.DeleteFunc(slices.Clone(list), func(dn string) bool { return SameDN(dn, m.sourceDN) })
-	if !containsDN(list, m.Target.DN()) {
-		list = append(list, m.Target.DN())
-	}
-	return list
+	list = lacking(list, []string{m.sourceDN})
+	return append(list, lacking([]string{m.Target.DN()}, list)...)
 }
 
 func (m *mover) lookJobs(ctx context.Context) (failover.Observation, error) {
@@ -166,15 +156,11 @@ func (m *mover) setServerList(ctx context.Context, job string, want []string) (w
 		return false, notApplied(err)
 	}
 	var changes []AttributeChange
-	for _, dn := range want {
-		if !containsDN(have, dn) {
-			changes = append(changes, AttributeChange{ChangeAdd, Text(serverList, dn)})
-		}
+	for _, dn := range lacking(want, have) {
+		changes = append(changes, AttributeChange{ChangeAdd, Text(serverList, dn)})
 	}
-	for _, dn := range have {
-		if !containsDN(want, dn) {
-			changes = append(changes, AttributeChange{ChangeDelete, Text(serverList, dn)})
-		}
+	for _, dn := range lacking(have, want) {
+		changes = append(changes, AttributeChange{ChangeDelete, Text(serverList, dn)})
 	}
 	if len(changes) == 0 {
 		return false, nil

@@ -30,7 +30,6 @@ func (m *mover) sourceInactive(ctx context.Context, driver string) error {
 	return nil
 }
 
-// sourceActive is the check that the drivers run where the operator believes they run.
 func (m *mover) sourceActive() failover.Step {
 	runs := func(st DriverStatus) bool { return st.State == StateRunning && st.Option.enabled() }
 	return m.looks("running on the source", "", row(m.source.Status, runs)).Step(failover.Step{ID: "source-active",
@@ -160,7 +159,6 @@ func (m *mover) targetInactive(ctx context.Context, driver string) error {
 	return nil
 }
 
-// disableSource disables the drivers on the source.
 func (m *mover) disableSource() failover.Step {
 	return m.looks("disabled on the source", "set them to Disabled on "+m.sourceDN,
 		row(m.source.StartOption, is(StartDisabled))).Step(failover.Step{ID: "disable-source",
@@ -193,7 +191,6 @@ func (m *mover) disableSource() failover.Step {
 		})})
 }
 
-// sourceQuiet is the proof that the old side is out before the new one is brought up.
 func (m *mover) sourceQuiet() failover.Step {
 	see := row(m.source.Status, DriverStatus.out)
 	return failover.Step{ID: "source-quiet", Title: "Observe that every driver is stopped and disabled on the source",

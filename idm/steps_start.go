@@ -1,6 +1,7 @@
 package idm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// start starts the drivers on the target and judges each.
 func (m *mover) start() failover.Step {
 	return m.looks("running on the target", "start them", row(m.Target.stateIfServed, is(StateRunning))).Step(failover.Step{
 		ID: stepStart, Title: "Start the drivers on the target and see that they stay up", Target: m.Target.DN(),
@@ -121,26 +121,24 @@ func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Ti
 		Poll: m.Poll, Timeout: m.allDrivers(m.StartTimeout),
 		Source: fromVendor + `cache relocation: start without automatic synchronization, then "synchronize from the noted time" to pick up lost events`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			var rows []failover.Item
-			earliest := time.Time{}
+			obs, err := m.look(ctx, "synchronized since the noted time",
+				func(ctx context.Context, driver string) (failover.Item, error) {
+					at, ok, err := m.factResynced(driver).Load(ctx)
+					if !ok {
+						return failover.Item{Found: "not synchronized"}, err
+					}
+					return failover.Item{Done: true, Found: "synchronized since " + at.UTC().Format(time.RFC3339)}, err
+				})
+			var earliest time.Time
 			for _, driver := range m.Drivers {
-				row := failover.Item{Target: driver, Found: "not synchronized"}
-				at, ok, err := m.factResynced(driver).Load(ctx)
-				if err != nil {
-					return failover.Observation{}, err
-				}
-				if ok {
-					row.Done, row.Found = true, "synchronized since "+at.UTC().Format(time.RFC3339)
-				}
-				rows = append(rows, row)
-				if at, ok, err = since(ctx, driver); err != nil {
+				at, ok, sinceErr := since(ctx, driver)
+				if err = cmp.Or(err, sinceErr); err != nil {
 					return failover.Observation{}, err
 				}
 				if ok && (earliest.IsZero() || at.Before(earliest)) {
 					earliest = at
 				}
 			}
-			obs := summary(rows, "synchronized since the noted time")
 			// An approved plan holds for it: the time itself, which no plan of a switchover knows, stands in the note.
 			obs.Would = fmt.Sprintf("ask for everything created or changed since that time, or since the oldest event that "+
 				"waited then, less %s", m.Margin)

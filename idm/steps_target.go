@@ -19,7 +19,6 @@ const (
 	ours       = "ours: "
 )
 
-// servers is the check that both ends are who they should be and that the target can run the drivers.
 func (m *mover) servers() failover.Step {
 	return failover.Step{ID: "servers",
 		Title:  "Check that the right servers answer and the target's engine is as new as the source's",
@@ -50,7 +49,6 @@ func (m *mover) servers() failover.Step {
 		}}
 }
 
-// rights is the check that the user may do what the procedure will do.
 func (m *mover) rights() failover.Step {
 	return failover.Step{ID: "rights", Title: "Check the rights of the user on the driver set", Target: m.Target.DN(),
 		Kind: failover.Check, Guards: m.needed,
@@ -77,7 +75,6 @@ func (m *mover) rights() failover.Step {
 		}}
 }
 
-// replicas is the check that the target holds what the drivers need.
 func (m *mover) replicas() failover.Step {
 	return failover.Step{ID: "replicas", Title: "Check that the target holds the replicas the drivers need",
 		Target: m.Target.DN(), Kind: failover.Check, Guards: m.served,
@@ -125,7 +122,6 @@ func (m *mover) replicas() failover.Step {
 // synchronizes more often is inferred).
 const ringLimit = 2 * time.Hour
 
-// inSet adds the target to the driver set.
 func (m *mover) inSet() failover.Step {
 	return failover.Step{ID: "add-server", Title: "Add the target to the driver set", Target: m.Target.DN(),
 		Kind: failover.Change, Poll: m.Poll,
@@ -165,7 +161,6 @@ func (m *mover) inSet() failover.Step {
 		Undo: failover.NothingToUndo}
 }
 
-// engineServes waits until the target's engine serves the drivers, which may need a restart.
 func (m *mover) engineServes() failover.Step {
 	return m.looks("drivers served", "", func(ctx context.Context, driver string) (failover.Item, error) {
 		o, err := m.Target.StartOption(ctx, driver)
@@ -199,7 +194,6 @@ func (m *mover) targetPassive() failover.Step {
 	return step
 }
 
-// disableOnTarget disables the drivers on the target, so that it neither starts nor caches anything.
 func (m *mover) disableOnTarget() failover.Step {
 	see := row(m.Target.Status, DriverStatus.out)
 	return m.looks("disabled and stopped on the target", "disable them on "+m.Target.DN(),
@@ -230,7 +224,6 @@ func (m *mover) disableOnTarget() failover.Step {
 		Undo: failover.NothingToUndo})
 }
 
-// targetQuiet is the check that nothing old waits on the target.
 func (m *mover) targetQuiet() failover.Step {
 	return m.looks("quiet on the target", "", func(ctx context.Context, driver string) (failover.Item, error) {
 		st, err := m.Target.Status(ctx, driver)
@@ -251,7 +244,6 @@ func (m *mover) targetQuiet() failover.Step {
 		Source: fromVendor + `start options: "Manual: events are cached"; a standby left on Manual would send every event a second time`})
 }
 
-// enable sets the drivers to Manual without synchronization.
 func (m *mover) enable() failover.Step {
 	return failover.Step{ID: stepEnable, Writes: []string{factBefore.Name},
 		Title: "Enable the drivers on the target: Manual, without synchronization", Target: m.Target.DN(),
@@ -315,7 +307,6 @@ func (m *mover) targetOptions(ctx context.Context) (map[string]StartOption, erro
 	return options, notApplied(err)
 }
 
-// confirmGood is where a person says that all is good.
 func (m *mover) confirmGood() failover.Step {
 	return failover.Step{ID: "all-good", Title: "Say that all is good before the drivers start by themselves",
 		Target: m.Target.DN(), Kind: failover.Manual,
@@ -349,7 +340,6 @@ func (m *mover) finalOption(ctx context.Context, driver string) (StartOption, er
 	return StartAuto, err
 }
 
-// auto makes the drivers start with the server.
 func (m *mover) auto() failover.Step {
 	see := func(ctx context.Context, driver string) (failover.Item, error) {
 		want, err := m.finalOption(ctx, driver)

@@ -120,7 +120,6 @@ func (m *mover) notedTime(ctx context.Context, driver string) (time.Time, bool, 
 	return at.Add(-m.Margin), ok, err
 }
 
-// returnedQuiet is the check that a returned server does not run the drivers it once ran.
 func (m *mover) returnedQuiet() failover.Step {
 	see := row(m.Target.Status, DriverStatus.out)
 	return m.looks("stopped and disabled on the returned server", "",
