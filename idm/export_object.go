@@ -3,6 +3,7 @@ package idm
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -351,4 +352,48 @@ func (o *object) merge(other *object) error {
 	}
 	o.canonical()
 	return nil
+}
+
+// pairs walks over both collections and calls visit for each object of either side, within scope. The key holds until
+// visit returns, the objects longer.
+func pairs(ctx context.Context, want, have *objects, scope []byte,
+	visit func(want, have *object, key []byte) error) error {
+	x, err := want.walk(scope)
+	if err != nil {
+		return err
+	}
+	y, err := have.walk(scope)
+	if err != nil {
+		return err
+	}
+	w, key, err := x.take()
+	if err != nil {
+		return err
+	}
+	h, at, err := y.take()
+	for err == nil && (w != nil || h != nil) {
+		order := bytes.Compare(key, at)
+		switch {
+		case w == nil:
+			order = 1
+		case h == nil:
+			order = -1
+		}
+		switch err = context.Cause(ctx); {
+		case err != nil:
+		case order < 0:
+			err = visit(w, nil, key)
+		case order > 0:
+			err = visit(nil, h, at)
+		default:
+			err = visit(w, h, key)
+		}
+		if err == nil && order <= 0 {
+			w, key, err = x.take()
+		}
+		if err == nil && order >= 0 {
+			h, at, err = y.take()
+		}
+	}
+	return err
 }

@@ -1,7 +1,6 @@
 package idm
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -288,47 +287,6 @@ func (imp *importer) needs(ctx context.Context) error {
 	}
 	imp.report.Secrets = joined(imp.in.secrets.list)
 	return err
-}
-
-// preflight makes the checks that concern only an import.
-func (imp *importer) preflight(ctx context.Context) error {
-	if err := imp.parents(ctx); err != nil {
-		return err
-	}
-	if imp.in.bare != "" {
-		if known, err := imp.server.Exists(ctx, imp.in.bare); err != nil {
-			return err
-		} else if !known {
-			return imp.in.refuse(1, "<attributes>", "the file has no settings of the driver %s, which does not exist: "+
-				"it is a part of a driver and cannot create one", imp.in.bare)
-		}
-	}
-	if err := imp.unresolved(ctx); err != nil {
-		return err
-	}
-	return imp.rights(ctx)
-}
-
-// parents checks that each object has its parent in the file or on the server.
-func (imp *importer) parents(ctx context.Context) error {
-	var path [][]byte
-	return pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, h *object, key []byte) error {
-		for len(path) > 0 && !keyBelow(key, path[len(path)-1]) {
-			path = path[:len(path)-1]
-		}
-		defer func() { path = append(path, slices.Clone(key)) }()
-		if h != nil || len(path) > 0 && bytes.Equal(path[len(path)-1], parentKey(key)) {
-			return nil
-		}
-		parent := ParentDN(w.dn)
-		if len(path) == 0 && parent != "" {
-			known, err := imp.server.Exists(ctx, parent)
-			if err != nil || known {
-				return err
-			}
-		}
-		return imp.in.refuse(w.line, "dn", "%s has no parent: %s is neither in the file nor in the directory", w.dn, parent)
-	})
 }
 
 // at adds the place in the file to a refusal of the server.

@@ -4,16 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/01b61c5c/failover/internal/drivercfg"
-	"github.com/01b61c5c/failover/internal/spool"
 )
 
 // DifferenceKind says on which side something is.
@@ -270,50 +266,6 @@ func presentValues(name string, values, present [][]byte) [][]byte {
 	return without(values, func(v []byte) bool { return !there[comparableOf(name, v)] })
 }
 
-// pairs walks over both collections and calls visit for each object of either side, within scope. The key holds until
-// visit returns, the objects longer.
-func pairs(ctx context.Context, want, have *objects, scope []byte,
-	visit func(want, have *object, key []byte) error) error {
-	x, err := want.walk(scope)
-	if err != nil {
-		return err
-	}
-	y, err := have.walk(scope)
-	if err != nil {
-		return err
-	}
-	w, key, err := x.take()
-	if err != nil {
-		return err
-	}
-	h, at, err := y.take()
-	for err == nil && (w != nil || h != nil) {
-		order := bytes.Compare(key, at)
-		switch {
-		case w == nil:
-			order = 1
-		case h == nil:
-			order = -1
-		}
-		switch err = context.Cause(ctx); {
-		case err != nil:
-		case order < 0:
-			err = visit(w, nil, key)
-		case order > 0:
-			err = visit(nil, h, at)
-		default:
-			err = visit(w, h, key)
-		}
-		if err == nil && order <= 0 {
-			w, key, err = x.take()
-		}
-		if err == nil && order >= 0 {
-			h, at, err = y.take()
-		}
-	}
-	return err
-}
-
 // compare counts and lists the differences.
 func (p pairing) compare(ctx context.Context, c *Comparison, want, have *objects, scope []byte) error {
 	return pairs(ctx, want, have, scope, func(w, h *object, _ []byte) error {
@@ -356,58 +308,4 @@ func (p pairing) difference(d delta, w, h *object) Difference {
 		diff.Kind = DifferenceOnlyInExport
 	}
 	return diff
-}
-
-// unresolved finds the first reference to something that neither the export nor the server has.
-func (imp *importer) unresolved(ctx context.Context) error {
-	named := spool.New(imp.tempDir, spoolMemory/4)
-	defer named.Close() //nolint:errcheck // temporary files
-	err := pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, _ *object, _ []byte) error {
-		if w == nil {
-			return nil
-		}
-		return w.named(named)
-	})
-	if err != nil {
-		return err
-	}
-	all, err := named.Iterator()
-	if err != nil {
-		return err
-	}
-	key, what, end := all.Next()
-	next := func() (dn, attribute, line string) {
-		u := unpacker{b: what}
-		dn, attribute, line = string(u.bytes()), string(u.bytes()), string(u.bytes())
-		for last := bytes.Clone(key); end == nil && bytes.Equal(key, last); {
-			key, what, end = all.Next()
-		}
-		return dn, attribute, line
-	}
-	lookUp := func(dn, attribute, line string) error {
-		known, err := imp.server.Exists(ctx, dn)
-		if err != nil || known {
-			return err
-		}
-		n, _ := strconv.Atoi(line)
-		return imp.in.refuse(n, attribute, "names %s, which neither the file nor the directory has", dn)
-	}
-	err = pairs(ctx, imp.in.objects, imp.have, imp.scope, func(_, _ *object, at []byte) error {
-		for end == nil && bytes.Compare(key, at) <= 0 {
-			there := bytes.Equal(key, at)
-			if dn, attribute, line := next(); !there {
-				if err := lookUp(dn, attribute, line); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
-	for err == nil && end == nil {
-		err = lookUp(next())
-	}
-	if err == nil && !errors.Is(end, io.EOF) {
-		err = end
-	}
-	return err
 }

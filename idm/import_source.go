@@ -18,7 +18,6 @@ import (
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/internal/badinput"
 	"github.com/01b61c5c/failover/internal/ldif"
-	"github.com/01b61c5c/failover/internal/spool"
 )
 
 // incoming is a file that was read to its end and found good in itself. Nothing of it is in memory but what is small.
@@ -382,28 +381,6 @@ func (in *incoming) check() error {
 	}
 	if in.count == 0 {
 		return in.refuse(0, "", "holds no object")
-	}
-	return nil
-}
-
-// named collects what an object names, for a check against what exists.
-func (o *object) named(into *spool.Spool) error {
-	servers := Attribute{Name: serverList, Values: find(o.plain, serverList)}
-	for _, a := range append(slices.Clone(o.refs), servers) {
-		for _, v := range a.Values {
-			dn, ok := referenceTarget(a.Name, string(v))
-			if !ok || dn == "" {
-				continue
-			}
-			key, err := sortKey(dn)
-			if err != nil {
-				return fmt.Errorf("%s: %s: %w", o.dn, a.Name, err)
-			}
-			what := packBytes(packBytes(packBytes(nil, []byte(dn)), []byte(a.Name)), []byte(strconv.Itoa(o.line)))
-			if err := into.Add(key, what); err != nil {
-				return err
-			}
-		}
 	}
 	return nil
 }

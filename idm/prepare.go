@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -107,4 +108,59 @@ func (m *mover) keepExport(k KeptExport) failover.Step {
 			return err
 		},
 		Undo: failover.NothingToUndo}
+}
+
+func (m *mover) copyData(onRequest []string) failover.Step {
+	o := ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: onRequest}
+	return failover.Step{ID: stepCopy, Title: "Copy the per-server values from the source to the target",
+		Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll, Timeout: m.allDrivers(m.StopTimeout),
+		Source: fromWiki + `"Once that server is in the DriverSet you can click on a driver and 'Copy Data' from the source server to the destination server so that the second server has the server-specific information that does not replicate."`,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			r, err := compareServerData(ctx, m.source, m.Target, o)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			obs := failover.Observation{Done: r.Equal(),
+				Found: fmt.Sprintf("%d values of %d objects differ", len(r.Differences), r.Objects),
+				Would: "write the source's values on the target; start option, state and passwords are not copied"}
+			for _, group := range groupByObject(r.Differences) {
+				obs.Items = append(obs.Items, failover.Item{Target: group[0].Object, Found: differenceText(group)})
+			}
+			var byHand []string
+			for _, group := range groupByObject(r.ByHand) {
+				obs.Items = append(obs.Items,
+					failover.Item{Target: group[0].Object, Done: true, Found: "by hand: " + differenceText(group)})
+			}
+			for _, d := range r.ByHand {
+				byHand = append(byHand, commonName(d.Object)+" "+d.Attribute)
+			}
+			if len(byHand) > 0 {
+				obs.Note = "not copied, to be decided by hand: " + strings.Join(byHand, ", ")
+			}
+			return obs, nil
+		},
+		Apply: func(ctx context.Context) error {
+			_, err := CopyServerData(ctx, m.source, m.Target, o)
+			return err
+		},
+		// The values lie on a server whose drivers are disabled; they do nothing there.
+		Undo: failover.NothingToUndo}
+}
+
+func (m *mover) positions() failover.Step {
+	return failover.Step{ID: "positions", Title: "Decide from which position in its application each shim goes on",
+		Target: m.Target.DN(), Kind: failover.Manual,
+		Source: "vendor KB 7000882: DirXML-DriverStorage is removed where a driver moves to another server",
+		Help: "The step " + stagePrepare + "/" + stepCopy + " names the drivers whose DirXML-DriverStorage on " +
+			m.Target.DN() + " is another than on the server they run on: it is the shim's position from before the crash, " +
+			"and a shim that goes on from there reads again or misses. For each of them keep it, have it copied (OnRequest), " +
+			"or remove the value on " + m.Target.DN() + ", as the shim's guide says. If it names none, there is nothing to do."}
+}
+
+func differenceText(list []ServerDifference) string {
+	texts := make([]string, len(list))
+	for i, d := range list {
+		texts[i] = d.String()
+	}
+	return strings.Join(texts, "; ")
 }
