@@ -59,13 +59,7 @@ func (e Entry) Value(name string) []byte {
 func (e Entry) Text(name string) string { return string(e.Value(name)) }
 
 // Texts returns all values as text.
-func (e Entry) Texts(name string) []string {
-	var texts []string
-	for _, v := range e.Get(name) {
-		texts = append(texts, string(v))
-	}
-	return texts
-}
+func (e Entry) Texts(name string) []string { return stringsOf(e.Get(name)) }
 
 // HasClass reports whether the entry has the object class.
 func (e Entry) HasClass(class string) bool {
@@ -316,9 +310,9 @@ func (s *Server) Compare(ctx context.Context, dn, attribute string, value []byte
 func escapeFilter(value string) string { return ldap.EscapeFilter(value) }
 
 func stringsOf(values [][]byte) []string {
-	texts := make([]string, len(values))
-	for i, v := range values {
-		texts[i] = string(v) // the library writes a string's bytes as they are
+	var texts []string
+	for _, v := range values {
+		texts = append(texts, string(v)) // the library writes a string's bytes as they are
 	}
 	return texts
 }

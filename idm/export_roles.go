@@ -84,10 +84,7 @@ func roleOfType(t AttributeType, known bool) attributeRole {
 
 func (s *Server) attributeRoles(ctx context.Context) (attributeRoles, error) {
 	schema, err := s.Schema(ctx)
-	if err != nil {
-		return attributeRoles{}, err
-	}
-	return rolesFrom(schema), nil
+	return rolesFrom(schema), err
 }
 
 func isDirXML(name string) bool { return len(name) > 7 && strings.EqualFold(name[:7], "DirXML-") }

@@ -83,19 +83,15 @@ func (in *incoming) read(ctx context.Context, src ExportSource, o readOptions) e
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%s: %w", in.name, err)
 	}
+	read := in.readLDIF
 	in.format = FormatLDIF
 	if bytes.HasPrefix(bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n"), []byte("<")) {
-		in.format = FormatDriverConfiguration
+		in.format, read = FormatDriverConfiguration, in.readConfiguration
 	}
 	if src.Manifest != nil && src.Manifest.Format != in.format {
 		return in.refuse(0, "", "is no %s, as the manifest says", src.Manifest.Format)
 	}
-	if in.format == FormatLDIF {
-		err = in.readLDIF(content, o)
-	} else {
-		err = in.readConfiguration(content, o)
-	}
-	if err != nil {
+	if err := read(content, o); err != nil {
 		return err
 	}
 	if src.Manifest != nil {

@@ -1,6 +1,7 @@
 package idm
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -111,11 +112,7 @@ type ResultError struct {
 
 // Error returns both codes with their readings and the server's words.
 func (e *ResultError) Error() string {
-	name := ldap.LDAPResultCodeMap[e.Result]
-	if name == "" {
-		name = "unknown result"
-	}
-	text := fmt.Sprintf("LDAP %d %s", e.Result, name)
+	text := fmt.Sprintf("LDAP %d %s", e.Result, cmp.Or(ldap.LDAPResultCodeMap[e.Result], "unknown result"))
 	if e.NDS != 0 {
 		text += fmt.Sprintf(", NDS %d", e.NDS)
 		if name := ndsReadings[e.NDS].name; name != "" {

@@ -181,23 +181,23 @@ func (m *mover) forEach(do func(ctx context.Context, driver string) error) func(
 	return func(ctx context.Context) error { return m.each(ctx, do) }
 }
 
-// see looks at one driver.
-type see = func(ctx context.Context, driver string) (failover.Item, error)
+// sight looks at one driver.
+type sight = func(ctx context.Context, driver string) (failover.Item, error)
 
 // looks is what a step over all drivers has of its observation: how a driver stands in the end, what is done about the
 // others, and how it is seen.
-func (m *mover) looks(wanted, would string, see see) failover.PerTarget {
+func (m *mover) looks(wanted, would string, see sight) failover.PerTarget {
 	return failover.PerTarget{Targets: m.Drivers, Limit: m.Limit, Name: commonName, Wanted: wanted, Would: would,
 		Observe: see}
 }
 
 // look observes every driver.
-func (m *mover) look(ctx context.Context, wanted string, see see) (failover.Observation, error) {
+func (m *mover) look(ctx context.Context, wanted string, see sight) (failover.Observation, error) {
 	return m.looks(wanted, "", see).Look(ctx, see)
 }
 
 // row sees of a driver what read tells, and whether that is good.
-func row[V fmt.Stringer](read func(ctx context.Context, driver string) (V, error), good func(V) bool) see {
+func row[V fmt.Stringer](read func(ctx context.Context, driver string) (V, error), good func(V) bool) sight {
 	return func(ctx context.Context, driver string) (failover.Item, error) {
 		v, err := read(ctx, driver)
 		return failover.Item{Done: good(v), Found: v.String()}, err

@@ -203,13 +203,13 @@ func (m *mover) sourceQuiet() failover.Step {
 			}
 			return m.look(ctx, "stopped and disabled on the source",
 				func(ctx context.Context, driver string) (failover.Item, error) {
-					row, err := see(ctx, driver)
+					item, err := see(ctx, driver)
 					if seen && away(ctx, err) {
 						// The start option outlives a restart, and a source that has died must not keep the target from starting.
 						return failover.Item{Done: true, Found: "the source does not answer any more; it was seen stopped and disabled"},
 							nil
 					}
-					return row, err
+					return item, err
 				})
 		}}
 }

@@ -198,11 +198,11 @@ func (m *mover) disableOnTarget() failover.Step {
 	see := row(m.Target.Status, DriverStatus.out)
 	return m.looks("disabled and stopped on the target", "disable them on "+m.Target.DN(),
 		func(ctx context.Context, driver string) (failover.Item, error) {
-			row, err := see(ctx, driver)
+			item, err := see(ctx, driver)
 			if notServed(err) {
 				return failover.Item{Found: "not served yet"}, nil
 			}
-			return row, err
+			return item, err
 		}).Step(failover.Step{ID: "keep-disabled", Title: "Keep the drivers disabled on the target", Target: m.Target.DN(),
 		Kind: failover.Change, Poll: m.Poll,
 		Source: fromVendor + `"A driver must run on one server only; disable it on the others": a standby on Manual would cache events for ever`,

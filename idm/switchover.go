@@ -124,11 +124,11 @@ func (m *mover) returnedQuiet() failover.Step {
 	see := row(m.Target.Status, DriverStatus.out)
 	return m.looks("stopped and disabled on the returned server", "",
 		func(ctx context.Context, driver string) (failover.Item, error) {
-			row, err := see(ctx, driver)
-			if !row.Done {
-				row.Found += ": run GuardOldServer"
+			item, err := see(ctx, driver)
+			if !item.Done {
+				item.Found += ": run GuardOldServer"
 			}
-			return row, err
+			return item, err
 		}).Step(failover.Step{ID: "returned-quiet",
 		Title: "Check that the returned server has every driver stopped and disabled", Target: m.Target.DN(),
 		Kind: failover.Check, Firm: true,

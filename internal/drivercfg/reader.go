@@ -25,7 +25,7 @@ type Reader struct {
 // NewReader reads up to the root element of r; file is the name errors carry.
 func NewReader(file string, r io.Reader, limits Limits) (*Reader, error) {
 	rd := &Reader{scanner: newScanner(file, r, limits.withDefaults())}
-	root, err := rd.first()
+	root, err := rd.firstElement()
 	if err != nil {
 		return nil, err
 	}

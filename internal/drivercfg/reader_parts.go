@@ -67,7 +67,7 @@ func (r *Reader) object(e xml.StartElement, line int, kind string) error {
 func (r *Reader) unwrap(line int, kind string, value []byte, wrappers []string) ([]byte, error) {
 	for len(wrappers) > 0 && value != nil {
 		in := newScanner(r.file, bytes.NewReader(value), r.limits)
-		begin, err := in.first()
+		begin, err := in.firstElement()
 		name := full(begin.Name)
 		if err == nil && !slices.Contains(wrappers, name) {
 			break

@@ -106,8 +106,8 @@ func (s *scanner) refuse(line int, field, format string, args ...any) error {
 	return &badinput.Error{File: s.file, Line: line, Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// first reads up to the first element.
-func (s *scanner) first() (xml.StartElement, error) {
+// firstElement reads up to the first element.
+func (s *scanner) firstElement() (xml.StartElement, error) {
 	for {
 		tok, err := s.next()
 		if e, is := tok.(xml.StartElement); is || err != nil {

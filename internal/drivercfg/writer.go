@@ -412,7 +412,7 @@ func (w *Writer) embeddable(prolog, core []byte) error {
 	in := io.MultiReader(bytes.NewReader(bytes.TrimPrefix(bytes.TrimSpace(prolog), bom)), strings.NewReader("<v>"),
 		bytes.NewReader(core), strings.NewReader("</v>"))
 	s := newScanner("value", in, w.limits)
-	if _, err := s.first(); err != nil {
+	if _, err := s.firstElement(); err != nil {
 		return err
 	}
 	c, err := s.inside()
