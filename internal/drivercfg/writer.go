@@ -378,24 +378,16 @@ func (w *Writer) dn(path []string) string {
 // document is an XML value taken apart into what can stand inside an element and what cannot.
 type document struct{ prolog, core []byte }
 
+// front is what may stand in front of the document of a value.
+var front = regexp.MustCompile(`^\x{FEFF}?(?:<\?xml (?s:.*?)\?>)?[ \t\r\n]*`)
+
 // split takes value apart and proves that its core can stand inside another document unchanged.
 func (w *Writer) split(value []byte) (document, error) {
 	if !clean(value) {
 		return document{}, errors.New("not UTF-8 text that XML can carry")
 	}
-	begin := 0
-	if bytes.HasPrefix(value, bom) {
-		begin = len(bom)
-	}
-	if bytes.HasPrefix(value[begin:], []byte("<?xml ")) {
-		end := bytes.Index(value[begin:], []byte("?>"))
-		if end < 0 {
-			return document{}, errors.New("not well-formed: the XML declaration does not end")
-		}
-		begin += end + 2
-	}
-	core := bytes.TrimLeft(value[begin:], " \t\r\n")
-	d := document{prolog: value[:len(value)-len(core)], core: trimXML(core)}
+	prolog := front.Find(value)
+	d := document{prolog: prolog, core: trimXML(value[len(prolog):])}
 	return d, w.embeddable(d.prolog, d.core)
 }
 
@@ -439,14 +431,9 @@ func (w *Writer) document(d document) {
 
 // clean reports whether XML can carry the bytes as characters.
 func clean(b []byte) bool {
-	for len(b) > 0 {
-		r, n := utf8.DecodeRune(b)
-		if r == utf8.RuneError && n == 1 || r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF {
-			return false
-		}
-		b = b[n:]
-	}
-	return true
+	return utf8.Valid(b) && !bytes.ContainsFunc(b, func(r rune) bool {
+		return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF
+	})
 }
 
 var textEscaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "\r", "&#13;")
