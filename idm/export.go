@@ -372,10 +372,8 @@ func pathBelow(dn, base string) []string {
 }
 
 func (x *exporter) toConfiguration(o *object) *drivercfg.Object {
-	c := &drivercfg.Object{Path: pathBelow(o.dn, x.base), Class: o.class()}
-	for _, a := range slices.Concat(o.plain, o.refs, o.valuesOf(x.server.DN()), o.notes) {
-		c.Attributes = append(c.Attributes, drivercfg.Attribute{Name: a.Name, Values: a.Values})
-	}
+	c := &drivercfg.Object{Path: pathBelow(o.dn, x.base), Class: o.class(),
+		Attributes: toLDIF(slices.Concat(o.plain, o.refs, o.valuesOf(x.server.DN()), o.notes))}
 	if len(c.Path) > 0 {
 		return c
 	}

@@ -127,18 +127,22 @@ func (s *Server) Import(ctx context.Context, src ExportSource, o ImportOptions) 
 
 // importer is one import under way: a checked file, the state of the server, and how they are paired.
 type importer struct {
-	server  *Server
-	in      *incoming
-	have    *objects
-	scope   []byte // key of the topmost object in question
-	top     string // its DN
-	pairing pairing
-	roles   attributeRoles
-	tempDir string
-	report  *ImportReport
-	written atomic.Int64
-	created atomic.Int64
-	changed sync.Map // DNs of objects that were there before and were changed
+	server   *Server
+	in       *incoming
+	have     *objects
+	scope    []byte // key of the topmost object in question
+	top      string // its DN
+	valuesOf string // whose per-server values of the export count
+	storage  StoragePolicy
+	report   *ImportReport
+	written  atomic.Int64
+	created  atomic.Int64
+	changed  sync.Map // DNs of objects that were there before and were changed
+}
+
+// each walks over the export and the server side by side, see pairs.
+func (imp *importer) each(ctx context.Context, visit func(want, have *object, key []byte) error) error {
+	return pairs(ctx, imp.in.objects, imp.have, imp.scope, visit)
 }
 
 func (imp *importer) close() {
@@ -178,7 +182,7 @@ func (s *Server) pair(ctx context.Context, src ExportSource, o ImportOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	imp := &importer{server: s, in: in, roles: roles, tempDir: o.TempDir, top: in.base, scope: in.baseKey}
+	imp := &importer{server: s, in: in, top: in.base, scope: in.baseKey, valuesOf: o.ValuesOf, storage: o.Storage}
 	if err := imp.load(ctx, o); err != nil {
 		imp.close()
 		return nil, refused("import", err)
@@ -227,17 +231,16 @@ func (imp *importer) load(ctx context.Context, o ImportOptions) error {
 		}
 		imp.scope, imp.top = key, o.Driver
 	}
-	imp.pairing = pairing{partial: in.partial, valuesOf: o.ValuesOf, server: s.DN(), storage: o.Storage}
 	if err := imp.chooseValues(o); err != nil {
 		return err
 	}
-	imp.have = newObjects(imp.tempDir)
-	if err := unless(ErrNoEntry, s.readObjects(ctx, imp.top, imp.roles, imp.have, func(string) {})); err != nil {
+	imp.have = newObjects(imp.in.tempDir)
+	if err := unless(ErrNoEntry, s.readObjects(ctx, imp.top, imp.in.roles, imp.have, func(string) {})); err != nil {
 		return err
 	}
 	imp.report = &ImportReport{Comparison: Comparison{Source: in.name, Base: imp.top, Server: s.DN(),
-		ValuesOf: imp.pairing.valuesOf, Ignored: in.ignored, Skipped: in.skipped}}
-	if err := imp.pairing.compare(ctx, &imp.report.Comparison, in.objects, imp.have, imp.scope); err != nil {
+		ValuesOf: imp.valuesOf, Ignored: in.ignored, Skipped: in.skipped}}
+	if err := imp.compare(ctx); err != nil {
 		return err
 	}
 	if imp.report.Same+imp.report.Differing+imp.report.OnlyInExport == 0 {
@@ -257,9 +260,9 @@ func (imp *importer) chooseValues(o ImportOptions) error {
 		return refuse("name one of the servers whose values it holds: ", "values of "+o.ValuesOf)
 	case o.ValuesOf != "" || len(in.servers) == 0:
 	case containsDN(in.servers, here):
-		imp.pairing.valuesOf = here
+		imp.valuesOf = here
 	case slices.Contains(in.servers, ""):
-		imp.pairing.valuesOf = ""
+		imp.valuesOf = ""
 	default:
 		return refuse("name the server whose values are to be used: ", "values of the connected server "+here)
 	}
@@ -269,11 +272,11 @@ func (imp *importer) chooseValues(o ImportOptions) error {
 // needs lists the secrets the objects in scope ask for on this server.
 func (imp *importer) needs(ctx context.Context) error {
 	var by owners
-	err := pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, _ *object, key []byte) error {
+	err := imp.each(ctx, func(w, _ *object, key []byte) error {
 		if w == nil {
 			return nil
 		}
-		imp.in.secrets.collect(w, w.valuesOf(imp.pairing.valuesOf), imp.server.DN(), by.of(w, key))
+		imp.in.secrets.collect(w, w.valuesOf(imp.valuesOf), imp.server.DN(), by.of(w, key))
 		if len(imp.in.secrets.list) > maxSecrets {
 			return imp.in.refuse(w.line, w.dn, "the file asks for more than %d passwords", maxSecrets)
 		}
@@ -325,17 +328,17 @@ func (imp *importer) broken(err error) error {
 func (imp *importer) observe(ctx context.Context) error {
 	imp.tally()
 	_ = imp.have.close()
-	imp.have = newObjects(imp.tempDir)
-	err := imp.server.readObjects(ctx, imp.top, imp.roles, imp.have, func(string) {})
+	imp.have = newObjects(imp.in.tempDir)
+	err := imp.server.readObjects(ctx, imp.top, imp.in.roles, imp.have, func(string) {})
 	if err == nil {
-		err = pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, h *object, _ []byte) error {
+		err = imp.each(ctx, func(w, h *object, _ []byte) error {
 			if w == nil {
 				return nil
 			}
 			if h == nil {
 				return fmt.Errorf("%w: %s", failover.ErrNotObserved, w.dn)
 			}
-			for _, d := range imp.pairing.all(w, h) {
+			for _, d := range imp.all(w, h) {
 				if d.want != nil {
 					return fmt.Errorf("%w: %s: %s: %s", failover.ErrNotObserved, h.dn, d.name, d.describe())
 				}

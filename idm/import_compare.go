@@ -149,29 +149,21 @@ func merged(name string) bool {
 	return false
 }
 
-// pairing says how the objects of an export and of a server are compared.
-type pairing struct {
-	partial  bool   // what the export lacks means nothing
-	valuesOf string // whose per-server values of the export count
-	server   string // the server compared with
-	storage  StoragePolicy
+func (imp *importer) replicated(want, have *object) []delta {
+	return imp.withoutState(compareAttributes(want.plain, have.plain, imp.in.partial, false))
 }
 
-func (p pairing) replicated(want, have *object) []delta {
-	return p.withoutState(compareAttributes(want.plain, have.plain, p.partial, false))
+func (imp *importer) references(want, have *object) []delta {
+	return compareAttributes(want.refs, have.refs, imp.in.partial, false)
 }
 
-func (p pairing) references(want, have *object) []delta {
-	return compareAttributes(want.refs, have.refs, p.partial, false)
-}
-
-func (p pairing) perServer(want, have *object) []delta {
-	return p.withoutState(compareAttributes(want.valuesOf(p.valuesOf), have.valuesOf(p.server), p.partial, true))
+func (imp *importer) perServer(want, have *object) []delta {
+	return imp.withoutState(compareAttributes(want.valuesOf(imp.valuesOf), have.valuesOf(imp.server.DN()), imp.in.partial, true))
 }
 
 // withoutState leaves out what shims and policies remember, unless it was asked for.
-func (p pairing) withoutState(deltas []delta) []delta {
-	if p.storage == StorageWrite {
+func (imp *importer) withoutState(deltas []delta) []delta {
+	if imp.storage == StorageWrite {
 		return deltas
 	}
 	return slices.DeleteFunc(deltas, func(d delta) bool {
@@ -179,8 +171,8 @@ func (p pairing) withoutState(deltas []delta) []delta {
 	})
 }
 
-func (p pairing) all(want, have *object) []delta {
-	return slices.Concat(p.replicated(want, have), p.references(want, have), p.perServer(want, have))
+func (imp *importer) all(want, have *object) []delta {
+	return slices.Concat(imp.replicated(want, have), imp.references(want, have), imp.perServer(want, have))
 }
 
 func compareAttributes(want, have []Attribute, partial, perServer bool) []delta {
@@ -267,39 +259,40 @@ func presentValues(name string, values, present [][]byte) [][]byte {
 }
 
 // compare counts and lists the differences.
-func (p pairing) compare(ctx context.Context, c *Comparison, want, have *objects, scope []byte) error {
-	return pairs(ctx, want, have, scope, func(w, h *object, _ []byte) error {
+func (imp *importer) compare(ctx context.Context) error {
+	c := &imp.report.Comparison
+	return imp.each(ctx, func(w, h *object, _ []byte) error {
 		switch {
 		case h == nil:
 			c.OnlyInExport++
 			c.list(Difference{Kind: DifferenceOnlyInExport, DN: w.dn, Class: w.class(), Line: w.line})
 			return nil
 		case w == nil:
-			if p.partial {
+			if imp.in.partial {
 				return nil
 			}
 			c.OnlyOnServer++
 			c.list(Difference{Kind: DifferenceOnlyOnServer, DN: h.dn, Class: h.class()})
 			return nil
 		}
-		deltas := p.all(w, h)
+		deltas := imp.all(w, h)
 		if len(deltas) == 0 {
 			c.Same++
 			return nil
 		}
 		c.Differing++
 		for _, d := range deltas {
-			c.list(p.difference(d, w, h))
+			c.list(imp.difference(d, w, h))
 		}
 		return nil
 	})
 }
 
-func (p pairing) difference(d delta, w, h *object) Difference {
+func (imp *importer) difference(d delta, w, h *object) Difference {
 	diff := Difference{Kind: DifferenceInValue, DN: h.dn, Class: h.class(), Attribute: d.name, Line: w.line,
 		Detail: d.describe()}
 	if d.perServer {
-		diff.Server = cmp.Or(p.valuesOf, p.server)
+		diff.Server = cmp.Or(imp.valuesOf, imp.server.DN())
 	}
 	switch {
 	case d.want == nil:

@@ -12,14 +12,14 @@ import (
 )
 
 // readConfiguration reads the XML of one driver.
-func (in *incoming) readConfiguration(content io.Reader, o readOptions) error {
+func (in *incoming) readConfiguration(content io.Reader) error {
 	in.partial = true
 	r, err := drivercfg.NewReader(in.name, content, drivercfg.Limits{Value: maxExportValue})
 	if err != nil {
 		return err
 	}
 	h := r.Header()
-	in.base = cmp.Or(o.target, h.DN)
+	in.base = cmp.Or(in.target, h.DN)
 	if checkDN("dn", in.base) != nil {
 		return in.refuse(1, "<driver-configuration>",
 			"the file does not say which driver it is (dn is %q): name it in ImportOptions.Driver", h.DN)
@@ -31,7 +31,7 @@ func (in *incoming) readConfiguration(content io.Reader, o readOptions) error {
 		if from.Class == "" {
 			return nil
 		}
-		obj, err := in.fromConfiguration(from, h, o)
+		obj, err := in.fromConfiguration(from, h)
 		if err != nil {
 			return err
 		}
@@ -53,7 +53,7 @@ func (in *incoming) readConfiguration(content io.Reader, o readOptions) error {
 	return err
 }
 
-func (in *incoming) fromConfiguration(from *drivercfg.Object, h drivercfg.Header, o readOptions) (*object, error) {
+func (in *incoming) fromConfiguration(from *drivercfg.Object, h drivercfg.Header) (*object, error) {
 	obj := &object{dn: in.base, line: from.Line, made: true}
 	for _, name := range from.Path {
 		obj.dn = childDN(obj.dn, name)
@@ -64,21 +64,21 @@ func (in *incoming) fromConfiguration(from *drivercfg.Object, h drivercfg.Header
 		if strings.EqualFold(a.Name, "cn") || strings.EqualFold(a.Name, "objectClass") {
 			return nil, in.refuse(a.Line, a.Name, "follows from the place in the file and cannot stand in it")
 		}
-		role := o.roles.in(a.Name, job)
+		role := in.roles.in(a.Name, job)
 		if role == roleReference {
 			a.Values = moved(a.Name, a.Values, h, in.base)
 		}
-		if err := in.take(obj, a.Line, Attribute{Name: a.Name, Values: a.Values}, o.roles, role); err != nil {
+		if err := in.take(obj, a, role); err != nil {
 			return nil, err
 		}
 	}
 	if job && find(obj.plain, serverList) == nil {
 		switch {
-		case len(o.jobServers) > 0:
-			obj.plain = append(obj.plain, Text(serverList, o.jobServers...))
-		case o.server != "":
+		case len(in.jobServers) > 0:
+			obj.plain = append(obj.plain, Text(serverList, in.jobServers...))
+		case in.server != "":
 			// Only for a job that has to be created: one that is there keeps its servers, or it would run on two.
-			obj.notes = append(obj.notes, Text(serverList, o.server))
+			obj.notes = append(obj.notes, Text(serverList, in.server))
 		}
 	}
 	return obj, nil

@@ -35,7 +35,7 @@ func (imp *importer) preflight(ctx context.Context) error {
 // parents checks that each object has its parent in the file or on the server.
 func (imp *importer) parents(ctx context.Context) error {
 	var path [][]byte
-	return pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, h *object, key []byte) error {
+	return imp.each(ctx, func(w, h *object, key []byte) error {
 		for len(path) > 0 && !keyBelow(key, path[len(path)-1]) {
 			path = path[:len(path)-1]
 		}
@@ -56,9 +56,9 @@ func (imp *importer) parents(ctx context.Context) error {
 
 // unresolved finds the first reference to something that neither the export nor the server has.
 func (imp *importer) unresolved(ctx context.Context) error {
-	named := spool.New(imp.tempDir, spoolMemory/4)
+	named := spool.New(imp.in.tempDir, spoolMemory/4)
 	defer named.Close() //nolint:errcheck // temporary files
-	err := pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, _ *object, _ []byte) error {
+	err := imp.each(ctx, func(w, _ *object, _ []byte) error {
 		if w == nil {
 			return nil
 		}
@@ -88,7 +88,7 @@ func (imp *importer) unresolved(ctx context.Context) error {
 		n, _ := strconv.Atoi(line)
 		return imp.in.refuse(n, attribute, "names %s, which neither the file nor the directory has", dn)
 	}
-	err = pairs(ctx, imp.in.objects, imp.have, imp.scope, func(_, _ *object, at []byte) error {
+	err = imp.each(ctx, func(_, _ *object, at []byte) error {
 		for end == nil && bytes.Compare(key, at) <= 0 {
 			there := bytes.Equal(key, at)
 			if dn, attribute, line := next(); !there {
@@ -170,7 +170,7 @@ type demand struct{ attribute, dn string }
 func (imp *importer) demands(ctx context.Context) (below string, writes []demand, err error) {
 	asked := map[string]bool{}
 	var path []string // existing objects above the one at hand
-	err = pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, h *object, _ []byte) error {
+	err = imp.each(ctx, func(w, h *object, _ []byte) error {
 		at := w
 		if h != nil {
 			at = h
@@ -185,7 +185,7 @@ func (imp *importer) demands(ctx context.Context) (below string, writes []demand
 				below = path[len(path)-1]
 			}
 		case h != nil:
-			for _, d := range imp.pairing.all(w, h) {
+			for _, d := range imp.all(w, h) {
 				if name := strings.ToLower(d.name); d.want != nil && !asked[name] {
 					asked[name] = true
 					writes = append(writes, demand{d.name, h.dn})

@@ -22,6 +22,7 @@ import (
 
 // incoming is a file that was read to its end and found good in itself. Nothing of it is in memory but what is small.
 type incoming struct {
+	readOptions
 	name    string
 	format  ExportFormat
 	base    string
@@ -68,15 +69,15 @@ func readSource(ctx context.Context, src ExportSource, o readOptions) (*incoming
 	if src.Content == nil {
 		return nil, failover.Invalid("ExportSource.Content", "is nil", "open the export file")
 	}
-	in := &incoming{name: cmp.Or(src.Name, "export"), objects: newObjects(o.tempDir), ignored: map[string]int64{}}
-	if err := in.read(ctx, src, o); err != nil {
+	in := &incoming{readOptions: o, name: cmp.Or(src.Name, "export"), objects: newObjects(o.tempDir), ignored: map[string]int64{}}
+	if err := in.read(ctx, src); err != nil {
 		in.close()
 		return nil, refused("read export", err)
 	}
 	return in, nil
 }
 
-func (in *incoming) read(ctx context.Context, src ExportSource, o readOptions) error {
+func (in *incoming) read(ctx context.Context, src ExportSource) error {
 	got := newMeter()
 	content := bufio.NewReaderSize(io.TeeReader(&cancelReader{ctx, src.Content}, got), 64<<10)
 	head, err := content.Peek(64)
@@ -91,7 +92,7 @@ func (in *incoming) read(ctx context.Context, src ExportSource, o readOptions) e
 	if src.Manifest != nil && src.Manifest.Format != in.format {
 		return in.refuse(0, "", "is no %s, as the manifest says", src.Manifest.Format)
 	}
-	if err := read(content, o); err != nil {
+	if err := read(content); err != nil {
 		return err
 	}
 	if src.Manifest != nil {
@@ -124,7 +125,7 @@ func (c *cancelReader) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-func (in *incoming) readLDIF(content io.Reader, o readOptions) error {
+func (in *incoming) readLDIF(content io.Reader) error {
 	r := ldif.NewReader(in.name, content, ldif.Limits{Value: maxExportValue})
 	for {
 		rec, err := r.Next()
@@ -134,7 +135,7 @@ func (in *incoming) readLDIF(content io.Reader, o readOptions) error {
 		if err != nil {
 			return err
 		}
-		obj, err := in.fromRecord(rec, o.roles)
+		obj, err := in.fromRecord(rec)
 		if err != nil {
 			return err
 		}
@@ -150,10 +151,10 @@ func (in *incoming) note(server string) {
 	}
 }
 
-func (in *incoming) fromRecord(rec *ldif.Record, roles attributeRoles) (*object, error) {
+func (in *incoming) fromRecord(rec *ldif.Record) (*object, error) {
 	o := &object{dn: rec.DN, line: rec.Line}
 	if rec.Kind != ldif.Modify {
-		return in.creation(o, rec, roles)
+		return in.creation(o, rec)
 	}
 	server, marked, err := in.markOf(rec)
 	if err != nil {
@@ -164,7 +165,7 @@ func (in *incoming) fromRecord(rec *ldif.Record, roles attributeRoles) (*object,
 		o.local = []local{{server: server, line: rec.Line}}
 	}
 	for _, c := range rec.Changes {
-		role := roles.of(c.Name)
+		role := in.roles.of(c.Name)
 		noted := role == roleOmit || role == roleNote
 		switch {
 		case c.Op == ldif.OpDelete || len(c.Values) == 0:
@@ -179,7 +180,7 @@ func (in *incoming) fromRecord(rec *ldif.Record, roles attributeRoles) (*object,
 		default:
 			return nil, in.refuse(c.Line, c.Name, "is changed where only references are: not an export of this kind")
 		}
-		if err := in.take(o, c.Line, Attribute{Name: c.Name, Values: c.Values}, roles, role); err != nil {
+		if err := in.take(o, c.Attribute, role); err != nil {
 			return nil, err
 		}
 	}
@@ -202,7 +203,7 @@ func (in *incoming) markOf(rec *ldif.Record) (string, bool, error) {
 }
 
 // creation reads a record that holds an object as it is.
-func (in *incoming) creation(o *object, rec *ldif.Record, roles attributeRoles) (*object, error) {
+func (in *incoming) creation(o *object, rec *ldif.Record) (*object, error) {
 	o.made = true
 	if len(rec.Controls) > 0 {
 		return nil, in.refuse(rec.Line, "control", "carries controls no export has")
@@ -213,8 +214,8 @@ func (in *incoming) creation(o *object, rec *ldif.Record, roles attributeRoles) 
 	}
 	job := slices.ContainsFunc(class.Values, func(v []byte) bool { return strings.EqualFold(string(v), "DirXML-Job") })
 	for _, a := range rec.Attributes {
-		role := roles.in(a.Name, job)
-		if err := in.take(o, a.Line, Attribute{Name: a.Name, Values: withoutLocks(a.Values)}, roles, role); err != nil {
+		a.Values = withoutLocks(a.Values)
+		if err := in.take(o, a, in.roles.in(a.Name, job)); err != nil {
 			return nil, err
 		}
 	}
@@ -224,11 +225,12 @@ func (in *incoming) creation(o *object, rec *ldif.Record, roles attributeRoles) 
 	return o, nil
 }
 
-func (in *incoming) take(o *object, line int, a Attribute, roles attributeRoles, role attributeRole) error {
-	if a.Values = withoutEmpty(a.Values); len(a.Values) == 0 {
+func (in *incoming) take(o *object, from ldif.Attribute, role attributeRole) error {
+	line, a := from.Line, Attribute{Name: from.Name, Values: withoutEmpty(from.Values)}
+	if len(a.Values) == 0 {
 		return nil
 	}
-	if err := in.acceptable(line, a, roles); err != nil {
+	if err := in.acceptable(line, a); err != nil {
 		return err
 	}
 	switch role {
@@ -260,7 +262,7 @@ func without(values [][]byte, drop func([]byte) bool) [][]byte {
 
 // acceptable refuses what a server would refuse when half of the file is written: values that stand twice, that are too
 // many, or that the syntax does not allow.
-func (in *incoming) acceptable(line int, a Attribute, roles attributeRoles) error {
+func (in *incoming) acceptable(line int, a Attribute) error {
 	seen := make(map[string]bool, len(a.Values))
 	for _, v := range a.Values {
 		if len(a.Values) > 1 && seen[string(v)] {
@@ -268,10 +270,10 @@ func (in *incoming) acceptable(line int, a Attribute, roles attributeRoles) erro
 		}
 		seen[string(v)] = true
 	}
-	if role := roles.of(a.Name); role == roleNote || role == roleOmit {
+	if role := in.roles.of(a.Name); role == roleNote || role == roleOmit {
 		return nil // it is not written
 	}
-	t, _ := roles.schema.Attribute(a.Name)
+	t, _ := in.roles.schema.Attribute(a.Name)
 	if t.SingleValue && len(a.Values) > 1 {
 		return in.refuse(line, a.Name, "has %d values and may have one", len(a.Values))
 	}

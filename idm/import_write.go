@@ -28,7 +28,7 @@ func (imp *importer) write(ctx context.Context) error {
 			tell()
 			return func() error { return imp.create(ctx, w) }
 		}
-		return imp.modify(ctx, h, imp.pairing.replicated(w, h))
+		return imp.modify(ctx, h, imp.replicated(w, h))
 	}, isContainer)
 	if err != nil {
 		return err
@@ -40,7 +40,7 @@ func (imp *importer) write(ctx context.Context) error {
 		if h == nil {
 			target, h = w, &object{}
 		}
-		return imp.modify(ctx, target, slices.Concat(imp.pairing.references(w, h), imp.pairing.perServer(w, h)))
+		return imp.modify(ctx, target, slices.Concat(imp.references(w, h), imp.perServer(w, h)))
 	}, func(*object) bool { return false })
 }
 
@@ -60,7 +60,7 @@ func (imp *importer) pass(ctx context.Context, change func(want, have *object) f
 	alone func(*object) bool) error {
 	g, going := errgroup.WithContext(ctx) // ends with the first failure, and with it the walk
 	g.SetLimit(defaultConnections)
-	err := pairs(going, imp.in.objects, imp.have, imp.scope, func(w, h *object, _ []byte) error {
+	err := imp.each(going, func(w, h *object, _ []byte) error {
 		if w == nil {
 			return nil
 		}
@@ -85,9 +85,9 @@ func (imp *importer) create(ctx context.Context, w *object) error {
 	lost := failover.OutcomeOf(err) == failover.InDoubt
 	if (lost || errors.Is(err, ErrExists)) && ctx.Err() == nil {
 		// Lost answer, or the object of a run that broke: what counts is what is there.
-		e, rerr := imp.server.Read(ctx, w.dn, imp.roles.requested()...)
+		e, rerr := imp.server.Read(ctx, w.dn, imp.in.roles.requested()...)
 		switch {
-		case rerr == nil && len(imp.pairing.replicated(w, imp.roles.split(e, imp.server.DN()))) == 0:
+		case rerr == nil && len(imp.replicated(w, imp.in.roles.split(e, imp.server.DN()))) == 0:
 			err = nil
 		case errors.Is(rerr, ErrNoEntry):
 			if err = imp.server.Add(ctx, w.dn, attributes...); lost {
@@ -138,7 +138,7 @@ func (imp *importer) modify(ctx context.Context, o *object, deltas []delta) func
 // again settles a modification whose answer was lost: replacing is repeated, added values are added where they are
 // missing.
 func (imp *importer) again(ctx context.Context, dn string, changes []AttributeChange) error {
-	e, err := imp.server.Read(ctx, dn, imp.roles.requested()...)
+	e, err := imp.server.Read(ctx, dn, imp.in.roles.requested()...)
 	if err != nil {
 		return behind(dn, err)
 	}

@@ -1,5 +1,7 @@
 package drivercfg
 
+import "github.com/01b61c5c/failover/internal/ldif"
+
 // Header is what the root element says about the driver.
 type Header struct {
 	DN          string // of the driver, in the tree the file comes from
@@ -9,11 +11,7 @@ type Header struct {
 }
 
 // Attribute is a directory attribute with its values.
-type Attribute struct {
-	Name   string
-	Line   int // 0 when not read from a file
-	Values [][]byte
-}
+type Attribute = ldif.Attribute
 
 // QueryKind says what an importer has to ask for.
 type QueryKind int
