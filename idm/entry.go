@@ -109,8 +109,8 @@ func (s *Server) Entries(ctx context.Context, q Query) iter.Seq2[Entry, error] {
 	}
 }
 
-// search hands out entries until the search ends or the caller has enough. The bool is true when the connection had been
-// resting.
+// search hands out entries until the search ends or the caller has enough. The bool is true when the connection had
+// been resting.
 func (s *Server) search(ctx context.Context, q Query, yield func(Entry) bool) (pooled bool, err error) {
 	r := request{op: "search", target: q.Base, effect: reads}
 	ctx, cancel := context.WithCancelCause(ctx)

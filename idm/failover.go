@@ -227,8 +227,7 @@ func (m *mover) serverData(o FailoverOptions) failover.Step {
 		return m.looks("with settings on the target", "", func(ctx context.Context, driver string) (failover.Item, error) {
 			e, err := m.Target.Read(ctx, driver, "DirXML-ShimConfigInfo", "DirXML-ConfigValues")
 			if err == nil && len(e.Value("DirXML-ShimConfigInfo")) == 0 {
-				return failover.Item{Found: "no shim parameters on this server: it was not prepared; use ServerDataFromExport"},
-					nil
+				return failover.Item{Found: "no shim parameters on this server: it was not prepared; use ServerDataFromExport"}, nil
 			}
 			return failover.Item{Done: true, Found: "shim parameters are there"}, err
 		}).Step(step)

@@ -174,8 +174,7 @@ func (g *guard) disable() failover.Step {
 func (g *guard) lookOrGone(ctx context.Context) (failover.Observation, error) {
 	seen, err := g.look(ctx)
 	if unanswered(err) {
-		seen, err = failover.Observation{Items: make([]failover.Item, len(g.Drivers)), Found: "the old server does not answer"},
-			nil
+		seen.Items, seen.Found, err = make([]failover.Item, len(g.Drivers)), "the old server does not answer", nil
 	}
 	if err != nil {
 		return seen, err

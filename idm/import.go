@@ -253,7 +253,8 @@ func (imp *importer) load(ctx context.Context, o ImportOptions) error {
 func (imp *importer) chooseValues(o ImportOptions) error {
 	in, here := imp.in, imp.server.DN()
 	refuse := func(next, what string) error {
-		return notDone("check export", in.name, next+strings.Join(in.servers, ", "), fmt.Errorf("%w: %s", ErrNotInExport, what))
+		return notDone("check export", in.name, next+strings.Join(in.servers, ", "),
+			fmt.Errorf("%w: %s", ErrNotInExport, what))
 	}
 	switch {
 	case o.ValuesOf != "" && !containsDN(in.servers, o.ValuesOf):
@@ -320,8 +321,9 @@ func (imp *importer) broken(err error) error {
 	if errors.Is(err, ErrSchema) {
 		next = failover.NextOf(err) + ", in the file or on the server; then run the import again"
 	}
-	return inDoubt("import", imp.top, fmt.Sprintf("%s: what was written (%d objects created, %d changed) is not written twice",
-		next, imp.report.Created, imp.report.Changed), err)
+	return inDoubt("import", imp.top,
+		fmt.Sprintf("%s: what was written (%d objects created, %d changed) is not written twice", next, imp.report.Created,
+			imp.report.Changed), err)
 }
 
 // observe reads everything again: an answer of the server is no proof of what it holds.

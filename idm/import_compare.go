@@ -158,7 +158,8 @@ func (imp *importer) references(want, have *object) []delta {
 }
 
 func (imp *importer) perServer(want, have *object) []delta {
-	return imp.withoutState(compareAttributes(want.valuesOf(imp.valuesOf), have.valuesOf(imp.server.DN()), imp.in.partial, true))
+	here := have.valuesOf(imp.server.DN())
+	return imp.withoutState(compareAttributes(want.valuesOf(imp.valuesOf), here, imp.in.partial, true))
 }
 
 // withoutState leaves out what shims and policies remember, unless it was asked for.

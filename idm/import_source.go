@@ -69,7 +69,8 @@ func readSource(ctx context.Context, src ExportSource, o readOptions) (*incoming
 	if src.Content == nil {
 		return nil, failover.Invalid("ExportSource.Content", "is nil", "open the export file")
 	}
-	in := &incoming{readOptions: o, name: cmp.Or(src.Name, "export"), objects: newObjects(o.tempDir), ignored: map[string]int64{}}
+	in := &incoming{readOptions: o, name: cmp.Or(src.Name, "export"), objects: newObjects(o.tempDir),
+		ignored: map[string]int64{}}
 	if err := in.read(ctx, src); err != nil {
 		in.close()
 		return nil, refused("read export", err)

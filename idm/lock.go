@@ -79,7 +79,8 @@ func (l DirectoryLock) values(ctx context.Context) (claims []holding, free bool,
 }
 
 func (l DirectoryLock) held(c holding) error {
-	return notDone("lock", l.Entry, "find out what "+c.Owner+" does there; take the lock over only when it is certain that nothing runs",
+	return notDone("lock", l.Entry,
+		"find out what "+c.Owner+" does there; take the lock over only when it is certain that nothing runs",
 		fmt.Errorf("%w: held by %s since %s for %s", failover.ErrLocked, c.Owner,
 			c.Since.UTC().Format("2006-01-02 15:04:05Z"), c.Purpose))
 }
@@ -204,7 +205,8 @@ func (l DirectoryLock) TakeOver(ctx context.Context, from, to failover.Claim) er
 		case from.ID:
 			err := l.swap(ctx, c.text, mine)
 			if errors.Is(err, ErrNoAttribute) {
-				return notDone(op, l.Entry, "look who holds it now", fmt.Errorf("%w: it changed hands meanwhile", failover.ErrLocked))
+				return notDone(op, l.Entry, "look who holds it now",
+					fmt.Errorf("%w: it changed hands meanwhile", failover.ErrLocked))
 			}
 			return err
 		}
@@ -212,5 +214,6 @@ func (l DirectoryLock) TakeOver(ctx context.Context, from, to failover.Claim) er
 	if len(claims) > 0 {
 		return l.held(claims[0])
 	}
-	return notDone(op, l.Entry, "nobody holds it: run normally", fmt.Errorf("%w: not by %s", failover.ErrLocked, from.Owner))
+	return notDone(op, l.Entry, "nobody holds it: run normally",
+		fmt.Errorf("%w: not by %s", failover.ErrLocked, from.Owner))
 }

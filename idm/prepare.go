@@ -36,7 +36,8 @@ func (k KeptExport) check(now time.Time, sourceDN string, drivers []string) fail
 	if !c.Present || !c.Complete {
 		return obs
 	}
-	if servers := slices.Collect(maps.Keys(c.Manifest.PerServer)); !containsDN(append(servers, c.Manifest.Server), sourceDN) {
+	servers := append(slices.Collect(maps.Keys(c.Manifest.PerServer)), c.Manifest.Server)
+	if !containsDN(servers, sourceDN) {
 		obs.Done, obs.Found = false, obs.Found+"; it holds no values of "+sourceDN
 	}
 	for _, driver := range drivers {
@@ -91,7 +92,8 @@ func (m *mover) health() failover.Step {
 		Kind:   failover.Manual,
 		Source: fromVendor + "preconditions: time in sync, replica ring healthy",
 		Help: "In iMonitor on both servers look at Agent Synchronization and at the partitions of the drivers: no errors, " +
-			"time in sync, no old obituaries. On " + m.Target.DN() + " see that every shim of the source is installed (jar files and native modules)."}
+			"time in sync, no old obituaries. On " + m.Target.DN() + " see that every shim of the source is installed " +
+			"(jar files and native modules)."}
 }
 
 func (m *mover) keepExport(k KeptExport) failover.Step {

@@ -97,8 +97,8 @@ func (r Route) withDefaults() (Route, error) {
 	return r, nil
 }
 
-// procedure makes one of the stages that have steps. Its parameters are what a run that has begun cannot change; what is
-// repaired at night is none of it: passwords, limits, folders, the margin.
+// procedure makes one of the stages that have steps. Its parameters are what a run that has begun cannot change; what
+// is repaired at night is none of it: passwords, limits, folders, the margin.
 func (r Route) procedure(name, sourceDN string, stages Stages, more ...failover.Parameter) (failover.Procedure, error) {
 	d := r.Target.Dialect()
 	p := failover.Procedure{Name: name, Lock: r.Lock, Parameters: append([]failover.Parameter{

@@ -14,10 +14,11 @@ import (
 )
 
 func (m *mover) saveCaches() failover.Step {
-	return m.looks("caches saved", "write them to "+m.cacheDir, func(ctx context.Context, driver string) (failover.Item, error) {
+	see := func(ctx context.Context, driver string) (failover.Item, error) {
 		saved, _, err := m.factCache(driver).Load(ctx)
 		return failover.Item{Done: saved != "", Found: cmp.Or(saved, "not saved")}, err
-	}).Step(failover.Step{ID: "save-caches", Writes: m.ofDrivers("idm/cache"),
+	}
+	return m.looks("caches saved", "write them to "+m.cacheDir, see).Step(failover.Step{ID: "save-caches", Writes: m.ofDrivers("idm/cache"),
 		Title: "Save the events that wait on the source", Target: m.sourceDN, Kind: failover.Change,
 		Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
 		Source: ours + "the queue is a file of one server (ldapwiki \"TAO Files\"); disabling a driver ends it",

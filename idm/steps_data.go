@@ -67,7 +67,8 @@ func (m *mover) passwords() []failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			obs := failover.Observation{Done: len(list.Gaps) == 0, Found: fmt.Sprintf("%d passwords are needed", len(list.Needs))}
+			obs := failover.Observation{Done: len(list.Gaps) == 0,
+				Found: fmt.Sprintf("%d passwords are needed", len(list.Needs))}
 			if len(list.Gaps) > 0 {
 				obs.Found += fmt.Sprintf("; %d things are not known and left to a person, who waives this check", len(list.Gaps))
 			}
@@ -231,9 +232,10 @@ func (m *mover) references() []failover.Step {
 				if err != nil {
 					return failover.Observation{}, err
 				}
-				return m.look(ctx, "references without an objection", func(ctx context.Context, driver string) (failover.Item, error) {
-					return m.reference(ctx, driver, ports)
-				})
+				return m.look(ctx, "references without an objection",
+					func(ctx context.Context, driver string) (failover.Item, error) {
+						return m.reference(ctx, driver, ports)
+					})
 			}},
 		{ID: stepWorks, Title: "Make sure the references work from the target", Target: m.Target.DN(),
 			Kind: failover.Manual, Source: source,

@@ -12,8 +12,9 @@ import (
 )
 
 func (m *mover) start() failover.Step {
-	return m.looks("running on the target", "start them", row(m.Target.stateIfServed, is(StateRunning))).Step(failover.Step{
-		ID: stepStart, Title: "Start the drivers on the target and see that they stay up", Target: m.Target.DN(),
+	running := row(m.Target.stateIfServed, is(StateRunning))
+	return m.looks("running on the target", "start them", running).Step(failover.Step{ID: stepStart,
+		Title: "Start the drivers on the target and see that they stay up", Target: m.Target.DN(),
 		Kind: failover.Change, Timeout: m.allDrivers(m.StartTimeout + m.Settle), Poll: m.Poll, Attempts: 1,
 		WarnAfter: m.StartTimeout, Source: fromWiki + `"Step 2: Start the driver."`,
 		Apply: m.startAll, Undo: m.stopAll, Undone: m.allStopped})

@@ -173,7 +173,8 @@ func (m *mover) engineServes() failover.Step {
 		Source: "seen in published code: the engine picks up a driver set when it is loaded; the vendor's installer " +
 			"restarts ndsd after the association",
 		Help: "Restart the directory service of " + m.Target.DN() + " (ndsmanage stopall; ndsmanage startall, or systemctl " +
-			"restart ndsd). Its engine serves the driver set only after that. The run then waits until it answers for each driver."})
+			"restart ndsd). Its engine serves the driver set only after that. The run then waits until it answers for each " +
+			"driver."})
 }
 
 // sourceEnabled is the check that the drivers belong on the source: what is disabled or overwritten on the target must
