@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/go-ldap/ldap/v3"
@@ -127,23 +128,13 @@ func rebase(dn, from, to string) (string, bool) {
 	}
 	cut := 0
 	for range pathBelow(dn, from) { // find the comma behind the last name that stays
-		cut += nextComma(dn[cut:]) + 1
+		cut += len(firstRDN.FindString(dn[cut:]))
 	}
 	return dn[:cut] + to, true
 }
 
-// nextComma returns where the first RDN of dn ends.
-func nextComma(dn string) int {
-	for i := 0; i < len(dn); i++ {
-		switch dn[i] {
-		case '\\':
-			i++
-		case ',', ';':
-			return i
-		}
-	}
-	return len(dn) - 1
-}
+// firstRDN is the first name of a DN with what separates it from the next.
+var firstRDN = regexp.MustCompile(`^(?s:\\.|[^\\,;])*[,;]`)
 
 // queries turns placeholders into the secrets someone has to set.
 func (in *incoming) queries(from *drivercfg.Object, dn string) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -289,23 +290,16 @@ func parseAttributeType(definition string) AttributeType {
 	return t
 }
 
-// schemaWords splits a definition into words, parentheses and the contents of quotes.
+// schemaWord is a quoted text, a parenthesis or a word of a definition.
+var schemaWord = regexp.MustCompile(`'([^']*)'?|[()]|[^ \t\r\n()']+`)
+
 func schemaWords(definition string) []string {
 	var words []string
-	for rest := strings.TrimSpace(definition); rest != ""; rest = strings.TrimLeft(rest, " \t\r\n") {
-		switch rest[0] {
-		case '(', ')':
-			words, rest = append(words, rest[:1]), rest[1:]
-		case '\'':
-			quoted, after, _ := strings.Cut(rest[1:], "'")
-			words, rest = append(words, quoted), after
-		default:
-			end := strings.IndexAny(rest, " \t\r\n()'")
-			if end < 0 {
-				end = len(rest)
-			}
-			words, rest = append(words, rest[:end]), rest[end:]
+	for _, found := range schemaWord.FindAllStringSubmatch(definition, -1) {
+		if strings.HasPrefix(found[0], "'") {
+			found = found[1:]
 		}
+		words = append(words, found[0])
 	}
 	return words
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -102,16 +103,10 @@ func (m *mover) checkCacheDir(field string) error {
 	return nil
 }
 
+var unusual = regexp.MustCompile(`[^A-Za-z0-9_-]`)
+
 // fileName makes a name for a file from a DN: the common name with everything unusual replaced.
-func fileName(dn string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
-			return r
-		}
-		return '_'
-	}, commonName(dn))
-}
+func fileName(dn string) string { return unusual.ReplaceAllString(commonName(dn), "_") }
 
 // waits says what waits in a driver's queue on a server.
 func waits(ctx context.Context, s *Server, driver string) string {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"sort"
 	"strings"
 	"unicode/utf8"
@@ -243,36 +244,11 @@ func clip(b []byte) string {
 	return text
 }
 
+// Object identifiers and attribute descriptions as RFC 4512 section 1.4 and 2.5 write them.
+var (
+	oid         = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*$`)
+	description = regexp.MustCompile(`^([0-9]+(\.[0-9]+)*|[A-Za-z][A-Za-z0-9-]*)(;[A-Za-z0-9-]+)*$`)
+)
+
 // ValidName reports whether name is an attribute description: a name or object identifier, with options.
-func ValidName(name string) bool {
-	parts := strings.Split(name, ";")
-	if !validOID(parts[0]) && !validKey(parts[0], true) {
-		return false
-	}
-	for _, option := range parts[1:] {
-		if !validKey(option, false) {
-			return false
-		}
-	}
-	return len(name) <= maxName
-}
-
-func validKey(s string, letterFirst bool) bool {
-	for i := range len(s) {
-		c := s[i]
-		letter := (c|0x20) >= 'a' && (c|0x20) <= 'z'
-		if !letter && (i == 0 && letterFirst || c != '-' && (c < '0' || c > '9')) {
-			return false
-		}
-	}
-	return s != ""
-}
-
-func validOID(s string) bool {
-	for _, arc := range strings.Split(s, ".") {
-		if arc == "" || strings.Trim(arc, "0123456789") != "" {
-			return false
-		}
-	}
-	return true
-}
+func ValidName(name string) bool { return len(name) <= maxName && description.MatchString(name) }

@@ -121,12 +121,12 @@ func (r *Reader) more() (bool, error) {
 
 func (r *Reader) control(rec *Record) error {
 	rest := bytes.TrimLeft(r.buf[len("control:"):], " ")
-	oid := rest[:len(rest)-len(bytes.TrimLeft(rest, ".0123456789"))]
-	if !validOID(string(oid)) {
+	number := rest[:len(rest)-len(bytes.TrimLeft(rest, ".0123456789"))]
+	if !oid.Match(number) {
 		return r.refuse(r.first, "control", "does not begin with an object identifier")
 	}
-	c := Control{OID: string(oid)}
-	if rest = rest[len(oid):]; bytes.HasPrefix(rest, []byte(" ")) {
+	c := Control{OID: string(number)}
+	if rest = rest[len(number):]; bytes.HasPrefix(rest, []byte(" ")) {
 		rest = bytes.TrimLeft(rest, " ")
 		var known bool
 		if rest, c.Critical = bytes.CutPrefix(rest, []byte("true")); !c.Critical {

@@ -2,6 +2,7 @@ package ldif
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -120,16 +121,8 @@ func (w *Writer) end() {
 
 // safe reports whether a value may stand in clear.
 func safe(v []byte) bool {
-	switch v[0] {
-	case ' ', ':', '<':
-		return false
-	}
-	for _, c := range v {
-		if c < ' ' || c > '~' {
-			return false
-		}
-	}
-	return v[len(v)-1] != ' '
+	return !strings.ContainsRune(" :<", rune(v[0])) && v[len(v)-1] != ' ' &&
+		!bytes.ContainsFunc(v, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
 // Flush hands everything to the underlying writer.
