@@ -152,7 +152,6 @@ func (imp *importer) close() {
 	}
 }
 
-// newImporter reads and checks everything.
 func (s *Server) newImporter(ctx context.Context, src ExportSource, o ImportOptions) (*importer, error) {
 	imp, err := s.pair(ctx, src, o)
 	if err != nil {
@@ -249,7 +248,6 @@ func (imp *importer) load(ctx context.Context, o ImportOptions) error {
 	return imp.needs(ctx)
 }
 
-// chooseValues settles whose per-server values count.
 func (imp *importer) chooseValues(o ImportOptions) error {
 	in, here := imp.in, imp.server.DN()
 	refuse := func(next, what string) error {
@@ -301,7 +299,6 @@ func (imp *importer) at(line int, err error) error {
 	return fmt.Errorf("%s:%d: %w", imp.in.name, line, err)
 }
 
-// tally counts what was done into the report.
 func (imp *importer) tally() {
 	imp.report.Created = imp.created.Load()
 	imp.report.Changed = 0

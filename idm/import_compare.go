@@ -259,7 +259,6 @@ func presentValues(name string, values, present [][]byte) [][]byte {
 	return without(values, func(v []byte) bool { return !there[comparableOf(name, v)] })
 }
 
-// compare counts and lists the differences.
 func (imp *importer) compare(ctx context.Context) error {
 	c := &imp.report.Comparison
 	return imp.each(ctx, func(w, h *object, _ []byte) error {

@@ -85,7 +85,6 @@ func (in *incoming) fromConfiguration(from *drivercfg.Object, h drivercfg.Header
 	return obj, nil
 }
 
-// childDN puts a name below a DN.
 func childDN(parent, name string) string {
 	rdn := ldap.RelativeDN{Attributes: []*ldap.AttributeTypeAndValue{{Type: "cn", Value: name}}}
 	text := rdn.String()

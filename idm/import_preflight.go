@@ -13,7 +13,6 @@ import (
 	"github.com/01b61c5c/failover/internal/spool"
 )
 
-// preflight makes the checks that concern only an import.
 func (imp *importer) preflight(ctx context.Context) error {
 	if err := imp.parents(ctx); err != nil {
 		return err

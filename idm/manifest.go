@@ -193,7 +193,6 @@ func (m Manifest) agrees(got *meter) string {
 	return ""
 }
 
-// manifestSuffix is what the manifest's file name has behind that of its export.
 const manifestSuffix = ".manifest.json"
 
 // ExportSource is an export to be checked, verified or imported.

@@ -32,7 +32,6 @@ func NewReader(file string, r io.Reader, limits Limits) (*Reader, error) {
 	return rd, rd.begin(root)
 }
 
-// begin reads the root element.
 func (r *Reader) begin(root xml.StartElement) error {
 	name := full(root.Name)
 	refuse := func(format string, args ...any) error { return r.refuse(r.line, tag(name), format, args...) }
@@ -272,7 +271,6 @@ func (r *Reader) attribute(o *Object, e xml.StartElement, line int, known *eleme
 	return nil
 }
 
-// query notes what an importer has to ask for.
 func (o *Object) query(e xml.StartElement, line int, kind QueryKind) *Query {
 	o.Queries = append(o.Queries, Query{Kind: kind, Line: line, Element: full(e.Name), Name: attr(e, "name"),
 		DisplayName: attr(e, "display-name")})
@@ -293,7 +291,6 @@ func (o *Object) beside(e xml.StartElement, line int, name string) {
 	}
 }
 
-// image reads an element whose text is base64.
 func (r *Reader) image(o *Object, e xml.StartElement, line int, known *element) error {
 	o.unknown(e, line, "delete-value")
 	c, err := r.inside()

@@ -18,7 +18,6 @@ func (r *Reader) newObject(line int, name, class string) *Object {
 	return &Object{Line: line, Path: append(slices.Clone(r.path), name), Class: class}
 }
 
-// object reads one element of <children>.
 func (r *Reader) object(e xml.StartElement, line int, kind string) error {
 	switch kind {
 	case "jobs":
