@@ -1,6 +1,7 @@
 package idm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -87,20 +88,14 @@ func (c Config) Validate() error {
 		return failover.Invalid("Config.UserDN", fmt.Sprintf("%q is no LDAP DN", c.UserDN),
 			"write it like cn=admin,ou=sa,o=system")
 	}
-	if c.ExpectedServer != "" {
-		if err := checkDN("Config.ExpectedServer", c.ExpectedServer); err != nil {
-			return err
-		}
-	}
-	if c.AssumedServer != "" {
-		if err := checkDN("Config.AssumedServer", c.AssumedServer); err != nil {
+	for _, s := range [][2]string{{"Config.ExpectedServer", c.ExpectedServer}, {"Config.AssumedServer", c.AssumedServer}} {
+		if err := checkDN(s[0], s[1]); s[1] != "" && err != nil {
 			return err
 		}
 	}
 	return t.Validate("Config.TLS")
 }
 
-// endpoint is what a URL says.
 type endpoint struct {
 	host, port string
 	startTLS   bool
@@ -122,22 +117,14 @@ func (c Config) endpoint() (endpoint, error) {
 		return endpoint{}, failover.Invalid("Config.URL", fmt.Sprintf("has the unknown scheme %q", u.Scheme),
 			"use ldaps, or ldap for StartTLS")
 	}
-	if at.port == "" {
-		at.port = usual
-	}
+	at.port = cmp.Or(at.port, usual)
 	return at, nil
 }
 
 func (c Config) withDefaults() Config {
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.CallTimeout == 0 {
-		c.CallTimeout = defaultCallTimeout
-	}
-	if c.Connections == 0 {
-		c.Connections = defaultConnections
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.CallTimeout = cmp.Or(c.CallTimeout, defaultCallTimeout)
+	c.Connections = cmp.Or(c.Connections, defaultConnections)
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{}).DialContext
 	}

@@ -48,11 +48,8 @@ const idleCheck = 10 * time.Second
 
 const startTLS = "1.3.6.1.4.1.1466.20037"
 
-// connect opens a connection, secures it, logs in and makes sure which server answers.
 func (s *Server) connect(ctx context.Context) (*link, error) {
-	fail := func(err error, next string) error {
-		return &failover.Error{Op: "connect to", Target: s.address, Outcome: failover.NotApplied, Next: next, Err: err}
-	}
+	fail := func(err error, next string) error { return notDone("connect to", s.address, next, err) }
 	conn, err := s.conf.Dial(ctx, "tcp", s.address)
 	if err != nil {
 		return nil, fail(fmt.Errorf("%w: %w", ErrUnreachable, err),
@@ -79,17 +76,15 @@ func (s *Server) connect(ctx context.Context) (*link, error) {
 	}
 	l := &link{ldap: ldap.NewConn(secured, true), raw: raw, used: time.Now()}
 	l.ldap.Start()
-	if err := s.login(ctx, l); err != nil {
+	if err = s.login(ctx, l); err == nil {
+		err = s.identify(ctx, l)
+	}
+	if err == nil && !stop() {
+		err = fail(fmt.Errorf("%w: %w", ErrLineLost, context.Cause(ctx)), "try again with more time")
+	}
+	if err != nil {
 		l.cut()
 		return nil, err
-	}
-	if err := s.identify(ctx, l); err != nil {
-		l.cut()
-		return nil, err
-	}
-	if !stop() {
-		l.cut()
-		return nil, fail(fmt.Errorf("%w: %w", ErrLineLost, context.Cause(ctx)), "try again with more time")
 	}
 	return l, nil
 }
@@ -98,9 +93,7 @@ func (s *Server) login(ctx context.Context, l *link) error {
 	if s.conf.UserDN == "" {
 		return nil
 	}
-	fail := func(err error, next string) error {
-		return &failover.Error{Op: "log in to", Target: s.address, Outcome: failover.NotApplied, Next: next, Err: err}
-	}
+	fail := func(err error, next string) error { return notDone("log in to", s.address, next, err) }
 	password, err := s.conf.Password(ctx)
 	if err != nil {
 		return fail(fmt.Errorf("get the password of %s: %w", s.conf.UserDN, err), "make the password available")
@@ -150,18 +143,12 @@ func (s *Server) acquire(ctx context.Context) (*link, bool, error) {
 	select {
 	case s.slots <- struct{}{}:
 	case <-s.closed:
-		return nil, false, &failover.Error{Op: "use", Target: s.address, Outcome: failover.NotApplied, Next: "dial again",
-			Err: net.ErrClosed}
+		return nil, false, notDone("use", s.address, "dial again", net.ErrClosed)
 	case <-ctx.Done():
-		return nil, false, &failover.Error{Op: "connect to", Target: s.address, Outcome: failover.NotApplied,
-			Next: "try again with more time",
-			Err:  fmt.Errorf("%w: every connection is in use: %w", ErrLineLost, context.Cause(ctx))}
+		return nil, false, notDone("connect to", s.address, "try again with more time",
+			fmt.Errorf("%w: every connection is in use: %w", ErrLineLost, context.Cause(ctx)))
 	}
-	for {
-		l := s.takeIdle()
-		if l == nil {
-			break
-		}
+	for l := s.takeIdle(); l != nil; l = s.takeIdle() {
 		if l.ldap.IsClosing() || time.Since(l.used) > idleCheck && !s.alive(ctx, l) {
 			l.cut()
 			continue
@@ -211,7 +198,6 @@ func (s *Server) release(l *link, keep bool) {
 	<-s.slots
 }
 
-// effect says whether a call can change something.
 type effect int
 
 const (
@@ -230,7 +216,7 @@ type request struct {
 
 // do performs one LDAP operation and turns what happened into an outcome. A read, and a change that provably never
 // left this machine, is tried once more on a new connection when the first one had been resting; nothing else is.
-func (s *Server) do(ctx context.Context, r request, call func(context.Context, *ldap.Conn) error) error {
+func (s *Server) do(ctx context.Context, r request, call func(*ldap.Conn) error) error {
 	for {
 		pooled, sent, err := s.once(ctx, r, call)
 		again := pooled && ctx.Err() == nil && errors.Is(err, ErrLineLost) && (r.effect == reads || !sent)
@@ -240,8 +226,7 @@ func (s *Server) do(ctx context.Context, r request, call func(context.Context, *
 	}
 }
 
-func (s *Server) once(ctx context.Context, r request, call func(context.Context, *ldap.Conn) error) (pooled, sent bool,
-	err error) {
+func (s *Server) once(ctx context.Context, r request, call func(*ldap.Conn) error) (pooled, sent bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.conf.CallTimeout,
 		fmt.Errorf("no answer within %s: %w", s.conf.CallTimeout, context.DeadlineExceeded))
 	defer cancel()
@@ -251,7 +236,7 @@ func (s *Server) once(ctx context.Context, r request, call func(context.Context,
 	}
 	before := l.raw.written.Load()
 	stop := context.AfterFunc(ctx, func() { _ = l.raw.Close() })
-	err = call(ctx, l.ldap)
+	err = call(l.ldap)
 	inTime := stop()
 	sent = l.raw.written.Load() > before
 	answered, err := s.judge(ctx, r, sent, err)
@@ -268,31 +253,21 @@ func (s *Server) judge(ctx context.Context, r request, sent bool, err error) (bo
 		return true, nil
 	}
 	if no := refusal(err, r.driverOp, r.secrets); no != nil {
-		failure := &failover.Error{Op: r.op, Target: r.target, Outcome: failover.NotApplied, Next: no.next(), Err: no}
-		if r.effect == writes {
-			failure.Outcome = no.outcome()
+		if r.effect == writes && no.outcome() == failover.InDoubt {
+			return true, inDoubt(r.op, r.target, no.next(), no)
 		}
-		return true, failure
+		return true, notDone(r.op, r.target, no.next(), no)
 	}
-	failure := &failover.Error{Op: r.op, Target: r.target, Outcome: failover.NotApplied}
-	if e, ok := errors.AsType[*failover.Error](err); ok {
-		// The call itself judged, for example a layout it cannot read: an answer was seen.
-		return true, e
+	if cause := context.Cause(ctx); cause != nil {
+		err = fmt.Errorf("%w: %w", ErrLineLost, cause)
+	} else {
+		err = fmt.Errorf("%w: %s", ErrLineLost, failover.Redact(err.Error(), r.secrets...))
 	}
-	text := failover.Redact(err.Error(), r.secrets...)
-	cause := context.Cause(ctx)
 	switch {
-	case cause != nil:
-		failure.Err = fmt.Errorf("%w: %w", ErrLineLost, cause)
-	default:
-		failure.Err = fmt.Errorf("%w: %s", ErrLineLost, text)
+	case r.effect == reads:
+		return false, notDone(r.op, r.target, "repeat it", err)
+	case sent:
+		return false, inDoubt(r.op, r.target, "observe "+r.target+" before repeating", err)
 	}
-	failure.Next = "repeat it; nothing was sent"
-	if r.effect == reads {
-		failure.Next = "repeat it"
-	} else if sent {
-		failure.Outcome = failover.InDoubt
-		failure.Next = "observe " + r.target + " before repeating"
-	}
-	return false, failure
+	return false, notDone(r.op, r.target, "repeat it; nothing was sent", err)
 }

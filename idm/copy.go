@@ -1,6 +1,8 @@
 package idm
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,40 +52,28 @@ type selection struct {
 
 func (s *Server) selection(ctx context.Context, o ServerDataOptions) (selection, error) {
 	all, err := s.Drivers(ctx, o.DriverSet)
-	if err != nil {
-		return selection{}, err
+	if err != nil || len(o.Drivers) == 0 {
+		return selection{set: o.DriverSet, chosen: all}, err
 	}
-	sel := selection{set: o.DriverSet, chosen: all}
-	if len(o.Drivers) == 0 {
-		return sel, nil
+	if unknown := lacking(o.Drivers, all); len(unknown) > 0 {
+		return selection{}, notDone("find driver", unknown[0], "check the DN", ErrNoEntry)
 	}
-	sel.chosen = o.Drivers
-	for _, dn := range o.Drivers {
-		if !containsDN(all, dn) {
-			return selection{}, &failover.Error{Op: "find driver", Target: dn, Outcome: failover.NotApplied,
-				Next: "check the DN", Err: ErrNoEntry}
-		}
-	}
-	for _, dn := range all {
-		if !containsDN(o.Drivers, dn) {
-			sel.leftOut = append(sel.leftOut, dn)
-		}
-	}
-	return sel, nil
+	return selection{set: o.DriverSet, chosen: o.Drivers, leftOut: lacking(all, o.Drivers)}, nil
 }
 
-func (sel selection) includes(dn string) bool {
-	return !slices.ContainsFunc(sel.leftOut, func(d string) bool { return SameDN(d, dn) || belowDN(dn, d) })
-}
+func (sel selection) includes(dn string) bool { return driverOf(sel.leftOut, dn) == "" }
 
 // holder returns the driver the entry belongs to, or the driver set for what belongs to none, such as a library.
-func (sel selection) holder(dn string) string {
-	for _, d := range sel.chosen {
+func (sel selection) holder(dn string) string { return cmp.Or(driverOf(sel.chosen, dn), sel.set) }
+
+// driverOf returns the driver that the entry is, or lies in; "" when it is none of these.
+func driverOf(drivers []string, dn string) string {
+	for _, d := range drivers {
 		if SameDN(d, dn) || belowDN(dn, d) {
 			return d
 		}
 	}
-	return sel.set
+	return ""
 }
 
 // ServerDifference is one per-server attribute that two servers hold differently.
@@ -96,22 +86,17 @@ type ServerDifference struct {
 
 // String returns one line; values are not shown, they can be long and can hold what should not be on a screen.
 func (d ServerDifference) String() string {
+	sign, sizes := "~", fmt.Sprintf("%s instead of %s", size(d.From), size(d.To))
 	switch {
 	case len(d.To) == 0:
-		return fmt.Sprintf("+ %s: %s (%s, %s)", d.Object, d.Attribute, d.Why, size(d.From))
+		sign, sizes = "+", size(d.From)
 	case len(d.From) == 0:
-		return fmt.Sprintf("- %s: %s (%s, %s)", d.Object, d.Attribute, d.Why, size(d.To))
+		sign, sizes = "-", size(d.To)
 	}
-	return fmt.Sprintf("~ %s: %s (%s, %s instead of %s)", d.Object, d.Attribute, d.Why, size(d.From), size(d.To))
+	return fmt.Sprintf("%s %s: %s (%s, %s)", sign, d.Object, d.Attribute, d.Why, sizes)
 }
 
-func size(values [][]byte) string {
-	n := 0
-	for _, v := range values {
-		n += len(v)
-	}
-	return fmt.Sprintf("%d bytes", n)
-}
+func size(values [][]byte) string { return fmt.Sprintf("%d bytes", len(bytes.Join(values, nil))) }
 
 // ServerDataReport is what a comparison found and a copy did.
 type ServerDataReport struct {
@@ -153,21 +138,22 @@ func (r *ServerDataReport) String() string {
 // byHand returns the per-server attributes that are worth comparing and are not copied: no way to set them is
 // published, or nobody asked for them. A shim that starts from another position in its application reads again or
 // misses, and somebody should know it beforehand.
-func (o ServerDataOptions) byHand(schema Schema) []string {
-	names := []string{"DirXML-DriverCacheLimit"}
-	for _, t := range schema.PerServer() {
-		if t.Copying == CopyingOnRequest &&
-			!slices.ContainsFunc(o.OnRequest, func(n string) bool { return strings.EqualFold(n, t.Name) }) {
-			names = append(names, t.Name)
-		}
-	}
-	return names
+func (o ServerDataOptions) byHand(schema Schema) []AttributeType {
+	return slices.DeleteFunc(schema.Attributes(), func(t AttributeType) bool {
+		unasked := t.PerServer && t.Copying == CopyingOnRequest && !containsName(o.OnRequest, t.Name)
+		return !unasked && t.Name != "DirXML-DriverCacheLimit"
+	})
+}
+
+// containsName reports whether a list has the name of an attribute, without case.
+func containsName(list []string, name string) bool {
+	return slices.ContainsFunc(list, func(n string) bool { return strings.EqualFold(n, name) })
 }
 
 // CompareServerData reads the per-server values of the driver set, its drivers and their global configuration objects
 // on both servers and returns what differs, together with the secrets that have to be set again. It changes nothing.
 func CompareServerData(ctx context.Context, from, to *Server, o ServerDataOptions) (*ServerDataReport, error) {
-	r, _, err := compareServerData(ctx, from, to, o)
+	r, err := compareServerData(ctx, from, to, o)
 	if err != nil {
 		return nil, err
 	}
@@ -175,53 +161,46 @@ func CompareServerData(ctx context.Context, from, to *Server, o ServerDataOption
 	return r, err
 }
 
-func compareServerData(ctx context.Context, from, to *Server, o ServerDataOptions) (*ServerDataReport,
-	[]AttributeType, error) {
-	if err := o.validate(); err != nil {
-		return nil, nil, err
-	}
-	if err := sameTree(from, to); err != nil {
-		return nil, nil, err
+func compareServerData(ctx context.Context, from, to *Server, o ServerDataOptions) (*ServerDataReport, error) {
+	const op = "compare per-server values of"
+	if err := cmp.Or(o.validate(), sameTree(from, to)); err != nil {
+		return nil, err
 	}
 	schema, err := from.Schema(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	sel, err := from.selection(ctx, o)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	shared, err := to.anyActive(ctx, sel.leftOut)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	copied := schema.copied(o.OnRequest)
-	var wanted []string
-	for _, t := range copied {
-		wanted = append(wanted, t.Name)
-	}
-	byHand := o.byHand(schema)
-	wanted = append(wanted, byHand...)
-	r := &ServerDataReport{From: from.DN(), To: to.DN()}
-	q := Query{Base: o.DriverSet, Scope: ScopeSubtree, Attributes: wanted,
+	copied, byHand := schema.copied(o.OnRequest), o.byHand(schema)
+	q := Query{Base: o.DriverSet, Scope: ScopeSubtree,
 		Filter: "(|(objectClass=DirXML-DriverSet)(objectClass=DirXML-Driver)(objectClass=DirXML-GlobalConfigDef)(objectClass=DirXML-uiExtensions))"}
+	for _, t := range slices.Concat(copied, byHand) {
+		q.Attributes = append(q.Attributes, t.Name)
+	}
 	noReplica := func(dn string, err error) error {
 		if !errors.Is(err, ErrNoEntry) {
 			return err
 		}
-		return &failover.Error{Op: "compare per-server values of", Target: dn, Outcome: failover.NotApplied,
-			Next: "add a replica of the driver set to " + to.DN() + ", or wait until it has synchronized", Err: err}
+		return notDone(op, dn, "add a replica of the driver set to "+to.DN()+", or wait until it has synchronized", err)
 	}
 	held := map[string]Entry{} // one search in place of a read for each object
 	for e, err := range to.Entries(ctx, q) {
 		if err != nil {
-			return nil, nil, noReplica(o.DriverSet, err)
+			return nil, noReplica(o.DriverSet, err)
 		}
 		held[strings.ToLower(e.DN)] = e
 	}
+	r := &ServerDataReport{From: from.DN(), To: to.DN()}
 	for e, err := range from.Entries(ctx, q) {
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if !sel.includes(e.DN) {
 			continue
@@ -229,36 +208,30 @@ func compareServerData(ctx context.Context, from, to *Server, o ServerDataOption
 		r.Objects++
 		there, ok := held[strings.ToLower(e.DN)]
 		if !ok {
-			if there, err = to.Read(ctx, e.DN, wanted...); err != nil {
-				return nil, nil, noReplica(e.DN, err)
+			if there, err = to.Read(ctx, e.DN, q.Attributes...); err != nil {
+				return nil, noReplica(e.DN, err)
 			}
 		}
 		list := &r.Differences
 		if shared && SameDN(sel.holder(e.DN), o.DriverSet) {
 			list = &r.ByHand
 		}
-		for _, t := range copied {
-			*list = appendDifference(*list, e, there, t.Name, t.Why)
-		}
-		for _, name := range byHand {
-			t, _ := schema.Attribute(name)
-			r.ByHand = appendDifference(r.ByHand, e, there, name, t.Why)
-		}
+		*list = appendDifferences(*list, e, there, copied)
+		r.ByHand = appendDifferences(r.ByHand, e, there, byHand)
 	}
 	if r.Objects == 0 {
-		return nil, nil, &failover.Error{Op: "compare per-server values of", Target: o.DriverSet,
-			Outcome: failover.NotApplied,
-			Next:    "check the DN of the driver set and the rights of the user", Err: ErrNoEntry}
+		return nil, notDone(op, o.DriverSet, "check the DN of the driver set and the rights of the user", ErrNoEntry)
 	}
-	return r, copied, nil
+	return r, nil
 }
 
-func appendDifference(list []ServerDifference, from, to Entry, attribute, why string) []ServerDifference {
-	a, b := from.Get(attribute), to.Get(attribute)
-	if sameValues(a, b) {
-		return list
+func appendDifferences(list []ServerDifference, from, to Entry, attributes []AttributeType) []ServerDifference {
+	for _, t := range attributes {
+		if a, b := from.Get(t.Name), to.Get(t.Name); !sameValues(a, b) {
+			list = append(list, ServerDifference{Object: from.DN, Attribute: t.Name, Why: t.Why, From: a, To: b})
+		}
 	}
-	return append(list, ServerDifference{Object: from.DN, Attribute: attribute, Why: why, From: a, To: b})
+	return list
 }
 
 func sameTree(from, to *Server) error {
@@ -305,14 +278,14 @@ func CopyServerData(ctx context.Context, from, to *Server, o ServerDataOptions) 
 		}
 		r.Written = append(r.Written, group[0].Object)
 	}
-	again, _, err := compareServerData(ctx, from, to, o)
+	again, err := compareServerData(ctx, from, to, o)
 	if err != nil {
 		return r, r.broken(err)
 	}
 	if !again.Equal() {
-		return r, &failover.Error{Op: "copy per-server values to", Target: to.DN(), Outcome: failover.InDoubt,
-			Next: "copy again; if values still differ, look for another tool or person that writes them",
-			Err:  fmt.Errorf("%w: %s", failover.ErrNotObserved, again.Differences[0])}
+		return r, inDoubt("copy per-server values to", to.DN(),
+			"copy again; if values still differ, look for another tool or person that writes them",
+			fmt.Errorf("%w: %s", failover.ErrNotObserved, again.Differences[0]))
 	}
 	return r, nil
 }
@@ -333,35 +306,32 @@ func (r *ServerDataReport) broken(err error) error {
 
 func groupByObject(list []ServerDifference) [][]ServerDifference {
 	var groups [][]ServerDifference
-	for _, d := range list {
-		if n := len(groups); n > 0 && groups[n-1][0].Object == d.Object {
-			groups[n-1] = append(groups[n-1], d)
-			continue
+	for i, d := range list {
+		if i == 0 || list[i-1].Object != d.Object {
+			groups = append(groups, nil)
 		}
-		groups = append(groups, []ServerDifference{d})
+		last := &groups[len(groups)-1]
+		*last = append(*last, d)
 	}
 	return groups
 }
 
 // quietOn refuses to write over the configuration of drivers that are active.
 func quietOn(ctx context.Context, from, to *Server, o ServerDataOptions) error {
-	drivers := o.Drivers
-	if len(drivers) == 0 {
-		var err error
-		if drivers, err = to.Drivers(ctx, o.DriverSet); err != nil {
-			return err
-		}
+	sel, err := to.selection(ctx, o)
+	if err != nil {
+		return err
 	}
-	for _, dn := range drivers {
+	for _, dn := range sel.chosen {
 		st, err := to.Status(ctx, dn)
-		switch {
-		case errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing):
+		if notServed(err) {
 			continue
-		case err != nil:
-			return notApplied(err)
 		}
-		if err := passive(ctx, from, to, st); err != nil {
-			return err
+		if err == nil {
+			err = passive(ctx, from, to, st)
+		}
+		if err != nil {
+			return notApplied(err)
 		}
 	}
 	return nil
@@ -371,9 +341,9 @@ func quietOn(ctx context.Context, from, to *Server, o ServerDataOptions) error {
 // there, and where it is enabled, no events wait there and the server from has it enabled too.
 func passive(ctx context.Context, from, to *Server, st DriverStatus) error {
 	refuse := func(why string) error {
-		return &failover.Error{Op: "write to " + to.DN() + " for", Target: st.Driver, Outcome: failover.NotApplied,
-			Next: "check the direction; if it is right, stop the driver there and let what waits be worked off",
-			Err:  fmt.Errorf("%w: it is %s there%s", failover.ErrPrecondition, st, why)}
+		return unmet("write to "+to.DN()+" for", st.Driver,
+			"check the direction; if it is right, stop the driver there and let what waits be worked off",
+			"it is "+st.String()+" there"+why)
 	}
 	switch {
 	case st.State != StateStopped:
@@ -401,13 +371,12 @@ func passive(ctx context.Context, from, to *Server, st DriverStatus) error {
 // stateIfServed returns the state of a driver; where no engine serves it, it is stopped.
 func (s *Server) stateIfServed(ctx context.Context, driverDN string) (State, error) {
 	state, err := s.State(ctx, driverDN)
-	if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
+	if notServed(err) {
 		return StateStopped, nil
 	}
 	return state, err
 }
 
-// anyActive reports whether one of the drivers runs on the server.
 func (s *Server) anyActive(ctx context.Context, drivers []string) (bool, error) {
 	for _, dn := range drivers {
 		if state, err := s.stateIfServed(ctx, dn); err != nil || state != StateStopped {
@@ -415,98 +384,4 @@ func (s *Server) anyActive(ctx context.Context, drivers []string) (bool, error) 
 		}
 	}
 	return false, nil
-}
-
-// SecretList is what passwords a server needs, and where that could not be found out.
-type SecretList struct {
-	Needs []SecretNeeded
-	Gaps  []string
-}
-
-// SecretsNeeded computes which passwords have to be set on the server forServer before the drivers can start there, and
-// who needs them: from the lists of named passwords this server has, from settings of type password-ref, from policies
-// that ask for a named password, and from the settings of shim and Remote Loader. This server should be the one the
-// drivers ran on; where it is gone, the lists of the other server together with an export's manifest are what is left.
-// It changes nothing and never sees a password.
-func (s *Server) SecretsNeeded(ctx context.Context, setDN string, drivers []string,
-	forServer string) (SecretList, error) {
-	o := ServerDataOptions{DriverSet: setDN, Drivers: drivers}
-	if err := o.validate(); err != nil {
-		return SecretList{}, err
-	}
-	sel, err := s.selection(ctx, o)
-	if err != nil {
-		return SecretList{}, err
-	}
-	roles := fallbackRoles() // every attribute asked for is in the table
-	var needs secretList
-	var list SecretList
-	holders := map[string]bool{}
-	q := Query{Base: setDN, Scope: ScopeSubtree,
-		Attributes: []string{"objectClass", "XmlData", "DirXML-Data", "DirXML-ConfigValues",
-			"DirXML-ShimConfigInfo", "DirXML-JavaModule", "DirXML-ShimAuthID", "DirXML-ShimAuthServer"}}
-	for e, err := range s.Entries(ctx, q) {
-		if err != nil {
-			return SecretList{}, err
-		}
-		if !sel.includes(e.DN) {
-			continue
-		}
-		object := roles.split(e, forServer)
-		needs.collect(object, object.valuesOf(forServer), forServer, sel.holder(e.DN))
-		for _, class := range []string{"DirXML-DriverSet", "DirXML-Driver", "DirXML-Job", "DirXML-Resource"} {
-			holders[e.DN] = holders[e.DN] || e.HasClass(class)
-		}
-	}
-	if err := s.addListed(ctx, holders, forServer, &needs, &list); err != nil {
-		return SecretList{}, err
-	}
-	if err := s.addMutual(ctx, setDN, sel, &list); err != nil {
-		return SecretList{}, err
-	}
-	list.Needs = needs.sorted()
-	return list, nil
-}
-
-// addMutual names the drivers that have a password for mutual authentication, for which no operation is published. Only
-// whether there is one is asked, not the value.
-func (s *Server) addMutual(ctx context.Context, setDN string, sel selection, list *SecretList) error {
-	for e, err := range s.Entries(ctx,
-		Query{Base: setDN, Scope: ScopeSubtree, Filter: "(DirXML-MutualAuthPassword=*)", Attributes: []string{"1.1"}}) {
-		if err != nil {
-			return err
-		}
-		if sel.includes(e.DN) {
-			list.Gaps = append(list.Gaps, e.DN+" has a password for mutual authentication with its Remote Loader on "+s.DN()+
-				": set it again in the administration tool, no operation for it is published")
-		}
-	}
-	return nil
-}
-
-// addListed adds the named passwords the engine lists, the only first-hand source.
-func (s *Server) addListed(ctx context.Context, holders map[string]bool, forServer string, needs *secretList,
-	list *SecretList) error {
-	var dns []string
-	for dn, holds := range holders {
-		if holds {
-			dns = append(dns, dn)
-		}
-	}
-	slices.Sort(dns)
-	stored, failed := s.namedPasswordsOf(ctx, dns)
-	for _, dn := range dns {
-		if err := failed[dn]; err != nil {
-			if ctx.Err() != nil || errors.Is(err, ErrLineLost) || errors.Is(err, ErrUnreachable) {
-				return err
-			}
-			list.Gaps = append(list.Gaps, fmt.Sprintf("the named passwords of %s on %s cannot be listed: %v", dn, s.DN(), err))
-			continue
-		}
-		for _, p := range stored[dn] {
-			needs.add(SecretNeeded{Kind: SecretNamed, Object: dn, Server: forServer, Name: p.Name, DisplayName: p.DisplayName,
-				Because: "it is set on " + s.DN()}, dn)
-		}
-	}
-	return nil
 }

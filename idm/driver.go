@@ -13,31 +13,107 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/enum"
 )
+
+// State is what a driver does on one server.
+type State int
+
+// The states of a driver. A failed start goes from StateStarting back to StateStopped.
+const (
+	StateStopped       State = 0
+	StateStarting      State = 1
+	StateRunning       State = 2
+	StateStopping      State = 3 // shutdown pending
+	StateGettingSchema State = 11
+)
+
+var stateNames = []string{StateStopped: "stopped", StateStarting: "starting", StateRunning: "running",
+	StateStopping: "stopping", StateGettingSchema: "getting schema"}
+
+// String returns the state in words.
+func (s State) String() string { return enum.Name(stateNames, s) }
+
+// StartOption says what the engine of one server does with a driver. It is a per-server value.
+type StartOption int
+
+const (
+	// StartDisabled: the driver cannot start and no events are cached.
+	StartDisabled StartOption = 0
+	// StartManual: events are cached, the driver starts on request.
+	StartManual StartOption = 1
+	// StartAuto: events are cached, the driver starts with the server.
+	StartAuto StartOption = 2
+	// StartOverflowManual is reported after a cache overflow, never set (seen as a vendor constant).
+	StartOverflowManual StartOption = 3
+	// StartOverflowAuto is reported after a cache overflow, never set (seen as a vendor constant).
+	StartOverflowAuto StartOption = 4
+)
+
+var startOptionNames = []string{StartDisabled: "disabled", StartManual: "manual", StartAuto: "auto",
+	StartOverflowManual: "manual (cache overflow)", StartOverflowAuto: "auto (cache overflow)"}
+
+// String returns the start option in words.
+func (o StartOption) String() string { return enum.Name(startOptionNames, o) }
+
+// enabled reports whether a driver with this option caches events. A number that nobody has published says nothing.
+func (o StartOption) enabled() bool { return o >= StartManual && o <= StartOverflowAuto }
+
+// settable is the start option that is set to get this one: the two overflow options are reported, never set.
+func (o StartOption) settable() StartOption {
+	switch o {
+	case StartOverflowManual:
+		return StartManual
+	case StartOverflowAuto:
+		return StartAuto
+	}
+	return o
+}
+
+// Resync says what happens when a driver leaves Disabled.
+type Resync int
+
+const (
+	// ResyncNone: do not synchronize automatically. It is the choice of the published failover procedure and the zero
+	// value.
+	ResyncNone Resync = iota
+	// ResyncEvents: the engine synchronizes everything.
+	ResyncEvents
+)
+
+// Version is the packed version of an engine.
+type Version uint32
+
+// String returns for example "4.8.7.0 build 3".
+func (v Version) String() string {
+	return fmt.Sprintf("%d.%d.%d.%d build %d", v>>28, v>>24&0xf, v>>16&0xff, v>>8&0xff, v&0xff)
+}
+
+// Release returns the version without the build number, for comparing two servers.
+func (v Version) Release() uint32 { return uint32(v >> 8) }
 
 // EngineVersion returns the version of the engine on this server (operation 11). It works without any driver set.
 // [ErrEngineMissing] and [ErrNotSupported] mean that there is no engine.
 func (s *Server) EngineVersion(ctx context.Context) (Version, error) {
-	n, err := s.askInt(ctx, opGetVersion, s.DN())
+	answer, err := s.perform(ctx, opGetVersion, s.DN(), nil)
+	r, err := sequence(opGetVersion, s.DN(), answer, err)
+	if err != nil {
+		return 0, err
+	}
+	n, err := r.number(0)
 	return Version(n), err //nolint:gosec // the packed version uses all 32 bits
 }
 
 // State returns what the driver does on this server (operation 13).
 func (s *Server) State(ctx context.Context, driverDN string) (State, error) {
-	if err := checkDN("driver", driverDN); err != nil {
-		return 0, err
-	}
-	n, err := s.askInt(ctx, opGetDriverState, driverDN, octets(driverDN))
+	n, err := s.askInt(ctx, opGetDriverState, driverDN)
 	return State(n), err
 }
 
 // StartOption returns the driver's start option on this server (operation 7). [ErrNotServed] means that the engine
 // of this server does not serve the driver set.
 func (s *Server) StartOption(ctx context.Context, driverDN string) (StartOption, error) {
-	if err := checkDN("driver", driverDN); err != nil {
-		return 0, err
-	}
-	n, err := s.askInt(ctx, opGetStartOption, driverDN, octets(driverDN))
+	n, err := s.askInt(ctx, opGetStartOption, driverDN)
 	return StartOption(n), err
 }
 
@@ -46,67 +122,51 @@ func (s *Server) StartOption(ctx context.Context, driverDN string) (StartOption,
 // prove it on a lab server first, the wrong one synchronizes everything. Safe to repeat; a lost answer leaves
 // [failover.InDoubt], read it with [Server.StartOption].
 func (s *Server) SetStartOption(ctx context.Context, driverDN string, option StartOption, resync Resync) error {
-	if err := checkDN("driver", driverDN); err != nil {
-		return err
-	}
 	if option < StartDisabled || option > StartAuto {
 		return failover.Invalid("start option", option.String()+" is only ever reported",
 			"use StartDisabled, StartManual or StartAuto")
 	}
-	_, err := s.perform(ctx, opSetStartOption, driverDN, nil, octets(driverDN), integer(int64(option)),
-		integer(s.conf.Dialect.flag(resync)))
-	return err
+	return s.order(ctx, opSetStartOption, driverDN, integer(int64(option)), integer(s.conf.Dialect.flag(resync)))
 }
 
 // Start asks the engine to start the driver (operation 15). It returns before the driver runs: watch [Server.State], a
 // failed start goes from starting back to stopped. What a running or a disabled driver answers is not published; look
 // before, and take [ErrWrongState] as "look again".
 func (s *Server) Start(ctx context.Context, driverDN string) error {
-	return s.driver(ctx, opStartDriver, driverDN)
+	return s.order(ctx, opStartDriver, driverDN)
 }
 
 // Stop asks the engine to stop the driver (operation 17). It returns before the driver has stopped; some shims need
 // more than a minute. Safe to repeat.
 func (s *Server) Stop(ctx context.Context, driverDN string) error {
-	return s.driver(ctx, opStopDriver, driverDN)
+	return s.order(ctx, opStopDriver, driverDN)
 }
 
 // Restart stops and starts the driver (operation 101, seen to work).
 func (s *Server) Restart(ctx context.Context, driverDN string) error {
-	return s.driver(ctx, opRestartDriver, driverDN)
+	return s.order(ctx, opRestartDriver, driverDN)
 }
 
 // ReadApplicationSchema makes the shim read the application's schema into DirXML-ApplicationSchema (operation 21); the
 // driver shows StateGettingSchema meanwhile.
 func (s *Server) ReadApplicationSchema(ctx context.Context, driverDN string) error {
-	return s.driver(ctx, opGetSchema, driverDN)
+	return s.order(ctx, opGetSchema, driverDN)
 }
 
 // InitDriver makes the engine of this server initialise a driver object that is new to it (operation 39).
 func (s *Server) InitDriver(ctx context.Context, driverDN string) error {
-	return s.driver(ctx, opInitDriver, driverDN)
+	return s.order(ctx, opInitDriver, driverDN)
 }
 
 // NotifyJob tells the engine that a job object changed (operation 53; its argument is inferred). Safe to repeat.
 func (s *Server) NotifyJob(ctx context.Context, jobDN string) error {
-	return s.driver(ctx, opNotifyJob, jobDN)
+	return s.order(ctx, opNotifyJob, jobDN)
 }
 
 // JobRunning reports whether a job runs on this server (operation 59).
 func (s *Server) JobRunning(ctx context.Context, jobDN string) (bool, error) {
-	if err := checkDN("job", jobDN); err != nil {
-		return false, err
-	}
-	n, err := s.askInt(ctx, opGetJobState, jobDN, octets(jobDN))
+	n, err := s.askInt(ctx, opGetJobState, jobDN)
 	return n != 0, err
-}
-
-func (s *Server) driver(ctx context.Context, o extop, dn string) error {
-	if err := checkDN("dn", dn); err != nil {
-		return err
-	}
-	_, err := s.perform(ctx, o, dn, nil, octets(dn))
-	return err
 }
 
 // ResyncSince synchronizes what was created or changed since the given time (operation 23). A zero time is refused: it
@@ -116,20 +176,12 @@ func (s *Server) ResyncSince(ctx context.Context, driverDN string, since time.Ti
 		return failover.Invalid("since", fmt.Sprintf("is %s, which the engine reads as everything", since),
 			"give the time of the stop, or call ResyncAll")
 	}
-	return s.resync(ctx, driverDN, since.Unix())
+	return s.order(ctx, opResync, driverDN, integer(since.Unix()))
 }
 
 // ResyncAll synchronizes everything (operation 23 with zero).
 func (s *Server) ResyncAll(ctx context.Context, driverDN string) error {
-	return s.resync(ctx, driverDN, 0)
-}
-
-func (s *Server) resync(ctx context.Context, driverDN string, seconds int64) error {
-	if err := checkDN("driver", driverDN); err != nil {
-		return err
-	}
-	_, err := s.perform(ctx, opResync, driverDN, nil, octets(driverDN), integer(seconds))
-	return err
+	return s.order(ctx, opResync, driverDN, integer(0))
 }
 
 // Stats are the figures of one driver on one server.
@@ -150,21 +202,17 @@ const (
 // Stats returns the driver's figures (operation 19). The layout of the XML was seen, not documented; one that does not
 // say how much waits is [ErrUnknownLayout].
 func (s *Server) Stats(ctx context.Context, driverDN string) (Stats, error) {
-	if err := checkDN("driver", driverDN); err != nil {
-		return Stats{}, err
-	}
-	c, err := s.askChunked(ctx, opGetDriverStats, driverDN, octets(driverDN), integer(resultMinutes), integer(0))
+	c, err := s.askChunked(ctx, opGetDriverStats, driverDN, integer(resultMinutes), integer(0))
 	if err != nil {
 		return Stats{}, err
 	}
-	var doc bytes.Buffer
-	if err := s.fetch(ctx, driverDN, c, &limited{w: &doc, left: statsLimit}); err != nil {
+	doc, err := s.fetch(ctx, driverDN, c, statsLimit)
+	if err != nil {
 		return Stats{}, err
 	}
-	stats, err := parseStats(doc.Bytes())
+	stats, err := parseStats(doc)
 	if err != nil {
-		return Stats{}, &failover.Error{Op: opGetDriverStats.words, Target: driverDN, Outcome: failover.NotApplied,
-			Next: "compare with examples/labcheck", Err: err}
+		return Stats{}, notDone(opGetDriverStats.words, driverDN, "compare with examples/labcheck", err)
 	}
 	return stats, nil
 }
@@ -214,21 +262,14 @@ func (s *Stats) set(name, text string) (err error) {
 	case "unprocessed-size":
 		s.Unprocessed, err = strconv.ParseInt(text, 10, 64)
 	case "oldest":
-		s.Oldest, err = statsMoment(text)
+		s.Oldest, err = time.Parse(statsTime, text[:min(len(text), len(statsTime))])
 	case "newest":
-		s.Newest, err = statsMoment(text)
+		s.Newest, err = time.Parse(statsTime, text[:min(len(text), len(statsTime))])
 	}
 	if err != nil {
 		return fmt.Errorf("%w: statistics: %s: %w", ErrUnknownLayout, name, err)
 	}
 	return nil
-}
-
-func statsMoment(text string) (time.Time, error) {
-	if len(text) > len(statsTime) {
-		text = text[:len(statsTime)]
-	}
-	return time.Parse(statsTime, text)
 }
 
 // DriverStatus is how a driver stands on one server.
@@ -242,6 +283,9 @@ type DriverStatus struct {
 // String returns for example "running, auto".
 func (d DriverStatus) String() string { return d.State.String() + ", " + d.Option.String() }
 
+// out reports whether the driver neither runs nor will.
+func (d DriverStatus) out() bool { return d.State == StateStopped && d.Option == StartDisabled }
+
 // Status returns state and start option of a driver on this server.
 func (s *Server) Status(ctx context.Context, driverDN string) (DriverStatus, error) {
 	option, err := s.StartOption(ctx, driverDN)
@@ -252,15 +296,37 @@ func (s *Server) Status(ctx context.Context, driverDN string) (DriverStatus, err
 	return DriverStatus{Driver: driverDN, Server: s.DN(), State: state, Option: option}, err
 }
 
-// limited refuses more than a document of that kind can be.
-type limited struct {
-	w    io.Writer
-	left int
-}
+const (
+	// cachePage is how many cached events are asked for at once: a huge count was seen to exhaust the server's memory.
+	cachePage = 200
+	// cachePageLimit bounds what one page may weigh here.
+	cachePageLimit = 256 << 20
+)
 
-func (l *limited) Write(p []byte) (int, error) {
-	if l.left -= len(p); l.left < 0 {
-		return 0, errors.New("the result is larger than any such document")
+// ViewCache calls page with the events waiting for a driver on this server, oldest first, a few hundred at a time, each
+// time as one document of XML (operations 41, 33 and 35). It changes nothing. Sources disagree on whether a running
+// driver can be viewed, and right after a stop the view may fail once: a refusal ([ErrWrongState] as a rule) means "not
+// readable now"; [Server.Stats] gives the figures then.
+func (s *Server) ViewCache(ctx context.Context, driverDN string, page func([]byte) error) error {
+	for position := int64(0); ; {
+		c, err := s.askChunked(ctx, opViewCache, driverDN, integer(resultMinutes), integer(position), integer(cachePage),
+			integer(0))
+		if err != nil {
+			return err
+		}
+		doc, err := s.fetch(ctx, driverDN, c, cachePageLimit)
+		if err != nil || len(doc) == 0 {
+			return err
+		}
+		if err := page(doc); err != nil {
+			return notDone("keep cache of", driverDN, "make room and repeat", err)
+		}
+		if len(c.rest) == 0 {
+			return unknownLayout(opViewCache, driverDN, fmt.Appendf(nil, "no next position behind handle %d", c.handle))
+		}
+		if c.rest[0] <= position {
+			return nil
+		}
+		position = c.rest[0]
 	}
-	return l.w.Write(p)
 }

@@ -13,33 +13,22 @@ import (
 // (operation 1).
 func (s *Server) AssociatedDriverSet(ctx context.Context) (string, error) {
 	answer, err := s.perform(ctx, opGetDriverSet, s.DN(), nil)
-	if err != nil {
-		// What a server without a driver set answers is not published: an empty sequence, or that there is none.
-		if errors.Is(err, ErrNoAttribute) || errors.Is(err, ErrNoEntry) {
-			return "", nil
-		}
+	// What a server without a driver set answers is not published: an empty sequence, or that there is none.
+	if errors.Is(err, ErrNoAttribute) || errors.Is(err, ErrNoEntry) {
+		return "", nil
+	}
+	r, err := sequence(opGetDriverSet, s.DN(), answer, err)
+	if err != nil || len(r.elements) == 0 {
 		return "", err
 	}
-	elements, err := sequence(opGetDriverSet, s.DN(), answer)
-	if err != nil || len(elements) == 0 {
-		return "", err
-	}
-	dn, ok := octetElement(elements[0])
-	if !ok {
-		return "", unknownLayout(opGetDriverSet, s.DN(), answer)
-	}
-	return dn, nil
+	return r.text(0)
 }
 
 // AssociateDriverSet adds the connected server to the driver set (operation 3, what the vendor's installer does). The
 // engine may need a restart before it serves the set: StartOption of a driver answers [ErrNotServed] until then (seen).
 // Safe to repeat.
 func (s *Server) AssociateDriverSet(ctx context.Context, setDN string) error {
-	if err := checkDN("driver set", setDN); err != nil {
-		return err
-	}
-	_, err := s.perform(ctx, opSetDriverSet, setDN, nil, octets(setDN))
-	return err
+	return s.order(ctx, opSetDriverSet, setDN)
 }
 
 // LeaveDriverSet takes the connected server out of its driver set (operation 5). Whether the engine then wipes the
@@ -63,11 +52,7 @@ func (s *Server) AddToServerList(ctx context.Context, dn, serverDN string) error
 	if err := checkDN("server", serverDN); err != nil {
 		return err
 	}
-	err := s.Modify(ctx, dn, AttributeChange{ChangeAdd, Text(serverList, serverDN)})
-	if errors.Is(err, ErrExists) {
-		return nil
-	}
-	return err
+	return unless(ErrExists, s.Modify(ctx, dn, AttributeChange{ChangeAdd, Text(serverList, serverDN)}))
 }
 
 // RemoveFromServerList removes a server from DirXML-ServerList of a job. A server that is not in the list is success.
@@ -83,11 +68,7 @@ func (s *Server) RemoveFromServerList(ctx context.Context, jobDN, serverDN strin
 	}
 	for _, dn := range e.Texts(serverList) {
 		if SameDN(dn, serverDN) {
-			err := s.Modify(ctx, jobDN, AttributeChange{ChangeDelete, Text(serverList, dn)})
-			if errors.Is(err, ErrNoAttribute) {
-				return nil
-			}
-			return err
+			return unless(ErrNoAttribute, s.Modify(ctx, jobDN, AttributeChange{ChangeDelete, Text(serverList, dn)}))
 		}
 	}
 	return nil
@@ -95,6 +76,11 @@ func (s *Server) RemoveFromServerList(ctx context.Context, jobDN, serverDN strin
 
 func containsDN(list []string, dn string) bool {
 	return slices.ContainsFunc(list, func(d string) bool { return SameDN(d, dn) })
+}
+
+// lacking returns the DNs of want that are not in have.
+func lacking(want, have []string) []string {
+	return slices.DeleteFunc(slices.Clone(want), func(dn string) bool { return containsDN(have, dn) })
 }
 
 // Drivers returns the DNs of the drivers of a driver set, sorted.
@@ -107,6 +93,9 @@ func (s *Server) Jobs(ctx context.Context, dn string) ([]string, error) {
 	return s.names(ctx, dn, ScopeSubtree, "(objectClass=DirXML-Job)")
 }
 
+// byName orders names as people do, without case.
+func byName(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) }
+
 func (s *Server) names(ctx context.Context, base string, scope Scope, filter string) ([]string, error) {
 	var list []string
 	for e, err := range s.Entries(ctx, Query{Base: base, Scope: scope, Filter: filter, Attributes: []string{"1.1"}}) {
@@ -115,6 +104,6 @@ func (s *Server) names(ctx context.Context, base string, scope Scope, filter str
 		}
 		list = append(list, e.DN)
 	}
-	slices.SortFunc(list, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
+	slices.SortFunc(list, byName)
 	return list, nil
 }

@@ -2,6 +2,7 @@ package idm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,20 +59,14 @@ func (e Entry) Value(name string) []byte {
 func (e Entry) Text(name string) string { return string(e.Value(name)) }
 
 // Texts returns all values as text.
-func (e Entry) Texts(name string) []string {
-	var texts []string
-	for _, v := range e.Get(name) {
-		texts = append(texts, string(v))
-	}
-	return texts
-}
+func (e Entry) Texts(name string) []string { return stringsOf(e.Get(name)) }
 
 // HasClass reports whether the entry has the object class.
 func (e Entry) HasClass(class string) bool {
 	return slices.ContainsFunc(e.Get("objectClass"), func(v []byte) bool { return strings.EqualFold(string(v), class) })
 }
 
-// Scope says how deep a search goes.
+// Scope says how deep a search goes, by the numbers of RFC 4511 §4.5.1.
 type Scope int
 
 const (
@@ -97,33 +92,26 @@ type Query struct {
 // another server would look like those of this one.
 func (s *Server) Entries(ctx context.Context, q Query) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		s.search(ctx, q, yield)
-	}
-}
-
-// search tries a search once more when the connection had been resting and nothing came: a read is harmless to repeat,
-// and entries the caller has seen are not.
-func (s *Server) search(ctx context.Context, q Query, yield func(Entry, error) bool) {
-	for {
-		yielded := false
-		pooled, err := s.searchOnce(ctx, q, func(e Entry) bool {
-			yielded = true
-			return yield(e, nil)
-		})
-		switch {
-		case err == nil:
-			return
-		case pooled && !yielded && ctx.Err() == nil && errors.Is(err, ErrLineLost):
-		default:
-			yield(Entry{}, err)
+		for {
+			yielded := false
+			pooled, err := s.search(ctx, q, func(e Entry) bool {
+				yielded = true
+				return yield(e, nil)
+			})
+			if pooled && !yielded && ctx.Err() == nil && errors.Is(err, ErrLineLost) {
+				continue // a read is harmless to repeat, and entries the caller has seen are not
+			}
+			if err != nil {
+				yield(Entry{}, err)
+			}
 			return
 		}
 	}
 }
 
-// searchOnce hands out entries until the search ends or the caller has enough. The bool is true when the connection had
+// search hands out entries until the search ends or the caller has enough. The bool is true when the connection had
 // been resting.
-func (s *Server) searchOnce(ctx context.Context, q Query, yield func(Entry) bool) (pooled bool, err error) {
+func (s *Server) search(ctx context.Context, q Query, yield func(Entry) bool) (pooled bool, err error) {
 	r := request{op: "search", target: q.Base, effect: reads}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -146,9 +134,10 @@ func (s *Server) searchOnce(ctx context.Context, q Query, yield func(Entry) bool
 	stop := context.AfterFunc(ctx, func() { _ = l.raw.Close() })
 	defer stop()
 
-	req := q.request()
+	req := &ldap.SearchRequest{BaseDN: q.Base, Scope: int(q.Scope), Filter: cmp.Or(q.Filter, "(objectClass=*)"),
+		Attributes: q.Attributes, DerefAliases: ldap.NeverDerefAliases}
 	var paging *ldap.ControlPaging
-	if q.PageSize > 0 && s.RootDSE().hasControl(ldap.ControlTypePaging) {
+	if q.PageSize > 0 && slices.Contains(s.RootDSE().Controls, ldap.ControlTypePaging) {
 		paging = ldap.NewControlPaging(uint32(q.PageSize)) //nolint:gosec // positive and small
 		req.Controls = append(req.Controls, paging)
 	}
@@ -159,9 +148,8 @@ func (s *Server) searchOnce(ctx context.Context, q Query, yield func(Entry) bool
 		for response.Next() {
 			timer.Stop()
 			if response.Referral() != "" {
-				return !fresh, &failover.Error{Op: r.op, Target: q.Base, Outcome: failover.NotApplied,
-					Next: "connect to the server that holds the replica, or add one to " + s.DN(),
-					Err:  fmt.Errorf("%w: it refers to %s", ErrWrongServer, response.Referral())}
+				return !fresh, notDone(r.op, q.Base, "connect to the server that holds the replica, or add one to "+s.DN(),
+					fmt.Errorf("%w: it refers to %s", ErrWrongServer, response.Referral()))
 			}
 			if c, ok := ldap.FindControl(response.Controls(), ldap.ControlTypePaging).(*ldap.ControlPaging); ok {
 				cookie = c.Cookie
@@ -196,23 +184,6 @@ func (s *Server) searchOnce(ctx context.Context, q Query, yield func(Entry) bool
 	}
 }
 
-func (q Query) request() *ldap.SearchRequest {
-	req := &ldap.SearchRequest{BaseDN: q.Base, Filter: q.Filter, Attributes: q.Attributes,
-		DerefAliases: ldap.NeverDerefAliases}
-	if req.Filter == "" {
-		req.Filter = "(objectClass=*)"
-	}
-	switch q.Scope {
-	case ScopeBase:
-		req.Scope = ldap.ScopeBaseObject
-	case ScopeOne:
-		req.Scope = ldap.ScopeSingleLevel
-	case ScopeSubtree:
-		req.Scope = ldap.ScopeWholeSubtree
-	}
-	return req
-}
-
 func fromLDAP(e *ldap.Entry) Entry {
 	entry := Entry{DN: e.DN, Attributes: make([]Attribute, 0, len(e.Attributes))}
 	for _, a := range e.Attributes {
@@ -240,8 +211,7 @@ func (s *Server) Read(ctx context.Context, dn string, attributes ...string) (Ent
 		return Entry{}, err
 	}
 	if len(entries) != 1 {
-		return Entry{}, &failover.Error{Op: "read", Target: dn, Outcome: failover.NotApplied,
-			Next: "check the DN and the rights of the user", Err: ErrNoEntry}
+		return Entry{}, notDone("read", dn, "check the DN and the rights of the user", ErrNoEntry)
 	}
 	return entries[0], nil
 }
@@ -258,15 +228,19 @@ func (s *Server) Exists(ctx context.Context, dn string) (bool, error) {
 // Add creates an entry. A lost answer leaves [failover.InDoubt]: read the entry. Repeating it is safe in so far as an
 // entry that exists is refused with [ErrExists].
 func (s *Server) Add(ctx context.Context, dn string, attributes ...Attribute) error {
-	if err := checkDN("dn", dn); err != nil {
-		return err
-	}
 	req := ldap.NewAddRequest(dn, nil)
 	for _, a := range attributes {
 		req.Attribute(a.Name, stringsOf(a.Values))
 	}
-	return s.do(ctx, request{op: "add", target: dn, effect: writes},
-		func(_ context.Context, c *ldap.Conn) error { return c.Add(req) })
+	return s.write(ctx, request{op: "add", target: dn}, func(c *ldap.Conn) error { return c.Add(req) })
+}
+
+func (s *Server) write(ctx context.Context, r request, call func(*ldap.Conn) error) error {
+	if err := checkDN("dn", r.target); err != nil {
+		return err
+	}
+	r.effect = writes
+	return s.do(ctx, r, call)
 }
 
 // ChangeKind says what a Change does to an attribute.
@@ -290,13 +264,10 @@ type AttributeChange struct {
 // Modify changes an entry: all changes or none (RFC 4511 §4.6). Replace is safe to repeat; AddValues and DeleteValues
 // are refused the second time ([ErrExists], [ErrNoAttribute]). A lost answer leaves [failover.InDoubt].
 func (s *Server) Modify(ctx context.Context, dn string, changes ...AttributeChange) error {
-	return s.modify(ctx, request{op: "modify", target: dn, effect: writes}, changes...)
+	return s.modify(ctx, request{op: "modify", target: dn}, changes...)
 }
 
 func (s *Server) modify(ctx context.Context, r request, changes ...AttributeChange) error {
-	if err := checkDN("dn", r.target); err != nil {
-		return err
-	}
 	req := ldap.NewModifyRequest(r.target, nil)
 	for _, c := range changes {
 		switch c.Kind {
@@ -310,34 +281,26 @@ func (s *Server) modify(ctx context.Context, r request, changes ...AttributeChan
 			return failover.Invalid("AttributeChange.Kind", "is not set", "use ChangeReplace, ChangeAdd or ChangeDelete")
 		}
 	}
-	return s.do(ctx, r, func(_ context.Context, c *ldap.Conn) error { return c.Modify(req) })
+	return s.write(ctx, r, func(c *ldap.Conn) error { return c.Modify(req) })
 }
 
 // Delete removes an entry without children; [ErrNoEntry] when it is not there.
 func (s *Server) Delete(ctx context.Context, dn string) error {
-	if err := checkDN("dn", dn); err != nil {
-		return err
-	}
-	return s.do(ctx, request{op: "delete", target: dn, effect: writes}, func(_ context.Context, c *ldap.Conn) error {
+	return s.write(ctx, request{op: "delete", target: dn}, func(c *ldap.Conn) error {
 		return c.Del(ldap.NewDelRequest(dn, nil))
 	})
 }
 
 // Rename gives an entry a new RDN and, unless newParent is "", a new place. The old name is removed from the entry.
 func (s *Server) Rename(ctx context.Context, dn, newRDN, newParent string) error {
-	if err := checkDN("dn", dn); err != nil {
-		return err
-	}
-	return s.do(ctx, request{op: "rename", target: dn, effect: writes}, func(_ context.Context, c *ldap.Conn) error {
+	return s.write(ctx, request{op: "rename", target: dn}, func(c *ldap.Conn) error {
 		return c.ModifyDN(ldap.NewModifyDNRequest(dn, newRDN, true, newParent))
 	})
 }
 
 // Compare asks the server whether the attribute has the value.
-func (s *Server) Compare(ctx context.Context, dn, attribute string, value []byte) (bool, error) {
-	same := false
-	err := s.do(ctx, request{op: "compare", target: dn, effect: reads}, func(_ context.Context, c *ldap.Conn) error {
-		var err error
+func (s *Server) Compare(ctx context.Context, dn, attribute string, value []byte) (same bool, err error) {
+	err = s.do(ctx, request{op: "compare", target: dn}, func(c *ldap.Conn) error {
 		same, err = c.Compare(dn, attribute, string(value))
 		return err
 	})
@@ -347,9 +310,9 @@ func (s *Server) Compare(ctx context.Context, dn, attribute string, value []byte
 func escapeFilter(value string) string { return ldap.EscapeFilter(value) }
 
 func stringsOf(values [][]byte) []string {
-	texts := make([]string, len(values))
-	for i, v := range values {
-		texts[i] = string(v) // the library writes a string's bytes as they are
+	var texts []string
+	for _, v := range values {
+		texts = append(texts, string(v)) // the library writes a string's bytes as they are
 	}
 	return texts
 }

@@ -1,10 +1,13 @@
 package idm
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,11 +85,9 @@ func exportFailed(base string, err error) error {
 	if _, ok := errors.AsType[*failover.Error](err); ok {
 		return err
 	}
-	return &failover.Error{Op: "export", Target: base, Outcome: failover.NotApplied,
-		Next: "repeat the export; do not use the unfinished file", Err: err}
+	return notDone("export", base, "repeat the export; do not use the unfinished file", err)
 }
 
-// exporter is one export under way.
 type exporter struct {
 	server   *Server
 	others   []*Server
@@ -95,11 +96,11 @@ type exporter struct {
 	roles    attributeRoles
 	objects  *objects
 	manifest Manifest
+	owners   owners
 	secrets  secretList
 }
 
 func (s *Server) newExporter(ctx context.Context, o ExportOptions) (*exporter, error) {
-	now := time.Now().UTC().Truncate(time.Second)
 	key, err := sortKey(o.Base)
 	if err != nil {
 		return nil, failover.Invalid("ExportOptions.Base", err.Error(), "write it like cn=Driver Set,o=system")
@@ -110,8 +111,8 @@ func (s *Server) newExporter(ctx context.Context, o ExportOptions) (*exporter, e
 	}
 	x := &exporter{server: s, others: o.Others, base: o.Base, baseKey: key, roles: roles, objects: newObjects(o.TempDir),
 		manifest: Manifest{Version: manifestVersion, Format: o.Format, Base: o.Base, Tree: s.RootDSE().TreeName,
-			Server: s.DN(), Time: now,
-			Classes: map[string]int64{}, PerServer: map[string]int64{}, LeftOut: map[string]int64{}}}
+			Server: s.DN(), Time: time.Now().UTC().Truncate(time.Second), Classes: map[string]int64{},
+			PerServer: map[string]int64{}, LeftOut: map[string]int64{}}}
 	if s.RootDSE().HasEngine() {
 		v, err := s.EngineVersion(ctx)
 		if err != nil {
@@ -126,7 +127,6 @@ func (s *Server) newExporter(ctx context.Context, o ExportOptions) (*exporter, e
 	return x, nil
 }
 
-// read fetches everything into the sorted collection.
 func (x *exporter) read(ctx context.Context) error {
 	if err := x.server.readObjects(ctx, x.base, x.roles, x.objects, x.leftOut); err != nil {
 		return err
@@ -141,16 +141,15 @@ func (x *exporter) read(ctx context.Context) error {
 				"name servers of the tree "+x.server.RootDSE().TreeName)
 		}
 		for e, err := range other.Entries(ctx,
-			Query{Base: x.base, Scope: ScopeSubtree, Attributes: x.roles.perServerNames(), PageSize: exportPage}) {
+			Query{Base: x.base, Scope: ScopeSubtree, Attributes: x.roles.names(rolePerServer), PageSize: exportPage}) {
 			if err != nil {
 				return err
 			}
-			o := x.roles.split(e, other.DN())
-			o.made, o.plain, o.refs, o.notes = false, nil, nil, nil
-			if len(o.local) == 0 {
-				continue
+			o := &object{dn: e.DN, local: x.roles.split(e, other.DN()).local}
+			if len(o.local) > 0 {
+				err = x.objects.add(o)
 			}
-			if err := x.objects.add(o); err != nil {
+			if err != nil {
 				return err
 			}
 		}
@@ -181,8 +180,6 @@ func (s *Server) readObjects(ctx context.Context, base string, roles attributeRo
 			if roles.of(a.Name) == roleOmit && isDirXML(a.Name) {
 				leftOut(a.Name)
 			}
-		}
-		for _, a := range e.Attributes {
 			for _, v := range a.Values {
 				if len(v) > maxExportValue {
 					return fmt.Errorf("%s: %s: a value of %d bytes; no import would take more than %d", e.DN, a.Name, len(v),
@@ -198,15 +195,13 @@ func (s *Server) readObjects(ctx context.Context, base string, roles attributeRo
 		}
 	}
 	if n == 0 {
-		return &failover.Error{Op: "read", Target: base, Outcome: failover.NotApplied,
-			Next: "check the DN and the rights of the user", Err: ErrNoEntry}
+		return notDone("read", base, "check the DN and the rights of the user", ErrNoEntry)
 	}
 	return nil
 }
 
-// each walks over the collected objects in order.
 func (x *exporter) each(ctx context.Context, visit func(o *object, key []byte) error) error {
-	w, err := x.objects.walk()
+	w, err := x.objects.walk(nil)
 	if err != nil {
 		return err
 	}
@@ -227,49 +222,49 @@ func (x *exporter) each(ctx context.Context, visit func(o *object, key []byte) e
 	}
 }
 
-// counter fills the manifest. Objects come parents first.
-type counter struct {
-	x         *exporter
-	driver    *ManifestDriver
-	driverKey []byte
-	set       string
+// owners tells to which driver an object belongs, or else to which driver set. Objects come parents first.
+type owners struct {
+	set, driver string
+	driverKey   []byte
 }
 
-// count takes one object in.
-func (c *counter) count(o *object, key []byte) error {
-	m := &c.x.manifest
-	if m.Objects == 0 && !keyEqual(key, c.x.baseKey) {
-		return fmt.Errorf("the server answers %s for the base %s", o.dn, c.x.base)
+func (w *owners) of(o *object, key []byte) string {
+	switch o.class() {
+	case "DirXML-DriverSet":
+		w.set = o.dn
+	case "DirXML-Driver":
+		w.driver, w.driverKey = o.dn, bytes.Clone(key)
+	}
+	if w.driver != "" && keyBelow(key, w.driverKey) {
+		return w.driver
+	}
+	return w.set
+}
+
+func (x *exporter) count(o *object, key []byte) error {
+	m := &x.manifest
+	if m.Objects == 0 && !bytes.Equal(key, x.baseKey) {
+		return fmt.Errorf("the server answers %s for the base %s", o.dn, x.base)
 	}
 	m.Objects++
-	class := o.class()
+	class, owner := o.class(), x.owners.of(o, key)
 	m.Classes[class]++
-	for _, l := range o.local {
-		m.PerServer[l.server]++
-	}
-	if class == "DirXML-DriverSet" {
-		c.set = o.dn
-	}
 	if class == "DirXML-Driver" {
 		m.Drivers = append(m.Drivers, ManifestDriver{DN: o.dn, CacheLimit: string(first(o.notes, "DirXML-DriverCacheLimit")),
 			StartOption: startOptionName(string(first(o.notes, "DirXML-DriverStartOption")))})
-		c.driver, c.driverKey = &m.Drivers[len(m.Drivers)-1], append([]byte(nil), key...)
 	}
-	owner := c.set
-	if c.driver != nil && keyBelow(key, c.driverKey) {
-		c.driver.Objects++
-		owner = c.driver.DN
+	if owner == x.owners.driver && owner != "" {
+		m.Drivers[len(m.Drivers)-1].Objects++
 	}
 	for _, l := range o.local {
-		c.x.secrets.collect(o, l.values, l.server, owner)
+		m.PerServer[l.server]++
+		x.secrets.collect(o, l.values, l.server, owner)
 	}
 	if len(o.local) == 0 {
-		c.x.secrets.collect(o, nil, c.x.server.DN(), owner)
+		x.secrets.collect(o, nil, x.server.DN(), owner)
 	}
 	return nil
 }
-
-func keyEqual(a, b []byte) bool { return string(a) == string(b) }
 
 func startOptionName(number string) string {
 	n, err := strconv.Atoi(number)
@@ -281,49 +276,44 @@ func startOptionName(number string) string {
 
 func (x *exporter) writeLDIF(ctx context.Context, out io.Writer) error {
 	w := ldif.NewWriter(out)
-	if err := w.Comment("Identity Manager: " + x.base + ". First the objects, parents before children."); err != nil {
-		return err
-	}
-	tally := &counter{x: x}
-	err := x.each(ctx, func(o *object, key []byte) error {
-		if err := tally.count(o, key); err != nil {
+	// part writes a comment and what record makes of each object; nil is nothing.
+	part := func(comment string, record func(o *object, key []byte) (*ldif.Record, error)) error {
+		if err := w.Comment(comment); err != nil {
 			return err
 		}
-		return w.Write(&ldif.Record{DN: o.dn, Kind: ldif.Add, Attributes: toLDIF(o.plain)})
-	})
-	if err != nil {
-		return err
-	}
-	if err := w.Comment("What names other objects, now that all of them exist."); err != nil {
-		return err
-	}
-	err = x.each(ctx, func(o *object, _ []byte) error {
-		return writeChanges(w, o.dn, nil, o.refs)
-	})
-	if err != nil {
-		return err
-	}
-	for i := range len(x.others) + 1 {
-		// The values of the server the export is taken from come last.
-		server, critical := x.server, false
-		if i < len(x.others) {
-			server, critical = x.others[i], true
-		}
-		if err := w.Comment("Per-server values of " + server.DN() + "."); err != nil {
-			return err
-		}
-		mark := []ldif.Control{{OID: perServerMark, Critical: critical, HasValue: true, Value: []byte(server.DN())}}
-		err := x.each(ctx, func(o *object, _ []byte) error {
-			return writeChanges(w, o.dn, mark, o.valuesOf(server.DN()))
+		return x.each(ctx, func(o *object, key []byte) error {
+			r, err := record(o, key)
+			if err != nil || r == nil {
+				return err
+			}
+			return w.Write(r)
 		})
+	}
+	err := part("Identity Manager: "+x.base+". First the objects, parents before children.",
+		func(o *object, key []byte) (*ldif.Record, error) {
+			return &ldif.Record{DN: o.dn, Kind: ldif.Add, Attributes: toLDIF(o.plain)}, x.count(o, key)
+		})
+	if err == nil {
+		err = part("What names other objects, now that all of them exist.",
+			func(o *object, _ []byte) (*ldif.Record, error) { return changes(o.dn, nil, o.refs), nil })
+	}
+	for _, server := range append(slices.Clone(x.others), x.server) { // that of the export comes last
 		if err != nil {
 			return err
 		}
+		dn := server.DN()
+		mark := []ldif.Control{{OID: perServerMark, Critical: server != x.server, HasValue: true, Value: []byte(dn)}}
+		err = part("Per-server values of "+dn+".",
+			func(o *object, _ []byte) (*ldif.Record, error) { return changes(o.dn, mark, o.valuesOf(dn)), nil })
+	}
+	if err != nil {
+		return err
 	}
 	return w.Flush()
 }
 
-func writeChanges(w *ldif.Writer, dn string, controls []ldif.Control, attributes []Attribute) error {
+// changes is the record that writes attributes of an object that exists, nil when there are none.
+func changes(dn string, controls []ldif.Control, attributes []Attribute) *ldif.Record {
 	if len(attributes) == 0 {
 		return nil
 	}
@@ -331,7 +321,7 @@ func writeChanges(w *ldif.Writer, dn string, controls []ldif.Control, attributes
 	for _, a := range toLDIF(attributes) {
 		r.Changes = append(r.Changes, ldif.Change{Op: ldif.OpReplace, Attribute: a})
 	}
-	return w.Write(r)
+	return r
 }
 
 func toLDIF(list []Attribute) []ldif.Attribute {
@@ -345,11 +335,10 @@ func toLDIF(list []Attribute) []ldif.Attribute {
 // writeConfiguration writes the one driver at base in the XML of Designer and iManager.
 func (x *exporter) writeConfiguration(ctx context.Context, out io.Writer) error {
 	w := drivercfg.NewWriter(out, drivercfg.Header{DN: x.base, DriverSetDN: ParentDN(x.base), Name: commonName(x.base)})
-	tally := &counter{x: x}
 	for _, jobs := range []bool{false, true} { // the jobs come last in files of this kind
 		err := x.each(ctx, func(o *object, key []byte) error {
 			if !jobs {
-				if err := tally.count(o, key); err != nil {
+				if err := x.count(o, key); err != nil {
 					return err
 				}
 			}
@@ -367,11 +356,7 @@ func (x *exporter) writeConfiguration(ctx context.Context, out io.Writer) error 
 			"a driver configuration holds one driver; use FormatLDIF for a driver set")
 	}
 	for _, l := range w.Lost() {
-		name := l.Attribute
-		if name == "" {
-			name = "object " + strings.Join(l.Path, "/")
-		}
-		x.leftOut(name)
+		x.leftOut(cmp.Or(l.Attribute, "object "+strings.Join(l.Path, "/")))
 	}
 	return w.Close()
 }
@@ -387,37 +372,26 @@ func pathBelow(dn, base string) []string {
 }
 
 func (x *exporter) toConfiguration(o *object) *drivercfg.Object {
-	c := &drivercfg.Object{Path: pathBelow(o.dn, x.base), Class: o.class()}
-	for _, list := range [][]Attribute{o.plain, o.refs, o.valuesOf(x.server.DN()), o.notes} {
-		for _, a := range list {
-			c.Attributes = append(c.Attributes, drivercfg.Attribute{Name: a.Name, Values: a.Values})
-		}
+	c := &drivercfg.Object{Path: pathBelow(o.dn, x.base), Class: o.class(),
+		Attributes: toLDIF(slices.Concat(o.plain, o.refs, o.valuesOf(x.server.DN()), o.notes))}
+	if len(c.Path) > 0 {
+		return c
 	}
-	if len(c.Path) == 0 {
-		c.Queries = x.needsOfDriver(o)
+	// Named passwords that only policies below the driver ask for are in the manifest: the driver is written before its
+	// policies are seen.
+	var l secretList
+	l.collect(o, o.valuesOf(x.server.DN()), x.server.DN(), o.dn)
+	for _, n := range l.list {
+		for kind, secret := range secretOf {
+			if secret == n.Kind {
+				c.Queries = append(c.Queries, drivercfg.Query{Kind: kind, Name: n.Name, DisplayName: n.DisplayName})
+			}
+		}
 	}
 	return c
 }
 
-// needsOfDriver returns the placeholders of the driver. Named passwords that only policies below the driver ask for
-// are in the manifest: the driver is written before its policies are seen.
-func (x *exporter) needsOfDriver(o *object) []drivercfg.Query {
-	var l secretList
-	l.collect(o, o.valuesOf(x.server.DN()), x.server.DN(), o.dn)
-	var queries []drivercfg.Query
-	for _, n := range l.list {
-		q := drivercfg.Query{Name: n.Name, DisplayName: n.DisplayName}
-		switch n.Kind {
-		case SecretApplication:
-			q.Kind = drivercfg.QueryApplicationPassword
-		case SecretDriverObject:
-			q.Kind = drivercfg.QueryDriverPassword
-		case SecretRemoteLoader:
-			q.Kind = drivercfg.QueryRemoteLoaderPassword
-		case SecretNamed:
-			q.Kind = drivercfg.QueryNamedPassword
-		}
-		queries = append(queries, q)
-	}
-	return queries
-}
+// secretOf tells which password a placeholder of a driver configuration asks for.
+var secretOf = map[drivercfg.QueryKind]SecretKind{drivercfg.QueryApplicationPassword: SecretApplication,
+	drivercfg.QueryDriverPassword: SecretDriverObject, drivercfg.QueryRemoteLoaderPassword: SecretRemoteLoader,
+	drivercfg.QueryNamedPassword: SecretNamed}

@@ -2,6 +2,8 @@ package idm
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -42,22 +44,40 @@ func (o *object) valuesOf(server string) []Attribute {
 	return nil
 }
 
+// put adds an attribute where its role places it; server is whose value it is, of a per-server one.
+func (o *object) put(role attributeRole, a Attribute, server string) {
+	switch role {
+	case roleReplicated:
+		o.plain = append(o.plain, a)
+	case roleReference:
+		o.refs = append(o.refs, a)
+	case rolePerServer:
+		if o.local == nil {
+			o.local = []local{{server: server, line: o.line}}
+		}
+		o.local[0].values = append(o.local[0].values, a)
+	case roleNote:
+		o.notes = append(o.notes, a)
+	case roleOmit:
+	}
+}
+
 func find(attributes []Attribute, name string) [][]byte {
 	return Entry{Attributes: attributes}.Get(name)
 }
 
 // class returns the most telling object class: the first of this package's classes, else the last one named.
 func (o *object) class() string {
-	values := find(o.plain, "objectClass")
-	for _, v := range values {
-		if name, ok := idmClass(string(v)); ok {
-			return name
+	class := ""
+	for _, v := range find(o.plain, "objectClass") {
+		class = string(v)
+		for _, known := range idmClasses {
+			if strings.EqualFold(known, class) {
+				return known
+			}
 		}
 	}
-	if len(values) == 0 {
-		return ""
-	}
-	return string(values[len(values)-1])
+	return class
 }
 
 // canonical puts attributes and values into the one order exports have, so that the same objects give the same bytes
@@ -69,28 +89,15 @@ func (o *object) canonical() {
 	for i := range o.local {
 		canonicalAttributes(o.local[i].values)
 	}
-	slices.SortFunc(o.local, func(a,
-		b local) int {
-		return strings.Compare(strings.ToLower(a.server), strings.ToLower(b.server))
-	})
+	slices.SortFunc(o.local, func(a, b local) int { return byName(a.server, b.server) })
 }
 
 func canonicalAttributes(list []Attribute) {
+	// rank says how far in front a name stands.
 	rank := func(a Attribute) int {
-		switch {
-		case strings.EqualFold(a.Name, "objectClass"):
-			return 0
-		case strings.EqualFold(a.Name, "cn"):
-			return 1
-		}
-		return 2
+		return slices.IndexFunc([]string{"cn", "objectClass"}, func(n string) bool { return strings.EqualFold(n, a.Name) })
 	}
-	slices.SortFunc(list, func(a, b Attribute) int {
-		if d := rank(a) - rank(b); d != 0 {
-			return d
-		}
-		return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
-	})
+	slices.SortFunc(list, func(a, b Attribute) int { return cmp.Or(rank(b)-rank(a), byName(a.Name, b.Name)) })
 	for _, a := range list {
 		slices.SortFunc(a.Values, bytes.Compare)
 	}
@@ -161,11 +168,11 @@ func packAttributes(b []byte, list []Attribute) []byte {
 func (o *object) pack(b []byte) []byte {
 	b = packBytes(b, []byte(o.dn))
 	b = binary.AppendUvarint(b, uint64(o.line))
-	made := uint64(0)
+	made := byte(0)
 	if o.made {
 		made = 1
 	}
-	b = binary.AppendUvarint(b, made)
+	b = append(b, made)
 	for _, list := range [][]Attribute{o.plain, o.refs, o.notes} {
 		b = packAttributes(b, list)
 	}
@@ -260,6 +267,7 @@ func (c *objects) close() error { return c.spool.Close() }
 // walker goes over a collection; parts of one object that stood apart in a file come as one.
 type walker struct {
 	it      *spool.Iterator
+	scope   []byte // key of the topmost object wanted; nil for all
 	key     []byte // of the object handed out last
 	nextKey []byte
 	next    object
@@ -267,29 +275,25 @@ type walker struct {
 	done    bool
 }
 
-func (c *objects) walk() (*walker, error) {
+func (c *objects) walk(scope []byte) (*walker, error) {
 	it, err := c.spool.Iterator()
-	if err != nil {
-		return nil, err
-	}
-	return &walker{it: it}, nil
+	return &walker{it: it, scope: scope}, err
 }
 
 func (w *walker) fill() error {
-	if w.ready || w.done {
-		return nil
+	for !w.ready && !w.done {
+		key, data, err := w.it.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			w.done = true
+		case err != nil:
+			return err
+		case w.scope == nil || keyBelow(key, w.scope):
+			w.nextKey, w.ready = append(w.nextKey[:0], key...), true
+			return w.next.unpack(data)
+		}
 	}
-	key, data, err := w.it.Next()
-	if errors.Is(err, io.EOF) {
-		w.done = true
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	w.nextKey = append(w.nextKey[:0], key...)
-	w.ready = true
-	return w.next.unpack(data)
+	return nil
 }
 
 // duplicate is the refusal of an object that a file creates twice.
@@ -332,13 +336,12 @@ func (o *object) merge(other *object) error {
 	if other.made {
 		o.dn, o.line, o.made = other.dn, other.line, true
 	}
-	for _, pair := range []struct{ to, from *[]Attribute }{{&o.plain, &other.plain}, {&o.refs, &other.refs},
-		{&o.notes, &other.notes}} {
-		for _, a := range *pair.from {
-			if find(*pair.to, a.Name) != nil {
+	for _, pair := range [][2]*[]Attribute{{&o.plain, &other.plain}, {&o.refs, &other.refs}, {&o.notes, &other.notes}} {
+		for _, a := range *pair[1] {
+			if find(*pair[0], a.Name) != nil {
 				return fmt.Errorf("%s: %s stands in two records", o.dn, a.Name)
 			}
-			*pair.to = append(*pair.to, a)
+			*pair[0] = append(*pair[0], a)
 		}
 	}
 	for _, l := range other.local {
@@ -349,4 +352,48 @@ func (o *object) merge(other *object) error {
 	}
 	o.canonical()
 	return nil
+}
+
+// pairs walks over both collections and calls visit for each object of either side, within scope. The key holds until
+// visit returns, the objects longer.
+func pairs(ctx context.Context, want, have *objects, scope []byte,
+	visit func(want, have *object, key []byte) error) error {
+	x, err := want.walk(scope)
+	if err != nil {
+		return err
+	}
+	y, err := have.walk(scope)
+	if err != nil {
+		return err
+	}
+	w, key, err := x.take()
+	if err != nil {
+		return err
+	}
+	h, at, err := y.take()
+	for err == nil && (w != nil || h != nil) {
+		order := bytes.Compare(key, at)
+		switch {
+		case w == nil:
+			order = 1
+		case h == nil:
+			order = -1
+		}
+		switch err = context.Cause(ctx); {
+		case err != nil:
+		case order < 0:
+			err = visit(w, nil, key)
+		case order > 0:
+			err = visit(nil, h, at)
+		default:
+			err = visit(w, h, key)
+		}
+		if err == nil && order <= 0 {
+			w, key, err = x.take()
+		}
+		if err == nil && order >= 0 {
+			h, at, err = y.take()
+		}
+	}
+	return err
 }

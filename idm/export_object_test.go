@@ -81,7 +81,7 @@ func TestPartsOfAnObjectComeTogether(t *testing.T) {
 	} {
 		require.NoError(t, c.add(o))
 	}
-	w, err := c.walk()
+	w, err := c.walk(nil)
 	require.NoError(t, err)
 	o, _, err := w.take()
 	require.NoError(t, err)
@@ -98,7 +98,7 @@ func TestPartsOfAnObjectComeTogether(t *testing.T) {
 	require.Nil(t, o)
 
 	require.NoError(t, c.add(&object{dn: "cn=a,o=x", line: 12, made: true}))
-	w, err = c.walk()
+	w, err = c.walk(nil)
 	require.NoError(t, err)
 	_, _, err = w.take()
 	require.NoError(t, err)

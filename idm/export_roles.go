@@ -35,18 +35,8 @@ func (r attributeRoles) of(name string) attributeRole {
 
 // idmClasses are the classes of the DirXML schema (schema dump), the most telling first.
 var idmClasses = []string{"DirXML-DriverSet", "DirXML-Driver", "DirXML-Publisher", "DirXML-Subscriber",
-	"DirXML-StyleSheet", "DirXML-Rule",
-	"DirXML-Library", "DirXML-Resource", "DirXML-Job", "DirXML-GlobalConfigDef", "DirXML-SharedProfileSet",
-	"DirXML-SharedProfile", "DirXML-Entitlement"}
-
-func idmClass(name string) (string, bool) {
-	for _, c := range idmClasses {
-		if strings.EqualFold(c, name) {
-			return c, true
-		}
-	}
-	return "", false
-}
+	"DirXML-StyleSheet", "DirXML-Rule", "DirXML-Library", "DirXML-Resource", "DirXML-Job", "DirXML-GlobalConfigDef",
+	"DirXML-SharedProfileSet", "DirXML-SharedProfile", "DirXML-Entitlement"}
 
 // notedAttributes are the engine's own attributes an export mentions, so that people see what a driver was set to.
 var notedAttributes = []string{"DirXML-DriverStartOption", "DirXML-DriverCacheLimit", "DirXML-DriverVersion"}
@@ -61,7 +51,6 @@ var computed = strings.Fields(`GUID revision localEntryID creatorsName modifiers
 	subordinateCount entryFlags backLink obituary reference usedBy privateKey publicKey userPassword federationBoundary auxClassFlag
 	objectVersion contextCSN passwordExpirationTime loginGraceRemaining equivalentToMe`)
 
-// rolesFrom reads the roles off the schema.
 func rolesFrom(schema Schema) attributeRoles {
 	r, table := attributeRoles{byName: map[string]attributeRole{}, schema: schema}, TableSchema()
 	for key, t := range schema.types {
@@ -93,19 +82,12 @@ func roleOfType(t AttributeType, known bool) attributeRole {
 	return roleReplicated
 }
 
-// attributeRoles returns what is known about attributes on this server.
 func (s *Server) attributeRoles(ctx context.Context) (attributeRoles, error) {
 	schema, err := s.Schema(ctx)
-	if err != nil {
-		return attributeRoles{}, err
-	}
-	return rolesFrom(schema), nil
+	return rolesFrom(schema), err
 }
 
 func isDirXML(name string) bool { return len(name) > 7 && strings.EqualFold(name[:7], "DirXML-") }
-
-// perServerNames returns the names to ask other servers for.
-func (r attributeRoles) perServerNames() []string { return r.names(rolePerServer) }
 
 // requested returns the attributes to ask for: a plain "*" leaves out the operational ones.
 func (r attributeRoles) requested() []string {
@@ -123,29 +105,13 @@ func (r attributeRoles) names(roles ...attributeRole) []string {
 	return names
 }
 
-// split takes an entry of a server apart.
 func (r attributeRoles) split(e Entry, server string) *object {
 	o := &object{dn: e.DN, made: true}
 	job := e.HasClass("DirXML-Job")
-	var values []Attribute
 	for _, a := range e.Attributes {
-		if a.Values = withoutEmpty(withoutLocks(a.Values)); len(a.Values) == 0 {
-			continue
+		if a.Values = withoutEmpty(withoutLocks(a.Values)); len(a.Values) > 0 {
+			o.put(r.in(a.Name, job), a, server)
 		}
-		switch r.in(a.Name, job) {
-		case roleReplicated:
-			o.plain = append(o.plain, a)
-		case roleReference:
-			o.refs = append(o.refs, a)
-		case rolePerServer:
-			values = append(values, a)
-		case roleNote:
-			o.notes = append(o.notes, a)
-		case roleOmit:
-		}
-	}
-	if len(values) > 0 {
-		o.local = []local{{server: server, values: values}}
 	}
 	return o
 }

@@ -91,16 +91,16 @@ func bytesOf(t *testing.T, text string) []byte {
 }
 
 func TestAnswersAreReadOrTypedAsUnknown(t *testing.T) {
-	elements, err := sequence(opGetDriverState, exampleDriver, bytesOf(t, "3003020102"))
+	r, err := sequence(opGetDriverState, exampleDriver, bytesOf(t, "3003020102"), nil)
 	require.NoError(t, err)
-	n, ok := intElement(elements[0])
-	require.True(t, ok)
+	n, err := r.number(0)
+	require.NoError(t, err)
 	require.EqualValues(t, StateRunning, n)
 
 	for name, answer := range map[string]string{"nothing": "", "bare number": "020102", "rest behind": "300302010200",
 		"cut": "3003", "indefinite junk": "308002"} {
 		t.Run(name, func(t *testing.T) {
-			_, err := sequence(opGetDriverState, exampleDriver, bytesOf(t, answer))
+			_, err := sequence(opGetDriverState, exampleDriver, bytesOf(t, answer), nil)
 			require.ErrorIs(t, err, ErrUnknownLayout)
 		})
 	}
@@ -112,16 +112,16 @@ func TestNamedPasswordListShapes(t *testing.T) {
 	for name, answer := range map[string]string{"pairs wrapped": "300b" + "3009" + pair, "flat": "3009" + pair,
 		"list in a wrapper": "300d300b3009" + pair} {
 		t.Run(name, func(t *testing.T) {
-			elements, err := sequence(opListNamedPasswords, exampleDriver, bytesOf(t, answer))
+			r, err := sequence(opListNamedPasswords, exampleDriver, bytesOf(t, answer), nil)
 			require.NoError(t, err)
-			list, ok := namedPasswords(elements)
+			list, ok := namedPasswords(r.elements)
 			require.True(t, ok)
 			require.Equal(t, want, list)
 		})
 	}
-	elements, err := sequence(opListNamedPasswords, exampleDriver, bytesOf(t, "3005"+"0403737663"))
+	r, err := sequence(opListNamedPasswords, exampleDriver, bytesOf(t, "3005"+"0403737663"), nil)
 	require.NoError(t, err)
-	_, ok := namedPasswords(elements)
+	_, ok := namedPasswords(r.elements)
 	require.False(t, ok, "half a pair is not guessed at")
 }
 
@@ -168,8 +168,8 @@ func FuzzAnswers(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(_ *testing.T, answer []byte) {
-		if elements, err := sequence(opListNamedPasswords, exampleDriver, answer); err == nil {
-			namedPasswords(elements)
+		if r, err := sequence(opListNamedPasswords, exampleDriver, answer, nil); err == nil {
+			namedPasswords(r.elements)
 		}
 		_, _ = parseStats(answer)
 		parseAttributeType(string(answer))

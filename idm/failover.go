@@ -72,40 +72,31 @@ type FailoverOptions struct {
 // Failover brings the drivers up on the target when the source is gone. What cannot be observed, that the source is
 // dead, enters as a statement. The way back is [Failback], after [GuardOldServer].
 func Failover(o FailoverOptions) (failover.Procedure, error) {
-	m, err := newFailover(o)
+	stages, err := FailoverStages(o)
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	return m.failover(o).procedure(failover.Procedure{Name: "idm.Failover", Lock: m.Lock,
-		Parameters: m.parameters(failover.Parameter{Name: "since", Value: o.sinceText()},
-			failover.Parameter{Name: "data", Value: o.Data.String()})})
+	since := "never: the gap is left"
+	if o.Gap != GapLeave {
+		since = o.Since.UTC().Format(time.RFC3339)
+	}
+	return o.procedure("idm.Failover", o.SourceDN, stages, failover.Parameter{Name: "since", Value: since},
+		failover.Parameter{Name: "data", Value: o.Data.String()})
 }
 
 // FailoverStages returns the stages of [Failover]. It refuses options that could not work, and touches nothing.
 func FailoverStages(o FailoverOptions) (Stages, error) {
-	m, err := newFailover(o)
+	r, err := o.withDefaults()
+	if err == nil {
+		err = cmp.Or(checkDN("source", o.SourceDN), o.validate())
+	}
 	if err != nil {
 		return Stages{}, err
 	}
-	return m.failover(o), nil
-}
-
-func newFailover(o FailoverOptions) (*mover, error) {
-	m, err := newMover(o.Route, nil, o.SourceDN)
-	if err != nil {
-		return nil, err
-	}
-	if err := o.validate(); err != nil {
-		return nil, err
-	}
+	m := &mover{Route: r, sourceDN: o.SourceDN, gap: o.Gap, needed: untilStart, served: untilStart, trySource: o.TrySource}
 	if o.Data != ServerDataFromPreparation {
 		m.export = o.Export.Path
 	}
-	m.gap, m.needed, m.served, m.trySource = o.Gap, untilStart, untilStart, o.TrySource
-	return m, nil
-}
-
-func (m *mover) failover(o FailoverOptions) Stages {
 	dead := []failover.Step{m.sourceDead(o.SourceDead)}
 	if o.TrySource != nil {
 		dead = append(dead, m.sourceSilent())
@@ -121,10 +112,9 @@ func (m *mover) failover(o FailoverOptions) Stages {
 		Moved:  m.moved(func(context.Context, string) (time.Time, bool, error) { return since, true, nil }),
 		Guard:  failover.Stage{Name: "guard", Steps: []failover.Step{m.guardReminder()}},
 		Finish: m.finish(),
-	}
+	}, nil
 }
 
-// sourceDead is the statement without which nothing begins.
 func (m *mover) sourceDead(said failover.Statement) failover.Step {
 	dead := said.Step("source-dead", "State that the source is down and cannot come back by itself", m.sourceDN)
 	dead.Source = fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready as it may try to create connections to the applications and cause some fun there."`
@@ -134,18 +124,13 @@ func (m *mover) sourceDead(said failover.Statement) failover.Step {
 	return dead
 }
 
-func (o FailoverOptions) sinceText() string {
-	if o.Gap == GapLeave {
-		return "never: the gap is left"
-	}
-	return o.Since.UTC().Format(time.RFC3339)
-}
-
 func (o FailoverOptions) validate() error {
 	if err := o.SourceDead.Validate("FailoverOptions.SourceDead"); err != nil {
 		return err
 	}
 	switch {
+	case SameDN(o.SourceDN, o.Target.DN()):
+		return failover.Invalid("source", o.SourceDN+" is also the target", "name two servers")
 	case o.Gap != GapClose && o.Gap != GapLeave:
 		return failover.Invalid("FailoverOptions.Gap", fmt.Sprintf("is %d", o.Gap), "use GapClose or GapLeave")
 	case o.Gap == GapClose && o.Since.Unix() <= 0:
@@ -168,10 +153,8 @@ func (o FailoverOptions) validate() error {
 // sourceSilent refuses to go on while the server that was stated dead answers.
 func (m *mover) sourceSilent() failover.Step {
 	return failover.Step{ID: "source-silent", Title: "Look whether the source answers after all", Target: m.sourceDN,
-		Kind: failover.Check, Firm: true,
-		Guards:  untilAuto,
-		Source:  ours + "a statement is checked against what can be seen",
-		Observe: m.lookAtSource}
+		Kind: failover.Check, Firm: true, Guards: untilAuto, Observe: m.lookAtSource,
+		Source: ours + "a statement is checked against what can be seen"}
 }
 
 // sourceTime is how long one try to reach a source that should be dead may take.
@@ -182,13 +165,12 @@ func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) 
 	dialling, cancel := context.WithTimeout(ctx, sourceTime)
 	defer cancel()
 	s, err := m.trySource(dialling)
-	if away(ctx, err) {
+	switch {
+	case away(ctx, err):
 		return failover.Observation{Done: true, Found: "the source does not answer"}, nil
-	}
-	if errors.Is(err, ErrWrongServer) {
+	case errors.Is(err, ErrWrongServer):
 		return failover.Observation{Done: true, Found: "another server answers in the source's place"}, nil
-	}
-	if err != nil {
+	case err != nil:
 		return failover.Observation{}, err
 	}
 	defer s.Close() //nolint:errcheck // nothing is lost
@@ -205,8 +187,7 @@ func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) 
 				// A server that is coming up answers before its engine is loaded, and then starts what is Auto.
 				return failover.Item{Found: "its engine is not loaded yet, or no more: stop the directory service there"}, nil
 			}
-			return failover.Item{Done: st.State == StateStopped && st.Option == StartDisabled,
-				Found: st.String() + " on the source"}, err
+			return failover.Item{Done: st.out(), Found: st.String() + " on the source"}, err
 		})
 	obs.Note = "while the source lives use Switchover; or switch it off and run again"
 	return obs, err
@@ -230,8 +211,7 @@ func (m *mover) sourceStillOut(ctx context.Context, next string) error {
 		return notApplied(err)
 	}
 	if !obs.Done {
-		return &failover.Error{Op: "start drivers on", Target: m.Target.DN(), Outcome: failover.NotApplied, Next: next,
-			Err: fmt.Errorf("%w: the source answers: %s", failover.ErrPrecondition, obs.Found)}
+		return unmet("start drivers on", m.Target.DN(), next, "the source answers: "+obs.Found)
 	}
 	return nil
 }
@@ -240,41 +220,32 @@ func (m *mover) sourceStillOut(ctx context.Context, next string) error {
 func (m *mover) serverData(o FailoverOptions) failover.Step {
 	const source = fromWiki +
 		`"If you did not have the server in the DriverSet already add it and import the driver exports over the driver objects to this server in the DriverSet so all server-specific data are present on this server. Replicas are in place already for this to work as mentioned in Step 0."`
+	step := failover.Step{ID: "server-data", Title: "Have the per-server values on the target", Target: m.Target.DN(),
+		Source: source}
 	if o.Data == ServerDataFromPreparation {
-		return failover.Step{ID: "server-data", Title: "Have the per-server values on the target", Target: m.Target.DN(),
-			Kind: failover.Check, Guards: m.served, Source: source,
-			Observe: func(ctx context.Context) (failover.Observation, error) {
-				return m.look(ctx, "with settings on the target", func(ctx context.Context, driver string) (failover.Item, error) {
-					e, err := m.Target.Read(ctx, driver, "DirXML-ShimConfigInfo", "DirXML-ConfigValues")
-					if err != nil {
-						return failover.Item{}, err
-					}
-					if len(e.Value("DirXML-ShimConfigInfo")) == 0 {
-						return failover.Item{Found: "no shim parameters on this server: it was not prepared; use ServerDataFromExport"},
-							nil
-					}
-					return failover.Item{Done: true, Found: "shim parameters are there"}, nil
-				})
-			}}
+		step.Kind, step.Guards = failover.Check, m.served
+		return m.looks("with settings on the target", "", func(ctx context.Context, driver string) (failover.Item, error) {
+			e, err := m.Target.Read(ctx, driver, "DirXML-ShimConfigInfo", "DirXML-ConfigValues")
+			if err == nil && len(e.Value("DirXML-ShimConfigInfo")) == 0 {
+				return failover.Item{Found: "no shim parameters on this server: it was not prepared; use ServerDataFromExport"}, nil
+			}
+			return failover.Item{Done: true, Found: "shim parameters are there"}, err
+		}).Step(step)
 	}
-	undo := failover.NothingToUndo // values of a server whose drivers are disabled do nothing
-	if o.Data == ServerDataFromExportWhole {
-		undo = nil // what the directory held for all servers is overwritten
+	step.Kind, step.Poll, step.Timeout = failover.Change, m.Poll, time.Hour
+	step.Observe = func(ctx context.Context) (failover.Observation, error) { return m.compareExport(ctx, o) }
+	step.Apply = func(ctx context.Context) error { return m.importExport(ctx, o) }
+	if o.Data != ServerDataFromExportWhole { // which overwrites what the directory held for all servers
+		step.Undo = failover.NothingToUndo // values of a server whose drivers are disabled do nothing
 	}
-	return failover.Step{ID: "server-data", Title: "Have the per-server values on the target", Target: m.Target.DN(),
-		Kind: failover.Change, Poll: m.Poll, Timeout: time.Hour, Source: source,
-		Observe: func(ctx context.Context) (failover.Observation, error) { return m.compareExport(ctx, o) },
-		Apply:   func(ctx context.Context) error { return m.importExport(ctx, o) },
-		Undo:    undo}
+	return step
 }
 
 // compareExport looks what an import would write; the export must be good for it.
 func (m *mover) compareExport(ctx context.Context, o FailoverOptions) (failover.Observation, error) {
 	if kept := o.Export.check(time.Now(), m.sourceDN, m.Drivers); !kept.Done {
-		return failover.Observation{},
-			&failover.Error{Op: "check export", Target: o.Export.Path, Outcome: failover.NotApplied,
-				Next: "use an export that is complete and current, or raise the age that is allowed",
-				Err:  fmt.Errorf("%w: %s", failover.ErrPrecondition, kept.Found)}
+		return failover.Observation{}, unmet("check export", o.Export.Path,
+			"use an export that is complete and current, or raise the age that is allowed", kept.Found)
 	}
 	parts, err := m.exportParts(ctx)
 	if err != nil {
@@ -283,9 +254,12 @@ func (m *mover) compareExport(ctx context.Context, o FailoverOptions) (failover.
 	var rows []failover.Item
 	replicated := 0
 	for _, driver := range parts {
-		c, err := m.withExport(o, func(src ExportSource) (*Comparison, error) {
-			return m.Target.Verify(ctx, src, ImportOptions{Driver: driver, ValuesOf: m.sourceDN})
-		})
+		src, closer, err := OpenExport(o.Export.Path)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		c, err := m.Target.Verify(ctx, src, ImportOptions{Driver: driver, ValuesOf: m.sourceDN})
+		_ = closer.Close() // only read
 		if err != nil {
 			return failover.Observation{}, err
 		}
@@ -308,10 +282,9 @@ func (m *mover) compareExport(ctx context.Context, o FailoverOptions) (failover.
 	obs := summary(rows, "with the export's values")
 	obs.Would = "import the export with the values of " + m.sourceDN
 	if replicated > 0 && o.Data == ServerDataFromExport {
-		return obs, &failover.Error{Op: "compare export with", Target: m.Target.DN(), Outcome: failover.NotApplied,
-			Next: "look at idm.Verify; choose ServerDataFromExportWhole if the export is to win over the directory",
-			Err: fmt.Errorf("%w: the export differs from the directory in %d replicated values or objects",
-				failover.ErrPrecondition, replicated)}
+		return obs, unmet("compare export with", m.Target.DN(),
+			"look at idm.Verify; choose ServerDataFromExportWhole if the export is to win over the directory",
+			fmt.Sprintf("the export differs from the directory in %d replicated values or objects", replicated))
 	}
 	return obs, nil
 }
@@ -322,13 +295,11 @@ func (m *mover) importExport(ctx context.Context, o FailoverOptions) error {
 		return notApplied(err)
 	}
 	for i, driver := range parts {
-		_, err := m.withExport(o, func(src ExportSource) (*Comparison, error) {
-			r, err := m.Target.Import(ctx, src, ImportOptions{Driver: driver, ValuesOf: m.sourceDN, MaxAge: o.Export.MaxAge})
-			if r == nil {
-				return nil, err
-			}
-			return &r.Comparison, err
-		})
+		src, closer, err := OpenExport(o.Export.Path)
+		if err == nil {
+			_, err = m.Target.Import(ctx, src, ImportOptions{Driver: driver, ValuesOf: m.sourceDN, MaxAge: o.Export.MaxAge})
+			_ = closer.Close() // only read
+		}
 		if err != nil && i > 0 {
 			return behind(m.Target.DN(), err)
 		}
@@ -347,15 +318,6 @@ func (m *mover) exportParts(ctx context.Context) ([]string, error) {
 		return m.Drivers, err
 	}
 	return []string{""}, nil
-}
-
-func (m *mover) withExport(o FailoverOptions, use func(ExportSource) (*Comparison, error)) (*Comparison, error) {
-	src, closer, err := OpenExport(o.Export.Path)
-	if err != nil {
-		return nil, err
-	}
-	defer closer.Close() //nolint:errcheck // only read
-	return use(src)
 }
 
 func (m *mover) guardReminder() failover.Step {

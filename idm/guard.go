@@ -33,7 +33,6 @@ type GuardOptions struct {
 	Poll        time.Duration // between two tries; 0 means failover.DefaultPoll
 }
 
-// defaultGuardWait is how long [GuardOldServer] waits for the old server to come back.
 const defaultGuardWait = 24 * time.Hour
 
 // guard works on the old server, whenever it is there.
@@ -74,9 +73,8 @@ func (g *guard) old(ctx context.Context) (*Server, error) {
 	}
 	if !SameDN(s.DN(), g.OldDN) {
 		_ = s.Close()
-		return nil, &failover.Error{Op: "guard", Target: g.OldDN, Outcome: failover.NotApplied,
-			Next: "dial the old server itself",
-			Err:  fmt.Errorf("%w: %s answers", ErrWrongServer, s.DN())}
+		return nil, notDone("guard", g.OldDN, "dial the old server itself",
+			fmt.Errorf("%w: %s answers", ErrWrongServer, s.DN()))
 	}
 	return s, nil
 }
@@ -116,10 +114,9 @@ const guardSource = fromWiki +
 	`"Old Server: Be sure your original server doesn't come up with the drivers running until you are ready as it may try to create connections to the applications and cause some fun there."`
 
 func (g *guard) activeElsewhere() failover.Step {
-	return g.m.perDriver("enabled on the active server", func(ctx context.Context, driver string) (failover.Item, error) {
-		st, err := g.Active.Status(ctx, driver)
-		return failover.Item{Done: st.Option.enabled(), Found: st.String()}, err
-	}).Step(failover.Step{ID: "active-elsewhere", Title: "Check that the drivers are enabled on the active server",
+	enabled := func(st DriverStatus) bool { return st.Option.enabled() }
+	return g.m.looks("enabled on the active server", "", row(g.Active.Status, enabled)).Step(failover.Step{
+		ID: "active-elsewhere", Title: "Check that the drivers are enabled on the active server",
 		Target: g.Active.DN(), Kind: failover.Check, Firm: true,
 		Guards: stepDisable, // which looks again, driver by driver
 		Source: ours + "a driver that is enabled nowhere else would be stopped for good"})
@@ -130,7 +127,7 @@ func (g *guard) comesBack() failover.Step {
 		Kind: failover.Check, Guards: stepQuiet, Wait: true, Timeout: g.Wait, Poll: g.m.Poll, Source: guardSource,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			s, err := g.old(ctx)
-			if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrLineLost) {
+			if unanswered(err) {
 				return failover.Observation{Found: "the old server does not answer"}, nil
 			}
 			if err != nil {
@@ -149,11 +146,11 @@ func (g *guard) look(ctx context.Context) (failover.Observation, error) {
 	obs, err := g.m.look(ctx, "stopped and disabled on the old server",
 		func(ctx context.Context, driver string) (failover.Item, error) {
 			st, err := s.Status(ctx, driver)
-			if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
+			if notServed(err) {
 				// An engine that is not loaded yet will read its own Auto when it is: that is not quiet.
 				return failover.Item{Found: "the engine does not answer for it yet: " + err.Error()}, nil
 			}
-			return failover.Item{Done: st.State == StateStopped && st.Option == StartDisabled, Found: st.String()}, err
+			return failover.Item{Done: st.out(), Found: st.String()}, err
 		})
 	obs.Would = "disable and stop them on " + g.OldDN
 	return obs, err
@@ -175,36 +172,28 @@ func (g *guard) disable() failover.Step {
 // lookOrGone is what an approval is given for: whatever is active on the old server when it comes back, also when it
 // cannot be seen yet. In which state each driver is at the moment, is a note.
 func (g *guard) lookOrGone(ctx context.Context) (failover.Observation, error) {
-	obs, err := g.look(ctx)
-	if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrLineLost) {
-		rows := make([]failover.Item, len(g.Drivers))
-		for i, driver := range g.Drivers {
-			rows[i].Target = driver
-		}
-		obs = failover.Observation{Items: rows, Found: "the old server does not answer",
-			Would: "disable and stop them on " + g.OldDN}
-	} else if err != nil {
-		return obs, err
+	seen, err := g.look(ctx)
+	if unanswered(err) {
+		seen.Items, seen.Found, err = make([]failover.Item, len(g.Drivers)), "the old server does not answer", nil
 	}
-	obs.Note = obs.Found
-	for i := range obs.Items {
-		if !obs.Items[i].Done {
-			obs.Items[i].Found = "not seen stopped and disabled"
-		}
+	if err != nil {
+		return seen, err
 	}
-	for _, driver := range g.Drivers {
+	note := seen.Found
+	for i, driver := range g.Drivers {
+		if seen.Items[i].Target = driver; !seen.Items[i].Done {
+			seen.Items[i].Found = "not seen stopped and disabled"
+		}
 		queue, acted, err := g.m.factQueue(driver).Load(ctx)
 		if err != nil {
-			return obs, err
+			return seen, err
 		}
 		if acted {
-			obs.Note += "; " + commonName(driver) + ": " + queue
+			note += "; " + commonName(driver) + ": " + queue
 		}
 	}
-	note := obs.Note
-	would := obs.Would
-	obs = summary(obs.Items, "stopped and disabled on the old server")
-	obs.Note, obs.Would = note, would
+	obs := summary(seen.Items, "stopped and disabled on the old server")
+	obs.Note, obs.Would = note, "disable and stop them on "+g.OldDN
 	return obs, nil
 }
 
@@ -226,9 +215,8 @@ func (g *guard) silence(ctx context.Context, tell func(ctx context.Context, driv
 			return notApplied(err)
 		}
 		if !active.Option.enabled() {
-			return &failover.Error{Op: "guard driver", Target: driver, Outcome: failover.NotApplied,
-				Next: "enable it on the active server first, or leave it out of the guard",
-				Err:  fmt.Errorf("%w: it is %s on %s", failover.ErrPrecondition, active, g.Active.DN())}
+			return unmet("guard driver", driver, "enable it on the active server first, or leave it out of the guard",
+				"it is "+active.String()+" on "+g.Active.DN())
 		}
 		return g.m.silenceOn(ctx, s, driver, tell)
 	})
@@ -308,7 +296,7 @@ func (g *guard) round(ctx context.Context) GuardSighting {
 	ctx, cancel := context.WithTimeout(ctx, g.m.allDrivers(g.m.StopTimeout))
 	defer cancel()
 	obs, err := g.look(ctx)
-	if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrLineLost) {
+	if unanswered(err) {
 		return seen
 	}
 	seen.Answers, seen.Found, seen.Err = true, obs, err

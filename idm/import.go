@@ -83,6 +83,18 @@ func (s *Server) PlanImport(ctx context.Context, src ExportSource, o ImportOptio
 	return imp.report, nil
 }
 
+// Verify compares an export with what the connected server holds and returns the drift. It changes nothing. The first
+// file problem, another tree and an age above MaxAge are errors, as in [Server.Import]; a difference is none: look at
+// [Comparison.Equal]. What a driver configuration has no room for is not compared.
+func (s *Server) Verify(ctx context.Context, src ExportSource, o ImportOptions) (*Comparison, error) {
+	imp, err := s.pair(ctx, src, o)
+	if err != nil {
+		return nil, err
+	}
+	defer imp.close()
+	return &imp.report.Comparison, nil
+}
+
 // Import makes the connected server hold what the export holds: objects that are missing are created, parents first;
 // then what names other objects and the per-server values are written. Over existing objects only what differs is
 // written. It never deletes an object or a whole attribute; what the server has beyond the export stays and is listed.
@@ -115,18 +127,22 @@ func (s *Server) Import(ctx context.Context, src ExportSource, o ImportOptions) 
 
 // importer is one import under way: a checked file, the state of the server, and how they are paired.
 type importer struct {
-	server  *Server
-	in      *incoming
-	have    *objects
-	scope   []byte // key of the topmost object in question
-	top     string // its DN
-	pairing pairing
-	roles   attributeRoles
-	tempDir string
-	report  *ImportReport
-	written atomic.Int64
-	created atomic.Int64
-	changed sync.Map // DNs of objects that were there before and were changed
+	server   *Server
+	in       *incoming
+	have     *objects
+	scope    []byte // key of the topmost object in question
+	top      string // its DN
+	valuesOf string // whose per-server values of the export count
+	storage  StoragePolicy
+	report   *ImportReport
+	written  atomic.Int64
+	created  atomic.Int64
+	changed  sync.Map // DNs of objects that were there before and were changed
+}
+
+// each walks over the export and the server side by side, see pairs.
+func (imp *importer) each(ctx context.Context, visit func(want, have *object, key []byte) error) error {
+	return pairs(ctx, imp.in.objects, imp.have, imp.scope, visit)
 }
 
 func (imp *importer) close() {
@@ -136,7 +152,6 @@ func (imp *importer) close() {
 	}
 }
 
-// newImporter reads and checks everything.
 func (s *Server) newImporter(ctx context.Context, src ExportSource, o ImportOptions) (*importer, error) {
 	imp, err := s.pair(ctx, src, o)
 	if err != nil {
@@ -144,23 +159,15 @@ func (s *Server) newImporter(ctx context.Context, src ExportSource, o ImportOpti
 	}
 	if err := imp.preflight(ctx); err != nil {
 		imp.close()
-		return nil, notWritten(err)
+		return nil, refused("import", err)
 	}
 	return imp, nil
 }
 
-// notWritten gives a refusal its outcome: nothing was written.
-func notWritten(err error) error {
-	if _, ok := errors.AsType[*failover.Error](err); ok {
-		return err
-	}
-	return refused("import", err)
-}
-
 // pair reads file and server and compares them. Import and Verify share it.
 func (s *Server) pair(ctx context.Context, src ExportSource, o ImportOptions) (*importer, error) {
-	if o.Driver != "" && checkDN("ImportOptions.Driver", o.Driver) != nil {
-		return nil, checkDN("ImportOptions.Driver", o.Driver)
+	if err := checkDN("ImportOptions.Driver", o.Driver); o.Driver != "" && err != nil {
+		return nil, err
 	}
 	if err := s.acceptable(src, o); err != nil {
 		return nil, err
@@ -174,19 +181,17 @@ func (s *Server) pair(ctx context.Context, src ExportSource, o ImportOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	imp := &importer{server: s, in: in, roles: roles, tempDir: o.TempDir, top: in.base, scope: in.baseKey}
+	imp := &importer{server: s, in: in, top: in.base, scope: in.baseKey, valuesOf: o.ValuesOf, storage: o.Storage}
 	if err := imp.load(ctx, o); err != nil {
 		imp.close()
-		return nil, notWritten(err)
+		return nil, refused("import", err)
 	}
 	return imp, nil
 }
 
 // acceptable looks at the manifest: origin and age.
 func (s *Server) acceptable(src ExportSource, o ImportOptions) error {
-	refuse := func(next string, err error) error {
-		return &failover.Error{Op: "check export", Target: src.Name, Outcome: failover.NotApplied, Next: next, Err: err}
-	}
+	refuse := func(next string, err error) error { return notDone("check export", src.Name, next, err) }
 	if src.Manifest == nil {
 		if o.MaxAge > 0 {
 			return refuse("give the manifest that was saved with the export, or allow any age",
@@ -225,19 +230,16 @@ func (imp *importer) load(ctx context.Context, o ImportOptions) error {
 		}
 		imp.scope, imp.top = key, o.Driver
 	}
-	imp.pairing = pairing{partial: in.partial, valuesOf: o.ValuesOf, server: s.DN(), storage: o.Storage}
 	if err := imp.chooseValues(o); err != nil {
 		return err
 	}
-	imp.have = newObjects(imp.tempDir)
-	err := s.readObjects(ctx, imp.top, imp.roles, imp.have, func(string) {})
-	if err != nil && !errors.Is(err, ErrNoEntry) {
+	imp.have = newObjects(imp.in.tempDir)
+	if err := unless(ErrNoEntry, s.readObjects(ctx, imp.top, imp.in.roles, imp.have, func(string) {})); err != nil {
 		return err
 	}
 	imp.report = &ImportReport{Comparison: Comparison{Source: in.name, Base: imp.top, Server: s.DN(),
-		ValuesOf: imp.pairing.valuesOf,
-		Ignored:  in.ignored, Skipped: in.skipped}}
-	if err := imp.pairing.compare(ctx, &imp.report.Comparison, in.objects, imp.have, imp.scope); err != nil {
+		ValuesOf: imp.valuesOf, Ignored: in.ignored, Skipped: in.skipped}}
+	if err := imp.compare(ctx); err != nil {
 		return err
 	}
 	if imp.report.Same+imp.report.Differing+imp.report.OnlyInExport == 0 {
@@ -246,46 +248,34 @@ func (imp *importer) load(ctx context.Context, o ImportOptions) error {
 	return imp.needs(ctx)
 }
 
-// chooseValues settles whose per-server values count.
 func (imp *importer) chooseValues(o ImportOptions) error {
 	in, here := imp.in, imp.server.DN()
+	refuse := func(next, what string) error {
+		return notDone("check export", in.name, next+strings.Join(in.servers, ", "),
+			fmt.Errorf("%w: %s", ErrNotInExport, what))
+	}
 	switch {
-	case o.ValuesOf != "" && !in.hasServer(o.ValuesOf):
-		return &failover.Error{Op: "check export", Target: in.name, Outcome: failover.NotApplied,
-			Next: "name one of the servers whose values it holds: " + strings.Join(in.servers, ", "),
-			Err:  fmt.Errorf("%w: values of %s", ErrNotInExport, o.ValuesOf)}
+	case o.ValuesOf != "" && !containsDN(in.servers, o.ValuesOf):
+		return refuse("name one of the servers whose values it holds: ", "values of "+o.ValuesOf)
 	case o.ValuesOf != "" || len(in.servers) == 0:
-	case in.hasServer(here):
-		imp.pairing.valuesOf = here
+	case containsDN(in.servers, here):
+		imp.valuesOf = here
 	case slices.Contains(in.servers, ""):
-		imp.pairing.valuesOf = ""
+		imp.valuesOf = ""
 	default:
-		return &failover.Error{Op: "check export", Target: in.name, Outcome: failover.NotApplied,
-			Next: "name the server whose values are to be used: " + strings.Join(in.servers, ", "),
-			Err:  fmt.Errorf("%w: values of the connected server %s", ErrNotInExport, here)}
+		return refuse("name the server whose values are to be used: ", "values of the connected server "+here)
 	}
 	return nil
 }
 
 // needs lists the secrets the objects in scope ask for on this server.
 func (imp *importer) needs(ctx context.Context) error {
-	owner, set := "", ""
-	var ownerKey []byte
-	err := pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, _ *object, key []byte) error {
+	var by owners
+	err := imp.each(ctx, func(w, _ *object, key []byte) error {
 		if w == nil {
 			return nil
 		}
-		switch w.class() {
-		case "DirXML-DriverSet":
-			set = w.dn
-		case "DirXML-Driver":
-			owner, ownerKey = w.dn, append(ownerKey[:0], key...)
-		}
-		by := set
-		if owner != "" && keyBelow(key, ownerKey) {
-			by = owner
-		}
-		imp.in.secrets.collect(w, w.valuesOf(imp.pairing.valuesOf), imp.server.DN(), by)
+		imp.in.secrets.collect(w, w.valuesOf(imp.valuesOf), imp.server.DN(), by.of(w, key))
 		if len(imp.in.secrets.list) > maxSecrets {
 			return imp.in.refuse(w.line, w.dn, "the file asks for more than %d passwords", maxSecrets)
 		}
@@ -297,62 +287,18 @@ func (imp *importer) needs(ctx context.Context) error {
 			n.Server = imp.server.DN()
 		}
 	}
-	imp.report.Secrets = imp.in.secrets.unique()
+	imp.report.Secrets = joined(imp.in.secrets.list)
 	return err
-}
-
-// preflight makes the checks that concern only an import.
-func (imp *importer) preflight(ctx context.Context) error {
-	if err := imp.parents(ctx); err != nil {
-		return err
-	}
-	if imp.in.bare != "" {
-		known, err := imp.server.Exists(ctx, imp.in.bare)
-		if err != nil {
-			return err
-		}
-		if !known {
-			return imp.in.refuse(1, "<attributes>", "the file has no settings of the driver %s, which does not exist: "+
-				"it is a part of a driver and cannot create one", imp.in.bare)
-		}
-	}
-	if err := imp.in.unresolved(ctx, imp.server, imp.have, imp.scope, imp.tempDir); err != nil {
-		return err
-	}
-	return imp.rights(ctx)
-}
-
-// parents checks that each object has its parent in the file or on the server.
-func (imp *importer) parents(ctx context.Context) error {
-	var path [][]byte
-	return pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, h *object, key []byte) error {
-		for len(path) > 0 && !keyBelow(key, path[len(path)-1]) {
-			path = path[:len(path)-1]
-		}
-		defer func() { path = append(path, slices.Clone(key)) }()
-		if h != nil || len(path) > 0 && keyEqual(path[len(path)-1], parentKey(key)) {
-			return nil
-		}
-		parent := ParentDN(w.dn)
-		if len(path) == 0 && parent != "" {
-			known, err := imp.server.Exists(ctx, parent)
-			if err != nil || known {
-				return err
-			}
-		}
-		return imp.in.refuse(w.line, "dn", "%s has no parent: %s is neither in the file nor in the directory", w.dn, parent)
-	})
 }
 
 // at adds the place in the file to a refusal of the server.
 func (imp *importer) at(line int, err error) error {
-	if line == 0 {
+	if line == 0 || err == nil {
 		return err
 	}
 	return fmt.Errorf("%s:%d: %w", imp.in.name, line, err)
 }
 
-// tally counts what was done into the report.
 func (imp *importer) tally() {
 	imp.report.Created = imp.created.Load()
 	imp.report.Changed = 0
@@ -372,46 +318,35 @@ func (imp *importer) broken(err error) error {
 	if errors.Is(err, ErrSchema) {
 		next = failover.NextOf(err) + ", in the file or on the server; then run the import again"
 	}
-	return &failover.Error{Op: "import", Target: imp.top, Outcome: failover.InDoubt,
-		Next: fmt.Sprintf("%s: what was written (%d objects created, %d changed) is not written twice", next,
-			imp.report.Created, imp.report.Changed), Err: err}
+	return inDoubt("import", imp.top,
+		fmt.Sprintf("%s: what was written (%d objects created, %d changed) is not written twice", next, imp.report.Created,
+			imp.report.Changed), err)
 }
 
 // observe reads everything again: an answer of the server is no proof of what it holds.
 func (imp *importer) observe(ctx context.Context) error {
 	imp.tally()
-	fail := func(err error) error {
-		return &failover.Error{Op: "import", Target: imp.top, Outcome: failover.InDoubt,
-			Next: "verify the export against the server", Err: err}
-	}
 	_ = imp.have.close()
-	imp.have = newObjects(imp.tempDir)
-	if err := imp.server.readObjects(ctx, imp.top, imp.roles, imp.have, func(string) {}); err != nil {
-		return fail(err)
-	}
-	lacking := errors.New("lacking")
-	var first string
-	err := pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, h *object, _ []byte) error {
-		if w == nil {
-			return nil
-		}
-		if h == nil {
-			first = w.dn
-			return lacking
-		}
-		for _, d := range imp.pairing.all(w, h) {
-			if d.want != nil {
-				first = h.dn + ": " + d.name + ": " + d.describe()
-				return lacking
+	imp.have = newObjects(imp.in.tempDir)
+	err := imp.server.readObjects(ctx, imp.top, imp.in.roles, imp.have, func(string) {})
+	if err == nil {
+		err = imp.each(ctx, func(w, h *object, _ []byte) error {
+			if w == nil {
+				return nil
 			}
-		}
-		return nil
-	})
-	if errors.Is(err, lacking) {
-		return fail(fmt.Errorf("%w: %s", failover.ErrNotObserved, first))
+			if h == nil {
+				return fmt.Errorf("%w: %s", failover.ErrNotObserved, w.dn)
+			}
+			for _, d := range imp.all(w, h) {
+				if d.want != nil {
+					return fmt.Errorf("%w: %s: %s: %s", failover.ErrNotObserved, h.dn, d.name, d.describe())
+				}
+			}
+			return nil
+		})
 	}
 	if err != nil {
-		return fail(err)
+		return inDoubt("import", imp.top, "verify the export against the server", err)
 	}
 	return nil
 }

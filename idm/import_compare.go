@@ -2,13 +2,11 @@ package idm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/01b61c5c/failover/internal/drivercfg"
@@ -129,12 +127,16 @@ func (d delta) mayStandBesideALock() bool {
 func (d delta) swap() []AttributeChange {
 	var changes []AttributeChange
 	if old := missingValues(d.name, d.have, d.want); len(old) > 0 {
-		changes = append(changes, AttributeChange{Kind: ChangeDelete, Attribute: Attribute{Name: d.name, Values: old}})
+		changes = append(changes, d.change(ChangeDelete, old))
 	}
 	if added := missingValues(d.name, d.want, d.have); len(added) > 0 {
-		changes = append(changes, AttributeChange{Kind: ChangeAdd, Attribute: Attribute{Name: d.name, Values: added}})
+		changes = append(changes, d.change(ChangeAdd, added))
 	}
 	return changes
+}
+
+func (d delta) change(kind ChangeKind, values [][]byte) AttributeChange {
+	return AttributeChange{Kind: kind, Attribute: Attribute{Name: d.name, Values: values}}
 }
 
 // merged are attributes whose present values stay when an import adds its own: a server that joined the driver set
@@ -147,29 +149,22 @@ func merged(name string) bool {
 	return false
 }
 
-// pairing says how the objects of an export and of a server are compared.
-type pairing struct {
-	partial  bool   // what the export lacks means nothing
-	valuesOf string // whose per-server values of the export count
-	server   string // the server compared with
-	storage  StoragePolicy
+func (imp *importer) replicated(want, have *object) []delta {
+	return imp.withoutState(compareAttributes(want.plain, have.plain, imp.in.partial, false))
 }
 
-func (p pairing) replicated(want, have *object) []delta {
-	return p.withoutState(compareAttributes(want.plain, have.plain, p.partial, false))
+func (imp *importer) references(want, have *object) []delta {
+	return compareAttributes(want.refs, have.refs, imp.in.partial, false)
 }
 
-func (p pairing) references(want, have *object) []delta {
-	return compareAttributes(want.refs, have.refs, p.partial, false)
-}
-
-func (p pairing) perServer(want, have *object) []delta {
-	return p.withoutState(compareAttributes(want.valuesOf(p.valuesOf), have.valuesOf(p.server), p.partial, true))
+func (imp *importer) perServer(want, have *object) []delta {
+	here := have.valuesOf(imp.server.DN())
+	return imp.withoutState(compareAttributes(want.valuesOf(imp.valuesOf), here, imp.in.partial, true))
 }
 
 // withoutState leaves out what shims and policies remember, unless it was asked for.
-func (p pairing) withoutState(deltas []delta) []delta {
-	if p.storage == StorageWrite {
+func (imp *importer) withoutState(deltas []delta) []delta {
+	if imp.storage == StorageWrite {
 		return deltas
 	}
 	return slices.DeleteFunc(deltas, func(d delta) bool {
@@ -177,8 +172,8 @@ func (p pairing) withoutState(deltas []delta) []delta {
 	})
 }
 
-func (p pairing) all(want, have *object) []delta {
-	return slices.Concat(p.replicated(want, have), p.references(want, have), p.perServer(want, have))
+func (imp *importer) all(want, have *object) []delta {
+	return slices.Concat(imp.replicated(want, have), imp.references(want, have), imp.perServer(want, have))
 }
 
 func compareAttributes(want, have []Attribute, partial, perServer bool) []delta {
@@ -207,42 +202,21 @@ func compareAttributes(want, have []Attribute, partial, perServer bool) []delta 
 	return deltas
 }
 
-// comparableValue returns what of a value counts: names without case and spaces, everything else byte by byte.
-func comparableValue(name string, v []byte) string {
+// comparableOf returns what of a value counts: names without case and spaces, everything else byte by byte.
+func comparableOf(name string, v []byte) string {
 	switch strings.ToLower(name) {
 	case "objectclass":
 		return strings.ToLower(string(v))
 	case "cn":
 		return fold(string(v))
+	case "dirxml-policies", "dirxml-serverlist", "securityequals", "member", "seealso":
+		if dn, ok := referenceTarget(name, string(v)); ok && dn != "" {
+			if key, err := sortKey(dn); err == nil {
+				return string(key) + string(v[len(dn):])
+			}
+		}
 	}
 	return string(v)
-}
-
-func comparableReference(name string, v []byte) string {
-	dn, ok := referenceTarget(name, string(v))
-	if !ok || dn == "" {
-		return string(v)
-	}
-	key, err := sortKey(dn)
-	if err != nil {
-		return string(v)
-	}
-	return string(key) + string(v[len(dn):])
-}
-
-func isReference(name string) bool {
-	switch strings.ToLower(name) {
-	case "dirxml-policies", "dirxml-serverlist", "securityequals", "member", "seealso":
-		return true
-	}
-	return false
-}
-
-func comparableOf(name string, v []byte) string {
-	if isReference(name) {
-		return comparableReference(name, v)
-	}
-	return comparableValue(name, v)
 }
 
 func comparables(name string, values [][]byte) map[string]bool {
@@ -257,16 +231,7 @@ func sameNamed(name string, a, b [][]byte) bool {
 	if len(a) == 1 && len(b) == 1 && bytes.Equal(a[0], b[0]) {
 		return true
 	}
-	if len(a) != len(b) {
-		return false
-	}
-	x, y := comparables(name, a), comparables(name, b)
-	for v := range x {
-		if !y[v] {
-			return false
-		}
-	}
-	return len(x) == len(y)
+	return len(a) == len(b) && maps.Equal(comparables(name, a), comparables(name, b))
 }
 
 // sameDocument reports whether two values differ only in what a driver configuration does not keep: the declaration in
@@ -291,46 +256,43 @@ func missingValues(name string, want, have [][]byte) [][]byte {
 // presentValues returns the values that are among those present.
 func presentValues(name string, values, present [][]byte) [][]byte {
 	there := comparables(name, present)
-	return slices.DeleteFunc(slices.Clone(values), func(v []byte) bool { return !there[comparableOf(name, v)] })
+	return without(values, func(v []byte) bool { return !there[comparableOf(name, v)] })
 }
 
-// compare counts and lists the differences.
-func (p pairing) compare(ctx context.Context, c *Comparison, want, have *objects, scope []byte) error {
-	return pairs(ctx, want, have, scope, func(w, h *object, _ []byte) error {
+func (imp *importer) compare(ctx context.Context) error {
+	c := &imp.report.Comparison
+	return imp.each(ctx, func(w, h *object, _ []byte) error {
 		switch {
 		case h == nil:
 			c.OnlyInExport++
 			c.list(Difference{Kind: DifferenceOnlyInExport, DN: w.dn, Class: w.class(), Line: w.line})
 			return nil
 		case w == nil:
-			if p.partial {
+			if imp.in.partial {
 				return nil
 			}
 			c.OnlyOnServer++
 			c.list(Difference{Kind: DifferenceOnlyOnServer, DN: h.dn, Class: h.class()})
 			return nil
 		}
-		deltas := p.all(w, h)
+		deltas := imp.all(w, h)
 		if len(deltas) == 0 {
 			c.Same++
 			return nil
 		}
 		c.Differing++
 		for _, d := range deltas {
-			c.list(p.difference(d, w, h))
+			c.list(imp.difference(d, w, h))
 		}
 		return nil
 	})
 }
 
-func (p pairing) difference(d delta, w, h *object) Difference {
+func (imp *importer) difference(d delta, w, h *object) Difference {
 	diff := Difference{Kind: DifferenceInValue, DN: h.dn, Class: h.class(), Attribute: d.name, Line: w.line,
 		Detail: d.describe()}
 	if d.perServer {
-		diff.Server = p.valuesOf
-		if diff.Server == "" {
-			diff.Server = p.server
-		}
+		diff.Server = cmp.Or(imp.valuesOf, imp.server.DN())
 	}
 	switch {
 	case d.want == nil:
@@ -339,69 +301,4 @@ func (p pairing) difference(d delta, w, h *object) Difference {
 		diff.Kind = DifferenceOnlyInExport
 	}
 	return diff
-}
-
-// unresolved finds the first reference to something that neither the export nor the server has.
-func (in *incoming) unresolved(ctx context.Context, s *Server, have *objects, scope []byte, dir string) error {
-	t := newTargets(dir)
-	defer t.close()
-	err := pairs(ctx, in.objects, have, scope, func(w, _ *object, _ []byte) error {
-		if w == nil {
-			return nil
-		}
-		return t.add(w)
-	})
-	if err != nil {
-		return err
-	}
-	named, err := t.spool.Iterator()
-	if err != nil {
-		return err
-	}
-	key, what, err := named.Next()
-	step := func() error {
-		last := bytes.Clone(key)
-		for err == nil && bytes.Equal(key, last) {
-			key, what, err = named.Next()
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		return err
-	}
-	missing := func() error {
-		u := unpacker{b: what}
-		dn, attribute, line := string(u.bytes()), string(u.bytes()), string(u.bytes())
-		known, err := s.Exists(ctx, dn)
-		if err != nil || known {
-			return err
-		}
-		n, _ := strconv.Atoi(line)
-		return in.refuse(n, attribute, "names %s, which neither the file nor the directory has", dn)
-	}
-	if err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		return err
-	}
-	failed := pairs(ctx, in.objects, have, scope, func(_, _ *object, at []byte) error {
-		for err == nil && bytes.Compare(key, at) <= 0 {
-			if !bytes.Equal(key, at) {
-				if err := missing(); err != nil {
-					return err
-				}
-			}
-			if err := step(); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	for failed == nil && err == nil {
-		if failed = missing(); failed == nil {
-			failed = step()
-		}
-	}
-	return failed
 }

@@ -1,8 +1,10 @@
 package idm
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/go-ldap/ldap/v3"
@@ -11,17 +13,14 @@ import (
 )
 
 // readConfiguration reads the XML of one driver.
-func (in *incoming) readConfiguration(content io.Reader, o readOptions) error {
+func (in *incoming) readConfiguration(content io.Reader) error {
 	in.partial = true
 	r, err := drivercfg.NewReader(in.name, content, drivercfg.Limits{Value: maxExportValue})
 	if err != nil {
 		return err
 	}
 	h := r.Header()
-	in.base = o.target
-	if in.base == "" {
-		in.base = h.DN
-	}
+	in.base = cmp.Or(in.target, h.DN)
 	if checkDN("dn", in.base) != nil {
 		return in.refuse(1, "<driver-configuration>",
 			"the file does not say which driver it is (dn is %q): name it in ImportOptions.Driver", h.DN)
@@ -33,7 +32,7 @@ func (in *incoming) readConfiguration(content io.Reader, o readOptions) error {
 		if from.Class == "" {
 			return nil
 		}
-		obj, err := in.fromConfiguration(from, h, o)
+		obj, err := in.fromConfiguration(from, h)
 		if err != nil {
 			return err
 		}
@@ -55,54 +54,37 @@ func (in *incoming) readConfiguration(content io.Reader, o readOptions) error {
 	return err
 }
 
-func (in *incoming) fromConfiguration(from *drivercfg.Object, h drivercfg.Header, o readOptions) (*object, error) {
+func (in *incoming) fromConfiguration(from *drivercfg.Object, h drivercfg.Header) (*object, error) {
 	obj := &object{dn: in.base, line: from.Line, made: true}
 	for _, name := range from.Path {
 		obj.dn = childDN(obj.dn, name)
 	}
-	class := from.Class
-	obj.plain = []Attribute{Text("objectClass", "Top", class), Text("cn", commonName(obj.dn))}
-	job := class == "DirXML-Job"
-	var values []Attribute
+	obj.plain = []Attribute{Text("objectClass", "Top", from.Class), Text("cn", commonName(obj.dn))}
+	job := from.Class == "DirXML-Job"
 	for _, a := range from.Attributes {
-		attribute := Attribute{Name: a.Name, Values: a.Values}
 		if strings.EqualFold(a.Name, "cn") || strings.EqualFold(a.Name, "objectClass") {
 			return nil, in.refuse(a.Line, a.Name, "follows from the place in the file and cannot stand in it")
 		}
-		if err := in.acceptable(a.Line, attribute, o.roles); err != nil {
+		role := in.roles.in(a.Name, job)
+		if role == roleReference {
+			a.Values = moved(a.Name, a.Values, h, in.base)
+		}
+		if err := in.take(obj, a, role); err != nil {
 			return nil, err
 		}
-		switch o.roles.in(a.Name, job) {
-		case roleReplicated:
-			obj.plain = append(obj.plain, attribute)
-		case roleReference:
-			attribute.Values = moved(a.Name, a.Values, h, in.base)
-			if err := in.references(a.Line, attribute); err != nil {
-				return nil, err
-			}
-			obj.refs = append(obj.refs, attribute)
-		case rolePerServer:
-			values = append(values, attribute)
-		case roleNote, roleOmit:
-			in.ignored[a.Name]++
-		}
-	}
-	if len(values) > 0 {
-		obj.local = []local{{line: from.Line, values: values}}
 	}
 	if job && find(obj.plain, serverList) == nil {
 		switch {
-		case len(o.jobServers) > 0:
-			obj.plain = append(obj.plain, Text(serverList, o.jobServers...))
-		case o.server != "":
+		case len(in.jobServers) > 0:
+			obj.plain = append(obj.plain, Text(serverList, in.jobServers...))
+		case in.server != "":
 			// Only for a job that has to be created: one that is there keeps its servers, or it would run on two.
-			obj.notes = append(obj.notes, Text(serverList, o.server))
+			obj.notes = append(obj.notes, Text(serverList, in.server))
 		}
 	}
 	return obj, nil
 }
 
-// childDN puts a name below a DN.
 func childDN(parent, name string) string {
 	rdn := ldap.RelativeDN{Attributes: []*ldap.AttributeTypeAndValue{{Type: "cn", Value: name}}}
 	text := rdn.String()
@@ -140,36 +122,18 @@ func moved(attribute string, values [][]byte, h drivercfg.Header, base string) [
 
 // rebase replaces the ancestor from of dn by to. It leaves the names below as they are written.
 func rebase(dn, from, to string) (string, bool) {
-	if from == "" || to == "" || !SameDN(dn, from) && !belowDN(dn, from) {
+	if from == "" || to == "" || checkDN("dn", dn) != nil || !SameDN(dn, from) && !belowDN(dn, from) {
 		return "", false
 	}
-	head := dn
-	rest, err := ldap.ParseDN(dn)
-	above, err2 := ldap.ParseDN(from)
-	if err != nil || err2 != nil {
-		return "", false
-	}
-	keep := len(rest.RDNs) - len(above.RDNs)
 	cut := 0
-	for ; keep > 0; keep-- { // find the comma behind the last name that stays
-		n := nextComma(head[cut:])
-		cut += n + 1
+	for range pathBelow(dn, from) { // find the comma behind the last name that stays
+		cut += len(firstRDN.FindString(dn[cut:]))
 	}
-	return head[:cut] + to, true
+	return dn[:cut] + to, true
 }
 
-// nextComma returns where the first RDN of dn ends.
-func nextComma(dn string) int {
-	for i := 0; i < len(dn); i++ {
-		switch dn[i] {
-		case '\\':
-			i++
-		case ',', ';':
-			return i
-		}
-	}
-	return len(dn) - 1
-}
+// firstRDN is the first name of a DN with what separates it from the next.
+var firstRDN = regexp.MustCompile(`^(?s:\\.|[^\\,;])*[,;]`)
 
 // queries turns placeholders into the secrets someone has to set.
 func (in *incoming) queries(from *drivercfg.Object, dn string) error {
@@ -180,16 +144,7 @@ func (in *incoming) queries(from *drivercfg.Object, dn string) error {
 			n.Because = fmt.Sprintf("%s:%d: the file carries it in clear text (%s), from where it is not taken", in.name, q.Line,
 				q.Element)
 		}
-		switch q.Kind {
-		case drivercfg.QueryApplicationPassword:
-			n.Kind = SecretApplication
-		case drivercfg.QueryDriverPassword:
-			n.Kind = SecretDriverObject
-		case drivercfg.QueryRemoteLoaderPassword:
-			n.Kind = SecretRemoteLoader
-		case drivercfg.QueryNamedPassword:
-			n.Kind = SecretNamed
-		case drivercfg.QueryJobServers, drivercfg.QueryJobScope, drivercfg.QueryJobEmailServer, drivercfg.QueryOther:
+		if n.Kind = secretOf[q.Kind]; n.Kind == 0 {
 			in.skip("%d: <%s> of %s: to be set by hand", q.Line, q.Element, dn)
 			continue
 		}

@@ -10,7 +10,6 @@ import (
 	"unicode/utf8"
 )
 
-// describe says for people what differs.
 func (d delta) describe() string {
 	switch {
 	case d.missing != nil:
@@ -48,12 +47,11 @@ func showValues(values [][]byte, settings bool) string {
 		return showValue(values[0], settings)
 	}
 	var shown []string
-	for i, v := range values {
-		if i == 5 {
-			shown = append(shown, fmt.Sprintf("… %d values", len(values)))
-			break
-		}
+	for _, v := range values[:min(len(values), 5)] {
 		shown = append(shown, showValue(v, settings))
+	}
+	if len(values) > 5 {
+		shown = append(shown, fmt.Sprintf("… %d values", len(values)))
 	}
 	return "[" + strings.Join(shown, ", ") + "]"
 }
@@ -61,13 +59,9 @@ func showValues(values [][]byte, settings bool) string {
 // tellsSecret reports whether a line may hold a password: shims exist that keep one in their settings, and policies
 // that carry one. "token" tells a secret in settings only: every second line of a policy has that word.
 func tellsSecret(line []byte, settings bool) bool {
-	line = bytes.ToLower(line)
-	for _, word := range []string{"passw", "pwd", "secret", "credential"} {
-		if bytes.Contains(line, []byte(word)) {
-			return true
-		}
-	}
-	return settings && bytes.Contains(line, []byte("token"))
+	text := strings.ToLower(string(line))
+	return slices.ContainsFunc([]string{"passw", "pwd", "secret", "credential"},
+		func(word string) bool { return strings.Contains(text, word) }) || settings && strings.Contains(text, "token")
 }
 
 // showChange names the first line that differs of values too long to show, unless it may hold a secret.
@@ -78,25 +72,20 @@ func showChange(have, want []byte, settings bool) string {
 		return text
 	}
 	a, b := bytes.Split(have, []byte("\n")), bytes.Split(want, []byte("\n"))
-	for i := range max(len(a), len(b)) {
-		var x, y []byte
-		if i < len(a) {
-			x = a[i]
-		}
-		if i < len(b) {
-			y = b[i]
-		}
-		if i >= len(a) || i >= len(b) || !bytes.Equal(x, y) {
-			// The word may stand in an element above, as in <definition name="password"> and a line later its <value>.
-			if from := max(0, i-secretReach); tellsSecret(y, settings) ||
-				slices.ContainsFunc(a[min(from, len(a)):min(i+1, len(a))],
-					func(line []byte) bool { return tellsSecret(line, settings) }) {
-				return fmt.Sprintf("%s, line %d (not shown: it may hold a secret)", text, i+1)
-			}
-			return fmt.Sprintf("%s, line %d: %s → %s", text, i+1, around(x, y), around(y, x))
-		}
+	i := 0
+	for i < len(a) && i < len(b) && bytes.Equal(a[i], b[i]) {
+		i++
 	}
-	return text
+	if i == len(a) && i == len(b) {
+		return text
+	}
+	// The word may stand in an element above, as in <definition name="password"> and a line later its <value>.
+	near := slices.Concat(a[max(0, i-secretReach):min(i+1, len(a))], b[i:min(i+1, len(b))])
+	if slices.ContainsFunc(near, func(line []byte) bool { return tellsSecret(line, settings) }) {
+		return fmt.Sprintf("%s, line %d (not shown: it may hold a secret)", text, i+1)
+	}
+	x, y := append(a, nil)[i], append(b, nil)[i] // nothing, behind the end
+	return fmt.Sprintf("%s, line %d: %s → %s", text, i+1, around(x, y), around(y, x))
 }
 
 // around quotes the part of a line where it begins to differ from the other.

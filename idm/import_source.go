@@ -3,6 +3,7 @@ package idm
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,11 +18,11 @@ import (
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/internal/badinput"
 	"github.com/01b61c5c/failover/internal/ldif"
-	"github.com/01b61c5c/failover/internal/spool"
 )
 
 // incoming is a file that was read to its end and found good in itself. Nothing of it is in memory but what is small.
 type incoming struct {
+	readOptions
 	name    string
 	format  ExportFormat
 	base    string
@@ -37,7 +38,6 @@ type incoming struct {
 	secrets secretList
 }
 
-// maxSecrets is how many passwords one file may ask for.
 const maxSecrets = 100_000
 
 // skip notes what was not taken over, the first 1000 of it.
@@ -49,19 +49,12 @@ func (in *incoming) skip(format string, args ...any) {
 	}
 }
 
-func (in *incoming) close() {
-	_ = in.objects.close()
-}
+func (in *incoming) close() { _ = in.objects.close() }
 
 func (in *incoming) refuse(line int, field, format string, args ...any) error {
 	return &badinput.Error{File: in.name, Line: line, Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-func (in *incoming) hasServer(server string) bool {
-	return slices.ContainsFunc(in.servers, func(s string) bool { return SameDN(s, server) })
-}
-
-// readOptions is what the reading of a file needs to know.
 type readOptions struct {
 	roles      attributeRoles
 	target     string // DN of the driver a driver configuration is written to; "" for the one it names
@@ -76,40 +69,31 @@ func readSource(ctx context.Context, src ExportSource, o readOptions) (*incoming
 	if src.Content == nil {
 		return nil, failover.Invalid("ExportSource.Content", "is nil", "open the export file")
 	}
-	in := &incoming{name: src.Name, objects: newObjects(o.tempDir), ignored: map[string]int64{}}
-	if in.name == "" {
-		in.name = "export"
-	}
-	if err := in.read(ctx, src, o); err != nil {
+	in := &incoming{readOptions: o, name: cmp.Or(src.Name, "export"), objects: newObjects(o.tempDir),
+		ignored: map[string]int64{}}
+	if err := in.read(ctx, src); err != nil {
 		in.close()
-		if _, ok := errors.AsType[*failover.Error](err); ok {
-			return nil, err
-		}
 		return nil, refused("read export", err)
 	}
 	return in, nil
 }
 
-func (in *incoming) read(ctx context.Context, src ExportSource, o readOptions) error {
+func (in *incoming) read(ctx context.Context, src ExportSource) error {
 	got := newMeter()
 	content := bufio.NewReaderSize(io.TeeReader(&cancelReader{ctx, src.Content}, got), 64<<10)
 	head, err := content.Peek(64)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%s: %w", in.name, err)
 	}
+	read := in.readLDIF
 	in.format = FormatLDIF
 	if bytes.HasPrefix(bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n"), []byte("<")) {
-		in.format = FormatDriverConfiguration
+		in.format, read = FormatDriverConfiguration, in.readConfiguration
 	}
 	if src.Manifest != nil && src.Manifest.Format != in.format {
 		return in.refuse(0, "", "is no %s, as the manifest says", src.Manifest.Format)
 	}
-	if in.format == FormatLDIF {
-		err = in.readLDIF(content, o)
-	} else {
-		err = in.readConfiguration(content, o)
-	}
-	if err != nil {
+	if err := read(content); err != nil {
 		return err
 	}
 	if src.Manifest != nil {
@@ -142,7 +126,7 @@ func (c *cancelReader) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-func (in *incoming) readLDIF(content io.Reader, o readOptions) error {
+func (in *incoming) readLDIF(content io.Reader) error {
 	r := ldif.NewReader(in.name, content, ldif.Limits{Value: maxExportValue})
 	for {
 		rec, err := r.Next()
@@ -152,7 +136,7 @@ func (in *incoming) readLDIF(content io.Reader, o readOptions) error {
 		if err != nil {
 			return err
 		}
-		obj, err := in.fromRecord(rec, o.roles)
+		obj, err := in.fromRecord(rec)
 		if err != nil {
 			return err
 		}
@@ -163,19 +147,15 @@ func (in *incoming) readLDIF(content io.Reader, o readOptions) error {
 }
 
 func (in *incoming) note(server string) {
-	if !in.hasServer(server) {
+	if !containsDN(in.servers, server) {
 		in.servers = append(in.servers, server)
 	}
 }
 
-func (in *incoming) fromRecord(rec *ldif.Record, roles attributeRoles) (*object, error) {
+func (in *incoming) fromRecord(rec *ldif.Record) (*object, error) {
 	o := &object{dn: rec.DN, line: rec.Line}
-	switch rec.Kind {
-	case ldif.Content, ldif.Add:
-		return in.creation(o, rec, roles)
-	case ldif.Modify:
-	case ldif.Delete, ldif.Rename:
-		return nil, in.refuse(rec.Line, "changetype", "an export neither deletes nor renames")
+	if rec.Kind != ldif.Modify {
+		return in.creation(o, rec)
 	}
 	server, marked, err := in.markOf(rec)
 	if err != nil {
@@ -186,32 +166,23 @@ func (in *incoming) fromRecord(rec *ldif.Record, roles attributeRoles) (*object,
 		o.local = []local{{server: server, line: rec.Line}}
 	}
 	for _, c := range rec.Changes {
-		if c.Op == ldif.OpDelete || len(c.Values) == 0 {
+		role := in.roles.of(c.Name)
+		noted := role == roleOmit || role == roleNote
+		switch {
+		case c.Op == ldif.OpDelete || len(c.Values) == 0:
 			return nil, in.refuse(c.Line, c.Name, "an export deletes no values")
-		}
-		a := Attribute{Name: c.Name, Values: c.Values}
-		if a.Values = withoutEmpty(a.Values); len(a.Values) == 0 {
+		case len(withoutEmpty(c.Values)) == 0:
 			continue
-		}
-		if err := in.acceptable(c.Line, a, roles); err != nil {
-			return nil, err
-		}
-		switch role := roles.of(c.Name); {
-		case role == roleOmit || role == roleNote:
-			in.ignored[c.Name]++
-		case marked && role == rolePerServer:
-			o.local[0].values = append(o.local[0].values, a)
-		case !marked && role == roleReference:
-			if err := in.references(c.Line, a); err != nil {
-				return nil, err
-			}
-			o.refs = append(o.refs, a)
+		case noted, marked && role == rolePerServer, !marked && role == roleReference:
 		case marked:
 			return nil, in.refuse(c.Line, c.Name, "stands among the values of %s and is no per-server attribute", server)
 		case role == rolePerServer:
 			return nil, in.refuse(c.Line, c.Name, "is a per-server attribute, and nothing says of which server")
 		default:
 			return nil, in.refuse(c.Line, c.Name, "is changed where only references are: not an export of this kind")
+		}
+		if err := in.take(o, c.Attribute, role); err != nil {
+			return nil, err
 		}
 	}
 	return o, nil
@@ -233,7 +204,7 @@ func (in *incoming) markOf(rec *ldif.Record) (string, bool, error) {
 }
 
 // creation reads a record that holds an object as it is.
-func (in *incoming) creation(o *object, rec *ldif.Record, roles attributeRoles) (*object, error) {
+func (in *incoming) creation(o *object, rec *ldif.Record) (*object, error) {
 	o.made = true
 	if len(rec.Controls) > 0 {
 		return nil, in.refuse(rec.Line, "control", "carries controls no export has")
@@ -243,48 +214,56 @@ func (in *incoming) creation(o *object, rec *ldif.Record, roles attributeRoles) 
 		return nil, in.refuse(rec.Line, "objectClass", "is missing")
 	}
 	job := slices.ContainsFunc(class.Values, func(v []byte) bool { return strings.EqualFold(string(v), "DirXML-Job") })
-	var values []Attribute
-	for _, from := range rec.Attributes {
-		a := Attribute{Name: from.Name, Values: from.Values}
-		if a.Values = withoutEmpty(withoutLocks(a.Values)); len(a.Values) == 0 {
-			continue
-		}
-		if err := in.acceptable(from.Line, a, roles); err != nil {
+	for _, a := range rec.Attributes {
+		a.Values = withoutLocks(a.Values)
+		if err := in.take(o, a, in.roles.in(a.Name, job)); err != nil {
 			return nil, err
 		}
-		switch roles.in(a.Name, job) {
-		case roleReplicated:
-			o.plain = append(o.plain, a)
-		case roleReference:
-			if err := in.references(from.Line, a); err != nil {
-				return nil, err
-			}
-			o.refs = append(o.refs, a)
-		case rolePerServer:
-			values = append(values, a)
-		case roleNote, roleOmit:
-			in.ignored[a.Name]++
-		}
 	}
-	if len(values) > 0 { // a file of another tool, which does not say whose values these are
+	if o.local != nil { // a file of another tool, which does not say whose values these are
 		in.note("")
-		o.local = []local{{line: rec.Line, values: values}}
 	}
 	return o, nil
 }
 
+func (in *incoming) take(o *object, from ldif.Attribute, role attributeRole) error {
+	line, a := from.Line, Attribute{Name: from.Name, Values: withoutEmpty(from.Values)}
+	if len(a.Values) == 0 {
+		return nil
+	}
+	if err := in.acceptable(line, a); err != nil {
+		return err
+	}
+	switch role {
+	case roleNote, roleOmit:
+		in.ignored[a.Name]++
+		return nil
+	case roleReference:
+		if err := in.references(line, a); err != nil {
+			return err
+		}
+	case roleReplicated, rolePerServer:
+	}
+	o.put(role, a, "")
+	return nil
+}
+
 // withoutEmpty leaves out values of zero bytes. They mean "not set", and a server refuses to be given one.
 func withoutEmpty(values [][]byte) [][]byte {
-	empty := func(v []byte) bool { return len(v) == 0 }
-	if !slices.ContainsFunc(values, empty) {
+	return without(values, func(v []byte) bool { return len(v) == 0 })
+}
+
+// without leaves the list itself as it is.
+func without(values [][]byte, drop func([]byte) bool) [][]byte {
+	if !slices.ContainsFunc(values, drop) {
 		return values
 	}
-	return slices.DeleteFunc(slices.Clone(values), empty)
+	return slices.DeleteFunc(slices.Clone(values), drop)
 }
 
 // acceptable refuses what a server would refuse when half of the file is written: values that stand twice, that are too
 // many, or that the syntax does not allow.
-func (in *incoming) acceptable(line int, a Attribute, roles attributeRoles) error {
+func (in *incoming) acceptable(line int, a Attribute) error {
 	seen := make(map[string]bool, len(a.Values))
 	for _, v := range a.Values {
 		if len(a.Values) > 1 && seen[string(v)] {
@@ -292,10 +271,10 @@ func (in *incoming) acceptable(line int, a Attribute, roles attributeRoles) erro
 		}
 		seen[string(v)] = true
 	}
-	if role := roles.of(a.Name); role == roleNote || role == roleOmit {
+	if role := in.roles.of(a.Name); role == roleNote || role == roleOmit {
 		return nil // it is not written
 	}
-	t, _ := roles.schema.Attribute(a.Name)
+	t, _ := in.roles.schema.Attribute(a.Name)
 	if t.SingleValue && len(a.Values) > 1 {
 		return in.refuse(line, a.Name, "has %d values and may have one", len(a.Values))
 	}
@@ -361,7 +340,7 @@ func clipText(s string, most int) string {
 // check goes over all objects in order: doubles, objects outside of the base, and records that change what the file
 // does not create.
 func (in *incoming) check() error {
-	w, err := in.objects.walk()
+	w, err := in.objects.walk(nil)
 	if err != nil {
 		return err
 	}
@@ -394,7 +373,7 @@ func (in *incoming) check() error {
 		if !keyBelow(key, in.baseKey) {
 			return in.refuse(line, "dn", "%s lies outside of %s", o.dn, in.base)
 		}
-		if in.count == 0 && !keyEqual(key, in.baseKey) {
+		if in.count == 0 && !bytes.Equal(key, in.baseKey) {
 			return in.refuse(line, "dn", "%s stands in the file and %s, above it, does not", o.dn, in.base)
 		}
 		in.count++
@@ -404,36 +383,3 @@ func (in *incoming) check() error {
 	}
 	return nil
 }
-
-// targets collects what the objects in scope name, for a check against what exists.
-type targets struct{ spool *spool.Spool }
-
-func newTargets(dir string) *targets { return &targets{spool.New(dir, spoolMemory/4)} }
-
-func (t *targets) add(o *object) error {
-	lists := [][]Attribute{o.refs}
-	if servers := find(o.plain, "DirXML-ServerList"); servers != nil {
-		lists = append(lists, []Attribute{{Name: "DirXML-ServerList", Values: servers}})
-	}
-	for _, list := range lists {
-		for _, a := range list {
-			for _, v := range a.Values {
-				dn, ok := referenceTarget(a.Name, string(v))
-				if !ok || dn == "" {
-					continue
-				}
-				key, err := sortKey(dn)
-				if err != nil {
-					return fmt.Errorf("%s: %s: %w", o.dn, a.Name, err)
-				}
-				what := packBytes(packBytes(packBytes(nil, []byte(dn)), []byte(a.Name)), []byte(strconv.Itoa(o.line)))
-				if err := t.spool.Add(key, what); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-func (t *targets) close() { _ = t.spool.Close() }

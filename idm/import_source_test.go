@@ -227,7 +227,7 @@ func TestDriverConfigurationIsMovedToItsDriver(t *testing.T) {
 	require.Len(t, in.secrets.list, 3)
 
 	got := map[string]*object{}
-	w, err := in.objects.walk()
+	w, err := in.objects.walk(nil)
 	require.NoError(t, err)
 	for {
 		o, _, err := w.take()
@@ -256,7 +256,7 @@ func TestValuesOfZeroBytesAreNotSet(t *testing.T) {
 	} {
 		in, err := readText(t, text, nil, readOptions{})
 		require.NoError(t, err)
-		w, err := in.objects.walk()
+		w, err := in.objects.walk(nil)
 		require.NoError(t, err)
 		o, _, err := w.take()
 		require.NoError(t, err)
@@ -278,7 +278,7 @@ func TestAPasswordInTheFileIsANeedAndNeverShown(t *testing.T) {
 		require.Contains(t, n.String(), "the file carries it in clear text")
 	}
 	require.NotContains(t, fmt.Sprintf("%+v", in), canary)
-	w, err := in.objects.walk()
+	w, err := in.objects.walk(nil)
 	require.NoError(t, err)
 	o, _, err := w.take()
 	require.NoError(t, err)

@@ -1,19 +1,18 @@
 package idm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/01b61c5c/failover"
 )
 
-// write makes the two passes.
 func (imp *importer) write(ctx context.Context) error {
 	if imp.report.Differing+imp.report.OnlyInExport == 0 {
 		return nil
@@ -29,19 +28,19 @@ func (imp *importer) write(ctx context.Context) error {
 			tell()
 			return func() error { return imp.create(ctx, w) }
 		}
-		return imp.modify(ctx, h, imp.pairing.replicated(w, h))
+		return imp.modify(ctx, h, imp.replicated(w, h))
 	}, isContainer)
 	if err != nil {
 		return err
 	}
-	failover.Progress(ctx, "all objects exist on "+imp.server.DN()+"; writing what names other objects and the "+
-		"per-server values")
+	failover.Progress(ctx, "all objects exist on "+imp.server.DN()+
+		"; writing what names other objects and the per-server values")
 	return imp.pass(ctx, func(w, h *object) func() error {
 		target := h
 		if h == nil {
 			target, h = w, &object{}
 		}
-		return imp.modify(ctx, target, slices.Concat(imp.pairing.references(w, h), imp.pairing.perServer(w, h)))
+		return imp.modify(ctx, target, slices.Concat(imp.references(w, h), imp.perServer(w, h)))
 	}, func(*object) bool { return false })
 }
 
@@ -59,37 +58,22 @@ func isContainer(o *object) bool {
 // the objects behind have to wait for it. After a failure nothing more is begun and what runs is waited for.
 func (imp *importer) pass(ctx context.Context, change func(want, have *object) func() error,
 	alone func(*object) bool) error {
-	var g errgroup.Group
+	g, going := errgroup.WithContext(ctx) // ends with the first failure, and with it the walk
 	g.SetLimit(defaultConnections)
-	var failed atomic.Bool
-	errStop := errors.New("stop")
-	err := pairs(ctx, imp.in.objects, imp.have, imp.scope, func(w, h *object, _ []byte) error {
-		if failed.Load() {
-			return errStop
-		}
+	err := imp.each(going, func(w, h *object, _ []byte) error {
 		if w == nil {
 			return nil
 		}
 		do := change(w, h)
-		if do == nil {
-			return nil
-		}
-		if alone(w) {
+		if do != nil && alone(w) {
 			return do()
 		}
-		g.Go(func() error {
-			err := do()
-			if err != nil {
-				failed.Store(true)
-			}
-			return err
-		})
+		if do != nil {
+			g.Go(do)
+		}
 		return nil
 	})
-	if running := g.Wait(); running != nil {
-		return running
-	}
-	return err
+	return cmp.Or(g.Wait(), err)
 }
 
 func (imp *importer) create(ctx context.Context, w *object) error {
@@ -98,12 +82,12 @@ func (imp *importer) create(ctx context.Context, w *object) error {
 		attributes = append(slices.Clone(attributes), Attribute{Name: serverList, Values: own})
 	}
 	err := imp.server.Add(ctx, w.dn, attributes...)
-	lost := err != nil && failover.OutcomeOf(err) == failover.InDoubt
+	lost := failover.OutcomeOf(err) == failover.InDoubt
 	if (lost || errors.Is(err, ErrExists)) && ctx.Err() == nil {
 		// Lost answer, or the object of a run that broke: what counts is what is there.
-		e, rerr := imp.server.Read(ctx, w.dn, imp.roles.requested()...)
+		e, rerr := imp.server.Read(ctx, w.dn, imp.in.roles.requested()...)
 		switch {
-		case rerr == nil && len(imp.pairing.replicated(w, imp.roles.split(e, imp.server.DN()))) == 0:
+		case rerr == nil && len(imp.replicated(w, imp.in.roles.split(e, imp.server.DN()))) == 0:
 			err = nil
 		case errors.Is(rerr, ErrNoEntry):
 			if err = imp.server.Add(ctx, w.dn, attributes...); lost {
@@ -111,13 +95,11 @@ func (imp *importer) create(ctx context.Context, w *object) error {
 			}
 		}
 	}
-	if err == nil {
-		imp.written.Add(1)
-		imp.created.Add(1)
-		return nil
-	}
 	if failover.OutcomeOf(err) != failover.NotApplied {
 		imp.written.Add(1)
+	}
+	if err == nil {
+		imp.created.Add(1)
 	}
 	return imp.at(w.line, err)
 }
@@ -128,11 +110,11 @@ func (imp *importer) modify(ctx context.Context, o *object, deltas []delta) func
 	for _, d := range deltas {
 		switch {
 		case d.missing != nil && len(d.have) > 0:
-			changes = append(changes, AttributeChange{Kind: ChangeAdd, Attribute: Attribute{Name: d.name, Values: d.missing}})
+			changes = append(changes, d.change(ChangeAdd, d.missing))
 		case d.want != nil && d.mayStandBesideALock():
 			changes = append(changes, d.swap()...)
 		case d.want != nil:
-			changes = append(changes, AttributeChange{Kind: ChangeReplace, Attribute: Attribute{Name: d.name, Values: d.want}})
+			changes = append(changes, d.change(ChangeReplace, d.want))
 		}
 	}
 	if len(changes) == 0 {
@@ -140,45 +122,40 @@ func (imp *importer) modify(ctx context.Context, o *object, deltas []delta) func
 	}
 	return func() error {
 		err := imp.server.Modify(ctx, o.dn, changes...)
-		if err != nil && failover.OutcomeOf(err) == failover.InDoubt && ctx.Err() == nil {
+		if failover.OutcomeOf(err) == failover.InDoubt && ctx.Err() == nil {
 			err = imp.again(ctx, o.dn, changes)
 		}
-		if err == nil || failover.OutcomeOf(err) != failover.NotApplied {
+		if failover.OutcomeOf(err) != failover.NotApplied {
 			imp.written.Add(1)
 		}
-		if err != nil {
-			return imp.at(o.line, err)
-		}
-		if o.line == 0 { // it was on the server before
+		if err == nil && o.line == 0 { // it was on the server before
 			imp.changed.Store(strings.ToLower(o.dn), true)
 		}
-		return nil
+		return imp.at(o.line, err)
 	}
 }
 
 // again settles a modification whose answer was lost: replacing is repeated, added values are added where they are
 // missing.
 func (imp *importer) again(ctx context.Context, dn string, changes []AttributeChange) error {
-	e, err := imp.server.Read(ctx, dn, imp.roles.requested()...)
+	e, err := imp.server.Read(ctx, dn, imp.in.roles.requested()...)
 	if err != nil {
 		return behind(dn, err)
 	}
 	var rest []AttributeChange
 	for _, c := range changes {
-		if c.Kind == ChangeAdd {
-			if c.Values = missingValues(c.Name, c.Values, e.Get(c.Name)); len(c.Values) == 0 {
-				continue
-			}
+		switch c.Kind {
+		case ChangeAdd:
+			c.Values = missingValues(c.Name, c.Values, e.Get(c.Name))
+		case ChangeDelete:
+			c.Values = presentValues(c.Name, c.Values, e.Get(c.Name))
 		}
-		if c.Kind == ChangeDelete {
-			if c.Values = presentValues(c.Name, c.Values, e.Get(c.Name)); len(c.Values) == 0 {
-				continue
-			}
+		if c.Kind == ChangeReplace || len(c.Values) > 0 {
+			rest = append(rest, c)
 		}
-		rest = append(rest, c)
 	}
-	if len(rest) == 0 {
-		return nil
+	if len(rest) > 0 {
+		err = behind(dn, imp.server.Modify(ctx, dn, rest...))
 	}
-	return behind(dn, imp.server.Modify(ctx, dn, rest...))
+	return err
 }

@@ -39,49 +39,60 @@ var _ failover.Lock = DirectoryLock{}
 
 // withoutLocks returns the values without those of a lock: they are of the moment, and no part of a configuration.
 func withoutLocks(values [][]byte) [][]byte {
-	isLock := func(v []byte) bool { return bytes.HasPrefix(v, []byte(lockPrefix)) }
-	if !slices.ContainsFunc(values, isLock) {
-		return values
-	}
-	return slices.DeleteFunc(slices.Clone(values), isLock)
+	return without(values, func(v []byte) bool { return bytes.HasPrefix(v, []byte(lockPrefix)) })
 }
 
 func (l DirectoryLock) attribute() string { return cmp.Or(l.Attribute, defaultLockAttribute) }
 
-func (l DirectoryLock) fail(op, next string, outcome failover.Outcome, err error) error {
-	return &failover.Error{Op: op, Target: l.Entry, Outcome: outcome, Next: next, Err: err}
+func (l DirectoryLock) value(kind ChangeKind, text string) AttributeChange {
+	return AttributeChange{kind, Text(l.attribute(), text)}
 }
 
-// values returns the claims found, their text, and whether the free mark is there.
-func (l DirectoryLock) values(ctx context.Context) (claims []failover.Claim, texts []string, free bool, err error) {
+// holding is a claim with the value that holds it.
+type holding struct {
+	failover.Claim
+	text string
+}
+
+// values returns the claims found, and whether the free mark is there.
+func (l DirectoryLock) values(ctx context.Context) (claims []holding, free bool, err error) {
 	e, err := l.Server.Read(ctx, l.Entry, l.attribute())
 	if err != nil {
-		return nil, nil, false, err
+		return nil, false, err
 	}
 	for _, text := range e.Texts(l.attribute()) {
-		rest, ok := strings.CutPrefix(text, lockPrefix)
+		rest, ours := strings.CutPrefix(text, lockPrefix)
 		switch {
-		case !ok:
+		case !ours:
 		case text == lockFree:
 			free = true
 		default:
-			var c failover.Claim
-			if err := json.Unmarshal([]byte(rest), &c); err != nil || c.ID == "" {
-				return nil, nil, false, l.fail("read lock on", "look at the attribute "+l.attribute()+" and repair it",
-					failover.NotApplied,
+			c := holding{text: text}
+			if err := json.Unmarshal([]byte(rest), &c.Claim); err != nil || c.ID == "" {
+				return nil, false, notDone("read lock on", l.Entry, "look at the attribute "+l.attribute()+" and repair it",
 					fmt.Errorf("%w: a value that cannot be read", failover.ErrLocked))
 			}
-			claims, texts = append(claims, c), append(texts, text)
+			claims = append(claims, c)
 		}
 	}
-	return claims, texts, free, nil
+	return claims, free, nil
 }
 
-func (l DirectoryLock) held(c failover.Claim) error {
-	return l.fail("lock", "find out what "+c.Owner+
-		" does there; take the lock over only when it is certain that nothing runs", failover.NotApplied,
+func (l DirectoryLock) held(c holding) error {
+	return notDone("lock", l.Entry,
+		"find out what "+c.Owner+" does there; take the lock over only when it is certain that nothing runs",
 		fmt.Errorf("%w: held by %s since %s for %s", failover.ErrLocked, c.Owner,
 			c.Since.UTC().Format("2006-01-02 15:04:05Z"), c.Purpose))
+}
+
+// heldBesides refuses where somebody else holds the lock.
+func (l DirectoryLock) heldBesides(claims []holding, id string) error {
+	for _, c := range claims {
+		if c.ID != id {
+			return l.held(c)
+		}
+	}
+	return nil
 }
 
 // lockSize is the longest text that a description takes (X.520's upper bound; that eDirectory has it too is inferred).
@@ -95,123 +106,106 @@ func lockText(c failover.Claim) (string, error) {
 		c.Purpose = strings.ToValidUTF8(c.Purpose[:max(0, len(c.Purpose)-over)], "")
 		raw, err = json.Marshal(c)
 	}
-	return lockPrefix + string(raw), err
+	if err != nil || c.ID == "" {
+		return "", failover.Invalid("Claim.ID", "is empty", "give each journal its own ID")
+	}
+	return lockPrefix + string(raw), nil
 }
 
 // Acquire implements failover.Lock.
 func (l DirectoryLock) Acquire(ctx context.Context, claim failover.Claim) error {
 	mine, err := lockText(claim)
-	if err != nil || claim.ID == "" {
-		return failover.Invalid("Claim.ID", "is empty", "give each journal its own ID")
-	}
-	claims, _, free, err := l.values(ctx)
 	if err != nil {
 		return err
 	}
-	for _, c := range claims {
-		if c.ID != claim.ID {
-			return l.held(c)
-		}
+	claims, free, err := l.values(ctx)
+	if err == nil {
+		err = l.heldBesides(claims, claim.ID)
 	}
-	if len(claims) > 0 {
-		return nil
+	if err != nil || len(claims) > 0 {
+		return err
 	}
 	if !free {
 		// The mark is what two runs compete for; adding it twice is refused as a duplicate and harmless.
-		if err := l.Server.Modify(ctx, l.Entry, AttributeChange{ChangeAdd, Text(l.attribute(), lockFree)}); err != nil &&
-			!errors.Is(err, ErrExists) {
+		if err := unless(ErrExists, l.Server.Modify(ctx, l.Entry, l.value(ChangeAdd, lockFree))); err != nil {
 			return err
 		}
 	}
 	err = l.swap(ctx, lockFree, mine)
 	if errors.Is(err, ErrNoAttribute) {
-		if c, ok, holderErr := l.Holder(ctx); holderErr == nil && ok {
-			return l.held(c)
+		if claims, _, valuesErr := l.values(ctx); valuesErr == nil && len(claims) > 0 {
+			return l.held(claims[0])
 		}
-		return l.fail("lock", "try again", failover.NotApplied,
-			fmt.Errorf("%w: somebody was faster: %w", failover.ErrLocked, err))
+		return notDone("lock", l.Entry, "try again", fmt.Errorf("%w: somebody was faster: %w", failover.ErrLocked, err))
 	}
 	if err != nil {
 		return err
 	}
 	// Two runs that both found no mark may both have put one there. The later one sees the earlier one here and gives way.
-	claims, _, _, err = l.values(ctx)
-	if err != nil {
+	if claims, _, err = l.values(ctx); err != nil {
 		return behind(l.Entry, err)
 	}
-	for _, c := range claims {
-		if c.ID != claim.ID {
-			if err := l.Server.Modify(ctx, l.Entry, AttributeChange{ChangeDelete, Text(l.attribute(), mine)}); err != nil {
-				return behind(l.Entry, err)
-			}
-			return l.held(c)
+	besides := l.heldBesides(claims, claim.ID)
+	if besides != nil {
+		if err := l.Server.Modify(ctx, l.Entry, l.value(ChangeDelete, mine)); err != nil {
+			return behind(l.Entry, err)
 		}
 	}
-	return nil
+	return besides
 }
 
 func (l DirectoryLock) swap(ctx context.Context, from, to string) error {
-	return l.Server.Modify(ctx, l.Entry, AttributeChange{ChangeDelete, Text(l.attribute(), from)},
-		AttributeChange{ChangeAdd, Text(l.attribute(), to)})
+	return l.Server.Modify(ctx, l.Entry, l.value(ChangeDelete, from), l.value(ChangeAdd, to))
 }
 
 // Check implements failover.Lock.
 func (l DirectoryLock) Check(ctx context.Context, claim failover.Claim) error {
-	claims, _, _, err := l.values(ctx)
-	if err != nil {
+	claims, _, err := l.values(ctx)
+	if err != nil || slices.ContainsFunc(claims, func(c holding) bool { return c.ID == claim.ID }) {
 		return err
 	}
-	for _, c := range claims {
-		if c.ID == claim.ID {
-			return nil
-		}
-	}
-	return l.fail("check lock on", "find out who took it over", failover.NotApplied, failover.ErrLockLost)
+	return notDone("check lock on", l.Entry, "find out who took it over", failover.ErrLockLost)
 }
 
 // Release implements failover.Lock.
 func (l DirectoryLock) Release(ctx context.Context, claim failover.Claim) error {
-	claims, texts, _, err := l.values(ctx)
-	if err != nil {
-		return err
-	}
-	for i, c := range claims {
-		if c.ID == claim.ID {
-			if err := l.swap(ctx, texts[i], lockFree); err != nil && !errors.Is(err, ErrNoAttribute) {
-				return err
-			}
+	claims, _, err := l.values(ctx)
+	for _, c := range claims {
+		if err == nil && c.ID == claim.ID {
+			err = unless(ErrNoAttribute, l.swap(ctx, c.text, lockFree))
 		}
 	}
-	return nil
+	return err
 }
 
 // Holder implements failover.Lock.
 func (l DirectoryLock) Holder(ctx context.Context) (failover.Claim, bool, error) {
-	claims, _, _, err := l.values(ctx)
-	if err != nil || len(claims) == 0 {
+	claims, _, err := l.values(ctx)
+	if len(claims) == 0 {
 		return failover.Claim{}, false, err
 	}
-	return claims[0], true, nil
+	return claims[0].Claim, true, nil
 }
 
 // TakeOver implements failover.Lock.
 func (l DirectoryLock) TakeOver(ctx context.Context, from, to failover.Claim) error {
+	const op = "take over lock on"
 	mine, err := lockText(to)
-	if err != nil || to.ID == "" {
-		return failover.Invalid("Claim.ID", "is empty", "give each journal its own ID")
-	}
-	claims, texts, _, err := l.values(ctx)
 	if err != nil {
 		return err
 	}
-	for i, c := range claims {
+	claims, _, err := l.values(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range claims {
 		switch c.ID {
 		case to.ID:
 			return nil
 		case from.ID:
-			err := l.swap(ctx, texts[i], mine)
+			err := l.swap(ctx, c.text, mine)
 			if errors.Is(err, ErrNoAttribute) {
-				return l.fail("take over lock on", "look who holds it now", failover.NotApplied,
+				return notDone(op, l.Entry, "look who holds it now",
 					fmt.Errorf("%w: it changed hands meanwhile", failover.ErrLocked))
 			}
 			return err
@@ -220,6 +214,6 @@ func (l DirectoryLock) TakeOver(ctx context.Context, from, to failover.Claim) er
 	if len(claims) > 0 {
 		return l.held(claims[0])
 	}
-	return l.fail("take over lock on", "nobody holds it: run normally", failover.NotApplied,
+	return notDone(op, l.Entry, "nobody holds it: run normally",
 		fmt.Errorf("%w: not by %s", failover.ErrLocked, from.Owner))
 }

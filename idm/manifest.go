@@ -2,6 +2,7 @@ package idm
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -82,16 +84,16 @@ func (m Manifest) Write(w io.Writer) error {
 	return err
 }
 
-// maxManifest bounds what readManifest takes in.
 const maxManifest = 64 << 20
 
 // readManifest reads what [Manifest.Write] wrote; name is the file name errors carry. Unknown fields, another version
 // and missing fields are refused.
 func readManifest(name string, r io.Reader) (Manifest, error) {
 	var m Manifest
+	line := 0
 	refuse := func(field, reason string, args ...any) (Manifest, error) {
 		return Manifest{}, refused("read manifest",
-			&badinput.Error{File: name, Field: field, Reason: fmt.Sprintf(reason, args...)})
+			&badinput.Error{File: name, Line: line, Field: field, Reason: fmt.Sprintf(reason, args...)})
 	}
 	text, err := io.ReadAll(io.LimitReader(r, maxManifest+1))
 	if err != nil {
@@ -103,9 +105,8 @@ func readManifest(name string, r io.Reader) (Manifest, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&m); err != nil {
-		line := 1 + bytes.Count(text[:min(d.InputOffset(), int64(len(text)))], []byte("\n"))
-		return Manifest{}, refused("read manifest",
-			&badinput.Error{File: name, Line: line, Reason: "not a manifest: " + err.Error()})
+		line = 1 + bytes.Count(text[:min(d.InputOffset(), int64(len(text)))], []byte("\n"))
+		return refuse("", "not a manifest: %v", err)
 	}
 	if d.More() {
 		return refuse("", "something follows the manifest")
@@ -127,11 +128,12 @@ func readManifest(name string, r io.Reader) (Manifest, error) {
 	return m, nil
 }
 
-// refused wraps why input was refused: nothing was written.
+// refused gives a refusal its outcome: nothing was written.
 func refused(op string, err error) error {
-	e := &failover.Error{Op: op, Outcome: failover.NotApplied,
-		Next: "repair the file or take another export; nothing was written", Err: err}
-	return e
+	if _, told := errors.AsType[*failover.Error](err); told {
+		return err
+	}
+	return notDone(op, "", "repair the file or take another export; nothing was written", err)
 }
 
 // ExportCheck is the state of an export that is kept for a bad day.
@@ -164,7 +166,6 @@ func (c ExportCheck) String() string {
 	return text
 }
 
-// meter counts and hashes what passes.
 type meter struct {
 	n   int64
 	sum hash.Hash
@@ -192,7 +193,6 @@ func (m Manifest) agrees(got *meter) string {
 	return ""
 }
 
-// manifestSuffix is what the manifest's file name has behind that of its export.
 const manifestSuffix = ".manifest.json"
 
 // ExportSource is an export to be checked, verified or imported.
@@ -257,4 +257,71 @@ func CheckExport(path string, now time.Time, maxAge time.Duration) ExportCheck {
 	c.Problem = c.Manifest.agrees(got)
 	c.Complete = c.Problem == ""
 	return c
+}
+
+// SaveExport exports to the file path and writes the manifest beside it (path + ".manifest.json"). Both are readable by
+// this user only, and appear under their names when they are complete and on disk: an export that is there already
+// stays until then.
+func (s *Server) SaveExport(ctx context.Context, path string, o ExportOptions) (Manifest, error) {
+	fail := func(err error) (Manifest, error) { return Manifest{}, exportFailed(o.Base, err) }
+	if o.TempDir == "" {
+		o.TempDir = filepath.Dir(path)
+	}
+	data, err := newFile(path)
+	if err != nil {
+		return fail(err)
+	}
+	defer data.discard()
+	m, err := s.Export(ctx, data.f, o)
+	if err != nil {
+		return Manifest{}, err
+	}
+	beside, err := newFile(path + manifestSuffix)
+	if err != nil {
+		return fail(err)
+	}
+	defer beside.discard()
+	// Between the two renames the manifest does not fit its file; a check then says so instead of trusting it.
+	for _, do := range []func() error{func() error { return m.Write(beside.f) }, data.sync, beside.sync, data.rename,
+		beside.rename} {
+		if err := do(); err != nil {
+			return fail(err)
+		}
+	}
+	return m, nil
+}
+
+// file is a file that appears under its name when it is complete.
+type file struct {
+	f    *os.File
+	path string
+}
+
+func newFile(path string) (*file, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return nil, err
+	}
+	return &file{f: f, path: path}, nil
+}
+
+func (f *file) sync() error { return errors.Join(f.f.Sync(), f.f.Close()) }
+
+func (f *file) rename() error {
+	err := os.Rename(f.f.Name(), f.path)
+	if err == nil {
+		f.f = nil
+		if dir, derr := os.Open(filepath.Dir(f.path)); derr == nil { // makes the new name last where folders can be synced
+			_ = dir.Sync()
+			_ = dir.Close()
+		}
+	}
+	return err
+}
+
+func (f *file) discard() {
+	if f.f != nil {
+		_ = f.f.Close()
+		_ = os.Remove(f.f.Name())
+	}
 }

@@ -1,6 +1,7 @@
 package idm
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -111,11 +112,7 @@ type ResultError struct {
 
 // Error returns both codes with their readings and the server's words.
 func (e *ResultError) Error() string {
-	name := ldap.LDAPResultCodeMap[e.Result]
-	if name == "" {
-		name = "unknown result"
-	}
-	text := fmt.Sprintf("LDAP %d %s", e.Result, name)
+	text := fmt.Sprintf("LDAP %d %s", e.Result, cmp.Or(ldap.LDAPResultCodeMap[e.Result], "unknown result"))
 	if e.NDS != 0 {
 		text += fmt.Sprintf(", NDS %d", e.NDS)
 		if name := ndsReadings[e.NDS].name; name != "" {
@@ -238,3 +235,56 @@ func refusal(err error, driverOp bool, secrets []failover.Secret) *ResultError {
 	}
 	return &ResultError{Result: e.ResultCode, NDS: parseNDS(text), MatchedDN: e.MatchedDN, Text: text, driverOp: driverOp}
 }
+
+// notDone is the error of a call that provably changed nothing.
+func notDone(op, target, next string, err error) error {
+	return &failover.Error{Op: op, Target: target, Outcome: failover.NotApplied, Next: next, Err: err}
+}
+
+// unmet is notDone for what must hold and does not; found says how things stand instead.
+func unmet(op, target, next, found string) error {
+	return notDone(op, target, next, fmt.Errorf("%w: %s", failover.ErrPrecondition, found))
+}
+
+// inDoubt is the error of a call that may have taken effect.
+func inDoubt(op, target, next string, err error) error {
+	return &failover.Error{Op: op, Target: target, Next: next, Err: err}
+}
+
+// notApplied marks a failure before anything was changed.
+func notApplied(err error) error {
+	if err == nil || failover.OutcomeOf(err) == failover.NotApplied {
+		return err
+	}
+	return notDone("prepare", "", failover.NextOf(err), err)
+}
+
+// behind gives the failure of a later part of a change its outcome: the part before it has taken effect, so nothing is
+// proven to be as it was.
+func behind(target string, err error) error {
+	if failover.OutcomeOf(err) != failover.NotApplied {
+		return err
+	}
+	return inDoubt("finish", target, failover.NextOf(err), err)
+}
+
+// unless is err, but nil where it says that there was nothing to do.
+func unless(done, err error) error {
+	if errors.Is(err, done) {
+		return nil
+	}
+	return err
+}
+
+// unsupported reports whether the server cannot tell.
+func unsupported(err error) bool {
+	return errors.Is(err, ErrNotSupported) || errors.Is(err, ErrUnknownLayout)
+}
+
+// notServed reports whether no engine serves the driver there.
+func notServed(err error) bool {
+	return errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing)
+}
+
+// unanswered reports whether nothing came from the server.
+func unanswered(err error) bool { return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrLineLost) }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"slices"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 
@@ -21,7 +21,7 @@ func (s *Server) SetApplicationPassword(ctx context.Context, driverDN string, pa
 
 // ClearApplicationPassword removes it (operation 69).
 func (s *Server) ClearApplicationPassword(ctx context.Context, driverDN string) error {
-	return s.driver(ctx, opClearAppPassword, driverDN)
+	return s.order(ctx, opClearAppPassword, driverDN)
 }
 
 // SetRemoteLoaderPassword sets the password of the Remote Loader, on this server only (operation 71; its arguments are
@@ -32,17 +32,14 @@ func (s *Server) SetRemoteLoaderPassword(ctx context.Context, driverDN string, p
 
 // ClearRemoteLoaderPassword removes it (operation 73).
 func (s *Server) ClearRemoteLoaderPassword(ctx context.Context, driverDN string) error {
-	return s.driver(ctx, opClearRemotePassword, driverDN)
+	return s.order(ctx, opClearRemotePassword, driverDN)
 }
 
 func (s *Server) setPassword(ctx context.Context, o extop, driverDN string, password failover.Secret) error {
-	if err := checkDN("driver", driverDN); err != nil {
-		return err
-	}
 	if err := checkPassword(password); err != nil {
 		return err
 	}
-	_, err := s.perform(ctx, o, driverDN, []failover.Secret{password}, octets(driverDN), octets(password.Reveal()))
+	_, err := s.about(ctx, o, driverDN, []failover.Secret{password}, octets(password.Reveal()))
 	return err
 }
 
@@ -54,9 +51,8 @@ func (s *Server) SetDriverObjectPassword(ctx context.Context, driverDN string, p
 	if err := checkPassword(password); err != nil {
 		return err
 	}
-	return s.modify(ctx, request{op: "set driver object password of", target: driverDN, effect: writes,
-		secrets: []failover.Secret{password}},
-		AttributeChange{ChangeReplace, Text("userPassword", password.Reveal())})
+	r := request{op: "set driver object password of", target: driverDN, secrets: []failover.Secret{password}}
+	return s.modify(ctx, r, AttributeChange{ChangeReplace, Text("userPassword", password.Reveal())})
 }
 
 // NamedPassword is the name of a stored password; the value cannot be listed.
@@ -68,53 +64,43 @@ type NamedPassword struct {
 // SetNamedPassword stores a named password on a driver, driver set, job or resource, on this server only (operation
 // 75). That it is there is verified with [Server.NamedPasswords]; its value cannot be. Safe to repeat.
 func (s *Server) SetNamedPassword(ctx context.Context, dn string, name NamedPassword, password failover.Secret) error {
-	if err := checkDN("dn", dn); err != nil {
-		return err
-	}
 	if name.Name == "" {
 		return failover.Invalid("named password", "has no name", "give the name policies ask for")
 	}
 	if err := checkPassword(password); err != nil {
 		return err
 	}
-	_, err := s.perform(ctx, opSetNamedPassword, dn, []failover.Secret{password},
-		octets(dn), octets(name.Name), octets(name.DisplayName), octets(password.Reveal()))
+	_, err := s.about(ctx, opSetNamedPassword, dn, []failover.Secret{password}, octets(name.Name),
+		octets(name.DisplayName), octets(password.Reveal()))
 	return err
 }
 
 // RemoveNamedPassword removes one named password (operation 77).
 func (s *Server) RemoveNamedPassword(ctx context.Context, dn, name string) error {
-	if err := checkDN("dn", dn); err != nil {
-		return err
-	}
-	_, err := s.perform(ctx, opRemoveNamedPassword, dn, nil, octets(dn), octets(name))
-	return err
+	return s.order(ctx, opRemoveNamedPassword, dn, octets(name))
 }
 
 // RemoveAllNamedPasswords removes all named passwords of an object on this server (operation 79). They cannot be
 // brought back.
 func (s *Server) RemoveAllNamedPasswords(ctx context.Context, dn string) error {
-	return s.driver(ctx, opRemoveAllNamedPasswords, dn)
+	return s.order(ctx, opRemoveAllNamedPasswords, dn)
 }
 
 // NamedPasswords lists the named passwords of an object on this server, names only (operation 81). The nesting of the
 // answer is not published: pairs of strings, each wrapped in a SEQUENCE or one behind the other, are understood,
 // anything else is [ErrUnknownLayout].
 func (s *Server) NamedPasswords(ctx context.Context, dn string) ([]NamedPassword, error) {
-	if err := checkDN("dn", dn); err != nil {
-		return nil, err
-	}
-	answer, err := s.perform(ctx, opListNamedPasswords, dn, nil, octets(dn))
+	answer, err := s.about(ctx, opListNamedPasswords, dn, nil)
 	if err != nil || len(answer) == 0 {
 		return nil, err
 	}
-	elements, err := sequence(opListNamedPasswords, dn, answer)
+	r, err := sequence(opListNamedPasswords, dn, answer, nil)
 	if err != nil {
 		return nil, err
 	}
-	list, ok := namedPasswords(elements)
+	list, ok := namedPasswords(r.elements)
 	if !ok {
-		return nil, unknownLayout(opListNamedPasswords, dn, answer)
+		return nil, r.unknown()
 	}
 	return list, nil
 }
@@ -122,17 +108,8 @@ func (s *Server) NamedPasswords(ctx context.Context, dn string) ([]NamedPassword
 // namedPasswordsOf asks for the named passwords of many objects, a few at a time. An object is in exactly one of the
 // two maps.
 func (s *Server) namedPasswordsOf(ctx context.Context, dns []string) (map[string][]NamedPassword, map[string]error) {
-	lists, failed := map[string][]NamedPassword{}, map[string]error{}
-	var mu sync.Mutex
-	err := failover.EachTarget(ctx, defaultLimit, dns, self, func(ctx context.Context, dn string) error {
-		list, err := s.NamedPasswords(ctx, dn)
-		mu.Lock()
-		defer mu.Unlock()
-		if err == nil {
-			lists[dn] = list
-		}
-		return err
-	})
+	lists, err := ofEach(ctx, defaultLimit, dns, s.NamedPasswords)
+	failed := map[string]error{}
 	if all, ok := errors.AsType[failover.Targets](err); ok {
 		for _, r := range all {
 			if r.Err != nil {
@@ -175,13 +152,15 @@ func namedPasswords(elements []*ber.Packet) ([]NamedPassword, bool) {
 	return list, true
 }
 
+// isListed reports whether a list names the password.
+func isListed(list []NamedPassword, name string) bool {
+	return slices.ContainsFunc(list, func(p NamedPassword) bool { return p.Name == name })
+}
+
 // PasswordsState returns which passwords are set on a driver of this server (operation 45), in a layout nobody has
 // published.
 func (s *Server) PasswordsState(ctx context.Context, driverDN string) (Raw, error) {
-	if err := checkDN("driver", driverDN); err != nil {
-		return nil, err
-	}
-	return s.perform(ctx, opGetPasswordsState, driverDN, nil, octets(driverDN))
+	return s.about(ctx, opGetPasswordsState, driverDN, nil)
 }
 
 func checkPassword(p failover.Secret) error {
@@ -229,9 +208,7 @@ func (s *Server) SetSecret(ctx context.Context, need SecretNeeded, source Passwo
 		return PasswordMissing, nil
 	}
 	if err != nil {
-		return PasswordMissing, &failover.Error{Op: "get " + need.Kind.String() + " for", Target: need.Object,
-			Outcome: failover.NotApplied,
-			Next:    "make the password available", Err: err}
+		return PasswordMissing, notDone("get "+need.Kind.String()+" for", need.Object, "make the password available", err)
 	}
 	switch need.Kind {
 	case SecretApplication:
@@ -261,12 +238,9 @@ func (s *Server) namedPasswordState(ctx context.Context, need SecretNeeded) (Pas
 	if err != nil {
 		return PasswordUnverified, behind(need.Object, err)
 	}
-	for _, p := range list {
-		if p.Name == need.Name {
-			return PasswordListed, nil
-		}
+	if isListed(list, need.Name) {
+		return PasswordListed, nil
 	}
-	return PasswordMissing, &failover.Error{Op: opSetNamedPassword.words, Target: need.Object, Outcome: failover.InDoubt,
-		Next: "set it again",
-		Err:  fmt.Errorf("%w: the server accepted it, and its list does not name it", failover.ErrNotObserved)}
+	return PasswordMissing, inDoubt(opSetNamedPassword.words, need.Object, "set it again",
+		fmt.Errorf("%w: the server accepted it, and its list does not name it", failover.ErrNotObserved))
 }

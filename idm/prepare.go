@@ -3,7 +3,9 @@ package idm
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -34,21 +36,12 @@ func (k KeptExport) check(now time.Time, sourceDN string, drivers []string) fail
 	if !c.Present || !c.Complete {
 		return obs
 	}
-	if !SameDN(c.Manifest.Server, sourceDN) {
-		holds := false
-		for server := range c.Manifest.PerServer {
-			holds = holds || SameDN(server, sourceDN)
-		}
-		if !holds {
-			obs.Done, obs.Found = false, obs.Found+"; it holds no values of "+sourceDN
-		}
+	servers := append(slices.Collect(maps.Keys(c.Manifest.PerServer)), c.Manifest.Server)
+	if !containsDN(servers, sourceDN) {
+		obs.Done, obs.Found = false, obs.Found+"; it holds no values of "+sourceDN
 	}
 	for _, driver := range drivers {
-		in := false
-		for _, d := range c.Manifest.Drivers {
-			in = in || SameDN(d.DN, driver)
-		}
-		if !in {
+		if !slices.ContainsFunc(c.Manifest.Drivers, func(d ManifestDriver) bool { return SameDN(d.DN, driver) }) {
 			obs.Done, obs.Found = false, obs.Found+"; "+driver+" is not in it"
 		}
 	}
@@ -68,50 +61,30 @@ type PrepareOptions struct {
 // to be repeated after every change of configuration. What it prepared is proven only by a start: move the drivers in a
 // quiet hour with [Switchover] and [Failback], which a run that waited for that would keep from their lock.
 func Prepare(o PrepareOptions) (failover.Procedure, error) {
-	m, err := newPrepare(o)
+	stages, err := PrepareStages(o)
 	if err != nil {
 		return failover.Procedure{}, err
 	}
-	return m.prepare(o).procedure(
-		failover.Procedure{Name: "idm.Prepare", Lock: m.Lock,
-			Parameters: m.parameters(failover.Parameter{Name: "export", Value: o.Export.Path})})
+	return o.procedure("idm.Prepare", o.Source.DN(), stages, failover.Parameter{Name: "export", Value: o.Export.Path})
 }
 
 // PrepareStages returns the stages of [Prepare]. It refuses options that could not work, and touches nothing.
 func PrepareStages(o PrepareOptions) (Stages, error) {
-	m, err := newPrepare(o)
+	m, err := o.mover("PrepareOptions", o.Source, o.OnRequest)
+	if err == nil {
+		err = o.Export.validate("PrepareOptions.Export")
+	}
 	if err != nil {
 		return Stages{}, err
 	}
-	return m.prepare(o), nil
-}
-
-func newPrepare(o PrepareOptions) (*mover, error) {
-	if o.Source == nil {
-		return nil, failover.Invalid("PrepareOptions.Source", "is nil", "dial the server the drivers run on")
-	}
-	m, err := newMover(o.Route, o.Source, o.Source.DN())
-	if err != nil {
-		return nil, err
-	}
 	m.needed, m.served = untilPrepared, untilPrepared // what was prepared counts only while they hold
-	if err := o.Export.validate("PrepareOptions.Export"); err != nil {
-		return nil, err
-	}
-	if err := (ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: o.OnRequest}).validate(); err != nil {
-		return nil, err
-	}
-	return m, nil
-}
-
-func (m *mover) prepare(o PrepareOptions) Stages {
 	return Stages{
 		Check: failover.Stage{Name: "check", Steps: []failover.Step{m.servers(), m.rights(), m.replicas(), m.health()}},
 		Prepare: failover.Stage{Name: stagePrepare, Steps: slices.Concat(
 			[]failover.Step{m.keepExport(o.Export), m.inSet(), m.engineServes(), m.sourceEnabled(), m.targetPassive(),
 				m.disableOnTarget(), m.copyData(o.OnRequest)},
 			m.passwords(), m.references())},
-	}
+	}, nil
 }
 
 func (m *mover) health() failover.Step {
@@ -119,8 +92,8 @@ func (m *mover) health() failover.Step {
 		Kind:   failover.Manual,
 		Source: fromVendor + "preconditions: time in sync, replica ring healthy",
 		Help: "In iMonitor on both servers look at Agent Synchronization and at the partitions of the drivers: no errors, " +
-			"time in sync, no old obituaries. " +
-			"On " + m.Target.DN() + " see that every shim of the source is installed (jar files and native modules)."}
+			"time in sync, no old obituaries. On " + m.Target.DN() + " see that every shim of the source is installed " +
+			"(jar files and native modules)."}
 }
 
 func (m *mover) keepExport(k KeptExport) failover.Step {
@@ -137,4 +110,59 @@ func (m *mover) keepExport(k KeptExport) failover.Step {
 			return err
 		},
 		Undo: failover.NothingToUndo}
+}
+
+func (m *mover) copyData(onRequest []string) failover.Step {
+	o := ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: onRequest}
+	return failover.Step{ID: stepCopy, Title: "Copy the per-server values from the source to the target",
+		Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll, Timeout: m.allDrivers(m.StopTimeout),
+		Source: fromWiki + `"Once that server is in the DriverSet you can click on a driver and 'Copy Data' from the source server to the destination server so that the second server has the server-specific information that does not replicate."`,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			r, err := compareServerData(ctx, m.source, m.Target, o)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			obs := failover.Observation{Done: r.Equal(),
+				Found: fmt.Sprintf("%d values of %d objects differ", len(r.Differences), r.Objects),
+				Would: "write the source's values on the target; start option, state and passwords are not copied"}
+			for _, group := range groupByObject(r.Differences) {
+				obs.Items = append(obs.Items, failover.Item{Target: group[0].Object, Found: differenceText(group)})
+			}
+			var byHand []string
+			for _, group := range groupByObject(r.ByHand) {
+				obs.Items = append(obs.Items,
+					failover.Item{Target: group[0].Object, Done: true, Found: "by hand: " + differenceText(group)})
+			}
+			for _, d := range r.ByHand {
+				byHand = append(byHand, commonName(d.Object)+" "+d.Attribute)
+			}
+			if len(byHand) > 0 {
+				obs.Note = "not copied, to be decided by hand: " + strings.Join(byHand, ", ")
+			}
+			return obs, nil
+		},
+		Apply: func(ctx context.Context) error {
+			_, err := CopyServerData(ctx, m.source, m.Target, o)
+			return err
+		},
+		// The values lie on a server whose drivers are disabled; they do nothing there.
+		Undo: failover.NothingToUndo}
+}
+
+func (m *mover) positions() failover.Step {
+	return failover.Step{ID: "positions", Title: "Decide from which position in its application each shim goes on",
+		Target: m.Target.DN(), Kind: failover.Manual,
+		Source: "vendor KB 7000882: DirXML-DriverStorage is removed where a driver moves to another server",
+		Help: "The step " + stagePrepare + "/" + stepCopy + " names the drivers whose DirXML-DriverStorage on " +
+			m.Target.DN() + " is another than on the server they run on: it is the shim's position from before the crash, " +
+			"and a shim that goes on from there reads again or misses. For each of them keep it, have it copied (OnRequest), " +
+			"or remove the value on " + m.Target.DN() + ", as the shim's guide says. If it names none, there is nothing to do."}
+}
+
+func differenceText(list []ServerDifference) string {
+	texts := make([]string, len(list))
+	for i, d := range list {
+		texts[i] = d.String()
+	}
+	return strings.Join(texts, "; ")
 }

@@ -10,7 +10,6 @@ import (
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 
-	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/internal/enum"
 )
 
@@ -59,60 +58,55 @@ func (r Replica) String() string {
 	return r.Type.String() + " replica, " + state
 }
 
-func (s *Server) askReplica(ctx context.Context, words, oid, target string, args ...argument) ([]byte, error) {
-	// These are eDirectory's own operations; their arguments are always concatenated (seen).
-	answer, err := s.extended(ctx, request{op: words, target: target, effect: reads}, oid, Dialect{}.encode(args...))
+// askReplica sends one of eDirectory's own operations; their arguments are always concatenated (seen).
+func (s *Server) askReplica(ctx context.Context, o extop, oid, target string, args ...argument) ([]byte, error) {
+	answer, err := s.extended(ctx, request{op: o.words, target: target}, oid, Dialect{}.encode(args...))
 	return answer.Value, err
 }
 
 // partitions returns the DNs of the partitions this server holds replicas of, "" for [Root].
 func (s *Server) partitions(ctx context.Context) ([]string, error) {
-	answer, err := s.askReplica(ctx, "list replicas of", oidReplicaList, s.DN(), octets(s.DN()))
+	o := extop{words: "list replicas of"}
+	answer, err := s.askReplica(ctx, o, oidReplicaList, s.DN(), octets(s.DN()))
 	if err != nil || len(answer) == 0 {
 		return nil, err
 	}
-	layout := extop{words: "list replicas of"}
-	elements, err := sequence(layout, s.DN(), answer)
-	if err != nil {
-		return nil, err
-	}
-	var list []string
-	for _, e := range elements {
-		dn, ok := octetElement(e)
-		if !ok {
-			return nil, unknownLayout(layout, s.DN(), answer)
+	r, err := sequence(o, s.DN(), answer, nil)
+	list := make([]string, len(r.elements))
+	for i := range list {
+		if list[i], err = r.text(i); err != nil {
+			return nil, err
 		}
-		list = append(list, dn)
 	}
-	return list, nil
+	return list, err
 }
 
 // replica returns what kind of replica of the partition this server holds. [ErrNoEntry] or another refusal when it
 // holds none. The order of the fields in the answer is partly inferred; an answer of another shape is
 // [ErrUnknownLayout].
 func (s *Server) replica(ctx context.Context, partitionDN string) (Replica, error) {
-	answer, err := s.askReplica(ctx, "read replica of", oidReplicaInfo, partitionDN, octets(s.DN()), octets(partitionDN))
+	o := extop{words: "read replica of"}
+	answer, err := s.askReplica(ctx, o, oidReplicaInfo, partitionDN, octets(s.DN()), octets(partitionDN))
 	if err != nil {
 		return Replica{}, err
 	}
-	layout := extop{words: "read replica of"}
-	var fields []*ber.Packet
+	r := reply{o: o, target: partitionDN, raw: answer}
 	for rest := answer; len(rest) > 0; {
 		p, err := ber.DecodePacketErr(rest)
 		if err != nil {
-			return Replica{}, unknownLayout(layout, partitionDN, answer)
+			return Replica{}, r.unknown()
 		}
-		fields, rest = append(fields, p), rest[len(p.Bytes()):]
+		r.elements, rest = append(r.elements, p), rest[len(p.Bytes()):]
 	}
 	// partitionId, replicaState, modificationTime, purgeTime, localId, partitionDN, replicaType, …
-	if len(fields) < 7 {
-		return Replica{}, unknownLayout(layout, partitionDN, answer)
+	kind, err := r.number(6)
+	if err != nil {
+		return Replica{}, err
 	}
-	state, ok1 := intElement(fields[1])
-	dn, ok2 := octetElement(fields[5])
-	kind, ok3 := intElement(fields[6])
-	if !ok1 || !ok2 || !ok3 || !SameDN(dn, partitionDN) {
-		return Replica{}, unknownLayout(layout, partitionDN, answer)
+	state, errState := r.number(1)
+	dn, errDN := r.text(5)
+	if errState != nil || errDN != nil || !SameDN(dn, partitionDN) {
+		return Replica{}, r.unknown()
 	}
 	return Replica{Partition: dn, Type: ReplicaType(kind), State: state, On: state == 0}, nil
 }
@@ -148,9 +142,8 @@ func (s *Server) ReplicaOf(ctx context.Context, dn string) (Replica, error) {
 		}
 	}
 	root := cmp.Or(partition, "[Root]")
-	return Replica{}, &failover.Error{Op: "find a replica of", Target: dn, Outcome: failover.NotApplied,
-		Next: "add a read/write replica of " + root + " to " + s.DN(),
-		Err:  fmt.Errorf("%w: it holds no replica of %s", ErrWrongServer, root)}
+	return Replica{}, notDone("find a replica of", dn, "add a read/write replica of "+root+" to "+s.DN(),
+		fmt.Errorf("%w: it holds no replica of %s", ErrWrongServer, root))
 }
 
 // RingDelta returns how long ago the replicas of this server were synchronized with their rings, the worst of them,
@@ -183,25 +176,21 @@ const rightsToWrite right = 4 | 32
 
 // privileges returns the effective rights of trustee to an attribute of an entry.
 func (s *Server) privileges(ctx context.Context, dn, trusteeDN, attribute string) (right, error) {
-	answer, err := s.askReplica(ctx, "read rights to "+attribute+" of", oidPrivileges, dn, octets(dn), octets(trusteeDN),
-		octets(attribute))
+	o := extop{words: "read rights to " + attribute + " of"}
+	answer, err := s.askReplica(ctx, o, oidPrivileges, dn, octets(dn), octets(trusteeDN), octets(attribute))
 	if err != nil {
 		return 0, err
 	}
-	layout := extop{words: "read rights to " + attribute + " of"}
 	p, err := decode(answer)
 	if err != nil {
-		return 0, unknownLayout(layout, dn, answer)
+		return 0, unknownLayout(o, dn, answer)
 	}
-	// Seen both bare and wrapped.
-	if p.Tag == ber.TagSequence && len(p.Children) > 0 {
-		p = p.Children[0]
+	r := reply{o: o, target: dn, raw: answer, elements: []*ber.Packet{p}}
+	if p.Tag == ber.TagSequence && len(p.Children) > 0 { // seen both bare and wrapped
+		r.elements = p.Children
 	}
-	n, ok := intElement(p)
-	if !ok {
-		return 0, unknownLayout(layout, dn, answer)
-	}
-	return right(n), nil
+	n, err := r.number(0)
+	return right(n), err
 }
 
 // rightsNeeded are the attributes that guard the operations of the procedures, and the server list, which is written on
@@ -239,8 +228,4 @@ func (s *Server) ServerAddress(ctx context.Context, serverDN string) ([]string, 
 		list = append(list, e.Texts("ldapInterfaces")...)
 	}
 	return list, err
-}
-
-func unsupported(err error) bool {
-	return errors.Is(err, ErrNotSupported) || errors.Is(err, ErrUnknownLayout)
 }

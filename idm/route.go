@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -93,10 +94,21 @@ func (r Route) withDefaults() (Route, error) {
 	r.Settle = cmp.Or(r.Settle, defaultSettle)
 	r.Margin = cmp.Or(r.Margin, defaultMargin)
 	r.Poll = cmp.Or(r.Poll, failover.DefaultPoll)
-	if r.Lock == nil {
-		r.Lock = DirectoryLock{Server: r.Target, Entry: r.DriverSet}
-	}
 	return r, nil
+}
+
+// procedure makes one of the stages that have steps. Its parameters are what a run that has begun cannot change; what
+// is repaired at night is none of it: passwords, limits, folders, the margin.
+func (r Route) procedure(name, sourceDN string, stages Stages, more ...failover.Parameter) (failover.Procedure, error) {
+	d := r.Target.Dialect()
+	p := failover.Procedure{Name: name, Lock: r.Lock, Parameters: append([]failover.Parameter{
+		{Name: "driver set", Value: r.DriverSet}, {Name: "drivers", Value: strings.Join(r.Drivers, "; ")},
+		{Name: "source", Value: sourceDN}, {Name: "target", Value: r.Target.DN()},
+		{Name: "dialect", Value: d.Framing.String() + ", " + d.Resync.String()}}, more...)}
+	if p.Lock == nil {
+		p.Lock = DirectoryLock{Server: r.Target, Entry: r.DriverSet}
+	}
+	return stages.procedure(p)
 }
 
 // mover builds the steps the procedures have in common. source is nil when the source is gone.
@@ -115,35 +127,17 @@ type mover struct {
 	needed, served string
 }
 
-func newMover(r Route, source *Server, sourceDN string) (*mover, error) {
+// mover checks the options of a move from a server that takes part; options is what errors call them.
+func (r Route) mover(options string, source *Server, onRequest []string) (*mover, error) {
+	if source == nil {
+		return nil, failover.Invalid(options+".Source", "is nil", "dial the server the drivers run on")
+	}
 	r, err := r.withDefaults()
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = cmp.Or(sameTree(source, r.Target),
+			ServerDataOptions{DriverSet: r.DriverSet, Drivers: r.Drivers, OnRequest: onRequest}.validate())
 	}
-	if source != nil {
-		if err := sameTree(source, r.Target); err != nil {
-			return nil, err
-		}
-	} else {
-		if err := checkDN("source", sourceDN); err != nil {
-			return nil, err
-		}
-		if SameDN(sourceDN, r.Target.DN()) {
-			return nil, failover.Invalid("source", sourceDN+" is also the target", "name two servers")
-		}
-	}
-	return &mover{Route: r, source: source, sourceDN: sourceDN}, nil
-}
-
-// parameters is what a run that has begun cannot change. What is repaired at night is none of it: passwords, limits,
-// folders, the margin.
-func (m *mover) parameters(more ...failover.Parameter) []failover.Parameter {
-	d := m.Target.Dialect()
-	list := []failover.Parameter{{Name: "driver set", Value: m.DriverSet},
-		{Name: "drivers", Value: strings.Join(m.Drivers, "; ")},
-		{Name: "source", Value: m.sourceDN}, {Name: "target", Value: m.Target.DN()},
-		{Name: "dialect", Value: d.Framing.String() + ", " + d.Resync.String()}}
-	return append(list, more...)
+	return &mover{Route: r, source: source, sourceDN: source.DN()}, err
 }
 
 // allDrivers returns the time a step over all drivers may take when one may take d.
@@ -167,8 +161,7 @@ func (m *mover) each(ctx context.Context, do func(ctx context.Context, driver st
 			t <- struct{}{}
 			defer func() { <-t }()
 			if ctx.Err() != nil {
-				return &failover.Error{Op: "begin", Target: driver, Outcome: failover.NotApplied, Next: "run again for this driver",
-					Err: fmt.Errorf("not begun: %w", context.Cause(ctx))}
+				return notDone("begin", driver, "run again for this driver", fmt.Errorf("not begun: %w", context.Cause(ctx)))
 			}
 			err := do(ctx, driver)
 			if err == nil {
@@ -177,36 +170,108 @@ func (m *mover) each(ctx context.Context, do func(ctx context.Context, driver st
 			}
 			failover.Progress(ctx, commonName(driver)+": "+err.Error())
 			if _, ok := errors.AsType[*failover.Error](err); !ok {
-				err = &failover.Error{Op: "move", Target: driver, Outcome: failover.InDoubt, Next: "observe the driver", Err: err}
+				err = inDoubt("move", driver, "observe the driver", err)
 			}
 			return err
 		})
 }
 
-// look observes every driver.
-func (m *mover) look(ctx context.Context, wanted string,
-	see func(ctx context.Context, driver string) (failover.Item, error)) (failover.Observation, error) {
-	return m.perDriver(wanted, see).Look(ctx, see)
+// forEach is the Apply or Undo of a step that does something for every driver.
+func (m *mover) forEach(do func(ctx context.Context, driver string) error) func(context.Context) error {
+	return func(ctx context.Context) error { return m.each(ctx, do) }
 }
 
-// perDriver is what a step over all drivers has of its observation.
-func (m *mover) perDriver(wanted string,
-	see func(ctx context.Context, driver string) (failover.Item, error)) failover.PerTarget {
-	return failover.PerTarget{Targets: m.Drivers, Limit: m.Limit, Name: commonName, Wanted: wanted, Observe: see}
+// sight looks at one driver.
+type sight = func(ctx context.Context, driver string) (failover.Item, error)
+
+// looks is what a step over all drivers has of its observation: how a driver stands in the end, what is done about the
+// others, and how it is seen.
+func (m *mover) looks(wanted, would string, see sight) failover.PerTarget {
+	return failover.PerTarget{Targets: m.Drivers, Limit: m.Limit, Name: commonName, Wanted: wanted, Would: would,
+		Observe: see}
+}
+
+// look observes every driver.
+func (m *mover) look(ctx context.Context, wanted string, see sight) (failover.Observation, error) {
+	return m.looks(wanted, "", see).Look(ctx, see)
+}
+
+// row sees of a driver what read tells, and whether that is good.
+func row[V fmt.Stringer](read func(ctx context.Context, driver string) (V, error), good func(V) bool) sight {
+	return func(ctx context.Context, driver string) (failover.Item, error) {
+		v, err := read(ctx, driver)
+		return failover.Item{Done: good(v), Found: v.String()}, err
+	}
+}
+
+func is[V comparable](want V) func(V) bool { return func(v V) bool { return v == want } }
+
+// noted looks at every driver, and is done only when the fact was written too: later steps need it, also when there was
+// nothing to change.
+func noted[T any](f failover.Fact[T], t failover.PerTarget) func(context.Context) (failover.Observation, error) {
+	return func(ctx context.Context) (failover.Observation, error) {
+		obs, err := t.Look(ctx, t.Observe)
+		if err != nil {
+			return obs, err
+		}
+		_, written, err := f.Load(ctx)
+		obs.Done = obs.Done && written
+		return obs, err
+	}
+}
+
+// undoing is an Undo by what was noted in a fact. Where nothing was, there is nothing to take back.
+func undoing[T any](f failover.Fact[T], undo func(context.Context, T) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		before, written, err := f.Load(ctx)
+		switch {
+		case err != nil:
+			return notApplied(err)
+		case !written:
+			return failover.NothingToUndo(ctx)
+		}
+		return undo(ctx, before)
+	}
+}
+
+// undone is the look behind an Undo by what was noted in a fact.
+func undone[T any](f failover.Fact[T], look func(context.Context, T) (failover.Observation, error)) func(
+	context.Context) (failover.Observation, error) {
+	return func(ctx context.Context) (failover.Observation, error) {
+		before, _, err := f.Load(ctx)
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		return look(ctx, before)
+	}
+}
+
+// ofEach asks something about each target, at most limit at a time.
+func ofEach[V any](ctx context.Context, limit int, targets []string,
+	ask func(ctx context.Context, target string) (V, error)) (map[string]V, error) {
+	answers := map[string]V{}
+	var mu sync.Mutex
+	err := failover.EachTarget(ctx, limit, targets, self, func(ctx context.Context, target string) error {
+		answer, err := ask(ctx, target)
+		if err == nil {
+			mu.Lock()
+			defer mu.Unlock()
+			answers[target] = answer
+		}
+		return err
+	})
+	return answers, err
 }
 
 func summary(rows []failover.Item, wanted string) failover.Observation {
-	good := 0
 	var open []string
 	for _, row := range rows {
-		if row.Done {
-			good++
-		} else {
+		if !row.Done {
 			open = append(open, commonName(row.Target)+" "+row.Found)
 		}
 	}
-	obs := failover.Observation{Done: good == len(rows), Found: fmt.Sprintf("%d of %d %s", good, len(rows), wanted),
-		Items: rows}
+	obs := failover.Observation{Done: len(open) == 0, Items: rows,
+		Found: fmt.Sprintf("%d of %d %s", len(rows)-len(open), len(rows), wanted)}
 	if len(open) > 0 {
 		obs.Found += ": " + strings.Join(open, "; ")
 	}
@@ -264,4 +329,50 @@ func (m *mover) factQueue(driver string) failover.Fact[string] {
 
 func (m *mover) factCache(driver string) failover.Fact[string] {
 	return failover.Fact[string]{Name: m.ofDriver("idm/cache", driver)}
+}
+
+// Stages are the stages of a procedure, in their order, for procedures that do something of their own in between. A
+// stage without steps is one that the procedure does not have.
+type Stages struct {
+	Dead    failover.Stage // Failover: the source is stated dead, and does not answer
+	Check   failover.Stage // servers, rights, replicas
+	Prepare failover.Stage // the target serves the drivers, with the values and passwords it needs; Prepare ends here
+	Stop    failover.Stage // Switchover, Failback: the drivers are stopped and disabled on the source
+	Start   failover.Stage // the drivers are enabled and started on the target
+	Moved   failover.Stage // the gap is closed, the jobs follow, and nothing runs on two servers
+	Guard   failover.Stage // Failover: the old server is guarded; it is all of GuardOldServer
+	Finish  failover.Stage // the drivers start by themselves
+}
+
+// The stages and steps up to which Checks of other stages must hold.
+const (
+	stagePrepare = "prepare"
+	stageStop    = "stop"
+	stageStart   = "start"
+	stageFinish  = "finish"
+
+	stepCopy   = "copy-data"
+	stepByHand = "passwords-by-hand"
+	stepWorks  = "references-by-hand"
+	stepStop   = "stop"
+	stepEnable = "enable-manual"
+	stepStart  = "start"
+	stepAuto   = "auto"
+
+	untilCopy     = stagePrepare + "/" + stepCopy
+	untilPrepared = stagePrepare + "/" + stepWorks // the last step of Prepare
+	untilStop     = stageStop + "/" + stepStop
+	untilEnable   = stageStart + "/" + stepEnable
+	untilStart    = stageStart + "/" + stepStart
+	untilAuto     = stageFinish + "/" + stepAuto // the last step that can make the target active
+)
+
+// procedure makes one of the stages that have steps.
+func (s Stages) procedure(p failover.Procedure) (failover.Procedure, error) {
+	for _, stage := range []failover.Stage{s.Dead, s.Check, s.Prepare, s.Stop, s.Start, s.Moved, s.Guard, s.Finish} {
+		if len(stage.Steps) > 0 {
+			p.Stages = append(p.Stages, stage)
+		}
+	}
+	return p, p.Validate()
 }

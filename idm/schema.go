@@ -1,8 +1,11 @@
 package idm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -41,9 +44,8 @@ type AttributeType struct {
 	EngineOwned bool // NO-USER-MODIFICATION, or refused by a loaded engine
 	Hidden      bool // not readable over LDAP
 	Copying     Copying
-	Why         string   // why it is copied or not
-	On          []string // the classes that carry it
-	Read        bool     // confirmed by the schema of the server, not only by the table
+	Why         string // why it is copied or not
+	Read        bool   // confirmed by the schema of the server, not only by the table
 }
 
 // Syntaxes of the table, by the names of RFC 4517 and of the NDS.
@@ -80,94 +82,81 @@ var attributeTable = []struct {
 	number       int
 	name, syntax string
 	traits       trait
-	on           string
 	copying      Copying
 	why          string
 }{
-	{3, "XmlData", syntaxBinary, single, "DirXML-Rule DirXML-StyleSheet StyleSheet DirXML-Job DirXML-Entitlement",
-		CopyingReplicated, ""},
-	{4, "DirXML-Associations", syntaxPath, 0, "", CopyingReplicated, "names the driver by its DN, which stays"},
-	{5, "DirXML-ShimAuthID", syntaxString, single | perServer, "DirXML-Driver", CopyingValue, "login name of the shim"},
-	{6, "DirXML-ShimAuthPassword", syntaxOctets, single | perServer, "DirXML-Driver", CopyingSecret,
+	{3, "XmlData", syntaxBinary, single, CopyingReplicated, ""},
+	{4, "DirXML-Associations", syntaxPath, 0, CopyingReplicated, "names the driver by its DN, which stays"},
+	{5, "DirXML-ShimAuthID", syntaxString, single | perServer, CopyingValue, "login name of the shim"},
+	{6, "DirXML-ShimAuthPassword", syntaxOctets, single | perServer, CopyingSecret,
 		"encrypted with the keys of its server; set by operation 67"},
-	{7, "DirXML-ShimAuthServer", syntaxString, single | perServer, "DirXML-Driver", CopyingValue,
+	{7, "DirXML-ShimAuthServer", syntaxString, single | perServer, CopyingValue,
 		"address of the application or of the Remote Loader; it must still work from the other server"},
-	{8, "DirXML-ShimConfigInfo", syntaxBinary, single | perServer, "DirXML-Driver", CopyingValue,
-		"parameters of the shim"},
-	{9, "DirXML-NativeModule", syntaxString, single, "DirXML-Driver", CopyingReplicated,
+	{8, "DirXML-ShimConfigInfo", syntaxBinary, single | perServer, CopyingValue, "parameters of the shim"},
+	{9, "DirXML-NativeModule", syntaxString, single, CopyingReplicated,
 		"the module itself must be installed on each server"},
-	{10, "DirXML-JavaModule", syntaxString, single, "DirXML-Driver", CopyingReplicated,
+	{10, "DirXML-JavaModule", syntaxString, single, CopyingReplicated,
 		"the class itself must be installed on each server"},
-	{11, "DirXML-DriverFilter", syntaxBinary, single, "DirXML-Driver DirXML-Publisher DirXML-Subscriber",
-		CopyingReplicated, ""},
-	{13, "DirXML-DriverStartOption", syntaxInteger, single | perServer | engineOwned, "DirXML-Driver", CopyingNever,
+	{11, "DirXML-DriverFilter", syntaxBinary, single, CopyingReplicated, ""},
+	{13, "DirXML-DriverStartOption", syntaxInteger, single | perServer | engineOwned, CopyingNever,
 		"set by the procedure with operation 9"},
-	{14, "DirXML-State", syntaxInteger, single | perServer | engineOwned, "DirXML-Driver", CopyingNever,
-		"what the driver does there"},
-	{15, "DirXML-ServerList", syntaxDN, 0, "DirXML-DriverSet DirXML-Job", CopyingReplicated,
-		"for a job the procedure adds the new server"},
-	{16, "DirXML-Timestamp", syntaxTimestamp, single | perServer | engineOwned, "DirXML-Subscriber", CopyingNever,
+	{14, "DirXML-State", syntaxInteger, single | perServer | engineOwned, CopyingNever, "what the driver does there"},
+	{15, "DirXML-ServerList", syntaxDN, 0, CopyingReplicated, "for a job the procedure adds the new server"},
+	{16, "DirXML-Timestamp", syntaxTimestamp, single | perServer | engineOwned, CopyingNever,
 		"position mark of that engine"},
-	{24, "DirXML-DriverCacheLimit", syntaxInteger, single | perServer | engineOwned, "DirXML-Driver", CopyingNever,
+	{24, "DirXML-DriverCacheLimit", syntaxInteger, single | perServer | engineOwned, CopyingNever,
 		"no setter is published: compare and set it by hand"},
-	{25, "DirXML-DriverTraceLevel", syntaxInteger, single, "DirXML-DriverSet", CopyingReplicated, ""},
-	{26, "DirXML-XSLTraceLevel", syntaxInteger, single, "DirXML-DriverSet", CopyingReplicated, ""},
-	{27, "DirXML-JavaDebugPort", syntaxInteger, single, "DirXML-DriverSet", CopyingReplicated, ""},
-	{28, "DirXML-JavaTraceFile", syntaxString, single, "DirXML-DriverSet", CopyingReplicated, ""},
-	{29, "DirXML-ApplicationSchema", syntaxBinary, single, "DirXML-Driver", CopyingReplicated,
+	{25, "DirXML-DriverTraceLevel", syntaxInteger, single, CopyingReplicated, ""},
+	{26, "DirXML-XSLTraceLevel", syntaxInteger, single, CopyingReplicated, ""},
+	{27, "DirXML-JavaDebugPort", syntaxInteger, single, CopyingReplicated, ""},
+	{28, "DirXML-JavaTraceFile", syntaxString, single, CopyingReplicated, ""},
+	{29, "DirXML-ApplicationSchema", syntaxBinary, single, CopyingReplicated,
 		"read again from the application by operation 21"},
-	{30, "DirXML-DriverStorage", syntaxBinary, single | perServer, "DirXML-Driver", CopyingOnRequest,
+	{30, "DirXML-DriverStorage", syntaxBinary, single | perServer, CopyingOnRequest,
 		"position of the shim in its application, such as a change log number; an old one makes it read again or miss"},
-	{33, "DirXML-LastLogTime", syntaxTime, single | perServer, "DirXML-DriverSet DirXML-Publisher DirXML-Subscriber",
-		CopyingNever, "log of that server"},
-	{34, "DirXML-StatusLog", syntaxList, perServer, "DirXML-DriverSet DirXML-Publisher DirXML-Subscriber", CopyingNever,
-		"log of that server"},
-	{36, "DirXML-DriverId", syntaxString, single | perServer | engineOwned, "DirXML-Driver", CopyingNever,
+	{33, "DirXML-LastLogTime", syntaxTime, single | perServer, CopyingNever, "log of that server"},
+	{34, "DirXML-StatusLog", syntaxList, perServer, CopyingNever, "log of that server"},
+	{36, "DirXML-DriverId", syntaxString, single | perServer | engineOwned, CopyingNever,
 		"written by the engine at start"},
-	{37, "DirXML-DriverVersion", syntaxString, single | perServer | engineOwned, "DirXML-Driver", CopyingNever,
+	{37, "DirXML-DriverVersion", syntaxString, single | perServer | engineOwned, CopyingNever,
 		"written by the engine at start"},
-	{38, "DirXML-Command", syntaxOctets, perServer, "DirXML-DriverSet", CopyingNever, "internal to the engine"},
-	{39, "DirXML-Response", syntaxOctets, perServer, "DirXML-DriverSet", CopyingNever, "internal to the engine"},
-	{50, "DirXML-ServerGUID", syntaxOctets, single | perServer, "DirXML-DriverSet", CopyingNever,
-		"internal to the engine"},
-	{51, "DirXML-TraceLevel", syntaxInteger, single, "DirXML-Driver DirXML-Job", CopyingReplicated, ""},
-	{52, "DirXML-TraceFile", syntaxString, single, "DirXML-Driver DirXML-Job", CopyingReplicated,
-		"the path must exist on each server"},
-	{53, "DirXML-TraceName", syntaxString, single, "DirXML-Driver DirXML-Job", CopyingReplicated, ""},
-	{54, "DirXML-ConfigValues", syntaxBinary, single | perServer, "DirXML-DriverSet DirXML-Driver DirXML-GlobalConfigDef",
-		CopyingValue, "global configuration values"},
-	{55, "DirXML-LogEvents", syntaxInteger, engineOwned, "DirXML-DriverSet DirXML-Driver", CopyingReplicated,
-		"set by operations 63 and 65"},
-	{56, "DirXML-ConfigManifest", syntaxBinary, single, "DirXML-Driver", CopyingReplicated, ""},
-	{57, "DirXML-Timestamp2", syntaxTimestamp, single | perServer | engineOwned, "DirXML-Subscriber", CopyingNever,
+	{38, "DirXML-Command", syntaxOctets, perServer, CopyingNever, "internal to the engine"},
+	{39, "DirXML-Response", syntaxOctets, perServer, CopyingNever, "internal to the engine"},
+	{50, "DirXML-ServerGUID", syntaxOctets, single | perServer, CopyingNever, "internal to the engine"},
+	{51, "DirXML-TraceLevel", syntaxInteger, single, CopyingReplicated, ""},
+	{52, "DirXML-TraceFile", syntaxString, single, CopyingReplicated, "the path must exist on each server"},
+	{53, "DirXML-TraceName", syntaxString, single, CopyingReplicated, ""},
+	{54, "DirXML-ConfigValues", syntaxBinary, single | perServer, CopyingValue, "global configuration values"},
+	{55, "DirXML-LogEvents", syntaxInteger, engineOwned, CopyingReplicated, "set by operations 63 and 65"},
+	{56, "DirXML-ConfigManifest", syntaxBinary, single, CopyingReplicated, ""},
+	{57, "DirXML-Timestamp2", syntaxTimestamp, single | perServer | engineOwned, CopyingNever,
 		"position mark of that engine"},
-	{58, "DirXML-EngineControlValues", syntaxBinary, single | perServer, "DirXML-Driver", CopyingValue,
-		"engine control values"},
-	{59, "DirXML-NamedPasswords", syntaxTagged, perServer | engineOwned | hidden,
-		"DirXML-DriverSet DirXML-Driver DirXML-Job DirXML-Resource", CopyingSecret, "hidden; set by operation 75"},
-	{60, "DirXML-TraceSizeLimit", syntaxInteger, single, "DirXML-Driver DirXML-Job", CopyingReplicated, ""},
-	{61, "DirXML-EncryptionKeys", syntaxPath, engineOwned | hidden, "DirXML-DriverSet", CopyingReplicated,
+	{58, "DirXML-EngineControlValues", syntaxBinary, single | perServer, CopyingValue, "engine control values"},
+	{59, "DirXML-NamedPasswords", syntaxTagged, perServer | engineOwned | hidden, CopyingSecret,
+		"hidden; set by operation 75"},
+	{60, "DirXML-TraceSizeLimit", syntaxInteger, single, CopyingReplicated, ""},
+	{61, "DirXML-EncryptionKeys", syntaxPath, engineOwned | hidden, CopyingReplicated,
 		"key material of the engine, never readable"},
-	{62, "DirXML-Policies", syntaxTypedName, 0, "DirXML-DriverSet DirXML-Driver", CopyingReplicated, ""},
-	{63, "DirXML-Data", syntaxBinary, single, "DirXML-Resource", CopyingReplicated, ""},
-	{64, "DirXML-ContentType", syntaxString, single, "DirXML-Resource", CopyingReplicated, ""},
-	{65, "DirXML-ServerKeys", syntaxOctets, engineOwned | hidden, "DirXML-DriverSet", CopyingReplicated,
+	{62, "DirXML-Policies", syntaxTypedName, 0, CopyingReplicated, ""},
+	{63, "DirXML-Data", syntaxBinary, single, CopyingReplicated, ""},
+	{64, "DirXML-ContentType", syntaxString, single, CopyingReplicated, ""},
+	{65, "DirXML-ServerKeys", syntaxOctets, engineOwned | hidden, CopyingReplicated,
 		"key material of the engine, never readable"},
-	{80, "DirXML-ReciprocalAttrMap", syntaxBinary, single, "DirXML-Driver", CopyingReplicated, ""},
-	{82, "DirXML-PersistentData", syntaxBinary, single, "DirXML-Driver", CopyingReplicated,
+	{80, "DirXML-ReciprocalAttrMap", syntaxBinary, single, CopyingReplicated, ""},
+	{82, "DirXML-PersistentData", syntaxBinary, single, CopyingReplicated,
 		"state written by policies; an import over an existing driver leaves it alone"},
-	{84, "DirXML-uiXMLBigPerReplica", syntaxBinary, single | perServer,
-		"DirXML-uiExtensions DirXML-DriverSet DirXML-Driver", CopyingValue, "what the administration tools draw"},
-	{86, "DirXML-uiXMLSmallPerReplica", syntaxOctets, single | perServer,
-		"DirXML-uiExtensions DirXML-DriverSet DirXML-Driver", CopyingValue, "what the administration tools draw"},
-	{87, "DirXML-JavaEnvironmentParameters", syntaxList, perServer, "DirXML-DriverSet", CopyingOnRequest,
+	{84, "DirXML-uiXMLBigPerReplica", syntaxBinary, single | perServer, CopyingValue,
+		"what the administration tools draw"},
+	{86, "DirXML-uiXMLSmallPerReplica", syntaxOctets, single | perServer, CopyingValue,
+		"what the administration tools draw"},
+	{87, "DirXML-JavaEnvironmentParameters", syntaxList, perServer, CopyingOnRequest,
 		"Java heap and options of that machine"},
-	{97, "DirXML-CacheLocation", syntaxString, single | perServer | engineOwned | hidden, "DirXML-Driver", CopyingNever,
+	{97, "DirXML-CacheLocation", syntaxString, single | perServer | engineOwned | hidden, CopyingNever,
 		"path on that machine, changed only while the driver is disabled"},
-	{98, "DirXML-LogEventsType", syntaxInteger, single, "DirXML-DriverSet DirXML-Driver", CopyingReplicated, ""},
-	{99, "DirXML-MutualAuthPassword", syntaxOctets, single | perServer, "DirXML-Driver", CopyingSecret,
+	{98, "DirXML-LogEventsType", syntaxInteger, single, CopyingReplicated, ""},
+	{99, "DirXML-MutualAuthPassword", syntaxOctets, single | perServer, CopyingSecret,
 		"set again in the administration tool where the Remote Loader uses mutual authentication"},
-	{100, "DirXML-DriverDn", syntaxDN, single | perServer | engineOwned, "", CopyingNever, "internal to the engine"},
+	{100, "DirXML-DriverDn", syntaxDN, single | perServer | engineOwned, CopyingNever, "internal to the engine"},
 }
 
 // Schema is what is known about the attributes of Identity Manager on one server.
@@ -185,9 +174,8 @@ func TableSchema() Schema {
 	s := Schema{types: map[string]AttributeType{}}
 	for _, row := range attributeTable {
 		s.types[strings.ToLower(row.name)] = AttributeType{Name: row.name, OID: fmt.Sprint(dirxmlAttributeOID, row.number),
-			Syntax:      row.syntax,
-			SingleValue: row.traits&single != 0, PerServer: row.traits&perServer != 0, EngineOwned: row.traits&engineOwned != 0,
-			Hidden: row.traits&hidden != 0, Copying: row.copying, Why: row.why, On: strings.Fields(row.on)}
+			Syntax: row.syntax, SingleValue: row.traits&single != 0, PerServer: row.traits&perServer != 0,
+			EngineOwned: row.traits&engineOwned != 0, Hidden: row.traits&hidden != 0, Copying: row.copying, Why: row.why}
 	}
 	return s
 }
@@ -201,15 +189,7 @@ func (s Schema) Attribute(name string) (AttributeType, bool) {
 
 // Attributes returns everything known, by name.
 func (s Schema) Attributes() []AttributeType {
-	list := make([]AttributeType, 0, len(s.types))
-	for _, t := range s.types {
-		list = append(list, t)
-	}
-	slices.SortFunc(list, func(a,
-		b AttributeType) int {
-		return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
-	})
-	return list
+	return slices.SortedFunc(maps.Values(s.types), func(a, b AttributeType) int { return byName(a.Name, b.Name) })
 }
 
 // PerServer returns the attributes of which each server has its own value, by name.
@@ -220,8 +200,7 @@ func (s Schema) PerServer() []AttributeType {
 // copied returns the attributes CopyServerData compares and writes.
 func (s Schema) copied(onRequest []string) []AttributeType {
 	return slices.DeleteFunc(s.PerServer(), func(t AttributeType) bool {
-		wanted := t.Copying == CopyingValue || t.Copying == CopyingOnRequest &&
-			slices.ContainsFunc(onRequest, func(n string) bool { return strings.EqualFold(n, t.Name) })
+		wanted := t.Copying == CopyingValue || t.Copying == CopyingOnRequest && containsName(onRequest, t.Name)
 		return !wanted || t.EngineOwned
 	})
 }
@@ -231,22 +210,15 @@ func (s Schema) copied(onRequest []string) []AttributeType {
 // the table counts.
 func (s *Server) Schema(ctx context.Context) (Schema, error) {
 	schema := TableSchema()
-	dn := s.RootDSE().Schema
-	if dn == "" {
-		dn = "cn=schema"
-	}
-	e, err := s.Read(ctx, dn, "attributeTypes")
+	e, err := s.Read(ctx, cmp.Or(s.RootDSE().Schema, "cn=schema"), "attributeTypes")
 	if err != nil {
 		return schema, err
 	}
 	var read []AttributeType
-	marked := false
 	for _, definition := range e.Texts("attributeTypes") {
-		t := parseAttributeType(definition)
-		marked = marked || t.PerServer
-		read = append(read, t)
+		read = append(read, parseAttributeType(definition))
 	}
-	if !marked {
+	if !slices.ContainsFunc(read, func(t AttributeType) bool { return t.PerServer }) {
 		return schema, nil
 	}
 	schema.Read = true
@@ -294,12 +266,8 @@ func parseAttributeType(definition string) AttributeType {
 	words := schemaWords(definition)
 	for i, w := range words {
 		next := func() string {
-			for _, v := range words[i+1:] {
-				if v != "(" {
-					return v
-				}
-			}
-			return ""
+			rest := slices.DeleteFunc(slices.Clone(words[i+1:]), func(v string) bool { return v == "(" })
+			return append(rest, "")[0]
 		}
 		switch strings.ToUpper(w) {
 		case "NAME":
@@ -322,23 +290,16 @@ func parseAttributeType(definition string) AttributeType {
 	return t
 }
 
-// schemaWords splits a definition into words, parentheses and the contents of quotes.
+// schemaWord is a quoted text, a parenthesis or a word of a definition.
+var schemaWord = regexp.MustCompile(`'([^']*)'?|[()]|[^ \t\r\n()']+`)
+
 func schemaWords(definition string) []string {
 	var words []string
-	for rest := strings.TrimSpace(definition); rest != ""; rest = strings.TrimLeft(rest, " \t\r\n") {
-		switch rest[0] {
-		case '(', ')':
-			words, rest = append(words, rest[:1]), rest[1:]
-		case '\'':
-			quoted, after, _ := strings.Cut(rest[1:], "'")
-			words, rest = append(words, quoted), after
-		default:
-			end := strings.IndexAny(rest, " \t\r\n()'")
-			if end < 0 {
-				end = len(rest)
-			}
-			words, rest = append(words, rest[:end]), rest[end:]
+	for _, found := range schemaWord.FindAllStringSubmatch(definition, -1) {
+		if strings.HasPrefix(found[0], "'") {
+			found = found[1:]
 		}
+		words = append(words, found[0])
 	}
 	return words
 }

@@ -3,6 +3,7 @@ package idm
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/xml"
 	"fmt"
 	"slices"
@@ -27,8 +28,8 @@ const (
 )
 
 var secretKindNames = []string{SecretApplication: "application password",
-	SecretRemoteLoader: "Remote Loader password",
-	SecretDriverObject: "driver object password", SecretNamed: "named password"}
+	SecretRemoteLoader: "Remote Loader password", SecretDriverObject: "driver object password",
+	SecretNamed: "named password"}
 
 // String returns the kind in words.
 func (k SecretKind) String() string { return enum.Name(secretKindNames, k) }
@@ -50,17 +51,91 @@ type SecretNeeded struct {
 	Because     string     `json:"because"`
 }
 
+// title is the kind, with the name of a named one.
+func (n SecretNeeded) title() string {
+	if n.Name == "" {
+		return n.Kind.String()
+	}
+	return fmt.Sprintf("%s %q", n.Kind, n.Name)
+}
+
 // String returns one line for people.
 func (n SecretNeeded) String() string {
-	text := n.Kind.String()
-	if n.Name != "" {
-		text += fmt.Sprintf(" %q", n.Name)
-	}
-	text += " of " + n.Object
+	text := n.title() + " of " + n.Object
 	if n.Server != "" {
 		text += " on " + n.Server
 	}
 	return text + ": " + n.Because
+}
+
+// SecretList is what passwords a server needs, and where that could not be found out.
+type SecretList struct {
+	Needs []SecretNeeded
+	Gaps  []string
+}
+
+// SecretsNeeded computes which passwords have to be set on the server forServer before the drivers can start there, and
+// who needs them: from the lists of named passwords this server has, from settings of type password-ref, from policies
+// that ask for a named password, and from the settings of shim and Remote Loader. This server should be the one the
+// drivers ran on; where it is gone, the lists of the other server together with an export's manifest are what is left.
+// It changes nothing and never sees a password.
+func (s *Server) SecretsNeeded(ctx context.Context, setDN string, drivers []string, forServer string) (SecretList,
+	error) {
+	o := ServerDataOptions{DriverSet: setDN, Drivers: drivers}
+	if err := o.validate(); err != nil {
+		return SecretList{}, err
+	}
+	sel, err := s.selection(ctx, o)
+	if err != nil {
+		return SecretList{}, err
+	}
+	roles := fallbackRoles() // every attribute asked for is in the table
+	var needs secretList
+	var holders []string
+	q := Query{Base: setDN, Scope: ScopeSubtree, Attributes: []string{"objectClass", "XmlData", "DirXML-Data",
+		"DirXML-ConfigValues", "DirXML-ShimConfigInfo", "DirXML-JavaModule", "DirXML-ShimAuthID", "DirXML-ShimAuthServer"}}
+	for e, err := range s.Entries(ctx, q) {
+		if err != nil {
+			return SecretList{}, err
+		}
+		if !sel.includes(e.DN) {
+			continue
+		}
+		object := roles.split(e, forServer)
+		needs.collect(object, object.valuesOf(forServer), forServer, sel.holder(e.DN))
+		if slices.ContainsFunc([]string{"DirXML-DriverSet", "DirXML-Driver", "DirXML-Job", "DirXML-Resource"}, e.HasClass) {
+			holders = append(holders, e.DN)
+		}
+	}
+	var list SecretList
+	// What the engine lists is the only first-hand source.
+	slices.Sort(holders)
+	stored, failed := s.namedPasswordsOf(ctx, holders)
+	for _, dn := range holders {
+		if err := failed[dn]; err != nil {
+			if ctx.Err() != nil || unanswered(err) {
+				return SecretList{}, err
+			}
+			list.Gaps = append(list.Gaps, fmt.Sprintf("the named passwords of %s on %s cannot be listed: %v", dn, s.DN(), err))
+		}
+		for _, p := range stored[dn] {
+			needs.add(SecretNeeded{Kind: SecretNamed, Object: dn, Server: forServer, Name: p.Name, DisplayName: p.DisplayName,
+				Because: "it is set on " + s.DN()}, dn)
+		}
+	}
+	// For the password of mutual authentication no operation is published. Only whether there is one is asked.
+	q.Filter, q.Attributes = "(DirXML-MutualAuthPassword=*)", []string{"1.1"}
+	for e, err := range s.Entries(ctx, q) {
+		if err != nil {
+			return SecretList{}, err
+		}
+		if sel.includes(e.DN) {
+			list.Gaps = append(list.Gaps, e.DN+" has a password for mutual authentication with its Remote Loader on "+s.DN()+
+				": set it again in the administration tool, no operation for it is published")
+		}
+	}
+	list.Needs = needs.sorted()
+	return list, nil
 }
 
 // secretList collects needs without doubles.
@@ -81,34 +156,30 @@ func (l *secretList) add(n SecretNeeded, by string) {
 		l.list = append(l.list, n)
 	}
 	have := &l.list[i]
-	if have.DisplayName == "" {
-		have.DisplayName = n.DisplayName
-	}
+	have.DisplayName = cmp.Or(have.DisplayName, n.DisplayName)
 	if by != "" && !slices.Contains(have.NeededBy, by) && len(have.NeededBy) < 100 {
 		have.NeededBy = append(have.NeededBy, by)
 	}
 }
 
-// unique joins needs that became the same when the server was filled in.
-func (l *secretList) unique() []SecretNeeded {
-	var joined secretList
-	for _, n := range l.list {
+// joined makes one need of those that are the same.
+func joined(needs []SecretNeeded) []SecretNeeded {
+	var l secretList
+	for _, n := range needs {
 		by := n.NeededBy
 		n.NeededBy = nil
-		if len(by) == 0 {
-			by = []string{""}
-		}
+		l.add(n, "")
 		for _, dn := range by {
-			joined.add(n, dn)
+			l.add(n, dn)
 		}
 	}
-	return joined.sorted()
+	return l.sorted()
 }
 
 func (l *secretList) sorted() []SecretNeeded {
 	slices.SortStableFunc(l.list, func(a, b SecretNeeded) int {
-		return cmp.Or(strings.Compare(strings.ToLower(a.Object), strings.ToLower(b.Object)), cmp.Compare(a.Kind, b.Kind),
-			strings.Compare(a.Name, b.Name), strings.Compare(a.Server, b.Server))
+		return cmp.Or(byName(a.Object, b.Object), cmp.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name),
+			strings.Compare(a.Server, b.Server))
 	})
 	return l.list
 }
@@ -126,35 +197,30 @@ func (l *secretList) collect(o *object, values []Attribute, server, driver strin
 	if o.class() == "DirXML-Driver" {
 		auth, address := string(first(values, "DirXML-ShimAuthID")), string(first(values, "DirXML-ShimAuthServer"))
 		remote := strings.Contains(address, "REMOTE(") || string(first(o.plain, "DirXML-JavaModule")) == remoteLoaderShim
+		need := func(kind SecretKind, server, because string) {
+			l.add(SecretNeeded{Kind: kind, Object: o.dn, Server: server, Because: because}, o.dn)
+		}
 		if auth != "" || address != "" {
-			l.add(SecretNeeded{Kind: SecretApplication, Object: o.dn, Server: server,
-				Because: "the driver logs in to its application"}, o.dn)
+			need(SecretApplication, server, "the driver logs in to its application")
 		}
 		if remote {
-			l.add(SecretNeeded{Kind: SecretRemoteLoader, Object: o.dn, Server: server,
-				Because: "the driver works through a Remote Loader"}, o.dn)
-			l.add(SecretNeeded{Kind: SecretDriverObject, Object: o.dn,
-				Because: "the Remote Loader knows the driver by it; it replicates"}, o.dn)
+			need(SecretRemoteLoader, server, "the driver works through a Remote Loader")
+			need(SecretDriverObject, "", "the Remote Loader knows the driver by it; it replicates")
 		}
 	}
 	if driver == "" {
 		return
 	}
-	for _, name := range []string{"DirXML-ConfigValues", "DirXML-ShimConfigInfo"} {
-		for _, v := range find(values, name) {
-			for _, n := range passwordRefs(v) {
-				n.Kind, n.Object, n.Server = SecretNamed, driver, server
-				l.add(n, o.dn)
-			}
-		}
+	var found []SecretNeeded
+	for _, v := range slices.Concat(find(values, "DirXML-ConfigValues"), find(values, "DirXML-ShimConfigInfo")) {
+		found = append(found, passwordRefs(v)...)
 	}
-	for _, name := range []string{"XmlData", "DirXML-Data"} {
-		for _, v := range find(o.plain, name) {
-			for _, n := range namedPasswordTokens(v) {
-				n.Kind, n.Object, n.Server = SecretNamed, driver, server
-				l.add(n, o.dn)
-			}
-		}
+	for _, v := range slices.Concat(find(o.plain, "XmlData"), find(o.plain, "DirXML-Data")) {
+		found = append(found, namedPasswordTokens(v)...)
+	}
+	for _, n := range found {
+		n.Kind, n.Object, n.Server = SecretNamed, driver, server
+		l.add(n, o.dn)
 	}
 }
 

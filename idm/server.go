@@ -98,9 +98,6 @@ type RootDSE struct {
 // HasExtension reports whether the server lists the extended operation.
 func (r RootDSE) HasExtension(oid string) bool { return slices.Contains(r.Extensions, oid) }
 
-// hasControl reports whether the server lists the control.
-func (r RootDSE) hasControl(oid string) bool { return slices.Contains(r.Controls, oid) }
-
 // HasEngine reports whether the DirXML LDAP extension is loaded (seen: the OIDs are listed only there). Ask
 // [Server.EngineVersion] to be sure.
 func (r RootDSE) HasEngine() bool { return r.HasExtension(opGetDriverState.oid()) }
@@ -127,13 +124,10 @@ func (s *Server) Dialect() Dialect { return s.conf.Dialect }
 
 // identify reads the root DSE and refuses a server that is not the expected one or not the one of the last connection.
 func (s *Server) identify(ctx context.Context, l *link) error {
-	fail := func(err error, next string) error {
-		return &failover.Error{Op: "identify", Target: s.address, Outcome: failover.NotApplied, Next: next, Err: err}
-	}
+	fail := func(err error, next string) error { return notDone("identify", s.address, next, err) }
 	result, err := l.ldap.Search(&ldap.SearchRequest{Scope: ldap.ScopeBaseObject, Filter: "(objectClass=*)",
-		Attributes: []string{"dsaName",
-			"directoryTreeName", "vendorName", "vendorVersion", "namingContexts", "supportedExtension", "supportedControl",
-			"subschemaSubentry"}})
+		Attributes: []string{"dsaName", "directoryTreeName", "vendorName", "vendorVersion", "namingContexts",
+			"supportedExtension", "supportedControl", "subschemaSubentry"}})
 	if err != nil {
 		if r := refusal(err, false, nil); r != nil {
 			return fail(r, r.next())
@@ -144,18 +138,11 @@ func (s *Server) identify(ctx context.Context, l *link) error {
 		return fail(fmt.Errorf("%w: the root DSE cannot be read", ErrWrongServer),
 			"check that this is an LDAP server and the user may read its root DSE")
 	}
-	e := result.Entries[0]
-	dse := RootDSE{DSAName: e.GetEqualFoldAttributeValue("dsaName"),
-		TreeName: e.GetEqualFoldAttributeValue("directoryTreeName"),
-		Vendor: strings.TrimSpace(
-			e.GetEqualFoldAttributeValue("vendorName") + " " + e.GetEqualFoldAttributeValue("vendorVersion")),
-		NamingContexts: e.GetEqualFoldAttributeValues("namingContexts"),
-		Extensions:     e.GetEqualFoldAttributeValues("supportedExtension"),
-		Controls:       e.GetEqualFoldAttributeValues("supportedControl"),
-		Schema:         e.GetEqualFoldAttributeValue("subschemaSubentry")}
-	if dse.DSAName == "" {
-		dse.DSAName = s.conf.AssumedServer
-	}
+	e := fromLDAP(result.Entries[0])
+	dse := RootDSE{DSAName: cmp.Or(e.Text("dsaName"), s.conf.AssumedServer), TreeName: e.Text("directoryTreeName"),
+		Vendor:         strings.TrimSpace(e.Text("vendorName") + " " + e.Text("vendorVersion")),
+		NamingContexts: e.Texts("namingContexts"), Extensions: e.Texts("supportedExtension"),
+		Controls: e.Texts("supportedControl"), Schema: e.Text("subschemaSubentry")}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

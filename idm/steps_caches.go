@@ -7,31 +7,22 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/01b61c5c/failover"
 )
 
-// saveCaches writes the events that wait on the source into files.
 func (m *mover) saveCaches() failover.Step {
-	return failover.Step{ID: "save-caches", Writes: m.ofDrivers("idm/cache"),
+	see := func(ctx context.Context, driver string) (failover.Item, error) {
+		saved, _, err := m.factCache(driver).Load(ctx)
+		return failover.Item{Done: saved != "", Found: cmp.Or(saved, "not saved")}, err
+	}
+	return m.looks("caches saved", "write them to "+m.cacheDir, see).Step(failover.Step{ID: "save-caches", Writes: m.ofDrivers("idm/cache"),
 		Title: "Save the events that wait on the source", Target: m.sourceDN, Kind: failover.Change,
 		Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
 		Source: ours + "the queue is a file of one server (ldapwiki \"TAO Files\"); disabling a driver ends it",
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			var rows []failover.Item
-			for _, driver := range m.Drivers {
-				saved, _, err := m.factCache(driver).Load(ctx)
-				if err != nil {
-					return failover.Observation{}, err
-				}
-				rows = append(rows, failover.Item{Target: driver, Done: saved != "", Found: cmp.Or(saved, "not saved")})
-			}
-			obs := summary(rows, "caches saved")
-			obs.Would = "write them to " + m.cacheDir
-			return obs, nil
-		},
 		Apply: func(ctx context.Context) error {
 			noted, _, err := factNoted.Load(ctx)
 			if err != nil {
@@ -48,7 +39,7 @@ func (m *mover) saveCaches() failover.Step {
 				return err
 			})
 		},
-		Undo: failover.NothingToUndo}
+		Undo: failover.NothingToUndo})
 }
 
 // saveCache writes one cache, or says why it could not be read: the gap is closed by time, not by the file. Driver set,
@@ -56,18 +47,16 @@ func (m *mover) saveCaches() failover.Step {
 func (m *mover) saveCache(ctx context.Context, s *Server, driver string, stopped time.Time) (string, error) {
 	name := []string{fileName(driver), fileName(m.DriverSet), fileName(s.DN()), stopped.UTC().Format("20060102T150405Z")}
 	path := filepath.Join(m.cacheDir, strings.Join(name, "-")+".cache.xml")
-	f, err := os.CreateTemp(m.cacheDir, ".cache-*")
+	f, err := newFile(path)
 	if err != nil {
-		return "", &failover.Error{Op: "save cache of", Target: driver, Outcome: failover.NotApplied,
-			Next: "make the folder writable, then run again", Err: err}
+		return "", notDone("save cache of", driver, "make the folder writable, then run again", err)
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // gone after the rename
-	defer f.Close()           //nolint:errcheck // closed before the rename
+	defer f.discard()
 	pages := 0
 	view := func() error {
 		return s.ViewCache(ctx, driver, func(page []byte) error {
 			pages++
-			_, err := f.Write(append(page, '\n'))
+			_, err := f.f.Write(append(page, '\n'))
 			return err
 		})
 	}
@@ -87,9 +76,11 @@ func (m *mover) saveCache(ctx context.Context, s *Server, driver string, stopped
 	if pages == 0 {
 		return "empty", nil
 	}
-	if err := errors.Join(f.Sync(), f.Close(), os.Rename(f.Name(), path)); err != nil {
-		return "", &failover.Error{Op: "save cache of", Target: driver, Outcome: failover.NotApplied,
-			Next: "make room and repeat", Err: err}
+	if err = f.sync(); err == nil {
+		err = f.rename()
+	}
+	if err != nil {
+		return "", notDone("save cache of", driver, "make room and repeat", err)
 	}
 	return "in " + path, nil
 }
@@ -112,16 +103,10 @@ func (m *mover) checkCacheDir(field string) error {
 	return nil
 }
 
+var unusual = regexp.MustCompile(`[^A-Za-z0-9_-]`)
+
 // fileName makes a name for a file from a DN: the common name with everything unusual replaced.
-func fileName(dn string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
-			return r
-		}
-		return '_'
-	}, commonName(dn))
-}
+func fileName(dn string) string { return unusual.ReplaceAllString(commonName(dn), "_") }
 
 // waits says what waits in a driver's queue on a server.
 func waits(ctx context.Context, s *Server, driver string) string {

@@ -13,63 +13,6 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// copyData copies the per-server values from the source to the target.
-func (m *mover) copyData(onRequest []string) failover.Step {
-	o := ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: onRequest}
-	return failover.Step{ID: stepCopy, Title: "Copy the per-server values from the source to the target",
-		Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll, Timeout: m.allDrivers(m.StopTimeout),
-		Source: fromWiki + `"Once that server is in the DriverSet you can click on a driver and 'Copy Data' from the source server to the destination server so that the second server has the server-specific information that does not replicate."`,
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			r, _, err := compareServerData(ctx, m.source, m.Target, o)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			obs := failover.Observation{Done: r.Equal(),
-				Found: fmt.Sprintf("%d values of %d objects differ", len(r.Differences), r.Objects),
-				Would: "write the source's values on the target; start option, state and passwords are not copied"}
-			for _, group := range groupByObject(r.Differences) {
-				obs.Items = append(obs.Items, failover.Item{Target: group[0].Object, Found: differenceText(group)})
-			}
-			var byHand []string
-			for _, group := range groupByObject(r.ByHand) {
-				obs.Items = append(obs.Items,
-					failover.Item{Target: group[0].Object, Done: true, Found: "by hand: " + differenceText(group)})
-				for _, d := range group {
-					byHand = append(byHand, commonName(d.Object)+" "+d.Attribute)
-				}
-			}
-			if len(byHand) > 0 {
-				obs.Note = "not copied, to be decided by hand: " + strings.Join(byHand, ", ")
-			}
-			return obs, nil
-		},
-		Apply: func(ctx context.Context) error {
-			_, err := CopyServerData(ctx, m.source, m.Target, o)
-			return err
-		},
-		// The values lie on a server whose drivers are disabled; they do nothing there.
-		Undo: failover.NothingToUndo}
-}
-
-// positions is where a person decides from where the shims of a returned server go on.
-func (m *mover) positions() failover.Step {
-	return failover.Step{ID: "positions", Title: "Decide from which position in its application each shim goes on",
-		Target: m.Target.DN(), Kind: failover.Manual,
-		Source: "vendor KB 7000882: DirXML-DriverStorage is removed where a driver moves to another server",
-		Help: "The step " + stagePrepare + "/" + stepCopy + " names the drivers whose DirXML-DriverStorage on " +
-			m.Target.DN() + " is another than on the server they run on: it is the shim's position from before the crash, and a shim that " +
-			"goes on from there reads again or misses. For each of them keep it, have it copied (OnRequest), or remove the " +
-			"value on " + m.Target.DN() + ", as the shim's guide says. If it names none, there is nothing to do."}
-}
-
-func differenceText(list []ServerDifference) string {
-	texts := make([]string, len(list))
-	for i, d := range list {
-		texts[i] = d.String()
-	}
-	return strings.Join(texts, "; ")
-}
-
 // secretsNeeded returns every need on the target, from the server that can be asked and from what the caller knows.
 func (m *mover) secretsNeeded(ctx context.Context) (SecretList, error) {
 	from := m.source
@@ -81,21 +24,14 @@ func (m *mover) secretsNeeded(ctx context.Context) (SecretList, error) {
 		return list, err
 	}
 	noted, err := m.exportSecrets(ctx)
-	if err != nil {
-		return list, err
-	}
-	var all secretList
-	for _, n := range slices.Concat(list.Needs, m.Secrets, noted) {
-		if n.Server != "" {
-			n.Server = m.Target.DN() // what an export says of its own server is needed here
-		}
-		all.add(n, "")
-		for _, by := range n.NeededBy {
-			all.add(n, by)
+	all := slices.Concat(list.Needs, m.Secrets, noted)
+	for i := range all {
+		if all[i].Server != "" {
+			all[i].Server = m.Target.DN() // what an export says of its own server is needed here
 		}
 	}
-	list.Needs = all.sorted()
-	return list, nil
+	list.Needs = joined(all)
+	return list, err
 }
 
 // exportSecrets returns the needs the export's manifest lists for the drivers that move: the source cannot be asked any
@@ -157,10 +93,10 @@ func (m *mover) passwordsByHand(source string) failover.Step {
 	step := failover.Step{ID: stepByHand, Title: "Set the passwords on the target by hand", Target: m.Target.DN(),
 		Kind: failover.Manual, Source: source,
 		Help: "Set each password that " + stagePrepare + "/passwords-needed lists, on " + m.Target.DN() + ": in iManager " +
-			"or Designer choose this server, then the driver's properties, " +
-			"Driver Configuration (application password, Remote Loader password, driver object password) and Named " +
-			"Passwords. Passwords are values of one server; the driver object password is not. " +
-			"Nothing but the names of named passwords can be read back: only a start of the driver proves them."}
+			"or Designer choose this server, then the driver's properties, Driver Configuration (application password, " +
+			"Remote Loader password, driver object password) and Named Passwords. Passwords are values of one server; the " +
+			"driver object password is not. Nothing but the names of named passwords can be read back: only a start of the " +
+			"driver proves them."}
 	if m.Passwords != nil {
 		step.Observe = func(context.Context) (failover.Observation, error) {
 			return failover.Observation{Done: true, Found: "nothing to do by hand: there is a source of passwords"}, nil
@@ -170,11 +106,7 @@ func (m *mover) passwordsByHand(source string) failover.Step {
 }
 
 func needText(n SecretNeeded) string {
-	text := n.Kind.String()
-	if n.Name != "" {
-		text += fmt.Sprintf(" %q", n.Name)
-	}
-	text += ": " + n.Because
+	text := n.title() + ": " + n.Because
 	if len(n.NeededBy) > 0 {
 		text += " (asked for by " + strings.Join(n.NeededBy[:min(len(n.NeededBy), 5)], "; ") + ")"
 	}
@@ -182,15 +114,15 @@ func needText(n SecretNeeded) string {
 }
 
 // passwordRows tells for every need how far its password has come. Where a person sets them, the check stands behind
-// that person's word, and only the named ones can be looked at.
-func (m *mover) passwordRows(ctx context.Context) ([]failover.Item, error) {
+// that person's word, and only the named ones can be looked at. open tells whether one was not tried yet.
+func (m *mover) passwordRows(ctx context.Context) (rows []failover.Item, open bool, err error) {
 	list, err := m.secretsNeeded(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	states, err := factPasswords.Load(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	var holders []string
 	for _, n := range list.Needs {
@@ -199,77 +131,48 @@ func (m *mover) passwordRows(ctx context.Context) ([]failover.Item, error) {
 		}
 	}
 	listed, failed := m.Target.namedPasswordsOf(ctx, holders)
-	var rows []failover.Item
 	for _, n := range list.Needs {
-		state := states[needKey(n)]
+		state, tried := states[needKey(n)]
+		open = open || !tried
 		if n.Kind == SecretNamed {
 			if err := failed[n.Object]; err != nil && !unsupported(err) {
-				return nil, err
+				return nil, false, err
 			}
-			there := slices.ContainsFunc(listed[n.Object], func(p NamedPassword) bool { return p.Name == n.Name })
-			if there {
+			if isListed(listed[n.Object], n.Name) {
 				state = PasswordListed
 			} else if state == PasswordListed {
 				state = PasswordMissing
 			}
 		}
-		if m.Passwords == nil && (n.Kind != SecretNamed || failed[n.Object] != nil) {
-			rows = append(rows, failover.Item{Target: secretName(n), Done: true,
-				Found: n.Kind.String() + named(n) + ": set by hand, as was confirmed; proven only by a start of the driver"})
-			continue
+		row := failover.Item{Target: secretName(n), Done: true}
+		state = cmp.Or(state, PasswordMissing)
+		switch {
+		case m.Passwords == nil && (n.Kind != SecretNamed || failed[n.Object] != nil):
+			row.Found = n.title() + ": set by hand, as was confirmed; proven only by a start of the driver"
+		case state == PasswordMissing && !tried:
+			row.Done, row.Found = false, n.title()+": "+state.String()+" or not known"
+		default:
+			row.Done, row.Found = state != PasswordMissing, n.title()+": "+state.String()
 		}
-		if state == 0 {
-			state = PasswordMissing
-		}
-		_, tried := states[needKey(n)]
-		rows = append(rows, failover.Item{Target: secretName(n), Done: state != PasswordMissing,
-			Found: n.Kind.String() + named(n) + ": " + state.String() + openText(state, tried)})
+		rows = append(rows, row)
 	}
-	return rows, nil
+	return rows, open, nil
 }
 
 // secretName tells one password from the others of the same object.
-func secretName(n SecretNeeded) string { return n.Object + ": " + n.Kind.String() + named(n) }
-
-func named(n SecretNeeded) string {
-	if n.Name == "" {
-		return ""
-	}
-	return fmt.Sprintf(" %q", n.Name)
-}
-
-func openText(state PasswordState, tried bool) string {
-	if state == PasswordMissing && !tried {
-		return " or not known"
-	}
-	return ""
-}
+func secretName(n SecretNeeded) string { return n.Object + ": " + n.title() }
 
 func (m *mover) setPasswords(source string) failover.Step {
 	return failover.Step{ID: "passwords", Writes: []string{factPasswords.Name}, Title: "Set the passwords on the target",
 		Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll, Timeout: m.allDrivers(m.StopTimeout), Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			list, err := m.secretsNeeded(ctx)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			states, err := factPasswords.Load(ctx)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			rows, err := m.passwordRows(ctx)
+			rows, open, err := m.passwordRows(ctx)
 			if err != nil {
 				return failover.Observation{}, err
 			}
 			obs := summary(rows, "passwords set")
 			obs.Would = "fetch each password and set it on the target"
-			// A password nobody has is not this step's to wait for: the next step shows it.
-			obs.Done = true
-			for _, n := range list.Needs {
-				if _, tried := states[needKey(n)]; !tried {
-					obs.Done = false
-				}
-			}
+			obs.Done = !open // a password nobody has is not this step's to wait for: the next step shows it
 			return obs, nil
 		},
 		Apply: func(ctx context.Context) error {
@@ -290,7 +193,7 @@ func (m *mover) setPasswords(source string) failover.Step {
 				if err != nil {
 					return err
 				}
-				failover.Progress(ctx, commonName(n.Object)+": "+n.Kind.String()+named(n)+" "+state.String())
+				failover.Progress(ctx, commonName(n.Object)+": "+n.title()+" "+state.String())
 				return factPasswords.Put(ctx, needKey(n), state)
 			})
 		},
@@ -302,7 +205,7 @@ func (m *mover) passwordsComplete(source string) failover.Step {
 	return failover.Step{ID: "passwords-complete", Title: "Check that no password is missing on the target",
 		Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed, Source: source,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			rows, err := m.passwordRows(ctx)
+			rows, _, err := m.passwordRows(ctx)
 			if err != nil {
 				return failover.Observation{}, err
 			}
@@ -340,11 +243,10 @@ func (m *mover) references() []failover.Step {
 				"names (firewall, certificate), and see that the old engine holds no connection there. " +
 				"For each eDir-to-eDir driver: if this server was added after the original one was working, run the NDS-to-NDS " +
 				"(eDir-to-eDir) certificate wizard in iManager between this server and the partner's server - NCP 524 must be " +
-				"open between the trees, " +
-				"the driver's name is typed without cn= or ou=, the configuration names the certificate without the \"- server\" " +
-				"suffix, and certificates expire after two years by default - and " +
-				"change the remote address of the partner's driver to this server. For a shim that uses local files, libraries or " +
-				"accounts: see that they exist here. If no driver is of these kinds, there is nothing to do."},
+				"open between the trees, the driver's name is typed without cn= or ou=, the configuration names the certificate " +
+				"without the \"- server\" suffix, and certificates expire after two years by default - and change the remote " +
+				"address of the partner's driver to this server. For a shim that uses local files, libraries or accounts: see " +
+				"that they exist here. If no driver is of these kinds, there is nothing to do."},
 	}
 }
 
@@ -361,22 +263,25 @@ func localPort(address string) string {
 	return cmp.Or(found[2], found[1])
 }
 
-func isEdirDriver(module string) bool {
-	return strings.Contains(strings.ToLower(module), edirShim)
+// addressed are the attributes that tell whereto a driver talks.
+var addressed = []string{"DirXML-JavaModule", "DirXML-NativeModule", "DirXML-ShimAuthServer", "DirXML-ShimAuthID"}
+
+func shim(e Entry) (module string, edir bool) {
+	module = e.Text("DirXML-JavaModule") + e.Text("DirXML-NativeModule")
+	return module, strings.Contains(strings.ToLower(module), edirShim)
 }
 
 // localPorts returns the eDir-to-eDir drivers of the driver set by the port each listens on, as set on the target: two
 // drivers on one port cannot both start there (documented).
 func (m *mover) localPorts(ctx context.Context) (map[string][]string, error) {
 	ports := map[string][]string{}
-	q := Query{Base: m.DriverSet, Scope: ScopeOne, Filter: "(objectClass=DirXML-Driver)",
-		Attributes: []string{"DirXML-JavaModule", "DirXML-NativeModule", "DirXML-ShimAuthServer"}}
+	q := Query{Base: m.DriverSet, Scope: ScopeOne, Filter: "(objectClass=DirXML-Driver)", Attributes: addressed}
 	for e, err := range m.Target.Entries(ctx, q) {
 		if err != nil {
 			return nil, err
 		}
 		port := localPort(e.Text("DirXML-ShimAuthServer"))
-		if port != "" && isEdirDriver(e.Text("DirXML-JavaModule")+e.Text("DirXML-NativeModule")) {
+		if _, edir := shim(e); edir && port != "" {
 			ports[port] = append(ports[port], e.DN)
 		}
 	}
@@ -385,12 +290,12 @@ func (m *mover) localPorts(ctx context.Context) (map[string][]string, error) {
 
 // reference looks at one driver's address. Per-server values are read on the target: they are what the start will use.
 func (m *mover) reference(ctx context.Context, driver string, ports map[string][]string) (failover.Item, error) {
-	e, err := m.Target.Read(ctx, driver, "DirXML-JavaModule", "DirXML-NativeModule", "DirXML-ShimAuthServer",
-		"DirXML-ShimAuthID")
+	e, err := m.Target.Read(ctx, driver, addressed...)
 	if err != nil {
 		return failover.Item{}, err
 	}
-	address, module := e.Text("DirXML-ShimAuthServer"), e.Text("DirXML-JavaModule")+e.Text("DirXML-NativeModule")
+	address := e.Text("DirXML-ShimAuthServer")
+	module, edir := shim(e)
 	f := failover.Item{Done: true, Found: "local shim " + module + "; what it refers to was not looked at"}
 	certificate := ""
 	switch {
@@ -398,7 +303,7 @@ func (m *mover) reference(ctx context.Context, driver string, ports map[string][
 		f.Found = "Remote Loader " + address
 	case module == remoteLoaderShim:
 		f = failover.Item{Found: "works through a Remote Loader, whose address is not set on this server"}
-	case isEdirDriver(module):
+	case edir:
 		f.Found = "eDir-to-eDir driver to " + cmp.Or(address, "an address that is not set on this server")
 		port := localPort(address)
 		if f.Done = port != ""; address != "" && port == "" {

@@ -10,22 +10,13 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// jobs lets the jobs run on the target.
 func (m *mover) jobs() failover.Step {
 	return failover.Step{ID: "jobs", Writes: []string{factJobsBefore.Name, factJobsTold.Name},
 		Title: "Let the jobs run on the target instead of the source", Target: m.DriverSet, Kind: failover.Change,
-		Poll: m.Poll,
+		Poll: m.Poll, Observe: m.lookJobs, Apply: m.moveJobs,
 		Source: ours + "a DirXML-Job runs only on the servers in its DirXML-ServerList (schema), which no export of the " +
 			"vendor's tools carries",
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			return m.lookJobs(ctx)
-		},
-		Apply: m.moveJobs,
-		Undo: func(ctx context.Context) error {
-			before, written, err := factJobsBefore.Load(ctx)
-			if err != nil || !written {
-				return orNothing(ctx, err)
-			}
+		Undo: undoing(factJobsBefore, func(ctx context.Context, before map[string][]string) error {
 			return failover.EachTarget(ctx, m.Limit, m.changed(before), self, func(ctx context.Context, job string) error {
 				if _, err := m.setServerList(ctx, job, before[job]); err != nil {
 					return err
@@ -33,12 +24,8 @@ func (m *mover) jobs() failover.Step {
 				_, err := m.tellEngine(ctx, job)
 				return err
 			})
-		},
-		Undone: func(ctx context.Context) (failover.Observation, error) {
-			before, _, err := factJobsBefore.Load(ctx)
-			if err != nil {
-				return failover.Observation{}, err
-			}
+		}),
+		Undone: undone(factJobsBefore, func(ctx context.Context, before map[string][]string) (failover.Observation, error) {
 			lists, _, err := m.jobLists(ctx)
 			if err != nil {
 				return failover.Observation{}, err
@@ -46,24 +33,18 @@ func (m *mover) jobs() failover.Step {
 			var rows []failover.Item
 			for _, job := range m.changed(before) {
 				list, exists := lists[job]
-				rows = append(rows, failover.Item{Target: job, Done: !exists || sameNames(list, before[job]),
+				back := len(lacking(list, before[job]))+len(lacking(before[job], list)) == 0
+				rows = append(rows, failover.Item{Target: job, Done: !exists || back,
 					Found: "runs on " + strings.Join(list, " and ")})
 			}
 			return summary(rows, "jobs name the servers they named before"), nil
-		}}
+		})}
 }
 
 // changed returns the jobs whose lists the step changes.
 func (m *mover) changed(before map[string][]string) []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(before)),
 		func(job string) bool { return !containsDN(before[job], m.sourceDN) })
-}
-
-func sameNames(a, b []string) bool {
-	inBoth := func(list, other []string) bool {
-		return !slices.ContainsFunc(list, func(dn string) bool { return !containsDN(other, dn) })
-	}
-	return inBoth(a, b) && inBoth(b, a)
 }
 
 // jobLists returns the server lists of the jobs that move: those of the drivers, and those of the driver set when every
@@ -96,11 +77,8 @@ func (m *mover) wantedList(list []string) []string {
 	if !containsDN(list, m.sourceDN) {
 		return list
 	}
-	list = slices.DeleteFunc(slices.Clone(list), func(dn string) bool { return SameDN(dn, m.sourceDN) })
-	if !containsDN(list, m.Target.DN()) {
-		list = append(list, m.Target.DN())
-	}
-	return list
+	list = lacking(list, []string{m.sourceDN})
+	return append(list, lacking([]string{m.Target.DN()}, list)...)
 }
 
 func (m *mover) lookJobs(ctx context.Context) (failover.Observation, error) {
@@ -109,11 +87,8 @@ func (m *mover) lookJobs(ctx context.Context) (failover.Observation, error) {
 		return failover.Observation{}, err
 	}
 	before, _, err := factJobsBefore.Load(ctx)
-	if err != nil {
-		return failover.Observation{}, err
-	}
-	told, err := factJobsTold.Load(ctx)
-	if err != nil {
+	told, errTold := factJobsTold.Load(ctx)
+	if err := errors.Join(err, errTold); err != nil {
 		return failover.Observation{}, err
 	}
 	var rows []failover.Item
@@ -181,15 +156,11 @@ func (m *mover) setServerList(ctx context.Context, job string, want []string) (w
 		return false, notApplied(err)
 	}
 	var changes []AttributeChange
-	for _, dn := range want {
-		if !containsDN(have, dn) {
-			changes = append(changes, AttributeChange{ChangeAdd, Text(serverList, dn)})
-		}
+	for _, dn := range lacking(want, have) {
+		changes = append(changes, AttributeChange{ChangeAdd, Text(serverList, dn)})
 	}
-	for _, dn := range have {
-		if !containsDN(want, dn) {
-			changes = append(changes, AttributeChange{ChangeDelete, Text(serverList, dn)})
-		}
+	for _, dn := range lacking(have, want) {
+		changes = append(changes, AttributeChange{ChangeDelete, Text(serverList, dn)})
 	}
 	if len(changes) == 0 {
 		return false, nil

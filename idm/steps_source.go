@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -24,21 +23,17 @@ func (m *mover) sourceInactive(ctx context.Context, driver string) error {
 		return nil
 	case err != nil:
 		return notApplied(err)
-	case st.State != StateStopped || st.Option != StartDisabled:
-		return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.NotApplied,
-			Next: "stop and disable it on the source first: run GuardOldServer",
-			Err:  fmt.Errorf("%w: it is %s on %s", failover.ErrPrecondition, st, m.source.DN())}
+	case !st.out():
+		return unmet("start driver", driver, "stop and disable it on the source first: run GuardOldServer",
+			"it is "+st.String()+" on "+m.source.DN())
 	}
 	return nil
 }
 
-// sourceActive is the check that the drivers run where the operator believes they run.
 func (m *mover) sourceActive() failover.Step {
-	return m.perDriver("running on the source", func(ctx context.Context, driver string) (failover.Item, error) {
-		st, err := m.source.Status(ctx, driver)
-		return failover.Item{Done: st.State == StateRunning && st.Option.enabled(), Found: st.String()}, err
-	}).Step(failover.Step{ID: "source-active", Title: "Check that the drivers run on the source", Target: m.sourceDN,
-		Kind:   failover.Check,
+	runs := func(st DriverStatus) bool { return st.State == StateRunning && st.Option.enabled() }
+	return m.looks("running on the source", "", row(m.source.Status, runs)).Step(failover.Step{ID: "source-active",
+		Title: "Check that the drivers run on the source", Target: m.sourceDN, Kind: failover.Check,
 		Guards: untilStop, // which makes it untrue
 		Source: ours + "compare and swap: nothing moves when the drivers are not where the operator believes them to be"})
 }
@@ -49,31 +44,15 @@ func (m *mover) stop() failover.Step {
 		Title: "Note the time and stop the drivers on the source", Target: m.sourceDN, Kind: failover.Change,
 		Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
 		Source: fromVendor + `cache relocation: "note the time", stop, and synchronize from the noted time afterwards`,
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			_, written, err := factNoted.Load(ctx)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			obs, err := m.look(ctx, "stopped on the source", func(ctx context.Context, driver string) (failover.Item, error) {
-				s, err := m.source.State(ctx, driver)
-				return failover.Item{Done: s == StateStopped, Found: s.String()}, err
-			})
-			// Also with nothing to stop the time must be noted: later steps need it.
-			obs.Done = obs.Done && written
-			obs.Would = "note the time and the start options, then stop them"
-			return obs, err
-		},
+		Observe: noted(factNoted, m.looks("stopped on the source", "note the time and the start options, then stop them",
+			row(m.source.State, is(StateStopped)))),
 		Apply: func(ctx context.Context) error {
 			if _, err := factNoted.Capture(ctx, m.note); err != nil {
 				return err
 			}
 			return m.each(ctx, func(ctx context.Context, driver string) error { return m.stopOn(ctx, m.source, driver) })
 		},
-		Undo: func(ctx context.Context) error {
-			n, written, err := factNoted.Load(ctx)
-			if err != nil || !written {
-				return orNothing(ctx, err)
-			}
+		Undo: undoing(factNoted, func(ctx context.Context, n stopNote) error {
 			_, missed, err := factDisabled.Load(ctx)
 			if err != nil {
 				return err
@@ -95,17 +74,13 @@ func (m *mover) stop() failover.Step {
 				}
 				return behind(driver, m.source.ResyncSince(ctx, driver, at))
 			})
-		},
-		Undone: func(ctx context.Context) (failover.Observation, error) {
-			n, _, err := factNoted.Load(ctx)
-			if err != nil {
-				return failover.Observation{}, err
-			}
+		}),
+		Undone: undone(factNoted, func(ctx context.Context, n stopNote) (failover.Observation, error) {
 			return m.look(ctx, "as they were on the source", func(ctx context.Context, driver string) (failover.Item, error) {
 				s, err := m.source.State(ctx, driver)
 				return failover.Item{Done: s == StateRunning || n.States[driver] != StateRunning, Found: s.String()}, err
 			})
-		}}
+		})}
 }
 
 // note reads what stands on the source. The time is this machine's; the margin covers the difference to the servers'
@@ -117,27 +92,29 @@ func (m *mover) note(ctx context.Context) (stopNote, error) {
 	if n.Engine, err = m.source.EngineVersion(ctx); err != nil {
 		return n, notApplied(err)
 	}
-	var mu sync.Mutex
-	err = failover.EachTarget(ctx, m.Limit, m.Drivers, self, func(ctx context.Context, driver string) error {
+	type standing struct {
+		DriverStatus
+		oldest time.Time
+	}
+	all, err := ofEach(ctx, m.Limit, m.Drivers, func(ctx context.Context, driver string) (standing, error) {
 		st, err := m.source.Status(ctx, driver)
 		if err != nil {
-			return err
+			return standing{}, err
 		}
 		// Its queue ends with the driver being disabled here. Figures that cannot be read are no reason not to stop.
 		stats, err := m.source.Stats(ctx, driver)
-		mu.Lock()
-		defer mu.Unlock()
-		n.Options[driver], n.States[driver] = st.Option, st.State
-		switch {
-		case err != nil && ctx.Err() != nil:
-			return err
-		case err != nil:
+		if err != nil && ctx.Err() == nil {
 			failover.Progress(ctx, commonName(driver)+": how far it is behind is not known: "+err.Error())
-		case !stats.Oldest.IsZero():
-			n.Oldest[driver] = stats.Oldest.UTC()
+			err = nil
 		}
-		return nil
+		return standing{st, stats.Oldest}, err
 	})
+	for driver, st := range all {
+		n.Options[driver], n.States[driver] = st.Option, st.State
+		if !st.oldest.IsZero() {
+			n.Oldest[driver] = st.oldest.UTC()
+		}
+	}
 	return n, notApplied(err)
 }
 
@@ -153,7 +130,7 @@ func (m *mover) stopOn(ctx context.Context, s *Server, driver string) error {
 		return nil
 	}
 	if state != StateStopping {
-		if err := s.Stop(ctx, driver); err != nil && !errors.Is(err, ErrWrongState) {
+		if err := unless(ErrWrongState, s.Stop(ctx, driver)); err != nil {
 			return err
 		}
 	}
@@ -163,9 +140,9 @@ func (m *mover) stopOn(ctx context.Context, s *Server, driver string) error {
 			return nil
 		}
 		if waitErr := pause(ctx, m.Poll); waitErr != nil {
-			return &failover.Error{Op: "stop driver", Target: driver, Outcome: failover.InDoubt,
-				Next: "look at the driver's trace on " + s.DN() + "; a shim that ignores the request is cut off after a minute",
-				Err:  fmt.Errorf("%w: it is %s: %w", failover.ErrNotObserved, state, errors.Join(waitErr, err))}
+			return inDoubt("stop driver", driver,
+				"look at the driver's trace on "+s.DN()+"; a shim that ignores the request is cut off after a minute",
+				fmt.Errorf("%w: it is %s: %w", failover.ErrNotObserved, state, errors.Join(waitErr, err)))
 		}
 	}
 }
@@ -177,27 +154,17 @@ func (m *mover) targetInactive(ctx context.Context, driver string) error {
 		return notApplied(err)
 	}
 	if st.State != StateStopped {
-		return &failover.Error{Op: "bring back driver", Target: driver, Outcome: failover.NotApplied,
-			Next: "stop it on the target first",
-			Err:  fmt.Errorf("%w: it is %s on %s", failover.ErrPrecondition, st, m.Target.DN())}
+		return unmet("bring back driver", driver, "stop it on the target first", "it is "+st.String()+" on "+m.Target.DN())
 	}
 	return nil
 }
 
-// disableSource disables the drivers on the source.
 func (m *mover) disableSource() failover.Step {
-	return failover.Step{ID: "disable-source", Writes: []string{factDisabled.Name},
-		Title: "Disable the drivers on the source", Target: m.sourceDN, Kind: failover.Change,
-		Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
+	return m.looks("disabled on the source", "set them to Disabled on "+m.sourceDN,
+		row(m.source.StartOption, is(StartDisabled))).Step(failover.Step{ID: "disable-source",
+		Writes: []string{factDisabled.Name}, Title: "Disable the drivers on the source", Target: m.sourceDN,
+		Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
 		Source: fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready"; the start option is a value of that server alone`,
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			obs, err := m.look(ctx, "disabled on the source", func(ctx context.Context, driver string) (failover.Item, error) {
-				o, err := m.source.StartOption(ctx, driver)
-				return failover.Item{Done: o == StartDisabled, Found: o.String()}, err
-			})
-			obs.Would = "set them to Disabled on " + m.sourceDN
-			return obs, err
-		},
 		Apply: func(ctx context.Context) error {
 			if _, err := factDisabled.Capture(ctx,
 				func(context.Context) (time.Time, error) { return time.Now().UTC(), nil }); err != nil {
@@ -208,33 +175,26 @@ func (m *mover) disableSource() failover.Step {
 				return m.silenceOn(ctx, m.source, driver, nil)
 			})
 		},
-		Undo: func(ctx context.Context) error {
-			n, written, err := factNoted.Load(ctx)
-			if err != nil || !written {
-				return orNothing(ctx, err)
-			}
+		Undo: undoing(factNoted, func(ctx context.Context, n stopNote) error {
 			return m.each(ctx, func(ctx context.Context, driver string) error {
 				if err := m.targetInactive(ctx, driver); err != nil {
 					return err
 				}
 				return m.source.SetStartOption(ctx, driver, n.Options[driver].settable(), ResyncNone)
 			})
-		},
-		Undone: func(ctx context.Context) (failover.Observation, error) {
-			n, written, err := factNoted.Load(ctx)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			return m.lookOptions(ctx, m.source,
-				func(driver string) (StartOption, bool) { return n.Options[driver].settable(), written })
-		}}
+		}),
+		Undone: undone(factNoted, func(ctx context.Context, n stopNote) (failover.Observation, error) {
+			return m.lookOptions(ctx, m.source, func(driver string) (StartOption, bool) {
+				option, was := n.Options[driver]
+				return option.settable(), was
+			})
+		})})
 }
 
-// sourceQuiet is the proof that the old side is out before the new one is brought up.
 func (m *mover) sourceQuiet() failover.Step {
+	see := row(m.source.Status, DriverStatus.out)
 	return failover.Step{ID: "source-quiet", Title: "Observe that every driver is stopped and disabled on the source",
-		Target: m.sourceDN, Kind: failover.Check, Firm: true,
-		Guards: untilAuto,
+		Target: m.sourceDN, Kind: failover.Check, Firm: true, Guards: untilAuto,
 		Source: fromVendor + `"both active is not recommended": the same events in two queues corrupt data`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			_, seen, err := factBefore.Load(ctx) // written behind this step
@@ -243,13 +203,13 @@ func (m *mover) sourceQuiet() failover.Step {
 			}
 			return m.look(ctx, "stopped and disabled on the source",
 				func(ctx context.Context, driver string) (failover.Item, error) {
-					st, err := m.source.Status(ctx, driver)
+					item, err := see(ctx, driver)
 					if seen && away(ctx, err) {
 						// The start option outlives a restart, and a source that has died must not keep the target from starting.
 						return failover.Item{Done: true, Found: "the source does not answer any more; it was seen stopped and disabled"},
 							nil
 					}
-					return failover.Item{Done: st.State == StateStopped && st.Option == StartDisabled, Found: st.String()}, err
+					return item, err
 				})
 		}}
 }

@@ -1,6 +1,7 @@
 package idm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,21 +11,13 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// start starts the drivers on the target and judges each.
 func (m *mover) start() failover.Step {
-	return failover.Step{ID: stepStart, Title: "Start the drivers on the target and see that they stay up",
-		Target: m.Target.DN(), Kind: failover.Change,
-		Timeout: m.allDrivers(m.StartTimeout + m.Settle), Poll: m.Poll, Attempts: 1, WarnAfter: m.StartTimeout,
-		Source: fromWiki + `"Step 2: Start the driver."`,
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			obs, err := m.look(ctx, "running on the target", func(ctx context.Context, driver string) (failover.Item, error) {
-				s, err := m.Target.stateIfServed(ctx, driver)
-				return failover.Item{Done: s == StateRunning, Found: s.String()}, err
-			})
-			obs.Would = "start them"
-			return obs, err
-		},
-		Apply: m.startAll, Undo: m.stopAll, Undone: m.allStopped}
+	running := row(m.Target.stateIfServed, is(StateRunning))
+	return m.looks("running on the target", "start them", running).Step(failover.Step{ID: stepStart,
+		Title: "Start the drivers on the target and see that they stay up", Target: m.Target.DN(),
+		Kind: failover.Change, Timeout: m.allDrivers(m.StartTimeout + m.Settle), Poll: m.Poll, Attempts: 1,
+		WarnAfter: m.StartTimeout, Source: fromWiki + `"Step 2: Start the driver."`,
+		Apply: m.startAll, Undo: m.stopAll, Undone: m.allStopped})
 }
 
 // startOn starts a driver and follows it until it has stayed up, or has failed, for which the reason is fetched as far
@@ -42,12 +35,10 @@ func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
 			return notApplied(err)
 		}
 		if option == StartDisabled {
-			return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.NotApplied,
-				Next: "set it to Manual first",
-				Err:  fmt.Errorf("%w: it is disabled on %s", failover.ErrPrecondition, s.DN())}
+			return unmet("start driver", driver, "set it to Manual first", "it is disabled on "+s.DN())
 		}
 		// What a driver that is starting already answers is not published: invalid request means "look again".
-		if err := s.Start(ctx, driver); err != nil && !errors.Is(err, ErrWrongState) {
+		if err := unless(ErrWrongState, s.Start(ctx, driver)); err != nil {
 			return err
 		}
 	}
@@ -63,9 +54,8 @@ func (m *mover) judge(ctx context.Context, s *Server, driver string) error {
 		state, err := s.State(ctx, driver)
 		switch {
 		case err != nil:
-			if ctx.Err() == nil && !errors.Is(err, ErrLineLost) && !errors.Is(err, ErrUnreachable) {
-				return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.InDoubt,
-					Next: "observe the driver on " + s.DN(), Err: err}
+			if ctx.Err() == nil && !unanswered(err) {
+				return inDoubt("start driver", driver, "observe the driver on "+s.DN(), err)
 			}
 		case state == StateRunning:
 			if up.IsZero() {
@@ -80,9 +70,8 @@ func (m *mover) judge(ctx context.Context, s *Server, driver string) error {
 			begun, up = true, time.Time{}
 		}
 		if waitErr := pause(ctx, m.Poll); waitErr != nil {
-			return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.InDoubt,
-				Next: "look at the driver's trace on " + s.DN(),
-				Err:  fmt.Errorf("%w: it is %s: %w", failover.ErrNotObserved, state, errors.Join(waitErr, err))}
+			return inDoubt("start driver", driver, "look at the driver's trace on "+s.DN(),
+				fmt.Errorf("%w: it is %s: %w", failover.ErrNotObserved, state, errors.Join(waitErr, err)))
 		}
 	}
 }
@@ -97,11 +86,9 @@ func (m *mover) startFailed(ctx context.Context, s *Server, driver string, wasUp
 	} else {
 		what += "; the directory shows no reason"
 	}
-	return &failover.Error{Op: "start driver", Target: driver, Outcome: failover.NotApplied,
-		Next: "read the driver's trace on " + s.DN() +
-			" (policy, GCV, password, missing shim, Remote Loader not reachable, " +
-			"activation), repair it, and run again",
-		Err: fmt.Errorf("%w: %s", failover.ErrNotObserved, what)}
+	return notDone("start driver", driver, "read the driver's trace on "+s.DN()+" (policy, GCV, password, missing shim, "+
+		"Remote Loader not reachable, activation), repair it, and run again",
+		fmt.Errorf("%w: %s", failover.ErrNotObserved, what))
 }
 
 // statusLogText is how much of a status log is worth showing.
@@ -110,13 +97,12 @@ const statusLogText = 500
 // StatusLog returns the newest words of DirXML-StatusLog of a driver's channels on this server, "" when there are none
 // or they cannot be read. The layout of the values is not published; they are passed on as text.
 func (s *Server) StatusLog(ctx context.Context, driverDN string) string {
-	entries, err := s.Find(ctx,
-		Query{Base: driverDN, Scope: ScopeSubtree, Filter: "(DirXML-StatusLog=*)", Attributes: []string{"DirXML-StatusLog"}})
-	if err != nil {
-		return ""
-	}
 	var last []string
-	for _, e := range entries {
+	for e, err := range s.Entries(ctx, Query{Base: driverDN, Scope: ScopeSubtree, Filter: "(DirXML-StatusLog=*)",
+		Attributes: []string{"DirXML-StatusLog"}}) {
+		if err != nil {
+			return ""
+		}
 		if values := e.Texts("DirXML-StatusLog"); len(values) > 0 {
 			last = append(last, strings.Join(strings.Fields(values[len(values)-1]), " "))
 		}
@@ -136,24 +122,19 @@ func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Ti
 		Poll: m.Poll, Timeout: m.allDrivers(m.StartTimeout),
 		Source: fromVendor + `cache relocation: start without automatic synchronization, then "synchronize from the noted time" to pick up lost events`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			var rows []failover.Item
+			obs, err := m.look(ctx, "synchronized since the noted time",
+				func(ctx context.Context, driver string) (failover.Item, error) {
+					at, ok, err := m.factResynced(driver).Load(ctx)
+					if !ok {
+						return failover.Item{Found: "not synchronized"}, err
+					}
+					return failover.Item{Done: true, Found: "synchronized since " + at.UTC().Format(time.RFC3339)}, err
+				})
+			var earliest time.Time
 			for _, driver := range m.Drivers {
-				row := failover.Item{Target: driver, Found: "not synchronized"}
-				at, ok, err := m.factResynced(driver).Load(ctx)
-				if err != nil {
+				at, ok, sinceErr := since(ctx, driver)
+				if err = cmp.Or(err, sinceErr); err != nil {
 					return failover.Observation{}, err
-				}
-				if ok {
-					row.Done, row.Found = true, "synchronized since "+at.UTC().Format(time.RFC3339)
-				}
-				rows = append(rows, row)
-			}
-			obs := summary(rows, "synchronized since the noted time")
-			earliest := time.Time{}
-			for _, driver := range m.Drivers {
-				at, ok, err := since(ctx, driver)
-				if err != nil {
-					return obs, err
 				}
 				if ok && (earliest.IsZero() || at.Before(earliest)) {
 					earliest = at
@@ -168,47 +149,44 @@ func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Ti
 			}
 			return obs, nil
 		},
-		Apply: func(ctx context.Context) error {
-			return m.each(ctx, func(ctx context.Context, driver string) error {
-				if _, already, err := m.factResynced(driver).Load(ctx); already || err != nil {
-					return notApplied(err)
-				}
-				at, ok, err := since(ctx, driver)
-				if err != nil {
-					return notApplied(err)
-				}
-				if !ok {
-					return &failover.Error{Op: "close gap", Target: driver, Outcome: failover.NotApplied,
-						Next: "run the procedure from its beginning, so that the time is noted",
-						Err:  fmt.Errorf("%w: no time was noted", failover.ErrPrecondition)}
-				}
-				if err := m.Target.ResyncSince(ctx, driver, at); err != nil {
-					return err
-				}
-				return m.factResynced(driver).Save(ctx, at)
-			})
-		},
+		Apply: m.forEach(func(ctx context.Context, driver string) error {
+			if _, already, err := m.factResynced(driver).Load(ctx); already || err != nil {
+				return notApplied(err)
+			}
+			at, ok, err := since(ctx, driver)
+			if err != nil {
+				return notApplied(err)
+			}
+			if !ok {
+				return unmet("close gap", driver, "run the procedure from its beginning, so that the time is noted",
+					"no time was noted")
+			}
+			if err := m.Target.ResyncSince(ctx, driver, at); err != nil {
+				return err
+			}
+			return m.factResynced(driver).Save(ctx, at)
+		}),
 		Undo: failover.NothingToUndo}
 }
 
 // verify is the last look: running here, and not there. A driver on Manual does not come back by itself when the server
 // was restarted meanwhile, so it is started again.
 func (m *mover) verify() failover.Step {
+	running := row(m.Target.Status, func(st DriverStatus) bool { return st.State == StateRunning })
 	see := func(ctx context.Context, driver string) (failover.Item, error) {
-		st, err := m.Target.Status(ctx, driver)
+		f, err := running(ctx, driver)
+		f.Found += " on the target"
 		if err != nil {
-			return failover.Item{}, err
+			return f, err
 		}
-		f := failover.Item{Done: st.State == StateRunning, Found: st.String() + " on the target"}
 		if err := m.sourceInactive(ctx, driver); err != nil {
-			return failover.Item{Found: f.Found + "; " + err.Error()}, nil
+			f.Done, f.Found = false, f.Found+"; "+err.Error()
 		}
 		return f, nil
 	}
 	return failover.Step{ID: "verify", Title: "Observe that every driver runs on the target and nowhere else",
-		Target: m.Target.DN(), Kind: failover.Change,
-		Timeout: m.allDrivers(m.StartTimeout + m.Settle), Poll: m.Poll, Attempts: 1,
-		Source: fromVendor + `"A driver must run on one server only"`,
+		Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StartTimeout + m.Settle), Poll: m.Poll,
+		Attempts: 1, Source: fromVendor + `"A driver must run on one server only"`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			obs, err := m.look(ctx, "running on the target only", see)
 			if err == nil && m.trySource != nil {
@@ -220,8 +198,7 @@ func (m *mover) verify() failover.Step {
 			obs.Would = "start again what has stopped; what is active on the source is refused"
 			return obs, err
 		},
-		Apply: m.startAll,
-		Undo:  m.stopAll, Undone: m.allStopped}
+		Apply: m.startAll, Undo: m.stopAll, Undone: m.allStopped}
 }
 
 // startAll starts every driver on the target for which the source is out.
@@ -242,8 +219,5 @@ func (m *mover) stopAll(ctx context.Context) error {
 }
 
 func (m *mover) allStopped(ctx context.Context) (failover.Observation, error) {
-	return m.look(ctx, "stopped on the target", func(ctx context.Context, driver string) (failover.Item, error) {
-		s, err := m.Target.State(ctx, driver)
-		return failover.Item{Done: s == StateStopped, Found: s.String()}, err
-	})
+	return m.look(ctx, "stopped on the target", row(m.Target.State, is(StateStopped)))
 }

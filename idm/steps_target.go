@@ -1,11 +1,12 @@
 package idm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -18,11 +19,9 @@ const (
 	ours       = "ours: "
 )
 
-// servers is the check that both ends are who they should be and that the target can run the drivers.
 func (m *mover) servers() failover.Step {
 	return failover.Step{ID: "servers",
-		Title: "Check that the right servers answer and the target's engine is as new as " +
-			"the source's",
+		Title:  "Check that the right servers answer and the target's engine is as new as the source's",
 		Target: m.Target.DN(), Kind: failover.Check, Firm: true, Guards: m.served,
 		Source: fromVendor + `"the target server must have the same or a newer version of the engine"; an older one stops drivers that use newer features`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
@@ -50,39 +49,32 @@ func (m *mover) servers() failover.Step {
 		}}
 }
 
-// rights is the check that the user may do what the procedure will do.
 func (m *mover) rights() failover.Step {
 	return failover.Step{ID: "rights", Title: "Check the rights of the user on the driver set", Target: m.Target.DN(),
 		Kind: failover.Check, Guards: m.needed,
 		Source: fromVendor + "the DirXML-Access… attributes guard the operations; a missing one ends in -672 half-way",
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			var rows []failover.Item
-			for _, s := range m.bothServers() {
+			for _, s := range []*Server{m.source, m.Target} {
+				if s == nil {
+					continue
+				}
 				missing, err := s.MissingRights(ctx, m.DriverSet)
+				row := failover.Item{Target: s.DN(), Done: len(missing) == 0, Found: "all rights"}
 				switch {
-				case err != nil && (unsupported(err) || errors.Is(err, ErrNoAttribute)):
-					rows = append(rows, failover.Item{Target: s.DN(),
-						Found: "does not tell rights in a known form: look in iManager, and waive"})
+				case unsupported(err) || errors.Is(err, ErrNoAttribute):
+					row.Done, row.Found = false, "does not tell rights in a known form: look in iManager, and waive"
 				case err != nil:
 					return failover.Observation{}, err
 				case len(missing) > 0:
-					rows = append(rows, failover.Item{Target: s.DN(), Found: "no write right on " + strings.Join(missing, ", ")})
-				default:
-					rows = append(rows, failover.Item{Target: s.DN(), Done: true, Found: "all rights"})
+					row.Found = "no write right on " + strings.Join(missing, ", ")
 				}
+				rows = append(rows, row)
 			}
 			return summary(rows, "servers give the rights needed"), nil
 		}}
 }
 
-func (m *mover) bothServers() []*Server {
-	if m.source == nil {
-		return []*Server{m.Target}
-	}
-	return []*Server{m.source, m.Target}
-}
-
-// replicas is the check that the target holds what the drivers need.
 func (m *mover) replicas() failover.Step {
 	return failover.Step{ID: "replicas", Title: "Check that the target holds the replicas the drivers need",
 		Target: m.Target.DN(), Kind: failover.Check, Guards: m.served,
@@ -92,20 +84,20 @@ func (m *mover) replicas() failover.Step {
 			var rows []failover.Item
 			for i, dn := range wanted {
 				r, err := m.Target.ReplicaOf(ctx, dn)
+				row := failover.Item{Target: dn}
 				switch {
 				case errors.Is(err, ErrWrongServer) || errors.Is(err, ErrNoEntry):
-					rows = append(rows, failover.Item{Target: dn,
-						Found: "no replica here: add a read/write replica with iManager or ndsrepair, and wait until it is on"})
-				case err != nil && unsupported(err):
-					rows = append(rows, failover.Item{Target: dn,
-						Found: "the server does not tell its replicas in a known form: look with iMonitor, and waive"})
+					row.Found = "no replica here: add a read/write replica with iManager or ndsrepair, and wait until it is on"
+				case unsupported(err):
+					row.Found = "the server does not tell its replicas in a known form: look with iMonitor, and waive"
 				case err != nil:
 					return failover.Observation{}, err
 				default:
 					// The driver set and the server's own object need a full replica; a filtered one may do for data.
 					fits := r.Type.Full() || i > 1 && r.Type == replicaFilteredWrite
-					rows = append(rows, failover.Item{Target: dn, Done: r.On && fits, Found: r.String()})
+					row.Done, row.Found = r.On && fits, r.String()
 				}
+				rows = append(rows, row)
 			}
 			obs := summary(rows, "needed replicas held")
 			behind, known, err := m.Target.RingDelta(ctx)
@@ -130,7 +122,6 @@ func (m *mover) replicas() failover.Step {
 // synchronizes more often is inferred).
 const ringLimit = 2 * time.Hour
 
-// inSet adds the target to the driver set.
 func (m *mover) inSet() failover.Step {
 	return failover.Step{ID: "add-server", Title: "Add the target to the driver set", Target: m.Target.DN(),
 		Kind: failover.Change, Poll: m.Poll,
@@ -147,16 +138,14 @@ func (m *mover) inSet() failover.Step {
 			switch {
 			// in another form of name it proves nothing
 			case set != "" && checkDN("driver set", set) == nil && !SameDN(set, m.DriverSet):
-				return failover.Observation{},
-					&failover.Error{Op: "add server to", Target: m.DriverSet, Outcome: failover.NotApplied,
-						Next: "take the server out of the other driver set first, or choose another target",
-						Err: fmt.Errorf("%w: %s belongs to driver set %s, and a server has one at a time", failover.ErrPrecondition,
-							m.Target.DN(), set)}
+				return failover.Observation{}, unmet("add server to", m.DriverSet,
+					"take the server out of the other driver set first, or choose another target",
+					m.Target.DN()+" belongs to driver set "+set+", and a server has one at a time")
 			case containsDN(list, m.Target.DN()):
 				// The engine itself may know it only after a restart: the next step sees to that.
 				return failover.Observation{Done: true, Found: "the target is in the server list of " + m.DriverSet}, nil
 			}
-			return failover.Observation{Found: fmt.Sprintf("the target is not in %s", m.DriverSet),
+			return failover.Observation{Found: "the target is not in " + m.DriverSet,
 				Would: "associate " + m.Target.DN() + " with it"}, nil
 		},
 		Apply: func(ctx context.Context) error {
@@ -172,34 +161,28 @@ func (m *mover) inSet() failover.Step {
 		Undo: failover.NothingToUndo}
 }
 
-// engineServes waits until the target's engine serves the drivers, which may need a restart.
 func (m *mover) engineServes() failover.Step {
-	return m.perDriver("drivers served", func(ctx context.Context, driver string) (failover.Item, error) {
+	return m.looks("drivers served", "", func(ctx context.Context, driver string) (failover.Item, error) {
 		o, err := m.Target.StartOption(ctx, driver)
-		switch {
-		case errors.Is(err, ErrNotServed), errors.Is(err, ErrEngineMissing):
+		if notServed(err) {
 			return failover.Item{Found: err.Error()}, nil
-		case err != nil:
-			return failover.Item{}, err
 		}
-		return failover.Item{Done: true, Found: o.String()}, nil
+		return failover.Item{Done: true, Found: o.String()}, err
 	}).Step(failover.Step{ID: "engine-serves", Title: "Have the target's engine serve the drivers", Target: m.Target.DN(),
 		Kind: failover.Manual, Wait: true, Timeout: m.allDrivers(m.StartTimeout), Poll: m.Poll,
 		Source: "seen in published code: the engine picks up a driver set when it is loaded; the vendor's installer " +
 			"restarts ndsd after the association",
 		Help: "Restart the directory service of " + m.Target.DN() + " (ndsmanage stopall; ndsmanage startall, or systemctl " +
-			"restart ndsd). " +
-			"Its engine serves the driver set only after that. The run then waits until it answers for each driver."})
+			"restart ndsd). Its engine serves the driver set only after that. The run then waits until it answers for each " +
+			"driver."})
 }
 
 // sourceEnabled is the check that the drivers belong on the source: what is disabled or overwritten on the target must
 // not be what is in use.
 func (m *mover) sourceEnabled() failover.Step {
-	return m.perDriver("enabled on the source", func(ctx context.Context, driver string) (failover.Item, error) {
-		o, err := m.source.StartOption(ctx, driver)
-		return failover.Item{Done: o.enabled(), Found: o.String()}, err
-	}).Step(failover.Step{ID: "source-enabled", Title: "Check that the drivers are enabled on the source",
-		Target: m.sourceDN, Kind: failover.Check, Firm: true, Guards: untilCopy,
+	return m.looks("enabled on the source", "", row(m.source.StartOption, StartOption.enabled)).Step(failover.Step{
+		ID: "source-enabled", Title: "Check that the drivers are enabled on the source", Target: m.sourceDN,
+		Kind: failover.Check, Firm: true, Guards: untilCopy,
 		Source: fromVendor + `start options: "Disabled: no events are cached"; a driver that is disabled here has its events elsewhere`})
 }
 
@@ -212,90 +195,65 @@ func (m *mover) targetPassive() failover.Step {
 	return step
 }
 
-// disableOnTarget disables the drivers on the target, so that it neither starts nor caches anything.
 func (m *mover) disableOnTarget() failover.Step {
-	return failover.Step{ID: "keep-disabled", Title: "Keep the drivers disabled on the target", Target: m.Target.DN(),
+	see := row(m.Target.Status, DriverStatus.out)
+	return m.looks("disabled and stopped on the target", "disable them on "+m.Target.DN(),
+		func(ctx context.Context, driver string) (failover.Item, error) {
+			item, err := see(ctx, driver)
+			if notServed(err) {
+				return failover.Item{Found: "not served yet"}, nil
+			}
+			return item, err
+		}).Step(failover.Step{ID: "keep-disabled", Title: "Keep the drivers disabled on the target", Target: m.Target.DN(),
 		Kind: failover.Change, Poll: m.Poll,
 		Source: fromVendor + `"A driver must run on one server only; disable it on the others": a standby on Manual would cache events for ever`,
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			obs, err := m.look(ctx, "disabled and stopped on the target",
-				func(ctx context.Context, driver string) (failover.Item, error) {
-					st, err := m.Target.Status(ctx, driver)
-					if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
-						return failover.Item{Found: "not served yet"}, nil
-					}
-					return failover.Item{Done: st.Option == StartDisabled && st.State == StateStopped, Found: st.String()}, err
-				})
-			obs.Would = "disable them on " + m.Target.DN()
-			return obs, err
-		},
-		Apply: func(ctx context.Context) error {
-			return m.each(ctx, func(ctx context.Context, driver string) error {
-				st, err := m.Target.Status(ctx, driver)
-				if err != nil {
-					return notApplied(err)
-				}
-				if st.State != StateStopped {
-					return &failover.Error{Op: "disable driver", Target: driver, Outcome: failover.NotApplied,
-						Next: "find out on which server the driver should run before going on",
-						Err:  fmt.Errorf("%w: it is %s on the standby", failover.ErrPrecondition, st.State)}
-				}
-				if err := passive(ctx, m.source, m.Target, st); err != nil {
-					return err
-				}
-				return m.Target.SetStartOption(ctx, driver, StartDisabled, ResyncNone)
-			})
-		},
+		Apply: m.forEach(func(ctx context.Context, driver string) error {
+			st, err := m.Target.Status(ctx, driver)
+			if err != nil {
+				return notApplied(err)
+			}
+			if st.State != StateStopped {
+				return unmet("disable driver", driver, "find out on which server the driver should run before going on",
+					"it is "+st.State.String()+" on the standby")
+			}
+			if err := passive(ctx, m.source, m.Target, st); err != nil {
+				return err
+			}
+			return m.Target.SetStartOption(ctx, driver, StartDisabled, ResyncNone)
+		}),
 		// An undo leaves them disabled: that is the state in which two servers cannot run the same driver.
-		Undo: failover.NothingToUndo}
+		Undo: failover.NothingToUndo})
 }
 
-// targetQuiet is the check that nothing old waits on the target.
 func (m *mover) targetQuiet() failover.Step {
-	return m.perDriver("quiet on the target", func(ctx context.Context, driver string) (failover.Item, error) {
+	return m.looks("quiet on the target", "", func(ctx context.Context, driver string) (failover.Item, error) {
 		st, err := m.Target.Status(ctx, driver)
 		switch {
-		case err != nil:
-			return failover.Item{}, err
-		case st.State == StateStopped && st.Option == StartDisabled:
-			return failover.Item{Done: true, Found: st.String()}, nil
+		case err != nil || st.out():
+			return failover.Item{Done: true, Found: st.String()}, err
 		case st.State != StateStopped:
 			// With the source proven inactive later on, a driver that runs here already is an earlier run's work.
 			return failover.Item{Done: m.source == nil, Found: st.String()}, nil
 		}
 		stats, err := m.Target.Stats(ctx, driver)
-		if err != nil {
-			return failover.Item{}, err
-		}
 		return failover.Item{Done: stats.CacheBytes == 0, Found: fmt.Sprintf("%s, cache of %d bytes", st, stats.CacheBytes)},
-			nil
+			err
 	}).Step(failover.Step{ID: "target-quiet",
-		Title: "Check that the drivers are disabled on the target, or wait there with an empty cache", Target: m.Target.DN(),
-		Kind:   failover.Check,
+		Title:  "Check that the drivers are disabled on the target, or wait there with an empty cache",
+		Target: m.Target.DN(), Kind: failover.Check,
 		Guards: untilEnable, // from then on they cache what they will have to send
 		Source: fromVendor + `start options: "Manual: events are cached"; a standby left on Manual would send every event a second time`})
 }
 
-// enable sets the drivers to Manual without synchronization.
 func (m *mover) enable() failover.Step {
 	return failover.Step{ID: stepEnable, Writes: []string{factBefore.Name},
 		Title: "Enable the drivers on the target: Manual, without synchronization", Target: m.Target.DN(),
 		Kind: failover.Change, Poll: m.Poll,
 		Source: fromWiki + `"Enable the drivers on the new server. Set them to Manual (later, when all id good, change to Auto-Start). When changing from Disabled to Manual/Auto-Start choose to NOT synchronize data (use the checkbox) and then click Apply/Ok."`,
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			obs, err := m.look(ctx, "enabled on the target", func(ctx context.Context, driver string) (failover.Item, error) {
-				o, err := m.Target.optionIfServed(ctx, driver)
-				return failover.Item{Done: o.enabled(), Found: o.String()}, err
-			})
-			if err != nil {
-				return obs, err
-			}
-			// Also with nothing to enable: what is noted here says how to go back, and that the source was out at this moment.
-			_, written, err := factBefore.Load(ctx)
-			obs.Done = obs.Done && written
-			obs.Would = "note their start options, set them to Manual and choose not to synchronize"
-			return obs, err
-		},
+		// What is noted here says how to go back, and that the source was out at this moment.
+		Observe: noted(factBefore, m.looks("enabled on the target",
+			"note their start options, set them to Manual and choose not to synchronize",
+			row(m.Target.optionIfServed, StartOption.enabled))),
 		Apply: func(ctx context.Context) error {
 			if err := m.sourceStillOut(ctx,
 				"switch the source off and run again; or undo this run and use Switchover"); err != nil {
@@ -315,11 +273,7 @@ func (m *mover) enable() failover.Step {
 				return m.Target.SetStartOption(ctx, driver, StartManual, ResyncNone)
 			})
 		},
-		Undo: func(ctx context.Context) error {
-			before, written, err := factBefore.Load(ctx)
-			if err != nil || !written {
-				return orNothing(ctx, err)
-			}
+		Undo: undoing(factBefore, func(ctx context.Context, before map[string]StartOption) error {
 			return m.each(ctx, func(ctx context.Context, driver string) error {
 				if before[driver] != StartDisabled {
 					return nil // it was enabled here before the run
@@ -327,23 +281,11 @@ func (m *mover) enable() failover.Step {
 				_, err := m.disable(ctx, m.Target, driver)
 				return err
 			})
-		},
-		Undone: func(ctx context.Context) (failover.Observation, error) {
-			before, _, err := factBefore.Load(ctx)
-			if err != nil {
-				return failover.Observation{}, err
-			}
+		}),
+		Undone: undone(factBefore, func(ctx context.Context, before map[string]StartOption) (failover.Observation, error) {
 			return m.lookOptions(ctx, m.Target,
 				func(driver string) (StartOption, bool) { return StartDisabled, before[driver] == StartDisabled })
-		}}
-}
-
-// orNothing is the result of an undo that has nothing to take back, unless that could not be found out.
-func orNothing(ctx context.Context, err error) error {
-	if err != nil {
-		return notApplied(err)
-	}
-	return failover.NothingToUndo(ctx)
+		})}
 }
 
 // lookOptions sees whether the drivers have the start options that an undo gives back; the bool of want is false where
@@ -359,146 +301,97 @@ func (m *mover) lookOptions(ctx context.Context, s *Server, want func(driver str
 }
 
 func (m *mover) targetOptions(ctx context.Context) (map[string]StartOption, error) {
-	options := map[string]StartOption{}
-	var mu sync.Mutex
-	err := failover.EachTarget(ctx, m.Limit, m.Drivers, self, func(ctx context.Context, driver string) error {
-		o, err := m.Target.StartOption(ctx, driver)
-		mu.Lock()
-		defer mu.Unlock()
+	options, err := ofEach(ctx, m.Limit, m.Drivers, m.Target.StartOption)
+	for driver, o := range options {
 		options[driver] = o.settable()
-		return err
-	})
+	}
 	return options, notApplied(err)
 }
 
-// confirmGood is where a person says that all is good.
 func (m *mover) confirmGood() failover.Step {
 	return failover.Step{ID: "all-good", Title: "Say that all is good before the drivers start by themselves",
 		Target: m.Target.DN(), Kind: failover.Manual,
 		Source: fromWiki + `"Set them to Manual (later, when all id good, change to Auto-Start)."`,
 		Help: "Look at each driver for as long as it takes: events arrive in the application and come back, the trace on " +
-			m.Target.DN() +
-			" shows no errors, the cache does not grow, jobs ran. What happened in an application meanwhile comes when the " +
-			"publisher polls; " +
-			"for a shim that does not poll, migrate it. What was deleted while the drivers were down is not synchronized " +
-			"afterwards: the saved caches name what waited. Then confirm. Until then a restart of the server leaves the " +
-			"drivers stopped, with their events cached."}
+			m.Target.DN() + " shows no errors, the cache does not grow, jobs ran. What happened in an application meanwhile " +
+			"comes when the publisher polls; for a shim that does not poll, migrate it. What was deleted while the drivers " +
+			"were down is not synchronized afterwards: the saved caches name what waited. Then confirm. Until then a restart " +
+			"of the server leaves the drivers stopped, with their events cached."}
 }
 
 // finalOption is Auto, or Manual where the source had it by somebody's choice: as noted when it was stopped or, where
 // it is gone, as the export noted it. Without either nobody knows, and it is Auto as the published procedure has it.
 func (m *mover) finalOption(ctx context.Context, driver string) (StartOption, error) {
-	n, ok, err := factNoted.Load(ctx)
-	if err != nil {
-		return StartAuto, err
-	}
-	if ok {
-		if n.Options[driver].settable() == StartManual {
-			return StartManual, nil
+	n, known, err := factNoted.Load(ctx)
+	manual := n.Options[driver].settable() == StartManual
+	if err == nil && !known && m.export != "" {
+		src, closer, err := OpenExport(m.export)
+		if err != nil {
+			return StartAuto, err
 		}
-		return StartAuto, nil
+		defer closer.Close() //nolint:errcheck // only read
+		manual = slices.ContainsFunc(src.Manifest.Drivers, func(d ManifestDriver) bool {
+			return SameDN(d.DN, driver) &&
+				(d.StartOption == StartManual.String() || d.StartOption == StartOverflowManual.String())
+		})
 	}
-	if m.export == "" {
-		return StartAuto, nil
+	if manual {
+		return StartManual, err
 	}
-	src, closer, err := OpenExport(m.export)
-	if err != nil {
-		return StartAuto, err
-	}
-	defer closer.Close() //nolint:errcheck // only read
-	for _, d := range src.Manifest.Drivers {
-		manual := d.StartOption == StartManual.String() || d.StartOption == StartOverflowManual.String()
-		if SameDN(d.DN, driver) && manual {
-			return StartManual, nil
-		}
-	}
-	return StartAuto, nil
+	return StartAuto, err
 }
 
-// auto makes the drivers start with the server.
 func (m *mover) auto() failover.Step {
-	return failover.Step{ID: stepAuto, Title: "Let the drivers start by themselves on the target", Target: m.Target.DN(),
-		Kind: failover.Change, Poll: m.Poll,
+	see := func(ctx context.Context, driver string) (failover.Item, error) {
+		want, err := m.finalOption(ctx, driver)
+		if err != nil {
+			return failover.Item{}, err
+		}
+		o, err := m.Target.optionIfServed(ctx, driver)
+		if err == nil && o != want {
+			// The option of the moment changes with the steps before; a plan that was approved stands all the same.
+			return failover.Item{Found: "not with its final start option yet"}, nil
+		}
+		return failover.Item{Done: o == want, Found: o.String()}, err
+	}
+	return m.looks("with their final start option on the target", "set them to Auto, or to Manual where the source had it",
+		see).Step(failover.Step{ID: stepAuto, Title: "Let the drivers start by themselves on the target",
+		Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll,
 		Source: fromWiki + `"later, when all id good, change to Auto-Start"`,
-		Observe: func(ctx context.Context) (failover.Observation, error) {
-			obs, err := m.look(ctx, "with their final start option on the target",
-				func(ctx context.Context, driver string) (failover.Item, error) {
-					want, err := m.finalOption(ctx, driver)
-					if err != nil {
-						return failover.Item{}, err
-					}
-					o, err := m.Target.optionIfServed(ctx, driver)
-					if err == nil && o != want {
-						// The option of the moment changes with the steps before; a plan that was approved stands all the same.
-						return failover.Item{Found: "not with its final start option yet"}, nil
-					}
-					return failover.Item{Done: o == want, Found: o.String()}, err
-				})
-			obs.Would = "set them to Auto, or to Manual where the source had it"
-			return obs, err
-		},
-		Apply: func(ctx context.Context) error {
-			return m.each(ctx, func(ctx context.Context, driver string) error {
-				want, err := m.finalOption(ctx, driver)
-				if err != nil {
-					return notApplied(err)
-				}
-				return m.Target.SetStartOption(ctx, driver, want, ResyncNone)
-			})
-		},
+		Apply: m.forEach(func(ctx context.Context, driver string) error {
+			want, err := m.finalOption(ctx, driver)
+			if err != nil {
+				return notApplied(err)
+			}
+			return m.Target.SetStartOption(ctx, driver, want, ResyncNone)
+		}),
 		Undo: func(ctx context.Context) error {
-			back, err := m.beforeAuto(ctx)
+			before, _, err := factBefore.Load(ctx)
 			if err != nil {
 				return notApplied(err)
 			}
 			return m.each(ctx, func(ctx context.Context, driver string) error {
-				return m.Target.SetStartOption(ctx, driver, back(driver), ResyncNone)
+				return m.Target.SetStartOption(ctx, driver, beforeAuto(before, driver), ResyncNone)
 			})
 		},
-		Undone: func(ctx context.Context) (failover.Observation, error) {
-			back, err := m.beforeAuto(ctx)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			return m.lookOptions(ctx, m.Target, func(driver string) (StartOption, bool) { return back(driver), true })
-		}}
+		Undone: undone(factBefore, func(ctx context.Context, before map[string]StartOption) (failover.Observation, error) {
+			return m.lookOptions(ctx, m.Target,
+				func(driver string) (StartOption, bool) { return beforeAuto(before, driver), true })
+		})})
 }
 
-// beforeAuto tells the start option a driver had on the target before the last step: Manual, or what it had there
-// before the run.
-func (m *mover) beforeAuto(ctx context.Context) (func(driver string) StartOption, error) {
-	before, _, err := factBefore.Load(ctx)
-	return func(driver string) StartOption {
-		if o := before[driver]; o != StartDisabled {
-			return o
-		}
-		return StartManual
-	}, err
+// beforeAuto is the start option a driver had on the target before the last step: Manual, or what it had there before
+// the run.
+func beforeAuto(before map[string]StartOption, driver string) StartOption {
+	return cmp.Or(before[driver], StartManual)
 }
 
 // optionIfServed returns the start option of a driver; where no engine serves it yet, as before the target was added to
 // the driver set, it is as good as disabled.
 func (s *Server) optionIfServed(ctx context.Context, driverDN string) (StartOption, error) {
 	o, err := s.StartOption(ctx, driverDN)
-	if errors.Is(err, ErrNotServed) || errors.Is(err, ErrEngineMissing) {
+	if notServed(err) {
 		return StartDisabled, nil
 	}
 	return o, err
-}
-
-// notApplied marks a failure before anything was changed.
-func notApplied(err error) error {
-	if err == nil || failover.OutcomeOf(err) == failover.NotApplied {
-		return err
-	}
-	return &failover.Error{Op: "prepare", Outcome: failover.NotApplied, Next: failover.NextOf(err), Err: err}
-}
-
-// behind gives the failure of a later part of a change its outcome: the part before it has taken effect, so nothing is
-// proven to be as it was.
-func behind(target string, err error) error {
-	if failover.OutcomeOf(err) != failover.NotApplied {
-		return err
-	}
-	return &failover.Error{Op: "finish", Target: target, Outcome: failover.InDoubt, Next: failover.NextOf(err), Err: err}
 }

@@ -28,11 +28,8 @@ type SwitchoverOptions struct {
 // Switchover moves the drivers in a planned way: they are stopped and disabled on the source, which is observed, before
 // anything is enabled on the target. It can be undone until [Failback] is the better way.
 func Switchover(o SwitchoverOptions) (failover.Procedure, error) {
-	m, err := newSwitch(o)
-	if err != nil {
-		return failover.Procedure{}, err
-	}
-	return m.switchover(o).procedure(m.switched("idm.Switchover", o))
+	stages, err := SwitchoverStages(o)
+	return o.moved("idm.Switchover", stages, err)
 }
 
 // SwitchoverStages returns the stages of [Switchover]. It refuses options that could not work, and touches nothing.
@@ -41,23 +38,16 @@ func SwitchoverStages(o SwitchoverOptions) (Stages, error) {
 	if err != nil {
 		return Stages{}, err
 	}
-	return m.switchover(o), nil
-}
-
-func (m *mover) switchover(o SwitchoverOptions) Stages {
 	return m.away(o, []failover.Step{m.servers(), m.rights(), m.replicas()},
-		[]failover.Step{m.inSet(), m.engineServes(), m.sourceActive(), m.targetQuiet(), m.copyData(o.OnRequest)})
+		[]failover.Step{m.inSet(), m.engineServes(), m.sourceActive(), m.targetQuiet(), m.copyData(o.OnRequest)}), nil
 }
 
 // Failback moves the drivers back to the server they came from: Source is where they run now, Target is the server that
 // has returned. Before anything else it proves that the returned server runs none of them and is healthy. Its own
 // values are older than what happened since and are replaced by those of the server the drivers run on.
 func Failback(o SwitchoverOptions) (failover.Procedure, error) {
-	m, err := newSwitch(o)
-	if err != nil {
-		return failover.Procedure{}, err
-	}
-	return m.failback(o).procedure(m.switched("idm.Failback", o))
+	stages, err := FailbackStages(o)
+	return o.moved("idm.Failback", stages, err)
 }
 
 // FailbackStages returns the stages of [Failback]. It refuses options that could not work, and touches nothing.
@@ -66,32 +56,28 @@ func FailbackStages(o SwitchoverOptions) (Stages, error) {
 	if err != nil {
 		return Stages{}, err
 	}
-	return m.failback(o), nil
+	return m.away(o, []failover.Step{m.servers(), m.returnedQuiet(), m.rights(), m.replicas(), m.health()},
+		[]failover.Step{m.inSet(), m.engineServes(), m.sourceActive(), m.copyData(o.OnRequest), m.positions()}), nil
 }
 
-func (m *mover) failback(o SwitchoverOptions) Stages {
-	return m.away(o, []failover.Step{m.servers(), m.returnedQuiet(), m.rights(), m.replicas(), m.health()},
-		[]failover.Step{m.inSet(), m.engineServes(), m.sourceActive(), m.copyData(o.OnRequest),
-			m.positions()})
+// moved is the procedure of both directions.
+func (o SwitchoverOptions) moved(name string, stages Stages, err error) (failover.Procedure, error) {
+	if err != nil {
+		return failover.Procedure{}, err
+	}
+	return o.procedure(name, o.Source.DN(), stages, failover.Parameter{Name: "gap", Value: o.Gap.String()})
 }
 
 func newSwitch(o SwitchoverOptions) (*mover, error) {
-	const field = "SwitchoverOptions"
-	if o.Source == nil {
-		return nil, failover.Invalid(field+".Source", "is nil", "dial the server the drivers run on")
-	}
-	m, err := newMover(o.Route, o.Source, o.Source.DN())
+	m, err := o.mover("SwitchoverOptions", o.Source, o.OnRequest)
 	if err != nil {
 		return nil, err
 	}
-	m.gap, m.needed, m.served, m.cacheDir = o.Gap, untilStop, untilStart, o.CacheDir
 	if o.Gap != GapClose && o.Gap != GapLeave {
-		return nil, failover.Invalid(field+".Gap", fmt.Sprintf("is %d", o.Gap), "use GapClose or GapLeave")
+		return nil, failover.Invalid("SwitchoverOptions.Gap", fmt.Sprintf("is %d", o.Gap), "use GapClose or GapLeave")
 	}
-	if err := m.checkCacheDir(field + ".CacheDir"); err != nil {
-		return nil, err
-	}
-	return m, (ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers, OnRequest: o.OnRequest}).validate()
+	m.gap, m.needed, m.served, m.cacheDir = o.Gap, untilStop, untilStart, o.CacheDir
+	return m, m.checkCacheDir("SwitchoverOptions.CacheDir")
 }
 
 // away returns the stages of both directions: what stands at the head of check and prepare is each one's own.
@@ -108,12 +94,6 @@ func (m *mover) away(o SwitchoverOptions, check, prepare []failover.Step) Stages
 		Moved:   m.moved(m.notedTime),
 		Finish:  m.finish(),
 	}
-}
-
-// switched is the procedure of both directions, without its stages.
-func (m *mover) switched(name string, o SwitchoverOptions) failover.Procedure {
-	return failover.Procedure{Name: name, Lock: m.Lock,
-		Parameters: m.parameters(failover.Parameter{Name: "gap", Value: o.Gap.String()})}
 }
 
 // moved is the stage behind the start. since tells where the gap of a driver begins.
@@ -140,16 +120,15 @@ func (m *mover) notedTime(ctx context.Context, driver string) (time.Time, bool, 
 	return at.Add(-m.Margin), ok, err
 }
 
-// returnedQuiet is the check that a returned server does not run the drivers it once ran.
 func (m *mover) returnedQuiet() failover.Step {
-	return m.perDriver("stopped and disabled on the returned server",
+	see := row(m.Target.Status, DriverStatus.out)
+	return m.looks("stopped and disabled on the returned server", "",
 		func(ctx context.Context, driver string) (failover.Item, error) {
-			st, err := m.Target.Status(ctx, driver)
-			text := st.String()
-			if st.Option != StartDisabled || st.State != StateStopped {
-				text += ": run GuardOldServer"
+			item, err := see(ctx, driver)
+			if !item.Done {
+				item.Found += ": run GuardOldServer"
 			}
-			return failover.Item{Done: st.State == StateStopped && st.Option == StartDisabled, Found: text}, err
+			return item, err
 		}).Step(failover.Step{ID: "returned-quiet",
 		Title: "Check that the returned server has every driver stopped and disabled", Target: m.Target.DN(),
 		Kind: failover.Check, Firm: true,

@@ -1,5 +1,7 @@
 package drivercfg
 
+import "github.com/01b61c5c/failover/internal/ldif"
+
 // Header is what the root element says about the driver.
 type Header struct {
 	DN          string // of the driver, in the tree the file comes from
@@ -9,11 +11,7 @@ type Header struct {
 }
 
 // Attribute is a directory attribute with its values.
-type Attribute struct {
-	Name   string
-	Line   int // 0 when not read from a file
-	Values [][]byte
-}
+type Attribute = ldif.Attribute
 
 // QueryKind says what an importer has to ask for.
 type QueryKind int
@@ -67,9 +65,14 @@ type Object struct {
 
 // Get returns the attribute of that exact name, or nil.
 func (o *Object) Get(name string) *Attribute {
-	for i := range o.Attributes {
-		if o.Attributes[i].Name == name {
-			return &o.Attributes[i]
+	return first(o.Attributes, func(a *Attribute) bool { return a.Name == name })
+}
+
+// first returns the first of the list that is meant, or nil.
+func first[T any](list []T, is func(*T) bool) *T {
+	for i := range list {
+		if is(&list[i]) {
+			return &list[i]
 		}
 	}
 	return nil
@@ -137,21 +140,11 @@ var attributeElements = []element{
 const startOption = "driver-start-option"
 
 func elementNamed(name string) *element {
-	for i := range attributeElements {
-		if attributeElements[i].name == name {
-			return &attributeElements[i]
-		}
-	}
-	return nil
+	return first(attributeElements, func(e *element) bool { return e.name == name })
 }
 
 func elementFor(attribute string) *element {
-	for i := range attributeElements {
-		if attributeElements[i].attribute == attribute {
-			return &attributeElements[i]
-		}
-	}
-	return nil
+	return first(attributeElements, func(e *element) bool { return e.attribute == attribute })
 }
 
 var jobQueries = map[string]QueryKind{"job-servers-query": QueryJobServers, "job-scope-query": QueryJobScope,
@@ -171,6 +164,10 @@ var containers = []container{
 	{name: "global-config-def", class: "DirXML-GlobalConfigDef", attribute: "DirXML-ConfigValues",
 		wrappers: []string{"attributes", "global-config-values"}},
 	{name: "entitlement-definition", class: "DirXML-Entitlement", attribute: "XmlData"},
+}
+
+func containerNamed(name string) *container {
+	return first(containers, func(c *container) bool { return c.name == name || c.old != "" && c.old == name })
 }
 
 // stamps are the attributes by which an object of a package carries its mark.

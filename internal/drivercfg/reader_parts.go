@@ -1,50 +1,114 @@
 package drivercfg
 
 import (
+	"bytes"
 	"encoding/xml"
+	"math"
+	"slices"
 	"strings"
 
 	"github.com/01b61c5c/failover/internal/ldif"
 )
 
-func (r *Reader) resource(o *Object, e xml.StartElement) error {
-	if t := attr(e, "content-type"); t != "" {
-		o.Attributes = append(o.Attributes, Attribute{Name: "DirXML-ContentType", Line: o.Line, Values: [][]byte{[]byte(t)}})
+func (r *Reader) children() error { return r.each(math.MaxInt, r.object) }
+
+// newObject begins an object below the one we are in.
+func (r *Reader) newObject(line int, name, class string) *Object {
+	r.left = r.limits.Object
+	return &Object{Line: line, Path: append(slices.Clone(r.path), name), Class: class}
+}
+
+func (r *Reader) object(e xml.StartElement, line int, kind string) error {
+	switch kind {
+	case "jobs":
+		return r.children()
+	case "ds-object":
+		return r.generic(e, line)
 	}
-	depth := len(r.stack)
-	for {
-		child, err := r.part(depth)
+	fixed := containerNamed(kind)
+	class := map[string]string{"resource": "DirXML-Resource", "publisher": "DirXML-Publisher",
+		"subscriber": "DirXML-Subscriber"}[kind]
+	if fixed != nil {
+		class = fixed.class
+	}
+	name := attr(e, "name")
+	switch {
+	case class == "":
+		o := &Object{Line: line, Path: slices.Clone(r.path)}
+		o.skipped(line, kind, unknownElement)
+		return r.emit(o)
+	case name == "":
+		return r.refuse(line, tag(kind), "the attribute \"name\" is missing")
+	}
+	o := r.newObject(line, name, class)
+	if kind == "resource" {
+		return r.resource(o, e)
+	}
+	o.unknown(e, line, "name")
+	if fixed == nil {
+		return r.channel(o)
+	}
+	value, err := r.xmlValue(kind)
+	if err == nil {
+		value, err = r.unwrap(line, kind, value, fixed.wrappers)
+	}
+	if err == nil {
+		err = r.add(o, line, fixed.attribute, value)
+	}
+	if err != nil {
+		return err
+	}
+	return r.emit(o)
+}
+
+// unwrap takes the elements off a value that the file puts around it and the directory does not hold, in whatever
+// number they stand there. It returns nil when there is nothing inside.
+func (r *Reader) unwrap(line int, kind string, value []byte, wrappers []string) ([]byte, error) {
+	for len(wrappers) > 0 && value != nil {
+		in := newScanner(r.file, bytes.NewReader(value), r.limits)
+		begin, err := in.firstElement()
+		name := full(begin.Name)
+		if err == nil && !slices.Contains(wrappers, name) {
+			break
+		}
+		if err == nil {
+			value, err = in.xmlValue(name)
+		}
 		if err != nil {
-			return err
+			return nil, r.refuse(line, tag(kind), "%v", err)
 		}
-		if child == nil {
-			return r.emit(o)
-		}
-		line, name := r.line, full(child.Name)
-		if name != "content" {
-			o.skipped(line, name, unknownElement)
-			if _, err := r.skip(); err != nil {
+	}
+	return value, nil
+}
+
+func (r *Reader) resource(o *Object, e xml.StartElement) error {
+	o.unknown(e, o.Line, "name", "content-type")
+	err := r.add(o, o.Line, "DirXML-ContentType", []byte(attr(e, "content-type")))
+	if err == nil {
+		err = r.parts(func(e xml.StartElement, line int, name string) error {
+			if name != "content" {
+				o.skipped(line, name, unknownElement)
+				return nil
+			}
+			o.unknown(e, line, "contains")
+			if o.Get("DirXML-Data") != nil {
+				return r.refuse(line, "<content>", "stands twice in one resource")
+			}
+			c, err := r.inside()
+			if err != nil {
 				return err
 			}
-			continue
-		}
-		o.unknown(*child, line, "contains")
-		if o.Get("DirXML-Data") != nil {
-			return r.refuse(line, "<content>", "stands twice in one resource")
-		}
-		c, err := r.inside()
-		if err != nil {
-			return err
-		}
-		if value := c.value(); len(value) > 0 {
-			o.Attributes = append(o.Attributes, Attribute{Name: "DirXML-Data", Line: line, Values: [][]byte{value}})
-		}
+			return r.add(o, line, "DirXML-Data", c.value())
+		})
 	}
+	if err != nil {
+		return err
+	}
+	return r.emit(o)
 }
 
 // channel reads a publisher or subscriber. It is handed out before its children.
 func (r *Reader) channel(o *Object) error {
-	depth := len(r.stack)
 	given := false
 	give := func() error {
 		if given {
@@ -53,148 +117,92 @@ func (r *Reader) channel(o *Object) error {
 		given = true
 		return r.emit(o)
 	}
-	for {
-		child, err := r.part(depth)
-		if err != nil {
-			return err
-		}
-		if child == nil {
-			return give()
-		}
-		line, name := r.line, full(child.Name)
+	err := r.parts(func(e xml.StartElement, line int, name string) error {
 		switch {
-		case name == "attributes" && !given:
-			o.unknown(*child, line, "package-id", "package-version")
-			err = r.attributes(o)
+		case name == "attributes" && given:
+			return r.refuse(line, "<attributes>", "stands behind the children")
 		case name == "attributes":
-			err = r.refuse(line, "<attributes>", "stands behind the children")
+			return r.attributes(o, e, line)
 		case name == "children":
-			if err = give(); err == nil {
-				outer := r.depth
-				r.depth = o.Path
-				err = r.children()
-				r.depth = outer
+			if err := give(); err != nil {
+				return err
 			}
-		default:
-			o.skipped(line, name, unknownElement)
-			_, err = r.skip()
+			outer := r.path
+			defer func() { r.path = outer }()
+			r.path = o.Path
+			return r.children()
 		}
-		if err != nil {
-			return err
-		}
+		o.skipped(line, name, unknownElement)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
+	return give()
 }
 
 // generic reads a ds-object, the form in which jobs stand in the file.
-func (r *Reader) generic(e xml.StartElement) error {
+func (r *Reader) generic(e xml.StartElement, line int) error {
 	name, class := attr(e, "ds-object-name"), attr(e, "ds-object-class")
 	if name == "" || !ldif.ValidName(class) {
-		return r.refuse(r.line, "<ds-object>",
-			"the attribute \"ds-object-name\" or \"ds-object-class\" is missing or no name")
+		return r.refuse(line, "<ds-object>", "the attribute \"ds-object-name\" or \"ds-object-class\" is missing or no name")
 	}
-	o := &Object{Line: r.line, Path: append(append([]string(nil), r.depth...), name), Class: class}
-	o.unknown(e, r.line, "ds-object-class", "ds-object-name")
-	b := budget{left: r.limits.Object}
-	depth := len(r.stack)
-	for {
-		child, err := r.part(depth)
-		if err != nil {
-			return err
+	o := r.newObject(line, name, class)
+	o.unknown(e, line, "ds-object-class", "ds-object-name")
+	err := r.parts(func(e xml.StartElement, line int, name string) error {
+		if name != "ds-attributes" {
+			o.beside(e, line, name)
+			return nil
 		}
-		if child == nil {
-			return r.emit(o)
-		}
-		if full(child.Name) == "ds-attributes" {
-			o.unknown(*child, r.line)
-			err = r.dsAttributes(o, &b)
-		} else {
-			err = r.besideAttributes(o, *child)
-		}
-		if err != nil {
-			return err
-		}
+		o.unknown(e, line)
+		return r.parts(func(e xml.StartElement, line int, name string) error { return r.dsAttribute(o, e, line, name) })
+	})
+	if err != nil {
+		return err
 	}
+	return r.emit(o)
 }
 
-// besideAttributes reads what stands in an object and is no attribute: something to ask for, or unknown.
-func (r *Reader) besideAttributes(o *Object, e xml.StartElement) error {
-	kind := full(e.Name)
-	if q, known := jobQueries[kind]; known {
-		o.unknown(e, r.line, "job-name", "job-display-name")
-		o.query(e, r.line, q)
-	} else if strings.HasSuffix(kind, "-query") {
-		o.query(e, r.line, QueryOther)
-	} else {
-		o.skipped(r.line, kind, unknownElement)
+func (r *Reader) dsAttribute(o *Object, e xml.StartElement, line int, element string) error {
+	if element != "ds-attribute" {
+		o.beside(e, line, element)
+		return nil
 	}
-	_, err := r.skip()
-	return err
+	o.unknown(e, line, "ds-attr-name")
+	name := attr(e, "ds-attr-name")
+	if !ldif.ValidName(name) {
+		return r.refuse(line, tag(element), "%q is not an attribute name", clip(name))
+	}
+	if o.Get(name) != nil {
+		return r.refuse(line, name, "stands twice in one object")
+	}
+	return r.parts(func(e xml.StartElement, line int, kind string) error {
+		switch {
+		case kind == "ds-value":
+			return r.dsValue(o, e, line, name)
+		case !strings.HasSuffix(kind, "-query"):
+			return r.refuse(line, name, "<%s> stands in the place of <ds-value>", clip(kind))
+		}
+		o.beside(e, line, kind)
+		return nil
+	})
 }
 
-func (r *Reader) dsAttributes(o *Object, b *budget) error {
-	depth := len(r.stack)
-	for {
-		e, err := r.part(depth)
-		if err != nil || e == nil {
-			return err
-		}
-		if full(e.Name) != "ds-attribute" {
-			if err := r.besideAttributes(o, *e); err != nil {
-				return err
-			}
-			continue
-		}
-		o.unknown(*e, r.line, "ds-attr-name")
-		name := attr(*e, "ds-attr-name")
-		if !ldif.ValidName(name) {
-			return r.refuse(r.line, "<ds-attribute>", "%q is not an attribute name", clip(name))
-		}
-		if o.Get(name) != nil {
-			return r.refuse(r.line, name, "stands twice in one object")
-		}
-		if err := r.dsValues(o, b, name); err != nil {
-			return err
-		}
+func (r *Reader) dsValue(o *Object, e xml.StartElement, line int, name string) error {
+	o.unknown(e, line, "base64-encoded")
+	c, err := r.inside()
+	if err != nil {
+		return err
 	}
-}
-
-func (r *Reader) dsValues(o *Object, b *budget, name string) error {
-	depth := len(r.stack)
-	for {
-		e, err := r.part(depth)
-		if err != nil || e == nil {
-			return err
+	value := c.value()
+	if attr(e, "base64-encoded") == "true" {
+		if value, err = decodeBase64(c.text); err != nil || c.elements > 0 {
+			return r.refuse(line, name, "bad base64: %v", err)
 		}
-		line := r.line
-		if kind := full(e.Name); kind != "ds-value" {
-			if !strings.HasSuffix(kind, "-query") {
-				return r.refuse(line, name, "<%s> stands in the place of <ds-value>", clip(kind))
-			}
-			if err := r.besideAttributes(o, *e); err != nil {
-				return err
-			}
-			continue
-		}
-		o.unknown(*e, line, "base64-encoded")
-		c, err := r.inside()
-		if err != nil {
-			return err
-		}
-		value := c.value()
-		if attr(*e, "base64-encoded") == "true" {
-			if value, err = decodeBase64(c.text); err != nil || c.elements > 0 {
-				return r.refuse(line, name, "bad base64: %v", err)
-			}
-		} else if blank(value) {
-			value = nil
-		}
-		if len(value) == 0 {
-			continue // not set: the directory has no values of zero bytes
-		}
-		if err := r.add(o, b, line, name, value); err != nil {
-			return err
-		}
+	} else if blank(value) {
+		return nil
 	}
+	return r.add(o, line, name, value)
 }
 
 func blank(text []byte) bool { return len(trimXML(text)) == 0 }

@@ -3,10 +3,12 @@ package drivercfg
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/01b61c5c/failover/internal/badinput"
@@ -23,25 +25,8 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	if l.Value <= 0 {
-		l.Value = 16 << 20
-	}
-	if l.Object <= 0 {
-		l.Object = 64 << 20
-	}
-	if l.Depth <= 0 {
-		l.Depth = 200
-	}
-	if l.Attributes <= 0 {
-		l.Attributes = 256
-	}
-	if l.Parts <= 0 {
-		l.Parts = 20_000
-	}
-	if l.File <= 0 {
-		l.File = 1 << 30
-	}
-	return l
+	return Limits{Value: cmp.Or(l.Value, 16<<20), Object: cmp.Or(l.Object, 64<<20), Depth: cmp.Or(l.Depth, 200),
+		Attributes: cmp.Or(l.Attributes, 256), Parts: cmp.Or(l.Parts, 20_000), File: cmp.Or(l.File, 1<<30)}
 }
 
 var (
@@ -80,17 +65,7 @@ func (s *source) ReadByte() (byte, error) {
 }
 
 // Read makes source an io.Reader; the decoder uses ReadByte.
-func (s *source) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	c, err := s.ReadByte()
-	if err != nil {
-		return 0, err
-	}
-	p[0] = c
-	return 1, nil
-}
+func (s *source) Read([]byte) (int, error) { return 0, errors.ErrUnsupported }
 
 // forget drops what was kept before offset.
 func (s *source) forget(offset int64) {
@@ -124,12 +99,21 @@ type scanner struct {
 
 func newScanner(file string, r io.Reader, limits Limits) *scanner {
 	src := &source{in: bufio.NewReaderSize(r, 64<<10), limits: limits}
-	dec := xml.NewDecoder(src)
-	return &scanner{file: file, src: src, dec: dec, limits: limits}
+	return &scanner{file: file, src: src, dec: xml.NewDecoder(src), limits: limits}
 }
 
 func (s *scanner) refuse(line int, field, format string, args ...any) error {
 	return &badinput.Error{File: s.file, Line: line, Field: field, Reason: fmt.Sprintf(format, args...)}
+}
+
+// firstElement reads up to the first element.
+func (s *scanner) firstElement() (xml.StartElement, error) {
+	for {
+		tok, err := s.next()
+		if e, is := tok.(xml.StartElement); is || err != nil {
+			return e, err
+		}
+	}
 }
 
 // next returns the next token: xml.StartElement, xml.EndElement, xml.CharData, xml.Comment, xml.ProcInst, or io.EOF
@@ -170,6 +154,9 @@ func firstWord(s string) string {
 	return clip(word)
 }
 
+// tag is how errors name an element.
+func tag(name string) string { return "<" + clip(name) + ">" }
+
 func clip(s string) string {
 	const most = 40
 	if len(s) > most {
@@ -182,7 +169,7 @@ func (s *scanner) failed(err error) error {
 	line, _ := s.dec.InputPos()
 	where := ""
 	if n := len(s.stack); n > 0 {
-		where = "<" + clip(s.stack[n-1].name) + ">"
+		where = tag(s.stack[n-1].name)
 	}
 	syntax, isSyntax := errors.AsType[*xml.SyntaxError](err)
 	switch {
@@ -214,18 +201,18 @@ func (s *scanner) opened(t xml.StartElement) error {
 	name := full(t.Name)
 	switch {
 	case len(s.stack) == 0 && s.rooted:
-		return s.refuse(s.line, "<"+clip(name)+">", "a second root element")
+		return s.refuse(s.line, tag(name), "a second root element")
 	case len(s.stack) >= s.limits.Depth:
-		return s.refuse(s.line, "<"+clip(name)+">", "more than %d elements inside each other", s.limits.Depth)
+		return s.refuse(s.line, tag(name), "more than %d elements inside each other", s.limits.Depth)
 	case len(t.Attr) > s.limits.Attributes:
-		return s.refuse(s.line, "<"+clip(name)+">", "more than %d attributes", s.limits.Attributes)
+		return s.refuse(s.line, tag(name), "more than %d attributes", s.limits.Attributes)
 	}
 	s.rooted = true
 	o := open{name: name, line: s.line}
 	for i, a := range t.Attr {
 		for _, b := range t.Attr[:i] {
 			if a.Name == b.Name {
-				return s.refuse(s.line, "<"+clip(name)+">", "attribute %q stands twice", clip(full(a.Name)))
+				return s.refuse(s.line, tag(name), "attribute %q stands twice", clip(full(a.Name)))
 			}
 		}
 		switch {
@@ -256,14 +243,11 @@ func (s *scanner) bound(element, prefix string, isElement bool) error {
 		return nil
 	}
 	for i := len(s.stack) - 1; i >= 0; i-- {
-		for _, p := range s.stack[i].prefixes {
-			if p != prefix {
-				continue
-			}
+		if slices.Contains(s.stack[i].prefixes, prefix) {
 			if s.hold && i < s.outside {
-				return s.refuse(s.line, "<"+clip(element)+">",
-					"namespace prefix %q is declared in line %d, outside of the value, which could not stand alone", clip(prefix),
-					s.stack[i].line)
+				return s.refuse(s.line, tag(element),
+					"namespace prefix %q is declared in line %d, outside of the value, which could not stand alone",
+					clip(prefix), s.stack[i].line)
 			}
 			return nil
 		}
@@ -271,7 +255,7 @@ func (s *scanner) bound(element, prefix string, isElement bool) error {
 	if prefix == "" {
 		return nil
 	}
-	return s.refuse(s.line, "<"+clip(element)+">", "namespace prefix %q is not declared", clip(prefix))
+	return s.refuse(s.line, tag(element), "namespace prefix %q is not declared", clip(prefix))
 }
 
 func (s *scanner) closed(t xml.EndElement) error {
@@ -314,22 +298,30 @@ func (s *scanner) child(depth int) (*xml.StartElement, error) {
 			}
 		case xml.CharData:
 			if len(trimXML(t)) > 0 {
-				return nil, s.refuse(s.line, "<"+clip(s.stack[len(s.stack)-1].name)+">", "unexpected text %q",
-					clip(string(trimXML(t))))
+				return nil, s.refuse(s.line, tag(s.stack[len(s.stack)-1].name), "unexpected text %q", clip(string(trimXML(t))))
 			}
 		}
 	}
 }
 
-// skip reads to the end of the element just begun and reports whether other elements stood in it.
-func (s *scanner) skip() (filled bool, err error) {
-	for depth := len(s.stack); len(s.stack) >= depth; {
-		if _, err := s.next(); err != nil {
-			return filled, err
-		}
-		filled = filled || len(s.stack) > depth
+// xmlValue reads the element just begun, whose content is one XML document, and returns its bytes, or nil when the
+// element is empty.
+func (s *scanner) xmlValue(name string) ([]byte, error) {
+	line := s.line
+	c, err := s.inside()
+	if err != nil {
+		return nil, err
 	}
-	return filled, nil
+	core := trimXML(c.raw)
+	switch {
+	case len(core) == 0 && len(c.prolog) == 0 && len(c.epilog) == 0:
+		return nil, nil
+	case c.loose:
+		return nil, s.refuse(line, tag(name), "expected one XML element inside, found text")
+	case c.elements != 1:
+		return nil, s.refuse(line, tag(name), "expected one XML element inside, found %d", c.elements)
+	}
+	return append(append(c.prolog, core...), c.epilog...), nil
 }
 
 // content is what stood inside of an element.

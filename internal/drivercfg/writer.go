@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/base64"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -96,17 +95,23 @@ func (w *Writer) lose(o *Object, attribute, reason string) {
 	w.lost = append(w.lost, Lost{Path: o.Path, Attribute: attribute, Reason: reason})
 }
 
+// begin writes a start tag without its end. The attributes are names and values in turn; those without a value are left
+// out.
+func (w *Writer) begin(indent, element string, attributes ...string) {
+	w.print(indent, "<", element)
+	for pair := range slices.Chunk(attributes, 2) {
+		if pair[1] != "" {
+			w.print(" ", pair[0], `="`, escaper.Replace(pair[1]), `"`)
+		}
+	}
+}
+
 func (w *Writer) driver(o *Object) error {
 	if w.state != beforeDriver {
 		return errors.New("drivercfg: a second driver")
 	}
-	w.print(`<?xml version="1.0" encoding="UTF-8"?><driver-configuration`)
-	for _, a := range [][2]string{{"dn", w.header.DN}, {"driver-set-dn", w.header.DriverSetDN}, {"name", w.header.Name},
-		{"package-id", w.header.PackageID}} {
-		if a[1] != "" {
-			w.print(" ", a[0], `="`, escape(a[1]), `"`)
-		}
-	}
+	w.begin(`<?xml version="1.0" encoding="UTF-8"?>`, "driver-configuration", "dn", w.header.DN,
+		"driver-set-dn", w.header.DriverSetDN, "name", w.header.Name, "package-id", w.header.PackageID)
 	w.print(">\n")
 	w.attributes(o, "\t")
 	w.print("\t<children>\n")
@@ -118,57 +123,48 @@ func (w *Writer) driver(o *Object) error {
 func (w *Writer) attributes(o *Object, indent string) {
 	w.print(indent, "<attributes>\n")
 	in := indent + "\t"
-	driver := len(o.Path) == 0
 	for i := range attributeElements {
 		e := &attributeElements[i]
-		a := o.Get(e.attribute)
-		switch {
-		case e.form == asQuery && !e.old:
+		if e.form == asQuery && !e.old {
 			for _, q := range o.Queries {
 				if q.Kind == e.query {
-					w.query(in, e.name, q)
+					w.begin(in, e.name, "display-name", q.DisplayName, "name", q.Name)
+					w.print("/>\n")
 				}
 			}
-		case e.form == asXML || e.form == asValue || e.form == asBase64 || e.form == asLinkage:
-			if a != nil && w.attribute(o, in, e, a) {
-				continue
-			}
 		}
-		if driver && e.inherits {
-			w.print(in, "<", e.name, ` inherit="true"/>`, "\n")
+		a := o.Get(e.attribute)
+		stands := a != nil && w.attribute(o, in, e, a)
+		if !stands && e.inherits && len(o.Path) == 0 {
+			w.begin(in, e.name, "inherit", "true")
+			w.print("/>\n")
 		}
 	}
 	for _, a := range o.Attributes {
-		if e := elementFor(a.Name); e == nil && !isNaming(a.Name) {
-			w.lose(o, a.Name, noElement(a.Name))
+		if elementFor(a.Name) == nil {
+			w.noElement(o, a.Name)
 		}
 	}
 	w.print(indent, "</attributes>\n")
 }
 
-// noElement says why an attribute is not in the file.
-func noElement(attribute string) string {
-	if strings.HasPrefix(strings.ToLower(attribute), "dirxml-pkg") {
-		return "package stamps are not written: Designer shows the content without its package"
+// noElement says of an attribute why it is not in the file, but for those that every object has and that the place in
+// the file expresses.
+func (w *Writer) noElement(o *Object, attribute string) {
+	switch {
+	case isNaming(attribute):
+	case isStamp(attribute):
+		w.lose(o, attribute, "package stamps are not written: Designer shows the content without its package")
+	default:
+		w.lose(o, attribute, "the format has no element for it")
 	}
-	return "the format has no element for it"
 }
 
-// isNaming reports attributes that every object has and that the place in the file expresses.
 func isNaming(name string) bool {
 	return strings.EqualFold(name, "cn") || strings.EqualFold(name, "objectClass")
 }
 
-func (w *Writer) query(indent, element string, q Query) {
-	w.print(indent, "<", element)
-	if q.DisplayName != "" {
-		w.print(` display-name="`, escape(q.DisplayName), `"`)
-	}
-	if q.Name != "" {
-		w.print(` name="`, escape(q.Name), `"`)
-	}
-	w.print("/>\n")
-}
+func isStamp(name string) bool { return strings.HasPrefix(strings.ToLower(name), "dirxml-pkg") }
 
 // attribute writes one attribute and reports whether it stands in the file.
 func (w *Writer) attribute(o *Object, indent string, e *element, a *Attribute) bool {
@@ -197,11 +193,13 @@ func (w *Writer) attribute(o *Object, indent string, e *element, a *Attribute) b
 		w.print(indent, "<", e.name, ">", base64.StdEncoding.EncodeToString(value), "</", e.name, ">\n")
 	case !clean(value):
 		return lose("holds characters XML cannot carry")
-	case e.name == startOption:
-		// Without "no-resync" another importer may synchronize everything.
-		w.print(indent, "<", e.name, ` no-resync="true" value="`, escape(string(value)), `"/>`, "\n")
 	default:
-		w.print(indent, "<", e.name, ` value="`, escape(string(value)), `"/>`, "\n")
+		noResync := ""
+		if e.name == startOption {
+			noResync = "true" // without it another importer may synchronize everything
+		}
+		w.begin(indent, e.name, "no-resync", noResync, "value", string(value))
+		w.print("/>\n")
 	}
 	return true
 }
@@ -221,11 +219,12 @@ func (w *Writer) linkage(o *Object, indent string, e *element, a *Attribute) {
 	})
 	w.print(indent, "<", e.name, ">\n")
 	for _, item := range items {
-		w.print(indent, `	<linkage-item dn="`, escape(item.dn), `" order="`, strconv.Itoa(item.order), `" policy-set="`,
-			strconv.Itoa(item.set), `"`)
+		set := ""
 		if item.set < len(policySets) {
-			w.print(` policy-set-name="`, policySets[item.set], `"`)
+			set = policySets[item.set]
 		}
+		w.begin(indent+"\t", "linkage-item", "dn", item.dn, "order", strconv.Itoa(item.order),
+			"policy-set", strconv.Itoa(item.set), "policy-set-name", set)
 		w.print("/>\n")
 	}
 	w.print(indent, "</", e.name, ">\n")
@@ -260,8 +259,9 @@ func (w *Writer) child(o *Object) error {
 	}
 	switch o.Class {
 	case "DirXML-Publisher", "DirXML-Subscriber":
-		kind := channelElement(o.Class)
-		w.print(indent, "<", kind, ` name="`, escape(name), `">`, "\n")
+		kind := strings.ToLower(strings.TrimPrefix(o.Class, "DirXML-"))
+		w.begin(indent, kind, "name", name)
+		w.print(">\n")
 		w.attributes(o, indent+"\t")
 		w.print(indent, "\t<children>\n")
 		w.stack = append(slices.Clone(w.stack), name)
@@ -282,69 +282,58 @@ func (w *Writer) closeChannel() {
 	w.stack, w.kinds = w.stack[:last], w.kinds[:last]
 }
 
-func channelElement(class string) string {
-	return strings.ToLower(strings.TrimPrefix(class, "DirXML-"))
-}
-
 func (w *Writer) leaf(o *Object, indent, name string) {
-	for _, c := range containers {
-		if c.class != o.Class {
-			continue
-		}
-		a := o.Get(c.attribute)
-		if a != nil && len(a.Values) > 1 {
-			break
-		}
-		var doc document
-		if a != nil {
-			var err error
-			if doc, err = w.split(a.Values[0]); err != nil {
-				break // not XML that can stand inside: the general form takes any bytes
-			}
-		}
-		w.print(indent, "<", c.name, ` name="`, escape(name), `">`)
-		for _, wrapper := range c.wrappers {
-			w.print("<", wrapper, ">")
-		}
-		w.document(doc)
-		for _, wrapper := range slices.Backward(c.wrappers) {
-			w.print("</", wrapper, ">")
-		}
-		w.print("</", c.name, ">\n")
-		for _, other := range o.Attributes {
-			if other.Name != c.attribute && !isNaming(other.Name) {
-				w.lose(o, other.Name, noElement(other.Name))
-			}
-		}
+	c := first(containers, func(c *container) bool { return c.class == o.Class })
+	if c == nil {
+		w.generic(o, indent, name)
 		return
 	}
-	w.generic(o, indent, name)
-}
-
-func (w *Writer) resource(o *Object, indent, name string) {
-	data, kind := o.Get("DirXML-Data"), o.Get("DirXML-ContentType")
-	for _, a := range o.Attributes {
-		switch own := a.Name == "DirXML-Data" || a.Name == "DirXML-ContentType"; {
-		case isNaming(a.Name):
-		case !own && strings.HasPrefix(strings.ToLower(a.Name), "dirxml-pkg"):
-			w.lose(o, a.Name, noElement(a.Name))
-		case !own || len(a.Values) != 1 || !clean(a.Values[0]):
-			w.generic(o, indent, name)
+	var doc document
+	if a := o.Get(c.attribute); a != nil {
+		var err error
+		if doc, err = w.split(a.Values[0]); err != nil || len(a.Values) > 1 {
+			w.generic(o, indent, name) // no one XML value that can stand inside: the general form takes any bytes
 			return
 		}
 	}
-	w.print(indent, "<resource")
-	if kind != nil {
-		w.print(` content-type="`, escape(string(kind.Values[0])), `"`)
+	w.begin(indent, c.name, "name", name)
+	w.print(">")
+	for _, wrapper := range c.wrappers {
+		w.print("<", wrapper, ">")
 	}
-	w.print(` name="`, escape(name), `">`, "\n")
+	w.document(doc)
+	for _, wrapper := range slices.Backward(c.wrappers) {
+		w.print("</", wrapper, ">")
+	}
+	w.print("</", c.name, ">\n")
+	for _, other := range o.Attributes {
+		if other.Name != c.attribute {
+			w.noElement(o, other.Name)
+		}
+	}
+}
+
+func (w *Writer) resource(o *Object, indent, name string) {
+	data, kind := o.Get("DirXML-Data"), ""
+	for _, a := range o.Attributes {
+		switch own := a.Name == "DirXML-Data" || a.Name == "DirXML-ContentType"; {
+		case !own && (isNaming(a.Name) || isStamp(a.Name)):
+			w.noElement(o, a.Name)
+		case !own || len(a.Values) != 1 || !clean(a.Values[0]):
+			w.generic(o, indent, name)
+			return
+		case a.Name == "DirXML-ContentType":
+			kind = string(a.Values[0])
+		}
+	}
+	w.begin(indent, "resource", "content-type", kind, "name", name)
+	w.print(">\n")
 	if data != nil {
-		w.print(indent, "\t<content contains=\"")
 		if doc, err := w.split(data.Values[0]); err == nil {
-			w.print(`xml">`)
+			w.print(indent, "\t", `<content contains="xml">`)
 			w.document(doc)
 		} else {
-			w.print(`text">`, textEscaper.Replace(string(data.Values[0])))
+			w.print(indent, "\t", `<content contains="text">`, textEscaper.Replace(string(data.Values[0])))
 		}
 		w.print("</content>\n")
 	}
@@ -353,13 +342,14 @@ func (w *Writer) resource(o *Object, indent, name string) {
 
 // generic writes the form in which jobs stand in the file; it takes any object and any bytes.
 func (w *Writer) generic(o *Object, indent, name string) {
-	w.print(indent, `<ds-object ds-object-class="`, escape(o.Class), `" ds-object-name="`, escape(name), `">`, "\n",
-		indent, "\t<ds-attributes>\n")
+	w.begin(indent, "ds-object", "ds-object-class", o.Class, "ds-object-name", name)
+	w.print(">\n", indent, "\t<ds-attributes>\n")
 	for _, a := range o.Attributes {
 		if isNaming(a.Name) || a.Name == "DirXML-ServerList" {
 			continue // asked for at import: the servers of another tree mean nothing there
 		}
-		w.print(indent, "\t\t", `<ds-attribute ds-attr-name="`, escape(a.Name), `">`, "\n")
+		w.begin(indent+"\t\t", "ds-attribute", "ds-attr-name", a.Name)
+		w.print(">\n")
 		for _, v := range a.Values {
 			if a.Name != "XmlData" && clean(v) && !blank(v) {
 				w.print(indent, "\t\t\t<ds-value>", textEscaper.Replace(string(v)), "</ds-value>\n")
@@ -370,8 +360,8 @@ func (w *Writer) generic(o *Object, indent, name string) {
 		w.print(indent, "\t\t</ds-attribute>\n")
 	}
 	if o.Class == "DirXML-Job" {
-		w.print(indent, "\t\t", `<job-servers-query job-display-name="`, escape(name), `" job-name="`,
-			escape(w.dn(o.Path)), `"/>`, "\n")
+		w.begin(indent+"\t\t", "job-servers-query", "job-display-name", name, "job-name", w.dn(o.Path))
+		w.print("/>\n")
 	}
 	w.print(indent, "\t</ds-attributes>\n", indent, "</ds-object>\n")
 }
@@ -388,27 +378,16 @@ func (w *Writer) dn(path []string) string {
 // document is an XML value taken apart into what can stand inside an element and what cannot.
 type document struct{ prolog, core []byte }
 
+// front is what may stand in front of the document of a value.
+var front = regexp.MustCompile(`^\x{FEFF}?(?:<\?xml (?s:.*?)\?>)?[ \t\r\n]*`)
+
 // split takes value apart and proves that its core can stand inside another document unchanged.
 func (w *Writer) split(value []byte) (document, error) {
 	if !clean(value) {
 		return document{}, errors.New("not UTF-8 text that XML can carry")
 	}
-	d := document{core: value}
-	begin := 0
-	if bytes.HasPrefix(value, bom) {
-		begin = len(bom)
-	}
-	if bytes.HasPrefix(value[begin:], []byte("<?xml ")) {
-		end := bytes.Index(value[begin:], []byte("?>"))
-		if end < 0 {
-			return document{}, errors.New("not well-formed: the XML declaration does not end")
-		}
-		begin += end + 2
-	}
-	rest := value[begin:]
-	begin += len(rest) - len(bytes.TrimLeft(rest, " \t\r\n"))
-	d.prolog, d.core = value[:begin], value[begin:]
-	d.core = trimXML(d.core)
+	prolog := front.Find(value)
+	d := document{prolog: prolog, core: trimXML(value[len(prolog):])}
 	return d, w.embeddable(d.prolog, d.core)
 }
 
@@ -425,14 +404,8 @@ func (w *Writer) embeddable(prolog, core []byte) error {
 	in := io.MultiReader(bytes.NewReader(bytes.TrimPrefix(bytes.TrimSpace(prolog), bom)), strings.NewReader("<v>"),
 		bytes.NewReader(core), strings.NewReader("</v>"))
 	s := newScanner("value", in, w.limits)
-	for {
-		tok, err := s.next()
-		if err != nil {
-			return err
-		}
-		if _, ok := tok.(xml.StartElement); ok {
-			break
-		}
+	if _, err := s.firstElement(); err != nil {
+		return err
 	}
 	c, err := s.inside()
 	switch {
@@ -458,22 +431,15 @@ func (w *Writer) document(d document) {
 
 // clean reports whether XML can carry the bytes as characters.
 func clean(b []byte) bool {
-	for len(b) > 0 {
-		r, n := utf8.DecodeRune(b)
-		if r == utf8.RuneError && n == 1 || r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF {
-			return false
-		}
-		b = b[n:]
-	}
-	return true
+	return utf8.Valid(b) && !bytes.ContainsFunc(b, func(r rune) bool {
+		return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF
+	})
 }
 
 var textEscaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "\r", "&#13;")
 
 var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "\t", "&#9;", "\n", "&#10;",
 	"\r", "&#13;")
-
-func escape(s string) string { return escaper.Replace(s) }
 
 // Close ends the file. The driver must have been written.
 func (w *Writer) Close() error {

@@ -9,7 +9,6 @@
 //   - puts attributes into a map, so that their order is lost and an export is never twice the same;
 //   - names the last line of a record and not the line of the mistake;
 //   - has no limits, and joins folded lines in time that grows with the square of the value;
-//   - refuses empty values and renames, ignores control values, and carries the changetype of one record over to
-//     the next;
+//   - refuses empty values, ignores control values, and carries the changetype of one record over to the next;
 //   - writes values that begin with a space, a colon or "<" in clear, which a reader takes for something else.
 package ldif

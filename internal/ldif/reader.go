@@ -3,10 +3,12 @@ package ldif
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"sort"
 	"strings"
 	"unicode/utf8"
@@ -22,16 +24,7 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	if l.Value <= 0 {
-		l.Value = 16 << 20
-	}
-	if l.Record <= 0 {
-		l.Record = 64 << 20
-	}
-	if l.Lines <= 0 {
-		l.Lines = 200_000
-	}
-	return l
+	return Limits{Value: cmp.Or(l.Value, 16<<20), Record: cmp.Or(l.Record, 64<<20), Lines: cmp.Or(l.Lines, 200_000)}
 }
 
 const (
@@ -53,10 +46,9 @@ type Reader struct {
 	first  int    // its first physical line
 	held   bool   // the logical line at hand was given back
 
-	begun   bool // something other than comments was seen
-	kind    Kind // of the file: Content or Add for "changes"
-	kindSet bool
-	err     error // sticky
+	begun          bool  // something other than comments was seen
+	content, other bool  // which kinds of record the file holds: content, changes
+	err            error // sticky
 }
 
 // NewReader reads from r; file is the name errors carry.
@@ -64,21 +56,16 @@ func NewReader(file string, r io.Reader, limits Limits) *Reader {
 	return &Reader{file: file, in: bufio.NewReaderSize(r, 64<<10), limits: limits.withDefaults()}
 }
 
-// Line returns the number of the last physical line read.
-func (r *Reader) Line() int { return r.line }
-
 // Next returns the next record, or io.EOF after the last. Every other error is a *badinput.Error or the error of
 // the underlying reader with the line added, and ends the reading.
 func (r *Reader) Next() (*Record, error) {
-	if r.err != nil {
-		return nil, r.err
+	var rec *Record
+	if r.err == nil {
+		if rec, r.err = r.record(); r.err == nil {
+			return rec, nil
+		}
 	}
-	rec, err := r.record()
-	if err != nil {
-		r.err = err
-		return nil, err
-	}
-	return rec, nil
+	return nil, r.err
 }
 
 func (r *Reader) refuse(line int, field, format string, args ...any) error {
@@ -208,14 +195,17 @@ func (r *Reader) value(name string, off int) ([]byte, error) {
 	rest := r.buf[off:]
 	switch {
 	case len(rest) > 0 && rest[0] == ':':
-		begin := off + 1 + leadingSpaces(rest[1:])
-		enc := r.buf[begin:]
+		enc := bytes.TrimLeft(rest[1:], " ")
 		out := make([]byte, base64.StdEncoding.DecodedLen(len(enc)))
 		n, err := base64.StdEncoding.Strict().Decode(out, enc)
 		if bad, ok := errors.AsType[base64.CorruptInputError](err); ok {
-			at := begin + min(int(bad), max(len(enc)-1, 0))
-			return nil, r.refuse(r.lineOf(at), name, "bad base64 at column %d of the line",
-				at-r.starts[r.lineOf(at)-r.first]+1+indent(r.lineOf(at) > r.first))
+			at := len(r.buf) - len(enc) + min(int(bad), max(len(enc)-1, 0))
+			line := r.lineOf(at)
+			column := at - r.starts[line-r.first] + 1
+			if line > r.first {
+				column++ // the space in front of a folded line
+			}
+			return nil, r.refuse(line, name, "bad base64 at column %d of the line", column)
 		}
 		if err != nil {
 			return nil, r.refuse(r.first, name, "bad base64: %v", err)
@@ -231,7 +221,7 @@ func (r *Reader) value(name string, off int) ([]byte, error) {
 		return nil, r.refuse(r.first, name,
 			"a value by URL is not followed: it would read a file of this machine; give the value itself, in base64")
 	}
-	rest = rest[leadingSpaces(rest):]
+	rest = bytes.TrimLeft(rest, " ")
 	if len(rest) > r.limits.Value {
 		return nil, r.refuse(r.first, name, "value of %d bytes, longer than the limit of %d", len(rest), r.limits.Value)
 	}
@@ -245,53 +235,20 @@ func (r *Reader) value(name string, off int) ([]byte, error) {
 	return bytes.Clone(rest), nil
 }
 
-func indent(folded bool) int {
-	if folded {
-		return 1
-	}
-	return 0
-}
-
-func leadingSpaces(b []byte) int { return len(b) - len(bytes.TrimLeft(b, " ")) }
-
 func clip(b []byte) string {
 	const most = 60
+	text := strings.ToValidUTF8(string(b[:min(len(b), most)]), "?")
 	if len(b) > most {
-		return strings.ToValidUTF8(string(b[:most]), "?") + "…"
+		text += "…"
 	}
-	return strings.ToValidUTF8(string(b), "?")
+	return text
 }
+
+// Object identifiers and attribute descriptions as RFC 4512 section 1.4 and 2.5 write them.
+var (
+	oid         = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*$`)
+	description = regexp.MustCompile(`^([0-9]+(\.[0-9]+)*|[A-Za-z][A-Za-z0-9-]*)(;[A-Za-z0-9-]+)*$`)
+)
 
 // ValidName reports whether name is an attribute description: a name or object identifier, with options.
-func ValidName(name string) bool {
-	parts := strings.Split(name, ";")
-	if !validOID(parts[0]) && !validKey(parts[0], true) {
-		return false
-	}
-	for _, option := range parts[1:] {
-		if !validKey(option, false) {
-			return false
-		}
-	}
-	return len(name) <= maxName
-}
-
-func validKey(s string, letterFirst bool) bool {
-	for i := range len(s) {
-		c := s[i]
-		letter := (c|0x20) >= 'a' && (c|0x20) <= 'z'
-		if !letter && (i == 0 && letterFirst || c != '-' && (c < '0' || c > '9')) {
-			return false
-		}
-	}
-	return s != ""
-}
-
-func validOID(s string) bool {
-	for _, arc := range strings.Split(s, ".") {
-		if arc == "" || strings.Trim(arc, "0123456789") != "" {
-			return false
-		}
-	}
-	return true
-}
+func ValidName(name string) bool { return len(name) <= maxName && description.MatchString(name) }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -23,81 +22,74 @@ func (r *Reader) record() (*Record, error) {
 		if err != nil {
 			return nil, err
 		}
-		if strings.EqualFold(name, "version") && !r.begun {
-			r.begun = true
+		first := !r.begun
+		r.begun = true
+		switch key := strings.ToLower(name); {
+		case key == "version" && first:
 			if string(value) != "1" {
 				return nil, r.refuse(r.first, "version", "%q is not a version this reads; only 1 is defined", clip(value))
 			}
 			continue
-		}
-		r.begun = true
-		if key := strings.ToLower(name); key == "search" || key == "result" {
+		case key == "search" || key == "result":
 			return nil, r.refuse(r.first, clip([]byte(name)), "is no record: output of ldapsearch; take it with -LLL")
-		}
-		if strings.EqualFold(name, "include") {
+		case key == "include":
 			return nil, r.refuse(r.first, "include",
 				"an extension of other tools that names another file; give that file itself")
-		}
-		if !strings.EqualFold(name, "dn") {
+		case key != "dn":
 			return nil, r.refuse(r.first, clip([]byte(name)), "a record begins with \"dn:\"")
 		}
 		rec := &Record{Line: r.first, DN: string(value)}
-		if err := r.checkDN("dn", rec.DN); err != nil {
+		if err := r.checkDN(rec.DN); err != nil {
 			return nil, err
 		}
 		if err := r.body(rec); err != nil {
 			return nil, err
 		}
-		return rec, r.sameKind(rec)
+		r.content, r.other = r.content || rec.Kind == Content, r.other || rec.Kind != Content
+		if r.content && r.other {
+			return nil, r.refuse(rec.Line, "changetype", "content records and change records in one file")
+		}
+		return rec, nil
 	}
 }
 
-func (r *Reader) checkDN(field, dn string) error {
+func (r *Reader) checkDN(dn string) error {
 	if len(dn) > maxDN {
-		return r.refuse(r.first, field, "distinguished name longer than %d bytes", maxDN)
+		return r.refuse(r.first, "dn", "distinguished name longer than %d bytes", maxDN)
 	}
 	if !utf8.ValidString(dn) {
-		return r.refuse(r.first, field, "distinguished name is not UTF-8")
+		return r.refuse(r.first, "dn", "distinguished name is not UTF-8")
 	}
 	if _, err := ldap.ParseDN(dn); err != nil {
-		return r.refuse(r.first, field, "%q is not a distinguished name: %v", clip([]byte(dn)), err)
+		return r.refuse(r.first, "dn", "%q is not a distinguished name: %v", clip([]byte(dn)), err)
 	}
-	return nil
-}
-
-func (r *Reader) sameKind(rec *Record) error {
-	kind := rec.Kind
-	if kind != Content {
-		kind = Add
-	}
-	if r.kindSet && kind != r.kind {
-		return r.refuse(rec.Line, "changetype", "content records and change records in one file")
-	}
-	r.kind, r.kindSet = kind, true
 	return nil
 }
 
 // body reads what follows the "dn:" line up to the separator.
 func (r *Reader) body(rec *Record) error {
 	more, err := r.more()
-	if err != nil || !more {
+	for more && strings.EqualFold(fieldOf(r.buf), "control") {
+		if err = r.control(rec); err == nil {
+			more, err = r.more()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	change := more && strings.EqualFold(fieldOf(r.buf), "changetype")
+	switch {
+	case err != nil:
 		return err
-	}
-	for strings.EqualFold(fieldOf(r.buf), "control") {
-		if err := r.control(rec); err != nil {
-			return err
+	case !change && len(rec.Controls) > 0:
+		line := rec.Line
+		if more {
+			line = r.first
 		}
-		if more, err = r.more(); err != nil {
-			return err
-		}
-		if !more {
-			return r.refuse(rec.Line, "control", "a control without a changetype")
-		}
-	}
-	if !strings.EqualFold(fieldOf(r.buf), "changetype") {
-		if len(rec.Controls) > 0 {
-			return r.refuse(r.first, "control", "a control without a changetype")
-		}
+		return r.refuse(line, "control", "a control without a changetype")
+	case !more:
+		return nil
+	case !change:
 		r.held = true
 		return r.attributes(rec)
 	}
@@ -112,17 +104,10 @@ func (r *Reader) body(rec *Record) error {
 	case "modify":
 		rec.Kind = Modify
 		return r.changes(rec)
-	case "modrdn", "moddn":
-		rec.Kind = Rename
-		return r.rename(rec)
-	case "delete":
-		rec.Kind = Delete
-		if more, err = r.more(); err == nil && more {
-			err = r.refuse(r.first, fieldOf(r.buf), "nothing may follow \"changetype: delete\"")
-		}
-		return err
+	case "modrdn", "moddn", "delete":
+		return r.refuse(rec.Line, "changetype", "an export neither deletes nor renames")
 	}
-	return r.refuse(r.first, "changetype", "%q is none of add, delete, modify, modrdn, moddn", clip(value))
+	return r.refuse(r.first, "changetype", "%q is none of add, modify, delete, modrdn, moddn", clip(value))
 }
 
 // more reads a logical line and reports whether the record goes on.
@@ -135,40 +120,33 @@ func (r *Reader) more() (bool, error) {
 }
 
 func (r *Reader) control(rec *Record) error {
-	line := r.first
-	rest := r.buf[len("control:"):]
-	off := len(r.buf) - len(rest) + leadingSpaces(rest)
-	end := off
-	for end < len(r.buf) && (r.buf[end] == '.' || (r.buf[end] >= '0' && r.buf[end] <= '9')) {
-		end++
+	rest := bytes.TrimLeft(r.buf[len("control:"):], " ")
+	number := rest[:len(rest)-len(bytes.TrimLeft(rest, ".0123456789"))]
+	if !oid.Match(number) {
+		return r.refuse(r.first, "control", "does not begin with an object identifier")
 	}
-	c := Control{OID: string(r.buf[off:end])}
-	if !validOID(c.OID) {
-		return r.refuse(line, "control", "does not begin with an object identifier")
-	}
-	if end < len(r.buf) && r.buf[end] == ' ' {
-		end += leadingSpaces(r.buf[end:])
-		switch {
-		case bytes.HasPrefix(r.buf[end:], []byte("true")):
-			c.Critical, end = true, end+4
-		case bytes.HasPrefix(r.buf[end:], []byte("false")):
-			end += 5
-		default:
-			return r.refuse(line, "control", "criticality is neither true nor false")
+	c := Control{OID: string(number)}
+	if rest = rest[len(number):]; bytes.HasPrefix(rest, []byte(" ")) {
+		rest = bytes.TrimLeft(rest, " ")
+		var known bool
+		if rest, c.Critical = bytes.CutPrefix(rest, []byte("true")); !c.Critical {
+			if rest, known = bytes.CutPrefix(rest, []byte("false")); !known {
+				return r.refuse(r.first, "control", "criticality is neither true nor false")
+			}
 		}
 	}
-	if end < len(r.buf) {
-		if r.buf[end] != ':' {
-			return r.refuse(line, "control", "unexpected %q after the criticality", clip(r.buf[end:]))
+	if len(rest) > 0 {
+		if rest[0] != ':' {
+			return r.refuse(r.first, "control", "unexpected %q after the criticality", clip(rest))
 		}
-		value, err := r.value("control", end+1)
+		value, err := r.value("control", len(r.buf)-len(rest)+1)
 		if err != nil {
 			return err
 		}
 		c.HasValue, c.Value = true, value
 	}
 	if len(rec.Controls) == 32 {
-		return r.refuse(line, "control", "more than 32 controls")
+		return r.refuse(r.first, "control", "more than 32 controls")
 	}
 	rec.Controls = append(rec.Controls, c)
 	return nil
@@ -189,18 +167,27 @@ func (r *Reader) spend(b *budget, name string, value []byte) error {
 	return nil
 }
 
-func (r *Reader) attributes(rec *Record) error {
-	var spent budget
-	index := map[string]int{}
+// each calls fn with name and value of each line up to the end of the record.
+func (r *Reader) each(fn func(name string, value []byte) error) error {
 	for {
 		more, err := r.more()
 		if err != nil || !more {
 			return err
 		}
 		name, value, err := r.spec()
+		if err == nil {
+			err = fn(name, value)
+		}
 		if err != nil {
 			return err
 		}
+	}
+}
+
+func (r *Reader) attributes(rec *Record) error {
+	var spent budget
+	index := map[string]int{}
+	return r.each(func(name string, value []byte) error {
 		if !ValidName(name) {
 			return r.refuse(r.first, clip([]byte(name)), "not an attribute description")
 		}
@@ -219,26 +206,13 @@ func (r *Reader) attributes(rec *Record) error {
 			rec.Attributes = append(rec.Attributes, Attribute{Name: name, Line: r.first})
 		}
 		rec.Attributes[i].Values = append(rec.Attributes[i].Values, value)
-	}
+		return nil
+	})
 }
 
 func (r *Reader) changes(rec *Record) error {
 	var spent budget
-	for {
-		more, err := r.more()
-		if err != nil {
-			return err
-		}
-		if !more {
-			if len(rec.Changes) == 0 {
-				return r.refuse(rec.Line, "changetype", "a modify record that changes nothing")
-			}
-			return nil
-		}
-		verb, attr, err := r.spec()
-		if err != nil {
-			return err
-		}
+	err := r.each(func(verb string, attr []byte) error {
 		change := Change{Attribute: Attribute{Name: string(attr), Line: r.first}}
 		switch strings.ToLower(verb) {
 		case "add":
@@ -263,20 +237,24 @@ func (r *Reader) changes(rec *Record) error {
 			return r.refuse(change.Line, change.Name, "adds no value")
 		}
 		rec.Changes = append(rec.Changes, change)
+		return nil
+	})
+	if err == nil && len(rec.Changes) == 0 {
+		err = r.refuse(rec.Line, "changetype", "a modify record that changes nothing")
 	}
+	return err
 }
 
 func (r *Reader) changeValues(rec *Record, change *Change, spent *budget) error {
 	for {
 		more, err := r.more()
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if !more {
+		case !more:
 			return r.refuse(rec.Line, change.Name,
 				"the change does not end with a line \"-\": the record was cut off, or lacks its last \"-\"")
-		}
-		if string(r.buf) == "-" {
+		case string(r.buf) == "-":
 			return nil
 		}
 		name, value, err := r.spec()
@@ -290,45 +268,5 @@ func (r *Reader) changeValues(rec *Record, change *Change, spent *budget) error 
 			return err
 		}
 		change.Values = append(change.Values, value)
-	}
-}
-
-func (r *Reader) rename(rec *Record) error {
-	var seenOld bool
-	for step := 0; ; step++ {
-		more, err := r.more()
-		if err != nil {
-			return err
-		}
-		if !more {
-			if rec.NewRDN == "" || !seenOld {
-				return r.refuse(rec.Line, "changetype", "a rename needs newrdn and deleteoldrdn")
-			}
-			return nil
-		}
-		name, value, err := r.spec()
-		if err != nil {
-			return err
-		}
-		switch {
-		case step == 0 && strings.EqualFold(name, "newrdn"):
-			rec.NewRDN = string(value)
-			err = r.checkDN("newrdn", rec.NewRDN)
-		case step == 1 && strings.EqualFold(name, "deleteoldrdn"):
-			n, perr := strconv.Atoi(string(value))
-			if perr != nil || n < 0 || n > 1 {
-				return r.refuse(r.first, "deleteoldrdn", "%q is neither 0 nor 1", clip(value))
-			}
-			rec.DeleteOldRDN, seenOld = n == 1, true
-		case step == 2 && strings.EqualFold(name, "newsuperior"):
-			rec.NewSuperior, rec.Moves = string(value), true
-			err = r.checkDN("newsuperior", rec.NewSuperior)
-		default:
-			return r.refuse(r.first, clip([]byte(name)),
-				"out of place in a rename: newrdn, deleteoldrdn, newsuperior in this order")
-		}
-		if err != nil {
-			return err
-		}
 	}
 }

@@ -96,19 +96,10 @@ add: member
 member: cn=b
 member: cn=c
 -
-
-dn: cn=a,o=x
-changetype: modrdn
-newrdn: cn=b
-deleteoldrdn: 1
-newsuperior: o=y
-
-dn: cn=b,o=y
-changetype: delete
 `
 	all, err := readAll(text, Limits{})
 	require.NoError(t, err)
-	require.Len(t, all, 4)
+	require.Len(t, all, 2)
 	require.Equal(t, []Control{{OID: "1.2.3", Critical: true, HasValue: true, Value: []byte("value")},
 		{OID: "2.16.840.1.113730.3.4.2"}, {OID: "1.2.840.113556.1.4.805"}}, all[0].Controls)
 	require.Equal(t, Add, all[0].Kind)
@@ -117,12 +108,6 @@ changetype: delete
 		{Op: OpDelete, Attribute: Attribute{Name: "seeAlso", Line: 14}},
 		{Op: OpAdd, Attribute: Attribute{Name: "member", Line: 16, Values: [][]byte{[]byte("cn=b"), []byte("cn=c")}}},
 	}, all[1].Changes)
-	require.Equal(t, Rename, all[2].Kind)
-	require.Equal(t, "cn=b", all[2].NewRDN)
-	require.True(t, all[2].DeleteOldRDN)
-	require.True(t, all[2].Moves)
-	require.Equal(t, "o=y", all[2].NewSuperior)
-	require.Equal(t, Delete, all[3].Kind)
 }
 
 func TestRefusals(t *testing.T) {
@@ -149,21 +134,20 @@ func TestRefusals(t *testing.T) {
 		{"cut after dn", "dn: o=x", 1, "dn", "cut off"},
 		{"continuation of nothing", " dn: o=x\n", 1, "", "continuation"},
 		{"two records without a gap", "dn: o=x\no: x\ndn: o=y\no: y\n", 3, "dn", "empty line is missing"},
-		{"mixed", "dn: o=x\no: x\n\ndn: o=y\nchangetype: delete\n", 4, "changetype", "content records and change"},
+		{"mixed", "dn: o=x\no: x\n\ndn: o=y\nchangetype: add\n", 4, "changetype", "content records and change"},
 		{"unknown changetype", "dn: o=x\nchangetype: destroy\n", 2, "changetype", `"destroy" is none of`},
 		{"control alone", "dn: o=x\ncontrol: 1.2\no: x\n", 3, "control", "without a changetype"},
 		{"control oid", "dn: o=x\ncontrol: abc\nchangetype: delete\n", 2, "control", "object identifier"},
 		{"control criticality", "dn: o=x\ncontrol: 1.2 maybe\nchangetype: delete\n", 2, "control", "criticality"},
-		{"delete with attributes", "dn: o=x\nchangetype: delete\no: x\n", 3, "o", "nothing may follow"},
+		{"delete", "dn: o=x\nchangetype: delete\n", 1, "changetype", "neither deletes nor renames"},
 		{"modify without end", "dn: o=x\nchangetype: modify\nadd: o\no: y\n", 1, "o", "cut off"},
 		{"modify of nothing", "dn: o=x\nchangetype: modify\n\n", 1, "changetype", "changes nothing"},
 		{"modify verb", "dn: o=x\nchangetype: modify\nerase: o\n-\n", 3, "erase", "none of add"},
 		{"modify other attribute", "dn: o=x\nchangetype: modify\nadd: o\ncn: y\n-\n", 4, "cn", "in a change of o"},
 		{"modify adds nothing", "dn: o=x\nchangetype: modify\nadd: o\n-\n", 3, "o", "adds no value"},
-		{"rename incomplete", "dn: o=x\nchangetype: modrdn\nnewrdn: o=y\n\n", 1, "changetype", "needs newrdn"},
-		{"rename order", "dn: o=x\nchangetype: modrdn\ndeleteoldrdn: 1\n", 3, "deleteoldrdn", "out of place"},
-		{"rename flag", "dn: o=x\nchangetype: modrdn\nnewrdn: o=y\ndeleteoldrdn: yes\n", 4, "deleteoldrdn",
-			"neither 0 nor 1"},
+		{"rename", "dn: o=x\nchangetype: modrdn\nnewrdn: o=y\ndeleteoldrdn: 1\n", 1, "changetype",
+			"neither deletes nor renames"},
+		{"move", "dn: o=x\nchangetype: ModDN\nnewrdn: o=y\n\n", 1, "changetype", "neither deletes nor renames"},
 		{"not ldif at all", "<?xml version=\"1.0\"?>\n<driver-configuration/>\n", 1, "", "no colon"},
 	}
 	for _, tt := range tests {

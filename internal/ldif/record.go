@@ -2,7 +2,7 @@ package ldif
 
 import "strings"
 
-// Kind says what a record asks for.
+// Kind says what a record asks for. Those that delete or rename an entry are refused: no export has them.
 type Kind int
 
 const (
@@ -12,10 +12,6 @@ const (
 	Add
 	// Modify changes attributes of the entry.
 	Modify
-	// Delete removes the entry.
-	Delete
-	// Rename changes the entry's name or parent (changetype modrdn or moddn).
-	Rename
 )
 
 // Op is what one change of a Modify record does.
@@ -61,11 +57,6 @@ type Record struct {
 	Controls   []Control
 	Attributes []Attribute // Content, Add
 	Changes    []Change    // Modify
-
-	NewRDN       string // Rename
-	DeleteOldRDN bool
-	NewSuperior  string
-	Moves        bool // NewSuperior is given, and may be the empty DN
 }
 
 // Get returns the attribute of that name, without regard to case, or nil.

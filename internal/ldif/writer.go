@@ -2,6 +2,7 @@ package ldif
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -44,24 +45,19 @@ func (w *Writer) begin() {
 func (w *Writer) Write(r *Record) error {
 	w.begin()
 	w.spec("dn", []byte(r.DN))
-	if r.Kind == Content {
-		if len(r.Controls) > 0 {
-			return fmt.Errorf("ldif: content record %q with controls", r.DN)
-		}
-		return w.attributes(r)
-	}
 	for _, c := range r.Controls {
 		w.control(c)
 	}
-	switch r.Kind {
-	case Add:
+	switch {
+	case r.Kind == Content && len(r.Controls) > 0:
+		return fmt.Errorf("ldif: content record %q with controls", r.DN)
+	case r.Kind == Modify && len(r.Changes) == 0:
+		return fmt.Errorf("ldif: modify record %q changes nothing", r.DN)
+	case r.Kind == Content:
+	case r.Kind == Add:
 		w.spec("changetype", []byte("add"))
-		return w.attributes(r)
-	case Modify:
+	case r.Kind == Modify:
 		w.spec("changetype", []byte("modify"))
-		if len(r.Changes) == 0 {
-			return fmt.Errorf("ldif: modify record %q changes nothing", r.DN)
-		}
 		for _, c := range r.Changes {
 			if !ValidName(c.Name) || c.Op < OpAdd || c.Op > OpReplace || c.Op == OpAdd && len(c.Values) == 0 {
 				return fmt.Errorf("ldif: record %q: bad change of %q", r.DN, c.Name)
@@ -72,26 +68,9 @@ func (w *Writer) Write(r *Record) error {
 			}
 			_, _ = w.out.WriteString("-\n")
 		}
-	case Delete:
-		w.spec("changetype", []byte("delete"))
-	case Rename:
-		if r.NewRDN == "" {
-			return fmt.Errorf("ldif: rename record %q without a new name", r.DN)
-		}
-		w.spec("changetype", []byte("modrdn"))
-		w.spec("newrdn", []byte(r.NewRDN))
-		w.spec("deleteoldrdn", strconv.AppendInt(nil, int64(indent(r.DeleteOldRDN)), 10))
-		if r.Moves {
-			w.spec("newsuperior", []byte(r.NewSuperior))
-		}
 	default:
 		return fmt.Errorf("ldif: record %q of unknown kind %d", r.DN, r.Kind)
 	}
-	_, err := w.out.WriteString("\n")
-	return err
-}
-
-func (w *Writer) attributes(r *Record) error {
 	for _, a := range r.Attributes {
 		if !ValidName(a.Name) {
 			return fmt.Errorf("ldif: record %q: %q is not an attribute description", r.DN, a.Name)
@@ -142,16 +121,8 @@ func (w *Writer) end() {
 
 // safe reports whether a value may stand in clear.
 func safe(v []byte) bool {
-	switch v[0] {
-	case ' ', ':', '<':
-		return false
-	}
-	for _, c := range v {
-		if c < ' ' || c > '~' {
-			return false
-		}
-	}
-	return v[len(v)-1] != ' '
+	return !strings.ContainsRune(" :<", rune(v[0])) && v[len(v)-1] != ' ' &&
+		!bytes.ContainsFunc(v, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
 // Flush hands everything to the underlying writer.
