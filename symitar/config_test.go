@@ -239,6 +239,14 @@ func TestLock(t *testing.T) {
 		"the first host was given back")
 	require.NoError(t, lock.TakeOver(ctx, failover.Claim{}, mine))
 	require.NoError(t, lock.Check(ctx, mine))
+
+	require.NoError(t, b.sim.Put(symitartest.Partner, "var/tmp/failover/pair.lock/id", "theirs\n"))
+	third := failover.Claim{ID: "third", Owner: "third", Purpose: "more"}
+	require.ErrorIs(t, lock.TakeOver(ctx, mine, third), failover.ErrLocked)
+	holder, _, err = lock.Holder(ctx)
+	require.NoError(t, err)
+	require.Equal(t, "mine", holder.ID, "a host was taken over without the other")
+	require.NoError(t, b.sim.Put(symitartest.Partner, "var/tmp/failover/pair.lock/id", "mine\n"))
 	require.NoError(t, lock.Release(ctx, mine))
 }
 

@@ -4,17 +4,27 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/01b61c5c/failover"
 )
 
-// pairLock is the lock of a whole procedure: a folder in the state directory of each host, taken in fixed order. It
-// is separate from the launcher's lock, which outlives the run until it is acknowledged.
-type pairLock struct{ hosts []*Host }
+// hostLock is one host's part of the lock of a whole procedure: a folder in the state directory. It is separate from the
+// launcher's lock, which outlives the run until it is acknowledged.
+type hostLock struct{ h *Host }
+
+// lockOf is the lock on several hosts, taken in their order.
+func lockOf(hosts []*Host) failover.Lock {
+	locks := make([]failover.Lock, len(hosts))
+	for i, h := range hosts {
+		locks[i] = hostLock{h}
+	}
+	return failover.Locks(locks...)
+}
+
+// String names the host.
+func (l hostLock) String() string { return l.h.Name() }
 
 // held is what one host says about the lock.
 type held struct {
@@ -65,20 +75,13 @@ func (h *Host) lockedBy(op string, s held) error {
 		failover.ErrLocked, owner)
 }
 
-// Acquire implements failover.Lock. When the second host refuses, the first is given back.
-func (l pairLock) Acquire(ctx context.Context, claim failover.Claim) error {
+// Acquire implements failover.Lock.
+func (l hostLock) Acquire(ctx context.Context, claim failover.Claim) error {
 	text, err := written(claim)
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = l.h.pairLock(ctx, "acquire", claim.ID, text)
 	}
-	for i, h := range l.hosts {
-		if _, err := h.pairLock(ctx, "acquire", claim.ID, text); err != nil {
-			fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), failover.DefaultTimeout)
-			defer cancel()
-			return errors.Join(err, pairLock{l.hosts[:i]}.Release(fresh, claim))
-		}
-	}
-	return nil
+	return err
 }
 
 func written(claim failover.Claim) (string, error) {
@@ -90,58 +93,41 @@ func written(claim failover.Claim) (string, error) {
 }
 
 // Check implements failover.Lock.
-func (l pairLock) Check(ctx context.Context, claim failover.Claim) error {
-	_, err := each(ctx, l.hosts, func(ctx context.Context, h *Host) (failover.Item, error) {
-		s, err := h.pairLock(ctx, "holder", claim.ID)
-		if err == nil && (s.free || s.id != claim.ID) {
-			who := "nobody holds it"
-			if !s.free {
-				who = h.lockedBy("check the pair lock", s).Error()
-			}
-			err = h.notApplied("check the pair lock", "change nothing until it is clear who works on the pair", "%w: %s",
-				failover.ErrLockLost, who)
-		}
-		return failover.Item{}, err
-	})
+func (l hostLock) Check(ctx context.Context, claim failover.Claim) error {
+	s, err := l.h.pairLock(ctx, "holder", claim.ID)
+	if err != nil || !s.free && s.id == claim.ID {
+		return unchanged(err)
+	}
+	who := "nobody holds it"
+	if !s.free {
+		who = l.h.lockedBy("check the pair lock", s).Error()
+	}
+	return l.h.notApplied("check the pair lock", "change nothing until it is clear who works on the pair", "%w: %s",
+		failover.ErrLockLost, who)
+}
+
+// Release implements failover.Lock. It leaves the lock of somebody else alone.
+func (l hostLock) Release(ctx context.Context, claim failover.Claim) error {
+	_, err := l.h.pairLock(ctx, "release", claim.ID)
 	return err
 }
 
-// Release implements failover.Lock. It goes the other way round, and leaves the lock of somebody else alone.
-func (l pairLock) Release(ctx context.Context, claim failover.Claim) error {
-	var errs []error
-	for _, h := range slices.Backward(l.hosts) {
-		_, err := h.pairLock(ctx, "release", claim.ID)
-		errs = append(errs, err)
+// Holder implements failover.Lock.
+func (l hostLock) Holder(ctx context.Context) (failover.Claim, bool, error) {
+	s, err := l.h.pairLock(ctx, "holder", "")
+	if err != nil || s.free {
+		return failover.Claim{}, false, unchanged(err)
 	}
-	return errors.Join(errs...)
+	s.claim.ID = cmp.Or(s.id, s.claim.ID) // the id is what counts
+	return s.claim, true, nil
 }
 
-// Holder implements failover.Lock. A holder on one host only is a holder.
-func (l pairLock) Holder(ctx context.Context) (failover.Claim, bool, error) {
-	for _, h := range l.hosts {
-		s, err := h.pairLock(ctx, "holder", "")
-		if err != nil {
-			return failover.Claim{}, false, unchanged(err)
-		}
-		if !s.free {
-			s.claim.ID = cmp.Or(s.claim.ID, s.id)
-			return s.claim, true, nil
-		}
-	}
-	return failover.Claim{}, false, nil
-}
-
-// TakeOver implements failover.Lock. A host without a lock is locked too: the earlier owner may have been stopped
-// between the hosts. A from without ID stands for an owner that never came to write its name. Safe to repeat.
-func (l pairLock) TakeOver(ctx context.Context, from, to failover.Claim) error {
+// TakeOver implements failover.Lock. A from without ID stands for an owner that never came to write its name. Safe to
+// repeat.
+func (l hostLock) TakeOver(ctx context.Context, from, to failover.Claim) error {
 	text, err := written(to)
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = l.h.pairLock(ctx, "takeover", to.ID, from.ID, text)
 	}
-	for _, h := range l.hosts {
-		if _, err := h.pairLock(ctx, "takeover", to.ID, from.ID, text); err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }

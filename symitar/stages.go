@@ -80,7 +80,7 @@ func (f firing) procedure(name string, s Stages, err error) (failover.Procedure,
 	o := s.OpCon
 	list := []failover.Stage{s.Statement, s.Preflight, o.Check, o.Hold, o.Drain, o.Down, s.Quiet, s.Macro, s.Verify,
 		s.Archive, o.Repoint, s.Agent, o.Prove, o.Decide, o.Release}
-	proc := failover.Procedure{Name: name, Parameters: f.parameters(), Lock: pairLock{f.all},
+	proc := failover.Procedure{Name: name, Parameters: f.parameters(), Lock: lockOf(f.all),
 		Stages: slices.DeleteFunc(list, func(s failover.Stage) bool { return len(s.Steps) == 0 })}
 	return proc, proc.Validate()
 }
