@@ -28,7 +28,7 @@ func (r *run) change(ctx context.Context, i int) error {
 			left -= time.Since(began)
 		}
 		left, before = left-s.poll(), err
-		if attempt == s.attempts() || left <= 0 || permanent(err) || sleep(ctx, s.poll()) != nil {
+		if attempt == s.attempts() || left <= 0 || permanent(err) || OutcomeOf(err) == Applied || sleep(ctx, s.poll()) != nil {
 			return err
 		}
 	}
@@ -50,7 +50,7 @@ func (r *run) attempt(ctx context.Context, i, attempt int, left time.Duration, o
 		after, lookErr := r.effect(ctx, limit, i, applyErr)
 		switch {
 		case lookErr == nil:
-			return r.outcome(i, Applied, proofObserved, after, facts, nil)
+			return r.seen(i, after, facts, applyErr)
 		case applyErr == nil:
 			err = lookErr
 		case !errors.Is(lookErr, errNotYet):
@@ -73,6 +73,16 @@ func (r *run) attempt(ctx context.Context, i, attempt int, left time.Duration, o
 		err = fmt.Errorf("%w: %w", context.Cause(ctx), ErrNotObserved)
 	}
 	return errors.Join(stepError(s, known, "run again with the same journal: the step is safe to repeat", err), jerr)
+}
+
+// seen records that the wanted state holds. What Apply could not keep for a later step ends the run all the same.
+func (r *run) seen(i int, obs Observation, facts *stepFacts, applyErr error) error {
+	err := r.outcome(i, Applied, proofObserved, obs, facts, nil)
+	if _, lost := errors.AsType[unsavedError](applyErr); lost {
+		const next = "find out why it is not on record: a later step needs it"
+		err = errors.Join(stepError(&r.p.steps[i], Applied, next, applyErr), err)
+	}
+	return err
 }
 
 var errNotYet = errors.New("the wanted state does not hold")
@@ -218,7 +228,7 @@ func (r *run) confirmed(ctx context.Context, i int, left time.Duration, by proof
 	defer cancel()
 	obs, err := r.until(limit, i)
 	if err == nil {
-		return r.outcome(i, Applied, proofObserved, obs, facts, nil)
+		return r.seen(i, obs, facts, applyErr)
 	}
 	if ctx.Err() != nil {
 		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)

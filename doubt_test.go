@@ -498,3 +498,29 @@ func TestATargetThatIsNoLongerListedIsNotTakenBack(t *testing.T) {
 		assert.Equal(t, failover.StatusInDoubt, statusOf(t, rep, "s/both"))
 	})
 }
+
+// What could not be kept for a later step says nothing of what was changed before.
+func TestAFactThatIsNotSavedDoesNotMakeAChangeUndone(t *testing.T) {
+	for _, seen := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			s := w.change("a")
+			observe := s.Observe
+			s.Observe = func(ctx context.Context) (failover.Observation, error) {
+				if w.on["a"] && !seen {
+					return failover.Observation{}, refusal("a")
+				}
+				return observe(ctx)
+			}
+			s.Apply = func(ctx context.Context) error {
+				require.NoError(t, w.throw("a")(ctx))
+				return failover.Fact[int]{Name: "nobody/declared"}.Save(ctx, 1)
+			}
+			rep, err := procedure(s, w.change("b")).Run(t.Context(), options(failovertest.Journal(t)))
+			require.ErrorContains(t, err, "nobody/declared")
+			require.False(t, w.on["b"])
+			want := map[bool]failover.StepStatus{true: failover.StatusApplied, false: failover.StatusInDoubt}[seen]
+			assert.Equal(t, want, statusOf(t, rep, "s/a"))
+		})
+	}
+}

@@ -60,8 +60,23 @@ func (f Fact[T]) Load(ctx context.Context) (T, bool, error) {
 }
 
 // Save writes the value, replacing an earlier one. It returns when the value is durable. It works in Apply and Undo of
-// a step that names the fact in Writes or Shares: Observe and Probe change nothing.
-func (f Fact[T]) Save(ctx context.Context, value T) error { return saveFact(ctx, f.Name, "", value) }
+// a step that names the fact in Writes or Shares: Observe and Probe change nothing. Its error is in doubt, since what the
+// step did before it may be in effect; a step that has done nothing yet says so by an error of its own.
+func (f Fact[T]) Save(ctx context.Context, value T) error {
+	return unsaved(f.Name, saveFact(ctx, f.Name, "", value))
+}
+
+// unsavedError is that of a value which a later step will not find.
+type unsavedError struct{ error }
+
+func (e unsavedError) Unwrap() error { return e.error }
+
+func unsaved(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Op: "keep fact", Target: name, Outcome: InDoubt, Next: NextOf(err), Err: unsavedError{err}}
+}
 
 func saveFact(ctx context.Context, name, key string, value any) error {
 	store, ok := ctx.Value(factKey{}).(factStore)
@@ -81,7 +96,7 @@ func saveFact(ctx context.Context, name, key string, value any) error {
 }
 
 // Capture returns the stored value if there is one; otherwise it calls observe, writes the result and returns it. A
-// step that is applied a second time thus keeps what it saw the first time.
+// step that is applied a second time thus keeps what it saw the first time. It comes before what the step changes.
 func (f Fact[T]) Capture(ctx context.Context, observe func(context.Context) (T, error)) (T, error) {
 	value, ok, err := f.Load(ctx)
 	if err != nil || ok {
@@ -90,7 +105,7 @@ func (f Fact[T]) Capture(ctx context.Context, observe func(context.Context) (T, 
 	if value, err = observe(ctx); err != nil {
 		return value, err
 	}
-	return value, f.Save(ctx, value)
+	return value, saveFact(ctx, f.Name, "", value)
 }
 
 // FactMap is a fact that gains entries, one for each of many targets. An entry is one line of the journal, however many
@@ -122,7 +137,7 @@ func (f FactMap[T]) Put(ctx context.Context, key string, value T) error {
 	if key == "" || !utf8.ValidString(key) {
 		return factError(f.Name, "give each entry a key that is text", fmt.Sprintf("the key %q", key))
 	}
-	return saveFact(ctx, f.Name, key, value)
+	return unsaved(f.Name, saveFact(ctx, f.Name, key, value))
 }
 
 func factError(name, next, why string) error {

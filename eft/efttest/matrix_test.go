@@ -26,6 +26,7 @@ var (
 	completes = ending{failover.StatusApplied, failover.ResultCompleted, true}
 	doubt     = ending{failover.StatusInDoubt, failover.ResultInDoubt, true}
 	partWay   = ending{failover.StatusFailed, failover.ResultPartWay, false} // what was remembered before is in effect
+	partly    = ending{failover.StatusPartly, failover.ResultPartWay, true}
 )
 
 // row is how a step ends by what becomes of its first request. Later attempts are refused: no node can be asked.
@@ -36,6 +37,9 @@ var (
 	seen = row{clustertest.BreakLosesReply: completes, clustertest.BreakLosesNodes: doubt,
 		clustertest.BreakUnsent: partWay, clustertest.BreakGarbles: completes, clustertest.BreakIgnores: doubt,
 		clustertest.BreakDelays: completes}
+	// second is the second request of a step whose first one was taken: refused, it leaves the first in effect.
+	second = row{clustertest.BreakLosesReply: completes, clustertest.BreakLosesNodes: doubt, clustertest.BreakUnsent: partly,
+		clustertest.BreakGarbles: completes, clustertest.BreakIgnores: doubt, clustertest.BreakDelays: completes}
 	// noted is a step that is done when the journal says so: without an answer it has to be asked for again.
 	noted = row{clustertest.BreakLosesReply: doubt, clustertest.BreakLosesNodes: doubt, clustertest.BreakUnsent: partWay,
 		clustertest.BreakGarbles: doubt, clustertest.BreakIgnores: doubt, clustertest.BreakDelays: doubt}
@@ -63,7 +67,7 @@ var matrix = map[string][]struct {
 		{"prepare/failback", "set-failback", seen}, {"stage/passive", "stage", seen}, {"backup/copy", "backup", noted},
 		{"passive/guard", "configure-service", seen}, {"passive/install", "start-installer", started},
 		{"passive/service", "configure-service", seen}, {"rename/resource", "offline", seen},
-		{"rename/resource", "set-service", seen},
+		{"rename/resource", "set-service", second},
 		{"move/move", "move", moved}, {"online/group", "online", seen}, {"active/install", "start-installer", started},
 		{"back/move", "move", moved},
 		{"finish/failback", "set-failback", seen},
@@ -76,7 +80,7 @@ var matrix = map[string][]struct {
 	},
 	"Rollback": {
 		{"offline/group", "offline", seen}, {"offline/guard", "configure-service", seen},
-		{"offline/guard", "stop-service", seen}, {"move/move", "move", moved},
+		{"offline/guard", "stop-service", second}, {"move/move", "move", moved},
 		{"restore/disk-online", "resource-online", seen}, {"restore/config", "restore", restored},
 		{"rename/resource", "set-service", seen},
 		{"online/group", "online", seen}, {"finish/failback", "set-failback", seen},
