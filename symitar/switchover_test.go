@@ -325,7 +325,8 @@ func TestFaults(t *testing.T) {
 				t.Log(err)
 				require.Zero(t, b.sim.MacroRuns(), "the macro must not be fired")
 				require.NotEmpty(t, failover.NextOf(err))
-				if fault.Name != "agent-stuck" { // whether it stops yet is not known
+				// Whether an agent stops yet, or a host behind a menu holds the lock, is not known.
+				if fault.Name != "agent-stuck" && fault.Name != "login-menu" {
 					require.Equal(t, failover.NotApplied, failover.OutcomeOf(err), "nothing was fired, and that is known")
 				}
 				require.NoError(t, b.sim.Repair())
