@@ -317,7 +317,7 @@ func (h *Host) archive(ctx context.Context, run RunID, note string, allow Left) 
 		return h.notApplied(op, "look on the host whether the macro lives; when it is certain that nothing of it does, say "+
 			"so by the word unseen when the run is acknowledged", "%w: nobody can tell whether it lives: %s", ErrMacroUnknown,
 			failover.Printable(strings.TrimPrefix(strings.TrimSpace(a.out), "@@UNSEEN ")))
-	case a.unwritten() || a.exit == 77:
+	case (a.unwritten() || a.exit == 77) && !strings.Contains(a.out, "@@NOTED"):
 		return h.refused(op, failover.NotApplied, a)
 	}
 	return h.refused(op, failover.InDoubt, a)

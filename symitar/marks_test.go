@@ -219,3 +219,24 @@ func TestALockThatCannotBeMovedIsNotSomebodyElses(t *testing.T) {
 		require.Equal(t, exitHeld, rc, out)
 	})
 }
+
+// TestALockThatStaysBehindItsNoteIsNotUnchanged: the run is acknowledged, and its lock could not be moved.
+func TestALockThatStaysBehindItsNoteIsNotUnchanged(t *testing.T) {
+	eachShell(t, shells, func(t *testing.T, shell string) {
+		l := newLab(t, shell, "")
+		_, rc := l.script(reserveScript, id(1))
+		require.Zero(t, rc)
+		tools := t.TempDir()
+		mv := "#!/bin/sh\necho mv: cannot move: Read-only file system >&2\nexit 1\n"
+		require.NoError(t, os.WriteFile(filepath.Join(tools, "mv"), []byte(mv), 0o700)) //nolint:gosec // a program
+		l.path = tools + ":" + os.Getenv("PATH")
+		out, rc := l.acknowledge(id(1), "")
+		require.Equal(t, exitReadOnly, rc, out)
+		require.Contains(t, out, "@@NOTED")
+		require.FileExists(t, filepath.Join(l.state, "run."+id(1), "acknowledged"))
+		l.path = ""
+		out, rc = l.acknowledge(id(1), "")
+		require.Zero(t, rc, out)
+		require.Contains(t, out, "@@ARCHIVED")
+	})
+}

@@ -9,7 +9,7 @@
 #   exit 0   "@@ARCHIVED" or "@@NOLOCK"     75  "@@HELD OWNER": the lock belongs to another run
 #   exit 84  "@@ALIVE KIND PID COMMAND", one line each: processes of the run that LEFT does not name
 #   exit 85  "@@UNSEEN WHY": nobody can tell whether it lives, and LEFT does not say "unseen"
-#   exit 60-66, 77  see marks.sh
+#   exit 60-66, 77  see marks.sh; "@@NOTED" before it: the run is acknowledged, and its lock could not be moved
 main() {
 	state=$1 run=$2 note=$3 left=$4 macro=$5
 	umask 077
@@ -33,8 +33,9 @@ main() {
 	"$run" | "void.$run") ;;
 	*) echo "@@HELD ${owner:-?}"; exit 75 ;;
 	esac
-	said=$(mv "$state/lock" "$state/archive/$run.$(date -u '+%Y%m%d%H%M%S').$$" 2>&1) || cannot "$state/archive/$run"
-	echo "@@ARCHIVED"
+	said=$(mv "$state/lock" "$state/archive/$run.$(date -u '+%Y%m%d%H%M%S').$$" 2>&1) && echo "@@ARCHIVED" && return
+	echo "@@NOTED"
+	cannot "$state/archive/$run"
 }
 
 # over ends the script unless the run is over as far as LEFT does not allow for.
