@@ -190,8 +190,9 @@ func (j *Journal) parse(lines [][]byte) error {
 		return damaged(1, err)
 	}
 	j.last, j.lines, j.fold.lastAt = sum, 1, j.head.At
+	var rec record
 	for i, line := range lines[1:] {
-		var rec record
+		rec = record{}
 		if raw, sum, err = unseal(line, raw); err == nil {
 			err = decode(raw, &rec)
 		}
