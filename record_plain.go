@@ -159,14 +159,13 @@ func plainString(raw string) (s, rest string, ok bool) {
 	if raw == "" || raw[0] != '"' {
 		return "", "", false
 	}
-	end := strings.IndexByte(raw[1:], '"') + 1
-	if end == 0 {
-		return "", "", false
-	}
-	for _, c := range []byte(raw[1:end]) {
-		if c < ' ' || c > '~' || c == '\\' {
+	for end := 1; end < len(raw); end++ {
+		switch c := raw[end]; {
+		case c == '"':
+			return raw[1:end], raw[end+1:], true
+		case c < ' ' || c > '~' || c == '\\':
 			return "", "", false
 		}
 	}
-	return raw[1:end], raw[end+1:], true
+	return "", "", false
 }
