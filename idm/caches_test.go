@@ -30,6 +30,15 @@ func (m *move) saved() map[string]string {
 	return files
 }
 
+// queues names the queues in files, without the time: a disabling in a later second saves the same queue once more.
+func queues(files map[string]string) map[string]bool {
+	names := map[string]bool{}
+	for name := range files {
+		names[name[:strings.LastIndex(name, "-")]] = true
+	}
+	return names
+}
+
 // runWithEvents runs a procedure in which users change between the stop and the saving.
 func (m *move) runWithEvents(p failover.Procedure, name string) {
 	m.t.Helper()
@@ -50,7 +59,7 @@ func TestWaitingEventsAreSavedAndNoLaterRunOverwritesThem(t *testing.T) {
 	m := newMove(t, pair())
 	m.runWithEvents(m.switchover("srv1", "srv2"), "there")
 	first := m.saved()
-	require.Len(t, first, len(m.drivers))
+	require.Len(t, queues(first), len(m.drivers))
 	for name, text := range first {
 		require.Contains(t, name, "-srv1-")
 		for _, user := range m.tree.Users() {
@@ -65,7 +74,7 @@ func TestWaitingEventsAreSavedAndNoLaterRunOverwritesThem(t *testing.T) {
 	}
 	m.runWithEvents(m.failback(), "back")
 	both := m.saved()
-	require.Len(t, both, 2*len(m.drivers))
+	require.Len(t, queues(both), 2*len(m.drivers))
 	for name, text := range first {
 		require.Equal(t, text, both[name], "the events of an earlier move stay")
 	}

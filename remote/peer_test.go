@@ -251,19 +251,10 @@ func TestSSHDWhatCameAfterWeGaveUpSaysNothing(t *testing.T) {
 		"exits when it cannot":     "trap '' PIPE; while echo x; do :; done 2>/dev/null; exit 3",
 	} {
 		t.Run(name, func(t *testing.T) {
-			for want, end := range map[error]func(context.Context) (context.Context, context.CancelFunc){
-				context.DeadlineExceeded: func(ctx context.Context) (context.Context, context.CancelFunc) {
-					return context.WithTimeout(ctx, 300*time.Millisecond)
-				},
-				context.Canceled: func(ctx context.Context) (context.Context, context.CancelFunc) {
-					ctx, cancel := context.WithCancel(ctx)
-					time.AfterFunc(300*time.Millisecond, cancel)
-					return ctx, cancel
-				},
-			} {
-				ctx, cancel := end(t.Context())
-				res, err := host.Run(ctx, Command{Line: line, MaxOutput: 10})
-				cancel()
+			for _, want := range []error{context.DeadlineExceeded, context.Canceled} {
+				ctx := &endsWith{Context: t.Context(), done: make(chan struct{}), err: want}
+				begun := sync.OnceFunc(func() { close(ctx.done) })
+				res, err := host.Run(ctx, Command{Line: line, MaxOutput: 10, OnLine: func(string) { begun() }})
 				require.ErrorIs(t, err, want)
 				require.NotErrorIs(t, err, errSignalled)
 				hasEnded(t, err, server.Address, failover.InDoubt)
@@ -273,5 +264,23 @@ func TestSSHDWhatCameAfterWeGaveUpSaysNothing(t *testing.T) {
 				require.Empty(t, res.Signal)
 			}
 		})
+	}
+}
+
+// endsWith is a context that ends when done is closed, and not before.
+type endsWith struct {
+	context.Context
+	done chan struct{}
+	err  error
+}
+
+func (c *endsWith) Done() <-chan struct{} { return c.done }
+
+func (c *endsWith) Err() error {
+	select {
+	case <-c.done:
+		return c.err
+	default:
+		return nil
 	}
 }
