@@ -298,14 +298,14 @@ func TestMacroKeepsArgumentsAndUmask(t *testing.T) {
 
 func TestLaunchRefusals(t *testing.T) {
 	l := newLab(t, "dash", "exit 0")
-	_, rc := l.script(launchScript, id(1), "somebody-else", l.shell, "0", runnerScript, "x", "", "", l.macro)
+	_, rc := l.script(launchScript, id(1), "somebody-else", l.shell, "0", runnerScript, filepath.Base(l.macro), "", "", l.macro)
 	require.Equal(t, 74, rc)
-	_, rc = l.script(launchScript, id(1), l.user, l.shell, "0", runnerScript, "x", "", "", l.macro+".missing")
+	_, rc = l.script(launchScript, id(1), l.user, l.shell, "0", runnerScript, filepath.Base(l.macro), "", "", l.macro+".missing")
 	require.Equal(t, 78, rc)
-	_, rc = l.script(launchScript, id(1), l.user, l.shell, "0", runnerScript, "x", "/no/expect", "", l.macro)
+	_, rc = l.script(launchScript, id(1), l.user, l.shell, "0", runnerScript, filepath.Base(l.macro), "/no/expect", "", l.macro)
 	require.Equal(t, 78, rc)
 	require.NoDirExists(t, l.state, "nothing is left behind by what is refused at once")
-	_, rc = l.script(launchScript, id(1), l.user, l.shell, "12", runnerScript, "x", "", "", l.macro)
+	_, rc = l.script(launchScript, id(1), l.user, l.shell, "12", runnerScript, filepath.Base(l.macro), "", "", l.macro)
 	require.Equal(t, 76, rc, "the answers did not arrive")
 	require.NoError(t, os.Chmod(l.state, 0o755))
 	_, rc = l.launch(id(2))
