@@ -257,14 +257,16 @@ func TestAPlanStopsAtTheHeadOfEveryPart(t *testing.T) {
 	assert.Equal(t, failover.ActionLater, plan.Steps[3].Action)
 }
 
+// lockedPart is a part of one change under a lock of its own.
+func lockedPart(name string, lock failover.Lock) failover.Part {
+	return failover.Part{Name: name, Procedure: failover.Procedure{Name: "p", Lock: lock,
+		Stages: []failover.Stage{{Name: "s", Steps: []failover.Step{newWorld().change(name)}}}}}
+}
+
 // A lock of several that was taken while its answer was lost is not left behind.
 func TestALostAnswerLeavesNoneOfSeveralLocks(t *testing.T) {
 	one, two := &failovertest.Lock{}, &lossyLock{}
-	part := func(name string, lock failover.Lock) failover.Part {
-		return failover.Part{Name: name, Procedure: failover.Procedure{Name: "p", Lock: lock,
-			Stages: []failover.Stage{{Name: "s", Steps: []failover.Step{newWorld().change(name)}}}}}
-	}
-	p, err := failover.Join(failover.JoinOptions{Name: "site.Move"}, part("a", two), part("b", one))
+	p, err := failover.Join(failover.JoinOptions{Name: "site.Move"}, lockedPart("a", two), lockedPart("b", one))
 	require.NoError(t, err)
 	rep, err := p.Run(t.Context(), options(failovertest.Journal(t)))
 	require.NoError(t, err, "it is ours, and the target system says so")
@@ -296,11 +298,7 @@ func TestSeveralLocksAreTakenOverTogether(t *testing.T) {
 		one, two = &failovertest.Lock{}, &failovertest.Lock{}
 		require.NoError(t, one.Acquire(t.Context(), gone))
 		require.NoError(t, two.Acquire(t.Context(), second))
-		part := func(name string, lock failover.Lock) failover.Part {
-			return failover.Part{Name: name, Procedure: failover.Procedure{Name: "p", Lock: lock,
-				Stages: []failover.Stage{{Name: "s", Steps: []failover.Step{newWorld().change(name)}}}}}
-		}
-		p, err := failover.Join(failover.JoinOptions{Name: "site.Move"}, part("a", one), part("b", two))
+		p, err := failover.Join(failover.JoinOptions{Name: "site.Move"}, lockedPart("a", one), lockedPart("b", two))
 		require.NoError(t, err)
 		return one, two, p
 	}
@@ -353,11 +351,7 @@ func TestALockThatCannotBeGivenBackIsTold(t *testing.T) {
 		}
 		return nil
 	}
-	part := func(name string, lock failover.Lock) failover.Part {
-		return failover.Part{Name: name, Procedure: failover.Procedure{Name: "p", Lock: lock,
-			Stages: []failover.Stage{{Name: "s", Steps: []failover.Step{newWorld().change(name)}}}}}
-	}
-	p, err := failover.Join(failover.JoinOptions{Name: "site.Move"}, part("a", one), part("b", two))
+	p, err := failover.Join(failover.JoinOptions{Name: "site.Move"}, lockedPart("a", one), lockedPart("b", two))
 	require.NoError(t, err)
 	j := failovertest.Journal(t)
 	rep, err := p.Run(t.Context(), options(j))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/behind"
 	"github.com/01b61c5c/failover/internal/waiting"
 )
 
@@ -58,10 +59,7 @@ func (c *core) Move(ctx context.Context, group, node string, o MoveOptions) (Mov
 		cancel()
 		switch {
 		case clearErr != nil:
-			outcome := failover.OutcomeOf(err)
-			if outcome == failover.NotApplied {
-				outcome = failover.InDoubt // the request that stands can still move the group
-			}
+			outcome := failover.OutcomeOf(behind.Effect(err)) // the request that stands can still move the group
 			err = &failover.Error{Op: op, Target: group, Outcome: outcome, Err: errors.Join(err, clearErr),
 				Next: "clear the move request (ClearMove); it holds the group where it is"}
 		case err == nil:

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/behind"
 	"github.com/01b61c5c/failover/internal/enum"
 )
 
@@ -301,7 +302,7 @@ func (m *mover) importExport(ctx context.Context, o FailoverOptions) error {
 			_ = closer.Close() // only read
 		}
 		if err != nil && i > 0 {
-			return behind(m.Target.DN(), err)
+			return behind.Effect(err)
 		}
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/behind"
 )
 
 // GuardOptions says which server is guarded.
@@ -240,19 +241,19 @@ func (m *mover) silenceOn(ctx context.Context, s *Server, driver string,
 	}
 	if err := m.stopOn(ctx, s, driver); err != nil {
 		if early == nil {
-			return behind(driver, err)
+			return behind.Effect(err)
 		}
 		return err
 	}
 	option, err := s.StartOption(ctx, driver)
 	if err != nil || option == StartDisabled {
-		return behind(driver, err)
+		return behind.Effect(err)
 	}
 	queue, err := m.disable(ctx, s, driver)
 	if err == nil && tell != nil {
 		err = tell(ctx, driver, queue)
 	}
-	return behind(driver, err)
+	return behind.Effect(err)
 }
 
 // GuardSighting is what [WatchOldServer] saw or did in one round.

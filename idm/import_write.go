@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/behind"
 )
 
 func (imp *importer) write(ctx context.Context) error {
@@ -91,7 +92,7 @@ func (imp *importer) create(ctx context.Context, w *object) error {
 			err = nil
 		case errors.Is(rerr, ErrNoEntry):
 			if err = imp.server.Add(ctx, w.dn, attributes...); lost {
-				err = behind(w.dn, err)
+				err = behind.Effect(err)
 			}
 		}
 	}
@@ -140,7 +141,7 @@ func (imp *importer) modify(ctx context.Context, o *object, deltas []delta) func
 func (imp *importer) again(ctx context.Context, dn string, changes []AttributeChange) error {
 	e, err := imp.server.Read(ctx, dn, imp.in.roles.requested()...)
 	if err != nil {
-		return behind(dn, err)
+		return behind.Effect(err)
 	}
 	var rest []AttributeChange
 	for _, c := range changes {
@@ -155,7 +156,7 @@ func (imp *importer) again(ctx context.Context, dn string, changes []AttributeCh
 		}
 	}
 	if len(rest) > 0 {
-		err = behind(dn, imp.server.Modify(ctx, dn, rest...))
+		err = behind.Effect(imp.server.Modify(ctx, dn, rest...))
 	}
 	return err
 }

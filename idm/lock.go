@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/behind"
 )
 
 // defaultLockAttribute holds the lock of [DirectoryLock] unless another one is chosen. That a driver set may carry it
@@ -143,12 +144,12 @@ func (l DirectoryLock) Acquire(ctx context.Context, claim failover.Claim) error 
 	}
 	// Two runs that both found no mark may both have put one there. The later one sees the earlier one here and gives way.
 	if claims, _, err = l.values(ctx); err != nil {
-		return behind(l.Entry, err)
+		return behind.Effect(err)
 	}
 	besides := l.heldBesides(claims, claim.ID)
 	if besides != nil {
 		if err := l.Server.Modify(ctx, l.Entry, l.value(ChangeDelete, mine)); err != nil {
-			return behind(l.Entry, err)
+			return behind.Effect(err)
 		}
 	}
 	return besides

@@ -259,15 +259,6 @@ func notApplied(err error) error {
 	return notDone("prepare", "", failover.NextOf(err), err)
 }
 
-// behind gives the failure of a later part of a change its outcome: the part before it has taken effect, so nothing is
-// proven to be as it was.
-func behind(target string, err error) error {
-	if failover.OutcomeOf(err) != failover.NotApplied {
-		return err
-	}
-	return inDoubt("finish", target, failover.NextOf(err), err)
-}
-
 // unless is err, but nil where it says that there was nothing to do.
 func unless(done, err error) error {
 	if errors.Is(err, done) {

@@ -9,6 +9,7 @@ import (
 	ber "github.com/go-asn1-ber/asn1-ber"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/behind"
 	"github.com/01b61c5c/failover/internal/enum"
 )
 
@@ -236,7 +237,7 @@ func (s *Server) namedPasswordState(ctx context.Context, need SecretNeeded) (Pas
 		return PasswordUnverified, nil // it was set; this server's list cannot be read, and that is what the state says
 	}
 	if err != nil {
-		return PasswordUnverified, behind(need.Object, err)
+		return PasswordUnverified, behind.Effect(err)
 	}
 	if isListed(list, need.Name) {
 		return PasswordListed, nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/behind"
 )
 
 func (m *mover) jobs() failover.Step {
@@ -146,7 +147,7 @@ func (m *mover) tellEngine(ctx context.Context, job string) (said bool, err erro
 	if err = m.Target.NotifyJob(ctx, job); errors.Is(err, ErrNotSupported) {
 		return false, nil
 	}
-	return err == nil, behind(job, err)
+	return err == nil, behind.Effect(err)
 }
 
 // setServerList makes the list of a job equal in one request: a job must never be without a server.

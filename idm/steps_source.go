@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/behind"
 )
 
 // sourceInactive refuses to go on for a driver that could be active on the source. Where the source is gone, the typed
@@ -70,9 +71,9 @@ func (m *mover) stop() failover.Step {
 				// While it was disabled here, events went past its queue, and whether the target had them nobody knows.
 				at, _, err := m.notedTime(ctx, driver)
 				if err != nil {
-					return behind(driver, err)
+					return behind.Effect(err)
 				}
-				return behind(driver, m.source.ResyncSince(ctx, driver, at))
+				return behind.Effect(m.source.ResyncSince(ctx, driver, at))
 			})
 		}),
 		Undone: undone(factNoted, func(ctx context.Context, n stopNote) (failover.Observation, error) {

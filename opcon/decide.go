@@ -210,8 +210,7 @@ func (r *resume) carryOut(ctx context.Context, rec Record) error {
 			d.Phase = p
 			return r.save(ctx, rec)
 		})
-		targets = append(targets, failover.TargetResult{Target: string(d.Job), Err: err})
-		if err == nil {
+		if targets.Add(string(d.Job), err) {
 			failover.Progress(ctx, fmt.Sprintf("%s: %s, decided by %s", d.Job, d.describe(), d.By))
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/internal/behind"
 	"github.com/01b61c5c/failover/internal/waiting"
 )
 
@@ -129,17 +130,12 @@ func (w *work) setAll(ctx context.Context, op string, v verb, r Record, list, al
 	}))
 }
 
-// lowered makes a refusal part of what is in effect: where something was changed before it, it is not true that nothing
-// was.
+// lowered makes a refusal part of what is in effect, where something was changed before it.
 func lowered(err error, changed bool) error {
-	if !changed || !notDone(err) {
-		return err
+	if changed {
+		return behind.Effect(err)
 	}
-	fe, ok := errors.AsType[*failover.Error](err)
-	if !ok {
-		return err
-	}
-	return &failover.Error{Op: fe.Op, Target: fe.Target, Outcome: failover.InDoubt, Next: fe.Next, Err: err}
+	return err
 }
 
 // together makes one error of what became of all targets; its outcome is theirs if they agree.

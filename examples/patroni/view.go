@@ -57,7 +57,7 @@ func (c *Cluster) View(ctx context.Context) (View, error) {
 			Scheduled struct{ At string } `json:"scheduled_switchover"`
 		}
 		if err := c.ask(ctx, m, http.MethodGet, "/cluster", nil, &answer); err != nil {
-			failed = append(failed, failover.TargetResult{Target: m.Name, Err: err})
+			failed.Add(m.Name, err)
 			continue
 		}
 		v.Paused, v.Scheduled = answer.Pause, answer.Scheduled.At
