@@ -109,33 +109,20 @@ func TestNothingIsCalledUnchangedBehindARequestThatWasTaken(t *testing.T) {
 			for sent := 0; ; sent++ {
 				w := s.open(t, t.TempDir())
 				r := &refuser{left: -1}
-				build := func() failover.Procedure {
-					o, err := w.Options()
-					require.NoError(t, err)
-					o.Active, o.Passive, o.Cluster = refusedNode{o.Active, r}, refusedNode{o.Passive, r}, refusedCluster{o.Cluster, r}
-					switch s.name {
-					case "Rollback":
-						return rollbackWith(t, w, o)
-					case "UpgradeShared":
-						p, err := eft.UpgradeShared(o)
-						require.NoError(t, err)
-						return p
-					}
-					p, err := eft.Upgrade(o)
-					require.NoError(t, err)
-					return p
-				}
+				o, err := w.Options()
+				require.NoError(t, err)
+				o.Active, o.Passive, o.Cluster = refusedNode{o.Active, r}, refusedNode{o.Passive, r}, refusedCluster{o.Cluster, r}
+				p := s.with(t, w, o)
 				j, err := failovertest.JournalAt(filepath.Join(t.TempDir(), "j"))
 				require.NoError(t, err)
-				p := build()
 				r.left = sent
-				o := options(w, j, nil)
-				o.Observer = func(e failover.Event) {
+				run := options(w, j, nil)
+				run.Observer = func(e failover.Event) {
 					if e.Kind == failover.EventIntent {
 						r.sent = 0
 					}
 				}
-				rep, err := p.Run(t.Context(), o)
+				rep, err := p.Run(t.Context(), run)
 				if err == nil {
 					require.Greater(t, sent, 5)
 					break // every request was refused once

@@ -26,7 +26,26 @@ type scene struct {
 	faults []string
 	// begin brings the world to where the procedure begins; nil: it is there.
 	begin func(t *testing.T, w *efttest.World)
-	build func(t *testing.T, w *efttest.World) failover.Procedure
+	with  func(t *testing.T, w *efttest.World, o eft.Options) failover.Procedure
+}
+
+// build is the procedure as the world describes it.
+func (s scene) build(t *testing.T, w *efttest.World) failover.Procedure {
+	t.Helper()
+	o, err := w.Options()
+	require.NoError(t, err)
+	return s.with(t, w, o)
+}
+
+// made is a procedure that needs nothing of the world but its options.
+func made(procedure func(eft.Options) (failover.Procedure, error)) func(*testing.T, *efttest.World,
+	eft.Options) failover.Procedure {
+	return func(t *testing.T, _ *efttest.World, o eft.Options) failover.Procedure {
+		t.Helper()
+		p, err := procedure(o)
+		require.NoError(t, err)
+		return p
+	}
 }
 
 func fromWorld(t *testing.T, w *efttest.World) failover.Procedure {
@@ -38,10 +57,10 @@ func fromWorld(t *testing.T, w *efttest.World) failover.Procedure {
 
 // scenes are all procedures of package eft. The rollback is that of an upgrade that lost a setting.
 var scenes = []scene{
-	{name: "Upgrade", layout: efttest.LayoutLocal, build: fromWorld},
-	{name: "UpgradeShared", layout: efttest.LayoutShared, build: fromWorld},
+	{name: "Upgrade", layout: efttest.LayoutLocal, with: made(eft.Upgrade)},
+	{name: "UpgradeShared", layout: efttest.LayoutShared, with: made(eft.UpgradeShared)},
 	{name: "Rollback", layout: efttest.LayoutLocal, faults: []string{"setting-lost", "renames-service"}, begin: giveUp,
-		build: rollback},
+		with: rollbackWith},
 }
 
 // giveUp runs an upgrade until it stops, and gives its lock back as the person does who takes it over.
