@@ -70,18 +70,22 @@ func (r *run) ready(ctx context.Context, i, attempt int) (obs Observation, done 
 		if err := r.lockStillOurs(ctx); err != nil {
 			return obs, false, err
 		}
-		if !asked {
+		same := true
+		if asked { // a person may have taken an hour to answer: what was approved must still be what is found
+			shown := r.findings(i, obs)
+			if obs, err = r.observe(ctx, i); err != nil {
+				return obs, false, r.unseen(i, err)
+			}
+			same = r.findings(i, obs) == shown
+		}
+		if asked || attempt == 1 {
+			if err := r.stopped(ctx); err != nil {
+				return obs, false, err
+			}
+		}
+		if same {
 			return obs, false, nil
 		}
-		// A person may have taken an hour to answer: what was approved must still be what is found.
-		again, err := r.observe(ctx, i)
-		if err != nil {
-			return again, false, r.unseen(i, err)
-		}
-		if r.findings(i, again) == r.findings(i, obs) {
-			return again, false, nil
-		}
-		obs = again
 	}
 	return obs, false, stepError(s, r.outcomeOf(i),
 		"find out what changes the target, then run again with the same journal", ErrPlanChanged)

@@ -524,3 +524,60 @@ func TestAFactThatIsNotSavedDoesNotMakeAChangeUndone(t *testing.T) {
 		})
 	}
 }
+
+// Nothing begins once the run was asked to end, also when the answer of a person comes after that.
+func TestNothingBeginsOnceTheRunWasAskedToEnd(t *testing.T) {
+	for _, how := range []string{"context", "stop"} {
+		for _, what := range []string{"change", "once", "undo"} {
+			t.Run(how+" "+what, func(t *testing.T) {
+				w := newWorld()
+				s := w.change("a")
+				if what == "once" {
+					s = w.once("a")
+				}
+				p, j := procedure(s), failovertest.Journal(t)
+				do := p.Run
+				if what == "undo" {
+					_, err := p.Run(t.Context(), options(j))
+					require.NoError(t, err)
+					do = p.Undo
+				}
+				before := w.thrown["a"] + len(w.undone)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				stop, o := make(chan struct{}), options(j)
+				o.Stop = stop
+				o.Gate = func(context.Context, failover.Request) (failover.Approval, error) {
+					if how == "stop" {
+						close(stop)
+					} else {
+						cancel()
+					}
+					return failover.Approval{By: "Eva"}, nil
+				}
+				rep, err := do(ctx, o)
+				require.Error(t, err)
+				assert.NotErrorIs(t, err, failover.ErrInDoubt)
+				assert.Equal(t, before, w.thrown["a"]+len(w.undone), "nothing was called")
+				assert.NotEqual(t, failover.ResultInDoubt, rep.Result)
+			})
+		}
+	}
+}
+
+// releaseLost is a lock whose answer to a release is lost.
+type releaseLost struct{ failovertest.Lock }
+
+func (l *releaseLost) Release(ctx context.Context, c failover.Claim) error {
+	_ = l.Lock.Release(ctx, c)
+	return errLost
+}
+
+func TestALostAnswerToTheReleaseIsLookedAt(t *testing.T) {
+	lock := &releaseLost{}
+	p := procedure(newWorld().change("a"))
+	p.Lock = lock
+	rep, err := p.Run(t.Context(), options(failovertest.Journal(t)))
+	require.NoError(t, err)
+	assert.Equal(t, failover.ResultCompleted, rep.Result)
+}

@@ -5,9 +5,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,13 +36,18 @@ type explored struct {
 
 	effect  map[string]bool // "step/target": in effect because of us
 	late    []func()        // effects that are still on their way
+	coming  bool            // one of them is not an undo
 	fired   int             // effects of the Once
 	everTwo bool
 	bad     string // the first violation
 
 	store  *failovertest.Store
-	lock   *failovertest.Lock
+	lock   *exploredLock
 	dead   bool
+	cancel func()          // ends the context of this action
+	stop   func()          // asks the run of this action to stop
+	ended  bool            // one of the two was called
+	full   bool            // the disk of the journal, in this action
 	hidden map[string]bool // targets that cannot be observed in this action
 	faulty map[string]bool // checks that do not hold in this action
 	undoes bool            // an undo has begun to take something back
@@ -55,7 +65,78 @@ func (w *explored) violated(format string, args ...any) {
 	}
 }
 
-var errDead = errors.New("the process is dead")
+var (
+	errDead = errors.New("the process is dead")
+	errFull = errors.New("no space left on device")
+)
+
+// exploredLock is a lock whose answers can be lost, before the request took effect or behind it.
+type exploredLock struct {
+	failovertest.Lock
+	w *explored
+}
+
+func (l *exploredLock) call(what string, do func() error) error {
+	if l.w.dead {
+		return errDead
+	}
+	switch l.w.pick(what+" the lock", "answers", "lost with effect", "lost without effect") {
+	case "lost with effect":
+		_ = do()
+		return errLost
+	case "lost without effect":
+		return errLost
+	}
+	return do()
+}
+
+func (l *exploredLock) Acquire(ctx context.Context, c failover.Claim) error {
+	return l.call("take", func() error { return l.Lock.Acquire(ctx, c) })
+}
+
+func (l *exploredLock) Release(ctx context.Context, c failover.Claim) error {
+	return l.call("release", func() error { return l.Lock.Release(ctx, c) })
+}
+
+func (l *exploredLock) TakeOver(ctx context.Context, from, to failover.Claim) error {
+	return l.call("take over", func() error { return l.Lock.TakeOver(ctx, from, to) })
+}
+
+// exploredStore is the journal on a disk that can be full.
+type exploredStore struct {
+	failover.Store
+	w *explored
+}
+
+type exploredWriter struct {
+	failover.StoreWriter
+	w *explored
+}
+
+func (s exploredStore) Create(ctx context.Context, h failover.Holder) (failover.StoreWriter, error) {
+	writer, err := s.Store.Create(ctx, h)
+	return exploredWriter{writer, s.w}, err
+}
+
+func (s exploredStore) Open(ctx context.Context, h failover.Holder) (failover.StoreWriter, error) {
+	writer, err := s.Store.Open(ctx, h)
+	return exploredWriter{writer, s.w}, err
+}
+
+func (s exploredWriter) Append(line []byte) error {
+	if s.w.full {
+		return errFull
+	}
+	return s.StoreWriter.Append(line)
+}
+
+func (w *explored) journal() (*failover.Journal, error) {
+	j, err := failover.OpenJournalFrom(context.Background(), exploredStore{w.store, w})
+	if errors.Is(err, fs.ErrNotExist) {
+		return failover.CreateJournalIn(context.Background(), exploredStore{w.store, w})
+	}
+	return j, err
+}
 
 // set is an effect, or the end of one. Two sides are active together when the new one is started while the old one is
 // not held.
@@ -72,7 +153,7 @@ func (w *explored) settleLate() {
 	for _, f := range w.late {
 		f()
 	}
-	w.late = nil
+	w.late, w.coming = nil, false
 }
 
 func (w *explored) pending(step string) bool {
@@ -82,6 +163,10 @@ func (w *explored) pending(step string) bool {
 		}
 	}
 	return false
+}
+
+func (w *explored) complete() bool {
+	return w.effect["hold/a"] && w.effect["hold/b"] && w.effect["swap/"] && w.effect["start/"]
 }
 
 func (w *explored) keys(id string) []string {
@@ -120,6 +205,9 @@ func (w *explored) call(id, what string, on bool) error {
 	if w.dead {
 		return errDead
 	}
+	if w.ended {
+		w.violated("%s %s by a run that was asked to end", what, id)
+	}
 	keys := w.keys(id)
 	all := func() {
 		for _, key := range keys {
@@ -127,7 +215,7 @@ func (w *explored) call(id, what string, on bool) error {
 		}
 	}
 	options := []string{"applied", "refused", "lost with effect", "lost without effect", "late", "killed before",
-		"killed after", "panic after"}
+		"killed after", "panic after", "cancelled after", "disk full after"}
 	if len(keys) > 1 {
 		options = append(options, "one refused", "one lost")
 	}
@@ -141,12 +229,12 @@ func (w *explored) call(id, what string, on bool) error {
 		return refused(id)
 	case "lost with effect":
 		all()
-		return errors.New("reply lost")
+		return errLost
 	case "lost without effect":
-		return errors.New("reply lost")
+		return errLost
 	case "late":
-		w.late = append(w.late, all)
-		return errors.New("reply lost")
+		w.late, w.coming = append(w.late, all), w.coming || on
+		return errLost
 	case "killed before":
 		w.kill()
 		return errDead
@@ -157,13 +245,20 @@ func (w *explored) call(id, what string, on bool) error {
 	case "panic after":
 		all()
 		panic("oh")
+	case "cancelled after":
+		all()
+		w.cancel()
+		return errLost
+	case "disk full after":
+		all()
+		w.full = true
 	case "one refused":
 		w.set(keys[0], on)
 		return failover.Targets{{Target: keys[0]}, {Target: keys[1], Err: refused(keys[1])}}.Err()
 	case "one lost":
 		w.set(keys[0], on)
 		return failover.Targets{{Target: keys[0], Err: refused(keys[0])},
-			{Target: keys[1], Err: errors.New("reply lost")}}.Err()
+			{Target: keys[1], Err: errLost}}.Err()
 	}
 	return nil
 }
@@ -221,7 +316,7 @@ func (w *explored) procedure() failover.Procedure {
 // each.
 func (w *explored) history(ctx context.Context, actions int) error {
 	w.effect, w.hidden, w.faulty = map[string]bool{}, map[string]bool{}, map[string]bool{}
-	w.store, w.lock = failovertest.NewStore("machine one"), &failovertest.Lock{}
+	w.store, w.lock = failovertest.NewStore("machine one"), &exploredLock{w: w}
 	w.lock.Fail = func(string) error {
 		if w.dead {
 			return errDead
@@ -230,11 +325,11 @@ func (w *explored) history(ctx context.Context, actions int) error {
 	}
 	var old *failovertest.Store // the journal's copy that another machine went on without
 	for n := range actions {
-		w.dead, w.hidden, w.faulty = false, map[string]bool{}, map[string]bool{}
+		w.dead, w.full, w.ended, w.hidden, w.faulty = false, false, false, map[string]bool{}, map[string]bool{}
 		action := "run"
 		if n > 0 {
 			options := []string{"run", "undo", "resolve and run", "resolve and undo", "run on another machine"}
-			if old != nil && w.lock.Held() {
+			if by, held, _ := w.lock.Holder(ctx); old != nil && held && by.Place == "memory:"+w.store.String() {
 				options = append(options, "run on the first machine")
 			}
 			action = w.pick("action", options...)
@@ -274,15 +369,14 @@ func (w *explored) history(ctx context.Context, actions int) error {
 }
 
 func (w *explored) excluded(ctx context.Context) error {
-	j, err := w.store.Journal()
+	j, err := w.journal()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = j.Close() }()
 	before := fmt.Sprint(w.effect)
-	if _, err := w.procedure().Run(ctx, options(j)); !errors.Is(err, failover.ErrLocked) &&
-		!errors.Is(err, failover.ErrUndone) {
-		w.violated("a stale copy of the journal was not kept out: %v", err)
+	if _, err := w.procedure().Run(ctx, options(j)); err == nil {
+		w.violated("a stale copy of the journal was not kept out")
 	}
 	if fmt.Sprint(w.effect) != before {
 		w.violated("a stale copy of the journal changed something")
@@ -291,24 +385,35 @@ func (w *explored) excluded(ctx context.Context) error {
 }
 
 func (w *explored) act(ctx context.Context, action string) (end bool, err error) {
-	j, err := w.store.Journal()
+	j, err := w.journal()
 	if err != nil {
 		return false, err
 	}
 	defer func() { _ = j.Close() }()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := make(chan struct{})
+	w.cancel = func() { w.ended = true; cancel() }
+	w.stop = sync.OnceFunc(func() { w.ended = true; close(stop) })
 	p := w.procedure()
 	o := options(j)
+	o.Stop = stop
 	o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
 		if w.dead {
 			return failover.Approval{}, errDead
 		}
-		switch w.pick("gate "+q.Step.ID, "approves", "waits", "refuses", "approves while the check breaks") {
+		switch w.pick("gate "+q.Step.ID, "approves", "waits", "refuses", "approves while the check breaks",
+			"stops the run", "is cancelled") {
 		case "waits":
 			return failover.Approval{}, failover.ErrWaiting
 		case "refuses":
 			return failover.Approval{}, errors.New("no")
 		case "approves while the check breaks":
 			w.faulty["ready"] = true
+		case "stops the run":
+			w.stop()
+		case "is cancelled":
+			w.cancel()
 		}
 		return failover.Approval{By: "gate"}, nil
 	}
@@ -388,15 +493,14 @@ func (w *explored) judge(rep *failover.Report, err error, undo bool) {
 		}
 	}
 	switch {
-	case rep.Result == failover.ResultCompleted &&
-		!(w.effect["hold/a"] && w.effect["hold/b"] && w.effect["swap/"] && w.effect["start/"]):
+	case rep.Result == failover.ResultCompleted && !w.complete():
 		w.violated("completed in the wrong state")
 	case (rep.Result == failover.ResultFailed || rep.Result == failover.ResultStopped ||
 		rep.Result == failover.ResultUndone) && ours:
 		w.violated("the result is %s with something of ours in effect", rep.Result)
-	case err == nil && undo && (ours || len(w.late) > 0):
+	case err == nil && undo && (ours || w.coming):
 		w.violated("the undo says that it is done, and something is left")
-	case !w.lock.Held() && ours && rep.Result != failover.ResultCompleted && !errors.Is(err, failover.ErrUndone):
+	case !w.lock.Held() && ours && !w.complete() && !errors.Is(err, failover.ErrUndone):
 		w.violated("the lock was released half-way (%s)", rep.Result)
 	case err != nil && failover.NextOf(err) == "":
 		w.violated("it stopped without a next action: %v", err)
@@ -425,9 +529,10 @@ func (t *tape) choose(_ string, n int) int {
 	return choice
 }
 
-// next returns the prefix that follows in the order of all tapes with at most so many disturbances, or nil.
-func (t *tape) next(disturbances int) []int {
-	for at := len(t.taken) - 1; at >= 0; at-- {
+// next returns the prefix that follows in the order of all tapes with at most so many disturbances, the first of which
+// is at from or later, or nil.
+func (t *tape) next(from, disturbances int) []int {
+	for at := len(t.taken) - 1; at >= from; at-- {
 		before := 0
 		for _, c := range t.taken[:at] {
 			if c != 0 {
@@ -444,22 +549,44 @@ func (t *tape) next(disturbances int) []int {
 // exploreActions bounds the runs, undos and resumes of a history; exploreDisturbances what goes wrong in it.
 const exploreActions = 4
 
-// Every history with at most so many disturbances and so many runs, undos and resumes is played.
+// Every history with at most so many disturbances and so many runs, undos and resumes is played. The histories with the
+// same first disturbance are one lot; the lots are dealt out to as many lanes as there are processors.
 func TestExploreEveryHistory(t *testing.T) {
-	traces := 0
+	var lots [][]int
+	var traces atomic.Int64
+	play := func(t *testing.T, prefix []int) *tape {
+		tp := &tape{prefix: prefix}
+		w := &explored{choose: tp.choose}
+		require.NoError(t, w.history(t.Context(), exploreActions))
+		if w.bad != "" {
+			t.Fatalf("%s\nin the history %s", w.bad, strings.Join(w.trace, ", "))
+		}
+		traces.Add(1)
+		return tp
+	}
 	synctest.Test(t, func(t *testing.T) {
-		prefix := []int{}
-		for prefix != nil {
-			tp := &tape{prefix: prefix}
-			w := &explored{choose: tp.choose}
-			require.NoError(t, w.history(t.Context(), exploreActions))
-			if traces++; w.bad != "" {
-				t.Fatalf("%s\nin the history %s", w.bad, strings.Join(w.trace, ", "))
+		for at, n := range play(t, nil).of {
+			for choice := 1; choice < n; choice++ {
+				lots = append(lots, append(make([]int, at), choice))
 			}
-			prefix = tp.next(exploreDisturbances)
 		}
 	})
-	t.Logf("%d histories, 0 violations", traces)
+	lanes := runtime.GOMAXPROCS(0)
+	t.Run("lanes", func(t *testing.T) {
+		for lane := range lanes {
+			t.Run(strconv.Itoa(lane), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					for n := lane; n < len(lots); n += lanes {
+						for prefix := lots[n]; prefix != nil; {
+							prefix = play(t, prefix).next(len(lots[n]), exploreDisturbances)
+						}
+					}
+				})
+			})
+		}
+	})
+	t.Logf("%d histories, 0 violations", traces.Load())
 }
 
 // Longer histories are drawn at random: go test -run Explore -explore.seed N -explore.count N.

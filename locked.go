@@ -25,6 +25,11 @@ func (r *run) locked(ctx context.Context, work func(context.Context) error) erro
 	// The caller's deadline may be what ended the work.
 	rerr := r.lockCall(context.WithoutCancel(ctx), "release the lock",
 		func(ctx context.Context) error { return r.p.Lock.Release(ctx, r.claim) })
+	if rerr != nil && OutcomeOf(rerr) != NotApplied && outcomesIn(rerr) == nil {
+		if ours, lookErr := r.lockIsOurs(ctx); !ours && lookErr == nil {
+			rerr = nil // the answer was lost, not the request
+		}
+	}
 	if rerr != nil {
 		rerr = r.fail("release the lock", "check who holds it and release it", OutcomeOf(rerr), rerr)
 	}

@@ -158,6 +158,9 @@ func (r *run) undoStep(ctx context.Context, i int) error {
 	if err := r.consentToUndo(i, obs); err != nil {
 		return err
 	}
+	if err := r.stopped(ctx); err != nil {
+		return err // the answer may have come after it was asked to end
+	}
 	if err := r.lockStillOurs(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
