@@ -34,15 +34,18 @@ type explored struct {
 	choose func(what string, n int) int
 	trace  []string
 
-	effect  map[string]bool // "step/target": in effect because of us
+	parts []string // of a joined procedure, or one that is called ""
+	after []string // what the last of them waits for
+
+	effect  map[string]bool // "part/step/target": in effect because of us
 	late    []func()        // effects that are still on their way
 	coming  bool            // one of them is not an undo
-	fired   int             // effects of the Once
+	fired   map[string]int  // effects of the Once, by part
 	everTwo bool
 	bad     string // the first violation
 
 	store  *failovertest.Store
-	lock   *exploredLock
+	locks  []*exploredLock
 	dead   bool
 	cancel func()          // ends the context of this action
 	stop   func()          // asks the run of this action to stop
@@ -142,11 +145,12 @@ func (w *explored) journal() (*failover.Journal, error) {
 // not held.
 func (w *explored) set(key string, on bool) {
 	w.effect[key] = on
-	if key == "swap/" && on {
-		w.fired++
+	part, step, _ := strings.Cut(key, "/")
+	if step == "swap/" && on {
+		w.fired[part]++
 	}
-	held := w.effect["hold/a"] && w.effect["hold/b"]
-	w.everTwo = w.everTwo || w.effect["start/"] && !held
+	held := w.effect[part+"/hold/a"] && w.effect[part+"/hold/b"]
+	w.everTwo = w.everTwo || w.effect[part+"/start/"] && !held
 }
 
 func (w *explored) settleLate() {
@@ -166,12 +170,22 @@ func (w *explored) pending(step string) bool {
 }
 
 func (w *explored) complete() bool {
-	return w.effect["hold/a"] && w.effect["hold/b"] && w.effect["swap/"] && w.effect["start/"]
+	return !slices.ContainsFunc(w.parts, func(part string) bool {
+		return !w.effect[part+"/hold/a"] || !w.effect[part+"/hold/b"] || !w.effect[part+"/swap/"] || !w.effect[part+"/start/"]
+	})
+}
+
+// id is what the explored world calls a step of the procedure.
+func (w *explored) id(step string) string {
+	if len(w.parts) == 1 {
+		return "/" + strings.TrimPrefix(step, "s/")
+	}
+	return strings.Replace(step, "/s/", "/", 1)
 }
 
 func (w *explored) keys(id string) []string {
-	if id == "hold" {
-		return []string{"hold/a", "hold/b"}
+	if strings.HasSuffix(id, "/hold") {
+		return []string{id + "/a", id + "/b"}
 	}
 	return []string{id + "/"}
 }
@@ -188,7 +202,7 @@ func (w *explored) observe(id string) func(context.Context) (failover.Observatio
 		obs := failover.Observation{Done: true, Found: "as it is", Would: "change " + id}
 		for _, key := range w.keys(id) {
 			obs.Done = obs.Done && w.effect[key]
-			if id == "hold" {
+			if len(w.keys(id)) > 1 {
 				obs.Items = append(obs.Items, failover.Item{Target: key, Done: w.effect[key], Found: fmt.Sprint(w.effect[key])})
 			}
 		}
@@ -269,35 +283,52 @@ func (w *explored) kill() {
 }
 
 func (w *explored) procedure() failover.Procedure {
+	if len(w.parts) == 1 {
+		return w.part(0)
+	}
+	var parts []failover.Part
+	for n, name := range w.parts {
+		parts = append(parts, failover.Part{Name: name, Procedure: w.part(n)})
+	}
+	parts[len(parts)-1].After = w.after
+	p, err := failover.Join(failover.JoinOptions{Name: "explored", Limit: 1}, parts...)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+func (w *explored) part(n int) failover.Procedure {
+	name := w.parts[n] + "/"
 	check := func(id string, entry bool) failover.Step {
 		return failover.Step{ID: id, Title: id, Kind: failover.Check, Entry: entry,
 			Observe: func(context.Context) (failover.Observation, error) {
 				if w.dead {
 					return failover.Observation{}, errDead
 				}
-				return failover.Observation{Done: !w.faulty[id], Found: "looked"}, nil
+				return failover.Observation{Done: !w.faulty[name+id], Found: "looked"}, nil
 			}}
 	}
 	change := func(id string) failover.Step {
 		return failover.Step{ID: id, Title: id, Kind: failover.Change, Attempts: 2, Timeout: 30 * time.Millisecond,
 			Poll:    10 * time.Millisecond,
-			Observe: w.observe(id), Apply: func(context.Context) error { return w.call(id, "apply", true) },
-			Undo: func(context.Context) error { return w.call(id, "undo", false) }}
+			Observe: w.observe(name + id), Apply: func(context.Context) error { return w.call(name+id, "apply", true) },
+			Undo: func(context.Context) error { return w.call(name+id, "undo", false) }}
 	}
 	swap := failover.Step{ID: "swap", Title: "swap", Kind: failover.Once, Timeout: 30 * time.Millisecond,
 		Poll:    10 * time.Millisecond,
-		Observe: w.observe("swap"),
+		Observe: w.observe(name + "swap"),
 		Apply: func(context.Context) error {
-			if w.faulty["ready"] {
+			if w.faulty[name+"ready"] {
 				w.violated("the Once was fired although the check that guards it does not hold")
 			}
-			return w.call("swap", "fire", true)
+			return w.call(name+"swap", "fire", true)
 		},
 		Probe: func(context.Context) (failover.Outcome, error) {
 			switch {
 			case w.dead:
 				return failover.InDoubt, errDead
-			case w.effect["swap/"]:
+			case w.effect[name+"swap/"]:
 				return failover.Applied, nil
 			case len(w.late) > 0:
 				return failover.InDoubt, nil // what is on its way cannot be told from what never was sent
@@ -307,7 +338,7 @@ func (w *explored) procedure() failover.Procedure {
 			}
 			return failover.NotApplied, nil
 		}}
-	return failover.Procedure{Name: "explored", Lock: w.lock,
+	return failover.Procedure{Name: "explored", Lock: w.locks[n],
 		Stages: []failover.Stage{{Name: "s",
 			Steps: []failover.Step{check("entry", true), check("ready", false), change("hold"), swap, change("start")}}}}
 }
@@ -315,13 +346,16 @@ func (w *explored) procedure() failover.Procedure {
 // history plays actions until the procedure is at an end or there were enough, and checks what the engine says after
 // each.
 func (w *explored) history(ctx context.Context, actions int) error {
-	w.effect, w.hidden, w.faulty = map[string]bool{}, map[string]bool{}, map[string]bool{}
-	w.store, w.lock = failovertest.NewStore("machine one"), &exploredLock{w: w}
-	w.lock.Fail = func(string) error {
-		if w.dead {
-			return errDead
+	w.effect, w.fired, w.store = map[string]bool{}, map[string]int{}, failovertest.NewStore("machine one")
+	for range w.parts {
+		lock := &exploredLock{w: w}
+		lock.Fail = func(string) error {
+			if w.dead {
+				return errDead
+			}
+			return nil
 		}
-		return nil
+		w.locks = append(w.locks, lock)
 	}
 	var old *failovertest.Store // the journal's copy that another machine went on without
 	for n := range actions {
@@ -329,23 +363,17 @@ func (w *explored) history(ctx context.Context, actions int) error {
 		action := "run"
 		if n > 0 {
 			options := []string{"run", "undo", "resolve and run", "resolve and undo", "run on another machine"}
-			if by, held, _ := w.lock.Holder(ctx); old != nil && held && by.Place == "memory:"+w.store.String() {
+			if by, held, _ := w.locks[0].Holder(ctx); old != nil && held && by.Place == "memory:"+w.store.String() {
 				options = append(options, "run on the first machine")
 			}
 			action = w.pick("action", options...)
 		}
-		switch w.pick("world", "fine", "hold cannot be seen", "swap cannot be seen", "start cannot be seen",
-			"ready does not hold", "entry does not hold") {
-		case "hold cannot be seen":
-			w.hidden["hold"] = true
-		case "swap cannot be seen":
-			w.hidden["swap"] = true
-		case "start cannot be seen":
-			w.hidden["start"] = true
-		case "ready does not hold":
-			w.faulty["ready"] = true
-		case "entry does not hold":
-			w.faulty["entry"] = true
+		switch world := w.pick("world", "fine", "hold cannot be seen", "swap cannot be seen", "start cannot be seen",
+			"ready does not hold", "entry does not hold"); {
+		case strings.HasSuffix(world, " cannot be seen"):
+			w.hidden[w.parts[0]+"/"+strings.TrimSuffix(world, " cannot be seen")] = true
+		case strings.HasSuffix(world, " does not hold"):
+			w.faulty[w.parts[0]+"/"+strings.TrimSuffix(world, " does not hold")] = true
 		}
 		if action == "run on the first machine" {
 			// Its copy of the journal knows nothing of what the other machine did: the lock has to keep it out.
@@ -409,7 +437,7 @@ func (w *explored) act(ctx context.Context, action string) (end bool, err error)
 		case "refuses":
 			return failover.Approval{}, errors.New("no")
 		case "approves while the check breaks":
-			w.faulty["ready"] = true
+			w.faulty[w.parts[0]+"/ready"] = true
 		case "stops the run":
 			w.stop()
 		case "is cancelled":
@@ -421,8 +449,11 @@ func (w *explored) act(ctx context.Context, action string) (end bool, err error)
 		w.resolve(j)
 	}
 	if action == "run on another machine" {
-		if holder, held, _ := w.lock.Holder(ctx); held {
-			_ = p.TakeOverLock(ctx, holder, o) // a person knows that the other process is dead
+		for _, lock := range w.locks {
+			if holder, held, _ := lock.Holder(ctx); held {
+				_ = p.TakeOverLock(ctx, holder, o) // a person knows that the other process is dead
+				break
+			}
 		}
 	}
 	var rep *failover.Report
@@ -448,7 +479,7 @@ func (w *explored) resolve(j *failover.Journal) {
 			continue
 		}
 		there, all := false, true
-		for _, key := range w.keys(strings.TrimPrefix(s.ID, "s/")) {
+		for _, key := range w.keys(w.id(s.ID)) {
 			there, all = there || w.effect[key], all && w.effect[key]
 		}
 		if there && !all {
@@ -467,15 +498,20 @@ func (w *explored) judge(rep *failover.Report, err error, undo bool) {
 	if rep == nil {
 		return
 	}
-	if w.fired > 1 {
-		w.violated("the Once took effect %d times", w.fired)
+	for part, times := range w.fired {
+		if times > 1 {
+			w.violated("the Once of the part %s took effect %d times", part, times)
+		}
 	}
 	if w.everTwo {
 		w.violated("two sides were active")
 	}
-	ours := w.pending("hold") || w.pending("swap") || w.pending("start")
+	ours := false
+	for _, on := range w.effect {
+		ours = ours || on
+	}
 	for _, s := range rep.Steps {
-		s.ID = strings.TrimPrefix(s.ID, "s/")
+		s.ID = w.id(s.ID)
 		whole := true
 		for _, key := range w.keys(s.ID) {
 			whole = whole && (w.effect[key] || s.Kind == failover.Check)
@@ -500,7 +536,7 @@ func (w *explored) judge(rep *failover.Report, err error, undo bool) {
 		w.violated("the result is %s with something of ours in effect", rep.Result)
 	case err == nil && undo && (ours || w.coming):
 		w.violated("the undo says that it is done, and something is left")
-	case !w.lock.Held() && ours && !w.complete() && !errors.Is(err, failover.ErrUndone):
+	case slices.ContainsFunc(w.locks, func(l *exploredLock) bool { return !l.Held() }) && ours && !w.complete() && !errors.Is(err, failover.ErrUndone):
 		w.violated("the lock was released half-way (%s)", rep.Result)
 	case err != nil && failover.NextOf(err) == "":
 		w.violated("it stopped without a next action: %v", err)
@@ -556,7 +592,7 @@ func TestExploreEveryHistory(t *testing.T) {
 	var traces atomic.Int64
 	play := func(t *testing.T, prefix []int) *tape {
 		tp := &tape{prefix: prefix}
-		w := &explored{choose: tp.choose}
+		w := &explored{parts: []string{""}, choose: tp.choose}
 		require.NoError(t, w.history(t.Context(), exploreActions))
 		if w.bad != "" {
 			t.Fatalf("%s\nin the history %s", w.bad, strings.Join(w.trace, ", "))
@@ -594,12 +630,18 @@ func TestExploreLongHistories(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for n := range *exploreCount {
 			rng := rand.New(rand.NewPCG(*exploreSeed, uint64(n)))
-			w := &explored{choose: func(_ string, n int) int {
+			w := &explored{parts: []string{""}, choose: func(_ string, n int) int {
 				if rng.IntN(3) > 0 {
 					return 0
 				}
 				return rng.IntN(n)
 			}}
+			if n%2 == 1 {
+				w.parts = []string{"one", "two"}
+			}
+			if n%4 == 1 {
+				w.after = []string{"one"}
+			}
 			require.NoError(t, w.history(t.Context(), 12))
 			if w.bad != "" {
 				t.Fatalf("seed %d, history %d: %s\nin %s", *exploreSeed, n, w.bad, strings.Join(w.trace, ", "))
@@ -614,7 +656,7 @@ func FuzzExplore(f *testing.F) {
 	f.Fuzz(func(t *testing.T, choices []byte) {
 		synctest.Test(t, func(t *testing.T) {
 			at := -1
-			w := &explored{choose: func(_ string, n int) int {
+			w := &explored{parts: []string{""}, choose: func(_ string, n int) int {
 				if at++; at >= len(choices) {
 					return 0
 				}

@@ -375,3 +375,40 @@ func TestALockThatCannotBeGivenBackIsTold(t *testing.T) {
 	assert.False(t, one.Held())
 	assert.True(t, two.Held())
 }
+
+// What a run left half-way stays locked, also when a later run does not get all of the locks.
+func TestALockFromBeforeIsNotGivenBack(t *testing.T) {
+	one, two := &failovertest.Lock{}, &failovertest.Lock{}
+	left, first := lockedPart("a", one), newWorld()
+	left.Procedure.Stages[0].Steps = []failover.Step{first.change("a"), first.change("b")}
+	refuse := true
+	left.Procedure.Stages[0].Steps[1].Apply = func(ctx context.Context) error {
+		if refuse {
+			return refusal("b")
+		}
+		return first.throw("b")(ctx)
+	}
+	p, err := failover.Join(failover.JoinOptions{Name: "site.Move"}, left, lockedPart("c", two))
+	require.NoError(t, err)
+	j := failovertest.Journal(t)
+	rep, err := p.Run(t.Context(), options(j))
+	require.Error(t, err)
+	require.Equal(t, failover.ResultPartWay, rep.Result)
+	bob := failover.Claim{ID: "other", Owner: "bob", Purpose: "upgrade"}
+	ours, held, err := two.Holder(t.Context())
+	require.NoError(t, err)
+	require.True(t, held)
+	require.NoError(t, two.TakeOver(t.Context(), ours, bob))
+
+	_, err = p.Run(t.Context(), options(j))
+	require.ErrorIs(t, err, failover.ErrLocked)
+	assert.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+	assert.True(t, one.Held(), "what it guards is half-way")
+
+	require.NoError(t, two.Release(t.Context(), bob))
+	refuse = false
+	_, err = p.Run(t.Context(), options(j))
+	require.NoError(t, err)
+	assert.False(t, one.Held())
+	assert.False(t, two.Held())
+}

@@ -67,17 +67,22 @@ func (l allLocks) name(n int) string {
 	return fmt.Sprintf("lock %d of %d", n+1, len(l))
 }
 
-// Acquire takes the locks in order. When one is refused, all are given back, that one included: the answer may have been
-// lost behind it. The error then tells which could not be given back.
+// Acquire takes the locks in order. When one is refused, those that were taken here are given back, that one included:
+// the answer may have been lost behind it. What was ours before stays. The error then tells which could not be given back.
 func (l allLocks) Acquire(ctx context.Context, c Claim) error {
+	var taken []int
 	for n, lock := range l {
+		if lock.Check(ctx, c) == nil {
+			continue
+		}
 		err := lock.Acquire(ctx, c)
 		ctx := context.WithoutCancel(ctx)
+		taken = append(taken, n)
 		if err == nil || OutcomeOf(err) != NotApplied && lock.Check(ctx, c) == nil {
 			continue
 		}
 		results := Targets{{Target: l.name(n), Err: err}}
-		for k := n; k >= 0; k-- {
+		for _, k := range slices.Backward(taken) {
 			if left := l[k].Release(ctx, c); left != nil && k < n {
 				results.Add(l.name(k), &Error{Op: "give back", Outcome: Applied, Next: NextOf(left), Err: left})
 			}

@@ -40,7 +40,8 @@ type RunOptions struct {
 	Observer func(Event)
 	// Logger receives one line per step; nil is silent.
 	Logger *slog.Logger
-	// Stop, when closed, ends the run before its next step, and ends a wait for a Check or for a person.
+	// Stop, when closed, ends the run before its next step, and ends a wait for a Check or for a person. A step that a
+	// person agrees to after that is not begun.
 	Stop <-chan struct{}
 
 	// WarnAfter sends an EventSlow without a step when the run has taken this long; 0 means never.
