@@ -157,10 +157,10 @@ func (r *run) once(ctx context.Context, i int) error {
 	switch {
 	case st.effect == effectFired:
 		return r.confirmed(ctx, i, s.timeout(), proofProbed, nil, nil)
-	case st.effect != effectNone, r.resumed && st.attempts == 0 && !st.settled:
-		// A journal that lost its end does not know of a firing: the target is asked before the first one, too.
+	case st.effect != effectNone, r.j.mayLack(st):
 		outcome, err := r.probe(ctx, i)
 		switch {
+		case st.settled && outcome == InDoubt: // what a person said of it stands
 		case err != nil || outcome == InDoubt:
 			return r.inDoubt(i, proofProbed, nil, err)
 		case outcome == Applied:

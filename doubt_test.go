@@ -1,9 +1,11 @@
 package failover_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -405,12 +407,15 @@ func TestAPersonSettlesAFiringThatCannotBeTold(t *testing.T) {
 	s := w.once("macro")
 	s.Probe = func(context.Context) (failover.Outcome, error) { return failover.InDoubt, nil }
 	p := procedure(w.check("go"), s)
-	j := failovertest.Journal(t)
+	path := filepath.Join(t.TempDir(), "journal")
+	j := openJournal(t, path)
 	_, err := p.Run(t.Context(), options(j))
 	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.NoError(t, j.Close())
 	w.on["go"] = true
+	j = openJournal(t, path)
 	_, err = p.Run(t.Context(), options(j))
-	require.ErrorIs(t, err, failover.ErrInDoubt, "a resumed run asks the probe first")
+	require.ErrorIs(t, err, failover.ErrInDoubt, "what was read may lack its end: the probe is asked first")
 	require.NoError(t, j.Resolve("s/macro", failover.NotApplied, "op", "looked at the target"))
 	assert.Equal(t, failover.ResultFailed, j.Report().Result)
 	_, err = p.Run(t.Context(), options(j))
@@ -580,4 +585,71 @@ func TestALostAnswerToTheReleaseIsLookedAt(t *testing.T) {
 	rep, err := p.Run(t.Context(), options(failovertest.Journal(t)))
 	require.NoError(t, err)
 	assert.Equal(t, failover.ResultCompleted, rep.Result)
+}
+
+// A journal that lost its end does not know of a firing, neither behind what it knows nor behind a refusal: no run fires
+// again, and no undo takes back what stands before it.
+func TestALostTailIsNotBelieved(t *testing.T) {
+	for _, known := range []string{"refused", "not begun"} {
+		for _, undo := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s undo %v", known, undo), func(t *testing.T) {
+				w := newWorld()
+				s := w.once("macro")
+				refuse := true
+				s.Apply = func(ctx context.Context) error {
+					if refuse {
+						return refusal("macro")
+					}
+					return w.throw("macro")(ctx)
+				}
+				s.Observe = func(context.Context) (failover.Observation, error) {
+					return failover.Observation{Found: "the old roles"}, nil // it takes hours
+				}
+				s.Timeout = 10 * time.Millisecond
+				p, store := procedure(w.change("hold"), w.check("go"), s), failovertest.NewStore("disk")
+				w.on["go"] = known == "refused"
+				do := func(do func(context.Context, failover.RunOptions) (*failover.Report, error)) error {
+					j, err := store.Journal()
+					require.NoError(t, err)
+					defer func() { require.NoError(t, j.Close()) }()
+					_, err = do(t.Context(), options(j))
+					return err
+				}
+				require.Error(t, do(p.Run))
+				before := bytes.Count(store.Bytes(), []byte("\n"))
+				refuse, w.on["go"] = false, true
+				require.ErrorIs(t, do(p.Run), failover.ErrNotObserved)
+				require.Equal(t, 1, w.thrown["macro"])
+				store.Cut(bytes.Count(store.Bytes(), []byte("\n")) - before)
+				if undo {
+					require.ErrorIs(t, do(p.Undo), failover.ErrIrreversible)
+					assert.True(t, w.on["hold"])
+					return
+				}
+				require.ErrorIs(t, do(p.Run), failover.ErrNotObserved)
+				assert.Equal(t, 1, w.thrown["macro"])
+			})
+		}
+	}
+}
+
+// The undo of a journal that may lack its end asks a person where the target cannot tell of a firing.
+func TestAnUndoAsksAboutAFiringThatCannotBeTold(t *testing.T) {
+	w := newWorld()
+	s := w.once("macro")
+	s.Probe = func(context.Context) (failover.Outcome, error) { return failover.InDoubt, nil }
+	p, path := procedure(w.change("hold"), w.check("go"), s), filepath.Join(t.TempDir(), "journal")
+	j := openJournal(t, path)
+	_, err := p.Run(t.Context(), options(j))
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.NoError(t, j.Close())
+	j = openJournal(t, path)
+	rep, err := p.Undo(t.Context(), options(j))
+	require.ErrorIs(t, err, failover.ErrInDoubt)
+	assert.Equal(t, failover.ResultInDoubt, rep.Result)
+	assert.True(t, w.on["hold"])
+	require.NoError(t, j.Resolve("s/macro", failover.NotApplied, "op", "looked at the target"))
+	_, err = p.Undo(t.Context(), options(j))
+	require.NoError(t, err)
+	assert.False(t, w.on["hold"])
 }

@@ -36,6 +36,8 @@ type explored struct {
 
 	parts []string // of a joined procedure, or one that is called ""
 	after []string // what the last of them waits for
+	cuts  bool     // the disk of the journal may lose its end between two actions
+	cut   bool     // it has lost some
 
 	effect  map[string]bool // "part/step/target": in effect because of us
 	late    []func()        // effects that are still on their way
@@ -366,6 +368,11 @@ func (w *explored) history(ctx context.Context, actions int) error {
 			if by, held, _ := w.locks[0].Holder(ctx); old != nil && held && by.Place == "memory:"+w.store.String() {
 				options = append(options, "run on the first machine")
 			}
+			if w.cuts && w.choose("cut", 4) > 0 {
+				records := 1 + w.choose("records", 8)
+				w.store.Cut(records)
+				w.cut, w.trace = true, append(w.trace, fmt.Sprintf("the last %d records are lost", records))
+			}
 			action = w.pick("action", options...)
 		}
 		switch world := w.pick("world", "fine", "hold cannot be seen", "swap cannot be seen", "start cannot be seen",
@@ -461,7 +468,7 @@ func (w *explored) act(ctx context.Context, action string) (end bool, err error)
 		rep, err = p.Undo(ctx, o)
 	} else {
 		rep, err = p.Run(ctx, o)
-		if err == nil && w.undoes {
+		if err == nil && w.undoes && !w.cut {
 			w.violated("a run was completed after an undo had begun")
 		}
 	}
@@ -502,6 +509,14 @@ func (w *explored) judge(rep *failover.Report, err error, undo bool) {
 		if times > 1 {
 			w.violated("the Once of the part %s took effect %d times", part, times)
 		}
+	}
+	if w.cut { // what the journal does not know of any more cannot be told or undone, but a firing is asked about
+		for _, part := range w.parts {
+			if err == nil && undo && w.effect[part+"/swap/"] && !w.effect[part+"/hold/a"] {
+				w.violated("what a firing stands on was undone")
+			}
+		}
+		return
 	}
 	if w.everTwo {
 		w.violated("two sides were active")
@@ -642,6 +657,7 @@ func TestExploreLongHistories(t *testing.T) {
 			if n%4 == 1 {
 				w.after = []string{"one"}
 			}
+			w.cuts = n%3 == 0
 			require.NoError(t, w.history(t.Context(), 12))
 			if w.bad != "" {
 				t.Fatalf("seed %d, history %d: %s\nin %s", *exploreSeed, n, w.bad, strings.Join(w.trace, ", "))

@@ -63,6 +63,7 @@ type stepState struct {
 	undone     bool
 	settled    bool // a person said that it was not applied
 	attempts   int
+	intent     int    // number of the newest attempt's record
 	run        int    // in which the newest word on a Check was given, counted from 1
 	confirmed  bool   // a person's word that no look has tested yet
 	before0    []Item // the targets as they were before the first attempt
@@ -278,9 +279,9 @@ func (st *stepState) apply(rec *record, run int) {
 		if st.attempts == 0 {
 			st.begun, st.before0 = rec.At, rec.Items
 		}
-		st.attempts++
+		st.attempts, st.intent = st.attempts+1, rec.N
 		st.before, st.effect = st.effect, effectDoubt
-		st.undone = false
+		st.undone, st.settled = false, false
 		st.take(rec)
 	case recOutcome:
 		st.outcome(rec)
@@ -418,6 +419,10 @@ func (st stepState) status() StepStatus {
 	}
 	return st.looked
 }
+
+// mayLack reports whether the step may have been begun once more than the journal knows: one that was opened may have
+// lost its end.
+func (j *Journal) mayLack(st stepState) bool { return st.intent < j.opened }
 
 // done reports whether a step needs nothing more. A Check is done only for a time; see run.due.
 func (st stepState) done() bool {

@@ -24,15 +24,16 @@ const restoreHint = "compare it with the copy in the ticket; settle the state by
 // A journal belongs to one procedure with one set of parameters and is open for writing by one holder at a time. What
 // keeps two machines apart that have copies of one journal is the procedure's [Lock]: its claim names the holder too.
 //
-// The hashes show altered, removed and reordered records. They cannot show that whole records are missing at the end: a
-// resumed run asks the Probe of a Once before it fires it for the first time.
+// The hashes show altered, removed and reordered records. They cannot show that whole records are missing at the end:
+// with a journal that was opened, a run asks the Probe of a Once before it fires it, and an undo asks the Probe of the
+// first one that stands open.
 type Journal struct {
 	mu      sync.Mutex
 	store   Store
 	writer  StoreWriter // nil: opened for reading
 	holder  Holder
 	running bool // a run or an undo of this process writes to it
-	resumed bool // it was opened, not made: something that stood there may be lost
+	opened  int  // lines that stood there when it was opened; 0: it was made. More may have been there and be lost
 	head    header
 	lines   int
 	last    string // hash of the last line
@@ -101,7 +102,7 @@ func OpenJournalFrom(ctx context.Context, store Store) (*Journal, error) {
 		_ = w.Close()
 		return nil, err
 	}
-	j.writer, j.resumed = w, true
+	j.writer, j.opened = w, j.lines
 	return j, nil
 }
 
@@ -465,7 +466,7 @@ func (j *Journal) enter() error {
 func (j *Journal) leave() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.running, j.resumed = false, true
+	j.running = false
 }
 
 func (j *Journal) claim(o RunOptions) Claim {

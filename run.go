@@ -95,7 +95,6 @@ type run struct {
 	claim      Claim
 	began      time.Time
 
-	resumed  bool                 // the journal had runs before
 	lanes    []lane               // the parts; one for a procedure that is not joined
 	approved map[string]shownStep // lines of the approved plan; nil: there is none
 	asking   sync.Mutex           // one question at a time
@@ -209,7 +208,6 @@ func (j *Journal) undoBegun(op string) error {
 // do records the beginning, works under the lock and records the end.
 func (r *run) do(ctx context.Context, kind recordType, work func(context.Context) error) (*Report, error) {
 	r.j.mu.Lock()
-	r.resumed = r.j.resumed
 	epoch, holder := r.j.fold.epoch+1, r.j.holder
 	r.number = len(r.j.fold.runs) + 1
 	r.j.mu.Unlock()

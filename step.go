@@ -89,7 +89,8 @@ type Step struct {
 	Observe func(context.Context) (Observation, error) // never changes anything
 	Apply   func(context.Context) error                // Change, Once; an error without an *Error in it counts as in doubt
 	Undo    func(context.Context) error                // safe to repeat; nil: cannot be undone, and the plan says so
-	// Once: settles an in-doubt Apply; an answer with an error is in doubt
+	// Once: tells whether it took effect, when the answer was lost. With a journal that was opened it is asked before Apply
+	// and before an undo, too, also when Apply was never called. An answer with an error is in doubt
 	Probe func(context.Context) (Outcome, error)
 
 	// Undone looks whether the undo has taken effect: Done means that nothing of the change is left. Nil means that

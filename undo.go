@@ -53,8 +53,9 @@ func (p Procedure) UndoPlan(j *Journal) UndoPlan {
 
 // Undo takes back, newest first, what is in effect because of the journal's runs. It never passes a Once or a Change
 // without an Undo that is or may be in effect (ErrIrreversible): what lies before it stays. A step in doubt is looked
-// at first: where its wanted state is not seen, Undo refuses (ErrInDoubt) until a run or a person has settled it. Each
-// step passes gate or approved UndoPlan like a change, is written to the journal before and after, and is observed:
+// at first: where its wanted state is not seen, Undo refuses (ErrInDoubt) until a run or a person has settled it. The
+// same holds for the first Once that stands open, with a journal that was opened: it may lack the record of it. Each step
+// passes gate or approved UndoPlan like a change, is written to the journal before and after, and is observed:
 // what is not seen to be taken back stays open, and Undo resumes there. After an undo has begun the journal cannot be
 // run any more.
 //
@@ -116,7 +117,8 @@ func (r *run) settleDoubts(ctx context.Context) error {
 	for i := range r.p.steps {
 		s := &r.p.steps[i]
 		st := r.j.state(s.ID)
-		if st.effect != effectDoubt || st.undoOpen {
+		lost := r.mayHaveFired(i)
+		if !lost && (st.effect != effectDoubt || st.undoOpen) {
 			continue
 		}
 		var err error
@@ -124,10 +126,15 @@ func (r *run) settleDoubts(ctx context.Context) error {
 		if s.Kind == Once {
 			var outcome Outcome
 			outcome, err = r.probe(ctx, i)
-			if err == nil && outcome != InDoubt {
-				if err := r.outcome(i, outcome, proofProbed, Observation{Found: "asked before an undo"}, nil, nil); err != nil {
+			switch {
+			case lost && outcome == NotApplied, lost && outcome == InDoubt && st.settled:
+				continue
+			case lost || outcome != InDoubt:
+				if err := r.outcome(i, outcome, proofProbed, Observation{Found: "asked before an undo"}, nil, err); err != nil {
 					return err
 				}
+			}
+			if outcome != InDoubt {
 				continue
 			}
 		} else if obs, err = r.observe(ctx, i); err == nil && obs.Done {
@@ -144,6 +151,23 @@ func (r *run) settleDoubts(ctx context.Context) error {
 			Err:  fmt.Errorf("%w: %s: %w", ErrInDoubt, s.ID, err)}
 	}
 	return nil
+}
+
+// mayHaveFired reports whether the step at index i is a Once that the run of a journal that lost its end may have fired:
+// the first one that stands open behind something that is to be taken back.
+func (r *run) mayHaveFired(i int) bool {
+	st, touched := r.j.state(r.p.steps[i].ID), false
+	if r.p.steps[i].Kind != Once || st.effect != effectNone || st.done() || !r.j.mayLack(st) {
+		return false
+	}
+	for k := r.lanes[r.p.in[i]].from; k < i; k++ {
+		before := r.j.state(r.p.steps[k].ID)
+		if r.p.steps[k].Kind == Once && !before.done() {
+			return false
+		}
+		touched = touched || before.touched()
+	}
+	return touched
 }
 
 func (r *run) undoStep(ctx context.Context, i int) error {
