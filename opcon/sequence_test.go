@@ -63,3 +63,22 @@ func TestNothingIsCalledUnchangedBehindARequestThatWasTaken(t *testing.T) {
 		})
 	}
 }
+
+// TestALostRecordIsNoRefusal: the order was taken, its record is gone (404), and a second order is refused. That refusal
+// says nothing of the first order, which takes effect a moment later.
+func TestALostRecordIsNoRefusal(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	s.quiet()
+	s.Inject(opcontest.Injection{Kind: opcontest.InjectionLoseRecord, Verb: "hold"})
+	s.Inject(opcontest.Injection{Kind: opcontest.InjectionStatus, Method: http.MethodPost, Path: "/api/scheduleactions",
+		Code: http.StatusConflict, Skip: 1, Times: -1})
+	s.Before(http.MethodPost, "/api/scheduleactions", "hold", 0, func() {
+		s.Change(func() { s.Statements.Says = &opcontest.Words{Category: "Waiting", Description: "Wait to Start"} })
+	})
+	rec, err := s.client.Quiesce(context.Background(), unplanned())
+	require.Error(t, err)
+	require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.Statements), "the first order took effect")
+	for _, h := range rec.Held {
+		require.True(t, h.Ours(), "%s is held by us: %v", h.Name, err)
+	}
+}
