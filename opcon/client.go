@@ -217,11 +217,23 @@ func (c *Client) Close(ctx context.Context) error {
 // Host returns the host and port of the API, for messages.
 func (c *Client) Host() string { return c.host }
 
-// noteClock reads the apiServerTime header (seen in client code), the only clock that decides what "today" is.
+// noteClock reads the server's clock, the only one that decides what "today" is: the header apiServerTime (seen in client
+// code), and where that is missing or names no offset, the header Date, which every answer should have (RFC 9110, 6.6.1).
 func (c *Client) noteClock(h http.Header, now time.Time) {
-	if t, ok := parseTime(h.Get("apiServerTime")); ok {
+	text, zone := h.Get("apiServerTime"), time.Local
+	t, told := parseTime(text)
+	if told && zoned(text) {
 		c.clock.Store(&clock{t.Sub(now), t.Location()})
+		return
 	}
+	date, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return
+	}
+	if told { // the time on the server's wall tells its offset
+		zone = time.FixedZone("", int(t.Sub(date).Round(15*time.Minute).Seconds()))
+	}
+	c.clock.Store(&clock{date.Sub(now), zone})
 }
 
 // serverNow returns the server's time; while no answer has told it, this machine's clock stands in.
