@@ -134,7 +134,7 @@ func (r *resume) connect(ctx context.Context, want MachineState) (bool, error) {
 		return false, err
 	}
 	r.now.forget()
-	m, err := r.c.Machine(ctx, rec.Machine.ID)
+	m, err := r.readMachine(ctx, rec)
 	if err != nil {
 		return false, err
 	}

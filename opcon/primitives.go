@@ -182,10 +182,26 @@ func (o *ResumeOptions) complete() error {
 }
 
 // keeps reports whether the schedule stays held by decision.
-func (o ResumeOptions) keeps(h HeldSchedule) bool {
-	return slices.ContainsFunc(o.KeepHeld, func(name string) bool {
-		return sameName(name, h.Name) || sameName(name, h.String())
-	})
+func (o ResumeOptions) keeps(h HeldSchedule) bool { return slices.ContainsFunc(o.KeepHeld, h.called) }
+
+// called reports whether it is the schedule's name, alone or behind its date.
+func (h HeldSchedule) called(name string) bool {
+	return sameName(name, h.Name) || sameName(name, h.String())
+}
+
+// keepsKnown refuses a name in KeepHeld that the machine has no schedule of: behind a slip in it the schedule that was
+// meant would be released.
+func (o ResumeOptions) keepsKnown(r Record) error {
+	all := slices.Concat(r.Held, convert(r.Schedules, func(s Schedule) HeldSchedule {
+		return HeldSchedule{Name: s.Name, Date: s.Date}
+	}))
+	for _, name := range o.KeepHeld {
+		if !slices.ContainsFunc(all, func(h HeldSchedule) bool { return h.called(name) }) {
+			return failover.Invalid("KeepHeld", fmt.Sprintf("%q is no schedule of the machine", name),
+				"name it as the list of held schedules shows it, or leave it out, then run again")
+		}
+	}
+	return nil
 }
 
 // Resume sets a quiesced machine going again: it holds what was built meanwhile, repoints the record, opens the line to

@@ -158,7 +158,7 @@ func (r *resume) onMachine(step string, look func(context.Context, Machine, Reco
 		} else if err == nil {
 			var read bool
 			if m, read = r.now.take(step, 0); !read {
-				m, err = r.c.Machine(ctx, rec.Machine.ID)
+				m, err = r.readMachine(ctx, rec)
 			}
 		}
 		if err != nil {
@@ -177,7 +177,7 @@ func (m Machine) line() string {
 
 // look reads the machine and judges who answers.
 func (r *resume) look(ctx context.Context, rec Record) (answer, error) {
-	m, err := r.c.Machine(ctx, rec.Machine.ID)
+	m, err := r.readMachine(ctx, rec)
 	if err != nil {
 		return answer{}, err
 	}
@@ -289,6 +289,9 @@ func (r *resume) releaseHeld() failover.Step {
 // toRelease returns what is to be released: what was just read, or reads it.
 func (r *resume) toRelease(ctx context.Context, rec Record) ([]Schedule, error) {
 	return r.waiting.get("release", 0, func() ([]Schedule, error) {
+		if err := r.o.keepsKnown(rec); err != nil {
+			return nil, err
+		}
 		return r.c.pendingRelease(ctx, rec, func(h HeldSchedule) bool { return !r.o.keeps(h) })
 	})
 }

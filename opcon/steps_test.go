@@ -2,6 +2,7 @@ package opcon_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -147,6 +148,51 @@ func TestKeepHeld(t *testing.T) {
 	require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.Statements))
 	require.Equal(t, opcontest.ScheduleInProcess, s.Status(s.Nightly))
 	s.lawful(t)
+}
+
+// TestKeepHeldNamesWhatIsThere: a slip in a name must not release the schedule that was meant.
+func TestKeepHeldNamesWhatIsThere(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	s.quiet()
+	rec, err := s.client.Quiesce(context.Background(), unplanned())
+	require.NoError(t, err)
+	o := resumed()
+	o.KeepHeld = []string{"SYM CARDS", "SYM STATEMENT"} // the first was held by somebody else and stays so anyway
+	_, err = s.client.Resume(context.Background(), rec, o)
+	require.ErrorIs(t, err, failover.ErrInvalid)
+	require.ErrorContains(t, err, `"SYM STATEMENT"`)
+	require.NotContains(t, err.Error(), "CARDS")
+	require.Zero(t, s.Count("release", ""))
+	o.KeepHeld[1] += "S"
+	_, err = s.client.Resume(context.Background(), rec, o)
+	require.NoError(t, err)
+	require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.Statements))
+}
+
+// TestARenamedMachineIsNotTakenForAnother: while a run goes on, its machine gets another name and another one its name.
+func TestARenamedMachineIsNotTakenForAnother(t *testing.T) {
+	for _, step := range []string{"opcon-drain/limited", "opcon-drain/jobs", "opcon-down/machine", "opcon-prove/line",
+		"opcon-release/machine"} {
+		t.Run(step, func(t *testing.T) {
+			s := newSite(t, opcontest.Config{})
+			s.quiet()
+			p, o := procedure(t, s, planned(), resumed()), options(journal(t))
+			o.Observer = func(e failover.Event) {
+				if e.Kind == failover.EventStepStarted && e.Step.ID == step {
+					s.Change(func() {
+						s.Machine.Name, s.Alternate.Name = "SYMOLD", "SYMAIX1"
+						s.Alternate.State, s.Alternate.Asked = "D", "D"
+					})
+				}
+			}
+			_, err := p.Run(context.Background(), o)
+			require.ErrorIs(t, err, failover.ErrPrecondition)
+			require.ErrorContains(t, err, `"SYMOLD"`)
+			stage, _, _ := strings.Cut(step, "/")
+			require.ErrorContains(t, err, stage, "it stops there")
+			require.Zero(t, s.Count("release", ""))
+		})
+	}
 }
 
 func TestRecordSurvivesTheProcess(t *testing.T) {
