@@ -59,9 +59,9 @@ func (f firing) parameters() []failover.Parameter {
 		{Name: "sym-root", Value: set.SymRoot}, {Name: "role-probes", Value: list(set.Role)},
 		{Name: "failoverd", Value: set.FailoverD}, {Name: "licence-file", Value: set.Licence.Path}}
 	if o := set.OpCon; o != nil {
-		params = append(params, []failover.Parameter{{Name: "opcon-machine", Value: o.Machine},
-			{Name: "opcon-repoint", Value: list([]any{o.Repoint, o.Home, o.Partner})},
-			{Name: "opcon-keep-held", Value: strings.Join(o.KeepHeld, ",")}}...)
+		// KeepHeld is decided until the release, with the same journal.
+		params = append(params, failover.Parameter{Name: "opcon-machine", Value: o.Machine},
+			failover.Parameter{Name: "opcon-repoint", Value: list([]any{o.Repoint, o.Home, o.Partner})})
 	}
 	return params
 }
