@@ -149,6 +149,21 @@ func TestRerun(t *testing.T) {
 		require.NoError(t, s.client.Rerun(ctx, d))
 		require.Equal(t, 1, s.Count("restart", ""))
 	})
+	t.Run("it is as decided already", func(t *testing.T) {
+		for action, status := range map[opcon.Rerun]opcontest.JobStatus{opcon.RerunHold: opcontest.JobOnHold,
+			opcon.RerunCancel: opcontest.JobCancelled, opcon.RerunMarkFailed: opcontest.JobFailed,
+			opcon.RerunMarkFinishedOK: opcontest.JobFinishedOK} {
+			s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})
+			d := listed(t, s, s.moved(t), "GOODNIGHT")
+			d.Action, d.MarkFailedFirst = action, false
+			s.Change(func() { s.Running.Status = status })
+			before := len(s.Effects())
+			require.NoError(t, s.client.Rerun(ctx, d), action)
+			require.Len(t, s.Effects(), before)
+			d.Number--
+			require.ErrorIs(t, s.client.Rerun(ctx, d), failover.ErrPrecondition, "of another run that says nothing")
+		}
+	})
 	t.Run("it has ended well since", func(t *testing.T) {
 		for _, status := range []opcontest.JobStatus{opcontest.JobFinishedOK, opcontest.JobCancelled} {
 			s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})

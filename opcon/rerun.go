@@ -175,6 +175,9 @@ func (c *Client) rerun(ctx context.Context, d Decision, from phase, reached func
 	if err := d.check(j); err != nil {
 		return unchanged(op, j.String(), nextDecision, err)
 	}
+	if d.marks() && d.showsIn(j) {
+		return reached(phaseDone)
+	}
 	before, marked := from, false
 	if j.Category == JobRunning && !d.marks() {
 		if before, err = phaseMarking, reached(phaseMarking); err != nil {
@@ -217,6 +220,8 @@ func (d Decision) check(j Job) error {
 	case j.startedSince(d.Number):
 		return fmt.Errorf("%w: the job has been started again since (number %d, decided upon %d)",
 			failover.ErrPrecondition, j.Number, d.Number)
+	case d.marks() && d.showsIn(j): // whoever did it
+		return nil
 	case d.MarkFailedFirst && !d.marks() && j.Category != JobRunning && j.Category != JobFailed:
 		return fmt.Errorf("%w: it was decided upon as one that still runs, and is now %s", failover.ErrPrecondition, j.words())
 	case j.Category != JobRunning || d.marks():
