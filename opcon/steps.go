@@ -310,11 +310,14 @@ func (q *quiesce) down() failover.Step {
 				}
 				r.addRunning(more)
 			}
-			r.DownAt = q.c.stamp()
 			if err := q.keep(ctx, op, r); err != nil {
 				return err
 			}
-			return q.c.setMachine(ctx, r.Machine.ID, MachineDown)
+			if err := q.c.setMachine(ctx, r.Machine.ID, MachineDown); err != nil {
+				return err
+			}
+			r.DownAt = q.c.stamp()
+			return lowered(q.keep(ctx, op, r), true)
 		})(ctx), held > 0)
 	}
 	ours, look := q.heldBy(stepDown), s.Observe
