@@ -196,7 +196,12 @@ func noHardErrors(ctx context.Context, h *Host) (failover.Item, error) {
 		return failover.Item{}, err
 	}
 	rows, unread := hardErrors(out)
+	writers, err := h.programs(ctx, "", "errdemon")
 	switch {
+	case err != nil:
+		return failover.Item{}, err
+	case len(writers) == 0: // it writes the log (documented)
+		return unwanted("errdemon does not run, so nothing is logged and nothing is proven; start it with /usr/lib/errdemon")
 	case unread != "":
 		return unwanted("errpt does not list errors, so nothing is proven: " + failover.Printable(unread))
 	case len(rows) > 0:

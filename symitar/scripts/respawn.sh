@@ -23,6 +23,7 @@ main() {
 		printf '%s\n' "$text" | sed 's/^/crontab: /'
 	else
 		case $text in
+		*[Pp]ermission*) echo "crontab! crontab -l: $(printf '%s' "$text" | tr '\n' ' ')" ;;
 		*0481-103* | *[Nn]'o crontab'* | *"an't open"*) ;;
 		*) echo "crontab! crontab -l: $(printf '%s' "$text" | tr '\n' ' ')" ;;
 		esac
