@@ -290,7 +290,7 @@ func (f firing) archiveStep() failover.Step {
 }
 
 func (v Verification) ask(ctx context.Context, h *Host) (failover.Item, error) {
-	a, err := h.repeat(ctx, "verify "+v.Name, `eval "$1"`, v.Command)
+	a, err := h.repeat(ctx, "verify "+v.Name, evalScript, v.Command)
 	if err != nil {
 		return failover.Item{}, err
 	}

@@ -50,6 +50,9 @@ func TestWhatProvesNothingDoesNotPass(t *testing.T) {
 		"a replicated volume without a number": {check: "preflight/replication", tune: func(c *symitar.Config) {
 			c.Replication.Command, c.Replication.Lag = "echo lag=0; echo lag=stopped", "lag=(.*)"
 		}, says: "not a usable number"},
+		"a command with a slip in it": {check: "preflight/replication", tune: func(c *symitar.Config) {
+			c.Replication.Command = "echo 'lag=0"
+		}, says: "command failed"},
 		"a command that says why it fails": {check: "preflight/replication", tune: func(c *symitar.Config) {
 			c.Replication.Command = "echo 'rmgr: no such volume' >&2; exit 3"
 		}, says: "exit status 3; on standard error: rmgr: no such volume"},
