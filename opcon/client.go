@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/01b61c5c/failover"
 )
@@ -88,6 +89,8 @@ func (c Config) Validate() error {
 		return failover.Invalid("Config.Password", "is missing", "give a function that returns the password")
 	case c.Application != "" && strings.TrimSpace(c.Application) == "":
 		return failover.Invalid("Config.Application", "is blank", "name the application, for example symitar-failover")
+	case strings.ContainsFunc(c.ConsumerID, unicode.IsControl): // no header may hold one
+		return failover.Invalid("Config.ConsumerID", "holds a line end or another control character", "give it on one line")
 	case c.Transport != nil && c.Dial != nil:
 		return failover.Invalid("Config.Dial", "is set beside Transport", "dial in the transport")
 	case c.Transport != nil && (c.TLS.Roots != nil || c.TLS.RootsFile != "" || len(c.TLS.Fingerprints) > 0 ||

@@ -49,6 +49,7 @@ func TestNewRefusesBadInput(t *testing.T) {
 			c.TLS.InsecureAnyCertificate, c.Transport = true,
 				http.DefaultTransport
 		}, "Config.TLS"},
+		"two lines":              {func(c *opcon.Config) { c.ConsumerID = "id\n" }, "Config.ConsumerID"},
 		"negative time":          {func(c *opcon.Config) { c.CallTimeout = -1 }, "negative"},
 		"polls out of order":     {func(c *opcon.Config) { c.Poll, c.MaxPoll = 2, 1 }, "Config.MaxPoll"},
 		"poll above the default": {func(c *opcon.Config) { c.Poll = time.Minute }, "Config.MaxPoll"},
