@@ -144,7 +144,7 @@ type ResumeOptions struct {
 	// stops before anything is released if a job needs a decision; the error wraps failover.ErrWaiting and lists them.
 	Decide Decider
 	// KeepHeld names schedules that stay held although this run held them, all of that name or, as "2026-08-22 NAME", one.
-	// They are for a person to release.
+	// They are for a person to release. A name that no schedule of the machine has is refused before anything is released.
 	KeepHeld []string
 
 	UpTimeout   time.Duration // limits each wait for the agent on the new host; 0 means 5 minutes
