@@ -317,8 +317,8 @@ func TestJobsThatWereDueMeanwhile(t *testing.T) {
 	}
 }
 
-// TestTheServersClock: where the API does not tell its time, or not with an offset, the header Date does (RFC 9110, 6.6.1),
-// and never the clock of this machine.
+// TestTheServersClock: where the API does not tell its time, or not with an offset, the header Date does (RFC 9110,
+// 6.6.1), and never the clock of this machine.
 func TestTheServersClock(t *testing.T) {
 	for name, wall := range map[string]bool{"no time": false, "a time without an offset": true} {
 		t.Run(name, func(t *testing.T) {

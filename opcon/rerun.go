@@ -223,7 +223,7 @@ func (d Decision) check(j Job) error {
 	case d.marks() && d.showsIn(j): // whoever did it
 		return nil
 	case d.MarkFailedFirst && !d.marks() && j.Category != JobRunning && j.Category != JobFailed:
-		return fmt.Errorf("%w: it was decided upon as one that still runs, and is now %s", failover.ErrPrecondition, j.words())
+		return because(failover.ErrPrecondition, "it was decided upon as one that still runs, and is now "+j.words())
 	case j.Category != JobRunning || d.marks():
 		return d.allowed(j)
 	case !d.MarkFailedFirst:

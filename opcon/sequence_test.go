@@ -64,8 +64,8 @@ func TestNothingIsCalledUnchangedBehindARequestThatWasTaken(t *testing.T) {
 	}
 }
 
-// TestALostRecordIsNoRefusal: the order was taken, its record is gone (404), and a second order is refused. That refusal
-// says nothing of the first order, which takes effect a moment later.
+// TestALostRecordIsNoRefusal: the order was taken, its record is gone (404), and a second order is refused. That
+// refusal says nothing of the first order, which takes effect a moment later.
 func TestALostRecordIsNoRefusal(t *testing.T) {
 	s := newSite(t, opcontest.Config{})
 	s.quiet()
