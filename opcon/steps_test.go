@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -212,4 +213,22 @@ func TestRecordSurvivesTheProcess(t *testing.T) {
 	_, err = newClient(t, s.Server).Resume(context.Background(), kept[len(kept)-1], resumed())
 	require.NoError(t, err)
 	require.Equal(t, 4, s.Count("release", ""))
+}
+
+// TestACorrectedAddress: the new host's address had a slip in it, which shows when no agent answers there. With the
+// right one the same journal goes on.
+func TestACorrectedAddress(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	s.quiet()
+	o, r := options(journal(t)), resumed()
+	r.Address.FQDN, r.UpTimeout = "symaix3.example.org", 50*time.Millisecond
+	_, err := procedure(t, s, unplanned(), r).Run(context.Background(), o)
+	require.ErrorContains(t, err, "opcon-prove/line")
+	_, err = procedure(t, s, unplanned(), resumed()).Run(context.Background(), o)
+	require.ErrorContains(t, err, "leads to symaix3.example.org, not to "+newHost)
+	require.Contains(t, failover.NextOf(err), "correct the address in the machine record")
+	s.Change(func() { s.Machine.FQDN = newHost })
+	_, err = procedure(t, s, unplanned(), resumed()).Run(context.Background(), o)
+	require.NoError(t, err)
+	s.lawful(t)
 }

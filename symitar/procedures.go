@@ -40,8 +40,8 @@ func Failover(p *Pair, gone failover.Statement) (failover.Procedure, error) {
 	return f.procedure("symitar.Failover", s, err)
 }
 
-// parameters is what makes one swap another one than the next. Addresses and ports are not in it: a host may be reached
-// another way when a run is resumed.
+// parameters is what makes one swap another one than the next. Addresses and ports are not in it, for us and for OpCon: a
+// host may be reached another way when a run is resumed, or a slip corrected. KeepHeld is decided until the release.
 func (f firing) parameters() []failover.Parameter {
 	set := f.on.set
 	list := func(v any) string {
@@ -59,9 +59,8 @@ func (f firing) parameters() []failover.Parameter {
 		{Name: "sym-root", Value: set.SymRoot}, {Name: "role-probes", Value: list(set.Role)},
 		{Name: "failoverd", Value: set.FailoverD}, {Name: "licence-file", Value: set.Licence.Path}}
 	if o := set.OpCon; o != nil {
-		// KeepHeld is decided until the release, with the same journal.
 		params = append(params, failover.Parameter{Name: "opcon-machine", Value: o.Machine},
-			failover.Parameter{Name: "opcon-repoint", Value: list([]any{o.Repoint, o.Home, o.Partner})})
+			failover.Parameter{Name: "opcon-repoint", Value: list(o.Repoint)})
 	}
 	return params
 }

@@ -57,15 +57,15 @@ func TestNoStageIsLeftOut(t *testing.T) {
 	}
 }
 
-// TestKeepHeldIsNoParameter: what the release of OpCon's schedules advises is possible in the same journal.
-func TestKeepHeldIsNoParameter(t *testing.T) {
+// TestWhatMayBeCorrectedIsNoParameter: what OpCon's steps advise is possible in the same journal.
+func TestWhatMayBeCorrectedIsNoParameter(t *testing.T) {
 	cfg := symitartest.Start(t).Config()
-	parameters := func(keep ...string) []failover.Parameter {
+	parameters := func(partner string, keep ...string) []failover.Parameter {
 		client, err := opcon.New(opcon.Config{URL: "https://opcon.example",
 			Token: func(context.Context) (failover.Secret, error) { return failover.NewSecret("t"), nil }})
 		require.NoError(t, err)
-		cfg.OpCon = &symitar.OpCon{Client: client, Machine: "SYMAIX", Reason: "CHG0042", Repoint: opcon.RepointAliasMoves,
-			KeepHeld: keep}
+		cfg.OpCon = &symitar.OpCon{Client: client, Machine: "SYMAIX", Reason: "CHG0042", Repoint: opcon.RepointEditRecord,
+			Home: opcon.Address{FQDN: "symaix1"}, Partner: opcon.Address{FQDN: partner}, KeepHeld: keep}
 		pair, err := symitar.NewPair(cfg)
 		require.NoError(t, err)
 		defer func() { require.NoError(t, pair.Close()) }()
@@ -73,7 +73,7 @@ func TestKeepHeldIsNoParameter(t *testing.T) {
 		require.NoError(t, err)
 		return p.Parameters
 	}
-	require.Equal(t, parameters(), parameters("SYM NIGHTLY"))
+	require.Equal(t, parameters("symaix3"), parameters("symaix2", "SYM NIGHTLY"))
 }
 
 // fields are the stages of a struct and of the structs in it, by the name of their field.
