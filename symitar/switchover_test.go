@@ -134,6 +134,23 @@ func TestFailover(t *testing.T) {
 	require.False(t, b.sim.EverTwoPrimaries())
 }
 
+// TestSilenceOfEverybodyProvesNothing: where the other host does not answer either, it may be the network from here, for
+// example a tunnel that is down.
+func TestSilenceOfEverybodyProvesNothing(t *testing.T) {
+	b := newBench(t, "")
+	pair, err := symitar.NewPair(b.cfg)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, pair.Close()) }()
+	for _, off := range []string{symitartest.Home, symitartest.Partner} {
+		require.NoError(t, b.sim.PowerOff(off))
+		plan, err := pair.Preflight(t.Context(), symitar.PurposeFailover)
+		require.NoError(t, err)
+		silent := plan.Steps[0]
+		require.Equal(t, "preflight/old-primary-silent", silent.ID)
+		require.Equal(t, off == symitartest.Home, silent.Observation.Done, silent.Observation.Found)
+	}
+}
+
 // TestFailoverBehindASwitchoverInDoubt is the night in which the primary dies under a planned swap: the emergency has
 // to get past both locks of the swap, each by a person's word.
 func TestFailoverBehindASwitchoverInDoubt(t *testing.T) {
