@@ -45,7 +45,14 @@ func (h *Host) agent(ctx context.Context) (found string, err error) {
 // agents asks every agent, and notes what jobs those that run say to track. How that is written is not public, so
 // nothing is concluded from it.
 func (f firing) agents(ctx context.Context) (failover.Observation, error) {
-	obs, err := each(ctx, f.all, agentKnown)
+	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+		item, err := agentKnown(ctx, h)
+		if h == f.dir.old && item.Found == agentStopped { // that it is stopped later would prove nothing
+			return unwanted(agentStopped + ", or Config.Agent.Must does not name its processes; where it is meant to be stopped, " +
+				"waive this check with a reason")
+		}
+		return item, err
+	})
 	if err != nil {
 		return obs, err
 	}
@@ -70,7 +77,7 @@ const (
 )
 
 // agentKnown asks the agent's control script, to see that it works, and looks for the processes that make up the agent.
-// A stopped agent is no fault before a swap: it may be the secondary's custom to keep it down.
+// A stopped agent is no fault on the secondary: it may be the custom to keep it down.
 func agentKnown(ctx context.Context, h *Host) (failover.Item, error) {
 	a, err := h.repeat(ctx, "ask the agent's state", agentScript, h.set.Agent.Control, "status")
 	if err != nil {

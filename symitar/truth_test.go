@@ -85,6 +85,10 @@ func TestWhatProvesNothingDoesNotPass(t *testing.T) {
 			"/dev/hd4 100 50 50% 1 9% /\n/dev/symlv - - - - - /SYM\n"}, says: "/SYM"},
 		"a row of df that is cut": {check: "preflight/disk", home: map[string]string{"etc/filesystems": "Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n" +
 			"/dev/hd4 100 50 50% 1 9% /\n/dev/symlv 100 1\n"}, says: "/dev/symlv"},
+		"an agent under other names, which would count as stopped": {check: "preflight/agent", tune: func(c *symitar.Config) {
+			c.Agent.Must = []string{"lsamd"}
+		}, says: "symaix1: agent stopped, or Config.Agent.Must does not name its processes"},
+		"a stopped agent on the secondary": {check: "preflight/agent", says: "symaix2: agent stopped", holds: true},
 		"an agent that does not tell its version": {check: "preflight/agent-files", both: map[string]string{
 			"bin/lsam3100": script + "echo usage: start stop status >&2\nexit 1\n"}, says: "version"},
 		"the same OpCon servers in another order": {check: "preflight/agent-files", home: map[string]string{
