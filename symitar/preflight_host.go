@@ -203,18 +203,21 @@ func noHardErrors(ctx context.Context, h *Host) (failover.Item, error) {
 		return failover.Item{}, err
 	}
 	rows, unread := hardErrors(out)
-	writers, err := h.programs(ctx, "", "errdemon")
 	switch {
-	case err != nil:
-		return failover.Item{}, err
-	case len(writers) == 0: // it writes the log (documented)
-		return unwanted("errdemon does not run, so nothing is logged and nothing is proven; start it with /usr/lib/errdemon")
 	case unread != "":
 		return unwanted("errpt does not list errors, so nothing is proven: " + failover.Printable(unread))
 	case len(rows) > 0:
 		return unwanted(fmt.Sprintf("%d permanent hardware errors, the newest: %s", len(rows), failover.Printable(rows[0])))
 	}
-	return wanted("no permanent hardware errors")
+	// errdemon writes the log (documented). Only AIX has it.
+	out, err = h.read(ctx, "look for errdemon", "PATH=$PATH:/usr/lib; command -v errdemon || echo none")
+	if err == nil && strings.TrimSpace(out) != "none" {
+		var running []programRow
+		if running, err = h.programs(ctx, "", "errdemon"); err == nil && len(running) == 0 {
+			return unwanted("errdemon does not run, so nothing is logged and nothing is proven; start it with /usr/lib/errdemon")
+		}
+	}
+	return failover.Item{Done: err == nil, Found: "no permanent hardware errors"}, err
 }
 
 // files returns what a host needs to work as primary, by the words of files.sh.

@@ -73,7 +73,7 @@ func TestWhatProvesNothingDoesNotPass(t *testing.T) {
 			"bin/crontab": script + "echo '0481-103 Cannot open a file in the /var/spool/cron/crontabs directory." +
 				"\nA file or directory in the path name does not exist.' >&2\nexit 1\n"}, says: "absent", holds: true},
 		"an error log that nobody writes": {check: "preflight/errors", home: map[string]string{
-			"etc/processes": "1 0 root /etc/init\n"}, says: "errdemon"},
+			"bin/errdemon": script}, says: "errdemon"},
 		"an account without a crontab, on Linux": {check: "preflight/failoverd", home: map[string]string{
 			"bin/crontab": script + "echo 'no crontab for symop' >&2\nexit 1\n"}, says: "absent", holds: true},
 		"an error log that cannot be read": {check: "preflight/errors", home: map[string]string{

@@ -175,7 +175,7 @@ func (h *host) furnish() error {
 			"       4325822      active\n sshd             ssh              5243296      active\n lpd              spooler     " +
 			"                  inoperative",
 		"etc/processes": "       1        0     root /etc/init\n 4325822  3539390     root " +
-			"/usr/sbin/syslogd\n 3932582        1     root /usr/lib/errdemon\n12345678        1 SYM000 /SYM/SYM000/SYMITAR\n12345679 12345678 SYM000 grep " +
+			"/usr/sbin/syslogd\n12345678        1 SYM000 /SYM/SYM000/SYMITAR\n12345679 12345678 SYM000 grep " +
 			"FAILOVERD\n12345680 12345678        <defunct>",
 		"etc/queue": idleQueue,
 		"etc/filesystems": "Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n/dev/hd4       " +
