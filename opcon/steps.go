@@ -90,7 +90,7 @@ func (q *quiesce) checkScope() failover.Step {
 func (q *quiesce) record(ctx context.Context) (Record, error) {
 	r, ok, err := q.load(ctx)
 	if err == nil && !ok {
-		r.Machine, err = q.find(ctx)
+		r.Machine, err = q.c.FindMachine(ctx, q.machine)
 	}
 	return r, err
 }

@@ -129,13 +129,16 @@ func (f firing) agentChange(h *Host, id, title, source, verb, back string) failo
 			return nil // what it says is no proof; the processes are
 		}
 	}
-	return failover.Step{ID: id, Title: title + h.Name(), Target: h.Name(), Kind: failover.Change,
-		Timeout: h.set.Agent.Timeout, Poll: f.pair.cfg.Poll, Source: source, Apply: control(verb), Undo: control(back),
-		Observe: func(ctx context.Context) (failover.Observation, error) {
+	is := func(verb string) observe {
+		return func(ctx context.Context) (failover.Observation, error) {
 			found, err := h.agent(ctx)
 			wanted := map[string]string{"start": agentRuns, "stop": agentStopped}[verb]
 			return failover.Observation{Done: found == wanted, Found: found, Would: verb + " the agent"}, err
-		}}
+		}
+	}
+	return failover.Step{ID: id, Title: title + h.Name(), Target: h.Name(), Kind: failover.Change,
+		Timeout: h.set.Agent.Timeout, Poll: f.pair.cfg.Poll, Source: source, Apply: control(verb), Undo: control(back),
+		Observe: is(verb), Undone: is(back)}
 }
 
 func (f firing) agentStop() failover.Step {

@@ -277,6 +277,19 @@ func TestUndoBeforeTheMacro(t *testing.T) {
 }
 
 // TestWaitAtTheGate lets the world move while a person thinks.
+// TestAnAgentThatStartsInPartIsNotBack: one of its processes does not make it run.
+func TestAnAgentThatStartsInPartIsNotBack(t *testing.T) {
+	b := newBench(t, "batch-busy")
+	b.cfg.Agent.Timeout = 3 * time.Second
+	_, err := b.run(t, symitar.Switchover)
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	put(t, b.sim, symitartest.Home, "bin/lsam3100", "#!/bin/sh\nexit 0\n")
+	put(t, b.sim, symitartest.Home, "etc/processes", "1 0 root /etc/init\n17301780 1 root /usr/local/lsam/bin/sma_lsam\n")
+	_, err = b.do(t, symitar.Switchover, failover.Procedure.Undo)
+	require.ErrorIs(t, err, failover.ErrInDoubt)
+	require.ErrorContains(t, err, "agent runs in part, without sma_disp")
+}
+
 func TestWaitAtTheGate(t *testing.T) {
 	b := newBench(t, "")
 	_, err := b.run(t, symitar.Switchover, func(o *failover.RunOptions) {
