@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/opcon"
 	"github.com/01b61c5c/failover/opcon/opcontest"
 )
 
@@ -60,6 +62,35 @@ func TestNothingIsCalledUnchangedBehindARequestThatWasTaken(t *testing.T) {
 				_, err = play(context.Background(), o)
 				require.NoError(t, err, "behind %d requests", skip)
 			}
+		})
+	}
+}
+
+// TestAnAgentThatFallsSilentUndoesNothing: the order of the undo is lost, and the agent does not answer. The machine is
+// still asked to start jobs on it, as soon as it does.
+func TestAnAgentThatFallsSilentUndoesNothing(t *testing.T) {
+	for _, step := range []string{"opcon-release/machine", "opcon-prove/line"} {
+		t.Run(step, func(t *testing.T) {
+			s := newSite(t, opcontest.Config{}, withUser("failover_svc", secret("secret")),
+				withTimeouts(time.Second, 60*time.Millisecond))
+			s.quiet()
+			r := resumed()
+			r.UpTimeout = 500 * time.Millisecond
+			if step == "opcon-prove/line" {
+				r.Decide = func(context.Context, []opcon.Interrupted) ([]opcon.Decision, error) { return nil, failover.ErrWaiting }
+			}
+			s.FailItem("release", s.Statements.Name, "not allowed", -1)
+			p, o := procedure(t, s, unplanned(), r), options(journal(t))
+			_, err := p.Run(context.Background(), o)
+			require.Error(t, err)
+			s.silence(newHost)
+			s.Inject(opcontest.Injection{Kind: opcontest.InjectionCutBefore, Method: http.MethodPost,
+				Path: "/api/machineactions", Times: -1})
+			rep, err := p.Undo(context.Background(), o)
+			require.ErrorIs(t, err, failover.ErrInDoubt)
+			require.ErrorContains(t, err, step)
+			_, asked, _ := s.MachineState(s.Machine)
+			require.NotEqual(t, "D", asked, rep)
 		})
 	}
 }

@@ -122,7 +122,7 @@ func (r *resume) openLine() failover.Step {
 		changed, err := r.connect(ctx, MachineLimited)
 		return lowered(err, changed)
 	}
-	s.Undo = r.set(MachineDown)
+	s.Undo, s.Undone = r.set(MachineDown), r.isAsked(MachineDown)
 	return s
 }
 
@@ -142,8 +142,20 @@ func (r *resume) up() failover.Step {
 		r.last.forget() // midnight may have come between the last pass and the machine being up
 		return lowered(r.holdNew(stepUp)(ctx), true)
 	}
-	s.Undo = r.set(MachineLimited)
+	s.Undo, s.Undone = r.set(MachineLimited), r.isAsked(MachineLimited)
 	return s
+}
+
+// isAsked looks what the machine is asked: an agent that falls silent takes nothing back.
+func (r *resume) isAsked(want MachineState) looker {
+	return func(ctx context.Context) (failover.Observation, error) {
+		rec, err := r.must(ctx, "look at")
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		m, err := r.c.Machine(ctx, rec.Machine.ID)
+		return failover.Observation{Done: err == nil && m.Asked == want, Found: m.line()}, err
+	}
 }
 
 // onMachine observes the machine, also in a plan made before there is a record: what it finds then is what the step
