@@ -256,6 +256,22 @@ func TestTokens(t *testing.T) {
 	})
 }
 
+// TestTooManyRequests: what stands before the API takes no more for a moment (RFC 6585, 4). A read waits, and an order
+// was not carried out.
+func TestTooManyRequests(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	s.quiet()
+	s.Inject(opcontest.Injection{Kind: opcontest.InjectionStatus, Code: http.StatusTooManyRequests, Times: 2,
+		Method: http.MethodGet, Path: "/api/dailyjobs"})
+	_, err := s.client.Jobs(context.Background(), "2026-08-22")
+	require.NoError(t, err)
+	s.Inject(opcontest.Injection{Kind: opcontest.InjectionStatus, Code: http.StatusTooManyRequests, Times: -1,
+		Method: http.MethodPost, Path: "/api/scheduleactions"})
+	_, err = s.client.Quiesce(context.Background(), unplanned())
+	require.ErrorContains(t, err, "next: wait a while")
+	require.Zero(t, s.Count("hold", ""))
+}
+
 func TestErrorShapes(t *testing.T) {
 	ctx := context.Background()
 	for name, tc := range map[string]struct {
