@@ -51,8 +51,8 @@ func segment(id string) string {
 }
 
 // do sends a call with the token, renews the token once after 401, and repeats a GET that failed on the way, as late as
-// the answer asks for (Retry-After) within CallTimeout. A call
-// refused with 401 was not executed, so it is safe to send again whatever its method (seen in client code).
+// the answer asks for (Retry-After) within CallTimeout. A call refused with 401 was not executed, so it is safe to send
+// again whatever its method (seen in client code).
 func (c *Client) do(ctx context.Context, in call) (reply, error) {
 	in.target, in.method = cmp.Or(in.target, c.host), cmp.Or(in.method, http.MethodGet)
 	var token failover.Secret
