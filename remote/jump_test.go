@@ -139,7 +139,7 @@ func TestAnswersOfJumpHosts(t *testing.T) {
 		"A remote host refused an attempted connect operation.":    AnswerSome,
 		"A remote host did not respond within the timeout period.": AnswerNone,
 		"A route to the remote host is not available.":             AnswerNone,
-		"Name or service not known": AnswerUnknown, "": AnswerUnknown, "Permission denied": AnswerUnknown,
+		"Name or service not known":                                AnswerUnknown, "": AnswerUnknown, "Permission denied": AnswerUnknown,
 	} {
 		require.Equal(t, want, answerOfRefusal(&ssh.OpenChannelError{Reason: ssh.ConnectionFailed, Message: text}), text)
 		require.Equal(t, AnswerUnknown, answerOfRefusal(&ssh.OpenChannelError{Reason: ssh.Prohibited, Message: text}), text)
