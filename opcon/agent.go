@@ -27,8 +27,11 @@ type answer struct {
 	found   string
 }
 
-// communicating reports whether the agent answers, so that the record tells of it.
-func (m Machine) communicating() bool { return m.State == MachineUp || m.State == MachineLimited }
+// communicating reports whether the agent answers, so that the record tells of it. A line that was told to close may be
+// shown as it was for a while (inferred).
+func (m Machine) communicating() bool {
+	return m.open() && (m.State == MachineUp || m.State == MachineLimited)
+}
 
 // open reports whether OpCon was asked to talk to the agent.
 func (m Machine) open() bool { return m.Asked == MachineUp || m.Asked == MachineLimited }
@@ -134,7 +137,7 @@ func (r *resume) connect(ctx context.Context, want MachineState) (bool, error) {
 		return false, err
 	}
 	r.now.forget()
-	m, err := r.c.Machine(ctx, rec.Machine.ID)
+	m, err := r.readMachine(ctx, rec)
 	if err != nil {
 		return false, err
 	}

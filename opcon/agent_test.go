@@ -3,6 +3,8 @@ package opcon_test
 import (
 	"context"
 	"errors"
+	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -227,6 +229,24 @@ func TestNothingStartsWhileAPersonDecides(t *testing.T) {
 }
 
 // TestHostStayed lets the hold go on the host as it was: nothing is written into the record.
+// TestALineThatIsSlowToCloseIsNotOpen: OpCon shows the line as it was for a while after it was told to close it.
+func TestALineThatIsSlowToCloseIsNotOpen(t *testing.T) {
+	s, e := editedSite(t, opcontest.Config{})
+	s.quiet()
+	e.set(func(_ *http.Request, _ *http.Response, body string) string {
+		return strings.ReplaceAll(body, `"state":"D","networkStatus":"D","operationStatus":"D"`,
+			`"state":"U","networkStatus":"U","operationStatus":"D"`)
+	})
+	rec, err := s.client.Quiesce(context.Background(), unplanned())
+	require.NoError(t, err)
+	stayed := resumed()
+	stayed.Repoint, stayed.Address = opcon.RepointHostStayed, opcon.Address{}
+	_, err = s.client.Reconnect(context.Background(), rec, stayed)
+	require.NoError(t, err)
+	_, asked, _ := s.MachineState(s.Machine)
+	require.Equal(t, "L", asked)
+}
+
 func TestHostStayed(t *testing.T) {
 	for _, told := range []bool{true, false} {
 		s := newSite(t, opcontest.Config{NoHostname: !told})

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/01b61c5c/failover"
 )
@@ -88,6 +89,8 @@ func (c Config) Validate() error {
 		return failover.Invalid("Config.Password", "is missing", "give a function that returns the password")
 	case c.Application != "" && strings.TrimSpace(c.Application) == "":
 		return failover.Invalid("Config.Application", "is blank", "name the application, for example symitar-failover")
+	case strings.ContainsFunc(c.ConsumerID, unicode.IsControl): // no header may hold one
+		return failover.Invalid("Config.ConsumerID", "holds a line end or another control character", "give it on one line")
 	case c.Transport != nil && c.Dial != nil:
 		return failover.Invalid("Config.Dial", "is set beside Transport", "dial in the transport")
 	case c.Transport != nil && (c.TLS.Roots != nil || c.TLS.RootsFile != "" || len(c.TLS.Fingerprints) > 0 ||
@@ -217,11 +220,24 @@ func (c *Client) Close(ctx context.Context) error {
 // Host returns the host and port of the API, for messages.
 func (c *Client) Host() string { return c.host }
 
-// noteClock reads the apiServerTime header (seen in client code), the only clock that decides what "today" is.
+// noteClock reads the server's clock, the only one that decides what "today" is: the header apiServerTime (seen in
+// client code), and where that is missing or names no offset, the header Date, which every answer should have (RFC 9110,
+// 6.6.1).
 func (c *Client) noteClock(h http.Header, now time.Time) {
-	if t, ok := parseTime(h.Get("apiServerTime")); ok {
+	text, zone := h.Get("apiServerTime"), time.Local
+	t, told := parseTime(text)
+	if told && zoned(text) {
 		c.clock.Store(&clock{t.Sub(now), t.Location()})
+		return
 	}
+	date, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return
+	}
+	if told { // the time on the server's wall tells its offset
+		zone = time.FixedZone("", int(t.Sub(date).Round(15*time.Minute).Seconds()))
+	}
+	c.clock.Store(&clock{date.Sub(now), zone})
 }
 
 // serverNow returns the server's time; while no answer has told it, this machine's clock stands in.

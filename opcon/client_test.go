@@ -49,6 +49,7 @@ func TestNewRefusesBadInput(t *testing.T) {
 			c.TLS.InsecureAnyCertificate, c.Transport = true,
 				http.DefaultTransport
 		}, "Config.TLS"},
+		"two lines":              {func(c *opcon.Config) { c.ConsumerID = "id\n" }, "Config.ConsumerID"},
 		"negative time":          {func(c *opcon.Config) { c.CallTimeout = -1 }, "negative"},
 		"polls out of order":     {func(c *opcon.Config) { c.Poll, c.MaxPoll = 2, 1 }, "Config.MaxPoll"},
 		"poll above the default": {func(c *opcon.Config) { c.Poll = time.Minute }, "Config.MaxPoll"},
@@ -253,6 +254,22 @@ func TestTokens(t *testing.T) {
 		require.NoError(t, s.client.Close(ctx))
 		require.Equal(t, "DELETE", s.Requests()[len(s.Requests())-1].Method)
 	})
+}
+
+// TestTooManyRequests: what stands before the API takes no more for a moment (RFC 6585, 4). A read waits, and an order
+// was not carried out.
+func TestTooManyRequests(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	s.quiet()
+	s.Inject(opcontest.Injection{Kind: opcontest.InjectionStatus, Code: http.StatusTooManyRequests, Times: 2,
+		Method: http.MethodGet, Path: "/api/dailyjobs"})
+	_, err := s.client.Jobs(context.Background(), "2026-08-22")
+	require.NoError(t, err)
+	s.Inject(opcontest.Injection{Kind: opcontest.InjectionStatus, Code: http.StatusTooManyRequests, Times: -1,
+		Method: http.MethodPost, Path: "/api/scheduleactions"})
+	_, err = s.client.Quiesce(context.Background(), unplanned())
+	require.ErrorContains(t, err, "next: wait a while")
+	require.Zero(t, s.Count("hold", ""))
 }
 
 func TestErrorShapes(t *testing.T) {

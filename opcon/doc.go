@@ -61,7 +61,8 @@
 // the harmless one: it keeps the drain waiting, a schedule held, a job in the list. A schedule that is not shown any
 // more may be held still: the release stays in doubt until a person has looked, since a deleted one and one that the
 // account may not see look the same. Jobs that fell due meanwhile would start by themselves at the release, so they
-// need a decision too. Decisions can be corrected until they were sent; each is kept with its author.
+// need a decision too. Decisions can be corrected until they were sent; each is kept with its author. One that was made
+// upon a running job does not fit a job that has ended meanwhile.
 //
 // # How long a check counts
 //
@@ -115,6 +116,8 @@
 // is waived.
 //
 // # Limits
+//
+// A machine must keep its name while it is quiesced: jobs go by the name, and every step looks for it.
 //
 // A record that names an alias does not show where the alias leads; only who answers tells. A server that keeps the
 // host name of an earlier agent in its record needs AskAgent. What happens to running jobs after a swap, which jobs the

@@ -196,7 +196,7 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 		return actionItem{id: string(s.ID), name: s.String(), sent: map[string]any{"id": s.ID}}
 	})
 	results := c.act(ctx, scheduleActions, v, reason, items)
-	if len(batch) > 1 && refusedContent(results[items[0].id]) {
+	if first := results[items[0].id]; len(batch) > 1 && notDone(first) && refusedContent(first) {
 		// One schedule may have spoilt the request for the others.
 		failed := map[ScheduleID]error{}
 		for _, s := range batch {

@@ -162,18 +162,23 @@ func (j Job) startsElsewhereByRule(m Machine) bool {
 	return j.Group == "" && j.Primary != "" && !sameName(j.Primary, m.Name) && sameName(j.StartedOn, j.Primary)
 }
 
-// dueWithin reports whether the job's computed start lies between two moments. A start without an offset is read in
-// the server's zone; one that cannot be read may lie between them.
+// dueWithin reports whether the job's computed start may lie between two moments of the server's clock. A start without
+// an offset is read with the offset of either moment: they differ when the clocks were set in between. One that cannot
+// be read may lie anywhere.
 func (j Job) dueWithin(from, to time.Time) bool {
 	start, ok := parseTime(j.Started)
 	if !ok {
 		return strings.TrimSpace(j.Started) != ""
 	}
-	if !zoned(j.Started) {
-		start = time.Date(start.Year(), start.Month(), start.Day(), start.Hour(), start.Minute(), start.Second(),
-			start.Nanosecond(), to.Location())
+	between := func(t time.Time) bool { return t.After(from) && t.Before(to) }
+	if zoned(j.Started) {
+		return between(start)
 	}
-	return start.After(from) && start.Before(to)
+	// It was read as if it were UTC.
+	return slices.ContainsFunc([]time.Time{from, to}, func(moment time.Time) bool {
+		_, offset := moment.Zone()
+		return between(start.Add(-time.Duration(offset) * time.Second))
+	})
 }
 
 // startedAfter reports whether the job provably started after a moment that the server told.

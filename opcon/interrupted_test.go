@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
@@ -148,6 +149,33 @@ func TestRerun(t *testing.T) {
 		require.NoError(t, s.client.Rerun(ctx, d))
 		require.Equal(t, 1, s.Count("restart", ""))
 	})
+	t.Run("it is as decided already", func(t *testing.T) {
+		for action, status := range map[opcon.Rerun]opcontest.JobStatus{opcon.RerunHold: opcontest.JobOnHold,
+			opcon.RerunCancel: opcontest.JobCancelled, opcon.RerunMarkFailed: opcontest.JobFailed,
+			opcon.RerunMarkFinishedOK: opcontest.JobFinishedOK} {
+			s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})
+			d := listed(t, s, s.moved(t), "GOODNIGHT")
+			d.Action, d.MarkFailedFirst = action, false
+			s.Change(func() { s.Running.Status = status })
+			before := len(s.Effects())
+			require.NoError(t, s.client.Rerun(ctx, d), action)
+			require.Len(t, s.Effects(), before)
+			d.Number--
+			require.ErrorIs(t, s.client.Rerun(ctx, d), failover.ErrPrecondition, "of another run that says nothing")
+		}
+	})
+	t.Run("it has ended well since", func(t *testing.T) {
+		for _, status := range []opcontest.JobStatus{opcontest.JobFinishedOK, opcontest.JobCancelled} {
+			s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})
+			d := listed(t, s, s.moved(t), "GOODNIGHT")
+			require.True(t, d.MarkFailedFirst)
+			s.Change(func() { s.Running.Status = status })
+			err := s.client.Rerun(ctx, d)
+			require.ErrorIs(t, err, failover.ErrPrecondition, "it was decided upon as one that runs")
+			require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+			require.Zero(t, s.Count("restartOnHold", ""))
+		}
+	})
 	t.Run("a lost reply never starts a job twice", func(t *testing.T) {
 		for _, kind := range []opcontest.InjectionKind{opcontest.InjectionCutBefore, opcontest.InjectionCutAfter,
 			opcontest.InjectionLoseRecord,
@@ -286,6 +314,33 @@ func TestJobsThatWereDueMeanwhile(t *testing.T) {
 		require.True(t, ok)
 		require.Equal(t, opcon.WhyDueMeanwhile, in.Why)
 		require.Equal(t, opcon.RerunLeave, in.Proposal.Action)
+	}
+}
+
+// TestTheServersClock: where the API does not tell its time, or not with an offset, the header Date does (RFC 9110,
+// 6.6.1), and never the clock of this machine.
+func TestTheServersClock(t *testing.T) {
+	for name, wall := range map[string]bool{"no time": false, "a time without an offset": true} {
+		t.Run(name, func(t *testing.T) {
+			s, e := editedSite(t, opcontest.Config{})
+			e.set(func(_ *http.Request, resp *http.Response, body string) string {
+				text := resp.Header.Get("apiServerTime")
+				resp.Header.Del("apiServerTime")
+				if wall && text != "" {
+					resp.Header.Set("apiServerTime", text[:len("2026-08-22T08:00:00")])
+				}
+				return body
+			})
+			s.quiet()
+			s.Change(func() { s.Waiting.Due = s.Now.Add(3 * time.Hour) })
+			rec := s.moved(t)
+			s.Midnight()
+			list, err := s.client.Interrupted(context.Background(), rec)
+			require.NoError(t, err)
+			in, ok := find(list, "STMT")
+			require.True(t, ok)
+			require.Equal(t, opcon.WhyDueMeanwhile, in.Why)
+		})
 	}
 }
 

@@ -90,7 +90,7 @@ func (c *Client) setAddress(ctx context.Context, id int64, to Address) (Machine,
 	}
 	raw, err := editRecord(m.raw, want)
 	if err != nil {
-		return m, unchanged(op, m.Name, "edit the record by hand, or use a host alias", err)
+		return m, unchanged(op, m.Name, "edit the address in the record by hand, then run again", err)
 	}
 	_, putErr := c.do(ctx, call{op: op, target: m.Name, method: http.MethodPut, path: "/api/machines/" +
 		strconv.FormatInt(id, 10), raw: raw})

@@ -144,7 +144,8 @@ type ResumeOptions struct {
 	// stops before anything is released if a job needs a decision; the error wraps failover.ErrWaiting and lists them.
 	Decide Decider
 	// KeepHeld names schedules that stay held although this run held them, all of that name or, as "2026-08-22 NAME", one.
-	// They are for a person to release.
+	// They are for a person to release. A name that none of the schedules has which the run found or held is refused before
+	// anything is released.
 	KeepHeld []string
 
 	UpTimeout   time.Duration // limits each wait for the agent on the new host; 0 means 5 minutes
@@ -182,10 +183,26 @@ func (o *ResumeOptions) complete() error {
 }
 
 // keeps reports whether the schedule stays held by decision.
-func (o ResumeOptions) keeps(h HeldSchedule) bool {
-	return slices.ContainsFunc(o.KeepHeld, func(name string) bool {
-		return sameName(name, h.Name) || sameName(name, h.String())
-	})
+func (o ResumeOptions) keeps(h HeldSchedule) bool { return slices.ContainsFunc(o.KeepHeld, h.called) }
+
+// called reports whether it is the schedule's name, alone or behind its date.
+func (h HeldSchedule) called(name string) bool {
+	return sameName(name, h.Name) || sameName(name, h.String())
+}
+
+// keepsKnown refuses a name in KeepHeld that none of the schedules found or held has: behind a slip in it the one that
+// was meant would be released.
+func (o ResumeOptions) keepsKnown(r Record) error {
+	all := slices.Concat(r.Held, convert(r.Schedules, func(s Schedule) HeldSchedule {
+		return HeldSchedule{Name: s.Name, Date: s.Date}
+	}))
+	for _, name := range o.KeepHeld {
+		if !slices.ContainsFunc(all, func(h HeldSchedule) bool { return h.called(name) }) {
+			return failover.Invalid("KeepHeld", fmt.Sprintf("%q is no schedule that this run has found or held", name),
+				"name it as the list of held schedules shows it, or leave it out, then run again")
+		}
+	}
+	return nil
 }
 
 // Resume sets a quiesced machine going again: it holds what was built meanwhile, repoints the record, opens the line to

@@ -21,7 +21,7 @@ type Record struct {
 	Running []Job          `json:"running,omitempty"`
 	Before  []jobMark      `json:"before,omitempty"`  // jobs that had failed or were on another machine already
 	Held    []HeldSchedule `json:"held,omitempty"`    // what this run held, and only that
-	DownAt  string         `json:"downAt,omitempty"`  // server time when the machine was about to be taken down
+	DownAt  string         `json:"downAt,omitempty"`  // server time when the machine was seen to be taken down
 	MovedTo *Address       `json:"movedTo,omitempty"` // address written into the machine record
 	Decided []Decided      `json:"decided,omitempty"` // decisions on interrupted jobs and how far they came
 }

@@ -14,6 +14,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -49,8 +50,9 @@ func segment(id string) string {
 	return url.PathEscape(strings.ReplaceAll(id, "/", "%2F"))
 }
 
-// do sends a call with the token, renews the token once after 401, and repeats a GET that failed on the way. A call
-// refused with 401 was not executed, so it is safe to send again whatever its method (seen in client code).
+// do sends a call with the token, renews the token once after 401, and repeats a GET that failed on the way, as late as
+// the answer asks for (Retry-After) within CallTimeout. A call refused with 401 was not executed, so it is safe to send
+// again whatever its method (seen in client code).
 func (c *Client) do(ctx context.Context, in call) (reply, error) {
 	in.target, in.method = cmp.Or(in.target, c.host), cmp.Or(in.method, http.MethodGet)
 	var token failover.Secret
@@ -76,13 +78,20 @@ func (c *Client) do(ctx context.Context, in call) (reply, error) {
 		}
 		if err == nil {
 			err = c.refusal(in, rep)
-			if !slices.Contains([]int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout},
-				rep.status) {
+			if !slices.Contains([]int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
+				http.StatusTooManyRequests}, rep.status) {
 				return rep, err
 			}
 		}
-		if in.method != http.MethodGet || attempt >= cmp.Or(in.tries, 3) || ctx.Err() != nil || !passing(err) ||
-			waiting.For(ctx, time.Duration(attempt)*c.conf.Poll/2) != nil {
+		tries, pause := cmp.Or(in.tries, 3), time.Duration(attempt)*c.conf.Poll/2
+		if rep.status == http.StatusTooManyRequests {
+			tries = 3 // a smaller request would not help
+		}
+		if wait, err := strconv.Atoi(rep.header.Get("Retry-After")); err == nil {
+			pause = max(pause, min(time.Duration(wait)*time.Second, c.conf.CallTimeout))
+		}
+		if in.method != http.MethodGet || attempt >= tries || ctx.Err() != nil || !passing(err) ||
+			waiting.For(ctx, pause) != nil {
 			return rep, err
 		}
 	}
@@ -226,6 +235,8 @@ func (c *Client) refusal(in call, r reply) error {
 		next = "give the service account the privilege and run again"
 	case r.status == http.StatusNotFound:
 		next = "check the name and the service account's access rights"
+	case r.status == http.StatusTooManyRequests:
+		next = "wait a while, then run again: the server, or what stands before it, takes no more requests for the moment"
 	case outcome == failover.InDoubt:
 		next = nextLook
 	case r.status >= 500:

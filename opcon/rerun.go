@@ -78,7 +78,7 @@ type Decision struct {
 	Number int64 `json:"number"` // Job.Number of the run decided upon
 	Action Rerun `json:"action"` // what is done, RerunLeave included
 	// MarkFailedFirst: the job is still shown running; OpCon restarts no running job, and marking it failed runs its
-	// failure events
+	// failure events. Once the job is neither running nor failed any more the decision does not fit: it may have ended well.
 	MarkFailedFirst bool `json:"markFailedFirst,omitempty"`
 	// Step: restart on this step, one of Job.Steps; with RerunRestart only
 	Step   string `json:"step,omitempty"`
@@ -175,6 +175,9 @@ func (c *Client) rerun(ctx context.Context, d Decision, from phase, reached func
 	if err := d.check(j); err != nil {
 		return unchanged(op, j.String(), nextDecision, err)
 	}
+	if d.marks() && d.showsIn(j) {
+		return reached(phaseDone)
+	}
 	before, marked := from, false
 	if j.Category == JobRunning && !d.marks() {
 		if before, err = phaseMarking, reached(phaseMarking); err != nil {
@@ -217,6 +220,10 @@ func (d Decision) check(j Job) error {
 	case j.startedSince(d.Number):
 		return fmt.Errorf("%w: the job has been started again since (number %d, decided upon %d)",
 			failover.ErrPrecondition, j.Number, d.Number)
+	case d.marks() && d.showsIn(j): // whoever did it
+		return nil
+	case d.MarkFailedFirst && !d.marks() && j.Category != JobRunning && j.Category != JobFailed:
+		return because(failover.ErrPrecondition, "it was decided upon as one that still runs, and is now "+j.words())
 	case j.Category != JobRunning || d.marks():
 		return d.allowed(j)
 	case !d.MarkFailedFirst:

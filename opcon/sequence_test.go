@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/opcon"
 	"github.com/01b61c5c/failover/opcon/opcontest"
 )
 
@@ -61,5 +63,53 @@ func TestNothingIsCalledUnchangedBehindARequestThatWasTaken(t *testing.T) {
 				require.NoError(t, err, "behind %d requests", skip)
 			}
 		})
+	}
+}
+
+// TestAnAgentThatFallsSilentUndoesNothing: the order of the undo is lost, and the agent does not answer. The machine is
+// still asked to start jobs on it, as soon as it does.
+func TestAnAgentThatFallsSilentUndoesNothing(t *testing.T) {
+	for _, step := range []string{"opcon-release/machine", "opcon-prove/line"} {
+		t.Run(step, func(t *testing.T) {
+			s := newSite(t, opcontest.Config{}, withUser("failover_svc", secret("secret")),
+				withTimeouts(time.Second, 60*time.Millisecond))
+			s.quiet()
+			r := resumed()
+			r.UpTimeout = 500 * time.Millisecond
+			if step == "opcon-prove/line" {
+				r.Decide = func(context.Context, []opcon.Interrupted) ([]opcon.Decision, error) { return nil, failover.ErrWaiting }
+			}
+			s.FailItem("release", s.Statements.Name, "not allowed", -1)
+			p, o := procedure(t, s, unplanned(), r), options(journal(t))
+			_, err := p.Run(context.Background(), o)
+			require.Error(t, err)
+			s.silence(newHost)
+			s.Inject(opcontest.Injection{Kind: opcontest.InjectionCutBefore, Method: http.MethodPost,
+				Path: "/api/machineactions", Times: -1})
+			rep, err := p.Undo(context.Background(), o)
+			require.ErrorIs(t, err, failover.ErrInDoubt)
+			require.ErrorContains(t, err, step)
+			_, asked, _ := s.MachineState(s.Machine)
+			require.NotEqual(t, "D", asked, rep)
+		})
+	}
+}
+
+// TestALostRecordIsNoRefusal: the order was taken, its record is gone (404), and a second order is refused. That
+// refusal says nothing of the first order, which takes effect a moment later.
+func TestALostRecordIsNoRefusal(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	s.quiet()
+	s.Inject(opcontest.Injection{Kind: opcontest.InjectionLoseRecord, Verb: "hold"})
+	s.Inject(opcontest.Injection{Kind: opcontest.InjectionStatus, Method: http.MethodPost, Path: "/api/scheduleactions",
+		Code: http.StatusConflict, Skip: 1, Times: -1})
+	s.Before(http.MethodPost, "/api/scheduleactions", "hold", 0, func() {
+		s.Change(func() { s.Statements.Says = &opcontest.Words{Category: "Waiting", Description: "Wait to Start"} })
+	})
+	rec, err := s.client.Quiesce(context.Background(), unplanned())
+	require.Error(t, err)
+	require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.Statements), "the first order took effect")
+	for _, h := range rec.Held {
+		require.True(t, h.Ours(), "%s is held by us: %v", h.Name, err)
 	}
 }

@@ -2,6 +2,8 @@ package opcon
 
 import (
 	"context"
+	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -163,6 +165,18 @@ func (w *work) must(ctx context.Context, op string) (Record, error) {
 		err = unchanged(op, w.machine, "run the steps that quiesce the machine first, with the same journal", err)
 	}
 	return r, err
+}
+
+// readMachine reads the machine of the record. Jobs name their machine, so one that has another name by now is no
+// longer the machine that was quiesced, as far as jobs go.
+func (w *work) readMachine(ctx context.Context, r Record) (Machine, error) {
+	m, err := w.c.Machine(ctx, r.Machine.ID)
+	if err == nil && !sameName(m.Name, r.Machine.Name) {
+		err = unchanged("read machine", w.machine,
+			"give machine "+strconv.FormatInt(m.ID, 10)+" its name back in OpCon, then run again",
+			fmt.Errorf("%w: it is called %q now, and jobs go by the name", failover.ErrPrecondition, shorten(m.Name, 60)))
+	}
+	return m, err
 }
 
 // with is a function of a step that needs that record.

@@ -26,7 +26,17 @@ type quiesce struct {
 	o QuiesceOptions
 }
 
-func (q *quiesce) find(ctx context.Context) (Machine, error) { return q.c.FindMachine(ctx, q.machine) }
+// find reads the machine of the record, or, while there is none yet, the one of the name.
+func (q *quiesce) find(ctx context.Context) (Machine, error) {
+	r, ok, err := q.load(ctx)
+	switch {
+	case err != nil:
+		return Machine{}, err
+	case ok:
+		return q.readMachine(ctx, r)
+	}
+	return q.c.FindMachine(ctx, q.machine)
+}
 
 func (q *quiesce) checkService() failover.Step {
 	s := q.step("service", "OpCon's API answers, the login works and the scheduling engine runs", sourceOurs,
@@ -39,18 +49,19 @@ func (q *quiesce) checkService() failover.Step {
 
 func (q *quiesce) checkMachine() failover.Step {
 	s := q.step("machine", "Exactly one OpCon machine has this name and is of the type expected", sourceOurs,
-		seen(q.find, func(m Machine) failover.Observation {
-			obs := failover.Observation{Done: m.TypeID == q.o.TypeID,
-				Found: fmt.Sprintf("machine %d, type %d, address %s", m.ID, m.TypeID, m.Address),
-				Note:  fmt.Sprintf("%s, asked %s; OpCon %s", m.State, m.Asked, m.jobs())}
-			if !obs.Done {
-				obs.Found += fmt.Sprintf(", not the type %d expected", q.o.TypeID)
-			}
-			if m.AllowKill {
-				obs.Note += "; OpCon may kill its jobs, which the vendor advises against on RSJ hosts"
-			}
-			return obs
-		}))
+		seen(func(ctx context.Context) (Machine, error) { return q.c.FindMachine(ctx, q.machine) },
+			func(m Machine) failover.Observation {
+				obs := failover.Observation{Done: m.TypeID == q.o.TypeID,
+					Found: fmt.Sprintf("machine %d, type %d, address %s", m.ID, m.TypeID, m.Address),
+					Note:  fmt.Sprintf("%s, asked %s; OpCon %s", m.State, m.Asked, m.jobs())}
+				if !obs.Done {
+					obs.Found += fmt.Sprintf(", not the type %d expected", q.o.TypeID)
+				}
+				if m.AllowKill {
+					obs.Note += "; OpCon may kill its jobs, which the vendor advises against on RSJ hosts"
+				}
+				return obs
+			}))
 	s.Kind, s.Firm, s.Guards = failover.Check, true, q.prefix+stepDown
 	return s
 }
@@ -79,7 +90,7 @@ func (q *quiesce) checkScope() failover.Step {
 func (q *quiesce) record(ctx context.Context) (Record, error) {
 	r, ok, err := q.load(ctx)
 	if err == nil && !ok {
-		r.Machine, err = q.find(ctx)
+		r.Machine, err = q.c.FindMachine(ctx, q.machine)
 	}
 	return r, err
 }
@@ -299,11 +310,14 @@ func (q *quiesce) down() failover.Step {
 				}
 				r.addRunning(more)
 			}
-			r.DownAt = q.c.stamp()
 			if err := q.keep(ctx, op, r); err != nil {
 				return err
 			}
-			return q.c.setMachine(ctx, r.Machine.ID, MachineDown)
+			if err := q.c.setMachine(ctx, r.Machine.ID, MachineDown); err != nil {
+				return err
+			}
+			r.DownAt = q.c.stamp()
+			return lowered(q.keep(ctx, op, r), true)
 		})(ctx), held > 0)
 	}
 	ours, look := q.heldBy(stepDown), s.Observe

@@ -122,7 +122,7 @@ func (r *resume) openLine() failover.Step {
 		changed, err := r.connect(ctx, MachineLimited)
 		return lowered(err, changed)
 	}
-	s.Undo = r.set(MachineDown)
+	s.Undo, s.Undone = r.set(MachineDown), r.isAsked(MachineDown)
 	return s
 }
 
@@ -142,8 +142,20 @@ func (r *resume) up() failover.Step {
 		r.last.forget() // midnight may have come between the last pass and the machine being up
 		return lowered(r.holdNew(stepUp)(ctx), true)
 	}
-	s.Undo = r.set(MachineLimited)
+	s.Undo, s.Undone = r.set(MachineLimited), r.isAsked(MachineLimited)
 	return s
+}
+
+// isAsked looks what the machine is asked: an agent that falls silent takes nothing back.
+func (r *resume) isAsked(want MachineState) looker {
+	return func(ctx context.Context) (failover.Observation, error) {
+		rec, err := r.must(ctx, "look at")
+		if err != nil {
+			return failover.Observation{}, err
+		}
+		m, err := r.c.Machine(ctx, rec.Machine.ID)
+		return failover.Observation{Done: err == nil && m.Asked == want, Found: m.line()}, err
+	}
 }
 
 // onMachine observes the machine, also in a plan made before there is a record: what it finds then is what the step
@@ -158,7 +170,7 @@ func (r *resume) onMachine(step string, look func(context.Context, Machine, Reco
 		} else if err == nil {
 			var read bool
 			if m, read = r.now.take(step, 0); !read {
-				m, err = r.c.Machine(ctx, rec.Machine.ID)
+				m, err = r.readMachine(ctx, rec)
 			}
 		}
 		if err != nil {
@@ -177,7 +189,7 @@ func (m Machine) line() string {
 
 // look reads the machine and judges who answers.
 func (r *resume) look(ctx context.Context, rec Record) (answer, error) {
-	m, err := r.c.Machine(ctx, rec.Machine.ID)
+	m, err := r.readMachine(ctx, rec)
 	if err != nil {
 		return answer{}, err
 	}
@@ -289,6 +301,9 @@ func (r *resume) releaseHeld() failover.Step {
 // toRelease returns what is to be released: what was just read, or reads it.
 func (r *resume) toRelease(ctx context.Context, rec Record) ([]Schedule, error) {
 	return r.waiting.get("release", 0, func() ([]Schedule, error) {
+		if err := r.o.keepsKnown(rec); err != nil {
+			return nil, err
+		}
 		return r.c.pendingRelease(ctx, rec, func(h HeldSchedule) bool { return !r.o.keeps(h) })
 	})
 }

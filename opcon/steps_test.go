@@ -2,7 +2,9 @@ package opcon_test
 
 import (
 	"context"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -149,6 +151,51 @@ func TestKeepHeld(t *testing.T) {
 	s.lawful(t)
 }
 
+// TestKeepHeldNamesWhatIsThere: a slip in a name must not release the schedule that was meant.
+func TestKeepHeldNamesWhatIsThere(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	s.quiet()
+	rec, err := s.client.Quiesce(context.Background(), unplanned())
+	require.NoError(t, err)
+	o := resumed()
+	o.KeepHeld = []string{"SYM CARDS", "SYM STATEMENT"} // the first was held by somebody else and stays so anyway
+	_, err = s.client.Resume(context.Background(), rec, o)
+	require.ErrorIs(t, err, failover.ErrInvalid)
+	require.ErrorContains(t, err, `"SYM STATEMENT"`)
+	require.NotContains(t, err.Error(), "CARDS")
+	require.Zero(t, s.Count("release", ""))
+	o.KeepHeld[1] += "S"
+	_, err = s.client.Resume(context.Background(), rec, o)
+	require.NoError(t, err)
+	require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.Statements))
+}
+
+// TestARenamedMachineIsNotTakenForAnother: while a run goes on, its machine gets another name and another one its name.
+func TestARenamedMachineIsNotTakenForAnother(t *testing.T) {
+	for _, step := range []string{"opcon-drain/limited", "opcon-drain/jobs", "opcon-down/machine", "opcon-prove/line",
+		"opcon-release/machine"} {
+		t.Run(step, func(t *testing.T) {
+			s := newSite(t, opcontest.Config{})
+			s.quiet()
+			p, o := procedure(t, s, planned(), resumed()), options(journal(t))
+			o.Observer = func(e failover.Event) {
+				if e.Kind == failover.EventStepStarted && e.Step.ID == step {
+					s.Change(func() {
+						s.Machine.Name, s.Alternate.Name = "SYMOLD", "SYMAIX1"
+						s.Alternate.State, s.Alternate.Asked = "D", "D"
+					})
+				}
+			}
+			_, err := p.Run(context.Background(), o)
+			require.ErrorIs(t, err, failover.ErrPrecondition)
+			require.ErrorContains(t, err, `"SYMOLD"`)
+			stage, _, _ := strings.Cut(step, "/")
+			require.ErrorContains(t, err, stage, "it stops there")
+			require.Zero(t, s.Count("release", ""))
+		})
+	}
+}
+
 func TestRecordSurvivesTheProcess(t *testing.T) {
 	s := newSite(t, opcontest.Config{})
 	s.quiet()
@@ -166,4 +213,22 @@ func TestRecordSurvivesTheProcess(t *testing.T) {
 	_, err = newClient(t, s.Server).Resume(context.Background(), kept[len(kept)-1], resumed())
 	require.NoError(t, err)
 	require.Equal(t, 4, s.Count("release", ""))
+}
+
+// TestACorrectedAddress: the new host's address had a slip in it, which shows when no agent answers there. With the
+// right one the same journal goes on.
+func TestACorrectedAddress(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	s.quiet()
+	o, r := options(journal(t)), resumed()
+	r.Address.FQDN, r.UpTimeout = "symaix3.example.org", 50*time.Millisecond
+	_, err := procedure(t, s, unplanned(), r).Run(context.Background(), o)
+	require.ErrorContains(t, err, "opcon-prove/line")
+	_, err = procedure(t, s, unplanned(), resumed()).Run(context.Background(), o)
+	require.ErrorContains(t, err, "leads to symaix3.example.org, not to "+newHost)
+	require.Contains(t, failover.NextOf(err), "correct the address in the machine record")
+	s.Change(func() { s.Machine.FQDN = newHost })
+	_, err = procedure(t, s, unplanned(), resumed()).Run(context.Background(), o)
+	require.NoError(t, err)
+	s.lawful(t)
 }

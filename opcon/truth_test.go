@@ -223,6 +223,24 @@ func TestARunNobodySawIsListed(t *testing.T) {
 	require.Equal(t, opcon.WhyStillRunning, in.Why)
 }
 
+// TestAJobThatStartsWhileTheMachineGoesDownIsListed: somebody starts it by hand between the order and its effect.
+func TestAJobThatStartsWhileTheMachineGoesDownIsListed(t *testing.T) {
+	s := newSite(t, opcontest.Config{ReportAfter: 1_000_000})
+	s.quiet()
+	s.Before("POST", "/api/machineactions", "down", 0, func() {
+		s.AddJob(&opcontest.Job{Name: "BY HAND", Schedule: s.Nightly, Primary: "SYMAIX1", Status: opcontest.JobRunning,
+			Due: s.Now.Add(5 * time.Second)})
+		s.Midnight() // the order takes its time
+	})
+	rec, err := s.client.Quiesce(context.Background(), unplanned())
+	require.NoError(t, err)
+	list, err := s.client.Interrupted(context.Background(), rec)
+	require.NoError(t, err)
+	in, ok := find(list, "BY HAND")
+	require.True(t, ok)
+	require.Equal(t, opcon.WhyStillRunning, in.Why)
+}
+
 // TestWhatStartsDuringTheLastHoldIsNoted: a schedule is built while the machine is about to go down, and its job has
 // started when the hold takes effect.
 func TestWhatStartsDuringTheLastHoldIsNoted(t *testing.T) {

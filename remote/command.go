@@ -256,7 +256,7 @@ func (x *execution) wait(ctx context.Context) (Result, error) {
 	select {
 	case <-finished:
 		if !closed(x.exited) { // a line that breaks closes its channels a moment before it is known to be dead
-			h.ends(x.line.dead)
+			x.line.settle(ctx)
 		}
 	case <-x.exited:
 		if open = !x.linger(ctx, finished); open {

@@ -134,8 +134,12 @@ func TestSSHDJumpFails(t *testing.T) {
 func TestAnswersOfJumpHosts(t *testing.T) {
 	for text, want := range map[string]Answer{
 		"Connection refused": AnswerSome, "No route to host": AnswerNone, "Network is unreachable": AnswerNone,
-		"Connection timed out":      AnswerNone,
-		"Name or service not known": AnswerUnknown, "": AnswerUnknown, "Permission denied": AnswerUnknown,
+		"Connection timed out": AnswerNone,
+		// AIX
+		"A remote host refused an attempted connect operation.":    AnswerSome,
+		"A remote host did not respond within the timeout period.": AnswerNone,
+		"A route to the remote host is not available.":             AnswerNone,
+		"Name or service not known":                                AnswerUnknown, "": AnswerUnknown, "Permission denied": AnswerUnknown,
 	} {
 		require.Equal(t, want, answerOfRefusal(&ssh.OpenChannelError{Reason: ssh.ConnectionFailed, Message: text}), text)
 		require.Equal(t, AnswerUnknown, answerOfRefusal(&ssh.OpenChannelError{Reason: ssh.Prohibited, Message: text}), text)

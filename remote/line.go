@@ -319,6 +319,23 @@ func (h *Host) forget(l *line, err error) {
 	h.log.Info("line ended", "err", err)
 }
 
+// settle waits until the line is known to be dead, or has answered. Where it does neither, keepalive ends it.
+func (l *line) settle(ctx context.Context) {
+	var err error
+	select {
+	case <-l.host.background(func() { _, _, err = l.conn.SendRequest("keepalive@openssh.com", true, nil) }):
+		if err == nil {
+			return
+		}
+	case <-l.dead:
+	case <-ctx.Done():
+	}
+	select {
+	case <-l.dead:
+	case <-ctx.Done():
+	}
+}
+
 // keepalive closes the line when nothing at all arrives for misses × every. Any byte counts as life, a refused
 // keepalive too.
 func (l *line) keepalive(every time.Duration, misses int) {

@@ -101,8 +101,9 @@ const (
 	// host or a proxy failed, a secret was missing, or an older connection broke. Never read it as silence.
 	AnswerUnknown Answer = iota
 	// AnswerNone: nothing came back. There was no route, or the TCP connect ran for the whole ConnectTimeout. A
-	// machine that is switched off looks like this. So does one behind a broken network or a firewall that drops
-	// packets, and a living one whose system takes no more connections.
+	// machine that is switched off looks like this. So does one behind a broken network or a firewall that drops packets
+	// or reports them as forbidden (the system then says "no route"), and a living one whose system takes no more
+	// connections.
 	AnswerNone
 	// AnswerSome: something answered: a refused port, a byte, a handshake, a host key, a refused or slow login.
 	AnswerSome
@@ -244,15 +245,16 @@ func (h *Host) forward(ctx context.Context, _, address string) (net.Conn, error)
 }
 
 // answerOfRefusal reads what a jump host reports of the machine behind it. OpenSSH sends the system's own text
-// (channels.c: strerror).
+// (channels.c: strerror), which AIX words in its own way.
 func answerOfRefusal(e *ssh.OpenChannelError) Answer {
 	said := func(words string) bool { return strings.Contains(strings.ToLower(e.Message), words) }
 	switch {
 	case e.Reason != ssh.ConnectionFailed:
-	case slices.ContainsFunc([]string{"connection refused", "connection reset"}, said):
+	case slices.ContainsFunc([]string{"connection refused", "connection reset", "refused an attempted connect"}, said):
 		return AnswerSome
 	case slices.ContainsFunc([]string{"no route to host", "network is unreachable", "host is unreachable", "host is down",
-		"connection timed out", "operation timed out"}, said):
+		"connection timed out", "operation timed out", "did not respond within the timeout period",
+		"route to the remote host is not available"}, said):
 		return AnswerNone
 	}
 	return AnswerUnknown

@@ -247,6 +247,11 @@ func TestLock(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "mine", holder.ID, "a host was taken over without the other")
 	require.NoError(t, b.sim.Put(symitartest.Partner, "var/tmp/failover/pair.lock/id", "mine\n"))
+
+	const ending = "var/tmp/failover/pair.lock/ending/by"
+	require.NoError(t, b.sim.Put(symitartest.Partner, ending, "third\n"))
+	require.ErrorContains(t, lock.Release(ctx, mine), "still ours", "somebody was stopped who was taking it over")
+	require.NoError(t, b.sim.Put(symitartest.Partner, ending, "mine\n"))
 	require.NoError(t, lock.Release(ctx, mine))
 }
 

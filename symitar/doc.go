@@ -124,10 +124,10 @@
 //	34. opcon-release/schedules          manual
 //
 // Silence is proven, not inferred. Home is silent when no TCP connection to its address comes about because there is no
-// route or nothing answers at all: a machine without power does that. Everything else shows life: a refused port (its
-// kernel refuses), any byte, a handshake or login that fails, a server that is full or hangs, a role probe that takes
-// too long. Then the procedure stops, nobody can waive it, and what helps is to switch Home off, or to make its role
-// readable: an observed role that is not primary serves too.
+// route or nothing answers at all, while Partner answers: a machine without power does that. Everything else shows life:
+// a refused port (its kernel refuses), any byte, a handshake or login that fails, a server that is full or hangs, a role
+// probe that takes too long. Then the procedure stops, nobody can waive it, and what helps is to switch Home off, or to
+// make its role readable: an observed role that is not primary serves too.
 //
 // The replication is checked too where its probe runs on the new primary. Before Home is switched on again, make sure
 // that it cannot claim the primary role or the service address by itself.

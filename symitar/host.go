@@ -260,6 +260,9 @@ func noShell(shell, stdout, stderr string, exit int) (why, next string) {
 		hit       bool
 		why, next string
 	}{
+		// OpenSSH's own exit status behind that file's text (session.c, do_nologin)
+		{exit == 254, "the host takes no logins while it starts, goes down or is in maintenance (/etc/nologin)",
+			"have /etc/nologin removed when the host may be worked on"},
 		{has("restricted"), "the account has a restricted shell, which does not run " + shell,
 			"give the account an ordinary login shell, or use another account"},
 		{has("not currently available", "currently not available", "nologin"), "the account is closed for logins",

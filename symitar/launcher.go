@@ -26,11 +26,11 @@ const (
 // refusals are what the scripts' exit statuses mean. None of them has fired anything.
 var refusals = map[int]struct{ cause, next string }{
 	60: {"the file system of the state directory is read-only",
-		"make it writable, or set StateDir to another local folder"},
+		"make it writable"},
 	61: {"the file system of the state directory is full", "make room there"},
 	62: {"the file system of the state directory has no inodes left", "remove files there"},
 	63: {"the account may not write there", "give the state directory to Macro.User with mode 0700"},
-	65: {"something that is no folder is in the way", "move it away, or set StateDir to another local folder"},
+	65: {"something that is no folder is in the way", "move it away"},
 	66: {"a mark cannot be written", "look why it cannot be written there"},
 	73: {"a program the launcher needs is missing", "install it, or add its folder to Config.Path"},
 	74: {"logged in as another user than Macro.User", "log in as Macro.User"},

@@ -175,6 +175,8 @@ func TestAListThatFailedProvesNothing(t *testing.T) {
 			_, rc := l.launch(id(1))
 			require.Zero(t, rc)
 			l.ended(t, id(1))
+			// The runner ends a moment behind its last mark.
+			require.Eventually(t, func() bool { life, _ := l.life(t, id(1)); return life == lifeGone }, limit, tick)
 			require.NoError(t, os.Remove(filepath.Join(l.state, "run."+id(1), "rc")))
 			l.table(t, ps)
 			got, _ := l.life(t, id(1))

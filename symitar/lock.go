@@ -57,8 +57,13 @@ func (h *Host) pairLock(ctx context.Context, verb, id string, args ...string) (h
 			fmt.Errorf("%w: it does not tell of the lock", errAnswerIncomplete))
 	}
 	_ = json.Unmarshal([]byte(strings.TrimSpace(rest)), &state.claim) // not readable yet: the id is what counts
-	if a.exit == exitHeld && verb != "release" {
+	switch {
+	case a.exit == exitHeld && verb != "release":
 		return state, h.lockedBy(op, state)
+	case a.exit == exitHeld && owner == id:
+		return state, h.notApplied(op, "see whether somebody takes it over, whose claim stands in "+h.set.StateDir+
+			"/pair.lock/ending on the host; remove that folder when nobody does, then run again",
+			"%w: it is still ours, and another claim has begun to end it", errCommandFailed)
 	}
 	return state, nil
 }

@@ -178,9 +178,15 @@ func TestTheLockThatChangesHands(t *testing.T) {
 		lock(0, "release", "c")
 		require.Contains(t, lock(0, "holder", ""), "@@FREE")
 		lock(0, "release", "c")
+
+		// Our own release was stopped before it wrote its name there: the lock is still ours, and the next one ends it.
+		lock(0, "acquire", "d", "claim of d")
+		require.NoError(t, os.Mkdir(l.state+"/pair.lock/ending", 0o700))
+		require.Contains(t, lock(0, "release", "d"), "@@FREE")
+		require.Contains(t, lock(0, "holder", ""), "@@FREE")
 		kept, err := filepath.Glob(l.state + "/archive/pair.*")
 		require.NoError(t, err)
-		require.Len(t, kept, 3)
+		require.Len(t, kept, 4)
 	})
 }
 

@@ -21,8 +21,9 @@ type OpCon struct {
 
 	// Decide decides, job by job, about what was interrupted or never ran. Nil makes that a manual step: nothing is
 	// restarted without a decision either way.
-	Decide   opcon.Decider
-	KeepHeld []string     // schedules that stay held at the end, for a person to release
+	Decide opcon.Decider
+	// KeepHeld are schedules that stay held at the end, for a person to release; it may be corrected until the release
+	KeepHeld []string
 	Dates    []opcon.Date // dates to hold besides those OpCon says are built
 
 	DrainTimeout time.Duration // wait for running jobs; 0 means Limits.Quiet

@@ -257,7 +257,7 @@ func (f firing) replication(wait bool) *failover.Step {
 	re := regexp.MustCompile(r.Lag)
 	s := f.check(id, title, "ours: what is not replicated is lost by the swap", []*Host{host},
 		func(ctx context.Context) (failover.Observation, error) {
-			out, err := host.read(ctx, "read the replication lag", r.Command)
+			out, err := host.read(ctx, "read the replication lag", evalScript, r.Command)
 			if err != nil {
 				return failover.Observation{}, err
 			}

@@ -45,7 +45,14 @@ func (h *Host) agent(ctx context.Context) (found string, err error) {
 // agents asks every agent, and notes what jobs those that run say to track. How that is written is not public, so
 // nothing is concluded from it.
 func (f firing) agents(ctx context.Context) (failover.Observation, error) {
-	obs, err := each(ctx, f.all, agentKnown)
+	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+		item, err := agentKnown(ctx, h)
+		if h == f.dir.old && item.Found == agentStopped { // that it is stopped later would prove nothing
+			return unwanted(agentStopped + ", or Config.Agent.Must does not name its processes; where it is meant to be stopped, " +
+				"waive this check with a reason")
+		}
+		return item, err
+	})
 	if err != nil {
 		return obs, err
 	}
@@ -70,7 +77,7 @@ const (
 )
 
 // agentKnown asks the agent's control script, to see that it works, and looks for the processes that make up the agent.
-// A stopped agent is no fault before a swap: it may be the secondary's custom to keep it down.
+// A stopped agent is no fault on the secondary: it may be the custom to keep it down.
 func agentKnown(ctx context.Context, h *Host) (failover.Item, error) {
 	a, err := h.repeat(ctx, "ask the agent's state", agentScript, h.set.Agent.Control, "status")
 	if err != nil {
@@ -202,7 +209,15 @@ func noHardErrors(ctx context.Context, h *Host) (failover.Item, error) {
 	case len(rows) > 0:
 		return unwanted(fmt.Sprintf("%d permanent hardware errors, the newest: %s", len(rows), failover.Printable(rows[0])))
 	}
-	return wanted("no permanent hardware errors")
+	// errdemon writes the log (documented). Only AIX has it.
+	out, err = h.read(ctx, "look for errdemon", "PATH=$PATH:/usr/lib; command -v errdemon || echo none")
+	if err == nil && strings.TrimSpace(out) != "none" {
+		var running []programRow
+		if running, err = h.programs(ctx, "", "errdemon"); err == nil && len(running) == 0 {
+			return unwanted("errdemon does not run, so nothing is logged and nothing is proven; start it with /usr/lib/errdemon")
+		}
+	}
+	return failover.Item{Done: err == nil, Found: "no permanent hardware errors"}, err
 }
 
 // files returns what a host needs to work as primary, by the words of files.sh.

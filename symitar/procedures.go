@@ -40,8 +40,8 @@ func Failover(p *Pair, gone failover.Statement) (failover.Procedure, error) {
 	return f.procedure("symitar.Failover", s, err)
 }
 
-// parameters is what makes one swap another one than the next. Addresses and ports are not in it: a host may be reached
-// another way when a run is resumed.
+// parameters is what makes one swap another one than the next. Addresses and ports are not in it, for us and for OpCon: a
+// host may be reached another way when a run is resumed, or a slip corrected. KeepHeld is decided until the release.
 func (f firing) parameters() []failover.Parameter {
 	set := f.on.set
 	list := func(v any) string {
@@ -59,9 +59,8 @@ func (f firing) parameters() []failover.Parameter {
 		{Name: "sym-root", Value: set.SymRoot}, {Name: "role-probes", Value: list(set.Role)},
 		{Name: "failoverd", Value: set.FailoverD}, {Name: "licence-file", Value: set.Licence.Path}}
 	if o := set.OpCon; o != nil {
-		params = append(params, []failover.Parameter{{Name: "opcon-machine", Value: o.Machine},
-			{Name: "opcon-repoint", Value: list([]any{o.Repoint, o.Home, o.Partner})},
-			{Name: "opcon-keep-held", Value: strings.Join(o.KeepHeld, ",")}}...)
+		params = append(params, failover.Parameter{Name: "opcon-machine", Value: o.Machine},
+			failover.Parameter{Name: "opcon-repoint", Value: list(o.Repoint)})
 	}
 	return params
 }
@@ -130,13 +129,16 @@ func (f firing) agentChange(h *Host, id, title, source, verb, back string) failo
 			return nil // what it says is no proof; the processes are
 		}
 	}
-	return failover.Step{ID: id, Title: title + h.Name(), Target: h.Name(), Kind: failover.Change,
-		Timeout: h.set.Agent.Timeout, Poll: f.pair.cfg.Poll, Source: source, Apply: control(verb), Undo: control(back),
-		Observe: func(ctx context.Context) (failover.Observation, error) {
+	is := func(verb string) observe {
+		return func(ctx context.Context) (failover.Observation, error) {
 			found, err := h.agent(ctx)
 			wanted := map[string]string{"start": agentRuns, "stop": agentStopped}[verb]
 			return failover.Observation{Done: found == wanted, Found: found, Would: verb + " the agent"}, err
-		}}
+		}
+	}
+	return failover.Step{ID: id, Title: title + h.Name(), Target: h.Name(), Kind: failover.Change,
+		Timeout: h.set.Agent.Timeout, Poll: f.pair.cfg.Poll, Source: source, Apply: control(verb), Undo: control(back),
+		Observe: is(verb), Undone: is(back)}
 }
 
 func (f firing) agentStop() failover.Step {
@@ -290,7 +292,7 @@ func (f firing) archiveStep() failover.Step {
 }
 
 func (v Verification) ask(ctx context.Context, h *Host) (failover.Item, error) {
-	a, err := h.repeat(ctx, "verify "+v.Name, `eval "$1"`, v.Command)
+	a, err := h.repeat(ctx, "verify "+v.Name, evalScript, v.Command)
 	if err != nil {
 		return failover.Item{}, err
 	}

@@ -61,6 +61,14 @@ func TestUnframe(t *testing.T) {
 	})
 }
 
+// TestNoLogins: OpenSSH prints /etc/nologin and ends the session with 254 (do_nologin in its session.c).
+func TestNoLogins(t *testing.T) {
+	why, next := noShell("/bin/sh", "", "The system is going down for maintenance\n", 254)
+	require.Contains(t, why, "/etc/nologin")
+	require.Contains(t, why, "going down for maintenance")
+	require.Contains(t, next, "/etc/nologin")
+}
+
 func TestRespawners(t *testing.T) {
 	found, dormant, unread, partly := parseRespawners(
 		"inittab: init:2:initdefault:\ninittab: fod:2:respawn:/SYM/FAILOVERD\ninittab: :fod2:2:respawn:/SYM/FAILOVERD\n"+

@@ -130,20 +130,26 @@ func (f firing) silentStep(moved bool) failover.Step {
 	old := f.dir.old
 	return failover.Step{ID: "old-primary-silent", Title: old.Name() + " does not act as primary any more",
 		Target: old.Name(), Kind: failover.Check, Firm: true, Source: "ours: two active primaries are the worst outcome",
-		Timeout: cmp.Or(old.cfg.SSH.ConnectTimeout, 20*time.Second) + f.on.set.Limits.Look + 5*time.Second,
+		Timeout: 2*cmp.Or(old.cfg.SSH.ConnectTimeout, 20*time.Second) + f.on.set.Limits.Look + 5*time.Second,
 		Observe: func(ctx context.Context) (failover.Observation, error) { return f.oldPrimarySilent(ctx, moved) }}
 }
 
 // oldPrimarySilent proves silence, and takes everything else for life. Silent is an address to which no TCP connection
-// comes about because there is no route or nothing answers at all: that is what a machine without power does. A refused
-// port, any byte, a handshake or login that fails, and a server that is full or hangs come from a machine that lives.
-// Then only an observed role that is not primary serves.
+// comes about, while one to the other host does, because there is no route or nothing answers at all: that is what a
+// machine without power does. A refused port, any byte, a handshake or login that fails, and a server that is full or
+// hangs come from a machine that lives. Then only an observed role that is not primary serves.
 func (f firing) oldPrimarySilent(ctx context.Context, moved bool) (failover.Observation, error) {
 	old := f.dir.old
 	const off = "switch it off, or make its role readable"
 	err := old.remote.Reach(ctx)
 	switch remote.AnswerOf(err) {
 	case remote.AnswerNone:
+		// Where the other host is silent too, it may be the network from here.
+		if other := f.dir.next.remote.Reach(ctx); other != nil {
+			return failover.Observation{}, f.dir.next.notApplied("see whether "+old.Name()+" is silent", "see to it that "+
+				f.dir.next.Name()+" can be reached from here, then run again", "nothing is proven while %s does not answer: %w",
+				f.dir.next.Name(), other)
+		}
 		return failover.Observation{Done: true, Found: "nothing answers at its address", Note: plain(err)}, nil
 	case remote.AnswerUnknown:
 		return failover.Observation{}, unchanged(old.named("see whether it is silent", err))

@@ -36,6 +36,9 @@ var (
 	symLocksScript    = script("symlocks.sh")
 )
 
+// evalScript runs a command of the site: a slip in it is the command's failure, not that of the script around it.
+const evalScript = `eval "$1"`
+
 func script(files ...string) string {
 	var b strings.Builder
 	for _, file := range files {

@@ -57,6 +57,25 @@ func TestNoStageIsLeftOut(t *testing.T) {
 	}
 }
 
+// TestWhatMayBeCorrectedIsNoParameter: what OpCon's steps advise is possible in the same journal.
+func TestWhatMayBeCorrectedIsNoParameter(t *testing.T) {
+	cfg := symitartest.Start(t).Config()
+	parameters := func(partner string, keep ...string) []failover.Parameter {
+		client, err := opcon.New(opcon.Config{URL: "https://opcon.example",
+			Token: func(context.Context) (failover.Secret, error) { return failover.NewSecret("t"), nil }})
+		require.NoError(t, err)
+		cfg.OpCon = &symitar.OpCon{Client: client, Machine: "SYMAIX", Reason: "CHG0042", Repoint: opcon.RepointEditRecord,
+			Home: opcon.Address{FQDN: "symaix1"}, Partner: opcon.Address{FQDN: partner}, KeepHeld: keep}
+		pair, err := symitar.NewPair(cfg)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, pair.Close()) }()
+		p, err := symitar.Switchover(pair)
+		require.NoError(t, err)
+		return p.Parameters
+	}
+	require.Equal(t, parameters("symaix3"), parameters("symaix2", "SYM NIGHTLY"))
+}
+
 // fields are the stages of a struct and of the structs in it, by the name of their field.
 func fields(v reflect.Value) map[string]*failover.Stage {
 	all := map[string]*failover.Stage{}

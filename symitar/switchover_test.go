@@ -134,6 +134,23 @@ func TestFailover(t *testing.T) {
 	require.False(t, b.sim.EverTwoPrimaries())
 }
 
+// TestSilenceOfEverybodyProvesNothing: where the other host does not answer either, it may be the network from here, for
+// example a tunnel that is down.
+func TestSilenceOfEverybodyProvesNothing(t *testing.T) {
+	b := newBench(t, "")
+	pair, err := symitar.NewPair(b.cfg)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, pair.Close()) }()
+	for _, off := range []string{symitartest.Home, symitartest.Partner} {
+		require.NoError(t, b.sim.PowerOff(off))
+		plan, err := pair.Preflight(t.Context(), symitar.PurposeFailover)
+		require.NoError(t, err)
+		silent := plan.Steps[0]
+		require.Equal(t, "preflight/old-primary-silent", silent.ID)
+		require.Equal(t, off == symitartest.Home, silent.Observation.Done, silent.Observation.Found)
+	}
+}
+
 // TestFailoverBehindASwitchoverInDoubt is the night in which the primary dies under a planned swap: the emergency has
 // to get past both locks of the swap, each by a person's word.
 func TestFailoverBehindASwitchoverInDoubt(t *testing.T) {
@@ -260,6 +277,19 @@ func TestUndoBeforeTheMacro(t *testing.T) {
 }
 
 // TestWaitAtTheGate lets the world move while a person thinks.
+// TestAnAgentThatStartsInPartIsNotBack: one of its processes does not make it run.
+func TestAnAgentThatStartsInPartIsNotBack(t *testing.T) {
+	b := newBench(t, "batch-busy")
+	b.cfg.Agent.Timeout = 3 * time.Second
+	_, err := b.run(t, symitar.Switchover)
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	put(t, b.sim, symitartest.Home, "bin/lsam3100", "#!/bin/sh\nexit 0\n")
+	put(t, b.sim, symitartest.Home, "etc/processes", "1 0 root /etc/init\n17301780 1 root /usr/local/lsam/bin/sma_lsam\n")
+	_, err = b.do(t, symitar.Switchover, failover.Procedure.Undo)
+	require.ErrorIs(t, err, failover.ErrInDoubt)
+	require.ErrorContains(t, err, "agent runs in part, without sma_disp")
+}
+
 func TestWaitAtTheGate(t *testing.T) {
 	b := newBench(t, "")
 	_, err := b.run(t, symitar.Switchover, func(o *failover.RunOptions) {

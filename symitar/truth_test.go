@@ -50,6 +50,9 @@ func TestWhatProvesNothingDoesNotPass(t *testing.T) {
 		"a replicated volume without a number": {check: "preflight/replication", tune: func(c *symitar.Config) {
 			c.Replication.Command, c.Replication.Lag = "echo lag=0; echo lag=stopped", "lag=(.*)"
 		}, says: "not a usable number"},
+		"a command with a slip in it": {check: "preflight/replication", tune: func(c *symitar.Config) {
+			c.Replication.Command = "echo 'lag=0"
+		}, says: "command failed"},
 		"a command that says why it fails": {check: "preflight/replication", tune: func(c *symitar.Config) {
 			c.Replication.Command = "echo 'rmgr: no such volume' >&2; exit 3"
 		}, says: "exit status 3; on standard error: rmgr: no such volume"},
@@ -63,6 +66,14 @@ func TestWhatProvesNothingDoesNotPass(t *testing.T) {
 			says: "src"},
 		"a crontab that may not be listed": {check: "preflight/failoverd", home: map[string]string{
 			"bin/crontab": script + "echo 'You are not allowed to use this program (crontab)' >&2\nexit 1\n"}, says: "crontab"},
+		"a crontab that cannot be opened, on AIX": {check: "preflight/failoverd", home: map[string]string{
+			"bin/crontab": script + "echo '0481-103 Cannot open a file in the /var/spool/cron/crontabs directory." +
+				"\nThe file access permissions do not allow the specified action.' >&2\nexit 1\n"}, says: "permissions"},
+		"an account without a crontab, on AIX": {check: "preflight/failoverd", home: map[string]string{
+			"bin/crontab": script + "echo '0481-103 Cannot open a file in the /var/spool/cron/crontabs directory." +
+				"\nA file or directory in the path name does not exist.' >&2\nexit 1\n"}, says: "absent", holds: true},
+		"an error log that nobody writes": {check: "preflight/errors", home: map[string]string{
+			"bin/errdemon": script}, says: "errdemon"},
 		"an account without a crontab, on Linux": {check: "preflight/failoverd", home: map[string]string{
 			"bin/crontab": script + "echo 'no crontab for symop' >&2\nexit 1\n"}, says: "absent", holds: true},
 		"an error log that cannot be read": {check: "preflight/errors", home: map[string]string{
@@ -74,6 +85,10 @@ func TestWhatProvesNothingDoesNotPass(t *testing.T) {
 			"/dev/hd4 100 50 50% 1 9% /\n/dev/symlv - - - - - /SYM\n"}, says: "/SYM"},
 		"a row of df that is cut": {check: "preflight/disk", home: map[string]string{"etc/filesystems": "Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n" +
 			"/dev/hd4 100 50 50% 1 9% /\n/dev/symlv 100 1\n"}, says: "/dev/symlv"},
+		"an agent under other names, which would count as stopped": {check: "preflight/agent", tune: func(c *symitar.Config) {
+			c.Agent.Must = []string{"lsamd"}
+		}, says: "symaix1: agent stopped, or Config.Agent.Must does not name its processes"},
+		"a stopped agent on the secondary": {check: "preflight/agent", says: "symaix2: agent stopped", holds: true},
 		"an agent that does not tell its version": {check: "preflight/agent-files", both: map[string]string{
 			"bin/lsam3100": script + "echo usage: start stop status >&2\nexit 1\n"}, says: "version"},
 		"the same OpCon servers in another order": {check: "preflight/agent-files", home: map[string]string{

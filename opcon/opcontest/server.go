@@ -301,6 +301,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{header: http.Header{}, status: http.StatusOK}
 	s.route(rec, r, body)
 	rec.header.Set("apiServerTime", s.stamp(s.now))
+	rec.header.Set("Date", s.now.UTC().Format(http.TimeFormat))
 	s.bytes += rec.body.Len()
 	s.mu.Unlock()
 	if fault.late(s, w, r) {

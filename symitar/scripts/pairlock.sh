@@ -80,7 +80,8 @@ move() (
 	cd "$lock" 2>/dev/null || exit 1
 	[ "$(cat id 2>/dev/null)" = "$1" ] || exit 1
 	if ! mark ./ending; then
-		[ "$verb" = takeover ] || [ "$(cat ending/by 2>/dev/null)" = "$id" ] || exit 1
+		by=$(cat ending/by 2>/dev/null)
+		[ "$verb" = takeover ] || [ "${by:-$id}" = "$id" ] || exit 1
 		sleep 1
 		mv ending "ended.$$" 2>/dev/null && mark ./ending || exit 1
 	fi

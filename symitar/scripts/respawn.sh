@@ -23,8 +23,9 @@ main() {
 		printf '%s\n' "$text" | sed 's/^/crontab: /'
 	else
 		case $text in
+		*[Pp]ermission*) unread "$text" ;;
 		*0481-103* | *[Nn]'o crontab'* | *"an't open"*) ;;
-		*) echo "crontab! crontab -l: $(printf '%s' "$text" | tr '\n' ' ')" ;;
+		*) unread "$text" ;;
 		esac
 	fi
 	folder=/var/spool/cron/crontabs
@@ -40,6 +41,8 @@ main() {
 	[ -z "$hidden" ] || echo "crontab? those of other accounts cannot be read as $(id -un)"
 	echo "looked=yes"
 }
+
+unread() { echo "crontab! crontab -l: $(printf '%s' "$1" | tr '\n' ' ')"; }
 
 show() {
 	name=$1
