@@ -31,12 +31,12 @@ func TestNothingIsCalledUnchangedBehindARequestThatWasTaken(t *testing.T) {
 					switch {
 					case e.Kind == failover.EventIntent:
 						before, changing = len(s.Effects()), e.Step.ID
+						if undo && !e.Undo && changing == "opcon-down/machine" {
+							close(stop)
+						}
 					case e.Kind == failover.EventStepStarted && e.Step.ID == "opcon-down/machine" && !e.Undo:
 						x := s.AddSchedule(&opcontest.Schedule{Name: "BUILT LATE", Status: opcontest.ScheduleInProcess})
 						s.AddJob(&opcontest.Job{Name: "LATE", Schedule: x, Primary: "SYMAIX1"})
-						if undo {
-							close(stop)
-						}
 					}
 				}
 				play := p.Run
