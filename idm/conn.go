@@ -52,8 +52,11 @@ func (s *Server) connect(ctx context.Context) (*link, error) {
 	fail := func(err error, next string) error { return notDone("connect to", s.address, next, err) }
 	conn, err := s.conf.Dial(ctx, "tcp", s.address)
 	if err != nil {
-		return nil, fail(fmt.Errorf("%w: %w", ErrUnreachable, err),
-			"check that the server runs and its LDAP port is open from here")
+		next := "check that the server runs and its LDAP port is open from here"
+		if !asked(err) {
+			next = "see what keeps this machine from asking; where a name cannot be looked up, write the address into the URL"
+		}
+		return nil, fail(fmt.Errorf("%w: %w", ErrUnreachable, err), next)
 	}
 	raw := &countingConn{Conn: conn}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
