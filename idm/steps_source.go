@@ -59,7 +59,7 @@ func (m *mover) stop() failover.Step {
 				return err
 			}
 			return m.each(ctx, func(ctx context.Context, driver string) error {
-				if n.States[driver] != StateRunning {
+				if !n.States[driver].up() {
 					return nil
 				}
 				if err := m.targetInactive(ctx, driver); err != nil {
@@ -79,7 +79,7 @@ func (m *mover) stop() failover.Step {
 		Undone: undone(factNoted, func(ctx context.Context, n stopNote) (failover.Observation, error) {
 			return m.look(ctx, "as they were on the source", func(ctx context.Context, driver string) (failover.Item, error) {
 				s, err := m.source.State(ctx, driver)
-				return failover.Item{Done: s == StateRunning || n.States[driver] != StateRunning, Found: s.String()}, err
+				return failover.Item{Done: s == StateRunning || !n.States[driver].up(), Found: s.String()}, err
 			})
 		})}
 }
