@@ -268,6 +268,13 @@ func CopyServerData(ctx context.Context, from, to *Server, o ServerDataOptions) 
 	if err := quietOn(ctx, from, to, o); err != nil {
 		return r, err
 	}
+	for _, d := range r.Differences {
+		if len(d.From) == 0 { // it is removed: that it is not set must be true
+			if err := from.readable(ctx, d.Object, d.Attribute); err != nil {
+				return r, err
+			}
+		}
+	}
 	for _, group := range groupByObject(r.Differences) {
 		var changes []AttributeChange
 		for _, d := range group {

@@ -105,6 +105,9 @@ func (s *Server) newExporter(ctx context.Context, o ExportOptions) (*exporter, e
 	if err != nil {
 		return nil, failover.Invalid("ExportOptions.Base", err.Error(), "write it like cn=Driver Set,o=system")
 	}
+	if err := s.readable(ctx, o.Base, exported()...); err != nil {
+		return nil, err
+	}
 	roles, err := s.attributeRoles(ctx)
 	if err != nil {
 		return nil, err

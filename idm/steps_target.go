@@ -67,7 +67,7 @@ func (m *mover) rights() failover.Step {
 				case err != nil:
 					return failover.Observation{}, err
 				case len(missing) > 0:
-					row.Found = "no write right on " + strings.Join(missing, ", ")
+					row.Found = "no right on " + strings.Join(missing, ", ")
 				}
 				rows = append(rows, row)
 			}
