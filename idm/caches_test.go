@@ -1,6 +1,7 @@
 package idm_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -125,5 +126,45 @@ func TestTheGapBeginsWithTheOldestEventThatWaited(t *testing.T) {
 		}
 		require.Empty(t, m.tree.Missing(slow), "what waited on the source reached the application")
 		m.neverTwo()
+	}
+}
+
+// What can be read of a queue is kept, and where that ends is said.
+func TestWhatCanBeReadOfADamagedQueueIsKept(t *testing.T) {
+	refused := idmtest.Injection{Kind: idmtest.FaultRefusal, NDS: -641, Server: "srv1", Extended: 41, Skip: 2, Times: -1}
+	for name, tt := range map[string]struct {
+		fault idmtest.Injection
+		view  idmtest.CacheView
+		says  string
+		saved int
+	}{
+		"all of it":         {says: ".cache.xml", saved: 1},
+		"a page is refused": {fault: refused, says: ".cache.xml, not all of it: not readable: ", saved: 1},
+		"pages are cut off": {view: idmtest.ViewCut, says: ".cache.xml, not all of it: 3 of 3 pages came damaged", saved: 1},
+		"nothing is shown":  {view: idmtest.ViewNothing, says: "the server shows no event, and "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := smallPair()
+			cfg.Drivers = 1
+			m := newMove(t, cfg)
+			driver := m.drivers[0]
+			require.True(t, m.tree.Server("srv1").Behave(driver, idmtest.Behaviour{View: tt.view}))
+			if tt.fault.Kind != 0 {
+				m.tree.Inject(tt.fault)
+			}
+			p := changed(m.switchover("srv1", "srv2"), "stop/save-caches", func(s *failover.Step) {
+				apply := s.Apply
+				s.Apply = func(ctx context.Context) error {
+					for m.tree.Server("srv1").Cached(driver) <= 400 {
+						m.tree.Change(m.tree.Users()...)
+					}
+					return apply(ctx)
+				}
+			})
+			r := m.mustRun(p, "x")
+			step, _ := r.Step("stop/save-caches")
+			require.Contains(t, step.Items[0].Found, tt.says)
+			require.Len(t, queues(m.saved()), tt.saved)
+		})
 	}
 }

@@ -3,6 +3,7 @@ package idm
 import (
 	"cmp"
 	"context"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"os"
@@ -42,8 +43,9 @@ func (m *mover) saveCaches() failover.Step {
 		Undo: failover.NothingToUndo})
 }
 
-// saveCache writes one cache, or says why it could not be read: the gap is closed by time, not by the file. Driver set,
-// server and time of the stop are in the file's name: the events of an earlier move are nobody's to overwrite.
+// saveCache writes one cache as far as it can be read, and says where that ends: the gap is closed by time, not by the
+// file. Driver set, server and time of the stop are in the file's name: the events of an earlier move are nobody's to
+// overwrite.
 func (m *mover) saveCache(ctx context.Context, s *Server, driver string, stopped time.Time) (string, error) {
 	name := []string{fileName(driver), fileName(m.DriverSet), fileName(s.DN()), stopped.UTC().Format("20060102T150405Z")}
 	path := filepath.Join(m.cacheDir, strings.Join(name, "-")+".cache.xml")
@@ -52,10 +54,12 @@ func (m *mover) saveCache(ctx context.Context, s *Server, driver string, stopped
 		return "", notDone("save cache of", driver, "make the folder writable, then run again", err)
 	}
 	defer f.discard()
-	pages := 0
+	pages, torn := 0, 0
 	view := func() error {
 		return s.ViewCache(ctx, driver, func(page []byte) error {
-			pages++
+			if pages++; eachToken(page, func(xml.Token, int) {}) != nil {
+				torn++
+			}
 			_, err := f.f.Write(append(page, '\n'))
 			return err
 		})
@@ -67,20 +71,30 @@ func (m *mover) saveCache(ctx context.Context, s *Server, driver string, stopped
 			err = view()
 		}
 	}
-	if err != nil {
-		if _, refused := errors.AsType[*ResultError](err); !refused {
-			return "", err
-		}
-		return "not readable: " + err.Error() + "; " + waits(ctx, s, driver), nil
+	unread := ""
+	_, refused := errors.AsType[*ResultError](err)
+	switch {
+	case err != nil && !refused && !unsupported(err):
+		return "", err
+	case err != nil:
+		unread = "not readable: " + err.Error() + "; " + waits(ctx, s, driver)
+	case torn > 0:
+		unread = fmt.Sprintf("%d of %d pages came damaged or cut off", torn, pages)
 	}
 	if pages == 0 {
-		return "empty", nil
+		if left := waits(ctx, s, driver); err == nil && left != nothingWaits {
+			unread = "the server shows no event, and " + left
+		}
+		return cmp.Or(unread, "empty"), nil
 	}
 	if err = f.sync(); err == nil {
 		err = f.rename()
 	}
 	if err != nil {
 		return "", notDone("save cache of", driver, "make room and repeat", err)
+	}
+	if unread != "" {
+		return "in " + path + ", not all of it: " + unread, nil
 	}
 	return "in " + path, nil
 }
