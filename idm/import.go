@@ -135,6 +135,7 @@ type importer struct {
 	valuesOf string // whose per-server values of the export count
 	storage  StoragePolicy
 	report   *ImportReport
+	beside   int // objects of the server that a driver configuration lacks and need not have
 	written  atomic.Int64
 	created  atomic.Int64
 	changed  sync.Map // DNs of objects that were there before and were changed
@@ -242,6 +243,11 @@ func (imp *importer) load(ctx context.Context, o ImportOptions) error {
 	if err := imp.compare(ctx); err != nil {
 		return err
 	}
+	if imp.beside > 0 {
+		imp.report.Skipped = append(imp.report.Skipped, fmt.Sprintf(
+			"%d objects below %s on the server are not in the file, which does not say that it holds all: not compared",
+			imp.beside, imp.top))
+	}
 	if imp.report.Same+imp.report.Differing+imp.report.OnlyInExport == 0 {
 		return fmt.Errorf("%s: %w: %s", in.name, ErrNotInExport, imp.top)
 	}
@@ -288,6 +294,7 @@ func (imp *importer) needs(ctx context.Context) error {
 		}
 	}
 	imp.report.Secrets = joined(imp.in.secrets.list)
+	imp.report.Skipped = append(imp.report.Skipped, imp.in.secrets.gaps...)
 	return err
 }
 

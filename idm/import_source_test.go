@@ -253,6 +253,7 @@ func TestValuesOfZeroBytesAreNotSet(t *testing.T) {
 		"dn: cn=ds,o=x\nchangetype: add\nobjectClass: DirXML-DriverSet\nDirXML-JavaTraceFile:\nDirXML-DriverTraceLevel:: \n",
 		"dn: cn=ds,o=x\nobjectClass: DirXML-DriverSet\nDirXML-ConfigValues:\nDirXML-ServerList:\n",
 		"dn: cn=ds,o=x\nobjectClass: DirXML-DriverSet\n\n",
+		"\ufeffdn: cn=ds,o=x\nobjectClass: DirXML-DriverSet\n", // an editor's mark in front
 	} {
 		in, err := readText(t, text, nil, readOptions{})
 		require.NoError(t, err)

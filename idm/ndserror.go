@@ -148,7 +148,7 @@ func (e *ResultError) sentinel() error {
 	case ldap.LDAPResultEntryAlreadyExists, ldap.LDAPResultAttributeOrValueExists:
 		return ErrExists
 	case ldap.LDAPResultObjectClassViolation, ldap.LDAPResultUndefinedAttributeType, ldap.LDAPResultNamingViolation,
-		ldap.LDAPResultConstraintViolation, ldap.LDAPResultInvalidAttributeSyntax:
+		ldap.LDAPResultConstraintViolation, ldap.LDAPResultInvalidAttributeSyntax, ldap.LDAPResultObjectClassModsProhibited:
 		return ErrSchema
 	case ldap.LDAPResultInvalidCredentials, ldap.LDAPResultInappropriateAuthentication:
 		return ErrLogin
