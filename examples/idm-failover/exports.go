@@ -35,7 +35,8 @@ func requestOf(s site, args []string, server string, allowed ...string) (request
 	for i, a := range args {
 		invalid := func(was string) (request, error) {
 			return r, failover.Invalid("argument", fmt.Sprintf("%q %s", a, was),
-				"use home or standby, one of the drivers of the file, and "+strings.Join(allowed, ", ")+", each at most once")
+				"use home or standby, one of the drivers of the file, and "+strings.Join(allowed, ", ")+
+					", each at most once; a FILE ends in .xml or .ldif")
 		}
 		if slices.Contains(args[:i], a) {
 			return invalid("appears twice")
@@ -309,11 +310,14 @@ func apply(ctx context.Context, out io.Writer, config string, args []string, act
 	if err := lock.Acquire(ctx, claim); err != nil {
 		return err
 	}
-	var problems []error
+	var wrote failover.Targets // a file that is refused behind another one does not make that one unwritten
 	for _, k := range files {
-		problems = append(problems, k.write(ctx, out, server))
+		wrote.Add(k.path, k.write(ctx, out, server))
 	}
-	return errors.Join(append(problems, lock.Release(context.WithoutCancel(ctx), claim))...)
+	if err := lock.Release(context.WithoutCancel(ctx), claim); err != nil {
+		wrote.Add("lock", err)
+	}
+	return wrote.Err()
 }
 
 // idle refuses the server that is taken when none is named, if the drivers are enabled there: after a failover it is

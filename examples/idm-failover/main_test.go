@@ -278,6 +278,22 @@ func TestDriverConfigurationsAreKeptAndImported(t *testing.T) {
 		func(r idmtest.Request) bool { return r.Op == idmtest.OperationModify || r.Op == idmtest.OperationAdd }))
 }
 
+// What was written before another file was refused is in effect.
+func TestAnImportThatIsRefusedBehindAnotherFileIsPartWay(t *testing.T) {
+	const partWay, done = 5, 0
+	p := newPlace(t, idmtest.ServerConfig{})
+	config, first := p.config(), p.tree.Drivers()[0]
+	require.NoError(t, export(t.Context(), &bytes.Buffer{}, config, []string{"xml"}))
+	second := p.tree.Drivers()[1]
+	refused := p.tree.Inject(idmtest.Injection{Kind: idmtest.FaultRefusal, Op: idmtest.OperationModify, NDS: -672, Times: -1,
+		If: func(r idmtest.Request) bool { return strings.HasSuffix(r.DN, second) }})
+	args := []string{"-config", config, "-reason", "CHG1", "-approve", "xml", "import", "xml", "apply"}
+	require.Equal(t, partWay, p.main(args...))
+	require.NotEmpty(t, p.tree.Get("srv2", first, "DirXML-ShimConfigInfo"))
+	refused.Remove()
+	require.Equal(t, done, p.main(args...))
+}
+
 func TestAFileOfDesignerIsImportedOverADriver(t *testing.T) {
 	p := newPlace(t, idmtest.ServerConfig{})
 	config := p.config()
