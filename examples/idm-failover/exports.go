@@ -145,7 +145,15 @@ func export(ctx context.Context, out io.Writer, config string, args []string) (e
 	return errors.Join(problems...)
 }
 
+// keep takes an export, unless that would be in the place of the values of another server: when that one is gone, they
+// stand nowhere else.
 func keep(ctx context.Context, out io.Writer, server *idm.Server, path string, o idm.ExportOptions) error {
+	old := idm.CheckExport(path, time.Now(), 0).Manifest.Server
+	if old != "" && !idm.SameDN(old, server.DN()) {
+		return &failover.Error{Op: "export to", Target: path, Outcome: failover.NotApplied,
+			Next: "move the file and its manifest to another place first",
+			Err:  fmt.Errorf("%w: it holds the values of %s", failover.ErrPrecondition, old)}
+	}
 	m, err := server.SaveExport(ctx, path, o)
 	if err != nil {
 		return err
@@ -258,7 +266,7 @@ func (k kept) verify(ctx context.Context, out io.Writer, server *idm.Server) (er
 	fmt.Fprint(out, c)
 	if !c.Equal() {
 		return &failover.Error{Op: "verify", Target: server.DN(), Outcome: failover.NotApplied,
-			Next: "make a new export, or look who changed the directory",
+			Next: "look who changed the directory; where it is right, make a new export of the same server",
 			Err:  fmt.Errorf("%w: %s", idm.ErrDrift, k.path)}
 	}
 	if stale {

@@ -182,6 +182,14 @@ func TestExportVerifyImport(t *testing.T) {
 	require.NoError(t, verify(t.Context(), &out, config, []string{"standby"}))
 	p.runsOnlyOn("srv1")
 
+	kept, err := os.ReadFile(filepath.Join(p.dir, "drivers.ldif"))
+	require.NoError(t, err)
+	err = export(t.Context(), &out, config, []string{"standby"})
+	require.ErrorContains(t, err, "it holds the values of "+p.tree.Server("srv1").DN())
+	again, err := os.ReadFile(filepath.Join(p.dir, "drivers.ldif"))
+	require.NoError(t, err)
+	require.Equal(t, kept, again)
+
 	for _, args := range [][]string{{"aply"}, {"home", "standby"}, {"apply", "apply"}, {"xml", "file.xml"},
 		{"a.xml", "b.xml"}, {driver, p.tree.Drivers()[1]}, {"cn=Unknown,cn=ds1,o=system"}} {
 		require.ErrorIs(t, apply(t.Context(), &out, config, args, "ann", "CHG1"), failover.ErrInvalid, args)
