@@ -129,6 +129,17 @@ func TestTheGapBeginsWithTheOldestEventThatWaited(t *testing.T) {
 	}
 }
 
+// Where nobody can tell how far a driver was behind, nobody is told that all of it was caught up.
+func TestABacklogThatIsNotKnownIsTold(t *testing.T) {
+	m := newMove(t, smallPair())
+	m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultRefusal, Server: "srv1", Extended: 19, DN: m.drivers[0], NDS: -641,
+		Times: -1})
+	r := m.mustRun(m.switchover("srv1", "srv2"), "x")
+	step, _ := r.Step("moved/close-gap")
+	require.Contains(t, step.Items[0].Found, "how far it was behind when it was stopped is not known: ")
+	require.NotContains(t, step.Items[1].Found, "not known")
+}
+
 // What can be read of a queue is kept, and where that ends is said.
 func TestWhatCanBeReadOfADamagedQueueIsKept(t *testing.T) {
 	refused := idmtest.Injection{Kind: idmtest.FaultRefusal, NDS: -641, Server: "srv1", Extended: 41, Skip: 2, Times: -1}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -46,7 +47,11 @@ func (l *link) cut() {
 // should not be the one that finds out that the line is dead.
 const idleCheck = 10 * time.Second
 
-const startTLS = "1.3.6.1.4.1.1466.20037"
+const (
+	startTLS = "1.3.6.1.4.1.1466.20037"
+	// startTLSAnswer is how long the answer to it may be: nobody knows yet who gives it.
+	startTLSAnswer = 64 << 10
+)
 
 func (s *Server) connect(ctx context.Context) (*link, error) {
 	fail := func(err error, next string) error { return notDone("connect to", s.address, next, err) }
@@ -126,7 +131,7 @@ func requestTLS(conn net.Conn) error {
 	if _, err := conn.Write(request.Bytes()); err != nil {
 		return err
 	}
-	answer, err := ber.ReadPacket(conn)
+	answer, err := ber.ReadPacket(io.LimitReader(conn, startTLSAnswer))
 	if err != nil {
 		return err
 	}

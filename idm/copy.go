@@ -331,10 +331,12 @@ func quietOn(ctx context.Context, from, to *Server, o ServerDataOptions) error {
 	}
 	for _, dn := range sel.chosen {
 		st, err := to.Status(ctx, dn)
-		if notServed(err) {
+		switch {
+		case errors.Is(err, ErrNotServed):
 			continue
-		}
-		if err == nil {
+		case errors.Is(err, ErrEngineMissing):
+			err = belongsTo(ctx, from, to, dn, "no engine is loaded there")
+		case err == nil:
 			err = passive(ctx, from, to, st)
 		}
 		if err != nil {
@@ -347,14 +349,9 @@ func quietOn(ctx context.Context, from, to *Server, o ServerDataOptions) error {
 // passive refuses to write over, or to disable, a driver on the server to unless that is the passive one: it is stopped
 // there, and where it is enabled, no events wait there and the server from has it enabled too.
 func passive(ctx context.Context, from, to *Server, st DriverStatus) error {
-	refuse := func(why string) error {
-		return unmet("write to "+to.DN()+" for", st.Driver,
-			"check the direction; if it is right, stop the driver there and let what waits be worked off",
-			"it is "+st.String()+" there"+why)
-	}
 	switch {
 	case st.State != StateStopped:
-		return refuse("")
+		return notPassive(to, st.Driver, "check the direction; if it is right, stop the driver there", "it is "+st.String()+" there")
 	case st.Option == StartDisabled:
 		return nil
 	}
@@ -362,17 +359,29 @@ func passive(ctx context.Context, from, to *Server, st DriverStatus) error {
 	if err != nil {
 		return notApplied(err)
 	}
-	if stats.CacheBytes > 0 {
-		return refuse(fmt.Sprintf(", and %d bytes of events wait", stats.CacheBytes))
+	if stats.CacheBytes != 0 {
+		return notPassive(to, st.Driver, "look on which server the driver belongs: on this one, the direction is wrong; on the "+
+			"other one, what waits here went there too: save it and disable the driver here by hand",
+			fmt.Sprintf("it is %s there, and %d bytes of events wait", st, stats.CacheBytes))
 	}
-	other, err := from.StartOption(ctx, st.Driver)
+	return belongsTo(ctx, from, to, st.Driver, "it is "+st.String()+" there")
+}
+
+// belongsTo refuses to write to the server to unless the driver is enabled on the server from.
+func belongsTo(ctx context.Context, from, to *Server, driver, found string) error {
+	option, err := from.StartOption(ctx, driver)
 	if err != nil {
 		return notApplied(err)
 	}
-	if !other.enabled() {
-		return refuse(", and " + other.String() + " on " + from.DN())
+	if !option.enabled() {
+		return notPassive(to, driver, "check the direction; if it is right, enable the driver on "+from.DN(),
+			found+", and "+option.String()+" on "+from.DN())
 	}
 	return nil
+}
+
+func notPassive(to *Server, driver, next, found string) error {
+	return unmet("write to "+to.DN()+" for", driver, next, found)
 }
 
 // stateIfServed returns the state of a driver; where no engine serves it, it is stopped.

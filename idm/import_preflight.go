@@ -42,7 +42,7 @@ func (imp *importer) parents(ctx context.Context) error {
 		defer func() { path = append(path, slices.Clone(key)) }()
 		if w != nil && h != nil && w.class() != h.class() && slices.Contains(idmClasses, w.class()) &&
 			slices.Contains(idmClasses, h.class()) {
-			return imp.in.refuse(w.line, "objectClass", "%s is a %s in the directory and a %s in the file: delete it there first",
+			return imp.in.refuse(w.line, "objectClass", "%s is a %s in the directory and a %s in the file: decide which is right",
 				h.dn, h.class(), w.class())
 		}
 		if h != nil || len(path) > 0 && bytes.Equal(path[len(path)-1], parentKey(key)) {
