@@ -14,6 +14,7 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/failovertest"
+	"github.com/01b61c5c/failover/idm"
 	"github.com/01b61c5c/failover/idm/idmtest"
 )
 
@@ -138,6 +139,28 @@ func TestABacklogThatIsNotKnownIsTold(t *testing.T) {
 	step, _ := r.Step("moved/close-gap")
 	require.Contains(t, step.Items[0].Found, "how far it was behind when it was stopped is not known: ")
 	require.NotContains(t, step.Items[1].Found, "not known")
+}
+
+// What a file name cannot hold does not make one file of two drivers.
+func TestDriversWithLikeNamesHaveFilesOfTheirOwn(t *testing.T) {
+	m := newMove(t, smallPair())
+	one := open(t, m.tree, "srv1")
+	m.drivers = nil
+	for _, name := range []string{"A.B", "A_B"} {
+		driver := "cn=" + name + "," + idmtest.DriverSetDN
+		require.NoError(t, one.Add(t.Context(), driver, idm.Text("objectClass", "Top", "DirXML-Driver"),
+			idm.Text("cn", name), idm.Text("DirXML-JavaModule", "com.example.Shim"), idm.Text("DirXML-ShimConfigInfo", "<a/>")))
+		for _, server := range []*idm.Server{one, open(t, m.tree, "srv2")} {
+			require.NoError(t, server.InitDriver(t.Context(), driver))
+		}
+		require.NoError(t, one.SetStartOption(t.Context(), driver, idm.StartManual, idm.ResyncNone))
+		m.drivers = append(m.drivers, driver)
+	}
+	m.tree.Change()
+	done := func(context.Context) (failover.Observation, error) { return failover.Observation{Done: true}, nil }
+	p := changed(m.switchover("srv1", "srv2"), "prepare/source-active", func(s *failover.Step) { s.Observe = done })
+	m.mustRun(p, "x")
+	require.Len(t, queues(m.saved()), 2)
 }
 
 // What can be read of a queue is kept, and where that ends is said.

@@ -3,6 +3,8 @@ package idm
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -44,10 +46,13 @@ func (m *mover) saveCaches() failover.Step {
 }
 
 // saveCache writes one cache as far as it can be read, and says where that ends: the gap is closed by time, not by the
-// file. Driver set, server and time of the stop are in the file's name: the events of an earlier move are nobody's to
-// overwrite.
+// file. Driver set, server and time of the stop are in the file's name: the events of an earlier move, or of another
+// driver, are nobody's to overwrite.
 func (m *mover) saveCache(ctx context.Context, s *Server, driver string, stopped time.Time) (string, error) {
-	name := []string{fileName(driver), fileName(m.DriverSet), fileName(s.DN()), stopped.UTC().Format("20060102T150405Z")}
+	// The names alone may be those of a driver in another container, or of one that differs in what a file name cannot hold.
+	sum := sha256.Sum256([]byte(driver + "\x00" + s.DN()))
+	name := []string{fileName(driver), fileName(m.DriverSet), fileName(s.DN()), hex.EncodeToString(sum[:4]),
+		stopped.UTC().Format("20060102T150405Z")}
 	path := filepath.Join(m.cacheDir, strings.Join(name, "-")+".cache.xml")
 	f, err := newFile(path)
 	if err != nil {
@@ -99,20 +104,13 @@ func (m *mover) saveCache(ctx context.Context, s *Server, driver string, stopped
 	return "in " + path, nil
 }
 
-// checkCacheDir refuses a folder that is none, and drivers whose files would be one.
+// checkCacheDir refuses a folder that is none.
 func (m *mover) checkCacheDir(field string) error {
 	if m.cacheDir == "" {
 		return nil
 	}
 	if info, err := os.Stat(m.cacheDir); err != nil || !info.IsDir() {
 		return failover.Invalid(field, m.cacheDir+" is no folder", "name a folder that exists")
-	}
-	seen := map[string]string{}
-	for _, d := range m.Drivers {
-		if other, twice := seen[fileName(d)]; twice {
-			return failover.Invalid(field, d+" and "+other+" would share a file", "move them in two runs, with two folders")
-		}
-		seen[fileName(d)] = d
 	}
 	return nil
 }

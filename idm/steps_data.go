@@ -53,7 +53,7 @@ func (m *mover) exportSecrets(ctx context.Context) ([]SecretNeeded, error) {
 }
 
 func needKey(n SecretNeeded) string {
-	return strings.ToLower(n.Kind.String() + "|" + n.Object + "|" + n.Name)
+	return strings.ToLower(n.Kind.String()+"|"+n.Object+"|") + n.Name // a name is compared as it is written
 }
 
 // passwords returns the steps around the passwords: what is needed, setting it, and what is left for a person.
