@@ -128,6 +128,19 @@ func (s *Server) SecretsNeeded(ctx context.Context, setDN string, drivers []stri
 				Because: "it is set on " + s.DN()}, dn)
 		}
 	}
+	// Those of a driver set are available to all its drivers (documented), and a library's policies work in a driver.
+	set := func(dn, name string) bool {
+		return slices.ContainsFunc(holders, func(h string) bool { return SameDN(h, dn) && isListed(stored[h], name) })
+	}
+	needs.list = slices.DeleteFunc(needs.list, func(n SecretNeeded) bool {
+		switch {
+		case n.Kind != SecretNamed || set(n.Object, n.Name):
+			return false
+		case !SameDN(n.Object, setDN):
+			return set(setDN, n.Name)
+		}
+		return forServer != s.DN() && slices.ContainsFunc(sel.chosen, func(d string) bool { return set(d, n.Name) })
+	})
 	// For the password of mutual authentication no operation is published. Only whether there is one is asked.
 	q.Filter, q.Attributes = "(DirXML-MutualAuthPassword=*)", []string{"1.1"}
 	for e, err := range s.Entries(ctx, q) {
@@ -251,22 +264,23 @@ const (
 
 func first(list []Attribute, name string) []byte { return Entry{Attributes: list}.Value(name) }
 
-// passwordRefs finds the definitions of type password-ref that have a value: the name of a named password.
+// passwordRefs finds the definitions of type password-ref that have a value, and the elements of that type that older
+// drivers have in its place (documented): it is the name of a named password.
 func passwordRefs(doc []byte) []SecretNeeded {
 	if !bytes.Contains(doc, []byte(typePasswordRef)) {
 		return nil
 	}
 	var found []SecretNeeded
 	var display string
-	inRef, inValue := 0, false
+	inRef, old, inValue := 0, false, false
 	var text strings.Builder
 	_ = eachToken(doc, func(tok xml.Token, depth int) {
 		switch t := tok.(type) {
 		case xml.StartElement:
-			if t.Name.Local == "definition" && xmlAttr(t, "type") == typePasswordRef {
-				inRef, display = depth, xmlAttr(t, "display-name")
+			if xmlAttr(t, "type") == typePasswordRef {
+				inRef, display, old = depth, xmlAttr(t, "display-name"), t.Name.Local != "definition"
 			}
-			inValue = inRef > 0 && t.Name.Local == "value"
+			inValue = inRef > 0 && (t.Name.Local == "value" || old && depth == inRef)
 			text.Reset()
 		case xml.CharData:
 			if inValue {

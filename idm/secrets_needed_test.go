@@ -20,6 +20,8 @@ func TestPasswordRefs(t *testing.T) {
 	}
 	require.Equal(t, []string{"door", "second", "third"}, names)
 	require.Equal(t, []string{"Key of the door", "D", ""}, shown)
+	require.Equal(t, "HR", passwordRefs([]byte(
+		`<driver-options><cert-id-password display-name="Certifier" type="password-ref">HR</cert-id-password></driver-options>`))[0].Name)
 	require.Empty(t, passwordRefs([]byte("no xml with password-ref <")))
 }
 
