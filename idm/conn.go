@@ -234,9 +234,17 @@ func (s *Server) do(ctx context.Context, r request, call func(*ldap.Conn) error)
 	}
 }
 
+// late is why a call ends that takes longer than CallTimeout.
+func (s *Server) late() error {
+	return fmt.Errorf("no answer within %s: %w", s.conf.CallTimeout, context.DeadlineExceeded)
+}
+
+func (s *Server) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, s.conf.CallTimeout, s.late())
+}
+
 func (s *Server) once(ctx context.Context, r request, call func(*ldap.Conn) error) (pooled, sent bool, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.conf.CallTimeout,
-		fmt.Errorf("no answer within %s: %w", s.conf.CallTimeout, context.DeadlineExceeded))
+	ctx, cancel := s.limited(ctx)
 	defer cancel()
 	l, fresh, err := s.acquire(ctx)
 	if err != nil {

@@ -3,6 +3,8 @@ package idm_test
 import (
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -107,6 +109,17 @@ func TestTreeMissingRightIsFoundBeforeTheFirstWrite(t *testing.T) {
 	_, err = openAs(t, tree, "srv1", "cn=writer,o=system").Import(t.Context(), source(text, &m), idm.ImportOptions{})
 	require.ErrorIs(t, err, idm.ErrNoAccess)
 	require.ErrorContains(t, err, "create objects below")
+}
+
+// A file that has its new content and not its manifest is not an export that was not taken.
+func TestAnExportWhoseManifestCannotBePutDownIsInDoubt(t *testing.T) {
+	tree := idmtest.Start(t, pair())
+	path := filepath.Join(t.TempDir(), "drivers.ldif")
+	require.NoError(t, os.MkdirAll(filepath.Join(path+".manifest.json", "in-the-way"), 0o700))
+	_, err := open(t, tree, "srv1").SaveExport(t.Context(), path, idm.ExportOptions{Base: idmtest.DriverSetDN})
+	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+	require.FileExists(t, path)
+	require.False(t, idm.CheckExport(path, time.Now(), time.Hour).Good())
 }
 
 // A server that does not tell rights in a known form keeps no import from its first write, which then tells.

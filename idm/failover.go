@@ -160,7 +160,7 @@ func (m *mover) sourceSilent() failover.Step {
 		Source: ours + "a statement is checked against what can be seen"}
 }
 
-// sourceTime is how long one try to reach a source that should be dead may take.
+// sourceTime is how long one try to reach a server that should be dead may take.
 const sourceTime = 20 * time.Second
 
 // lookAtSource tells whether the source, stated dead, is silent or at least inactive.

@@ -68,6 +68,9 @@ func newGuard(o GuardOptions) (*guard, error) {
 
 // old connects to the old server and makes sure that it is the one.
 func (g *guard) old(ctx context.Context) (*Server, error) {
+	// A try that hangs, or waits for a server that is off, must not outlast its coming back.
+	ctx, cancel := context.WithTimeout(ctx, sourceTime)
+	defer cancel()
 	s, err := g.Dial(ctx)
 	if err != nil {
 		return nil, err

@@ -87,3 +87,24 @@ func TestGuardLeavesTheOnlyActiveServerAlone(t *testing.T) {
 	require.ErrorIs(t, err, failover.ErrPrecondition)
 	m.stand("srv1", "srv2", idmtest.StartAuto)
 }
+
+// A try to reach a server that is off waits for seconds, not for as long as a driver may take to stop: meanwhile the
+// server comes back.
+func TestTheGuardsTriesAreShort(t *testing.T) {
+	m := newMove(t, smallPair())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	asked := 0
+	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"),
+		OldDN: "cn=srv1,ou=servers,o=system", StopTimeout: time.Hour,
+		Dial: func(ctx context.Context) (*idm.Server, error) {
+			at, limited := ctx.Deadline()
+			require.True(t, limited && time.Until(at) < time.Minute)
+			if asked++; asked == 2 {
+				cancel()
+			}
+			return nil, idm.ErrUnreachable
+		}}
+	require.NoError(t, idm.WatchOldServer(ctx, o, time.Millisecond, nil))
+	require.Equal(t, 2, asked)
+}

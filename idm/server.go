@@ -43,6 +43,8 @@ func Dial(ctx context.Context, c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
 	l, _, err := s.acquire(ctx)
 	if err != nil {
 		return nil, err

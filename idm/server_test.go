@@ -209,6 +209,13 @@ func mute(t *testing.T) net.Listener {
 	return l
 }
 
+func TestDialEndsWithoutADeadline(t *testing.T) {
+	_, err := idm.Dial(t.Context(), idm.Config{URL: "ldaps://" + mute(t).Addr().String(),
+		TLS: failover.TLS{Roots: x509.NewCertPool()}, CallTimeout: 50 * time.Millisecond})
+	require.ErrorIs(t, err, idm.ErrLineLost)
+	require.ErrorContains(t, err, "no answer within 50ms")
+}
+
 func TestDialEndsWithItsContext(t *testing.T) {
 	l := mute(t)
 	for _, scheme := range []string{"ldap", "ldaps"} {
