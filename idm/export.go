@@ -45,7 +45,8 @@ const perServerMark = "2.25.222793712540183369823214475519430927751"
 // Passwords, key material, the driver's state, its queue and the start option are never in the file: the engine owns
 // them. The manifest notes the start options and lists the secrets that have to be set again.
 //
-// Errors: failover.ErrInvalid, [ErrNoEntry] when Base does not exist, and those of reading. They all leave a file that
+// Errors: failover.ErrInvalid, [ErrNoEntry] when Base does not exist, [ErrNoAccess] when the server tells that the user
+// may not read all of it, and those of reading. They all leave a file that
 // must not be used; [SaveExport] takes care of that.
 func (s *Server) Export(ctx context.Context, w io.Writer, o ExportOptions) (Manifest, error) {
 	if o.Format == 0 {
