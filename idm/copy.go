@@ -349,9 +349,10 @@ func quietOn(ctx context.Context, from, to *Server, o ServerDataOptions) error {
 // passive refuses to write over, or to disable, a driver on the server to unless that is the passive one: it is stopped
 // there, and where it is enabled, no events wait there and the server from has it enabled too.
 func passive(ctx context.Context, from, to *Server, st DriverStatus) error {
+	op, found := "write to "+to.DN()+" for", "it is "+st.String()+" there"
 	switch {
 	case st.State != StateStopped:
-		return notPassive(to, st.Driver, "check the direction; if it is right, stop the driver there", "it is "+st.String()+" there")
+		return unmet(op, st.Driver, "check the direction; if it is right, stop the driver there", found)
 	case st.Option == StartDisabled:
 		return nil
 	}
@@ -360,28 +361,21 @@ func passive(ctx context.Context, from, to *Server, st DriverStatus) error {
 		return notApplied(err)
 	}
 	if stats.CacheBytes != 0 {
-		return notPassive(to, st.Driver, "look on which server the driver belongs: on this one, the direction is wrong; on the "+
+		return unmet(op, st.Driver, "look on which server the driver belongs: on this one, the direction is wrong; on the "+
 			"other one, what waits here went there too: save it and disable the driver here by hand",
-			fmt.Sprintf("it is %s there, and %d bytes of events wait", st, stats.CacheBytes))
+			fmt.Sprintf("%s, and %d bytes of events wait", found, stats.CacheBytes))
 	}
-	return belongsTo(ctx, from, to, st.Driver, "it is "+st.String()+" there")
+	return belongsTo(ctx, from, to, st.Driver, found)
 }
 
 // belongsTo refuses to write to the server to unless the driver is enabled on the server from.
 func belongsTo(ctx context.Context, from, to *Server, driver, found string) error {
 	option, err := from.StartOption(ctx, driver)
-	if err != nil {
+	if err != nil || option.enabled() {
 		return notApplied(err)
 	}
-	if !option.enabled() {
-		return notPassive(to, driver, "check the direction; if it is right, enable the driver on "+from.DN(),
-			found+", and "+option.String()+" on "+from.DN())
-	}
-	return nil
-}
-
-func notPassive(to *Server, driver, next, found string) error {
-	return unmet("write to "+to.DN()+" for", driver, next, found)
+	return unmet("write to "+to.DN()+" for", driver, "check the direction; if it is right, enable the driver on "+from.DN(),
+		found+", and "+option.String()+" on "+from.DN())
 }
 
 // stateIfServed returns the state of a driver; where no engine serves it, it is stopped.

@@ -106,11 +106,8 @@ func (s *Server) newExporter(ctx context.Context, o ExportOptions) (*exporter, e
 	if err != nil {
 		return nil, failover.Invalid("ExportOptions.Base", err.Error(), "write it like cn=Driver Set,o=system")
 	}
-	if err := s.readable(ctx, o.Base, exported()...); err != nil {
-		return nil, err
-	}
 	roles, err := s.attributeRoles(ctx)
-	if err != nil {
+	if err = cmp.Or(err, unlessRefused(s.readable(ctx, o.Base, exported()...))); err != nil {
 		return nil, err
 	}
 	x := &exporter{server: s, others: o.Others, base: o.Base, baseKey: key, roles: roles, objects: newObjects(o.TempDir),

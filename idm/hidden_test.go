@@ -2,6 +2,7 @@ package idm_test
 
 import (
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -43,6 +44,15 @@ func TestWhatMayNotBeReadIsNotTakenForUnset(t *testing.T) {
 	missing, err := one.MissingRights(t.Context(), driver)
 	require.NoError(t, err)
 	require.Equal(t, []string{attribute + " (read)"}, missing)
+
+	// Who is not told their rights may have all of them. Nothing is removed then all the same.
+	tree.Inject(idmtest.Injection{Kind: idmtest.FaultRefusal, NDS: -672, Times: -1,
+		If: func(r idmtest.Request) bool { return strings.HasSuffix(r.OID, ".27.100.33") }})
+	_, err = one.Export(t.Context(), io.Discard, idm.ExportOptions{Base: driver})
+	require.NoError(t, err)
+	_, err = idm.CopyServerData(t.Context(), one, two, idm.ServerDataOptions{DriverSet: idmtest.DriverSetDN})
+	require.ErrorIs(t, err, idm.ErrNoAccess)
+	require.Equal(t, before, tree.Get("srv2", driver, attribute))
 }
 
 // A claim that cannot be read back may stand beside another one.

@@ -205,12 +205,17 @@ func (r *Reader) dsValue(o *Object, e xml.StartElement, line int, name string) e
 		return err
 	}
 	value := c.value()
-	if attr(e, "base64-encoded") == "true" {
+	switch encoded := attr(e, "base64-encoded"); encoded {
+	case "true":
 		if value, err = decodeBase64(c.text); err != nil || c.elements > 0 {
 			return r.refuse(line, name, "bad base64: %v", err)
 		}
-	} else if blank(value) {
-		return nil
+	case "", "false":
+		if blank(value) {
+			return nil
+		}
+	default:
+		return r.refuse(line, name, "base64-encoded is %q, neither true nor false", clip(encoded))
 	}
 	return r.add(o, line, name, value)
 }
