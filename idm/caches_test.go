@@ -1,6 +1,7 @@
 package idm_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/failovertest"
+	"github.com/01b61c5c/failover/idm"
 	"github.com/01b61c5c/failover/idm/idmtest"
 )
 
@@ -125,5 +127,78 @@ func TestTheGapBeginsWithTheOldestEventThatWaited(t *testing.T) {
 		}
 		require.Empty(t, m.tree.Missing(slow), "what waited on the source reached the application")
 		m.neverTwo()
+	}
+}
+
+// Where nobody can tell how far a driver was behind, nobody is told that all of it was caught up.
+func TestABacklogThatIsNotKnownIsTold(t *testing.T) {
+	m := newMove(t, smallPair())
+	m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultRefusal, Server: "srv1", Extended: 19, DN: m.drivers[0], NDS: -641,
+		Times: -1})
+	r := m.mustRun(m.switchover("srv1", "srv2"), "x")
+	step, _ := r.Step("moved/close-gap")
+	require.Contains(t, step.Items[0].Found, "how far it was behind when it was stopped is not known: ")
+	require.NotContains(t, step.Items[1].Found, "not known")
+}
+
+// What a file name cannot hold does not make one file of two drivers.
+func TestDriversWithLikeNamesHaveFilesOfTheirOwn(t *testing.T) {
+	m := newMove(t, smallPair())
+	one := open(t, m.tree, "srv1")
+	m.drivers = nil
+	for _, name := range []string{"A.B", "A_B"} {
+		driver := "cn=" + name + "," + idmtest.DriverSetDN
+		require.NoError(t, one.Add(t.Context(), driver, idm.Text("objectClass", "Top", "DirXML-Driver"),
+			idm.Text("cn", name), idm.Text("DirXML-JavaModule", "com.example.Shim"), idm.Text("DirXML-ShimConfigInfo", "<a/>")))
+		for _, server := range []*idm.Server{one, open(t, m.tree, "srv2")} {
+			require.NoError(t, server.InitDriver(t.Context(), driver))
+		}
+		require.NoError(t, one.SetStartOption(t.Context(), driver, idm.StartManual, idm.ResyncNone))
+		m.drivers = append(m.drivers, driver)
+	}
+	m.tree.Change()
+	done := func(context.Context) (failover.Observation, error) { return failover.Observation{Done: true}, nil }
+	p := changed(m.switchover("srv1", "srv2"), "prepare/source-active", func(s *failover.Step) { s.Observe = done })
+	m.mustRun(p, "x")
+	require.Len(t, queues(m.saved()), 2)
+}
+
+// What can be read of a queue is kept, and where that ends is said.
+func TestWhatCanBeReadOfADamagedQueueIsKept(t *testing.T) {
+	refused := idmtest.Injection{Kind: idmtest.FaultRefusal, NDS: -641, Server: "srv1", Extended: 41, Skip: 2, Times: -1}
+	for name, tt := range map[string]struct {
+		fault idmtest.Injection
+		view  idmtest.CacheView
+		says  string
+		saved int
+	}{
+		"all of it":         {says: ".cache.xml", saved: 1},
+		"a page is refused": {fault: refused, says: ".cache.xml, not all of it: not readable: ", saved: 1},
+		"pages are cut off": {view: idmtest.ViewCut, says: ".cache.xml, not all of it: 3 of 3 pages came damaged", saved: 1},
+		"nothing is shown":  {view: idmtest.ViewNothing, says: "the server shows no event, and "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := smallPair()
+			cfg.Drivers = 1
+			m := newMove(t, cfg)
+			driver := m.drivers[0]
+			require.True(t, m.tree.Server("srv1").Behave(driver, idmtest.Behaviour{View: tt.view}))
+			if tt.fault.Kind != 0 {
+				m.tree.Inject(tt.fault)
+			}
+			p := changed(m.switchover("srv1", "srv2"), "stop/save-caches", func(s *failover.Step) {
+				apply := s.Apply
+				s.Apply = func(ctx context.Context) error {
+					for m.tree.Server("srv1").Cached(driver) <= 400 {
+						m.tree.Change(m.tree.Users()...)
+					}
+					return apply(ctx)
+				}
+			})
+			r := m.mustRun(p, "x")
+			step, _ := r.Step("stop/save-caches")
+			require.Contains(t, step.Items[0].Found, tt.says)
+			require.Len(t, queues(m.saved()), tt.saved)
+		})
 	}
 }

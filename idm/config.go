@@ -49,8 +49,8 @@ type Config struct {
 
 	// Logger gets one debug line per request, without values. Nil is silent.
 	Logger *slog.Logger
-	// CallTimeout limits each single request in addition to the context of the call; in a search it limits the wait for
-	// each entry. 0 means a minute.
+	// CallTimeout limits each single request, and the first connection, in addition to the context of the call; in a
+	// search it limits the wait for each entry. 0 means a minute.
 	CallTimeout time.Duration
 	// Connections is how many connections are used at most at the same time. 0 means 4.
 	Connections int

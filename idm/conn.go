@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -46,14 +47,21 @@ func (l *link) cut() {
 // should not be the one that finds out that the line is dead.
 const idleCheck = 10 * time.Second
 
-const startTLS = "1.3.6.1.4.1.1466.20037"
+const (
+	startTLS = "1.3.6.1.4.1.1466.20037"
+	// startTLSAnswer is how long the answer to it may be: nobody knows yet who gives it.
+	startTLSAnswer = 64 << 10
+)
 
 func (s *Server) connect(ctx context.Context) (*link, error) {
 	fail := func(err error, next string) error { return notDone("connect to", s.address, next, err) }
 	conn, err := s.conf.Dial(ctx, "tcp", s.address)
 	if err != nil {
-		return nil, fail(fmt.Errorf("%w: %w", ErrUnreachable, err),
-			"check that the server runs and its LDAP port is open from here")
+		next := "check that the server runs and its LDAP port is open from here"
+		if !asked(err) {
+			next = "see what keeps this machine from asking; where a name cannot be looked up, write the address into the URL"
+		}
+		return nil, fail(fmt.Errorf("%w: %w", ErrUnreachable, err), next)
 	}
 	raw := &countingConn{Conn: conn}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
@@ -123,7 +131,7 @@ func requestTLS(conn net.Conn) error {
 	if _, err := conn.Write(request.Bytes()); err != nil {
 		return err
 	}
-	answer, err := ber.ReadPacket(conn)
+	answer, err := ber.ReadPacket(io.LimitReader(conn, startTLSAnswer))
 	if err != nil {
 		return err
 	}
@@ -226,9 +234,17 @@ func (s *Server) do(ctx context.Context, r request, call func(*ldap.Conn) error)
 	}
 }
 
+// late is why a call ends that takes longer than CallTimeout.
+func (s *Server) late() error {
+	return fmt.Errorf("no answer within %s: %w", s.conf.CallTimeout, context.DeadlineExceeded)
+}
+
+func (s *Server) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, s.conf.CallTimeout, s.late())
+}
+
 func (s *Server) once(ctx context.Context, r request, call func(*ldap.Conn) error) (pooled, sent bool, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.conf.CallTimeout,
-		fmt.Errorf("no answer within %s: %w", s.conf.CallTimeout, context.DeadlineExceeded))
+	ctx, cancel := s.limited(ctx)
 	defer cancel()
 	l, fresh, err := s.acquire(ctx)
 	if err != nil {

@@ -268,6 +268,13 @@ func CopyServerData(ctx context.Context, from, to *Server, o ServerDataOptions) 
 	if err := quietOn(ctx, from, to, o); err != nil {
 		return r, err
 	}
+	for _, d := range r.Differences {
+		if len(d.From) == 0 { // it is removed: that it is not set must be true
+			if err := from.readable(ctx, d.Object, d.Attribute); err != nil {
+				return r, err
+			}
+		}
+	}
 	for _, group := range groupByObject(r.Differences) {
 		var changes []AttributeChange
 		for _, d := range group {
@@ -324,10 +331,12 @@ func quietOn(ctx context.Context, from, to *Server, o ServerDataOptions) error {
 	}
 	for _, dn := range sel.chosen {
 		st, err := to.Status(ctx, dn)
-		if notServed(err) {
+		switch {
+		case errors.Is(err, ErrNotServed):
 			continue
-		}
-		if err == nil {
+		case errors.Is(err, ErrEngineMissing):
+			err = belongsTo(ctx, from, to, dn, "no engine is loaded there")
+		case err == nil:
 			err = passive(ctx, from, to, st)
 		}
 		if err != nil {
@@ -340,14 +349,10 @@ func quietOn(ctx context.Context, from, to *Server, o ServerDataOptions) error {
 // passive refuses to write over, or to disable, a driver on the server to unless that is the passive one: it is stopped
 // there, and where it is enabled, no events wait there and the server from has it enabled too.
 func passive(ctx context.Context, from, to *Server, st DriverStatus) error {
-	refuse := func(why string) error {
-		return unmet("write to "+to.DN()+" for", st.Driver,
-			"check the direction; if it is right, stop the driver there and let what waits be worked off",
-			"it is "+st.String()+" there"+why)
-	}
+	op, found := "write to "+to.DN()+" for", "it is "+st.String()+" there"
 	switch {
 	case st.State != StateStopped:
-		return refuse("")
+		return unmet(op, st.Driver, "check the direction; if it is right, stop the driver there", found)
 	case st.Option == StartDisabled:
 		return nil
 	}
@@ -355,17 +360,22 @@ func passive(ctx context.Context, from, to *Server, st DriverStatus) error {
 	if err != nil {
 		return notApplied(err)
 	}
-	if stats.CacheBytes > 0 {
-		return refuse(fmt.Sprintf(", and %d bytes of events wait", stats.CacheBytes))
+	if stats.CacheBytes != 0 {
+		return unmet(op, st.Driver, "look on which server the driver belongs: on this one, the direction is wrong; on the "+
+			"other one, what waits here went there too: save it and disable the driver here by hand",
+			fmt.Sprintf("%s, and %d bytes of events wait", found, stats.CacheBytes))
 	}
-	other, err := from.StartOption(ctx, st.Driver)
-	if err != nil {
+	return belongsTo(ctx, from, to, st.Driver, found)
+}
+
+// belongsTo refuses to write to the server to unless the driver is enabled on the server from.
+func belongsTo(ctx context.Context, from, to *Server, driver, found string) error {
+	option, err := from.StartOption(ctx, driver)
+	if err != nil || option.enabled() {
 		return notApplied(err)
 	}
-	if !other.enabled() {
-		return refuse(", and " + other.String() + " on " + from.DN())
-	}
-	return nil
+	return unmet("write to "+to.DN()+" for", driver, "check the direction; if it is right, enable the driver on "+from.DN(),
+		found+", and "+option.String()+" on "+from.DN())
 }
 
 // stateIfServed returns the state of a driver; where no engine serves it, it is stopped.

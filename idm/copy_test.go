@@ -3,6 +3,7 @@ package idm_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -152,6 +153,28 @@ func TestEverySecretIsListedWithWhoNeedsIt(t *testing.T) {
 		}
 	}
 	require.NotNil(t, find(idm.SecretNamed, idmtest.DriverSetDN, "set-wide"))
+}
+
+// A password of the driver set is available to all its drivers, and a policy of a library finds that of its driver.
+func TestAPasswordIsNeededWhereItIsKept(t *testing.T) {
+	tree := idmtest.Start(t, pair())
+	one, driver := open(t, tree, "srv1"), idmtest.DriverDN(0)
+	ask := func(policy, name string) {
+		require.NoError(t, one.Modify(t.Context(), policy, idm.AttributeChange{Kind: idm.ChangeReplace,
+			Attribute: idm.Text("XmlData", `<policy><token-named-password name="`+name+`"/></policy>`)}))
+	}
+	ask("cn=SchemaMap,"+driver, "set-wide")
+	ask("cn=lib-common,cn=Library,"+idmtest.DriverSetDN, "svc-account")
+	list, err := one.SecretsNeeded(t.Context(), idmtest.DriverSetDN, nil, tree.Server("srv2").DN())
+	require.NoError(t, err)
+	for _, n := range list.Needs {
+		require.False(t, n.Name == "set-wide" && n.Object != idmtest.DriverSetDN, n)
+		require.False(t, n.Name == "svc-account" && n.Object == idmtest.DriverSetDN, n)
+	}
+	ask("cn=lib-common,cn=Library,"+idmtest.DriverSetDN, "nowhere")
+	list, err = one.SecretsNeeded(t.Context(), idmtest.DriverSetDN, nil, tree.Server("srv2").DN())
+	require.NoError(t, err)
+	require.True(t, slices.ContainsFunc(list.Needs, func(n idm.SecretNeeded) bool { return n.Name == "nowhere" }))
 }
 
 // passwords is where the tests' passwords live.

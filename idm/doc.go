@@ -170,7 +170,11 @@
 // No export and no copy carries passwords. They come from a [PasswordSource] as failover.Secret when they are needed,
 // go to the server inside TLS, and appear in no journal, plan, report or error. Named passwords are verified by name;
 // that the value is right, and that an application, Remote Loader or driver object password was taken, only a start of
-// the driver proves, and every text says so.
+// the driver proves, and every text says so. A password that the source lacks ends the run once, so that it can be added
+// and the same run goes on; what a later run lacks as well is left to the check behind it, which a person may waive.
+//
+// What the user of a connection may not read looks as if it were not set. The check of rights asks for reading, too; a
+// copy removes nothing, and an export leaves nothing out, before the server was asked for that right.
 //
 // # Limits
 //

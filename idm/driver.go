@@ -34,6 +34,9 @@ var stateNames = []string{StateStopped: "stopped", StateStarting: "starting", St
 // String returns the state in words.
 func (s State) String() string { return enum.Name(stateNames, s) }
 
+// up reports whether the driver runs, or is about to: whoever stops it then has stopped it.
+func (s State) up() bool { return s != StateStopped && s != StateStopping }
+
 // StartOption says what the engine of one server does with a driver. It is a per-server value.
 type StartOption int
 

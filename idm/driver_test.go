@@ -188,6 +188,23 @@ func TestJoiningADriverSet(t *testing.T) {
 	require.Len(t, list, 1)
 }
 
+// A server has one driver set. One whose name comes in another form is none of ours, either.
+func TestAServerOfAnotherDriverSetIsNotTakenOutOfIt(t *testing.T) {
+	for _, slash := range []bool{false, true} {
+		m := newMove(t, idmtest.Config{Drivers: 1, SlashNames: slash,
+			Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
+		two, ctx := open(t, m.tree, "srv2"), t.Context()
+		require.NoError(t, two.Add(ctx, "cn=ds2,o=system", idm.Text("objectClass", "Top", "DirXML-DriverSet"),
+			idm.Text("cn", "ds2")))
+		require.NoError(t, two.AssociateDriverSet(ctx, "cn=ds2,o=system"))
+		m.tree.ForgetRequests()
+		_, err := m.run(m.prepare(), "x")
+		require.ErrorIs(t, err, failover.ErrPrecondition)
+		require.ErrorContains(t, err, "belongs to driver set")
+		require.Empty(t, m.tree.Asked(func(r idmtest.Request) bool { return r.Extended == 3 }))
+	}
+}
+
 func TestViewCacheInPages(t *testing.T) {
 	tree := idmtest.Start(t, func() idmtest.Config { c := pair(); c.CacheViewLimit = 300; return c }())
 	s, ctx, driver := open(t, tree, "srv2"), t.Context(), idmtest.DriverDN(0)

@@ -117,8 +117,7 @@ func (s *Server) search(ctx context.Context, q Query, yield func(Entry) bool) (p
 	defer cancel(nil)
 	// The time limit is between two entries: an export of a million entries takes as long as it takes. It does not run
 	// while the caller works on an entry.
-	late := func() { cancel(fmt.Errorf("no answer within %s: %w", s.conf.CallTimeout, context.DeadlineExceeded)) }
-	timer := time.AfterFunc(s.conf.CallTimeout, late)
+	timer := time.AfterFunc(s.conf.CallTimeout, func() { cancel(s.late()) })
 	defer timer.Stop()
 
 	l, fresh, err := s.acquire(ctx)

@@ -45,7 +45,8 @@ const perServerMark = "2.25.222793712540183369823214475519430927751"
 // Passwords, key material, the driver's state, its queue and the start option are never in the file: the engine owns
 // them. The manifest notes the start options and lists the secrets that have to be set again.
 //
-// Errors: failover.ErrInvalid, [ErrNoEntry] when Base does not exist, and those of reading. They all leave a file that
+// Errors: failover.ErrInvalid, [ErrNoEntry] when Base does not exist, [ErrNoAccess] when the server tells that the user
+// may not read all of it, and those of reading. They all leave a file that
 // must not be used; [SaveExport] takes care of that.
 func (s *Server) Export(ctx context.Context, w io.Writer, o ExportOptions) (Manifest, error) {
 	if o.Format == 0 {
@@ -106,7 +107,7 @@ func (s *Server) newExporter(ctx context.Context, o ExportOptions) (*exporter, e
 		return nil, failover.Invalid("ExportOptions.Base", err.Error(), "write it like cn=Driver Set,o=system")
 	}
 	roles, err := s.attributeRoles(ctx)
-	if err != nil {
+	if err = cmp.Or(err, unlessRefused(s.readable(ctx, o.Base, exported()...))); err != nil {
 		return nil, err
 	}
 	x := &exporter{server: s, others: o.Others, base: o.Base, baseKey: key, roles: roles, objects: newObjects(o.TempDir),

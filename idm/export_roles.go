@@ -109,6 +109,9 @@ func (r attributeRoles) split(e Entry, server string) *object {
 	o := &object{dn: e.DN, made: true}
 	job := e.HasClass("DirXML-Job")
 	for _, a := range e.Attributes {
+		if t, known := r.schema.Attribute(a.Name); known && strings.EqualFold(t.Name, a.Name) {
+			a.Name = t.Name // a server may answer in the case it was asked in
+		}
 		if a.Values = withoutEmpty(withoutLocks(a.Values)); len(a.Values) > 0 {
 			o.put(r.in(a.Name, job), a, server)
 		}

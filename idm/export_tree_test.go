@@ -3,6 +3,8 @@ package idm_test
 import (
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +111,55 @@ func TestTreeMissingRightIsFoundBeforeTheFirstWrite(t *testing.T) {
 	require.ErrorContains(t, err, "create objects below")
 }
 
+// A file that has its new content and not its manifest is not an export that was not taken.
+func TestAnExportWhoseManifestCannotBePutDownIsInDoubt(t *testing.T) {
+	tree := idmtest.Start(t, pair())
+	path := filepath.Join(t.TempDir(), "drivers.ldif")
+	require.NoError(t, os.MkdirAll(filepath.Join(path+".manifest.json", "in-the-way"), 0o700))
+	_, err := open(t, tree, "srv1").SaveExport(t.Context(), path, idm.ExportOptions{Base: idmtest.DriverSetDN})
+	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+	require.FileExists(t, path)
+	require.False(t, idm.CheckExport(path, time.Now(), time.Hour).Good())
+}
+
+// A server that does not tell rights in a known form keeps no import from its first write, which then tells.
+func TestTreeRightsThatAreNotToldKeepNoImport(t *testing.T) {
+	tree := idmtest.Start(t, pair())
+	one := open(t, tree, "srv1")
+	text, m := exported(t, one, idm.ExportOptions{Base: idmtest.DriverDN(0)})
+	policy := "cn=SchemaMap," + idmtest.DriverDN(0)
+	require.NoError(t, one.Modify(t.Context(), policy,
+		idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("XmlData", "<attr-name-map><x/></attr-name-map>")}))
+	tree.Inject(idmtest.Injection{Kind: idmtest.FaultRefusal, Times: -1, Code: 2, Text: "unrecognized extended operation",
+		If: func(r idmtest.Request) bool { return strings.HasSuffix(r.OID, ".27.100.33") }})
+	report, err := one.Import(t.Context(), source(text, &m), idm.ImportOptions{})
+	require.NoError(t, err)
+	require.False(t, report.RightsVerified)
+	require.Equal(t, int64(1), report.Changed)
+}
+
+// The class of an entry does not change: a policy that became a style sheet cannot be imported over the old one, which
+// is seen before the first write.
+func TestTreeAnObjectOfAnotherClassIsRefused(t *testing.T) {
+	tree := idmtest.Start(t, pair())
+	one, driver := open(t, tree, "srv1"), idmtest.DriverDN(0)
+	text, m := exported(t, one, idm.ExportOptions{Base: driver})
+	sheet := "cn=InputTransform," + driver
+	require.NoError(t, one.Modify(t.Context(), driver,
+		idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Attribute{Name: "DirXML-Policies"}}))
+	require.NoError(t, one.Delete(t.Context(), sheet))
+	require.NoError(t, one.Add(t.Context(), sheet, idm.Text("objectClass", "Top", "DirXML-Rule"),
+		idm.Text("cn", "InputTransform"), idm.Text("XmlData", "<policy/>")))
+	require.ErrorIs(t, one.Modify(t.Context(), sheet,
+		idm.AttributeChange{Kind: idm.ChangeAdd, Attribute: idm.Text("objectClass", "DirXML-StyleSheet")}), idm.ErrSchema)
+	tree.ForgetRequests()
+	_, err := one.Import(t.Context(), source(text, &m), idm.ImportOptions{})
+	require.ErrorIs(t, err, failover.ErrInvalid)
+	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+	require.ErrorContains(t, err, sheet+" is a DirXML-Rule in the directory and a DirXML-StyleSheet in the file")
+	require.Empty(t, tree.Asked(movesSomething))
+}
+
 func TestTreeDriverConfigurations(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{})
 	one := open(t, tree, "srv1")
@@ -120,6 +171,20 @@ func TestTreeDriverConfigurations(t *testing.T) {
 	drift, err := one.Verify(t.Context(), src(), idm.ImportOptions{})
 	require.NoError(t, err)
 	require.True(t, drift.Equal(), drift.String())
+	// Our own file has every object; that of another tool does not say so.
+	newer := "cn=Newer," + driver
+	require.NoError(t, one.Add(t.Context(), newer, idm.Text("objectClass", "Top", "DirXML-Rule"), idm.Text("cn", "Newer"),
+		idm.Text("XmlData", "<policy/>")))
+	drift, err = one.Verify(t.Context(), src(), idm.ImportOptions{})
+	require.NoError(t, err)
+	require.False(t, drift.Equal())
+	require.Contains(t, drift.String(), "- "+newer+" (DirXML-Rule)")
+	drift, err = one.Verify(t.Context(), idm.ExportSource{Content: strings.NewReader(text)}, idm.ImportOptions{})
+	require.NoError(t, err)
+	require.True(t, drift.Equal())
+	require.Contains(t, drift.String(), "1 objects below "+driver+" on the server are not in the file")
+	require.NoError(t, one.Delete(t.Context(), newer))
+
 	two := open(t, tree, "srv2")
 	report, err := two.Import(t.Context(), src(), idm.ImportOptions{})
 	require.NoError(t, err)

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -158,7 +160,7 @@ func (m *mover) sourceSilent() failover.Step {
 		Source: ours + "a statement is checked against what can be seen"}
 }
 
-// sourceTime is how long one try to reach a source that should be dead may take.
+// sourceTime is how long one try to reach a server that should be dead may take.
 const sourceTime = 20 * time.Second
 
 // lookAtSource tells whether the source, stated dead, is silent or at least inactive.
@@ -167,9 +169,9 @@ func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) 
 	defer cancel()
 	s, err := m.trySource(dialling)
 	switch {
-	case away(ctx, err):
+	case away(ctx, err) && asked(err):
 		return failover.Observation{Done: true, Found: "the source does not answer"}, nil
-	case errors.Is(err, ErrWrongServer):
+	case errors.Is(err, errOtherName):
 		return failover.Observation{Done: true, Found: "another server answers in the source's place"}, nil
 	case err != nil:
 		return failover.Observation{}, err
@@ -197,6 +199,13 @@ func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) 
 // away reports whether err says that no server is there. A look that was cut short says nothing.
 func away(ctx context.Context, err error) bool {
 	return errors.Is(err, ErrUnreachable) && ctx.Err() == nil
+}
+
+// asked reports whether an attempt to connect left this machine: a name that could not be looked up, or too many open
+// files, say nothing of the server.
+func asked(err error) bool {
+	_, unresolved := errors.AsType[*net.DNSError](err)
+	return !unresolved && !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE)
 }
 
 // sourceStillOut looks once more right before something is enabled or started: a source that somebody switched on

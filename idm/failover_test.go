@@ -2,6 +2,7 @@ package idm_test
 
 import (
 	"context"
+	"net"
 	"os"
 	"testing"
 	"time"
@@ -118,6 +119,39 @@ func TestAnotherServerInTheSourcesPlace(t *testing.T) {
 	step, _ := r.Step("dead/source-silent")
 	require.Equal(t, "another server answers in the source's place", step.Found)
 	m.stand("srv2", "", idmtest.StartAuto)
+}
+
+// A source that does not say its name yet, as one that is coming up, is no other server. Nobody was asked where its
+// name cannot be looked up.
+func TestASourceThatIsNotKnownIsNotOut(t *testing.T) {
+	for name, change := range map[string]func(*move, *idm.Config){
+		"it does not say its name": func(m *move, _ *idm.Config) {
+			m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultEmptySuccess, Server: "srv1", Op: idmtest.OperationSearch,
+				Times: -1, If: func(r idmtest.Request) bool { return r.DN == "" }})
+		},
+		"its name cannot be looked up": func(_ *move, c *idm.Config) {
+			c.Dial = func(context.Context, string, string) (net.Conn, error) {
+				return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "srv1", IsNotFound: true}}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMove(t, smallPair())
+			_, err := m.run(m.failover(func(o *idm.FailoverOptions) {
+				o.TrySource = func(ctx context.Context) (*idm.Server, error) {
+					return idm.Dial(ctx, asAdmin(m.tree, "srv1", func(c *idm.Config) {
+						c.ExpectedServer = o.SourceDN
+						change(m, c)
+					}))
+				}
+			}), "x")
+			require.ErrorContains(t, err, "dead/source-silent")
+			for _, d := range m.drivers {
+				require.Equal(t, idmtest.StateStopped, m.tree.Server("srv2").State(d))
+			}
+			m.neverTwo()
+		})
+	}
 }
 
 // A server that comes up answers before its engine is loaded: that is not a source that stays out.

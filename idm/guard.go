@@ -68,6 +68,9 @@ func newGuard(o GuardOptions) (*guard, error) {
 
 // old connects to the old server and makes sure that it is the one.
 func (g *guard) old(ctx context.Context) (*Server, error) {
+	// A try that hangs, or waits for a server that is off, must not outlast its coming back.
+	ctx, cancel := context.WithTimeout(ctx, sourceTime)
+	defer cancel()
 	s, err := g.Dial(ctx)
 	if err != nil {
 		return nil, err
@@ -231,29 +234,32 @@ func (m *mover) silenceOn(ctx context.Context, s *Server, driver string,
 	if err != nil {
 		return notApplied(err)
 	}
-	var early error
+	told := func(err error) error { return err } // what a failure says of all of it
 	if st.Option.settable() == StartAuto {
 		// Whether it can be set while the driver runs is not published: a refusal counts only when the driver was stopped.
-		early = s.SetStartOption(ctx, driver, StartManual, ResyncNone)
+		early := s.SetStartOption(ctx, driver, StartManual, ResyncNone)
 		if early != nil && st.State == StateStopped && !errors.Is(early, ErrWrongState) {
 			return early
 		}
+		if failover.OutcomeOf(early) != failover.NotApplied {
+			told = behind.Effect
+		}
 	}
 	if err := m.stopOn(ctx, s, driver); err != nil {
-		if early == nil {
-			return behind.Effect(err)
-		}
-		return err
+		return told(err)
+	}
+	if st.State != StateStopped {
+		told = behind.Effect
 	}
 	option, err := s.StartOption(ctx, driver)
 	if err != nil || option == StartDisabled {
-		return behind.Effect(err)
+		return told(err)
 	}
 	queue, err := m.disable(ctx, s, driver)
-	if err == nil && tell != nil {
-		err = tell(ctx, driver, queue)
+	if err != nil || tell == nil {
+		return told(err)
 	}
-	return behind.Effect(err)
+	return behind.Effect(tell(ctx, driver, queue))
 }
 
 // GuardSighting is what [WatchOldServer] saw or did in one round.

@@ -87,3 +87,47 @@ func TestGuardLeavesTheOnlyActiveServerAlone(t *testing.T) {
 	require.ErrorIs(t, err, failover.ErrPrecondition)
 	m.stand("srv1", "srv2", idmtest.StartAuto)
 }
+
+// A try to reach a server that is off waits for seconds, not for as long as a driver may take to stop: meanwhile the
+// server comes back.
+func TestTheGuardsTriesAreShort(t *testing.T) {
+	m := newMove(t, smallPair())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	asked := 0
+	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"),
+		OldDN: "cn=srv1,ou=servers,o=system", StopTimeout: time.Hour,
+		Dial: func(ctx context.Context) (*idm.Server, error) {
+			at, limited := ctx.Deadline()
+			require.True(t, limited && time.Until(at) < time.Minute)
+			if asked++; asked == 2 {
+				cancel()
+			}
+			return nil, idm.ErrUnreachable
+		}}
+	require.NoError(t, idm.WatchOldServer(ctx, o, time.Millisecond, nil))
+	require.Equal(t, 2, asked)
+}
+
+// A stop that is refused does not undo the start option that was set before it, whose answer was lost.
+func TestARefusalBehindALostAnswerLeavesTheGuardInDoubt(t *testing.T) {
+	cfg := smallPair()
+	cfg.Drivers = 1
+	m := newMove(t, cfg)
+	require.NoError(t, open(t, m.tree, "srv2").SetStartOption(t.Context(), m.drivers[0], idm.StartManual, idm.ResyncNone))
+	m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultDropReply, Server: "srv1", Extended: 9})
+	m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultRefusal, Server: "srv1", Extended: 17, NDS: -672, Times: -1})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"),
+		OldDN: "cn=srv1,ou=servers,o=system",
+		Dial:  func(ctx context.Context) (*idm.Server, error) { return idm.Dial(ctx, asAdmin(m.tree, "srv1")) }}
+	var seen []idm.GuardSighting
+	require.NoError(t, idm.WatchOldServer(ctx, o, time.Hour, func(s idm.GuardSighting) {
+		seen = append(seen, s)
+		cancel()
+	}))
+	require.Len(t, seen, 1)
+	require.Equal(t, failover.InDoubt, failover.OutcomeOf(seen[0].Err), "%v", seen[0].Err)
+	require.Equal(t, idmtest.StartManual, m.tree.Server("srv1").StartOption(m.drivers[0]))
+}

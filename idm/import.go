@@ -85,7 +85,8 @@ func (s *Server) PlanImport(ctx context.Context, src ExportSource, o ImportOptio
 
 // Verify compares an export with what the connected server holds and returns the drift. It changes nothing. The first
 // file problem, another tree and an age above MaxAge are errors, as in [Server.Import]; a difference is none: look at
-// [Comparison.Equal]. What a driver configuration has no room for is not compared.
+// [Comparison.Equal]. What a driver configuration has no room for is not compared; objects that one of another tool
+// lacks are counted among what was skipped.
 func (s *Server) Verify(ctx context.Context, src ExportSource, o ImportOptions) (*Comparison, error) {
 	imp, err := s.pair(ctx, src, o)
 	if err != nil {
@@ -135,6 +136,7 @@ type importer struct {
 	valuesOf string // whose per-server values of the export count
 	storage  StoragePolicy
 	report   *ImportReport
+	beside   int // objects of the server that a driver configuration lacks and need not have
 	written  atomic.Int64
 	created  atomic.Int64
 	changed  sync.Map // DNs of objects that were there before and were changed
@@ -242,6 +244,11 @@ func (imp *importer) load(ctx context.Context, o ImportOptions) error {
 	if err := imp.compare(ctx); err != nil {
 		return err
 	}
+	if imp.beside > 0 {
+		imp.report.Skipped = append(imp.report.Skipped, fmt.Sprintf(
+			"%d objects below %s on the server are not in the file, which does not say that it holds all: not compared",
+			imp.beside, imp.top))
+	}
 	if imp.report.Same+imp.report.Differing+imp.report.OnlyInExport == 0 {
 		return fmt.Errorf("%s: %w: %s", in.name, ErrNotInExport, imp.top)
 	}
@@ -288,6 +295,7 @@ func (imp *importer) needs(ctx context.Context) error {
 		}
 	}
 	imp.report.Secrets = joined(imp.in.secrets.list)
+	imp.report.Skipped = append(imp.report.Skipped, imp.in.secrets.gaps...)
 	return err
 }
 

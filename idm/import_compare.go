@@ -268,7 +268,8 @@ func (imp *importer) compare(ctx context.Context) error {
 			c.list(Difference{Kind: DifferenceOnlyInExport, DN: w.dn, Class: w.class(), Line: w.line})
 			return nil
 		case w == nil:
-			if imp.in.partial {
+			if imp.in.partial && !imp.in.ours {
+				imp.beside++
 				return nil
 			}
 			c.OnlyOnServer++

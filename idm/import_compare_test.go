@@ -33,6 +33,15 @@ func TestADiffShowsNoLineThatMayHoldASecret(t *testing.T) {
 		"in the policy's argument": {name: "XmlData",
 			have: values(long + "<arg-password>\n\t<token-text>old-s3cret</token-text>"),
 			want: values(long + "<arg-password>\n\t<token-text>new-s3cret</token-text>")},
+		"far below its name": {name: "DirXML-ConfigValues", perServer: true,
+			have: values(long + "<definition name=\"password\">\n<a>\nb\nc\nd</a>\n<value>old-s3cret</value>"),
+			want: values(long + "<definition name=\"password\">\n<a>\nb\nc\nd</a>\n<value>new-s3cret</value>")},
+		"a key": {name: "DirXML-ShimConfigInfo", perServer: true,
+			have: values(long + "<definition name=\"api.key\">\n<value>old-s3cret</value>"),
+			want: values(long + "<definition name=\"api.key\">\n<value>new-s3cret</value>")},
+		"a pass phrase": {name: "DirXML-ShimConfigInfo", perServer: true,
+			have: values(`<phrase name="keystore.passphrase">old-s3cret</phrase>`),
+			want: values(`<phrase name="keystore.passphrase">new-s3cret</phrase>`)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NotContains(t, d.describe(), "s3cret")

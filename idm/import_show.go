@@ -26,8 +26,18 @@ func (d delta) describe() string {
 
 const showMost = 100
 
-// secretReach is how many lines above a line tell what it is about.
+// secretReach is how many lines above a line tell what it is about, unless it stands in a setting or an action that begins
+// further up.
 const secretReach = 3
+
+// about returns the first of the lines that tell what line i is about.
+func about(lines [][]byte, i int) int {
+	at := min(i, len(lines)-1)
+	for at > 0 && !bytes.Contains(lines[at], []byte("<definition")) && !bytes.Contains(lines[at], []byte("<do-")) {
+		at--
+	}
+	return max(0, min(at, i-secretReach))
+}
 
 func isText(v []byte) bool {
 	return utf8.Valid(v) && !bytes.ContainsFunc(v,
@@ -57,11 +67,12 @@ func showValues(values [][]byte, settings bool) string {
 }
 
 // tellsSecret reports whether a line may hold a password: shims exist that keep one in their settings, and policies
-// that carry one. "token" tells a secret in settings only: every second line of a policy has that word.
+// that carry one. "token" and "key" tell a secret in settings only: every second line of a policy has such words.
 func tellsSecret(line []byte, settings bool) bool {
 	text := strings.ToLower(string(line))
-	return slices.ContainsFunc([]string{"passw", "pwd", "secret", "credential"},
-		func(word string) bool { return strings.Contains(text, word) }) || settings && strings.Contains(text, "token")
+	return slices.ContainsFunc([]string{"pass", "pwd", "secret", "credential"},
+		func(word string) bool { return strings.Contains(text, word) }) ||
+		settings && (strings.Contains(text, "token") || strings.Contains(text, "key"))
 }
 
 // showChange names the first line that differs of values too long to show, unless it may hold a secret.
@@ -80,7 +91,7 @@ func showChange(have, want []byte, settings bool) string {
 		return text
 	}
 	// The word may stand in an element above, as in <definition name="password"> and a line later its <value>.
-	near := slices.Concat(a[max(0, i-secretReach):min(i+1, len(a))], b[i:min(i+1, len(b))])
+	near := slices.Concat(a[about(a, i):min(i+1, len(a))], b[i:min(i+1, len(b))])
 	if slices.ContainsFunc(near, func(line []byte) bool { return tellsSecret(line, settings) }) {
 		return fmt.Sprintf("%s, line %d (not shown: it may hold a secret)", text, i+1)
 	}

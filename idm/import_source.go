@@ -31,6 +31,7 @@ type incoming struct {
 	count   int64
 	servers []string // whose per-server values it holds; "" for the values of whatever server they are written to
 	partial bool     // absence of an attribute means nothing
+	ours    bool     // it has a manifest: absence of an object says that there was none
 	bare    string   // DN of a driver of which the file has no settings at all
 	ignored map[string]int64
 	skipped []string
@@ -70,7 +71,7 @@ func readSource(ctx context.Context, src ExportSource, o readOptions) (*incoming
 		return nil, failover.Invalid("ExportSource.Content", "is nil", "open the export file")
 	}
 	in := &incoming{readOptions: o, name: cmp.Or(src.Name, "export"), objects: newObjects(o.tempDir),
-		ignored: map[string]int64{}}
+		ours: src.Manifest != nil, ignored: map[string]int64{}}
 	if err := in.read(ctx, src); err != nil {
 		in.close()
 		return nil, refused("read export", err)
@@ -87,8 +88,12 @@ func (in *incoming) read(ctx context.Context, src ExportSource) error {
 	}
 	read := in.readLDIF
 	in.format = FormatLDIF
-	if bytes.HasPrefix(bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n"), []byte("<")) {
+	text, marked := bytes.CutPrefix(head, []byte("\xef\xbb\xbf"))
+	switch {
+	case bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("<")):
 		in.format, read = FormatDriverConfiguration, in.readConfiguration
+	case marked: // an editor wrote it
+		_, _ = content.Discard(len(head) - len(text))
 	}
 	if src.Manifest != nil && src.Manifest.Format != in.format {
 		return in.refuse(0, "", "is no %s, as the manifest says", src.Manifest.Format)

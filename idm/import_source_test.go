@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -253,6 +255,7 @@ func TestValuesOfZeroBytesAreNotSet(t *testing.T) {
 		"dn: cn=ds,o=x\nchangetype: add\nobjectClass: DirXML-DriverSet\nDirXML-JavaTraceFile:\nDirXML-DriverTraceLevel:: \n",
 		"dn: cn=ds,o=x\nobjectClass: DirXML-DriverSet\nDirXML-ConfigValues:\nDirXML-ServerList:\n",
 		"dn: cn=ds,o=x\nobjectClass: DirXML-DriverSet\n\n",
+		"\ufeffdn: cn=ds,o=x\nobjectClass: DirXML-DriverSet\n", // an editor's mark in front
 	} {
 		in, err := readText(t, text, nil, readOptions{})
 		require.NoError(t, err)
@@ -322,4 +325,24 @@ func FuzzReadSource(f *testing.F) {
 		}
 		in.close()
 	})
+}
+
+// An export without a value of the source helps nobody when that is gone, whichever server it was taken from.
+func TestAKeptExportHoldsTheSourcesValues(t *testing.T) {
+	text := ldifSet + ldifDriver
+	path := filepath.Join(t.TempDir(), "drivers.ldif")
+	m := manifestOf(text, 2)
+	m.Drivers = []ManifestDriver{{DN: "cn=d,cn=ds,o=x"}}
+	look := func() bool {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		f, err := os.Create(path + manifestSuffix)
+		require.NoError(t, err)
+		require.NoError(t, m.Write(f))
+		require.NoError(t, f.Close())
+		k := KeptExport{Path: path, MaxAge: time.Hour}
+		return k.check(time.Now(), "cn=a,o=x", []string{"cn=d,cn=ds,o=x"}).Done
+	}
+	require.False(t, look())
+	m.PerServer = map[string]int64{"CN=a,O=x": 1}
+	require.True(t, look())
 }

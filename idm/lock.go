@@ -147,6 +147,10 @@ func (l DirectoryLock) Acquire(ctx context.Context, claim failover.Claim) error 
 		return behind.Effect(err)
 	}
 	besides := l.heldBesides(claims, claim.ID)
+	if len(claims) == 0 {
+		besides = notDone("lock", l.Entry, "grant the user the right to read "+l.attribute()+" of it",
+			fmt.Errorf("%w: the claim that was written is not shown, and no other one would be", ErrNoAccess))
+	}
 	if besides != nil {
 		if err := l.Server.Modify(ctx, l.Entry, l.value(ChangeDelete, mine)); err != nil {
 			return behind.Effect(err)

@@ -282,11 +282,14 @@ func (s *Server) SaveExport(ctx context.Context, path string, o ExportOptions) (
 	}
 	defer beside.discard()
 	// Between the two renames the manifest does not fit its file; a check then says so instead of trusting it.
-	for _, do := range []func() error{func() error { return m.Write(beside.f) }, data.sync, beside.sync, data.rename,
-		beside.rename} {
+	for _, do := range []func() error{func() error { return m.Write(beside.f) }, data.sync, beside.sync, data.rename} {
 		if err := do(); err != nil {
 			return fail(err)
 		}
+	}
+	if err := beside.rename(); err != nil {
+		return Manifest{}, inDoubt("export", o.Base,
+			"take the export again: the file there is the new one, and the manifest beside it is not", err)
 	}
 	return m, nil
 }

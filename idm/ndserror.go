@@ -148,7 +148,7 @@ func (e *ResultError) sentinel() error {
 	case ldap.LDAPResultEntryAlreadyExists, ldap.LDAPResultAttributeOrValueExists:
 		return ErrExists
 	case ldap.LDAPResultObjectClassViolation, ldap.LDAPResultUndefinedAttributeType, ldap.LDAPResultNamingViolation,
-		ldap.LDAPResultConstraintViolation, ldap.LDAPResultInvalidAttributeSyntax:
+		ldap.LDAPResultConstraintViolation, ldap.LDAPResultInvalidAttributeSyntax, ldap.LDAPResultObjectClassModsProhibited:
 		return ErrSchema
 	case ldap.LDAPResultInvalidCredentials, ldap.LDAPResultInappropriateAuthentication:
 		return ErrLogin
@@ -262,6 +262,14 @@ func notApplied(err error) error {
 // unless is err, but nil where it says that there was nothing to do.
 func unless(done, err error) error {
 	if errors.Is(err, done) {
+		return nil
+	}
+	return err
+}
+
+// unlessRefused is err, but nil where it is a refusal of the server to answer.
+func unlessRefused(err error) error {
+	if _, refused := errors.AsType[*ResultError](err); refused {
 		return nil
 	}
 	return err

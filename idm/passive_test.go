@@ -87,6 +87,22 @@ func TestValuesAreNotCopiedOverTheActiveServer(t *testing.T) {
 	copyOver("disabled on " + one.DN())
 }
 
+// A server whose engine is not loaded may be the active one all the same.
+func TestValuesAreNotCopiedOverAServerWithoutItsEngine(t *testing.T) {
+	m := newMove(t, idmtest.Config{Idle: true, Drivers: 1, Servers: []idmtest.ServerConfig{{Name: "srv1"},
+		{Name: "srv2", Prepared: true, Engine: idmtest.EngineNotInitialized}}})
+	one, two := open(t, m.tree, "srv1"), open(t, m.tree, "srv2")
+	require.NoError(t, one.Modify(t.Context(), m.drivers[0],
+		idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("DirXML-ShimAuthServer", "old.example:1")}))
+	o := idm.ServerDataOptions{DriverSet: idmtest.DriverSetDN}
+	_, err := idm.CopyServerData(t.Context(), one, two, o)
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.ErrorContains(t, err, "no engine is loaded there, and disabled on "+one.DN())
+	require.NoError(t, one.SetStartOption(t.Context(), m.drivers[0], idm.StartManual, idm.ResyncNone))
+	_, err = idm.CopyServerData(t.Context(), one, two, o)
+	require.NoError(t, err)
+}
+
 // What waited on a server when it crashed goes when the guard disables its drivers: nothing else holds it.
 func TestTheGuardTellsAndSavesWhatWaited(t *testing.T) {
 	for name, folder := range map[string]bool{"with a folder": true, "without one": false} {

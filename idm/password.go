@@ -188,9 +188,11 @@ const (
 	PasswordListed
 	// PasswordUnverified: it was set and the server accepted it; nothing can verify it but a start of the driver.
 	PasswordUnverified
+	// passwordLeft: it is missing, was asked for again by a later run, and no source had it then either.
+	passwordLeft
 )
 
-var passwordStateNames = []string{PasswordMissing: "missing",
+var passwordStateNames = []string{PasswordMissing: "missing", passwordLeft: "missing",
 	PasswordListed:     "set, verified by name; the value is proven only by a start of the driver",
 	PasswordUnverified: "set, accepted by the server; proven only by a start of the driver"}
 

@@ -36,8 +36,7 @@ func (k KeptExport) check(now time.Time, sourceDN string, drivers []string) fail
 	if !c.Present || !c.Complete {
 		return obs
 	}
-	servers := append(slices.Collect(maps.Keys(c.Manifest.PerServer)), c.Manifest.Server)
-	if !containsDN(servers, sourceDN) {
+	if !containsDN(slices.Collect(maps.Keys(c.Manifest.PerServer)), sourceDN) {
 		obs.Done, obs.Found = false, obs.Found+"; it holds no values of "+sourceDN
 	}
 	for _, driver := range drivers {

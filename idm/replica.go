@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
@@ -171,8 +172,11 @@ func (s *Server) RingDelta(ctx context.Context) (time.Duration, bool, error) {
 // right is a privilege mask on an attribute (seen in published ACL values).
 type right int64
 
-// rightsToWrite are write and supervisor, of which one is enough.
-const rightsToWrite right = 4 | 32
+// Of each two one is enough: the right itself, or supervisor.
+const (
+	rightsToRead  right = 2 | 32
+	rightsToWrite right = 4 | 32
+)
 
 // privileges returns the effective rights of trustee to an attribute of an entry.
 func (s *Server) privileges(ctx context.Context, dn, trusteeDN, attribute string) (right, error) {
@@ -199,22 +203,62 @@ var rightsNeeded = []string{"DirXML-AccessRun", "DirXML-AccessConfigure", "DirXM
 	serverList}
 
 // MissingRights returns which of the attributes the procedures need write on the user of this connection may not write
-// on the driver set.
+// on the driver set, and which of those that are copied and exported it may not read: what it may not read looks as if
+// it were not set.
 func (s *Server) MissingRights(ctx context.Context, setDN string) ([]string, error) {
 	if s.conf.UserDN == "" {
 		return rightsNeeded, nil
 	}
-	var missing []string
-	for _, attribute := range rightsNeeded {
-		r, err := s.privileges(ctx, setDN, s.conf.UserDN, attribute)
+	missing, err := s.without(ctx, rightsToWrite, setDN, rightsNeeded)
+	if err != nil {
+		return nil, err
+	}
+	hidden, err := s.without(ctx, rightsToRead, setDN, exported())
+	for _, attribute := range hidden {
+		missing = append(missing, attribute+" (read)")
+	}
+	return missing, err
+}
+
+// without returns on which of the attributes of an entry the user has none of the rights.
+func (s *Server) without(ctx context.Context, enough right, dn string, attributes []string) ([]string, error) {
+	var list []string
+	for _, attribute := range attributes {
+		r, err := s.privileges(ctx, dn, s.conf.UserDN, attribute)
 		if err != nil {
 			return nil, err
 		}
-		if r&rightsToWrite == 0 {
-			missing = append(missing, attribute)
+		if r&enough == 0 {
+			list = append(list, attribute)
 		}
 	}
-	return missing, nil
+	return list, nil
+}
+
+// exported are the attributes an export takes in and a copy compares, as far as every server has them.
+func exported() []string {
+	var names []string
+	for _, row := range attributeTable {
+		if row.traits&(engineOwned|hidden) == 0 && (row.copying == CopyingReplicated || row.copying == CopyingValue) {
+			names = append(names, row.name)
+		}
+	}
+	return names
+}
+
+// readable refuses what the user may not read of an entry, where the server can tell. Rights are inherited downwards, so
+// that one question for each attribute says most of what there is to know.
+func (s *Server) readable(ctx context.Context, dn string, attributes ...string) error {
+	if s.conf.UserDN == "" || !s.RootDSE().HasExtension(oidPrivileges) {
+		return nil
+	}
+	hidden, err := s.without(ctx, rightsToRead, dn, attributes)
+	if err != nil || len(hidden) == 0 {
+		return unless(ErrUnknownLayout, unless(ErrNotSupported, err))
+	}
+	return notDone("check rights", dn, "grant "+s.conf.UserDN+" the right to read it",
+		fmt.Errorf("%w: %s may not read %s of %s on %s, which looks as if it were not set", ErrNoAccess, s.conf.UserDN,
+			strings.Join(hidden, ", "), dn, s.DN()))
 }
 
 // ServerAddress returns where a server of the tree offers LDAP, by the ldapInterfaces of its LDAP server objects. The

@@ -292,6 +292,7 @@ type stopNote struct {
 	Engine  Version                `json:"engine,omitempty"`
 	At      time.Time              `json:"at"`
 	Oldest  map[string]time.Time   `json:"oldest,omitempty"` // event that waited, where one did and the server tells it
+	Unread  map[string]string      `json:"unread,omitempty"` // why it is not known how far a driver was behind
 	Options map[string]StartOption `json:"options"`
 	States  map[string]State       `json:"states"`
 }

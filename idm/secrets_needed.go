@@ -5,10 +5,15 @@ import (
 	"cmp"
 	"context"
 	"encoding/xml"
+	"errors"
 	"fmt"
+	"html"
+	"io"
+	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/01b61c5c/failover/internal/drivercfg"
 	"github.com/01b61c5c/failover/internal/enum"
 )
 
@@ -123,6 +128,19 @@ func (s *Server) SecretsNeeded(ctx context.Context, setDN string, drivers []stri
 				Because: "it is set on " + s.DN()}, dn)
 		}
 	}
+	// Those of a driver set are available to all its drivers (documented), and a library's policies work in a driver.
+	set := func(dn, name string) bool {
+		return slices.ContainsFunc(holders, func(h string) bool { return SameDN(h, dn) && isListed(stored[h], name) })
+	}
+	needs.list = slices.DeleteFunc(needs.list, func(n SecretNeeded) bool {
+		switch {
+		case n.Kind != SecretNamed || set(n.Object, n.Name):
+			return false
+		case !SameDN(n.Object, setDN):
+			return set(setDN, n.Name)
+		}
+		return forServer != s.DN() && slices.ContainsFunc(sel.chosen, func(d string) bool { return set(d, n.Name) })
+	})
 	// For the password of mutual authentication no operation is published. Only whether there is one is asked.
 	q.Filter, q.Attributes = "(DirXML-MutualAuthPassword=*)", []string{"1.1"}
 	for e, err := range s.Entries(ctx, q) {
@@ -134,7 +152,7 @@ func (s *Server) SecretsNeeded(ctx context.Context, setDN string, drivers []stri
 				": set it again in the administration tool, no operation for it is published")
 		}
 	}
-	list.Needs = needs.sorted()
+	list.Needs, list.Gaps = needs.sorted(), append(list.Gaps, needs.gaps...)
 	return list, nil
 }
 
@@ -142,6 +160,7 @@ func (s *Server) SecretsNeeded(ctx context.Context, setDN string, drivers []stri
 type secretList struct {
 	list  []SecretNeeded
 	index map[string]int
+	gaps  []string // where it could not be found out what is needed
 }
 
 func (l *secretList) add(n SecretNeeded, by string) {
@@ -191,8 +210,8 @@ const remoteLoaderShim = "com.novell.nds.dirxml.remote.driver.DriverShimImpl"
 // Objects come parents first, so that the driver is known before its policies.
 //
 // The rules are those published for cloning a vault (seen): a login name or address of the shim needs the application
-// password, REMOTE( or the Remote Loader shim needs two more, each password-ref definition with a value and each
-// token-named-password needs a named password.
+// password, REMOTE( or the Remote Loader shim needs two more, each password-ref definition with a value, each
+// token-named-password and each call of getNamedPassword (documented for style sheets) needs a named password.
 func (l *secretList) collect(o *object, values []Attribute, server, driver string) {
 	if o.class() == "DirXML-Driver" {
 		auth, address := string(first(values, "DirXML-ShimAuthID")), string(first(values, "DirXML-ShimAuthServer"))
@@ -211,37 +230,57 @@ func (l *secretList) collect(o *object, values []Attribute, server, driver strin
 	if driver == "" {
 		return
 	}
+	settings := slices.Concat(find(values, "DirXML-ConfigValues"), find(values, "DirXML-ShimConfigInfo"))
+	policies := slices.Concat(find(o.plain, "XmlData"), find(o.plain, "DirXML-Data"))
 	var found []SecretNeeded
-	for _, v := range slices.Concat(find(values, "DirXML-ConfigValues"), find(values, "DirXML-ShimConfigInfo")) {
+	for _, v := range settings {
 		found = append(found, passwordRefs(v)...)
 	}
-	for _, v := range slices.Concat(find(o.plain, "XmlData"), find(o.plain, "DirXML-Data")) {
+	for _, v := range policies {
 		found = append(found, namedPasswordTokens(v)...)
 	}
+	for _, v := range slices.Concat(settings, policies) {
+		asks := bytes.HasPrefix(drivercfg.Core(v), []byte("<")) &&
+			(bytes.Contains(v, []byte(typePasswordRef)) || bytes.Contains(v, []byte(namedPasswordToken)))
+		if err := eachToken(v, func(xml.Token, int) {}); asks && err != nil {
+			l.gaps = append(l.gaps, fmt.Sprintf("which passwords %s asks for: it cannot be read to its end: %v", o.dn, err))
+		}
+	}
 	for _, n := range found {
+		if n.Name == "" {
+			l.gaps = append(l.gaps, "which password "+o.dn+" asks for: "+n.Because)
+			continue
+		}
 		n.Kind, n.Object, n.Server = SecretNamed, driver, server
 		l.add(n, o.dn)
 	}
 }
 
+// What asks for a named password.
+const (
+	typePasswordRef    = "password-ref"
+	namedPasswordToken = "token-named-password"
+)
+
 func first(list []Attribute, name string) []byte { return Entry{Attributes: list}.Value(name) }
 
-// passwordRefs finds the definitions of type password-ref that have a value: the name of a named password.
+// passwordRefs finds the definitions of type password-ref that have a value, and the elements of that type that older
+// drivers have in its place (documented): it is the name of a named password.
 func passwordRefs(doc []byte) []SecretNeeded {
-	if !bytes.Contains(doc, []byte("password-ref")) {
+	if !bytes.Contains(doc, []byte(typePasswordRef)) {
 		return nil
 	}
 	var found []SecretNeeded
 	var display string
-	inRef, inValue := 0, false
+	inRef, old, inValue := 0, false, false
 	var text strings.Builder
-	eachToken(doc, func(tok xml.Token, depth int) {
+	_ = eachToken(doc, func(tok xml.Token, depth int) {
 		switch t := tok.(type) {
 		case xml.StartElement:
-			if t.Name.Local == "definition" && xmlAttr(t, "type") == "password-ref" {
-				inRef, display = depth, xmlAttr(t, "display-name")
+			if xmlAttr(t, "type") == typePasswordRef {
+				inRef, display, old = depth, xmlAttr(t, "display-name"), t.Name.Local != "definition"
 			}
-			inValue = inRef > 0 && t.Name.Local == "value"
+			inValue = inRef > 0 && (t.Name.Local == "value" || old && depth == inRef)
 			text.Reset()
 		case xml.CharData:
 			if inValue {
@@ -262,33 +301,51 @@ func passwordRefs(doc []byte) []SecretNeeded {
 	return found
 }
 
-// namedPasswordTokens finds the named passwords a policy asks for.
+// namedPasswordCall is how style sheets and scripts ask for a named password; the name is the last argument.
+var (
+	namedPasswordCall = regexp.MustCompile(`getNamedPassword\s*\(([^()]*)\)`)
+	lastLiteral       = regexp.MustCompile(`(?:'([^']+)'|"([^"]+)")\s*$`)
+)
+
+// namedPasswordTokens finds the named passwords a policy, a style sheet or a script asks for. One without a name is asked
+// for by a name that is computed.
 func namedPasswordTokens(doc []byte) []SecretNeeded {
-	if !bytes.Contains(doc, []byte("token-named-password")) {
-		return nil
-	}
 	var found []SecretNeeded
-	eachToken(doc, func(tok xml.Token, _ int) {
-		if t, ok := tok.(xml.StartElement); ok && t.Name.Local == "token-named-password" {
-			if name := xmlAttr(t, "name"); name != "" {
-				found = append(found, SecretNeeded{Name: name, Because: "a policy asks for it (token-named-password)"})
+	if bytes.Contains(doc, []byte(namedPasswordToken)) {
+		_ = eachToken(doc, func(tok xml.Token, _ int) {
+			if t, ok := tok.(xml.StartElement); ok && t.Name.Local == namedPasswordToken {
+				if name := xmlAttr(t, "name"); name != "" {
+					found = append(found, SecretNeeded{Name: name, Because: "a policy asks for it (token-named-password)"})
+				}
 			}
+		})
+	}
+	for _, call := range namedPasswordCall.FindAllSubmatch(doc, -1) {
+		n := SecretNeeded{Because: "getNamedPassword is called with a name that is computed"}
+		if name := lastLiteral.FindStringSubmatch(html.UnescapeString(string(call[1]))); name != nil {
+			n = SecretNeeded{Name: name[1] + name[2], Because: "a style sheet or script asks for it (getNamedPassword)"}
 		}
-	})
+		found = append(found, n)
+	}
 	return found
 }
 
-// eachToken reads a document as far as it is well-formed; depth counts the open elements after the token. A value that
-// is no XML has no tokens.
-func eachToken(doc []byte, fn func(tok xml.Token, depth int)) {
+// eachToken reads a document; depth counts the open elements after the token. The error says that it could not be read
+// to its end.
+func eachToken(doc []byte, fn func(tok xml.Token, depth int)) error {
 	d := xml.NewDecoder(bytes.NewReader(doc))
 	d.Strict = false
 	d.AutoClose = nil
+	// What is looked for is ASCII, and so are the marks around it in every encoding that is not of two bytes.
+	d.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return in, nil }
 	depth := 0
 	for {
 		tok, err := d.RawToken()
-		if err != nil {
-			return
+		switch {
+		case errors.Is(err, io.EOF) && depth == 0:
+			return nil
+		case err != nil:
+			return err
 		}
 		switch tok.(type) {
 		case xml.StartElement:

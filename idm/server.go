@@ -43,6 +43,8 @@ func Dial(ctx context.Context, c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
 	l, _, err := s.acquire(ctx)
 	if err != nil {
 		return nil, err
@@ -122,6 +124,9 @@ func (s *Server) RootDSE() RootDSE {
 // Dialect returns the dialect in use.
 func (s *Server) Dialect() Dialect { return s.conf.Dialect }
 
+// errOtherName is ErrWrongServer that is proven: the server said a name, and it is another one.
+var errOtherName = fmt.Errorf("%w by its name", ErrWrongServer)
+
 // identify reads the root DSE and refuses a server that is not the expected one or not the one of the last connection.
 func (s *Server) identify(ctx context.Context, l *link) error {
 	fail := func(err error, next string) error { return notDone("identify", s.address, next, err) }
@@ -146,12 +151,12 @@ func (s *Server) identify(ctx context.Context, l *link) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.conf.ExpectedServer != "" && !SameDN(dse.DSAName, s.conf.ExpectedServer):
-		return fail(fmt.Errorf("%w: %s answers, expected %s", ErrWrongServer,
-			cmp.Or(dse.DSAName, "a server without a name"), s.conf.ExpectedServer),
-			"connect to the server itself, not to a load balancer or an alias")
 	case dse.DSAName == "":
-		return fail(fmt.Errorf("%w: the root DSE has no dsaName", ErrWrongServer), "connect to an eDirectory server")
+		return fail(fmt.Errorf("%w: the root DSE has no dsaName", ErrWrongServer),
+			"connect to an eDirectory server, as a user who may read its root DSE")
+	case s.conf.ExpectedServer != "" && !SameDN(dse.DSAName, s.conf.ExpectedServer):
+		return fail(fmt.Errorf("%w: %s answers, expected %s", errOtherName, dse.DSAName, s.conf.ExpectedServer),
+			"connect to the server itself, not to a load balancer or an alias")
 	case s.known && !SameDN(dse.DSAName, s.rootDSE.DSAName):
 		return fail(fmt.Errorf("%w: %s answers, earlier it was %s", ErrWrongServer, dse.DSAName, s.rootDSE.DSAName),
 			"connect to the server itself, not to a load balancer or an alias")

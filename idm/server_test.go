@@ -148,6 +148,34 @@ func TestNoLoginInTheClear(t *testing.T) {
 	}
 }
 
+// Nobody knows yet who answers StartTLS: what is longer than any answer is not read.
+func TestAnEndlessAnswerToStartTLSIsNotRead(t *testing.T) {
+	const much = 1 << 20
+	sent := make(chan int, 1)
+	_, err := idm.Dial(t.Context(), idm.Config{URL: "ldap://srv1", TLS: failover.TLS{Roots: x509.NewCertPool()},
+		Dial: func(context.Context, string, string) (net.Conn, error) {
+			near, far := net.Pipe()
+			go func() {
+				n := 0
+				defer func() { sent <- n }()
+				if _, err := far.Read(make([]byte, 1024)); err != nil {
+					return
+				}
+				answer := append([]byte{0x04, 0x84, 0x7f, 0xff, 0xff, 0xff}, make([]byte, 1024)...)
+				for n < much {
+					wrote, err := far.Write(answer)
+					if n += wrote; err != nil {
+						return
+					}
+				}
+				_ = far.Close()
+			}()
+			return near, nil
+		}})
+	require.ErrorIs(t, err, idm.ErrLineLost)
+	require.Less(t, <-sent, much)
+}
+
 func TestLegacyTLS(t *testing.T) {
 	tree := idmtest.Start(t, idmtest.Config{LegacyTLS: true})
 	_, err := idm.Dial(t.Context(), asAdmin(tree, "srv1"))
@@ -179,6 +207,13 @@ func mute(t *testing.T) net.Listener {
 	}()
 	t.Cleanup(func() { _ = l.Close(); <-done })
 	return l
+}
+
+func TestDialEndsWithoutADeadline(t *testing.T) {
+	_, err := idm.Dial(t.Context(), idm.Config{URL: "ldaps://" + mute(t).Addr().String(),
+		TLS: failover.TLS{Roots: x509.NewCertPool()}, CallTimeout: 50 * time.Millisecond})
+	require.ErrorIs(t, err, idm.ErrLineLost)
+	require.ErrorContains(t, err, "no answer within 50ms")
 }
 
 func TestDialEndsWithItsContext(t *testing.T) {

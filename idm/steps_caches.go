@@ -3,6 +3,9 @@ package idm
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"os"
@@ -42,20 +45,26 @@ func (m *mover) saveCaches() failover.Step {
 		Undo: failover.NothingToUndo})
 }
 
-// saveCache writes one cache, or says why it could not be read: the gap is closed by time, not by the file. Driver set,
-// server and time of the stop are in the file's name: the events of an earlier move are nobody's to overwrite.
+// saveCache writes one cache as far as it can be read, and says where that ends: the gap is closed by time, not by the
+// file. Driver set, server and time of the stop are in the file's name: the events of an earlier move, or of another
+// driver, are nobody's to overwrite.
 func (m *mover) saveCache(ctx context.Context, s *Server, driver string, stopped time.Time) (string, error) {
-	name := []string{fileName(driver), fileName(m.DriverSet), fileName(s.DN()), stopped.UTC().Format("20060102T150405Z")}
+	// The names alone may be those of a driver in another container, or of one that differs in what a file name cannot hold.
+	sum := sha256.Sum256([]byte(driver + "\x00" + s.DN()))
+	name := []string{fileName(driver), fileName(m.DriverSet), fileName(s.DN()), hex.EncodeToString(sum[:4]),
+		stopped.UTC().Format("20060102T150405Z")}
 	path := filepath.Join(m.cacheDir, strings.Join(name, "-")+".cache.xml")
 	f, err := newFile(path)
 	if err != nil {
 		return "", notDone("save cache of", driver, "make the folder writable, then run again", err)
 	}
 	defer f.discard()
-	pages := 0
+	pages, torn := 0, 0
 	view := func() error {
 		return s.ViewCache(ctx, driver, func(page []byte) error {
-			pages++
+			if pages++; eachToken(page, func(xml.Token, int) {}) != nil {
+				torn++
+			}
 			_, err := f.f.Write(append(page, '\n'))
 			return err
 		})
@@ -67,14 +76,21 @@ func (m *mover) saveCache(ctx context.Context, s *Server, driver string, stopped
 			err = view()
 		}
 	}
-	if err != nil {
-		if _, refused := errors.AsType[*ResultError](err); !refused {
-			return "", err
-		}
-		return "not readable: " + err.Error() + "; " + waits(ctx, s, driver), nil
+	unread := ""
+	_, refused := errors.AsType[*ResultError](err)
+	switch {
+	case err != nil && !refused && !unsupported(err):
+		return "", err
+	case err != nil:
+		unread = "not readable: " + err.Error() + "; " + waits(ctx, s, driver)
+	case torn > 0:
+		unread = fmt.Sprintf("%d of %d pages came damaged or cut off", torn, pages)
 	}
 	if pages == 0 {
-		return "empty", nil
+		if left := waits(ctx, s, driver); err == nil && left != nothingWaits {
+			unread = "the server shows no event, and " + left
+		}
+		return cmp.Or(unread, "empty"), nil
 	}
 	if err = f.sync(); err == nil {
 		err = f.rename()
@@ -82,23 +98,19 @@ func (m *mover) saveCache(ctx context.Context, s *Server, driver string, stopped
 	if err != nil {
 		return "", notDone("save cache of", driver, "make room and repeat", err)
 	}
+	if unread != "" {
+		return "in " + path + ", not all of it: " + unread, nil
+	}
 	return "in " + path, nil
 }
 
-// checkCacheDir refuses a folder that is none, and drivers whose files would be one.
+// checkCacheDir refuses a folder that is none.
 func (m *mover) checkCacheDir(field string) error {
 	if m.cacheDir == "" {
 		return nil
 	}
 	if info, err := os.Stat(m.cacheDir); err != nil || !info.IsDir() {
 		return failover.Invalid(field, m.cacheDir+" is no folder", "name a folder that exists")
-	}
-	seen := map[string]string{}
-	for _, d := range m.Drivers {
-		if other, twice := seen[fileName(d)]; twice {
-			return failover.Invalid(field, d+" and "+other+" would share a file", "move them in two runs, with two folders")
-		}
-		seen[fileName(d)] = d
 	}
 	return nil
 }

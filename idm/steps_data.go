@@ -53,7 +53,7 @@ func (m *mover) exportSecrets(ctx context.Context) ([]SecretNeeded, error) {
 }
 
 func needKey(n SecretNeeded) string {
-	return strings.ToLower(n.Kind.String() + "|" + n.Object + "|" + n.Name)
+	return strings.ToLower(n.Kind.String()+"|"+n.Object+"|") + n.Name // a name is compared as it is written
 }
 
 // passwords returns the steps around the passwords: what is needed, setting it, and what is left for a person.
@@ -114,7 +114,7 @@ func needText(n SecretNeeded) string {
 }
 
 // passwordRows tells for every need how far its password has come. Where a person sets them, the check stands behind
-// that person's word, and only the named ones can be looked at. open tells whether one was not tried yet.
+// that person's word, and only the named ones can be looked at. open tells whether one is still to be asked for.
 func (m *mover) passwordRows(ctx context.Context) (rows []failover.Item, open bool, err error) {
 	list, err := m.secretsNeeded(ctx)
 	if err != nil {
@@ -133,7 +133,6 @@ func (m *mover) passwordRows(ctx context.Context) (rows []failover.Item, open bo
 	listed, failed := m.Target.namedPasswordsOf(ctx, holders)
 	for _, n := range list.Needs {
 		state, tried := states[needKey(n)]
-		open = open || !tried
 		if n.Kind == SecretNamed {
 			if err := failed[n.Object]; err != nil && !unsupported(err) {
 				return nil, false, err
@@ -141,18 +140,19 @@ func (m *mover) passwordRows(ctx context.Context) (rows []failover.Item, open bo
 			if isListed(listed[n.Object], n.Name) {
 				state = PasswordListed
 			} else if state == PasswordListed {
-				state = PasswordMissing
+				state = passwordLeft
 			}
 		}
+		open = open || !tried || state == PasswordMissing
 		row := failover.Item{Target: secretName(n), Done: true}
 		state = cmp.Or(state, PasswordMissing)
 		switch {
 		case m.Passwords == nil && (n.Kind != SecretNamed || failed[n.Object] != nil):
-			row.Found = n.title() + ": set by hand, as was confirmed; proven only by a start of the driver"
+			row.Found = n.title() + ": to be set by hand; proven only by a start of the driver"
 		case state == PasswordMissing && !tried:
 			row.Done, row.Found = false, n.title()+": "+state.String()+" or not known"
 		default:
-			row.Done, row.Found = state != PasswordMissing, n.title()+": "+state.String()
+			row.Done, row.Found = state == PasswordListed || state == PasswordUnverified, n.title()+": "+state.String()
 		}
 		rows = append(rows, row)
 	}
@@ -172,7 +172,7 @@ func (m *mover) setPasswords(source string) failover.Step {
 			}
 			obs := summary(rows, "passwords set")
 			obs.Would = "fetch each password and set it on the target"
-			obs.Done = !open // a password nobody has is not this step's to wait for: the next step shows it
+			obs.Done = !open // a password that nobody had twice is not this step's to wait for: the next step shows it
 			return obs, nil
 		},
 		Apply: func(ctx context.Context) error {
@@ -186,7 +186,8 @@ func (m *mover) setPasswords(source string) failover.Step {
 			}
 			// One after the other: a person may be asked for them.
 			return failover.EachTarget(ctx, 1, list.Needs, secretName, func(ctx context.Context, n SecretNeeded) error {
-				if _, tried := states[needKey(n)]; tried {
+				before, tried := states[needKey(n)]
+				if tried && before != PasswordMissing {
 					return nil
 				}
 				state, err := m.Target.SetSecret(ctx, n, m.Passwords)
@@ -194,7 +195,16 @@ func (m *mover) setPasswords(source string) failover.Step {
 					return err
 				}
 				failover.Progress(ctx, commonName(n.Object)+": "+n.title()+" "+state.String())
-				return factPasswords.Put(ctx, needKey(n), state)
+				if tried && state == PasswordMissing {
+					state = passwordLeft
+				}
+				err = factPasswords.Put(ctx, needKey(n), state)
+				if err == nil && state == PasswordMissing {
+					// A step that is done is not done again, also when somebody has found the password meanwhile.
+					err = unmet("set "+n.title()+" of", n.Object, "add it to the source and run again; where it is not needed "+
+						"or was set by hand, run again and waive "+stagePrepare+"/passwords-complete", n.title()+": missing")
+				}
+				return err
 			})
 		},
 		// A password on a server whose drivers are disabled does nothing.

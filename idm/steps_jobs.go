@@ -3,6 +3,7 @@ package idm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -19,7 +20,11 @@ func (m *mover) jobs() failover.Step {
 			"vendor's tools carries",
 		Undo: undoing(factJobsBefore, func(ctx context.Context, before map[string][]string) error {
 			return failover.EachTarget(ctx, m.Limit, m.changed(before), self, func(ctx context.Context, job string) error {
-				if _, err := m.setServerList(ctx, job, before[job]); err != nil {
+				out := m.Target.DN()
+				if containsDN(before[job], out) {
+					out = "" // it ran there before
+				}
+				if _, err := m.swapServers(ctx, job, out, m.sourceDN); err != nil {
 					return err
 				}
 				_, err := m.tellEngine(ctx, job)
@@ -34,11 +39,12 @@ func (m *mover) jobs() failover.Step {
 			var rows []failover.Item
 			for _, job := range m.changed(before) {
 				list, exists := lists[job]
-				back := len(lacking(list, before[job]))+len(lacking(before[job], list)) == 0
+				back := containsDN(list, m.sourceDN) &&
+					containsDN(list, m.Target.DN()) == containsDN(before[job], m.Target.DN())
 				rows = append(rows, failover.Item{Target: job, Done: !exists || back,
 					Found: "runs on " + strings.Join(list, " and ")})
 			}
-			return summary(rows, "jobs name the servers they named before"), nil
+			return summary(rows, "jobs run on the source again, and on the target as before"), nil
 		})}
 }
 
@@ -65,21 +71,15 @@ func (m *mover) jobLists(ctx context.Context) (move map[string][]string, stay []
 		case !sel.includes(e.DN):
 		case SameDN(sel.holder(e.DN), m.DriverSet) && len(sel.leftOut) > 0:
 			stay = append(stay, e.DN)
+		case len(e.Get(serverList)) == 0: // a job cannot be without
+			return nil, nil, notDone("read "+serverList+" of", e.DN, "grant the user the right to read it",
+				fmt.Errorf("%w: it is not shown", ErrNoAccess))
 		default:
 			move[e.DN] = e.Texts(serverList)
 		}
 	}
 	slices.Sort(stay)
 	return move, stay, nil
-}
-
-// wantedList is the job's list with the target in the place of the source.
-func (m *mover) wantedList(list []string) []string {
-	if !containsDN(list, m.sourceDN) {
-		return list
-	}
-	list = lacking(list, []string{m.sourceDN})
-	return append(list, lacking([]string{m.Target.DN()}, list)...)
 }
 
 func (m *mover) lookJobs(ctx context.Context) (failover.Observation, error) {
@@ -128,7 +128,7 @@ func (m *mover) moveJobs(ctx context.Context) error {
 		return notApplied(err)
 	}
 	return failover.EachTarget(ctx, m.Limit, m.changed(before), self, func(ctx context.Context, job string) error {
-		wrote, err := m.setServerList(ctx, job, m.wantedList(before[job]))
+		wrote, err := m.swapServers(ctx, job, m.sourceDN, m.Target.DN())
 		if _, asked := told[job]; err != nil || !wrote && asked {
 			return err
 		}
@@ -150,18 +150,21 @@ func (m *mover) tellEngine(ctx context.Context, job string) (said bool, err erro
 	return err == nil, behind.Effect(err)
 }
 
-// setServerList makes the list of a job equal in one request: a job must never be without a server.
-func (m *mover) setServerList(ctx context.Context, job string, want []string) (wrote bool, err error) {
+// swapServers takes one server out of the list of a job, "" for none, and puts another one in, in one request: a job must
+// never be without a server. What else is in the list was put there by others.
+func (m *mover) swapServers(ctx context.Context, job, out, in string) (wrote bool, err error) {
 	have, err := m.Target.ServerList(ctx, job)
 	if err != nil {
 		return false, notApplied(err)
 	}
 	var changes []AttributeChange
-	for _, dn := range lacking(want, have) {
-		changes = append(changes, AttributeChange{ChangeAdd, Text(serverList, dn)})
+	if !containsDN(have, in) {
+		changes = append(changes, AttributeChange{ChangeAdd, Text(serverList, in)})
 	}
-	for _, dn := range lacking(have, want) {
-		changes = append(changes, AttributeChange{ChangeDelete, Text(serverList, dn)})
+	for _, dn := range have {
+		if SameDN(dn, out) {
+			changes = append(changes, AttributeChange{ChangeDelete, Text(serverList, dn)})
+		}
 	}
 	if len(changes) == 0 {
 		return false, nil

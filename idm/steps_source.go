@@ -25,7 +25,8 @@ func (m *mover) sourceInactive(ctx context.Context, driver string) error {
 	case err != nil:
 		return notApplied(err)
 	case !st.out():
-		return unmet("start driver", driver, "stop and disable it on the source first: run GuardOldServer",
+		return unmet("start driver", driver, "stop and disable it on the source, by GuardOldServer or where it is not enabled "+
+			"on the target yet by hand, and run again",
 			"it is "+st.String()+" on "+m.source.DN())
 	}
 	return nil
@@ -59,7 +60,7 @@ func (m *mover) stop() failover.Step {
 				return err
 			}
 			return m.each(ctx, func(ctx context.Context, driver string) error {
-				if n.States[driver] != StateRunning {
+				if !n.States[driver].up() {
 					return nil
 				}
 				if err := m.targetInactive(ctx, driver); err != nil {
@@ -79,7 +80,7 @@ func (m *mover) stop() failover.Step {
 		Undone: undone(factNoted, func(ctx context.Context, n stopNote) (failover.Observation, error) {
 			return m.look(ctx, "as they were on the source", func(ctx context.Context, driver string) (failover.Item, error) {
 				s, err := m.source.State(ctx, driver)
-				return failover.Item{Done: s == StateRunning || n.States[driver] != StateRunning, Found: s.String()}, err
+				return failover.Item{Done: s == StateRunning || !n.States[driver].up(), Found: s.String()}, err
 			})
 		})}
 }
@@ -87,7 +88,7 @@ func (m *mover) stop() failover.Step {
 // note reads what stands on the source. The time is this machine's; the margin covers the difference to the servers'
 // clocks.
 func (m *mover) note(ctx context.Context) (stopNote, error) {
-	n := stopNote{At: time.Now().UTC().Truncate(time.Second), Oldest: map[string]time.Time{},
+	n := stopNote{At: time.Now().UTC().Truncate(time.Second), Oldest: map[string]time.Time{}, Unread: map[string]string{},
 		Options: map[string]StartOption{}, States: map[string]State{}}
 	var err error
 	if n.Engine, err = m.source.EngineVersion(ctx); err != nil {
@@ -96,6 +97,7 @@ func (m *mover) note(ctx context.Context) (stopNote, error) {
 	type standing struct {
 		DriverStatus
 		oldest time.Time
+		unread string
 	}
 	all, err := ofEach(ctx, m.Limit, m.Drivers, func(ctx context.Context, driver string) (standing, error) {
 		st, err := m.source.Status(ctx, driver)
@@ -104,16 +106,22 @@ func (m *mover) note(ctx context.Context) (stopNote, error) {
 		}
 		// Its queue ends with the driver being disabled here. Figures that cannot be read are no reason not to stop.
 		stats, err := m.source.Stats(ctx, driver)
-		if err != nil && ctx.Err() == nil {
-			failover.Progress(ctx, commonName(driver)+": how far it is behind is not known: "+err.Error())
-			err = nil
+		unread := ""
+		switch {
+		case err != nil && ctx.Err() == nil:
+			unread, err = err.Error(), nil
+		case stats.CacheBytes != 0 && stats.Oldest.IsZero():
+			unread = fmt.Sprintf("%d bytes waited, and the server does not tell since when", stats.CacheBytes)
 		}
-		return standing{st, stats.Oldest}, err
+		return standing{st, stats.Oldest, unread}, err
 	})
 	for driver, st := range all {
 		n.Options[driver], n.States[driver] = st.Option, st.State
 		if !st.oldest.IsZero() {
 			n.Oldest[driver] = st.oldest.UTC()
+		}
+		if st.unread != "" {
+			n.Unread[driver] = st.unread
 		}
 	}
 	return n, notApplied(err)

@@ -84,7 +84,7 @@ func (m *mover) startFailed(ctx context.Context, s *Server, driver string, wasUp
 	if reason := s.StatusLog(ctx, driver); reason != "" {
 		what += ": " + reason
 	} else {
-		what += "; the directory shows no reason"
+		what += "; no reason could be read from the directory"
 	}
 	return notDone("start driver", driver, "read the driver's trace on "+s.DN()+" (policy, GCV, password, missing shim, "+
 		"Remote Loader not reachable, activation), repair it, and run again",
@@ -128,7 +128,12 @@ func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Ti
 					if !ok {
 						return failover.Item{Found: "not synchronized"}, err
 					}
-					return failover.Item{Done: true, Found: "synchronized since " + at.UTC().Format(time.RFC3339)}, err
+					n, _, noteErr := factNoted.Load(ctx)
+					found := "synchronized since " + at.UTC().Format(time.RFC3339)
+					if why := n.Unread[driver]; why != "" {
+						found += "; how far it was behind when it was stopped is not known: " + why
+					}
+					return failover.Item{Done: true, Found: found}, errors.Join(err, noteErr)
 				})
 			var earliest time.Time
 			for _, driver := range m.Drivers {

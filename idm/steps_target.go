@@ -67,7 +67,7 @@ func (m *mover) rights() failover.Step {
 				case err != nil:
 					return failover.Observation{}, err
 				case len(missing) > 0:
-					row.Found = "no write right on " + strings.Join(missing, ", ")
+					row.Found = "no right on " + strings.Join(missing, ", ")
 				}
 				rows = append(rows, row)
 			}
@@ -135,13 +135,13 @@ func (m *mover) inSet() failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			switch {
-			// in another form of name it proves nothing
-			case set != "" && checkDN("driver set", set) == nil && !SameDN(set, m.DriverSet):
-				return failover.Observation{}, unmet("add server to", m.DriverSet,
-					"take the server out of the other driver set first, or choose another target",
+			switch in := containsDN(list, m.Target.DN()); {
+			// In another form of name it proves nothing of a server that is in the list.
+			case set != "" && !SameDN(set, m.DriverSet) && (!in || checkDN("driver set", set) == nil):
+				return failover.Observation{}, unmet("add server to", m.DriverSet, "choose another target, or look in iManager "+
+					"which driver set that is, and with an export of it at hand put the server from there into this one",
 					m.Target.DN()+" belongs to driver set "+set+", and a server has one at a time")
-			case containsDN(list, m.Target.DN()):
+			case in:
 				// The engine itself may know it only after a restart: the next step sees to that.
 				return failover.Observation{Done: true, Found: "the target is in the server list of " + m.DriverSet}, nil
 			}

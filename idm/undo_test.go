@@ -241,3 +241,43 @@ func TestAnUndoPutsBackWhatWasThere(t *testing.T) {
 	}
 	m.neverTwo()
 }
+
+// An undo takes back what the run did to a job, and nothing that others did to it.
+func TestAnUndoLeavesTheOtherServersOfAJobAlone(t *testing.T) {
+	m := newMove(t, idmtest.Config{Drivers: 1, Servers: []idmtest.ServerConfig{{Name: "srv1"},
+		{Name: "srv2", Prepared: true}, {Name: "srv3"}}})
+	one, job := open(t, m.tree, "srv1"), "cn=Check,"+m.drivers[0]
+	third := m.tree.Server("srv3").DN()
+	p := m.switchover("srv1", "srv2")
+	m.mustRun(p, "x")
+	require.NoError(t, one.AddToServerList(t.Context(), job, third))
+	j, err := failovertest.JournalAt(m.journal("x"))
+	require.NoError(t, err)
+	defer j.Close() //nolint:errcheck // test
+	r, err := p.Undo(t.Context(), options(j))
+	require.NoError(t, err, "%s", r)
+	require.ElementsMatch(t, []string{one.DN(), third}, m.tree.Get("srv1", job, "DirXML-ServerList"))
+}
+
+// A driver that was about to run when it was stopped runs again.
+func TestAnUndoStartsWhatWasStarting(t *testing.T) {
+	cfg := smallPair()
+	cfg.StartTime = 100 * time.Millisecond
+	m := newMove(t, cfg)
+	one, driver := open(t, m.tree, "srv1"), m.drivers[0]
+	require.NoError(t, one.Stop(t.Context(), driver))
+	eventually(t, one, driver, idm.StateStopped)
+	done := func(context.Context) (failover.Observation, error) { return failover.Observation{Done: true}, nil }
+	p := changed(m.switchover("srv1", "srv2"), "prepare/source-active", func(s *failover.Step) { s.Observe = done })
+	p = changed(p, "stop/stop", func(s *failover.Step) {
+		apply := s.Apply
+		s.Apply = func(ctx context.Context) error { return errors.Join(one.Start(ctx, driver), apply(ctx)) }
+	})
+	m.mustRun(p, "x")
+	j, err := failovertest.JournalAt(m.journal("x"))
+	require.NoError(t, err)
+	defer j.Close() //nolint:errcheck // test
+	r, err := p.Undo(t.Context(), options(j))
+	require.NoError(t, err, "%s", r)
+	require.Equal(t, idmtest.StateRunning, m.tree.Server("srv1").State(driver))
+}

@@ -108,3 +108,42 @@ func TestNoPreparationWaitsForASwitchover(t *testing.T) {
 	m.mustRun(m.failback(), "back")
 	m.stand("srv1", "srv2", idmtest.StartAuto)
 }
+
+// A step that is done is not done again: one that lacks a password is not done, so that somebody can add it at night. Who
+// does not need it goes on as well.
+func TestAPasswordThatIsFoundLaterIsSet(t *testing.T) {
+	for name, found := range map[string]bool{"found": true, "not needed": false} {
+		t.Run(name, func(t *testing.T) {
+			m := newMove(t, pair())
+			o := idm.SwitchoverOptions{Route: m.route(open(t, m.tree, "srv2")), Source: open(t, m.tree, "srv1")}
+			o.Passwords = func(ctx context.Context, n idm.SecretNeeded) (failover.Secret, error) {
+				if n.Kind == idm.SecretRemoteLoader {
+					return failover.Secret{}, idm.ErrNoPassword
+				}
+				return passwords(ctx, n)
+			}
+			p, err := idm.Switchover(o)
+			require.NoError(t, err)
+			_, err = m.run(p, "x")
+			require.ErrorIs(t, err, failover.ErrPrecondition)
+			require.ErrorContains(t, err, "Remote Loader password: missing")
+			require.Contains(t, failover.NextOf(err), "add it to the source and run again")
+			m.stand("srv1", "srv2", idmtest.StartAuto)
+
+			j, err := failover.OpenJournal(m.journal("x"))
+			require.NoError(t, err)
+			defer j.Close() //nolint:errcheck // test
+			run := options(j)
+			if found {
+				o.Passwords = passwords
+			} else {
+				run.Waive = map[string]string{"prepare/passwords-complete": "its Remote Loader wants none"}
+			}
+			p, err = idm.Switchover(o)
+			require.NoError(t, err)
+			r, err := p.Run(t.Context(), run)
+			require.NoError(t, err, "%s", r)
+			m.stand("srv2", "srv1", idmtest.StartAuto)
+		})
+	}
+}

@@ -35,7 +35,8 @@ func requestOf(s site, args []string, server string, allowed ...string) (request
 	for i, a := range args {
 		invalid := func(was string) (request, error) {
 			return r, failover.Invalid("argument", fmt.Sprintf("%q %s", a, was),
-				"use home or standby, one of the drivers of the file, and "+strings.Join(allowed, ", ")+", each at most once")
+				"use home or standby, one of the drivers of the file, and "+strings.Join(allowed, ", ")+
+					", each at most once; a FILE ends in .xml or .ldif")
 		}
 		if slices.Contains(args[:i], a) {
 			return invalid("appears twice")
@@ -144,7 +145,15 @@ func export(ctx context.Context, out io.Writer, config string, args []string) (e
 	return errors.Join(problems...)
 }
 
+// keep takes an export, unless that would be in the place of the values of another server: when that one is gone, they
+// stand nowhere else.
 func keep(ctx context.Context, out io.Writer, server *idm.Server, path string, o idm.ExportOptions) error {
+	old := idm.CheckExport(path, time.Now(), 0).Manifest.Server
+	if old != "" && !idm.SameDN(old, server.DN()) {
+		return &failover.Error{Op: "export to", Target: path, Outcome: failover.NotApplied,
+			Next: "move the file and its manifest to another place first",
+			Err:  fmt.Errorf("%w: it holds the values of %s", failover.ErrPrecondition, old)}
+	}
 	m, err := server.SaveExport(ctx, path, o)
 	if err != nil {
 		return err
@@ -257,7 +266,7 @@ func (k kept) verify(ctx context.Context, out io.Writer, server *idm.Server) (er
 	fmt.Fprint(out, c)
 	if !c.Equal() {
 		return &failover.Error{Op: "verify", Target: server.DN(), Outcome: failover.NotApplied,
-			Next: "make a new export, or look who changed the directory",
+			Next: "look who changed the directory; where it is right, make a new export of the same server",
 			Err:  fmt.Errorf("%w: %s", idm.ErrDrift, k.path)}
 	}
 	if stale {
@@ -309,11 +318,14 @@ func apply(ctx context.Context, out io.Writer, config string, args []string, act
 	if err := lock.Acquire(ctx, claim); err != nil {
 		return err
 	}
-	var problems []error
+	var wrote failover.Targets // a file that is refused behind another one does not make that one unwritten
 	for _, k := range files {
-		problems = append(problems, k.write(ctx, out, server))
+		wrote.Add(k.path, k.write(ctx, out, server))
 	}
-	return errors.Join(append(problems, lock.Release(context.WithoutCancel(ctx), claim))...)
+	if err := lock.Release(context.WithoutCancel(ctx), claim); err != nil {
+		wrote.Add("lock", err)
+	}
+	return wrote.Err()
 }
 
 // idle refuses the server that is taken when none is named, if the drivers are enabled there: after a failover it is

@@ -182,6 +182,14 @@ func TestExportVerifyImport(t *testing.T) {
 	require.NoError(t, verify(t.Context(), &out, config, []string{"standby"}))
 	p.runsOnlyOn("srv1")
 
+	kept, err := os.ReadFile(filepath.Join(p.dir, "drivers.ldif"))
+	require.NoError(t, err)
+	err = export(t.Context(), &out, config, []string{"standby"})
+	require.ErrorContains(t, err, "it holds the values of "+p.tree.Server("srv1").DN())
+	again, err := os.ReadFile(filepath.Join(p.dir, "drivers.ldif"))
+	require.NoError(t, err)
+	require.Equal(t, kept, again)
+
 	for _, args := range [][]string{{"aply"}, {"home", "standby"}, {"apply", "apply"}, {"xml", "file.xml"},
 		{"a.xml", "b.xml"}, {driver, p.tree.Drivers()[1]}, {"cn=Unknown,cn=ds1,o=system"}} {
 		require.ErrorIs(t, apply(t.Context(), &out, config, args, "ann", "CHG1"), failover.ErrInvalid, args)
@@ -276,6 +284,22 @@ func TestDriverConfigurationsAreKeptAndImported(t *testing.T) {
 	require.ErrorIs(t, apply(t.Context(), &out, config, []string{"xml", "apply"}, "ann", "CHG1"), failover.ErrInvalid)
 	require.Empty(t, p.tree.Asked(
 		func(r idmtest.Request) bool { return r.Op == idmtest.OperationModify || r.Op == idmtest.OperationAdd }))
+}
+
+// What was written before another file was refused is in effect.
+func TestAnImportThatIsRefusedBehindAnotherFileIsPartWay(t *testing.T) {
+	const partWay, done = 5, 0
+	p := newPlace(t, idmtest.ServerConfig{})
+	config, first := p.config(), p.tree.Drivers()[0]
+	require.NoError(t, export(t.Context(), &bytes.Buffer{}, config, []string{"xml"}))
+	second := p.tree.Drivers()[1]
+	refused := p.tree.Inject(idmtest.Injection{Kind: idmtest.FaultRefusal, Op: idmtest.OperationModify, NDS: -672, Times: -1,
+		If: func(r idmtest.Request) bool { return strings.HasSuffix(r.DN, second) }})
+	args := []string{"-config", config, "-reason", "CHG1", "-approve", "xml", "import", "xml", "apply"}
+	require.Equal(t, partWay, p.main(args...))
+	require.NotEmpty(t, p.tree.Get("srv2", first, "DirXML-ShimConfigInfo"))
+	refused.Remove()
+	require.Equal(t, done, p.main(args...))
 }
 
 func TestAFileOfDesignerIsImportedOverADriver(t *testing.T) {

@@ -117,7 +117,7 @@ func viewCache(k *call) *result {
 		return nds(-641)
 	}
 	var events []event
-	if kind == 0 && position < int64(len(k.d.Cache)) {
+	if kind == 0 && position < int64(len(k.d.Cache)) && k.d.Behaviour.View != ViewNothing {
 		events = k.d.Cache[position:min(int64(len(k.d.Cache)), position+count)]
 	}
 	if len(events) == 0 {
@@ -143,6 +143,9 @@ func viewCache(k *call) *result {
 	}
 	b.WriteString("</input></nds>")
 	data := []byte(b.String())
+	if k.d.Behaviour.View == ViewCut {
+		data = data[:len(data)/2]
+	}
 	return valueOf(newInteger(k.keep(data, minutes)), newInteger(int64(len(data))),
 		newInteger(position+int64(len(events))))
 }

@@ -125,6 +125,8 @@ type Config struct {
 	OldSchema bool
 	// OmitResponseName leaves the response name out of every answer to an extended operation, which RFC 4511 allows.
 	OmitResponseName bool
+	// SlashNames answers GetDriverSet with a name as traces write it, \TREE\org\set.
+	SlashNames bool
 	// CacheReadableWhileRunning answers ViewCacheEntries for a running driver; sources disagree on what the engine does.
 	CacheReadableWhileRunning bool
 	// CacheViewLimit is the number of entries of one ViewCacheEntries call that exhausts the server: it dies. 0 means

@@ -108,7 +108,21 @@ type Behaviour struct {
 	HoldEvents bool
 	// DieAfter makes a running driver stop by itself that long after its start; 0 means never.
 	DieAfter time.Duration
+	// View is how much of the cache a view of it shows.
+	View CacheView
 }
+
+// CacheView says how much of a driver's cache is shown.
+type CacheView int
+
+const (
+	// ViewWhole shows every event.
+	ViewWhole CacheView = iota
+	// ViewCut ends in the middle of every page.
+	ViewCut
+	// ViewNothing shows no event, however many wait.
+	ViewNothing
+)
 
 // isDriver tells whether n is a driver.
 func isDriver(n *node) bool { return n != nil && n.isA("DirXML-Driver") }

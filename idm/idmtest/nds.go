@@ -30,6 +30,7 @@ const (
 	codeNotOnNonLeaf         = 66
 	codeNotOnRDN             = 67
 	codeEntryExists          = 68
+	codeClassMods            = 69
 	codeOther                = 80
 )
 

@@ -8,7 +8,11 @@ func getVersion(k *call) *result { return valueOf(newInteger(int64(k.srv.engine.
 
 func getDriverSet(k *call) *result {
 	for _, id := range sortedKeys(k.srv.engine.Serves) {
-		if n := k.tree.nodes[id]; n != nil {
+		switch n := k.tree.nodes[id]; {
+		case n == nil:
+		case k.tree.cfg.SlashNames:
+			return valueOf(newString(slashName(k.tree.cfg.Name, n)))
+		default:
 			return valueOf(newString(n.String()))
 		}
 	}

@@ -26,6 +26,7 @@ const (
 	publicTrustee = "[Public]"
 	selfTrustee   = "[Self]"
 	rootTrustee   = "[Root]"
+	maskTrustee   = "[Inheritance Mask]" // its rights are those that come down from above
 )
 
 type acl struct {
@@ -89,10 +90,14 @@ func (t *Tree) granted(caller *node, n *node, attr string) int {
 	attr = strings.ToLower(attr)
 	names := t.trustees(caller)
 	all := strings.ToLower(allAttributes)
-	rights := 0
+	rights, mask := 0, -1
 	for e := n; e != nil; e = e.parent {
+		above := mask
 		for _, v := range e.shared["acl"].values {
 			a, ok := t.readACL(string(v))
+			if ok && a.trustee == strings.ToLower(maskTrustee) && a.attr == attr {
+				above &= a.rights
+			}
 			if !ok || !a.subtree && e != n {
 				continue
 			}
@@ -102,14 +107,15 @@ func (t *Tree) granted(caller *node, n *node, attr string) int {
 			switch {
 			case a.attr == strings.ToLower(entryRights):
 				if attr == a.attr {
-					rights |= a.rights
+					rights |= a.rights & mask
 				} else if a.rights&entrySupervisor != 0 {
 					rights |= rightSupervisor
 				}
 			case a.attr == attr, a.attr == all && attr != strings.ToLower(entryRights):
-				rights |= a.rights
+				rights |= a.rights & mask
 			}
 		}
+		mask = above
 	}
 	return rights
 }

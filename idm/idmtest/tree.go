@@ -253,6 +253,16 @@ type Grant struct {
 	Attribute string
 }
 
+// Filter lets of the rights on an attribute that are given further up only g.Rights through to On and below, but for
+// those of a supervisor: with 0 it is hidden there.
+func (t *Tree) Filter(g Grant) error {
+	t.lock()
+	defer t.mu.Unlock()
+	err := t.grant(maskTrustee, g)
+	t.commit()
+	return err
+}
+
 func (t *Tree) grant(trustee string, g Grant) error {
 	n := t.find(g.On)
 	if n == nil {

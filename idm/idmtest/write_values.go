@@ -46,6 +46,13 @@ func (w *write) classes() []string {
 	return list
 }
 
+// structural reports whether a value of objectClass is one that an entry has from its creation, or never.
+func (w *write) structural(class []byte) bool {
+	c := w.tree.schema.class(string(class))
+	return c != nil && !c.auxiliary && !slices.ContainsFunc(w.shared["objectclass"].values,
+		func(v []byte) bool { return strings.EqualFold(string(v), string(class)) })
+}
+
 func (w *write) apply(ch change) *result {
 	at := w.tree.schema.attr(ch.name)
 	if at == nil {
@@ -56,6 +63,9 @@ func (w *write) apply(ch change) *result {
 	}
 	if at.name == "userPassword" {
 		return w.applyPassword(ch)
+	}
+	if at.name == "objectClass" && slices.ContainsFunc(ch.values, w.structural) {
+		return refused(codeClassMods, "")
 	}
 	if len(ch.values) > 0 && !w.allowed(at) {
 		return nds(-608)

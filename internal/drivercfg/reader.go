@@ -123,8 +123,7 @@ func (r *Reader) Each(fn func(*Object) error) error {
 			}
 			return r.emit(o)
 		case "children":
-			outside.unknown(e, line)
-			return r.children()
+			return r.list(e, line)
 		case "global-config-values":
 			return r.pass(outside, line, name, "values of the driver set, for information; import them with the driver set")
 		}
@@ -151,7 +150,10 @@ func (r *Reader) Each(fn func(*Object) error) error {
 	return err
 }
 
-const unknownElement = "unknown element"
+const (
+	unknownElement = "unknown element"
+	insideLost     = "what stands inside of it is not taken over"
+)
 
 // parts calls fn for each element inside of the one just begun. It ends the reading of an element that has more of them
 // than anything real: each may be remembered and compared with the others.
@@ -182,14 +184,16 @@ func (r *Reader) each(limit int, fn func(e xml.StartElement, line int, name stri
 	}
 }
 
-// pass reads to the end of the element just begun, and reports it with the reason when other elements stood in it.
+// pass reads to the end of the element just begun, and reports it with the reason when anything stood in it.
 func (r *Reader) pass(o *Object, line int, name, reason string) error {
 	filled := false
 	for depth := len(r.stack); len(r.stack) >= depth; {
-		if _, err := r.next(); err != nil {
+		tok, err := r.next()
+		if err != nil {
 			return err
 		}
-		filled = filled || len(r.stack) > depth
+		text, isText := tok.(xml.CharData)
+		filled = filled || len(r.stack) > depth || isText && !blank(text)
 	}
 	if filled {
 		o.skipped(line, name, reason)
@@ -246,8 +250,11 @@ func (r *Reader) attribute(o *Object, e xml.StartElement, line int, known *eleme
 		}
 		o.unknown(e, line, "value", also)
 		if attr(e, "inherit") != "true" {
-			return r.add(o, line, known.attribute, []byte(attr(e, "value")))
+			if err := r.add(o, line, known.attribute, []byte(attr(e, "value"))); err != nil {
+				return err
+			}
 		}
+		return r.pass(o, line, known.name, insideLost)
 	case asBase64:
 		return r.image(o, e, line, known)
 	case asLinkage:
@@ -260,11 +267,15 @@ func (r *Reader) attribute(o *Object, e xml.StartElement, line int, known *eleme
 		if q.Kind == QueryNamedPassword && q.Name == "" {
 			return r.refuse(line, tag(known.name), "the attribute \"name\" is missing")
 		}
+		if known.form == asQuery {
+			return r.pass(o, line, known.name, insideLost)
+		}
 	case asNothing:
 		o.unknown(e, line, "value", "inherit")
 		if attr(e, "inherit") != "true" {
 			o.skipped(line, known.name, "owned by the engine; set it there")
 		}
+		return r.pass(o, line, known.name, insideLost)
 	case asStamps:
 		return r.pass(o, line, known.name, stampsLost)
 	}

@@ -10,7 +10,16 @@ import (
 	"github.com/01b61c5c/failover/internal/ldif"
 )
 
-func (r *Reader) children() error { return r.each(math.MaxInt, r.object) }
+// list reads the objects inside of the element just begun, which is none itself.
+func (r *Reader) list(e xml.StartElement, line int) error {
+	o := &Object{Line: line, Path: slices.Clone(r.path)}
+	if o.unknown(e, line); len(o.Skipped) > 0 {
+		if err := r.emit(o); err != nil {
+			return err
+		}
+	}
+	return r.each(math.MaxInt, r.object)
+}
 
 // newObject begins an object below the one we are in.
 func (r *Reader) newObject(line int, name, class string) *Object {
@@ -21,7 +30,7 @@ func (r *Reader) newObject(line int, name, class string) *Object {
 func (r *Reader) object(e xml.StartElement, line int, kind string) error {
 	switch kind {
 	case "jobs":
-		return r.children()
+		return r.list(e, line)
 	case "ds-object":
 		return r.generic(e, line)
 	}
@@ -50,7 +59,7 @@ func (r *Reader) object(e xml.StartElement, line int, kind string) error {
 	}
 	value, err := r.xmlValue(kind)
 	if err == nil {
-		value, err = r.unwrap(line, kind, value, fixed.wrappers)
+		value, err = r.unwrap(o, line, kind, value, fixed.wrappers)
 	}
 	if err == nil {
 		err = r.add(o, line, fixed.attribute, value)
@@ -63,7 +72,7 @@ func (r *Reader) object(e xml.StartElement, line int, kind string) error {
 
 // unwrap takes the elements off a value that the file puts around it and the directory does not hold, in whatever
 // number they stand there. It returns nil when there is nothing inside.
-func (r *Reader) unwrap(line int, kind string, value []byte, wrappers []string) ([]byte, error) {
+func (r *Reader) unwrap(o *Object, line int, kind string, value []byte, wrappers []string) ([]byte, error) {
 	for len(wrappers) > 0 && value != nil {
 		in := newScanner(r.file, bytes.NewReader(value), r.limits)
 		begin, err := in.firstElement()
@@ -72,6 +81,7 @@ func (r *Reader) unwrap(line int, kind string, value []byte, wrappers []string) 
 			break
 		}
 		if err == nil {
+			o.unknown(begin, line, "package-id", "package-version")
 			value, err = in.xmlValue(name)
 		}
 		if err != nil {
@@ -130,7 +140,7 @@ func (r *Reader) channel(o *Object) error {
 			outer := r.path
 			defer func() { r.path = outer }()
 			r.path = o.Path
-			return r.children()
+			return r.list(e, line)
 		}
 		o.skipped(line, name, unknownElement)
 		return nil
@@ -195,12 +205,17 @@ func (r *Reader) dsValue(o *Object, e xml.StartElement, line int, name string) e
 		return err
 	}
 	value := c.value()
-	if attr(e, "base64-encoded") == "true" {
+	switch encoded := attr(e, "base64-encoded"); encoded {
+	case "true":
 		if value, err = decodeBase64(c.text); err != nil || c.elements > 0 {
 			return r.refuse(line, name, "bad base64: %v", err)
 		}
-	} else if blank(value) {
-		return nil
+	case "", "false":
+		if blank(value) {
+			return nil
+		}
+	default:
+		return r.refuse(line, name, "base64-encoded is %q, neither true nor false", clip(encoded))
 	}
 	return r.add(o, line, name, value)
 }

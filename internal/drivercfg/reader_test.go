@@ -132,6 +132,9 @@ func TestRefusals(t *testing.T) {
 		{"empty", "", 1, "", "no root element"},
 		{"ldif", "dn: o=x\no: x\n", 1, "", "text outside of the root"},
 		{"other root", "<ds-object/>", 1, "<ds-object>", "not <driver-configuration>"},
+		{"an encoding that is neither", wrap("<children><jobs><ds-object ds-object-class='a' ds-object-name='j'>" +
+			"<ds-attributes><ds-attribute ds-attr-name='XmlData'><ds-value base64-encoded='yes'>PD94</ds-value>" +
+			"</ds-attribute></ds-attributes></ds-object></jobs></children>"), 2, "XmlData", "neither true nor false"},
 		{"no name", "<driver-configuration/>", 1, "<driver-configuration>", `"name" is missing`},
 		{"entity bomb", "<?xml version=\"1.0\"?>\n<!DOCTYPE lolz [<!ENTITY lol \"lol\"><!ENTITY lol2 " +
 			"\"&lol;&lol;&lol;&lol;\">]>\n" + wrap("<children>&lol2;</children>"), 2, "<!DOCTYPE", "refused"},

@@ -180,6 +180,13 @@ func TestUnknownAttributesAreReported(t *testing.T) {
 		"ds-value":      job("<ds-attributes><ds-attribute ds-attr-name='a'><ds-value x='1'>b</ds-value></ds-attribute></ds-attributes>"),
 		"query":         job("<ds-attributes><job-scope-query x='1'/></ds-attributes>"),
 	}
+	gcv := func(attributes, values string) string {
+		return "<children><global-config-def name='g'><attributes" + attributes + "><global-config-values" + values +
+			"><configuration-values/></global-config-values></attributes></global-config-def></children>"
+	}
+	inside["jobs"] = "<children><jobs x='1'/></children>"
+	inside["children of a channel"] = channel("<children x='1'/>")
+	inside["attributes of a global-config-def"], inside["values of it"] = gcv(" x='1'", ""), gcv("", " x='1'")
 	for _, e := range attributeElements {
 		if e.form != asStamps {
 			inside[e.name] = "<attributes><" + e.name + " x='1' name='n' inherit='true'/></attributes>"
@@ -204,6 +211,27 @@ func TestUnknownAttributesAreReported(t *testing.T) {
 			}
 		}
 		require.Equal(t, 1, found, name)
+	}
+}
+
+// An element whose value is in an attribute may hold something else all the same.
+func TestWhatStandsInsideOfAValueIsReported(t *testing.T) {
+	for _, content := range []string{"cn=svc", "<variable-ref var-name='v'/>", "<![CDATA[ cn=svc ]]>"} {
+		for _, e := range attributeElements {
+			if e.form != asValue && e.form != asQuery && e.form != asNothing {
+				continue
+			}
+			_, all, err := read(strings.NewReader(wrap("<attributes><"+e.name+" name='n' inherit='true'>"+content+"</"+e.name+
+				"></attributes>")), Limits{})
+			require.NoError(t, err)
+			found := 0
+			for _, s := range one(t, all, "").Skipped {
+				if s.Element == e.name && s.Reason == insideLost {
+					found++
+				}
+			}
+			require.Equal(t, 1, found, e.name)
+		}
 	}
 }
 
