@@ -25,6 +25,11 @@ type Cluster interface {
 	// ServiceResources returns the resources that run the operating-system service, over all groups.
 	ServiceResources(ctx context.Context, service string) ([]Resource, error)
 
+	// Foresee asks the cluster what a move of the group to the node would do, to other groups too, when failback is
+	// prevented meanwhile and then set as given. It changes nothing. ErrNotSupported where this make of cluster cannot be
+	// asked.
+	Foresee(ctx context.Context, group, node string, then Failback) (Foresight, error)
+
 	// Move brings the group to the node and returns when owner and state have been observed there, the state being
 	// the one before the move. It sends one request at most and never a second one.
 	Move(ctx context.Context, group, node string, o MoveOptions) (MoveResult, error)

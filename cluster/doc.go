@@ -63,8 +63,11 @@
 // and check/target stand until move/move, after which the group is no longer where it was; arrived/verify then stands
 // until back/move. [TransferStages] has the stages for procedures that do something of their own in between.
 //
-// Groups that nobody named are looked at before the first change and at the end; finish/verify tells which stand
-// otherwise. What a move will do to them is not known beforehand: colocation and order are not read.
+// A move is a change of the whole cluster. What it will do to groups that nobody named stands in the line of move/move,
+// which a person approves: on Pacemaker as its own scheduler says (crm_simulate, documented: it has the rules of the
+// running cluster, colocation, order and sets included). It is "not known beforehand" where crm_simulate is not there,
+// on a Windows cluster, and of back/move. These groups are looked at before the first change and at the end;
+// finish/verify tells which stand otherwise. check/target also asks the scheduler whether the group itself would be up.
 //
 // Until move/move everything can be taken back by Undo. After it, the way back is another Transfer.
 //

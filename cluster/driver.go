@@ -23,6 +23,9 @@ type Driver interface {
 	ReadSnapshot(ctx context.Context, via, group string) (Snapshot, error)
 	Inspect(ctx context.Context, via string) (Inspection, error)
 
+	// Foresee asks for what a move would do; ErrNotSupported where the cluster cannot say.
+	Foresee(ctx context.Context, via, group, node string, then Failback) (Foresight, error)
+
 	StartMove(ctx context.Context, via, group, node string) error
 	ClearMove(ctx context.Context, via, group string) error
 	// StartState and StartResourceState ask for StateOnline or StateOffline.

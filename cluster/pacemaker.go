@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -294,16 +295,23 @@ func (d *pacemakerDriver) StartResume(ctx context.Context, via, node string) err
 }
 
 func (d *pacemakerDriver) SetFailback(ctx context.Context, via, group string, f Failback) error {
-	value := f.Raw
-	if f == NoFailback {
-		value = strconv.Itoa(guardStickiness)
-	}
-	if value != "" && value != "INFINITY" && value != "+INFINITY" && value != "-INFINITY" {
-		if _, err := strconv.Atoi(value); err != nil {
-			return failover.Invalid("Failback.Raw", fmt.Sprintf("%q is no stickiness", value), "use a value read from the group")
-		}
+	value, err := stickinessOf(f)
+	if err != nil {
+		return err
 	}
 	return d.meta(ctx, "set failback", via, group, stickiness, value)
+}
+
+// stickinessOf returns what a setting is on the group itself, "" for none.
+func stickinessOf(f Failback) (string, error) {
+	if f == NoFailback {
+		return strconv.Itoa(guardStickiness), nil
+	}
+	_, err := strconv.Atoi(f.Raw)
+	if err != nil && !slices.Contains([]string{"", "INFINITY", "+INFINITY", "-INFINITY"}, f.Raw) {
+		return "", failover.Invalid("Failback.Raw", fmt.Sprintf("%q is no stickiness", f.Raw), "use a value read from the group")
+	}
+	return f.Raw, nil
 }
 
 func (d *pacemakerDriver) SetService(_ context.Context, _, resource, _ string) error {

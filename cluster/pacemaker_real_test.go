@@ -300,7 +300,7 @@ func TestRealPacemaker(t *testing.T) {
 		run  func(*testing.T, cluster.Cluster)
 	}{
 		{"reads", r.reads}, {"there and back under load", r.thereAndBack}, {"the driver is killed", r.driverKilled},
-		{"the line is cut", r.lineCut},
+		{"the line is cut", r.lineCut}, {"other groups", r.others},
 		// last: it takes a node away
 		{"an administrator's constraint", r.foreign}, {"states", r.states}, {"lock", r.lock},
 		{"a node is killed", r.nodeKilled},

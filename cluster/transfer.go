@@ -318,7 +318,7 @@ func (t transfer) aim(ctx context.Context, g goal) (s start, remembered bool, to
 	if err == nil && !remembered {
 		var now Group
 		now, err = t.c.Group(ctx, t.o.Group)
-		s.Owner = now.Owner
+		s.Owner, s.Failback = now.Owner, now.Failback
 	}
 	return s, remembered, g.target(s), err
 }
@@ -346,6 +346,10 @@ func (t transfer) move(way goal) []failover.Step {
 					obs.Found, obs.Note = "it comes from "+s.Owner, g.String()
 					obs.Would = "move it to " + to + "; its users are cut off while it moves"
 				}
+				if g.Owner != to || way.planned {
+					text, note := t.foresee(ctx, way, s, g, to)
+					obs.Would, obs.Note = obs.Would+"; "+text, strings.Trim(obs.Note+"; "+note, "; ")
+				}
 				return obs, err
 			},
 			Apply: func(ctx context.Context) error {
@@ -368,6 +372,26 @@ func (t transfer) move(way goal) []failover.Step {
 			}},
 		t.cleared("Remove the move request", failover.NothingToUndo),
 	}
+}
+
+// foresee tells what the move will do to other groups: in words that a person approves, and in a note where those have
+// to be the same in the plan and at the step's turn, because the group is not yet where it will be then.
+func (t transfer) foresee(ctx context.Context, way goal, s start, g Group, to string) (would, note string) {
+	later := way.planned || way.offline
+	if later && g.Owner == to {
+		return unforeseen, ""
+	}
+	if t.o.Failback.Policy != FailbackUnknown {
+		s.Failback = t.o.Failback
+	}
+	f, err := t.c.Foresee(ctx, t.o.Group, to, s.Failback)
+	switch {
+	case err != nil:
+		return unforeseen, err.Error()
+	case later:
+		return unforeseen, f.String()
+	}
+	return f.String(), ""
 }
 
 // verify sees the group stay where a move brought it.

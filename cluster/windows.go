@@ -36,6 +36,11 @@ type WindowsConfig struct {
 // a dropped line ends nothing. What Windows refuses is judged by Win32 code. The account must be a local administrator
 // of the nodes.
 //
+// What a move does to other groups is not known beforehand. Not read are: affinity and anti-affinity rules
+// (Get-ClusterAffinityRule, AntiAffinityClassNames), dependencies between groups (Get-ClusterGroupSetDependency),
+// groups of a higher priority that take the memory of others, and the start order of groups. How the other groups
+// stand is compared afterwards.
+//
 // The lock is a private property of the cluster object (Set-ClusterParameter; inferred: not tried on a live
 // cluster). It is read, written and read back after a pause, which is no true compare-and-set across two nodes;
 // the engine's check before every change notices a lost race.
@@ -140,6 +145,12 @@ func (d *windowsDriver) StartResourceState(ctx context.Context, via, resource st
 
 func (d *windowsDriver) StartPause(ctx context.Context, via, node string) error {
 	return d.run(ctx, "pause node", via, wsfc.NodeState, wsfc.Request{Node: node, Want: "drain"}, nil)
+}
+
+// Foresee is not supported: no cmdlet tells beforehand what a move does to other groups. See Windows.
+func (d *windowsDriver) Foresee(_ context.Context, _, group, _ string, _ Failback) (Foresight, error) {
+	return Foresight{}, unchanged("foresee move", group, "look at the affinity rules and group sets of the cluster",
+		fmt.Errorf("%w: a Windows cluster does not say beforehand what a move does", ErrNotSupported))
 }
 
 func (d *windowsDriver) StartResume(ctx context.Context, via, node string) error {

@@ -71,6 +71,7 @@ type Group struct {
 	Failback  cluster.Failback
 	Preferred []string
 	Standing  []cluster.MoveRequest
+	Avoids    []string      // groups that it is never on one node with: it leaves a node to which one of them moves
 	Move      *Move         `json:",omitempty"`
 	Wanted    cluster.State // StateOnline or StateOffline: what the cluster restores after a move
 }

@@ -80,6 +80,9 @@ func (m *Model) move(via, group, node string) (loss, refusal error) {
 	}) {
 		end = "stranded-disk"
 	}
+	for name, to := range m.driven(g, n.Name) {
+		m.begin(m.Group(name), to, "")
+	}
 	m.begin(g, n.Name, end)
 	switch fault {
 	case "lost-reply":
@@ -91,6 +94,36 @@ func (m *Model) move(via, group, node string) (loss, refusal error) {
 		return errLostReply, nil
 	}
 	return nil, nil
+}
+
+// driven returns where the groups go that a move of the group drives off its target: to the node that it leaves.
+func (m *Model) driven(g *Group, to string) map[string]string {
+	list := map[string]string{}
+	for _, other := range m.Groups {
+		if other.Owner == to && g.Owner != to && slices.Contains(other.Avoids, g.Name) {
+			list[other.Name] = g.Owner
+		}
+	}
+	return list
+}
+
+// foresee says what a move would do, as a cluster does that can be asked.
+func (m *Model) foresee(group, node string) (cluster.Foresight, error) {
+	g, n := m.Group(group), m.Node(node)
+	switch {
+	case m.Style == StyleWindows:
+		return cluster.Foresight{}, cluster.ErrNotSupported
+	case g == nil:
+		return cluster.Foresight{}, noGroup(group)
+	case n == nil:
+		return cluster.Foresight{}, noNode(node)
+	}
+	f := cluster.Foresight{Stays: m.mayMove(g, n) != nil}
+	for name, to := range m.driven(g, n.Name) {
+		f.Others = append(f.Others, fmt.Sprintf("%s moves from %s to %s", name, n.Name, to))
+	}
+	slices.Sort(f.Others)
+	return f, nil
 }
 
 // needs reports whether a member of the group depends on the resource.
