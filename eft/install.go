@@ -271,6 +271,9 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 		return obs, nil
 	case RunRunning:
 		obs.Found = "the installer is running"
+		if run.Waits != "" {
+			obs.Found = run.Waits
+		}
 		obs.Note = f.String() + ", since " + run.Began.UTC().Format("15:04:05")
 		return obs, nil
 	case RunEnded:

@@ -222,6 +222,8 @@ type InstallerRun struct {
 	Began time.Time `json:"began"`
 	Ended time.Time `json:"ended"`
 	Log   string    `json:"log,omitempty"` // the end of what it logged, for people
+	// Waits: while it runs, what is waited for after the installer itself has ended, for people
+	Waits string `json:"waits,omitempty"`
 }
 
 // Backup is one copy of the configuration directory.

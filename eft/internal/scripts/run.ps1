@@ -40,4 +40,6 @@ if ([IO.File]::Exists($base + '.exit')) {
 }
 $state = 4
 if ($alive) { $state = 2 }
-[pscustomobject]@{ state = $state; exit = 0; began = $began; ended = $null; log = '' }
+$waits = ''
+if ([IO.File]::Exists($base + '.waits')) { $waits = Read-File ($base + '.waits') }
+[pscustomobject]@{ state = $state; exit = 0; began = $began; ended = $null; log = ''; waits = $waits }
