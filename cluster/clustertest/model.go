@@ -32,6 +32,9 @@ type Model struct {
 	Backup    bool
 	Marks     map[string]string
 
+	// Shell is what the machines' sshd hands command lines to, as served by ServeWindows.
+	Shell Shell
+
 	// StopReadings and StartReadings say for how many readings a group is pending at the source and at the target.
 	StopReadings, StartReadings int
 
@@ -55,6 +58,7 @@ type Node struct {
 	Quarantined   bool
 	Build         string
 	RebootPending bool
+	NoPowerShell  bool            // its shell does not find powershell.exe
 	Unreachable   bool            // its address does not answer; the cluster still counts it as it says in State
 	Services      map[string]bool // operating-system services that are running on it
 	Disabled      map[string]bool // operating-system services that it refuses to start

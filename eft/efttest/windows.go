@@ -99,7 +99,7 @@ func (s *WindowsNode) serve(ctx context.Context, cmd *remotetest.Command) remote
 			if a.Lost {
 				return remotetest.Drop()
 			}
-			return remotetest.Exit(a.Exit)
+			return remotetest.Exit(m.Shell.Exit(a.Exit))
 		}
 	}
 	if !known || name == "" {
@@ -129,7 +129,7 @@ func (s *WindowsNode) serve(ctx context.Context, cmd *remotetest.Command) remote
 	}
 	// What comes before and after the answer on a real machine.
 	_, _ = io.WriteString(cmd.Stdout, "Authorized use only\r\n"+out+"\r\n")
-	return remotetest.Exit(exit)
+	return remotetest.Exit(m.Shell.Exit(exit))
 }
 
 // verbs are the names of the scripts that a node answers.
