@@ -442,11 +442,12 @@ func (t transfer) stays(ctx context.Context, to string) (failover.Observation, e
 }
 
 // probe settles a move whose outcome was lost, by owner and state. On the target it took effect, in whatever state the
-// group is there. Unmoved at its source for the time to settle, with no request standing, it did not: a request that
-// still acts after that time is not known to exist (inferred; Settle is configurable).
+// group is there. Unmoved at its source for the time to settle it did not, once the request was taken back; where that
+// cannot be done, it may still come.
 func (t transfer) probe(ctx context.Context, to string) (failover.Outcome, error) {
 	var first Group
 	var since time.Time
+	withdrawn := false
 	for {
 		g, err := t.c.Group(ctx, t.o.Group)
 		switch {
@@ -458,7 +459,13 @@ func (t transfer) probe(ctx context.Context, to string) (failover.Outcome, error
 		case g.Owner != first.Owner || g.State != first.State || g.State == StatePending || g.State == StateUnknown ||
 			g.Queued || acting(g) || since.IsZero():
 			first, since = g, time.Now()
-		case g.Owner != "" && g.Owner != to && time.Since(since) >= t.o.Move.Settle:
+		case g.Owner == "" || g.Owner == to:
+		case !withdrawn:
+			if err := t.c.Withdraw(ctx, t.o.Group); err != nil {
+				return failover.InDoubt, doubt("settle move", t.o.Group, late, err)
+			}
+			withdrawn, since = true, time.Time{} // what acted just before shows itself in the time to settle
+		case time.Since(since) >= t.o.Move.Settle:
 			return failover.NotApplied, nil
 		}
 		if err := waiting.For(ctx, t.o.Move.Poll); err != nil {

@@ -45,6 +45,9 @@ type WindowsConfig struct {
 // cluster). It is read, written and read back after a pause, which is no true compare-and-set across two nodes;
 // the engine's check before every change notices a lost race.
 //
+// A request whose answer is lost cannot be taken back here. From before it is sent until its end is known a second
+// private property, failover-move-…, says so; as long as it stands, a move that is not seen stays in doubt.
+//
 // The scripts were checked against a PowerShell grammar and a simulator, not against a live cluster: their exact
 // behaviour there is inferred from documented cmdlets.
 type Windows struct {
@@ -132,7 +135,15 @@ func (d *windowsDriver) StartMove(ctx context.Context, via, group, node string) 
 	return d.run(ctx, "move group", via, wsfc.Move, wsfc.Request{Group: group, Node: node}, nil)
 }
 
-func (d *windowsDriver) ClearMove(context.Context, string, string) error { return nil }
+// ClearMove removes the mark that says that a request may be on its way; the request itself it cannot take back.
+func (d *windowsDriver) ClearMove(ctx context.Context, via, group string) error {
+	key := wsfc.MoveKey(group)
+	text, err := d.ReadMark(ctx, via, key)
+	if err != nil || text == "" {
+		return err
+	}
+	return d.SwapMark(ctx, via, key, text, "")
+}
 
 func (d *windowsDriver) StartState(ctx context.Context, via, group string, want State) error {
 	return d.run(ctx, "set state of group", via, wsfc.GroupState, wsfc.Request{Group: group, Want: want.String()}, nil)
@@ -234,6 +245,11 @@ func windowsSnapshot(s wsfc.State, via string) Snapshot {
 		}
 		if g.Owner != "" {
 			group.Owners = []string{g.Owner}
+		}
+		for _, m := range s.Marks {
+			if strings.EqualFold(m.Key, wsfc.MoveKey(g.Name)) {
+				group.Standing = append(group.Standing, MoveRequest{ID: m.Key, Node: m.Text, Ours: true, Inert: true})
+			}
 		}
 		for _, r := range s.Resources {
 			if r.Group != g.Name {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover/cluster"
+	"github.com/01b61c5c/failover/cluster/internal/wsfc"
 )
 
 // Style says which make of cluster the model behaves like.
@@ -41,6 +42,7 @@ type Model struct {
 	Armed    []armedFault
 	Broken   []brokenRequest
 	Delayed  []delayedRequest
+	Delay    int  // how many readings a delayed request takes; 0 means 3
 	Cut      bool // no node answers
 	Counters Counters
 	Requests []Request
@@ -436,6 +438,10 @@ func (m *Model) view(g *Group) cluster.Group {
 	v.Raw = v.State.String()
 	if g.Owner != "" {
 		v.Owners = []string{g.Owner}
+	}
+	key := wsfc.MoveKey(g.Name)
+	if node, ok := m.Marks[key]; ok && m.Style == StyleWindows {
+		v.Standing = append(v.Standing, cluster.MoveRequest{ID: key, Node: node, Ours: true, Inert: true})
 	}
 	for _, r := range m.Members(g.Name) {
 		v.Members = append(v.Members,

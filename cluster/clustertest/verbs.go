@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/01b61c5c/failover/cluster"
+	"github.com/01b61c5c/failover/cluster/internal/wsfc"
 )
 
 // Refusal is a cluster's own no, with the number a Windows cluster gives it.
@@ -70,10 +71,7 @@ func (m *Model) move(via, group, node string) (loss, refusal error) {
 	}
 	m.Counters.Moves = bump(m.Counters.Moves, g.Name)
 	m.Counters.MovesByTarget = bump(m.Counters.MovesByTarget, g.Name+" to "+n.Name)
-	if m.Style == StylePacemaker {
-		g.Standing = append(slices.DeleteFunc(g.Standing, func(r cluster.MoveRequest) bool { return r.Ours }),
-			cluster.MoveRequest{ID: "cli-prefer-" + g.Name, Node: n.Name, Ours: true})
-	}
+	m.arm(g, n.Name, false)
 	end := fault
 	if slices.ContainsFunc(m.Resources, func(r *Resource) bool {
 		return m.Group(r.Group).Available && r.Disk && m.needs(g.Name, r.Name)
@@ -95,6 +93,16 @@ func (m *Model) move(via, group, node string) (loss, refusal error) {
 	}
 	return nil, nil
 }
+
+// arm writes what a Pacemaker cluster keeps of a request: inert until it is made effective.
+func (m *Model) arm(g *Group, node string, inert bool) {
+	if m.Style == StylePacemaker {
+		g.Standing = append(slices.DeleteFunc(g.Standing, ours),
+			cluster.MoveRequest{ID: "cli-prefer-" + g.Name, Node: node, Ours: true, Inert: inert})
+	}
+}
+
+func ours(r cluster.MoveRequest) bool { return r.Ours }
 
 // driven returns where the groups go that a move of the group drives off its target: to the node that it leaves.
 func (m *Model) driven(g *Group, to string) map[string]string {
@@ -307,6 +315,7 @@ func (m *Model) clearMove(via, group string) error {
 	if g == nil {
 		return noGroup(group)
 	}
-	g.Standing = slices.DeleteFunc(g.Standing, func(r cluster.MoveRequest) bool { return r.Ours })
+	g.Standing = slices.DeleteFunc(g.Standing, ours)
+	delete(m.Marks, wsfc.MoveKey(g.Name))
 	return nil
 }

@@ -279,6 +279,11 @@ func (m *Model) windows(local, only string) wsfc.State {
 	if s.Backup = new(wsfc.Number); m.Backup {
 		*s.Backup = 1
 	}
+	for key, text := range m.Marks {
+		if strings.HasPrefix(key, "failover-move-") {
+			s.Marks = append(s.Marks, wsfc.MoveMark{Key: key, Text: text})
+		}
+	}
 	for _, n := range m.Nodes {
 		v := wsfc.Node{Name: n.Name, State: n.State.String(), Code: new(nodeCodes[n.State]), Drain: "NotInitiated",
 			DrainCode: new(wsfc.Number), Build: n.Build}

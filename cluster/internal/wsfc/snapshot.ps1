@@ -36,5 +36,11 @@ $resources = @(Get-ClusterResource | Where-Object { Test-Wanted $_.OwnerGroup.Na
     state = [string]$resource.State; code = Get-Number $resource.State; owner = [string]$resource.OwnerNode.Name; core = [bool]$resource.IsCoreResource
     maintenance = [bool]$resource.MaintenanceMode; pendingMs = Get-Number $resource.PendingTimeout
     depends = $depends; service = $service; possible = $possible; failed = $failed } })
+# Marks of moves that were asked for. Whoever decides by one reads it by itself, so this may fail alone.
+$marks = @()
+try {
+  $marks = @($cluster | Get-ClusterParameter | Where-Object { ([string]$_.Name).StartsWith('failover-move-', 'OrdinalIgnoreCase') } | ForEach-Object {
+    [pscustomobject]@{ key = [string]$_.Name; text = [string]$_.Value } })
+} catch { $marks = @() }
 [pscustomobject]@{ cluster = [string]$cluster.Name; local = [string]$env:COMPUTERNAME; backup = Get-Number $cluster.BackupInProgress
-  nodes = $nodes; groups = $groups; resources = $resources }
+  nodes = $nodes; groups = $groups; resources = $resources; marks = $marks }
