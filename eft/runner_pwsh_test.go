@@ -133,3 +133,50 @@ func TestTheRunnerSaysWhatItWaitsFor(t *testing.T) {
 	_, result, _ := runner(t, tables[0], `[null]`)
 	require.Equal(t, "whether what it started has ended could not be read", result["log"])
 }
+
+// What run.ps1 has taken the claim of, start.ps1 does not start, whenever it comes.
+func TestAStartThatWasVoidedDoesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a real PowerShell takes seconds")
+	}
+	pwsh, err := exec.LookPath("pwsh")
+	if err != nil {
+		t.Skip("needs pwsh, which this machine lacks; not proven here")
+	}
+	dir := t.TempDir()
+	call := func(script, document string) map[string]any {
+		t.Helper()
+		file := filepath.Join(dir, "call.ps1")
+		text := fmt.Sprintf("ConvertTo-Json -Compress -InputObject (& { %s } '%s')", scripts.Text(script), document)
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		out, err := exec.CommandContext(t.Context(), pwsh, "-NoProfile", "-NonInteractive", "-File", file).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		var answer map[string]any
+		require.NoError(t, json.Unmarshal(out, &answer), "%s", out)
+		return answer
+	}
+	runs := filepath.Join(dir, "runs") // which no start has made yet
+	run := func(more string) map[string]any { return call("run.ps1", `{"runs":"`+runs+`","id":"r"`+more+`}`) }
+	start := func(turn int) map[string]any {
+		return call("start.ps1", fmt.Sprintf(`{"runs":"%s","id":"r","turn":%d,"path":"%s/none.exe","sha256":"0"}`, runs, turn, dir))
+	}
+	told := func(answer map[string]any, state, turn int) {
+		t.Helper()
+		require.EqualValues(t, state, answer["state"])
+		require.EqualValues(t, turn, answer["turn"])
+	}
+	told(run(""), 1, 0)
+	require.NoDirExists(t, runs, "it changes nothing")
+	told(run(`,"void":true`), 1, 1)
+	told(run(""), 1, 1)
+	answer := start(0)
+	require.Equal(t, false, answer["claimed"])
+	require.Equal(t, true, answer["late"])
+	require.Equal(t, true, start(1)["missing"], "one of the next turn looks for its file")
+	require.NoError(t, os.WriteFile(filepath.Join(runs, "r.claim.next"), []byte("1 2 2026-01-01T00:00:00Z"), 0o600))
+	require.EqualValues(t, 4, run(`,"void":true`)["state"], "a run that somebody has is not voided")
+	require.Equal(t, true, start(1)["claimed"])
+	left, err := filepath.Glob(filepath.Join(runs, "*"))
+	require.NoError(t, err)
+	require.Len(t, left, 2, "%v", left)
+}

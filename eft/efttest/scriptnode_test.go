@@ -120,6 +120,12 @@ func TestScriptNode(t *testing.T) {
 	run, err := n.InstallerRun(ctx, start.ID)
 	require.NoError(t, err)
 	require.Equal(t, eft.RunNotStarted, run.State)
+	// A start that is lost is kept from coming later; one of the next turn may.
+	run, err = n.VoidInstaller(ctx, start.ID)
+	require.NoError(t, err)
+	require.Equal(t, eft.InstallerRun{State: eft.RunNotStarted, Turn: 1}, run)
+	require.ErrorIs(t, n.StartInstaller(ctx, start), eft.ErrNodeBusy)
+	start.Turn = run.Turn
 	var wg sync.WaitGroup
 	errs := make([]error, 5)
 	for k := range errs {
