@@ -180,3 +180,33 @@ func TestAStartThatWasVoidedDoesNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, left, 2, "%v", left)
 }
+
+// An installer that runs under the claim of a later turn is an installer that runs.
+func TestARunOfALaterTurnIsSeen(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a real PowerShell takes seconds")
+	}
+	pwsh, err := exec.LookPath("pwsh")
+	if err != nil {
+		t.Skip("needs pwsh, which this machine lacks; not proven here")
+	}
+	dir := t.TempDir()
+	text := fmt.Sprintf(`
+function Get-CimInstance($ClassName) { if ($ClassName -eq 'Win32_OperatingSystem') { [pscustomobject]@{ LastBootUpTime = [DateTime]::UtcNow } } }
+function Get-Item { $o = [pscustomobject]@{}; $o | Add-Member ScriptMethod GetValue { } -PassThru }
+$me = Get-Process -Id $PID
+$claim = [string]$PID + ' ' + $me.StartTime.ToUniversalTime().Ticks + ' now'
+foreach ($name in 'a.claim', 'b.claim.next', 'c.claim.next.next', 'd.claim.next') { [IO.File]::WriteAllText('%[1]s/' + $name, $claim) }
+foreach ($name in 'b.claim', 'c.claim', 'c.claim.next', 'e.claim') { [IO.File]::WriteAllText('%[1]s/' + $name, 'void') }
+[IO.File]::WriteAllText('%[1]s/d.exit', '{}')
+$facts = & { %[2]s } '{"runs":"%[1]s","product":"EFT*","executable":"cftpstes.exe","consoles":[],"localConfigs":[],"configKeys":[]}'
+ConvertTo-Json -Compress -InputObject @($facts.busy)
+`, dir, scripts.Text("facts.ps1"))
+	file := filepath.Join(dir, "call.ps1")
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	out, err := exec.CommandContext(t.Context(), pwsh, "-NoProfile", "-NonInteractive", "-File", file).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	var busy []string
+	require.NoError(t, json.Unmarshal(out, &busy), "%s", out)
+	require.Len(t, busy, 3, "a, b and c run; d has ended, e was never started")
+}
