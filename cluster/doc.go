@@ -15,9 +15,9 @@
 //     its source and down there: ErrReturned, in doubt.
 //   - On the target, failed or only partly up for the time of grace: [ErrFailed], [ErrPartial]. The move took effect
 //     (Applied) and is not made again; a person repairs the group or moves it back.
-//   - Never left its source for the time to settle: [ErrNotStarted], NotApplied when the cluster had answered the request
-//     or it was taken back since (Pacemaker; the time counts from then). A request without an answer that cannot be taken
-//     back (Windows) may still come: in doubt.
+//   - Never left its source for the time to settle: [ErrNotStarted], NotApplied when the cluster had answered the
+//     request or it was taken back since (Pacemaker; the time counts from then). A request without an answer that cannot
+//     be taken back (Windows) may still come: in doubt.
 //   - Failed at its source without having left it, as after a stop that failed: [ErrFailed], in doubt.
 //   - Line lost or no answer after the request was sent: in doubt, then settled by reading from another node as above.
 //   - Time over before any of these: [ErrTimeout], in doubt. Nothing is asked for again while the group
@@ -82,9 +82,9 @@
 // On Pacemaker a move leaves a location constraint that would hold the group for ever. It is removed after every move,
 // also a failed one. A mark in the cluster's configuration, written before the constraint, tells ours from an
 // administrator's, so the next run finds and removes what a killed one left. An administrator's own constraint stops
-// the transfer with [ErrStandingRequest] and is left alone, and so does what holds the group on its node as strongly as a
-// request draws it away: an infinite preference or an infinite stickiness. On a Windows cluster a mark stands from before
-// each request until its end is known; it moves nothing.
+// the transfer with [ErrStandingRequest] and is left alone, and so does what holds the group on its node as strongly
+// as a request draws it away: an infinite preference or an infinite stickiness. On a Windows cluster a mark stands
+// from before each request until its end is known; it moves nothing.
 //
 // The failback guard is on the group until finish/failback; the setting to restore is in the journal. A run that is
 // given up after move/move leaves the guard: run it again, or set failback by hand.

@@ -27,7 +27,8 @@ type Driver interface {
 	Foresee(ctx context.Context, via, group, node string, then Failback) (Foresight, error)
 
 	StartMove(ctx context.Context, via, group, node string) error
-	// ClearMove removes what StartMove left. Where the cluster keeps moves, a StartMove that comes later does nothing then.
+	// ClearMove removes what StartMove left. Where the cluster keeps moves, a StartMove that comes later then does
+	// nothing.
 	ClearMove(ctx context.Context, via, group string) error
 	// StartState and StartResourceState ask for StateOnline or StateOffline.
 	StartState(ctx context.Context, via, group string, want State) error

@@ -252,7 +252,8 @@ func (d *pacemakerDriver) StartMove(ctx context.Context, via, group, node string
 	}
 	_, err = d.run(ctx, op, via, "move", group, node)
 	if ended(err, noSuch) { // it was taken back, or an earlier request for the same node came now and used it
-		return doubt(op, group, "see whether the group moves", errors.New("the request that was got ready is not there any more"))
+		return doubt(op, group, "see whether the group moves",
+			errors.New("the request that was got ready is not there any more"))
 	}
 	return err
 }
@@ -317,7 +318,8 @@ func stickinessOf(f Failback) (string, error) {
 	}
 	_, err := strconv.Atoi(f.Raw)
 	if err != nil && !slices.Contains([]string{"", "INFINITY", "+INFINITY", "-INFINITY"}, f.Raw) {
-		return "", failover.Invalid("Failback.Raw", fmt.Sprintf("%q is no stickiness", f.Raw), "use a value read from the group")
+		return "", failover.Invalid("Failback.Raw", fmt.Sprintf("%q is no stickiness", f.Raw),
+			"use a value read from the group")
 	}
 	return f.Raw, nil
 }

@@ -19,7 +19,8 @@ func (c *core) announce(ctx context.Context, group, node string) error {
 		return nil // StartMove does
 	}
 	if err := c.setMark(ctx, wsfc.MoveKey(group), node); err != nil {
-		return unchanged("announce move", group, "make the cluster's configuration writable for the account, then run again", err)
+		return unchanged("announce move", group,
+			"make the cluster's configuration writable for the account, then run again", err)
 	}
 	return nil
 }
@@ -42,7 +43,8 @@ func (c *core) setMark(ctx context.Context, key, text string) error {
 	if err != nil || old == text {
 		return err
 	}
-	_, err = c.send(ctx, "set mark", "", func(ctx context.Context, via string) error { return c.d.SwapMark(ctx, via, key, old, text) })
+	_, err = c.send(ctx, "set mark", "",
+		func(ctx context.Context, via string) error { return c.d.SwapMark(ctx, via, key, old, text) })
 	if stays(err) {
 		return err
 	}

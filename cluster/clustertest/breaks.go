@@ -117,7 +117,8 @@ func (m *Model) withdrawn(d delayedRequest) bool {
 		return false
 	}
 	g := m.Group(d.Args[0])
-	return g == nil || !slices.ContainsFunc(g.Standing, func(r cluster.MoveRequest) bool { return r.Ours && r.Node == d.Args[1] })
+	return g == nil || !slices.ContainsFunc(g.Standing,
+		func(r cluster.MoveRequest) bool { return r.Ours && r.Node == d.Args[1] })
 }
 
 // failbackOf is the setting that was sent as two words.

@@ -85,7 +85,8 @@ func (d *driver) Inspect(ctx context.Context, via string) (cluster.Inspection, e
 	return in, err
 }
 
-func (d *driver) Foresee(ctx context.Context, via, group, node string, _ cluster.Failback) (f cluster.Foresight, err error) {
+func (d *driver) Foresee(ctx context.Context, via, group, node string, _ cluster.Failback) (f cluster.Foresight,
+	err error) {
 	err = d.simple(ctx, "foresee move", via, func(m *Model) (err error) {
 		f, err = m.foresee(group, node)
 		return err
