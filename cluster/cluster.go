@@ -25,12 +25,21 @@ type Cluster interface {
 	// ServiceResources returns the resources that run the operating-system service, over all groups.
 	ServiceResources(ctx context.Context, service string) ([]Resource, error)
 
+	// Foresee asks the cluster what a move of the group to the node would do, to other groups too, when failback is
+	// prevented meanwhile and then set as given. It changes nothing. ErrNotSupported where this make of cluster cannot be
+	// asked.
+	Foresee(ctx context.Context, group, node string, then Failback) (Foresight, error)
+
 	// Move brings the group to the node and returns when owner and state have been observed there, the state being
 	// the one before the move. It sends one request at most and never a second one.
 	Move(ctx context.Context, group, node string, o MoveOptions) (MoveResult, error)
-	// ClearMove removes the request a move left in the configuration, if the cluster manager keeps one and it is
-	// ours. Safe to repeat; nothing to do on a Windows cluster.
+	// ClearMove removes what a move of ours left in the configuration: the request on Pacemaker, on a Windows cluster the
+	// mark that there may be one. Safe to repeat.
 	ClearMove(ctx context.Context, group string) error
+	// Withdraw takes back every request to move the group that was sent, also one that is still on its way: afterwards
+	// none acts. Safe to repeat. ErrNotSupported where that cannot be done and one may be on its way, as on a Windows
+	// cluster: nothing shows then that a request without an effect will not act later.
+	Withdraw(ctx context.Context, group string) error
 	// StateOffline takes the whole group down and returns when it is. Safe to repeat.
 	Offline(ctx context.Context, group string, o StateOptions) error
 	// StateOnline brings the whole group up and returns when it is. Safe to repeat.

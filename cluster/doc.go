@@ -15,8 +15,9 @@
 //     its source and down there: ErrReturned, in doubt.
 //   - On the target, failed or only partly up for the time of grace: [ErrFailed], [ErrPartial]. The move took effect
 //     (Applied) and is not made again; a person repairs the group or moves it back.
-//   - Never left its source for the time to settle: [ErrNotStarted], NotApplied. That nothing acts after that time is
-//     inferred; MoveOptions.Settle sets it. On Pacemaker the time counts from the removal of the request.
+//   - Never left its source for the time to settle: [ErrNotStarted], NotApplied when the cluster had answered the
+//     request or it was taken back since (Pacemaker; the time counts from then). A request without an answer that cannot
+//     be taken back (Windows) may still come: in doubt.
 //   - Failed at its source without having left it, as after a stop that failed: [ErrFailed], in doubt.
 //   - Line lost or no answer after the request was sent: in doubt, then settled by reading from another node as above.
 //   - Time over before any of these: [ErrTimeout], in doubt. Nothing is asked for again while the group
@@ -63,8 +64,11 @@
 // and check/target stand until move/move, after which the group is no longer where it was; arrived/verify then stands
 // until back/move. [TransferStages] has the stages for procedures that do something of their own in between.
 //
-// Groups that nobody named are looked at before the first change and at the end; finish/verify tells which stand
-// otherwise. What a move will do to them is not known beforehand: colocation and order are not read.
+// A move is a change of the whole cluster. What it will do to groups that nobody named stands in the line of move/move,
+// which a person approves: on Pacemaker as its own scheduler says (crm_simulate, documented: it has the rules of the
+// running cluster, colocation, order and sets included). It is "not known beforehand" where crm_simulate is not there,
+// on a Windows cluster, and of back/move. These groups are looked at before the first change and at the end;
+// finish/verify tells which stand otherwise. check/target also asks the scheduler whether the group itself would be up.
 //
 // Until move/move everything can be taken back by Undo. After it, the way back is another Transfer.
 //
@@ -78,8 +82,9 @@
 // On Pacemaker a move leaves a location constraint that would hold the group for ever. It is removed after every move,
 // also a failed one. A mark in the cluster's configuration, written before the constraint, tells ours from an
 // administrator's, so the next run finds and removes what a killed one left. An administrator's own constraint stops
-// the transfer with [ErrStandingRequest] and is left alone, and so does what holds the group on its node as strongly as a
-// request draws it away: an infinite preference or an infinite stickiness. A Windows cluster keeps nothing.
+// the transfer with [ErrStandingRequest] and is left alone, and so does what holds the group on its node as strongly
+// as a request draws it away: an infinite preference or an infinite stickiness. On a Windows cluster a mark stands
+// from before each request until its end is known; it moves nothing.
 //
 // The failback guard is on the group until finish/failback; the setting to restore is in the journal. A run that is
 // given up after move/move leaves the guard: run it again, or set failback by hand.

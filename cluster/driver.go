@@ -23,7 +23,12 @@ type Driver interface {
 	ReadSnapshot(ctx context.Context, via, group string) (Snapshot, error)
 	Inspect(ctx context.Context, via string) (Inspection, error)
 
+	// Foresee asks for what a move would do; ErrNotSupported where the cluster cannot say.
+	Foresee(ctx context.Context, via, group, node string, then Failback) (Foresight, error)
+
 	StartMove(ctx context.Context, via, group, node string) error
+	// ClearMove removes what StartMove left. Where the cluster keeps moves, a StartMove that comes later then does
+	// nothing.
 	ClearMove(ctx context.Context, via, group string) error
 	// StartState and StartResourceState ask for StateOnline or StateOffline.
 	StartState(ctx context.Context, via, group string, want State) error

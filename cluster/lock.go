@@ -112,11 +112,7 @@ func (l clusterLock) Holder(ctx context.Context) (failover.Claim, bool, error) {
 
 // read returns what is stored and the claim in it. Something that is no claim counts as a lock of somebody unknown.
 func (l clusterLock) read(ctx context.Context) (string, failover.Claim, error) {
-	var text string
-	_, err := l.c.send(ctx, "read cluster lock", "", func(ctx context.Context, via string) (err error) {
-		text, err = l.c.d.ReadMark(ctx, via, lockKey)
-		return readError(ctx, "read cluster lock", via, err)
-	})
+	text, err := l.c.readMark(ctx, lockKey)
 	var claim failover.Claim
 	if err == nil && text != "" && json.Unmarshal([]byte(text), &claim) != nil {
 		claim = failover.Claim{Owner: "somebody unknown", Purpose: fmt.Sprintf("unreadable lock text %.80q", text)}

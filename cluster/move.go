@@ -16,6 +16,10 @@ import (
 // badReadings is how often a bad state must have been read in a row before it counts.
 const badReadings = 4
 
+// late is what a person does about a request that shows no effect and may still be on its way.
+const late = "see on the node that was asked that nothing of it runs any more; in a run, resolve the step as not " +
+	"applied then"
+
 // clearTime bounds the removal of a standing move request after the caller's own context has ended.
 const clearTime = time.Minute
 
@@ -43,14 +47,21 @@ func (c *core) Move(ctx context.Context, group, node string, o MoveOptions) (Mov
 	case g.Owner == node:
 		return res, nil
 	default:
+		if err := c.announce(ctx, group, node); err != nil {
+			return res, err
+		}
 		f.via, f.doubt = c.send(ctx, op, "",
 			func(ctx context.Context, via string) error { return c.d.StartMove(ctx, via, group, node) })
 		if stays(f.doubt) {
+			c.announced(ctx, group, f.doubt)
 			return res, f.doubt
 		}
 		res.Moved = true
 	}
 	res.Outage, err = f.run(ctx)
+	if res.Moved || leftover(g) {
+		defer func() { c.announced(ctx, group, err) }()
+	}
 	if c.d.KeepsMoves() {
 		// Without this the request would hold the group on the target for ever. Also when the move failed or the
 		// caller gave up: a request left standing acts on its own later.
@@ -65,7 +76,8 @@ func (c *core) Move(ctx context.Context, group, node string, o MoveOptions) (Mov
 		case err == nil:
 			// The group stays only if nothing draws it home once the request is gone.
 			err = f.confirm(ctx)
-		case errors.Is(err, ErrTimeout) && !f.left:
+		case !f.left && (errors.Is(err, ErrTimeout) || errors.Is(err, ErrNotStarted) && f.doubt != nil):
+			f.withdrawn = true
 			err = f.notStarted(ctx, err)
 		}
 	}
@@ -178,7 +190,7 @@ func fitNode(op string, s Snapshot, node string) error {
 
 func (c *core) ClearMove(ctx context.Context, group string) error {
 	const op = "clear move request"
-	if err := c.d.Check("group", group); err != nil || !c.d.KeepsMoves() {
+	if err := c.d.Check("group", group); err != nil {
 		return err
 	}
 	return c.setting(ctx, op, group, func(ctx context.Context) (bool, error) {
@@ -189,17 +201,18 @@ func (c *core) ClearMove(ctx context.Context, group string) error {
 
 // follow watches a group after a move was asked for.
 type follow struct {
-	c        *core
-	op       string
-	group    string
-	from, to string
-	want     State
-	o        MoveOptions
-	via      string // the node that had the request
-	doubt    error  // the answer to the request was lost
-	twice    bool   // the good reading must be seen twice
-	left     bool   // the group was seen otherwise than it was, so standing at the source again means it returned
-	gone     bool   // it was seen down or on another node
+	c         *core
+	op        string
+	group     string
+	from, to  string
+	want      State
+	o         MoveOptions
+	via       string // the node that had the request
+	doubt     error  // the answer to the request was lost, so that it may still be on its way
+	withdrawn bool   // the request was taken back, wherever it was
+	twice     bool   // the good reading must be seen twice
+	left      bool   // the group was seen otherwise than it was, so standing at the source again means it returned
+	gone      bool   // it was seen down or on another node
 
 	known []string // failures that the cluster had on record before
 }
@@ -276,8 +289,12 @@ func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
 		if g.Queued || g.Locked || since < f.o.Settle || same < 2 || acting(g) {
 			return false, nil
 		}
-		return true, f.fail(failover.NotApplied, "find out why the cluster did not move the group, then run again",
-			fmt.Errorf("%w: %s for %s", ErrNotStarted, g, since.Round(time.Second)))
+		// A request without an answer may come later; a time without a change is no proof against it.
+		outcome, next := failover.NotApplied, "find out why the cluster did not move the group, then run again"
+		if f.doubt != nil && !f.withdrawn {
+			outcome, next = failover.InDoubt, late
+		}
+		return true, f.fail(outcome, next, fmt.Errorf("%w: %s for %s", ErrNotStarted, g, since.Round(time.Second)))
 	}
 	f.left = true
 	f.gone = f.gone || g.Owner != f.from || g.State == StateOffline

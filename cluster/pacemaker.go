@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,10 +60,12 @@ const (
 
 // Pacemaker is a Pacemaker cluster reached over SSH to any of its nodes.
 //
-// State is read with crm_mon and cibadmin as XML; exit statuses are judged by number. A move is crm_resource --move,
-// then readings until the group is up on the target, then crm_resource --clear: the constraint that the move leaves
-// would hold the group for ever. A mark in the cluster's configuration (property failover-move-GROUP) tells our
-// constraint from an administrator's, so that a later run finds and clears what a crash left.
+// State is read with crm_mon and cibadmin as XML; exit statuses are judged by number. A move is the constraint that
+// crm_resource --move makes, then readings until the group is up on the target, then crm_resource --clear: the
+// constraint would hold the group for ever. A mark in the cluster's configuration (property failover-move-GROUP) tells
+// it from an administrator's, so that a later run finds and clears what a crash left. It is created with score 0, which
+// draws nothing, and the request replaces it by one with INFINITY where it still stands: once it was cleared, a request
+// that is late does nothing.
 //
 // Pausing is standby. Failback is resource-stickiness. SetService is refused with ErrNotSupported: the service is part
 // of the resource's type. The lock is the cluster property failover-lock, changed by compare-and-set inside the cluster's
@@ -240,10 +243,17 @@ func (d *pacemakerDriver) Inspect(ctx context.Context, via string) (Inspection, 
 	return Inspection{Node: lines[0], Build: lines[1], RebootPending: len(lines) > 2, Reasons: lines[2:]}, nil
 }
 
+// StartMove gets the request ready and then makes it one, so that ClearMove can take it back wherever it is.
 func (d *pacemakerDriver) StartMove(ctx context.Context, via, group, node string) error {
-	_, err := d.run(ctx, "move group", via, "move", group, node, base64.StdEncoding.EncodeToString([]byte(node)))
-	if ended(err, exists) {
-		return nil // it is there already
+	const op = "move group"
+	_, err := d.run(ctx, op, via, "arm", group, node, base64.StdEncoding.EncodeToString([]byte(node)))
+	if err != nil { // whatever became of it, nothing was asked for
+		return readElsewhere(ctx, op, via, readError(ctx, op, via, err))
+	}
+	_, err = d.run(ctx, op, via, "move", group, node)
+	if ended(err, noSuch) { // it was taken back, or an earlier request for the same node came now and used it
+		return doubt(op, group, "see whether the group moves",
+			errors.New("the request that was got ready is not there any more"))
 	}
 	return err
 }
@@ -294,16 +304,24 @@ func (d *pacemakerDriver) StartResume(ctx context.Context, via, node string) err
 }
 
 func (d *pacemakerDriver) SetFailback(ctx context.Context, via, group string, f Failback) error {
-	value := f.Raw
-	if f == NoFailback {
-		value = strconv.Itoa(guardStickiness)
-	}
-	if value != "" && value != "INFINITY" && value != "+INFINITY" && value != "-INFINITY" {
-		if _, err := strconv.Atoi(value); err != nil {
-			return failover.Invalid("Failback.Raw", fmt.Sprintf("%q is no stickiness", value), "use a value read from the group")
-		}
+	value, err := stickinessOf(f)
+	if err != nil {
+		return err
 	}
 	return d.meta(ctx, "set failback", via, group, stickiness, value)
+}
+
+// stickinessOf returns what a setting is on the group itself, "" for none.
+func stickinessOf(f Failback) (string, error) {
+	if f == NoFailback {
+		return strconv.Itoa(guardStickiness), nil
+	}
+	_, err := strconv.Atoi(f.Raw)
+	if err != nil && !slices.Contains([]string{"", "INFINITY", "+INFINITY", "-INFINITY"}, f.Raw) {
+		return "", failover.Invalid("Failback.Raw", fmt.Sprintf("%q is no stickiness", f.Raw),
+			"use a value read from the group")
+	}
+	return f.Raw, nil
 }
 
 func (d *pacemakerDriver) SetService(_ context.Context, _, resource, _ string) error {

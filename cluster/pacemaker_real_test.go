@@ -300,7 +300,7 @@ func TestRealPacemaker(t *testing.T) {
 		run  func(*testing.T, cluster.Cluster)
 	}{
 		{"reads", r.reads}, {"there and back under load", r.thereAndBack}, {"the driver is killed", r.driverKilled},
-		{"the line is cut", r.lineCut},
+		{"the line is cut", r.lineCut}, {"other groups", r.others},
 		// last: it takes a node away
 		{"an administrator's constraint", r.foreign}, {"states", r.states}, {"lock", r.lock},
 		{"a node is killed", r.nodeKilled},
@@ -464,8 +464,13 @@ func (r *real) live() *peers.PacemakerNode {
 // request to move: before the request is carried out or after it.
 const spy = `#!/bin/sh
 case $SSH_ORIGINAL_COMMAND in
-*"crm_resource --move"*)
-	[ -e %[1]s/before ] && rm %[1]s/before && kill -9 $PPID && exit 1
+*"Asks the cluster to move a group, by"*)
+	if [ -e %[1]s/before ]; then
+		printf '%%s' "$SSH_ORIGINAL_COMMAND" >%[1]s/late
+		rm %[1]s/before
+		kill -9 $PPID
+		exit 1
+	fi
 	if [ -e %[1]s/after ]; then
 		/bin/sh -c "$SSH_ORIGINAL_COMMAND"
 		rm %[1]s/after
@@ -507,6 +512,14 @@ func (r *real) lineCut(t *testing.T, _ cluster.Cluster) {
 	target, _, err := move("before")
 	require.ErrorIs(t, err, cluster.ErrNotStarted)
 	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+	// What was on its way arrives now, when the run has long said that nothing was done.
+	late, err := os.ReadFile(filepath.Join(dir, "late"))
+	require.NoError(t, err)
+	out, err := r.live().Run("/bin/sh", "-c", string(late)+"; echo status $?")
+	require.NoError(t, err)
+	require.Contains(t, out, "status 105")
+	_, err = r.live().Run("crm_resource", "--wait", "--timeout=20")
+	require.NoError(t, err)
 	g, err := c.Group(t.Context(), "eft")
 	require.NoError(t, err)
 	require.NotEqual(t, target, g.Owner)

@@ -516,7 +516,8 @@ func (r crmReading) standing(g Group) []MoveRequest {
 		}
 		ours := l.ID == "cli-prefer-"+g.Name && l.Rsc == g.Name && target != "" && l.Node == target
 		effective = effective || ours
-		list = append(list, MoveRequest{ID: l.ID, Node: l.Node, Ban: strings.HasPrefix(l.ID, "cli-ban-"), Ours: ours})
+		list = append(list, MoveRequest{ID: l.ID, Node: l.Node, Ban: strings.HasPrefix(l.ID, "cli-ban-"), Ours: ours,
+			Inert: ours && !infinite(l.Score)})
 	}
 	ids := []string{g.Name}
 	for _, m := range g.Members {

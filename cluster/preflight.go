@@ -159,8 +159,17 @@ func (t transfer) groupFree(_ context.Context, _ Snapshot, g Group) (string, err
 	return g.String(), fitToLeave(op, g, t.o.Target, t.o.From)
 }
 
-func (t transfer) targetFit(_ context.Context, s Snapshot, g Group) (string, error) {
-	return t.o.Target + " can take the group", fitToTake("check target", s, g, t.o.Target)
+// targetFit also asks the cluster itself, where it can be asked: more can hold a group than is read here.
+func (t transfer) targetFit(ctx context.Context, s Snapshot, g Group) (string, error) {
+	const op = "check target"
+	err := fitToTake(op, s, g, t.o.Target)
+	if err == nil && g.State == StateOnline && g.Owner != t.o.Target {
+		if f, unknown := t.c.Foresee(ctx, t.o.Group, t.o.Target, g.Failback); unknown == nil && f.Stays {
+			err = refuse(op, g.Name, "ask the cluster why: colocation, utilization, tickets, stickiness (crm_simulate -sL)",
+				ErrTargetUnfit, "it foresees that the group will not be up on %s", t.o.Target)
+		}
+	}
+	return t.o.Target + " can take the group", err
 }
 
 func (t transfer) disks(_ context.Context, s Snapshot, g Group) (string, error) {

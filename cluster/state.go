@@ -161,14 +161,14 @@ type Resource struct {
 }
 
 // MoveRequest is a request to place a group that stands in the cluster's configuration: the location constraint that
-// crm_resource --move leaves. A Windows cluster leaves none.
+// crm_resource --move leaves. On a Windows cluster it is the mark that a request of ours may be on its way.
 type MoveRequest struct {
 	ID   string `json:"id"`
 	Node string `json:"node"`
 	Ban  bool   `json:"ban,omitempty"`  // it keeps the group off the node instead of drawing it there
 	Ours bool   `json:"ours,omitempty"` // this library made it, in this or in an earlier run
 
-	// Inert marks the record of a request of ours that is not in effect, left when a node died between the two.
+	// Inert marks a request of ours, or the record of one, that is not in effect.
 	Inert bool `json:"inert,omitempty"`
 }
 

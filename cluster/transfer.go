@@ -318,7 +318,7 @@ func (t transfer) aim(ctx context.Context, g goal) (s start, remembered bool, to
 	if err == nil && !remembered {
 		var now Group
 		now, err = t.c.Group(ctx, t.o.Group)
-		s.Owner = now.Owner
+		s.Owner, s.Failback = now.Owner, now.Failback
 	}
 	return s, remembered, g.target(s), err
 }
@@ -346,6 +346,10 @@ func (t transfer) move(way goal) []failover.Step {
 					obs.Found, obs.Note = "it comes from "+s.Owner, g.String()
 					obs.Would = "move it to " + to + "; its users are cut off while it moves"
 				}
+				if g.Owner != to || way.planned {
+					text, note := t.foresee(ctx, way, s, g, to)
+					obs.Would, obs.Note = obs.Would+"; "+text, strings.Trim(obs.Note+"; "+note, "; ")
+				}
 				return obs, err
 			},
 			Apply: func(ctx context.Context) error {
@@ -368,6 +372,26 @@ func (t transfer) move(way goal) []failover.Step {
 			}},
 		t.cleared("Remove the move request", failover.NothingToUndo),
 	}
+}
+
+// foresee tells what the move will do to other groups: in words that a person approves, and in a note where those have
+// to be the same in the plan and at the step's turn, because the group is not yet where it will be then.
+func (t transfer) foresee(ctx context.Context, way goal, s start, g Group, to string) (would, note string) {
+	later := way.planned || way.offline
+	if later && g.Owner == to {
+		return unforeseen, ""
+	}
+	if t.o.Failback.Policy != FailbackUnknown {
+		s.Failback = t.o.Failback
+	}
+	f, err := t.c.Foresee(ctx, t.o.Group, to, s.Failback)
+	switch {
+	case err != nil:
+		return unforeseen, err.Error()
+	case later:
+		return unforeseen, f.String()
+	}
+	return f.String(), ""
 }
 
 // verify sees the group stay where a move brought it.
@@ -418,11 +442,12 @@ func (t transfer) stays(ctx context.Context, to string) (failover.Observation, e
 }
 
 // probe settles a move whose outcome was lost, by owner and state. On the target it took effect, in whatever state the
-// group is there. Unmoved at its source for the time to settle, with no request standing, it did not: a request that
-// still acts after that time is not known to exist (inferred; Settle is configurable).
+// group is there. Unmoved at its source for the time to settle it did not, once the request was taken back; where that
+// cannot be done, it may still come.
 func (t transfer) probe(ctx context.Context, to string) (failover.Outcome, error) {
 	var first Group
 	var since time.Time
+	withdrawn := false
 	for {
 		g, err := t.c.Group(ctx, t.o.Group)
 		switch {
@@ -434,7 +459,13 @@ func (t transfer) probe(ctx context.Context, to string) (failover.Outcome, error
 		case g.Owner != first.Owner || g.State != first.State || g.State == StatePending || g.State == StateUnknown ||
 			g.Queued || acting(g) || since.IsZero():
 			first, since = g, time.Now()
-		case g.Owner != "" && g.Owner != to && time.Since(since) >= t.o.Move.Settle:
+		case g.Owner == "" || g.Owner == to:
+		case !withdrawn:
+			if err := t.c.Withdraw(ctx, t.o.Group); err != nil {
+				return failover.InDoubt, doubt("settle move", t.o.Group, late, err)
+			}
+			withdrawn, since = true, time.Time{} // what acted just before shows itself in the time to settle
+		case time.Since(since) >= t.o.Move.Settle:
 			return failover.NotApplied, nil
 		}
 		if err := waiting.For(ctx, t.o.Move.Poll); err != nil {

@@ -36,9 +36,17 @@ type WindowsConfig struct {
 // a dropped line ends nothing. What Windows refuses is judged by Win32 code. The account must be a local administrator
 // of the nodes.
 //
+// What a move does to other groups is not known beforehand. Not read are: affinity and anti-affinity rules
+// (Get-ClusterAffinityRule, AntiAffinityClassNames), dependencies between groups (Get-ClusterGroupSetDependency),
+// groups of a higher priority that take the memory of others, and the start order of groups. How the other groups
+// stand is compared afterwards.
+//
 // The lock is a private property of the cluster object (Set-ClusterParameter; inferred: not tried on a live
 // cluster). It is read, written and read back after a pause, which is no true compare-and-set across two nodes;
 // the engine's check before every change notices a lost race.
+//
+// A request whose answer is lost cannot be taken back here. From before it is sent until its end is known a second
+// private property, failover-move-…, says so; as long as it stands, a move that is not seen stays in doubt.
 //
 // The scripts were checked against a PowerShell grammar and a simulator, not against a live cluster: their exact
 // behaviour there is inferred from documented cmdlets.
@@ -127,7 +135,15 @@ func (d *windowsDriver) StartMove(ctx context.Context, via, group, node string) 
 	return d.run(ctx, "move group", via, wsfc.Move, wsfc.Request{Group: group, Node: node}, nil)
 }
 
-func (d *windowsDriver) ClearMove(context.Context, string, string) error { return nil }
+// ClearMove removes the mark that says that a request may be on its way; the request itself it cannot take back.
+func (d *windowsDriver) ClearMove(ctx context.Context, via, group string) error {
+	key := wsfc.MoveKey(group)
+	text, err := d.ReadMark(ctx, via, key)
+	if err != nil || text == "" {
+		return err
+	}
+	return d.SwapMark(ctx, via, key, text, "")
+}
 
 func (d *windowsDriver) StartState(ctx context.Context, via, group string, want State) error {
 	return d.run(ctx, "set state of group", via, wsfc.GroupState, wsfc.Request{Group: group, Want: want.String()}, nil)
@@ -140,6 +156,12 @@ func (d *windowsDriver) StartResourceState(ctx context.Context, via, resource st
 
 func (d *windowsDriver) StartPause(ctx context.Context, via, node string) error {
 	return d.run(ctx, "pause node", via, wsfc.NodeState, wsfc.Request{Node: node, Want: "drain"}, nil)
+}
+
+// Foresee is not supported: no cmdlet tells beforehand what a move does to other groups. See Windows.
+func (d *windowsDriver) Foresee(_ context.Context, _, group, _ string, _ Failback) (Foresight, error) {
+	return Foresight{}, unchanged("foresee move", group, "look at the affinity rules and group sets of the cluster",
+		fmt.Errorf("%w: a Windows cluster does not say beforehand what a move does", ErrNotSupported))
 }
 
 func (d *windowsDriver) StartResume(ctx context.Context, via, node string) error {
@@ -223,6 +245,11 @@ func windowsSnapshot(s wsfc.State, via string) Snapshot {
 		}
 		if g.Owner != "" {
 			group.Owners = []string{g.Owner}
+		}
+		for _, m := range s.Marks {
+			if strings.EqualFold(m.Key, wsfc.MoveKey(g.Name)) {
+				group.Standing = append(group.Standing, MoveRequest{ID: m.Key, Node: m.Text, Ours: true, Inert: true})
+			}
 		}
 		for _, r := range s.Resources {
 			if r.Group != g.Name {

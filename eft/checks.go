@@ -96,7 +96,9 @@ func (u upgrade) otherNodes(ctx context.Context) (string, error) {
 	}
 	var others []string
 	for _, n := range s.Nodes {
-		if n.Name != u.Active.Name() && n.Name != u.Passive.Name() && n.State == cluster.NodeUp && g.MayOwn(n.Name) {
+		// One that is joining is up in a moment, and one of which nothing is known may be.
+		away := n.State == cluster.NodePaused || n.State == cluster.NodeDown
+		if n.Name != u.Active.Name() && n.Name != u.Passive.Name() && !away && g.MayOwn(n.Name) {
 			others = append(others, n.Name)
 		}
 	}

@@ -48,11 +48,11 @@ installer no check stands that this can make untrue.
 
 Neither switches nor exit codes of the EFT installer are published. [Installer] is therefore a specification, and by
 default a person runs it. A silent run is started at most once per node and journal: the node itself claims the run
-before it starts anything. Where the answer to the start is lost, its trace is looked for during Installer.Settle; none by
-then counts as not started (inferred), and the same run can be started again. A start that nothing came of in time takes the
-claim itself, so that nothing can come of it later. It is judged by file version, uninstall entry and service; the exit code
-proves nothing in either direction. A bad one stops the run where the node does not have the new version; once a person has
-finished the work by hand, the next run goes on. An installer that takes too long is never killed.
+before it starts anything. Where the answer to the start is lost, its trace is looked for during Installer.Settle;
+after that the claim is taken, so that a start that comes later does nothing, and the run can be started again. A start
+that nothing came of in time takes the claim itself. It is judged by file version, uninstall entry and service; the
+exit code proves nothing in either direction. A bad one stops the run where the node does not have the new version;
+once a person has finished the work by hand, the next run goes on. An installer that takes too long is never killed.
 
 On Windows the installer is an .exe: a .cmd or .bat would read its arguments a second time, and a .msi is an argument of
 msiexec.exe.

@@ -207,7 +207,14 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 				guarded = append(guarded, service.Name)
 			}
 		}
-		if err := n.StartInstaller(ctx, Start{ID: id, Path: i.Path, SHA256: i.SHA256, Args: i.Args, Env: i.Env,
+		was, err := n.InstallerRun(ctx, id)
+		switch {
+		case err != nil:
+			return unchanged(op, n.Name(), "make the node readable and run again", err)
+		case was.State != RunNotStarted:
+			return nil // it was taken already, or the node does not say: what is observed counts
+		}
+		if err := n.StartInstaller(ctx, Start{ID: id, Turn: was.Turn, Path: i.Path, SHA256: i.SHA256, Args: i.Args, Env: i.Env,
 			Logs: i.Logs, Guard: guarded}); err != nil {
 			return err
 		}
@@ -228,17 +235,22 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 	return s
 }
 
-// probeRun looks for the trace of a run for the time that a start may still be on its way. None by then means that it
-// was not started; one that comes later still all the same is not repeated, since the node lets this ID run once.
+// probeRun looks for the trace of a run for the time that a start may usually be on its way. None by then proves nothing:
+// the node is made to refuse a start that comes later, and what it says then counts.
 func (u upgrade) probeRun(ctx context.Context, n Node, id string) (failover.Outcome, error) {
+	look := n.InstallerRun
 	for began := time.Now(); ; {
-		run, err := n.InstallerRun(ctx, id)
+		late := time.Since(began) >= u.Installer.Settle
+		if late {
+			look = n.VoidInstaller
+		}
+		run, err := look(ctx, id)
 		switch {
 		case err != nil || run.State == RunUnknown:
 			return failover.InDoubt, err
 		case run.State != RunNotStarted:
 			return failover.Applied, nil
-		case time.Since(began) >= u.Installer.Settle:
+		case late:
 			return failover.NotApplied, nil
 		}
 		if err := waiting.For(ctx, min(u.Poll, u.Installer.Settle)); err != nil {
@@ -271,6 +283,9 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 		return obs, nil
 	case RunRunning:
 		obs.Found = "the installer is running"
+		if run.Waits != "" {
+			obs.Found = run.Waits
+		}
 		obs.Note = f.String() + ", since " + run.Began.UTC().Format("15:04:05")
 		return obs, nil
 	case RunEnded:

@@ -55,7 +55,8 @@ type Installer struct {
 
 	WarnAfter time.Duration // tells the observer that it takes long; 0 means half of StopAfter
 	StopAfter time.Duration // the run stops following it; the installer itself is never killed. 0 means 30 minutes
-	// Settle: how long a start whose answer was lost may still be on its way (inferred); 0 means 30 s, at most 45 s
+	// Settle: how long a start whose answer was lost is waited for, before it is kept from coming later; 0 means 30 s, at
+	// most 45 s
 	Settle time.Duration
 	Logs   []string // files or patterns on the node to collect afterwards, for example C:\Windows\Temp\*\Installer.log
 	Space  int64    // bytes that must be free beside Path; 0 means three times Size

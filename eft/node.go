@@ -34,6 +34,9 @@ type Node interface {
 	StartInstaller(ctx context.Context, s Start) error
 	// InstallerRun tells what became of the run with this ID.
 	InstallerRun(ctx context.Context, id string) (InstallerRun, error)
+	// VoidInstaller is InstallerRun, and sees to it that a start that is still on its way does nothing: a run that is not
+	// started is not started later either, but by a start of the turn that is told.
+	VoidInstaller(ctx context.Context, id string) (InstallerRun, error)
 	// StopService stops the service and returns when it has stopped.
 	StopService(ctx context.Context, service string) error
 	// ConfigureService sets start mode and account; empty values stay as they are.
@@ -195,6 +198,7 @@ type Space struct {
 // Start is one run of the installer.
 type Start struct {
 	ID     string // claims the run on the node; one per node and journal
+	Turn   int    // as InstallerRun told it; a start of an earlier turn does nothing
 	Path   string
 	SHA256 string
 	Args   []string
@@ -221,7 +225,10 @@ type InstallerRun struct {
 	Exit  int       `json:"exit"`
 	Began time.Time `json:"began"`
 	Ended time.Time `json:"ended"`
-	Log   string    `json:"log,omitempty"` // the end of what it logged, for people
+	Log   string    `json:"log,omitempty"`  // the end of what it logged, for people
+	Turn  int       `json:"turn,omitempty"` // how often a start was kept from coming later
+	// Waits: while it runs, what is waited for after the installer itself has ended, for people
+	Waits string `json:"waits,omitempty"`
 }
 
 // Backup is one copy of the configuration directory.

@@ -19,6 +19,10 @@ func (n silentNode) InstallerRun(context.Context, string) (InstallerRun, error) 
 	return InstallerRun{State: n.state}, nil
 }
 
+func (n silentNode) VoidInstaller(ctx context.Context, id string) (InstallerRun, error) {
+	return n.InstallerRun(ctx, id)
+}
+
 // An answer that says nothing of a run is no proof that none was started: the installer would be started a second time.
 func TestANodeThatSaysNothingOfARunProvesNothing(t *testing.T) {
 	for state, want := range map[RunState]failover.Outcome{RunUnknown: failover.InDoubt,

@@ -75,22 +75,22 @@ func TestAStartThatGaveUpCannotComeLater(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(dir, "installer"))
 	require.NoError(t, err)
 	runs := filepath.Join(dir, "runs")
-	start := func() ([]byte, error) {
+	start := func(turn string) ([]byte, error) {
 		cmd := exec.CommandContext(t.Context(), "sh", "-c", scripts.Text("start.sh"), "sh", runs, "id", fmt.Sprintf("%x", sha256.Sum256(text)),
-			filepath.Join(dir, "control"), filepath.Join(dir, "installer"))
+			filepath.Join(dir, "control"), turn, filepath.Join(dir, "installer"))
 		cmd.Env = []string{"PATH=" + dir + ":" + os.Getenv("PATH")}
 		return cmd.CombinedOutput()
 	}
 	state := func() string {
 		out, err := exec.CommandContext(t.Context(), "sh", "-c", scripts.Text("run.sh"), "sh", runs, "id").CombinedOutput()
 		require.NoError(t, err)
-		word, _, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
-		return word
+		first, _, _ := strings.Cut(string(out), "\n")
+		return first
 	}
-	require.Equal(t, "none", state())
-	out, err := start()
+	require.Equal(t, "none 0", state())
+	out, err := start("0")
 	require.ErrorContains(t, err, "exit status 31", "%s", out)
-	require.Equal(t, "none", state())
+	require.Equal(t, "none 1", state())
 	// What comes late finds the claim taken.
 	require.Error(t, os.Link(filepath.Join(dir, "control"), filepath.Join(runs, "id.claim")))
 	require.NoError(t, os.Remove(filepath.Join(dir, "setsid")))
@@ -98,7 +98,7 @@ func TestAStartThatGaveUpCannotComeLater(t *testing.T) {
 	var starts errgroup.Group
 	for range 8 {
 		starts.Go(func() error {
-			out, err := start()
+			out, err := start("1")
 			if err != nil {
 				return fmt.Errorf("%w: %s", err, out)
 			}
@@ -106,9 +106,11 @@ func TestAStartThatGaveUpCannotComeLater(t *testing.T) {
 		})
 	}
 	require.NoError(t, starts.Wait())
-	require.Eventually(t, func() bool { return state() == "ended" }, time.Minute, 20*time.Millisecond)
-	out, err = start()
+	require.Eventually(t, func() bool { return strings.HasPrefix(state(), "ended ") }, time.Minute, 20*time.Millisecond)
+	out, err = start("1")
 	require.NoError(t, err, "%s", out)
+	out, err = start("0")
+	require.ErrorContains(t, err, "exit status 31", "%s", out)
 	ran, err := os.ReadFile(filepath.Join(dir, "ran"))
 	require.NoError(t, err)
 	require.Equal(t, "ran\n", string(ran), "once")

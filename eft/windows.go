@@ -193,7 +193,7 @@ func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
 		Claimed, Missing, Differs, Late bool
 		Result                          string // of the task that was late
 	}
-	err := n.run(ctx, op, "start.ps1", map[string]any{"runs": n.c.RunsDir, "id": s.ID, "path": s.Path,
+	err := n.run(ctx, op, "start.ps1", map[string]any{"runs": n.c.RunsDir, "id": s.ID, "turn": s.Turn, "path": s.Path,
 		"sha256": s.SHA256, "args": s.Args, "env": s.Env, "logs": s.Logs, "executable": n.c.Executable,
 		"consoles": n.c.Consoles, "runner": scripts.Text("runner.ps1")}, &answer)
 	switch {
@@ -215,9 +215,17 @@ func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
 
 // InstallerRun implements Node.
 func (n *WindowsNode) InstallerRun(ctx context.Context, id string) (InstallerRun, error) {
-	const op = "read installer run"
+	return n.installer(ctx, "read installer run", map[string]any{"runs": n.c.RunsDir, "id": id})
+}
+
+// VoidInstaller implements Node.
+func (n *WindowsNode) VoidInstaller(ctx context.Context, id string) (InstallerRun, error) {
+	return n.installer(ctx, "keep installer from starting", map[string]any{"runs": n.c.RunsDir, "id": id, "void": true})
+}
+
+func (n *WindowsNode) installer(ctx context.Context, op string, document map[string]any) (InstallerRun, error) {
 	var run InstallerRun
-	err := n.read(ctx, op, "run.ps1", map[string]string{"runs": n.c.RunsDir, "id": id}, &run)
+	err := n.read(ctx, op, "run.ps1", document, &run)
 	if err == nil && (run.State < RunNotStarted || run.State > RunLost) {
 		err = unchanged(op, n.c.Name, "read again", fmt.Errorf("state %d is unknown", run.State))
 	}

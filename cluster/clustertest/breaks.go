@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,9 +28,6 @@ const (
 	// BreakDelays loses the answer and carries the request out some readings later.
 	BreakDelays
 )
-
-// delayReadings is how many readings a delayed request takes.
-const delayReadings = 3
 
 // brokenRequest is a kind of request that something is wrong with.
 type brokenRequest struct {
@@ -79,7 +77,10 @@ func (m *Model) request(via, verb string, args ...string) (loss, refusal error) 
 		m.record(via, verb, args...)
 		return nil, nil
 	case BreakDelays:
-		m.Delayed = append(m.Delayed, delayedRequest{Request{via, verb, args}, delayReadings})
+		if g := m.Group(args[0]); verb == "move" && g != nil {
+			m.arm(g, args[1], true)
+		}
+		m.Delayed = append(m.Delayed, delayedRequest{Request{via, verb, args}, cmp.Or(m.Delay, 3)})
 		return errLostReply, nil
 	case BreakNothing, BreakLosesReply, BreakLosesNodes, BreakGarbles:
 	}
@@ -104,10 +105,20 @@ func (m *Model) arrive() {
 	due := slices.Clone(m.Delayed)
 	m.Delayed = slices.DeleteFunc(m.Delayed, func(d delayedRequest) bool { return d.Left <= 0 })
 	for _, d := range due {
-		if d.Left <= 0 {
+		if d.Left <= 0 && !m.withdrawn(d) {
 			_, _ = m.perform(d.Node, d.Verb, d.Args) // nobody waits for its answer
 		}
 	}
+}
+
+// withdrawn reports whether a request to move finds nothing any more that it could make effective.
+func (m *Model) withdrawn(d delayedRequest) bool {
+	if m.Style != StylePacemaker || d.Verb != "move" {
+		return false
+	}
+	g := m.Group(d.Args[0])
+	return g == nil || !slices.ContainsFunc(g.Standing,
+		func(r cluster.MoveRequest) bool { return r.Ours && r.Node == d.Args[1] })
 }
 
 // failbackOf is the setting that was sent as two words.

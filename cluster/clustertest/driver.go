@@ -85,6 +85,15 @@ func (d *driver) Inspect(ctx context.Context, via string) (cluster.Inspection, e
 	return in, err
 }
 
+func (d *driver) Foresee(ctx context.Context, via, group, node string, _ cluster.Failback) (f cluster.Foresight,
+	err error) {
+	err = d.simple(ctx, "foresee move", via, func(m *Model) (err error) {
+		f, err = m.foresee(group, node)
+		return err
+	})
+	return f, err
+}
+
 // change is ask for a request that changes something.
 func (d *driver) change(ctx context.Context, op, via, verb string, args ...string) error {
 	return d.ask(ctx, op, via, func(m *Model) (error, error) { return m.request(via, verb, args...) }) //nolint:revive // as above

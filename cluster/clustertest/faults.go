@@ -58,8 +58,8 @@ func Faults() []Fault {
 	}
 }
 
-// arm puts the fault into the model: at once where it is a condition, otherwise for the next move.
-func (m *Model) arm(name, group string) error {
+// provoke puts the fault into the model: at once where it is a condition, otherwise for the next move.
+func (m *Model) provoke(name, group string) error {
 	if !slices.ContainsFunc(Faults(), func(f Fault) bool { return f.Name == name }) {
 		return fmt.Errorf("clustertest: no fault is called %q", name)
 	}

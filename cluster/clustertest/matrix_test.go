@@ -27,8 +27,8 @@ var (
 	partWay = ending{failover.StatusFailed, failover.ResultPartWay, false} // what was remembered before is in effect
 )
 
-// matrix is how each step that changes something in a cluster ends by what becomes of its request. A move is followed
-// for the time to settle, after which nothing acts any more (inferred; MoveOptions.Settle).
+// matrix is how each step that changes something in a Pacemaker cluster ends by what becomes of its request. What does
+// not come within the time to settle is taken back.
 var matrix = map[clustertest.Break]struct{ setting, move ending }{
 	clustertest.BreakLosesReply: {done, done},
 	clustertest.BreakLosesNodes: {doubt, doubt},

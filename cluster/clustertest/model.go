@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover/cluster"
+	"github.com/01b61c5c/failover/cluster/internal/wsfc"
 )
 
 // Style says which make of cluster the model behaves like.
@@ -32,12 +33,16 @@ type Model struct {
 	Backup    bool
 	Marks     map[string]string
 
+	// Shell is what the machines' sshd hands command lines to, as served by ServeWindows.
+	Shell Shell
+
 	// StopReadings and StartReadings say for how many readings a group is pending at the source and at the target.
 	StopReadings, StartReadings int
 
 	Armed    []armedFault
 	Broken   []brokenRequest
 	Delayed  []delayedRequest
+	Delay    int  // how many readings a delayed request takes; 0 means 3
 	Cut      bool // no node answers
 	Counters Counters
 	Requests []Request
@@ -55,6 +60,7 @@ type Node struct {
 	Quarantined   bool
 	Build         string
 	RebootPending bool
+	NoPowerShell  bool            // its shell does not find powershell.exe
 	Unreachable   bool            // its address does not answer; the cluster still counts it as it says in State
 	Services      map[string]bool // operating-system services that are running on it
 	Disabled      map[string]bool // operating-system services that it refuses to start
@@ -71,6 +77,7 @@ type Group struct {
 	Failback  cluster.Failback
 	Preferred []string
 	Standing  []cluster.MoveRequest
+	Avoids    []string      // groups that it is never on one node with: it leaves a node to which one of them moves
 	Move      *Move         `json:",omitempty"`
 	Wanted    cluster.State // StateOnline or StateOffline: what the cluster restores after a move
 }
@@ -431,6 +438,10 @@ func (m *Model) view(g *Group) cluster.Group {
 	v.Raw = v.State.String()
 	if g.Owner != "" {
 		v.Owners = []string{g.Owner}
+	}
+	key := wsfc.MoveKey(g.Name)
+	if node, ok := m.Marks[key]; ok && m.Style == StyleWindows {
+		v.Standing = append(v.Standing, cluster.MoveRequest{ID: key, Node: node, Ours: true, Inert: true})
 	}
 	for _, r := range m.Members(g.Name) {
 		v.Members = append(v.Members,

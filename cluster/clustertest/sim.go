@@ -134,7 +134,7 @@ func (s *Sim) Model() (*Model, error) {
 
 // Arm makes the fault called name happen to the group: at once where it is a condition, otherwise at its next move.
 func (s *Sim) Arm(name, group string) error {
-	return s.Update(func(m *Model) error { return m.arm(name, group) })
+	return s.Update(func(m *Model) error { return m.provoke(name, group) })
 }
 
 // Cluster returns the simulated cluster behind the interface, without a network.

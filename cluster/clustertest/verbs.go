@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/01b61c5c/failover/cluster"
+	"github.com/01b61c5c/failover/cluster/internal/wsfc"
 )
 
 // Refusal is a cluster's own no, with the number a Windows cluster gives it.
@@ -70,15 +71,15 @@ func (m *Model) move(via, group, node string) (loss, refusal error) {
 	}
 	m.Counters.Moves = bump(m.Counters.Moves, g.Name)
 	m.Counters.MovesByTarget = bump(m.Counters.MovesByTarget, g.Name+" to "+n.Name)
-	if m.Style == StylePacemaker {
-		g.Standing = append(slices.DeleteFunc(g.Standing, func(r cluster.MoveRequest) bool { return r.Ours }),
-			cluster.MoveRequest{ID: "cli-prefer-" + g.Name, Node: n.Name, Ours: true})
-	}
+	m.arm(g, n.Name, false)
 	end := fault
 	if slices.ContainsFunc(m.Resources, func(r *Resource) bool {
 		return m.Group(r.Group).Available && r.Disk && m.needs(g.Name, r.Name)
 	}) {
 		end = "stranded-disk"
+	}
+	for name, to := range m.driven(g, n.Name) {
+		m.begin(m.Group(name), to, "")
 	}
 	m.begin(g, n.Name, end)
 	switch fault {
@@ -91,6 +92,46 @@ func (m *Model) move(via, group, node string) (loss, refusal error) {
 		return errLostReply, nil
 	}
 	return nil, nil
+}
+
+// arm writes what a Pacemaker cluster keeps of a request: inert until it is made effective.
+func (m *Model) arm(g *Group, node string, inert bool) {
+	if m.Style == StylePacemaker {
+		g.Standing = append(slices.DeleteFunc(g.Standing, ours),
+			cluster.MoveRequest{ID: "cli-prefer-" + g.Name, Node: node, Ours: true, Inert: inert})
+	}
+}
+
+func ours(r cluster.MoveRequest) bool { return r.Ours }
+
+// driven returns where the groups go that a move of the group drives off its target: to the node that it leaves.
+func (m *Model) driven(g *Group, to string) map[string]string {
+	list := map[string]string{}
+	for _, other := range m.Groups {
+		if other.Owner == to && g.Owner != to && slices.Contains(other.Avoids, g.Name) {
+			list[other.Name] = g.Owner
+		}
+	}
+	return list
+}
+
+// foresee says what a move would do, as a cluster does that can be asked.
+func (m *Model) foresee(group, node string) (cluster.Foresight, error) {
+	g, n := m.Group(group), m.Node(node)
+	switch {
+	case m.Style == StyleWindows:
+		return cluster.Foresight{}, cluster.ErrNotSupported
+	case g == nil:
+		return cluster.Foresight{}, noGroup(group)
+	case n == nil:
+		return cluster.Foresight{}, noNode(node)
+	}
+	f := cluster.Foresight{Stays: m.mayMove(g, n) != nil}
+	for name, to := range m.driven(g, n.Name) {
+		f.Others = append(f.Others, fmt.Sprintf("%s moves from %s to %s", name, n.Name, to))
+	}
+	slices.Sort(f.Others)
+	return f, nil
 }
 
 // needs reports whether a member of the group depends on the resource.
@@ -274,6 +315,7 @@ func (m *Model) clearMove(via, group string) error {
 	if g == nil {
 		return noGroup(group)
 	}
-	g.Standing = slices.DeleteFunc(g.Standing, func(r cluster.MoveRequest) bool { return r.Ours })
+	g.Standing = slices.DeleteFunc(g.Standing, ours)
+	delete(m.Marks, wsfc.MoveKey(g.Name))
 	return nil
 }

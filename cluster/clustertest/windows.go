@@ -16,6 +16,12 @@ import (
 	"github.com/01b61c5c/failover/remote/remotetest"
 )
 
+// Shell is the DefaultShell of sshd on a Windows machine.
+type Shell = powershelltest.Shell
+
+// Shells returns the shells that are in use, by name; the zero value is cmd.exe.
+func Shells() map[string]Shell { return powershelltest.Shells() }
+
 // WindowsNodes are the nodes of a Sim behind SSH servers on 127.0.0.1. Each accepts PowerShell command lines that
 // carry this module's frame and a script it knows, and nothing else: an unknown script is refused as PowerShell
 // refuses a command it does not know, and recorded.
@@ -104,11 +110,15 @@ func (w *WindowsNodes) run(node string, cmd *remotetest.Command) remotetest.Endi
 		return remotetest.Drop() // a machine that is off; the simulated one cannot refuse the connection any more
 	}
 	frame, ok := powershelltest.Decode(cmd.Line)
-	if !ok || cmd.Line != powershell.CommandLine() || frame != powershell.Frame() {
-		w.refuse(cmd.Line)
-		_, _ = io.WriteString(cmd.Stderr,
-			"is not recognized as an internal or external command,\r\noperable program or batch file.\r\n")
-		return remotetest.Exit(9009)
+	known := ok && cmd.Line == powershell.CommandLine() && frame == powershell.Frame()
+	if !known || m.Node(node).NoPowerShell {
+		if !known {
+			w.refuse(cmd.Line)
+		}
+		program, _, _ := strings.Cut(cmd.Line, " ")
+		text, exit := m.Shell.NotFound(program)
+		_, _ = io.WriteString(cmd.Stderr, text)
+		return remotetest.Exit(exit)
 	}
 	input, err := io.ReadAll(cmd.Stdin)
 	if err != nil {
@@ -116,19 +126,19 @@ func (w *WindowsNodes) run(node string, cmd *remotetest.Command) remotetest.Endi
 	}
 	script, document, ok := powershelltest.Parse(input)
 	if !ok {
-		return w.answer(cmd, nil, errors.New("the input was cut off"))
+		return w.answer(m.Shell, cmd, nil, errors.New("the input was cut off"))
 	}
 	for _, name := range wsfc.Names() {
 		if wsfc.Script(name).Text == script {
 			data, err := w.sim.serve(name, node, document)
-			return w.answer(cmd, data, err)
+			return w.answer(m.Shell, cmd, data, err)
 		}
 	}
 	w.refuse(script)
-	return w.answer(cmd, nil, fmt.Errorf("this node knows no such script: %.60q", script))
+	return w.answer(m.Shell, cmd, nil, fmt.Errorf("this node knows no such script: %.60q", script))
 }
 
-func (w *WindowsNodes) answer(cmd *remotetest.Command, data any, err error) remotetest.Ending {
+func (w *WindowsNodes) answer(shell Shell, cmd *remotetest.Command, data any, err error) remotetest.Ending {
 	a := answerOf(data, err)
 	_, _ = io.WriteString(cmd.Stdout, a.Output)
 	_, _ = io.WriteString(cmd.Stderr, a.Errors)
@@ -138,7 +148,7 @@ func (w *WindowsNodes) answer(cmd *remotetest.Command, data any, err error) remo
 	case a.Lost:
 		return remotetest.Drop()
 	}
-	return remotetest.Exit(a.Exit)
+	return remotetest.Exit(shell.Exit(a.Exit))
 }
 
 // Answer is what a node says to a script.
@@ -268,6 +278,11 @@ func (m *Model) windows(local, only string) wsfc.State {
 		Groups: wsfc.List[wsfc.Group]{}, Resources: wsfc.List[wsfc.Resource]{}}
 	if s.Backup = new(wsfc.Number); m.Backup {
 		*s.Backup = 1
+	}
+	for key, text := range m.Marks {
+		if strings.HasPrefix(key, "failover-move-") {
+			s.Marks = append(s.Marks, wsfc.MoveMark{Key: key, Text: text})
+		}
 	}
 	for _, n := range m.Nodes {
 		v := wsfc.Node{Name: n.Name, State: n.State.String(), Code: new(nodeCodes[n.State]), Drain: "NotInitiated",

@@ -1,8 +1,11 @@
 package clustertest_test
 
 import (
+	"errors"
+	"maps"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,31 +36,82 @@ var slowMachine = cluster.MoveOptions{Timeout: time.Minute, Poll: 5 * time.Milli
 	Settle: 300 * time.Millisecond}
 
 func TestWindowsFaultsOverSSH(t *testing.T) {
-	for _, fault := range clustertest.Faults() {
+	for at, fault := range clustertest.Faults() {
 		if fault.Name == "no-quorum" {
 			continue // a Windows node without quorum does not answer at all
 		}
-		t.Run(fault.Name, func(t *testing.T) {
-			sim, nodes, c := windows(t, clustertest.TwoNodes("EFT01", "EFT02", group, "EFT Server Enterprise"))
+		shells := slices.Sorted(maps.Keys(clustertest.Shells()))
+		shell := shells[at%len(shells)] // what each shell does to each answer is another test
+		t.Run(fault.Name+"/"+shell, func(t *testing.T) {
+			m := clustertest.TwoNodes("EFT01", "EFT02", group, "EFT Server Enterprise")
+			m.Shell = clustertest.Shells()[shell]
+			sim, nodes, c := windows(t, m)
 			require.NoError(t, sim.Arm(fault.Name, group))
 			p, err := cluster.Transfer(c,
 				cluster.TransferOptions{Group: group, Target: "EFT02", Move: slowMachine, Hold: time.Millisecond})
 			require.NoError(t, err)
 			err = run(t, t.Context(), p, filepath.Join(t.TempDir(), "j"), nil)
-			m := state(t, sim)
-			require.LessOrEqual(t, m.Counters.Moves[group], 1)
-			require.Zero(t, m.Counters.TwoOwners)
+			after := state(t, sim)
+			require.LessOrEqual(t, after.Counters.Moves[group], 1)
+			require.Zero(t, after.Counters.TwoOwners)
 			require.Empty(t, nodes.Refused())
 			if fault.Ending == clustertest.EndingCompletes {
 				require.NoError(t, err)
-				require.Equal(t, "EFT02", m.Group(group).Owner)
+				require.Equal(t, "EFT02", after.Group(group).Owner)
 				return
 			}
 			require.ErrorIs(t, err, fault.Err)
 			if fault.Ending == clustertest.EndingRefused {
 				require.ErrorIs(t, err, failover.ErrPrecondition)
-				require.Zero(t, m.Counters.Moves[group])
+				require.Zero(t, after.Counters.Moves[group])
 			}
+		})
+	}
+}
+
+// A login shell may turn the exit status into another one (PowerShell: 0 or 1). What Windows says stands in the
+// document, and that decides.
+func TestARefusalKeepsItsWordsUnderEveryShell(t *testing.T) {
+	o := cluster.StateOptions{Timeout: time.Minute, Poll: 5 * time.Millisecond, Settle: 300 * time.Millisecond}
+	for name, shell := range clustertest.Shells() {
+		t.Run(name, func(t *testing.T) {
+			m := clustertest.TwoNodes("EFT01", "EFT02", group, "EFT Server Enterprise")
+			m.Shell = shell
+			sim, nodes, c := windows(t, m)
+			ctx := t.Context()
+			refused := func(err error, code int, symbol string, kind error) {
+				t.Helper()
+				said, ok := errors.AsType[*cluster.CodeError](err)
+				require.True(t, ok, "%v", err)
+				require.Equal(t, code, said.Code)
+				require.Equal(t, symbol, said.Name)
+				require.ErrorIs(t, err, kind)
+				require.Equal(t, failover.NotApplied, failover.OutcomeOf(err), "%v", err)
+				require.NotErrorIs(t, err, cluster.ErrUnreachable, "the node answered")
+			}
+			require.NoError(t, sim.Arm("busy", group))
+			_, err := c.Move(ctx, group, "EFT02", slowMachine)
+			refused(err, 5908, "ERROR_CLUSTER_GROUP_MOVING", cluster.ErrBusy)
+			refused(c.SetService(ctx, group+" Service", "Other"), 5019, "ERROR_RESOURCE_ONLINE", failover.ErrPrecondition)
+			require.NoError(t, sim.Update(func(m *clustertest.Model) error {
+				m.Broken = nil
+				m.Group(group).Move = &clustertest.Move{From: "EFT01", To: "EFT02", Phase: "start", Left: 1000}
+				return nil
+			}))
+			refused(c.OfflineResource(ctx, group+" Disk", o), 5908, "ERROR_CLUSTER_GROUP_MOVING", cluster.ErrBusy)
+			require.Empty(t, nodes.Refused())
+
+			require.NoError(t, sim.Update(func(m *clustertest.Model) error {
+				m.Group(group).Move = nil
+				for _, n := range m.Nodes {
+					n.NoPowerShell = true
+				}
+				return nil
+			}))
+			_, err = c.Move(ctx, group, "EFT02", slowMachine)
+			require.Error(t, err)
+			require.Zero(t, state(t, sim).Counters.Moves[group])
+			require.Equal(t, failover.NotApplied, failover.OutcomeOf(err), "%v", err)
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package efttest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,7 +78,7 @@ func (n *node) change(ctx context.Context, op string, c Call) error {
 		case clustertest.BreakIgnores:
 			return nil, nil
 		case clustertest.BreakDelays:
-			s.Delayed = append(s.Delayed, delayedRequest{Call: c, Node: n.name, Left: delay})
+			s.Delayed = append(s.Delayed, delayedRequest{Call: c, Node: n.name, Left: cmp.Or(m.Delay, delay)})
 			return errLost, nil
 		case clustertest.BreakNothing, clustertest.BreakLosesReply, clustertest.BreakLosesNodes, clustertest.BreakGarbles:
 		}
@@ -204,6 +205,9 @@ func (n *node) startInstaller(s *State, st *NodeState, start eft.Start) (loss, r
 	if st.Runs[start.ID] != nil {
 		return nil, nil // claimed: nothing is started
 	}
+	if start.Turn < st.Voids[start.ID] {
+		return nil, eft.ErrNodeBusy // it comes too late
+	}
 	if !strings.EqualFold(st.Files[start.Path].SHA256, start.SHA256) {
 		return nil, eft.ErrInstallerDiffers
 	}
@@ -224,6 +228,7 @@ func (n *node) InstallerRun(ctx context.Context, id string) (eft.InstallerRun, e
 	err := n.simple(ctx, "read installer run", func(m *clustertest.Model, s *State, st *NodeState) error {
 		r := st.Runs[id]
 		if r == nil {
+			run.Turn = st.Voids[id]
 			return nil
 		}
 		if r.State == eft.RunRunning && !s.armed("hangs") {
@@ -235,6 +240,22 @@ func (n *node) InstallerRun(ctx context.Context, id string) (eft.InstallerRun, e
 		return nil
 	})
 	return run, err
+}
+
+func (n *node) VoidInstaller(ctx context.Context, id string) (eft.InstallerRun, error) {
+	err := n.simple(ctx, "keep installer from starting", func(_ *clustertest.Model, _ *State, st *NodeState) error {
+		if st.Voids == nil {
+			st.Voids = map[string]int{}
+		}
+		if st.Runs[id] == nil {
+			st.Voids[id]++
+		}
+		return nil
+	})
+	if err != nil {
+		return eft.InstallerRun{}, err
+	}
+	return n.InstallerRun(ctx, id)
 }
 
 // finish is what the installer leaves behind.

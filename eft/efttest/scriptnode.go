@@ -210,7 +210,7 @@ func (n *ScriptNode) Stage(ctx context.Context, i eft.Installer) error {
 
 // StartInstaller implements Node.
 func (n *ScriptNode) StartInstaller(ctx context.Context, s eft.Start) error {
-	args := append([]string{n.c.RunsDir, s.ID, s.SHA256, n.c.Control, s.Path}, s.Args...)
+	args := append([]string{n.c.RunsDir, s.ID, s.SHA256, n.c.Control, strconv.Itoa(s.Turn), s.Path}, s.Args...)
 	var env []string
 	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
 		env = append(env, k+"="+s.Env[k])
@@ -222,8 +222,16 @@ func (n *ScriptNode) StartInstaller(ctx context.Context, s eft.Start) error {
 
 // InstallerRun implements Node.
 func (n *ScriptNode) InstallerRun(ctx context.Context, id string) (eft.InstallerRun, error) {
-	const op = "read installer run"
-	out, err := n.run(ctx, op, scripts.Text("run.sh"), failover.NotApplied, n.c.RunsDir, id)
+	return n.installer(ctx, "read installer run", id, "")
+}
+
+// VoidInstaller implements Node.
+func (n *ScriptNode) VoidInstaller(ctx context.Context, id string) (eft.InstallerRun, error) {
+	return n.installer(ctx, "keep installer from starting", id, "void")
+}
+
+func (n *ScriptNode) installer(ctx context.Context, op, id, void string) (eft.InstallerRun, error) {
+	out, err := n.run(ctx, op, scripts.Text("run.sh"), failover.NotApplied, n.c.RunsDir, id, void)
 	if err != nil {
 		return eft.InstallerRun{}, err
 	}
@@ -232,8 +240,12 @@ func (n *ScriptNode) InstallerRun(ctx context.Context, id string) (eft.Installer
 	run := eft.InstallerRun{Log: string(log)}
 	var errs [3]error
 	switch {
-	case len(words) == 1 && words[0] == "none":
-		return eft.InstallerRun{State: eft.RunNotStarted}, nil
+	case len(words) == 2 && words[0] == "none":
+		run.State = eft.RunNotStarted
+		if run.Turn, err = strconv.Atoi(words[1]); err != nil {
+			return eft.InstallerRun{}, n.garbage(op, string(first))
+		}
+		return run, nil
 	case len(words) == 2 && words[0] == "running":
 		run.State = eft.RunRunning
 	case len(words) == 2 && words[0] == "lost":

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -120,6 +121,12 @@ func TestScriptNode(t *testing.T) {
 	run, err := n.InstallerRun(ctx, start.ID)
 	require.NoError(t, err)
 	require.Equal(t, eft.RunNotStarted, run.State)
+	// A start that is lost is kept from coming later; one of the next turn may.
+	run, err = n.VoidInstaller(ctx, start.ID)
+	require.NoError(t, err)
+	require.Equal(t, eft.InstallerRun{State: eft.RunNotStarted, Turn: 1}, run)
+	require.ErrorIs(t, n.StartInstaller(ctx, start), eft.ErrNodeBusy)
+	start.Turn = run.Turn
 	var wg sync.WaitGroup
 	errs := make([]error, 5)
 	for k := range errs {
@@ -147,4 +154,16 @@ func TestScriptNode(t *testing.T) {
 	found, err := filepath.Glob(filepath.Join(plain, "pwned"))
 	require.NoError(t, err)
 	require.Empty(t, found)
+
+	// A run under the claim of a later turn is seen as long as it runs.
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "runs", "other.claim.next"), fmt.Appendf(nil, "%d\n1\n%s", os.Getpid(), boot), 0o600))
+	f, err = n.Facts(ctx)
+	require.NoError(t, err)
+	require.Len(t, f.Busy, 1)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "runs", "other.exit"), []byte("0\n1\n"), 0o600))
+	f, err = n.Facts(ctx)
+	require.NoError(t, err)
+	require.Empty(t, f.Busy)
 }

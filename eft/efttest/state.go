@@ -88,6 +88,7 @@ type NodeState struct {
 	Free         int64
 	Files        map[string]eft.File
 	Runs         map[string]*Run
+	Voids        map[string]int // by run, how often a start was kept from coming later
 	Backups      map[string]Copy
 	Licence      string
 }

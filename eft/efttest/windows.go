@@ -99,7 +99,7 @@ func (s *WindowsNode) serve(ctx context.Context, cmd *remotetest.Command) remote
 			if a.Lost {
 				return remotetest.Drop()
 			}
-			return remotetest.Exit(a.Exit)
+			return remotetest.Exit(m.Shell.Exit(a.Exit))
 		}
 	}
 	if !known || name == "" {
@@ -129,7 +129,7 @@ func (s *WindowsNode) serve(ctx context.Context, cmd *remotetest.Command) remote
 	}
 	// What comes before and after the answer on a real machine.
 	_, _ = io.WriteString(cmd.Stdout, "Authorized use only\r\n"+out+"\r\n")
-	return remotetest.Exit(exit)
+	return remotetest.Exit(m.Shell.Exit(exit))
 }
 
 // verbs are the names of the scripts that a node answers.
@@ -143,7 +143,8 @@ type document struct {
 	Args, Logs, Exclude                             []string
 	Env                                             map[string]string
 	Name, StartMode, Account, Password              string
-	Stop                                            bool
+	Stop, Void                                      bool
+	Turn                                            int
 	From, To, Dir                                   string
 }
 
@@ -175,14 +176,21 @@ func (s *WindowsNode) act(ctx context.Context, name string, raw []byte) (any, er
 			return nil, err
 		}
 		err := s.n.StartInstaller(ctx,
-			eft.Start{ID: d.ID, Path: d.Path, SHA256: d.SHA256, Args: d.Args, Env: d.Env, Guard: []string{d.Executable}})
+			eft.Start{ID: d.ID, Turn: d.Turn, Path: d.Path, SHA256: d.SHA256, Args: d.Args, Env: d.Env, Guard: []string{d.Executable}})
 		if errors.Is(err, eft.ErrInstallerDiffers) {
 			return map[string]bool{"claimed": false, "differs": true}, nil
 		}
+		if errors.Is(err, eft.ErrNodeBusy) {
+			return map[string]any{"claimed": false, "late": true, "result": "not started"}, nil
+		}
 		return map[string]bool{"claimed": true}, err
 	case "run":
-		run, err := s.n.InstallerRun(ctx, d.ID)
-		doc := map[string]any{"state": int(run.State), "exit": run.Exit, "log": run.Log, "began": nil, "ended": nil}
+		look := s.n.InstallerRun
+		if d.Void {
+			look = s.n.VoidInstaller
+		}
+		run, err := look(ctx, d.ID)
+		doc := map[string]any{"state": int(run.State), "turn": run.Turn, "exit": run.Exit, "log": run.Log, "began": nil, "ended": nil}
 		if !run.Began.IsZero() {
 			doc["began"] = run.Began
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/cluster/clustertest"
 	"github.com/01b61c5c/failover/eft"
 	"github.com/01b61c5c/failover/eft/efttest"
 	"github.com/01b61c5c/failover/failovertest"
@@ -38,13 +39,15 @@ func windows(t *testing.T, w *efttest.World, name string) (*efttest.WindowsNode,
 // with the faults that touch the wire or the service.
 func TestUpgradeOverSSHAndREST(t *testing.T) {
 	for name, l := range layouts {
-		for _, fault := range []string{"", "lost-reply", "resets-service", "renames-service", "exit-3010"} {
+		for fault, shell := range map[string]string{"": "cmd", "lost-reply": "powershell", "resets-service": "pwsh",
+			"renames-service": "bash", "exit-3010": "powershell"} {
 			if l == efttest.LayoutShared && fault != "" {
 				continue // the same wire
 			}
-			t.Run(name+"/"+fault, func(t *testing.T) {
+			t.Run(name+"/"+fault+"/"+shell, func(t *testing.T) {
 				t.Parallel()
 				w := efttest.Start(t, l)
+				under(t, w, shell)
 				if fault != "" {
 					require.NoError(t, w.Arm(fault))
 				}
@@ -79,6 +82,30 @@ func TestUpgradeOverSSHAndREST(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// under makes the machines' sshd hand command lines to this shell.
+func under(t *testing.T, w *efttest.World, shell string) {
+	t.Helper()
+	require.NoError(t, w.Update(func(m *clustertest.Model, _ *efttest.State) error {
+		m.Shell = clustertest.Shells()[shell]
+		return nil
+	}))
+}
+
+// What a script says stands in its document, whatever status a login shell makes of the script's own.
+func TestARefusalKeepsItsWordsUnderEveryShell(t *testing.T) {
+	for shell := range clustertest.Shells() {
+		w := efttest.Start(t, efttest.LayoutShared)
+		under(t, w, shell)
+		_, n := windows(t, w, efttest.PassiveNode)
+		_, err := n.Space(t.Context(), efttest.ConfigDir)
+		require.ErrorContains(t, err, "does not have the shared disk", shell)
+		require.Equal(t, failover.NotApplied, failover.OutcomeOf(err), "%s: %v", shell, err)
+		err = n.Restore(t.Context(), eft.Backup{From: efttest.ConfigDir, To: `C:\nowhere`})
+		require.ErrorContains(t, err, "is not there", shell)
+		require.Equal(t, failover.NotApplied, failover.OutcomeOf(err), "%s: %v", shell, err)
 	}
 }
 

@@ -7,6 +7,10 @@ function Get-Number($value) {
   if ($null -eq $value) { $null } elseif ($value -is [Enum]) { $value.ToString('D') } else { [string]$value }
 }
 function Get-Names($owners) { if ($null -eq $owners) { $null } else { , @($owners | ForEach-Object { [string]$_.Name }) } }
+# A switch that cannot be read is not off. One that this version of the module does not have is no switch of its objects.
+function Get-Unread($object, $names) {
+  foreach ($name in $names) { if ($object.PSObject.Properties[$name] -and $null -eq $object.$name) { $name + ' cannot be read' } }
+}
 function Test-Wanted($name) { -not $p.group -or [string]::Equals($name, $p.group, 'OrdinalIgnoreCase') }
 $cluster = Get-Cluster
 $nodes = @(Get-ClusterNode | ForEach-Object {
@@ -15,7 +19,7 @@ $nodes = @(Get-ClusterNode | ForEach-Object {
 $groups = @(Get-ClusterGroup | Where-Object { Test-Wanted $_.Name } | ForEach-Object {
   $group = $_
   # An object that is being deleted must not end the reading of all others: what failed is told with it.
-  $failed = ''
+  $failed = @(Get-Unread $group 'IsCoreGroup', 'LockedFromMoving') -join ', '
   $preferred = $null
   try { $preferred = Get-Names ($group | Get-ClusterOwnerNode).OwnerNodes } catch { $failed = [string]$_ }
   [pscustomobject]@{ name = [string]$group.Name; state = [string]$group.State; code = Get-Number $group.State; owner = [string]$group.OwnerNode.Name
@@ -23,7 +27,7 @@ $groups = @(Get-ClusterGroup | Where-Object { Test-Wanted $_.Name } | ForEach-Ob
     failback = Get-Number $group.AutoFailbackType; preferred = $preferred; failed = $failed } })
 $resources = @(Get-ClusterResource | Where-Object { Test-Wanted $_.OwnerGroup.Name } | ForEach-Object {
   $resource = $_
-  $failed = ''
+  $failed = @(Get-Unread $resource 'IsCoreResource', 'MaintenanceMode') -join ', '
   $possible = $null
   $service = ''
   $depends = ''
@@ -36,5 +40,11 @@ $resources = @(Get-ClusterResource | Where-Object { Test-Wanted $_.OwnerGroup.Na
     state = [string]$resource.State; code = Get-Number $resource.State; owner = [string]$resource.OwnerNode.Name; core = [bool]$resource.IsCoreResource
     maintenance = [bool]$resource.MaintenanceMode; pendingMs = Get-Number $resource.PendingTimeout
     depends = $depends; service = $service; possible = $possible; failed = $failed } })
+# Marks of moves that were asked for. Whoever decides by one reads it by itself, so this may fail alone.
+$marks = @()
+try {
+  $marks = @($cluster | Get-ClusterParameter | Where-Object { ([string]$_.Name).StartsWith('failover-move-', 'OrdinalIgnoreCase') } | ForEach-Object {
+    [pscustomobject]@{ key = [string]$_.Name; text = [string]$_.Value } })
+} catch { $marks = @() }
 [pscustomobject]@{ cluster = [string]$cluster.Name; local = [string]$env:COMPUTERNAME; backup = Get-Number $cluster.BackupInProgress
-  nodes = $nodes; groups = $groups; resources = $resources }
+  nodes = $nodes; groups = $groups; resources = $resources; marks = $marks }

@@ -3,7 +3,10 @@
 package wsfc
 
 import (
+	"crypto/sha256"
 	"embed"
+	"fmt"
+	"strings"
 
 	"github.com/01b61c5c/failover/internal/powershell"
 )
@@ -61,6 +64,18 @@ type State struct {
 	Nodes     List[Node]     `json:"nodes"`
 	Groups    List[Group]    `json:"groups"`
 	Resources List[Resource] `json:"resources"`
+	Marks     List[MoveMark] `json:"marks"`
+}
+
+// MoveKey is the key of the mark of a move, made from the group's name, which may hold anything.
+func MoveKey(group string) string {
+	return fmt.Sprintf("failover-move-%x", sha256.Sum256([]byte(strings.ToLower(group))))[:30]
+}
+
+// MoveMark is the mark of a move that was asked for.
+type MoveMark struct {
+	Key  string `json:"key"`
+	Text string `json:"text"`
 }
 
 // Node is one node.

@@ -31,8 +31,8 @@ if ([IO.Directory]::Exists($files)) { Remove-Item -LiteralPath $files -Recurse -
 $arguments = @($from, $files, '/E', '/COPY:DAT', '/DCOPY:T', '/R:1', '/W:1', '/NFL', '/NDL', '/NP', '/NJH', '/NJS')
 if ($exclude.Count -gt 0) { $arguments += '/XD'; $arguments += $exclude }
 & robocopy.exe $arguments | Out-Null
-# Documented: 4 and above tell of files that do not match or were not copied.
-if ($LASTEXITCODE -ge 4) { throw ('robocopy ended with ' + $LASTEXITCODE) }
+# Documented: 4 and above tell of files that do not match or were not copied. Below 0 it was ended by something else.
+if ($LASTEXITCODE -lt 0 -or $LASTEXITCODE -ge 4) { throw ('robocopy ended with ' + $LASTEXITCODE) }
 $global:LASTEXITCODE = 0
 $entries = @(Get-Entries (Get-Item -LiteralPath $files).FullName '')
 # Each file of the copy is as it was before or as it is now; one that is neither was written while it was copied.

@@ -64,8 +64,10 @@ try {
 if (-not $free) { $busy += 'an installation by Windows Installer' }
 # Runs of our own that were claimed, have not ended and whose process is alive: the start time tells which process it is.
 if (Test-Path -LiteralPath $d.runs) {
-  foreach ($claim in @(Get-ChildItem -LiteralPath $d.runs -Filter '*.claim' -File)) {
-    if ([IO.File]::Exists([IO.Path]::ChangeExtension($claim.FullName, '.exit'))) { continue }
+  foreach ($claim in @(Get-ChildItem -LiteralPath $d.runs -File)) {
+    # The claim of a later turn has .next behind it.
+    if ($claim.Name -notmatch '^(.+)\.claim(\.next)*$') { continue }
+    if ([IO.File]::Exists([IO.Path]::Combine($d.runs, $Matches[1] + '.exit'))) { continue }
     try {
       $words = [IO.File]::ReadAllText($claim.FullName).Split(' ')
     } catch {

@@ -18,11 +18,13 @@ printf '%s\n' "$said" | while IFS= read -r line; do
 done
 [ -e /var/run/reboot-required ] && echo reboot
 if [ -r /proc/stat ]; then sed -n 's/^btime \([0-9]*\)$/booted \1/p' /proc/stat; fi
-for claim in "$runs"/*.claim; do
+for claim in "$runs"/*.claim "$runs"/*.claim.next*; do # that of a later turn has .next behind it
 	[ -e "$claim" ] || continue
+	id=${claim##*/}
+	id=${id%%.claim*}
 	pid=$(sed -n 1p "$claim")
 	# A number is used again after a reboot; a process of another account cannot be signalled.
 	[ "$(sed -n 3p "$claim")" = "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)" ] || continue
-	if [ ! -e "${claim%.claim}.exit" ] && { kill -0 "$pid" 2>/dev/null || [ -d "/proc/$pid" ]; }; then printf 'busy installer, process %s\n' "$pid"; fi
+	if [ ! -e "$runs/$id.exit" ] && { kill -0 "$pid" 2>/dev/null || [ -d "/proc/$pid" ]; }; then printf 'busy installer, process %s\n' "$pid"; fi
 done
 exit 0

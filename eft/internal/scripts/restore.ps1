@@ -8,8 +8,8 @@ $new = $to + '.restored'
 $global:Touched = $true
 if (Test-Path -LiteralPath $new) { Remove-Item -LiteralPath $new -Recurse -Force }
 & robocopy.exe ([IO.Path]::Combine($d.dir, 'files')) $new '/E' '/COPY:DAT' '/DCOPY:T' '/R:1' '/W:1' '/NFL' '/NDL' '/NP' '/NJH' '/NJS' | Out-Null
-# Documented: 4 and above tell of files that do not match or were not copied.
-if ($LASTEXITCODE -ge 4) { throw ('robocopy ended with ' + $LASTEXITCODE) }
+# Documented: 4 and above tell of files that do not match or were not copied. Below 0 it was ended by something else.
+if ($LASTEXITCODE -lt 0 -or $LASTEXITCODE -ge 4) { throw ('robocopy ended with ' + $LASTEXITCODE) }
 $global:LASTEXITCODE = 0
 # Nothing takes the folder's place unless it is what the list says, file by file.
 $names = @{}

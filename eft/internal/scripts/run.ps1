@@ -1,4 +1,5 @@
-# Tells what became of a run of the installer. Document: runs, id. Changes nothing.
+# Tells what became of a run of the installer. Document: runs, id, void. With void it takes the claim where nobody has, so
+# that a start that comes later does nothing; else it changes nothing.
 # States: 1 nobody claimed it, 2 it runs, 3 it ended, 4 it is gone without an exit code. 0 is never said: it would be read from an
 # answer that says nothing.
 param([string]$Document)
@@ -17,9 +18,21 @@ function Read-File($path) {
   }
 }
 $claim = $base + '.claim'
-# A claim that a start took which gave up says void: nothing can start under it.
-while ([IO.File]::Exists($claim) -and (Read-File $claim) -eq 'void') { $claim += '.next' }
-if (-not [IO.File]::Exists($claim)) { return [pscustomobject]@{ state = 1; exit = 0; began = $null; ended = $null; log = '' } }
+if ($d.void) {
+  $global:Touched = $true
+  [void][IO.Directory]::CreateDirectory($d.runs)
+  $mine = $base + '.void.' + [string]$PID
+  [IO.File]::WriteAllText($mine, 'void')
+}
+# A claim that says void was taken so that nothing can start under it.
+$turn = 0
+while ($true) {
+  while ([IO.File]::Exists($claim) -and (Read-File $claim) -eq 'void') { $claim += '.next'; $turn++ }
+  if ([IO.File]::Exists($claim) -or -not $mine) { break }
+  try { [IO.File]::Move($mine, $claim); $mine = $null } catch { if (-not [IO.File]::Exists($claim)) { throw } }
+}
+if ($mine) { [IO.File]::Delete($mine) }
+if (-not [IO.File]::Exists($claim)) { return [pscustomobject]@{ state = 1; turn = $turn; exit = 0; began = $null; ended = $null; log = '' } }
 $words = (Read-File $claim).Split(' ')
 $alive = $false
 $number = 0
@@ -40,4 +53,6 @@ if ([IO.File]::Exists($base + '.exit')) {
 }
 $state = 4
 if ($alive) { $state = 2 }
-[pscustomobject]@{ state = $state; exit = 0; began = $began; ended = $null; log = '' }
+$waits = ''
+if ([IO.File]::Exists($base + '.waits')) { $waits = Read-File ($base + '.waits') }
+[pscustomobject]@{ state = $state; exit = 0; began = $began; ended = $null; log = ''; waits = $waits }

@@ -1,11 +1,21 @@
-# Tells what became of a run of the installer. Arguments: runs folder, run ID.
-# Output: none | running BEGAN | ended BEGAN CODE ENDED | lost BEGAN, then the end of the log.
+# Tells what became of a run of the installer. Arguments: runs folder, run ID, void or nothing. With void it takes the
+# claim where nobody has, so that a start that comes later does nothing.
+# Output: none TURN | running BEGAN | ended BEGAN CODE ENDED | lost BEGAN, then the end of the log.
 LC_ALL=C
 export LC_ALL
 runs=$1 id=$2
 claim=$runs/$id.claim
-while [ "$(cat "$claim" 2>/dev/null)" = void ]; do claim=$claim.next; done # taken by starts that gave up
-[ -e "$claim" ] || { echo none; exit 0; }
+turn=0
+pass() { while [ "$(cat "$claim" 2>/dev/null)" = void ]; do claim=$claim.next turn=$((turn + 1)); done; }
+pass
+if [ "$3" = void ] && [ ! -e "$claim" ]; then
+	mine=$runs/$id.void.$$
+	mkdir -p -- "$runs" && echo void >"$mine" || exit 23
+	ln "$mine" "$claim" 2>/dev/null || [ -e "$claim" ] || exit 23
+	rm -f -- "$mine"
+	pass
+fi
+[ -e "$claim" ] || { echo "none $turn"; exit 0; }
 pid=$(sed -n 1p "$claim")
 began=$(sed -n 2p "$claim")
 boot=$(sed -n 3p "$claim")

@@ -23,28 +23,42 @@ function Stop-Strays {
   }
 }
 # A launcher may end before what it started does: the installer has ended when all of its descendants have. A program
-# that people keep open is not waited for. Returns how many descendants run, -1 when that cannot be read.
+# that people keep open is not waited for. A number is used again, so a process is its number and its start, and its
+# parent is who had the parent's number last before that. Where nobody had and it has come since the look before, the
+# clock was set back, and the parent is who has the number. $waits names what is waited for. Returns whether it could look.
+$starts = @{}
 $family = @{}
+$waits = @()
+$looked = $false
 function Update-Family {
-  try { $all = @(Get-CimInstance -ClassName Win32_Process) } catch { return -1 }
-  do {
-    $grown = $false
-    foreach ($c in $all) {
-      $id = [int]$c.ProcessId
-      if ($family.ContainsKey([int]$c.ParentProcessId) -and -not $family.ContainsKey($id) -and $c.CreationDate -and $c.CreationDate.ToUniversalTime() -ge $began) {
-        $family[$id] = $c.CreationDate
-        $grown = $true
-      }
+  try { $all = @(Get-CimInstance -ClassName Win32_Process | Where-Object { $_.CreationDate } | Sort-Object -Property CreationDate) } catch { return $false }
+  $script:waits = @()
+  foreach ($c in $all) {
+    $id = [string]$c.ProcessId
+    $at = $c.CreationDate.ToUniversalTime().Ticks
+    $parent = [string]$c.ParentProcessId
+    if (@($starts[$id]) -notcontains $at) {
+      $had = @($starts[$parent] | Where-Object { $_ -and $_ -le $at })
+      if (-not $had -and $looked) { $had = @($starts[$parent]) }
+      # While the installer's own number is held open, nobody else gets it.
+      $family[$id + ' ' + $at] = ($p -and $id -eq $p.Id) -or ($had -and $family[$parent + ' ' + $had[-1]])
+      $starts[$id] = @($starts[$id] | Where-Object { $_ }) + $at
     }
-  } while ($grown)
-  # A number is used again; the start time tells which process it is.
-  @($all | Where-Object { $family[[int]$_.ProcessId] -and $family[[int]$_.ProcessId] -eq $_.CreationDate -and @($d.consoles) -notcontains $_.Name }).Count
+    if ($family[$id + ' ' + $at] -and $id -ne $p.Id -and @($d.consoles) -notcontains $c.Name) { $script:waits += $c.Name + ' (' + $id + ')' }
+  }
+  $script:looked = $true
+  $true
+}
+# Written beside and moved, so that nobody reads half of it.
+function Write-Beside($name, $text) {
+  [IO.File]::WriteAllText($base + '.part', $text)
+  if ([IO.File]::Exists($base + $name)) { [IO.File]::Replace($base + '.part', $base + $name, [NullString]::Value) } else { [IO.File]::Move($base + '.part', $base + $name) }
 }
 try {
   # Open for reading and not for writing until the program has been started: it cannot be exchanged after the look.
   $held = New-Object IO.FileStream $d.path, 'Open', 'Read', 'Read'
   if ((Get-FileHash -LiteralPath $d.path -Algorithm SHA256).Hash -ne $d.sha256) { throw 'the installer was exchanged' }
-  if ($d.env) { foreach ($p in $d.env.PSObject.Properties) { [Environment]::SetEnvironmentVariable($p.Name, [string]$p.Value) } }
+  if ($d.env) { foreach ($v in $d.env.PSObject.Properties) { [Environment]::SetEnvironmentVariable($v.Name, [string]$v.Value) } }
   $start = New-Object Diagnostics.ProcessStartInfo
   $start.FileName = $d.path
   # Quoted as CommandLineToArgvW reads it: backslashes count only before a quote.
@@ -58,31 +72,38 @@ try {
   $start.UseShellExecute = $false
   $start.CreateNoWindow = $true
   $start.WorkingDirectory = [IO.Path]::GetDirectoryName($d.path)
+  [void](Update-Family)
   $p = [Diagnostics.Process]::Start($start)
   $held.Close()
-  $family[$p.Id] = $null
+  # One that ends at once is seen by no look.
+  $first = $began.Ticks
+  if ($p.StartTime) { $first = $p.StartTime.ToUniversalTime().Ticks }
+  $starts[[string]$p.Id] = @($first)
+  $family[[string]$p.Id + ' ' + $first] = $true
   # Meanwhile the service is stopped as often as the installer starts it.
   while (-not $p.WaitForExit(500)) {
     [void](Update-Family)
     Stop-Strays
   }
   $code = $p.ExitCode
+  $looks = 0
   $unread = 0
   while ($unread -lt 120) {
-    $left = Update-Family
-    if ($left -eq 0) { break }
-    if ($left -lt 0) { $unread++ } else { $unread = 0 }
+    if (Update-Family) { $unread = 0 } else { $unread++ }
+    if (-not $unread -and -not $waits) { break }
+    # From the second minute on it says what it waits for, so that a person can end what is not of the installation.
+    if (++$looks % 120 -eq 0) {
+      try { Write-Beside '.waits' ('the installer has ended with ' + $code + ', and what it started still runs: ' + ($waits -join ', ')) } catch { $null = $_ }
+    }
     Stop-Strays
     Start-Sleep -Milliseconds 500
   }
+  if ($unread) { $log = 'whether what it started has ended could not be read' }
 } catch { $log = [string]$_.Exception.Message }
 Stop-Strays
-# The result comes first: whatever goes wrong with the logs, it is there. It is written beside and moved, so that nobody
-# reads half of it. Both are written anew when the logs have been read.
+# The result comes first: whatever goes wrong with the logs, it is there. It is written anew when they have been read.
 function Write-Result {
-  $result = ConvertTo-Json -Compress -InputObject ([pscustomobject]@{ exit = $code; ended = $ended; log = $log })
-  [IO.File]::WriteAllText($base + '.part', $result)
-  if ([IO.File]::Exists($base + '.exit')) { [IO.File]::Replace($base + '.part', $base + '.exit', [NullString]::Value) } else { [IO.File]::Move($base + '.part', $base + '.exit') }
+  Write-Beside '.exit' (ConvertTo-Json -Compress -InputObject ([pscustomobject]@{ exit = $code; ended = $ended; log = $log }))
 }
 $ended = [DateTime]::UtcNow.ToString('o')
 Write-Result

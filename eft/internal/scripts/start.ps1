@@ -1,12 +1,16 @@
 # Starts the installer as a task of its own, because Windows ends what an SSH session started together with the session.
-# Document: runs, id, path, sha256, args, env, logs, executable, consoles, runner (the text of runner.ps1).
+# Document: runs, id, turn, path, sha256, args, env, logs, executable, consoles, runner (the text of runner.ps1).
 # Whoever claims the run first runs the installer; a second start does nothing. A start that gives up takes the claim
-# itself, so that what it says of the run stays true; that claim stays, and the next start takes the next one. Safe to repeat.
+# itself, so that what it says of the run stays true, and so does run.ps1 for who looks for a start that is lost. Such a
+# claim says void and stays; a start of the next turn, which is the number of those claims, takes the next. Safe to repeat.
 param([string]$Document)
 $d = ConvertFrom-Json -InputObject $Document
 $claim = [IO.Path]::Combine($d.runs, $d.id + '.claim')
-while ([IO.File]::Exists($claim) -and [IO.File]::ReadAllText($claim) -eq 'void') { $claim += '.next' }
-if ([IO.File]::Exists($claim)) { return [pscustomobject]@{ claimed = $true } }
+for ($n = 0; $n -lt [int]$d.turn; $n++) { $claim += '.next' }
+if ([IO.File]::Exists($claim)) {
+  if ([IO.File]::ReadAllText($claim) -eq 'void') { return [pscustomobject]@{ claimed = $false; late = $true; result = 'not started' } }
+  return [pscustomobject]@{ claimed = $true }
+}
 $drive = [IO.Path]::GetPathRoot($d.runs)
 if (-not [IO.Directory]::Exists($drive)) { throw ('there is no drive ' + $drive) }
 if (-not (Test-Path -LiteralPath $d.path -PathType Leaf)) { return [pscustomobject]@{ claimed = $false; missing = $true } }

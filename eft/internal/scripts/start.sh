@@ -1,15 +1,16 @@
 # Starts the installer in the background, once for a run ID. Arguments: runs folder, run ID, SHA-256, control program,
-# installer, its arguments. Whoever links the claim first runs the installer; everybody else does nothing. A claim that says
-# void was taken by a start that gave up: it stays, and the next start takes the next claim. The installer outlives this
-# session.
+# turn, installer, its arguments. Whoever links the claim first runs the installer; everybody else does nothing. A claim
+# that says void was taken so that nothing starts under it, by a start that gave up or by run.sh: it stays, and a start of
+# the next turn, which is the number of those claims, takes the next. The installer outlives this session.
 # Exit status: 0 it was claimed, by this call or an earlier one; 21 the file is another one; 22 it is not there;
 # 23 the runs folder cannot be made; 31 nobody claimed it within ten seconds, and nobody can any more.
 LC_ALL=C
 export LC_ALL
-runs=$1 id=$2 want=$3 control=$4 program=$5
-shift 5
+runs=$1 id=$2 want=$3 control=$4 turn=$5 program=$6
+shift 6
 claim=$runs/$id.claim
-while [ "$(cat "$claim" 2>/dev/null)" = void ]; do claim=$claim.next; done
+while [ "$turn" -gt 0 ]; do claim=$claim.next turn=$((turn - 1)); done
+[ "$(cat "$claim" 2>/dev/null)" = void ] && exit 31
 [ -e "$claim" ] && exit 0
 [ -f "$program" ] || exit 22
 sum=$(sha256sum <"$program") || exit 22
