@@ -378,3 +378,33 @@ func TestAPlanDoesNotStopAtWhatCannotBeObservedYet(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, failover.ActionWait, plan.Steps[0].Action)
 }
+
+// What was approved was shown by one version of the program: another one, whose steps mean something else, is approved
+// again.
+func TestAnApprovalIsForTheVersionThatShowedThePlan(t *testing.T) {
+	w := newWorld()
+	fail := true
+	b := w.change("b")
+	apply := b.Apply
+	b.Apply = func(ctx context.Context) error {
+		if fail {
+			return refusal("b")
+		}
+		return apply(ctx)
+	}
+	old, j := procedure(w.change("a"), b), failovertest.Journal(t)
+	plan, err := old.Plan(t.Context(), j)
+	require.NoError(t, err)
+	o := options(j)
+	o.Approved = plan.Findings
+	_, err = old.Run(t.Context(), o)
+	require.Error(t, err)
+	require.Equal(t, 1, w.thrown["a"])
+
+	fail, b.Undo = false, nil // it cannot be taken back any more, and the plan said that it can
+	_, err = procedure(w.change("a"), b).Run(t.Context(), o)
+	require.ErrorIs(t, err, failover.ErrPlanChanged)
+	require.Zero(t, w.thrown["b"])
+	_, err = old.Run(t.Context(), o)
+	require.NoError(t, err, "the version that was approved goes on")
+}

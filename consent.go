@@ -30,7 +30,7 @@ func (r *run) approve(ctx context.Context) error {
 func (r *run) recall() bool {
 	r.j.mu.Lock()
 	defer r.j.mu.Unlock()
-	r.approved = r.j.fold.shown[approval{r.o.Approved, r.undo}]
+	r.approved = r.j.fold.shown[approval{r.o.Approved, r.undo, r.definition}]
 	return r.approved != nil
 }
 

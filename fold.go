@@ -37,8 +37,9 @@ type fold struct {
 
 // approval is what a consent to a whole plan was given for.
 type approval struct {
-	hash PlanHash
-	undo bool
+	hash       PlanHash
+	undo       bool
+	definition string // of the version of the procedure that showed it
 }
 
 // runState is one run or undo.
@@ -162,7 +163,7 @@ func (f *fold) apply(rec *record) {
 		for _, line := range rec.Shown {
 			lines[line.Step] = line
 		}
-		f.shown[approval{rec.Hash, rec.Undo}] = lines
+		f.shown[approval{rec.Hash, rec.Undo, f.def().Hash}] = lines
 	}
 	if rec.Type == recUndoIntent {
 		f.undoing = true

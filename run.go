@@ -22,7 +22,7 @@ type RunOptions struct {
 	// an undo. When it is set, nothing is changed unless the procedure finds the same again, and each step is compared
 	// with its own line of that plan right before it is applied, on every attempt. What the plan did not show is asked of
 	// the Gate; without a Gate the run stops there with ErrPlanChanged and ErrWaiting. A run that is resumed under a hash
-	// that its journal knows goes on with that plan.
+	// that its journal knows goes on with that plan, if the same version of the procedure showed it.
 	Approved PlanHash
 
 	// Gate is asked before each change that no approved plan has shown, and before each step that cannot be undone.
