@@ -68,22 +68,41 @@ type PerTarget struct {
 	Undone  func(ctx context.Context, target string) (Item, error) // nil: Observe tells it
 }
 
-// Step returns s with functions over all targets where it has none of its own. Apply and Undo go to every target, also
-// behind one that failed, and return [Targets].
+// Step returns s with functions over all targets where it has none of its own. Apply goes to every target, also behind
+// one that failed, and returns [Targets]; so does Undo, but for the targets that were as wanted before the first attempt.
 func (t PerTarget) Step(s Step) Step {
 	if s.Observe == nil {
 		s.Observe = func(ctx context.Context) (Observation, error) { return t.Look(ctx, t.Observe) }
 	}
 	if s.Undone == nil && t.Undone != nil {
-		s.Undone = func(ctx context.Context) (Observation, error) { return t.Look(ctx, t.Undone) }
+		s.Undone = func(ctx context.Context) (Observation, error) {
+			return t.Look(ctx, func(ctx context.Context, target string) (Item, error) {
+				if wasDone(ctx, target) {
+					return Item{Done: true, Found: "as it was"}, nil
+				}
+				return t.Undone(ctx, target)
+			})
+		}
 	}
 	if s.Apply == nil && t.Apply != nil {
 		s.Apply = func(ctx context.Context) error { return t.Each(ctx, t.Apply) }
 	}
 	if s.Undo == nil && t.Undo != nil {
-		s.Undo = func(ctx context.Context) error { return t.Each(ctx, t.Undo) }
+		s.Undo = func(ctx context.Context) error {
+			return t.Each(ctx, func(ctx context.Context, target string) error {
+				if wasDone(ctx, target) {
+					return nil
+				}
+				return t.Undo(ctx, target)
+			})
+		}
 	}
 	return s
+}
+
+func wasDone(ctx context.Context, target string) bool {
+	store, ok := ctx.Value(factKey{}).(factStore)
+	return ok && store.wasDone(target)
 }
 
 // Each calls do for every target and returns nil or [Targets].

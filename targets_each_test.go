@@ -217,3 +217,32 @@ func TestTargetsWithoutAFailureHaveText(t *testing.T) {
 	assert.NotPanics(t, func() { _ = failover.Targets{{Target: "a"}}.Error() })
 	assert.NotPanics(t, func() { _ = failover.Targets{}.Error() })
 }
+
+// What was as wanted before the run is not the run's to take back.
+func TestAnUndoLeavesAloneWhatWasSoBefore(t *testing.T) {
+	for _, look := range []string{"observe", "undone"} {
+		t.Run(look, func(t *testing.T) {
+			stopped := map[string]bool{"b": true}
+			per := failover.PerTarget{Targets: []string{"a", "b"}, Wanted: "stopped",
+				Observe: func(_ context.Context, target string) (failover.Item, error) {
+					return failover.Item{Done: stopped[target], Found: fmt.Sprint(stopped[target])}, nil
+				},
+				Apply: func(_ context.Context, target string) error { stopped[target] = true; return nil },
+				Undo:  func(_ context.Context, target string) error { stopped[target] = false; return nil }}
+			if look == "undone" {
+				per.Undone = func(_ context.Context, target string) (failover.Item, error) {
+					return failover.Item{Done: !stopped[target], Found: fmt.Sprint(stopped[target])}, nil
+				}
+			}
+			p, err := failover.Join(failover.JoinOptions{Name: "site"}, failover.Part{Name: "one", Procedure: procedure(
+				per.Step(failover.Step{ID: "stop", Title: "Stop them", Kind: failover.Change, Timeout: 50 * time.Millisecond}))})
+			require.NoError(t, err)
+			j := failovertest.Journal(t)
+			_, err = p.Run(t.Context(), options(j))
+			require.NoError(t, err)
+			_, err = p.Undo(t.Context(), options(j))
+			require.NoError(t, err)
+			assert.Equal(t, map[string]bool{"a": false, "b": true}, stopped)
+		})
+	}
+}
