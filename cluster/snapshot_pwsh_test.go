@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover/cluster/internal/wsfc"
+	"github.com/01b61c5c/failover/internal/powershell/powershelltest"
 )
 
 // module stands in for FailoverClusters: one group with one resource, whose properties come from the test.
@@ -30,13 +31,7 @@ ConvertTo-Json -Compress -Depth 6 -InputObject (& { %s } '{"group":""}')
 
 // A getter that throws gives null in PowerShell (seen). Null is not "no maintenance" and not "no group of the cluster's own".
 func TestASwitchThatCannotBeReadIsNotOff(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a real PowerShell takes seconds")
-	}
-	pwsh, err := exec.LookPath("pwsh")
-	if err != nil {
-		t.Skip("needs pwsh, which this machine lacks; not proven here")
-	}
+	pwsh := powershelltest.Need(t)
 	for name, c := range map[string]struct {
 		group, resource string
 		want            State

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover/eft/internal/scripts"
+	"github.com/01b61c5c/failover/internal/powershell/powershelltest"
 )
 
 // processes stands in for what Windows tells of its processes. The first table is from before the installer starts; after
@@ -41,12 +42,8 @@ function Unregister-ScheduledTask { }
 
 // runner runs runner.ps1 in a real PowerShell with an installer that ends at once, and returns how many looks it took
 // until the run had ended, and what the run left.
-func runner(t *testing.T, looks ...string) (int, map[string]any, string) {
+func runner(t *testing.T, pwsh string, looks ...string) (int, map[string]any, string) {
 	t.Helper()
-	pwsh, err := exec.LookPath("pwsh")
-	if err != nil {
-		t.Skip("needs pwsh, which this machine lacks; not proven here")
-	}
 	dir := t.TempDir()
 	installer := []byte("#!/bin/sh\nexit 7\n")
 	program := filepath.Join(dir, "setup.exe")
@@ -78,9 +75,7 @@ func runner(t *testing.T, looks ...string) (int, map[string]any, string) {
 }
 
 func TestWhatTheInstallerStartedIsWaitedFor(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a real PowerShell takes seconds")
-	}
+	pwsh := powershelltest.Need(t)
 	const quiet = `[[4,0,-9999,"System"]]`
 	for name, c := range map[string]struct {
 		looks  int // until the run had ended
@@ -111,7 +106,7 @@ func TestWhatTheInstallerStartedIsWaitedFor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			looks, result, waits := runner(t, c.looked...)
+			looks, result, waits := runner(t, pwsh, c.looked...)
 			require.Equal(t, c.looks, looks)
 			require.Empty(t, result["log"])
 			require.Empty(t, waits)
@@ -120,29 +115,21 @@ func TestWhatTheInstallerStartedIsWaitedFor(t *testing.T) {
 }
 
 func TestTheRunnerSaysWhatItWaitsFor(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a real PowerShell takes seconds")
-	}
+	pwsh := powershelltest.Need(t)
 	tables := []string{`[[4,0,-9999,"System"]]`}
 	for range 120 {
 		tables = append(tables, `[[10,1,60,"agent.exe"]]`)
 	}
-	looks, _, waits := runner(t, append(tables, tables[0])...)
+	looks, _, waits := runner(t, pwsh, append(tables, tables[0])...)
 	require.Equal(t, 121, looks)
 	require.Equal(t, "the installer has ended with 7, and what it started still runs: agent.exe (10)", waits)
-	_, result, _ := runner(t, tables[0], `[null]`)
+	_, result, _ := runner(t, pwsh, tables[0], `[null]`)
 	require.Equal(t, "whether what it started has ended could not be read", result["log"])
 }
 
 // What run.ps1 has taken the claim of, start.ps1 does not start, whenever it comes.
 func TestAStartThatWasVoidedDoesNothing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a real PowerShell takes seconds")
-	}
-	pwsh, err := exec.LookPath("pwsh")
-	if err != nil {
-		t.Skip("needs pwsh, which this machine lacks; not proven here")
-	}
+	pwsh := powershelltest.Need(t)
 	dir := t.TempDir()
 	call := func(script, document string) map[string]any {
 		t.Helper()
@@ -183,13 +170,7 @@ func TestAStartThatWasVoidedDoesNothing(t *testing.T) {
 
 // An installer that runs under the claim of a later turn is an installer that runs.
 func TestARunOfALaterTurnIsSeen(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a real PowerShell takes seconds")
-	}
-	pwsh, err := exec.LookPath("pwsh")
-	if err != nil {
-		t.Skip("needs pwsh, which this machine lacks; not proven here")
-	}
+	pwsh := powershelltest.Need(t)
 	dir := t.TempDir()
 	text := fmt.Sprintf(`
 function Get-CimInstance($ClassName) { if ($ClassName -eq 'Win32_OperatingSystem') { [pscustomobject]@{ LastBootUpTime = [DateTime]::UtcNow } } }
